@@ -1,0 +1,244 @@
+//! The immutable call recipe and its wire ID.
+//!
+//! *Invariants.* A [`Call`] says what was asked and nothing else: receiver, field, arguments, the view
+//! where the field depends on it, the module that provides the field, implicit inputs. Its digest is
+//! fixed when it is made. A wire ID holds the whole recipe, so that any connection, and any later
+//! session, can load it; what came out of the call is never part of it. Chains may be thousands of
+//! calls deep: nothing here recurses along receivers.
+
+mod wire;
+
+use std::fmt;
+use std::sync::Arc;
+
+use rondel_digest::{Digest, Hasher};
+
+pub use wire::{DecodeError, decode, encode};
+
+/// One field selected on a receiver with its arguments.
+pub struct Call {
+    receiver: Option<Arc<Call>>,
+    spec: CallSpec,
+    digest: Digest,
+}
+
+/// Everything of a call except its receiver.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallSpec {
+    /// The name of the type that the field returns, without wrappers.
+    pub returns: Arc<str>,
+    /// The field's name.
+    pub field: Arc<str>,
+    /// The arguments that were given and differ from their defaults, in the order of the schema.
+    pub args: Vec<(Arc<str>, Literal)>,
+    /// Counted from one: the element of the list that the field returns. Zero: the field's value itself.
+    pub nth: u32,
+    /// The view, recorded only where the field's meaning depends on it.
+    // IDENTITY: two views share every call that does not record one.
+    pub view: Option<Arc<str>>,
+    /// The module that provides the field.
+    pub module: Option<ModuleRef>,
+    /// Inputs that no argument shows: client, session, module identity, randomness.
+    pub implicit: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// Which module provides a field: how to load it again, and what it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModuleRef {
+    /// The call that gives the module.
+    // IDENTITY: not part of the digest; where a module was found does not matter.
+    pub module: Arc<Call>,
+    /// The digest of its implementation: source, name, SDK, dependencies.
+    // IDENTITY: part of the digest.
+    pub implementation: Digest,
+}
+
+/// The value of an argument.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Literal {
+    /// Null.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// A floating point number.
+    Float(f64),
+    /// A string.
+    String(Arc<str>),
+    /// The name of an enum member.
+    Enum(Arc<str>),
+    /// A list.
+    List(Vec<Literal>),
+    /// An input object.
+    Object(Vec<(Arc<str>, Literal)>),
+    /// An object, by the call that gives it.
+    Call(Arc<Call>),
+}
+
+impl CallSpec {
+    /// A call of `field` that returns `returns`, with nothing else.
+    pub fn new(returns: impl Into<Arc<str>>, field: impl Into<Arc<str>>) -> Self {
+        Self {
+            returns: returns.into(),
+            field: field.into(),
+            args: Vec::new(),
+            nth: 0,
+            view: None,
+            module: None,
+            implicit: Vec::new(),
+        }
+    }
+
+    /// The same with one more argument.
+    #[must_use]
+    pub fn arg(mut self, name: impl Into<Arc<str>>, value: Literal) -> Self {
+        self.args.push((name.into(), value));
+        self
+    }
+}
+
+impl Call {
+    /// The call of `spec` on `receiver`; without a receiver it is a field of the root type.
+    pub fn new(receiver: Option<Arc<Call>>, spec: CallSpec) -> Arc<Self> {
+        let digest = digest(receiver.as_deref(), &spec);
+        Arc::new(Self { receiver, spec, digest })
+    }
+
+    /// The element `nth` (counted from one) of the list that this call returns.
+    pub fn element(&self, nth: u32) -> Arc<Self> {
+        let mut spec = self.spec.clone();
+        spec.nth = nth;
+        Self::new(self.receiver.clone(), spec)
+    }
+
+    /// The call whose value the field is selected on; none for fields of the root type.
+    pub fn receiver(&self) -> Option<&Arc<Call>> {
+        self.receiver.as_ref()
+    }
+
+    /// Everything except the receiver.
+    pub fn spec(&self) -> &CallSpec {
+        &self.spec
+    }
+
+    /// The name of the type that the call returns.
+    pub fn returns(&self) -> &Arc<str> {
+        &self.spec.returns
+    }
+
+    /// The recipe digest: what was asked.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+fn digest(receiver: Option<&Call>, spec: &CallSpec) -> Digest {
+    let mut h = Hasher::new("call/v1");
+    h.value(&receiver.map(|r| *r.digest().as_bytes()));
+    // IDENTITY: the return type is not hashed; it follows from the receiver and the field.
+    h.value(&*spec.field).value(&spec.nth).value(&spec.view.as_deref());
+    h.value(&spec.module.as_ref().map(|m| *m.implementation.as_bytes()));
+    h.value(&spec.args.len());
+    for (name, value) in &spec.args {
+        h.value(&**name);
+        hash_literal(&mut h, value);
+    }
+    for (name, value) in &spec.implicit {
+        h.value(&(&**name, &**value));
+    }
+    h.finish()
+}
+
+fn hash_literal(h: &mut Hasher, literal: &Literal) {
+    match literal {
+        Literal::Null => h.value(&()),
+        Literal::Bool(b) => h.value(b),
+        Literal::Int(i) => h.value(i),
+        Literal::Float(x) => h.value(x),
+        Literal::String(s) => h.value(&**s),
+        Literal::Enum(s) => h.value(&("enum", &**s)),
+        Literal::List(items) => {
+            h.value(&("list", items.len()));
+            items.iter().for_each(|item| hash_literal(h, item));
+            return;
+        }
+        Literal::Object(fields) => {
+            h.value(&("object", fields.len()));
+            for (name, value) in fields {
+                h.value(&**name);
+                hash_literal(h, value);
+            }
+            return;
+        }
+        Literal::Call(call) => h.value(&("call", call.digest().as_bytes())),
+    };
+}
+
+/// Drops a chain of receivers one by one, so that a deep chain needs no deep stack.
+impl Drop for Call {
+    fn drop(&mut self) {
+        let mut next = self.receiver.take();
+        while let Some(call) = next {
+            next = match Arc::try_unwrap(call) {
+                Ok(mut call) => call.receiver.take(),
+                Err(_) => None,
+            };
+        }
+    }
+}
+
+impl PartialEq for Call {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Call({} -> {}, {})", self.spec.field, self.spec.returns, self.digest.short())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_but_the_location_of_the_module_counts() {
+        let root = Call::new(None, CallSpec::new("Container", "container"));
+        let base = CallSpec::new("Container", "withExec").arg("args", Literal::List(vec![Literal::String("a".into())]));
+        let here = Call::new(Some(root.clone()), base.clone()).digest();
+        assert_ne!(here, Call::new(None, base.clone()).digest());
+        let edits: [fn(&mut CallSpec); 5] = [
+            |s| s.field = "with".into(),
+            |s| s.args[0].1 = Literal::List(vec![]),
+            |s| s.nth = 1,
+            |s| s.view = Some("v0.18.10".into()),
+            |s| s.implicit.push(("client".into(), "c".into())),
+        ];
+        for edit in edits {
+            let mut spec = base.clone();
+            edit(&mut spec);
+            assert_ne!(here, Call::new(Some(root.clone()), spec).digest());
+        }
+        let with = |module: &Arc<Call>| {
+            let mut spec = base.clone();
+            spec.module = Some(ModuleRef { module: module.clone(), implementation: Digest::of_bytes(b"impl") });
+            Call::new(Some(root.clone()), spec).digest()
+        };
+        let elsewhere = Call::new(None, CallSpec::new("Module", "elsewhere"));
+        assert_eq!(with(&root), with(&elsewhere));
+    }
+
+    #[test]
+    fn a_deep_chain_is_dropped_and_encoded_without_recursion() {
+        let mut call = Call::new(None, CallSpec::new("Directory", "directory"));
+        for i in 0..200_000 {
+            let spec = CallSpec::new("Directory", "withNewFile").arg("path", Literal::Int(i));
+            call = Call::new(Some(call), spec);
+        }
+        let again = decode(&encode(&call)).expect("decodes");
+        assert_eq!(again.digest(), call.digest());
+    }
+}
