@@ -1,0 +1,153 @@
+//! Containers, directories and files as values.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::exec::{ExecOp, Mount};
+use crate::image::ImageRef;
+use crate::op::{Fs, Place};
+use crate::path::AbsPath;
+use crate::platform::Platform;
+use crate::secret::SecretRef;
+
+/// A container: a root, a configuration, mounts, and the process that made it last.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// The platform of the root.
+    pub platform: Platform,
+    /// The root.
+    pub rootfs: Fs,
+    /// The configuration that goes into an image.
+    pub config: Arc<ImageConfig>,
+    /// Annotations of the manifest, in order.
+    pub annotations: Vec<(String, String)>,
+    /// What is mounted, in order.
+    pub mounts: Vec<Mount>,
+    /// Environment variables whose values are secrets.
+    pub secret_env: Vec<(String, SecretRef)>,
+    /// Environment variables that count for no key.
+    pub volatile_env: Vec<(String, String)>,
+    /// The process that ran last.
+    pub last_exec: Option<Arc<ExecOp>>,
+    /// The image, as long as nothing was changed since `from`.
+    pub image_ref: Option<ImageRef>,
+    /// Credentials for registries.
+    pub registry_auth: Vec<RegistryAuth>,
+    /// The default arguments were set by the user, not by an image or an entrypoint change.
+    pub default_args_set: bool,
+    /// An error to raise when it is evaluated.
+    pub error: Option<Arc<str>>,
+}
+
+/// Credentials for one registry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegistryAuth {
+    /// The registry's host, or a longer prefix of image names.
+    pub address: String,
+    /// The user.
+    pub username: String,
+    /// The password or token.
+    pub secret: SecretRef,
+}
+
+/// The part of an image's configuration that containers carry, in the field names of the OCI image specification.
+/// Unknown fields are kept, so that what other builders wrote survives.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImageConfig {
+    /// The user.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// Exposed ports such as `80/tcp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exposed_ports: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The environment, `NAME=value`, in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<Vec<String>>,
+    /// The entrypoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Vec<String>>,
+    /// The default arguments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmd: Option<Vec<String>>,
+    /// The working directory.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub working_dir: String,
+    /// Labels, in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Everything else.
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A directory: a place in a tree.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    /// Where.
+    pub place: Place,
+    /// The platform, when the tree belongs to one.
+    pub platform: Platform,
+    /// An error to raise when it is evaluated.
+    pub error: Option<Arc<str>>,
+}
+
+/// A file: a place in a tree.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Where.
+    pub place: Place,
+    /// The platform, when the tree belongs to one.
+    pub platform: Platform,
+    /// The name it was given instead of that of its path.
+    pub name: Option<String>,
+    /// Paths are named as the user wrote them in errors: what was asked for, when it differs from the place.
+    pub asked: Option<String>,
+}
+
+impl Container {
+    /// An empty container of a platform.
+    pub fn scratch(platform: Platform) -> Self {
+        Self {
+            platform,
+            rootfs: Fs::scratch(),
+            config: Arc::default(),
+            annotations: Vec::new(),
+            mounts: Vec::new(),
+            secret_env: Vec::new(),
+            volatile_env: Vec::new(),
+            last_exec: None,
+            image_ref: None,
+            registry_auth: Vec::new(),
+            default_args_set: false,
+            error: None,
+        }
+    }
+
+    /// The working directory.
+    pub fn workdir(&self) -> AbsPath {
+        AbsPath::new(&self.config.working_dir)
+    }
+
+    /// The environment, in order.
+    pub fn env(&self) -> impl Iterator<Item = (&str, &str)> {
+        let entries = self.config.env.iter().flatten();
+        entries.map(|entry| entry.split_once('=').unwrap_or((entry, "")))
+    }
+
+    /// The same with a changed configuration. It is no longer the image it was made from.
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut ImageConfig)) -> Self {
+        change(Arc::make_mut(&mut self.config));
+        self.image_ref = None;
+        self
+    }
+}
+
+impl Directory {
+    /// The root of a tree.
+    pub fn root(fs: Fs, platform: Platform) -> Self {
+        Self { place: Place { fs, path: AbsPath::root() }, platform, error: None }
+    }
+}

@@ -1,0 +1,26 @@
+//! Containers, directories, files, secrets and the deferred work inside them, as immutable data.
+//!
+//! *Invariants.* No I/O, nothing asynchronous, no clock. A value is cheap to clone: everything large is
+//! shared. Work is an [`op::FsOp`] or an [`exec::ExecOp`] inside a value; its recipe digest is fixed when
+//! it is made and derives from one codec ([`rondel_digest::of`] over `Serialize`). Plaintext of secrets
+//! never occurs here.
+
+pub mod container;
+pub mod exec;
+pub mod image;
+pub mod op;
+pub mod path;
+pub mod pattern;
+pub mod platform;
+pub mod secret;
+pub mod snapshot;
+pub mod value;
+
+pub use container::{Container, Directory, File, ImageConfig};
+pub use exec::{ExecOp, Mount, MountSource};
+pub use op::{Fs, FsOp, Owner};
+pub use path::AbsPath;
+pub use platform::Platform;
+pub use secret::SecretRef;
+pub use snapshot::{LayerId, Snapshot};
+pub use value::{Object, Value};

@@ -1,0 +1,284 @@
+//! Deferred work on files: one closed family, one derived codec.
+
+use std::sync::Arc;
+
+use rondel_digest::Digest;
+use serde::Serialize;
+
+use crate::exec::ExecOp;
+use crate::image::ImageRef;
+use crate::path::AbsPath;
+use crate::platform::Platform;
+use crate::snapshot::Snapshot;
+
+/// A file tree that work will give: shared, with the digest of its recipe.
+#[derive(Clone, Debug)]
+pub struct Fs(Arc<Node>);
+
+#[derive(Debug)]
+struct Node {
+    op: FsOp,
+    digest: Digest,
+}
+
+impl Fs {
+    /// The tree that `op` gives.
+    pub fn new(op: FsOp) -> Self {
+        let digest = rondel_digest::of("fs/v1", &op);
+        Self(Arc::new(Node { op, digest }))
+    }
+
+    /// The empty tree.
+    pub fn scratch() -> Self {
+        Self::new(FsOp::Known(Snapshot::empty()))
+    }
+
+    /// A tree that exists already.
+    pub fn known(snapshot: Snapshot) -> Self {
+        Self::new(FsOp::Known(snapshot))
+    }
+
+    /// The work.
+    pub fn op(&self) -> &FsOp {
+        &self.0.op
+    }
+
+    /// The recipe digest: what was asked, down to the leaves.
+    pub fn digest(&self) -> Digest {
+        self.0.digest
+    }
+}
+
+impl PartialEq for Fs {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest() == other.digest()
+    }
+}
+
+/// A tree is hashed as its digest, so that a chain costs one step per link.
+impl Serialize for Fs {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_bytes(self.0.digest.as_bytes())
+    }
+}
+
+/// Drops a chain link by link, so that a deep chain needs no deep stack.
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut pending = Vec::new();
+        take_inputs(std::mem::replace(&mut self.op, FsOp::Known(Snapshot::empty())), &mut pending);
+        while let Some(fs) = pending.pop() {
+            if let Some(mut node) = Arc::into_inner(fs.0) {
+                take_inputs(std::mem::replace(&mut node.op, FsOp::Known(Snapshot::empty())), &mut pending);
+            }
+        }
+    }
+}
+
+fn take_inputs(op: FsOp, into: &mut Vec<Fs>) {
+    match op {
+        FsOp::Known(_) | FsOp::Image(_) => {}
+        FsOp::Import(op) => into.push(op.source.fs),
+        FsOp::Exec { exec, .. } => {
+            if let Some(exec) = Arc::into_inner(exec) {
+                exec.into_inputs(into);
+            }
+        }
+        FsOp::Copy(op) => into.extend([op.base, op.source.fs]),
+        FsOp::Edit { base, .. } => into.push(base),
+        FsOp::Diff { lower, upper } => into.extend([lower.fs, upper.fs]),
+        FsOp::Select(place) => into.push(place.fs),
+        FsOp::Filter { source, .. } => into.push(source.fs),
+    }
+}
+
+/// A place in a tree.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Place {
+    /// The tree.
+    pub fs: Fs,
+    /// Where in it.
+    pub path: AbsPath,
+}
+
+/// Work that gives a file tree.
+#[derive(Clone, Debug, Serialize)]
+pub enum FsOp {
+    /// A tree that exists already. The empty snapshot is scratch.
+    Known(Snapshot),
+    /// The layers of an image in a registry, layout or mirror.
+    Image(ImageOp),
+    /// The layers of an image in an archive.
+    Import(ImportOp),
+    /// A tree that a process leaves behind.
+    Exec {
+        /// The process.
+        exec: Arc<ExecOp>,
+        /// Which of its trees.
+        output: ExecOutput,
+    },
+    /// Files copied into a tree.
+    Copy(CopyOp),
+    /// A small change to a tree.
+    Edit {
+        /// The tree.
+        base: Fs,
+        /// The change.
+        edit: Edit,
+    },
+    /// What `upper` has that `lower` has not, or has differently. The result's root is the place of `upper`.
+    Diff {
+        /// The tree before.
+        lower: Place,
+        /// The tree after.
+        upper: Place,
+    },
+    /// A sub-tree as a tree of its own: the directory at the place becomes the root.
+    Select(Place),
+    /// A tree with only the files that pass the filter. The directory at the place becomes the root.
+    Filter {
+        /// The directory.
+        source: Place,
+        /// What passes.
+        filter: Filter,
+    },
+}
+
+/// An image, pinned: what its manifest said is known, the layers may not be here yet.
+#[derive(Clone, Debug, Serialize)]
+pub struct ImageOp {
+    /// Where it came from, with its digest.
+    pub reference: ImageRef,
+    /// The platform that was picked.
+    pub platform: Platform,
+}
+
+/// An image in an archive (OCI layout or the older Docker form).
+#[derive(Clone, Debug, Serialize)]
+pub struct ImportOp {
+    /// The archive.
+    pub source: Place,
+    /// The tag to take, when the archive has several images; empty: the only one.
+    pub tag: String,
+    /// The platform to take.
+    pub platform: Platform,
+}
+
+/// Which tree of a process.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum ExecOutput {
+    /// Its root.
+    Rootfs,
+    /// What is mounted at this path.
+    Mount(AbsPath),
+}
+
+/// Files copied into a tree.
+#[derive(Clone, Debug, Serialize)]
+pub struct CopyOp {
+    /// The tree to copy into.
+    pub base: Fs,
+    /// What to copy: a directory's content, or one file.
+    pub source: Place,
+    /// Whether the source is a file.
+    pub source_is_file: bool,
+    /// The name that the source file has, when it goes inside an existing directory.
+    pub source_name: Option<String>,
+    /// Where to. For a directory: the directory that receives the content. For a file: its path, or an existing
+    /// directory that receives it under its name.
+    pub target: AbsPath,
+    /// The target text ended with a slash: it names a directory.
+    pub target_is_dir: bool,
+    /// What is copied.
+    pub filter: Filter,
+    /// The owner of everything copied; none: root for containers, as in the source for directories.
+    pub owner: Option<Owner>,
+    /// The permission bits of everything copied; none keeps them.
+    pub permissions: Option<u32>,
+}
+
+/// Patterns that pick files: first `include` (empty: all), then `exclude`, then `.gitignore` files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub struct Filter {
+    /// Only what one of these matches, and the directories that lead there.
+    pub include: Vec<String>,
+    /// Not what one of these matches; `!` takes back.
+    pub exclude: Vec<String>,
+    /// Also not what `.gitignore` files of the tree exclude.
+    pub gitignore: bool,
+}
+
+impl Filter {
+    /// Whether everything passes.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An owner as the user wrote it: `user`, `user:group`, `uid`, `uid:gid`; names are those of the target tree.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Owner(pub String);
+
+/// A small change to a tree.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Edit {
+    /// Write a file, with its parents.
+    WriteFile {
+        /// Where.
+        path: AbsPath,
+        /// What.
+        contents: Arc<[u8]>,
+        /// The permission bits.
+        permissions: u32,
+        /// The owner; none is root.
+        owner: Option<Owner>,
+    },
+    /// Make a directory, with its parents. An existing one stays as it is.
+    MakeDir {
+        /// Where.
+        path: AbsPath,
+        /// The permission bits.
+        permissions: u32,
+        /// The owner; none is root.
+        owner: Option<Owner>,
+    },
+    /// Make a symbolic link, with its parents.
+    Symlink {
+        /// What it points to, as written.
+        target: String,
+        /// Where it is.
+        path: AbsPath,
+    },
+    /// Remove files or directories; what is not there is no error.
+    Remove {
+        /// Paths or patterns below `base`.
+        paths: Vec<String>,
+        /// The directory that the patterns are relative to.
+        base: AbsPath,
+        /// What may be removed.
+        what: Removal,
+    },
+    /// Set access and modification time of everything at and below a path.
+    Timestamps {
+        /// Where.
+        path: AbsPath,
+        /// Seconds since the Unix epoch.
+        seconds: i64,
+    },
+    /// Set the owner of everything at and below a path.
+    Chown {
+        /// Where.
+        path: AbsPath,
+        /// The owner.
+        owner: Owner,
+    },
+}
+
+/// What [`Edit::Remove`] may remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Removal {
+    /// Files and links; patterns are expanded.
+    Files,
+    /// One directory and its content; the base itself is emptied, not removed.
+    Directory,
+}
