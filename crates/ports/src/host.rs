@@ -1,0 +1,40 @@
+//! Files of the machine on which the client runs. Everything here blocks.
+
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use rondel_fault::Result;
+use rondel_model::Snapshot;
+use rondel_model::op::Filter;
+
+/// Files of the host.
+pub trait HostFiles: Send + Sync {
+    /// Takes the directory `path` into the store, filtered. Unchanged files are not read again; an unchanged tree gives
+    /// the same snapshot, whatever its modification times. Sockets and other special files are left out.
+    ///
+    /// # Errors
+    /// When `path` is missing or no directory, or a file that passes the filter cannot be read.
+    fn import(&self, path: &Path, filter: &Filter) -> Result<Snapshot>;
+
+    /// Takes one file into the store; the snapshot holds it at the root under its own name.
+    ///
+    /// # Errors
+    /// When `path` is missing or no regular file.
+    fn import_file(&self, path: &Path) -> Result<Snapshot>;
+
+    /// Writes the directory `from` to `to` on the host: merged over what is there, or (`wipe`) replacing it.
+    /// Owners are those of the client, permissions are kept.
+    ///
+    /// # Errors
+    /// When the host's disk is full or something is in the way.
+    fn export(&self, from: BorrowedFd<'_>, to: &Path, wipe: bool) -> Result<()>;
+
+    /// Writes the file `from` to `to` on the host, atomically.
+    ///
+    /// # Errors
+    /// When `to` is a directory, or the host's disk is full.
+    fn export_file(&self, from: BorrowedFd<'_>, to: &Path) -> Result<()>;
+
+    /// The nearest path called `name` in `start` or a directory above it.
+    fn find_up(&self, start: &Path, name: &str) -> Option<PathBuf>;
+}

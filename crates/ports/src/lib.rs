@@ -1,0 +1,15 @@
+//! Ports: what the engine needs from the world, one small trait per need.
+//!
+//! *Invariants.* No implementation here. A port speaks in terms of `rondel-model` and plain data; it
+//! knows neither GraphQL nor sessions. Blocking ports say so: their callers use the blocking pool.
+
+pub mod host;
+pub mod images;
+pub mod index;
+pub mod network;
+pub mod process;
+pub mod secrets;
+pub mod snapshots;
+
+pub use futures_util::future::BoxFuture;
+pub use tokio_util::sync::CancellationToken;

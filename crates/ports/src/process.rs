@@ -1,0 +1,123 @@
+//! Running a process in a container.
+
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rondel_fault::Result;
+
+use crate::{BoxFuture, CancellationToken};
+
+/// Everything that is needed to run one process. The root and every tree mount are detached mounts, which move into
+/// the process's mount namespace.
+pub struct ProcessSpec {
+    /// The root of the container: a detached, writable mount.
+    pub root: OwnedFd,
+    /// What is mounted below it, in order.
+    pub mounts: Vec<ProcessMount>,
+    /// The command line, never empty. The program is looked up in the `PATH` of `env` inside the container.
+    pub args: Vec<String>,
+    /// The environment, complete.
+    pub env: Vec<(String, String)>,
+    /// The working directory inside; made (owned by the user) when missing.
+    pub workdir: String,
+    /// The user as written: `name`, `name:group`, `uid`, `uid:gid`; empty is root. Names are those of the container.
+    pub user: String,
+    /// The host name.
+    pub hostname: String,
+    /// All capabilities of the engine and no seccomp profile.
+    pub insecure: bool,
+    /// The process is pid 1 itself: no init reaps for it.
+    pub no_init: bool,
+    /// The network namespace; none: a new one with loopback only.
+    pub network: Option<Arc<OwnedFd>>,
+    /// The text of `/etc/resolv.conf`; none leaves the container's file alone.
+    pub resolv_conf: Option<String>,
+    /// Lines of `/etc/hosts` beside the usual ones.
+    pub hosts: Vec<(Ipv4Addr, String)>,
+    /// Standard input.
+    pub stdin: ProcessStdin,
+    /// Receives standard output, in pieces as they come, from a blocking thread.
+    pub stdout: OutputSink,
+    /// Receives standard error, likewise.
+    pub stderr: OutputSink,
+}
+
+/// Receives output in pieces.
+pub type OutputSink = Box<dyn FnMut(&[u8]) + Send>;
+
+/// Standard input of a process.
+pub enum ProcessStdin {
+    /// End of file at once.
+    Empty,
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// A path inside the container, resolved after the mounts.
+    Path(String),
+}
+
+/// One thing mounted in a container.
+pub struct ProcessMount {
+    /// The absolute path inside; made when missing, as a directory or file as the source asks.
+    pub target: String,
+    /// What.
+    pub source: ProcessMountSource,
+}
+
+/// What is mounted.
+pub enum ProcessMountSource {
+    /// A detached mount of a directory or a file.
+    Detached {
+        /// The mount.
+        mount: OwnedFd,
+        /// Writes fail.
+        read_only: bool,
+    },
+    /// A directory or file of the host, bound.
+    Bind {
+        /// The path on the host.
+        path: PathBuf,
+        /// Writes fail.
+        read_only: bool,
+    },
+    /// A file system in memory.
+    Temp {
+        /// Its size in bytes.
+        size: Option<u64>,
+    },
+    /// A file with this content, in memory: it touches no disk.
+    Content {
+        /// The content.
+        bytes: Vec<u8>,
+        /// The permission bits.
+        mode: u32,
+        /// The owner as written; empty is root.
+        owner: String,
+    },
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit code; 128 + signal when a signal ended it.
+    pub code: i32,
+}
+
+/// Runs processes in containers.
+pub trait Processes: Send + Sync {
+    /// Runs one process to its end. When `cancel` fires, or the future is dropped, every process of the container is
+    /// killed. When it returns, no process, mount or namespace of the container is left, and both sinks have received
+    /// everything.
+    ///
+    /// # Errors
+    /// When the process cannot be started: an unknown user, a missing program (kind `User`, the message names it), a
+    /// kernel that refuses; or `Cancelled`.
+    fn run(&self, spec: ProcessSpec, cancel: CancellationToken) -> BoxFuture<'_, Result<Exit>>;
+
+    /// Removes what an earlier run of the engine left behind when it was killed: processes, cgroups.
+    ///
+    /// # Errors
+    /// When something is there and cannot be removed.
+    fn clean_up(&self) -> Result<()>;
+}

@@ -1,0 +1,146 @@
+//! Layers and snapshots on disk. Everything here blocks.
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rondel_digest::Sha256Digest;
+use rondel_fault::Result;
+use rondel_model::{LayerId, Snapshot};
+
+/// A read-only view of a snapshot: a mount that is attached nowhere and goes away with the descriptor.
+#[derive(Debug)]
+pub struct Tree {
+    /// The root directory (`O_PATH` is not enough: it can be listed and cloned with `open_tree`).
+    pub root: OwnedFd,
+}
+
+/// A snapshot open for writing: its changes become one layer.
+#[derive(Debug)]
+pub struct WorkTree {
+    /// The merged root, writable; a mount that is attached nowhere. It can be moved into a container.
+    pub root: OwnedFd,
+    /// The stack below.
+    pub base: Snapshot,
+    /// Where the changes are collected, in overlay form.
+    pub upper: PathBuf,
+    /// The folder that holds `upper` and the overlay's work folder; removed by commit and discard.
+    pub scratch: PathBuf,
+    /// When it was opened: modification times from then on count as "now" and for no identity.
+    pub opened: SystemTime,
+}
+
+/// How the bytes of a layer are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+}
+
+/// A layer as a blob of the OCI world.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LayerBlob {
+    /// The digest of the packed bytes.
+    pub digest: Sha256Digest,
+    /// The size of the packed bytes.
+    pub size: u64,
+    /// The digest of the tar.
+    pub diff_id: Sha256Digest,
+    /// The media type under which it was found or made (OCI form).
+    pub media_type: String,
+}
+
+/// What a check of the store found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Verification {
+    /// Layers whose content matches their name.
+    pub layers: u64,
+    /// Blobs whose content matches their name.
+    pub blobs: u64,
+    /// Results of the index that refer to what exists.
+    pub results: u64,
+    /// What is wrong, one line each.
+    pub problems: Vec<String>,
+}
+
+/// Content-addressed layers, and snapshots made of them.
+pub trait Snapshots: Send + Sync {
+    /// Opens `snapshot` for reading.
+    ///
+    /// # Errors
+    /// When a layer is missing or the kernel refuses the mount.
+    fn open(&self, snapshot: &Snapshot) -> Result<Tree>;
+
+    /// Opens a new writable state on top of `snapshot`.
+    ///
+    /// # Errors
+    /// When a layer is missing, the disk is full or the kernel refuses the mount.
+    fn begin(&self, snapshot: &Snapshot) -> Result<WorkTree>;
+
+    /// Turns the changes of `tree` into a layer and gives the stack with it; without changes, the stack as it was.
+    /// Equal content gives an equal layer: modification times since `tree.opened` do not count.
+    ///
+    /// # Errors
+    /// When the disk is full or a file cannot be read; then nothing is left behind.
+    fn commit(&self, tree: WorkTree) -> Result<Snapshot>;
+
+    /// Throws the changes of `tree` away.
+    fn discard(&self, tree: WorkTree);
+
+    /// Whether every layer of `snapshot` is here.
+    fn has(&self, snapshot: &Snapshot) -> bool;
+
+    /// Unpacks a layer blob: a tar with OCI whiteouts, packed as `compression`. Verifies digest and size of the
+    /// packed bytes and the `diff_id`. The blob is kept, so that it can be pushed again unchanged.
+    ///
+    /// # Errors
+    /// When the archive is hostile, damaged or not what it should be, or the disk is full; nothing is left behind.
+    fn unpack(&self, blob: &Path, compression: Compression, expected: &LayerBlob) -> Result<LayerId>;
+
+    /// The layer that was unpacked from the blob with this `diff_id`, if it is here.
+    fn layer_of_diff(&self, diff_id: &Sha256Digest) -> Option<LayerId>;
+
+    /// Packs a layer as a blob; a layer that came as a blob of this compression gives the same blob again.
+    ///
+    /// # Errors
+    /// When the layer is missing or the disk is full.
+    fn pack(&self, layer: &LayerId, compression: Compression) -> Result<(LayerBlob, PathBuf)>;
+
+    /// The path of a kept blob.
+    fn blob(&self, digest: &Sha256Digest) -> Option<PathBuf>;
+
+    /// Keeps a blob whose digest is known: manifests, configurations.
+    ///
+    /// # Errors
+    /// When the content does not match or the disk is full.
+    fn put_blob(&self, digest: &Sha256Digest, content: &mut dyn Read) -> Result<PathBuf>;
+
+    /// The folder of a cache volume, made when missing. `private` asks for one that nobody else uses now.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    fn volume(&self, name: &str) -> Result<PathBuf>;
+
+    /// A new empty folder for temporary files on the same file system; removed at the next start at the latest.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    fn temp_dir(&self) -> Result<PathBuf>;
+
+    /// The stack with everything merged into one layer, for stacks that grow too high to mount.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    fn flatten(&self, snapshot: &Snapshot) -> Result<Snapshot>;
+
+    /// Checks every layer, blob and result.
+    ///
+    /// # Errors
+    /// When the store cannot be read at all.
+    fn verify(&self) -> Result<Verification>;
+}
