@@ -1,0 +1,114 @@
+//! What evaluates a field, and what its result depends on beyond its arguments.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use rondel_call::{Call, Literal, ModuleRef};
+use rondel_fault::Result;
+use rondel_gql::types;
+use rondel_model::Value;
+use rondel_version::View;
+
+use crate::args::Args;
+use crate::caller::Caller;
+use crate::evaluate::{Evaluator, Node};
+
+/// Evaluates a field.
+pub type Handler = Arc<dyn Fn(Cx, Node, Args) -> BoxFuture<'static, Result<Outcome>> + Send + Sync>;
+
+/// Rewrites arguments before they become part of a call, so that what must not enter a call does not.
+pub type Prepare = Arc<dyn Fn(&Cx, Vec<(Arc<str>, Literal)>) -> BoxFuture<'static, Result<Vec<(Arc<str>, Literal)>>> + Send + Sync>;
+
+/// For whom a result may be used again.
+// IDENTITY: anything but `Anyone` adds an implicit input to the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// Whoever asks the same.
+    Anyone,
+    /// Clients of the same session.
+    Session,
+    /// The same client.
+    Client,
+    /// Nobody: every selection is evaluated, and is a call of its own.
+    Nobody,
+    /// Nobody, and the result is not remembered: the field has an effect.
+    Effect,
+}
+
+/// What evaluates a field.
+#[derive(Clone)]
+pub struct Behaviour {
+    /// The function.
+    pub handler: Handler,
+    /// For whom its results may be used again.
+    pub reuse: Reuse,
+    /// Its meaning depends on the view, which is therefore recorded in the call.
+    pub versioned: bool,
+    /// Rewrites arguments before they become part of the call.
+    pub prepare: Option<Prepare>,
+    /// The module that provides it.
+    pub module: Option<ModuleRef>,
+}
+
+impl Behaviour {
+    /// A behaviour with a handler, for anyone, in every view.
+    pub fn new<F, Fut>(handler: F) -> Self
+    where
+        F: Fn(Cx, Node, Args) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Outcome>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |cx, node, args| Box::pin(handler(cx, node, args)));
+        Self { handler, reuse: Reuse::Anyone, versioned: false, prepare: None, module: None }
+    }
+
+    /// The same, for use again as `reuse` says.
+    #[must_use]
+    pub fn reuse(mut self, reuse: Reuse) -> Self {
+        self.reuse = reuse;
+        self
+    }
+
+    /// In the form in which a schema carries it.
+    pub fn erased(self) -> types::Behaviour {
+        types::Behaviour(Arc::new(self))
+    }
+
+    /// The behaviour that a schema carries.
+    pub fn of(erased: &types::Behaviour) -> Option<&Behaviour> {
+        erased.0.downcast_ref()
+    }
+}
+
+/// What a handler is given beside receiver and arguments.
+#[derive(Clone)]
+pub struct Cx {
+    /// Evaluates further calls.
+    pub evaluator: Arc<Evaluator>,
+    /// Who asks.
+    pub caller: Arc<Caller>,
+    /// The call being evaluated.
+    pub call: Arc<Call>,
+    /// The API version that decides the field's meaning: the recorded one of a versioned field, else the newest.
+    pub view: View,
+}
+
+/// What a handler gives.
+pub struct Outcome {
+    /// The value.
+    pub value: Value,
+    /// A call that gives the same object and depends on its content alone; it takes the place of the call that was made.
+    pub rebind: Option<Arc<Call>>,
+}
+
+impl From<Value> for Outcome {
+    fn from(value: Value) -> Self {
+        Self { value, rebind: None }
+    }
+}
+
+impl From<Node> for Outcome {
+    fn from(node: Node) -> Self {
+        Self { value: node.value, rebind: node.call }
+    }
+}

@@ -1,0 +1,65 @@
+//! Who asks.
+
+use std::any::Any;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rondel_events::Emitter;
+use rondel_gql::Schema;
+use rondel_version::View;
+
+/// Who asks: one client of one session, with the schema it is served.
+pub struct Caller {
+    /// The session.
+    pub session: Arc<str>,
+    /// The client within the session.
+    pub client: Arc<str>,
+    /// The API version it sees.
+    pub view: View,
+    /// Where what is done for it is reported.
+    pub events: Emitter,
+    /// What the engine knows beyond that: host access, secrets, the module and function call of an exec scope.
+    pub context: Arc<dyn Any + Send + Sync>,
+    schema: RwLock<Arc<Schema>>,
+}
+
+impl Caller {
+    /// A caller that is served `schema`.
+    pub fn new(
+        session: Arc<str>,
+        client: Arc<str>,
+        view: View,
+        schema: Arc<Schema>,
+        events: Emitter,
+        context: Arc<dyn Any + Send + Sync>,
+    ) -> Self {
+        Self { session, client, view, events, context, schema: RwLock::new(schema) }
+    }
+
+    /// The schema that it is served now.
+    pub fn schema(&self) -> Arc<Schema> {
+        self.schema.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Serves it another schema from now on.
+    pub fn serve(&self, schema: Arc<Schema>) {
+        *self.schema.write().unwrap_or_else(PoisonError::into_inner) = schema;
+    }
+
+    /// The same caller, reporting under another span.
+    #[must_use]
+    pub fn reporting(&self, events: Emitter) -> Arc<Self> {
+        Arc::new(Self::new(
+            self.session.clone(),
+            self.client.clone(),
+            self.view,
+            self.schema(),
+            events,
+            self.context.clone(),
+        ))
+    }
+
+    /// What the engine knows beyond the caller's names, as a `T`.
+    pub fn context<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.context.downcast_ref()
+    }
+}

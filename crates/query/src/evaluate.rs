@@ -1,0 +1,343 @@
+//! From selections and recipes to values: the one place where the identity of a call is decided.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use rondel_call::{Call, CallSpec, Literal};
+use rondel_fault::{Fault, Result};
+use rondel_gql::Value as Constant;
+use rondel_gql::types::{ArgDef, FieldDef, Name, Schema, TypeKind, TypeRef};
+use rondel_graph::Graph;
+use rondel_model::Value;
+use rondel_schema::IntrospectionCache;
+use rondel_version::ENGINE;
+
+use crate::args::Args;
+use crate::behaviour::{Behaviour, Cx, Reuse};
+use crate::caller::Caller;
+
+/// A value and the call that gives it. The root of the schema has no call.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The call.
+    pub call: Option<Arc<Call>>,
+    /// The value.
+    pub value: Value,
+}
+
+/// The data of the root object.
+#[derive(Debug, Clone, Copy)]
+pub struct Root;
+
+impl Node {
+    /// The root of the schema.
+    pub fn root() -> Self {
+        Self { call: None, value: Value::object("Query", Root) }
+    }
+
+    /// The wire ID of the object.
+    pub fn id(&self) -> Result<String> {
+        let call = self.call.as_ref().ok_or_else(|| Fault::user("the root of the API has no ID"))?;
+        Ok(rondel_call::encode(call))
+    }
+
+    /// The element `index` (counted from zero) of a list.
+    pub fn element(&self, index: usize) -> Option<Node> {
+        let Value::List(items) = &self.value else { return None };
+        let nth = u32::try_from(index + 1).ok()?;
+        let call = self.call.as_ref().map(|call| call.element(nth));
+        Some(Node { call, value: items.get(index)?.clone() })
+    }
+
+    /// The data of the object.
+    ///
+    /// # Errors
+    /// When the value is something else than a `T`.
+    pub fn get<T: Send + Sync + 'static>(&self) -> Result<&T> {
+        let found = self.value.get();
+        found.ok_or_else(|| Fault::bug(format!("a {} does not hold the data that was expected", self.type_name())))
+    }
+
+    /// The name of the object's type; of the kind of value, for what is no object.
+    pub fn type_name(&self) -> &str {
+        match &self.value {
+            Value::Object(object) => object.type_name(),
+            Value::Null => "null",
+            Value::List(_) => "list",
+            _ => "scalar",
+        }
+    }
+}
+
+/// Finds fields that a caller's schema does not show: of modules it does not serve, of other views, internal ones.
+pub trait Fields: Send + Sync {
+    /// The field that `spec` calls on a receiver of the type `parent`, under the view that `spec` records, or the newest.
+    fn find<'a>(
+        &'a self,
+        caller: &'a Arc<Caller>,
+        parent: &'a str,
+        spec: &'a CallSpec,
+    ) -> BoxFuture<'a, Result<Option<Arc<FieldDef>>>>;
+}
+
+/// Evaluates calls, each once.
+pub struct Evaluator {
+    graph: Graph<Node>,
+    fields: Arc<dyn Fields>,
+    introspection: IntrospectionCache,
+}
+
+impl Evaluator {
+    /// An evaluator that remembers about `capacity` results.
+    pub fn new(fields: Arc<dyn Fields>, capacity: usize) -> Arc<Self> {
+        Arc::new(Self { graph: Graph::new(capacity), fields, introspection: IntrospectionCache::default() })
+    }
+
+    /// Answers to introspection, remembered per schema.
+    pub fn introspection(&self) -> &IntrospectionCache {
+        &self.introspection
+    }
+
+    /// The remembered results and evaluations under way.
+    pub fn graph(&self) -> &Graph<Node> {
+        &self.graph
+    }
+
+    /// Selects `field` on `receiver` with the arguments that a document gave.
+    ///
+    /// # Errors
+    /// What the field fails with, or an argument that is no ID of the expected type.
+    pub async fn select(
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
+        receiver: &Node,
+        field: &Arc<FieldDef>,
+        args: &[(Name, Constant)],
+    ) -> Result<Node> {
+        let mut literals = Vec::with_capacity(args.len());
+        for def in &field.args {
+            let Some((_, value)) = args.iter().find(|(name, _)| *name == def.name) else { continue };
+            // IDENTITY: a value equal to the default is the same call as none.
+            if matches!(value, Constant::Null) || def.default.as_ref() == Some(value) {
+                continue;
+            }
+            literals.push((def.name.clone(), argument(&caller.schema(), def, &def.ty, value)?));
+        }
+        self.invoke(caller, receiver, field, literals, caller.view).await
+    }
+
+    /// Selects the field called `name` with literals, as the engine itself: newest definitions, hidden fields included.
+    ///
+    /// # Errors
+    /// When there is no such field, or it fails.
+    pub async fn internal(
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
+        receiver: &Node,
+        name: &str,
+        args: Vec<(Arc<str>, Literal)>,
+    ) -> Result<Node> {
+        let mut spec = CallSpec::new("", name);
+        spec.args = args;
+        let field = self.field(caller, receiver.type_name(), &spec).await?;
+        self.invoke(caller, receiver, &field, spec.args, ENGINE).await
+    }
+
+    async fn invoke(
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
+        receiver: &Node,
+        field: &Arc<FieldDef>,
+        args: Vec<(Arc<str>, Literal)>,
+        view: rondel_version::View,
+    ) -> Result<Node> {
+        let behaviour = behaviour(field)?;
+        let mut spec = CallSpec::new(field.ty.base().clone(), field.name.clone());
+        spec.args = args;
+        // IDENTITY: the view counts only where the field's meaning depends on it.
+        spec.view = behaviour.versioned.then(|| view.to_string().into());
+        spec.module = behaviour.module.clone();
+        spec.implicit = implicit(behaviour, caller);
+        if let Some(prepare) = &behaviour.prepare {
+            let call = Call::new(receiver.call.clone(), spec.clone());
+            let cx = Cx { evaluator: self.clone(), caller: caller.clone(), call, view };
+            spec.args = prepare(&cx, spec.args).await?;
+        }
+        let call = Call::new(receiver.call.clone(), spec);
+        self.run(caller, receiver.clone(), call, field, behaviour).await
+    }
+
+    async fn run(
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
+        receiver: Node,
+        call: Arc<Call>,
+        field: &Arc<FieldDef>,
+        behaviour: &Behaviour,
+    ) -> Result<Node> {
+        let view = call.spec().view.as_deref().and_then(|v| v.parse().ok()).unwrap_or(ENGINE);
+        let cx = Cx { evaluator: self.clone(), caller: caller.clone(), call: call.clone(), view };
+        let args = Args::new(cx.clone(), field.clone());
+        let handler = behaviour.handler.clone();
+        let key = call.digest();
+        let work = async move {
+            let outcome = handler(cx, receiver, args).await?;
+            Ok(Node { call: Some(outcome.rebind.unwrap_or(call)), value: outcome.value })
+        };
+        match behaviour.reuse {
+            Reuse::Effect => work.await,
+            _ => self.graph.evaluate(key, || work).await,
+        }
+    }
+
+    /// The object that `call` gives.
+    ///
+    /// # Errors
+    /// What a call of the recipe fails with.
+    pub async fn load(self: &Arc<Self>, caller: &Arc<Caller>, call: &Arc<Call>) -> Result<Node> {
+        let mut missing = Vec::new();
+        let mut next = Some(call.clone());
+        let mut node = Node::root();
+        while let Some(call) = next {
+            if let Some(found) = self.graph.peek(&whole(&call).digest()) {
+                node = pick(found, &call)?;
+                break;
+            }
+            next = call.receiver().cloned();
+            missing.push(call);
+        }
+        while let Some(recorded) = missing.pop() {
+            node = self.replay(caller, &node, &recorded).await?;
+        }
+        Ok(node)
+    }
+
+    async fn replay(self: &Arc<Self>, caller: &Arc<Caller>, receiver: &Node, recorded: &Arc<Call>) -> Result<Node> {
+        let field = self.field(caller, receiver.type_name(), recorded.spec()).await?;
+        let behaviour = behaviour(&field)?;
+        let mut spec = recorded.spec().clone();
+        spec.nth = 0;
+        // IDENTITY: what was another client's or session's is asked anew for this one.
+        spec.implicit = implicit(behaviour, caller);
+        spec.module = behaviour.module.clone();
+        let call = Call::new(receiver.call.clone(), spec);
+        let node = self.run(caller, receiver.clone(), call, &field, behaviour).await?;
+        pick(node, recorded)
+    }
+
+    /// The object that `call` gives, which must be of the type `expected` or implement it.
+    ///
+    /// # Errors
+    /// When it is of another type, or a call of the recipe fails.
+    pub async fn load_as(self: &Arc<Self>, caller: &Arc<Caller>, call: &Arc<Call>, expected: Option<&str>) -> Result<Node> {
+        let node = self.load(caller, call).await?;
+        match expected {
+            Some(expected) if !fits(&caller.schema(), expected, node.type_name()) => {
+                let got = node.type_name();
+                // Clients match on this text; see spec/protocol.md §7.3.
+                Err(Fault::user(format!("load {expected}: expected {expected}, got {got}")))
+            }
+            _ => Ok(node),
+        }
+    }
+
+    /// The object behind a wire ID, which must be of the type `expected`, when there is one.
+    ///
+    /// # Errors
+    /// When the ID is none of ours, or as for [`Evaluator::load_as`].
+    pub async fn load_id(self: &Arc<Self>, caller: &Arc<Caller>, id: &str, expected: Option<&str>) -> Result<Node> {
+        self.load_as(caller, &decode(id)?, expected).await
+    }
+
+    async fn field(&self, caller: &Arc<Caller>, parent: &str, spec: &CallSpec) -> Result<Arc<FieldDef>> {
+        let found = self.fields.find(caller, parent, spec).await?;
+        found.ok_or_else(|| Fault::user(format!("type `{parent}` has no field `{}`", spec.field)))
+    }
+}
+
+fn whole(call: &Arc<Call>) -> Arc<Call> {
+    if call.spec().nth == 0 { call.clone() } else { call.element(0) }
+}
+
+fn pick(node: Node, call: &Call) -> Result<Node> {
+    match call.spec().nth {
+        0 => Ok(node),
+        nth => {
+            let found = node.element(nth as usize - 1);
+            found.ok_or_else(|| Fault::user(format!("`{}` has no element {nth}", call.spec().field)))
+        }
+    }
+}
+
+fn behaviour(field: &FieldDef) -> Result<&Behaviour> {
+    Behaviour::of(&field.behaviour).ok_or_else(|| Fault::bug(format!("field `{}` has no behaviour", field.name)))
+}
+
+// IDENTITY: the only inputs of a call that no argument shows.
+fn implicit(behaviour: &Behaviour, caller: &Caller) -> Vec<(Arc<str>, Arc<str>)> {
+    match behaviour.reuse {
+        Reuse::Anyone => Vec::new(),
+        Reuse::Session => vec![("session".into(), caller.session.clone())],
+        Reuse::Client => vec![("session".into(), caller.session.clone()), ("client".into(), caller.client.clone())],
+        Reuse::Nobody | Reuse::Effect => vec![("nonce".into(), format!("{:032x}", rand::random::<u128>()).into())],
+    }
+}
+
+/// Whether an object of the type `actual` can stand where `expected` is wanted.
+pub fn fits(schema: &Schema, expected: &str, actual: &str) -> bool {
+    if expected == actual || expected == "Node" {
+        return true;
+    }
+    let implements = |name: &str| schema.types.get(name).and_then(|t| t.fields()).map(|f| f.interfaces.as_slice());
+    implements(actual).unwrap_or_default().iter().any(|i| &**i == expected)
+}
+
+/// The call behind a wire ID.
+///
+/// # Errors
+/// When it is not an ID of ours.
+pub fn decode(id: &str) -> Result<Arc<Call>> {
+    rondel_call::decode(id).map_err(|e| Fault::user("cannot load an object").caused_by(e))
+}
+
+fn argument(schema: &Schema, def: &ArgDef, ty: &TypeRef, value: &Constant) -> Result<Literal> {
+    if let (Some(element), Constant::List(items)) = (ty.element(), value) {
+        let items = items.iter().map(|item| argument(schema, def, element, item));
+        return Ok(Literal::List(items.collect::<Result<_>>()?));
+    }
+    let base = schema.types.get(ty.base()).map(|t| &t.kind);
+    match (base, value) {
+        (Some(TypeKind::Scalar), Constant::String(id)) if is_id(ty.base()) => {
+            if id.is_empty() { Ok(Literal::Null) } else { Ok(Literal::Call(decode(id)?)) }
+        }
+        (Some(TypeKind::Input(fields)), Constant::Object(given)) => {
+            let field = |(name, value): &(Name, Constant)| {
+                let def = fields.iter().find(|f| f.name == *name);
+                let def = def.ok_or_else(|| Fault::user(format!("`{}` has no field `{name}`", ty.base())))?;
+                Ok((name.clone(), argument(schema, def, &def.ty, value)?))
+            };
+            Ok(Literal::Object(given.iter().map(field).collect::<Result<_>>()?))
+        }
+        _ => Ok(literal_of_constant(value)),
+    }
+}
+
+fn is_id(scalar: &str) -> bool {
+    scalar.ends_with("ID")
+}
+
+/// The literal of a constant; strings stay strings.
+pub fn literal_of_constant(value: &Constant) -> Literal {
+    match value {
+        Constant::Null => Literal::Null,
+        Constant::Bool(b) => Literal::Bool(*b),
+        Constant::Int(i) => Literal::Int(*i),
+        Constant::Float(x) => Literal::Float(*x),
+        Constant::String(s) => Literal::String(s.clone()),
+        Constant::Enum(s) => Literal::Enum(s.clone()),
+        Constant::List(items) => Literal::List(items.iter().map(literal_of_constant).collect()),
+        Constant::Object(fields) => {
+            Literal::Object(fields.iter().map(|(name, value)| (name.clone(), literal_of_constant(value))).collect())
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Walks a validated operation: a chain of single selections is a loop, siblings run at the same time.
+
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, join_all};
+use rondel_fault::{Detail, Fault, Kind};
+use rondel_gql::types::{FieldDef, Name, Schema};
+use rondel_gql::{Location, Operation, SelectionId, Target};
+use rondel_model::Value;
+use serde_json::json;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::caller::Caller;
+use crate::evaluate::{Evaluator, Node};
+
+/// After this many levels of siblings inside siblings, a task of its own continues, so that stacks stay small.
+const LEVELS_PER_TASK: usize = 16;
+
+/// What came of an operation.
+#[derive(Debug)]
+pub struct Response {
+    /// The data as JSON text; none when something failed.
+    pub data: Option<String>,
+    /// What failed.
+    pub errors: Vec<ResponseError>,
+}
+
+/// A field that failed.
+#[derive(Debug, Clone)]
+pub struct ResponseError {
+    /// Why.
+    pub fault: Fault,
+    /// Response keys and list positions down to the field.
+    pub path: Vec<serde_json::Value>,
+    /// Where the field stands in the document.
+    pub location: Location,
+}
+
+impl Response {
+    /// The body of the HTTP response.
+    pub fn body(&self) -> String {
+        if self.errors.is_empty() {
+            return format!("{{\"data\":{}}}", self.data.as_deref().unwrap_or("null"));
+        }
+        let errors: Vec<_> = self.errors.iter().map(ResponseError::json).collect();
+        json!({"data": null, "errors": errors}).to_string()
+    }
+}
+
+impl ResponseError {
+    fn json(&self) -> serde_json::Value {
+        let mut error = json!({
+            "message": self.fault.full_message(),
+            "path": self.path,
+            "locations": [{"line": self.location.line, "column": self.location.column}],
+        });
+        if let Some(extensions) = extensions(&self.fault) {
+            error["extensions"] = extensions.into();
+        }
+        error
+    }
+}
+
+/// What the clients need to make an error of their own type. Absent rather than empty: an object without `_type` is
+/// refused by one of them.
+fn extensions(fault: &Fault) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let mut map = match fault.detail() {
+        Some(Detail::Exec(failure)) => {
+            let value = json!({
+                "_type": "EXEC_ERROR",
+                "cmd": failure.cmd,
+                "exitCode": failure.exit_code,
+                "stdout": failure.stdout,
+                "stderr": failure.stderr,
+            });
+            value.as_object().cloned().unwrap_or_default()
+        }
+        Some(Detail::Values(values)) if !values.is_empty() => values.clone(),
+        _ => serde_json::Map::new(),
+    };
+    if !fault.hints().is_empty() {
+        map.insert("hints".into(), fault.hints().into());
+    }
+    if map.is_empty() {
+        return None;
+    }
+    if !map.get("_type").is_some_and(serde_json::Value::is_string) {
+        let kind = match fault.kind() {
+            Kind::User => "USER_ERROR",
+            Kind::Environment => "ENVIRONMENT_ERROR",
+            Kind::Denied => "DENIED_ERROR",
+            Kind::Cancelled => "CANCELLED_ERROR",
+            Kind::Bug => "BUG_ERROR",
+        };
+        map.insert("_type".into(), kind.into());
+    }
+    Some(map)
+}
+
+/// Runs `operation` for `caller`.
+pub async fn execute(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, operation: Arc<Operation>) -> Response {
+    let run = Run { evaluator: evaluator.clone(), caller: caller.clone(), schema: caller.schema(), operation };
+    let roots = run.operation.roots.clone();
+    match Arc::new(run).object(Node::root(), roots, Vec::new(), 0).await {
+        Ok(data) => Response { data: Some(data), errors: Vec::new() },
+        Err(errors) => Response { data: None, errors },
+    }
+}
+
+type Path = Vec<serde_json::Value>;
+/// A selection, and what is selected on what it returns.
+type Selected = (SelectionId, Vec<SelectionId>);
+type Text = std::result::Result<String, Vec<ResponseError>>;
+
+struct Run {
+    evaluator: Arc<Evaluator>,
+    caller: Arc<Caller>,
+    schema: Arc<Schema>,
+    operation: Arc<Operation>,
+}
+
+/// What a selection gave.
+enum Step {
+    Text(String),
+    Object(Node, Vec<SelectionId>),
+}
+
+impl Run {
+    /// The selections on an object as a JSON object.
+    fn object(self: Arc<Self>, mut node: Node, mut selections: Vec<SelectionId>, mut path: Path, level: usize) -> BoxFuture<'static, Text> {
+        Box::pin(async move {
+            let mut text = String::new();
+            let mut open = 0;
+            loop {
+                let selected = self.applicable(&node, &selections);
+                if let [(only, children)] = &selected[..] {
+                    let key = self.key(*only);
+                    path.push(key.clone());
+                    text.push('{');
+                    push_json(&mut text, &key);
+                    text.push(':');
+                    open += 1;
+                    match self.clone().selection(&node, *only, children, &path, level).await? {
+                        Step::Object(next, children) => {
+                            (node, selections) = (next, children);
+                            continue;
+                        }
+                        Step::Text(leaf) => {
+                            text.push_str(&leaf);
+                            break;
+                        }
+                    }
+                }
+                text.push_str(&self.clone().siblings(&node, selected, &path, level + 1).await?);
+                break;
+            }
+            text.extend(std::iter::repeat_n('}', open));
+            Ok(text)
+        })
+    }
+
+    async fn siblings(self: Arc<Self>, node: &Node, selected: Vec<Selected>, path: &Path, level: usize) -> Text {
+        let each = selected.iter().map(|(id, children)| {
+            let (run, node) = (self.clone(), node.clone());
+            let mut path = path.clone();
+            path.push(self.key(*id));
+            run.complete(node, *id, children.clone(), path, level)
+        });
+        let mut text = String::from("{");
+        for (i, part) in gather(join_all(each).await)?.into_iter().enumerate() {
+            if i > 0 {
+                text.push(',');
+            }
+            push_json(&mut text, &self.key(selected[i].0));
+            text.push(':');
+            text.push_str(&part);
+        }
+        text.push('}');
+        Ok(text)
+    }
+
+    /// One selection, all the way down.
+    fn complete(self: Arc<Self>, node: Node, id: SelectionId, children: Vec<SelectionId>, path: Path, level: usize) -> BoxFuture<'static, Text> {
+        let work = async move {
+            match self.clone().selection(&node, id, &children, &path, level).await? {
+                Step::Text(text) => Ok(text),
+                Step::Object(node, children) => self.object(node, children, path, level).await,
+            }
+        };
+        if level % LEVELS_PER_TASK == LEVELS_PER_TASK - 1 {
+            let task = AbortOnDropHandle::new(tokio::spawn(work));
+            return Box::pin(async move { task.await.unwrap_or_else(|e| Err(vec![panicked(&e)])) });
+        }
+        Box::pin(work)
+    }
+
+    async fn selection(self: Arc<Self>, node: &Node, id: SelectionId, children: &[SelectionId], path: &Path, level: usize) -> std::result::Result<Step, Vec<ResponseError>> {
+        let operation = self.operation.clone();
+        let selection = &operation.selections[id as usize];
+        let location = selection.location;
+        let fail = |fault| vec![ResponseError { fault, path: path.clone(), location }];
+        let (def, args) = match &selection.target {
+            Target::Field { def, args, .. } => (def, args),
+            Target::Typename => return Ok(Step::Text(json!(node.type_name()).to_string())),
+            Target::Schema | Target::Type(_) => {
+                let text = self.evaluator.introspection().get(&self.schema, &self.operation, id).map_err(fail)?;
+                return Ok(Step::Text(text.to_string()));
+            }
+            Target::Introspection { field, .. } => {
+                return Err(fail(Fault::bug(format!("`{field}` was selected outside of introspection"))));
+            }
+        };
+        let def = self.concrete(node, def);
+        let result = self.evaluator.select(&self.caller, node, &def, args).await.map_err(fail)?;
+        self.value(result, &def, children, path, location, level).await
+    }
+
+    /// The field of the object's own type, when it was selected on an interface.
+    fn concrete(&self, node: &Node, def: &Arc<FieldDef>) -> Arc<FieldDef> {
+        let own = self.schema.types.get(node.type_name()).and_then(|t| t.field(&def.name));
+        own.unwrap_or(def).clone()
+    }
+
+    async fn value(
+        self: Arc<Self>,
+        node: Node,
+        def: &FieldDef,
+        children: &[SelectionId],
+        path: &Path,
+        location: Location,
+        level: usize,
+    ) -> std::result::Result<Step, Vec<ResponseError>> {
+        match &node.value {
+            Value::Null if def.ty.is_non_null() => {
+                let fault = Fault::user(format!("`{}` must not be null, and is", def.name));
+                Err(vec![ResponseError { fault, path: path.clone(), location }])
+            }
+            Value::Object(_) => Ok(Step::Object(node, children.to_vec())),
+            Value::List(items) if items.iter().any(|item| matches!(item, Value::Object(_) | Value::List(_))) => {
+                let each = (0..items.len()).map(|index| {
+                    let mut path = path.clone();
+                    path.push(index.into());
+                    self.clone().element(node.element(index), children.to_vec(), path, location, level + 1)
+                });
+                let parts = gather(join_all(each).await)?;
+                Ok(Step::Text(format!("[{}]", parts.join(","))))
+            }
+            leaf => Ok(Step::Text(leaf_json(leaf).to_string())),
+        }
+    }
+
+    async fn element(self: Arc<Self>, node: Option<Node>, children: Vec<SelectionId>, path: Path, location: Location, level: usize) -> Text {
+        match node {
+            Some(node) if matches!(node.value, Value::Object(_)) => self.object(node, children, path, level).await,
+            Some(node) => match leaf_json(&node.value) {
+                serde_json::Value::Null if matches!(node.value, Value::List(_)) => {
+                    let fault = Fault::user("lists of lists of objects are not served");
+                    Err(vec![ResponseError { fault, path, location }])
+                }
+                leaf => Ok(leaf.to_string()),
+            },
+            None => Ok("null".into()),
+        }
+    }
+
+    /// The selections that hold for the runtime type of `node`.
+    fn applicable(&self, node: &Node, selections: &[SelectionId]) -> Vec<Selected> {
+        let holds = |name: &Name| crate::evaluate::fits(&self.schema, name, node.type_name());
+        let applicable = self.operation.applicable(selections, holds);
+        applicable.into_iter().map(|a| (a.id, a.children.into_owned())).collect()
+    }
+
+    fn key(&self, id: SelectionId) -> serde_json::Value {
+        (*self.operation.selections[id as usize].alias).into()
+    }
+}
+
+fn gather(parts: Vec<Text>) -> std::result::Result<Vec<String>, Vec<ResponseError>> {
+    let mut texts = Vec::with_capacity(parts.len());
+    let mut errors = Vec::new();
+    for part in parts {
+        match part {
+            Ok(text) => texts.push(text),
+            Err(more) => errors.extend(more),
+        }
+    }
+    if errors.is_empty() { Ok(texts) } else { Err(errors) }
+}
+
+fn panicked(e: &tokio::task::JoinError) -> ResponseError {
+    let fault = Fault::bug(format!("a selection panicked: {e}"));
+    ResponseError { fault, path: Vec::new(), location: Location::default() }
+}
+
+fn push_json(text: &mut String, value: &serde_json::Value) {
+    text.push_str(&value.to_string());
+}
+
+/// A value without objects as JSON.
+pub fn leaf_json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Null | Value::Object(_) => serde_json::Value::Null,
+        Value::Bool(b) => (*b).into(),
+        Value::Int(i) => (*i).into(),
+        Value::Float(x) => (*x).into(),
+        Value::String(s) | Value::Enum(s) => (**s).into(),
+        Value::List(items) => items.iter().map(leaf_json).collect(),
+    }
+}

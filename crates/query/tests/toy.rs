@@ -1,0 +1,233 @@
+//! The evaluator and the executor on a toy API that counts its evaluations.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::BoxFuture;
+use rondel_call::CallSpec;
+use rondel_events::Emitter;
+use rondel_fault::{ExecFailure, Fault, Result};
+use rondel_gql::types::{self, FieldDef};
+use rondel_gql::{Limits, Request, Schema};
+use rondel_model::Value;
+use rondel_query::{Args, Behaviour, Caller, Cx, Evaluator, Fields, Node, Reuse, execute};
+use rondel_version::View;
+
+const SDL: &str = r#"
+scalar BoxID
+directive @expectedType(name: String!) on ARGUMENT_DEFINITION | FIELD_DEFINITION
+interface Node { id: ID! }
+type Box implements Node {
+  id: ID!
+  add(n: Int! = 1): Box!
+  with(other: ID! @expectedType(name: "Box")): Box!
+  total: Int!
+  parts(n: Int!): [Box!]!
+  fail: Int!
+  nothing: Int!
+}
+type Lid implements Node { id: ID! }
+type Query {
+  box(start: Int = 0): Box!
+  lid: Lid!
+  session: Box!
+  random: Box!
+  effect: Int!
+  node(id: ID!): Node
+}
+"#;
+
+#[derive(Clone)]
+struct Sum(i64);
+
+#[derive(Default)]
+struct Counts {
+    add: AtomicUsize,
+    effect: AtomicUsize,
+}
+
+struct World {
+    evaluator: Arc<Evaluator>,
+    schema: Arc<Schema>,
+    counts: Arc<Counts>,
+}
+
+struct Known(Arc<Schema>);
+
+impl Fields for Known {
+    fn find<'a>(&'a self, _: &'a Arc<Caller>, parent: &'a str, spec: &'a CallSpec) -> BoxFuture<'a, Result<Option<Arc<FieldDef>>>> {
+        Box::pin(async move { Ok(self.0.types.get(parent).and_then(|t| t.field(&spec.field)).cloned()) })
+    }
+}
+
+fn boxed(n: i64) -> Value {
+    Value::object("Box", Sum(n))
+}
+
+fn simple(f: impl Fn(&Sum, &Args) -> Result<Value> + Send + Sync + 'static) -> Behaviour {
+    let f = Arc::new(f);
+    Behaviour::new(move |_: Cx, node: Node, args: Args| {
+        let f = f.clone();
+        async move { Ok(f(node.get::<Sum>()?, &args)?.into()) }
+    })
+}
+
+fn behaviour(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::Behaviour {
+    let counts = counts.clone();
+    let root = |value: fn(&Args) -> Result<Value>| {
+        Behaviour::new(move |_, _, args: Args| async move { Ok(value(&args)?.into()) })
+    };
+    let made = match (type_name, field) {
+        (_, "id") => Behaviour::new(|_, node: Node, _| async move { Ok(Value::string(node.id()?).into()) }),
+        ("Box", "add") => simple(move |sum, args| {
+            counts.add.fetch_add(1, Ordering::SeqCst);
+            Ok(boxed(sum.0 + args.int("n")?))
+        }),
+        ("Box", "with") => Behaviour::new(|_, node: Node, args: Args| async move {
+            let other = args.object("other").await?;
+            Ok(boxed(node.get::<Sum>()?.0 + other.get::<Sum>()?.0).into())
+        }),
+        ("Box", "total") => simple(|sum, _| Ok(Value::Int(sum.0))),
+        ("Box", "parts") => simple(|_, args| Ok(Value::List((0..args.int("n")?).map(boxed).collect()))),
+        ("Box", "fail") => simple(|_, _| {
+            let failure = ExecFailure { cmd: vec!["false".into()], exit_code: 3, stdout: "o".into(), stderr: "e".into() };
+            Err(Fault::exec("it failed", failure))
+        }),
+        ("Box", "nothing") => simple(|_, _| Ok(Value::Null)),
+        ("Query", "box") => root(|args| Ok(boxed(args.int("start")?))),
+        ("Query", "lid") => root(|_| Ok(Value::object("Lid", ()))),
+        ("Query", "session") => root(|_| Ok(boxed(1))).reuse(Reuse::Session),
+        ("Query", "random") => root(|_| Ok(boxed(1))).reuse(Reuse::Nobody),
+        ("Query", "effect") => Behaviour::new(move |_, _, _| {
+            let n = counts.effect.fetch_add(1, Ordering::SeqCst);
+            async move { Ok(Value::Int(n as i64).into()) }
+        })
+        .reuse(Reuse::Effect),
+        ("Query", "node") => Behaviour::new(|cx: Cx, _, args: Args| async move {
+            let rondel_call::Literal::Call(call) = args.literal("id") else { return Err(Fault::user("null")) };
+            Ok(cx.evaluator.load(&cx.caller, &call).await?.into())
+        }),
+        _ => return rondel_gql::builtin::nothing(type_name, field),
+    };
+    made.erased()
+}
+
+impl World {
+    fn new() -> Self {
+        let counts = Arc::new(Counts::default());
+        let schema = Arc::new(rondel_gql::sdl::schema(SDL, |t, f| behaviour(&counts, t, f)).unwrap());
+        let evaluator = Evaluator::new(Arc::new(Known(schema.clone())), 1_000_000);
+        Self { evaluator, schema, counts }
+    }
+
+    fn caller(&self, session: &str) -> Arc<Caller> {
+        let view = View::new(0, 21, 8);
+        let name: Arc<str> = session.into();
+        Arc::new(Caller::new(name.clone(), name, view, self.schema.clone(), Emitter::nowhere(), Arc::new(())))
+    }
+
+    async fn ask_as(&self, caller: &Arc<Caller>, query: &str) -> String {
+        let request = Request { query, operation_name: None, variables: None };
+        match rondel_gql::prepare(&self.schema, &request, &Limits::default()) {
+            Ok(operation) => execute(&self.evaluator, caller, Arc::new(operation)).await.body(),
+            Err(e) => e.message,
+        }
+    }
+
+    async fn ask(&self, query: &str) -> String {
+        self.ask_as(&self.caller("s"), query).await
+    }
+
+    async fn id(&self, query: &str) -> String {
+        let answer = self.ask(query).await;
+        let (_, rest) = answer.rsplit_once("\"id\":\"").unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    }
+}
+
+async fn check(query: &str, want: &str) {
+    assert_eq!(World::new().ask(query).await, want, "{query}");
+}
+
+#[tokio::test]
+async fn answers_mirror_the_query() {
+    check("{box{total}}", r#"{"data":{"box":{"total":0}}}"#).await;
+    check("{b:box(start:5){add{x:add(n:2){total}}}}", r#"{"data":{"b":{"add":{"x":{"total":8}}}}}"#).await;
+    check("{a:box{total} b:box(start:1){total add{total}}}", r#"{"data":{"a":{"total":0},"b":{"total":1,"add":{"total":2}}}}"#).await;
+    check("{box{parts(n:2){total}}}", r#"{"data":{"box":{"parts":[{"total":0},{"total":1}]}}}"#).await;
+    check("{box{parts(n:0){total}}}", r#"{"data":{"box":{"parts":[]}}}"#).await;
+    check("{box{__typename}}", r#"{"data":{"box":{"__typename":"Box"}}}"#).await;
+    check("{__schema{queryType{name}}}", r#"{"data":{"__schema":{"queryType":{"name":"Query"}}}}"#).await;
+}
+
+#[tokio::test]
+async fn objects_come_back_by_their_id() {
+    let world = World::new();
+    let answer: serde_json::Value = serde_json::from_str(&world.ask("{box{parts(n:3){id}}}").await).unwrap();
+    let id = answer["data"]["box"]["parts"][2]["id"].as_str().unwrap().to_owned();
+    let answer = world.ask(&format!("{{node(id:\"{id}\"){{... on Box{{total}} ... on Lid{{id}}}}}}")).await;
+    assert_eq!(answer, r#"{"data":{"node":{"total":2}}}"#);
+    let other = World::new();
+    let caller = other.caller("later");
+    let answer = other.ask_as(&caller, &format!("{{box(start:10){{with(other:\"{id}\"){{total}}}}}}")).await;
+    assert_eq!(answer, r#"{"data":{"box":{"with":{"total":12}}}}"#, "another engine, another session");
+}
+
+#[tokio::test]
+async fn an_id_of_another_type_is_refused() {
+    let world = World::new();
+    let id = world.id("{lid{id}}").await;
+    let answer = world.ask(&format!("{{box{{with(other:\"{id}\"){{total}}}}}}")).await;
+    assert!(answer.contains("load Box: expected Box, got Lid"), "{answer}");
+    let answer = world.ask("{box{with(other:\"nonsense\"){total}}}").await;
+    assert!(answer.contains("not an ID: `nonsense`"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_same_call_is_evaluated_once() {
+    let world = World::new();
+    let query = "{a:box{add(n:1){total}} b:box{add{total}} c:box(start:0){add{add{total}}}}";
+    world.ask(query).await;
+    assert_eq!(world.counts.add.load(Ordering::SeqCst), 2, "a value equal to the default is no other call");
+    world.ask_as(&world.caller("other"), query).await;
+    assert_eq!(world.counts.add.load(Ordering::SeqCst), 2, "sessions share");
+}
+
+#[tokio::test]
+async fn results_are_shared_as_far_as_they_may_be() {
+    let world = World::new();
+    assert_eq!(world.id("{session{id}}").await, world.id("{session{id}}").await);
+    assert_ne!(world.id("{random{id}}").await, world.id("{random{id}}").await);
+    world.ask("{effect}").await;
+    assert_eq!(world.ask("{effect}").await, r#"{"data":{"effect":1}}"#);
+}
+
+#[tokio::test]
+async fn errors_have_the_form_that_clients_read() {
+    let answer: serde_json::Value = serde_json::from_str(&World::new().ask("{box{add{fail}}}").await).unwrap();
+    assert_eq!(answer["data"], serde_json::Value::Null);
+    let error = &answer["errors"][0];
+    assert_eq!(error["message"], "it failed");
+    assert_eq!(error["path"], serde_json::json!(["box", "add", "fail"]));
+    let want = serde_json::json!({"_type": "EXEC_ERROR", "cmd": ["false"], "exitCode": 3, "stdout": "o", "stderr": "e"});
+    assert_eq!(error["extensions"], want);
+    let answer = World::new().ask("{box{nothing}}").await;
+    assert!(answer.contains("`nothing` must not be null"), "{answer}");
+}
+
+#[tokio::test]
+async fn depth_costs_no_stack() {
+    let world = World::new();
+    let depth = 5_000;
+    let query = format!("{{box{}{{total}}{}}}", "{add".repeat(depth), "}".repeat(depth));
+    let answer = world.ask(&query).await;
+    assert!(answer.contains(r#"{"total":5000}"#), "{}", &answer[..200.min(answer.len())]);
+    let fan = format!("{{box{}{{total}}{}}}", "{t:total add".repeat(2_000), "}".repeat(2_000));
+    let answer = world.ask(&fan).await;
+    assert!(answer.contains(r#"{"total":2000}"#), "{}", &answer[answer.len() - 200..]);
+    let id = world.id(&format!("{{box{}{{id}}{}}}", "{add".repeat(depth), "}".repeat(depth))).await;
+    let fresh = World::new();
+    let answer = fresh.ask(&format!("{{node(id:\"{id}\"){{... on Box{{total}}}}}}")).await;
+    assert_eq!(answer, r#"{"data":{"node":{"total":5000}}}"#);
+}
