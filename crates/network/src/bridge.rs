@@ -1,0 +1,126 @@
+//! Container networks on a bridge: the adapter of [`Networks`].
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rondel_fault::{Attempt, Fault, Result};
+use rondel_ports::BoxFuture;
+use rondel_ports::network::{Network, Networks};
+use tokio::sync::oneshot;
+
+use crate::ground::Ground;
+use crate::names::Names;
+use crate::namespace;
+use crate::pool::Pool;
+use crate::uplink;
+
+/// How to build networks.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The engine's state folder; names of bridge and rules follow from it.
+    pub state_dir: PathBuf,
+    /// Whether the engine is an ordinary user's, in a user namespace of its own.
+    pub rootless: bool,
+    /// How many networks to hold ready.
+    pub pool: usize,
+    /// The resolver settings of the host.
+    pub resolv_conf: PathBuf,
+}
+
+impl Options {
+    /// Two networks held ready, and the host's own resolver settings.
+    pub fn new(state_dir: impl Into<PathBuf>, rootless: bool) -> Self {
+        Self { state_dir: state_dir.into(), rootless, pool: 2, resolv_conf: PathBuf::from("/etc/resolv.conf") }
+    }
+}
+
+/// Networks on one bridge per engine. Nothing exists before the first [`Networks::connect`]; all goes with the
+/// last of this and its networks.
+pub struct Bridge {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: Options,
+    names: Names,
+    ground: Mutex<Option<Arc<Ground>>>,
+    pool: Arc<Pool>,
+}
+
+impl Bridge {
+    /// Networks for one engine; touches nothing yet.
+    pub fn new(options: Options) -> Self {
+        let names = Names::of(&options.state_dir);
+        Self { shared: Arc::new(Shared { options, names, ground: Mutex::default(), pool: Arc::default() }) }
+    }
+
+    /// Why containers have no way out and what to do about it. Known after the first network; none when all is well.
+    pub fn note(&self) -> Option<String> {
+        match self.shared.lock().as_deref() {
+            Some(Ground::Alone(note)) => Some(note.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl Networks for Bridge {
+    fn connect(&self) -> BoxFuture<'_, Result<Network>> {
+        Box::pin(async move {
+            if let Some(network) = self.shared.pool.take() {
+                return Ok(network);
+            }
+            let (send, receive) = oneshot::channel();
+            let shared = self.shared.clone();
+            std::thread::Builder::new()
+                .name("rondel-netns".into())
+                .spawn(move || {
+                    let network = shared.ground().and_then(|ground| ground.attach());
+                    drop(shared);
+                    let _ = send.send(network);
+                })
+                .attempt(|| "start a thread for a network namespace".to_owned())?;
+            receive.await.unwrap_or_else(|_| Err(Fault::bug("the thread that makes a network namespace is gone")))
+        })
+    }
+
+    fn listen(&self, network: &Network) -> Result<TcpListener> {
+        namespace::inside(network.namespace.as_fd(), || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+            .attempt(|| "listen on loopback inside a container's network".to_owned())
+    }
+
+    fn clean_up(&self) -> Result<()> {
+        let ground = self.shared.lock();
+        if ground.is_some() {
+            return Ok(());
+        }
+        if self.shared.options.rootless { uplink::end_recorded(&self.shared.names.record) } else { self.shared.names.sweep() }
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        self.shared.pool.close();
+    }
+}
+
+impl Shared {
+    fn ground(&self) -> Result<Arc<Ground>> {
+        let mut ground = self.lock();
+        if let Some(ready) = ground.as_ref() {
+            return Ok(ready.clone());
+        }
+        let ready = Arc::new(Ground::prepare(&self.options, &self.names)?);
+        self.pool.start(ready.clone(), self.options.pool).attempt(|| "start a thread that holds networks ready".to_owned())?;
+        Ok(ground.insert(ready).clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Ground>>> {
+        self.ground.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[path = "bridge_tests.rs"]
+mod tests;

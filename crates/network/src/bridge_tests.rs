@@ -1,0 +1,236 @@
+//! The bridge of a root engine, on a machine of the tests' own. The machine needs root.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rondel_ports::network::{Network, Networks};
+
+use super::*;
+use crate::ground::Ground;
+use crate::test_machine::{
+    MACHINE, PATIENCE, QUESTION, WORLD, ask_name, ask_who_i_am, block_on, connect, links_here, name_server, on_machine, own_links, server,
+    sh, wait_until,
+};
+
+#[test]
+fn a_container_reaches_machine_world_and_names() {
+    on_machine(|machine| {
+        name_server("127.0.0.77");
+        let bridge = machine.bridge(0);
+        assert_eq!(own_links(), Vec::<String>::new(), "nothing before the first container");
+        let network = connect(&bridge);
+        let gateway = Ipv4Addr::new(10, 87, 0, 1);
+        assert_eq!(network.resolv_conf.as_deref(), Some("nameserver 10.87.0.1\nsearch a.example\noptions ndots:2\n"));
+        let address = network.address.unwrap().to_string();
+        assert_eq!(ask_who_i_am(&network, server(gateway).unwrap()).unwrap(), address);
+
+        let outside = namespace::inside(machine.world.as_fd(), || server(WORLD)).unwrap();
+        assert_eq!(ask_who_i_am(&network, outside).unwrap(), MACHINE.to_string(), "the world sees the machine");
+
+        let mut expected = QUESTION.to_vec();
+        expected[2] |= 0x80;
+        assert_eq!(ask_name(&network, gateway), expected);
+        let over_tcp = namespace::inside(network.namespace.as_fd(), || {
+            let mut stream = TcpStream::connect((gateway, 53))?;
+            stream.write_all(&[&[0, QUESTION.len() as u8], QUESTION].concat())?;
+            let mut answer = vec![0; QUESTION.len() + 2];
+            stream.read_exact(&mut answer)?;
+            Ok(answer)
+        });
+        assert_eq!(over_tcp.unwrap()[2..], expected);
+
+        let inside = namespace::inside(network.namespace.as_fd(), || Ok(links_here())).unwrap();
+        assert_eq!(inside.iter().find(|link| link.name == "eth0").unwrap().mtu, 1400);
+        assert!(links_here().iter().filter(|link| link.name != "lo").all(|link| link.mtu == 1400));
+        assert!(bridge.note().is_none());
+    });
+}
+
+#[test]
+fn a_dead_name_server_is_told_at_once() {
+    on_machine(|machine| {
+        let bridge = machine.bridge(0);
+        let network = connect(&bridge);
+        let answer = ask_name(&network, Ipv4Addr::new(10, 87, 0, 1));
+        assert_eq!((answer.len(), &answer[..2], answer[3] & 15), (12, &QUESTION[..2], 2), "server failure");
+    });
+}
+
+#[test]
+fn a_resolver_of_the_machine_on_port_53_stays() {
+    for (resolv_conf, expected) in
+        [("nameserver 127.0.0.1\n", "nameserver 10.87.0.1\n"), ("nameserver 127.0.0.1\nnameserver 192.0.2.9\n", "nameserver 192.0.2.9\n")]
+    {
+        on_machine(|machine| {
+            let _resolver = UdpSocket::bind("0.0.0.0:53").unwrap();
+            let bridge = machine.bridge(0);
+            std::fs::write(machine.folder.path().join("resolv.conf"), resolv_conf).unwrap();
+            assert_eq!(connect(&bridge).resolv_conf.as_deref(), Some(expected));
+        });
+    }
+}
+
+#[test]
+fn a_listener_is_heard_inside_only() {
+    on_machine(|machine| {
+        let bridge = machine.bridge(0);
+        let (network, other) = (connect(&bridge), connect(&bridge));
+        let listener = bridge.listen(&network).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert!(address.ip().is_loopback());
+        let reach = |network: &Network| namespace::inside(network.namespace.as_fd(), || TcpStream::connect(address));
+        assert!(reach(&network).is_ok());
+        assert!(reach(&other).is_err());
+        assert!(TcpStream::connect(address).is_err());
+        let from_other = (network.address.unwrap(), address.port());
+        assert!(namespace::inside(other.namespace.as_fd(), || TcpStream::connect(from_other)).is_err());
+    });
+}
+
+#[test]
+fn cycles_and_crowds_leave_nothing() {
+    on_machine(|machine| {
+        let bridge = machine.bridge(2);
+        for _ in 0..200 {
+            let network = connect(&bridge);
+            assert!(network.address.is_some());
+        }
+        let bridge = Arc::new(bridge);
+        let crowd: Vec<Network> = block_on(async {
+            let tasks: Vec<_> =
+                (0..50).map(|_| bridge.clone()).map(|bridge| tokio::spawn(async move { bridge.connect().await.unwrap() })).collect();
+            let mut crowd = Vec::new();
+            for task in tasks {
+                crowd.push(task.await.unwrap());
+            }
+            crowd
+        });
+        let mut addresses: Vec<_> = crowd.iter().filter_map(|network| network.address).collect();
+        addresses.sort();
+        addresses.dedup();
+        assert_eq!(addresses.len(), 50);
+        drop(crowd);
+        let ground = bridge.shared.ground().unwrap();
+        let Ground::Bridged(bridged) = &*ground else { panic!("no bridge") };
+        wait_until("addresses come back", || bridged.lent() <= 2);
+        wait_until("interfaces are reaped", || own_links().len() <= 3);
+        drop((ground, bridge));
+        wait_until("all is gone", || own_links().is_empty());
+        assert_eq!(sh("nft list tables"), "");
+    });
+}
+
+#[test]
+fn a_network_outlives_the_bridge_handle() {
+    on_machine(|machine| {
+        let network = {
+            let bridge = machine.bridge(1);
+            connect(&bridge)
+        };
+        assert!(ask_who_i_am(&network, server(Ipv4Addr::new(10, 87, 0, 1)).unwrap()).is_ok());
+        drop(network);
+        wait_until("all is gone", || own_links().is_empty());
+    });
+}
+
+#[test]
+fn what_a_killed_engine_left_is_removed() {
+    on_machine(|machine| {
+        let killed = machine.bridge(0);
+        let network = connect(&killed);
+        std::mem::forget(killed);
+        assert!(sh("nft list tables").contains("rondel-"));
+        let elsewhere = tempfile::tempdir().unwrap();
+        let neighbour = Bridge::new(Options { pool: 0, ..Options::new(elsewhere.path(), false) });
+        neighbour.clean_up().unwrap();
+        assert_eq!(own_links().len(), 2, "another engine's are left alone");
+
+        let next = machine.bridge(0);
+        next.clean_up().unwrap();
+        assert_eq!(own_links(), Vec::<String>::new());
+        assert_eq!(sh("nft list tables"), "");
+        next.clean_up().unwrap();
+        drop(network);
+    });
+}
+
+#[test]
+fn engines_beside_each_other_and_routes_of_the_machine_do_not_collide() {
+    on_machine(|machine| {
+        sh("ip route add 10.87.0.0/16 dev up0");
+        let one = machine.bridge(0);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let two = Bridge::new(Options { pool: 0, ..Options::new(elsewhere.path(), false) });
+        let (first, second) = (connect(&one), connect(&two));
+        assert_eq!((first.address, second.address), (Some(Ipv4Addr::new(10, 88, 0, 2)), Some(Ipv4Addr::new(10, 89, 0, 2))));
+        let outside = namespace::inside(machine.world.as_fd(), || server(WORLD)).unwrap();
+        for network in [&first, &second] {
+            assert_eq!(ask_who_i_am(network, outside).unwrap(), MACHINE.to_string());
+        }
+    });
+}
+
+#[test]
+fn a_foreign_chain_that_drops_is_opened_and_closed_again() {
+    on_machine(|machine| {
+        sh("nft add table ip filter && nft 'add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'");
+        let before = sh("nft list table ip filter");
+        let bridge = machine.bridge(0);
+        let network = connect(&bridge);
+        let outside = namespace::inside(machine.world.as_fd(), || server(WORLD)).unwrap();
+        assert_eq!(ask_who_i_am(&network, outside).unwrap(), MACHINE.to_string());
+        assert!(sh("nft list table ip filter").contains("accept"));
+        drop((network, bridge));
+        assert_eq!(sh("nft list table ip filter"), before);
+    });
+}
+
+#[test]
+fn the_world_cannot_call_a_container() {
+    on_machine(|machine| {
+        let bridge = machine.bridge(0);
+        let network = connect(&bridge);
+        let address = network.address.unwrap();
+        let inside = namespace::inside(network.namespace.as_fd(), || server(address)).unwrap();
+        assert!(TcpStream::connect_timeout(&inside, PATIENCE).is_ok(), "the machine may");
+        let from_world = namespace::inside(machine.world.as_fd(), || {
+            sh("ip route add 10.87.0.0/16 via 198.51.100.1");
+            TcpStream::connect_timeout(&inside, Duration::from_millis(300))
+        });
+        assert!(from_world.is_err());
+    });
+}
+
+#[test]
+fn the_own_namespace_stays() {
+    let before = File::open("/proc/thread-self/ns/net")
+        .and_then(|file| file.metadata())
+        .map(|found| std::os::unix::fs::MetadataExt::ino(&found))
+        .unwrap();
+    on_machine(|machine| drop(connect(&machine.bridge(1))));
+    let after = File::open("/proc/thread-self/ns/net")
+        .and_then(|file| file.metadata())
+        .map(|found| std::os::unix::fs::MetadataExt::ino(&found))
+        .unwrap();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn the_first_packet_of_a_new_container_arrives() {
+    const BEFORE_A_SECOND_TRY: Duration = Duration::from_millis(950);
+    on_machine(|machine| {
+        let bridge = machine.bridge(2);
+        let first = connect(&bridge);
+        let gateway = server(Ipv4Addr::new(10, 87, 0, 1)).unwrap();
+        for _ in 0..40 {
+            let network = connect(&bridge);
+            let reached = namespace::inside(network.namespace.as_fd(), || TcpStream::connect_timeout(&gateway, BEFORE_A_SECOND_TRY));
+            assert!(reached.is_ok(), "{reached:?}");
+        }
+        drop(first);
+    });
+}

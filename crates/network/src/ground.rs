@@ -1,0 +1,283 @@
+//! What all containers of one engine share: bridge, rules, addresses, name service; and how one container is attached.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rondel_fault::{Attempt, Fault, Result};
+use rondel_ports::network::Network;
+
+use crate::bridge::Options;
+use crate::dns::{Forwarder, Sockets};
+use crate::firewall;
+use crate::leases::{Lease, Leases};
+use crate::links::{self, Cable, Route, Subnet};
+use crate::names::Names;
+use crate::namespace;
+use crate::netlink::{Batch, Family, Socket};
+use crate::resolver::Settings;
+use crate::uplink::{self, Helper, Uplink};
+
+const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
+const USUAL_MTU: u32 = 1500;
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_micros(100);
+
+/// Where containers stand.
+pub(crate) enum Ground {
+    /// On a bridge, with a way out.
+    Bridged(Arc<Bridged>),
+    /// Nowhere: each has its loopback only. The text says what to do about it.
+    Alone(String),
+}
+
+/// A bridge with everything that belongs to it.
+pub(crate) struct Bridged {
+    names: Names,
+    index: u32,
+    mtu: u32,
+    gateway: Ipv4Addr,
+    subnet: Subnet,
+    resolv_conf: String,
+    leases: Arc<Leases>,
+    socket: Mutex<Socket>,
+    /// Declared before the uplink, so that it ends first.
+    _forwarder: Option<Forwarder>,
+    uplink: Option<Uplink>,
+}
+
+/// What a container holds as long as its network lives.
+struct Hold {
+    _lease: Lease,
+    _bridged: Arc<Bridged>,
+}
+
+impl Ground {
+    /// Prepares everything; called once, before the first container.
+    pub(crate) fn prepare(options: &Options, names: &Names) -> Result<Self> {
+        let mut host = Socket::open(Family::Route).attempt(|| "open a netlink socket".to_owned())?;
+        let routes = links::routes(&mut host).attempt(|| "list the routes of this machine".to_owned())?;
+        let mtu = mtu_of_default_route(&mut host, &routes).attempt(|| "list the interfaces of this machine".to_owned())?;
+        let settings = Settings::read(&options.resolv_conf);
+        let mut taken: Vec<Subnet> = routes.iter().map(|route| route.destination).filter(|destination| destination.prefix > 1).collect();
+        taken.extend(settings.reachable().into_iter().map(|server| Subnet::new(server, 32)));
+
+        let uplink = if options.rootless {
+            let helper = match Helper::find(&std::env::var_os("PATH").unwrap_or_default()) {
+                Ok(helper) => helper,
+                Err(note) => return Ok(Self::Alone(note)),
+            };
+            uplink::end_recorded(&names.record)?;
+            let between = pick(uplink::candidates(), &taken)?;
+            taken.push(between);
+            Some(Uplink::start(helper, mtu, between, names.record.clone())?)
+        } else {
+            names.sweep()?;
+            None
+        };
+        let subnet = pick(candidates(), &taken)?;
+        Bridged::build(names.clone(), mtu, subnet, uplink, &settings, &options.resolv_conf).map(|bridged| Self::Bridged(Arc::new(bridged)))
+    }
+
+    /// A new network. Runs on a thread that ends right afterwards, because it moves into the namespace.
+    pub(crate) fn attach(&self) -> Result<Network> {
+        match self {
+            Self::Bridged(bridged) => Bridged::attach(bridged),
+            Self::Alone(_) => {
+                let (namespace, mut inner) = new_namespace()?;
+                let mut batch = Batch::default();
+                links::bring_up(&mut batch, links::LOOPBACK);
+                inner.apply(batch).attempt(|| "bring up the loopback of a network namespace".to_owned())?;
+                Ok(Network { namespace: Arc::new(namespace), address: None, resolv_conf: None, lease: Arc::new(()) })
+            }
+        }
+    }
+}
+
+impl Bridged {
+    fn build(names: Names, mtu: u32, subnet: Subnet, uplink: Option<Uplink>, settings: &Settings, resolv_conf: &Path) -> Result<Self> {
+        let gateway = subnet.host(1);
+        let work = || {
+            let mut socket = Socket::open(Family::Route)?;
+            let mut batch = Batch::default();
+            links::add_bridge(&mut batch, &names.bridge, mtu, gateway);
+            socket.apply(batch)?;
+            let found = links::list(&mut socket)?.into_iter().find(|link| link.name == names.bridge);
+            let index = found.map(|link| link.index).ok_or(io::ErrorKind::NotFound)?;
+            let mut batch = Batch::default();
+            links::add_address(&mut batch, index, gateway, subnet);
+            socket.apply(batch)?;
+            if std::fs::read_to_string(FORWARDING)?.trim() == "0" {
+                std::fs::write(FORWARDING, "1")?;
+            }
+            Ok((socket, index))
+        };
+        let base = uplink.as_ref().map(|uplink| uplink.namespace.as_fd());
+        let (socket, index) = within(base, work).attempt(|| format!("make bridge `{}` with subnet {subnet}", names.bridge))?;
+        let mut bridged = Self {
+            index,
+            mtu,
+            gateway,
+            subnet,
+            resolv_conf: String::new(),
+            leases: Leases::new(subnet),
+            socket: Mutex::new(socket),
+            _forwarder: None,
+            uplink,
+            names,
+        };
+        bridged.open_the_way_out()?;
+        bridged.serve_names(settings, resolv_conf)?;
+        Ok(bridged)
+    }
+
+    fn open_the_way_out(&self) -> Result<()> {
+        let rules = || firewall::set_up(&mut firewall::socket()?, &self.names.table, &self.names.bridge, self.subnet);
+        within(self.base(), rules).map_err(|error| {
+            Fault::environment(format!("cannot write the packet filter table `{}`", self.names.table))
+                .caused_by(error)
+                .with_hint("The kernel needs nf_tables with NAT (modules `nf_tables`, `nft_masq`, `nft_ct`)")
+        })
+    }
+
+    fn serve_names(&mut self, settings: &Settings, resolv_conf: &Path) -> Result<()> {
+        let servers = match within(self.base(), || Sockets::bind(self.gateway)) {
+            Ok(sockets) => {
+                let forwarder = Forwarder::start(sockets, self.subnet, resolv_conf.to_owned());
+                self._forwarder = Some(forwarder.attempt(|| format!("start the name service on {}", self.gateway))?);
+                vec![self.gateway]
+            }
+            // Somebody answers on every address of this machine, so on the bridge too.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let reachable = settings.reachable();
+                if reachable.is_empty() { vec![self.gateway] } else { reachable }
+            }
+            Err(error) => return Err(error).attempt(|| format!("listen on port 53 of {}", self.gateway)),
+        };
+        self.resolv_conf = settings.text(&servers);
+        Ok(())
+    }
+
+    fn base(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        self.uplink.as_ref().map(|uplink| uplink.namespace.as_fd())
+    }
+
+    fn attach(self: &Arc<Self>) -> Result<Network> {
+        let lease = self.leases.take().ok_or_else(|| Fault::environment(format!("no address is left in {}", self.subnet)))?;
+        let address = lease.address;
+        let (namespace, mut inner) = new_namespace()?;
+        let mut outside = Batch::default();
+        let cable = Cable { name: &self.names.cable, bridge: self.index, mtu: self.mtu, address, namespace: namespace.as_fd() };
+        links::add_cable(&mut outside, &cable);
+        let attached = self.socket.lock().unwrap_or_else(PoisonError::into_inner).apply(outside);
+        attached.attempt(|| format!("attach a container to bridge `{}`", self.names.bridge))?;
+
+        self.configure(&mut inner, address).attempt(|| format!("give a container the address {address}"))?;
+        Ok(Network {
+            namespace: Arc::new(namespace),
+            address: Some(address),
+            resolv_conf: Some(self.resolv_conf.clone()),
+            lease: Arc::new(Hold { _lease: lease, _bridged: self.clone() }),
+        })
+    }
+
+    fn configure(&self, inner: &mut Socket, address: Ipv4Addr) -> io::Result<()> {
+        let link = links::list(inner)?.into_iter().find(|link| link.name == links::CONTAINER_LINK).ok_or(io::ErrorKind::NotFound)?;
+        let mut batch = Batch::default();
+        links::bring_up(&mut batch, links::LOOPBACK);
+        links::bring_up(&mut batch, link.index);
+        links::add_address(&mut batch, link.index, address, self.subnet);
+        links::add_default_route(&mut batch, link.index, self.gateway);
+        inner.apply(batch)?;
+        self.await_bridge(link.other_end.ok_or(io::ErrorKind::NotFound)?)
+    }
+
+    /// Waits until the bridge passes packets: one that is sent earlier is lost, and its sender tries again a second later.
+    fn await_bridge(&self, link: u32) -> io::Result<()> {
+        let begin = Instant::now();
+        while begin.elapsed() < LONGEST_WAIT {
+            if links::forwards(&mut self.socket.lock().unwrap_or_else(PoisonError::into_inner), link)? {
+                break;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        Ok(())
+    }
+
+    /// How many addresses are lent.
+    #[cfg(test)]
+    pub(crate) fn lent(&self) -> usize {
+        self.leases.lent()
+    }
+}
+
+impl Drop for Bridged {
+    fn drop(&mut self) {
+        if self.uplink.is_none() {
+            let _ = self.names.sweep();
+        }
+    }
+}
+
+fn new_namespace() -> Result<(OwnedFd, Socket)> {
+    let make = || Ok((namespace::leave_for_new()?, Socket::open(Family::Route)?));
+    make().map_err(|error: io::Error| {
+        Fault::environment("cannot make a network namespace").caused_by(error).with_hint("See /proc/sys/user/max_net_namespaces")
+    })
+}
+
+fn within<T: Send>(base: Option<std::os::fd::BorrowedFd<'_>>, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    match base {
+        Some(namespace) => namespace::inside(namespace, work),
+        None => work(),
+    }
+}
+
+fn mtu_of_default_route(socket: &mut Socket, routes: &[Route]) -> io::Result<u32> {
+    let best = routes.iter().filter(|route| route.destination.prefix == 0 && route.link.is_some()).min_by_key(|route| route.metric);
+    let Some(index) = best.and_then(|route| route.link) else { return Ok(USUAL_MTU) };
+    Ok(links::list(socket)?.into_iter().find(|link| link.index == index).map_or(USUAL_MTU, |link| link.mtu))
+}
+
+/// The subnets that a bridge may take, in this order.
+fn candidates() -> impl Iterator<Item = Subnet> {
+    let ten = (87..=254).map(|second| Subnet::new(Ipv4Addr::new(10, second, 0, 0), 16));
+    let twelve = (20..=31).map(|second| Subnet::new(Ipv4Addr::new(172, second, 0, 0), 16));
+    let sixteen = (96..=223).step_by(4).map(|third| Subnet::new(Ipv4Addr::new(192, 168, third, 0), 22));
+    ten.chain(twelve).chain(sixteen)
+}
+
+fn pick(mut candidates: impl Iterator<Item = Subnet>, taken: &[Subnet]) -> Result<Subnet> {
+    candidates.find(|candidate| !taken.iter().any(|other| other.overlaps(*candidate))).ok_or_else(|| {
+        Fault::environment("cannot find a private subnet for containers: every candidate overlaps a route of this machine")
+            .with_hint("`ip route show table all` lists the routes")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subnets_avoid_the_routes_of_the_machine() {
+        let net = |text: &str| {
+            let (base, prefix) = text.split_once('/').unwrap();
+            Subnet::new(base.parse().unwrap(), prefix.parse().unwrap())
+        };
+        for (taken, expected) in [
+            (vec![], "10.87.0.0/16"),
+            (vec!["10.87.3.0/24"], "10.88.0.0/16"),
+            (vec!["10.87.0.0/16", "10.88.0.0/15"], "10.90.0.0/16"),
+            (vec!["10.0.0.0/8"], "172.20.0.0/16"),
+            (vec!["10.0.0.0/8", "172.16.0.0/12"], "192.168.96.0/22"),
+        ] {
+            let taken: Vec<Subnet> = taken.into_iter().map(net).collect();
+            assert_eq!(pick(candidates(), &taken).unwrap(), net(expected));
+        }
+        let everything = [net("10.0.0.0/8"), net("172.16.0.0/12"), net("192.168.0.0/16")];
+        assert!(pick(candidates(), &everything).unwrap_err().message().contains("overlaps"));
+    }
+}

@@ -1,0 +1,85 @@
+//! The addresses of a subnet, lent to containers.
+
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::links::Subnet;
+
+/// The first address is the network, the second the gateway.
+const FIRST: u32 = 2;
+
+/// Lends addresses. One that came back is lent again as late as possible.
+#[derive(Debug)]
+pub(crate) struct Leases {
+    subnet: Subnet,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    next: u32,
+    lent: HashSet<u32>,
+}
+
+/// An address that nobody else has until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    /// The address.
+    pub(crate) address: Ipv4Addr,
+    offset: u32,
+    leases: Arc<Leases>,
+}
+
+impl Leases {
+    /// All addresses of a subnet apart from network, gateway and broadcast.
+    pub(crate) fn new(subnet: Subnet) -> Arc<Self> {
+        Arc::new(Self { subnet, state: Mutex::new(State { next: FIRST, lent: HashSet::new() }) })
+    }
+
+    /// Lends an address; none when all are lent.
+    pub(crate) fn take(self: &Arc<Self>) -> Option<Lease> {
+        let end = self.subnet.broadcast().to_bits() - self.subnet.host(0).to_bits();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.lent.len() as u32 >= end.saturating_sub(FIRST) {
+            return None;
+        }
+        loop {
+            let offset = state.next;
+            state.next = if offset + 1 >= end { FIRST } else { offset + 1 };
+            if state.lent.insert(offset) {
+                return Some(Lease { address: self.subnet.host(offset), offset, leases: self.clone() });
+            }
+        }
+    }
+
+    /// How many addresses are lent.
+    #[cfg(test)]
+    pub(crate) fn lent(&self) -> usize {
+        self.state.lock().unwrap().lent.len()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.leases.state.lock().unwrap_or_else(PoisonError::into_inner).lent.remove(&self.offset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_lent_once_and_again_as_late_as_possible() {
+        let leases = Leases::new(Subnet::new(Ipv4Addr::new(10, 87, 0, 0), 29));
+        let first = leases.take().unwrap();
+        assert_eq!(first.address, Ipv4Addr::new(10, 87, 0, 2));
+        drop(first);
+        let lent: Vec<_> = std::iter::from_fn(|| leases.take()).collect();
+        let last: Vec<u8> = lent.iter().map(|lease| lease.address.octets()[3]).collect();
+        assert_eq!(last, [3, 4, 5, 6, 2]);
+        drop(lent);
+        assert_eq!(leases.lent(), 0);
+    }
+}

@@ -1,0 +1,26 @@
+//! Container networks: namespaces, bridge, NAT, name service; and the start of an engine that runs as an ordinary user.
+//!
+//! *Invariants.* Everything is spoken to the kernel directly; no `ip`, `nft` or `iptables` is run. Nothing exists before
+//! the first container asks for a network. An interface of a container is never deleted: closing the namespace reaps it.
+//! Names in the kernel follow from the state folder, so engines do not meet, and a run finds what a killed one left.
+//! IPv4 only. What the host firewall drops by `iptables` in its legacy form, or by an explicit rule, stays dropped.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod bridge;
+mod dns;
+mod firewall;
+mod ground;
+mod leases;
+mod links;
+mod names;
+mod namespace;
+mod netlink;
+mod pool;
+mod resolver;
+pub mod rootless;
+#[cfg(test)]
+mod test_machine;
+mod uplink;
+
+pub use bridge::{Bridge, Options};

@@ -1,0 +1,253 @@
+//! Links, addresses and routes, told over netlink.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use crate::netlink::{Batch, CREATE, EXCLUSIVE, Socket, attribute, attributes, text, word};
+
+const NEW_LINK: u16 = 16;
+const DELETE_LINK: u16 = 17;
+const LIST_LINKS: u16 = 18;
+const NEW_ADDRESS: u16 = 20;
+const NEW_ROUTE: u16 = 24;
+const LIST_ROUTES: u16 = 26;
+
+const LINK_ADDRESS: u16 = 1;
+const LINK_NAME: u16 = 3;
+const LINK_MTU: u16 = 4;
+const LINK_OTHER_END: u16 = 5;
+const LINK_MASTER: u16 = 10;
+const LINK_STATE: u16 = 16;
+const LINK_INFO: u16 = 18;
+const LINK_NAMESPACE: u16 = 28;
+const UP: u32 = 1;
+
+/// The index of every loopback interface.
+pub(crate) const LOOPBACK: u32 = 1;
+/// The name of a container's interface.
+pub(crate) const CONTAINER_LINK: &str = "eth0";
+
+/// An interface.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    /// Its index.
+    pub(crate) index: u32,
+    /// Its name.
+    pub(crate) name: String,
+    /// The largest packet, in bytes.
+    pub(crate) mtu: u32,
+    /// The index of the other end of a cable, in the namespace of that end.
+    pub(crate) other_end: Option<u32>,
+}
+
+/// An IPv4 route.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Route {
+    /// Where it leads.
+    pub(crate) destination: Subnet,
+    /// The interface that it uses.
+    pub(crate) link: Option<u32>,
+    /// Lower wins.
+    pub(crate) metric: u32,
+}
+
+/// A range of IPv4 addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Subnet {
+    /// The first address.
+    pub(crate) base: Ipv4Addr,
+    /// How many leading bits are fixed.
+    pub(crate) prefix: u8,
+}
+
+impl Subnet {
+    /// The range of `prefix` bits around `base`.
+    pub(crate) const fn new(base: Ipv4Addr, prefix: u8) -> Self {
+        Self { base, prefix }
+    }
+
+    /// The bits that are fixed.
+    pub(crate) fn mask(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0))
+    }
+
+    /// Whether the ranges share an address.
+    pub(crate) fn overlaps(self, other: Self) -> bool {
+        let mask = self.mask().to_bits() & other.mask().to_bits();
+        self.base.to_bits() & mask == other.base.to_bits() & mask
+    }
+
+    /// The address at an offset from the first.
+    pub(crate) fn host(self, offset: u32) -> Ipv4Addr {
+        Ipv4Addr::from_bits((self.base.to_bits() & self.mask().to_bits()).wrapping_add(offset))
+    }
+
+    /// The last address.
+    pub(crate) fn broadcast(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.base.to_bits() | !self.mask().to_bits())
+    }
+}
+
+impl std::fmt::Display for Subnet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.base, self.prefix)
+    }
+}
+
+/// A hardware address that follows from the IPv4 address, so that a neighbour entry stays true when the address is leased again.
+pub(crate) fn hardware_address(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x72, a, b, c, d]
+}
+
+/// Adds a bridge.
+pub(crate) fn add_bridge(batch: &mut Batch, name: &str, mtu: u32, gateway: Ipv4Addr) {
+    batch.request(NEW_LINK, CREATE | EXCLUSIVE, &header(0, UP), |a| {
+        a.text(LINK_NAME, name).number(LINK_MTU, mtu).bytes(LINK_ADDRESS, &hardware_address(gateway)).nest(LINK_INFO, |info| {
+            info.bytes(1, b"bridge");
+        });
+    });
+}
+
+/// What a container is attached with.
+pub(crate) struct Cable<'a> {
+    /// The name of the end on the bridge; `%d` in it becomes a free number.
+    pub(crate) name: &'a str,
+    /// The bridge.
+    pub(crate) bridge: u32,
+    /// The largest packet, in bytes.
+    pub(crate) mtu: u32,
+    /// The address of the container.
+    pub(crate) address: Ipv4Addr,
+    /// The container's namespace.
+    pub(crate) namespace: BorrowedFd<'a>,
+}
+
+/// Adds a pair of interfaces: one end on the bridge, the other is `eth0` of the container.
+pub(crate) fn add_cable(batch: &mut Batch, cable: &Cable<'_>) {
+    batch.request(NEW_LINK, CREATE | EXCLUSIVE, &header(0, UP), |a| {
+        a.text(LINK_NAME, cable.name).number(LINK_MTU, cable.mtu).number(LINK_MASTER, cable.bridge).nest(LINK_INFO, |info| {
+            info.bytes(1, b"veth").nest(2, |data| {
+                data.nest(1, |peer| {
+                    peer.raw(&header(0, 0))
+                        .text(LINK_NAME, CONTAINER_LINK)
+                        .number(LINK_MTU, cable.mtu)
+                        .bytes(LINK_ADDRESS, &hardware_address(cable.address))
+                        .number(LINK_NAMESPACE, cable.namespace.as_raw_fd() as u32);
+                });
+            });
+        });
+    });
+}
+
+/// Removes a link by its name.
+pub(crate) fn remove(batch: &mut Batch, name: &str) {
+    batch.request(DELETE_LINK, 0, &header(0, 0), |a| {
+        a.text(LINK_NAME, name);
+    });
+}
+
+/// Brings a link up.
+pub(crate) fn bring_up(batch: &mut Batch, link: u32) {
+    batch.request(NEW_LINK, 0, &header(link, UP), |_| {});
+}
+
+/// Gives a link an address in a subnet.
+pub(crate) fn add_address(batch: &mut Batch, link: u32, address: Ipv4Addr, subnet: Subnet) {
+    let mut head = [2, subnet.prefix, 0, 0, 0, 0, 0, 0];
+    head[4..8].copy_from_slice(&link.to_ne_bytes());
+    batch.request(NEW_ADDRESS, CREATE | EXCLUSIVE, &head, |a| {
+        a.bytes(2, &address.octets()).bytes(1, &address.octets()).bytes(4, &subnet.broadcast().octets());
+    });
+}
+
+/// Sends everything else through a gateway.
+pub(crate) fn add_default_route(batch: &mut Batch, link: u32, gateway: Ipv4Addr) {
+    batch.request(NEW_ROUTE, CREATE | EXCLUSIVE, &[2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0], |a| {
+        a.bytes(5, &gateway.octets()).number(4, link);
+    });
+}
+
+/// All links.
+pub(crate) fn list(socket: &mut Socket) -> io::Result<Vec<Link>> {
+    let mut links = Vec::new();
+    for message in socket.dump(LIST_LINKS, &header(0, 0))? {
+        let index = u32::from_ne_bytes(word(&message.body, 4)?);
+        let body = message.body.get(16..).unwrap_or_default();
+        let name = attribute(body, LINK_NAME).map(text).unwrap_or_default();
+        let mtu = attribute(body, LINK_MTU).and_then(number).unwrap_or(1500);
+        let other_end = attribute(body, LINK_OTHER_END).and_then(number);
+        links.push(Link { index, name, mtu, other_end });
+    }
+    Ok(links)
+}
+
+/// Whether the bridge passes packets to and from a link. The kernel decides this some time after both ends are up.
+pub(crate) fn forwards(socket: &mut Socket, link: u32) -> io::Result<bool> {
+    const UP: u8 = 6;
+    const FORWARDING: u8 = 3;
+    let Some(message) = socket.fetch(LIST_LINKS, &header(link, 0))? else { return Ok(false) };
+    let body = message.body.get(16..).unwrap_or_default();
+    let port = attribute(body, LINK_INFO).and_then(|info| attribute(info, 5)).and_then(|port| attribute(port, 1));
+    Ok(attribute(body, LINK_STATE) == Some(&[UP]) && port == Some(&[FORWARDING]))
+}
+
+/// All IPv4 routes, of every table.
+pub(crate) fn routes(socket: &mut Socket) -> io::Result<Vec<Route>> {
+    let mut routes = Vec::new();
+    for message in socket.dump(LIST_ROUTES, &[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])? {
+        let [family, prefix, ..] = word(&message.body, 0)?;
+        if family != 2 {
+            continue;
+        }
+        let mut route = Route { destination: Subnet::new(Ipv4Addr::UNSPECIFIED, prefix), link: None, metric: 0 };
+        for (kind, value) in attributes(message.body.get(12..).unwrap_or_default()) {
+            match kind {
+                1 => route.destination.base = Ipv4Addr::from(word(value, 0)?),
+                4 => route.link = number(value),
+                6 => route.metric = number(value).unwrap_or(0),
+                _ => {}
+            }
+        }
+        routes.push(route);
+    }
+    Ok(routes)
+}
+
+fn header(index: u32, flags: u32) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[4..8].copy_from_slice(&index.to_ne_bytes());
+    bytes[8..12].copy_from_slice(&flags.to_ne_bytes());
+    bytes[12..16].copy_from_slice(&flags.to_ne_bytes());
+    bytes
+}
+
+fn number(value: &[u8]) -> Option<u32> {
+    word(value, 0).ok().map(u32::from_ne_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subnets_overlap_when_one_holds_the_other() {
+        let net = |text: &str| {
+            let (base, prefix) = text.split_once('/').unwrap();
+            Subnet::new(base.parse().unwrap(), prefix.parse().unwrap())
+        };
+        for (a, b, expected) in [
+            ("10.87.0.0/16", "10.87.4.0/24", true),
+            ("10.87.0.0/16", "10.88.0.0/16", false),
+            ("10.0.0.0/8", "10.88.0.0/16", true),
+            ("0.0.0.0/0", "10.88.0.0/16", true),
+            ("10.87.255.1/32", "10.87.0.0/16", true),
+        ] {
+            assert_eq!(net(a).overlaps(net(b)), expected, "{a} {b}");
+            assert_eq!(net(b).overlaps(net(a)), expected, "{b} {a}");
+        }
+        assert_eq!(net("10.87.0.0/16").broadcast().to_string(), "10.87.255.255");
+        assert_eq!(net("10.87.0.0/16").host(258).to_string(), "10.87.1.2");
+    }
+}

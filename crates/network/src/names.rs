@@ -1,0 +1,84 @@
+//! The names of what one engine makes in the kernel; they follow from its state folder, so that a later run finds what an earlier one left.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rondel_digest::Digest;
+use rondel_fault::{Attempt, Result};
+
+use crate::firewall;
+use crate::links;
+use crate::netlink::{Batch, Family, Socket};
+
+/// The names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// The bridge.
+    pub(crate) bridge: String,
+    /// The packet filter table.
+    pub(crate) table: String,
+    /// The bridge's end of a container's cable, with `%d` for a number.
+    pub(crate) cable: String,
+    /// The file in which the helper process of an ordinary user is noted.
+    pub(crate) record: PathBuf,
+}
+
+impl Names {
+    /// The names for a state folder.
+    pub(crate) fn of(state_dir: &Path) -> Self {
+        let place = state_dir.canonicalize().unwrap_or_else(|_| state_dir.to_owned());
+        let digest = Digest::of_bytes(place.as_os_str().as_bytes()).hex();
+        let short: String = digest.chars().take(8).collect();
+        Self {
+            bridge: format!("rnd{short}"),
+            table: format!("rondel-{short}"),
+            cable: format!("v{short}%d"),
+            record: place.join("network-helper"),
+        }
+    }
+
+    /// Removes bridge, cables and rules from the namespace of the calling thread; what is not there is no error.
+    pub(crate) fn sweep(&self) -> Result<()> {
+        self.sweep_links().attempt(|| format!("remove bridge `{}`", self.bridge))?;
+        let rules = firewall::socket().and_then(|mut socket| firewall::remove(&mut socket, &self.table));
+        match rules {
+            Err(error) if !missing_in_kernel(&error) => Err(error).attempt(|| format!("remove the packet filter table `{}`", self.table)),
+            _ => Ok(()),
+        }
+    }
+
+    fn sweep_links(&self) -> io::Result<()> {
+        let mut socket = Socket::open(Family::Route)?;
+        let prefix = self.cable.trim_end_matches("%d");
+        for link in links::list(&mut socket)? {
+            if link.name != self.bridge && !link.name.starts_with(prefix) {
+                continue;
+            }
+            let mut batch = Batch::default();
+            links::remove(&mut batch, &link.name);
+            match socket.apply(batch) {
+                Err(error) if error.raw_os_error() != Some(libc::ENODEV) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn missing_in_kernel(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_the_kernel_and_differ() {
+        let one = Names::of(Path::new("/nonexistent/one"));
+        assert!(one.bridge.len() <= 15 && one.cable.trim_end_matches("%d").len() <= 9, "{one:?}");
+        assert_eq!(one, Names::of(Path::new("/nonexistent/one")));
+        assert_ne!(one, Names::of(Path::new("/nonexistent/two")));
+    }
+}

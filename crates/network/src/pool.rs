@@ -1,0 +1,85 @@
+//! Networks that are made before somebody asks for them.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rondel_ports::network::Network;
+
+use crate::ground::Ground;
+use crate::namespace;
+
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Networks held ready.
+#[derive(Default)]
+pub(crate) struct Pool {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    ready: Vec<Network>,
+    closed: bool,
+    filler: Option<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// A network that is ready.
+    pub(crate) fn take(&self) -> Option<Network> {
+        let network = self.lock().ready.pop()?;
+        self.changed.notify_one();
+        Some(network)
+    }
+
+    /// Keeps `size` networks ready from now on, in the background.
+    pub(crate) fn start(self: &Arc<Self>, ground: Arc<Ground>, size: usize) -> io::Result<()> {
+        let mut state = self.lock();
+        if size == 0 || state.closed || state.filler.is_some() {
+            return Ok(());
+        }
+        let pool = self.clone();
+        let filler = std::thread::Builder::new().name("rondel-netpool".into()).spawn(move || pool.fill(&ground, size))?;
+        state.filler = Some(filler);
+        Ok(())
+    }
+
+    /// Gives everything back and returns when the background work has ended.
+    pub(crate) fn close(&self) {
+        let (filler, ready) = {
+            let mut state = self.lock();
+            state.closed = true;
+            (state.filler.take(), std::mem::take(&mut state.ready))
+        };
+        drop(ready);
+        self.changed.notify_all();
+        if let Some(filler) = filler {
+            let _ = filler.join();
+        }
+    }
+
+    fn fill(&self, ground: &Ground, size: usize) {
+        let mut state = self.lock();
+        while !state.closed {
+            if state.ready.len() >= size {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            drop(state);
+            let made = namespace::on_thread(|| ground.attach().map_err(io::Error::other));
+            state = self.lock();
+            match made {
+                Ok(network) if !state.closed => state.ready.push(network),
+                Ok(_) => {}
+                // Whoever asks next tries for himself and is told why.
+                Err(_) => state = self.changed.wait_timeout(state, AFTER_FAILURE).unwrap_or_else(PoisonError::into_inner).0,
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
