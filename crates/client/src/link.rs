@@ -1,0 +1,174 @@
+//! A client attached to the engine: events come in, questions are answered, GraphQL goes out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Method;
+use rondel_events::Event;
+use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_link::{Answer, CLIENT_HEADER, FromClient, FromEngine, Greeting, Hello, Question, Welcome};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::JoinHandle;
+
+use crate::connect::{Launch, connect};
+use crate::state::StateDir;
+
+/// Receives events, in order.
+pub type OnEvent = Box<dyn FnMut(Event) + Send>;
+
+/// A client attached to the engine. Dropping it detaches.
+pub struct Attached {
+    state: StateDir,
+    welcome: Welcome,
+    listener: JoinHandle<()>,
+}
+
+/// Attaches a client as `hello` says, and starts the engine when there is none.
+///
+/// # Errors
+/// When there is no engine, or it refuses.
+pub async fn attach(state: &StateDir, launch: Option<&Launch>, hello: &Hello, on_event: OnEvent) -> Result<Attached> {
+    let stream = connect(state, launch).await?;
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read);
+    let head = format!(
+        "GET {} HTTP/1.1\r\nhost: engine\r\nconnection: upgrade\r\nupgrade: {}\r\n\r\n{}\n",
+        rondel_link::ATTACH,
+        rondel_link::PROTOCOL,
+        json(hello)?,
+    );
+    write.write_all(head.as_bytes()).await.attempt(|| "attach to the engine".into())?;
+    skip_head(&mut read).await?;
+    let line = next_line(&mut read).await?.ok_or_else(|| Fault::environment("the engine hung up while attaching"))?;
+    match parse(&line)? {
+        Greeting::Refusal(refusal) => {
+            Err(refusal.hints.into_iter().fold(Fault::user(refusal.message), |fault, hint| fault.with_hint(hint)))
+        }
+        Greeting::Welcome(welcome) => {
+            let listener = tokio::spawn(listen(read, write, on_event));
+            Ok(Attached { state: state.clone(), welcome, listener })
+        }
+    }
+}
+
+impl Attached {
+    /// What the engine said.
+    pub fn welcome(&self) -> &Welcome {
+        &self.welcome
+    }
+
+    /// Sends a GraphQL request body and gives the body of the answer.
+    ///
+    /// # Errors
+    /// When the engine goes away meanwhile.
+    pub async fn query(&self, body: impl Into<Bytes>) -> Result<Bytes> {
+        let stream = connect(&self.state, None).await?;
+        let headers = [("content-type", "application/json"), (CLIENT_HEADER, self.welcome.client.as_str())];
+        let answer = crate::http::request(stream, Method::POST, rondel_link::QUERY, &headers, body.into()).await?;
+        Ok(answer.1)
+    }
+
+    /// The modules that this client is served, as the body of the engine's answer; an error has the form of a GraphQL answer.
+    ///
+    /// # Errors
+    /// When the engine goes away meanwhile.
+    pub async fn served(&self) -> Result<std::result::Result<Bytes, Bytes>> {
+        let stream = connect(&self.state, None).await?;
+        let headers = [(CLIENT_HEADER, self.welcome.client.as_str())];
+        let (status, body) =
+            crate::http::request(stream, Method::GET, rondel_link::SERVED, &headers, Bytes::new()).await?;
+        Ok(if status.is_success() { Ok(body) } else { Err(body) })
+    }
+
+    /// Waits until the engine hangs up.
+    pub async fn closed(&mut self) {
+        let _ = (&mut self.listener).await;
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+async fn listen(mut read: BufReader<OwnedReadHalf>, write: OwnedWriteHalf, mut on_event: OnEvent) {
+    let write = Arc::new(tokio::sync::Mutex::new(write));
+    while let Ok(Some(line)) = next_line(&mut read).await {
+        match parse(&line) {
+            Ok(FromEngine::Event(event)) => on_event(event),
+            Ok(FromEngine::Ask { id, question }) => {
+                let write = write.clone();
+                tokio::spawn(async move {
+                    let answer = answer(question).await;
+                    if let Ok(line) = json(&FromClient::Answer { id, answer }) {
+                        let mut write = write.lock().await;
+                        let _ = write.write_all(format!("{line}\n").as_bytes()).await;
+                    }
+                });
+            }
+            // A newer engine may say what this client does not know.
+            Err(_) => {}
+        }
+    }
+}
+
+async fn answer(question: Question) -> Answer {
+    match question {
+        Question::Variable(name) => match std::env::var_os(&name) {
+            Some(value) => Answer::Bytes(std::os::unix::ffi::OsStringExt::into_vec(value)),
+            None => Answer::Missing,
+        },
+        Question::Command(command) => {
+            let mut shell = tokio::process::Command::new("sh");
+            shell.args(["-c", &command]).stdin(std::process::Stdio::null()).kill_on_drop(true);
+            match shell.output().await {
+                Ok(output) if output.status.success() => Answer::Bytes(output.stdout),
+                Ok(output) => Answer::Failed(output.status.to_string()),
+                Err(e) => Answer::Failed(e.to_string()),
+            }
+        }
+    }
+}
+
+async fn skip_head(read: &mut BufReader<OwnedReadHalf>) -> Result<()> {
+    let status = next_line(read).await?.unwrap_or_default();
+    if !status.contains(" 101 ") {
+        return Err(Fault::environment(format!("the engine does not let clients attach: `{}`", status.trim())));
+    }
+    while let Some(line) = next_line(read).await? {
+        if line.trim().is_empty() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn next_line(read: &mut BufReader<OwnedReadHalf>) -> Result<Option<String>> {
+    let mut line = String::new();
+    let n = read.read_line(&mut line).await.attempt(|| "listen to the engine".into())?;
+    Ok((n > 0).then_some(line))
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| Fault::bug("cannot encode a message").caused_by(e))
+}
+
+fn parse<T: serde::de::DeserializeOwned>(line: &str) -> Result<T> {
+    serde_json::from_str(line).map_err(|e| Fault::environment("the engine said something unexpected").caused_by(e))
+}
+
+/// Sends one request to the engine outside of any client.
+///
+/// # Errors
+/// When there is no engine.
+pub async fn control(state: &StateDir, method: Method, path: &str) -> Result<Bytes> {
+    let stream: UnixStream = connect(state, None).await?;
+    let (status, body) = crate::http::request(stream, method, path, &[], Bytes::new()).await?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    Err(Fault::environment(String::from_utf8_lossy(&body).trim().to_owned()))
+}

@@ -1,0 +1,86 @@
+//! Where the engine's state and the user's configuration are.
+
+use std::path::{Path, PathBuf};
+
+use rondel_fault::{Fault, Result};
+
+/// The variable that names the state folder.
+pub const STATE_DIR_VARIABLE: &str = "RONDEL_STATE_DIR";
+/// The variable that names the configuration file.
+pub const CONFIG_VARIABLE: &str = "RONDEL_CONFIG";
+/// The longest path a unix socket can have.
+const SOCKET_PATH_LIMIT: usize = 107;
+
+/// The state folder of one engine.
+#[derive(Debug, Clone)]
+pub struct StateDir(PathBuf);
+
+impl StateDir {
+    /// The folder given, else that of [`STATE_DIR_VARIABLE`], else `rondel` in the user's state folder.
+    ///
+    /// # Errors
+    /// When there is no home folder to put it into, or the path is too long for a socket.
+    pub fn find(given: Option<&Path>, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let set = |name: &str| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let default = || {
+            let xdg = set("XDG_STATE_HOME").filter(|p| p.is_absolute());
+            xdg.or_else(|| set("HOME").map(|home| home.join(".local/state"))).map(|p| p.join("rondel"))
+        };
+        let path = given.map(Path::to_owned).or_else(|| set(STATE_DIR_VARIABLE)).or_else(default);
+        let path = path.ok_or_else(|| {
+            Fault::user("cannot tell where to keep state: `HOME` is not set")
+                .with_hint(format!("pass `--state-dir`, or set `{STATE_DIR_VARIABLE}`"))
+        })?;
+        let path = std::path::absolute(&path).unwrap_or(path);
+        let dir = Self(path);
+        if dir.socket().as_os_str().len() > SOCKET_PATH_LIMIT {
+            return Err(Fault::user(format!("the state folder `{}` has too long a path for a socket", dir.0.display()))
+                .with_hint(format!("choose one whose path has fewer than {} bytes", SOCKET_PATH_LIMIT - 12)));
+        }
+        Ok(dir)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The engine's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.0.join(rondel_link::SOCKET)
+    }
+
+    /// The engine's log.
+    pub fn log(&self) -> PathBuf {
+        self.0.join("engine.log")
+    }
+}
+
+/// The configuration file: that of [`CONFIG_VARIABLE`], else `rondel/config.toml` in the user's configuration folder.
+pub fn config_file(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let set = |name: &str| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    set(CONFIG_VARIABLE).or_else(|| {
+        let xdg = set("XDG_CONFIG_HOME").filter(|p| p.is_absolute());
+        xdg.or_else(|| set("HOME").map(|home| home.join(".config"))).map(|p| p.join("rondel/config.toml"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_setting_wins() {
+        let check = |given: Option<&str>, vars: &[(&str, &str)], want: Option<&str>| {
+            let get = |name: &str| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+            let found = StateDir::find(given.map(Path::new), get).ok();
+            assert_eq!(found.as_ref().map(|d| d.path()), want.map(Path::new));
+        };
+        check(Some("/a"), &[("RONDEL_STATE_DIR", "/b")], Some("/a"));
+        check(None, &[("RONDEL_STATE_DIR", "/b"), ("HOME", "/h")], Some("/b"));
+        check(None, &[("XDG_STATE_HOME", "/x"), ("HOME", "/h")], Some("/x/rondel"));
+        check(None, &[("XDG_STATE_HOME", "rel"), ("HOME", "/h")], Some("/h/.local/state/rondel"));
+        check(None, &[], None);
+        check(Some(&format!("/{}", "x".repeat(120))), &[], None);
+    }
+}

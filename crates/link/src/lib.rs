@@ -1,0 +1,187 @@
+//! What the engine and its clients say to each other beside GraphQL, as plain data.
+//!
+//! *Invariants.* One JSON document per line in each direction, on a connection that was upgraded at
+//! [`ATTACH`]. The first line of the client is a [`Hello`], the first line of the engine a [`Welcome`]
+//! or a [`Refusal`]. When the connection ends, the client is gone, and its work with it unless somebody
+//! else waits for it. Fields may be added; unknown ones are ignored.
+
+use std::path::PathBuf;
+
+use rondel_events::Event;
+use serde::{Deserialize, Serialize};
+
+/// The path at which a client attaches.
+pub const ATTACH: &str = "/attach";
+/// The path of GraphQL requests.
+pub const QUERY: &str = "/query";
+/// The path that answers with [`Status`].
+pub const STATUS: &str = "/status";
+/// The path that asks the engine to end.
+pub const STOP: &str = "/stop";
+/// The path that checks the store and answers with a verification.
+pub const VERIFY: &str = "/verify";
+/// The path that answers with [`Served`] for the attached client.
+pub const SERVED: &str = "/served";
+/// The protocol name of the upgrade.
+pub const PROTOCOL: &str = "rondel-link";
+/// The header that names the attached client in a GraphQL request.
+pub const CLIENT_HEADER: &str = "x-rondel-client";
+/// The file name of the engine's socket in the state folder.
+pub const SOCKET: &str = "engine.sock";
+
+/// Who attaches.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+pub struct Hello {
+    /// The API version it wants to see; empty: the engine's own.
+    #[serde(default)]
+    pub version: String,
+    /// What its relative paths are relative to.
+    pub workdir: PathBuf,
+    /// Modules to serve before the first request.
+    #[serde(default)]
+    pub modules: Vec<ModuleRequest>,
+    /// The client does not want events.
+    #[serde(default)]
+    pub quiet: bool,
+}
+
+/// A module to serve.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ModuleRequest {
+    /// The reference, as typed.
+    pub reference: String,
+    /// Its functions are also served on the root of the API.
+    #[serde(default)]
+    pub entrypoint: bool,
+    /// Nothing there is no error.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+/// The engine's first line.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Greeting {
+    /// Attached.
+    Welcome(Welcome),
+    /// Not attached.
+    Refusal(Refusal),
+}
+
+/// Attached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The name of the client, for [`CLIENT_HEADER`].
+    pub client: String,
+    /// The version of the engine.
+    pub engine: String,
+}
+
+/// Not attached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default)]
+    pub hints: Vec<String>,
+}
+
+/// A line from the engine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FromEngine {
+    /// Something happened.
+    Event(Event),
+    /// The engine wants something that only the client's process has.
+    Ask {
+        /// Names the question.
+        id: u64,
+        /// What.
+        question: Question,
+    },
+}
+
+/// What the engine may ask.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Question {
+    /// The value of an environment variable.
+    Variable(String),
+    /// The standard output of a shell command.
+    Command(String),
+}
+
+/// A line from the client.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FromClient {
+    /// The answer to a question.
+    Answer {
+        /// Names the question.
+        id: u64,
+        /// What came out.
+        answer: Answer,
+    },
+}
+
+/// An answer.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// The bytes.
+    Bytes(Vec<u8>),
+    /// There is no such thing.
+    Missing,
+    /// It did not work.
+    Failed(String),
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Answer::Bytes(_) => f.write_str("Bytes(…)"),
+            Answer::Missing => f.write_str("Missing"),
+            Answer::Failed(_) => f.write_str("Failed(…)"),
+        }
+    }
+}
+
+/// How the engine is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// Its version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime: u64,
+    /// Attached clients.
+    pub clients: usize,
+    /// Remembered results.
+    pub results: usize,
+    /// Processes run in containers since the start.
+    pub execs: u64,
+    /// Whether it runs as an ordinary user.
+    pub rootless: bool,
+    /// Remarks on what the host lacks.
+    pub notes: Vec<String>,
+}
+
+/// The modules that a client is served.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Served {
+    /// In the order in which they were served.
+    pub modules: Vec<ServedModule>,
+}
+
+/// A module that a client is served.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ServedModule {
+    /// Its name.
+    pub name: String,
+    /// What people read about it; may be empty.
+    pub description: String,
+    /// The field of the root type that makes its main object; none: it has no main object.
+    pub constructor: Option<String>,
+}

@@ -1,0 +1,158 @@
+//! What is known about a run, from the events seen so far.
+
+use std::collections::BTreeMap;
+
+use rondel_events::{Event, Outcome, SpanId, Stream, Work};
+
+/// How many of its last lines a span keeps.
+const KEPT_LINES: usize = 200;
+
+/// One piece of work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The span it belongs to; zero for a root.
+    pub parent: SpanId,
+    /// What kind of work.
+    pub work: Work,
+    /// A short text for people.
+    pub name: String,
+    /// Microseconds since the Unix epoch.
+    pub started: u64,
+    /// How it ended and when; none while it goes on.
+    pub ended: Option<(Outcome, u64)>,
+    /// Its last lines of output.
+    pub lines: Vec<String>,
+    /// A number in the order of appearance, from one.
+    pub number: usize,
+    /// Units done and in all.
+    pub progress: Option<(u64, u64)>,
+    partial: String,
+}
+
+/// A run.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    spans: BTreeMap<SpanId, Span>,
+}
+
+/// What an event changed, for those who print as they go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A span began.
+    Started(SpanId),
+    /// Whole lines of output.
+    Lines(SpanId, Stream, Vec<String>),
+    /// A span ended; the lines are what was left without a line end.
+    Ended(SpanId, Vec<String>),
+    /// Nothing to print.
+    Nothing,
+}
+
+impl State {
+    /// Takes one event in.
+    pub fn apply(&mut self, event: Event) -> Change {
+        match event {
+            Event::Start { span, parent, work, name, at } => {
+                let number = self.spans.len() + 1;
+                let fresh = Span {
+                    parent,
+                    work,
+                    name,
+                    started: at,
+                    ended: None,
+                    lines: Vec::new(),
+                    number,
+                    progress: None,
+                    partial: String::new(),
+                };
+                self.spans.insert(span, fresh);
+                Change::Started(span)
+            }
+            Event::Log { span, stream, text } => match self.spans.get_mut(&span) {
+                Some(found) => {
+                    let lines = found.take(&text);
+                    if lines.is_empty() { Change::Nothing } else { Change::Lines(span, stream, lines) }
+                }
+                None => Change::Nothing,
+            },
+            Event::Progress { span, done, total } => {
+                if let Some(found) = self.spans.get_mut(&span) {
+                    found.progress = Some((done, total));
+                }
+                Change::Nothing
+            }
+            Event::End { span, outcome, at } => match self.spans.get_mut(&span) {
+                Some(found) if found.ended.is_none() => {
+                    let rest = std::mem::take(&mut found.partial);
+                    let rest = if rest.is_empty() { Vec::new() } else { vec![rest] };
+                    found.keep(&rest);
+                    found.ended = Some((outcome, at));
+                    Change::Ended(span, rest)
+                }
+                _ => Change::Nothing,
+            },
+        }
+    }
+
+    /// A span.
+    pub fn span(&self, id: SpanId) -> Option<&Span> {
+        self.spans.get(&id)
+    }
+
+    /// Every span, in the order in which they were opened.
+    pub fn spans(&self) -> impl Iterator<Item = (SpanId, &Span)> {
+        self.spans.iter().map(|(id, span)| (*id, span))
+    }
+
+    /// How many processes and function calls really ran, and how many were remembered.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for span in self.spans.values() {
+            let ran = matches!(span.ended, Some((Outcome::Done | Outcome::Failed(_), _)));
+            let cached = matches!(span.ended, Some((Outcome::Cached, _)));
+            match span.work {
+                Work::Exec if ran => totals.execs += 1,
+                Work::Exec | Work::Function if cached => totals.cached += 1,
+                Work::Pull if ran => totals.pulls += 1,
+                _ => {}
+            }
+        }
+        totals
+    }
+}
+
+/// Counts over a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Processes that ran.
+    pub execs: usize,
+    /// Images that were pulled.
+    pub pulls: usize,
+    /// Processes and function calls whose results were remembered.
+    pub cached: usize,
+}
+
+impl Span {
+    fn take(&mut self, text: &str) -> Vec<String> {
+        self.partial.push_str(text);
+        let mut lines: Vec<String> = Vec::new();
+        while let Some(end) = self.partial.find('\n') {
+            let line = self.partial[..end].trim_end_matches('\r').to_owned();
+            self.partial.drain(..=end);
+            lines.push(line);
+        }
+        self.keep(&lines);
+        lines
+    }
+
+    fn keep(&mut self, lines: &[String]) {
+        self.lines.extend_from_slice(lines);
+        let extra = self.lines.len().saturating_sub(KEPT_LINES);
+        self.lines.drain(..extra);
+    }
+
+    /// How long it took or takes, in microseconds.
+    pub fn duration(&self, now: u64) -> u64 {
+        self.ended.as_ref().map_or(now, |(_, at)| *at).saturating_sub(self.started)
+    }
+}
