@@ -1,0 +1,125 @@
+//! Changes to trees, as ops.
+
+use std::sync::Arc;
+
+use rondel_fault::{Fault, Result};
+use rondel_model::op::{CopyOp, Edit, Filter, Owner, Place, Removal};
+use rondel_model::{AbsPath, Directory, File, Fs, FsOp};
+
+/// What is copied, and how.
+pub(crate) struct Copied {
+    source: Place,
+    file_name: Option<String>,
+    /// What passes.
+    pub(crate) filter: Filter,
+    /// The owner of everything; none keeps it.
+    pub(crate) owner: Option<Owner>,
+    /// The permission bits of everything; none keeps them.
+    pub(crate) permissions: Option<u32>,
+}
+
+impl Copied {
+    /// The content of a directory.
+    pub(crate) fn directory(source: &Directory) -> Self {
+        Self {
+            source: source.place.clone(),
+            file_name: None,
+            filter: Filter::default(),
+            owner: None,
+            permissions: None,
+        }
+    }
+
+    /// One file.
+    pub(crate) fn file(source: &File) -> Self {
+        let name = Some(file_name(source).to_owned());
+        Self {
+            source: source.place.clone(),
+            file_name: name,
+            filter: Filter::default(),
+            owner: None,
+            permissions: None,
+        }
+    }
+
+    /// The tree `base` with the copy at `target`.
+    pub(crate) fn into_tree(self, base: Fs, target: AbsPath, target_is_dir: bool) -> Fs {
+        Fs::new(FsOp::Copy(CopyOp {
+            base,
+            source: self.source,
+            source_is_file: self.file_name.is_some(),
+            source_name: self.file_name,
+            target,
+            target_is_dir,
+            filter: self.filter,
+            owner: self.owner,
+            permissions: self.permissions,
+        }))
+    }
+}
+
+/// The name of a file: the one it was given, or that of its path.
+pub(crate) fn file_name(file: &File) -> &str {
+    file.name.as_deref().or_else(|| file.place.path.file_name()).unwrap_or_default()
+}
+
+/// The tree `base` changed by `edit`.
+pub(crate) fn edited(base: Fs, edit: Edit) -> Fs {
+    Fs::new(FsOp::Edit { base, edit })
+}
+
+/// The tree `base` with a file.
+pub(crate) fn written(base: Fs, path: AbsPath, contents: &[u8], permissions: u32, owner: Option<Owner>) -> Fs {
+    edited(base, Edit::WriteFile { path, contents: Arc::from(contents), permissions, owner })
+}
+
+/// The tree `base` without what `paths`, relative to `below`, name.
+pub(crate) fn removed(base: Fs, below: AbsPath, paths: Vec<String>, what: Removal) -> Fs {
+    edited(base, Edit::Remove { paths, base: below, what })
+}
+
+/// A directory as a tree of its own.
+pub(crate) fn selected(directory: &Directory) -> Fs {
+    if directory.place.path.is_root() {
+        return directory.place.fs.clone();
+    }
+    Fs::new(FsOp::Select(directory.place.clone()))
+}
+
+/// Whether the text of a path names a directory.
+pub(crate) fn names_directory(path: &str) -> bool {
+    path.ends_with('/') || matches!(path.rsplit('/').next(), Some("." | ".."))
+}
+
+/// Refuses a path with a part that no file system takes.
+///
+/// # Errors
+/// When a part is longer than 255 bytes.
+pub(crate) fn check_path(path: &str) -> Result<()> {
+    match path.split('/').any(|part| part.len() > 255) {
+        // Clients match on this text; see spec/behaviours.md DIR-018.
+        true => Err(Fault::user("File name length exceeds the maximum supported 255 characters")),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_are_recognised_by_their_text() {
+        let named = ["/", "a/", ".", "..", "a/.", "a/.."];
+        let others = ["a", "a/b", "", ".a", "a..", "a/..b"];
+        assert!(named.iter().all(|path| names_directory(path)));
+        assert!(!others.iter().any(|path| names_directory(path)));
+    }
+
+    #[test]
+    fn long_names_are_refused() {
+        assert!(check_path(&"a".repeat(255)).is_ok());
+        assert!(check_path(&"a/".repeat(400)).is_ok());
+        let error = check_path(&format!("x/{}", "a".repeat(256))).expect_err("is refused");
+        assert_eq!(error.to_string(), "File name length exceeds the maximum supported 255 characters");
+    }
+}

@@ -1,0 +1,90 @@
+//! Expansion of `$NAME` and `${NAME}` with the environment of a container.
+
+use rondel_fault::{Fault, Result};
+use rondel_model::Container;
+
+/// Replaces every `$NAME` and `${NAME}` in `text` by the container's variable, or by nothing when there is none. A `$` that
+/// no name follows stays.
+///
+/// # Errors
+/// When `text` names a variable whose value is a secret.
+pub(crate) fn expand(container: &Container, text: &str) -> Result<String> {
+    expand_with(text, |name| {
+        if container.secret_env.iter().any(|(secret, _)| secret == name) {
+            // Clients match on this text; see spec/behaviours.md ARG-011.
+            return Err(Fault::user(format!("expand cannot be used with secret env variable \"{name}\"")));
+        }
+        let found = container.env().find(|(known, _)| *known == name);
+        Ok(found.map_or_else(String::new, |(_, value)| value.to_owned()))
+    })
+}
+
+fn expand_with(text: &str, mut value: impl FnMut(&str) -> Result<String>) -> Result<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        if let Some(braced) = after.strip_prefix('{') {
+            let Some(end) = braced.find('}') else {
+                rest = braced;
+                continue;
+            };
+            if end > 0 {
+                out.push_str(&value(&braced[..end])?);
+            }
+            rest = &braced[end + 1..];
+            continue;
+        }
+        match name_length(after) {
+            0 => out.push('$'),
+            length => out.push_str(&value(&after[..length])?),
+        }
+        rest = &after[name_length(after)..];
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// The length of the name at the start of `text`; the special parameters of a shell are names of one character.
+fn name_length(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    match bytes.first() {
+        Some(b'*' | b'#' | b'$' | b'@' | b'!' | b'?' | b'-' | b'0'..=b'9') => 1,
+        _ => bytes.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rondel_digest::Digest;
+    use rondel_model::{Platform, SecretRef};
+
+    use super::*;
+
+    fn container() -> Container {
+        let mut container = Container::scratch(Platform::native())
+            .configure(|c| c.env = Some(vec!["A=foo".into(), "PATH=/bin".into(), "EMPTY=".into()]));
+        let secret = SecretRef { key: Digest::of_bytes(b"x"), name: "s".into(), uri: "".into() };
+        container.secret_env.push(("TOKEN".into(), secret));
+        container
+    }
+
+    #[test]
+    fn names_are_replaced() {
+        let check = |text: &str, want: &str| assert_eq!(expand(&container(), text).expect("expands"), want, "{text}");
+        check("${A}/bin:$PATH", "foo/bin:/bin");
+        check("$UNKNOWN-$EMPTY.", "-.");
+        check("100$ and $", "100$ and $");
+        check("$A_B ${A}_B", " foo_B");
+        check("${} ${A", " A");
+        check("ünï$A", "ünïfoo");
+        check("plain", "plain");
+    }
+
+    #[test]
+    fn secrets_are_refused() {
+        let error = expand(&container(), "x ${TOKEN}").expect_err("is refused");
+        assert_eq!(error.to_string(), "expand cannot be used with secret env variable \"TOKEN\"");
+    }
+}

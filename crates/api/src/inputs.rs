@@ -1,0 +1,115 @@
+//! Arguments in the terms of the model.
+
+use rondel_call::Literal;
+use rondel_fault::{Fault, Result};
+use rondel_model::exec::{Expect, Sharing};
+use rondel_model::op::{Filter, Owner};
+use rondel_model::{AbsPath, Container, Platform};
+use rondel_ports::images::MediaTypes;
+use rondel_ports::snapshots::Compression;
+use rondel_query::Args;
+
+use crate::expand::expand;
+
+/// The text of a path argument, variables expanded when `expand` asks for it.
+pub(crate) fn text(container: &Container, args: &Args, name: &str) -> Result<String> {
+    let text = args.str(name)?;
+    if args.bool("expand")? { expand(container, &text) } else { Ok(text.to_string()) }
+}
+
+/// A path argument as a path of the container, relative to its working directory.
+pub(crate) fn path(container: &Container, args: &Args, name: &str) -> Result<AbsPath> {
+    Ok(container.workdir().join(&text(container, args, name)?))
+}
+
+/// The owner that was asked for.
+pub(crate) fn owner(args: &Args) -> Result<Option<Owner>> {
+    Ok(args.opt_str("owner")?.filter(|owner| !owner.is_empty()).map(|owner| Owner(owner.to_string())))
+}
+
+/// The owner that was asked for, or root.
+pub(crate) fn owner_or_root(args: &Args) -> Result<Option<Owner>> {
+    Ok(Some(owner(args)?.unwrap_or_else(|| Owner("0:0".into()))))
+}
+
+/// The permission bits that were asked for.
+pub(crate) fn permissions(args: &Args, name: &str) -> Result<Option<u32>> {
+    let Some(bits) = args.opt_int(name)? else { return Ok(None) };
+    match u32::try_from(bits) {
+        Ok(bits) if bits <= 0o7777 => Ok(Some(bits)),
+        _ => Err(Fault::user(format!("`{name}` must be permission bits between 0 and 0o7777, not {bits}"))),
+    }
+}
+
+/// The patterns that were asked for.
+pub(crate) fn filter(args: &Args) -> Result<Filter> {
+    Ok(Filter {
+        include: args.strings("include")?,
+        exclude: args.strings("exclude")?,
+        gitignore: args.bool("gitignore")?,
+    })
+}
+
+/// A platform.
+///
+/// # Errors
+/// When the text names none.
+pub(crate) fn platform(text: &str) -> Result<Platform> {
+    // Clients match on the last words; see spec/behaviours.md PLT-006.
+    text.parse().map_err(|unknown: rondel_model::platform::UnknownPlatform| Fault::user(unknown.to_string()))
+}
+
+/// How layers are packed, when that was asked for.
+pub(crate) fn compression(args: &Args) -> Result<Option<Compression>> {
+    match args.opt_str("forcedCompression")?.as_deref() {
+        None => Ok(None),
+        Some("Gzip" | "GZIP") => Ok(Some(Compression::Gzip)),
+        Some("Zstd" | "ZSTD") => Ok(Some(Compression::Zstd)),
+        Some("Uncompressed" | "UNCOMPRESSED") => Ok(Some(Compression::None)),
+        Some(other) => Err(Fault::user(format!("layers cannot be packed as `{other}` by this engine"))
+            .with_hint("use `Gzip`, which every reader of `EStarGZ` also reads")),
+    }
+}
+
+/// Whose media types manifests use.
+pub(crate) fn media_types(args: &Args) -> Result<MediaTypes> {
+    match args.opt_str("mediaTypes")?.as_deref() {
+        Some("DockerMediaTypes" | "DOCKER") => Ok(MediaTypes::Docker),
+        _ => Ok(MediaTypes::Oci),
+    }
+}
+
+/// Which exit codes are no error.
+pub(crate) fn expect(args: &Args) -> Result<Expect> {
+    match args.opt_str("expect")?.as_deref() {
+        Some("FAILURE") => Ok(Expect::Failure),
+        Some("ANY") => Ok(Expect::Any),
+        _ => Ok(Expect::Success),
+    }
+}
+
+/// How a cache volume is shared; none when it was not said.
+pub(crate) fn sharing(args: &Args) -> Result<Option<Sharing>> {
+    if !args.given("sharing") {
+        return Ok(None);
+    }
+    match args.opt_str("sharing")?.as_deref() {
+        Some("PRIVATE") => Ok(Some(Sharing::Private)),
+        Some("LOCKED") => Ok(Some(Sharing::Locked)),
+        _ => Ok(Some(Sharing::Shared)),
+    }
+}
+
+/// A port argument: its number and protocol as an image configuration writes them.
+pub(crate) fn port(args: &Args) -> Result<String> {
+    let number = args.int("port")?;
+    let number = u16::try_from(number).ok().filter(|n| *n > 0);
+    let number = number.ok_or_else(|| Fault::user("a port is a number between 1 and 65535"))?;
+    let protocol = args.opt_str("protocol")?.unwrap_or_else(|| "TCP".into());
+    Ok(format!("{number}/{}", protocol.to_ascii_lowercase()))
+}
+
+/// A string literal.
+pub(crate) fn string(text: &str) -> Literal {
+    Literal::String(text.into())
+}

@@ -1,0 +1,52 @@
+//! The GraphQL surface of the core API: one thin file per type, registered on one schema text.
+//!
+//! *Invariants.* A handler takes values and gives values; whatever touches a disk, a network or a process is an op
+//! inside a value, or a call of `rondel_ops`. Names, arguments, defaults, versions and reuse of every field stand in
+//! `schema/core.graphql` and nowhere else. The plaintext of a secret never becomes part of a call. A field of the schema
+//! text that nothing was registered for stays in the schema and says that it is not supported.
+
+mod command;
+mod credentials;
+mod edit;
+mod expand;
+mod host_path;
+mod inputs;
+mod inspect;
+mod locate;
+pub mod providers;
+pub mod surface;
+pub mod types;
+
+use rondel_fault::Result;
+use rondel_schema::{Registry, RegistryBuilder};
+
+pub use surface::{Surface, legacy_load};
+
+/// The schema text of the core API, with the versions every member belongs to.
+pub fn core_sdl() -> &'static str {
+    include_str!("../schema/core.graphql")
+}
+
+/// Registers every field of the core API that concerns containers, files, secrets and the host.
+pub fn register_core(surface: &mut Surface) {
+    types::query::register(surface);
+    types::error::register(surface);
+    types::address::register(surface);
+    types::cache_volume::register(surface);
+    types::container::register(surface);
+    types::directory::register(surface);
+    types::file::register(surface);
+    types::host::register(surface);
+    types::secret::register(surface);
+    types::small::register(surface);
+}
+
+/// The registry of the core schema text with everything that `surface` holds.
+///
+/// # Errors
+/// When the surface holds a field that the schema text does not have.
+pub fn registry(surface: &Surface) -> Result<Registry> {
+    let mut builder: RegistryBuilder = Registry::from_sdl(core_sdl())?;
+    surface.attach(&mut builder)?;
+    Ok(builder.finish(Some(legacy_load())))
+}

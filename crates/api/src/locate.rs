@@ -1,0 +1,139 @@
+//! Where a path of a container lies: in its root, or in what is mounted there.
+
+use rondel_fault::{Fault, Result};
+use rondel_model::op::Place;
+use rondel_model::{AbsPath, Container, Fs, Mount, MountSource};
+
+/// The tree that holds a path of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// The root.
+    Rootfs,
+    /// The mount at this position.
+    Mount(usize),
+}
+
+/// Where `path` lies, and as what path there. The mount that was made last counts.
+///
+/// # Errors
+/// When it lies in something that has no tree: a cache volume, a file system in memory, a secret.
+pub(crate) fn locate(container: &Container, path: &AbsPath) -> Result<(Holder, Place)> {
+    let mut covering = container.mounts.iter().enumerate().rev();
+    match covering.find_map(|(at, mount)| Some((at, mount, path.strip_prefix(&mount.target)?))) {
+        Some((at, mount, rest)) => Ok((Holder::Mount(at), inside(mount, rest, path)?)),
+        None => Ok((Holder::Rootfs, Place { fs: container.rootfs.clone(), path: path.clone() })),
+    }
+}
+
+/// Where `rest` below the target of `mount` lies; `path` is the whole path.
+fn inside(mount: &Mount, rest: &str, path: &AbsPath) -> Result<Place> {
+    // Clients match on these texts; see spec/behaviours.md CFS-010.
+    let why = match &mount.source {
+        MountSource::Directory { fs, path, .. } => return Ok(Place { fs: fs.clone(), path: path.join(rest) }),
+        MountSource::File { fs, path, .. } if rest.is_empty() => {
+            return Ok(Place { fs: fs.clone(), path: path.clone() });
+        }
+        MountSource::File { .. } => "not a directory",
+        MountSource::Cache { .. } => "cannot retrieve path from cache",
+        MountSource::Temp { .. } => "cannot retrieve path from tmpfs",
+        MountSource::Secret { .. } => "cannot retrieve path from a secret",
+    };
+    Err(Fault::user(format!("{path}: {why}")))
+}
+
+/// The container with the tree that holds `path` changed. `change` is given the tree and the path in it.
+///
+/// # Errors
+/// As for [`locate`].
+pub(crate) fn edit_at(
+    container: &Container,
+    path: &AbsPath,
+    change: impl FnOnce(Fs, AbsPath) -> Fs,
+) -> Result<Container> {
+    let (holder, place) = locate(container, path)?;
+    let changed = change(place.fs, place.path);
+    let mut container = touched(container);
+    match holder {
+        Holder::Rootfs => container.rootfs = changed,
+        Holder::Mount(at) => {
+            if let Some(MountSource::Directory { fs, .. } | MountSource::File { fs, .. }) =
+                container.mounts.get_mut(at).map(|mount| &mut mount.source)
+            {
+                *fs = changed;
+            }
+        }
+    }
+    Ok(container)
+}
+
+/// A copy that is no longer the image it was made from.
+pub(crate) fn touched(container: &Container) -> Container {
+    Container { image_ref: None, ..container.clone() }
+}
+
+/// The container with `source` mounted at `target`. What was mounted there or below it is gone for good.
+pub(crate) fn mount(container: &Container, target: AbsPath, source: MountSource) -> Container {
+    let mut container = touched(container);
+    container.mounts.retain(|mount| mount.target.strip_prefix(&target).is_none());
+    container.mounts.push(Mount { target, source });
+    container
+}
+
+#[cfg(test)]
+mod tests {
+    use rondel_model::{Platform, Snapshot};
+
+    use super::*;
+
+    fn dir(path: &str) -> MountSource {
+        let fs = Fs::known(Snapshot::empty());
+        MountSource::Directory { fs, path: AbsPath::new(path), read_only: false, owner: None }
+    }
+
+    fn with(mounts: &[(&str, MountSource)]) -> Container {
+        let start = Container::scratch(Platform::native());
+        mounts.iter().fold(start, |c, (target, source)| mount(&c, AbsPath::new(target), source.clone()))
+    }
+
+    fn check(container: &Container, path: &str, want: Result<(Holder, &str), &str>) {
+        let got = locate(container, &AbsPath::new(path));
+        let got = got.map(|(holder, place)| (holder, place.path.to_string())).map_err(|fault| fault.to_string());
+        assert_eq!(got, want.map(|(h, p)| (h, p.to_owned())).map_err(ToOwned::to_owned), "{path}");
+    }
+
+    #[test]
+    fn paths_map_into_mounts() {
+        let file = MountSource::File { fs: Fs::scratch(), path: AbsPath::new("/some/f"), owner: None };
+        let cache = MountSource::Cache {
+            volume: "v".into(),
+            source: None,
+            sharing: rondel_model::exec::Sharing::Shared,
+            owner: None,
+        };
+        let container = with(&[
+            ("/mnt", dir("/sub")),
+            ("/mnt/inner", dir("/")),
+            ("/f", file),
+            ("/cache", cache),
+            ("/tmp", MountSource::Temp { size: None }),
+        ]);
+        check(&container, "/etc/x", Ok((Holder::Rootfs, "/etc/x")));
+        check(&container, "/mnt", Ok((Holder::Mount(0), "/sub")));
+        check(&container, "/mnt/a/b", Ok((Holder::Mount(0), "/sub/a/b")));
+        check(&container, "/mnt/inner/b", Ok((Holder::Mount(1), "/b")));
+        check(&container, "/mntx", Ok((Holder::Rootfs, "/mntx")));
+        check(&container, "/f", Ok((Holder::Mount(2), "/some/f")));
+        check(&container, "/f/x", Err("/f/x: not a directory"));
+        check(&container, "/cache/x", Err("/cache/x: cannot retrieve path from cache"));
+        check(&container, "/tmp", Err("/tmp: cannot retrieve path from tmpfs"));
+    }
+
+    #[test]
+    fn a_mount_replaces_what_it_covers() {
+        let targets = |c: &Container| c.mounts.iter().map(|m| m.target.to_string()).collect::<Vec<_>>();
+        let container = with(&[("/a/b", dir("/1")), ("/c", dir("/2")), ("/a", dir("/3"))]);
+        assert_eq!(targets(&container), ["/c", "/a"]);
+        let container = with(&[("/a", dir("/1")), ("/a/b", dir("/2")), ("/a/b", dir("/3"))]);
+        assert_eq!(targets(&container), ["/a", "/a/b"]);
+    }
+}

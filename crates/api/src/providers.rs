@@ -1,0 +1,203 @@
+//! Where secrets come from: addresses of providers and how they are read, on the client's side.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use rondel_fault::{Fault, Result};
+use rondel_model::SecretRef;
+use rondel_ports::BoxFuture;
+use rondel_ports::secrets::{Plaintext, Secrets};
+use rondel_session::{Client, Session};
+
+use crate::host_path;
+
+/// The largest secret, in bytes.
+pub const MAX_PLAINTEXT: usize = 512_000;
+
+/// Providers of the API that this engine does not have.
+const KNOWN: [&str; 6] = ["op", "vault", "libsecret", "gcp", "aws+sm", "aws+ps"];
+
+/// The address of a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretUri {
+    /// The address without `cacheKey`.
+    pub uri: String,
+    /// What stands for the plaintext in keys, when the address says so.
+    pub cache_key: Option<String>,
+}
+
+/// Reads an address, in its present form `scheme://…`. The query parameter `cacheKey` is cut out, others stay.
+///
+/// # Errors
+/// When it is no address.
+pub fn parse(text: &str) -> Result<SecretUri> {
+    if !text.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme)) {
+        // Clients match on this text; see spec/behaviours.md SEC-006.
+        return Err(Fault::user(format!("malformed id: `{text}` is no secret address"))
+            .with_hint("use an address such as `env://NAME`, `file://PATH` or `cmd://COMMAND`"));
+    }
+    let Some((base, query)) = text.split_once('?') else {
+        return Ok(SecretUri { uri: text.to_owned(), cache_key: None });
+    };
+    let mut cache_key = None;
+    let mut kept = Vec::new();
+    for pair in query.split('&') {
+        match pair.strip_prefix("cacheKey=") {
+            Some(value) => cache_key = Some(value.to_owned()),
+            None => kept.push(pair),
+        }
+    }
+    let uri = if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) };
+    Ok(SecretUri { uri, cache_key })
+}
+
+/// The present form of an address as people type it: `NAME` and `env:NAME` are variables, `file:` and `cmd:` may lack slashes.
+pub fn normal(text: &str) -> String {
+    if text.contains("://") {
+        return text.to_owned();
+    }
+    match text.split_once(':') {
+        Some((scheme @ ("env" | "file" | "cmd"), rest)) => format!("{scheme}://{rest}"),
+        Some(_) => text.to_owned(),
+        None => format!("env://{text}"),
+    }
+}
+
+fn is_scheme(scheme: &str) -> bool {
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+}
+
+/// Reads the secret at `uri` on behalf of `client`.
+///
+/// # Errors
+/// When the provider is unknown, or has no such secret, or the secret is larger than [`MAX_PLAINTEXT`].
+pub async fn read(client: &Client, uri: &str) -> Result<Plaintext> {
+    let (scheme, rest) = uri.split_once("://").unwrap_or((uri, ""));
+    let bytes = match scheme {
+        "env" => variable(client, rest).await?,
+        "file" => file(client, rest).await?,
+        "cmd" => command(client, rest).await?,
+        known if KNOWN.contains(&known) => {
+            return Err(Fault::user(format!("secret provider `{known}` is not supported by this engine yet"))
+                .with_hint("use `cmd://` with the provider's own program"));
+        }
+        // Clients match on this text; see spec/behaviours.md SEC-006.
+        other => return Err(Fault::user(format!("unsupported secret provider: \"{other}\""))),
+    };
+    check_size(bytes.bytes())?;
+    Ok(bytes)
+}
+
+/// Refuses what is too large for a secret.
+///
+/// # Errors
+/// When it is larger than [`MAX_PLAINTEXT`].
+pub fn check_size(bytes: &[u8]) -> Result<()> {
+    match bytes.len() > MAX_PLAINTEXT {
+        true => Err(Fault::user(format!("secret is too large: {} bytes, the limit is {MAX_PLAINTEXT}", bytes.len()))),
+        false => Ok(()),
+    }
+}
+
+/// The plaintext that a client may use: what its session knows, and what its own providers give for a secret that was named
+/// in another session.
+pub struct ClientSecrets {
+    session: Arc<Session>,
+    client: OnceLock<Weak<Client>>,
+}
+
+impl ClientSecrets {
+    /// The plaintext of a session; providers follow with [`ClientSecrets::bind`], since a client holds its secrets.
+    pub fn new(session: Arc<Session>) -> Arc<Self> {
+        Arc::new(Self { session, client: OnceLock::new() })
+    }
+
+    /// Providers are asked on behalf of `client` from now on. A second client is ignored.
+    pub fn bind(&self, client: &Arc<Client>) {
+        self.client.get_or_init(|| Arc::downgrade(client));
+    }
+}
+
+impl Secrets for ClientSecrets {
+    fn plaintext<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<Plaintext>> {
+        Box::pin(async move {
+            let known = self.session.secrets.get(&secret.key).is_some();
+            let client = self.client.get().and_then(Weak::upgrade).filter(|_| !known && !secret.uri.is_empty());
+            if let Some(client) = client {
+                let plaintext = read(&client, &secret.uri).await?;
+                self.session.secrets.put(secret.key, plaintext);
+            }
+            self.session.secrets.plaintext(secret).await
+        })
+    }
+}
+
+async fn variable(client: &Client, name: &str) -> Result<Plaintext> {
+    let found = match &client.link {
+        Some(link) => link.variable(name).await?,
+        None => return Err(no_link("env")),
+    };
+    let start: String = name.chars().take(3).collect();
+    // Clients match on this text; the name is cut, because people put plaintext there by mistake.
+    let missing = || Fault::user(format!("secret env var not found: \"{start}...\""));
+    Ok(Plaintext::new(found.ok_or_else(missing)?.into_bytes()))
+}
+
+async fn command(client: &Client, command: &str) -> Result<Plaintext> {
+    let Some(link) = &client.link else { return Err(no_link("cmd")) };
+    let output = link.command(command).await.map_err(|fault| fault.context("failed to run secret command"))?;
+    Ok(Plaintext::new(output))
+}
+
+async fn file(client: &Client, path: &str) -> Result<Plaintext> {
+    let found = host_path::resolve(client, path).await?;
+    let read = tokio::fs::read(&found.real).await;
+    read.map(Plaintext::new).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Fault::user(format!("cannot read secret file `{path}`: no such file or directory"))
+        }
+        _ => Fault::user(format!("cannot read secret file `{path}`")).caused_by(error),
+    })
+}
+
+fn no_link(scheme: &str) -> Fault {
+    Fault::user(format!("secret provider `{scheme}` needs a client on a host; a process in a container has none"))
+        .with_hint("pass the secret into the container as an argument or a variable")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_keys_are_cut_out() {
+        let check = |text: &str, uri: &str, key: Option<&str>| {
+            let want = SecretUri { uri: uri.to_owned(), cache_key: key.map(ToOwned::to_owned) };
+            assert_eq!(parse(text).expect("an address"), want);
+        };
+        check("env://A", "env://A", None);
+        check("env://A?cacheKey=k", "env://A", Some("k"));
+        check("op://v/i/f?ttl=2s&cacheKey=k&x=y", "op://v/i/f?ttl=2s&x=y", Some("k"));
+        check("cmd://curl x?y&z", "cmd://curl x?y&z", None);
+        for bad in ["wtf", "", "://x", "a b://c"] {
+            let error = parse(bad).expect_err("is refused").to_string();
+            assert!(error.starts_with("malformed id"), "{error}");
+        }
+    }
+
+    #[test]
+    fn short_forms() {
+        let check = |text: &str, want: &str| assert_eq!(normal(text), want);
+        check("TOKEN", "env://TOKEN");
+        check("env:TOKEN", "env://TOKEN");
+        check("file:./a", "file://./a");
+        check("cmd:echo a", "cmd://echo a");
+        check("vault://p.f", "vault://p.f");
+    }
+
+    #[test]
+    fn the_limit_is_exact() {
+        assert!(check_size(&vec![0; MAX_PLAINTEXT]).is_ok());
+        assert!(check_size(&vec![0; MAX_PLAINTEXT + 1]).is_err());
+    }
+}

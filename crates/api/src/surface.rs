@@ -1,0 +1,175 @@
+//! Collects what evaluates the fields of the API, and attaches it to a registry.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use rondel_call::Literal;
+use rondel_fault::{Fault, Result};
+use rondel_model::Value;
+use rondel_query::behaviour::Prepare;
+use rondel_query::{Args, Behaviour, Cx, Handler, Node, Outcome, Reuse};
+use rondel_schema::{FieldInfo, LegacyLoad, RegistryBuilder, Scope};
+
+/// The arguments of a call, by name.
+pub type Arguments = Vec<(Arc<str>, Literal)>;
+
+/// Arguments that are being rewritten.
+pub type Rewriting = BoxFuture<'static, Result<Arguments>>;
+
+/// What evaluates the fields of the API, by type and field.
+///
+/// For whom results may be used again and whether the view counts is said by the schema text, not here.
+#[derive(Default)]
+pub struct Surface {
+    fields: BTreeMap<(String, String), Entry>,
+}
+
+struct Entry {
+    handler: Handler,
+    prepare: Option<Prepare>,
+}
+
+impl Surface {
+    /// A surface without fields.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `handler` evaluates `type_name.field`, in all its variants. A later registration replaces an earlier one.
+    pub fn field<F, Fut>(&mut self, type_name: &str, field: &str, handler: F) -> &mut Self
+    where
+        F: Fn(Cx, Node, Args) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Outcome>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |cx, node, args| Box::pin(handler(cx, node, args)));
+        self.fields.insert((type_name.to_owned(), field.to_owned()), Entry { handler, prepare: None });
+        self
+    }
+
+    /// `handler` evaluates `type_name.field` from the receiver's data alone.
+    pub fn plain<T, F>(&mut self, type_name: &str, field: &str, handler: F) -> &mut Self
+    where
+        T: Send + Sync + 'static,
+        F: Fn(&T, &Args) -> Result<Value> + Send + Sync + 'static,
+    {
+        self.field(type_name, field, move |_, node, args| {
+            let value = node.get::<T>().and_then(|data| handler(data, &args));
+            std::future::ready(value.map(Outcome::from))
+        })
+    }
+
+    /// `prepare` rewrites the arguments of the registered field `type_name.field` before they become part of a call.
+    /// It has no effect on a field that was not registered.
+    pub fn prepare<F>(&mut self, type_name: &str, field: &str, prepare: F) -> &mut Self
+    where
+        F: Fn(Cx, Arguments) -> Rewriting + Send + Sync + 'static,
+    {
+        if let Some(entry) = self.fields.get_mut(&(type_name.to_owned(), field.to_owned())) {
+            entry.prepare = Some(Arc::new(move |cx: &Cx, args| prepare(cx.clone(), args)));
+        }
+        self
+    }
+
+    /// Whether `type_name.field` was registered.
+    pub fn has(&self, type_name: &str, field: &str) -> bool {
+        self.fields.contains_key(&(type_name.to_owned(), field.to_owned()))
+    }
+
+    /// Every registered field, as `Type.field`, in order.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.fields.keys().map(|(type_name, field)| format!("{type_name}.{field}"))
+    }
+
+    /// What evaluates a field, as its line of the schema text says. `id` is the same for every type; a field that was not
+    /// registered fails with an error that names it.
+    pub fn behaviour(&self, info: &FieldInfo<'_>) -> Behaviour {
+        let entry = self.fields.get(&(info.type_name.to_owned(), info.field.to_owned()));
+        let mut behaviour = match entry {
+            Some(entry) => Behaviour {
+                handler: entry.handler.clone(),
+                reuse: reuse(info.scope),
+                versioned: false,
+                prepare: entry.prepare.clone(),
+                module: None,
+            },
+            None if info.field == "id" => Behaviour::new(id),
+            None => unsupported(info.type_name, info.field),
+        };
+        behaviour.versioned = info.versioned;
+        behaviour
+    }
+
+    /// Attaches everything to `builder`.
+    ///
+    /// # Errors
+    /// When a registered field is not in the schema text.
+    pub fn attach(&self, builder: &mut RegistryBuilder) -> Result<()> {
+        let mut unknown: Vec<&(String, String)> = self.fields.keys().collect();
+        builder.attach_with(|info| {
+            unknown.retain(|(type_name, field)| type_name != info.type_name || field != info.field);
+            Some(self.behaviour(&info).erased())
+        });
+        match unknown.first() {
+            None => Ok(()),
+            Some((type_name, field)) => {
+                Err(Fault::bug(format!("cannot register `{type_name}.{field}`: the schema text has no such field")))
+            }
+        }
+    }
+}
+
+// IDENTITY: the schema text decides whose calls are one call.
+fn reuse(scope: Option<Scope>) -> Reuse {
+    match scope {
+        None => Reuse::Anyone,
+        Some(Scope::Session) => Reuse::Session,
+        Some(Scope::Client) => Reuse::Client,
+        Some(Scope::Call) => Reuse::Nobody,
+        Some(Scope::Never) => Reuse::Effect,
+    }
+}
+
+/// The `id` of any object.
+pub async fn id(_: Cx, node: Node, _: Args) -> Result<Outcome> {
+    Ok(Value::string(node.id()?).into())
+}
+
+/// Gives the receiver itself: fields that have no effect any more.
+pub async fn same(_: Cx, node: Node, _: Args) -> Result<Outcome> {
+    Ok(node.into())
+}
+
+fn unsupported(type_name: &str, field: &str) -> Behaviour {
+    let name = format!("{type_name}.{field}");
+    Behaviour::new(move |_, _, _| {
+        let fault = Fault::user(format!("`{name}` is not supported by this engine yet"));
+        std::future::ready(Err::<Outcome, _>(fault))
+    })
+    .reuse(Reuse::Effect)
+}
+
+/// What evaluates `loadFooFromID`, for every `Foo`.
+pub fn legacy_load() -> LegacyLoad {
+    Arc::new(|type_name: &str| {
+        let expected: Arc<str> = type_name.into();
+        let handler = move |cx: Cx, _: Node, args: Args| {
+            let expected = expected.clone();
+            async move { load(&cx, &args, Some(&expected)).await }
+        };
+        Behaviour::new(handler).erased()
+    })
+}
+
+/// The object that the argument `id` stands for.
+///
+/// # Errors
+/// When it is null, of another type, or cannot be evaluated.
+pub async fn load(cx: &Cx, args: &Args, expected: Option<&str>) -> Result<Outcome> {
+    match args.literal("id") {
+        Literal::Call(call) => Ok(cx.evaluator.load_as(&cx.caller, &call, expected).await?.into()),
+        Literal::String(id) => Ok(cx.evaluator.load_id(&cx.caller, &id, expected).await?.into()),
+        _ => Err(Fault::user("cannot load an object: the ID is null")),
+    }
+}

@@ -1,0 +1,63 @@
+//! `CacheVolume`: a named volume that outlives containers.
+
+use rondel_call::Literal;
+use rondel_fault::Result;
+use rondel_model::exec::Sharing;
+use rondel_model::op::{Owner, Place};
+use rondel_model::{Directory, Value};
+use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_session::{Client, client};
+
+use crate::surface::{Arguments, Rewriting};
+use crate::{Surface, inputs};
+
+/// Stands between the name of a module and the key of its volume.
+const SEPARATOR: char = '\u{1f}';
+
+/// A cache volume and what a mount of it does unless it says otherwise.
+#[derive(Debug, Clone)]
+pub struct CacheVolume {
+    /// The name, its namespace included.
+    pub name: String,
+    /// What it holds when it is made.
+    pub source: Option<Place>,
+    /// How simultaneous users share it.
+    pub sharing: Sharing,
+    /// The owner of its root when it is made.
+    pub owner: Option<Owner>,
+}
+
+/// Puts the volumes of a client into a namespace: what `cacheVolume` is prepared with, for [`Surface::prepare`]. Volumes of
+/// a client without one are the user's own. A volume that is passed on keeps its name.
+pub fn namespaced(
+    namespace: impl Fn(&Client) -> Option<String> + Send + Sync + 'static,
+) -> impl Fn(Cx, Arguments) -> Rewriting + Send + Sync + 'static {
+    move |cx, mut args| {
+        let prefix = client(&cx.caller).map(&namespace);
+        Box::pin(async move {
+            let Some(prefix) = prefix? else { return Ok(args) };
+            for (name, value) in &mut args {
+                if let (true, Literal::String(key)) = (&**name == "key", &*value) {
+                    *value = inputs::string(&format!("{prefix}{SEPARATOR}{key}"));
+                }
+            }
+            Ok(args)
+        })
+    }
+}
+
+pub(crate) fn register(surface: &mut Surface) {
+    surface.field("Query", "cacheVolume", cache_volume);
+}
+
+async fn cache_volume(_: Cx, _: Node, args: Args) -> Result<Outcome> {
+    let source = args.opt_object("source").await?;
+    let source = source.map(|node| node.get::<Directory>().map(|directory| directory.place.clone())).transpose()?;
+    let volume = CacheVolume {
+        name: args.str("key")?.to_string(),
+        source,
+        sharing: inputs::sharing(&args)?.unwrap_or(Sharing::Shared),
+        owner: inputs::owner(&args)?,
+    };
+    Ok(Value::object("CacheVolume", volume).into())
+}

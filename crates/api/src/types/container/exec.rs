@@ -1,0 +1,203 @@
+//! `withExec`: a process and what it leaves behind.
+
+use std::sync::Arc;
+
+use rondel_fault::{Fault, Result};
+use rondel_model::exec::{ExecOp, Expect, Scope, Stdin};
+use rondel_model::op::ExecOutput;
+use rondel_model::{AbsPath, Container, Fs, FsOp, MountSource};
+use rondel_query::Args;
+use rondel_version::ENGINE;
+
+use super::change;
+use crate::expand::expand;
+use crate::{Surface, command, inputs};
+
+/// What is asked of a process beside its container.
+#[derive(Debug, Clone)]
+pub struct ExecRequest {
+    /// The command line; empty: the default arguments.
+    pub args: Vec<String>,
+    /// The entrypoint goes before it.
+    pub use_entrypoint: bool,
+    /// Standard input.
+    pub stdin: Stdin,
+    /// A file that receives standard output.
+    pub redirect_stdout: Option<AbsPath>,
+    /// A file that receives standard error.
+    pub redirect_stderr: Option<AbsPath>,
+    /// Which exit codes are no error.
+    pub expect: Expect,
+    /// For whom the process speaks, when it has API access.
+    pub scope: Option<Scope>,
+    /// All capabilities.
+    pub insecure: bool,
+    /// No init.
+    pub no_init: bool,
+    /// Makes it different from an otherwise equal one.
+    pub salt: Option<String>,
+}
+
+impl ExecRequest {
+    /// A plain process.
+    pub fn new(args: Vec<String>, use_entrypoint: bool) -> Self {
+        Self {
+            args,
+            use_entrypoint,
+            stdin: Stdin::Empty,
+            redirect_stdout: None,
+            redirect_stderr: None,
+            expect: Expect::Success,
+            scope: None,
+            insecure: false,
+            no_init: false,
+            salt: None,
+        }
+    }
+
+    /// The process in `container`.
+    ///
+    /// # Errors
+    /// When there is no command.
+    pub fn in_container(self, container: &Container) -> Result<ExecOp> {
+        Ok(ExecOp {
+            rootfs: container.rootfs.clone(),
+            mounts: container.mounts.clone(),
+            args: command::resolve(&container.config, &self.args, self.use_entrypoint)?,
+            env: container.env().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            secret_env: container.secret_env.clone(),
+            volatile_env: container.volatile_env.clone(),
+            workdir: container.workdir(),
+            user: container.config.user.clone(),
+            stdin: self.stdin,
+            redirect_stdout: self.redirect_stdout,
+            redirect_stderr: self.redirect_stderr,
+            expect: self.expect,
+            scope: self.scope,
+            insecure: self.insecure,
+            no_init: self.no_init,
+            platform: container.platform.clone(),
+            salt: self.salt,
+        })
+    }
+}
+
+/// The container that `exec`, run in `container`, leaves behind.
+pub fn after(container: &Container, exec: ExecOp) -> Container {
+    let exec = Arc::new(exec);
+    let tree = |output| Fs::new(FsOp::Exec { exec: exec.clone(), output });
+    let mut next = container.clone();
+    next.rootfs = tree(ExecOutput::Rootfs);
+    next.image_ref = None;
+    for mount in &mut next.mounts {
+        if let MountSource::Directory { fs, read_only: false, owner, .. } = &mut mount.source {
+            *fs = tree(ExecOutput::Mount(mount.target.clone()));
+            *owner = None;
+        }
+    }
+    next.last_exec = Some(exec.clone());
+    next
+}
+
+pub(super) fn register(surface: &mut Surface) {
+    change(surface, "withExec", with_exec);
+}
+
+fn with_exec(container: &Container, args: &Args) -> Result<Container> {
+    Ok(after(container, request(container, args)?.in_container(container)?))
+}
+
+fn request(container: &Container, args: &Args) -> Result<ExecRequest> {
+    let words = args.strings("args")?;
+    let words = match args.bool("expand")? {
+        true => words.iter().map(|word| expand(container, word)).collect::<Result<_>>()?,
+        false => words,
+    };
+    let mut request = ExecRequest::new(words, use_entrypoint(args)?);
+    request.stdin = stdin(container, args)?;
+    request.redirect_stdout = redirect(container, args, "redirectStdout")?;
+    request.redirect_stderr = redirect(container, args, "redirectStderr")?;
+    request.expect = inputs::expect(args)?;
+    request.insecure = args.bool("insecureRootCapabilities")?;
+    request.no_init = args.bool("noInit")?;
+    if args.bool("experimentalPrivilegedNesting")? {
+        request.scope = Some(Scope { view: ENGINE, module: None, record: None });
+    }
+    Ok(request)
+}
+
+/// Where a view has `skipEntrypoint`, it alone decides; its default is false.
+fn use_entrypoint(args: &Args) -> Result<bool> {
+    match args.field().arg("skipEntrypoint") {
+        Some(_) => args.bool("skipEntrypoint").map(|skip| !skip),
+        None => args.bool("useEntrypoint"),
+    }
+}
+
+fn stdin(container: &Container, args: &Args) -> Result<Stdin> {
+    let text = args.opt_str("stdin")?.filter(|text| !text.is_empty());
+    match (text, redirect(container, args, "redirectStdin")?) {
+        (Some(_), Some(_)) => Err(Fault::user("cannot set both `stdin` and `redirectStdin`")),
+        (Some(text), None) => Ok(Stdin::Text(text)),
+        (None, Some(path)) => Ok(Stdin::File(path)),
+        (None, None) => Ok(Stdin::Empty),
+    }
+}
+
+fn redirect(container: &Container, args: &Args, name: &str) -> Result<Option<AbsPath>> {
+    match args.opt_str(name)?.filter(|path| !path.is_empty()) {
+        Some(_) => inputs::path(container, args, name).map(Some),
+        None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rondel_model::{Mount, Platform};
+
+    use super::*;
+
+    fn container() -> Container {
+        let mut c = Container::scratch(Platform::native()).configure(|config| {
+            config.entrypoint = Some(vec!["sh".into()]);
+            config.env = Some(vec!["A=1".into()]);
+            config.working_dir = "/w".into();
+        });
+        let directory = |read_only| MountSource::Directory {
+            fs: Fs::scratch(),
+            path: AbsPath::new("/sub"),
+            read_only,
+            owner: None,
+        };
+        c.mounts.push(Mount { target: AbsPath::new("/rw"), source: directory(false) });
+        c.mounts.push(Mount { target: AbsPath::new("/ro"), source: directory(true) });
+        c
+    }
+
+    #[test]
+    fn a_process_takes_the_container_along() {
+        let exec =
+            ExecRequest::new(vec!["-c".into(), "true".into()], true).in_container(&container()).expect("has a command");
+        assert_eq!(exec.args, ["sh", "-c", "true"]);
+        assert_eq!(exec.env, [("A".to_owned(), "1".to_owned())]);
+        assert_eq!(exec.workdir.as_str(), "/w");
+        assert!(ExecRequest::new(vec![], false).in_container(&container()).is_err());
+    }
+
+    #[test]
+    fn writable_mounts_become_what_the_process_left() {
+        let before = container();
+        let exec = ExecRequest::new(vec!["x".into()], false).in_container(&before).expect("has a command");
+        let next = after(&before, exec);
+        assert!(matches!(next.rootfs.op(), FsOp::Exec { output: ExecOutput::Rootfs, .. }));
+        let source = |at: usize| match &next.mounts[at].source {
+            MountSource::Directory { fs, path, .. } => (fs.clone(), path.to_string()),
+            other => panic!("{other:?}"),
+        };
+        let (fs, path) = source(0);
+        assert_eq!(path, "/sub");
+        assert!(matches!(fs.op(), FsOp::Exec { output: ExecOutput::Mount(target), .. } if target.as_str() == "/rw"));
+        assert!(matches!(source(1).0.op(), FsOp::Known(_)));
+        assert!(next.last_exec.is_some());
+    }
+}

@@ -1,0 +1,102 @@
+//! Containers to images: `publish`, `export`, `asTarball`.
+
+use rondel_fault::{Fault, Result};
+use rondel_model::op::Place;
+use rondel_model::{AbsPath, Container, File, Fs, Value};
+use rondel_query::{Args, Cx, Node, Outcome};
+
+use super::{TYPE, images, of};
+use crate::inspect::tools;
+use crate::types::file::exported;
+use crate::{Surface, credentials, inputs};
+
+/// The file that an archive of images is, in its tree.
+const ARCHIVE: &str = "/image.tar";
+
+pub(super) fn register(surface: &mut Surface) {
+    surface.field(TYPE, "publish", publish);
+    surface.field(TYPE, "asTarball", as_tarball);
+    surface.field(TYPE, "export", export);
+}
+
+/// The images to send: the container, unless it is empty and there are variants, and every variant.
+async fn variants(node: &Node, args: &Args) -> Result<Vec<Container>> {
+    let own = of(node)?.clone();
+    let others = args.objects("platformVariants").await?;
+    let mut all = Vec::with_capacity(others.len() + 1);
+    if others.is_empty() || own.rootfs != Fs::scratch() {
+        all.push(own);
+    }
+    for other in &others {
+        all.push(of(other)?.clone());
+    }
+    let mut platforms: Vec<String> = all.iter().map(|variant| variant.platform.to_string()).collect();
+    platforms.sort_unstable();
+    match platforms.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Fault::user(format!("two variants have the platform `{}`", pair[0]))),
+        None => Ok(all),
+    }
+}
+
+async fn publish(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    if args.given("registryService") {
+        return Err(Fault::user("`registryService` of `Container.publish` is not supported by this engine yet"));
+    }
+    let reference = images::reference(&args.str("address")?)?;
+    let variants = variants(&node, &args).await?;
+    let (ops, op_cx) = tools(&cx)?;
+    let credentials = credentials::of(&op_cx, of(&node)?, &reference).await?;
+    let (compression, media_types) = (inputs::compression(&args)?, inputs::media_types(&args)?);
+    let digest = ops.publish(&op_cx, &reference, &variants, compression, media_types, credentials).await?;
+    Ok(Value::string(reference.pinned(digest).to_string()).into())
+}
+
+async fn archive(cx: &Cx, node: &Node, args: &Args) -> Result<Place> {
+    let variants = variants(node, args).await?;
+    let (ops, op_cx) = tools(cx)?;
+    let fs = ops.archive(&op_cx, &variants, inputs::compression(args)?, inputs::media_types(args)?).await?;
+    Ok(Place { fs, path: AbsPath::new(ARCHIVE) })
+}
+
+async fn as_tarball(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let place = archive(&cx, &node, &args).await?;
+    let file = File { place, platform: of(&node)?.platform.clone(), name: None, asked: None };
+    Ok(Value::object("File", file).into())
+}
+
+async fn export(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let path = inputs::text(of(&node)?, &args, "path")?;
+    if leaves(&path) {
+        return Err(Fault::user(format!("cannot export to `{path}`: it is outside of the working directory"))
+            .with_hint("use an absolute path"));
+    }
+    let place = archive(&cx, &node, &args).await?;
+    exported(&cx, &args, &place, &path).await
+}
+
+/// Whether a relative path leaves the directory it starts in.
+fn leaves(path: &str) -> bool {
+    if path.starts_with('/') {
+        return false;
+    }
+    let mut depth = 0_i64;
+    path.split('/').any(|part| {
+        match part {
+            "" | "." => {}
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+        depth < 0
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_leave() {
+        assert!(["../x", "..", "a/../../b", "./.."].iter().all(|path| leaves(path)));
+        assert!(!["x", "a/../b", "/../x", "./a", "a/b/../../c"].iter().any(|path| leaves(path)));
+    }
+}

@@ -1,0 +1,88 @@
+//! Containers from images: `from`, `import`, `imageRef`.
+
+use std::sync::Arc;
+
+use rondel_call::{Call, CallSpec};
+use rondel_fault::{Fault, Result};
+use rondel_model::image::{ImageRef, InvalidReference};
+use rondel_model::op::{ImageOp, ImportOp};
+use rondel_model::{Container, File, Fs, FsOp, Platform, Value};
+use rondel_ports::images::ResolvedImage;
+use rondel_query::{Args, Cx, Node, Outcome};
+
+use super::{TYPE, changed, config, of, value};
+use crate::inspect::tools;
+use crate::{Surface, credentials, inputs};
+
+pub(super) fn register(surface: &mut Surface) {
+    surface.field(TYPE, "from", from);
+    surface.field(TYPE, "_from", pinned);
+    surface.field(TYPE, "import", import);
+    surface.plain(TYPE, "imageRef", |container: &Container, _| match &container.image_ref {
+        Some(reference) => Ok(Value::string(reference.to_string())),
+        // Clients match on this text; see spec/behaviours.md CTR-010.
+        None => Err(Fault::user("Image reference can only be retrieved immediately after the 'Container.From' call")
+            .with_hint("ask for `imageRef` before anything else is changed")),
+    });
+}
+
+/// A reference to an image.
+pub(super) fn reference(text: &str) -> Result<ImageRef> {
+    text.parse().map_err(|invalid: InvalidReference| Fault::user(invalid.to_string()))
+}
+
+/// A tag is looked up once per session (the field's scope); what came of it is the call `_from` with the digest, which any
+/// session may use again.
+async fn from(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    if args.given("registryService") {
+        return Err(Fault::user("`registryService` of `Container.from` is not supported by this engine yet"));
+    }
+    let image = resolve(&cx, of(&node)?, &args).await?;
+    let spec = CallSpec::new(TYPE, "_from").arg("address", inputs::string(&image.reference.to_string()));
+    // IDENTITY: the digest says what the image is, whoever asked for whichever tag.
+    let rebind = Some(Call::new(node.call.clone(), spec));
+    Ok(Outcome { value: value(based_on(of(&node)?, image)?), rebind })
+}
+
+async fn pinned(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let image = resolve(&cx, of(&node)?, &args).await?;
+    Ok(changed(based_on(of(&node)?, image)?))
+}
+
+async fn resolve(cx: &Cx, container: &Container, args: &Args) -> Result<ResolvedImage> {
+    let reference = reference(&args.str("address")?)?;
+    let (ops, op_cx) = tools(cx)?;
+    let credentials = credentials::of(&op_cx, container, &reference).await?;
+    let exact = container.platform != Platform::native();
+    ops.resolve_image(&op_cx, &reference, &container.platform, exact, credentials).await
+}
+
+fn based_on(container: &Container, image: ResolvedImage) -> Result<Container> {
+    let merged = config::merged(&container.config, image.config.get())?;
+    let op = ImageOp { reference: image.reference.clone(), platform: image.platform.clone() };
+    Ok(Container {
+        rootfs: Fs::new(FsOp::Image(op)),
+        platform: image.platform,
+        image_ref: Some(image.reference),
+        last_exec: None,
+        ..config::configured(container, merged)
+    })
+}
+
+async fn import(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let source = args.object("source").await?;
+    let source = source.get::<File>()?.place.clone();
+    let container = of(&node)?;
+    let tag = args.opt_str("tag")?.unwrap_or_else(|| Arc::from(""));
+    let (ops, op_cx) = tools(&cx)?;
+    let image = ops.read_image_archive(&op_cx, &source, &tag, &container.platform).await?;
+    let config = config::parse(image.config.get())?;
+    let op = ImportOp { source, tag: tag.to_string(), platform: image.platform.clone() };
+    Ok(changed(Container {
+        rootfs: Fs::new(FsOp::Import(op)),
+        platform: image.platform,
+        image_ref: None,
+        last_exec: None,
+        ..config::configured(container, config)
+    }))
+}

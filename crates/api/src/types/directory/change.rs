@@ -1,0 +1,137 @@
+//! Changes to a directory: each gives another directory at the same place.
+
+use rondel_fault::Result;
+use rondel_model::op::{Edit, Owner, Removal};
+use rondel_model::{Directory, File, Fs, FsOp, Value};
+use rondel_query::{Args, Cx, Node, Outcome};
+
+use super::{TYPE, on, value};
+use crate::edit::{self, Copied};
+use crate::{Surface, inputs, surface};
+
+pub(super) fn register(surface: &mut Surface) {
+    surface.field(TYPE, "withFile", with_file);
+    surface.field(TYPE, "withFiles", with_files);
+    surface.field(TYPE, "withDirectory", with_directory);
+    surface.field(TYPE, "diff", diff);
+    surface.field(TYPE, "pipeline", surface::same);
+    plain(surface, "withNewFile", with_new_file);
+    plain(surface, "withNewDirectory", with_new_directory);
+    plain(surface, "withSymlink", with_symlink);
+    plain(surface, "withTimestamps", with_timestamps);
+    plain(surface, "chown", chown);
+    plain(surface, "filter", filter);
+    plain(surface, "withoutFile", |directory, args| {
+        Ok(without(directory, vec![args.str("path")?.to_string()], Removal::Files))
+    });
+    plain(surface, "withoutFiles", |directory, args| Ok(without(directory, args.strings("paths")?, Removal::Files)));
+    plain(surface, "withoutDirectory", |directory, args| {
+        Ok(without(directory, vec![args.str("path")?.to_string()], Removal::Directory))
+    });
+    plain(surface, "withError", |directory, args| {
+        let error = args.str("err")?;
+        let mut directory = directory.clone();
+        if !error.is_empty() {
+            directory.error = Some(error);
+        }
+        Ok(directory)
+    });
+}
+
+fn plain(surface: &mut Surface, field: &str, change: fn(&Directory, &Args) -> Result<Directory>) {
+    surface.plain(TYPE, field, move |directory: &Directory, args| change(directory, args).map(value));
+}
+
+fn copy(directory: &Directory, mut copied: Copied, path: &str, is_dir: bool, args: &Args) -> Result<Directory> {
+    edit::check_path(path)?;
+    copied.owner = inputs::owner(args)?;
+    copied.permissions = inputs::permissions(args, "permissions")?;
+    let target = directory.place.path.join_inside(path);
+    Ok(on(directory, |fs| copied.into_tree(fs, target, is_dir)))
+}
+
+async fn with_file(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let source = args.object("source").await?;
+    let path = args.str("path")?;
+    let copied = Copied::file(source.get::<File>()?);
+    Ok(value(copy(node.get()?, copied, &path, edit::names_directory(&path), &args)?).into())
+}
+
+async fn with_files(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let sources = args.objects("sources").await?;
+    let path = args.str("path")?;
+    let mut directory = node.get::<Directory>()?.clone();
+    for source in &sources {
+        directory = copy(&directory, Copied::file(source.get::<File>()?), &path, true, &args)?;
+    }
+    Ok(value(directory).into())
+}
+
+async fn with_directory(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let name = if args.field().arg("source").is_some() { "source" } else { "directory" };
+    let source = args.object(name).await?;
+    let source = source.get::<Directory>()?;
+    let mut copied = Copied::directory(source);
+    copied.filter = inputs::filter(&args)?;
+    let mut directory = copy(node.get()?, copied, &args.str("path")?, true, &args)?;
+    directory.error = directory.error.or_else(|| source.error.clone());
+    Ok(value(directory).into())
+}
+
+async fn diff(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let other = args.object("other").await?;
+    let (lower, upper) = (node.get::<Directory>()?, other.get::<Directory>()?);
+    let fs = Fs::new(FsOp::Diff { lower: lower.place.clone(), upper: upper.place.clone() });
+    let mut directory = Directory::root(fs, upper.platform.clone());
+    directory.error = lower.error.clone().or_else(|| upper.error.clone());
+    Ok(Value::object(TYPE, directory).into())
+}
+
+fn with_new_file(directory: &Directory, args: &Args) -> Result<Directory> {
+    let path = args.str("path")?;
+    edit::check_path(&path)?;
+    let contents = args.str("contents")?;
+    let permissions = inputs::permissions(args, "permissions")?.unwrap_or(0o644);
+    let target = directory.place.path.join_inside(&path);
+    Ok(on(directory, |fs| edit::written(fs, target, contents.as_bytes(), permissions, None)))
+}
+
+fn with_new_directory(directory: &Directory, args: &Args) -> Result<Directory> {
+    let path = args.str("path")?;
+    edit::check_path(&path)?;
+    let permissions = inputs::permissions(args, "permissions")?.filter(|bits| *bits != 0).unwrap_or(0o755);
+    let path = directory.place.path.join_inside(&path);
+    Ok(on(directory, |fs| edit::edited(fs, Edit::MakeDir { path, permissions, owner: None })))
+}
+
+fn with_symlink(directory: &Directory, args: &Args) -> Result<Directory> {
+    let link = args.str("linkName")?;
+    edit::check_path(&link)?;
+    let target = args.str("target")?.to_string();
+    let path = directory.place.path.join_inside(&link);
+    Ok(on(directory, |fs| edit::edited(fs, Edit::Symlink { target, path })))
+}
+
+fn with_timestamps(directory: &Directory, args: &Args) -> Result<Directory> {
+    let (path, seconds) = (directory.place.path.clone(), args.int("timestamp")?);
+    Ok(on(directory, |fs| edit::edited(fs, Edit::Timestamps { path, seconds })))
+}
+
+fn chown(directory: &Directory, args: &Args) -> Result<Directory> {
+    let path = directory.place.path.join_inside(&args.str("path")?);
+    let owner = Owner(args.str("owner")?.to_string());
+    Ok(on(directory, |fs| edit::edited(fs, Edit::Chown { path, owner })))
+}
+
+fn filter(directory: &Directory, args: &Args) -> Result<Directory> {
+    let filter = inputs::filter(args)?;
+    if filter.is_empty() {
+        return Ok(directory.clone());
+    }
+    let fs = Fs::new(FsOp::Filter { source: directory.place.clone(), filter });
+    Ok(Directory { error: directory.error.clone(), ..Directory::root(fs, directory.platform.clone()) })
+}
+
+fn without(directory: &Directory, paths: Vec<String>, what: Removal) -> Directory {
+    on(directory, |fs| edit::removed(fs, directory.place.path.clone(), paths, what))
+}

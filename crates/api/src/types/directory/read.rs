@@ -1,0 +1,131 @@
+//! What is in a directory.
+
+use rondel_fault::Result;
+use rondel_model::op::Place;
+use rondel_model::{AbsPath, Directory, File, Value};
+use rondel_ops::{Entry, EntryKind};
+use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_session::client;
+use rondel_version::View;
+
+use super::{TYPE, of, value};
+use crate::inspect::tools;
+use crate::types::small;
+use crate::{Surface, host_path, inspect};
+
+/// Views from this one on see the names of directories with a slash at the end.
+const SLASHES: View = View::new(0, 17, 0);
+
+pub(super) fn register(surface: &mut Surface) {
+    surface.field(TYPE, "entries", entries);
+    surface.field(TYPE, "glob", glob);
+    surface.field(TYPE, "name", name);
+    surface.field(TYPE, "digest", digest);
+    surface.field(TYPE, "directory", directory);
+    surface.field(TYPE, "file", file);
+    surface.field(TYPE, "exists", exists);
+    surface.field(TYPE, "stat", stat);
+    surface.field(TYPE, "findUp", find_up);
+    surface.field(TYPE, "sync", sync);
+    surface.field(TYPE, "export", export);
+}
+
+fn place(directory: &Directory, path: &str) -> Place {
+    Place { fs: directory.place.fs.clone(), path: directory.place.path.join_inside(path) }
+}
+
+fn names(entries: Vec<Entry>, view: View) -> Value {
+    let name = |entry: Entry| match entry.kind {
+        EntryKind::Directory if view >= SLASHES && !entry.name.ends_with('/') => format!("{}/", entry.name),
+        _ => entry.name,
+    };
+    Value::strings(entries.into_iter().map(name))
+}
+
+async fn entries(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let place = place(of(&node)?, &args.opt_str("path")?.unwrap_or_default());
+    let (ops, op_cx) = tools(&cx)?;
+    Ok(names(ops.entries(&op_cx, &place).await?, cx.view).into())
+}
+
+async fn glob(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let directory = of(&node)?;
+    let (ops, op_cx) = tools(&cx)?;
+    Ok(names(ops.glob(&op_cx, &directory.place, &args.str("pattern")?).await?, cx.view).into())
+}
+
+async fn name(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+    let name = of(&node)?.place.path.file_name();
+    Ok(Value::string(match name {
+        None => "/".to_owned(),
+        Some(name) if cx.view >= SLASHES => format!("{name}/"),
+        Some(name) => name.to_owned(),
+    })
+    .into())
+}
+
+async fn digest(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+    let (ops, op_cx) = tools(&cx)?;
+    Ok(Value::string(ops.digest(&op_cx, &of(&node)?.place, false).await?).into())
+}
+
+async fn directory(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let (parent, asked) = (of(&node)?, args.str("path")?);
+    let place = place(parent, &asked);
+    inspect::require_directory(&cx, &place, &asked).await?;
+    Ok(value(Directory { place, platform: parent.platform.clone(), error: None }).into())
+}
+
+async fn file(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let (parent, asked) = (of(&node)?, args.str("path")?);
+    let place = place(parent, &asked);
+    inspect::require_file(&cx, &place, &asked).await?;
+    let file = File { place, platform: parent.platform.clone(), name: None, asked: Some(asked.to_string()) };
+    Ok(Value::object("File", file).into())
+}
+
+async fn exists(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let place = place(of(&node)?, &args.str("path")?);
+    Ok(Value::Bool(inspect::exists(&cx, &place, &args).await?).into())
+}
+
+async fn stat(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let asked = args.str("path")?;
+    let place = place(of(&node)?, &asked);
+    let found = inspect::stat(&cx, &place, &asked, !args.bool("doNotFollowSymlinks")?).await?;
+    Ok(small::stat(&asked, found).into())
+}
+
+/// Looks in `start`, then in each directory above it up to this one; the path found is relative to this one.
+async fn find_up(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let directory = of(&node)?;
+    let (name, start) = (args.str("name")?, args.str("start")?);
+    let (ops, op_cx) = tools(&cx)?;
+    let mut at = Some(AbsPath::new(&start));
+    while let Some(folder) = at {
+        let found = folder.join_inside(&name);
+        if ops.stat(&op_cx, &place(directory, found.as_str()), false).await?.is_some() {
+            return Ok(Value::string(found.relative()).into());
+        }
+        at = folder.parent();
+    }
+    Ok(Value::Null.into())
+}
+
+async fn sync(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+    let directory = of(&node)?;
+    let (ops, op_cx) = tools(&cx)?;
+    ops.tree(&op_cx, &directory.place.fs).await?;
+    if !directory.place.path.is_root() {
+        inspect::require_directory(&cx, &directory.place, directory.place.path.relative()).await?;
+    }
+    Ok(Value::string(node.id()?).into())
+}
+
+async fn export(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let directory = of(&node)?;
+    let to = host_path::resolve(client(&cx.caller)?, &args.str("path")?).await?;
+    let (ops, op_cx) = tools(&cx)?;
+    ops.export_dir(&op_cx, &directory.place, &to.real, args.bool("wipe")?).await?;
+    Ok(host_path::outcome(&args, &to))
+}

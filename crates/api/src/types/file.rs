@@ -1,0 +1,223 @@
+//! `File`: one file of a tree.
+
+use std::sync::Arc;
+
+use rondel_fault::{Fault, Result};
+use rondel_model::op::{Edit, Owner, Place};
+use rondel_model::{AbsPath, File, Fs, Platform, Value};
+use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_session::client;
+
+use crate::inspect::tools;
+use crate::types::small;
+use crate::{Surface, edit, host_path, inputs, inspect};
+
+/// The type's name.
+const TYPE: &str = "File";
+
+pub(crate) fn register(surface: &mut Surface) {
+    surface.plain(TYPE, "name", |file: &File, _| Ok(Value::string(edit::file_name(file))));
+    surface.plain(TYPE, "withName", with_name);
+    surface.plain(TYPE, "withTimestamps", |file: &File, args| {
+        let (path, seconds) = (file.place.path.clone(), args.int("timestamp")?);
+        Ok(edited(file, Edit::Timestamps { path, seconds }))
+    });
+    surface.plain(TYPE, "chown", |file: &File, args| {
+        let (path, owner) = (file.place.path.clone(), Owner(args.str("owner")?.to_string()));
+        Ok(edited(file, Edit::Chown { path, owner }))
+    });
+    surface.field(TYPE, "contents", contents);
+    surface.field(TYPE, "size", size);
+    surface.field(TYPE, "digest", digest);
+    surface.field(TYPE, "stat", stat);
+    surface.field(TYPE, "sync", sync);
+    surface.field(TYPE, "withReplaced", with_replaced);
+    surface.field(TYPE, "export", export);
+}
+
+/// `Query.file`.
+pub(crate) fn new(args: &Args) -> Result<Value> {
+    let name = args.str("name")?;
+    if name.contains('/') {
+        // Clients match on the last words; see spec/behaviours.md FIL-001.
+        return Err(Fault::user(format!("file name `{name}` must not contain a directory")));
+    }
+    if name.is_empty() || &*name == "." || &*name == ".." {
+        return Err(Fault::user(format!("`{name}` cannot be the name of a file")));
+    }
+    edit::check_path(&name)?;
+    let permissions = inputs::permissions(args, "permissions")?.unwrap_or(0o644);
+    let path = AbsPath::new(&name);
+    let fs = edit::written(Fs::scratch(), path.clone(), args.str("contents")?.as_bytes(), permissions, None);
+    let place = Place { fs, path };
+    Ok(Value::object(TYPE, File { place, platform: Platform::native(), name: None, asked: None }))
+}
+
+fn edited(file: &File, edit: Edit) -> Value {
+    let mut file = file.clone();
+    file.place.fs = edit::edited(file.place.fs, edit);
+    Value::object(TYPE, file)
+}
+
+fn with_name(file: &File, args: &Args) -> Result<Value> {
+    let name = args.str("name")?;
+    if name.is_empty() || name.contains('/') {
+        return Err(Fault::user(format!("`{name}` cannot be the name of a file")));
+    }
+    edit::check_path(&name)?;
+    Ok(Value::object(TYPE, File { name: Some(name.to_string()), ..file.clone() }))
+}
+
+/// The path in the user's words.
+fn asked(file: &File) -> &str {
+    file.asked.as_deref().unwrap_or_else(|| file.place.path.relative())
+}
+
+async fn contents(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let file = node.get::<File>()?;
+    let (ops, op_cx) = tools(&cx)?;
+    let bytes = ops.read(&op_cx, &file.place).await?;
+    let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    let count = |name: &str| match args.opt_int(name)?.map(usize::try_from) {
+        Some(Err(_)) => Err(Fault::user(format!("`{name}` must not be negative"))),
+        Some(Ok(count)) => Ok(Some(count)),
+        None => Ok(None),
+    };
+    let (offset, limit) = (count("offsetLines")?, count("limitLines")?);
+    Ok(match (offset, limit) {
+        (None, None) => Value::string(text),
+        (offset, limit) => Value::string(lines(&text, offset.unwrap_or(0), limit)),
+    }
+    .into())
+}
+
+fn lines(text: &str, offset: usize, limit: Option<usize>) -> String {
+    text.split_inclusive('\n').skip(offset).take(limit.unwrap_or(usize::MAX)).collect()
+}
+
+async fn size(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+    let file = node.get::<File>()?;
+    let found = inspect::stat(&cx, &file.place, asked(file), true).await?;
+    Ok(Value::Int(i64::try_from(found.size).unwrap_or(i64::MAX)).into())
+}
+
+async fn digest(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let (ops, op_cx) = tools(&cx)?;
+    let digest = ops.digest(&op_cx, &node.get::<File>()?.place, args.bool("excludeMetadata")?).await?;
+    Ok(Value::string(digest).into())
+}
+
+async fn stat(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+    let file = node.get::<File>()?;
+    let found = inspect::stat(&cx, &file.place, asked(file), true).await?;
+    Ok(small::stat(edit::file_name(file), found).into())
+}
+
+async fn sync(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+    let file = node.get::<File>()?;
+    inspect::require_file(&cx, &file.place, asked(file)).await?;
+    Ok(Value::string(node.id()?).into())
+}
+
+async fn with_replaced(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let file = node.get::<File>()?;
+    let (ops, op_cx) = tools(&cx)?;
+    let bytes = ops.read(&op_cx, &file.place).await?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Fault::user(format!("cannot replace text in `{}`: it is no UTF-8 text", asked(file))))?;
+    let which = match (args.bool("all")?, args.opt_int("firstFrom")?) {
+        (true, _) => Which::All,
+        (false, Some(line)) => Which::FirstFrom(usize::try_from(line).unwrap_or(0)),
+        (false, None) => Which::Only,
+    };
+    let replaced = replace(&text, &args.str("search")?, &args.str("replacement")?, which)?;
+    let found = inspect::stat(&cx, &file.place, asked(file), true).await?;
+    let (path, permissions) = (file.place.path.clone(), found.mode & 0o7777);
+    let owner = Some(Owner(format!("{}:{}", found.uid, found.gid)));
+    let contents: Arc<[u8]> = replaced.into_bytes().into();
+    Ok(edited(file, Edit::WriteFile { path, contents, permissions, owner }).into())
+}
+
+/// Which matches are replaced.
+#[derive(Clone, Copy)]
+enum Which {
+    All,
+    /// The first at or after this line, counted from one.
+    FirstFrom(usize),
+    /// The only one.
+    Only,
+}
+
+fn replace(text: &str, search: &str, replacement: &str, which: Which) -> Result<String> {
+    if search.is_empty() {
+        return Err(Fault::user("the text to search for is empty"));
+    }
+    let start = match which {
+        Which::FirstFrom(line) => text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum(),
+        _ => 0,
+    };
+    let (head, tail) = text.split_at(start);
+    match (tail.matches(search).take(2).count(), which) {
+        (0, _) => Err(Fault::user(format!("the text `{search}` was not found"))),
+        (2, Which::Only) => {
+            Err(Fault::user(format!("the text `{search}` was found more than once"))
+                .with_hint("set `all` or `firstFrom`"))
+        }
+        (_, Which::All) => Ok(text.replace(search, replacement)),
+        _ => Ok(format!("{head}{}", tail.replacen(search, replacement, 1))),
+    }
+}
+
+async fn export(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let file = node.get::<File>()?;
+    let path = args.str("path")?;
+    inspect::require_file(&cx, &file.place, asked(file)).await?;
+    let to = host_path::resolve(client(&cx.caller)?, &path).await?;
+    let is_dir = tokio::fs::metadata(&to.real).await.is_ok_and(|found| found.is_dir());
+    if !is_dir && !path.ends_with('/') {
+        return exported(&cx, &args, &file.place, &path).await;
+    }
+    if !args.bool("allowParentDirPath")? {
+        return Err(Fault::user(format!("cannot export a file to `{path}`: it is a directory"))
+            .with_hint("name the file, or set `allowParentDirPath`"));
+    }
+    exported(&cx, &args, &file.place, &format!("{path}/{}", edit::file_name(file))).await
+}
+
+/// Writes the file at `place` to `path` of the client.
+pub(crate) async fn exported(cx: &Cx, args: &Args, place: &Place, path: &str) -> Result<Outcome> {
+    let to = host_path::resolve(client(&cx.caller)?, path).await?;
+    let (ops, op_cx) = tools(cx)?;
+    ops.export_file(&op_cx, place, &to.real).await?;
+    Ok(host_path::outcome(args, &to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_windows() {
+        let text = "1\n2\n3\n4";
+        let check = |offset, limit, want: &str| assert_eq!(lines(text, offset, limit), want);
+        check(1, Some(2), "2\n3\n");
+        check(2, None, "3\n4");
+        check(0, Some(1), "1\n");
+        check(9, None, "");
+        check(0, Some(0), "");
+    }
+
+    #[test]
+    fn replacements() {
+        let check = |which, want: Result<&str, &str>| {
+            let got = replace("a\nb a\na\n", "a", "x", which).map_err(|fault| fault.message().to_owned());
+            assert_eq!(got, want.map(ToOwned::to_owned).map_err(ToOwned::to_owned));
+        };
+        check(Which::All, Ok("x\nb x\nx\n"));
+        check(Which::FirstFrom(2), Ok("a\nb x\na\n"));
+        check(Which::FirstFrom(0), Ok("x\nb a\na\n"));
+        check(Which::FirstFrom(9), Err("the text `a` was not found"));
+        check(Which::Only, Err("the text `a` was found more than once"));
+        assert!(replace("a", "", "x", Which::All).is_err());
+    }
+}

@@ -1,0 +1,126 @@
+//! `Host`: files of the machine (or the container) on which the client runs.
+
+use rondel_call::{Call, CallSpec, Literal};
+use rondel_digest::Digest;
+use rondel_fault::{Attempt, Fault, Result};
+use rondel_model::op::Place;
+use rondel_model::{AbsPath, Directory, File, Fs, LayerId, Platform, Snapshot, Value};
+use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_session::client;
+
+use crate::inspect::tools;
+use crate::surface::{Arguments, Rewriting};
+use crate::{Surface, host_path, inputs};
+
+/// The client's machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Host;
+
+pub(crate) fn register(surface: &mut Surface) {
+    surface.field("Host", "directory", directory).prepare("Host", "directory", uncached);
+    surface.field("Host", "file", file).prepare("Host", "file", uncached);
+    surface.field("Host", "findUp", find_up).prepare("Host", "findUp", uncached);
+    surface.field("Query", "_snapshot", snapshot);
+    surface.field("Query", "_snapshotFile", snapshot_file);
+}
+
+// IDENTITY: `noCache` makes every selection a call of its own.
+fn uncached(_: Cx, mut args: Arguments) -> Rewriting {
+    if args.iter().any(|(name, value)| &**name == "noCache" && *value == Literal::Bool(true)) {
+        let nonce = format!("{:032x}", rand::random::<u128>());
+        args.push(("nonce".into(), Literal::String(nonce.into())));
+    }
+    Box::pin(std::future::ready(Ok(args)))
+}
+
+async fn directory(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+    let path = host_path::resolve(client(&cx.caller)?, &args.str("path")?).await?;
+    let (ops, op_cx) = tools(&cx)?;
+    let imported = ops.import_dir(&op_cx, &path.real, &inputs::filter(&args)?).await?;
+    Ok(imported_directory(imported))
+}
+
+/// A snapshot as a directory, by a call that says what is in it and not where it came from.
+pub fn imported_directory(snapshot: Snapshot) -> Outcome {
+    let call = Call::new(None, CallSpec::new("Directory", "_snapshot").arg("layers", layers(&snapshot)));
+    let directory = Directory::root(Fs::known(snapshot), Platform::native());
+    Outcome { value: Value::object("Directory", directory), rebind: Some(call) }
+}
+
+async fn file(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+    let asked = args.str("path")?;
+    let path = host_path::resolve(client(&cx.caller)?, &asked).await?;
+    let name = path.real.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = name.ok_or_else(|| Fault::user(format!("path {asked} is a directory, not a file")))?;
+    let (ops, op_cx) = tools(&cx)?;
+    let imported = ops.import_file(&op_cx, &path.real).await?;
+    let spec =
+        CallSpec::new("File", "_snapshotFile").arg("layers", layers(&imported)).arg("name", inputs::string(&name));
+    let value = file_of(imported, &name);
+    Ok(Outcome { value, rebind: Some(Call::new(None, spec)) })
+}
+
+fn file_of(snapshot: Snapshot, name: &str) -> Value {
+    let place = Place { fs: Fs::known(snapshot), path: AbsPath::new(name) };
+    Value::object("File", File { place, platform: Platform::native(), name: None, asked: None })
+}
+
+fn layers(snapshot: &Snapshot) -> Literal {
+    Literal::List(snapshot.layers().iter().map(|layer| inputs::string(&layer.0.hex())).collect())
+}
+
+fn read_layers(args: &Args) -> Result<Snapshot> {
+    let layer = |text: &String| text.parse::<Digest>().map(LayerId);
+    let layers: Result<Vec<_>, _> = args.strings("layers")?.iter().map(layer).collect();
+    Ok(layers.map_err(|_| Fault::user("the ID of a directory is damaged"))?.into())
+}
+
+async fn snapshot(_: Cx, _: Node, args: Args) -> Result<Outcome> {
+    let directory = Directory::root(Fs::known(read_layers(&args)?), Platform::native());
+    Ok(Value::object("Directory", directory).into())
+}
+
+async fn snapshot_file(_: Cx, _: Node, args: Args) -> Result<Outcome> {
+    Ok(file_of(read_layers(&args)?, &args.str("name")?).into())
+}
+
+/// The path found is relative to the working directory, where the search starts.
+async fn find_up(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+    let name = args.str("name")?;
+    let client = client(&cx.caller)?;
+    let start = host_path::resolve(client, ".").await?.real;
+    let host = tools(&cx)?.0.ports().host.clone();
+    let (from, wanted) = (start.clone(), name.to_string());
+    let found = tokio::task::spawn_blocking(move || host.find_up(&from, &wanted)).await;
+    let found = found.attempt(|| format!("look for `{name}`"))?;
+    // A process in a container never finds what lies above its root.
+    let found = found.filter(|path| path.starts_with(&client.host_root));
+    Ok(found.map_or(Value::Null, |path| Value::string(relative(&start, &path))).into())
+}
+
+/// `path` as seen from `start`, for a path in `start` or above it.
+fn relative(start: &std::path::Path, path: &std::path::Path) -> String {
+    let mut up = String::new();
+    for above in start.ancestors() {
+        if let Ok(rest) = path.strip_prefix(above) {
+            return format!("{up}{}", rest.display());
+        }
+        up.push_str("../");
+    }
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn paths_as_seen_from_below() {
+        let check = |path: &str, want: &str| assert_eq!(relative(Path::new("/a/b/c"), Path::new(path)), want);
+        check("/a/b/c/x", "x");
+        check("/a/b/x", "../x");
+        check("/x", "../../../x");
+    }
+}

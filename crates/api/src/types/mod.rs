@@ -1,0 +1,12 @@
+//! The types of the core API, one file (or folder) each.
+
+pub mod address;
+pub mod cache_volume;
+pub mod container;
+pub mod directory;
+pub mod error;
+pub mod file;
+pub mod host;
+pub mod query;
+pub mod secret;
+pub mod small;

@@ -1,0 +1,99 @@
+//! `Secret`: plaintext that is named and never shown.
+
+use rondel_call::{Call, CallSpec, Literal};
+use rondel_digest::Digest;
+use rondel_fault::{Fault, Result};
+use rondel_model::{SecretRef, Value};
+use rondel_ports::secrets::Plaintext;
+use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_session::{client, client::op_cx};
+
+use crate::surface::{Arguments, Rewriting};
+use crate::{Surface, inputs, providers};
+
+pub(crate) fn register(surface: &mut Surface) {
+    surface.field("Query", "setSecret", set_secret).prepare("Query", "setSecret", hide_plaintext);
+    surface.field("Query", "secret", provided);
+    surface.field("Query", "_secret", known);
+    surface.plain("Secret", "name", |secret: &SecretRef, _| Ok(Value::string(secret.name.clone())));
+    surface.plain("Secret", "uri", |secret: &SecretRef, _| Ok(Value::string(secret.uri.clone())));
+    surface.field("Secret", "plaintext", plaintext);
+}
+
+// IDENTITY: plaintext leaves the arguments before there is a call; what stays is its MAC under the engine's own key.
+fn hide_plaintext(cx: Cx, mut args: Arguments) -> Rewriting {
+    Box::pin(async move {
+        let client = client(&cx.caller)?;
+        for (name, value) in &mut args {
+            if &**name != "plaintext" {
+                continue;
+            }
+            let text = match std::mem::replace(value, Literal::Null) {
+                Literal::String(text) => text,
+                _ => return Err(Fault::user("argument `plaintext` of `setSecret` must be a string")),
+            };
+            providers::check_size(text.as_bytes())?;
+            let key = client.services.mac(text.as_bytes());
+            client.session.secrets.put(key, Plaintext::new(text.as_bytes().to_vec()));
+            *value = inputs::string(&key.hex());
+        }
+        Ok(args)
+    })
+}
+
+async fn set_secret(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+    let key = args.str("plaintext")?;
+    let key: Digest = key.parse().map_err(|_| Fault::bug("`setSecret` was not prepared"))?;
+    outcome(&cx, key, &args.str("name")?, "")
+}
+
+async fn provided(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+    let address = providers::parse(&args.str("uri")?)?;
+    let client = client(&cx.caller)?;
+    let plaintext = providers::read(client, &address.uri).await?;
+    let asked = args.opt_str("cacheKey")?.map(|key| key.to_string()).filter(|key| !key.is_empty());
+    let key = match asked.or(address.cache_key) {
+        // IDENTITY: the user says what stands for the value. The address is part of it, because the session finds the
+        // plaintext by this key, and two secrets must never be taken for one another.
+        Some(key) => rondel_digest::of("secret/cacheKey/v1", &(key.as_str(), address.uri.as_str())),
+        None => client.services.mac(plaintext.bytes()),
+    };
+    client.session.secrets.put(key, plaintext);
+    outcome(&cx, key, "", &address.uri)
+}
+
+/// The secret as a call that says what it is, not who asked for it when.
+fn outcome(cx: &Cx, key: Digest, name: &str, uri: &str) -> Result<Outcome> {
+    let mut spec = CallSpec::new("Secret", "_secret").arg("key", inputs::string(&key.hex()));
+    for (argument, text) in [("name", name), ("uri", uri)] {
+        if !text.is_empty() {
+            spec = spec.arg(argument, inputs::string(text));
+        }
+    }
+    // IDENTITY: plaintext is known to a session only, so the call is one of the session.
+    spec.implicit = vec![("session".into(), cx.caller.session.clone())];
+    let secret = SecretRef { key, name: name.into(), uri: uri.into() };
+    Ok(Outcome { value: Value::object("Secret", secret), rebind: Some(Call::new(None, spec)) })
+}
+
+/// A secret that was loaded back. What a provider gave in another session is read again.
+async fn known(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+    let key: Digest = args.str("key")?.parse().map_err(|_| Fault::user("the ID of a secret is damaged"))?;
+    let text = |name| args.opt_str(name).map(|text| text.unwrap_or_default());
+    let secret = SecretRef { key, name: text("name")?, uri: text("uri")? };
+    let client = client(&cx.caller)?;
+    if client.session.secrets.get(&key).is_none() && !secret.uri.is_empty() {
+        let plaintext = providers::read(client, &secret.uri).await?;
+        client.session.secrets.put(key, plaintext);
+    }
+    Ok(Value::object("Secret", secret).into())
+}
+
+async fn plaintext(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+    let secret = node.get::<SecretRef>()?;
+    let plaintext = op_cx(&cx)?.secrets.plaintext(secret).await?;
+    match std::str::from_utf8(plaintext.bytes()) {
+        Ok(text) => Ok(Value::string(text).into()),
+        Err(_) => Err(Fault::user("the plaintext of the secret is no UTF-8 text; mount it as a file instead")),
+    }
+}

@@ -1,0 +1,69 @@
+//! `EnvVariable`, `Label`, `Port` and `Stat`: what lists and inspections are made of.
+
+use rondel_model::Value;
+use rondel_ops::{EntryKind, Stat};
+
+use crate::Surface;
+
+/// A name and a value.
+#[derive(Debug, Clone)]
+pub(crate) struct Pair {
+    name: String,
+    value: String,
+}
+
+/// A port that a container exposes.
+#[derive(Debug, Clone)]
+pub(crate) struct Port {
+    number: i64,
+    protocol: String,
+}
+
+/// What is known of a file without reading it.
+#[derive(Debug, Clone)]
+struct Inspected {
+    name: String,
+    stat: Stat,
+}
+
+/// A list of objects of the type `type_name`, each a name and a value.
+pub(crate) fn pairs<'a>(type_name: &str, items: impl Iterator<Item = (&'a str, &'a str)>) -> Value {
+    let pair =
+        |(name, value): (&str, &str)| Value::object(type_name, Pair { name: name.to_owned(), value: value.to_owned() });
+    Value::List(items.map(pair).collect())
+}
+
+/// A port from its form in an image configuration, such as `80/tcp`.
+pub(crate) fn port(text: &str) -> Value {
+    let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let number = number.parse().unwrap_or_default();
+    Value::object("Port", Port { number, protocol: protocol.to_ascii_uppercase() })
+}
+
+/// The result of an inspection of `path`.
+pub(crate) fn stat(path: &str, stat: Stat) -> Value {
+    let name = rondel_model::AbsPath::new(path).file_name().unwrap_or("/").to_owned();
+    Value::object("Stat", Inspected { name, stat })
+}
+
+pub(crate) fn register(surface: &mut Surface) {
+    for type_name in ["EnvVariable", "Label"] {
+        surface.plain(type_name, "name", |it: &Pair, _| Ok(Value::string(&*it.name)));
+        surface.plain(type_name, "value", |it: &Pair, _| Ok(Value::string(&*it.value)));
+    }
+    surface.plain("Port", "port", |it: &Port, _| Ok(Value::Int(it.number)));
+    surface.plain("Port", "protocol", |it: &Port, _| Ok(Value::member(&*it.protocol)));
+    surface.plain("Port", "description", |_: &Port, _| Ok(Value::Null));
+    surface.plain("Port", "experimentalSkipHealthcheck", |_: &Port, _| Ok(Value::Bool(false)));
+    surface.plain("Stat", "name", |it: &Inspected, _| Ok(Value::string(&*it.name)));
+    surface.plain("Stat", "size", |it: &Inspected, _| Ok(Value::Int(i64::try_from(it.stat.size).unwrap_or(i64::MAX))));
+    surface.plain("Stat", "permissions", |it: &Inspected, _| Ok(Value::Int(i64::from(it.stat.mode & 0o7777))));
+    surface.plain("Stat", "fileType", |it: &Inspected, _| {
+        Ok(Value::member(match it.stat.kind {
+            EntryKind::File => "REGULAR",
+            EntryKind::Directory => "DIRECTORY",
+            EntryKind::Symlink => "SYMLINK",
+            EntryKind::Other => "UNKNOWN",
+        }))
+    });
+}

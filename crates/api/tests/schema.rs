@@ -1,0 +1,150 @@
+//! The core API as a registry: everything that is registered is in the schema text, and every view shows what it should.
+//!
+//! `UPDATE_GOLDENS=1 cargo test -p rondel-api --test schema` writes the golden files anew.
+
+use std::path::Path;
+
+use rondel_api::{Surface, core_sdl, register_core, registry};
+use rondel_schema::Registry;
+use rondel_version::{ENGINE, View};
+
+fn core() -> Registry {
+    let mut surface = Surface::new();
+    register_core(&mut surface);
+    registry(&surface).expect("the core API is consistent")
+}
+
+fn view(text: &str) -> View {
+    text.parse().expect("a version")
+}
+
+#[test]
+fn views_are_as_recorded() {
+    let registry = core();
+    for name in ["v0.11.9", "v0.18.10", "v0.18.11", "v0.19.11", "v0.21.8"] {
+        let text = rondel_gql::print(&registry.project(view(name)));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.graphql"));
+        if std::env::var_os("UPDATE_GOLDENS").is_some() {
+            std::fs::write(&path, &text).expect("the golden file can be written");
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_default();
+        let differs = golden.lines().zip(text.lines()).position(|(old, new)| old != new);
+        assert!(
+            golden == text,
+            "{name} differs from its golden file, first in line {differs:?}; see the top of this file"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_dropped() {
+    assert_eq!(core().missing(), [] as [&str; 0]);
+}
+
+/// Every field that this crate promises is registered; what is not says so when it is selected.
+#[test]
+fn promised_fields_are_registered() {
+    let mut surface = Surface::new();
+    register_core(&mut surface);
+    let promised = [
+        (
+            "Query",
+            "container directory host file secret setSecret cacheVolume address version defaultPlatform node error pipeline id __schemaVersion",
+        ),
+        (
+            "Container",
+            "from withExec stdout stderr combinedOutput exitCode sync rootfs withRootfs file directory exists stat withFile withFiles \
+          withNewFile withDirectory withoutFile withoutFiles withoutDirectory withSymlink withMountedDirectory withMountedFile withMountedCache \
+          withMountedTemp withMountedSecret withoutMount mounts withSecretVariable withoutSecretVariable withEnvVariable withoutEnvVariable \
+          envVariable envVariables withVolatileVariable withoutVolatileVariable withWorkdir withoutWorkdir workdir withUser withoutUser user \
+          withEntrypoint withoutEntrypoint entrypoint withDefaultArgs withoutDefaultArgs defaultArgs withLabel withoutLabel label labels \
+          withAnnotation withoutAnnotation withExposedPort withoutExposedPort exposedPorts platform imageRef publish export import asTarball \
+          withRegistryAuth withoutRegistryAuth withError",
+        ),
+        (
+            "Directory",
+            "entries glob file directory withFile withFiles withNewFile withDirectory withNewDirectory withoutFile withoutFiles \
+          withoutDirectory withSymlink withTimestamps diff filter digest name exists stat findUp chown export sync withError",
+        ),
+        ("File", "contents name size digest withName withTimestamps withReplaced chown stat export sync"),
+        ("Host", "directory file findUp"),
+        ("Secret", "name uri plaintext"),
+        ("Address", "value container directory file secret"),
+        ("Error", "withValue values message"),
+        ("ErrorValue", "name value"),
+        ("EnvVariable", "name value"),
+        ("Label", "name value"),
+        ("Port", "port protocol description experimentalSkipHealthcheck"),
+        ("Stat", "name size permissions fileType"),
+    ];
+    for (type_name, fields) in promised {
+        for field in fields.split_whitespace() {
+            assert!(surface.has(type_name, field), "{type_name}.{field}");
+        }
+    }
+}
+
+#[test]
+fn engine_fields_are_not_shown() {
+    let registry = core();
+    let schema = registry.project(ENGINE);
+    let query = schema.types.get("Query").expect("a root type");
+    for field in ["_root", "_secret", "_snapshot", "_snapshotFile"] {
+        assert!(query.field(field).is_none(), "{field} is shown");
+        assert!(registry.lookup("Query", field, ENGINE).is_some(), "{field} cannot be found");
+    }
+    assert!(schema.types.get("Container").expect("a type").field("_from").is_none());
+}
+
+#[test]
+fn members_follow_their_versions() {
+    let registry = core();
+    let has = |at: &str, type_name: &str, field: &str, arg: &str| {
+        let schema = registry.project(view(at));
+        let field = schema.types.get(type_name).and_then(|ty| ty.field(field)).cloned();
+        field.is_some_and(|field| arg.is_empty() || field.arg(arg).is_some())
+    };
+    for (since, type_name, field, arg) in [
+        ("v0.19.0", "Directory", "withDirectory", "source"),
+        ("v0.19.0", "Container", "withDirectory", "source"),
+        ("v0.12.0", "Container", "withNewFile", "expand"),
+        ("v0.12.0", "Directory", "terminal", ""),
+    ] {
+        let since = view(since);
+        let before = registry
+            .boundaries()
+            .iter()
+            .rfind(|boundary| **boundary < since)
+            .map_or("v0.9.9".into(), ToString::to_string);
+        assert!(has(&since.to_string(), type_name, field, arg), "{type_name}.{field} {arg} at {since}");
+        assert!(!has(&before, type_name, field, arg), "{type_name}.{field} {arg} at {before}");
+    }
+    assert!(has("v0.12.0", "Container", "withExec", "skipEntrypoint"));
+    assert!(!has("v0.13.0", "Container", "withExec", "skipEntrypoint"));
+    assert!(has("v0.18.10", "Directory", "withDirectory", "directory"));
+    assert!(has("v0.21.8", "Query", "loadContainerFromID", "id"));
+    assert!(!has("v0.22.0", "Query", "loadContainerFromID", "id"));
+}
+
+#[test]
+fn volumes_can_be_put_into_namespaces() {
+    let mut surface = Surface::new();
+    register_core(&mut surface);
+    let namespaced =
+        rondel_api::types::cache_volume::namespaced(|client| client.scope.as_ref().map(|_| "module".to_owned()));
+    surface.prepare("Query", "cacheVolume", namespaced);
+    assert!(registry(&surface).is_ok());
+}
+
+#[test]
+fn a_field_that_the_schema_text_lacks_is_refused() {
+    let mut surface = Surface::new();
+    surface.field("Container", "nonsense", rondel_api::surface::id);
+    let refused = registry(&surface).err().map(|fault| fault.to_string());
+    assert_eq!(refused.as_deref(), Some("cannot register `Container.nonsense`: the schema text has no such field"));
+}
+
+#[test]
+fn the_schema_text_is_embedded() {
+    assert!(core_sdl().contains("type Query"));
+}

@@ -1,0 +1,181 @@
+//! Writing files of a tree to the host.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rondel_fault::{Attempt, Fault, Result};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::copy;
+use crate::walk::{self, Stamp, failed, join, show};
+
+const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+/// Writes the directory `from` to `to`.
+pub(crate) fn directory(from: BorrowedFd<'_>, to: &Path, wipe: bool) -> Result<()> {
+    match fs::create_dir_all(to) {
+        Err(e) if to.symlink_metadata().is_ok_and(|meta| !meta.is_dir()) && !to.is_dir() => {
+            return Err(Fault::user(format!("cannot export a directory to `{}`: it is not a directory", to.display()))
+                .caused_by(e));
+        }
+        other => other.attempt(|| format!("make `{}`", to.display()))?,
+    }
+    let from = rustix::fs::openat(from, ".", DIR, Mode::empty()).attempt(|| "open the directory to export".into())?;
+    let target = rustix::fs::open(to, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .attempt(|| format!("open `{}`", to.display()))?;
+    Export { to, wipe }.dir(&from, &target, b"")
+}
+
+/// Writes the file `from` to `to`.
+pub(crate) fn file(from: BorrowedFd<'_>, to: &Path) -> Result<()> {
+    if to.is_dir() {
+        return Err(Fault::user(format!("cannot export a file to `{}`: it is a directory", to.display())));
+    }
+    let name = to.file_name().ok_or_else(|| Fault::user(format!("`{}` names no file", to.display())))?;
+    let parent = match to.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    fs::create_dir_all(&parent).attempt(|| format!("make `{}`", parent.display()))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(&parent, flags, Mode::empty()).attempt(|| format!("open `{}`", parent.display()))?;
+    let stat = rustix::fs::fstat(from).attempt(|| "look at the file to export".into())?;
+    let readable = rustix::fs::open(
+        format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&from)),
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    let readable = readable.attempt(|| "open the file to export".into())?;
+    put_file(&readable.into(), &stat, dir.as_fd(), name.as_bytes()).attempt(|| format!("write `{}`", to.display()))
+}
+
+struct Export<'a> {
+    /// For messages.
+    to: &'a Path,
+    wipe: bool,
+}
+
+impl Export<'_> {
+    fn dir(&self, from: &OwnedFd, to: &OwnedFd, path: &[u8]) -> Result<()> {
+        let told = |attempted: &str, path: &[u8], e: io::Error| failed(attempted, self.to, path, e);
+        let names = walk::names(from.as_fd()).map_err(|e| told("list what is exported to", path, e))?;
+        if self.wipe {
+            for (name, _) in walk::names(to.as_fd()).map_err(|e| told("list", path, e))? {
+                if names.binary_search_by(|(found, _)| found.cmp(&name)).is_err() {
+                    let below = join(path, name.to_bytes());
+                    remove(to.as_fd(), name.to_bytes()).map_err(|e| told("remove", &below, e))?;
+                }
+            }
+        }
+        names.iter().try_for_each(|(name, _)| self.entry(from, to, &join(path, name.to_bytes()), name.to_bytes()))
+    }
+
+    fn entry(&self, from: &OwnedFd, to: &OwnedFd, path: &[u8], name: &[u8]) -> Result<()> {
+        let write = |e: Errno| failed("write", self.to, path, e.into());
+        let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).map_err(write)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if !matches!(kind, FileType::Directory | FileType::RegularFile | FileType::Symlink) {
+            return Ok(());
+        }
+        let there = match rustix::fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(there) => Some(FileType::from_raw_mode(there.st_mode)),
+            Err(Errno::NOENT) => None,
+            Err(e) => return Err(write(e)),
+        };
+        let is_dir = |kind: FileType| kind == FileType::Directory;
+        let mut fresh = there.is_none();
+        if there.is_some_and(|there| is_dir(there) != is_dir(kind)) {
+            self.clear_way(to, path, name, is_dir(kind))?;
+            fresh = true;
+        }
+        match kind {
+            FileType::Directory => {
+                if fresh {
+                    rustix::fs::mkdirat(to, name, Mode::from_raw_mode(0o700)).map_err(write)?;
+                }
+                let below = rustix::fs::openat(from, name, DIR, Mode::empty()).map_err(write)?;
+                let target = rustix::fs::openat(to, name, DIR, Mode::empty()).map_err(write)?;
+                self.dir(&below, &target, path)?;
+                rustix::fs::fchmod(&target, Mode::from_raw_mode(stat.st_mode & 0o7777)).map_err(write)?;
+                rustix::fs::futimens(&target, &copy::times(Stamp::of(&stat).mtime)).map_err(write)
+            }
+            FileType::Symlink => put_link(from, to, name).map_err(|e| failed("write", self.to, path, e)),
+            _ => {
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+                let file = File::from(rustix::fs::openat(from, name, flags, Mode::empty()).map_err(write)?);
+                put_file(&file, &stat, to.as_fd(), name).map_err(|e| failed("write", self.to, path, e))
+            }
+        }
+    }
+
+    /// What stands where something of another kind shall be is removed when wiping, and an error otherwise.
+    fn clear_way(&self, to: &OwnedFd, path: &[u8], name: &[u8], dir_comes: bool) -> Result<()> {
+        if self.wipe {
+            return remove(to.as_fd(), name).map_err(|e| failed("remove", self.to, path, e));
+        }
+        let exported = String::from_utf8_lossy(path);
+        let place = show(self.to, path);
+        let text = if dir_comes {
+            format!(
+                "cannot export the directory `{exported}` to `{place}`: something that is no directory is in the way"
+            )
+        } else {
+            format!("cannot export the file `{exported}` to `{place}`: a directory is in the way")
+        };
+        Err(Fault::user(text).with_hint("Remove what is in the way, or export with `wipe`"))
+    }
+}
+
+/// Writes a file under a temporary name and puts it in place.
+fn put_file(from: &File, stat: &Stat, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let (temp, file) = with_temp_name(|temp| rustix::fs::openat(dir, temp, flags, Mode::from_raw_mode(0o600)))?;
+    let file = File::from(file);
+    let write = || -> io::Result<()> {
+        copy::content(from, &file)?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+        rustix::fs::futimens(&file, &copy::times(Stamp::of(stat).mtime))?;
+        Ok(rustix::fs::renameat(dir, temp.as_str(), dir, name)?)
+    };
+    write().inspect_err(|_| {
+        let _ = rustix::fs::unlinkat(dir, temp.as_str(), AtFlags::empty());
+    })
+}
+
+fn put_link(from: &OwnedFd, to: &OwnedFd, name: &[u8]) -> io::Result<()> {
+    let target = rustix::fs::readlinkat(from, name, Vec::new())?;
+    let (temp, ()) = with_temp_name(|temp| rustix::fs::symlinkat(&target, to, temp))?;
+    let moved = rustix::fs::renameat(to, temp.as_str(), to, name).inspect_err(|_| {
+        let _ = rustix::fs::unlinkat(to, temp.as_str(), AtFlags::empty());
+    });
+    Ok(moved?)
+}
+
+/// Tries names until one is free.
+fn with_temp_name<T>(mut make: impl FnMut(&str) -> Result<T, Errno>) -> io::Result<(String, T)> {
+    let mut n = 0u32;
+    loop {
+        let name = format!(".rondel-{}-{n}.tmp", std::process::id());
+        match make(&name) {
+            Err(Errno::EXIST) if n < 10_000 => n += 1,
+            other => return Ok((name, other?)),
+        }
+    }
+}
+
+fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(e) => return Err(e.into()),
+    }
+    let below = rustix::fs::openat(dir, name, DIR, Mode::empty())?;
+    for (child, _) in walk::names(below.as_fd())? {
+        remove(below.as_fd(), child.to_bytes())?;
+    }
+    Ok(rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)?)
+}

@@ -1,0 +1,303 @@
+//! Taking host files into the store.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rayon::prelude::*;
+use rondel_digest::{Digest, Hasher};
+use rondel_fault::{Attempt, Fault, Result};
+use rondel_model::op::Filter;
+use rondel_model::{LayerId, Snapshot};
+use rondel_ports::index::Table;
+use rondel_ports::snapshots::WorkTree;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::cache::{self, Known};
+use crate::filter::Rules;
+use crate::walk::{self, Item, Kind, Stamp};
+use crate::{HostLink, copy};
+
+/// Why an import did not come to its end.
+enum Stop {
+    /// This file changed while it was read: worth another try.
+    Changed(String),
+    Failed(Fault),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault)
+    }
+}
+
+/// Takes the directory `path` into the store.
+pub(crate) fn directory(link: &HostLink, path: &Path, filter: &Filter) -> Result<Snapshot> {
+    let root_path = find(path)?;
+    let rules = Rules::new(filter)?;
+    let key = rondel_digest::of("hostlink/stat/v1", &(root_path.as_os_str().as_bytes(), filter));
+    twice(|| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(&root_path, flags, Mode::empty()).map_err(|e| match e {
+            Errno::NOTDIR => Fault::user(format!("`{}` is not a directory", path.display())),
+            e => walk::failed("open", path, b"", e.into()),
+        })?;
+        let moment = cache::settled_before();
+        let items = walk::walk(&root_path, &root, &rules)?;
+        settle(link, &Source { root, path: path.to_owned(), moment }, items, &key)
+    })
+}
+
+/// Takes the file `path` into the store.
+pub(crate) fn file(link: &HostLink, path: &Path) -> Result<Snapshot> {
+    let real = find(path)?;
+    let name = path
+        .file_name()
+        .or(real.file_name())
+        .ok_or_else(|| Fault::user(format!("`{}` is not a regular file", path.display())))?;
+    let key = rondel_digest::of("hostlink/file/v1", &real.as_os_str().as_bytes());
+    twice(|| {
+        let moment = cache::settled_before();
+        let options = File::options().read(true).custom_flags(libc_nonblock()).open(&real);
+        let file = options.attempt(|| format!("open `{}`", path.display()))?;
+        let stat = rustix::fs::fstat(&file).attempt(|| format!("look at `{}`", path.display()))?;
+        if !file.metadata().is_ok_and(|meta| meta.is_file()) {
+            return Err(Fault::user(format!("`{}` is not a regular file", path.display())).into());
+        }
+        let parent = real.parent().unwrap_or(Path::new("/"));
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(parent, flags, Mode::empty()).attempt(|| format!("open `{}`", parent.display()))?;
+        let item = Item { path: name.as_bytes().to_vec(), kind: Kind::File, stamp: Stamp::of(&stat) };
+        let on_disk = real.file_name().unwrap_or(name).as_bytes().to_vec();
+        let source = Source { root, path: parent.to_owned(), moment };
+        settle_renamed(link, &source, vec![item], &key, Some(&on_disk))
+    })
+}
+
+fn libc_nonblock() -> i32 {
+    i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0)
+}
+
+fn find(path: &Path) -> Result<std::path::PathBuf> {
+    path.canonicalize().map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => Fault::user(format!("`{}`: no such file or directory", path.display())),
+        _ => walk::failed("find", path, b"", e),
+    })
+}
+
+fn twice(mut attempt: impl FnMut() -> Result<Snapshot, Stop>) -> Result<Snapshot> {
+    match attempt() {
+        Ok(snapshot) => return Ok(snapshot),
+        Err(Stop::Failed(fault)) => return Err(fault),
+        Err(Stop::Changed(_)) => {}
+    }
+    attempt().map_err(|stop| match stop {
+        Stop::Failed(fault) => fault,
+        Stop::Changed(path) => Fault::environment(format!("cannot read `{path}`: it changes while it is read")),
+    })
+}
+
+/// Where items come from.
+struct Source {
+    root: OwnedFd,
+    /// For messages.
+    path: std::path::PathBuf,
+    /// Files written after it may be written again unnoticed.
+    moment: i64,
+}
+
+fn settle(link: &HostLink, source: &Source, items: Vec<Item>, key: &Digest) -> Result<Snapshot, Stop> {
+    settle_renamed(link, source, items, key, None)
+}
+
+/// The snapshot that consists of `items`; a single item may have the name `on_disk` in its directory.
+fn settle_renamed(
+    link: &HostLink,
+    source: &Source,
+    items: Vec<Item>,
+    key: &Digest,
+    on_disk: Option<&[u8]>,
+) -> Result<Snapshot, Stop> {
+    if items.is_empty() {
+        return Ok(Snapshot::empty());
+    }
+    let known = link.cache.get(&*link.index, key);
+    let digest = |item: &Item| -> Result<Option<(Digest, bool)>, Stop> {
+        if item.kind != Kind::File {
+            return Ok(None);
+        }
+        match known.get(&item.path) {
+            Some((stamp, digest)) if *stamp == item.stamp => Ok(Some((*digest, true))),
+            _ => read_digest(source, item, on_disk).map(|digest| Some((digest, false))),
+        }
+    };
+    let found: Vec<Option<(Digest, bool)>> = items.par_iter().map(digest).collect::<Result<_, Stop>>()?;
+    let hits = found.iter().flatten().filter(|(_, hit)| *hit).count();
+    let digests: Vec<Option<Digest>> = found.into_iter().map(|found| found.map(|(digest, _)| digest)).collect();
+    if hits < known.len() || hits < digests.iter().flatten().count() {
+        remember(link, source, &items, &digests, &known, key)?;
+    }
+    let listing = listing_key(&items, &digests);
+    if let Some(snapshot) = recall(link, &listing) {
+        return Ok(snapshot);
+    }
+    let snapshot = build(link, source, &items, &digests, on_disk)?;
+    let layers: Vec<u8> = snapshot.layers().iter().flat_map(|layer| *layer.0.as_bytes()).collect();
+    link.index.put(Table::Files, &listing, &layers, None)?;
+    Ok(snapshot)
+}
+
+fn remember(
+    link: &HostLink,
+    source: &Source,
+    items: &[Item],
+    digests: &[Option<Digest>],
+    known: &Known,
+    key: &Digest,
+) -> Result<()> {
+    let files = items.iter().zip(digests).filter_map(|(item, digest)| Some((item, (*digest)?)));
+    let settled = files.filter(|(item, _)| cache::is_settled(&item.stamp, source.moment));
+    let now: Known = settled.map(|(item, digest)| (item.path.clone(), (item.stamp, digest))).collect();
+    if now == *known { Ok(()) } else { link.cache.set(&*link.index, key, now) }
+}
+
+/// What makes two imported trees the same: names, kinds, permissions, contents, link targets.
+// IDENTITY: no times, owners, inodes or host paths.
+fn listing_key(items: &[Item], digests: &[Option<Digest>]) -> Digest {
+    let mut hasher = Hasher::new("hostlink/tree/v1");
+    for (item, digest) in items.iter().zip(digests) {
+        let mode = (item.stamp.mode & 0o7777).to_le_bytes();
+        hasher.bytes(&item.path);
+        match (&item.kind, digest) {
+            (Kind::Link(target), _) => hasher.bytes(b"link").bytes(target),
+            (Kind::Dir, _) => hasher.bytes(b"dir").bytes(&mode),
+            (Kind::File, Some(digest)) => hasher.bytes(b"file").bytes(&mode).bytes(digest.as_bytes()),
+            (Kind::File, None) => hasher.bytes(b"file").bytes(&mode),
+        };
+    }
+    hasher.finish()
+}
+
+fn recall(link: &HostLink, listing: &Digest) -> Option<Snapshot> {
+    let bytes = link.index.get(Table::Files, listing)?;
+    let (layers, rest) = bytes.as_chunks::<32>();
+    let layers: Vec<LayerId> = layers.iter().map(|layer| LayerId(Digest::from_bytes(*layer))).collect();
+    let snapshot = Snapshot::from(layers);
+    (rest.is_empty() && link.snapshots.has(&snapshot)).then_some(snapshot)
+}
+
+fn open(source: &Source, item: &Item, on_disk: Option<&[u8]>) -> Result<File, Stop> {
+    let name = on_disk.unwrap_or(&item.path);
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = match rustix::fs::openat2(&source.root, name, flags, Mode::empty(), resolve) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => return Err(changed(source, item)),
+        Err(e) => return Err(walk::failed("read", &source.path, &item.path, e.into()).into()),
+    };
+    check_unchanged(source, item, &file)?;
+    Ok(file)
+}
+
+fn check_unchanged(source: &Source, item: &Item, file: &File) -> Result<(), Stop> {
+    let stat = rustix::fs::fstat(file).map_err(|e| walk::failed("look at", &source.path, &item.path, e.into()))?;
+    if Stamp::of(&stat) == item.stamp { Ok(()) } else { Err(changed(source, item)) }
+}
+
+fn changed(source: &Source, item: &Item) -> Stop {
+    Stop::Changed(walk::show(&source.path, &item.path))
+}
+
+fn read_digest(source: &Source, item: &Item, on_disk: Option<&[u8]>) -> Result<Digest, Stop> {
+    let file = open(source, item, on_disk)?;
+    let digest = copy::digest(&file, item.stamp.size).map_err(|e| walk::failed("read", &source.path, &item.path, e))?;
+    check_unchanged(source, item, &file)?;
+    Ok(digest)
+}
+
+fn build(
+    link: &HostLink,
+    source: &Source,
+    items: &[Item],
+    digests: &[Option<Digest>],
+    on_disk: Option<&[u8]>,
+) -> Result<Snapshot, Stop> {
+    let tree = link.snapshots.begin(&Snapshot::empty())?;
+    match fill(&tree, source, items, digests, on_disk) {
+        Ok(()) => Ok(link.snapshots.commit(tree)?),
+        Err(stop) => {
+            link.snapshots.discard(tree);
+            Err(stop)
+        }
+    }
+}
+
+fn fill(
+    tree: &WorkTree,
+    source: &Source,
+    items: &[Item],
+    digests: &[Option<Digest>],
+    on_disk: Option<&[u8]>,
+) -> Result<(), Stop> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let target =
+        rustix::fs::open(&tree.upper, flags, Mode::empty()).attempt(|| format!("open `{}`", tree.upper.display()))?;
+    let stored = |item: &Item, e: Errno| Stop::from(walk::failed("store", &source.path, &item.path, e.into()));
+    for item in items {
+        match &item.kind {
+            Kind::Dir => rustix::fs::mkdirat(&target, item.path.as_slice(), Mode::from_raw_mode(0o700)),
+            Kind::Link(link) => rustix::fs::symlinkat(link.as_slice(), &target, item.path.as_slice()),
+            Kind::File => Ok(()),
+        }
+        .map_err(|e| stored(item, e))?;
+    }
+    items.par_iter().zip(digests).try_for_each(|(item, digest)| match digest {
+        Some(digest) => store_file(&target, source, item, *digest, on_disk),
+        None => Ok(()),
+    })?;
+    for item in items.iter().rev() {
+        if item.kind == Kind::Dir {
+            let mode = Mode::from_raw_mode(item.stamp.mode & 0o7777);
+            rustix::fs::chmodat(&target, item.path.as_slice(), mode, rustix::fs::AtFlags::empty())
+                .map_err(|e| stored(item, e))?;
+        }
+        if item.kind != Kind::File {
+            let times = copy::times(item.stamp.mtime);
+            let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::utimensat(&target, item.path.as_slice(), &times, flags).map_err(|e| stored(item, e))?;
+        }
+    }
+    Ok(())
+}
+
+fn store_file(
+    target: &OwnedFd,
+    source: &Source,
+    item: &Item,
+    digest: Digest,
+    on_disk: Option<&[u8]>,
+) -> Result<(), Stop> {
+    let from = open(source, item, on_disk)?;
+    let write = || -> io::Result<bool> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let to = rustix::fs::openat(target.as_fd(), item.path.as_slice(), flags, Mode::from_raw_mode(0o600))?;
+        let to = File::from(to);
+        copy::content(&from, &to)?;
+        // A file this young may have been written between reading and copying, with the same stamp.
+        let trusted = cache::is_settled(&item.stamp, source.moment) || {
+            let mut to = &to;
+            io::Seek::rewind(&mut to)?;
+            copy::digest(to, item.stamp.size)? == digest
+        };
+        rustix::fs::fchmod(&to, Mode::from_raw_mode(item.stamp.mode & 0o7777))?;
+        rustix::fs::futimens(&to, &copy::times(item.stamp.mtime))?;
+        Ok(trusted)
+    };
+    let trusted = write().map_err(|e| walk::failed("store", &source.path, &item.path, e))?;
+    check_unchanged(source, item, &from)?;
+    if trusted { Ok(()) } else { Err(changed(source, item)) }
+}

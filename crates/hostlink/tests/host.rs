@@ -1,0 +1,384 @@
+//! Host directories in and out, over a real store.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rondel_hostlink::HostLink;
+use rondel_model::Snapshot;
+use rondel_model::op::Filter;
+use rondel_ports::host::HostFiles;
+use rondel_ports::snapshots::Snapshots;
+use rondel_store::{Options, Store};
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    store: Arc<Store>,
+    link: HostLink,
+}
+
+fn fixture() -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("state"), Options::default()).unwrap();
+    let link = HostLink::new(store.clone(), store.clone());
+    fs::create_dir(dir.path().join("host")).unwrap();
+    Fixture { dir, store, link }
+}
+
+impl Fixture {
+    fn host(&self) -> PathBuf {
+        self.dir.path().join("host")
+    }
+
+    fn write(&self, path: &str, contents: &str) {
+        let path = self.host().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, contents).unwrap();
+    }
+
+    /// Makes every file old enough to be trusted by its stamp.
+    fn settle(&self) {
+        let wait = SystemTime::now() + Duration::from_millis(60);
+        while SystemTime::now() < wait {
+            std::thread::yield_now();
+        }
+    }
+
+    fn import(&self, filter: &Filter) -> Snapshot {
+        self.link.import(&self.host(), filter).unwrap()
+    }
+
+    fn names(&self, snapshot: &Snapshot) -> Vec<String> {
+        let tree = self.store.open(snapshot).unwrap();
+        let mut names = Vec::new();
+        list(&at(&tree.root), Path::new(""), &mut names);
+        names
+    }
+
+    fn imported(&self, include: &[&str], exclude: &[&str], gitignore: bool) -> Vec<String> {
+        self.names(&self.import(&filter(include, exclude, gitignore)))
+    }
+}
+
+fn filter(include: &[&str], exclude: &[&str], gitignore: bool) -> Filter {
+    let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
+    Filter { include: own(include), exclude: own(exclude), gitignore }
+}
+
+fn at(root: &impl AsFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/", root.as_fd().as_raw_fd()))
+}
+
+fn list(root: &Path, path: &Path, names: &mut Vec<String>) {
+    let mut found: Vec<_> = fs::read_dir(root.join(path)).unwrap().map(|e| e.unwrap().file_name()).collect();
+    found.sort();
+    for name in found {
+        let below = path.join(name);
+        let is_dir = root.join(&below).symlink_metadata().unwrap().is_dir();
+        names.push(format!("{}{}", below.display(), if is_dir { "/" } else { "" }));
+        if is_dir {
+            list(root, &below, names);
+        }
+    }
+}
+
+#[test]
+fn everything_that_is_content_arrives() {
+    let f = fixture();
+    f.write("a/run.sh", "echo");
+    f.write("a/secret", "s");
+    fs::set_permissions(f.host().join("a/run.sh"), Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(f.host().join("a/secret"), Permissions::from_mode(0o640)).unwrap();
+    fs::set_permissions(f.host().join("a"), Permissions::from_mode(0o750)).unwrap();
+    fs::create_dir(f.host().join("empty")).unwrap();
+    symlink("../nowhere", f.host().join("a/link")).unwrap();
+    symlink("a", f.host().join("dirlink")).unwrap();
+    fs::write(f.host().join(OsStr::from_bytes(b"odd\xff\n")), "odd").unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(f.host().join("socket")).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        f.host().join("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o644),
+        0,
+    )
+    .unwrap();
+    let snapshot = f.import(&Filter::default());
+    drop(socket);
+    let tree = f.store.open(&snapshot).unwrap();
+    let root = at(&tree.root);
+    assert_eq!(fs::read_to_string(root.join("a/run.sh")).unwrap(), "echo");
+    let mode = |path: &str| fs::symlink_metadata(root.join(path)).unwrap().mode() & 0o7777;
+    assert_eq!((mode("a"), mode("a/run.sh"), mode("a/secret")), (0o750, 0o755, 0o640));
+    assert_eq!(fs::read_link(root.join("a/link")).unwrap(), Path::new("../nowhere"));
+    assert_eq!(fs::read_link(root.join("dirlink")).unwrap(), Path::new("a"));
+    assert_eq!(fs::read(root.join(OsStr::from_bytes(b"odd\xff\n"))).unwrap(), b"odd");
+    assert!(root.join("empty").is_dir());
+    assert!(!root.join("socket").exists() && !root.join("pipe").exists());
+    assert_eq!(fs::metadata(root.join("a/secret")).unwrap().uid(), rustix::process::geteuid().as_raw());
+}
+
+#[test]
+fn equal_content_is_one_snapshot() {
+    let f = fixture();
+    f.write("src/main.rs", "fn main() {}");
+    f.write("readme", "hello");
+    let first = f.import(&Filter::default());
+    assert_eq!(f.import(&Filter::default()), first);
+    let file = File::options().write(true).open(f.host().join("readme")).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    assert_eq!(f.import(&Filter::default()), first);
+    fs::rename(f.host(), f.dir.path().join("moved")).unwrap();
+    assert_eq!(f.link.import(&f.dir.path().join("moved"), &Filter::default()).unwrap(), first);
+    fs::rename(f.dir.path().join("moved"), f.host()).unwrap();
+
+    f.write("readme", "Hello");
+    let second = f.import(&Filter::default());
+    assert_ne!(second, first);
+    fs::set_permissions(f.host().join("readme"), Permissions::from_mode(0o600)).unwrap();
+    let third = f.import(&Filter::default());
+    assert!(third != second && third != first);
+    fs::remove_file(f.host().join("readme")).unwrap();
+    f.write("readme", "hello");
+    assert_eq!(f.import(&Filter::default()), first);
+    fs::remove_dir_all(f.host()).unwrap();
+    fs::create_dir(f.host()).unwrap();
+    assert_eq!(f.import(&Filter::default()), Snapshot::empty());
+}
+
+/// The access time of a file tells whether it was read.
+#[test]
+fn unchanged_files_are_not_opened() {
+    let f = fixture();
+    f.write("a/file", "content");
+    f.settle();
+    let first = f.import(&Filter::default());
+    let stat = f.host().join("a/file").metadata().unwrap();
+    let accessed = |path: &Path| path.metadata().unwrap().accessed().unwrap();
+    let file = File::options().write(true).open(f.host().join("a/file")).unwrap();
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(5);
+    file.set_times(fs::FileTimes::new().set_accessed(old).set_modified(stat.modified().unwrap())).unwrap();
+    f.settle();
+    f.import(&Filter::default());
+    file.set_times(fs::FileTimes::new().set_accessed(old).set_modified(stat.modified().unwrap())).unwrap();
+    drop(file);
+    f.settle();
+    f.import(&Filter::default());
+    let before = accessed(&f.host().join("a/file"));
+    for _ in 0..3 {
+        assert_eq!(f.import(&Filter::default()), first);
+    }
+    assert_eq!(accessed(&f.host().join("a/file")), before);
+    let again = HostLink::new(f.store.clone(), f.store.clone());
+    assert_eq!(again.import(&f.host(), &Filter::default()).unwrap(), first);
+    assert_eq!(accessed(&f.host().join("a/file")), before);
+}
+
+#[test]
+fn a_rewrite_within_one_tick_is_seen() {
+    let f = fixture();
+    let mut seen = std::collections::HashSet::new();
+    for n in 0..50 {
+        fs::write(f.host().join("file"), format!("{n:04}")).unwrap();
+        let snapshot = f.import(&Filter::default());
+        let tree = f.store.open(&snapshot).unwrap();
+        assert_eq!(fs::read_to_string(at(&tree.root).join("file")).unwrap(), format!("{n:04}"));
+        assert!(seen.insert(snapshot));
+    }
+}
+
+#[test]
+fn filters() {
+    let f = fixture();
+    for path in ["main.go", "lib.go", "internal/foo/bar.go", "internal/foo/x.txt", "vendor/v.go", "docs/a.md"] {
+        f.write(path, path);
+    }
+    let check = |include: &[&str], exclude: &[&str], want: &[&str]| {
+        assert_eq!(f.imported(include, exclude, false), want, "{include:?} {exclude:?}");
+    };
+    check(&["*.go"], &[], &["lib.go", "main.go"]);
+    check(&["docs"], &[], &["docs/", "docs/a.md"]);
+    check(&["**/*.go"], &["vendor", "internal"], &["lib.go", "main.go"]);
+    check(&[], &["**", "!main.go"], &["main.go"]);
+    check(&[], &["*", "!internal/foo/bar.go"], &["internal/", "internal/foo/", "internal/foo/bar.go"]);
+    check(&[], &["**"], &[]);
+    check(&["nothing*"], &[], &[]);
+    let error = f.link.import(&f.host(), &filter(&["[x"], &[], false)).unwrap_err();
+    assert_eq!(error.kind(), rondel_fault::Kind::User);
+    assert!(error.to_string().contains("`[x`"), "{error}");
+}
+
+/// The access time of a directory tells whether it was listed.
+#[test]
+fn what_is_left_out_is_not_looked_into() {
+    let f = fixture();
+    f.write("keep", "1");
+    f.write("node_modules/x/y", "2");
+    let dir = f.host().join("node_modules");
+    let file = File::open(&dir).unwrap();
+    let old = SystemTime::UNIX_EPOCH + Duration::from_secs(5);
+    file.set_times(fs::FileTimes::new().set_accessed(old).set_modified(old)).unwrap();
+    let before = dir.metadata().unwrap().accessed().unwrap();
+    assert_eq!(f.imported(&[], &["node_modules"], false), ["keep"]);
+    assert_eq!(dir.metadata().unwrap().accessed().unwrap(), before);
+}
+
+#[test]
+fn gitignore_files_count_inside_a_repository_only() {
+    let f = fixture();
+    f.write(".gitignore", "*.log\n/build/\nsub/secret\n");
+    f.write("sub/.gitignore", "!keep.log\n*.tmp\n");
+    for path in ["a.log", "build/x", "sub/a.log", "sub/keep.log", "sub/b.tmp", "sub/secret", "sub/build/y", "ok"] {
+        f.write(path, path);
+    }
+    let all = f.imported(&[], &[], false);
+    assert_eq!(f.imported(&[], &[], true), all);
+    fs::create_dir(f.host().join(".git")).unwrap();
+    let want = [".git/", ".gitignore", "ok", "sub/", "sub/.gitignore", "sub/build/", "sub/build/y", "sub/keep.log"];
+    assert_eq!(f.imported(&[], &[], true), want);
+    assert_eq!(f.imported(&[], &[], false).len(), all.len() + 1);
+    assert_eq!(
+        f.imported(&[], &["**/.gitignore", ".git"], true),
+        ["ok", "sub/", "sub/build/", "sub/build/y", "sub/keep.log"]
+    );
+    let sub = f.link.import(&f.host().join("sub"), &filter(&[], &[], true)).unwrap();
+    assert_eq!(f.names(&sub), [".gitignore", "build/", "build/y", "keep.log"]);
+}
+
+#[test]
+fn a_single_file() {
+    let f = fixture();
+    f.write("dir/file.txt", "one");
+    let path = f.host().join("dir/file.txt");
+    let first = f.link.import_file(&path).unwrap();
+    assert_eq!(f.names(&first), ["file.txt"]);
+    assert_eq!(f.link.import_file(&path).unwrap(), first);
+    f.write("dir/file.txt", "two");
+    assert_ne!(f.link.import_file(&path).unwrap(), first);
+    symlink("file.txt", f.host().join("dir/alias")).unwrap();
+    assert_eq!(f.names(&f.link.import_file(&f.host().join("dir/alias")).unwrap()), ["alias"]);
+    let error = f.link.import_file(&f.host().join("dir")).unwrap_err().to_string();
+    assert!(error.ends_with("is not a regular file"), "{error}");
+    let error = f.link.import_file(&f.host().join("none")).unwrap_err().to_string();
+    assert!(error.ends_with("no such file or directory"), "{error}");
+    let error = f.link.import(&path, &Filter::default()).unwrap_err().to_string();
+    assert!(error.ends_with("is not a directory"), "{error}");
+}
+
+/// A tree in the store that holds what `make` makes.
+fn made(f: &Fixture, make: impl FnOnce(&Path)) -> Snapshot {
+    let tree = f.store.begin(&Snapshot::empty()).unwrap();
+    make(&at(&tree.root));
+    f.store.commit(tree).unwrap()
+}
+
+fn host_names(path: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    list(path, Path::new(""), &mut names);
+    names
+}
+
+#[test]
+fn exports_merge_or_wipe() {
+    let f = fixture();
+    let snapshot = made(&f, |root| {
+        fs::create_dir_all(root.join("d/e")).unwrap();
+        fs::write(root.join("d/file"), "new").unwrap();
+        fs::write(root.join("d/e/run"), "x").unwrap();
+        fs::set_permissions(root.join("d/e/run"), Permissions::from_mode(0o4711)).unwrap();
+        fs::set_permissions(root.join("d/e"), Permissions::from_mode(0o555)).unwrap();
+        symlink("file", root.join("d/link")).unwrap();
+    });
+    f.write("out/d/file", "old and longer");
+    f.write("out/d/extra", "stays");
+    f.write("out/other/x", "stays");
+    symlink("elsewhere", f.host().join("out/d/link")).unwrap();
+    let out = f.host().join("out");
+    let tree = f.store.open(&snapshot).unwrap();
+    f.link.export(tree.root.as_fd(), &out, false).unwrap();
+    assert_eq!(fs::read_to_string(out.join("d/file")).unwrap(), "new");
+    assert_eq!(fs::read_link(out.join("d/link")).unwrap(), Path::new("file"));
+    assert_eq!(fs::metadata(out.join("d/e/run")).unwrap().mode() & 0o7777, 0o4711);
+    assert_eq!(fs::metadata(out.join("d/e")).unwrap().mode() & 0o7777, 0o555);
+    assert_eq!(host_names(&out), ["d/", "d/e/", "d/e/run", "d/extra", "d/file", "d/link", "other/", "other/x"]);
+    f.link.export(tree.root.as_fd(), &out, true).unwrap();
+    assert_eq!(host_names(&out), ["d/", "d/e/", "d/e/run", "d/file", "d/link"]);
+    f.link.export(tree.root.as_fd(), &f.host().join("made/on/the/way"), false).unwrap();
+    assert!(f.host().join("made/on/the/way/d/e/run").exists());
+}
+
+#[test]
+fn exports_do_not_leave_their_target() {
+    let f = fixture();
+    let with_dir = made(&f, |root| {
+        fs::create_dir(root.join("x")).unwrap();
+        fs::write(root.join("x/file"), "evil").unwrap();
+    });
+    let with_file = made(&f, |root| fs::write(root.join("x"), "file").unwrap());
+    let out = f.host().join("out");
+    fs::create_dir_all(f.host().join("precious")).unwrap();
+    fs::create_dir(&out).unwrap();
+    symlink("../precious", out.join("x")).unwrap();
+    let export = |s: &Snapshot, wipe| f.link.export(f.store.open(s).unwrap().root.as_fd(), &out, wipe);
+    let error = export(&with_dir, false).unwrap_err();
+    assert!(error.to_string().contains("cannot export the directory `x`"), "{error}");
+    assert!(host_names(&f.host().join("precious")).is_empty());
+    export(&with_dir, true).unwrap();
+    assert!(host_names(&f.host().join("precious")).is_empty());
+    assert!(out.join("x").symlink_metadata().unwrap().is_dir());
+    let error = export(&with_file, false).unwrap_err().to_string();
+    assert!(error.contains("cannot export the file `x`") && error.contains("out/x`"), "{error}");
+    export(&with_file, true).unwrap();
+    assert_eq!(host_names(&out), ["x"]);
+    fs::write(f.host().join("plain"), "").unwrap();
+    let tree = f.store.open(&with_file).unwrap();
+    let error = f.link.export(tree.root.as_fd(), &f.host().join("plain"), false).unwrap_err().to_string();
+    assert!(error.contains("it is not a directory"), "{error}");
+}
+
+#[test]
+fn a_file_is_exported_whole() {
+    let f = fixture();
+    let snapshot = made(&f, |root| {
+        fs::write(root.join("bin"), "program").unwrap();
+        fs::set_permissions(root.join("bin"), Permissions::from_mode(0o755)).unwrap();
+    });
+    let tree = f.store.open(&snapshot).unwrap();
+    let file = File::open(at(&tree.root).join("bin")).unwrap();
+    let to = f.host().join("a/b/program");
+    f.link.export_file(file.as_fd(), &to).unwrap();
+    f.link.export_file(file.as_fd(), &to).unwrap();
+    assert_eq!(fs::read(&to).unwrap(), b"program");
+    assert_eq!(fs::metadata(&to).unwrap().mode() & 0o7777, 0o755);
+    assert_eq!(host_names(&f.host().join("a")), ["b/", "b/program"]);
+    let error = f.link.export_file(file.as_fd(), &f.host().join("a")).unwrap_err().to_string();
+    assert!(error.contains("it is a directory"), "{error}");
+}
+
+#[test]
+fn find_up() {
+    let f = fixture();
+    f.write("a/b/c/x", "");
+    f.write("a/dagger.json", "");
+    let found = |start: &str| f.link.find_up(&f.host().join(start), "dagger.json");
+    assert_eq!(found("a/b/c"), Some(f.host().join("a/dagger.json")));
+    assert_eq!(found("a"), Some(f.host().join("a/dagger.json")));
+    assert_eq!(found(""), None);
+}
+
+#[test]
+fn a_pruned_layer_is_made_again() {
+    let f = fixture();
+    f.write("x", "1");
+    let first = f.import(&Filter::default());
+    f.store.prune(&Default::default(), &Default::default()).unwrap();
+    assert!(!f.store.has(&first));
+    let again = f.import(&Filter::default());
+    assert!(f.store.has(&again));
+    assert_eq!(f.names(&again), ["x"]);
+}

@@ -1,0 +1,174 @@
+//! What a new process does, one system call or a few at a time, as data. Made by `layout` and `run`, performed by `child`.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::os::fd::RawFd;
+
+/// A step of a new process.
+pub(crate) struct Step {
+    /// What it does.
+    pub(crate) act: Act,
+    /// A failure does not matter.
+    pub(crate) optional: bool,
+}
+
+impl Step {
+    /// A step that must succeed.
+    pub(crate) fn must(act: Act) -> Self {
+        Self { act, optional: false }
+    }
+
+    /// A step that may fail.
+    pub(crate) fn may(act: Act) -> Self {
+        Self { act, optional: true }
+    }
+}
+
+/// One act. Descriptors are numbers, because the process that uses them has a copy of the table; their owners outlive it.
+pub(crate) enum Act {
+    /// Die when the engine does; it has died already when its pidfd, given here, says so.
+    DieWithEngine(RawFd),
+    /// Enter this network namespace.
+    EnterNetwork(RawFd),
+    /// Bring the loopback interface up.
+    LoopbackUp,
+    /// Cut the mount namespace off from that of the host.
+    CutOffMounts,
+    /// Make this detached mount the root, and forget the old one.
+    Root(RawFd),
+    /// Attach a detached mount.
+    Attach {
+        /// The mount.
+        mount: RawFd,
+        /// Where.
+        target: CString,
+    },
+    /// Copy the mount at a path into a slot, detached.
+    Take {
+        /// The path.
+        path: CString,
+        /// The index of the slot.
+        slot: usize,
+    },
+    /// Attach what a slot has.
+    Give {
+        /// The index of the slot.
+        slot: usize,
+        /// Where.
+        target: CString,
+    },
+    /// `mount(2)`.
+    Mount {
+        /// The source.
+        source: CString,
+        /// Where.
+        target: CString,
+        /// The file system, empty for a bind or a remount.
+        kind: CString,
+        /// The flags.
+        flags: u64,
+        /// Options of the file system.
+        data: CString,
+    },
+    /// Mount `/sys`, or attach something instead when the kernel refuses.
+    KernelObjects {
+        /// Where.
+        target: CString,
+        /// The flags.
+        flags: u64,
+        /// A detached mount.
+        instead: Option<RawFd>,
+    },
+    /// Unmount lazily.
+    Unmount(CString),
+    /// Make a directory that may exist already; a new one gets the owner.
+    Directory {
+        /// The path.
+        path: CString,
+        /// User and group.
+        owner: (u32, u32),
+    },
+    /// Set the host name.
+    HostName(CString),
+    /// Set the permission bits that new files do not get.
+    FileModeMask(u32),
+    /// Default reactions to every signal.
+    DefaultSignals,
+    /// Wait until the init program runs and says so.
+    AwaitInit,
+    /// Receive every signal.
+    UnblockSignals,
+    /// Nothing but the standard streams survives an exec.
+    CloseOnExec,
+    /// Install the system call filter.
+    Filter,
+    /// Keep these capabilities only.
+    Capabilities(u64),
+    /// Lead a new session.
+    Session,
+    /// Make a descriptor a standard stream.
+    Stream {
+        /// The descriptor.
+        from: RawFd,
+        /// 0, 1 or 2.
+        to: RawFd,
+    },
+    /// Open a file as standard input.
+    OpenInput(CString),
+    /// Set the supplementary groups.
+    Groups(Vec<u32>),
+    /// Become this user and group.
+    Identity {
+        /// The user.
+        user: u32,
+        /// The group.
+        group: u32,
+    },
+    /// Set the working directory.
+    WorkingDirectory(CString),
+}
+
+impl Act {
+    /// Whether a failure is the fault of whoever described the process.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        matches!(self, Self::Directory { .. } | Self::OpenInput(_) | Self::WorkingDirectory(_))
+    }
+}
+
+/// What is attempted, to follow `cannot`.
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DieWithEngine(_) => f.write_str("bind the life of the container to the engine"),
+            Self::EnterNetwork(_) => f.write_str("enter the network namespace of the container"),
+            Self::LoopbackUp => f.write_str("bring up the loopback interface of the container"),
+            Self::CutOffMounts => f.write_str("make the mounts of the container private"),
+            Self::Root(_) => f.write_str("change to the root of the container"),
+            Self::Attach { target, .. } | Self::Give { target, .. } => write!(f, "mount on `{}`", text(target)),
+            Self::Take { path, .. } => write!(f, "copy the mount of the file `{}`", text(path)),
+            Self::Mount { target, kind, .. } if kind.is_empty() => write!(f, "bind or remount `{}`", text(target)),
+            Self::Mount { target, kind, .. } => write!(f, "mount `{}` on `{}`", text(kind), text(target)),
+            Self::KernelObjects { target, .. } => write!(f, "mount `sysfs` on `{}`", text(target)),
+            Self::Unmount(path) => write!(f, "unmount `{}`", text(path)),
+            Self::Directory { path, .. } => write!(f, "make the working directory `{}`", text(path)),
+            Self::HostName(name) => write!(f, "set the host name `{}`", text(name)),
+            Self::FileModeMask(_) => f.write_str("set the file mode mask"),
+            Self::DefaultSignals => f.write_str("reset the reactions to signals"),
+            Self::AwaitInit => f.write_str("wait for the init program"),
+            Self::UnblockSignals => f.write_str("unblock signals"),
+            Self::CloseOnExec => f.write_str("mark descriptors to be closed"),
+            Self::Filter => f.write_str("install the system call filter"),
+            Self::Capabilities(_) => f.write_str("drop capabilities"),
+            Self::Session => f.write_str("make a session"),
+            Self::Stream { to, .. } => write!(f, "set up standard stream {to}"),
+            Self::OpenInput(path) => write!(f, "open `{}` as standard input", text(path)),
+            Self::Groups(groups) => write!(f, "set the supplementary groups {groups:?}"),
+            Self::Identity { user, group } => write!(f, "become user {user} and group {group}"),
+            Self::WorkingDirectory(path) => write!(f, "change to the working directory `{}`", text(path)),
+        }
+    }
+}
+
+fn text(string: &CStr) -> std::borrow::Cow<'_, str> {
+    string.to_string_lossy()
+}

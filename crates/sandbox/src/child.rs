@@ -1,0 +1,495 @@
+//! The code of the new processes, until they execute a program.
+//!
+//! They run on the memory of the engine while the thread that made them sleeps (`CLONE_VM | CLONE_VFORK`), so this file makes
+//! raw system calls only, allocates nothing, takes no lock, has no thread locals (and so no `errno`) and cannot panic. The one
+//! thing it writes is [`Failure`] and the slots of the plan.
+//!
+//! Pid 1 prepares the container, makes the process of the command and becomes the init program. The command starts when the
+//! init program tells it to, not earlier: until then pid 1 has the memory of the engine, and a command that may look into
+//! the memory of pid 1 would see it.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
+use std::io;
+use std::os::fd::RawFd;
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+
+use crate::act::{Act, Step};
+use crate::handle::Handle;
+
+const STACK_BYTES: usize = 64 * 1024;
+const MOVE_MOUNT_F_EMPTY_PATH: isize = 4;
+const OPEN_TREE_CLONE: c_int = 1;
+const CLOSE_RANGE_CLOEXEC: isize = 4;
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+const LAST_CAPABILITY: isize = 63;
+const KERNEL_SIGSET_BYTES: isize = 8;
+const LAST_SIGNAL: isize = 64;
+
+/// A system call whose failure ends the function. Strings end with a zero byte, arrays with a null pointer, and pointers lead to
+/// live values of the size that the call expects.
+macro_rules! call {
+    ($number:ident $(, $argument:expr)* $(,)?) => {{
+        let mut arguments = [0_isize; 6];
+        let mut rest = arguments.iter_mut();
+        $(if let Some(place) = rest.next() {
+            *place = $argument as isize;
+        })*
+        let _ = rest;
+        // SAFETY: as the macro says.
+        let result = unsafe { system_call(libc::$number, arguments) };
+        if result < 0 {
+            return Err(-result as c_int);
+        }
+        result
+    }};
+}
+
+/// Stacks for pid 1 and for the command, which live at the same time.
+pub(crate) struct Stacks {
+    first: Vec<u128>,
+    second: Vec<u128>,
+}
+
+impl Default for Stacks {
+    fn default() -> Self {
+        let one = || vec![0_u128; STACK_BYTES / size_of::<u128>()];
+        Self { first: one(), second: one() }
+    }
+}
+
+/// Everything that the new processes do.
+pub(crate) struct Plan {
+    /// Namespaces to make, as `CLONE_NEW…` flags.
+    pub(crate) namespaces: c_int,
+    /// Steps of pid 1 for the container.
+    pub(crate) setup: Vec<Step>,
+    /// Detached mounts in flight between two steps; -1 is empty.
+    pub(crate) slots: Vec<AtomicI32>,
+    /// The system call filter.
+    pub(crate) filter: Vec<libc::sock_filter>,
+    /// The init program and the steps before it; none when the command is pid 1 itself.
+    pub(crate) init: Option<Init>,
+    /// Steps of the command's process.
+    pub(crate) command: Vec<Step>,
+    /// Files to try, in order.
+    pub(crate) candidates: Vec<CString>,
+    /// The arguments.
+    pub(crate) args: Strings,
+    /// The environment.
+    pub(crate) env: Strings,
+    /// What went wrong.
+    pub(crate) failure: Failure,
+    /// The process of the command while it runs on our memory, else 0. Written by the kernel.
+    pub(crate) borrower: AtomicI32,
+}
+
+/// The init program.
+pub(crate) struct Init {
+    /// Its file.
+    pub(crate) program: RawFd,
+    /// Steps of pid 1 after it made the command.
+    pub(crate) steps: Vec<Step>,
+    /// Its arguments.
+    pub(crate) args: Strings,
+}
+
+/// Strings and the array of pointers to them that the kernel wants.
+pub(crate) struct Strings {
+    pointers: Vec<*const c_char>,
+    _owned: Vec<CString>,
+}
+
+impl Strings {
+    /// Owns the strings.
+    pub(crate) fn new(owned: Vec<CString>) -> Self {
+        let pointers = owned.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
+        Self { pointers, _owned: owned }
+    }
+}
+
+/// Where a new process failed. Written by it, read by the engine.
+#[derive(Default)]
+pub(crate) struct Failure {
+    stage: AtomicUsize,
+    index: AtomicUsize,
+    error: AtomicI32,
+}
+
+/// The stage in which a new process failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// A step of [`Plan::setup`].
+    Setup,
+    /// A step of [`Init::steps`].
+    BeforeInit,
+    /// The execution of the init program, or the making of the command's process.
+    Init,
+    /// A step of [`Plan::command`].
+    Command,
+    /// The execution of a candidate.
+    Program,
+    /// A candidate is there, and the program that interprets it is not.
+    Interpreter,
+}
+
+const STAGES: [Stage; 6] = [Stage::Setup, Stage::BeforeInit, Stage::Init, Stage::Command, Stage::Program, Stage::Interpreter];
+
+impl Failure {
+    /// The stage, the index in it and the error, when something failed.
+    pub(crate) fn get(&self) -> Option<(Stage, usize, io::Error)> {
+        let stage = STAGES.get(self.stage.load(Ordering::SeqCst).checked_sub(1)?)?;
+        Some((*stage, self.index.load(Ordering::SeqCst), io::Error::from_raw_os_error(self.error.load(Ordering::SeqCst))))
+    }
+
+    fn set(&self, stage: Stage, index: usize, error: c_int) {
+        self.index.store(index, Ordering::SeqCst);
+        self.error.store(error, Ordering::SeqCst);
+        self.stage.store((stage as usize).wrapping_add(1), Ordering::SeqCst);
+    }
+}
+
+struct Start<'a> {
+    plan: &'a Plan,
+    handle: &'a Handle,
+    second_stack: *mut c_void,
+}
+
+/// Makes pid 1 and returns when it executes its program, or has failed: then `plan.failure` says where. The kernel writes the
+/// pidfd to `handle`.
+///
+/// # Errors
+/// When no process could be made.
+pub(crate) fn spawn(plan: &Plan, stacks: &mut Stacks, handle: &Handle) -> io::Result<()> {
+    let start = Start { plan, handle, second_stack: stacks.second.as_mut_ptr_range().end.cast() };
+    let stack = stacks.first.as_mut_ptr_range().end.cast();
+    let flags = plan.namespaces | libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let every_signal = u64::MAX;
+    let mut before = 0_u64;
+    // SAFETY: both sets are eight bytes, the size given. A handler of the engine must not run on the memory that the new
+    // processes share. `start` and both stacks outlive their use: the kernel resumes this thread only when pid 1 has executed a
+    // program or ended, and `wait_for` returns when the command's process has.
+    unsafe {
+        system_call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as isize, &raw const every_signal as isize, &raw mut before as isize, KERNEL_SIGSET_BYTES, 0, 0]);
+        let pid = libc::clone(first, stack, flags, (&raw const start).cast_mut().cast(), handle.slot());
+        let outcome = if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+        wait_for(&plan.borrower);
+        system_call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as isize, &raw const before as isize, 0, KERNEL_SIGSET_BYTES, 0, 0]);
+        outcome
+    }
+}
+
+/// Waits until the process that borrows our memory has given it back: then the kernel writes a zero and wakes us.
+fn wait_for(borrower: &AtomicI32) {
+    loop {
+        let process = borrower.load(Ordering::SeqCst);
+        if process == 0 {
+            return;
+        }
+        // SAFETY: the number is alive and of the size that the kernel reads.
+        unsafe { system_call(libc::SYS_futex, [borrower.as_ptr() as isize, libc::FUTEX_WAIT as isize, process as isize, 0, 0, 0]) };
+    }
+}
+
+extern "C" fn first(start: *mut c_void) -> c_int {
+    // SAFETY: `spawn` hands over a `Start` that outlives this function.
+    let Start { plan, handle, second_stack } = unsafe { &*start.cast::<Start<'_>>() };
+    if handle.is_killed() || !perform_all(&plan.setup, plan, Stage::Setup) {
+        return 1;
+    }
+    let Some(init) = &plan.init else { return second(start) };
+    let flags = libc::CLONE_VM | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD;
+    let (none, borrower) = (ptr::null_mut::<c_void>(), plan.borrower.as_ptr());
+    // SAFETY: the second stack is not in use. The thread that sleeps in `spawn` keeps everything alive until the kernel has
+    // cleared `borrower`, which it sets before this call returns.
+    let pid = unsafe { libc::clone(second, *second_stack, flags, start, borrower, none, borrower) };
+    if pid < 0 {
+        plan.failure.set(Stage::Init, 0, libc::EAGAIN);
+        return 1;
+    }
+    if perform_all(&init.steps, plan, Stage::BeforeInit) {
+        let error = become_init(init);
+        plan.failure.set(Stage::Init, 1, error);
+    }
+    1
+}
+
+extern "C" fn second(start: *mut c_void) -> c_int {
+    // SAFETY: as in `first`.
+    let plan = unsafe { (*start.cast::<Start<'_>>()).plan };
+    if perform_all(&plan.command, plan, Stage::Command) {
+        execute(plan);
+    }
+    1
+}
+
+fn become_init(init: &Init) -> c_int {
+    let none = [ptr::null::<c_char>()];
+    match execute_init(init, &none) {
+        Ok(()) => 0,
+        Err(error) => error,
+    }
+}
+
+fn execute_init(init: &Init, env: &[*const c_char; 1]) -> Result<(), c_int> {
+    call!(SYS_execveat, init.program, c"".as_ptr(), init.args.pointers.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH);
+    Ok(())
+}
+
+/// Tries the candidates as `execvp` does: what is not there is passed over, what may not be executed is remembered.
+fn execute(plan: &Plan) {
+    let mut outcome = (Stage::Program, 0, libc::ENOENT);
+    for (index, candidate) in plan.candidates.iter().enumerate() {
+        let Err(error) = execute_one(candidate, plan) else { return };
+        match error {
+            libc::ENOENT if access(candidate).is_ok() => {
+                if outcome.2 == libc::ENOENT {
+                    outcome = (Stage::Interpreter, index, libc::ENOENT);
+                }
+            }
+            libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
+            libc::EACCES => outcome = (Stage::Program, index, libc::EACCES),
+            other => {
+                outcome = (Stage::Program, index, other);
+                break;
+            }
+        }
+    }
+    plan.failure.set(outcome.0, outcome.1, outcome.2);
+}
+
+fn execute_one(candidate: &CStr, plan: &Plan) -> Result<(), c_int> {
+    call!(SYS_execve, candidate.as_ptr(), plan.args.pointers.as_ptr(), plan.env.pointers.as_ptr());
+    Ok(())
+}
+
+fn access(path: &CStr) -> Result<(), c_int> {
+    call!(SYS_faccessat, libc::AT_FDCWD, path.as_ptr(), libc::F_OK);
+    Ok(())
+}
+
+fn perform_all(steps: &[Step], plan: &Plan, stage: Stage) -> bool {
+    for (index, step) in steps.iter().enumerate() {
+        if let Err(error) = perform(&step.act, plan)
+            && !step.optional
+        {
+            plan.failure.set(stage, index, error);
+            return false;
+        }
+    }
+    true
+}
+
+fn perform(act: &Act, plan: &Plan) -> Result<(), c_int> {
+    let here = libc::AT_FDCWD;
+    let nothing = ptr::null::<c_char>();
+    match act {
+        Act::DieWithEngine(engine) => return die_with_engine(*engine),
+        Act::EnterNetwork(namespace) => {
+            call!(SYS_setns, *namespace, libc::CLONE_NEWNET);
+        }
+        Act::LoopbackUp => return loopback_up(),
+        Act::CutOffMounts => {
+            call!(SYS_mount, nothing, c"/".as_ptr(), nothing, libc::MS_REC | libc::MS_PRIVATE, nothing);
+        }
+        Act::Root(mount) => return change_root(*mount),
+        Act::Attach { mount, target } => attach(*mount, target)?,
+        Act::Take { path, slot } => {
+            let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC;
+            let mount = call!(SYS_open_tree, here, path.as_ptr(), flags);
+            if let Some(slot) = plan.slots.get(*slot) {
+                slot.store(mount as c_int, Ordering::SeqCst);
+            }
+        }
+        Act::Give { slot, target } => {
+            let mount = plan.slots.get(*slot).map_or(-1, |slot| slot.load(Ordering::SeqCst));
+            attach(mount, target)?;
+            call!(SYS_close, mount);
+        }
+        Act::Mount { source, target, kind, flags, data } => {
+            let kind = if kind.is_empty() { nothing } else { kind.as_ptr() };
+            let data = if data.is_empty() { nothing } else { data.as_ptr() };
+            call!(SYS_mount, source.as_ptr(), target.as_ptr(), kind, *flags, data);
+        }
+        Act::KernelObjects { target, flags, instead } => {
+            if let Err(error) = kernel_objects(target, *flags) {
+                return instead.map_or(Err(error), |mount| attach(mount, target));
+            }
+        }
+        Act::Unmount(path) => {
+            call!(SYS_umount2, path.as_ptr(), libc::MNT_DETACH);
+        }
+        Act::Directory { path, owner } => return directory(path, *owner),
+        Act::HostName(name) => {
+            call!(SYS_sethostname, name.as_ptr(), name.count_bytes());
+        }
+        Act::FileModeMask(mask) => {
+            call!(SYS_umask, *mask);
+        }
+        Act::DefaultSignals => default_signals(),
+        Act::AwaitInit => {
+            let signal = 1_u64 << (libc::SIGUSR1 - 1);
+            call!(SYS_rt_sigtimedwait, &raw const signal, 0, 0, KERNEL_SIGSET_BYTES);
+        }
+        Act::UnblockSignals => {
+            let none = 0_u64;
+            call!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, ptr::null_mut::<u64>(), KERNEL_SIGSET_BYTES);
+        }
+        Act::CloseOnExec => {
+            call!(SYS_close_range, 3_u32, u32::MAX, CLOSE_RANGE_CLOEXEC);
+        }
+        Act::Filter => {
+            let filter = libc::sock_fprog { len: plan.filter.len() as u16, filter: plan.filter.as_ptr().cast_mut() };
+            call!(SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter);
+        }
+        Act::Capabilities(keep) => return capabilities(*keep),
+        Act::Session => {
+            call!(SYS_setsid);
+        }
+        Act::Stream { from, to } => {
+            call!(SYS_dup3, *from, *to, 0);
+        }
+        Act::OpenInput(path) => {
+            let file = call!(SYS_openat, here, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY);
+            call!(SYS_dup3, file, 0, 0);
+        }
+        Act::Groups(groups) => {
+            call!(SYS_setgroups, groups.len(), groups.as_ptr());
+        }
+        Act::Identity { user, group } => {
+            call!(SYS_setresgid, *group, *group, *group);
+            call!(SYS_setresuid, *user, *user, *user);
+        }
+        Act::WorkingDirectory(path) => {
+            call!(SYS_chdir, path.as_ptr());
+        }
+    }
+    Ok(())
+}
+
+fn attach(mount: RawFd, target: &CStr) -> Result<(), c_int> {
+    call!(SYS_move_mount, mount, c"".as_ptr(), libc::AT_FDCWD, target.as_ptr(), MOVE_MOUNT_F_EMPTY_PATH);
+    Ok(())
+}
+
+fn kernel_objects(target: &CStr, flags: u64) -> Result<(), c_int> {
+    let kind = c"sysfs".as_ptr();
+    call!(SYS_mount, kind, target.as_ptr(), kind, flags, ptr::null::<c_char>());
+    Ok(())
+}
+
+/// The new root goes on top of the old one, where no directory of the host is needed for it.
+fn change_root(mount: RawFd) -> Result<(), c_int> {
+    attach(mount, c"/")?;
+    call!(SYS_fchdir, mount);
+    call!(SYS_pivot_root, c".".as_ptr(), c".".as_ptr());
+    call!(SYS_umount2, c".".as_ptr(), libc::MNT_DETACH);
+    call!(SYS_chdir, c"/".as_ptr());
+    Ok(())
+}
+
+fn die_with_engine(engine: RawFd) -> Result<(), c_int> {
+    call!(SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+    let mut poll = libc::pollfd { fd: engine, events: libc::POLLIN, revents: 0 };
+    let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let ended = call!(SYS_ppoll, &raw mut poll, 1, &raw const at_once, ptr::null::<u64>(), KERNEL_SIGSET_BYTES);
+    if ended > 0 { Err(libc::ESRCH) } else { Ok(()) }
+}
+
+fn loopback_up() -> Result<(), c_int> {
+    let socket = call!(SYS_socket, libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+    // SAFETY: all zeroes is a valid `ifreq`.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
+        *to = *from as c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
+    call!(SYS_ioctl, socket, libc::SIOCSIFFLAGS, &raw const request);
+    call!(SYS_close, socket);
+    Ok(())
+}
+
+fn directory(path: &CStr, owner: (u32, u32)) -> Result<(), c_int> {
+    match make_directory(path) {
+        Err(libc::EEXIST) => return Ok(()),
+        other => other?,
+    }
+    call!(SYS_fchownat, libc::AT_FDCWD, path.as_ptr(), owner.0, owner.1, libc::AT_SYMLINK_NOFOLLOW);
+    Ok(())
+}
+
+fn make_directory(path: &CStr) -> Result<(), c_int> {
+    call!(SYS_mkdirat, libc::AT_FDCWD, path.as_ptr(), 0o755);
+    Ok(())
+}
+
+/// What the engine ignores would be ignored by the container as well.
+fn default_signals() {
+    let mut signal = 1;
+    while signal <= LAST_SIGNAL {
+        // Two signals cannot be changed; that is fine.
+        let _ = default_signal(signal);
+        signal += 1;
+    }
+}
+
+fn default_signal(signal: isize) -> Result<(), c_int> {
+    // 32 zero bytes are the kernel's action "default, no flags".
+    let default = [0_u64; 4];
+    call!(SYS_rt_sigaction, signal, &raw const default, 0, KERNEL_SIGSET_BYTES);
+    Ok(())
+}
+
+fn drop_from_bounding_set(capability: isize) -> Result<(), c_int> {
+    call!(SYS_prctl, libc::PR_CAPBSET_DROP, capability);
+    Ok(())
+}
+
+fn capabilities(keep: u64) -> Result<(), c_int> {
+    let mut capability = 0;
+    while capability <= LAST_CAPABILITY {
+        if (keep >> capability) & 1 == 0 {
+            match drop_from_bounding_set(capability) {
+                // What the kernel does not know ends the list.
+                Err(libc::EINVAL) => break,
+                other => other?,
+            }
+        }
+        capability += 1;
+    }
+    let header = [CAPABILITY_VERSION_3, 0];
+    let (low, high) = (keep as u32, (keep >> 32) as u32);
+    let sets = [low, low, 0, high, high, 0];
+    call!(SYS_capset, &raw const header, &raw const sets);
+    Ok(())
+}
+
+/// A system call. The result is negative when it fails: the error number.
+///
+/// # Safety
+/// As the call asks of its arguments.
+#[cfg(target_arch = "x86_64")]
+unsafe fn system_call(number: c_long, [a, b, c, d, e, f]: [isize; 6]) -> isize {
+    let result;
+    // SAFETY: the registers are those of the kernel's convention; the rest is up to the caller.
+    unsafe {
+        std::arch::asm!("syscall", inlateout("rax") number as isize => result, in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
+            in("r8") e, in("r9") f, out("rcx") _, out("r11") _, options(nostack));
+    }
+    result
+}
+
+/// A system call. The result is negative when it fails: the error number.
+///
+/// # Safety
+/// As the call asks of its arguments.
+#[cfg(target_arch = "aarch64")]
+unsafe fn system_call(number: c_long, [a, b, c, d, e, f]: [isize; 6]) -> isize {
+    let result;
+    // SAFETY: the registers are those of the kernel's convention; the rest is up to the caller.
+    unsafe {
+        std::arch::asm!("svc 0", in("x8") number, inlateout("x0") a => result, in("x1") b, in("x2") c, in("x3") d, in("x4") e,
+            in("x5") f, options(nostack));
+    }
+    result
+}

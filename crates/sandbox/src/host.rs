@@ -1,0 +1,186 @@
+//! What the sandbox needs to know of the host, found out once.
+
+use std::fs;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use rondel_fault::{Attempt, Fault, Result};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
+use crate::filter;
+
+static INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
+
+/// The capabilities that the OCI world gives a container: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
+/// net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap.
+const DEFAULT_CAPABILITIES: &[u32] = &[0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31];
+
+/// Paths that a container sees empty.
+const MASKED: &[&str] = &[
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+/// Paths that a container cannot write to.
+const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// Devices that every container has.
+const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
+
+const CGROUP2_MAGIC: i64 = 0x6367_7270;
+
+/// The host.
+pub(crate) struct Host {
+    /// What a container keeps of the engine's capabilities, as bits.
+    pub(crate) capabilities: u64,
+    /// User numbers that exist.
+    pub(crate) users: IdMap,
+    /// Group numbers that exist.
+    pub(crate) groups: IdMap,
+    /// Supplementary groups cannot be set.
+    pub(crate) groups_denied: bool,
+    /// Masked paths that exist, and whether they are directories.
+    pub(crate) masked: Vec<(&'static str, bool)>,
+    /// Read-only paths that exist.
+    pub(crate) read_only: Vec<&'static str>,
+    /// Control groups have namespaces.
+    pub(crate) cgroup_namespaces: bool,
+    /// The second version of control groups is the only one.
+    pub(crate) unified_cgroups: bool,
+    /// The engine.
+    pub(crate) engine: OwnedFd,
+    /// The init program, in a file that cannot be changed.
+    pub(crate) init: OwnedFd,
+    /// `/dev/null`.
+    pub(crate) null: OwnedFd,
+    /// The system call filter.
+    pub(crate) filter: Vec<libc::sock_filter>,
+}
+
+impl Host {
+    /// Looks.
+    pub(crate) fn look() -> Result<Self> {
+        let read = |path: &str| fs::read_to_string(path).attempt(|| format!("read `{path}`"));
+        let status = read("/proc/self/status")?;
+        let (permitted, bounding) = (capability_set(&status, "CapPrm")?, capability_set(&status, "CapBnd")?);
+        let default = DEFAULT_CAPABILITIES.iter().fold(0, |set, capability| set | 1_u64 << capability);
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).attempt(|| "open `/dev/null`".into())?;
+        Ok(Self {
+            capabilities: default & permitted & bounding,
+            users: IdMap::parse(&read("/proc/self/uid_map")?),
+            groups: IdMap::parse(&read("/proc/self/gid_map")?),
+            groups_denied: fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny"),
+            masked: MASKED.iter().filter_map(|path| fs::symlink_metadata(path).ok().map(|found| (*path, found.is_dir()))).collect(),
+            read_only: READ_ONLY.iter().copied().filter(|path| Path::new(path).exists()).collect(),
+            cgroup_namespaces: Path::new("/proc/self/ns/cgroup").exists(),
+            unified_cgroups: rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type as i64 == CGROUP2_MAGIC),
+            engine: pidfd_open(getpid(), PidfdFlags::empty()).attempt(|| "get a handle of the engine's own process".into())?,
+            init: init()?,
+            null,
+            filter: filter::compile(),
+        })
+    }
+
+    /// The devices for a container, as paths of the host.
+    pub(crate) fn devices(&self, every: bool) -> Vec<PathBuf> {
+        if every { all_devices(Path::new("/dev")) } else { DEVICES.iter().map(|name| Path::new("/dev").join(name)).collect() }
+    }
+}
+
+fn init() -> Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Kernels before 6.3 do not know the flag and make every such file executable.
+    let file = memfd_create(".init", flags | MemfdFlags::EXEC).or_else(|_| memfd_create(".init", flags));
+    let mut file = fs::File::from(file.attempt(|| "make a file in memory for the init program".into())?);
+    file.write_all(INIT).attempt(|| "write the init program to memory".into())?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    fcntl_add_seals(&file, seals).attempt(|| "seal the init program in memory".into())?;
+    // ORDER: a file that is open for writing cannot be executed, so it is opened again.
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).attempt(|| "open the init program in memory".into())
+}
+
+/// Device nodes below a directory, without the terminals, queues and memory that a container has of its own.
+fn all_devices(directory: &Path) -> Vec<PathBuf> {
+    const OWN: &[&str] = &["pts", "shm", "mqueue", "hugepages", "ptmx", "console"];
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let Ok(kind) = entry.file_type() else { continue };
+        if OWN.iter().any(|own| entry.file_name() == *own) {
+            continue;
+        }
+        if kind.is_dir() {
+            found.extend(all_devices(&entry.path()));
+        } else if kind.is_char_device() || kind.is_block_device() {
+            found.push(entry.path());
+        }
+    }
+    found
+}
+
+fn capability_set(status: &str, name: &str) -> Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
+        .ok_or_else(|| Fault::environment(format!("`/proc/self/status` has no capability set `{name}`")))
+}
+
+/// Which numbers of users or groups exist in a user namespace.
+#[derive(Debug)]
+pub(crate) struct IdMap(Vec<(u64, u64)>);
+
+impl IdMap {
+    /// Reads the kernel's table: first inside, first outside, how many.
+    fn parse(text: &str) -> Self {
+        let lines = text.lines().filter_map(|line| {
+            let mut fields = line.split_whitespace().map(str::parse::<u64>);
+            let (inside, _, count) = (fields.next()?.ok()?, fields.next()?, fields.next()?.ok()?);
+            Some((inside, count))
+        });
+        Self(lines.collect())
+    }
+
+    /// Whether the number exists.
+    pub(crate) fn has(&self, id: u32) -> bool {
+        let id = u64::from(id);
+        self.0.iter().any(|(first, count)| id >= *first && id - first < *count)
+    }
+
+    /// Whether it is the map of a host: every number exists.
+    pub(crate) fn is_full(&self) -> bool {
+        self.has(0) && self.has(u32::MAX - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_know_their_numbers() {
+        let host = IdMap::parse("         0          0 4294967295\n");
+        assert!(host.is_full() && host.has(65534));
+        let user = IdMap::parse("0 1000 1\n1 100000 65536\n");
+        assert!(!user.is_full() && user.has(0) && user.has(65536) && !user.has(65537));
+        assert!(!IdMap::parse("").has(0));
+    }
+
+    #[test]
+    fn capability_sets_are_read_by_name() {
+        let status = "Name:\tx\nCapPrm:\t00000000000000ff\nCapBnd:\t0000000000000001\n";
+        assert_eq!(capability_set(status, "CapPrm").ok(), Some(255));
+        assert!(capability_set(status, "CapAmb").is_err());
+    }
+}

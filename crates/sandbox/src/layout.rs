@@ -1,0 +1,298 @@
+//! What a container sees of files: its mounts as a list of steps.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use rondel_fault::{Attempt, Fault, Result};
+use rondel_ports::process::{ProcessMount, ProcessMountSource};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
+use rustix::mount::MountAttrFlags;
+
+use crate::act::{Act, Step};
+use crate::host::Host;
+use crate::mounts;
+use crate::program::c_string;
+use crate::tree::{Tree, Want};
+use crate::users::{self, Identity};
+
+const NO_SUID: u64 = libc::MS_NOSUID;
+const NO_DEV: u64 = libc::MS_NODEV;
+const NO_EXEC: u64 = libc::MS_NOEXEC;
+const ACCOUNT_FILE_LIMIT: u64 = 16 << 20;
+const TERMINAL_GROUP: u32 = 5;
+
+/// Names in `/dev` that lead elsewhere.
+const LINKS: &[(&str, &str)] = &[
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("/proc/kcore", "core"),
+    ("pts/ptmx", "ptmx"),
+];
+
+/// The mounts of a container, as they come together.
+pub(crate) struct Layout<'a> {
+    host: &'a Host,
+    insecure: bool,
+    /// The paths of the container.
+    pub(crate) tree: Tree,
+    /// What must stay open until the container has started.
+    pub(crate) keep: Vec<OwnedFd>,
+    steps: Vec<Step>,
+    contents: Contents,
+}
+
+/// Files with a given content. They lie in one file system in memory, from which the new process takes each by its path.
+#[derive(Default)]
+struct Contents {
+    memory: Option<OwnedFd>,
+    count: usize,
+}
+
+impl<'a> Layout<'a> {
+    /// A container with nothing but its root.
+    pub(crate) fn new(host: &'a Host, root: OwnedFd, insecure: bool) -> Self {
+        Self { host, insecure, tree: Tree::new(root), keep: Vec::new(), steps: Vec::new(), contents: Contents::default() }
+    }
+
+    /// `/proc`, `/dev` and `/sys`.
+    pub(crate) fn system(&mut self) -> Result<()> {
+        self.kernel_file_system("proc", "/proc", NO_SUID | NO_DEV | NO_EXEC, "", Step::must)?;
+        self.devices()?;
+        self.kernel_objects()
+    }
+
+    /// Covers what the OCI world hides from a container, and forbids writes to the rest of the kernel's settings.
+    pub(crate) fn masks(&mut self) -> Result<()> {
+        if self.insecure {
+            return Ok(());
+        }
+        let flags = NO_SUID | NO_DEV | NO_EXEC;
+        for (path, is_directory) in &self.host.masked {
+            // What an older or newer kernel has in the container's own `/proc` may differ from the host's by a race only.
+            let (source, kind, flags) = if *is_directory { ("tmpfs", "tmpfs", flags | libc::MS_RDONLY) } else { ("/dev/null", "", libc::MS_BIND) };
+            let data = if *is_directory { "size=0,nr_inodes=2" } else { "" };
+            let step = if path.starts_with("/sys") { Step::may } else { Step::must };
+            self.steps.push(step(mount(source, path, kind, flags, data)?));
+        }
+        for path in &self.host.read_only {
+            self.steps.push(Step::must(mount(path, path, "", libc::MS_BIND | libc::MS_REC, "")?));
+            self.steps.push(Step::must(mount(path, path, "", libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY | flags, "")?));
+        }
+        Ok(())
+    }
+
+    /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, where the description does not mount something of its own there.
+    pub(crate) fn names(&mut self, hostname: &str, hosts: &[(Ipv4Addr, String)], resolver: Option<&str>, mounts: &[ProcessMount]) -> Result<()> {
+        let files = [
+            ("/etc/hostname", Some(format!("{hostname}\n"))),
+            ("/etc/hosts", Some(hosts_file(hostname, hosts))),
+            ("/etc/resolv.conf", resolver.map(str::to_owned)),
+        ];
+        for (path, text) in files {
+            if let Some(text) = text
+                && !mounts.iter().any(|mount| mount.target == path)
+            {
+                self.content(path, text.as_bytes(), 0o644, (0, 0))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One mount of the description.
+    pub(crate) fn described(&mut self, mount: ProcessMount) -> Result<()> {
+        let ProcessMount { target, source } = mount;
+        let what = format!("cannot mount `{target}` in the container");
+        self.source(&target, source).map_err(|fault| fault.context(what))
+    }
+
+    /// A user of the container.
+    pub(crate) fn identity(&mut self, written: &str) -> Result<Identity> {
+        let mut text = |path| -> Result<String> {
+            Ok(self.tree.read(path, ACCOUNT_FILE_LIMIT)?.map_or_else(String::new, |bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        };
+        let (passwd, group) = (text("/etc/passwd")?, text("/etc/group")?);
+        let mut identity = users::find(written, &passwd, &group)?;
+        let unmapped = |what: &str, id: u32| {
+            Fault::environment(format!("cannot run as `{written}`: {what} {id} is not mapped in the user namespace of the engine"))
+                .with_hint("Give the user who runs the engine a larger range in `/etc/subuid` and `/etc/subgid`")
+        };
+        if !self.host.users.has(identity.user) {
+            return Err(unmapped("user", identity.user));
+        }
+        if !self.host.groups.has(identity.group) {
+            return Err(unmapped("group", identity.group));
+        }
+        identity.groups.retain(|group| self.host.groups.has(*group));
+        Ok(identity)
+    }
+
+    /// Directories to make for a working directory that is missing.
+    pub(crate) fn working_directory(&mut self, path: &str, owner: &Identity) -> Result<()> {
+        match self.tree.find(path)?.map(|place| place.kind) {
+            Some(Want::Directory) => return Ok(()),
+            Some(Want::File) => return Err(Fault::user(format!("cannot use `{path}` as working directory: it is a file"))),
+            None => {}
+        }
+        let mut prefix = String::new();
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            let _ = write!(prefix, "/{name}");
+            let path = c_string(prefix.as_str(), "the working directory")?;
+            self.steps.push(Step::must(Act::Directory { path, owner: (owner.user, owner.group) }));
+        }
+        Ok(())
+    }
+
+    /// The steps in their order, and how many slots they use. What they use is in `tree` and `keep`.
+    pub(crate) fn finish(mut self) -> Result<(Tree, Vec<OwnedFd>, Vec<Step>, usize)> {
+        let mut steps = Vec::new();
+        if let Some(memory) = self.contents.memory.take() {
+            // ORDER: `/dev` lends its place before it is mounted; each file keeps its file system alive.
+            let place = self.tree.find("/dev")?.map_or_else(|| "/dev".to_owned(), |place| place.path);
+            let target = c_string(place.as_str(), "`/dev`")?;
+            steps.push(Step::must(Act::Attach { mount: memory.as_raw_fd(), target: target.clone() }));
+            for slot in 0..self.contents.count {
+                steps.push(Step::must(Act::Take { path: c_string(format!("{place}/{slot}"), "`/dev`")?, slot }));
+            }
+            steps.push(Step::must(Act::Unmount(target)));
+            self.keep.push(memory);
+        }
+        steps.append(&mut self.steps);
+        Ok((self.tree, self.keep, steps, self.contents.count))
+    }
+
+    fn source(&mut self, target: &str, source: ProcessMountSource) -> Result<()> {
+        match source {
+            ProcessMountSource::Detached { mount, read_only } => self.tree_mount(target, mount, read_only),
+            ProcessMountSource::Bind { path, read_only } => self.tree_mount(target, mounts::copy_of(&path)?, read_only),
+            ProcessMountSource::Temp { size } => {
+                let size = size.map(|bytes| bytes.to_string());
+                let mut options = vec![("mode", "1777")];
+                options.extend(size.as_deref().map(|size| ("size", size)));
+                let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+                let memory = mounts::memory(&options, attributes)?;
+                self.tree_mount(target, memory, false)
+            }
+            ProcessMountSource::Content { bytes, mode, owner } => {
+                let identity = self.identity(&owner)?;
+                self.content(target, &bytes, mode, (identity.user, identity.group))
+            }
+        }
+    }
+
+    fn tree_mount(&mut self, target: &str, mount: OwnedFd, read_only: bool) -> Result<()> {
+        let stat = rustix::fs::fstat(&mount).attempt(|| "look at the source of the mount".into())?;
+        let want = if FileType::from_raw_mode(stat.st_mode).is_dir() { Want::Directory } else { Want::File };
+        if read_only {
+            mounts::make_read_only(mount.as_fd()).attempt(|| "make the mount read-only".into())?;
+        }
+        let place = self.tree.mount_point(target, want)?;
+        self.steps.push(Step::must(Act::Attach { mount: mount.as_raw_fd(), target: c_string(place.path.as_str(), "the target")? }));
+        self.tree.add(&place.path, Some(mount), want);
+        Ok(())
+    }
+
+    fn content(&mut self, target: &str, bytes: &[u8], mode: u32, owner: (u32, u32)) -> Result<()> {
+        let what = || format!("keep the content of `{target}` in memory");
+        let memory = match &self.contents.memory {
+            Some(memory) => memory,
+            None => {
+                let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+                self.contents.memory.insert(mounts::memory(&[("mode", "700")], attributes)?)
+            }
+        };
+        let slot = self.contents.count;
+        let name = slot.to_string();
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::openat(memory, &name, flags, Mode::from_raw_mode(0o600)).attempt(what)?);
+        file.write_all(bytes).attempt(what)?;
+        rustix::fs::fchown(&file, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1))).attempt(what)?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).attempt(what)?;
+        let seen = rustix::fs::openat(memory, &name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).attempt(what)?;
+        self.contents.count += 1;
+        let place = self.tree.mount_point(target, Want::File)?;
+        self.steps.push(Step::must(Act::Give { slot, target: c_string(place.path.as_str(), "the target")? }));
+        self.tree.add(&place.path, Some(seen), Want::File);
+        Ok(())
+    }
+
+    fn kernel_file_system(&mut self, kind: &str, target: &str, flags: u64, data: &str, step: fn(Act) -> Step) -> Result<()> {
+        let place = self.tree.mount_point(target, Want::Directory)?;
+        self.steps.push(step(mount(kind, &place.path, kind, flags, data)?));
+        self.tree.add(&place.path, None, Want::Directory);
+        Ok(())
+    }
+
+    fn devices(&mut self) -> Result<()> {
+        let memory = mounts::memory(&[("mode", "755"), ("size", "64m")], MountAttrFlags::MOUNT_ATTR_NOSUID)?;
+        let what = || "fill `/dev` of the container".to_owned();
+        for (target, name) in LINKS {
+            rustix::fs::symlinkat(*target, &memory, *name).attempt(what)?;
+        }
+        for name in ["pts", "shm", "mqueue"] {
+            rustix::fs::mkdirat(&memory, name, Mode::from_raw_mode(0o755)).attempt(what)?;
+        }
+        let place = self.tree.mount_point("/dev", Want::Directory)?;
+        self.steps.push(Step::must(Act::Attach { mount: memory.as_raw_fd(), target: c_string(place.path.as_str(), "`/dev`")? }));
+        self.tree.add(&place.path, Some(memory), Want::Directory);
+        for device in self.host.devices(self.insecure) {
+            self.device(&device)?;
+        }
+        let group = if self.host.groups.has(TERMINAL_GROUP) { ",gid=5" } else { "" };
+        let terminals = format!("newinstance,ptmxmode=0666,mode=0620{group}");
+        self.kernel_file_system("devpts", "/dev/pts", NO_SUID | NO_EXEC, &terminals, Step::must)?;
+        self.kernel_file_system("mqueue", "/dev/mqueue", NO_SUID | NO_DEV | NO_EXEC, "", Step::may)?;
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let shared = mounts::memory(&[("mode", "1777"), ("size", "64m")], attributes)?;
+        self.tree_mount("/dev/shm", shared, false)
+    }
+
+    /// A device of the host; an ordinary user could not make one.
+    fn device(&mut self, path: &Path) -> Result<()> {
+        let Some(target) = path.to_str() else { return Ok(()) };
+        match mounts::copy_of(path) {
+            Ok(device) => self.tree_mount(target, device, false),
+            Err(_) if self.insecure => Ok(()),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn kernel_objects(&mut self) -> Result<()> {
+        let place = self.tree.mount_point("/sys", Want::Directory)?;
+        let read_only = if self.insecure { 0 } else { libc::MS_RDONLY };
+        let flags = NO_SUID | NO_DEV | NO_EXEC | read_only;
+        let is_root = self.host.users.is_full();
+        // An ordinary user may not mount it for a network namespace that is somebody else's.
+        let instead = if is_root { None } else { mounts::copy_of(Path::new("/sys")).ok() };
+        if let (Some(copy), false) = (&instead, self.insecure) {
+            mounts::make_read_only(copy.as_fd()).attempt(|| "make `/sys` of the host read-only for the container".into())?;
+        }
+        let act = Act::KernelObjects { target: c_string(place.path.as_str(), "`/sys`")?, flags, instead: instead.as_ref().map(AsRawFd::as_raw_fd) };
+        self.steps.push(if is_root { Step::must(act) } else { Step::may(act) });
+        self.keep.extend(instead);
+        self.tree.add(&place.path, None, Want::Directory);
+        if self.host.unified_cgroups {
+            self.steps.push(Step::may(mount("cgroup2", "/sys/fs/cgroup", "cgroup2", flags, "")?));
+        }
+        Ok(())
+    }
+}
+
+fn mount(source: &str, target: &str, kind: &str, flags: u64, data: &str) -> Result<Act> {
+    let (source, target) = (c_string(source, "a source")?, c_string(target, "a target")?);
+    Ok(Act::Mount { source, target, kind: c_string(kind, "a file system")?, flags, data: c_string(data, "an option")? })
+}
+
+fn hosts_file(hostname: &str, hosts: &[(Ipv4Addr, String)]) -> String {
+    let own = if hosts.iter().any(|(_, name)| name == hostname) { String::new() } else { format!(" {hostname}") };
+    let mut text = format!("127.0.0.1\tlocalhost{own}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    for (address, name) in hosts {
+        let _ = writeln!(text, "{address}\t{name}");
+    }
+    text
+}

@@ -1,0 +1,112 @@
+//! The sandbox: runs processes in containers with bare system calls. Implements [`rondel_ports::process::Processes`].
+//!
+//! A run goes through the files in this order: `run` (one container from its description to its exit), `layout` (mounts as a
+//! list of steps), `tree` (paths inside the container, mount points that leave no trace), `users`, `program`, `child` (the only
+//! code that runs in the new process), `output` (streams, waiting, killing).
+//!
+//! # Invariants
+//! * Everything is prepared before the new process exists. It shares the memory of the engine, so it makes raw system calls
+//!   only: no allocation, no locks, no panics. What it does is a list of steps made beforehand; when one fails, its index and
+//!   the error number say what was attempted on what.
+//! * A container never outlives the thread that started it, and so never the engine: pid 1 asks for `SIGKILL` when that thread
+//!   ends. Threads of the pool therefore watch one container each, to its end.
+//! * No path of a container is followed outside of it: before the start paths are resolved component by component below the
+//!   mounts that will be there, after it the root is the container's.
+//! * Nothing is raised beyond what the engine itself has: capabilities, limits, identities.
+//! * Deliberately absent: control groups, images, networks, snapshots, the clock.
+
+mod act;
+mod child;
+mod filter;
+mod filter_table;
+mod handle;
+mod host;
+mod layout;
+mod mounts;
+mod output;
+mod pool;
+mod program;
+mod run;
+mod tree;
+mod users;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use rondel_fault::{Fault, Result};
+use rondel_ports::process::{Exit, Processes, ProcessSpec};
+use rondel_ports::{BoxFuture, CancellationToken};
+use tokio::sync::oneshot;
+
+use crate::handle::{Handle, KillOnDrop};
+use crate::host::Host;
+use crate::pool::Pool;
+
+/// What can be chosen about a [`Sandbox`].
+#[derive(Debug, Clone)]
+pub struct SandboxOptions {
+    /// How many threads stay ready for the next container; each watches one container at a time.
+    pub idle_threads: NonZeroUsize,
+}
+
+impl Default for SandboxOptions {
+    fn default() -> Self {
+        Self { idle_threads: NonZeroUsize::MIN.saturating_add(7) }
+    }
+}
+
+/// Runs processes in containers of its own making.
+pub struct Sandbox {
+    host: Arc<Host>,
+    pool: Arc<Pool>,
+}
+
+impl Sandbox {
+    /// Looks at the host once: capabilities, mapped identities, what `/proc` and `/dev` have.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read, or the kernel refuses a file in memory.
+    pub fn new(options: SandboxOptions) -> Result<Self> {
+        Ok(Self { host: Arc::new(Host::look()?), pool: Arc::new(Pool::new(options.idle_threads.get())) })
+    }
+}
+
+impl Processes for Sandbox {
+    fn run(&self, spec: ProcessSpec, cancel: CancellationToken) -> BoxFuture<'_, Result<Exit>> {
+        Box::pin(async move {
+            let what = spec.args.first().cloned().unwrap_or_default();
+            let cancelled = || Fault::cancelled(format!("the run of `{what}` was cancelled"));
+            if cancel.is_cancelled() {
+                return Err(cancelled());
+            }
+            let handle = Arc::new(Handle::default());
+            let (sender, mut receiver) = oneshot::channel();
+            let (host, run_handle) = (Arc::clone(&self.host), Arc::clone(&handle));
+            self.pool.submit(Box::new(move |stacks| {
+                // A receiver that is gone was dropped with the future: nobody asks for the outcome.
+                let _ = sender.send(run::run(&host, spec, &run_handle, stacks));
+            }))?;
+            let _guard = KillOnDrop(&handle);
+            tokio::select! {
+                outcome = &mut receiver => outcome.unwrap_or_else(|_| Err(Fault::bug(format!("the thread that ran `{what}` ended early")))),
+                () = cancel.cancelled() => {
+                    handle.kill();
+                    let _ = receiver.await;
+                    Err(cancelled())
+                }
+            }
+        })
+    }
+
+    fn clean_up(&self) -> Result<()> {
+        // ORDER: the kernel has killed what an earlier engine left behind (see the second invariant), and with the last process
+        // of a container its mounts and namespaces went too.
+        Ok(())
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.pool.close();
+    }
+}

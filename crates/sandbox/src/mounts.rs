@@ -1,0 +1,51 @@
+//! Detached mounts, made before the container exists.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rondel_fault::{Attempt, Result};
+use rustix::fs::CWD;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, open_tree,
+};
+
+const MOUNT_ATTR_RDONLY: u64 = 1;
+
+/// A new file system in memory.
+///
+/// # Errors
+/// When the kernel refuses it.
+pub(crate) fn memory(options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd> {
+    let make = || {
+        let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        for (key, value) in options {
+            fsconfig_set_string(context.as_fd(), *key, *value)?;
+        }
+        fsconfig_create(context.as_fd())?;
+        fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    };
+    make().attempt(|| "make a file system in memory".into())
+}
+
+/// A detached copy of what is mounted at a path of the host, with everything below it.
+///
+/// # Errors
+/// When there is nothing, or the kernel refuses.
+pub(crate) fn copy_of(path: &Path) -> Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(CWD, path, flags).attempt(|| format!("mount `{}` of the host", path.display()))
+}
+
+/// Makes a detached mount and all below it read-only.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(crate) fn make_read_only(mount: BorrowedFd<'_>) -> std::io::Result<()> {
+    // The kernel's `mount_attr`: set, clear, propagation, user namespace.
+    let attributes = [MOUNT_ATTR_RDONLY, 0, 0, 0];
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    let size = size_of_val(&attributes);
+    // SAFETY: the path is an empty C string, the attributes live until the call returns, and their size is given.
+    let result = unsafe { libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &raw const attributes, size) };
+    if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+}

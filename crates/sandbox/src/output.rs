@@ -1,0 +1,113 @@
+//! The standard streams of a container, and its end.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rondel_fault::{Attempt, Fault, Result};
+use rondel_ports::process::{Exit, OutputSink};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// A pipe whose end we read does not block, into a sink.
+pub(crate) struct Stream {
+    reader: Option<File>,
+    sink: OutputSink,
+}
+
+impl Stream {
+    /// The stream, and the end for the process, which the user of the process may open again.
+    ///
+    /// # Errors
+    /// When the kernel gives no pipe.
+    pub(crate) fn new(sink: OutputSink, user: u32) -> Result<(Self, OwnedFd)> {
+        let make = || {
+            let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+            rustix::fs::fcntl_setfl(&reader, OFlags::NONBLOCK)?;
+            rustix::fs::fchown(&writer, Some(rustix::fs::Uid::from_raw(user)), None)?;
+            Ok::<_, Errno>((reader, writer))
+        };
+        let (reader, writer) = make().attempt(|| "make a pipe for the output of the container".into())?;
+        Ok((Self { reader: Some(File::from(reader)), sink }, writer))
+    }
+
+    /// Delivers what is there now.
+    fn deliver(&mut self, piece: &mut [u8]) {
+        while let Some(reader) = &mut self.reader {
+            match reader.read(piece) {
+                Ok(0) => self.reader = None,
+                Ok(length) => {
+                    if let Some(bytes) = piece.get(..length) {
+                        (self.sink)(bytes);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => self.reader = None,
+            }
+        }
+    }
+}
+
+/// Bytes as a file in memory, to be read from the start.
+///
+/// # Errors
+/// When there is no memory for it.
+pub(crate) fn input(bytes: &[u8], user: u32) -> Result<OwnedFd> {
+    let what = || "keep the standard input of the container in memory".to_owned();
+    let mut file = File::from(memfd_create("stdin", MemfdFlags::CLOEXEC).attempt(what)?);
+    file.write_all(bytes).attempt(what)?;
+    file.rewind().attempt(what)?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o600)).attempt(what)?;
+    rustix::fs::fchown(&file, Some(rustix::fs::Uid::from_raw(user)), None).attempt(what)?;
+    Ok(file.into())
+}
+
+/// Delivers output until the container has ended and everything is delivered.
+///
+/// # Errors
+/// When the kernel does not tell how it ended.
+pub(crate) fn watch(pidfd: BorrowedFd<'_>, mut streams: [Stream; 2]) -> Result<Exit> {
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let (ended, ready) = {
+            let mut polled = vec![PollFd::new(&pidfd, PollFlags::IN)];
+            polled.extend(streams.iter().filter_map(|stream| stream.reader.as_ref()).map(|reader| PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN)));
+            match poll(&mut polled, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error).attempt(|| "wait for the container".into()),
+            }
+            (polled.first().is_some_and(|pidfd| !pidfd.revents().is_empty()), polled.len() > 1)
+        };
+        if ended {
+            break;
+        }
+        if ready {
+            streams.iter_mut().for_each(|stream| stream.deliver(&mut piece));
+        }
+    }
+    let exit = wait(pidfd)?;
+    // ORDER: with pid 1 every process of the container is gone and no one writes any more: what is in the pipes is all there is.
+    streams.iter_mut().for_each(|stream| stream.deliver(&mut piece));
+    Ok(exit)
+}
+
+/// Waits for pid 1, and with it for every process of the container.
+///
+/// # Errors
+/// When the kernel does not tell how it ended.
+pub(crate) fn wait(pidfd: BorrowedFd<'_>) -> Result<Exit> {
+    let status = loop {
+        match waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED) {
+            Err(Errno::INTR) => {}
+            other => break other.attempt(|| "wait for the end of the container".into())?,
+        }
+    };
+    let code = status.and_then(|status| status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal)));
+    code.map(|code| Exit { code }).ok_or_else(|| Fault::bug("the kernel told neither an exit code nor a signal"))
+}

@@ -1,0 +1,91 @@
+//! Which files a command may mean, and what to say when none of them runs.
+
+use std::ffi::CString;
+use std::io;
+
+use rondel_fault::{Fault, Result};
+
+use crate::child::Stage;
+use crate::tree::Tree;
+
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const SHEBANG_BYTES: u64 = 256;
+
+/// A string for the kernel.
+///
+/// # Errors
+/// When it has a zero byte; `what` says which string it is.
+pub(crate) fn c_string(text: impl Into<Vec<u8>>, what: &str) -> Result<CString> {
+    CString::new(text).map_err(|error| Fault::user(format!("{what} has a zero byte at {}", error.nul_position())))
+}
+
+/// The files to try, in order: the program itself when it is a path, else one per entry of `PATH`.
+///
+/// # Errors
+/// When a string has a zero byte.
+pub(crate) fn candidates(program: &str, env: &[(String, String)]) -> Result<Vec<CString>> {
+    if program.is_empty() {
+        return Ok(Vec::new());
+    }
+    let itself = c_string(program, "the program")?;
+    if program.contains('/') {
+        return Ok(vec![itself]);
+    }
+    let path = env.iter().rev().find(|(name, _)| name == "PATH").map_or(DEFAULT_PATH, |(_, value)| value);
+    let join = |directory: &str| c_string(format!("{}/{program}", if directory.is_empty() { "." } else { directory }), "`PATH`");
+    path.split(':').map(join).collect()
+}
+
+/// Why the program did not run.
+pub(crate) fn explain(stage: Stage, tried: Option<&CString>, error: &io::Error, program: &str, workdir: &str, tree: &mut Tree) -> Fault {
+    let tried = tried.map_or_else(|| program.to_owned(), |path| path.to_string_lossy().into_owned());
+    if stage == Stage::Interpreter {
+        let path = if tried.starts_with('/') { tried.clone() } else { format!("{workdir}/{tried}") };
+        let reason = match interpreter(tree, &path) {
+            Some(interpreter) => format!("its interpreter `{interpreter}` does not exist in the container"),
+            None => "the loader or interpreter that it asks for does not exist in the container".to_owned(),
+        };
+        return Fault::user(format!("exec: \"{tried}\": {reason}"));
+    }
+    match error.raw_os_error() {
+        Some(libc::ENOENT) if !program.contains('/') => Fault::user(format!("exec: \"{program}\": executable file not found in $PATH")),
+        Some(libc::ENOENT | libc::ENOTDIR) => Fault::user(format!("exec: \"{tried}\": no such file or directory")),
+        Some(libc::EACCES) => Fault::user(format!("exec: \"{tried}\": permission denied")),
+        Some(libc::ENOEXEC) => Fault::user(format!("exec: \"{tried}\": exec format error"))
+            .with_hint("The file is neither a program for this machine nor a script that starts with `#!`"),
+        Some(libc::E2BIG) => Fault::user(format!("exec: \"{tried}\": argument list too long")),
+        _ => Fault::environment(format!("exec: \"{tried}\": {error}")),
+    }
+}
+
+/// What the first line of a script asks for.
+fn interpreter(tree: &mut Tree, path: &str) -> Option<String> {
+    let start = tree.read(path, SHEBANG_BYTES).ok()??;
+    let line = String::from_utf8_lossy(start.strip_prefix(b"#!")?).into_owned();
+    // A carriage return belongs to the name, which is what is wrong with such a script.
+    let name = line.split(['\n', ' ', '\t']).find(|word| !word.is_empty())?;
+    Some(name.escape_debug().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_looked_up_in_the_path() {
+        let env = |path: &str| vec![("PATH".to_owned(), path.to_owned())];
+        let cases: &[(&str, Vec<(String, String)>, &[&str])] = &[
+            ("ls", env("/bin:/usr/bin"), &["/bin/ls", "/usr/bin/ls"]),
+            ("ls", env("/bin::/x"), &["/bin/ls", "./ls", "/x/ls"]),
+            ("./ls", env("/bin"), &["./ls"]),
+            ("/ls", vec![], &["/ls"]),
+            ("", env("/bin"), &[]),
+        ];
+        for (program, env, expected) in cases {
+            let found: Vec<String> = candidates(program, env).unwrap().into_iter().map(|path| path.into_string().unwrap()).collect();
+            assert_eq!(found, *expected);
+        }
+        assert_eq!(candidates("ls", &[]).unwrap().len(), 6);
+        assert_eq!(candidates("l\0s", &[]).map_err(|fault| fault.to_string()), Err("the program has a zero byte at 1".into()));
+    }
+}

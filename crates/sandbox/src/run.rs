@@ -1,0 +1,194 @@
+//! One container, from its description to its exit.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::AtomicI32;
+
+use rondel_fault::{Fault, Result};
+use rondel_ports::process::{Exit, OutputSink, ProcessSpec, ProcessStdin};
+
+use crate::act::{Act, Step};
+use crate::child::{self, Init, Plan, Stacks, Stage, Strings};
+use crate::handle::Handle;
+use crate::host::Host;
+use crate::layout::Layout;
+use crate::output::{self, Stream};
+use crate::program::{c_string, candidates, explain};
+use crate::tree::Tree;
+use crate::users::Identity;
+
+const HOST_NAME_BYTES: usize = 64;
+const INIT_NAME: &std::ffi::CStr = c"/.init";
+
+/// A container that is ready to start. The order of the fields is the order of their end: descriptors that the processes use,
+/// then the mount points.
+struct Container {
+    plan: Plan,
+    streams: [Stream; 2],
+    /// Ends of pipes and detached mounts for the new processes.
+    given: Vec<OwnedFd>,
+    tree: Tree,
+    program: String,
+    workdir: String,
+}
+
+/// Runs a container to its end.
+///
+/// # Errors
+/// When the description is wrong, or the kernel refuses.
+pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &Handle, stacks: &mut Stacks) -> Result<Exit> {
+    // The descriptor of the network namespace stays open until the processes have it.
+    let network = spec.network.clone();
+    let Container { plan, streams, given, mut tree, program, workdir } = prepare(host, spec)?;
+    if let Err(error) = child::spawn(&plan, stacks, handle) {
+        return Err(Fault::environment("cannot make the namespaces of the container").caused_by(error));
+    }
+    drop((given, network));
+    // SAFETY: the kernel opened the descriptor in `spawn`; it is closed by `close` below only.
+    let pidfd = unsafe { BorrowedFd::borrow_raw(handle.pidfd()) };
+    let outcome = match plan.failure.get() {
+        None => output::watch(pidfd, streams),
+        Some((stage, index, error)) => {
+            // It ends without our doing, unless the command already ran when the init program could not.
+            handle.kill();
+            let _ = output::wait(pidfd);
+            let step = |steps: &[Step]| refused(steps.get(index), &error);
+            Err(match stage {
+                Stage::Setup => step(&plan.setup),
+                Stage::BeforeInit => step(plan.init.as_ref().map_or(&[], |init| &init.steps)),
+                Stage::Command => step(&plan.command),
+                Stage::Init => Fault::environment("cannot start the init program of the container").caused_by(error),
+                Stage::Program | Stage::Interpreter => explain(stage, plan.candidates.get(index), &error, &program, &workdir, &mut tree),
+            })
+        }
+    };
+    handle.close();
+    outcome
+}
+
+fn refused(step: Option<&Step>, error: &std::io::Error) -> Fault {
+    let cause = std::io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(0));
+    match step {
+        Some(Step { act, .. }) if act.is_asked_for() => Fault::user(format!("cannot {act}")).caused_by(cause),
+        Some(Step { act, .. }) => Fault::environment(format!("cannot {act}")).caused_by(cause),
+        None => Fault::bug("a container failed in a step that it does not have").caused_by(cause),
+    }
+}
+
+fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
+    let ProcessSpec { root, mounts, args, mut env, workdir, user, hostname, insecure, no_init, network, .. } = spec;
+    let program = args.first().cloned().ok_or_else(|| Fault::user("cannot run a command without a program"))?;
+    let workdir = if workdir.starts_with('/') { workdir } else { format!("/{workdir}") };
+    let hostname = checked_host_name(hostname)?;
+
+    let root_descriptor = root.as_raw_fd();
+    let mut layout = Layout::new(host, root, insecure);
+    layout.system()?;
+    layout.names(&hostname, &spec.hosts, spec.resolv_conf.as_deref(), &mounts)?;
+    for mount in mounts {
+        layout.described(mount)?;
+    }
+    layout.masks()?;
+    let identity = layout.identity(&user)?;
+    layout.working_directory(&workdir, &identity)?;
+    if !env.iter().any(|(name, _)| name == "HOME") {
+        env.push(("HOME".into(), identity.home.clone()));
+    }
+    let (tree, mut given, mount_steps, slots) = layout.finish()?;
+
+    let network = network.as_ref().map(|namespace| namespace.as_raw_fd());
+    let mut setup = vec![Step::must(Act::DieWithEngine(host.engine.as_raw_fd()))];
+    setup.push(Step::must(network.map_or(Act::LoopbackUp, Act::EnterNetwork)));
+    setup.extend([Act::CutOffMounts, Act::FileModeMask(0), Act::Root(root_descriptor)].map(Step::must));
+    setup.extend(mount_steps);
+    setup.extend([Act::HostName(c_string(hostname, "the host name")?), Act::FileModeMask(0o022), Act::DefaultSignals].map(Step::must));
+    setup.push(Step::may(Act::CloseOnExec));
+    if !insecure {
+        setup.extend([Act::Filter, Act::Capabilities(host.capabilities)].map(Step::must));
+    }
+
+    let (streams, input, mut command) = streams(host, &identity, spec.stdin, [spec.stdout, spec.stderr], &mut given)?;
+    if !no_init {
+        // ORDER: while both still are the same user, so that init may send its signal.
+        command.push(Step::must(Act::AwaitInit));
+    }
+    command.push(Step::must(Act::WorkingDirectory(c_string(workdir.as_str(), "the working directory")?)));
+    command.extend(identity_steps(host, &identity));
+    // The file of standard input is one that the user may read, relative to where the user is.
+    command.extend(input.map(|path| Step::must(Act::OpenInput(path))));
+    command.push(Step::must(Act::UnblockSignals));
+    if no_init {
+        // A change of identity makes the kernel forget it.
+        command.push(Step::must(Act::DieWithEngine(host.engine.as_raw_fd())));
+    }
+    let plan = Plan {
+        namespaces: namespaces(host, network.is_none()),
+        setup,
+        slots: (0..slots).map(|_| AtomicI32::new(-1)).collect(),
+        filter: host.filter.clone(),
+        init: (!no_init).then(|| init(host)),
+        command,
+        candidates: candidates(&program, &env)?,
+        args: Strings::new(args.into_iter().map(|text| c_string(text, "an argument")).collect::<Result<_>>()?),
+        env: Strings::new(env.into_iter().map(|(name, value)| c_string(format!("{name}={value}"), &format!("the variable `{name}`"))).collect::<Result<_>>()?),
+        failure: child::Failure::default(),
+        borrower: AtomicI32::new(0),
+    };
+    Ok(Container { plan, streams, given, tree, program, workdir })
+}
+
+fn checked_host_name(name: String) -> Result<String> {
+    let good = |byte: u8| byte.is_ascii_graphic();
+    match name.as_str() {
+        "" => Ok("localhost".into()),
+        long if long.len() > HOST_NAME_BYTES => Err(Fault::user(format!("cannot set the host name `{long}`: it is longer than {HOST_NAME_BYTES} bytes"))),
+        text if text.bytes().all(good) => Ok(name),
+        text => Err(Fault::user(format!("cannot set the host name {text:?}: it has characters that no host name has"))),
+    }
+}
+
+fn namespaces(host: &Host, network: bool) -> libc::c_int {
+    let always = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
+    let network = if network { libc::CLONE_NEWNET } else { 0 };
+    let groups = if host.cgroup_namespaces { libc::CLONE_NEWCGROUP } else { 0 };
+    always | network | groups
+}
+
+fn init(host: &Host) -> Init {
+    let null = host.null.as_raw_fd();
+    let steps = (0..3).map(|to| Step::must(Act::Stream { from: null, to })).collect();
+    Init { program: host.init.as_raw_fd(), steps, args: Strings::new(vec![INIT_NAME.to_owned()]) }
+}
+
+/// The standard streams: ours, the path of standard input when it is one, and the steps that set them up.
+fn streams(
+    host: &Host,
+    identity: &Identity,
+    stdin: ProcessStdin,
+    sinks: [OutputSink; 2],
+    given: &mut Vec<OwnedFd>,
+) -> Result<([Stream; 2], Option<CString>, Vec<Step>)> {
+    let [stdout, stderr] = sinks;
+    let ((stdout, out), (stderr, err)) = (Stream::new(stdout, identity.user)?, Stream::new(stderr, identity.user)?);
+    let mut input = host.null.as_raw_fd();
+    let mut path = None;
+    match stdin {
+        ProcessStdin::Empty => {}
+        ProcessStdin::Bytes(bytes) => {
+            let file = output::input(&bytes, identity.user)?;
+            input = file.as_raw_fd();
+            given.push(file);
+        }
+        ProcessStdin::Path(text) => path = Some(c_string(text, "the path of standard input")?),
+    }
+    let mut steps = vec![Step::must(Act::Session)];
+    steps.extend([(input, 0), (out.as_raw_fd(), 1), (err.as_raw_fd(), 2)].map(|(from, to)| Step::must(Act::Stream { from, to })));
+    given.extend([out, err]);
+    Ok(([stdout, stderr], path, steps))
+}
+
+fn identity_steps(host: &Host, identity: &Identity) -> [Step; 2] {
+    let groups = Act::Groups(identity.groups.clone());
+    let groups = if host.groups_denied { Step::may(groups) } else { Step::must(groups) };
+    [groups, Step::must(Act::Identity { user: identity.user, group: identity.group })]
+}

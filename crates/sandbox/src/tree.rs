@@ -1,0 +1,391 @@
+//! The paths of a container before it exists: what is mounted where, what a path leads to, and mount points that are made for
+//! the time of the run and leave no trace.
+//!
+//! Every component is looked up below the mount that will cover it, without following links; links are followed here, inside
+//! the container's root. So no path leads outside, whatever the links say.
+
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rondel_fault::{Attempt, Fault, Result};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
+use rustix::io::Errno;
+
+const MAX_LINKS: usize = 40;
+
+/// What a mount point must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// A directory.
+    Directory,
+    /// Anything else.
+    File,
+}
+
+/// A path without links, and what is there.
+pub(crate) struct Place {
+    /// Absolute.
+    pub(crate) path: String,
+    /// What it is.
+    pub(crate) kind: Want,
+}
+
+/// The mounts of a container, in order, and the mount points made for them. Dropping it removes those mount points that are
+/// still as they were made.
+pub(crate) struct Tree {
+    layers: Vec<Layer>,
+    made: Vec<Made>,
+    touched: Vec<Touched>,
+}
+
+struct Layer {
+    /// Without the last slash: the root is empty.
+    at: String,
+    /// None when only the running container can see it, as with `/proc`.
+    mount: Option<OwnedFd>,
+    kind: Want,
+}
+
+struct Made {
+    parent: usize,
+    name: String,
+    kind: Want,
+}
+
+struct Touched {
+    directory: OwnedFd,
+    identity: (u64, u64),
+    before: Timespec,
+    after: Timespec,
+}
+
+enum Look {
+    Directory,
+    File,
+    Link(String),
+    Missing,
+}
+
+impl Tree {
+    /// A tree of the root alone.
+    pub(crate) fn new(root: OwnedFd) -> Self {
+        Self { layers: vec![Layer { at: String::new(), mount: Some(root), kind: Want::Directory }], made: Vec::new(), touched: Vec::new() }
+    }
+
+    /// Adds a mount at a resolved path and keeps it open.
+    pub(crate) fn add(&mut self, place: &str, mount: Option<OwnedFd>, kind: Want) {
+        self.layers.push(Layer { at: place.trim_end_matches('/').to_owned(), mount, kind });
+    }
+
+    /// Follows a path; none when something on it is missing.
+    ///
+    /// # Errors
+    /// When there are too many links, or a file where a directory must be.
+    pub(crate) fn find(&mut self, path: &str) -> Result<Option<Place>> {
+        self.walk(path, None)
+    }
+
+    /// Follows a path to a mount point and makes what is missing.
+    ///
+    /// # Errors
+    /// As for `find`, when what is there is not what is wanted, or it cannot be made.
+    pub(crate) fn mount_point(&mut self, path: &str, want: Want) -> Result<Place> {
+        let place = self.walk(path, Some(want))?.ok_or_else(|| Fault::bug(format!("the mount point `{path}` was not made")))?;
+        if place.path == "/" {
+            return Err(Fault::user(format!("cannot mount on `{path}`: it is the root of the container")));
+        }
+        match (place.kind, want) {
+            (Want::File, Want::Directory) => Err(Fault::user(format!("cannot mount a directory on `{path}`: a file is there"))),
+            (Want::Directory, Want::File) => Err(Fault::user(format!("cannot mount a file on `{path}`: a directory is there"))),
+            _ => Ok(place),
+        }
+    }
+
+    /// The content of a regular file, up to `limit` bytes; none when there is none.
+    ///
+    /// # Errors
+    /// As for `find`, or when it cannot be read.
+    pub(crate) fn read(&mut self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        let Some(place) = self.find(path)? else { return Ok(None) };
+        let (layer, rest) = self.cover(&place.path);
+        let Some(mount) = &self.layers[layer].mount else { return Ok(None) };
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let opened = if rest.is_empty() {
+            rustix::fs::open(format!("/proc/self/fd/{}", mount.as_raw_fd()), flags, Mode::empty())
+        } else {
+            rustix::fs::openat2(mount, rest, flags | OFlags::NOFOLLOW, Mode::empty(), resolve())
+        };
+        let file = opened.attempt(|| format!("open `{path}` of the container"))?;
+        let stat = rustix::fs::fstat(&file).attempt(|| format!("look at `{path}` of the container"))?;
+        if !FileType::from_raw_mode(stat.st_mode).is_file() {
+            return Ok(None);
+        }
+        let mut content = Vec::new();
+        File::from(file).take(limit).read_to_end(&mut content).attempt(|| format!("read `{path}` of the container"))?;
+        Ok(Some(content))
+    }
+
+    fn walk(&mut self, path: &str, make: Option<Want>) -> Result<Option<Place>> {
+        let mut pending: VecDeque<String> = components(path).collect();
+        let mut resolved = String::new();
+        let mut kind = Want::Directory;
+        let mut links = 0;
+        while let Some(name) = pending.pop_front() {
+            if name == ".." {
+                up(&mut resolved);
+                kind = Want::Directory;
+                continue;
+            }
+            let length = resolved.len();
+            resolved.push('/');
+            resolved.push_str(&name);
+            let mut look = self.look(&resolved)?;
+            if let (Look::Missing, Some(want)) = (&look, make) {
+                let kind = if pending.is_empty() { want } else { Want::Directory };
+                self.make(&resolved[..length], &name, kind)?;
+                look = if kind == Want::Directory { Look::Directory } else { Look::File };
+            }
+            match look {
+                Look::Missing => return Ok(None),
+                Look::Directory => kind = Want::Directory,
+                Look::File if pending.is_empty() => kind = Want::File,
+                Look::File => return Err(Fault::user(format!("cannot follow `{path}` in the container: `{resolved}` is a file"))),
+                Look::Link(target) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(Fault::user(format!("cannot follow `{path}` in the container: too many symbolic links")));
+                    }
+                    resolved.truncate(if target.starts_with('/') { 0 } else { length });
+                    for component in components(&target).rev() {
+                        pending.push_front(component);
+                    }
+                    kind = Want::Directory;
+                }
+            }
+        }
+        if resolved.is_empty() {
+            resolved.push('/');
+        }
+        Ok(Some(Place { path: resolved, kind }))
+    }
+
+    /// The mount that covers a resolved path, and the path below it.
+    fn cover<'a>(&self, path: &'a str) -> (usize, &'a str) {
+        let below = |at: &str| match path.strip_prefix(at) {
+            Some("") => Some(""),
+            Some(rest) => rest.strip_prefix('/'),
+            None => None,
+        };
+        let found = self.layers.iter().enumerate().rev().find_map(|(index, layer)| below(&layer.at).map(|rest| (index, rest)));
+        found.unwrap_or((0, path.trim_start_matches('/')))
+    }
+
+    fn look(&self, path: &str) -> Result<Look> {
+        let (index, rest) = self.cover(path);
+        let layer = &self.layers[index];
+        let (Some(mount), false) = (&layer.mount, rest.is_empty()) else {
+            return Ok(if layer.kind == Want::File && rest.is_empty() { Look::File } else { Look::Directory });
+        };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let what = || format!("look at `{path}` of the container");
+        let found = match rustix::fs::openat2(mount, rest, flags, Mode::empty(), resolve()) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => return Ok(Look::Missing),
+            Err(error) => return Err(error).attempt(what),
+        };
+        let stat = rustix::fs::fstat(&found).attempt(what)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Ok(Look::Directory),
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(&found, c"", Vec::new()).attempt(|| format!("read the link `{path}` of the container"))?;
+                Ok(Look::Link(text(target, path)?))
+            }
+            _ => Ok(Look::File),
+        }
+    }
+
+    fn make(&mut self, parent: &str, name: &str, kind: Want) -> Result<()> {
+        let (index, rest) = self.cover(parent);
+        let what = || format!("make the mount point `{parent}/{name}`");
+        let Some(mount) = &self.layers[index].mount else { return Ok(()) };
+        let rest = if rest.is_empty() { "." } else { rest };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat2(mount, rest, flags, Mode::empty(), resolve()).attempt(what)?;
+        let before = rustix::fs::fstat(&directory).attempt(what)?;
+        match kind {
+            Want::Directory => {
+                rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(0o755)).attempt(what)?;
+                rustix::fs::chmodat(&directory, name, Mode::from_raw_mode(0o755), AtFlags::empty()).attempt(what)?;
+            }
+            Want::File => {
+                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+                let file = rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o644)).attempt(what)?;
+                rustix::fs::fchmod(file, Mode::from_raw_mode(0o644)).attempt(what)?;
+            }
+        }
+        let after = modified(&rustix::fs::fstat(&directory).attempt(what)?);
+        let identity = (before.st_dev, before.st_ino);
+        let parent = match self.touched.iter().position(|touched| touched.identity == identity) {
+            Some(known) => {
+                self.touched[known].after = after;
+                known
+            }
+            None => {
+                self.touched.push(Touched { directory, identity, before: modified(&before), after });
+                self.touched.len() - 1
+            }
+        };
+        self.made.push(Made { parent, name: name.to_owned(), kind });
+        Ok(())
+    }
+
+    /// Removes what was made, where nobody made use of it, and gives directories their old time of modification back.
+    fn remove_mount_points(&mut self) {
+        let unchanged: Vec<bool> = self
+            .touched
+            .iter()
+            .map(|touched| rustix::fs::fstat(&touched.directory).is_ok_and(|stat| modified(&stat) == touched.after))
+            .collect();
+        for made in self.made.drain(..).rev() {
+            let directory = &self.touched[made.parent].directory;
+            // What cannot be removed is in use by now, and so a change that the process made.
+            let _ = match made.kind {
+                Want::Directory => rustix::fs::unlinkat(directory, &made.name, AtFlags::REMOVEDIR),
+                Want::File => match rustix::fs::statat(directory, &made.name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_size == 0 => {
+                        rustix::fs::unlinkat(directory, &made.name, AtFlags::empty())
+                    }
+                    _ => Ok(()),
+                },
+            };
+        }
+        for (touched, unchanged) in self.touched.drain(..).zip(unchanged) {
+            if unchanged {
+                let keep = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+                let times = Timestamps { last_access: keep, last_modification: touched.before };
+                // A directory that was itself made and removed above has no times any more.
+                let _ = rustix::fs::futimens(touched.directory.as_fd(), &times);
+            }
+        }
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        self.remove_mount_points();
+    }
+}
+
+fn resolve() -> ResolveFlags {
+    ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS
+}
+
+fn components(path: &str) -> impl DoubleEndedIterator<Item = String> {
+    path.split('/').filter(|name| !name.is_empty() && *name != ".").map(str::to_owned)
+}
+
+fn up(path: &mut String) {
+    path.truncate(path.rfind('/').unwrap_or(0));
+}
+
+fn modified(stat: &Stat) -> Timespec {
+    Timespec { tv_sec: stat.st_mtime as _, tv_nsec: stat.st_mtime_nsec as _ }
+}
+
+fn text(link: CString, path: &str) -> Result<String> {
+    link.into_string().map_err(|_| Fault::user(format!("the symbolic link `{path}` of the container is not UTF-8")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn open(path: &std::path::Path) -> OwnedFd {
+        rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    }
+
+    fn check_find(paths: &[(&str, Option<&str>)]) {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("etc/deep")).unwrap();
+        fs::write(root.path().join("etc/file"), "x").unwrap();
+        for (link, target) in [("abs", "/etc"), ("esc", "../../../etc"), ("deep", "etc/deep"), ("loop", "loop"), ("dangling", "/run/none")] {
+            symlink(target, root.path().join(link)).unwrap();
+        }
+        let mut tree = Tree::new(open(root.path()));
+        for (path, expected) in paths {
+            let found = tree.find(path).map(|place| place.map(|place| place.path));
+            assert_eq!(found.ok().flatten().as_deref(), *expected, "`{path}`");
+        }
+    }
+
+    #[test]
+    fn links_stay_inside() {
+        check_find(&[
+            ("/", Some("/")),
+            ("/..", Some("/")),
+            ("etc/./deep/", Some("/etc/deep")),
+            ("/abs/file", Some("/etc/file")),
+            ("/esc/file", Some("/etc/file")),
+            ("/deep/../file", Some("/etc/file")),
+            ("/loop", None),
+            ("/etc/file/below", None),
+            ("/dangling", None),
+            ("/nothing", None),
+        ]);
+    }
+
+    #[test]
+    fn mount_points_leave_no_trace() {
+        let (root, volume) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir(root.path().join("etc")).unwrap();
+        symlink("/run/made/here", root.path().join("etc/dangling")).unwrap();
+        let times = |path: &std::path::Path| (fs::metadata(path).unwrap().modified().unwrap(), fs::read_dir(path).unwrap().count());
+        let paths = [root.path().to_owned(), root.path().join("etc"), volume.path().to_owned()];
+        let before: Vec<_> = paths.iter().map(|path| times(path)).collect();
+        let mut tree = Tree::new(open(root.path()));
+        for (path, want, expected) in [
+            ("/a/b/c", Want::Directory, "/a/b/c"),
+            ("/a/b/file", Want::File, "/a/b/file"),
+            ("/etc/hosts", Want::File, "/etc/hosts"),
+            ("/etc/dangling", Want::File, "/run/made/here"),
+        ] {
+            assert_eq!(tree.mount_point(path, want).unwrap().path, expected);
+        }
+        tree.add("/a/b/c", Some(open(volume.path())), Want::Directory);
+        assert_eq!(tree.mount_point("/a/b/c/sub", Want::Directory).unwrap().path, "/a/b/c/sub");
+        assert!(volume.path().join("sub").is_dir());
+        assert!(!root.path().join("a/b/c/sub").exists());
+        drop(tree);
+        let after: Vec<_> = paths.iter().map(|path| times(path)).collect();
+        assert_eq!(before, after);
+    }
+
+    #[test]
+    fn what_the_process_made_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let mut tree = Tree::new(open(root.path()));
+        tree.mount_point("/a/b", Want::Directory).unwrap();
+        fs::write(root.path().join("a/kept"), "x").unwrap();
+        drop(tree);
+        assert!(root.path().join("a/kept").exists());
+        assert!(!root.path().join("a/b").exists());
+    }
+
+    #[test]
+    fn mount_points_of_the_wrong_kind_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), "x").unwrap();
+        fs::create_dir(root.path().join("directory")).unwrap();
+        let mut tree = Tree::new(open(root.path()));
+        let mut refused = |path: &str, want| tree.mount_point(path, want).map(|place| place.path).map_err(|fault| fault.to_string());
+        assert_eq!(refused("/file", Want::Directory), Err("cannot mount a directory on `/file`: a file is there".into()));
+        assert_eq!(refused("/directory", Want::File), Err("cannot mount a file on `/directory`: a directory is there".into()));
+        assert_eq!(refused("/x/..", Want::Directory), Err("cannot mount on `/x/..`: it is the root of the container".into()));
+    }
+}

@@ -1,0 +1,86 @@
+//! One client of one session.
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use rondel_fault::{Fault, Result};
+use rondel_ops::OpCx;
+use rondel_ports::BoxFuture;
+use rondel_query::{Caller, Cx};
+
+use crate::Services;
+use crate::scope::ScopeRecord;
+use crate::secrets::SecretStore;
+
+/// A session: the clients that share secrets, services and per-session results.
+pub struct Session {
+    /// Its name.
+    pub id: Arc<str>,
+    /// Plaintext that its clients gave.
+    pub secrets: Arc<SecretStore>,
+}
+
+/// What the engine can ask of the machine on which a client runs.
+pub trait ClientLink: Send + Sync {
+    /// The value of an environment variable of the client's process.
+    fn variable<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<String>>>;
+
+    /// The standard output of a shell command run by the client.
+    fn command<'a>(&'a self, command: &'a str) -> BoxFuture<'a, Result<Vec<u8>>>;
+}
+
+/// One client of one session.
+pub struct Client {
+    /// Its name.
+    pub id: Arc<str>,
+    /// Its session.
+    pub session: Arc<Session>,
+    /// What every handler may use.
+    pub services: Arc<Services>,
+    /// What relative host paths are relative to. For a process in a container: its working directory, below `host_root`.
+    pub workdir: PathBuf,
+    /// Where the client's file system is found on this machine: `/`, or the root of a running container.
+    pub host_root: PathBuf,
+    /// The way to the client's process; none for processes in containers.
+    pub link: Option<Arc<dyn ClientLink>>,
+    /// The exec scope, for processes in containers.
+    pub scope: Option<Arc<ScopeRecord>>,
+    /// The nearest client that is not a process in a container: module sources and contextual arguments are its files.
+    pub origin: Option<Arc<Client>>,
+    /// The modules it is served, in the order in which they were served. Kept by the module loader, opaque here.
+    pub served: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
+    /// For whom deferred work is evaluated.
+    pub op_cx: OpCx,
+}
+
+/// The client that asks.
+///
+/// # Errors
+/// When the caller was not made by an engine.
+pub fn client(caller: &Caller) -> Result<&Client> {
+    caller.context::<Client>().ok_or_else(|| Fault::bug("the caller has no client"))
+}
+
+/// The context for deferred work on behalf of the caller, reporting where the caller reports.
+///
+/// # Errors
+/// When the caller was not made by an engine.
+pub fn op_cx(cx: &Cx) -> Result<OpCx> {
+    let mut op_cx = client(&cx.caller)?.op_cx.clone();
+    op_cx.events = cx.caller.events.clone();
+    Ok(op_cx)
+}
+
+impl Client {
+    /// The client whose files are "the host" for module sources: itself, or its origin.
+    pub fn host_client(&self) -> &Client {
+        self.origin.as_deref().unwrap_or(self)
+    }
+
+    /// `path` as this client means it, as a path of this machine. `~` is not expanded here.
+    pub fn host_path(&self, path: &str) -> PathBuf {
+        let inside = rondel_model::AbsPath::new(&self.workdir.to_string_lossy()).join(path);
+        self.host_root.join(inside.relative())
+    }
+}

@@ -1,0 +1,41 @@
+//! Sessions, clients and exec scopes as handlers see them, and the services every handler may use.
+//!
+//! *Invariants.* A [`Client`] is reached from a handler through [`client`] only; there is no global. The
+//! exec scope ([`ScopeRecord`]) is made by the engine and read by handlers; no API, header or variable
+//! writes it. Plaintext of secrets lives in [`secrets::SecretStore`] and nowhere else in this crate.
+
+pub mod client;
+pub mod scope;
+pub mod secrets;
+
+use std::sync::Arc;
+
+use rondel_digest::Digest;
+use rondel_ops::Ops;
+use rondel_ports::index::Index;
+use rondel_schema::Registry;
+
+pub use client::{Client, ClientLink, Session, client};
+pub use scope::{CallOutcome, FunctionCall, ScopeRecord, ScopeTable};
+pub use secrets::SecretStore;
+
+/// What every handler may use.
+pub struct Services {
+    /// Evaluates deferred work.
+    pub ops: Arc<Ops>,
+    /// Remembers results across sessions and restarts.
+    pub index: Arc<dyn Index>,
+    /// The core API, every view of it.
+    pub registry: Arc<Registry>,
+    /// Exec scopes by handle.
+    pub scopes: Arc<ScopeTable>,
+    /// The key of MACs over plaintext: random, made once per state folder.
+    pub mac_key: [u8; 32],
+}
+
+impl Services {
+    /// What stands for `plaintext` in keys: a MAC of it under this engine's key.
+    pub fn mac(&self, plaintext: &[u8]) -> Digest {
+        Digest::from_bytes(*blake3::keyed_hash(&self.mac_key, plaintext).as_bytes())
+    }
+}

@@ -1,0 +1,135 @@
+//! Blobs by their SHA-256 digest, and what is known of packed layers.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rondel_digest::{Digest, Sha256Digest};
+use rondel_fault::{Attempt, Fault, Result};
+use rondel_model::LayerId;
+use rondel_ports::snapshots::Compression;
+use sha2::Digest as _;
+
+use crate::{Store, sys};
+
+/// Passes bytes on and knows their digest and number.
+pub(crate) struct Hashing<T> {
+    inner: T,
+    hasher: sha2::Sha256,
+    size: u64,
+}
+
+impl<T> Hashing<T> {
+    pub(crate) fn new(inner: T) -> Self {
+        Self { inner, hasher: sha2::Sha256::new(), size: 0 }
+    }
+
+    /// What went through, and how much.
+    pub(crate) fn finish(self) -> (T, Sha256Digest, u64) {
+        (self.inner, Sha256Digest::from_bytes(self.hasher.finalize().into()), self.size)
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.note(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(buffer)?;
+        self.note(&buffer[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Where the blob `digest` is or would be.
+pub(crate) fn place(store: &Store, digest: &Sha256Digest) -> PathBuf {
+    store.state.path("blobs/sha256").join(digest.hex())
+}
+
+/// The path of the blob `digest`, if it is here.
+pub(crate) fn find(store: &Store, digest: &Sha256Digest) -> Option<PathBuf> {
+    Some(place(store, digest)).filter(|path| path.exists())
+}
+
+/// Keeps `content`, whose digest must be `digest`.
+pub(crate) fn put(store: &Store, digest: &Sha256Digest, content: &mut dyn Read) -> Result<PathBuf> {
+    let place = place(store, digest);
+    if place.exists() {
+        return Ok(place);
+    }
+    with_scratch(store, |scratch| {
+        let temp = scratch.join("blob");
+        let mut writer = Hashing::new(File::create_new(&temp).attempt(|| format!("make `{}`", temp.display()))?);
+        io::copy(content, &mut writer).attempt(|| format!("keep the blob `{digest}`"))?;
+        let (_, found, _) = writer.finish();
+        if found != *digest {
+            return Err(Fault::environment(format!(
+                "cannot keep the blob `{digest}`: its content has the digest `{found}`"
+            )));
+        }
+        adopt(&temp, &place)
+    })?;
+    Ok(place)
+}
+
+/// Keeps the verified file `path` as the blob `digest`: by renaming when `path` is ours, by copying otherwise.
+pub(crate) fn keep(store: &Store, path: &Path, digest: &Sha256Digest) -> Result<PathBuf> {
+    let place = place(store, digest);
+    if place.exists() {
+        return Ok(place);
+    }
+    with_scratch(store, |scratch| {
+        let temp = scratch.join("blob");
+        let copy = || -> io::Result<u64> { sys::copy_bytes(&File::open(path)?, &File::create_new(&temp)?) };
+        copy().attempt(|| format!("keep the blob `{digest}`"))?;
+        adopt(&temp, &place)
+    })?;
+    Ok(place)
+}
+
+/// Gives the finished file `temp` its place among the blobs.
+pub(crate) fn adopt(temp: &Path, place: &Path) -> Result<()> {
+    fs::rename(temp, place).attempt(|| format!("keep `{}`", place.display()))
+}
+
+/// Runs `work` with a scratch folder that is gone afterwards.
+pub(crate) fn with_scratch<T>(store: &Store, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let scratch = store.state.scratch()?;
+    let result = work(&scratch);
+    let removed = sys::remove_tree(&scratch).attempt(|| format!("remove `{}`", scratch.display()));
+    let value = result?;
+    removed.map(|()| value)
+}
+
+/// The key under which the layer of a `diff_id` is remembered.
+pub(crate) fn key_of_diff(diff_id: &Sha256Digest) -> Digest {
+    rondel_digest::of("store/diff/v1", diff_id)
+}
+
+/// The key under which the packed form of a layer is remembered.
+pub(crate) fn key_of_packed(layer: &LayerId, compression: Compression) -> Digest {
+    rondel_digest::of("store/packed/v1", &(layer, compression_name(compression)))
+}
+
+/// The name of a compression, as media types end.
+pub(crate) fn compression_name(compression: Compression) -> &'static str {
+    match compression {
+        Compression::None => "",
+        Compression::Gzip => "gzip",
+        Compression::Zstd => "zstd",
+    }
+}

@@ -1,0 +1,167 @@
+//! From the changes an overlay collected to a layer.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::SystemTime;
+
+use rondel_fault::{Attempt, Result};
+use rondel_model::Snapshot;
+use rondel_ports::snapshots::WorkTree;
+use rustix::fs::OFlags;
+
+use crate::identity::{Times, byte_text, layer_id};
+use crate::layers::LayerInfo;
+use crate::scan::{self, Kind, Node};
+use crate::sys::{self, Time};
+use crate::{Store, layers};
+
+/// Commits the changes of `tree`; its scratch folder is gone afterwards in any case.
+pub(crate) fn commit(store: &Store, tree: WorkTree) -> Result<Snapshot> {
+    let WorkTree { root, base, upper, scratch, opened } = tree;
+    drop(root);
+    let result = commit_upper(store, &base, &upper, &scratch, time(opened));
+    let removed = sys::remove_tree(&scratch).attempt(|| format!("remove `{}`", scratch.display()));
+    let snapshot = result?;
+    removed.map(|()| snapshot)
+}
+
+fn commit_upper(store: &Store, base: &Snapshot, upper: &Path, scratch: &Path, opened: Time) -> Result<Snapshot> {
+    let failed = || format!("read the changes in `{}`", upper.display());
+    let root = sys::open_dir(upper).attempt(failed)?;
+    let mut nodes = scan::scan(&root, store.state.user).attempt(failed)?;
+    let below = if base.layers().is_empty() { None } else { Some(layers::open(store, base)?.root) };
+    let inherited = normalise(&root, below.as_ref(), &mut nodes, opened, store.state.user).attempt(failed)?;
+    if nodes.is_empty() {
+        return Ok(base.clone());
+    }
+    let contents = scan::hash_files(root.as_fd(), &nodes).attempt(failed)?;
+    let times = Times { opened: Some(opened), inherited };
+    let layer = layer_id(&nodes, &contents, &times);
+    store.keep_layer(&layer, upper, scratch, LayerInfo::new(&nodes, times))?;
+    Ok(base.with(layer))
+}
+
+/// Takes out of `nodes`, and out of the directory `root`, what is no change over `below`: directories that were only
+/// copied up, and marks that hide nothing. Gives the paths whose modification time is that of the entry below.
+/// Without any change, `nodes` is empty afterwards.
+fn normalise(
+    root: &OwnedFd,
+    below: Option<&OwnedFd>,
+    nodes: &mut Vec<Node>,
+    opened: Time,
+    user: bool,
+) -> std::io::Result<Vec<String>> {
+    let lower = nodes.iter().map(|node| find_below(below, node, opened, user)).collect::<std::io::Result<Vec<_>>>()?;
+    for (node, lower) in nodes.iter_mut().zip(&lower) {
+        if node.opaque && !lower.as_ref().is_some_and(|lower| lower.kind == Kind::Dir) {
+            let dir = sys::open_below(root.as_fd(), &node.path, sys::DIR)?;
+            sys::remove_xattr(&sys::fd_path(dir.as_fd(), b""), scan::opaque_xattr(user))?;
+            node.opaque = false;
+        }
+    }
+    let parents = parents(nodes);
+    let mut changed_below = vec![false; nodes.len()];
+    let mut idle = vec![false; nodes.len()];
+    for index in (0..nodes.len()).rev() {
+        idle[index] = !changed_below[index] && is_idle(&nodes[index], lower[index].as_ref(), opened);
+        if !idle[index] && index > 0 {
+            changed_below[parents[index]] = true;
+        }
+    }
+    if idle[0] {
+        nodes.clear();
+        return Ok(Vec::new());
+    }
+    remove_idle(root, nodes, &parents, &idle)?;
+    let inherited = |index: usize| lower[index].as_ref().is_some_and(|lower| lower.mtime == nodes[index].mtime);
+    let inherited = (0..nodes.len()).filter(|index| !idle[*index] && inherited(*index));
+    let inherited = inherited.map(|index| byte_text(&nodes[index].path)).collect();
+    let mut keep = idle.iter().map(|idle| !idle);
+    nodes.retain(|_| keep.next().unwrap_or(true));
+    Ok(inherited)
+}
+
+/// The entry that `node` covers. Entries that were certainly written anew are not looked up.
+fn find_below(below: Option<&OwnedFd>, node: &Node, opened: Time, user: bool) -> std::io::Result<Option<Node>> {
+    let Some(below) = below else {
+        return Ok(node.path.is_empty().then(bare_root));
+    };
+    if node.kind == Kind::Whiteout || (node.kind != Kind::Dir && node.mtime >= opened) {
+        return Ok(None);
+    }
+    if node.path.is_empty() {
+        return scan::node(below.as_fd(), b"", b"", user).map(Some);
+    }
+    let Ok(parent) = sys::open_below(below.as_fd(), scan::parent(&node.path), OFlags::PATH | OFlags::DIRECTORY) else {
+        return Ok(None);
+    };
+    Ok(scan::node(parent.as_fd(), &node.path, scan::base_name(&node.path), user).ok())
+}
+
+fn bare_root() -> Node {
+    Node {
+        path: Vec::new(),
+        kind: Kind::Dir,
+        mode: 0o755,
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        device: (0, 0),
+        size: 0,
+        mtime: (0, 0),
+        shared: None,
+        target: Vec::new(),
+        xattrs: Default::default(),
+        opaque: false,
+    }
+}
+
+/// Whether a directory says nothing that the one below does not say. A new modification time alone is no change:
+/// names that came and went leave it behind.
+fn is_idle(node: &Node, lower: Option<&Node>, opened: Time) -> bool {
+    let Some(lower) = lower else { return false };
+    node.kind == Kind::Dir
+        && lower.kind == Kind::Dir
+        && !node.opaque
+        && (node.mode, node.uid, node.gid) == (lower.mode, lower.uid, lower.gid)
+        && node.xattrs == lower.xattrs
+        && (node.mtime == lower.mtime || node.mtime >= opened)
+}
+
+/// For each entry, the index of the directory that holds it.
+fn parents(nodes: &[Node]) -> Vec<usize> {
+    let mut open: Vec<usize> = Vec::new();
+    let mut parents = Vec::with_capacity(nodes.len());
+    for (index, node) in nodes.iter().enumerate() {
+        let parent = scan::parent(&node.path);
+        while open.len() > 1 && open.last().is_some_and(|last| nodes[*last].path != parent) {
+            open.pop();
+        }
+        parents.push(open.last().copied().unwrap_or(0));
+        if node.kind == Kind::Dir {
+            open.push(index);
+        }
+    }
+    parents
+}
+
+fn remove_idle(root: &OwnedFd, nodes: &[Node], parents: &[usize], idle: &[bool]) -> std::io::Result<()> {
+    let mut touched = Vec::new();
+    for index in (0..nodes.len()).rev().filter(|index| idle[*index]) {
+        let dir = sys::open_below(root.as_fd(), scan::parent(&nodes[index].path), sys::DIR)?;
+        let name = scan::base_name(&nodes[index].path);
+        rustix::fs::unlinkat(&dir, name, rustix::fs::AtFlags::REMOVEDIR)?;
+        if !idle[parents[index]] {
+            touched.push(parents[index]);
+        }
+    }
+    for index in touched {
+        let dir = sys::open_below(root.as_fd(), &nodes[index].path, sys::DIR)?;
+        rustix::fs::futimens(&dir, &sys::timestamps(nodes[index].mtime))?;
+    }
+    Ok(())
+}
+
+fn time(opened: SystemTime) -> Time {
+    let since = opened.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_nanos())
+}

@@ -1,0 +1,199 @@
+//! Layers on disk: what is known of one, and stacks of them as mounts.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rondel_digest::Digest;
+use rondel_fault::{Attempt, Fault, Result};
+use rondel_model::{LayerId, Snapshot};
+use rondel_ports::snapshots::{Tree, WorkTree};
+use rustix::fs::{Gid, Mode, Uid};
+use serde::{Deserialize, Serialize};
+
+use crate::identity::Times;
+use crate::scan::{self, Kind, Node};
+use crate::sys::{self, Time};
+use crate::{Store, flatten, overlay};
+
+/// What `meta.json` of a layer says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LayerInfo {
+    /// The version of this record.
+    pub(crate) version: u32,
+    /// How many entries the layer has, its root included.
+    pub(crate) entries: u64,
+    /// The sum of the sizes of its files.
+    pub(crate) bytes: u64,
+    /// It hides nothing of a lower layer, so that it can be shown without an overlay.
+    pub(crate) plain: bool,
+    /// Which modification times are no content.
+    pub(crate) times: Times,
+}
+
+impl LayerInfo {
+    pub(crate) fn new(nodes: &[Node], times: Times) -> Self {
+        Self {
+            version: 1,
+            entries: nodes.len() as u64,
+            bytes: nodes.iter().map(|node| node.size).sum(),
+            plain: !nodes.iter().any(|node| node.opaque || node.kind == Kind::Whiteout),
+            times,
+        }
+    }
+}
+
+impl Store {
+    /// What is known of `layer`; none when it is not here.
+    pub(crate) fn layer(&self, layer: &LayerId) -> Option<Arc<LayerInfo>> {
+        if let Some(info) = self.known.read().ok()?.get(layer) {
+            return Some(info.clone());
+        }
+        let text = fs::read(self.layer_dir(layer).join("meta.json")).ok()?;
+        let info: Arc<LayerInfo> = Arc::new(serde_json::from_slice(&text).ok()?);
+        self.known.write().ok()?.insert(*layer, info.clone());
+        Some(info)
+    }
+
+    /// The folder of `layer`.
+    pub(crate) fn layer_dir(&self, layer: &LayerId) -> PathBuf {
+        self.state.path("layers").join(layer.0.hex())
+    }
+
+    /// The root directory of `layer`, open for listing.
+    pub(crate) fn layer_root(&self, layer: &LayerId) -> Result<OwnedFd> {
+        let path = self.layer_dir(layer).join("fs");
+        sys::open_dir(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                Fault::environment(format!("the layer `{}` is missing in the store", layer.0.short()))
+            }
+            _ => Fault::environment(format!("cannot open `{}`", path.display())).caused_by(e),
+        })
+    }
+
+    /// Puts the directory `fs` into the store as `layer`; `scratch` is on the same file system. When the layer exists
+    /// already, `fs` is left where it is.
+    // ORDER: the rename of the folder that holds content and record is the commit; before it nothing can be seen.
+    pub(crate) fn keep_layer(&self, layer: &LayerId, fs_dir: &Path, scratch: &Path, info: LayerInfo) -> Result<()> {
+        if self.layer(layer).is_some() {
+            return Ok(());
+        }
+        let staged = scratch.join("layer");
+        let commit = || -> std::io::Result<()> {
+            fs::create_dir(&staged)?;
+            fs::write(staged.join("meta.json"), serde_json::to_vec(&info)?)?;
+            fs::rename(fs_dir, staged.join("fs"))?;
+            match fs::rename(&staged, self.layer_dir(layer)) {
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        std::io::ErrorKind::DirectoryNotEmpty | std::io::ErrorKind::AlreadyExists
+                    ) =>
+                {
+                    Ok(())
+                }
+                other => other,
+            }
+        };
+        commit().attempt(|| format!("keep the layer `{}`", layer.0.short()))?;
+        if let Ok(mut known) = self.known.write() {
+            known.insert(*layer, Arc::new(info));
+        }
+        Ok(())
+    }
+}
+
+/// A read-only view of `snapshot`.
+pub(crate) fn open(store: &Store, snapshot: &Snapshot) -> Result<Tree> {
+    let stack = flatten::mountable(store, snapshot)?;
+    let root = match stack[..] {
+        [] => overlay::clone_read_only(open_empty(store)?.as_fd())?,
+        [single] if store.layer(&single).is_some_and(|info| info.plain) => {
+            overlay::clone_read_only(store.layer_root(&single)?.as_fd())?
+        }
+        _ => {
+            let mut roots = roots(store, &stack)?;
+            if roots.len() == 1 {
+                roots.insert(0, open_empty(store)?);
+            }
+            overlay::overlay(&roots, None, store.state.user, store.state.root())?
+        }
+    };
+    Ok(Tree { root })
+}
+
+/// A writable state on top of `snapshot`.
+pub(crate) fn begin(store: &Store, snapshot: &Snapshot) -> Result<WorkTree> {
+    let stack = flatten::mountable(store, snapshot)?;
+    let mut roots = roots(store, &stack)?;
+    let bare = roots.is_empty();
+    if bare {
+        roots.push(open_empty(store)?);
+    }
+    let scratch = store.state.scratch()?;
+    let begun = begin_in(store, &scratch, &roots, bare);
+    let (root, opened) = match begun {
+        Ok(begun) => begun,
+        Err(fault) => {
+            let _ = sys::remove_tree(&scratch);
+            return Err(fault);
+        }
+    };
+    let opened = SystemTime::UNIX_EPOCH + Duration::new(opened.0.max(0).cast_unsigned(), opened.1);
+    Ok(WorkTree { root, base: snapshot.clone(), upper: scratch.join("upper"), scratch, opened })
+}
+
+fn begin_in(store: &Store, scratch: &Path, roots: &[OwnedFd], bare: bool) -> Result<(OwnedFd, Time)> {
+    let (upper_path, work_path) = (scratch.join("upper"), scratch.join("work"));
+    let make = || -> std::io::Result<(OwnedFd, OwnedFd, Time)> {
+        fs::create_dir(&upper_path)?;
+        fs::create_dir(&work_path)?;
+        let (upper, work) = (sys::open_dir(&upper_path)?, sys::open_dir(&work_path)?);
+        let opened = sys::mtime(&rustix::fs::fstat(&work)?);
+        match roots.last() {
+            Some(below) if !bare => dress_root(&upper, below, store.state.user)?,
+            _ => {
+                rustix::fs::fchmod(&upper, Mode::from_raw_mode(0o755))?;
+                rustix::fs::futimens(&upper, &sys::timestamps((0, 0)))?;
+            }
+        }
+        Ok((upper, work, opened))
+    };
+    let (upper, work, opened) = make().attempt(|| format!("prepare `{}`", scratch.display()))?;
+    let writable = overlay::Writable { upper: upper.as_fd(), work: work.as_fd() };
+    let root = overlay::overlay(roots, Some(&writable), store.state.user, scratch)?;
+    Ok((root, opened))
+}
+
+/// Gives the root of a new upper directory what the root below it has: an overlay shows the upper one.
+fn dress_root(upper: &OwnedFd, below: &OwnedFd, user: bool) -> std::io::Result<()> {
+    let node = scan::node(below.as_fd(), b"", b"", user)?;
+    let stat = rustix::fs::fstat(below)?;
+    rustix::fs::fchown(upper, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+    rustix::fs::fchmod(upper, Mode::from_raw_mode(node.mode))?;
+    let path = sys::fd_path(upper.as_fd(), b"");
+    for (key, value) in sys::xattrs(&sys::fd_path(below.as_fd(), b"."))? {
+        if scan::is_content_xattr(&key) || key == scan::OWNER_XATTR {
+            sys::set_xattr(&path, &key, &value)?;
+        }
+    }
+    Ok(rustix::fs::futimens(upper, &sys::timestamps(node.mtime))?)
+}
+
+fn roots(store: &Store, stack: &[LayerId]) -> Result<Vec<OwnedFd>> {
+    stack.iter().map(|layer| store.layer_root(layer)).collect()
+}
+
+fn open_empty(store: &Store) -> Result<OwnedFd> {
+    let path = store.state.empty();
+    sys::open_dir(&path).attempt(|| format!("open `{}`", path.display()))
+}
+
+/// The folder of the cache volume `name`.
+pub(crate) fn volume(store: &Store, name: &str) -> Result<PathBuf> {
+    let path = store.state.path("volumes").join(Digest::of_bytes(name.as_bytes()).hex());
+    fs::create_dir_all(&path).attempt(|| format!("make the cache volume `{name}`"))?;
+    Ok(path)
+}

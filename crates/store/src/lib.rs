@@ -1,0 +1,210 @@
+//! Layers, blobs, volumes and the result index on one disk: [`Store`] implements the ports `Snapshots` and `Index`.
+//!
+//! The state folder:
+//!
+//! | path | what |
+//! |---|---|
+//! | `format`, `lock` | version and form of the folder; held with `flock` by the one engine that uses it |
+//! | `layers/<id>/fs/` | one layer, in overlay form: whiteouts are character devices 0:0, opaque directories carry an attribute |
+//! | `layers/<id>/meta.json` | size, number of files, and which modification times are no content |
+//! | `blobs/sha256/<hex>` | packed layers, manifests, configurations, as they came or were made |
+//! | `volumes/<hex>/` | cache volumes, named by the digest of their name |
+//! | `scratch/<n>/` | what is being written; thrown away when the folder is opened |
+//! | `trash/` | what is being deleted |
+//! | `index.sqlite` | the result index and what the store itself remembers |
+//!
+//! *Invariants.* A layer appears by one rename and never changes; its name is the digest of its content. Nothing on a
+//! path that finds what it looks for calls `fsync`, starts a process or walks a tree. After `kill -9` every layer, blob
+//! and entry that can be seen is whole. Whoever names a path inside a layer that came from outside goes through
+//! `openat2` relative to the layer's root. The overlay's own attributes never count as content.
+
+mod blobs;
+mod commit;
+mod flatten;
+mod identity;
+mod layers;
+pub mod memory;
+mod overlay;
+mod pack;
+mod scan;
+mod sqlite;
+mod state;
+mod sys;
+mod tar_read;
+mod tar_write;
+mod unpack;
+mod verify;
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use rondel_digest::{Digest, Sha256Digest};
+use rondel_fault::Result;
+use rondel_model::{LayerId, Snapshot};
+use rondel_ports::index::{Index, Table};
+use rondel_ports::snapshots::{Compression, LayerBlob, Snapshots, Tree, Verification, WorkTree};
+
+use crate::layers::LayerInfo;
+use crate::sqlite::{Space, SqliteIndex};
+use crate::state::State;
+
+pub use crate::unpack::Limits;
+pub use crate::verify::{Check, Usage};
+
+/// What can be chosen when a store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Stacks with more layers than this are mounted with their lower part merged.
+    pub flatten_above: usize,
+    /// Bounds for archives that are unpacked.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { flatten_above: 100, limits: Limits::default() }
+    }
+}
+
+/// The store of one engine.
+pub struct Store {
+    state: State,
+    index: SqliteIndex,
+    options: Options,
+    known: RwLock<HashMap<LayerId, Arc<LayerInfo>>>,
+    flattening: Mutex<()>,
+}
+
+impl Store {
+    /// Opens the store in `state_dir`, which is made when missing.
+    ///
+    /// # Errors
+    /// When another engine uses the folder, its format is unknown, or it cannot be read or written.
+    pub fn open(state_dir: &Path, options: Options) -> Result<Arc<Self>> {
+        let state = State::open(state_dir)?;
+        let index = SqliteIndex::open(&state.path("index.sqlite"))?;
+        Ok(Arc::new(Self { state, index, options, known: RwLock::default(), flattening: Mutex::default() }))
+    }
+
+    /// The state folder.
+    pub fn state_dir(&self) -> &Path {
+        self.state.root()
+    }
+
+    /// What the store needs on disk.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn usage(&self) -> Result<Usage> {
+        verify::usage(self)
+    }
+
+    /// Removes every layer that is not in `keep` and every blob that is neither in `keep_blobs` nor the packed form of a
+    /// kept layer. Nothing may be open that is not kept.
+    ///
+    /// # Errors
+    /// When something cannot be removed; what was removed until then stays removed.
+    pub fn prune(&self, keep: &HashSet<LayerId>, keep_blobs: &HashSet<Sha256Digest>) -> Result<Usage> {
+        verify::prune(self, keep, keep_blobs)
+    }
+
+    /// Checks every layer and blob, and every result with `check`, which says what is wrong with an entry.
+    ///
+    /// # Errors
+    /// When the store cannot be read at all.
+    pub fn verify_with(&self, check: &Check<'_>) -> Result<Verification> {
+        verify::verify(self, check)
+    }
+
+    fn recall<T: serde::de::DeserializeOwned>(&self, space: Space, key: &Digest) -> Option<T> {
+        self.index.get_in(space, key).and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    }
+
+    fn remember<T: serde::Serialize>(&self, space: Space, key: &Digest, value: &T) -> Result<()> {
+        use rondel_fault::Attempt;
+        let bytes = serde_json::to_vec(value).attempt(|| "encode a fact of the store".into())?;
+        self.index.put_in(space, key, &bytes, None)
+    }
+}
+
+impl Snapshots for Store {
+    fn open(&self, snapshot: &Snapshot) -> Result<Tree> {
+        layers::open(self, snapshot)
+    }
+
+    fn begin(&self, snapshot: &Snapshot) -> Result<WorkTree> {
+        layers::begin(self, snapshot)
+    }
+
+    fn commit(&self, tree: WorkTree) -> Result<Snapshot> {
+        commit::commit(self, tree)
+    }
+
+    fn discard(&self, tree: WorkTree) {
+        let WorkTree { root, scratch, .. } = tree;
+        drop(root);
+        let _ = sys::remove_tree(&scratch);
+    }
+
+    fn has(&self, snapshot: &Snapshot) -> bool {
+        snapshot.layers().iter().all(|layer| self.layer(layer).is_some())
+    }
+
+    fn unpack(&self, blob: &Path, compression: Compression, expected: &LayerBlob) -> Result<LayerId> {
+        unpack::unpack(self, blob, compression, expected)
+    }
+
+    fn layer_of_diff(&self, diff_id: &Sha256Digest) -> Option<LayerId> {
+        let layer: LayerId = self.recall(Space::Diffs, &blobs::key_of_diff(diff_id))?;
+        self.layer(&layer).map(|_| layer)
+    }
+
+    fn pack(&self, layer: &LayerId, compression: Compression) -> Result<(LayerBlob, PathBuf)> {
+        pack::pack(self, layer, compression)
+    }
+
+    fn blob(&self, digest: &Sha256Digest) -> Option<PathBuf> {
+        blobs::find(self, digest)
+    }
+
+    fn put_blob(&self, digest: &Sha256Digest, content: &mut dyn Read) -> Result<PathBuf> {
+        blobs::put(self, digest, content)
+    }
+
+    fn volume(&self, name: &str) -> Result<PathBuf> {
+        layers::volume(self, name)
+    }
+
+    fn temp_dir(&self) -> Result<PathBuf> {
+        self.state.scratch()
+    }
+
+    fn flatten(&self, snapshot: &Snapshot) -> Result<Snapshot> {
+        flatten::flatten(self, snapshot)
+    }
+
+    fn verify(&self) -> Result<Verification> {
+        self.verify_with(&|_, _, _| None)
+    }
+}
+
+impl Index for Store {
+    fn get(&self, table: Table, key: &Digest) -> Option<Vec<u8>> {
+        self.index.get(table, key)
+    }
+
+    fn put(&self, table: Table, key: &Digest, value: &[u8], expires_in: Option<Duration>) -> Result<()> {
+        self.index.put(table, key, value, expires_in)
+    }
+
+    fn remove(&self, table: Table, key: &Digest) -> Result<()> {
+        self.index.remove(table, key)
+    }
+
+    fn each(&self, table: Table, visit: &mut dyn FnMut(Digest, &[u8])) -> Result<()> {
+        self.index.each(table, visit)
+    }
+}

@@ -1,0 +1,140 @@
+//! From a layer to a blob. The bytes depend on the layer and the compression only.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use rondel_digest::Sha256Digest;
+use rondel_fault::{Attempt, Fault, Result};
+use rondel_model::LayerId;
+use rondel_ports::snapshots::{Compression, LayerBlob};
+use rustix::fs::OFlags;
+
+use crate::blobs::{self, Hashing};
+use crate::scan::{self, Kind, Node};
+use crate::sqlite::Space;
+use crate::tar_write::{self, Header};
+use crate::{Store, identity, sys};
+
+/// The blob of `layer`, made when there is none yet.
+pub(crate) fn pack(store: &Store, layer: &LayerId, compression: Compression) -> Result<(LayerBlob, PathBuf)> {
+    let key = blobs::key_of_packed(layer, compression);
+    if let Some(blob) = store.recall::<LayerBlob>(Space::Packed, &key)
+        && let Some(path) = blobs::find(store, &blob.digest)
+    {
+        return Ok((blob, path));
+    }
+    let name = layer.0.short();
+    let root = store.layer_root(layer)?;
+    let nodes = scan::scan(&root, store.state.user).attempt(|| format!("read the layer `{name}`"))?;
+    let (blob, path) = blobs::with_scratch(store, |scratch| {
+        let temp = scratch.join("blob");
+        let (digest, size, diff_id) =
+            write_blob(&temp, root.as_fd(), &nodes, compression).attempt(|| format!("pack the layer `{name}`"))?;
+        let path = blobs::place(store, &digest);
+        blobs::adopt(&temp, &path)?;
+        Ok((LayerBlob { digest, size, diff_id, media_type: media_type(compression).to_owned() }, path))
+    })?;
+    store.remember(Space::Packed, &key, &blob)?;
+    if store.recall::<LayerId>(Space::Diffs, &blobs::key_of_diff(&blob.diff_id)).is_none() {
+        store.remember(Space::Diffs, &blobs::key_of_diff(&blob.diff_id), layer)?;
+    }
+    Ok((blob, path))
+}
+
+fn media_type(compression: Compression) -> &'static str {
+    match compression {
+        Compression::None => "application/vnd.oci.image.layer.v1.tar",
+        Compression::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+        Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
+    }
+}
+
+type Written = (Sha256Digest, u64, Sha256Digest);
+
+fn write_blob(path: &Path, root: BorrowedFd<'_>, nodes: &[Node], compression: Compression) -> io::Result<Written> {
+    let packed = Hashing::new(BufWriter::with_capacity(256 << 10, File::create_new(path)?));
+    let (packed, diff_id) = match compression {
+        Compression::None => write_tar(packed, root, nodes)?,
+        Compression::Gzip => {
+            let (gzip, diff_id) =
+                write_tar(flate2::write::GzEncoder::new(packed, flate2::Compression::new(6)), root, nodes)?;
+            (gzip.finish()?, diff_id)
+        }
+        Compression::Zstd => {
+            let (zstd, diff_id) = write_tar(zstd::stream::write::Encoder::new(packed, 3)?, root, nodes)?;
+            (zstd.finish()?, diff_id)
+        }
+    };
+    let (file, digest, size) = packed.finish();
+    file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    Ok((digest, size, diff_id))
+}
+
+fn write_tar<W: Write>(out: W, root: BorrowedFd<'_>, nodes: &[Node]) -> io::Result<(W, Sha256Digest)> {
+    let links = identity::link_targets(nodes);
+    let names: HashMap<usize, &[u8]> = links.iter().map(|(at, first)| (*at, nodes[*first].path.as_slice())).collect();
+    let mut out = Hashing::new(out);
+    for (index, node) in nodes.iter().enumerate() {
+        write_node(&mut out, root, node, names.get(&index).copied())?;
+    }
+    tar_write::finish(&mut out)?;
+    let (out, diff_id, _) = out.finish();
+    Ok((out, diff_id))
+}
+
+fn write_node(out: &mut impl Write, root: BorrowedFd<'_>, node: &Node, link: Option<&[u8]>) -> io::Result<()> {
+    let mut header = Header {
+        name: node.path.clone(),
+        mode: node.mode,
+        uid: node.uid,
+        gid: node.gid,
+        mtime: node.mtime,
+        device: node.device,
+        link: &node.target,
+        xattrs: node.xattrs.iter().map(|(key, value)| (key.as_slice(), value.as_slice())).collect(),
+        ..Header::default()
+    };
+    if let Some(first) = link {
+        let header = Header { kind: b'1', link: first, xattrs: Vec::new(), ..header };
+        return tar_write::write_header(out, &header);
+    }
+    header.kind = match node.kind {
+        Kind::File => b'0',
+        Kind::Symlink => b'2',
+        Kind::Char => b'3',
+        Kind::Block => b'4',
+        Kind::Dir => b'5',
+        Kind::Fifo => b'6',
+        Kind::Socket => return Ok(()),
+        Kind::Whiteout => {
+            return write_mark(out, scan::parent(&node.path), &[b".wh.", scan::base_name(&node.path)].concat());
+        }
+    };
+    if node.kind == Kind::Dir {
+        header.name = if node.path.is_empty() { b"./".to_vec() } else { scan::join(&node.path, b"") };
+        tar_write::write_header(out, &header)?;
+        return if node.opaque { write_mark(out, &node.path, b".wh..wh..opq") } else { Ok(()) };
+    }
+    if node.kind != Kind::File {
+        return tar_write::write_header(out, &header);
+    }
+    header.size = node.size;
+    tar_write::write_header(out, &header)?;
+    let file = File::from(sys::open_below(root, &node.path, OFlags::RDONLY)?);
+    let copied = io::copy(&mut file.take(node.size), out)?;
+    if copied != node.size {
+        return Err(io::Error::other(Fault::bug(format!(
+            "`{}` changed inside a layer",
+            String::from_utf8_lossy(&node.path)
+        ))));
+    }
+    tar_write::pad(out, node.size)
+}
+
+fn write_mark(out: &mut impl Write, dir: &[u8], name: &[u8]) -> io::Result<()> {
+    let header = Header { name: scan::join(dir, name), kind: b'0', ..Header::default() };
+    tar_write::write_header(out, &header)
+}

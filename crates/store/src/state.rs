@@ -1,0 +1,167 @@
+//! The state folder: who may use it, which form it has, what is cleaned when it is opened.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rondel_fault::{Attempt, Fault, Result};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use crate::sys;
+
+/// The state folder, locked for this process as long as this value lives.
+pub(crate) struct State {
+    root: PathBuf,
+    next: AtomicU64,
+    /// Overlay attributes are in the `user.` namespace.
+    pub(crate) user: bool,
+    _lock: File,
+}
+
+impl State {
+    /// Locks and prepares `root`, and empties what a killed engine left in `scratch`.
+    pub(crate) fn open(root: &Path) -> Result<Self> {
+        fs::create_dir_all(root).attempt(|| format!("make the state folder `{}`", root.display()))?;
+        let root = root.canonicalize().attempt(|| format!("find the state folder `{}`", root.display()))?;
+        let lock = lock(&root)?;
+        let user = sys::in_user_namespace();
+        check_format(&root, user)?;
+        for folder in ["layers", "blobs/sha256", "volumes", "trash"] {
+            let folder = root.join(folder);
+            fs::create_dir_all(&folder).attempt(|| format!("make `{}`", folder.display()))?;
+        }
+        let state = Self { root, next: AtomicU64::new(0), user, _lock: lock };
+        state.clean()?;
+        Ok(state)
+    }
+
+    /// A path of the state folder.
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// The state folder itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A new empty folder in `scratch`.
+    pub(crate) fn scratch(&self) -> Result<PathBuf> {
+        let path = self.root.join(format!("scratch/{}", self.next.fetch_add(1, Ordering::Relaxed)));
+        fs::create_dir(&path).attempt(|| format!("make `{}`", path.display()))?;
+        Ok(path)
+    }
+
+    /// The empty directory that stands for the empty snapshot.
+    pub(crate) fn empty(&self) -> PathBuf {
+        self.root.join("scratch/empty")
+    }
+
+    /// Makes `path` disappear at once; its content goes away later.
+    pub(crate) fn trash(&self, path: &Path) -> Result<()> {
+        let target = self.root.join(format!("trash/{}", self.next.fetch_add(1, Ordering::Relaxed)));
+        fs::rename(path, &target).attempt(|| format!("remove `{}`", path.display()))?;
+        sys::remove_tree(&target).attempt(|| format!("remove `{}`", target.display()))
+    }
+
+    fn clean(&self) -> Result<()> {
+        let trash = self.root.join("trash");
+        let scratch = self.root.join("scratch");
+        if scratch.exists() {
+            let used = fs::read_dir(&trash).attempt(|| format!("list `{}`", trash.display()))?.count();
+            let stamp = std::process::id();
+            let target = (used..).map(|n| trash.join(format!("old-{stamp}-{n}"))).find(|path| !path.exists());
+            let target = target.unwrap_or_else(|| trash.join("old"));
+            fs::rename(&scratch, &target).attempt(|| format!("empty `{}`", scratch.display()))?;
+        }
+        fs::create_dir_all(self.empty()).attempt(|| format!("make `{}`", self.empty().display()))?;
+        let old: Vec<PathBuf> = fs::read_dir(&trash)
+            .attempt(|| format!("list `{}`", trash.display()))?
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .collect();
+        if !old.is_empty() {
+            std::thread::spawn(move || old.iter().for_each(|path| drop(sys::remove_tree(path))));
+        }
+        self.drop_unfinished_layers()
+    }
+
+    fn drop_unfinished_layers(&self) -> Result<()> {
+        let layers = self.root.join("layers");
+        for entry in fs::read_dir(&layers).attempt(|| format!("list `{}`", layers.display()))? {
+            let path = entry.attempt(|| format!("list `{}`", layers.display()))?.path();
+            if !path.join("meta.json").exists() {
+                self.trash(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lock(root: &Path) -> Result<File> {
+    let path = root.join("lock");
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .attempt(|| format!("open `{}`", path.display()))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => {
+            let mut owner = String::new();
+            let _ = file.read_to_string(&mut owner);
+            let owner = if owner.trim().is_empty() { "unknown".to_owned() } else { owner.trim().to_owned() };
+            return Err(Fault::environment(format!(
+                "the state folder `{}` is in use by the process {owner}",
+                root.display()
+            ))
+            .with_hint("Stop that engine, or choose another state folder"));
+        }
+        Err(e) => return Err(e).attempt(|| format!("lock `{}`", path.display())),
+    }
+    let write = |file: &mut File| -> std::io::Result<()> {
+        file.set_len(0)?;
+        file.rewind()?;
+        write!(file, "{}", std::process::id())
+    };
+    write(&mut file).attempt(|| format!("write `{}`", path.display()))?;
+    Ok(file)
+}
+
+/// The form of the state folder, written when it is made.
+const FORMAT: &str = "rondel-state 1";
+
+fn check_format(root: &Path, user: bool) -> Result<()> {
+    let path = root.join("format");
+    let form = if user { "user" } else { "root" };
+    let want = format!("{FORMAT} {form}");
+    let found = match fs::read_to_string(&path) {
+        Ok(found) => found,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let temp = root.join("format.new");
+            fs::write(&temp, &want)
+                .and_then(|()| fs::rename(&temp, &path))
+                .attempt(|| format!("write `{}`", path.display()))?;
+            return Ok(());
+        }
+        Err(e) => return Err(e).attempt(|| format!("read `{}`", path.display())),
+    };
+    let found = found.trim();
+    if found == want {
+        return Ok(());
+    }
+    let fault = if found.starts_with(&format!("{FORMAT} ")) {
+        Fault::environment(format!(
+            "the state folder `{}` was made {} and cannot be used {}",
+            root.display(),
+            if user { "by root" } else { "by an ordinary user" },
+            if user { "by an ordinary user" } else { "by root" },
+        ))
+    } else {
+        Fault::environment(format!("the state folder `{}` has the unknown format `{found}`", root.display()))
+    };
+    Err(fault.with_hint("Choose another state folder with `--state-dir`, or remove this one"))
+}

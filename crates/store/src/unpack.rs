@@ -1,0 +1,116 @@
+//! From a packed layer blob to a layer: decompress, verify, and write the entries in overlay form.
+
+mod tree;
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rondel_digest::Sha256Digest;
+use rondel_fault::{Attempt, Fault, Kind as FaultKind, Result};
+use rondel_model::LayerId;
+use rondel_ports::snapshots::{Compression, LayerBlob};
+
+use crate::blobs::{self, Hashing};
+use crate::identity::{Times, layer_id};
+use crate::layers::LayerInfo;
+use crate::sqlite::Space;
+use crate::tar_read::Archive;
+use crate::{Store, scan, sys};
+
+use tree::TreeWriter;
+
+/// Bounds for what an archive may unpack to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The number of entries.
+    pub entries: u64,
+    /// The sum of the sizes of its files, holes included.
+    pub bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { entries: 10_000_000, bytes: 1 << 40 }
+    }
+}
+
+/// Unpacks `blob` as a layer, and keeps the blob.
+pub(crate) fn unpack(store: &Store, blob: &Path, compression: Compression, expected: &LayerBlob) -> Result<LayerId> {
+    let name = format!("the layer `{}`", expected.digest);
+    let layer = blobs::with_scratch(store, |scratch| {
+        let root_path = scratch.join("upper");
+        std::fs::create_dir(&root_path).attempt(|| format!("make `{}`", root_path.display()))?;
+        let root = sys::open_dir(&root_path).attempt(|| format!("open `{}`", root_path.display()))?;
+        let mut tree = TreeWriter::new(&root, store.state.user, store.options.limits);
+        stream(blob, compression, expected, &mut tree)
+            .map_err(|fault| fault.context(format!("cannot unpack {name}")))?;
+        tree.finish().map_err(|e| disk(&format!("unpack {name}"), e))?;
+        let failed = || format!("read {name} after unpacking");
+        let nodes = scan::scan(&root, store.state.user).attempt(failed)?;
+        let contents = scan::hash_files(root.as_fd(), &nodes).attempt(failed)?;
+        let times = Times::default();
+        let layer = layer_id(&nodes, &contents, &times);
+        blobs::keep(store, blob, &expected.digest)?;
+        store.keep_layer(&layer, &root_path, scratch, LayerInfo::new(&nodes, times))?;
+        Ok(layer)
+    })?;
+    store.remember(Space::Packed, &blobs::key_of_packed(&layer, compression), expected)?;
+    store.remember(Space::Diffs, &blobs::key_of_diff(&expected.diff_id), &layer)?;
+    Ok(layer)
+}
+
+/// Reads `blob` once: its digest, the digest of the tar and the entries come from the same bytes.
+fn stream(blob: &Path, compression: Compression, expected: &LayerBlob, tree: &mut TreeWriter<'_>) -> Result<()> {
+    let file = File::open(blob).attempt(|| format!("open `{}`", blob.display()))?;
+    let mut packed = Hashing::new(file);
+    let result = unpack_from(&mut packed, compression, tree);
+    io::copy(&mut packed, &mut io::sink()).attempt(|| format!("read `{}`", blob.display()))?;
+    let (_, digest, size) = packed.finish();
+    if size != expected.size {
+        let what = if size < expected.size { "truncated" } else { "too long" };
+        return Err(Fault::environment(format!("it is {what}: it has {size} bytes instead of {}", expected.size)));
+    }
+    if digest != expected.digest {
+        return Err(Fault::environment(format!("its content has the digest `{digest}`")));
+    }
+    let diff_id = result?;
+    if diff_id != expected.diff_id {
+        return Err(Fault::environment(format!(
+            "the archive in it has the digest `{diff_id}` instead of `{}`",
+            expected.diff_id
+        )));
+    }
+    Ok(())
+}
+
+fn unpack_from(packed: &mut impl Read, compression: Compression, tree: &mut TreeWriter<'_>) -> Result<Sha256Digest> {
+    let packed = BufReader::with_capacity(256 << 10, packed);
+    let plain: Box<dyn Read + '_> = match compression {
+        Compression::None => Box::new(packed),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(packed).map_err(damaged)?),
+    };
+    let mut archive = Archive::new(BufReader::with_capacity(256 << 10, Hashing::new(plain)));
+    while let Some(entry) = archive.next().map_err(damaged)? {
+        tree.add(entry, &mut archive)?;
+    }
+    let mut rest = archive.into_inner();
+    io::copy(&mut rest, &mut io::sink()).map_err(damaged)?;
+    let (_, diff_id, _) = rest.into_inner().finish();
+    Ok(diff_id)
+}
+
+fn damaged(error: io::Error) -> Fault {
+    Fault::environment("the archive is damaged").caused_by(error)
+}
+
+/// An error of writing a layer: the disk is to blame, unless the archive asks for what cannot be.
+fn disk(attempted: &str, error: io::Error) -> Fault {
+    let kind = match error.kind() {
+        io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => FaultKind::User,
+        _ => FaultKind::Environment,
+    };
+    Fault::new(kind, format!("cannot {attempted}")).caused_by(error)
+}

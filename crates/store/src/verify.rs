@@ -1,0 +1,172 @@
+//! Checking, counting and pruning what is in the store.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+
+use rondel_digest::{Digest, Sha256Digest};
+use rondel_fault::{Attempt, Result};
+use rondel_model::LayerId;
+use rondel_ports::index::Table;
+use rondel_ports::snapshots::{LayerBlob, Verification};
+use serde::Serialize;
+
+use crate::blobs::{self, Hashing};
+use crate::identity::layer_id;
+use crate::sqlite::Space;
+use crate::{Store, scan, sys};
+
+/// Says what is wrong with an entry of the index, if anything.
+pub type Check<'a> = dyn Fn(Table, &Digest, &[u8]) -> Option<String> + 'a;
+
+/// What the store holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Layers.
+    pub layers: u64,
+    /// The sum of the sizes of the files in them. Layers that were merged share files with their parts.
+    pub layer_bytes: u64,
+    /// Blobs.
+    pub blobs: u64,
+    /// The sum of their sizes.
+    pub blob_bytes: u64,
+    /// Entries of the result index.
+    pub results: u64,
+}
+
+/// The tables whose entries refer to snapshots and values.
+const RESULTS: [(Table, Space); 4] = [
+    (Table::Ops, Space::Ops),
+    (Table::Calls, Space::Calls),
+    (Table::Types, Space::Types),
+    (Table::Images, Space::Images),
+];
+
+pub(crate) fn usage(store: &Store) -> Result<Usage> {
+    let mut usage =
+        Usage { results: RESULTS.iter().map(|(_, space)| store.index.count(*space)).sum(), ..Usage::default() };
+    for layer in layers(store)? {
+        usage.layers += 1;
+        usage.layer_bytes += store.layer(&layer).map_or(0, |info| info.bytes);
+    }
+    for blob in blobs(store)? {
+        usage.blobs += 1;
+        usage.blob_bytes += fs::metadata(blobs::place(store, &blob)).map_or(0, |meta| meta.len());
+    }
+    Ok(usage)
+}
+
+pub(crate) fn verify(store: &Store, check: &Check<'_>) -> Result<Verification> {
+    let mut found = Verification { problems: store.index.check()?, ..Verification::default() };
+    for layer in layers(store)? {
+        match verify_layer(store, &layer) {
+            Ok(None) => found.layers += 1,
+            Ok(Some(problem)) => found.problems.push(format!("the layer `{layer}` {problem}")),
+            Err(fault) => found.problems.push(fault.to_string()),
+        }
+    }
+    for blob in blobs(store)? {
+        match verify_blob(store, &blob) {
+            Ok(actual) if actual == blob => found.blobs += 1,
+            Ok(actual) => found.problems.push(format!("the blob `{blob}` has content with the digest `{actual}`")),
+            Err(fault) => found.problems.push(fault.to_string()),
+        }
+    }
+    for (table, space) in RESULTS {
+        store.index.each_in(space, &mut |key, value| match check(table, &key, value) {
+            None => found.results += 1,
+            Some(problem) => found.problems.push(format!("the entry `{}` of {table:?}: {problem}", key.short())),
+        })?;
+    }
+    Ok(found)
+}
+
+fn verify_layer(store: &Store, layer: &LayerId) -> Result<Option<String>> {
+    let Some(info) = store.layer(layer) else {
+        return Ok(Some("has no readable record".to_owned()));
+    };
+    let failed = || format!("read the layer `{layer}`");
+    let root = store.layer_root(layer)?;
+    let nodes = scan::scan(&root, store.state.user).attempt(failed)?;
+    if nodes.len() as u64 != info.entries {
+        return Ok(Some(format!("has {} entries instead of {}", nodes.len(), info.entries)));
+    }
+    let contents = scan::hash_files(root.as_fd(), &nodes).attempt(failed)?;
+    let actual = layer_id(&nodes, &contents, &info.times);
+    Ok((actual != *layer).then(|| format!("has content with the digest `{actual}`")))
+}
+
+fn verify_blob(store: &Store, blob: &Sha256Digest) -> Result<Sha256Digest> {
+    let failed = || format!("read the blob `{blob}`");
+    let mut reader = Hashing::new(File::open(blobs::place(store, blob)).attempt(failed)?);
+    io::copy(&mut reader, &mut io::sink()).attempt(failed)?;
+    Ok(reader.finish().1)
+}
+
+pub(crate) fn prune(store: &Store, keep: &HashSet<LayerId>, keep_blobs: &HashSet<Sha256Digest>) -> Result<Usage> {
+    let before = usage(store)?;
+    for layer in layers(store)?.into_iter().filter(|layer| !keep.contains(layer)) {
+        if let Ok(mut known) = store.known.write() {
+            known.remove(&layer);
+        }
+        store.state.trash(&store.layer_dir(&layer))?;
+    }
+    forget(store, Space::Diffs, keep)?;
+    forget(store, Space::Flattened, keep)?;
+    let mut packed = keep_blobs.clone();
+    for layer in keep {
+        for compression in [
+            rondel_ports::snapshots::Compression::None,
+            rondel_ports::snapshots::Compression::Gzip,
+            rondel_ports::snapshots::Compression::Zstd,
+        ] {
+            let blob: Option<LayerBlob> = store.recall(Space::Packed, &blobs::key_of_packed(layer, compression));
+            packed.extend(blob.map(|blob| blob.digest));
+        }
+    }
+    for blob in blobs(store)?.into_iter().filter(|blob| !packed.contains(blob)) {
+        let path = blobs::place(store, &blob);
+        sys::remove_tree(&path).attempt(|| format!("remove `{}`", path.display()))?;
+    }
+    let after = usage(store)?;
+    Ok(Usage {
+        layers: before.layers.saturating_sub(after.layers),
+        layer_bytes: before.layer_bytes.saturating_sub(after.layer_bytes),
+        blobs: before.blobs.saturating_sub(after.blobs),
+        blob_bytes: before.blob_bytes.saturating_sub(after.blob_bytes),
+        results: 0,
+    })
+}
+
+fn forget(store: &Store, space: Space, keep: &HashSet<LayerId>) -> Result<()> {
+    let mut gone = Vec::new();
+    store.index.each_in(space, &mut |key, value| {
+        let layer: Option<LayerId> = serde_json::from_slice(value).ok();
+        if layer.is_none_or(|layer| !keep.contains(&layer)) {
+            gone.push(key);
+        }
+    })?;
+    gone.iter().try_for_each(|key| store.index.remove_in(space, key))
+}
+
+fn layers(store: &Store) -> Result<Vec<LayerId>> {
+    let names = names(store, "layers")?;
+    Ok(names.iter().filter_map(|name| name.parse().ok()).map(LayerId).collect())
+}
+
+fn blobs(store: &Store) -> Result<Vec<Sha256Digest>> {
+    let names = names(store, "blobs/sha256")?;
+    Ok(names.iter().filter_map(|name| format!("sha256:{name}").parse().ok()).collect())
+}
+
+fn names(store: &Store, folder: &str) -> Result<Vec<String>> {
+    let path = store.state.path(folder);
+    let failed = || format!("list `{}`", path.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&path).attempt(failed)? {
+        names.extend(entry.attempt(failed)?.file_name().into_string());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
