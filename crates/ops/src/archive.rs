@@ -1,0 +1,67 @@
+//! Images as archive files.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::sync::Arc;
+
+use rondel_digest::Digest;
+use rondel_fault::{Attempt, Result};
+use rondel_model::{Container, Fs, Snapshot};
+use rondel_ports::images::MediaTypes;
+use rondel_ports::snapshots::Compression;
+
+use crate::Ops;
+use crate::copy::plain_file;
+use crate::cx::OpCx;
+use crate::evaluate::change;
+use crate::exec::remove_folder;
+use crate::key::Key;
+
+/// The name of the file.
+const NAME: &str = "image.tar";
+
+impl Ops {
+    /// A tree with one file, `/image.tar`: `variants` as an OCI layout. Its bytes depend on the containers alone.
+    ///
+    /// # Errors
+    /// When a tree cannot be evaluated or the disk is full.
+    pub async fn archive(
+        self: &Arc<Self>,
+        cx: &OpCx,
+        variants: &[Container],
+        compression: Option<Compression>,
+        media_types: MediaTypes,
+    ) -> Result<Fs> {
+        let images = self.outgoing(cx, variants, compression).await?;
+        let identities: Vec<(Digest, Digest)> = images
+            .iter()
+            .map(|image| {
+                let layers: Vec<_> = image.layers.iter().map(|(layer, _)| layer.digest).collect();
+                let rest = rondel_digest::of("image-parts/v1", &(layers, &image.annotations, &image.platform));
+                (Digest::of_bytes(&image.config), rest)
+            })
+            .collect();
+        let name = match compression {
+            None => "default",
+            Some(Compression::None) => "none",
+            Some(Compression::Gzip) => "gzip",
+            Some(Compression::Zstd) => "zstd",
+        };
+        let docker = media_types == MediaTypes::Docker;
+        let key = Key::Archive { images: &identities, compression: name, docker }.digest();
+        let ops = self.clone();
+        let snapshot = self
+            .files(key, move |store| {
+                let folder = store.temp_dir()?;
+                let path = folder.join(NAME);
+                let snapshot = ops.ports().images.archive(images, media_types, &path).and_then(|()| {
+                    let mut file = File::open(&path).attempt(|| format!("read `{}`", path.display()))?;
+                    change(store, &Snapshot::empty(), |root| plain_file(&mut file, root.0, OsStr::new(NAME), 0o600))
+                });
+                remove_folder(&folder);
+                snapshot
+            })
+            .await?;
+        Ok(Fs::known(snapshot))
+    }
+}

@@ -1,0 +1,328 @@
+//! Files copied from one tree into another, with everything a file has.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rondel_fault::{Attempt, Fault, Result};
+use rondel_model::op::CopyOp;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
+
+use crate::filter;
+use crate::owner::{self, Ids};
+use crate::root::{Root, check_names, failed, inner, kind, names, open_dir_at, permissions, remove, stat_at};
+
+/// Copies files below one directory to another.
+pub(crate) struct Copier {
+    /// The owner of everything copied; none keeps it.
+    pub(crate) ids: Option<Ids>,
+    /// The permission bits of everything copied; none keeps them.
+    pub(crate) permissions: Option<u32>,
+    /// What is copied, relative to the source; none is everything.
+    pub(crate) chosen: Option<HashSet<PathBuf>>,
+    /// Directories that are there already keep their owner and permissions.
+    pub(crate) keep_existing: bool,
+    /// Where the first of several links to one file went.
+    pub(crate) links: HashMap<(u64, u64), PathBuf>,
+    /// Where it is now, relative to the source.
+    pub(crate) at: PathBuf,
+}
+
+impl Copier {
+    /// A copier of everything as it is.
+    pub(crate) fn new() -> Self {
+        Self {
+            ids: None,
+            permissions: None,
+            chosen: None,
+            keep_existing: false,
+            links: HashMap::new(),
+            at: PathBuf::new(),
+        }
+    }
+
+    /// Copies what is in `from` into `to`; what both have comes from `from`, directories are merged.
+    pub(crate) fn content(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+        let top = to.try_clone_to_owned().attempt(|| "copy a directory".into())?;
+        self.directory(from, to, &top)
+    }
+
+    fn directory(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, top: &OwnedFd) -> Result<()> {
+        for name in names(from).map_err(|e| failed(e, "list", self.shown()))? {
+            self.at.push(&name);
+            if self.chosen.as_ref().is_none_or(|chosen| chosen.contains(&self.at)) {
+                self.entry(from, to, &name, top)?;
+            }
+            self.at.pop();
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr, top: &OwnedFd) -> Result<()> {
+        let stat = stat_at(from, name).map_err(|e| failed(e, "read", self.shown()))?;
+        let Some(stat) = stat else { return Ok(()) };
+        if kind(&stat) != FileType::Directory {
+            return self.link_or_file(from, to, name, &stat, top).map_err(|e| failed(e, "copy", self.shown()));
+        }
+        let (target, made) = self.make_dir(to, name).map_err(|e| failed(e, "make", self.shown()))?;
+        let source = open_dir_at(from, name).map_err(|e| failed(e, "list", self.shown()))?;
+        self.directory(source.as_fd(), target.as_fd(), top)?;
+        if made || !self.keep_existing {
+            self.attributes(from, to, name, name, &stat).map_err(|e| failed(e, "copy", self.shown()))?;
+        }
+        Ok(())
+    }
+
+    fn make_dir(&self, to: BorrowedFd<'_>, name: &OsStr) -> Result<(OwnedFd, bool), Errno> {
+        match stat_at(to, name)? {
+            Some(there) if kind(&there) == FileType::Directory => return Ok((open_dir_at(to, name)?, false)),
+            Some(_) => remove(to, name)?,
+            None => {}
+        }
+        rustix::fs::mkdirat(to, name, Mode::from_raw_mode(0o755))?;
+        Ok((open_dir_at(to, name)?, true))
+    }
+
+    fn link_or_file(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        name: &OsStr,
+        stat: &Stat,
+        top: &OwnedFd,
+    ) -> Result<(), Errno> {
+        let identity = (stat.st_dev, stat.st_ino);
+        if stat.st_nlink > 1 {
+            if let Some(first) = self.links.get(&identity) {
+                remove(to, name)?;
+                return rustix::fs::linkat(top, first, to, name, AtFlags::empty());
+            }
+            self.links.insert(identity, self.at.clone());
+        }
+        self.file(from, name, to, name, stat)
+    }
+
+    /// Copies the file, link or device `name` in `from` to `new` in `to`, which it replaces.
+    pub(crate) fn file(
+        &self,
+        from: BorrowedFd<'_>,
+        name: &OsStr,
+        to: BorrowedFd<'_>,
+        new: &OsStr,
+        stat: &Stat,
+    ) -> Result<(), Errno> {
+        let secret = Mode::from_raw_mode(0o600);
+        match kind(stat) {
+            FileType::RegularFile => {
+                remove(to, new)?;
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let source = rustix::fs::openat(from, name, flags, Mode::empty())?;
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                let target = rustix::fs::openat(to, new, flags, secret)?;
+                bytes(&mut File::from(source), &mut File::from(target), stat)?;
+            }
+            FileType::Symlink => {
+                remove(to, new)?;
+                rustix::fs::symlinkat(rustix::fs::readlinkat(from, name, Vec::new())?, to, new)?;
+            }
+            FileType::CharacterDevice if stat.st_rdev == 0 => return Ok(()),
+            FileType::Socket | FileType::Unknown => return Ok(()),
+            special => {
+                remove(to, new)?;
+                rustix::fs::mknodat(to, new, special, secret, stat.st_rdev)?;
+            }
+        }
+        self.attributes(from, to, name, new, stat)
+    }
+
+    /// Gives `new` in `to` the owner, permissions, extended attributes and times of `name` in `from`.
+    pub(crate) fn attributes(
+        &self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        name: &OsStr,
+        new: &OsStr,
+        stat: &Stat,
+    ) -> Result<(), Errno> {
+        self.ids.unwrap_or(Ids { uid: stat.st_uid, gid: stat.st_gid }).own(to, new)?;
+        if kind(stat) != FileType::Symlink {
+            let mode = Mode::from_raw_mode(self.permissions.unwrap_or_else(|| permissions(stat)));
+            rustix::fs::chmodat(to, new, mode, AtFlags::empty())?;
+        }
+        extended_attributes(&magic_path(from, name), &magic_path(to, new))?;
+        rustix::fs::utimensat(to, new, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    fn shown(&self) -> PathBuf {
+        Path::new("/").join(&self.at)
+    }
+}
+
+/// Applies `op`: copies from `source` to `target`.
+pub(crate) fn apply(op: &CopyOp, source: Root<'_>, target: Root<'_>) -> Result<()> {
+    check_names(&op.target)?;
+    let ids = op.owner.as_ref().map(|owner| owner::resolve(target, owner)).transpose()?;
+    let from = source.find(inner(&op.source.path), true).map_err(|e| failed(e, "read", op.source.path.as_str()))?;
+    let stat = from.stat.ok_or_else(|| failed(Errno::NOENT, "read", op.source.path.as_str()))?;
+    let is_dir = kind(&stat) == FileType::Directory;
+    match (op.source_is_file, is_dir) {
+        (true, false) => copy_file(op, ids, source, &from.path, &stat, target),
+        (false, true) => copy_directory(op, ids, source, &from.path, &stat, target),
+        (true, true) => Err(failed(Errno::ISDIR, "copy", op.source.path.as_str())),
+        (false, false) => Err(failed(Errno::NOTDIR, "copy", op.source.path.as_str())),
+    }
+}
+
+fn copy_file(
+    op: &CopyOp,
+    ids: Option<Ids>,
+    source: Root<'_>,
+    from: &Path,
+    stat: &Stat,
+    target: Root<'_>,
+) -> Result<()> {
+    let fail = |e| failed(e, "copy a file to", op.target.as_str());
+    let asked = op.source.path.file_name().unwrap_or_default();
+    let own_name = OsString::from(op.source_name.as_deref().unwrap_or(asked));
+    let existing = target.find(inner(&op.target), true).map_err(fail)?;
+    let into_dir = op.target_is_dir || existing.stat.as_ref().is_some_and(|s| kind(s) == FileType::Directory);
+    let (dir, name) = match (into_dir, op.target.parent(), op.target.file_name()) {
+        (false, Some(parent), Some(name)) => (parent, OsString::from(name)),
+        _ => (op.target.clone(), own_name),
+    };
+    if name.len() > 255 {
+        return Err(fail(Errno::NAMETOOLONG));
+    }
+    let (dir, _) = target.ensure_dir(inner(&dir), &mut |new| chown(new, ids)).map_err(fail)?;
+    let file_name = from.file_name().ok_or_else(|| fail(Errno::ISDIR))?;
+    let holder = source.open_dir(from.parent().unwrap_or(Path::new(""))).map_err(fail)?;
+    let copier = Copier { ids, permissions: op.permissions, ..Copier::new() };
+    copier.file(holder.as_fd(), file_name, dir.as_fd(), &name, stat).map_err(fail)
+}
+
+fn copy_directory(
+    op: &CopyOp,
+    ids: Option<Ids>,
+    source: Root<'_>,
+    from: &Path,
+    stat: &Stat,
+    target: Root<'_>,
+) -> Result<()> {
+    let fail = |e| failed(e, "copy a directory to", op.target.as_str());
+    let from = source.open_dir(from).map_err(fail)?;
+    let existed = target.find(inner(&op.target), true).map_err(fail)?.stat.is_some();
+    let (to, path) = target.ensure_dir(inner(&op.target), &mut |new| chown(new, ids)).map_err(fail)?;
+    let chosen = filter::choose(from.as_fd(), &op.filter)?;
+    let keep_existing = chosen.is_some();
+    let mut copier = Copier { ids, permissions: op.permissions, chosen, keep_existing, ..Copier::new() };
+    copier.content(from.as_fd(), to.as_fd())?;
+    match (existed, path.parent(), path.file_name()) {
+        (false, Some(parent), Some(name)) => {
+            let holder = target.open_dir(parent).map_err(fail)?;
+            copier.attributes(from.as_fd(), holder.as_fd(), OsStr::new("."), name, stat).map_err(fail)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Copies the directory `from`, filtered, as the root of the empty tree `to`.
+pub(crate) fn as_root(from: BorrowedFd<'_>, filter: &rondel_model::op::Filter, to: BorrowedFd<'_>) -> Result<()> {
+    let chosen = filter::choose(from, filter)?;
+    let to = open_dir_at(to, OsStr::new(".")).map_err(|e| failed(e, "open", "/"))?;
+    let mut copier = Copier { chosen, ..Copier::new() };
+    copier.content(from, to.as_fd())?;
+    let stat = rustix::fs::fstat(from).map_err(|e| failed(e, "read", "/"))?;
+    let dot = OsStr::new(".");
+    copier.attributes(from, to.as_fd(), dot, dot, &stat).map_err(|e| failed(e, "copy", "/"))
+}
+
+fn chown(dir: BorrowedFd<'_>, ids: Option<Ids>) -> Result<(), Errno> {
+    let Some(ids) = ids else { return Ok(()) };
+    let (uid, gid) = ids.pair();
+    rustix::fs::fchown(dir, uid, gid)
+}
+
+fn bytes(from: &mut File, to: &mut File, stat: &Stat) -> Result<(), Errno> {
+    let size = stat.st_size as u64;
+    if (stat.st_blocks as u64) * 512 >= size {
+        return std::io::copy(from, to).map(drop).map_err(errno);
+    }
+    to.set_len(size).map_err(errno)?;
+    let mut at = 0;
+    while at < size {
+        let start = match rustix::fs::seek(&*from, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => break,
+            Err(_) => at,
+        };
+        let end = rustix::fs::seek(&*from, SeekFrom::Hole(start)).unwrap_or(size).min(size);
+        rustix::fs::seek(&*from, SeekFrom::Start(start))?;
+        rustix::fs::seek(&*to, SeekFrom::Start(start))?;
+        let mut piece = std::io::Read::take(&mut *from, end.saturating_sub(start));
+        if std::io::copy(&mut piece, to).map_err(errno)? == 0 {
+            break;
+        }
+        at = end;
+    }
+    Ok(())
+}
+
+fn extended_attributes(from: &Path, to: &Path) -> Result<(), Errno> {
+    let size = match rustix::fs::llistxattr_query(from) {
+        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(()),
+        other => other?,
+    };
+    let mut list = vec![0u8; size];
+    let filled = rustix::fs::llistxattr(from, &mut list[..])?;
+    for name in list[..filled].split(|&b| b == 0).filter(|name| !name.is_empty()) {
+        if name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.") {
+            continue;
+        }
+        let mut value = vec![0u8; rustix::fs::lgetxattr_query(from, name)?];
+        let filled = rustix::fs::lgetxattr(from, name, &mut value[..])?;
+        match rustix::fs::lsetxattr(to, name, &value[..filled], XattrFlags::empty()) {
+            Err(Errno::OPNOTSUPP | Errno::PERM) | Ok(()) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// A path by which the kernel reaches `name` in the directory `dir`.
+pub(crate) fn magic_path(dir: BorrowedFd<'_>, name: &OsStr) -> PathBuf {
+    let mut path = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
+    path.push(name);
+    path
+}
+
+fn times(stat: &Stat) -> Timestamps {
+    Timestamps {
+        last_access: Timespec { tv_sec: stat.st_atime as _, tv_nsec: stat.st_atime_nsec as _ },
+        last_modification: Timespec { tv_sec: stat.st_mtime as _, tv_nsec: stat.st_mtime_nsec as _ },
+    }
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
+
+/// The text of a name, for patterns; names that are no UTF-8 are told approximately.
+pub(crate) fn text(path: &Path) -> String {
+    String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned()
+}
+
+/// Copies the open file `from` into a new file `name` in the directory `to`.
+pub(crate) fn plain_file(from: &mut File, to: BorrowedFd<'_>, name: &OsStr, mode: u32) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    remove(to, name).map_err(|e| failed(e, "replace", name))?;
+    let target =
+        rustix::fs::openat(to, name, flags, Mode::from_raw_mode(0o600)).map_err(|e| failed(e, "make", name))?;
+    rustix::fs::fchmod(&target, Mode::from_raw_mode(mode)).map_err(|e| failed(e, "set the mode of", name))?;
+    std::io::copy(from, &mut File::from(target))
+        .map_err(|e| Fault::environment(format!("cannot write `{}`", name.display())).caused_by(e))?;
+    Ok(())
+}

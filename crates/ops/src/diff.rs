@@ -1,0 +1,111 @@
+//! What one tree has and another has not, or has differently.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use rondel_fault::Result;
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::copy::Copier;
+use crate::root::{failed, kind, names, open_dir_at, permissions, stat_at};
+
+/// Copies into `to` what the directory `upper` has and `lower` has not, or has with another type, owner, permissions or
+/// content, with the directories that lead there. Times do not count.
+pub(crate) fn apply(lower: BorrowedFd<'_>, upper: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    let mut found = Found { chosen: HashSet::new(), at: PathBuf::new() };
+    found.compare(Some(lower), upper).map_err(|e| failed(e, "compare", found.at.display().to_string()))?;
+    let to = open_dir_at(to, std::ffi::OsStr::new(".")).map_err(|e| failed(e, "open", "/"))?;
+    let mut copier = Copier { chosen: Some(found.chosen), ..Copier::new() };
+    copier.content(upper, to.as_fd())
+}
+
+struct Found {
+    chosen: HashSet<PathBuf>,
+    at: PathBuf,
+}
+
+impl Found {
+    /// Notes what differs below; whether anything does.
+    fn compare(&mut self, lower: Option<BorrowedFd<'_>>, upper: BorrowedFd<'_>) -> Result<bool, Errno> {
+        let mut any = false;
+        for name in names(upper)? {
+            let Some(new) = stat_at(upper, &name)? else { continue };
+            let old = lower.map(|lower| stat_at(lower, &name)).transpose()?.flatten();
+            self.at.push(&name);
+            let mut differs = match (&old, lower) {
+                (Some(old), Some(lower)) => !same(lower, old, upper, &new, &name)?,
+                _ => true,
+            };
+            if kind(&new) == FileType::Directory {
+                let inside = open_dir_at(upper, &name)?;
+                let below: Option<OwnedFd> = match (&old, lower) {
+                    (Some(old), Some(lower)) if kind(old) == FileType::Directory => Some(open_dir_at(lower, &name)?),
+                    _ => None,
+                };
+                differs |= self.compare(below.as_ref().map(AsFd::as_fd), inside.as_fd())?;
+            }
+            if differs {
+                self.chosen.insert(self.at.clone());
+                any = true;
+            }
+            self.at.pop();
+        }
+        Ok(any)
+    }
+}
+
+fn same(
+    lower: BorrowedFd<'_>,
+    old: &Stat,
+    upper: BorrowedFd<'_>,
+    new: &Stat,
+    name: &std::ffi::OsStr,
+) -> Result<bool, Errno> {
+    let metadata = |s: &Stat| (kind(s), permissions(s), s.st_uid, s.st_gid);
+    if metadata(old) != metadata(new) {
+        return Ok(false);
+    }
+    match kind(new) {
+        FileType::RegularFile => Ok(old.st_size == new.st_size && same_bytes(lower, upper, name)?),
+        FileType::Symlink => {
+            let link = |dir| rustix::fs::readlinkat(dir, name, Vec::new());
+            Ok(link(lower)? == link(upper)?)
+        }
+        FileType::CharacterDevice | FileType::BlockDevice => Ok(old.st_rdev == new.st_rdev),
+        _ => Ok(true),
+    }
+}
+
+fn same_bytes(lower: BorrowedFd<'_>, upper: BorrowedFd<'_>, name: &std::ffi::OsStr) -> Result<bool, Errno> {
+    let open = |dir| {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(dir, name, flags, Mode::empty()).map(|fd| BufReader::with_capacity(64 << 10, File::from(fd)))
+    };
+    let (mut a, mut b) = (open(lower)?, open(upper)?);
+    let (mut x, mut y) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    loop {
+        let (n, m) = (fill(&mut a, &mut x)?, fill(&mut b, &mut y)?);
+        if x[..n] != y[..m] {
+            return Ok(false);
+        }
+        if n == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+fn fill(from: &mut impl Read, into: &mut [u8]) -> Result<usize, Errno> {
+    let mut filled = 0;
+    while filled < into.len() {
+        match from.read(&mut into[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) => return Err(Errno::from_io_error(&e).unwrap_or(Errno::IO)),
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,189 @@
+//! Trees from ops: remembered by recipe in memory and by content in the index.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use rondel_digest::Digest;
+use rondel_fault::{Fault, Result};
+use rondel_model::op::{ExecOutput, Filter, FsOp, Place};
+use rondel_model::{Fs, Snapshot};
+use rondel_ports::BoxFuture;
+use rondel_ports::index::Table;
+use rondel_ports::snapshots::Snapshots;
+
+use crate::cx::OpCx;
+use crate::key::{self, Key};
+use crate::root::{Root, failed, inner, kind};
+use crate::stats::count;
+use crate::{Ops, copy, diff, edit, stack};
+
+impl Ops {
+    /// The tree that `fs` stands for. Work is done at most once, whoever asks.
+    ///
+    /// # Errors
+    /// What the work fails with.
+    pub async fn tree(self: &Arc<Self>, cx: &OpCx, fs: &Fs) -> Result<Snapshot> {
+        if let FsOp::Known(snapshot) = fs.op() {
+            return Ok(snapshot.clone());
+        }
+        let digest = fs.digest();
+        if let Some(snapshot) = self.trees.peek(&digest) {
+            if self.ports.snapshots.has(&snapshot) {
+                return Ok(snapshot);
+            }
+            self.trees.retain(|other, _| *other != digest);
+        }
+        let (ops, cx, fs) = (self.clone(), cx.clone(), fs.clone());
+        self.trees.evaluate(digest, move || ops.evaluate(cx, fs)).await
+    }
+
+    /// Boxed: it leads back to [`Ops::tree`].
+    fn evaluate(self: Arc<Self>, cx: OpCx, fs: Fs) -> BoxFuture<'static, Result<Snapshot>> {
+        Box::pin(async move {
+            match fs.op() {
+                FsOp::Known(snapshot) => Ok(snapshot.clone()),
+                FsOp::Image(op) => self.image(&cx, op).await,
+                FsOp::Import(op) => self.import(&cx, op).await,
+                FsOp::Exec { exec, output } => {
+                    let result = self.exec(&cx, exec).await?;
+                    match output {
+                        ExecOutput::Rootfs => Ok(result.rootfs.clone()),
+                        ExecOutput::Mount(target) => result.mounts.get(target).cloned().ok_or_else(|| {
+                            Fault::bug(format!("nothing that outlives the process is mounted at `{target}`"))
+                        }),
+                    }
+                }
+                FsOp::Copy(op) => {
+                    let (base, source) = self.both(&cx, &op.base, &op.source.fs).await?;
+                    let (key, op) = (key::copy(op, &base, &source), op.clone());
+                    self.files(key, move |store| {
+                        let tree = stack::open(store, &source)?;
+                        change(store, &base, |root| copy::apply(&op, Root(tree.root.as_fd()), root))
+                    })
+                    .await
+                }
+                FsOp::Edit { base, edit } => {
+                    let (base, edit) = (self.tree(&cx, base).await?, edit.clone());
+                    let key = Key::Edit { base: base.digest(), edit: &edit }.digest();
+                    self.files(key, move |store| change(store, &base, |root| edit::apply(&edit, root))).await
+                }
+                FsOp::Diff { lower, upper } => self.difference(&cx, lower, upper).await,
+                FsOp::Select(place) => {
+                    let source = self.tree(&cx, &place.fs).await?;
+                    if place.path.is_root() {
+                        return Ok(source);
+                    }
+                    let key = Key::Select { source: source.digest(), path: &place.path }.digest();
+                    let place = place.clone();
+                    self.files(key, move |store| pick(store, &source, &place, &Filter::default())).await
+                }
+                FsOp::Filter { source: place, filter } => {
+                    let source = self.tree(&cx, &place.fs).await?;
+                    if place.path.is_root() && filter.is_empty() {
+                        return Ok(source);
+                    }
+                    let key = Key::Filter { source: source.digest(), path: &place.path, filter }.digest();
+                    let (place, filter) = (place.clone(), filter.clone());
+                    self.files(key, move |store| pick(store, &source, &place, &filter)).await
+                }
+            }
+        })
+    }
+
+    async fn difference(self: &Arc<Self>, cx: &OpCx, lower: &Place, upper: &Place) -> Result<Snapshot> {
+        let (below, above) = self.both(cx, &lower.fs, &upper.fs).await?;
+        let key = Key::Diff { lower: (below.digest(), &lower.path), upper: (above.digest(), &upper.path) }.digest();
+        let (lower, upper) = (lower.path.clone(), upper.path.clone());
+        self.files(key, move |store| {
+            let (below, above) = (stack::open(store, &below)?, stack::open(store, &above)?);
+            let lower = open_dir(Root(below.root.as_fd()), &lower)?;
+            let upper = open_dir(Root(above.root.as_fd()), &upper)?;
+            change(store, &Snapshot::empty(), |root| diff::apply(lower.as_fd(), upper.as_fd(), root.0))
+        })
+        .await
+    }
+
+    async fn both(self: &Arc<Self>, cx: &OpCx, a: &Fs, b: &Fs) -> Result<(Snapshot, Snapshot)> {
+        futures_util::try_join!(self.tree(cx, a), self.tree(cx, b))
+    }
+
+    /// The result stored under `key`, or that of `work`, which is then stored.
+    pub(crate) async fn files(
+        self: &Arc<Self>,
+        key: Digest,
+        work: impl FnOnce(&dyn Snapshots) -> Result<Snapshot> + Send + 'static,
+    ) -> Result<Snapshot> {
+        if let Some(snapshot) = self.stored::<Snapshot>(&key, &self.stats.files_cached, |s| vec![s]) {
+            return Ok(snapshot);
+        }
+        count(&self.stats.files_done);
+        let snapshot = self.blocking(move |ops| work(&*ops.ports.snapshots)).await?;
+        self.store(&key, &snapshot)?;
+        Ok(snapshot)
+    }
+
+    /// What is stored under `key`, when everything it refers to is here.
+    pub(crate) fn stored<T: serde::de::DeserializeOwned>(
+        &self,
+        key: &Digest,
+        counter: &AtomicU64,
+        refers: impl FnOnce(&T) -> Vec<&Snapshot>,
+    ) -> Option<T> {
+        let bytes = self.ports.index.get(Table::Ops, key)?;
+        let value: T = serde_json::from_slice(&bytes).ok()?;
+        if !refers(&value).into_iter().all(|snapshot| self.ports.snapshots.has(snapshot)) {
+            return None;
+        }
+        count(counter);
+        Some(value)
+    }
+
+    pub(crate) fn store<T: serde::Serialize>(&self, key: &Digest, value: &T) -> Result<()> {
+        let bytes = serde_json::to_vec(value).map_err(|e| Fault::bug("cannot write a result as JSON").caused_by(e))?;
+        self.ports.index.put(Table::Ops, key, &bytes, None)
+    }
+
+    /// Does `work` where blocking is allowed.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Ops>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let ops = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&ops)).await;
+        done.unwrap_or_else(|e| Err(Fault::bug(format!("work on files panicked: {e}"))))
+    }
+}
+
+/// `base` with what `work` does to it.
+pub(crate) fn change(
+    store: &dyn Snapshots,
+    base: &Snapshot,
+    work: impl FnOnce(Root<'_>) -> Result<()>,
+) -> Result<Snapshot> {
+    let tree = stack::begin(store, base)?;
+    match work(Root(tree.root.as_fd())) {
+        Ok(()) => store.commit(tree),
+        Err(fault) => {
+            store.discard(tree);
+            Err(fault)
+        }
+    }
+}
+
+fn pick(store: &dyn Snapshots, source: &Snapshot, place: &Place, filter: &Filter) -> Result<Snapshot> {
+    let tree = stack::open(store, source)?;
+    let from = open_dir(Root(tree.root.as_fd()), &place.path)?;
+    change(store, &Snapshot::empty(), |root| copy::as_root(from.as_fd(), filter, root.0))
+}
+
+/// The directory at `path`, links followed, open for listing.
+pub(crate) fn open_dir(root: Root<'_>, path: &rondel_model::AbsPath) -> Result<std::os::fd::OwnedFd> {
+    let fail = |e| failed(e, "open", path.as_str());
+    let found = root.find(inner(path), true).map_err(fail)?;
+    let stat = found.stat.ok_or_else(|| fail(rustix::io::Errno::NOENT))?;
+    if kind(&stat) != rustix::fs::FileType::Directory {
+        return Err(fail(rustix::io::Errno::NOTDIR));
+    }
+    root.open_dir(&found.path).map_err(fail)
+}

@@ -1,0 +1,234 @@
+//! Images on their way in: resolved once per digest, layers fetched once per content.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use rondel_digest::Digest;
+use rondel_events::{Emitter, Outcome, Work};
+use rondel_fault::{Fault, Kind, Result};
+use rondel_model::image::ImageRef;
+use rondel_model::op::{ImageOp, ImportOp, Place};
+use rondel_model::{LayerId, Platform, Snapshot};
+use rondel_ports::images::{Credentials, ResolvedImage};
+use rondel_ports::index::Table;
+use rondel_ports::snapshots::{Compression, LayerBlob};
+
+use crate::cx::OpCx;
+use crate::exec::remove_folder;
+use crate::read::file_path;
+use crate::stats::count;
+use crate::{Ops, key, lock, stack};
+
+/// Layers of one image that are fetched at the same time.
+const AT_ONCE: usize = 3;
+
+/// Credentials that are remembered for pulls to come.
+const MOST_CREDENTIALS: usize = 10_000;
+
+impl Ops {
+    /// What `reference` stands for on `platform`. A pinned reference that was resolved before needs no network.
+    ///
+    /// # Errors
+    /// Unknown image or tag, no such platform (when `exact`), refused credentials, no network.
+    pub async fn resolve_image(
+        self: &Arc<Self>,
+        _cx: &OpCx,
+        reference: &ImageRef,
+        platform: &Platform,
+        exact: bool,
+        credentials: Option<Credentials>,
+    ) -> Result<ResolvedImage> {
+        if let Some(image) = self.known_image(reference, platform) {
+            return Ok(image);
+        }
+        let image = self.ports.images.resolve(reference, platform, exact, credentials.clone()).await?;
+        if let Some(credentials) = credentials {
+            let mut known = lock(&self.credentials);
+            if known.len() >= MOST_CREDENTIALS {
+                known.clear();
+            }
+            known.insert(pull_key(&image.reference), credentials);
+        }
+        self.remember_image(&image, platform)?;
+        Ok(image)
+    }
+
+    fn known_image(&self, reference: &ImageRef, platform: &Platform) -> Option<ResolvedImage> {
+        let bytes = self.ports.index.get(Table::Images, &image_key(reference, platform)?)?;
+        let image: ResolvedImage = serde_json::from_slice(&bytes).ok()?;
+        Some(ResolvedImage { reference: reference.clone(), ..image })
+    }
+
+    fn remember_image(&self, image: &ResolvedImage, asked: &Platform) -> Result<()> {
+        let bytes = serde_json::to_vec(image)
+            .map_err(|e| Fault::bug(format!("cannot write the image `{}` as JSON", image.reference)).caused_by(e))?;
+        // An image of another platform than was asked for is not what an exact question is answered with.
+        let Some(key) = image_key(&image.reference, &image.platform) else { return Ok(()) };
+        self.ports.index.put(Table::Images, &key, &bytes, None)?;
+        let single = image.reference.digest == Some(image.manifest);
+        match image_key(&image.reference, asked) {
+            Some(other) if other != key && !single => self.ports.index.put(Table::Images, &other, &bytes, None),
+            _ => Ok(()),
+        }
+    }
+
+    /// The tree of an image.
+    pub(crate) async fn image(self: &Arc<Self>, cx: &OpCx, op: &ImageOp) -> Result<Snapshot> {
+        let image = match self.known_image(&op.reference, &op.platform) {
+            Some(image) => image,
+            None => {
+                let credentials = self.credentials_for(&op.reference);
+                self.resolve_image(cx, &op.reference, &op.platform, false, credentials).await?
+            }
+        };
+        if let Some(layers) = self.here(&image.layers) {
+            return Ok(Snapshot::from(layers));
+        }
+        let span = cx.events.span(Work::Pull, format!("pull {}", op.reference));
+        let image = Arc::new(image);
+        let count = image.layers.len();
+        let layers: Result<Vec<LayerId>> = stream::iter(0..count)
+            .map(|index| self.layer(image.clone(), index, span.emitter().clone()))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await;
+        match layers {
+            Ok(layers) => {
+                span.end(Outcome::Done);
+                Ok(Snapshot::from(layers))
+            }
+            Err(fault) if fault.kind() == Kind::Cancelled => Err(fault),
+            Err(fault) => {
+                span.end(Outcome::Failed(fault.to_string()));
+                Err(fault.context(format!("cannot pull `{}`", op.reference)))
+            }
+        }
+    }
+
+    fn here(&self, layers: &[LayerBlob]) -> Option<Vec<LayerId>> {
+        layers.iter().map(|layer| self.ports.snapshots.layer_of_diff(&layer.diff_id)).collect()
+    }
+
+    /// One layer, fetched and unpacked at most once at a time whoever asks for it under whatever name.
+    async fn layer(self: &Arc<Self>, image: Arc<ResolvedImage>, index: usize, events: Emitter) -> Result<LayerId> {
+        let diff_id = image.layers[index].diff_id;
+        if let Some(layer) = self.ports.snapshots.layer_of_diff(&diff_id) {
+            count(&self.stats.pulls_cached);
+            return Ok(layer);
+        }
+        let key = rondel_digest::of("layer/v1", &diff_id);
+        self.layers.retain(|other, _| *other != key);
+        let ops = self.clone();
+        let fetch = move || async move {
+            let layer = &image.layers[index];
+            let folder = Folder(ops.blocking(|ops| ops.ports.snapshots.temp_dir()).await?);
+            let blob = folder.0.join("layer");
+            let credentials = ops.credentials_for(&image.reference);
+            count(&ops.stats.pulls);
+            let short = layer.digest.hex()[..12].to_owned();
+            let span = events.span(Work::Pull, format!("layer {short}"));
+            ops.ports.images.fetch(&image, layer, &blob, credentials, span.emitter()).await?;
+            let expected = layer.clone();
+            let unpacked = ops
+                .blocking(move |ops| {
+                    let folder = folder;
+                    let blob = folder.0.join("layer");
+                    ops.ports.snapshots.unpack(&blob, compression_of(&expected.media_type), &expected)
+                })
+                .await?;
+            span.end(Outcome::Done);
+            Ok(unpacked)
+        };
+        self.layers.evaluate(key, fetch).await
+    }
+
+    fn credentials_for(&self, reference: &ImageRef) -> Option<Credentials> {
+        lock(&self.credentials).get(&pull_key(reference)).cloned()
+    }
+
+    /// The tree of an image in an archive.
+    pub(crate) async fn import(self: &Arc<Self>, cx: &OpCx, op: &ImportOp) -> Result<Snapshot> {
+        let source = self.tree(cx, &op.source.fs).await?;
+        let key = key::import(op, &source);
+        if let Some(snapshot) = self.stored::<Snapshot>(&key, &self.stats.files_cached, |s| vec![s]) {
+            return Ok(snapshot);
+        }
+        count(&self.stats.files_done);
+        let op = op.clone();
+        let snapshot = self
+            .blocking(move |ops| {
+                ops.with_archive(&source, &op.source, &op.tag, &op.platform, |image, blobs| {
+                    let store = &*ops.ports.snapshots;
+                    let layer =
+                        |(layer, blob): (&LayerBlob, &std::path::PathBuf)| match store.layer_of_diff(&layer.diff_id) {
+                            Some(there) => Ok(there),
+                            None => store.unpack(blob, compression_of(&layer.media_type), layer),
+                        };
+                    let layers = image.layers.iter().zip(&blobs).map(layer).collect::<Result<Vec<_>>>()?;
+                    Ok(Snapshot::from(layers))
+                })
+            })
+            .await?;
+        self.store(&key, &snapshot)?;
+        Ok(snapshot)
+    }
+
+    /// What the image of `tag` and `platform` in an archive is; its layers come by [`rondel_model::op::FsOp::Import`].
+    ///
+    /// # Errors
+    /// When the archive is hostile, damaged, or lacks the image.
+    pub async fn read_image_archive(
+        self: &Arc<Self>,
+        cx: &OpCx,
+        source: &Place,
+        tag: &str,
+        platform: &Platform,
+    ) -> Result<ResolvedImage> {
+        let tree = self.tree(cx, &source.fs).await?;
+        let (source, tag, platform) = (source.clone(), tag.to_owned(), platform.clone());
+        self.blocking(move |ops| ops.with_archive(&tree, &source, &tag, &platform, |image, _| Ok(image))).await
+    }
+
+    fn with_archive<T>(
+        &self,
+        tree: &Snapshot,
+        source: &Place,
+        tag: &str,
+        platform: &Platform,
+        then: impl FnOnce(ResolvedImage, Vec<std::path::PathBuf>) -> Result<T>,
+    ) -> Result<T> {
+        let tree = stack::open(&*self.ports.snapshots, tree)?;
+        let scratch = Folder(self.ports.snapshots.temp_dir()?);
+        let (_archive, path) = file_path(&tree, &source.path)?;
+        let (image, blobs) = self.ports.images.read_archive(&path, tag, platform, &scratch.0)?;
+        then(image, blobs)
+    }
+}
+
+/// A temporary folder.
+struct Folder(std::path::PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        remove_folder(Path::new(&self.0));
+    }
+}
+
+fn image_key(reference: &ImageRef, platform: &Platform) -> Option<Digest> {
+    let digest = reference.digest?;
+    Some(rondel_digest::of("image/v1", &(reference.name(), digest, platform)))
+}
+
+fn pull_key(reference: &ImageRef) -> Digest {
+    rondel_digest::of("pull/v1", &(reference.name(), reference.digest))
+}
+
+/// How a layer is packed, from its media type.
+fn compression_of(media_type: &str) -> Compression {
+    match media_type {
+        kind if kind.ends_with("+zstd") => Compression::Zstd,
+        kind if kind.ends_with("gzip") => Compression::Gzip,
+        _ => Compression::None,
+    }
+}

@@ -1,0 +1,139 @@
+//! Keys of work: what it does and the content of what it works on, nothing else.
+//!
+//! IDENTITY: everything that is hashed here is listed in the types of this file. Sessions, tokens, ports, engine records,
+//! volatile variables and what cache volumes hold are not among it.
+
+use rondel_digest::Digest;
+use rondel_model::exec::{MountSource, Scope, Sharing, Stdin};
+use rondel_model::op::{CopyOp, Edit, Filter, ImportOp};
+use rondel_model::{AbsPath, ExecOp, Owner, Platform, Snapshot};
+use serde::Serialize;
+
+/// The version of what ops do: a change of their behaviour changes it, so that older results are not used.
+const DOMAIN: &str = "op/v1";
+
+/// An op over evaluated inputs.
+#[derive(Serialize)]
+pub(crate) enum Key<'a> {
+    Edit { base: Digest, edit: &'a Edit },
+    Copy { base: Digest, source: Digest, op: Copy<'a> },
+    Diff { lower: (Digest, &'a AbsPath), upper: (Digest, &'a AbsPath) },
+    Select { source: Digest, path: &'a AbsPath },
+    Filter { source: Digest, path: &'a AbsPath, filter: &'a Filter },
+    Import { source: Digest, path: &'a AbsPath, tag: &'a str, platform: &'a Platform },
+    Exec(Box<Exec<'a>>),
+    Archive { images: &'a [(Digest, Digest)], compression: &'a str, docker: bool },
+}
+
+/// The parameters of a copy.
+#[derive(Serialize)]
+pub(crate) struct Copy<'a> {
+    path: &'a AbsPath,
+    is_file: bool,
+    name: Option<&'a str>,
+    target: &'a AbsPath,
+    target_is_dir: bool,
+    filter: &'a Filter,
+    owner: Option<&'a Owner>,
+    permissions: Option<u32>,
+}
+
+/// The parameters of a process.
+#[derive(Serialize)]
+pub(crate) struct Exec<'a> {
+    rootfs: Digest,
+    mounts: Vec<(&'a AbsPath, Mount<'a>)>,
+    args: &'a [String],
+    env: &'a [(String, String)],
+    secret_env: Vec<(&'a str, Digest)>,
+    workdir: &'a AbsPath,
+    user: &'a str,
+    stdin: &'a Stdin,
+    redirects: [Option<&'a AbsPath>; 2],
+    scope: Option<&'a Scope>,
+    insecure: bool,
+    no_init: bool,
+    platform: &'a Platform,
+    salt: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+enum Mount<'a> {
+    Tree { content: Digest, path: &'a AbsPath, file: bool, read_only: bool, owner: Option<&'a Owner> },
+    Cache { volume: &'a str, sharing: Sharing },
+    Temp { size: Option<u64> },
+    Secret { key: Digest, owner: Option<&'a Owner>, mode: u32 },
+}
+
+impl Key<'_> {
+    /// The key under which results are stored.
+    pub(crate) fn digest(&self) -> Digest {
+        rondel_digest::of(DOMAIN, self)
+    }
+}
+
+/// The key of a copy.
+pub(crate) fn copy(op: &CopyOp, base: &Snapshot, source: &Snapshot) -> Digest {
+    let parameters = Copy {
+        path: &op.source.path,
+        is_file: op.source_is_file,
+        name: op.source_name.as_deref(),
+        target: &op.target,
+        target_is_dir: op.target_is_dir,
+        filter: &op.filter,
+        owner: op.owner.as_ref(),
+        permissions: op.permissions,
+    };
+    Key::Copy { base: base.digest(), source: source.digest(), op: parameters }.digest()
+}
+
+/// The key of an archive's content.
+pub(crate) fn import(op: &ImportOp, source: &Snapshot) -> Digest {
+    Key::Import { source: source.digest(), path: &op.source.path, tag: &op.tag, platform: &op.platform }.digest()
+}
+
+/// The key of a process. `inputs` are the snapshots of [`ExecOp::inputs`], in that order.
+pub(crate) fn exec(op: &ExecOp, inputs: &[Snapshot]) -> Digest {
+    let mut inputs = inputs.iter().map(Snapshot::digest);
+    let mut next = || inputs.next().unwrap_or_else(|| Snapshot::empty().digest());
+    let rootfs = next();
+    let mut mounts = Vec::with_capacity(op.mounts.len());
+    for mount in &op.mounts {
+        let source = match &mount.source {
+            MountSource::Directory { path, read_only, owner, .. } => {
+                Mount::Tree { content: next(), path, file: false, read_only: *read_only, owner: owner.as_ref() }
+            }
+            MountSource::File { path, owner, .. } => {
+                Mount::Tree { content: next(), path, file: true, read_only: false, owner: owner.as_ref() }
+            }
+            MountSource::Cache { volume, sharing, source, .. } => {
+                if source.is_some() {
+                    next();
+                }
+                Mount::Cache { volume, sharing: *sharing }
+            }
+            MountSource::Temp { size } => Mount::Temp { size: *size },
+            MountSource::Secret { secret, owner, mode } => {
+                Mount::Secret { key: secret.key, owner: owner.as_ref(), mode: *mode }
+            }
+        };
+        mounts.push((&mount.target, source));
+    }
+    let parameters = Exec {
+        rootfs,
+        mounts,
+        args: &op.args,
+        env: &op.env,
+        secret_env: op.secret_env.iter().map(|(name, secret)| (&**name, secret.key)).collect(),
+        workdir: &op.workdir,
+        user: &op.user,
+        stdin: &op.stdin,
+        redirects: [op.redirect_stdout.as_ref(), op.redirect_stderr.as_ref()],
+        scope: op.scope.as_ref(),
+        insecure: op.insecure,
+        no_init: op.no_init,
+        platform: &op.platform,
+        salt: op.salt.as_deref(),
+    };
+    Key::Exec(Box::new(parameters)).digest()
+}

@@ -1,0 +1,99 @@
+//! Evaluates the deferred work inside values against ports: one file per op family.
+//!
+//! *Invariants.* Work is keyed on the *content* of its inputs, so that an upstream step which gives the
+//! same bytes again stops the rebuild there. A hit runs nothing, walks nothing and writes nothing. No
+//! GraphQL, no sessions: who asks is an [`OpCx`], passed down.
+
+pub mod cx;
+pub mod options;
+pub mod scrub;
+
+mod archive;
+mod copy;
+mod diff;
+mod digest;
+mod edit;
+mod evaluate;
+mod exec;
+mod filter;
+mod image;
+mod key;
+mod mounts;
+mod output;
+mod owner;
+mod publish;
+mod read;
+mod root;
+mod stack;
+mod stats;
+mod volumes;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rondel_digest::Digest;
+use rondel_graph::Graph;
+use rondel_model::{LayerId, Snapshot};
+use rondel_ports::images::Credentials;
+
+pub use cx::{ExecResult, OpCx, Ports, ScopeBinding, ScopedProcess, Scopes};
+pub use options::{HostTrust, Options};
+pub use read::{Entry, EntryKind, MOST_BYTES, Stat};
+pub use stats::OpStats;
+
+/// How many results are remembered in memory, per kind.
+const REMEMBERED: usize = 100_000;
+
+/// Evaluates work. One for the whole engine.
+pub struct Ops {
+    ports: Ports,
+    options: Options,
+    stats: OpStats,
+    /// By recipe.
+    trees: Graph<Snapshot>,
+    /// By recipe.
+    execs: Graph<Arc<ExecResult>>,
+    /// By content key: equal processes that were asked for differently run once.
+    runs: Graph<Arc<ExecResult>>,
+    /// By the digest of the tar inside.
+    layers: Graph<LayerId>,
+    volumes: volumes::Volumes,
+    /// Who resolved an image may pull it later, when its files are needed. By name and digest.
+    credentials: Mutex<HashMap<Digest, Credentials>>,
+}
+
+impl Ops {
+    /// Evaluates against `ports`, without trust or proxies of the host.
+    pub fn new(ports: Ports) -> Arc<Self> {
+        Self::new_with(ports, Options::default())
+    }
+
+    /// Evaluates against `ports`; processes are given what `options` say.
+    pub fn new_with(ports: Ports, options: Options) -> Arc<Self> {
+        Arc::new(Self {
+            ports,
+            options,
+            stats: OpStats::default(),
+            trees: Graph::new(REMEMBERED),
+            execs: Graph::new(REMEMBERED),
+            runs: Graph::new(REMEMBERED),
+            layers: Graph::new(REMEMBERED),
+            volumes: volumes::Volumes::default(),
+            credentials: Mutex::default(),
+        })
+    }
+
+    /// The ports.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> &OpStats {
+        &self.stats
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

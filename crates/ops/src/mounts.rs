@@ -1,0 +1,297 @@
+//! What a process sees: its root and what is mounted in it, as detached mounts, and what becomes of them afterwards.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use rondel_fault::{Attempt, Fault, Result};
+use rondel_model::exec::MountSource;
+use rondel_model::{AbsPath, ExecOp, Owner, Snapshot};
+use rondel_ports::process::{ProcessMount, ProcessMountSource};
+use rondel_ports::secrets::Plaintext;
+use rondel_ports::snapshots::{Snapshots, WorkTree};
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use crate::copy::plain_file;
+use crate::options::{BUNDLE_TARGET, EXTRA_TARGET, HostTrust};
+use crate::owner::{self, Ids};
+use crate::root::{Root, failed, inner, kind, names};
+use crate::volumes::{Claims, Volumes};
+use crate::{Ops, edit, stack};
+
+/// The trees of one process, until they are committed or thrown away.
+pub(crate) struct Trees {
+    root: WorkTree,
+    mounts: Vec<Mounted>,
+}
+
+struct Mounted {
+    target: AbsPath,
+    /// The path inside what holds it that is mounted at the target.
+    path: AbsPath,
+    held: Held,
+}
+
+/// What is behind a mount.
+enum Held {
+    Writable(WorkTree),
+    ReadOnly(Snapshot),
+    Volume(PathBuf),
+    Passing,
+}
+
+/// The trees, and the mounts that go into the process.
+pub(crate) struct Prepared {
+    pub(crate) trees: Trees,
+    pub(crate) root: OwnedFd,
+    pub(crate) mounts: Vec<ProcessMount>,
+}
+
+/// Opens everything that `exec` sees. `inputs` are the snapshots of [`ExecOp::inputs`]; `secrets` those of the mounts.
+pub(crate) fn prepare(
+    ops: &Ops,
+    exec: &ExecOp,
+    inputs: &[Snapshot],
+    claims: &Claims,
+    secrets: Vec<Plaintext>,
+) -> Result<Prepared> {
+    let store = &*ops.ports().snapshots;
+    let empty = Snapshot::empty();
+    let root = stack::begin(store, inputs.first().unwrap_or(&empty))?;
+    let mut trees = Trees { root, mounts: Vec::new() };
+    let mut preparing = Preparing {
+        store,
+        volumes: &ops.volumes,
+        claims,
+        inputs: inputs.get(1..).unwrap_or_default().iter(),
+        secrets: secrets.into_iter(),
+        mounts: Vec::new(),
+    };
+    let prepared = clone(Root(trees.root.root.as_fd()), &AbsPath::root(), None).and_then(|root| {
+        preparing.all(exec, &mut trees)?;
+        preparing.trust(&ops.options.trust, exec, &trees)?;
+        Ok((root, preparing.mounts))
+    });
+    match prepared {
+        Ok((root, mounts)) => Ok(Prepared { trees, root, mounts }),
+        Err(fault) => {
+            trees.discard(store);
+            Err(fault)
+        }
+    }
+}
+
+struct Preparing<'a> {
+    store: &'a dyn Snapshots,
+    volumes: &'a Volumes,
+    claims: &'a Claims,
+    inputs: std::slice::Iter<'a, Snapshot>,
+    secrets: std::vec::IntoIter<Plaintext>,
+    mounts: Vec<ProcessMount>,
+}
+
+impl Preparing<'_> {
+    fn all(&mut self, exec: &ExecOp, trees: &mut Trees) -> Result<()> {
+        for mount in &exec.mounts {
+            let target = &mount.target;
+            let context = |fault: Fault| fault.context(format!("cannot mount `{target}`"));
+            match &mount.source {
+                MountSource::Directory { path, read_only, owner, .. } => {
+                    let what = Wanted { path, owner: owner.as_ref(), read_only: *read_only, file: false };
+                    self.tree(target, &what, trees).map_err(context)?;
+                }
+                MountSource::File { path, owner, .. } => {
+                    let what = Wanted { path, owner: owner.as_ref(), read_only: false, file: true };
+                    self.tree(target, &what, trees).map_err(context)?;
+                }
+                MountSource::Cache { volume, source, sharing, owner } => {
+                    let seed = source.as_ref().and_then(|place| Some((self.inputs.next()?, &place.path)));
+                    let ids = resolve(trees, owner.as_ref())?;
+                    let folder = self.claims.folder(volume, *sharing);
+                    let path = self.volumes.folder(self.store, &folder, seed, ids).map_err(context)?;
+                    let held = File::open(&path).attempt(|| format!("open the cache volume `{volume}`"))?;
+                    let mount = clone(Root(held.as_fd()), &AbsPath::root(), Some(false))?;
+                    self.push(target, ProcessMountSource::Detached { mount, read_only: false });
+                    trees.mount(target, &AbsPath::root(), Held::Volume(path));
+                }
+                MountSource::Temp { size } => {
+                    self.push(target, ProcessMountSource::Temp { size: *size });
+                    trees.mount(target, &AbsPath::root(), Held::Passing);
+                }
+                MountSource::Secret { owner, mode, .. } => {
+                    let bytes = self.secrets.next().map_or_else(Vec::new, |secret| secret.bytes().to_vec());
+                    let owner = owner.as_ref().map_or_else(String::new, |owner| owner.0.clone());
+                    self.push(target, ProcessMountSource::Content { bytes, mode: *mode, owner });
+                    trees.mount(target, &AbsPath::root(), Held::Passing);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tree(&mut self, target: &AbsPath, what: &Wanted<'_>, trees: &mut Trees) -> Result<()> {
+        let empty = Snapshot::empty();
+        let snapshot = self.inputs.next().unwrap_or(&empty);
+        if what.read_only && what.owner.is_none() {
+            let tree = stack::open(self.store, snapshot)?;
+            let mount = clone(Root(tree.root.as_fd()), what.path, Some(what.file))?;
+            self.push(target, ProcessMountSource::Detached { mount, read_only: true });
+            trees.mount(target, what.path, Held::ReadOnly(snapshot.clone()));
+            return Ok(());
+        }
+        let ids = resolve(trees, what.owner)?;
+        let tree = stack::begin(self.store, snapshot)?;
+        let mount = match ids {
+            Some(ids) => edit::own(Root(tree.root.as_fd()), what.path, ids),
+            None => Ok(()),
+        };
+        let mount = mount.and_then(|()| clone(Root(tree.root.as_fd()), what.path, Some(what.file)));
+        trees.mount(target, what.path, Held::Writable(tree));
+        self.push(target, ProcessMountSource::Detached { mount: mount?, read_only: what.read_only });
+        Ok(())
+    }
+
+    /// Binds what the host trusts.
+    fn trust(&mut self, trust: &HostTrust, exec: &ExecOp, trees: &Trees) -> Result<()> {
+        if let Some(bundle) = &trust.bundle {
+            let source = ProcessMountSource::Bind { path: bundle.clone(), read_only: true };
+            self.push(&AbsPath::new(BUNDLE_TARGET), source);
+        }
+        let Some(extra) = trust.extra_dir.as_ref().filter(|dir| has_content(dir)) else { return Ok(()) };
+        let target = AbsPath::new(EXTRA_TARGET);
+        let covered = exec
+            .mounts
+            .iter()
+            .any(|mount| mount.target.strip_prefix(&target).is_some() || target.strip_prefix(&mount.target).is_some());
+        let root = Root(trees.root.root.as_fd());
+        let own = match root.find(inner(&target), true) {
+            Ok(found) => found.stat.is_some() && !is_empty_dir(root, &found.path),
+            Err(_) => true,
+        };
+        if !covered && !own {
+            self.push(&target, ProcessMountSource::Bind { path: extra.clone(), read_only: true });
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, target: &AbsPath, source: ProcessMountSource) {
+        self.mounts.push(ProcessMount { target: target.as_str().to_owned(), source });
+    }
+}
+
+struct Wanted<'a> {
+    path: &'a AbsPath,
+    owner: Option<&'a Owner>,
+    read_only: bool,
+    file: bool,
+}
+
+fn has_content(dir: &std::path::Path) -> bool {
+    std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+fn is_empty_dir(root: Root<'_>, path: &std::path::Path) -> bool {
+    root.open_dir(path).and_then(|dir| names(dir.as_fd())).is_ok_and(|names| names.is_empty())
+}
+
+/// Names of owners are those of the container, whatever is mounted.
+fn resolve(trees: &Trees, owner: Option<&Owner>) -> Result<Option<Ids>> {
+    owner.map(|owner| owner::resolve(Root(trees.root.root.as_fd()), owner)).transpose()
+}
+
+/// A detached mount of `path` (links followed) in the tree at `root`; `file` says what it must be.
+fn clone(root: Root<'_>, path: &AbsPath, file: Option<bool>) -> Result<OwnedFd> {
+    let fail = |e| failed(e, "mount", path.as_str());
+    let found = root.find(inner(path), true).map_err(fail)?;
+    let stat = found.stat.ok_or_else(|| fail(Errno::NOENT))?;
+    match (file, kind(&stat) == FileType::Directory) {
+        (Some(true), true) => return Err(fail(Errno::ISDIR)),
+        (Some(false), false) => return Err(fail(Errno::NOTDIR)),
+        _ => {}
+    }
+    let place = root.open(&found.path, OFlags::PATH | OFlags::NOFOLLOW).map_err(fail)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    match open_tree(&place, "", flags) {
+        // Kernels before 6.15 do not clone what is attached nowhere, but a root can be moved as it is.
+        Err(Errno::INVAL) if path.is_root() => {
+            root.0.try_clone_to_owned().attempt(|| "hand a tree to a process".into())
+        }
+        other => other.map_err(fail),
+    }
+}
+
+impl Trees {
+    fn mount(&mut self, target: &AbsPath, path: &AbsPath, held: Held) {
+        self.mounts.push(Mounted { target: target.clone(), path: path.clone(), held });
+    }
+
+    /// Throws everything away.
+    pub(crate) fn discard(self, store: &dyn Snapshots) {
+        store.discard(self.root);
+        for mount in self.mounts {
+            if let Held::Writable(tree) = mount.held {
+                store.discard(tree);
+            }
+        }
+    }
+
+    /// Keeps everything: the root, and the trees by target.
+    pub(crate) fn commit(self, store: &dyn Snapshots) -> Result<(Snapshot, BTreeMap<AbsPath, Snapshot>)> {
+        let mut result = store.commit(self.root);
+        let mut mounts = BTreeMap::new();
+        for mount in self.mounts {
+            match mount.held {
+                Held::Writable(tree) if result.is_err() => store.discard(tree),
+                Held::Writable(tree) => match store.commit(tree) {
+                    Ok(snapshot) => drop(mounts.insert(mount.target, snapshot)),
+                    Err(fault) => result = Err(fault),
+                },
+                Held::ReadOnly(snapshot) => drop(mounts.insert(mount.target, snapshot)),
+                Held::Volume(_) | Held::Passing => {}
+            }
+        }
+        result.map(|root| (root, mounts))
+    }
+
+    /// Writes `content` to `path` as the process sees it.
+    pub(crate) fn write(&self, path: &AbsPath, mut content: File) -> Result<()> {
+        let covering = self.mounts.iter().enumerate().filter_map(|(index, mount)| {
+            let rest = path.strip_prefix(&mount.target)?;
+            Some((mount.target.as_str().len(), index, mount, rest))
+        });
+        let Some((_, _, mount, rest)) = covering.max_by_key(|(length, index, ..)| (*length, *index)) else {
+            return write_in(Root(self.root.root.as_fd()), path, &mut content);
+        };
+        let inside = mount.path.join_inside(rest);
+        match &mount.held {
+            Held::Writable(tree) => write_in(Root(tree.root.as_fd()), &inside, &mut content),
+            Held::Volume(folder) => {
+                let folder = File::open(folder).attempt(|| format!("open the cache volume at `{}`", mount.target))?;
+                write_in(Root(folder.as_fd()), &inside, &mut content)
+            }
+            Held::ReadOnly(_) => {
+                Err(Fault::user(format!("cannot redirect output to `{path}`: `{}` is mounted read-only", mount.target)))
+            }
+            Held::Passing => Ok(()),
+        }
+    }
+}
+
+fn write_in(root: Root<'_>, path: &AbsPath, content: &mut File) -> Result<()> {
+    let fail = |e| failed(e, "redirect output to", path.as_str());
+    let found = root.find(inner(path), true).map_err(fail)?;
+    let parent = found.path.parent().ok_or_else(|| fail(Errno::ISDIR))?.to_owned();
+    let name = found.path.file_name().unwrap_or(OsStr::new("output"));
+    if found.stat.is_some_and(|stat| kind(&stat) == FileType::Directory) {
+        return Err(fail(Errno::ISDIR));
+    }
+    let (dir, _) = root.ensure_dir(&parent, &mut |_| Ok(())).map_err(fail)?;
+    plain_file(content, dir.as_fd(), name, 0o644)
+}

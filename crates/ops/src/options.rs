@@ -1,0 +1,38 @@
+//! What every process is given besides what its op says. None of it counts for any key.
+
+use std::path::PathBuf;
+
+/// What every process is given.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Certificate authorities of the host.
+    pub trust: HostTrust,
+    /// Proxy variables of the engine, passed through where the user has not set them.
+    pub proxies: Vec<(String, String)>,
+}
+
+/// Certificate authorities that the host trusts.
+#[derive(Clone, Debug, Default)]
+pub struct HostTrust {
+    /// A bundle of all of them, bound at [`BUNDLE_TARGET`].
+    pub bundle: Option<PathBuf>,
+    /// The folder of those that the host's administrator added, bound at [`EXTRA_TARGET`] when both it has content and
+    /// the container has none there.
+    pub extra_dir: Option<PathBuf>,
+}
+
+/// Where processes find the host's bundle.
+pub const BUNDLE_TARGET: &str = "/.rondel-ca.crt";
+
+/// Where processes find what the host's administrator added.
+pub const EXTRA_TARGET: &str = "/usr/local/share/ca-certificates";
+
+/// Variables that tell programs to use the host's bundle.
+pub const BUNDLE_VARIABLES: [&str; 6] =
+    ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS"];
+
+/// The `PATH` of a process whose environment has none.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The host name of every container. Compatibility: users of the original rely on it.
+pub const HOSTNAME: &str = "dagger";

@@ -1,0 +1,212 @@
+//! What a process writes: scrubbed, kept within bounds, shown while it comes.
+
+use std::fs::File;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use rondel_events::{Emitter, Stream};
+use rondel_fault::{Attempt, Result};
+use rondel_ports::process::OutputSink;
+
+use crate::lock;
+use crate::scrub::{Scrubber, Secrets};
+
+/// Bytes kept of each stream; what comes after is counted and, but for the end, forgotten.
+const KEPT: usize = 64 << 20;
+
+/// Bytes of each stream in the error of a process. Compatibility: clients rely on the bound.
+const IN_ERROR: usize = 102_400;
+
+/// Collects both streams of one process.
+#[derive(Clone)]
+pub(crate) struct Capture(Arc<Mutex<State>>);
+
+struct State {
+    events: Emitter,
+    streams: [OneStream; 2],
+    combined: Kept,
+}
+
+struct OneStream {
+    stream: Stream,
+    scrubber: Scrubber,
+    kept: Kept,
+    /// The beginning of a character whose rest has not come yet.
+    partial: Vec<u8>,
+    redirect: Option<File>,
+    failure: Option<std::io::Error>,
+}
+
+/// Everything that was written.
+pub(crate) struct Written {
+    pub(crate) stdout: Arc<str>,
+    pub(crate) stderr: Arc<str>,
+    pub(crate) combined: Arc<str>,
+    /// The ends of both streams, as errors show them.
+    pub(crate) tails: [String; 2],
+    /// What is redirected, from its beginning.
+    pub(crate) redirects: [Option<File>; 2],
+}
+
+impl Capture {
+    /// Shows output on `events`; a stream with a file in `redirects` goes there too, all of it.
+    pub(crate) fn new(events: Emitter, secrets: &Secrets, redirects: [Option<File>; 2]) -> Self {
+        let mut redirects = redirects.into_iter();
+        let streams = [Stream::Stdout, Stream::Stderr].map(|stream| OneStream {
+            stream,
+            scrubber: secrets.scrubber(),
+            kept: Kept::default(),
+            partial: Vec::new(),
+            redirect: redirects.next().flatten(),
+            failure: None,
+        });
+        Self(Arc::new(Mutex::new(State { events, streams, combined: Kept::default() })))
+    }
+
+    /// Receives standard output (0) or standard error (1).
+    pub(crate) fn sink(&self, which: usize) -> OutputSink {
+        let state = self.0.clone();
+        Box::new(move |piece| {
+            let mut state = lock(&state);
+            let clean = state.streams[which].scrubber.push(piece);
+            state.take(which, &clean);
+        })
+    }
+
+    /// The streams are over.
+    ///
+    /// # Errors
+    /// When a redirected stream could not be written.
+    pub(crate) fn finish(self) -> Result<Written> {
+        let mut state = lock(&self.0);
+        for which in 0..2 {
+            let rest = state.streams[which].scrubber.finish();
+            state.take(which, &rest);
+            let partial = std::mem::take(&mut state.streams[which].partial);
+            if !partial.is_empty() {
+                state.events.log(state.streams[which].stream, String::from_utf8_lossy(&partial));
+            }
+            if let Some(error) = state.streams[which].failure.take() {
+                return Err(error).attempt(|| "write the redirected output of a process".into());
+            }
+        }
+        Ok(Written {
+            stdout: state.streams[0].kept.text(),
+            stderr: state.streams[1].kept.text(),
+            combined: state.combined.text(),
+            tails: [state.streams[0].kept.tail(), state.streams[1].kept.tail()],
+            redirects: [state.streams[0].redirect.take(), state.streams[1].redirect.take()],
+        })
+    }
+}
+
+impl State {
+    fn take(&mut self, which: usize, clean: &[u8]) {
+        if clean.is_empty() {
+            return;
+        }
+        let stream = &mut self.streams[which];
+        stream.kept.push(clean);
+        self.combined.push(clean);
+        if let (Some(file), None) = (&mut stream.redirect, &stream.failure) {
+            stream.failure = file.write_all(clean).err();
+        }
+        stream.partial.extend_from_slice(clean);
+        let whole = whole_characters(&stream.partial);
+        if whole > 0 {
+            let text = String::from_utf8_lossy(&stream.partial[..whole]).into_owned();
+            stream.partial.drain(..whole);
+            self.events.log(stream.stream, text);
+        }
+    }
+}
+
+/// How much of `bytes` does not end inside a character.
+fn whole_characters(bytes: &[u8]) -> usize {
+    let start = bytes.len().saturating_sub(4);
+    match std::str::from_utf8(&bytes[start..]) {
+        Err(e) if e.error_len().is_none() => start + e.valid_up_to(),
+        // Cutting at `start` may have split a character; then the end is judged alone.
+        Err(_) => (start..bytes.len())
+            .find(|&at| matches!(std::str::from_utf8(&bytes[at..]), Err(e) if e.error_len().is_none() && e.valid_up_to() == 0))
+            .unwrap_or(bytes.len()),
+        Ok(_) => bytes.len(),
+    }
+}
+
+/// The beginning of a stream, within bounds, and its end.
+#[derive(Default)]
+struct Kept {
+    head: Vec<u8>,
+    /// What came after the head; only its end.
+    tail: Vec<u8>,
+    total: u64,
+}
+
+impl Kept {
+    fn push(&mut self, bytes: &[u8]) {
+        self.total += bytes.len() as u64;
+        let (first, rest) = bytes.split_at(bytes.len().min(KEPT - self.head.len()));
+        self.head.extend_from_slice(first);
+        self.tail.extend_from_slice(rest);
+        if self.tail.len() > 4 * IN_ERROR {
+            self.tail.drain(..self.tail.len() - IN_ERROR);
+        }
+    }
+
+    fn text(&self) -> Arc<str> {
+        let mut text = String::from_utf8_lossy(&self.head).into_owned();
+        let lost = self.total - self.head.len() as u64;
+        if lost > 0 {
+            text.push_str(&format!("\n[{lost} bytes more were written than are kept]\n"));
+        }
+        text.into()
+    }
+
+    /// The last [`IN_ERROR`] bytes; when something is missing, a marker overwrites the first of them.
+    fn tail(&self) -> String {
+        let mut end = Vec::with_capacity(IN_ERROR);
+        let from_tail = &self.tail[self.tail.len().saturating_sub(IN_ERROR)..];
+        let wanted = IN_ERROR - from_tail.len();
+        end.extend_from_slice(&self.head[self.head.len().saturating_sub(wanted)..]);
+        end.extend_from_slice(from_tail);
+        let omitted = self.total - end.len() as u64;
+        if omitted > 0 {
+            let marker = format!("[omitting {omitted} bytes]...");
+            end[..marker.len()].copy_from_slice(marker.as_bytes());
+        }
+        String::from_utf8_lossy(&end).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_show_the_end() {
+        let mut kept = Kept::default();
+        kept.push(b"start");
+        assert_eq!(kept.tail(), "start");
+        kept.push(&vec![b'x'; IN_ERROR]);
+        kept.push(b"end");
+        let tail = kept.tail();
+        assert_eq!(tail.len(), IN_ERROR);
+        assert!(tail.starts_with("[omitting 8 bytes]...xxx"), "{}", &tail[..40]);
+        assert!(tail.ends_with("xend"));
+    }
+
+    #[test]
+    fn characters_are_not_split() {
+        let check = |bytes: &[u8], want: usize| assert_eq!(whole_characters(bytes), want, "{bytes:?}");
+        check(b"", 0);
+        check(b"abcdef", 6);
+        check("abcé".as_bytes(), 5);
+        check(&"abcé".as_bytes()[..4], 3);
+        check(&"ab€".as_bytes()[..4], 2);
+        check("ééé€".as_bytes(), 9);
+        check(&"ééé😀".as_bytes()[..9], 6);
+        check(b"ab\xff", 3);
+        check(b"\xff\xff\xff\xff\xc3", 4);
+    }
+}

@@ -1,0 +1,98 @@
+//! Images on their way out: containers as manifests and layers.
+
+use std::sync::Arc;
+
+use rondel_digest::Sha256Digest;
+use rondel_events::{Outcome, Work};
+use rondel_fault::{Fault, Result};
+use rondel_model::image::ImageRef;
+use rondel_model::{Container, Snapshot};
+use rondel_ports::images::{Credentials, MediaTypes, OutgoingImage};
+use rondel_ports::snapshots::Compression;
+use serde_json::json;
+
+use crate::Ops;
+use crate::cx::OpCx;
+use crate::stats::count;
+
+/// When every image was made, so that equal content gives equal images.
+const EPOCH: &str = "1970-01-01T00:00:00Z";
+
+impl Ops {
+    /// Pushes `variants` (one: a manifest; several: an index) under `reference` and gives the digest.
+    ///
+    /// # Errors
+    /// When a tree cannot be evaluated, credentials are refused, or there is no network.
+    pub async fn publish(
+        self: &Arc<Self>,
+        cx: &OpCx,
+        reference: &ImageRef,
+        variants: &[Container],
+        compression: Option<Compression>,
+        media_types: MediaTypes,
+        credentials: Option<Credentials>,
+    ) -> Result<Sha256Digest> {
+        let images = self.outgoing(cx, variants, compression).await?;
+        count(&self.stats.pushes);
+        let span = cx.events.span(Work::Push, format!("push {reference}"));
+        let pushed = self.ports.images.push(reference, images, media_types, credentials, span.emitter()).await;
+        match &pushed {
+            Ok(_) => span.end(Outcome::Done),
+            Err(fault) => span.end(Outcome::Failed(fault.to_string())),
+        }
+        pushed
+    }
+
+    /// `variants` as images, ready to leave.
+    pub(crate) async fn outgoing(
+        self: &Arc<Self>,
+        cx: &OpCx,
+        variants: &[Container],
+        compression: Option<Compression>,
+    ) -> Result<Vec<OutgoingImage>> {
+        if variants.is_empty() {
+            return Err(Fault::user("there is no container to make an image of"));
+        }
+        let mut trees = Vec::with_capacity(variants.len());
+        for container in variants {
+            if let Some(error) = &container.error {
+                return Err(Fault::user(&**error));
+            }
+            trees.push((container.clone(), self.tree(cx, &container.rootfs).await?));
+        }
+        let compression = compression.unwrap_or(Compression::Gzip);
+        self.blocking(move |ops| {
+            trees.iter().map(|(container, tree)| ops.image_of(container, tree, compression)).collect()
+        })
+        .await
+    }
+
+    fn image_of(&self, container: &Container, tree: &Snapshot, compression: Compression) -> Result<OutgoingImage> {
+        let pack = |layer| self.ports.snapshots.pack(layer, compression);
+        let layers = tree.layers().iter().map(pack).collect::<Result<Vec<_>>>()?;
+        let diff_ids: Vec<String> = layers.iter().map(|(layer, _)| layer.diff_id.to_string()).collect();
+        Ok(OutgoingImage {
+            config: configuration(container, &diff_ids)?,
+            platform: container.platform.clone(),
+            layers,
+            annotations: container.annotations.clone(),
+        })
+    }
+}
+
+/// The configuration document of an image (OCI image specification, `config.md`).
+pub(crate) fn configuration(container: &Container, diff_ids: &[String]) -> Result<Vec<u8>> {
+    let history: Vec<_> = diff_ids.iter().map(|_| json!({"created": EPOCH, "created_by": "rondel"})).collect();
+    let mut document = json!({
+        "created": EPOCH,
+        "architecture": container.platform.architecture,
+        "os": container.platform.os,
+        "config": *container.config,
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        "history": history,
+    });
+    if !container.platform.variant.is_empty() {
+        document["variant"] = json!(container.platform.variant);
+    }
+    serde_json::to_vec(&document).map_err(|e| Fault::bug("cannot write an image configuration as JSON").caused_by(e))
+}

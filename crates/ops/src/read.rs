@@ -1,0 +1,245 @@
+//! Reading places, and files between host and trees.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rondel_events::{Outcome, Work};
+use rondel_fault::{Attempt, Fault, Result};
+use rondel_model::op::{Filter, Place};
+use rondel_model::{AbsPath, Snapshot};
+use rondel_ports::snapshots::Tree;
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use crate::copy::text;
+use crate::cx::OpCx;
+use crate::evaluate::open_dir;
+use crate::root::{Root, failed, inner, kind, names, permissions, stat_at};
+use crate::{Ops, digest, filter, stack};
+
+/// The largest file that is read into memory.
+pub const MOST_BYTES: u64 = 128 << 20;
+
+/// What something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// Anything else.
+    Other,
+}
+
+impl From<FileType> for EntryKind {
+    fn from(kind: FileType) -> Self {
+        match kind {
+            FileType::RegularFile => EntryKind::File,
+            FileType::Directory => EntryKind::Directory,
+            FileType::Symlink => EntryKind::Symlink,
+            _ => EntryKind::Other,
+        }
+    }
+}
+
+/// Something in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name, or its path relative to where was looked; what is no UTF-8 is replaced.
+    pub name: String,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+/// The status of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is.
+    pub kind: EntryKind,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its permission bits, set-id and sticky bits included.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// When it was modified, in seconds since the Unix epoch.
+    pub mtime: i64,
+}
+
+impl Ops {
+    /// What is in the directory at `place`, sorted by name.
+    ///
+    /// # Errors
+    /// When it does not exist or is no directory.
+    pub async fn entries(self: &Arc<Self>, cx: &OpCx, place: &Place) -> Result<Vec<Entry>> {
+        self.look(cx, place, |root, path| {
+            let fail = |e| failed(e, "list", path.as_str());
+            let dir = open_dir(root, path)?;
+            let mut entries = Vec::new();
+            for name in names(dir.as_fd()).map_err(fail)? {
+                if let Some(stat) = stat_at(dir.as_fd(), &name).map_err(fail)? {
+                    entries.push(Entry { name: text(Path::new(&name)), kind: kind(&stat).into() });
+                }
+            }
+            Ok(entries)
+        })
+        .await
+    }
+
+    /// What matches `pattern` below the directory at `place`, named by paths relative to it, sorted.
+    ///
+    /// # Errors
+    /// When it does not exist or is no directory, or the pattern is malformed.
+    pub async fn glob(self: &Arc<Self>, cx: &OpCx, place: &Place, pattern: &str) -> Result<Vec<Entry>> {
+        let glob = filter::glob(pattern)?;
+        self.look(cx, place, move |root, path| {
+            let dir = open_dir(root, path)?;
+            let mut entries = Vec::new();
+            let mut found = |path: &Path, kind: FileType| entries.push(Entry { name: text(path), kind: kind.into() });
+            filter::matching(dir.as_fd(), Path::new(""), &glob, &mut found)
+                .map_err(|e| failed(e, "search", path.as_str()))?;
+            entries.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(entries)
+        })
+        .await
+    }
+
+    /// The status of what is at `place`; none when nothing is there. With `follow`, of what a link there leads to.
+    ///
+    /// # Errors
+    /// When the tree cannot be evaluated or read.
+    pub async fn stat(self: &Arc<Self>, cx: &OpCx, place: &Place, follow: bool) -> Result<Option<Stat>> {
+        self.look(cx, place, move |root, path| match root.find(inner(path), follow) {
+            Ok(found) => Ok(found.stat.map(|stat| Stat {
+                kind: kind(&stat).into(),
+                size: stat.st_size as u64,
+                mode: permissions(&stat),
+                uid: stat.st_uid,
+                gid: stat.st_gid,
+                mtime: stat.st_mtime,
+            })),
+            Err(Errno::NOTDIR | Errno::NAMETOOLONG) => Ok(None),
+            Err(e) => Err(failed(e, "read", path.as_str())),
+        })
+        .await
+    }
+
+    /// The content of the file at `place`, at most [`MOST_BYTES`].
+    ///
+    /// # Errors
+    /// When it does not exist, is no file, or is larger.
+    pub async fn read(self: &Arc<Self>, cx: &OpCx, place: &Place) -> Result<Vec<u8>> {
+        self.look(cx, place, |root, path| {
+            let file = open_regular(root, path)?;
+            let mut content = Vec::new();
+            let mut bounded = File::from(file).take(MOST_BYTES + 1);
+            bounded.read_to_end(&mut content).attempt(|| format!("read `{path}`"))?;
+            if content.len() as u64 > MOST_BYTES {
+                return Err(Fault::user(format!("file `{path}` is larger than {MOST_BYTES} bytes"))
+                    .with_hint("Export the file, or use it in a container"));
+            }
+            Ok(content)
+        })
+        .await
+    }
+
+    /// `sha256:<hex>` of content and, unless excluded, metadata of what is at `place`; see the module `digest`.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub async fn digest(self: &Arc<Self>, cx: &OpCx, place: &Place, exclude_metadata: bool) -> Result<String> {
+        self.look(cx, place, move |root, path| digest::of(root, path, exclude_metadata)).await
+    }
+
+    /// Writes the directory at `place` to the host: merged over what is there, or (`wipe`) replacing it.
+    ///
+    /// # Errors
+    /// When it is no directory, or the host does not take it.
+    pub async fn export_dir(self: &Arc<Self>, cx: &OpCx, place: &Place, to: &Path, wipe: bool) -> Result<()> {
+        let (host, to) = (self.ports.host.clone(), to.to_owned());
+        let title = format!("export {}", to.display());
+        let export = self.look(cx, place, move |root, path| host.export(open_dir(root, path)?.as_fd(), &to, wipe));
+        synced(cx, title, export).await
+    }
+
+    /// Writes the file at `place` to the host.
+    ///
+    /// # Errors
+    /// When it is no file, or the host does not take it.
+    pub async fn export_file(self: &Arc<Self>, cx: &OpCx, place: &Place, to: &Path) -> Result<()> {
+        let (host, to) = (self.ports.host.clone(), to.to_owned());
+        let title = format!("export {}", to.display());
+        let export = self.look(cx, place, move |root, path| host.export_file(open_regular(root, path)?.as_fd(), &to));
+        synced(cx, title, export).await
+    }
+
+    /// Takes the directory `path` of the host, filtered.
+    ///
+    /// # Errors
+    /// When it is missing, no directory, or cannot be read.
+    pub async fn import_dir(self: &Arc<Self>, cx: &OpCx, path: &Path, filter: &Filter) -> Result<Snapshot> {
+        let title = format!("import {}", path.display());
+        let (path, filter) = (path.to_owned(), filter.clone());
+        synced(cx, title, self.blocking(move |ops| ops.ports.host.import(&path, &filter))).await
+    }
+
+    /// Takes one file of the host; it is at the root under its own name.
+    ///
+    /// # Errors
+    /// When it is missing or no regular file.
+    pub async fn import_file(self: &Arc<Self>, cx: &OpCx, path: &Path) -> Result<Snapshot> {
+        let title = format!("import {}", path.display());
+        let path = path.to_owned();
+        synced(cx, title, self.blocking(move |ops| ops.ports.host.import_file(&path))).await
+    }
+
+    async fn look<T: Send + 'static>(
+        self: &Arc<Self>,
+        cx: &OpCx,
+        place: &Place,
+        work: impl FnOnce(Root<'_>, &AbsPath) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let snapshot = self.tree(cx, &place.fs).await?;
+        let path = place.path.clone();
+        self.blocking(move |ops| {
+            let tree = stack::open(&*ops.ports.snapshots, &snapshot)?;
+            work(Root(tree.root.as_fd()), &path)
+        })
+        .await
+    }
+}
+
+async fn synced<T>(cx: &OpCx, title: String, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let span = cx.events.span(Work::Sync, title);
+    let result = work.await;
+    match &result {
+        Ok(_) => span.end(Outcome::Done),
+        Err(fault) => span.end(Outcome::Failed(fault.to_string())),
+    }
+    result
+}
+
+/// The regular file at `path`, links followed, open for reading.
+pub(crate) fn open_regular(root: Root<'_>, path: &AbsPath) -> Result<OwnedFd> {
+    let fail = |e| failed(e, "read", path.as_str());
+    let file = root.open_file(inner(path)).map_err(fail)?;
+    let stat = rustix::fs::fstat(&file).map_err(fail)?;
+    if kind(&stat) != FileType::RegularFile {
+        return Err(Fault::user(format!("path {path} is not a regular file")));
+    }
+    Ok(file)
+}
+
+/// The file at `path` of `tree`, and a path by which this process reaches it as long as the descriptor lives.
+pub(crate) fn file_path(tree: &Tree, path: &AbsPath) -> Result<(OwnedFd, PathBuf)> {
+    let file = open_regular(Root(tree.root.as_fd()), path)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    Ok((file, path))
+}

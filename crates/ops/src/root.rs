@@ -1,0 +1,238 @@
+//! Paths inside a tree: symbolic links are followed as a process whose root it is would, and never lead out.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+use rondel_fault::{Fault, Result};
+use rondel_model::AbsPath;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+/// Links followed before a path counts as a loop, as in the kernel.
+const MOST_LINKS: usize = 40;
+
+/// The root of a tree.
+#[derive(Clone, Copy)]
+pub(crate) struct Root<'a>(pub(crate) BorrowedFd<'a>);
+
+/// What is at a path.
+pub(crate) struct Found {
+    /// The path without links, relative to the root; empty for the root.
+    pub(crate) path: PathBuf,
+    /// Its status; none when nothing is there.
+    pub(crate) stat: Option<Stat>,
+}
+
+impl Root<'_> {
+    /// Where `path` is, with the links in its directories followed, and (`follow`) in its last part too. Parts that do
+    /// not exist are kept as they are.
+    pub(crate) fn find(&self, path: &Path, follow: bool) -> Result<Found, Errno> {
+        let mut pending: VecDeque<OsString> = parts(path);
+        let mut at = PathBuf::new();
+        let mut stat = Some(self.stat(Path::new(""))?);
+        let mut links = 0;
+        while let Some(part) = pending.pop_front() {
+            if part == ".." {
+                at.pop();
+                stat = self.lstat(&at)?;
+                continue;
+            }
+            if stat.as_ref().is_some_and(|s| kind(s) != FileType::Directory) {
+                return Err(Errno::NOTDIR);
+            }
+            at.push(&part);
+            stat = self.lstat(&at)?;
+            let is_link = stat.as_ref().is_some_and(|s| kind(s) == FileType::Symlink);
+            if is_link && (follow || !pending.is_empty()) {
+                links += 1;
+                if links > MOST_LINKS {
+                    return Err(Errno::LOOP);
+                }
+                let target = PathBuf::from(OsString::from_vec(self.link(&at)?));
+                at.pop();
+                if target.is_absolute() {
+                    at = PathBuf::new();
+                }
+                for part in parts(&target).into_iter().rev() {
+                    pending.push_front(part);
+                }
+                stat = self.lstat(&at)?;
+            }
+        }
+        Ok(Found { path: at, stat })
+    }
+
+    /// The directory at a path without links, open for listing.
+    pub(crate) fn open_dir(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        self.open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)
+    }
+
+    /// What is at a path without links, open.
+    pub(crate) fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        loop {
+            match rustix::fs::openat2(self.0, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// The status of what is at a path without links; none when nothing is there.
+    pub(crate) fn lstat(&self, path: &Path) -> Result<Option<Stat>, Errno> {
+        match self.stat(path) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn stat(&self, path: &Path) -> Result<Stat, Errno> {
+        rustix::fs::fstat(self.open(path, OFlags::PATH | OFlags::NOFOLLOW)?)
+    }
+
+    fn link(&self, path: &Path) -> Result<Vec<u8>, Errno> {
+        let fd = self.open(path, OFlags::PATH | OFlags::NOFOLLOW)?;
+        Ok(rustix::fs::readlinkat(fd, "", Vec::new())?.into_bytes())
+    }
+
+    /// The directory at `path`, made with its parents when missing (mode 0755). Links are followed. `made` is told of
+    /// every directory that was made.
+    pub(crate) fn ensure_dir(
+        &self,
+        path: &Path,
+        made: &mut dyn FnMut(BorrowedFd<'_>) -> Result<(), Errno>,
+    ) -> Result<(OwnedFd, PathBuf), Errno> {
+        let found = self.find(path, true)?;
+        if let Some(stat) = &found.stat {
+            return match kind(stat) {
+                FileType::Directory => Ok((self.open_dir(&found.path)?, found.path)),
+                _ => Err(Errno::NOTDIR),
+            };
+        }
+        let mut at = PathBuf::new();
+        let mut dir = self.open_dir(&at)?;
+        for part in parts(&found.path) {
+            at.push(&part);
+            dir = match open_dir_at(dir.as_fd(), &part) {
+                Err(Errno::NOENT) => {
+                    rustix::fs::mkdirat(&dir, &*part, Mode::from_raw_mode(0o755))?;
+                    let new = open_dir_at(dir.as_fd(), &part)?;
+                    rustix::fs::fchmod(&new, Mode::from_raw_mode(0o755))?;
+                    made(new.as_fd())?;
+                    new
+                }
+                other => other?,
+            };
+        }
+        Ok((dir, at))
+    }
+
+    /// The file at `path` (links followed), open for reading.
+    pub(crate) fn open_file(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        let found = self.find(path, true)?;
+        let stat = found.stat.ok_or(Errno::NOENT)?;
+        match kind(&stat) {
+            FileType::Directory => Err(Errno::ISDIR),
+            _ => self.open(&found.path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK),
+        }
+    }
+}
+
+fn parts(path: &Path) -> VecDeque<OsString> {
+    let mut parts = VecDeque::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(part) => parts.push_back(part.to_owned()),
+            Component::ParentDir => parts.push_back("..".into()),
+            _ => {}
+        }
+    }
+    parts
+}
+
+/// The kind of a file, from its status.
+pub(crate) fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// The permission bits, set-id and sticky bits included.
+pub(crate) fn permissions(stat: &Stat) -> u32 {
+    stat.st_mode & 0o7777
+}
+
+/// The directory `name` in `parent`, open for listing; a symbolic link is refused.
+pub(crate) fn open_dir_at(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::empty())
+}
+
+/// The status of `name` in `dir`, not following it; none when nothing is there.
+pub(crate) fn stat_at(dir: BorrowedFd<'_>, name: &OsStr) -> Result<Option<Stat>, Errno> {
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The names in a directory, sorted by bytes.
+pub(crate) fn names(dir: BorrowedFd<'_>) -> Result<Vec<OsString>, Errno> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Removes `name` in `dir` with everything below it; what is not there is no error.
+pub(crate) fn remove(dir: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(e) => return Err(e),
+    }
+    let inner = open_dir_at(dir, name)?;
+    for child in names(inner.as_fd())? {
+        remove(inner.as_fd(), &child)?;
+    }
+    rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)
+}
+
+/// The error of an attempt on `path`, in the words that users match on.
+pub(crate) fn failed(error: Errno, attempted: &str, path: impl AsRef<Path>) -> Fault {
+    let path = path.as_ref().display();
+    match error {
+        Errno::NOENT => Fault::user(format!("{path}: no such file or directory")),
+        Errno::NOTDIR => Fault::user(format!("path {path} is a file, not a directory")),
+        Errno::ISDIR => Fault::user(format!("path {path} is a directory, not a file")),
+        Errno::NAMETOOLONG => Fault::user(NAME_TOO_LONG),
+        Errno::LOOP => Fault::user(format!("{path}: too many levels of symbolic links")),
+        error => Fault::environment(format!("cannot {attempted} `{path}`")).caused_by(error),
+    }
+}
+
+/// What users read when a name is too long.
+const NAME_TOO_LONG: &str = "File name length exceeds the maximum supported 255 characters";
+
+/// Refuses paths with a name that no file system takes.
+pub(crate) fn check_names(path: &AbsPath) -> Result<()> {
+    if path.as_str().split('/').any(|part| part.len() > 255) {
+        return Err(Fault::user(NAME_TOO_LONG));
+    }
+    Ok(())
+}
+
+/// A path as the file interface takes it.
+pub(crate) fn inner(path: &AbsPath) -> &Path {
+    Path::new(path.relative())
+}

@@ -1,0 +1,195 @@
+//! Takes plaintext of secrets out of output on its way to any sink, however the output is cut into pieces.
+//!
+//! Looked for are: the whole plaintext; the plaintext without white space around it; and, of a plaintext with several
+//! lines, each line of at least [`SHORTEST_LINE`] bytes without the white space around it. Plaintext shorter than
+//! [`SHORTEST`] bytes is not looked for: it would turn every output into asterisks and tell the secret by that.
+
+use std::sync::Arc;
+
+/// What stands in place of a secret.
+pub const MASK: &[u8] = b"***";
+/// Plaintext with fewer bytes is not looked for.
+pub const SHORTEST: usize = 3;
+/// Lines of a plaintext with fewer bytes are not looked for on their own.
+pub const SHORTEST_LINE: usize = 8;
+
+/// What to look for, shared by every stream of a process.
+#[derive(Clone, Default)]
+pub struct Secrets(Arc<Table>);
+
+#[derive(Default)]
+struct Table {
+    patterns: Vec<Vec<u8>>,
+    /// By first byte: indices into `patterns`, longest first.
+    first: Vec<Vec<usize>>,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secrets({})", self.0.patterns.len())
+    }
+}
+
+impl Secrets {
+    /// Looks for `plaintexts`.
+    pub fn new<'a>(plaintexts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut patterns: Vec<Vec<u8>> = Vec::new();
+        for plaintext in plaintexts {
+            let trimmed = plaintext.trim_ascii();
+            if trimmed.len() < SHORTEST {
+                continue;
+            }
+            patterns.extend([plaintext.to_vec(), trimmed.to_vec()]);
+            let lines = trimmed.split(|&b| b == b'\n').map(<[u8]>::trim_ascii);
+            patterns.extend(lines.filter(|line| line.len() >= SHORTEST_LINE).map(<[u8]>::to_vec));
+        }
+        patterns.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        patterns.dedup();
+        let mut first = vec![Vec::new(); 256];
+        for (index, pattern) in patterns.iter().enumerate() {
+            first[usize::from(pattern[0])].push(index);
+        }
+        Self(Arc::new(Table { patterns, first }))
+    }
+
+    /// A scrubber for one stream.
+    pub fn scrubber(&self) -> Scrubber {
+        Scrubber { secrets: self.clone(), held: Vec::new() }
+    }
+
+    /// `text` without secrets.
+    pub fn scrub(&self, text: &str) -> String {
+        let mut scrubber = self.scrubber();
+        let mut out = scrubber.push(text.as_bytes());
+        out.extend(scrubber.finish());
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+/// Scrubs one stream. What may be the beginning of a secret is held back until more is known.
+#[derive(Debug)]
+pub struct Scrubber {
+    secrets: Secrets,
+    held: Vec<u8>,
+}
+
+/// What is at a position.
+enum Look {
+    Nothing,
+    Secret(usize),
+    Undecided,
+}
+
+impl Scrubber {
+    /// Takes the next piece; gives what is known to be clean.
+    pub fn push(&mut self, piece: &[u8]) -> Vec<u8> {
+        if self.secrets.0.patterns.is_empty() {
+            return piece.to_vec();
+        }
+        self.held.extend_from_slice(piece);
+        self.drain(false)
+    }
+
+    /// The stream is over; gives the rest.
+    pub fn finish(&mut self) -> Vec<u8> {
+        self.drain(true)
+    }
+
+    fn drain(&mut self, over: bool) -> Vec<u8> {
+        let mut clean = Vec::with_capacity(self.held.len());
+        let mut at = 0;
+        while at < self.held.len() {
+            match self.secrets.0.look(&self.held[at..], over) {
+                Look::Nothing => {
+                    clean.push(self.held[at]);
+                    at += 1;
+                }
+                Look::Secret(length) => {
+                    clean.extend_from_slice(MASK);
+                    at += length;
+                }
+                Look::Undecided => break,
+            }
+        }
+        self.held.drain(..at);
+        clean
+    }
+}
+
+impl Table {
+    /// The longest secret that `rest` begins with, unless a longer one could still follow.
+    fn look(&self, rest: &[u8], over: bool) -> Look {
+        let Some(candidates) = rest.first().and_then(|&byte| self.first.get(usize::from(byte))) else {
+            return Look::Nothing;
+        };
+        for pattern in candidates.iter().map(|&index| &self.patterns[index]) {
+            if rest.starts_with(pattern) {
+                return Look::Secret(pattern.len());
+            }
+            if !over && pattern.starts_with(rest) {
+                return Look::Undecided;
+            }
+        }
+        Look::Nothing
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scrub(secrets: &[&str], pieces: &[&str]) -> String {
+        let mut scrubber = Secrets::new(secrets.iter().map(|s| s.as_bytes())).scrubber();
+        let mut out: Vec<u8> = pieces.iter().flat_map(|piece| scrubber.push(piece.as_bytes())).collect();
+        out.extend(scrubber.finish());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_is_scrubbed() {
+        let check = |secrets: &[&str], pieces: &[&str], want: &str| assert_eq!(scrub(secrets, pieces), want);
+        check(&[], &["nothing"], "nothing");
+        check(&["token"], &["a tok", "en b"], "a *** b");
+        check(&["token"], &["tok"], "tok");
+        check(&["token\n"], &["x token y"], "x *** y");
+        check(&["  token\n"], &["x  token\ny"], "x***y");
+        check(&["abc", "abcdef"], &["abc", "def abcd"], "*** ***d");
+        check(&["aab"], &["aaab"], "a***");
+        check(&["ab"], &["ab"], "ab");
+        check(&["first line\nsecond line"], &["said: second line!"], "said: ***!");
+        check(&["first line\nsecond line"], &["first line\nsec", "ond line"], "***");
+        check(&["{\n  \"password\": \"hunter22\"\n}"], &["} {", "\"password\": \"hunter22\""], "} {***");
+    }
+
+    #[test]
+    fn what_cannot_be_a_secret_is_not_held_back() {
+        let mut scrubber = Secrets::new([b"token".as_slice()]).scrubber();
+        assert_eq!(scrubber.push(b"line\n"), b"line\n");
+        assert_eq!(scrubber.push(b"a to"), b"a ");
+        assert_eq!(scrubber.push(b"p"), b"top");
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_do_not_matter(
+            text in "[abc \n]{0,60}",
+            secrets in proptest::collection::vec("[abc\n ]{3,8}", 1..4),
+            cuts in proptest::collection::vec(0usize..60, 0..6),
+        ) {
+            let all: Vec<&str> = secrets.iter().map(String::as_str).collect();
+            let whole = scrub(&all, &[&text]);
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(text.len())).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&str> = cuts.windows(2).map(|w| &text[w[0]..w[1]]).collect();
+            prop_assert_eq!(&whole, &scrub(&all, &pieces));
+            for secret in &secrets {
+                let trimmed = secret.trim_ascii();
+                prop_assert!(trimmed.len() < SHORTEST || !whole.contains(trimmed), "{:?} in {:?}", trimmed, whole);
+            }
+        }
+    }
+}

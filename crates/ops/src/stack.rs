@@ -1,0 +1,57 @@
+//! Opening stacks in which a layer occurs twice: a step that writes again what an earlier one wrote gives the same layer,
+//! and images have equal empty layers. An overlay cannot hold a layer twice; it needs only the uppermost occurrence, which
+//! decides everything that the layer decides.
+
+use std::collections::HashSet;
+
+use rondel_fault::Result;
+use rondel_model::{LayerId, Snapshot};
+use rondel_ports::snapshots::{Snapshots, Tree, WorkTree};
+
+/// Opens `snapshot` for reading.
+pub(crate) fn open(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<Tree> {
+    match distinct(snapshot) {
+        None => store.open(snapshot),
+        Some(distinct) => store.open(&distinct),
+    }
+}
+
+/// Opens a writable state on top of `snapshot`; what is committed is on top of the whole stack.
+pub(crate) fn begin(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<WorkTree> {
+    match distinct(snapshot) {
+        None => store.begin(snapshot),
+        Some(distinct) => store.begin(&distinct).map(|tree| WorkTree { base: snapshot.clone(), ..tree }),
+    }
+}
+
+/// The stack with only the uppermost occurrence of each layer; none when it is that already.
+fn distinct(snapshot: &Snapshot) -> Option<Snapshot> {
+    let mut seen = HashSet::with_capacity(snapshot.layers().len());
+    let mut layers: Vec<LayerId> =
+        snapshot.layers().iter().rev().copied().filter(|layer| seen.insert(*layer)).collect();
+    if layers.len() == snapshot.layers().len() {
+        return None;
+    }
+    layers.reverse();
+    Some(Snapshot::from(layers))
+}
+
+#[cfg(test)]
+mod tests {
+    use rondel_digest::Digest;
+
+    use super::*;
+
+    #[test]
+    fn the_uppermost_occurrence_stays() {
+        let check = |stack: &str, want: Option<&str>| {
+            let snapshot =
+                |text: &str| text.bytes().map(|b| LayerId(Digest::of_bytes(&[b]))).collect::<Vec<_>>().into();
+            assert_eq!(distinct(&snapshot(stack)), want.map(snapshot), "{stack}");
+        };
+        check("", None);
+        check("abc", None);
+        check("aba", Some("ba"));
+        check("eaebe", Some("abe"));
+    }
+}

@@ -1,0 +1,159 @@
+//! Who uses which cache volume now, and what a new one holds.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rondel_fault::{Attempt, Result};
+use rondel_model::exec::{MountSource, Sharing};
+use rondel_model::{AbsPath, ExecOp, Snapshot};
+use rondel_ports::snapshots::Snapshots;
+use rustix::fs::{Mode, XattrFlags};
+use rustix::io::Errno;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::copy::Copier;
+use crate::evaluate::open_dir;
+use crate::owner::Ids;
+use crate::root::{Root, failed, names, open_dir_at, remove};
+use crate::{edit, lock, stack};
+
+/// Marks the root of a volume that has been given what it holds at first.
+const MARK: &str = "user.rondel.made";
+
+type InUse = Arc<Mutex<HashMap<String, BTreeSet<usize>>>>;
+
+/// Who uses which volume.
+#[derive(Default)]
+pub(crate) struct Volumes {
+    locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    private: InUse,
+    making: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+}
+
+/// The right to use volumes for the time of one process.
+#[derive(Default)]
+pub(crate) struct Claims {
+    /// By the name that the process uses: the name of the folder.
+    folders: BTreeMap<(String, u8), String>,
+    _locks: Vec<OwnedMutexGuard<()>>,
+    _private: Vec<Private>,
+}
+
+struct Private {
+    in_use: InUse,
+    volume: String,
+    number: usize,
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        let mut in_use = lock(&self.in_use);
+        if let Some(numbers) = in_use.get_mut(&self.volume) {
+            numbers.remove(&self.number);
+            if numbers.is_empty() {
+                in_use.remove(&self.volume);
+            }
+        }
+    }
+}
+
+impl Volumes {
+    /// Waits until every volume of `exec` may be used.
+    pub(crate) async fn claim(&self, exec: &ExecOp) -> Claims {
+        let mut wanted = BTreeMap::new();
+        for mount in &exec.mounts {
+            if let MountSource::Cache { volume, sharing, .. } = &mount.source {
+                wanted.insert((volume.clone(), *sharing as u8), *sharing);
+            }
+        }
+        // ORDER: by name, so that two processes never wait for each other.
+        let mut claims = Claims::default();
+        for ((volume, mode), sharing) in wanted {
+            let folder = match sharing {
+                Sharing::Shared => volume.clone(),
+                Sharing::Locked => {
+                    let mutex = lock(&self.locks).entry(volume.clone()).or_default().clone();
+                    claims._locks.push(mutex.lock_owned().await);
+                    volume.clone()
+                }
+                Sharing::Private => {
+                    let private = self.free_one(&volume);
+                    let number = private.number;
+                    claims._private.push(private);
+                    if number == 0 { volume.clone() } else { format!("{volume}#{number}") }
+                }
+            };
+            claims.folders.insert((volume, mode), folder);
+        }
+        claims
+    }
+
+    fn free_one(&self, volume: &str) -> Private {
+        let mut in_use = lock(&self.private);
+        let numbers = in_use.entry(volume.to_owned()).or_default();
+        let number = (0..).find(|n| !numbers.contains(n)).unwrap_or(0);
+        numbers.insert(number);
+        Private { in_use: self.private.clone(), volume: volume.to_owned(), number }
+    }
+
+    /// The folder `folder`, which holds `seed` and belongs to `ids` when it is new.
+    pub(crate) fn folder(
+        &self,
+        store: &dyn Snapshots,
+        folder: &str,
+        seed: Option<(&Snapshot, &AbsPath)>,
+        ids: Option<Ids>,
+    ) -> Result<PathBuf> {
+        let making = lock(&self.making).entry(folder.to_owned()).or_default().clone();
+        let _only = lock(&making);
+        let path = store.volume(folder)?;
+        let root = File::open(&path).attempt(|| format!("open the cache volume `{folder}`"))?;
+        if is_made(&root, &path)? {
+            return Ok(path);
+        }
+        let fail = |e| failed(e, "prepare the cache volume", folder);
+        for name in names(root.as_fd()).map_err(fail)? {
+            remove(root.as_fd(), &name).map_err(fail)?;
+        }
+        rustix::fs::fchmod(&root, Mode::from_raw_mode(0o755)).map_err(fail)?;
+        if let Some((snapshot, place)) = seed {
+            let tree = stack::open(store, snapshot)?;
+            let from = open_dir(Root(tree.root.as_fd()), place)?;
+            let stat = rustix::fs::fstat(&from).map_err(fail)?;
+            let to = open_dir_at(root.as_fd(), OsStr::new(".")).map_err(fail)?;
+            let mut copier = Copier::new();
+            copier.content(from.as_fd(), to.as_fd())?;
+            let dot = OsStr::new(".");
+            copier.attributes(from.as_fd(), to.as_fd(), dot, dot, &stat).map_err(fail)?;
+        }
+        if let Some(ids) = ids {
+            edit::own(Root(root.as_fd()), &AbsPath::root(), ids)?;
+        }
+        match rustix::fs::fsetxattr(&root, MARK, b"1", XattrFlags::empty()) {
+            Ok(()) | Err(Errno::OPNOTSUPP) => Ok(path),
+            Err(e) => Err(fail(e)),
+        }
+    }
+}
+
+/// Whether a volume has been given what it holds at first. Where the file system keeps no marks: whether it has anything.
+fn is_made(root: &File, path: &Path) -> Result<bool> {
+    match rustix::fs::fgetxattr_query(root, MARK) {
+        Ok(_) => Ok(true),
+        Err(Errno::NODATA) => Ok(false),
+        Err(Errno::OPNOTSUPP) => Ok(!names(root.as_fd()).map_err(|e| failed(e, "list", path))?.is_empty()),
+        Err(e) => Err(failed(e, "read the mark of", path)),
+    }
+}
+
+impl Claims {
+    /// The folder that stands for `volume`.
+    pub(crate) fn folder(&self, volume: &str, sharing: Sharing) -> String {
+        let found = self.folders.get(&(volume.to_owned(), sharing as u8));
+        found.cloned().unwrap_or_else(|| volume.to_owned())
+    }
+}
