@@ -22,6 +22,33 @@ pub struct PatternError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glob {
     tokens: Vec<Token>,
+    form: Form,
+}
+
+/// Frequent patterns that need no search.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Form {
+    /// One path.
+    Path(Vec<u8>),
+    /// One path, at any depth: `**/` and the path.
+    AnyDepth(Vec<u8>),
+    General,
+}
+
+impl Form {
+    fn of(tokens: &[Token]) -> Self {
+        let text = |tokens: &[Token]| -> Option<Vec<u8>> {
+            let chars = tokens.iter().map(|token| match token {
+                Token::Char(c) => char::from_u32(*c),
+                _ => None,
+            });
+            chars.collect::<Option<String>>().filter(|text| !text.is_empty()).map(String::into_bytes)
+        };
+        match tokens {
+            [Token::Parts, rest @ ..] => text(rest).map_or(Self::General, Self::AnyDepth),
+            all => text(all).map_or(Self::General, Self::Path),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,17 +98,44 @@ impl Glob {
                 c => tokens.push(Token::Char(c as u32)),
             }
         }
-        Ok(Self { tokens })
+        let form = Form::of(&tokens);
+        Ok(Self { tokens, form })
     }
 
     /// Whether the whole `path` matches.
     pub fn matches(&self, path: &[u8]) -> bool {
-        self.run(path).0
+        match &self.form {
+            Form::Path(text) => path == text,
+            Form::AnyDepth(text) => {
+                path.strip_suffix(&text[..]).is_some_and(|rest| rest.is_empty() || rest.ends_with(b"/"))
+            }
+            Form::General => self.run(path).0,
+        }
+    }
+
+    /// Whether the whole `path` matches, or a directory above it.
+    pub fn covers(&self, path: &[u8]) -> bool {
+        match &self.form {
+            Form::Path(text) => is_at_or_below(path, text),
+            Form::AnyDepth(text) => {
+                let starts = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at + 1);
+                std::iter::once(0).chain(starts).any(|start| is_at_or_below(&path[start..], text))
+            }
+            Form::General => {
+                let (whole, above, _) = self.run(path);
+                whole || above
+            }
+        }
     }
 
     /// Whether something below the directory `dir` could match. The root is the empty path.
     pub fn descend(&self, dir: &[u8]) -> bool {
-        dir.is_empty() || self.run(dir).2.contains(&true)
+        match &self.form {
+            _ if dir.is_empty() => true,
+            Form::Path(text) => text.len() > dir.len() && is_at_or_below(text, dir),
+            Form::AnyDepth(_) => true,
+            Form::General => self.run(dir).2.contains(&true),
+        }
     }
 
     /// Whether the whole `path` matches, whether a directory above it does, and what may follow `path` and a slash.
@@ -135,15 +189,21 @@ impl Glob {
                 // Within a part only the loop goes on; what follows may start after a slash.
                 Token::Parts if c == SLASH => self.add(next, at),
                 Token::Parts => next[at] = true,
-                Token::Class { ranges, negated } if c != SLASH => {
-                    if ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated {
-                        self.add(next, at + 1);
-                    }
+                Token::Class { ranges, negated } if c != SLASH && in_class(ranges, c) != *negated => {
+                    self.add(next, at + 1);
                 }
                 _ => {}
             }
         }
     }
+}
+
+fn is_at_or_below(path: &[u8], dir: &[u8]) -> bool {
+    path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+fn in_class(ranges: &[(u32, u32)], c: u32) -> bool {
+    ranges.iter().any(|(low, high)| (*low..=*high).contains(&c))
 }
 
 const SLASH: u32 = '/' as u32;
@@ -219,10 +279,7 @@ impl List {
     }
 
     fn picks(&self, path: &[u8]) -> bool {
-        let deciding = self.0.iter().rev().find(|(_, glob)| {
-            let (whole, above, _) = glob.run(path);
-            whole || above
-        });
+        let deciding = self.0.iter().rev().find(|(_, glob)| glob.covers(path));
         deciding.is_some_and(|(picks, _)| *picks)
     }
 
