@@ -12,7 +12,18 @@ fn main() -> Result<(), String> {
     let output = PathBuf::from(env::var_os("OUT_DIR").ok_or("`OUT_DIR` is not set")?).join("init");
     let mut command = Command::new(rustc);
     command.args(["--edition", "2024", "--crate-type", "bin", "--crate-name", "init", "--target", &target]);
-    command.args(["-C", "panic=abort", "-C", "opt-level=s", "-C", "debuginfo=0", "-C", "strip=symbols", "-C", "relocation-model=static"]);
+    command.args([
+        "-C",
+        "panic=abort",
+        "-C",
+        "opt-level=s",
+        "-C",
+        "debuginfo=0",
+        "-C",
+        "strip=symbols",
+        "-C",
+        "relocation-model=static",
+    ]);
     for argument in ["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none,-z,norelro,-N"] {
         command.arg("-C").arg(format!("link-arg={argument}"));
     }
@@ -21,7 +32,12 @@ fn main() -> Result<(), String> {
         option.push(linker);
         command.arg("-C").arg(option);
     }
-    let status = command.arg("-o").arg(&output).arg(SOURCE).status().map_err(|e| format!("cannot run the compiler on `{SOURCE}`: {e}"))?;
+    let status = command
+        .arg("-o")
+        .arg(&output)
+        .arg(SOURCE)
+        .status()
+        .map_err(|e| format!("cannot run the compiler on `{SOURCE}`: {e}"))?;
     if !status.success() {
         return Err(format!("cannot compile `{SOURCE}`: {status}"));
     }

@@ -34,8 +34,10 @@ pub(crate) enum Act {
     LoopbackUp,
     /// Cut the mount namespace off from that of the host.
     CutOffMounts,
-    /// Make this detached mount the root, and forget the old one.
+    /// Make this detached mount the root.
     Root(RawFd),
+    /// Forget the old root.
+    ForgetHost,
     /// Attach a detached mount.
     Attach {
         /// The mount.
@@ -144,6 +146,7 @@ impl fmt::Display for Act {
             Self::LoopbackUp => f.write_str("bring up the loopback interface of the container"),
             Self::CutOffMounts => f.write_str("make the mounts of the container private"),
             Self::Root(_) => f.write_str("change to the root of the container"),
+            Self::ForgetHost => f.write_str("unmount the files of the host"),
             Self::Attach { target, .. } | Self::Give { target, .. } => write!(f, "mount on `{}`", text(target)),
             Self::Take { path, .. } => write!(f, "copy the mount of the file `{}`", text(path)),
             Self::Mount { target, kind, .. } if kind.is_empty() => write!(f, "bind or remount `{}`", text(target)),

@@ -30,14 +30,8 @@ const LAST_SIGNAL: isize = 64;
 /// live values of the size that the call expects.
 macro_rules! call {
     ($number:ident $(, $argument:expr)* $(,)?) => {{
-        let mut arguments = [0_isize; 6];
-        let mut rest = arguments.iter_mut();
-        $(if let Some(place) = rest.next() {
-            *place = $argument as isize;
-        })*
-        let _ = rest;
         // SAFETY: as the macro says.
-        let result = unsafe { system_call(libc::$number, arguments) };
+        let result = unsafe { system_call(libc::$number, &[$($argument as isize),*]) };
         if result < 0 {
             return Err(-result as c_int);
         }
@@ -133,13 +127,18 @@ pub(crate) enum Stage {
     Interpreter,
 }
 
-const STAGES: [Stage; 6] = [Stage::Setup, Stage::BeforeInit, Stage::Init, Stage::Command, Stage::Program, Stage::Interpreter];
+const STAGES: [Stage; 6] =
+    [Stage::Setup, Stage::BeforeInit, Stage::Init, Stage::Command, Stage::Program, Stage::Interpreter];
 
 impl Failure {
     /// The stage, the index in it and the error, when something failed.
     pub(crate) fn get(&self) -> Option<(Stage, usize, io::Error)> {
         let stage = STAGES.get(self.stage.load(Ordering::SeqCst).checked_sub(1)?)?;
-        Some((*stage, self.index.load(Ordering::SeqCst), io::Error::from_raw_os_error(self.error.load(Ordering::SeqCst))))
+        Some((
+            *stage,
+            self.index.load(Ordering::SeqCst),
+            io::Error::from_raw_os_error(self.error.load(Ordering::SeqCst)),
+        ))
     }
 
     fn set(&self, stage: Stage, index: usize, error: c_int) {
@@ -166,15 +165,19 @@ pub(crate) fn spawn(plan: &Plan, stacks: &mut Stacks, handle: &Handle) -> io::Re
     let flags = plan.namespaces | libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
     let every_signal = u64::MAX;
     let mut before = 0_u64;
+    let set_mask = libc::SIG_SETMASK as isize;
     // SAFETY: both sets are eight bytes, the size given. A handler of the engine must not run on the memory that the new
     // processes share. `start` and both stacks outlive their use: the kernel resumes this thread only when pid 1 has executed a
     // program or ended, and `wait_for` returns when the command's process has.
     unsafe {
-        system_call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as isize, &raw const every_signal as isize, &raw mut before as isize, KERNEL_SIGSET_BYTES, 0, 0]);
+        system_call(
+            libc::SYS_rt_sigprocmask,
+            &[set_mask, &raw const every_signal as isize, &raw mut before as isize, KERNEL_SIGSET_BYTES],
+        );
         let pid = libc::clone(first, stack, flags, (&raw const start).cast_mut().cast(), handle.slot());
         let outcome = if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
         wait_for(&plan.borrower);
-        system_call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as isize, &raw const before as isize, 0, KERNEL_SIGSET_BYTES, 0, 0]);
+        system_call(libc::SYS_rt_sigprocmask, &[set_mask, &raw const before as isize, 0, KERNEL_SIGSET_BYTES]);
         outcome
     }
 }
@@ -187,7 +190,9 @@ fn wait_for(borrower: &AtomicI32) {
             return;
         }
         // SAFETY: the number is alive and of the size that the kernel reads.
-        unsafe { system_call(libc::SYS_futex, [borrower.as_ptr() as isize, libc::FUTEX_WAIT as isize, process as isize, 0, 0, 0]) };
+        unsafe {
+            system_call(libc::SYS_futex, &[borrower.as_ptr() as isize, libc::FUTEX_WAIT as isize, process as isize, 0])
+        };
     }
 }
 
@@ -207,8 +212,9 @@ extern "C" fn first(start: *mut c_void) -> c_int {
         plan.failure.set(Stage::Init, 0, libc::EAGAIN);
         return 1;
     }
-    if perform_all(&init.steps, plan, Stage::BeforeInit) {
-        let error = become_init(init);
+    if perform_all(&init.steps, plan, Stage::BeforeInit)
+        && let Err(error) = become_init(init)
+    {
         plan.failure.set(Stage::Init, 1, error);
     }
     1
@@ -223,15 +229,8 @@ extern "C" fn second(start: *mut c_void) -> c_int {
     1
 }
 
-fn become_init(init: &Init) -> c_int {
-    let none = [ptr::null::<c_char>()];
-    match execute_init(init, &none) {
-        Ok(()) => 0,
-        Err(error) => error,
-    }
-}
-
-fn execute_init(init: &Init, env: &[*const c_char; 1]) -> Result<(), c_int> {
+fn become_init(init: &Init) -> Result<(), c_int> {
+    let env = [ptr::null::<c_char>()];
     call!(SYS_execveat, init.program, c"".as_ptr(), init.args.pointers.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH);
     Ok(())
 }
@@ -293,6 +292,11 @@ fn perform(act: &Act, plan: &Plan) -> Result<(), c_int> {
             call!(SYS_mount, nothing, c"/".as_ptr(), nothing, libc::MS_REC | libc::MS_PRIVATE, nothing);
         }
         Act::Root(mount) => return change_root(*mount),
+        Act::ForgetHost => {
+            // The old root lies on top of the new one, where no path from the root leads, but this does.
+            call!(SYS_umount2, c".".as_ptr(), libc::MNT_DETACH);
+            call!(SYS_chdir, c"/".as_ptr());
+        }
         Act::Attach { mount, target } => attach(*mount, target)?,
         Act::Take { path, slot } => {
             let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC;
@@ -383,8 +387,6 @@ fn change_root(mount: RawFd) -> Result<(), c_int> {
     attach(mount, c"/")?;
     call!(SYS_fchdir, mount);
     call!(SYS_pivot_root, c".".as_ptr(), c".".as_ptr());
-    call!(SYS_umount2, c".".as_ptr(), libc::MNT_DETACH);
-    call!(SYS_chdir, c"/".as_ptr());
     Ok(())
 }
 
@@ -464,12 +466,21 @@ fn capabilities(keep: u64) -> Result<(), c_int> {
     Ok(())
 }
 
+fn six(arguments: &[isize]) -> [isize; 6] {
+    let mut six = [0; 6];
+    for (to, from) in six.iter_mut().zip(arguments) {
+        *to = *from;
+    }
+    six
+}
+
 /// A system call. The result is negative when it fails: the error number.
 ///
 /// # Safety
 /// As the call asks of its arguments.
 #[cfg(target_arch = "x86_64")]
-unsafe fn system_call(number: c_long, [a, b, c, d, e, f]: [isize; 6]) -> isize {
+unsafe fn system_call(number: c_long, arguments: &[isize]) -> isize {
+    let [a, b, c, d, e, f] = six(arguments);
     let result;
     // SAFETY: the registers are those of the kernel's convention; the rest is up to the caller.
     unsafe {
@@ -484,7 +495,8 @@ unsafe fn system_call(number: c_long, [a, b, c, d, e, f]: [isize; 6]) -> isize {
 /// # Safety
 /// As the call asks of its arguments.
 #[cfg(target_arch = "aarch64")]
-unsafe fn system_call(number: c_long, [a, b, c, d, e, f]: [isize; 6]) -> isize {
+unsafe fn system_call(number: c_long, arguments: &[isize]) -> isize {
+    let [a, b, c, d, e, f] = six(arguments);
     let result;
     // SAFETY: the registers are those of the kernel's convention; the rest is up to the caller.
     unsafe {

@@ -62,7 +62,8 @@ fn ranges() -> Vec<(u32, Rule)> {
     rules.extend(conditional());
     let mut ranges: Vec<(u32, Rule)> = Vec::new();
     for number in 0..=LAST_KNOWN + 1 {
-        let rule = if number > LAST_KNOWN { Rule::Missing } else { rules.get(&number).copied().unwrap_or(Rule::Refused) };
+        let rule =
+            if number > LAST_KNOWN { Rule::Missing } else { rules.get(&number).copied().unwrap_or(Rule::Refused) };
         if ranges.last().is_none_or(|(_, last)| *last != rule) {
             ranges.push((number as u32, rule));
         }
@@ -93,8 +94,12 @@ fn verdict(rule: Rule) -> Vec<sock_filter> {
         Rule::Allowed => vec![plain(RETURN, ALLOW)],
         Rule::Refused => vec![plain(RETURN, REFUSE)],
         Rule::Missing => vec![plain(RETURN, MISS)],
-        Rule::FirstArgumentHasNone(bits) => vec![first, branch(IF_ANY_BIT, bits, 1, 0), plain(RETURN, ALLOW), plain(RETURN, REFUSE)],
-        Rule::FirstArgumentIsNot(value) => vec![first, branch(IF_EQUAL, value, 1, 0), plain(RETURN, ALLOW), plain(RETURN, REFUSE)],
+        Rule::FirstArgumentHasNone(bits) => {
+            vec![first, branch(IF_ANY_BIT, bits, 1, 0), plain(RETURN, ALLOW), plain(RETURN, REFUSE)]
+        }
+        Rule::FirstArgumentIsNot(value) => {
+            vec![first, branch(IF_EQUAL, value, 1, 0), plain(RETURN, ALLOW), plain(RETURN, REFUSE)]
+        }
         Rule::FirstArgumentIsOneOf(values) => {
             let mut code = vec![first];
             for value in values {
@@ -177,7 +182,11 @@ mod tests {
             (libc::SYS_io_uring_setup, 0, REFUSE),
         ];
         for (number, argument, expected) in cases {
-            assert_eq!(judge(&program, ARCHITECTURE, number as u32, argument), expected, "call {number} with {argument:#x}");
+            assert_eq!(
+                judge(&program, ARCHITECTURE, number as u32, argument),
+                expected,
+                "call {number} with {argument:#x}"
+            );
         }
     }
 }

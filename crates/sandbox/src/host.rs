@@ -77,17 +77,22 @@ impl Host {
         let status = read("/proc/self/status")?;
         let (permitted, bounding) = (capability_set(&status, "CapPrm")?, capability_set(&status, "CapBnd")?);
         let default = DEFAULT_CAPABILITIES.iter().fold(0, |set, capability| set | 1_u64 << capability);
-        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).attempt(|| "open `/dev/null`".into())?;
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+            .attempt(|| "open `/dev/null`".into())?;
         Ok(Self {
             capabilities: default & permitted & bounding,
             users: IdMap::parse(&read("/proc/self/uid_map")?),
             groups: IdMap::parse(&read("/proc/self/gid_map")?),
             groups_denied: fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny"),
-            masked: MASKED.iter().filter_map(|path| fs::symlink_metadata(path).ok().map(|found| (*path, found.is_dir()))).collect(),
+            masked: MASKED
+                .iter()
+                .filter_map(|path| fs::symlink_metadata(path).ok().map(|found| (*path, found.is_dir())))
+                .collect(),
             read_only: READ_ONLY.iter().copied().filter(|path| Path::new(path).exists()).collect(),
             cgroup_namespaces: Path::new("/proc/self/ns/cgroup").exists(),
-            unified_cgroups: rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type as i64 == CGROUP2_MAGIC),
-            engine: pidfd_open(getpid(), PidfdFlags::empty()).attempt(|| "get a handle of the engine's own process".into())?,
+            unified_cgroups: rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type == CGROUP2_MAGIC),
+            engine: pidfd_open(getpid(), PidfdFlags::empty())
+                .attempt(|| "get a handle of the engine's own process".into())?,
             init: init()?,
             null,
             filter: filter::compile(),
@@ -96,7 +101,11 @@ impl Host {
 
     /// The devices for a container, as paths of the host.
     pub(crate) fn devices(&self, every: bool) -> Vec<PathBuf> {
-        if every { all_devices(Path::new("/dev")) } else { DEVICES.iter().map(|name| Path::new("/dev").join(name)).collect() }
+        if every {
+            all_devices(Path::new("/dev"))
+        } else {
+            DEVICES.iter().map(|name| Path::new("/dev").join(name)).collect()
+        }
     }
 }
 
@@ -110,7 +119,8 @@ fn init() -> Result<OwnedFd> {
     fcntl_add_seals(&file, seals).attempt(|| "seal the init program in memory".into())?;
     // ORDER: a file that is open for writing cannot be executed, so it is opened again.
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).attempt(|| "open the init program in memory".into())
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .attempt(|| "open the init program in memory".into())
 }
 
 /// Device nodes below a directory, without the terminals, queues and memory that a container has of its own.

@@ -57,7 +57,14 @@ struct Contents {
 impl<'a> Layout<'a> {
     /// A container with nothing but its root.
     pub(crate) fn new(host: &'a Host, root: OwnedFd, insecure: bool) -> Self {
-        Self { host, insecure, tree: Tree::new(root), keep: Vec::new(), steps: Vec::new(), contents: Contents::default() }
+        Self {
+            host,
+            insecure,
+            tree: Tree::new(root),
+            keep: Vec::new(),
+            steps: Vec::new(),
+            contents: Contents::default(),
+        }
     }
 
     /// `/proc`, `/dev` and `/sys`.
@@ -75,20 +82,36 @@ impl<'a> Layout<'a> {
         let flags = NO_SUID | NO_DEV | NO_EXEC;
         for (path, is_directory) in &self.host.masked {
             // What an older or newer kernel has in the container's own `/proc` may differ from the host's by a race only.
-            let (source, kind, flags) = if *is_directory { ("tmpfs", "tmpfs", flags | libc::MS_RDONLY) } else { ("/dev/null", "", libc::MS_BIND) };
+            let (source, kind, flags) = if *is_directory {
+                ("tmpfs", "tmpfs", flags | libc::MS_RDONLY)
+            } else {
+                ("/dev/null", "", libc::MS_BIND)
+            };
             let data = if *is_directory { "size=0,nr_inodes=2" } else { "" };
             let step = if path.starts_with("/sys") { Step::may } else { Step::must };
             self.steps.push(step(mount(source, path, kind, flags, data)?));
         }
         for path in &self.host.read_only {
             self.steps.push(Step::must(mount(path, path, "", libc::MS_BIND | libc::MS_REC, "")?));
-            self.steps.push(Step::must(mount(path, path, "", libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY | flags, "")?));
+            self.steps.push(Step::must(mount(
+                path,
+                path,
+                "",
+                libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY | flags,
+                "",
+            )?));
         }
         Ok(())
     }
 
     /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, where the description does not mount something of its own there.
-    pub(crate) fn names(&mut self, hostname: &str, hosts: &[(Ipv4Addr, String)], resolver: Option<&str>, mounts: &[ProcessMount]) -> Result<()> {
+    pub(crate) fn names(
+        &mut self,
+        hostname: &str,
+        hosts: &[(Ipv4Addr, String)],
+        resolver: Option<&str>,
+        mounts: &[ProcessMount],
+    ) -> Result<()> {
         let files = [
             ("/etc/hostname", Some(format!("{hostname}\n"))),
             ("/etc/hosts", Some(hosts_file(hostname, hosts))),
@@ -114,13 +137,18 @@ impl<'a> Layout<'a> {
     /// A user of the container.
     pub(crate) fn identity(&mut self, written: &str) -> Result<Identity> {
         let mut text = |path| -> Result<String> {
-            Ok(self.tree.read(path, ACCOUNT_FILE_LIMIT)?.map_or_else(String::new, |bytes| String::from_utf8_lossy(&bytes).into_owned()))
+            Ok(self
+                .tree
+                .read(path, ACCOUNT_FILE_LIMIT)?
+                .map_or_else(String::new, |bytes| String::from_utf8_lossy(&bytes).into_owned()))
         };
         let (passwd, group) = (text("/etc/passwd")?, text("/etc/group")?);
         let mut identity = users::find(written, &passwd, &group)?;
         let unmapped = |what: &str, id: u32| {
-            Fault::environment(format!("cannot run as `{written}`: {what} {id} is not mapped in the user namespace of the engine"))
-                .with_hint("Give the user who runs the engine a larger range in `/etc/subuid` and `/etc/subgid`")
+            Fault::environment(format!(
+                "cannot run as `{written}`: {what} {id} is not mapped in the user namespace of the engine"
+            ))
+            .with_hint("Give the user who runs the engine a larger range in `/etc/subuid` and `/etc/subgid`")
         };
         if !self.host.users.has(identity.user) {
             return Err(unmapped("user", identity.user));
@@ -136,7 +164,9 @@ impl<'a> Layout<'a> {
     pub(crate) fn working_directory(&mut self, path: &str, owner: &Identity) -> Result<()> {
         match self.tree.find(path)?.map(|place| place.kind) {
             Some(Want::Directory) => return Ok(()),
-            Some(Want::File) => return Err(Fault::user(format!("cannot use `{path}` as working directory: it is a file"))),
+            Some(Want::File) => {
+                return Err(Fault::user(format!("cannot use `{path}` as working directory: it is a file")));
+            }
             None => {}
         }
         let mut prefix = String::new();
@@ -192,7 +222,10 @@ impl<'a> Layout<'a> {
             mounts::make_read_only(mount.as_fd()).attempt(|| "make the mount read-only".into())?;
         }
         let place = self.tree.mount_point(target, want)?;
-        self.steps.push(Step::must(Act::Attach { mount: mount.as_raw_fd(), target: c_string(place.path.as_str(), "the target")? }));
+        self.steps.push(Step::must(Act::Attach {
+            mount: mount.as_raw_fd(),
+            target: c_string(place.path.as_str(), "the target")?,
+        }));
         self.tree.add(&place.path, Some(mount), want);
         Ok(())
     }
@@ -221,7 +254,14 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    fn kernel_file_system(&mut self, kind: &str, target: &str, flags: u64, data: &str, step: fn(Act) -> Step) -> Result<()> {
+    fn kernel_file_system(
+        &mut self,
+        kind: &str,
+        target: &str,
+        flags: u64,
+        data: &str,
+        step: fn(Act) -> Step,
+    ) -> Result<()> {
         let place = self.tree.mount_point(target, Want::Directory)?;
         self.steps.push(step(mount(kind, &place.path, kind, flags, data)?));
         self.tree.add(&place.path, None, Want::Directory);
@@ -238,7 +278,10 @@ impl<'a> Layout<'a> {
             rustix::fs::mkdirat(&memory, name, Mode::from_raw_mode(0o755)).attempt(what)?;
         }
         let place = self.tree.mount_point("/dev", Want::Directory)?;
-        self.steps.push(Step::must(Act::Attach { mount: memory.as_raw_fd(), target: c_string(place.path.as_str(), "`/dev`")? }));
+        self.steps.push(Step::must(Act::Attach {
+            mount: memory.as_raw_fd(),
+            target: c_string(place.path.as_str(), "`/dev`")?,
+        }));
         self.tree.add(&place.path, Some(memory), Want::Directory);
         for device in self.host.devices(self.insecure) {
             self.device(&device)?;
@@ -247,7 +290,8 @@ impl<'a> Layout<'a> {
         let terminals = format!("newinstance,ptmxmode=0666,mode=0620{group}");
         self.kernel_file_system("devpts", "/dev/pts", NO_SUID | NO_EXEC, &terminals, Step::must)?;
         self.kernel_file_system("mqueue", "/dev/mqueue", NO_SUID | NO_DEV | NO_EXEC, "", Step::may)?;
-        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let attributes =
+            MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         let shared = mounts::memory(&[("mode", "1777"), ("size", "64m")], attributes)?;
         self.tree_mount("/dev/shm", shared, false)
     }
@@ -270,9 +314,14 @@ impl<'a> Layout<'a> {
         // An ordinary user may not mount it for a network namespace that is somebody else's.
         let instead = if is_root { None } else { mounts::copy_of(Path::new("/sys")).ok() };
         if let (Some(copy), false) = (&instead, self.insecure) {
-            mounts::make_read_only(copy.as_fd()).attempt(|| "make `/sys` of the host read-only for the container".into())?;
+            mounts::make_read_only(copy.as_fd())
+                .attempt(|| "make `/sys` of the host read-only for the container".into())?;
         }
-        let act = Act::KernelObjects { target: c_string(place.path.as_str(), "`/sys`")?, flags, instead: instead.as_ref().map(AsRawFd::as_raw_fd) };
+        let act = Act::KernelObjects {
+            target: c_string(place.path.as_str(), "`/sys`")?,
+            flags,
+            instead: instead.as_ref().map(AsRawFd::as_raw_fd),
+        };
         self.steps.push(if is_root { Step::must(act) } else { Step::may(act) });
         self.keep.extend(instead);
         self.tree.add(&place.path, None, Want::Directory);

@@ -34,7 +34,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
-use rondel_ports::process::{Exit, Processes, ProcessSpec};
+use rondel_ports::process::{Exit, ProcessSpec, Processes};
 use rondel_ports::{BoxFuture, CancellationToken};
 use tokio::sync::oneshot;
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use rondel_fault::{Attempt, Result};
 use rustix::fs::CWD;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
+    open_tree,
 };
 
 const MOUNT_ATTR_RDONLY: u64 = 1;
@@ -46,6 +47,8 @@ pub(crate) fn make_read_only(mount: BorrowedFd<'_>) -> std::io::Result<()> {
     let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
     let size = size_of_val(&attributes);
     // SAFETY: the path is an empty C string, the attributes live until the call returns, and their size is given.
-    let result = unsafe { libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &raw const attributes, size) };
+    let result = unsafe {
+        libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &raw const attributes, size)
+    };
     if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
 }

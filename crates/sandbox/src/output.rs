@@ -77,7 +77,12 @@ pub(crate) fn watch(pidfd: BorrowedFd<'_>, mut streams: [Stream; 2]) -> Result<E
     loop {
         let (ended, ready) = {
             let mut polled = vec![PollFd::new(&pidfd, PollFlags::IN)];
-            polled.extend(streams.iter().filter_map(|stream| stream.reader.as_ref()).map(|reader| PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN)));
+            polled.extend(
+                streams
+                    .iter()
+                    .filter_map(|stream| stream.reader.as_ref())
+                    .map(|reader| PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN)),
+            );
             match poll(&mut polled, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error).attempt(|| "wait for the container".into()),
@@ -108,6 +113,7 @@ pub(crate) fn wait(pidfd: BorrowedFd<'_>) -> Result<Exit> {
             other => break other.attempt(|| "wait for the end of the container".into())?,
         }
     };
-    let code = status.and_then(|status| status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal)));
+    let code = status
+        .and_then(|status| status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal)));
     code.map(|code| Exit { code }).ok_or_else(|| Fault::bug("the kernel told neither an exit code nor a signal"))
 }

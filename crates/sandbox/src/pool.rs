@@ -41,7 +41,10 @@ impl Pool {
         }
         drop(state);
         let pool = Arc::clone(self);
-        thread::Builder::new().name("sandbox".into()).spawn(move || pool.work(job)).attempt(|| "start a thread for a container".into())?;
+        thread::Builder::new()
+            .name("sandbox".into())
+            .spawn(move || pool.work(job))
+            .attempt(|| "start a thread for a container".into())?;
         Ok(())
     }
 

@@ -32,12 +32,21 @@ pub(crate) fn candidates(program: &str, env: &[(String, String)]) -> Result<Vec<
         return Ok(vec![itself]);
     }
     let path = env.iter().rev().find(|(name, _)| name == "PATH").map_or(DEFAULT_PATH, |(_, value)| value);
-    let join = |directory: &str| c_string(format!("{}/{program}", if directory.is_empty() { "." } else { directory }), "`PATH`");
+    let join = |directory: &str| {
+        c_string(format!("{}/{program}", if directory.is_empty() { "." } else { directory }), "`PATH`")
+    };
     path.split(':').map(join).collect()
 }
 
 /// Why the program did not run.
-pub(crate) fn explain(stage: Stage, tried: Option<&CString>, error: &io::Error, program: &str, workdir: &str, tree: &mut Tree) -> Fault {
+pub(crate) fn explain(
+    stage: Stage,
+    tried: Option<&CString>,
+    error: &io::Error,
+    program: &str,
+    workdir: &str,
+    tree: &mut Tree,
+) -> Fault {
     let tried = tried.map_or_else(|| program.to_owned(), |path| path.to_string_lossy().into_owned());
     if stage == Stage::Interpreter {
         let path = if tried.starts_with('/') { tried.clone() } else { format!("{workdir}/{tried}") };
@@ -48,7 +57,9 @@ pub(crate) fn explain(stage: Stage, tried: Option<&CString>, error: &io::Error, 
         return Fault::user(format!("exec: \"{tried}\": {reason}"));
     }
     match error.raw_os_error() {
-        Some(libc::ENOENT) if !program.contains('/') => Fault::user(format!("exec: \"{program}\": executable file not found in $PATH")),
+        Some(libc::ENOENT) if !program.contains('/') => {
+            Fault::user(format!("exec: \"{program}\": executable file not found in $PATH"))
+        }
         Some(libc::ENOENT | libc::ENOTDIR) => Fault::user(format!("exec: \"{tried}\": no such file or directory")),
         Some(libc::EACCES) => Fault::user(format!("exec: \"{tried}\": permission denied")),
         Some(libc::ENOEXEC) => Fault::user(format!("exec: \"{tried}\": exec format error"))
@@ -68,13 +79,15 @@ fn interpreter(tree: &mut Tree, path: &str) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
     #[test]
     fn programs_are_looked_up_in_the_path() {
         let env = |path: &str| vec![("PATH".to_owned(), path.to_owned())];
-        let cases: &[(&str, Vec<(String, String)>, &[&str])] = &[
+        type Case<'a> = (&'a str, Vec<(String, String)>, &'a [&'a str]);
+        let cases: &[Case<'_>] = &[
             ("ls", env("/bin:/usr/bin"), &["/bin/ls", "/usr/bin/ls"]),
             ("ls", env("/bin::/x"), &["/bin/ls", "./ls", "/x/ls"]),
             ("./ls", env("/bin"), &["./ls"]),
@@ -82,10 +95,14 @@ mod tests {
             ("", env("/bin"), &[]),
         ];
         for (program, env, expected) in cases {
-            let found: Vec<String> = candidates(program, env).unwrap().into_iter().map(|path| path.into_string().unwrap()).collect();
+            let found: Vec<String> =
+                candidates(program, env).unwrap().into_iter().map(|path| path.into_string().unwrap()).collect();
             assert_eq!(found, *expected);
         }
         assert_eq!(candidates("ls", &[]).unwrap().len(), 6);
-        assert_eq!(candidates("l\0s", &[]).map_err(|fault| fault.to_string()), Err("the program has a zero byte at 1".into()));
+        assert_eq!(
+            candidates("l\0s", &[]).map_err(|fault| fault.to_string()),
+            Err("the program has a zero byte at 1".into())
+        );
     }
 }

@@ -58,7 +58,9 @@ pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &Handle, stacks: &mut 
                 Stage::BeforeInit => step(plan.init.as_ref().map_or(&[], |init| &init.steps)),
                 Stage::Command => step(&plan.command),
                 Stage::Init => Fault::environment("cannot start the init program of the container").caused_by(error),
-                Stage::Program | Stage::Interpreter => explain(stage, plan.candidates.get(index), &error, &program, &workdir, &mut tree),
+                Stage::Program | Stage::Interpreter => {
+                    explain(stage, plan.candidates.get(index), &error, &program, &workdir, &mut tree)
+                }
             })
         }
     };
@@ -101,7 +103,12 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
     setup.push(Step::must(network.map_or(Act::LoopbackUp, Act::EnterNetwork)));
     setup.extend([Act::CutOffMounts, Act::FileModeMask(0), Act::Root(root_descriptor)].map(Step::must));
     setup.extend(mount_steps);
-    setup.extend([Act::HostName(c_string(hostname, "the host name")?), Act::FileModeMask(0o022), Act::DefaultSignals].map(Step::must));
+    // ORDER: an ordinary user may mount `/proc` and `/sys` only while those of the host are in the same mount namespace.
+    setup.push(Step::must(Act::ForgetHost));
+    setup.extend(
+        [Act::HostName(c_string(hostname, "the host name")?), Act::FileModeMask(0o022), Act::DefaultSignals]
+            .map(Step::must),
+    );
     setup.push(Step::may(Act::CloseOnExec));
     if !insecure {
         setup.extend([Act::Filter, Act::Capabilities(host.capabilities)].map(Step::must));
@@ -130,7 +137,11 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
         command,
         candidates: candidates(&program, &env)?,
         args: Strings::new(args.into_iter().map(|text| c_string(text, "an argument")).collect::<Result<_>>()?),
-        env: Strings::new(env.into_iter().map(|(name, value)| c_string(format!("{name}={value}"), &format!("the variable `{name}`"))).collect::<Result<_>>()?),
+        env: Strings::new(
+            env.into_iter()
+                .map(|(name, value)| c_string(format!("{name}={value}"), &format!("the variable `{name}`")))
+                .collect::<Result<_>>()?,
+        ),
         failure: child::Failure::default(),
         borrower: AtomicI32::new(0),
     };
@@ -141,7 +152,9 @@ fn checked_host_name(name: String) -> Result<String> {
     let good = |byte: u8| byte.is_ascii_graphic();
     match name.as_str() {
         "" => Ok("localhost".into()),
-        long if long.len() > HOST_NAME_BYTES => Err(Fault::user(format!("cannot set the host name `{long}`: it is longer than {HOST_NAME_BYTES} bytes"))),
+        long if long.len() > HOST_NAME_BYTES => {
+            Err(Fault::user(format!("cannot set the host name `{long}`: it is longer than {HOST_NAME_BYTES} bytes")))
+        }
         text if text.bytes().all(good) => Ok(name),
         text => Err(Fault::user(format!("cannot set the host name {text:?}: it has characters that no host name has"))),
     }
@@ -182,7 +195,9 @@ fn streams(
         ProcessStdin::Path(text) => path = Some(c_string(text, "the path of standard input")?),
     }
     let mut steps = vec![Step::must(Act::Session)];
-    steps.extend([(input, 0), (out.as_raw_fd(), 1), (err.as_raw_fd(), 2)].map(|(from, to)| Step::must(Act::Stream { from, to })));
+    steps.extend(
+        [(input, 0), (out.as_raw_fd(), 1), (err.as_raw_fd(), 2)].map(|(from, to)| Step::must(Act::Stream { from, to })),
+    );
     given.extend([out, err]);
     Ok(([stdout, stderr], path, steps))
 }

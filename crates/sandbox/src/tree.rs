@@ -72,7 +72,11 @@ enum Look {
 impl Tree {
     /// A tree of the root alone.
     pub(crate) fn new(root: OwnedFd) -> Self {
-        Self { layers: vec![Layer { at: String::new(), mount: Some(root), kind: Want::Directory }], made: Vec::new(), touched: Vec::new() }
+        Self {
+            layers: vec![Layer { at: String::new(), mount: Some(root), kind: Want::Directory }],
+            made: Vec::new(),
+            touched: Vec::new(),
+        }
     }
 
     /// Adds a mount at a resolved path and keeps it open.
@@ -93,13 +97,18 @@ impl Tree {
     /// # Errors
     /// As for `find`, when what is there is not what is wanted, or it cannot be made.
     pub(crate) fn mount_point(&mut self, path: &str, want: Want) -> Result<Place> {
-        let place = self.walk(path, Some(want))?.ok_or_else(|| Fault::bug(format!("the mount point `{path}` was not made")))?;
+        let place =
+            self.walk(path, Some(want))?.ok_or_else(|| Fault::bug(format!("the mount point `{path}` was not made")))?;
         if place.path == "/" {
             return Err(Fault::user(format!("cannot mount on `{path}`: it is the root of the container")));
         }
         match (place.kind, want) {
-            (Want::File, Want::Directory) => Err(Fault::user(format!("cannot mount a directory on `{path}`: a file is there"))),
-            (Want::Directory, Want::File) => Err(Fault::user(format!("cannot mount a file on `{path}`: a directory is there"))),
+            (Want::File, Want::Directory) => {
+                Err(Fault::user(format!("cannot mount a directory on `{path}`: a file is there")))
+            }
+            (Want::Directory, Want::File) => {
+                Err(Fault::user(format!("cannot mount a file on `{path}`: a directory is there")))
+            }
             _ => Ok(place),
         }
     }
@@ -152,11 +161,17 @@ impl Tree {
                 Look::Missing => return Ok(None),
                 Look::Directory => kind = Want::Directory,
                 Look::File if pending.is_empty() => kind = Want::File,
-                Look::File => return Err(Fault::user(format!("cannot follow `{path}` in the container: `{resolved}` is a file"))),
+                Look::File => {
+                    return Err(Fault::user(format!(
+                        "cannot follow `{path}` in the container: `{resolved}` is a file"
+                    )));
+                }
                 Look::Link(target) => {
                     links += 1;
                     if links > MAX_LINKS {
-                        return Err(Fault::user(format!("cannot follow `{path}` in the container: too many symbolic links")));
+                        return Err(Fault::user(format!(
+                            "cannot follow `{path}` in the container: too many symbolic links"
+                        )));
                     }
                     resolved.truncate(if target.starts_with('/') { 0 } else { length });
                     for component in components(&target).rev() {
@@ -179,7 +194,8 @@ impl Tree {
             Some(rest) => rest.strip_prefix('/'),
             None => None,
         };
-        let found = self.layers.iter().enumerate().rev().find_map(|(index, layer)| below(&layer.at).map(|rest| (index, rest)));
+        let found =
+            self.layers.iter().enumerate().rev().find_map(|(index, layer)| below(&layer.at).map(|rest| (index, rest)));
         found.unwrap_or((0, path.trim_start_matches('/')))
     }
 
@@ -200,7 +216,8 @@ impl Tree {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => Ok(Look::Directory),
             FileType::Symlink => {
-                let target = rustix::fs::readlinkat(&found, c"", Vec::new()).attempt(|| format!("read the link `{path}` of the container"))?;
+                let target = rustix::fs::readlinkat(&found, c"", Vec::new())
+                    .attempt(|| format!("read the link `{path}` of the container"))?;
                 Ok(Look::Link(text(target, path)?))
             }
             _ => Ok(Look::File),
@@ -300,6 +317,7 @@ fn text(link: CString, path: &str) -> Result<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -314,7 +332,13 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("etc/deep")).unwrap();
         fs::write(root.path().join("etc/file"), "x").unwrap();
-        for (link, target) in [("abs", "/etc"), ("esc", "../../../etc"), ("deep", "etc/deep"), ("loop", "loop"), ("dangling", "/run/none")] {
+        for (link, target) in [
+            ("abs", "/etc"),
+            ("esc", "../../../etc"),
+            ("deep", "etc/deep"),
+            ("loop", "loop"),
+            ("dangling", "/run/none"),
+        ] {
             symlink(target, root.path().join(link)).unwrap();
         }
         let mut tree = Tree::new(open(root.path()));
@@ -345,7 +369,9 @@ mod tests {
         let (root, volume) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::create_dir(root.path().join("etc")).unwrap();
         symlink("/run/made/here", root.path().join("etc/dangling")).unwrap();
-        let times = |path: &std::path::Path| (fs::metadata(path).unwrap().modified().unwrap(), fs::read_dir(path).unwrap().count());
+        let times = |path: &std::path::Path| {
+            (fs::metadata(path).unwrap().modified().unwrap(), fs::read_dir(path).unwrap().count())
+        };
         let paths = [root.path().to_owned(), root.path().join("etc"), volume.path().to_owned()];
         let before: Vec<_> = paths.iter().map(|path| times(path)).collect();
         let mut tree = Tree::new(open(root.path()));
@@ -383,9 +409,19 @@ mod tests {
         fs::write(root.path().join("file"), "x").unwrap();
         fs::create_dir(root.path().join("directory")).unwrap();
         let mut tree = Tree::new(open(root.path()));
-        let mut refused = |path: &str, want| tree.mount_point(path, want).map(|place| place.path).map_err(|fault| fault.to_string());
-        assert_eq!(refused("/file", Want::Directory), Err("cannot mount a directory on `/file`: a file is there".into()));
-        assert_eq!(refused("/directory", Want::File), Err("cannot mount a file on `/directory`: a directory is there".into()));
-        assert_eq!(refused("/x/..", Want::Directory), Err("cannot mount on `/x/..`: it is the root of the container".into()));
+        let mut refused =
+            |path: &str, want| tree.mount_point(path, want).map(|place| place.path).map_err(|fault| fault.to_string());
+        assert_eq!(
+            refused("/file", Want::Directory),
+            Err("cannot mount a directory on `/file`: a file is there".into())
+        );
+        assert_eq!(
+            refused("/directory", Want::File),
+            Err("cannot mount a file on `/directory`: a directory is there".into())
+        );
+        assert_eq!(
+            refused("/x/..", Want::Directory),
+            Err("cannot mount on `/x/..`: it is the root of the container".into())
+        );
     }
 }

@@ -37,7 +37,9 @@ pub(crate) fn find(written: &str, passwd: &str, group: &str) -> Result<Identity>
     let user_text = if user_text.is_empty() { "0" } else { user_text };
     let account = match number(user_text) {
         // A name may consist of digits; the name wins.
-        Some(user) => accounts(passwd).find(|account| account.name == user_text).or_else(|| accounts(passwd).find(|account| account.user == user)),
+        Some(user) => accounts(passwd)
+            .find(|account| account.name == user_text)
+            .or_else(|| accounts(passwd).find(|account| account.user == user)),
         None => accounts(passwd).find(|account| account.name == user_text),
     };
     let user = match (&account, number(user_text)) {
@@ -103,7 +105,8 @@ fn memberships(group: &str, name: &str, primary: u32) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34:web:/var/www:/bin/false\n7:x:1007:7::/seven:\nnoise\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34:web:/var/www:/bin/false\n7:x:1007:7::/seven:\nnoise\n";
     const GROUP: &str = "root:x:0:\nweb:x:34:\nlog:x:4:web,root\nmail:x:8:web\n";
 
     #[test]
@@ -132,7 +135,10 @@ mod tests {
     fn the_unknown_are_named_with_their_file() {
         let cases = [
             ("nobody", "unable to find user `nobody`: it is not in `/etc/passwd` of the container"),
-            ("web:staff", "cannot run as `web:staff`: unable to find group `staff`: it is not in `/etc/group` of the container"),
+            (
+                "web:staff",
+                "cannot run as `web:staff`: unable to find group `staff`: it is not in `/etc/group` of the container",
+            ),
             ("4294967295", "unable to find user `4294967295`: it is not in `/etc/passwd` of the container"),
             ("-1", "unable to find user `-1`: it is not in `/etc/passwd` of the container"),
         ];

@@ -24,7 +24,14 @@ const HELPER: &str = "RONDEL_SANDBOX_TEST_MARKER";
 fn exit_codes_and_signals() {
     let sandbox = sandbox();
     let root = Root::new();
-    for (script, code) in [("exit 0", 0), ("exit 3", 3), ("exit 255", 255), ("kill -9 $$", 137), ("kill -15 $$", 143), ("kill -11 $$", 139)] {
+    for (script, code) in [
+        ("exit 0", 0),
+        ("exit 3", 3),
+        ("exit 255", 255),
+        ("kill -9 $$", 137),
+        ("kill -15 $$", 143),
+        ("kill -11 $$", 139),
+    ] {
         for no_init in [false, true] {
             let mut spec = root.script(script);
             spec.no_init = no_init;
@@ -41,7 +48,8 @@ fn output_comes_live_and_complete() {
     let root = Root::new();
     let outcome = run(&sandbox, root.script("echo out; echo err >&2; echo again")).unwrap();
     assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("out\nagain\n", "err\n"));
-    let outcome = run(&sandbox, root.script("yes 0123456789abcde | head -c 33554432; yes e | head -c 1048576 >&2")).unwrap();
+    let outcome =
+        run(&sandbox, root.script("yes 0123456789abcde | head -c 33554432; yes e | head -c 1048576 >&2")).unwrap();
     assert_eq!((outcome.code, outcome.stdout.len(), outcome.stderr.len()), (0, 33_554_432, 1_048_576));
 }
 
@@ -130,23 +138,47 @@ fn wrong_descriptions_are_refused_by_name() {
         (&["/bin/none"], |_| {}, "exec: \"/bin/none\": no such file or directory"),
         (&["/etc/passwd"], |_| {}, "exec: \"/etc/passwd\": permission denied"),
         (&["/script"], |_| {}, "exec: \"/script\": its interpreter `/bin/bash` does not exist in the container"),
-        (&["script"], |spec| spec.env[0].1 = "/:/bin".into(), "exec: \"//script\": its interpreter `/bin/bash` does not exist in the container"),
+        (
+            &["script"],
+            |spec| spec.env[0].1 = "/:/bin".into(),
+            "exec: \"//script\": its interpreter `/bin/bash` does not exist in the container",
+        ),
         (&["/noise"], |_| {}, "exec: \"/noise\": exec format error"),
         (&["true"], |spec| spec.env[0].1 = "/none".into(), "exec: \"true\": executable file not found in $PATH"),
-        (&["true"], |spec| spec.user = "who".into(), "unable to find user `who`: it is not in `/etc/passwd` of the container"),
-        (&["true"], |spec| spec.workdir = "/etc/passwd".into(), "cannot use `/etc/passwd` as working directory: it is a file"),
+        (
+            &["true"],
+            |spec| spec.user = "who".into(),
+            "unable to find user `who`: it is not in `/etc/passwd` of the container",
+        ),
+        (
+            &["true"],
+            |spec| spec.workdir = "/etc/passwd".into(),
+            "cannot use `/etc/passwd` as working directory: it is a file",
+        ),
         (&["tr\0ue"], |_| {}, "the program has a zero byte at 2"),
         (&["true", "a\0"], |_| {}, "an argument has a zero byte at 1"),
         (&[], |_| {}, "cannot run a command without a program"),
-        (&["true"], |spec| spec.hostname = "a b".into(), "cannot set the host name \"a b\": it has characters that no host name has"),
         (
             &["true"],
-            |spec| spec.mounts.push(mount("/etc", ProcessMountSource::Content { bytes: vec![], mode: 0o600, owner: String::new() })),
+            |spec| spec.hostname = "a b".into(),
+            "cannot set the host name \"a b\": it has characters that no host name has",
+        ),
+        (
+            &["true"],
+            |spec| {
+                spec.mounts.push(mount(
+                    "/etc",
+                    ProcessMountSource::Content { bytes: vec![], mode: 0o600, owner: String::new() },
+                ))
+            },
             "cannot mount `/etc` in the container: cannot mount a file on `/etc`: a directory is there",
         ),
         (
             &["true"],
-            |spec| spec.mounts.push(mount("/x", ProcessMountSource::Content { bytes: vec![], mode: 0o600, owner: "who".into() })),
+            |spec| {
+                spec.mounts
+                    .push(mount("/x", ProcessMountSource::Content { bytes: vec![], mode: 0o600, owner: "who".into() }))
+            },
             "cannot mount `/x` in the container: unable to find user `who`: it is not in `/etc/passwd` of the container",
         ),
     ];
@@ -199,7 +231,10 @@ fn the_filter_refuses() {
     assert!(outcome.stdout.contains("mount: permission denied"), "{}", outcome.stdout);
     assert!(outcome.stdout.contains("unshare: unshare(0x10000000): Operation not permitted"), "{}", outcome.stdout);
     assert!(outcome.stderr.contains("Read-only file system"), "{}", outcome.stderr);
-    let text = output_of("grep -E '^Seccomp:' /proc/self/status; mount -t tmpfs none /tmp; echo 1 > /tmp/x; cat /tmp/x", |_, spec| spec.insecure = true);
+    let text = output_of(
+        "grep -E '^Seccomp:' /proc/self/status; mount -t tmpfs none /tmp; echo 1 > /tmp/x; cat /tmp/x",
+        |_, spec| spec.insecure = true,
+    );
     assert_eq!(text, "Seccomp:\t0\n1\n");
 }
 
@@ -215,7 +250,8 @@ fn devices() {
     let script = "for d in null zero full random urandom tty; do test -c /dev/$d || echo no $d; done; head -c 4 /dev/zero | wc -c; \
                   echo x > /dev/null; for l in fd stdin stdout stderr ptmx; do readlink /dev/$l; done; echo x > /dev/shm/x; ls -d /dev/pts /dev/mqueue; \
                   test -b /dev/sda -o -b /dev/vda && echo disk; true";
-    let expected = "4\n/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx\n/dev/mqueue\n/dev/pts\n";
+    let expected =
+        "4\n/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx\n/dev/mqueue\n/dev/pts\n";
     assert_eq!(output_of(script, |_, _| {}), expected);
     let text = output_of("ls /dev | wc -l", |_, spec| spec.insecure = true);
     assert!(text.trim().parse::<usize>().unwrap() > 15, "{text}");
@@ -230,7 +266,8 @@ fn init_is_pid_1_and_reaps() {
     assert_eq!(output_of(script, |_, _| {}), "0\n");
     assert_eq!(output_of("echo $$", |_, spec| spec.no_init = true), "1\n");
     let root = Root::new();
-    let outcome = run(&sandbox(), root.script("trap 'echo told; exit 7' TERM; kill -TERM 1; while :; do :; done")).unwrap();
+    let outcome =
+        run(&sandbox(), root.script("trap 'echo told; exit 7' TERM; kill -TERM 1; while :; do :; done")).unwrap();
     assert_eq!((outcome.code, outcome.stdout.as_str()), (7, "told\n"));
 }
 
@@ -265,8 +302,12 @@ fn a_run_that_changes_nothing_leaves_nothing() {
 
 #[test]
 fn names() {
-    assert_eq!(output_of("hostname; cat /etc/hostname", |_, spec| spec.hostname = "some.name".into()), "some.name\nsome.name\n");
-    let text = output_of("cat /etc/resolv.conf", |root, _| fs::write(root.lower().join("etc/resolv.conf"), "own\n").unwrap());
+    assert_eq!(
+        output_of("hostname; cat /etc/hostname", |_, spec| spec.hostname = "some.name".into()),
+        "some.name\nsome.name\n"
+    );
+    let text =
+        output_of("cat /etc/resolv.conf", |root, _| fs::write(root.lower().join("etc/resolv.conf"), "own\n").unwrap());
     assert_eq!(text, "own\n");
     let text = output_of("cat /etc/resolv.conf", |root, spec| {
         symlink("../run/systemd/resolve/stub-resolv.conf", root.lower().join("etc/resolv.conf")).unwrap();
@@ -288,7 +329,8 @@ fn mounts_of_every_kind() {
                   for d in /ro /detached-ro; do (echo x > $d/no) 2>/dev/null && echo wrote; done; (echo x > /one) 2>/dev/null && echo wrote; \
                   echo t > /temp/t; cat /temp/t; dd if=/dev/zero of=/temp/big bs=1024 count=200 2>/dev/null || echo full; \
                   stat -c '%a %u %g %s' /secret /bind/nested; cat /secret; cat /dev/shm/deep/x; cat /bind/nested";
-    let content = |text: &str, mode, owner: &str| ProcessMountSource::Content { bytes: text.into(), mode, owner: owner.into() };
+    let content =
+        |text: &str, mode, owner: &str| ProcessMountSource::Content { bytes: text.into(), mode, owner: owner.into() };
     let text = output_of(script, |_, spec| {
         spec.mounts = vec![
             mount("/bind", bind("", false)),
@@ -313,7 +355,10 @@ fn mount_targets_stay_inside() {
         let text = output_of("cat /etc/x /target/x", |root, spec| {
             symlink("/etc", root.lower().join("target")).unwrap();
             symlink("../../../../../etc", root.lower().join("up")).unwrap();
-            spec.mounts.push(mount(target, ProcessMountSource::Content { bytes: b"in\n".to_vec(), mode: 0o644, owner: String::new() }));
+            spec.mounts.push(mount(
+                target,
+                ProcessMountSource::Content { bytes: b"in\n".to_vec(), mode: 0o644, owner: String::new() },
+            ));
         });
         assert_eq!(text, "in\nin\n");
         assert!(!std::path::Path::new("/etc/x").exists());
@@ -355,7 +400,8 @@ fn cancellation_kills_everything() {
             }
             let pids = processes_with(&marker);
             if drop_it {
-                let handles: Vec<_> = pids.iter().filter_map(|pid| pidfd_open(Pid::from_raw(*pid)?, PidfdFlags::empty()).ok()).collect();
+                let handles: Vec<_> =
+                    pids.iter().filter_map(|pid| pidfd_open(Pid::from_raw(*pid)?, PidfdFlags::empty()).ok()).collect();
                 drop(run);
                 handles.iter().for_each(wait_for_end);
             } else {
@@ -369,7 +415,10 @@ fn cancellation_kills_everything() {
     }
     let cancelled = CancellationToken::new();
     cancelled.cancel();
-    assert_eq!(block_on(sandbox.run(root.script("true"), cancelled)).map_err(|fault| fault.kind()), Err(Kind::Cancelled));
+    assert_eq!(
+        block_on(sandbox.run(root.script("true"), cancelled)).map_err(|fault| fault.kind()),
+        Err(Kind::Cancelled)
+    );
 }
 
 fn wait_for_end(process: &std::os::fd::OwnedFd) {
@@ -417,16 +466,21 @@ fn many_at_once() {
 #[test]
 fn a_killed_engine_leaves_no_process() {
     let marker = format!("86400.{}2", std::process::id());
+    // What the helper cannot remove any more goes with this.
+    let home = tempfile::tempdir().unwrap();
     let mut helper = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "helper_that_runs_a_container", "--nocapture"])
         .env(HELPER, &marker)
+        .env("TMPDIR", home.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(helper.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("container is up")));
-    let handles: Vec<_> =
-        processes_with(&marker).iter().map(|pid| pidfd_open(Pid::from_raw(*pid).unwrap(), PidfdFlags::empty()).unwrap()).collect();
+    let handles: Vec<_> = processes_with(&marker)
+        .iter()
+        .map(|pid| pidfd_open(Pid::from_raw(*pid).unwrap(), PidfdFlags::empty()).unwrap())
+        .collect();
     assert!(handles.len() >= 4, "two containers of two processes each, {} found", handles.len());
     helper.kill().unwrap();
     helper.wait().unwrap();
@@ -439,8 +493,8 @@ fn a_killed_engine_leaves_no_process() {
 #[test]
 fn helper_that_runs_a_container() {
     let Ok(marker) = std::env::var(HELPER) else { return };
-    let (sandbox, root) = (sandbox(), Root::new());
-    let start = |no_init| {
+    let (sandbox, root, other) = (sandbox(), Root::new(), Root::new());
+    let start = |root: &Root, no_init| {
         let mut spec = root.script(&format!("sleep {marker} & echo up; wait; sleep {marker}"));
         spec.no_init = no_init;
         let (sink, _) = sink();
@@ -452,9 +506,7 @@ fn helper_that_runs_a_container() {
         });
         (spec, receiver)
     };
-    let other = Root::new();
-    let ((first, first_up), (mut second, second_up)) = (start(false), start(true));
-    second.root = other.mount();
+    let ((first, first_up), (second, second_up)) = (start(&root, false), start(&other, true));
     block_on(async {
         let up = async {
             first_up.await.unwrap();
@@ -462,8 +514,11 @@ fn helper_that_runs_a_container() {
             use std::io::Write;
             std::io::stdout().write_all(b"\ncontainer is up\n").unwrap();
         };
-        let (first, second, ()) =
-            tokio::join!(sandbox.run(first, CancellationToken::new()), sandbox.run(second, CancellationToken::new()), up);
+        let (first, second, ()) = tokio::join!(
+            sandbox.run(first, CancellationToken::new()),
+            sandbox.run(second, CancellationToken::new()),
+            up
+        );
         assert_eq!((first.unwrap(), second.unwrap()), (Exit { code: 0 }, Exit { code: 0 }));
     });
 }
@@ -481,7 +536,10 @@ fn a_given_network_is_entered() {
         let mut spec = root.script("true");
         spec.network = Some(namespace);
         let owned = run(&sandbox(), spec).map(|outcome| outcome.code).map_err(|fault| fault.message().to_owned());
-        assert!(owned == Ok(0) || owned == Err("cannot enter the network namespace of the container".into()), "{owned:?}");
+        assert!(
+            owned == Ok(0) || owned == Err("cannot enter the network namespace of the container".into()),
+            "{owned:?}"
+        );
     }
 }
 

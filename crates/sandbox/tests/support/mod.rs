@@ -10,7 +10,9 @@ use rondel_fault::Result;
 use rondel_ports::CancellationToken;
 use rondel_ports::process::{OutputSink, ProcessMount, ProcessMountSource, ProcessSpec, ProcessStdin, Processes};
 use rondel_sandbox::{Sandbox, SandboxOptions};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+};
 use tempfile::TempDir;
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34:web:/home/web:/bin/sh\n";
@@ -36,7 +38,10 @@ pub(crate) fn sandbox() -> Sandbox {
 
 fn busybox() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|directory| directory.join("busybox")).chain([PathBuf::from("/bin/busybox")]).find(|file| file.exists());
+    let found = std::env::split_paths(&path)
+        .map(|directory| directory.join("busybox"))
+        .chain([PathBuf::from("/bin/busybox")])
+        .find(|file| file.exists());
     found.expect("these tests need a static `busybox` in `PATH`: on Debian, `apt-get install busybox-static`")
 }
 
@@ -136,7 +141,10 @@ impl Root {
 
 fn same(upper: &Path, lower: &Path) -> bool {
     let (Ok(upper), Ok(lower)) = (fs::symlink_metadata(upper), fs::symlink_metadata(lower)) else { return false };
-    upper.is_dir() && lower.is_dir() && upper.permissions() == lower.permissions() && upper.modified().unwrap() == lower.modified().unwrap()
+    upper.is_dir()
+        && lower.is_dir()
+        && upper.permissions() == lower.permissions()
+        && upper.modified().unwrap() == lower.modified().unwrap()
 }
 
 /// Whether the tests run as root of the host, not of a user namespace.
@@ -183,5 +191,9 @@ pub(crate) fn mount(target: &str, source: ProcessMountSource) -> ProcessMount {
 pub(crate) fn processes_with(marker: &str) -> Vec<i32> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    numbers.filter(|pid: &i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(marker))).collect()
+    numbers
+        .filter(|pid: &i32| {
+            fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(marker))
+        })
+        .collect()
 }
