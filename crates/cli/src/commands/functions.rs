@@ -1,0 +1,82 @@
+//! `rondel functions`: what a module offers.
+
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command};
+use rondel_fault::{Fault, Result};
+
+use crate::chain::{Session, Walked, callable, walk};
+use crate::schema::{FieldInfo, kebab};
+use crate::settings::Settings;
+
+/// The flag that names the module.
+pub(crate) fn module_flag() -> Arg {
+    Arg::new("mod")
+        .short('m')
+        .long("mod")
+        .value_name("MODULE")
+        .env("RONDEL_MODULE")
+        .help("The module: a folder; default: that of the working directory")
+}
+
+pub(crate) fn command() -> Command {
+    Command::new("functions")
+        .about("List the functions of a module")
+        .arg(module_flag())
+        .arg(Arg::new("path").num_args(0..).help("Functions to follow first"))
+}
+
+pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
+    let session = Session::open(settings, matches.get_one("mod").cloned(), String::new(), false).await?;
+    let (first, title) = constructor(&session).await?;
+    let words: Vec<String> = matches.get_many::<String>("path").into_iter().flatten().map(|w| kebab(w)).collect();
+    let path = words.last().cloned();
+    let walked = walk(&session, &title, first, words, true).await?;
+    session.finish();
+    let chain = match walked {
+        Walked::Chain(chain) => chain,
+        Walked::Said(e) => return Err(Fault::user(e.to_string().trim_start_matches("error: ").trim().to_owned())),
+    };
+    let Some(last) = &chain.last else {
+        let kind = chain.calls.last().map(|c| c.field.ty.base_name().to_owned()).unwrap_or_default();
+        let path = path.unwrap_or_default();
+        return Err(Fault::user(format!("function \"{path}\" returns type \"{kind}\" with no further functions available")));
+    };
+    let functions = callable(Some(last));
+    if functions.is_empty() {
+        crate::output::note("No functions found.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    crate::output::write(&table(&functions))?;
+    let skipped = last.fields.as_ref().map_or(0, |all| all.iter().filter(|f| f.name != "id").count()) - functions.len();
+    if skipped > 0 {
+        crate::output::note(&format!("Skipped {skipped} function(s) with unsupported types"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The field that makes the main object of the served module, and the module's name.
+pub(crate) async fn constructor(session: &Session) -> Result<(FieldInfo, String)> {
+    let module = session.module().await?.ok_or_else(|| Fault::user("there is no module here"))?;
+    let Some(name) = module.constructor else {
+        return Err(Fault::user(format!("module `{}` has no functions", module.name)));
+    };
+    let query = session.type_info("Query").await?;
+    let found = query.fields.into_iter().flatten().find(|f| f.name == name);
+    let mut field = found.ok_or_else(|| Fault::bug(format!("the API lacks the constructor `{name}`")))?;
+    if field.description.as_deref().unwrap_or_default().is_empty() {
+        field.description = Some(module.description);
+    }
+    Ok((field, module.name))
+}
+
+fn table(functions: &[&FieldInfo]) -> String {
+    let names: Vec<String> = functions.iter().map(|f| kebab(&f.name)).collect();
+    let width = names.iter().map(|n| n.chars().count()).max().unwrap_or(0).max(4);
+    let mut text = format!("{:width$}   Description\n", "Name");
+    for (name, function) in names.iter().zip(functions) {
+        let about = function.description.as_deref().unwrap_or_default().lines().next().unwrap_or_default();
+        text.push_str(&format!("{name:width$}   {}\n", if about.is_empty() { "-" } else { about }));
+    }
+    text
+}

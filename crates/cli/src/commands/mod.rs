@@ -1,0 +1,58 @@
+//! One command, one file.
+
+mod call;
+mod engine;
+mod functions;
+mod query;
+mod run;
+mod session;
+mod version;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+use rondel_fault::{Attempt as _, Fault, Result};
+
+use crate::settings::Settings;
+
+/// Every command.
+pub(crate) fn all() -> Vec<Command> {
+    vec![
+        call::command(),
+        functions::command(),
+        query::command(),
+        run::command(),
+        session::command(),
+        engine::command(),
+        version::command(),
+    ]
+}
+
+/// Runs the command that was given.
+pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
+    match matches.subcommand() {
+        Some(("call", m)) => block_on(call::run(settings, m)),
+        Some(("functions", m)) => block_on(functions::run(settings, m)),
+        Some(("query", m)) => block_on(query::run(settings, m)),
+        Some(("run", m)) => block_on(run::run(settings, m)),
+        Some(("session", m)) => block_on(session::run(settings, m)),
+        Some(("engine", m)) => engine::run(settings, m),
+        Some(("version", _)) => version::run(),
+        _ => Err(Fault::bug("a command without an implementation")),
+    }
+}
+
+/// Runs `work` on this thread; interrupting it is a cancellation.
+pub(crate) fn block_on(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime.attempt(|| "start".into())?.block_on(async {
+        let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
+            .attempt(|| "listen for signals".into())?;
+        tokio::select! {
+            result = work => result,
+            _ = interrupt.recv() => Err(Fault::cancelled("interrupted")),
+        }
+    });
+    result
+}

@@ -1,0 +1,57 @@
+//! `rondel query`: a GraphQL document from a file or standard input.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use rondel_fault::{Attempt as _, Fault, Result};
+use serde_json::{Map, Value, json};
+
+use crate::chain::Session;
+use crate::settings::Settings;
+
+pub(crate) fn command() -> Command {
+    Command::new("query")
+        .about("Send a GraphQL query and print the data as JSON")
+        .arg(Arg::new("operation").help("The operation to run, when the document has several"))
+        .arg(Arg::new("doc").long("doc").value_name("FILE").value_parser(value_parser!(PathBuf)).help("Read the document from a file"))
+        .arg(Arg::new("var").long("var").value_name("NAME=VALUE").action(ArgAction::Append).help("Set a variable to a string"))
+        .arg(Arg::new("var-json").long("var-json").value_name("JSON").help("Set all variables from a JSON object"))
+        .arg(Arg::new("api-version").long("api-version").value_name("VERSION").help("The API version to serve"))
+        .arg(super::functions::module_flag())
+}
+
+pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
+    let document = match matches.get_one::<PathBuf>("doc") {
+        Some(path) => std::fs::read_to_string(path).map_err(|e| Fault::user(format!("cannot read `{}`", path.display())).caused_by(e))?,
+        None => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).attempt(|| "read the document from standard input".into())?;
+            text
+        }
+    };
+    let version = matches.get_one::<String>("api-version").cloned().unwrap_or_default();
+    let module = matches.get_one::<String>("mod").cloned();
+    let session = Session::open(settings, module, version, true).await?;
+    let mut body = json!({"query": document, "variables": variables(matches)?});
+    if let Some(operation) = matches.get_one::<String>("operation") {
+        body["operationName"] = operation.as_str().into();
+    }
+    let data = session.send(&body).await?;
+    session.finish();
+    crate::output::write(&crate::output::json(&data))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn variables(matches: &ArgMatches) -> Result<Map<String, Value>> {
+    let mut all: Map<String, Value> = match matches.get_one::<String>("var-json") {
+        Some(text) => serde_json::from_str(text).map_err(|e| Fault::user("`--var-json` is no JSON object").caused_by(e))?,
+        None => Map::new(),
+    };
+    for pair in matches.get_many::<String>("var").into_iter().flatten() {
+        let (name, value) = pair.split_once('=').ok_or_else(|| Fault::user(format!("`--var {pair}` has no `=`")))?;
+        all.insert(name.to_owned(), value.into());
+    }
+    Ok(all)
+}

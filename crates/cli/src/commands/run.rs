@@ -1,0 +1,53 @@
+//! `rondel run`: a program with a session in its environment.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_link::Hello;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::screen::Screen;
+use crate::settings::{Settings, workdir};
+
+pub(crate) fn command() -> Command {
+    Command::new("run")
+        .about("Run a program with a session in its environment")
+        .arg(Arg::new("api-version").long("api-version").value_name("VERSION").help("The API version to serve"))
+        .arg(
+            Arg::new("command")
+                .required(true)
+                .num_args(1..)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true)
+                .value_parser(value_parser!(OsString))
+                .help("The program and its arguments"),
+        )
+}
+
+pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
+    let words: Vec<&OsString> = matches.get_many("command").into_iter().flatten().collect();
+    let [program, arguments @ ..] = &words[..] else { return Err(Fault::user("no program was given")) };
+    let version = matches.get_one::<String>("api-version").cloned().unwrap_or_default();
+    let hello = Hello { version, workdir: workdir()?, ..Hello::default() };
+    let screen = Screen::new(settings.progress()?);
+    let attached = rondel_client::attach(&settings.state()?, Some(&settings.launch()?), &hello, screen.on_event()).await?;
+    let proxy = crate::proxy::open(attached).await?;
+    let mut child = tokio::process::Command::new(program)
+        .args(arguments)
+        .env("DAGGER_SESSION_PORT", proxy.port.to_string())
+        .env("DAGGER_SESSION_TOKEN", &proxy.token)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|e| Fault::user(format!("cannot run `{}`", program.display())).caused_by(e))?;
+    let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;
+    let status = tokio::select! {
+        status = child.wait() => status.attempt(|| format!("wait for `{}`", program.display()))?,
+        _ = terminate.recv() => return Err(Fault::cancelled("terminated")),
+    };
+    screen.finish();
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}

@@ -1,0 +1,71 @@
+//! `rondel session`: the API for client libraries, until standard input ends.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use rondel_fault::{Attempt as _, Result};
+use rondel_link::Hello;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::screen::Screen;
+use crate::settings::{Settings, workdir};
+
+/// The label with which libraries say their own version.
+const LIBRARY_VERSION: &str = "dagger.io/sdk.version";
+
+pub(crate) fn command() -> Command {
+    let text = |name: &'static str| Arg::new(name).long(name).hide(true);
+    let flag = |name: &'static str| text(name).action(ArgAction::SetTrue);
+    Command::new("session")
+        .about("Serve the API to a client library: prints port and token, ends with standard input")
+        .arg(Arg::new("workdir").long("workdir").value_parser(value_parser!(PathBuf)).help("What relative paths are relative to"))
+        .arg(Arg::new("version").long("version").help("The API version to serve"))
+        .arg(Arg::new("label").long("label").action(ArgAction::Append).hide(true))
+        // Accepted so that libraries of every version can start a session; they have no meaning here.
+        .args([text("project"), text("workspace").short('W')])
+        .args([flag("load-workspace-modules"), flag("skip-workspace-modules")])
+        .arg(Arg::new("verbose").short('v').action(ArgAction::Count).hide(true))
+}
+
+pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
+    let here = workdir()?;
+    let workdir = matches.get_one::<PathBuf>("workdir").map_or(here.clone(), |given| here.join(given));
+    let hello = Hello { version: version(matches), workdir, ..Hello::default() };
+    let screen = Screen::new(settings.progress()?);
+    let attached = rondel_client::attach(&settings.state()?, Some(&settings.launch()?), &hello, screen.on_event()).await?;
+    let proxy = crate::proxy::open(attached).await?;
+    // The libraries read exactly this line, with exactly these two keys in this order.
+    crate::output::write(&format!("{{\"port\":{},\"session_token\":\"{}\"}}\n", proxy.port, proxy.token))?;
+    let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;
+    let mut interrupt = signal(SignalKind::interrupt()).attempt(|| "listen for signals".into())?;
+    tokio::select! {
+        () = input_ends() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    screen.finish();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The version asked for, else that of a library whose API differs from the engine's newest.
+fn version(matches: &ArgMatches) -> String {
+    if let Some(version) = matches.get_one::<String>("version") {
+        return version.clone();
+    }
+    let labels = matches.get_many::<String>("label").into_iter().flatten();
+    let library = labels.filter_map(|label| label.split_once(':')).find(|(name, _)| *name == LIBRARY_VERSION);
+    let library = library.map(|(_, version)| version.to_owned());
+    library.filter(|v| v.parse::<rondel_version::View>().is_ok_and(|v| v < rondel_version::ENGINE)).unwrap_or_default()
+}
+
+async fn input_ends() {
+    let (done, ended) = tokio::sync::oneshot::channel();
+    // A thread of its own: a read of standard input cannot be cancelled, and must not hold the runtime up.
+    std::thread::spawn(move || {
+        let mut sink = [0; 1024];
+        while std::io::Read::read(&mut std::io::stdin().lock(), &mut sink).is_ok_and(|n| n > 0) {}
+        let _ = done.send(());
+    });
+    let _ = ended.await;
+}

@@ -1,0 +1,112 @@
+//! The command line, and what of it holds for every command.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use rondel_client::{Launch, StateDir};
+use rondel_fault::{Attempt as _, Fault, Result};
+
+use crate::commands;
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Lines.
+    Plain,
+    /// A block at the bottom of the terminal.
+    Tty,
+    /// Not at all.
+    Silent,
+}
+
+/// What holds for every command.
+pub(crate) struct Settings {
+    state_dir: Option<PathBuf>,
+    config: Option<PathBuf>,
+    progress: String,
+    silent: bool,
+}
+
+/// The whole command line.
+pub(crate) fn command_line() -> Command {
+    Command::new("rondel")
+        .about("Runs typed functions in containers and serves them as one GraphQL API")
+        .version(concat!("v", env!("CARGO_PKG_VERSION")))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .args([
+            Arg::new("state-dir")
+                .long("state-dir")
+                .global(true)
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .help("Where the engine keeps its state and its socket [env: RONDEL_STATE_DIR]"),
+            Arg::new("config")
+                .long("config")
+                .global(true)
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("The engine's configuration [env: RONDEL_CONFIG]"),
+            Arg::new("progress")
+                .long("progress")
+                .global(true)
+                .value_name("HOW")
+                .value_parser(["auto", "plain", "tty"])
+                .default_value("auto")
+                .help("How progress is shown on standard error"),
+            Arg::new("silent")
+                .long("silent")
+                .short('s')
+                .global(true)
+                .action(ArgAction::SetTrue)
+                .help("Show no progress"),
+        ])
+        .subcommands(commands::all())
+}
+
+impl Settings {
+    pub(crate) fn new(matches: &ArgMatches) -> Self {
+        Self {
+            state_dir: matches.get_one("state-dir").cloned(),
+            config: matches.get_one("config").cloned(),
+            progress: matches.get_one::<String>("progress").cloned().unwrap_or_default(),
+            silent: matches.get_flag("silent"),
+        }
+    }
+
+    /// The state folder.
+    pub(crate) fn state(&self) -> Result<StateDir> {
+        StateDir::find(self.state_dir.as_deref(), |name| std::env::var(name).ok())
+    }
+
+    /// The configuration file, absolute.
+    pub(crate) fn config(&self) -> Option<PathBuf> {
+        let found = self.config.clone().or_else(|| rondel_client::state::config_file(|name| std::env::var(name).ok()));
+        found.map(|path| std::path::absolute(&path).unwrap_or(path))
+    }
+
+    /// How to start an engine: this very program.
+    pub(crate) fn launch(&self) -> Result<Launch> {
+        let program = std::env::current_exe().attempt(|| "find this program's own file".into())?;
+        Ok(Launch { program, config: self.config() })
+    }
+
+    /// How progress is shown.
+    pub(crate) fn progress(&self) -> Result<Progress> {
+        let terminal = std::io::stderr().is_terminal();
+        match self.progress.as_str() {
+            _ if self.silent => Ok(Progress::Silent),
+            "plain" => Ok(Progress::Plain),
+            "tty" if !terminal => Err(Fault::user("no tty available for progress \"tty\"")),
+            "tty" => Ok(Progress::Tty),
+            _ if terminal => Ok(Progress::Tty),
+            _ => Ok(Progress::Plain),
+        }
+    }
+}
+
+/// The working directory.
+pub(crate) fn workdir() -> Result<PathBuf> {
+    std::env::current_dir().attempt(|| "find the working directory".into())
+}

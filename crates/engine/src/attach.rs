@@ -1,0 +1,163 @@
+//! The connection of an attached client: events go out, questions too, answers come in.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use rondel_events::{Emitter, Event, Nowhere, Sink};
+use rondel_fault::{Fault, Result};
+use rondel_link::{Answer, FromClient, FromEngine, Greeting, Hello, Question, Refusal, Welcome};
+use rondel_ports::BoxFuture;
+use rondel_session::ClientLink;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::sessions::{AttachedClient, Engine};
+
+/// How many events may wait for a client that reads slowly before new ones are dropped.
+const EVENT_BACKLOG: usize = 100_000;
+
+/// Lines for one client.
+struct Outbox {
+    lines: mpsc::UnboundedSender<FromEngine>,
+    waiting: Arc<AtomicU64>,
+}
+
+impl Sink for Outbox {
+    fn emit(&self, event: Event) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < EVENT_BACKLOG as u64 {
+            let _ = self.lines.send(FromEngine::Event(event));
+        } else {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Questions under way.
+struct Link {
+    lines: mpsc::UnboundedSender<FromEngine>,
+    waiting: Arc<AtomicU64>,
+    next: AtomicU64,
+    asked: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+}
+
+impl Link {
+    async fn ask(&self, question: Question) -> Result<Answer> {
+        let gone = || Fault::cancelled("the client went away before it answered");
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (tell, told) = oneshot::channel();
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(id, tell);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.lines.send(FromEngine::Ask { id, question }).map_err(|_| gone())?;
+        told.await.map_err(|_| gone())
+    }
+
+    fn answered(&self, line: &str) {
+        if let Ok(FromClient::Answer { id, answer }) = serde_json::from_str(line) {
+            let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            let _ = asked.map(|tell| tell.send(answer));
+        }
+    }
+}
+
+impl ClientLink for Link {
+    fn variable<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<String>>> {
+        Box::pin(async move {
+            match self.ask(Question::Variable(name.to_owned())).await? {
+                Answer::Missing => Ok(None),
+                Answer::Bytes(bytes) => String::from_utf8(bytes)
+                    .map(Some)
+                    .map_err(|_| Fault::user(format!("the environment variable `{name}` is not UTF-8"))),
+                Answer::Failed(why) => Err(Fault::environment(format!("cannot read the variable `{name}`: {why}"))),
+            }
+        })
+    }
+
+    fn command<'a>(&'a self, command: &'a str) -> BoxFuture<'a, Result<Vec<u8>>> {
+        Box::pin(async move {
+            match self.ask(Question::Command(command.to_owned())).await? {
+                Answer::Bytes(bytes) => Ok(bytes),
+                Answer::Missing => Err(Fault::user("the command gave nothing")),
+                Answer::Failed(why) => Err(Fault::user(why)),
+            }
+        })
+    }
+}
+
+/// Serves one upgraded connection to its end; then the client is gone.
+pub async fn serve(engine: Arc<Engine>, upgraded: Upgraded) {
+    let (read, mut write) = tokio::io::split(TokioIo::new(upgraded));
+    let mut read = BufReader::new(read);
+    let mut line = String::new();
+    if read.read_line(&mut line).await.is_err() || line.is_empty() {
+        return;
+    }
+    let (lines, mut outbox) = mpsc::unbounded_channel();
+    let waiting = Arc::new(AtomicU64::new(0));
+    let link = Arc::new(Link {
+        lines: lines.clone(),
+        waiting: waiting.clone(),
+        next: AtomicU64::new(1),
+        asked: Mutex::default(),
+    });
+    let welcomed = welcome(&engine, &line, &link, lines, &waiting);
+    let (greeting, client) = match welcomed {
+        Ok(attached) => {
+            let client = attached.caller.client.to_string();
+            (Greeting::Welcome(Welcome { client, engine: rondel_version::ENGINE.to_string() }), Some(attached))
+        }
+        Err(e) => (Greeting::Refusal(Refusal { message: e.full_message(), hints: e.hints().to_vec() }), None),
+    };
+    let Some(attached) = client else {
+        let _ = write.write_all(text(&greeting).as_bytes()).await;
+        return;
+    };
+    let id = attached.caller.client.clone();
+    let _ = write.write_all(text(&greeting).as_bytes()).await;
+    let writer = tokio::spawn(async move {
+        while let Some(line) = outbox.recv().await {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+            if write.write_all(text(&line).as_bytes()).await.is_err() {
+                break;
+            }
+        }
+    });
+    let mut line = String::new();
+    loop {
+        line.clear();
+        tokio::select! {
+            read = read.read_line(&mut line) => match read {
+                Ok(n) if n > 0 => link.answered(&line),
+                _ => break,
+            },
+            () = engine.ending.cancelled() => break,
+        }
+    }
+    engine.detach(&id);
+    writer.abort();
+}
+
+fn welcome(
+    engine: &Arc<Engine>,
+    line: &str,
+    link: &Arc<Link>,
+    lines: mpsc::UnboundedSender<FromEngine>,
+    waiting: &Arc<AtomicU64>,
+) -> Result<AttachedClient> {
+    let hello: Hello = serde_json::from_str(line)
+        .map_err(|e| Fault::user("the client says something unexpected while attaching").caused_by(e))?;
+    if !hello.workdir.is_absolute() {
+        return Err(Fault::user(format!("the working directory `{}` is not absolute", hello.workdir.display())));
+    }
+    let sink: Arc<dyn Sink> =
+        if hello.quiet { Arc::new(Nowhere) } else { Arc::new(Outbox { lines, waiting: waiting.clone() }) };
+    Ok(engine.attach(hello, link.clone(), Emitter::new(sink)))
+}
+
+fn text(value: &impl serde::Serialize) -> String {
+    let mut text = serde_json::to_string(value).unwrap_or_default();
+    text.push('\n');
+    text
+}

@@ -1,0 +1,107 @@
+//! The HTTP endpoint on the engine's socket.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use rondel_fault::Fault;
+use rondel_gql::Location;
+use rondel_link::Served;
+use rondel_query::Response as Answer;
+use rondel_query::execute::ResponseError;
+
+use crate::answer::{answer, failure};
+use crate::sessions::Engine;
+
+/// The routes of the engine's socket.
+pub fn routes(engine: Arc<Engine>) -> Router {
+    Router::new()
+        .route(rondel_link::QUERY, post(query))
+        .route(rondel_link::ATTACH, get(attach))
+        .route(rondel_link::STATUS, get(status))
+        .route(rondel_link::SERVED, get(served))
+        .route(rondel_link::STOP, post(stop))
+        .route(rondel_link::VERIFY, post(verify))
+        .layer(DefaultBodyLimit::disable())
+        .with_state(engine)
+}
+
+async fn query(State(engine): State<Arc<Engine>>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
+    let named = headers.get(rondel_link::CLIENT_HEADER).and_then(|v| v.to_str().ok());
+    let text = match named.and_then(|id| engine.client(id)) {
+        None => failure("the request names no attached client"),
+        Some(client) => {
+            let work = async {
+                match client.prepare(&engine).await {
+                    Ok(()) => answer(&engine.evaluator, &client.caller, &body).await,
+                    Err(fault) => refused(fault),
+                }
+            };
+            tokio::select! {
+                text = work => text,
+                () = client.gone.cancelled() => failure("the client is gone"),
+            }
+        }
+    };
+    ([(header::CONTENT_TYPE, "application/json")], text)
+}
+
+/// What the client is served, or the same error that its queries get.
+async fn served(State(engine): State<Arc<Engine>>, headers: HeaderMap) -> Response<Body> {
+    let named = headers.get(rondel_link::CLIENT_HEADER).and_then(|v| v.to_str().ok());
+    let Some(client) = named.and_then(|id| engine.client(id)) else {
+        return (StatusCode::NOT_FOUND, failure("the request names no attached client")).into_response();
+    };
+    match client.prepare(&engine).await {
+        Ok(()) => json(&Served { modules: client.served() }).into_response(),
+        Err(fault) => (StatusCode::BAD_REQUEST, refused(fault)).into_response(),
+    }
+}
+
+fn refused(fault: Fault) -> String {
+    let error = ResponseError { fault, path: Vec::new(), location: Location { line: 1, column: 1 } };
+    Answer { data: None, errors: vec![error] }.body()
+}
+
+async fn attach(State(engine): State<Arc<Engine>>, mut request: Request) -> Response<Body> {
+    let asked = request.headers().get(header::UPGRADE).and_then(|v| v.to_str().ok());
+    if asked != Some(rondel_link::PROTOCOL) {
+        return (StatusCode::UPGRADE_REQUIRED, "attach with `upgrade: rondel-link`").into_response();
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        if let Ok(upgraded) = upgrade.await {
+            crate::attach::serve(engine, upgraded).await;
+        }
+    });
+    let head = [(header::CONNECTION, "upgrade"), (header::UPGRADE, rondel_link::PROTOCOL)];
+    (StatusCode::SWITCHING_PROTOCOLS, head).into_response()
+}
+
+async fn status(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
+    json(&engine.status())
+}
+
+async fn stop(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
+    engine.ending.cancel();
+    StatusCode::OK
+}
+
+async fn verify(State(engine): State<Arc<Engine>>) -> Response<Body> {
+    use rondel_ports::snapshots::Snapshots as _;
+    let store = engine.store.clone();
+    match tokio::task::spawn_blocking(move || store.verify()).await {
+        Ok(Ok(found)) => json(&found).into_response(),
+        Ok(Err(e)) => (StatusCode::INTERNAL_SERVER_ERROR, e.full_message()).into_response(),
+        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> impl IntoResponse + use<T> {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    ([(header::CONTENT_TYPE, "application/json")], text)
+}

@@ -1,0 +1,56 @@
+//! Fields that a caller's schema does not show.
+
+use std::sync::{Arc, OnceLock};
+
+use rondel_call::CallSpec;
+use rondel_fault::Result;
+use rondel_gql::types::FieldDef;
+use rondel_modules::Modules;
+use rondel_ports::BoxFuture;
+use rondel_query::{Caller, Fields};
+use rondel_schema::Registry;
+use rondel_version::{ENGINE, View};
+
+/// Looks in the module that a call names, then in the core API, then in what the caller is served.
+pub struct AllFields {
+    registry: Arc<Registry>,
+    modules: OnceLock<Arc<Modules>>,
+}
+
+impl AllFields {
+    /// The fields of `registry`, until modules are known.
+    pub fn new(registry: Arc<Registry>) -> Arc<Self> {
+        Arc::new(Self { registry, modules: OnceLock::new() })
+    }
+
+    /// Also those of `modules` from now on.
+    pub fn add(&self, modules: Arc<Modules>) {
+        let _ = self.modules.set(modules);
+    }
+
+    fn core(&self, caller: &Caller, parent: &str, spec: &CallSpec) -> Option<Arc<FieldDef>> {
+        let recorded: Option<View> = spec.view.as_deref().and_then(|view| view.parse().ok());
+        let views = [recorded.unwrap_or(ENGINE), caller.view];
+        views.into_iter().find_map(|view| self.registry.lookup(parent, &spec.field, view))
+    }
+}
+
+impl Fields for AllFields {
+    fn find<'a>(
+        &'a self,
+        caller: &'a Arc<Caller>,
+        parent: &'a str,
+        spec: &'a CallSpec,
+    ) -> BoxFuture<'a, Result<Option<Arc<FieldDef>>>> {
+        Box::pin(async move {
+            if spec.module.is_some()
+                && let Some(modules) = self.modules.get()
+                && let Some(found) = modules.find_field(caller, parent, spec).await?
+            {
+                return Ok(Some(found));
+            }
+            let core = self.core(caller, parent, spec);
+            Ok(core.or_else(|| caller.schema().types.get(parent).and_then(|t| t.field(&spec.field)).cloned()))
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! The engine's life: from the first answer to the last.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rondel_fault::{Attempt as _, Result};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::sessions::Engine;
+use crate::wiring;
+
+/// How often the engine looks whether it is idle.
+const IDLE_CHECK: Duration = Duration::from_secs(1);
+/// How long work under way may take to stop when the engine ends.
+const WIND_DOWN: Duration = Duration::from_secs(10);
+
+/// How to serve.
+pub struct ServeOptions {
+    /// The state folder.
+    pub state_dir: PathBuf,
+    /// The configuration.
+    pub config: Config,
+    /// Called as soon as clients can connect.
+    pub ready: Option<Box<dyn FnOnce() + Send>>,
+    /// The engine runs in a user namespace of its own.
+    pub rootless: bool,
+}
+
+/// Serves until a signal, a request to stop, or idleness ends it.
+///
+/// # Errors
+/// When the engine cannot start: another one has the state folder, the kernel refuses, the disk is full.
+pub async fn serve(mut options: ServeOptions) -> Result<()> {
+    let idle = options.config.idle();
+    let engine = wiring::wire(&options).await?;
+    let socket = options.state_dir.join(rondel_link::SOCKET);
+    // The store's lock is held: a socket that lies there belongs to nobody.
+    let _ = std::fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket).attempt(|| format!("listen on `{}`", socket.display()))?;
+    std::fs::set_permissions(&socket, Permissions::from_mode(0o600))
+        .attempt(|| format!("protect `{}`", socket.display()))?;
+    if let Some(ready) = options.ready.take() {
+        ready();
+    }
+    let ending = engine.ending.clone();
+    let server = axum::serve(listener, crate::endpoint::routes(engine.clone()))
+        .with_graceful_shutdown(async move { ending.cancelled().await });
+    let server = tokio::spawn(async move { server.await });
+    until_end(&engine, idle).await?;
+    let _ = std::fs::remove_file(&socket);
+    engine.ending.cancel();
+    let _ = tokio::time::timeout(WIND_DOWN, server).await;
+    wind_down(&engine).await;
+    Ok(())
+}
+
+async fn until_end(engine: &Arc<Engine>, idle: Option<Duration>) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;
+    let mut interrupt = signal(SignalKind::interrupt()).attempt(|| "listen for signals".into())?;
+    let mut tick = tokio::time::interval(IDLE_CHECK);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = engine.ending.cancelled() => break,
+            _ = tick.tick() => {
+                if idle.is_some_and(|limit| engine.idle().is_some_and(|since| since >= limit)) {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lets processes under way end: their clients are gone, so their work is being cancelled.
+async fn wind_down(engine: &Arc<Engine>) {
+    let deadline = tokio::time::Instant::now() + WIND_DOWN;
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    while engine.evaluator.graph().running() > 0 && tokio::time::Instant::now() < deadline {
+        tick.tick().await;
+    }
+}

@@ -1,0 +1,235 @@
+//! The engine's clients: who is attached, and what each is served.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use rondel_events::Emitter;
+use rondel_fault::{Kind, Result};
+use rondel_link::{Hello, ModuleRequest, ServedModule, Status};
+use rondel_modules::{Lookup, Modules};
+use rondel_ops::OpCx;
+use rondel_query::{Caller, Evaluator};
+use rondel_api::providers::ClientSecrets;
+use rondel_session::{Client, ClientLink, ScopeRecord, SecretStore, Services, Session};
+use rondel_store::Store;
+use rondel_version::View;
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use crate::nested::NestedScopes;
+
+/// A running engine.
+pub struct Engine {
+    /// What every handler may use.
+    pub services: Arc<Services>,
+    /// Evaluates calls.
+    pub evaluator: Arc<Evaluator>,
+    /// Loads and serves modules.
+    pub modules: Arc<Modules>,
+    /// The store, for checks.
+    pub store: Arc<Store>,
+    /// Whether it runs as an ordinary user.
+    pub rootless: bool,
+    /// Remarks on what the host lacks.
+    pub notes: Vec<String>,
+    /// Fires when the engine is to end.
+    pub ending: CancellationToken,
+    clients: Mutex<Clients>,
+    started: Instant,
+}
+
+struct Clients {
+    attached: HashMap<Arc<str>, AttachedClient>,
+    idle_since: Instant,
+}
+
+/// An attached client.
+#[derive(Clone)]
+pub struct AttachedClient {
+    /// Who it is, to handlers.
+    pub caller: Arc<Caller>,
+    /// Fires when it goes away.
+    pub gone: CancellationToken,
+    requested: Arc<Vec<ModuleRequest>>,
+    prepared: Arc<OnceCell<Result<()>>>,
+}
+
+impl AttachedClient {
+    /// Serves the modules it asked for, once; every request waits for that.
+    ///
+    /// # Errors
+    /// When one cannot be loaded or served.
+    pub async fn prepare(&self, engine: &Engine) -> Result<()> {
+        let load = || async {
+            for request in self.requested.iter() {
+                self.serve(engine, request).await?;
+            }
+            Ok(())
+        };
+        self.prepared.get_or_init(load).await.clone()
+    }
+
+    async fn serve(&self, engine: &Engine, request: &ModuleRequest) -> Result<()> {
+        let modules = &engine.modules;
+        let source = match modules.resolve(&self.caller, &request.reference, Lookup::default()).await {
+            Ok(source) => source,
+            Err(fault) if request.optional && fault.kind() == Kind::User => return Ok(()),
+            Err(fault) => return Err(fault),
+        };
+        let module = modules.load(Some(&engine.evaluator), &self.caller, &source).await?;
+        modules.serve(&self.caller, &module, false, request.entrypoint)
+    }
+
+    /// The modules that it is served.
+    pub fn served(&self) -> Vec<ServedModule> {
+        let served = rondel_session::client(&self.caller).map(rondel_modules::load::served).unwrap_or_default();
+        let describe = |served: &rondel_modules::serve::Served| ServedModule {
+            name: served.surfaced.module.name().to_owned(),
+            description: served.surfaced.module.types.description.to_string(),
+            constructor: served.surfaced.constructor.as_ref().map(|field| field.name.to_string()),
+        };
+        served.iter().map(describe).collect()
+    }
+}
+
+/// The parts of an engine that wiring makes.
+pub struct Parts {
+    /// What every handler may use.
+    pub services: Arc<Services>,
+    /// Evaluates calls.
+    pub evaluator: Arc<Evaluator>,
+    /// Loads and serves modules.
+    pub modules: Arc<Modules>,
+    /// The store.
+    pub store: Arc<Store>,
+    /// Whether it runs as an ordinary user.
+    pub rootless: bool,
+    /// Remarks on what the host lacks.
+    pub notes: Vec<String>,
+}
+
+impl Engine {
+    /// An engine without clients.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { services, evaluator, modules, store, rootless, notes } = parts;
+        let clients = Mutex::new(Clients { attached: HashMap::new(), idle_since: Instant::now() });
+        let started = Instant::now();
+        let ending = CancellationToken::new();
+        Arc::new(Self { services, evaluator, modules, store, rootless, notes, ending, clients, started })
+    }
+
+    /// Attaches the main client of a new session.
+    pub fn attach(self: &Arc<Self>, hello: Hello, link: Arc<dyn ClientLink>, events: Emitter) -> AttachedClient {
+        let session = Arc::new(Session { id: fresh("s"), secrets: Arc::new(SecretStore::default()) });
+        let id = fresh("c");
+        let scopes = NestedScopes::new(self, session.clone());
+        let secrets = ClientSecrets::new(session.clone());
+        let client = Arc::new(Client {
+            id: id.clone(),
+            session: session.clone(),
+            services: self.services.clone(),
+            workdir: hello.workdir,
+            host_root: PathBuf::from("/"),
+            link: Some(link),
+            scope: None,
+            origin: None,
+            served: Mutex::default(),
+            op_cx: OpCx { events: events.clone(), secrets: secrets.clone(), scopes: scopes.clone() },
+        });
+        secrets.bind(&client);
+        scopes.belong_to(&client);
+        let view = View::of_client(&hello.version);
+        let schema = self.services.registry.project(view);
+        let caller = Arc::new(Caller::new(session.id.clone(), id.clone(), view, schema, events, client));
+        let attached = AttachedClient {
+            caller,
+            gone: self.ending.child_token(),
+            requested: Arc::new(hello.modules),
+            prepared: Arc::default(),
+        };
+        self.clients().attached.insert(id, attached.clone());
+        attached
+    }
+
+    /// A caller for a process in a container: what it sees is decided by its scope alone.
+    pub fn nested(self: &Arc<Self>, process: &Nesting, view: View, scope: Option<Arc<ScopeRecord>>) -> Arc<Caller> {
+        let view = scope.as_ref().map_or(view, |scope| scope.view);
+        let id = fresh("n");
+        let session = process.origin.session.clone();
+        let scopes = NestedScopes::new(self, session.clone());
+        let secrets = ClientSecrets::new(session.clone());
+        secrets.bind(&process.origin);
+        scopes.belong_to(&process.origin);
+        let client = Arc::new(Client {
+            id: id.clone(),
+            session: session.clone(),
+            services: self.services.clone(),
+            workdir: process.workdir.clone(),
+            host_root: process.root.clone(),
+            link: None,
+            scope,
+            origin: Some(process.origin.clone()),
+            served: Mutex::default(),
+            op_cx: OpCx { events: process.events.clone(), secrets, scopes },
+        });
+        let schema = self.modules.client_schema(&client, view);
+        Arc::new(Caller::new(session.id.clone(), id, view, schema, process.events.clone(), client))
+    }
+
+    /// The attached client called `id`.
+    pub fn client(&self, id: &str) -> Option<AttachedClient> {
+        self.clients().attached.get(id).cloned()
+    }
+
+    /// Lets a client go, and its work with it unless somebody else waits for it.
+    pub fn detach(&self, id: &str) {
+        let mut clients = self.clients();
+        if let Some(attached) = clients.attached.remove(id) {
+            attached.gone.cancel();
+        }
+        clients.idle_since = Instant::now();
+    }
+
+    /// How long nobody has been attached; none while somebody is.
+    pub fn idle(&self) -> Option<std::time::Duration> {
+        let clients = self.clients();
+        clients.attached.is_empty().then(|| clients.idle_since.elapsed())
+    }
+
+    /// How the engine is.
+    pub fn status(&self) -> Status {
+        Status {
+            version: rondel_version::ENGINE.to_string(),
+            pid: std::process::id(),
+            uptime: self.started.elapsed().as_secs(),
+            clients: self.clients().attached.len(),
+            results: self.evaluator.graph().len(),
+            execs: self.services.ops.stats().execs_run.load(std::sync::atomic::Ordering::Relaxed),
+            rootless: self.rootless,
+            notes: self.notes.clone(),
+        }
+    }
+
+    fn clients(&self) -> MutexGuard<'_, Clients> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a process in a container comes from.
+#[derive(Clone)]
+pub struct Nesting {
+    /// The client whose files are "the host".
+    pub origin: Arc<Client>,
+    /// Where what it asks for is reported.
+    pub events: Emitter,
+    /// Its root, as a path of this machine.
+    pub root: PathBuf,
+    /// Its working directory inside the root.
+    pub workdir: PathBuf,
+}
+
+fn fresh(prefix: &str) -> Arc<str> {
+    format!("{prefix}{:032x}", rand::random::<u128>()).into()
+}

@@ -1,0 +1,124 @@
+//! All wiring: the only place that names adapters.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rondel_api::surface::Surface;
+use rondel_fault::Result;
+use rondel_hostlink::HostLink;
+use rondel_modules::{Module, Modules};
+use rondel_network::Bridge;
+use rondel_ops::{HostTrust, Ops, Ports};
+use rondel_ports::index::{Index, Table};
+use rondel_ports::network::Networks as _;
+use rondel_ports::process::Processes as _;
+use rondel_query::Evaluator;
+use rondel_registry::{Environment, Mirror, MirrorLocation, Registry, RegistryConfig};
+use rondel_sandbox::{Sandbox, SandboxOptions};
+use rondel_session::{Client, ScopeTable, Services};
+use rondel_store::Store;
+
+use crate::config::Config;
+use crate::fields::AllFields;
+use crate::serve::ServeOptions;
+use crate::sessions::{Engine, Parts};
+
+/// Where systems keep a bundle of the certificate authorities they trust.
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+/// Where administrators add authorities of their own.
+const ADDED_AUTHORITIES: &str = "/usr/local/share/ca-certificates";
+/// Variables that name proxies.
+const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+
+/// An engine on this machine, as `options` say.
+///
+/// # Errors
+/// When another engine has the state folder, or the machine refuses what is needed.
+pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
+    let store = Store::open(&options.state_dir, rondel_store::Options::default())?;
+    let sandbox = Arc::new(Sandbox::new(SandboxOptions::default())?);
+    let bridge = Arc::new(Bridge::new(rondel_network::Options::new(&options.state_dir, options.rootless)));
+    sandbox.clean_up()?;
+    bridge.clean_up()?;
+    let environment = Environment::from_variables(|name| std::env::var_os(name));
+    let images = Arc::new(Registry::new(registry_config(&options.config), environment)?);
+    let host = Arc::new(HostLink::new(store.clone(), store.clone()));
+    let ports = Ports {
+        snapshots: store.clone(),
+        index: store.clone(),
+        processes: sandbox,
+        networks: bridge.clone(),
+        images,
+        host,
+    };
+    let ops = Ops::new_with(ports, rondel_ops::Options { trust: host_trust(), proxies: proxies() });
+    let modules = Modules::new();
+    let mut surface = Surface::new();
+    rondel_api::register_core(&mut surface);
+    rondel_modules::register_modules(&mut surface, &modules);
+    surface.prepare("Query", "cacheVolume", rondel_api::types::cache_volume::namespaced(module_namespace));
+    let registry = Arc::new(rondel_api::registry(&surface)?);
+    let services = Arc::new(Services {
+        ops,
+        index: store.clone(),
+        registry: registry.clone(),
+        scopes: Arc::new(ScopeTable::default()),
+        mac_key: mac_key(&*store)?,
+    });
+    let fields = AllFields::new(registry);
+    let evaluator = Evaluator::new(fields.clone(), options.config.remembered_results);
+    fields.add(modules.clone());
+    let notes = bridge.note().into_iter().collect();
+    Ok(Engine::new(Parts { services, evaluator, modules, store, rootless: options.rootless, notes }))
+}
+
+/// Cache volumes of a module's code are its own: they keep their name across versions of it.
+fn module_namespace(client: &Client) -> Option<String> {
+    let module = client.scope.as_ref()?.module.clone()?.downcast::<Module>().ok()?;
+    Some(module.source.name().to_owned())
+}
+
+fn registry_config(config: &Config) -> RegistryConfig {
+    let location = |mirror: &crate::config::Mirror| match (&mirror.layout, &mirror.url) {
+        (Some(layout), _) => Some(MirrorLocation::Layout(layout.clone())),
+        (None, Some(url)) => Some(MirrorLocation::Url(url.clone())),
+        (None, None) => None,
+    };
+    let mirrors = config.mirrors.iter().filter_map(|mirror| {
+        Some(Mirror { registry: mirror.registry.clone(), location: location(mirror)? })
+    });
+    RegistryConfig { mirrors: mirrors.collect(), insecure: config.insecure_registries.clone(), offline: config.offline }
+}
+
+/// The authorities that the host trusts: the user's own choice first.
+fn host_trust() -> HostTrust {
+    let chosen = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let bundle = chosen.into_iter().chain(BUNDLES.iter().map(PathBuf::from)).find(|path| path.is_file());
+    let extra = Path::new(ADDED_AUTHORITIES);
+    HostTrust { bundle, extra_dir: extra.is_dir().then(|| extra.to_owned()) }
+}
+
+fn proxies() -> Vec<(String, String)> {
+    let both = PROXIES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
+    let set: HashMap<String, String> = both.filter_map(|name| Some((name.clone(), std::env::var(&name).ok()?))).collect();
+    let mut set: Vec<_> = set.into_iter().collect();
+    set.sort();
+    set
+}
+
+/// The key of MACs over plaintext: made once per state folder.
+fn mac_key(index: &dyn Index) -> Result<[u8; 32]> {
+    let name = rondel_digest::of("fact", "mac-key");
+    if let Some(key) = index.get(Table::Facts, &name).and_then(|bytes| bytes.try_into().ok()) {
+        return Ok(key);
+    }
+    let key: [u8; 32] = rand::random();
+    index.put(Table::Facts, &name, &key, None)?;
+    Ok(key)
+}

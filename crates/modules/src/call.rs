@@ -1,0 +1,246 @@
+//! Calls of a module's functions: spec/protocol.md §6.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rondel_call::{Call, Literal};
+use rondel_digest::Digest;
+use rondel_events::{Outcome as Ended, Work};
+use rondel_fault::{Detail, ExecFailure, Fault, Kind, Result};
+use rondel_model::exec::{Expect, Scope, Stdin};
+use rondel_model::{AbsPath, Container, ExecOp};
+use rondel_ports::index::Table;
+use rondel_query::{Args, Caller, Cx, Evaluator, Node, Outcome};
+use rondel_session::client::op_cx;
+use rondel_session::{CallOutcome, FunctionCall, ScopeRecord, client};
+use serde_json::Value as Json;
+
+use crate::codec::{Codec, is_session_bound};
+use crate::module::{Lifetime, Module, ModuleObject};
+use crate::runtime::runtime;
+use crate::typedef::{Function, ObjectDef};
+
+/// The longest time for which results are kept, in seconds.
+const LONGEST: u64 = 7 * 24 * 3600;
+
+/// A function of a module, bound to its place.
+#[derive(Clone)]
+pub struct Target {
+    /// The module.
+    pub module: Arc<Module>,
+    /// The object that it is a function of.
+    pub object: Arc<ObjectDef>,
+    /// The function; the constructor has an empty name.
+    pub function: Arc<Function>,
+}
+
+impl Target {
+    /// How people name it: `greeter.hello`.
+    pub fn describe(&self) -> String {
+        let module = self.module.name();
+        match (self.function.original.as_str(), &self.object.name) {
+            ("", _) => format!("{module} (constructor)"),
+            (function, object) if self.module.main().is_some_and(|main| main.name == *object) => format!("{module}.{function}"),
+            (function, _) => format!("{module}.{}.{function}", self.object.original),
+        }
+    }
+}
+
+/// Calls the function: from the index when it is known, else by running the module's runtime.
+///
+/// # Errors
+/// What the function fails with; an answer of the wrong type; no answer.
+pub async fn call(cx: Cx, receiver: Node, args: Args, target: Target) -> Result<Outcome> {
+    let span = cx.caller.events.span(Work::Function, target.describe());
+    let cx = Cx { caller: cx.caller.reporting(span.emitter().clone()), ..cx };
+    match evaluate(&cx, &receiver, &args, &target).await {
+        Ok((outcome, cached)) => {
+            span.end(if cached { Ended::Cached } else { Ended::Done });
+            Ok(outcome)
+        }
+        Err(fault) if fault.kind() == Kind::Cancelled => {
+            span.end(Ended::Cancelled);
+            Err(fault)
+        }
+        Err(fault) => {
+            span.end(Ended::Failed(fault.full_message()));
+            Err(fault)
+        }
+    }
+}
+
+async fn evaluate(cx: &Cx, receiver: &Node, args: &Args, target: &Target) -> Result<(Outcome, bool)> {
+    let services = client(&cx.caller)?.services.clone();
+    let lifetime = target.module.lifetime(&target.function);
+    let key = stable_key(&cx.call);
+    let kept = match lifetime {
+        Lifetime::Persistent(_) => services.index.get(Table::Calls, &key),
+        _ => None,
+    };
+    let kept = kept.and_then(|bytes| serde_json::from_slice::<Json>(&bytes).ok());
+    if let Some(json) = kept
+        && let Ok(outcome) = decode(cx, target, &json).await
+    {
+        return Ok((outcome, true));
+    }
+    let json = run_function(cx, receiver, args, target).await?;
+    let outcome = decode(cx, target, &json).await?;
+    if let Lifetime::Persistent(seconds) = lifetime
+        && !is_session_bound(&json)
+    {
+        let expires = Duration::from_secs(seconds.unwrap_or(LONGEST));
+        services.index.put(Table::Calls, &key, json.to_string().as_bytes(), Some(expires))?;
+    }
+    Ok((outcome, false))
+}
+
+// IDENTITY: what was asked of which implementation, whoever asked in whichever session.
+fn stable_key(call: &Call) -> Digest {
+    let mut spec = call.spec().clone();
+    spec.implicit.clear();
+    Call::new(call.receiver().cloned(), spec).digest()
+}
+
+async fn decode(cx: &Cx, target: &Target, json: &Json) -> Result<Outcome> {
+    let codec = Codec { evaluator: &cx.evaluator, caller: &cx.caller, module: &target.module };
+    let place = if target.function.original.is_empty() {
+        format!("the constructor of `{}`", target.object.original)
+    } else {
+        format!("function `{}`", target.function.original)
+    };
+    codec.decode(&target.function.returns, json, &place).await.map(Outcome::from)
+}
+
+async fn run_function(cx: &Cx, receiver: &Node, args: &Args, target: &Target) -> Result<Json> {
+    let codec = Codec { evaluator: &cx.evaluator, caller: &cx.caller, module: &target.module };
+    let mut given = Vec::new();
+    for arg in &target.function.args {
+        let value = args.literal(&arg.name);
+        if value == Literal::Null {
+            continue;
+        }
+        let json = codec.encode(&arg.type_def, &value).await?;
+        given.push((arg.original.clone(), json.to_string()));
+    }
+    let constructor = target.function.original.is_empty();
+    let parent = match receiver.value.get::<ModuleObject>() {
+        Some(object) if !constructor => Json::Object(object.state.as_ref().clone()).to_string(),
+        _ => "null".to_owned(),
+    };
+    let call = FunctionCall::new(target.function.original.clone(), target.object.original.clone(), parent, given);
+    let text = run(&cx.evaluator, &cx.caller, &target.module, call).await?;
+    serde_json::from_str(&text).map_err(|e| {
+        Fault::user(format!("{} answered with something that is not JSON", target.describe())).caused_by(e)
+    })
+}
+
+/// Runs the runtime of `module` for one function call and gives the JSON text that it answered.
+///
+/// # Errors
+/// The error that it answered, its failure when it answered nothing, or that it did neither.
+pub async fn run(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &Arc<Module>, call: FunctionCall) -> Result<String> {
+    let container = runtime(evaluator, caller, module).await?;
+    let me = client(caller)?;
+    let mut cx = me.op_cx.clone();
+    cx.events = caller.events.clone();
+    let call = Arc::new(call);
+    let record = ScopeRecord { view: module.view, module: Some(module.clone()), call: Some(call.clone()) };
+    let handle = me.services.scopes.insert(record);
+    let scope = Scope { view: module.view, module: Some(module.implementation), record: Some(handle.id) };
+    let ended = me.services.ops.exec(&cx, &Arc::new(exec(&container, scope)?)).await;
+    drop(handle);
+    match (call.outcome(), ended) {
+        (Some(CallOutcome::Error(fault)), _) => Err(fault),
+        (Some(CallOutcome::Value(_)), Err(fault)) | (None, Err(fault)) => Err(fault.context(failed(&call, module))),
+        (Some(CallOutcome::Value(text)), Ok(_)) => Ok(text),
+        // Users match on this text; see spec/protocol.md §4.2.
+        (None, Ok(_)) if call.name.is_empty() && call.parent_name.is_empty() => {
+            Err(Fault::user(format!("module `{}` registered no types: its runtime completed without returning a value", module.name())))
+        }
+        (None, Ok(_)) if call.name.is_empty() => Err(Fault::user("constructor completed without returning a value")),
+        (None, Ok(_)) => Err(Fault::user(format!("function \"{}\" completed without returning a value", call.name))),
+    }
+}
+
+fn failed(call: &FunctionCall, module: &Module) -> String {
+    match (call.name.as_str(), call.parent_name.as_str()) {
+        ("", "") => format!("find out the types of module `{}`", module.name()),
+        ("", _) => format!("call the constructor of module `{}`", module.name()),
+        (function, object) => format!("call function `{function}` of `{object}` in module `{}`", module.name()),
+    }
+}
+
+fn exec(container: &Container, scope: Scope) -> Result<ExecOp> {
+    let config = &container.config;
+    let args: Vec<String> = config.entrypoint.iter().chain(&config.cmd).flatten().cloned().collect();
+    if args.is_empty() {
+        return Err(Fault::user("no command has been set").with_hint("the runtime of a module needs an entrypoint"));
+    }
+    Ok(ExecOp {
+        rootfs: container.rootfs.clone(),
+        mounts: container.mounts.clone(),
+        args,
+        env: container.env().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        secret_env: container.secret_env.clone(),
+        volatile_env: container.volatile_env.clone(),
+        workdir: AbsPath::new("/scratch"),
+        user: config.user.clone(),
+        stdin: Stdin::Empty,
+        redirect_stdout: None,
+        redirect_stderr: None,
+        expect: Expect::Success,
+        scope: Some(scope),
+        insecure: false,
+        no_init: false,
+        platform: container.platform.clone(),
+        // IDENTITY: what a call answers is kept under the call, never under the process.
+        salt: Some(format!("{:032x}", rand::random::<u128>())),
+    })
+}
+
+/// The error that `message` and `values` of the API's `Error` stand for: a failed process when they say so.
+pub fn error_of(message: &str, values: &[(String, Json)]) -> Fault {
+    let get = |name: &str| values.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+    let fault = Fault::user(message);
+    if values.is_empty() {
+        return fault;
+    }
+    let text = |name: &str| get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+    if get("_type").and_then(Json::as_str) == Some("EXEC_ERROR") {
+        let words = get("cmd").and_then(Json::as_array).into_iter().flatten();
+        let failure = ExecFailure {
+            cmd: words.filter_map(Json::as_str).map(ToOwned::to_owned).collect(),
+            exit_code: get("exitCode").and_then(Json::as_i64).and_then(|code| i32::try_from(code).ok()).unwrap_or(1),
+            stdout: text("stdout"),
+            stderr: text("stderr"),
+        };
+        return fault.with_detail(Detail::Exec(failure));
+    }
+    fault.with_detail(Detail::Values(values.iter().cloned().collect()))
+}
+
+/// The context for deferred work on behalf of the caller of `cx`.
+///
+/// # Errors
+/// When the caller was not made by an engine.
+pub fn work(cx: &Cx) -> Result<(Arc<rondel_ops::Ops>, rondel_ops::OpCx)> {
+    Ok((client(&cx.caller)?.services.ops.clone(), op_cx(cx)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn errors_of_functions() {
+        let values = |json: Json| json.as_object().map(|map| map.clone().into_iter().collect::<Vec<_>>()).unwrap_or_default();
+        let exec = values(json!({"_type": "EXEC_ERROR", "cmd": ["sh", "-c"], "exitCode": 42, "stdout": "o", "stderr": "e"}));
+        let fault = error_of("boom", &exec);
+        assert!(matches!(fault.detail(), Some(Detail::Exec(f)) if f.exit_code == 42 && f.cmd == ["sh", "-c"] && f.stderr == "e"));
+        let fault = error_of("boom", &values(json!({"reason": {"a": 1}})));
+        assert!(matches!(fault.detail(), Some(Detail::Values(map)) if map["reason"]["a"] == 1));
+        assert!(error_of("boom", &[]).detail().is_none());
+    }
+}

@@ -1,0 +1,281 @@
+//! Between the values of the API and the JSON that a module's code is spoken to in: spec/protocol.md §6.2.
+//!
+//! Objects cross as IDs, objects of the module itself as their state, enums by the name the module gave them.
+
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, try_join_all};
+use rondel_call::{Call, CallSpec, Literal};
+use rondel_fault::{Fault, Result};
+use rondel_model::{Platform, Value};
+use rondel_query::{Caller, Evaluator, Node};
+use serde_json::Value as Json;
+
+use crate::module::{Module, ModuleObject};
+use crate::typedef::{Kind, TypeDef};
+
+/// The engine's own field that gives a value from its JSON.
+pub const FIELD: &str = "_moduleValue";
+
+/// For whom, and for which module, values are translated.
+#[derive(Clone, Copy)]
+pub struct Codec<'a> {
+    /// Evaluates IDs.
+    pub evaluator: &'a Arc<Evaluator>,
+    /// Who asks.
+    pub caller: &'a Arc<Caller>,
+    /// The module.
+    pub module: &'a Arc<Module>,
+}
+
+impl<'a> Codec<'a> {
+    /// An argument as JSON; none when it was not given.
+    ///
+    /// # Errors
+    /// When an object cannot be evaluated.
+    pub fn encode(self, ty: &'a TypeDef, value: &'a Literal) -> BoxFuture<'a, Result<Json>> {
+        Box::pin(async move {
+            Ok(match (value, &ty.kind) {
+                (Literal::Null, _) => Json::Null,
+                (Literal::List(items), Kind::List(element)) => {
+                    Json::Array(try_join_all(items.iter().map(|item| self.encode(element, item))).await?)
+                }
+                (Literal::Call(call), Kind::Object(def)) if self.module.types.object(&def.name).is_some() => {
+                    let node = self.evaluator.load_as(self.caller, call, Some(&def.name)).await?;
+                    Json::Object(node.get::<ModuleObject>()?.state.as_ref().clone())
+                }
+                (Literal::Enum(name) | Literal::String(name), Kind::Enum(def)) => self.member_for_module(&def.name, name).into(),
+                (Literal::String(text), Kind::Scalar(def)) if def.name == "Platform" => platform(text)?.into(),
+                (other, _) => plain(other),
+            })
+        })
+    }
+
+    fn member_for_module(self, ty: &str, name: &str) -> String {
+        let own = self.module.types.enumeration(ty);
+        let member = own.and_then(|def| def.members.iter().find(|member| member.name == name));
+        member.map_or(name, |member| &member.original).to_owned()
+    }
+
+    /// What the module's code gave as a value, and for an object the call that gives it. `place` says what gave it.
+    ///
+    /// # Errors
+    /// When it is of another type, or an ID cannot be evaluated.
+    pub fn decode(self, ty: &'a TypeDef, json: &'a Json, place: &'a str) -> BoxFuture<'a, Result<Node>> {
+        Box::pin(async move {
+            let wrong = || {
+                let shown: String = json.to_string().chars().take(80).collect();
+                Fault::user(format!("{place} must give `{}`, and gave {}: {shown}", ty.describe(), kind_of(json)))
+            };
+            let leaf = |value| Ok(Node { call: None, value });
+            match (&ty.kind, json) {
+                (Kind::Void, _) => leaf(Value::Null),
+                (_, Json::Null) if ty.optional => leaf(Value::Null),
+                (kind, Json::Null) => {
+                    let name = if matches!(kind, Kind::List(_)) { "List" } else { ty.name() };
+                    // Users match on this text; see spec/behaviours.md TYP-004.
+                    Err(Fault::user(format!("{place}: cannot create {name} from <nil>")))
+                }
+                (Kind::String, Json::String(text)) => leaf(Value::string(&**text)),
+                (Kind::Integer, Json::Number(number)) => match integer(number) {
+                    Some(number) => leaf(Value::Int(number)),
+                    None => Err(wrong()),
+                },
+                (Kind::Float, Json::Number(number)) => leaf(Value::Float(number.as_f64().ok_or_else(wrong)?)),
+                (Kind::Boolean, Json::Bool(value)) => leaf(Value::Bool(*value)),
+                (Kind::Scalar(def), Json::String(text)) if def.name == "Platform" => leaf(Value::string(platform(text)?)),
+                (Kind::Scalar(_), Json::String(text)) => leaf(Value::string(&**text)),
+                (Kind::Scalar(def), other) if def.name == "JSON" => leaf(Value::string(other.to_string())),
+                (Kind::Enum(def), Json::String(text)) => {
+                    let own = self.module.types.enumeration(&def.name);
+                    match own.map(|def| def.member(text)) {
+                        Some(Some(member)) => leaf(Value::member(&*member.name)),
+                        Some(None) => Err(Fault::user(format!("{place}: invalid enum value `{text}` for `{}`", def.name))),
+                        None => self.core_member(&def.name, text, place).and_then(leaf),
+                    }
+                }
+                (Kind::List(element), Json::Array(items)) => {
+                    let items = try_join_all(items.iter().map(|item| self.decode(element, item, place))).await?;
+                    let objects = items.iter().any(|node| node.call.is_some());
+                    let value = Value::List(items.into_iter().map(|node| node.value).collect());
+                    Ok(Node { call: objects.then(|| self.call(ty, json)), value })
+                }
+                (Kind::Object(def), Json::Object(state)) => match self.module.types.object(&def.name) {
+                    Some(def) => Ok(self.own(ty, def, state)),
+                    None => Err(wrong()),
+                },
+                (Kind::Object(_) | Kind::Interface(_), Json::String(id)) => {
+                    let node = self.evaluator.load_id(self.caller, id, None).await.map_err(|e| e.context(place))?;
+                    self.check(ty, &node, place)?;
+                    Ok(node)
+                }
+                _ => Err(wrong()),
+            }
+        })
+    }
+
+    fn core_member(self, ty: &str, text: &str, place: &str) -> Result<Value> {
+        let schema = self.caller.schema();
+        let Some(rondel_gql::types::TypeKind::Enum(members)) = schema.types.get(ty).map(|ty| &ty.kind) else {
+            return Ok(Value::member(text));
+        };
+        match members.iter().find(|member| &*member.name == text) {
+            Some(member) => Ok(Value::Enum(member.alias_of.as_ref().unwrap_or(&member.name).clone())),
+            None => Err(Fault::user(format!("{place}: invalid enum value `{text}` for `{ty}`"))),
+        }
+    }
+
+    fn own(self, ty: &TypeDef, def: &Arc<crate::typedef::ObjectDef>, state: &serde_json::Map<String, Json>) -> Node {
+        let state = Arc::new(state.clone());
+        let call = self.call(ty, &Json::Object(state.as_ref().clone()));
+        let object = ModuleObject { module: self.module.clone(), def: def.clone(), state };
+        Node { call: Some(call), value: Value::object(&*def.name, object) }
+    }
+
+    fn check(self, ty: &TypeDef, node: &Node, place: &str) -> Result<()> {
+        let fits = match &ty.kind {
+            Kind::Object(def) => node.type_name() == def.name,
+            Kind::Interface(def) => {
+                let schema = self.caller.schema();
+                !schema.types.contains_key(&*def.name) || rondel_query::evaluate::fits(&schema, &def.name, node.type_name())
+            }
+            _ => false,
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(Fault::user(format!("{place} must give `{}`, and gave `{}`", ty.describe(), node.type_name())))
+    }
+
+    // IDENTITY: the call of a value that a module gave is its content, not the function that gave it.
+    fn call(self, ty: &TypeDef, json: &Json) -> Arc<Call> {
+        let text = |text: String| Literal::String(text.into());
+        let mut spec = CallSpec::new(ty.base().name(), FIELD).arg("type", text(ty.describe())).arg("json", text(json.to_string()));
+        spec.module = Some(self.module.reference());
+        Call::new(None, spec)
+    }
+}
+
+/// The type that `text` describes, as a module with these types means it.
+pub fn parse_type(module: &Module, text: &str) -> TypeDef {
+    let (text, optional) = match text.strip_suffix('!') {
+        Some(inner) => (inner, false),
+        None => (text, true),
+    };
+    let element = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let kind = match (element, text) {
+        (Some(element), _) => Kind::List(Arc::new(parse_type(module, element))),
+        (_, "String") => Kind::String,
+        (_, "Int") => Kind::Integer,
+        (_, "Float") => Kind::Float,
+        (_, "Boolean") => Kind::Boolean,
+        (_, "Void") => Kind::Void,
+        (_, name) => named(module, name),
+    };
+    TypeDef { kind, optional }
+}
+
+fn named(module: &Module, name: &str) -> Kind {
+    let types = &module.types;
+    if let Some(def) = types.interface(name) {
+        return Kind::Interface(def.clone());
+    }
+    if let Some(def) = types.enumeration(name) {
+        return Kind::Enum(def.clone());
+    }
+    let foreign = || Arc::new(crate::typedef::ObjectDef { name: name.to_owned(), ..Default::default() });
+    Kind::Object(types.object(name).cloned().unwrap_or_else(foreign))
+}
+
+/// What a field holds that the module's code left out.
+pub fn zero(ty: &TypeDef) -> Json {
+    match &ty.kind {
+        _ if ty.optional => Json::Null,
+        Kind::String => "".into(),
+        Kind::Integer => 0.into(),
+        Kind::Float => 0.0.into(),
+        Kind::Boolean => false.into(),
+        Kind::List(_) => Json::Array(Vec::new()),
+        _ => Json::Null,
+    }
+}
+
+/// A literal as JSON; an object is its ID.
+pub fn plain(value: &Literal) -> Json {
+    match value {
+        Literal::Null => Json::Null,
+        Literal::Bool(b) => (*b).into(),
+        Literal::Int(i) => (*i).into(),
+        Literal::Float(x) => (*x).into(),
+        Literal::String(text) | Literal::Enum(text) => (**text).into(),
+        Literal::List(items) => items.iter().map(plain).collect(),
+        Literal::Object(fields) => Json::Object(fields.iter().map(|(name, value)| (name.to_string(), plain(value))).collect()),
+        Literal::Call(call) => rondel_call::encode(call).into(),
+    }
+}
+
+fn platform(text: &str) -> Result<String> {
+    // Users match on this text; see spec/behaviours.md TYP-005.
+    let parsed = text.parse::<Platform>().map(|platform| platform.to_string());
+    parsed.map_err(|_| Fault::user(format!("\"{text}\": unknown operating system or architecture: invalid argument")))
+}
+
+fn integer(number: &serde_json::Number) -> Option<i64> {
+    let whole = |x: f64| (x.fract() == 0.0 && x.abs() <= 9_007_199_254_740_992.0).then_some(x as i64);
+    number.as_i64().or_else(|| number.as_f64().and_then(whole))
+}
+
+fn kind_of(json: &Json) -> &'static str {
+    match json {
+        Json::Null => "null",
+        Json::Bool(_) => "a boolean",
+        Json::Number(_) => "a number",
+        Json::String(_) => "a string",
+        Json::Array(_) => "a list",
+        Json::Object(_) => "an object",
+    }
+}
+
+/// Whether a value refers to what only this session has: secrets it set, files of its clients.
+pub fn is_session_bound(json: &Json) -> bool {
+    match json {
+        Json::String(text) => text.len() > 8 && rondel_call::decode(text).is_ok_and(|call| is_bound(&call)),
+        Json::Array(items) => items.iter().any(is_session_bound),
+        Json::Object(fields) => fields.values().any(is_session_bound),
+        _ => false,
+    }
+}
+
+fn is_bound(call: &Arc<Call>) -> bool {
+    let mut seen = std::collections::HashSet::new();
+    let mut pending = vec![call.clone()];
+    while let Some(call) = pending.pop() {
+        if !seen.insert(call.digest()) {
+            continue;
+        }
+        let private = matches!(&*call.spec().field, "setSecret" | "_secret");
+        if private || !call.spec().implicit.is_empty() {
+            return true;
+        }
+        pending.extend(call.receiver().cloned());
+        for (name, value) in &call.spec().args {
+            collect(value, &mut pending);
+            if &*call.spec().field == FIELD && &**name == "json" {
+                let inner = if let Literal::String(text) = value { serde_json::from_str(text).ok() } else { None };
+                if inner.as_ref().is_some_and(is_session_bound) {
+                    return true;
+                }
+            }
+        }
+    }
+    false
+}
+
+fn collect(value: &Literal, into: &mut Vec<Arc<Call>>) {
+    match value {
+        Literal::Call(call) => into.push(call.clone()),
+        Literal::List(items) => items.iter().for_each(|item| collect(item, into)),
+        Literal::Object(fields) => fields.iter().for_each(|(_, value)| collect(value, into)),
+        _ => {}
+    }
+}

@@ -1,0 +1,114 @@
+//! Arguments that come from beside a module's source when nobody gives them: resolved before a call gets its
+//! identity, so that calls are keyed by content.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rondel_call::Literal;
+use rondel_fault::{Fault, Result};
+use rondel_model::op::{Filter, Place};
+use rondel_model::{AbsPath, Directory, Fs, FsOp, Platform, Snapshot};
+use rondel_query::{Cx, Node};
+
+use crate::call::{Target, work};
+use crate::source::{ModuleSource, SourceKind, inside_context};
+use crate::typedef::{FunctionArg, Kind};
+
+type Arguments = Vec<(Arc<str>, Literal)>;
+
+/// The arguments with those that were not given and come from the context, and with what given directories shall not
+/// hold left out.
+///
+/// # Errors
+/// When a path is missing or leaves the context directory.
+pub async fn complete(cx: &Cx, target: &Target, mut args: Arguments) -> Result<Arguments> {
+    for arg in &target.function.args {
+        let at = args.iter().position(|(name, _)| **name == *arg.name);
+        let value = match at.map(|at| args[at].1.clone()) {
+            Some(Literal::Call(call)) if !arg.ignore.is_empty() => {
+                let node = cx.evaluator.load_as(&cx.caller, &call, Some("Directory")).await?;
+                let patterns = Literal::List(arg.ignore.iter().map(|pattern| Literal::String((**pattern).into())).collect());
+                Some(cx.evaluator.internal(&cx.caller, &node, "filter", vec![("exclude".into(), patterns)]).await?)
+            }
+            Some(_) => None,
+            None => from_context(cx, target, arg).await.map_err(|e| {
+                e.context(format!("load the default of argument `{}` of {}", arg.original, target.describe()))
+            })?,
+        };
+        let Some(call) = value.and_then(|node| node.call) else { continue };
+        match at {
+            Some(at) => args[at].1 = Literal::Call(call),
+            None => args.push(((*arg.name).into(), Literal::Call(call))),
+        }
+    }
+    // IDENTITY: the order of the schema, whatever came from where.
+    args.sort_by_key(|(name, _)| target.function.args.iter().position(|arg| *arg.name == **name));
+    Ok(args)
+}
+
+async fn from_context(cx: &Cx, target: &Target, arg: &FunctionArg) -> Result<Option<Node>> {
+    if let Some(address) = &arg.default_address {
+        let container = cx.evaluator.internal(&cx.caller, &Node::root(), "container", Vec::new()).await?;
+        let address = Literal::String((**address).into());
+        return cx.evaluator.internal(&cx.caller, &container, "from", vec![("address".into(), address)]).await.map(Some);
+    }
+    let (Some(path), Kind::Object(def)) = (&arg.default_path, &arg.type_def.kind) else { return Ok(None) };
+    let source = &target.module.source;
+    match &*def.name {
+        "Directory" => directory(cx, source, path, &arg.ignore).await.map(Some),
+        "File" => file(cx, source, path).await.map(Some),
+        other => Err(Fault::user(format!("a default path for `{other}` is not supported yet"))),
+    }
+}
+
+/// The path in the context directory that `path` means: absolute ones start there, others at `dagger.json`.
+fn in_context(source: &ModuleSource, path: &str) -> Result<String> {
+    let from = if path.starts_with('/') { "" } else { &source.root };
+    // Users match on this text; see spec/protocol.md §6.5.
+    inside_context(from, path).ok_or_else(|| Fault::user(format!("path \"{path}\" is outside of context directory")))
+}
+
+async fn directory(cx: &Cx, source: &ModuleSource, path: &str, ignore: &[String]) -> Result<Node> {
+    let inside = in_context(source, path)?;
+    let filter = Filter { exclude: ignore.to_vec(), ..Filter::default() };
+    let (ops, op_cx) = work(cx)?;
+    let snapshot = match source.kind {
+        SourceKind::Local => ops.import_dir(&op_cx, &Path::new(&source.host).join(&inside), &filter).await?,
+        SourceKind::Dir => {
+            let place = Place { fs: source.context().place.fs, path: source.base.join_inside(&inside) };
+            ops.tree(&op_cx, &Fs::new(FsOp::Filter { source: place, filter })).await?
+        }
+    };
+    known(cx, "_snapshot", &snapshot, None).await
+}
+
+async fn file(cx: &Cx, source: &ModuleSource, path: &str) -> Result<Node> {
+    let inside = AbsPath::new(&in_context(source, path)?);
+    let name = inside.file_name().ok_or_else(|| Fault::user(format!("path \"{path}\" is a directory, not a file")))?;
+    let (ops, op_cx) = work(cx)?;
+    if source.kind == SourceKind::Local {
+        let snapshot = ops.import_file(&op_cx, &Path::new(&source.host).join(inside.relative())).await?;
+        return known(cx, "_snapshotFile", &snapshot, Some(name)).await;
+    }
+    let parent = inside.parent().unwrap_or_else(AbsPath::root);
+    let directory = directory(cx, source, parent.as_str(), &[]).await?;
+    let path = Literal::String(name.into());
+    cx.evaluator.internal(&cx.caller, &directory, "file", vec![("path".into(), path)]).await
+}
+
+/// A snapshot as an object of the API, by a call that holds its content alone.
+///
+/// # Errors
+/// When the API has no such field.
+pub async fn known(cx: &Cx, field: &str, snapshot: &Snapshot, name: Option<&str>) -> Result<Node> {
+    let layers = snapshot.layers().iter().map(|layer| Literal::String(layer.0.hex().into())).collect();
+    let mut args: Arguments = vec![("layers".into(), Literal::List(layers))];
+    args.extend(name.map(|name| ("name".into(), Literal::String(name.into()))));
+    cx.evaluator.internal(&cx.caller, &Node::root(), field, args).await
+}
+
+/// A directory of the API with the files of `snapshot` below `path`.
+pub fn directory_value(snapshot: &Snapshot, path: AbsPath) -> rondel_model::Value {
+    let place = Place { fs: Fs::known(snapshot.clone()), path };
+    rondel_model::Value::object("Directory", Directory { place, platform: Platform::native(), error: None })
+}

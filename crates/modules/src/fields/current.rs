@@ -1,0 +1,67 @@
+//! `CurrentModule`: a module as its own code sees it.
+
+use std::sync::Arc;
+
+use rondel_api::Surface;
+use rondel_api::types::host::imported_directory;
+use rondel_fault::{Fault, Result};
+use rondel_model::Value;
+use rondel_model::op::Filter;
+use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_session::client;
+
+use super::module::loaded;
+use crate::call::work;
+use crate::context::{directory_value, known};
+use crate::module::Module;
+use crate::source::inside_context;
+
+/// The module that the client acts for.
+struct Current(Arc<Module>);
+
+pub(super) fn register(surface: &mut Surface) {
+    surface.field("Query", "currentModule", |cx: Cx, _, _| async move {
+        current(&cx).map(|module| Value::object("CurrentModule", Current(module)).into())
+    });
+    surface.plain("CurrentModule", "name", |it: &Current, _| Ok(Value::string(it.0.name())));
+    surface.plain("CurrentModule", "source", |it: &Current, _| {
+        let source = &it.0.source;
+        let inside = inside_context(&source.root, source.config.source_subpath()).unwrap_or_default();
+        Ok(directory_value(&source.snapshot, source.base.join_inside(&inside)))
+    });
+    surface.plain("CurrentModule", "generatedContextDirectory", |it: &Current, _| Ok(Value::object("Directory", it.0.source.context())));
+    surface.plain("CurrentModule", "dependencies", |it: &Current, _| {
+        Ok(Value::List(it.0.dependencies.iter().map(|module| loaded(module).value).collect()))
+    });
+    surface.field("CurrentModule", "workdir", |cx: Cx, _, args| async move { workdir(&cx, &args).await });
+    surface.field("CurrentModule", "workdirFile", |cx: Cx, _, args| async move { workdir_file(&cx, &args).await.map(Outcome::from) });
+}
+
+fn current(cx: &Cx) -> Result<Arc<Module>> {
+    let scope = client(&cx.caller)?.scope.as_ref();
+    let module = scope.and_then(|scope| scope.module.clone()).and_then(|module| module.downcast::<Module>().ok());
+    // Users match on this text; see spec/protocol.md §6.2.
+    module.ok_or_else(|| Fault::user("no current module: main client caller has no current module"))
+}
+
+fn inside_workdir(args: &Args) -> Result<String> {
+    let path = args.str("path")?;
+    let outside = || Fault::user(format!("workdir path \"{path}\" escapes workdir"));
+    if path.starts_with('/') { Err(outside()) } else { inside_context("", &path).ok_or_else(outside) }
+}
+
+async fn workdir(cx: &Cx, args: &Args) -> Result<Outcome> {
+    let path = client(&cx.caller)?.host_path(&inside_workdir(args)?);
+    let filter = Filter { include: args.strings("include")?, exclude: args.strings("exclude")?, gitignore: args.bool("gitignore")? };
+    let (ops, op_cx) = work(cx)?;
+    Ok(imported_directory(ops.import_dir(&op_cx, &path, &filter).await?))
+}
+
+async fn workdir_file(cx: &Cx, args: &Args) -> Result<Node> {
+    let inside = inside_workdir(args)?;
+    let name = inside.rsplit('/').next().unwrap_or_default().to_owned();
+    let path = client(&cx.caller)?.host_path(&inside);
+    let (ops, op_cx) = work(cx)?;
+    let snapshot = ops.import_file(&op_cx, &path).await?;
+    known(cx, "_snapshotFile", &snapshot, Some(&name)).await
+}

@@ -1,0 +1,56 @@
+//! The API of modules and types, registered on the surface of the core.
+
+mod calls;
+mod current;
+mod functions;
+mod listing;
+mod module;
+mod source;
+mod typedefs;
+
+use std::sync::Arc;
+
+use rondel_api::Surface;
+use rondel_fault::Result;
+use rondel_model::Value;
+use rondel_query::Args;
+
+use crate::build::Notes;
+use crate::load::Modules;
+use crate::typedef::SourceMap;
+
+/// Registers everything that concerns modules.
+pub fn register_modules(surface: &mut Surface, modules: &Arc<Modules>) {
+    typedefs::register(surface);
+    functions::register(surface);
+    module::register(surface, modules);
+    source::register(surface, modules);
+    calls::register(surface);
+    current::register(surface);
+    listing::register(surface);
+}
+
+/// Text that may be missing.
+fn optional(text: Option<&str>) -> Value {
+    text.map_or(Value::Null, Value::string)
+}
+
+fn source_map_value(place: Option<&SourceMap>) -> Value {
+    place.map_or(Value::Null, |place| Value::object("SourceMap", place.clone()))
+}
+
+/// Documentation, place and deprecation, as far as the field has arguments for them.
+async fn notes(args: &Args) -> Result<Notes> {
+    let place = match args.field().arg("sourceMap") {
+        Some(_) => args.opt_object("sourceMap").await?,
+        None => None,
+    };
+    Ok(Notes {
+        description: args.opt_str("description")?.unwrap_or_default().to_string(),
+        source_map: place.map(|node| node.get::<SourceMap>().cloned()).transpose()?,
+        deprecated: match args.field().arg("deprecated") {
+            Some(_) => args.opt_str("deprecated")?.map(|reason| reason.to_string()),
+            None => None,
+        },
+    })
+}

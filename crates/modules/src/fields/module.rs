@@ -1,0 +1,98 @@
+//! `Module` and `SDKConfig`.
+
+use std::sync::Arc;
+
+use rondel_api::Surface;
+use rondel_fault::Result;
+use rondel_model::Value;
+use rondel_query::{Args, Cx, Node, Outcome};
+
+use super::typedefs::value as type_value;
+use crate::call::work;
+use crate::config::SdkConfig;
+use crate::load::{Modules, module_of};
+use crate::module::{Module, ModuleValue};
+use crate::runtime::runtime;
+use crate::typedef::{Kind, ModuleTypes, TypeDef};
+
+pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
+    surface.field("Query", "module", |_, _, _| std::future::ready(Ok(described(ModuleTypes::default()).into())));
+    builders(surface);
+    readers(surface);
+    let serving = modules.clone();
+    surface.field("Module", "serve", move |cx: Cx, node, args| {
+        let modules = serving.clone();
+        async move { serve(&modules, &cx, &node, &args) }
+    });
+    surface.plain("SDKConfig", "source", |it: &SdkConfig, _| Ok(Value::string(&*it.source)));
+    surface.plain("SDKConfig", "debug", |it: &SdkConfig, _| Ok(Value::Bool(it.debug)));
+}
+
+fn described(types: ModuleTypes) -> Value {
+    Value::object("Module", ModuleValue { types: Arc::new(types), loaded: None })
+}
+
+/// A loaded module as an object of the API.
+pub(super) fn loaded(module: &Arc<Module>) -> Outcome {
+    let value = ModuleValue { types: module.types.clone(), loaded: Some(module.clone()) };
+    Outcome { value: Value::object("Module", value), rebind: Some(module.call()) }
+}
+
+pub(super) fn sdk_value(sdk: Option<&SdkConfig>) -> Value {
+    sdk.map_or(Value::Null, |sdk| Value::object("SDKConfig", sdk.clone()))
+}
+
+fn builders(surface: &mut Surface) {
+    surface.plain("Module", "withDescription", |module: &ModuleValue, args| {
+        Ok(described(ModuleTypes { description: args.str("description")?.to_string(), ..module.types.as_ref().clone() }))
+    });
+    for (field, arg) in [("withObject", "object"), ("withInterface", "iface"), ("withEnum", "enum")] {
+        surface.field("Module", field, move |_, node, args| async move {
+            let ty = args.object(arg).await?;
+            let types = node.get::<ModuleValue>()?.types.as_ref().clone();
+            types.with_type(field, ty.get::<TypeDef>()?).map(|types| described(types).into())
+        });
+    }
+}
+
+fn readers(surface: &mut Surface) {
+    surface.plain("Module", "name", |it: &ModuleValue, _| {
+        Ok(Value::string(it.loaded.as_ref().map(|module| module.name()).unwrap_or_default()))
+    });
+    surface.plain("Module", "description", |it: &ModuleValue, _| Ok(Value::string(&*it.types.description)));
+    surface.plain("Module", "objects", |it: &ModuleValue, _| {
+        Ok(Value::List(it.types.objects.iter().map(|def| type_value(TypeDef::of(Kind::Object(def.clone())))).collect()))
+    });
+    surface.plain("Module", "interfaces", |it: &ModuleValue, _| {
+        Ok(Value::List(it.types.interfaces.iter().map(|def| type_value(TypeDef::of(Kind::Interface(def.clone())))).collect()))
+    });
+    surface.plain("Module", "enums", |it: &ModuleValue, _| {
+        Ok(Value::List(it.types.enums.iter().map(|def| type_value(TypeDef::of(Kind::Enum(def.clone())))).collect()))
+    });
+    surface.plain("Module", "dependencies", |it: &ModuleValue, _| {
+        let dependencies = it.loaded.iter().flat_map(|module| &module.dependencies);
+        Ok(Value::List(dependencies.map(|module| loaded(module).value).collect()))
+    });
+    surface.plain("Module", "sdk", |it: &ModuleValue, _| {
+        Ok(sdk_value(it.loaded.as_ref().and_then(|module| module.source.config.sdk.as_ref())))
+    });
+    surface.field("Module", "source", |_, node, _| async move {
+        let value = node.get::<ModuleValue>()?;
+        Ok(value.loaded.as_ref().map_or(Value::Null.into(), |module| super::source::outcome(&module.source)))
+    });
+    surface.field("Module", "sync", |_, node, _| async move { Ok(Value::string(node.id()?).into()) });
+    surface.field("Module", "runtime", |cx: Cx, node, _| async move {
+        let module = module_of(&node)?;
+        Ok(Value::object("Container", runtime(&cx.evaluator, &cx.caller, &module).await?).into())
+    });
+    surface.field("Module", "generatedContextDirectory", |_, node, _| async move {
+        Ok(Value::object("Directory", module_of(&node)?.source.context()).into())
+    });
+}
+
+fn serve(modules: &Arc<Modules>, cx: &Cx, node: &Node, args: &Args) -> Result<Outcome> {
+    let module = module_of(node)?;
+    work(cx)?;
+    modules.serve(&cx.caller, &module, args.bool("includeDependencies")?, args.bool("entrypoint")?)?;
+    Ok(Value::Null.into())
+}

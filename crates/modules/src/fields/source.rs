@@ -1,0 +1,157 @@
+//! `ModuleSource`, and the ways to get one.
+
+use std::sync::Arc;
+
+use rondel_api::Surface;
+use rondel_fault::{Fault, Result};
+use rondel_model::op::Place;
+use rondel_model::{AbsPath, Directory, Value};
+use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_session::client;
+
+use super::module::{loaded, sdk_value};
+use super::optional;
+use crate::config::GeneratedClient;
+use crate::load::{Lookup, Modules};
+use crate::source::{ModuleSource, inside_context};
+
+pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
+    let with = |modules: &Arc<Modules>| modules.clone();
+    let it = with(modules);
+    surface.field("Query", "moduleSource", move |cx, _, args| {
+        let modules = it.clone();
+        async move { module_source(&modules, &cx, &args).await }
+    });
+    let it = with(modules);
+    surface.field("ModuleSource", "asModule", move |cx: Cx, node, _| {
+        let modules = it.clone();
+        async move { as_module(&modules, &cx, Arc::new(of(&node)?.clone())).await }
+    });
+    let it = with(modules);
+    surface.field("Directory", "asModuleSource", move |cx: Cx, node, args| {
+        let modules = it.clone();
+        async move { in_directory(&modules, &cx, &node, &args).await.map(|source| outcome(&source)) }
+    });
+    let it = with(modules);
+    surface.field("Directory", "asModule", move |cx: Cx, node, args| {
+        let modules = it.clone();
+        async move {
+            let source = in_directory(&modules, &cx, &node, &args).await?;
+            as_module(&modules, &cx, source).await
+        }
+    });
+    names(surface);
+    places(surface);
+}
+
+/// A source as an object of the API, by a call that holds its content.
+pub(super) fn outcome(source: &Arc<ModuleSource>) -> Outcome {
+    Outcome { value: Value::object("ModuleSource", source.as_ref().clone()), rebind: Some(source.call()) }
+}
+
+fn of(node: &Node) -> Result<&ModuleSource> {
+    node.get::<ModuleSource>()
+}
+
+async fn module_source(modules: &Arc<Modules>, cx: &Cx, args: &Args) -> Result<Outcome> {
+    let (reference, pin) = (args.str("refString")?, args.opt_str("refPin")?.unwrap_or_default());
+    let lookup = Lookup { pin: &pin, exact: args.bool("disableFindUp")?, allow_missing: args.bool("allowNotExists")? };
+    let source = modules.resolve(&cx.caller, &reference, lookup).await?;
+    match args.opt_str("requireKind")? {
+        Some(kind) if *kind != *source.kind.member() => {
+            let got = source.kind.member();
+            Err(Fault::user(format!("module source \"{reference}\" must be of kind {kind}, and is of kind {got}")))
+        }
+        _ => Ok(outcome(&source)),
+    }
+}
+
+async fn as_module(modules: &Arc<Modules>, cx: &Cx, source: Arc<ModuleSource>) -> Result<Outcome> {
+    let module = modules.load(Some(&cx.evaluator), &cx.caller, &source).await?;
+    Ok(loaded(&module))
+}
+
+async fn in_directory(modules: &Arc<Modules>, cx: &Cx, node: &Node, args: &Args) -> Result<Arc<ModuleSource>> {
+    let path = args.opt_str("sourceRootPath")?.unwrap_or_default();
+    let root = inside_context("", &path).ok_or_else(|| Fault::user(format!("source root path \"{path}\" is outside of the directory")))?;
+    modules.in_directory(&cx.caller, node.get::<Directory>()?, root, None, Vec::new()).await
+}
+
+fn names(surface: &mut Surface) {
+    surface.plain("ModuleSource", "asString", |it: &ModuleSource, _| Ok(Value::string(as_string(it))));
+    surface.plain("ModuleSource", "moduleName", |it: &ModuleSource, _| Ok(Value::string(it.name())));
+    surface.plain("ModuleSource", "moduleOriginalName", |it: &ModuleSource, _| Ok(Value::string(&*it.config.name)));
+    surface.plain("ModuleSource", "engineVersion", |it: &ModuleSource, _| {
+        let given = &it.config.engine_version;
+        let view = rondel_version::of_module(given).map(|view| view.to_string());
+        Ok(Value::string(view.unwrap_or_else(|_| given.clone())))
+    });
+    surface.plain("ModuleSource", "digest", |it: &ModuleSource, _| Ok(Value::string(it.digest().to_string())));
+    surface.plain("ModuleSource", "kind", |it: &ModuleSource, _| Ok(Value::member(it.kind.member())));
+    surface.plain("ModuleSource", "configExists", |it: &ModuleSource, _| Ok(Value::Bool(it.config_exists())));
+    surface.plain("ModuleSource", "sdk", |it: &ModuleSource, _| Ok(sdk_value(it.config.sdk.as_ref())));
+    for git in ["pin", "version", "commit", "cloneRef", "htmlRepoURL", "htmlURL"] {
+        surface.plain("ModuleSource", git, |_: &ModuleSource, _| Ok(Value::string("")));
+    }
+    surface.plain("ModuleSource", "configClients", |it: &ModuleSource, _| {
+        Ok(Value::List(it.config.clients.iter().map(|client| Value::object("ModuleConfigClient", client.clone())).collect()))
+    });
+    surface.plain("ModuleConfigClient", "generator", |it: &GeneratedClient, _| Ok(Value::string(&*it.generator)));
+    surface.plain("ModuleConfigClient", "directory", |it: &GeneratedClient, _| Ok(Value::string(&*it.directory)));
+    surface.plain("ModuleSource", "toolchains", |_: &ModuleSource, _| Ok(Value::List(Arc::new([]))));
+    surface.plain("ModuleSource", "dependencies", |it: &ModuleSource, _| {
+        Ok(Value::List(it.dependencies.iter().map(|dependency| outcome(dependency).value).collect()))
+    });
+    surface.field("ModuleSource", "sync", |_, node, _| async move { Ok(Value::string(node.id()?).into()) });
+    surface.field("ModuleSource", "introspectionSchemaJSON", |cx: Cx, node, _| async move { introspection(&cx, &node).await });
+}
+
+fn as_string(source: &ModuleSource) -> String {
+    match source.host.as_str() {
+        "" => source.root.clone(),
+        host => AbsPath::new(host).join_inside(&source.root).to_string(),
+    }
+}
+
+/// A path of the source root, as it is shown: `.` for the context directory itself.
+fn shown(path: &str) -> Value {
+    Value::string(if path.is_empty() { "." } else { path })
+}
+
+fn places(surface: &mut Surface) {
+    surface.plain("ModuleSource", "contextDirectory", |it: &ModuleSource, _| Ok(Value::object("Directory", it.context())));
+    surface.plain("ModuleSource", "sourceRootSubpath", |it: &ModuleSource, _| Ok(shown(&it.root)));
+    surface.plain("ModuleSource", "originalSubpath", |it: &ModuleSource, _| Ok(shown(&it.root)));
+    surface.plain("ModuleSource", "repoRootPath", |it: &ModuleSource, _| Ok(Value::string(&*it.host)));
+    surface.plain("ModuleSource", "sourceSubpath", |it: &ModuleSource, _| {
+        let path = inside_context(&it.root, it.config.source_subpath()).unwrap_or_default();
+        Ok(if it.config.sdk.is_some() { shown(&path) } else { Value::string("") })
+    });
+    surface.plain("ModuleSource", "localContextDirectoryPath", |it: &ModuleSource, _| match it.host.as_str() {
+        "" => Err(Fault::user("the module source is not on a host: it has no local context directory")),
+        host => Ok(Value::string(host)),
+    });
+    surface.plain("ModuleSource", "generatedContextDirectory", |it: &ModuleSource, _| Ok(Value::object("Directory", it.context())));
+    surface.plain("ModuleSource", "directory", |it: &ModuleSource, args| {
+        let asked = args.str("path")?;
+        let outside = || Fault::user(format!("path \"{asked}\" is outside of context directory"));
+        let from = if asked.starts_with('/') { "" } else { &it.root };
+        let inside = inside_context(from, &asked).ok_or_else(outside)?;
+        Ok(crate::context::directory_value(&it.snapshot, it.base.join_inside(&inside)))
+    });
+    surface.plain("ModuleSource", "blueprint", |_: &ModuleSource, _| Ok(optional(None)));
+}
+
+/// The introspection file for code generators: the API at the module's version.
+async fn introspection(cx: &Cx, node: &Node) -> Result<Outcome> {
+    const HIDDEN: &[&str] = &["Host", "Engine", "EngineCache", "EngineCacheEntry", "EngineCacheEntrySet"];
+    let source = of(node)?;
+    let view = source.view()?;
+    let schema = client(&cx.caller)?.services.registry.project(view);
+    let text = rondel_schema::schema_json(&schema, view, HIDDEN)?;
+    let path = AbsPath::new("schema.json");
+    let edit = rondel_model::op::Edit::WriteFile { path: path.clone(), contents: text.into_bytes().into(), permissions: 0o644, owner: None };
+    let fs = rondel_model::Fs::new(rondel_model::FsOp::Edit { base: rondel_model::Fs::scratch(), edit });
+    let file = rondel_model::File { place: Place { fs, path }, platform: rondel_model::Platform::native(), name: None, asked: None };
+    Ok(Value::object("File", file).into())
+}

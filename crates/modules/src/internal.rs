@@ -1,0 +1,87 @@
+//! The module loader's own fields: reachable by recipes, in no schema.
+
+use std::sync::Arc;
+
+use rondel_call::CallSpec;
+use rondel_fault::Fault;
+use rondel_gql::types::{FieldDef, TypeRef};
+use rondel_model::Value;
+use rondel_query::{Behaviour, Cx, Outcome};
+
+use crate::codec::{self, Codec, parse_type};
+use crate::load::Modules;
+use crate::module::{self, ModuleValue};
+use crate::serve::type_ref;
+use crate::source::{self, ModuleSource};
+
+/// The field that `spec` selects on `parent`, when it is one of them.
+pub(crate) fn find(modules: &Arc<Modules>, parent: &str, spec: &CallSpec) -> Option<Arc<FieldDef>> {
+    match (parent, &*spec.field) {
+        ("Query", source::FIELD) => Some(field(source::FIELD, named("ModuleSource"), Behaviour::new(|cx: Cx, _, _| async move {
+            let source = ModuleSource::of_call(&cx.call)?;
+            Ok(Value::object("ModuleSource", source).into())
+        }))),
+        ("ModuleSource", module::FIELD) => Some(as_module(modules)),
+        ("Query", codec::FIELD) => Some(module_value(modules, spec)),
+        _ => None,
+    }
+}
+
+/// What gives a module from its source, the same for whoever asks.
+pub(crate) fn as_module(modules: &Arc<Modules>) -> Arc<FieldDef> {
+    let modules = modules.clone();
+    let behaviour = Behaviour::new(move |cx: Cx, node, _| {
+        let modules = modules.clone();
+        async move {
+            let source = Arc::new(rondel_query::Node::get::<ModuleSource>(&node)?.clone());
+            let module = modules.load(Some(&cx.evaluator), &cx.caller, &source).await?;
+            let value = ModuleValue { types: module.types.clone(), loaded: Some(module) };
+            Ok(Outcome::from(Value::object("Module", value)))
+        }
+    });
+    field(module::FIELD, named("Module"), behaviour)
+}
+
+fn module_value(modules: &Arc<Modules>, spec: &CallSpec) -> Arc<FieldDef> {
+    let (modules, reference) = (modules.clone(), spec.module.clone());
+    let owner = reference.clone();
+    let mut behaviour = Behaviour::new(move |cx: Cx, _, _| {
+        let (modules, owner) = (modules.clone(), owner.clone());
+        async move {
+            let damaged = || Fault::user("cannot load a value of a module: its ID is damaged");
+            let get = |name: &str| cx.call.spec().args.iter().find(|(n, _)| &**n == name).map(|(_, value)| value.clone());
+            let (Some(rondel_call::Literal::String(ty)), Some(rondel_call::Literal::String(json)), Some(owner)) =
+                (get("type"), get("json"), owner)
+            else {
+                return Err(damaged());
+            };
+            let surfaced = modules.of_reference(Some(&cx.evaluator), &cx.caller, &owner).await?;
+            let json = serde_json::from_str(&json).map_err(|_| damaged())?;
+            let ty = parse_type(&surfaced.module, &ty);
+            let codec = Codec { evaluator: &cx.evaluator, caller: &cx.caller, module: &surfaced.module };
+            let node = codec.decode(&ty, &json, "a module").await?;
+            Ok(Outcome::from(node.value))
+        }
+    });
+    behaviour.module = reference;
+    // The real type needs the module; nobody asks this field for more than its name.
+    let ty = type_ref(&crate::typedef::TypeDef::default(), false);
+    let ty = if spec.returns.is_empty() { ty } else { TypeRef::Named(spec.returns.clone()) };
+    field(codec::FIELD, ty, behaviour)
+}
+
+fn named(name: &str) -> TypeRef {
+    TypeRef::NonNull(Box::new(TypeRef::Named(name.into())))
+}
+
+fn field(name: &str, ty: TypeRef, behaviour: Behaviour) -> Arc<FieldDef> {
+    Arc::new(FieldDef {
+        name: name.into(),
+        description: "".into(),
+        args: Vec::new(),
+        ty,
+        deprecated: None,
+        directives: Vec::new(),
+        behaviour: behaviour.erased(),
+    })
+}

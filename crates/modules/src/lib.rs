@@ -1,0 +1,28 @@
+//! Modules: their sources, their types, and calls of their functions.
+//!
+//! *Invariants.* A source is content: a snapshot and a configuration, never a folder that may change. Types are
+//! data; an unchanged module is loaded without running anything, after a restart as well. Whatever builds a type is
+//! judged under the view recorded in its call, and a module's code is served the view of its `engineVersion`. Names
+//! in payloads are the module's own, names in schemas those of the API. Results of functions are kept under their
+//! calls; the process that made them counts for no key.
+
+pub mod build;
+pub mod call;
+pub mod codec;
+pub mod config;
+pub mod context;
+pub mod fields;
+mod internal;
+pub mod load;
+pub mod module;
+pub mod names;
+pub mod resolve;
+pub mod runtime;
+pub mod serve;
+pub mod source;
+pub mod typedef;
+pub mod types;
+
+pub use fields::register_modules;
+pub use load::{Lookup, Modules};
+pub use module::{Module, ModuleObject, ModuleValue};

@@ -1,0 +1,108 @@
+//! A loaded module, and the objects that its functions give.
+
+use std::sync::Arc;
+
+use rondel_call::{Call, CallSpec, ModuleRef};
+use rondel_digest::Digest;
+use rondel_model::Container;
+use rondel_sdk::Sdk;
+use rondel_version::View;
+use tokio::sync::OnceCell;
+
+use crate::names::field_name;
+use crate::source::ModuleSource;
+use crate::typedef::{CachePolicy, Function, ModuleTypes, ObjectDef};
+
+/// The engine's own field of a module source that gives the module, for whoever asks.
+pub const FIELD: &str = "_asModule";
+/// From this version on results of functions are kept across sessions unless the module says otherwise.
+const CACHED_SINCE: View = View::new(0, 19, 4);
+
+/// A loaded module.
+pub struct Module {
+    /// Where it comes from.
+    pub source: Arc<ModuleSource>,
+    /// The API version that it sees.
+    pub view: View,
+    /// Its types as they are served; empty while they are being found out.
+    pub types: Arc<ModuleTypes>,
+    /// What it uses.
+    pub dependencies: Vec<Arc<Module>>,
+    /// What it is: equal implementations share results.
+    pub implementation: Digest,
+    pub(crate) sdk: Option<Arc<dyn Sdk>>,
+    pub(crate) runtime: Arc<OnceCell<Container>>,
+}
+
+/// An object of a module: its type and its state as the module's code gave it, private parts included.
+#[derive(Clone)]
+pub struct ModuleObject {
+    /// The module.
+    pub module: Arc<Module>,
+    /// The type.
+    pub def: Arc<ObjectDef>,
+    /// The state by the module's own names.
+    pub state: Arc<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// What the API calls a module: one that is being described, or one that was loaded.
+#[derive(Clone)]
+pub struct ModuleValue {
+    /// Its types.
+    pub types: Arc<ModuleTypes>,
+    /// The module, when it was loaded.
+    pub loaded: Option<Arc<Module>>,
+}
+
+/// For whom results of a function hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// For everybody, for a number of seconds.
+    Persistent(Option<u64>),
+    /// For one session.
+    Session,
+    /// For one call.
+    Never,
+}
+
+impl Module {
+    /// The name under which it is served.
+    pub fn name(&self) -> &str {
+        self.source.name()
+    }
+
+    /// The call that gives it.
+    pub fn call(&self) -> Arc<Call> {
+        Call::new(Some(self.source.call()), CallSpec::new("Module", FIELD))
+    }
+
+    /// What calls of its functions say about it.
+    pub fn reference(&self) -> ModuleRef {
+        ModuleRef { module: self.call(), implementation: self.implementation }
+    }
+
+    /// Its main object.
+    pub fn main(&self) -> Option<&Arc<ObjectDef>> {
+        self.types.object(&crate::names::type_name(self.name()))
+    }
+
+    /// The field of the root type that makes its main object.
+    pub fn constructor_name(&self) -> String {
+        field_name(self.name())
+    }
+
+    /// For whom results of `function` hold.
+    pub fn lifetime(&self, function: &Function) -> Lifetime {
+        if self.source.config.sdk.as_ref().is_some_and(|sdk| sdk.debug) {
+            return Lifetime::Never;
+        }
+        let disabled = self.source.config.disable_default_function_caching;
+        match function.cache {
+            CachePolicy::Never => Lifetime::Never,
+            CachePolicy::PerSession => Lifetime::Session,
+            CachePolicy::Default(seconds) => Lifetime::Persistent(seconds),
+            CachePolicy::Unsaid if !disabled.unwrap_or(self.view < CACHED_SINCE) => Lifetime::Persistent(None),
+            CachePolicy::Unsaid => Lifetime::Session,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The container that serves a module's functions: made once, when the first call needs it.
+
+use std::sync::Arc;
+
+use rondel_fault::{Fault, Result};
+use rondel_model::Container;
+use rondel_query::{Caller, Evaluator};
+use rondel_session::client;
+
+use crate::module::Module;
+use crate::serve::Surfaced;
+
+/// The runtime of `module`.
+///
+/// # Errors
+/// When the module has no SDK, or its SDK cannot make one.
+pub async fn runtime(_: &Arc<Evaluator>, caller: &Arc<Caller>, module: &Arc<Module>) -> Result<Container> {
+    let make = async || {
+        let Some(sdk) = &module.sdk else {
+            return Err(Fault::user(format!("module `{}` has no SDK, and so no functions", module.name())));
+        };
+        let me = client(caller)?;
+        let mut cx = me.op_cx.clone();
+        cx.events = caller.events.clone();
+        sdk.runtime(&me.services.ops, &cx, &source_of(module)).await
+    };
+    module.runtime.get_or_try_init(make).await.cloned()
+}
+
+fn source_of(module: &Arc<Module>) -> rondel_sdk::Source {
+    let source = &module.source;
+    let dependency = |module: &Arc<Module>| {
+        let surfaced = Surfaced::of(module);
+        let types = surfaced.types.clone();
+        surfaced.constructor.clone().map(|constructor| rondel_sdk::Dependency { constructor, types })
+    };
+    rondel_sdk::Source {
+        name: source.config.name.clone(),
+        context: source.context(),
+        root: source.root.clone(),
+        source: crate::source::inside_context(&source.root, source.config.source_subpath()).unwrap_or_default(),
+        view: module.view,
+        dependencies: module.dependencies.iter().filter_map(dependency).collect(),
+    }
+}

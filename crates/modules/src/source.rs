@@ -1,0 +1,303 @@
+//! A module's source as data: everything that loading needs, in a form that survives sessions.
+//!
+//! *Invariants.* A source is a snapshot with a configuration, never a folder that may change. Its call, a
+//! selection of the engine's own field [`FIELD`], holds all of it, so that an ID of anything that a module
+//! made can be loaded later without looking at the host again.
+
+use std::sync::Arc;
+
+use rondel_call::{Call, CallSpec, Literal};
+use rondel_digest::Digest;
+use rondel_fault::{Fault, Result};
+use rondel_model::op::Place;
+use rondel_model::{AbsPath, Directory, Fs, Platform, Snapshot};
+use rondel_version::View;
+
+use crate::config::Config;
+
+/// The engine's own field that gives a source from everything it consists of.
+pub const FIELD: &str = "_moduleSource";
+/// Dependencies of dependencies are followed this deep.
+const DEEPEST: usize = 64;
+
+/// Where a source was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// On the host of a client.
+    Local,
+    /// In a directory of the API.
+    Dir,
+}
+
+impl SourceKind {
+    /// The member of `ModuleSourceKind`.
+    pub fn member(self) -> &'static str {
+        match self {
+            SourceKind::Local => "LOCAL_SOURCE",
+            SourceKind::Dir => "DIR_SOURCE",
+        }
+    }
+}
+
+/// A module's source.
+#[derive(Clone, Debug)]
+pub struct ModuleSource {
+    /// Where it was found.
+    pub kind: SourceKind,
+    /// The files that belong to it, laid out as in the context directory.
+    pub snapshot: Snapshot,
+    /// The context directory in `snapshot`.
+    pub base: AbsPath,
+    /// The folder of `dagger.json`, relative to the context directory; empty: the context directory.
+    pub root: String,
+    /// The path of the context directory on the host; empty for directories of the API.
+    pub host: String,
+    /// What `dagger.json` says, verbatim; empty when there is none.
+    pub config_text: Arc<str>,
+    /// The same, read.
+    pub config: Config,
+    /// The name that a dependent gives it.
+    pub renamed: Option<String>,
+    /// What it uses.
+    pub dependencies: Vec<Arc<ModuleSource>>,
+}
+
+impl ModuleSource {
+    /// The name under which it is served.
+    pub fn name(&self) -> &str {
+        self.renamed.as_deref().unwrap_or(&self.config.name)
+    }
+
+    /// Whether there is a `dagger.json`.
+    pub fn config_exists(&self) -> bool {
+        !self.config_text.is_empty()
+    }
+
+    /// The context directory.
+    pub fn context(&self) -> Directory {
+        let place = Place { fs: Fs::known(self.snapshot.clone()), path: self.base.clone() };
+        Directory { place, platform: Platform::native(), error: None }
+    }
+
+    /// The folder of `dagger.json` in `snapshot`.
+    pub fn root_path(&self) -> AbsPath {
+        self.base.join_inside(&self.root)
+    }
+
+    /// How people name it.
+    pub fn describe(&self) -> String {
+        match self.kind {
+            SourceKind::Local => AbsPath::new(&self.host).join_inside(&self.root).to_string(),
+            SourceKind::Dir => format!("directory `{}`", self.root),
+        }
+    }
+
+    /// The API version that the module sees.
+    ///
+    /// # Errors
+    /// When the module asks for a version that is not served.
+    pub fn view(&self) -> Result<View> {
+        rondel_version::of_module(&self.config.engine_version).map_err(|e| Fault::user(e.to_string()))
+    }
+
+    /// What the module is, wherever it was found: equal sources share results.
+    // IDENTITY: spec/protocol.md §5.3.
+    pub fn digest(&self) -> Digest {
+        let sdk = self.config.sdk.as_ref();
+        let dependencies: Vec<(&str, Digest)> = self.dependencies.iter().map(|d| (d.name(), d.digest())).collect();
+        let content = (self.snapshot.digest(), &self.base, &*self.config_text);
+        let names = (&self.config.name, &self.root, self.config.source_subpath());
+        rondel_digest::of("module-source/v1", &(names, content, sdk, dependencies))
+    }
+
+    /// The call that gives it.
+    pub fn call(&self) -> Arc<Call> {
+        let text = |text: &str| Literal::String(text.into());
+        let layers = self.snapshot.layers().iter().map(|layer| text(&layer.to_string())).collect();
+        let dependencies = self.dependencies.iter().map(|d| Literal::Call(d.call())).collect();
+        let spec = CallSpec::new("ModuleSource", FIELD)
+            .arg("kind", text(self.kind.member()))
+            .arg("layers", Literal::List(layers))
+            .arg("base", text(self.base.as_str()))
+            .arg("root", text(&self.root))
+            .arg("host", text(&self.host))
+            .arg("config", Literal::String(self.config_text.clone()))
+            .arg("name", self.renamed.as_deref().map_or(Literal::Null, text))
+            .arg("dependencies", Literal::List(dependencies));
+        Call::new(None, spec)
+    }
+
+    /// The source that a call of [`FIELD`] gives.
+    ///
+    /// # Errors
+    /// When it is no such call, or damaged.
+    pub fn of_call(call: &Call) -> Result<Self> {
+        Self::read(call, 0)
+    }
+
+    fn read(call: &Call, depth: usize) -> Result<Self> {
+        let damaged = |what: &str| Fault::user(format!("cannot load a module source: its ID has no valid `{what}`"));
+        if &*call.spec().field != FIELD || depth > DEEPEST {
+            return Err(damaged("field"));
+        }
+        let get = |name: &str| call.spec().args.iter().find(|(n, _)| &**n == name).map(|(_, value)| value);
+        let text = |name: &str| match get(name) {
+            Some(Literal::String(text)) => Ok(text.clone()),
+            _ => Err(damaged(name)),
+        };
+        let list = |name: &str| match get(name) {
+            Some(Literal::List(items)) => Ok(items.as_slice()),
+            _ => Err(damaged(name)),
+        };
+        let layer = |item: &Literal| match item {
+            Literal::String(text) => text.parse().map(rondel_model::LayerId).map_err(|_| damaged("layers")),
+            _ => Err(damaged("layers")),
+        };
+        let dependency = |item: &Literal| match item {
+            Literal::Call(call) => Self::read(call, depth + 1).map(Arc::new),
+            _ => Err(damaged("dependencies")),
+        };
+        let layers: Vec<_> = list("layers")?.iter().map(layer).collect::<Result<_>>()?;
+        let config_text = text("config")?;
+        let config = if config_text.is_empty() { Config::default() } else { Config::parse(&config_text, "dagger.json")? };
+        Ok(Self {
+            kind: if &*text("kind")? == "DIR_SOURCE" { SourceKind::Dir } else { SourceKind::Local },
+            snapshot: layers.into(),
+            base: AbsPath::new(&text("base")?),
+            root: text("root")?.to_string(),
+            host: text("host")?.to_string(),
+            config_text,
+            config,
+            renamed: text("name").ok().map(|name| name.to_string()),
+            dependencies: list("dependencies")?.iter().map(dependency).collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// `path` taken relative to the folder `from`, both inside a context; none when it leaves the context.
+pub fn inside_context(from: &str, path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = from.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// What a reference to a module means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// A path on the host.
+    Local,
+    /// A git repository.
+    Git,
+    /// A path when there is such a folder, else a git repository.
+    Either,
+}
+
+/// Classifies a reference as spec/protocol.md §5.2 says.
+pub fn classify(reference: &str, pin: &str) -> Reference {
+    let scheme = ["http://", "https://", "ssh://", "git://"].iter().any(|scheme| reference.starts_with(scheme));
+    let scp = || {
+        let (host, path) = reference.split_once(':')?;
+        (host.contains('@') && !host.contains('/') && !path.is_empty()).then_some(())
+    };
+    if !pin.is_empty() || scheme || scp().is_some() {
+        return Reference::Git;
+    }
+    if reference.starts_with(['/', '.', '~']) || !reference.contains('.') { Reference::Local } else { Reference::Either }
+}
+
+/// What of the context directory belongs to the module whose `dagger.json` is in the folder `root`.
+pub fn context_patterns(root: &str, config: &Config) -> (Vec<String>, Vec<String>) {
+    let at = |path: &str| inside_context(root, path);
+    let mut include: Vec<String> = at(crate::config::FILE_NAME).into_iter().collect();
+    let source = at(config.source_subpath()).unwrap_or_default();
+    include.push(if source.is_empty() { "**".to_owned() } else { format!("{source}/**") });
+    let mut exclude = Vec::new();
+    for pattern in &config.include {
+        match pattern.strip_prefix('!') {
+            Some(pattern) => exclude.extend(at(pattern)),
+            None => include.extend(at(pattern)),
+        }
+    }
+    exclude.extend(config.exclude.iter().filter_map(|pattern| at(pattern)));
+    (include, exclude)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references() {
+        let check = |reference: &str, pin: &str, want: Reference| assert_eq!(classify(reference, pin), want, "{reference}");
+        check("./greeter", "", Reference::Local);
+        check("..", "", Reference::Local);
+        check("/abs", "", Reference::Local);
+        check("greeter", "", Reference::Local);
+        check("github.com/x/y", "", Reference::Either);
+        check("github.com/x/y", "abc", Reference::Git);
+        check("https://x.org/y", "", Reference::Git);
+        check("git@github.com:x/y", "", Reference::Git);
+        check("some/dir@v1", "", Reference::Local);
+    }
+
+    #[test]
+    fn paths_do_not_leave_their_context() {
+        let check = |from: &str, path: &str, want: Option<&str>| assert_eq!(inside_context(from, path).as_deref(), want);
+        check("a/b", "../c", Some("a/c"));
+        check("a", "..", Some(""));
+        check("", "..", None);
+        check("a", "../../x", None);
+        check("a", "./x/./y", Some("a/x/y"));
+    }
+
+    #[test]
+    fn what_belongs_to_a_module() {
+        let config = Config {
+            source: "src".into(),
+            include: vec!["../shared".into(), "!src/tmp".into()],
+            exclude: vec!["**/*.log".into()],
+            ..Config::default()
+        };
+        let (include, exclude) = context_patterns("mods/a", &config);
+        assert_eq!(include, ["mods/a/dagger.json", "mods/a/src/**", "mods/shared"]);
+        assert_eq!(exclude, ["mods/a/src/tmp", "mods/a/**/*.log"]);
+        assert_eq!(context_patterns("", &Config::default()).0, ["dagger.json", "**"]);
+        assert_eq!(context_patterns("m", &Config::default()).0, ["m/dagger.json", "m/**"]);
+    }
+
+    #[test]
+    fn a_source_survives_as_a_call() {
+        let text: Arc<str> = r#"{"name": "a", "sdk": "python", "engineVersion": "v0.21.8"}"#.into();
+        let dependency = ModuleSource {
+            kind: SourceKind::Local,
+            snapshot: Snapshot::new(vec![rondel_model::LayerId(Digest::of_bytes(b"x"))]),
+            base: AbsPath::root(),
+            root: "mods/a".into(),
+            host: "/work".into(),
+            config: Config::parse(&text, "x").expect("parses"),
+            config_text: text,
+            renamed: None,
+            dependencies: Vec::new(),
+        };
+        let mut source = dependency.clone();
+        source.dependencies = vec![Arc::new(dependency.clone())];
+        source.renamed = Some("b".into());
+        let call = source.call();
+        let again = rondel_call::decode(&rondel_call::encode(&call)).expect("decodes");
+        let read = ModuleSource::of_call(&again).expect("reads");
+        assert_eq!((read.digest(), read.call().digest()), (source.digest(), call.digest()));
+        assert_eq!((read.name(), read.dependencies[0].name()), ("b", "a"));
+        let mut elsewhere = source.clone();
+        elsewhere.host = "/other".into();
+        assert_eq!(elsewhere.digest(), source.digest());
+        assert!(ModuleSource::of_call(&Call::new(None, CallSpec::new("Module", "module"))).is_err());
+    }
+}
