@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use rondel_digest::Digest;
+use rayon::prelude::*;
+use rondel_digest::{Digest, Hasher};
 use rondel_fault::Result;
 use rondel_ports::index::{Index, Table};
 
-use crate::walk::Stamp;
+use crate::walk::{Item, Kind, Stamp};
 
 /// Stamp and content digest by path.
 pub(crate) type Known = HashMap<Vec<u8>, (Stamp, Digest)>;
@@ -20,16 +21,27 @@ pub(crate) type Known = HashMap<Vec<u8>, (Stamp, Digest)>;
 const COARSE_NANOS: i64 = 20_000_000;
 
 /// As many directories are held in memory; others are read from the index again.
-const IN_MEMORY: usize = 8;
+const IN_MEMORY: usize = 1024;
+
+/// As many files may the directories in memory have together.
+const FILES_IN_MEMORY: usize = 500_000;
+
+/// What is held of one directory.
+#[derive(Clone)]
+struct Held {
+    known: Arc<Known>,
+    /// The digest of what is no file, and of the whole listing, when the files were as `known` says.
+    listed: Option<(Digest, Digest)>,
+}
 
 /// The stamps of directories, by the digest of root and filter.
 #[derive(Default)]
-pub(crate) struct StatCache(Mutex<HashMap<Digest, Arc<Known>>>);
+pub(crate) struct StatCache(Mutex<HashMap<Digest, Held>>);
 
 impl StatCache {
     pub(crate) fn get(&self, index: &dyn Index, key: &Digest) -> Arc<Known> {
-        if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
-            return known.clone();
+        if let Some(held) = self.held(key) {
+            return held.known;
         }
         let stored = index.get(Table::Files, key);
         let known = Arc::new(stored.and_then(|bytes| decode(&bytes)).unwrap_or_default());
@@ -43,13 +55,54 @@ impl StatCache {
         Ok(())
     }
 
+    /// The digest of the listing, when `items` are exactly those for which it was noted.
+    pub(crate) fn unchanged(&self, key: &Digest, items: &[Item]) -> Option<Digest> {
+        let Held { known, listed } = self.held(key)?;
+        let (others, listing) = listed?;
+        let is_known = |item: &Item| {
+            item.kind != Kind::File || known.get(&item.path).is_some_and(|(stamp, _)| *stamp == item.stamp)
+        };
+        let files = items.iter().filter(|item| item.kind == Kind::File).count();
+        (files == known.len() && others_of(items) == others && items.par_iter().all(is_known)).then_some(listing)
+    }
+
+    /// Notes that `items`, whose files are all as `known` says, have the listing with this digest.
+    pub(crate) fn note(&self, key: &Digest, known: &Arc<Known>, items: &[Item], listing: Digest) {
+        let listed = Some((others_of(items), listing));
+        self.hold_all(key, Held { known: known.clone(), listed });
+    }
+
+    fn held(&self, key: &Digest) -> Option<Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
     fn hold(&self, key: &Digest, known: Arc<Known>) {
+        self.hold_all(key, Held { known, listed: None });
+    }
+
+    fn hold_all(&self, key: &Digest, new: Held) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.len() >= IN_MEMORY && !held.contains_key(key) {
+        held.remove(key);
+        let files: usize = held.values().map(|held| held.known.len()).sum();
+        if held.len() >= IN_MEMORY || files + new.known.len() > FILES_IN_MEMORY {
             held.clear();
         }
-        held.insert(*key, known);
+        held.insert(*key, new);
     }
+}
+
+/// The digest of everything among `items` that is no file.
+// IDENTITY: what a listing says of directories and links, no more.
+fn others_of(items: &[Item]) -> Digest {
+    let mut hasher = Hasher::new("hostlink/others/v1");
+    for item in items {
+        match &item.kind {
+            Kind::File => continue,
+            Kind::Dir => hasher.bytes(&item.path).bytes(b"dir").bytes(&item.stamp.mode.to_le_bytes()),
+            Kind::Link(target) => hasher.bytes(&item.path).bytes(b"link").bytes(target),
+        };
+    }
+    hasher.finish()
 }
 
 /// The moment before which file times must lie for a file to count as settled.

@@ -1,48 +1,41 @@
 //! Writing files of a tree to the host.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rondel_fault::{Attempt, Fault, Result};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::copy;
+use crate::place::Place;
 use crate::walk::{self, Stamp, failed, join, show};
 
 const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
 /// Writes the directory `from` to `to`.
-pub(crate) fn directory(from: BorrowedFd<'_>, to: &Path, wipe: bool) -> Result<()> {
-    match fs::create_dir_all(to) {
-        Err(e) if to.symlink_metadata().is_ok_and(|meta| !meta.is_dir()) && !to.is_dir() => {
-            return Err(Fault::user(format!("cannot export a directory to `{}`: it is not a directory", to.display()))
-                .caused_by(e));
-        }
-        other => other.attempt(|| format!("make `{}`", to.display()))?,
-    }
+pub(crate) fn directory(from: BorrowedFd<'_>, place: &Place, wipe: bool) -> Result<()> {
+    let to = &place.shown();
+    let target = place.make_dirs().map_err(|fault| match place.exists() && !place.is_dir() {
+        true => Fault::user(format!("cannot export a directory to `{}`: it is not a directory", to.display()))
+            .caused_by(fault),
+        false => fault,
+    })?;
     let from = rustix::fs::openat(from, ".", DIR, Mode::empty()).attempt(|| "open the directory to export".into())?;
-    let target = rustix::fs::open(to, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .attempt(|| format!("open `{}`", to.display()))?;
     Export { to, wipe }.dir(&from, &target, b"")
 }
 
 /// Writes the file `from` to `to`.
-pub(crate) fn file(from: BorrowedFd<'_>, to: &Path) -> Result<()> {
-    if to.is_dir() {
+pub(crate) fn file(from: BorrowedFd<'_>, place: &Place) -> Result<()> {
+    let to = &place.shown();
+    if place.is_dir() {
         return Err(Fault::user(format!("cannot export a file to `{}`: it is a directory", to.display())));
     }
     let name = to.file_name().ok_or_else(|| Fault::user(format!("`{}` names no file", to.display())))?;
-    let parent = match to.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    fs::create_dir_all(&parent).attempt(|| format!("make `{}`", parent.display()))?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = rustix::fs::open(&parent, flags, Mode::empty()).attempt(|| format!("open `{}`", parent.display()))?;
+    let dir = place.parent().make_dirs()?;
     let stat = rustix::fs::fstat(from).attempt(|| "look at the file to export".into())?;
     let readable = rustix::fs::open(
         format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&from)),

@@ -1,13 +1,14 @@
 //! What of a directory on disk passes a filter: the pure patterns of [`rondel_model::pattern`], and the `.gitignore`
 //! files that lie in the tree and above it, up to the root of the git repository.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
 use rondel_model::op::Filter;
 use rondel_model::pattern::{Descend, IgnoreFile, Matcher};
+
+use crate::place::Place;
 
 /// The `.gitignore` files that speak of one directory, nearest first.
 #[derive(Debug, Clone)]
@@ -30,16 +31,16 @@ impl Ignores {
     }
 
     /// The files of `root` and of the directories above it. Outside of a git repository there are none.
-    pub fn above(root: &Path) -> Self {
-        let Some(top) = root.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok()) else {
+    pub(crate) fn above(root: &Place) -> Self {
+        let above: Vec<Place> = root.ancestors().collect();
+        let Some(top) = above.iter().position(|dir| dir.join(".git").exists()) else {
             return Self(None);
         };
-        let mut dirs: Vec<&Path> = root.ancestors().take_while(|dir| dir.starts_with(top)).collect();
-        dirs.reverse();
+        let start = root.shown();
         let mut ignores = Self(None);
-        for dir in dirs {
-            let Ok(contents) = fs::read(dir.join(".gitignore")) else { continue };
-            let way = root.strip_prefix(dir).unwrap_or(Path::new("")).as_os_str().as_encoded_bytes();
+        for dir in above[..=top].iter().rev() {
+            let Ok(contents) = dir.join(".gitignore").read_small() else { continue };
+            let way = start.strip_prefix(dir.shown()).unwrap_or(Path::new("")).as_os_str().as_encoded_bytes();
             let above = if way.is_empty() { Vec::new() } else { [way, b"/"].concat() };
             ignores.push(IgnoreFile::parse(&contents), 0, above);
         }
@@ -99,7 +100,7 @@ impl Rules {
     }
 
     /// The `.gitignore` files that count for a walk of `root`.
-    pub fn ignores(&self, root: &Path) -> Ignores {
+    pub(crate) fn ignores(&self, root: &Place) -> Ignores {
         if self.gitignore { Ignores::above(root) } else { Ignores::none() }
     }
 

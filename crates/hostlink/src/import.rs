@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -37,56 +36,52 @@ impl From<Fault> for Stop {
 
 /// Takes the directory `path` into the store.
 pub(crate) fn directory(link: &HostLink, path: &Path, filter: &Filter) -> Result<Snapshot> {
-    let root_path = find(path)?;
+    let named = link.roots.place(path)?;
+    let path = named.shown();
+    let place = named.found().map_err(|e| not_found(&path, e))?;
     let rules = Rules::new(filter)?;
-    let key = rondel_digest::of("hostlink/stat/v1", &(root_path.as_os_str().as_bytes(), filter));
+    let domain = if place.is_inside() { "hostlink/inside/v1" } else { "hostlink/stat/v1" };
+    let key = rondel_digest::of(domain, &(place.shown().as_os_str().as_bytes(), filter));
     twice(|| {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(&root_path, flags, Mode::empty()).map_err(|e| match e {
+        let root = place.open(OFlags::RDONLY | OFlags::DIRECTORY).map_err(|e| match e {
             Errno::NOTDIR => Fault::user(format!("`{}` is not a directory", path.display())),
-            e => walk::failed("open", path, b"", e.into()),
+            e => walk::failed("open", &path, b"", e.into()),
         })?;
         let moment = cache::settled_before();
-        let items = walk::walk(&root_path, &root, &rules)?;
-        settle(link, &Source { root, path: path.to_owned(), moment }, items, &key)
+        let items = walk::walk(&place, &root, &rules)?;
+        settle(link, &Source { root, path: path.clone(), moment }, items, &key)
     })
 }
 
 /// Takes the file `path` into the store.
 pub(crate) fn file(link: &HostLink, path: &Path) -> Result<Snapshot> {
-    let real = find(path)?;
-    let name = path
-        .file_name()
-        .or(real.file_name())
-        .ok_or_else(|| Fault::user(format!("`{}` is not a regular file", path.display())))?;
-    let key = rondel_digest::of("hostlink/file/v1", &real.as_os_str().as_bytes());
+    let place = link.roots.place(path)?;
+    let path = &place.shown();
+    let key = rondel_digest::of("hostlink/file/v2", &(place.is_inside(), path.as_os_str().as_bytes()));
     twice(|| {
         let moment = cache::settled_before();
-        let options = File::options().read(true).custom_flags(libc_nonblock()).open(&real);
-        let file = options.attempt(|| format!("open `{}`", path.display()))?;
+        let leaf = place.leaf().map_err(|e| not_found(path, e))?;
+        let (root, on_disk) = leaf.ok_or_else(|| Fault::user(format!("`{}` is not a regular file", path.display())))?;
+        let name = path.file_name().unwrap_or(&on_disk);
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(&root, &on_disk, flags, Mode::empty());
+        let file = File::from(file.attempt(|| format!("open `{}`", path.display()))?);
         let stat = rustix::fs::fstat(&file).attempt(|| format!("look at `{}`", path.display()))?;
         if !file.metadata().is_ok_and(|meta| meta.is_file()) {
             return Err(Fault::user(format!("`{}` is not a regular file", path.display())).into());
         }
-        let parent = real.parent().unwrap_or(Path::new("/"));
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(parent, flags, Mode::empty()).attempt(|| format!("open `{}`", parent.display()))?;
         let item = Item { path: name.as_bytes().to_vec(), kind: Kind::File, stamp: Stamp::of(&stat) };
-        let on_disk = real.file_name().unwrap_or(name).as_bytes().to_vec();
-        let source = Source { root, path: parent.to_owned(), moment };
-        settle_renamed(link, &source, vec![item], &key, Some(&on_disk))
+        let parent = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let source = Source { root, path: parent, moment };
+        settle_renamed(link, &source, vec![item], &key, Some(on_disk.as_bytes()))
     })
 }
 
-fn libc_nonblock() -> i32 {
-    i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0)
-}
-
-fn find(path: &Path) -> Result<std::path::PathBuf> {
-    path.canonicalize().map_err(|e| match e.kind() {
+fn not_found(path: &Path, error: io::Error) -> Fault {
+    match error.kind() {
         io::ErrorKind::NotFound => Fault::user(format!("`{}`: no such file or directory", path.display())),
-        _ => walk::failed("find", path, b"", e),
-    })
+        _ => walk::failed("find", path, b"", error),
+    }
 }
 
 fn twice(mut attempt: impl FnMut() -> Result<Snapshot, Stop>) -> Result<Snapshot> {
@@ -125,6 +120,10 @@ fn settle_renamed(
     if items.is_empty() {
         return Ok(Snapshot::empty());
     }
+    let unchanged = link.cache.unchanged(key, &items);
+    if let Some(snapshot) = unchanged.and_then(|listing| recall(link, &listing)) {
+        return Ok(snapshot);
+    }
     let known = link.cache.get(&*link.index, key);
     let digest = |item: &Item| -> Result<Option<(Digest, bool)>, Stop> {
         if item.kind != Kind::File {
@@ -138,10 +137,14 @@ fn settle_renamed(
     let found: Vec<Option<(Digest, bool)>> = items.par_iter().map(digest).collect::<Result<_, Stop>>()?;
     let hits = found.iter().flatten().filter(|(_, hit)| *hit).count();
     let digests: Vec<Option<Digest>> = found.into_iter().map(|found| found.map(|(digest, _)| digest)).collect();
-    if hits < known.len() || hits < digests.iter().flatten().count() {
+    let changed = hits < known.len() || hits < digests.iter().flatten().count();
+    if changed {
         remember(link, source, &items, &digests, &known, key)?;
     }
     let listing = listing_key(&items, &digests);
+    if !changed {
+        link.cache.note(key, &known, &items, listing);
+    }
     if let Some(snapshot) = recall(link, &listing) {
         return Ok(snapshot);
     }

@@ -4,16 +4,19 @@
 //! What a filter leaves out is not even looked into. Equal content, names, kinds and permissions give the same snapshot
 //! for as long as it is in the store; owners and modification times are no identity, everything is owned by root. A
 //! file that changes while it is read is never stored half old, half new. An exported file appears whole or not at all,
-//! and nothing that is exported is written through a symbolic link below the target.
+//! and nothing that is exported is written through a symbolic link below the target. A path inside a container never leads
+//! out of it ([`place`]).
 
 mod cache;
 mod copy;
 mod export;
 pub mod filter;
 mod import;
+mod place;
 mod walk;
 
-use std::os::fd::BorrowedFd;
+use std::fs::File;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,18 +28,27 @@ use rondel_ports::index::Index;
 use rondel_ports::snapshots::Snapshots;
 
 use crate::cache::StatCache;
+use crate::place::Roots;
+
+pub use crate::place::ContainerRoot;
 
 /// The files of this machine, kept in `Snapshots`, remembered in `Index`.
 pub struct HostLink {
     snapshots: Arc<dyn Snapshots>,
     index: Arc<dyn Index>,
     cache: StatCache,
+    roots: Arc<Roots>,
 }
 
 impl HostLink {
     /// Host files over a store and an index.
     pub fn new(snapshots: Arc<dyn Snapshots>, index: Arc<dyn Index>) -> Self {
-        Self { snapshots, index, cache: StatCache::default() }
+        Self { snapshots, index, cache: StatCache::default(), roots: Arc::default() }
+    }
+
+    /// Makes the files below `root`, that of a container, known under the path of what is returned, for as long as that lives.
+    pub fn enter(&self, root: OwnedFd) -> ContainerRoot {
+        self.roots.enter(root)
     }
 }
 
@@ -50,15 +62,20 @@ impl HostFiles for HostLink {
     }
 
     fn export(&self, from: BorrowedFd<'_>, to: &Path, wipe: bool) -> Result<()> {
-        export::directory(from, to, wipe)
+        export::directory(from, &self.roots.place(to)?, wipe)
     }
 
     fn export_file(&self, from: BorrowedFd<'_>, to: &Path) -> Result<()> {
-        export::file(from, to)
+        export::file(from, &self.roots.place(to)?)
+    }
+
+    fn open(&self, path: &Path) -> std::io::Result<File> {
+        let place = self.roots.place(path).map_err(std::io::Error::other)?;
+        Ok(place.open(rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK)?.into())
     }
 
     fn find_up(&self, start: &Path, name: &str) -> Option<PathBuf> {
-        let mut places = start.ancestors().map(|dir| dir.join(name));
-        places.find(|place| place.symlink_metadata().is_ok())
+        let start = self.roots.place(start).ok()?;
+        start.ancestors().map(|dir| dir.join(name)).find(place::Place::exists).map(|found| found.given())
     }
 }

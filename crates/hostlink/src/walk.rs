@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
 use crate::filter::{Ignores, Rules};
+use crate::place::Place;
 
 /// What the file system says of a file; when it says the same again, the content is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +67,10 @@ struct Walk<'a> {
 }
 
 /// Lists what of `root` passes: directories before their content, names sorted. Sockets, pipes and devices are left out.
-pub(crate) fn walk(root: &Path, dir: &OwnedFd, rules: &Rules) -> Result<Vec<Item>> {
+pub(crate) fn walk(root: &Place, dir: &OwnedFd, rules: &Rules) -> Result<Vec<Item>> {
     let ignores = rules.ignores(root);
-    let in_repository = rules.reads_gitignore() && root.ancestors().any(|d| d.join(".git").symlink_metadata().is_ok());
-    Walk { root, rules }.dir(dir.as_fd(), b"", &ignores, in_repository)
+    let in_repository = rules.reads_gitignore() && root.ancestors().any(|dir| dir.join(".git").exists());
+    Walk { root: &root.shown(), rules }.dir(dir.as_fd(), b"", &ignores, in_repository)
 }
 
 impl Walk<'_> {

@@ -1,5 +1,6 @@
 //! Files of the machine on which the client runs. Everything here blocks.
 
+use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,19 @@ use rondel_fault::Result;
 use rondel_model::Snapshot;
 use rondel_model::op::Filter;
 
-/// Files of the host.
+/// Paths below it name files of running containers: the first part after it stands for the root of one. The kernel has no
+/// such path, so that whoever takes it for one of the machine finds nothing.
+pub const CONTAINERS: &str = "/proc/containers";
+
+/// `path` for people: that of a container as its processes see it.
+pub fn shown(path: &Path) -> PathBuf {
+    let Ok(inside) = path.strip_prefix(CONTAINERS) else { return path.to_owned() };
+    let mut parts = inside.components();
+    parts.next();
+    Path::new("/").join(parts.as_path())
+}
+
+/// Files of the host. A path below [`CONTAINERS`] never leaves the root of its container, whatever links are there.
 pub trait HostFiles: Send + Sync {
     /// Takes the directory `path` into the store, filtered. Unchanged files are not read again; an unchanged tree gives
     /// the same snapshot, whatever its modification times. Sockets and other special files are left out.
@@ -34,6 +47,12 @@ pub trait HostFiles: Send + Sync {
     /// # Errors
     /// When `to` is a directory, or the host's disk is full.
     fn export_file(&self, from: BorrowedFd<'_>, to: &Path) -> Result<()>;
+
+    /// Opens the file or directory `path` for reading.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    fn open(&self, path: &Path) -> std::io::Result<File>;
 
     /// The nearest path called `name` in `start` or a directory above it.
     fn find_up(&self, start: &Path, name: &str) -> Option<PathBuf>;
