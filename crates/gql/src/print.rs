@@ -78,7 +78,7 @@ fn print_type(out: &mut String, ty: &TypeDef) {
 }
 
 fn fields(out: &mut String, fields: &Fields) {
-    for field in &fields.list {
+    for field in fields.list.iter().filter(|field| field.is_listed()) {
         describe(out, "  ", &field.description);
         let _ = write!(out, "  {}", field.name);
         arguments(out, field.args.iter().map(|arg| &**arg));

@@ -238,6 +238,12 @@ impl Fields {
 }
 
 impl FieldDef {
+    /// Whether introspection lists it. A name that starts with two underscores may be selected only: clients refuse
+    /// to read a schema that lists one.
+    pub fn is_listed(&self) -> bool {
+        !self.name.starts_with("__")
+    }
+
     /// The argument called `name`.
     pub fn arg(&self, name: &str) -> Option<&Arc<ArgDef>> {
         self.args.iter().find(|arg| &*arg.name == name)

@@ -4,6 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use rondel_call::Call;
+
 /// A value of the API.
 #[derive(Clone, Debug)]
 pub enum Value {
@@ -30,17 +32,31 @@ pub enum Value {
 pub struct Object {
     type_name: Arc<str>,
     data: Arc<dyn Any + Send + Sync>,
+    origin: Option<Arc<Call>>,
 }
 
 impl Object {
     /// An object of the type called `type_name`.
     pub fn new(type_name: impl Into<Arc<str>>, data: impl Any + Send + Sync) -> Self {
-        Self { type_name: type_name.into(), data: Arc::new(data) }
+        Self { type_name: type_name.into(), data: Arc::new(data), origin: None }
     }
 
     /// An object whose data is shared already.
     pub fn shared(type_name: impl Into<Arc<str>>, data: Arc<dyn Any + Send + Sync>) -> Self {
-        Self { type_name: type_name.into(), data }
+        Self { type_name: type_name.into(), data, origin: None }
+    }
+
+    /// The object as an element of a list that `origin` gives on its own: its ID then is that of the call, and not the
+    /// list's with a position.
+    #[must_use]
+    pub fn from_call(mut self, origin: Arc<Call>) -> Self {
+        self.origin = Some(origin);
+        self
+    }
+
+    /// The call that gives it on its own, when it is known.
+    pub fn origin(&self) -> Option<&Arc<Call>> {
+        self.origin.as_ref()
     }
 
     /// The name of its type.

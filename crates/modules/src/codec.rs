@@ -44,6 +44,15 @@ impl<'a> Codec<'a> {
                     let node = self.evaluator.load_as(self.caller, call, Some(&def.name)).await?;
                     Json::Object(node.get::<ModuleObject>()?.state.as_ref().clone())
                 }
+                (Literal::Call(call), Kind::Object(_) | Kind::Interface(_)) => {
+                    let node = self.evaluator.load(self.caller, call).await?;
+                    if !self.fits(ty, &node) {
+                        let (wanted, got) = (ty.name(), node.type_name());
+                        // Clients match on this text; see spec/protocol.md §7.3.
+                        return Err(Fault::user(format!("load {wanted}: expected {wanted}, got {got}")));
+                    }
+                    plain(value)
+                }
                 (Literal::Enum(name) | Literal::String(name), Kind::Enum(def)) => self.member_for_module(&def.name, name).into(),
                 (Literal::String(text), Kind::Scalar(def)) if def.name == "Platform" => platform(text)?.into(),
                 (other, _) => plain(other),
@@ -96,9 +105,7 @@ impl<'a> Codec<'a> {
                 }
                 (Kind::List(element), Json::Array(items)) => {
                     let items = try_join_all(items.iter().map(|item| self.decode(element, item, place))).await?;
-                    let objects = items.iter().any(|node| node.call.is_some());
-                    let value = Value::List(items.into_iter().map(|node| node.value).collect());
-                    Ok(Node { call: objects.then(|| self.call(ty, json)), value })
+                    leaf(Value::List(items.into_iter().map(listed).collect()))
                 }
                 (Kind::Object(def), Json::Object(state)) => match self.module.types.object(&def.name) {
                     Some(def) => Ok(self.own(ty, def, state)),
@@ -132,16 +139,20 @@ impl<'a> Codec<'a> {
         Node { call: Some(call), value: Value::object(&*def.name, object) }
     }
 
-    fn check(self, ty: &TypeDef, node: &Node, place: &str) -> Result<()> {
-        let fits = match &ty.kind {
+    /// Whether the object can stand where `ty` is wanted. Interfaces that the caller does not see let everything pass.
+    fn fits(self, ty: &TypeDef, node: &Node) -> bool {
+        match &ty.kind {
             Kind::Object(def) => node.type_name() == def.name,
             Kind::Interface(def) => {
                 let schema = self.caller.schema();
                 !schema.types.contains_key(&*def.name) || rondel_query::evaluate::fits(&schema, &def.name, node.type_name())
             }
             _ => false,
-        };
-        if fits {
+        }
+    }
+
+    fn check(self, ty: &TypeDef, node: &Node, place: &str) -> Result<()> {
+        if self.fits(ty, node) {
             return Ok(());
         }
         Err(Fault::user(format!("{place} must give `{}`, and gave `{}`", ty.describe(), node.type_name())))
@@ -153,6 +164,14 @@ impl<'a> Codec<'a> {
         let mut spec = CallSpec::new(ty.base().name(), FIELD).arg("type", text(ty.describe())).arg("json", text(json.to_string()));
         spec.module = Some(self.module.reference());
         Call::new(None, spec)
+    }
+}
+
+/// A node as an element: an object keeps the call that gives it, so that its ID does not hold the whole list.
+fn listed(node: Node) -> Value {
+    match (node.value, node.call) {
+        (Value::Object(object), Some(call)) => Value::Object(object.from_call(call)),
+        (value, _) => value,
     }
 }
 

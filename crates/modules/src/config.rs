@@ -3,6 +3,8 @@
 use rondel_fault::{Fault, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::names::{is_graphql_name, type_name};
+
 /// The name of the file.
 pub const FILE_NAME: &str = "dagger.json";
 
@@ -147,6 +149,21 @@ impl Config {
         Ok(())
     }
 
+    /// That the module can be served under its name.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn check_name(&self) -> Result<()> {
+        let hint = "a module's name starts with a letter and has letters, digits and `-`";
+        match self.name.as_str() {
+            "" => Err(Fault::user(format!("`{FILE_NAME}` has no `name`")).with_hint(hint)),
+            name if !is_graphql_name(&type_name(name)) => {
+                Err(Fault::user(format!("`{name}` in `{FILE_NAME}` is not a valid name for a module")).with_hint(hint))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What the file asks for that cannot be done.
     ///
     /// # Errors
@@ -193,6 +210,19 @@ mod tests {
         assert_eq!(refused, Err("`blueprint` in `dagger.json` of `greeter` is not supported yet".to_owned()));
         let short = Config::parse(r#"{"name": "x", "sdk": "python"}"#, "x").expect("parses");
         assert_eq!((short.sdk.map(|s| s.source), &*short.source), (Some("python".into()), ""));
+    }
+
+    #[test]
+    fn names() {
+        let check = |name: &str, want: Option<&str>| {
+            let config = Config { name: name.into(), ..Config::default() };
+            assert_eq!(config.check_name().err().map(|e| e.to_string()).as_deref(), want);
+        };
+        check("my-module", None);
+        check("enums-v0.18.10", None);
+        check("", Some("`dagger.json` has no `name`"));
+        check("12", Some("`12` in `dagger.json` is not a valid name for a module"));
+        check("---", Some("`---` in `dagger.json` is not a valid name for a module"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use rondel_events::{Outcome as Ended, Work};
 use rondel_fault::{Fault, Result};
 use rondel_gql::types::{FieldDef, Schema};
 use rondel_model::op::{Filter, Place};
-use rondel_model::{AbsPath, Directory, Fs, FsOp};
+use rondel_model::{AbsPath, Directory, Fs, FsOp, Value};
 use rondel_ports::index::Table;
 use rondel_query::{Caller, Evaluator, Node};
 use rondel_schema::Registry;
@@ -139,7 +139,7 @@ impl Modules {
                 // Users match on this text; see spec/behaviours.md MOD-010.
                 return Err(Fault::user(format!("module \"{first}\" has a circular dependency on itself through dependency \"{name}\"")));
             }
-            let (include, mut exclude) = context_patterns(&below, &config);
+            let (include, mut exclude) = context_patterns(&below, &config)?;
             exclude.push(".git".into());
             let filter = Filter { include, exclude, gitignore: true };
             let snapshot = async {
@@ -221,7 +221,7 @@ impl Modules {
             if let Some((_, first)) = above.iter().find(|(path, _)| *path == root) {
                 return Err(Fault::user(format!("module \"{first}\" has a circular dependency on itself through dependency \"{name}\"")));
             }
-            let (include, exclude) = context_patterns(&root, &config);
+            let (include, exclude) = context_patterns(&root, &config)?;
             let filter = Filter { include, exclude, gitignore: false };
             let filtered = Fs::new(FsOp::Filter { source: directory.place.clone(), filter });
             let snapshot = ops.tree(&me.op_cx, &filtered).await?;
@@ -289,6 +289,7 @@ impl Modules {
         if !source.config_exists() {
             return Err(Fault::user(format!("no `{FILE_NAME}` in {}", source.describe())));
         }
+        source.config.check_name()?;
         source.config.check_supported()?;
         let view = source.view()?;
         let sdk = source.config.sdk.as_ref().map(|sdk| rondel_sdk::find(&sdk.source)).transpose().map_err(doing)?;
@@ -336,10 +337,16 @@ impl Modules {
                 .with_hint("load the module again"));
         };
         let partial = Arc::new(module.partial());
-        let types = register(evaluator, caller, &partial, TypeSource::EmptyCall).await?;
-        let bytes = serde_json::to_vec(&types).map_err(|e| Fault::bug("cannot write types").caused_by(e))?;
-        me.services.index.put(Table::Types, &key, &bytes, None)?;
-        Ok((types, true))
+        let (again, caller, index) = (evaluator.clone(), caller.clone(), me.services.index.clone());
+        let work = || async move {
+            let types = register(&again, &caller, &partial, TypeSource::EmptyCall).await?;
+            let bytes = serde_json::to_vec(&types).map_err(|e| Fault::bug("cannot write types").caused_by(e))?;
+            index.put(Table::Types, &key, &bytes, None)?;
+            Ok(Node { call: None, value: Value::object("ModuleTypes", types) })
+        };
+        // One registration, whoever asks at the same time; from then on the index knows.
+        let registered = evaluator.graph().evaluate(key, work).await?;
+        Ok((registered.get::<ModuleTypes>()?.clone(), true))
     }
 
     /// The module that a call refers to.

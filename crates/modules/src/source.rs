@@ -213,21 +213,30 @@ pub fn classify(reference: &str, pin: &str) -> Reference {
     if reference.starts_with(['/', '.', '~']) || !reference.contains('.') { Reference::Local } else { Reference::Either }
 }
 
-/// What of the context directory belongs to the module whose `dagger.json` is in the folder `root`.
-pub fn context_patterns(root: &str, config: &Config) -> (Vec<String>, Vec<String>) {
-    let at = |path: &str| inside_context(root, path);
-    let mut include: Vec<String> = at(crate::config::FILE_NAME).into_iter().collect();
-    let source = at(config.source_subpath()).unwrap_or_default();
+/// What of the context directory belongs to the module whose `dagger.json` is in the folder `root`: what is included,
+/// and what is not.
+///
+/// # Errors
+/// When a path leaves the context directory.
+pub fn context_patterns(root: &str, config: &Config) -> Result<(Vec<String>, Vec<String>)> {
+    let at = |path: &str| {
+        let outside = || Fault::user(format!("path \"{path}\" in `dagger.json` of `{}` is outside of context directory", config.name));
+        inside_context(root, path).ok_or_else(outside)
+    };
+    let mut include: Vec<String> = vec![at(crate::config::FILE_NAME)?];
+    let source = at(config.source_subpath())?;
     include.push(if source.is_empty() { "**".to_owned() } else { format!("{source}/**") });
     let mut exclude = Vec::new();
     for pattern in &config.include {
         match pattern.strip_prefix('!') {
-            Some(pattern) => exclude.extend(at(pattern)),
-            None => include.extend(at(pattern)),
+            Some(pattern) => exclude.push(at(pattern)?),
+            None => include.push(at(pattern)?),
         }
     }
-    exclude.extend(config.exclude.iter().filter_map(|pattern| at(pattern)));
-    (include, exclude)
+    for pattern in &config.exclude {
+        exclude.push(at(pattern)?);
+    }
+    Ok((include, exclude))
 }
 
 #[cfg(test)]
@@ -266,11 +275,14 @@ mod tests {
             exclude: vec!["**/*.log".into()],
             ..Config::default()
         };
-        let (include, exclude) = context_patterns("mods/a", &config);
+        let (include, exclude) = context_patterns("mods/a", &config).expect("stays inside");
         assert_eq!(include, ["mods/a/dagger.json", "mods/a/src/**", "mods/shared"]);
         assert_eq!(exclude, ["mods/a/src/tmp", "mods/a/**/*.log"]);
-        assert_eq!(context_patterns("", &Config::default()).0, ["dagger.json", "**"]);
-        assert_eq!(context_patterns("m", &Config::default()).0, ["m/dagger.json", "m/**"]);
+        let included = |root: &str| context_patterns(root, &Config::default()).map(|(include, _)| include).ok();
+        assert_eq!(included("").as_deref(), Some(["dagger.json".to_owned(), "**".to_owned()].as_slice()));
+        assert_eq!(included("m").as_deref(), Some(["m/dagger.json".to_owned(), "m/**".to_owned()].as_slice()));
+        let error = context_patterns("mods", &config).and_then(|_| context_patterns("", &config)).map_err(|e| e.to_string());
+        assert_eq!(error, Err("path \"../shared\" in `dagger.json` of `` is outside of context directory".to_owned()));
     }
 
     #[test]

@@ -45,8 +45,10 @@ impl Node {
     pub fn element(&self, index: usize) -> Option<Node> {
         let Value::List(items) = &self.value else { return None };
         let nth = u32::try_from(index + 1).ok()?;
-        let call = self.call.as_ref().map(|call| call.element(nth));
-        Some(Node { call, value: items.get(index)?.clone() })
+        let value = items.get(index)?.clone();
+        let own = if let Value::Object(object) = &value { object.origin().cloned() } else { None };
+        let call = own.or_else(|| self.call.as_ref().map(|call| call.element(nth)));
+        Some(Node { call, value })
     }
 
     /// The data of the object.

@@ -210,6 +210,10 @@ impl Run {
                 return Err(fail(Fault::bug(format!("`{field}` was selected outside of introspection"))));
             }
         };
+        if &*def.name == "id" && !self.schema.types.contains_key(node.type_name()) {
+            // An object of a module that the caller is not served: it has an ID all the same.
+            return node.id().map(|id| Step::Text(json!(id).to_string())).map_err(fail);
+        }
         let def = self.concrete(node, def);
         let result = self.evaluator.select(&self.caller, node, &def, args).await.map_err(fail)?;
         self.value(result, &def, children, path, location, level).await

@@ -243,7 +243,8 @@ impl<'s> Writer<'s> {
             }
             ("description", _) => self.description(&ty.description),
             ("fields", TypeKind::Object(fields) | TypeKind::Interface(fields)) => {
-                let shown = fields.list.iter().filter(|def| all || def.deprecated.is_none());
+                let listed = fields.list.iter().filter(|def| def.is_listed());
+                let shown = listed.filter(|def| all || def.deprecated.is_none());
                 self.list(shown.map(|def| Item::Field(def)), children, depth)
             }
             ("interfaces", TypeKind::Object(fields) | TypeKind::Interface(fields)) => {

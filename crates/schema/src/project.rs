@@ -121,7 +121,7 @@ impl<'r> Cut<'r> {
 
     /// The variant of a field that clients of an object see.
     fn object_field<'g>(&self, group: &'g [Gated<Field>]) -> Option<(usize, &'g Field)> {
-        self.admitted(group).filter(|(_, field)| !field.internal && self.whole(field))
+        self.admitted(group).filter(|(_, field)| (!field.internal || !field.bare.is_listed()) && self.whole(field))
     }
 
     /// The same for a field of an interface: all present implementers must have it, in a form that fits.

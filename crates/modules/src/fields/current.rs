@@ -23,7 +23,8 @@ pub(super) fn register(surface: &mut Surface) {
     surface.field("Query", "currentModule", |cx: Cx, _, _| async move {
         current(&cx).map(|module| Value::object("CurrentModule", Current(module)).into())
     });
-    surface.plain("CurrentModule", "name", |it: &Current, _| Ok(Value::string(it.0.name())));
+    // The module's code finds its main object by this name; what dependents call the module is no concern of its own.
+    surface.plain("CurrentModule", "name", |it: &Current, _| Ok(Value::string(&*it.0.source.config.name)));
     surface.plain("CurrentModule", "source", |it: &Current, _| {
         let source = &it.0.source;
         let inside = inside_context(&source.root, source.config.source_subpath()).unwrap_or_default();
