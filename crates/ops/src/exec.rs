@@ -27,6 +27,9 @@ use crate::stats::count;
 use crate::volumes::Claims;
 use crate::{Ops, key};
 
+/// What a process that failed may have lacked.
+const ALONE: &str = "containers reach nothing outside; `rondel engine status` says why";
+
 /// The most characters of a command line in the name of a span.
 const SHOWN: usize = 80;
 
@@ -126,6 +129,7 @@ impl Run<'_> {
         let (prepared, network) =
             futures_util::join!(self.prepare(inputs, claims.clone(), secret_files), self.connect());
         let Prepared { trees, root, mounts } = prepared?;
+        let alone = network.as_ref().is_ok_and(|network| network.address.is_none());
         let ended = match network {
             Ok(network) => self.start(root, mounts, network, &secret_env, &capture).await,
             Err(fault) => Err(fault),
@@ -137,7 +141,10 @@ impl Run<'_> {
         let written = capture.finish();
         let settled = match written {
             Ok(written) if self.exec.expect.admits(exit_code) => self.keep(trees, written, exit_code).await,
-            Ok(written) => self.discard(trees, failure(&self.exec.args, exit_code, written, &secrets)).await,
+            Ok(written) => {
+                let fault = failure(&self.exec.args, exit_code, written, &secrets);
+                self.discard(trees, if alone { fault.with_hint(ALONE) } else { fault }).await
+            }
             Err(fault) => self.discard(trees, fault).await,
         };
         drop(claims);

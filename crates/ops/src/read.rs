@@ -10,6 +10,7 @@ use rondel_events::{Outcome, Work};
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::op::{Filter, Place};
 use rondel_model::{AbsPath, Snapshot};
+use rondel_ports::host::shown;
 use rondel_ports::snapshots::Tree;
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -164,7 +165,7 @@ impl Ops {
     /// When it is no directory, or the host does not take it.
     pub async fn export_dir(self: &Arc<Self>, cx: &OpCx, place: &Place, to: &Path, wipe: bool) -> Result<()> {
         let (host, to) = (self.ports.host.clone(), to.to_owned());
-        let title = format!("export {}", to.display());
+        let title = format!("export {}", shown(&to).display());
         let export = self.look(cx, place, move |root, path| host.export(open_dir(root, path)?.as_fd(), &to, wipe));
         synced(cx, title, export).await
     }
@@ -175,7 +176,7 @@ impl Ops {
     /// When it is no file, or the host does not take it.
     pub async fn export_file(self: &Arc<Self>, cx: &OpCx, place: &Place, to: &Path) -> Result<()> {
         let (host, to) = (self.ports.host.clone(), to.to_owned());
-        let title = format!("export {}", to.display());
+        let title = format!("export {}", shown(&to).display());
         let export = self.look(cx, place, move |root, path| host.export_file(open_regular(root, path)?.as_fd(), &to));
         synced(cx, title, export).await
     }
@@ -185,7 +186,7 @@ impl Ops {
     /// # Errors
     /// When it is missing, no directory, or cannot be read.
     pub async fn import_dir(self: &Arc<Self>, cx: &OpCx, path: &Path, filter: &Filter) -> Result<Snapshot> {
-        let title = format!("import {}", path.display());
+        let title = format!("import {}", shown(path).display());
         let (path, filter) = (path.to_owned(), filter.clone());
         synced(cx, title, self.blocking(move |ops| ops.ports.host.import(&path, &filter))).await
     }
@@ -195,7 +196,7 @@ impl Ops {
     /// # Errors
     /// When it is missing or no regular file.
     pub async fn import_file(self: &Arc<Self>, cx: &OpCx, path: &Path) -> Result<Snapshot> {
-        let title = format!("import {}", path.display());
+        let title = format!("import {}", shown(path).display());
         let path = path.to_owned();
         synced(cx, title, self.blocking(move |ops| ops.ports.host.import_file(&path))).await
     }

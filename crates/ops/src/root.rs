@@ -217,8 +217,19 @@ pub(crate) fn failed(error: Errno, attempted: &str, path: impl AsRef<Path>) -> F
         Errno::ISDIR => Fault::user(format!("path {path} is a directory, not a file")),
         Errno::NAMETOOLONG => Fault::user(NAME_TOO_LONG),
         Errno::LOOP => Fault::user(format!("{path}: too many levels of symbolic links")),
+        // The kernel's word for an owner that has no number in this user namespace.
+        Errno::INVAL if !all_owners() => {
+            let fault = Fault::environment(format!("cannot {attempted} `{path}`")).caused_by(error);
+            fault.with_hint("the engine's user has too few ids for this owner; `rondel engine status` says more")
+        }
         error => Fault::environment(format!("cannot {attempted} `{path}`")).caused_by(error),
     }
+}
+
+/// Whether files can have any owner: not so in a user namespace that maps some ids only.
+fn all_owners() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().nth(2).is_none_or(|count| count == "4294967295")
 }
 
 /// What users read when a name is too long.

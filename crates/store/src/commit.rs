@@ -20,17 +20,16 @@ pub(crate) fn commit(store: &Store, tree: WorkTree) -> Result<Snapshot> {
     let WorkTree { root, base, upper, scratch, opened } = tree;
     drop(root);
     let result = commit_upper(store, &base, &upper, &scratch, time(opened));
-    let removed = sys::remove_tree(&scratch).attempt(|| format!("remove `{}`", scratch.display()));
-    let snapshot = result?;
-    removed.map(|()| snapshot)
+    store.state.drop_scratch(scratch);
+    result
 }
 
 fn commit_upper(store: &Store, base: &Snapshot, upper: &Path, scratch: &Path, opened: Time) -> Result<Snapshot> {
     let failed = || format!("read the changes in `{}`", upper.display());
     let root = sys::open_dir(upper).attempt(failed)?;
     let mut nodes = scan::scan(&root, store.state.user).attempt(failed)?;
-    let below = if base.layers().is_empty() { None } else { Some(layers::open(store, base)?.root) };
-    let inherited = normalise(&root, below.as_ref(), &mut nodes, opened, store.state.user).attempt(failed)?;
+    let below = Below::open(store, base, &nodes, opened)?;
+    let inherited = normalise(&root, &below, &mut nodes, opened, store.state.user).attempt(failed)?;
     if nodes.is_empty() {
         return Ok(base.clone());
     }
@@ -46,12 +45,12 @@ fn commit_upper(store: &Store, base: &Snapshot, upper: &Path, scratch: &Path, op
 /// Without any change, `nodes` is empty afterwards.
 fn normalise(
     root: &OwnedFd,
-    below: Option<&OwnedFd>,
+    below: &Below,
     nodes: &mut Vec<Node>,
     opened: Time,
     user: bool,
 ) -> std::io::Result<Vec<String>> {
-    let lower = nodes.iter().map(|node| find_below(below, node, opened, user)).collect::<std::io::Result<Vec<_>>>()?;
+    let lower = nodes.iter().map(|node| below.find(node, opened, user)).collect::<std::io::Result<Vec<_>>>()?;
     for (node, lower) in nodes.iter_mut().zip(&lower) {
         if node.opaque && !lower.as_ref().is_some_and(|lower| lower.kind == Kind::Dir) {
             let dir = sys::open_below(root.as_fd(), &node.path, sys::DIR)?;
@@ -81,21 +80,43 @@ fn normalise(
     Ok(inherited)
 }
 
-/// The entry that `node` covers. Entries that were certainly written anew are not looked up.
-fn find_below(below: Option<&OwnedFd>, node: &Node, opened: Time, user: bool) -> std::io::Result<Option<Node>> {
-    let Some(below) = below else {
-        return Ok(node.path.is_empty().then(bare_root));
-    };
-    if node.kind == Kind::Whiteout || (node.kind != Kind::Dir && node.mtime >= opened) {
-        return Ok(None);
+/// What the changes lie on.
+struct Below {
+    /// The root of the uppermost layer, which the root of an overlay shows; none: nothing is below.
+    top: Option<OwnedFd>,
+    /// The whole base, when more than its root is asked for.
+    all: Option<OwnedFd>,
+}
+
+impl Below {
+    /// Opens as much of `base` as the questions about `nodes` need: a process that changed nothing costs no overlay.
+    fn open(store: &Store, base: &Snapshot, nodes: &[Node], opened: Time) -> Result<Self> {
+        let top = base.layers().last().map(|layer| store.layer_root(layer)).transpose()?;
+        let asks = top.is_some() && nodes.iter().any(|node| !node.path.is_empty() && may_cover(node, opened));
+        let all = if asks { Some(layers::open(store, base)?.root) } else { None };
+        Ok(Self { top, all })
     }
-    if node.path.is_empty() {
-        return scan::node(below.as_fd(), b"", b"", user).map(Some);
+
+    /// The entry that `node` covers. Entries that were certainly written anew are not looked up.
+    fn find(&self, node: &Node, opened: Time, user: bool) -> std::io::Result<Option<Node>> {
+        if node.path.is_empty() {
+            return match &self.top {
+                Some(top) => scan::node(top.as_fd(), b"", b"", user).map(Some),
+                None => Ok(Some(bare_root())),
+            };
+        }
+        let Some(all) = self.all.as_ref().filter(|_| may_cover(node, opened)) else { return Ok(None) };
+        let Ok(parent) = sys::open_below(all.as_fd(), scan::parent(&node.path), OFlags::PATH | OFlags::DIRECTORY)
+        else {
+            return Ok(None);
+        };
+        Ok(scan::node(parent.as_fd(), &node.path, scan::base_name(&node.path), user).ok())
     }
-    let Ok(parent) = sys::open_below(below.as_fd(), scan::parent(&node.path), OFlags::PATH | OFlags::DIRECTORY) else {
-        return Ok(None);
-    };
-    Ok(scan::node(parent.as_fd(), &node.path, scan::base_name(&node.path), user).ok())
+}
+
+/// Whether an entry may have come from below.
+fn may_cover(node: &Node, opened: Time) -> bool {
+    node.kind != Kind::Whiteout && (node.kind == Kind::Dir || node.mtime < opened)
 }
 
 fn bare_root() -> Node {

@@ -1,6 +1,6 @@
 //! Merging a stack into one layer, by hard links: no content is copied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rondel_fault::{Attempt, Result};
@@ -20,12 +20,21 @@ use crate::{Store, blobs, scan, sys};
 /// The stack to mount for `snapshot`: the same content in no more layers than allowed.
 pub(crate) fn mountable(store: &Store, snapshot: &Snapshot) -> Result<Vec<LayerId>> {
     let most = store.options.flatten_above.max(2);
-    let mut stack = snapshot.layers().to_vec();
+    let mut stack = distinct(snapshot);
     while stack.len() > most {
         let merged = flatten(store, &Snapshot::new(&stack[..most]))?;
         stack.splice(..most, merged.layers().iter().copied());
     }
     Ok(stack)
+}
+
+/// The stack with only the uppermost occurrence of each layer, which decides everything that the layer decides: an
+/// overlay cannot hold one twice.
+fn distinct(snapshot: &Snapshot) -> Vec<LayerId> {
+    let mut seen = HashSet::with_capacity(snapshot.layers().len());
+    let mut stack: Vec<LayerId> = snapshot.layers().iter().rev().copied().filter(|layer| seen.insert(*layer)).collect();
+    stack.reverse();
+    stack
 }
 
 /// The stack of the one layer that has the content of all of `snapshot`.

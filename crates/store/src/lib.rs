@@ -26,6 +26,7 @@ mod layers;
 pub mod memory;
 mod overlay;
 mod pack;
+mod reaper;
 mod scan;
 mod sqlite;
 mod state;
@@ -89,9 +90,22 @@ impl Store {
         Ok(Arc::new(Self { state, index, options, known: RwLock::default(), flattening: Mutex::default() }))
     }
 
+    /// Removes everything that a store keeps in `state_dir`, and the folder too when nothing else is in it.
+    ///
+    /// # Errors
+    /// When it is no state folder, an engine uses it, or something cannot be removed.
+    pub fn remove(state_dir: &Path) -> Result<()> {
+        state::remove(state_dir)
+    }
+
     /// The state folder.
     pub fn state_dir(&self) -> &Path {
         self.state.root()
+    }
+
+    /// Waits until everything that was thrown away is gone from the disk.
+    pub fn settle(&self) {
+        self.state.settle();
     }
 
     /// What the store needs on disk.
@@ -146,7 +160,7 @@ impl Snapshots for Store {
     fn discard(&self, tree: WorkTree) {
         let WorkTree { root, scratch, .. } = tree;
         drop(root);
-        let _ = sys::remove_tree(&scratch);
+        self.state.drop_scratch(scratch);
     }
 
     fn has(&self, snapshot: &Snapshot) -> bool {

@@ -53,6 +53,9 @@ fn with_new_api(layers: &[OwnedFd], writable: Option<&Writable<'_>>, user: bool)
     for (key, value) in SELF_CONTAINED {
         fsconfig_set_string(context.as_fd(), key, value)?;
     }
+    if writable.is_some() {
+        fsconfig_set_flag(context.as_fd(), VOLATILE)?;
+    }
     if user {
         fsconfig_set_flag(context.as_fd(), "userxattr")?;
     }
@@ -64,12 +67,17 @@ fn with_new_api(layers: &[OwnedFd], writable: Option<&Writable<'_>>, user: bool)
 /// What keeps an upper directory meaningful without its lower ones.
 const SELF_CONTAINED: [(&str, &str); 3] = [("index", "off"), ("metacopy", "off"), ("redirect_dir", "nofollow")];
 
+/// Without it the kernel writes out the whole file system of the upper directory when the overlay goes: milliseconds for
+/// nothing, since what a crash interrupts is thrown away at the next start.
+const VOLATILE: &str = "volatile";
+
 /// For kernels without `lowerdir+`: mounts at `spot`, takes the mount off again as a descriptor.
 fn with_old_api(layers: &[OwnedFd], writable: Option<&Writable<'_>>, user: bool, spot: &Path) -> Result<OwnedFd> {
     let lower: Vec<String> = layers.iter().rev().map(magic_path).collect();
     let mut options = format!("lowerdir={}", lower.join(":"));
     if let Some(writable) = writable {
-        options += &format!(",upperdir={},workdir={}", magic_path(&writable.upper), magic_path(&writable.work));
+        let (upper, work) = (magic_path(&writable.upper), magic_path(&writable.work));
+        options += &format!(",upperdir={upper},workdir={work},{VOLATILE}");
     }
     for (key, value) in SELF_CONTAINED {
         options += &format!(",{key}={value}");

@@ -87,7 +87,8 @@ fn scan_dir(dir: BorrowedFd<'_>, path: &[u8], user: bool) -> io::Result<Vec<Node
         scan_dir(child.as_fd(), &entry.path, user)
     };
     let dirs = entries.iter().filter(|entry| entry.kind == Kind::Dir).count();
-    let subtrees: Vec<Vec<Node>> = if dirs > 1 {
+    // Waking threads costs more than the few directories that a process usually touches.
+    let subtrees: Vec<Vec<Node>> = if dirs > 8 {
         entries.par_iter().map(below).collect::<io::Result<_>>()?
     } else {
         entries.iter().map(below).collect::<io::Result<_>>()?

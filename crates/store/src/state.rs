@@ -9,12 +9,15 @@ use rondel_fault::{Attempt, Fault, Result};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
+use crate::reaper::Reaper;
 use crate::sys;
 
 /// The state folder, locked for this process as long as this value lives.
 pub(crate) struct State {
     root: PathBuf,
     next: AtomicU64,
+    /// Declared before the lock, so that it ends first.
+    reaper: Reaper,
     /// Overlay attributes are in the `user.` namespace.
     pub(crate) user: bool,
     _lock: File,
@@ -32,7 +35,7 @@ impl State {
             let folder = root.join(folder);
             fs::create_dir_all(&folder).attempt(|| format!("make `{}`", folder.display()))?;
         }
-        let state = Self { root, next: AtomicU64::new(0), user, _lock: lock };
+        let state = Self { root, next: AtomicU64::new(0), reaper: Reaper::start()?, user, _lock: lock };
         state.clean()?;
         Ok(state)
     }
@@ -61,9 +64,27 @@ impl State {
 
     /// Makes `path` disappear at once; its content goes away later.
     pub(crate) fn trash(&self, path: &Path) -> Result<()> {
-        let target = self.root.join(format!("trash/{}", self.next.fetch_add(1, Ordering::Relaxed)));
+        let trash = self.root.join("trash");
+        let target = loop {
+            let target = trash.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+            // What an earlier engine left there may be under removal.
+            if !target.exists() {
+                break target;
+            }
+        };
         fs::rename(path, &target).attempt(|| format!("remove `{}`", path.display()))?;
-        sys::remove_tree(&target).attempt(|| format!("remove `{}`", target.display()))
+        self.reaper.remove(target);
+        Ok(())
+    }
+
+    /// Removes a folder of `scratch` soon.
+    pub(crate) fn drop_scratch(&self, path: PathBuf) {
+        self.reaper.remove(path);
+    }
+
+    /// Waits until everything that was thrown away is gone.
+    pub(crate) fn settle(&self) {
+        self.reaper.settle();
     }
 
     fn clean(&self) -> Result<()> {
@@ -77,13 +98,8 @@ impl State {
             fs::rename(&scratch, &target).attempt(|| format!("empty `{}`", scratch.display()))?;
         }
         fs::create_dir_all(self.empty()).attempt(|| format!("make `{}`", self.empty().display()))?;
-        let old: Vec<PathBuf> = fs::read_dir(&trash)
-            .attempt(|| format!("list `{}`", trash.display()))?
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .collect();
-        if !old.is_empty() {
-            std::thread::spawn(move || old.iter().for_each(|path| drop(sys::remove_tree(path))));
-        }
+        let old = fs::read_dir(&trash).attempt(|| format!("list `{}`", trash.display()))?;
+        old.filter_map(|entry| entry.ok().map(|entry| entry.path())).for_each(|path| self.reaper.remove(path));
         self.drop_unfinished_layers()
     }
 
@@ -96,6 +112,27 @@ impl State {
             }
         }
         Ok(())
+    }
+}
+
+/// What a state folder holds; its format last, so that what is left of it can be removed again.
+const CONTENT: [&str; 10] =
+    ["layers", "blobs", "volumes", "scratch", "trash", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "lock", "format"];
+
+/// Removes the content of a state folder that nobody uses.
+pub(crate) fn remove(root: &Path) -> Result<()> {
+    let format = fs::read_to_string(root.join("format")).unwrap_or_default();
+    if !format.starts_with(FORMAT) {
+        return Err(Fault::user(format!("`{}` is no state folder", root.display())));
+    }
+    let _lock = lock(root)?;
+    for name in CONTENT {
+        let path = root.join(name);
+        sys::remove_tree(&path).attempt(|| format!("remove `{}`", path.display()))?;
+    }
+    match fs::remove_dir(root) {
+        Err(e) if e.kind() != std::io::ErrorKind::DirectoryNotEmpty => Err(e).attempt(|| format!("remove `{}`", root.display())),
+        _ => Ok(()),
     }
 }
 

@@ -129,6 +129,7 @@ pub(crate) fn prune(store: &Store, keep: &HashSet<LayerId>, keep_blobs: &HashSet
         let path = blobs::place(store, &blob);
         sys::remove_tree(&path).attempt(|| format!("remove `{}`", path.display()))?;
     }
+    store.settle();
     let after = usage(store)?;
     Ok(Usage {
         layers: before.layers.saturating_sub(after.layers),

@@ -324,7 +324,8 @@ impl Networks for ToyNetworks {
 pub struct ToyScopes(AtomicU64);
 
 impl Scopes for ToyScopes {
-    fn bind(&self, _: &Scope, listener: TcpListener) -> Result<ScopeBinding> {
+    fn bind(&self, _: &Scope, process: rondel_ops::ScopedProcess) -> Result<ScopeBinding> {
+        let listener = process.listener;
         let token = self.0.fetch_add(1, Ordering::SeqCst);
         let port = listener.local_addr().unwrap().port();
         let env = vec![("SESSION_PORT".into(), port.to_string()), ("SESSION_TOKEN".into(), format!("token-{token}"))];
@@ -466,6 +467,10 @@ impl HostFiles for ToyHost {
     fn export_file(&self, from: BorrowedFd<'_>, to: &Path) -> Result<()> {
         fs::copy(format!("/proc/self/fd/{}", from.as_raw_fd()), to).unwrap();
         Ok(())
+    }
+
+    fn open(&self, path: &Path) -> std::io::Result<fs::File> {
+        fs::File::open(path)
     }
 
     fn find_up(&self, _: &Path, _: &str) -> Option<PathBuf> {

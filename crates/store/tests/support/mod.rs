@@ -99,6 +99,7 @@ pub(crate) fn blob(dir: &Path, tar: &[u8], compression: Compression) -> (PathBuf
 
 /// The number of entries in what the store is still writing or removing.
 pub(crate) fn leftovers(store: &Store) -> usize {
+    store.settle();
     let count = |folder: &str| fs::read_dir(store.state_dir().join(folder)).unwrap().count();
     count("scratch") - 1 + count("trash")
 }

@@ -1,0 +1,77 @@
+//! Removal in the background: nobody waits for what is thrown away.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rondel_fault::{Attempt, Result};
+
+use crate::sys;
+
+enum Order {
+    Remove(PathBuf),
+    Tell(SyncSender<()>),
+}
+
+/// A thread that removes trees, one after the other. When this ends it finishes the tree under way; what is left then
+/// lies in `scratch` or `trash` and goes when the folder is opened again.
+pub(crate) struct Reaper {
+    orders: Option<Mutex<Sender<Order>>>,
+    thread: Option<JoinHandle<()>>,
+    ending: Arc<AtomicBool>,
+}
+
+impl Reaper {
+    pub(crate) fn start() -> Result<Self> {
+        let (send, receive) = channel();
+        let ending = Arc::new(AtomicBool::new(false));
+        let seen = ending.clone();
+        let thread = std::thread::Builder::new()
+            .name("reaper".into())
+            .spawn(move || remove_all(&receive, &seen))
+            .attempt(|| "start the thread that removes files".into())?;
+        Ok(Self { orders: Some(Mutex::new(send)), thread: Some(thread), ending })
+    }
+
+    /// Removes `path` soon. Nobody may use its name again.
+    pub(crate) fn remove(&self, path: PathBuf) {
+        self.order(Order::Remove(path));
+    }
+
+    /// Waits until everything ordered so far is gone.
+    pub(crate) fn settle(&self) {
+        let (tell, told) = sync_channel(1);
+        self.order(Order::Tell(tell));
+        let _ = told.recv();
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(orders) = &self.orders {
+            // A thread that is gone leaves the rest to the next start.
+            let _ = orders.lock().unwrap_or_else(PoisonError::into_inner).send(order);
+        }
+    }
+}
+
+fn remove_all(orders: &Receiver<Order>, ending: &AtomicBool) {
+    while let Ok(order) = orders.recv() {
+        match order {
+            Order::Remove(_) if ending.load(Ordering::Relaxed) => {}
+            Order::Remove(path) => drop(sys::remove_tree(&path)),
+            Order::Tell(tell) => drop(tell.send(())),
+        }
+    }
+}
+
+impl Drop for Reaper {
+    // ORDER: the thread has ended before the lock of the state folder is given back: the next engine uses the same names.
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::Relaxed);
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
