@@ -1,8 +1,9 @@
 //! Where secrets come from: addresses of providers and how they are read, on the client's side.
 
+use std::io::Read as _;
 use std::sync::{Arc, OnceLock, Weak};
 
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_model::SecretRef;
 use rondel_ports::BoxFuture;
 use rondel_ports::secrets::{Plaintext, Secrets};
@@ -151,7 +152,13 @@ async fn command(client: &Client, command: &str) -> Result<Plaintext> {
 
 async fn file(client: &Client, path: &str) -> Result<Plaintext> {
     let found = host_path::resolve(client, path).await?;
-    let read = tokio::fs::read(&found.real).await;
+    let (host, real) = (client.services.ops.ports().host.clone(), found.real);
+    let read = tokio::task::spawn_blocking(move || {
+        let mut content = Vec::new();
+        host.open(&real)?.read_to_end(&mut content)?;
+        Ok::<_, std::io::Error>(content)
+    });
+    let read = read.await.attempt(|| format!("read secret file `{path}`"))?;
     read.map(Plaintext::new).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             Fault::user(format!("cannot read secret file `{path}`: no such file or directory"))

@@ -24,11 +24,17 @@ pub(crate) struct Session {
 impl Session {
     /// Attaches; `module` is served, else that of the working directory, if there is one or it is not `optional`.
     pub(crate) async fn open(settings: &Settings, module: Option<String>, version: String, optional: bool) -> Result<Self> {
-        let request = ModuleRequest {
-            optional: optional && module.is_none(),
-            reference: module.unwrap_or_else(|| ".".into()),
-            entrypoint: false,
-        };
+        Self::attach(settings, module, version, optional, false).await
+    }
+
+    /// The same with the functions of the module's main object as fields of the root type.
+    pub(crate) async fn open_entrypoint(settings: &Settings, module: Option<String>, version: String) -> Result<Self> {
+        Self::attach(settings, module, version, true, true).await
+    }
+
+    async fn attach(settings: &Settings, module: Option<String>, version: String, optional: bool, entrypoint: bool) -> Result<Self> {
+        let optional = optional && module.is_none();
+        let request = ModuleRequest { optional, reference: module.unwrap_or_else(|| ".".into()), entrypoint };
         let hello = Hello { version, workdir: workdir()?, modules: vec![request], ..Hello::default() };
         let screen = Screen::new(settings.progress()?);
         let attached =

@@ -56,7 +56,9 @@ impl Config {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(e) => return Err(Fault::user(format!("cannot read the configuration `{}`", path.display())).caused_by(e)),
+            Err(e) => {
+                return Err(Fault::user(format!("cannot read the configuration `{}`", path.display())).caused_by(e));
+            }
         };
         let wrong = |e| Fault::user(format!("the configuration `{}` is not understood", path.display())).caused_by(e);
         let mut config: Config = toml::from_str(&text).map_err(wrong)?;

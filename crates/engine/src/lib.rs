@@ -10,9 +10,11 @@ pub mod config;
 pub mod endpoint;
 pub mod fields;
 pub mod nested;
+pub mod notes;
 pub mod serve;
 pub mod sessions;
 pub mod wiring;
 
 pub use config::Config;
 pub use serve::{ServeOptions, serve};
+pub use wiring::remove_state;

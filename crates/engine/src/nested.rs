@@ -1,6 +1,5 @@
 //! The API inside a container: whoever connects to the listener of an exec *is* its scope.
 
-use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -44,10 +43,11 @@ impl Scopes for NestedScopes {
         let gone = || Fault::cancelled(format!("the client of session `{}` is gone", self.session.id));
         let engine = self.engine.upgrade().ok_or_else(gone)?;
         let ScopedProcess { listener, events, root, workdir } = process;
+        let root = engine.host.enter(root);
         let nesting = Nesting {
             origin: self.origin.get().and_then(Weak::upgrade).ok_or_else(gone)?,
             events,
-            root: PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd())),
+            root: root.path().to_owned(),
             workdir: PathBuf::from(workdir.as_str()),
         };
         let record = match scope.record {
@@ -62,7 +62,7 @@ impl Scopes for NestedScopes {
         listener.set_nonblocking(true).attempt(|| "serve a nested API".into())?;
         let listener = tokio::net::TcpListener::from_std(listener).attempt(|| "serve a nested API".into())?;
         let serving = AbortOnDropHandle::new(tokio::spawn(serve(engine, caller, listener)));
-        // The root stays open for as long as the API is served: it is how the process's own files are found.
+        // The files of the process can be named for as long as the API is served.
         Ok(ScopeBinding { env: environment(port), guard: Box::new((serving, root)) })
     }
 }

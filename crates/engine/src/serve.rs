@@ -29,6 +29,8 @@ pub struct ServeOptions {
     pub ready: Option<Box<dyn FnOnce() + Send>>,
     /// The engine runs in a user namespace of its own.
     pub rootless: bool,
+    /// Remarks on what this machine lacks.
+    pub notes: Vec<String>,
 }
 
 /// Serves until a signal, a request to stop, or idleness ends it.
@@ -47,6 +49,9 @@ pub async fn serve(mut options: ServeOptions) -> Result<()> {
     if let Some(ready) = options.ready.take() {
         ready();
     }
+    let networks = engine.services.ops.ports().networks.clone();
+    // The first network brings up what all share. Whoever needs one is told what fails.
+    tokio::spawn(async move { networks.connect().await.map(drop) });
     let ending = engine.ending.clone();
     let server = axum::serve(listener, crate::endpoint::routes(engine.clone()))
         .with_graceful_shutdown(async move { ending.cancelled().await });

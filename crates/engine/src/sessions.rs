@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use rondel_api::providers::ClientSecrets;
 use rondel_events::Emitter;
 use rondel_fault::{Kind, Result};
+use rondel_hostlink::HostLink;
 use rondel_link::{Hello, ModuleRequest, ServedModule, Status};
 use rondel_modules::{Lookup, Modules};
 use rondel_ops::OpCx;
 use rondel_query::{Caller, Evaluator};
-use rondel_api::providers::ClientSecrets;
 use rondel_session::{Client, ClientLink, ScopeRecord, SecretStore, Services, Session};
 use rondel_store::Store;
 use rondel_version::View;
@@ -19,6 +20,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::nested::NestedScopes;
+use crate::notes::Noted;
 
 /// A running engine.
 pub struct Engine {
@@ -30,10 +32,12 @@ pub struct Engine {
     pub modules: Arc<Modules>,
     /// The store, for checks.
     pub store: Arc<Store>,
+    /// Files of this machine and of containers.
+    pub host: Arc<HostLink>,
+    /// Networks of containers, and remarks on what this machine lacks.
+    pub networks: Arc<Noted>,
     /// Whether it runs as an ordinary user.
     pub rootless: bool,
-    /// Remarks on what the host lacks.
-    pub notes: Vec<String>,
     /// Fires when the engine is to end.
     pub ending: CancellationToken,
     clients: Mutex<Clients>,
@@ -104,20 +108,22 @@ pub struct Parts {
     pub modules: Arc<Modules>,
     /// The store.
     pub store: Arc<Store>,
+    /// Files of this machine and of containers.
+    pub host: Arc<HostLink>,
+    /// Networks of containers, and remarks on what this machine lacks.
+    pub networks: Arc<Noted>,
     /// Whether it runs as an ordinary user.
     pub rootless: bool,
-    /// Remarks on what the host lacks.
-    pub notes: Vec<String>,
 }
 
 impl Engine {
     /// An engine without clients.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { services, evaluator, modules, store, rootless, notes } = parts;
+        let Parts { services, evaluator, modules, store, host, networks, rootless } = parts;
         let clients = Mutex::new(Clients { attached: HashMap::new(), idle_since: Instant::now() });
         let started = Instant::now();
         let ending = CancellationToken::new();
-        Arc::new(Self { services, evaluator, modules, store, rootless, notes, ending, clients, started })
+        Arc::new(Self { services, evaluator, modules, store, host, networks, rootless, ending, clients, started })
     }
 
     /// Attaches the main client of a new session.
@@ -150,6 +156,7 @@ impl Engine {
             prepared: Arc::default(),
         };
         self.clients().attached.insert(id, attached.clone());
+        self.networks.greet(&attached.caller.events);
         attached
     }
 
@@ -183,6 +190,11 @@ impl Engine {
         self.clients().attached.get(id).cloned()
     }
 
+    /// Where the attached clients listen.
+    pub(crate) fn listeners(&self) -> Vec<Emitter> {
+        self.clients().attached.values().map(|client| client.caller.events.clone()).collect()
+    }
+
     /// Lets a client go, and its work with it unless somebody else waits for it.
     pub fn detach(&self, id: &str) {
         let mut clients = self.clients();
@@ -208,7 +220,7 @@ impl Engine {
             results: self.evaluator.graph().len(),
             execs: self.services.ops.stats().execs_run.load(std::sync::atomic::Ordering::Relaxed),
             rootless: self.rootless,
-            notes: self.notes.clone(),
+            notes: self.networks.all(),
         }
     }
 
@@ -224,7 +236,7 @@ pub struct Nesting {
     pub origin: Arc<Client>,
     /// Where what it asks for is reported.
     pub events: Emitter,
-    /// Its root, as a path of this machine.
+    /// What stands for its root in paths of host files.
     pub root: PathBuf,
     /// Its working directory inside the root.
     pub workdir: PathBuf,

@@ -21,6 +21,7 @@ use rondel_store::Store;
 
 use crate::config::Config;
 use crate::fields::AllFields;
+use crate::notes::Noted;
 use crate::serve::ServeOptions;
 use crate::sessions::{Engine, Parts};
 
@@ -43,9 +44,10 @@ const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY"
 pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     let store = Store::open(&options.state_dir, rondel_store::Options::default())?;
     let sandbox = Arc::new(Sandbox::new(SandboxOptions::default())?);
-    let bridge = Arc::new(Bridge::new(rondel_network::Options::new(&options.state_dir, options.rootless)));
+    let bridge = Bridge::new(rondel_network::Options::new(&options.state_dir, options.rootless));
+    let networks = Arc::new(Noted::new(bridge, options.notes.clone()));
     sandbox.clean_up()?;
-    bridge.clean_up()?;
+    networks.clean_up()?;
     let environment = Environment::from_variables(|name| std::env::var_os(name));
     let images = Arc::new(Registry::new(registry_config(&options.config), environment)?);
     let host = Arc::new(HostLink::new(store.clone(), store.clone()));
@@ -53,9 +55,9 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         snapshots: store.clone(),
         index: store.clone(),
         processes: sandbox,
-        networks: bridge.clone(),
+        networks: networks.clone(),
         images,
-        host,
+        host: host.clone(),
     };
     let ops = Ops::new_with(ports, rondel_ops::Options { trust: host_trust(), proxies: proxies() });
     let modules = Modules::new();
@@ -74,8 +76,18 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     let fields = AllFields::new(registry);
     let evaluator = Evaluator::new(fields.clone(), options.config.remembered_results);
     fields.add(modules.clone());
-    let notes = bridge.note().into_iter().collect();
-    Ok(Engine::new(Parts { services, evaluator, modules, store, rootless: options.rootless, notes }))
+    let noted = networks.clone();
+    let engine = Engine::new(Parts { services, evaluator, modules, store, host, networks, rootless: options.rootless });
+    noted.tell(&engine);
+    Ok(engine)
+}
+
+/// Removes everything that an engine keeps in `state_dir`.
+///
+/// # Errors
+/// When it is no state folder, an engine uses it, or something cannot be removed.
+pub fn remove_state(state_dir: &Path) -> Result<()> {
+    Store::remove(state_dir)
 }
 
 /// Cache volumes of a module's code are its own: they keep their name across versions of it.
@@ -90,9 +102,10 @@ fn registry_config(config: &Config) -> RegistryConfig {
         (None, Some(url)) => Some(MirrorLocation::Url(url.clone())),
         (None, None) => None,
     };
-    let mirrors = config.mirrors.iter().filter_map(|mirror| {
-        Some(Mirror { registry: mirror.registry.clone(), location: location(mirror)? })
-    });
+    let mirrors = config
+        .mirrors
+        .iter()
+        .filter_map(|mirror| Some(Mirror { registry: mirror.registry.clone(), location: location(mirror)? }));
     RegistryConfig { mirrors: mirrors.collect(), insecure: config.insecure_registries.clone(), offline: config.offline }
 }
 
@@ -106,7 +119,8 @@ fn host_trust() -> HostTrust {
 
 fn proxies() -> Vec<(String, String)> {
     let both = PROXIES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
-    let set: HashMap<String, String> = both.filter_map(|name| Some((name.clone(), std::env::var(&name).ok()?))).collect();
+    let set: HashMap<String, String> =
+        both.filter_map(|name| Some((name.clone(), std::env::var(&name).ok()?))).collect();
     let mut set: Vec<_> = set.into_iter().collect();
     set.sort();
     set

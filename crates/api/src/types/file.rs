@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_model::op::{Edit, Owner, Place};
 use rondel_model::{AbsPath, File, Fs, Platform, Value};
 use rondel_query::{Args, Cx, Node, Outcome};
@@ -173,7 +173,9 @@ async fn export(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     let path = args.str("path")?;
     inspect::require_file(&cx, &file.place, asked(file)).await?;
     let to = host_path::resolve(client(&cx.caller)?, &path).await?;
-    let is_dir = tokio::fs::metadata(&to.real).await.is_ok_and(|found| found.is_dir());
+    let (host, real) = (tools(&cx)?.0.ports().host.clone(), to.real.clone());
+    let is_dir = move || host.open(&real).and_then(|found| found.metadata()).is_ok_and(|found| found.is_dir());
+    let is_dir = tokio::task::spawn_blocking(is_dir).await.attempt(|| format!("look at `{path}`"))?;
     if !is_dir && !path.ends_with('/') {
         return exported(&cx, &args, &file.place, &path).await;
     }

@@ -50,7 +50,7 @@ pub fn imported_directory(snapshot: Snapshot) -> Outcome {
 async fn file(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     let asked = args.str("path")?;
     let path = host_path::resolve(client(&cx.caller)?, &asked).await?;
-    let name = path.real.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = path.shown.file_name().map(ToOwned::to_owned);
     let name = name.ok_or_else(|| Fault::user(format!("path {asked} is a directory, not a file")))?;
     let (ops, op_cx) = tools(&cx)?;
     let imported = ops.import_file(&op_cx, &path.real).await?;

@@ -191,7 +191,7 @@ impl ClientLink for Nothing {
 }
 
 impl Scopes for Nothing {
-    fn bind(&self, _: &rondel_model::exec::Scope, _: TcpListener) -> Result<ScopeBinding> {
+    fn bind(&self, _: &rondel_model::exec::Scope, _: rondel_ops::ScopedProcess) -> Result<ScopeBinding> {
         absent()
     }
 }
@@ -301,6 +301,9 @@ impl HostFiles for Files {
     }
     fn export_file(&self, _: BorrowedFd<'_>, _: &Path) -> Result<()> {
         absent()
+    }
+    fn open(&self, path: &Path) -> std::io::Result<std::fs::File> {
+        std::fs::File::open(path)
     }
     fn find_up(&self, start: &Path, name: &str) -> Option<PathBuf> {
         (name == "found").then(|| start.parent().unwrap_or(start).join(name))

@@ -17,6 +17,7 @@ use crate::settings::Settings;
 pub(crate) fn command() -> Command {
     Command::new("call")
         .about("Call functions of a module, one on the result of the other")
+        .disable_help_flag(true)
         .arg(module_flag())
         .arg(Arg::new("json").short('j').long("json").action(ArgAction::SetTrue).help("Print the result as JSON"))
         .arg(
@@ -39,9 +40,16 @@ pub(crate) fn command() -> Command {
 
 pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     let started = Instant::now();
-    let session = Session::open(settings, matches.get_one("mod").cloned(), String::new(), false).await?;
-    let (first, title) = constructor(&session).await?;
     let (own, words) = split(matches.get_many::<String>("chain").into_iter().flatten().cloned().collect());
+    let help = matches!(words.first().map(String::as_str), Some("-h" | "--help"));
+    let module = matches.get_one::<String>("mod").cloned();
+    let session = Session::open(settings, module.clone(), String::new(), help && module.is_none()).await?;
+    if help && session.module().await?.is_none() {
+        session.finish();
+        output::write(&command().render_long_help().to_string())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (first, title) = constructor(&session).await?;
     let saved = own.output.or_else(|| matches.get_one::<PathBuf>("output").cloned());
     let chain = match walk(&session, &title, first, words, false).await? {
         Walked::Chain(chain) => chain,

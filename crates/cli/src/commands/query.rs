@@ -33,7 +33,7 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     };
     let version = matches.get_one::<String>("api-version").cloned().unwrap_or_default();
     let module = matches.get_one::<String>("mod").cloned();
-    let session = Session::open(settings, module, version, true).await?;
+    let session = Session::open_entrypoint(settings, module, version).await?;
     let mut body = json!({"query": document, "variables": variables(matches)?});
     if let Some(operation) = matches.get_one::<String>("operation") {
         body["operationName"] = operation.as_str().into();

@@ -33,8 +33,10 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let version = matches.get_one::<String>("api-version").cloned().unwrap_or_default();
     let hello = Hello { version, workdir: workdir()?, ..Hello::default() };
     let screen = Screen::new(settings.progress()?);
-    let attached = rondel_client::attach(&settings.state()?, Some(&settings.launch()?), &hello, screen.on_event()).await?;
+    let attached =
+        rondel_client::attach(&settings.state()?, Some(&settings.launch()?), &hello, screen.on_event()).await?;
     let proxy = crate::proxy::open(attached).await?;
+    let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;
     let mut child = tokio::process::Command::new(program)
         .args(arguments)
         .env("DAGGER_SESSION_PORT", proxy.port.to_string())
@@ -42,7 +44,6 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         .kill_on_drop(true)
         .spawn()
         .map_err(|e| Fault::user(format!("cannot run `{}`", program.display())).caused_by(e))?;
-    let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;
     let status = tokio::select! {
         status = child.wait() => status.attempt(|| format!("wait for `{}`", program.display()))?,
         _ = terminate.recv() => return Err(Fault::cancelled("terminated")),

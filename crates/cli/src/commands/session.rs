@@ -19,7 +19,12 @@ pub(crate) fn command() -> Command {
     let flag = |name: &'static str| text(name).action(ArgAction::SetTrue);
     Command::new("session")
         .about("Serve the API to a client library: prints port and token, ends with standard input")
-        .arg(Arg::new("workdir").long("workdir").value_parser(value_parser!(PathBuf)).help("What relative paths are relative to"))
+        .arg(
+            Arg::new("workdir")
+                .long("workdir")
+                .value_parser(value_parser!(PathBuf))
+                .help("What relative paths are relative to"),
+        )
         .arg(Arg::new("version").long("version").help("The API version to serve"))
         .arg(Arg::new("label").long("label").action(ArgAction::Append).hide(true))
         // Accepted so that libraries of every version can start a session; they have no meaning here.
@@ -33,12 +38,14 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let workdir = matches.get_one::<PathBuf>("workdir").map_or(here.clone(), |given| here.join(given));
     let hello = Hello { version: version(matches), workdir, ..Hello::default() };
     let screen = Screen::new(settings.progress()?);
-    let attached = rondel_client::attach(&settings.state()?, Some(&settings.launch()?), &hello, screen.on_event()).await?;
+    let attached =
+        rondel_client::attach(&settings.state()?, Some(&settings.launch()?), &hello, screen.on_event()).await?;
     let proxy = crate::proxy::open(attached).await?;
-    // The libraries read exactly this line, with exactly these two keys in this order.
-    crate::output::write(&format!("{{\"port\":{},\"session_token\":\"{}\"}}\n", proxy.port, proxy.token))?;
+    // ORDER: whoever reads the line may send a signal at once.
     let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;
     let mut interrupt = signal(SignalKind::interrupt()).attempt(|| "listen for signals".into())?;
+    // The libraries read exactly this line, with exactly these two keys in this order.
+    crate::output::write(&format!("{{\"port\":{},\"session_token\":\"{}\"}}\n", proxy.port, proxy.token))?;
     tokio::select! {
         () = input_ends() => {}
         _ = terminate.recv() => {}

@@ -1,0 +1,83 @@
+//! Remarks on what this machine lacks: part of the engine's status, and said once to whoever is attached.
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use rondel_events::{Emitter, Outcome, Stream, Work};
+use rondel_fault::Result;
+use rondel_network::Bridge;
+use rondel_ports::BoxFuture;
+use rondel_ports::network::{Network, Networks};
+
+use crate::sessions::Engine;
+
+/// The networks of containers, with what there is to say about them.
+pub struct Noted {
+    bridge: Bridge,
+    /// What was known at the start.
+    early: Vec<String>,
+    early_said: AtomicBool,
+    late_said: AtomicBool,
+    engine: OnceLock<Weak<Engine>>,
+}
+
+impl Noted {
+    /// The networks of `bridge`; `early` is known before any of them.
+    pub fn new(bridge: Bridge, early: Vec<String>) -> Self {
+        let said = AtomicBool::default;
+        Self { bridge, early, early_said: said(), late_said: said(), engine: OnceLock::new() }
+    }
+
+    /// Says whose clients are told. A second engine is ignored.
+    pub fn tell(&self, engine: &Arc<Engine>) {
+        let _ = self.engine.set(Arc::downgrade(engine));
+    }
+
+    /// Everything that is known by now.
+    pub fn all(&self) -> Vec<String> {
+        self.early.iter().cloned().chain(self.bridge.note()).collect()
+    }
+
+    /// Tells the first client what was known before it.
+    pub(crate) fn greet(&self, client: &Emitter) {
+        if !self.early_said.swap(true, Ordering::Relaxed) {
+            self.early.iter().for_each(|note| say(client, note));
+        }
+    }
+
+    fn look(&self) {
+        let Some(note) = self.bridge.note() else { return };
+        if !self.late_said.swap(true, Ordering::Relaxed)
+            && let Some(engine) = self.engine.get().and_then(Weak::upgrade)
+        {
+            engine.listeners().iter().for_each(|client| say(client, &note));
+        }
+    }
+}
+
+fn say(client: &Emitter, note: &str) {
+    let span = client.span(Work::Other, "note");
+    span.emitter().log(Stream::Note, note);
+    span.end(Outcome::Done);
+}
+
+impl Networks for Noted {
+    fn connect(&self) -> BoxFuture<'_, Result<Network>> {
+        Box::pin(async move {
+            let network = self.bridge.connect().await?;
+            if network.address.is_none() {
+                self.look();
+            }
+            Ok(network)
+        })
+    }
+
+    fn listen(&self, network: &Network) -> Result<TcpListener> {
+        self.bridge.listen(network)
+    }
+
+    fn clean_up(&self) -> Result<()> {
+        self.bridge.clean_up()
+    }
+}
