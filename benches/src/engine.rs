@@ -1,0 +1,133 @@
+//! One engine under measurement, with its state in a folder of its own.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::Options;
+use crate::http::Connection;
+
+/// The binary, its state folder, and what it works on.
+pub(crate) struct Engine {
+    binary: PathBuf,
+    folder: PathBuf,
+    pub(crate) images: PathBuf,
+    pub(crate) module: PathBuf,
+    quick: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(options: &Options) -> Result<Self, String> {
+        let folder = PathBuf::from(format!("/var/tmp/rondel-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).map_err(|e| format!("cannot make `{}`: {e}", folder.display()))?;
+        let config = format!("[[mirrors]]\nlayout = {:?}\n", options.images);
+        std::fs::write(folder.join("config.toml"), config)
+            .map_err(|e| format!("cannot write the configuration: {e}"))?;
+        Ok(Self {
+            binary: options.binary.clone(),
+            folder,
+            images: options.images.clone(),
+            module: options.module.clone(),
+            quick: options.quick,
+        })
+    }
+
+    /// A scratch folder beside the state.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How often something that is usually run `full` times is run.
+    pub(crate) fn runs(&self, full: usize) -> usize {
+        if self.quick { (full / 10).max(3) } else { full }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(words)
+            .env("RONDEL_STATE_DIR", self.folder.join("s"))
+            .env("RONDEL_CONFIG", self.folder.join("config.toml"))
+            .current_dir(&self.folder)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end and gives its output.
+    pub(crate) fn run(&self, words: &[&str]) -> Result<String, String> {
+        let output =
+            self.command(words).output().map_err(|e| format!("cannot run `{}`: {e}", self.binary.display()))?;
+        finished(words, output)
+    }
+
+    /// `rondel query` with a document.
+    pub(crate) fn query(&self, document: &str) -> Result<String, String> {
+        let wrong = |e: std::io::Error| format!("cannot run `rondel query`: {e}");
+        let mut command = self.command(&["-s", "query"]);
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().map_err(wrong)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(document.as_bytes()).map_err(wrong)?;
+        }
+        finished(&["query"], child.wait_with_output().map_err(wrong)?)
+    }
+
+    pub(crate) fn stop(&self) {
+        let _ = self.run(&["engine", "stop"]);
+    }
+
+    /// The memory that the engine holds, in bytes.
+    pub(crate) fn memory(&self) -> Result<u64, String> {
+        let status: Value = serde_json::from_str(&self.run(&["engine", "status"])?).unwrap_or_default();
+        let path = format!("/proc/{}/status", status["pid"]);
+        let text = std::fs::read_to_string(&path).map_err(|e| format!("cannot read `{path}`: {e}"))?;
+        let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:")).ok_or("the kernel tells no `VmRSS`")?;
+        let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse().map_err(|_| "`VmRSS` is no number")?;
+        Ok(kilobytes * 1024)
+    }
+
+    /// A session with a kept connection.
+    pub(crate) fn session(&self) -> Result<Session, String> {
+        let wrong = |e: std::io::Error| format!("cannot run `rondel session`: {e}");
+        let mut command = self.command(&["-s", "session"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(wrong)?;
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line).map_err(wrong)?;
+        }
+        let hello: Value = serde_json::from_str(&line).map_err(|_| format!("`rondel session` said `{line}`"))?;
+        let port = hello["port"].as_u64().and_then(|p| u16::try_from(p).ok()).ok_or("`rondel session` told no port")?;
+        let connection = Connection::open(port, hello["session_token"].as_str().unwrap_or_default())?;
+        Ok(Session { child, connection })
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn finished(words: &[&str], output: Output) -> Result<String, String> {
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("`rondel {}` failed: {}", words.join(" "), said.trim()))
+}
+
+/// A running `rondel session`.
+pub(crate) struct Session {
+    child: Child,
+    pub(crate) connection: Connection,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,46 @@
+//! The project's own tasks, one intent each: `cargo xtask TASK`.
+//!
+//! *Invariants.* Few and small dependencies, so that a task starts soon. A task that fails says what to do about it.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool that talks to its terminal")]
+
+mod bench;
+mod images;
+mod reference;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  tidy                                what the compiler does not check: layers, lengths, documents
+  base-images [--into DIR] [NAME…]    prepare base images from Debian packages in an OCI layout (default .state/images)
+  bench [--quick] [ROW…]              measure the budgets, on a release build
+  cli-reference [--check]             write or compare docs/cli.md
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["tidy"] => tidy::run(&root()),
+        ["base-images", rest @ ..] => images::run(&root(), rest),
+        ["bench", rest @ ..] => bench::run(&root(), rest),
+        ["cli-reference", rest @ ..] => reference::run(&root(), rest),
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{}", message.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder of the workspace.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}

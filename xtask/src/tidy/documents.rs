@@ -1,0 +1,55 @@
+//! Documents: every path that they name exists.
+
+use std::path::Path;
+
+use super::{Findings, Text};
+
+/// A word in backticks that starts so is meant as a path of this repository.
+const FOLDERS: [&str; 8] = ["crates/", "xtask/", "scripts/", "tests/", "benches/", "docs/", "examples/", ".ci/"];
+
+pub(super) fn check(root: &Path, texts: &[Text], findings: &mut Findings) {
+    let ours = |t: &&Text| t.has_extension("md") && (t.path.starts_with("docs/") || !t.path.contains('/'));
+    for text in texts.iter().filter(ours) {
+        let folder = Path::new(&text.path).parent().unwrap_or(Path::new(""));
+        for named in in_backticks(&text.content).filter(|n| FOLDERS.iter().any(|f| n.starts_with(f))) {
+            if !exists(root, named) {
+                findings.add(&text.path, format!("names `{named}`, which does not exist"));
+            }
+        }
+        for link in links(&text.content).filter(|l| !l.contains("://") && !l.starts_with('#')) {
+            let target = link.split('#').next().unwrap_or(link);
+            if !root.join(folder).join(target).exists() {
+                findings.add(&text.path, format!("links to `{link}`, which does not exist"));
+            }
+        }
+    }
+}
+
+/// A path may hold one `*` or `{a,b}` for several, or end with a line number; then its fixed beginning has to exist.
+fn exists(root: &Path, named: &str) -> bool {
+    let path = named.split([' ', ':']).next().unwrap_or(named);
+    match path.find(['*', '{', '<']) {
+        Some(at) => root.join(path[..at].rsplit_once('/').map_or("", |(folder, _)| folder)).exists(),
+        None => root.join(path).exists(),
+    }
+}
+
+fn in_backticks(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).filter_map(|rest| rest.split(')').next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_links_are_found() {
+        let text = "See `crates/a/src` and `x`, [here](docs/guide.md#top).";
+        assert_eq!(in_backticks(text).collect::<Vec<_>>(), ["crates/a/src", "x"]);
+        assert_eq!(links(text).collect::<Vec<_>>(), ["docs/guide.md#top"]);
+    }
+}

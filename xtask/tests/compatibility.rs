@@ -1,0 +1,98 @@
+//! The table of types in `docs/compatibility.md` says what the engine really evaluates.
+//!
+//! `RONDEL_UPDATE=1 cargo test -p xtask --test compatibility` rewrites it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use rondel_api::surface::Surface;
+use rondel_modules::Modules;
+
+const PAGE: &str = "docs/compatibility.md";
+const FIELDS: &str = "tests/api/fields.tsv";
+const VIEWS: [&str; 4] = ["v0.18.10", "v0.18.11", "v0.19.11", "v0.21.8"];
+const BEGIN: &str = "<!-- begin: types -->\n";
+const END: &str = "<!-- end: types -->";
+
+#[test]
+fn the_table_of_types_is_current() {
+    let page = root().join(PAGE);
+    let text = std::fs::read_to_string(&page).expect("the page is there");
+    let (before, rest) = text.split_once(BEGIN).expect("the page has the begin mark");
+    let (there, after) = rest.split_once(END).expect("the page has the end mark");
+    let table = table();
+    if std::env::var_os("RONDEL_UPDATE").is_some() {
+        std::fs::write(&page, format!("{before}{BEGIN}{table}{END}{after}")).expect("the page can be written");
+    } else {
+        assert!(
+            there == table,
+            "`{PAGE}` is out of date; run: RONDEL_UPDATE=1 cargo test -p xtask --test compatibility"
+        );
+    }
+}
+
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// Interfaces, whose fields are evaluated by the types behind them, and types that nothing gives yet and that have
+/// nothing but an ID.
+const NOTHING_OF_THEIR_OWN: [&str; 7] =
+    ["ClientFilesyncMirror", "Exportable", "HTTPState", "Node", "RemoteGitMirror", "Socket", "Syncer"];
+
+/// What has a handler.
+fn evaluated() -> BTreeSet<String> {
+    let mut surface = Surface::new();
+    rondel_api::register_core(&mut surface);
+    rondel_modules::register_modules(&mut surface, &Modules::new());
+    surface.names().collect()
+}
+
+fn table() -> String {
+    let evaluated = evaluated();
+    // `id` and the loading of IDs are the same for every type.
+    let works = |name: &str, field: &str| {
+        field == "id" || (field.starts_with("load") && field.ends_with("FromID")) || evaluated.contains(name)
+    };
+    let mut counts: BTreeMap<String, [(usize, usize); VIEWS.len()]> = BTreeMap::new();
+    let mut missing: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let text = std::fs::read_to_string(root().join(FIELDS)).expect("the list of fields is there");
+    for line in text.lines().filter(|l| !l.starts_with('#')) {
+        let (name, views) = line.split_once('\t').expect("a name and its views");
+        let (type_name, field) = name.split_once('.').expect("a type and its field");
+        if NOTHING_OF_THEIR_OWN.contains(&type_name) {
+            continue;
+        }
+        let works = works(name, field);
+        let counts = counts.entry(type_name.to_owned()).or_default();
+        for (at, _) in VIEWS.iter().enumerate().filter(|(_, v)| views.split(' ').any(|w| w == **v)) {
+            counts[at].0 += usize::from(works);
+            counts[at].1 += 1;
+        }
+        if !works {
+            missing.entry(type_name.to_owned()).or_default().push(field.to_owned());
+        }
+    }
+    let mut out = format!("| type | {} | not yet |\n|---|{}---|\n", VIEWS.join(" | "), "---|".repeat(VIEWS.len()));
+    for (type_name, counts) in &counts {
+        let cells: Vec<String> = counts.iter().map(|(have, all)| cell(*have, *all)).collect();
+        let nothing = counts.iter().all(|(have, all)| *have <= usize::from(*all > 0));
+        let missing = match missing.get(type_name) {
+            Some(_) if nothing => "the whole type".to_owned(),
+            Some(fields) => fields.iter().map(|f| format!("`{f}`")).collect::<Vec<_>>().join(" "),
+            None => String::new(),
+        };
+        let _ = writeln!(out, "| {type_name} | {} | {missing} |", cells.join(" | "));
+    }
+    out
+}
+
+fn cell(have: usize, all: usize) -> String {
+    match all {
+        0 => "–".into(),
+        _ if have == all => format!("all {all}"),
+        _ => format!("{have} of {all}"),
+    }
+}
