@@ -1,0 +1,127 @@
+"""How long results of functions hold, and what an edit makes run again."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from harness import write_module, wait_until
+
+HEAD = "import time\nimport dagger\nfrom dagger import dag, function, object_type\n\n@object_type\nclass Probe:\n"
+CLOCKS = HEAD + (
+    "    @function\n    def default(self, name: str = '') -> str:\n        return str(time.time_ns())\n\n"
+    "    @function(cache='session')\n    def per_session(self) -> str:\n        return str(time.time_ns())\n\n"
+    "    @function(cache='never')\n    def never(self) -> str:\n        return str(time.time_ns())\n\n"
+    "    @function(cache='2s')\n    def short(self) -> str:\n        return str(time.time_ns())\n\n"
+    "    @function(cache='never')\n    def never_box(self) -> dagger.Directory:\n        return dag.directory().with_new_file('now', str(time.time_ns()))\n"
+)
+
+
+@pytest.fixture(scope="module")
+def clocks(connected, tmp_path_factory):
+    return write_module(tmp_path_factory.mktemp("clocks"), CLOCKS)
+
+
+def ask(connected, module, selection):
+    return connected.data(f"{{ probe {{ {selection} }} }}", "-m", module)["probe"]
+
+
+def test_kept_across_sessions(connected, clocks):
+    # FCH-001.
+    first = ask(connected, clocks, "default")
+    before = connected.execs()
+    assert ask(connected, clocks, "default") == first
+    assert connected.execs() == before
+    assert ask(connected, clocks, 'default(name: "x")') != first
+
+
+def test_kept_in_a_session(connected, clocks):
+    # FCH-002.
+    found = ask(connected, clocks, "perSession again: perSession")
+    assert found["perSession"] == found["again"]
+    assert ask(connected, clocks, "perSession")["perSession"] != found["perSession"]
+
+
+def test_never_kept(connected, clocks):
+    found = ask(connected, clocks, 'never again: never a: neverBox { file(path: "now") { contents } } b: neverBox { file(path: "now") { contents } }')
+    assert found["never"] != found["again"]
+    assert found["a"] != found["b"]
+
+
+def test_kept_for_a_time(connected, clocks):
+    with connected.session() as session:
+        session.query(f'{{ moduleSource(refString: "{clocks}") {{ asModule {{ serve }} }} }}')
+        first = session.query("{ probe { short } }")
+        assert session.query("{ probe { short } }") == first
+        wait_until(lambda: session.query("{ probe { short } }") != first, what="the result to expire")
+
+
+def test_equal_calls_at_the_same_time_run_once(connected, folder):
+    module = write_module(folder, CLOCKS)
+    assert connected.run("functions", "-m", module).ok()
+    before = connected.execs()
+    with ThreadPoolExecutor(4) as pool:
+        with connected.session() as session:
+            session.query(f'{{ moduleSource(refString: "{module}") {{ asModule {{ serve }} }} }}')
+            found = list(pool.map(lambda _: session.query("{ probe { default } }")["probe"]["default"], range(4)))
+    assert len(set(found)) == 1
+    # The constructor is no process here: the module has none of its own.
+    assert connected.execs() - before <= 2
+
+
+def test_equal_modules_share_results_wherever_they_are(connected, folder):
+    one, two = (write_module(folder / name, CLOCKS.replace("''", "'shared'")) for name in ("one", "two"))
+    first = ask(connected, one, "default")
+    before = connected.execs()
+    assert ask(connected, two, "default") == first
+    assert connected.execs() == before
+
+
+def test_what_an_edit_makes_run_again(connected, folder):
+    module = write_module(folder / "m", CLOCKS, config=json.dumps({"name": "probe", "sdk": "python", "engineVersion": "v0.21.8", "source": "code"}))
+    (module / "code").mkdir()
+    for name in ("src", "pyproject.toml"):
+        (module / name).rename(module / "code" / name)
+    first = ask(connected, module, "default")
+    before = connected.execs()
+    (module / "README.md").write_text("beside the source")
+    assert ask(connected, module, "default") == first
+    assert connected.execs() == before
+    source = module / "code/src/probe/__init__.py"
+    source.write_text(source.read_text() + "\n# edited\n")
+    done = connected.run("call", "-m", module, "--progress", "plain", "default").ok()
+    assert done.out.strip() != first["default"]
+    execs = [line for line in done.err.splitlines() if "exec " in line and not line.endswith(("…", "/runtime"))]
+    assert all(("/runtime DONE" in line) or ("CACHED" in line) for line in execs), done.err
+    assert any("/runtime DONE" in line for line in execs)
+
+
+def test_views_before_caching(connected, folder):
+    module = write_module(folder, CLOCKS.replace("@function(cache='session')", "@function").replace("@function(cache='never')", "@function").replace("@function(cache='2s')", "@function"), engine_version="v0.19.3")
+    assert ask(connected, module, "default") != ask(connected, module, "default")
+    kept = json.loads((module / "dagger.json").read_text())
+    (module / "dagger.json").write_text(json.dumps({**kept, "disableDefaultFunctionCaching": False}))
+    assert ask(connected, module, "default") == ask(connected, module, "default")
+
+
+def test_arguments_from_the_context_count_by_content(connected, folder):
+    code = (
+        "import time\nimport dagger\nfrom typing import Annotated\nfrom dagger import DefaultPath, function, object_type\n\n@object_type\nclass Probe:\n"
+        "    @function\n    async def read(self, file: Annotated[dagger.File, DefaultPath('/data.txt')]) -> str:\n"
+        "        return f'{await file.contents()} {time.time_ns()}'\n"
+    )
+    module = write_module(folder / "m", code)
+    (folder / ".git").mkdir()
+    (folder / "data.txt").write_text("one")
+    first = ask(connected, module, "read")["read"]
+    assert first.startswith("one ")
+    (folder / "other.txt").write_text("not read")
+    assert ask(connected, module, "read")["read"] == first
+    (folder / "data.txt").write_text("two")
+    assert ask(connected, module, "read")["read"].startswith("two ")
+    # CTX-010: within a session as well.
+    with connected.session() as session:
+        session.query(f'{{ moduleSource(refString: "{module}") {{ asModule {{ serve }} }} }}')
+        assert session.query("{ probe { read } }")["probe"]["read"].startswith("two ")
+        (folder / "data.txt").write_text("three")
+        assert session.query("{ probe { read } }")["probe"]["read"].startswith("three ")

@@ -1,0 +1,194 @@
+"""Where modules come from: configurations, dependencies, escapes, names; each mistake with words that help."""
+
+import json
+
+import pytest
+
+from harness import REPO, write_module
+
+USES = REPO / "tests/modules/uses"
+HEAD = "import dagger\nfrom dagger import dag, function, object_type\n\n"
+CODE = HEAD + "@object_type\nclass Probe:\n    @function\n    def go(self) -> str:\n        return 'gone'\n"
+
+
+def config(**more) -> str:
+    return json.dumps({"name": "probe", "sdk": "python", "engineVersion": "v0.21.8", **more})
+
+
+def error_of(done) -> str:
+    return next(line for line in done.err.splitlines() if line.startswith("Error: "))
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("{ this is no json", ["cannot read module configuration", "dagger.json", "line 1"]),
+        ('{"name": 5}', ["dagger.json", "expected a string"]),
+        ('{"name": "probe", "dependencies": {}}', ["dagger.json", "invalid type"]),
+        ('{"name": "probe", "sdk": 7}', ["dagger.json"]),
+        (config(sdk="no-such-sdk"), ['invalid SDK: "no-such-sdk"', "available: python"]),
+        (config(sdk="python@v1"), ["the python sdk does not currently support selecting a specific version"]),
+        (config(sdk="go"), ["`go` is not supported yet"]),
+        (config(sdk="./sdk"), ["`./sdk` is a module"]),
+        (config(engineVersion="v99.1.0"), ["module requires dagger v99.1.0, but you have v0.21.8"]),
+        (config(engineVersion="v0.9.8"), ["module requires dagger v0.9.8, but support for that version has been removed"]),
+        (config(name=""), ["`dagger.json` has no `name`"]),
+        (config(name="12"), ["`12` in `dagger.json` is not a valid name"]),
+        (config(source=".."), ['source path ".." contains parent directory components']),
+        (config(source="/etc"), ['source path "/etc" is absolute']),
+        (config(dependencies=["/etc"]), ['local module dep source path "/etc" is absolute']),
+        (config(dependencies=["../../../../../etc"]), ["escapes context"]),
+        (config(dependencies=["./nowhere"]), ["nowhere", "dagger.json"]),
+        (config(dependencies=["."]), ["circular dependency on itself"]),
+        (config(dependencies=["github.com/x/y"]), ["git module"]),
+        (config(blueprint={"name": "b", "source": "./b"}), ["`blueprint`", "not supported yet"]),
+        (config(toolchains=["./t"]), ["`toolchains`", "not supported yet"]),
+        (config(include=["../../../../../../etc"]), ["etc", "is outside of context directory"]),
+    ],
+    ids=range(22),
+)
+def test_wrong_configurations(connected, folder, text, words):
+    module = write_module(folder, CODE, config=text)
+    done = connected.run("functions", "-m", module).failed(*words, code=1)
+    assert words[0].lower() in error_of(done).lower() or "available" in words[-1], done.err
+    assert connected.data("{ version }")
+
+
+def test_no_configuration(connected, folder):
+    connected.run("functions", "-m", folder).failed("no `dagger.json` in", str(folder), code=1)
+    connected.run("functions", "-m", folder / "missing").failed("module source", "does not exist", code=1)
+    connected.run("functions", "-m", "github.com/x/y").failed("github.com/x/y", code=1)
+
+
+@pytest.mark.parametrize(
+    "code, words",
+    [
+        ("this is no python\n", ["find out the types of module `probe`", "invalid syntax"]),
+        ("import no_such_package\n", ["find out the types of module `probe`", "no_such_package"]),
+        ("raise RuntimeError('at import')\n", ["find out the types of module `probe`", "at import"]),
+        ("x = 1\n", ["probe"]),
+        (HEAD + "@object_type\nclass Other:\n    @function\n    def go(self) -> str:\n        return ''\n", ["Probe"]),
+        ("import os\nos._exit(9)\n", ["find out the types of module `probe`", "exit code: 9"]),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n", ["find out the types of module `probe`", "exit code: 137"]),
+        ("import os\nos._exit(0)\n", ["module `probe` registered no types"]),
+        (CODE + "\n    @function\n    def id(self) -> str:\n        return ''\n", ['cannot define field with reserved name "id" on object "Probe"']),
+        (CODE + "\n    @function\n    def other(self) -> 'Nope': ...\n\nclass Nope: ...\n", ["Nope"]),
+    ],
+    ids=["syntax", "import", "raises", "empty", "no-main-object", "exits", "is-killed", "registers-nothing", "reserved-name", "foreign-class"],
+)
+def test_modules_that_do_not_load(connected, folder, code, words):
+    done = connected.run("functions", "-m", write_module(folder, code)).failed(*words)
+    assert words[0].lower() in error_of(done).lower(), done.err
+    assert connected.data("{ version }")
+
+
+def test_a_module_that_hangs_while_it_loads(connected, folder):
+    from harness import processes_with, wait_until
+
+    module = write_module(folder, "import subprocess\nsubprocess.run(['sleep', '8640031.5'])\n")
+    client = connected.start("functions", "-m", module)
+    wait_until(lambda: processes_with("8640031.5"), 60, "the module to hang")
+    client.terminate()
+    client.communicate(timeout=20)
+    wait_until(lambda: not processes_with("8640031.5"), what="the module to end")
+    write_module(folder, CODE)
+    assert connected.run("call", "-m", module, "go").ok().out.strip() == "gone"
+
+
+def test_circles(connected, folder):
+    for name, other in (("a", "b"), ("b", "a")):
+        write_module(folder / name, CODE, name=name, config=config(name=name, dependencies=[f"../{other}"]))
+    (folder / ".git").mkdir()
+    connected.run("functions", "-m", folder / "a").failed('module "a" has a circular dependency on itself through dependency', code=1)
+
+
+def test_a_dependency_outside_of_the_context(connected, folder):
+    write_module(folder / "dep", CODE, name="dep")
+    write_module(folder / "probe", CODE, config=config(dependencies=["../dep"]))
+    done = connected.run("functions", "-m", folder / "probe")
+    done.failed("../dep", "escapes context", code=1)
+
+
+def test_two_dependencies_of_one_name(connected, folder):
+    (folder / ".git").mkdir()
+    write_module(folder / "one", CODE.replace("Probe", "Same"), name="same")
+    write_module(folder / "two", CODE.replace("Probe", "Same").replace("gone", "two"), name="same")
+    write_module(folder / "probe", CODE, config=config(dependencies=["../one", "../two"]))
+    connected.run("functions", "-m", folder / "probe").failed("same", code=1)
+
+
+def test_find_up_and_names_of_dependencies(connected):
+    assert connected.run("call", "hello", cwd=USES / "src").ok().out.strip() == "Good day, you! Good day, you!"
+    assert connected.run("call", "-m", "dep", "hello", cwd=USES).ok().out.strip() == "Hello, World!"
+
+
+def test_dependencies(connected):
+    found = connected.data("{ uses { hello items turned filesOfDep views } }", "-m", USES)["uses"]
+    assert found == {
+        "hello": "Good day, you! Good day, you!",
+        "items": ["a", "b", "a (hidden a)", "b (hidden b)", "hidden c", "c (hidden c)", "c"],
+        "turned": ["GONE", "ACTIVE", "DepStatus"],
+        "filesOfDep": ["dagger.json", "pyproject.toml", "src/"],
+        # MOD-017.
+        "views": ["v0.21.8", "v0.18.12"],
+    }
+
+
+def test_what_crosses_two_modules(connected):
+    # The library of v0.18 hands on the message alone, so the exit code is that of any error.
+    connected.run("call", "-m", USES, "breaks").failed("Error: process", "exit code: 17", "of the dependency", code=1)
+    assert connected.run("call", "-m", USES, "length", "--token=env://T_O_K", env={"T_O_K": "12345"}).ok().out.strip() == "5"
+    out = connected.run("call", "-m", USES, "folder", f"--folder={REPO}/tests/modules/raw/src", "entries").ok().out
+    assert out.split() == ["one", "sitecustomize.py", "two"]
+
+
+def test_a_renamed_dependency_keeps_its_own_name_for_itself(connected):
+    with connected.session() as session:
+        query = f'{{ moduleSource(refString: "{USES}") {{ asModule {{ dependencies {{ name objects {{ name: asObject {{ name }} }} }} }} }} }}'
+        found = session.query(query)["moduleSource"]["asModule"]["dependencies"]
+        assert [one["name"] for one in found] == ["dep", "twin"]
+        assert {entry["name"]["name"] for entry in found[1]["objects"]} == {"Twin", "TwinItem"}
+
+
+def test_unicode_paths(connected, folder):
+    # MOD-013.
+    module = write_module(folder / "мир 世界", CODE)
+    assert connected.run("call", "-m", module, "go").ok().out.strip() == "gone"
+
+
+IGNORED = [
+    (["**"], []),
+    (["**", "!**"], [".git/", ".gitignore", "backend/", "frontend/", "internal/", "main.go"]),
+    (["**", "!**", "*.git*"], ["backend/", "frontend/", "internal/", "main.go"]),
+    (["internal"], [".git/", ".gitignore", "backend/", "frontend/", "main.go"]),
+    (["**", "!main.go"], ["main.go"]),
+    (["**/*.go", "!main.go"], [".git/", ".gitignore", "backend/", "frontend/", "internal/", "main.go"]),
+]
+
+
+def test_ignored_patterns(connected, folder):
+    # CTX-007.
+    context = folder / "context"
+    for path in ("main.go", "backend/a.go", "frontend/b.txt", "internal/foo/bar.go", "internal/foo/baz.go", ".gitignore"):
+        (context / path).parent.mkdir(parents=True, exist_ok=True)
+        (context / path).write_text(path)
+    (context / ".git").mkdir()
+    head = "import dagger\nfrom typing import Annotated\nfrom dagger import DefaultPath, Ignore, function, object_type\n\n@object_type\nclass Probe:\n"
+    code = head + "".join(
+        f"    @function\n    async def f{number}(self, given: Annotated[dagger.Directory, DefaultPath('/'), Ignore([*{patterns!r}, 'probe'])]) -> list[str]:\n"
+        "        return await given.entries()\n\n"
+        for number, (patterns, _) in enumerate(IGNORED)
+    )
+    code += (
+        "    @function\n    async def deep(self, given: Annotated[dagger.Directory, DefaultPath('/'), Ignore(['internal/foo', '!internal/foo/bar.go'])]) -> list[str]:\n"
+        "        return await given.glob('internal/**')\n"
+    )
+    module = write_module(context / "probe", code)
+    names = " ".join(f"f{number}" for number in range(len(IGNORED)))
+    found = connected.data(f"{{ probe {{ {names} deep }} }}", "-m", module)["probe"]
+    for number, (patterns, wanted) in enumerate(IGNORED):
+        assert found[f"f{number}"] == wanted, patterns
+    assert "internal/foo/baz.go" not in found["deep"]
+    # Explicitly given folders are filtered the same way.
+    given = connected.run("call", "-m", module, "f4", f"--given={context}").ok().out.split()
+    assert given == ["main.go"]

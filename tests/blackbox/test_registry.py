@@ -1,0 +1,118 @@
+"""Registries on loopback: push, pull, credentials."""
+
+import base64
+import json
+import socket
+import subprocess
+import urllib.request
+
+import bcrypt
+import pytest
+
+from harness import IMAGES, mirror_of, wait_until
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Registry:
+    def __init__(self, folder, users: str = ""):
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        auth = ""
+        if users:
+            passwords = folder / "htpasswd"
+            passwords.write_text(users)
+            auth = f"auth:\n  htpasswd:\n    realm: test\n    path: {passwords}\n"
+        config = folder / "registry.yml"
+        config.write_text(
+            f"version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {folder}/data\n"
+            f"http:\n  addr: {self.address}\n{auth}"
+        )
+        self.process = subprocess.Popen(
+            ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_until(self.answers, what="the registry")
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return True
+        except OSError:
+            return False
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def registry(folder):
+    made = Registry(folder)
+    yield made
+    made.stop()
+
+
+def publish(rondel, address: str, more: str = ""):
+    document = '{ container { from(address: "busybox") { withNewFile(path: "/inside", contents: "pushed") { publish(address: "%s"%s) } } } }'
+    return rondel.query(document % (address, more))
+
+
+@pytest.fixture
+def online(make_engine):
+    """An engine that may speak to registries."""
+    return make_engine(mirror_of(IMAGES, offline=False))
+
+
+def test_publish_and_pull_back(online, make_engine, registry):
+    name = f"{registry.address}/team/app:1"
+    published = publish(online, name).json()
+    reference = published["container"]["from"]["withNewFile"]["publish"]
+    assert reference.startswith(f"{registry.address}/team/app") and "@sha256:" in reference
+    other = make_engine("offline = false\n")
+    for address in [name, reference]:
+        document = '{ container { from(address: "%s") { file(path: "/inside") { contents } imageRef withExec(args: ["cat", "/inside"]) { stdout } } } }'
+        seen = other.data(document % address)["container"]["from"]
+        assert seen["file"]["contents"] == seen["withExec"]["stdout"] == "pushed"
+        assert reference.split("@")[1] in seen["imageRef"]
+
+
+@pytest.mark.parametrize("compression", ["Gzip", "Zstd", "Uncompressed"])
+def test_compressions_and_media_types(online, registry, compression):
+    for media in ["OCIMediaTypes", "DockerMediaTypes"]:
+        name = f"{registry.address}/c:{compression.lower()}-{media.lower()}"
+        if media == "DockerMediaTypes" and compression == "Zstd":
+            continue
+        publish(online, name, f", forcedCompression: {compression}, mediaTypes: {media}").ok()
+        accept = {"Accept": "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"}
+        url = f"http://{registry.address}/v2/c/manifests/{name.rsplit(':', 1)[1]}"
+        manifest = json.load(urllib.request.urlopen(urllib.request.Request(url, headers=accept)))
+        assert ("docker" in manifest["mediaType"]) == (media == "DockerMediaTypes")
+        assert manifest["layers"]
+
+
+def test_credentials(online, make_engine, folder):
+    registry = Registry(folder, "user:" + bcrypt.hashpw(b"pass", bcrypt.gensalt(4)).decode() + "\n")
+    try:
+        name = f"{registry.address}/private:1"
+        publish(online, name).failed(code=1)
+        with online.session() as session:
+            secret = session.query('{ setSecret(name: "p", plaintext: "pass") { id } }')["setSecret"]["id"]
+            document = '{ container { from(address: "busybox") { withRegistryAuth(address: "%s", username: "user", secret: %s) { publish(address: "%s") } } } }'
+            assert session.query(document % (registry.address, json.dumps(secret), name))
+        client = make_engine("offline = false\n")
+        folder_of_client = client.home / ".docker"
+        folder_of_client.mkdir()
+        token = base64.b64encode(b"user:pass").decode()
+        (folder_of_client / "config.json").write_text(json.dumps({"auths": {registry.address: {"auth": token}}}))
+        assert client.data('{ container { from(address: "%s") { imageRef } } }' % name)
+        wrong = base64.b64encode(b"user:wrong").decode()
+        (folder_of_client / "config.json").write_text(json.dumps({"auths": {registry.address: {"auth": wrong}}}))
+        other = make_engine("offline = false\n")
+        other.home = client.home
+        other.query('{ container { from(address: "%s") { imageRef } } }' % name).failed(code=1)
+    finally:
+        registry.stop()
