@@ -23,7 +23,12 @@ pub(crate) struct Session {
 
 impl Session {
     /// Attaches; `module` is served, else that of the working directory, if there is one or it is not `optional`.
-    pub(crate) async fn open(settings: &Settings, module: Option<String>, version: String, optional: bool) -> Result<Self> {
+    pub(crate) async fn open(
+        settings: &Settings,
+        module: Option<String>,
+        version: String,
+        optional: bool,
+    ) -> Result<Self> {
         Self::attach(settings, module, version, optional, false).await
     }
 
@@ -32,7 +37,13 @@ impl Session {
         Self::attach(settings, module, version, true, true).await
     }
 
-    async fn attach(settings: &Settings, module: Option<String>, version: String, optional: bool, entrypoint: bool) -> Result<Self> {
+    async fn attach(
+        settings: &Settings,
+        module: Option<String>,
+        version: String,
+        optional: bool,
+        entrypoint: bool,
+    ) -> Result<Self> {
         let optional = optional && module.is_none();
         let request = ModuleRequest { optional, reference: module.unwrap_or_else(|| ".".into()), entrypoint };
         let hello = Hello { version, workdir: workdir()?, modules: vec![request], ..Hello::default() };
@@ -79,8 +90,9 @@ impl Session {
         let mut found = self.send(&json!({ "query": query })).await?;
         let mut known = self.types.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for (i, name) in missing.iter().enumerate() {
-            let info = serde_json::from_value(found[format!("t{i}")].take())
-                .map_err(|e| Fault::environment("the engine's description of its API is not understood").caused_by(e))?;
+            let info = serde_json::from_value(found[format!("t{i}")].take()).map_err(|e| {
+                Fault::environment("the engine's description of its API is not understood").caused_by(e)
+            })?;
             known.insert((*name).to_owned(), info);
         }
         Ok(())
@@ -146,9 +158,13 @@ impl Selected {
     /// The selection as GraphQL text, without what is selected on its result.
     pub(crate) fn text(&self) -> String {
         let value = |given: &Given| {
-            let each: Vec<&str> = given.pieces.iter().map(|p| match p {
-                Piece::Literal(text) | Piece::Object(text) => text.as_str(),
-            }).collect();
+            let each: Vec<&str> = given
+                .pieces
+                .iter()
+                .map(|p| match p {
+                    Piece::Literal(text) | Piece::Object(text) => text.as_str(),
+                })
+                .collect();
             if given.list { format!("[{}]", each.join(",")) } else { each.concat() }
         };
         let args: Vec<String> = self.args.iter().map(|given| format!("{}:{}", given.name, value(given))).collect();
@@ -165,7 +181,13 @@ pub(crate) struct Chain {
 }
 
 /// Walks `words` from `first`, a field of the root: its flags come first, then each word is a function with its own flags.
-pub(crate) async fn walk(session: &Session, title: &str, first: FieldInfo, words: Vec<String>, lenient: bool) -> Result<Walked> {
+pub(crate) async fn walk(
+    session: &Session,
+    title: &str,
+    first: FieldInfo,
+    words: Vec<String>,
+    lenient: bool,
+) -> Result<Walked> {
     let mut chain = Chain { calls: Vec::new(), last: None };
     let (mut field, mut words, mut title) = (first, words, title.to_owned());
     loop {
@@ -200,7 +222,13 @@ pub(crate) enum Walked {
     Said(clap::Error),
 }
 
-fn command(title: &str, field: &FieldInfo, flags: &[(ArgInfo, Meaning)], next: Option<&TypeInfo>, lenient: bool) -> Command {
+fn command(
+    title: &str,
+    field: &FieldInfo,
+    flags: &[(ArgInfo, Meaning)],
+    next: Option<&TypeInfo>,
+    lenient: bool,
+) -> Command {
     let about = field.description.clone().or_else(|| next.and_then(|t| t.description.clone())).unwrap_or_default();
     let mut command = Command::new(title.to_owned()).bin_name(title.to_owned()).about(about).no_binary_name(false);
     for (arg, meaning) in flags {
@@ -219,7 +247,8 @@ fn command(title: &str, field: &FieldInfo, flags: &[(ArgInfo, Meaning)], next: O
 /// The functions that can be called: a required argument for which there is no flag hides its function.
 pub(crate) fn callable(ty: Option<&TypeInfo>) -> Vec<&FieldInfo> {
     let fields = ty.and_then(|t| t.fields.as_ref()).into_iter().flatten();
-    let has_flag = |arg: &ArgInfo| arg.ty.base().kind == "ENUM" && arg.ty.lists() < 2 || flags::meaning(arg, None).is_some();
+    let has_flag =
+        |arg: &ArgInfo| arg.ty.base().kind == "ENUM" && arg.ty.lists() < 2 || flags::meaning(arg, None).is_some();
     fields.filter(|f| f.name != "id" && f.args.iter().all(|arg| !arg.is_required() || has_flag(arg))).collect()
 }
 
@@ -289,7 +318,9 @@ mod tests {
 
     #[test]
     fn flags_in_any_casing() {
-        for (word, want) in [("--dockerConfig", "--docker-config"), ("--aB=--cD", "--a-b=--cD"), ("x", "x"), ("--", "--")] {
+        for (word, want) in
+            [("--dockerConfig", "--docker-config"), ("--aB=--cD", "--a-b=--cD"), ("x", "x"), ("--", "--")]
+        {
             assert_eq!(normal_flag(word), want);
         }
     }

@@ -116,7 +116,9 @@ pub(crate) fn pieces(arg: &ArgInfo, meaning: &Meaning, matches: &ArgMatches) -> 
 fn piece(arg: &ArgInfo, meaning: &Meaning, text: &str) -> Result<Piece> {
     let flag = kebab(&arg.name);
     Ok(match meaning {
-        Meaning::Text if arg.ty.base_name() == "Platform" && text == "current" => Piece::Object("defaultPlatform".into()),
+        Meaning::Text if arg.ty.base_name() == "Platform" && text == "current" => {
+            Piece::Object("defaultPlatform".into())
+        }
         Meaning::Text => Piece::Literal(quote(text)),
         Meaning::Bare | Meaning::Switch => {
             let ok = match arg.ty.base_name() {
@@ -134,7 +136,9 @@ fn piece(arg: &ArgInfo, meaning: &Meaning, text: &str) -> Result<Piece> {
             Some(name) => Piece::Literal(name.clone()),
             None => {
                 let names = names.join(",");
-                return Err(Fault::user(format!("invalid value `{text}` for `--{flag}`: value should be one of {names}")));
+                return Err(Fault::user(format!(
+                    "invalid value `{text}` for `--{flag}`: value should be one of {names}"
+                )));
             }
         },
         Meaning::Address(kind) => Piece::Object(format!("address(value:{}){{{kind}{{id}}}}", quote(&address(text)))),
@@ -144,14 +148,19 @@ fn piece(arg: &ArgInfo, meaning: &Meaning, text: &str) -> Result<Piece> {
             Piece::Object(format!("moduleSource(refString:{}){{{field}{{id}}}}", quote(text)))
         }
         Meaning::BuildArg => match text.split_once('=') {
-            None => return Err(Fault::user(format!("`--{flag} {text}`: build arguments must be formatted as name=value"))),
-            Some(("", _)) => return Err(Fault::user(format!("`--{flag} {text}`: build arguments cannot have an empty name"))),
+            None => {
+                return Err(Fault::user(format!("`--{flag} {text}`: build arguments must be formatted as name=value")));
+            }
+            Some(("", _)) => {
+                return Err(Fault::user(format!("`--{flag} {text}`: build arguments cannot have an empty name")));
+            }
             Some((name, value)) => Piece::Literal(format!("{{name:{},value:{}}}", quote(name), quote(value))),
         },
         Meaning::PortForward => {
             let ports = text.split_once(':').and_then(|(f, b)| Some((f.parse::<u16>().ok()?, b.parse::<u16>().ok()?)));
-            let (frontend, backend) =
-                ports.ok_or_else(|| Fault::user(format!("`--{flag} {text}`: ports must be formatted as frontend:backend")))?;
+            let (frontend, backend) = ports.ok_or_else(|| {
+                Fault::user(format!("`--{flag} {text}`: ports must be formatted as frontend:backend"))
+            })?;
             Piece::Literal(format!("{{frontend:{frontend},backend:{backend}}}"))
         }
     })

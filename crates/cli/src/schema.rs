@@ -104,7 +104,8 @@ impl ArgInfo {
         let expected = self.directives.iter().find(|d| d.name == "expectedType");
         let name = expected.and_then(|d| d.args.first()).map(|a| a.value.trim_matches('"').to_owned());
         let base = self.ty.base_name();
-        name.or_else(|| base.strip_suffix("ID").filter(|n| !n.is_empty()).map(ToOwned::to_owned)).unwrap_or_else(|| base.to_owned())
+        name.or_else(|| base.strip_suffix("ID").filter(|n| !n.is_empty()).map(ToOwned::to_owned))
+            .unwrap_or_else(|| base.to_owned())
     }
 
     /// Whether it must be given.

@@ -34,7 +34,11 @@ pub async fn connect(state: &StateDir, launch: Option<&Launch>) -> Result<UnixSt
     match UnixStream::connect(&socket).await {
         Ok(stream) => return Ok(stream),
         Err(e) if nobody_listens(&e) => {}
-        Err(e) => return Err(Fault::environment(format!("cannot connect to the engine at `{}`", socket.display())).caused_by(e)),
+        Err(e) => {
+            return Err(
+                Fault::environment(format!("cannot connect to the engine at `{}`", socket.display())).caused_by(e)
+            );
+        }
     }
     let Some(launch) = launch else {
         return Err(Fault::user(format!("no engine is running for `{}`", state.path().display())));

@@ -34,8 +34,11 @@ impl StateDir {
         let path = std::path::absolute(&path).unwrap_or(path);
         let dir = Self(path);
         if dir.socket().as_os_str().len() > SOCKET_PATH_LIMIT {
-            return Err(Fault::user(format!("the state folder `{}` has too long a path for a socket", dir.0.display()))
-                .with_hint(format!("choose one whose path has fewer than {} bytes", SOCKET_PATH_LIMIT - 12)));
+            return Err(Fault::user(format!(
+                "the state folder `{}` has too long a path for a socket",
+                dir.0.display()
+            ))
+            .with_hint(format!("choose one whose path has fewer than {} bytes", SOCKET_PATH_LIMIT - 12)));
         }
         Ok(dir)
     }

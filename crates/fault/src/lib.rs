@@ -216,8 +216,11 @@ mod tests {
 
     #[test]
     fn context_keeps_kind_detail_and_hints() {
-        let inner = Fault::exec("exit code: 1", ExecFailure { cmd: vec![], exit_code: 1, stdout: String::new(), stderr: String::new() })
-            .with_hint("look at the log");
+        let inner = Fault::exec(
+            "exit code: 1",
+            ExecFailure { cmd: vec![], exit_code: 1, stdout: String::new(), stderr: String::new() },
+        )
+        .with_hint("look at the log");
         let outer = inner.context("run `make`");
         assert_eq!(outer.kind(), Kind::User);
         assert!(matches!(outer.detail(), Some(Detail::Exec(f)) if f.exit_code == 1));

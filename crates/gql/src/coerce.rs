@@ -40,7 +40,12 @@ pub(crate) struct Coercer<'x, 'a> {
 
 impl<'a> Coercer<'_, 'a> {
     /// The value of `literal` where `ty` is expected; none when it is a variable without value.
-    pub(crate) fn coerce(&self, literal: &Literal<'a>, ty: &TypeRef, has_default: bool) -> Result<Option<Value>, String> {
+    pub(crate) fn coerce(
+        &self,
+        literal: &Literal<'a>,
+        ty: &TypeRef,
+        has_default: bool,
+    ) -> Result<Option<Value>, String> {
         if let Literal::Variable(name) = literal {
             return self.variable(name, ty, has_default);
         }
@@ -61,7 +66,9 @@ impl<'a> Coercer<'_, 'a> {
 
     fn item(&self, literal: &Literal<'a>, ty: &TypeRef) -> Result<Value, String> {
         match self.coerce(literal, ty, false)? {
-            Some(Value::Null) | None if ty.is_non_null() => Err(format!("Expected value of type \"{ty}\", found null.")),
+            Some(Value::Null) | None if ty.is_non_null() => {
+                Err(format!("Expected value of type \"{ty}\", found null."))
+            }
             value => Ok(value.unwrap_or(Value::Null)),
         }
     }
@@ -81,7 +88,9 @@ impl<'a> Coercer<'_, 'a> {
         };
         if !fits {
             let declared = &variable.ty;
-            return Err(format!("Variable \"${name}\" of type \"{declared}\" used in position expecting type \"{ty}\"."));
+            return Err(format!(
+                "Variable \"${name}\" of type \"{declared}\" used in position expecting type \"{ty}\"."
+            ));
         }
         Ok(variable.value.clone())
     }
@@ -197,7 +206,12 @@ impl<'a> Coercer<'_, 'a> {
         Ok(Value::Object(object))
     }
 
-    fn input_field(&self, given: &[(&'a str, Literal<'a>)], name: &Name, field: &ArgDef) -> Result<Option<Value>, String> {
+    fn input_field(
+        &self,
+        given: &[(&'a str, Literal<'a>)],
+        name: &Name,
+        field: &ArgDef,
+    ) -> Result<Option<Value>, String> {
         let written = given.iter().find(|(written, _)| *written == &*field.name).map(|(_, value)| value);
         let lenient = matches!(&field.ty, TypeRef::NonNull(inner) if **inner == TypeRef::Named(Name::from("String")));
         let value = match written {
@@ -223,7 +237,8 @@ impl<'a> Coercer<'_, 'a> {
 /// Whether values of the type called `name` are IDs: `ID` itself and the `FooID` scalars of older views, also
 /// where the view does not list them any more.
 pub(crate) fn is_id(schema: &Schema, name: &str) -> bool {
-    name == "ID" || (name.ends_with("ID") && schema.types.get(name).is_none_or(|def| matches!(def.kind, TypeKind::Scalar)))
+    name == "ID"
+        || (name.ends_with("ID") && schema.types.get(name).is_none_or(|def| matches!(def.kind, TypeKind::Scalar)))
 }
 
 fn integer(literal: &Literal<'_>) -> Option<i64> {

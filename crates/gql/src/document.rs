@@ -182,7 +182,8 @@ impl<'a> Document<'a> {
 
     /// The selection set that starts at `first`.
     pub fn siblings(&self, first: Option<NodeId>) -> impl Iterator<Item = (NodeId, &Node<'a>)> {
-        std::iter::successors(first, |&id| self.selections[id as usize].next).map(|id| (id, &self.selections[id as usize]))
+        std::iter::successors(first, |&id| self.selections[id as usize].next)
+            .map(|id| (id, &self.selections[id as usize]))
     }
 
     /// The arguments of `range`.
@@ -210,7 +211,14 @@ impl<'a> Parser<'a, '_> {
                 Token::Punctuator('{') => {
                     let selections = self.selection_set()?;
                     let kind = OperationKind::Query;
-                    let short = OperationDefinition { kind, name: None, variables: Vec::new(), directives: 0..0, selections, location };
+                    let short = OperationDefinition {
+                        kind,
+                        name: None,
+                        variables: Vec::new(),
+                        directives: 0..0,
+                        selections,
+                        location,
+                    };
                     self.document.operations.push(short);
                 }
                 Token::Name("fragment") => self.fragment(location)?,
@@ -363,7 +371,12 @@ pub(crate) fn literal<'a>(lexer: &mut Lexer<'a>, limits: &Limits, constant: bool
     nested_literal(lexer, limits, constant, 0)
 }
 
-fn nested_literal<'a>(lexer: &mut Lexer<'a>, limits: &Limits, constant: bool, depth: usize) -> Result<Literal<'a>, GqlError> {
+fn nested_literal<'a>(
+    lexer: &mut Lexer<'a>,
+    limits: &Limits,
+    constant: bool,
+    depth: usize,
+) -> Result<Literal<'a>, GqlError> {
     if depth > limits.nesting {
         return Err(GqlError::bound("nested values", limits.nesting, Some(lexer.place)));
     }

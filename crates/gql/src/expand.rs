@@ -147,7 +147,8 @@ impl<'x, 'a> Expander<'x, 'a> {
                         if !self.included(&node.directives, "FIELD")? {
                             inner.owner = Owner::Dead;
                         }
-                        let chosen = self.choose(id, inner.ty, name, self.document.arguments_of(arguments), node.location)?;
+                        let chosen =
+                            self.choose(id, inner.ty, name, self.document.arguments_of(arguments), node.location)?;
                         let group = *by_key.entry(key).or_insert_with(|| {
                             groups.push(Vec::new());
                             groups.len() - 1
@@ -269,7 +270,9 @@ impl<'x, 'a> Expander<'x, 'a> {
             (TypeRef::NonNull(one), TypeRef::NonNull(other)) | (TypeRef::List(one), TypeRef::List(other)) => {
                 self.same_shape(one, other)
             }
-            (TypeRef::Named(one), TypeRef::Named(other)) => one == other || (self.composite(one) && self.composite(other)),
+            (TypeRef::Named(one), TypeRef::Named(other)) => {
+                one == other || (self.composite(one) && self.composite(other))
+            }
             _ => false,
         }
     }
@@ -526,8 +529,9 @@ impl<'x, 'a> Expander<'x, 'a> {
         match value {
             Some(Value::Bool(value)) => Ok(value),
             _ => {
-                let message =
-                    format!("Directive \"@{name}\" argument \"if\" of type \"{ty}\" is required, but it was not provided.");
+                let message = format!(
+                    "Directive \"@{name}\" argument \"if\" of type \"{ty}\" is required, but it was not provided."
+                );
                 Err(GqlError::validation(message, location))
             }
         }

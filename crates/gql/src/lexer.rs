@@ -361,8 +361,11 @@ pub(crate) fn dedent(raw: &str) -> String {
         .map(|line| line.len() - line.trim_start_matches([' ', '\t']).len())
         .min()
         .unwrap_or(0);
-    let stripped: Vec<&str> =
-        lines.iter().enumerate().map(|(i, line)| if i == 0 { line } else { line.get(indent..).unwrap_or("") }).collect();
+    let stripped: Vec<&str> = lines
+        .iter()
+        .enumerate()
+        .map(|(i, line)| if i == 0 { line } else { line.get(indent..).unwrap_or("") })
+        .collect();
     let first = stripped.iter().position(|line| !blank(line)).unwrap_or(stripped.len());
     let last = stripped.iter().rposition(|line| !blank(line)).map_or(first, |at| at + 1);
     stripped[first..last].join("\n")

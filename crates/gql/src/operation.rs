@@ -87,7 +87,11 @@ pub struct Applicable<'o> {
 impl Operation {
     /// The selections of `children` that apply to one object, each response key once, in order. `is_a` says
     /// whether the object's type is, or implements, the type of that name.
-    pub fn applicable<'o>(&'o self, children: &'o [SelectionId], mut is_a: impl FnMut(&Name) -> bool) -> Vec<Applicable<'o>> {
+    pub fn applicable<'o>(
+        &'o self,
+        children: &'o [SelectionId],
+        mut is_a: impl FnMut(&Name) -> bool,
+    ) -> Vec<Applicable<'o>> {
         let mut found: Vec<Applicable<'o>> = Vec::with_capacity(children.len());
         let mut by_alias: HashMap<&'o str, usize> = HashMap::new();
         for &id in children {

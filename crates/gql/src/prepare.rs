@@ -51,7 +51,9 @@ fn choose<'d, 'a>(document: &'d Document<'a>, name: Option<&str>) -> Result<&'d 
     let operation = match (name.filter(|name| !name.is_empty()), document.operations.as_slice()) {
         (_, []) => return Err(GqlError::request("Must provide an operation.")),
         (None, [only]) => only,
-        (None, _) => return Err(GqlError::request("Must provide operation name if query contains multiple operations.")),
+        (None, _) => {
+            return Err(GqlError::request("Must provide operation name if query contains multiple operations."));
+        }
         (Some(name), all) => match all.iter().find(|operation| operation.name == Some(name)) {
             Some(operation) => operation,
             None => return Err(GqlError::request(format!("Unknown operation named \"{name}\"."))),

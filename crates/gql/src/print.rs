@@ -134,7 +134,10 @@ fn describe(out: &mut String, indent: &str, text: &str) {
         return;
     }
     let block = text.replace("\"\"\"", "\\\"\"\"");
-    if crate::lexer::dedent(&format!("\n{text}\n")) != text || text.ends_with('\\') || text.chars().any(|c| c < ' ' && c != '\n' && c != '\t') {
+    if crate::lexer::dedent(&format!("\n{text}\n")) != text
+        || text.ends_with('\\')
+        || text.chars().any(|c| c < ' ' && c != '\n' && c != '\t')
+    {
         let _ = writeln!(out, "{indent}{}", crate::value::Value::string(text));
         return;
     }

@@ -122,7 +122,11 @@ fn cycle(document: &Document<'_>, path: &[(usize, usize)], to: usize) -> GqlErro
     GqlError::validation(message, fragment.location)
 }
 
-fn every_fragment_is_used(document: &Document<'_>, index: &FragmentIndex<'_>, spreads: &[Vec<usize>]) -> Result<(), GqlError> {
+fn every_fragment_is_used(
+    document: &Document<'_>,
+    index: &FragmentIndex<'_>,
+    spreads: &[Vec<usize>],
+) -> Result<(), GqlError> {
     let mut used = vec![false; spreads.len()];
     let mut work: Vec<usize> = Vec::new();
     for operation in &document.operations {

@@ -9,7 +9,8 @@ use crate::document::{Literal, literal, type_reference};
 use crate::error::{GqlError, Limits};
 use crate::lexer::{Lexer, Token};
 use crate::types::{
-    AppliedDirective, ArgDef, Behaviour, DirectiveDef, EnumValue, FieldDef, Fields, Name, Schema, TypeDef, TypeKind, TypeRef,
+    AppliedDirective, ArgDef, Behaviour, DirectiveDef, EnumValue, FieldDef, Fields, Name, Schema, TypeDef, TypeKind,
+    TypeRef,
 };
 use crate::value::Value;
 

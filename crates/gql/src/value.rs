@@ -49,7 +49,11 @@ impl fmt::Display for Value {
             Value::Bool(b) => write!(f, "{b}"),
             Value::Int(i) => write!(f, "{i}"),
             Value::Float(x) => {
-                if x.is_finite() && x.fract() == 0.0 && x.abs() < 1e15 { write!(f, "{x:.1}") } else { write!(f, "{x}") }
+                if x.is_finite() && x.fract() == 0.0 && x.abs() < 1e15 {
+                    write!(f, "{x:.1}")
+                } else {
+                    write!(f, "{x}")
+                }
             }
             Value::String(text) => quote(f, text),
             Value::Enum(name) => f.write_str(name),

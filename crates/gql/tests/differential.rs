@@ -108,12 +108,19 @@ fn verdicts_agree() {
     let mut differing = Vec::new();
     for document in DOCUMENTS {
         let expected = ExecutableDocument::parse_and_validate(&reference, *document, "document.graphql");
-        let request = Request { query: document, operation_name: document.contains("query A").then_some("A"), variables: variables.as_object() };
+        let request = Request {
+            query: document,
+            operation_name: document.contains("query A").then_some("A"),
+            variables: variables.as_object(),
+        };
         let found = prepare(&ours, &request, &Limits::default());
         let bad_value = |message: &str| message.contains("got an invalid value");
         if expected.is_ok() != found.is_ok() && !found.as_ref().is_err_and(|error| bad_value(&error.message)) {
             let why = expected.err().map(|error| error.to_string());
-            differing.push(format!("{document}\n  ours: {:?}\n  reference: {why:?}", found.err().map(|error| error.message)));
+            differing.push(format!(
+                "{document}\n  ours: {:?}\n  reference: {why:?}",
+                found.err().map(|error| error.message)
+            ));
         }
     }
     assert!(differing.is_empty(), "{}", differing.join("\n"));

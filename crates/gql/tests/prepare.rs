@@ -9,7 +9,8 @@ fn toy() -> Schema {
     let mut schema = sdl::schema(include_str!("toy.graphql"), |_, _| Behaviour(Arc::new(()))).expect("the toy schema");
     let kind = Arc::make_mut(schema.types.get_mut("Kind").expect("an enum"));
     let TypeKind::Enum(members) = &mut kind.kind else { panic!("no enum") };
-    for (name, alias_of, hidden) in [("long", Some("LONG"), false), ("OLD", None, true), ("short", Some("SHORT"), true)] {
+    for (name, alias_of, hidden) in [("long", Some("LONG"), false), ("OLD", None, true), ("short", Some("SHORT"), true)]
+    {
         members.push(Arc::new(EnumValue {
             name: name.into(),
             description: "".into(),
@@ -94,15 +95,24 @@ fn shapes() {
     check_ok("\u{feff}query Q { c: container { id, id, x: id } } # end", "c=container{id x=id}");
     check_ok("{container{id} container{size}}", "container{id size}");
     check_ok("{container ...F} fragment F on Query {container{id}}", "container{id}");
-    check_ok("{node(id:\"x\"){id ... on Container{id stdout} ... on Node{__typename}}}",
-        "node(id: \"x\"){id id<Container> stdout<Container> __typename}");
-    check_ok("{node(id:1){... on Syncer{sync ... on Container{size} ... on File{name}}}}",
-        "node(id: \"1\"){sync<Syncer> size<Container>}");
+    check_ok(
+        "{node(id:\"x\"){id ... on Container{id stdout} ... on Node{__typename}}}",
+        "node(id: \"x\"){id id<Container> stdout<Container> __typename}",
+    );
+    check_ok(
+        "{node(id:1){... on Syncer{sync ... on Container{size} ... on File{name}}}}",
+        "node(id: \"1\"){sync<Syncer> size<Container>}",
+    );
     check_ok("{container{... on Node{id} ... on File{name}}}", "container{id}");
-    check_ok("{a:container@skip(if:true){id} b:container@include(if:true){id @include(if:false) size}}", "b=container{size}");
+    check_ok(
+        "{a:container@skip(if:true){id} b:container@include(if:true){id @include(if:false) size}}",
+        "b=container{size}",
+    );
     check_ok("{files}", "files");
-    check_ok("{__schema{types{name fields(includeDeprecated:true){name}}} __type(name:\"X\"){kind} __typename}",
-        "__schema{%types{%name %fields+{%name}}} __type(X){%kind} __typename");
+    check_ok(
+        "{__schema{types{name fields(includeDeprecated:true){name}}} __type(name:\"X\"){kind} __typename}",
+        "__schema{%types{%name %fields+{%name}}} __type(X){%kind} __typename",
+    );
 }
 
 #[test]
@@ -113,45 +123,70 @@ fn leniencies() {
     check_ok("{platform(kinds:LONG)}", "platform(kinds: [LONG])");
     check_ok("{count(n:\"9223372036854775807\", list:1)}", "count(n: 9223372036854775807, list: [[1]])");
     check_ok("{count(n:3.0)}", "count(n: 3)");
-    check_ok("{file(path:12,mode:\"7\",ratio:\"1.5\",deep:\"true\")}", "file(path: \"12\", mode: 7, ratio: 1.5, deep: true)");
+    check_ok(
+        "{file(path:12,mode:\"7\",ratio:\"1.5\",deep:\"true\")}",
+        "file(path: \"12\", mode: 7, ratio: 1.5, deep: true)",
+    );
     check_ok("{file(path:\"\",ratio:2)}", "file(path: \"\", ratio: 2.0)");
     check_ok("{container{withFile(source:12345){id}}}", "container{withFile(source: \"12345\"){id}}");
-    check_ok("{container{build(buildArgs:[{name:\"A\",value:\"1\"},{name:\"B\"}]){id}}}",
-        "container{build(buildArgs: [{name: \"A\", value: \"1\"}, {name: \"B\", value: \"\"}]){id}}");
-    check_ok("{container{build(ports:[{frontend:null,backend:80}]){id}}}",
-        "container{build(ports: [{backend: 80, protocol: TCP}]){id}}");
+    check_ok(
+        "{container{build(buildArgs:[{name:\"A\",value:\"1\"},{name:\"B\"}]){id}}}",
+        "container{build(buildArgs: [{name: \"A\", value: \"1\"}, {name: \"B\", value: \"\"}]){id}}",
+    );
+    check_ok(
+        "{container{build(ports:[{frontend:null,backend:80}]){id}}}",
+        "container{build(ports: [{backend: 80, protocol: TCP}]){id}}",
+    );
     check_ok("{json(value:\"[1]\")}", "json(value: \"[1]\")");
     check_ok("{json(value:{a:[1 2.5 x null]})}", "json(value: {a: [1, 2.5, x, null]})");
 }
 
 #[test]
 fn variables() {
-    check_with("query($x:ContainerID!){container{withFile(source:$x){id}}}", r#"{"x":"abc"}"#,
-        "container{withFile(source: \"abc\"){id}}");
-    check_with("query($k:Kind,$n:Int!){platform(kind:$k) count(n:$n)}", r#"{"k":"long","n":5}"#,
-        "platform(kind: LONG) count(n: 5)");
+    check_with(
+        "query($x:ContainerID!){container{withFile(source:$x){id}}}",
+        r#"{"x":"abc"}"#,
+        "container{withFile(source: \"abc\"){id}}",
+    );
+    check_with(
+        "query($k:Kind,$n:Int!){platform(kind:$k) count(n:$n)}",
+        r#"{"k":"long","n":5}"#,
+        "platform(kind: LONG) count(n: 5)",
+    );
     check_with("query($k:Kind=SHORT){platform(kind:$k)}", "{}", "platform(kind: SHORT)");
     check_with("query($k:Kind){platform(kind:$k)}", "{}", "platform");
     check_with("query($k:Kind=SHORT){platform(kind:$k)}", r#"{"k":null}"#, "platform");
-    check_with("query($b:[BuildArg!]){container{build(buildArgs:$b){id}}}", r#"{"b":[{"name":"A"}]}"#,
-        "container{build(buildArgs: [{name: \"A\", value: \"\"}]){id}}");
+    check_with(
+        "query($b:[BuildArg!]){container{build(buildArgs:$b){id}}}",
+        r#"{"b":[{"name":"A"}]}"#,
+        "container{build(buildArgs: [{name: \"A\", value: \"\"}]){id}}",
+    );
     check_with("query($s:Boolean!){container @skip(if:$s){id} files{name}}", r#"{"s":true}"#, "files{name}");
     check_error("query($n:Int!){count(n:$n)}", "Variable \"$n\" of required type \"Int!\" was not provided.");
-    check_error("query($n:Int){count(n:$n)}", "Variable \"$n\" of type \"Int\" used in position expecting type \"Int!\".");
+    check_error(
+        "query($n:Int){count(n:$n)}",
+        "Variable \"$n\" of type \"Int\" used in position expecting type \"Int!\".",
+    );
     check_error("query($n:Int=1){files{name}}", "Variable \"$n\" is never used.");
     check_error("query Q($n:Int=1){files{name}}", "Variable \"$n\" is never used in operation \"Q\".");
     check_error("{count(n:$n)}", "Variable \"$n\" is not defined.");
     check_error("query($n:Nope){count(n:$n)}", "Unknown type \"Nope\".");
     check_error("query($n:File){count(n:$n)}", "Variable \"$n\" cannot be non-input type \"File\".");
     let bad = run("query($n:Int!){count(n:$n)}", r#"{"n":"x"}"#);
-    assert_eq!(bad, Err("Variable \"$n\" got an invalid value; Int cannot represent non-integer value: \"x\"".to_owned()));
+    assert_eq!(
+        bad,
+        Err("Variable \"$n\" got an invalid value; Int cannot represent non-integer value: \"x\"".to_owned())
+    );
 }
 
 #[test]
 fn strings() {
     check_ok(r#"{file(path:"a\n\t\"\\\/\u0041\u{1F600}\uD83D\uDE00 é")}"#, "file(path: \"a\\n\\t\\\"\\\\/A😀😀 é\")");
     check_ok(r#"{file(path:"x\ud83dy\udc00")}"#, "file(path: \"x\u{fffd}y\u{fffd}\")");
-    check_ok("{file(path:\"\"\"\n    one\r\n      two \\\"\"\"\n\n  \"\"\")}", "file(path: \"one\\n  two \\\"\\\"\\\"\")");
+    check_ok(
+        "{file(path:\"\"\"\n    one\r\n      two \\\"\"\"\n\n  \"\"\")}",
+        "file(path: \"one\\n  two \\\"\\\"\\\"\")",
+    );
     check_error("{file(path:\"a\nb\")}", "Syntax Error: Unterminated string.");
     check_error(r#"{file(path:"\x")}"#, "Syntax Error: Invalid character escape sequence: \"\\x\")}\".");
 }
@@ -160,42 +195,73 @@ fn strings() {
 fn refusals() {
     check_error("{bar}", "Cannot query field \"bar\" on type \"Query\".");
     check_error("{fils}", "Cannot query field \"fils\" on type \"Query\". Did you mean \"file\" or \"files\"?");
-    check_error("{container(platfrm:\"x\"){id}}",
-        "Unknown argument \"platfrm\" on field \"Query.container\". Did you mean \"platform\"?");
-    check_error("{container{from{id}}}",
-        "Field \"from\" argument \"address\" of type \"String!\" is required, but it was not provided (on type \"Container\").");
-    check_error("{container{from(address:null){id}}}",
-        "Field \"from\" argument \"address\" of type \"String!\" is required, but it is null (on type \"Container\").");
+    check_error(
+        "{container(platfrm:\"x\"){id}}",
+        "Unknown argument \"platfrm\" on field \"Query.container\". Did you mean \"platform\"?",
+    );
+    check_error(
+        "{container{from{id}}}",
+        "Field \"from\" argument \"address\" of type \"String!\" is required, but it was not provided (on type \"Container\").",
+    );
+    check_error(
+        "{container{from(address:null){id}}}",
+        "Field \"from\" argument \"address\" of type \"String!\" is required, but it is null (on type \"Container\").",
+    );
     check_error("{container{id{x}}}", "Field \"id\" must not have a selection since type \"ID!\" has no subfields.");
-    check_error("{files{name name:size}}",
+    check_error(
+        "{files{name name:size}}",
         "Fields \"name\" conflict because \"name\" and \"size\" are different fields. \
-         Use different aliases on the fields to fetch both if this was intentional.");
-    check_error("{x:count(n:1) x:count(n:2)}",
+         Use different aliases on the fields to fetch both if this was intentional.",
+    );
+    check_error(
+        "{x:count(n:1) x:count(n:2)}",
         "Fields \"x\" conflict because they have differing arguments. \
-         Use different aliases on the fields to fetch both if this was intentional.");
-    check_error("{node(id:1){... on File{x:size} ... on Container{x:stdout}}}",
+         Use different aliases on the fields to fetch both if this was intentional.",
+    );
+    check_error(
+        "{node(id:1){... on File{x:size} ... on Container{x:stdout}}}",
         "Fields \"x\" conflict because they return conflicting types \"Int!\" and \"String!\". \
-         Use different aliases on the fields to fetch both if this was intentional.");
-    check_error("{node(id:1){... on Container{f:file{x:size}} ... on Syncer{... on Container{f:file{x:name}}}}}",
+         Use different aliases on the fields to fetch both if this was intentional.",
+    );
+    check_error(
+        "{node(id:1){... on Container{f:file{x:size}} ... on Syncer{... on Container{f:file{x:name}}}}}",
         "Fields \"x\" conflict because \"size\" and \"name\" are different fields. \
-         Use different aliases on the fields to fetch both if this was intentional.");
+         Use different aliases on the fields to fetch both if this was intentional.",
+    );
     check_error("{container{build(ports:[{backend:1,x:2}]){id}}}", "Field \"x\" is not defined by type \"Port\".");
-    check_error("{container{build(ports:{backend:1,backend:2}){id}}}", "There can be only one input field named \"backend\".");
-    check_error("{container{build(ports:[{frontend:1}]){id}}}", "Field \"Port.backend\" of required type \"Int!\" was not provided.");
-    check_error("{platform(kind:LONGG)}", "Value \"LONGG\" does not exist in \"Kind\" enum. Did you mean \"LONG\" or \"long\"?");
+    check_error(
+        "{container{build(ports:{backend:1,backend:2}){id}}}",
+        "There can be only one input field named \"backend\".",
+    );
+    check_error(
+        "{container{build(ports:[{frontend:1}]){id}}}",
+        "Field \"Port.backend\" of required type \"Int!\" was not provided.",
+    );
+    check_error(
+        "{platform(kind:LONGG)}",
+        "Value \"LONGG\" does not exist in \"Kind\" enum. Did you mean \"LONG\" or \"long\"?",
+    );
     check_error("{file(path:foo){id}}", "String cannot represent a non string value: foo");
-    check_error("{count(n:9223372036854775808)}", "Int cannot represent non 64-bit signed integer value: 9223372036854775808");
+    check_error(
+        "{count(n:9223372036854775808)}",
+        "Int cannot represent non 64-bit signed integer value: 9223372036854775808",
+    );
     check_error("{container{withExec(args:[\"a\" null]){id}}}", "Expected value of type \"String!\", found null.");
     check_error("{node(id:1){... on Nope{id}}}", "Unknown type \"Nope\".");
     check_error("{node(id:1){... on Kind{id}}}", "Fragment cannot condition on non composite type \"Kind\".");
-    check_error("{...F} fragment F on Query{...G} fragment G on Query{...F}", "Cannot spread fragment \"F\" within itself via \"G\".");
+    check_error(
+        "{...F} fragment F on Query{...G} fragment G on Query{...F}",
+        "Cannot spread fragment \"F\" within itself via \"G\".",
+    );
     check_error("{...F}", "Unknown fragment \"F\".");
     check_error("{files{name}} fragment F on Query{files{name}}", "Fragment \"F\" is never used.");
     check_error("{files @nope {name}}", "Unknown directive \"@nope\".");
     check_error("{files @deprecated {name}}", "Directive \"@deprecated\" may not be used on FIELD.");
     check_error("mutation{x}", "Schema is not configured to execute mutation operation.");
-    check_error("query A{files{name}} query B{files{name}}",
-        "Must provide operation name if query contains multiple operations.");
+    check_error(
+        "query A{files{name}} query B{files{name}}",
+        "Must provide operation name if query contains multiple operations.",
+    );
     check_error("{files{name}} query B{files{name}}", "This anonymous operation must be the only defined operation.");
     check_error("{files{}}", "Syntax Error: Expected Name, found \"}\".");
     check_error("{files", "Syntax Error: Expected Name, found <EOF>.");
@@ -246,7 +312,10 @@ fn bombs_are_refused() {
     let schema = toy();
     let mut twice = String::from("{container{...F0}}");
     for at in 0..40 {
-        twice.push_str(&format!("fragment F{at} on Container{{a:withExec(args:[]){{...F{n}}} b:withExec(args:[]){{...F{n}}}}}", n = at + 1));
+        twice.push_str(&format!(
+            "fragment F{at} on Container{{a:withExec(args:[]){{...F{n}}} b:withExec(args:[]){{...F{n}}}}}",
+            n = at + 1
+        ));
     }
     twice.push_str("fragment F40 on Container{id}");
     let mut overlap = String::from("{");
@@ -258,8 +327,11 @@ fn bombs_are_refused() {
     let many = format!("{{{}}}", "files{name}".repeat(300_000));
     let cases: [(&str, &str); 4] = [
         (&twice, "Document is refused: it has more than 200000 selected fields after fragments are expanded."),
-        (&overlap, "Fields \"contents\" conflict because they have differing arguments. \
-         Use different aliases on the fields to fetch both if this was intentional."),
+        (
+            &overlap,
+            "Fields \"contents\" conflict because they have differing arguments. \
+         Use different aliases on the fields to fetch both if this was intentional.",
+        ),
         (&nested, "Document is refused: it has more than 200 nested values."),
         (&many, "Document is refused: it has more than 1000000 tokens."),
     ];
@@ -269,13 +341,18 @@ fn bombs_are_refused() {
     }
     let request = Request { query: "{files{name}}", ..Request::default() };
     let small = Limits { bytes: 4, ..Limits::default() };
-    assert_eq!(prepare(&schema, &request, &small).expect_err("too long").message, "Document is refused: it has more than 4 bytes.");
+    assert_eq!(
+        prepare(&schema, &request, &small).expect_err("too long").message,
+        "Document is refused: it has more than 4 bytes."
+    );
 }
 
 #[test]
 fn selections_that_overlap_are_merged_for_an_object() {
-    let query = "{node(id:1){... on Container{file{name}} ... on Syncer{... on Container{file{size}}} ... on Node{id} id}}";
-    let operation = prepare(&toy(), &Request { query, ..Request::default() }, &Limits::default()).expect("an operation");
+    let query =
+        "{node(id:1){... on Container{file{name}} ... on Syncer{... on Container{file{size}}} ... on Node{id} id}}";
+    let operation =
+        prepare(&toy(), &Request { query, ..Request::default() }, &Limits::default()).expect("an operation");
     let node = &operation.selections[operation.roots[0] as usize];
     let found = operation.applicable(&node.children, |name| matches!(&**name, "Container" | "Node" | "Syncer"));
     let names: Vec<(&str, usize)> =

@@ -202,10 +202,14 @@ impl<V> State<V> {
 
     /// Forgets the half of the results that was not used for longest.
     fn evict(&mut self) {
-        let mut used: Vec<u64> = self.slots.values().filter_map(|s| match s {
-            Slot::Done { used, .. } => Some(*used),
-            Slot::Running(_) => None,
-        }).collect();
+        let mut used: Vec<u64> = self
+            .slots
+            .values()
+            .filter_map(|s| match s {
+                Slot::Done { used, .. } => Some(*used),
+                Slot::Running(_) => None,
+            })
+            .collect();
         let middle = used.len() / 2;
         let (_, &mut limit, _) = used.select_nth_unstable(middle);
         self.slots.retain(|_, slot| match slot {
@@ -272,7 +276,12 @@ mod tests {
     #[tokio::test]
     async fn failures_are_told_to_all_and_forgotten() {
         let graph: Graph<u32> = Graph::new(10);
-        let fail = || graph.evaluate(key(1), || async { tokio::task::yield_now().await; Err(Fault::user("no")) });
+        let fail = || {
+            graph.evaluate(key(1), || async {
+                tokio::task::yield_now().await;
+                Err(Fault::user("no"))
+            })
+        };
         for result in join_all([fail(), fail()]).await {
             assert_eq!(result.map_err(|e| e.to_string()), Err("no".into()));
         }
@@ -323,7 +332,13 @@ mod tests {
         let graph: Arc<Graph<u32>> = Arc::new(Graph::new(10));
         let go = Arc::new(Notify::new());
         let (g1, g2, wait) = (graph.clone(), graph.clone(), go.clone());
-        let first = tokio::spawn(async move { g1.evaluate(key(1), || async move { wait.notified().await; Ok(5) }).await });
+        let first = tokio::spawn(async move {
+            g1.evaluate(key(1), || async move {
+                wait.notified().await;
+                Ok(5)
+            })
+            .await
+        });
         tokio::task::yield_now().await;
         let second = tokio::spawn(async move { g2.evaluate(key(1), || async { Ok(6) }).await });
         tokio::task::yield_now().await;

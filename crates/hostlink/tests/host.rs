@@ -382,3 +382,35 @@ fn a_pruned_layer_is_made_again() {
     assert!(f.store.has(&again));
     assert_eq!(f.names(&again), ["x"]);
 }
+
+#[test]
+fn nothing_that_changes_is_missed_after_nothing_changed() {
+    let f = fixture();
+    f.write("dir/file", "one");
+    f.write("dir/gone", "x");
+    symlink("file", f.host().join("dir/link")).unwrap();
+    f.settle();
+    let all = filter(&[], &[], false);
+    let mut seen = vec![f.import(&all)];
+    let changes: [&dyn Fn(&Path); 6] = [
+        &|dir| fs::set_permissions(dir, Permissions::from_mode(0o700)).unwrap(),
+        &|dir| {
+            fs::remove_file(dir.join("link")).unwrap();
+            symlink("gone", dir.join("link")).unwrap();
+        },
+        &|dir| fs::create_dir(dir.join("new")).unwrap(),
+        &|dir| fs::remove_file(dir.join("gone")).unwrap(),
+        &|dir| fs::write(dir.join("file"), "two").unwrap(),
+        &|dir| fs::rename(dir.join("file"), dir.join("moved")).unwrap(),
+    ];
+    for apply in changes {
+        for _ in 0..3 {
+            assert_eq!(Some(&f.import(&all)), seen.last());
+        }
+        apply(&f.host().join("dir"));
+        f.settle();
+        let next = f.import(&all);
+        assert!(!seen.contains(&next));
+        seen.push(next);
+    }
+}

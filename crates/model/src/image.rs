@@ -37,7 +37,8 @@ impl FromStr for ImageRef {
         let (rest, digest) = match text.split_once('@') {
             None => (text, None),
             Some((rest, digest)) => {
-                let digest = digest.parse().map_err(|_| fail("the digest is not of the form sha256:<64 hexadecimal digits>"))?;
+                let digest =
+                    digest.parse().map_err(|_| fail("the digest is not of the form sha256:<64 hexadecimal digits>"))?;
                 (rest, Some(digest))
             }
         };
@@ -115,7 +116,8 @@ mod tests {
 
     #[test]
     fn references_are_qualified() {
-        let check = |text: &str, want: &str| assert_eq!(text.parse::<ImageRef>().map(|r| r.to_string()), Ok(want.into()));
+        let check =
+            |text: &str, want: &str| assert_eq!(text.parse::<ImageRef>().map(|r| r.to_string()), Ok(want.into()));
         check("alpine", "docker.io/library/alpine:latest");
         check("alpine:3.20", "docker.io/library/alpine:3.20");
         check("a/b", "docker.io/a/b:latest");

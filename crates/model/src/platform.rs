@@ -41,8 +41,21 @@ impl fmt::Display for Platform {
 }
 
 const SYSTEMS: &[&str] = &[
-    "aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux", "netbsd", "openbsd", "plan9",
-    "solaris", "wasip1", "windows",
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "illumos",
+    "ios",
+    "js",
+    "linux",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "wasip1",
+    "windows",
 ];
 const ARCHITECTURES: &[&str] = &[
     "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64",
@@ -108,7 +121,8 @@ mod tests {
 
     #[test]
     fn normal_forms() {
-        let check = |text: &str, want: &str| assert_eq!(text.parse::<Platform>().map(|p| p.to_string()), Ok(want.into()));
+        let check =
+            |text: &str, want: &str| assert_eq!(text.parse::<Platform>().map(|p| p.to_string()), Ok(want.into()));
         check("linux/arm64/v8", "linux/arm64");
         check("linux/amd64", "linux/amd64");
         check("linux/x86_64", "linux/amd64");

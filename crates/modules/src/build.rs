@@ -40,7 +40,10 @@ impl TypeDef {
             "BOOLEAN" => Kind::Boolean,
             "VOID" => Kind::Void,
             other => {
-                let cure = format!("use `with{}` instead", if other == "LIST" { "ListOf".into() } else { type_name(&other.to_ascii_lowercase()) });
+                let cure = format!(
+                    "use `with{}` instead",
+                    if other == "LIST" { "ListOf".into() } else { type_name(&other.to_ascii_lowercase()) }
+                );
                 return Err(Fault::user(format!("a type of kind `{kind}` needs more than its kind")).with_hint(cure));
             }
         };
@@ -213,7 +216,11 @@ fn not_a_member(name: &str) -> Fault {
 
 fn named(what: &str, name: &str) -> Result<String> {
     let api = type_name(name);
-    if is_graphql_name(&api) { Ok(api) } else { Err(Fault::user(format!("`{name}` is not a valid name for an {what}"))) }
+    if is_graphql_name(&api) {
+        Ok(api)
+    } else {
+        Err(Fault::user(format!("`{name}` is not a valid name for an {what}")))
+    }
 }
 
 fn put<T>(list: &mut Vec<T>, item: T, key: impl Fn(&T) -> String) {
@@ -252,7 +259,9 @@ impl Function {
         let time = time.filter(|text| !text.is_empty());
         if let (Some(_), "PerSession" | "Never") = (time, policy) {
             let name = &self.original;
-            return Err(Fault::user(format!("function `{name}`: a cache time needs the policy `Default`, not `{policy}`")));
+            return Err(Fault::user(format!(
+                "function `{name}`: a cache time needs the policy `Default`, not `{policy}`"
+            )));
         }
         self.cache = match policy {
             "PerSession" => CachePolicy::PerSession,
@@ -261,7 +270,9 @@ impl Function {
                 Some(0) => CachePolicy::Never,
                 Some(seconds) if seconds > LONGEST => {
                     let name = &self.original;
-                    return Err(Fault::user(format!("function `{name}`: results are kept for 7 days (`168h`) at most")));
+                    return Err(Fault::user(format!(
+                        "function `{name}`: results are kept for 7 days (`168h`) at most"
+                    )));
                 }
                 seconds => CachePolicy::Default(seconds),
             },
@@ -283,7 +294,9 @@ fn check_defaults(arg: &FunctionArg) -> Result<()> {
     };
     if arg.default_path.is_some() && !matches!(ty, "Directory" | "File" | "GitRepository" | "GitRef") {
         let got = arg.type_def.describe();
-        return Err(Fault::user(format!("argument `{name}`: only files, directories and git references have a default path, not `{got}`")));
+        return Err(Fault::user(format!(
+            "argument `{name}`: only files, directories and git references have a default path, not `{got}`"
+        )));
     }
     if !arg.ignore.is_empty() && ty != "Directory" {
         return Err(Fault::user(format!("argument `{name}`: only a `Directory` can ignore patterns")));
@@ -401,12 +414,28 @@ mod tests {
         check(|a| a.default_path = Some("/".into()), object("Directory"), None);
         check(|a| a.ignore = vec!["x".into()], object("Directory"), None);
         check(|a| a.default_address = Some("alpine".into()), object("Container"), None);
-        let wrong = "argument `some_arg`: only files, directories and git references have a default path, not `String!`";
+        let wrong =
+            "argument `some_arg`: only files, directories and git references have a default path, not `String!`";
         check(|a| a.default_path = Some("/".into()), TypeDef::of(Kind::String), Some(wrong));
         let wrong = "argument `some_arg` has more than one of default value, path and address";
-        check(|a| { a.default_path = Some("/".into()); a.default_value = Some("1".into()) }, object("File"), Some(wrong));
-        check(|a| a.ignore = vec!["x".into()], object("File"), Some("argument `some_arg`: only a `Directory` can ignore patterns"));
-        check(|a| a.default_value = Some("x".into()), TypeDef::of(Kind::String), Some("argument `some_arg`: the default value is not JSON: `x`"));
+        check(
+            |a| {
+                a.default_path = Some("/".into());
+                a.default_value = Some("1".into())
+            },
+            object("File"),
+            Some(wrong),
+        );
+        check(
+            |a| a.ignore = vec!["x".into()],
+            object("File"),
+            Some("argument `some_arg`: only a `Directory` can ignore patterns"),
+        );
+        check(
+            |a| a.default_value = Some("x".into()),
+            TypeDef::of(Kind::String),
+            Some("argument `some_arg`: the default value is not JSON: `x`"),
+        );
     }
 
     #[test]
@@ -421,7 +450,8 @@ mod tests {
         check("", None);
         check("40", None);
         check("x", None);
-        let policy = |policy, time| Function::new("f", TypeDef::default()).with_cache_policy(policy, time).map(|f| f.cache).ok();
+        let policy =
+            |policy, time| Function::new("f", TypeDef::default()).with_cache_policy(policy, time).map(|f| f.cache).ok();
         assert_eq!(policy("Default", Some("40s")), Some(CachePolicy::Default(Some(40))));
         assert_eq!(policy("Default", Some("0s")), Some(CachePolicy::Never));
         assert_eq!(policy("Default", Some("169h")), None);
@@ -437,7 +467,10 @@ mod tests {
         assert_eq!(refused.hints(), ["use `withListOf` instead"]);
         let object = TypeDef::default().with_object("Foo", Notes::default()).expect("an object");
         let wrong = object.clone().with_constructor(&Function::new("", TypeDef::of(Kind::String)));
-        assert_eq!(wrong.map_err(|e| e.to_string()), Err("the constructor of `Foo` must return `Foo`, not `String!`".into()));
+        assert_eq!(
+            wrong.map_err(|e| e.to_string()),
+            Err("the constructor of `Foo` must return `Foo`, not `String!`".into())
+        );
         assert!(object.clone().with_constructor(&Function::new("", object)).is_ok());
     }
 }

@@ -40,7 +40,9 @@ impl Target {
         let module = self.module.name();
         match (self.function.original.as_str(), &self.object.name) {
             ("", _) => format!("{module} (constructor)"),
-            (function, object) if self.module.main().is_some_and(|main| main.name == *object) => format!("{module}.{function}"),
+            (function, object) if self.module.main().is_some_and(|main| main.name == *object) => {
+                format!("{module}.{function}")
+            }
             (function, _) => format!("{module}.{}.{function}", self.object.original),
         }
     }
@@ -138,7 +140,12 @@ async fn run_function(cx: &Cx, receiver: &Node, args: &Args, target: &Target) ->
 ///
 /// # Errors
 /// The error that it answered, its failure when it answered nothing, or that it did neither.
-pub async fn run(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &Arc<Module>, call: FunctionCall) -> Result<String> {
+pub async fn run(
+    evaluator: &Arc<Evaluator>,
+    caller: &Arc<Caller>,
+    module: &Arc<Module>,
+    call: FunctionCall,
+) -> Result<String> {
     let container = runtime(evaluator, caller, module).await?;
     let me = client(caller)?;
     let mut cx = me.op_cx.clone();
@@ -154,9 +161,10 @@ pub async fn run(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &Arc<
         (Some(CallOutcome::Value(_)), Err(fault)) | (None, Err(fault)) => Err(fault.context(failed(&call, module))),
         (Some(CallOutcome::Value(text)), Ok(_)) => Ok(text),
         // Users match on this text; see spec/protocol.md §4.2.
-        (None, Ok(_)) if call.name.is_empty() && call.parent_name.is_empty() => {
-            Err(Fault::user(format!("module `{}` registered no types: its runtime completed without returning a value", module.name())))
-        }
+        (None, Ok(_)) if call.name.is_empty() && call.parent_name.is_empty() => Err(Fault::user(format!(
+            "module `{}` registered no types: its runtime completed without returning a value",
+            module.name()
+        ))),
         (None, Ok(_)) if call.name.is_empty() => Err(Fault::user("constructor completed without returning a value")),
         (None, Ok(_)) => Err(Fault::user(format!("function \"{}\" completed without returning a value", call.name))),
     }
@@ -235,10 +243,14 @@ mod tests {
 
     #[test]
     fn errors_of_functions() {
-        let values = |json: Json| json.as_object().map(|map| map.clone().into_iter().collect::<Vec<_>>()).unwrap_or_default();
-        let exec = values(json!({"_type": "EXEC_ERROR", "cmd": ["sh", "-c"], "exitCode": 42, "stdout": "o", "stderr": "e"}));
+        let values =
+            |json: Json| json.as_object().map(|map| map.clone().into_iter().collect::<Vec<_>>()).unwrap_or_default();
+        let exec =
+            values(json!({"_type": "EXEC_ERROR", "cmd": ["sh", "-c"], "exitCode": 42, "stdout": "o", "stderr": "e"}));
         let fault = error_of("boom", &exec);
-        assert!(matches!(fault.detail(), Some(Detail::Exec(f)) if f.exit_code == 42 && f.cmd == ["sh", "-c"] && f.stderr == "e"));
+        assert!(
+            matches!(fault.detail(), Some(Detail::Exec(f)) if f.exit_code == 42 && f.cmd == ["sh", "-c"] && f.stderr == "e")
+        );
         let fault = error_of("boom", &values(json!({"reason": {"a": 1}})));
         assert!(matches!(fault.detail(), Some(Detail::Values(map)) if map["reason"]["a"] == 1));
         assert!(error_of("boom", &[]).detail().is_none());

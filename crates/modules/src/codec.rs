@@ -53,7 +53,9 @@ impl<'a> Codec<'a> {
                     }
                     plain(value)
                 }
-                (Literal::Enum(name) | Literal::String(name), Kind::Enum(def)) => self.member_for_module(&def.name, name).into(),
+                (Literal::Enum(name) | Literal::String(name), Kind::Enum(def)) => {
+                    self.member_for_module(&def.name, name).into()
+                }
                 (Literal::String(text), Kind::Scalar(def)) if def.name == "Platform" => platform(text)?.into(),
                 (other, _) => plain(other),
             })
@@ -92,14 +94,18 @@ impl<'a> Codec<'a> {
                 },
                 (Kind::Float, Json::Number(number)) => leaf(Value::Float(number.as_f64().ok_or_else(wrong)?)),
                 (Kind::Boolean, Json::Bool(value)) => leaf(Value::Bool(*value)),
-                (Kind::Scalar(def), Json::String(text)) if def.name == "Platform" => leaf(Value::string(platform(text)?)),
+                (Kind::Scalar(def), Json::String(text)) if def.name == "Platform" => {
+                    leaf(Value::string(platform(text)?))
+                }
                 (Kind::Scalar(_), Json::String(text)) => leaf(Value::string(&**text)),
                 (Kind::Scalar(def), other) if def.name == "JSON" => leaf(Value::string(other.to_string())),
                 (Kind::Enum(def), Json::String(text)) => {
                     let own = self.module.types.enumeration(&def.name);
                     match own.map(|def| def.member(text)) {
                         Some(Some(member)) => leaf(Value::member(&*member.name)),
-                        Some(None) => Err(Fault::user(format!("{place}: invalid enum value `{text}` for `{}`", def.name))),
+                        Some(None) => {
+                            Err(Fault::user(format!("{place}: invalid enum value `{text}` for `{}`", def.name)))
+                        }
                         None => self.core_member(&def.name, text, place).and_then(leaf),
                     }
                 }
@@ -145,7 +151,8 @@ impl<'a> Codec<'a> {
             Kind::Object(def) => node.type_name() == def.name,
             Kind::Interface(def) => {
                 let schema = self.caller.schema();
-                !schema.types.contains_key(&*def.name) || rondel_query::evaluate::fits(&schema, &def.name, node.type_name())
+                !schema.types.contains_key(&*def.name)
+                    || rondel_query::evaluate::fits(&schema, &def.name, node.type_name())
             }
             _ => false,
         }
@@ -161,7 +168,8 @@ impl<'a> Codec<'a> {
     // IDENTITY: the call of a value that a module gave is its content, not the function that gave it.
     fn call(self, ty: &TypeDef, json: &Json) -> Arc<Call> {
         let text = |text: String| Literal::String(text.into());
-        let mut spec = CallSpec::new(ty.base().name(), FIELD).arg("type", text(ty.describe())).arg("json", text(json.to_string()));
+        let mut spec =
+            CallSpec::new(ty.base().name(), FIELD).arg("type", text(ty.describe())).arg("json", text(json.to_string()));
         spec.module = Some(self.module.reference());
         Call::new(None, spec)
     }
@@ -228,7 +236,9 @@ pub fn plain(value: &Literal) -> Json {
         Literal::Float(x) => (*x).into(),
         Literal::String(text) | Literal::Enum(text) => (**text).into(),
         Literal::List(items) => items.iter().map(plain).collect(),
-        Literal::Object(fields) => Json::Object(fields.iter().map(|(name, value)| (name.to_string(), plain(value))).collect()),
+        Literal::Object(fields) => {
+            Json::Object(fields.iter().map(|(name, value)| (name.to_string(), plain(value))).collect())
+        }
         Literal::Call(call) => rondel_call::encode(call).into(),
     }
 }

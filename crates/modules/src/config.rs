@@ -169,7 +169,9 @@ impl Config {
     /// # Errors
     /// When there is something.
     pub fn check_supported(&self) -> Result<()> {
-        let unsupported = |field: &str| Err(Fault::user(format!("`{field}` in `{FILE_NAME}` of `{}` is not supported yet", self.name)));
+        let unsupported = |field: &str| {
+            Err(Fault::user(format!("`{field}` in `{FILE_NAME}` of `{}` is not supported yet", self.name)))
+        };
         if self.blueprint.is_some() {
             return unsupported("blueprint");
         }

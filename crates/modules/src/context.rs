@@ -27,7 +27,8 @@ pub async fn complete(cx: &Cx, target: &Target, mut args: Arguments) -> Result<A
         let value = match at.map(|at| args[at].1.clone()) {
             Some(Literal::Call(call)) if !arg.ignore.is_empty() => {
                 let node = cx.evaluator.load_as(&cx.caller, &call, Some("Directory")).await?;
-                let patterns = Literal::List(arg.ignore.iter().map(|pattern| Literal::String((**pattern).into())).collect());
+                let patterns =
+                    Literal::List(arg.ignore.iter().map(|pattern| Literal::String((**pattern).into())).collect());
                 Some(cx.evaluator.internal(&cx.caller, &node, "filter", vec![("exclude".into(), patterns)]).await?)
             }
             Some(_) => None,
@@ -50,7 +51,11 @@ async fn from_context(cx: &Cx, target: &Target, arg: &FunctionArg) -> Result<Opt
     if let Some(address) = &arg.default_address {
         let container = cx.evaluator.internal(&cx.caller, &Node::root(), "container", Vec::new()).await?;
         let address = Literal::String((**address).into());
-        return cx.evaluator.internal(&cx.caller, &container, "from", vec![("address".into(), address)]).await.map(Some);
+        return cx
+            .evaluator
+            .internal(&cx.caller, &container, "from", vec![("address".into(), address)])
+            .await
+            .map(Some);
     }
     let (Some(path), Kind::Object(def)) = (&arg.default_path, &arg.type_def.kind) else { return Ok(None) };
     let source = &target.module.source;

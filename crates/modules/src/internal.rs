@@ -17,10 +17,14 @@ use crate::source::{self, ModuleSource};
 /// The field that `spec` selects on `parent`, when it is one of them.
 pub(crate) fn find(modules: &Arc<Modules>, parent: &str, spec: &CallSpec) -> Option<Arc<FieldDef>> {
     match (parent, &*spec.field) {
-        ("Query", source::FIELD) => Some(field(source::FIELD, named("ModuleSource"), Behaviour::new(|cx: Cx, _, _| async move {
-            let source = ModuleSource::of_call(&cx.call)?;
-            Ok(Value::object("ModuleSource", source).into())
-        }))),
+        ("Query", source::FIELD) => Some(field(
+            source::FIELD,
+            named("ModuleSource"),
+            Behaviour::new(|cx: Cx, _, _| async move {
+                let source = ModuleSource::of_call(&cx.call)?;
+                Ok(Value::object("ModuleSource", source).into())
+            }),
+        )),
         ("ModuleSource", module::FIELD) => Some(as_module(modules)),
         ("Query", codec::FIELD) => Some(module_value(modules, spec)),
         _ => None,
@@ -49,7 +53,8 @@ fn module_value(modules: &Arc<Modules>, spec: &CallSpec) -> Arc<FieldDef> {
         let (modules, owner) = (modules.clone(), owner.clone());
         async move {
             let damaged = || Fault::user("cannot load a value of a module: its ID is damaged");
-            let get = |name: &str| cx.call.spec().args.iter().find(|(n, _)| &**n == name).map(|(_, value)| value.clone());
+            let get =
+                |name: &str| cx.call.spec().args.iter().find(|(n, _)| &**n == name).map(|(_, value)| value.clone());
             let (Some(rondel_call::Literal::String(ty)), Some(rondel_call::Literal::String(json)), Some(owner)) =
                 (get("type"), get("json"), owner)
             else {

@@ -63,7 +63,12 @@ impl Modules {
     ///
     /// # Errors
     /// When there is none, its configuration asks for what is not supported, or its types cannot be found out.
-    pub async fn load_ref(self: &Arc<Self>, evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, reference: &str) -> Result<Arc<Module>> {
+    pub async fn load_ref(
+        self: &Arc<Self>,
+        evaluator: &Arc<Evaluator>,
+        caller: &Arc<Caller>,
+        reference: &str,
+    ) -> Result<Arc<Module>> {
         let source = self.resolve(caller, reference, Lookup::default()).await?;
         self.load(Some(evaluator), caller, &source).await
     }
@@ -72,7 +77,12 @@ impl Modules {
     ///
     /// # Errors
     /// When there is none, or its configuration cannot be read.
-    pub async fn resolve(&self, caller: &Arc<Caller>, reference: &str, lookup: Lookup<'_>) -> Result<Arc<ModuleSource>> {
+    pub async fn resolve(
+        &self,
+        caller: &Arc<Caller>,
+        reference: &str,
+        lookup: Lookup<'_>,
+    ) -> Result<Arc<ModuleSource>> {
         let me = client(caller)?;
         let host = host_of(me);
         let path = host.host_path(reference);
@@ -137,7 +147,9 @@ impl Modules {
             let name = renamed.clone().unwrap_or_else(|| config.name.clone());
             if let Some((_, first)) = above.iter().find(|(path, _)| *path == root) {
                 // Users match on this text; see spec/behaviours.md MOD-010.
-                return Err(Fault::user(format!("module \"{first}\" has a circular dependency on itself through dependency \"{name}\"")));
+                return Err(Fault::user(format!(
+                    "module \"{first}\" has a circular dependency on itself through dependency \"{name}\""
+                )));
             }
             let (include, mut exclude) = context_patterns(&below, &config)?;
             exclude.push(".git".into());
@@ -149,7 +161,8 @@ impl Modules {
             let mut path = above.clone();
             path.push((root.clone(), name.clone()));
             let dependency = |dependency: &crate::config::Dependency| {
-                let (source, pin, called) = (dependency.source.clone(), dependency.pin.clone(), dependency.name.clone());
+                let (source, pin, called) =
+                    (dependency.source.clone(), dependency.pin.clone(), dependency.name.clone());
                 let (context, below, path) = (context.clone(), below.clone(), path.clone());
                 async move {
                     let inside = local_dependency(&source, &pin, &below, &context)?;
@@ -210,7 +223,8 @@ impl Modules {
         Box::pin(async move {
             let me = client(caller)?;
             let ops = &me.services.ops;
-            let file = Place { fs: directory.place.fs.clone(), path: directory.place.path.join_inside(&root).join(FILE_NAME) };
+            let file =
+                Place { fs: directory.place.fs.clone(), path: directory.place.path.join_inside(&root).join(FILE_NAME) };
             let place = format!("{}/{FILE_NAME}", if root.is_empty() { "." } else { &root });
             let config_text: Arc<str> = match ops.stat(&me.op_cx, &file, true).await? {
                 None => "".into(),
@@ -219,7 +233,9 @@ impl Modules {
             let config = if config_text.is_empty() { Config::default() } else { Config::parse(&config_text, &place)? };
             let name = renamed.clone().unwrap_or_else(|| config.name.clone());
             if let Some((_, first)) = above.iter().find(|(path, _)| *path == root) {
-                return Err(Fault::user(format!("module \"{first}\" has a circular dependency on itself through dependency \"{name}\"")));
+                return Err(Fault::user(format!(
+                    "module \"{first}\" has a circular dependency on itself through dependency \"{name}\""
+                )));
             }
             let (include, exclude) = context_patterns(&root, &config)?;
             let filter = Filter { include, exclude, gitignore: false };
@@ -293,7 +309,8 @@ impl Modules {
         source.config.check_supported()?;
         let view = source.view()?;
         let sdk = source.config.sdk.as_ref().map(|sdk| rondel_sdk::find(&sdk.source)).transpose().map_err(doing)?;
-        let dependencies = try_join_all(source.dependencies.iter().map(|source| self.load(evaluator, caller, source))).await?;
+        let dependencies =
+            try_join_all(source.dependencies.iter().map(|source| self.load(evaluator, caller, source))).await?;
         // IDENTITY: the runtime that an SDK makes is part of what a module is.
         let implementation = rondel_digest::of("module/v1", &(source.digest(), sdk.as_ref().map(|sdk| sdk.version())));
         let mut module = Module {
@@ -359,7 +376,8 @@ impl Modules {
         caller: &Arc<Caller>,
         reference: &ModuleRef,
     ) -> Result<Arc<Surfaced>> {
-        let source = reference.module.receiver().ok_or_else(|| Fault::user("cannot load a module: its ID is damaged"))?;
+        let source =
+            reference.module.receiver().ok_or_else(|| Fault::user("cannot load a module: its ID is damaged"))?;
         if let Some(known) = lock(&self.loaded).get(&source.digest()) {
             return Ok(known.clone());
         }
@@ -371,7 +389,12 @@ impl Modules {
     ///
     /// # Errors
     /// When the module that should have it cannot be loaded.
-    pub async fn find_field(self: &Arc<Self>, caller: &Arc<Caller>, parent: &str, spec: &CallSpec) -> Result<Option<Arc<FieldDef>>> {
+    pub async fn find_field(
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
+        parent: &str,
+        spec: &CallSpec,
+    ) -> Result<Option<Arc<FieldDef>>> {
         if let Some(own) = crate::internal::find(self, parent, spec) {
             return Ok(Some(own));
         }
@@ -416,7 +439,9 @@ impl Modules {
     /// nothing changed.
     pub fn client_schema(&self, client: &Client, view: View) -> Arc<Schema> {
         match &client.scope {
-            Some(scope) if scope.module.is_some() => self.scope_schema(&client.services.registry, scope, &served(client)),
+            Some(scope) if scope.module.is_some() => {
+                self.scope_schema(&client.services.registry, scope, &served(client))
+            }
             _ => self.schema(&client.services.registry, view, &served(client)),
         }
     }
@@ -516,7 +541,8 @@ fn local_dependency(source: &str, pin: &str, root: &str, context: &Path) -> Resu
     if classify(source, pin) != Reference::Local {
         return Err(Fault::user(format!("the dependency `{source}` is a git module, and those are not supported yet")));
     }
-    let escapes = || Fault::user(format!("local module dep source path \"{source}\" escapes context \"{}\"", context.display()));
+    let escapes =
+        || Fault::user(format!("local module dep source path \"{source}\" escapes context \"{}\"", context.display()));
     inside_context(root, source).ok_or_else(escapes)
 }
 
@@ -537,7 +563,8 @@ fn exists(me: &Client, path: &Path) -> bool {
 }
 
 fn utf8(bytes: Vec<u8>, place: &str) -> Result<String> {
-    String::from_utf8(bytes).map_err(|_| Fault::user(format!("cannot read module configuration `{place}`: it is not UTF-8 text")))
+    String::from_utf8(bytes)
+        .map_err(|_| Fault::user(format!("cannot read module configuration `{place}`: it is not UTF-8 text")))
 }
 
 fn remember<T>(map: &Mutex<HashMap<Digest, T>>, key: Digest, value: T) {
@@ -551,4 +578,3 @@ fn remember<T>(map: &Mutex<HashMap<Digest, T>>, key: Digest, value: T) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-

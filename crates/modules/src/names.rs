@@ -125,7 +125,10 @@ mod tests {
         check("URL", "Url", "url");
         check("x", "X", "x");
         check("", "", "");
-        assert_eq!((type_name("JSON"), type_name("LLM"), field_name("LLM")), ("JSON".into(), "LLM".into(), "llm".into()));
+        assert_eq!(
+            (type_name("JSON"), type_name("LLM"), field_name("LLM")),
+            ("JSON".into(), "LLM".into(), "llm".into())
+        );
         assert_eq!(field_name("loadContainerFromID"), "loadContainerFromID");
     }
 

@@ -37,8 +37,11 @@ pub fn resolve(raw: &ModuleTypes, names: &Names<'_>) -> Result<ModuleTypes> {
     if !raw.objects.iter().any(|object| object.name == main) {
         let found: Vec<&str> = raw.objects.iter().map(|object| &*object.original).collect();
         let found = if found.is_empty() { "none".to_owned() } else { format!("`{}`", found.join("`, `")) };
-        return Err(Fault::user(format!("module `{}` has no main object `{main}`; it registered: {found}", names.original))
-            .with_hint(format!("name the main class `{main}`, or change the module's name in `dagger.json`")));
+        return Err(Fault::user(format!(
+            "module `{}` has no main object `{main}`; it registered: {found}",
+            names.original
+        ))
+        .with_hint(format!("name the main class `{main}`, or change the module's name in `dagger.json`")));
     }
     let resolver = Resolver { raw, names };
     let types = ModuleTypes {
@@ -48,13 +51,24 @@ pub fn resolve(raw: &ModuleTypes, names: &Names<'_>) -> Result<ModuleTypes> {
         enums: raw.enums.iter().map(|def| Arc::new(resolver.enumeration(def))).collect(),
     };
     let mut taken = HashSet::new();
-    let all = types.objects.iter().map(|d| &d.name).chain(types.interfaces.iter().map(|d| &d.name)).chain(types.enums.iter().map(|d| &d.name));
+    let all = types
+        .objects
+        .iter()
+        .map(|d| &d.name)
+        .chain(types.interfaces.iter().map(|d| &d.name))
+        .chain(types.enums.iter().map(|d| &d.name));
     for name in all {
         if !taken.insert(name.clone()) {
-            return Err(Fault::user(format!("module `{}` registers two types that are both served as `{name}`", names.original)));
+            return Err(Fault::user(format!(
+                "module `{}` registers two types that are both served as `{name}`",
+                names.original
+            )));
         }
         if (names.owner)(name) == Some(Owner::Core) {
-            return Err(Fault::user(format!("module `{}` registers the type `{name}`, which the API has already", names.original)));
+            return Err(Fault::user(format!(
+                "module `{}` registers the type `{name}`, which the API has already",
+                names.original
+            )));
         }
     }
     Ok(types)
@@ -76,7 +90,8 @@ impl Resolver<'_> {
 
     fn object(&self, def: &ObjectDef) -> Result<ObjectDef> {
         let place = format!("object \"{}\"", def.original);
-        let reserved = def.fields.iter().map(|f| &f.name).chain(def.functions.iter().map(|f| &f.name)).any(|name| name == "id");
+        let reserved =
+            def.fields.iter().map(|f| &f.name).chain(def.functions.iter().map(|f| &f.name)).any(|name| name == "id");
         if reserved {
             // Users match on this text; see spec/protocol.md §5.6.
             return Err(Fault::user(format!("cannot define field with reserved name \"id\" on {place}")));
@@ -85,7 +100,8 @@ impl Resolver<'_> {
             let at = || format!("{place} field \"{}\"", field.original);
             Ok(FieldDef { type_def: self.type_def(&field.type_def, &at)?, ..field.clone() })
         };
-        let constructor = def.constructor.as_ref().map(|f| self.function(f, &format!("{place} constructor"), "")).transpose()?;
+        let constructor =
+            def.constructor.as_ref().map(|f| self.function(f, &format!("{place} constructor"), "")).transpose()?;
         Ok(ObjectDef {
             name: self.served(&def.original),
             fields: def.fields.iter().map(field).collect::<Result<_>>()?,
@@ -161,11 +177,21 @@ impl Resolver<'_> {
     fn own(&self, name: &str) -> Option<Kind> {
         let module = self.module();
         if let Some(def) = self.raw.object(name) {
-            let def = ObjectDef { name: self.served(&def.original), original: def.original.clone(), source_module: module, ..ObjectDef::default() };
+            let def = ObjectDef {
+                name: self.served(&def.original),
+                original: def.original.clone(),
+                source_module: module,
+                ..ObjectDef::default()
+            };
             return Some(Kind::Object(Arc::new(def)));
         }
         if let Some(def) = self.raw.interface(name) {
-            let def = InterfaceDef { name: self.served(&def.original), original: def.original.clone(), source_module: module, ..InterfaceDef::default() };
+            let def = InterfaceDef {
+                name: self.served(&def.original),
+                original: def.original.clone(),
+                source_module: module,
+                ..InterfaceDef::default()
+            };
             return Some(Kind::Interface(Arc::new(def)));
         }
         let def = self.raw.enumeration(name)?;
@@ -177,7 +203,9 @@ fn foreign(name: &str, kind: &Kind, source_module: String) -> Kind {
     let (name, original) = (name.to_owned(), name.to_owned());
     match kind {
         Kind::Object(_) => Kind::Object(Arc::new(ObjectDef { name, original, source_module, ..ObjectDef::default() })),
-        Kind::Interface(_) => Kind::Interface(Arc::new(InterfaceDef { name, original, source_module, ..InterfaceDef::default() })),
+        Kind::Interface(_) => {
+            Kind::Interface(Arc::new(InterfaceDef { name, original, source_module, ..InterfaceDef::default() }))
+        }
         Kind::Enum(_) => Kind::Enum(Arc::new(EnumDef { name, original, source_module, ..EnumDef::default() })),
         _ => Kind::Scalar(Arc::new(ScalarDef { name, source_module, ..ScalarDef::default() })),
     }
@@ -219,7 +247,10 @@ mod tests {
         let served: Vec<&str> = types.objects.iter().map(|o| &*o.name).collect();
         assert_eq!(served, ["Renamed", "RenamedFoo"]);
         let main = &types.objects[0];
-        assert_eq!((&*main.functions[0].name, main.functions[0].returns.describe()), ("makeIt", "[RenamedFoo!]!".into()));
+        assert_eq!(
+            (&*main.functions[0].name, main.functions[0].returns.describe()),
+            ("makeIt", "[RenamedFoo!]!".into())
+        );
         assert_eq!((&*main.fields[0].name, main.fields[0].type_def.describe()), ("baseImage", "Container!".into()));
         assert_eq!(main.constructor.as_ref().map(|c| c.returns.describe()), Some("Renamed!".into()));
     }
@@ -230,11 +261,15 @@ mod tests {
             let got = resolve(&module(types), &names()).map_err(|e| e.to_string());
             assert_eq!(got.err().as_deref(), Some(want));
         };
-        let with = |returns: TypeDef| object("Bar").with_function(Arc::new(Function::new("f", returns))).expect("taken");
+        let with =
+            |returns: TypeDef| object("Bar").with_function(Arc::new(Function::new("f", returns))).expect("taken");
         check(&[], "module `bar` has no main object `Bar`; it registered: none");
         check(&[object("Foo")], "module `bar` has no main object `Bar`; it registered: `Foo`");
         check(&[with(object("Nope"))], "object \"Bar\" function \"f\": type `Nope` is not known to the module");
-        check(&[with(object("DepThing"))], "object \"Bar\" function \"f\" cannot reference external type from dependency module \"dep\"");
+        check(
+            &[with(object("DepThing"))],
+            "object \"Bar\" function \"f\" cannot reference external type from dependency module \"dep\"",
+        );
         check(&[with(TypeDef::default())], "object \"Bar\" function \"f\": the type has no kind");
         let id = object("Bar").with_field("id", TypeDef::of(Kind::String), Notes::default()).expect("taken");
         check(&[id], "cannot define field with reserved name \"id\" on object \"Bar\"");

@@ -91,13 +91,19 @@ fn implementations(base: &Schema, types: &[Arc<Type>]) -> Vec<(Name, Name)> {
     if interfaces.is_empty() {
         return Vec::new();
     }
-    let objects: Vec<&Arc<Type>> =
-        base.types.values().chain(types).filter(|ty| matches!(ty.kind, TypeKind::Object(_)) && ty.name != base.query).collect();
+    let objects: Vec<&Arc<Type>> = base
+        .types
+        .values()
+        .chain(types)
+        .filter(|ty| matches!(ty.kind, TypeKind::Object(_)) && ty.name != base.query)
+        .collect();
     let mut found = Vec::new();
     for interface in interfaces {
         let wanted = interface.fields().map(|fields| fields.list.as_slice()).unwrap_or_default();
         let satisfies = |object: &Type| {
-            wanted.iter().all(|field| object.field(&field.name).is_some_and(|own| covers(own, field, &object.name, &interface.name)))
+            wanted.iter().all(|field| {
+                object.field(&field.name).is_some_and(|own| covers(own, field, &object.name, &interface.name))
+            })
         };
         found.extend(objects.iter().filter(|ty| satisfies(ty)).map(|ty| (ty.name.clone(), interface.name.clone())));
     }
@@ -106,9 +112,10 @@ fn implementations(base: &Schema, types: &[Arc<Type>]) -> Vec<(Name, Name)> {
 
 fn covers(own: &Field, wanted: &Field, object: &str, interface: &str) -> bool {
     let known = |arg: &Arc<ArgDef>| own.arg(&arg.name).is_some_and(|mine| fits(&arg.ty, &mine.ty, object, interface));
-    let extra = own.args.iter().all(|mine| {
-        wanted.arg(&mine.name).is_some() || !mine.ty.is_non_null() || mine.default.is_some()
-    });
+    let extra = own
+        .args
+        .iter()
+        .all(|mine| wanted.arg(&mine.name).is_some() || !mine.ty.is_non_null() || mine.default.is_some());
     &*wanted.name == "id" || (wanted.args.iter().all(known) && extra && fits(&own.ty, &wanted.ty, object, interface))
 }
 
@@ -118,7 +125,9 @@ fn fits(given: &TypeRef, wanted: &TypeRef, object: &str, interface: &str) -> boo
         (TypeRef::NonNull(given), TypeRef::NonNull(wanted)) => fits(given, wanted, object, interface),
         (TypeRef::NonNull(given), wanted) => fits(given, wanted, object, interface),
         (TypeRef::List(given), TypeRef::List(wanted)) => fits(given, wanted, object, interface),
-        (TypeRef::Named(given), TypeRef::Named(wanted)) => given == wanted || (&**given == object && &**wanted == interface),
+        (TypeRef::Named(given), TypeRef::Named(wanted)) => {
+            given == wanted || (&**given == object && &**wanted == interface)
+        }
         _ => false,
     }
 }
@@ -319,7 +328,9 @@ fn argument(module: &Module, arg: &FunctionArg) -> ArgDef {
 pub fn constant(module: &Module, ty: &TypeDef, json: &Json) -> Constant {
     match (&ty.kind, json) {
         (_, Json::Null) => Constant::Null,
-        (Kind::List(element), Json::Array(items)) => Constant::List(items.iter().map(|item| constant(module, element, item)).collect()),
+        (Kind::List(element), Json::Array(items)) => {
+            Constant::List(items.iter().map(|item| constant(module, element, item)).collect())
+        }
         (Kind::Enum(def), Json::String(text)) => {
             let own = module.types.enumeration(&def.name).and_then(|def| def.member(text));
             Constant::Enum(own.map_or(text.as_str(), |member| &member.name).into())
@@ -332,9 +343,12 @@ pub fn constant(module: &Module, ty: &TypeDef, json: &Json) -> Constant {
         },
         (Kind::Scalar(def), other) if def.name == "JSON" && !other.is_string() => Constant::string(other.to_string()),
         (_, Json::String(text)) => Constant::string(&**text),
-        (_, Json::Array(items)) => Constant::List(items.iter().map(|item| constant(module, &TypeDef::default(), item)).collect()),
+        (_, Json::Array(items)) => {
+            Constant::List(items.iter().map(|item| constant(module, &TypeDef::default(), item)).collect())
+        }
         (_, Json::Object(fields)) => {
-            let fields = fields.iter().map(|(name, value)| (name.as_str().into(), constant(module, &TypeDef::default(), value)));
+            let fields =
+                fields.iter().map(|(name, value)| (name.as_str().into(), constant(module, &TypeDef::default(), value)));
             Constant::Object(fields.collect())
         }
     }
@@ -427,7 +441,9 @@ pub fn constant_of(value: &Literal) -> Constant {
         Literal::String(text) => Constant::String(text.clone()),
         Literal::Enum(name) => Constant::Enum(name.clone()),
         Literal::List(items) => Constant::List(items.iter().map(constant_of).collect()),
-        Literal::Object(fields) => Constant::Object(fields.iter().map(|(name, value)| (name.clone(), constant_of(value))).collect()),
+        Literal::Object(fields) => {
+            Constant::Object(fields.iter().map(|(name, value)| (name.clone(), constant_of(value))).collect())
+        }
         Literal::Call(call) => Constant::string(rondel_call::encode(call)),
     }
 }
@@ -469,15 +485,28 @@ mod tests {
             ..FunctionArg::default()
         };
         let build = Function::new("build_all", TypeDef::of(Kind::List(Arc::new(ty("Foo")))))
-            .with_arg(arg("the_source", ty("Directory"), None)).expect("taken")
-            .with_arg(arg("level", level.clone(), Some("\"low\""))).expect("taken")
-            .with_arg(arg("count", TypeDef::of(Kind::Integer).with_optional(true), Some("null"))).expect("taken");
+            .with_arg(arg("the_source", ty("Directory"), None))
+            .expect("taken")
+            .with_arg(arg("level", level.clone(), Some("\"low\"")))
+            .expect("taken")
+            .with_arg(arg("count", TypeDef::of(Kind::Integer).with_optional(true), Some("null")))
+            .expect("taken");
         let quack = || Arc::new(Function::new("quack", TypeDef::of(Kind::String)));
-        let duck = TypeDef::default().with_interface("Duck", Notes::default()).and_then(|t| t.with_function(quack())).expect("taken");
+        let duck = TypeDef::default()
+            .with_interface("Duck", Notes::default())
+            .and_then(|t| t.with_function(quack()))
+            .expect("taken");
         let main = ty("Bar").with_function(Arc::new(build)).and_then(|t| t.with_function(quack())).expect("taken");
-        let main = main.with_constructor(&Function::new("", ty("Bar")).with_arg(arg("name", TypeDef::of(Kind::String), None)).expect("taken"));
-        let raw = ModuleTypes::default().with_type("withObject", &main.expect("taken")).and_then(|m| m.with_type("withObject", &ty("Foo")));
-        let raw = raw.and_then(|m| m.with_type("withEnum", &level)).and_then(|m| m.with_type("withInterface", &duck)).expect("taken");
+        let main = main.with_constructor(
+            &Function::new("", ty("Bar")).with_arg(arg("name", TypeDef::of(Kind::String), None)).expect("taken"),
+        );
+        let raw = ModuleTypes::default()
+            .with_type("withObject", &main.expect("taken"))
+            .and_then(|m| m.with_type("withObject", &ty("Foo")));
+        let raw = raw
+            .and_then(|m| m.with_type("withEnum", &level))
+            .and_then(|m| m.with_type("withInterface", &duck))
+            .expect("taken");
         let owner = |name: &str| (name == "Directory").then_some(Owner::Core);
         let types = resolve(&raw, &Names { original: "bar", name: "bar", owner: &owner }).expect("resolves");
         let text: Arc<str> = "{\"name\": \"bar\"}".into();
@@ -508,11 +537,15 @@ mod tests {
         let surfaced = Surfaced::of(&module());
         let describe = |parent: &str, name: &str| {
             let field = surfaced.field(parent, name).expect("the field");
-            let args: Vec<String> = field.args.iter().map(|arg| {
-                let default = arg.default.as_ref().map(|value| format!(" = {value}")).unwrap_or_default();
-                let expected = arg.expected_type().map(|name| format!("<{name}>")).unwrap_or_default();
-                format!("{}: {}{expected}{default}", arg.name, arg.ty)
-            }).collect();
+            let args: Vec<String> = field
+                .args
+                .iter()
+                .map(|arg| {
+                    let default = arg.default.as_ref().map(|value| format!(" = {value}")).unwrap_or_default();
+                    let expected = arg.expected_type().map(|name| format!("<{name}>")).unwrap_or_default();
+                    format!("{}: {}{expected}{default}", arg.name, arg.ty)
+                })
+                .collect();
             format!("{}({}): {}", field.name, args.join(", "), field.ty)
         };
         assert_eq!(
@@ -527,7 +560,8 @@ mod tests {
         assert_eq!(extension.implements, [("Bar".into(), "BarDuck".into())]);
         let names: Vec<&str> = extension.query_fields.iter().map(|field| &*field.name).collect();
         assert_eq!(names, ["bar", "buildAll", "quack", "with"]);
-        let TypeKind::Enum(members) = &surfaced.types.iter().find(|ty| &*ty.name == "BarLevel").expect("the enum").kind else {
+        let TypeKind::Enum(members) = &surfaced.types.iter().find(|ty| &*ty.name == "BarLevel").expect("the enum").kind
+        else {
             panic!("no enum")
         };
         assert_eq!(members[0].directives[0].args, [("value".into(), Constant::string("l"))]);
@@ -538,8 +572,14 @@ mod tests {
         let module = module();
         let served = [Served { surfaced: Surfaced::of(&module), constructor: true, entrypoint: false }];
         assert_eq!(check_clash(&served, &module).ok(), Some(true));
-        let other = Module { implementation: rondel_digest::Digest::of_bytes(b"x"), ..Arc::into_inner(super::tests::module()).expect("owned") };
+        let other = Module {
+            implementation: rondel_digest::Digest::of_bytes(b"x"),
+            ..Arc::into_inner(super::tests::module()).expect("owned")
+        };
         let error = check_clash(&served, &other).map_err(|e| e.to_string());
-        assert_eq!(error, Err("module bar (source: directory ``) already exists with different source directory ``".into()));
+        assert_eq!(
+            error,
+            Err("module bar (source: directory ``) already exists with different source directory ``".into())
+        );
     }
 }

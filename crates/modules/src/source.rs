@@ -159,7 +159,8 @@ impl ModuleSource {
         };
         let layers: Vec<_> = list("layers")?.iter().map(layer).collect::<Result<_>>()?;
         let config_text = text("config")?;
-        let config = if config_text.is_empty() { Config::default() } else { Config::parse(&config_text, "dagger.json")? };
+        let config =
+            if config_text.is_empty() { Config::default() } else { Config::parse(&config_text, "dagger.json")? };
         Ok(Self {
             kind: if &*text("kind")? == "DIR_SOURCE" { SourceKind::Dir } else { SourceKind::Local },
             snapshot: layers.into(),
@@ -210,7 +211,11 @@ pub fn classify(reference: &str, pin: &str) -> Reference {
     if !pin.is_empty() || scheme || scp().is_some() {
         return Reference::Git;
     }
-    if reference.starts_with(['/', '.', '~']) || !reference.contains('.') { Reference::Local } else { Reference::Either }
+    if reference.starts_with(['/', '.', '~']) || !reference.contains('.') {
+        Reference::Local
+    } else {
+        Reference::Either
+    }
 }
 
 /// What of the context directory belongs to the module whose `dagger.json` is in the folder `root`: what is included,
@@ -220,7 +225,12 @@ pub fn classify(reference: &str, pin: &str) -> Reference {
 /// When a path leaves the context directory.
 pub fn context_patterns(root: &str, config: &Config) -> Result<(Vec<String>, Vec<String>)> {
     let at = |path: &str| {
-        let outside = || Fault::user(format!("path \"{path}\" in `dagger.json` of `{}` is outside of context directory", config.name));
+        let outside = || {
+            Fault::user(format!(
+                "path \"{path}\" in `dagger.json` of `{}` is outside of context directory",
+                config.name
+            ))
+        };
         inside_context(root, path).ok_or_else(outside)
     };
     let mut include: Vec<String> = vec![at(crate::config::FILE_NAME)?];
@@ -245,7 +255,8 @@ mod tests {
 
     #[test]
     fn references() {
-        let check = |reference: &str, pin: &str, want: Reference| assert_eq!(classify(reference, pin), want, "{reference}");
+        let check =
+            |reference: &str, pin: &str, want: Reference| assert_eq!(classify(reference, pin), want, "{reference}");
         check("./greeter", "", Reference::Local);
         check("..", "", Reference::Local);
         check("/abs", "", Reference::Local);
@@ -259,7 +270,8 @@ mod tests {
 
     #[test]
     fn paths_do_not_leave_their_context() {
-        let check = |from: &str, path: &str, want: Option<&str>| assert_eq!(inside_context(from, path).as_deref(), want);
+        let check =
+            |from: &str, path: &str, want: Option<&str>| assert_eq!(inside_context(from, path).as_deref(), want);
         check("a/b", "../c", Some("a/c"));
         check("a", "..", Some(""));
         check("", "..", None);
@@ -281,7 +293,8 @@ mod tests {
         let included = |root: &str| context_patterns(root, &Config::default()).map(|(include, _)| include).ok();
         assert_eq!(included("").as_deref(), Some(["dagger.json".to_owned(), "**".to_owned()].as_slice()));
         assert_eq!(included("m").as_deref(), Some(["m/dagger.json".to_owned(), "m/**".to_owned()].as_slice()));
-        let error = context_patterns("mods", &config).and_then(|_| context_patterns("", &config)).map_err(|e| e.to_string());
+        let error =
+            context_patterns("mods", &config).and_then(|_| context_patterns("", &config)).map_err(|e| e.to_string());
         assert_eq!(error, Err("path \"../shared\" in `dagger.json` of `` is outside of context directory".to_owned()));
     }
 

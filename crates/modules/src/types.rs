@@ -21,7 +21,12 @@ pub enum TypeSource {
 ///
 /// # Errors
 /// When the SDK breaks the contract, or the module's code fails.
-pub async fn register(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &Arc<Module>, source: TypeSource) -> Result<ModuleTypes> {
+pub async fn register(
+    evaluator: &Arc<Evaluator>,
+    caller: &Arc<Caller>,
+    module: &Arc<Module>,
+    source: TypeSource,
+) -> Result<ModuleTypes> {
     match source {
         TypeSource::EmptyCall => empty_call(evaluator, caller, module).await,
     }

@@ -17,7 +17,12 @@ use rondel_version::{ENGINE, View};
 struct Core(Arc<Registry>);
 
 impl Fields for Core {
-    fn find<'a>(&'a self, _: &'a Arc<Caller>, parent: &'a str, spec: &'a CallSpec) -> BoxFuture<'a, Result<Option<Arc<FieldDef>>>> {
+    fn find<'a>(
+        &'a self,
+        _: &'a Arc<Caller>,
+        parent: &'a str,
+        spec: &'a CallSpec,
+    ) -> BoxFuture<'a, Result<Option<Arc<FieldDef>>>> {
         let view = spec.view.as_deref().and_then(|view| view.parse().ok()).unwrap_or(ENGINE);
         Box::pin(std::future::ready(Ok(self.0.lookup(parent, &spec.field, view))))
     }
@@ -83,7 +88,9 @@ async fn a_registration_as_clients_send_it() {
                 {"name": "stringArg", "defaultValue": "\"hi\"", "typeDef": {"kind": "STRING_KIND", "optional": false}}]}],
         }}]})
     );
-    let query = format!(r#"{{function(name: "", returnType: "{string}"){{id}} typeDef{{withObject(name: "X"){{withConstructor(function: "{function}"){{id}}}}}}}}"#);
+    let query = format!(
+        r#"{{function(name: "", returnType: "{string}"){{id}} typeDef{{withObject(name: "X"){{withConstructor(function: "{function}"){{id}}}}}}}}"#
+    );
     let got = world.ask(ENGINE, &query).await;
     assert_eq!(got.pointer("/errors/0/message"), Some(&"the constructor of `X` must return `X`, not `String!`".into()));
     assert!(!object.is_empty());
@@ -92,7 +99,8 @@ async fn a_registration_as_clients_send_it() {
 #[tokio::test]
 async fn members_are_judged_under_the_view_of_the_call() {
     let world = World::new();
-    let query = r#"{typeDef{withEnum(name: "Level"){withEnumMember(name: "LOW", value: "low"){asEnum{members{name value}}}}}}"#;
+    let query =
+        r#"{typeDef{withEnum(name: "Level"){withEnumMember(name: "LOW", value: "low"){asEnum{members{name value}}}}}}"#;
     let check = async |view: View, name: &str, value: &str| {
         let got = world.ask(view, query).await;
         let member = got.pointer("/data/typeDef/withEnum/withEnumMember/asEnum/members/0");

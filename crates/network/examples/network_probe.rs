@@ -51,7 +51,9 @@ fn run(words: &[&str]) -> Outcome<u8> {
             rootless::enter_user_namespace()?;
             wait()?;
         }
-        ["time", state_dir, pool, count] => time(Options { pool: pool.parse()?, ..Options::new(*state_dir, false) }, count.parse()?)?,
+        ["time", state_dir, pool, count] => {
+            time(Options { pool: pool.parse()?, ..Options::new(*state_dir, false) }, count.parse()?)?
+        }
         _ => return Err("see the head of this file for what can be asked".into()),
     }
     Ok(0)
@@ -92,13 +94,19 @@ fn reach(options: &Options, server: SocketAddr) -> Outcome<()> {
     say(&format!("note: {:?}", bridge.note()))?;
     say(&format!("listener: {}", bridge.listen(&network)?.local_addr()?.ip()))?;
     if network.address.is_some() {
-        let gateway = network.resolv_conf.as_deref().and_then(|text| text.split_whitespace().nth(1)).unwrap_or_default().to_owned();
+        let gateway = network
+            .resolv_conf
+            .as_deref()
+            .and_then(|text| text.split_whitespace().nth(1))
+            .unwrap_or_default()
+            .to_owned();
         let (greeting, answer, mtu) = inside(&network, move || {
             let mut greeting = String::new();
             TcpStream::connect_timeout(&server, PATIENCE)?.read_to_string(&mut greeting)?;
             let socket = UdpSocket::bind("0.0.0.0:0")?;
             socket.set_read_timeout(Some(PATIENCE))?;
-            socket.send_to(b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01", (gateway, 53))?;
+            socket
+                .send_to(b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01", (gateway, 53))?;
             let mut answer = [0; 512];
             let length = socket.recv(&mut answer)?;
             let table = std::process::Command::new("/bin/sh")
@@ -108,7 +116,11 @@ fn reach(options: &Options, server: SocketAddr) -> Outcome<()> {
             Ok((greeting, answer[..length].to_vec(), String::from_utf8_lossy(&table.stdout).into_owned()))
         })?;
         say(&format!("server: {greeting}"))?;
-        say(&format!("names: {} bytes, answer {}", answer.len(), answer.get(2).is_some_and(|flags| flags & 0x80 != 0)))?;
+        say(&format!(
+            "names: {} bytes, answer {}",
+            answer.len(),
+            answer.get(2).is_some_and(|flags| flags & 0x80 != 0)
+        ))?;
         say(&format!("mtu 1400: {}", mtu.contains("mtu 1400")))?;
     }
     writeln!(std::io::stderr(), "first network after {first:?}")?;
@@ -142,7 +154,8 @@ fn time(options: Options, count: usize) -> Outcome<()> {
     }
     say(&format!("one at a time, {pool} held ready: {}", summary(alone)))?;
     let listener = std::net::TcpListener::bind("0.0.0.0:0")?;
-    let gateway = kept.first().and_then(|network| network.resolv_conf.as_deref()).and_then(|text| text.split_whitespace().nth(1));
+    let gateway =
+        kept.first().and_then(|network| network.resolv_conf.as_deref()).and_then(|text| text.split_whitespace().nth(1));
     let server = SocketAddr::new(gateway.unwrap_or_default().parse()?, listener.local_addr()?.port());
     let mut talking = Vec::new();
     for _ in 0..count.min(50) {

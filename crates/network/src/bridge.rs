@@ -95,7 +95,11 @@ impl Networks for Bridge {
         if ground.is_some() {
             return Ok(());
         }
-        if self.shared.options.rootless { uplink::end_recorded(&self.shared.names.record) } else { self.shared.names.sweep() }
+        if self.shared.options.rootless {
+            uplink::end_recorded(&self.shared.names.record)
+        } else {
+            self.shared.names.sweep()
+        }
     }
 }
 
@@ -112,7 +116,9 @@ impl Shared {
             return Ok(ready.clone());
         }
         let ready = Arc::new(Ground::prepare(&self.options, &self.names)?);
-        self.pool.start(ready.clone(), self.options.pool).attempt(|| "start a thread that holds networks ready".to_owned())?;
+        self.pool
+            .start(ready.clone(), self.options.pool)
+            .attempt(|| "start a thread that holds networks ready".to_owned())?;
         Ok(ground.insert(ready).clone())
     }
 

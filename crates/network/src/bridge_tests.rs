@@ -12,8 +12,8 @@ use rondel_ports::network::{Network, Networks};
 use super::*;
 use crate::ground::Ground;
 use crate::test_machine::{
-    MACHINE, PATIENCE, QUESTION, WORLD, ask_name, ask_who_i_am, block_on, connect, links_here, name_server, on_machine, own_links, server,
-    sh, wait_until,
+    MACHINE, PATIENCE, QUESTION, WORLD, ask_name, ask_who_i_am, block_on, connect, links_here, name_server, on_machine,
+    own_links, server, sh, wait_until,
 };
 
 #[test]
@@ -62,9 +62,10 @@ fn a_dead_name_server_is_told_at_once() {
 
 #[test]
 fn a_resolver_of_the_machine_on_port_53_stays() {
-    for (resolv_conf, expected) in
-        [("nameserver 127.0.0.1\n", "nameserver 10.87.0.1\n"), ("nameserver 127.0.0.1\nnameserver 192.0.2.9\n", "nameserver 192.0.2.9\n")]
-    {
+    for (resolv_conf, expected) in [
+        ("nameserver 127.0.0.1\n", "nameserver 10.87.0.1\n"),
+        ("nameserver 127.0.0.1\nnameserver 192.0.2.9\n", "nameserver 192.0.2.9\n"),
+    ] {
         on_machine(|machine| {
             let _resolver = UdpSocket::bind("0.0.0.0:53").unwrap();
             let bridge = machine.bridge(0);
@@ -101,8 +102,10 @@ fn cycles_and_crowds_leave_nothing() {
         }
         let bridge = Arc::new(bridge);
         let crowd: Vec<Network> = block_on(async {
-            let tasks: Vec<_> =
-                (0..50).map(|_| bridge.clone()).map(|bridge| tokio::spawn(async move { bridge.connect().await.unwrap() })).collect();
+            let tasks: Vec<_> = (0..50)
+                .map(|_| bridge.clone())
+                .map(|bridge| tokio::spawn(async move { bridge.connect().await.unwrap() }))
+                .collect();
             let mut crowd = Vec::new();
             for task in tasks {
                 crowd.push(task.await.unwrap());
@@ -166,7 +169,10 @@ fn engines_beside_each_other_and_routes_of_the_machine_do_not_collide() {
         let elsewhere = tempfile::tempdir().unwrap();
         let two = Bridge::new(Options { pool: 0, ..Options::new(elsewhere.path(), false) });
         let (first, second) = (connect(&one), connect(&two));
-        assert_eq!((first.address, second.address), (Some(Ipv4Addr::new(10, 88, 0, 2)), Some(Ipv4Addr::new(10, 89, 0, 2))));
+        assert_eq!(
+            (first.address, second.address),
+            (Some(Ipv4Addr::new(10, 88, 0, 2)), Some(Ipv4Addr::new(10, 89, 0, 2)))
+        );
         let outside = namespace::inside(machine.world.as_fd(), || server(WORLD)).unwrap();
         for network in [&first, &second] {
             assert_eq!(ask_who_i_am(network, outside).unwrap(), MACHINE.to_string());
@@ -177,7 +183,9 @@ fn engines_beside_each_other_and_routes_of_the_machine_do_not_collide() {
 #[test]
 fn a_foreign_chain_that_drops_is_opened_and_closed_again() {
     on_machine(|machine| {
-        sh("nft add table ip filter && nft 'add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'");
+        sh(
+            "nft add table ip filter && nft 'add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'",
+        );
         let before = sh("nft list table ip filter");
         let bridge = machine.bridge(0);
         let network = connect(&bridge);
@@ -228,7 +236,9 @@ fn the_first_packet_of_a_new_container_arrives() {
         let gateway = server(Ipv4Addr::new(10, 87, 0, 1)).unwrap();
         for _ in 0..40 {
             let network = connect(&bridge);
-            let reached = namespace::inside(network.namespace.as_fd(), || TcpStream::connect_timeout(&gateway, BEFORE_A_SECOND_TRY));
+            let reached = namespace::inside(network.namespace.as_fd(), || {
+                TcpStream::connect_timeout(&gateway, BEFORE_A_SECOND_TRY)
+            });
             assert!(reached.is_ok(), "{reached:?}");
         }
         drop(first);

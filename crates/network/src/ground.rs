@@ -60,9 +60,11 @@ impl Ground {
     pub(crate) fn prepare(options: &Options, names: &Names) -> Result<Self> {
         let mut host = Socket::open(Family::Route).attempt(|| "open a netlink socket".to_owned())?;
         let routes = links::routes(&mut host).attempt(|| "list the routes of this machine".to_owned())?;
-        let mtu = mtu_of_default_route(&mut host, &routes).attempt(|| "list the interfaces of this machine".to_owned())?;
+        let mtu =
+            mtu_of_default_route(&mut host, &routes).attempt(|| "list the interfaces of this machine".to_owned())?;
         let settings = Settings::read(&options.resolv_conf);
-        let mut taken: Vec<Subnet> = routes.iter().map(|route| route.destination).filter(|destination| destination.prefix > 1).collect();
+        let mut taken: Vec<Subnet> =
+            routes.iter().map(|route| route.destination).filter(|destination| destination.prefix > 1).collect();
         taken.extend(settings.reachable().into_iter().map(|server| Subnet::new(server, 32)));
 
         let uplink = if options.rootless {
@@ -79,7 +81,8 @@ impl Ground {
             None
         };
         let subnet = pick(candidates(), &taken)?;
-        Bridged::build(names.clone(), mtu, subnet, uplink, &settings, &options.resolv_conf).map(|bridged| Self::Bridged(Arc::new(bridged)))
+        Bridged::build(names.clone(), mtu, subnet, uplink, &settings, &options.resolv_conf)
+            .map(|bridged| Self::Bridged(Arc::new(bridged)))
     }
 
     /// A new network. Runs on a thread that ends right afterwards, because it moves into the namespace.
@@ -98,7 +101,14 @@ impl Ground {
 }
 
 impl Bridged {
-    fn build(names: Names, mtu: u32, subnet: Subnet, uplink: Option<Uplink>, settings: &Settings, resolv_conf: &Path) -> Result<Self> {
+    fn build(
+        names: Names,
+        mtu: u32,
+        subnet: Subnet,
+        uplink: Option<Uplink>,
+        settings: &Settings,
+        resolv_conf: &Path,
+    ) -> Result<Self> {
         let gateway = subnet.host(1);
         let work = || {
             let mut socket = Socket::open(Family::Route)?;
@@ -116,7 +126,8 @@ impl Bridged {
             Ok((socket, index))
         };
         let base = uplink.as_ref().map(|uplink| uplink.namespace.as_fd());
-        let (socket, index) = within(base, work).attempt(|| format!("make bridge `{}` with subnet {subnet}", names.bridge))?;
+        let (socket, index) =
+            within(base, work).attempt(|| format!("make bridge `{}` with subnet {subnet}", names.bridge))?;
         let mut bridged = Self {
             index,
             mtu,
@@ -166,11 +177,13 @@ impl Bridged {
     }
 
     fn attach(self: &Arc<Self>) -> Result<Network> {
-        let lease = self.leases.take().ok_or_else(|| Fault::environment(format!("no address is left in {}", self.subnet)))?;
+        let lease =
+            self.leases.take().ok_or_else(|| Fault::environment(format!("no address is left in {}", self.subnet)))?;
         let address = lease.address;
         let (namespace, mut inner) = new_namespace()?;
         let mut outside = Batch::default();
-        let cable = Cable { name: &self.names.cable, bridge: self.index, mtu: self.mtu, address, namespace: namespace.as_fd() };
+        let cable =
+            Cable { name: &self.names.cable, bridge: self.index, mtu: self.mtu, address, namespace: namespace.as_fd() };
         links::add_cable(&mut outside, &cable);
         let attached = self.socket.lock().unwrap_or_else(PoisonError::into_inner).apply(outside);
         attached.attempt(|| format!("attach a container to bridge `{}`", self.names.bridge))?;
@@ -185,7 +198,10 @@ impl Bridged {
     }
 
     fn configure(&self, inner: &mut Socket, address: Ipv4Addr) -> io::Result<()> {
-        let link = links::list(inner)?.into_iter().find(|link| link.name == links::CONTAINER_LINK).ok_or(io::ErrorKind::NotFound)?;
+        let link = links::list(inner)?
+            .into_iter()
+            .find(|link| link.name == links::CONTAINER_LINK)
+            .ok_or(io::ErrorKind::NotFound)?;
         let mut batch = Batch::default();
         links::bring_up(&mut batch, links::LOOPBACK);
         links::bring_up(&mut batch, link.index);
@@ -225,11 +241,16 @@ impl Drop for Bridged {
 fn new_namespace() -> Result<(OwnedFd, Socket)> {
     let make = || Ok((namespace::leave_for_new()?, Socket::open(Family::Route)?));
     make().map_err(|error: io::Error| {
-        Fault::environment("cannot make a network namespace").caused_by(error).with_hint("See /proc/sys/user/max_net_namespaces")
+        Fault::environment("cannot make a network namespace")
+            .caused_by(error)
+            .with_hint("See /proc/sys/user/max_net_namespaces")
     })
 }
 
-fn within<T: Send>(base: Option<std::os::fd::BorrowedFd<'_>>, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+fn within<T: Send>(
+    base: Option<std::os::fd::BorrowedFd<'_>>,
+    work: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
     match base {
         Some(namespace) => namespace::inside(namespace, work),
         None => work(),
@@ -237,7 +258,10 @@ fn within<T: Send>(base: Option<std::os::fd::BorrowedFd<'_>>, work: impl FnOnce(
 }
 
 fn mtu_of_default_route(socket: &mut Socket, routes: &[Route]) -> io::Result<u32> {
-    let best = routes.iter().filter(|route| route.destination.prefix == 0 && route.link.is_some()).min_by_key(|route| route.metric);
+    let best = routes
+        .iter()
+        .filter(|route| route.destination.prefix == 0 && route.link.is_some())
+        .min_by_key(|route| route.metric);
     let Some(index) = best.and_then(|route| route.link) else { return Ok(USUAL_MTU) };
     Ok(links::list(socket)?.into_iter().find(|link| link.index == index).map_or(USUAL_MTU, |link| link.mtu))
 }
@@ -252,8 +276,10 @@ fn candidates() -> impl Iterator<Item = Subnet> {
 
 fn pick(mut candidates: impl Iterator<Item = Subnet>, taken: &[Subnet]) -> Result<Subnet> {
     candidates.find(|candidate| !taken.iter().any(|other| other.overlaps(*candidate))).ok_or_else(|| {
-        Fault::environment("cannot find a private subnet for containers: every candidate overlaps a route of this machine")
-            .with_hint("`ip route show table all` lists the routes")
+        Fault::environment(
+            "cannot find a private subnet for containers: every candidate overlaps a route of this machine",
+        )
+        .with_hint("`ip route show table all` lists the routes")
     })
 }
 

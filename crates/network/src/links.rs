@@ -104,9 +104,12 @@ pub(crate) fn hardware_address(address: Ipv4Addr) -> [u8; 6] {
 /// Adds a bridge.
 pub(crate) fn add_bridge(batch: &mut Batch, name: &str, mtu: u32, gateway: Ipv4Addr) {
     batch.request(NEW_LINK, CREATE | EXCLUSIVE, &header(0, UP), |a| {
-        a.text(LINK_NAME, name).number(LINK_MTU, mtu).bytes(LINK_ADDRESS, &hardware_address(gateway)).nest(LINK_INFO, |info| {
-            info.bytes(1, b"bridge");
-        });
+        a.text(LINK_NAME, name).number(LINK_MTU, mtu).bytes(LINK_ADDRESS, &hardware_address(gateway)).nest(
+            LINK_INFO,
+            |info| {
+                info.bytes(1, b"bridge");
+            },
+        );
     });
 }
 
@@ -127,17 +130,20 @@ pub(crate) struct Cable<'a> {
 /// Adds a pair of interfaces: one end on the bridge, the other is `eth0` of the container.
 pub(crate) fn add_cable(batch: &mut Batch, cable: &Cable<'_>) {
     batch.request(NEW_LINK, CREATE | EXCLUSIVE, &header(0, UP), |a| {
-        a.text(LINK_NAME, cable.name).number(LINK_MTU, cable.mtu).number(LINK_MASTER, cable.bridge).nest(LINK_INFO, |info| {
-            info.bytes(1, b"veth").nest(2, |data| {
-                data.nest(1, |peer| {
-                    peer.raw(&header(0, 0))
-                        .text(LINK_NAME, CONTAINER_LINK)
-                        .number(LINK_MTU, cable.mtu)
-                        .bytes(LINK_ADDRESS, &hardware_address(cable.address))
-                        .number(LINK_NAMESPACE, cable.namespace.as_raw_fd() as u32);
+        a.text(LINK_NAME, cable.name).number(LINK_MTU, cable.mtu).number(LINK_MASTER, cable.bridge).nest(
+            LINK_INFO,
+            |info| {
+                info.bytes(1, b"veth").nest(2, |data| {
+                    data.nest(1, |peer| {
+                        peer.raw(&header(0, 0))
+                            .text(LINK_NAME, CONTAINER_LINK)
+                            .number(LINK_MTU, cable.mtu)
+                            .bytes(LINK_ADDRESS, &hardware_address(cable.address))
+                            .number(LINK_NAMESPACE, cable.namespace.as_raw_fd() as u32);
+                    });
                 });
-            });
-        });
+            },
+        );
     });
 }
 

@@ -43,7 +43,9 @@ impl Names {
         self.sweep_links().attempt(|| format!("remove bridge `{}`", self.bridge))?;
         let rules = firewall::socket().and_then(|mut socket| firewall::remove(&mut socket, &self.table));
         match rules {
-            Err(error) if !missing_in_kernel(&error) => Err(error).attempt(|| format!("remove the packet filter table `{}`", self.table)),
+            Err(error) if !missing_in_kernel(&error) => {
+                Err(error).attempt(|| format!("remove the packet filter table `{}`", self.table))
+            }
             _ => Ok(()),
         }
     }

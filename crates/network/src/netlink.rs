@@ -126,7 +126,9 @@ impl Socket {
                 }
                 match message.kind {
                     KIND_DONE => return Ok(listed),
-                    KIND_ERROR => return Err(io::Error::from_raw_os_error(-i32::from_ne_bytes(word(&message.body, 0)?))),
+                    KIND_ERROR => {
+                        return Err(io::Error::from_raw_os_error(-i32::from_ne_bytes(word(&message.body, 0)?)));
+                    }
                     _ => listed.push(message),
                 }
             }

@@ -41,7 +41,8 @@ impl Pool {
             return Ok(());
         }
         let pool = self.clone();
-        let filler = std::thread::Builder::new().name("rondel-netpool".into()).spawn(move || pool.fill(&ground, size))?;
+        let filler =
+            std::thread::Builder::new().name("rondel-netpool".into()).spawn(move || pool.fill(&ground, size))?;
         state.filler = Some(filler);
         Ok(())
     }
@@ -74,7 +75,9 @@ impl Pool {
                 Ok(network) if !state.closed => state.ready.push(network),
                 Ok(_) => {}
                 // Whoever asks next tries for himself and is told why.
-                Err(_) => state = self.changed.wait_timeout(state, AFTER_FAILURE).unwrap_or_else(PoisonError::into_inner).0,
+                Err(_) => {
+                    state = self.changed.wait_timeout(state, AFTER_FAILURE).unwrap_or_else(PoisonError::into_inner).0
+                }
             }
         }
     }

@@ -69,7 +69,8 @@ fn go_on(parent: u32, mut ready: PipeWriter, mut mapped: PipeReader) -> Result<E
     let refused = |error: io::Error| Fault::environment(format!("cannot {ATTEMPT}")).caused_by(error).with_hint(HINT);
     die_with(parent)?;
     // SAFETY: the process has one thread; no memory or file descriptor stops being shared with anybody.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNS) }.map_err(|error| refused(error.into()))?;
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNS) }
+        .map_err(|error| refused(error.into()))?;
     ready.write_all(&[READY]).attempt(|| "tell the parent process to map ids".to_owned())?;
     drop(ready);
     let mut answer = [0];
@@ -77,7 +78,8 @@ fn go_on(parent: u32, mut ready: PipeWriter, mut mapped: PipeReader) -> Result<E
     let mapped_range = answer[0] == RANGE;
     become_root(mapped_range).map_err(refused)?;
     die_with(parent)?;
-    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(|error| refused(error.into()))?;
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(|error| refused(error.into()))?;
     // SAFETY: the process has one thread.
     unsafe { std::env::set_var(ROOTLESS_MARKER, "1") };
     Ok(Entered { mapped_range })
@@ -99,7 +101,11 @@ fn die_with(parent: u32) -> Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(io::Error::from)
         .attempt(|| "tie the engine to its parent process".to_owned())?;
-    if std::os::unix::process::parent_id() == parent { Ok(()) } else { Err(Fault::cancelled("the parent process is gone")) }
+    if std::os::unix::process::parent_id() == parent {
+        Ok(())
+    } else {
+        Err(Fault::cancelled("the parent process is gone"))
+    }
 }
 
 fn threads() -> Result<usize> {
@@ -131,7 +137,8 @@ fn supervise(child: libc::pid_t, ids: Ids, mut ready: PipeReader, mut mapped: Pi
 /// Maps the ranges that the administrator gave this user; false when there are none or a step fails.
 fn map_range(child: libc::pid_t, ids: Ids) -> bool {
     let name = user_name(ids.user);
-    let (users, groups) = (sub_ids("/etc/subuid", ids.user, name.as_deref()), sub_ids("/etc/subgid", ids.user, name.as_deref()));
+    let (users, groups) =
+        (sub_ids("/etc/subuid", ids.user, name.as_deref()), sub_ids("/etc/subgid", ids.user, name.as_deref()));
     if users.is_empty() || groups.is_empty() {
         return false;
     }
@@ -146,7 +153,12 @@ fn run_mapper(program: &str, child: libc::pid_t, own: u32, ranges: &[(u32, u32)]
         command.args([inside.to_string(), start.to_string(), count.to_string()]);
         inside = inside.saturating_add(*count);
     }
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// Maps id 0 to this user and nothing else. A group map that is written already stays.
@@ -271,9 +283,11 @@ mod tests {
     #[test]
     fn ranges_are_found_by_name_and_by_number() {
         let text = "other:100000:65536\nann:165536:65536\n1001:300000:10\nann:bad:1\nann:5:0\n\n";
-        for (user, name, expected) in
-            [(1001, Some("ann"), vec![(165_536, 65_536), (300_000, 10)]), (1001, None, vec![(300_000, 10)]), (7, Some("bob"), vec![])]
-        {
+        for (user, name, expected) in [
+            (1001, Some("ann"), vec![(165_536, 65_536), (300_000, 10)]),
+            (1001, None, vec![(300_000, 10)]),
+            (7, Some("bob"), vec![]),
+        ] {
             assert_eq!(parse_sub_ids(text, user, name), expected, "{user} {name:?}");
         }
     }

@@ -31,7 +31,8 @@ const MAPPERS: [&str; 2] = ["newuidmap", "newgidmap"];
 
 fn folder(machine: &Machine, offer: Offer) -> PathBuf {
     let folder = machine.folder.path().to_owned();
-    std::fs::write(folder.join("passwd"), format!("root:x:0:0::/root:/bin/sh\nprobe:x:{USER}:{USER}::/tmp:/bin/sh\n")).unwrap();
+    std::fs::write(folder.join("passwd"), format!("root:x:0:0::/root:/bin/sh\nprobe:x:{USER}:{USER}::/tmp:/bin/sh\n"))
+        .unwrap();
     std::fs::write(folder.join("subid"), if offer.ranges { "probe:700000:65536\n" } else { "" }).unwrap();
     std::fs::write(folder.join("resolv.conf"), "nameserver 127.0.0.77\noptions ndots:2\n").unwrap();
     let probe = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/network_probe");
@@ -39,7 +40,10 @@ fn folder(machine: &Machine, offer: Offer) -> PathBuf {
     let bin = folder.join("bin");
     std::fs::create_dir(&bin).unwrap();
     for program in offer.programs.iter().chain(&MAPPERS) {
-        let found = ["/usr/bin", "/bin", "/usr/local/bin"].iter().map(|place| Path::new(place).join(program)).find(|path| path.exists());
+        let found = ["/usr/bin", "/bin", "/usr/local/bin"]
+            .iter()
+            .map(|place| Path::new(place).join(program))
+            .find(|path| path.exists());
         symlink(found.unwrap_or_else(|| panic!("`{program}` is not installed")), bin.join(program)).unwrap();
     }
     symlink("/usr/bin/env", bin.join("env")).unwrap();

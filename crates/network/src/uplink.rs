@@ -42,13 +42,14 @@ impl Helper {
     /// What there is, the preferred one first; or what to do about it.
     pub(crate) fn find(path: &std::ffi::OsStr) -> Result<(Self, PathBuf), String> {
         for helper in [Self::Slirp4netns, Self::Pasta] {
-            let found = std::env::split_paths(path).map(|folder| folder.join(helper.program())).find(|file| is_program(file));
+            let found =
+                std::env::split_paths(path).map(|folder| folder.join(helper.program())).find(|file| is_program(file));
             let Some(found) = found else { continue };
             return match OpenOptions::new().read(true).write(true).open("/dev/net/tun") {
                 Ok(_) => Ok((helper, found)),
-                Err(error) => {
-                    Err(format!("containers have no network, because `/dev/net/tun` cannot be opened ({error}); give users access to it"))
-                }
+                Err(error) => Err(format!(
+                    "containers have no network, because `/dev/net/tun` cannot be opened ({error}); give users access to it"
+                )),
             };
         }
         Err("containers have no network; install `slirp4netns` or `passt`, then restart the engine".to_owned())
@@ -83,7 +84,9 @@ impl Helper {
                 arguments.push(format!("--cidr={subnet}"));
                 arguments.extend([namespace.to_owned(), "tap0".to_owned()]);
             }
-            Self::Pasta => arguments.extend(["--mtu".to_owned(), mtu.to_string(), "--netns".to_owned(), namespace.to_owned()]),
+            Self::Pasta => {
+                arguments.extend(["--mtu".to_owned(), mtu.to_string(), "--netns".to_owned(), namespace.to_owned()])
+            }
         }
         arguments
     }
@@ -146,7 +149,12 @@ impl Uplink {
     }
 
     /// Waits for the default route, which the helpers set last.
-    fn wait(&self, socket: &mut Socket, program: &str, ended: &mpsc::Receiver<io::Result<(u32, OwnedFd)>>) -> Result<()> {
+    fn wait(
+        &self,
+        socket: &mut Socket,
+        program: &str,
+        ended: &mpsc::Receiver<io::Result<(u32, OwnedFd)>>,
+    ) -> Result<()> {
         let begin = Instant::now();
         while begin.elapsed() < START {
             let routes = links::routes(socket).attempt(|| "list routes".to_owned())?;
@@ -206,7 +214,8 @@ fn keep(mut command: Command, report: &mpsc::Sender<io::Result<(u32, OwnedFd)>>)
         Ok((id, process, child)) => {
             let _ = report.send(Ok((id, process)));
             let output = child.wait_with_output();
-            let said = output.map(|output| String::from_utf8_lossy(&output.stderr).trim().to_owned()).unwrap_or_default();
+            let said =
+                output.map(|output| String::from_utf8_lossy(&output.stderr).trim().to_owned()).unwrap_or_default();
             let _ = report.send(Err(io::Error::other(format!("it ended: {said}"))));
         }
         Err(error) => {
@@ -216,7 +225,8 @@ fn keep(mut command: Command, report: &mpsc::Sender<io::Result<(u32, OwnedFd)>>)
 }
 
 fn handle_of(child: &Child) -> io::Result<OwnedFd> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("no process id"))?;
+    let pid =
+        i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::Error::other("no process id"))?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
@@ -243,7 +253,9 @@ pub(crate) fn end_recorded(record: &Path) -> Result<()> {
     {
         match pidfd_send_signal(&process, Signal::KILL) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(error) => return Err(io::Error::from(error)).attempt(|| format!("end process {}", pid.as_raw_nonzero())),
+            Err(error) => {
+                return Err(io::Error::from(error)).attempt(|| format!("end process {}", pid.as_raw_nonzero()));
+            }
         }
     }
     fs::remove_file(record).attempt(|| format!("remove `{}`", record.display()))

@@ -81,7 +81,10 @@ mod tests {
         ];
         let mut plain = Plain::default();
         let lines: Vec<String> = run.into_iter().flat_map(|e| plain.lines(e)).collect();
-        assert_eq!(lines, ["1   exec make", "1   | a", "1   | bc", "1   | d", "1   exec make ERROR [2.5s] exit code: 1"]);
+        assert_eq!(
+            lines,
+            ["1   exec make", "1   | a", "1   | bc", "1   | d", "1   exec make ERROR [2.5s] exit code: 1"]
+        );
         assert_eq!(plain.state().totals().execs, 1);
     }
 

@@ -18,7 +18,8 @@ use crate::evaluate::{Evaluator, Node};
 pub type Handler = Arc<dyn Fn(Cx, Node, Args) -> BoxFuture<'static, Result<Outcome>> + Send + Sync>;
 
 /// Rewrites arguments before they become part of a call, so that what must not enter a call does not.
-pub type Prepare = Arc<dyn Fn(&Cx, Vec<(Arc<str>, Literal)>) -> BoxFuture<'static, Result<Vec<(Arc<str>, Literal)>>> + Send + Sync>;
+pub type Prepare =
+    Arc<dyn Fn(&Cx, Vec<(Arc<str>, Literal)>) -> BoxFuture<'static, Result<Vec<(Arc<str>, Literal)>>> + Send + Sync>;
 
 /// For whom a result may be used again.
 // IDENTITY: anything but `Anyone` adds an implicit input to the call.

@@ -231,7 +231,12 @@ impl Evaluator {
     ///
     /// # Errors
     /// When it is of another type, or a call of the recipe fails.
-    pub async fn load_as(self: &Arc<Self>, caller: &Arc<Caller>, call: &Arc<Call>, expected: Option<&str>) -> Result<Node> {
+    pub async fn load_as(
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
+        call: &Arc<Call>,
+        expected: Option<&str>,
+    ) -> Result<Node> {
         let node = self.load(caller, call).await?;
         match expected {
             Some(expected) if !fits(&caller.schema(), expected, node.type_name()) => {
@@ -310,7 +315,11 @@ fn argument(schema: &Schema, def: &ArgDef, ty: &TypeRef, value: &Constant) -> Re
     let base = schema.types.get(ty.base()).map(|t| &t.kind);
     match (base, value) {
         (Some(TypeKind::Scalar), Constant::String(id)) if is_id(ty.base()) => {
-            if id.is_empty() { Ok(Literal::Null) } else { Ok(Literal::Call(decode(id)?)) }
+            if id.is_empty() {
+                Ok(Literal::Null)
+            } else {
+                Ok(Literal::Call(decode(id)?))
+            }
         }
         (Some(TypeKind::Input(fields)), Constant::Object(given)) => {
             let field = |(name, value): &(Name, Constant)| {

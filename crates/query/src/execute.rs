@@ -127,7 +127,13 @@ enum Step {
 
 impl Run {
     /// The selections on an object as a JSON object.
-    fn object(self: Arc<Self>, mut node: Node, mut selections: Vec<SelectionId>, mut path: Path, level: usize) -> BoxFuture<'static, Text> {
+    fn object(
+        self: Arc<Self>,
+        mut node: Node,
+        mut selections: Vec<SelectionId>,
+        mut path: Path,
+        level: usize,
+    ) -> BoxFuture<'static, Text> {
         Box::pin(async move {
             let mut text = String::new();
             let mut open = 0;
@@ -180,7 +186,14 @@ impl Run {
     }
 
     /// One selection, all the way down.
-    fn complete(self: Arc<Self>, node: Node, id: SelectionId, children: Vec<SelectionId>, path: Path, level: usize) -> BoxFuture<'static, Text> {
+    fn complete(
+        self: Arc<Self>,
+        node: Node,
+        id: SelectionId,
+        children: Vec<SelectionId>,
+        path: Path,
+        level: usize,
+    ) -> BoxFuture<'static, Text> {
         let work = async move {
             match self.clone().selection(&node, id, &children, &path, level).await? {
                 Step::Text(text) => Ok(text),
@@ -194,7 +207,14 @@ impl Run {
         Box::pin(work)
     }
 
-    async fn selection(self: Arc<Self>, node: &Node, id: SelectionId, children: &[SelectionId], path: &Path, level: usize) -> std::result::Result<Step, Vec<ResponseError>> {
+    async fn selection(
+        self: Arc<Self>,
+        node: &Node,
+        id: SelectionId,
+        children: &[SelectionId],
+        path: &Path,
+        level: usize,
+    ) -> std::result::Result<Step, Vec<ResponseError>> {
         let operation = self.operation.clone();
         let selection = &operation.selections[id as usize];
         let location = selection.location;
@@ -253,7 +273,14 @@ impl Run {
         }
     }
 
-    async fn element(self: Arc<Self>, node: Option<Node>, children: Vec<SelectionId>, path: Path, location: Location, level: usize) -> Text {
+    async fn element(
+        self: Arc<Self>,
+        node: Option<Node>,
+        children: Vec<SelectionId>,
+        path: Path,
+        location: Location,
+        level: usize,
+    ) -> Text {
         match node {
             Some(node) if matches!(node.value, Value::Object(_)) => self.object(node, children, path, level).await,
             Some(node) => match leaf_json(&node.value) {

@@ -56,7 +56,12 @@ struct World {
 struct Known(Arc<Schema>);
 
 impl Fields for Known {
-    fn find<'a>(&'a self, _: &'a Arc<Caller>, parent: &'a str, spec: &'a CallSpec) -> BoxFuture<'a, Result<Option<Arc<FieldDef>>>> {
+    fn find<'a>(
+        &'a self,
+        _: &'a Arc<Caller>,
+        parent: &'a str,
+        spec: &'a CallSpec,
+    ) -> BoxFuture<'a, Result<Option<Arc<FieldDef>>>> {
         Box::pin(async move { Ok(self.0.types.get(parent).and_then(|t| t.field(&spec.field)).cloned()) })
     }
 }
@@ -91,7 +96,8 @@ fn behaviour(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::Behav
         ("Box", "total") => simple(|sum, _| Ok(Value::Int(sum.0))),
         ("Box", "parts") => simple(|_, args| Ok(Value::List((0..args.int("n")?).map(boxed).collect()))),
         ("Box", "fail") => simple(|_, _| {
-            let failure = ExecFailure { cmd: vec!["false".into()], exit_code: 3, stdout: "o".into(), stderr: "e".into() };
+            let failure =
+                ExecFailure { cmd: vec!["false".into()], exit_code: 3, stdout: "o".into(), stderr: "e".into() };
             Err(Fault::exec("it failed", failure))
         }),
         ("Box", "nothing") => simple(|_, _| Ok(Value::Null)),
@@ -154,7 +160,11 @@ async fn check(query: &str, want: &str) {
 async fn answers_mirror_the_query() {
     check("{box{total}}", r#"{"data":{"box":{"total":0}}}"#).await;
     check("{b:box(start:5){add{x:add(n:2){total}}}}", r#"{"data":{"b":{"add":{"x":{"total":8}}}}}"#).await;
-    check("{a:box{total} b:box(start:1){total add{total}}}", r#"{"data":{"a":{"total":0},"b":{"total":1,"add":{"total":2}}}}"#).await;
+    check(
+        "{a:box{total} b:box(start:1){total add{total}}}",
+        r#"{"data":{"a":{"total":0},"b":{"total":1,"add":{"total":2}}}}"#,
+    )
+    .await;
     check("{box{parts(n:2){total}}}", r#"{"data":{"box":{"parts":[{"total":0},{"total":1}]}}}"#).await;
     check("{box{parts(n:0){total}}}", r#"{"data":{"box":{"parts":[]}}}"#).await;
     check("{box{__typename}}", r#"{"data":{"box":{"__typename":"Box"}}}"#).await;
@@ -210,7 +220,8 @@ async fn errors_have_the_form_that_clients_read() {
     let error = &answer["errors"][0];
     assert_eq!(error["message"], "it failed");
     assert_eq!(error["path"], serde_json::json!(["box", "add", "fail"]));
-    let want = serde_json::json!({"_type": "EXEC_ERROR", "cmd": ["false"], "exitCode": 3, "stdout": "o", "stderr": "e"});
+    let want =
+        serde_json::json!({"_type": "EXEC_ERROR", "cmd": ["false"], "exitCode": 3, "stdout": "o", "stderr": "e"});
     assert_eq!(error["extensions"], want);
     let answer = World::new().ask("{box{nothing}}").await;
     assert!(answer.contains("`nothing` must not be null"), "{answer}");

@@ -85,7 +85,9 @@ fn describe(operation: &Operation, selection: SelectionId) -> String {
         let selection = &operation.selections[id as usize];
         text.push_str(&selection.alias);
         let _ = match &selection.target {
-            Target::Introspection { field, include_deprecated } => write!(text, ":{field}{}", u8::from(*include_deprecated)),
+            Target::Introspection { field, include_deprecated } => {
+                write!(text, ":{field}{}", u8::from(*include_deprecated))
+            }
             Target::Type(name) => write!(text, ":t{name:?}"),
             Target::Schema => write!(text, ":s"),
             _ => write!(text, ":n"),
@@ -146,12 +148,7 @@ impl<'s> Writer<'s> {
         Ok(())
     }
 
-    fn list(
-        &mut self,
-        items: impl Iterator<Item = Item<'s>>,
-        children: &'s [SelectionId],
-        depth: usize,
-    ) -> Result<()> {
+    fn list(&mut self, items: impl Iterator<Item = Item<'s>>, children: &'s [SelectionId], depth: usize) -> Result<()> {
         self.out.push('[');
         for (at, item) in items.enumerate() {
             if at > 0 {
@@ -163,7 +160,14 @@ impl<'s> Writer<'s> {
         Ok(())
     }
 
-    fn field(&mut self, item: &Item<'s>, name: &str, all: bool, children: &'s [SelectionId], depth: usize) -> Result<()> {
+    fn field(
+        &mut self,
+        item: &Item<'s>,
+        name: &str,
+        all: bool,
+        children: &'s [SelectionId],
+        depth: usize,
+    ) -> Result<()> {
         match item {
             Item::Schema => self.schema_field(name, children, depth),
             Item::Type(ty) => self.type_field(ty, name, all, children, depth),
@@ -273,7 +277,9 @@ impl<'s> Writer<'s> {
         match (name, ty) {
             ("kind", TypeRef::List(_)) => self.out.push_str("\"LIST\""),
             ("kind", _) => self.out.push_str("\"NON_NULL\""),
-            ("ofType", TypeRef::List(inner) | TypeRef::NonNull(inner)) => return self.reference(inner, children, depth),
+            ("ofType", TypeRef::List(inner) | TypeRef::NonNull(inner)) => {
+                return self.reference(inner, children, depth);
+            }
             ("directives", _) => self.out.push_str("[]"),
             _ => self.out.push_str("null"),
         }
@@ -333,7 +339,13 @@ impl<'s> Writer<'s> {
         Ok(())
     }
 
-    fn inputs(&mut self, inputs: &'s [Arc<ArgDef>], all: bool, children: &'s [SelectionId], depth: usize) -> Result<()> {
+    fn inputs(
+        &mut self,
+        inputs: &'s [Arc<ArgDef>],
+        all: bool,
+        children: &'s [SelectionId],
+        depth: usize,
+    ) -> Result<()> {
         let shown = inputs.iter().filter(|def| !def.hidden && (all || def.deprecated.is_none()));
         self.list(shown.map(|def| Item::Input(def)), children, depth)
     }

@@ -48,8 +48,7 @@ impl Registry {
         let present = self.types.iter().map(|entry| entry.gate.admits(view)).collect();
         let mut cut = Cut { registry: self, view, present };
         loop {
-            let empty: Vec<usize> =
-                (0..self.types.len()).filter(|at| cut.present[*at] && cut.is_empty(*at)).collect();
+            let empty: Vec<usize> = (0..self.types.len()).filter(|at| cut.present[*at] && cut.is_empty(*at)).collect();
             if empty.is_empty() {
                 break;
             }
@@ -143,7 +142,8 @@ impl<'r> Cut<'r> {
         let shared_args = || shared.args.iter().filter_map(|group| Some(self.input(group)?.1));
         let own_args = || own.args.iter().filter_map(|group| Some(self.input(group)?.1));
         self.is_subtype(&own.bare.ty, &shared.bare.ty)
-            && shared_args().all(|arg| own_args().any(|known| known.def.name == arg.def.name && known.def.ty == arg.def.ty))
+            && shared_args()
+                .all(|arg| own_args().any(|known| known.def.name == arg.def.name && known.def.ty == arg.def.ty))
             && own_args().all(|arg| {
                 let optional = !arg.def.ty.is_non_null() || arg.def.default.is_some();
                 optional || shared_args().any(|known| known.def.name == arg.def.name)
@@ -233,9 +233,10 @@ impl<'r> Cut<'r> {
                 _ => false,
             })
         };
-        members.fields.iter().any(|group| {
-            self.object_field(group).is_some_and(|(_, field)| !of_interface(&field.bare.name))
-        })
+        members
+            .fields
+            .iter()
+            .any(|group| self.object_field(group).is_some_and(|(_, field)| !of_interface(&field.bare.name)))
     }
 
     /// The type as the view has it; the same `Arc` for all views that have it alike.

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use rondel_fault::{Fault, Result};
-use rondel_gql::types::{AppliedDirective, ArgDef, Behaviour, DirectiveDef, EnumValue, FieldDef, Name, Schema, TypeDef, TypeRef};
+use rondel_gql::types::{
+    AppliedDirective, ArgDef, Behaviour, DirectiveDef, EnumValue, FieldDef, Name, Schema, TypeDef, TypeRef,
+};
 use rondel_version::{Gate, View};
 
 use crate::project::Projection;
@@ -196,7 +198,9 @@ impl RegistryBuilder {
         });
         match found {
             true => Ok(()),
-            false => Err(Fault::bug(format!("cannot attach behaviour to `{type_name}.{field}`: the schema has no such field"))),
+            false => Err(Fault::bug(format!(
+                "cannot attach behaviour to `{type_name}.{field}`: the schema has no such field"
+            ))),
         }
     }
 

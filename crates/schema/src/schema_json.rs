@@ -101,9 +101,10 @@ fn mentions(ty: &TypeDef, hidden: &HashSet<String>) -> bool {
         TypeKind::Input(fields) => fields.iter().any(|field| hides_arg(field, hidden)),
         TypeKind::Object(fields) | TypeKind::Interface(fields) => {
             fields.interfaces.iter().any(|name| hidden.contains(&**name))
-                || fields.list.iter().any(|field| {
-                    hides_field(field, hidden) || field.args.iter().any(|arg| hides_arg(arg, hidden))
-                })
+                || fields
+                    .list
+                    .iter()
+                    .any(|field| hides_field(field, hidden) || field.args.iter().any(|arg| hides_arg(arg, hidden)))
         }
     }
 }

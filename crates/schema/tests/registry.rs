@@ -27,13 +27,16 @@ fn view(text: &str) -> View {
 }
 
 fn answer(schema: &Schema, query: &str) -> serde_json::Value {
-    let operation = prepare(schema, &Request { query, ..Request::default() }, &Limits::default()).expect("a valid query");
+    let operation =
+        prepare(schema, &Request { query, ..Request::default() }, &Limits::default()).expect("a valid query");
     let text = introspect(schema, &operation, operation.roots[0]).expect("an answer");
     serde_json::from_str(&text).expect("JSON")
 }
 
 fn accepts(schema: &Schema, query: &str) -> Result<(), String> {
-    prepare(schema, &Request { query, ..Request::default() }, &Limits::default()).map(drop).map_err(|error| error.message)
+    prepare(schema, &Request { query, ..Request::default() }, &Limits::default())
+        .map(drop)
+        .map_err(|error| error.message)
 }
 
 #[test]
@@ -128,11 +131,18 @@ fn bad_text_is_told() {
         ("type Query { a: Nope }", "cannot read `Nope` in `Query` of the schema text: it is used and not defined"),
         ("type Foo { a: Int }", "cannot read the schema text: it has no root type `Query`"),
         ("type Query { a: Int } type Query { b: Int }", "cannot read the schema text: type `Query` is defined twice"),
-        ("type Query { a: Int @since(v: \"x\") }",
-            "cannot read `a` in `Query` of the schema text: `@since`: `x` is not a version of the form v1.2.3"),
-        ("type Query { a: Int @scope(per: WEEK) }", "cannot read `a` in `Query` of the schema text: `@scope(per: WEEK)` is unknown"),
-        ("type Query { a: E } enum E { A @alias(of: \"B\") }",
-            "cannot read `A` in `E` of the schema text: `@alias` names `B`, which is no member"),
+        (
+            "type Query { a: Int @since(v: \"x\") }",
+            "cannot read `a` in `Query` of the schema text: `@since`: `x` is not a version of the form v1.2.3",
+        ),
+        (
+            "type Query { a: Int @scope(per: WEEK) }",
+            "cannot read `a` in `Query` of the schema text: `@scope(per: WEEK)` is unknown",
+        ),
+        (
+            "type Query { a: E } enum E { A @alias(of: \"B\") }",
+            "cannot read `A` in `E` of the schema text: `@alias` names `B`, which is no member",
+        ),
         ("type Query {\n a Int }", "cannot read the schema text, line 2 column 4"),
     ];
     for (text, expected) in cases {
@@ -145,8 +155,10 @@ fn bad_text_is_told() {
 fn legacy_ids_exist_before_v0_22() {
     let registry = registry(true);
     let schema = registry.project(view("v0.21.8"));
-    assert_eq!(accepts(&schema, "query($x:ContainerID!){loadContainerFromID(id:$x){id}}"),
-        Err("Variable \"$x\" of required type \"ContainerID!\" was not provided.".into()));
+    assert_eq!(
+        accepts(&schema, "query($x:ContainerID!){loadContainerFromID(id:$x){id}}"),
+        Err("Variable \"$x\" of required type \"ContainerID!\" was not provided.".into())
+    );
     assert_eq!(accepts(&schema, "{loadSyncerFromID(id:\"x\"){id}}"), Ok(()));
     for name in ["QueryID", "NodeID", "_PrivateID", "TerminalID"] {
         assert!(!schema.types.contains_key(name), "{name}");
@@ -157,15 +169,17 @@ fn legacy_ids_exist_before_v0_22() {
 }
 
 fn module_type(name: &str, fields: &[(&str, &str)], interface: bool) -> Arc<TypeDef> {
-    let defs = fields.iter().map(|(field, ty)| Arc::new(FieldDef {
-        name: Name::from(*field),
-        description: "".into(),
-        args: vec![],
-        ty: TypeRef::NonNull(Box::new(TypeRef::Named(Name::from(*ty)))),
-        deprecated: None,
-        directives: vec![],
-        behaviour: nothing(),
-    }));
+    let defs = fields.iter().map(|(field, ty)| {
+        Arc::new(FieldDef {
+            name: Name::from(*field),
+            description: "".into(),
+            args: vec![],
+            ty: TypeRef::NonNull(Box::new(TypeRef::Named(Name::from(*ty)))),
+            deprecated: None,
+            directives: vec![],
+            behaviour: nothing(),
+        })
+    });
     let fields = Fields::new(defs, vec![]);
     let kind = if interface { TypeKind::Interface(fields) } else { TypeKind::Object(fields) };
     Arc::new(TypeDef { name: name.into(), description: "".into(), kind, directives: vec![] })
@@ -186,7 +200,13 @@ fn modules_extend_a_schema() {
         legacy_load: Some(Arc::new(|_: &str| nothing())),
     };
     let schema = extend(&base, now, extension.clone());
-    assert_eq!(accepts(&schema, "{maker{make{id}} loadMakerFromID(id:\"x\"){id} loadMakerNamedFromID(id:\"x\"){id} container{id}}"), Ok(()));
+    assert_eq!(
+        accepts(
+            &schema,
+            "{maker{make{id}} loadMakerFromID(id:\"x\"){id} loadMakerNamedFromID(id:\"x\"){id} container{id}}"
+        ),
+        Ok(())
+    );
     assert!(Arc::ptr_eq(&base.types["Container"], &schema.types["Container"]));
     assert!(!base.types.contains_key("Maker") && base.types["Query"].field("maker").is_none());
     let possible = answer(&schema, "{__type(name:\"MakerNamed\"){possibleTypes{name}}}");
@@ -197,38 +217,67 @@ fn modules_extend_a_schema() {
 #[test]
 fn introspection_tells_what_clients_need() {
     let schema = registry(false).project(view("v0.21.8"));
-    let level = answer(&schema, "{__type(name:\"Level\"){kind fields{name} enumValues{name directives{name args{name value}}}}}");
-    assert_eq!(level, serde_json::json!({"kind": "ENUM", "fields": null, "enumValues": [
+    let level = answer(
+        &schema,
+        "{__type(name:\"Level\"){kind fields{name} enumValues{name directives{name args{name value}}}}}",
+    );
+    assert_eq!(
+        level,
+        serde_json::json!({"kind": "ENUM", "fields": null, "enumValues": [
         {"name": "Gzip", "directives": []}, {"name": "Zstd", "directives": []},
         {"name": "GZIP", "directives": [{"name": "enumValue", "args": [{"name": "value", "value": "\"Gzip\""}]}]},
-        {"name": "NEW", "directives": []}]}));
-    let container = answer(&schema, "{__type(name:\"Container\"){n:name interfaces{name} fields{name} \
-        all:fields(includeDeprecated:true){name isDeprecated deprecationReason description args{name} directives{name}}}}");
-    let names: Vec<&str> = container["fields"].as_array().expect("a list").iter().filter_map(|f| f["name"].as_str()).collect();
+        {"name": "NEW", "directives": []}]})
+    );
+    let container = answer(
+        &schema,
+        "{__type(name:\"Container\"){n:name interfaces{name} fields{name} \
+        all:fields(includeDeprecated:true){name isDeprecated deprecationReason description args{name} directives{name}}}}",
+    );
+    let names: Vec<&str> =
+        container["fields"].as_array().expect("a list").iter().filter_map(|f| f["name"].as_str()).collect();
     assert_eq!(names, ["id", "sync", "ping", "export", "withDirectory", "withHost"]);
-    assert_eq!(container["interfaces"], serde_json::json!([{"name": "Node"}, {"name": "Syncer"}, {"name": "Exportable"}]));
-    assert_eq!(container["all"][6], serde_json::json!({"name": "gone", "isDeprecated": true, "deprecationReason": "Use `ping`.",
-        "description": "", "args": [], "directives": [{"name": "deprecated"}, {"name": "experimental"}]}));
+    assert_eq!(
+        container["interfaces"],
+        serde_json::json!([{"name": "Node"}, {"name": "Syncer"}, {"name": "Exportable"}])
+    );
+    assert_eq!(
+        container["all"][6],
+        serde_json::json!({"name": "gone", "isDeprecated": true, "deprecationReason": "Use `ping`.",
+        "description": "", "args": [], "directives": [{"name": "deprecated"}, {"name": "experimental"}]})
+    );
     assert_eq!(container["all"][5]["args"], serde_json::json!([{"name": "host"}]), "hidden arguments are not listed");
     assert_eq!(container["all"][4]["args"], serde_json::json!([{"name": "source"}, {"name": "path"}]));
-    let input = answer(&schema, "{__type(name:\"PortForward\"){inputFields{name defaultValue type{kind name ofType{name}}} isOneOf}}");
-    assert_eq!(input["inputFields"][2], serde_json::json!({"name": "protocol", "defaultValue": "TCP",
-        "type": {"kind": "ENUM", "name": "Protocol", "ofType": null}}));
-    assert_eq!(input["inputFields"][0]["type"], serde_json::json!({"kind": "NON_NULL", "name": null, "ofType": {"name": "Int"}}));
+    let input = answer(
+        &schema,
+        "{__type(name:\"PortForward\"){inputFields{name defaultValue type{kind name ofType{name}}} isOneOf}}",
+    );
+    assert_eq!(
+        input["inputFields"][2],
+        serde_json::json!({"name": "protocol", "defaultValue": "TCP",
+        "type": {"kind": "ENUM", "name": "Protocol", "ofType": null}})
+    );
+    assert_eq!(
+        input["inputFields"][0]["type"],
+        serde_json::json!({"kind": "NON_NULL", "name": null, "ofType": {"name": "Int"}})
+    );
     let old = registry(false).project(view("v0.11.0"));
     let level = answer(&old, "{__type(name:\"Level\"){enumValues{name}}}");
     assert_eq!(level, serde_json::json!({"enumValues": [{"name": "Gzip"}, {"name": "Zstd"}]}));
     assert_eq!(answer(&schema, "{__type(name:\"Nope\"){name}}"), serde_json::Value::Null);
     let roots = answer(&schema, "{__schema{__typename queryType{name} mutationType{name} directives{name}}}");
-    assert_eq!(roots, serde_json::json!({"__typename": "__Schema", "queryType": {"name": "Query"}, "mutationType": null,
+    assert_eq!(
+        roots,
+        serde_json::json!({"__typename": "__Schema", "queryType": {"name": "Query"}, "mutationType": null,
         "directives": [{"name": "skip"}, {"name": "include"}, {"name": "deprecated"}, {"name": "expectedType"},
-            {"name": "enumValue"}, {"name": "experimental"}]}));
+            {"name": "enumValue"}, {"name": "experimental"}]})
+    );
 }
 
 /// Every type that is mentioned exists; every object and enum has members; interfaces are implemented.
 fn check_valid(schema: &Schema) {
     for ty in schema.types.values() {
-        let known = |reference: &TypeRef| assert!(schema.types.contains_key(reference.base()), "{} uses {reference}", ty.name);
+        let known =
+            |reference: &TypeRef| assert!(schema.types.contains_key(reference.base()), "{} uses {reference}", ty.name);
         match &ty.kind {
             TypeKind::Scalar => {}
             TypeKind::Enum(members) => assert!(members.iter().any(|member| !member.hidden), "{}", ty.name),
@@ -276,7 +325,8 @@ fn the_file_for_generators_hides_types() {
     assert!(text.contains("\"withHost\"") && text.contains("\"ContainerID\""));
     let whole = schema_json(&schema, view("v0.21.8"), &[]).expect("a file");
     assert!(whole.contains("\"HostID\""));
-    let names: Vec<&str> = json["__schema"]["types"].as_array().expect("types").iter().filter_map(|ty| ty["name"].as_str()).collect();
+    let names: Vec<&str> =
+        json["__schema"]["types"].as_array().expect("types").iter().filter_map(|ty| ty["name"].as_str()).collect();
     assert!(names.is_sorted(), "{names:?}");
 }
 
@@ -285,7 +335,8 @@ fn answers_are_cached_per_schema_and_selection() {
     let registry = registry(true);
     let cache = IntrospectionCache::default();
     let ask = |schema: &Arc<Schema>, query: &str| {
-        let operation = prepare(schema, &Request { query, ..Request::default() }, &Limits::default()).expect("a valid query");
+        let operation =
+            prepare(schema, &Request { query, ..Request::default() }, &Limits::default()).expect("a valid query");
         cache.get(schema, &operation, operation.roots[0]).expect("an answer")
     };
     let (old, new) = (registry.project(view("v0.11.0")), registry.project(view("v0.21.8")));
@@ -302,7 +353,8 @@ fn answers_are_cached_per_schema_and_selection() {
 fn endless_introspection_is_refused() {
     let schema = registry(false).project(view("v0.21.8"));
     let deep = format!("{{__schema{{types{}name{}}}}}", "{fields{type".repeat(60) + "{", "}".repeat(121));
-    let operation = prepare(&schema, &Request { query: &deep, ..Request::default() }, &Limits::default()).expect("a valid query");
+    let operation =
+        prepare(&schema, &Request { query: &deep, ..Request::default() }, &Limits::default()).expect("a valid query");
     let error = introspect(&schema, &operation, operation.roots[0]).expect_err("too much");
     assert!(error.message().starts_with("cannot introspect: "), "{error}");
 }

@@ -19,9 +19,9 @@ from dagger.client.base import Enum, Type
 "#;
 /// Words that cannot be names in Python.
 const KEYWORDS: &[&str] = &[
-    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif",
-    "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or",
-    "pass", "raise", "return", "try", "while", "with", "yield", "self",
+    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
+    "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
+    "not", "or", "pass", "raise", "return", "try", "while", "with", "yield", "self",
 ];
 
 /// The file for `dependencies`.
@@ -34,7 +34,9 @@ pub fn python(dependencies: &[Dependency]) -> String {
     let types: Vec<&TypeDef> = out.own.values().copied().collect();
     types.iter().for_each(|ty| out.enumeration(ty));
     types.iter().for_each(|ty| out.class(ty));
-    out.out.push_str("class Client(_gen.Client):\n    @classmethod\n    def _graphql_name(cls):\n        return \"Query\"\n\n");
+    out.out.push_str(
+        "class Client(_gen.Client):\n    @classmethod\n    def _graphql_name(cls):\n        return \"Query\"\n\n",
+    );
     for dependency in dependencies {
         out.method(&dependency.constructor);
     }
@@ -87,7 +89,9 @@ impl Writer<'_> {
             let ty = self.annotation(&arg.ty, arg.expected_type());
             let _ = match &arg.default {
                 _ if required(arg) => write!(signature, ", {}: \"{ty}\"", snake(&arg.name)),
-                Some(default) => write!(signature, ", {}: \"{ty} | None\" = {}", snake(&arg.name), self.default(arg, default)),
+                Some(default) => {
+                    write!(signature, ", {}: \"{ty} | None\" = {}", snake(&arg.name), self.default(arg, default))
+                }
                 None => write!(signature, ", {}: \"{ty} | None\" = None", snake(&arg.name)),
             };
         }
@@ -172,9 +176,28 @@ fn required(arg: &ArgDef) -> bool {
 
 fn is_leaf(name: &str) -> bool {
     const LEAVES: &[&str] = &[
-        "String", "Int", "Float", "Boolean", "ID", "Void", "JSON", "Platform", "CacheSharingMode", "ChangesetMergeConflict",
-        "ChangesetsMergeConflict", "DiffStatKind", "ExistsType", "FileType", "FunctionCachePolicy", "ImageLayerCompression",
-        "ImageMediaTypes", "ModuleSourceExperimentalFeature", "ModuleSourceKind", "NetworkProtocol", "ReturnType", "TypeDefKind",
+        "String",
+        "Int",
+        "Float",
+        "Boolean",
+        "ID",
+        "Void",
+        "JSON",
+        "Platform",
+        "CacheSharingMode",
+        "ChangesetMergeConflict",
+        "ChangesetsMergeConflict",
+        "DiffStatKind",
+        "ExistsType",
+        "FileType",
+        "FunctionCachePolicy",
+        "ImageLayerCompression",
+        "ImageMediaTypes",
+        "ModuleSourceExperimentalFeature",
+        "ModuleSourceKind",
+        "NetworkProtocol",
+        "ReturnType",
+        "TypeDefKind",
     ];
     LEAVES.contains(&name)
 }
@@ -190,7 +213,8 @@ fn snake(name: &str) -> String {
     for (at, &c) in chars.iter().enumerate() {
         let before = at.checked_sub(1).map(|before| chars[before]);
         let next_is_lower = chars.get(at + 1).is_some_and(char::is_ascii_lowercase);
-        let starts = c.is_ascii_uppercase() && before.is_some_and(|b| b != '_' && (!b.is_ascii_uppercase() || next_is_lower));
+        let starts =
+            c.is_ascii_uppercase() && before.is_some_and(|b| b != '_' && (!b.is_ascii_uppercase() || next_is_lower));
         if starts {
             out.push('_');
         }
@@ -222,7 +246,10 @@ mod tests {
     }
 
     fn arg(name: &str, ty: TypeRef, default: Option<Value>, expected: Option<&str>) -> ArgDef {
-        let directive = |name: &str| AppliedDirective { name: "expectedType".into(), args: vec![("name".into(), Value::string(name))] };
+        let directive = |name: &str| AppliedDirective {
+            name: "expectedType".into(),
+            args: vec![("name".into(), Value::string(name))],
+        };
         let directives = expected.map(directive).into_iter().collect();
         ArgDef { name: name.into(), description: "".into(), ty, default, deprecated: None, directives, hidden: false }
     }
@@ -235,12 +262,36 @@ mod tests {
             field("build", named("Container"), vec![arg("src", named("ID"), None, Some("Directory"))]),
             field("items", list, vec![]),
         ];
-        let object = TypeDef { name: "Dep".into(), description: "".into(), kind: TypeKind::Object(Fields::new(fields, vec![])), directives: vec![] };
-        let low = EnumValue { name: "LOW".into(), description: "".into(), deprecated: None, alias_of: None, hidden: false, directives: vec![] };
-        let level = TypeDef { name: "DepLevel".into(), description: "".into(), kind: TypeKind::Enum(vec![Arc::new(low)]), directives: vec![] };
-        let item = TypeDef { name: "DepItem".into(), description: "".into(), kind: TypeKind::Object(Fields::default()), directives: vec![] };
-        let constructor = field("dep", named("Dep"), vec![arg("level", named("DepLevel"), Some(Value::Enum("LOW".into())), None)]);
-        let text = python(&[Dependency { constructor, types: vec![Arc::new(object), Arc::new(level), Arc::new(item)] }]);
+        let object = TypeDef {
+            name: "Dep".into(),
+            description: "".into(),
+            kind: TypeKind::Object(Fields::new(fields, vec![])),
+            directives: vec![],
+        };
+        let low = EnumValue {
+            name: "LOW".into(),
+            description: "".into(),
+            deprecated: None,
+            alias_of: None,
+            hidden: false,
+            directives: vec![],
+        };
+        let level = TypeDef {
+            name: "DepLevel".into(),
+            description: "".into(),
+            kind: TypeKind::Enum(vec![Arc::new(low)]),
+            directives: vec![],
+        };
+        let item = TypeDef {
+            name: "DepItem".into(),
+            description: "".into(),
+            kind: TypeKind::Object(Fields::default()),
+            directives: vec![],
+        };
+        let constructor =
+            field("dep", named("Dep"), vec![arg("level", named("DepLevel"), Some(Value::Enum("LOW".into())), None)]);
+        let text =
+            python(&[Dependency { constructor, types: vec![Arc::new(object), Arc::new(level), Arc::new(item)] }]);
         for want in [
             "class DepLevel(Enum):\n    LOW = \"LOW\"",
             "    async def hello(self, *, the_name: \"str | None\" = \"x\") -> \"str\":\n        _args = [Arg(\"theName\", the_name, \"x\"), ]\n",

@@ -76,7 +76,9 @@ pub fn find(name: &str) -> Result<Arc<dyn Sdk>> {
             Err(Fault::user(format!("the SDK `{name}` is a module, and SDKs that are modules are not supported yet"))
                 .with_hint(format!("available: {}", BUILTIN.join(", "))))
         }
-        _ => Err(Fault::user(format!("invalid SDK: \"{name}\"")).with_hint(format!("available: {}", BUILTIN.join(", ")))),
+        _ => {
+            Err(Fault::user(format!("invalid SDK: \"{name}\"")).with_hint(format!("available: {}", BUILTIN.join(", "))))
+        }
     }
 }
 

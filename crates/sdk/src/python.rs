@@ -22,7 +22,8 @@ const CODE: &str = "/src";
 /// Where what the engine adds lies.
 const OWN: &str = "/opt/rondel";
 const PYTHON: &str = "/opt/venv/bin/python";
-const RUNTIME: &str = "import sys\n\nfrom dagger.mod.cli import app\n\nif __name__ == \"__main__\":\n    sys.exit(app())\n";
+const RUNTIME: &str =
+    "import sys\n\nfrom dagger.mod.cli import app\n\nif __name__ == \"__main__\":\n    sys.exit(app())\n";
 
 const PIP: &str = r#"set -e
 python3 -m venv /opt/venv
@@ -79,7 +80,8 @@ async fn read_files(ops: &Arc<Ops>, cx: &OpCx, source: &Source) -> Result<Files>
 
 async fn image(ops: &Arc<Ops>, cx: &OpCx, name: &str) -> Result<Container> {
     let platform = Platform::native();
-    let reference: ImageRef = name.parse().map_err(|e: rondel_model::image::InvalidReference| Fault::user(e.to_string()))?;
+    let reference: ImageRef =
+        name.parse().map_err(|e: rondel_model::image::InvalidReference| Fault::user(e.to_string()))?;
     let found = ops.resolve_image(cx, &reference, &platform, false, None).await?;
     let config: serde_json::Value = serde_json::from_str(found.config.get())
         .map_err(|e| Fault::user(format!("cannot read the configuration of image `{name}`")).caused_by(e))?;
@@ -131,7 +133,9 @@ fn configure(config: &mut ImageConfig, project: &Project, source: &Source, code:
     config.working_dir = "/scratch".into();
     let path = format!("{OWN}/bindings:{code}/src:{code}");
     let main = main_object(&source.name);
-    set_env(config, "PATH", |old| format!("/opt/venv/bin:{}", old.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")));
+    set_env(config, "PATH", |old| {
+        format!("/opt/venv/bin:{}", old.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"))
+    });
     let variables = [
         ("VIRTUAL_ENV", "/opt/venv"),
         ("PYTHONPATH", &*path),
@@ -228,7 +232,8 @@ fn cache(volume: &str, target: &str) -> Mount {
 }
 
 fn write(base: Fs, path: &str, text: &str) -> Fs {
-    let edit = Edit::WriteFile { path: AbsPath::new(path), contents: text.as_bytes().into(), permissions: 0o644, owner: None };
+    let edit =
+        Edit::WriteFile { path: AbsPath::new(path), contents: text.as_bytes().into(), permissions: 0o644, owner: None };
     Fs::new(FsOp::Edit { base, edit })
 }
 
@@ -286,6 +291,9 @@ mod tests {
         assert_eq!(env.get("PYTHONPATH"), Some(&"/opt/rondel/bindings:/src/m/src:/src/m"));
         assert_eq!((env.get("DAGGER_MAIN_OBJECT"), env.get("DAGGER_MODULE")), (Some(&"MyModule"), Some(&"my-module")));
         assert_eq!(env.get("DAGGER_DEFAULT_PYTHON_PACKAGE"), Some(&"my_module"));
-        assert_eq!(container.config.entrypoint.as_deref(), Some(["/opt/venv/bin/python".to_owned(), "/runtime".to_owned()].as_slice()));
+        assert_eq!(
+            container.config.entrypoint.as_deref(),
+            Some(["/opt/venv/bin/python".to_owned(), "/runtime".to_owned()].as_slice())
+        );
     }
 }

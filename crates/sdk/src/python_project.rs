@@ -122,8 +122,20 @@ fn admits(part: &str, minor: u32) -> bool {
         "~=" | ">=" => minor >= wanted,
         "<=" => minor <= wanted,
         "!=" => has_patch || minor != wanted,
-        ">" => if has_patch { minor >= wanted } else { minor > wanted },
-        _ => if has_patch { minor <= wanted } else { minor < wanted },
+        ">" => {
+            if has_patch {
+                minor >= wanted
+            } else {
+                minor > wanted
+            }
+        }
+        _ => {
+            if has_patch {
+                minor <= wanted
+            } else {
+                minor < wanted
+            }
+        }
     }
 }
 
@@ -140,7 +152,8 @@ pub(crate) fn library_version(view: View) -> String {
 fn install(table: &Table, files: &Files, view: View) -> Install {
     let library = format!("dagger-io=={}", library_version(view));
     let declared = lookup(table, &["project", "dependencies"]).and_then(Value::as_array);
-    let mut requirements: Vec<String> = declared.into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned).collect();
+    let mut requirements: Vec<String> =
+        declared.into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned).collect();
     match requirements.iter_mut().find(|requirement| requirement_name(requirement) == "dagger-io") {
         Some(own) if own.contains(['=', '<', '>', '~', '@', '!']) => {}
         Some(own) => *own = format!("{}{}", own.trim(), library.trim_start_matches("dagger-io")),
@@ -166,7 +179,9 @@ fn wants_uv(table: &Table, files: &Files) -> bool {
     let uv = lookup(table, &["tool", "uv"]).and_then(Value::as_table);
     let sources = uv.and_then(|uv| uv.get("sources")).and_then(Value::as_table);
     let foreign = sources.is_some_and(|sources| sources.keys().any(|name| name != "dagger-io"));
-    files.uv_lock.is_some() || foreign || uv.is_some_and(|uv| uv.keys().any(|key| key.contains("index") || key.contains("constraint")))
+    files.uv_lock.is_some()
+        || foreign
+        || uv.is_some_and(|uv| uv.keys().any(|key| key.contains("index") || key.contains("constraint")))
 }
 
 /// The project file with only what decides which packages are installed; the library comes from the index, not
@@ -246,19 +261,30 @@ mod tests {
         check("", "dagger-io==0.21.11\n");
         check("[project]\ndependencies = ['dagger-io', 'httpx>=0.27']", "dagger-io==0.21.11\nhttpx>=0.27\n");
         check("[project]\ndependencies = ['dagger_io==0.20.1']", "dagger_io==0.20.1\n");
-        check("[project]\ndependencies = ['dagger-io']\n[tool.uv.sources]\ndagger-io = { path = 'sdk', editable = true }", "dagger-io==0.21.11\n");
+        check(
+            "[project]\ndependencies = ['dagger-io']\n[tool.uv.sources]\ndagger-io = { path = 'sdk', editable = true }",
+            "dagger-io==0.21.11\n",
+        );
     }
 
     #[test]
     fn lock_files() {
         let text = "[project]\nname = 'my-app'\ndependencies = ['dagger-io']\n[tool.uv.sources]\ndagger-io = { path = 'sdk', editable = true }\n";
         let mut files = Files { pyproject: Some(text.into()), uv_lock: Some("version = 1".into()), ..Files::default() };
-        let Install::Uv { pyproject, lock } = Project::read(&files, "m", NEW).expect("reads").install else { panic!("not uv") };
-        assert!(pyproject.contains("dagger-io==0.21.11") && !pyproject.contains("editable") && pyproject.contains("package = false"));
+        let Install::Uv { pyproject, lock } = Project::read(&files, "m", NEW).expect("reads").install else {
+            panic!("not uv")
+        };
+        assert!(
+            pyproject.contains("dagger-io==0.21.11")
+                && !pyproject.contains("editable")
+                && pyproject.contains("package = false")
+        );
         assert_eq!(lock.as_deref(), Some("version = 1"));
         files.uv_lock = None;
         files.requirements_lock = Some("# made by uv\n-e ./sdk\nanyio==4.1.0\n    # via dagger-io\ndagger-io==0.0.0\nhttpx==0.27.0 \\\n    --hash=x\n".into());
-        let Install::Pip { constraints, .. } = Project::read(&files, "m", NEW).expect("reads").install else { panic!("not pip") };
+        let Install::Pip { constraints, .. } = Project::read(&files, "m", NEW).expect("reads").install else {
+            panic!("not pip")
+        };
         assert_eq!(constraints.as_deref(), Some("anyio==4.1.0\nhttpx==0.27.0\n"));
     }
 
@@ -268,6 +294,9 @@ mod tests {
         assert_eq!((&*project.package, project.main_object.as_deref()), ("my_app", Some("x.y:Z")));
         assert_eq!(read("").package, "my_module");
         let files = Files { pyproject: Some("[project".into()), ..Files::default() };
-        assert!(Project::read(&files, "m", NEW).is_err_and(|e| e.to_string().starts_with("cannot read `pyproject.toml` of module `m`: ")));
+        assert!(
+            Project::read(&files, "m", NEW)
+                .is_err_and(|e| e.to_string().starts_with("cannot read `pyproject.toml` of module `m`: "))
+        );
     }
 }

@@ -110,8 +110,9 @@ pub(crate) fn adopt(temp: &Path, place: &Path) -> Result<()> {
 pub(crate) fn with_scratch<T>(store: &Store, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     let scratch = store.state.scratch()?;
     let result = work(&scratch);
-    store.state.drop_scratch(scratch);
-    result
+    let removed = sys::remove_tree(&scratch).attempt(|| format!("remove `{}`", scratch.display()));
+    let value = result?;
+    removed.map(|()| value)
 }
 
 /// The key under which the layer of a `diff_id` is remembered.

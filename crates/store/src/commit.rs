@@ -20,8 +20,16 @@ pub(crate) fn commit(store: &Store, tree: WorkTree) -> Result<Snapshot> {
     let WorkTree { root, base, upper, scratch, opened } = tree;
     drop(root);
     let result = commit_upper(store, &base, &upper, &scratch, time(opened));
-    store.state.drop_scratch(scratch);
-    result
+    // What is left of a commit is empty directories, for which nobody waits. Anything else takes space on the disk, which
+    // whoever goes on may need.
+    let is_spent = result.as_ref().is_ok_and(|snapshot| *snapshot == base || !upper.exists());
+    if is_spent {
+        store.state.drop_scratch(scratch);
+        return result;
+    }
+    let removed = sys::remove_tree(&scratch).attempt(|| format!("remove `{}`", scratch.display()));
+    let snapshot = result?;
+    removed.map(|()| snapshot)
 }
 
 fn commit_upper(store: &Store, base: &Snapshot, upper: &Path, scratch: &Path, opened: Time) -> Result<Snapshot> {

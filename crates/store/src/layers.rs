@@ -137,7 +137,7 @@ pub(crate) fn begin(store: &Store, snapshot: &Snapshot) -> Result<WorkTree> {
     let (root, opened) = match begun {
         Ok(begun) => begun,
         Err(fault) => {
-            store.state.drop_scratch(scratch);
+            let _ = sys::remove_tree(&scratch);
             return Err(fault);
         }
     };

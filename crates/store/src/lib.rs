@@ -160,7 +160,7 @@ impl Snapshots for Store {
     fn discard(&self, tree: WorkTree) {
         let WorkTree { root, scratch, .. } = tree;
         drop(root);
-        self.state.drop_scratch(scratch);
+        let _ = sys::remove_tree(&scratch);
     }
 
     fn has(&self, snapshot: &Snapshot) -> bool {

@@ -116,8 +116,18 @@ impl State {
 }
 
 /// What a state folder holds; its format last, so that what is left of it can be removed again.
-const CONTENT: [&str; 10] =
-    ["layers", "blobs", "volumes", "scratch", "trash", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm", "lock", "format"];
+const CONTENT: [&str; 10] = [
+    "layers",
+    "blobs",
+    "volumes",
+    "scratch",
+    "trash",
+    "index.sqlite",
+    "index.sqlite-wal",
+    "index.sqlite-shm",
+    "lock",
+    "format",
+];
 
 /// Removes the content of a state folder that nobody uses.
 pub(crate) fn remove(root: &Path) -> Result<()> {
@@ -131,7 +141,9 @@ pub(crate) fn remove(root: &Path) -> Result<()> {
         sys::remove_tree(&path).attempt(|| format!("remove `{}`", path.display()))?;
     }
     match fs::remove_dir(root) {
-        Err(e) if e.kind() != std::io::ErrorKind::DirectoryNotEmpty => Err(e).attempt(|| format!("remove `{}`", root.display())),
+        Err(e) if e.kind() != std::io::ErrorKind::DirectoryNotEmpty => {
+            Err(e).attempt(|| format!("remove `{}`", root.display()))
+        }
         _ => Ok(()),
     }
 }

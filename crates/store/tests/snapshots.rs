@@ -308,3 +308,21 @@ fn xattrs_on_a_mount() {
     let tree = f.store.open(&s).unwrap();
     assert_eq!(get_xattr(&at(&tree.root.as_fd()).join("f"), "user.k"), b"v");
 }
+
+#[test]
+fn a_layer_may_occur_twice_below_a_change() {
+    let f = fixture();
+    let write = |name: &'static str| {
+        move |root: &Path, _: &_| {
+            let _ = fs::create_dir(root.join("d"));
+            fs::write(root.join("d/file"), name).unwrap();
+        }
+    };
+    let one = change(&f.store, &Snapshot::empty(), write("one"));
+    let two = change(&f.store, &Snapshot::empty(), write("two"));
+    let stack: Snapshot = [&one, &two, &one].iter().flat_map(|s| s.layers()).copied().collect::<Vec<_>>().into();
+    assert!(show(&f.store, &stack)[1].ends_with("\"one\""));
+    let changed = change(&f.store, &stack, |root, _| fs::write(root.join("d/other"), "x").unwrap());
+    assert_eq!(changed.layers().len(), 4);
+    assert_eq!(show(&f.store, &changed).len(), 3);
+}

@@ -152,7 +152,9 @@ impl Ending {
                     format!("{type_name}@blake3:{digest}")
                 };
                 match &value {
-                    Value::Array(ids) => output::write(&ids.iter().map(|id| format!("- {}\n", name(id))).collect::<String>()),
+                    Value::Array(ids) => {
+                        output::write(&ids.iter().map(|id| format!("- {}\n", name(id))).collect::<String>())
+                    }
                     id => output::result(&name(id)),
                 }
             }
@@ -176,10 +178,14 @@ fn descend(value: Value, depth: usize) -> Value {
     match value {
         Value::Array(items) if depth > 0 => {
             let parts = items.into_iter().map(|item| descend(item, depth));
-            Value::Array(parts.flat_map(|part| match part {
-                Value::Array(inner) => inner,
-                other => vec![other],
-            }).collect())
+            Value::Array(
+                parts
+                    .flat_map(|part| match part {
+                        Value::Array(inner) => inner,
+                        other => vec![other],
+                    })
+                    .collect(),
+            )
         }
         Value::Object(fields) if depth > 0 => {
             let inner = fields.into_iter().next().map(|(_, inner)| inner);

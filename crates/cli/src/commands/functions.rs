@@ -40,7 +40,9 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let Some(last) = &chain.last else {
         let kind = chain.calls.last().map(|c| c.field.ty.base_name().to_owned()).unwrap_or_default();
         let path = path.unwrap_or_default();
-        return Err(Fault::user(format!("function \"{path}\" returns type \"{kind}\" with no further functions available")));
+        return Err(Fault::user(format!(
+            "function \"{path}\" returns type \"{kind}\" with no further functions available"
+        )));
     };
     let functions = callable(Some(last));
     if functions.is_empty() {

@@ -15,8 +15,20 @@ pub(crate) fn command() -> Command {
     Command::new("query")
         .about("Send a GraphQL query and print the data as JSON")
         .arg(Arg::new("operation").help("The operation to run, when the document has several"))
-        .arg(Arg::new("doc").long("doc").value_name("FILE").value_parser(value_parser!(PathBuf)).help("Read the document from a file"))
-        .arg(Arg::new("var").long("var").value_name("NAME=VALUE").action(ArgAction::Append).help("Set a variable to a string"))
+        .arg(
+            Arg::new("doc")
+                .long("doc")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Read the document from a file"),
+        )
+        .arg(
+            Arg::new("var")
+                .long("var")
+                .value_name("NAME=VALUE")
+                .action(ArgAction::Append)
+                .help("Set a variable to a string"),
+        )
         .arg(Arg::new("var-json").long("var-json").value_name("JSON").help("Set all variables from a JSON object"))
         .arg(Arg::new("api-version").long("api-version").value_name("VERSION").help("The API version to serve"))
         .arg(super::functions::module_flag())
@@ -24,7 +36,8 @@ pub(crate) fn command() -> Command {
 
 pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     let document = match matches.get_one::<PathBuf>("doc") {
-        Some(path) => std::fs::read_to_string(path).map_err(|e| Fault::user(format!("cannot read `{}`", path.display())).caused_by(e))?,
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|e| Fault::user(format!("cannot read `{}`", path.display())).caused_by(e))?,
         None => {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text).attempt(|| "read the document from standard input".into())?;
@@ -46,7 +59,9 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
 
 fn variables(matches: &ArgMatches) -> Result<Map<String, Value>> {
     let mut all: Map<String, Value> = match matches.get_one::<String>("var-json") {
-        Some(text) => serde_json::from_str(text).map_err(|e| Fault::user("`--var-json` is no JSON object").caused_by(e))?,
+        Some(text) => {
+            serde_json::from_str(text).map_err(|e| Fault::user("`--var-json` is no JSON object").caused_by(e))?
+        }
         None => Map::new(),
     };
     for pair in matches.get_many::<String>("var").into_iter().flatten() {

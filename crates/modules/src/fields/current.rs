@@ -30,12 +30,16 @@ pub(super) fn register(surface: &mut Surface) {
         let inside = inside_context(&source.root, source.config.source_subpath()).unwrap_or_default();
         Ok(directory_value(&source.snapshot, source.base.join_inside(&inside)))
     });
-    surface.plain("CurrentModule", "generatedContextDirectory", |it: &Current, _| Ok(Value::object("Directory", it.0.source.context())));
+    surface.plain("CurrentModule", "generatedContextDirectory", |it: &Current, _| {
+        Ok(Value::object("Directory", it.0.source.context()))
+    });
     surface.plain("CurrentModule", "dependencies", |it: &Current, _| {
         Ok(Value::List(it.0.dependencies.iter().map(|module| loaded(module).value).collect()))
     });
     surface.field("CurrentModule", "workdir", |cx: Cx, _, args| async move { workdir(&cx, &args).await });
-    surface.field("CurrentModule", "workdirFile", |cx: Cx, _, args| async move { workdir_file(&cx, &args).await.map(Outcome::from) });
+    surface.field("CurrentModule", "workdirFile", |cx: Cx, _, args| async move {
+        workdir_file(&cx, &args).await.map(Outcome::from)
+    });
 }
 
 fn current(cx: &Cx) -> Result<Arc<Module>> {
@@ -53,7 +57,11 @@ fn inside_workdir(args: &Args) -> Result<String> {
 
 async fn workdir(cx: &Cx, args: &Args) -> Result<Outcome> {
     let path = client(&cx.caller)?.host_path(&inside_workdir(args)?);
-    let filter = Filter { include: args.strings("include")?, exclude: args.strings("exclude")?, gitignore: args.bool("gitignore")? };
+    let filter = Filter {
+        include: args.strings("include")?,
+        exclude: args.strings("exclude")?,
+        gitignore: args.bool("gitignore")?,
+    };
     let (ops, op_cx) = work(cx)?;
     Ok(imported_directory(ops.import_dir(&op_cx, &path, &filter).await?))
 }

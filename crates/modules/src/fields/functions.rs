@@ -103,7 +103,8 @@ fn arguments(surface: &mut Surface) {
     surface.plain("FunctionArg", "defaultAddress", |it: &FunctionArg, _| {
         Ok(Value::string(it.default_address.as_deref().unwrap_or_default()))
     });
-    surface.plain("FunctionArg", "ignore", |it: &FunctionArg, _| Ok(Value::strings(it.ignore.iter().map(String::as_str))));
+    surface
+        .plain("FunctionArg", "ignore", |it: &FunctionArg, _| Ok(Value::strings(it.ignore.iter().map(String::as_str))));
     surface.plain("FunctionArg", "sourceMap", |it: &FunctionArg, _| Ok(source_map_value(it.source_map.as_ref())));
     surface.plain("FunctionArg", "deprecated", |it: &FunctionArg, _| Ok(optional(it.deprecated.as_deref())));
 }
@@ -114,13 +115,19 @@ fn generated(surface: &mut Surface) {
         let code = args.object("code").await?;
         Ok(value(GeneratedCode { code, generated: Vec::new(), ignored: Vec::new() }).into())
     });
-    surface.field("GeneratedCode", "code", |_, node: Node, _| async move { Ok(node.get::<GeneratedCode>()?.code.clone().into()) });
+    surface.field("GeneratedCode", "code", |_, node: Node, _| async move {
+        Ok(node.get::<GeneratedCode>()?.code.clone().into())
+    });
     surface.plain("GeneratedCode", "withVCSGeneratedPaths", move |it: &GeneratedCode, args| {
         Ok(value(GeneratedCode { generated: args.strings("paths")?, ..it.clone() }))
     });
     surface.plain("GeneratedCode", "withVCSIgnoredPaths", move |it: &GeneratedCode, args| {
         Ok(value(GeneratedCode { ignored: args.strings("paths")?, ..it.clone() }))
     });
-    surface.plain("GeneratedCode", "vcsGeneratedPaths", |it: &GeneratedCode, _| Ok(Value::strings(it.generated.iter().map(String::as_str))));
-    surface.plain("GeneratedCode", "vcsIgnoredPaths", |it: &GeneratedCode, _| Ok(Value::strings(it.ignored.iter().map(String::as_str))));
+    surface.plain("GeneratedCode", "vcsGeneratedPaths", |it: &GeneratedCode, _| {
+        Ok(Value::strings(it.generated.iter().map(String::as_str)))
+    });
+    surface.plain("GeneratedCode", "vcsIgnoredPaths", |it: &GeneratedCode, _| {
+        Ok(Value::strings(it.ignored.iter().map(String::as_str)))
+    });
 }

@@ -72,16 +72,31 @@ impl Listing<'_> {
         let original = name.clone();
         let source_module = String::new();
         let shown = |field: &&Arc<Field>| {
-            !field.name.starts_with('_') && hidden.is_none_or(|core| core.field(&field.name).is_none_or(|known| !same(known, field)))
+            !field.name.starts_with('_')
+                && hidden.is_none_or(|core| core.field(&field.name).is_none_or(|known| !same(known, field)))
         };
         Some(TypeDef::of(match &ty.kind {
             TypeKind::Object(fields) => {
                 let functions = fields.list.iter().filter(shown).map(|field| self.function(field)).collect();
-                Kind::Object(Arc::new(ObjectDef { name, original, description, functions, source_module, ..ObjectDef::default() }))
+                Kind::Object(Arc::new(ObjectDef {
+                    name,
+                    original,
+                    description,
+                    functions,
+                    source_module,
+                    ..ObjectDef::default()
+                }))
             }
             TypeKind::Interface(fields) => {
                 let functions = fields.list.iter().map(|field| self.function(field)).collect();
-                Kind::Interface(Arc::new(InterfaceDef { name, original, description, functions, source_map: None, source_module }))
+                Kind::Interface(Arc::new(InterfaceDef {
+                    name,
+                    original,
+                    description,
+                    functions,
+                    source_map: None,
+                    source_module,
+                }))
             }
             TypeKind::Enum(members) => {
                 let members = members.iter().filter(|member| !member.hidden).map(|member| EnumMember {
@@ -92,7 +107,14 @@ impl Listing<'_> {
                     source_map: None,
                     deprecated: member.deprecated.as_deref().map(ToOwned::to_owned),
                 });
-                Kind::Enum(Arc::new(EnumDef { name, original, description, members: members.collect(), source_map: None, source_module }))
+                Kind::Enum(Arc::new(EnumDef {
+                    name,
+                    original,
+                    description,
+                    members: members.collect(),
+                    source_map: None,
+                    source_module,
+                }))
             }
             TypeKind::Input(fields) => {
                 let fields = fields.iter().filter(|field| !field.hidden).map(|field| FieldDef {
@@ -120,7 +142,12 @@ impl Listing<'_> {
             args: field.args.iter().filter(|arg| !arg.hidden).map(|arg| self.argument(arg)).collect(),
             returns: self.type_def(&field.ty, (*field.name != *"id").then(|| field.expected_type()).flatten()),
             deprecated: field.deprecated.as_deref().map(ToOwned::to_owned),
-            source_module: self.owners.values().find(|module| constructor(module)).map(|module| module.name().to_owned()).unwrap_or_default(),
+            source_module: self
+                .owners
+                .values()
+                .find(|module| constructor(module))
+                .map(|module| module.name().to_owned())
+                .unwrap_or_default(),
             ..Function::default()
         })
     }
@@ -131,7 +158,9 @@ impl Listing<'_> {
             _ => None,
         };
         let ignore = match argument_of(&arg.directives, "ignorePatterns") {
-            Some(Constant::List(patterns)) => patterns.iter().filter_map(Constant::as_str).map(ToOwned::to_owned).collect(),
+            Some(Constant::List(patterns)) => {
+                patterns.iter().filter_map(Constant::as_str).map(ToOwned::to_owned).collect()
+            }
             _ => Vec::new(),
         };
         FunctionArg {
@@ -170,11 +199,18 @@ impl Listing<'_> {
             ("Float", _) => Kind::Float,
             ("Boolean", _) => Kind::Boolean,
             ("Void", _) => Kind::Void,
-            (_, Some(TypeKind::Object(_))) => Kind::Object(Arc::new(ObjectDef { name: own, original, source_module, ..ObjectDef::default() })),
-            (_, Some(TypeKind::Interface(_))) => {
-                Kind::Interface(Arc::new(InterfaceDef { name: own, original, source_module, ..InterfaceDef::default() }))
+            (_, Some(TypeKind::Object(_))) => {
+                Kind::Object(Arc::new(ObjectDef { name: own, original, source_module, ..ObjectDef::default() }))
             }
-            (_, Some(TypeKind::Enum(_))) => Kind::Enum(Arc::new(EnumDef { name: own, original, source_module, ..EnumDef::default() })),
+            (_, Some(TypeKind::Interface(_))) => Kind::Interface(Arc::new(InterfaceDef {
+                name: own,
+                original,
+                source_module,
+                ..InterfaceDef::default()
+            })),
+            (_, Some(TypeKind::Enum(_))) => {
+                Kind::Enum(Arc::new(EnumDef { name: own, original, source_module, ..EnumDef::default() }))
+            }
             (_, Some(TypeKind::Input(_))) => Kind::Input(Arc::new(InputDef { name: own, fields: Vec::new() })),
             _ => Kind::Scalar(Arc::new(ScalarDef { name: own, ..ScalarDef::default() })),
         }
@@ -199,6 +235,8 @@ fn json(value: &Constant) -> serde_json::Value {
         Constant::Float(x) => (*x).into(),
         Constant::String(text) | Constant::Enum(text) => (**text).into(),
         Constant::List(items) => items.iter().map(json).collect(),
-        Constant::Object(fields) => serde_json::Value::Object(fields.iter().map(|(name, value)| (name.to_string(), json(value))).collect()),
+        Constant::Object(fields) => {
+            serde_json::Value::Object(fields.iter().map(|(name, value)| (name.to_string(), json(value))).collect())
+        }
     }
 }

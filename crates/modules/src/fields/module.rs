@@ -44,7 +44,10 @@ pub(super) fn sdk_value(sdk: Option<&SdkConfig>) -> Value {
 
 fn builders(surface: &mut Surface) {
     surface.plain("Module", "withDescription", |module: &ModuleValue, args| {
-        Ok(described(ModuleTypes { description: args.str("description")?.to_string(), ..module.types.as_ref().clone() }))
+        Ok(described(ModuleTypes {
+            description: args.str("description")?.to_string(),
+            ..module.types.as_ref().clone()
+        }))
     });
     for (field, arg) in [("withObject", "object"), ("withInterface", "iface"), ("withEnum", "enum")] {
         surface.field("Module", field, move |_, node, args| async move {
@@ -64,7 +67,9 @@ fn readers(surface: &mut Surface) {
         Ok(Value::List(it.types.objects.iter().map(|def| type_value(TypeDef::of(Kind::Object(def.clone())))).collect()))
     });
     surface.plain("Module", "interfaces", |it: &ModuleValue, _| {
-        Ok(Value::List(it.types.interfaces.iter().map(|def| type_value(TypeDef::of(Kind::Interface(def.clone())))).collect()))
+        Ok(Value::List(
+            it.types.interfaces.iter().map(|def| type_value(TypeDef::of(Kind::Interface(def.clone())))).collect(),
+        ))
     });
     surface.plain("Module", "enums", |it: &ModuleValue, _| {
         Ok(Value::List(it.types.enums.iter().map(|def| type_value(TypeDef::of(Kind::Enum(def.clone())))).collect()))

@@ -73,7 +73,8 @@ async fn as_module(modules: &Arc<Modules>, cx: &Cx, source: Arc<ModuleSource>) -
 
 async fn in_directory(modules: &Arc<Modules>, cx: &Cx, node: &Node, args: &Args) -> Result<Arc<ModuleSource>> {
     let path = args.opt_str("sourceRootPath")?.unwrap_or_default();
-    let root = inside_context("", &path).ok_or_else(|| Fault::user(format!("source root path \"{path}\" is outside of the directory")))?;
+    let root = inside_context("", &path)
+        .ok_or_else(|| Fault::user(format!("source root path \"{path}\" is outside of the directory")))?;
     modules.in_directory(&cx.caller, node.get::<Directory>()?, root, None, Vec::new()).await
 }
 
@@ -94,7 +95,9 @@ fn names(surface: &mut Surface) {
         surface.plain("ModuleSource", git, |_: &ModuleSource, _| Ok(Value::string("")));
     }
     surface.plain("ModuleSource", "configClients", |it: &ModuleSource, _| {
-        Ok(Value::List(it.config.clients.iter().map(|client| Value::object("ModuleConfigClient", client.clone())).collect()))
+        Ok(Value::List(
+            it.config.clients.iter().map(|client| Value::object("ModuleConfigClient", client.clone())).collect(),
+        ))
     });
     surface.plain("ModuleConfigClient", "generator", |it: &GeneratedClient, _| Ok(Value::string(&*it.generator)));
     surface.plain("ModuleConfigClient", "directory", |it: &GeneratedClient, _| Ok(Value::string(&*it.directory)));
@@ -103,7 +106,9 @@ fn names(surface: &mut Surface) {
         Ok(Value::List(it.dependencies.iter().map(|dependency| outcome(dependency).value).collect()))
     });
     surface.field("ModuleSource", "sync", |_, node, _| async move { Ok(Value::string(node.id()?).into()) });
-    surface.field("ModuleSource", "introspectionSchemaJSON", |cx: Cx, node, _| async move { introspection(&cx, &node).await });
+    surface.field("ModuleSource", "introspectionSchemaJSON", |cx: Cx, node, _| async move {
+        introspection(&cx, &node).await
+    });
 }
 
 fn as_string(source: &ModuleSource) -> String {
@@ -119,7 +124,8 @@ fn shown(path: &str) -> Value {
 }
 
 fn places(surface: &mut Surface) {
-    surface.plain("ModuleSource", "contextDirectory", |it: &ModuleSource, _| Ok(Value::object("Directory", it.context())));
+    surface
+        .plain("ModuleSource", "contextDirectory", |it: &ModuleSource, _| Ok(Value::object("Directory", it.context())));
     surface.plain("ModuleSource", "sourceRootSubpath", |it: &ModuleSource, _| Ok(shown(&it.root)));
     surface.plain("ModuleSource", "originalSubpath", |it: &ModuleSource, _| Ok(shown(&it.root)));
     surface.plain("ModuleSource", "repoRootPath", |it: &ModuleSource, _| Ok(Value::string(&*it.host)));
@@ -131,7 +137,9 @@ fn places(surface: &mut Surface) {
         "" => Err(Fault::user("the module source is not on a host: it has no local context directory")),
         host => Ok(Value::string(host)),
     });
-    surface.plain("ModuleSource", "generatedContextDirectory", |it: &ModuleSource, _| Ok(Value::object("Directory", it.context())));
+    surface.plain("ModuleSource", "generatedContextDirectory", |it: &ModuleSource, _| {
+        Ok(Value::object("Directory", it.context()))
+    });
     surface.plain("ModuleSource", "directory", |it: &ModuleSource, args| {
         let asked = args.str("path")?;
         let outside = || Fault::user(format!("path \"{asked}\" is outside of context directory"));
@@ -150,8 +158,18 @@ async fn introspection(cx: &Cx, node: &Node) -> Result<Outcome> {
     let schema = client(&cx.caller)?.services.registry.project(view);
     let text = rondel_schema::schema_json(&schema, view, HIDDEN)?;
     let path = AbsPath::new("schema.json");
-    let edit = rondel_model::op::Edit::WriteFile { path: path.clone(), contents: text.into_bytes().into(), permissions: 0o644, owner: None };
+    let edit = rondel_model::op::Edit::WriteFile {
+        path: path.clone(),
+        contents: text.into_bytes().into(),
+        permissions: 0o644,
+        owner: None,
+    };
     let fs = rondel_model::Fs::new(rondel_model::FsOp::Edit { base: rondel_model::Fs::scratch(), edit });
-    let file = rondel_model::File { place: Place { fs, path }, platform: rondel_model::Platform::native(), name: None, asked: None };
+    let file = rondel_model::File {
+        place: Place { fs, path },
+        platform: rondel_model::Platform::native(),
+        name: None,
+        asked: None,
+    };
     Ok(Value::object("File", file).into())
 }

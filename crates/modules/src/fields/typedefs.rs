@@ -54,7 +54,9 @@ async fn source_map(_: Cx, _: Node, args: Args) -> Result<Outcome> {
 
 fn builders(surface: &mut Surface) {
     surface.plain("TypeDef", "withKind", |ty: &TypeDef, args| ty.clone().with_kind(&args.str("kind")?).map(value));
-    surface.plain("TypeDef", "withOptional", |ty: &TypeDef, args| Ok(value(ty.clone().with_optional(args.bool("optional")?))));
+    surface.plain("TypeDef", "withOptional", |ty: &TypeDef, args| {
+        Ok(value(ty.clone().with_optional(args.bool("optional")?)))
+    });
     surface.plain("TypeDef", "withScalar", |ty: &TypeDef, args| {
         let description = args.opt_str("description")?.unwrap_or_default().to_string();
         ty.clone().with_scalar(&args.str("name")?, description).map(value)
