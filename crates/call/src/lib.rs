@@ -152,16 +152,16 @@ fn digest(receiver: Option<&Call>, spec: &CallSpec) -> Digest {
 
 fn hash_literal(h: &mut Hasher, literal: &Literal) {
     match literal {
-        Literal::Null => h.value(&()),
-        Literal::Bool(b) => h.value(b),
-        Literal::Int(i) => h.value(i),
-        Literal::Float(x) => h.value(x),
-        Literal::String(s) => h.value(&**s),
-        Literal::Enum(s) => h.value(&("enum", &**s)),
+        Literal::Null => _ = h.value(&()),
+        Literal::Bool(b) => _ = h.value(b),
+        Literal::Int(i) => _ = h.value(i),
+        Literal::Float(x) => _ = h.value(x),
+        Literal::String(s) => _ = h.value(&**s),
+        Literal::Enum(s) => _ = h.value(&("enum", &**s)),
+        Literal::Call(call) => _ = h.value(&("call", call.digest().as_bytes())),
         Literal::List(items) => {
             h.value(&("list", items.len()));
             items.iter().for_each(|item| hash_literal(h, item));
-            return;
         }
         Literal::Object(fields) => {
             h.value(&("object", fields.len()));
@@ -169,10 +169,8 @@ fn hash_literal(h: &mut Hasher, literal: &Literal) {
                 h.value(&**name);
                 hash_literal(h, value);
             }
-            return;
         }
-        Literal::Call(call) => h.value(&("call", call.digest().as_bytes())),
-    };
+    }
 }
 
 /// Drops a chain of receivers one by one, so that a deep chain needs no deep stack.

@@ -1,4 +1,5 @@
 //! Host directories in and out, over a real store.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_gql::Value as Constant;
-use rondel_gql::types::{ArgDef, FieldDef, Name, Schema, TypeKind, TypeRef};
+use rondel_gql::types::{FieldDef, Name, Schema, TypeKind, TypeRef};
 use rondel_graph::Graph;
 use rondel_model::Value;
 use rondel_schema::IntrospectionCache;
@@ -123,7 +123,7 @@ impl Evaluator {
             if matches!(value, Constant::Null) || def.default.as_ref() == Some(value) {
                 continue;
             }
-            literals.push((def.name.clone(), argument(&caller.schema(), def, &def.ty, value)?));
+            literals.push((def.name.clone(), argument(&caller.schema(), &def.ty, value)?));
         }
         self.invoke(caller, receiver, field, literals, caller.view).await
     }
@@ -307,9 +307,9 @@ pub fn decode(id: &str) -> Result<Arc<Call>> {
     rondel_call::decode(id).map_err(|e| Fault::user("cannot load an object").caused_by(e))
 }
 
-fn argument(schema: &Schema, def: &ArgDef, ty: &TypeRef, value: &Constant) -> Result<Literal> {
+fn argument(schema: &Schema, ty: &TypeRef, value: &Constant) -> Result<Literal> {
     if let (Some(element), Constant::List(items)) = (ty.element(), value) {
-        let items = items.iter().map(|item| argument(schema, def, element, item));
+        let items = items.iter().map(|item| argument(schema, element, item));
         return Ok(Literal::List(items.collect::<Result<_>>()?));
     }
     let base = schema.types.get(ty.base()).map(|t| &t.kind);
@@ -325,7 +325,7 @@ fn argument(schema: &Schema, def: &ArgDef, ty: &TypeRef, value: &Constant) -> Re
             let field = |(name, value): &(Name, Constant)| {
                 let def = fields.iter().find(|f| f.name == *name);
                 let def = def.ok_or_else(|| Fault::user(format!("`{}` has no field `{name}`", ty.base())))?;
-                Ok((name.clone(), argument(schema, def, &def.ty, value)?))
+                Ok((name.clone(), argument(schema, &def.ty, value)?))
             };
             Ok(Literal::Object(given.iter().map(field).collect::<Result<_>>()?))
         }

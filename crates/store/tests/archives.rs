@@ -1,4 +1,5 @@
 //! Archives as they come from outside: sound, odd and hostile ones. The `tar` crate writes them, our reader reads them.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Random trees, a full disk, and an engine that is killed at work.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod support;
 

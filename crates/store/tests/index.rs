@@ -1,4 +1,5 @@
 //! One suite for every index, and a writer that is killed.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Layers through real overlay mounts.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod support;
 

@@ -46,13 +46,12 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode>
 /// Runs `work` on this thread; interrupting it is a cancellation.
 pub(crate) fn block_on(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.attempt(|| "start".into())?.block_on(async {
+    runtime.attempt(|| "start".into())?.block_on(async {
         let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
             .attempt(|| "listen for signals".into())?;
         tokio::select! {
             result = work => result,
             _ = interrupt.recv() => Err(Fault::cancelled("interrupted")),
         }
-    });
-    result
+    })
 }
