@@ -190,5 +190,5 @@ def test_ignored_patterns(connected, folder):
         assert found[f"f{number}"] == wanted, patterns
     assert "internal/foo/baz.go" not in found["deep"]
     # Explicitly given folders are filtered the same way.
-    given = connected.run("call", "-m", module, "f4", f"--given={context}").ok().out.split()
+    given = connected.run("call", "-m", module, "f-4", f"--given={context}").ok().out.split()
     assert given == ["main.go"]

@@ -280,10 +280,32 @@ fn innermost(value: &Value) -> &Value {
     }
 }
 
+/// The deepest answer that is taken.
+const MAX_DEPTH: usize = 100_000;
+
+fn parse(answer: &[u8]) -> Result<Value> {
+    let wrong = |e| Fault::environment("the engine's answer is not understood").caused_by(e);
+    let mut depth = 0_usize;
+    let mut deepest = 0;
+    for byte in answer {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    if deepest > MAX_DEPTH {
+        return Err(Fault::user(format!("the answer is nested more than {MAX_DEPTH} deep")));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(answer);
+    reader.disable_recursion_limit();
+    serde::Deserialize::deserialize(&mut reader).map_err(wrong)
+}
+
 /// The data of an answer, or its first error as ours.
 fn data(answer: &[u8]) -> Result<Value> {
-    let mut answer: Value = serde_json::from_slice(answer)
-        .map_err(|e| Fault::environment("the engine's answer is not understood").caused_by(e))?;
+    let mut answer = parse(answer)?;
     let Some(error) = answer["errors"].as_array().and_then(|errors| errors.first()) else {
         return Ok(answer["data"].take());
     };
@@ -323,6 +345,22 @@ mod tests {
         {
             assert_eq!(normal_flag(word), want);
         }
+    }
+
+    #[test]
+    fn a_deep_answer_is_read() {
+        let read = |depth: usize| {
+            let text = format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+            let check = move || parse(text.as_bytes()).map(drop).is_ok();
+            std::thread::Builder::new()
+                .stack_size(crate::STACK)
+                .spawn(check)
+                .expect("a thread")
+                .join()
+                .expect("no overflow")
+        };
+        assert!(read(50_000));
+        assert!(!read(MAX_DEPTH + 1));
     }
 
     #[test]

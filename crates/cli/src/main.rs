@@ -15,6 +15,9 @@ mod settings;
 
 use std::process::ExitCode;
 
+/// The answer to a chain of calls is nested as deep as the chain is long; this much is reserved, not used.
+const STACK: usize = 256 << 20;
+
 fn main() -> ExitCode {
     let matches = match settings::command_line().try_get_matches() {
         Ok(matches) => matches,
@@ -23,8 +26,17 @@ fn main() -> ExitCode {
             return if e.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
-    let settings = settings::Settings::new(&matches);
-    match commands::run(&settings, &matches) {
+    // An engine enters its user namespace before there is a second thread.
+    if matches.subcommand_name() == Some("engine") {
+        return run(&matches);
+    }
+    let deep = std::thread::Builder::new().stack_size(STACK).spawn(move || run(&matches));
+    deep.ok().and_then(|thread| thread.join().ok()).unwrap_or(ExitCode::FAILURE)
+}
+
+fn run(matches: &clap::ArgMatches) -> ExitCode {
+    let settings = settings::Settings::new(matches);
+    match commands::run(&settings, matches) {
         Ok(code) => code,
         Err(fault) => failure::report(&fault),
     }

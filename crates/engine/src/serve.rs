@@ -49,9 +49,6 @@ pub async fn serve(mut options: ServeOptions) -> Result<()> {
     if let Some(ready) = options.ready.take() {
         ready();
     }
-    let networks = engine.services.ops.ports().networks.clone();
-    // The first network brings up what all share. Whoever needs one is told what fails.
-    tokio::spawn(async move { networks.connect().await.map(drop) });
     let ending = engine.ending.clone();
     let server = axum::serve(listener, crate::endpoint::routes(engine.clone()))
         .with_graceful_shutdown(async move { ending.cancelled().await });

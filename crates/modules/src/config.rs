@@ -124,6 +124,10 @@ impl Config {
     /// When it is no JSON, a key has a value of the wrong type, or a path leaves its place.
     pub fn parse(text: &str, place: &str) -> Result<Self> {
         let cannot = || format!("cannot read module configuration `{place}`");
+        // An array would be taken for the fields in order.
+        if !text.trim_start().starts_with('{') {
+            return Err(Fault::user(format!("{}: it is no JSON object", cannot())));
+        }
         let mut config: Config = serde_json::from_str(text).map_err(|e| Fault::user(cannot()).caused_by(e))?;
         if config.sdk.as_ref().is_some_and(|sdk| sdk.source.is_empty()) {
             config.sdk = None;
@@ -236,6 +240,8 @@ mod tests {
         };
         check("{", "EOF");
         check(r#"{"name": 1}"#, "invalid type");
+        check("[]", "it is no JSON object");
+        check("", "it is no JSON object");
         check(r#"{"source": "../x"}"#, "source path \"../x\" contains parent directory components");
         check(r#"{"source": ".."}"#, "source path \"..\" contains parent directory components");
         check(r#"{"source": "/x"}"#, "source path \"/x\" is absolute");
