@@ -6,6 +6,7 @@
 //! session, can load it; what came out of the call is never part of it. Chains may be thousands of
 //! calls deep: nothing here recurses along receivers.
 
+mod edit;
 mod wire;
 
 use std::fmt;
@@ -13,13 +14,20 @@ use std::sync::Arc;
 
 use rondel_digest::{Digest, Hasher};
 
+pub use edit::edited;
 pub use wire::{DecodeError, decode, encode};
+
+/// The argument that gives a process access to the API.
+pub const NESTING: &str = "experimentalPrivilegedNesting";
+/// The implicit input that says for whom processes speak which a call starts.
+pub const SCOPE: &str = "scope";
 
 /// One field selected on a receiver with its arguments.
 pub struct Call {
     receiver: Option<Arc<Call>>,
     spec: CallSpec,
     digest: Digest,
+    starts_speakers: bool,
 }
 
 /// Everything of a call except its receiver.
@@ -96,13 +104,57 @@ impl CallSpec {
         self.args.push((name.into(), value));
         self
     }
+
+    /// Whether evaluating the field may start a process that speaks to the API: the code of a module, or a process that
+    /// is given access.
+    pub fn starts_speaker(&self) -> bool {
+        let given = |(name, value): &(Arc<str>, Literal)| &**name == NESTING && *value == Literal::Bool(true);
+        self.module.is_some() || self.args.iter().any(given)
+    }
+
+    /// For whom processes speak that the field starts, when it is recorded.
+    pub fn scope(&self) -> Option<&Arc<str>> {
+        self.implicit.iter().find(|(name, _)| &**name == SCOPE).map(|(_, scope)| scope)
+    }
+
+    /// Records for whom processes speak that the field starts.
+    pub fn speak_for(&mut self, scope: Option<&Arc<str>>) {
+        self.implicit.retain(|(name, _)| &**name != SCOPE);
+        if self.starts_speaker() {
+            self.implicit.extend(scope.map(|scope| (SCOPE.into(), scope.clone())));
+        }
+    }
 }
 
 impl Call {
     /// The call of `spec` on `receiver`; without a receiver it is a field of the root type.
     pub fn new(receiver: Option<Arc<Call>>, spec: CallSpec) -> Arc<Self> {
         let digest = digest(receiver.as_deref(), &spec);
-        Arc::new(Self { receiver, spec, digest })
+        let starts_speakers = spec.starts_speaker()
+            || receiver.as_ref().is_some_and(|receiver| receiver.starts_speakers)
+            || spec.args.iter().any(|(_, value)| value.starts_speakers());
+        Arc::new(Self { receiver, spec, digest, starts_speakers })
+    }
+
+    /// Whether the call, or one that it is made of, may start a process that speaks to the API.
+    pub fn starts_speakers(&self) -> bool {
+        self.starts_speakers
+    }
+
+    /// The recipe with every process that it starts speaking for `scope`.
+    #[must_use]
+    pub fn speaking_for(self: &Arc<Self>, scope: Option<&Arc<str>>) -> Arc<Self> {
+        if self.starts_speakers { edited(self, &|spec| spec.speak_for(scope)) } else { self.clone() }
+    }
+
+    /// The recipe with every meaning that depends on the view taken from `view`, except inside of modules.
+    #[must_use]
+    pub fn seen_under(self: &Arc<Self>, view: &Arc<str>) -> Arc<Self> {
+        edited(self, &|spec| {
+            if spec.view.is_some() && spec.module.is_none() {
+                spec.view = Some(view.clone());
+            }
+        })
     }
 
     /// The element `nth` (counted from one) of the list that this call returns.
@@ -130,6 +182,27 @@ impl Call {
     /// The recipe digest: what was asked.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+}
+
+impl Literal {
+    /// Adds the calls of the objects in it to `into`.
+    pub fn calls(&self, into: &mut Vec<Arc<Call>>) {
+        match self {
+            Literal::Call(call) => into.push(call.clone()),
+            Literal::List(items) => items.iter().for_each(|item| item.calls(into)),
+            Literal::Object(fields) => fields.iter().for_each(|(_, value)| value.calls(into)),
+            _ => {}
+        }
+    }
+
+    fn starts_speakers(&self) -> bool {
+        match self {
+            Literal::Call(call) => call.starts_speakers,
+            Literal::List(items) => items.iter().any(Literal::starts_speakers),
+            Literal::Object(fields) => fields.iter().any(|(_, value)| value.starts_speakers()),
+            _ => false,
+        }
     }
 }
 

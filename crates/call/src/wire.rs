@@ -86,7 +86,7 @@ impl Writer {
             stack.push((call.clone(), true));
             let mut needs = Vec::new();
             for (_, literal) in &call.spec().args {
-                dependencies(literal, &mut needs);
+                literal.calls(&mut needs);
             }
             needs.extend(call.spec().module.as_ref().map(|m| m.module.clone()));
             needs.extend(call.receiver().cloned());
@@ -187,15 +187,6 @@ impl Writer {
             n >>= 7;
         }
         self.out.push(n as u8);
-    }
-}
-
-fn dependencies(literal: &Literal, into: &mut Vec<Arc<Call>>) {
-    match literal {
-        Literal::Call(call) => into.push(call.clone()),
-        Literal::List(items) => items.iter().for_each(|item| dependencies(item, into)),
-        Literal::Object(fields) => fields.iter().for_each(|(_, value)| dependencies(value, into)),
-        _ => {}
     }
 }
 

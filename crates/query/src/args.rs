@@ -8,6 +8,7 @@ use rondel_fault::{Fault, Result};
 use rondel_gql::types::FieldDef;
 
 use crate::behaviour::Cx;
+use crate::caller::Caller;
 use crate::evaluate::{Node, literal_of_constant};
 
 /// The arguments of a call, defaults filled in on access.
@@ -25,6 +26,11 @@ impl Args {
     /// The field as the schema defines it.
     pub fn field(&self) -> &Arc<FieldDef> {
         &self.field
+    }
+
+    /// Who asks.
+    pub fn caller(&self) -> &Arc<Caller> {
+        &self.cx.caller
     }
 
     /// Whether the argument was given with something else than its default.

@@ -19,6 +19,8 @@ pub struct Caller {
     pub events: Emitter,
     /// What the engine knows beyond that: host access, secrets, the module and function call of an exec scope.
     pub context: Arc<dyn Any + Send + Sync>,
+    /// For whom processes speak that its calls start, as identities know it; none: for nobody but themselves.
+    pub scope: Option<Arc<str>>,
     schema: RwLock<Arc<Schema>>,
 }
 
@@ -32,7 +34,14 @@ impl Caller {
         events: Emitter,
         context: Arc<dyn Any + Send + Sync>,
     ) -> Self {
-        Self { session, client, view, events, context, schema: RwLock::new(schema) }
+        Self { session, client, view, events, context, scope: None, schema: RwLock::new(schema) }
+    }
+
+    /// The same; processes that its calls start speak for `scope`.
+    #[must_use]
+    pub fn starting_speakers_for(mut self, scope: Option<Arc<str>>) -> Self {
+        self.scope = scope;
+        self
     }
 
     /// The schema that it is served now.
@@ -48,14 +57,9 @@ impl Caller {
     /// The same caller, reporting under another span.
     #[must_use]
     pub fn reporting(&self, events: Emitter) -> Arc<Self> {
-        Arc::new(Self::new(
-            self.session.clone(),
-            self.client.clone(),
-            self.view,
-            self.schema(),
-            events,
-            self.context.clone(),
-        ))
+        let (session, client, context) = (self.session.clone(), self.client.clone(), self.context.clone());
+        let caller = Self::new(session, client, self.view, self.schema(), events, context);
+        Arc::new(caller.starting_speakers_for(self.scope.clone()))
     }
 
     /// What the engine knows beyond the caller's names, as a `T`.

@@ -123,7 +123,7 @@ impl Evaluator {
             if matches!(value, Constant::Null) || def.default.as_ref() == Some(value) {
                 continue;
             }
-            literals.push((def.name.clone(), argument(&caller.schema(), &def.ty, value)?));
+            literals.push((def.name.clone(), argument(caller, &caller.schema(), &def.ty, value)?));
         }
         self.invoke(caller, receiver, field, literals, caller.view).await
     }
@@ -145,7 +145,11 @@ impl Evaluator {
         self.invoke(caller, receiver, &field, spec.args, ENGINE).await
     }
 
-    async fn invoke(
+    /// Selects `field` on `receiver` with literals, under `view` where its meaning depends on that.
+    ///
+    /// # Errors
+    /// What the field fails with.
+    pub async fn invoke(
         self: &Arc<Self>,
         caller: &Arc<Caller>,
         receiver: &Node,
@@ -160,6 +164,7 @@ impl Evaluator {
         spec.view = behaviour.versioned.then(|| view.to_string().into());
         spec.module = behaviour.module.clone();
         spec.implicit = implicit(behaviour, caller);
+        spec.speak_for(caller.scope.as_ref());
         if let Some(prepare) = &behaviour.prepare {
             let call = Call::new(receiver.call.clone(), spec.clone());
             let cx = Cx { evaluator: self.clone(), caller: caller.clone(), call, view };
@@ -196,9 +201,10 @@ impl Evaluator {
     ///
     /// # Errors
     /// What a call of the recipe fails with.
+    // IDENTITY: an ID does not carry for whom its processes speak; whoever loads it decides.
     pub async fn load(self: &Arc<Self>, caller: &Arc<Caller>, call: &Arc<Call>) -> Result<Node> {
         let mut missing = Vec::new();
-        let mut next = Some(call.clone());
+        let mut next = Some(call.speaking_for(caller.scope.as_ref()));
         let mut node = Node::root();
         while let Some(call) = next {
             if let Some(found) = self.graph.peek(&whole(&call).digest()) {
@@ -222,6 +228,7 @@ impl Evaluator {
         // IDENTITY: what was another client's or session's is asked anew for this one.
         spec.implicit = implicit(behaviour, caller);
         spec.module = behaviour.module.clone();
+        spec.speak_for(caller.scope.as_ref());
         let call = Call::new(receiver.call.clone(), spec);
         let node = self.run(caller, receiver.clone(), call, &field, behaviour).await?;
         pick(node, recorded)
@@ -307,9 +314,9 @@ pub fn decode(id: &str) -> Result<Arc<Call>> {
     rondel_call::decode(id).map_err(|e| Fault::user("cannot load an object").caused_by(e))
 }
 
-fn argument(schema: &Schema, ty: &TypeRef, value: &Constant) -> Result<Literal> {
+fn argument(caller: &Caller, schema: &Schema, ty: &TypeRef, value: &Constant) -> Result<Literal> {
     if let (Some(element), Constant::List(items)) = (ty.element(), value) {
-        let items = items.iter().map(|item| argument(schema, element, item));
+        let items = items.iter().map(|item| argument(caller, schema, element, item));
         return Ok(Literal::List(items.collect::<Result<_>>()?));
     }
     let base = schema.types.get(ty.base()).map(|t| &t.kind);
@@ -318,14 +325,14 @@ fn argument(schema: &Schema, ty: &TypeRef, value: &Constant) -> Result<Literal> 
             if id.is_empty() {
                 Ok(Literal::Null)
             } else {
-                Ok(Literal::Call(decode(id)?))
+                Ok(Literal::Call(decode(id)?.speaking_for(caller.scope.as_ref())))
             }
         }
         (Some(TypeKind::Input(fields)), Constant::Object(given)) => {
             let field = |(name, value): &(Name, Constant)| {
                 let def = fields.iter().find(|f| f.name == *name);
                 let def = def.ok_or_else(|| Fault::user(format!("`{}` has no field `{name}`", ty.base())))?;
-                Ok((name.clone(), argument(schema, &def.ty, value)?))
+                Ok((name.clone(), argument(caller, schema, &def.ty, value)?))
             };
             Ok(Literal::Object(given.iter().map(field).collect::<Result<_>>()?))
         }
