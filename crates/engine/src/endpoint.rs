@@ -57,7 +57,7 @@ async fn served(State(engine): State<Arc<Engine>>, headers: HeaderMap) -> Respon
         return (StatusCode::NOT_FOUND, failure("the request names no attached client")).into_response();
     };
     match client.prepare(&engine).await {
-        Ok(()) => json(&Served { modules: client.served() }).into_response(),
+        Ok(()) => json(&Served { modules: client.served(&engine) }).into_response(),
         Err(fault) => (StatusCode::BAD_REQUEST, refused(fault)).into_response(),
     }
 }

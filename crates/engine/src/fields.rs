@@ -43,7 +43,8 @@ impl Fields for AllFields {
         spec: &'a CallSpec,
     ) -> BoxFuture<'a, Result<Option<Arc<FieldDef>>>> {
         Box::pin(async move {
-            if spec.module.is_some()
+            // The module loader's own fields are in no schema, and name no module.
+            if (spec.module.is_some() || spec.field.starts_with('_'))
                 && let Some(modules) = self.modules.get()
                 && let Some(found) = modules.find_field(caller, parent, spec).await?
             {

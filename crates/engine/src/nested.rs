@@ -13,7 +13,7 @@ use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_model::exec::Scope;
 use rondel_ops::{ScopeBinding, ScopedProcess, Scopes};
 use rondel_query::Caller;
-use rondel_session::{Client, Session};
+use rondel_session::{Client, ExecScope, Session};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::answer::answer;
@@ -50,14 +50,9 @@ impl Scopes for NestedScopes {
             root: root.path().to_owned(),
             workdir: PathBuf::from(workdir.as_str()),
         };
-        let record = match scope.record {
-            None => None,
-            Some(id) => {
-                let found = engine.services.scopes.get(id);
-                Some(found.ok_or_else(|| Fault::bug("the exec scope of a process is gone before it starts"))?)
-            }
-        };
-        let caller = engine.nested(&nesting, scope.view, record);
+        let record = scope.record.clone().and_then(|record| record.0.downcast::<ExecScope>().ok());
+        let scope = record.ok_or_else(|| Fault::bug("a process has an exec scope that the engine did not make"))?;
+        let caller = engine.nested(&nesting, scope);
         let port = listener.local_addr().attempt(|| "read the port of a nested API".into())?.port();
         listener.set_nonblocking(true).attempt(|| "serve a nested API".into())?;
         let listener = tokio::net::TcpListener::from_std(listener).attempt(|| "serve a nested API".into())?;

@@ -7,15 +7,15 @@ use std::time::Instant;
 
 use rondel_api::providers::ClientSecrets;
 use rondel_events::Emitter;
-use rondel_fault::{Kind, Result};
+use rondel_fault::{Fault, Kind, Result};
 use rondel_hostlink::HostLink;
 use rondel_link::{Hello, ModuleRequest, ServedModule, Status};
 use rondel_modules::{Lookup, Modules};
 use rondel_ops::OpCx;
 use rondel_query::{Caller, Evaluator};
-use rondel_session::{Client, ClientLink, ScopeRecord, SecretStore, Services, Session};
+use rondel_session::{Client, ClientLink, ExecScope, SecretStore, Services, Session};
 use rondel_store::Store;
-use rondel_version::View;
+use rondel_version::{ENGINE, View};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
@@ -87,12 +87,14 @@ impl AttachedClient {
     }
 
     /// The modules that it is served.
-    pub fn served(&self) -> Vec<ServedModule> {
+    pub fn served(&self, engine: &Engine) -> Vec<ServedModule> {
         let served = rondel_session::client(&self.caller).map(rondel_modules::load::served).unwrap_or_default();
         let describe = |served: &rondel_modules::serve::Served| ServedModule {
             name: served.surfaced.module.name().to_owned(),
             description: served.surfaced.module.types.description.to_string(),
             constructor: served.surfaced.constructor.as_ref().map(|field| field.name.to_string()),
+            broken: served.surfaced.module.broken.iter().map(broken).collect(),
+            explanation: engine.modules.explain(&served.surfaced.module),
         };
         served.iter().map(describe).collect()
     }
@@ -161,8 +163,9 @@ impl Engine {
     }
 
     /// A caller for a process in a container: what it sees is decided by its scope alone.
-    pub fn nested(self: &Arc<Self>, process: &Nesting, view: View, scope: Option<Arc<ScopeRecord>>) -> Arc<Caller> {
-        let view = scope.as_ref().map_or(view, |scope| scope.view);
+    pub fn nested(self: &Arc<Self>, process: &Nesting, scope: Arc<ExecScope>) -> Arc<Caller> {
+        let view = scope.speaker.as_ref().map_or(ENGINE, |speaker| speaker.view);
+        let starts = scope.starts();
         let id = fresh("n");
         let session = process.origin.session.clone();
         let scopes = NestedScopes::new(self, session.clone());
@@ -176,13 +179,14 @@ impl Engine {
             workdir: process.workdir.clone(),
             host_root: process.root.clone(),
             link: None,
-            scope,
+            scope: Some(scope),
             origin: Some(process.origin.clone()),
             served: Mutex::default(),
             op_cx: OpCx { events: process.events.clone(), secrets, scopes },
         });
         let schema = self.modules.client_schema(&client, view);
-        Arc::new(Caller::new(session.id.clone(), id, view, schema, process.events.clone(), client))
+        let caller = Caller::new(session.id.clone(), id, view, schema, process.events.clone(), client);
+        Arc::new(caller.starting(starts))
     }
 
     /// The attached client called `id`.
@@ -240,6 +244,10 @@ pub struct Nesting {
     pub root: PathBuf,
     /// Its working directory inside the root.
     pub workdir: PathBuf,
+}
+
+fn broken((name, why): &(String, Fault)) -> String {
+    format!("the dependency `{name}` could not be loaded: {}", why.full_message())
 }
 
 fn fresh(prefix: &str) -> Arc<str> {

@@ -16,7 +16,7 @@ use rondel_ports::process::Processes as _;
 use rondel_query::Evaluator;
 use rondel_registry::{Environment, Mirror, MirrorLocation, Registry, RegistryConfig};
 use rondel_sandbox::{Sandbox, SandboxOptions};
-use rondel_session::{Client, ScopeTable, Services};
+use rondel_session::{Client, Services};
 use rondel_store::Store;
 
 use crate::config::Config;
@@ -66,13 +66,8 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     rondel_modules::register_modules(&mut surface, &modules);
     surface.prepare("Query", "cacheVolume", rondel_api::types::cache_volume::namespaced(module_namespace));
     let registry = Arc::new(rondel_api::registry(&surface)?);
-    let services = Arc::new(Services {
-        ops,
-        index: store.clone(),
-        registry: registry.clone(),
-        scopes: Arc::new(ScopeTable::default()),
-        mac_key: mac_key(&*store)?,
-    });
+    let services =
+        Arc::new(Services { ops, index: store.clone(), registry: registry.clone(), mac_key: mac_key(&*store)? });
     let fields = AllFields::new(registry);
     let evaluator = Evaluator::new(fields.clone(), options.config.remembered_results);
     fields.add(modules.clone());
@@ -92,7 +87,7 @@ pub fn remove_state(state_dir: &Path) -> Result<()> {
 
 /// Cache volumes of a module's code are its own: they keep their name across versions of it.
 fn module_namespace(client: &Client) -> Option<String> {
-    let module = client.scope.as_ref()?.module.clone()?.downcast::<Module>().ok()?;
+    let module = client.scope.as_ref()?.speaker.clone()?.module.downcast::<Module>().ok()?;
     Some(module.source.name().to_owned())
 }
 

@@ -121,6 +121,15 @@ impl Sink for Nowhere {
     fn emit(&self, _: Event) {}
 }
 
+struct Both(Arc<dyn Sink>, Arc<dyn Sink>);
+
+impl Sink for Both {
+    fn emit(&self, event: Event) {
+        self.1.emit(event.clone());
+        self.0.emit(event);
+    }
+}
+
 /// Emits events under one parent span. Cheap to clone.
 #[derive(Clone)]
 pub struct Emitter {
@@ -139,6 +148,12 @@ impl Emitter {
     /// An emitter whose events go nowhere.
     pub fn nowhere() -> Self {
         Self::new(Arc::new(Nowhere))
+    }
+
+    /// The same; `sink` is told everything as well.
+    #[must_use]
+    pub fn also(&self, sink: Arc<dyn Sink>) -> Self {
+        Self { sink: Arc::new(Both(self.sink.clone(), sink)), parent: self.parent }
     }
 
     /// The span that new spans will belong to.

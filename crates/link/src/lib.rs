@@ -184,4 +184,10 @@ pub struct ServedModule {
     pub description: String,
     /// The field of the root type that makes its main object; none: it has no main object.
     pub constructor: Option<String>,
+    /// What it would use and cannot, and why.
+    #[serde(default)]
+    pub broken: Vec<String>,
+    /// How it came to be loaded: labels and texts.
+    #[serde(default)]
+    pub explanation: Vec<(String, String)>,
 }

@@ -1,5 +1,7 @@
 //! A process to run: everything that decides what it does, and nothing else.
 
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 
 use rondel_digest::Digest;
@@ -94,10 +96,20 @@ pub struct Scope {
     pub view: View,
     /// The implementation digest of the module it acts for.
     pub module: Option<Digest>,
-    /// The engine's record of the module and the function call being served.
+    /// What the engine knows of it.
     #[serde(skip)]
-    // IDENTITY: a handle of this run of the engine; it must never count.
-    pub record: Option<u64>,
+    // IDENTITY: it lives in this run of the engine only; it must never count.
+    pub record: Option<ScopeRecord>,
+}
+
+/// What the engine knows of an exec scope; opaque here.
+#[derive(Clone)]
+pub struct ScopeRecord(pub Arc<dyn Any + Send + Sync>);
+
+impl fmt::Debug for ScopeRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ScopeRecord")
+    }
 }
 
 /// Something mounted in a container.

@@ -1,6 +1,7 @@
 //! Calls of a module's functions: spec/protocol.md §6.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rondel_call::{Call, Literal};
@@ -12,7 +13,7 @@ use rondel_model::{AbsPath, Container, ExecOp};
 use rondel_ports::index::Table;
 use rondel_query::{Args, Caller, Cx, Evaluator, Node, Outcome};
 use rondel_session::client::op_cx;
-use rondel_session::{CallOutcome, FunctionCall, ScopeRecord, client};
+use rondel_session::{CallOutcome, ExecScope, FunctionCall, client};
 use serde_json::Value as Json;
 
 use crate::codec::{Codec, is_session_bound};
@@ -74,33 +75,39 @@ pub async fn call(cx: Cx, receiver: Node, args: Args, target: Target) -> Result<
 async fn evaluate(cx: &Cx, receiver: &Node, args: &Args, target: &Target) -> Result<(Outcome, bool)> {
     let services = client(&cx.caller)?.services.clone();
     let lifetime = target.module.lifetime(&target.function);
-    let key = stable_key(&cx.call);
-    let kept = match lifetime {
-        Lifetime::Persistent(_) => services.index.get(Table::Calls, &key),
+    let (own, shared) = stable_keys(&cx.call);
+    let find = |key: &Digest| match lifetime {
+        Lifetime::Persistent(_) => services.index.get(Table::Calls, key),
         _ => None,
     };
-    let kept = kept.and_then(|bytes| serde_json::from_slice::<Json>(&bytes).ok());
-    if let Some(json) = kept
-        && let Ok(outcome) = decode(cx, target, &json).await
-    {
-        return Ok((outcome, true));
+    for kept in [find(&own), find(&shared)].into_iter().flatten() {
+        if let Ok(json) = serde_json::from_slice::<Json>(&kept)
+            && let Ok(outcome) = decode(cx, target, &json).await
+        {
+            return Ok((outcome, true));
+        }
     }
-    let json = run_function(cx, receiver, args, target).await?;
+    let (json, started) = run_function(cx, receiver, args, target).await?;
     let outcome = decode(cx, target, &json).await?;
     if let Lifetime::Persistent(seconds) = lifetime
         && !is_session_bound(&json)
     {
         let expires = Duration::from_secs(seconds.unwrap_or(LONGEST));
+        let key = if started { own } else { shared };
         services.index.put(Table::Calls, &key, json.to_string().as_bytes(), Some(expires))?;
     }
     Ok((outcome, false))
 }
 
-// IDENTITY: what was asked of which implementation, whoever asked in whichever session.
-fn stable_key(call: &Call) -> Digest {
-    let mut spec = call.spec().clone();
-    spec.implicit.clear();
-    Call::new(call.receiver().cloned(), spec).digest()
+// IDENTITY: what was asked of which implementation, whoever asked in whichever session: on behalf of which module, and,
+// for results of functions that handed that on to nobody, on behalf of any.
+fn stable_keys(call: &Call) -> (Digest, Digest) {
+    let key = |extra: Option<&Arc<str>>| {
+        let mut spec = call.spec().clone();
+        spec.implicit = vec![(rondel_call::SCOPE.into(), extra.cloned().unwrap_or_default())];
+        Call::new(call.receiver().cloned(), spec).digest()
+    };
+    (key(call.spec().scope().or(Some(&"nobody".into()))), key(None))
 }
 
 async fn decode(cx: &Cx, target: &Target, json: &Json) -> Result<Outcome> {
@@ -113,7 +120,8 @@ async fn decode(cx: &Cx, target: &Target, json: &Json) -> Result<Outcome> {
     codec.decode(&target.function.returns, json, &place).await.map(Outcome::from)
 }
 
-async fn run_function(cx: &Cx, receiver: &Node, args: &Args, target: &Target) -> Result<Json> {
+/// What the function answers, and whether it may have started a process that speaks to the API.
+async fn run_function(cx: &Cx, receiver: &Node, args: &Args, target: &Target) -> Result<(Json, bool)> {
     let codec = Codec { evaluator: &cx.evaluator, caller: &cx.caller, module: &target.module };
     let mut given = Vec::new();
     for arg in &target.function.args {
@@ -130,13 +138,15 @@ async fn run_function(cx: &Cx, receiver: &Node, args: &Args, target: &Target) ->
         _ => "null".to_owned(),
     };
     let call = FunctionCall::new(target.function.original.clone(), target.object.original.clone(), parent, given);
-    let text = run(&cx.evaluator, &cx.caller, &target.module, call).await?;
-    serde_json::from_str(&text).map_err(|e| {
+    let (text, started) = run(&cx.evaluator, &cx.caller, &target.module, call).await?;
+    let json = serde_json::from_str(&text).map_err(|e| {
         Fault::user(format!("{} answered with something that is not JSON", target.describe())).caused_by(e)
-    })
+    })?;
+    Ok((json, started))
 }
 
-/// Runs the runtime of `module` for one function call and gives the JSON text that it answered.
+/// Runs the runtime of `module` for one function call and gives the JSON text that it answered, and whether the code may
+/// have started a process that speaks to the API.
 ///
 /// # Errors
 /// The error that it answered, its failure when it answered nothing, or that it did neither.
@@ -145,21 +155,35 @@ pub async fn run(
     caller: &Arc<Caller>,
     module: &Arc<Module>,
     call: FunctionCall,
-) -> Result<String> {
+) -> Result<(String, bool)> {
     let container = runtime(evaluator, caller, module).await?;
     let me = client(caller)?;
     let mut cx = me.op_cx.clone();
     cx.events = caller.events.clone();
     let call = Arc::new(call);
-    let record = ScopeRecord { view: module.view, module: Some(module.clone()), call: Some(call.clone()) };
-    let handle = me.services.scopes.insert(record);
-    let scope = Scope { view: module.view, module: Some(module.implementation), record: Some(handle.id) };
-    let ended = me.services.ops.exec(&cx, &Arc::new(exec(&container, scope)?)).await;
-    drop(handle);
+    let starts = me.scope.as_ref().and_then(|scope| scope.starts.clone());
+    let started = Arc::new(AtomicBool::new(false));
+    let scope =
+        ExecScope { speaker: Some(module.speaker()), call: Some(call.clone()), starts, started: started.clone() };
+    let mut exec = process(&container, scope.seal()).ok_or_else(|| {
+        Fault::user(format!("the runtime of module `{}` is a container without a command", module.name()))
+            .with_hint(format!("the SDK `{}` must give it an entrypoint", module.sdk_name()))
+    })?;
+    // IDENTITY: what a call answers is kept under the call, never under the process.
+    exec.salt = Some(format!("{:032x}", rand::random::<u128>()));
+    let ended = me.services.ops.exec(&cx, &Arc::new(exec)).await;
+    // What the code lacked may be why it failed.
+    let blamed = |fault: Fault| {
+        module.broken.iter().fold(fault, |fault, (name, why)| {
+            fault.with_hint(format!("the dependency `{name}` could not be loaded: {}", why.full_message()))
+        })
+    };
     match (call.outcome(), ended) {
-        (Some(CallOutcome::Error(fault)), _) => Err(fault),
-        (Some(CallOutcome::Value(_)), Err(fault)) | (None, Err(fault)) => Err(fault.context(failed(&call, module))),
-        (Some(CallOutcome::Value(text)), Ok(_)) => Ok(text),
+        (Some(CallOutcome::Error(fault)), _) => Err(blamed(fault)),
+        (Some(CallOutcome::Value(_)), Err(fault)) | (None, Err(fault)) => {
+            Err(blamed(fault.context(failed(&call, module))))
+        }
+        (Some(CallOutcome::Value(text)), Ok(_)) => Ok((text, started.load(Ordering::Relaxed))),
         // Users match on this text; see spec/protocol.md §4.2.
         (None, Ok(_)) if call.name.is_empty() && call.parent_name.is_empty() => Err(Fault::user(format!(
             "module `{}` registered no types: its runtime completed without returning a value",
@@ -178,13 +202,11 @@ fn failed(call: &FunctionCall, module: &Module) -> String {
     }
 }
 
-fn exec(container: &Container, scope: Scope) -> Result<ExecOp> {
+/// The command of `container` as a process that speaks as `scope` says; none when there is no command.
+pub fn process(container: &Container, scope: Scope) -> Option<ExecOp> {
     let config = &container.config;
     let args: Vec<String> = config.entrypoint.iter().chain(&config.cmd).flatten().cloned().collect();
-    if args.is_empty() {
-        return Err(Fault::user("no command has been set").with_hint("the runtime of a module needs an entrypoint"));
-    }
-    Ok(ExecOp {
+    (!args.is_empty()).then(|| ExecOp {
         rootfs: container.rootfs.clone(),
         mounts: container.mounts.clone(),
         args,
@@ -201,8 +223,7 @@ fn exec(container: &Container, scope: Scope) -> Result<ExecOp> {
         insecure: false,
         no_init: false,
         platform: container.platform.clone(),
-        // IDENTITY: what a call answers is kept under the call, never under the process.
-        salt: Some(format!("{:032x}", rand::random::<u128>())),
+        salt: None,
     })
 }
 

@@ -283,12 +283,13 @@ fn is_bound(call: &Arc<Call>) -> bool {
             continue;
         }
         let private = matches!(&*call.spec().field, "setSecret" | "_secret");
-        if private || !call.spec().implicit.is_empty() {
+        let own = call.spec().implicit.iter().any(|(name, _)| &**name != rondel_call::SCOPE);
+        if private || own {
             return true;
         }
         pending.extend(call.receiver().cloned());
         for (name, value) in &call.spec().args {
-            collect(value, &mut pending);
+            value.calls(&mut pending);
             if &*call.spec().field == FIELD && &**name == "json" {
                 let inner = if let Literal::String(text) = value { serde_json::from_str(text).ok() } else { None };
                 if inner.as_ref().is_some_and(is_session_bound) {
@@ -298,13 +299,4 @@ fn is_bound(call: &Arc<Call>) -> bool {
         }
     }
     false
-}
-
-fn collect(value: &Literal, into: &mut Vec<Arc<Call>>) {
-    match value {
-        Literal::Call(call) => into.push(call.clone()),
-        Literal::List(items) => items.iter().for_each(|item| collect(item, into)),
-        Literal::Object(fields) => fields.iter().for_each(|(_, value)| collect(value, into)),
-        _ => {}
-    }
 }

@@ -182,9 +182,6 @@ impl Config {
         if !self.toolchains.is_empty() {
             return unsupported("toolchains");
         }
-        if self.sdk.as_ref().and_then(|sdk| sdk.config.as_ref()).is_some_and(|config| !config.is_empty()) {
-            return unsupported("sdk.config");
-        }
         if self.dependencies.iter().any(|dependency| !dependency.customizations.is_empty()) {
             return unsupported("dependencies.customizations");
         }

@@ -2,31 +2,32 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::{BoxFuture, try_join_all};
-use rondel_call::{CallSpec, ModuleRef};
+use futures_util::future::{BoxFuture, join_all};
+use rondel_call::{Call, CallSpec, ModuleRef};
 use rondel_digest::Digest;
 use rondel_events::{Outcome as Ended, Work};
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Kind, Result};
 use rondel_gql::types::{FieldDef, Schema};
-use rondel_model::op::{Filter, Place};
-use rondel_model::{AbsPath, Directory, Fs, FsOp, Value};
+use rondel_model::Value;
 use rondel_ports::index::Table;
-use rondel_query::{Caller, Evaluator, Node};
+use rondel_query::{Caller, Cx, Evaluator, Node};
 use rondel_schema::Registry;
-use rondel_session::{Client, ScopeRecord, client};
-use rondel_version::View;
+use rondel_session::{Client, ExecScope, client};
+use rondel_version::{ENGINE, View};
 use tokio::sync::OnceCell;
 
-use crate::config::{Config, FILE_NAME};
-use crate::module::Module;
+use crate::config::FILE_NAME;
+use crate::explain::{self, Report, Seen};
+use crate::find::Lookup;
+use crate::module::{Module, Provider};
 use crate::resolve::{Names, Owner, resolve};
+use crate::sdk_module::SdkModule;
 use crate::serve::{Served, Surfaced, check_clash, extension};
-use crate::source::{ModuleSource, Reference, SourceKind, classify, context_patterns, inside_context};
+use crate::source::ModuleSource;
 use crate::typedef::ModuleTypes;
-use crate::types::{TypeSource, register};
+use crate::types::register;
 
 /// How many loaded modules and schemas are remembered.
 const REMEMBERED: usize = 512;
@@ -39,18 +40,9 @@ pub struct Modules {
     /// By view and what is served.
     schemas: Mutex<HashMap<Digest, Arc<Schema>>>,
     /// Configurations by the digest of the snapshot that holds them.
-    configs: Mutex<HashMap<Digest, Arc<str>>>,
-}
-
-/// How a reference is looked up.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Lookup<'a> {
-    /// The commit that was pinned.
-    pub pin: &'a str,
-    /// The folder itself, not one above it.
-    pub exact: bool,
-    /// A folder without `dagger.json` is a source as well.
-    pub allow_missing: bool,
+    pub(crate) configs: Mutex<HashMap<Digest, Arc<str>>>,
+    /// How each came to be loaded, by the digest of the call that gives the source.
+    reports: Mutex<HashMap<Digest, Arc<Report>>>,
 }
 
 impl Modules {
@@ -71,187 +63,6 @@ impl Modules {
     ) -> Result<Arc<Module>> {
         let source = self.resolve(caller, reference, Lookup::default()).await?;
         self.load(Some(evaluator), caller, &source).await
-    }
-
-    /// Finds the source that `reference` means to the caller.
-    ///
-    /// # Errors
-    /// When there is none, or its configuration cannot be read.
-    pub async fn resolve(
-        &self,
-        caller: &Arc<Caller>,
-        reference: &str,
-        lookup: Lookup<'_>,
-    ) -> Result<Arc<ModuleSource>> {
-        let me = client(caller)?;
-        let host = host_of(me);
-        let path = host.host_path(reference);
-        let exists = exists(me, &path);
-        match classify(reference, lookup.pin) {
-            Reference::Git => return Err(git(reference)),
-            Reference::Either if !exists => return Err(git(reference)),
-            _ => {}
-        }
-        if !exists {
-            if let Some(dependency) = self.dependency(caller, reference).await? {
-                return Ok(dependency);
-            }
-            // Users match on this text; see spec/behaviours.md CALL-013.
-            return Err(Fault::user(format!("module source \"{reference}\" does not exist")));
-        }
-        let files = me.services.ops.ports().host.clone();
-        let config = files.find_up(&path, FILE_NAME).filter(|found| found.starts_with(&host.host_root));
-        let config = config.filter(|found| !lookup.exact || found.parent() == Some(&path));
-        let root = match config.as_deref().and_then(Path::parent) {
-            Some(root) => root.to_owned(),
-            None if lookup.allow_missing => path.clone(),
-            None => {
-                return Err(Fault::user(format!("no `{FILE_NAME}` in `{}` or above it", path.display()))
-                    .with_hint("name the folder of a module with `-m`"));
-            }
-        };
-        self.local(caller, root, None, Vec::new()).await
-    }
-
-    /// The dependency called `name` of the module in whose folder the caller is.
-    async fn dependency(&self, caller: &Arc<Caller>, name: &str) -> Result<Option<Arc<ModuleSource>>> {
-        if name.starts_with(['/', '.']) {
-            return Ok(None);
-        }
-        let me = client(caller)?;
-        let host = host_of(me);
-        let found = me.services.ops.ports().host.find_up(&host.host_path("."), FILE_NAME);
-        let found = found.filter(|found| found.starts_with(&host.host_root));
-        let Some(root) = found.as_deref().and_then(Path::parent) else { return Ok(None) };
-        let source = self.local(caller, root.to_owned(), None, Vec::new()).await?;
-        Ok(source.dependencies.iter().find(|dependency| dependency.name() == name).cloned())
-    }
-
-    /// The source whose `dagger.json` is in the folder `root` of the host. `above` are the folders of its dependents.
-    fn local<'a>(
-        &'a self,
-        caller: &'a Arc<Caller>,
-        root: PathBuf,
-        renamed: Option<String>,
-        above: Vec<(PathBuf, String)>,
-    ) -> BoxFuture<'a, Result<Arc<ModuleSource>>> {
-        Box::pin(async move {
-            let me = client(caller)?;
-            let ops = &me.services.ops;
-            let files = ops.ports().host.clone();
-            let git = files.find_up(&root, ".git").filter(|git| git.starts_with(&host_of(me).host_root));
-            let git = git.and_then(|git| git.parent().map(Path::to_owned));
-            let context = git.unwrap_or_else(|| root.clone());
-            let below = root.strip_prefix(&context).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
-            let (config_text, config) = self.read_config(me, &root).await?;
-            let name = renamed.clone().unwrap_or_else(|| config.name.clone());
-            if let Some((_, first)) = above.iter().find(|(path, _)| *path == root) {
-                // Users match on this text; see spec/behaviours.md MOD-010.
-                return Err(Fault::user(format!(
-                    "module \"{first}\" has a circular dependency on itself through dependency \"{name}\""
-                )));
-            }
-            let (include, mut exclude) = context_patterns(&below, &config)?;
-            exclude.push(".git".into());
-            let filter = Filter { include, exclude, gitignore: true };
-            let snapshot = async {
-                let imported = ops.import_dir(&me.op_cx, &context, &filter).await;
-                imported.map_err(|e| e.context(format!("load the source of module `{name}`")))
-            };
-            let mut path = above.clone();
-            path.push((root.clone(), name.clone()));
-            let dependency = |dependency: &crate::config::Dependency| {
-                let (source, pin, called) =
-                    (dependency.source.clone(), dependency.pin.clone(), dependency.name.clone());
-                let (context, below, path) = (context.clone(), below.clone(), path.clone());
-                async move {
-                    let inside = local_dependency(&source, &pin, &below, &context)?;
-                    let called = (!called.is_empty()).then_some(called);
-                    self.local(caller, context.join(inside), called, path).await
-                }
-            };
-            let (snapshot, dependencies) =
-                tokio::try_join!(snapshot, try_join_all(config.dependencies.iter().map(dependency)))?;
-            Ok(Arc::new(ModuleSource {
-                kind: SourceKind::Local,
-                snapshot,
-                base: AbsPath::root(),
-                root: below,
-                host: context.to_string_lossy().into_owned(),
-                config_text,
-                config,
-                renamed,
-                dependencies,
-            }))
-        })
-    }
-
-    async fn read_config(&self, me: &Client, root: &Path) -> Result<(Arc<str>, Config)> {
-        let path = root.join(FILE_NAME);
-        if !exists(me, &path) {
-            return Ok(("".into(), Config::default()));
-        }
-        let place = path.to_string_lossy().into_owned();
-        let snapshot = me.services.ops.import_file(&me.op_cx, &path).await?;
-        let key = snapshot.digest();
-        let known = lock(&self.configs).get(&key).cloned();
-        let text = match known {
-            Some(text) => text,
-            None => {
-                let file = Place { fs: Fs::known(snapshot), path: AbsPath::new(FILE_NAME) };
-                let text: Arc<str> = utf8(me.services.ops.read(&me.op_cx, &file).await?, &place)?.into();
-                remember(&self.configs, key, text.clone());
-                text
-            }
-        };
-        let config = Config::parse(&text, &place)?;
-        Ok((text, config))
-    }
-
-    /// The source whose `dagger.json` is in the folder `root` of a directory of the API.
-    ///
-    /// # Errors
-    /// When the configuration cannot be read.
-    pub fn in_directory<'a>(
-        &'a self,
-        caller: &'a Arc<Caller>,
-        directory: &'a Directory,
-        root: String,
-        renamed: Option<String>,
-        above: Vec<(String, String)>,
-    ) -> BoxFuture<'a, Result<Arc<ModuleSource>>> {
-        Box::pin(async move {
-            let me = client(caller)?;
-            let ops = &me.services.ops;
-            let file =
-                Place { fs: directory.place.fs.clone(), path: directory.place.path.join_inside(&root).join(FILE_NAME) };
-            let place = format!("{}/{FILE_NAME}", if root.is_empty() { "." } else { &root });
-            let config_text: Arc<str> = match ops.stat(&me.op_cx, &file, true).await? {
-                None => "".into(),
-                Some(_) => utf8(ops.read(&me.op_cx, &file).await?, &place)?.into(),
-            };
-            let config = if config_text.is_empty() { Config::default() } else { Config::parse(&config_text, &place)? };
-            let name = renamed.clone().unwrap_or_else(|| config.name.clone());
-            if let Some((_, first)) = above.iter().find(|(path, _)| *path == root) {
-                return Err(Fault::user(format!(
-                    "module \"{first}\" has a circular dependency on itself through dependency \"{name}\""
-                )));
-            }
-            let (include, exclude) = context_patterns(&root, &config)?;
-            let filter = Filter { include, exclude, gitignore: false };
-            let filtered = Fs::new(FsOp::Filter { source: directory.place.clone(), filter });
-            let snapshot = ops.tree(&me.op_cx, &filtered).await?;
-            let mut dependencies = Vec::new();
-            let mut path = above;
-            path.push((root.clone(), name));
-            for dependency in &config.dependencies {
-                let inside = local_dependency(&dependency.source, &dependency.pin, &root, Path::new("/"))?;
-                let called = (!dependency.name.is_empty()).then(|| dependency.name.clone());
-                dependencies.push(self.in_directory(caller, directory, inside, called, path.clone()).await?);
-            }
-            let (kind, base, host) = (SourceKind::Dir, AbsPath::root(), String::new());
-            Ok(Arc::new(ModuleSource { kind, snapshot, base, root, host, config_text, config, renamed, dependencies }))
-        })
     }
 
     /// The module that `source` is. Without an evaluator its types must be known already.
@@ -276,12 +87,18 @@ impl Modules {
         Box::pin(async move {
             let key = source.call().digest();
             if let Some(known) = lock(&self.loaded).get(&key) {
+                if let Some(report) = lock(&self.reports).get(&key) {
+                    report.reuse();
+                }
                 return Ok(known.clone());
             }
             let span = caller.events.span(Work::Load, format!("load module {}", source.name()));
-            let caller = caller.reporting(span.emitter().clone());
+            let seen = Arc::new(Seen::default());
+            let caller = caller.reporting(span.emitter().also(seen.clone()));
             match self.find_out(evaluator, &caller, source).await {
                 Ok((module, ran)) => {
+                    let changes = if ran { explain::compared(&caller, &module).await? } else { Vec::new() };
+                    remember(&self.reports, key, Arc::new(Report::new(ran, changes, &seen)));
                     let surfaced = Surfaced::of(&Arc::new(module));
                     remember(&self.loaded, key, surfaced.clone());
                     span.end(if ran { Ended::Done } else { Ended::Cached });
@@ -308,31 +125,86 @@ impl Modules {
         source.config.check_name()?;
         source.config.check_supported()?;
         let view = source.view()?;
-        let sdk = source.config.sdk.as_ref().map(|sdk| rondel_sdk::find(&sdk.source)).transpose().map_err(doing)?;
-        let dependencies =
-            try_join_all(source.dependencies.iter().map(|source| self.load(evaluator, caller, source))).await?;
-        // IDENTITY: the runtime that an SDK makes is part of what a module is.
-        let implementation = rondel_digest::of("module/v1", &(source.digest(), sdk.as_ref().map(|sdk| sdk.version())));
+        let provider = self.provider(evaluator, caller, source).await.map_err(doing)?;
+        let (dependencies, broken) = self.dependencies(evaluator, caller, source).await?;
+        let missing: Vec<&String> = broken.iter().map(|(name, _)| name).collect();
+        // IDENTITY: the runtime that an SDK makes is part of what a module is, and so are dependencies that are not there:
+        // it is made without them.
+        let implementation = rondel_digest::of("module/v1", &(source.digest(), provider.version(), missing));
         let mut module = Module {
             source: source.clone(),
             view,
             types: Arc::default(),
             dependencies,
+            broken,
             implementation,
-            sdk,
+            provider,
             runtime: Arc::new(OnceCell::new()),
         };
         let me = client(caller)?;
-        let (raw, ran) = match &module.sdk {
-            None => (stub(source.name()), false),
-            Some(_) => self.types(evaluator, caller, me, &mut module).await?,
+        let (raw, ran) = match &module.provider {
+            Provider::None => (stub(source.name()), false),
+            _ => self.types(evaluator, caller, me, &mut module).await?,
         };
         let core = me.services.registry.project(view);
         let owner = |name: &str| owner_of(&module.dependencies, &core, name);
         let names = Names { original: &source.config.name, name: source.name(), owner: &owner };
-        let types = resolve(&raw, &names).map_err(doing)?;
+        let types = resolve(&raw, &names).map_err(|e| match &module.provider {
+            Provider::Module(sdk) => doing(e.context(format!("types from the SDK `{}` ({})", sdk.name, sdk.contract))),
+            _ => doing(e),
+        })?;
         module.types = Arc::new(types);
         Ok((module, ran))
+    }
+
+    /// What the module uses, and what of it cannot be loaded: functions that do not need it can still be called.
+    async fn dependencies(
+        self: &Arc<Self>,
+        evaluator: Option<&Arc<Evaluator>>,
+        caller: &Arc<Caller>,
+        source: &ModuleSource,
+    ) -> Result<(Vec<Arc<Module>>, Vec<(String, Fault)>)> {
+        let load = |source| async move { (source, self.load(evaluator, caller, source).await) };
+        let (mut dependencies, mut broken) = (Vec::new(), Vec::new());
+        for (source, loaded) in join_all(source.dependencies.iter().map(load)).await {
+            match loaded {
+                Ok(module) => dependencies.push(module),
+                Err(fault) if fault.kind() == Kind::Cancelled => return Err(fault),
+                Err(fault) => broken.push((source.name().to_owned(), fault)),
+            }
+        }
+        Ok((dependencies, broken))
+    }
+
+    /// How `module` came to be loaded, for people.
+    pub fn explain(&self, module: &Module) -> Vec<(String, String)> {
+        let report = lock(&self.reports).get(&module.source.call().digest()).cloned();
+        explain::rows(module, report.as_deref())
+    }
+
+    async fn provider(
+        self: &Arc<Self>,
+        evaluator: Option<&Arc<Evaluator>>,
+        caller: &Arc<Caller>,
+        source: &ModuleSource,
+    ) -> Result<Provider> {
+        let Some(config) = &source.config.sdk else { return Ok(Provider::None) };
+        let Some(sdk) = &source.sdk else {
+            let sdk = rondel_sdk::find(&config.source)?;
+            if let Some(key) = config.config.iter().flat_map(|config| config.keys()).next() {
+                return Err(Fault::user(format!("the SDK `{}` knows no configuration key `{key}`", config.source))
+                    .with_hint("remove `sdk.config` from `dagger.json`"));
+            }
+            return Ok(Provider::Builtin(sdk));
+        };
+        let doing = |e: Fault| e.context(format!("load the SDK `{}`", config.source));
+        if sdk.config.sdk.is_none() {
+            let fault = Fault::user(format!("the module `{}` has no functions: it has no SDK itself", sdk.name()));
+            return Err(doing(fault));
+        }
+        let module = self.load(evaluator, caller, sdk).await.map_err(doing)?;
+        let sdk = SdkModule::new(module, &config.source, config.config.as_ref())?;
+        Ok(Provider::Module(Arc::new(sdk)))
     }
 
     /// The types as the module registers them, and whether it had to be run for that.
@@ -353,10 +225,17 @@ impl Modules {
             return Err(Fault::user(format!("the types of module `{}` are not known any more", module.name()))
                 .with_hint("load the module again"));
         };
+        if me.scope.iter().filter_map(|scope| scope.starts.as_ref()).any(|m| m.implementation == module.implementation)
+        {
+            return Err(Fault::user(format!(
+                "module `{}` is being loaded by the SDK that asks for it: its types are what the SDK is to find out",
+                module.name()
+            )));
+        }
         let partial = Arc::new(module.partial());
-        let (again, caller, index) = (evaluator.clone(), caller.clone(), me.services.index.clone());
+        let (again, caller, index) = (evaluator.clone(), on_behalf(caller, &partial)?, me.services.index.clone());
         let work = || async move {
-            let types = register(&again, &caller, &partial, TypeSource::EmptyCall).await?;
+            let types = register(&again, &caller, &partial).await?;
             let bytes = serde_json::to_vec(&types).map_err(|e| Fault::bug("cannot write types").caused_by(e))?;
             index.put(Table::Types, &key, &bytes, None)?;
             Ok(Node { call: None, value: Value::object("ModuleTypes", types) })
@@ -439,7 +318,7 @@ impl Modules {
     /// nothing changed.
     pub fn client_schema(&self, client: &Client, view: View) -> Arc<Schema> {
         match &client.scope {
-            Some(scope) if scope.module.is_some() => {
+            Some(scope) if scope.speaker.is_some() => {
                 self.scope_schema(&client.services.registry, scope, &served(client))
             }
             _ => self.schema(&client.services.registry, view, &served(client)),
@@ -448,9 +327,10 @@ impl Modules {
 
     /// The schema that a process is served which speaks for a module: the API at the module's version, what the module
     /// uses, and the module itself once its types are known.
-    pub fn scope_schema(&self, registry: &Registry, scope: &ScopeRecord, more: &[Served]) -> Arc<Schema> {
-        let Some(module) = scope.module.clone().and_then(|module| module.downcast::<Module>().ok()) else {
-            return self.schema(registry, scope.view, more);
+    pub fn scope_schema(&self, registry: &Registry, scope: &ExecScope, more: &[Served]) -> Arc<Schema> {
+        let Some(speaker) = &scope.speaker else { return self.schema(registry, ENGINE, more) };
+        let Ok(module) = speaker.module.clone().downcast::<Module>() else {
+            return self.schema(registry, speaker.view, more);
         };
         let surface = |module: &Arc<Module>| {
             let known = lock(&self.loaded).get(&module.source.call().digest()).cloned();
@@ -467,7 +347,7 @@ impl Modules {
             list.push(Served { surfaced: surface(&module), constructor: true, entrypoint: false });
         }
         list.extend(more.iter().cloned());
-        self.schema(registry, scope.view, &list)
+        self.schema(registry, speaker.view, &list)
     }
 
     fn schema(&self, registry: &Registry, view: View, list: &[Served]) -> Arc<Schema> {
@@ -498,11 +378,56 @@ impl Module {
             view: self.view,
             types: Arc::default(),
             dependencies: self.dependencies.clone(),
+            broken: self.broken.clone(),
             implementation: self.implementation,
-            sdk: self.sdk.clone(),
+            provider: self.provider.clone(),
             runtime: self.runtime.clone(),
         }
     }
+}
+
+/// The caller, whose processes speak for `module` from now on: what an SDK does for a module, it does for that module.
+///
+/// # Errors
+/// When the caller was not made by an engine.
+pub fn on_behalf(caller: &Arc<Caller>, module: &Arc<Module>) -> Result<Arc<Caller>> {
+    let me = Arc::new(client(caller)?.starting(module.speaker()));
+    let starts = me.scope.as_ref().map(|scope| scope.starts()).unwrap_or_default();
+    let (session, id, events) = (caller.session.clone(), caller.client.clone(), caller.events.clone());
+    let caller = Caller::new(session, id, caller.view, caller.schema(), events, me);
+    Ok(Arc::new(caller.starting(starts)))
+}
+
+/// The introspection file of what the code of `module` sees, by a call that depends on its content alone.
+///
+/// # Errors
+/// When it cannot be stored.
+pub async fn introspection(
+    evaluator: &Arc<Evaluator>,
+    caller: &Arc<Caller>,
+    module: &Arc<Module>,
+) -> Result<Arc<Call>> {
+    let registry = client(caller)?.services.registry.clone();
+    let text = introspection_text(&registry, module.view, &module.dependencies)?;
+    let call = module.source.content().call();
+    let cx = Cx { evaluator: evaluator.clone(), caller: caller.clone(), call, view: module.view };
+    let file = crate::sdk_module::file(&cx, "schema.json", text.into_bytes()).await?;
+    file.call.ok_or_else(|| Fault::bug("a file of the API has no call"))
+}
+
+/// What a code generator is told of the API under `view` with `dependencies`: spec/protocol.md §4.5.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn introspection_text(registry: &Registry, view: View, dependencies: &[Arc<Module>]) -> Result<String> {
+    const HIDDEN: &[&str] = &["Host", "Engine", "EngineCache", "EngineCacheEntry", "EngineCacheEntrySet"];
+    let base = registry.project(view);
+    let served = |module: &Arc<Module>| Served { surfaced: Surfaced::of(module), constructor: true, entrypoint: false };
+    let list: Vec<_> = dependencies.iter().map(served).collect();
+    if list.is_empty() {
+        return rondel_schema::schema_json(&base, view, HIDDEN);
+    }
+    rondel_schema::schema_json(&rondel_schema::extend(&base, view, extension(&base, &list)), view, HIDDEN)
 }
 
 /// The modules that a client is served.
@@ -533,41 +458,7 @@ fn owner_of(dependencies: &[Arc<Module>], core: &Schema, name: &str) -> Option<O
     }
 }
 
-fn local_dependency(source: &str, pin: &str, root: &str, context: &Path) -> Result<String> {
-    // Users match on these texts; see spec/behaviours.md CFG-002.
-    if source.starts_with('/') {
-        return Err(Fault::user(format!("local module dep source path \"{source}\" is absolute")));
-    }
-    if classify(source, pin) != Reference::Local {
-        return Err(Fault::user(format!("the dependency `{source}` is a git module, and those are not supported yet")));
-    }
-    let escapes =
-        || Fault::user(format!("local module dep source path \"{source}\" escapes context \"{}\"", context.display()));
-    inside_context(root, source).ok_or_else(escapes)
-}
-
-fn git(reference: &str) -> Fault {
-    Fault::user(format!("`{reference}` is no folder here; as a git module it is not supported yet"))
-}
-
-/// Whose files module references mean: those of the client itself, unless it is a module's own code.
-fn host_of(me: &Client) -> &Client {
-    let is_module = me.scope.as_ref().is_some_and(|scope| scope.module.is_some());
-    if is_module { me.host_client() } else { me }
-}
-
-fn exists(me: &Client, path: &Path) -> bool {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return true };
-    let found = me.services.ops.ports().host.find_up(parent, &name.to_string_lossy());
-    found.as_deref() == Some(path)
-}
-
-fn utf8(bytes: Vec<u8>, place: &str) -> Result<String> {
-    String::from_utf8(bytes)
-        .map_err(|_| Fault::user(format!("cannot read module configuration `{place}`: it is not UTF-8 text")))
-}
-
-fn remember<T>(map: &Mutex<HashMap<Digest, T>>, key: Digest, value: T) {
+pub(crate) fn remember<T>(map: &Mutex<HashMap<Digest, T>>, key: Digest, value: T) {
     let mut map = lock(map);
     if map.len() >= REMEMBERED {
         map.clear();
@@ -575,6 +466,6 @@ fn remember<T>(map: &Mutex<HashMap<Digest, T>>, key: Digest, value: T) {
     map.insert(key, value);
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

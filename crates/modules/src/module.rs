@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use rondel_call::{Call, CallSpec, ModuleRef};
 use rondel_digest::Digest;
+use rondel_fault::Fault;
 use rondel_model::Container;
 use rondel_sdk::Sdk;
+use rondel_session::Speaker;
 use rondel_version::View;
 use tokio::sync::OnceCell;
 
 use crate::names::field_name;
-use crate::source::ModuleSource;
+use crate::sdk_module::SdkModule;
+use crate::source::{ModuleSource, Role};
 use crate::typedef::{CachePolicy, Function, ModuleTypes, ObjectDef};
+use crate::types::Contract;
 
 /// The engine's own field of a module source that gives the module, for whoever asks.
 pub const FIELD: &str = "_asModule";
@@ -28,10 +32,34 @@ pub struct Module {
     pub types: Arc<ModuleTypes>,
     /// What it uses.
     pub dependencies: Vec<Arc<Module>>,
+    /// What it would use and cannot, and why.
+    pub broken: Vec<(String, Fault)>,
     /// What it is: equal implementations share results.
     pub implementation: Digest,
-    pub(crate) sdk: Option<Arc<dyn Sdk>>,
+    pub(crate) provider: Provider,
     pub(crate) runtime: Arc<OnceCell<Container>>,
+}
+
+/// What makes a module's runtime and finds out its types.
+#[derive(Clone)]
+pub enum Provider {
+    /// Nothing: the module has no code of its own.
+    None,
+    /// A built-in SDK.
+    Builtin(Arc<dyn Sdk>),
+    /// A module.
+    Module(Arc<SdkModule>),
+}
+
+impl Provider {
+    /// What of it decides runtimes and types.
+    pub fn version(&self) -> Option<String> {
+        match self {
+            Provider::None => None,
+            Provider::Builtin(sdk) => Some(sdk.version().to_owned()),
+            Provider::Module(sdk) => Some(sdk.module.implementation.to_string()),
+        }
+    }
 }
 
 /// An object of a module: its type and its state as the module's code gave it, private parts included.
@@ -76,6 +104,24 @@ impl Module {
         Call::new(Some(self.source.call()), CallSpec::new("Module", FIELD))
     }
 
+    /// The module as processes speak for it.
+    pub fn speaker(self: &Arc<Self>) -> Speaker {
+        Speaker { view: self.view, implementation: self.implementation, module: self.clone() }
+    }
+
+    /// How its configuration names its SDK.
+    pub fn sdk_name(&self) -> &str {
+        self.source.config.sdk.as_ref().map(|sdk| sdk.source.as_str()).unwrap_or_default()
+    }
+
+    /// How its types are registered.
+    pub fn contract(&self) -> Contract {
+        match &self.provider {
+            Provider::Module(sdk) => sdk.contract,
+            Provider::None | Provider::Builtin(_) => Contract::EmptyCall,
+        }
+    }
+
     /// What calls of its functions say about it.
     pub fn reference(&self) -> ModuleRef {
         ModuleRef { module: self.call(), implementation: self.implementation }
@@ -96,7 +142,10 @@ impl Module {
         if self.source.config.sdk.as_ref().is_some_and(|sdk| sdk.debug) {
             return Lifetime::Never;
         }
-        let disabled = self.source.config.disable_default_function_caching;
+        let disabled = match self.source.role {
+            Role::Sdk => Some(false),
+            Role::Module => self.source.config.disable_default_function_caching,
+        };
         match function.cache {
             CachePolicy::Never => Lifetime::Never,
             CachePolicy::PerSession => Lifetime::Session,

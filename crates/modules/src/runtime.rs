@@ -7,22 +7,24 @@ use rondel_model::Container;
 use rondel_query::{Caller, Evaluator};
 use rondel_session::client;
 
-use crate::module::Module;
+use crate::load::on_behalf;
+use crate::module::{Module, Provider};
 use crate::serve::Surfaced;
 
 /// The runtime of `module`.
 ///
 /// # Errors
 /// When the module has no SDK, or its SDK cannot make one.
-pub async fn runtime(_: &Arc<Evaluator>, caller: &Arc<Caller>, module: &Arc<Module>) -> Result<Container> {
-    let make = async || {
-        let Some(sdk) = &module.sdk else {
-            return Err(Fault::user(format!("module `{}` has no SDK, and so no functions", module.name())));
-        };
-        let me = client(caller)?;
-        let mut cx = me.op_cx.clone();
-        cx.events = caller.events.clone();
-        sdk.runtime(&me.services.ops, &cx, &source_of(module)).await
+pub async fn runtime(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &Arc<Module>) -> Result<Container> {
+    let make = async || match &module.provider {
+        Provider::None => Err(Fault::user(format!("module `{}` has no SDK, and so no functions", module.name()))),
+        Provider::Builtin(sdk) => {
+            let me = client(caller)?;
+            let mut cx = me.op_cx.clone();
+            cx.events = caller.events.clone();
+            sdk.runtime(&me.services.ops, &cx, &source_of(module)).await
+        }
+        Provider::Module(sdk) => sdk.runtime(evaluator, &on_behalf(caller, module)?, module).await,
     };
     module.runtime.get_or_try_init(make).await.cloned()
 }

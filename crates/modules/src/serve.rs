@@ -520,6 +520,8 @@ mod tests {
             config_text: text,
             renamed: None,
             dependencies: Vec::new(),
+            sdk: None,
+            role: crate::source::Role::Module,
         };
         Arc::new(Module {
             implementation: source.digest(),
@@ -527,7 +529,8 @@ mod tests {
             view: rondel_version::ENGINE,
             types: Arc::new(types),
             dependencies: Vec::new(),
-            sdk: None,
+            broken: Vec::new(),
+            provider: crate::module::Provider::None,
             runtime: Arc::default(),
         })
     }

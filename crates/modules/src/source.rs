@@ -60,6 +60,20 @@ pub struct ModuleSource {
     pub renamed: Option<String>,
     /// What it uses.
     pub dependencies: Vec<Arc<ModuleSource>>,
+    /// The module that is its SDK; none: a built-in one, or none at all.
+    pub sdk: Option<Arc<ModuleSource>>,
+    /// What the module is there for.
+    pub role: Role,
+}
+
+/// What a module is loaded for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Its own functions.
+    #[default]
+    Module,
+    /// Making runtimes and types of other modules: results of its functions are kept unless they say otherwise.
+    Sdk,
 }
 
 impl ModuleSource {
@@ -107,7 +121,21 @@ impl ModuleSource {
         let dependencies: Vec<(&str, Digest)> = self.dependencies.iter().map(|d| (d.name(), d.digest())).collect();
         let content = (self.snapshot.digest(), &self.base, &*self.config_text);
         let names = (&self.config.name, &self.root, self.config.source_subpath());
-        rondel_digest::of("module-source/v1", &(names, content, sdk, dependencies))
+        let of = self.sdk.as_ref().map(|sdk| sdk.digest());
+        rondel_digest::of("module-source/v1", &(names, content, (sdk, of), dependencies))
+    }
+
+    /// The same content, wherever it was found: what an SDK is given, so that its results are shared.
+    // IDENTITY: spec/protocol.md §4.1.
+    pub fn content(&self) -> Self {
+        let content = |source: &Arc<ModuleSource>| Arc::new(source.content());
+        Self {
+            kind: SourceKind::Dir,
+            host: String::new(),
+            dependencies: self.dependencies.iter().map(content).collect(),
+            sdk: self.sdk.as_ref().map(content),
+            ..self.clone()
+        }
     }
 
     /// The call that gives it.
@@ -117,6 +145,8 @@ impl ModuleSource {
         let dependencies = self.dependencies.iter().map(|d| Literal::Call(d.call())).collect();
         let spec = CallSpec::new("ModuleSource", FIELD)
             .arg("kind", text(self.kind.member()))
+            .arg("sdk", self.sdk.as_ref().map_or(Literal::Null, |sdk| Literal::Call(sdk.call())))
+            .arg("isSdk", Literal::Bool(self.role == Role::Sdk))
             .arg("layers", Literal::List(layers))
             .arg("base", text(self.base.as_str()))
             .arg("root", text(&self.root))
@@ -171,6 +201,8 @@ impl ModuleSource {
             config,
             renamed: text("name").ok().map(|name| name.to_string()),
             dependencies: list("dependencies")?.iter().map(dependency).collect::<Result<_>>()?,
+            sdk: get("sdk").filter(|sdk| **sdk != Literal::Null).map(dependency).transpose()?,
+            role: if get("isSdk") == Some(&Literal::Bool(true)) { Role::Sdk } else { Role::Module },
         })
     }
 }
@@ -311,15 +343,22 @@ mod tests {
             config_text: text,
             renamed: None,
             dependencies: Vec::new(),
+            sdk: None,
+            role: Role::Sdk,
         };
         let mut source = dependency.clone();
         source.dependencies = vec![Arc::new(dependency.clone())];
+        source.sdk = Some(Arc::new(dependency.clone()));
+        source.role = Role::Module;
         source.renamed = Some("b".into());
         let call = source.call();
         let again = rondel_call::decode(&rondel_call::encode(&call)).expect("decodes");
         let read = ModuleSource::of_call(&again).expect("reads");
         assert_eq!((read.digest(), read.call().digest()), (source.digest(), call.digest()));
         assert_eq!((read.name(), read.dependencies[0].name()), ("b", "a"));
+        assert_eq!(read.sdk.as_ref().map(|sdk| sdk.role), Some(Role::Sdk));
+        assert_eq!((read.content().digest(), &*read.content().host), (source.digest(), ""));
+        assert_ne!(ModuleSource { sdk: None, ..read.clone() }.digest(), source.digest());
         let mut elsewhere = source.clone();
         elsewhere.host = "/other".into();
         assert_eq!(elsewhere.digest(), source.digest());

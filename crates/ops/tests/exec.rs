@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use rondel_events::Outcome;
 use rondel_fault::{Detail, Kind};
-use rondel_model::exec::{Expect, Mount, MountSource, Scope, Sharing, Stdin};
+use rondel_model::exec::{Expect, Mount, MountSource, Scope, ScopeRecord, Sharing, Stdin};
 use rondel_model::op::{ExecOutput, FsOp};
 use rondel_model::{AbsPath, ExecOp, Fs, Owner};
 use rondel_ops::{ExecResult, HostTrust, Options};
@@ -80,7 +80,8 @@ async fn what_counts_for_the_key() {
         op
     };
     let view = rondel_version::ENGINE;
-    let scope = |record, module: &str| {
+    let scope = |record: Option<u64>, module: &str| {
+        let record = record.map(|record| ScopeRecord(Arc::new(record)));
         Some(Scope { view, module: Some(rondel_digest::Digest::of_bytes(module.as_bytes())), record })
     };
     let check = async |counts: bool, change: &dyn Fn(&mut ExecOp)| {
@@ -279,7 +280,7 @@ async fn the_environment() {
     let mut op = exec(&Fs::scratch(), &["true"]);
     op.env = vec![("A".into(), "1".into()), ("CURL_CA_BUNDLE".into(), "mine".into())];
     op.volatile_env = vec![("A".into(), "2".into())];
-    op.scope = Some(Scope { view: rondel_version::ENGINE, module: None, record: Some(7) });
+    op.scope = Some(Scope { view: rondel_version::ENGINE, module: None, record: Some(ScopeRecord(Arc::new(7))) });
     run(&w, &op).await;
     let env: std::collections::HashMap<_, _> = w.processes.last().env.into_iter().collect();
     let check = |name: &str, want: &str| assert_eq!(env.get(name).map(String::as_str), Some(want));
@@ -318,4 +319,25 @@ async fn an_upstream_failure_is_told_as_it_is() {
     let fault = w.ops.tree(&w.cx, &edit(&output(&failing), write("/x", "y"))).await.unwrap_err();
     assert_eq!(fault.kind(), Kind::User);
     assert!(matches!(fault.detail(), Some(Detail::Exec(failure)) if failure.exit_code == 2));
+}
+
+#[tokio::test]
+async fn mount_points_are_there_and_never_kept() {
+    let bundle = tempfile::NamedTempFile::new().unwrap();
+    let trust = HostTrust { bundle: Some(bundle.path().to_owned()), extra_dir: None };
+    let w = world_with(Options { trust, proxies: Vec::new() });
+    let own = w.files(&[("/etc/hosts", "own"), ("/sys -> etc", "")]);
+    for (base, args, printed, kept) in [
+        (&own, &["cat", "/etc/hosts", ";", "cat", "/sys/hostname", ";", "cat", "/.rondel-ca.crt"][..], "own", None),
+        (&Fs::scratch(), &["cat", "/etc/hostname"], "", None),
+        (&Fs::scratch(), &["write", "/proc/seen", "x", ";", "write", "/new", ""], "", Some("new proc/ proc/seen")),
+    ] {
+        let op = exec(base, args);
+        let result = run(&w, &op).await;
+        assert_eq!(&*result.stdout, printed, "{args:?}");
+        match kept {
+            None => assert_eq!(result.rootfs, w.ops.tree(&w.cx, base).await.unwrap(), "{args:?}"),
+            Some(names) => assert_eq!(w.names(&output(&op)).await.join(" "), names),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Who asks.
 
 use std::any::Any;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rondel_events::Emitter;
@@ -19,9 +20,30 @@ pub struct Caller {
     pub events: Emitter,
     /// What the engine knows beyond that: host access, secrets, the module and function call of an exec scope.
     pub context: Arc<dyn Any + Send + Sync>,
-    /// For whom processes speak that its calls start, as identities know it; none: for nobody but themselves.
-    pub scope: Option<Arc<str>>,
+    /// For whom processes speak that its calls start.
+    pub starts: Starts,
     schema: RwLock<Arc<Schema>>,
+}
+
+/// For whom processes speak that a caller's calls start, and whether any of its calls may have started one.
+#[derive(Clone, Debug, Default)]
+pub struct Starts {
+    // IDENTITY: an implicit input of every call that may start such a process.
+    identity: Option<Arc<str>>,
+    used: Arc<AtomicBool>,
+}
+
+impl Starts {
+    /// For whoever `identity` stands for, or for nobody; `used` becomes true with the first call that may start a process.
+    pub fn new(identity: Option<Arc<str>>, used: Arc<AtomicBool>) -> Self {
+        Self { identity, used }
+    }
+
+    /// What stands for it in identities, for a call that may start a process.
+    pub(crate) fn used(&self) -> Option<&Arc<str>> {
+        self.used.store(true, Ordering::Relaxed);
+        self.identity.as_ref()
+    }
 }
 
 impl Caller {
@@ -34,13 +56,13 @@ impl Caller {
         events: Emitter,
         context: Arc<dyn Any + Send + Sync>,
     ) -> Self {
-        Self { session, client, view, events, context, scope: None, schema: RwLock::new(schema) }
+        Self { session, client, view, events, context, starts: Starts::default(), schema: RwLock::new(schema) }
     }
 
-    /// The same; processes that its calls start speak for `scope`.
+    /// The same; processes that its calls start speak for `starts`.
     #[must_use]
-    pub fn starting_speakers_for(mut self, scope: Option<Arc<str>>) -> Self {
-        self.scope = scope;
+    pub fn starting(mut self, starts: Starts) -> Self {
+        self.starts = starts;
         self
     }
 
@@ -59,7 +81,7 @@ impl Caller {
     pub fn reporting(&self, events: Emitter) -> Arc<Self> {
         let (session, client, context) = (self.session.clone(), self.client.clone(), self.context.clone());
         let caller = Self::new(session, client, self.view, self.schema(), events, context);
-        Arc::new(caller.starting_speakers_for(self.scope.clone()))
+        Arc::new(caller.starting(self.starts.clone()))
     }
 
     /// What the engine knows beyond the caller's names, as a `T`.

@@ -164,7 +164,9 @@ impl Evaluator {
         spec.view = behaviour.versioned.then(|| view.to_string().into());
         spec.module = behaviour.module.clone();
         spec.implicit = implicit(behaviour, caller);
-        spec.speak_for(caller.scope.as_ref());
+        if spec.starts_speaker() {
+            spec.speak_for(caller.starts.used());
+        }
         if let Some(prepare) = &behaviour.prepare {
             let call = Call::new(receiver.call.clone(), spec.clone());
             let cx = Cx { evaluator: self.clone(), caller: caller.clone(), call, view };
@@ -204,7 +206,7 @@ impl Evaluator {
     // IDENTITY: an ID does not carry for whom its processes speak; whoever loads it decides.
     pub async fn load(self: &Arc<Self>, caller: &Arc<Caller>, call: &Arc<Call>) -> Result<Node> {
         let mut missing = Vec::new();
-        let mut next = Some(call.speaking_for(caller.scope.as_ref()));
+        let mut next = Some(adopted(caller, call));
         let mut node = Node::root();
         while let Some(call) = next {
             if let Some(found) = self.graph.peek(&whole(&call).digest()) {
@@ -228,7 +230,9 @@ impl Evaluator {
         // IDENTITY: what was another client's or session's is asked anew for this one.
         spec.implicit = implicit(behaviour, caller);
         spec.module = behaviour.module.clone();
-        spec.speak_for(caller.scope.as_ref());
+        if spec.starts_speaker() {
+            spec.speak_for(caller.starts.used());
+        }
         let call = Call::new(receiver.call.clone(), spec);
         let node = self.run(caller, receiver.clone(), call, &field, behaviour).await?;
         pick(node, recorded)
@@ -287,6 +291,11 @@ fn behaviour(field: &FieldDef) -> Result<&Behaviour> {
     Behaviour::of(&field.behaviour).ok_or_else(|| Fault::bug(format!("field `{}` has no behaviour", field.name)))
 }
 
+/// A recipe that came from elsewhere, with every process that it starts speaking as those of the caller do.
+fn adopted(caller: &Caller, call: &Arc<Call>) -> Arc<Call> {
+    if call.starts_speakers() { call.speaking_for(caller.starts.used()) } else { call.clone() }
+}
+
 // IDENTITY: the only inputs of a call that no argument shows.
 fn implicit(behaviour: &Behaviour, caller: &Caller) -> Vec<(Arc<str>, Arc<str>)> {
     match behaviour.reuse {
@@ -325,7 +334,7 @@ fn argument(caller: &Caller, schema: &Schema, ty: &TypeRef, value: &Constant) ->
             if id.is_empty() {
                 Ok(Literal::Null)
             } else {
-                Ok(Literal::Call(decode(id)?.speaking_for(caller.scope.as_ref())))
+                Ok(Literal::Call(adopted(caller, &decode(id)?)))
             }
         }
         (Some(TypeKind::Input(fields)), Constant::Object(given)) => {

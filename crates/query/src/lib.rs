@@ -13,6 +13,6 @@ pub mod execute;
 
 pub use args::Args;
 pub use behaviour::{Behaviour, Cx, Handler, Outcome, Reuse};
-pub use caller::Caller;
+pub use caller::{Caller, Starts};
 pub use evaluate::{Evaluator, Fields, Node};
 pub use execute::{Response, execute};

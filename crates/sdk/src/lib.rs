@@ -58,7 +58,12 @@ pub const BUILTIN: &[&str] = &["python"];
 /// Names that will be built in, or whose versions cannot be chosen.
 const KNOWN: &[&str] = &["go", "python", "typescript", "dang", "php", "java", "elixir", "rust"];
 
-/// The SDK called `name`.
+/// Whether `name` is a built-in one, or will be; anything else refers to a module.
+pub fn is_builtin(name: &str) -> bool {
+    KNOWN.contains(&name.split_once('@').map_or(name, |(base, _)| base))
+}
+
+/// The built-in SDK called `name`.
 ///
 /// # Errors
 /// When there is none.
@@ -72,13 +77,10 @@ pub fn find(name: &str) -> Result<Arc<dyn Sdk>> {
         "python" => Ok(Arc::new(python::Python)),
         _ if KNOWN.contains(&base) => Err(Fault::user(format!("the SDK `{base}` is not supported yet"))
             .with_hint(format!("available: {}", BUILTIN.join(", ")))),
-        _ if name.starts_with(['.', '/']) || name.contains('/') => {
-            Err(Fault::user(format!("the SDK `{name}` is a module, and SDKs that are modules are not supported yet"))
-                .with_hint(format!("available: {}", BUILTIN.join(", "))))
-        }
-        _ => {
-            Err(Fault::user(format!("invalid SDK: \"{name}\"")).with_hint(format!("available: {}", BUILTIN.join(", "))))
-        }
+        _ => Err(Fault::user(format!("invalid SDK: \"{name}\"")).with_hint(format!(
+            "built in: {}; anything else is the path of a module that is an SDK",
+            BUILTIN.join(", ")
+        ))),
     }
 }
 
@@ -93,6 +95,6 @@ mod tests {
         check("foo-bar", Some("invalid SDK: \"foo-bar\""));
         check("python@v1", Some("the python sdk does not currently support selecting a specific version"));
         check("go", Some("the SDK `go` is not supported yet"));
-        check("./my-sdk", Some("the SDK `./my-sdk` is a module, and SDKs that are modules are not supported yet"));
+        assert!(super::is_builtin("go") && super::is_builtin("python@v1") && !super::is_builtin("./python"));
     }
 }

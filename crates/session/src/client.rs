@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rondel_fault::{Fault, Result};
 use rondel_ops::OpCx;
@@ -10,7 +10,7 @@ use rondel_ports::BoxFuture;
 use rondel_query::{Caller, Cx};
 
 use crate::Services;
-use crate::scope::ScopeRecord;
+use crate::scope::{ExecScope, Speaker};
 use crate::secrets::SecretStore;
 
 /// A session: the clients that share secrets, services and per-session results.
@@ -45,7 +45,7 @@ pub struct Client {
     /// The way to the client's process; none for processes in containers.
     pub link: Option<Arc<dyn ClientLink>>,
     /// The exec scope, for processes in containers.
-    pub scope: Option<Arc<ScopeRecord>>,
+    pub scope: Option<Arc<ExecScope>>,
     /// The nearest client that is not a process in a container: module sources and contextual arguments are its files.
     pub origin: Option<Arc<Client>>,
     /// The modules it is served, in the order in which they were served. Kept by the module loader, opaque here.
@@ -76,6 +76,24 @@ impl Client {
     /// The client whose files are "the host" for module sources: itself, or its origin.
     pub fn host_client(&self) -> &Client {
         self.origin.as_deref().unwrap_or(self)
+    }
+
+    /// The same client; processes that its calls start speak for `speaker`.
+    #[must_use]
+    pub fn starting(&self, speaker: Speaker) -> Self {
+        let mine = self.scope.as_deref().cloned().unwrap_or_default();
+        Self {
+            id: self.id.clone(),
+            session: self.session.clone(),
+            services: self.services.clone(),
+            workdir: self.workdir.clone(),
+            host_root: self.host_root.clone(),
+            link: self.link.clone(),
+            scope: Some(Arc::new(ExecScope { starts: Some(speaker), started: Arc::default(), ..mine })),
+            origin: self.origin.clone(),
+            served: Mutex::new(self.served.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            op_cx: self.op_cx.clone(),
+        }
     }
 
     /// `path` as this client means it, as a path of this machine. `~` is not expanded here.

@@ -1,7 +1,7 @@
 //! Sessions, clients and exec scopes as handlers see them, and the services every handler may use.
 //!
 //! *Invariants.* A [`Client`] is reached from a handler through [`client`] only; there is no global. The
-//! exec scope ([`ScopeRecord`]) is made by the engine and read by handlers; no API, header or variable
+//! exec scope ([`ExecScope`]) is made by the engine and read by handlers; no API, header or variable
 //! writes it. Plaintext of secrets lives in [`secrets::SecretStore`] and nowhere else in this crate.
 
 pub mod client;
@@ -16,7 +16,7 @@ use rondel_ports::index::Index;
 use rondel_schema::Registry;
 
 pub use client::{Client, ClientLink, Session, client};
-pub use scope::{CallOutcome, FunctionCall, ScopeRecord, ScopeTable};
+pub use scope::{CallOutcome, ExecScope, FunctionCall, Speaker};
 pub use secrets::SecretStore;
 
 /// What every handler may use.
@@ -27,8 +27,6 @@ pub struct Services {
     pub index: Arc<dyn Index>,
     /// The core API, every view of it.
     pub registry: Arc<Registry>,
-    /// Exec scopes by handle.
-    pub scopes: Arc<ScopeTable>,
     /// The key of MACs over plaintext: random, made once per state folder.
     pub mac_key: [u8; 32],
 }

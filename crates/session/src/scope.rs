@@ -1,21 +1,67 @@
-//! The exec scope: for whom a process in a container speaks. Sealed: only the engine makes it.
+//! The exec scope: for whom a process in a container speaks. Sealed: only the engine makes it, nothing that a client
+//! can send or read holds it, and of what it consists only [`Speaker::identity`] counts for keys.
 
 use std::any::Any;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
-use rondel_version::View;
+use rondel_model::exec::{Scope, ScopeRecord};
+use rondel_query::Starts;
+use rondel_version::{ENGINE, View};
 
-/// For whom a process speaks: the module whose schema and view it is served, and the call it serves.
-pub struct ScopeRecord {
-    /// The schema version it is served.
+/// A module for which a process speaks.
+#[derive(Clone)]
+pub struct Speaker {
+    /// The schema version that it is served.
     pub view: View,
+    /// What the module is.
+    pub implementation: Digest,
     /// The module, as the module loader keeps it; opaque here.
-    pub module: Option<Arc<dyn Any + Send + Sync>>,
-    /// The function call it serves.
+    pub module: Arc<dyn Any + Send + Sync>,
+}
+
+impl Speaker {
+    /// What stands for it in identities.
+    // IDENTITY: all that a process can observe of whom it speaks for follows from these.
+    pub fn identity(&self) -> Arc<str> {
+        format!("{} {}", self.implementation, self.view).into()
+    }
+}
+
+/// For whom a process with API access speaks, and what it serves.
+#[derive(Clone, Default)]
+pub struct ExecScope {
+    /// The module for which it speaks; none: it is a client of its own.
+    pub speaker: Option<Speaker>,
+    /// The function call that it serves.
     pub call: Option<Arc<FunctionCall>>,
+    /// For whom processes speak that it starts; none: each is a client of its own. An SDK's work on a module is done for
+    /// that module, however deep it is handed on.
+    pub starts: Option<Speaker>,
+    /// Whether it may have started one.
+    pub started: Arc<AtomicBool>,
+}
+
+impl ExecScope {
+    /// The scope of a process that is started on behalf of a client with this scope.
+    pub fn of_started(client: Option<&ExecScope>) -> Self {
+        let starts = client.and_then(|scope| scope.starts.clone());
+        Self { speaker: starts.clone(), call: None, starts, started: Arc::default() }
+    }
+
+    /// For whom the calls of a client with this scope start processes.
+    pub fn starts(&self) -> Starts {
+        Starts::new(self.starts.as_ref().map(Speaker::identity), self.started.clone())
+    }
+
+    /// As a part of the process that gets it.
+    pub fn seal(self) -> Scope {
+        let view = self.speaker.as_ref().map_or(ENGINE, |speaker| speaker.view);
+        let module = self.speaker.as_ref().map(|speaker| speaker.implementation);
+        Scope { view, module, record: Some(ScopeRecord(Arc::new(self))) }
+    }
 }
 
 /// One function call, as the code that serves it sees it. Names are the module's own.
@@ -63,39 +109,5 @@ impl FunctionCall {
     /// The answer, when there is one.
     pub fn outcome(&self) -> Option<CallOutcome> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// Exec scopes by handle. A handle is what [`rondel_model::exec::Scope::record`] holds; it counts for no key.
-#[derive(Default)]
-pub struct ScopeTable {
-    next: AtomicU64,
-    records: Mutex<HashMap<u64, Arc<ScopeRecord>>>,
-}
-
-/// Keeps a record in the table.
-pub struct ScopeHandle {
-    table: Arc<ScopeTable>,
-    /// The handle.
-    pub id: u64,
-}
-
-impl ScopeTable {
-    /// Keeps `record` until the handle is dropped.
-    pub fn insert(self: &Arc<Self>, record: ScopeRecord) -> ScopeHandle {
-        let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(record));
-        ScopeHandle { table: self.clone(), id }
-    }
-
-    /// The record of a handle.
-    pub fn get(&self, id: u64) -> Option<Arc<ScopeRecord>> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
-    }
-}
-
-impl Drop for ScopeHandle {
-    fn drop(&mut self) {
-        self.table.records.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }

@@ -31,7 +31,7 @@ use rondel_ports::snapshots::{Compression, LayerBlob, Snapshots, Tree, Verificat
 use rondel_ports::{BoxFuture, CancellationToken};
 use rondel_query::{Caller, Evaluator, Fields, execute};
 use rondel_schema::Registry;
-use rondel_session::{Client, ClientLink, ScopeTable, SecretStore, Services, Session};
+use rondel_session::{Client, ClientLink, SecretStore, Services, Session};
 use rondel_store::Store;
 use rondel_version::{ENGINE, View};
 
@@ -76,8 +76,7 @@ impl Toy {
             images: Arc::new(Registries(counters.clone())),
             host: Arc::new(Files(counters.clone())),
         });
-        let scopes = Arc::new(ScopeTable::default());
-        let services = Arc::new(Services { ops, index, registry: registry.clone(), scopes, mac_key: [7; 32] });
+        let services = Arc::new(Services { ops, index, registry: registry.clone(), mac_key: [7; 32] });
         let evaluator = Evaluator::new(Arc::new(Core(registry)), 10_000);
         Self { counters, services, evaluator, _dir: dir }
     }

@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use rondel_fault::Result;
 use serde_json::{Value, json};
 
-use super::functions::{constructor, module_flag};
+use super::functions::{constructor, explain_flag, module_flag};
 use crate::chain::{Chain, Session, Walked, walk};
 use crate::flags::quote;
 use crate::output;
@@ -19,6 +19,7 @@ pub(crate) fn command() -> Command {
         .about("Call functions of a module, one on the result of the other")
         .disable_help_flag(true)
         .arg(module_flag())
+        .arg(explain_flag())
         .arg(Arg::new("json").short('j').long("json").action(ArgAction::SetTrue).help("Print the result as JSON"))
         .arg(
             Arg::new("output")
@@ -49,7 +50,7 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         output::write(&command().render_long_help().to_string())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let (first, title) = constructor(&session).await?;
+    let (first, title) = constructor(&session, matches.get_flag("explain")).await?;
     let saved = own.output.or_else(|| matches.get_one::<PathBuf>("output").cloned());
     let chain = match walk(&session, &title, first, words, false).await? {
         Walked::Chain(chain) => chain,

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use rondel_fault::{Fault, Result};
+use rondel_link::ServedModule;
 
 use crate::chain::{Session, Walked, callable, walk};
 use crate::schema::{FieldInfo, kebab};
@@ -19,16 +20,38 @@ pub(crate) fn module_flag() -> Arg {
         .help("The module: a folder; default: that of the working directory")
 }
 
+/// The flag that asks how the module came to be loaded.
+pub(crate) fn explain_flag() -> Arg {
+    Arg::new("explain")
+        .long("explain")
+        .action(ArgAction::SetTrue)
+        .help("Say how the module was loaded: versions, contract, what ran, what was remembered, what differs")
+}
+
+/// Says what the module lacks and, when asked, how it was loaded. On stderr: it is no result.
+pub(crate) fn report(module: &ServedModule, explain: bool) {
+    for broken in &module.broken {
+        crate::output::note(broken);
+    }
+    if explain {
+        let width = module.explanation.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+        for (label, text) in &module.explanation {
+            crate::output::note(&format!("{label:width$}  {text}"));
+        }
+    }
+}
+
 pub(crate) fn command() -> Command {
     Command::new("functions")
         .about("List the functions of a module")
         .arg(module_flag())
+        .arg(explain_flag())
         .arg(Arg::new("path").num_args(0..).help("Functions to follow first"))
 }
 
 pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     let session = Session::open(settings, matches.get_one("mod").cloned(), String::new(), false).await?;
-    let (first, title) = constructor(&session).await?;
+    let (first, title) = constructor(&session, matches.get_flag("explain")).await?;
     let words: Vec<String> = matches.get_many::<String>("path").into_iter().flatten().map(|w| kebab(w)).collect();
     let path = words.last().cloned();
     let walked = walk(&session, &title, first, words, true).await?;
@@ -58,8 +81,9 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
 }
 
 /// The field that makes the main object of the served module, and the module's name.
-pub(crate) async fn constructor(session: &Session) -> Result<(FieldInfo, String)> {
+pub(crate) async fn constructor(session: &Session, explain: bool) -> Result<(FieldInfo, String)> {
     let module = session.module().await?.ok_or_else(|| Fault::user("there is no module here"))?;
+    report(&module, explain);
     let Some(name) = module.constructor else {
         return Err(Fault::user(format!("module `{}` has no functions", module.name)));
     };

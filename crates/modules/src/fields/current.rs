@@ -44,7 +44,8 @@ pub(super) fn register(surface: &mut Surface) {
 
 fn current(cx: &Cx) -> Result<Arc<Module>> {
     let scope = client(&cx.caller)?.scope.as_ref();
-    let module = scope.and_then(|scope| scope.module.clone()).and_then(|module| module.downcast::<Module>().ok());
+    let speaker = scope.and_then(|scope| scope.speaker.clone());
+    let module = speaker.and_then(|speaker| speaker.module.downcast::<Module>().ok());
     // Users match on this text; see spec/protocol.md §6.2.
     module.ok_or_else(|| Fault::user("no current module: main client caller has no current module"))
 }

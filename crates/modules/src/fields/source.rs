@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use rondel_api::Surface;
 use rondel_fault::{Fault, Result};
-use rondel_model::op::Place;
 use rondel_model::{AbsPath, Directory, Value};
 use rondel_query::{Args, Cx, Node, Outcome};
 use rondel_session::client;
@@ -12,7 +12,8 @@ use rondel_session::client;
 use super::module::{loaded, sdk_value};
 use super::optional;
 use crate::config::GeneratedClient;
-use crate::load::{Lookup, Modules};
+use crate::find::Lookup;
+use crate::load::{Modules, introspection_text};
 use crate::source::{ModuleSource, inside_context};
 
 pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
@@ -39,6 +40,11 @@ pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
             let source = in_directory(&modules, &cx, &node, &args).await?;
             as_module(&modules, &cx, source).await
         }
+    });
+    let it = with(modules);
+    surface.field("ModuleSource", "introspectionSchemaJSON", move |cx: Cx, node, _| {
+        let modules = it.clone();
+        async move { introspection(&modules, &cx, &Arc::new(of(&node)?.clone())).await }
     });
     names(surface);
     places(surface);
@@ -75,7 +81,7 @@ async fn in_directory(modules: &Arc<Modules>, cx: &Cx, node: &Node, args: &Args)
     let path = args.opt_str("sourceRootPath")?.unwrap_or_default();
     let root = inside_context("", &path)
         .ok_or_else(|| Fault::user(format!("source root path \"{path}\" is outside of the directory")))?;
-    modules.in_directory(&cx.caller, node.get::<Directory>()?, root, None, Vec::new()).await
+    modules.in_directory(&cx.caller, node.get::<Directory>()?, root).await
 }
 
 fn names(surface: &mut Surface) {
@@ -106,9 +112,6 @@ fn names(surface: &mut Surface) {
         Ok(Value::List(it.dependencies.iter().map(|dependency| outcome(dependency).value).collect()))
     });
     surface.field("ModuleSource", "sync", |_, node, _| async move { Ok(Value::string(node.id()?).into()) });
-    surface.field("ModuleSource", "introspectionSchemaJSON", |cx: Cx, node, _| async move {
-        introspection(&cx, &node).await
-    });
 }
 
 fn as_string(source: &ModuleSource) -> String {
@@ -150,26 +153,10 @@ fn places(surface: &mut Surface) {
     surface.plain("ModuleSource", "blueprint", |_: &ModuleSource, _| Ok(optional(None)));
 }
 
-/// The introspection file for code generators: the API at the module's version.
-async fn introspection(cx: &Cx, node: &Node) -> Result<Outcome> {
-    const HIDDEN: &[&str] = &["Host", "Engine", "EngineCache", "EngineCacheEntry", "EngineCacheEntrySet"];
-    let source = of(node)?;
-    let view = source.view()?;
-    let schema = client(&cx.caller)?.services.registry.project(view);
-    let text = rondel_schema::schema_json(&schema, view, HIDDEN)?;
-    let path = AbsPath::new("schema.json");
-    let edit = rondel_model::op::Edit::WriteFile {
-        path: path.clone(),
-        contents: text.into_bytes().into(),
-        permissions: 0o644,
-        owner: None,
-    };
-    let fs = rondel_model::Fs::new(rondel_model::FsOp::Edit { base: rondel_model::Fs::scratch(), edit });
-    let file = rondel_model::File {
-        place: Place { fs, path },
-        platform: rondel_model::Platform::native(),
-        name: None,
-        asked: None,
-    };
-    Ok(Value::object("File", file).into())
+/// The introspection file for code generators: the API at the module's version, with what the module uses.
+async fn introspection(modules: &Arc<Modules>, cx: &Cx, source: &Arc<ModuleSource>) -> Result<Outcome> {
+    let loading = source.dependencies.iter().map(|source| modules.load(Some(&cx.evaluator), &cx.caller, source));
+    let dependencies = try_join_all(loading).await?;
+    let text = introspection_text(&client(&cx.caller)?.services.registry, source.view()?, &dependencies)?;
+    Ok(crate::sdk_module::file(cx, "schema.json", text.into_bytes()).await?.into())
 }

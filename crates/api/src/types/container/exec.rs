@@ -7,7 +7,7 @@ use rondel_model::exec::{ExecOp, Expect, Scope, Stdin};
 use rondel_model::op::ExecOutput;
 use rondel_model::{AbsPath, Container, Fs, FsOp, MountSource};
 use rondel_query::Args;
-use rondel_version::ENGINE;
+use rondel_session::{ExecScope, client};
 
 use super::change;
 use crate::expand::expand;
@@ -121,7 +121,8 @@ fn request(container: &Container, args: &Args) -> Result<ExecRequest> {
     request.insecure = args.bool("insecureRootCapabilities")?;
     request.no_init = args.bool("noInit")?;
     if args.bool("experimentalPrivilegedNesting")? {
-        request.scope = Some(Scope { view: ENGINE, module: None, record: None });
+        let me = client(args.caller())?;
+        request.scope = Some(ExecScope::of_started(me.scope.as_deref()).seal());
     }
     Ok(request)
 }

@@ -1,0 +1,357 @@
+//! Types as data: a JSON document that says what the builder of type definitions would be called with. Its form is
+//! described in docs/sdk-authors.md.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rondel_fault::{Fault, Result};
+use rondel_gql::types::{Schema, TypeKind};
+use rondel_version::View;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value as Json;
+
+use crate::build::Notes;
+use crate::typedef::{Function, FunctionArg, Kind, ModuleTypes, TypeDef};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    description: String,
+    types: Vec<Type>,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Form {
+    Object,
+    Interface,
+    Enum,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Type {
+    kind: Form,
+    name: String,
+    #[serde(default)]
+    description: String,
+    deprecated: Option<String>,
+    #[serde(default)]
+    fields: Vec<Field>,
+    constructor: Option<Callable>,
+    #[serde(default)]
+    functions: Vec<Callable>,
+    #[serde(default)]
+    members: Vec<Member>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Field {
+    name: String,
+    #[serde(rename = "type")]
+    ty: String,
+    #[serde(default)]
+    description: String,
+    deprecated: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Callable {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    description: String,
+    deprecated: Option<String>,
+    #[serde(default)]
+    args: Vec<Argument>,
+    returns: Option<String>,
+    cache: Option<Cache>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Argument {
+    name: String,
+    #[serde(rename = "type")]
+    ty: String,
+    #[serde(default)]
+    description: String,
+    deprecated: Option<String>,
+    /// Null is a default as well; no key is none.
+    #[serde(default, deserialize_with = "given")]
+    default: Option<Json>,
+    default_path: Option<String>,
+    default_address: Option<String>,
+    #[serde(default)]
+    ignore: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cache {
+    policy: Policy,
+    ttl: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Policy {
+    Default,
+    PerSession,
+    Never,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Member {
+    name: String,
+    #[serde(default)]
+    value: String,
+    #[serde(default)]
+    description: String,
+    deprecated: Option<String>,
+}
+
+fn given<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(d).map(Some)
+}
+
+/// The types that `text` declares, read under `view`; `core` is the API there.
+///
+/// # Errors
+/// When it is no such document, or what it declares cannot be.
+pub(crate) fn read(text: &str, view: View, core: &Schema) -> Result<ModuleTypes> {
+    // An array would be taken for the fields in order.
+    if !text.trim_start().starts_with('{') {
+        return Err(Fault::user("it is no JSON object"));
+    }
+    let document: Document = serde_json::from_str(text).map_err(|e| Fault::user(e.to_string()))?;
+    let own = document.types.iter().map(|ty| (ty.name.as_str(), ty.kind)).collect();
+    let reader = Reader { own, view, core };
+    let mut types = ModuleTypes { description: document.description.clone(), ..ModuleTypes::default() };
+    for ty in &document.types {
+        let declared = reader.declared(ty).map_err(|e| e.context(format!("type `{}`", ty.name)))?;
+        types = types.with_type(ty.kind.builder(), &declared)?;
+    }
+    Ok(types)
+}
+
+impl Form {
+    fn builder(self) -> &'static str {
+        match self {
+            Form::Object => "withObject",
+            Form::Interface => "withInterface",
+            Form::Enum => "withEnum",
+        }
+    }
+}
+
+struct Reader<'a> {
+    own: HashMap<&'a str, Form>,
+    view: View,
+    core: &'a Schema,
+}
+
+impl Reader<'_> {
+    fn declared(&self, ty: &Type) -> Result<TypeDef> {
+        self.check_parts(ty)?;
+        let notes = noted(&ty.description, ty.deprecated.as_deref());
+        let mut def = self.of_form(ty.kind, &ty.name, notes)?;
+        for field in &ty.fields {
+            let notes = noted(&field.description, field.deprecated.as_deref());
+            def = def.with_field(&field.name, self.type_def(&field.ty)?, notes)?;
+        }
+        for function in &ty.functions {
+            def = def.with_function(Arc::new(self.function(function)?))?;
+        }
+        if let Some(constructor) = &ty.constructor {
+            let mut function = self.arguments(constructor, self.of_form(ty.kind, &ty.name, Notes::default())?)?;
+            function.description.clone_from(&constructor.description);
+            def = def.with_constructor(&function)?;
+        }
+        for member in &ty.members {
+            let notes = noted(&member.description, member.deprecated.as_deref());
+            def = def.with_enum_member(self.view, &member.name, &member.value, notes)?;
+        }
+        Ok(def)
+    }
+
+    fn check_parts(&self, ty: &Type) -> Result<()> {
+        let has = |what: &str, is_there: bool, fits: bool| {
+            if is_there && !fits { Err(Fault::user(format!("only {what}"))) } else { Ok(()) }
+        };
+        let object = ty.kind == Form::Object;
+        has("an OBJECT has fields", !ty.fields.is_empty(), object)?;
+        has("an OBJECT has a constructor", ty.constructor.is_some(), object)?;
+        has("an OBJECT or INTERFACE has functions", !ty.functions.is_empty(), ty.kind != Form::Enum)?;
+        has("an ENUM has members", !ty.members.is_empty(), ty.kind == Form::Enum)
+    }
+
+    fn of_form(&self, form: Form, name: &str, notes: Notes) -> Result<TypeDef> {
+        match form {
+            Form::Object => TypeDef::default().with_object(name, notes),
+            Form::Interface => TypeDef::default().with_interface(name, notes),
+            Form::Enum => TypeDef::default().with_enum(name, notes),
+        }
+    }
+
+    fn function(&self, callable: &Callable) -> Result<Function> {
+        let at = |e: Fault| e.context(format!("function `{}`", callable.name));
+        let returns = callable.returns.as_deref().unwrap_or("Void");
+        let mut function = self.arguments(callable, self.type_def(returns).map_err(at)?).map_err(at)?;
+        function.description.clone_from(&callable.description);
+        function.deprecated.clone_from(&callable.deprecated);
+        match &callable.cache {
+            None => Ok(function),
+            Some(Cache { policy, ttl }) => {
+                let policy = match policy {
+                    Policy::Default => "Default",
+                    Policy::PerSession => "PerSession",
+                    Policy::Never => "Never",
+                };
+                function.with_cache_policy(policy, ttl.as_deref()).map_err(at)
+            }
+        }
+    }
+
+    fn arguments(&self, callable: &Callable, returns: TypeDef) -> Result<Function> {
+        let mut function = Function::new(&callable.name, returns);
+        for arg in &callable.args {
+            let at = |e: Fault| e.context(format!("argument `{}`", arg.name));
+            function = function
+                .with_arg(FunctionArg {
+                    original: arg.name.clone(),
+                    description: arg.description.clone(),
+                    type_def: self.type_def(&arg.ty).map_err(at)?,
+                    default_value: arg.default.as_ref().map(Json::to_string),
+                    default_path: arg.default_path.clone(),
+                    default_address: arg.default_address.clone(),
+                    ignore: arg.ignore.clone(),
+                    deprecated: arg.deprecated.clone(),
+                    ..FunctionArg::default()
+                })
+                .map_err(at)?;
+        }
+        Ok(function)
+    }
+
+    /// A type as GraphQL writes it.
+    fn type_def(&self, text: &str) -> Result<TypeDef> {
+        let (inner, optional) = match text.trim().strip_suffix('!') {
+            Some(inner) => (inner, false),
+            None => (text.trim(), true),
+        };
+        if let Some(element) = inner.strip_prefix('[') {
+            let element = element.strip_suffix(']');
+            let element = element.ok_or_else(|| Fault::user(format!("`{text}` is not a type: `]` is missing")))?;
+            return Ok(TypeDef { kind: Kind::List(Arc::new(self.type_def(element)?)), optional });
+        }
+        let simple = match inner {
+            "String" => Some(Kind::String),
+            "Int" => Some(Kind::Integer),
+            "Float" => Some(Kind::Float),
+            "Boolean" => Some(Kind::Boolean),
+            "Void" => Some(Kind::Void),
+            _ => None,
+        };
+        let kind = match (simple, self.own.get(inner)) {
+            (Some(kind), _) => kind,
+            (None, Some(form)) => self.of_form(*form, inner, Notes::default())?.kind,
+            (None, None) => self.foreign(inner)?,
+        };
+        Ok(TypeDef { kind, optional })
+    }
+
+    /// A type of the API, or of a dependency, which is an object as far as anybody can say here.
+    fn foreign(&self, name: &str) -> Result<Kind> {
+        let ty = match self.core.types.get(name).map(|ty| &ty.kind) {
+            Some(TypeKind::Enum(_)) => TypeDef::default().with_enum(name, Notes::default()),
+            Some(TypeKind::Scalar) => TypeDef::default().with_scalar(name, String::new()),
+            Some(TypeKind::Interface(_)) => TypeDef::default().with_interface(name, Notes::default()),
+            _ => TypeDef::default().with_object(name, Notes::default()),
+        };
+        Ok(ty?.kind)
+    }
+}
+
+fn noted(description: &str, deprecated: Option<&str>) -> Notes {
+    Notes { description: description.to_owned(), source_map: None, deprecated: deprecated.map(ToOwned::to_owned) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"{
+        "description": "d",
+        "types": [
+            {"kind": "OBJECT", "name": "Bar", "fields": [{"name": "base", "type": "Container!"}],
+             "constructor": {"args": [{"name": "base", "type": "Container"}]},
+             "functions": [
+                {"name": "hello", "args": [{"name": "name", "type": "String!", "default": "World"},
+                                           {"name": "level", "type": "Level", "default": null},
+                                           {"name": "src", "type": "Directory!", "defaultPath": "/", "ignore": ["x"]}],
+                 "returns": "[String!]!", "cache": {"policy": "DEFAULT", "ttl": "10s"}},
+                {"name": "run"}]},
+            {"kind": "ENUM", "name": "Level", "members": [{"name": "LOW", "value": "low"}]},
+            {"kind": "INTERFACE", "name": "Duck", "functions": [{"name": "quack", "returns": "String!"}]}]}"#;
+
+    fn core() -> Schema {
+        Schema { types: HashMap::new(), directives: Vec::new(), query: "Query".into() }
+    }
+
+    fn types(text: &str, view: View) -> Result<ModuleTypes> {
+        read(text, view, &core())
+    }
+
+    #[test]
+    fn a_whole_document() {
+        let read = types(TEXT, View::new(0, 21, 8)).expect("reads");
+        let bar = &read.objects[0];
+        let describe = |function: &Function| {
+            let args: Vec<_> = function.args.iter().map(|a| format!("{}: {}", a.name, a.type_def.describe())).collect();
+            format!("{}({}): {}", function.name, args.join(", "), function.returns.describe())
+        };
+        assert_eq!(describe(&bar.functions[0]), "hello(name: String!, level: Level, src: Directory!): [String!]!");
+        assert_eq!(bar.functions[0].args[1].default_value.as_deref(), Some("null"));
+        assert_eq!(bar.functions[0].args[0].default_value.as_deref(), Some("\"World\""));
+        assert_eq!(describe(&bar.functions[1]), "run(): Void");
+        assert_eq!(bar.constructor.as_ref().map(|f| describe(f)), Some("(base: Container): Bar!".into()));
+        assert_eq!((read.interfaces.len(), &*read.description), (1, "d"));
+    }
+
+    #[test]
+    fn members_are_read_under_the_view() {
+        let member = |view: View| {
+            let read = types(TEXT, view).expect("reads");
+            let member = &read.enums[0].members[0];
+            (member.name.clone(), member.value.clone())
+        };
+        assert_eq!(member(View::new(0, 18, 10)), ("low".into(), "low".into()));
+        assert_eq!(member(View::new(0, 18, 11)), ("LOW".into(), "low".into()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let check = |text: &str, want: &str| {
+            let got = types(text, View::new(0, 21, 8)).map_err(|e| e.full_message()).expect_err("is refused");
+            assert!(got.contains(want), "{got}");
+        };
+        check("", "it is no JSON object");
+        check("[]", "it is no JSON object");
+        check("{", "EOF");
+        check(r#"{"types": [{"kind": "UNION", "name": "X"}]}"#, "unknown variant `UNION`");
+        check(
+            r#"{"types": [{"kind": "ENUM", "name": "X", "fields": [{"name": "a", "type": "Int"}]}]}"#,
+            "only an OBJECT",
+        );
+        check(r#"{"types": [{"kind": "OBJECT", "name": "X", "extra": 1}]}"#, "unknown field `extra`");
+        check(
+            r#"{"types": [{"kind": "OBJECT", "name": "X", "functions": [{"name": "f", "returns": "[Int"}]}]}"#,
+            "function `f`: `[Int` is not a type",
+        );
+    }
+}

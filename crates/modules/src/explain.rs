@@ -1,0 +1,287 @@
+//! Why a module was loaded as it was: the versions in force, the contract, what ran, what was remembered, and which input
+//! differs from the nearest earlier load when something had to run.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rondel_digest::Digest;
+use rondel_events::{Event, Outcome, Sink, SpanId, Work};
+use rondel_fault::Result;
+use rondel_model::op::Place;
+use rondel_model::{AbsPath, Fs, FsOp, LayerId, Snapshot};
+use rondel_ops::{EntryKind, OpCx, Ops};
+use rondel_ports::index::{Index, Table};
+use rondel_query::Caller;
+use rondel_session::client;
+use serde::{Deserialize, Serialize};
+
+use crate::module::{Module, Provider};
+use crate::source::ModuleSource;
+
+/// How many loads of one module are remembered for comparison.
+const REMEMBERED: usize = 8;
+/// How many pieces of work, or files, are named.
+const NAMED: usize = 12;
+/// The input that is a tree of files.
+const FILES: &str = "files";
+
+/// What is known of one load.
+pub struct Report {
+    /// Whether the types had to be registered.
+    pub registered: bool,
+    /// What differs from the nearest earlier load.
+    pub changes: Vec<String>,
+    /// The processes and functions of the load, and whether each was remembered.
+    pub work: Vec<(String, bool)>,
+    again: AtomicBool,
+}
+
+impl Report {
+    /// Of a load that ended.
+    pub fn new(registered: bool, changes: Vec<String>, seen: &Seen) -> Self {
+        Self { registered, changes, work: seen.work(), again: AtomicBool::new(false) }
+    }
+
+    /// Notes that the loaded module was asked for again.
+    pub fn reuse(&self) {
+        self.again.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Watches the work of one load.
+#[derive(Default)]
+pub struct Seen(Mutex<BTreeMap<SpanId, (String, Option<bool>)>>);
+
+impl Sink for Seen {
+    fn emit(&self, event: Event) {
+        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Start { span, work: Work::Exec | Work::Function, name, .. } => {
+                spans.insert(span, (name, None));
+            }
+            Event::End { span, outcome, .. } => {
+                if let Some((_, cached)) = spans.get_mut(&span) {
+                    *cached = Some(outcome == Outcome::Cached);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Seen {
+    fn work(&self) -> Vec<(String, bool)> {
+        let spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spans.values().map(|(name, cached)| (name.clone(), cached.unwrap_or_default())).collect()
+    }
+}
+
+/// The inputs of one load.
+#[derive(Serialize, Deserialize)]
+struct Inputs {
+    parts: BTreeMap<String, String>,
+    layers: Vec<LayerId>,
+}
+
+impl Inputs {
+    fn of(module: &Module) -> Self {
+        let source = &module.source;
+        let config = &source.config;
+        let written = &config.engine_version;
+        let mut parts: BTreeMap<String, String> = BTreeMap::new();
+        let mut part = |name: &str, value: String| _ = parts.insert(name.to_owned(), value);
+        part("name", source.name().to_owned());
+        part("engineVersion", if written.is_empty() { "(absent)".to_owned() } else { written.clone() });
+        part("view", module.view.to_string());
+        part(FILES, source.snapshot.digest().short().to_string());
+        if let Some(version) = module.provider.version() {
+            let version = if matches!(module.provider, Provider::Module(_)) { shortened(&version) } else { version };
+            part("SDK", format!("{} {version}", module.sdk_name()));
+        }
+        for dependency in &module.dependencies {
+            part(&format!("dependency {}", dependency.name()), dependency.implementation.short().to_string());
+        }
+        for (name, _) in &module.broken {
+            part(&format!("dependency {name}"), "(cannot be loaded)".to_owned());
+        }
+        Self { parts, layers: source.snapshot.layers().to_vec() }
+    }
+
+    fn differing<'a>(&'a self, other: &'a Inputs) -> Vec<&'a str> {
+        let names = self.parts.keys().chain(other.parts.keys().filter(|name| !self.parts.contains_key(*name)));
+        names.map(String::as_str).filter(|name| self.parts.get(*name) != other.parts.get(*name)).collect()
+    }
+}
+
+fn shortened(digest: &str) -> String {
+    digest.chars().take(12).collect()
+}
+
+// IDENTITY: of the place, so that loads of one module are compared with one another; it decides nothing else.
+fn place_of(source: &ModuleSource) -> Digest {
+    rondel_digest::of("loads/v1", &(&source.host, &source.root, source.name()))
+}
+
+/// Remembers the inputs of `module`, whose types were registered now, and says what differs from the nearest earlier
+/// load of the module at the same place.
+///
+/// # Errors
+/// When it cannot be remembered.
+pub async fn compared(caller: &Caller, module: &Module) -> Result<Vec<String>> {
+    let me = client(caller)?;
+    let key = place_of(&module.source);
+    let kept = me.services.index.get(Table::Facts, &key);
+    let mut earlier: Vec<Inputs> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    let inputs = Inputs::of(module);
+    let nearest = earlier.iter().min_by_key(|earlier| inputs.differing(earlier).len());
+    let changes = match nearest {
+        None => vec!["this module was not loaded here before".to_owned()],
+        Some(nearest) => differences(&me.services.ops, &me.op_cx, &inputs, nearest).await,
+    };
+    earlier.retain(|earlier| earlier.parts != inputs.parts);
+    earlier.insert(0, inputs);
+    earlier.truncate(REMEMBERED);
+    remember(&*me.services.index, &key, &earlier)?;
+    Ok(changes)
+}
+
+fn remember(index: &dyn Index, key: &Digest, loads: &[Inputs]) -> Result<()> {
+    use rondel_fault::Attempt;
+    let bytes = serde_json::to_vec(loads).attempt(|| "remember the inputs of a module".into())?;
+    index.put(Table::Facts, key, &bytes, None)
+}
+
+async fn differences(ops: &std::sync::Arc<Ops>, cx: &OpCx, now: &Inputs, before: &Inputs) -> Vec<String> {
+    let mut lines = Vec::new();
+    for name in now.differing(before) {
+        if name == FILES {
+            let (old, new) = (Snapshot::new(before.layers.clone()), Snapshot::new(now.layers.clone()));
+            lines.push(match changed_files(ops, cx, &old, &new).await {
+                Ok(files) if !files.is_empty() => format!("files: {}", files.join(", ")),
+                _ => "files: something changed".to_owned(),
+            });
+            continue;
+        }
+        let value = |inputs: &Inputs| inputs.parts.get(name).cloned().unwrap_or_else(|| "(none)".to_owned());
+        lines.push(format!("{name}: {} → {}", value(before), value(now)));
+    }
+    if lines.is_empty() {
+        lines.push("nothing: what was registered for these inputs was thrown away".to_owned());
+    }
+    lines
+}
+
+/// The files that differ, those that are gone with a minus before them.
+async fn changed_files(ops: &std::sync::Arc<Ops>, cx: &OpCx, old: &Snapshot, new: &Snapshot) -> Result<Vec<String>> {
+    let place = |snapshot: &Snapshot| Place { fs: Fs::known(snapshot.clone()), path: AbsPath::root() };
+    let files = async |lower: &Snapshot, upper: &Snapshot| -> Result<Vec<String>> {
+        let diff = Fs::new(FsOp::Diff { lower: place(lower), upper: place(upper) });
+        let entries = ops.glob(cx, &Place { fs: diff, path: AbsPath::root() }, "**").await?;
+        let files = entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory);
+        Ok(files.map(|entry| entry.name).collect())
+    };
+    let (mut named, gone) = (files(old, new).await?, files(new, old).await?);
+    named.extend(
+        gone.into_iter().filter(|name| !named.contains(name)).map(|name| format!("-{name}")).collect::<Vec<_>>(),
+    );
+    if named.len() > NAMED {
+        let more = named.len() - NAMED;
+        named.truncate(NAMED);
+        named.push(format!("and {more} more"));
+    }
+    Ok(named)
+}
+
+/// What people are told of the load of `module`: labels and texts.
+pub fn rows(module: &Module, report: Option<&Report>) -> Vec<(String, String)> {
+    let config = &module.source.config;
+    let mut rows: Vec<(String, String)> = Vec::new();
+    let mut row = |label: &str, text: String| rows.push((label.to_owned(), text));
+    row("module", format!("{} from {}", module.name(), module.source.describe()));
+    row(
+        "engineVersion",
+        match config.engine_version.as_str() {
+            "" => format!("absent, read as {}", module.view),
+            written => format!("{written}, read as {}", module.view),
+        },
+    );
+    row("view", module.view.to_string());
+    row(
+        "SDK",
+        match &module.provider {
+            Provider::None => "none".to_owned(),
+            Provider::Builtin(sdk) => format!("{} (built in, {})", module.sdk_name(), sdk.version()),
+            Provider::Module(sdk) => format!(
+                "{} (module `{}` at view {}, {})",
+                sdk.name,
+                sdk.module.name(),
+                sdk.module.view,
+                sdk.module.implementation.short()
+            ),
+        },
+    );
+    row("contract", module.contract().to_string());
+    let again = report.is_none_or(|report| report.again.load(Ordering::Relaxed));
+    let fresh = report.filter(|report| !again && report.registered);
+    row(
+        "types",
+        match (&fresh, again) {
+            (Some(_), _) => "registered now".to_owned(),
+            (None, true) => "held by the engine: nothing was run".to_owned(),
+            (None, false) => "found in the store: nothing was run".to_owned(),
+        },
+    );
+    if let Some(report) = fresh {
+        let (cached, ran): (Vec<_>, Vec<_>) = report.work.iter().partition(|(_, cached)| *cached);
+        row("ran", listed(&ran));
+        row("cached", listed(&cached));
+        row("differs", report.changes.join("; "));
+    }
+    for (name, value) in Inputs::of(module).parts {
+        row("key", format!("{name} = {value}"));
+    }
+    row("implementation", module.implementation.to_string());
+    for (name, fault) in &module.broken {
+        row("broken", format!("dependency `{name}`: {}", fault.full_message()));
+    }
+    rows
+}
+
+fn listed(work: &[&(String, bool)]) -> String {
+    let mut names: Vec<&str> = work.iter().take(NAMED).map(|(name, _)| name.as_str()).collect();
+    let more = format!("and {} more", work.len().saturating_sub(NAMED));
+    if work.len() > NAMED {
+        names.push(&more);
+    }
+    if names.is_empty() { "nothing".to_owned() } else { names.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs(parts: &[(&str, &str)]) -> Inputs {
+        let parts = parts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Inputs { parts, layers: Vec::new() }
+    }
+
+    #[test]
+    fn what_differs() {
+        let now = inputs(&[("engineVersion", "v0.18.11"), ("files", "x"), ("dependency a", "1")]);
+        let before = inputs(&[("engineVersion", "v0.18.10"), ("files", "x"), ("dependency b", "1")]);
+        assert_eq!(now.differing(&before), ["dependency a", "engineVersion", "dependency b"]);
+        assert!(now.differing(&now).is_empty());
+    }
+
+    #[test]
+    fn work_is_watched() {
+        let seen = std::sync::Arc::new(Seen::default());
+        let events = rondel_events::Emitter::nowhere().also(seen.clone());
+        let load = events.span(Work::Load, "load");
+        load.emitter().span(Work::Exec, "a").end(Outcome::Cached);
+        load.emitter().span(Work::Function, "b").end(Outcome::Done);
+        load.end(Outcome::Done);
+        assert_eq!(seen.work(), [("a".to_owned(), true), ("b".to_owned(), false)]);
+    }
+}

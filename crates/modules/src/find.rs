@@ -1,0 +1,331 @@
+//! Finding sources of modules: on the host of a client, in directories of the API, and what they use.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, try_join_all};
+use rondel_fault::{Fault, Result};
+use rondel_model::op::{Filter, Place};
+use rondel_model::{AbsPath, Directory, Fs, FsOp};
+use rondel_query::Caller;
+use rondel_session::{Client, client};
+
+use crate::config::{Config, Dependency, FILE_NAME};
+use crate::load::{Modules, lock, remember};
+use crate::source::{ModuleSource, Reference, Role, SourceKind, classify, context_patterns, inside_context};
+
+/// How a reference is looked up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lookup<'a> {
+    /// The commit that was pinned.
+    pub pin: &'a str,
+    /// The folder itself, not one above it.
+    pub exact: bool,
+    /// A folder without `dagger.json` is a source as well.
+    pub allow_missing: bool,
+}
+
+/// A source to be found in the folder `root`.
+struct Wanted<P> {
+    root: P,
+    renamed: Option<String>,
+    role: Role,
+    /// The folders and names of the modules that need it.
+    above: Vec<(P, String)>,
+}
+
+impl<P> Wanted<P> {
+    fn of(root: P) -> Self {
+        Self { root, renamed: None, role: Role::Module, above: Vec::new() }
+    }
+}
+
+impl Modules {
+    /// Finds the source that `reference` means to the caller.
+    ///
+    /// # Errors
+    /// When there is none, or its configuration cannot be read.
+    pub async fn resolve(
+        &self,
+        caller: &Arc<Caller>,
+        reference: &str,
+        lookup: Lookup<'_>,
+    ) -> Result<Arc<ModuleSource>> {
+        let me = client(caller)?;
+        let host = host_of(me);
+        let path = host.host_path(reference);
+        let exists = exists(me, &path);
+        match classify(reference, lookup.pin) {
+            Reference::Git => return Err(git(reference)),
+            Reference::Either if !exists => return Err(git(reference)),
+            _ => {}
+        }
+        if !exists {
+            if let Some(dependency) = self.dependency(caller, reference).await? {
+                return Ok(dependency);
+            }
+            // Users match on this text; see spec/behaviours.md CALL-013.
+            return Err(Fault::user(format!("module source \"{reference}\" does not exist")));
+        }
+        let files = me.services.ops.ports().host.clone();
+        let config = files.find_up(&path, FILE_NAME).filter(|found| found.starts_with(&host.host_root));
+        let config = config.filter(|found| !lookup.exact || found.parent() == Some(&path));
+        let root = match config.as_deref().and_then(Path::parent) {
+            Some(root) => root.to_owned(),
+            None if lookup.allow_missing => path.clone(),
+            None => {
+                return Err(Fault::user(format!("no `{FILE_NAME}` in `{}` or above it", path.display()))
+                    .with_hint("name the folder of a module with `-m`"));
+            }
+        };
+        self.local(caller, Wanted::of(root)).await
+    }
+
+    /// The dependency called `name` of the module in whose folder the caller is.
+    async fn dependency(&self, caller: &Arc<Caller>, name: &str) -> Result<Option<Arc<ModuleSource>>> {
+        if name.starts_with(['/', '.']) {
+            return Ok(None);
+        }
+        let me = client(caller)?;
+        let host = host_of(me);
+        let found = me.services.ops.ports().host.find_up(&host.host_path("."), FILE_NAME);
+        let found = found.filter(|found| found.starts_with(&host.host_root));
+        let Some(root) = found.as_deref().and_then(Path::parent) else { return Ok(None) };
+        let source = self.local(caller, Wanted::of(root.to_owned())).await?;
+        Ok(source.dependencies.iter().find(|dependency| dependency.name() == name).cloned())
+    }
+
+    /// The source whose `dagger.json` is in a folder of the host.
+    fn local<'a>(
+        &'a self,
+        caller: &'a Arc<Caller>,
+        wanted: Wanted<PathBuf>,
+    ) -> BoxFuture<'a, Result<Arc<ModuleSource>>> {
+        Box::pin(async move {
+            let Wanted { root, renamed, role, above } = wanted;
+            let me = client(caller)?;
+            let ops = &me.services.ops;
+            let files = ops.ports().host.clone();
+            let git = files.find_up(&root, ".git").filter(|git| git.starts_with(&host_of(me).host_root));
+            let git = git.and_then(|git| git.parent().map(Path::to_owned));
+            let context = git.unwrap_or_else(|| root.clone());
+            let below = root.strip_prefix(&context).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+            let (config_text, config) = self.read_config(me, &root).await?;
+            let name = renamed.clone().unwrap_or_else(|| config.name.clone());
+            let path = followed(above, &root, &name)?;
+            let (include, mut exclude) = context_patterns(&below, &config)?;
+            exclude.push(".git".into());
+            let filter = Filter { include, exclude, gitignore: true };
+            let snapshot = async {
+                let imported = ops.import_dir(&me.op_cx, &context, &filter).await;
+                imported.map_err(|e| e.context(format!("load the source of module `{name}`")))
+            };
+            let dependency = |dependency: &Dependency| {
+                let dependency = dependency.clone();
+                let (context, below, above) = (context.clone(), below.clone(), path.clone());
+                async move {
+                    let inside = local_dependency(&dependency.source, &dependency.pin, &below, &context)?;
+                    let renamed = (!dependency.name.is_empty()).then_some(dependency.name);
+                    self.local(caller, Wanted { root: context.join(inside), renamed, role: Role::Module, above }).await
+                }
+            };
+            let sdk = async {
+                let Some(sdk) = config.sdk.as_ref().filter(|sdk| !rondel_sdk::is_builtin(&sdk.source)) else {
+                    return Ok(None);
+                };
+                let inside = sdk_folder(&name, &sdk.source, &below)?;
+                if !exists(me, &context.join(&inside).join(FILE_NAME)) {
+                    return Err(no_sdk(&name, &sdk.source));
+                }
+                let wanted = Wanted { root: context.join(inside), renamed: None, role: Role::Sdk, above: path.clone() };
+                self.local(caller, wanted).await.map(Some).map_err(|e| e.context(sdk_of(&name, &sdk.source)))
+            };
+            let (snapshot, dependencies, sdk) =
+                tokio::try_join!(snapshot, try_join_all(config.dependencies.iter().map(dependency)), sdk)?;
+            Ok(Arc::new(ModuleSource {
+                kind: SourceKind::Local,
+                snapshot,
+                base: AbsPath::root(),
+                root: below,
+                host: context.to_string_lossy().into_owned(),
+                config_text,
+                config,
+                renamed,
+                dependencies,
+                sdk,
+                role,
+            }))
+        })
+    }
+
+    async fn read_config(&self, me: &Client, root: &Path) -> Result<(Arc<str>, Config)> {
+        let path = root.join(FILE_NAME);
+        if !exists(me, &path) {
+            return Ok(("".into(), Config::default()));
+        }
+        let place = path.to_string_lossy().into_owned();
+        let snapshot = me.services.ops.import_file(&me.op_cx, &path).await?;
+        let key = snapshot.digest();
+        let known = lock(&self.configs).get(&key).cloned();
+        let text = match known {
+            Some(text) => text,
+            None => {
+                let file = Place { fs: Fs::known(snapshot), path: AbsPath::new(FILE_NAME) };
+                let text: Arc<str> = utf8(me.services.ops.read(&me.op_cx, &file).await?, &place)?.into();
+                remember(&self.configs, key, text.clone());
+                text
+            }
+        };
+        let config = Config::parse(&text, &place)?;
+        Ok((text, config))
+    }
+
+    /// The source whose `dagger.json` is in the folder `root` of a directory of the API.
+    ///
+    /// # Errors
+    /// When the configuration cannot be read.
+    pub async fn in_directory(
+        &self,
+        caller: &Arc<Caller>,
+        directory: &Directory,
+        root: String,
+    ) -> Result<Arc<ModuleSource>> {
+        self.inside(caller, directory, Wanted::of(root)).await
+    }
+
+    fn inside<'a>(
+        &'a self,
+        caller: &'a Arc<Caller>,
+        directory: &'a Directory,
+        wanted: Wanted<String>,
+    ) -> BoxFuture<'a, Result<Arc<ModuleSource>>> {
+        Box::pin(async move {
+            let Wanted { root, renamed, role, above } = wanted;
+            let me = client(caller)?;
+            let ops = &me.services.ops;
+            let file =
+                Place { fs: directory.place.fs.clone(), path: directory.place.path.join_inside(&root).join(FILE_NAME) };
+            let place = format!("{}/{FILE_NAME}", if root.is_empty() { "." } else { &root });
+            let config_text: Arc<str> = match ops.stat(&me.op_cx, &file, true).await? {
+                None => "".into(),
+                Some(_) => utf8(ops.read(&me.op_cx, &file).await?, &place)?.into(),
+            };
+            let config = if config_text.is_empty() { Config::default() } else { Config::parse(&config_text, &place)? };
+            let name = renamed.clone().unwrap_or_else(|| config.name.clone());
+            let path = followed(above, &root, &name)?;
+            let (include, exclude) = context_patterns(&root, &config)?;
+            let filter = Filter { include, exclude, gitignore: false };
+            let filtered = Fs::new(FsOp::Filter { source: directory.place.clone(), filter });
+            let snapshot = ops.tree(&me.op_cx, &filtered).await?;
+            let mut dependencies = Vec::new();
+            for dependency in &config.dependencies {
+                let inside = local_dependency(&dependency.source, &dependency.pin, &root, Path::new("/"))?;
+                let renamed = (!dependency.name.is_empty()).then(|| dependency.name.clone());
+                let wanted = Wanted { root: inside, renamed, role: Role::Module, above: path.clone() };
+                dependencies.push(self.inside(caller, directory, wanted).await?);
+            }
+            let sdk = match config.sdk.as_ref().filter(|sdk| !rondel_sdk::is_builtin(&sdk.source)) {
+                None => None,
+                Some(sdk) => {
+                    let root = sdk_folder(&name, &sdk.source, &root)?;
+                    let wanted = Wanted { root, renamed: None, role: Role::Sdk, above: path };
+                    let found = self.inside(caller, directory, wanted).await;
+                    let found = found.map_err(|e| e.context(sdk_of(&name, &sdk.source)))?;
+                    Some(found)
+                        .filter(|found| found.config_exists())
+                        .ok_or_else(|| no_sdk(&name, &sdk.source))
+                        .map(Some)?
+                }
+            };
+            let (kind, base, host) = (SourceKind::Dir, AbsPath::root(), String::new());
+            Ok(Arc::new(ModuleSource {
+                kind,
+                snapshot,
+                base,
+                root,
+                host,
+                config_text,
+                config,
+                renamed,
+                dependencies,
+                sdk,
+                role,
+            }))
+        })
+    }
+}
+
+/// The modules on the way, with one more.
+fn followed<P: PartialEq + Clone>(mut above: Vec<(P, String)>, root: &P, name: &str) -> Result<Vec<(P, String)>> {
+    if let Some((_, first)) = above.iter().find(|(path, _)| path == root) {
+        // Users match on this text; see spec/behaviours.md MOD-010.
+        return Err(Fault::user(format!(
+            "module \"{first}\" has a circular dependency on itself through dependency \"{name}\""
+        )));
+    }
+    above.push((root.clone(), name.to_owned()));
+    Ok(above)
+}
+
+fn sdk_of(module: &str, sdk: &str) -> String {
+    format!("find the SDK `{sdk}` of module `{module}`")
+}
+
+fn no_sdk(module: &str, sdk: &str) -> Fault {
+    let built_in = rondel_sdk::BUILTIN.join(", ");
+    // Users match on the first words; see spec/behaviours.md MOD-001.
+    Fault::user(format!(
+        "invalid SDK: \"{sdk}\" of module `{module}` is neither built in nor a folder with a `{FILE_NAME}`"
+    ))
+    .with_hint(format!("built in: {built_in}; a path is relative to the folder of the module's `{FILE_NAME}`"))
+}
+
+/// The folder of a module's SDK, relative to the context directory, when the module is in the folder `root`.
+fn sdk_folder(module: &str, sdk: &str, root: &str) -> Result<String> {
+    if sdk.starts_with('/') {
+        return Err(Fault::user(format!("the path of the SDK `{sdk}` of module `{module}` is absolute"))
+            .with_hint(format!("write it relative to the folder of the module's `{FILE_NAME}`")));
+    }
+    if matches!(classify(sdk, ""), Reference::Git) {
+        return Err(Fault::user(format!(
+            "the SDK `{sdk}` of module `{module}` is in a git repository, and those are not supported yet"
+        )));
+    }
+    let outside =
+        || Fault::user(format!("the SDK `{sdk}` of module `{module}` is outside of the module's context directory"));
+    inside_context(root, sdk).ok_or_else(outside)
+}
+
+fn local_dependency(source: &str, pin: &str, root: &str, context: &Path) -> Result<String> {
+    // Users match on these texts; see spec/behaviours.md CFG-002.
+    if source.starts_with('/') {
+        return Err(Fault::user(format!("local module dep source path \"{source}\" is absolute")));
+    }
+    if classify(source, pin) != Reference::Local {
+        return Err(Fault::user(format!("the dependency `{source}` is a git module, and those are not supported yet")));
+    }
+    let escapes =
+        || Fault::user(format!("local module dep source path \"{source}\" escapes context \"{}\"", context.display()));
+    inside_context(root, source).ok_or_else(escapes)
+}
+
+fn git(reference: &str) -> Fault {
+    Fault::user(format!("`{reference}` is no folder here; as a git module it is not supported yet"))
+}
+
+/// Whose files module references mean: those of the client itself, unless it is a module's own code.
+fn host_of(me: &Client) -> &Client {
+    let is_module = me.scope.as_ref().is_some_and(|scope| scope.speaker.is_some());
+    if is_module { me.host_client() } else { me }
+}
+
+fn exists(me: &Client, path: &Path) -> bool {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return true };
+    let found = me.services.ops.ports().host.find_up(parent, &name.to_string_lossy());
+    found.as_deref() == Some(path)
+}
+
+fn utf8(bytes: Vec<u8>, place: &str) -> Result<String> {
+    String::from_utf8(bytes)
+        .map_err(|_| Fault::user(format!("cannot read module configuration `{place}`: it is not UTF-8 text")))
+}

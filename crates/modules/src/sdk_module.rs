@@ -1,0 +1,246 @@
+//! SDKs that are modules: what they can do, and their functions as the engine calls them. spec/protocol.md §4.
+
+use std::sync::Arc;
+
+use rondel_call::Literal;
+use rondel_fault::{Fault, Result};
+use rondel_model::Container;
+use rondel_query::{Caller, Evaluator, Node};
+use rondel_version::ENGINE;
+use serde_json::{Map, Value as Json};
+
+use crate::context::known;
+use crate::load::introspection;
+use crate::module::Module;
+use crate::names::field_name;
+use crate::serve::Surfaced;
+use crate::typedef::{Function, FunctionArg, Kind, TypeDef};
+use crate::types::Contract;
+
+/// The function that registers types.
+pub const TYPES: &str = "moduleTypes";
+/// The function that makes a runtime.
+const RUNTIME: &str = "moduleRuntime";
+/// The function that is given the configuration.
+const CONFIG: &str = "withConfig";
+/// Their arguments.
+const SOURCE: &str = "modSource";
+const INTROSPECTION: &str = "introspectionJson";
+const OUTPUT: &str = "outputFilePath";
+/// Where a types container leaves the ID.
+pub const OUTPUT_PATH: &str = "/module-typedefs.json";
+
+type Arguments = Vec<(Arc<str>, Literal)>;
+
+/// A module as another module's SDK.
+pub struct SdkModule {
+    /// The module that is the SDK.
+    pub module: Arc<Module>,
+    /// How the other module's configuration names it.
+    pub name: String,
+    /// How it registers types.
+    pub contract: Contract,
+    surfaced: Arc<Surfaced>,
+    config: Option<Arguments>,
+}
+
+impl SdkModule {
+    /// `module` as the SDK called `name`, configured with `config`.
+    ///
+    /// # Errors
+    /// When it has no main object, a function of the wrong signature, or cannot be configured like that.
+    pub fn new(module: Arc<Module>, name: &str, config: Option<&Map<String, Json>>) -> Result<Self> {
+        let find = |function: &str| -> Option<Arc<Function>> {
+            module.main()?.functions.iter().find(|known| known.name == function).cloned()
+        };
+        let contract = match find(TYPES) {
+            None => Contract::EmptyCall,
+            Some(function) => Contract::of_signature(&function).map_err(|came| signature(name, &function, &came))?,
+        };
+        if let Some(function) = find(RUNTIME) {
+            let fits = function.returns.describe() == "Container!" && takes(&function, &[SOURCE, INTROSPECTION]);
+            if !fits {
+                return Err(signature(
+                    name,
+                    &function,
+                    "(modSource: ModuleSource!, introspectionJson: File!): Container!",
+                ));
+            }
+        }
+        if let Some(arg) = module.main().and_then(|main| main.constructor.clone()).and_then(|c| required(&c).cloned()) {
+            return Err(Fault::user(format!(
+                "the SDK `{name}` cannot be used: its constructor requires `{}`, and an SDK is made without arguments",
+                arg.original
+            ))
+            .with_hint("give the argument a default"));
+        }
+        let config = match config.filter(|config| !config.is_empty()) {
+            None => None,
+            Some(config) => Some(configuration(name, find(CONFIG), config)?),
+        };
+        let surfaced = Surfaced::of(&module);
+        Ok(Self { module, name: name.to_owned(), contract, surfaced, config })
+    }
+
+    /// The container whose entrypoint serves the functions of `of`.
+    ///
+    /// # Errors
+    /// When the SDK makes none, or its function fails.
+    pub async fn runtime(
+        &self,
+        evaluator: &Arc<Evaluator>,
+        caller: &Arc<Caller>,
+        of: &Arc<Module>,
+    ) -> Result<Container> {
+        if !self.has(RUNTIME) {
+            // Users match on the middle of this text; see spec/behaviours.md MOD-014.
+            return Err(Fault::user(format!(
+                "the SDK `{}` of module `{}`: SDK does not support defining and executing functions",
+                self.name,
+                of.name()
+            ))
+            .with_hint(
+                "it has no function `moduleRuntime(modSource: ModuleSource!, introspectionJson: File!): Container!`",
+            ));
+        }
+        Ok(self.call(evaluator, caller, of, RUNTIME).await?.get::<Container>()?.clone())
+    }
+
+    /// Calls `function` for the module `of`, with what of the known arguments it takes.
+    ///
+    /// # Errors
+    /// What the function fails with.
+    pub async fn call(
+        &self,
+        evaluator: &Arc<Evaluator>,
+        caller: &Arc<Caller>,
+        of: &Arc<Module>,
+        function: &str,
+    ) -> Result<Node> {
+        let doing =
+            |e: Fault| e.context(format!("call `{function}` of the SDK `{}` for module `{}`", self.name, of.name()));
+        let object = self.object(evaluator, caller).await.map_err(doing)?;
+        let field = self.surfaced.field(object.type_name(), function);
+        let field = field.ok_or_else(|| Fault::bug(format!("an SDK lost its function `{function}`")))?;
+        let mut args: Arguments = Vec::new();
+        for arg in &field.args {
+            let value = match &*arg.name {
+                SOURCE => Literal::Call(of.source.content().call()),
+                INTROSPECTION => Literal::Call(introspection(evaluator, caller, of).await.map_err(doing)?),
+                OUTPUT => Literal::String(OUTPUT_PATH.into()),
+                _ => continue,
+            };
+            args.push((arg.name.clone(), value));
+        }
+        evaluator.invoke(caller, &object, &field, args, ENGINE).await.map_err(doing)
+    }
+
+    /// Whether it has a function of that name.
+    pub fn has(&self, function: &str) -> bool {
+        self.module.main().is_some_and(|main| main.functions.iter().any(|known| known.name == function))
+    }
+
+    /// The main object, configured.
+    async fn object(&self, evaluator: &Arc<Evaluator>, caller: &Arc<Caller>) -> Result<Node> {
+        let constructor = self.surfaced.constructor.as_ref();
+        let constructor = constructor.ok_or_else(|| Fault::user("the SDK has no main object"))?;
+        let object = evaluator.invoke(caller, &Node::root(), constructor, Vec::new(), ENGINE).await?;
+        let Some(config) = &self.config else { return Ok(object) };
+        let field = self.surfaced.field(object.type_name(), CONFIG);
+        let field = field.ok_or_else(|| Fault::bug(format!("an SDK lost its function `{CONFIG}`")))?;
+        evaluator.invoke(caller, &object, &field, config.clone(), ENGINE).await
+    }
+}
+
+/// The first argument that must be given.
+fn required(function: &Function) -> Option<&FunctionArg> {
+    function.args.iter().find(|arg| !arg.type_def.optional && arg.default_value.is_none())
+}
+
+/// Whether every argument that `function` requires is one of `names`.
+pub fn takes(function: &Function, names: &[&str]) -> bool {
+    let given = |arg: &FunctionArg| names.contains(&arg.name.as_str());
+    function.args.iter().all(|arg| given(arg) || arg.type_def.optional || arg.default_value.is_some())
+}
+
+/// How a function looks.
+pub fn describe(function: &Function) -> String {
+    let args: Vec<_> = function.args.iter().map(|arg| format!("{}: {}", arg.name, arg.type_def.describe())).collect();
+    format!("({}): {}", args.join(", "), function.returns.describe())
+}
+
+fn signature(sdk: &str, function: &Function, wanted: &str) -> Fault {
+    Fault::user(format!(
+        "the SDK `{sdk}` has a function `{}` that the engine cannot call: expected {wanted}, got {}",
+        function.name,
+        describe(function)
+    ))
+    .with_hint("docs/sdk-authors.md lists the functions of an SDK and their signatures")
+}
+
+/// The arguments of `withConfig` for the keys of `sdk.config`.
+fn configuration(sdk: &str, function: Option<Arc<Function>>, config: &Map<String, Json>) -> Result<Arguments> {
+    let Some(function) = function else {
+        return Err(Fault::user(format!("the SDK `{sdk}` takes no configuration: it has no function `{CONFIG}`"))
+            .with_hint("remove `sdk.config` from `dagger.json`"));
+    };
+    let mut args = Vec::new();
+    for (key, value) in config {
+        let arg = function.args.iter().find(|arg| arg.original == *key || arg.name == field_name(key));
+        let Some(arg) = arg else {
+            let known: Vec<_> = function.args.iter().map(|arg| format!("`{}`", arg.original)).collect();
+            return Err(Fault::user(format!("the SDK `{sdk}` knows no configuration key `{key}`"))
+                .with_hint(format!("it knows {}", known.join(", "))));
+        };
+        let literal = literal(&arg.type_def, value).ok_or_else(|| {
+            Fault::user(format!(
+                "the configuration key `{key}` of the SDK `{sdk}` must be `{}`, and is {value}",
+                arg.type_def.describe()
+            ))
+        })?;
+        args.push((arg.name.as_str().into(), literal));
+    }
+    if let Some(missing) = function.args.iter().find(|arg| {
+        !arg.type_def.optional
+            && arg.default_value.is_none()
+            && !args.iter().any(|(name, _): &(Arc<str>, _)| **name == *arg.name)
+    }) {
+        return Err(Fault::user(format!(
+            "the SDK `{sdk}` needs the configuration key `{}` of type `{}`",
+            missing.original,
+            missing.type_def.describe()
+        )));
+    }
+    // IDENTITY: the order of the schema, whatever the order in the file.
+    args.sort_by_key(|(name, _)| function.args.iter().position(|arg| *arg.name == **name));
+    Ok(args)
+}
+
+fn literal(ty: &TypeDef, json: &Json) -> Option<Literal> {
+    Some(match (&ty.kind, json) {
+        (_, Json::Null) if ty.optional => Literal::Null,
+        (Kind::String, Json::String(text)) => Literal::String(text.as_str().into()),
+        (Kind::Enum(_), Json::String(text)) => Literal::Enum(text.as_str().into()),
+        (Kind::Scalar(_), Json::String(text)) => Literal::String(text.as_str().into()),
+        (Kind::Boolean, Json::Bool(value)) => Literal::Bool(*value),
+        (Kind::Integer, Json::Number(number)) => Literal::Int(number.as_i64()?),
+        (Kind::Float, Json::Number(number)) => Literal::Float(number.as_f64()?),
+        (Kind::List(element), Json::Array(items)) => {
+            Literal::List(items.iter().map(|item| literal(element, item)).collect::<Option<_>>()?)
+        }
+        _ => return None,
+    })
+}
+
+/// A file with `content`, by a call that depends on its content alone.
+///
+/// # Errors
+/// When it cannot be stored.
+pub async fn file(cx: &rondel_query::Cx, name: &str, content: Vec<u8>) -> Result<Node> {
+    use rondel_model::op::Edit;
+    use rondel_model::{AbsPath, Fs, FsOp};
+    let (ops, op_cx) = crate::call::work(cx)?;
+    let edit = Edit::WriteFile { path: AbsPath::new(name), contents: content.into(), permissions: 0o644, owner: None };
+    let snapshot = ops.tree(&op_cx, &Fs::new(FsOp::Edit { base: Fs::scratch(), edit })).await?;
+    known(cx, "_snapshotFile", &snapshot, Some(name)).await
+}
