@@ -26,10 +26,14 @@ def error_of(done) -> str:
         ('{"name": 5}', ["dagger.json", "expected a string"]),
         ('{"name": "probe", "dependencies": {}}', ["dagger.json", "invalid type"]),
         ('{"name": "probe", "sdk": 7}', ["dagger.json"]),
-        (config(sdk="no-such-sdk"), ['invalid SDK: "no-such-sdk"', "available: python"]),
+        (config(sdk="no-such-sdk"), ['invalid SDK: "no-such-sdk"', "built in: python"]),
         (config(sdk="python@v1"), ["the python sdk does not currently support selecting a specific version"]),
         (config(sdk="go"), ["`go` is not supported yet"]),
-        (config(sdk="./sdk"), ["`./sdk` is a module"]),
+        (config(sdk="./sdk"), ['invalid SDK: "./sdk"', "neither built in nor a folder"]),
+        (config(sdk="/sdk"), ["the SDK `/sdk` of module `probe` is absolute"]),
+        (config(sdk="../../../../../../../../sdk"), ["outside of the module's context directory"]),
+        (config(sdk="https://x.org/sdk"), ["git repository", "not supported yet"]),
+        (config(sdk={"source": "python", "config": {"speed": 1}}), ["the SDK `python` knows no configuration key `speed`"]),
         (config(engineVersion="v99.1.0"), ["module requires dagger v99.1.0, but you have v0.21.8"]),
         (config(engineVersion="v0.9.8"), ["module requires dagger v0.9.8, but support for that version has been removed"]),
         (config(name=""), ["`dagger.json` has no `name`"]),
@@ -38,19 +42,19 @@ def error_of(done) -> str:
         (config(source="/etc"), ['source path "/etc" is absolute']),
         (config(dependencies=["/etc"]), ['local module dep source path "/etc" is absolute']),
         (config(dependencies=["../../../../../etc"]), ["escapes context"]),
-        (config(dependencies=["./nowhere"]), ["nowhere", "dagger.json"]),
+        (config(dependencies=["./nowhere"]), ["find the dependency `./nowhere` of module `probe`", "no such folder"]),
         (config(dependencies=["."]), ["circular dependency on itself"]),
         (config(dependencies=["github.com/x/y"]), ["git module"]),
         (config(blueprint={"name": "b", "source": "./b"}), ["`blueprint`", "not supported yet"]),
         (config(toolchains=["./t"]), ["`toolchains`", "not supported yet"]),
         (config(include=["../../../../../../etc"]), ["etc", "is outside of context directory"]),
     ],
-    ids=range(22),
+    ids=range(26),
 )
 def test_wrong_configurations(connected, folder, text, words):
     module = write_module(folder, CODE, config=text)
     done = connected.run("functions", "-m", module).failed(*words, code=1)
-    assert words[0].lower() in error_of(done).lower() or "available" in words[-1], done.err
+    assert words[0].lower() in error_of(done).lower() or "built in" in words[-1], done.err
     assert connected.data("{ version }")
 
 

@@ -1,6 +1,7 @@
 //! A client attached to the engine: events come in, questions are answered, GraphQL goes out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::Method;
@@ -10,6 +11,7 @@ use rondel_link::{Answer, CLIENT_HEADER, FromClient, FromEngine, Greeting, Hello
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 use crate::connect::{Launch, connect};
@@ -23,7 +25,13 @@ pub struct Attached {
     state: StateDir,
     welcome: Welcome,
     listener: JoinHandle<()>,
+    write: SharedWrite,
+    /// The last request to be told everything, and the last that was fulfilled.
+    asked: AtomicU64,
+    told: watch::Receiver<u64>,
 }
+
+type SharedWrite = Arc<Mutex<OwnedWriteHalf>>;
 
 /// Attaches a client as `hello` says, and starts the engine when there is none.
 ///
@@ -47,8 +55,10 @@ pub async fn attach(state: &StateDir, launch: Option<&Launch>, hello: &Hello, on
             Err(refusal.hints.into_iter().fold(Fault::user(refusal.message), |fault, hint| fault.with_hint(hint)))
         }
         Greeting::Welcome(welcome) => {
-            let listener = tokio::spawn(listen(read, write, on_event));
-            Ok(Attached { state: state.clone(), welcome, listener })
+            let write = Arc::new(Mutex::new(write));
+            let (tell, told) = watch::channel(0);
+            let listener = tokio::spawn(listen(read, write.clone(), on_event, tell));
+            Ok(Attached { state: state.clone(), welcome, listener, write, asked: AtomicU64::new(0), told })
         }
     }
 }
@@ -59,7 +69,7 @@ impl Attached {
         &self.welcome
     }
 
-    /// Sends a GraphQL request body and gives the body of the answer.
+    /// Sends a GraphQL request body and gives the body of the answer. Whatever happened for it was told by then.
     ///
     /// # Errors
     /// When the engine goes away meanwhile.
@@ -67,7 +77,16 @@ impl Attached {
         let stream = connect(&self.state, None).await?;
         let headers = [("content-type", "application/json"), (CLIENT_HEADER, self.welcome.client.as_str())];
         let answer = crate::http::request(stream, Method::POST, rondel_link::QUERY, &headers, body.into()).await?;
+        self.all_told().await;
         Ok(answer.1)
+    }
+
+    /// Waits until every event that the engine emitted until now has been received, or the engine hangs up.
+    async fn all_told(&self) {
+        let id = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        if say(&self.write, &FromClient::Tell { id }).await.is_ok() {
+            let _ = self.told.clone().wait_for(|told| *told >= id).await;
+        }
     }
 
     /// The modules that this client is served, as the body of the engine's answer; an error has the form of a GraphQL answer.
@@ -94,8 +113,17 @@ impl Drop for Attached {
     }
 }
 
-async fn listen(mut read: BufReader<OwnedReadHalf>, write: OwnedWriteHalf, mut on_event: OnEvent) {
-    let write = Arc::new(tokio::sync::Mutex::new(write));
+async fn say(write: &SharedWrite, line: &FromClient) -> Result<()> {
+    let line = format!("{}\n", json(line)?);
+    write.lock().await.write_all(line.as_bytes()).await.attempt(|| "speak to the engine".into())
+}
+
+async fn listen(
+    mut read: BufReader<OwnedReadHalf>,
+    write: SharedWrite,
+    mut on_event: OnEvent,
+    tell: watch::Sender<u64>,
+) {
     while let Ok(Some(line)) = next_line(&mut read).await {
         match parse(&line) {
             Ok(FromEngine::Event(event)) => on_event(event),
@@ -103,12 +131,10 @@ async fn listen(mut read: BufReader<OwnedReadHalf>, write: OwnedWriteHalf, mut o
                 let write = write.clone();
                 tokio::spawn(async move {
                     let answer = answer(question).await;
-                    if let Ok(line) = json(&FromClient::Answer { id, answer }) {
-                        let mut write = write.lock().await;
-                        let _ = write.write_all(format!("{line}\n").as_bytes()).await;
-                    }
+                    let _ = say(&write, &FromClient::Answer { id, answer }).await;
                 });
             }
+            Ok(FromEngine::Told { id }) => _ = tell.send(id),
             // A newer engine may say what this client does not know.
             Err(_) => {}
         }

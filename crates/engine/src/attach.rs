@@ -54,10 +54,19 @@ impl Link {
         told.await.map_err(|_| gone())
     }
 
-    fn answered(&self, line: &str) {
-        if let Ok(FromClient::Answer { id, answer }) = serde_json::from_str(line) {
-            let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-            let _ = asked.map(|tell| tell.send(answer));
+    fn heard(&self, line: &str) {
+        match serde_json::from_str(line) {
+            Ok(FromClient::Answer { id, answer }) => {
+                let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                let _ = asked.map(|tell| tell.send(answer));
+            }
+            // ORDER: behind every event that was emitted until now.
+            Ok(FromClient::Tell { id }) => {
+                self.waiting.fetch_add(1, Ordering::Relaxed);
+                let _ = self.lines.send(FromEngine::Told { id });
+            }
+            // A newer client may say what this engine does not know.
+            Err(_) => {}
         }
     }
 }
@@ -129,7 +138,7 @@ pub async fn serve(engine: Arc<Engine>, upgraded: Upgraded) {
         line.clear();
         tokio::select! {
             read = read.read_line(&mut line) => match read {
-                Ok(n) if n > 0 => link.answered(&line),
+                Ok(n) if n > 0 => link.heard(&line),
                 _ => break,
             },
             () = engine.ending.cancelled() => break,

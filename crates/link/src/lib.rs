@@ -100,6 +100,11 @@ pub enum FromEngine {
         /// What.
         question: Question,
     },
+    /// Everything that happened before the client asked for this has been told.
+    Told {
+        /// Names the request.
+        id: u64,
+    },
 }
 
 /// What the engine may ask.
@@ -122,6 +127,11 @@ pub enum FromClient {
         id: u64,
         /// What came out.
         answer: Answer,
+    },
+    /// Asks for [`FromEngine::Told`].
+    Tell {
+        /// Names the request.
+        id: u64,
     },
 }
 

@@ -188,7 +188,8 @@ pub async fn run(
         (None, Ok(_)) if call.name.is_empty() && call.parent_name.is_empty() => Err(Fault::user(format!(
             "module `{}` registered no types: its runtime completed without returning a value",
             module.name()
-        ))),
+        ))
+        .with_hint("it is asked for types by a call with an empty function name, and must answer with `returnValue`")),
         (None, Ok(_)) if call.name.is_empty() => Err(Fault::user("constructor completed without returning a value")),
         (None, Ok(_)) => Err(Fault::user(format!("function \"{}\" completed without returning a value", call.name))),
     }
@@ -196,7 +197,7 @@ pub async fn run(
 
 fn failed(call: &FunctionCall, module: &Module) -> String {
     match (call.name.as_str(), call.parent_name.as_str()) {
-        ("", "") => format!("find out the types of module `{}`", module.name()),
+        ("", "") => format!("run the runtime of module `{}` for its types", module.name()),
         ("", _) => format!("call the constructor of module `{}`", module.name()),
         (function, object) => format!("call function `{function}` of `{object}` in module `{}`", module.name()),
     }

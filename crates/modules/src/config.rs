@@ -136,6 +136,12 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether generated code is noted in `.gitattributes` and `.gitignore`.
+    pub fn generates_ignores(&self) -> bool {
+        let said = self.codegen.as_ref().and_then(|codegen| codegen.get("automaticGitignore"));
+        said.and_then(serde_json::Value::as_bool).unwrap_or(true)
+    }
+
     /// Where the code is, relative to the file: `.` when nothing is said.
     pub fn source_subpath(&self) -> &str {
         if self.source.is_empty() { "." } else { &self.source }

@@ -1,7 +1,7 @@
 //! Types as data: a JSON document that says what the builder of type definitions would be called with. Its form is
 //! described in docs/sdk-authors.md.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value as Json;
 
 use crate::build::Notes;
+use crate::names::field_name;
 use crate::typedef::{Function, FunctionArg, Kind, ModuleTypes, TypeDef};
 
 #[derive(Deserialize)]
@@ -129,6 +130,7 @@ pub(crate) fn read(text: &str, view: View, core: &Schema) -> Result<ModuleTypes>
         return Err(Fault::user("it is no JSON object"));
     }
     let document: Document = serde_json::from_str(text).map_err(|e| Fault::user(e.to_string()))?;
+    unique("type", document.types.iter().map(|ty| ty.name.as_str()))?;
     let own = document.types.iter().map(|ty| (ty.name.as_str(), ty.kind)).collect();
     let reader = Reader { own, view, core };
     let mut types = ModuleTypes { description: document.description.clone(), ..ModuleTypes::default() };
@@ -158,6 +160,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn declared(&self, ty: &Type) -> Result<TypeDef> {
         self.check_parts(ty)?;
+        let fields = ty.fields.iter().map(|field| field.name.as_str());
+        unique("field or function", fields.chain(ty.functions.iter().map(|function| function.name.as_str())))?;
         let notes = noted(&ty.description, ty.deprecated.as_deref());
         let mut def = self.of_form(ty.kind, &ty.name, notes)?;
         for field in &ty.fields {
@@ -218,6 +222,7 @@ impl Reader<'_> {
     }
 
     fn arguments(&self, callable: &Callable, returns: TypeDef) -> Result<Function> {
+        unique("argument", callable.args.iter().map(|arg| arg.name.as_str()))?;
         let mut function = Function::new(&callable.name, returns);
         for arg in &callable.args {
             let at = |e: Fault| e.context(format!("argument `{}`", arg.name));
@@ -275,6 +280,17 @@ impl Reader<'_> {
         };
         Ok(ty?.kind)
     }
+}
+
+/// That no two are called the same in the API.
+fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(field_name(name)) {
+            return Err(Fault::user(format!("there are two of the {what} `{name}`")));
+        }
+    }
+    Ok(())
 }
 
 fn noted(description: &str, deprecated: Option<&str>) -> Notes {
@@ -343,6 +359,11 @@ mod tests {
         check("", "it is no JSON object");
         check("[]", "it is no JSON object");
         check("{", "EOF");
+        check(r#"{"types": [{"kind": "ENUM", "name": "X"}, {"kind": "OBJECT", "name": "X"}]}"#, "two of the type `X`");
+        check(
+            r#"{"types": [{"kind": "OBJECT", "name": "X", "functions": [{"name": "a_b"}, {"name": "aB"}]}]}"#,
+            "two of the field or function `aB`",
+        );
         check(r#"{"types": [{"kind": "UNION", "name": "X"}]}"#, "unknown variant `UNION`");
         check(
             r#"{"types": [{"kind": "ENUM", "name": "X", "fields": [{"name": "a", "type": "Int"}]}]}"#,

@@ -123,8 +123,12 @@ impl Modules {
             let dependency = |dependency: &Dependency| {
                 let dependency = dependency.clone();
                 let (context, below, above) = (context.clone(), below.clone(), path.clone());
+                let doing = format!("find the dependency `{}` of module `{name}`", dependency.source);
                 async move {
                     let inside = local_dependency(&dependency.source, &dependency.pin, &below, &context)?;
+                    if !exists(me, &context.join(&inside)) {
+                        return Err(Fault::user(format!("{doing}: there is no such folder")));
+                    }
                     let renamed = (!dependency.name.is_empty()).then_some(dependency.name);
                     self.local(caller, Wanted { root: context.join(inside), renamed, role: Role::Module, above }).await
                 }

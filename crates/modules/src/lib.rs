@@ -9,6 +9,7 @@
 pub mod build;
 pub mod call;
 pub mod codec;
+pub mod codegen;
 pub mod config;
 pub mod context;
 mod document;

@@ -119,6 +119,34 @@ impl Modules {
         source: &Arc<ModuleSource>,
     ) -> Result<(Module, bool)> {
         let doing = |e: Fault| e.context(format!("load module `{}`", source.name()));
+        let mut module = self.untyped(evaluator, caller, source).await?;
+        let me = client(caller)?;
+        let (raw, ran) = match &module.provider {
+            Provider::None => (stub(source.name()), false),
+            _ => self.types(evaluator, caller, me, &mut module).await?,
+        };
+        let core = me.services.registry.project(module.view);
+        let owner = |name: &str| owner_of(&module.dependencies, &core, name);
+        let names = Names { original: &source.config.name, name: source.name(), owner: &owner };
+        let types = resolve(&raw, &names).map_err(|e| match &module.provider {
+            Provider::Module(sdk) => doing(e.context(format!("types from the SDK `{}` ({})", sdk.name, sdk.contract))),
+            _ => doing(e),
+        })?;
+        module.types = Arc::new(types);
+        Ok((module, ran))
+    }
+
+    /// The module without its types: what it uses is loaded, and its SDK.
+    ///
+    /// # Errors
+    /// When the configuration asks for what is not supported, or its SDK cannot be loaded.
+    pub async fn untyped(
+        self: &Arc<Self>,
+        evaluator: Option<&Arc<Evaluator>>,
+        caller: &Arc<Caller>,
+        source: &Arc<ModuleSource>,
+    ) -> Result<Module> {
+        let doing = |e: Fault| e.context(format!("load module `{}`", source.name()));
         if !source.config_exists() {
             return Err(Fault::user(format!("no `{FILE_NAME}` in {}", source.describe())));
         }
@@ -131,7 +159,7 @@ impl Modules {
         // IDENTITY: the runtime that an SDK makes is part of what a module is, and so are dependencies that are not there:
         // it is made without them.
         let implementation = rondel_digest::of("module/v1", &(source.digest(), provider.version(), missing));
-        let mut module = Module {
+        Ok(Module {
             source: source.clone(),
             view,
             types: Arc::default(),
@@ -140,21 +168,7 @@ impl Modules {
             implementation,
             provider,
             runtime: Arc::new(OnceCell::new()),
-        };
-        let me = client(caller)?;
-        let (raw, ran) = match &module.provider {
-            Provider::None => (stub(source.name()), false),
-            _ => self.types(evaluator, caller, me, &mut module).await?,
-        };
-        let core = me.services.registry.project(view);
-        let owner = |name: &str| owner_of(&module.dependencies, &core, name);
-        let names = Names { original: &source.config.name, name: source.name(), owner: &owner };
-        let types = resolve(&raw, &names).map_err(|e| match &module.provider {
-            Provider::Module(sdk) => doing(e.context(format!("types from the SDK `{}` ({})", sdk.name, sdk.contract))),
-            _ => doing(e),
-        })?;
-        module.types = Arc::new(types);
-        Ok((module, ran))
+        })
     }
 
     /// What the module uses, and what of it cannot be loaded: functions that do not need it can still be called.

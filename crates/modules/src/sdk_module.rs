@@ -19,6 +19,8 @@ use crate::types::Contract;
 
 /// The function that registers types.
 pub const TYPES: &str = "moduleTypes";
+/// The function that generates code.
+pub const CODEGEN: &str = "codegen";
 /// The function that makes a runtime.
 const RUNTIME: &str = "moduleRuntime";
 /// The function that is given the configuration.

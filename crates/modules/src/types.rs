@@ -122,8 +122,9 @@ impl Registration<'_> {
         if ops.stat(&cx, &output, true).await?.is_none() {
             return Err(self.broken(&expected, "a container whose command wrote no such file"));
         }
-        let text = String::from_utf8_lossy(&ops.read(&cx, &output).await?).into_owned();
-        self.of_text(&text, &expected).await
+        let read = ops.read(&cx, &output).await;
+        let read = read.map_err(|e| self.broken(&expected, &format!("something that cannot be read: {e}")))?;
+        self.of_text(&String::from_utf8_lossy(&read), &expected).await
     }
 
     async fn typed(&self, sdk: &SdkModule) -> Result<ModuleTypes> {
@@ -148,6 +149,10 @@ impl Registration<'_> {
                 Kind::Enum(_) => "withEnum",
                 _ => return Err(self.broken(EXPECTED, &format!("one with `{}` in it", ty.describe()))),
             };
+            let name = ty.name();
+            if types.object(name).is_some() || types.interface(name).is_some() || types.enumeration(name).is_some() {
+                return Err(self.broken(EXPECTED, &format!("two types called `{name}`")));
+            }
             types = types.with_type(field, ty)?;
         }
         Ok(types)
@@ -195,7 +200,12 @@ impl Registration<'_> {
     }
 
     fn doing(&self, fault: Fault) -> Fault {
-        fault.context(format!("find out the types of module `{}`", self.module.name()))
+        fault.context(format!("find out the types of module `{}` {}", self.module.name(), self.by()))
+    }
+
+    /// Who registers the types, and how.
+    fn by(&self) -> String {
+        format!("from the SDK `{}` ({})", self.module.sdk_name(), self.module.contract())
     }
 
     fn broken(&self, expected: &str, came: &str) -> Fault {

@@ -13,9 +13,11 @@ use crate::typedef::{Function, FunctionArg, SourceMap, TypeDef};
 #[derive(Clone)]
 pub(crate) struct GeneratedCode {
     /// The directory.
-    code: Node,
-    generated: Vec<String>,
-    ignored: Vec<String>,
+    pub code: Node,
+    /// What of it is noted as generated.
+    pub generated: Vec<String>,
+    /// What of it is not kept.
+    pub ignored: Vec<String>,
 }
 
 pub(super) fn register(surface: &mut Surface) {

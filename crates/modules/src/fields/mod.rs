@@ -19,6 +19,8 @@ use crate::build::Notes;
 use crate::load::Modules;
 use crate::typedef::SourceMap;
 
+pub(crate) use functions::GeneratedCode;
+
 /// Registers everything that concerns modules.
 pub fn register_modules(surface: &mut Surface, modules: &Arc<Modules>) {
     typedefs::register(surface);

@@ -19,6 +19,11 @@ pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
     surface.field("Query", "module", |_, _, _| std::future::ready(Ok(described(ModuleTypes::default()).into())));
     builders(surface);
     readers(surface);
+    let it = modules.clone();
+    surface.field("Module", "generatedContextDirectory", move |cx: Cx, node, _| {
+        let modules = it.clone();
+        async move { crate::codegen::generated(&cx, &modules, &module_of(&node)?.source).await }
+    });
     let serving = modules.clone();
     surface.field("Module", "serve", move |cx: Cx, node, args| {
         let modules = serving.clone();
@@ -89,9 +94,6 @@ fn readers(surface: &mut Surface) {
     surface.field("Module", "runtime", |cx: Cx, node, _| async move {
         let module = module_of(&node)?;
         Ok(Value::object("Container", runtime(&cx.evaluator, &cx.caller, &module).await?).into())
-    });
-    surface.field("Module", "generatedContextDirectory", |_, node, _| async move {
-        Ok(Value::object("Directory", module_of(&node)?.source.context()).into())
     });
 }
 

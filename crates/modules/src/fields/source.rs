@@ -11,6 +11,7 @@ use rondel_session::client;
 
 use super::module::{loaded, sdk_value};
 use super::optional;
+use crate::codegen::generated;
 use crate::config::GeneratedClient;
 use crate::find::Lookup;
 use crate::load::{Modules, introspection_text};
@@ -40,6 +41,11 @@ pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
             let source = in_directory(&modules, &cx, &node, &args).await?;
             as_module(&modules, &cx, source).await
         }
+    });
+    let it = with(modules);
+    surface.field("ModuleSource", "generatedContextDirectory", move |cx: Cx, node, _| {
+        let modules = it.clone();
+        async move { generated(&cx, &modules, &Arc::new(of(&node)?.clone())).await }
     });
     let it = with(modules);
     surface.field("ModuleSource", "introspectionSchemaJSON", move |cx: Cx, node, _| {
@@ -139,9 +145,6 @@ fn places(surface: &mut Surface) {
     surface.plain("ModuleSource", "localContextDirectoryPath", |it: &ModuleSource, _| match it.host.as_str() {
         "" => Err(Fault::user("the module source is not on a host: it has no local context directory")),
         host => Ok(Value::string(host)),
-    });
-    surface.plain("ModuleSource", "generatedContextDirectory", |it: &ModuleSource, _| {
-        Ok(Value::object("Directory", it.context()))
     });
     surface.plain("ModuleSource", "directory", |it: &ModuleSource, args| {
         let asked = args.str("path")?;

@@ -1,0 +1,93 @@
+"""`--explain`: how a module was loaded, and which input made it run again. Modules whose dependencies are broken."""
+
+import json
+
+import pytest
+
+from harness import write_module
+
+HEAD = "import dagger\nfrom dagger import dag, function, object_type\n\n"
+CODE = HEAD + "@object_type\nclass Probe:\n    @function\n    def go(self) -> str:\n        return 'gone'\n"
+WITH_DEPENDENCY = CODE + "\n    @function\n    async def ask(self) -> str:\n        return await dag.other().hello()\n"
+OTHER = HEAD + "@object_type\nclass Other:\n    @function\n    def hello(self) -> str:\n        return 'hi'\n"
+
+
+def explained(engine, module, *words) -> dict[str, str]:
+    """The rows by their labels; rows with one label are joined."""
+    done = engine.run("functions", "--explain", "-m", module, *words).ok()
+    rows: dict[str, str] = {}
+    for line in done.err.splitlines():
+        label, _, text = line.partition("  ")
+        if label in ("engineVersion", "view", "SDK", "contract", "types", "ran", "cached", "differs", "key", "broken"):
+            rows[label] = f"{rows[label]}; {text.strip()}" if label in rows else text.strip()
+    return rows
+
+
+def test_every_input_that_changes_is_named(connected, folder):
+    module = write_module(folder / "probe", CODE, engine_version="v0.18.10")
+    (folder / "unrelated.txt").write_text("1")
+    first = explained(connected, module)
+    assert first["engineVersion"] == "v0.18.10, read as v0.18.10"
+    assert first["contract"] == "empty call" and first["SDK"].startswith("python (built in")
+    assert first["types"] == "registered now" and "exec" in first["ran"]
+    assert first["differs"] == "this module was not loaded here before"
+
+    execs = connected.execs()
+    again = explained(connected, module)
+    assert again["types"] == "held by the engine: nothing was run"
+    (folder / "unrelated.txt").write_text("2")
+    assert explained(connected, module)["types"] == "held by the engine: nothing was run"
+    assert connected.execs() == execs, "an unchanged module was run"
+
+    config = json.loads((module / "dagger.json").read_text())
+    (module / "dagger.json").write_text(json.dumps(config | {"engineVersion": "v0.18.11"}))
+    moved = explained(connected, module)
+    assert moved["types"] == "registered now" and moved["view"] == "v0.18.11"
+    assert "engineVersion: v0.18.10 → v0.18.11" in moved["differs"], moved
+
+    source = module / "src/probe/__init__.py"
+    source.write_text(CODE + "\n# edited\n")
+    (module / "src/probe/more.py").write_text("MORE = 1\n")
+    edited = explained(connected, module)
+    assert edited["types"] == "registered now"
+    assert "src/probe/__init__.py" in edited["differs"] and "src/probe/more.py" in edited["differs"], edited
+    assert "engineVersion" not in edited["differs"], edited
+    (module / "src/probe/more.py").unlink()
+    source.write_text(CODE)
+    assert explained(connected, module)["types"] == "held by the engine: nothing was run"
+
+
+def test_types_survive_a_restart(make_engine, folder):
+    from harness import IMAGES, mirror_of
+
+    engine = make_engine(mirror_of(IMAGES, offline=False))
+    module = write_module(folder, CODE)
+    explained(engine, module)
+    engine.stop()
+    assert explained(engine, module)["types"] == "found in the store: nothing was run"
+    assert engine.execs() == 0
+
+
+def test_a_call_is_explained_as_well(connected, folder):
+    module = write_module(folder, CODE)
+    done = connected.run("call", "--explain", "-m", module, "go").ok()
+    assert done.out == "gone" and "contract" in done.err
+
+
+@pytest.mark.parametrize("broken", ["configuration", "syntax"])
+def test_a_broken_dependency_stops_only_what_needs_it(connected, folder, broken):
+    config = {"name": "probe", "sdk": "python", "engineVersion": "v0.21.8", "dependencies": ["./other"]}
+    module = write_module(folder, WITH_DEPENDENCY, config=json.dumps(config))
+    if broken == "syntax":
+        write_module(folder / "other", "this is no python\n", name="other")
+    else:
+        write_module(folder / "other", OTHER, config=json.dumps({"name": "other", "engineVersion": "v99.0.0"}))
+    reason = "invalid syntax" if broken == "syntax" else "module requires dagger v99.0.0"
+    listed = connected.run("functions", "-m", module).ok()
+    assert "go" in listed.out and "ask" in listed.out
+    assert "the dependency `other` could not be loaded" in listed.err and reason in listed.err, listed.err
+    assert connected.run("call", "-m", module, "go").ok().out == "gone"
+    connected.run("call", "-m", module, "ask").failed("could not be loaded")
+
+    write_module(folder / "other", OTHER, name="other")
+    assert connected.run("call", "-m", module, "ask").ok().out == "hi"
