@@ -1,23 +1,33 @@
 //! The API inside a container: whoever connects to the listener of an exec *is* its scope.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{any, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_model::exec::Scope;
 use rondel_ops::{ScopeBinding, ScopedProcess, Scopes};
 use rondel_query::Caller;
 use rondel_session::{Client, ExecScope, Session};
+use rondel_version::View;
+use serde::Deserialize;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::answer::answer;
 use crate::sessions::{Engine, Nesting};
+
+/// The header in which client libraries describe themselves.
+const METADATA_HEADER: &str = "x-dagger-client-metadata";
+/// How many versions one process may speak as at a time.
+const MOST_VERSIONS: usize = 64;
 
 /// Gives processes of one client access to the API.
 pub struct NestedScopes {
@@ -52,11 +62,12 @@ impl Scopes for NestedScopes {
         };
         let record = scope.record.clone().and_then(|record| record.0.downcast::<ExecScope>().ok());
         let scope = record.ok_or_else(|| Fault::bug("a process has an exec scope that the engine did not make"))?;
-        let caller = engine.nested(&nesting, scope);
+        let caller = engine.nested(&nesting, &scope, None);
+        let door = Door { engine, nesting, scope, caller, others: Arc::default() };
         let port = listener.local_addr().attempt(|| "read the port of a nested API".into())?.port();
         listener.set_nonblocking(true).attempt(|| "serve a nested API".into())?;
         let listener = tokio::net::TcpListener::from_std(listener).attempt(|| "serve a nested API".into())?;
-        let serving = AbortOnDropHandle::new(tokio::spawn(serve(engine, caller, listener)));
+        let serving = AbortOnDropHandle::new(tokio::spawn(serve(door, listener)));
         // The files of the process can be named for as long as the API is served.
         Ok(ScopeBinding { env: environment(port), guard: Box::new((serving, root)) })
     }
@@ -73,25 +84,57 @@ fn environment(port: u16) -> Vec<(String, String)> {
     ]
 }
 
+/// Where a process comes in.
 #[derive(Clone)]
-struct Served {
+struct Door {
     engine: Arc<Engine>,
+    nesting: Nesting,
+    scope: Arc<ExecScope>,
+    /// Who the process is.
     caller: Arc<Caller>,
+    /// The same as a client of another version, for processes that speak for no module.
+    others: Arc<Mutex<HashMap<View, Arc<Caller>>>>,
 }
 
-async fn serve(engine: Arc<Engine>, caller: Arc<Caller>, listener: tokio::net::TcpListener) {
+impl Door {
+    /// Who asks. A process that speaks for a module cannot choose its version; another may name that of its library.
+    fn caller(&self, headers: &HeaderMap) -> Arc<Caller> {
+        let version = headers.get(METADATA_HEADER).and_then(|value| version_in(value.as_bytes()));
+        let view = version.filter(|_| self.scope.speaker.is_none()).map(|version| View::of_client(&version));
+        let Some(view) = view.filter(|view| *view != self.caller.view) else { return self.caller.clone() };
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        // A process cannot fill the memory with versions.
+        if others.len() >= MOST_VERSIONS {
+            others.clear();
+        }
+        let caller = || self.engine.nested(&self.nesting, &self.scope, Some(view));
+        others.entry(view).or_insert_with(caller).clone()
+    }
+}
+
+/// The version of the library in the metadata that a client sends along: spec/protocol.md §1.6.
+fn version_in(metadata: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        client_version: Option<String>,
+    }
+    let json = STANDARD.decode(metadata).ok()?;
+    serde_json::from_slice::<Metadata>(&json).ok()?.client_version
+}
+
+async fn serve(door: Door, listener: tokio::net::TcpListener) {
     let routes = Router::new()
         .route("/query", post(query))
         .route("/init", any(|| async { StatusCode::NO_CONTENT }))
         .route("/shutdown", any(|| async { StatusCode::OK }))
         .layer(axum::extract::DefaultBodyLimit::disable())
-        .with_state(Served { engine, caller });
+        .with_state(door);
     if let Err(e) = axum::serve(listener, routes).await {
         tracing::warn!("serving a nested API ended: {e}");
     }
 }
 
-async fn query(State(served): State<Served>, body: Bytes) -> impl IntoResponse {
-    let text = answer(&served.engine.evaluator, &served.caller, &body).await;
+async fn query(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
+    let text = answer(&door.engine.evaluator, &door.caller(&headers), &body).await;
     ([(header::CONTENT_TYPE, "application/json")], text)
 }

@@ -162,9 +162,10 @@ impl Engine {
         attached
     }
 
-    /// A caller for a process in a container: what it sees is decided by its scope alone.
-    pub fn nested(self: &Arc<Self>, process: &Nesting, scope: Arc<ExecScope>) -> Arc<Caller> {
-        let view = scope.speaker.as_ref().map_or(ENGINE, |speaker| speaker.view);
+    /// A caller for a process in a container: what it sees is decided by its scope alone. One that speaks for no module is
+    /// a client of its own, of the version `asked` if it named one.
+    pub fn nested(self: &Arc<Self>, process: &Nesting, scope: &Arc<ExecScope>, asked: Option<View>) -> Arc<Caller> {
+        let view = scope.speaker.as_ref().map_or(asked.unwrap_or(ENGINE), |speaker| speaker.view);
         let starts = scope.starts();
         let id = fresh("n");
         let session = process.origin.session.clone();
@@ -179,7 +180,7 @@ impl Engine {
             workdir: process.workdir.clone(),
             host_root: process.root.clone(),
             link: None,
-            scope: Some(scope),
+            scope: Some(scope.clone()),
             origin: Some(process.origin.clone()),
             served: Mutex::default(),
             op_cx: OpCx { events: process.events.clone(), secrets, scopes },

@@ -1,0 +1,88 @@
+"""Exec scopes: what a process in a container is served, what it cannot choose, and what of its scope counts for nothing."""
+
+import json
+
+import pytest
+
+from harness import write_module
+
+RAW = """
+import base64, json, os, sys, urllib.error, urllib.request
+def ask(query, **headers):
+    token = base64.b64encode((os.environ['DAGGER_SESSION_TOKEN'] + ':').encode()).decode()
+    request = urllib.request.Request(
+        'http://127.0.0.1:' + os.environ['DAGGER_SESSION_PORT'] + '/query', json.dumps({'query': query}).encode(),
+        {'Authorization': 'Basic ' + token, 'Content-Type': 'application/json', **headers})
+    return json.loads(urllib.request.urlopen(request).read())
+def metadata(version):
+    text = json.dumps({'client_id': 'c', 'session_id': 's', 'client_secret_token': 't', 'client_version': version})
+    return {'X-Dagger-Client-Metadata': base64.b64encode(text.encode()).decode()}
+"""
+VERSION = "ask('{__schemaVersion}', **metadata(%r))['data']['__schemaVersion']"
+MODULE = """import dagger
+from dagger import dag, function, object_type
+
+@object_type
+class Probe:
+    @function
+    async def nested(self, code: str) -> str:
+        ctr = dag.container().from_("python:3.13-slim")
+        return await ctr.with_exec(["python3", "-c", code], experimental_privileged_nesting=True).stdout()
+
+    @function
+    def own(self, code: str) -> str:
+        out = {}
+        exec(code, out)
+        return out["answer"]
+"""
+
+
+def nested(engine, code: str) -> str:
+    arguments = f'args: ["python3", "-c", {json.dumps(RAW + code)}], experimentalPrivilegedNesting: true'
+    document = f'{{ container {{ from(address: "python:3.13-slim") {{ withExec({arguments}) {{ stdout }} }} }} }}'
+    return engine.data(document)["container"]["from"]["withExec"]["stdout"].strip()
+
+
+def test_a_process_of_nobody_is_a_client_of_its_own(connected):
+    assert nested(connected, "print(ask('{__schemaVersion}')['data']['__schemaVersion'])") == "v0.21.8"
+    assert nested(connected, f"print({VERSION % 'v0.18.10'})") == "v0.18.10"
+    assert nested(connected, f"print({VERSION % 'v0.18.10'}, {VERSION % 'v0.19.11'}, {VERSION % ''})") == "v0.18.10 v0.19.11 v0.21.8"
+    refused = nested(connected, "print(ask('{currentModule{name}}')['errors'][0]['message'])")
+    assert "no current module" in refused
+    refused = nested(connected, "print(ask('{currentFunctionCall{name}}')['errors'][0]['message'])")
+    assert "no current" in refused
+
+
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory):
+    return write_module(tmp_path_factory.mktemp("probe"), MODULE, engine_version="v0.18.10")
+
+
+def test_the_code_of_a_module_cannot_choose_whose_it_is(connected, probe):
+    """Neither header, nor environment, nor an argument, nor an ID changes what it is served."""
+    tries = [
+        VERSION % "v0.21.8",
+        "[os.environ.update(_EXPERIMENTAL_DAGGER_VERSION='v0.21.8'), ask('{__schemaVersion}')['data']['__schemaVersion']][1]",
+        "ask('{__schemaVersion}', **{'X-Dagger-Session-ID': 'other', 'x-rondel-client': 'c0'})['data']['__schemaVersion']",
+    ]
+    code = RAW + f"answer = ' '.join([{', '.join(tries)}, ask('{{currentModule{{name}}}}')['data']['currentModule']['name']])"
+    seen = connected.run("call", "-m", probe, "own", "--code", code).ok().out.split()
+    assert seen == ["v0.18.10", "v0.18.10", "v0.18.10", "probe"]
+
+
+def test_processes_that_a_module_starts_are_clients_of_their_own(connected, probe):
+    """As the newest of the original has it: only what an SDK does for a module is done in the module's name."""
+    code = RAW + "print(ask('{__schemaVersion}')['data']['__schemaVersion'], 'errors' in ask('{currentModule{name}}'))"
+    assert connected.run("call", "-m", probe, "nested", "--code", code).ok().out.split() == ["v0.21.8", "True"]
+
+
+def test_no_random_part_of_a_scope_counts(connected):
+    """Two sessions, an engine that was started anew: ports, tokens, clients and sessions differ, and the result is found."""
+    code = "print(len(ask('{__schemaVersion}')['data']), os.environ['DAGGER_SESSION_PORT'], os.environ['DAGGER_SESSION_TOKEN'])"
+    first = nested(connected, code)
+    execs = connected.execs()
+    assert nested(connected, code) == first
+    assert connected.execs() == execs
+    connected.stop()
+    assert nested(connected, code) == first
+    assert connected.execs() == 0
