@@ -404,8 +404,9 @@ impl Module {
 ///
 /// # Errors
 /// When the caller was not made by an engine.
-pub fn on_behalf(caller: &Arc<Caller>, module: &Arc<Module>) -> Result<Arc<Caller>> {
-    let me = Arc::new(client(caller)?.starting(module.speaker()));
+pub fn on_behalf(caller: &Arc<Caller>, module: &Module) -> Result<Arc<Caller>> {
+    // IDENTITY: an SDK sees a module as it is before its types are known, whatever it is asked for and whenever.
+    let me = Arc::new(client(caller)?.starting(Arc::new(module.partial()).speaker()));
     let starts = me.scope.as_ref().map(|scope| scope.starts()).unwrap_or_default();
     let (session, id, events) = (caller.session.clone(), caller.client.clone(), caller.events.clone());
     let caller = Caller::new(session, id, caller.view, caller.schema(), events, me);
