@@ -60,6 +60,8 @@ def test_wrong_configurations(connected, folder, text, words):
 
 def test_no_configuration(connected, folder):
     connected.run("functions", "-m", folder).failed("no `dagger.json` in", str(folder), code=1)
+    (folder / "dagger-module.toml").write_text('name = "demo"\n[entrypoint]\nkind = "dang"\nsource = "."\n')
+    connected.run("functions", "-m", folder).failed("`dagger-module.toml`", "not supported yet", code=1)
     connected.run("functions", "-m", folder / "missing").failed("module source", "does not exist", code=1)
     connected.run("functions", "-m", "github.com/x/y").failed("github.com/x/y", code=1)
 

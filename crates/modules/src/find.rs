@@ -14,6 +14,9 @@ use crate::config::{Config, Dependency, FILE_NAME};
 use crate::load::{Modules, lock, remember};
 use crate::source::{ModuleSource, Reference, Role, SourceKind, classify, context_patterns, inside_context};
 
+/// The form of configuration that came after v0.21.8.
+const MANIFEST: &str = "dagger-module.toml";
+
 /// How a reference is looked up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lookup<'a> {
@@ -73,6 +76,13 @@ impl Modules {
         let root = match config.as_deref().and_then(Path::parent) {
             Some(root) => root.to_owned(),
             None if lookup.allow_missing => path.clone(),
+            None if files.find_up(&path, MANIFEST).is_some_and(|found| found.starts_with(&host.host_root)) => {
+                return Err(Fault::user(format!(
+                    "the module in `{}` is described by `{MANIFEST}`, and those are not supported yet",
+                    path.display()
+                ))
+                .with_hint(format!("a `{FILE_NAME}` in the same folder takes its place")));
+            }
             None => {
                 return Err(Fault::user(format!("no `{FILE_NAME}` in `{}` or above it", path.display()))
                     .with_hint("name the folder of a module with `-m`"));
