@@ -115,7 +115,7 @@ impl Shared {
         if let Some(ready) = ground.as_ref() {
             return Ok(ready.clone());
         }
-        let ready = Arc::new(Ground::prepare(&self.options, &self.names)?);
+        let ready = Arc::new(Ground::prepare(&self.options, &self.names, &self.pool)?);
         self.pool
             .start(ready.clone(), self.options.pool)
             .attempt(|| "start a thread that holds networks ready".to_owned())?;

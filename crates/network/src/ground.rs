@@ -1,10 +1,11 @@
 //! What all containers of one engine share: bridge, rules, addresses, name service; and how one container is attached.
 
+use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rondel_fault::{Attempt, Fault, Result};
@@ -18,10 +19,12 @@ use crate::links::{self, Cable, Route, Subnet};
 use crate::names::Names;
 use crate::namespace;
 use crate::netlink::{Batch, Family, Socket};
+use crate::pool::Pool;
 use crate::resolver::Settings;
 use crate::uplink::{self, Helper, Uplink};
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
+const SOCKETS: &str = "/proc/thread-self/net/sockstat";
 const USUAL_MTU: u32 = 1500;
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_micros(100);
@@ -43,21 +46,70 @@ pub(crate) struct Bridged {
     subnet: Subnet,
     resolv_conf: String,
     leases: Arc<Leases>,
+    /// Takes back networks that nobody made use of.
+    pool: Weak<Pool>,
     socket: Mutex<Socket>,
     /// Declared before the uplink, so that it ends first.
     _forwarder: Option<Forwarder>,
     uplink: Option<Uplink>,
 }
 
-/// What a container holds as long as its network lives.
-struct Hold {
-    _lease: Lease,
-    _bridged: Arc<Bridged>,
+/// What a container holds as long as its network lives. A network that nobody can tell from a new one goes back to the pool.
+struct Hold(Option<Attached>);
+
+/// A namespace on the bridge.
+struct Attached {
+    namespace: Arc<OwnedFd>,
+    /// The kernel's count of sockets in the namespace.
+    sockets: File,
+    lease: Lease,
+    bridged: Arc<Bridged>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some(attached) = self.0.take()
+            && let Some(pool) = attached.bridged.pool.upgrade()
+            && attached.is_as_new()
+        {
+            pool.give_back(|| attached.network());
+        }
+    }
+}
+
+impl Attached {
+    fn network(self) -> Network {
+        Network {
+            namespace: self.namespace.clone(),
+            address: Some(self.lease.address),
+            resolv_conf: Some(self.bridged.resolv_conf.clone()),
+            lease: Arc::new(Hold(Some(self))),
+        }
+    }
+
+    /// Whether nobody else has a handle of the namespace, and no socket is or lingers in it. Its interfaces and settings are as
+    /// they were made, because only a process with more than the usual capabilities can change them: whoever runs one keeps
+    /// a handle beyond the lease.
+    fn is_as_new(&self) -> bool {
+        let mut text = [0; 256];
+        let length = rustix::io::pread(&self.sockets, &mut text, 0).unwrap_or(0);
+        Arc::strong_count(&self.namespace) == 1 && without_sockets(&String::from_utf8_lossy(&text[..length]))
+    }
+}
+
+/// Whether `/proc/net/sockstat` counts no socket, and no connection that lingers after its end.
+fn without_sockets(counts: &str) -> bool {
+    let count = |line: &str, name: &str| {
+        let mut words =
+            counts.lines().find_map(|found| found.strip_prefix(line))?.split(' ').skip_while(|word| *word != name);
+        words.nth(1)
+    };
+    count("sockets:", "used") == Some("0") && count("TCP:", "tw") == Some("0")
 }
 
 impl Ground {
     /// Prepares everything; called once, before the first container.
-    pub(crate) fn prepare(options: &Options, names: &Names) -> Result<Self> {
+    pub(crate) fn prepare(options: &Options, names: &Names, pool: &Arc<Pool>) -> Result<Self> {
         let mut host = Socket::open(Family::Route).attempt(|| "open a netlink socket".to_owned())?;
         let routes = links::routes(&mut host).attempt(|| "list the routes of this machine".to_owned())?;
         let mtu =
@@ -81,8 +133,9 @@ impl Ground {
             None
         };
         let subnet = pick(candidates(), &taken)?;
-        Bridged::build(names.clone(), mtu, subnet, uplink, &settings, &options.resolv_conf)
-            .map(|bridged| Self::Bridged(Arc::new(bridged)))
+        let mut bridged = Bridged::build(names.clone(), mtu, subnet, uplink, &settings, &options.resolv_conf)?;
+        bridged.pool = Arc::downgrade(pool);
+        Ok(Self::Bridged(Arc::new(bridged)))
     }
 
     /// A new network. Runs on a thread that ends right afterwards, because it moves into the namespace.
@@ -135,6 +188,7 @@ impl Bridged {
             subnet,
             resolv_conf: String::new(),
             leases: Leases::new(subnet),
+            pool: Weak::new(),
             socket: Mutex::new(socket),
             _forwarder: None,
             uplink,
@@ -181,6 +235,7 @@ impl Bridged {
             self.leases.take().ok_or_else(|| Fault::environment(format!("no address is left in {}", self.subnet)))?;
         let address = lease.address;
         let (namespace, mut inner) = new_namespace()?;
+        let sockets = File::open(SOCKETS).attempt(|| format!("open `{SOCKETS}`"))?;
         let mut outside = Batch::default();
         let cable =
             Cable { name: &self.names.cable, bridge: self.index, mtu: self.mtu, address, namespace: namespace.as_fd() };
@@ -189,12 +244,7 @@ impl Bridged {
         attached.attempt(|| format!("attach a container to bridge `{}`", self.names.bridge))?;
 
         self.configure(&mut inner, address).attempt(|| format!("give a container the address {address}"))?;
-        Ok(Network {
-            namespace: Arc::new(namespace),
-            address: Some(address),
-            resolv_conf: Some(self.resolv_conf.clone()),
-            lease: Arc::new(Hold { _lease: lease, _bridged: self.clone() }),
-        })
+        Ok(Attached { namespace: Arc::new(namespace), sockets, lease, bridged: self.clone() }.network())
     }
 
     fn configure(&self, inner: &mut Socket, address: Ipv4Addr) -> io::Result<()> {
@@ -305,5 +355,18 @@ mod tests {
         }
         let everything = [net("10.0.0.0/8"), net("172.16.0.0/12"), net("192.168.0.0/16")];
         assert!(pick(candidates(), &everything).unwrap_err().message().contains("overlaps"));
+    }
+
+    #[test]
+    fn sockets_are_counted() {
+        for (counts, expected) in [
+            ("sockets: used 0\nTCP: inuse 0 orphan 3 tw 0 alloc 9 mem 1\nUDP: inuse 0 mem 4\n", true),
+            ("sockets: used 2\nTCP: inuse 0 orphan 0 tw 0 alloc 0 mem 0\n", false),
+            ("sockets: used 0\nTCP: inuse 0 orphan 0 tw 1 alloc 0 mem 0\n", false),
+            ("sockets: used 0\n", false),
+            ("", false),
+        ] {
+            assert_eq!(without_sockets(counts), expected, "{counts}");
+        }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! *Invariants.* Everything is spoken to the kernel directly; no `ip`, `nft` or `iptables` is run. Nothing exists before
 //! the first container asks for a network. An interface of a container is never deleted: closing the namespace reaps it.
+//! A namespace is given to another container only when it is as new: nobody else has a handle of it, no socket is or lingers
+//! in it, and no process that could change its interfaces was in it (whoever runs one keeps a handle beyond the lease).
 //! Names in the kernel follow from the state folder, so engines do not meet, and a run finds what a killed one left.
 //! IPv4 only. What the host firewall drops by `iptables` in its legacy form, or by an explicit rule, stays dropped.
 

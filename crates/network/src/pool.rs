@@ -1,4 +1,4 @@
-//! Networks that are made before somebody asks for them.
+//! Networks that are ready before somebody asks for them: new ones, and those that came back as they were given out.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,8 @@ use crate::ground::Ground;
 use crate::namespace;
 
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// How many networks lie ready at most, for each that is made in advance: those beyond came back.
+const RETURNED: usize = 3;
 
 /// Networks held ready.
 #[derive(Default)]
@@ -22,6 +24,8 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct State {
     ready: Vec<Network>,
+    /// How many are made in advance.
+    size: usize,
     closed: bool,
     filler: Option<JoinHandle<()>>,
 }
@@ -34,6 +38,14 @@ impl Pool {
         Some(network)
     }
 
+    /// Takes a network back, unless there are enough; then it is not made.
+    pub(crate) fn give_back(&self, network: impl FnOnce() -> Network) {
+        let mut state = self.lock();
+        if !state.closed && state.ready.len() < state.size * RETURNED {
+            state.ready.push(network());
+        }
+    }
+
     /// Keeps `size` networks ready from now on, in the background.
     pub(crate) fn start(self: &Arc<Self>, ground: Arc<Ground>, size: usize) -> io::Result<()> {
         let mut state = self.lock();
@@ -43,7 +55,7 @@ impl Pool {
         let pool = self.clone();
         let filler =
             std::thread::Builder::new().name("rondel-netpool".into()).spawn(move || pool.fill(&ground, size))?;
-        state.filler = Some(filler);
+        (state.filler, state.size) = (Some(filler), size);
         Ok(())
     }
 
@@ -73,7 +85,12 @@ impl Pool {
             state = self.lock();
             match made {
                 Ok(network) if !state.closed => state.ready.push(network),
-                Ok(_) => {}
+                // ORDER: a network that goes asks this pool to take it back.
+                Ok(network) => {
+                    drop(state);
+                    drop(network);
+                    return;
+                }
                 // Whoever asks next tries for himself and is told why.
                 Err(_) => {
                     state = self.changed.wait_timeout(state, AFTER_FAILURE).unwrap_or_else(PoisonError::into_inner).0

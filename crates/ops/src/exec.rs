@@ -126,15 +126,14 @@ impl Run<'_> {
         };
         let (_scratch, redirects) = self.redirects().await?;
         let capture = Capture::new(self.events.clone(), &secrets, redirects);
-        let (prepared, network) =
-            futures_util::join!(self.prepare(inputs, claims.clone(), secret_files), self.connect());
-        let Prepared { trees, root, mounts } = prepared?;
-        let alone = network.as_ref().is_ok_and(|network| network.address.is_none());
-        let ended = match network {
-            Ok(network) => self.start(root, mounts, network, &secret_env, &capture).await,
-            Err(fault) => Err(fault),
-        };
-        let exit_code = match ended {
+        let network = self.connect().await?;
+        let alone = network.address.is_none();
+        // ORDER: dropped after the network: a process with every capability may have changed the namespace, which no other
+        // process is given as long as there is a handle of it.
+        let _spoilt = self.exec.insecure.then(|| network.namespace.clone());
+        let resolver = network.resolv_conf.is_some();
+        let Prepared { trees, root, mounts } = self.prepare(inputs, claims.clone(), secret_files, resolver).await?;
+        let exit_code = match self.start(root, mounts, network, &secret_env, &capture).await {
             Ok(code) => code,
             Err(fault) => return self.discard(trees, clean(fault, &secrets)).await,
         };
@@ -178,9 +177,15 @@ impl Run<'_> {
         Ok((Some(scratch), files))
     }
 
-    async fn prepare(&self, inputs: Vec<Snapshot>, claims: Arc<Claims>, secrets: Vec<Plaintext>) -> Result<Prepared> {
+    async fn prepare(
+        &self,
+        inputs: Vec<Snapshot>,
+        claims: Arc<Claims>,
+        secrets: Vec<Plaintext>,
+        resolver: bool,
+    ) -> Result<Prepared> {
         let exec = self.exec.clone();
-        self.ops.blocking(move |ops| mounts::prepare(ops, &exec, &inputs, &claims, secrets)).await
+        self.ops.blocking(move |ops| mounts::prepare(ops, &exec, &inputs, &claims, secrets, resolver)).await
     }
 
     async fn connect(&self) -> Result<Network> {

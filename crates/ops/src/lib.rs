@@ -24,6 +24,7 @@ mod owner;
 mod publish;
 mod read;
 mod root;
+mod skeleton;
 mod stack;
 mod stats;
 mod volumes;
@@ -58,6 +59,7 @@ pub struct Ops {
     /// By the digest of the tar inside.
     layers: Graph<LayerId>,
     volumes: volumes::Volumes,
+    skeletons: skeleton::Skeletons,
     /// Who resolved an image may pull it later, when its files are needed. By name and digest.
     credentials: Mutex<HashMap<Digest, Credentials>>,
 }
@@ -79,6 +81,7 @@ impl Ops {
             runs: Graph::new(REMEMBERED),
             layers: Graph::new(REMEMBERED),
             volumes: volumes::Volumes::default(),
+            skeletons: skeleton::Skeletons::default(),
             credentials: Mutex::default(),
         })
     }

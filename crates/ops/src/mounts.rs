@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::exec::MountSource;
@@ -17,9 +17,10 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::copy::plain_file;
-use crate::options::{BUNDLE_TARGET, EXTRA_TARGET, HostTrust};
+use crate::options::{BUNDLE_TARGET, EXTRA_TARGET};
 use crate::owner::{self, Ids};
 use crate::root::{Root, failed, inner, kind, names};
+use crate::skeleton::Points;
 use crate::volumes::{Claims, Volumes};
 use crate::{Ops, edit, stack};
 
@@ -51,17 +52,22 @@ pub(crate) struct Prepared {
     pub(crate) mounts: Vec<ProcessMount>,
 }
 
-/// Opens everything that `exec` sees. `inputs` are the snapshots of [`ExecOp::inputs`]; `secrets` those of the mounts.
+/// Opens everything that `exec` sees. `inputs` are the snapshots of [`ExecOp::inputs`]; `secrets` those of the mounts;
+/// `resolver`: `/etc/resolv.conf` will be mounted.
 pub(crate) fn prepare(
     ops: &Ops,
     exec: &ExecOp,
     inputs: &[Snapshot],
     claims: &Claims,
     secrets: Vec<Plaintext>,
+    resolver: bool,
 ) -> Result<Prepared> {
     let store = &*ops.ports().snapshots;
     let empty = Snapshot::empty();
-    let root = stack::begin(store, inputs.first().unwrap_or(&empty))?;
+    let trust = &ops.options.trust;
+    let extra = trust.extra_dir.as_deref().filter(|dir| has_content(dir));
+    let points = Points { resolver, bundle: trust.bundle.is_some(), extra: extra.is_some() };
+    let root = ops.skeletons.begin(store, inputs.first().unwrap_or(&empty), points)?;
     let mut trees = Trees { root, mounts: Vec::new() };
     let mut preparing = Preparing {
         store,
@@ -73,7 +79,7 @@ pub(crate) fn prepare(
     };
     let prepared = clone(Root(trees.root.root.as_fd()), &AbsPath::root(), None).and_then(|root| {
         preparing.all(exec, &mut trees)?;
-        preparing.trust(&ops.options.trust, exec, &trees)?;
+        preparing.trust(trust.bundle.as_deref(), extra, exec, &trees)?;
         Ok((root, preparing.mounts))
     });
     match prepared {
@@ -156,24 +162,24 @@ impl Preparing<'_> {
     }
 
     /// Binds what the host trusts.
-    fn trust(&mut self, trust: &HostTrust, exec: &ExecOp, trees: &Trees) -> Result<()> {
-        if let Some(bundle) = &trust.bundle {
-            let source = ProcessMountSource::Bind { path: bundle.clone(), read_only: true };
+    fn trust(&mut self, bundle: Option<&Path>, extra: Option<&Path>, exec: &ExecOp, trees: &Trees) -> Result<()> {
+        if let Some(bundle) = bundle {
+            let source = ProcessMountSource::Bind { path: bundle.to_owned(), read_only: true };
             self.push(&AbsPath::new(BUNDLE_TARGET), source);
         }
-        let Some(extra) = trust.extra_dir.as_ref().filter(|dir| has_content(dir)) else { return Ok(()) };
+        let Some(extra) = extra else { return Ok(()) };
         let target = AbsPath::new(EXTRA_TARGET);
         let covered = exec
             .mounts
             .iter()
             .any(|mount| mount.target.strip_prefix(&target).is_some() || target.strip_prefix(&mount.target).is_some());
         let root = Root(trees.root.root.as_fd());
-        let own = match root.find(inner(&target), true) {
-            Ok(found) => found.stat.is_some() && !is_empty_dir(root, &found.path),
-            Err(_) => true,
+        let own = match root.open(inner(&target), OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(dir) => names(dir.as_fd()).map_or(true, |names| !names.is_empty()),
+            Err(error) => error != Errno::NOENT,
         };
         if !covered && !own {
-            self.push(&target, ProcessMountSource::Bind { path: extra.clone(), read_only: true });
+            self.push(&target, ProcessMountSource::Bind { path: extra.to_owned(), read_only: true });
         }
         Ok(())
     }
@@ -190,12 +196,8 @@ struct Wanted<'a> {
     file: bool,
 }
 
-fn has_content(dir: &std::path::Path) -> bool {
+fn has_content(dir: &Path) -> bool {
     std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
-}
-
-fn is_empty_dir(root: Root<'_>, path: &std::path::Path) -> bool {
-    root.open_dir(path).and_then(|dir| names(dir.as_fd())).is_ok_and(|names| names.is_empty())
 }
 
 /// Names of owners are those of the container, whatever is mounted.

@@ -37,13 +37,13 @@ struct Container {
 /// # Errors
 /// When the description is wrong, or the kernel refuses.
 pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &Handle, stacks: &mut Stacks) -> Result<Exit> {
-    // The descriptor of the network namespace stays open until the processes have it.
-    let network = spec.network.clone();
+    // ORDER: to the end: as long as there is a handle of the network namespace, nobody else is given it.
+    let _network = spec.network.clone();
     let Container { plan, streams, given, mut tree, program, workdir } = prepare(host, spec)?;
     if let Err(error) = child::spawn(&plan, stacks, handle) {
         return Err(Fault::environment("cannot make the namespaces of the container").caused_by(error));
     }
-    drop((given, network));
+    drop(given);
     // SAFETY: the kernel opened the descriptor in `spawn`; it is closed by `close` below only.
     let pidfd = unsafe { BorrowedFd::borrow_raw(handle.pidfd()) };
     let outcome = match plan.failure.get() {
