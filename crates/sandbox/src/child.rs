@@ -239,6 +239,10 @@ fn become_init(init: &Init) -> Result<(), c_int> {
 fn execute(plan: &Plan) {
     let mut outcome = (Stage::Program, 0, libc::ENOENT);
     for (index, candidate) in plan.candidates.iter().enumerate() {
+        // The kernel prepares a whole new process image before it looks.
+        if let Err(libc::ENOENT | libc::ENOTDIR) = access(candidate) {
+            continue;
+        }
         let Err(error) = execute_one(candidate, plan) else { return };
         match error {
             libc::ENOENT if access(candidate).is_ok() => {

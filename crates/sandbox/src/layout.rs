@@ -80,16 +80,20 @@ impl<'a> Layout<'a> {
             return Ok(());
         }
         let flags = NO_SUID | NO_DEV | NO_EXEC;
+        // One empty directory does for all.
+        let mut empty = None;
         for (path, is_directory) in &self.host.masked {
             // What an older or newer kernel has in the container's own `/proc` may differ from the host's by a race only.
-            let (source, kind, flags) = if *is_directory {
-                ("tmpfs", "tmpfs", flags | libc::MS_RDONLY)
-            } else {
-                ("/dev/null", "", libc::MS_BIND)
+            let is_certain = !path.starts_with("/sys");
+            let act = match (is_directory, empty) {
+                (false, _) => mount("/dev/null", path, "", libc::MS_BIND, "")?,
+                (true, Some(empty)) => mount(empty, path, "", libc::MS_BIND, "")?,
+                (true, None) => mount("tmpfs", path, "tmpfs", flags | libc::MS_RDONLY, "size=0,nr_inodes=2")?,
             };
-            let data = if *is_directory { "size=0,nr_inodes=2" } else { "" };
-            let step = if path.starts_with("/sys") { Step::may } else { Step::must };
-            self.steps.push(step(mount(source, path, kind, flags, data)?));
+            if *is_directory && is_certain {
+                empty = Some(path);
+            }
+            self.steps.push(if is_certain { Step::must(act) } else { Step::may(act) });
         }
         for path in &self.host.read_only {
             self.steps.push(Step::must(mount(path, path, "", libc::MS_BIND | libc::MS_REC, "")?));
@@ -282,7 +286,7 @@ impl<'a> Layout<'a> {
             mount: memory.as_raw_fd(),
             target: c_string(place.path.as_str(), "`/dev`")?,
         }));
-        self.tree.add(&place.path, Some(memory), Want::Directory);
+        self.tree.add_passing(&place.path, memory);
         for device in self.host.devices(self.insecure) {
             self.device(&device)?;
         }

@@ -36,6 +36,8 @@ impl Pool {
         let mut state = self.lock();
         if state.idle > state.jobs.len() {
             state.jobs.push_back(job);
+            // A thread that is woken earlier would wait for the lock.
+            drop(state);
             self.wake.notify_one();
             return Ok(());
         }

@@ -47,6 +47,8 @@ struct Layer {
     /// None when only the running container can see it, as with `/proc`.
     mount: Option<OwnedFd>,
     kind: Want,
+    /// Goes with the container: what is made in it need not be removed.
+    passing: bool,
 }
 
 struct Made {
@@ -73,7 +75,7 @@ impl Tree {
     /// A tree of the root alone.
     pub(crate) fn new(root: OwnedFd) -> Self {
         Self {
-            layers: vec![Layer { at: String::new(), mount: Some(root), kind: Want::Directory }],
+            layers: vec![Layer { at: String::new(), mount: Some(root), kind: Want::Directory, passing: false }],
             made: Vec::new(),
             touched: Vec::new(),
         }
@@ -81,7 +83,13 @@ impl Tree {
 
     /// Adds a mount at a resolved path and keeps it open.
     pub(crate) fn add(&mut self, place: &str, mount: Option<OwnedFd>, kind: Want) {
-        self.layers.push(Layer { at: place.trim_end_matches('/').to_owned(), mount, kind });
+        self.layers.push(Layer { at: place.trim_end_matches('/').to_owned(), mount, kind, passing: false });
+    }
+
+    /// Adds a directory in memory, of which nothing is left when the container has ended.
+    pub(crate) fn add_passing(&mut self, place: &str, mount: OwnedFd) {
+        let at = place.trim_end_matches('/').to_owned();
+        self.layers.push(Layer { at, mount: Some(mount), kind: Want::Directory, passing: true });
     }
 
     /// Follows a path; none when something on it is missing.
@@ -89,7 +97,10 @@ impl Tree {
     /// # Errors
     /// When there are too many links, or a file where a directory must be.
     pub(crate) fn find(&mut self, path: &str) -> Result<Option<Place>> {
-        self.walk(path, None)
+        match self.plain(path) {
+            Some(place) => Ok(Some(place)),
+            None => self.walk(path, None),
+        }
     }
 
     /// Follows a path to a mount point and makes what is missing.
@@ -97,8 +108,12 @@ impl Tree {
     /// # Errors
     /// As for `find`, when what is there is not what is wanted, or it cannot be made.
     pub(crate) fn mount_point(&mut self, path: &str, want: Want) -> Result<Place> {
-        let place =
-            self.walk(path, Some(want))?.ok_or_else(|| Fault::bug(format!("the mount point `{path}` was not made")))?;
+        let place = match self.plain(path) {
+            Some(place) => place,
+            None => self
+                .walk(path, Some(want))?
+                .ok_or_else(|| Fault::bug(format!("the mount point `{path}` was not made")))?,
+        };
         if place.path == "/" {
             return Err(Fault::user(format!("cannot mount on `{path}`: it is the root of the container")));
         }
@@ -132,9 +147,28 @@ impl Tree {
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
             return Ok(None);
         }
-        let mut content = Vec::new();
+        // One more than it has, so that its end is seen without another look.
+        let mut content = Vec::with_capacity(usize::try_from(limit.min(stat.st_size as u64 + 1)).unwrap_or(0));
         File::from(file).take(limit).read_to_end(&mut content).attempt(|| format!("read `{path}` of the container"))?;
         Ok(Some(content))
+    }
+
+    /// What a path leads to, when everything on it is there and nothing on it is a link: one look is enough then.
+    fn plain(&self, path: &str) -> Option<Place> {
+        let mut resolved = String::with_capacity(path.len() + 1);
+        for name in path.split('/').filter(|name| !name.is_empty() && *name != ".") {
+            if name == ".." {
+                return None;
+            }
+            resolved.push('/');
+            resolved.push_str(name);
+        }
+        match self.look(&resolved).ok()? {
+            Look::Directory if resolved.is_empty() => Some(Place { path: "/".into(), kind: Want::Directory }),
+            Look::Directory => Some(Place { path: resolved, kind: Want::Directory }),
+            Look::File => Some(Place { path: resolved, kind: Want::File }),
+            Look::Link(_) | Look::Missing => None,
+        }
     }
 
     fn walk(&mut self, path: &str, make: Option<Want>) -> Result<Option<Place>> {
@@ -227,22 +261,16 @@ impl Tree {
     fn make(&mut self, parent: &str, name: &str, kind: Want) -> Result<()> {
         let (index, rest) = self.cover(parent);
         let what = || format!("make the mount point `{parent}/{name}`");
-        let Some(mount) = &self.layers[index].mount else { return Ok(()) };
+        let layer = &self.layers[index];
+        let Some(mount) = &layer.mount else { return Ok(()) };
+        if layer.passing && rest.is_empty() {
+            return make_in(mount, name, kind).attempt(what);
+        }
         let rest = if rest.is_empty() { "." } else { rest };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::openat2(mount, rest, flags, Mode::empty(), resolve()).attempt(what)?;
         let before = rustix::fs::fstat(&directory).attempt(what)?;
-        match kind {
-            Want::Directory => {
-                rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(0o755)).attempt(what)?;
-                rustix::fs::chmodat(&directory, name, Mode::from_raw_mode(0o755), AtFlags::empty()).attempt(what)?;
-            }
-            Want::File => {
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-                let file = rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o644)).attempt(what)?;
-                rustix::fs::fchmod(file, Mode::from_raw_mode(0o644)).attempt(what)?;
-            }
-        }
+        make_in(&directory, name, kind).attempt(what)?;
         let after = modified(&rustix::fs::fstat(&directory).attempt(what)?);
         let identity = (before.st_dev, before.st_ino);
         let parent = match self.touched.iter().position(|touched| touched.identity == identity) {
@@ -293,6 +321,20 @@ impl Tree {
 impl Drop for Tree {
     fn drop(&mut self) {
         self.remove_mount_points();
+    }
+}
+
+fn make_in(directory: &OwnedFd, name: &str, kind: Want) -> Result<(), Errno> {
+    match kind {
+        Want::Directory => {
+            rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(0o755))?;
+            rustix::fs::chmodat(directory, name, Mode::from_raw_mode(0o755), AtFlags::empty())
+        }
+        Want::File => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let file = rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644))?;
+            rustix::fs::fchmod(file, Mode::from_raw_mode(0o644))
+        }
     }
 }
 
@@ -390,6 +432,20 @@ mod tests {
         drop(tree);
         let after: Vec<_> = paths.iter().map(|path| times(path)).collect();
         assert_eq!(before, after);
+    }
+
+    #[test]
+    fn nothing_is_undone_in_what_goes_with_the_container() {
+        let (root, memory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir(root.path().join("dev")).unwrap();
+        let mut tree = Tree::new(open(root.path()));
+        tree.add_passing("/dev", open(memory.path()));
+        for (path, want) in [("/dev/null", Want::File), ("/dev/pts", Want::Directory), ("/dev/null", Want::File)] {
+            assert_eq!(tree.mount_point(path, want).unwrap().path, path);
+        }
+        drop(tree);
+        assert!(memory.path().join("null").is_file() && memory.path().join("pts").is_dir());
+        assert_eq!(fs::read_dir(root.path().join("dev")).unwrap().count(), 0);
     }
 
     #[test]
