@@ -18,29 +18,42 @@ use crate::{Store, layers};
 /// Commits the changes of `tree`; its scratch folder is gone afterwards in any case.
 pub(crate) fn commit(store: &Store, tree: WorkTree) -> Result<Snapshot> {
     let WorkTree { root, base, upper, scratch, opened } = tree;
-    drop(root);
-    let result = commit_upper(store, &base, &upper, &scratch, time(opened));
+    let mut mount = Some(root);
+    let result = commit_upper(store, &base, &upper, &scratch, time(opened), &mut mount);
     // What is left of a commit is empty directories, for which nobody waits. Anything else takes space on the disk, which
     // whoever goes on may need.
     let is_spent = result.as_ref().is_ok_and(|snapshot| *snapshot == base || !upper.exists());
     if is_spent {
-        store.state.drop_scratch(scratch);
+        store.state.drop_scratch(scratch, mount);
         return result;
     }
+    drop(mount);
     let removed = sys::remove_tree(&scratch).attempt(|| format!("remove `{}`", scratch.display()));
     let snapshot = result?;
     removed.map(|()| snapshot)
 }
 
-fn commit_upper(store: &Store, base: &Snapshot, upper: &Path, scratch: &Path, opened: Time) -> Result<Snapshot> {
+/// The mount is taken down before anything below it changes; it is left where nothing does.
+fn commit_upper(
+    store: &Store,
+    base: &Snapshot,
+    upper: &Path,
+    scratch: &Path,
+    opened: Time,
+    mount: &mut Option<OwnedFd>,
+) -> Result<Snapshot> {
     let failed = || format!("read the changes in `{}`", upper.display());
     let root = sys::open_dir(upper).attempt(failed)?;
     let mut nodes = scan::scan(&root, store.state.user).attempt(failed)?;
     let below = Below::open(store, base, &nodes, opened)?;
+    if nodes.len() > 1 {
+        drop(mount.take());
+    }
     let inherited = normalise(&root, &below, &mut nodes, opened, store.state.user).attempt(failed)?;
     if nodes.is_empty() {
         return Ok(base.clone());
     }
+    drop(mount.take());
     let contents = scan::hash_files(root.as_fd(), &nodes).attempt(failed)?;
     let times = Times { opened: Some(opened), inherited };
     let layer = layer_id(&nodes, &contents, &times);

@@ -1,5 +1,6 @@
 //! Removal in the background: nobody waits for what is thrown away.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -11,7 +12,7 @@ use rondel_fault::{Attempt, Result};
 use crate::sys;
 
 enum Order {
-    Remove(PathBuf),
+    Remove(PathBuf, Option<OwnedFd>),
     Tell(SyncSender<()>),
 }
 
@@ -35,9 +36,9 @@ impl Reaper {
         Ok(Self { orders: Some(Mutex::new(send)), thread: Some(thread), ending })
     }
 
-    /// Removes `path` soon. Nobody may use its name again.
-    pub(crate) fn remove(&self, path: PathBuf) {
-        self.order(Order::Remove(path));
+    /// Closes `mount` and removes `path` soon. Nobody may use its name again.
+    pub(crate) fn remove(&self, path: PathBuf, mount: Option<OwnedFd>) {
+        self.order(Order::Remove(path, mount));
     }
 
     /// Waits until everything ordered so far is gone.
@@ -58,8 +59,11 @@ impl Reaper {
 fn remove_all(orders: &Receiver<Order>, ending: &AtomicBool) {
     while let Ok(order) = orders.recv() {
         match order {
-            Order::Remove(_) if ending.load(Ordering::Relaxed) => {}
-            Order::Remove(path) => drop(sys::remove_tree(&path)),
+            Order::Remove(..) if ending.load(Ordering::Relaxed) => {}
+            Order::Remove(path, mount) => {
+                drop(mount);
+                let _ = sys::remove_tree(&path);
+            }
             Order::Tell(tell) => drop(tell.send(())),
         }
     }

@@ -1,8 +1,10 @@
-//! The index in SQLite. Reads come from memory; one thread writes, in batches; a write has reached the operating system
-//! before its caller goes on.
+//! The index in SQLite. Reads come from memory. A write has reached the operating system before its caller goes on, who does
+//! it himself when nobody else is writing; otherwise a thread does, together with what else waits. The same thread moves what
+//! was written from SQLite's log to its tables, so that no caller waits for the disk.
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -62,23 +64,39 @@ struct Write {
     /// None removes.
     value: Option<Arc<[u8]>>,
     until: Option<i64>,
-    done: SyncSender<Result<()>>,
+}
+
+enum Order {
+    Write(Write, SyncSender<Result<()>>),
+    /// The log has become long.
+    Checkpoint,
 }
 
 /// The persistent index.
 pub(crate) struct SqliteIndex {
-    mirror: Arc<Mirror>,
+    shared: Arc<Shared>,
     reader: Mutex<Connection>,
-    writes: Option<Mutex<Sender<Write>>>,
-    writer: Option<JoinHandle<()>>,
+    orders: Option<Mutex<Sender<Order>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    mirror: Mirror,
+    connection: Mutex<Connection>,
+    /// Transactions since the last checkpoint was ordered.
+    transactions: AtomicUsize,
 }
 
 const SCHEMA: i64 = 1;
 
+/// After so many transactions the log is moved to the tables: SQLite's own bound of 1,000 pages, with about two for each.
+const CHECKPOINT: usize = 500;
+
 impl SqliteIndex {
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let opened = Self::connect(path, true).and_then(|writer| Ok((writer, Self::connect(path, false)?)));
-        let (writer, reader) = opened.map_err(|e| damaged(path, e))?;
+        let opened = Self::connect(path, true)
+            .and_then(|writer| Ok((writer, Self::connect(path, false)?, Self::connect(path, false)?)));
+        let (writer, reader, mover) = opened.map_err(|e| damaged(path, e))?;
         let version: i64 =
             writer.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|e| damaged(path, e))?;
         if version != SCHEMA {
@@ -88,14 +106,15 @@ impl SqliteIndex {
             ))
             .with_hint("Remove the file to start with an empty index"));
         }
-        let mirror = Arc::new(load(&reader).map_err(|e| damaged(path, e))?);
+        let mirror = load(&reader).map_err(|e| damaged(path, e))?;
+        let shared = Arc::new(Shared { mirror, connection: Mutex::new(writer), transactions: AtomicUsize::new(0) });
         let (send, receive) = channel();
-        let shared = mirror.clone();
+        let held = shared.clone();
         let thread = std::thread::Builder::new().name("index".into());
-        let writer = thread
-            .spawn(move || write_all(writer, &receive, &shared))
+        let thread = thread
+            .spawn(move || work(&held, &mover, &receive))
             .attempt(|| "start the thread that writes the index".into())?;
-        Ok(Self { mirror, reader: Mutex::new(reader), writes: Some(Mutex::new(send)), writer: Some(writer) })
+        Ok(Self { shared, reader: Mutex::new(reader), orders: Some(Mutex::new(send)), thread: Some(thread) })
     }
 
     fn connect(path: &Path, prepare: bool) -> rusqlite::Result<Connection> {
@@ -103,6 +122,7 @@ impl SqliteIndex {
         connection.busy_timeout(Duration::from_secs(10))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         if prepare {
             let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
             if version == 0 {
@@ -121,7 +141,8 @@ impl SqliteIndex {
     }
 
     pub(crate) fn get_in(&self, space: Space, key: &Digest) -> Option<Vec<u8>> {
-        let entry = self.mirror.read().unwrap_or_else(PoisonError::into_inner).get(&(space as u8, *key)).cloned()?;
+        let entry =
+            self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner).get(&(space as u8, *key)).cloned()?;
         if entry.until.is_some_and(|until| until <= now()) {
             return None;
         }
@@ -143,25 +164,37 @@ impl SqliteIndex {
     }
 
     pub(crate) fn remove_in(&self, space: Space, key: &Digest) -> Result<()> {
-        if self.mirror.read().unwrap_or_else(PoisonError::into_inner).contains_key(&(space as u8, *key)) {
+        if self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner).contains_key(&(space as u8, *key)) {
             return self.write(space, key, None, None);
         }
         Ok(())
     }
 
     fn write(&self, space: Space, key: &Digest, value: Option<Arc<[u8]>>, until: Option<i64>) -> Result<()> {
-        let gone = || Fault::bug("the thread that writes the index is gone");
+        let write = Write { space, key: *key, value, until };
+        if let Ok(mut connection) = self.shared.connection.try_lock() {
+            let written = self.shared.commit(&mut connection, std::slice::from_ref(&write));
+            drop(connection);
+            if self.shared.transactions.load(Ordering::Relaxed) >= CHECKPOINT {
+                self.shared.transactions.store(0, Ordering::Relaxed);
+                self.order(Order::Checkpoint)?;
+            }
+            return written;
+        }
         let (done, wait) = sync_channel(1);
-        let writes = self.writes.as_ref().ok_or_else(gone)?;
-        let write = Write { space, key: *key, value, until, done };
-        writes.lock().unwrap_or_else(PoisonError::into_inner).send(write).map_err(|_| gone())?;
+        self.order(Order::Write(write, done))?;
         wait.recv().map_err(|_| gone())?
+    }
+
+    fn order(&self, order: Order) -> Result<()> {
+        let orders = self.orders.as_ref().ok_or_else(gone)?;
+        orders.lock().unwrap_or_else(PoisonError::into_inner).send(order).map_err(|_| gone())
     }
 
     pub(crate) fn each_in(&self, space: Space, visit: &mut dyn FnMut(Digest, &[u8])) -> Result<()> {
         let time = now();
         let mut keys: Vec<Digest> = {
-            let mirror = self.mirror.read().unwrap_or_else(PoisonError::into_inner);
+            let mirror = self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner);
             let live = mirror
                 .iter()
                 .filter(|((found, _), entry)| *found == space as u8 && entry.until.is_none_or(|until| until > time));
@@ -178,7 +211,7 @@ impl SqliteIndex {
 
     /// How many live entries `space` has.
     pub(crate) fn count(&self, space: Space) -> u64 {
-        let mirror = self.mirror.read().unwrap_or_else(PoisonError::into_inner);
+        let mirror = self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner);
         mirror.keys().filter(|(found, _)| *found == space as u8).count() as u64
     }
 
@@ -195,9 +228,9 @@ impl SqliteIndex {
 
 impl Drop for SqliteIndex {
     fn drop(&mut self) {
-        self.writes = None;
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
 }
@@ -231,22 +264,54 @@ fn load(reader: &Connection) -> rusqlite::Result<Mirror> {
     Ok(RwLock::new(rows.collect::<rusqlite::Result<_>>()?))
 }
 
-fn write_all(mut connection: Connection, writes: &Receiver<Write>, mirror: &Mirror) {
+fn gone() -> Fault {
+    Fault::bug("the thread that writes the index is gone")
+}
+
+/// Does what is ordered until nobody can order any more.
+fn work(shared: &Shared, mover: &Connection, orders: &Receiver<Order>) {
     const BATCH: usize = 512;
-    while let Ok(first) = writes.recv() {
-        let mut batch = vec![first];
-        batch.extend(writes.try_iter().take(BATCH - 1));
-        let result = write_batch(&mut connection, &batch);
-        if result.is_ok() {
-            update(mirror, &batch);
+    while let Ok(first) = orders.recv() {
+        let (mut batch, mut waiting, mut checkpoint) = (Vec::new(), Vec::new(), false);
+        for order in std::iter::once(first).chain(orders.try_iter().take(BATCH - 1)) {
+            match order {
+                Order::Write(write, done) => {
+                    batch.push(write);
+                    waiting.push(done);
+                }
+                Order::Checkpoint => checkpoint = true,
+            }
         }
-        for write in batch {
-            let told = match &result {
-                Ok(()) => Ok(()),
-                Err(e) => Err(Fault::environment(format!("cannot write the index: {e}"))),
-            };
-            let _ = write.done.send(told);
+        if !batch.is_empty() {
+            let mut connection = shared.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let result = shared.commit(&mut connection, &batch);
+            drop(connection);
+            for done in waiting {
+                let told = result.as_ref().map_or_else(|fault| Err(Fault::environment(fault.to_string())), |()| Ok(()));
+                let _ = done.send(told);
+            }
         }
+        checkpoint |= shared.transactions.load(Ordering::Relaxed) >= CHECKPOINT;
+        if checkpoint {
+            shared.transactions.store(0, Ordering::Relaxed);
+            // What cannot be moved now is moved the next time, or when the file is closed.
+            let advance = || drop(mover.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
+            advance();
+            // ORDER: the rest, of which there is little, while nobody writes: SQLite begins the log anew only when all of it was
+            // moved.
+            let _nobody_writes = shared.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            advance();
+        }
+    }
+}
+
+impl Shared {
+    /// Writes all of `batch` or nothing.
+    fn commit(&self, connection: &mut Connection, batch: &[Write]) -> Result<()> {
+        write_batch(connection, batch).map_err(|e| Fault::environment(format!("cannot write the index: {e}")))?;
+        update(&self.mirror, batch);
+        self.transactions.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 }
 

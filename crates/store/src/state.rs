@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -73,13 +74,13 @@ impl State {
             }
         };
         fs::rename(path, &target).attempt(|| format!("remove `{}`", path.display()))?;
-        self.reaper.remove(target);
+        self.reaper.remove(target, None);
         Ok(())
     }
 
-    /// Removes a folder of `scratch` soon.
-    pub(crate) fn drop_scratch(&self, path: PathBuf) {
-        self.reaper.remove(path);
+    /// Takes `mount` down and removes its folder of `scratch`, both soon.
+    pub(crate) fn drop_scratch(&self, path: PathBuf, mount: Option<OwnedFd>) {
+        self.reaper.remove(path, mount);
     }
 
     /// Waits until everything that was thrown away is gone.
@@ -99,7 +100,7 @@ impl State {
         }
         fs::create_dir_all(self.empty()).attempt(|| format!("make `{}`", self.empty().display()))?;
         let old = fs::read_dir(&trash).attempt(|| format!("list `{}`", trash.display()))?;
-        old.filter_map(|entry| entry.ok().map(|entry| entry.path())).for_each(|path| self.reaper.remove(path));
+        old.filter_map(|entry| entry.ok().map(|entry| entry.path())).for_each(|path| self.reaper.remove(path, None));
         self.drop_unfinished_layers()
     }
 
