@@ -6,11 +6,15 @@
 //! Each evaluation is a task of its own, so that chains of any length need no deep stack. What is
 //! evaluated, containers, disks and clocks are unknown here.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt;
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use tokio::sync::watch;
@@ -162,16 +166,17 @@ impl<V: Clone + Send + Sync + 'static> Graph<V> {
         let state = Arc::downgrade(&self.state);
         let running = Arc::downgrade(&flight);
         tokio::spawn(async move {
-            // The work runs in a task of its own, so that its panic becomes an error of its waiters.
-            let mut task = tokio::spawn(work);
-            let result = tokio::select! {
-                biased;
-                () = cancel.cancelled() => {
-                    task.abort();
-                    let _ = (&mut task).await;
-                    Err(Fault::cancelled("nobody waits for it any more"))
+            // ORDER: the work is dropped before anybody is told that it was cancelled.
+            let result = {
+                // A panic becomes an error of the waiters; nothing that the work has touched is looked at again.
+                let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
+                tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => Err(Fault::cancelled("nobody waits for it any more")),
+                    done = &mut work => done.unwrap_or_else(|panic| {
+                        Err(Fault::bug(format!("an evaluation panicked: {}", message(&*panic))))
+                    }),
                 }
-                joined = &mut task => joined.unwrap_or_else(|e| Err(Fault::bug(format!("an evaluation panicked: {e}")))),
             };
             if let Some(state) = state.upgrade() {
                 let mut state = lock(&state);
@@ -239,6 +244,11 @@ impl<V> Drop for Waiter<V> {
     }
 }
 
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it said nothing")
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -292,7 +302,11 @@ mod tests {
     async fn a_panic_becomes_an_error() {
         let graph: Graph<u32> = Graph::new(10);
         let result = graph.evaluate(key(1), || async { panic!("oops") }).await;
-        assert!(result.is_err_and(|e| e.kind() == rondel_fault::Kind::Bug));
+        let fault = result.expect_err("a panic is no result");
+        assert_eq!(
+            (fault.kind(), fault.to_string().as_str()),
+            (rondel_fault::Kind::Bug, "an evaluation panicked: oops")
+        );
     }
 
     struct OnDrop(Option<oneshot::Sender<()>>);
