@@ -2,7 +2,8 @@
 //!
 //! `UPDATE_GOLDENS=1 cargo test -p rondel-api --test schema` writes the golden files anew.
 
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use rondel_api::{Surface, core_sdl, register_core, registry};
 use rondel_schema::Registry;
@@ -18,22 +19,69 @@ fn view(text: &str) -> View {
     text.parse().expect("a version")
 }
 
+/// One golden file per view that is unlike its neighbours: the engine's own in full, every other one as what differs from
+/// the next one towards that.
 #[test]
 fn views_are_as_recorded() {
     let registry = core();
-    for name in ["v0.11.9", "v0.18.10", "v0.18.11", "v0.19.11", "v0.21.8"] {
-        let text = rondel_gql::print(&registry.project(view(name)));
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.graphql"));
-        if std::env::var_os("UPDATE_GOLDENS").is_some() {
-            std::fs::write(&path, &text).expect("the golden file can be written");
-        }
-        let golden = std::fs::read_to_string(&path).unwrap_or_default();
-        let differs = golden.lines().zip(text.lines()).position(|(old, new)| old != new);
-        assert!(
-            golden == text,
-            "{name} differs from its golden file, first in line {differs:?}; see the top of this file"
-        );
+    let oldest = rondel_version::OLDEST_MODULE;
+    let mut views = vec![oldest];
+    views.extend(registry.boundaries().iter().filter(|boundary| **boundary > oldest));
+    let own = views.partition_point(|first| *first <= ENGINE) - 1;
+    let texts: Vec<String> = views.iter().map(|first| rondel_gql::print(&registry.project(*first))).collect();
+    check_golden(&format!("{ENGINE}.graphql"), &texts[own]);
+    for (at, first) in views.iter().enumerate().filter(|(at, _)| *at != own) {
+        let nearer = if at < own { at + 1 } else { at - 1 };
+        check_golden(&format!("{first}.changes"), &changes(*first, &texts[at], views[nearer], &texts[nearer]));
     }
+    let golden = std::fs::read_dir(golden("")).expect("the folder is there").count();
+    assert_eq!(golden, views.len(), "a golden file is of no view");
+}
+
+fn golden(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file)
+}
+
+fn check_golden(name: &str, text: &str) {
+    let path = golden(name);
+    if std::env::var_os("UPDATE_GOLDENS").is_some() {
+        std::fs::write(&path, text).expect("the golden file can be written");
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    let differs = golden.lines().zip(text.lines()).position(|(old, new)| old != new);
+    assert!(golden == text, "{name} differs from its golden file, first in line {differs:?}; see the top of this file");
+}
+
+/// The lines of every definition that only `text` has and that only `other` has.
+fn changes(first: View, text: &str, other_first: View, other: &str) -> String {
+    let mut out =
+        format!("# `+` is what views from {first} on have, `-` what views from {other_first} on have instead.\n");
+    let (own, other) = (definitions(text), definitions(other));
+    for head in own.keys().chain(other.keys()).collect::<BTreeSet<_>>() {
+        let lines =
+            |text: Option<&&'_ str>| text.map(|text| text.lines().map(str::to_owned).collect()).unwrap_or_default();
+        let (own, other): (Vec<String>, Vec<String>) = (lines(own.get(head)), lines(other.get(head)));
+        let lost = other.iter().filter(|line| !own.contains(line)).map(|line| format!("-{line}\n"));
+        let added = own.iter().filter(|line| !other.contains(line)).map(|line| format!("+{line}\n"));
+        let changed: String = lost.chain(added).collect();
+        if !changed.is_empty() {
+            out.push_str(&format!("\n{head}\n{changed}"));
+        }
+    }
+    out
+}
+
+/// Definitions by kind and name.
+fn definitions(text: &str) -> BTreeMap<&str, &str> {
+    let definitions = text.split("\n\n").map(str::trim_end).filter(|definition| !definition.is_empty());
+    definitions.map(|definition| (head(definition), definition)).collect()
+}
+
+/// Kind and name, such as `type Container`, after a description.
+fn head(definition: &str) -> &str {
+    let line =
+        definition.lines().find(|line| line.starts_with(|c: char| c.is_ascii_lowercase())).expect("a definition");
+    line.match_indices([' ', '(']).nth(1).map_or(line, |(end, _)| &line[..end])
 }
 
 #[test]
