@@ -11,6 +11,9 @@ use serde_json::{Map, Value, json};
 use crate::chain::Session;
 use crate::settings::Settings;
 
+/// Says which version the client has, in tests of the official libraries.
+pub(super) const CLIENT_VERSION: &str = "_EXPERIMENTAL_DAGGER_VERSION";
+
 pub(crate) fn command() -> Command {
     Command::new("query")
         .about("Send a GraphQL query and print the data as JSON")
@@ -30,7 +33,7 @@ pub(crate) fn command() -> Command {
                 .help("Set a variable to a string"),
         )
         .arg(Arg::new("var-json").long("var-json").value_name("JSON").help("Set all variables from a JSON object"))
-        .arg(Arg::new("api-version").long("api-version").value_name("VERSION").help("The API version to serve"))
+        .arg(api_version_flag())
         .arg(super::functions::module_flag())
 }
 
@@ -44,7 +47,7 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
             text
         }
     };
-    let version = matches.get_one::<String>("api-version").cloned().unwrap_or_default();
+    let version = api_version(matches)?;
     let module = matches.get_one::<String>("mod").cloned();
     let session = Session::open_entrypoint(settings, module, version).await?;
     let mut body = json!({"query": document, "variables": variables(matches)?});
@@ -55,6 +58,26 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     session.finish();
     crate::output::write(&crate::output::json(&data))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// `--api-version`.
+pub(super) fn api_version_flag() -> Arg {
+    Arg::new("api-version").long("api-version").value_name("VERSION").help("The API version to serve")
+}
+
+/// The version that `--api-version` asks for, else that of the environment, else none.
+pub(super) fn api_version(matches: &ArgMatches) -> Result<String> {
+    match matches.get_one::<String>("api-version") {
+        Some(asked) => {
+            rondel_version::asked_for(asked).map(|view| view.to_string()).map_err(|e| Fault::user(e.to_string()))
+        }
+        None => client_version(std::env::var(CLIENT_VERSION).unwrap_or_default()),
+    }
+}
+
+/// The version of a client library, when it is one that is served.
+pub(super) fn client_version(text: String) -> Result<String> {
+    rondel_version::of_client(&text).map(|_| text).map_err(|e| Fault::user(e.to_string()))
 }
 
 fn variables(matches: &ArgMatches) -> Result<Map<String, Value>> {

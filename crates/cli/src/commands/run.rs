@@ -15,7 +15,7 @@ use crate::settings::{Settings, workdir};
 pub(crate) fn command() -> Command {
     Command::new("run")
         .about("Run a program with a session in its environment")
-        .arg(Arg::new("api-version").long("api-version").value_name("VERSION").help("The API version to serve"))
+        .arg(super::query::api_version_flag())
         .arg(
             Arg::new("command")
                 .required(true)
@@ -30,7 +30,7 @@ pub(crate) fn command() -> Command {
 pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     let words: Vec<&OsString> = matches.get_many("command").into_iter().flatten().collect();
     let [program, arguments @ ..] = &words[..] else { return Err(Fault::user("no program was given")) };
-    let version = matches.get_one::<String>("api-version").cloned().unwrap_or_default();
+    let version = super::query::api_version(matches)?;
     let hello = Hello { version, workdir: workdir()?, ..Hello::default() };
     let screen = Screen::new(settings.progress()?);
     let attached =

@@ -8,6 +8,7 @@ use rondel_fault::{Attempt as _, Result};
 use rondel_link::Hello;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::query::{CLIENT_VERSION, client_version};
 use crate::screen::Screen;
 use crate::settings::{Settings, workdir};
 
@@ -36,7 +37,7 @@ pub(crate) fn command() -> Command {
 pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     let here = workdir()?;
     let workdir = matches.get_one::<PathBuf>("workdir").map_or(here.clone(), |given| here.join(given));
-    let hello = Hello { version: version(matches), workdir, ..Hello::default() };
+    let hello = Hello { version: version(matches)?, workdir, ..Hello::default() };
     let screen = Screen::new(settings.progress()?);
     let attached =
         rondel_client::attach(&settings.state()?, Some(&settings.launch()?), &hello, screen.on_event()).await?;
@@ -55,15 +56,17 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// The version asked for, else that of a library whose API differs from the engine's newest.
-fn version(matches: &ArgMatches) -> String {
-    if let Some(version) = matches.get_one::<String>("version") {
-        return version.clone();
+/// The version asked for, by flag or environment, else that of a library whose API differs from the engine's newest.
+fn version(matches: &ArgMatches) -> Result<String> {
+    let asked = matches.get_one::<String>("version").cloned();
+    if let Some(version) = asked.or_else(|| std::env::var(CLIENT_VERSION).ok()) {
+        return client_version(version);
     }
     let labels = matches.get_many::<String>("label").into_iter().flatten();
     let library = labels.filter_map(|label| label.split_once(':')).find(|(name, _)| *name == LIBRARY_VERSION);
     let library = library.map(|(_, version)| version.to_owned());
-    library.filter(|v| v.parse::<rondel_version::View>().is_ok_and(|v| v < rondel_version::ENGINE)).unwrap_or_default()
+    let older = |v: &String| v.parse::<rondel_version::View>().is_ok_and(|v| v < rondel_version::ENGINE);
+    client_version(library.filter(older).unwrap_or_default())
 }
 
 async fn input_ends() {
