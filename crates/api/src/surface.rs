@@ -94,7 +94,7 @@ impl Surface {
                 prepare: entry.prepare.clone(),
                 module: None,
             },
-            None if info.field == "id" => Behaviour::new(id),
+            None if info.field == "id" => Behaviour::new(id).reuse(Reuse::Free),
             None => unsupported(info.type_name, info.field),
         };
         behaviour.versioned = info.versioned;

@@ -177,7 +177,7 @@ fn described(module: &Module, name: &str, description: &str, place: Option<&Sour
 }
 
 fn id_field(module: &Module, ty: &str) -> Arc<Field> {
-    let mut behaviour = Behaviour::new(rondel_api::surface::id);
+    let mut behaviour = Behaviour::new(rondel_api::surface::id).reuse(Reuse::Free);
     behaviour.module = Some(module.reference());
     Arc::new(Field {
         name: "id".into(),

@@ -27,6 +27,8 @@ pub type Prepare =
 pub enum Reuse {
     /// Whoever asks the same.
     Anyone,
+    /// Whoever asks the same, but it is not remembered: it follows from the receiver's call alone.
+    Free,
     /// Clients of the same session.
     Session,
     /// The same client.

@@ -194,7 +194,7 @@ impl Evaluator {
             Ok(Node { call: Some(outcome.rebind.unwrap_or(call)), value: outcome.value })
         };
         match behaviour.reuse {
-            Reuse::Effect => work.await,
+            Reuse::Effect | Reuse::Free => work.await,
             _ => self.graph.evaluate(key, || work).await,
         }
     }
@@ -299,7 +299,7 @@ fn adopted(caller: &Caller, call: &Arc<Call>) -> Arc<Call> {
 // IDENTITY: the only inputs of a call that no argument shows.
 fn implicit(behaviour: &Behaviour, caller: &Caller) -> Vec<(Arc<str>, Arc<str>)> {
     match behaviour.reuse {
-        Reuse::Anyone => Vec::new(),
+        Reuse::Anyone | Reuse::Free => Vec::new(),
         Reuse::Session => vec![("session".into(), caller.session.clone())],
         Reuse::Client => vec![("session".into(), caller.session.clone()), ("client".into(), caller.client.clone())],
         Reuse::Nobody | Reuse::Effect => vec![("nonce".into(), format!("{:032x}", rand::random::<u128>()).into())],
