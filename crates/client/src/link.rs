@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
@@ -16,6 +17,11 @@ use tokio::task::JoinHandle;
 
 use crate::connect::{Launch, connect};
 use crate::state::StateDir;
+
+/// How often a client tries to attach to engines that hang up before they said anything.
+const TRIES: usize = 5;
+/// How long it waits before the next one.
+const AFTER_HANG_UP: Duration = Duration::from_millis(50);
 
 /// Receives events, in order.
 pub type OnEvent = Box<dyn FnMut(Event) + Send>;
@@ -38,18 +44,18 @@ type SharedWrite = Arc<Mutex<OwnedWriteHalf>>;
 /// # Errors
 /// When there is no engine, or it refuses.
 pub async fn attach(state: &StateDir, launch: Option<&Launch>, hello: &Hello, on_event: OnEvent) -> Result<Attached> {
-    let stream = connect(state, launch).await?;
-    let (read, mut write) = stream.into_split();
-    let mut read = BufReader::new(read);
-    let head = format!(
-        "GET {} HTTP/1.1\r\nhost: engine\r\nconnection: upgrade\r\nupgrade: {}\r\n\r\n{}\n",
-        rondel_link::ATTACH,
-        rondel_link::PROTOCOL,
-        json(hello)?,
-    );
-    write.write_all(head.as_bytes()).await.attempt(|| "attach to the engine".into())?;
-    skip_head(&mut read).await?;
-    let line = next_line(&mut read).await?.ok_or_else(|| Fault::environment("the engine hung up while attaching"))?;
+    let mut tries = 1;
+    let (read, write, line) = loop {
+        let stream = connect(state, launch).await?;
+        match greet(stream, hello).await {
+            // The kernel still takes connections to an engine that is just being killed, and breaks them.
+            Err(_) if launch.is_some() && tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(AFTER_HANG_UP).await;
+            }
+            greeted => break greeted?,
+        }
+    };
     match parse(&line)? {
         Greeting::Refusal(refusal) => {
             Err(refusal.hints.into_iter().fold(Fault::user(refusal.message), |fault, hint| fault.with_hint(hint)))
@@ -61,6 +67,22 @@ pub async fn attach(state: &StateDir, launch: Option<&Launch>, hello: &Hello, on
             Ok(Attached { state: state.clone(), welcome, listener, write, asked: AtomicU64::new(0), told })
         }
     }
+}
+
+/// Says hello on a new connection; the engine's first line comes back.
+async fn greet(stream: UnixStream, hello: &Hello) -> Result<(BufReader<OwnedReadHalf>, OwnedWriteHalf, String)> {
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read);
+    let head = format!(
+        "GET {} HTTP/1.1\r\nhost: engine\r\nconnection: upgrade\r\nupgrade: {}\r\n\r\n{}\n",
+        rondel_link::ATTACH,
+        rondel_link::PROTOCOL,
+        json(hello)?,
+    );
+    write.write_all(head.as_bytes()).await.attempt(|| "attach to the engine".into())?;
+    skip_head(&mut read).await?;
+    let line = next_line(&mut read).await?.ok_or_else(|| Fault::environment("the engine hung up while attaching"))?;
+    Ok((read, write, line))
 }
 
 impl Attached {
