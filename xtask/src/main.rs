@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool that talks to its terminal")]
 
 mod bench;
+mod coverage;
 mod images;
 mod reference;
 mod tidy;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask TASK
 
+  api-coverage                        the API member by member against its versions, and what is evaluated
   tidy                                what the compiler does not check: layers, lengths, documents
   base-images [--into DIR] [NAME…]    prepare base images from Debian packages in an OCI layout (default .state/images)
   bench [--quick] [ROW…]              measure the budgets, on a release build
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
+        ["api-coverage"] => coverage::run(&root()),
         ["tidy"] => tidy::run(&root()),
         ["base-images", rest @ ..] => images::run(&root(), rest),
         ["bench", rest @ ..] => bench::run(&root(), rest),

@@ -10,7 +10,7 @@ use rondel_api::surface::Surface;
 use rondel_modules::Modules;
 
 const PAGE: &str = "docs/compatibility.md";
-const FIELDS: &str = "tests/api/fields.tsv";
+const API: &str = include_str!("../data/api.tsv");
 const VIEWS: [&str; 4] = ["v0.18.10", "v0.18.11", "v0.19.11", "v0.21.8"];
 const BEGIN: &str = "<!-- begin: types -->\n";
 const END: &str = "<!-- end: types -->";
@@ -50,29 +50,35 @@ fn evaluated() -> BTreeSet<String> {
     surface.names().collect()
 }
 
+/// Fields of objects by the versions that had them, without those that load an ID, which every type has.
+fn fields() -> BTreeMap<(&'static str, &'static str), BTreeSet<&'static str>> {
+    let mut fields: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for line in API.lines().filter(|line| !line.starts_with('#')) {
+        let mut cells = line.split('\t');
+        let (versions, kind) = (cells.next().unwrap_or_default(), cells.next());
+        let (type_name, field) = (cells.next().unwrap_or_default(), cells.next().unwrap_or_default());
+        let loads = field.starts_with("load") && field.ends_with("FromID");
+        if kind == Some("field") && !loads && !NOTHING_OF_THEIR_OWN.contains(&type_name) {
+            fields.entry((type_name, field)).or_default().extend(versions.split(' '));
+        }
+    }
+    fields
+}
+
 fn table() -> String {
     let evaluated = evaluated();
-    // `id` and the loading of IDs are the same for every type.
-    let works = |name: &str, field: &str| {
-        field == "id" || (field.starts_with("load") && field.ends_with("FromID")) || evaluated.contains(name)
-    };
-    let mut counts: BTreeMap<String, [(usize, usize); VIEWS.len()]> = BTreeMap::new();
-    let mut missing: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let text = std::fs::read_to_string(root().join(FIELDS)).expect("the list of fields is there");
-    for line in text.lines().filter(|l| !l.starts_with('#')) {
-        let (name, views) = line.split_once('\t').expect("a name and its views");
-        let (type_name, field) = name.split_once('.').expect("a type and its field");
-        if NOTHING_OF_THEIR_OWN.contains(&type_name) {
-            continue;
-        }
-        let works = works(name, field);
-        let counts = counts.entry(type_name.to_owned()).or_default();
-        for (at, _) in VIEWS.iter().enumerate().filter(|(_, v)| views.split(' ').any(|w| w == **v)) {
+    let works = |type_name: &str, field: &str| field == "id" || evaluated.contains(&format!("{type_name}.{field}"));
+    let mut counts: BTreeMap<&str, [(usize, usize); VIEWS.len()]> = BTreeMap::new();
+    let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for ((type_name, field), versions) in fields() {
+        let works = works(type_name, field);
+        let counts = counts.entry(type_name).or_default();
+        for (at, _) in VIEWS.iter().enumerate().filter(|(_, view)| versions.contains(*view)) {
             counts[at].0 += usize::from(works);
             counts[at].1 += 1;
         }
         if !works {
-            missing.entry(type_name.to_owned()).or_default().push(field.to_owned());
+            missing.entry(type_name).or_default().push(field);
         }
     }
     let mut out = format!("| type | {} | not yet |\n|---|{}---|\n", VIEWS.join(" | "), "---|".repeat(VIEWS.len()));

@@ -191,11 +191,12 @@ impl<'r> Cut<'r> {
         }
     }
 
-    /// The types that the root and the directives reach.
+    /// The types that the root, the directives and the kept types reach.
     fn reached(&self) -> Vec<bool> {
         let types = &self.registry.types;
         let mut reached: Vec<bool> = types.iter().map(|entry| entry.builtin).collect();
-        let mut work = vec![self.registry.query];
+        let kept = (0..types.len()).filter(|at| types[*at].kept);
+        let mut work: Vec<usize> = kept.chain([self.registry.query]).collect();
         for arg in self.registry.directives.iter().flat_map(|directive| &directive.args) {
             work.extend(types.iter().position(|entry| entry.name == *arg.ty.base()));
         }

@@ -11,7 +11,7 @@ use rondel_version::{Gate, View};
 use crate::registry::{Entry, Field, Gated, Input, Kind, Member, Members, RegistryBuilder, Scope};
 
 /// Directives that only the registry reads.
-const OWN: [&str; 7] = ["since", "until", "alias", "versioned", "scope", "hidden", "internal"];
+const OWN: [&str; 8] = ["since", "until", "alias", "versioned", "scope", "hidden", "internal", "kept"];
 
 /// Reads `text`.
 pub(crate) fn read(text: &str) -> Result<RegistryBuilder> {
@@ -59,6 +59,7 @@ struct Marks {
     scope: Option<Scope>,
     hidden: bool,
     internal: bool,
+    kept: bool,
 }
 
 impl Reader<'_> {
@@ -77,6 +78,7 @@ impl Reader<'_> {
             directives: ty.directives,
             gate: marks.gate,
             builtin,
+            kept: marks.kept,
             kind,
             made: Mutex::default(),
             legacy: None,
@@ -91,12 +93,15 @@ impl Reader<'_> {
             let returns = self.position(field.ty.base())?;
             let args = self.inputs(std::mem::take(&mut field.args))?;
             let name = field.name.clone();
+            // IDENTITY: what a later view has no more can only be found again under a view that has it.
+            let lost = |gate: &Gate| gate.until.is_some();
+            let versioned = marks.versioned || lost(&marks.gate) || args.iter().flatten().any(|arg| lost(&arg.gate));
             let bare: FieldDef = field.into_field(builtin::nothing("", ""));
             let it = Field {
                 bare,
                 attached: false,
                 internal: marks.internal,
-                versioned: marks.versioned,
+                versioned,
                 scope: marks.scope,
                 returns,
                 args,
@@ -166,6 +171,7 @@ impl Reader<'_> {
                 "versioned" => marks.versioned = true,
                 "hidden" => marks.hidden = true,
                 "internal" => marks.internal = true,
+                "kept" => marks.kept = true,
                 _ => {
                     marks.scope = Some(match &*text()? {
                         "CLIENT" => Scope::Client,

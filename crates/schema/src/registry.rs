@@ -42,7 +42,7 @@ pub struct FieldInfo<'r> {
     pub returns: &'r TypeRef,
     /// The views it belongs to. A field that occurs several times is asked about once for each.
     pub gate: Gate,
-    /// Whether its calls record the view.
+    /// Whether its calls record the view: its meaning depends on it, or a later view lost it or one of its arguments.
     pub versioned: bool,
     /// What its results are shared by, when that is not everybody.
     pub scope: Option<Scope>,
@@ -80,6 +80,8 @@ pub(crate) struct Entry {
     pub(crate) directives: Vec<AppliedDirective>,
     pub(crate) gate: Gate,
     pub(crate) builtin: bool,
+    /// Whether a view has it although nothing gives or takes it.
+    pub(crate) kept: bool,
     pub(crate) kind: Kind,
     /// What was projected already, by what was chosen.
     pub(crate) made: Mutex<HashMap<Vec<u32>, Arc<TypeDef>>>,
@@ -147,7 +149,8 @@ pub(crate) struct Member {
 
 impl Registry {
     /// Reads a registry from schema text with gate directives: `@since(v:)`, `@until(v:)`, `@alias(of:)`,
-    /// `@versioned`, `@scope(per:)`, `@hidden`, `@internal`. None of those is shown to clients.
+    /// `@versioned`, `@scope(per:)`, `@hidden`, `@internal`, and on a type that nothing refers to `@kept`. None of those is
+    /// shown to clients.
     ///
     /// # Errors
     /// When the text is no schema, refers to a type that it does not define, or misuses a gate directive.

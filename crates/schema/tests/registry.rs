@@ -91,6 +91,7 @@ fn what_nothing_evaluates_or_reaches_is_dropped() {
     for name in ["Lonely", "Terminal", "_Private", "Unused"] {
         assert!(!schema.types.contains_key(name), "{name}");
     }
+    assert!(schema.types["Kept"].field("host").is_some());
     assert!(schema.types["Syncer"].field("sync").is_some());
     assert!(schema.types["Syncer"].field("ping").is_none(), "one implementer lacks it");
     let old = registry.project(view("v0.11.0"));
@@ -117,6 +118,11 @@ fn fields_say_what_they_are() {
     let all = builder.fields();
     let find = |ty, name| all.iter().find(|info| info.type_name == ty && info.field == name).copied().expect("a field");
     assert!(find("Query", "git").versioned);
+    // What a later view lost, or an argument of which it lost, can only be found again under the view of the call.
+    assert!(find("Query", "old").versioned && find("Container", "withDirectory").versioned);
+    assert!(!find("Container", "sync").versioned);
+    let export: Vec<bool> = all.iter().filter(|info| info.field == "export").map(|info| info.versioned).collect();
+    assert_eq!(export, [true, false]);
     assert_eq!(find("Query", "pack").scope, Some(Scope::Session));
     assert!(find("Query", "__schemaVersion").internal);
     assert!(find("Container", "export").gate.admits(view("v0.11.0")));

@@ -28,7 +28,8 @@ pub struct CacheVolume {
 }
 
 /// Puts the volumes of a client into a namespace: what `cacheVolume` is prepared with, for [`Surface::prepare`]. Volumes of
-/// a client without one are the user's own. A volume that is passed on keeps its name.
+/// a client without one are the user's own. A volume that is passed on keeps its name, and one whose namespace was asked
+/// for, as views before v0.18.11 can, is in that one for every client.
 pub fn namespaced(
     namespace: impl Fn(&Client) -> Option<String> + Send + Sync + 'static,
 ) -> impl Fn(Cx, Arguments) -> Rewriting + Send + Sync + 'static {
@@ -36,6 +37,9 @@ pub fn namespaced(
         let prefix = client(&cx.caller).map(&namespace);
         Box::pin(async move {
             let Some(prefix) = prefix? else { return Ok(args) };
+            if args.iter().any(|(name, value)| &**name == "namespace" && is_text(value)) {
+                return Ok(args);
+            }
             for (name, value) in &mut args {
                 if let (true, Literal::String(key)) = (&**name == "key", &*value) {
                     *value = inputs::string(&format!("{prefix}{SEPARATOR}{key}"));
@@ -46,6 +50,10 @@ pub fn namespaced(
     }
 }
 
+fn is_text(value: &Literal) -> bool {
+    matches!(value, Literal::String(text) if !text.is_empty())
+}
+
 pub(crate) fn register(surface: &mut Surface) {
     surface.field("Query", "cacheVolume", cache_volume);
 }
@@ -53,8 +61,12 @@ pub(crate) fn register(surface: &mut Surface) {
 async fn cache_volume(_: Cx, _: Node, args: Args) -> Result<Outcome> {
     let source = args.opt_object("source").await?;
     let source = source.map(|node| node.get::<Directory>().map(|directory| directory.place.clone())).transpose()?;
+    let key = args.str("key")?;
+    let namespace = args.opt_str("namespace")?.filter(|text| !text.is_empty());
+    // A separator in front keeps it apart from the namespaces of modules.
+    let name = namespace.map(|namespace| format!("{SEPARATOR}{namespace}{SEPARATOR}{key}"));
     let volume = CacheVolume {
-        name: args.str("key")?.to_string(),
+        name: name.unwrap_or_else(|| key.to_string()),
         source,
         sharing: inputs::sharing(&args)?.unwrap_or(Sharing::Shared),
         owner: inputs::owner(&args)?,

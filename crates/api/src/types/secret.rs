@@ -14,6 +14,7 @@ use crate::{Surface, inputs, providers};
 pub(crate) fn register(surface: &mut Surface) {
     surface.field("Query", "setSecret", set_secret).prepare("Query", "setSecret", hide_plaintext);
     surface.field("Query", "secret", provided);
+    surface.field("Host", "setSecretFile", from_file);
     surface.field("Query", "_secret", known);
     surface.plain("Secret", "name", |secret: &SecretRef, _| Ok(Value::string(secret.name.clone())));
     surface.plain("Secret", "uri", |secret: &SecretRef, _| Ok(Value::string(secret.uri.clone())));
@@ -60,6 +61,16 @@ async fn provided(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     };
     client.session.secrets.put(key, plaintext);
     outcome(&cx, key, "", &address.uri)
+}
+
+/// As views before v0.19.0 have it: the file as it is now, under a name.
+async fn from_file(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+    let uri = format!("file://{}", args.str("path")?);
+    let client = client(&cx.caller)?;
+    let plaintext = providers::read(client, &uri).await?;
+    let key = client.services.mac(plaintext.bytes());
+    client.session.secrets.put(key, plaintext);
+    outcome(&cx, key, &args.str("name")?, &uri)
 }
 
 /// The secret as a call that says what it is, not who asked for it when.

@@ -6,7 +6,7 @@ use rondel_model::Value;
 use rondel_query::{Args, Cx, Node, Outcome};
 
 use super::typedefs::value as type_value;
-use super::{notes, optional, source_map_value};
+use super::{notes, optional, placed};
 use crate::typedef::{Function, FunctionArg, SourceMap, TypeDef};
 
 /// What an SDK generated.
@@ -85,7 +85,7 @@ fn readers(surface: &mut Surface) {
     surface.plain("Function", "description", |f: &Function, _| Ok(Value::string(&*f.description)));
     surface.plain("Function", "returnType", |f: &Function, _| Ok(type_value(f.returns.clone())));
     surface.plain("Function", "deprecated", |f: &Function, _| Ok(optional(f.deprecated.as_deref())));
-    surface.plain("Function", "sourceMap", |f: &Function, _| Ok(source_map_value(f.source_map.as_ref())));
+    placed(surface, "Function", |f: &Function| f.source_map.as_ref());
     surface.plain("Function", "sourceModuleName", |f: &Function, _| Ok(Value::string(&*f.source_module)));
     surface.plain("Function", "args", |f: &Function, _| {
         Ok(Value::List(f.args.iter().map(|arg| Value::object("FunctionArg", arg.clone())).collect()))
@@ -107,7 +107,7 @@ fn arguments(surface: &mut Surface) {
     });
     surface
         .plain("FunctionArg", "ignore", |it: &FunctionArg, _| Ok(Value::strings(it.ignore.iter().map(String::as_str))));
-    surface.plain("FunctionArg", "sourceMap", |it: &FunctionArg, _| Ok(source_map_value(it.source_map.as_ref())));
+    placed(surface, "FunctionArg", |it: &FunctionArg| it.source_map.as_ref());
     surface.plain("FunctionArg", "deprecated", |it: &FunctionArg, _| Ok(optional(it.deprecated.as_deref())));
 }
 

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use rondel_api::Surface;
 use rondel_fault::Result;
 use rondel_model::Value;
-use rondel_query::Args;
+use rondel_query::{Args, Outcome};
+use rondel_version::View;
 
 use crate::build::Notes;
 use crate::load::Modules;
@@ -37,8 +38,22 @@ fn optional(text: Option<&str>) -> Value {
     text.map_or(Value::Null, Value::string)
 }
 
-fn source_map_value(place: Option<&SourceMap>) -> Value {
-    place.map_or(Value::Null, |place| Value::object("SourceMap", place.clone()))
+/// Views before this one say nowhere where later ones say null.
+const NULL_PLACES_SINCE: View = View::new(0, 19, 0);
+
+/// Registers the field `sourceMap` of `type_name`.
+fn placed<T>(surface: &mut Surface, type_name: &str, place: fn(&T) -> Option<&SourceMap>)
+where
+    T: Send + Sync + 'static,
+{
+    surface.field(type_name, "sourceMap", move |cx, node, _| {
+        let nowhere = (cx.view < NULL_PLACES_SINCE).then(SourceMap::default);
+        let value = node.get::<T>().map(|it| {
+            let place = place(it).cloned().or(nowhere);
+            place.map_or(Value::Null, |place| Value::object("SourceMap", place))
+        });
+        std::future::ready(value.map(Outcome::from))
+    });
 }
 
 /// Documentation, place and deprecation, as far as the field has arguments for them.

@@ -103,7 +103,7 @@ fn names(surface: &mut Surface) {
     surface.plain("ModuleSource", "kind", |it: &ModuleSource, _| Ok(Value::member(it.kind.member())));
     surface.plain("ModuleSource", "configExists", |it: &ModuleSource, _| Ok(Value::Bool(it.config_exists())));
     surface.plain("ModuleSource", "sdk", |it: &ModuleSource, _| Ok(sdk_value(it.config.sdk.as_ref())));
-    for git in ["pin", "version", "commit", "cloneRef", "htmlRepoURL", "htmlURL"] {
+    for git in ["pin", "version", "commit", "cloneRef", "cloneURL", "htmlRepoURL", "htmlURL"] {
         surface.plain("ModuleSource", git, |_: &ModuleSource, _| Ok(Value::string("")));
     }
     surface.plain("ModuleSource", "configClients", |it: &ModuleSource, _| {

@@ -7,7 +7,7 @@ use rondel_fault::Result;
 use rondel_model::{Object, Value};
 use rondel_query::{Args, Cx, Node, Outcome};
 
-use super::{notes, optional, source_map_value};
+use super::{notes, optional, placed};
 use crate::typedef::{
     EnumDef, EnumMember, FieldDef, Function, InputDef, InterfaceDef, Kind, ObjectDef, ScalarDef, SourceMap, TypeDef,
 };
@@ -140,7 +140,7 @@ fn fields_value(fields: &[FieldDef]) -> Value {
 fn objects(surface: &mut Surface) {
     surface.plain("ObjectTypeDef", "name", |it: &ObjectDef, _| Ok(Value::string(&*it.name)));
     surface.plain("ObjectTypeDef", "description", |it: &ObjectDef, _| Ok(Value::string(&*it.description)));
-    surface.plain("ObjectTypeDef", "sourceMap", |it: &ObjectDef, _| Ok(source_map_value(it.source_map.as_ref())));
+    placed(surface, "ObjectTypeDef", |it: &ObjectDef| it.source_map.as_ref());
     surface.plain("ObjectTypeDef", "deprecated", |it: &ObjectDef, _| Ok(optional(it.deprecated.as_deref())));
     surface.plain("ObjectTypeDef", "sourceModuleName", |it: &ObjectDef, _| Ok(Value::string(&*it.source_module)));
     surface.plain("ObjectTypeDef", "fields", |it: &ObjectDef, _| Ok(fields_value(&it.fields)));
@@ -150,13 +150,13 @@ fn objects(surface: &mut Surface) {
     });
     surface.plain("InterfaceTypeDef", "name", |it: &InterfaceDef, _| Ok(Value::string(&*it.name)));
     surface.plain("InterfaceTypeDef", "description", |it: &InterfaceDef, _| Ok(Value::string(&*it.description)));
-    surface.plain("InterfaceTypeDef", "sourceMap", |it: &InterfaceDef, _| Ok(source_map_value(it.source_map.as_ref())));
+    placed(surface, "InterfaceTypeDef", |it: &InterfaceDef| it.source_map.as_ref());
     surface.plain("InterfaceTypeDef", "sourceModuleName", |it: &InterfaceDef, _| Ok(Value::string(&*it.source_module)));
     surface.plain("InterfaceTypeDef", "functions", |it: &InterfaceDef, _| Ok(functions_value(&it.functions)));
     surface.plain("FieldTypeDef", "name", |it: &FieldDef, _| Ok(Value::string(&*it.name)));
     surface.plain("FieldTypeDef", "description", |it: &FieldDef, _| Ok(Value::string(&*it.description)));
     surface.plain("FieldTypeDef", "typeDef", |it: &FieldDef, _| Ok(value(it.type_def.clone())));
-    surface.plain("FieldTypeDef", "sourceMap", |it: &FieldDef, _| Ok(source_map_value(it.source_map.as_ref())));
+    placed(surface, "FieldTypeDef", |it: &FieldDef| it.source_map.as_ref());
     surface.plain("FieldTypeDef", "deprecated", |it: &FieldDef, _| Ok(optional(it.deprecated.as_deref())));
 }
 
@@ -166,13 +166,13 @@ fn enums(surface: &mut Surface) {
     };
     surface.plain("EnumTypeDef", "name", |it: &EnumDef, _| Ok(Value::string(&*it.name)));
     surface.plain("EnumTypeDef", "description", |it: &EnumDef, _| Ok(Value::string(&*it.description)));
-    surface.plain("EnumTypeDef", "sourceMap", |it: &EnumDef, _| Ok(source_map_value(it.source_map.as_ref())));
+    placed(surface, "EnumTypeDef", |it: &EnumDef| it.source_map.as_ref());
     surface.plain("EnumTypeDef", "sourceModuleName", |it: &EnumDef, _| Ok(Value::string(&*it.source_module)));
     surface.plain("EnumTypeDef", "members", members);
     surface.plain("EnumTypeDef", "values", members);
     surface.plain("EnumValueTypeDef", "name", |it: &EnumMember, _| Ok(Value::string(&*it.name)));
     surface.plain("EnumValueTypeDef", "value", |it: &EnumMember, _| Ok(Value::string(&*it.value)));
     surface.plain("EnumValueTypeDef", "description", |it: &EnumMember, _| Ok(Value::string(&*it.description)));
-    surface.plain("EnumValueTypeDef", "sourceMap", |it: &EnumMember, _| Ok(source_map_value(it.source_map.as_ref())));
+    placed(surface, "EnumValueTypeDef", |it: &EnumMember| it.source_map.as_ref());
     surface.plain("EnumValueTypeDef", "deprecated", |it: &EnumMember, _| Ok(optional(it.deprecated.as_deref())));
 }
