@@ -160,6 +160,7 @@ fn welcome(
     if !hello.workdir.is_absolute() {
         return Err(Fault::user(format!("the working directory `{}` is not absolute", hello.workdir.display())));
     }
+    rondel_version::of_client(&hello.version).map_err(|e| Fault::user(e.to_string()))?;
     let sink: Arc<dyn Sink> =
         if hello.quiet { Arc::new(Nowhere) } else { Arc::new(Outbox { lines, waiting: waiting.clone() }) };
     Ok(engine.attach(hello, link.clone(), Emitter::new(sink)))

@@ -135,7 +135,10 @@ fn signals_are_passed_on() {
         let mut child = start(&folder, &["wait"]);
         assert_eq!(first_line(&mut child), "waiting\n");
         kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        // Waiting closes the input, whose end would end it as well.
+        let input = child.stdin.take();
         assert_eq!(child.wait().unwrap().signal(), Some(15));
+        drop(input);
     });
 }
 
