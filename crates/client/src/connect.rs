@@ -10,11 +10,15 @@ use std::time::Duration;
 use rondel_fault::{Attempt as _, Fault, Result};
 use tokio::io::AsyncBufReadExt as _;
 use tokio::net::UnixStream;
+use tokio::time::Instant;
 
 use crate::state::StateDir;
 
 /// How long a new engine may take to answer.
 const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long to wait between looks at an engine that starts or ends.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// How to start an engine.
 #[derive(Debug, Clone)]
@@ -31,21 +35,34 @@ pub struct Launch {
 /// When no engine answers and none can be started.
 pub async fn connect(state: &StateDir, launch: Option<&Launch>) -> Result<UnixStream> {
     let socket = state.socket();
-    match UnixStream::connect(&socket).await {
-        Ok(stream) => return Ok(stream),
-        Err(e) if nobody_listens(&e) => {}
-        Err(e) => {
-            return Err(
-                Fault::environment(format!("cannot connect to the engine at `{}`", socket.display())).caused_by(e)
-            );
+    let deadline = Instant::now() + START_LIMIT;
+    loop {
+        match UnixStream::connect(&socket).await {
+            Ok(stream) => return Ok(stream),
+            Err(e) if nobody_listens(&e) => {}
+            Err(e) => {
+                let what = format!("cannot connect to the engine at `{}`", socket.display());
+                return Err(Fault::environment(what).caused_by(e));
+            }
         }
+        let Some(launch) = launch else {
+            return Err(Fault::user(format!("no engine is running for `{}`", state.path().display())));
+        };
+        if !state.is_held() {
+            match start(state, launch).await {
+                Ok(()) => {
+                    let stream = UnixStream::connect(&socket).await;
+                    return stream.map_err(|e| no_answer(state, "it ended at once").caused_by(e));
+                }
+                // The engine of another client was faster, and listens soon.
+                Err(_) if state.is_held() => {}
+                Err(fault) => return Err(fault),
+            }
+        } else if Instant::now() >= deadline {
+            return Err(no_answer(state, "another one has the state folder and does not listen"));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
-    let Some(launch) = launch else {
-        return Err(Fault::user(format!("no engine is running for `{}`", state.path().display())));
-    };
-    start(state, launch).await?;
-    let stream = UnixStream::connect(&socket).await;
-    stream.map_err(|e| no_answer(state, "it ended at once").caused_by(e))
 }
 
 fn nobody_listens(e: &io::Error) -> bool {

@@ -53,6 +53,13 @@ impl StateDir {
         self.0.join(rondel_link::SOCKET)
     }
 
+    /// Whether an engine has the folder, be it one that starts or one that ends.
+    pub fn is_held(&self) -> bool {
+        use rustix::fs::{FlockOperation, flock};
+        let Ok(lock) = std::fs::File::open(self.0.join("lock")) else { return false };
+        flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
+    }
+
     /// The engine's log.
     pub fn log(&self) -> PathBuf {
         self.0.join("engine.log")

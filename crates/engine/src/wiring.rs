@@ -77,12 +77,15 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     Ok(engine)
 }
 
-/// Removes everything that an engine keeps in `state_dir`.
+/// Removes everything that an engine keeps in `state_dir`, and what a killed one left in the kernel.
 ///
 /// # Errors
 /// When it is no state folder, an engine uses it, or something cannot be removed.
-pub fn remove_state(state_dir: &Path) -> Result<()> {
-    Store::remove(state_dir)
+pub fn remove_state(state_dir: &Path, rootless: bool) -> Result<()> {
+    // ORDER: the names of bridge and rules follow from the folder while it is there; they go when certainly no engine uses it.
+    let networks = Bridge::new(rondel_network::Options::new(state_dir, rootless));
+    Store::remove(state_dir)?;
+    networks.clean_up()
 }
 
 /// Cache volumes of a module's code are its own: they keep their name across versions of it.

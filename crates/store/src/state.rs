@@ -5,6 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rondel_fault::{Attempt, Fault, Result};
 use rustix::fs::FlockOperation;
@@ -158,7 +159,16 @@ fn lock(root: &Path) -> Result<File> {
         .truncate(false)
         .open(&path)
         .attempt(|| format!("open `{}`", path.display()))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    // Clients look whether an engine has the folder by locking it for a moment.
+    let mut taken = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+    for _ in 0..LOCK_TRIES {
+        if taken != Err(Errno::WOULDBLOCK) {
+            break;
+        }
+        std::thread::sleep(BETWEEN_TRIES);
+        taken = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+    }
+    match taken {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut owner = String::new();
@@ -183,6 +193,9 @@ fn lock(root: &Path) -> Result<File> {
 
 /// The form of the state folder, written when it is made.
 const FORMAT: &str = "rondel-state 1";
+/// How often the lock is tried again, and after how long.
+const LOCK_TRIES: usize = 5;
+const BETWEEN_TRIES: Duration = Duration::from_millis(2);
 
 fn check_format(root: &Path, user: bool) -> Result<()> {
     let path = root.join("format");

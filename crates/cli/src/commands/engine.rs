@@ -97,7 +97,7 @@ async fn stop(settings: &Settings) -> Result<ExitCode> {
     for _ in 0..2_000 {
         tick.tick().await;
         if rondel_client::connect(&state, None).await.is_err()
-            && unlocked(&state)
+            && !state.is_held()
             && processes.iter().all(|id| ended(*id))
         {
             return Ok(ExitCode::SUCCESS);
@@ -118,10 +118,11 @@ fn reset(settings: &Settings) -> Result<ExitCode> {
     if !state.path().exists() {
         return Ok(ExitCode::SUCCESS);
     }
-    if !rustix::process::geteuid().is_root() {
+    let rootless = !rustix::process::geteuid().is_root();
+    if rootless {
         rondel_network::rootless::enter_user_namespace()?;
     }
-    rondel_engine::remove_state(state.path())?;
+    rondel_engine::remove_state(state.path(), rootless)?;
     for file in [state.socket(), state.log()] {
         let _ = std::fs::remove_file(file);
     }
@@ -149,12 +150,6 @@ fn stat(process: u32) -> Option<std::vec::IntoIter<String>> {
 }
 
 /// Whether nobody holds the state folder.
-fn unlocked(state: &rondel_client::StateDir) -> bool {
-    use rustix::fs::{FlockOperation, flock};
-    let Ok(file) = std::fs::File::open(state.path().join("lock")) else { return true };
-    flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
-}
-
 fn pretty(body: &[u8]) -> String {
     let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     format!("{}\n", serde_json::to_string_pretty(&value).unwrap_or_default())
