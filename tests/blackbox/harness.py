@@ -1,6 +1,7 @@
 """Drives the `rondel` binary from outside: one engine per state folder, commands, and sessions as libraries see them."""
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -127,9 +128,19 @@ class Rondel:
     def session(self, *flags, env: dict | None = None, cwd=None) -> "Session":
         return Session(self, flags, env, cwd)
 
+    def engines(self) -> list[int]:
+        """The engine's process and, when an ordinary user's, the one that waits for it."""
+        return [pid for pid in processes_with(str(self.state)) if b"\0serve\0" in command_line(pid)]
+
     def remove(self) -> None:
-        self.stop()
-        subprocess.run(["rm", "-rf", str(self.folder)], check=False)
+        """Ends the engine and removes everything; files of an ordinary user's further ids only the engine can remove."""
+        said = self.run("engine", "reset")
+        for pid in self.engines():
+            said.err += f"the engine was still there as process {pid}\n"
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        rest = subprocess.run(["rm", "-rf", str(self.folder)], text=True, capture_output=True, check=False)
+        assert not self.folder.exists(), f"`{self.folder}` is left:\n{said.err}{rest.stderr[-2000:]}"
 
 
 class Session:
@@ -206,18 +217,32 @@ def wait_until(condition, seconds: float = 20, what: str = "the condition") -> N
 
 
 def processes_with(marker: str) -> list[int]:
-    """Processes whose command line holds the marker."""
+    """Processes of this run whose command line holds the marker; the suite may run as another user at the same time."""
     found = []
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid() or not is_ours(entry):
             continue
-        try:
-            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
+        line = command_line(int(entry.name)).replace(b"\0", b" ").decode(errors="replace")
         if marker in line:
             found.append(int(entry.name))
     return found
+
+
+def is_ours(process: Path) -> bool:
+    """Whether it is in our user namespace, or, unless we are root, in one that we made."""
+    try:
+        namespace = os.readlink(process / "ns/user")
+    except OSError:
+        return False
+    return not ROOT or namespace == os.readlink("/proc/self/ns/user")
+
+
+def command_line(pid: int) -> bytes:
+    """Words, each with a zero byte behind it; nothing when the process is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def write_module(
