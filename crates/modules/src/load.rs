@@ -23,7 +23,7 @@ use crate::explain::{self, Report, Seen};
 use crate::find::Lookup;
 use crate::module::{Module, Provider};
 use crate::resolve::{Names, Owner, resolve};
-use crate::sdk_module::SdkModule;
+use crate::sdk_module::{self, SdkModule};
 use crate::serve::{Served, Surfaced, check_clash, extension};
 use crate::source::ModuleSource;
 use crate::typedef::ModuleTypes;
@@ -129,7 +129,10 @@ impl Modules {
         let owner = |name: &str| owner_of(&module.dependencies, &core, name);
         let names = Names { original: &source.config.name, name: source.name(), owner: &owner };
         let types = resolve(&raw, &names).map_err(|e| match &module.provider {
-            Provider::Module(sdk) => doing(e.context(format!("types from the SDK `{}` ({})", sdk.name, sdk.contract))),
+            Provider::Module(sdk) => {
+                let blamed = doing(e.context(format!("types from the SDK `{}` ({})", sdk.name, sdk.contract)));
+                sdk_module::with_guide(blamed)
+            }
             _ => doing(e),
         })?;
         module.types = Arc::new(types);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rondel_call::Literal;
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Kind as FaultKind, Result};
 use rondel_model::Container;
 use rondel_query::{Caller, Evaluator, Node};
 use rondel_version::ENGINE;
@@ -119,8 +119,9 @@ impl SdkModule {
         of: &Arc<Module>,
         function: &str,
     ) -> Result<Node> {
-        let doing =
-            |e: Fault| e.context(format!("call `{function}` of the SDK `{}` for module `{}`", self.name, of.name()));
+        let doing = |e: Fault| {
+            with_guide(e.context(format!("call `{function}` of the SDK `{}` for module `{}`", self.name, of.name())))
+        };
         let object = self.object(evaluator, caller).await.map_err(doing)?;
         let field = self.surfaced.field(object.type_name(), function);
         let field = field.ok_or_else(|| Fault::bug(format!("an SDK lost its function `{function}`")))?;
@@ -152,6 +153,14 @@ impl SdkModule {
         let field = field.ok_or_else(|| Fault::bug(format!("an SDK lost its function `{CONFIG}`")))?;
         evaluator.invoke(caller, &object, &field, config.clone(), ENGINE).await
     }
+}
+
+/// `fault`, with where to read what an SDK has to do unless something better is said already.
+pub fn with_guide(fault: Fault) -> Fault {
+    if !fault.hints().is_empty() || fault.kind() != FaultKind::User {
+        return fault;
+    }
+    fault.with_hint("docs/sdk-authors.md says what each function of an SDK gives, and which types a module may have")
 }
 
 /// The first argument that must be given.
@@ -199,6 +208,7 @@ fn configuration(sdk: &str, function: Option<Arc<Function>>, config: &Map<String
                 "the configuration key `{key}` of the SDK `{sdk}` must be `{}`, and is {value}",
                 arg.type_def.describe()
             ))
+            .with_hint("change it under `sdk.config` in `dagger.json`")
         })?;
         args.push((arg.name.as_str().into(), literal));
     }
