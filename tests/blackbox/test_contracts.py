@@ -1,0 +1,406 @@
+"""What an SDK hands back is checked where it arrives: every contract, broken in every way, with what its author is told."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass, field
+
+import pytest
+
+from harness import BINARY, EXAMPLES, REPO, ROOT
+
+TEMPLATE = REPO / "tests/modules/contracts/program.py"
+SHARED = REPO / "tests/modules/matrix/shared"
+SOURCE = {"modSource": "ModuleSource", "introspectionJson": "File"}
+OUTPUT = {**SOURCE, "outputFilePath": "String"}
+RUNTIME = "give(chain(*process('serve_hello()'), 'id'))"
+REGISTERING = "give(chain(*process('give(probe())'), 'id'))"
+
+
+@dataclass
+class Sdk:
+    """An SDK by its functions and what they do."""
+
+    functions: dict
+    programs: dict
+    config: dict | None = None
+    words: list = field(default_factory=list)
+
+    @classmethod
+    def runtime(cls, code, *words):
+        """Contract 1: what the process answers when it is asked for types."""
+        program = f"give(chain(*process({code!r}), 'id'))"
+        return cls({"moduleRuntime": ("Container", SOURCE)}, {"moduleRuntime": program}, words=list(words))
+
+    @classmethod
+    def types(cls, returns, program, *words, args=None):
+        """`moduleTypes` with its type and its program."""
+        functions = {"moduleRuntime": ("Container", SOURCE), "moduleTypes": (returns, SOURCE if args is None else args)}
+        return cls(functions, {"moduleRuntime": RUNTIME, "moduleTypes": program}, words=list(words))
+
+    @classmethod
+    def container(cls, code, *words):
+        """Contract 2: the program of the types container."""
+        return cls.types("Container", f"give(chain(*process({code!r}, outputFilePath), 'id'))", *words, args=OUTPUT)
+
+    @classmethod
+    def typed(cls, program, *words):
+        return cls.types("Module", program, *words)
+
+    @classmethod
+    def declared(cls, program, *words):
+        return cls.types("[TypeDef]", program, *words)
+
+    @classmethod
+    def document(cls, document, *words):
+        text = document if isinstance(document, str) else json.dumps(document)
+        return cls.types("JSON", f"give({text!r})", *words)
+
+
+def types(*more, functions=(), **main):
+    """A types document with a main object."""
+    hello = {"name": "hello", "returns": "String!"}
+    return {"types": [{"kind": "OBJECT", "name": "Probe", "functions": [hello, *functions], **main}, *more]}
+
+
+NO_MAIN = "module([main_object('Other', [])])"
+FOREIGN = "module([main_object('Probe', [function('hello', 'Dep')])])"
+SAME_NAME = "probe(main_object('Level', []), enums=[protocol.level()])"
+RESERVED = "module([main_object('Probe', [function('id', 'String')])])"
+CONSTRUCTOR = "chain('typeDef', 'withObject(name: \"Probe\")', 'withConstructor(function: \"' + function('new', 'String') + '\")', 'id')"
+INTERFACE = "chain('typeDef', 'withInterface(name: \"Duck\")', 'withField(name: \"x\", typeDef: \"' + protocol.type_def('String') + '\")', 'id')"
+
+BROKEN = {
+    # Contract 1.
+    "empty-call/nothing": Sdk.runtime("pass"),
+    "empty-call/fails": Sdk.runtime("raise SystemExit('no luck today')", "no luck today"),
+    "empty-call/answers-another-call": Sdk.runtime("give({})"),
+    "empty-call/number": Sdk.runtime("give(5)", "5"),
+    "empty-call/no-id": Sdk.runtime("give('abc')", "abc"),
+    "empty-call/other-id": Sdk.runtime("give(chain('directory', 'id'))", "Directory"),
+    "empty-call/no-main-object": Sdk.runtime(f"give({NO_MAIN})", "Other"),
+    "empty-call/foreign-type": Sdk.runtime(f"give({FOREIGN})", "Dep"),
+    "empty-call/same-name": Sdk.runtime(f"give({SAME_NAME})", "Level"),
+    "empty-call/reserved-name": Sdk.runtime(f"give({RESERVED})", '"id"'),
+    "empty-call/constructor": Sdk.runtime(f"give(module([{CONSTRUCTOR}]))", "constructor", "String"),
+    "empty-call/interface": Sdk.runtime(f"give(module([{INTERFACE}]))", "interface"),
+    "empty-call/no-command": Sdk({"moduleRuntime": ("Container", SOURCE)}, {"moduleRuntime": "give(chain('container', 'id'))"}, words=["command"]),
+    # Contract 2.
+    "types-container/no-command": Sdk.types("Container", "give(chain('container', 'id'))", "command", args=OUTPUT),
+    "types-container/nothing": Sdk.container("pass", "/module-typedefs.json"),
+    "types-container/fails": Sdk.container("raise SystemExit('no luck today')", "no luck today"),
+    "types-container/no-json": Sdk.container("open(sys.argv[1], 'w').write('not this')", "JSON", "not this"),
+    "types-container/number": Sdk.container("write(5)", "5"),
+    "types-container/no-id": Sdk.container("write('abc')", "abc"),
+    "types-container/other-id": Sdk.container("write(chain('directory', 'id'))", "Directory"),
+    "types-container/no-main-object": Sdk.container(f"write({NO_MAIN})", "Other"),
+    "types-container/foreign-type": Sdk.container(f"write({FOREIGN})", "Dep"),
+    "types-container/same-name": Sdk.container(f"write({SAME_NAME})", "Level"),
+    "types-container/reserved-name": Sdk.container(f"write({RESERVED})", '"id"'),
+    "types-container/answers-a-call": Sdk.container("give(probe())"),
+    "types-container/folder": Sdk.container("import os; os.mkdir(sys.argv[1])", "/module-typedefs.json"),
+    # Contract 3.
+    "typed/nothing": Sdk.typed("pass"),
+    "typed/fails": Sdk.typed("raise SystemExit('no luck today')", "no luck today"),
+    "typed/other-id": Sdk.typed("give(chain('directory', 'id'))", "Directory"),
+    "typed/no-main-object": Sdk.typed(f"give({NO_MAIN})", "Other"),
+    "typed/foreign-type": Sdk.typed(f"give({FOREIGN})", "Dep"),
+    "typed/same-name": Sdk.typed(f"give({SAME_NAME})", "Level"),
+    "typed/reserved-name": Sdk.typed(f"give({RESERVED})", '"id"'),
+    "typed/constructor": Sdk.typed(f"give(module([{CONSTRUCTOR}]))", "constructor", "String"),
+    # Contract 4, types by the SDK's library.
+    "declared/nothing": Sdk.declared("give([])"),
+    "declared/other-id": Sdk.declared("give([chain('directory', 'id')])", "Directory"),
+    "declared/no-main-object": Sdk.declared("give([main_object('Other', [])])", "Other"),
+    "declared/scalar": Sdk.declared("give([main_object('Probe', []), protocol.type_def('String')])", "String"),
+    "declared/foreign-type": Sdk.declared("give([main_object('Probe', [function('hello', 'Dep')])])", "Dep"),
+    "declared/twice": Sdk.declared("give([main_object('Probe', [function('hello', 'String')]), protocol.level(), protocol.level()])", "Level"),
+    "declared/same-name": Sdk.declared("give([main_object('Probe', []), protocol.level(), main_object('Level', [])])", "Level"),
+    "declared/reserved-name": Sdk.declared("give([main_object('Probe', [function('id', 'String')])])", '"id"'),
+    # Contract 4, a document.
+    "document/no-json": Sdk.document("not this", "JSON"),
+    "document/list": Sdk.document([]),
+    "document/no-types": Sdk.document({"description": "nothing"}, "types"),
+    "document/no-main-object": Sdk.document({"types": [{"kind": "OBJECT", "name": "Other"}]}, "Other"),
+    "document/unknown-kind": Sdk.document(types({"kind": "UNION", "name": "Both"}), "UNION"),
+    "document/no-name": Sdk.document(types({"kind": "OBJECT"}), "name"),
+    "document/unknown-type": Sdk.document(types(functions=[{"name": "go", "returns": "Nowhere!"}]), "Nowhere", "go"),
+    "document/no-type": Sdk.document(types(functions=[{"name": "go", "returns": "[String"}]), "[String", "go"),
+    "document/foreign-type": Sdk.document(types(functions=[{"name": "go", "returns": "Dep!"}]), "Dep", "go"),
+    "document/twice": Sdk.document(types(functions=[{"name": "go", "returns": "Int!"}] * 2), "go"),
+    "document/same-name": Sdk.document(types({"kind": "ENUM", "name": "Level", "members": [{"name": "A"}]}, {"kind": "OBJECT", "name": "Level"}), "Level"),
+    "document/reserved-name": Sdk.document(types(functions=[{"name": "id", "returns": "Int!"}]), '"id"'),
+    "document/reserved-field": Sdk.document(types(fields=[{"name": "id", "type": "Int!"}]), '"id"'),
+    "document/members-twice": Sdk.document(types({"kind": "ENUM", "name": "Level", "members": [{"name": "A", "value": "a"}] * 2}), "Level", "A"),
+    "document/interface-with-fields": Sdk.document(types({"kind": "INTERFACE", "name": "Duck", "fields": [{"name": "x", "type": "Int!"}]}), "Duck"),
+    "document/policy": Sdk.document(types(functions=[{"name": "go", "returns": "Int!", "cache": {"policy": "SOMETIMES"}}]), "SOMETIMES"),
+    "document/two-defaults": Sdk.document(types(functions=[{"name": "go", "returns": "Int!", "args": [{"name": "a", "type": "Directory!", "default": "x", "defaultPath": "."}]}]), "`a`"),
+    "document/unknown-key": Sdk.document(types(functions=[{"name": "go", "returns": "Int!", "arguments": []}]), "arguments"),
+    # The SDK itself.
+    "sdk/types-of-an-unknown-kind": Sdk.types("String", "give('abc')", "moduleTypes", "String"),
+    "sdk/types-container-without-a-file": Sdk.types("Container", "give(chain('container', 'id'))", "moduleTypes", "outputFilePath"),
+    "sdk/types-with-an-argument-more": Sdk.types("Module", "give(probe())", "moduleTypes", "colour", args={**SOURCE, "colour": "String"}),
+    "sdk/runtime-of-an-unknown-kind": Sdk({"moduleRuntime": ("Directory", SOURCE)}, {"moduleRuntime": "give(chain('directory', 'id'))"}, words=["moduleRuntime", "Directory"]),
+    "sdk/no-runtime": Sdk({"codegen": ("Directory", SOURCE)}, {}, words=["moduleRuntime"]),
+    "sdk/config-for-nobody": Sdk({"moduleRuntime": ("Container", SOURCE)}, {"moduleRuntime": REGISTERING}, {"colour": "red"}, ["withConfig", "sdk.config"]),
+    "sdk/unknown-config": Sdk(
+        {"moduleRuntime": ("Container", SOURCE), "withConfig": ("BrokenSdk", {"shape": "String"})},
+        {"moduleRuntime": REGISTERING, "withConfig": "give({})"},
+        {"colour": "red"},
+        ["colour", "shape"],
+    ),
+    "sdk/config-of-another-type": Sdk(
+        {"moduleRuntime": ("Container", SOURCE), "withConfig": ("BrokenSdk", {"shape": "String"})},
+        {"moduleRuntime": REGISTERING, "withConfig": "give({})"},
+        {"shape": 5},
+        ["shape"],
+    ),
+    "sdk/config-fails": Sdk(
+        {"moduleRuntime": ("Container", SOURCE), "withConfig": ("BrokenSdk", {"shape": "String"})},
+        {"moduleRuntime": REGISTERING, "withConfig": "raise SystemExit('no luck today')"},
+        {"shape": "round"},
+        ["no luck today"],
+    ),
+}
+def write(folder, name, sdk, version="v0.21.8", **more):
+    """The folder of a module: its configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"name": name, "engineVersion": version, "sdk": sdk, **more}
+    (folder / "dagger.json").write_text(json.dumps(config))
+    return folder
+
+
+def write_sdk(folder, sdk: Sdk, name="broken-sdk"):
+    """The folder of an SDK, in Python without the library."""
+    write(folder, name, {"source": "python"})
+    (folder / "pyproject.toml").write_text(f'[project]\nname = "{name}"\nversion = "0.1.0"\ndependencies = ["dagger-io"]\n')
+    source = folder / "src"
+    source.mkdir()
+    for path in (TEMPLATE, *SHARED.glob("*.py")):
+        shutil.copy(path, source)
+    (source / "settings.json").write_text(json.dumps({"functions": sdk.functions, "programs": sdk.programs}))
+
+
+@pytest.fixture
+def repository(folder):
+    (folder / ".git").mkdir()
+    return folder
+
+
+def module_with(repository, sdk: Sdk):
+    """A module `probe` that uses the SDK, beside a dependency with a type of its own."""
+    write_sdk(repository / "sdk", sdk)
+    shutil.copytree(REPO / "tests/modules/dep", repository / "dep")
+    source = {"source": "../sdk"} | ({"config": sdk.config} if sdk.config else {})
+    return write(repository / "probe", "probe", source, dependencies=[{"name": "dep", "source": "../dep"}])
+
+
+# Whose containers they are changes nothing about contracts: an ordinary user runs a part.
+@pytest.mark.parametrize("case", list(BROKEN) if ROOT else list(BROKEN)[::8])
+def test_a_broken_contract(connected, repository, case):
+    """The message names the module, the SDK, the contract or the function that broke it, and what is wrong."""
+    sdk = BROKEN[case]
+    done = connected.run("call", "-m", module_with(repository, sdk), "hello").failed(*sdk.words)
+    message = done.err[done.err.rindex("\nError: ") :]
+    contract = {"empty-call": "empty call", "types-container": "types container", "document": "types document"}
+    name = contract.get(case.split("/")[0], case.split("/")[0])
+    assert "`probe`" in message and "`../sdk`" in message, message
+    assert name in message or "`moduleTypes`" in message, message
+    assert connected.data("{ version }")
+
+
+GOOD = {
+    "empty-call": Sdk.runtime("give(probe()) if not protocol.asked()['parentName'] else serve_hello()"),
+    "types-container": Sdk.container("write(probe())"),
+    "typed": Sdk.typed("give(probe())"),
+    "declared": Sdk.declared("give([main_object('Probe', [function('hello', 'String')])])"),
+    "document": Sdk.document(types()),
+    "file": Sdk.types("File", f"give(chain('directory', 'withNewFile(path: \"t.json\", contents: ' + protocol.json.dumps({json.dumps(types())!r}) + ')', 'file(path: \"t.json\")', 'id'))"),
+    "config": Sdk(
+        {"moduleRuntime": ("Container", SOURCE), "withConfig": ("BrokenSdk", {"shape": "String"})},
+        {"moduleRuntime": "give(chain(*process(\"give(probe()) if not protocol.asked()['parentName'] else serve_hello()\"), 'id'))", "withConfig": "give({'shape': shape})"},
+        {"shape": "round"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_a_kept_contract(connected, repository, case):
+    """What the broken ones are made of works."""
+    assert connected.run("call", "-m", module_with(repository, GOOD[case]), "hello").ok().out.strip() == "hello"
+
+
+@pytest.mark.parametrize(
+    "answer, words",
+    [("give(5)", ["must give `String!`, and gave a number: 5"]), ("None", ['function "hello" completed without returning a value'])],
+    ids=["number", "nothing"],
+)
+def test_a_runtime_that_answers_something_else(connected, repository, answer, words):
+    code = f"give(probe()) if not protocol.asked()['parentName'] else {answer}"
+    connected.run("call", "-m", module_with(repository, Sdk.runtime(code)), "hello").failed(*words)
+
+
+@pytest.mark.parametrize(
+    "source, words",
+    [
+        ("../nowhere", ["../nowhere"]),
+        ("../../outside", ["../../outside"]),
+        ("/etc", ["/etc"]),
+        ("../empty", ["../empty"]),
+        ("../none", ["`probe`", "none"]),
+        (".", ["probe"]),
+        ("../circle", ["circle"]),
+        ("../broken", ["dagger.json"]),
+        ("nonsense", ['invalid SDK: "nonsense"']),
+    ],
+    ids=["missing", "outside", "absolute", "no-module", "sdk-without-sdk", "itself", "circle", "broken", "no-name"],
+)
+def test_an_sdk_that_cannot_be_loaded(connected, folder, source, words):
+    repository = folder / "r"
+    (repository / ".git").mkdir(parents=True)
+    (repository / "empty").mkdir()
+    write_sdk(folder / "outside", GOOD["typed"])
+    (repository / "none").mkdir()
+    (repository / "none/dagger.json").write_text('{"name": "none", "engineVersion": "v0.21.8"}')
+    write(repository / "circle", "circle", {"source": "../probe"})
+    (repository / "broken").mkdir()
+    (repository / "broken/dagger.json").write_text("{")
+    module = write(repository / "probe", "probe", {"source": source})
+    connected.run("functions", "-m", module).failed(*words)
+    assert connected.data("{ version }")
+
+
+# The examples: the same module, by each of the four SDKs, under an early and the newest version.
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory):
+    """Copies of the examples, where their dependencies are built once."""
+    root = tmp_path_factory.mktemp("shell")
+    (root / ".git").mkdir()
+    for path in (*EXAMPLES.glob("sdk-shell-*"), EXAMPLES / "shell-greeter"):
+        shutil.copytree(path, root / path.name)
+    return root
+
+
+def greeter(shell, contract, version):
+    module = shell / f"greeter-{contract}-{version}"
+    shutil.copytree(EXAMPLES / "shell-greeter", module)
+    return write(module, "shell-greeter", {"source": f"../sdk-shell-{contract}"}, version)
+
+
+@pytest.mark.parametrize("contract", ["empty-call", "types-container", "typed", "declared"])
+def test_the_shell_sdk(connected, shell, contract):
+    module = greeter(shell, contract, "v0.21.8")
+
+    def call(*words):
+        return connected.run("call", "-m", module, *words).ok().out.strip()
+
+    functions = connected.run("functions", "-m", module).ok().out
+    assert [line.split()[0] for line in functions.splitlines()[1:]] == ["cards", "count", "fail", "hello", "louder", "sum"]
+    assert call("hello") == "Hello, World!" and call("hello", "--name=Ada", "--level=HIGH") == "HELLO, ADA!"
+    assert call("louder") == "HIGH" and call("sum", "--numbers=40", "--numbers=2") == "42"
+    assert call("cards", "--names=Ada", "--names=Bob", "entries").split() == ["Ada.txt", "Bob.txt"]
+    assert call("count", "--folder", EXAMPLES / "shell-greeter", "--pattern=*.sh") == "7"
+    connected.run("call", "-m", module, "fail").failed("no luck today")
+    assert "whisper" not in connected.run("call", "-m", module, "hello", "--help").ok().out
+
+
+@pytest.mark.parametrize("contract", ["empty-call", "types-container", "typed", "declared"] if ROOT else ["typed"])
+def test_the_shell_sdk_under_an_early_version(connected, shell, contract):
+    module = greeter(shell, contract, "v0.18.10")
+    done = connected.run("call", "-m", module, "hello", "--level=high").ok()
+    assert done.out.strip() == "HELLO, WORLD!"
+    connected.run("call", "-m", module, "hello", "--level=MIDDLE").failed("possible values: low, high")
+
+
+def test_the_shell_example(connected):
+    assert connected.run("call", "-m", EXAMPLES / "shell-greeter", "hello", "--name=Ada").ok().out.strip() == "Hello, Ada!"
+
+
+def test_an_sdk_by_hand(connected, folder):
+    """An SDK's functions are functions of a module."""
+    (folder / "schema.json").write_text("{}")
+    source = ["--mod-source", EXAMPLES / "shell-greeter", "--introspection-json", folder / "schema.json"]
+    words = ["call", "-m", EXAMPLES / "sdk-shell-declared", "module-types", *source, "contents"]
+    assert connected.run(*words).json()["types"][0]["name"] == "ShellGreeter"
+
+
+def test_the_shell_sdk_with_its_setting(connected, shell):
+    module = shell / "bash"
+    module.mkdir()
+    (module / "which.sh").write_text("#: which(): String!\necho ${BASH_VERSION:-none}\n")
+    write(module, "bash", {"source": "../sdk-shell-typed"})
+    assert connected.run("call", "-m", module, "which").ok().out.strip() == "none"
+    write(module, "bash", {"source": "../sdk-shell-typed", "config": {"shell": "bash"}})
+    assert connected.run("call", "-m", module, "which").ok().out.strip() != "none"
+
+
+SILLY = {
+    "#: go(: String!): Int!": "go.sh:1: expected a name, found `:`",
+    "#: go(): Nowhere!": "go.sh:1: unknown type `Nowhere`; known are String, Int, Float, Boolean, Void, Directory, File",
+    "#: go(level: Level = LOW): String!": "go.sh:1: unknown type `Level`",
+    "#: enum Level { A }\n#: go(level: Level = LOW): String!": "go.sh:2: `LOW` is no member of `Level`",
+    "#: go(\necho": "go.sh:2: the declaration `go(` has no end",
+    "#: go(a: String! = ): Int!": "go.sh:1: expected a value, found `)`",
+    "#: go(a: [String!): Int!": "go.sh:1: expected `]`, found `)`",
+    "#: go(): String! and more": "go.sh:1: expected the end, found `and`",
+    "#: go(): String!\n#: go(): String!": "go.sh:2: `go` is declared twice",
+    "#: go(): String!\n#: come(): String!": "go.sh:2: a script is one function",
+    "#: go(PATH: String): String!": "go.sh:1: argument `PATH` becomes a variable of the script",
+    "#: @nobody text\n#: go(): String!": "go.sh:2: `@nobody` documents nothing in `go`",
+}
+
+
+@pytest.mark.parametrize("text", SILLY)
+def test_comments_that_say_nothing(tmp_path, text):
+    (tmp_path / "go.sh").write_text(text + "\n")
+    program = "import sys, comments\ntry: comments.Module(sys.argv[1], 'm')\nexcept comments.Wrong as error: print(error)"
+    words = [sys.executable, "-B", "-c", program, tmp_path]
+    done = subprocess.run(words, cwd=EXAMPLES / "sdk-shell-lib/inside", capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(SILLY[text]), done.stdout
+
+
+def test_comments_that_cannot_be_read_stop_the_load(connected, shell):
+    module = write(shell / "wrong", "wrong", {"source": "../sdk-shell-declared"})
+    (module / "go.sh").write_text("#: go(): Nowhere!\n")
+    connected.run("functions", "-m", module).failed("`wrong`", "go.sh:1: unknown type `Nowhere`")
+
+
+GUIDE = REPO / "docs/sdk-authors.md"
+
+
+def blocks(text):
+    """The indented parts of a text."""
+    found = re.findall(r"(?:^(?: {4,}.*)?\n)+", text, re.MULTILINE)
+    return [textwrap.dedent(block).strip("\n") + "\n" for block in found if block.strip()]
+
+
+@pytest.mark.skipif(not GUIDE.exists(), reason="a copy of the tests without the documents")
+def test_the_guide(connected, folder):
+    """From an empty folder to a working SDK, by the letter of the guide."""
+    section = GUIDE.read_text().split("## An SDK from an empty folder")[1].split("\nThe other contracts differ")[0]
+    intro, *steps = re.split(r"^\d\. ", section, flags=re.MULTILINE)
+    make, config, code, module, use = [blocks(step) for step in steps]
+
+    (folder / "bin").mkdir()
+    (folder / "bin/rondel").symlink_to(BINARY)
+    environment = connected.environment(RONDEL=str(REPO))
+    environment["PATH"] = f"{folder}/bin:{environment['PATH']}"
+
+    def shell(script, cwd):
+        done = subprocess.run(["sh", "-e", "-c", script], cwd=cwd, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    shell(make[0], folder)
+    work = folder / "work"
+    files = dict(zip(["my-sdk/dagger.json", "my-sdk/pyproject.toml"], config, strict=True))
+    files |= {"my-sdk/src/my_sdk/__init__.py": code[0], "greeter/dagger.json": module[0], "greeter/hello.sh": blocks(intro)[0]}
+    for name, text in files.items():
+        (work / name).write_text(text)
+    assert "module-types" in shell("rondel functions -m my-sdk", work)
+    assert shell(use[0], work).splitlines()[-1] == "Hello, Ada!"

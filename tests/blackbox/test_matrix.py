@@ -1,0 +1,292 @@
+"""Whose schema: for every version of a module, every version of its SDK, and every way to register types.
+
+In each cell the members of the enum, the schema version that the user's code saw, and what a caller sees are those of
+the module's version, while the SDK sees its own. Run as a program (`scripts/matrix`) it prints the cells as a table.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import IMAGES, REPO, ROOT, Rondel, mirror_of
+
+TEMPLATES = REPO / "tests/modules/matrix"
+OLD, NEW = [("low", "low"), ("high", "high")], [("LOW", "low"), ("HIGH", "high")]
+# What stands in `dagger.json`, none for nothing; the members that the version has; the view that its code sees.
+MODULES = {
+    "v0.9.9": (OLD, "v0.9.9"),
+    "v0.18.10": (OLD, "v0.18.10"),
+    "v0.18.11": (NEW, "v0.18.11"),
+    "v0.19.11": (NEW, "v0.19.11"),
+    "v0.21.8": (NEW, "v0.21.8"),
+    "absent": (OLD, "v0.9.9"),
+    "latest": (NEW, "v0.21.8"),
+}
+CONTRACTS = ["empty-call", "types-container", "typed", "declared", "document"]
+# These run no code of the module to learn its types.
+SILENT = ["declared", "document"]
+PARALLEL = 3
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A module's version, that of its SDK, and how the types are registered."""
+
+    module: str
+    sdk: str
+    contract: str
+    route: str = "plain"
+
+    def __str__(self):
+        route = "" if self.route == "plain" else f"-{self.route}"
+        return f"{self.module}-sdk-{self.sdk}-{self.contract}{route}"
+
+    def is_lost_without_scope(self):
+        """Whether it is wrong in an engine whose processes speak for those who start them, and that reads what it is given."""
+        if self.contract == "declared":
+            return MODULES[self.sdk][0] is not MODULES[self.module][0]
+        return self.contract in ("types-container", "typed") and MODULES[self.sdk][1] != MODULES[self.module][1]
+
+    def expected(self):
+        members, view = MODULES[self.module]
+        description = "declared" if self.contract in SILENT else f"registered under {view}"
+        sdk = "-" if self.sdk == "-" else MODULES[self.sdk][1]
+        return Found(members, description, f"{members[-1][0]} {view} {sdk}")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a caller sees of a module."""
+
+    members: list
+    description: str
+    told: str
+    """What a function was told, the schema version that it saw, and the one that its SDK saw."""
+
+
+def sdk_versions(module: str) -> list:
+    """An older SDK, one of the same version, a newer one; where there is none older or newer, none."""
+    older = {"v0.9.9": [], "absent": [], "v0.18.10": ["v0.9.9"]}.get(module, ["v0.18.10"])
+    newer = {"v0.21.8": [], "latest": []}.get(module, ["v0.21.8"])
+    return [*older, module, *newer]
+
+
+def other(module: str) -> str:
+    """A version on the other side of the gate."""
+    return "v0.21.8" if MODULES[module][0] is OLD else "v0.18.10"
+
+
+def all_cells() -> list:
+    plain = [Cell(module, sdk, contract) for module in MODULES for sdk in sdk_versions(module) for contract in CONTRACTS]
+    return plain + [Cell(module, "-", "builtin") for module in MODULES]
+
+
+def hidden_cells() -> list:
+    """The process that registers the types two levels deeper, earlier in a chain, or behind a dependency of the SDK."""
+    contracts, modules = ["types-container", "typed"], ["v0.9.9", "v0.18.10", "v0.18.11", "v0.21.8"]
+    return [Cell(m, other(m), contract, route) for route in ("deep", "chain", "dependency") for contract in contracts for m in modules]
+
+
+def reduced(cells: list) -> list:
+    """A part of the cells, for machines and users with less time."""
+    if ROOT and not os.environ.get("RONDEL_MATRIX_SMALL"):
+        return cells
+    return [cell for cell in cells if cell.module in ("v0.18.10", "v0.21.8") and cell.sdk in ("-", other(cell.module))]
+
+
+class Matrix:
+    """Makes modules and SDKs in one repository, and looks at them through one engine."""
+
+    def __init__(self, rondel: Rondel):
+        self.rondel = rondel
+        self.folder = Path(tempfile.mkdtemp(prefix="rb-", dir="/var/tmp"))
+        (self.folder / ".git").mkdir()
+        self.lock = threading.Lock()
+        self.pool = ThreadPoolExecutor(PARALLEL)
+        self.running = {}
+        rondel.data("{ version }")
+
+    def submit(self, cell: Cell):
+        if cell not in self.running:
+            self.running[cell] = self.pool.submit(self.look, cell)
+        return self.running[cell]
+
+    def close(self):
+        self.pool.shutdown(cancel_futures=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def look(self, cell: Cell) -> Found:
+        return self.seen(self.module(cell))
+
+    def seen(self, module: Path) -> Found:
+        """What callers see: by introspection, by the type definitions, and by a call."""
+        data = self.rondel.data(QUESTIONS, "-m", module)
+        (known,) = [e["asEnum"] for e in data["currentTypeDefs"] if e["asEnum"] and e["asEnum"]["name"] == "MatrixLevel"]
+        members = [(member["name"], member["value"]) for member in known["members"]]
+        assert [name for name, _ in members] == [value["name"] for value in data["level"]["enumValues"]]
+        told = self.rondel.run("call", "-m", module, "told", "--level", members[-1][0]).ok().out.strip()
+        default = self.rondel.run("call", "-m", module, "told").ok().out.split()[0]
+        assert default == members[0][0]
+        return Found(members, data["main"]["description"], told)
+
+    def module(self, cell: Cell, name: str = "", remark: str = "") -> Path:
+        """The folder of the cell's module; modules with a remark share nothing with others."""
+        folder = self.folder / "modules" / (name or str(cell))
+        builtin = cell.contract == "builtin"
+        self.write(folder, "matrix", cell.module, "python" if builtin else os.path.relpath(self.sdk(cell), folder))
+        code = folder / "src/matrix" if builtin else folder
+        code.mkdir(parents=True, exist_ok=True)
+        source = TEMPLATES / ("builtin" if builtin else "user") / "code.py"
+        (code / ("__init__.py" if builtin else "code.py")).write_text(source.read_text() + remark)
+        shutil.copy(TEMPLATES / "shared/protocol.py", code)
+        return folder
+
+    def sdk(self, cell: Cell) -> Path:
+        """The folder of an SDK, which all cells of its version, contract and route share."""
+        with self.lock:
+            route = "" if cell.route == "plain" else f"-{cell.route}"
+            folder = self.folder / "sdks" / f"{cell.contract}-{cell.sdk}{route}"
+            if not folder.exists():
+                needs = {"matrix-helper": self.helper(other(cell.module))} if cell.route == "dependency" else {}
+                self.program(folder, "matrix-sdk", cell.sdk, "sdk", needs)
+                settings = {"contract": cell.contract, "route": cell.route}
+                (folder / "src/settings.json").write_text(json.dumps(settings))
+            return folder
+
+    def helper(self, version: str) -> Path:
+        folder = self.folder / "helpers" / version
+        if not folder.exists():
+            self.program(folder, "matrix-helper", version, "helper", {})
+        return folder
+
+    def program(self, folder: Path, name: str, version: str, template: str, needs: dict):
+        self.write(folder, name, version, "python", needs)
+        (folder / "src").mkdir()
+        for source in (TEMPLATES / template / "program.py", *sorted((TEMPLATES / "shared").glob("*.py"))):
+            shutil.copy(source, folder / "src")
+
+    def write(self, folder: Path, name: str, version: str, sdk: str, needs: dict | None = None):
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {"name": name, "engineVersion": version, "sdk": {"source": sdk}}
+        if version == "absent":
+            del config["engineVersion"]
+        config["dependencies"] = [{"name": n, "source": os.path.relpath(path, folder)} for n, path in (needs or {}).items()]
+        (folder / "dagger.json").write_text(json.dumps(config))
+        if sdk == "python":
+            (folder / "pyproject.toml").write_text(f'[project]\nname = "{name}"\nversion = "0.1.0"\ndependencies = ["dagger-io"]\n')
+
+
+QUESTIONS = """{
+    level: __type(name: "MatrixLevel") { enumValues(includeDeprecated: true) { name } }
+    main: __type(name: "Matrix") { description }
+    currentTypeDefs { asEnum { name members { name value } } }
+}"""
+
+
+@pytest.fixture(scope="module")
+def matrix(connected, request):
+    made = Matrix(connected)
+    specs = [getattr(item, "callspec", None) for item in request.session.items]
+    wanted = [spec.params["cell"] for spec in specs if spec and "cell" in spec.params]
+    for cell in wanted:
+        made.submit(cell)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("cell", reduced(all_cells()), ids=str)
+def test_cell(matrix, cell):
+    assert matrix.submit(cell).result() == cell.expected()
+
+
+@pytest.mark.parametrize("cell", reduced(hidden_cells()), ids=str)
+def test_hidden(matrix, cell):
+    assert matrix.submit(cell).result() == cell.expected()
+
+
+@pytest.mark.parametrize("contract", ["types-container", "typed"])
+def test_behind_a_call_made_earlier(matrix, contract):
+    """The helper registers types for itself first: what it remembers says nothing about the module."""
+    cell = Cell("v0.18.10", "v0.21.8", contract, "dependency")
+    module = matrix.module(cell, f"earlier-{contract}", "# earlier\n")
+    helper = matrix.helper("v0.21.8")
+    files = [f"--{name}={module / name}.py" for name in ("code", "protocol")]
+    first = matrix.rondel.run("call", "-m", helper, "types", *files).ok().out.strip()
+    known = matrix.rondel.data('{ loadModuleFromID(id: "%s") { objects { asObject { description } } } }' % first)
+    assert known["loadModuleFromID"]["objects"][0]["asObject"]["description"] == "registered under v0.21.8"
+    assert matrix.seen(module) == cell.expected()
+    # And the other way round: the module's load is remembered, the helper's own call is not that one.
+    again = matrix.rondel.run("call", "-m", helper, "types", *files).ok().out.strip()
+    assert again == first
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_two_modules_at_once(matrix, contract):
+    """Two modules of the same bytes and of different versions, loaded at the same moment by the same SDK."""
+    cells = [Cell(version, "v0.19.11", contract) for version in ("v0.18.10", "v0.21.8")]
+    modules = [matrix.module(cell, f"at-once-{cell}", f"# at once: {contract}\n") for cell in cells]
+    start = threading.Barrier(len(cells))
+
+    def look(module):
+        start.wait()
+        return matrix.seen(module)
+
+    with ThreadPoolExecutor(len(cells)) as pool:
+        assert list(pool.map(look, modules)) == [cell.expected() for cell in cells]
+
+
+def main(words: list) -> int:
+    """Prints the table; words choose the cells whose names contain all of them. With `--without-scope` the engine is one that
+    was built with `without_scope.patch`: then exactly the cells have to be wrong that only the exec scope keeps right."""
+    without_scope = "--without-scope" in words
+    words = [word for word in words if word != "--without-scope"]
+    folder = Path(tempfile.mkdtemp(prefix="rb-", dir="/var/tmp"))
+    rondel = Rondel(folder, mirror_of(IMAGES, offline=False))
+    began = time.monotonic()
+    matrix = Matrix(rondel)
+    wrong = 0
+    try:
+        cells = [cell for cell in reduced(all_cells()) + reduced(hidden_cells()) if all(word in str(cell) for word in words)]
+        print(f"{'module':9} {'SDK':9} {'contract':16} {'route':11} {'enum':20} {'registered under':17} {'called with, under':19} {'SDK under':9}")
+        for cell in cells:
+            matrix.submit(cell)
+        for cell in cells:
+            try:
+                found, problem = matrix.submit(cell).result(), None
+            except AssertionError as error:
+                found, problem = None, str(error)
+            wrong += (found != cell.expected()) != (without_scope and cell.is_lost_without_scope())
+            print(row(cell, found), flush=True)
+            if problem:
+                print("    " + "\n    ".join(problem.splitlines()[-6:]), file=sys.stderr)
+    finally:
+        matrix.close()
+        rondel.remove()
+    lost = sum(without_scope and cell.is_lost_without_scope() for cell in cells)
+    expected = f"{lost} of them lost for want of a scope, as expected, " if without_scope else ""
+    print(f"{len(cells) - wrong} of {len(cells)} cells are as they must be, {expected}in {time.monotonic() - began:.0f} s")
+    return 1 if wrong else 0
+
+
+def row(cell: Cell, found: Found | None) -> str:
+    head = f"{cell.module:9} {cell.sdk:9} {cell.contract:16} {cell.route:11} "
+    if found is None:
+        return head + "FAILED"
+    members = " ".join(f"{name}={value}" for name, value in found.members)
+    saw = found.description.removeprefix("registered under ")
+    verdict = "" if found == cell.expected() else f" WRONG, expected {cell.expected()}"
+    told, sdk = found.told.rsplit(" ", 1)
+    return f"{head}{members:20} {saw:17} {told:19} {sdk:9}{verdict}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
