@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 
 use crate::build::Notes;
 use crate::names::field_name;
+use crate::sdk_module::literal;
 use crate::typedef::{Function, FunctionArg, Kind, ModuleTypes, TypeDef};
 
 #[derive(Deserialize)]
@@ -127,11 +128,12 @@ fn given<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Json>, D::Error> {
 pub(crate) fn read(text: &str, view: View, core: &Schema) -> Result<ModuleTypes> {
     // An array would be taken for the fields in order.
     if !text.trim_start().starts_with('{') {
-        return Err(Fault::user("it is no JSON object"));
+        let what = if text.trim().is_empty() { "it is empty" } else { "it is no JSON object" };
+        return Err(Fault::user(what));
     }
     let document: Document = serde_json::from_str(text).map_err(|e| Fault::user(e.to_string()))?;
     unique("type", document.types.iter().map(|ty| ty.name.as_str()))?;
-    let own = document.types.iter().map(|ty| (ty.name.as_str(), ty.kind)).collect();
+    let own = document.types.iter().map(|ty| (ty.name.as_str(), ty)).collect();
     let reader = Reader { own, view, core };
     let mut types = ModuleTypes { description: document.description.clone(), ..ModuleTypes::default() };
     for ty in &document.types {
@@ -152,7 +154,7 @@ impl Form {
 }
 
 struct Reader<'a> {
-    own: HashMap<&'a str, Form>,
+    own: HashMap<&'a str, &'a Type>,
     view: View,
     core: &'a Schema,
 }
@@ -216,7 +218,7 @@ impl Reader<'_> {
                     Policy::PerSession => "PerSession",
                     Policy::Never => "Never",
                 };
-                function.with_cache_policy(policy, ttl.as_deref()).map_err(at)
+                function.with_cache_policy(policy, ttl.as_deref())
             }
         }
     }
@@ -226,11 +228,13 @@ impl Reader<'_> {
         let mut function = Function::new(&callable.name, returns);
         for arg in &callable.args {
             let at = |e: Fault| e.context(format!("argument `{}`", arg.name));
+            let type_def = self.type_def(&arg.ty).map_err(at)?;
+            self.check_default(&type_def, arg.default.as_ref()).map_err(at)?;
             function = function
                 .with_arg(FunctionArg {
                     original: arg.name.clone(),
                     description: arg.description.clone(),
-                    type_def: self.type_def(&arg.ty).map_err(at)?,
+                    type_def,
                     default_value: arg.default.as_ref().map(Json::to_string),
                     default_path: arg.default_path.clone(),
                     default_address: arg.default_address.clone(),
@@ -241,6 +245,21 @@ impl Reader<'_> {
                 .map_err(at)?;
         }
         Ok(function)
+    }
+
+    /// That the default is a value of its type, and a member of its enum.
+    fn check_default(&self, ty: &TypeDef, default: Option<&Json>) -> Result<()> {
+        let Some(default) = default else { return Ok(()) };
+        let members = match (&ty.kind, default) {
+            (Kind::Enum(def), Json::String(text)) => self.own.get(&*def.original).map(|own| (text, &own.members)),
+            _ => None,
+        };
+        let is_member = members
+            .is_none_or(|(text, members)| members.iter().any(|member| member.name == *text || member.value == *text));
+        if is_member && (literal(ty, default).is_some() || *default == Json::Null) {
+            return Ok(());
+        }
+        Err(Fault::user(format!("the default {default} is no `{}`", ty.describe())))
     }
 
     /// A type as GraphQL writes it.
@@ -264,7 +283,7 @@ impl Reader<'_> {
         };
         let kind = match (simple, self.own.get(inner)) {
             (Some(kind), _) => kind,
-            (None, Some(form)) => self.of_form(*form, inner, Notes::default())?.kind,
+            (None, Some(ty)) => self.of_form(ty.kind, inner, Notes::default())?.kind,
             (None, None) => self.foreign(inner)?,
         };
         Ok(TypeDef { kind, optional })
@@ -356,9 +375,19 @@ mod tests {
             let got = types(text, View::new(0, 21, 8)).map_err(|e| e.full_message()).expect_err("is refused");
             assert!(got.contains(want), "{got}");
         };
-        check("", "it is no JSON object");
+        check("", "it is empty");
         check("[]", "it is no JSON object");
         check("{", "EOF");
+        let with_default = |ty: &str, default: &str| {
+            format!(
+                r#"{{"types": [{{"kind": "ENUM", "name": "Level", "members": [{{"name": "LOW", "value": "low"}}]}},
+                    {{"kind": "OBJECT", "name": "X", "functions": [{{"name": "f", "args": [
+                        {{"name": "a", "type": "{ty}", "default": {default}}}]}}]}}]}}"#
+            )
+        };
+        check(&with_default("Level!", "\"loud\""), "the default \"loud\" is no `Level!`");
+        check(&with_default("String!", "5"), "the default 5 is no `String!`");
+        assert!(types(&with_default("Level!", "\"low\""), View::new(0, 21, 8)).is_ok());
         check(r#"{"types": [{"kind": "ENUM", "name": "X"}, {"kind": "OBJECT", "name": "X"}]}"#, "two of the type `X`");
         check(
             r#"{"types": [{"kind": "OBJECT", "name": "X", "functions": [{"name": "a_b"}, {"name": "aB"}]}]}"#,

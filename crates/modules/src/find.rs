@@ -305,8 +305,10 @@ fn sdk_folder(module: &str, sdk: &str, root: &str) -> Result<String> {
             "the SDK `{sdk}` of module `{module}` is in a git repository, and those are not supported yet"
         )));
     }
-    let outside =
-        || Fault::user(format!("the SDK `{sdk}` of module `{module}` is outside of the module's context directory"));
+    let outside = || {
+        Fault::user(format!("the SDK `{sdk}` of module `{module}` is outside of the module's context directory"))
+            .with_hint("that is the nearest folder above with a `.git`; without one, the module's own folder")
+    };
     inside_context(root, sdk).ok_or_else(outside)
 }
 

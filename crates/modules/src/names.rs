@@ -34,13 +34,18 @@ pub fn kebab(name: &str) -> String {
 /// The name of a type of a module: the main object is called like the module, everything else starts with its name.
 pub fn namespaced(original: &str, module_original: &str, module: &str) -> String {
     let (own, prefix, name) = (type_name(original), type_name(module_original), type_name(module));
-    if own == prefix {
+    if same_type(original, module_original) {
         return name;
     }
     match own.strip_prefix(prefix.as_str()) {
         Some(rest) if rest.starts_with(|c: char| c.is_ascii_uppercase()) => type_name(&format!("{name}{rest}")),
         _ => type_name(&format!("{name}_{own}")),
     }
+}
+
+/// Whether two names are that of one type: `x-ray` is `XRay` as a type, and as such a run of capitals.
+pub fn same_type(one: &str, other: &str) -> bool {
+    type_name(&type_name(one)) == type_name(&type_name(other))
 }
 
 /// Whether `name` is a name in GraphQL.

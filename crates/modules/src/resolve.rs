@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
 
-use crate::names::{namespaced, type_name};
+use crate::names::{namespaced, same_type, type_name};
 use crate::typedef::{EnumDef, FieldDef, Function, InterfaceDef, Kind, ModuleTypes, ObjectDef, ScalarDef, TypeDef};
 
 /// Where a type comes from that is not the module's own.
@@ -34,7 +34,7 @@ pub struct Names<'a> {
 /// When there is no main object, a name is taken twice or reserved, or a type is unknown or another module's.
 pub fn resolve(raw: &ModuleTypes, names: &Names<'_>) -> Result<ModuleTypes> {
     let main = type_name(names.original);
-    if !raw.objects.iter().any(|object| object.name == main) {
+    if !raw.objects.iter().any(|object| same_type(&object.original, names.original)) {
         let found: Vec<&str> = raw.objects.iter().map(|object| &*object.original).collect();
         let found = if found.is_empty() { "none".to_owned() } else { format!("`{}`", found.join("`, `")) };
         return Err(Fault::user(format!(
@@ -50,6 +50,13 @@ pub fn resolve(raw: &ModuleTypes, names: &Names<'_>) -> Result<ModuleTypes> {
         interfaces: raw.interfaces.iter().map(|def| resolver.interface(def).map(Arc::new)).collect::<Result<_>>()?,
         enums: raw.enums.iter().map(|def| Arc::new(resolver.enumeration(def))).collect(),
     };
+    if let Some(empty) = types.enums.iter().find(|def| def.members.is_empty()) {
+        return Err(Fault::user(format!(
+            "the enum `{}` of module `{}` has no members",
+            empty.original, names.original
+        ))
+        .with_hint("an enum of the API has at least one"));
+    }
     let mut taken = HashSet::new();
     let all = types
         .objects
@@ -167,10 +174,12 @@ impl Resolver<'_> {
             Some(Owner::Module(module)) if matches!(kind, Kind::Enum(_)) => Ok(foreign(name, kind, module)),
             // Users match on this text; see spec/protocol.md §5.6.
             Some(Owner::Module(module)) => {
-                Err(Fault::user(format!("{} cannot reference external type from dependency module \"{module}\"", at())))
+                Err(Fault::user(format!("{} cannot reference external type from dependency module \"{module}\"", at()))
+                    .with_hint("wrap it in an object of the module itself"))
             }
-            None => Err(Fault::user(format!("{}: type `{name}` is not known to the module", at()))
-                .with_hint("types come from the module itself, its dependencies and the API at its `engineVersion`")),
+            None => Err(Fault::user(format!("{}: type `{name}` is not known to the module", at())).with_hint(
+                "types come from the module itself and the API at its `engineVersion`, enums also from dependencies",
+            )),
         }
     }
 
@@ -263,6 +272,9 @@ mod tests {
         };
         let with =
             |returns: TypeDef| object("Bar").with_function(Arc::new(Function::new("f", returns))).expect("taken");
+        assert!(
+            resolve(&module(&[object("XRay")]), &Names { original: "x-ray", name: "x-ray", owner: &owner }).is_ok()
+        );
         check(&[], "module `bar` has no main object `Bar`; it registered: none");
         check(&[object("Foo")], "module `bar` has no main object `Bar`; it registered: `Foo`");
         check(&[with(object("Nope"))], "object \"Bar\" function \"f\": type `Nope` is not known to the module");

@@ -76,6 +76,11 @@ impl SdkModule {
             ))
             .with_hint("give the argument a default"));
         }
+        if let (Some(function), Some(main)) = (find(CONFIG), module.main())
+            && function.returns.describe() != format!("{}!", main.name)
+        {
+            return Err(signature(name, &function, &format!("a result of the type `{}!`", main.name)));
+        }
         let config = match config.filter(|config| !config.is_empty()) {
             None => None,
             Some(config) => Some(configuration(name, find(CONFIG), config)?),
@@ -221,14 +226,16 @@ fn configuration(sdk: &str, function: Option<Arc<Function>>, config: &Map<String
             "the SDK `{sdk}` needs the configuration key `{}` of type `{}`",
             missing.original,
             missing.type_def.describe()
-        )));
+        ))
+        .with_hint("set it under `sdk.config` in `dagger.json`"));
     }
     // IDENTITY: the order of the schema, whatever the order in the file.
     args.sort_by_key(|(name, _)| function.args.iter().position(|arg| *arg.name == **name));
     Ok(args)
 }
 
-fn literal(ty: &TypeDef, json: &Json) -> Option<Literal> {
+/// `json` as a value of the type `ty`; none when it is none.
+pub fn literal(ty: &TypeDef, json: &Json) -> Option<Literal> {
     Some(match (&ty.kind, json) {
         (_, Json::Null) if ty.optional => Literal::Null,
         (Kind::String, Json::String(text)) => Literal::String(text.as_str().into()),

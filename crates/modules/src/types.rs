@@ -176,7 +176,10 @@ impl Registration<'_> {
 
     /// The types of the module whose ID `text` is, as JSON text.
     async fn of_text(&self, text: &str, expected: &str) -> Result<ModuleTypes> {
-        let shown = || text.chars().take(80).collect::<String>();
+        let shown = || match text.trim() {
+            "" => "nothing".to_owned(),
+            text => text.chars().take(80).collect(),
+        };
         let id: String = serde_json::from_str(text)
             .map_err(|_| self.broken(expected, &format!("something that is no JSON string: {}", shown())))?;
         let call = rondel_query::evaluate::decode(&id)

@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use rondel_api::Surface;
 use rondel_api::types::host::imported_directory;
+use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
-use rondel_model::Value;
 use rondel_model::op::Filter;
+use rondel_model::{AbsPath, Value};
 use rondel_query::{Args, Cx, Node, Outcome};
 use rondel_session::client;
 
 use super::module::loaded;
 use crate::call::work;
-use crate::context::{directory_value, known};
+use crate::context::known;
 use crate::module::Module;
-use crate::source::inside_context;
+use crate::source::{ModuleSource, inside_context};
 
 /// The module that the client acts for.
 struct Current(Arc<Module>);
@@ -25,13 +26,14 @@ pub(super) fn register(surface: &mut Surface) {
     });
     // The module's code finds its main object by this name; what dependents call the module is no concern of its own.
     surface.plain("CurrentModule", "name", |it: &Current, _| Ok(Value::string(&*it.0.source.config.name)));
-    surface.plain("CurrentModule", "source", |it: &Current, _| {
-        let source = &it.0.source;
+    surface.field("CurrentModule", "source", |cx: Cx, node, _| async move {
+        let source = node.get::<Current>()?.0.source.clone();
         let inside = inside_context(&source.root, source.config.source_subpath()).unwrap_or_default();
-        Ok(directory_value(&source.snapshot, source.base.join_inside(&inside)))
+        directory(&cx, &source, &source.base.join_inside(&inside)).await.map(Outcome::from)
     });
-    surface.plain("CurrentModule", "generatedContextDirectory", |it: &Current, _| {
-        Ok(Value::object("Directory", it.0.source.context()))
+    surface.field("CurrentModule", "generatedContextDirectory", |cx: Cx, node, _| async move {
+        let source = node.get::<Current>()?.0.source.clone();
+        directory(&cx, &source, &source.base).await.map(Outcome::from)
     });
     surface.plain("CurrentModule", "dependencies", |it: &Current, _| {
         Ok(Value::List(it.0.dependencies.iter().map(|module| loaded(module).value).collect()))
@@ -48,6 +50,13 @@ fn current(cx: &Cx) -> Result<Arc<Module>> {
     let module = speaker.and_then(|speaker| speaker.module.downcast::<Module>().ok());
     // Users match on this text; see spec/protocol.md §6.2.
     module.ok_or_else(|| Fault::user("no current module: main client caller has no current module"))
+}
+
+// IDENTITY: by content, not by who asks: what a module makes of its own files is kept across sessions.
+async fn directory(cx: &Cx, source: &ModuleSource, path: &AbsPath) -> Result<Node> {
+    let all = known(cx, "_snapshot", &source.snapshot, None).await?;
+    let args = vec![("path".into(), Literal::String(path.as_str().into()))];
+    cx.evaluator.internal(&cx.caller, &all, "directory", args).await
 }
 
 fn inside_workdir(args: &Args) -> Result<String> {

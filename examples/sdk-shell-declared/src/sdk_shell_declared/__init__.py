@@ -17,7 +17,9 @@ class SdkShellDeclared:
         return dag.shell_lib().container(mod_source)
 
     @function
-    def module_types(self, mod_source: dagger.ModuleSource, introspection_json: dagger.File) -> dagger.File:
+    async def module_types(self, mod_source: dagger.ModuleSource, introspection_json: dagger.File) -> dagger.File:
         """The types document of the module."""
         program = ["python3", "-B", "/sdk/comments.py"]
-        return dag.shell_lib().container(mod_source).with_exec(program, redirect_stdout="/types.json").file("/types.json")
+        types = dag.shell_lib().container(mod_source).with_exec(program, redirect_stdout="/types.json").file("/types.json")
+        # A mistake in a comment is reported with what the program says about it.
+        return await types.sync()
