@@ -84,12 +84,13 @@ impl Pool {
             let made = namespace::on_thread(|| ground.attach().map_err(io::Error::other));
             state = self.lock();
             match made {
-                Ok(network) if !state.closed => state.ready.push(network),
+                // Others may have come back meanwhile.
+                Ok(network) if !state.closed && state.ready.len() < size * RETURNED => state.ready.push(network),
                 // ORDER: a network that goes asks this pool to take it back.
                 Ok(network) => {
                     drop(state);
                     drop(network);
-                    return;
+                    state = self.lock();
                 }
                 // Whoever asks next tries for himself and is told why.
                 Err(_) => {
