@@ -86,3 +86,19 @@ def test_no_random_part_of_a_scope_counts(connected):
     connected.stop()
     assert nested(connected, code) == first
     assert connected.execs() == 0
+
+
+def test_what_a_code_generator_is_told(connected, tmp_path):
+    """The API at the module's version with what the module uses, the same bytes from the source and from the module."""
+    config = {"name": "user", "sdk": "python", "engineVersion": "v0.18.10", "dependencies": ["./dep"]}
+    module = write_module(tmp_path, MODULE.replace("Probe", "User"), name="user", config=json.dumps(config))
+    write_module(tmp_path / "dep", MODULE.replace("Probe", "Dep"), name="dep")
+    selection = "introspectionSchemaJSON { contents }"
+    data = connected.data('{ moduleSource(refString: %s) { %s asModule { %s } } }' % (json.dumps(str(module)), selection, selection))
+    first = data["moduleSource"]["introspectionSchemaJSON"]["contents"]
+    assert first == data["moduleSource"]["asModule"]["introspectionSchemaJSON"]["contents"]
+    told = json.loads(first)
+    assert told["__schemaVersion"] == "v0.18.10"
+    types = {ty["name"]: ty for ty in told["__schema"]["types"]}
+    assert {field["name"] for field in types["Dep"]["fields"]} == {"id", "nested", "own"}
+    assert "User" not in types and "Host" not in types and "Container" in types

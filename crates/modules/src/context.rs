@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
-use rondel_model::op::{Filter, Place};
+use rondel_model::op::{Edit, Filter, Place};
 use rondel_model::{AbsPath, Directory, Fs, FsOp, Platform, Snapshot};
 use rondel_query::{Cx, Node};
 
@@ -110,6 +110,17 @@ pub async fn known(cx: &Cx, field: &str, snapshot: &Snapshot, name: Option<&str>
     let mut args: Arguments = vec![("layers".into(), Literal::List(layers))];
     args.extend(name.map(|name| ("name".into(), Literal::String(name.into()))));
     cx.evaluator.internal(&cx.caller, &Node::root(), field, args).await
+}
+
+/// A file with `content`, by a call that depends on its content alone.
+///
+/// # Errors
+/// When it cannot be stored.
+pub async fn file_of(cx: &Cx, name: &str, content: Vec<u8>) -> Result<Node> {
+    let (ops, op_cx) = work(cx)?;
+    let edit = Edit::WriteFile { path: AbsPath::new(name), contents: content.into(), permissions: 0o644, owner: None };
+    let snapshot = ops.tree(&op_cx, &Fs::new(FsOp::Edit { base: Fs::scratch(), edit })).await?;
+    known(cx, "_snapshotFile", &snapshot, Some(name)).await
 }
 
 /// A directory of the API with the files of `snapshot` below `path`.

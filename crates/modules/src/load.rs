@@ -429,7 +429,7 @@ pub async fn introspection(
     let text = introspection_text(&registry, module.view, &module.dependencies)?;
     let call = module.source.content().call();
     let cx = Cx { evaluator: evaluator.clone(), caller: caller.clone(), call, view: module.view };
-    let file = crate::sdk_module::file(&cx, "schema.json", text.into_bytes()).await?;
+    let file = crate::context::file_of(&cx, "schema.json", text.into_bytes()).await?;
     file.call.ok_or_else(|| Fault::bug("a file of the API has no call"))
 }
 

@@ -9,7 +9,6 @@ use rondel_query::{Caller, Evaluator, Node};
 use rondel_version::ENGINE;
 use serde_json::{Map, Value as Json};
 
-use crate::context::known;
 use crate::load::introspection;
 use crate::module::Module;
 use crate::names::field_name;
@@ -249,17 +248,4 @@ pub fn literal(ty: &TypeDef, json: &Json) -> Option<Literal> {
         }
         _ => return None,
     })
-}
-
-/// A file with `content`, by a call that depends on its content alone.
-///
-/// # Errors
-/// When it cannot be stored.
-pub async fn file(cx: &rondel_query::Cx, name: &str, content: Vec<u8>) -> Result<Node> {
-    use rondel_model::op::Edit;
-    use rondel_model::{AbsPath, Fs, FsOp};
-    let (ops, op_cx) = crate::call::work(cx)?;
-    let edit = Edit::WriteFile { path: AbsPath::new(name), contents: content.into(), permissions: 0o644, owner: None };
-    let snapshot = ops.tree(&op_cx, &Fs::new(FsOp::Edit { base: Fs::scratch(), edit })).await?;
-    known(cx, "_snapshotFile", &snapshot, Some(name)).await
 }

@@ -7,6 +7,7 @@ use rondel_fault::Result;
 use rondel_model::Value;
 use rondel_query::{Args, Cx, Node, Outcome};
 
+use super::source::introspection;
 use super::typedefs::value as type_value;
 use crate::call::work;
 use crate::config::SdkConfig;
@@ -19,6 +20,10 @@ pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
     surface.field("Query", "module", |_, _, _| std::future::ready(Ok(described(ModuleTypes::default()).into())));
     builders(surface);
     readers(surface);
+    surface.field("Module", "introspectionSchemaJSON", |cx: Cx, node, _| async move {
+        let module = module_of(&node)?;
+        introspection(&cx, module.view, &module.dependencies).await
+    });
     let it = modules.clone();
     surface.field("Module", "generatedContextDirectory", move |cx: Cx, node, _| {
         let modules = it.clone();

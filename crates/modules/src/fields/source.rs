@@ -8,6 +8,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::{AbsPath, Directory, Value};
 use rondel_query::{Args, Cx, Node, Outcome};
 use rondel_session::client;
+use rondel_version::View;
 
 use super::module::{loaded, sdk_value};
 use super::optional;
@@ -15,6 +16,7 @@ use crate::codegen::generated;
 use crate::config::GeneratedClient;
 use crate::find::Lookup;
 use crate::load::{Modules, introspection_text};
+use crate::module::Module;
 use crate::source::{ModuleSource, inside_context};
 
 pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
@@ -50,7 +52,7 @@ pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
     let it = with(modules);
     surface.field("ModuleSource", "introspectionSchemaJSON", move |cx: Cx, node, _| {
         let modules = it.clone();
-        async move { introspection(&modules, &cx, &Arc::new(of(&node)?.clone())).await }
+        async move { introspection_of(&modules, &cx, of(&node)?).await }
     });
     names(surface);
     places(surface);
@@ -156,10 +158,13 @@ fn places(surface: &mut Surface) {
     surface.plain("ModuleSource", "blueprint", |_: &ModuleSource, _| Ok(optional(None)));
 }
 
-/// The introspection file for code generators: the API at the module's version, with what the module uses.
-async fn introspection(modules: &Arc<Modules>, cx: &Cx, source: &Arc<ModuleSource>) -> Result<Outcome> {
+async fn introspection_of(modules: &Arc<Modules>, cx: &Cx, source: &ModuleSource) -> Result<Outcome> {
     let loading = source.dependencies.iter().map(|source| modules.load(Some(&cx.evaluator), &cx.caller, source));
-    let dependencies = try_join_all(loading).await?;
-    let text = introspection_text(&client(&cx.caller)?.services.registry, source.view()?, &dependencies)?;
-    Ok(crate::sdk_module::file(cx, "schema.json", text.into_bytes()).await?.into())
+    introspection(cx, source.view()?, &try_join_all(loading).await?).await
+}
+
+/// The introspection file for code generators: the API under `view`, with what a module uses.
+pub(super) async fn introspection(cx: &Cx, view: View, dependencies: &[Arc<Module>]) -> Result<Outcome> {
+    let text = introspection_text(&client(&cx.caller)?.services.registry, view, dependencies)?;
+    Ok(crate::context::file_of(cx, "schema.json", text.into_bytes()).await?.into())
 }
