@@ -43,13 +43,13 @@ fn fixture() -> Fixture {
         fs::write(place.join("deep/file"), text).unwrap();
     }
     fs::write(outside.join("only-outside"), "outside").unwrap();
-    fs::create_dir(root.join("work")).unwrap();
-    symlink(&outside, root.join("work/dir")).unwrap();
-    symlink(outside.join("file"), root.join("work/file")).unwrap();
-    symlink("file", root.join("work/again")).unwrap();
-    symlink(format!("{}/outside", "../".repeat(30) + dir.path().to_str().unwrap()), root.join("work/up")).unwrap();
-    symlink("/", root.join("work/top")).unwrap();
-    symlink("round", root.join("work/round")).unwrap();
+    fs::create_dir(root.join("links")).unwrap();
+    symlink(&outside, root.join("links/dir")).unwrap();
+    symlink(outside.join("file"), root.join("links/file")).unwrap();
+    symlink("file", root.join("links/again")).unwrap();
+    symlink(format!("{}/outside", "../".repeat(30) + dir.path().to_str().unwrap()), root.join("links/up")).unwrap();
+    symlink("/", root.join("links/top")).unwrap();
+    symlink("round", root.join("links/round")).unwrap();
     let inside = link.enter(open(&root));
     Fixture { dir, store, link, inside }
 }
@@ -88,33 +88,33 @@ impl Fixture {
 fn what_is_read_is_inside() {
     let f = fixture();
     let all = Filter::default();
-    for path in ["work/dir", "work/up", &format!("work/top{}", f.dir.path().join("outside").display())] {
+    for path in ["links/dir", "links/up", &format!("links/top{}", f.dir.path().join("outside").display())] {
         let found = f.link.import(&f.path(path), &all).unwrap();
         assert_eq!(f.text(&found, "file"), "inside", "{path}");
         assert_eq!(f.text(&found, "deep/file"), "inside", "{path}");
     }
-    for path in ["work/file", "work/again", "work/dir/file", "work/up/deep/file"] {
+    for path in ["links/file", "links/again", "links/dir/file", "links/up/deep/file"] {
         let found = f.link.import_file(&f.path(path)).unwrap();
         assert_eq!(f.text(&found, Path::new(path).file_name().unwrap().to_str().unwrap()), "inside", "{path}");
         let mut text = String::new();
         f.link.open(&f.path(path)).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "inside", "{path}");
     }
-    for path in ["work/dir/only-outside", "work/up/only-outside", "work/round"] {
+    for path in ["links/dir/only-outside", "links/up/only-outside", "links/round"] {
         assert!(f.link.import_file(&f.path(path)).is_err(), "{path}");
         assert!(f.link.open(&f.path(path)).is_err(), "{path}");
     }
-    let error = f.link.import(&f.path("work/none"), &all).unwrap_err().to_string();
-    assert_eq!(error, "`/work/none`: no such file or directory");
+    let error = f.link.import(&f.path("links/none"), &all).unwrap_err().to_string();
+    assert_eq!(error, "`/links/none`: no such file or directory");
 }
 
 #[test]
 fn what_is_found_is_inside() {
     let f = fixture();
-    assert_eq!(f.link.find_up(&f.path("work/dir/deep"), "file"), Some(f.path("work/dir/deep/file")));
-    assert_eq!(f.link.find_up(&f.path("work/dir/deep"), "only-outside"), None);
-    assert_eq!(f.link.find_up(&f.path("work"), "root"), None, "what lies above the root is not there");
-    assert_eq!(f.link.find_up(&f.path("work"), "work"), Some(f.path("work")));
+    assert_eq!(f.link.find_up(&f.path("links/dir/deep"), "file"), Some(f.path("links/dir/deep/file")));
+    assert_eq!(f.link.find_up(&f.path("links/dir/deep"), "only-outside"), None);
+    assert_eq!(f.link.find_up(&f.path("links"), "root"), None, "what lies above the root is not there");
+    assert_eq!(f.link.find_up(&f.path("links"), "links"), Some(f.path("links")));
 }
 
 #[test]
@@ -125,7 +125,9 @@ fn what_is_written_is_inside() {
     let tree = Snapshots::open(&*f.store, &snapshot).unwrap();
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(tree.root.as_fd(), "new", flags, Mode::empty()).unwrap();
-    for (wipe, path) in [(false, "work/dir"), (false, "work/up/made/here"), (false, "fresh"), (true, "work/dir/deep")] {
+    for (wipe, path) in
+        [(false, "links/dir"), (false, "links/up/made/here"), (false, "fresh"), (true, "links/dir/deep")]
+    {
         f.link.export(tree.root.as_fd(), &f.path(path), wipe).unwrap();
         f.link.export_file(file.as_fd(), &f.path(&format!("{path}/one"))).unwrap();
         let mut text = String::new();
@@ -135,11 +137,11 @@ fn what_is_written_is_inside() {
     assert_eq!(f.outside(), before);
     assert!(f.dir.path().join("outside/deep/file").exists());
     assert!(
-        f.link.export_file(file.as_fd(), &f.path("work/dir")).unwrap_err().to_string().contains("it is a directory")
+        f.link.export_file(file.as_fd(), &f.path("links/dir")).unwrap_err().to_string().contains("it is a directory")
     );
     assert!(
         f.link
-            .export(tree.root.as_fd(), &f.path("work/file"), false)
+            .export(tree.root.as_fd(), &f.path("links/file"), false)
             .unwrap_err()
             .to_string()
             .contains("not a directory")
@@ -153,7 +155,7 @@ fn gitignore_files_outside_say_nothing() {
     fs::create_dir(outside.join(".git")).unwrap();
     fs::write(outside.join(".gitignore"), "file\n").unwrap();
     let filter = Filter { gitignore: true, ..Filter::default() };
-    let found = f.link.import(&f.path("work/dir/deep"), &filter).unwrap();
+    let found = f.link.import(&f.path("links/dir/deep"), &filter).unwrap();
     assert_eq!(f.text(&found, "file"), "inside");
 }
 
@@ -189,9 +191,9 @@ fn links_that_are_swapped_meanwhile_lead_nowhere_else() {
 #[test]
 fn a_container_that_has_ended_is_named() {
     let Fixture { link, inside, .. } = fixture();
-    let path = inside.path().join("work/file");
+    let path = inside.path().join("links/file");
     drop(inside);
-    assert!(link.import_file(&path).unwrap_err().to_string().contains("`/work/file` has ended"));
+    assert!(link.import_file(&path).unwrap_err().to_string().contains("`/links/file` has ended"));
     assert!(link.find_up(&path, "file").is_none());
     assert!(!path.exists() && !Path::new(rondel_ports::host::CONTAINERS).exists());
 }

@@ -184,19 +184,19 @@ fn install(base: &Container, install: &Install) -> Fs {
         Install::Pip { requirements, constraints } => {
             let fs = own(fs, "requirements.txt", requirements);
             let fs = constraints.iter().fold(fs, |fs, text| own(fs, "constraints.txt", text));
-            (fs, PIP, vec![cache("modpython-pip", "/root/.cache/pip")])
+            (fs, PIP, vec![cache("modpython-pip", "/var/cache/pip")])
         }
         Install::Uv { pyproject, lock } => {
             let fs = own(fs, "project/pyproject.toml", pyproject);
             let fs = lock.iter().fold(fs, |fs, text| own(fs, "project/uv.lock", text));
-            let caches = vec![cache("modpython-pip", "/root/.cache/pip"), cache("modpython-uv", "/root/.cache/uv")];
+            let caches = vec![cache("modpython-pip", "/var/cache/pip"), cache("modpython-uv", "/var/cache/uv")];
             (fs, UV, caches)
         }
     };
     let mut env: Vec<(String, String)> = base.env().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let variables = [
-        ("PIP_CACHE_DIR", "/root/.cache/pip"),
-        ("UV_CACHE_DIR", "/root/.cache/uv"),
+        ("PIP_CACHE_DIR", "/var/cache/pip"),
+        ("UV_CACHE_DIR", "/var/cache/uv"),
         ("UV_LINK_MODE", "copy"),
         ("UV_PYTHON_DOWNLOADS", "never"),
         ("UV_PROJECT_ENVIRONMENT", "/opt/venv"),

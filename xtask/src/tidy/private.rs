@@ -4,7 +4,7 @@ use super::{Findings, Text};
 
 pub(super) fn check(texts: &[Text], findings: &mut Findings) {
     // Put together here, so that this file does not find itself.
-    let paths = ["main", "shared", ".library"].map(|f| format!("/work/{f}"));
+    let paths = ["main", "shared", ".library"].map(|folder| ["", "work", folder].join("/"));
     let scratch = ["/tmp", "rondel/"].join("/");
     let keys = ["PRIVATE KEY", "OPENSSH PRIVATE"].map(|k| format!("-----BEGIN {k}"));
     let tokens = ["ghp_", "github_pat_", "glpat-", "npm_", "pypi-AgE", "AKIA"];
