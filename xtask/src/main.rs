@@ -3,6 +3,7 @@
 //! *Invariants.* Few and small dependencies, so that a task starts soon. A task that fails says what to do about it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool that talks to its terminal")]
 
+mod behaviours;
 mod bench;
 mod coverage;
 mod images;
@@ -16,6 +17,7 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
 
   api-coverage                        the API member by member against its versions, and what is evaluated
+  behaviours [REPORT.xml…]            what users observe, by number, and what came of the tests that show it
   tidy                                what the compiler does not check: layers, lengths, documents
   base-images [--into DIR] [NAME…]    prepare base images from Debian packages in an OCI layout (default .state/images)
   bench [--quick] [ROW…]              measure the budgets, on a release build
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["api-coverage"] => coverage::run(&root()),
+        ["behaviours", reports @ ..] => behaviours::run(&root(), reports),
         ["tidy"] => tidy::run(&root()),
         ["base-images", rest @ ..] => images::run(&root(), rest),
         ["bench", rest @ ..] => bench::run(&root(), rest),

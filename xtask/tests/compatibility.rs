@@ -1,4 +1,4 @@
-//! The table of types in `docs/compatibility.md` says what the engine really evaluates.
+//! The table of types in `docs/compatibility.md` says what the engine really evaluates, and that of behaviours what is not done.
 //!
 //! `RONDEL_UPDATE=1 cargo test -p xtask --test compatibility` rewrites it.
 
@@ -12,24 +12,41 @@ use rondel_modules::Modules;
 const PAGE: &str = "docs/compatibility.md";
 const API: &str = include_str!("../data/api.tsv");
 const VIEWS: [&str; 4] = ["v0.18.10", "v0.18.11", "v0.19.11", "v0.21.8"];
-const BEGIN: &str = "<!-- begin: types -->\n";
-const END: &str = "<!-- end: types -->";
+const BEHAVIOURS: &str = include_str!("../data/behaviours.tsv");
 
 #[test]
-fn the_table_of_types_is_current() {
+fn the_generated_tables_are_current() {
     let page = root().join(PAGE);
-    let text = std::fs::read_to_string(&page).expect("the page is there");
-    let (before, rest) = text.split_once(BEGIN).expect("the page has the begin mark");
-    let (there, after) = rest.split_once(END).expect("the page has the end mark");
-    let table = table();
+    let mut text = std::fs::read_to_string(&page).expect("the page is there");
+    let there = text.clone();
+    for (name, table) in [("types", table()), ("behaviours", not_done())] {
+        let (begin, end) = (format!("<!-- begin: {name} -->\n"), format!("<!-- end: {name} -->"));
+        let (before, rest) = text.split_once(&begin).expect("the page has the begin mark");
+        let (_, after) = rest.split_once(&end).expect("the page has the end mark");
+        text = format!("{before}{begin}{table}{end}{after}");
+    }
     if std::env::var_os("RONDEL_UPDATE").is_some() {
-        std::fs::write(&page, format!("{before}{BEGIN}{table}{END}{after}")).expect("the page can be written");
+        std::fs::write(&page, text).expect("the page can be written");
     } else {
         assert!(
-            there == table,
+            there == text,
             "`{PAGE}` is out of date; run: RONDEL_UPDATE=1 cargo test -p xtask --test compatibility"
         );
     }
+}
+
+/// Behaviours with a reason why they are not done.
+fn not_done() -> String {
+    let mut out = String::from("| behaviour | | why not |\n|---|---|---|\n");
+    for line in BEHAVIOURS.lines().filter(|line| !line.starts_with('#')) {
+        let cells: Vec<&str> = line.split('\t').collect();
+        if let [number, behaviour, reason] = cells.as_slice()
+            && !reason.is_empty()
+        {
+            let _ = writeln!(out, "| {number} | {behaviour} | {reason} |");
+        }
+    }
+    out
 }
 
 fn root() -> PathBuf {
