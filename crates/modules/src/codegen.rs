@@ -5,50 +5,119 @@ use std::sync::Arc;
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::Place;
+use rondel_model::{Directory, Value};
 use rondel_query::{Cx, Node, Outcome};
 
 use crate::call::work;
+use crate::config::{FILE_NAME, GeneratedClient};
 use crate::context::known;
 use crate::fields::GeneratedCode;
-use crate::load::{Modules, on_behalf};
+use crate::load::{Modules, client_introspection, on_behalf};
 use crate::module::Provider;
-use crate::sdk_module::CODEGEN;
+use crate::sdk_module::{CLIENT, CLIENT_FILES, CODEGEN, Given, SdkModule};
 use crate::source::{ModuleSource, inside_context};
 
-/// The context directory of `source` with the code that its SDK generates.
+/// The context directory of `source` with its `dagger.json`, the code that its SDK generates, and its clients.
 ///
 /// # Errors
-/// When the SDK fails, or gives something else.
+/// When the SDK or a generator fails, or gives something else.
 pub async fn generated(cx: &Cx, modules: &Arc<Modules>, source: &Arc<ModuleSource>) -> Result<Outcome> {
     let context = known(cx, "_snapshot", &source.snapshot, None).await?;
-    let context = step(cx, &context, "directory", vec![("path", text(source.base.as_str()))]).await?;
-    if source.config.sdk.is_none() {
-        return Ok(context.into());
+    let mut all = step(cx, &context, "directory", vec![("path", text(source.base.as_str()))]).await?;
+    if source.config_exists() {
+        let path = source.root_path().join(FILE_NAME);
+        let args = vec![("path", text(path.as_str())), ("contents", Literal::String(source.config_text.clone()))];
+        all = step(cx, &all, "withNewFile", args).await?;
     }
+    if source.config.sdk.is_some() {
+        all = with_code(cx, modules, source, all).await?;
+    }
+    for client in &source.config.clients {
+        let doing = |e: Fault| {
+            e.context(format!("generate the client in `{}` of module `{}`", client.directory, source.name()))
+        };
+        all = with_client(cx, modules, source, client, all).await.map_err(doing)?;
+    }
+    Ok(all.into())
+}
+
+/// `all` with the code that the module's SDK generates.
+async fn with_code(cx: &Cx, modules: &Arc<Modules>, source: &Arc<ModuleSource>, all: Node) -> Result<Node> {
     let module = Arc::new(modules.untyped(Some(&cx.evaluator), &cx.caller, source).await?);
-    let Provider::Module(sdk) = &module.provider else { return Ok(context.into()) };
+    let Provider::Module(sdk) = &module.provider else { return Ok(all) };
     if !sdk.has(CODEGEN) {
-        return Ok(context.into());
+        return Ok(all);
     }
     let caller = on_behalf(&cx.caller, &module)?;
-    let node = sdk.call(&cx.evaluator, &caller, &module, CODEGEN).await?;
-    let code = node.value.get::<GeneratedCode>().ok_or_else(|| {
-        Fault::user(format!(
-            "`{CODEGEN}` of the SDK `{}` must give `GeneratedCode!`, and gave `{}`",
-            sdk.name,
-            node.type_name()
-        ))
-    })?;
-    let call = code.code.call.clone().ok_or_else(|| Fault::bug("a directory has no call"))?;
-    let args = vec![("path", text("/")), ("source", Literal::Call(call))];
-    let mut all = step(cx, &context, "withDirectory", args).await?;
+    let node = sdk.call(&cx.evaluator, &caller, &module, CODEGEN, Given::default()).await?;
+    let code = node.value.get::<GeneratedCode>().ok_or_else(|| wrong(sdk, CODEGEN, "`GeneratedCode!`", &node))?;
+    let mut all = merged(cx, &all, &code.code).await?;
     if source.config.generates_ignores() {
         let attributes = code.generated.iter().map(|path| format!("/{path} linguist-generated"));
         all = with_lines(cx, source, all, ".gitattributes", attributes.collect()).await?;
         let ignored = code.ignored.iter().map(|path| format!("/{path}"));
         all = with_lines(cx, source, all, ".gitignore", ignored.collect()).await?;
     }
-    Ok(all.into())
+    Ok(all)
+}
+
+/// `all` with a client of the module, as its generator makes it.
+async fn with_client(
+    cx: &Cx,
+    modules: &Arc<Modules>,
+    source: &Arc<ModuleSource>,
+    client: &GeneratedClient,
+    all: Node,
+) -> Result<Node> {
+    let name = &client.generator;
+    if rondel_sdk::is_builtin(name) {
+        return Err(Fault::user(format!("the built-in SDK `{name}` generates no clients"))
+            .with_hint("name a module with a function `generateClient` as `generator` in `dagger.json`"));
+    }
+    let generator = modules.tool(&cx.caller, source, name).await?;
+    let generator = modules.load(Some(&cx.evaluator), &cx.caller, &generator).await?;
+    let generator = SdkModule::new(generator, name, None)?;
+    if !generator.has(CLIENT) {
+        return Err(Fault::user(format!("the SDK `{name}` generates no clients: it has no function `{CLIENT}`")));
+    }
+    let module = modules.load(Some(&cx.evaluator), &cx.caller, source).await?;
+    let caller = on_behalf(&cx.caller, &module)?;
+    let mut files = Vec::new();
+    if generator.has(CLIENT_FILES) {
+        let node = generator.call(&cx.evaluator, &caller, &module, CLIENT_FILES, Given::default()).await?;
+        files = strings(&node.value).ok_or_else(|| wrong(&generator, CLIENT_FILES, "`[String!]!`", &node))?;
+    }
+    let given = Given {
+        introspection: Some(client_introspection(&cx.evaluator, &caller, &module).await?),
+        folder: Some(client.directory.clone()),
+    };
+    let seen = Arc::new(module.of_source(modules.reloaded(&cx.caller, source, &files).await?));
+    let node = generator.call(&cx.evaluator, &caller, &seen, CLIENT, given).await?;
+    if node.get::<Directory>().is_err() {
+        return Err(wrong(&generator, CLIENT, "`Directory!`", &node));
+    }
+    merged(cx, &all, &node).await
+}
+
+fn strings(value: &Value) -> Option<Vec<String>> {
+    let Value::List(items) = value else { return None };
+    items
+        .iter()
+        .map(|item| match item {
+            Value::String(text) => Some(text.to_string()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn wrong(sdk: &SdkModule, function: &str, wanted: &str, came: &Node) -> Fault {
+    Fault::user(format!("`{function}` of the SDK `{}` must give {wanted}, and gave `{}`", sdk.name, came.type_name()))
+}
+
+/// `all` with the files of `more` over it.
+async fn merged(cx: &Cx, all: &Node, more: &Node) -> Result<Node> {
+    let call = more.call.clone().ok_or_else(|| Fault::bug("a directory has no call"))?;
+    step(cx, all, "withDirectory", vec![("path", text("/")), ("source", Literal::Call(call))]).await
 }
 
 /// `directory` with `lines` at the end of the file `name` of the module's source, but none that is there already.
@@ -58,7 +127,7 @@ async fn with_lines(cx: &Cx, source: &ModuleSource, directory: Node, name: &str,
     }
     let folder = inside_context(&source.root, source.config.source_subpath()).unwrap_or_default();
     let (ops, op_cx) = work(cx)?;
-    let place = directory.get::<rondel_model::Directory>()?.place.clone();
+    let place = directory.get::<Directory>()?.place.clone();
     let file = Place { fs: place.fs, path: place.path.join_inside(&folder).join(name) };
     let mut content = match ops.stat(&op_cx, &file, true).await? {
         Some(_) => String::from_utf8_lossy(&ops.read(&op_cx, &file).await?).into_owned(),

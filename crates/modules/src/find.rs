@@ -29,7 +29,7 @@ pub struct Lookup<'a> {
 }
 
 /// A source to be found in the folder `root`.
-struct Wanted<P> {
+pub(crate) struct Wanted<P> {
     root: P,
     renamed: Option<String>,
     role: Role,
@@ -38,8 +38,14 @@ struct Wanted<P> {
 }
 
 impl<P> Wanted<P> {
-    fn of(root: P) -> Self {
+    /// Under its own name, for its own functions.
+    pub(crate) fn of(root: P) -> Self {
         Self { root, renamed: None, role: Role::Module, above: Vec::new() }
+    }
+
+    /// For making runtimes, types or clients of other modules.
+    pub(crate) fn tool(root: P) -> Self {
+        Self { role: Role::Sdk, ..Self::of(root) }
     }
 }
 
@@ -106,7 +112,7 @@ impl Modules {
     }
 
     /// The source whose `dagger.json` is in a folder of the host.
-    fn local<'a>(
+    pub(crate) fn local<'a>(
         &'a self,
         caller: &'a Arc<Caller>,
         wanted: Wanted<PathBuf>,
@@ -207,7 +213,8 @@ impl Modules {
         self.inside(caller, directory, Wanted::of(root)).await
     }
 
-    fn inside<'a>(
+    /// The source whose `dagger.json` is in a folder of `directory`.
+    pub(crate) fn inside<'a>(
         &'a self,
         caller: &'a Arc<Caller>,
         directory: &'a Directory,
@@ -281,11 +288,13 @@ fn followed<P: PartialEq + Clone>(mut above: Vec<(P, String)>, root: &P, name: &
     Ok(above)
 }
 
-fn sdk_of(module: &str, sdk: &str) -> String {
+/// What is being done.
+pub(crate) fn sdk_of(module: &str, sdk: &str) -> String {
     format!("find the SDK `{sdk}` of module `{module}`")
 }
 
-fn no_sdk(module: &str, sdk: &str) -> Fault {
+/// That there is no such SDK.
+pub(crate) fn no_sdk(module: &str, sdk: &str) -> Fault {
     let built_in = rondel_sdk::BUILTIN.join(", ");
     // Users match on the first words; see spec/behaviours.md MOD-001.
     Fault::user(format!(
@@ -295,7 +304,7 @@ fn no_sdk(module: &str, sdk: &str) -> Fault {
 }
 
 /// The folder of a module's SDK, relative to the context directory, when the module is in the folder `root`.
-fn sdk_folder(module: &str, sdk: &str, root: &str) -> Result<String> {
+pub(crate) fn sdk_folder(module: &str, sdk: &str, root: &str) -> Result<String> {
     if sdk.starts_with('/') {
         return Err(Fault::user(format!("the path of the SDK `{sdk}` of module `{module}` is absolute"))
             .with_hint(format!("write it relative to the folder of the module's `{FILE_NAME}`")));

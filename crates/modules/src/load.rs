@@ -390,8 +390,13 @@ impl Modules {
 impl Module {
     /// The same while its types are being found out.
     fn partial(&self) -> Module {
+        self.of_source(self.source.as_ref().clone())
+    }
+
+    /// The same with another source, while its types are being found out.
+    pub(crate) fn of_source(&self, source: ModuleSource) -> Module {
         Module {
-            source: self.source.clone(),
+            source: Arc::new(source),
             view: self.view,
             types: Arc::default(),
             dependencies: self.dependencies.clone(),
@@ -426,26 +431,65 @@ pub async fn introspection(
     module: &Arc<Module>,
 ) -> Result<Arc<Call>> {
     let registry = client(caller)?.services.registry.clone();
-    let text = introspection_text(&registry, module.view, &module.dependencies)?;
+    let text = introspection_text(&registry, module.view, &module.dependencies, Readers::ModuleCode)?;
+    introspection_file(evaluator, caller, module, text).await
+}
+
+/// The introspection file of what a client of `module` sees: the API, the module, and what it uses.
+///
+/// # Errors
+/// When it cannot be stored.
+pub async fn client_introspection(
+    evaluator: &Arc<Evaluator>,
+    caller: &Arc<Caller>,
+    module: &Arc<Module>,
+) -> Result<Arc<Call>> {
+    let registry = client(caller)?.services.registry.clone();
+    let all: Vec<_> = module.dependencies.iter().chain([module]).cloned().collect();
+    let text = introspection_text(&registry, module.view, &all, Readers::Clients)?;
+    introspection_file(evaluator, caller, module, text).await
+}
+
+async fn introspection_file(
+    evaluator: &Arc<Evaluator>,
+    caller: &Arc<Caller>,
+    module: &Arc<Module>,
+    text: String,
+) -> Result<Arc<Call>> {
     let call = module.source.content().call();
     let cx = Cx { evaluator: evaluator.clone(), caller: caller.clone(), call, view: module.view };
     let file = crate::context::file_of(&cx, "schema.json", text.into_bytes()).await?;
     file.call.ok_or_else(|| Fault::bug("a file of the API has no call"))
 }
 
+/// Whom generated code is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// The code of a module: it is told of nothing that belongs to the machine of a client.
+    ModuleCode,
+    /// Clients.
+    Clients,
+}
+
 /// What a code generator is told of the API under `view` with `dependencies`: spec/protocol.md §4.5.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn introspection_text(registry: &Registry, view: View, dependencies: &[Arc<Module>]) -> Result<String> {
+pub fn introspection_text(
+    registry: &Registry,
+    view: View,
+    dependencies: &[Arc<Module>],
+    readers: Readers,
+) -> Result<String> {
     const HIDDEN: &[&str] = &["Host", "Engine", "EngineCache", "EngineCacheEntry", "EngineCacheEntrySet"];
+    let hidden = if readers == Readers::Clients { &[] } else { HIDDEN };
     let base = registry.project(view);
     let served = |module: &Arc<Module>| Served { surfaced: Surfaced::of(module), constructor: true, entrypoint: false };
     let list: Vec<_> = dependencies.iter().map(served).collect();
     if list.is_empty() {
-        return rondel_schema::schema_json(&base, view, HIDDEN);
+        return rondel_schema::schema_json(&base, view, hidden);
     }
-    rondel_schema::schema_json(&rondel_schema::extend(&base, view, extension(&base, &list)), view, HIDDEN)
+    rondel_schema::schema_json(&rondel_schema::extend(&base, view, extension(&base, &list)), view, hidden)
 }
 
 /// The modules that a client is served.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rondel_call::Literal;
+use rondel_call::{Call, Literal};
 use rondel_fault::{Fault, Kind as FaultKind, Result};
 use rondel_model::Container;
 use rondel_query::{Caller, Evaluator, Node};
@@ -20,6 +20,10 @@ use crate::types::Contract;
 pub const TYPES: &str = "moduleTypes";
 /// The function that generates code.
 pub const CODEGEN: &str = "codegen";
+/// The function that generates a client.
+pub const CLIENT: &str = "generateClient";
+/// The function that names the files of the host that generating a client needs.
+pub const CLIENT_FILES: &str = "requiredClientGenerationFiles";
 /// The function that makes a runtime.
 const RUNTIME: &str = "moduleRuntime";
 /// The function that is given the configuration.
@@ -28,10 +32,20 @@ const CONFIG: &str = "withConfig";
 const SOURCE: &str = "modSource";
 const INTROSPECTION: &str = "introspectionJson";
 const OUTPUT: &str = "outputFilePath";
+const FOLDER: &str = "outputDir";
 /// Where a types container leaves the ID.
 pub const OUTPUT_PATH: &str = "/module-typedefs.json";
 
 type Arguments = Vec<(Arc<str>, Literal)>;
+
+/// What a function of an SDK is given beside the module's source.
+#[derive(Default)]
+pub struct Given {
+    /// The introspection file; none: that of what the module's code sees.
+    pub introspection: Option<Arc<Call>>,
+    /// The folder for the files of a client.
+    pub folder: Option<String>,
+}
 
 /// A module as another module's SDK.
 pub struct SdkModule {
@@ -109,7 +123,7 @@ impl SdkModule {
                 "it has no function `moduleRuntime(modSource: ModuleSource!, introspectionJson: File!): Container!`",
             ));
         }
-        Ok(self.call(evaluator, caller, of, RUNTIME).await?.get::<Container>()?.clone())
+        Ok(self.call(evaluator, caller, of, RUNTIME, Given::default()).await?.get::<Container>()?.clone())
     }
 
     /// Calls `function` for the module `of`, with what of the known arguments it takes.
@@ -122,6 +136,7 @@ impl SdkModule {
         caller: &Arc<Caller>,
         of: &Arc<Module>,
         function: &str,
+        given: Given,
     ) -> Result<Node> {
         let doing = |e: Fault| {
             with_guide(e.context(format!("call `{function}` of the SDK `{}` for module `{}`", self.name, of.name())))
@@ -133,8 +148,12 @@ impl SdkModule {
         for arg in &field.args {
             let value = match &*arg.name {
                 SOURCE => Literal::Call(of.source.content().call()),
-                INTROSPECTION => Literal::Call(introspection(evaluator, caller, of).await.map_err(doing)?),
+                INTROSPECTION => Literal::Call(match &given.introspection {
+                    Some(call) => call.clone(),
+                    None => introspection(evaluator, caller, of).await.map_err(doing)?,
+                }),
                 OUTPUT => Literal::String(OUTPUT_PATH.into()),
+                FOLDER => Literal::String(given.folder.as_deref().unwrap_or_default().into()),
                 _ => continue,
             };
             args.push((arg.name.clone(), value));

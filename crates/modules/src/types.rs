@@ -15,7 +15,7 @@ use rondel_session::{ExecScope, FunctionCall, client};
 use crate::call::{process, run};
 use crate::document;
 use crate::module::{Module, ModuleValue, Provider};
-use crate::sdk_module::{OUTPUT_PATH, SdkModule, TYPES, takes};
+use crate::sdk_module::{Given, OUTPUT_PATH, SdkModule, TYPES, takes};
 use crate::typedef::{Function, Kind, ModuleTypes, TypeDef};
 
 /// A way in which an SDK registers a module's types. All of them give the same data, which is checked the same way.
@@ -102,7 +102,10 @@ impl Registration<'_> {
     }
 
     async fn types_container(&self, sdk: &SdkModule) -> Result<ModuleTypes> {
-        let node = sdk.call(self.evaluator, self.caller, self.module, TYPES).await.map_err(|e| self.doing(e))?;
+        let node = sdk
+            .call(self.evaluator, self.caller, self.module, TYPES, Given::default())
+            .await
+            .map_err(|e| self.doing(e))?;
         let container = node.get::<Container>()?;
         let speaker = Some(self.module.speaker());
         let scope = ExecScope { speaker: speaker.clone(), starts: speaker, ..ExecScope::default() }.seal();
@@ -128,14 +131,20 @@ impl Registration<'_> {
     }
 
     async fn typed(&self, sdk: &SdkModule) -> Result<ModuleTypes> {
-        let node = sdk.call(self.evaluator, self.caller, self.module, TYPES).await.map_err(|e| self.doing(e))?;
+        let node = sdk
+            .call(self.evaluator, self.caller, self.module, TYPES, Given::default())
+            .await
+            .map_err(|e| self.doing(e))?;
         let call = node.call.ok_or_else(|| Fault::bug("a module has no call"))?;
         self.of_call(&call, "a `Module` with types").await
     }
 
     async fn declared(&self, sdk: &SdkModule) -> Result<ModuleTypes> {
         const EXPECTED: &str = "a list of objects, interfaces and enums";
-        let node = sdk.call(self.evaluator, self.caller, self.module, TYPES).await.map_err(|e| self.doing(e))?;
+        let node = sdk
+            .call(self.evaluator, self.caller, self.module, TYPES, Given::default())
+            .await
+            .map_err(|e| self.doing(e))?;
         let Value::List(items) = &node.value else { return Err(Fault::bug("a list is no list")) };
         let mut types = ModuleTypes::default();
         for index in 0..items.len() {
@@ -159,7 +168,10 @@ impl Registration<'_> {
     }
 
     async fn document(&self, sdk: &SdkModule) -> Result<ModuleTypes> {
-        let node = sdk.call(self.evaluator, self.caller, self.module, TYPES).await.map_err(|e| self.doing(e))?;
+        let node = sdk
+            .call(self.evaluator, self.caller, self.module, TYPES, Given::default())
+            .await
+            .map_err(|e| self.doing(e))?;
         let text = match &node.value {
             Value::String(text) => text.to_string(),
             _ => {

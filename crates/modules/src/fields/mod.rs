@@ -5,6 +5,7 @@ mod current;
 mod functions;
 mod listing;
 mod module;
+mod revise;
 mod source;
 mod typedefs;
 
@@ -28,6 +29,7 @@ pub fn register_modules(surface: &mut Surface, modules: &Arc<Modules>) {
     functions::register(surface);
     module::register(surface, modules);
     source::register(surface, modules);
+    revise::register(surface, modules);
     calls::register(surface);
     current::register(surface);
     listing::register(surface);

@@ -15,7 +15,7 @@ use super::optional;
 use crate::codegen::generated;
 use crate::config::GeneratedClient;
 use crate::find::Lookup;
-use crate::load::{Modules, introspection_text};
+use crate::load::{Modules, Readers, introspection_text};
 use crate::module::Module;
 use crate::source::{ModuleSource, inside_context};
 
@@ -165,6 +165,6 @@ async fn introspection_of(modules: &Arc<Modules>, cx: &Cx, source: &ModuleSource
 
 /// The introspection file for code generators: the API under `view`, with what a module uses.
 pub(super) async fn introspection(cx: &Cx, view: View, dependencies: &[Arc<Module>]) -> Result<Outcome> {
-    let text = introspection_text(&client(&cx.caller)?.services.registry, view, dependencies)?;
+    let text = introspection_text(&client(&cx.caller)?.services.registry, view, dependencies, Readers::ModuleCode)?;
     Ok(crate::context::file_of(cx, "schema.json", text.into_bytes()).await?.into())
 }

@@ -1,0 +1,73 @@
+//! Sources whose configuration was changed: the files that belong to them now, and the modules that they name.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rondel_fault::Result;
+use rondel_model::op::Filter;
+use rondel_model::{AbsPath, Fs, FsOp};
+use rondel_query::Caller;
+use rondel_session::client;
+
+use crate::find::Wanted;
+use crate::load::Modules;
+use crate::source::{ModuleSource, SourceKind, context_patterns};
+
+impl Modules {
+    /// `source` with the files that its configuration asks for, and `more` of them, relative to its `dagger.json`. Of a
+    /// source that is not on a host, files that did not belong to it before are not known.
+    ///
+    /// # Errors
+    /// When a path leaves the context directory, or a file cannot be read.
+    pub(crate) async fn reloaded(
+        &self,
+        caller: &Arc<Caller>,
+        source: &ModuleSource,
+        more: &[String],
+    ) -> Result<ModuleSource> {
+        let me = client(caller)?;
+        let ops = &me.services.ops;
+        let mut config = source.config.clone();
+        config.include.extend_from_slice(more);
+        let (include, mut exclude) = context_patterns(&source.root, &config)?;
+        let doing = || format!("load the files of module `{}`", source.name());
+        let snapshot = match source.kind {
+            SourceKind::Local => {
+                exclude.push(".git".into());
+                let filter = Filter { include, exclude, gitignore: true };
+                ops.import_dir(&me.op_cx, Path::new(&source.host), &filter).await
+            }
+            _ => {
+                let filter = Filter { include, exclude, gitignore: false };
+                ops.tree(&me.op_cx, &Fs::new(FsOp::Filter { source: source.context().place, filter })).await
+            }
+        };
+        let base = AbsPath::root();
+        Ok(ModuleSource { snapshot: snapshot.map_err(|e| e.context(doing()))?, base, ..source.clone() })
+    }
+
+    /// The module that the configuration of `source` names as an SDK, or as the generator of a client.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) async fn tool(
+        &self,
+        caller: &Arc<Caller>,
+        source: &ModuleSource,
+        reference: &str,
+    ) -> Result<Arc<ModuleSource>> {
+        let root = crate::find::sdk_folder(source.name(), reference, &source.root)?;
+        let found = match source.kind {
+            SourceKind::Local => {
+                let root = Path::new(&source.host).join(root);
+                self.local(caller, Wanted::tool(root)).await
+            }
+            _ => self.inside(caller, &source.context(), Wanted::tool(root)).await,
+        };
+        let found = found.map_err(|e| e.context(crate::find::sdk_of(source.name(), reference)))?;
+        if !found.config_exists() {
+            return Err(crate::find::no_sdk(source.name(), reference));
+        }
+        Ok(found)
+    }
+}

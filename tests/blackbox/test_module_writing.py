@@ -1,0 +1,134 @@
+"""Module sources with a changed configuration, and what is generated into them: what tools that write `dagger.json` use."""
+
+import json
+
+import pytest
+
+from test_contracts import RUNTIME, SOURCE, Sdk, types, write, write_sdk
+
+CODE = """
+code = chain('directory', 'withNewFile(path: "probe/gen/code.txt", contents: "generated")', 'id')
+give(chain(f'generatedCode(code: "{code}")', 'withVCSGeneratedPaths(paths: ["gen/**"])', 'withVCSIgnoredPaths(paths: ["gen"])', 'id'))
+"""
+CLIENT = """
+schema = chain(f'loadFileFromID(id: "{introspectionJson}")', 'contents')
+names = [known['name'] for known in protocol.json.loads(schema)['__schema']['types']]
+seen = chain(f'loadModuleSourceFromID(id: "{modSource}")', 'contextDirectory', 'glob(pattern: "**/*.txt")')
+said = protocol.json.dumps({'probe': 'Probe' in names, 'host': 'Host' in names, 'dep': 'Dep' in names, 'seen': seen})
+path = protocol.json.dumps('probe/' + outputDir + '/client.json')
+give(chain('directory', f'withNewFile(path: {path}, contents: {protocol.json.dumps(said)})', 'id'))
+"""
+GENERATOR = Sdk(
+    {
+        "moduleRuntime": ("Container", SOURCE),
+        "moduleTypes": ("JSON", SOURCE),
+        "codegen": ("GeneratedCode", SOURCE),
+        "requiredClientGenerationFiles": ("[String]", {}),
+        "generateClient": ("Directory", {**SOURCE, "outputDir": "String"}),
+    },
+    {
+        "moduleRuntime": RUNTIME,
+        "moduleTypes": f"give({json.dumps(types())!r})",
+        "codegen": CODE,
+        "requiredClientGenerationFiles": "give(['notes.txt'])",
+        "generateClient": CLIENT,
+    },
+)
+
+
+@pytest.fixture
+def workshop(folder):
+    """A repository with a generator and two plain modules."""
+    (folder / ".git").mkdir()
+    write(folder / "dep", "dep", None)
+    write(folder / "other", "other", None)
+    return folder
+
+
+def source(path, *steps, ask):
+    """The document that selects `ask` of the changed source."""
+    chain = " { ".join([f'moduleSource(refString: {json.dumps(str(path))}, allowNotExists: true)', *steps, ask])
+    return "{ " + chain + " }" * (len(steps) + 2)
+
+
+def value(data):
+    while isinstance(data, dict) and len(data) == 1:
+        (data,) = data.values()
+    return data
+
+
+def config_of(engine, path, *steps):
+    """The `dagger.json` that results, and where it is in the generated context."""
+    below = f"{path.name}/dagger.json" if path.name else "dagger.json"
+    return json.loads(value(engine.data(source(path, *steps, "generatedContextDirectory", f'file(path: "{below}")', ask="contents"))))
+
+
+def id_of(engine, path, *steps):
+    return value(engine.data(source(path, *steps, ask="id")))
+
+
+def test_a_module_is_made_from_an_empty_folder(engine, workshop):
+    new = workshop / "new"
+    new.mkdir()
+    steps = ['withName(name: "new")', 'withSDK(source: "python")', 'withSourceSubpath(path: "code")', 'withEngineVersion(version: "latest")', 'withIncludes(patterns: ["../notes.txt"])']
+    made = config_of(engine, new, *steps)
+    assert made == {"name": "new", "sdk": {"source": "python"}, "source": "code", "engineVersion": "v0.21.8", "include": ["../notes.txt"]}
+    said = engine.data(source(new, *steps, ask="moduleName configExists sourceSubpath engineVersion sdk { source }"))
+    while len(said) == 1:
+        (said,) = said.values()
+    assert said == {"moduleName": "new", "configExists": True, "sourceSubpath": "new/code", "engineVersion": "v0.21.8", "sdk": {"source": "python"}}
+    assert not (new / "dagger.json").exists()
+
+
+def test_dependencies_come_and_go(engine, workshop):
+    main = write(workshop / "main", "main", None, include=["x"])
+    dep, other = (f'withDependencies(dependencies: ["{id_of(engine, workshop / name)}"])' for name in ("dep", "other"))
+    made = config_of(engine, main, other, dep)
+    assert made["dependencies"] == [{"name": "dep", "source": "../dep"}, {"name": "other", "source": "../other"}]
+    assert made["include"] == ["x"]
+    assert value(engine.data(source(main, other, dep, ask="dependencies { moduleName }"))) == [{"moduleName": "dep"}, {"moduleName": "other"}]
+    assert "dependencies" not in config_of(engine, main, dep, 'withoutDependencies(dependencies: ["../dep"])')
+    renamed = id_of(engine, workshop / "other", 'withName(name: "dep")')
+    named = f'withDependencies(dependencies: ["{renamed}"])'
+    engine.query(source(main, dep, named, ask="id")).failed('duplicate dependency name "dep"', "withName")
+    engine.query(source(main, 'withoutDependencies(dependencies: ["nobody"])', ask="id")).failed("nobody", "not found in the dependencies list")
+    engine.query(source(main, dep, 'withUpdateDependencies(dependencies: ["dep"])', ask="id")).failed("updating local dependencies is not supported")
+    engine.query(source(main, 'withUpdateDependencies(dependencies: ["nobody"])', ask="id")).failed(
+        'dependency "nobody" was requested to be updated, but it is not found in the dependencies list'
+    )
+    assert config_of(engine, main, dep, "withUpdateDependencies(dependencies: [])")["dependencies"] == [{"name": "dep", "source": "../dep"}]
+
+
+def test_what_cannot_be_changed_is_said(engine, workshop):
+    main = write(workshop / "main", "main", "python")
+    engine.query(source(main, 'withSourceSubpath(path: "../..")', ask="id")).failed('source subpath "../.." escapes source root')
+    engine.query(source(main, 'withName(name: "---")', ask="id")).failed("not a valid name")
+    engine.query(source(main, 'withSDK(source: "../nothing")', ask="id")).failed('invalid SDK: "../nothing"')
+    engine.query(source(main, 'withEngineVersion(version: "v99.0.0")', ask="id")).failed("v99.0.0")
+    engine.query(source(main, 'withoutClient(path: "x")', ask="id")).failed("no generated client in `x`")
+    builtin = source(main, 'withClient(generator: "python", outputDir: "x")', "generatedContextDirectory", ask="entries")
+    engine.query(builtin).failed("the built-in SDK `python` generates no clients")
+    assert config_of(engine, main, "withExperimentalFeatures(features: [SELF_CALLS])")["sdk"] == {"source": "python", "experimental": {"SELF_CALLS": True}}
+
+
+def test_an_sdk_generates_code_and_clients(connected, workshop):
+    write_sdk(workshop / "sdk", GENERATOR, "broken-sdk")
+    probe = write(workshop / "probe", "probe", {"source": "../sdk"}, source="src", dependencies=["../dep"])
+    (probe / "src").mkdir()
+    (probe / "src" / "main.txt").write_text("code")
+    (probe / "notes.txt").write_text("notes")
+    (probe / "other.txt").write_text("other")
+    client = 'withClient(generator: "../sdk", outputDir: "client")'
+    generated = source(probe, client, "generatedContextDirectory", ask='c: file(path: "probe/client/client.json") { contents } g: file(path: "probe/gen/code.txt") { contents } a: file(path: "probe/src/.gitattributes") { contents } i: file(path: "probe/src/.gitignore") { contents }')
+    found = connected.data(generated)
+    while len(found) == 1:
+        (found,) = found.values()
+    said = json.loads(found["c"]["contents"])
+    assert said == {"probe": True, "host": True, "dep": True, "seen": ["probe/notes.txt", "probe/src/main.txt"]}, said
+    assert found["g"]["contents"] == "generated"
+    assert found["a"]["contents"] == "/gen/** linguist-generated\n" and found["i"]["contents"] == "/gen\n"
+    assert config_of(connected, probe, client)["clients"] == [{"generator": "../sdk", "directory": "client"}]
+    none = Sdk({"moduleRuntime": ("Container", SOURCE)}, {"moduleRuntime": RUNTIME})
+    write_sdk(workshop / "none", none, "broken-sdk")
+    plain = source(probe, 'withClient(generator: "../none", outputDir: "client")', "generatedContextDirectory", ask="entries")
+    connected.query(plain).failed("the SDK `../none` generates no clients", "generateClient")
