@@ -37,10 +37,14 @@ class Probe:
 """
 
 
-def nested(engine, code: str) -> str:
+def nested(engine, code: str, before: str = "") -> str:
+    """What the process prints, in a container that the field `before` changed."""
     arguments = f'args: ["python3", "-c", {json.dumps(RAW + code)}], experimentalPrivilegedNesting: true'
-    document = f'{{ container {{ from(address: "python:3.13-slim") {{ withExec({arguments}) {{ stdout }} }} }} }}'
-    return engine.data(document)["container"]["from"]["withExec"]["stdout"].strip()
+    fields = ["container", 'from(address: "python:3.13-slim")', *filter(None, [before]), f"withExec({arguments})", "stdout"]
+    found = engine.data("{ " + " { ".join(fields) + " }" * len(fields))
+    while isinstance(found, dict):
+        (found,) = found.values()
+    return found.strip()
 
 
 def test_a_process_of_nobody_is_a_client_of_its_own(connected):
@@ -51,6 +55,15 @@ def test_a_process_of_nobody_is_a_client_of_its_own(connected):
     assert "no current module" in refused
     refused = nested(connected, "print(ask('{currentFunctionCall{name}}')['errors'][0]['message'])")
     assert "no current" in refused
+
+
+def test_the_environment_of_a_container_names_the_version_of_its_clients(connected):
+    """Before whatever a library says of itself; what is no version counts as the oldest that anybody has had."""
+    code = f"print(ask('{{__schemaVersion}}')['data']['__schemaVersion'], {VERSION % 'v0.19.11'})"
+    version = 'withEnvVariable(name: "_EXPERIMENTAL_DAGGER_VERSION", value: "%s")'
+    assert nested(connected, code, version % "v0.18.10") == "v0.18.10 v0.18.10"
+    assert nested(connected, code, version % "soon") == "v0.11.9 v0.11.9"
+    assert nested(connected, code) == "v0.21.8 v0.19.11"
 
 
 @pytest.fixture(scope="module")

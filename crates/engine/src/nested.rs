@@ -52,7 +52,7 @@ impl Scopes for NestedScopes {
     fn bind(&self, scope: &Scope, process: ScopedProcess) -> Result<ScopeBinding> {
         let gone = || Fault::cancelled(format!("the client of session `{}` is gone", self.session.id));
         let engine = self.engine.upgrade().ok_or_else(gone)?;
-        let ScopedProcess { listener, events, root, workdir } = process;
+        let ScopedProcess { listener, events, root, workdir, version } = process;
         let root = engine.host.enter(root);
         let nesting = Nesting {
             origin: self.origin.get().and_then(Weak::upgrade).ok_or_else(gone)?,
@@ -62,8 +62,10 @@ impl Scopes for NestedScopes {
         };
         let record = scope.record.clone().and_then(|record| record.0.downcast::<ExecScope>().ok());
         let scope = record.ok_or_else(|| Fault::bug("a process has an exec scope that the engine did not make"))?;
-        let caller = engine.nested(&nesting, &scope, None);
-        let door = Door { engine, nesting, scope, caller, others: Arc::default() };
+        let asked = version.filter(|_| scope.speaker.is_none()).map(|version| View::of_client(&version));
+        let caller = engine.nested(&nesting, &scope, asked);
+        let fixed = scope.speaker.is_some() || asked.is_some();
+        let door = Door { engine, nesting, scope, caller, fixed, others: Arc::default() };
         let port = listener.local_addr().attempt(|| "read the port of a nested API".into())?.port();
         listener.set_nonblocking(true).attempt(|| "serve a nested API".into())?;
         let listener = tokio::net::TcpListener::from_std(listener).attempt(|| "serve a nested API".into())?;
@@ -92,15 +94,17 @@ struct Door {
     scope: Arc<ExecScope>,
     /// Who the process is.
     caller: Arc<Caller>,
-    /// The same as a client of another version, for processes that speak for no module.
+    /// Its version is settled: by the module for which it speaks, or by its environment.
+    fixed: bool,
+    /// The same as a client of another version, for other processes.
     others: Arc<Mutex<HashMap<View, Arc<Caller>>>>,
 }
 
 impl Door {
-    /// Who asks. A process that speaks for a module cannot choose its version; another may name that of its library.
+    /// Who asks. A process whose version is not settled may name that of its library.
     fn caller(&self, headers: &HeaderMap) -> Arc<Caller> {
         let version = headers.get(METADATA_HEADER).and_then(|value| version_in(value.as_bytes()));
-        let view = version.filter(|_| self.scope.speaker.is_none()).map(|version| View::of_client(&version));
+        let view = version.filter(|_| !self.fixed).map(|version| View::of_client(&version));
         let Some(view) = view.filter(|view| *view != self.caller.view) else { return self.caller.clone() };
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         // A process cannot fill the memory with versions.

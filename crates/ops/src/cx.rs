@@ -67,6 +67,8 @@ pub struct ScopedProcess {
     pub root: OwnedFd,
     /// Its working directory.
     pub workdir: AbsPath,
+    /// The version of the API that its environment asks for.
+    pub version: Option<String>,
 }
 
 /// An API that is being served to one process.

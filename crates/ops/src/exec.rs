@@ -30,6 +30,9 @@ use crate::{Ops, key};
 /// What a process that failed may have lacked.
 const ALONE: &str = "containers reach nothing outside; `rondel engine status` says why";
 
+/// Names the version of the API that a process wants which speaks for no module. Clients know this name.
+const VERSION_VARIABLE: &str = "_EXPERIMENTAL_DAGGER_VERSION";
+
 /// The most characters of a command line in the name of a span.
 const SHOWN: usize = 80;
 
@@ -212,6 +215,7 @@ impl Run<'_> {
                     events: self.events.clone(),
                     root: root.try_clone().attempt(|| "hold the root of a container".into())?,
                     workdir: self.exec.workdir.clone(),
+                    version: variable(&self.exec.env, VERSION_VARIABLE).map(ToOwned::to_owned),
                 };
                 Some(self.cx.scopes.bind(scope, process)?)
             }
@@ -336,6 +340,10 @@ fn environment(
         env.set(name, value);
     }
     Ok(env.0)
+}
+
+fn variable<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
 struct Environment(Vec<(String, String)>);
