@@ -7,6 +7,7 @@
 
 mod command;
 mod credentials;
+pub mod dotenv;
 mod edit;
 mod expand;
 mod host_path;
@@ -35,8 +36,10 @@ pub fn register_core(surface: &mut Surface) {
     types::cache_volume::register(surface);
     types::container::register(surface);
     types::directory::register(surface);
+    types::env_file::register(surface);
     types::file::register(surface);
     types::host::register(surface);
+    types::json_value::register(surface);
     types::secret::register(surface);
     types::small::register(surface);
 }

@@ -22,6 +22,8 @@ pub struct Container {
     pub config: Arc<ImageConfig>,
     /// Annotations of the manifest, in order.
     pub annotations: Vec<(String, String)>,
+    /// What is known of exposed ports beyond what an image says, by their form in its configuration.
+    pub port_notes: Vec<PortNote>,
     /// What is mounted, in order.
     pub mounts: Vec<Mount>,
     /// Environment variables whose values are secrets.
@@ -38,6 +40,17 @@ pub struct Container {
     pub default_args_set: bool,
     /// An error to raise when it is evaluated.
     pub error: Option<Arc<str>>,
+}
+
+/// What is known of an exposed port beyond what an image says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortNote {
+    /// The port, such as `80/tcp`.
+    pub port: String,
+    /// For people.
+    pub description: Option<Arc<str>>,
+    /// A service is not waited for at this port.
+    pub skip_healthcheck: bool,
 }
 
 /// Credentials for one registry.
@@ -114,6 +127,7 @@ impl Container {
             rootfs: Fs::scratch(),
             config: Arc::default(),
             annotations: Vec::new(),
+            port_notes: Vec::new(),
             mounts: Vec::new(),
             secret_env: Vec::new(),
             volatile_env: Vec::new(),
@@ -134,6 +148,11 @@ impl Container {
     pub fn env(&self) -> impl Iterator<Item = (&str, &str)> {
         let entries = self.config.env.iter().flatten();
         entries.map(|entry| entry.split_once('=').unwrap_or((entry, "")))
+    }
+
+    /// What is known of the exposed port `port`, such as `80/tcp`, beyond what an image says.
+    pub fn port_note(&self, port: &str) -> Option<&PortNote> {
+        self.port_notes.iter().find(|note| note.port == port)
     }
 
     /// The same with a changed configuration. It is no longer the image it was made from.

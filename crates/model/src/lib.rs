@@ -7,6 +7,7 @@
 
 pub mod container;
 pub mod exec;
+pub mod health;
 pub mod image;
 pub mod op;
 pub mod path;

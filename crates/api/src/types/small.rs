@@ -1,6 +1,8 @@
 //! `EnvVariable`, `Label`, `Port` and `Stat`: what lists and inspections are made of.
 
-use rondel_model::Value;
+use std::sync::Arc;
+
+use rondel_model::{Container, Value};
 use rondel_ops::{EntryKind, Stat};
 
 use crate::Surface;
@@ -17,6 +19,8 @@ pub(crate) struct Pair {
 pub(crate) struct Port {
     number: i64,
     protocol: String,
+    description: Option<Arc<str>>,
+    skip_healthcheck: bool,
 }
 
 /// What is known of a file without reading it.
@@ -33,11 +37,23 @@ pub(crate) fn pairs<'a>(type_name: &str, items: impl Iterator<Item = (&'a str, &
     Value::List(items.map(pair).collect())
 }
 
+/// The ports that a container exposes.
+pub(crate) fn ports(container: &Container) -> Value {
+    let ports = container.config.exposed_ports.iter().flatten();
+    Value::List(ports.map(|(text, _)| port(container, text)).collect())
+}
+
 /// A port from its form in an image configuration, such as `80/tcp`.
-pub(crate) fn port(text: &str) -> Value {
+fn port(container: &Container, text: &str) -> Value {
     let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let number = number.parse().unwrap_or_default();
-    Value::object("Port", Port { number, protocol: protocol.to_ascii_uppercase() })
+    let note = container.port_note(text);
+    let port = Port {
+        number: number.parse().unwrap_or_default(),
+        protocol: protocol.to_ascii_uppercase(),
+        description: note.and_then(|note| note.description.clone()),
+        skip_healthcheck: note.is_some_and(|note| note.skip_healthcheck),
+    };
+    Value::object("Port", port)
 }
 
 /// The result of an inspection of `path`.
@@ -53,8 +69,8 @@ pub(crate) fn register(surface: &mut Surface) {
     }
     surface.plain("Port", "port", |it: &Port, _| Ok(Value::Int(it.number)));
     surface.plain("Port", "protocol", |it: &Port, _| Ok(Value::member(&*it.protocol)));
-    surface.plain("Port", "description", |_: &Port, _| Ok(Value::Null));
-    surface.plain("Port", "experimentalSkipHealthcheck", |_: &Port, _| Ok(Value::Bool(false)));
+    surface.plain("Port", "description", |it: &Port, _| Ok(it.description.clone().map_or(Value::Null, Value::String)));
+    surface.plain("Port", "experimentalSkipHealthcheck", |it: &Port, _| Ok(Value::Bool(it.skip_healthcheck)));
     surface.plain("Stat", "name", |it: &Inspected, _| Ok(Value::string(&*it.name)));
     surface.plain("Stat", "size", |it: &Inspected, _| Ok(Value::Int(i64::try_from(it.stat.size).unwrap_or(i64::MAX))));
     surface.plain("Stat", "permissions", |it: &Inspected, _| Ok(Value::Int(i64::from(it.stat.mode & 0o7777))));

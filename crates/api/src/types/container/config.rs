@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
+use rondel_model::container::PortNote;
 use rondel_model::{Container, ImageConfig, Value};
 use rondel_query::Args;
 
@@ -35,6 +36,11 @@ pub(super) fn register(surface: &mut Surface) {
     });
     change(surface, "withoutAnnotation", without_annotation);
     change(surface, "withError", with_error);
+    for field in ["experimentalWithGPU", "experimentalWithAllGPUs"] {
+        change(surface, field, |c, _| {
+            Ok(failing(c, "GPU support is not enabled: this engine gives no GPUs to containers"))
+        });
+    }
     for field in ["pipeline", "withFocus", "withoutFocus"] {
         surface.field("Container", field, surface::same);
     }
@@ -110,24 +116,34 @@ fn labels(surface: &mut Surface) {
 }
 
 fn ports(surface: &mut Surface) {
-    read(surface, "exposedPorts", |c, _| {
-        let ports = c.config.exposed_ports.iter().flatten();
-        Ok(Value::List(ports.map(|(port, _)| small::port(port)).collect()))
-    });
+    read(surface, "exposedPorts", |c, _| Ok(small::ports(c)));
     change(surface, "withExposedPort", |c, args| {
         let port = inputs::port(args)?;
-        Ok(c.clone().configure(|config| {
+        let note = PortNote {
+            port: port.clone(),
+            description: args.opt_str("description")?,
+            skip_healthcheck: args.bool("experimentalSkipHealthcheck")?,
+        };
+        let mut c = without_note(c, &port).configure(|config| {
             config.exposed_ports.get_or_insert_default().insert(port, serde_json::json!({}));
-        }))
+        });
+        c.port_notes.push(note);
+        Ok(c)
     });
     change(surface, "withoutExposedPort", |c, args| {
         let port = inputs::port(args)?;
-        Ok(c.clone().configure(|config| {
+        Ok(without_note(c, &port).configure(|config| {
             if let Some(ports) = &mut config.exposed_ports {
                 ports.shift_remove(&port);
             }
         }))
     });
+}
+
+fn without_note(c: &Container, port: &str) -> Container {
+    let mut c = c.clone();
+    c.port_notes.retain(|note| note.port != port);
+    c
 }
 
 fn without_annotation(c: &Container, args: &Args) -> Result<Container> {
@@ -142,7 +158,12 @@ fn with_error(c: &Container, args: &Args) -> Result<Container> {
     if error.is_empty() {
         return Ok(c.clone());
     }
-    Ok(Container { error: Some(error), ..c.clone() })
+    Ok(failing(c, error))
+}
+
+/// The container, which fails when something of it is evaluated.
+fn failing(c: &Container, error: impl Into<Arc<str>>) -> Container {
+    Container { error: Some(error.into()), ..c.clone() }
 }
 
 /// The configuration of `image` over that of `container`: the image says what it says, and what only the container has of

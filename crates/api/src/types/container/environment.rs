@@ -7,7 +7,7 @@ use rondel_query::{Args, Cx, Node, Outcome};
 
 use super::{TYPE, change, changed, read};
 use crate::locate::touched;
-use crate::types::small;
+use crate::types::{env_file, small};
 use crate::{Surface, credentials, inputs};
 
 pub(super) fn register(surface: &mut Surface) {
@@ -42,6 +42,7 @@ pub(super) fn register(surface: &mut Surface) {
         c.volatile_env.retain(|(known, _)| **known != *name);
         Ok(c)
     });
+    surface.field(TYPE, "withEnvFileVariables", with_env_file);
     surface.field(TYPE, "withSecretVariable", with_secret_variable);
     change(surface, "withoutSecretVariable", |c, args| Ok(without_secret(c, &args.str("name")?)));
     surface.field(TYPE, "withRegistryAuth", with_registry_auth);
@@ -70,6 +71,14 @@ fn with_variable(c: &Container, name: &str, value: &str) -> Container {
             None => env.push(entry),
         }
     })
+}
+
+async fn with_env_file(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let source = args.object("source").await?;
+    let variables = env_file::evaluated(&cx, source.get()?).await?;
+    let container = node.get::<Container>()?.clone();
+    let with = |c: Container, (name, value): &(String, String)| with_variable(&c, name, value);
+    Ok(changed(variables.iter().fold(container, with)))
 }
 
 fn without_secret(c: &Container, name: &str) -> Container {

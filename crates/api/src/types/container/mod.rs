@@ -5,6 +5,7 @@ mod environment;
 mod exec;
 mod export;
 mod files;
+mod health;
 mod images;
 mod mounts;
 mod output;
@@ -27,6 +28,7 @@ pub(crate) fn register(surface: &mut Surface) {
     exec::register(surface);
     export::register(surface);
     files::register(surface);
+    health::register(surface);
     images::register(surface);
     mounts::register(surface);
     output::register(surface);

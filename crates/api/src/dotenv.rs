@@ -1,0 +1,503 @@
+//! Files of environment variables, as shells and the tools around them read them.
+//!
+//! *Invariants.* What a line says is kept as it was written and evaluated when it is asked for, so that a later change of one
+//! variable is seen in those that refer to it. No order: a variable may refer to one below it. Nothing is executed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rondel_fault::{Fault, Result};
+
+/// The longest value that comes of an evaluation, in bytes.
+const LONGEST: usize = 1 << 20;
+
+/// How many variables may refer to one another in a row.
+const DEEPEST: usize = 100;
+
+/// The most variables that are asked for outside of the file.
+const MOST_OUTSIDE: usize = 1_000;
+
+/// The lines of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dotenv {
+    lines: Vec<Line>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Line {
+    Variable {
+        /// What stands before the name: nothing, or `export` with its spaces.
+        before: String,
+        name: String,
+        /// As written.
+        value: String,
+    },
+    /// A comment, or nothing.
+    Other(String),
+}
+
+impl Dotenv {
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// When a line is neither a variable, nor a comment, nor empty.
+    pub fn parse(text: &str) -> Result<Self> {
+        let line = |(at, line): (usize, &str)| {
+            if line.trim().is_empty() || line.trim_start().starts_with('#') {
+                return Ok(Line::Other(line.to_owned()));
+            }
+            let found = line.split_once('=').and_then(|(before, value)| {
+                let name = before.trim_start();
+                let name = match name.strip_prefix("export") {
+                    Some(rest) if rest.starts_with(char::is_whitespace) => rest.trim_start(),
+                    _ => name,
+                };
+                let start = before.len() - name.len();
+                is_name(name).then(|| Line::Variable {
+                    before: before[..start].to_owned(),
+                    name: name.to_owned(),
+                    value: value.to_owned(),
+                })
+            });
+            // The line itself may hold what nobody should read.
+            found.ok_or_else(|| Fault::user(format!("line {} of the env file is no `NAME=value`", at + 1)))
+        };
+        Ok(Self { lines: text.lines().enumerate().map(line).collect::<Result<_>>()? })
+    }
+
+    /// The text of the file.
+    pub fn text(&self) -> String {
+        let line = |line: &Line| match line {
+            Line::Variable { before, name, value } => format!("{before}{name}={value}\n"),
+            Line::Other(text) => format!("{text}\n"),
+        };
+        self.lines.iter().map(line).collect()
+    }
+
+    /// Sets a variable, where it stands when it is there already.
+    ///
+    /// # Errors
+    /// When the name is none.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        if !is_name(name) {
+            return Err(Fault::user(format!("`{name}` cannot be the name of an environment variable")));
+        }
+        let known = self.lines.iter_mut().rev().find_map(|line| match line {
+            Line::Variable { name: known, value, .. } if known == name => Some(value),
+            _ => None,
+        });
+        match known {
+            Some(known) => value.clone_into(known),
+            None => {
+                let line = Line::Variable { before: String::new(), name: name.to_owned(), value: value.to_owned() };
+                self.lines.push(line);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes every definition of a variable.
+    pub fn remove(&mut self, name: &str) {
+        self.lines.retain(|line| !matches!(line, Line::Variable { name: known, .. } if known == name));
+    }
+
+    /// What is written for a variable; the last definition counts.
+    pub fn raw(&self, name: &str) -> Option<&str> {
+        self.lines.iter().rev().find_map(|line| match line {
+            Line::Variable { name: known, value, .. } if known == name => Some(value.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Every variable once, where it is defined first, with what is written for it last.
+    pub fn all_raw(&self) -> Vec<(String, String)> {
+        self.names().into_iter().map(|name| (name.to_owned(), self.raw(name).unwrap_or_default().to_owned())).collect()
+    }
+
+    fn names<'a>(&'a self) -> Vec<&'a str> {
+        let mut seen = BTreeSet::new();
+        let name = |line: &'a Line| match line {
+            Line::Variable { name, .. } if seen.insert(name.as_str()) => Some(name.as_str()),
+            _ => None,
+        };
+        self.lines.iter().filter_map(name).collect()
+    }
+
+    /// The value of a variable, none when it is not there. `outside` is what is known beside the file.
+    ///
+    /// # Errors
+    /// When it refers to what is not there, or to itself, or is no text that a shell takes.
+    pub fn get(&self, name: &str, outside: &BTreeMap<String, String>) -> Result<Option<String>> {
+        if self.raw(name).is_none() {
+            return Ok(None);
+        }
+        Evaluation::new(self, outside).variable(name).map(Some)
+    }
+
+    /// Every variable with its value.
+    ///
+    /// # Errors
+    /// As for [`Dotenv::get`].
+    pub fn all(&self, outside: &BTreeMap<String, String>) -> Result<Vec<(String, String)>> {
+        let mut evaluation = Evaluation::new(self, outside);
+        self.names().into_iter().map(|name| Ok((name.to_owned(), evaluation.variable(name)?))).collect()
+    }
+
+    /// The variables whose names begin with `prefix` and an underscore, without both. Case, dashes and underscores do not
+    /// count for the prefix. Values are evaluated, because they may refer to what is left out.
+    ///
+    /// # Errors
+    /// As for [`Dotenv::get`].
+    pub fn namespace(&self, prefix: &str, outside: &BTreeMap<String, String>) -> Result<Self> {
+        let mut evaluation = Evaluation::new(self, outside);
+        let mut found = Self::default();
+        for name in self.names() {
+            if let Some(rest) = without_prefix(name, prefix) {
+                found.set(rest, &quoted(&evaluation.variable(name)?))?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The names that values refer to and the file does not define, or that refer to themselves.
+    pub fn refers_to(&self) -> Vec<String> {
+        let mut found = BTreeSet::new();
+        for line in &self.lines {
+            let Line::Variable { name, value, .. } = line else { continue };
+            for (at, _) in value.match_indices('$') {
+                let rest = &value[at + 1..];
+                let rest = rest.strip_prefix('{').unwrap_or(rest);
+                let other = &rest[..name_length(rest)];
+                if !other.is_empty() && (other == name || self.raw(other).is_none()) {
+                    found.insert(other.to_owned());
+                }
+            }
+        }
+        found.into_iter().take(MOST_OUTSIDE).collect()
+    }
+}
+
+/// What may stand before `=`.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || "='\"$\\`#".contains(c))
+}
+
+/// The length of the name of a variable at the start of `text`.
+fn name_length(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    match bytes.first() {
+        Some(first) if first.is_ascii_alphabetic() || *first == b'_' => {
+            bytes.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count()
+        }
+        _ => 0,
+    }
+}
+
+/// `name` without `prefix` and the underscore behind it.
+fn without_prefix<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
+    let letters = |text: &str| text.replace(['-', '_'], "").to_lowercase();
+    let wanted = letters(prefix);
+    name.match_indices('_')
+        .find(|(at, _)| letters(&name[..*at]) == wanted && !name[at + 1..].starts_with('_'))
+        .map(|(at, _)| &name[at + 1..])
+        .filter(|rest| !rest.is_empty())
+}
+
+/// Whether a value is more than its text: it has quotes, escapes or references.
+fn has_features(value: &str) -> bool {
+    let reference = |(at, _): (usize, &str)| {
+        let next = value[at + 1..].bytes().next();
+        next.is_some_and(|b| b.is_ascii_alphabetic() || matches!(b, b'_' | b'{' | b'('))
+    };
+    value.contains(['`', '"', '\'', '\\']) || value.match_indices('$').any(reference)
+}
+
+/// A value that evaluates to `text`.
+fn quoted(text: &str) -> String {
+    if has_features(text) { format!("'{}'", text.replace('\'', r"'\''")) } else { text.to_owned() }
+}
+
+/// One evaluation: every variable is evaluated once.
+struct Evaluation<'a> {
+    file: &'a Dotenv,
+    outside: &'a BTreeMap<String, String>,
+    done: BTreeMap<String, String>,
+    /// What is being evaluated, each because of the one before.
+    going: Vec<String>,
+    /// How deep references lie in one another within one value.
+    depth: usize,
+}
+
+impl<'a> Evaluation<'a> {
+    fn new(file: &'a Dotenv, outside: &'a BTreeMap<String, String>) -> Self {
+        Self { file, outside, done: BTreeMap::new(), going: Vec::new(), depth: 0 }
+    }
+
+    fn variable(&mut self, name: &str) -> Result<String> {
+        if let Some(done) = self.done.get(name) {
+            return Ok(done.clone());
+        }
+        let raw = self.file.raw(name).unwrap_or_default();
+        if !has_features(raw) {
+            return Ok(raw.to_owned());
+        }
+        if self.going.len() >= DEEPEST {
+            return Err(Fault::user(format!("more than {DEEPEST} variables refer to one another, down to `{name}`")));
+        }
+        self.going.push(name.to_owned());
+        let value = Words { text: raw, at: 0 }.evaluate(self);
+        self.going.pop();
+        let value = value.map_err(|fault| fault.context(format!("cannot evaluate the variable `{name}`")))?;
+        self.done.insert(name.to_owned(), value.clone());
+        Ok(value)
+    }
+
+    /// What a reference to `name` stands for.
+    fn reference(&mut self, name: &str) -> Result<Option<String>> {
+        let own = self.going.last().is_some_and(|going| going == name);
+        if own || self.file.raw(name).is_none() {
+            return Ok(self.outside.get(name).cloned());
+        }
+        if self.going.iter().any(|going| going == name) {
+            let circle = self.going.join("` -> `");
+            return Err(Fault::user(format!("circular dependency detected: `{circle}` -> `{name}`")));
+        }
+        self.variable(name).map(Some)
+    }
+}
+
+/// The text of a value that is being read.
+struct Words<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl Words<'_> {
+    fn evaluate(&mut self, evaluation: &mut Evaluation<'_>) -> Result<String> {
+        let mut out = String::new();
+        let mut space = false;
+        while let Some(c) = self.next() {
+            if c.is_whitespace() {
+                space = true;
+                continue;
+            }
+            if c == '#' && (space || self.at == 1) {
+                break;
+            }
+            if std::mem::take(&mut space) && !out.is_empty() {
+                out.push(' ');
+            }
+            match c {
+                '\'' => out.push_str(self.until_quote()?),
+                '"' => self.double_quoted(evaluation, &mut out)?,
+                '\\' => out.extend(self.next()),
+                _ => self.plain(c, evaluation, &mut out)?,
+            }
+            if out.len() > LONGEST {
+                return Err(Fault::user(format!("the value is longer than {LONGEST} bytes")));
+            }
+        }
+        Ok(out)
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let next = self.text[self.at..].chars().next()?;
+        self.at += next.len_utf8();
+        Some(next)
+    }
+
+    fn until_quote(&mut self) -> Result<&str> {
+        let rest = &self.text[self.at..];
+        let end = rest.find('\'').ok_or_else(|| Fault::user("a single quote is not closed"))?;
+        self.at += end + 1;
+        Ok(&rest[..end])
+    }
+
+    fn double_quoted(&mut self, evaluation: &mut Evaluation<'_>, out: &mut String) -> Result<()> {
+        loop {
+            match self.next() {
+                None => return Err(Fault::user("a double quote is not closed")),
+                Some('"') => return Ok(()),
+                Some('\\') => match self.next() {
+                    Some(c @ ('"' | '\\' | '$' | '`')) => out.push(c),
+                    Some(c) => out.extend(['\\', c]),
+                    None => out.push('\\'),
+                },
+                Some(c) => self.plain(c, evaluation, out)?,
+            }
+        }
+    }
+
+    /// A character that no quote or escape makes special.
+    fn plain(&mut self, c: char, evaluation: &mut Evaluation<'_>, out: &mut String) -> Result<()> {
+        let rest = &self.text[self.at..];
+        if c == '`' || (c == '$' && rest.starts_with('(')) {
+            return Err(Fault::user("commands in values are not executed").with_hint("use single quotes"));
+        }
+        if c != '$' {
+            out.push(c);
+            return Ok(());
+        }
+        if let Some(braced) = rest.strip_prefix('{') {
+            let end = closing(braced).ok_or_else(|| Fault::user("`${` is not closed"))?;
+            self.at += end + 2;
+            out.push_str(&parameter(&braced[..end], evaluation)?);
+            return Ok(());
+        }
+        match name_length(rest) {
+            0 => out.push('$'),
+            length => {
+                self.at += length;
+                let name = &rest[..length];
+                out.push_str(&evaluation.reference(name)?.ok_or_else(|| unbound(name))?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The brace that closes what was opened before `text`.
+fn closing(text: &str) -> Option<usize> {
+    let mut open = 0_usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => open += 1,
+            '}' if open == 0 => return Some(at),
+            '}' => open -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// What stands in `${…}`: a name, and what is meant when it is not set, or empty (with a colon).
+fn parameter(text: &str, evaluation: &mut Evaluation<'_>) -> Result<String> {
+    let (name, rest) = text.split_at(name_length(text));
+    if name.is_empty() {
+        return Err(Fault::user(format!("`${{{text}}}` names no variable")));
+    }
+    let (empty_counts, operator) = match rest.strip_prefix(':') {
+        Some(rest) => (true, rest),
+        None => (false, rest),
+    };
+    let found = evaluation.reference(name)?.filter(|value| !(empty_counts && value.is_empty()));
+    let mut other = |word: &str| {
+        if evaluation.depth >= DEEPEST {
+            return Err(Fault::user(format!("more than {DEEPEST} references lie in one another")));
+        }
+        evaluation.depth += 1;
+        let value = Words { text: word, at: 0 }.evaluate(evaluation);
+        evaluation.depth -= 1;
+        value
+    };
+    match (operator.chars().next(), found) {
+        (None, found) if !empty_counts => found.ok_or_else(|| unbound(name)),
+        (Some('-'), None) | (Some('+'), Some(_)) => other(&operator[1..]),
+        (Some('-' | '?'), Some(found)) => Ok(found),
+        (Some('+'), None) => Ok(String::new()),
+        (Some('?'), None) => Err(Fault::user(format!("{name}: {}", other(&operator[1..])?))),
+        _ => Err(Fault::user(format!("`${{{text}}}` is no reference that env files have"))),
+    }
+}
+
+fn unbound(name: &str) -> Fault {
+    // Clients match on the last words.
+    Fault::user(format!("{name}: unbound variable"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outside() -> BTreeMap<String, String> {
+        BTreeMap::from([("HOME".into(), "/home/me".into()), ("PATH".into(), "/bin".into())])
+    }
+
+    fn check(text: &str, name: &str, want: Result<&str, &str>) {
+        let file = Dotenv::parse(text).expect("is read");
+        let got = file.get(name, &outside()).map(Option::unwrap_or_default).map_err(|fault| fault.full_message());
+        match (got, want) {
+            (Ok(got), Ok(want)) => assert_eq!(got, want, "{text}"),
+            (Err(got), Err(want)) => assert!(got.contains(want), "{got}"),
+            (got, want) => panic!("{text}: {got:?} instead of {want:?}"),
+        }
+    }
+
+    #[test]
+    fn values_are_evaluated() {
+        check("A=bar", "A", Ok("bar"));
+        check("A=", "A", Ok(""));
+        check("A=a   b  c", "A", Ok("a   b  c"));
+        check("A=!@#$%^&*()", "A", Ok("!@#$%^&*()"));
+        check("A=\"a b c\"", "A", Ok("a b c"));
+        check("A=a\\ b\\ c", "A", Ok("a b c"));
+        check("A='$HOME'", "A", Ok("$HOME"));
+        check("A=hello, nice '$B'", "A", Ok("hello, nice $B"));
+        check("A=\"say \\\"x\\\" and 'y'\"", "A", Ok("say \"x\" and 'y'"));
+        check("export   A=\"b c\" # comment", "A", Ok("b c"));
+        check("A=[\"ga\", 42]", "A", Ok("[ga, 42]"));
+        check("A='it'\\''s'", "A", Ok("it's"));
+    }
+
+    #[test]
+    fn references_are_followed() {
+        check("A=$B-x\nB=${C}y\nC=c", "A", Ok("cy-x"));
+        check("A=${B:-default}", "A", Ok("default"));
+        check("A=${B-}${HOME:+set}", "A", Ok("set"));
+        check("B=\nA=${B:-${HOME}/x}", "A", Ok("/home/me/x"));
+        check("PATH=/mine:$PATH", "PATH", Ok("/mine:/bin"));
+        check("A=1\nB=$A\nA=2", "B", Ok("2"));
+        check("A=$MISSING", "A", Err("MISSING: unbound variable"));
+        check("A=$B\nB=$C\nC=$A", "A", Err("circular dependency"));
+        check("A=x\nA=$A-y", "A", Err("A: unbound variable"));
+        check("A=$(echo x)", "A", Err("not executed"));
+        check("A=\"x", "A", Err("not closed"));
+        check("A=${B:?needed}", "A", Err("B: needed"));
+    }
+
+    #[test]
+    fn growth_is_bounded() {
+        let mut text = "V0=xxxxxxxxxxxxxxxx\n".to_owned();
+        for n in 1..40 {
+            text.push_str(&format!("V{n}=$V{}$V{}\n", n - 1, n - 1));
+        }
+        check(&text, "V39", Err("longer than"));
+        let long: String = (0..5_000).map(|n| format!("V{n}=$V{}\n", n + 1)).collect();
+        check(&long, "V0", Err("refer to one another"));
+        let nested = format!("A={}x{}", "${B:-".repeat(50_000), "}".repeat(50_000));
+        check(&nested, "A", Err("lie in one another"));
+    }
+
+    #[test]
+    fn files_are_written_as_they_were_read() {
+        let text = "# comment\nexport A=\"x y\"\n\nB=$A\n";
+        let mut file = Dotenv::parse(text).expect("is read");
+        assert_eq!(file.text(), text);
+        file.set("B", "2").expect("is set");
+        file.set("C", "3").expect("is set");
+        file.remove("A");
+        assert_eq!(file.text(), "# comment\n\nB=2\nC=3\n");
+        assert!(file.set("a=b", "").is_err());
+        let error = Dotenv::parse("A=1\nnonsense").expect_err("is refused").to_string();
+        assert_eq!(error, "line 2 of the env file is no `NAME=value`");
+    }
+
+    #[test]
+    fn prefixes_are_loose() {
+        let check = |name: &str, prefix: &str, want: Option<&str>| assert_eq!(without_prefix(name, prefix), want);
+        check("animal_name", "animal", Some("name"));
+        check("ANIMAL_name", "animal_", Some("name"));
+        check("my_app_token", "my_app", Some("token"));
+        check("myApp_name", "my-app", Some("name"));
+        check("MY_aPp_URL", "my-app", Some("URL"));
+        check("my_app_token", "my_app_", Some("token"));
+        check("foo", "animal", None);
+        check("animals_name", "animal", None);
+        check("animal_", "animal", None);
+        let file = Dotenv::parse("A_x='$B'\nA_y=$HOME\nother=$MISSING").expect("is read");
+        let part = file.namespace("a", &outside()).expect("is evaluated");
+        assert_eq!(
+            part.all(&BTreeMap::new()).expect("is evaluated"),
+            [("x".to_owned(), "$B".to_owned()), ("y".to_owned(), "/home/me".to_owned()),]
+        );
+    }
+}

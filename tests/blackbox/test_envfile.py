@@ -1,0 +1,100 @@
+"""`EnvFile`: variables as people keep them in files."""
+
+import json
+
+import pytest
+
+
+def quote(text) -> str:
+    return json.dumps(text)
+
+
+def chain(variables, selection: str) -> str:
+    """An env file with the variables, and what is asked of it."""
+    steps = "".join(f"withVariable(name: {quote(name)}, value: {quote(value)}) {{ " for name, value in variables)
+    return "{ envFile { " + steps + selection + " }" * len(variables) + " } }"
+
+
+def last(data):
+    while isinstance(data, dict) and len(data) == 1:
+        (data,) = data.values()
+    return data
+
+
+def test_envf_001_variables(engine):
+    seen = last(engine.data(chain([("A", "1"), ("B", "$A"), ("A", "2")],
+        'get(name: "B") raw: get(name: "B", raw: true) none: get(name: "C") exists(name: "A") no: exists(name: "C") '
+        'variables { name value } all: variables(raw: true) { name value } '
+        'withoutVariable(name: "B") { variables { name } }')))
+    assert (seen["get"], seen["raw"], seen["none"], seen["exists"], seen["no"]) == ("2", "$A", "", True, False)
+    assert seen["variables"] == [{"name": "A", "value": "2"}, {"name": "B", "value": "2"}]
+    assert seen["all"] == [{"name": "A", "value": "2"}, {"name": "B", "value": "$A"}]
+    assert seen["withoutVariable"] == {"variables": [{"name": "A"}]}
+
+
+@pytest.mark.parametrize(
+    "prefix, names",
+    [("animal", ["name", "KIND"]), ("animal_", ["name", "KIND"]), ("my-app", ["token", "url", "NAME"]), ("MY_APP_", ["token", "url", "NAME"]), ("none", [])],
+)
+def test_envf_001_namespaces(engine, prefix, names):
+    variables = [("animal_name", "daisy"), ("ANIMAL_KIND", "dog"), ("my_app_token", "t"), ("foo", "$MISSING"), ("myApp_url", "$my_app_token"), ("MY_APP_NAME", "n")]
+    seen = last(engine.data(chain(variables, "namespace(prefix: %s) { variables { name value } }" % quote(prefix))))
+    assert [entry["name"] for entry in seen] == names
+    assert {"name": "url", "value": "t"} in seen or "url" not in names
+
+
+def test_envf_002_quotes_and_references(engine):
+    variables = [
+        ("animal", "dog"), ("hero", "${animal}man"), ("double", '"nice $animal"'), ("single", "'nice $animal'"), ("spaces", "a   b"),
+        ("escaped", "a\\ b"), ("mixed", "hello, '$animal'"), ("default", "${MISSING:-none}"), ("later", "$last"), ("last", "end"),
+        ("json", '\'["a", 1]\''), ("special", "!@#$%^&*()"),
+    ]
+    seen = {entry["name"]: entry["value"] for entry in last(engine.data(chain(variables, "variables { name value }")))}
+    assert seen == {
+        "animal": "dog", "hero": "dogman", "double": "nice dog", "single": "nice $animal", "spaces": "a   b", "escaped": "a b",
+        "mixed": "hello, $animal", "default": "none", "later": "end", "last": "end", "json": '["a", 1]', "special": "!@#$%^&*()",
+    }
+    raw = {entry["name"]: entry["value"] for entry in last(engine.data(chain(variables, "variables(raw: true) { name value }")))}
+    assert raw == dict(variables)
+    engine.query(chain([("A", "$B"), ("B", "$A")], 'get(name: "A")')).failed("circular dependency")
+    engine.query(chain([("A", "$(id)")], 'get(name: "A")')).failed("not executed")
+    engine.query(chain([("A B", "x")], "asFile { contents }")).failed("cannot be the name")
+
+
+def test_envf_003_what_refers_to_others(engine):
+    variables = [("GREETING", "bonjour"), ("NAME", "monde"), ("message", "$GREETING, $NAME!")]
+    seen = last(engine.data(chain(variables, 'get(name: "message") withVariable(name: "NAME", value: "toi") { get(name: "message") } '
+        'withoutVariable(name: "NAME") { get(name: "message", raw: true) }')))
+    assert seen["get"] == "bonjour, monde!" and seen["withVariable"]["get"] == "bonjour, toi!"
+    assert seen["withoutVariable"]["get"] == "$GREETING, $NAME!"
+    engine.query(chain(variables, 'withoutVariable(name: "NAME") { get(name: "message") }')).failed("NAME: unbound variable")
+
+
+def test_envf_004_envf_007_to_a_file_and_back(engine, folder):
+    text = "# kept\nexport animal=dog\n\nmessage=\"nice ${animal}\"\n"
+    (folder / "vars").write_text(text)
+    (folder / "broken").write_text("A=1\nwhat is this\n")
+    file = '{ host { file(path: "vars") { asEnvFile { %s } } } }'
+    seen = last(engine.data(file % 'get(name: "message") exists(name: "animal") asFile { name contents } withVariable(name: "B", value: "1") { asFile { contents } }', cwd=folder))
+    assert (seen["get"], seen["exists"]) == ("nice dog", True)
+    assert seen["asFile"] == {"name": ".env", "contents": text}
+    assert seen["withVariable"]["asFile"]["contents"] == text + "B=1\n"
+    same = file % 'withVariable(name: "animal", value: "dog") { asFile { contents asEnvFile { get(name: "message") } } }'
+    assert last(engine.data(same, cwd=folder)) == {"contents": text, "asEnvFile": {"get": "nice dog"}}
+    engine.query('{ host { file(path: "broken") { asEnvFile { get(name: "A") } } } }', cwd=folder).failed("line 2 of the env file")
+
+
+def test_envf_005_env_012_variables_of_the_client(fresh, folder):
+    (folder / ".env").write_text("NAME=${MYNAME}\nPLAIN=p\n")
+    script = "echo $NAME $PLAIN; cat /proc/sys/kernel/random/uuid"
+    seen = {}
+    for name in ["one", "two", "one", "two"]:
+        with fresh.session(env={"MYNAME": name}, cwd=folder) as session:
+            made = session.query('{ host { file(path: ".env") { asEnvFile { id get(name: "NAME") } } } }')["host"]["file"]["asEnvFile"]
+            assert made["get"] == name
+            document = '{ container { from(address: "busybox") { withEnvVariable(name: "PLAIN", value: "old") { withEnvFileVariables(source: %s) { envVariable(name: "NAME") withExec(args: ["sh", "-c", %s]) { stdout } } } } } }'
+            seen_here = session.query(document % (quote(made["id"]), quote(script)))["container"]["from"]["withEnvVariable"]["withEnvFileVariables"]
+            assert seen_here["envVariable"] == name and seen_here["withExec"]["stdout"].startswith(f"{name} p\n")
+            assert seen.setdefault(name, seen_here["withExec"]["stdout"]) == seen_here["withExec"]["stdout"]
+    assert fresh.execs() == 2
+    assert last(fresh.data(chain([("A", "${MYNAME:-nobody}")], 'get(name: "A")'))) == "nobody"
