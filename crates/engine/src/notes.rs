@@ -1,14 +1,15 @@
 //! Remarks on what this machine lacks: part of the engine's status, and said once to whoever is attached.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use rondel_events::{Emitter, Outcome, Stream, Work};
 use rondel_fault::Result;
 use rondel_network::Bridge;
 use rondel_ports::BoxFuture;
-use rondel_ports::network::{Network, Networks};
+use rondel_ports::network::{Membership, Network, Networks};
 
 use crate::sessions::Engine;
 
@@ -75,6 +76,18 @@ impl Networks for Noted {
 
     fn listen(&self, network: &Network) -> Result<TcpListener> {
         self.bridge.listen(network)
+    }
+
+    fn join(&self, network: &Network, neighbourhood: &str) -> Result<Membership> {
+        self.bridge.join(network, neighbourhood)
+    }
+
+    fn publish(&self, network: &Network, neighbourhood: &str, names: &[String]) -> Result<Membership> {
+        self.bridge.publish(network, neighbourhood, names)
+    }
+
+    fn dial(&self, network: &Network, port: u16, patience: Duration) -> Result<TcpStream> {
+        self.bridge.dial(network, port, patience)
     }
 
     fn clean_up(&self) -> Result<()> {

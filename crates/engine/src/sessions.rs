@@ -13,7 +13,7 @@ use rondel_link::{Hello, ModuleRequest, ServedModule, Status};
 use rondel_modules::{Lookup, Modules};
 use rondel_ops::OpCx;
 use rondel_query::{Caller, Evaluator};
-use rondel_session::{Client, ClientLink, ExecScope, SecretStore, Services, Session};
+use rondel_session::{Client, ClientLink, ClientServices, ExecScope, Services, Session};
 use rondel_store::Store;
 use rondel_version::{ENGINE, View};
 use tokio::sync::OnceCell;
@@ -130,7 +130,7 @@ impl Engine {
 
     /// Attaches the main client of a new session.
     pub fn attach(self: &Arc<Self>, hello: Hello, link: Arc<dyn ClientLink>, events: Emitter) -> AttachedClient {
-        let session = Arc::new(Session { id: fresh("s"), secrets: Arc::new(SecretStore::default()) });
+        let session = Session::new(fresh("s"));
         let id = fresh("c");
         let scopes = NestedScopes::new(self, session.clone());
         let secrets = ClientSecrets::new(session.clone());
@@ -144,7 +144,12 @@ impl Engine {
             scope: None,
             origin: None,
             served: Mutex::default(),
-            op_cx: OpCx { events: events.clone(), secrets: secrets.clone(), scopes: scopes.clone() },
+            op_cx: OpCx {
+                events: events.clone(),
+                secrets: secrets.clone(),
+                scopes: scopes.clone(),
+                services: ClientServices::new(session.services.clone(), None),
+            },
         });
         secrets.bind(&client);
         scopes.belong_to(&client);
@@ -167,10 +172,12 @@ impl Engine {
     pub fn nested(self: &Arc<Self>, process: &Nesting, scope: &Arc<ExecScope>, asked: Option<View>) -> Arc<Caller> {
         let view = scope.speaker.as_ref().map_or(asked.unwrap_or(ENGINE), |speaker| speaker.view);
         let starts = scope.starts();
+        let module = scope.speaker.as_ref().map(|speaker| speaker.implementation);
         let id = fresh("n");
         let session = process.origin.session.clone();
         let scopes = NestedScopes::new(self, session.clone());
         let secrets = ClientSecrets::new(session.clone());
+        let services = ClientServices::new(session.services.clone(), module);
         secrets.bind(&process.origin);
         scopes.belong_to(&process.origin);
         let client = Arc::new(Client {
@@ -183,7 +190,7 @@ impl Engine {
             scope: Some(scope.clone()),
             origin: Some(process.origin.clone()),
             served: Mutex::default(),
-            op_cx: OpCx { events: process.events.clone(), secrets, scopes },
+            op_cx: OpCx { events: process.events.clone(), secrets, scopes, services },
         });
         let schema = self.modules.client_schema(&client, view);
         let caller = Caller::new(session.id.clone(), id, view, schema, process.events.clone(), client);
@@ -205,6 +212,9 @@ impl Engine {
         let mut clients = self.clients();
         if let Some(attached) = clients.attached.remove(id) {
             attached.gone.cancel();
+            if let Ok(client) = rondel_session::client(&attached.caller) {
+                client.session.services.close();
+            }
         }
         clients.idle_since = Instant::now();
     }

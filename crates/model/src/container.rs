@@ -10,6 +10,7 @@ use crate::op::{Fs, Place};
 use crate::path::AbsPath;
 use crate::platform::Platform;
 use crate::secret::SecretRef;
+use crate::service::{Protocol, ServiceBinding, ServicePort};
 
 /// A container: a root, a configuration, mounts, and the process that made it last.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Container {
     pub secret_env: Vec<(String, SecretRef)>,
     /// Environment variables that count for no key.
     pub volatile_env: Vec<(String, String)>,
+    /// Services that are up as long as its processes run.
+    pub services: Vec<ServiceBinding>,
     /// The process that ran last.
     pub last_exec: Option<Arc<ExecOp>>,
     /// The image, as long as nothing was changed since `from`.
@@ -131,6 +134,7 @@ impl Container {
             mounts: Vec::new(),
             secret_env: Vec::new(),
             volatile_env: Vec::new(),
+            services: Vec::new(),
             last_exec: None,
             image_ref: None,
             registry_auth: Vec::new(),
@@ -153,6 +157,21 @@ impl Container {
     /// What is known of the exposed port `port`, such as `80/tcp`, beyond what an image says.
     pub fn port_note(&self, port: &str) -> Option<&PortNote> {
         self.port_notes.iter().find(|note| note.port == port)
+    }
+
+    /// The exposed ports as those of a service, in order. What an image writes and nobody understands is left out.
+    pub fn ports(&self) -> Vec<ServicePort> {
+        let port = |text: &str| {
+            let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+            let note = self.port_note(text);
+            Some(ServicePort {
+                number: number.parse().ok()?,
+                protocol: Protocol::of_name(protocol)?,
+                description: note.and_then(|note| note.description.clone()),
+                skip_health_check: note.is_some_and(|note| note.skip_healthcheck),
+            })
+        };
+        self.config.exposed_ports.iter().flatten().filter_map(|(text, _)| port(text)).collect()
     }
 
     /// The same with a changed configuration. It is no longer the image it was made from.

@@ -12,6 +12,7 @@ use crate::op::{Fs, Owner};
 use crate::path::AbsPath;
 use crate::platform::Platform;
 use crate::secret::SecretRef;
+use crate::service::ServiceBinding;
 
 /// A process to run in a container.
 #[derive(Clone, Debug, Serialize)]
@@ -50,6 +51,8 @@ pub struct ExecOp {
     pub no_init: bool,
     /// The platform of the root.
     pub platform: Platform,
+    /// Services that are up as long as it runs, in the order in which they were bound.
+    pub services: Vec<ServiceBinding>,
     /// Makes this process different from an otherwise equal one: a session, a random number.
     pub salt: Option<String>,
 }

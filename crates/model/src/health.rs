@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::ImageConfig;
@@ -10,7 +11,7 @@ use crate::ImageConfig;
 const FIELD: &str = "Healthcheck";
 
 /// How an image says that its process is well. A duration or number of zero means that of whoever runs the image.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Healthcheck {
     /// The command.
     pub args: Vec<String>,

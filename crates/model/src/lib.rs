@@ -1,4 +1,4 @@
-//! Containers, directories, files, secrets and the deferred work inside them, as immutable data.
+//! Containers, directories, files, secrets, services and the deferred work inside them, as immutable data.
 //!
 //! *Invariants.* No I/O, nothing asynchronous, no clock. A value is cheap to clone: everything large is
 //! shared. Work is an [`op::FsOp`] or an [`exec::ExecOp`] inside a value; its recipe digest is fixed when
@@ -14,6 +14,7 @@ pub mod path;
 pub mod pattern;
 pub mod platform;
 pub mod secret;
+pub mod service;
 pub mod snapshot;
 pub mod value;
 
@@ -23,5 +24,6 @@ pub use op::{Fs, FsOp, Owner};
 pub use path::AbsPath;
 pub use platform::Platform;
 pub use secret::SecretRef;
+pub use service::{Service, ServiceBinding};
 pub use snapshot::{LayerId, Snapshot};
 pub use value::{Object, Value};

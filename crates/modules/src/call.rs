@@ -224,6 +224,7 @@ pub fn process(container: &Container, scope: Scope) -> Option<ExecOp> {
         insecure: false,
         no_init: false,
         platform: container.platform.clone(),
+        services: container.services.clone(),
         salt: None,
     })
 }

@@ -1,13 +1,14 @@
 //! Container networks on a bridge: the adapter of [`Networks`].
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_ports::BoxFuture;
-use rondel_ports::network::{Network, Networks};
+use rondel_ports::network::{Membership, Network, Networks};
 use tokio::sync::oneshot;
 
 use crate::ground::Ground;
@@ -88,6 +89,22 @@ impl Networks for Bridge {
     fn listen(&self, network: &Network) -> Result<TcpListener> {
         namespace::inside(network.namespace.as_fd(), || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
             .attempt(|| "listen on loopback inside a container's network".to_owned())
+    }
+
+    fn join(&self, _: &Network, _: &str) -> Result<Membership> {
+        Ok(Box::new(()))
+    }
+
+    fn publish(&self, _: &Network, _: &str, _: &[String]) -> Result<Membership> {
+        Ok(Box::new(()))
+    }
+
+    fn dial(&self, network: &Network, port: u16, patience: Duration) -> Result<TcpStream> {
+        let address = network.address.unwrap_or(Ipv4Addr::LOCALHOST);
+        namespace::inside(network.namespace.as_fd(), || {
+            TcpStream::connect_timeout(&SocketAddr::from((address, port)), patience)
+        })
+        .attempt(|| format!("connect to port {port} of a container"))
     }
 
     fn clean_up(&self) -> Result<()> {

@@ -2,22 +2,25 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rondel_events::Emitter;
-use rondel_fault::Result;
+use rondel_fault::{Fault, Result};
 use rondel_model::exec::Scope;
-use rondel_model::{AbsPath, Snapshot};
+use rondel_model::{AbsPath, ServiceBinding, Snapshot};
+use rondel_ports::BoxFuture;
 use rondel_ports::host::HostFiles;
 use rondel_ports::images::Images;
 use rondel_ports::index::Index;
-use rondel_ports::network::Networks;
+use rondel_ports::network::{Membership, Network, Networks};
 use rondel_ports::process::Processes;
 use rondel_ports::secrets::Secrets;
 use rondel_ports::snapshots::Snapshots;
 use serde::{Deserialize, Serialize};
+
+use crate::Ops;
 
 /// The world, as ports.
 #[derive(Clone)]
@@ -45,6 +48,78 @@ pub struct OpCx {
     pub secrets: Arc<dyn Secrets>,
     /// Who gives processes access to the API.
     pub scopes: Arc<dyn Scopes>,
+    /// Who brings up the services that processes need.
+    pub services: Arc<dyn Services>,
+}
+
+/// Brings up the services that processes need, once for everybody in a session.
+pub trait Services: Send + Sync {
+    /// Brings up every service of `bindings`, waits until each is ready, and keeps it up until what is given is dropped.
+    ///
+    /// # Errors
+    /// When one does not come up: the text names it and its alias, the detail is that of its process.
+    fn bind<'a>(
+        &'a self,
+        ops: &'a Arc<Ops>,
+        cx: &'a OpCx,
+        bindings: &'a [ServiceBinding],
+    ) -> BoxFuture<'a, Result<BoundServices>>;
+
+    /// Lets a process on `network` reach the services of the session, bound to it or not.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn join(&self, ops: &Arc<Ops>, network: &Network, bindings: &[ServiceBinding]) -> Result<Neighbour>;
+}
+
+/// Services that are up.
+pub struct BoundServices {
+    /// Lines of `/etc/hosts`: each address with a name.
+    pub hosts: Vec<(Ipv4Addr, String)>,
+    /// The network of each, by alias: the engine itself reaches it with [`Networks::dial`].
+    pub networks: Vec<(String, Network)>,
+    /// The error of the first that ends; never, when there is none.
+    pub ended: BoxFuture<'static, Fault>,
+    /// Keeps them up until it is dropped.
+    pub guard: Box<dyn Any + Send + Sync>,
+}
+
+impl BoundServices {
+    /// No services.
+    pub fn none() -> Self {
+        Self { hosts: Vec::new(), networks: Vec::new(), ended: Box::pin(std::future::pending()), guard: Box::new(()) }
+    }
+}
+
+/// A process's place in the network of its session.
+pub struct Neighbour {
+    /// The domains in which it looks for names, in this order.
+    pub search: Vec<String>,
+    /// Ends it when it is dropped.
+    pub membership: Membership,
+}
+
+/// Knows no services: for work that belongs to no session.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoServices;
+
+impl Services for NoServices {
+    fn bind<'a>(
+        &'a self,
+        _: &'a Arc<Ops>,
+        _: &'a OpCx,
+        bindings: &'a [ServiceBinding],
+    ) -> BoxFuture<'a, Result<BoundServices>> {
+        let bound = match bindings.first() {
+            None => Ok(BoundServices::none()),
+            Some(first) => Err(Fault::bug(format!("the service `{}` is needed outside of any session", first.alias))),
+        };
+        Box::pin(std::future::ready(bound))
+    }
+
+    fn join(&self, _: &Arc<Ops>, _: &Network, _: &[ServiceBinding]) -> Result<Neighbour> {
+        Ok(Neighbour { search: Vec::new(), membership: Box::new(()) })
+    }
 }
 
 /// Gives processes access to the API, as the exec scope says.

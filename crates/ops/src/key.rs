@@ -54,6 +54,7 @@ pub(crate) struct Exec<'a> {
     insecure: bool,
     no_init: bool,
     platform: &'a Platform,
+    services: Vec<(&'a str, Digest)>,
     salt: Option<&'a str>,
 }
 
@@ -133,6 +134,7 @@ pub(crate) fn exec(op: &ExecOp, inputs: &[Snapshot]) -> Digest {
         insecure: op.insecure,
         no_init: op.no_init,
         platform: &op.platform,
+        services: op.services.iter().map(|bound| (&*bound.alias, bound.service.digest())).collect(),
         salt: op.salt.as_deref(),
     };
     Key::Exec(Box::new(parameters)).digest()

@@ -13,6 +13,7 @@ mod copy;
 mod diff;
 mod digest;
 mod edit;
+mod environment;
 mod evaluate;
 mod exec;
 mod filter;
@@ -21,9 +22,12 @@ mod key;
 mod mounts;
 mod output;
 mod owner;
+mod process;
 mod publish;
 mod read;
+mod resolver;
 mod root;
+mod service;
 mod skeleton;
 mod stack;
 mod stats;
@@ -37,9 +41,12 @@ use rondel_graph::Graph;
 use rondel_model::{LayerId, Snapshot};
 use rondel_ports::images::Credentials;
 
-pub use cx::{ExecResult, OpCx, Ports, ScopeBinding, ScopedProcess, Scopes};
+pub use cx::{
+    BoundServices, ExecResult, Neighbour, NoServices, OpCx, Ports, ScopeBinding, ScopedProcess, Scopes, Services,
+};
 pub use options::{HostTrust, Options};
 pub use read::{Entry, EntryKind, MOST_BYTES, Stat};
+pub use service::ServiceControl;
 pub use stats::OpStats;
 
 /// How many results are remembered in memory, per kind.

@@ -1,9 +1,10 @@
 //! Networks of containers.
 
 use std::any::Any;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rondel_fault::Result;
 
@@ -22,7 +23,10 @@ pub struct Network {
     pub lease: Arc<dyn Any + Send + Sync>,
 }
 
-/// Makes networks.
+/// Ends something when it is dropped.
+pub type Membership = Box<dyn Any + Send + Sync>;
+
+/// Makes networks. Containers cannot reach one another, unless one was published to a neighbourhood that the other is in.
 pub trait Networks: Send + Sync {
     /// A network with a way out, through NAT.
     ///
@@ -35,6 +39,26 @@ pub trait Networks: Send + Sync {
     /// # Errors
     /// When the kernel refuses.
     fn listen(&self, network: &Network) -> Result<TcpListener>;
+
+    /// Takes `network` into a neighbourhood, until the membership is dropped: it may reach what is published there, and is
+    /// told the names of it.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn join(&self, network: &Network, neighbourhood: &str) -> Result<Membership>;
+
+    /// Lets everybody in a neighbourhood reach `network`, and find it under the complete domain names `names`, until the
+    /// membership is dropped.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn publish(&self, network: &Network, neighbourhood: &str, names: &[String]) -> Result<Membership>;
+
+    /// A connection to a TCP port of `network`, made from inside of it. Blocks.
+    ///
+    /// # Errors
+    /// When nobody accepts it within `patience`.
+    fn dial(&self, network: &Network, port: u16, patience: Duration) -> Result<TcpStream>;
 
     /// Removes what an earlier run of the engine left behind when it was killed: bridge, rules, helpers.
     ///

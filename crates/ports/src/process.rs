@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rondel_fault::Result;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{BoxFuture, CancellationToken};
 
@@ -38,10 +39,29 @@ pub struct ProcessSpec {
     pub hosts: Vec<(Ipv4Addr, String)>,
     /// Standard input.
     pub stdin: ProcessStdin,
+    /// The engine's side of a process that runs for long; none for one that is only waited for.
+    pub control: Option<ProcessControl>,
     /// Receives standard output, in pieces as they come, from a blocking thread.
     pub stdout: OutputSink,
     /// Receives standard error, likewise.
     pub stderr: OutputSink,
+}
+
+/// The engine's side of a process that runs for long.
+pub struct ProcessControl {
+    /// Is told when the program runs.
+    pub started: oneshot::Sender<Entrance>,
+    /// Signals for the program, by their numbers.
+    pub signals: mpsc::UnboundedReceiver<i32>,
+}
+
+/// The way into a container that runs.
+#[derive(Clone)]
+pub struct Entrance {
+    /// Its first process: it names the container's namespaces, and stays the same process even when its number is used again.
+    pub process: Arc<OwnedFd>,
+    /// The number of that process as the engine sees it.
+    pub pid: i32,
 }
 
 /// Receives output in pieces.

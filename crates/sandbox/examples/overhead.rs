@@ -85,6 +85,7 @@ fn spec(root: OwnedFd) -> ProcessSpec {
         resolv_conf: Some("nameserver 127.0.0.1\n".into()),
         hosts: Vec::new(),
         stdin: ProcessStdin::Empty,
+        control: None,
         stdout: Box::new(|_| {}),
         stderr: Box::new(|_| {}),
     }

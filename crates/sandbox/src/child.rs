@@ -154,12 +154,12 @@ struct Start<'a> {
     second_stack: *mut c_void,
 }
 
-/// Makes pid 1 and returns when it executes its program, or has failed: then `plan.failure` says where. The kernel writes the
+/// Makes pid 1, and returns its number when it executes its program, or has failed: then `plan.failure` says where. The kernel writes the
 /// pidfd to `handle`.
 ///
 /// # Errors
 /// When no process could be made.
-pub(crate) fn spawn(plan: &Plan, stacks: &mut Stacks, handle: &Handle) -> io::Result<()> {
+pub(crate) fn spawn(plan: &Plan, stacks: &mut Stacks, handle: &Handle) -> io::Result<libc::pid_t> {
     let start = Start { plan, handle, second_stack: stacks.second.as_mut_ptr_range().end.cast() };
     let stack = stacks.first.as_mut_ptr_range().end.cast();
     let flags = plan.namespaces | libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
@@ -175,7 +175,7 @@ pub(crate) fn spawn(plan: &Plan, stacks: &mut Stacks, handle: &Handle) -> io::Re
             &[set_mask, &raw const every_signal as isize, &raw mut before as isize, KERNEL_SIGSET_BYTES],
         );
         let pid = libc::clone(first, stack, flags, (&raw const start).cast_mut().cast(), handle.slot());
-        let outcome = if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+        let outcome = if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) };
         wait_for(&plan.borrower);
         system_call(libc::SYS_rt_sigprocmask, &[set_mask, &raw const before as isize, 0, KERNEL_SIGSET_BYTES]);
         outcome

@@ -38,6 +38,17 @@ impl Handle {
         }
     }
 
+    /// Sends a signal to pid 1, which passes it on. A container that does not run yet, or no more, is not told.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let _user = self.lock();
+        let fd = self.pidfd();
+        if fd >= 0 {
+            // SAFETY: the descriptor is closed by `close` only, which waits for the lock that we hold.
+            let pidfd = unsafe { BorrowedFd::borrow_raw(fd) };
+            let _ = pidfd_send_signal(pidfd, signal);
+        }
+    }
+
     /// Whether somebody asked for its end. The new process itself asks this.
     pub(crate) fn is_killed(&self) -> bool {
         self.killed.load(Ordering::SeqCst)

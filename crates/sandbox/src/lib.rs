@@ -34,9 +34,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
-use rondel_ports::process::{Exit, ProcessSpec, Processes};
+use rondel_ports::process::{Exit, ProcessControl, ProcessSpec, Processes};
 use rondel_ports::{BoxFuture, CancellationToken};
-use tokio::sync::oneshot;
+use rustix::process::Signal;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::handle::{Handle, KillOnDrop};
 use crate::host::Host;
@@ -72,13 +73,19 @@ impl Sandbox {
 }
 
 impl Processes for Sandbox {
-    fn run(&self, spec: ProcessSpec, cancel: CancellationToken) -> BoxFuture<'_, Result<Exit>> {
+    fn run(&self, mut spec: ProcessSpec, cancel: CancellationToken) -> BoxFuture<'_, Result<Exit>> {
         Box::pin(async move {
             let what = spec.args.first().cloned().unwrap_or_default();
             let cancelled = || Fault::cancelled(format!("the run of `{what}` was cancelled"));
             if cancel.is_cancelled() {
                 return Err(cancelled());
             }
+            let mut signals = None;
+            spec.control = spec.control.map(|ProcessControl { started, signals: wanted }| {
+                let (_, none) = mpsc::unbounded_channel();
+                signals = Some(wanted);
+                ProcessControl { started, signals: none }
+            });
             let handle = Arc::new(Handle::default());
             let (sender, mut receiver) = oneshot::channel();
             let (host, run_handle) = (Arc::clone(&self.host), Arc::clone(&handle));
@@ -87,12 +94,21 @@ impl Processes for Sandbox {
                 let _ = sender.send(run::run(&host, spec, &run_handle, stacks));
             }))?;
             let _guard = KillOnDrop(&handle);
-            tokio::select! {
-                outcome = &mut receiver => outcome.unwrap_or_else(|_| Err(Fault::bug(format!("the thread that ran `{what}` ended early")))),
-                () = cancel.cancelled() => {
-                    handle.kill();
-                    let _ = receiver.await;
-                    Err(cancelled())
+            loop {
+                tokio::select! {
+                    outcome = &mut receiver => {
+                        return outcome.unwrap_or_else(|_| Err(Fault::bug(format!("the thread that ran `{what}` ended early"))));
+                    }
+                    () = cancel.cancelled() => {
+                        handle.kill();
+                        let _ = receiver.await;
+                        return Err(cancelled());
+                    }
+                    signal = next(&mut signals) => match signal.map(Signal::from_named_raw) {
+                        Some(Some(signal)) => handle.signal(signal),
+                        Some(None) => {}
+                        None => signals = None,
+                    },
                 }
             }
         })
@@ -102,6 +118,14 @@ impl Processes for Sandbox {
         // ORDER: the kernel has killed what an earlier engine left behind (see the second invariant), and with the last process
         // of a container its mounts and namespaces went too.
         Ok(())
+    }
+}
+
+/// The next signal for the program; never, when nobody sends any.
+async fn next(signals: &mut Option<mpsc::UnboundedReceiver<i32>>) -> Option<i32> {
+    match signals {
+        Some(signals) => signals.recv().await,
+        None => std::future::pending().await,
     }
 }
 

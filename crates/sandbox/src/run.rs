@@ -2,10 +2,11 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
 
-use rondel_fault::{Fault, Result};
-use rondel_ports::process::{Exit, OutputSink, ProcessSpec, ProcessStdin};
+use rondel_fault::{Attempt, Fault, Result};
+use rondel_ports::process::{Entrance, Exit, OutputSink, ProcessSpec, ProcessStdin};
 
 use crate::act::{Act, Step};
 use crate::child::{self, Init, Plan, Stacks, Stage, Strings};
@@ -39,15 +40,23 @@ struct Container {
 pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &Handle, stacks: &mut Stacks) -> Result<Exit> {
     // ORDER: to the end: as long as there is a handle of the network namespace, nobody else is given it.
     let _network = spec.network.clone();
+    let mut spec = spec;
+    let started = spec.control.take().map(|control| control.started);
     let Container { plan, streams, given, mut tree, program, workdir } = prepare(host, spec)?;
-    if let Err(error) = child::spawn(&plan, stacks, handle) {
-        return Err(Fault::environment("cannot make the namespaces of the container").caused_by(error));
-    }
+    let pid = child::spawn(&plan, stacks, handle)
+        .map_err(|error| Fault::environment("cannot make the namespaces of the container").caused_by(error))?;
     drop(given);
     // SAFETY: the kernel opened the descriptor in `spawn`; it is closed by `close` below only.
     let pidfd = unsafe { BorrowedFd::borrow_raw(handle.pidfd()) };
     let outcome = match plan.failure.get() {
-        None => output::watch(pidfd, streams),
+        None => {
+            if let Some(started) = started {
+                let process = pidfd.try_clone_to_owned().attempt(|| "hold the container".into())?;
+                // Whoever wanted to know may be gone.
+                let _ = started.send(Entrance { process: Arc::new(process), pid });
+            }
+            output::watch(pidfd, streams)
+        }
         Some((stage, index, error)) => {
             // It ends without our doing, unless the command already ran when the init program could not.
             handle.kill();

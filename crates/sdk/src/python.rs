@@ -221,6 +221,7 @@ fn install(base: &Container, install: &Install) -> Fs {
         insecure: false,
         no_init: false,
         platform: base.platform.clone(),
+        services: Vec::new(),
         salt: None,
     };
     Fs::new(FsOp::Exec { exec: Arc::new(exec), output: ExecOutput::Rootfs })

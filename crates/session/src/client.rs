@@ -12,6 +12,7 @@ use rondel_query::{Caller, Cx};
 use crate::Services;
 use crate::scope::{ExecScope, Speaker};
 use crate::secrets::SecretStore;
+use crate::services::SessionServices;
 
 /// A session: the clients that share secrets, services and per-session results.
 pub struct Session {
@@ -19,6 +20,15 @@ pub struct Session {
     pub id: Arc<str>,
     /// Plaintext that its clients gave.
     pub secrets: Arc<SecretStore>,
+    /// Services that its clients use.
+    pub services: Arc<SessionServices>,
+}
+
+impl Session {
+    /// A new session called `id`.
+    pub fn new(id: Arc<str>) -> Arc<Self> {
+        Arc::new(Self { secrets: Arc::default(), services: SessionServices::new(id.clone()), id })
+    }
 }
 
 /// What the engine can ask of the machine on which a client runs.

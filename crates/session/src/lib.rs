@@ -7,6 +7,7 @@
 pub mod client;
 pub mod scope;
 pub mod secrets;
+pub mod services;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use rondel_schema::Registry;
 pub use client::{Client, ClientLink, Session, client};
 pub use scope::{CallOutcome, ExecScope, FunctionCall, Speaker};
 pub use secrets::SecretStore;
+pub use services::{ClientServices, SessionServices};
 
 /// What every handler may use.
 pub struct Services {

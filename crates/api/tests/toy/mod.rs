@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,17 +21,17 @@ use rondel_gql::{Limits, Request};
 use rondel_model::image::ImageRef;
 use rondel_model::op::Filter;
 use rondel_model::{LayerId, Platform, Snapshot};
-use rondel_ops::{OpCx, Ops, Ports, ScopeBinding, Scopes};
+use rondel_ops::{NoServices, OpCx, Ops, Ports, ScopeBinding, Scopes};
 use rondel_ports::host::HostFiles;
 use rondel_ports::images::{Credentials, Images, MediaTypes, OutgoingImage, ResolvedImage};
 use rondel_ports::index::{Index, Table};
-use rondel_ports::network::{Network, Networks};
+use rondel_ports::network::{Membership, Network, Networks};
 use rondel_ports::process::{Exit, ProcessSpec, Processes};
 use rondel_ports::snapshots::{Compression, LayerBlob, Snapshots, Tree, Verification, WorkTree};
 use rondel_ports::{BoxFuture, CancellationToken};
 use rondel_query::{Caller, Evaluator, Fields, execute};
 use rondel_schema::Registry;
-use rondel_session::{Client, ClientLink, SecretStore, Services, Session};
+use rondel_session::{Client, ClientLink, Services, Session};
 use rondel_store::Store;
 use rondel_version::{ENGINE, View};
 
@@ -83,9 +83,14 @@ impl Toy {
 
     /// A client of a new session.
     pub(crate) fn session(&self, name: &str, view: &str) -> Connection {
-        let session = Arc::new(Session { id: name.into(), secrets: Arc::new(SecretStore::default()) });
+        let session = Session::new(name.into());
         let secrets = ClientSecrets::new(session.clone());
-        let op_cx = OpCx { events: Emitter::nowhere(), secrets: secrets.clone(), scopes: Arc::new(Nothing) };
+        let op_cx = OpCx {
+            events: Emitter::nowhere(),
+            secrets: secrets.clone(),
+            scopes: Arc::new(Nothing),
+            services: Arc::new(NoServices),
+        };
         let client = Arc::new(Client {
             id: "client".into(),
             session,
@@ -209,6 +214,15 @@ impl Networks for Nothing {
         Box::pin(std::future::ready(absent()))
     }
     fn listen(&self, _: &Network) -> Result<TcpListener> {
+        absent()
+    }
+    fn join(&self, _: &Network, _: &str) -> Result<Membership> {
+        absent()
+    }
+    fn publish(&self, _: &Network, _: &str, _: &[String]) -> Result<Membership> {
+        absent()
+    }
+    fn dial(&self, _: &Network, _: u16, _: Duration) -> Result<TcpStream> {
         absent()
     }
     fn clean_up(&self) -> Result<()> {

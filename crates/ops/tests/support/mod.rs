@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rondel_digest::{Digest, Sha256Digest};
 use rondel_events::{Emitter, Event, Outcome, Sink};
@@ -17,10 +18,10 @@ use rondel_model::exec::{Expect, Scope, Stdin};
 use rondel_model::image::ImageRef;
 use rondel_model::op::{CopyOp, Edit, Filter, FsOp, Place};
 use rondel_model::{AbsPath, ExecOp, Fs, Platform, SecretRef, Snapshot};
-use rondel_ops::{OpCx, Ops, Options, Ports, ScopeBinding, Scopes};
+use rondel_ops::{NoServices, OpCx, Ops, Options, Ports, ScopeBinding, Scopes};
 use rondel_ports::host::HostFiles;
 use rondel_ports::images::{Credentials, Images, MediaTypes, OutgoingImage, ResolvedImage};
-use rondel_ports::network::{Network, Networks};
+use rondel_ports::network::{Membership, Network, Networks};
 use rondel_ports::process::{Exit, ProcessMountSource, ProcessSpec, ProcessStdin, Processes};
 use rondel_ports::secrets::{Plaintext, Secrets};
 use rondel_ports::snapshots::LayerBlob;
@@ -58,8 +59,12 @@ pub fn world_with(options: Options) -> World {
         images: images.clone(),
         host: Arc::new(ToyHost),
     };
-    let cx =
-        OpCx { events: Emitter::new(events.clone()), secrets: secrets.clone(), scopes: Arc::new(ToyScopes::default()) };
+    let cx = OpCx {
+        events: Emitter::new(events.clone()),
+        secrets: secrets.clone(),
+        scopes: Arc::new(ToyScopes::default()),
+        services: Arc::new(NoServices),
+    };
     let ops = Ops::new_with(ports.clone(), options);
     World { ops, cx, store, processes, images, secrets, events, ports, _dir: Arc::new(dir) }
 }
@@ -177,6 +182,7 @@ pub fn exec(rootfs: &Fs, args: &[&str]) -> ExecOp {
         insecure: false,
         no_init: false,
         platform: Platform::native(),
+        services: Vec::new(),
         salt: None,
     }
 }
@@ -312,6 +318,18 @@ impl Networks for ToyNetworks {
 
     fn listen(&self, _: &Network) -> Result<TcpListener> {
         Ok(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    fn join(&self, _: &Network, _: &str) -> Result<Membership> {
+        Ok(Box::new(()))
+    }
+
+    fn publish(&self, _: &Network, _: &str, _: &[String]) -> Result<Membership> {
+        Ok(Box::new(()))
+    }
+
+    fn dial(&self, _: &Network, _: u16, _: Duration) -> Result<TcpStream> {
+        Err(Fault::environment("a toy network leads nowhere"))
     }
 
     fn clean_up(&self) -> Result<()> {

@@ -116,6 +116,7 @@ impl Root {
             resolv_conf: None,
             hosts: Vec::new(),
             stdin: ProcessStdin::Empty,
+            control: None,
             stdout: Box::new(|_| {}),
             stderr: Box::new(|_| {}),
         }

@@ -77,6 +77,7 @@ impl ExecRequest {
             insecure: self.insecure,
             no_init: self.no_init,
             platform: container.platform.clone(),
+            services: container.services.clone(),
             salt: self.salt,
         })
     }

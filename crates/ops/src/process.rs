@@ -1,0 +1,284 @@
+//! One run of one process: everything between its description and its end, whatever becomes of what it wrote.
+
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use rondel_events::Emitter;
+use rondel_fault::{Attempt, ExecFailure, Fault, Result};
+use rondel_model::exec::{MountSource, Stdin};
+use rondel_model::{ExecOp, SecretRef, Snapshot};
+use rondel_ports::CancellationToken;
+use rondel_ports::network::Network;
+use rondel_ports::process::{ProcessControl, ProcessMount, ProcessSpec, ProcessStdin};
+use rondel_ports::secrets::Plaintext;
+use tokio::sync::oneshot;
+
+use crate::Ops;
+use crate::cx::{OpCx, ScopedProcess};
+use crate::environment::{environment, variable};
+use crate::mounts::{self, Prepared, Trees};
+use crate::options::HOSTNAME;
+use crate::output::{Capture, Written};
+use crate::resolver::with_search;
+use crate::scrub::Secrets;
+use crate::stats::count;
+use crate::volumes::Claims;
+
+/// What a process that failed may have lacked.
+const ALONE: &str = "containers reach nothing outside; `rondel engine status` says why";
+
+/// Names the version of the API that a process wants which speaks for no module. Clients know this name.
+const VERSION_VARIABLE: &str = "_EXPERIMENTAL_DAGGER_VERSION";
+
+/// A service that dies takes its users down with it: how long after the end of a user its death still counts as the cause.
+const CAUSE: Duration = Duration::from_millis(200);
+
+/// The most characters of a command line in the name of a span.
+const SHOWN: usize = 80;
+
+/// One run of one process.
+pub(crate) struct Process<'a> {
+    pub(crate) ops: &'a Arc<Ops>,
+    pub(crate) cx: &'a OpCx,
+    pub(crate) exec: &'a Arc<ExecOp>,
+    pub(crate) events: &'a Emitter,
+    pub(crate) cancel: &'a CancellationToken,
+}
+
+/// What is different about a process that runs for long.
+pub(crate) struct Long {
+    /// Its host name.
+    pub(crate) hostname: String,
+    /// The engine's side of it.
+    pub(crate) control: ProcessControl,
+    /// Is told its network before it starts.
+    pub(crate) network: oneshot::Sender<Network>,
+}
+
+/// A process that has ended, and what it left.
+pub(crate) struct Finished {
+    pub(crate) exit_code: i32,
+    pub(crate) written: Written,
+    pub(crate) trees: Trees,
+    secrets: Secrets,
+    /// Held until the trees are kept or thrown away.
+    _claims: Arc<Claims>,
+    alone: bool,
+}
+
+impl Finished {
+    /// The error of a process that ended so.
+    pub(crate) fn failure(&self, exec: &ExecOp) -> Fault {
+        let failure = self.detail(exec);
+        // Clients match on these words.
+        let message = format!(
+            "process \"{}\" did not complete successfully: exit code: {}",
+            failure.cmd.join(" "),
+            self.exit_code
+        );
+        let fault = Fault::exec(message, failure);
+        if self.alone { fault.with_hint(ALONE) } else { fault }
+    }
+
+    /// What an error tells of it.
+    pub(crate) fn detail(&self, exec: &ExecOp) -> ExecFailure {
+        let [stdout, stderr] = self.written.tails.clone();
+        let cmd = exec.args.iter().map(|arg| self.secrets.scrub(arg)).collect();
+        ExecFailure { cmd, exit_code: self.exit_code, stdout, stderr }
+    }
+}
+
+impl Process<'_> {
+    /// Runs the process to its end. `redirects` receive what it writes to its standard streams.
+    pub(crate) async fn run(
+        &self,
+        inputs: Vec<Snapshot>,
+        redirects: [Option<File>; 2],
+        long: Option<Long>,
+    ) -> Result<Finished> {
+        let (secret_env, secret_files) = self.plaintexts().await?;
+        let secrets = Secrets::new(secret_env.iter().chain(&secret_files).map(Plaintext::bytes));
+        let claims = self.unless_cancelled(async { Ok(Arc::new(self.ops.volumes.claim(self.exec).await)) }).await?;
+        let services = &self.exec.services;
+        let mut bound = self.unless_cancelled(self.cx.services.bind(self.ops, self.cx, services)).await?;
+        let capture = Capture::new(self.events.clone(), &secrets, redirects);
+        let mut network = self.unless_cancelled(self.ops.ports().networks.connect()).await?;
+        let alone = network.address.is_none();
+        // ORDER: dropped after the network: a process with every capability may have changed the namespace, and one that listens
+        // is known under its address for a while. No other process is given it as long as there is a handle of it.
+        let _spoilt = (self.exec.insecure || long.is_some()).then(|| network.namespace.clone());
+        let neighbour = self.cx.services.join(self.ops, &network, services)?;
+        network.resolv_conf = network.resolv_conf.map(|text| with_search(&text, &neighbour.search));
+        let Prepared { trees, root, mounts } = self.prepare(inputs, claims.clone(), secret_files, &network).await?;
+        let stop = self.cancel.child_token();
+        let ended = {
+            let started = self.start(root, mounts, network, &secret_env, &bound.hosts, &capture, long, &stop);
+            let mut started = std::pin::pin!(started);
+            tokio::select! {
+                ended = &mut started => ended,
+                fault = &mut bound.ended => {
+                    stop.cancel();
+                    let _ = started.await;
+                    Err(fault)
+                }
+            }
+        };
+        drop(neighbour);
+        let ended = match ended {
+            Ok(code) if !services.is_empty() && !self.exec.expect.admits(code) => {
+                let cause = tokio::time::timeout(CAUSE, &mut bound.ended).await;
+                cause.map_or(Ok(code), Err)
+            }
+            ended => ended,
+        };
+        let finished = ended.and_then(|exit_code| Ok((exit_code, capture.finish()?)));
+        match finished {
+            Ok((exit_code, written)) => Ok(Finished { exit_code, written, trees, secrets, _claims: claims, alone }),
+            Err(fault) => self.discard(trees, clean(fault, &secrets)).await,
+        }
+    }
+
+    async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            done = work => done,
+            () = self.cancel.cancelled() => Err(Fault::cancelled("nobody waits for the process any more")),
+        }
+    }
+
+    async fn plaintexts(&self) -> Result<(Vec<Plaintext>, Vec<Plaintext>)> {
+        let plaintext = |secret: &SecretRef| {
+            let (provider, secret) = (self.cx.secrets.clone(), secret.clone());
+            async move { provider.plaintext(&secret).await }
+        };
+        let env = try_join_all(self.exec.secret_env.iter().map(|(_, secret)| plaintext(secret))).await?;
+        let files = self.exec.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Secret { secret, .. } => Some(plaintext(secret)),
+            _ => None,
+        });
+        Ok((env, try_join_all(files).await?))
+    }
+
+    async fn prepare(
+        &self,
+        inputs: Vec<Snapshot>,
+        claims: Arc<Claims>,
+        secrets: Vec<Plaintext>,
+        network: &Network,
+    ) -> Result<Prepared> {
+        let (exec, resolver) = (self.exec.clone(), network.resolv_conf.is_some());
+        self.ops.blocking(move |ops| mounts::prepare(ops, &exec, &inputs, &claims, secrets, resolver)).await
+    }
+
+    /// Runs the process on what is prepared; its exit code.
+    #[expect(clippy::too_many_arguments, reason = "each is prepared by another step of `run`")]
+    async fn start(
+        &self,
+        root: OwnedFd,
+        mounts: Vec<ProcessMount>,
+        network: Network,
+        secret_env: &[Plaintext],
+        hosts: &[(Ipv4Addr, String)],
+        capture: &Capture,
+        long: Option<Long>,
+        stop: &CancellationToken,
+    ) -> Result<i32> {
+        let ports = self.ops.ports();
+        let binding = match &self.exec.scope {
+            Some(scope) => {
+                let process = ScopedProcess {
+                    listener: ports.networks.listen(&network)?,
+                    events: self.events.clone(),
+                    root: root.try_clone().attempt(|| "hold the root of a container".into())?,
+                    workdir: self.exec.workdir.clone(),
+                    version: variable(&self.exec.env, VERSION_VARIABLE).map(ToOwned::to_owned),
+                };
+                Some(self.cx.scopes.bind(scope, process)?)
+            }
+            None => None,
+        };
+        let granted = binding.as_ref().map_or(&[][..], |binding| &binding.env);
+        let (hostname, control) = match long {
+            None => (HOSTNAME.to_owned(), None),
+            Some(Long { hostname, control, network: tell }) => {
+                // Whoever wanted to know may be gone.
+                let _ = tell.send(network.clone());
+                (hostname, Some(control))
+            }
+        };
+        let spec = ProcessSpec {
+            root,
+            mounts,
+            args: self.exec.args.clone(),
+            env: environment(self.exec, secret_env, granted, &self.ops.options)?,
+            workdir: self.exec.workdir.as_str().to_owned(),
+            user: self.exec.user.clone(),
+            hostname,
+            insecure: self.exec.insecure,
+            no_init: self.exec.no_init,
+            network: Some(network.namespace.clone()),
+            resolv_conf: network.resolv_conf.clone(),
+            hosts: hosts.to_vec(),
+            stdin: match &self.exec.stdin {
+                Stdin::Empty => ProcessStdin::Empty,
+                Stdin::Text(text) => ProcessStdin::Bytes(text.as_bytes().to_vec()),
+                Stdin::File(path) => ProcessStdin::Path(path.as_str().to_owned()),
+            },
+            control,
+            stdout: capture.sink(0),
+            stderr: capture.sink(1),
+        };
+        count(&self.ops.stats.execs_run);
+        let exit = ports.processes.run(spec, stop.clone()).await?;
+        drop((binding, network));
+        Ok(exit.code)
+    }
+
+    /// Throws the trees away and fails.
+    pub(crate) async fn discard<T>(&self, trees: Trees, fault: Fault) -> Result<T> {
+        self.ops
+            .blocking(move |ops| {
+                trees.discard(&*ops.ports().snapshots);
+                Ok(())
+            })
+            .await?;
+        Err(fault)
+    }
+}
+
+/// `fault` without secrets.
+fn clean(fault: Fault, secrets: &Secrets) -> Fault {
+    let text = fault.to_string();
+    let scrubbed = secrets.scrub(&text);
+    if text == scrubbed {
+        return fault;
+    }
+    fault.hints().iter().fold(Fault::new(fault.kind(), scrubbed), |clean, hint| clean.with_hint(secrets.scrub(hint)))
+}
+
+/// A command line as the name of a span: in one line, shortened.
+pub(crate) fn title(args: &[String]) -> String {
+    let line = args.join(" ");
+    let mut words = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    if words.chars().count() > SHOWN {
+        words = words.chars().take(SHOWN - 1).chain(['…']).collect();
+    }
+    format!("exec {words}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles() {
+        let check = |args: &[&str], want: &str| {
+            assert_eq!(title(&args.iter().map(|&a| a.to_owned()).collect::<Vec<_>>()), want);
+        };
+        check(&["sh", "-c", "a\n  b"], "exec sh -c a b");
+        check(&["x".repeat(100).as_str()], &format!("exec {}…", "x".repeat(79)));
+    }
+}

@@ -1,0 +1,72 @@
+//! Services in containers: processes that run until they are stopped, and leave nothing.
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use rondel_events::{Emitter, Outcome, Work};
+use rondel_fault::{ExecFailure, Fault, Kind, Result};
+use rondel_model::service::ContainerService;
+use rondel_ports::network::Network;
+use rondel_ports::process::ProcessControl;
+use rondel_ports::{BoxFuture, CancellationToken};
+use tokio::sync::oneshot;
+
+use crate::Ops;
+use crate::cx::OpCx;
+use crate::process::{Long, Process, title};
+
+/// The engine's side of a service.
+pub struct ServiceControl {
+    /// Its host name.
+    pub hostname: String,
+    /// Its process.
+    pub process: ProcessControl,
+    /// Is told its network before it starts.
+    pub network: oneshot::Sender<Network>,
+    /// Kills it.
+    pub cancel: CancellationToken,
+}
+
+impl Ops {
+    /// Runs a service to its end: how it ended. What it wrote is gone then. Logs go to a span of `events`.
+    ///
+    /// Boxed: a service may need services.
+    ///
+    /// # Errors
+    /// When it cannot be started, is cancelled, or a service that it needs ended.
+    pub fn serve(
+        self: &Arc<Self>,
+        cx: OpCx,
+        service: &ContainerService,
+        control: ServiceControl,
+        events: &Emitter,
+    ) -> BoxFuture<'static, Result<ExecFailure>> {
+        let (ops, exec) = (self.clone(), Arc::new(service.exec.clone()));
+        let span = events.span(Work::Exec, format!("service {} {}", control.hostname, title(&exec.args)));
+        Box::pin(async move {
+            let ServiceControl { hostname, process, network, cancel } = control;
+            let long = Long { hostname, control: process, network };
+            let process = Process { ops: &ops, cx: &cx, exec: &exec, events: span.emitter(), cancel: &cancel };
+            let ended = async {
+                if exec.args.is_empty() {
+                    return Err(Fault::user("no service command has been set"));
+                }
+                let inputs = try_join_all(exec.inputs().into_iter().map(|fs| ops.tree(&cx, fs))).await?;
+                let finished = process.run(inputs, [None, None], Some(long)).await?;
+                let detail = finished.detail(&exec);
+                ops.blocking(move |ops| {
+                    finished.trees.discard(&*ops.ports().snapshots);
+                    Ok(detail)
+                })
+                .await
+            };
+            let ended = ended.await;
+            span.end(match &ended {
+                Ok(_) => Outcome::Done,
+                Err(fault) if fault.kind() == Kind::Cancelled => Outcome::Done,
+                Err(fault) => Outcome::Failed(fault.to_string()),
+            });
+            ended
+        })
+    }
+}

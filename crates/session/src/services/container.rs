@@ -1,0 +1,57 @@
+//! A service that is a process in a container.
+
+use rondel_fault::{Fault, Result};
+use rondel_model::service::ContainerService;
+use rondel_ops::ServiceControl;
+use rondel_ports::process::ProcessControl;
+use tokio::sync::oneshot;
+
+use super::instance::Launch;
+use super::{Up, health};
+
+/// Runs a service to its end: how it ended.
+pub(super) async fn run(launch: Launch, service: &ContainerService) -> Fault {
+    let Launch { ops, cx, hostname, names, neighbourhood, signals, cancel, ready } = launch;
+    let (tell_started, started) = oneshot::channel();
+    let (tell_network, network) = oneshot::channel();
+    let control = ServiceControl {
+        hostname,
+        process: ProcessControl { started: tell_started, signals },
+        network: tell_network,
+        cancel: cancel.clone(),
+    };
+    let events = cx.events.clone();
+    let mut serving = ops.serve(cx, service, control, &events);
+    let come_up = async {
+        // Who would tell ends early when it does not.
+        let Ok(network) = network.await else { return std::future::pending().await };
+        let membership = ops.ports().networks.publish(&network, &neighbourhood, &names)?;
+        let Ok(entrance) = started.await else { return std::future::pending().await };
+        health::wait(&ops, service, &network, &entrance).await?;
+        Ok((Up { network, entrance: Some(entrance) }, membership))
+    };
+    let come_up: Result<_> = tokio::select! {
+        ended = &mut serving => return told(ended),
+        up = come_up => up,
+    };
+    match come_up {
+        Ok((up, _membership)) => {
+            // Whoever waited may be gone; then nobody uses it and it is stopped.
+            let _ = ready.send(up);
+            told(serving.await)
+        }
+        Err(fault) => {
+            cancel.cancel();
+            let _ = serving.await;
+            fault
+        }
+    }
+}
+
+/// The end of a process as an error. Clients match on these words.
+fn told(ended: Result<rondel_fault::ExecFailure>) -> Fault {
+    match ended {
+        Ok(failure) => Fault::exec(format!("exit code: {}", failure.exit_code), failure),
+        Err(fault) => fault,
+    }
+}
