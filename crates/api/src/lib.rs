@@ -34,6 +34,7 @@ pub fn register_core(surface: &mut Surface) {
     types::error::register(surface);
     types::address::register(surface);
     types::cache_volume::register(surface);
+    types::changeset::register(surface);
     types::container::register(surface);
     types::directory::register(surface);
     types::env_file::register(surface);

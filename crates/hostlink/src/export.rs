@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rondel_fault::{Attempt, Fault, Result};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -26,6 +26,39 @@ pub(crate) fn directory(from: BorrowedFd<'_>, place: &Place, wipe: bool) -> Resu
     })?;
     let from = rustix::fs::openat(from, ".", DIR, Mode::empty()).attempt(|| "open the directory to export".into())?;
     Export { to, wipe }.dir(&from, &target, b"")
+}
+
+/// Removes files and empty directories below `place`.
+pub(crate) fn remove_below(place: &Place, paths: &[PathBuf]) -> Result<()> {
+    if paths.is_empty() || !place.is_dir() {
+        return Ok(());
+    }
+    let top = place.open(DIR).attempt(|| format!("open `{}`", place.shown().display()))?;
+    for path in paths {
+        let removed = remove_one(&top, path);
+        removed.map_err(|e| failed("remove", &place.shown(), path.as_os_str().as_bytes(), e.into()))?;
+    }
+    Ok(())
+}
+
+fn remove_one(top: &OwnedFd, path: &Path) -> Result<(), Errno> {
+    let Some(name) = path.file_name() else { return Ok(()) };
+    let mut dir = rustix::fs::openat(top, ".", DIR, Mode::empty())?;
+    for part in path.parent().unwrap_or(Path::new("")) {
+        dir = match rustix::fs::openat(&dir, part, DIR, Mode::empty()) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            other => other?,
+        };
+    }
+    match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(e) => return Err(e),
+    }
+    match rustix::fs::unlinkat(&dir, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+        Err(e) => Err(e),
+    }
 }
 
 /// Writes the file `from` to `to`.

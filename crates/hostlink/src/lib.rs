@@ -65,6 +65,10 @@ impl HostFiles for HostLink {
         export::directory(from, &self.roots.place(to)?, wipe)
     }
 
+    fn remove(&self, below: &Path, paths: &[PathBuf]) -> Result<()> {
+        export::remove_below(&self.roots.place(below)?, paths)
+    }
+
     fn export_file(&self, from: BorrowedFd<'_>, to: &Path) -> Result<()> {
         export::file(from, &self.roots.place(to)?)
     }

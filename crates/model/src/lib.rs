@@ -5,6 +5,7 @@
 //! it is made and derives from one codec ([`rondel_digest::of`] over `Serialize`). Plaintext of secrets
 //! never occurs here.
 
+pub mod changes;
 pub mod container;
 pub mod exec;
 pub mod health;
@@ -18,6 +19,7 @@ pub mod service;
 pub mod snapshot;
 pub mod value;
 
+pub use changes::Changeset;
 pub use container::{Container, Directory, File, ImageConfig};
 pub use exec::{ExecOp, Mount, MountSource};
 pub use op::{Fs, FsOp, Owner};

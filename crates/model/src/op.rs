@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rondel_digest::Digest;
 use serde::Serialize;
 
+use crate::changes::ChangesOp;
 use crate::exec::ExecOp;
 use crate::image::ImageRef;
 use crate::path::AbsPath;
@@ -89,6 +90,7 @@ fn take_inputs(op: FsOp, into: &mut Vec<Fs>) {
         FsOp::Diff { lower, upper } => into.extend([lower.fs, upper.fs]),
         FsOp::Select(place) => into.push(place.fs),
         FsOp::Filter { source, .. } => into.push(source.fs),
+        FsOp::Changes(op) => op.into_inputs(into),
     }
 }
 
@@ -142,6 +144,8 @@ pub enum FsOp {
         /// What passes.
         filter: Filter,
     },
+    /// Work with what differs between directories.
+    Changes(Box<ChangesOp>),
 }
 
 /// An image, pinned: what its manifest said is known, the layers may not be here yet.

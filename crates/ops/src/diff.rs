@@ -69,7 +69,22 @@ fn same(
     if metadata(old) != metadata(new) {
         return Ok(false);
     }
+    same_content(lower, old, upper, new, name)
+}
+
+/// Whether two files of any type but directory are of one type and hold the same.
+pub(crate) fn same_content(
+    lower: BorrowedFd<'_>,
+    old: &Stat,
+    upper: BorrowedFd<'_>,
+    new: &Stat,
+    name: &std::ffi::OsStr,
+) -> Result<bool, Errno> {
+    if kind(old) != kind(new) {
+        return Ok(false);
+    }
     match kind(new) {
+        FileType::RegularFile if one_file(old, new) => Ok(true),
         FileType::RegularFile => Ok(old.st_size == new.st_size && same_bytes(lower, upper, name)?),
         FileType::Symlink => {
             let link = |dir| rustix::fs::readlinkat(dir, name, Vec::new());
@@ -78,6 +93,12 @@ fn same(
         FileType::CharacterDevice | FileType::BlockDevice => Ok(old.st_rdev == new.st_rdev),
         _ => Ok(true),
     }
+}
+
+/// Whether both are one file of one layer: overlays tell the number that it has in the store's file system.
+fn one_file(old: &Stat, new: &Stat) -> bool {
+    let identity = |s: &Stat| (s.st_ino, s.st_size, s.st_mtime, s.st_mtime_nsec, s.st_ctime, s.st_ctime_nsec);
+    identity(old) == identity(new)
 }
 
 fn same_bytes(lower: BorrowedFd<'_>, upper: BorrowedFd<'_>, name: &std::ffi::OsStr) -> Result<bool, Errno> {

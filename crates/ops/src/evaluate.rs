@@ -87,6 +87,7 @@ impl Ops {
                     let (place, filter) = (place.clone(), filter.clone());
                     self.files(key, move |store| pick(store, &source, &place, &filter)).await
                 }
+                FsOp::Changes(op) => self.change_tree(&cx, op).await,
             }
         })
     }

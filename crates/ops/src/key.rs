@@ -15,14 +15,45 @@ const DOMAIN: &str = "op/v1";
 /// An op over evaluated inputs.
 #[derive(Serialize)]
 pub(crate) enum Key<'a> {
-    Edit { base: Digest, edit: &'a Edit },
-    Copy { base: Digest, source: Digest, op: Copy<'a> },
-    Diff { lower: (Digest, &'a AbsPath), upper: (Digest, &'a AbsPath) },
-    Select { source: Digest, path: &'a AbsPath },
-    Filter { source: Digest, path: &'a AbsPath, filter: &'a Filter },
-    Import { source: Digest, path: &'a AbsPath, tag: &'a str, platform: &'a Platform },
+    Edit {
+        base: Digest,
+        edit: &'a Edit,
+    },
+    Copy {
+        base: Digest,
+        source: Digest,
+        op: Copy<'a>,
+    },
+    Diff {
+        lower: (Digest, &'a AbsPath),
+        upper: (Digest, &'a AbsPath),
+    },
+    Select {
+        source: Digest,
+        path: &'a AbsPath,
+    },
+    Filter {
+        source: Digest,
+        path: &'a AbsPath,
+        filter: &'a Filter,
+    },
+    Import {
+        source: Digest,
+        path: &'a AbsPath,
+        tag: &'a str,
+        platform: &'a Platform,
+    },
+    /// What it does, and the inputs with the places in them.
+    Changes {
+        what: &'a str,
+        inputs: Vec<(Digest, &'a AbsPath)>,
+    },
     Exec(Box<Exec<'a>>),
-    Archive { images: &'a [(Digest, Digest)], compression: &'a str, docker: bool },
+    Archive {
+        images: &'a [(Digest, Digest)],
+        compression: &'a str,
+        docker: bool,
+    },
 }
 
 /// The parameters of a copy.

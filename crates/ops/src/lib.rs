@@ -9,6 +9,7 @@ pub mod options;
 pub mod scrub;
 
 mod archive;
+mod changes;
 mod copy;
 mod diff;
 mod digest;
@@ -41,6 +42,7 @@ use rondel_graph::Graph;
 use rondel_model::{LayerId, Snapshot};
 use rondel_ports::images::Credentials;
 
+pub use changes::{Change, ChangeKind};
 pub use cx::{
     BoundServices, ExecResult, Neighbour, NoServices, OpCx, Ports, ScopeBinding, ScopedProcess, Scopes, Services,
 };

@@ -42,6 +42,13 @@ pub trait HostFiles: Send + Sync {
     /// When the host's disk is full or something is in the way.
     fn export(&self, from: BorrowedFd<'_>, to: &Path, wipe: bool) -> Result<()>;
 
+    /// Removes what `paths` name below the directory `below` of the host: files and links, and directories that are
+    /// empty. What is not there, is of the other kind, or lies behind a symbolic link is left as it is.
+    ///
+    /// # Errors
+    /// When the host does not let it be removed.
+    fn remove(&self, below: &Path, paths: &[PathBuf]) -> Result<()>;
+
     /// Writes the file `from` to `to` on the host, atomically.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod cache_volume;
+pub mod changeset;
 pub mod container;
 pub mod directory;
 pub mod env_file;

@@ -312,6 +312,9 @@ impl HostFiles for Files {
     fn export(&self, _: BorrowedFd<'_>, _: &Path, _: bool) -> Result<()> {
         absent()
     }
+    fn remove(&self, _: &Path, _: &[PathBuf]) -> Result<()> {
+        absent()
+    }
     fn export_file(&self, _: BorrowedFd<'_>, _: &Path) -> Result<()> {
         absent()
     }

@@ -482,6 +482,13 @@ impl HostFiles for ToyHost {
         Ok(())
     }
 
+    fn remove(&self, below: &Path, paths: &[PathBuf]) -> Result<()> {
+        for path in paths {
+            let _ = fs::remove_file(below.join(path)).or_else(|_| fs::remove_dir(below.join(path)));
+        }
+        Ok(())
+    }
+
     fn export_file(&self, from: BorrowedFd<'_>, to: &Path) -> Result<()> {
         fs::copy(format!("/proc/self/fd/{}", from.as_raw_fd()), to).unwrap();
         Ok(())

@@ -1,12 +1,13 @@
 //! Changes to a directory: each gives another directory at the same place.
 
 use rondel_fault::Result;
-use rondel_model::op::{Edit, Owner, Removal};
-use rondel_model::{Directory, File, Fs, FsOp, Value};
+use rondel_model::op::{Edit, Owner, Place, Removal};
+use rondel_model::{AbsPath, Changeset, Directory, File, Fs, FsOp, Value};
 use rondel_query::{Args, Cx, Node, Outcome};
 
 use super::{TYPE, on, value};
 use crate::edit::{self, Copied};
+use crate::types::changeset;
 use crate::{Surface, inputs, surface};
 
 pub(super) fn register(surface: &mut Surface) {
@@ -14,6 +15,10 @@ pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "withFiles", with_files);
     surface.field(TYPE, "withDirectory", with_directory);
     surface.field(TYPE, "diff", diff);
+    surface.field(TYPE, "changes", changes);
+    surface.field(TYPE, "withChanges", with_changes);
+    surface.field(TYPE, "withPatchFile", with_patch_file);
+    plain(surface, "withPatch", with_patch);
     surface.field(TYPE, "pipeline", surface::same);
     plain(surface, "withNewFile", with_new_file);
     plain(surface, "withNewDirectory", with_new_directory);
@@ -85,6 +90,32 @@ async fn diff(_: Cx, node: Node, args: Args) -> Result<Outcome> {
     let mut directory = Directory::root(fs, upper.platform.clone());
     directory.error = lower.error.clone().or_else(|| upper.error.clone());
     Ok(Value::object(TYPE, directory).into())
+}
+
+async fn changes(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let before = args.object("from").await?;
+    let changes = Changeset { before: before.get::<Directory>()?.clone(), after: node.get::<Directory>()?.clone() };
+    Ok(changeset::value(changes).into())
+}
+
+async fn with_changes(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let changes = args.object("changes").await?;
+    Ok(value(changeset::applied(node.get()?, changes.get()?)?).into())
+}
+
+fn with_patch(directory: &Directory, args: &Args) -> Result<Directory> {
+    let patch = args.str("patch")?;
+    if patch.trim().is_empty() {
+        return Ok(directory.clone());
+    }
+    let path = AbsPath::new("patch");
+    let fs = edit::written(Fs::scratch(), path.clone(), patch.as_bytes(), 0o644, None);
+    Ok(changeset::patched(directory, Place { fs, path }))
+}
+
+async fn with_patch_file(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let patch = args.object("patch").await?;
+    Ok(value(changeset::patched(node.get()?, patch.get::<File>()?.place.clone())).into())
 }
 
 fn with_new_file(directory: &Directory, args: &Args) -> Result<Directory> {

@@ -1,0 +1,64 @@
+//! Differences, done to another directory.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use rondel_fault::Result;
+use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::io::Errno;
+
+use super::compare::{Difference, What, holder};
+use crate::copy::Copier;
+use crate::root::{failed, kind, open_dir_at, permissions, stat_at};
+
+/// Removes in `to` what was removed, then copies from `after` what was added or changed. A removed directory that holds
+/// something else stays.
+pub(crate) fn apply<'a>(
+    to: BorrowedFd<'_>,
+    after: BorrowedFd<'_>,
+    differences: impl Iterator<Item = &'a Difference> + Clone,
+) -> Result<()> {
+    let removed: Vec<&Difference> = differences.clone().filter(|d| d.what == What::Removed).collect();
+    for gone in removed.into_iter().rev() {
+        remove(to, gone).map_err(|e| failed(e, "remove", &gone.path))?;
+    }
+    let mut chosen = HashSet::new();
+    for new in differences.clone().filter(|d| d.what != What::Removed) {
+        let mut path = Some(&*new.path);
+        while let Some(at) = path.filter(|at| !at.as_os_str().is_empty()) {
+            if !chosen.insert(at.to_owned()) {
+                break;
+            }
+            path = at.parent();
+        }
+    }
+    let to = open_dir_at(to, OsStr::new(".")).map_err(|e| failed(e, "open", "/"))?;
+    let mut copier = Copier { chosen: Some(chosen), keep_existing: true, ..Copier::new() };
+    copier.content(after, to.as_fd())?;
+    for dir in differences.filter(|d| d.dir && d.what == What::Mode) {
+        set_mode(to.as_fd(), after, &dir.path).map_err(|e| failed(e, "set the mode of", &dir.path))?;
+    }
+    Ok(())
+}
+
+fn remove(to: BorrowedFd<'_>, gone: &Difference) -> Result<(), Errno> {
+    let (Some(dir), Some(name)) = (holder(to, &gone.path)?, gone.path.file_name()) else { return Ok(()) };
+    let flags = if gone.dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+    match rustix::fs::unlinkat(dir, name, flags) {
+        Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::ISDIR) | Ok(()) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+fn set_mode(to: BorrowedFd<'_>, after: BorrowedFd<'_>, path: &Path) -> Result<(), Errno> {
+    let Some(name) = path.file_name() else { return Ok(()) };
+    let (Some(old), Some(new)) = (holder(to, path)?, holder(after, path)?) else { return Ok(()) };
+    match (stat_at(old.as_fd(), name)?, stat_at(new.as_fd(), name)?) {
+        (Some(there), Some(stat)) if kind(&there) == FileType::Directory => {
+            rustix::fs::chmodat(old, name, Mode::from_raw_mode(permissions(&stat)), AtFlags::empty())
+        }
+        _ => Ok(()),
+    }
+}

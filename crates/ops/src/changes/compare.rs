@@ -1,0 +1,133 @@
+//! Which paths differ between two directories.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rondel_fault::Result;
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+
+use crate::diff::same_content;
+use crate::root::{failed, kind, names, open_dir_at, permissions, stat_at};
+
+/// How a path differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Only the newer directory has it.
+    Added,
+    /// Only the older directory has it.
+    Removed,
+    /// A file has another content, or may be executed by its owner in one of them only.
+    Modified,
+    /// Other permission bits differ. People do not see this as a change; what is applied carries it.
+    Mode,
+}
+
+/// A path that differs. What became something else between directory and file is removed and added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// Relative to both directories.
+    pub(crate) path: PathBuf,
+    /// Whether it is a directory.
+    pub(crate) dir: bool,
+    /// How it differs.
+    pub(crate) what: What,
+}
+
+/// What differs, in the order of paths, a directory before what is in it. Owners and times do not count.
+pub(crate) fn compare(before: BorrowedFd<'_>, after: BorrowedFd<'_>) -> Result<Vec<Difference>> {
+    let mut comparison = Comparison { found: Vec::new(), at: PathBuf::new() };
+    comparison.both(before, after).map_err(|e| failed(e, "compare", comparison.at.display().to_string()))?;
+    Ok(comparison.found)
+}
+
+/// Whether the owner may execute it: the one permission that version control keeps.
+pub(crate) fn executable(stat: &Stat) -> bool {
+    permissions(stat) & 0o100 != 0
+}
+
+struct Comparison {
+    found: Vec<Difference>,
+    at: PathBuf,
+}
+
+impl Comparison {
+    fn note(&mut self, dir: bool, what: What) {
+        self.found.push(Difference { path: self.at.clone(), dir, what });
+    }
+
+    fn both(&mut self, before: BorrowedFd<'_>, after: BorrowedFd<'_>) -> Result<(), Errno> {
+        let (old, new) = (names(before)?, names(after)?);
+        let mut all: Vec<&std::ffi::OsString> = old.iter().chain(&new).collect();
+        all.sort_unstable();
+        all.dedup();
+        for name in all {
+            self.at.push(name);
+            self.entry(before, after, name)?;
+            self.at.pop();
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, before: BorrowedFd<'_>, after: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+        let is_dir = |stat: &Stat| kind(stat) == FileType::Directory;
+        match (stat_at(before, name)?, stat_at(after, name)?) {
+            (Some(old), Some(new)) if is_dir(&old) && is_dir(&new) => {
+                if permissions(&old) != permissions(&new) {
+                    self.note(true, What::Mode);
+                }
+                if old.st_ino == new.st_ino && old.st_dev == new.st_dev {
+                    return Ok(());
+                }
+                self.both(open_dir_at(before, name)?.as_fd(), open_dir_at(after, name)?.as_fd())
+            }
+            (Some(old), Some(new)) if !is_dir(&old) && !is_dir(&new) => {
+                if executable(&old) != executable(&new) || !same_content(before, &old, after, &new, name)? {
+                    self.note(false, What::Modified);
+                } else if permissions(&old) != permissions(&new) {
+                    self.note(false, What::Mode);
+                }
+                Ok(())
+            }
+            (old, new) => {
+                if let Some(old) = old {
+                    self.whole(before, name, &old, What::Removed)?;
+                }
+                match new {
+                    Some(new) => self.whole(after, name, &new, What::Added),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn whole(&mut self, holder: BorrowedFd<'_>, name: &OsStr, stat: &Stat, what: What) -> Result<(), Errno> {
+        let dir = kind(stat) == FileType::Directory;
+        self.note(dir, what);
+        if !dir {
+            return Ok(());
+        }
+        let inside = open_dir_at(holder, name)?;
+        for child in names(inside.as_fd())? {
+            let Some(stat) = stat_at(inside.as_fd(), &child)? else { continue };
+            self.at.push(&child);
+            self.whole(inside.as_fd(), &child, &stat, what)?;
+            self.at.pop();
+        }
+        Ok(())
+    }
+}
+
+/// The directory that holds `path` below `top`, no link followed; none when it is not there.
+pub(crate) fn holder(top: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>, Errno> {
+    let mut dir = open_dir_at(top, OsStr::new("."))?;
+    for part in path.parent().unwrap_or(Path::new("")) {
+        dir = match open_dir_at(dir.as_fd(), part) {
+            Ok(dir) => dir,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+            Err(e) => return Err(e),
+        };
+    }
+    Ok(Some(dir))
+}

@@ -1,0 +1,235 @@
+//! Texts, line by line: what differs, and both changes of one text in one.
+
+use std::ops::Range;
+
+use imara_diff::{Algorithm, Diff, InternedInput};
+
+/// A run of lines that differs: these lines of the older text became those of the newer one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hunk {
+    /// Lines of the older text.
+    pub(crate) old: Range<usize>,
+    /// Lines of the newer text.
+    pub(crate) new: Range<usize>,
+}
+
+/// The lines of a text, each with its end.
+pub(crate) fn lines(text: &[u8]) -> Vec<&[u8]> {
+    text.split_inclusive(|&byte| byte == b'\n').collect()
+}
+
+/// The runs of lines that differ, in order.
+pub(crate) fn hunks(old: &[u8], new: &[u8]) -> Vec<Hunk> {
+    let input = InternedInput::new(imara_diff::sources::byte_lines(old), imara_diff::sources::byte_lines(new));
+    let mut diff = Diff::compute(Algorithm::Histogram, &input);
+    diff.postprocess_lines(&input);
+    let range = |range: &Range<u32>| range.start as usize..range.end as usize;
+    diff.hunks().map(|hunk| Hunk { old: range(&hunk.before), new: range(&hunk.after) }).collect()
+}
+
+/// How many lines are new, and how many are gone.
+pub(crate) fn counts(old: &[u8], new: &[u8]) -> (usize, usize) {
+    hunks(old, new).iter().fold((0, 0), |(added, removed), hunk| (added + hunk.new.len(), removed + hunk.old.len()))
+}
+
+/// What is done where both texts changed the same lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Favour {
+    /// Both are written, with marks around them.
+    Neither,
+    /// Ours.
+    Ours,
+    /// Theirs.
+    Theirs,
+}
+
+/// A text that came of two changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Merged {
+    /// The text.
+    pub(crate) text: Vec<u8>,
+    /// Whether both changed the same lines, differently.
+    pub(crate) conflicts: bool,
+}
+
+/// `base` with the changes that led to `ours` and those that led to `theirs`.
+pub(crate) fn merge(base: &[u8], ours: &[u8], theirs: &[u8], favour: Favour) -> Merged {
+    let mut merge = Merge {
+        ours: Side { lines: lines(ours), hunks: hunks(base, ours), next: 0, shift: 0 },
+        theirs: Side { lines: lines(theirs), hunks: hunks(base, theirs), next: 0, shift: 0 },
+        out: Merged { text: Vec::new(), conflicts: false },
+        favour,
+    };
+    let base = lines(base);
+    let mut at = 0;
+    while let Some(range) = merge.next_range() {
+        merge.write(&base[at..range.start]);
+        at = range.end;
+        merge.range(range);
+    }
+    merge.write(&base[at..]);
+    merge.out
+}
+
+/// One of the two changed texts.
+struct Side<'a> {
+    lines: Vec<&'a [u8]>,
+    hunks: Vec<Hunk>,
+    /// The hunk that was not taken yet.
+    next: usize,
+    /// How much further down a line is than in the base, behind what was taken.
+    shift: isize,
+}
+
+impl<'a> Side<'a> {
+    fn peek(&self) -> Option<&Hunk> {
+        self.hunks.get(self.next)
+    }
+
+    /// Takes the hunks that lie in `range` of the base; whether there are any, and what is there instead.
+    fn take(&mut self, range: &Range<usize>) -> (bool, Vec<&'a [u8]>) {
+        let start = range.start.saturating_add_signed(self.shift);
+        let first = self.next;
+        while let Some(hunk) = self.hunks.get(self.next).filter(|hunk| hunk.old.end <= range.end) {
+            self.shift = hunk.new.end.cast_signed() - hunk.old.end.cast_signed();
+            self.next += 1;
+        }
+        let end = range.end.saturating_add_signed(self.shift);
+        (self.next > first, self.lines[start..end].to_vec())
+    }
+}
+
+struct Merge<'a> {
+    ours: Side<'a>,
+    theirs: Side<'a>,
+    out: Merged,
+    favour: Favour,
+}
+
+impl Merge<'_> {
+    /// The next lines of the base that anybody changed. Changes that touch one another belong together.
+    fn next_range(&self) -> Option<Range<usize>> {
+        let starts = [&self.ours, &self.theirs].into_iter().filter_map(|side| side.peek().map(|hunk| hunk.old.start));
+        let start = starts.min()?;
+        let mut range = start..start;
+        let (mut a, mut b) = (self.ours.next, self.theirs.next);
+        loop {
+            let mut grown = false;
+            for (side, next) in [(&self.ours, &mut a), (&self.theirs, &mut b)] {
+                while let Some(hunk) = side.hunks.get(*next).filter(|hunk| hunk.old.start <= range.end) {
+                    range.end = range.end.max(hunk.old.end);
+                    *next += 1;
+                    grown = true;
+                }
+            }
+            if !grown {
+                return Some(range);
+            }
+        }
+    }
+
+    fn range(&mut self, range: Range<usize>) {
+        let (we, ours) = self.ours.take(&range);
+        let (they, theirs) = self.theirs.take(&range);
+        match (we, they) {
+            (_, false) => self.write(&ours),
+            (false, true) => self.write(&theirs),
+            (true, true) if ours == theirs => self.write(&ours),
+            (true, true) => self.conflict(&ours, &theirs),
+        }
+    }
+
+    fn conflict(&mut self, ours: &[&[u8]], theirs: &[&[u8]]) {
+        let head = ours.iter().zip(theirs).take_while(|(a, b)| a == b).count();
+        let tail = ours[head..].iter().rev().zip(theirs[head..].iter().rev()).take_while(|(a, b)| a == b).count();
+        let (mine, other) = (&ours[head..ours.len() - tail], &theirs[head..theirs.len() - tail]);
+        self.out.conflicts = true;
+        self.write(&ours[..head]);
+        match self.favour {
+            Favour::Ours => self.write(mine),
+            Favour::Theirs => self.write(other),
+            Favour::Neither => {
+                self.mark(b"<<<<<<< ours\n");
+                self.write(mine);
+                self.mark(b"=======\n");
+                self.write(other);
+                self.mark(b">>>>>>> theirs\n");
+            }
+        }
+        self.write(&ours[ours.len() - tail..]);
+    }
+
+    fn write(&mut self, lines: &[&[u8]]) {
+        lines.iter().for_each(|line| self.out.text.extend_from_slice(line));
+    }
+
+    fn mark(&mut self, mark: &[u8]) {
+        if self.out.text.last().is_some_and(|&last| last != b'\n') {
+            self.out.text.push(b'\n');
+        }
+        self.out.text.extend_from_slice(mark);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted() {
+        let check =
+            |old: &str, new: &str, want| assert_eq!(counts(old.as_bytes(), new.as_bytes()), want, "{old} {new}");
+        check("", "", (0, 0));
+        check("", "a\nb", (2, 0));
+        check("a\nb\nc\n", "a\nx\nc\n", (1, 1));
+        check("a", "a\n", (1, 1));
+        check("a\nb\n", "", (0, 2));
+    }
+
+    #[test]
+    fn two_changes_in_one() {
+        let check = |base: &str, ours: &str, theirs: &str, want: Result<&str, &str>| {
+            let merged = merge(base.as_bytes(), ours.as_bytes(), theirs.as_bytes(), Favour::Neither);
+            let text = String::from_utf8_lossy(&merged.text).into_owned();
+            let got = if merged.conflicts { Err(text) } else { Ok(text) };
+            assert_eq!(got, want.map(ToOwned::to_owned).map_err(ToOwned::to_owned), "{base:?} {ours:?} {theirs:?}");
+        };
+        let base = "1\n2\n3\n4\n5\n";
+        check(base, "one\n2\n3\n4\n5\n", "1\n2\n3\n4\nfive\n", Ok("one\n2\n3\n4\nfive\n"));
+        check(base, base, "1\n5\n", Ok("1\n5\n"));
+        check(base, "0\n1\n2\n3\n4\n5\n", "1\n2\n3\n5\n6\n", Ok("0\n1\n2\n3\n5\n6\n"));
+        check(base, "1\nx\n3\n4\n5\n", "1\nx\n3\n4\n5\n", Ok("1\nx\n3\n4\n5\n"));
+        check(
+            base,
+            "1\na\n3\n4\n5\n",
+            "1\nb\n3\n4\n5\n",
+            Err("1\n<<<<<<< ours\na\n=======\nb\n>>>>>>> theirs\n3\n4\n5\n"),
+        );
+        check("", "a", "b", Err("<<<<<<< ours\na\n=======\nb\n>>>>>>> theirs\n"));
+        check("", "a\nsame\n", "b\nsame\n", Err("<<<<<<< ours\na\n=======\nb\n>>>>>>> theirs\nsame\n"));
+    }
+
+    #[test]
+    fn a_side_is_favoured_only_where_both_changed() {
+        let check = |favour, want: &[u8]| {
+            let merged = merge(b"1\n2\n3\n", b"one\nours\n3\n", b"1\ntheirs\n3\nfour\n", favour);
+            assert_eq!(merged.text, want);
+        };
+        check(Favour::Ours, b"one\nours\n3\nfour\n");
+        check(Favour::Theirs, b"1\ntheirs\n3\nfour\n");
+    }
+
+    #[test]
+    fn merging_with_what_did_not_change_gives_the_other() {
+        let texts = ["", "a", "a\n", "a\nb\nc\n", "b\na\n\nb\n", "x\ny\nz\na\nb\nc"];
+        for base in texts {
+            for other in texts {
+                let (base, other) = (base.as_bytes(), other.as_bytes());
+                let favour = Favour::Neither;
+                assert_eq!(merge(base, other, base, favour), Merged { text: other.to_vec(), conflicts: false });
+                assert_eq!(merge(base, base, other, favour), Merged { text: other.to_vec(), conflicts: false });
+                assert_eq!(merge(base, other, other, favour), Merged { text: other.to_vec(), conflicts: false });
+            }
+        }
+    }
+}

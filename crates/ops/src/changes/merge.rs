@@ -1,0 +1,170 @@
+//! Two sets of changes, done to what both were made from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use rondel_fault::{Fault, Result};
+use rondel_model::changes::OnConflict;
+
+use super::apply;
+use super::compare::{Difference, What, compare};
+use super::content::{self, Content};
+use super::lines::{self, Favour};
+use super::put::{self, New};
+
+/// A directory before and after changes.
+#[derive(Clone, Copy)]
+pub(crate) struct Sides<'a> {
+    /// The older directory.
+    pub(crate) before: BorrowedFd<'a>,
+    /// The newer one.
+    pub(crate) after: BorrowedFd<'a>,
+}
+
+/// Does both changes to `to`, which is what both were made from.
+pub(crate) fn merge(to: BorrowedFd<'_>, ours: Sides<'_>, theirs: Sides<'_>, on_conflict: OnConflict) -> Result<()> {
+    let mut merge = Merge {
+        ours,
+        theirs,
+        on_conflict,
+        our_files: BTreeMap::new(),
+        our_dirs: BTreeSet::new(),
+        taken: Vec::new(),
+        texts: Vec::new(),
+        conflicts: Vec::new(),
+    };
+    let mine = compare(ours.before, ours.after)?;
+    let others = compare(theirs.before, theirs.after)?;
+    for difference in &mine {
+        match difference.dir {
+            true if difference.what == What::Added => drop(merge.our_dirs.insert(difference.path.clone())),
+            true => {}
+            false => drop(merge.our_files.insert(difference.path.clone(), difference.what)),
+        }
+    }
+    for difference in &others {
+        merge.take(difference)?;
+    }
+    if !merge.conflicts.is_empty() {
+        return Err(Fault::user(merge.conflicts.join("\n")));
+    }
+    apply::apply(to, ours.after, mine.iter())?;
+    apply::apply(to, theirs.after, merge.taken.iter())?;
+    // Directories that became empty only by both.
+    apply::apply(to, ours.after, mine.iter().filter(|d| d.dir && d.what == What::Removed))?;
+    for (path, text, mode) in &merge.texts {
+        let owner = put::owner(to, path)?;
+        put::write(to, path, &New { bytes: text, mode: *mode, link: false, owner })?;
+    }
+    Ok(())
+}
+
+struct Merge<'a> {
+    ours: Sides<'a>,
+    theirs: Sides<'a>,
+    on_conflict: OnConflict,
+    our_files: BTreeMap<PathBuf, What>,
+    our_dirs: BTreeSet<PathBuf>,
+    /// What of theirs is done as it is.
+    taken: Vec<Difference>,
+    /// Texts that both changed: path, text, permissions.
+    texts: Vec<(PathBuf, Vec<u8>, u32)>,
+    conflicts: Vec<String>,
+}
+
+impl Merge<'_> {
+    fn take(&mut self, theirs: &Difference) -> Result<()> {
+        if theirs.what != What::Removed && self.blocked(theirs) {
+            self.settle(theirs, "path is a file in one changeset and a directory in the other", true);
+            return Ok(());
+        }
+        let ours = if theirs.dir { None } else { self.our_files.get(&theirs.path).copied() };
+        match (ours, theirs.what) {
+            (None, _) | (Some(What::Mode), What::Removed | What::Modified) => self.taken.push(theirs.clone()),
+            (Some(_), What::Mode) | (Some(What::Removed), What::Removed) => {}
+            (Some(What::Removed), What::Added) | (Some(What::Added), What::Removed) => self.taken.push(theirs.clone()),
+            (Some(What::Removed), What::Modified) => self.settle(theirs, MODIFIED_REMOVED, false),
+            (Some(What::Modified), What::Removed) => {
+                // What was changed stays, unless theirs wins.
+                if self.on_conflict != OnConflict::Mark {
+                    self.settle(theirs, MODIFIED_REMOVED, false);
+                }
+            }
+            (Some(What::Mode), What::Added) => self.taken.push(theirs.clone()),
+            (Some(What::Added | What::Modified), _) => self.both(theirs)?,
+        }
+        Ok(())
+    }
+
+    /// Whether ours has a file where theirs needs a directory, or the other way round.
+    fn blocked(&self, theirs: &Difference) -> bool {
+        let is_file = |path: &Path| matches!(self.our_files.get(path), Some(What::Added | What::Modified));
+        let above = theirs.path.ancestors().skip(1).any(is_file);
+        above || if theirs.dir { is_file(&theirs.path) } else { self.our_dirs.contains(&theirs.path) }
+    }
+
+    /// Decides a conflict that has no middle; `hard` says that marking does not help either.
+    fn settle(&mut self, theirs: &Difference, why: &str, hard: bool) {
+        match self.on_conflict {
+            OnConflict::Ours => {}
+            OnConflict::Theirs => self.taken.push(theirs.clone()),
+            OnConflict::Mark if !hard => self.taken.push(theirs.clone()),
+            _ => self.conflict(&theirs.path, why),
+        }
+    }
+
+    fn conflict(&mut self, path: &Path, why: &str) {
+        // Users match on this text.
+        self.conflicts.push(format!("conflict between changesets at path {:?}: {why}", path.display().to_string()));
+    }
+
+    /// Both added or both changed a file.
+    fn both(&mut self, theirs: &Difference) -> Result<()> {
+        let path = &theirs.path;
+        let (mine, other) = (content::read(self.ours.after, path)?, content::read(self.theirs.after, path)?);
+        let (Some(mine), Some(other)) = (mine, other) else {
+            self.settle(theirs, BOTH_MODIFIED, true);
+            return Ok(());
+        };
+        if mine.bytes() == other.bytes() && mine.git_mode() == other.git_mode() {
+            return Ok(());
+        }
+        let why = if theirs.what == What::Added { BOTH_ADDED } else { BOTH_MODIFIED };
+        let base = match content::read(self.theirs.before, path)? {
+            Some(base) => Some(base),
+            None => content::read(self.ours.before, path)?,
+        };
+        if self.on_conflict == OnConflict::FailEarly {
+            self.conflict(path, why);
+            return Ok(());
+        }
+        match (&mine, &other) {
+            (Content::File { bytes: mine, mode: our_mode }, Content::File { bytes: other, mode: their_mode })
+                if content::is_text(mine) && content::is_text(other) =>
+            {
+                let (text, was) = match &base {
+                    Some(Content::File { bytes, mode }) => (&bytes[..], Some(mode & 0o111)),
+                    _ => (&[][..], None),
+                };
+                let favour = match self.on_conflict {
+                    OnConflict::Ours => Favour::Ours,
+                    OnConflict::Theirs => Favour::Theirs,
+                    _ => Favour::Neither,
+                };
+                let merged = lines::merge(text, mine, other, favour);
+                if merged.conflicts && self.on_conflict == OnConflict::Fail {
+                    self.conflict(path, why);
+                }
+                let mode = if was == Some(our_mode & 0o111) { *their_mode } else { *our_mode };
+                self.texts.push((path.clone(), merged.text, mode));
+            }
+            _ => self.settle(theirs, &format!("{why}, and it cannot be merged by lines"), true),
+        }
+        Ok(())
+    }
+}
+
+const BOTH_ADDED: &str = "path added in both changesets";
+const BOTH_MODIFIED: &str = "path modified in both changesets";
+const MODIFIED_REMOVED: &str = "path modified in one changeset and removed in the other";

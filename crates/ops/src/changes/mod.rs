@@ -1,0 +1,293 @@
+//! What differs between directories: told, counted, written as a patch, done to other directories and to the host.
+
+mod apply;
+mod compare;
+mod content;
+mod lines;
+mod merge;
+mod patch;
+mod put;
+mod rename;
+mod write;
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rondel_events::{Outcome, Work};
+use rondel_fault::{Attempt, Fault, Result};
+use rondel_model::changes::{ChangesOp, OnConflict, PATCH_NAME, Pair};
+use rondel_model::op::Place;
+use rondel_model::{AbsPath, Fs, FsOp, Snapshot};
+use rondel_ports::host::shown;
+use rondel_ports::snapshots::{Snapshots, Tree};
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use crate::copy::text;
+use crate::cx::OpCx;
+use crate::evaluate::{change, open_dir};
+use crate::key::Key;
+use crate::read::open_regular;
+use crate::root::{Root, failed};
+use crate::{Ops, stack};
+use compare::{Difference, What, compare};
+
+/// How a path changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// A file with another content.
+    Modified,
+    /// It is gone.
+    Removed,
+    /// A file that had another path.
+    Renamed,
+}
+
+/// A path that changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Relative to the directory; that of a directory ends with a slash. What is no UTF-8 is replaced.
+    pub path: String,
+    /// The path it had, of what was renamed.
+    pub old_path: Option<String>,
+    /// How.
+    pub kind: ChangeKind,
+    /// Lines that are new; none in what is no text.
+    pub added_lines: usize,
+    /// Lines that are gone.
+    pub removed_lines: usize,
+}
+
+impl Ops {
+    /// The paths that differ, sorted, everything in a new or removed directory included; nothing is counted as renamed
+    /// and no lines are counted.
+    ///
+    /// # Errors
+    /// When a directory cannot be evaluated or read.
+    pub async fn changes(self: &Arc<Self>, cx: &OpCx, pair: &Pair) -> Result<Vec<Change>> {
+        self.told(cx, pair, "paths", |_, _, differences| Ok(visible(differences).map(change_of).collect())).await
+    }
+
+    /// The same with renamed files found and lines counted.
+    ///
+    /// # Errors
+    /// When a directory cannot be evaluated or read.
+    pub async fn diff_stats(self: &Arc<Self>, cx: &OpCx, pair: &Pair) -> Result<Vec<Change>> {
+        self.told(cx, pair, "stats", counted).await
+    }
+
+    /// Removes on the host what was removed, and writes what was added or changed. What the older directory did not have
+    /// stays.
+    ///
+    /// # Errors
+    /// When a directory cannot be evaluated, or the host does not take it.
+    pub async fn export_changes(self: &Arc<Self>, cx: &OpCx, pair: &Pair, to: &Path) -> Result<()> {
+        let base = Place { fs: Fs::scratch(), path: AbsPath::root() };
+        let layer = Fs::new(FsOp::Changes(Box::new(ChangesOp::Apply { base, changes: pair.clone() })));
+        let snapshots = [self.tree(cx, &layer).await?, self.tree(cx, &pair.before.fs).await?];
+        let after = self.tree(cx, &pair.after.fs).await?;
+        let span = cx.events.span(Work::Sync, format!("export changes to {}", shown(to).display()));
+        let (pair, to) = (pair.clone(), to.to_owned());
+        let done = self
+            .blocking(move |ops| {
+                let store = &*ops.ports.snapshots;
+                let [layer, before] = snapshots;
+                let layer = stack::open(store, &layer)?;
+                let before = Dir::open(store, &before, &pair.before.path)?;
+                let after = Dir::open(store, &after, &pair.after.path)?;
+                let differences = compare(before.fd(), after.fd())?;
+                let removed = differences.iter().rev().filter(|d| d.what == What::Removed);
+                let removed: Vec<PathBuf> = removed.map(|d| d.path.clone()).collect();
+                ops.ports.host.remove(&to, &removed)?;
+                ops.ports.host.export(layer.root.as_fd(), &to, false)
+            })
+            .await;
+        match &done {
+            Ok(()) => span.end(Outcome::Done),
+            Err(fault) => span.end(Outcome::Failed(fault.to_string())),
+        }
+        done
+    }
+
+    async fn told(
+        self: &Arc<Self>,
+        cx: &OpCx,
+        pair: &Pair,
+        what: &'static str,
+        tell: impl FnOnce(&Dir, &Dir, &[Difference]) -> Result<Vec<Change>> + Send + 'static,
+    ) -> Result<Vec<Change>> {
+        let (before, after) = futures_util::try_join!(self.tree(cx, &pair.before.fs), self.tree(cx, &pair.after.fs))?;
+        if before == after && pair.before.path == pair.after.path {
+            return Ok(Vec::new());
+        }
+        let inputs = vec![(before.digest(), &pair.before.path), (after.digest(), &pair.after.path)];
+        let key = Key::Changes { what, inputs }.digest();
+        if let Some(found) = self.stored::<Vec<Change>>(&key, &self.stats.files_cached, |_| Vec::new()) {
+            return Ok(found);
+        }
+        crate::stats::count(&self.stats.files_done);
+        let pair = pair.clone();
+        let told = self
+            .blocking(move |ops| {
+                let store = &*ops.ports.snapshots;
+                let before = Dir::open(store, &before, &pair.before.path)?;
+                let after = Dir::open(store, &after, &pair.after.path)?;
+                let differences = compare(before.fd(), after.fd())?;
+                let mut changes = tell(&before, &after, &differences)?;
+                changes.sort_by(|a, b| a.path.cmp(&b.path));
+                Ok(changes)
+            })
+            .await?;
+        self.store(&key, &told)?;
+        Ok(told)
+    }
+
+    /// Evaluates `op`.
+    pub(crate) async fn change_tree(self: &Arc<Self>, cx: &OpCx, op: &ChangesOp) -> Result<Snapshot> {
+        let places = op.places();
+        let trees = futures_util::future::try_join_all(places.iter().map(|place| self.tree(cx, &place.fs))).await?;
+        let inputs = trees.iter().zip(&places).map(|(tree, place)| (tree.digest(), &place.path)).collect();
+        let key = Key::Changes { what: name(op), inputs }.digest();
+        let op = op.clone();
+        self.files(key, move |store| evaluate(store, &op, &trees)).await
+    }
+}
+
+// IDENTITY: what an op does beside its inputs.
+fn name(op: &ChangesOp) -> &'static str {
+    match op {
+        ChangesOp::Apply { .. } => "apply",
+        ChangesOp::Write { .. } => "write",
+        ChangesOp::Patch { .. } => "patch",
+        ChangesOp::Merge { on_conflict, .. } => match on_conflict {
+            OnConflict::FailEarly => "merge/fail-early",
+            OnConflict::Fail => "merge/fail",
+            OnConflict::Mark => "merge/mark",
+            OnConflict::Ours => "merge/ours",
+            OnConflict::Theirs => "merge/theirs",
+        },
+    }
+}
+
+fn evaluate(store: &dyn Snapshots, op: &ChangesOp, trees: &[Snapshot]) -> Result<Snapshot> {
+    let places = op.places();
+    let open = |index: usize| match (trees.get(index), places.get(index)) {
+        (Some(tree), Some(place)) => Dir::open(store, tree, &place.path),
+        _ => Err(Fault::bug("work on changes has too few inputs")),
+    };
+    let base = trees.first().cloned().unwrap_or_else(Snapshot::empty);
+    match op {
+        ChangesOp::Apply { base: place, .. } => {
+            let (before, after) = (open(1)?, open(2)?);
+            let differences = compare(before.fd(), after.fd())?;
+            change(store, &base, |root| {
+                apply::apply(open_dir(root, &place.path)?.as_fd(), after.fd(), differences.iter())
+            })
+        }
+        ChangesOp::Merge { base: place, on_conflict, .. } => {
+            let (a, b, c, d) = (open(1)?, open(2)?, open(3)?, open(4)?);
+            let ours = merge::Sides { before: a.fd(), after: b.fd() };
+            let theirs = merge::Sides { before: c.fd(), after: d.fd() };
+            change(store, &base, |root| merge::merge(open_dir(root, &place.path)?.as_fd(), ours, theirs, *on_conflict))
+        }
+        ChangesOp::Write { .. } => {
+            let (before, after) = (open(0)?, open(1)?);
+            let differences = compare(before.fd(), after.fd())?;
+            change(store, &Snapshot::empty(), |root| {
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                let file = rustix::fs::openat(root.0, PATCH_NAME, flags, Mode::from_raw_mode(0o644));
+                let file = file.map_err(|e| failed(e, "make", PATCH_NAME))?;
+                let mut out = BufWriter::new(File::from(file));
+                write::write(before.fd(), after.fd(), &differences, &mut out)?;
+                out.flush().attempt(|| "write a patch".into())
+            })
+        }
+        ChangesOp::Patch { base: place, patch } => {
+            let tree = trees.get(1).ok_or_else(|| Fault::bug("there is no patch"))?;
+            let tree = stack::open(store, tree)?;
+            let patch = open_regular(Root(tree.root.as_fd()), &patch.path)?;
+            let lines = BufReader::new(File::from(patch));
+            change(store, &base, |root| patch::apply_to(&open_dir(root, &place.path)?, lines))
+        }
+    }
+}
+
+/// A directory of an opened tree.
+struct Dir {
+    dir: OwnedFd,
+    /// Keeps the mount.
+    _tree: Tree,
+}
+
+impl Dir {
+    fn open(store: &dyn Snapshots, snapshot: &Snapshot, path: &AbsPath) -> Result<Self> {
+        let tree = stack::open(store, snapshot)?;
+        let dir = open_dir(Root(tree.root.as_fd()), path)?;
+        Ok(Self { dir, _tree: tree })
+    }
+
+    fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+}
+
+/// What people see as changes.
+fn visible(differences: &[Difference]) -> impl Iterator<Item = &Difference> {
+    differences.iter().filter(|d| d.what != What::Mode)
+}
+
+fn change_of(difference: &Difference) -> Change {
+    let slash = if difference.dir { "/" } else { "" };
+    let kind = match difference.what {
+        What::Added => ChangeKind::Added,
+        What::Removed => ChangeKind::Removed,
+        What::Modified | What::Mode => ChangeKind::Modified,
+    };
+    let path = format!("{}{slash}", text(&difference.path));
+    Change { path, old_path: None, kind, added_lines: 0, removed_lines: 0 }
+}
+
+fn counted(before: &Dir, after: &Dir, differences: &[Difference]) -> Result<Vec<Change>> {
+    let renamed = rename::find(before.fd(), after.fd(), differences)?;
+    let mut changes = Vec::new();
+    for (index, difference) in differences.iter().enumerate().filter(|(_, d)| d.what != What::Mode) {
+        if renamed.iter().any(|(old, _)| *old == index) {
+            continue;
+        }
+        let mut change = change_of(difference);
+        let mut was = &difference.path;
+        if let Some((old, _)) = renamed.iter().find(|(_, new)| *new == index) {
+            was = &differences[*old].path;
+            change.kind = ChangeKind::Renamed;
+            change.old_path = Some(text(was));
+        }
+        if !difference.dir {
+            let old = if change.kind == ChangeKind::Added { None } else { Some((before, was)) };
+            let new = if change.kind == ChangeKind::Removed { None } else { Some((after, &difference.path)) };
+            (change.added_lines, change.removed_lines) = counts(old, new)?;
+        }
+        changes.push(change);
+    }
+    Ok(changes)
+}
+
+fn counts(old: Option<(&Dir, &PathBuf)>, new: Option<(&Dir, &PathBuf)>) -> Result<(usize, usize)> {
+    let read = |side: Option<(&Dir, &PathBuf)>| match side {
+        None => Ok(None),
+        Some((dir, path)) => match content::regular(dir.fd(), path)? {
+            Some((size, _)) if size > content::MOST_TEXT as u64 => Ok(Some(content::Content::Special)),
+            _ => content::read(dir.fd(), path),
+        },
+    };
+    let (old, new) = (read(old)?, read(new)?);
+    if ![&old, &new].into_iter().flatten().all(content::Content::is_text) {
+        return Ok((0, 0));
+    }
+    let bytes = |side: &Option<content::Content>| side.as_ref().map_or(Vec::new(), |content| content.bytes().to_vec());
+    Ok(lines::counts(&bytes(&old), &bytes(&new)))
+}

@@ -1,0 +1,142 @@
+//! Which added files are removed ones under another name.
+
+use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use rondel_digest::Digest;
+use rondel_fault::Result;
+
+use super::compare::{Difference, What};
+use super::content::{self, regular};
+use super::lines;
+
+/// Only so many pairs of files are compared by content.
+const MOST_PAIRS: usize = 40_000;
+/// Only files of at most this size are compared by content with files that are not equal to them.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// Pairs of a removed and an added path, as positions in `differences`: equal files, then those that share at least half
+/// of their bytes in whole lines, the most similar first.
+pub(crate) fn find(
+    before: BorrowedFd<'_>,
+    after: BorrowedFd<'_>,
+    differences: &[Difference],
+) -> Result<Vec<(usize, usize)>> {
+    let mut removed = candidates(before, differences, What::Removed)?;
+    let mut added = candidates(after, differences, What::Added)?;
+    let mut found = equal(before, after, differences, &mut removed, &mut added)?;
+    removed.retain(|file| file.size <= MOST_BYTES);
+    added.retain(|file| file.size <= MOST_BYTES);
+    if !removed.is_empty() && removed.len().saturating_mul(added.len()) <= MOST_PAIRS {
+        found.extend(similar(before, after, differences, &removed, &added)?);
+    }
+    Ok(found)
+}
+
+struct Candidate {
+    index: usize,
+    size: u64,
+}
+
+fn candidates(top: BorrowedFd<'_>, differences: &[Difference], what: What) -> Result<Vec<Candidate>> {
+    let mut found = Vec::new();
+    for (index, difference) in differences.iter().enumerate().filter(|(_, d)| d.what == what && !d.dir) {
+        if let Some((size, _)) = regular(top, &difference.path)?.filter(|(size, _)| *size > 0) {
+            found.push(Candidate { index, size });
+        }
+    }
+    Ok(found)
+}
+
+/// Takes the pairs with equal content out of both lists; of several, those with equal names.
+fn equal(
+    before: BorrowedFd<'_>,
+    after: BorrowedFd<'_>,
+    differences: &[Difference],
+    removed: &mut Vec<Candidate>,
+    added: &mut Vec<Candidate>,
+) -> Result<Vec<(usize, usize)>> {
+    let digest = |top, path: &Path| -> Result<Digest> {
+        Ok(Digest::of_bytes(content::read(top, path)?.as_ref().map_or(&[][..], |content| content.bytes())))
+    };
+    let mut old: HashMap<u64, Vec<(Digest, usize)>> = HashMap::new();
+    let sizes: std::collections::HashSet<u64> = added.iter().map(|file| file.size).collect();
+    for file in removed.iter().filter(|file| sizes.contains(&file.size)) {
+        let digest = digest(before, &differences[file.index].path)?;
+        old.entry(file.size).or_default().push((digest, file.index));
+    }
+    let mut found = Vec::new();
+    for file in added.iter() {
+        let Some(same_size) = old.get_mut(&file.size).filter(|list| !list.is_empty()) else { continue };
+        let path = &differences[file.index].path;
+        let digest = digest(after, path)?;
+        let same = |(other, _): &(Digest, usize)| *other == digest;
+        let named = |entry: &(Digest, usize)| same(entry) && differences[entry.1].path.file_name() == path.file_name();
+        if let Some(at) = same_size.iter().position(named).or_else(|| same_size.iter().position(same)) {
+            found.push((same_size.remove(at).1, file.index));
+        }
+    }
+    removed.retain(|file| !found.iter().any(|(old, _)| *old == file.index));
+    added.retain(|file| !found.iter().any(|(_, new)| *new == file.index));
+    Ok(found)
+}
+
+fn similar(
+    before: BorrowedFd<'_>,
+    after: BorrowedFd<'_>,
+    differences: &[Difference],
+    removed: &[Candidate],
+    added: &[Candidate],
+) -> Result<Vec<(usize, usize)>> {
+    let summary = |top, file: &Candidate| -> Result<Summary> {
+        Ok(Summary::of(content::read(top, &differences[file.index].path)?.map_or(Vec::new(), |c| c.bytes().to_vec())))
+    };
+    let old: Vec<Summary> = removed.iter().map(|file| summary(before, file)).collect::<Result<_>>()?;
+    let new: Vec<Summary> = added.iter().map(|file| summary(after, file)).collect::<Result<_>>()?;
+    let mut pairs = Vec::new();
+    for (i, a) in old.iter().enumerate() {
+        for (j, b) in new.iter().enumerate() {
+            let share = a.share(b);
+            if share >= 50 {
+                pairs.push((share, removed[i].index, added[j].index));
+            }
+        }
+    }
+    // ORDER: equal shares are decided by path.
+    pairs.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
+    let mut found: Vec<(usize, usize)> = Vec::new();
+    for (_, old, new) in pairs {
+        if !found.iter().any(|(taken, other)| *taken == old || *other == new) {
+            found.push((old, new));
+        }
+    }
+    Ok(found)
+}
+
+/// How many bytes of a text are in which lines.
+struct Summary {
+    lines: HashMap<Vec<u8>, usize>,
+    size: usize,
+}
+
+impl Summary {
+    fn of(text: Vec<u8>) -> Self {
+        let mut found: HashMap<Vec<u8>, usize> = HashMap::new();
+        for line in lines::lines(&text) {
+            *found.entry(line.to_vec()).or_default() += line.len();
+        }
+        Self { lines: found, size: text.len() }
+    }
+
+    /// How much of the larger one is also in the other, in percent.
+    fn share(&self, other: &Self) -> usize {
+        let larger = self.size.max(other.size).max(1);
+        if self.size.min(other.size) * 2 < larger {
+            return 0;
+        }
+        let common =
+            |(line, bytes): (&Vec<u8>, &usize)| other.lines.get(line).map_or(0, |theirs| (*bytes).min(*theirs));
+        self.lines.iter().map(common).sum::<usize>() * 100 / larger
+    }
+}

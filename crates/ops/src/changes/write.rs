@@ -1,0 +1,244 @@
+//! Changes as a patch in the form that git writes and reads.
+
+use std::io::Write;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use rondel_fault::{Attempt, Result};
+use sha1::{Digest as _, Sha1};
+
+use super::compare::{Difference, What};
+use super::content::{self, Content};
+use super::lines::{self, Hunk};
+
+/// How many lines around a change are shown.
+const CONTEXT: usize = 3;
+
+/// Writes what `differences` name to `out`, in their order. Directories are not part of a patch.
+pub(crate) fn write(
+    before: BorrowedFd<'_>,
+    after: BorrowedFd<'_>,
+    differences: &[Difference],
+    out: &mut dyn Write,
+) -> Result<()> {
+    for difference in differences.iter().filter(|d| !d.dir && d.what != What::Mode) {
+        let old = if difference.what == What::Added { None } else { content::read(before, &difference.path)? };
+        let new = if difference.what == What::Removed { None } else { content::read(after, &difference.path)? };
+        let text = match (&old, &new) {
+            // What becomes a link, or is one no more, is another file.
+            (Some(old @ Content::File { .. }), Some(new @ Content::Link(_)))
+            | (Some(old @ Content::Link(_)), Some(new @ Content::File { .. })) => {
+                let mut text = entry(&difference.path, Some(old), None)?;
+                text.extend(entry(&difference.path, None, Some(new))?);
+                text
+            }
+            (old, new) => entry(&difference.path, old.as_ref(), new.as_ref())?,
+        };
+        out.write_all(&text).attempt(|| "write a patch".into())?;
+    }
+    Ok(())
+}
+
+fn entry(path: &Path, old: Option<&Content>, new: Option<&Content>) -> Result<Vec<u8>> {
+    if [old, new].contains(&Some(&Content::Special)) {
+        return Ok(Vec::new());
+    }
+    let mut out = Vec::new();
+    let (from, to) = (quoted("a/", path), quoted("b/", path));
+    let header = format!("diff --git {from} {to}\n");
+    out.extend_from_slice(header.as_bytes());
+    let mut line = |text: String| out.extend_from_slice(text.as_bytes());
+    match (old, new) {
+        (None, Some(new)) => line(format!("new file mode {}\n", new.git_mode())),
+        (Some(old), None) => line(format!("deleted file mode {}\n", old.git_mode())),
+        (Some(old), Some(new)) if old.git_mode() != new.git_mode() => {
+            line(format!("old mode {}\nnew mode {}\n", old.git_mode(), new.git_mode()));
+        }
+        _ => {}
+    }
+    let (was, is) = (old.map_or(&[][..], Content::bytes), new.map_or(&[][..], Content::bytes));
+    if was == is && old.is_some() && new.is_some() {
+        return Ok(out);
+    }
+    let text = old.is_none_or(Content::is_text) && new.is_none_or(Content::is_text);
+    let length = if text { 7 } else { 40 };
+    let name = |content: Option<&Content>| content.map_or("0".repeat(40), blob)[..length].to_owned();
+    let mode = match (old, new) {
+        (Some(old), Some(new)) if old.git_mode() == new.git_mode() => format!(" {}", new.git_mode()),
+        _ => String::new(),
+    };
+    line(format!("index {}..{}{mode}\n", name(old), name(new)));
+    if !text {
+        out.extend_from_slice(b"GIT binary patch\n");
+        out.extend(literal(is)?);
+        out.extend(literal(was)?);
+        return Ok(out);
+    }
+    if was == is {
+        return Ok(out);
+    }
+    // A name with a space is ended by a tab, as other tools write a time there.
+    let ended = |name: String| if name.contains(' ') { format!("{name}\t") } else { name };
+    line(format!("--- {}\n", old.map_or("/dev/null".into(), |_| ended(from))));
+    line(format!("+++ {}\n", new.map_or("/dev/null".into(), |_| ended(to))));
+    out.extend(unified(was, is));
+    Ok(out)
+}
+
+/// The name that git has for the content of a file.
+fn blob(content: &Content) -> String {
+    let mut sha = Sha1::new();
+    sha.update(format!("blob {}\0", content.bytes().len()));
+    sha.update(content.bytes());
+    sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The path behind `side`, quoted as git quotes it when it has characters that would end or change it.
+fn quoted(side: &str, path: &Path) -> String {
+    let bytes = path.as_os_str().as_bytes();
+    let plain = |text: &str| !text.chars().any(|c| c.is_control() || c == '"' || c == '\\');
+    if let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| plain(text)) {
+        return format!("{side}{text}");
+    }
+    let mut out = format!("\"{side}");
+    for &byte in bytes {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            b'\n' => out.push_str("\\n"),
+            b'\t' => out.push_str("\\t"),
+            b' '..=b'~' => out.push(char::from(byte)),
+            other => out.push_str(&format!("\\{other:03o}")),
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn unified(old: &[u8], new: &[u8]) -> Vec<u8> {
+    let (hunks, old, new) = (lines::hunks(old, new), lines::lines(old), lines::lines(new));
+    let mut out = Vec::new();
+    let mut rest = &hunks[..];
+    while let Some(first) = rest.first() {
+        let near = |pair: &[Hunk]| pair[1].old.start - pair[0].old.end <= 2 * CONTEXT;
+        let count = 1 + rest.windows(2).take_while(|pair| near(pair)).count();
+        let (group, others) = rest.split_at(count);
+        let last = &group[count - 1];
+        let head = first.old.start.min(CONTEXT);
+        let tail = (old.len() - last.old.end).min(CONTEXT);
+        let start = |at: usize, len: usize| if len == 0 { at } else { at + 1 };
+        let (from, to) = (first.old.start - head, first.new.start - head);
+        let (gone, come) = (last.old.end + tail - from, last.new.end + tail - to);
+        let size = |len: usize| if len == 1 { String::new() } else { format!(",{len}") };
+        let header = format!("@@ -{}{} +{}{} @@\n", start(from, gone), size(gone), start(to, come), size(come));
+        out.extend_from_slice(header.as_bytes());
+        let mut at = from;
+        for hunk in group {
+            prefixed(&mut out, b' ', &old[at..hunk.old.start]);
+            prefixed(&mut out, b'-', &old[hunk.old.clone()]);
+            prefixed(&mut out, b'+', &new[hunk.new.clone()]);
+            at = hunk.old.end;
+        }
+        prefixed(&mut out, b' ', &old[at..at + tail]);
+        rest = others;
+    }
+    out
+}
+
+fn prefixed(out: &mut Vec<u8>, prefix: u8, lines: &[&[u8]]) {
+    for line in lines {
+        out.push(prefix);
+        out.extend_from_slice(line);
+        if !line.ends_with(b"\n") {
+            out.extend_from_slice(b"\n\\ No newline at end of file\n");
+        }
+    }
+}
+
+/// Bytes as git packs them into a patch: deflated, in lines of at most 52 bytes, each in base 85 behind its length.
+fn literal(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut packed = ZlibEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(bytes).attempt(|| "pack a binary file".into())?;
+    let packed = packed.finish().attempt(|| "pack a binary file".into())?;
+    let mut out = format!("literal {}\n", bytes.len()).into_bytes();
+    for line in packed.chunks(52) {
+        let length = u8::try_from(line.len()).unwrap_or(0);
+        out.push(if length <= 26 { b'A' + length - 1 } else { b'a' + length - 27 });
+        for group in line.chunks(4) {
+            let mut word = [0; 4];
+            word[..group.len()].copy_from_slice(group);
+            let mut number = u32::from_be_bytes(word);
+            let mut digits = [0; 5];
+            for digit in digits.iter_mut().rev() {
+                *digit = DIGITS[(number % 85) as usize];
+                number /= 85;
+            }
+            out.extend_from_slice(&digits);
+        }
+        out.push(b'\n');
+    }
+    out.push(b'\n');
+    Ok(out)
+}
+
+/// The digits of git's base 85.
+const DIGITS: &[u8; 85] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str, mode: u32) -> Content {
+        Content::File { bytes: text.as_bytes().to_vec(), mode }
+    }
+
+    fn patch(old: Option<&Content>, new: Option<&Content>) -> String {
+        String::from_utf8(entry(Path::new("a b"), old, new).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn texts() {
+        let old: String = (1..=20).map(|n| format!("{n}\n")).collect();
+        let new = old.replace("4\n5\n", "4\nfive\n").replace("20\n", "20");
+        assert_eq!(
+            patch(Some(&file(&old, 0o644)), Some(&file(&new, 0o644))),
+            "diff --git a/a b b/a b\nindex 0ff3bbb..5a9a6a1 100644\n--- a/a b\t\n+++ b/a b\t\n@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n\
+             @@ -17,4 +17,4 @@\n 17\n 18\n 19\n-20\n+20\n\\ No newline at end of file\n"
+                .replace("5a9a6a1", &blob(&file(&new, 0))[..7])
+        );
+        assert_eq!(
+            patch(None, Some(&file("x\n", 0o755))),
+            "diff --git a/a b b/a b\nnew file mode 100755\nindex 0000000..587be6b\n--- /dev/null\n+++ b/a b\t\n@@ -0,0 +1 @@\n+x\n"
+        );
+        assert_eq!(
+            patch(Some(&file("x\n", 0o644)), None),
+            "diff --git a/a b b/a b\ndeleted file mode 100644\nindex 587be6b..0000000\n--- a/a b\t\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n"
+        );
+    }
+
+    #[test]
+    fn modes_and_empty_files() {
+        assert_eq!(
+            patch(Some(&file("x", 0o644)), Some(&file("x", 0o755))),
+            "diff --git a/a b b/a b\nold mode 100644\nnew mode 100755\n"
+        );
+        assert_eq!(
+            patch(None, Some(&file("", 0o644))),
+            "diff --git a/a b b/a b\nnew file mode 100644\nindex 0000000..e69de29\n"
+        );
+    }
+
+    #[test]
+    fn names_are_quoted() {
+        let check = |name: &[u8], want: &str| {
+            assert_eq!(quoted("a/", Path::new(std::ffi::OsStr::from_bytes(name))), want);
+        };
+        check(b"plain", "a/plain");
+        check("ä b".as_bytes(), "a/ä b");
+        check(b"a\"b\\c\n\t\x01", r#""a/a\"b\\c\n\t\001""#);
+        check(b"\xff", r#""a/\377""#);
+    }
+}
