@@ -1,21 +1,20 @@
 //! What is known of the files of a directory: their stamps and the digests of their content.
 //!
 //! A file that was written around the time it was read could be written again without a change of its stamp. So the
-//! digests of files whose times are that young are not remembered.
+//! digests of files whose times are that young are not remembered. Entries stand in the order of a walk, packed, so that
+//! a listing is compared with them in one pass.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use rayon::prelude::*;
 use rondel_digest::{Digest, Hasher};
 use rondel_fault::Result;
 use rondel_ports::index::{Index, Table};
 
+use crate::packed::{self, Reader};
 use crate::walk::{Item, Kind, Stamp};
-
-/// Stamp and content digest by path.
-pub(crate) type Known = HashMap<Vec<u8>, (Stamp, Digest)>;
 
 /// The clock of file times is this much coarser than the clock, at most.
 const COARSE_NANOS: i64 = 20_000_000;
@@ -23,13 +22,112 @@ const COARSE_NANOS: i64 = 20_000_000;
 /// As many directories are held in memory; others are read from the index again.
 const IN_MEMORY: usize = 1024;
 
-/// As many files may the directories in memory have together.
-const FILES_IN_MEMORY: usize = 500_000;
+/// As many bytes may the directories in memory take together; one that takes more alone is read from the index each time.
+const BYTES_IN_MEMORY: usize = 48 << 20;
+
+/// The form of what is stored.
+const FORM: &[u8] = b"stat/3\n";
+
+/// Stamp and content digest of settled files, in the order of a walk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    bytes: Arc<[u8]>,
+    files: usize,
+}
+
+/// One file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry<'a> {
+    path: &'a [u8],
+    stamp: Stamp,
+    digest: Digest,
+}
+
+impl Known {
+    /// Of `files`, which come in the order of a walk.
+    pub(crate) fn of<'a>(files: impl Iterator<Item = (&'a Item, Digest)>) -> Self {
+        let mut bytes = FORM.to_vec();
+        let mut count = 0;
+        for (item, digest) in files {
+            packed::path(&mut bytes, &item.path);
+            let stamp = &item.stamp;
+            bytes.extend(stamp.size.to_le_bytes());
+            bytes.extend(stamp.mtime.to_le_bytes());
+            bytes.extend(stamp.ctime.to_le_bytes());
+            bytes.extend(stamp.inode.to_le_bytes());
+            bytes.extend(stamp.mode.to_le_bytes());
+            bytes.extend(digest.as_bytes());
+            count += 1;
+        }
+        Self { bytes: bytes.into(), files: count }
+    }
+
+    /// How many files are known.
+    pub(crate) fn len(&self) -> usize {
+        self.files
+    }
+
+    /// For each of `items`, in the order of a walk, the digest of the content when its stamp is the known one.
+    pub(crate) fn digests(&self, items: &[Item]) -> Vec<Option<Digest>> {
+        let mut entries = self.entries();
+        let mut next = entries.next();
+        let find = |item: &Item| {
+            while let Some(entry) = next {
+                match packed::order(entry.path, &item.path) {
+                    Ordering::Less => next = entries.next(),
+                    Ordering::Equal => {
+                        next = entries.next();
+                        return (item.kind == Kind::File && entry.stamp == item.stamp).then_some(entry.digest);
+                    }
+                    Ordering::Greater => return None,
+                }
+            }
+            None
+        };
+        items.iter().map(find).collect()
+    }
+
+    /// Whether the files among `items` are these, unchanged.
+    fn are(&self, items: &[Item]) -> bool {
+        let mut entries = self.entries();
+        let same = |item: &Item| {
+            entries.next().is_some_and(|entry| entry.path == item.path.as_slice() && entry.stamp == item.stamp)
+        };
+        items.iter().filter(|item| item.kind == Kind::File).all(same) && entries.next().is_none()
+    }
+
+    fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        let mut reader = Reader::new(self.bytes.strip_prefix(FORM).unwrap_or_default());
+        std::iter::from_fn(move || entry(&mut reader))
+    }
+
+    fn read(bytes: Vec<u8>) -> Option<Self> {
+        let mut reader = Reader::new(bytes.strip_prefix(FORM)?);
+        let mut files = 0;
+        while !reader.is_done() {
+            entry(&mut reader)?;
+            files += 1;
+        }
+        Some(Self { bytes: bytes.into(), files })
+    }
+}
+
+fn entry<'a>(reader: &mut Reader<'a>) -> Option<Entry<'a>> {
+    let path = reader.path()?;
+    let stamp = Stamp {
+        size: u64::from_le_bytes(reader.take()?),
+        mtime: i64::from_le_bytes(reader.take()?),
+        ctime: i64::from_le_bytes(reader.take()?),
+        inode: u64::from_le_bytes(reader.take()?),
+        mode: u32::from_le_bytes(reader.take()?),
+    };
+    Some(Entry { path, stamp, digest: Digest::from_bytes(reader.take()?) })
+}
 
 /// What is held of one directory.
 #[derive(Clone)]
 struct Held {
-    known: Arc<Known>,
+    known: Known,
     /// The digest of what is no file, and of the whole listing, when the files were as `known` says.
     listed: Option<(Digest, Digest)>,
 }
@@ -39,19 +137,18 @@ struct Held {
 pub(crate) struct StatCache(Mutex<HashMap<Digest, Held>>);
 
 impl StatCache {
-    pub(crate) fn get(&self, index: &dyn Index, key: &Digest) -> Arc<Known> {
+    pub(crate) fn get(&self, index: &dyn Index, key: &Digest) -> Known {
         if let Some(held) = self.held(key) {
             return held.known;
         }
-        let stored = index.get(Table::Files, key);
-        let known = Arc::new(stored.and_then(|bytes| decode(&bytes)).unwrap_or_default());
-        self.hold(key, known.clone());
+        let known = index.get(Table::Files, key).and_then(Known::read).unwrap_or_default();
+        self.hold(key, Held { known: known.clone(), listed: None });
         known
     }
 
     pub(crate) fn set(&self, index: &dyn Index, key: &Digest, known: Known) -> Result<()> {
-        index.put(Table::Files, key, &encode(&known), None)?;
-        self.hold(key, Arc::new(known));
+        index.put(Table::Files, key, &known.bytes, None)?;
+        self.hold(key, Held { known, listed: None });
         Ok(())
     }
 
@@ -59,35 +156,28 @@ impl StatCache {
     pub(crate) fn unchanged(&self, key: &Digest, items: &[Item]) -> Option<Digest> {
         let Held { known, listed } = self.held(key)?;
         let (others, listing) = listed?;
-        let is_known = |item: &Item| {
-            item.kind != Kind::File || known.get(&item.path).is_some_and(|(stamp, _)| *stamp == item.stamp)
-        };
-        let files = items.iter().filter(|item| item.kind == Kind::File).count();
-        (files == known.len() && others_of(items) == others && items.par_iter().all(is_known)).then_some(listing)
+        (others_of(items) == others && known.are(items)).then_some(listing)
     }
 
     /// Notes that `items`, whose files are all as `known` says, have the listing with this digest.
-    pub(crate) fn note(&self, key: &Digest, known: &Arc<Known>, items: &[Item], listing: Digest) {
-        let listed = Some((others_of(items), listing));
-        self.hold_all(key, Held { known: known.clone(), listed });
+    pub(crate) fn note(&self, key: &Digest, known: &Known, items: &[Item], listing: Digest) {
+        self.hold(key, Held { known: known.clone(), listed: Some((others_of(items), listing)) });
     }
 
     fn held(&self, key: &Digest) -> Option<Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
-    fn hold(&self, key: &Digest, known: Arc<Known>) {
-        self.hold_all(key, Held { known, listed: None });
-    }
-
-    fn hold_all(&self, key: &Digest, new: Held) {
+    fn hold(&self, key: &Digest, new: Held) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.remove(key);
-        let files: usize = held.values().map(|held| held.known.len()).sum();
-        if held.len() >= IN_MEMORY || files + new.known.len() > FILES_IN_MEMORY {
+        let bytes: usize = held.values().map(|held| held.known.bytes.len()).sum();
+        if held.len() >= IN_MEMORY || bytes + new.known.bytes.len() > BYTES_IN_MEMORY {
             held.clear();
         }
-        held.insert(*key, new);
+        if new.known.bytes.len() <= BYTES_IN_MEMORY {
+            held.insert(*key, new);
+        }
     }
 }
 
@@ -116,61 +206,46 @@ pub(crate) fn is_settled(stamp: &Stamp, moment: i64) -> bool {
     stamp.mtime.max(stamp.ctime) < moment
 }
 
-const FORM: &[u8] = b"stat1\n";
-
-/// The form, then per file: length of the path (4 bytes), path, size, times, inode (8 bytes each), mode (4), digest; all
-/// little endian.
-fn encode(known: &Known) -> Vec<u8> {
-    let mut bytes = FORM.to_vec();
-    for (path, (stamp, digest)) in known {
-        bytes.extend(u32::try_from(path.len()).unwrap_or(u32::MAX).to_le_bytes());
-        bytes.extend(path);
-        bytes.extend(stamp.size.to_le_bytes());
-        bytes.extend(stamp.mtime.to_le_bytes());
-        bytes.extend(stamp.ctime.to_le_bytes());
-        bytes.extend(stamp.inode.to_le_bytes());
-        bytes.extend(stamp.mode.to_le_bytes());
-        bytes.extend(digest.as_bytes());
-    }
-    bytes
-}
-
-fn decode(bytes: &[u8]) -> Option<Known> {
-    let mut rest = bytes.strip_prefix(FORM)?;
-    let mut known = Known::new();
-    while !rest.is_empty() {
-        let length = u32::from_le_bytes(take(&mut rest)?);
-        let path = rest.split_off(..usize::try_from(length).ok()?)?.to_vec();
-        let stamp = Stamp {
-            size: u64::from_le_bytes(take(&mut rest)?),
-            mtime: i64::from_le_bytes(take(&mut rest)?),
-            ctime: i64::from_le_bytes(take(&mut rest)?),
-            inode: u64::from_le_bytes(take(&mut rest)?),
-            mode: u32::from_le_bytes(take(&mut rest)?),
-        };
-        known.insert(path, (stamp, Digest::from_bytes(take(&mut rest)?)));
-    }
-    Some(known)
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    rest.split_off(..N)?.try_into().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn item(path: &str, kind: Kind, size: u64) -> Item {
+        Item { path: path.into(), kind, stamp: Stamp { size, mtime: -2, ctime: 3, inode: 4, mode: 5 } }
+    }
+
     #[test]
     fn stamps_survive_their_encoding() {
-        let stamp = Stamp { size: 1, mtime: -2, ctime: 3, inode: 4, mode: 5 };
-        let known = Known::from([
-            (b"a\xff/b".to_vec(), (stamp, Digest::of_bytes(b"x"))),
-            (Vec::new(), (Stamp { size: u64::MAX, ..stamp }, Digest::of_bytes(b"y"))),
-        ]);
-        let bytes = encode(&known);
-        assert_eq!(decode(&bytes), Some(known));
-        assert_eq!(decode(&bytes[..bytes.len() - 1]), None);
-        assert_eq!(decode(b"other"), None);
+        let files = [item("a\u{ff}/b", Kind::File, 1), item("c", Kind::File, u64::MAX)];
+        let digests = [Digest::of_bytes(b"x"), Digest::of_bytes(b"y")];
+        let known = Known::of(files.iter().zip(digests));
+        let bytes = known.bytes.to_vec();
+        assert_eq!(Known::read(bytes.clone()), Some(known.clone()));
+        assert_eq!(Known::read(bytes[..bytes.len() - 1].to_vec()), None);
+        assert_eq!(Known::read(b"other".to_vec()), None);
+        assert_eq!(known.digests(&files), digests.map(Some));
+        assert!(known.are(&files) && !known.are(&files[..1]));
+    }
+
+    #[test]
+    fn a_listing_is_compared_in_one_pass() {
+        let digest = Digest::of_bytes(b"x");
+        let known = ["a", "a/b", "a.b", "d"].map(|path| item(path, Kind::File, 1));
+        let known = Known::of(known.iter().map(|item| (item, digest)));
+        let check = |items: &[Item], want: &[bool]| {
+            let found: Vec<bool> = known.digests(items).iter().map(Option::is_some).collect();
+            assert_eq!(found, want);
+        };
+        let now = [
+            item("a", Kind::Dir, 1),
+            item("a/a", Kind::File, 1),
+            item("a/b", Kind::File, 1),
+            item("a.b", Kind::File, 2),
+            item("c", Kind::File, 1),
+            item("d", Kind::File, 1),
+            item("e", Kind::File, 1),
+        ];
+        check(&now, &[false, false, true, false, false, true, false]);
+        check(&[], &[]);
     }
 }

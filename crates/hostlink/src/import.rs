@@ -13,9 +13,10 @@ use rondel_model::op::Filter;
 use rondel_model::{LayerId, Snapshot};
 use rondel_ports::index::Table;
 use rondel_ports::snapshots::WorkTree;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::base::{Base, Changes};
 use crate::cache::{self, Known};
 use crate::filter::Rules;
 use crate::walk::{self, Item, Kind, Stamp};
@@ -125,18 +126,14 @@ fn settle_renamed(
         return Ok(snapshot);
     }
     let known = link.cache.get(&*link.index, key);
-    let digest = |item: &Item| -> Result<Option<(Digest, bool)>, Stop> {
-        if item.kind != Kind::File {
-            return Ok(None);
+    let mut digests = known.digests(&items);
+    let hits = digests.iter().flatten().count();
+    items.par_iter().zip(&mut digests).try_for_each(|(item, digest)| -> Result<(), Stop> {
+        if item.kind == Kind::File && digest.is_none() {
+            *digest = Some(read_digest(source, item, on_disk)?);
         }
-        match known.get(&item.path) {
-            Some((stamp, digest)) if *stamp == item.stamp => Ok(Some((*digest, true))),
-            _ => read_digest(source, item, on_disk).map(|digest| Some((digest, false))),
-        }
-    };
-    let found: Vec<Option<(Digest, bool)>> = items.par_iter().map(digest).collect::<Result<_, Stop>>()?;
-    let hits = found.iter().flatten().filter(|(_, hit)| *hit).count();
-    let digests: Vec<Option<Digest>> = found.into_iter().map(|found| found.map(|(digest, _)| digest)).collect();
+        Ok(())
+    })?;
     let changed = hits < known.len() || hits < digests.iter().flatten().count();
     if changed {
         remember(link, source, &items, &digests, &known, key)?;
@@ -148,7 +145,7 @@ fn settle_renamed(
     if let Some(snapshot) = recall(link, &listing) {
         return Ok(snapshot);
     }
-    let snapshot = build(link, source, &items, &digests, on_disk)?;
+    let snapshot = build(link, source, &Listed { items: &items, digests: &digests, on_disk }, key)?;
     let layers: Vec<u8> = snapshot.layers().iter().flat_map(|layer| *layer.0.as_bytes()).collect();
     link.index.put(Table::Files, &listing, &layers, None)?;
     Ok(snapshot)
@@ -163,8 +160,7 @@ fn remember(
     key: &Digest,
 ) -> Result<()> {
     let files = items.iter().zip(digests).filter_map(|(item, digest)| Some((item, (*digest)?)));
-    let settled = files.filter(|(item, _)| cache::is_settled(&item.stamp, source.moment));
-    let now: Known = settled.map(|(item, digest)| (item.path.clone(), (item.stamp, digest))).collect();
+    let now = Known::of(files.filter(|(item, _)| cache::is_settled(&item.stamp, source.moment)));
     if now == *known { Ok(()) } else { link.cache.set(&*link.index, key, now) }
 }
 
@@ -222,15 +218,35 @@ fn read_digest(source: &Source, item: &Item, on_disk: Option<&[u8]>) -> Result<D
     Ok(digest)
 }
 
-fn build(
+/// What is to be in a snapshot.
+struct Listed<'a> {
+    items: &'a [Item],
+    digests: &'a [Option<Digest>],
+    on_disk: Option<&'a [u8]>,
+}
+
+/// A few changes make a layer on top of the last whole copy; else everything is copied.
+fn build(link: &HostLink, source: &Source, listed: &Listed<'_>, key: &Digest) -> Result<Snapshot, Stop> {
+    let base = Base::load(&*link.index, key).filter(|base| link.snapshots.has(&base.snapshot));
+    let changes = base.and_then(|base| Some((base.changes(listed.items, listed.digests)?, base.snapshot)));
+    if let Some((changes, base)) = changes {
+        return written(link, &base, |tree| change(tree, source, listed, &changes));
+    }
+    let snapshot = written(link, &Snapshot::empty(), |tree| fill(tree, source, listed))?;
+    // A single file is copied as fast as it is compared.
+    if listed.on_disk.is_none() {
+        Base::store(&*link.index, key, &snapshot, listed.items, listed.digests)?;
+    }
+    Ok(snapshot)
+}
+
+fn written(
     link: &HostLink,
-    source: &Source,
-    items: &[Item],
-    digests: &[Option<Digest>],
-    on_disk: Option<&[u8]>,
+    base: &Snapshot,
+    write: impl FnOnce(&WorkTree) -> Result<(), Stop>,
 ) -> Result<Snapshot, Stop> {
-    let tree = link.snapshots.begin(&Snapshot::empty())?;
-    match fill(&tree, source, items, digests, on_disk) {
+    let tree = link.snapshots.begin(base)?;
+    match write(&tree) {
         Ok(()) => Ok(link.snapshots.commit(tree)?),
         Err(stop) => {
             link.snapshots.discard(tree);
@@ -239,42 +255,67 @@ fn build(
     }
 }
 
-fn fill(
-    tree: &WorkTree,
-    source: &Source,
-    items: &[Item],
-    digests: &[Option<Digest>],
-    on_disk: Option<&[u8]>,
-) -> Result<(), Stop> {
+/// Makes the whole copy that `tree` is based on what is listed.
+fn change(tree: &WorkTree, source: &Source, listed: &Listed<'_>, changes: &Changes) -> Result<(), Stop> {
+    let stored = |path: &[u8], e: Errno| Stop::from(walk::failed("store", &source.path, path, e.into()));
+    for (path, is_dir) in &changes.removed {
+        let flags = if *is_dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        rustix::fs::unlinkat(&tree.root, path.as_slice(), flags).map_err(|e| stored(path, e))?;
+    }
+    let added: Vec<(&Item, Option<Digest>)> =
+        changes.added.iter().map(|place| (&listed.items[*place], listed.digests[*place])).collect();
+    put(&tree.root, source, &added, listed.on_disk)?;
+    // ORDER: what is below a directory first, because that changes its times.
+    for place in changes.modes.iter().chain(changes.touched.iter().rev()) {
+        finish(&tree.root, &listed.items[*place]).map_err(|e| stored(&listed.items[*place].path, e))?;
+    }
+    Ok(())
+}
+
+fn fill(tree: &WorkTree, source: &Source, listed: &Listed<'_>) -> Result<(), Stop> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let target =
         rustix::fs::open(&tree.upper, flags, Mode::empty()).attempt(|| format!("open `{}`", tree.upper.display()))?;
+    let all: Vec<(&Item, Option<Digest>)> = listed.items.iter().zip(listed.digests.iter().copied()).collect();
+    put(&target, source, &all, listed.on_disk)
+}
+
+/// Writes `items` below `target`, in the order of a walk, with the digests of files.
+fn put(
+    target: &OwnedFd,
+    source: &Source,
+    items: &[(&Item, Option<Digest>)],
+    on_disk: Option<&[u8]>,
+) -> Result<(), Stop> {
     let stored = |item: &Item, e: Errno| Stop::from(walk::failed("store", &source.path, &item.path, e.into()));
-    for item in items {
+    for (item, _) in items {
         match &item.kind {
-            Kind::Dir => rustix::fs::mkdirat(&target, item.path.as_slice(), Mode::from_raw_mode(0o700)),
-            Kind::Link(link) => rustix::fs::symlinkat(link.as_slice(), &target, item.path.as_slice()),
+            Kind::Dir => rustix::fs::mkdirat(target, item.path.as_slice(), Mode::from_raw_mode(0o700)),
+            Kind::Link(link) => rustix::fs::symlinkat(link.as_slice(), target, item.path.as_slice()),
             Kind::File => Ok(()),
         }
         .map_err(|e| stored(item, e))?;
     }
-    items.par_iter().zip(digests).try_for_each(|(item, digest)| match digest {
-        Some(digest) => store_file(&target, source, item, *digest, on_disk),
+    items.par_iter().try_for_each(|(item, digest)| match digest {
+        Some(digest) => store_file(target, source, item, *digest, on_disk),
         None => Ok(()),
     })?;
-    for item in items.iter().rev() {
-        if item.kind == Kind::Dir {
-            let mode = Mode::from_raw_mode(item.stamp.mode & 0o7777);
-            rustix::fs::chmodat(&target, item.path.as_slice(), mode, rustix::fs::AtFlags::empty())
-                .map_err(|e| stored(item, e))?;
-        }
+    for (item, _) in items.iter().rev() {
         if item.kind != Kind::File {
-            let times = copy::times(item.stamp.mtime);
-            let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-            rustix::fs::utimensat(&target, item.path.as_slice(), &times, flags).map_err(|e| stored(item, e))?;
+            finish(target, item).map_err(|e| stored(item, e))?;
         }
     }
     Ok(())
+}
+
+/// Gives a directory its permissions and its times, a link its times.
+fn finish(target: &OwnedFd, item: &Item) -> Result<(), Errno> {
+    if item.kind == Kind::Dir {
+        let mode = Mode::from_raw_mode(item.stamp.mode & 0o7777);
+        rustix::fs::chmodat(target, item.path.as_slice(), mode, AtFlags::empty())?;
+    }
+    let times = copy::times(item.stamp.mtime);
+    rustix::fs::utimensat(target, item.path.as_slice(), &times, AtFlags::SYMLINK_NOFOLLOW)
 }
 
 fn store_file(

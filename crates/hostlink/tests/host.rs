@@ -415,3 +415,92 @@ fn nothing_that_changes_is_missed_after_nothing_changed() {
         seen.push(next);
     }
 }
+
+/// Everything that counts of a tree.
+fn described(root: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    list(root, Path::new(""), &mut names);
+    let describe = |name: &String| {
+        let path = root.join(name.trim_end_matches('/'));
+        let meta = fs::symlink_metadata(&path).unwrap();
+        let content = match () {
+            () if meta.is_symlink() => fs::read_link(&path).unwrap().display().to_string(),
+            () if meta.is_dir() => format!("{:o}", meta.mode() & 0o7777),
+            () => format!("{:o} {}", meta.mode() & 0o7777, fs::read_to_string(&path).unwrap()),
+        };
+        format!("{name} {content}")
+    };
+    names.iter().map(describe).collect()
+}
+
+/// One of many changes to a tree, chosen by `number`.
+fn disturb(host: &Path, number: u64) {
+    let mut dirs = vec![host.to_owned()];
+    let mut others = Vec::new();
+    let mut names = Vec::new();
+    list(host, Path::new(""), &mut names);
+    for name in names {
+        let path = host.join(name.trim_end_matches('/'));
+        if name.ends_with('/') { dirs.push(path) } else { others.push(path) }
+    }
+    let pick = |paths: &[PathBuf]| paths[usize::try_from(number / 16).unwrap() % paths.len()].clone();
+    let (dir, other) = (pick(&dirs), pick(&others));
+    let new = dir.join(format!("n{}", number % 40));
+    match number % 8 {
+        0 => fs::write(&other, format!("{number}")).unwrap_or_default(),
+        1 if others.len() > 3 => fs::remove_file(&other).unwrap(),
+        2 if dir != host => fs::remove_dir_all(&dir).unwrap(),
+        3 => fs::create_dir(&new).unwrap_or_default(),
+        4 => symlink(format!("to{number}"), &new).unwrap_or_default(),
+        5 if dir != host => fs::set_permissions(&dir, Permissions::from_mode(0o700 + (number as u32 / 8) % 8)).unwrap(),
+        6 if others.len() > 3 => {
+            fs::remove_file(&other).unwrap();
+            fs::create_dir(&other).unwrap();
+            fs::write(other.join("inside"), "x").unwrap();
+        }
+        _ if !new.exists() && !new.is_symlink() => fs::write(&new, format!("new {number}")).unwrap(),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_small_layer_of_changes_holds_what_a_whole_copy_holds() {
+    let f = fixture();
+    for number in 0..12 {
+        f.write(&format!("d{}/e/f{number}", number % 3), &format!("content {number}"));
+    }
+    let all = filter(&[], &[], false);
+    let mut random = 1_u64;
+    let mut small = 0;
+    for round in 0..60 {
+        let snapshot = f.import(&all);
+        small += usize::from(snapshot.layers().len() == 2);
+        assert!(snapshot.layers().len() <= 2, "round {round}");
+        let tree = f.store.open(&snapshot).unwrap();
+        assert_eq!(described(&at(&tree.root)), described(&f.host()), "round {round}");
+        if round % 10 == 9 {
+            f.settle();
+        }
+        for _ in 0..1 + round % 3 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            disturb(&f.host(), random >> 33);
+        }
+    }
+    assert!(small > 30, "{small} of 60 were small");
+    assert_eq!(f.store.verify().unwrap().problems, Vec::<String>::new());
+}
+
+#[test]
+fn many_changes_are_a_whole_copy_again() {
+    let f = fixture();
+    for number in 0..200 {
+        f.write(&format!("f{number}"), "x");
+    }
+    assert_eq!(f.import(&Filter::default()).layers().len(), 1);
+    f.write("f1", "y");
+    assert_eq!(f.import(&Filter::default()).layers().len(), 2);
+    for number in 0..150 {
+        f.write(&format!("f{number}"), "z");
+    }
+    assert_eq!(f.import(&Filter::default()).layers().len(), 1);
+}
