@@ -40,6 +40,7 @@ pub fn register_core(surface: &mut Surface) {
     types::env_file::register(surface);
     types::file::register(surface);
     types::host::register(surface);
+    types::http::register(surface);
     types::json_value::register(surface);
     types::secret::register(surface);
     types::small::register(surface);

@@ -18,6 +18,7 @@ use rondel_registry::{Environment, Mirror, MirrorLocation, Registry, RegistryCon
 use rondel_sandbox::{Sandbox, SandboxOptions};
 use rondel_session::{Client, Services};
 use rondel_store::Store;
+use rondel_web::{Limits, Web};
 
 use crate::config::Config;
 use crate::fields::AllFields;
@@ -49,6 +50,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     sandbox.clean_up()?;
     networks.clean_up()?;
     let environment = Environment::from_variables(|name| std::env::var_os(name));
+    let http = Arc::new(Web::new(environment.web.clone(), Limits::default())?);
     let images = Arc::new(Registry::new(registry_config(&options.config), environment)?);
     let host = Arc::new(HostLink::new(store.clone(), store.clone()));
     let ports = Ports {
@@ -57,6 +59,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         processes: sandbox,
         networks: networks.clone(),
         images,
+        http,
         host: host.clone(),
     };
     let ops = Ops::new_with(ports, rondel_ops::Options { trust: host_trust(), proxies: proxies() });

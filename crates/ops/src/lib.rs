@@ -18,6 +18,7 @@ mod environment;
 mod evaluate;
 mod exec;
 mod filter;
+mod http;
 mod image;
 mod key;
 mod mounts;
@@ -46,6 +47,7 @@ pub use changes::{Change, ChangeKind};
 pub use cx::{
     BoundServices, ExecResult, Neighbour, NoServices, OpCx, Ports, ScopeBinding, ScopedProcess, Scopes, Services,
 };
+pub use http::Download;
 pub use options::{HostTrust, Options};
 pub use read::{Entry, EntryKind, MOST_BYTES, Stat};
 pub use service::ServiceControl;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rondel_model::image::ImageRef;
+use rondel_web::Surroundings;
 use serde::{Deserialize, Serialize};
 
 /// Where images are looked for.
@@ -95,16 +96,8 @@ pub struct Environment {
     pub config_home: Option<PathBuf>,
     /// The folders of `PATH`, where credential helpers are found.
     pub path: Vec<PathBuf>,
-    /// `SSL_CERT_FILE`: the trusted certificates, instead of the host's.
-    pub certificate_file: Option<PathBuf>,
-    /// `SSL_CERT_DIR`: a folder of trusted certificates, instead of the host's.
-    pub certificate_dir: Option<PathBuf>,
-    /// `HTTP_PROXY` or `http_proxy`.
-    pub http_proxy: Option<String>,
-    /// `HTTPS_PROXY` or `https_proxy`.
-    pub https_proxy: Option<String>,
-    /// `NO_PROXY` or `no_proxy`. Loopback addresses never go through a proxy.
-    pub no_proxy: Option<String>,
+    /// Trust and proxies.
+    pub web: Surroundings,
 }
 
 impl Environment {
@@ -112,10 +105,6 @@ impl Environment {
     pub fn from_variables(get: impl Fn(&str) -> Option<OsString>) -> Self {
         let value = |name: &str| get(name).filter(|v| !v.is_empty());
         let folder = |name: &str| value(name).map(PathBuf::from);
-        let text = |upper: &str| {
-            let found = value(&upper.to_ascii_lowercase()).or_else(|| value(upper));
-            found.and_then(|v| v.into_string().ok())
-        };
         Self {
             home: folder("HOME"),
             docker_config: folder("DOCKER_CONFIG"),
@@ -123,11 +112,7 @@ impl Environment {
             runtime_dir: folder("XDG_RUNTIME_DIR"),
             config_home: folder("XDG_CONFIG_HOME"),
             path: value("PATH").map(|v| std::env::split_paths(&v).collect()).unwrap_or_default(),
-            certificate_file: folder("SSL_CERT_FILE"),
-            certificate_dir: folder("SSL_CERT_DIR"),
-            http_proxy: text("HTTP_PROXY"),
-            https_proxy: text("HTTPS_PROXY"),
-            no_proxy: text("NO_PROXY"),
+            web: Surroundings::from_variables(&get),
         }
     }
 }
@@ -166,16 +151,13 @@ mod tests {
     }
 
     #[test]
-    fn lower_case_proxies_win() {
+    fn the_environment_is_read() {
         let environment = Environment::from_variables(|name| match name {
-            "https_proxy" => Some("http://a:1".into()),
             "HTTPS_PROXY" => Some("http://b:1".into()),
-            "NO_PROXY" => Some("x".into()),
             "PATH" => Some("/a:/b".into()),
             _ => None,
         });
-        assert_eq!(environment.https_proxy.as_deref(), Some("http://a:1"));
-        assert_eq!(environment.no_proxy.as_deref(), Some("x"));
+        assert_eq!(environment.web.https_proxy.as_deref(), Some("http://b:1"));
         assert_eq!(environment.path, [PathBuf::from("/a"), PathBuf::from("/b")]);
     }
 }

@@ -9,11 +9,12 @@ use rondel_events::{Emitter, Outcome, Work};
 use rondel_fault::{Attempt as _, Fault, Kind, Result};
 use rondel_ports::images::{Credentials, ResolvedImage};
 use rondel_ports::snapshots::LayerBlob;
+use rondel_web::network;
 use sha2::Digest as _;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::Registry;
-use crate::connection::{RETRIES, network};
+use crate::connection::RETRIES;
 use crate::layout::Layout;
 use crate::remote::{Remote, wrong_digest};
 use crate::resolve::{Opened, Source, blocking};

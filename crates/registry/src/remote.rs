@@ -8,11 +8,12 @@ use rondel_digest::Sha256Digest;
 use rondel_fault::{Attempt as _, Fault, Kind, Result};
 use rondel_model::image::ImageRef;
 use rondel_ports::images::Credentials;
+use rondel_web::{body, network, origin};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 use crate::auth::{self, Access, Challenge, Token, TokenKey};
-use crate::connection::{self, Connection, RETRIES, network, origin, worth_repeating};
+use crate::connection::{Connection, REGISTRY, RETRIES, worth_repeating};
 use crate::credentials::{self, Found, Login};
 use crate::document;
 
@@ -188,7 +189,7 @@ impl<'a> Remote<'a> {
         let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
         let media_type = header("content-type").map(|t| t.split(';').next().unwrap_or_default().trim().to_owned());
         let promised = header("docker-content-digest").and_then(|d| d.parse::<Sha256Digest>().ok());
-        let bytes = connection::body(response, document::MAX_MANIFEST)
+        let bytes = body(response, document::MAX_MANIFEST, REGISTRY)
             .await
             .map_err(|fault| fault.context(format!("cannot get the manifest {what}")))?;
         let digest = Sha256Digest::of_bytes(&bytes);
@@ -204,7 +205,7 @@ impl<'a> Remote<'a> {
             return Ok(None);
         };
         let what = format!("the blob `{digest}` of `{}/{}`", self.registry(), self.repository);
-        let bytes = connection::body(response, limit).await.map_err(|f| f.context(format!("cannot get {what}")))?;
+        let bytes = body(response, limit, REGISTRY).await.map_err(|f| f.context(format!("cannot get {what}")))?;
         let got = Sha256Digest::of_bytes(&bytes);
         if got == digest { Ok(Some(bytes)) } else { Err(wrong_digest(&what, digest, got)) }
     }
@@ -362,7 +363,7 @@ impl<'a> Remote<'a> {
     async fn token_of(&self, response: Response, server: &str, attempted: &str) -> Result<Token> {
         let status = response.status();
         if status.is_success() {
-            return Token::parse(&connection::body(response, MAX_ANSWER).await?, server);
+            return Token::parse(&body(response, MAX_ANSWER, REGISTRY).await?, server);
         }
         let refused = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
         let said = self.reason(response).await;
@@ -401,7 +402,7 @@ impl<'a> Remote<'a> {
 
     /// What a refusal says, in one bounded line without our own secrets.
     async fn reason(&self, response: Response) -> String {
-        let bytes = connection::body(response, MAX_ERROR).await.unwrap_or_default();
+        let bytes = body(response, MAX_ERROR, REGISTRY).await.unwrap_or_default();
         let text = match serde_json::from_slice::<Refusal>(&bytes) {
             Ok(refusal) => {
                 let one = |r: &RefusalReason| {

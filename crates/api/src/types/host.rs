@@ -53,11 +53,14 @@ async fn file(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     let name = path.shown.file_name().map(ToOwned::to_owned);
     let name = name.ok_or_else(|| Fault::user(format!("path {asked} is a directory, not a file")))?;
     let (ops, op_cx) = tools(&cx)?;
-    let imported = ops.import_file(&op_cx, &path.real).await?;
+    Ok(imported_file(ops.import_file(&op_cx, &path.real).await?, &name))
+}
+
+/// The file `name` of a snapshot, by a call that says what is in it and not where it came from.
+pub(crate) fn imported_file(snapshot: Snapshot, name: &str) -> Outcome {
     let spec =
-        CallSpec::new("File", "_snapshotFile").arg("layers", layers(&imported)).arg("name", inputs::string(&name));
-    let value = file_of(imported, &name);
-    Ok(Outcome { value, rebind: Some(Call::new(None, spec)) })
+        CallSpec::new("File", "_snapshotFile").arg("layers", layers(&snapshot)).arg("name", inputs::string(name));
+    Outcome { value: file_of(snapshot, name), rebind: Some(Call::new(None, spec)) }
 }
 
 fn file_of(snapshot: Snapshot, name: &str) -> Value {

@@ -9,6 +9,7 @@ pub mod env_file;
 pub mod error;
 pub mod file;
 pub mod host;
+pub mod http;
 pub mod json_value;
 pub mod query;
 pub mod secret;

@@ -9,6 +9,7 @@ use rondel_events::Emitter;
 use rondel_fault::{Kind, Result};
 use rondel_ports::images::{Images as _, ResolvedImage};
 use rondel_registry::{Environment, Registry, RegistryConfig, Timing};
+use rondel_web::Surroundings;
 
 use crate::fake::{Asked, Fake, Served, bytes, status};
 use crate::fixtures::*;
@@ -210,7 +211,10 @@ async fn proxies_are_used_for_others_only() {
     let served = Served::new();
     let proxy = Fake::start(move |asked| served.answer(asked)).await;
     let config = RegistryConfig { insecure: vec!["registry.invalid".into()], ..RegistryConfig::default() };
-    let environment = Environment { http_proxy: Some(format!("http://{}", proxy.address)), ..Environment::default() };
+    let environment = Environment {
+        web: Surroundings { http_proxy: Some(format!("http://{}", proxy.address)), ..Surroundings::default() },
+        ..Environment::default()
+    };
     let found = client(config.clone(), environment.clone())
         .resolve(&reference("registry.invalid/app"), &platform("linux/amd64"), true, None)
         .await

@@ -3,6 +3,7 @@
 use rondel_fault::Kind as FaultKind;
 use rondel_ports::images::{Credentials, Images as _, MediaTypes};
 use rondel_registry::{Environment, Mirror, MirrorLocation, RegistryConfig};
+use rondel_web::Surroundings;
 
 use crate::fixtures::*;
 
@@ -125,7 +126,10 @@ async fn passwords_are_asked_for() {
 async fn tls_uses_the_certificates_of_the_environment() {
     let server = RealRegistry::start(Kind { passwords: true, tls: true });
     let folder = tempfile::tempdir().unwrap();
-    let environment = Environment { certificate_file: Some(server.certificate()), ..Environment::default() };
+    let environment = Environment {
+        web: Surroundings { certificate_file: Some(server.certificate()), ..Surroundings::default() },
+        ..Environment::default()
+    };
     let registry = client(RegistryConfig::default(), environment);
     let target = reference(&format!("{}/app", server.address));
     let nowhere = rondel_events::Emitter::nowhere();

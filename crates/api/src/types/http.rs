@@ -1,0 +1,137 @@
+//! `Query.http`: a file of the web.
+
+use percent_encoding::percent_decode_str;
+use rondel_fault::{Fault, Result};
+use rondel_model::op::{CopyOp, Filter, FsOp};
+use rondel_model::{AbsPath, File, Fs, Platform, SecretRef, Value};
+use rondel_ops::Download;
+use rondel_query::{Args, Cx, Node, Outcome};
+use url::Url;
+
+use crate::inspect::tools;
+use crate::types::host;
+use crate::types::query::ask;
+use crate::{Surface, edit, inputs};
+
+/// The permission bits of a file whose were not asked for.
+const PERMISSIONS: u32 = 0o600;
+/// The name of a file whose address ends with no name.
+const UNNAMED: &str = "index";
+
+pub(crate) fn register(surface: &mut Surface) {
+    surface.field("Query", "http", http);
+    surface.field("Query", "_http", fetched);
+}
+
+async fn http(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+    let url = args.str("url")?;
+    let checksum = args.opt_str("checksum")?.filter(|text| !text.is_empty());
+    let checksum = checksum.as_deref().map(checked).transpose()?;
+    let name = match args.opt_str("name")?.filter(|name| !name.is_empty()) {
+        Some(name) => name.to_string(),
+        None => last_segment(&url)?,
+    };
+    check_name(&name)?;
+    let permissions = inputs::permissions(&args, "permissions")?.unwrap_or(PERMISSIONS);
+    if args.given("experimentalServiceHost") {
+        return Err(Fault::user("`experimentalServiceHost` of `http` is not supported by this engine yet"));
+    }
+    // One request in a session, whatever name and permissions the file is given.
+    let mut passed = vec![("url", inputs::string(&url))];
+    if args.given("authHeader") {
+        passed.push(("authHeader", args.literal("authHeader")));
+    }
+    let source = ask(&cx, &Node::root(), "_http", passed).await?;
+    let source = source.get::<File>()?.place.clone();
+    let digest = source.path.relative();
+    if let Some(expected) = checksum.filter(|expected| expected != digest) {
+        // Clients match on this text; see spec/behaviours.md HTTP-002.
+        let text =
+            format!("http checksum mismatch for `{}`: expected sha256:{expected}, got sha256:{digest}", bare(&url));
+        return Err(Fault::user(text));
+    }
+    let copy = CopyOp {
+        base: Fs::scratch(),
+        source,
+        source_is_file: true,
+        source_name: None,
+        target: AbsPath::new(&name),
+        target_is_dir: false,
+        filter: Filter::default(),
+        owner: None,
+        permissions: Some(permissions),
+    };
+    let (ops, op_cx) = tools(&cx)?;
+    let snapshot = ops.tree(&op_cx, &Fs::new(FsOp::Copy(copy))).await?;
+    Ok(host::imported_file(snapshot, &name))
+}
+
+/// The file as it was when the session first asked for it, under the SHA-256 of its content.
+async fn fetched(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+    let url = args.str("url")?;
+    let secret = args.opt_object("authHeader").await?;
+    let secret = secret.as_ref().map(|node| node.get::<SecretRef>()).transpose()?;
+    let (ops, op_cx) = tools(&cx)?;
+    let place = ops.download(&op_cx, &Download { url: &url, authorization: secret, host: None }).await?;
+    Ok(Value::object("File", File { place, platform: Platform::native(), name: None, asked: None }).into())
+}
+
+/// The digits of a checksum.
+fn checked(text: &str) -> Result<String> {
+    let digits = text.strip_prefix("sha256:").filter(|digits| {
+        digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    });
+    // Clients match on this text; see spec/behaviours.md HTTP-002.
+    digits.map(ToOwned::to_owned).ok_or_else(|| {
+        Fault::user(format!("invalid checksum {text:?}")).with_hint("Write `sha256:` and 64 hexadecimal digits")
+    })
+}
+
+/// The name that an address ends with.
+fn last_segment(url: &str) -> Result<String> {
+    let parsed = Url::parse(url).map_err(|e| Fault::user("cannot fetch a file: its address is no URL").caused_by(e))?;
+    let path = percent_decode_str(parsed.path()).decode_utf8_lossy();
+    let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    Ok(if name.is_empty() { UNNAMED.to_owned() } else { name.to_owned() })
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.contains('/') || name == "." || name == ".." {
+        return Err(Fault::user(format!("`{name}` cannot be the name of a file"))
+            .with_hint("Set `name` to a name without slashes"));
+    }
+    edit::check_path(name)
+}
+
+/// The address without what may be secret in it.
+fn bare(url: &str) -> String {
+    Url::parse(url)
+        .map_or_else(|_| String::new(), |url| format!("{}{}", url.origin().ascii_serialization(), url.path()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_addresses() {
+        let check = |url: &str, want: &str| assert_eq!(last_segment(url).expect("an address"), want);
+        check("http://h.example/a/b.txt?x=/y", "b.txt");
+        check("http://h.example/a%20b", "a b");
+        check("http://h.example/a%2Fb", "b");
+        check("http://h.example/a/", "a");
+        check("http://h.example", "index");
+        assert!(last_segment("no address").is_err());
+        assert!(check_name("..").is_err() && check_name("a/b").is_err());
+    }
+
+    #[test]
+    fn checksums() {
+        let digits = "0".repeat(64);
+        assert_eq!(checked(&format!("sha256:{digits}")).expect("a checksum"), digits);
+        for bad in ["not-a-digest", "sha256:12", &digits, &format!("sha256:{}", "G".repeat(64))] {
+            let message = checked(bad).expect_err("is refused").to_string();
+            assert_eq!(message, format!("invalid checksum \"{bad}\""));
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Files of the web: fetched once when asked for, and again only when they changed.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rondel_digest::{Digest, Sha256Digest};
+use rondel_events::{Emitter, Outcome, Work};
+use rondel_fault::{Attempt, Fault, Kind, Result};
+use rondel_model::op::{Edit, Place};
+use rondel_model::{AbsPath, Fs, SecretRef, Snapshot};
+use rondel_ports::http::{Answer, Fetched, Request, Validators};
+use rondel_ports::index::Table;
+use rondel_ports::snapshots::Snapshots;
+use serde::{Deserialize, Serialize};
+
+use crate::cx::OpCx;
+use crate::evaluate::change;
+use crate::exec::remove_folder;
+use crate::{Ops, copy, edit};
+
+/// A file to download.
+pub struct Download<'a> {
+    /// Its address.
+    pub url: &'a str,
+    /// What authorizes whoever asks.
+    pub authorization: Option<&'a SecretRef>,
+    /// Where a host is, when it is none that names are found for, and what stands for it in identities.
+    pub host: Option<(&'a str, SocketAddr)>,
+}
+
+/// A file as it was when it was last fetched.
+#[derive(Serialize, Deserialize)]
+struct Known {
+    validators: Validators,
+    digest: Sha256Digest,
+    snapshot: Snapshot,
+}
+
+impl Ops {
+    /// The file at an address as it is now. It is asked for in any case, and transferred unless the server says that it is
+    /// what is here. The path of the result is the SHA-256 of the content, in hexadecimal digits; its time is that of which
+    /// the server speaks.
+    ///
+    /// # Errors
+    /// What the server or the network say; a secret that nobody provides.
+    pub async fn download(self: &Arc<Self>, cx: &OpCx, wanted: &Download<'_>) -> Result<Place> {
+        // IDENTITY: who authenticates as somebody else may be given something else.
+        let key = rondel_digest::of("http/v1", &(wanted.url, wanted.authorization.map(|secret| secret.key)));
+        let span = cx.events.span(Work::Pull, format!("fetch {}", without_secrets(wanted.url)));
+        let result = self.fetch(cx, wanted, &key, span.emitter()).await;
+        span.end(match &result {
+            Ok((_, true)) => Outcome::Done,
+            Ok((_, false)) => Outcome::Cached,
+            Err(fault) if fault.kind() == Kind::Cancelled => Outcome::Cancelled,
+            Err(fault) => Outcome::Failed(fault.to_string()),
+        });
+        result.map(|(place, _)| place)
+    }
+
+    async fn fetch(
+        self: &Arc<Self>,
+        cx: &OpCx,
+        wanted: &Download<'_>,
+        key: &Digest,
+        events: &Emitter,
+    ) -> Result<(Place, bool)> {
+        let plaintext = match wanted.authorization {
+            Some(secret) => Some(cx.secrets.plaintext(secret).await?),
+            None => None,
+        };
+        let known = self.known_download(key);
+        let nothing = Validators::default();
+        let request = Request {
+            url: wanted.url,
+            authorization: plaintext.as_deref(),
+            known: known.as_ref().map_or(&nothing, |known| &known.validators),
+            host: wanted.host,
+        };
+        let folder = Folder(self.blocking(|ops| ops.ports.snapshots.temp_dir()).await?);
+        let content = folder.0.join("content");
+        let answer = self.ports.http.fetch(request, &content, events).await?;
+        let Answer::Fetched(fetched) = answer else {
+            let known = known.ok_or_else(|| Fault::bug("a server said that nothing changed that was not here"))?;
+            return Ok((place(known.digest, known.snapshot), false));
+        };
+        let Fetched { validators, digest, modified } = fetched;
+        let snapshot = self
+            .blocking(move |ops| {
+                let _folder = folder;
+                keep(&*ops.ports.snapshots, &content, digest, modified)
+            })
+            .await?;
+        let known = Known { validators, digest, snapshot };
+        if !known.validators.is_empty() {
+            let bytes = serde_json::to_vec(&known)
+                .map_err(|e| Fault::bug("cannot write what is known of a download as JSON").caused_by(e))?;
+            self.ports.index.put(Table::Facts, key, &bytes, None)?;
+        }
+        Ok((place(known.digest, known.snapshot), true))
+    }
+
+    /// What was fetched last, when it is still here.
+    fn known_download(&self, key: &Digest) -> Option<Known> {
+        let known: Known = serde_json::from_slice(&self.ports.index.get(Table::Facts, key)?).ok()?;
+        self.ports.snapshots.has(&known.snapshot).then_some(known)
+    }
+}
+
+fn place(digest: Sha256Digest, snapshot: Snapshot) -> Place {
+    Place { fs: Fs::known(snapshot), path: AbsPath::new(&digest.hex()) }
+}
+
+/// Makes a tree of the file at `content`, under the name of its digest.
+fn keep(
+    store: &dyn Snapshots,
+    content: &PathBuf,
+    digest: Sha256Digest,
+    modified: Option<SystemTime>,
+) -> Result<Snapshot> {
+    let mut file = File::open(content).attempt(|| "read what was downloaded".into())?;
+    let name = digest.hex();
+    change(store, &Snapshot::empty(), |root| {
+        copy::plain_file(&mut file, root.0.as_fd(), name.as_ref(), 0o600)?;
+        let seconds = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_secs());
+        let seconds = seconds.and_then(|seconds| i64::try_from(seconds).ok());
+        match seconds {
+            Some(seconds) => edit::apply(&Edit::Timestamps { path: AbsPath::new(&name), seconds }, root),
+            None => Ok(()),
+        }
+    })
+}
+
+/// An address without what may be secret in it: user, password and query.
+fn without_secrets(url: &str) -> String {
+    let bare = url.split(['?', '#']).next().unwrap_or_default();
+    match bare.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}{path}")
+        }
+        None => bare.to_owned(),
+    }
+}
+
+/// A temporary folder.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        remove_folder(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_shown_without_secrets() {
+        let check = |url: &str, want: &str| assert_eq!(without_secrets(url), want);
+        check("http://user:hunter2@h.example/a?token=hunter2", "http://h.example/a");
+        check("https://h.example", "https://h.example");
+        check("https://h.example/a@b#c", "https://h.example/a@b");
+    }
+}

@@ -1,0 +1,13 @@
+//! How this machine speaks HTTP: trust, proxies and time limits for whoever does, and files by address.
+//!
+//! *Invariants.* Nothing is read from the environment here: [`Surroundings`] carry it. No message holds the user name,
+//! password or query of an address, since any of them may be a secret. What is written stays within the file that the caller
+//! names.
+
+mod connection;
+mod fetch;
+mod surroundings;
+
+pub use connection::{Limits, body, client, is_loopback, network, origin, shown};
+pub use fetch::Web;
+pub use surroundings::Surroundings;
