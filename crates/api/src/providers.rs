@@ -2,20 +2,23 @@
 
 use std::io::Read as _;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_model::SecretRef;
 use rondel_ports::BoxFuture;
 use rondel_ports::secrets::{Plaintext, Secrets};
-use rondel_session::{Client, Session};
+use rondel_session::{Client, Provided, Session};
 
 use crate::host_path;
 
 /// The largest secret, in bytes.
 pub const MAX_PLAINTEXT: usize = 512_000;
 
+/// Providers that the client asks; what they give is remembered in the session.
+const ASKED: [&str; 4] = ["op", "vault", "aws+sm", "aws+ps"];
 /// Providers of the API that this engine does not have.
-const KNOWN: [&str; 6] = ["op", "vault", "libsecret", "gcp", "aws+sm", "aws+ps"];
+const KNOWN: [&str; 2] = ["libsecret", "gcp"];
 
 /// The address of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,21 +75,69 @@ fn is_scheme(scheme: &str) -> bool {
 ///
 /// # Errors
 /// When the provider is unknown, or has no such secret, or the secret is larger than [`MAX_PLAINTEXT`].
-pub async fn read(client: &Client, uri: &str) -> Result<Plaintext> {
+pub async fn read(client: &Client, uri: &str) -> Result<Provided> {
     let (scheme, rest) = uri.split_once("://").unwrap_or((uri, ""));
     let bytes = match scheme {
         "env" => variable(client, rest).await?,
         "file" => file(client, rest).await?,
         "cmd" => command(client, rest).await?,
+        asked if ASKED.contains(&asked) => return client.session.secrets.provided(uri, ask(client, uri)).await,
         known if KNOWN.contains(&known) => {
-            return Err(Fault::user(format!("secret provider `{known}` is not supported by this engine yet"))
+            return Err(Fault::user(format!("secret provider `{known}` is not supported by this engine"))
                 .with_hint("use `cmd://` with the provider's own program"));
         }
         // Clients match on this text; see spec/behaviours.md SEC-006.
         other => return Err(Fault::user(format!("unsupported secret provider: \"{other}\""))),
     };
     check_size(bytes.bytes())?;
-    Ok(bytes)
+    Ok(Provided::lasting(bytes))
+}
+
+/// What the provider at `uri` has now, for as long as the parameter `ttl` says.
+async fn ask(client: &Client, uri: &str) -> Result<Provided> {
+    let (bare, lasts) = time_to_live(uri)?;
+    let Some(link) = &client.link else { return Err(no_link(uri)) };
+    let bytes = Plaintext::new(link.secret(&bare).await?);
+    check_size(bytes.bytes())?;
+    Ok(Provided { until: lasts.and_then(|lasts| Instant::now().checked_add(lasts)), ..Provided::lasting(bytes) })
+}
+
+/// Cuts the parameter `ttl` out of an address.
+fn time_to_live(uri: &str) -> Result<(String, Option<Duration>)> {
+    let Some((base, query)) = uri.split_once('?') else { return Ok((uri.to_owned(), None)) };
+    let (ttl, kept): (Vec<&str>, Vec<&str>) = query.split('&').partition(|pair| pair.starts_with("ttl="));
+    let bare = if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) };
+    let Some(text) = ttl.first().and_then(|pair| pair.strip_prefix("ttl=")).filter(|text| !text.is_empty()) else {
+        return Ok((bare, None));
+    };
+    let lasts = duration(text).ok_or_else(|| {
+        Fault::user(format!("invalid ttl {text:?} provided for secret {base:?}"))
+            .with_hint("Write it as `90s`, `5m` or `1h30m`")
+    })?;
+    Ok((bare, (!lasts.is_zero()).then_some(lasts)))
+}
+
+/// A duration as `1h30m`, `2.5s` or `300ms`.
+fn duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut total = if rest == "0" { return Some(Duration::ZERO) } else { 0.0 };
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        let unit = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |length| digits + length);
+        let seconds = match &rest[digits..unit] {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        total += number * seconds;
+        rest = &rest[unit..];
+    }
+    (!text.is_empty()).then(|| Duration::try_from_secs_f64(total).ok()).flatten()
 }
 
 /// Refuses what is too large for a secret.
@@ -120,16 +171,21 @@ impl ClientSecrets {
 }
 
 impl Secrets for ClientSecrets {
-    fn plaintext<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<Plaintext>> {
+    fn plaintext<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<Arc<Plaintext>>> {
         Box::pin(async move {
-            let known = self.session.secrets.get(&secret.key).is_some();
+            let known = self.session.secrets.get(secret).is_some();
             let client = self.client.get().and_then(Weak::upgrade).filter(|_| !known && !secret.uri.is_empty());
             if let Some(client) = client {
-                let plaintext = read(&client, &secret.uri).await?;
-                self.session.secrets.put(secret.key, plaintext);
+                let provided = read(&client, &secret.uri).await?;
+                self.session.secrets.put(secret, provided.clone());
+                return Ok(provided.plaintext);
             }
             self.session.secrets.plaintext(secret).await
         })
+    }
+
+    fn known(&self, secret: &SecretRef) -> Option<Arc<Plaintext>> {
+        self.session.secrets.get(secret)
     }
 }
 
@@ -138,9 +194,12 @@ async fn variable(client: &Client, name: &str) -> Result<Plaintext> {
         Some(link) => link.variable(name).await?,
         None => return Err(no_link("env")),
     };
-    let start: String = name.chars().take(3).collect();
     // Clients match on this text; the name is cut, because people put plaintext there by mistake.
-    let missing = || Fault::user(format!("secret env var not found: \"{start}...\""));
+    let shown: String = match name.chars().count() {
+        0..4 => name.to_owned(),
+        _ => name.chars().take(3).chain("...".chars()).collect(),
+    };
+    let missing = || Fault::user(format!("secret env var not found: \"{shown}\""));
     Ok(Plaintext::new(found.ok_or_else(missing)?.into_bytes()))
 }
 
@@ -167,7 +226,8 @@ async fn file(client: &Client, path: &str) -> Result<Plaintext> {
     })
 }
 
-fn no_link(scheme: &str) -> Fault {
+fn no_link(uri: &str) -> Fault {
+    let scheme = uri.split("://").next().unwrap_or_default();
     Fault::user(format!("secret provider `{scheme}` needs a client on a host; a process in a container has none"))
         .with_hint("pass the secret into the container as an argument or a variable")
 }
@@ -200,6 +260,23 @@ mod tests {
         check("file:./a", "file://./a");
         check("cmd:echo a", "cmd://echo a");
         check("vault://p.f", "vault://p.f");
+    }
+
+    #[test]
+    fn times_to_live() {
+        let check = |uri: &str, bare: &str, lasts: Option<f64>| {
+            let (found, time) = time_to_live(uri).expect("an address");
+            assert_eq!((found.as_str(), time.map(|time| time.as_secs_f64())), (bare, lasts), "{uri}");
+        };
+        check("op://v/an item/f", "op://v/an item/f", None);
+        check("op://v/i/f?ttl=2s", "op://v/i/f", Some(2.0));
+        check("op://v/i/f?attribute=otp&ttl=1h30m", "op://v/i/f?attribute=otp", Some(5400.0));
+        check("vault://p.f?ttl=1.5s", "vault://p.f", Some(1.5));
+        check("vault://p.f?ttl=0", "vault://p.f", None);
+        for bad in ["x", "2", "s", "2x", "-2s", "1..5s"] {
+            let message = time_to_live(&format!("op://v/i/f?ttl={bad}")).expect_err("is refused").to_string();
+            assert!(message.starts_with("invalid ttl"), "{message}");
+        }
     }
 
     #[test]

@@ -148,7 +148,7 @@ async fn secrets_have_providers() {
         ("cmd://false", "failed to run secret command"),
         ("wtf://x", r#"unsupported secret provider: "wtf""#),
         ("wtf", "malformed id"),
-        ("vault://a.b", "not supported"),
+        ("libsecret://a/b", "not supported"),
     ] {
         check_error(&client, &format!(r#"{{secret(uri:"{uri}"){{id}}}}"#), error).await;
     }

@@ -9,6 +9,7 @@ use http::Method;
 use rondel_events::Event;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_link::{Answer, CLIENT_HEADER, FromClient, FromEngine, Greeting, Hello, Question, Welcome};
+use rondel_providers::Machine;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -44,6 +45,7 @@ type SharedWrite = Arc<Mutex<OwnedWriteHalf>>;
 /// # Errors
 /// When there is no engine, or it refuses.
 pub async fn attach(state: &StateDir, launch: Option<&Launch>, hello: &Hello, on_event: OnEvent) -> Result<Attached> {
+    let hello = &Hello { providers: true, ..hello.clone() };
     let mut tries = 1;
     let (read, write, line) = loop {
         let stream = connect(state, launch).await?;
@@ -176,6 +178,13 @@ async fn answer(question: Question) -> Answer {
                 Ok(output) if output.status.success() => Answer::Bytes(output.stdout),
                 Ok(output) => Answer::Failed(output.status.to_string()),
                 Err(e) => Answer::Failed(e.to_string()),
+            }
+        }
+        Question::Secret(uri) => {
+            let machine = Machine { variable: &|name| std::env::var_os(name) };
+            match rondel_providers::read(&uri, &machine).await {
+                Ok(plaintext) => Answer::Bytes(plaintext),
+                Err(fault) => Answer::Failed(fault.full_message()),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The connection of an attached client: events go out, questions too, answers come in.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::upgrade::Upgraded;
@@ -41,6 +41,8 @@ struct Link {
     waiting: Arc<AtomicU64>,
     next: AtomicU64,
     asked: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+    /// The client reads secrets of providers.
+    providers: AtomicBool,
 }
 
 impl Link {
@@ -93,6 +95,19 @@ impl ClientLink for Link {
             }
         })
     }
+
+    fn secret<'a>(&'a self, uri: &'a str) -> BoxFuture<'a, Result<Vec<u8>>> {
+        Box::pin(async move {
+            if !self.providers.load(Ordering::Relaxed) {
+                return Err(Fault::user(format!("the client is too old to read the secret `{uri}`")));
+            }
+            match self.ask(Question::Secret(uri.to_owned())).await? {
+                Answer::Bytes(bytes) => Ok(bytes),
+                Answer::Missing => Err(Fault::user(format!("there is no secret `{uri}`"))),
+                Answer::Failed(why) => Err(Fault::user(why)),
+            }
+        })
+    }
 }
 
 /// Serves one upgraded connection to its end; then the client is gone.
@@ -110,6 +125,7 @@ pub async fn serve(engine: Arc<Engine>, upgraded: Upgraded) {
         waiting: waiting.clone(),
         next: AtomicU64::new(1),
         asked: Mutex::default(),
+        providers: AtomicBool::default(),
     });
     let welcomed = welcome(&engine, &line, &link, lines, &waiting);
     let (greeting, client) = match welcomed {
@@ -157,6 +173,7 @@ fn welcome(
 ) -> Result<AttachedClient> {
     let hello: Hello = serde_json::from_str(line)
         .map_err(|e| Fault::user("the client says something unexpected while attaching").caused_by(e))?;
+    link.providers.store(hello.providers, Ordering::Relaxed);
     if !hello.workdir.is_absolute() {
         return Err(Fault::user(format!("the working directory `{}` is not absolute", hello.workdir.display())));
     }

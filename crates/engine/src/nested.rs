@@ -15,8 +15,9 @@ use base64::engine::general_purpose::STANDARD;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_model::exec::Scope;
 use rondel_ops::{ScopeBinding, ScopedProcess, Scopes};
+use rondel_ports::BoxFuture;
 use rondel_query::Caller;
-use rondel_session::{Client, ExecScope, Session};
+use rondel_session::{Client, ClientLink, ExecScope, Session};
 use rondel_version::View;
 use serde::Deserialize;
 use tokio_util::task::AbortOnDropHandle;
@@ -52,13 +53,14 @@ impl Scopes for NestedScopes {
     fn bind(&self, scope: &Scope, process: ScopedProcess) -> Result<ScopeBinding> {
         let gone = || Fault::cancelled(format!("the client of session `{}` is gone", self.session.id));
         let engine = self.engine.upgrade().ok_or_else(gone)?;
-        let ScopedProcess { listener, events, root, workdir, version } = process;
+        let ScopedProcess { listener, events, root, workdir, env, version } = process;
         let root = engine.host.enter(root);
         let nesting = Nesting {
             origin: self.origin.get().and_then(Weak::upgrade).ok_or_else(gone)?,
             events,
             root: root.path().to_owned(),
             workdir: PathBuf::from(workdir.as_str()),
+            link: Arc::new(Inside { env: env.into_iter().collect() }),
         };
         let record = scope.record.clone().and_then(|record| record.0.downcast::<ExecScope>().ok());
         let scope = record.ok_or_else(|| Fault::bug("a process has an exec scope that the engine did not make"))?;
@@ -73,6 +75,31 @@ impl Scopes for NestedScopes {
         // The files of the process can be named for as long as the API is served.
         Ok(ScopeBinding { env: environment(port), guard: Box::new((serving, root)) })
     }
+}
+
+/// A container as the machine of a client. What its processes ask for is looked for inside it.
+struct Inside {
+    env: HashMap<String, String>,
+}
+
+impl ClientLink for Inside {
+    fn variable<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<String>>> {
+        Box::pin(std::future::ready(Ok(self.env.get(name).cloned())))
+    }
+
+    fn command<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<u8>>> {
+        Box::pin(std::future::ready(Err(outside("cmd"))))
+    }
+
+    fn secret<'a>(&'a self, uri: &'a str) -> BoxFuture<'a, Result<Vec<u8>>> {
+        let scheme = uri.split("://").next().unwrap_or_default();
+        Box::pin(std::future::ready(Err(outside(scheme))))
+    }
+}
+
+fn outside(scheme: &str) -> Fault {
+    Fault::user(format!("secret provider `{scheme}` needs a client on a host, not a process in a container"))
+        .with_hint("Pass the secret into the container as an argument or a variable")
 }
 
 /// What a client library needs to find the API. The names are those that the official libraries read.

@@ -186,7 +186,7 @@ impl Engine {
             services: self.services.clone(),
             workdir: process.workdir.clone(),
             host_root: process.root.clone(),
-            link: None,
+            link: Some(process.link.clone()),
             scope: Some(scope.clone()),
             origin: Some(process.origin.clone()),
             served: Mutex::default(),
@@ -255,6 +255,8 @@ pub struct Nesting {
     pub root: PathBuf,
     /// Its working directory inside the root.
     pub workdir: PathBuf,
+    /// What it has beside files.
+    pub link: Arc<dyn ClientLink>,
 }
 
 fn broken((name, why): &(String, Fault)) -> String {

@@ -43,6 +43,9 @@ pub struct Hello {
     /// The client does not want events.
     #[serde(default)]
     pub quiet: bool,
+    /// The client answers [`Question::Secret`].
+    #[serde(default)]
+    pub providers: bool,
 }
 
 /// A module to serve.
@@ -115,6 +118,8 @@ pub enum Question {
     Variable(String),
     /// The standard output of a shell command.
     Command(String),
+    /// The plaintext of the secret at the address of a provider. Asked only of clients that said they answer it.
+    Secret(String),
 }
 
 /// A line from the client.

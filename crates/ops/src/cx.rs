@@ -12,6 +12,7 @@ use rondel_model::exec::Scope;
 use rondel_model::{AbsPath, ServiceBinding, Snapshot};
 use rondel_ports::BoxFuture;
 use rondel_ports::host::HostFiles;
+use rondel_ports::http::Http;
 use rondel_ports::images::Images;
 use rondel_ports::index::Index;
 use rondel_ports::network::{Membership, Network, Networks};
@@ -35,6 +36,8 @@ pub struct Ports {
     pub networks: Arc<dyn Networks>,
     /// Images in registries, layouts and archives.
     pub images: Arc<dyn Images>,
+    /// Files of the web.
+    pub http: Arc<dyn Http>,
     /// Files of the host.
     pub host: Arc<dyn HostFiles>,
 }
@@ -144,6 +147,8 @@ pub struct ScopedProcess {
     pub workdir: AbsPath,
     /// The version of the API that its environment asks for.
     pub version: Option<String>,
+    /// Its environment, secrets included.
+    pub env: Vec<(String, String)>,
 }
 
 /// An API that is being served to one process.

@@ -1,5 +1,7 @@
 //! The environment of a process.
 
+use std::sync::Arc;
+
 use rondel_fault::{Fault, Result};
 use rondel_model::ExecOp;
 use rondel_ports::secrets::Plaintext;
@@ -9,7 +11,7 @@ use crate::options::{BUNDLE_TARGET, BUNDLE_VARIABLES, DEFAULT_PATH, Options};
 /// The environment of the process. What the user set stands; what the engine adds counts for no key.
 pub(crate) fn environment(
     exec: &ExecOp,
-    secrets: &[Plaintext],
+    secrets: &[Arc<Plaintext>],
     granted: &[(String, String)],
     options: &Options,
 ) -> Result<Vec<(String, String)>> {

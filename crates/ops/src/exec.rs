@@ -49,7 +49,7 @@ impl Ops {
             let key = key::exec(&exec, &inputs);
             let stored = self.stored::<ExecResult>(&key, &self.stats.execs_cached, snapshots);
             if let Some(result) = stored.filter(|result| exec.expect.admits(result.exit_code)) {
-                cx.events.span(Work::Exec, title(&exec.args)).end(Outcome::Cached);
+                cx.events.span(Work::Exec, title(&cx, &exec)).end(Outcome::Cached);
                 return Ok(Arc::new(result));
             }
             let flight = rondel_digest::of("run/v1", &(key, exec.expect));
@@ -72,7 +72,7 @@ impl Ops {
         let cancel = CancellationToken::new();
         let stop = cancel.clone().drop_guard();
         let task = tokio::spawn(async move {
-            let span = cx.events.span(Work::Exec, title(&exec.args));
+            let span = cx.events.span(Work::Exec, title(&cx, &exec));
             let run = Run(Process { ops: &self, cx: &cx, exec: &exec, events: span.emitter(), cancel: &cancel });
             let result = run.run(inputs, key).await;
             match &result {

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::exec::MountSource;
@@ -59,7 +60,7 @@ pub(crate) fn prepare(
     exec: &ExecOp,
     inputs: &[Snapshot],
     claims: &Claims,
-    secrets: Vec<Plaintext>,
+    secrets: Vec<Arc<Plaintext>>,
     resolver: bool,
 ) -> Result<Prepared> {
     let store = &*ops.ports().snapshots;
@@ -96,7 +97,7 @@ struct Preparing<'a> {
     volumes: &'a Volumes,
     claims: &'a Claims,
     inputs: std::slice::Iter<'a, Snapshot>,
-    secrets: std::vec::IntoIter<Plaintext>,
+    secrets: std::vec::IntoIter<Arc<Plaintext>>,
     mounts: Vec<ProcessMount>,
 }
 

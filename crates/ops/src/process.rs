@@ -101,7 +101,7 @@ impl Process<'_> {
         long: Option<Long>,
     ) -> Result<Finished> {
         let (secret_env, secret_files) = self.plaintexts().await?;
-        let secrets = Secrets::new(secret_env.iter().chain(&secret_files).map(Plaintext::bytes));
+        let secrets = Secrets::new(secret_env.iter().chain(&secret_files).map(|plaintext| plaintext.bytes()));
         let claims = self.unless_cancelled(async { Ok(Arc::new(self.ops.volumes.claim(self.exec).await)) }).await?;
         let services = &self.exec.services;
         let mut bound = self.unless_cancelled(self.cx.services.bind(self.ops, self.cx, services)).await?;
@@ -149,7 +149,7 @@ impl Process<'_> {
         }
     }
 
-    async fn plaintexts(&self) -> Result<(Vec<Plaintext>, Vec<Plaintext>)> {
+    async fn plaintexts(&self) -> Result<(Vec<Arc<Plaintext>>, Vec<Arc<Plaintext>>)> {
         let plaintext = |secret: &SecretRef| {
             let (provider, secret) = (self.cx.secrets.clone(), secret.clone());
             async move { provider.plaintext(&secret).await }
@@ -166,7 +166,7 @@ impl Process<'_> {
         &self,
         inputs: Vec<Snapshot>,
         claims: Arc<Claims>,
-        secrets: Vec<Plaintext>,
+        secrets: Vec<Arc<Plaintext>>,
         network: &Network,
     ) -> Result<Prepared> {
         let (exec, resolver) = (self.exec.clone(), network.resolv_conf.is_some());
@@ -180,7 +180,7 @@ impl Process<'_> {
         root: OwnedFd,
         mounts: Vec<ProcessMount>,
         network: Network,
-        secret_env: &[Plaintext],
+        secret_env: &[Arc<Plaintext>],
         hosts: &[(Ipv4Addr, String)],
         capture: &Capture,
         long: Option<Long>,
@@ -194,6 +194,7 @@ impl Process<'_> {
                     events: self.events.clone(),
                     root: root.try_clone().attempt(|| "hold the root of a container".into())?,
                     workdir: self.exec.workdir.clone(),
+                    env: environment(self.exec, secret_env, &[], &self.ops.options)?,
                     version: variable(&self.exec.env, VERSION_VARIABLE).map(ToOwned::to_owned),
                 };
                 Some(self.cx.scopes.bind(scope, process)?)
@@ -259,9 +260,19 @@ fn clean(fault: Fault, secrets: &Secrets) -> Fault {
     fault.hints().iter().fold(Fault::new(fault.kind(), scrubbed), |clean, hint| clean.with_hint(secrets.scrub(hint)))
 }
 
-/// A command line as the name of a span: in one line, shortened.
-pub(crate) fn title(args: &[String]) -> String {
-    let line = args.join(" ");
+/// The name of the span of a process: its command line without the secrets that are known by now.
+pub(crate) fn title(cx: &OpCx, exec: &ExecOp) -> String {
+    let files = exec.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Secret { secret, .. } => Some(secret),
+        _ => None,
+    });
+    let all = exec.secret_env.iter().map(|(_, secret)| secret).chain(files);
+    let known: Vec<Arc<Plaintext>> = all.filter_map(|secret| cx.secrets.known(secret)).collect();
+    short(&Secrets::new(known.iter().map(|plaintext| plaintext.bytes())).scrub(&exec.args.join(" ")))
+}
+
+/// A command line in one line, shortened.
+fn short(line: &str) -> String {
     let mut words = line.split_whitespace().collect::<Vec<_>>().join(" ");
     if words.chars().count() > SHOWN {
         words = words.chars().take(SHOWN - 1).chain(['…']).collect();
@@ -276,7 +287,7 @@ mod tests {
     #[test]
     fn titles() {
         let check = |args: &[&str], want: &str| {
-            assert_eq!(title(&args.iter().map(|&a| a.to_owned()).collect::<Vec<_>>()), want);
+            assert_eq!(short(&args.join(" ")), want);
         };
         check(&["sh", "-c", "a\n  b"], "exec sh -c a b");
         check(&["x".repeat(100).as_str()], &format!("exec {}…", "x".repeat(79)));

@@ -42,7 +42,7 @@ impl Ops {
         events: &Emitter,
     ) -> BoxFuture<'static, Result<ExecFailure>> {
         let (ops, exec) = (self.clone(), Arc::new(service.exec.clone()));
-        let span = events.span(Work::Exec, format!("service {} {}", control.hostname, title(&exec.args)));
+        let span = events.span(Work::Exec, format!("service {} {}", control.hostname, title(&cx, &exec)));
         Box::pin(async move {
             let ServiceControl { hostname, process, network, cancel } = control;
             let long = Long { hostname, control: process, network };

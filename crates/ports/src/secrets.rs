@@ -1,5 +1,7 @@
 //! Plaintext of secrets, on its way from a provider to the process that was given it.
 
+use std::sync::Arc;
+
 use rondel_fault::Result;
 use rondel_model::SecretRef;
 
@@ -41,5 +43,8 @@ pub trait Secrets: Send + Sync {
     ///
     /// # Errors
     /// When no client of the session provides it (any more).
-    fn plaintext<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<Plaintext>>;
+    fn plaintext<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<Arc<Plaintext>>>;
+
+    /// The same, when it is known already: no provider is asked.
+    fn known(&self, secret: &SecretRef) -> Option<Arc<Plaintext>>;
 }

@@ -31,13 +31,16 @@ impl Session {
     }
 }
 
-/// What the engine can ask of the machine on which a client runs.
+/// What the engine can ask of the machine, or the container, in which a client runs.
 pub trait ClientLink: Send + Sync {
     /// The value of an environment variable of the client's process.
     fn variable<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<String>>>;
 
     /// The standard output of a shell command run by the client.
     fn command<'a>(&'a self, command: &'a str) -> BoxFuture<'a, Result<Vec<u8>>>;
+
+    /// The plaintext at the address of a provider that is neither of these.
+    fn secret<'a>(&'a self, uri: &'a str) -> BoxFuture<'a, Result<Vec<u8>>>;
 }
 
 /// One client of one session.
@@ -52,7 +55,7 @@ pub struct Client {
     pub workdir: PathBuf,
     /// Where the client's file system is found on this machine: `/`, or the root of a running container.
     pub host_root: PathBuf,
-    /// The way to the client's process; none for processes in containers.
+    /// The way to the client's process.
     pub link: Option<Arc<dyn ClientLink>>,
     /// The exec scope, for processes in containers.
     pub scope: Option<Arc<ExecScope>>,

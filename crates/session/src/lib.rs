@@ -18,7 +18,7 @@ use rondel_schema::Registry;
 
 pub use client::{Client, ClientLink, Session, client};
 pub use scope::{CallOutcome, ExecScope, FunctionCall, Speaker};
-pub use secrets::SecretStore;
+pub use secrets::{Provided, SecretStore};
 pub use services::{ClientServices, SessionServices};
 
 /// What every handler may use.

@@ -1,7 +1,9 @@
-//! Plaintext that a session's clients gave, by the key that stands for it everywhere else.
+//! Plaintext that a session's clients gave, by what stands for it everywhere else.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
@@ -9,33 +11,141 @@ use rondel_model::SecretRef;
 use rondel_ports::BoxFuture;
 use rondel_ports::secrets::{Plaintext, Secrets};
 
-/// Plaintext by key. It is never written anywhere.
+/// The most addresses of which a session remembers what their providers gave.
+const MOST_ADDRESSES: usize = 10_000;
+
+/// Plaintext, and until when it may be taken for what its provider has.
+#[derive(Clone)]
+pub struct Provided {
+    /// The plaintext.
+    pub plaintext: Arc<Plaintext>,
+    /// None: for as long as the session lives.
+    pub until: Option<Instant>,
+}
+
+impl Provided {
+    /// Plaintext that does not change.
+    pub fn lasting(plaintext: Plaintext) -> Self {
+        Self { plaintext: Arc::new(plaintext), until: None }
+    }
+
+    fn is_valid(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() < until)
+    }
+}
+
+/// What stands for plaintext: the key, and the address, since several addresses may be said to have one key.
+type Handle = (Digest, Arc<str>);
+
+/// What the provider at one address gave; whoever reads it waits for whoever reads it already.
+type Slot = Arc<tokio::sync::Mutex<Option<Provided>>>;
+
+/// Plaintext by handle. It is never written anywhere.
 #[derive(Default)]
 pub struct SecretStore {
-    known: Mutex<HashMap<Digest, Arc<Plaintext>>>,
+    known: Mutex<HashMap<Handle, Provided>>,
+    provided: Mutex<HashMap<String, Slot>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SecretStore {
-    /// Remembers plaintext for as long as the session lives.
-    pub fn put(&self, key: Digest, plaintext: Plaintext) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(plaintext));
+    /// Remembers plaintext for as long as it lasts.
+    pub fn put(&self, secret: &SecretRef, provided: Provided) {
+        lock(&self.known).insert((secret.key, secret.uri.clone()), provided);
     }
 
-    /// The plaintext, when some client of the session gave it.
-    pub fn get(&self, key: &Digest) -> Option<Arc<Plaintext>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    /// The plaintext, when some client of the session gave it and it has not expired.
+    pub fn get(&self, secret: &SecretRef) -> Option<Arc<Plaintext>> {
+        let known = lock(&self.known);
+        let found = known.get(&(secret.key, secret.uri.clone()));
+        found.filter(|provided| provided.is_valid()).map(|provided| provided.plaintext.clone())
+    }
+
+    /// What the provider at `uri` gave, or gives now by `read`, which is run by one caller at a time.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub async fn provided(&self, uri: &str, read: impl Future<Output = Result<Provided>>) -> Result<Provided> {
+        let slot = {
+            let mut provided = lock(&self.provided);
+            if provided.len() >= MOST_ADDRESSES {
+                provided.clear();
+            }
+            provided.entry(uri.to_owned()).or_default().clone()
+        };
+        let mut held = slot.lock().await;
+        if let Some(provided) = held.as_ref().filter(|provided| provided.is_valid()) {
+            return Ok(provided.clone());
+        }
+        let provided = read.await?;
+        *held = Some(provided.clone());
+        Ok(provided)
     }
 }
 
 impl Secrets for SecretStore {
-    fn plaintext<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<Plaintext>> {
+    fn plaintext<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<Arc<Plaintext>>> {
         Box::pin(async move {
-            let found = self.get(&secret.key).map(|p| Plaintext::new(p.bytes().to_vec()));
-            found.ok_or_else(|| {
+            self.get(secret).ok_or_else(|| {
                 let what = if secret.name.is_empty() { &secret.uri } else { &secret.name };
                 Fault::user(format!("secret `{what}` is not known in this session"))
                     .with_hint("set it again with `setSecret`, or name a provider such as `env://NAME`")
             })
         })
+    }
+
+    fn known(&self, secret: &SecretRef) -> Option<Arc<Plaintext>> {
+        self.get(secret)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn secret(uri: &str) -> SecretRef {
+        SecretRef { key: Digest::of_bytes(b"key"), name: "".into(), uri: uri.into() }
+    }
+
+    fn provided(text: &str, until: Option<Instant>) -> Provided {
+        Provided { plaintext: Arc::new(Plaintext::new(text.into())), until }
+    }
+
+    #[test]
+    fn addresses_with_one_key_are_kept_apart() {
+        let store = SecretStore::default();
+        store.put(&secret("env://A"), provided("a", None));
+        store.put(&secret("env://B"), provided("b", None));
+        assert_eq!(store.get(&secret("env://A")).expect("is known").bytes(), b"a");
+        assert_eq!(store.get(&secret("env://B")).expect("is known").bytes(), b"b");
+        assert!(store.get(&secret("env://C")).is_none());
+    }
+
+    #[test]
+    fn what_has_expired_is_not_known() {
+        let store = SecretStore::default();
+        store.put(&secret("op://a"), provided("a", Some(Instant::now())));
+        assert!(store.get(&secret("op://a")).is_none());
+        store.put(&secret("op://a"), provided("a", Some(Instant::now() + Duration::from_secs(60))));
+        assert!(store.get(&secret("op://a")).is_some());
+    }
+
+    #[tokio::test]
+    async fn an_address_is_read_once_until_it_expires() {
+        let store = SecretStore::default();
+        let ask = async |text: &'static str, until| {
+            let given = store.provided("op://a", async move { Ok(provided(text, until)) }).await.expect("is given");
+            String::from_utf8_lossy(given.plaintext.bytes()).into_owned()
+        };
+        assert_eq!(ask("first", Some(Instant::now())).await, "first");
+        assert_eq!(ask("second", None).await, "second");
+        assert_eq!(ask("third", None).await, "second");
+        assert!(store.provided("op://b", async { Err(Fault::user("no")) }).await.is_err());
+        assert!(store.provided("op://b", async { Ok(provided("b", None)) }).await.is_ok());
     }
 }

@@ -6,7 +6,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::{SecretRef, Value};
 use rondel_ports::secrets::Plaintext;
 use rondel_query::{Args, Cx, Node, Outcome};
-use rondel_session::{client, client::op_cx};
+use rondel_session::{Provided, client, client::op_cx};
 
 use crate::surface::{Arguments, Rewriting};
 use crate::{Surface, inputs, providers};
@@ -35,7 +35,8 @@ fn hide_plaintext(cx: Cx, mut args: Arguments) -> Rewriting {
             };
             providers::check_size(text.as_bytes())?;
             let key = client.services.mac(text.as_bytes());
-            client.session.secrets.put(key, Plaintext::new(text.as_bytes().to_vec()));
+            let secret = SecretRef { key, name: "".into(), uri: "".into() };
+            client.session.secrets.put(&secret, Provided::lasting(Plaintext::new(text.as_bytes().to_vec())));
             *value = inputs::string(&key.hex());
         }
         Ok(args)
@@ -45,36 +46,33 @@ fn hide_plaintext(cx: Cx, mut args: Arguments) -> Rewriting {
 async fn set_secret(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     let key = args.str("plaintext")?;
     let key: Digest = key.parse().map_err(|_| Fault::bug("`setSecret` was not prepared"))?;
-    outcome(&cx, key, &args.str("name")?, "")
+    outcome(&cx, key, &args.str("name")?, "", None)
 }
 
 async fn provided(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     let address = providers::parse(&args.str("uri")?)?;
     let client = client(&cx.caller)?;
-    let plaintext = providers::read(client, &address.uri).await?;
+    let provided = providers::read(client, &address.uri).await?;
     let asked = args.opt_str("cacheKey")?.map(|key| key.to_string()).filter(|key| !key.is_empty());
     let key = match asked.or(address.cache_key) {
-        // IDENTITY: the user says what stands for the value. The address is part of it, because the session finds the
-        // plaintext by this key, and two secrets must never be taken for one another.
-        Some(key) => rondel_digest::of("secret/cacheKey/v1", &(key.as_str(), address.uri.as_str())),
-        None => client.services.mac(plaintext.bytes()),
+        // IDENTITY: the user says what stands for the value, wherever it comes from.
+        Some(key) => rondel_digest::of("secret/cacheKey/v2", key.as_str()),
+        None => client.services.mac(provided.plaintext.bytes()),
     };
-    client.session.secrets.put(key, plaintext);
-    outcome(&cx, key, "", &address.uri)
+    outcome(&cx, key, "", &address.uri, Some(provided))
 }
 
 /// As views before v0.19.0 have it: the file as it is now, under a name.
 async fn from_file(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     let uri = format!("file://{}", args.str("path")?);
     let client = client(&cx.caller)?;
-    let plaintext = providers::read(client, &uri).await?;
-    let key = client.services.mac(plaintext.bytes());
-    client.session.secrets.put(key, plaintext);
-    outcome(&cx, key, &args.str("name")?, &uri)
+    let provided = providers::read(client, &uri).await?;
+    let key = client.services.mac(provided.plaintext.bytes());
+    outcome(&cx, key, &args.str("name")?, &uri, Some(provided))
 }
 
 /// The secret as a call that says what it is, not who asked for it when.
-fn outcome(cx: &Cx, key: Digest, name: &str, uri: &str) -> Result<Outcome> {
+fn outcome(cx: &Cx, key: Digest, name: &str, uri: &str, provided: Option<Provided>) -> Result<Outcome> {
     let mut spec = CallSpec::new("Secret", "_secret").arg("key", inputs::string(&key.hex()));
     for (argument, text) in [("name", name), ("uri", uri)] {
         if !text.is_empty() {
@@ -84,6 +82,9 @@ fn outcome(cx: &Cx, key: Digest, name: &str, uri: &str) -> Result<Outcome> {
     // IDENTITY: plaintext is known to a session only, so the call is one of the session.
     spec.implicit = vec![("session".into(), cx.caller.session.clone())];
     let secret = SecretRef { key, name: name.into(), uri: uri.into() };
+    if let Some(provided) = provided {
+        client(&cx.caller)?.session.secrets.put(&secret, provided);
+    }
     Ok(Outcome { value: Value::object("Secret", secret), rebind: Some(Call::new(None, spec)) })
 }
 
@@ -93,9 +94,9 @@ async fn known(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     let text = |name| args.opt_str(name).map(|text| text.unwrap_or_default());
     let secret = SecretRef { key, name: text("name")?, uri: text("uri")? };
     let client = client(&cx.caller)?;
-    if client.session.secrets.get(&key).is_none() && !secret.uri.is_empty() {
-        let plaintext = providers::read(client, &secret.uri).await?;
-        client.session.secrets.put(key, plaintext);
+    if client.session.secrets.get(&secret).is_none() && !secret.uri.is_empty() {
+        let provided = providers::read(client, &secret.uri).await?;
+        client.session.secrets.put(&secret, provided);
     }
     Ok(Value::object("Secret", secret).into())
 }

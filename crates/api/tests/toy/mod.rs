@@ -23,6 +23,7 @@ use rondel_model::op::Filter;
 use rondel_model::{LayerId, Platform, Snapshot};
 use rondel_ops::{NoServices, OpCx, Ops, Ports, ScopeBinding, Scopes};
 use rondel_ports::host::HostFiles;
+use rondel_ports::http::{self, Http};
 use rondel_ports::images::{Credentials, Images, MediaTypes, OutgoingImage, ResolvedImage};
 use rondel_ports::index::{Index, Table};
 use rondel_ports::network::{Membership, Network, Networks};
@@ -74,6 +75,7 @@ impl Toy {
             processes: Arc::new(Nothing),
             networks: Arc::new(Nothing),
             images: Arc::new(Registries(counters.clone())),
+            http: Arc::new(Nothing),
             host: Arc::new(Files(counters.clone())),
         });
         let services = Arc::new(Services { ops, index, registry: registry.clone(), mac_key: [7; 32] });
@@ -192,11 +194,21 @@ impl ClientLink for Nothing {
             }
         })
     }
+
+    fn secret<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<u8>>> {
+        Box::pin(std::future::ready(absent()))
+    }
 }
 
 impl Scopes for Nothing {
     fn bind(&self, _: &rondel_model::exec::Scope, _: rondel_ops::ScopedProcess) -> Result<ScopeBinding> {
         absent()
+    }
+}
+
+impl Http for Nothing {
+    fn fetch<'a>(&'a self, _: http::Request<'a>, _: &'a Path, _: &'a Emitter) -> BoxFuture<'a, Result<http::Answer>> {
+        Box::pin(async { Err(Fault::environment("there is no web here")) })
     }
 }
 

@@ -20,6 +20,7 @@ use rondel_model::op::{CopyOp, Edit, Filter, FsOp, Place};
 use rondel_model::{AbsPath, ExecOp, Fs, Platform, SecretRef, Snapshot};
 use rondel_ops::{NoServices, OpCx, Ops, Options, Ports, ScopeBinding, Scopes};
 use rondel_ports::host::HostFiles;
+use rondel_ports::http::{Answer, Http, Request};
 use rondel_ports::images::{Credentials, Images, MediaTypes, OutgoingImage, ResolvedImage};
 use rondel_ports::network::{Membership, Network, Networks};
 use rondel_ports::process::{Exit, ProcessMountSource, ProcessSpec, ProcessStdin, Processes};
@@ -57,6 +58,7 @@ pub fn world_with(options: Options) -> World {
         processes: processes.clone(),
         networks: Arc::new(ToyNetworks),
         images: images.clone(),
+        http: Arc::new(NoWeb),
         host: Arc::new(ToyHost),
     };
     let cx = OpCx {
@@ -361,9 +363,13 @@ impl ToySecrets {
 }
 
 impl Secrets for ToySecrets {
-    fn plaintext<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<Plaintext>> {
-        let found = self.0.lock().unwrap().get(&secret.key).cloned();
-        Box::pin(async move { found.map(Plaintext::new).ok_or_else(|| Fault::user("secret not found")) })
+    fn plaintext<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<Arc<Plaintext>>> {
+        let found = self.known(secret);
+        Box::pin(async move { found.ok_or_else(|| Fault::user("secret not found")) })
+    }
+
+    fn known(&self, secret: &SecretRef) -> Option<Arc<Plaintext>> {
+        self.0.lock().unwrap().get(&secret.key).cloned().map(|bytes| Arc::new(Plaintext::new(bytes)))
     }
 }
 
@@ -500,5 +506,14 @@ impl HostFiles for ToyHost {
 
     fn find_up(&self, _: &Path, _: &str) -> Option<PathBuf> {
         None
+    }
+}
+
+/// A web without servers.
+pub struct NoWeb;
+
+impl Http for NoWeb {
+    fn fetch<'a>(&'a self, _: Request<'a>, _: &'a Path, _: &'a Emitter) -> BoxFuture<'a, Result<Answer>> {
+        Box::pin(async { Err(Fault::environment("there is no web here")) })
     }
 }

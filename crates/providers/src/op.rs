@@ -1,0 +1,30 @@
+//! 1Password, through its own command `op`, which also knows service accounts.
+
+use std::io::ErrorKind;
+use std::process::Stdio;
+
+use rondel_fault::{Fault, Result};
+use tokio::process::Command;
+
+/// The most characters that are told of what the command complains about.
+const MOST_SAID: usize = 500;
+
+/// The secret at `uri`, as `op` understands it.
+pub(crate) async fn read(uri: &str) -> Result<Vec<u8>> {
+    let mut command = Command::new("op");
+    command.args(["read", "-n", uri]).stdin(Stdio::null()).kill_on_drop(true);
+    let attempted = format!("unable to lookup {uri:?}");
+    match command.output().await {
+        Ok(output) if output.status.success() => Ok(output.stdout),
+        Ok(output) => {
+            let said: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(MOST_SAID).collect();
+            let said = if said.is_empty() { output.status.to_string() } else { said };
+            Err(Fault::user(format!("{attempted}: {said}")))
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            Err(Fault::user(format!("{attempted}: there is no program `op` on the `PATH` of the client"))
+                .with_hint("Install the command line tool of 1Password and sign in, or set OP_SERVICE_ACCOUNT_TOKEN"))
+        }
+        Err(e) => Err(Fault::environment(attempted).caused_by(e)),
+    }
+}
