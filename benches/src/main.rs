@@ -4,6 +4,7 @@
 //! often it ran. The engine's state is in a folder of its own, which is removed.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool that talks to its terminal")]
 
+mod builds;
 mod engine;
 mod http;
 mod peers;

@@ -35,7 +35,8 @@ pub(crate) fn rows(engine: &Engine) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-fn find(name: &str) -> Option<PathBuf> {
+/// Where the program `name` is.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     path.split(':').map(|folder| Path::new(folder).join(name)).find(|p| p.exists())
 }

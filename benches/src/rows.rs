@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::builds;
 use crate::engine::Engine;
 use crate::peers;
 use crate::samples::{Row, Samples};
@@ -9,7 +10,7 @@ use crate::samples::{Row, Samples};
 type Measure = fn(&Engine) -> Result<Vec<Row>, String>;
 
 /// Every row by the name that selects it.
-pub(crate) fn all() -> [(&'static str, Measure); 9] {
+pub(crate) fn all() -> [(&'static str, Measure); 13] {
     [
         ("start", start),
         ("memory", memory),
@@ -20,6 +21,10 @@ pub(crate) fn all() -> [(&'static str, Measure); 9] {
         ("call", call),
         ("module", module),
         ("results", results),
+        ("build-steps", builds::steps),
+        ("build-long", builds::long),
+        ("build-image", builds::image),
+        ("build-folder", builds::folder),
     ]
 }
 
@@ -147,6 +152,8 @@ fn module(engine: &Engine) -> Result<Vec<Row>, String> {
 fn results(engine: &Engine) -> Result<Vec<Row>, String> {
     const REQUESTS: usize = 100;
     const EACH: usize = 200;
+    // What other rows freed would hide what this one takes.
+    engine.stop();
     let mut session = engine.session()?;
     let document = |request: usize| {
         let one =
