@@ -10,6 +10,7 @@ mod credentials;
 pub mod dotenv;
 mod edit;
 mod expand;
+pub mod git;
 mod host_path;
 mod inputs;
 mod inspect;
@@ -39,6 +40,7 @@ pub fn register_core(surface: &mut Surface) {
     types::directory::register(surface);
     types::env_file::register(surface);
     types::file::register(surface);
+    types::git::register(surface);
     types::host::register(surface);
     types::http::register(surface);
     types::json_value::register(surface);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rondel_api::surface::Surface;
 use rondel_fault::Result;
+use rondel_git::Git;
 use rondel_hostlink::HostLink;
 use rondel_modules::{Module, Modules};
 use rondel_network::Bridge;
@@ -35,6 +36,8 @@ const BUNDLES: [&str; 4] = [
 ];
 /// Where administrators add authorities of their own.
 const ADDED_AUTHORITIES: &str = "/usr/local/share/ca-certificates";
+/// The folder of git repositories in the state folder.
+const GIT: &str = "git";
 /// Variables that name proxies.
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
 
@@ -61,6 +64,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         images,
         http,
         host: host.clone(),
+        git: Arc::new(Git::new(&options.state_dir.join(GIT), git_variables())?),
     };
     let ops = Ops::new_with(ports, rondel_ops::Options { trust: host_trust(), proxies: proxies() });
     let modules = Modules::new();
@@ -116,6 +120,15 @@ fn host_trust() -> HostTrust {
     let bundle = chosen.into_iter().chain(BUNDLES.iter().map(PathBuf::from)).find(|path| path.is_file());
     let extra = Path::new(ADDED_AUTHORITIES);
     HostTrust { bundle, extra_dir: extra.is_dir().then(|| extra.to_owned()) }
+}
+
+/// What `git` is told of proxies and authorities.
+fn git_variables() -> Vec<(String, String)> {
+    let mut variables = proxies();
+    if let Some(bundle) = host_trust().bundle {
+        variables.push(("GIT_SSL_CAINFO".to_owned(), bundle.to_string_lossy().into_owned()));
+    }
+    variables
 }
 
 fn proxies() -> Vec<(String, String)> {

@@ -8,6 +8,7 @@
 pub mod changes;
 pub mod container;
 pub mod exec;
+pub mod git;
 pub mod health;
 pub mod image;
 pub mod op;
@@ -22,6 +23,7 @@ pub mod value;
 pub use changes::Changeset;
 pub use container::{Container, Directory, File, ImageConfig};
 pub use exec::{ExecOp, Mount, MountSource};
+pub use git::{GitRef, GitRepository, GitSource};
 pub use op::{Fs, FsOp, Owner};
 pub use path::AbsPath;
 pub use platform::Platform;

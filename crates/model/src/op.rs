@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::changes::ChangesOp;
 use crate::exec::ExecOp;
+use crate::git::{GitSource, GitTree};
 use crate::image::ImageRef;
 use crate::path::AbsPath;
 use crate::platform::Platform;
@@ -91,6 +92,11 @@ fn take_inputs(op: FsOp, into: &mut Vec<Fs>) {
         FsOp::Select(place) => into.push(place.fs),
         FsOp::Filter { source, .. } => into.push(source.fs),
         FsOp::Changes(op) => op.into_inputs(into),
+        FsOp::Git(tree) => {
+            if let GitSource::Local(place) = tree.source {
+                into.push(place.fs);
+            }
+        }
     }
 }
 
@@ -146,6 +152,8 @@ pub enum FsOp {
     },
     /// Work with what differs between directories.
     Changes(Box<ChangesOp>),
+    /// The files of a commit.
+    Git(Box<GitTree>),
 }
 
 /// An image, pinned: what its manifest said is known, the layers may not be here yet.

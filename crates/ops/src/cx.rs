@@ -11,6 +11,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::exec::Scope;
 use rondel_model::{AbsPath, ServiceBinding, Snapshot};
 use rondel_ports::BoxFuture;
+use rondel_ports::git::Git;
 use rondel_ports::host::HostFiles;
 use rondel_ports::http::Http;
 use rondel_ports::images::Images;
@@ -40,6 +41,8 @@ pub struct Ports {
     pub http: Arc<dyn Http>,
     /// Files of the host.
     pub host: Arc<dyn HostFiles>,
+    /// Git repositories.
+    pub git: Arc<dyn Git>,
 }
 
 /// For whom work is evaluated. None of it counts for any key.

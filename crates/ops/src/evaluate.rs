@@ -69,6 +69,7 @@ impl Ops {
                     self.files(key, move |store| change(store, &base, |root| edit::apply(&edit, root))).await
                 }
                 FsOp::Diff { lower, upper } => self.difference(&cx, lower, upper).await,
+                FsOp::Git(tree) => self.git_tree(&cx, tree).await,
                 FsOp::Select(place) => {
                     let source = self.tree(&cx, &place.fs).await?;
                     if place.path.is_root() {

@@ -5,6 +5,7 @@
 
 use rondel_digest::Digest;
 use rondel_model::exec::{MountSource, Scope, Sharing, Stdin};
+use rondel_model::git::GitRemote;
 use rondel_model::op::{CopyOp, Edit, Filter, ImportOp};
 use rondel_model::{AbsPath, ExecOp, Owner, Platform, Snapshot};
 use serde::Serialize;
@@ -49,11 +50,24 @@ pub(crate) enum Key<'a> {
         inputs: Vec<(Digest, &'a AbsPath)>,
     },
     Exec(Box<Exec<'a>>),
+    Git(Git<'a>),
     Archive {
         images: &'a [(Digest, Digest)],
         compression: &'a str,
         docker: bool,
     },
+}
+
+/// The files of a commit.
+#[derive(Serialize)]
+pub(crate) struct Git<'a> {
+    pub(crate) remote: Option<&'a GitRemote>,
+    pub(crate) local: Option<(Digest, &'a AbsPath)>,
+    pub(crate) commit: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) depth: u32,
+    pub(crate) tags: bool,
+    pub(crate) discard_git_dir: bool,
 }
 
 /// The parameters of a copy.

@@ -18,6 +18,7 @@ mod environment;
 mod evaluate;
 mod exec;
 mod filter;
+mod git;
 mod http;
 mod image;
 mod key;
@@ -47,6 +48,7 @@ pub use changes::{Change, ChangeKind};
 pub use cx::{
     BoundServices, ExecResult, Neighbour, NoServices, OpCx, Ports, ScopeBinding, ScopedProcess, Scopes, Services,
 };
+pub use git::Uncommitted;
 pub use http::Download;
 pub use options::{HostTrust, Options};
 pub use read::{Entry, EntryKind, MOST_BYTES, Stat};

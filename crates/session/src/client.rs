@@ -10,6 +10,7 @@ use rondel_ports::BoxFuture;
 use rondel_query::{Caller, Cx};
 
 use crate::Services;
+use crate::remotes::Remotes;
 use crate::scope::{ExecScope, Speaker};
 use crate::secrets::SecretStore;
 use crate::services::SessionServices;
@@ -22,12 +23,15 @@ pub struct Session {
     pub secrets: Arc<SecretStore>,
     /// Services that its clients use.
     pub services: Arc<SessionServices>,
+    /// What git servers said.
+    pub remotes: Remotes,
 }
 
 impl Session {
     /// A new session called `id`.
     pub fn new(id: Arc<str>) -> Arc<Self> {
-        Arc::new(Self { secrets: Arc::default(), services: SessionServices::new(id.clone()), id })
+        let services = SessionServices::new(id.clone());
+        Arc::new(Self { secrets: Arc::default(), services, remotes: Remotes::default(), id })
     }
 }
 

@@ -5,6 +5,7 @@
 //! writes it. Plaintext of secrets lives in [`secrets::SecretStore`] and nowhere else in this crate.
 
 pub mod client;
+pub mod remotes;
 pub mod scope;
 pub mod secrets;
 pub mod services;
@@ -17,6 +18,7 @@ use rondel_ports::index::Index;
 use rondel_schema::Registry;
 
 pub use client::{Client, ClientLink, Session, client};
+pub use remotes::{KnownRemote, Remotes};
 pub use scope::{CallOutcome, ExecScope, FunctionCall, Speaker};
 pub use secrets::{Provided, SecretStore};
 pub use services::{ClientServices, SessionServices};

@@ -9,6 +9,7 @@
 //! | `layers/<id>/meta.json` | size, number of files, and which modification times are no content |
 //! | `blobs/sha256/<hex>` | packed layers, manifests, configurations, as they came or were made |
 //! | `volumes/<hex>/` | cache volumes, named by the digest of their name |
+//! | `git/` | git repositories; another crate's, removed with the rest |
 //! | `scratch/<n>/` | what is being written; thrown away when the folder is opened |
 //! | `trash/` | what is being deleted |
 //! | `index.sqlite` | the result index and what the store itself remembers |

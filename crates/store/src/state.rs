@@ -118,7 +118,8 @@ impl State {
 }
 
 /// What a state folder holds; its format last, so that what is left of it can be removed again.
-const CONTENT: [&str; 10] = [
+const CONTENT: [&str; 11] = [
+    "git",
     "layers",
     "blobs",
     "volumes",

@@ -1,12 +1,13 @@
-//! `Address`: a text that stands for a container, files or a secret.
+//! `Address`: a text that stands for a container, files, a git repository or a secret.
 
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
 use rondel_query::{Args, Cx, Node, Outcome};
 
+use crate::git::is_git;
 use crate::types::query::ask;
-use crate::{Surface, inputs, providers};
+use crate::{Surface, git, inputs, providers};
 
 /// A text that stands for something.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field("Address", "container", container);
     surface.field("Address", "directory", directory);
     surface.field("Address", "file", file);
+    surface.field("Address", "gitRepository", git_repository);
+    surface.field("Address", "gitRef", git_ref);
     surface.field("Address", "secret", secret);
 }
 
@@ -31,31 +34,110 @@ async fn container(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
 }
 
 async fn directory(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
-    on_host(&cx, &node, &args, "directory").await
+    let address = &node.get::<Address>()?.0;
+    if !is_git(address) {
+        return on_host(&cx, address, &args, "directory").await;
+    }
+    let directory = git_directory(&cx, address).await?;
+    let patterns = given(&args, &["exclude", "include", "gitignore"]);
+    if patterns.is_empty() {
+        return Ok(directory.into());
+    }
+    Ok(ask(&cx, &directory, "filter", patterns).await?.into())
 }
 
 async fn file(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
-    let address = node.get::<Address>()?;
+    let address = &node.get::<Address>()?.0;
     let filtered = ["include", "exclude"].iter().any(|name| args.given(name)) || args.bool("gitignore")?;
-    if !filtered {
-        return on_host(&cx, &node, &args, "file").await;
+    let remote = is_git(address);
+    if !filtered && !remote {
+        return on_host(&cx, address, &args, "file").await;
     }
-    let path = local(&address.0)?;
-    let (parent, name) = split(path);
-    let host = ask(&cx, &Node::root(), "host", Vec::new()).await?;
-    let mut passed = vec![("path", inputs::string(parent))];
-    passed.extend(given(&args, &["exclude", "include", "gitignore", "noCache"]));
-    let directory = ask(&cx, &host, "directory", passed).await?;
-    Ok(ask(&cx, &directory, "file", vec![("path", inputs::string(name))]).await?.into())
+    let (directory, name) = if remote {
+        let parsed = git::Address::parse(address);
+        // Users match on this text; see spec/protocol.md §8.4.
+        let path = parsed.path.ok_or_else(|| {
+            Fault::user(format!("no file path specified within git repository `{address}`"))
+                .with_hint("name the file as in `https://example.com/repository#main:path`")
+        })?;
+        let (parent, name) = split(&path);
+        let whole = git::Address { path: Some(parent.to_owned()).filter(|parent| parent != "."), ..parsed };
+        let directory = git_tree(&cx, &whole).await?;
+        let patterns = given(&args, &["exclude", "include", "gitignore"]);
+        match filtered {
+            true => (ask(&cx, &directory, "filter", patterns).await?, name.to_owned()),
+            false => (directory, name.to_owned()),
+        }
+    } else {
+        let (parent, name) = split(local(address));
+        let host = ask(&cx, &Node::root(), "host", Vec::new()).await?;
+        let mut passed = vec![("path", inputs::string(parent))];
+        passed.extend(given(&args, &["exclude", "include", "gitignore", "noCache"]));
+        (ask(&cx, &host, "directory", passed).await?, name.to_owned())
+    };
+    Ok(ask(&cx, &directory, "file", vec![("path", inputs::string(&name))]).await?.into())
 }
 
-async fn on_host(cx: &Cx, node: &Node, args: &Args, field: &str) -> Result<Outcome> {
-    let path = local(&node.get::<Address>()?.0)?;
+async fn on_host(cx: &Cx, address: &str, args: &Args, field: &str) -> Result<Outcome> {
     let host = ask(cx, &Node::root(), "host", Vec::new()).await?;
-    let mut passed = vec![("path", inputs::string(path))];
+    let mut passed = vec![("path", inputs::string(local(address)))];
     let names: &[&str] = if field == "file" { &["noCache"] } else { &["exclude", "include", "gitignore", "noCache"] };
     passed.extend(given(args, names));
     Ok(ask(cx, &host, field, passed).await?.into())
+}
+
+/// The files that a git address stands for.
+async fn git_directory(cx: &Cx, address: &str) -> Result<Node> {
+    git_tree(cx, &git::Address::parse(address)).await
+}
+
+async fn git_tree(cx: &Cx, address: &git::Address) -> Result<Node> {
+    let found = named_ref(cx, address).await?;
+    let tree = ask(cx, &found, "tree", Vec::new()).await?;
+    match &address.path {
+        Some(path) => ask(cx, &tree, "directory", vec![("path", inputs::string(path))]).await,
+        None => Ok(tree),
+    }
+}
+
+/// The ref that an address of a repository stands for; `HEAD` when it names none.
+async fn named_ref(cx: &Cx, address: &git::Address) -> Result<Node> {
+    let repository = named_repository(cx, &address.url).await?;
+    match &address.name {
+        Some(name) => ask(cx, &repository, "ref", vec![("name", inputs::string(name))]).await,
+        None => ask(cx, &repository, "head", Vec::new()).await,
+    }
+}
+
+/// The repository on a server, or in a directory of the host.
+async fn named_repository(cx: &Cx, url: &str) -> Result<Node> {
+    if is_git(url) {
+        return ask(cx, &Node::root(), "git", vec![("url", inputs::string(url))]).await;
+    }
+    let host = ask(cx, &Node::root(), "host", Vec::new()).await?;
+    let directory = ask(cx, &host, "directory", vec![("path", inputs::string(local(url)))]).await?;
+    ask(cx, &directory, "asGit", Vec::new()).await
+}
+
+async fn git_repository(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+    let address = &node.get::<Address>()?.0;
+    let parsed = git::Address::parse(address);
+    if is_git(address) && (parsed.name.is_some() || parsed.path.is_some()) {
+        return Err(Fault::user(format!("`{address}` names more than a repository"))
+            .with_hint("leave out what follows `#`, or take it as a git ref"));
+    }
+    let url = if is_git(address) { &parsed.url } else { address };
+    Ok(named_repository(&cx, url).await?.into())
+}
+
+async fn git_ref(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+    let address = &node.get::<Address>()?.0;
+    let parsed = git::Address::parse(address);
+    if parsed.path.is_some() {
+        return Err(Fault::user(format!("`{address}` names files, and not a git ref"))
+            .with_hint("leave out what follows the last `:`"));
+    }
+    Ok(named_ref(&cx, &parsed).await?.into())
 }
 
 fn given<'a>(args: &Args, names: &[&'a str]) -> Vec<(&'a str, Literal)> {
@@ -68,21 +150,8 @@ async fn secret(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
 }
 
 /// The path of an address of local files.
-fn local(address: &str) -> Result<&str> {
-    if is_git(address) {
-        return Err(Fault::user(format!("cannot use `{address}`: git addresses are not supported by this engine yet")));
-    }
-    Ok(address.strip_prefix("file://").unwrap_or(address))
-}
-
-/// Whether an address names a git repository.
-fn is_git(address: &str) -> bool {
-    if let Some((scheme, _)) = address.split_once("://") {
-        return matches!(scheme, "http" | "https" | "ssh" | "git");
-    }
-    let Some((user_and_host, _)) = address.split_once(':') else { return false };
-    let Some((user, host)) = user_and_host.split_once('@') else { return false };
-    !user.is_empty() && !host.is_empty() && !user_and_host.contains('/')
+fn local(address: &str) -> &str {
+    address.strip_prefix("file://").unwrap_or(address)
 }
 
 fn split(path: &str) -> (&str, &str) {
@@ -98,20 +167,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn git_addresses_are_recognised() {
-        for git in ["https://example.com/r.git", "git@example.com:a/b", "ssh://h/r", "git://h/r#main:sub"] {
-            assert!(is_git(git), "{git}");
-        }
-        for path in ["./a", "/a:b", "a@b/c:d", "file:///x", "C:x", "~/x", "."] {
-            assert!(!is_git(path), "{path}");
-        }
-    }
-
-    #[test]
     fn local_paths() {
-        assert_eq!(local("file:///a/b").expect("a path"), "/a/b");
-        assert_eq!(local("../x").expect("a path"), "../x");
-        assert!(local("https://example.com/x").is_err());
+        assert_eq!(local("file:///a/b"), "/a/b");
+        assert_eq!(local("../x"), "../x");
         assert_eq!(split("/a/b"), ("/a", "b"));
         assert_eq!(split("/b"), ("/", "b"));
         assert_eq!(split("b"), (".", "b"));

@@ -8,6 +8,7 @@ pub mod directory;
 pub mod env_file;
 pub mod error;
 pub mod file;
+pub mod git;
 pub mod host;
 pub mod http;
 pub mod json_value;

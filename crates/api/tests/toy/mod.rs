@@ -22,6 +22,7 @@ use rondel_model::image::ImageRef;
 use rondel_model::op::Filter;
 use rondel_model::{LayerId, Platform, Snapshot};
 use rondel_ops::{NoServices, OpCx, Ops, Ports, ScopeBinding, Scopes};
+use rondel_ports::git::{Checkout, Git, References, Repository};
 use rondel_ports::host::HostFiles;
 use rondel_ports::http::{self, Http};
 use rondel_ports::images::{Credentials, Images, MediaTypes, OutgoingImage, ResolvedImage};
@@ -77,6 +78,7 @@ impl Toy {
             images: Arc::new(Registries(counters.clone())),
             http: Arc::new(Nothing),
             host: Arc::new(Files(counters.clone())),
+            git: Arc::new(Nothing),
         });
         let services = Arc::new(Services { ops, index, registry: registry.clone(), mac_key: [7; 32] });
         let evaluator = Evaluator::new(Arc::new(Core(registry)), 10_000);
@@ -218,6 +220,28 @@ impl Processes for Nothing {
     }
     fn clean_up(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+impl Git for Nothing {
+    fn references<'a>(&'a self, _: &'a Repository) -> BoxFuture<'a, Result<References>> {
+        Box::pin(std::future::ready(absent()))
+    }
+    fn checkout<'a>(&'a self, _: &'a Repository, _: &'a Checkout, _: &'a Path) -> BoxFuture<'a, Result<()>> {
+        Box::pin(std::future::ready(absent()))
+    }
+    fn common_ancestor<'a>(
+        &'a self,
+        _: (&'a Repository, &'a str),
+        _: (&'a Repository, &'a str),
+    ) -> BoxFuture<'a, Result<Option<String>>> {
+        Box::pin(std::future::ready(absent()))
+    }
+    fn keep(&self, _: &Digest, _: &mut dyn FnMut(&Path) -> Result<()>) -> Result<Repository> {
+        absent()
+    }
+    fn committed<'a>(&'a self, _: &'a Repository, _: &'a Path, _: &'a Path) -> BoxFuture<'a, Result<()>> {
+        Box::pin(std::future::ready(absent()))
     }
 }
 

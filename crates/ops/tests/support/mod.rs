@@ -60,6 +60,7 @@ pub fn world_with(options: Options) -> World {
         images: images.clone(),
         http: Arc::new(NoWeb),
         host: Arc::new(ToyHost),
+        git: Arc::new(NoGit),
     };
     let cx = OpCx {
         events: Emitter::new(events.clone()),
@@ -515,5 +516,50 @@ pub struct NoWeb;
 impl Http for NoWeb {
     fn fetch<'a>(&'a self, _: Request<'a>, _: &'a Path, _: &'a Emitter) -> BoxFuture<'a, Result<Answer>> {
         Box::pin(async { Err(Fault::environment("there is no web here")) })
+    }
+}
+
+/// No repositories.
+pub struct NoGit;
+
+impl rondel_ports::git::Git for NoGit {
+    fn references<'a>(
+        &'a self,
+        _: &'a rondel_ports::git::Repository,
+    ) -> BoxFuture<'a, Result<rondel_ports::git::References>> {
+        Box::pin(async { Err(Fault::user("no git here")) })
+    }
+
+    fn checkout<'a>(
+        &'a self,
+        _: &'a rondel_ports::git::Repository,
+        what: &'a rondel_ports::git::Checkout,
+        into: &'a Path,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            fs::write(into.join("commit"), &what.commit).unwrap();
+            Ok(())
+        })
+    }
+
+    fn common_ancestor<'a>(
+        &'a self,
+        _: (&'a rondel_ports::git::Repository, &'a str),
+        _: (&'a rondel_ports::git::Repository, &'a str),
+    ) -> BoxFuture<'a, Result<Option<String>>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn keep(&self, _: &Digest, _: &mut dyn FnMut(&Path) -> Result<()>) -> Result<rondel_ports::git::Repository> {
+        Err(Fault::user("no git here"))
+    }
+
+    fn committed<'a>(
+        &'a self,
+        _: &'a rondel_ports::git::Repository,
+        _: &'a Path,
+        _: &'a Path,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Ok(()) })
     }
 }

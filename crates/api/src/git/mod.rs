@@ -1,0 +1,160 @@
+//! Git repositories as a client means them: addresses, credentials, refs.
+
+mod url;
+mod version;
+
+use std::sync::Arc;
+
+use rondel_fault::{Fault, Kind, Result};
+use rondel_model::SecretRef;
+use rondel_model::git::{GitAccess, GitRef, GitRemote, GitRepository, GitSource};
+use rondel_ports::git::{Reference, References};
+use rondel_ports::secrets::Plaintext;
+use rondel_query::Caller;
+use rondel_session::secrets::Provided;
+use rondel_session::{Client, ClientLink, KnownRemote, client};
+
+pub use url::{Address, Scheme, is_git, scheme};
+pub use version::latest;
+
+/// The remote repository that `url` means to the caller. An address without a scheme is tried with HTTPS, then with SSH.
+///
+/// # Errors
+/// When it is no address of a repository, or SSH is asked for and there is no agent.
+pub async fn remote(caller: &Arc<Caller>, url: &str, access: GitAccess) -> Result<GitRemote> {
+    let Some(scheme) = scheme(url)? else { return guessed(caller, url, access).await };
+    let me = client(caller)?;
+    let (https, ssh) = (matches!(scheme, Scheme::Http | Scheme::Https), scheme == Scheme::Ssh);
+    let access = GitAccess {
+        token: access.token.filter(|_| https),
+        header: access.header.filter(|_| https),
+        agent: if ssh { Some(agent(me, access.agent).await?) } else { None },
+        ..access
+    };
+    Ok(GitRemote { url: url.into(), access })
+}
+
+async fn guessed(caller: &Arc<Caller>, url: &str, access: GitAccess) -> Result<GitRemote> {
+    for scheme in ["https", "ssh"] {
+        let url = format!("{scheme}://{url}");
+        let found = async {
+            let remote = Box::pin(remote(caller, &url, access.clone())).await?;
+            known(caller, &remote).await.map(|known| GitRemote { access: known.access.clone(), ..remote })
+        };
+        match found.await {
+            Err(fault) if fault.kind() == Kind::Denied => {}
+            other => return other,
+        }
+    }
+    // Users match on this text; see spec/behaviours.md GIT-024.
+    Err(Fault::denied("failed to determine Git URL protocol").with_hint(format!(
+        "neither `https://{url}` nor `ssh://{url}` lets this client in; write the scheme to see why"
+    )))
+}
+
+/// The socket of the agent that was given, or of the one that the client uses.
+async fn agent(me: &Client, given: Option<Arc<str>>) -> Result<Arc<str>> {
+    let own = match (&given, &me.link) {
+        (None, Some(link)) => link.variable("SSH_AUTH_SOCK").await?.filter(|path| !path.is_empty()).map(Into::into),
+        _ => None,
+    };
+    // Users match on this text; see spec/behaviours.md GIT-017 and XS-004.
+    given.or(own).ok_or_else(|| {
+        Fault::denied("SSH URLs are not supported without an SSH socket")
+            .with_hint("pass `sshAuthSocket`, or start an agent with `ssh-agent` and `ssh-add`")
+    })
+}
+
+/// What the server of `remote` says to the caller, asked once in a session. Who was not named is tried without
+/// credentials, then with those of the client's own `git`.
+///
+/// # Errors
+/// When there is no repository, the server refuses (`Denied`), or it cannot be reached.
+pub async fn known(caller: &Arc<Caller>, remote: &GitRemote) -> Result<Arc<KnownRemote>> {
+    let me = client(caller)?;
+    // IDENTITY: credentials are a client's own.
+    let key = rondel_digest::of("git/known/v1", &(remote, &*me.id));
+    let (again, remote) = (caller.clone(), remote.clone());
+    let ask = move || async move {
+        let me = client(&again)?;
+        let denied = match references(me, &remote).await {
+            Err(fault) if fault.kind() == Kind::Denied => fault,
+            other => return Ok(Arc::new(KnownRemote { references: other?, access: remote.access })),
+        };
+        let web = matches!(scheme(&remote.url)?, Some(Scheme::Http | Scheme::Https));
+        let found = match &me.link {
+            Some(link) if web && remote.access.is_anonymous() => credential(&**link, &remote.url).await?,
+            _ => None,
+        };
+        let Some((username, password)) = found else { return Err(denied) };
+        let key = me.services.mac(password.as_bytes());
+        let token = SecretRef { key, name: "".into(), uri: "".into() };
+        me.session.secrets.put(&token, Provided::lasting(Plaintext::new(password.into_bytes())));
+        let access = GitAccess { username: username.into(), token: Some(token), ..remote.access };
+        let references = references(me, &GitRemote { url: remote.url, access: access.clone() }).await?;
+        Ok(Arc::new(KnownRemote { references, access }))
+    };
+    me.session.remotes.known(key, ask).await
+}
+
+async fn references(me: &Client, remote: &GitRemote) -> Result<References> {
+    me.services.ops.git_references(&me.op_cx, &GitSource::Remote(remote.clone())).await
+}
+
+/// The user name and password that the client's own `git` has for `url`, by its credential helpers.
+async fn credential(link: &dyn ClientLink, url: &str) -> Result<Option<(String, String)>> {
+    let Some((scheme, rest)) = url.split_once("://") else { return Ok(None) };
+    let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (user, host) = place.rsplit_once('@').unwrap_or(("", place));
+    let user = user.split(':').next().unwrap_or_default();
+    let mut lines = vec![format!("protocol={scheme}"), format!("host={host}"), format!("path={path}")];
+    if !user.is_empty() {
+        lines.push(format!("username={user}"));
+    }
+    let lines: Vec<String> = lines.iter().map(|line| format!("'{}'", line.replace('\'', r"'\''"))).collect();
+    let command = format!(
+        "printf '%s\\n' {} '' | GIT_TERMINAL_PROMPT=0 SSH_ASKPASS= git -c core.askPass= credential fill 2>/dev/null",
+        lines.join(" ")
+    );
+    let Ok(output) = link.command(&command).await else { return Ok(None) };
+    let text = String::from_utf8_lossy(&output).into_owned();
+    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    Ok(value("password").map(|password| (value("username").unwrap_or_default().to_owned(), password.to_owned())))
+}
+
+/// The refs of `repository` as the caller may see them, and the repository with who was let in.
+///
+/// # Errors
+/// As for [`known`]; for a directory, when it has no repository.
+pub async fn refs_of(caller: &Arc<Caller>, repository: &GitRepository) -> Result<(GitRepository, References)> {
+    let me = client(caller)?;
+    match &repository.source {
+        GitSource::Local(_) => {
+            let references = me.services.ops.git_references(&me.op_cx, &repository.source).await?;
+            Ok((repository.clone(), references))
+        }
+        GitSource::Remote(remote) => {
+            let known = known(caller, remote).await?;
+            let remote = GitRemote { url: remote.url.clone(), access: known.access.clone() };
+            let source = GitSource::Remote(remote);
+            Ok((GitRepository { source, ..repository.clone() }, known.references.clone()))
+        }
+    }
+}
+
+/// The ref of `repository` that `name` means: `HEAD`, a full or short name, a commit.
+///
+/// # Errors
+/// When there is none, and as for [`refs_of`].
+pub async fn find(caller: &Arc<Caller>, repository: &GitRepository, name: &str) -> Result<GitRef> {
+    let (repository, references) = refs_of(caller, repository).await?;
+    let given = repository.head.clone().filter(|_| name == "HEAD");
+    let found = match given {
+        Some((name, commit)) => Some(Reference { name: name.to_string(), commit: commit.to_string() }),
+        None => references.find(name),
+    };
+    // Users match on the first words; see spec/behaviours.md GIT-004.
+    let found = found.ok_or_else(|| Fault::user(format!("repository does not contain ref \"{name}\"")))?;
+    let name = if found.name.is_empty() { &found.commit } else { &found.name };
+    Ok(GitRef { repository, name: (&**name).into(), commit: found.commit.into() })
+}

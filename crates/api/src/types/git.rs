@@ -1,0 +1,297 @@
+//! `GitRepository` and `GitRef`: repositories on servers and in directories, and what they have.
+
+use std::sync::Arc;
+
+use rondel_call::{Call, CallSpec, Literal};
+use rondel_fault::{Fault, Result};
+use rondel_model::git::{GitAccess, GitRef, GitRemote, GitRepository, GitSource, GitTree};
+use rondel_model::{Changeset, Directory, Fs, FsOp, Platform, SecretRef, Snapshot, Value};
+use rondel_ports::git::{Reference, is_commit};
+use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_version::View;
+
+use crate::inspect::tools;
+use crate::types::host::imported_directory;
+use crate::types::{changeset, directory};
+use crate::{Surface, git, inputs};
+
+/// Views from this one on tell branches, tags and commits apart.
+const STRICT: View = View::new(0, 19, 0);
+const REPOSITORY: &str = "GitRepository";
+const REF: &str = "GitRef";
+
+pub(crate) fn register(surface: &mut Surface) {
+    surface.field("Query", "git", repository);
+    surface.field("Query", "_gitRef", known);
+    surface.field("Directory", "asGit", as_git);
+    surface.field(REPOSITORY, "head", |cx, node, _| async move { found(&cx, &node, "HEAD").await });
+    surface.field(REPOSITORY, "ref", |cx, node, args| async move { found(&cx, &node, &args.str("name")?).await });
+    surface.field(REPOSITORY, "branch", |cx, node, args| async move {
+        let name = below(&cx, "refs/heads/", &args.str("name")?);
+        found(&cx, &node, &name).await
+    });
+    surface.field(REPOSITORY, "tag", |cx, node, args| async move {
+        let name = below(&cx, "refs/tags/", &args.str("name")?);
+        found(&cx, &node, &name).await
+    });
+    surface.field(REPOSITORY, "commit", commit);
+    surface.field(REPOSITORY, "latestVersion", latest_version);
+    surface.field(REPOSITORY, "tags", |cx, node, args| async move { names(&cx, &node, &args, "refs/tags/").await });
+    surface.field(
+        REPOSITORY,
+        "branches",
+        |cx, node, args| async move { names(&cx, &node, &args, "refs/heads/").await },
+    );
+    surface.field(REPOSITORY, "withAuthToken", |_, node, args| async move {
+        let secret = args.object("token").await?.get::<SecretRef>()?.clone();
+        with_access(&node, |access| access.token = Some(secret))
+    });
+    surface.field(REPOSITORY, "withAuthHeader", |_, node, args| async move {
+        let secret = args.object("header").await?.get::<SecretRef>()?.clone();
+        with_access(&node, |access| access.header = Some(secret))
+    });
+    surface.plain(REPOSITORY, "url", |it: &GitRepository, _| {
+        Ok(Value::string(match &it.source {
+            GitSource::Remote(remote) => remote.url.clone(),
+            GitSource::Local(_) => "".into(),
+        }))
+    });
+    surface.field(REPOSITORY, "uncommitted", uncommitted);
+    surface.plain(REF, "commit", |it: &GitRef, _| Ok(Value::string(it.commit.clone())));
+    surface.plain(REF, "ref", |it: &GitRef, _| Ok(Value::string(it.name.clone())));
+    surface.field(REF, "tree", tree);
+    surface.field(REF, "commonAncestor", common_ancestor);
+}
+
+async fn repository(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+    if args.given("experimentalServiceHost") {
+        return Err(Fault::user("a service as the host of a git repository is not supported by this engine yet"));
+    }
+    if args.given("sshAuthSocket") {
+        return Err(Fault::user("`sshAuthSocket` is not supported by this engine yet")
+            .with_hint("the agent that `SSH_AUTH_SOCK` of the client names is used without it"));
+    }
+    let secret = async |name: &str| match args.opt_object(name).await? {
+        Some(node) => node.get::<SecretRef>().cloned().map(Some),
+        None => Ok(None),
+    };
+    let access = GitAccess {
+        username: args.opt_str("httpAuthUsername")?.unwrap_or_default(),
+        token: secret("httpAuthToken").await?,
+        header: secret("httpAuthHeader").await?,
+        known_hosts: args.opt_str("sshKnownHosts")?.unwrap_or_default(),
+        agent: None,
+    };
+    let remote = git::remote(&cx.caller, &args.str("url")?, access).await?;
+    let source = GitSource::Remote(remote);
+    let repository = GitRepository { source, discard_git_dir: !args.bool("keepGitDir")?, head: None };
+    Ok(Value::object(REPOSITORY, repository).into())
+}
+
+async fn as_git(_: Cx, node: Node, _: Args) -> Result<Outcome> {
+    let source = GitSource::Local(directory::of(&node)?.place.clone());
+    Ok(Value::object(REPOSITORY, GitRepository { source, discard_git_dir: false, head: None }).into())
+}
+
+fn with_access(node: &Node, change: impl FnOnce(&mut GitAccess)) -> Result<Outcome> {
+    let mut repository = node.get::<GitRepository>()?.clone();
+    if let GitSource::Remote(remote) = &mut repository.source {
+        change(&mut remote.access);
+    }
+    Ok(Value::object(REPOSITORY, repository).into())
+}
+
+/// The full name of a branch or tag, in views that tell them apart.
+fn below(cx: &Cx, folder: &str, name: &str) -> String {
+    match cx.view >= STRICT {
+        true => format!("{folder}{}", name.strip_prefix(folder).unwrap_or(name)),
+        false => name.to_owned(),
+    }
+}
+
+async fn commit(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let id = args.str("id")?;
+    if cx.view >= STRICT && !is_commit(&id) {
+        // Users match on this text; see spec/behaviours.md GIT-004.
+        return Err(Fault::user(format!("invalid commit SHA: \"{id}\"")).with_hint("use `ref` for other names"));
+    }
+    found(&cx, &node, &id).await
+}
+
+async fn found(cx: &Cx, node: &Node, name: &str) -> Result<Outcome> {
+    Ok(ref_outcome(git::find(&cx.caller, node.get()?, name).await?))
+}
+
+/// A ref as an object of the API. One that anybody may read is a call that holds what it is; a private one stays what
+/// the client asked, so that whoever loads it has to be let in.
+pub fn ref_outcome(found: GitRef) -> Outcome {
+    let rebind = match &found.repository.source {
+        GitSource::Remote(remote) if remote.access.is_anonymous() => {
+            let mut spec = CallSpec::new(REF, "_gitRef")
+                .arg("url", inputs::string(&remote.url))
+                .arg("name", inputs::string(&found.name))
+                .arg("commit", inputs::string(&found.commit));
+            if found.repository.discard_git_dir {
+                spec = spec.arg("discardGitDir", Literal::Bool(true));
+            }
+            Some(Call::new(None, spec))
+        }
+        _ => None,
+    };
+    Outcome { value: Value::object(REF, found), rebind }
+}
+
+/// A ref that was loaded back.
+async fn known(_: Cx, _: Node, args: Args) -> Result<Outcome> {
+    let (url, name, commit) = (args.str("url")?, args.str("name")?, args.str("commit")?);
+    git::scheme(&url)?;
+    if !is_commit(&commit) || !(name.starts_with("refs/") || name == commit) {
+        return Err(Fault::user("the ID of a git ref is damaged"));
+    }
+    let source = GitSource::Remote(GitRemote { url, access: GitAccess::default() });
+    let repository = GitRepository { source, discard_git_dir: args.bool("discardGitDir")?, head: None };
+    Ok(Value::object(REF, GitRef { repository, name, commit }).into())
+}
+
+async fn latest_version(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+    let (_, references) = git::refs_of(&cx.caller, node.get()?).await?;
+    let tags = references.all.iter().filter_map(|known| known.name.strip_prefix("refs/tags/"));
+    let tag = git::latest(tags).ok_or_else(|| Fault::user("no valid semver tags found"))?;
+    found(&cx, &node, &format!("refs/tags/{tag}")).await
+}
+
+/// The names below `folder` that match a pattern, or all.
+async fn names(cx: &Cx, node: &Node, args: &Args, folder: &str) -> Result<Outcome> {
+    let patterns = args.strings("patterns")?;
+    let (_, references) = git::refs_of(&cx.caller, node.get()?).await?;
+    let wanted = |known: &&Reference| patterns.is_empty() || patterns.iter().any(|p| matches(p, &known.name));
+    let names = references.all.iter().filter(wanted).filter_map(|known| known.name.strip_prefix(folder));
+    Ok(Value::strings(names.map(ToOwned::to_owned)).into())
+}
+
+/// Whether `pattern` stands for `name` or for its last parts, as for `git ls-remote`.
+fn matches(pattern: &str, name: &str) -> bool {
+    let starts = std::iter::once(0).chain(name.match_indices('/').map(|(at, _)| at + 1));
+    starts.into_iter().any(|start| wild(pattern.as_bytes(), &name.as_bytes()[start..]))
+}
+
+/// `*` stands for any text, also with slashes; `?` for one character; `[…]` for one of several.
+fn wild(pattern: &[u8], text: &[u8]) -> bool {
+    // Where to go on when it does not fit: after the last star, one character further.
+    let (mut at, mut from, mut again) = (0, 0, None);
+    while from < text.len() || at < pattern.len() {
+        let step = match (pattern.get(at), text.get(from)) {
+            (Some(b'*'), _) => {
+                again = Some((at, from + 1));
+                Some((at + 1, from))
+            }
+            (Some(b'?'), Some(_)) => Some((at + 1, from + 1)),
+            (Some(b'['), Some(c)) => set(&pattern[at..], *c).map(|length| (at + length, from + 1)),
+            (Some(p), Some(c)) if p == c => Some((at + 1, from + 1)),
+            _ => None,
+        };
+        match (step, again) {
+            (Some(next), _) => (at, from) = next,
+            (None, Some((star, next))) if next <= text.len() => (at, from) = (star, next),
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// The length of the set at the start of `pattern`, when `c` is in it.
+fn set(pattern: &[u8], c: u8) -> Option<usize> {
+    let end = pattern.iter().skip(2).position(|b| *b == b']')? + 2;
+    let (inverted, members) = match &pattern[1..end] {
+        [b'!' | b'^', members @ ..] => (true, members),
+        members => (false, members),
+    };
+    let (mut inside, mut at) = (false, 0);
+    while at < members.len() {
+        if let [low, b'-', high, ..] = members[at..] {
+            inside |= (low..=high).contains(&c);
+            at += 3;
+        } else {
+            inside |= members[at] == c;
+            at += 1;
+        }
+    }
+    (inside != inverted).then_some(end + 1)
+}
+
+/// What is not committed: nothing, unless the repository is a directory with a work tree.
+async fn uncommitted(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+    let (ops, op_cx) = tools(&cx)?;
+    let found = match &node.get::<GitRepository>()?.source {
+        GitSource::Local(place) => ops.git_uncommitted(&op_cx, place).await?,
+        GitSource::Remote(_) => None,
+    };
+    let (before, after) = found.map_or((Snapshot::empty(), Snapshot::empty()), |it| (it.before, it.after));
+    let [before, after] = [before, after].map(|files| Directory::root(Fs::known(files), Platform::native()));
+    Ok(changeset::value(Changeset { before, after }).into())
+}
+
+async fn tree(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    for gone in ["sshKnownHosts", "sshAuthSocket"] {
+        if args.given(gone) {
+            return Err(Fault::user(format!("`{gone}` is no longer supported on `tree`")).with_hint("pass it to `git`"));
+        }
+    }
+    let GitRef { repository, name, commit } = node.get::<GitRef>()?.clone();
+    let depth = u32::try_from(args.opt_int("depth")?.unwrap_or(1)).unwrap_or(0);
+    let private = matches!(&repository.source, GitSource::Remote(remote) if !remote.access.is_anonymous());
+    let tree = GitTree {
+        source: repository.source,
+        commit,
+        name,
+        depth,
+        tags: args.bool("includeTags")?,
+        discard_git_dir: repository.discard_git_dir || args.bool("discardGitDir")?,
+    };
+    let fs = Fs::new(FsOp::Git(Box::new(tree)));
+    if private {
+        // IDENTITY: what a private repository gave is known by its content alone.
+        let (ops, op_cx) = tools(&cx)?;
+        return Ok(imported_directory(ops.tree(&op_cx, &fs).await?));
+    }
+    Ok(directory::value(Directory::root(fs, Platform::native())).into())
+}
+
+async fn common_ancestor(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let other = args.object("other").await?;
+    let (one, other) = (node.get::<GitRef>()?, other.get::<GitRef>()?);
+    let (ops, op_cx) = tools(&cx)?;
+    let sources = ((&one.repository.source, &*one.commit), (&other.repository.source, &*other.commit));
+    let found = ops.git_common_ancestor(&op_cx, sources.0, sources.1).await?;
+    let commit: Arc<str> = match found {
+        Some(commit) => commit.into(),
+        None => {
+            let (one, other) = (&one.commit, &other.commit);
+            return Err(Fault::user(format!("no common ancestor found for `{one}` and `{other}`")));
+        }
+    };
+    Ok(ref_outcome(GitRef { repository: one.repository.clone(), name: commit.clone(), commit }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_stand_for_the_last_parts_of_names() {
+        let check =
+            |pattern: &str, name: &str, want: bool| assert_eq!(matches(pattern, name), want, "{pattern} {name}");
+        check("v*", "refs/tags/v1.0", true);
+        check("v*", "refs/tags/sdk/go/v1.0", true);
+        check("v1", "refs/tags/v10", false);
+        check("refs/tags/v*", "refs/tags/v1", true);
+        check("refs/tags/v*", "refs/tags/sdk/v1", false);
+        check("sdk/go/v*", "refs/tags/sdk/go/v2", true);
+        check("sdk/*", "refs/tags/sdk/go/v2", true);
+        check("v[0-9].?", "refs/tags/v1.2", true);
+        check("v[!0-9]*", "refs/tags/v1.2", false);
+        check("*", "refs/heads/main", true);
+        check("a*b*c", "refs/heads/axxbyyc", true);
+        check("", "refs/heads/main", false);
+    }
+}

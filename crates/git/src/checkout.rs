@@ -1,0 +1,263 @@
+//! The files of a commit, and what commits have in common.
+
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_ports::git::{Checkout, Repository};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+
+use crate::Git;
+use crate::command::Run;
+use crate::failure::{Failure, without_password};
+use crate::remote::{From, Objects, Store, Want, address, prepare};
+
+/// How a file begins that stands for one in git LFS.
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1";
+/// The modification time of every file, in seconds since the Unix epoch.
+const MODIFIED: u64 = 1;
+
+/// Writes the files of a commit into `into`.
+pub(crate) async fn checkout(git: &Git, repository: &Repository, what: &Checkout, into: &Path) -> Result<()> {
+    let objects = objects(git, repository, &want(what)).await?;
+    let mut done = write(git, repository, &objects, what, into).await;
+    if let (Err(failure), Objects::Store(store), Repository::Remote { url, key, login }) = (&done, &objects, repository)
+        && failure.is_damage()
+    {
+        store.renew(git, &what.commit).await?;
+        store.have(git, &From { url, key, login }, &want(what)).await?;
+        empty(into)?;
+        done = write(git, repository, &objects, what, into).await;
+    }
+    done.map_err(|failure| match repository {
+        Repository::Remote { url, .. } => failure.at(url),
+        Repository::Kept { .. } => failure.on_folder("checkout".as_ref()),
+    })?;
+    drop(objects);
+    let (into, keep) = (into.to_owned(), what.keep_git_dir);
+    let finished = tokio::task::spawn_blocking(move || finish(&into, keep)).await;
+    finished.unwrap_or_else(|e| Err(Fault::bug(format!("work on files panicked: {e}"))))
+}
+
+fn want(what: &Checkout) -> Want<'_> {
+    Want { commit: &what.commit, name: &what.name, depth: what.depth, tags: what.tags }
+}
+
+async fn objects(git: &Git, repository: &Repository, want: &Want<'_>) -> Result<Objects> {
+    match repository {
+        Repository::Remote { url, key, login } => {
+            let store = Store::open(git, url, want.commit).await?;
+            store.have(git, &From { url, key, login }, want).await?;
+            Ok(Objects::Store(store))
+        }
+        Repository::Kept { folder, guard } => Ok(Objects::Kept(folder.clone(), guard.clone())),
+    }
+}
+
+async fn write(
+    git: &Git,
+    repository: &Repository,
+    objects: &Objects,
+    what: &Checkout,
+    into: &Path,
+) -> Result<(), Failure> {
+    let inner = into.join(".git");
+    let quiet = |run| async { git.runner.run(run).await.map(drop) };
+    let format = if what.commit.len() == 64 { "--object-format=sha256" } else { "--object-format=sha1" };
+    let init = ["init", "--quiet", "--template=", format].map(AsRef::as_ref);
+    quiet(Run::new(init.into_iter().chain([into.as_os_str()]))).await?;
+    let mut fetch: Vec<&OsStr> =
+        ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow"].map(AsRef::as_ref).into();
+    let depth = format!("--depth={}", what.depth);
+    if what.depth > 0 {
+        fetch.push(depth.as_ref());
+    }
+    let from = objects.folder();
+    fetch.extend(["--".as_ref(), from.as_os_str(), what.commit.as_ref()]);
+    if what.tags {
+        fetch.push("+refs/tags/*:refs/tags/*".as_ref());
+    }
+    quiet(Run::on(&inner, fetch)).await?;
+    if what.name.starts_with("refs/heads/") {
+        quiet(Run::on(&inner, ["update-ref", "--end-of-options", &what.name, &what.commit])).await?;
+        quiet(Run::on(&inner, ["symbolic-ref", "HEAD", &what.name])).await?;
+    } else {
+        quiet(Run::on(&inner, ["update-ref", "--no-deref", "HEAD", &what.commit])).await?;
+        if what.name.starts_with("refs/tags/") && !what.tags {
+            quiet(Run::on(&inner, ["update-ref", "--end-of-options", &what.name, &what.commit])).await?;
+        }
+    }
+    if let Repository::Remote { url, .. } = repository {
+        for (key, value) in [
+            ("remote.origin.url", &*without_password(url)),
+            ("remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*"),
+        ] {
+            quiet(Run::on(&inner, ["config", key, value])).await?;
+        }
+    }
+    quiet(Run::on(&inner, ["reset", "--hard", "--quiet"]).variable("GIT_WORK_TREE", into)).await?;
+    if let Repository::Remote { url, login, .. } = repository
+        && into.join(".gitmodules").is_file()
+    {
+        let args = ["-C".as_ref(), into.as_os_str()];
+        let update = ["submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"].map(AsRef::as_ref);
+        let mut run = Run::new(args.into_iter().chain(update));
+        let _known_hosts = prepare(git, &mut run, &address(url), login).map_err(|e| Failure::Said(e.to_string()))?;
+        quiet(run).await?;
+    }
+    // An index without the file system's particulars: the same for the same commit.
+    fs::remove_file(inner.join("index")).map_err(|e| Failure::Said(e.to_string()))?;
+    quiet(Run::on(&inner, ["read-tree", "HEAD"])).await
+}
+
+/// The best common ancestor of two commits.
+pub(crate) async fn common_ancestor(
+    git: &Git,
+    one: (&Repository, &str),
+    other: (&Repository, &str),
+) -> Result<Option<String>> {
+    let all = |commit| Want { commit, name: "", depth: 0, tags: false };
+    let first = objects(git, one.0, &all(one.1)).await?;
+    let same = match (one.0, other.0) {
+        (Repository::Remote { url: a, .. }, Repository::Remote { url: b, .. }) => a == b,
+        (Repository::Kept { folder: a, .. }, Repository::Kept { folder: b, .. }) => a == b,
+        _ => false,
+    };
+    let (folder, borrowed) = match (&first, other.0) {
+        (Objects::Store(store), Repository::Remote { url, key, login }) if same => {
+            store.have(git, &From { url, key, login }, &all(other.1)).await?;
+            (first.folder().to_owned(), None)
+        }
+        _ if same => (first.folder().to_owned(), None),
+        _ => {
+            let folder = first.folder().to_owned();
+            // Two stores are never locked at a time.
+            drop(first);
+            let second = objects(git, other.0, &all(other.1)).await?;
+            (folder, Some(second))
+        }
+    };
+    let mut run = Run::on(&folder, ["merge-base", one.1, other.1]);
+    if let Some(second) = &borrowed {
+        run = run.variable("GIT_ALTERNATE_OBJECT_DIRECTORIES", second.folder().join("objects"));
+    }
+    match git.runner.run(run).await {
+        Ok(output) => Ok(Some(String::from_utf8_lossy(&output).trim().to_owned())),
+        Err(Failure::Said(messages)) if messages.trim().is_empty() => Ok(None),
+        Err(failure) => Err(failure.on_folder("merge-base".as_ref())),
+    }
+}
+
+/// Writes what a commit of everything in `work_tree` would have into `into`.
+pub(crate) async fn committed(git: &Git, repository: &Repository, work_tree: &Path, into: &Path) -> Result<()> {
+    let Repository::Kept { folder, guard: _guard } = repository else {
+        return Err(Fault::bug("a repository on a server has no work tree"));
+    };
+    let index = git.fresh();
+    let on =
+        |args: &[&str]| Run::on(folder, args).variable("GIT_INDEX_FILE", &index).variable("GIT_WORK_TREE", work_tree);
+    let born = git.runner.run(on(&["rev-parse", "--verify", "--quiet", "HEAD"])).await.is_ok();
+    let mut steps: Vec<&[&str]> = vec![&["add", "--all", "--", "."]];
+    if born {
+        steps.insert(0, &["read-tree", "HEAD"]);
+    }
+    for step in steps {
+        git.runner.text(on(step)).await?;
+    }
+    let run = on(&["checkout-index", "--all", "--force"]).variable("GIT_WORK_TREE", into);
+    let written = git.runner.text(run).await;
+    let _ = fs::remove_file(&index);
+    written?;
+    let into = into.to_owned();
+    let finished = tokio::task::spawn_blocking(move || finish(&into, false)).await;
+    finished.unwrap_or_else(|e| Err(Fault::bug(format!("work on files panicked: {e}"))))
+}
+
+fn empty(folder: &Path) -> Result<()> {
+    fs::remove_dir_all(folder).and_then(|()| fs::create_dir(folder)).attempt(|| format!("empty `{}`", folder.display()))
+}
+
+/// Removes what is no content, and gives every file the same time and one of two permissions.
+fn finish(into: &Path, keep_git_dir: bool) -> Result<()> {
+    for name in ["FETCH_HEAD", "ORIG_HEAD", "description", "branches", "logs", "hooks"] {
+        let path = into.join(".git").join(name);
+        let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+    }
+    let mut walk = Walk { keep_git_dir, lfs: false, pointer: None };
+    walk.folder(into).attempt(|| "finish a checkout".into())?;
+    match walk.pointer {
+        Some(pointer) if walk.lfs => {
+            let pointer = pointer.strip_prefix(into).unwrap_or(&pointer).to_owned();
+            Err(Fault::user(format!("the file `{}` of the repository is in git LFS", pointer.display())).with_hint(
+                "files in git LFS are not fetched; clone the repository in a container with `git-lfs` instead",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+struct Walk {
+    keep_git_dir: bool,
+    /// Some attributes send files to git LFS.
+    lfs: bool,
+    /// A file that stands for another one.
+    pointer: Option<PathBuf>,
+}
+
+impl Walk {
+    fn folder(&mut self, folder: &Path) -> std::io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let (path, kind) = (entry.path(), entry.file_type()?);
+            if entry.file_name() == ".git" {
+                match (self.keep_git_dir, kind.is_dir()) {
+                    (true, _) => normalise(&path)?,
+                    (false, true) => fs::remove_dir_all(&path)?,
+                    (false, false) => fs::remove_file(&path)?,
+                }
+            } else if kind.is_dir() {
+                self.folder(&path)?;
+            } else {
+                if kind.is_file() {
+                    self.file(&path)?;
+                }
+                settle(&path, kind)?;
+            }
+        }
+        settle(folder, fs::symlink_metadata(folder)?.file_type())
+    }
+
+    fn file(&mut self, path: &Path) -> std::io::Result<()> {
+        if path.file_name() == Some(OsStr::new(".gitattributes")) {
+            self.lfs |= String::from_utf8_lossy(&fs::read(path)?).contains("filter=lfs");
+        } else if self.pointer.is_none()
+            && fs::symlink_metadata(path)?.len() < 1024
+            && fs::read(path)?.starts_with(POINTER)
+        {
+            self.pointer = Some(path.to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn normalise(path: &Path) -> std::io::Result<()> {
+    let kind = fs::symlink_metadata(path)?.file_type();
+    if kind.is_dir() {
+        for entry in fs::read_dir(path)? {
+            normalise(&entry?.path())?;
+        }
+    }
+    settle(path, kind)
+}
+
+fn settle(path: &Path, kind: fs::FileType) -> std::io::Result<()> {
+    if !kind.is_symlink() {
+        let executable = kind.is_dir() || fs::symlink_metadata(path)?.permissions().mode() & 0o100 != 0;
+        fs::set_permissions(path, Permissions::from_mode(if executable { 0o755 } else { 0o644 }))?;
+    }
+    let at = Timespec { tv_sec: MODIFIED.cast_signed(), tv_nsec: 0 };
+    let times = Timestamps { last_access: at, last_modification: at };
+    Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}

@@ -1,0 +1,282 @@
+//! Running `git`: what it is told, what it is not told, and how it ends.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rondel_fault::{Attempt as _, Fault, Result};
+use rustix::process::{Pid, Signal};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+use crate::failure::Failure;
+
+/// Protocols that are spoken to the outside.
+const OUTSIDE: &str = "http:https:ssh:git";
+/// Most that is taken of what `git` prints, in bytes.
+const MOST_OUTPUT: usize = 256 << 20;
+/// What is kept of its messages, in bytes.
+const TAIL: usize = 16 << 10;
+
+/// What every `git` is told.
+const SETTINGS: [(&str, &str); 16] = [
+    ("advice.detachedHead", "false"),
+    ("core.askPass", ""),
+    ("core.fsmonitor", "false"),
+    ("core.hooksPath", "/dev/null"),
+    ("core.protectNTFS", "false"),
+    ("credential.helper", ""),
+    ("fetch.recurseSubmodules", "false"),
+    ("gc.auto", "0"),
+    ("http.lowSpeedLimit", "1"),
+    ("http.lowSpeedTime", "120"),
+    ("init.defaultBranch", "main"),
+    ("maintenance.auto", "false"),
+    ("pack.threads", "1"),
+    ("protocol.version", "2"),
+    ("safe.directory", "*"),
+    ("submodule.recurse", "false"),
+];
+
+/// Runs `git`.
+pub(crate) struct Runner {
+    home: PathBuf,
+    known_hosts: PathBuf,
+    variables: Vec<(String, String)>,
+}
+
+/// One run.
+pub(crate) struct Run<'a> {
+    /// The arguments.
+    pub(crate) args: Vec<OsString>,
+    /// More settings.
+    pub(crate) settings: Vec<(String, String)>,
+    /// More variables.
+    pub(crate) variables: Vec<(&'static str, OsString)>,
+    /// Whether it may speak to the outside; else, to folders.
+    pub(crate) outside: bool,
+    /// How long it may say nothing.
+    pub(crate) patience: Duration,
+    /// Where to write down that it runs, for the next engine should this one be killed.
+    pub(crate) record: Option<&'a Path>,
+}
+
+impl<'a> Run<'a> {
+    /// A run on folders.
+    pub(crate) fn new<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Self {
+        Self {
+            args: args.into_iter().map(|arg| arg.as_ref().to_owned()).collect(),
+            settings: Vec::new(),
+            variables: Vec::new(),
+            outside: false,
+            patience: Duration::from_secs(600),
+            record: None,
+        }
+    }
+
+    /// A run on the repository `folder`.
+    pub(crate) fn on<A: AsRef<OsStr>>(folder: &Path, args: impl IntoIterator<Item = A>) -> Self {
+        let mut run = Self::new(args);
+        let mut option = OsString::from("--git-dir=");
+        option.push(folder);
+        run.args.insert(0, option);
+        run
+    }
+
+    /// With a variable.
+    pub(crate) fn variable(mut self, name: &'static str, value: impl AsRef<OsStr>) -> Self {
+        self.variables.push((name, value.as_ref().to_owned()));
+        self
+    }
+}
+
+impl Runner {
+    pub(crate) fn new(folder: &Path, variables: Vec<(String, String)>) -> Self {
+        Self { home: folder.join("home"), known_hosts: folder.join("known_hosts"), variables }
+    }
+
+    /// What `git` printed.
+    pub(crate) async fn run(&self, run: Run<'_>) -> Result<Vec<u8>, Failure> {
+        let mut command = self.command(&run);
+        let mut child = command.spawn().map_err(|e| Failure::Start(e.kind()))?;
+        let mut group = Group { id: child.id().and_then(|id| Pid::from_raw(id.cast_signed())) };
+        if let Some(record) = run.record {
+            write_down(record, &child);
+        }
+        let listened = listen(&mut child, run.patience).await;
+        let status = match &listened {
+            Ok(_) => child.wait().await.ok(),
+            Err(_) => None,
+        };
+        if status.is_some() {
+            group.id = None;
+        }
+        drop(group);
+        if let Some(record) = run.record {
+            let _ = std::fs::remove_file(record);
+        }
+        let (output, messages) = listened?;
+        match status {
+            Some(status) if status.success() => Ok(output),
+            _ => Err(Failure::Said(messages)),
+        }
+    }
+
+    /// The same for a run on folders, as text.
+    pub(crate) async fn text(&self, run: Run<'_>) -> Result<String> {
+        let doing = run.args.iter().find(|arg| !arg.as_encoded_bytes().starts_with(b"-")).cloned();
+        let output = self.run(run).await.map_err(|failure| failure.on_folder(&doing.unwrap_or_default()))?;
+        Ok(String::from_utf8_lossy(&output).trim_end().to_owned())
+    }
+
+    fn command(&self, run: &Run<'_>) -> Command {
+        let mut command = Command::new("git");
+        command.args(&run.args).env_clear().current_dir(&self.home).process_group(0).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for name in ["PATH", "TMPDIR"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        for (name, value) in [
+            ("GIT_ATTR_NOSYSTEM", "1"),
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_CONFIG_SYSTEM", "/dev/null"),
+            ("GIT_NO_LAZY_FETCH", "1"),
+            ("GIT_NO_REPLACE_OBJECTS", "1"),
+            ("GIT_SSH_VARIANT", "ssh"),
+            ("GIT_TERMINAL_PROMPT", "0"),
+            ("LC_ALL", "C"),
+        ] {
+            command.env(name, value);
+        }
+        command.env("HOME", &self.home).env("XDG_CONFIG_HOME", &self.home);
+        command.env("GIT_ALLOW_PROTOCOL", if run.outside { OUTSIDE } else { "file" });
+        let given = run.settings.iter().map(|(key, value)| (&**key, &**value));
+        let mut count = 0;
+        for (at, (key, value)) in SETTINGS.into_iter().chain(given).enumerate() {
+            command.env(format!("GIT_CONFIG_KEY_{at}"), key).env(format!("GIT_CONFIG_VALUE_{at}"), value);
+            count = at + 1;
+        }
+        command.env("GIT_CONFIG_COUNT", count.to_string());
+        command.envs(run.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// How SSH is spoken: with the keys of an agent, to servers whose keys are known. An empty `known_hosts` takes the key
+    /// that a server shows first, and that one from then on.
+    pub(crate) fn ssh(&self, known_hosts: Option<&Path>) -> String {
+        let (file, check) = match known_hosts {
+            Some(file) => (file, "yes"),
+            None => (&*self.known_hosts, "accept-new"),
+        };
+        let file = file.to_string_lossy().replace('\'', r"'\''");
+        format!(
+            "ssh -F /dev/null -o BatchMode=yes -o ConnectTimeout=30 -o IdentityFile=none -o GlobalKnownHostsFile=/dev/null \
+             -o UserKnownHostsFile='{file}' -o StrictHostKeyChecking={check} -o ForwardAgent=no -o PermitLocalCommand=no"
+        )
+    }
+}
+
+/// A process with its children; they are killed when nobody waits for them.
+struct Group {
+    id: Option<Pid>,
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            let _ = rustix::process::kill_process_group(id, Signal::KILL);
+        }
+    }
+}
+
+/// Output and messages up to the end of both.
+async fn listen(child: &mut Child, patience: Duration) -> Result<(Vec<u8>, String), Failure> {
+    let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(Failure::Said("it has no output".into()));
+    };
+    let (mut output, mut messages) = (Vec::new(), Vec::new());
+    let (mut more_out, mut more_err) = (true, true);
+    let mut deadline = Instant::now() + patience;
+    while more_out || more_err {
+        tokio::select! {
+            n = take(&mut out, &mut output), if more_out => more_out = n > 0,
+            n = take(&mut err, &mut messages), if more_err => more_err = n > 0,
+            () = tokio::time::sleep_until(deadline) => return Err(Failure::Silent(patience)),
+        }
+        deadline = Instant::now() + patience;
+        if output.len() > MOST_OUTPUT {
+            return Err(Failure::Said("it prints too much".into()));
+        }
+        if messages.len() > 2 * TAIL {
+            messages.drain(..messages.len() - TAIL);
+        }
+    }
+    Ok((output, String::from_utf8_lossy(&messages).into_owned()))
+}
+
+async fn take(from: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) -> usize {
+    from.read_buf(into).await.unwrap_or(0)
+}
+
+/// Writes the process and when it started.
+fn write_down(record: &Path, child: &Child) {
+    if let Some(id) = child.id()
+        && let Some(started) = started(id)
+    {
+        let _ = std::fs::write(record, format!("{id} {started}"));
+    }
+}
+
+/// Kills what `record` says still runs, which an engine that is gone has started.
+pub(crate) fn end_recorded(record: &Path) -> Result<()> {
+    let Ok(text) = std::fs::read_to_string(record) else { return Ok(()) };
+    if let Some((id, since)) = text.split_once(' ')
+        && let Ok(id) = id.parse::<u32>()
+        && started(id).as_deref() == Some(since)
+        && let Some(id) = Pid::from_raw(id.cast_signed())
+    {
+        rustix::process::kill_process_group(id, Signal::KILL)
+            .map_err(|e| Fault::environment("cannot end a `git` of an earlier engine").caused_by(e))?;
+    }
+    std::fs::remove_file(record).attempt(|| format!("remove `{}`", record.display()))
+}
+
+/// When a process started, in the kernel's own clock.
+fn started(id: u32) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    text.rsplit_once(')')?.1.split_whitespace().nth(19).map(ToOwned::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_process_is_ended_unless_it_is_another_one() {
+        use std::os::unix::process::CommandExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let record = folder.path().join("running");
+        let mut child = std::process::Command::new("sleep").arg("60").process_group(0).spawn().expect("starts");
+        std::fs::write(&record, format!("{} 1", child.id())).expect("writes");
+        end_recorded(&record).expect("nothing to do");
+        assert!(child.try_wait().expect("is there").is_none() && !record.exists());
+        std::fs::write(&record, format!("{} {}", child.id(), started(child.id()).expect("runs"))).expect("writes");
+        end_recorded(&record).expect("ends it");
+        assert!(!child.wait().expect("ended").success());
+    }
+
+    #[tokio::test]
+    async fn a_silent_process_is_given_up() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo out; echo err >&2; sleep 60"]).kill_on_drop(true);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+        let heard = listen(&mut child, Duration::from_millis(200)).await;
+        assert!(matches!(heard, Err(Failure::Silent(_))));
+    }
+}

@@ -1,0 +1,203 @@
+//! Why `git` did not do it, in our words.
+
+use std::ffi::OsStr;
+use std::io;
+use std::time::Duration;
+
+use rondel_fault::Fault;
+
+/// Why `git` did not do it.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It cannot be started.
+    Start(io::ErrorKind),
+    /// It said nothing for so long.
+    Silent(Duration),
+    /// It ended with these messages.
+    Said(String),
+}
+
+/// What the messages of `git` mean, by words that are in them: the first that fits counts.
+const MEANINGS: [(Meaning, &[&str]); 8] = [
+    (Meaning::Full, &["No space left on device", "Disk quota exceeded"]),
+    (Meaning::OtherKey, &["Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED"]),
+    (
+        Meaning::Refused,
+        &[
+            "Authentication failed",
+            "could not read Username",
+            "could not read Password",
+            "terminal prompts disabled",
+            "returned error: 401",
+            "returned error: 403",
+            "Permission denied (",
+            "Too many authentication failures",
+            "HTTP Basic: Access denied",
+        ],
+    ),
+    (
+        Meaning::NoHost,
+        &[
+            "Could not resolve host",
+            "Name or service not known",
+            "Temporary failure in name resolution",
+            "unable to look up",
+            "Could not resolve hostname",
+            "No address associated with hostname",
+        ],
+    ),
+    (
+        Meaning::NoCommit,
+        &["not our ref", "unadvertised object", "couldn't find remote ref", "Server does not allow request for"],
+    ),
+    (
+        Meaning::NoRepository,
+        &[
+            "epository not found",
+            "repository not exported",
+            "does not appear to be a git repository",
+            "returned error: 404",
+            "' not found",
+            "not a git repository",
+        ],
+    ),
+    (
+        Meaning::Unreachable,
+        &[
+            "Connection refused",
+            "Connection timed out",
+            "Connection reset",
+            "Network is unreachable",
+            "No route to host",
+            "Failed to connect",
+            "Couldn't connect",
+            "Connection closed by",
+            "Operation too slow",
+            "unable to connect",
+            "early EOF",
+            "unexpected disconnect",
+            "remote end hung up",
+        ],
+    ),
+    (Meaning::Certificate, &["SSL certificate", "server certificate verification failed", "certificate has expired"]),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    Full,
+    OtherKey,
+    Refused,
+    NoHost,
+    NoCommit,
+    NoRepository,
+    Unreachable,
+    Certificate,
+}
+
+impl Failure {
+    fn meaning(&self) -> Option<Meaning> {
+        let Self::Said(messages) = self else { return None };
+        MEANINGS.iter().find(|(_, words)| words.iter().any(|word| messages.contains(word))).map(|(meaning, _)| *meaning)
+    }
+
+    /// Whether the server does not have, or does not give, a commit.
+    pub(crate) fn is_missing_commit(&self) -> bool {
+        self.meaning() == Some(Meaning::NoCommit)
+    }
+
+    /// Whether what was kept may be damaged.
+    pub(crate) fn is_damage(&self) -> bool {
+        let words = ["bad object", "is corrupt", "loose object", "missing blob", "unable to read tree", "missing tree"];
+        matches!(self, Self::Said(messages) if words.iter().any(|word| messages.contains(word)))
+    }
+
+    /// The failure of a run that asked the server of `url`.
+    pub(crate) fn at(&self, url: &str) -> Fault {
+        let url = without_password(url);
+        let fault = match self.meaning() {
+            // Users match on the first words; see spec/behaviours.md GIT-019 and XS-004.
+            Some(Meaning::Refused) => Fault::denied(format!("Authentication failed for `{url}`")).with_hint(
+                "pass `httpAuthToken` or `httpAuthHeader`, or `sshAuthSocket` for SSH; or set up a credential helper for `git`",
+            ),
+            Some(Meaning::OtherKey) => Fault::denied(format!("the SSH server of `{url}` is not the one that is known"))
+                .with_hint("its host key is another one, or `sshKnownHosts` does not list it"),
+            Some(Meaning::NoHost) => Fault::environment(format!("cannot find the host of `{url}`")),
+            Some(Meaning::NoRepository) => Fault::user(format!("there is no git repository at `{url}`"))
+                .with_hint("some servers say the same when a repository is private"),
+            Some(Meaning::Unreachable) => Fault::environment(format!("cannot reach `{url}`")),
+            Some(Meaning::Certificate) => Fault::environment(format!("the certificate of `{url}` is not trusted"))
+                .with_hint("set `SSL_CERT_FILE` for the engine to a bundle with its authority"),
+            _ => return self.or_local(&format!("read the git repository `{url}`")),
+        };
+        fault.caused_by(io::Error::other(self.said()))
+    }
+
+    /// The failure of `git subcommand` on folders.
+    pub(crate) fn on_folder(&self, subcommand: &OsStr) -> Fault {
+        self.or_local(&format!("run `git {}`", subcommand.to_string_lossy()))
+    }
+
+    fn or_local(&self, doing: &str) -> Fault {
+        match self {
+            Self::Start(io::ErrorKind::NotFound) => Fault::environment("cannot run `git`: it is not installed")
+                .with_hint("install it on the machine of the engine, such as with `apt-get install git`"),
+            Self::Start(kind) => Fault::environment(format!("cannot run `git`: {kind}")),
+            Self::Silent(patience) => {
+                Fault::environment(format!("cannot {doing}: nothing was heard for {} seconds", patience.as_secs()))
+            }
+            Self::Said(_) if self.meaning() == Some(Meaning::Full) => {
+                Fault::environment(format!("cannot {doing}: the disk is full"))
+            }
+            Self::Said(_) => Fault::environment(format!("cannot {doing}")).caused_by(io::Error::other(self.said())),
+        }
+    }
+
+    /// The lines that say why.
+    fn said(&self) -> String {
+        let Self::Said(messages) = self else { return String::new() };
+        let lines = messages.lines().flat_map(|line| line.rsplit('\r').next()).map(str::trim);
+        let telling: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+        let blames = |line: &&&str| ["fatal:", "error:", "ERROR", "remote:", "ssh:"].iter().any(|w| line.contains(w));
+        let blamed: Vec<&str> = telling.iter().filter(blames).copied().collect();
+        let told = if blamed.is_empty() { telling } else { blamed };
+        told[told.len().saturating_sub(4)..].join("; ")
+    }
+}
+
+/// An address without the password that may stand in it.
+pub(crate) fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (place, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match place.rsplit_once('@') {
+        Some((user, host)) => {
+            let user = user.split_once(':').map_or(user, |(user, _)| user);
+            format!("{scheme}://{user}@{host}{path}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_understood() {
+        let check = |said: &str, want: &str| {
+            let told = Failure::Said(said.to_owned()).at("https://me:pw@h/r").to_string();
+            assert!(told.contains(want) && !told.contains("me:pw"), "{told}");
+        };
+        let denied = "fatal: could not read Username for 'http://h': terminal prompts disabled";
+        check(denied, "Authentication failed for `https://me@h/r`");
+        check("git@h: Permission denied (publickey).\nfatal: Could not read", "Authentication failed");
+        check("fatal: unable to access 'x': Could not resolve host: h", "cannot find the host");
+        check("fatal: repository 'http://h/r/' not found", "there is no git repository");
+        check("fatal: remote error: access denied or repository not exported: /r", "there is no git repository");
+        check("fatal: unable to connect to h:\nh[0: 127.0.0.1]: errno=Connection refused", "cannot reach");
+        check("error: file write error: No space left on device\nfatal: index-pack failed", "the disk is full");
+        check("warning: x\nfatal: something else", "fatal: something else");
+        assert!(Failure::Said("fatal: remote error: upload-pack: not our ref 12".into()).is_missing_commit());
+        let missing = Failure::Start(io::ErrorKind::NotFound).at("x");
+        assert!(missing.to_string().contains("not installed") && !missing.hints().is_empty());
+    }
+}

@@ -1,0 +1,331 @@
+//! Servers, and what was fetched from them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rondel_digest::Digest;
+use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_ports::git::{Login, Reference, References, Repository};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::command::{Run, end_recorded};
+use crate::failure::Failure;
+use crate::{Git, lock};
+
+/// How long a server may take to say which refs it has.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a server may say nothing while it sends a commit.
+const PATIENCE_FETCHING: Duration = Duration::from_secs(300);
+
+/// The refs of `repository`.
+pub(crate) async fn references(git: &Git, repository: &Repository) -> Result<References> {
+    let listing = ["ls-remote", "--symref", "--"];
+    match repository {
+        Repository::Kept { folder, .. } => {
+            let run = Run::new(listing.iter().map(AsRef::as_ref).chain([folder.as_os_str()]));
+            Ok(parse(&git.runner.text(run).await?))
+        }
+        Repository::Remote { url, key, login } => {
+            let address = address(url);
+            let mut run = Run::new(listing.iter().copied().chain([&*address]));
+            run.patience = PATIENCE;
+            let known_hosts = prepare(git, &mut run, &address, login)?;
+            let output = git.runner.run(run).await.map_err(|failure| failure.at(url))?;
+            drop(known_hosts);
+            lock(&git.admitted).insert(*key);
+            Ok(parse(&String::from_utf8_lossy(&output)))
+        }
+    }
+}
+
+fn parse(text: &str) -> References {
+    let mut references = References::default();
+    let (mut branch, mut head) = (None, None);
+    for line in text.lines() {
+        let Some((what, name)) = line.split_once('\t') else { continue };
+        match (what.strip_prefix("ref: "), name) {
+            (Some(target), "HEAD") => branch = Some(target.to_owned()),
+            (Some(_), _) => {}
+            (None, "HEAD") => head = Some(what.to_owned()),
+            (None, name) => match (name.strip_suffix("^{}"), references.all.last_mut()) {
+                (Some(tag), Some(last)) if last.name == tag => what.clone_into(&mut last.commit),
+                (Some(_), _) => {}
+                (None, _) => references.all.push(Reference { name: name.to_owned(), commit: what.to_owned() }),
+            },
+        }
+    }
+    references.head = head.map(|commit| Reference { name: branch.unwrap_or_else(|| commit.clone()), commit });
+    references
+}
+
+/// The address as `git` is given it: SSH speaks as `git` unless somebody else was named.
+pub(crate) fn address(url: &str) -> String {
+    match url.strip_prefix("ssh://") {
+        Some(rest) if !rest.split('/').next().unwrap_or_default().contains('@') => format!("ssh://git@{rest}"),
+        _ => url.to_owned(),
+    }
+}
+
+/// A file that is removed with this value.
+pub(crate) struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Lets `run` ask the server of `address` as `login` says.
+pub(crate) fn prepare(git: &Git, run: &mut Run<'_>, address: &str, login: &Login) -> Result<Option<Temporary>> {
+    run.outside = true;
+    if let (Some(value), Some(base)) = (&login.authorization, base(address)) {
+        // Other servers, that a redirect or a submodule leads to, are not told.
+        run.settings.push((format!("http.{base}.extraHeader"), format!("Authorization: {value}")));
+    }
+    let mut file = None;
+    if !login.known_hosts.is_empty() {
+        let path = git.fresh();
+        std::fs::write(&path, format!("{}\n", login.known_hosts.trim_end())).attempt(|| "write known hosts".into())?;
+        file = Some(Temporary(path));
+    }
+    run.variables.push(("GIT_SSH_COMMAND", git.runner.ssh(file.as_ref().map(|file| &*file.0)).into()));
+    if let Some(agent) = &login.agent {
+        run.variables.push(("SSH_AUTH_SOCK", agent.into()));
+    }
+    Ok(file)
+}
+
+/// Scheme and host of an HTTP address.
+fn base(address: &str) -> Option<String> {
+    let (scheme, rest) = address.split_once("://")?;
+    let host = rest.split(['/', '?', '#']).next()?;
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    scheme.starts_with("http").then(|| format!("{scheme}://{host}/"))
+}
+
+/// What is kept of one address, for one user at a time.
+pub(crate) struct Store {
+    pub(crate) folder: PathBuf,
+    _turn: OwnedMutexGuard<bool>,
+}
+
+impl Store {
+    /// The store of `url` for commits with names as long as `commit`.
+    pub(crate) async fn open(git: &Git, url: &str, commit: &str) -> Result<Self> {
+        let key = rondel_digest::of("git/store/v1", &(url, commit.len()));
+        let folder = git.folder.join("remotes").join(key.hex());
+        let turn = lock(&git.stores).entry(key).or_default().clone();
+        let mut turn = turn.lock_owned().await;
+        if !*turn {
+            end_recorded(&running(&folder))?;
+            if folder.exists() {
+                remove_locks(&folder);
+            }
+            *turn = true;
+        }
+        if !folder.join("HEAD").exists() {
+            make(git, &folder, commit).await?;
+        }
+        Ok(Self { folder, _turn: turn })
+    }
+
+    /// Forgets everything: what is kept was found damaged.
+    pub(crate) async fn renew(&self, git: &Git, commit: &str) -> Result<()> {
+        std::fs::remove_dir_all(&self.folder).attempt(|| format!("remove `{}`", self.folder.display()))?;
+        make(git, &self.folder, commit).await
+    }
+
+    /// Has the commit, with `depth` commits of history (zero: all) and, when they are wanted, all tags.
+    pub(crate) async fn have(&self, git: &Git, from: &From<'_>, want: &Want<'_>) -> Result<()> {
+        if !git_has(git, from).await? {
+            return Err(Fault::bug("a server's commits are asked for before its refs"));
+        }
+        let shallow = self.folder.join("shallow").exists();
+        let here = self.has(git, want.commit).await;
+        if !(here && (!shallow || want.depth == 1)) {
+            self.fetch_commit(git, from, want, shallow).await?;
+        }
+        if want.tags {
+            let fetched = self.fetch(git, from, &["+refs/tags/*:refs/tags/*".to_owned()], want.depth, shallow).await;
+            fetched.map_err(|failure| failure.at(from.url))?;
+        }
+        Ok(())
+    }
+
+    async fn fetch_commit(&self, git: &Git, from: &From<'_>, want: &Want<'_>, shallow: bool) -> Result<()> {
+        let kept = format!("refs/rondel/{}", want.commit);
+        let by_commit = self.fetch(git, from, &[format!("+{}:{kept}", want.commit)], want.depth, shallow).await;
+        match by_commit {
+            Ok(()) => return Ok(()),
+            Err(failure) if !failure.is_missing_commit() => return Err(failure.at(from.url)),
+            Err(_) => {}
+        }
+        // Old servers give refs only.
+        let mut tries = vec![(vec!["+refs/heads/*:refs/rondel/heads/*".to_owned()], 0)];
+        if want.name.starts_with("refs/") {
+            tries.insert(0, (vec![format!("+{}:{kept}", want.name)], want.depth));
+        }
+        for (refs, depth) in tries {
+            let shallow = self.folder.join("shallow").exists();
+            match self.fetch(git, from, &refs, depth, shallow).await {
+                Ok(()) if self.has(git, want.commit).await => return Ok(()),
+                Err(failure) if !failure.is_missing_commit() => return Err(failure.at(from.url)),
+                _ => {}
+            }
+        }
+        Err(Fault::user(format!("the repository `{}` has no commit `{}`", from.url, want.commit)))
+    }
+
+    async fn has(&self, git: &Git, commit: &str) -> bool {
+        git.runner.run(Run::on(&self.folder, ["cat-file", "-e", &format!("{commit}^{{commit}}")])).await.is_ok()
+    }
+
+    async fn fetch(
+        &self,
+        git: &Git,
+        from: &From<'_>,
+        refs: &[String],
+        depth: u32,
+        shallow: bool,
+    ) -> Result<(), Failure> {
+        let address = address(from.url);
+        let mut args: Vec<String> =
+            ["fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--force", "--update-shallow"]
+                .map(Into::into)
+                .into();
+        match depth {
+            0 if shallow => args.push("--unshallow".into()),
+            0 => {}
+            depth => args.push(format!("--depth={depth}")),
+        }
+        args.extend(["--".to_owned(), address.clone()]);
+        args.extend(refs.iter().cloned());
+        let record = running(&self.folder);
+        let mut run = Run::on(&self.folder, args);
+        run.patience = PATIENCE_FETCHING;
+        run.record = Some(&record);
+        let _known_hosts = prepare(git, &mut run, &address, from.login).map_err(|e| Failure::Said(e.to_string()))?;
+        git.runner.run(run).await.map(drop)
+    }
+}
+
+/// Whose commits are wanted.
+pub(crate) struct From<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) key: &'a Digest,
+    pub(crate) login: &'a Login,
+}
+
+/// What is wanted.
+pub(crate) struct Want<'a> {
+    pub(crate) commit: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) depth: u32,
+    pub(crate) tags: bool,
+}
+
+/// Whether the server lets in who asks; it is asked once.
+async fn git_has(git: &Git, from: &From<'_>) -> Result<bool> {
+    if !lock(&git.admitted).contains(from.key) {
+        let (url, login) = (from.url.to_owned(), from.login.clone());
+        references(git, &Repository::Remote { url, key: *from.key, login }).await?;
+    }
+    Ok(lock(&git.admitted).contains(from.key))
+}
+
+fn running(folder: &Path) -> PathBuf {
+    folder.with_extension("running")
+}
+
+async fn make(git: &Git, folder: &Path, commit: &str) -> Result<()> {
+    let format = if commit.len() == 64 { "--object-format=sha256" } else { "--object-format=sha1" };
+    let made = git.fresh();
+    let args = ["init", "--quiet", "--bare", "--template=", format].map(AsRef::as_ref);
+    git.runner.text(Run::new(args.into_iter().chain([made.as_os_str()]))).await?;
+    let allow = ["config", "uploadpack.allowAnySHA1InWant", "true"];
+    git.runner.text(Run::on(&made, allow)).await?;
+    // ORDER: a store that can be seen is whole.
+    let _ = std::fs::remove_dir_all(folder);
+    std::fs::rename(&made, folder).attempt(|| format!("make `{}`", folder.display()))
+}
+
+/// Removes what a `git` that was killed left behind. Nothing else uses the folder.
+fn remove_locks(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        let below = name.len() == 2 || matches!(&*name, "pack" | "objects" | "refs" | "rondel" | "tags" | "heads");
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if below {
+                remove_locks(&path);
+            }
+        } else if name.ends_with(".lock") || name.starts_with("tmp_") {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Makes the git directory in `folder`, of which only objects and refs count, one that may be used.
+pub(crate) fn adopt(folder: &Path) -> Result<()> {
+    let config = folder.join("config");
+    let given = std::fs::read_to_string(&config).unwrap_or_default().to_ascii_lowercase();
+    let sha256 = given.lines().any(|line| line.replace(char::is_whitespace, "") == "objectformat=sha256");
+    let mut text = format!("[core]\n\trepositoryformatversion = {}\n\tbare = true\n", u8::from(sha256));
+    text += "[uploadpack]\n\tallowAnySHA1InWant = true\n";
+    if sha256 {
+        text += "[extensions]\n\tobjectFormat = sha256\n";
+    }
+    for path in ["objects/info/alternates", "objects/info/http-alternates", "commondir", "config.worktree", "index"] {
+        let _ = std::fs::remove_file(folder.join(path));
+    }
+    for path in ["hooks", "worktrees", "modules", "info"] {
+        let _ = std::fs::remove_dir_all(folder.join(path));
+    }
+    std::fs::write(&config, text).attempt(|| format!("write `{}`", config.display()))?;
+    for path in ["refs", "objects"] {
+        let path = folder.join(path);
+        std::fs::create_dir_all(&path).attempt(|| format!("make `{}`", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Where the objects of a repository are, and what keeps them there.
+pub(crate) enum Objects {
+    Store(Store),
+    Kept(PathBuf, #[allow(dead_code, reason = "keeps the folder")] Arc<dyn std::any::Any + Send + Sync>),
+}
+
+impl Objects {
+    pub(crate) fn folder(&self) -> &Path {
+        match self {
+            Self::Store(store) => &store.folder,
+            Self::Kept(folder, _) => folder,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listings_are_understood() {
+        let text = "ref: refs/heads/main\tHEAD\n11\tHEAD\n11\trefs/heads/main\n22\trefs/tags/v1\n33\trefs/tags/v1^{}\n44\trefs/tags/v2\n";
+        let found = parse(text);
+        let one = |name: &str, commit: &str| Reference { name: name.into(), commit: commit.into() };
+        assert_eq!(found.head, Some(one("refs/heads/main", "11")));
+        assert_eq!(found.all, [one("refs/heads/main", "11"), one("refs/tags/v1", "33"), one("refs/tags/v2", "44")]);
+        assert_eq!(parse("11\tHEAD\n").head, Some(one("11", "11")));
+        assert_eq!(parse(""), References::default());
+    }
+
+    #[test]
+    fn headers_go_to_one_host_only() {
+        assert_eq!(base("https://me@h:1/r.git").as_deref(), Some("https://h:1/"));
+        assert_eq!(base("ssh://h/r"), None);
+        assert_eq!(address("ssh://h/r"), "ssh://git@h/r");
+        assert_eq!(address("ssh://me@h/r"), "ssh://me@h/r");
+    }
+}

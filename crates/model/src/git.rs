@@ -1,0 +1,88 @@
+//! Git repositories and what is asked of them, as data.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::op::Place;
+use crate::secret::SecretRef;
+
+/// Who asks a remote repository, and how both know one another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub struct GitAccess {
+    /// The user name that goes with `token`; empty: one that every known server takes.
+    pub username: Arc<str>,
+    /// A password or token.
+    pub token: Option<SecretRef>,
+    /// The value of the header `Authorization`.
+    pub header: Option<SecretRef>,
+    /// Public keys of SSH servers, in the form of `known_hosts`; empty: the key that a server shows first counts.
+    pub known_hosts: Arc<str>,
+    /// The socket of an SSH agent, a path of this machine.
+    pub agent: Option<Arc<str>>,
+}
+
+impl GitAccess {
+    /// Whether the server is told who asks.
+    pub fn is_anonymous(&self) -> bool {
+        self.token.is_none() && self.header.is_none() && self.agent.is_none()
+    }
+}
+
+/// A repository on a server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct GitRemote {
+    /// Its address, as it was given.
+    pub url: Arc<str>,
+    /// Who asks.
+    // IDENTITY: what one may read is not shown to another; secrets count by their keys.
+    pub access: GitAccess,
+}
+
+/// Where a repository is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum GitSource {
+    /// On a server.
+    Remote(GitRemote),
+    /// In a directory: one with a `.git`, or a repository without a work tree.
+    Local(Place),
+}
+
+/// A repository.
+#[derive(Clone, Debug)]
+pub struct GitRepository {
+    /// Where it is.
+    pub source: GitSource,
+    /// Its trees come without `.git`, whatever is asked of them.
+    pub discard_git_dir: bool,
+    /// What `HEAD` stands for, when that was said: the name of a ref (may be empty) and a commit.
+    pub head: Option<(Arc<str>, Arc<str>)>,
+}
+
+/// A ref of a repository, resolved.
+#[derive(Clone, Debug)]
+pub struct GitRef {
+    /// The repository.
+    pub repository: GitRepository,
+    /// The full name, such as `refs/heads/main`; for a commit, the commit.
+    pub name: Arc<str>,
+    /// The commit.
+    pub commit: Arc<str>,
+}
+
+/// The files of a commit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GitTree {
+    /// The repository.
+    pub source: GitSource,
+    /// The commit.
+    pub commit: Arc<str>,
+    /// The ref that the tree is a checkout of.
+    pub name: Arc<str>,
+    /// How many commits of history; zero: all.
+    pub depth: u32,
+    /// Whether all tags come with it.
+    pub tags: bool,
+    /// Whether it comes without `.git`.
+    pub discard_git_dir: bool,
+}

@@ -1,0 +1,268 @@
+//! Commits of git repositories as trees, and what repositories say of themselves.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use rondel_events::{Outcome, Work};
+use rondel_fault::{Attempt as _, Fault, Kind, Result};
+use rondel_model::git::{GitAccess, GitRemote, GitSource, GitTree};
+use rondel_model::op::{Filter, Place};
+use rondel_model::{AbsPath, SecretRef, Snapshot};
+use rondel_ports::git::{Checkout, Login, References, Repository};
+use rondel_ports::snapshots::Snapshots;
+
+use crate::cx::OpCx;
+use crate::evaluate::{change, open_dir};
+use crate::exec::remove_folder;
+use crate::key::{self, Key};
+use crate::read::EntryKind;
+use crate::root::Root;
+use crate::stats::count;
+use crate::{Ops, copy, stack};
+
+/// The user name that goes with a token when none was given: servers take any.
+const TOKEN_USER: &str = "x-access-token";
+/// What counts of a git directory.
+const COUNTS: [&str; 7] = ["HEAD", "config", "packed-refs", "shallow", "objects", "refs", "reftable"];
+
+/// What is not committed in a directory with a repository.
+#[derive(Clone, Debug)]
+pub struct Uncommitted {
+    /// The files as they were committed last.
+    pub before: Snapshot,
+    /// The files as they are, without what the repository ignores.
+    pub after: Snapshot,
+}
+
+impl Ops {
+    /// The refs of a repository, as they are now.
+    ///
+    /// # Errors
+    /// When there is none, the server refuses (`Denied`), or it cannot be reached.
+    pub async fn git_references(self: &Arc<Self>, cx: &OpCx, source: &GitSource) -> Result<References> {
+        let repository = self.repository(cx, source).await?;
+        self.ports.git.references(&repository).await
+    }
+
+    /// The best common ancestor of two commits, none when they have none.
+    ///
+    /// # Errors
+    /// As for [`Ops::git_references`], and when a commit is missing.
+    pub async fn git_common_ancestor(
+        self: &Arc<Self>,
+        cx: &OpCx,
+        one: (&GitSource, &str),
+        other: (&GitSource, &str),
+    ) -> Result<Option<String>> {
+        let (first, second) = (self.repository(cx, one.0).await?, self.repository(cx, other.0).await?);
+        self.ports.git.common_ancestor((&first, one.1), (&second, other.1)).await
+    }
+
+    /// What is not committed in the directory `place`; none when it has no work tree or nothing was committed yet.
+    ///
+    /// # Errors
+    /// When it has no repository.
+    pub async fn git_uncommitted(self: &Arc<Self>, cx: &OpCx, place: &Place) -> Result<Option<Uncommitted>> {
+        let (git_dir, is_tree) = self.git_dir(cx, place).await?;
+        if !is_tree {
+            return Ok(None);
+        }
+        let tree = self.tree(cx, &place.fs).await?;
+        let source = GitSource::Local(place.clone());
+        let repository = self.local_repository(&tree, git_dir).await?;
+        let head = self.ports.git.references(&repository).await?.head;
+        let before = match head {
+            None => Snapshot::empty(),
+            Some(head) => {
+                let (commit, name) = (head.commit.into(), "".into());
+                let tree = GitTree { source, commit, name, depth: 1, tags: false, discard_git_dir: true };
+                self.git_tree(cx, &tree).await?
+            }
+        };
+        let folders = self.folders().await?;
+        let (copied, into) = (folders.0.join("work"), folders.0.join("tree"));
+        let (place, target) = (place.clone(), copied.clone());
+        self.blocking(move |ops| {
+            let filter = Filter { exclude: vec![".git".into()], ..Filter::default() };
+            copy_out(&*ops.ports.snapshots, &tree, &place.path, &filter, &target)
+        })
+        .await?;
+        std::fs::create_dir(&into).attempt(|| format!("make `{}`", into.display()))?;
+        self.ports.git.committed(&repository, &copied, &into).await?;
+        let after = self.take(folders, into).await?;
+        Ok(Some(Uncommitted { before, after }))
+    }
+
+    /// The files of a commit.
+    // IDENTITY: the address and who asks are part of the key: what one may read is not shown to another who knows a commit.
+    pub(crate) async fn git_tree(self: &Arc<Self>, cx: &OpCx, tree: &GitTree) -> Result<Snapshot> {
+        let local = match &tree.source {
+            GitSource::Remote(_) => None,
+            GitSource::Local(place) => Some((self.tree(cx, &place.fs).await?.digest(), &place.path)),
+        };
+        let remote = match &tree.source {
+            GitSource::Remote(remote) => Some(remote),
+            GitSource::Local(_) => None,
+        };
+        let (commit, name) = (&*tree.commit, &*tree.name);
+        let (depth, tags, discard_git_dir) = (tree.depth, tree.tags, tree.discard_git_dir);
+        // A tree without its repository is the same under every name.
+        let (name, depth, tags) = if discard_git_dir { ("", 1, false) } else { (name, depth, tags) };
+        let key = Key::Git(key::Git { remote, local, commit, name, depth, tags, discard_git_dir }).digest();
+        if let Some(snapshot) = self.stored::<Snapshot>(&key, &self.stats.files_cached, |s| vec![s]) {
+            return Ok(snapshot);
+        }
+        count(&self.stats.files_done);
+        let span = cx.events.span(Work::Pull, format!("git checkout {}", shown(tree)));
+        let done = self.check_out(cx, tree, depth, tags).await;
+        match &done {
+            Ok(_) => span.end(Outcome::Done),
+            Err(fault) if fault.kind() == Kind::Cancelled => {}
+            Err(fault) => span.end(Outcome::Failed(fault.full_message())),
+        }
+        let snapshot = done?;
+        self.store(&key, &snapshot)?;
+        Ok(snapshot)
+    }
+
+    async fn check_out(self: &Arc<Self>, cx: &OpCx, tree: &GitTree, depth: u32, tags: bool) -> Result<Snapshot> {
+        let repository = self.repository(cx, &tree.source).await?;
+        let what = Checkout {
+            commit: tree.commit.to_string(),
+            name: tree.name.to_string(),
+            depth,
+            tags,
+            keep_git_dir: !tree.discard_git_dir,
+        };
+        let folders = self.folders().await?;
+        let into = folders.0.join("tree");
+        std::fs::create_dir(&into).attempt(|| format!("make `{}`", into.display()))?;
+        self.ports.git.checkout(&repository, &what, &into).await?;
+        self.take(folders, into).await
+    }
+
+    async fn folders(self: &Arc<Self>) -> Result<Folders> {
+        self.blocking(|ops| ops.ports.snapshots.temp_dir().map(Folders)).await
+    }
+
+    /// The files in the folder `from` as a snapshot.
+    async fn take(self: &Arc<Self>, folders: Folders, from: PathBuf) -> Result<Snapshot> {
+        self.blocking(move |ops| {
+            let folder = std::fs::File::open(&from).attempt(|| format!("open `{}`", from.display()))?;
+            let taken = change(&*ops.ports.snapshots, &Snapshot::empty(), |root| {
+                copy::as_root(folder.as_fd(), &Filter::default(), root.0)
+            });
+            drop(folders);
+            taken
+        })
+        .await
+    }
+
+    async fn repository(self: &Arc<Self>, cx: &OpCx, source: &GitSource) -> Result<Repository> {
+        match source {
+            GitSource::Local(place) => {
+                let (git_dir, _) = self.git_dir(cx, place).await?;
+                let tree = self.tree(cx, &place.fs).await?;
+                self.local_repository(&tree, git_dir).await
+            }
+            GitSource::Remote(remote) => Ok(Repository::Remote {
+                url: remote.url.to_string(),
+                key: rondel_digest::of("git/access/v1", remote),
+                login: login(cx, remote).await?,
+            }),
+        }
+    }
+
+    async fn local_repository(self: &Arc<Self>, tree: &Snapshot, git_dir: AbsPath) -> Result<Repository> {
+        let key = rondel_digest::of("git/local/v1", &(tree.digest(), &git_dir));
+        let tree = tree.clone();
+        self.blocking(move |ops| {
+            ops.ports.git.keep(&key, &mut |folder: &Path| {
+                let include = COUNTS.iter().flat_map(|name| [(*name).to_owned(), format!("{name}/**")]).collect();
+                let filter = Filter { include, ..Filter::default() };
+                copy_out(&*ops.ports.snapshots, &tree, &git_dir, &filter, folder)
+            })
+        })
+        .await
+    }
+
+    /// The git directory of the repository in `place`, and whether it has a work tree.
+    async fn git_dir(self: &Arc<Self>, cx: &OpCx, place: &Place) -> Result<(AbsPath, bool)> {
+        let kind = async |path: AbsPath| {
+            let found = self.stat(cx, &Place { fs: place.fs.clone(), path }, true).await?;
+            Ok::<_, Fault>(found.map(|stat| stat.kind))
+        };
+        let inner = place.path.join(".git");
+        match kind(inner.clone()).await? {
+            Some(EntryKind::Directory) => return Ok((inner, true)),
+            Some(_) => {
+                return Err(Fault::user("not a git repository: `.git` leads to another folder, which is not here")
+                    .with_hint("take the directory that has the repository itself, or a clone"));
+            }
+            None => {}
+        }
+        let bare = kind(place.path.join("HEAD")).await? == Some(EntryKind::File)
+            && kind(place.path.join("objects")).await? == Some(EntryKind::Directory);
+        if bare {
+            return Ok((place.path.clone(), false));
+        }
+        // Users match on this text; see spec/behaviours.md GIT-006.
+        Err(Fault::user("not a git repository (or any of the parent directories): .git"))
+    }
+}
+
+/// A temporary folder.
+struct Folders(PathBuf);
+
+impl Drop for Folders {
+    fn drop(&mut self) {
+        remove_folder(&self.0);
+    }
+}
+
+/// Copies the directory `path` of a snapshot, filtered, to the folder `into`.
+fn copy_out(store: &dyn Snapshots, tree: &Snapshot, path: &AbsPath, filter: &Filter, into: &Path) -> Result<()> {
+    std::fs::create_dir_all(into).attempt(|| format!("make `{}`", into.display()))?;
+    let tree = stack::open(store, tree)?;
+    let from = open_dir(Root(tree.root.as_fd()), path)?;
+    let to = std::fs::File::open(into).attempt(|| format!("open `{}`", into.display()))?;
+    copy::as_root(from.as_fd(), filter, to.as_fd())
+}
+
+/// What a checkout is called on screens.
+fn shown(tree: &GitTree) -> String {
+    let short = tree.commit.get(..12).unwrap_or(&tree.commit);
+    match &tree.source {
+        GitSource::Local(_) => short.to_owned(),
+        GitSource::Remote(remote) => {
+            let url = remote.url.split_once("://").map_or(&*remote.url, |(_, rest)| rest);
+            format!("{}@{short}", url.rsplit_once('@').map_or(url, |(_, url)| url))
+        }
+    }
+}
+
+async fn login(cx: &OpCx, remote: &GitRemote) -> Result<Login> {
+    let GitAccess { username, token, header, known_hosts, agent } = &remote.access;
+    let authorization = match (header, token) {
+        (Some(header), _) => Some(text(cx, header).await?),
+        (None, Some(token)) => {
+            let user = if username.is_empty() { TOKEN_USER } else { username };
+            let pair = format!("{user}:{}", text(cx, token).await?);
+            Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
+        }
+        (None, None) => None,
+    };
+    let agent = agent.as_deref().map(PathBuf::from);
+    Ok(Login { authorization, known_hosts: known_hosts.to_string(), agent })
+}
+
+async fn text(cx: &OpCx, secret: &SecretRef) -> Result<String> {
+    let plaintext = cx.secrets.plaintext(secret).await?;
+    let text = std::str::from_utf8(plaintext.bytes()).ok().map(str::trim_end);
+    match text.filter(|text| !text.contains(['\n', '\r', '\0'])) {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(Fault::user("the secret for a git repository is not one line of text")),
+    }
+}

@@ -1,0 +1,176 @@
+//! Git repositories on servers and in folders of this machine.
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rondel_digest::Digest;
+use rondel_fault::Result;
+
+use crate::BoxFuture;
+
+/// How a server is asked. Its `Debug` shows no secret.
+#[derive(Clone, Default)]
+pub struct Login {
+    /// The value of the header `Authorization`.
+    pub authorization: Option<String>,
+    /// Public keys of SSH servers, in the form of `known_hosts`; empty: the key that a server shows first counts.
+    pub known_hosts: String,
+    /// The socket of an SSH agent.
+    pub agent: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Login(…)")
+    }
+}
+
+/// A repository to work with.
+#[derive(Clone)]
+pub enum Repository {
+    /// On a server.
+    Remote {
+        /// Its address.
+        url: String,
+        /// What stands for the address and for who asks: what one may read is not shown to another.
+        key: Digest,
+        /// How the server is asked.
+        login: Login,
+    },
+    /// Kept in a folder of its own by [`Git::keep`].
+    Kept {
+        /// The folder: a repository without a work tree.
+        folder: PathBuf,
+        /// Keeps the folder.
+        guard: Arc<dyn Any + Send + Sync>,
+    },
+}
+
+/// A ref that a repository has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The full name, such as `refs/tags/v1`.
+    pub name: String,
+    /// The commit, also when the ref is an annotated tag.
+    pub commit: String,
+}
+
+/// The refs of a repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct References {
+    /// What `HEAD` stands for: a branch or, when it is detached, the commit under the name `HEAD`; none: nothing yet.
+    pub head: Option<Reference>,
+    /// Every ref, in the order of the names.
+    pub all: Vec<Reference>,
+}
+
+/// What to check out.
+#[derive(Clone, Debug)]
+pub struct Checkout {
+    /// The commit.
+    pub commit: String,
+    /// The ref that `HEAD` stands for afterwards, when it is a branch; another: `HEAD` is detached.
+    pub name: String,
+    /// How many commits of history; zero: all.
+    pub depth: u32,
+    /// Whether all tags come with it.
+    pub tags: bool,
+    /// Whether `.git` stays.
+    pub keep_git_dir: bool,
+}
+
+/// Works with git repositories. What is downloaded once is not downloaded again.
+pub trait Git: Send + Sync {
+    /// The refs of `repository`.
+    ///
+    /// # Errors
+    /// When there is none, the server refuses (`Denied`), or it cannot be reached.
+    fn references<'a>(&'a self, repository: &'a Repository) -> BoxFuture<'a, Result<References>>;
+
+    /// Writes the files of a commit into the empty folder `into`, with submodules. Every file has the modification time
+    /// 1 (seconds since the Unix epoch) and the permissions 0644 or 0755.
+    ///
+    /// # Errors
+    /// As for `references`, and when the repository has no such commit, or files in git LFS.
+    fn checkout<'a>(
+        &'a self,
+        repository: &'a Repository,
+        what: &'a Checkout,
+        into: &'a Path,
+    ) -> BoxFuture<'a, Result<()>>;
+
+    /// The best common ancestor of two commits, none when they have none.
+    ///
+    /// # Errors
+    /// As for `checkout`.
+    fn common_ancestor<'a>(
+        &'a self,
+        one: (&'a Repository, &'a str),
+        other: (&'a Repository, &'a str),
+    ) -> BoxFuture<'a, Result<Option<String>>>;
+
+    /// The folder of the repository that `key` stands for. When it is not there, `fill` writes the git directory into it;
+    /// of that, only objects and refs count: nothing of its configuration and no hook is ever used. Blocks.
+    ///
+    /// # Errors
+    /// What `fill` fails with.
+    fn keep(&self, key: &Digest, fill: &mut dyn FnMut(&Path) -> Result<()>) -> Result<Repository>;
+
+    /// Writes what `work_tree` holds into `into`, as [`Git::checkout`] writes files, except for what the repository
+    /// ignores: the files that a commit of everything would have.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    fn committed<'a>(
+        &'a self,
+        repository: &'a Repository,
+        work_tree: &'a Path,
+        into: &'a Path,
+    ) -> BoxFuture<'a, Result<()>>;
+}
+
+impl References {
+    /// The ref that `name` means: a full or short name (branches before tags), `HEAD`, or a commit.
+    pub fn find(&self, name: &str) -> Option<Reference> {
+        if name == "HEAD" {
+            return self.head.clone();
+        }
+        if is_commit(name) {
+            return Some(Reference { name: name.to_ascii_lowercase(), commit: name.to_ascii_lowercase() });
+        }
+        let full = [name.to_owned(), format!("refs/heads/{name}"), format!("refs/tags/{name}"), format!("refs/{name}")];
+        let full = full.iter().filter(|full| full.starts_with("refs/"));
+        full.filter_map(|full| self.all.iter().find(|known| known.name == *full)).next().cloned()
+    }
+}
+
+/// Whether `text` is the whole hexadecimal name of a commit.
+pub fn is_commit(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_names_mean() {
+        let one = |name: &str, n: u8| Reference { name: name.into(), commit: format!("{n:040x}") };
+        let all = vec![one("refs/heads/main", 1), one("refs/heads/v1", 2), one("refs/tags/v1", 3), one("refs/x/y", 4)];
+        let references = References { head: Some(all[0].clone()), all };
+        let check = |name: &str, want: Option<&str>| {
+            assert_eq!(references.find(name).map(|found| found.name).as_deref(), want, "{name}");
+        };
+        check("HEAD", Some("refs/heads/main"));
+        check("main", Some("refs/heads/main"));
+        check("v1", Some("refs/heads/v1"));
+        check("refs/tags/v1", Some("refs/tags/v1"));
+        check("tags/v1", Some("refs/tags/v1"));
+        check("x/y", Some("refs/x/y"));
+        check("nope", None);
+        let commit = "0123456789ABCDEF0123456789abcdef01234567";
+        check(commit, Some("0123456789abcdef0123456789abcdef01234567"));
+        check(&commit[1..], None);
+    }
+}

@@ -1,0 +1,479 @@
+"""Git repositories on servers and in directories."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from gitserver import Sample, Ssh, Web, commit, daemon, git
+from harness import processes_with
+
+
+@pytest.fixture(scope="module")
+def place():
+    from conftest import short_folder
+
+    path = short_folder()
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def sample(place):
+    return Sample(place / "repos")
+
+
+@pytest.fixture(scope="module")
+def web(sample):
+    with Web(sample.bare.parent) as server:
+        server.accept("x-access-token", "right")
+        server.accept("me", "helper")
+        server.accepted.add("Bearer header")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def served(sample):
+    with daemon(sample.bare.parent) as base:
+        yield f"{base}/r.git"
+
+
+def text(value: str) -> str:
+    return json.dumps(value)
+
+
+def asked(url: str, selection: str, more: str = "") -> str:
+    return "{ git(url: " + text(url) + more + ") { " + selection + " } }"
+
+
+def test_git_001_git_003_heads_branches_tags_and_commits(engine, served, web, sample):
+    selection = f"""
+        head {{ commit ref }}
+        branch(name: "dev") {{ commit ref }}
+        tag(name: "v0.10.0") {{ commit ref }}
+        light: tag(name: "v0.9.5") {{ commit ref }}
+        commit(id: "{sample.first}") {{ commit ref tree {{ file(path: "README") {{ contents }} }} }}
+        short: ref(name: "dev") {{ commit ref }}
+        full: ref(name: "refs/tags/v0.9.5") {{ commit ref }}
+        sha: ref(name: "{sample.dev}") {{ commit ref }}
+        tags
+        branches
+    """
+    for url in (served, web.open()):
+        found = engine.data(asked(url, selection))["git"]
+        assert found["head"] == {"commit": sample.second, "ref": "refs/heads/main"}
+        assert found["branch"] == {"commit": sample.dev, "ref": "refs/heads/dev"} == found["short"]
+        assert found["tag"] == {"commit": sample.second, "ref": "refs/tags/v0.10.0"}
+        assert found["light"] == {"commit": sample.first, "ref": "refs/tags/v0.9.5"} == found["full"]
+        assert found["commit"]["ref"] == sample.first and found["sha"]["ref"] == sample.dev
+        assert found["commit"]["tree"]["file"]["contents"] == "one\n"
+        assert found["tags"] == ["sdk/go/v0.1.0", "v0.10.0", "v0.2.0", "v0.9.5"]
+        assert found["branches"] == ["dev", "main"]
+
+
+def test_git_002_git_008_git_009_checkouts_are_clean(engine, served, sample, place):
+    trees = {"branch": 'branch(name: "refs/heads/main")', "tag": 'tag(name: "v0.10.0")', "head": "head"}
+    selection = " ".join(
+        f'{name}: {ref} {{ tree {{ export(path: {text(str(place / name))}) entries '
+        'bare: directory(path: "/") { stat(path: "README") { permissions } } } } '
+        for name, ref in trees.items()
+    )
+    selection += 'gone: head { tree(discardGitDir: true) { entries } }'
+    found = engine.data(asked(served, selection))["git"]
+    assert found["gone"]["tree"]["entries"] == ["README", "dir/", "run.sh"]
+    assert found["head"]["tree"]["entries"] == [".git/", "README", "dir/", "run.sh"]
+    for name, head in {"branch": "ref: refs/heads/main", "head": "ref: refs/heads/main", "tag": sample.second}.items():
+        folder = place / name
+        assert git(folder, "-c", "safe.directory=*", "status", "--porcelain") == ""
+        assert (folder / ".git/HEAD").read_text().strip() == head
+        assert git(folder, "-c", "safe.directory=*", "rev-list", "--count", "HEAD") == "1"
+        assert (folder / "run.sh").stat().st_mode & 0o777 == 0o755
+        assert git(folder, "-c", "safe.directory=*", "config", "remote.origin.url") == served
+    # A container sees the modification times.
+    id_of = engine.data(asked(served, "head { tree { id } }"))["git"]["head"]["tree"]["id"]
+    seen = engine.data(
+        '{ container { from(address: "busybox") { withMountedDirectory(path: "/r", source: '
+        + text(id_of)
+        + ') { withExec(args: ["stat", "-c", "%Y", "/r/README", "/r/dir/file"]) { stdout } } } } }'
+    )
+    assert seen["container"]["from"]["withMountedDirectory"]["withExec"]["stdout"] == "1\n1\n"
+    kept = asked(served, "head { tree { entries } }", ", keepGitDir: false")
+    assert engine.data(kept)["git"]["head"]["tree"]["entries"] == ["README", "dir/", "run.sh"]
+
+
+def test_depth_and_tags_of_a_checkout(engine, served, sample, place):
+    selection = " ".join(
+        f'{name}: head {{ tree({args}) {{ export(path: {text(str(place / name))}) }} }}'
+        for name, args in {"all": "depth: 0", "two": "depth: 2", "tagged": "includeTags: true", "one": "depth: 1"}.items()
+    )
+    engine.data(asked(served, selection))
+    count = lambda name: git(place / name, "-c", "safe.directory=*", "rev-list", "--count", "HEAD")
+    assert [count("all"), count("two"), count("one")] == ["2", "2", "1"]
+    tags = lambda name: git(place / name, "-c", "safe.directory=*", "tag").split()
+    assert tags("tagged") == ["sdk/go/v0.1.0", "v0.10.0", "v0.2.0", "v0.9.5"] and tags("one") == []
+
+
+def test_git_004_names_are_taken_strictly_unless_the_view_is_old(engine, served, sample):
+    error = lambda selection: engine.query(asked(served, selection))
+    error('commit(id: "main") { commit }').failed("invalid commit SHA")
+    error('tag(name: "main") { commit }').failed("repository does not contain", "refs/tags/main")
+    error('branch(name: "v0.9.5") { commit }').failed("repository does not contain", "refs/heads/v0.9.5")
+    error('ref(name: "nope") { commit }').failed("repository does not contain", "nope")
+    error(f'commit(id: "{"0" * 40}") {{ tree {{ entries }} }}').failed("has no commit")
+    selection = 'commit(id: "main") { commit } tag(name: "main") { commit } branch(name: "v0.9.5") { commit }'
+    old = engine.data(asked(served, selection), "--api-version", "v0.18.10")["git"]
+    assert [old[name]["commit"] for name in ("commit", "tag", "branch")] == [sample.second, sample.second, sample.first]
+
+
+def test_git_006_git_007_a_directory_as_a_repository(engine, sample, place):
+    (place / "empty").mkdir(exist_ok=True)
+    selection = "asGit { url head { commit ref tree { file(path: \"README\") { contents } } } branches tags }"
+    for path in (sample.work, sample.work / ".git", sample.bare):
+        found = engine.data("{ host { directory(path: " + text(str(path)) + ") { " + selection + " } } }")
+        found = found["host"]["directory"]["asGit"]
+        assert found["url"] == ""
+        assert found["head"] == {
+            "commit": sample.second,
+            "ref": "refs/heads/main",
+            "tree": {"file": {"contents": "two\n"}},
+        }
+        assert found["branches"] == ["dev", "main"] and "v0.10.0" in found["tags"]
+    empty = "{ host { directory(path: " + text(str(place / "empty")) + ") { asGit { head { commit } } } } }"
+    engine.query(empty).failed("not a git repository")
+
+
+def test_a_repository_cannot_make_the_engine_run_anything(engine, sample, place):
+    evil = place / "evil"
+    git(place, "clone", "-q", str(sample.work), str(evil))
+    mark = place / "ran"
+    for key in ("core.fsmonitor", "core.sshCommand", "uploadpack.packObjectsHook", "core.pager", "filter.x.smudge"):
+        git(evil, "config", key, f"touch {mark}; false")
+    (evil / ".git/hooks/post-checkout").write_text(f"#!/bin/sh\ntouch {mark}\n")
+    (evil / ".git/hooks/post-checkout").chmod(0o755)
+    (evil / ".git/objects/info").mkdir(exist_ok=True)
+    (evil / ".git/objects/info/alternates").write_text("/etc\n")
+    commit(evil, {".gitattributes": "* filter=x\n"}, 5)
+    mark.unlink(missing_ok=True)
+    found = engine.data("{ host { directory(path: " + text(str(evil)) + ") { asGit { head { tree { entries } } } } } }")
+    assert "README" in found["host"]["directory"]["asGit"]["head"]["tree"]["entries"]
+    assert not mark.exists()
+
+
+def test_git_007_git_024_addresses_without_a_protocol(make_engine, sample, place):
+    certificate = place / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", str(place / "key.pem"), "-out", str(certificate)],
+        check=True, capture_output=True,
+    )
+    both = place / "both.pem"
+    both.write_text(certificate.read_text() + (place / "key.pem").read_text())
+    engine = make_engine()
+    trust = {"SSL_CERT_FILE": str(certificate)}
+    with Web(sample.bare.parent, both) as server:
+        found = engine.data(asked(f"{server.host}/open/r.git", "url head { commit }"), env=trust)["git"]
+        assert found == {"url": server.open(), "head": {"commit": sample.second}}
+        error = engine.query(asked(f"{server.host}/private/r.git", "url"), env=trust)
+        error.failed("failed to determine Git URL protocol")
+
+
+def test_addresses_that_are_none(engine):
+    for url in ("--upload-pack=x", "ext::sh -c id", "file:///etc", "../x", "ssh://-oProxyCommand=x/y", "https://h/r#main"):
+        engine.query(asked(url, "head { commit }")).failed("cannot use the git address")
+
+
+def test_git_013_patterns_of_tags_and_branches(engine, served):
+    selection = """
+        any: tags(patterns: ["v*"])
+        anchored: tags(patterns: ["refs/tags/v*"])
+        below: tags(patterns: ["sdk/go/v*"])
+        several: tags(patterns: ["v0.9.5", "v0.2.0"])
+        none: tags(patterns: ["x*"])
+        branches(patterns: ["d*"])
+    """
+    found = engine.data(asked(served, selection))["git"]
+    assert found["any"] == ["sdk/go/v0.1.0", "v0.10.0", "v0.2.0", "v0.9.5"]
+    assert found["anchored"] == ["v0.10.0", "v0.2.0", "v0.9.5"]
+    assert found["below"] == ["sdk/go/v0.1.0"] and found["none"] == []
+    assert found["several"] == ["v0.2.0", "v0.9.5"] and found["branches"] == ["dev"]
+
+
+def test_git_014_the_latest_version(engine, served, place):
+    assert engine.data(asked(served, "latestVersion { ref }"))["git"]["latestVersion"]["ref"] == "refs/tags/v0.10.0"
+    bare = place / "none"
+    bare.mkdir()
+    git(bare, "init", "-q")
+    commit(bare, {"a": "a"})
+    git(bare, "tag", "release-1")
+    local = "{ host { directory(path: " + text(str(bare)) + ") { asGit { latestVersion { ref } } } } }"
+    engine.query(local).failed("no valid semver tags")
+    git(bare, "tag", "v1.0.0-rc.2")
+    git(bare, "tag", "v1.0.0-rc.10")
+    read = lambda: engine.data(local)["host"]["directory"]["asGit"]["latestVersion"]["ref"]
+    assert read() == "refs/tags/v1.0.0-rc.10"
+    git(bare, "tag", "v1.0.0")
+    assert read() == "refs/tags/v1.0.0"
+
+
+def test_git_016_what_is_not_committed(engine, served, sample, place):
+    folder = place / "dirty"
+    git(place, "clone", "-q", str(sample.work), str(folder))
+    commit(folder, {".gitignore": "*.log\n", "kept.log": "x"}, 6)
+    git(folder, "add", "-f", "kept.log")
+    git(folder, "commit", "-q", "-m", "x")
+    selection = "asGit { uncommitted { isEmpty addedPaths modifiedPaths removedPaths } }"
+    read = lambda path: engine.data("{ host { directory(path: " + text(str(path)) + ", noCache: true) { " + selection + " } } }")[
+        "host"
+    ]["directory"]["asGit"]["uncommitted"]
+    clean = {"isEmpty": True, "addedPaths": [], "modifiedPaths": [], "removedPaths": []}
+    assert read(folder) == clean
+    (folder / "README").write_text("changed\n")
+    (folder / "new").write_text("new\n")
+    (folder / "staged").write_text("staged\n")
+    (folder / "ignored.log").write_text("x")
+    (folder / "kept.log").write_text("changed")
+    git(folder, "add", "staged")
+    git(folder, "rm", "-q", "run.sh")
+    (folder / "dir/file").unlink()
+    found = read(folder)
+    assert sorted(found["addedPaths"]) == ["new", "staged"] and not found["isEmpty"]
+    assert sorted(found["modifiedPaths"]) == ["README", "kept.log"]
+    assert any("run.sh" in path for path in found["removedPaths"]) and any("dir" in path for path in found["removedPaths"])
+    assert read(folder / ".git") == clean
+    remote = engine.data(asked(served, "uncommitted { isEmpty addedPaths modifiedPaths removedPaths }"))
+    assert remote["git"]["uncommitted"] == clean
+
+
+def test_common_ancestors(engine, served, sample):
+    with engine.session() as session:
+        dev = session.query(asked(served, 'branch(name: "dev") { id }'))["git"]["branch"]["id"]
+        found = session.query(asked(served, f"head {{ commonAncestor(other: {text(dev)}) {{ commit ref }} }}"))
+        assert found["git"]["head"]["commonAncestor"] == {"commit": sample.first, "ref": sample.first}
+        local = session.query(
+            "{ host { directory(path: " + text(str(sample.work)) + f") {{ asGit {{ head {{ commonAncestor(other: {text(dev)}) {{ commit }} }} }} }} }} }}"
+        )
+        assert local["host"]["directory"]["asGit"]["head"]["commonAncestor"]["commit"] == sample.first
+
+
+def with_secret(session, plaintext: str) -> str:
+    query = "{ setSecret(name: \"s\", plaintext: " + text(plaintext) + ") { id } }"
+    return text(session.query(query)["setSecret"]["id"])
+
+
+def test_git_019_xs_004_credentials(engine, web, sample, place):
+    selection = "head { commit tree { file(path: \"README\") { contents } } }"
+    plain = asked(web.private(), selection)
+    with engine.session() as session:
+        token = with_secret(session, "right")
+        found = session.query(asked(web.private(), selection, f", httpAuthToken: {token}"))["git"]["head"]
+        assert found["tree"]["file"]["contents"] == "two\n"
+        header = with_secret(session, "Bearer header")
+        assert session.query(asked(web.private(), selection, f", httpAuthHeader: {header}"))["git"]["head"] == found
+        named = with_secret(session, "helper")
+        more = f', httpAuthUsername: "me", httpAuthToken: {named}'
+        assert session.query(asked(web.private(), selection, more))["git"]["head"] == found
+        wrong = with_secret(session, "wrong")
+        for more in (f", httpAuthToken: {wrong}", f", httpAuthHeader: {wrong}"):
+            error = session.error(asked(web.private(), selection, more))
+            assert "Authentication failed" in error["message"], error
+        # Without credentials nothing of what is here already is given, not even to one who knows the commit.
+        assert "Authentication failed" in session.error(plain)["message"]
+        known = asked(web.private(), f'commit(id: "{sample.second}") {{ tree {{ entries }} }}')
+        assert "Authentication failed" in session.error(known)["message"]
+        again = session.query(asked(web.private(), selection, f", httpAuthToken: {token}"))["git"]["head"]
+        assert again == found
+    engine.query(plain).failed("Authentication failed")
+
+
+def test_git_019_credentials_of_the_clients_own_helper(engine, web, place):
+    plain = asked(web.private(), "head { tree { entries } }")
+    config = place / "gitconfig"
+    helper = lambda password: f'[credential]\n\thelper = "!f() {{ echo username=me; echo password={password}; }}; f"\n'
+    config.write_text(helper("helper"))
+    found = engine.data(plain, env={"GIT_CONFIG_GLOBAL": str(config)})
+    assert "README" in found["git"]["head"]["tree"]["entries"]
+    config.write_text(helper("other"))
+    engine.query(plain, env={"GIT_CONFIG_GLOBAL": str(config)}).failed("Authentication failed")
+    engine.query(plain, env={"GIT_CONFIG_GLOBAL": "/dev/null"}).failed("Authentication failed")
+
+
+def test_old_views_add_credentials_afterwards(engine, web):
+    document = """
+        query Q($with: SecretID!) { git(url: %s) { withAuthToken(token: $with) { head { tree { entries } } } } }
+    """ % text(web.private())
+    with engine.session("--version", "v0.18.10") as session:
+        token = json.loads(with_secret(session, "right"))
+        status, answer = session.post({"query": document, "variables": {"with": token}})
+        assert status == 200 and "README" in answer["data"]["git"]["withAuthToken"]["head"]["tree"]["entries"], answer
+    with engine.session() as session:
+        status, answer = session.post({"query": document, "variables": {"with": token}})
+        assert "errors" in answer, answer
+
+
+def test_git_017_ssh(engine, sample, place):
+    with Ssh(place / "ssh", sample.bare.parent) as server:
+        query = asked(server.url(), "url head { commit tree { entries } }")
+        engine.query(query, env={"SSH_AUTH_SOCK": ""}).failed("SSH URLs are not supported without an SSH socket")
+        agent = {"SSH_AUTH_SOCK": server.agent_socket}
+        known = f", sshKnownHosts: {text(server.known_hosts())}"
+        found = engine.data(asked(server.url(), "url head { commit tree { entries } }", known), env=agent)["git"]
+        assert found["url"] == server.url() and found["head"]["commit"] == sample.second
+        assert "README" in found["head"]["tree"]["entries"] and set(server.users) == {"git"}
+        import asyncssh
+
+        other = server.known_hosts(asyncssh.generate_private_key("ssh-ed25519"))
+        refused = engine.query(asked(server.url(), "head { commit }", f", sshKnownHosts: {text(other)}"), env=agent)
+        refused.failed("is not the one that is known")
+        # What was fetched with the agent is not there for a client without it.
+        engine.query(query, env={"SSH_AUTH_SOCK": ""}).failed("SSH URLs are not supported without an SSH socket")
+        empty = place / "nobody"
+        nobody = subprocess.Popen(["ssh-agent", "-D", "-a", str(empty)], stdout=subprocess.DEVNULL)
+        try:
+            while not empty.exists():
+                pass
+            engine.query(query, env={"SSH_AUTH_SOCK": str(empty)}).failed("Authentication failed")
+        finally:
+            nobody.terminate()
+            nobody.wait()
+
+
+def test_trees_are_the_same_in_every_session(engine, served):
+    query = asked(served, "head { tree { id } }")
+    assert engine.data(query) == engine.data(query)
+
+
+def test_git_025_references_are_the_same_in_a_session(engine, sample, place):
+    folder = place / "moving"
+    git(place, "clone", "-q", "--bare", str(sample.bare), str(folder / "m.git"))
+    with Web(folder) as server, engine.session() as session:
+        query = asked(server.open("m.git"), "head { commit }")
+        read = lambda: session.query(query)["git"]["head"]["commit"]
+        assert read() == sample.second
+        git(folder / "m.git", "update-ref", "refs/heads/main", sample.dev)
+        more = asked(server.open("m.git"), 'branch(name: "main") { commit } tags')
+        assert read() == sample.second == session.query(more)["git"]["branch"]["commit"]
+        lists = [path for path in server.requests if "info/refs" in path]
+        assert len(lists) == 1, server.requests
+        assert engine.data(query)["git"]["head"]["commit"] == sample.dev
+
+
+def test_only_what_is_asked_for_is_fetched_and_only_once(make_engine, sample, web):
+    engine = make_engine()
+    query = asked(web.open(), "head { tree { entries } }")
+    before = len(web.requests)
+    with ThreadPoolExecutor(4) as pool:
+        answers = {json.dumps(answer) for answer in pool.map(lambda _: engine.data(query), range(4))}
+    assert len(answers) == 1
+    packs = [path for path in web.requests[before:] if path.endswith("git-upload-pack")]
+    # Each session asks for the refs; the commit is fetched once.
+    stores = list((engine.state / "git/remotes").glob("*.git")) + [p for p in (engine.state / "git/remotes").iterdir() if p.is_dir()]
+    assert len(stores) == 1
+    refs = subprocess.run(["git", "--git-dir", str(stores[0]), "for-each-ref", "--format=%(refname)"], text=True, capture_output=True)
+    if os.geteuid() == 0:
+        assert refs.stdout.split() == [f"refs/rondel/{sample.second}"], refs
+    count = len(packs)
+    engine.stop()
+    before = len(web.requests)
+    engine.data(query)
+    assert not any("fetch" in path for path in web.requests[before:]) and count >= 1
+
+
+def test_submodules_and_large_files(engine, sample, place):
+    root = place / "super"
+    root.mkdir()
+    git(root, "init", "-q", "inner")
+    commit(root / "inner", {"inside": "in\n"})
+    git(root, "init", "-q", "outer")
+    git(root, "clone", "-q", "--bare", "inner", "inner.git")
+    with Web(root) as server:
+        git(root / "outer", "submodule", "--quiet", "add", str(root / "inner.git"), "lib")
+        modules = (root / "outer/.gitmodules").read_text().replace(str(root / "inner.git"), "../inner.git")
+        commit(root / "outer", {".gitmodules": modules, "a": "a"})
+        git(root, "clone", "-q", "--bare", "outer", "outer.git")
+        query = asked(server.open("outer.git"), 'head { tree { file(path: "lib/inside") { contents } } }')
+        assert engine.data(query)["git"]["head"]["tree"]["file"]["contents"] == "in\n"
+        gone = asked(server.open("outer.git"), 'head { tree(discardGitDir: true) { glob(pattern: "**") } }')
+        assert engine.data(gone)["git"]["head"]["tree"]["glob"] == [".gitmodules", "a", "lib/", "lib/inside"]
+        pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"
+        commit(root / "inner", {".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "x.bin": pointer})
+        git(root, "clone", "-q", "--bare", "inner", "large.git")
+        engine.query(asked(server.open("large.git"), "head { tree { entries } }")).failed("git LFS", "x.bin")
+
+
+def test_what_servers_say_is_told(engine, web, served):
+    engine.query(asked(web.open("nope.git"), "head { commit }")).failed("there is no git repository")
+    engine.query(asked(served.replace("r.git", "nope"), "head { commit }")).failed("there is no git repository")
+    engine.query(asked("https://does-not-exist.invalid/r", "head { commit }")).failed("cannot find the host")
+    engine.query(asked("http://127.0.0.1:9/r", "head { commit }")).failed("cannot reach")
+
+
+def test_a_killed_engine_leaves_a_store_that_works(make_engine, web, sample):
+    engine = make_engine()
+    engine.data(asked(web.open(), "head { tree { entries } }"))
+    store = next(p for p in (engine.state / "git/remotes").iterdir() if p.is_dir())
+    engine.kill()
+    if os.geteuid() == 0:
+        (store / "shallow.lock").write_text("")
+        (store / "objects/pack/tmp_pack_x").write_text("half")
+        found = engine.data(asked(web.open(), 'tag(name: "v0.9.5") { tree(depth: 0) { file(path: "README") { contents } } }'))
+        assert found["git"]["tag"]["tree"]["file"]["contents"] == "one\n"
+        assert not (store / "objects/pack/tmp_pack_x").exists()
+        # Even without its objects.
+        engine.stop()
+        for pack in (store / "objects/pack").glob("*.pack"):
+            pack.unlink()
+    found = engine.data(asked(web.open(), 'branch(name: "dev") { tree { file(path: "dev") { contents } } }'))
+    assert found["git"]["branch"]["tree"]["file"]["contents"] == "dev\n"
+
+
+def test_a_client_that_goes_away_ends_its_git(make_engine, sample):
+    import socket
+
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        engine = make_engine()
+        port = silent.getsockname()[1]
+        client = engine.start("query", stdin=subprocess.PIPE)
+        client.stdin.write(asked(f"git://127.0.0.1:{port}/r", "head { commit }"))
+        client.stdin.close()
+        from harness import wait_until
+
+        ours = lambda: processes_with(f"git://127.0.0.1:{port}/r")
+        wait_until(lambda: ours(), what="git to ask")
+        client.send_signal(signal.SIGKILL)
+        client.wait()
+        wait_until(lambda: not ours(), what="git to end")
+
+
+def test_adr_001_git_addresses(engine, served, sample):
+    selection = f"""{{
+        repository: address(value: {text(served)}) {{ gitRepository {{ url head {{ commit }} }} }}
+        head: address(value: {text(served)}) {{ gitRef {{ commit }} }}
+        branch: address(value: {text(served + "#dev")}) {{ gitRef {{ ref }} }}
+        tag: address(value: {text(served + "#v0.10.0")}) {{ gitRef {{ ref commit }} }}
+        sha: address(value: {text(served + "#" + sample.first)}) {{ gitRef {{ ref }} }}
+        tree: address(value: {text(served + "#main")}) {{ directory(exclude: [".git"]) {{ entries }} }}
+        sub: address(value: {text(served + "#main:dir")}) {{ directory {{ entries }} }}
+        file: address(value: {text(served + "#dev:dir/file")}) {{ file {{ contents }} }}
+        local: address(value: {text(str(sample.work))}) {{ gitRepository {{ url head {{ commit }} }} }}
+        dev: address(value: {text(str(sample.work / ".git") + "#dev")}) {{ gitRef {{ commit }} }}
+    }}"""
+    found = engine.data(selection)
+    assert found["repository"]["gitRepository"] == {"url": served, "head": {"commit": sample.second}}
+    assert found["head"]["gitRef"]["commit"] == sample.second
+    assert found["branch"]["gitRef"]["ref"] == "refs/heads/dev"
+    assert found["tag"]["gitRef"] == {"ref": "refs/tags/v0.10.0", "commit": sample.second}
+    assert found["sha"]["gitRef"]["ref"] == sample.first
+    assert found["tree"]["directory"]["entries"] == ["README", "dir/", "run.sh"]
+    assert found["sub"]["directory"]["entries"] == ["file"]
+    assert found["file"]["file"]["contents"] == "deep\n"
+    assert found["local"]["gitRepository"] == {"url": "", "head": {"commit": sample.second}}
+    assert found["dev"]["gitRef"]["commit"] == sample.dev
+    engine.query(f"{{ address(value: {text(served)}) {{ file {{ contents }} }} }}").failed("no file path specified within git repository")
+    engine.query(f"{{ address(value: {text(served + '#main')}) {{ gitRepository {{ url }} }} }}").failed("names more than a repository")
