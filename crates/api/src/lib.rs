@@ -46,6 +46,7 @@ pub fn register_core(surface: &mut Surface) {
     types::json_value::register(surface);
     types::secret::register(surface);
     types::small::register(surface);
+    types::socket::register(surface);
 }
 
 /// The registry of the core schema text with everything that `surface` holds.

@@ -37,6 +37,7 @@ fn inside(mount: &Mount, rest: &str, path: &AbsPath) -> Result<Place> {
         MountSource::Cache { .. } => "cannot retrieve path from cache",
         MountSource::Temp { .. } => "cannot retrieve path from tmpfs",
         MountSource::Secret { .. } => "cannot retrieve path from a secret",
+        MountSource::Socket { .. } => "cannot retrieve path from a socket",
     };
     Err(Fault::user(format!("{path}: {why}")))
 }

@@ -37,7 +37,7 @@ pub async fn connect(state: &StateDir, launch: Option<&Launch>) -> Result<UnixSt
     let socket = state.socket();
     let deadline = Instant::now() + START_LIMIT;
     loop {
-        match UnixStream::connect(&socket).await {
+        match rondel_streams::unix::connect(&socket).await {
             Ok(stream) => return Ok(stream),
             Err(e) if nobody_listens(&e) => {}
             Err(e) => {

@@ -7,7 +7,8 @@ pub mod connect;
 pub mod http;
 pub mod link;
 pub mod state;
+pub mod streams;
 
 pub use connect::{Launch, connect};
-pub use link::{Attached, attach};
+pub use link::{Attached, Ears, attach};
 pub use state::StateDir;

@@ -10,7 +10,7 @@ use rondel_events::Event;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_link::{Answer, CLIENT_HEADER, FromClient, FromEngine, Greeting, Hello, Question, Welcome};
 use rondel_providers::Machine;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Mutex, watch};
@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::connect::{Launch, connect};
 use crate::state::StateDir;
+use crate::streams::{EndAll, ShowTerminal, Streams};
 
 /// How often a client tries to attach to engines that hang up before they said anything.
 const TRIES: usize = 5;
@@ -26,6 +27,20 @@ const AFTER_HANG_UP: Duration = Duration::from_millis(50);
 
 /// Receives events, in order.
 pub type OnEvent = Box<dyn FnMut(Event) + Send>;
+
+/// What a client gives to the engine beside answers.
+pub struct Ears {
+    /// Receives events.
+    pub on_event: OnEvent,
+    /// Shows terminals; none: there is none.
+    pub terminal: Option<ShowTerminal>,
+}
+
+impl From<OnEvent> for Ears {
+    fn from(on_event: OnEvent) -> Self {
+        Self { on_event, terminal: None }
+    }
+}
 
 /// A client attached to the engine. Dropping it detaches.
 pub struct Attached {
@@ -44,8 +59,14 @@ type SharedWrite = Arc<Mutex<OwnedWriteHalf>>;
 ///
 /// # Errors
 /// When there is no engine, or it refuses.
-pub async fn attach(state: &StateDir, launch: Option<&Launch>, hello: &Hello, on_event: OnEvent) -> Result<Attached> {
-    let hello = &Hello { providers: true, ..hello.clone() };
+pub async fn attach(
+    state: &StateDir,
+    launch: Option<&Launch>,
+    hello: &Hello,
+    ears: impl Into<Ears>,
+) -> Result<Attached> {
+    let ears = ears.into();
+    let hello = &Hello { providers: true, streams: true, ..hello.clone() };
     let mut tries = 1;
     let (read, write, line) = loop {
         let stream = connect(state, launch).await?;
@@ -65,7 +86,8 @@ pub async fn attach(state: &StateDir, launch: Option<&Launch>, hello: &Hello, on
         Greeting::Welcome(welcome) => {
             let write = Arc::new(Mutex::new(write));
             let (tell, told) = watch::channel(0);
-            let listener = tokio::spawn(listen(read, write.clone(), on_event, tell));
+            let streams = Streams::new(state.clone(), ears.terminal);
+            let listener = tokio::spawn(listen(read, write.clone(), ears.on_event, tell, streams));
             Ok(Attached { state: state.clone(), welcome, listener, write, asked: AtomicU64::new(0), told })
         }
     }
@@ -147,26 +169,49 @@ async fn listen(
     write: SharedWrite,
     mut on_event: OnEvent,
     tell: watch::Sender<u64>,
+    streams: Arc<Streams>,
 ) {
+    let _end = EndAll(streams.clone());
     while let Ok(Some(line)) = next_line(&mut read).await {
         match parse(&line) {
             Ok(FromEngine::Event(event)) => on_event(event),
             Ok(FromEngine::Ask { id, question }) => {
-                let write = write.clone();
-                tokio::spawn(async move {
-                    let answer = answer(question).await;
+                let (write, asked) = (write.clone(), streams.clone());
+                streams.spawn(async move {
+                    let answer = answer(&asked, question).await;
                     let _ = say(&write, &FromClient::Answer { id, answer }).await;
                 });
             }
+            Ok(FromEngine::Release { ticket }) => streams.release(&ticket),
             Ok(FromEngine::Told { id }) => _ = tell.send(id),
-            // A newer engine may say what this client does not know.
-            Err(_) => {}
+            // A newer engine may say what this client does not know; one that asks is told so.
+            Err(_) => {
+                if let Ok(Asked { ask: Id { id } }) = parse(&line) {
+                    let answer = Answer::Failed("the client is too old to know this question".into());
+                    let _ = say(&write, &FromClient::Answer { id, answer }).await;
+                }
+            }
         }
     }
 }
 
-async fn answer(question: Question) -> Answer {
+/// A question of a kind that this client does not know.
+#[derive(serde::Deserialize)]
+struct Asked {
+    ask: Id,
+}
+
+#[derive(serde::Deserialize)]
+struct Id {
+    id: u64,
+}
+
+async fn answer(streams: &Arc<Streams>, question: Question) -> Answer {
     match question {
+        Question::Socket(path) => streams.find_socket(&path).await,
+        Question::Dial { ticket, to } => streams.dial(&ticket, to).await,
+        Question::Listen { ticket, port, protocol } => streams.listen(ticket, port, protocol).await,
+        Question::Terminal { ticket } => streams.terminal(&ticket).await,
         Question::Variable(name) => match std::env::var_os(&name) {
             Some(value) => Answer::Bytes(std::os::unix::ffi::OsStringExt::into_vec(value)),
             None => Answer::Missing,
@@ -190,7 +235,11 @@ async fn answer(question: Question) -> Answer {
     }
 }
 
-async fn skip_head(read: &mut BufReader<OwnedReadHalf>) -> Result<()> {
+/// Reads the head of the engine's answer to an upgrade.
+///
+/// # Errors
+/// When it refuses.
+pub(crate) async fn skip_head(read: &mut BufReader<impl AsyncRead + Unpin>) -> Result<()> {
     let status = next_line(read).await?.unwrap_or_default();
     if !status.contains(" 101 ") {
         return Err(Fault::environment(format!("the engine does not let clients attach: `{}`", status.trim())));
@@ -203,7 +252,7 @@ async fn skip_head(read: &mut BufReader<OwnedReadHalf>) -> Result<()> {
     Ok(())
 }
 
-async fn next_line(read: &mut BufReader<OwnedReadHalf>) -> Result<Option<String>> {
+async fn next_line(read: &mut BufReader<impl AsyncRead + Unpin>) -> Result<Option<String>> {
     let mut line = String::new();
     let n = read.read_line(&mut line).await.attempt(|| "listen to the engine".into())?;
     Ok((n > 0).then_some(line))

@@ -13,8 +13,10 @@ use rondel_ports::BoxFuture;
 use rondel_session::ClientLink;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::sessions::{AttachedClient, Engine};
+use crate::streams::ClientMachine;
 
 /// How many events may wait for a client that reads slowly before new ones are dropped.
 const EVENT_BACKLOG: usize = 100_000;
@@ -35,25 +37,38 @@ impl Sink for Outbox {
     }
 }
 
-/// Questions under way.
-struct Link {
+/// The connection of a client, with the questions under way.
+pub struct Link {
     lines: mpsc::UnboundedSender<FromEngine>,
     waiting: Arc<AtomicU64>,
     next: AtomicU64,
     asked: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     /// The client reads secrets of providers.
     providers: AtomicBool,
+    gone: CancellationToken,
 }
 
 impl Link {
-    async fn ask(&self, question: Question) -> Result<Answer> {
+    /// The client's answer.
+    ///
+    /// # Errors
+    /// When it goes away first.
+    pub(crate) async fn ask(&self, question: Question) -> Result<Answer> {
         let gone = || Fault::cancelled("the client went away before it answered");
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (tell, told) = oneshot::channel();
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(id, tell);
+        self.say(FromEngine::Ask { id, question });
+        tokio::select! {
+            told = told => told.map_err(|_| gone()),
+            () = self.gone.cancelled() => Err(gone()),
+        }
+    }
+
+    /// Tells the client something. One that is gone is told nothing.
+    pub(crate) fn say(&self, line: FromEngine) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        self.lines.send(FromEngine::Ask { id, question }).map_err(|_| gone())?;
-        told.await.map_err(|_| gone())
+        let _ = self.lines.send(line);
     }
 
     fn heard(&self, line: &str) {
@@ -64,8 +79,7 @@ impl Link {
             }
             // ORDER: behind every event that was emitted until now.
             Ok(FromClient::Tell { id }) => {
-                self.waiting.fetch_add(1, Ordering::Relaxed);
-                let _ = self.lines.send(FromEngine::Told { id });
+                self.say(FromEngine::Told { id });
             }
             // A newer client may say what this engine does not know.
             Err(_) => {}
@@ -82,6 +96,7 @@ impl ClientLink for Link {
                     .map(Some)
                     .map_err(|_| Fault::user(format!("the environment variable `{name}` is not UTF-8"))),
                 Answer::Failed(why) => Err(Fault::environment(format!("cannot read the variable `{name}`: {why}"))),
+                Answer::Done | Answer::Port(_) => Err(not_understood()),
             }
         })
     }
@@ -92,6 +107,7 @@ impl ClientLink for Link {
                 Answer::Bytes(bytes) => Ok(bytes),
                 Answer::Missing => Err(Fault::user("the command gave nothing")),
                 Answer::Failed(why) => Err(Fault::user(why)),
+                Answer::Done | Answer::Port(_) => Err(not_understood()),
             }
         })
     }
@@ -105,9 +121,14 @@ impl ClientLink for Link {
                 Answer::Bytes(bytes) => Ok(bytes),
                 Answer::Missing => Err(Fault::user(format!("there is no secret `{uri}`"))),
                 Answer::Failed(why) => Err(Fault::user(why)),
+                Answer::Done | Answer::Port(_) => Err(not_understood()),
             }
         })
     }
+}
+
+fn not_understood() -> Fault {
+    Fault::environment("the client's answer is not understood")
 }
 
 /// Serves one upgraded connection to its end; then the client is gone.
@@ -126,7 +147,9 @@ pub async fn serve(engine: Arc<Engine>, upgraded: Upgraded) {
         next: AtomicU64::new(1),
         asked: Mutex::default(),
         providers: AtomicBool::default(),
+        gone: CancellationToken::new(),
     });
+    let _gone = link.gone.clone().drop_guard();
     let welcomed = welcome(&engine, &line, &link, lines, &waiting);
     let (greeting, client) = match welcomed {
         Ok(attached) => {
@@ -180,7 +203,8 @@ fn welcome(
     rondel_version::of_client(&hello.version).map_err(|e| Fault::user(e.to_string()))?;
     let sink: Arc<dyn Sink> =
         if hello.quiet { Arc::new(Nowhere) } else { Arc::new(Outbox { lines, waiting: waiting.clone() }) };
-    Ok(engine.attach(hello, link.clone(), Emitter::new(sink)))
+    let machine = ClientMachine::new(link.clone(), engine.tickets.clone(), hello.streams);
+    Ok(engine.attach(hello, link.clone(), Arc::new(machine), Emitter::new(sink)))
 }
 
 fn text(value: &impl serde::Serialize) -> String {

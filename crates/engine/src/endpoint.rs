@@ -8,6 +8,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
+use hyper_util::rt::TokioIo;
 use rondel_fault::Fault;
 use rondel_gql::Location;
 use rondel_link::Served;
@@ -22,6 +23,7 @@ pub fn routes(engine: Arc<Engine>) -> Router {
     Router::new()
         .route(rondel_link::QUERY, post(query))
         .route(rondel_link::ATTACH, get(attach))
+        .route(rondel_link::STREAM, get(stream))
         .route(rondel_link::STATUS, get(status))
         .route(rondel_link::SERVED, get(served))
         .route(rondel_link::STOP, post(stop))
@@ -68,8 +70,7 @@ fn refused(fault: Fault) -> String {
 }
 
 async fn attach(State(engine): State<Arc<Engine>>, mut request: Request) -> Response<Body> {
-    let asked = request.headers().get(header::UPGRADE).and_then(|v| v.to_str().ok());
-    if asked != Some(rondel_link::PROTOCOL) {
+    if !wants_upgrade(&request) {
         return (StatusCode::UPGRADE_REQUIRED, "attach with `upgrade: rondel-link`").into_response();
     }
     let upgrade = hyper::upgrade::on(&mut request);
@@ -78,6 +79,32 @@ async fn attach(State(engine): State<Arc<Engine>>, mut request: Request) -> Resp
             crate::attach::serve(engine, upgraded).await;
         }
     });
+    switched()
+}
+
+/// A stream that a client was asked for.
+async fn stream(State(engine): State<Arc<Engine>>, mut request: Request) -> Response<Body> {
+    if !wants_upgrade(&request) {
+        return (StatusCode::UPGRADE_REQUIRED, "open streams with `upgrade: rondel-link`").into_response();
+    }
+    let ticket = request.headers().get(rondel_link::TICKET_HEADER).and_then(|v| v.to_str().ok());
+    let Some(waiting) = ticket.and_then(|ticket| engine.tickets.waiting(ticket)) else {
+        return (StatusCode::NOT_FOUND, "nobody waits for this stream").into_response();
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        if let Ok(upgraded) = upgrade.await {
+            let _ = waiting.send(Box::new(TokioIo::new(upgraded))).await;
+        }
+    });
+    switched()
+}
+
+fn wants_upgrade(request: &Request) -> bool {
+    request.headers().get(header::UPGRADE).and_then(|v| v.to_str().ok()) == Some(rondel_link::PROTOCOL)
+}
+
+fn switched() -> Response<Body> {
     let head = [(header::CONNECTION, "upgrade"), (header::UPGRADE, rondel_link::PROTOCOL)];
     (StatusCode::SWITCHING_PROTOCOLS, head).into_response()
 }

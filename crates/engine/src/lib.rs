@@ -7,12 +7,14 @@
 pub mod answer;
 pub mod attach;
 pub mod config;
+pub mod container_machine;
 pub mod endpoint;
 pub mod fields;
 pub mod nested;
 pub mod notes;
 pub mod serve;
 pub mod sessions;
+pub mod streams;
 pub mod wiring;
 
 pub use config::Config;

@@ -23,6 +23,7 @@ use serde::Deserialize;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::answer::answer;
+use crate::container_machine::ContainerMachine;
 use crate::sessions::{Engine, Nesting};
 
 /// The header in which client libraries describe themselves.
@@ -53,7 +54,7 @@ impl Scopes for NestedScopes {
     fn bind(&self, scope: &Scope, process: ScopedProcess) -> Result<ScopeBinding> {
         let gone = || Fault::cancelled(format!("the client of session `{}` is gone", self.session.id));
         let engine = self.engine.upgrade().ok_or_else(gone)?;
-        let ScopedProcess { listener, events, root, workdir, env, version } = process;
+        let ScopedProcess { listener, events, root, workdir, env, version, namespace } = process;
         let root = engine.host.enter(root);
         let nesting = Nesting {
             origin: self.origin.get().and_then(Weak::upgrade).ok_or_else(gone)?,
@@ -61,6 +62,7 @@ impl Scopes for NestedScopes {
             root: root.path().to_owned(),
             workdir: PathBuf::from(workdir.as_str()),
             link: Arc::new(Inside { env: env.into_iter().collect() }),
+            machine: Arc::new(ContainerMachine::new(engine.host.clone(), engine.networks.clone(), namespace)),
         };
         let record = scope.record.clone().and_then(|record| record.0.downcast::<ExecScope>().ok());
         let scope = record.ok_or_else(|| Fault::bug("a process has an exec scope that the engine did not make"))?;

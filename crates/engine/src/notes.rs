@@ -1,6 +1,7 @@
 //! Remarks on what this machine lacks: part of the engine's status, and said once to whoever is attached.
 
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use rondel_fault::Result;
 use rondel_network::Bridge;
 use rondel_ports::BoxFuture;
 use rondel_ports::network::{Membership, Network, Networks};
+use rondel_ports::streams::Protocol;
 
 use crate::sessions::Engine;
 
@@ -76,6 +78,10 @@ impl Networks for Noted {
 
     fn listen(&self, network: &Network) -> Result<TcpListener> {
         self.bridge.listen(network)
+    }
+
+    fn socket(&self, namespace: BorrowedFd<'_>, protocol: Protocol) -> Result<OwnedFd> {
+        self.bridge.socket(namespace, protocol)
     }
 
     fn join(&self, network: &Network, neighbourhood: &str) -> Result<Membership> {

@@ -12,6 +12,7 @@ use rondel_hostlink::HostLink;
 use rondel_link::{Hello, ModuleRequest, ServedModule, Status};
 use rondel_modules::{Lookup, Modules};
 use rondel_ops::OpCx;
+use rondel_ports::streams::Machine;
 use rondel_query::{Caller, Evaluator};
 use rondel_session::{Client, ClientLink, ClientServices, ExecScope, Services, Session};
 use rondel_store::Store;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::nested::NestedScopes;
 use crate::notes::Noted;
+use crate::streams::Tickets;
 
 /// A running engine.
 pub struct Engine {
@@ -40,6 +42,8 @@ pub struct Engine {
     pub rootless: bool,
     /// Fires when the engine is to end.
     pub ending: CancellationToken,
+    /// Streams that clients were asked to open.
+    pub tickets: Arc<Tickets>,
     clients: Mutex<Clients>,
     started: Instant,
 }
@@ -125,11 +129,30 @@ impl Engine {
         let clients = Mutex::new(Clients { attached: HashMap::new(), idle_since: Instant::now() });
         let started = Instant::now();
         let ending = CancellationToken::new();
-        Arc::new(Self { services, evaluator, modules, store, host, networks, rootless, ending, clients, started })
+        let tickets = Arc::default();
+        Arc::new(Self {
+            services,
+            evaluator,
+            modules,
+            store,
+            host,
+            networks,
+            rootless,
+            ending,
+            tickets,
+            clients,
+            started,
+        })
     }
 
     /// Attaches the main client of a new session.
-    pub fn attach(self: &Arc<Self>, hello: Hello, link: Arc<dyn ClientLink>, events: Emitter) -> AttachedClient {
+    pub fn attach(
+        self: &Arc<Self>,
+        hello: Hello,
+        link: Arc<dyn ClientLink>,
+        machine: Arc<dyn Machine>,
+        events: Emitter,
+    ) -> AttachedClient {
         let session = Session::new(fresh("s"));
         let id = fresh("c");
         let scopes = NestedScopes::new(self, session.clone());
@@ -141,6 +164,7 @@ impl Engine {
             workdir: hello.workdir,
             host_root: PathBuf::from("/"),
             link: Some(link),
+            machine,
             scope: None,
             origin: None,
             served: Mutex::default(),
@@ -149,6 +173,7 @@ impl Engine {
                 secrets: secrets.clone(),
                 scopes: scopes.clone(),
                 services: ClientServices::new(session.services.clone(), None),
+                sockets: session.sockets.clone(),
             },
         });
         secrets.bind(&client);
@@ -187,10 +212,11 @@ impl Engine {
             workdir: process.workdir.clone(),
             host_root: process.root.clone(),
             link: Some(process.link.clone()),
+            machine: process.machine.clone(),
             scope: Some(scope.clone()),
             origin: Some(process.origin.clone()),
             served: Mutex::default(),
-            op_cx: OpCx { events: process.events.clone(), secrets, scopes, services },
+            op_cx: OpCx { events: process.events.clone(), secrets, scopes, services, sockets: session.sockets.clone() },
         });
         let schema = self.modules.client_schema(&client, view);
         let caller = Caller::new(session.id.clone(), id, view, schema, process.events.clone(), client);
@@ -257,6 +283,8 @@ pub struct Nesting {
     pub workdir: PathBuf,
     /// What it has beside files.
     pub link: Arc<dyn ClientLink>,
+    /// Its sockets and ports.
+    pub machine: Arc<dyn Machine>,
 }
 
 fn broken((name, why): &(String, Fault)) -> String {

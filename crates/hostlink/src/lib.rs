@@ -22,7 +22,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rondel_fault::Result;
+use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_model::Snapshot;
 use rondel_model::op::Filter;
 use rondel_ports::host::HostFiles;
@@ -51,6 +51,21 @@ impl HostLink {
     /// Makes the files below `root`, that of a container, known under the path of what is returned, for as long as that lives.
     pub fn enter(&self, root: OwnedFd) -> ContainerRoot {
         self.roots.enter(root)
+    }
+
+    /// The unix socket `path`, to be connected to by way of the descriptor, which is open for nothing else.
+    ///
+    /// # Errors
+    /// When nothing or something else is there.
+    pub fn socket(&self, path: &Path) -> Result<OwnedFd> {
+        let place = self.roots.place(path)?;
+        let what = || format!("use the socket `{}`", place.shown().display());
+        let found = place.open(rustix::fs::OFlags::PATH).attempt(what)?;
+        let stat = rustix::fs::fstat(&found).attempt(what)?;
+        match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
+            rustix::fs::FileType::Socket => Ok(found),
+            _ => Err(Fault::user(format!("cannot {}: it is no socket", what()))),
+        }
     }
 }
 

@@ -3,7 +3,13 @@
 //! *Invariants.* One JSON document per line in each direction, on a connection that was upgraded at
 //! [`ATTACH`]. The first line of the client is a [`Hello`], the first line of the engine a [`Welcome`]
 //! or a [`Refusal`]. When the connection ends, the client is gone, and its work with it unless somebody
-//! else waits for it. Fields may be added; unknown ones are ignored.
+//! else waits for it. Fields may be added; unknown ones are ignored. A question that a client does not know it answers with
+//! [`Answer::Failed`].
+//!
+//! Bytes that flow between the client's machine and containers never pass that connection: for each stream that the engine asks
+//! for, the client makes one more connection, upgraded at [`STREAM`], so that the kernel alone paces them. See [`stream`].
+
+pub mod stream;
 
 use std::path::PathBuf;
 
@@ -22,6 +28,10 @@ pub const STOP: &str = "/stop";
 pub const VERIFY: &str = "/verify";
 /// The path that answers with [`Served`] for the attached client.
 pub const SERVED: &str = "/served";
+/// The path at which a client opens a stream that it was asked for.
+pub const STREAM: &str = "/stream";
+/// The header that names the stream.
+pub const TICKET_HEADER: &str = "x-rondel-ticket";
 /// The protocol name of the upgrade.
 pub const PROTOCOL: &str = "rondel-link";
 /// The header that names the attached client in a GraphQL request.
@@ -46,6 +56,9 @@ pub struct Hello {
     /// The client answers [`Question::Secret`].
     #[serde(default)]
     pub providers: bool,
+    /// The client opens streams.
+    #[serde(default)]
+    pub streams: bool,
 }
 
 /// A module to serve.
@@ -103,6 +116,11 @@ pub enum FromEngine {
         /// What.
         question: Question,
     },
+    /// The engine wants no more streams by this ticket: a listener ends.
+    Release {
+        /// The ticket.
+        ticket: String,
+    },
     /// Everything that happened before the client asked for this has been told.
     Told {
         /// Names the request.
@@ -120,6 +138,74 @@ pub enum Question {
     Command(String),
     /// The plaintext of the secret at the address of a provider. Asked only of clients that said they answer it.
     Secret(String),
+    /// Whether a unix socket is there: [`Answer::Done`], or why not.
+    Socket(PathBuf),
+    /// A stream to an address: [`Answer::Done`] once it is open.
+    Dial {
+        /// What names the stream.
+        ticket: String,
+        /// Where to.
+        to: Address,
+    },
+    /// A stream for every connection to a port of all of the machine's addresses: [`Answer::Port`] once the port is open.
+    Listen {
+        /// What names each stream.
+        ticket: String,
+        /// The port; zero is any free one.
+        port: u16,
+        /// The protocol.
+        protocol: Protocol,
+    },
+    /// A stream to the client's terminal: [`Answer::Done`] once it is open.
+    Terminal {
+        /// What names the stream.
+        ticket: String,
+    },
+}
+
+/// What a stream leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Address {
+    /// A unix socket.
+    Unix(PathBuf),
+    /// A port.
+    Port {
+        /// The host, as the client's machine knows it.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The protocol.
+        protocol: Protocol,
+    },
+}
+
+/// A transport protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// TCP: a stream is one connection.
+    Tcp,
+    /// UDP: a stream is what one peer sends and gets, one [`stream::Packet`] for each datagram.
+    Udp,
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Address::Unix(path) => write!(f, "{}", path.display()),
+            Address::Port { host, port, protocol } => write!(f, "{protocol}://{host}:{port}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        })
+    }
 }
 
 /// A line from the client.
@@ -146,6 +232,10 @@ pub enum FromClient {
 pub enum Answer {
     /// The bytes.
     Bytes(Vec<u8>),
+    /// It is done.
+    Done,
+    /// A port.
+    Port(u16),
     /// There is no such thing.
     Missing,
     /// It did not work.
@@ -156,6 +246,8 @@ impl std::fmt::Debug for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Answer::Bytes(_) => f.write_str("Bytes(…)"),
+            Answer::Done => f.write_str("Done"),
+            Answer::Port(port) => write!(f, "Port({port})"),
             Answer::Missing => f.write_str("Missing"),
             Answer::Failed(_) => f.write_str("Failed(…)"),
         }

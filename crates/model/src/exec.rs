@@ -13,6 +13,7 @@ use crate::path::AbsPath;
 use crate::platform::Platform;
 use crate::secret::SecretRef;
 use crate::service::ServiceBinding;
+use crate::socket::SocketRef;
 
 /// A process to run in a container.
 #[derive(Clone, Debug, Serialize)]
@@ -171,6 +172,13 @@ pub enum MountSource {
         owner: Option<Owner>,
         /// The permission bits.
         mode: u32,
+    },
+    /// A unix socket that leads to one of a client.
+    Socket {
+        /// The client's socket.
+        socket: SocketRef,
+        /// The owner; none is root.
+        owner: Option<Owner>,
     },
 }
 

@@ -18,6 +18,7 @@ pub mod platform;
 pub mod secret;
 pub mod service;
 pub mod snapshot;
+pub mod socket;
 pub mod value;
 
 pub use changes::Changeset;
@@ -30,4 +31,5 @@ pub use platform::Platform;
 pub use secret::SecretRef;
 pub use service::{Service, ServiceBinding};
 pub use snapshot::{LayerId, Snapshot};
+pub use socket::SocketRef;
 pub use value::{Object, Value};

@@ -1,7 +1,7 @@
 //! Container networks on a bridge: the adapter of [`Networks`].
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,6 +9,8 @@ use std::time::Duration;
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_ports::BoxFuture;
 use rondel_ports::network::{Membership, Network, Networks};
+use rondel_ports::streams::Protocol;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use tokio::sync::oneshot;
 
 use crate::ground::Ground;
@@ -89,6 +91,16 @@ impl Networks for Bridge {
     fn listen(&self, network: &Network) -> Result<TcpListener> {
         namespace::inside(network.namespace.as_fd(), || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
             .attempt(|| "listen on loopback inside a container's network".to_owned())
+    }
+
+    fn socket(&self, namespace: BorrowedFd<'_>, protocol: Protocol) -> Result<OwnedFd> {
+        let kind = match protocol {
+            Protocol::Tcp => SocketType::STREAM,
+            Protocol::Udp => SocketType::DGRAM,
+        };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        namespace::inside(namespace, || Ok(socket_with(AddressFamily::INET, kind, flags, None)?))
+            .attempt(|| "make a socket inside a container's network".to_owned())
     }
 
     fn join(&self, _: &Network, _: &str) -> Result<Membership> {

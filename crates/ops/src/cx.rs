@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use rondel_events::Emitter;
 use rondel_fault::{Fault, Result};
@@ -20,6 +20,7 @@ use rondel_ports::network::{Membership, Network, Networks};
 use rondel_ports::process::Processes;
 use rondel_ports::secrets::Secrets;
 use rondel_ports::snapshots::Snapshots;
+use rondel_ports::streams::Sockets;
 use serde::{Deserialize, Serialize};
 
 use crate::Ops;
@@ -56,6 +57,8 @@ pub struct OpCx {
     pub scopes: Arc<dyn Scopes>,
     /// Who brings up the services that processes need.
     pub services: Arc<dyn Services>,
+    /// Who leads to sockets of clients.
+    pub sockets: Arc<dyn Sockets>,
 }
 
 /// Brings up the services that processes need, once for everybody in a session.
@@ -152,6 +155,8 @@ pub struct ScopedProcess {
     pub version: Option<String>,
     /// Its environment, secrets included.
     pub env: Vec<(String, String)>,
+    /// Its network namespace.
+    pub namespace: Weak<OwnedFd>,
 }
 
 /// An API that is being served to one process.

@@ -109,6 +109,7 @@ enum Mount<'a> {
     Cache { volume: &'a str, sharing: Sharing },
     Temp { size: Option<u64> },
     Secret { key: Digest, owner: Option<&'a Owner>, mode: u32 },
+    Socket { key: Digest, owner: Option<&'a Owner> },
 }
 
 impl Key<'_> {
@@ -162,6 +163,7 @@ pub(crate) fn exec(op: &ExecOp, inputs: &[Snapshot]) -> Digest {
             MountSource::Secret { secret, owner, mode } => {
                 Mount::Secret { key: secret.key, owner: owner.as_ref(), mode: *mode }
             }
+            MountSource::Socket { socket, owner } => Mount::Socket { key: socket.key, owner: owner.as_ref() },
         };
         mounts.push((&mount.target, source));
     }

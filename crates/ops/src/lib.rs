@@ -32,6 +32,7 @@ mod resolver;
 mod root;
 mod service;
 mod skeleton;
+mod sockets;
 mod stack;
 mod stats;
 mod volumes;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::exec::MountSource;
-use rondel_model::{AbsPath, ExecOp, Owner, Snapshot};
+use rondel_model::{AbsPath, ExecOp, Owner, Snapshot, SocketRef};
 use rondel_ports::process::{ProcessMount, ProcessMountSource};
 use rondel_ports::secrets::Plaintext;
 use rondel_ports::snapshots::{Snapshots, WorkTree};
@@ -22,6 +22,7 @@ use crate::options::{BUNDLE_TARGET, EXTRA_TARGET};
 use crate::owner::{self, Ids};
 use crate::root::{Root, failed, inner, kind, names};
 use crate::skeleton::Points;
+use crate::sockets::SocketFiles;
 use crate::volumes::{Claims, Volumes};
 use crate::{Ops, edit, stack};
 
@@ -51,6 +52,8 @@ pub(crate) struct Prepared {
     pub(crate) trees: Trees,
     pub(crate) root: OwnedFd,
     pub(crate) mounts: Vec<ProcessMount>,
+    /// Sockets that lead to those of clients, to be served.
+    pub(crate) sockets: Option<SocketFiles>,
 }
 
 /// Opens everything that `exec` sees. `inputs` are the snapshots of [`ExecOp::inputs`]; `secrets` those of the mounts;
@@ -77,14 +80,15 @@ pub(crate) fn prepare(
         inputs: inputs.get(1..).unwrap_or_default().iter(),
         secrets: secrets.into_iter(),
         mounts: Vec::new(),
+        sockets: None,
     };
     let prepared = clone(Root(trees.root.root.as_fd()), &AbsPath::root(), None).and_then(|root| {
         preparing.all(exec, &mut trees)?;
         preparing.trust(trust.bundle.as_deref(), extra, exec, &trees)?;
-        Ok((root, preparing.mounts))
+        Ok((root, preparing.mounts, preparing.sockets))
     });
     match prepared {
-        Ok((root, mounts)) => Ok(Prepared { trees, root, mounts }),
+        Ok((root, mounts, sockets)) => Ok(Prepared { trees, root, mounts, sockets }),
         Err(fault) => {
             trees.discard(store);
             Err(fault)
@@ -99,6 +103,7 @@ struct Preparing<'a> {
     inputs: std::slice::Iter<'a, Snapshot>,
     secrets: std::vec::IntoIter<Arc<Plaintext>>,
     mounts: Vec<ProcessMount>,
+    sockets: Option<SocketFiles>,
 }
 
 impl Preparing<'_> {
@@ -135,9 +140,25 @@ impl Preparing<'_> {
                     self.push(target, ProcessMountSource::Content { bytes, mode: *mode, owner });
                     trees.mount(target, &AbsPath::root(), Held::Passing);
                 }
+                MountSource::Socket { socket, owner } => {
+                    let ids = resolve(trees, owner.as_ref())?;
+                    let mount = self.socket(socket, ids).map_err(context)?;
+                    self.push(target, ProcessMountSource::Detached { mount, read_only: false });
+                    trees.mount(target, &AbsPath::root(), Held::Passing);
+                }
             }
         }
         Ok(())
+    }
+
+    fn socket(&mut self, socket: &SocketRef, owner: Option<Ids>) -> Result<OwnedFd> {
+        let files = match &mut self.sockets {
+            Some(files) => files,
+            none => none.insert(SocketFiles::new(self.store.temp_dir()?)),
+        };
+        let name = files.add(socket, owner)?;
+        let folder = File::open(files.folder()).attempt(|| "open the folder of sockets".into())?;
+        clone(Root(folder.as_fd()), &AbsPath::new(&name), Some(true))
     }
 
     fn tree(&mut self, target: &AbsPath, what: &Wanted<'_>, trees: &mut Trees) -> Result<()> {

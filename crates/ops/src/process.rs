@@ -101,6 +101,7 @@ impl Process<'_> {
         long: Option<Long>,
     ) -> Result<Finished> {
         let (secret_env, secret_files) = self.plaintexts().await?;
+        self.find_sockets().await?;
         let secrets = Secrets::new(secret_env.iter().chain(&secret_files).map(|plaintext| plaintext.bytes()));
         let claims = self.unless_cancelled(async { Ok(Arc::new(self.ops.volumes.claim(self.exec).await)) }).await?;
         let services = &self.exec.services;
@@ -113,7 +114,12 @@ impl Process<'_> {
         let _spoilt = (self.exec.insecure || long.is_some()).then(|| network.namespace.clone());
         let neighbour = self.cx.services.join(self.ops, &network, services)?;
         network.resolv_conf = network.resolv_conf.map(|text| with_search(&text, &neighbour.search));
-        let Prepared { trees, root, mounts } = self.prepare(inputs, claims.clone(), secret_files, &network).await?;
+        let Prepared { trees, root, mounts, sockets } =
+            self.prepare(inputs, claims.clone(), secret_files, &network).await?;
+        let sockets = match sockets.map(|sockets| sockets.serve(&self.cx.sockets, self.events)).transpose() {
+            Ok(sockets) => sockets,
+            Err(fault) => return self.discard(trees, fault).await,
+        };
         let stop = self.cancel.child_token();
         let ended = {
             let started = self.start(root, mounts, network, &secret_env, &bound.hosts, &capture, long, &stop);
@@ -127,7 +133,7 @@ impl Process<'_> {
                 }
             }
         };
-        drop(neighbour);
+        drop((neighbour, sockets));
         let ended = match ended {
             Ok(code) if !services.is_empty() && !self.exec.expect.admits(code) => {
                 let cause = tokio::time::timeout(CAUSE, &mut bound.ended).await;
@@ -160,6 +166,18 @@ impl Process<'_> {
             _ => None,
         });
         Ok((env, try_join_all(files).await?))
+    }
+
+    /// Fails when a socket is missing that the process is to have.
+    async fn find_sockets(&self) -> Result<()> {
+        let found = self.exec.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Socket { socket, .. } => Some(async move {
+                let found = self.cx.sockets.find(socket).await;
+                found.map_err(|fault| fault.context(format!("cannot mount `{}`", mount.target)))
+            }),
+            _ => None,
+        });
+        try_join_all(found).await.map(drop)
     }
 
     async fn prepare(
@@ -195,6 +213,7 @@ impl Process<'_> {
                     root: root.try_clone().attempt(|| "hold the root of a container".into())?,
                     workdir: self.exec.workdir.clone(),
                     env: environment(self.exec, secret_env, &[], &self.ops.options)?,
+                    namespace: Arc::downgrade(&network.namespace),
                     version: variable(&self.exec.env, VERSION_VARIABLE).map(ToOwned::to_owned),
                 };
                 Some(self.cx.scopes.bind(scope, process)?)

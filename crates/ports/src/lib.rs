@@ -12,6 +12,7 @@ pub mod network;
 pub mod process;
 pub mod secrets;
 pub mod snapshots;
+pub mod streams;
 
 pub use futures_util::future::BoxFuture;
 pub use tokio_util::sync::CancellationToken;

@@ -2,13 +2,14 @@
 
 use std::any::Any;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rondel_fault::Result;
 
 use crate::BoxFuture;
+use crate::streams::Protocol;
 
 /// The network of one container. When the last reference goes, so do namespace and interfaces.
 #[derive(Clone)]
@@ -59,6 +60,12 @@ pub trait Networks: Send + Sync {
     /// # Errors
     /// When nobody accepts it within `patience`.
     fn dial(&self, network: &Network, port: u16, patience: Duration) -> Result<TcpStream>;
+
+    /// A new IPv4 socket in a network namespace, not bound and not connected; it stays there, whoever uses it.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn socket(&self, namespace: BorrowedFd<'_>, protocol: Protocol) -> Result<OwnedFd>;
 
     /// Removes what an earlier run of the engine left behind when it was killed: bridge, rules, helpers.
     ///

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rondel_fault::{Fault, Result};
 use rondel_ops::OpCx;
 use rondel_ports::BoxFuture;
+use rondel_ports::streams::Machine;
 use rondel_query::{Caller, Cx};
 
 use crate::Services;
@@ -14,6 +15,7 @@ use crate::remotes::Remotes;
 use crate::scope::{ExecScope, Speaker};
 use crate::secrets::SecretStore;
 use crate::services::SessionServices;
+use crate::sockets::SocketStore;
 
 /// A session: the clients that share secrets, services and per-session results.
 pub struct Session {
@@ -21,6 +23,8 @@ pub struct Session {
     pub id: Arc<str>,
     /// Plaintext that its clients gave.
     pub secrets: Arc<SecretStore>,
+    /// Sockets that its clients gave.
+    pub sockets: Arc<SocketStore>,
     /// Services that its clients use.
     pub services: Arc<SessionServices>,
     /// What git servers said.
@@ -31,7 +35,8 @@ impl Session {
     /// A new session called `id`.
     pub fn new(id: Arc<str>) -> Arc<Self> {
         let services = SessionServices::new(id.clone());
-        Arc::new(Self { secrets: Arc::default(), services, remotes: Remotes::default(), id })
+        let (secrets, sockets) = (Arc::default(), Arc::default());
+        Arc::new(Self { secrets, sockets, services, remotes: Remotes::default(), id })
     }
 }
 
@@ -61,6 +66,8 @@ pub struct Client {
     pub host_root: PathBuf,
     /// The way to the client's process.
     pub link: Option<Arc<dyn ClientLink>>,
+    /// Its sockets, ports and terminal.
+    pub machine: Arc<dyn Machine>,
     /// The exec scope, for processes in containers.
     pub scope: Option<Arc<ExecScope>>,
     /// The nearest client that is not a process in a container: module sources and contextual arguments are its files.
@@ -106,6 +113,7 @@ impl Client {
             workdir: self.workdir.clone(),
             host_root: self.host_root.clone(),
             link: self.link.clone(),
+            machine: self.machine.clone(),
             scope: Some(Arc::new(ExecScope { starts: Some(speaker), started: Arc::default(), ..mine })),
             origin: self.origin.clone(),
             served: Mutex::new(self.served.lock().unwrap_or_else(PoisonError::into_inner).clone()),

@@ -9,6 +9,7 @@ pub mod remotes;
 pub mod scope;
 pub mod secrets;
 pub mod services;
+pub mod sockets;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub use remotes::{KnownRemote, Remotes};
 pub use scope::{CallOutcome, ExecScope, FunctionCall, Speaker};
 pub use secrets::{Provided, SecretStore};
 pub use services::{ClientServices, SessionServices};
+pub use sockets::SocketStore;
 
 /// What every handler may use.
 pub struct Services {

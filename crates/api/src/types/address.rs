@@ -25,6 +25,7 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field("Address", "gitRepository", git_repository);
     surface.field("Address", "gitRef", git_ref);
     surface.field("Address", "secret", secret);
+    surface.field("Address", "socket", socket);
 }
 
 async fn container(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
@@ -147,6 +148,13 @@ fn given<'a>(args: &Args, names: &[&'a str]) -> Vec<(&'a str, Literal)> {
 async fn secret(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     let uri = providers::normal(&node.get::<Address>()?.0);
     Ok(ask(&cx, &Node::root(), "secret", vec![("uri", inputs::string(&uri))]).await?.into())
+}
+
+async fn socket(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+    let address = node.get::<Address>()?;
+    let path = address.0.strip_prefix("unix://").unwrap_or(&address.0);
+    let host = ask(&cx, &Node::root(), "host", Vec::new()).await?;
+    Ok(ask(&cx, &host, "unixSocket", vec![("path", inputs::string(path))]).await?.into())
 }
 
 /// The path of an address of local files.

@@ -15,3 +15,4 @@ pub mod json_value;
 pub mod query;
 pub mod secret;
 pub mod small;
+pub mod socket;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ use rondel_gql::types::FieldDef;
 use rondel_gql::{Limits, Request};
 use rondel_model::image::ImageRef;
 use rondel_model::op::Filter;
-use rondel_model::{LayerId, Platform, Snapshot};
+use rondel_model::{LayerId, Platform, Snapshot, SocketRef};
 use rondel_ops::{NoServices, OpCx, Ops, Ports, ScopeBinding, Scopes};
 use rondel_ports::git::{Checkout, Git, References, Repository};
 use rondel_ports::host::HostFiles;
@@ -30,6 +30,7 @@ use rondel_ports::index::{Index, Table};
 use rondel_ports::network::{Membership, Network, Networks};
 use rondel_ports::process::{Exit, ProcessSpec, Processes};
 use rondel_ports::snapshots::{Compression, LayerBlob, Snapshots, Tree, Verification, WorkTree};
+use rondel_ports::streams::{Address, Listening, Machine, Protocol, Sockets, Stream};
 use rondel_ports::{BoxFuture, CancellationToken};
 use rondel_query::{Caller, Evaluator, Fields, execute};
 use rondel_schema::Registry;
@@ -94,6 +95,7 @@ impl Toy {
             secrets: secrets.clone(),
             scopes: Arc::new(Nothing),
             services: Arc::new(NoServices),
+            sockets: Arc::new(Nothing),
         };
         let client = Arc::new(Client {
             id: "client".into(),
@@ -102,6 +104,7 @@ impl Toy {
             workdir: "/home/me/work".into(),
             host_root: "/".into(),
             link: Some(Arc::new(Nothing)),
+            machine: Arc::new(Nothing),
             scope: None,
             origin: None,
             served: Mutex::default(),
@@ -214,6 +217,30 @@ impl Http for Nothing {
     }
 }
 
+impl Sockets for Nothing {
+    fn find<'a>(&'a self, _: &'a SocketRef) -> BoxFuture<'a, Result<()>> {
+        Box::pin(std::future::ready(absent()))
+    }
+    fn connect<'a>(&'a self, _: &'a SocketRef) -> BoxFuture<'a, Result<Stream>> {
+        Box::pin(std::future::ready(absent()))
+    }
+}
+
+impl Machine for Nothing {
+    fn find_socket<'a>(&'a self, _: &'a Path) -> BoxFuture<'a, Result<()>> {
+        Box::pin(std::future::ready(absent()))
+    }
+    fn dial(&self, _: Address) -> BoxFuture<'_, Result<Stream>> {
+        Box::pin(std::future::ready(absent()))
+    }
+    fn listen(&self, _: u16, _: Protocol) -> BoxFuture<'_, Result<Listening>> {
+        Box::pin(std::future::ready(absent()))
+    }
+    fn terminal(&self) -> BoxFuture<'_, Result<Stream>> {
+        Box::pin(std::future::ready(absent()))
+    }
+}
+
 impl Processes for Nothing {
     fn run(&self, _: ProcessSpec, _: CancellationToken) -> BoxFuture<'_, Result<Exit>> {
         Box::pin(std::future::ready(absent()))
@@ -250,6 +277,9 @@ impl Networks for Nothing {
         Box::pin(std::future::ready(absent()))
     }
     fn listen(&self, _: &Network) -> Result<TcpListener> {
+        absent()
+    }
+    fn socket(&self, _: BorrowedFd<'_>, _: Protocol) -> Result<OwnedFd> {
         absent()
     }
     fn join(&self, _: &Network, _: &str) -> Result<Membership> {

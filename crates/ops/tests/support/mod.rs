@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::exec::{Expect, Scope, Stdin};
 use rondel_model::image::ImageRef;
 use rondel_model::op::{CopyOp, Edit, Filter, FsOp, Place};
-use rondel_model::{AbsPath, ExecOp, Fs, Platform, SecretRef, Snapshot};
+use rondel_model::{AbsPath, ExecOp, Fs, Platform, SecretRef, Snapshot, SocketRef};
 use rondel_ops::{NoServices, OpCx, Ops, Options, Ports, ScopeBinding, Scopes};
 use rondel_ports::host::HostFiles;
 use rondel_ports::http::{Answer, Http, Request};
@@ -26,6 +26,7 @@ use rondel_ports::network::{Membership, Network, Networks};
 use rondel_ports::process::{Exit, ProcessMountSource, ProcessSpec, ProcessStdin, Processes};
 use rondel_ports::secrets::{Plaintext, Secrets};
 use rondel_ports::snapshots::LayerBlob;
+use rondel_ports::streams::{Protocol, Sockets, Stream};
 use rondel_ports::{BoxFuture, CancellationToken};
 use rondel_store::Store;
 
@@ -67,6 +68,7 @@ pub fn world_with(options: Options) -> World {
         secrets: secrets.clone(),
         scopes: Arc::new(ToyScopes::default()),
         services: Arc::new(NoServices),
+        sockets: Arc::new(NoSockets),
     };
     let ops = Ops::new_with(ports.clone(), options);
     World { ops, cx, store, processes, images, secrets, events, ports, _dir: Arc::new(dir) }
@@ -323,6 +325,10 @@ impl Networks for ToyNetworks {
         Ok(TcpListener::bind("127.0.0.1:0").unwrap())
     }
 
+    fn socket(&self, _: BorrowedFd<'_>, _: Protocol) -> Result<OwnedFd> {
+        Ok(std::net::TcpListener::bind("127.0.0.1:0").unwrap().into())
+    }
+
     fn join(&self, _: &Network, _: &str) -> Result<Membership> {
         Ok(Box::new(()))
     }
@@ -351,6 +357,19 @@ impl Scopes for ToyScopes {
         let port = listener.local_addr().unwrap().port();
         let env = vec![("SESSION_PORT".into(), port.to_string()), ("SESSION_TOKEN".into(), format!("token-{token}"))];
         Ok(ScopeBinding { env, guard: Box::new(listener) })
+    }
+}
+
+/// Clients without sockets.
+pub struct NoSockets;
+
+impl Sockets for NoSockets {
+    fn find<'a>(&'a self, _: &'a SocketRef) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Err(Fault::user("no such socket")) })
+    }
+
+    fn connect<'a>(&'a self, _: &'a SocketRef) -> BoxFuture<'a, Result<Stream>> {
+        Box::pin(async { Err(Fault::user("no such socket")) })
     }
 }
 

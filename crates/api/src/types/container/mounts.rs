@@ -22,7 +22,10 @@ pub(super) fn register(surface: &mut Surface) {
         Ok(container)
     });
     read(surface, "mounts", |container, _| {
-        let listed = container.mounts.iter().filter(|mount| !matches!(mount.source, MountSource::Secret { .. }));
+        let listed = container
+            .mounts
+            .iter()
+            .filter(|mount| !matches!(mount.source, MountSource::Secret { .. } | MountSource::Socket { .. }));
         Ok(Value::strings(listed.map(|mount| mount.target.as_str())))
     });
 }

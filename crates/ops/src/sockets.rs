@@ -1,0 +1,109 @@
+//! Unix sockets in containers that lead to sockets of clients.
+//!
+//! The engine listens on a socket file of its own, which is mounted in the container; each connection is passed on to the client's
+//! socket. *Invariants.* With the container end its sockets, and every connection that was made to them.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rondel_events::{Emitter, Stream as Log};
+use rondel_fault::{Attempt, Result};
+use rondel_model::SocketRef;
+use rondel_ports::streams::Sockets;
+use rustix::fs::{AtFlags, Mode, OFlags};
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::exec::remove_folder;
+use crate::owner::Ids;
+
+/// How many connections to one socket may be open at a time; further ones wait to be accepted.
+const MOST_CONNECTIONS: usize = 512;
+/// How much waits in each direction of a connection.
+const BUFFER: usize = 64 << 10;
+
+/// Socket files of one container.
+pub(crate) struct SocketFiles {
+    folder: PathBuf,
+    listening: Vec<(SocketRef, UnixListener)>,
+}
+
+impl SocketFiles {
+    /// No files yet; `folder` is removed with them.
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { folder, listening: Vec::new() }
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Listens on a new file for what leads to `socket`; its name in the folder.
+    pub(crate) fn add(&mut self, socket: &SocketRef, owner: Option<Ids>) -> Result<String> {
+        let what = || "make a socket for a container".to_owned();
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(&self.folder, flags, Mode::empty()).attempt(what)?;
+        let name = self.listening.len().to_string();
+        // The path of a socket is short by the kernel's rule; that of the folder need not be.
+        let path = format!("/proc/self/fd/{}/{name}", std::os::fd::AsRawFd::as_raw_fd(&folder));
+        let listener = UnixListener::bind(path).attempt(what)?;
+        listener.set_nonblocking(true).attempt(what)?;
+        rustix::fs::chmodat(folder.as_fd(), &name, Mode::from_raw_mode(0o600), AtFlags::empty()).attempt(what)?;
+        if let Some(ids) = owner {
+            let (user, group) = (rustix::fs::Uid::from_raw(ids.uid), rustix::fs::Gid::from_raw(ids.gid));
+            rustix::fs::chownat(folder.as_fd(), &name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
+                .attempt(what)?;
+        }
+        self.listening.push((socket.clone(), listener));
+        Ok(name)
+    }
+
+    /// Serves the files until the guard is dropped.
+    pub(crate) fn serve(mut self, sockets: &Arc<dyn Sockets>, events: &Emitter) -> Result<Serving> {
+        let mut tasks = Vec::new();
+        for (socket, listener) in self.listening.drain(..) {
+            let listener = tokio::net::UnixListener::from_std(listener).attempt(|| "serve a socket".into())?;
+            let task = tokio::spawn(serve(listener, socket, sockets.clone(), events.clone()));
+            tasks.push(AbortOnDropHandle::new(task));
+        }
+        Ok(Serving { _tasks: tasks, _files: self })
+    }
+}
+
+impl Drop for SocketFiles {
+    fn drop(&mut self) {
+        remove_folder(&self.folder);
+    }
+}
+
+/// Sockets that are being served; they end when it is dropped.
+pub(crate) struct Serving {
+    _tasks: Vec<AbortOnDropHandle<()>>,
+    _files: SocketFiles,
+}
+
+async fn serve(listener: tokio::net::UnixListener, socket: SocketRef, sockets: Arc<dyn Sockets>, events: Emitter) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => {
+                let Ok((near, _)) = accepted else { return };
+                connections.spawn(pass_on(near, socket.clone(), sockets.clone(), events.clone()));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn pass_on(mut near: tokio::net::UnixStream, socket: SocketRef, sockets: Arc<dyn Sockets>, events: Emitter) {
+    match sockets.connect(&socket).await {
+        Ok(mut far) => {
+            // One side that breaks off ends the connection; nobody is left to be told.
+            let _ = tokio::io::copy_bidirectional_with_sizes(&mut near, &mut far, BUFFER, BUFFER).await;
+        }
+        Err(fault) => events.log(Log::Note, format!("a connection to a socket of the client failed: {fault}\n")),
+    }
+}

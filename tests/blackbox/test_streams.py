@@ -1,0 +1,211 @@
+"""Bytes between the client's machine and containers: unix sockets, terminals, ports."""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+
+TALK = """
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(sys.argv[2].encode())
+s.shutdown(socket.SHUT_WR)
+data = b""
+while piece := s.recv(65536):
+    data += piece
+print(data.decode(), end="")
+"""
+
+BULK = """
+import hashlib, socket, sys, threading
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+def send():
+    for _ in range(512):
+        s.sendall(b"x" * 65536)
+    s.shutdown(socket.SHUT_WR)
+threading.Thread(target=send).start()
+count = 0
+while piece := s.recv(1 << 20):
+    count += len(piece)
+print(count)
+"""
+
+
+class UnixServer:
+    """Answers each connection with what it received, after a prefix."""
+
+    def __init__(self, path, prefix: bytes = b"", delay: float = 0):
+        self.path, self.prefix, self.delay = path, prefix, delay
+        self.accepted = 0
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(str(path))
+        self.socket.listen(64)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                near, _ = self.socket.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            threading.Thread(target=self.answer, args=(near,), daemon=True).start()
+
+    def answer(self, near):
+        with near, contextlib.suppress(OSError):
+            near.sendall(self.prefix)
+            while piece := near.recv(65536):
+                near.sendall(piece)
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+
+
+def dig(value, name):
+    while name not in value:
+        (value,) = value.values()
+    return value[name]
+
+
+def words(*args) -> str:
+    return json.dumps([str(arg) for arg in args])
+
+
+def python(steps: str, ending: str = "stdout") -> str:
+    """A chain on the Python image."""
+    return '{ container { from(address: "python:3.13-slim") ' + nest(steps, ending) + " } }"
+
+
+def nest(steps: str, ending: str) -> str:
+    lines = [line.strip() for line in steps.strip().splitlines()]
+    return "".join("{ " + line + " " for line in lines) + "{ " + ending + " }" + " }" * len(lines)
+
+
+def socket_id(asker, path, field: str = "host.unixSocket") -> str:
+    if field == "host.unixSocket":
+        return dig(asker('{ host { unixSocket(path: "%s") { id } } }' % path), "id")
+    return dig(asker('{ address(value: "%s") { socket { id } } }' % path), "id")
+
+
+def test_hst_005_hst_010_mnt_012_sockets_of_the_client(engine, folder):
+    with UnixServer(folder / "one", b"1:") as one, UnixServer(folder / "two", b"2:"), engine.session() as session:
+        ids = {name: socket_id(session.query, folder / name) for name in ("one", "two")}
+        assert ids["one"] != ids["two"]
+        assert socket_id(session.query, f"{folder}/one", "address") == ids["one"]
+        assert socket_id(session.query, f"unix://{folder}/one", "address") == ids["one"]
+        talk = words("python3", "-c", TALK, "/s/agent", "hello")
+        base = f'withUnixSocket(path: "/s/agent", source: "{ids["one"]}")'
+        answer = session.query(python(f"{base}\nwithExec(args: {talk})"))
+        assert dig(answer, "stdout") == "1:hello"
+        # The same path again replaces, and each connection is one of its own.
+        twice = words("sh", "-c", f"python3 -c '{TALK}' /s/agent a; python3 -c '{TALK}' /s/agent b")
+        again = f'{base}\nwithUnixSocket(path: "/s/agent", source: "{ids["two"]}")\nwithExec(args: {twice})'
+        assert dig(session.query(python(again)), "stdout") == "2:a2:b"
+        gone = f'{base}\nwithoutUnixSocket(path: "/s/agent")\nwithExec(args: {words("sh", "-c", "test ! -e /s/agent; echo $?")})'
+        assert dig(session.query(python(gone)), "stdout") == "0\n"
+        # The file is not part of the tree, and is no mount that has one.
+        rest = f'{base}\nwithExec(args: {words("stat", "-c", "%F %a %u:%g", "/s/agent")})'
+        assert dig(session.query(python(rest)), "stdout") == "socket 600 0:0\n"
+        owned = rest.replace('")\n', '", owner: "1000:1001")\n', 1)
+        assert dig(session.query(python(owned)), "stdout") == "socket 600 1000:1001\n"
+        user = f'withUser(name: "1000:1001")\n{base[:-1]}, owner: "1000:1001")\nwithExec(args: {talk})'
+        assert dig(session.query(python(user)), "stdout") == "1:hello"
+        assert one.accepted == 2
+
+
+def test_hst_010_much_at_once_and_slowly(engine, folder):
+    with UnixServer(folder / "s"), engine.session() as session:
+        mounted = f'withUnixSocket(path: "/s", source: "{socket_id(session.query, folder / "s")}")'
+        bulk = f'{mounted}\nwithExec(args: {words("python3", "-c", BULK, "/s")})'
+        assert dig(session.query(python(bulk)), "stdout") == f"{512 * 65536}\n"
+        many = "import sys, threading, socket\nok = []\n" + (
+            "def one(i):\n s = socket.socket(socket.AF_UNIX); s.connect('/s'); t = (str(i) * 1000).encode(); s.sendall(t)\n"
+            " s.shutdown(1); d = b''\n while p := s.recv(9999): d += p\n ok.append(d == t)\n"
+            "ts = [threading.Thread(target=one, args=(i,)) for i in range(100)]\n"
+            "[t.start() for t in ts]; [t.join() for t in ts]; print(len(ok), all(ok))"
+        )
+        assert dig(session.query(python(f'{mounted}\nwithExec(args: {words("python3", "-c", many)})')), "stdout") == "100 True\n"
+
+
+def test_hst_010_a_socket_that_is_missing(engine, folder):
+    with engine.session() as session:
+        for path, why in [(folder / "none", "no such file or directory"), (folder, "it is no socket")]:
+            mounted = f'withUnixSocket(path: "/s", source: "{socket_id(session.query, path)}")'
+            error = session.error(python(f'{mounted}\nwithExec(args: {words("echo", path)})'))
+            assert f"cannot use the socket `{path}` of the client: {why}" in error["message"], error
+        # Nobody listens any more: the connection breaks, and the process says so.
+        server = UnixServer(folder / "dead")
+        server.close()
+        mounted = f'withUnixSocket(path: "/s", source: "{socket_id(session.query, folder / "dead")}")'
+        answer = session.query(python(f'{mounted}\nwithExec(args: {words("python3", "-c", TALK, "/s", "x")}, expect: ANY)', "stdout exitCode"))
+        assert dig(answer, "stdout") == ""
+
+
+def test_xs_005_sockets_belong_to_a_session(engine, folder):
+    document = 'withUnixSocket(path: "/s", source: "%s")\nwithEnvVariable(name: "N", value: "%s")\nwithExec(args: %s)'
+    talk = words("python3", "-c", TALK, "/s", "x")
+    with engine.session() as first, engine.session() as second:
+        with UnixServer(folder / "s", b"first:"):
+            mine = socket_id(first.query, folder / "s")
+            assert dig(first.query(python(document % (mine, 1, talk))), "stdout") == "first:x"
+            error = second.error(python(document % (mine, 2, talk)))
+            assert "the socket is not known in this session" in error["message"]
+        with UnixServer(folder / "s", b"second:") as server:
+            # The container was made by another session; what it names is now this session's own.
+            made = dig(first.query(python(f'withUnixSocket(path: "/s", source: "{mine}")', "id")), "id")
+            socket_id(second.query, folder / "s")
+            run = '{ node(id: "%s") { ... on Container { withEnvVariable(name: "N", value: "3") { withExec(args: %s) { stdout } } } } }'
+            assert dig(second.query(run % (made, talk)), "stdout") == "second:x"
+            # What a process said over an equal socket once is remembered, as what it said over the network is.
+            assert dig(second.query(python(document % (socket_id(second.query, folder / "s"), 1, talk))), "stdout") == "first:x"
+            assert server.accepted == 1
+
+
+NESTED = """
+import base64, json, os, socket, threading, urllib.request
+
+server = socket.socket(socket.AF_UNIX)
+server.bind("/own")
+server.listen(1)
+def serve():
+    near, _ = server.accept()
+    near.sendall(b"from the inner process")
+    near.close()
+threading.Thread(target=serve, daemon=True).start()
+
+def ask(document):
+    token = base64.b64encode((os.environ["DAGGER_SESSION_TOKEN"] + ":").encode()).decode()
+    address = "http://127.0.0.1:" + os.environ["DAGGER_SESSION_PORT"] + "/query"
+    headers = {"Content-Type": "application/json", "Authorization": "Basic " + token}
+    request = urllib.request.Request(address, json.dumps({"query": document}).encode(), headers)
+    return json.loads(urllib.request.urlopen(request).read())
+
+sock = ask('{ host { unixSocket(path: "/own") { id } } }')["data"]["host"]["unixSocket"]["id"]
+outer = ask('{ host { unixSocket(path: "OUTER") { id } } }')["data"]["host"]["unixSocket"]["id"]
+run = '{ container { from(address: "python:3.13-slim") { withUnixSocket(path: "/s", source: "%s") { withExec(args: %s) { stdout } } } } }'
+talk = json.dumps(["python3", "-c", TALK, "/s", ""])
+print(ask(run % (sock, talk))["data"]["container"]["from"]["withUnixSocket"]["withExec"]["stdout"])
+print(ask(run % (outer, talk))["errors"][0]["message"])
+"""
+
+
+def test_hst_010_sockets_of_a_process_in_a_container(engine, folder):
+    with UnixServer(folder / "outer"), engine.session() as session:
+        code = f"TALK = {TALK!r}\n" + NESTED.replace("OUTER", str(folder / "outer"))
+        steps = f'withExec(args: {words("python3", "-c", code)}, experimentalPrivilegedNesting: true)'
+        said = dig(session.query(python(steps)), "stdout").splitlines()
+        assert said[0] == "from the inner process"
+        assert "cannot use the socket" in said[1] and "no such file or directory" in said[1].lower(), said
