@@ -1,5 +1,6 @@
 """The plaintext of a secret is nowhere but in the process that was given it."""
 
+import hashlib
 import json
 import os
 import time
@@ -90,3 +91,122 @@ def test_an_error_about_a_secret_does_not_wait(engine):
     started = time.monotonic()
     engine.query('{ secret(uri: "env://NO_SUCH_VARIABLE") { plaintext } }').failed("env var not found")
     assert time.monotonic() - started < 10
+
+
+def make(session, text: str, name: str = "s") -> str:
+    document = "{ setSecret(name: %s, plaintext: %s) { id } }" % (json.dumps(name), json.dumps(text))
+    return session.query(document)["setSecret"]["id"]
+
+
+def dig(value, name):
+    while name not in value:
+        (value,) = value.values()
+    return value[name]
+
+
+def run(session, fields: list[str], args: list[str], more: str = "", select: str = "stdout") -> str:
+    """What a process prints in a container that the fields changed."""
+    chain = ['container', 'from(address: "busybox")', *fields, f"withExec(args: {json.dumps(args)}{more})", select]
+    return dig(session.query("{ " + " { ".join(chain) + " }" * len(chain)), select)
+
+
+def test_sec_001_variables(engine):
+    with engine.session() as session:
+        one, two = make(session, "one"), make(session, "text two")
+        given = 'withSecretVariable(name: "T", secret: "%s")'
+        print_lengths = ["sh", "-c", "echo ${#T} ${#U}; env | grep -c ^T="]
+        assert run(session, [given % one], print_lengths) == "3 0\n1\n"
+        assert run(session, [given % one, given % two], print_lengths) == "8 0\n1\n"
+        assert run(session, [given % one, 'withoutSecretVariable(name: "T")'], ["sh", "-c", "echo ${#T}"]) == "0\n"
+        known = dig(session.query('{ container { %s { envVariables { name } } } }' % (given % one)), "envVariables")
+        assert known == []
+        # The next container has it, too; an image does not.
+        after = [given % one, 'withExec(args: ["true"])']
+        assert run(session, after, ["sh", "-c", "echo ${#T}"]) == "3\n"
+
+
+def test_exec_007_standard_input_from_a_secret(engine):
+    with engine.session() as session:
+        fields = ['withMountedSecret(path: "/in", source: "%s")' % make(session, "read from a secret\n")]
+        assert run(session, fields, ["wc", "-c"], ', redirectStdin: "/in"') == "19\n"
+        assert run(session, fields, ["cat"], ', redirectStdin: "/in"').strip() == "***"
+
+
+def test_arg_011_a_secret_is_not_expanded(engine):
+    with engine.session() as session:
+        given = 'withSecretVariable(name: "T", secret: "%s")' % make(session, "text")
+        document = '{ container { from(address: "busybox") { %s { withExec(args: ["echo", "$T"], expand: true) { stdout } } } } }'
+        message = session.error(document % given)["message"]
+        assert 'expand cannot be used with secret env variable "T"' in message
+
+
+def test_mnt_011_mode_and_owner(engine):
+    with engine.session() as session:
+        given = 'withMountedSecret(path: "/t", source: "%s"%%s)' % make(session, "text")
+        show = ["stat", "-c", "%a %u:%g", "/t"]
+        assert run(session, [given % ""], show) == "400 0:0\n"
+        assert run(session, [given % ", mode: 438"], show) == "666 0:0\n"
+        assert run(session, [given % ', mode: 292, owner: "12:34"'], show) == "444 12:34\n"
+        assert run(session, [given % ', owner: "daemon"'], show) == "400 1:1\n"
+
+
+def test_mnt_014_the_limit_is_exact_and_bytes_are_bytes(engine, folder):
+    content = bytes(n * 7 % 256 for n in range(512_000))
+    (folder / "most").write_bytes(content)
+    (folder / "more").write_bytes(content + b"x")
+    with engine.session(cwd=folder) as session:
+        given = session.query('{ secret(uri: "file://most") { id } }')["secret"]["id"]
+        fields = ['withMountedSecret(path: "/t", source: "%s")' % given]
+        assert run(session, fields, ["sha256sum", "/t"]).split()[0] == hashlib.sha256(content).hexdigest()
+        assert run(session, fields, ["cat", "/t"]) == "***"
+        assert run(session, fields, ["sh", "-c", "echo before; cat /t; echo after"]) == "before\n***after\n"
+        assert "512001 bytes" in session.error('{ secret(uri: "file://more") { id } }')["message"]
+        assert "no UTF-8" in session.error('{ secret(uri: "file://most") { plaintext } }')["message"]
+        variable = 'withSecretVariable(name: "T", secret: "%s")' % given
+        document = '{ container { from(address: "busybox") { %s { withExec(args: ["true"]) { stdout } } } } }'
+        assert "no UTF-8" in session.error(document % variable)["message"]
+
+
+def test_output_is_scrubbed_however_it_is_written(engine):
+    key = "-----BEGIN KEY-----\nfirst line of it\nanother line of it\n-----END KEY-----\n"
+    slow = "for c in p l a i n; do printf $c; sleep 0.02; done"
+    cases = [
+        (["plain"], slow, "***"),
+        (["plain"], f"({slow}) >&2; printf PL; printf plai", "***PLplai"),
+        (["  plain \n"], "printf plain; printf '[  plain \\n]'", "***[***]"),
+        (["ab", "x"], "printf abx", "abx"),
+        (["outer plain end", "plain"], "printf 'plain outer plain end outer plain'", "*** *** outer ***"),
+        ([key], "cat /s0; printf 'said: another line of it.'", "***said: ***."),
+        ([key], "head -n 2 /s0; tail -n 1 /s0", "***\n***\n***\n"),
+        (["aab"], "printf aaab", "a***"),
+        (["x" * 100_000], "cat /s0 /s0; printf xxx", "******xxx"),
+    ]
+    with engine.session() as session:
+        for number, (texts, script, want) in enumerate(cases):
+            fields = [f'withEnvVariable(name: "CASE", value: "{number}")']
+            for index, text in enumerate(texts):
+                fields.append(f'withMountedSecret(path: "/s{index}", source: "{make(session, text)}")')
+            assert run(session, fields, ["sh", "-c", script], select="combinedOutput") == want, (texts, script)
+
+
+def test_every_sink_is_scrubbed(fresh):
+    """Files that receive output, errors, the names of what runs, progress, the engine's log."""
+    text = "plain-77aa-of-a-sink"
+    with fresh.session("--progress", "plain") as session:
+        given = 'withSecretVariable(name: "T", secret: "%s")' % make(session, text)
+        to_file = ', redirectStdout: "/out", redirectStderr: "/err"'
+        script = ["sh", "-c", "echo $T; echo $T >&2"]
+        chain = f'container {{ from(address: "busybox") {{ {given} {{ withExec(args: {json.dumps(script)}{to_file}) {{'
+        files = session.query("{ " + chain + ' out: file(path: "/out") { contents } err: file(path: "/err") { contents } } } } } }')
+        assert json.dumps(files).count("***\\n") == 2 and text not in json.dumps(files)
+        document = '{ container { from(address: "busybox") { %s { withExec(args: ["sh", "-c", %s]) { stdout } } } } }'
+        error = session.error(document % (given, json.dumps(f"echo {text}; echo {text} >&2; exit 4")))
+        assert text not in json.dumps(error)
+        assert [error["extensions"][name].strip() for name in ["stdout", "stderr"]] == ["***", "***"]
+        # A program that cannot be started is named in the error.
+        error = session.error('{ container { from(address: "busybox") { %s { withExec(args: ["%s"]) { stdout } } } } }' % (given, text))
+        assert text not in json.dumps(error)
+        session.process.stdin.close()
+        assert text not in session.process.stdout.read() + session.process.stderr.read()
+    fresh.stop()
+    assert text not in fresh.log()

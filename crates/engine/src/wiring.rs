@@ -95,10 +95,11 @@ pub fn remove_state(state_dir: &Path, rootless: bool) -> Result<()> {
     networks.clean_up()
 }
 
-/// Cache volumes of a module's code are its own: they keep their name across versions of it.
+/// Cache volumes of a module's code are its own: they keep their name across versions of it. Modules of one name are told
+/// apart by where they are in their repository; that itself may be somewhere else the next time.
 fn module_namespace(client: &Client) -> Option<String> {
     let module = client.scope.as_ref()?.speaker.clone()?.module.downcast::<Module>().ok()?;
-    Some(module.source.name().to_owned())
+    Some(format!("{}\u{1f}{}", module.source.name(), module.source.root))
 }
 
 fn registry_config(config: &Config) -> RegistryConfig {

@@ -1,6 +1,6 @@
 //! Who uses which cache volume now, and what a new one holds.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -24,13 +24,17 @@ use crate::{edit, lock, stack};
 /// Marks the root of a volume that has been given what it holds at first.
 const MARK: &str = "user.rondel.made";
 
-type InUse = Arc<Mutex<HashMap<String, BTreeSet<usize>>>>;
+/// Stands between the name of a volume and the number of one of its further folders.
+const SEPARATOR: char = '\u{1e}';
+
+/// By volume: how many use which of its folders. Number 0 is that of everybody, each other one a private user's.
+type InUse = Arc<Mutex<HashMap<String, BTreeMap<usize, usize>>>>;
 
 /// Who uses which volume.
 #[derive(Default)]
 pub(crate) struct Volumes {
     locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
-    private: InUse,
+    in_use: InUse,
     making: Mutex<HashMap<String, Arc<Mutex<()>>>>,
 }
 
@@ -40,23 +44,37 @@ pub(crate) struct Claims {
     /// By the name that the process uses: the name of the folder.
     folders: BTreeMap<(String, u8), String>,
     _locks: Vec<OwnedMutexGuard<()>>,
-    _private: Vec<Private>,
+    _uses: Vec<Use>,
 }
 
-struct Private {
+/// The use of one folder of a volume.
+struct Use {
     in_use: InUse,
     volume: String,
     number: usize,
 }
 
-impl Drop for Private {
+impl Use {
+    fn folder(&self) -> String {
+        match self.number {
+            0 => self.volume.clone(),
+            number => format!("{}{SEPARATOR}{number}", self.volume),
+        }
+    }
+}
+
+impl Drop for Use {
     fn drop(&mut self) {
         let mut in_use = lock(&self.in_use);
-        if let Some(numbers) = in_use.get_mut(&self.volume) {
-            numbers.remove(&self.number);
-            if numbers.is_empty() {
-                in_use.remove(&self.volume);
+        let Some(users) = in_use.get_mut(&self.volume) else { return };
+        if let Some(count) = users.get_mut(&self.number) {
+            *count -= 1;
+            if *count == 0 {
+                users.remove(&self.number);
             }
+        }
+        if users.is_empty() {
+            in_use.remove(&self.volume);
         }
     }
 }
@@ -73,31 +91,27 @@ impl Volumes {
         // ORDER: by name, so that two processes never wait for each other.
         let mut claims = Claims::default();
         for ((volume, mode), sharing) in wanted {
-            let folder = match sharing {
-                Sharing::Shared => volume.clone(),
-                Sharing::Locked => {
-                    let mutex = lock(&self.locks).entry(volume.clone()).or_default().clone();
-                    claims._locks.push(mutex.lock_owned().await);
-                    volume.clone()
-                }
-                Sharing::Private => {
-                    let private = self.free_one(&volume);
-                    let number = private.number;
-                    claims._private.push(private);
-                    if number == 0 { volume.clone() } else { format!("{volume}#{number}") }
-                }
-            };
-            claims.folders.insert((volume, mode), folder);
+            if sharing == Sharing::Locked {
+                let mutex = lock(&self.locks).entry(volume.clone()).or_default().clone();
+                claims._locks.push(mutex.lock_owned().await);
+            }
+            let used = self.enter(&volume, sharing);
+            claims.folders.insert((volume, mode), used.folder());
+            claims._uses.push(used);
         }
         claims
     }
 
-    fn free_one(&self, volume: &str) -> Private {
-        let mut in_use = lock(&self.private);
-        let numbers = in_use.entry(volume.to_owned()).or_default();
-        let number = (0..).find(|n| !numbers.contains(n)).unwrap_or(0);
-        numbers.insert(number);
-        Private { in_use: self.private.clone(), volume: volume.to_owned(), number }
+    /// A folder of `volume`: that of everybody, or (private) the first that nobody uses.
+    fn enter(&self, volume: &str, sharing: Sharing) -> Use {
+        let mut in_use = lock(&self.in_use);
+        let users = in_use.entry(volume.to_owned()).or_default();
+        let number = match sharing {
+            Sharing::Private => (0..).find(|number| !users.contains_key(number)).unwrap_or(0),
+            Sharing::Shared | Sharing::Locked => 0,
+        };
+        *users.entry(number).or_default() += 1;
+        Use { in_use: self.in_use.clone(), volume: volume.to_owned(), number }
     }
 
     /// The folder `folder`, which holds `seed` and belongs to `ids` when it is new.

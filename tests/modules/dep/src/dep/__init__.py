@@ -42,6 +42,36 @@ class Item:
 
 
 @object_type
+class Keeper:
+    """Keeps secrets: one for everybody to see, and one for itself."""
+
+    shown: dagger.Secret | None = field(default=None)
+    kept: dagger.Secret | None = None
+
+    @function
+    async def reveal(self) -> list[str]:
+        return [await secret.plaintext() if secret else "nothing" for secret in (self.shown, self.kept)]
+
+    @function
+    def box(self) -> dagger.Container:
+        box = dag.container().from_("busybox")
+        if self.kept:
+            box = box.with_secret_variable("KEPT", self.kept).with_mounted_secret("/kept", self.kept)
+        return box
+
+    @function
+    def nest(self) -> "Nest":
+        return Nest(inner=self)
+
+
+@object_type
+class Nest:
+    """Keeps who keeps secrets."""
+
+    inner: Keeper = field()
+
+
+@object_type
 class Dep:
     """What others use."""
 
@@ -91,3 +121,26 @@ class Dep:
     @function
     async def length(self, token: dagger.Secret) -> int:
         return len(await token.plaintext())
+
+    @function
+    def keeper(self, shown: dagger.Secret | None = None, kept: dagger.Secret | None = None) -> Keeper:
+        return Keeper(shown=shown, kept=kept)
+
+    @function
+    def secret(self, text: str) -> dagger.Secret:
+        return dag.set_secret("of-dep", text)
+
+    @function
+    def boxed(self, salt: str) -> dagger.Container:
+        """Its process prints something else each time it runs."""
+        box = dag.container().from_("busybox").with_secret_variable("T", dag.set_secret("of-dep", "a text of its own"))
+        return box.with_exec(["sh", "-c", f"echo {salt}; head -c 8 /dev/urandom | od -An -tx1"])
+
+    @function
+    def volume(self, key: str) -> dagger.CacheVolume:
+        return dag.cache_volume(key)
+
+    @function
+    async def in_volume(self, volume: dagger.CacheVolume, salt: str) -> str:
+        box = dag.container().from_("busybox").with_mounted_cache("/c", volume)
+        return await box.with_exec(["sh", "-c", f"echo dep >> /c/log; cat /c/log; : {salt}"]).stdout()

@@ -59,3 +59,34 @@ class Uses:
     @function
     async def length(self, token: dagger.Secret) -> int:
         return await dag.dep().length(token)
+
+    @function
+    async def secrets(self, token: dagger.Secret) -> list[str]:
+        """A secret of the caller, one of its own and one of the other module, on every way there is."""
+        own = dag.set_secret("own", "own text")
+        keeper = dag.dep().keeper(shown=token, kept=own)
+        said = [*await keeper.reveal(), await keeper.shown().plaintext()]
+        for _ in range(2):
+            inner = keeper.nest().inner()
+            said += [*await inner.reveal(), await inner.shown().plaintext()]
+        box = keeper.box().with_secret_variable("TOKEN", token)
+        # What is printed is a secret; its length is not.
+        said.append(await box.with_exec(["sh", "-c", "echo $KEPT $TOKEN; cat /kept"]).stdout())
+        said.append(await box.with_exec(["sh", "-c", "echo ${#KEPT} ${#TOKEN}"]).stdout())
+        made = dag.dep().secret("text of dep")
+        said += [await made.plaintext(), str(await dag.dep().length(made))]
+        return [text.strip() for text in said]
+
+    @function
+    async def volumes(self, salt: str) -> list[str]:
+        """The same key in two modules, and a volume that is handed on."""
+        own = dag.cache_volume("same-key")
+        others = dag.dep().volume("same-key")
+        box = dag.container().from_("busybox")
+        write = ["sh", "-c", f"echo uses >> /c/log; cat /c/log; : {salt}"]
+        return [
+            await box.with_mounted_cache("/c", own).with_exec(write).stdout(),
+            await dag.dep().in_volume(own, salt),
+            await box.with_mounted_cache("/c", others).with_exec(write).stdout(),
+            str(await own.id() == await others.id()),
+        ]

@@ -1,0 +1,80 @@
+"""Secrets and cache volumes between modules."""
+
+import json
+import shutil
+import time
+
+import pytest
+
+from harness import REPO
+
+TOKEN = "plain-9c2e-text-of-the-caller"
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory):
+    """A copy, so that one of them can be edited."""
+    folder = tmp_path_factory.mktemp("modules")
+    (folder / ".git").mkdir()
+    for name in ["uses", "dep"]:
+        shutil.copytree(REPO / "tests/modules" / name, folder / name)
+    return folder
+
+
+def test_sec_015_secrets_on_every_way_between_modules(connected, modules):
+    done = connected.run(
+        "call", "--progress", "plain", "-m", modules / "uses", "--json", "secrets", "--token=env://TOKEN", env={"TOKEN": TOKEN}
+    )
+    assert json.loads(done.ok().out) == [
+        *[TOKEN, "own text", TOKEN] * 3,
+        "*** ***\n***",
+        f"8 {len(TOKEN)}",
+        "text of dep",
+        "11",
+    ]
+    assert TOKEN not in done.err + connected.log()
+
+
+def test_sec_018_call_006_an_optional_secret_in_the_state_of_an_object(connected, modules, folder):
+    (folder / "token").write_text("of a file")
+    for flags, want in [
+        ([], ["nothing", "nothing"]),
+        (["--kept=env://TOKEN"], ["nothing", TOKEN]),
+        (["--shown=env:TOKEN", "--kept=TOKEN"], [TOKEN, TOKEN]),
+        (["--shown=file:token", "--kept=cmd:echo -n $TOKEN"], ["of a file", TOKEN]),
+    ]:
+        words = ["call", "-m", modules / "dep", "--json", "keeper", *flags, "nest", "inner", "reveal"]
+        done = connected.run(*words, env={"TOKEN": TOKEN}, cwd=folder)
+        assert json.loads(done.ok().out) == want, flags
+
+
+def test_sec_005_sec_019_what_a_module_does_with_a_secret_of_its_own(connected, modules):
+    """The container is made again in each session, because the secret is of the session; its process does not run again."""
+
+    def ask(*documents: str) -> tuple:
+        with connected.session() as session:
+            session.query('{ moduleSource(refString: "%s") { asModule { serve } } }' % (modules / "dep"))
+            before = connected.execs()
+            return [session.query(document) for document in documents], connected.execs() - before
+
+    ask("{ dep { hello } }")
+    document = '{ dep { boxed(salt: "%s") { stdout } } }' % time.time()
+    once, first = ask(document, document)
+    again, second = ask(document, document)
+    assert once == again and once[0] == once[1]
+    # The constructor, the function and its container's process; then the first two alone.
+    assert (first, second) == (3, 2)
+
+
+def test_cvo_004_cvo_005_volumes_belong_to_their_module(connected, modules):
+    def run(salt: str) -> list:
+        words = ["call", "-m", modules / "uses", "--json", "volumes", f"--salt={salt}"]
+        return [text.split() for text in json.loads(connected.run(*words).ok().out)]
+
+    # A volume that is handed on is the giver's; one key is two volumes in two modules.
+    own, handed, others, same = run(f"one{time.time()}")
+    assert (own, handed, others, same) == (["uses"], ["uses", "dep"], ["uses"], ["False"])
+    source = modules / "dep/src/dep/__init__.py"
+    source.write_text(source.read_text() + "\n# edited\n")
+    own, handed, others, _ = run(f"two{time.time()}")
+    assert (own, handed, others) == (["uses", "dep", "uses"], ["uses", "dep", "uses", "dep"], ["uses", "uses"])

@@ -1,0 +1,229 @@
+"""Cache volumes: what is in them, who shares them, and what becomes of that when somebody is killed."""
+
+import contextlib
+import http.client
+import json
+import threading
+import time
+
+from harness import Rondel, wait_until
+
+
+def dig(value, name):
+    while name not in value:
+        (value,) = value.values()
+    return value[name]
+
+
+class Volumes:
+    """A session with shorter words."""
+
+    def __init__(self, session):
+        self.session = session
+
+    def volume(self, key: str, more: str = "") -> str:
+        return self.session.query("{ cacheVolume(key: %s%s) { id } }" % (json.dumps(key), more))["cacheVolume"]["id"]
+
+    def folder(self, files: dict, more: str = "") -> str:
+        chain = "".join('withNewFile(path: "%s", contents: "%s") { ' % pair for pair in files.items())
+        return dig(self.session.query("{ directory { %s%s id %s } }" % (chain, more, "} " * len(files))), "id")
+
+    def text(self, volume: str, script: str, mount: str = "", salt: str = "") -> str:
+        return """{ container { from(address: "busybox") { withEnvVariable(name: "SALT", value: "%s") {
+            withMountedCache(path: "/c", cache: "%s"%s) { withExec(args: ["sh", "-c", %s]) { stdout } } } } } }""" % (
+            salt,
+            volume,
+            mount,
+            json.dumps(script),
+        )
+
+    def run(self, *args, **more) -> str:
+        return dig(self.session.query(self.text(*args, **more)), "stdout").strip()
+
+    def together(self, volume: str, scripts: list, mount: str = "") -> list:
+        """What each of several processes says that start at the same time."""
+        said = [None] * len(scripts)
+
+        def one(index):
+            said[index] = self.run(volume, scripts[index], mount, salt=f"{volume[-20:]}{index}{time.time()}")
+
+        threads = [threading.Thread(target=one, args=(index,)) for index in range(len(scripts))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert None not in said, said
+        return said
+
+
+def test_mnt_004_a_volume_is_kept_between_containers(engine):
+    with engine.session() as session:
+        v = Volumes(session)
+        volume = v.volume("kept")
+        assert v.run(volume, "echo one >> /c/f; cat /c/f", salt="1") == "one"
+        assert v.run(volume, "echo two >> /c/f; cat /c/f", salt="2") == "one\ntwo"
+    with engine.session() as session:
+        v = Volumes(session)
+        assert v.run(v.volume("kept"), "cat /c/f", salt="3") == "one\ntwo"
+        assert v.run(v.volume("another"), "ls /c", salt="3") == ""
+
+
+def test_mnt_005_a_new_volume_starts_from_a_directory(engine):
+    with engine.session() as session:
+        v = Volumes(session)
+        volume, seed = v.volume("seeded"), v.folder({"f": "seed ", "sub/g": "deep"})
+        mount = f', source: "{seed}"'
+        assert v.run(volume, "echo -n one >> /c/f; cat /c/f /c/sub/g", mount, salt="1") == "seed onedeep"
+        assert v.run(volume, "echo -n two >> /c/f; cat /c/f", mount, salt="2") == "seed onetwo"
+        assert v.run(volume, "rm /c/f; ls /c", mount, salt="3") == "sub"
+        assert v.run(volume, "ls /c", mount, salt="4") == "sub"
+
+
+def test_mnt_006_the_owner_of_a_volume(engine):
+    show = "stat -c '%a %u:%g' /c"
+    with engine.session() as session:
+        v = Volumes(session)
+        assert v.run(v.volume("owned"), show, ', owner: "123:456"') == "755 123:456"
+        assert v.run(v.volume("unowned"), show) == "755 0:0"
+        seed = session.query(
+            '{ directory { withNewDirectory(path: "d", permissions: 448) { '
+            'withNewFile(path: "d/f", contents: "", permissions: 416) { id } } } }'
+        )
+        mount = f', source: "{dig(seed, "id")}", owner: "123:456"'
+        said = v.run(v.volume("owned and seeded"), show + "; stat -c '%a %u:%g' /c/d /c/d/f", mount)
+        assert said.split("\n") == ["755 123:456", "700 123:456", "640 123:456"]
+
+
+def test_cvo_007_a_volume_says_how_it_is_mounted(engine):
+    with engine.session() as session:
+        v = Volumes(session)
+        seed = v.folder({"f": "seed"})
+        volume = v.volume("with defaults", f', source: "{seed}", owner: "7:8", sharing: LOCKED')
+        assert v.run(volume, "stat -c '%u:%g' /c; cat /c/f") == "7:8\nseed"
+        meet = "touch /c/$SALT; sleep 0.3; ls /c | wc -l; rm /c/$SALT"
+        # One after the other: nobody sees anything of the others.
+        assert v.together(volume, [meet.replace("$SALT", str(n)) for n in range(3)]) == ["2", "2", "2"]
+        other = v.volume("with other defaults", ', owner: "7:8"')
+        assert v.run(other, "stat -c '%u:%g' /c", ', owner: "9:9"') == "9:9"
+
+
+MEET = """touch /c/%(n)d; n=0; while [ $(ls /c | wc -l) -lt 3 ] && [ $n -lt 100 ]; do sleep 0.05; n=$((n+1)); done; ls /c | wc -l"""
+
+
+def test_sharing(engine):
+    with engine.session() as session:
+        v = Volumes(session)
+        # SHARED: all three are in it at the same time.
+        assert v.together(v.volume("shared"), [MEET % {"n": n} for n in range(3)]) == ["3", "3", "3"]
+        # LOCKED: never two at the same time.
+        alone = "ls /c; touch /c/here; sleep 0.2; rm /c/here"
+        assert v.together(v.volume("locked"), [alone] * 3, ", sharing: LOCKED") == ["", "", ""]
+        # PRIVATE: at the same time, each in one of its own.
+        private = v.volume("private")
+        start = time.monotonic()
+        own = "ls /c | grep -v kept; touch /c/$$ /c/kept; sleep 1; ls /c | grep -vc kept"
+        assert v.together(private, [own] * 3, ", sharing: PRIVATE") == ["1", "1", "1"]
+        assert time.monotonic() - start < 2.9, "they waited for one another"
+        # Whoever is alone has the volume itself, and a private user keeps off it while somebody is in it.
+        assert v.run(private, "ls /c | grep kept", ", sharing: PRIVATE", salt="later") == "kept"
+        mixed = v.volume("mixed")
+        busy = threading.Thread(target=v.run, args=(mixed, "touch /c/busy; sleep 1.5", ", sharing: SHARED"))
+        busy.start()
+        time.sleep(0.7)
+        assert v.run(mixed, "ls /c", ", sharing: PRIVATE", salt="mixed") == ""
+        busy.join()
+        assert v.run(mixed, "ls /c", ", sharing: PRIVATE", salt="after") == "busy"
+
+
+def test_a_cancelled_process_frees_a_locked_volume(engine):
+    locked = ", sharing: LOCKED"
+    with engine.session() as session:
+        v = Volumes(session)
+        volume = v.volume("freed")
+        other = engine.session()
+        holder = Volumes(other)
+        text = holder.text(holder.volume("freed"), "touch /c/held; sleep 60", locked, salt=str(time.time()))
+        thread = threading.Thread(target=_ignore, args=(other, {"query": text}), daemon=True)
+        thread.start()
+        wait_until(lambda: v.run(volume, "ls /c", salt=str(time.time())) == "held", what="the holder")
+        waiter = []
+        waiting = threading.Thread(target=lambda: waiter.append(v.run(volume, "ls /c; echo got it", locked, salt="w")))
+        waiting.start()
+        time.sleep(0.3)
+        assert not waiter
+        other.kill()
+        waiting.join(timeout=20)
+        assert waiter == ["held\ngot it"]
+        thread.join(timeout=20)
+
+
+def _ignore(session, body):
+    """Asks in a session that is killed meanwhile."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        session.post(body)
+
+
+def test_seeding_happens_once_however_many_ask(engine):
+    with engine.session() as session:
+        v = Volumes(session)
+        seed = v.folder({"log": "seed\\n", **{f"d/{n}": "x" for n in range(50)}})
+        mount = f', source: "{seed}"'
+        volume = v.volume("seeded together")
+        assert v.together(volume, ["echo line >> /c/log; ls /c/d | wc -l"] * 6, mount) == ["50"] * 6
+        assert v.run(volume, "sort /c/log | uniq -c | awk '{print $1, $2}'", salt="end") == "6 line\n1 seed"
+
+
+def test_a_volume_half_seeded_by_a_killed_engine_is_seeded_again(fresh: Rondel, folder):
+    many = folder / "many"
+    many.mkdir()
+    for n in range(3000):
+        (many / f"f{n}").write_bytes(b"x" * 20_000)
+
+    def start(rondel) -> tuple:
+        session = rondel.session(cwd=folder)
+        v = Volumes(session)
+        seed = session.query('{ host { directory(path: "many") { id } } }')["host"]["directory"]["id"]
+        session.query('{ node(id: "%s") { ... on Directory { sync } } }' % seed)
+        return session, v, v.volume("torn"), f', source: "{seed}"'
+
+    session, v, volume, mount = start(fresh)
+    text = v.text(volume, "ls /c | wc -l; cat /c/* | wc -c", mount)
+    asking = threading.Thread(target=_ignore, args=(session, {"query": text}), daemon=True)
+    asking.start()
+    begun = lambda: next((fresh.state / "volumes").glob("*/f*"), None)  # noqa: E731
+    deadline = time.monotonic() + 20
+    while not begun() and time.monotonic() < deadline:
+        pass
+    fresh.kill()
+    half = sum(1 for _ in (fresh.state / "volumes").glob("*/f*"))
+    session.kill()
+    asking.join(timeout=20)
+    assert 0 < half < 3000, half
+    session, v, volume, mount = start(fresh)
+    with session:
+        assert v.run(volume, "ls /c | wc -l; cat /c/* | wc -c", mount).split() == ["3000", "60000000"]
+    fresh.verify()
+
+
+def test_cvo_006_an_unchanged_directory_of_the_host_runs_nothing_again(engine, folder):
+    (folder / "in").mkdir()
+    (folder / "in/file").write_text(f"content {time.time()}")
+
+    def run() -> tuple:
+        with engine.session(cwd=folder) as session:
+            before = engine.execs()
+            given = session.query('{ host { directory(path: "in") { id } } }')["host"]["directory"]["id"]
+            said = session.query(
+                """{ container { from(address: "busybox") { withMountedDirectory(path: "/in", source: "%s") {
+                withExec(args: ["cat", "/in/file"]) { stdout } } } } }"""
+                % given
+            )
+            return dig(said, "stdout"), engine.execs() - before
+
+    first = run()
+    assert first[1] == 1
+    assert run() == (first[0], 0)
+    (folder / "in/file").touch()
+    assert run() == (first[0], 0)
+    (folder / "in/file").write_text("changed")
+    assert run() == ("changed", 1)
