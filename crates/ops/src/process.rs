@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use rondel_events::Emitter;
-use rondel_fault::{Attempt, ExecFailure, Fault, Result};
+use rondel_fault::{Attempt, ExecFailure, Fault, Kind, Result};
 use rondel_model::exec::{MountSource, Stdin};
-use rondel_model::{ExecOp, SecretRef, Snapshot};
+use rondel_model::{ExecOp, Platform, SecretRef, Snapshot};
 use rondel_ports::CancellationToken;
 use rondel_ports::network::Network;
 use rondel_ports::process::{ProcessControl, ProcessMount, ProcessSpec, ProcessStdin};
@@ -92,6 +92,18 @@ impl Finished {
     }
 }
 
+/// The error of a process that did not start, with what is likely when its platform is another.
+fn not_started(fault: Fault, platform: &Platform) -> Fault {
+    if *platform == Platform::native() || fault.kind() != Kind::User {
+        return fault;
+    }
+    let message = format!("cannot run a program of `{platform}` on `{}` without an emulator", Platform::native());
+    fault.context(message).with_hint(format!(
+        "register an emulator for `{}` with the kernel (binfmt_misc, with the flag `F`), such as Debian's `qemu-user-static`",
+        platform.architecture
+    ))
+}
+
 impl Process<'_> {
     /// Runs the process to its end. `redirects` receive what it writes to its standard streams.
     pub(crate) async fn run(
@@ -100,6 +112,10 @@ impl Process<'_> {
         redirects: [Option<File>; 2],
         long: Option<Long>,
     ) -> Result<Finished> {
+        let platform = &self.exec.platform;
+        if platform.os != Platform::native().os {
+            return Err(Fault::user(format!("cannot run programs of `{platform}` on `{}`", Platform::native())));
+        }
         let (secret_env, secret_files) = self.plaintexts().await?;
         self.find_sockets().await?;
         let secrets = Secrets::new(secret_env.iter().chain(&secret_files).map(|plaintext| plaintext.bytes()));
@@ -139,7 +155,7 @@ impl Process<'_> {
                 let cause = tokio::time::timeout(CAUSE, &mut bound.ended).await;
                 cause.map_or(Ok(code), Err)
             }
-            ended => ended,
+            ended => ended.map_err(|fault| not_started(fault, platform)),
         };
         let finished = ended.and_then(|exit_code| Ok((exit_code, capture.finish()?)));
         match finished {

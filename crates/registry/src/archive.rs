@@ -49,7 +49,7 @@ fn entries(images: &[OutgoingImage], media_types: MediaTypes) -> Result<BTreeMap
         entries.insert(blob(manifest.digest), Content::Memory(manifest.bytes));
     }
     let descriptor = match images {
-        [one] => document::for_platform(root.descriptor, &one.platform),
+        [one] => document::for_image(root.descriptor, one, media_types),
         _ => root.descriptor,
     };
     let index = document::index(vec![descriptor], MediaTypes::Oci)?;

@@ -6,7 +6,7 @@ use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType, SCHEMA_V
 use rondel_digest::Sha256Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::Platform;
-use rondel_ports::images::MediaTypes;
+use rondel_ports::images::{MediaTypes, OutgoingImage};
 use rondel_ports::snapshots::LayerBlob;
 use serde::{Deserialize, Serialize};
 
@@ -279,6 +279,15 @@ pub(crate) fn for_platform(mut descriptor: Descriptor, platform: &Platform) -> D
     spec.set_architecture(platform.architecture.as_str().into());
     spec.set_variant(Some(platform.variant.clone()).filter(|v| !v.is_empty()));
     descriptor.set_platform(Some(spec));
+    descriptor
+}
+
+/// Adds what an index says of an image to its descriptor: platform and, in OCI's form, annotations.
+pub(crate) fn for_image(descriptor: Descriptor, image: &OutgoingImage, media_types: MediaTypes) -> Descriptor {
+    let mut descriptor = for_platform(descriptor, &image.platform);
+    if media_types == MediaTypes::Oci && !image.annotations.is_empty() {
+        descriptor.set_annotations(Some(image.annotations.iter().cloned().collect()));
+    }
     descriptor
 }
 

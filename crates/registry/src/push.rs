@@ -112,7 +112,7 @@ pub(crate) fn documents(images: &[OutgoingImage], media_types: MediaTypes) -> Re
         0 => Err(Fault::bug("there is no image to write")),
         1 => Ok((Vec::new(), manifests.remove(0))),
         _ => {
-            let entry = |(m, i): (&Written, &OutgoingImage)| document::for_platform(m.descriptor.clone(), &i.platform);
+            let entry = |(m, i): (&Written, &OutgoingImage)| document::for_image(m.descriptor.clone(), i, media_types);
             let index = document::index(manifests.iter().zip(images).map(entry).collect(), media_types)?;
             Ok((manifests, index))
         }
