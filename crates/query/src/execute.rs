@@ -255,7 +255,8 @@ impl Run {
         level: usize,
     ) -> std::result::Result<Step, Vec<ResponseError>> {
         match &node.value {
-            Value::Null if def.ty.is_non_null() => {
+            // Null is the only value that `Void` has.
+            Value::Null if def.ty.is_non_null() && &**def.ty.base() != "Void" => {
                 let fault = Fault::user(format!("`{}` must not be null, and is", def.name));
                 Err(vec![ResponseError { fault, path: path.clone(), location }])
             }
