@@ -12,6 +12,7 @@ mod edit;
 mod expand;
 pub mod git;
 mod host_path;
+mod image_store;
 mod inputs;
 mod inspect;
 mod locate;

@@ -1,4 +1,4 @@
-//! Containers to images: `publish`, `export`, `asTarball`.
+//! Containers to images: `publish`, `export`, `exportImage`, `asTarball`.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::op::Place;
@@ -6,6 +6,7 @@ use rondel_model::{AbsPath, Container, File, Fs, Value};
 use rondel_query::{Args, Cx, Node, Outcome};
 
 use super::{TYPE, images, of};
+use crate::image_store::ImageStore;
 use crate::inspect::tools;
 use crate::types::file::exported;
 use crate::{Surface, credentials, inputs};
@@ -17,6 +18,7 @@ pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "publish", publish);
     surface.field(TYPE, "asTarball", as_tarball);
     surface.field(TYPE, "export", export);
+    surface.field(TYPE, "exportImage", export_image);
 }
 
 /// The images to send: the container, unless it is empty and there are variants, and every variant.
@@ -72,6 +74,16 @@ async fn export(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     }
     let place = archive(&cx, &node, &args).await?;
     exported(&cx, &args, &place, &path).await
+}
+
+async fn export_image(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let store = ImageStore::of(&cx).await?;
+    // The tool may know more forms of names than registries have, but none that is no reference.
+    let name = args.str("name")?;
+    images::reference(&name)?;
+    let place = archive(&cx, &node, &args).await?;
+    store.load(&cx, &place, &name).await?;
+    Ok(Value::Null.into())
 }
 
 /// Whether a relative path leaves the directory it starts in.

@@ -1,16 +1,17 @@
-//! Containers from images: `from`, `import`, `imageRef`.
+//! Containers from images: `from`, `import`, `imageRef`, `Host.containerImage`.
 
 use std::sync::Arc;
 
 use rondel_call::{Call, CallSpec};
 use rondel_fault::{Fault, Result};
 use rondel_model::image::{ImageRef, InvalidReference};
-use rondel_model::op::{ImageOp, ImportOp};
+use rondel_model::op::{ImageOp, ImportOp, Place};
 use rondel_model::{Container, File, Fs, FsOp, Platform, Value};
 use rondel_ports::images::ResolvedImage;
 use rondel_query::{Args, Cx, Node, Outcome};
 
 use super::{TYPE, changed, config, of, value};
+use crate::image_store::ImageStore;
 use crate::inspect::tools;
 use crate::{Surface, credentials, inputs};
 
@@ -18,6 +19,7 @@ pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "from", from);
     surface.field(TYPE, "_from", pinned);
     surface.field(TYPE, "import", import);
+    surface.field("Host", "containerImage", from_store);
     surface.plain(TYPE, "imageRef", |container: &Container, _| match &container.image_ref {
         Some(reference) => Ok(Value::string(reference.to_string())),
         // Clients match on this text; see spec/behaviours.md CTR-010.
@@ -72,17 +74,28 @@ fn based_on(container: &Container, image: ResolvedImage) -> Result<Container> {
 async fn import(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     let source = args.object("source").await?;
     let source = source.get::<File>()?.place.clone();
-    let container = of(&node)?;
     let tag = args.opt_str("tag")?.unwrap_or_else(|| Arc::from(""));
-    let (ops, op_cx) = tools(&cx)?;
-    let image = ops.read_image_archive(&op_cx, &source, &tag, &container.platform).await?;
+    Ok(changed(imported(&cx, of(&node)?, source, &tag).await?))
+}
+
+/// `container` on the image of `tag` in the archive at `source`.
+async fn imported(cx: &Cx, container: &Container, source: Place, tag: &str) -> Result<Container> {
+    let (ops, op_cx) = tools(cx)?;
+    let image = ops.read_image_archive(&op_cx, &source, tag, &container.platform).await?;
     let config = config::parse(image.config.get())?;
-    let op = ImportOp { source, tag: tag.to_string(), platform: image.platform.clone() };
-    Ok(changed(Container {
+    let op = ImportOp { source, tag: tag.to_owned(), platform: image.platform.clone() };
+    Ok(Container {
         rootfs: Fs::new(FsOp::Import(op)),
         platform: image.platform,
         image_ref: None,
         last_exec: None,
         ..config::configured(container, config)
-    }))
+    })
+}
+
+/// `Host.containerImage`: an image of the client's own store.
+async fn from_store(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+    let place = ImageStore::of(&cx).await?.save(&cx, &args.str("name")?).await?;
+    let container = imported(&cx, &Container::scratch(Platform::native()), place, "").await?;
+    Ok(changed(container))
 }
