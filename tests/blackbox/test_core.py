@@ -160,7 +160,7 @@ def test_no_process_is_left_of_an_exec(engine):
     assert processes_with(marker) == []
 
 
-def test_the_api_is_inside_a_nested_exec(connected):
+def test_exec_019_the_api_is_inside_a_nested_exec(connected):
     script = (
         "import json,os,urllib.request,base64;"
         "p=os.environ['DAGGER_SESSION_PORT'];t=os.environ['DAGGER_SESSION_TOKEN'];"

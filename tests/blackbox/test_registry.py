@@ -2,51 +2,12 @@
 
 import base64
 import json
-import socket
-import subprocess
 import urllib.request
 
-import bcrypt
 import pytest
 
-from harness import IMAGES, mirror_of, wait_until
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Registry:
-    def __init__(self, folder, users: str = ""):
-        self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
-        auth = ""
-        if users:
-            passwords = folder / "htpasswd"
-            passwords.write_text(users)
-            auth = f"auth:\n  htpasswd:\n    realm: test\n    path: {passwords}\n"
-        config = folder / "registry.yml"
-        config.write_text(
-            f"version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {folder}/data\n"
-            f"http:\n  addr: {self.address}\n{auth}"
-        )
-        self.process = subprocess.Popen(
-            ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        wait_until(self.answers, what="the registry")
-
-    def answers(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return True
-        except OSError:
-            return False
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
+from harness import IMAGES, mirror_of
+from registries import Registry, password_file
 
 
 @pytest.fixture
@@ -67,7 +28,7 @@ def online(make_engine):
     return make_engine(mirror_of(IMAGES, offline=False))
 
 
-def test_publish_and_pull_back(online, make_engine, registry):
+def test_pub_001_publish_and_pull_back(online, make_engine, registry):
     name = f"{registry.address}/team/app:1"
     published = publish(online, name).json()
     reference = published["container"]["from"]["withNewFile"]["publish"]
@@ -81,7 +42,7 @@ def test_publish_and_pull_back(online, make_engine, registry):
 
 
 @pytest.mark.parametrize("compression", ["Gzip", "Zstd", "Uncompressed"])
-def test_compressions_and_media_types(online, registry, compression):
+def test_pub_007_compressions_and_media_types(online, registry, compression):
     for media in ["OCIMediaTypes", "DockerMediaTypes"]:
         name = f"{registry.address}/c:{compression.lower()}-{media.lower()}"
         if media == "DockerMediaTypes" and compression == "Zstd":
@@ -94,8 +55,8 @@ def test_compressions_and_media_types(online, registry, compression):
         assert manifest["layers"]
 
 
-def test_credentials(online, make_engine, folder):
-    registry = Registry(folder, "user:" + bcrypt.hashpw(b"pass", bcrypt.gensalt(4)).decode() + "\n")
+def test_pub_008_credentials(online, make_engine, folder):
+    registry = Registry(folder, password_file("user", "pass"))
     try:
         name = f"{registry.address}/private:1"
         publish(online, name).failed(code=1)

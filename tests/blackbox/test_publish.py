@@ -1,0 +1,254 @@
+"""Images that leave: published, exported, handed to the client's own tool; health checks and annotations on their way."""
+
+import gzip
+import io
+import json
+import os
+import stat
+import tarfile
+
+import pytest
+
+from harness import IMAGES, mirror_of
+from oci import Layout, base_layer, tar
+from registries import Registry, TokenRegistry, password_file
+
+
+def quote(value) -> str:
+    return json.dumps(value)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """One registry for the tests of this file."""
+    registry = Registry(tmp_path_factory.mktemp("registry"))
+    yield registry
+    registry.stop()
+
+
+@pytest.fixture(scope="module")
+def online():
+    """An engine that may speak to registries."""
+    from conftest import short_folder
+    from harness import Rondel
+
+    rondel = Rondel(short_folder(), mirror_of(IMAGES, offline=False))
+    yield rondel
+    rondel.remove()
+
+
+def nested(steps, leaf: str) -> str:
+    return " { ".join(steps) + " { " + leaf + " }" * len(steps)
+
+
+def last(data):
+    """What is at the end of a chain."""
+    while isinstance(data, dict) and len(data) == 1:
+        (data,) = data.values()
+    return data
+
+
+def members(archive: bytes) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        return {m.name: opened.extractfile(m).read() for m in opened if m.isfile()}
+
+
+def config_in(files: dict[str, bytes]) -> dict:
+    (entry,) = json.loads(files["manifest.json"])
+    return json.loads(files[entry["Config"]])
+
+
+def test_pub_002_pub_004_layers(online, place):
+    with online.session() as session:
+        folders = [last(session.query('{ directory { withNewFile(path: "f%d", contents: "%d") { id } } }' % (n, n))) for n in range(10)]
+        steps = ['withDirectory(path: "/d%d", source: %s)' % (n, quote(folder)) for n, folder in enumerate(folders)]
+        session.query("{ container { " + nested(steps, 'publish(address: "%s/ten:1")' % place.address) + " } }")
+        session.query('{ container { publish(address: "%s/none:1") } }' % place.address)
+    assert len(place.manifest("ten", "1")["layers"]) == 10
+    assert place.manifest("none", "1")["layers"] == []
+
+
+def test_pub_003_layers_of_the_base_are_kept(online, place):
+    """The base comes from the registry, packed by somebody else."""
+    name = f"{place.address}/base:1"
+    other = online.session()
+    made = 'withNewFile(path: "/one", contents: "1") { withNewFile(path: "/two", contents: "2") { publish(address: "%s") } }' % name
+    with other as session:
+        session.query('{ container { from(address: "busybox") { %s } } }' % made)
+    base = [layer["digest"] for layer in place.manifest("base", "1")["layers"]]
+    with online.session() as session:
+        rootfs = last(session.query('{ container { from(address: "%s") { rootfs { withNewFile(path: "/three", contents: "3") { id } } } } }' % name))
+        session.query('{ container { from(address: "%s") { withRootfs(directory: %s) { publish(address: "%s/on:1") } } } }' % (name, quote(rootfs), place.address))
+    layers = [layer["digest"] for layer in place.manifest("on", "1")["layers"]]
+    assert layers[: len(base)] == base and len(layers) == len(base) + 1
+
+
+def test_pub_003_layers_of_a_foreign_packer_are_kept(make_engine, place, folder):
+    layout = Layout(folder / "l")
+    digests = layout.image("docker.io/library/app:1", base_layer(IMAGES), gzip_free := tar(("x", b"y")))
+    engine = make_engine('offline = false\n[[mirrors]]\nlayout = "%s"\n' % layout.folder)
+    engine.data('{ container { from(address: "app:1") { withNewFile(path: "/new", contents: "n") { publish(address: "%s/foreign:1") } } } }' % place.address)
+    layers = [layer["digest"] for layer in place.manifest("foreign", "1")["layers"]]
+    assert gzip_free and layers[:2] == digests and len(layers) == 3
+
+
+PLATFORMS = ["linux/amd64", "linux/arm64", "linux/s390x"]
+
+
+def variants(session, annotation: bool = False) -> list[str]:
+    note = 'withAnnotation(name: "who", value: "%s") { ' if annotation else ""
+    made = []
+    for platform in PLATFORMS:
+        steps = (note % platform if annotation else "") + "id" + (" }" if annotation else "")
+        made.append(last(session.query('{ container(platform: "%s") { withNewFile(path: "/arch", contents: "%s") { %s } } }' % (platform, platform, steps))))
+    return made
+
+
+def test_pub_005_plt_003_env_009_variants_under_an_index(online, place, make_engine):
+    name = f"{place.address}/multi:1"
+    with online.session() as session:
+        made = variants(session, annotation=True)
+        reference = last(session.query('{ container { publish(address: "%s", platformVariants: %s) } }' % (name, quote(made))))
+        exported = last(session.query("{ container { asTarball(platformVariants: %s) { id } } }" % quote(made)))
+        twice = session.error('{ container { publish(address: "%s", platformVariants: %s) } }' % (name, quote([made[0], made[0]])))
+        assert "two variants" in twice["message"]
+        assert exported
+    index = place.manifest("multi", "1")
+    assert index["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    for entry, platform in zip(index["manifests"], PLATFORMS, strict=True):
+        assert entry["platform"]["architecture"] == platform.split("/")[1]
+        assert entry["annotations"] == {"who": platform}
+        assert place.manifest("multi", entry["digest"])["annotations"] == {"who": platform}
+    other = make_engine("offline = false\n")
+    seen = other.data(
+        "{ "
+        + " ".join('p%d: container(platform: "%s") { from(address: "%s") { platform file(path: "/arch") { contents } } }' % (n, platform, name) for n, platform in enumerate(PLATFORMS))
+        + ' default: container { from(address: "%s") { platform } } pinned: container { from(address: "%s") { platform } } }' % (name, reference)
+    )
+    for at, platform in enumerate(PLATFORMS):
+        assert seen[f"p{at}"]["from"] == {"platform": platform, "file": {"contents": platform}}
+    assert seen["default"]["from"] == seen["pinned"]["from"] == {"platform": other.data("{ defaultPlatform }")["defaultPlatform"]}
+
+
+def test_env_009_pub_013_env_006_hc_003_an_exported_configuration(online, folder):
+    steps = [
+        'from(address: "busybox")', 'withAnnotation(name: "a.b", value: "note")', 'withEntrypoint(args: ["/bin/e"])', 'withDefaultArgs(args: ["d"])',
+        'withEnvVariable(name: "KEPT", value: "k")', 'withVolatileVariable(name: "VOLATILE", value: "v")', 'withUser(name: "1:2")', 'withWorkdir(path: "/w")',
+        'withLabel(name: "l", value: "v")', 'withExposedPort(port: 80)', 'withExposedPort(port: 53, protocol: UDP)',
+        'withDockerHealthcheck(args: ["curl", "x"], interval: "25s", timeout: "1500ms", startPeriod: "1m", startInterval: "2s", retries: 4)',
+    ]
+    leaf = 'export(path: "exec.tar") withDockerHealthcheck(args: ["curl x"], shell: true) { export(path: "shell.tar") }'
+    online.data("{ container { " + nested(steps, leaf) + " } }", cwd=folder)
+    files = members((folder / "exec.tar").read_bytes())
+    config = config_in(files)["config"]
+    assert config["Entrypoint"] == ["/bin/e"] and config["Cmd"] == ["d"] and config["User"] == "1:2" and config["WorkingDir"] == "/w"
+    assert config["Labels"] == {"l": "v"} and set(config["ExposedPorts"]) == {"80/tcp", "53/udp"}
+    assert "KEPT=k" in config["Env"] and not any("VOLATILE" in entry for entry in config["Env"])
+    assert config["Healthcheck"] == {"Test": ["CMD", "curl", "x"], "Interval": 25_000_000_000, "Timeout": 1_500_000_000,
+        "StartPeriod": 60_000_000_000, "StartInterval": 2_000_000_000, "Retries": 4}
+    (entry,) = json.loads(files["index.json"])["manifests"]
+    assert entry["annotations"] == {"a.b": "note"}
+    assert json.loads(files["blobs/sha256/" + entry["digest"].split(":")[1]])["annotations"] == {"a.b": "note"}
+    shell = config_in(members((folder / "shell.tar").read_bytes()))
+    assert shell["config"]["Healthcheck"] == {"Test": ["CMD-SHELL", "curl x"]}
+
+
+def test_hc_001_a_health_check_survives_publishing(online, place, make_engine):
+    name = f"{place.address}/healthy:1"
+    fields = "dockerHealthcheck { args shell interval timeout startPeriod startInterval retries }"
+    online.data('{ container { from(address: "busybox") { withDockerHealthcheck(args: ["curl", "x"], interval: "25s", timeout: "90s", startPeriod: "1m", startInterval: "250ms", retries: 3) { publish(address: "%s") } } } }' % name)
+    seen = make_engine("offline = false\n").data('{ container { from(address: "%s") { %s } } }' % (name, fields))
+    assert last(seen) == {"args": ["curl", "x"], "shell": False, "interval": "25s", "timeout": "1m30s", "startPeriod": "1m0s", "startInterval": "250ms", "retries": 3}
+
+
+def test_pub_009_pub_020_tokens_are_kept_by_their_scope(online, place):
+    """Everybody may pull, who is known may push: what was pulled without credentials does not decide what is pushed with them."""
+    front = TokenRegistry(place, "user", "pass")
+    try:
+        online.data('{ container { from(address: "busybox") { publish(address: "%s/shared:1") } } }' % place.address)
+        with online.session() as session:
+            pulled = session.query('{ container { from(address: "%s/shared:1") { file(path: "/etc/passwd") { size } } } }' % front.address)
+            assert last(pulled) > 0 and all(not known for _, known in front.tokens)
+            push = 'withNewFile(path: "/n", contents: "%s") { publish(address: "%s/shared:%s") }'
+            refused = session.error('{ container { from(address: "busybox") { %s } } }' % (push % ("0", front.address, "0")))
+            assert "refuses" in refused["message"] or "UNAUTHORIZED" in refused["message"], refused
+            secret = last(session.query('{ setSecret(name: "p", plaintext: "pass") { id } }'))
+            known = 'withRegistryAuth(address: "%s", username: "user", secret: %s)' % (front.address, quote(secret))
+            for n in [1, 2]:
+                assert session.query('{ container { from(address: "busybox") { %s { %s } } } }' % (known, push % (n, front.address, f"k{n}")))
+            assert any("push" in scope and known for scope, known in front.tokens)
+            forgotten = known + ' { withoutRegistryAuth(address: "%s") { %s } }' % (front.address, push % ("3", front.address, "3"))
+            assert session.error('{ container { from(address: "busybox") { %s } } }' % forgotten)
+    finally:
+        front.stop()
+
+
+def test_pub_012_pub_015_exports(online, folder):
+    export = '{ container { from(address: "busybox") { withNewFile(path: "/f", contents: "c") { export(path: "%s") } } } }'
+    path = folder / "a/b/image.tar"
+    assert last(online.data(export % "a/b/image.tar", cwd=folder)) == str(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert {"oci-layout", "index.json", "manifest.json"} <= set(members(path.read_bytes()))
+    online.query(export % "../outside.tar", cwd=folder).failed("outside")
+    assert not (folder.parent / "outside.tar").exists()
+    assert last(online.data(export % str(folder / "absolute.tar"), cwd=folder)) == str(folder / "absolute.tar")
+    first = path.read_bytes()
+    digest = '{ container { from(address: "busybox") { withNewFile(path: "/f", contents: "c") { asTarball { digest } } } } }'
+    assert last(online.data(digest)) == last(online.data(digest))
+    online.data(export % "again.tar", cwd=folder)
+    assert (folder / "again.tar").read_bytes() == first
+
+
+def test_pub_016_the_same_content_under_two_names(online, place):
+    made = '{ container { from(address: "busybox") { withNewFile(path: "/same", contents: "s") { publish(address: "%s/%s:1") } } } }'
+    first, second = (last(online.data(made % (place.address, name))) for name in ["first", "second"])
+    assert first != second and first.split("@")[1] == second.split("@")[1]
+    before = online.execs()
+    run = '{ container { from(address: "%s") { withExec(args: ["cat", "/proc/sys/kernel/random/uuid"]) { stdout } } } }'
+    assert last(online.data(run % first)) == last(online.data(run % second))
+    assert online.execs() == before + 1
+
+
+@pytest.mark.parametrize("media", ["OCI", "DOCKER"])
+def test_pub_017_archives_are_read_again(online, media):
+    """Every packing by every media type, by ourselves."""
+    with online.session() as session:
+        for packing in ["Gzip", "Zstd", "Uncompressed"]:
+            made = '{ container { from(address: "busybox") { withNewFile(path: "/f", contents: "%s") { asTarball(forcedCompression: %s, mediaTypes: %s) { id } } } } }'
+            source = last(session.query(made % (packing, packing, media)))
+            again = last(session.query('{ container { import(source: %s) { file(path: "/f") { contents } } } }' % quote(source)))
+            assert again == packing
+
+
+DOCKER = """#!/bin/sh
+# The part of Docker's commands that is needed, on a folder.
+store={store}
+case $1 in
+    info) [ -d $store ] ;;
+    load) cp "$3" $store/loaded.tar && echo "Loaded image ID: sha256:loaded" ;;
+    tag) [ "$2" = sha256:loaded ] && echo "$3" >> $store/names ;;
+    save) grep -qxF "$4" $store/names || {{ echo "no such image: $4" >&2; exit 1; }}; cp $store/loaded.tar "$3" ;;
+    *) exit 2 ;;
+esac
+"""
+
+
+def test_pub_018_pub_019_the_store_of_the_client(online, folder):
+    tools = folder / "bin"
+    tools.mkdir()
+    for name in ["docker", "nerdctl", "podman"]:
+        (tools / name).write_text("#!/bin/sh\nexit 1\n" if name != "docker" else DOCKER.format(store=folder / "store"))
+        (tools / name).chmod(0o755)
+    env = {"PATH": f"{tools}:{os.environ['PATH']}", "TMPDIR": str(folder / "tmp")}
+    (folder / "tmp").mkdir()
+    export = '{ container { from(address: "busybox") { withNewFile(path: "/f", contents: "stored") { withEntrypoint(args: ["e"]) { exportImage(name: "%s") } } } } }'
+    take = '{ host { containerImage(name: "%s") { entrypoint file(path: "/f") { contents } withExec(args: ["cat", "/f"]) { stdout } } } }'
+    online.query(export % "app:1", env=env).failed("client has no supported api for loading image")
+    online.query(take % "app:1", env=env).failed("client has no supported api for loading image")
+    (folder / "store").mkdir()
+    online.data(export % "team/app:1", env=env)
+    assert (folder / "store/names").read_text() == "team/app:1\n"
+    assert last(online.data(take % "team/app:1", env=env)) == {"entrypoint": ["e"], "file": {"contents": "stored"}, "withExec": {"stdout": "stored"}}
+    online.query(take % "other:1", env=env).failed("no such image: other:1")
+    online.query(export % "Not A Name", env=env).failed("invalid image reference")
+    assert list((folder / "tmp").iterdir()) == []
