@@ -45,6 +45,7 @@ pub fn register_core(surface: &mut Surface) {
     types::host::register(surface);
     types::http::register(surface);
     types::json_value::register(surface);
+    types::search::register(surface);
     types::secret::register(surface);
     types::small::register(surface);
     types::socket::register(surface);

@@ -4,6 +4,7 @@
 //! arguments, ends the process or writes to a terminal. One command, one file, under [`commands`].
 
 mod chain;
+mod changes;
 mod commands;
 mod failure;
 mod flags;

@@ -10,6 +10,8 @@ use rondel_model::op::{CopyOp, Edit, Filter, ImportOp};
 use rondel_model::{AbsPath, ExecOp, Owner, Platform, Snapshot};
 use serde::Serialize;
 
+use crate::search::Search;
+
 /// The version of what ops do: a change of their behaviour changes it, so that older results are not used.
 const DOMAIN: &str = "op/v1";
 
@@ -48,6 +50,11 @@ pub(crate) enum Key<'a> {
     Changes {
         what: &'a str,
         inputs: Vec<(Digest, &'a AbsPath)>,
+    },
+    Search {
+        source: Digest,
+        path: &'a AbsPath,
+        search: &'a Search,
     },
     Exec(Box<Exec<'a>>),
     Git(Git<'a>),

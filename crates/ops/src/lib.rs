@@ -30,6 +30,7 @@ mod publish;
 mod read;
 mod resolver;
 mod root;
+mod search;
 mod service;
 mod skeleton;
 mod sockets;
@@ -53,6 +54,7 @@ pub use git::Uncommitted;
 pub use http::Download;
 pub use options::{HostTrust, Options};
 pub use read::{Entry, EntryKind, MOST_BYTES, Stat};
+pub use search::{Match, Search, Submatch};
 pub use service::ServiceControl;
 pub use stats::OpStats;
 

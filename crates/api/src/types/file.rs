@@ -9,7 +9,7 @@ use rondel_query::{Args, Cx, Node, Outcome};
 use rondel_session::client;
 
 use crate::inspect::tools;
-use crate::types::small;
+use crate::types::{search, small};
 use crate::{Surface, edit, host_path, inputs, inspect};
 
 /// The type's name.
@@ -30,6 +30,10 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field(TYPE, "size", size);
     surface.field(TYPE, "digest", digest);
     surface.field(TYPE, "stat", stat);
+    surface.field(TYPE, "search", |cx, node, args| async move {
+        let place = &node.get::<File>()?.place;
+        Ok(search::run(&cx, place, &args, true).await?.into())
+    });
     surface.field(TYPE, "sync", sync);
     surface.field(TYPE, "withReplaced", with_replaced);
     surface.field(TYPE, "export", export);

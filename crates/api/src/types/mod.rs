@@ -13,6 +13,7 @@ pub mod host;
 pub mod http;
 pub mod json_value;
 pub mod query;
+pub mod search;
 pub mod secret;
 pub mod small;
 pub mod socket;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::functions::{constructor, explain_flag, module_flag};
 use crate::chain::{Chain, Session, Walked, walk};
+use crate::changes::{self, Changes, Wish};
 use crate::flags::quote;
 use crate::output;
 use crate::settings::Settings;
@@ -27,7 +28,14 @@ pub(crate) fn command() -> Command {
                 .long("output")
                 .value_name("PATH")
                 .value_parser(value_parser!(PathBuf))
-                .help("Save the result to a file or folder"),
+                .help("Save the result to a file or folder; apply changes to a folder"),
+        )
+        .arg(
+            Arg::new("auto-apply")
+                .short('y')
+                .long("auto-apply")
+                .action(ArgAction::SetTrue)
+                .help("Apply changes that come out to the working directory, without asking"),
         )
         .arg(
             Arg::new("chain")
@@ -60,10 +68,19 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
             return Ok(if said.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
         }
     };
-    let ending = Ending::of(&session, &chain, saved).await?;
+    let json = own.json || matches.get_flag("json");
+    let apply = own.apply || matches.get_flag("auto-apply");
+    let ending = Ending::of(&session, &chain, Wish { to: saved, apply, json }).await?;
     let value = evaluate(&session, chain, &ending).await?;
+    let changes = match (&ending, &value) {
+        (Ending::Changes(_), Value::String(_)) => Some(Changes::of(&session, &value).await?),
+        _ => None,
+    };
     let totals = session.finish();
-    ending.print(value, own.json || matches.get_flag("json"))?;
+    match (&ending, changes) {
+        (Ending::Changes(wish), Some(changes)) => changes.settle(&session, wish).await?,
+        _ => ending.print(value, json)?,
+    }
     if settings.progress()? != crate::settings::Progress::Silent {
         let took = rondel_progress::plain::duration(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
         let ran = match totals.execs {
@@ -80,10 +97,11 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
 #[derive(Default)]
 struct Own {
     json: bool,
+    apply: bool,
     output: Option<PathBuf>,
 }
 
-/// `-j` and `-o` may stand anywhere in the chain.
+/// `-j`, `-y` and `-o` may stand anywhere in the chain.
 fn split(words: Vec<String>) -> (Own, Vec<String>) {
     let mut own = Own::default();
     let mut rest = Vec::new();
@@ -91,6 +109,7 @@ fn split(words: Vec<String>) -> (Own, Vec<String>) {
     while let Some(word) = words.next() {
         match word.as_str() {
             "-j" | "--json" => own.json = true,
+            "-y" | "--auto-apply" => own.apply = true,
             "-o" | "--output" => own.output = words.next().map(PathBuf::from),
             text => match text.strip_prefix("--output=").or_else(|| text.strip_prefix("-o=")) {
                 Some(path) => own.output = Some(path.into()),
@@ -109,11 +128,17 @@ enum Ending {
     Object { selection: String, type_name: String },
     /// An object, exported.
     Export { selection: String },
+    /// Changes, shown and perhaps applied.
+    Changes(Wish),
 }
 
 impl Ending {
-    async fn of(session: &Session, chain: &Chain, save: Option<PathBuf>) -> Result<Self> {
-        let Some(last) = &chain.last else { return Ok(Ending::Leaf { save }) };
+    async fn of(session: &Session, chain: &Chain, wish: Wish) -> Result<Self> {
+        let Some(last) = &chain.last else { return Ok(Ending::Leaf { save: wish.to }) };
+        if last.name == changes::TYPE {
+            return Ok(Ending::Changes(wish));
+        }
+        let save = wish.to;
         let info = session.type_info(&last.name).await?;
         let find = |name: &str| info.fields.iter().flatten().find(|f| f.name == name);
         if let (Some(path), Some(export)) = (&save, find("export")) {
@@ -130,6 +155,7 @@ impl Ending {
     fn selection(&self) -> &str {
         match self {
             Ending::Leaf { .. } => "",
+            Ending::Changes(_) => "id:sync",
             Ending::Object { selection, .. } | Ending::Export { selection } => selection,
         }
     }
@@ -147,19 +173,21 @@ impl Ending {
                 output::note(&format!("Saved to \"{}\".", value.as_str().unwrap_or_default()));
                 Ok(())
             }
-            Ending::Object { type_name, .. } => {
-                let name = |id: &Value| {
-                    let digest = rondel_digest::Digest::of_bytes(id.as_str().unwrap_or_default().as_bytes());
-                    format!("{type_name}@blake3:{digest}")
-                };
-                match &value {
-                    Value::Array(ids) => {
-                        output::write(&ids.iter().map(|id| format!("- {}\n", name(id))).collect::<String>())
-                    }
-                    id => output::result(&name(id)),
-                }
-            }
+            Ending::Changes(_) => named(changes::TYPE, &value),
+            Ending::Object { type_name, .. } => named(type_name, &value),
         }
+    }
+}
+
+/// Prints the name of an object, or those of several.
+fn named(type_name: &str, value: &Value) -> Result<()> {
+    let name = |id: &Value| {
+        let digest = rondel_digest::Digest::of_bytes(id.as_str().unwrap_or_default().as_bytes());
+        format!("{type_name}@blake3:{digest}")
+    };
+    match value {
+        Value::Array(ids) => output::write(&ids.iter().map(|id| format!("- {}\n", name(id))).collect::<String>()),
+        id => output::result(&name(id)),
     }
 }
 

@@ -10,7 +10,7 @@ use rondel_version::View;
 
 use super::{TYPE, of, value};
 use crate::inspect::tools;
-use crate::types::small;
+use crate::types::{search, small};
 use crate::{Surface, host_path, inspect};
 
 /// Views from this one on see the names of directories with a slash at the end.
@@ -26,6 +26,10 @@ pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "exists", exists);
     surface.field(TYPE, "stat", stat);
     surface.field(TYPE, "findUp", find_up);
+    surface.field(TYPE, "search", |cx, node, args| async move {
+        let place = &of(&node)?.place;
+        Ok(search::run(&cx, place, &args, false).await?.into())
+    });
     surface.field(TYPE, "sync", sync);
     surface.field(TYPE, "export", export);
 }

@@ -1,0 +1,373 @@
+//! Text in files, found by pattern.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use grep_matcher::Matcher;
+use grep_regex::{RegexMatcher, RegexMatcherBuilder};
+use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkFinish, SinkMatch};
+use rondel_fault::{Fault, Result};
+use rondel_model::op::Place;
+use rondel_model::pattern::IgnoreFile;
+use rondel_model::{AbsPath, Snapshot};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::copy::text;
+use crate::cx::OpCx;
+use crate::evaluate::open_dir;
+use crate::key::Key;
+use crate::root::{Root, failed, inner, kind, names, open_dir_at, stat_at};
+use crate::{Ops, stack};
+
+/// The most that is kept of all matches together, in bytes.
+const MOST_TEXT: usize = 128 << 20;
+/// The largest file that is searched across lines: it has to be in memory.
+const MOST_IN_MEMORY: usize = 512 << 20;
+/// Ignore files larger than this are cut.
+const MOST_RULES: u64 = 4 << 20;
+/// Files with rules about what is ignored, the strongest last.
+const IGNORE_FILES: [&str; 3] = [".gitignore", ".ignore", ".rgignore"];
+
+/// What is searched for, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Search {
+    /// A regular expression, or the text itself.
+    pub pattern: String,
+    /// The pattern is the text itself.
+    pub literal: bool,
+    /// A match may span lines.
+    pub multiline: bool,
+    /// `.` matches the end of a line, too.
+    pub dotall: bool,
+    /// Upper and lower case are the same.
+    pub insensitive: bool,
+    /// What ignore files name is left out.
+    pub skip_ignored: bool,
+    /// What has a name with a dot in front is left out.
+    pub skip_hidden: bool,
+    /// Only the files are told, not the lines.
+    pub files_only: bool,
+    /// So many results at most.
+    pub limit: Option<usize>,
+    /// Files and directories to search, relative to the directory; none is everything.
+    pub paths: Vec<String>,
+    /// Which files are searched, as in ignore files, where `!` leaves out.
+    pub globs: Vec<String>,
+}
+
+/// Lines that match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Match {
+    /// The file, relative to the directory.
+    pub path: String,
+    /// The number of the first line, from one; zero when only files are told.
+    pub line: u64,
+    /// Where the line starts in the file, in bytes.
+    pub offset: u64,
+    /// The lines with their ends.
+    pub lines: String,
+    /// What matched in them.
+    pub submatches: Vec<Submatch>,
+}
+
+/// A piece of text that matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submatch {
+    /// The text.
+    pub text: String,
+    /// Where it starts in the lines, in bytes.
+    pub start: u64,
+    /// Where it ends.
+    pub end: u64,
+}
+
+impl Ops {
+    /// What matches in the directory, or in the one file, at `place`: by path, then by line.
+    ///
+    /// # Errors
+    /// When the pattern is malformed, a path leads out of the directory or is not there, or a file cannot be read.
+    pub async fn search(self: &Arc<Self>, cx: &OpCx, place: &Place, search: &Search) -> Result<Vec<Match>> {
+        for path in &search.paths {
+            check(path)?;
+        }
+        let snapshot = self.tree(cx, &place.fs).await?;
+        let key = Key::Search { source: snapshot.digest(), path: &place.path, search }.digest();
+        if let Some(found) = self.stored::<Vec<Match>>(&key, &self.stats.files_cached, |_| Vec::new()) {
+            return Ok(found);
+        }
+        crate::stats::count(&self.stats.files_done);
+        let (path, search) = (place.path.clone(), search.clone());
+        let found = self.blocking(move |ops| run(ops, &snapshot, &path, &search)).await?;
+        self.store(&key, &found)?;
+        Ok(found)
+    }
+}
+
+/// Refuses a path that leads out of the directory by its text.
+fn check(path: &str) -> Result<()> {
+    let mut depth = 0;
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+        if depth < 0 {
+            // Clients match on this text; see spec/behaviours.md DIR-026.
+            return Err(Fault::user(format!("path cannot escape directory: {path}")));
+        }
+    }
+    Ok(())
+}
+
+fn run(ops: &Ops, snapshot: &Snapshot, path: &AbsPath, search: &Search) -> Result<Vec<Match>> {
+    let tree = stack::open(&*ops.ports.snapshots, snapshot)?;
+    let root = Root(tree.root.as_fd());
+    let mut hunt = Hunt::new(search)?;
+    let fail = |e| failed(e, "search", path.as_str());
+    let found = root.find(inner(path), true).map_err(fail)?;
+    let stat = found.stat.ok_or_else(|| fail(Errno::NOENT))?;
+    if kind(&stat) != FileType::Directory {
+        let holder = root.open_dir(found.path.parent().unwrap_or(Path::new(""))).map_err(fail)?;
+        let (name, shown) = (found.path.file_name().unwrap_or_default(), path.file_name().unwrap_or_default());
+        hunt.file(holder.as_fd(), Path::new(name), PathBuf::from(shown))?;
+        return Ok(hunt.found);
+    }
+    let dir = open_dir(root, path)?;
+    if search.paths.is_empty() {
+        hunt.directory(dir.as_fd(), &mut PathBuf::new())?;
+    }
+    for path in &search.paths {
+        hunt.place(Root(dir.as_fd()), path)?;
+    }
+    Ok(hunt.found)
+}
+
+struct Hunt<'a> {
+    search: &'a Search,
+    matcher: RegexMatcher,
+    searcher: Searcher,
+    globs: Option<Globs>,
+    /// The rules that hold here, with the directories that hold them; the strongest is last.
+    rules: Vec<(PathBuf, IgnoreFile)>,
+    found: Vec<Match>,
+    size: usize,
+}
+
+/// Which files the globs pick.
+struct Globs {
+    rules: IgnoreFile,
+    /// Some glob picks; what none picks is left out.
+    picks: bool,
+}
+
+impl<'a> Hunt<'a> {
+    fn new(search: &'a Search) -> Result<Self> {
+        let mut builder = RegexMatcherBuilder::new();
+        builder.multi_line(true).case_insensitive(search.insensitive).fixed_strings(search.literal);
+        match search.multiline {
+            true => builder.dot_matches_new_line(search.dotall),
+            false => builder.line_terminator(Some(b'\n')),
+        };
+        let matcher = builder
+            .build(&search.pattern)
+            .map_err(|e| Fault::user(format!("cannot search for `{}`: {e}", search.pattern)))?;
+        let mut searcher = SearcherBuilder::new();
+        searcher.line_number(true).multi_line(search.multiline).binary_detection(BinaryDetection::quit(0));
+        searcher.heap_limit(Some(MOST_IN_MEMORY));
+        let globs = (!search.globs.is_empty()).then(|| Globs {
+            rules: IgnoreFile::parse(search.globs.join("\n").as_bytes()),
+            picks: search.globs.iter().any(|glob| !glob.starts_with('!')),
+        });
+        let searcher = searcher.build();
+        Ok(Self { search, matcher, searcher, globs, rules: Vec::new(), found: Vec::new(), size: 0 })
+    }
+
+    fn is_full(&self) -> bool {
+        self.search.limit.is_some_and(|limit| self.found.len() >= limit)
+    }
+
+    /// Searches what the user named; links on the way to it are followed inside the directory.
+    fn place(&mut self, dir: Root<'_>, path: &str) -> Result<()> {
+        let fail = |e| failed(e, "search", path);
+        let relative: PathBuf = Path::new(path).components().filter(|c| *c != std::path::Component::RootDir).collect();
+        let found = dir.find(&relative, true).map_err(fail)?;
+        let stat = found.stat.ok_or_else(|| fail(Errno::NOENT))?;
+        if kind(&stat) == FileType::Directory {
+            let below = dir.open_dir(&found.path).map_err(fail)?;
+            return self.directory(below.as_fd(), &mut found.path.clone());
+        }
+        let holder = dir.open_dir(found.path.parent().unwrap_or(Path::new(""))).map_err(fail)?;
+        let name = found.path.file_name().map(OsString::from).unwrap_or_default();
+        self.file(holder.as_fd(), Path::new(&name), found.path)
+    }
+
+    fn directory(&mut self, dir: BorrowedFd<'_>, at: &mut PathBuf) -> Result<()> {
+        let fail = |e, at: &Path| failed(e, "search", at);
+        let outer = self.rules.len();
+        if self.search.skip_ignored {
+            for name in IGNORE_FILES {
+                let rules = rules(dir, name).map_err(|e| fail(e, at))?;
+                self.rules.extend(rules.map(|rules| (at.clone(), rules)));
+            }
+        }
+        for name in names(dir).map_err(|e| fail(e, at))? {
+            if self.is_full() {
+                break;
+            }
+            let Some(stat) = stat_at(dir, &name).map_err(|e| fail(e, at))? else { continue };
+            let is_dir = kind(&stat) == FileType::Directory;
+            at.push(&name);
+            if self.wanted(at, name.as_bytes(), is_dir) {
+                match kind(&stat) {
+                    FileType::Directory => {
+                        let below = open_dir_at(dir, &name).map_err(|e| fail(e, at))?;
+                        self.directory(below.as_fd(), at)?;
+                    }
+                    FileType::RegularFile => self.file(dir, Path::new(&name), at.clone())?,
+                    _ => {}
+                }
+            }
+            at.pop();
+        }
+        self.rules.truncate(outer);
+        Ok(())
+    }
+
+    fn wanted(&self, path: &Path, name: &[u8], is_dir: bool) -> bool {
+        if let Some(globs) = &self.globs {
+            // Globs are stronger than everything else.
+            match globs.rules.decides(path.as_os_str().as_bytes(), is_dir) {
+                Some(picked) => return picked,
+                None if globs.picks && !is_dir => return false,
+                None => {}
+            }
+        }
+        if self.search.skip_hidden && name.starts_with(b".") {
+            return false;
+        }
+        let decision =
+            self.rules.iter().rev().find_map(|(holder, rules)| {
+                rules.decides(path.strip_prefix(holder).ok()?.as_os_str().as_bytes(), is_dir)
+            });
+        !decision.unwrap_or(false)
+    }
+
+    fn file(&mut self, dir: BorrowedFd<'_>, name: &Path, path: PathBuf) -> Result<()> {
+        if self.is_full() {
+            return Ok(());
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(dir, name, flags, Mode::empty()).map_err(|e| failed(e, "search", &path))?;
+        let limit = self.search.limit.map(|limit| limit - self.found.len());
+        let mut hits = Hits {
+            matcher: &self.matcher,
+            path: text(&path),
+            files_only: self.search.files_only,
+            limit,
+            found: Vec::new(),
+            size: self.size,
+            binary: false,
+        };
+        self.searcher
+            .search_file(&self.matcher, &File::from(file), &mut hits)
+            .map_err(|e| Fault::user(format!("cannot search `{}`: {e}", path.display())))?;
+        if !hits.binary {
+            self.size = hits.size;
+            self.found.append(&mut hits.found);
+        }
+        Ok(())
+    }
+}
+
+fn rules(dir: BorrowedFd<'_>, name: &str) -> Result<Option<IgnoreFile>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    if kind(&rustix::fs::fstat(&file)?) != FileType::RegularFile {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    File::from(file).take(MOST_RULES).read_to_end(&mut text).map_err(|_| Errno::IO)?;
+    let rules = IgnoreFile::parse(&text);
+    Ok((!rules.is_empty()).then_some(rules))
+}
+
+/// Takes what matches in one file.
+struct Hits<'a> {
+    matcher: &'a RegexMatcher,
+    path: String,
+    files_only: bool,
+    limit: Option<usize>,
+    found: Vec<Match>,
+    size: usize,
+    binary: bool,
+}
+
+impl Sink for Hits<'_> {
+    type Error = std::io::Error;
+
+    fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> Result<bool, Self::Error> {
+        if self.files_only {
+            let path = self.path.clone();
+            self.found.push(Match { path, line: 0, offset: 0, lines: String::new(), submatches: Vec::new() });
+            return Ok(false);
+        }
+        let bytes = found.bytes();
+        let mut submatches = Vec::new();
+        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let visited = self.matcher.find_iter(bytes, |hit| {
+            submatches.push(Submatch { text: lossy(&bytes[hit]), start: hit.start() as u64, end: hit.end() as u64 });
+            true
+        });
+        visited.map_err(std::io::Error::other)?;
+        self.size += bytes.len() + 64 * submatches.len() + self.path.len();
+        if self.size > MOST_TEXT {
+            return Err(std::io::Error::other("too much matches; set `limit`, or a narrower pattern"));
+        }
+        self.found.push(Match {
+            path: self.path.clone(),
+            line: found.line_number().unwrap_or(0),
+            offset: found.absolute_byte_offset(),
+            lines: lossy(bytes),
+            submatches,
+        });
+        Ok(self.limit.is_none_or(|limit| self.found.len() < limit))
+    }
+
+    fn binary_data(&mut self, _: &Searcher, _: u64) -> Result<bool, Self::Error> {
+        self.binary = true;
+        Ok(false)
+    }
+
+    fn finish(&mut self, _: &Searcher, end: &SinkFinish) -> Result<(), Self::Error> {
+        self.binary |= end.binary_byte_offset().is_some();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_lead_out_are_refused() {
+        for path in ["a", "/a", "a/../b", "./a/b/../..", ""] {
+            assert!(check(path).is_ok(), "{path}");
+        }
+        for path in ["..", "/..", "a/../..", "../a", "a/../../b"] {
+            let error = check(path).expect_err(path);
+            assert_eq!(error.to_string(), format!("path cannot escape directory: {path}"));
+        }
+    }
+}
