@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from chain import Chain, directory, quote, tree
+from harness import EXAMPLES
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +246,26 @@ def test_chg_006_export_to_the_host(session, folder):
     (target / "old").symlink_to(precious)
     both.get(f"export(path: {quote(str(target))})")
     assert (precious / "a").read_text() == "keep"
+
+
+def test_call_017_chg_006_on_the_command_line(connected, folder):
+    for name in ("before", "other"):
+        (folder / name).mkdir()
+        (folder / name / "gone").write_text("x\n")
+        (folder / name / "kept").write_text("k\n")
+    before = folder / "before"
+    start = ["call", "-m", EXAMPLES / "greeter", "container", "with-directory", "--path=/w", f"--source={before}", "directory", "--path=/w"]
+    words = [*start, "with-new-file", "--path=new", "--contents=n", "without-file", "--path=gone", "changes", f"--from={before}"]
+    shown = connected.run(*words).ok()
+    assert shown.out == "D gone  -1\nA new  +1\n2 files changed, +1 -1 lines\n"
+    assert "not applied" in shown.err and (before / "gone").exists()
+    assert [stat["kind"] for stat in connected.run(*words, "--json").json()] == ["REMOVED", "ADDED"]
+    applied = connected.run(*words, "-o", folder / "other").ok()
+    assert applied.out == "" and f'Applied to "{folder / "other"}".' in applied.err
+    assert sorted(os.listdir(folder / "other")) == ["kept", "new"]
+    exported = connected.run(*words, "export", f"--path={folder / 'third'}").ok()
+    assert exported.out == str(folder / "third") and os.listdir(folder / "third") == ["new"]
+    connected.run(*words, "-y", cwd=before).ok()
+    assert sorted(os.listdir(before)) == ["kept", "new"]
+    nothing = connected.run(*start, "changes", f"--from={before}", "-o", folder / "fourth").ok()
+    assert "no changes to apply" in nothing.err and nothing.out == "" and not (folder / "fourth").exists()

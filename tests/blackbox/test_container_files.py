@@ -1,0 +1,179 @@
+"""Files and directories inside containers."""
+
+import pytest
+
+from chain import Chain, directory, quote, tree
+
+
+@pytest.fixture(scope="module")
+def session(engine):
+    with engine.session() as session:
+        yield session
+
+
+USERS = (
+    'withExec(args: ["sh", "-c", "echo auser:x:1234:1234::/:/bin/sh >> /etc/passwd; echo auser:x:1234: >> /etc/group;'
+    ' echo agroup:x:4321: >> /etc/group"])'
+)
+
+
+def box(session) -> Chain:
+    return Chain(session, ["container", 'from(address: "busybox")'])
+
+
+def at(session, workdir: str = "/work") -> Chain:
+    return box(session).then(f"withWorkdir(path: {quote(workdir)})")
+
+
+def sh(chain: Chain, script: str) -> str:
+    return chain.then(f'withExec(args: ["sh", "-c", {quote(script)}])').get("stdout")
+
+
+def test_cfs_001_cfs_003_directories_are_merged(session):
+    source = directory(session, {"p/a": "new", "p/n/b": "2", "p/c.md": "3", "q": "parent"}).then('directory(path: "p")').id()
+    base = at(session).then('withNewFile(path: "rel/a", contents: "old")').then('withNewFile(path: "rel/mine", contents: "m")')
+    merged = base.then(f'withDirectory(path: "rel", source: {source}, exclude: ["*.md"])')
+    assert tree(merged.then('directory(path: "/work/rel")')) == {"a": "new", "mine": "m", "n/b": "2"}
+
+
+def test_cfs_004_below_a_mounted_part(session):
+    whole = directory(session, {"sub/inner/x": "1", "beside": "2"}).then('directory(path: "sub")').id()
+    more = directory(session, {"y": "3"}).id()
+    made = box(session).then(f'withMountedDirectory(path: "/mnt", source: {whole})')
+    made = made.then(f'withDirectory(path: "/mnt/a/b/foo", source: {more})')
+    assert sh(made, "cd /mnt; find . -type f | sort").split() == ["./a/b/foo/y", "./inner/x"]
+    assert tree(made.then('directory(path: "/mnt")')) == {"a/b/foo/y": "3", "inner/x": "1"}
+
+
+def test_cfs_005_cfs_006_files(session):
+    made = directory(session, {"deep/one": "1", "two": "2"})
+    one, two = made.then('file(path: "deep/one")').id(), made.then('file(path: "two")').id()
+    assert at(session).then(f'withFile(path: "t", source: {one})').then('file(path: "/work/t")').get("contents") == "1"
+    assert at(session).then(f'withFile(path: "/abs/t", source: {one})').then('file(path: "/abs/t")').get("contents") == "1"
+    assert box(session).then(f'withFile(path: "/tmp", source: {one})').then('file(path: "/tmp/one")').get("contents") == "1"
+    for path in ("several", "several/"):
+        several = at(session).then(f'withFiles(path: "{path}", sources: [{one}, {two}])')
+        assert several.then('directory(path: "several")').get("entries") == ["one", "two"]
+
+
+def test_cfs_007_new_files(session):
+    made = at(session).then('withEnvVariable(name: "D", value: "expanded")')
+    made = made.then(USERS)
+    made = made.then('withNewFile(path: "${D}/f", contents: "x", permissions: 384, owner: "auser", expand: true)')
+    assert sh(made, "stat -c '%a %U:%G' /work/expanded/f; pwd") == "600 auser:auser\n/work\n"
+    assert made.then('withNewFile(path: "$D", contents: "plain")').then('file(path: "/work/$D")').get("contents") == "plain"
+
+
+def test_cfs_009_removal(session):
+    made = at(session).then('withNewFile(path: "bar/x", contents: "")').then('withNewFile(path: "y", contents: "")')
+    assert made.then('withoutDirectory(path: "bar")').then('directory(path: ".")').get("entries") == ["y"]
+    emptied = made.then('withoutDirectory(path: "")')
+    assert emptied.then('directory(path: ".")').get("entries") == []
+    assert sh(emptied, "pwd; ls") == "/work\n"
+
+
+def test_cfs_010_errors(session):
+    made = box(session).then('withMountedTemp(path: "/tmpfs")')
+    cache = Chain(session, ['cacheVolume(key: "cfs-010")']).id()
+    made = made.then(f'withMountedCache(path: "/cache", cache: {cache})')
+    for selection, words in (
+        ('directory(path: "/etc/passwd")', "path /etc/passwd is a file, not a directory"),
+        ('directory(path: "bogus")', "bogus: no such file or directory"),
+        ('file(path: "/etc")', "path /etc is a directory, not a file"),
+        ('file(path: "/bogus")', "/bogus: no such file or directory"),
+        ('directory(path: "/tmpfs/x")', "cannot retrieve path from tmpfs"),
+        ('file(path: "/cache/x")', "cannot retrieve path from cache"),
+    ):
+        assert words in made.then(selection).error("sync")
+
+
+def test_cfs_013_cfs_016_mounts(session):
+    outer = directory(session, {"in/x": "outer", "y": "outer"}).id()
+    inner = directory(session, {"x": "inner"}).id()
+    made = box(session).then(f'withMountedDirectory(path: "/mnt", source: {outer})')
+    made = made.then(f'withMountedDirectory(path: "/mnt/in", source: {inner})')
+    assert made.then('directory(path: "/mnt/in")').then('file(path: "x")').get("contents") == "inner"
+    assert made.then('file(path: "/mnt/y")').get("contents") == "outer"
+    new, mounted = (Chain(session, [f'file(name: "f", contents: "{text}")']).id() for text in ("new", "mounted"))
+    over = box(session).then('withNewFile(path: "/f", contents: "under")').then(f'withMountedFile(path: "/f", source: {mounted})')
+    assert over.then('file(path: "/f")').get("contents") == "mounted"
+    written = over.then(f'withFile(path: "/f", source: {new})')
+    assert sh(written, "cat /f") == "new"
+    assert sh(over.then('withoutFile(path: "/f")'), "ls /f 2>/dev/null || echo gone") == "gone\n"
+
+
+def test_cfs_015_cfs_019_links(session):
+    made = directory(session, {"real/f": "1", "link": "->real"})
+    behind = made.then('directory(path: "link")').id()
+    assert tree(box(session).then(f'withDirectory(path: "/x", source: {behind})').then('directory(path: "/x")')) == {"f": "1"}
+    clamped = box(session).then('withSymlink(target: "../../../../../../outside", linkName: "/escape")')
+    clamped = clamped.then('withNewFile(path: "/escape/foo", contents: "in")')
+    assert sh(clamped, "cat /outside/foo") == "in"
+    named = box(session).then('withSymlink(target: "/etc", linkName: "../../../../../up")')
+    assert sh(named, "readlink /up") == "/etc\n"
+
+
+def test_cfs_017_existence(session):
+    mount = directory(session, {"d/f": "123"})
+    made = at(session).then('withNewFile(path: "here", contents: "12")')
+    made = made.then(f'withMountedDirectory(path: "/m", source: {mount.id()})')
+    made = made.then(f'withMountedFile(path: "/mf", source: {mount.then("file(path: " + quote("d/f") + ")").id()})')
+    assert made.get('a: exists(path: "here") b: exists(path: "/m/d", expectedType: DIRECTORY_TYPE) c: exists(path: "/mf") d: exists(path: "/m/none")') == {
+        "a": True, "b": True, "c": True, "d": False,
+    }
+    assert made.get('stat(path: "here") { fileType size }') == {"fileType": "REGULAR", "size": 2}
+    assert made.get('stat(path: "/m/d/f") { fileType size }') == made.get('stat(path: "/mf") { fileType size }') == {"fileType": "REGULAR", "size": 3}
+    assert made.get('stat(path: "/m/d") { fileType name }') == {"fileType": "DIRECTORY", "name": "d"}
+
+
+def test_cfs_020_links_count(session):
+    def run(target: str, name: str) -> str:
+        made = at(session, "/").then(f'withSymlink(target: "{target}", linkName: "{name}")')
+        return sh(made, "cat /proc/sys/kernel/random/uuid")
+
+    assert run("bar", "foo") == run("bar", "foo") != run("barf", "oo")
+
+
+def test_cfs_021_a_file_counts_by_its_content(engine, folder):
+    (folder / "f").write_text("1")
+    (folder / "other").write_text("1")
+    path = quote(str(folder))
+    ways = (
+        ("host", f"file(path: {quote(str(folder / 'f'))})"),
+        ("host", f"directory(path: {path})", 'file(path: "f")'),
+        ("host", f"directory(path: {path})", 'filter(include: ["f"])', 'file(path: "f")'),
+    )
+
+    def runs() -> list:
+        with engine.session() as client:
+            files = [Chain(client, way).id() for way in ways]
+            return [sh(box(client).then(f'withFile(path: "/f", source: {file})'), "cat /proc/sys/kernel/random/uuid") for file in files]
+
+    first = runs()
+    (folder / "other").write_text("2")
+    assert runs() == first
+    (folder / "f").write_text("2")
+    assert not set(runs()) & set(first)
+
+
+OWNERS = {"auser": "1234:1234", "auser:agroup": "1234:4321", "1234": "1234:1234", "5:6": "5:6", "auser:6": "1234:6", "5:agroup": "5:4321", "5": "5:5"}
+
+
+def test_cfs_022_owners(session):
+    base = box(session).then(USERS).then('withUser(name: "auser")')
+    source = directory(session, {"d/sub/f": "1"})
+    folder, file = source.id(), source.then('file(path: "d/sub/f")').id()
+    cache = Chain(session, ['cacheVolume(key: "cfs-022")']).id()
+    secret = Chain(session, ['setSecret(name: "cfs-022", plaintext: "x")']).id()
+    show = "cd /o; for p in $(find . | sort); do stat -c '%n %u:%g' $p; done"
+    for owner, ids in [*OWNERS.items(), ("", "0:0")]:
+        given = f', owner: "{owner}"' if owner else ""
+        made = base.then(f'withDirectory(path: "/o/dir", source: {folder}{given})').then(f'withFile(path: "/o/file", source: {file}{given})')
+        made = made.then(f'withNewFile(path: "/o/new", contents: ""{given})')
+        made = made.then(f'withMountedDirectory(path: "/o/md", source: {folder}{given})').then(f'withMountedFile(path: "/o/mf", source: {file}{given})')
+        lines = dict(line.split() for line in sh(made, show).splitlines())
+        wrong = {path: got for path, got in lines.items() if got != ids and path != "."}
+        assert not wrong and len(lines) == 12, (owner, wrong, lines)
+    made = base.then(f'withMountedSecret(path: "/s", source: {secret}, owner: "auser:agroup")')
+    made = made.then(f'withMountedCache(path: "/c", cache: {cache}, owner: "auser:agroup")')
+    assert sh(made, "stat -c %u:%g /s /c").split() == ["1234:4321"] * 2
