@@ -29,7 +29,9 @@ pub(crate) fn locate(container: &Container, path: &AbsPath) -> Result<(Holder, P
 fn inside(mount: &Mount, rest: &str, path: &AbsPath) -> Result<Place> {
     // Clients match on these texts; see spec/behaviours.md CFS-010.
     let why = match &mount.source {
-        MountSource::Directory { fs, path, .. } => return Ok(Place { fs: fs.clone(), path: path.join(rest) }),
+        MountSource::Directory { fs, path, .. } | MountSource::Bind { fs, path, .. } => {
+            return Ok(Place { fs: fs.clone(), path: path.join(rest) });
+        }
         MountSource::File { fs, path, .. } if rest.is_empty() => {
             return Ok(Place { fs: fs.clone(), path: path.clone() });
         }

@@ -33,6 +33,8 @@ pub struct Container {
     pub volatile_env: Vec<(String, String)>,
     /// Services that are up as long as its processes run.
     pub services: Vec<ServiceBinding>,
+    /// Secrets that made it, whose plaintext is scrubbed from whatever its processes print.
+    pub scrub: Vec<SecretRef>,
     /// The process that ran last.
     pub last_exec: Option<Arc<ExecOp>>,
     /// The image, as long as nothing was changed since `from`.
@@ -135,6 +137,7 @@ impl Container {
             secret_env: Vec::new(),
             volatile_env: Vec::new(),
             services: Vec::new(),
+            scrub: Vec::new(),
             last_exec: None,
             image_ref: None,
             registry_auth: Vec::new(),

@@ -50,6 +50,10 @@ pub struct ExecOp {
     pub insecure: bool,
     /// The process is pid 1 itself.
     pub no_init: bool,
+    /// It has no network but loopback.
+    pub offline: bool,
+    /// Secrets that it is not given, and whose plaintext is scrubbed from its output nevertheless.
+    pub scrub: Vec<SecretRef>,
     /// The platform of the root.
     pub platform: Platform,
     /// Services that are up as long as it runs, in the order in which they were bound.
@@ -148,6 +152,15 @@ pub enum MountSource {
         /// The owner; none keeps it.
         owner: Option<Owner>,
     },
+    /// A directory or a file, whichever is there. What the process writes there is gone with it.
+    Bind {
+        /// The tree.
+        fs: Fs,
+        /// The directory or file in it.
+        path: AbsPath,
+        /// Writes fail.
+        read_only: bool,
+    },
     /// A cache volume: it outlives containers, and its content counts for no key.
     Cache {
         /// The name of the volume, its namespace included.
@@ -199,7 +212,9 @@ impl ExecOp {
         let mut all = vec![&self.rootfs];
         for mount in &self.mounts {
             match &mount.source {
-                MountSource::Directory { fs, .. } | MountSource::File { fs, .. } => all.push(fs),
+                MountSource::Directory { fs, .. } | MountSource::File { fs, .. } | MountSource::Bind { fs, .. } => {
+                    all.push(fs);
+                }
                 MountSource::Cache { source: Some(place), .. } => all.push(&place.fs),
                 _ => {}
             }
@@ -211,7 +226,9 @@ impl ExecOp {
         into.push(self.rootfs);
         for mount in self.mounts {
             match mount.source {
-                MountSource::Directory { fs, .. } | MountSource::File { fs, .. } => into.push(fs),
+                MountSource::Directory { fs, .. } | MountSource::File { fs, .. } | MountSource::Bind { fs, .. } => {
+                    into.push(fs);
+                }
                 MountSource::Cache { source: Some(place), .. } => into.push(place.fs),
                 _ => {}
             }

@@ -9,6 +9,7 @@ use crate::changes::ChangesOp;
 use crate::exec::ExecOp;
 use crate::git::{GitSource, GitTree};
 use crate::image::ImageRef;
+use crate::mode::ModeChange;
 use crate::path::AbsPath;
 use crate::platform::Platform;
 use crate::snapshot::Snapshot;
@@ -87,9 +88,10 @@ fn take_inputs(op: FsOp, into: &mut Vec<Fs>) {
             }
         }
         FsOp::Copy(op) => into.extend([op.base, op.source.fs]),
+        FsOp::Gather(op) => into.extend([op.base, op.source.fs]),
         FsOp::Edit { base, .. } => into.push(base),
         FsOp::Diff { lower, upper } => into.extend([lower.fs, upper.fs]),
-        FsOp::Select(place) => into.push(place.fs),
+        FsOp::Select(place) | FsOp::Isolate(place) => into.push(place.fs),
         FsOp::Filter { source, .. } => into.push(source.fs),
         FsOp::Changes(op) => op.into_inputs(into),
         FsOp::Git(tree) => {
@@ -127,6 +129,8 @@ pub enum FsOp {
     },
     /// Files copied into a tree.
     Copy(CopyOp),
+    /// Files that patterns pick, copied into a tree.
+    Gather(GatherOp),
     /// A small change to a tree.
     Edit {
         /// The tree.
@@ -143,6 +147,8 @@ pub enum FsOp {
     },
     /// A sub-tree as a tree of its own: the directory at the place becomes the root.
     Select(Place),
+    /// What is at the place, a directory or a file, alone in a tree, as [`ISOLATED`].
+    Isolate(Place),
     /// A tree with only the files that pass the filter. The directory at the place becomes the root.
     Filter {
         /// The directory.
@@ -207,6 +213,39 @@ pub struct CopyOp {
     pub owner: Option<Owner>,
     /// The permission bits of everything copied; none keeps them.
     pub permissions: Option<u32>,
+}
+
+/// Where [`FsOp::Isolate`] puts what it isolates.
+pub const ISOLATED: &str = "/item";
+
+/// Files that patterns pick, copied into a tree, by the rules of `COPY` and `ADD` in Dockerfiles. The result depends on
+/// what is picked and on nothing else of the source.
+#[derive(Clone, Debug, Serialize)]
+pub struct GatherOp {
+    /// The tree to copy into.
+    pub base: Fs,
+    /// The directory that paths and patterns are relative to.
+    pub source: Place,
+    /// What of the source does not count as there: patterns relative to it; `!` takes back.
+    pub ignore: Vec<String>,
+    /// What to copy: paths, with links followed, or patterns. A directory stands for its content.
+    pub paths: Vec<String>,
+    /// What not to copy of the directories and files that are picked, relative to each.
+    pub exclude: Vec<String>,
+    /// Directories that lead to what is picked are copied, too: all, or those after `/./`.
+    pub parents: bool,
+    /// Files that are archives are unpacked into the target.
+    pub unpack: bool,
+    /// Where to: a directory, or the path of the one file.
+    pub target: AbsPath,
+    /// The target text named a directory.
+    pub target_is_dir: bool,
+    /// The owner of everything copied and unpacked.
+    pub owner: Option<Owner>,
+    /// Without an owner, what is copied keeps the one that it has in the source; otherwise it is root's.
+    pub keep_owner: bool,
+    /// The permission bits of everything copied; none keeps them.
+    pub mode: Option<ModeChange>,
 }
 
 /// Patterns that pick files: first `include` (empty: all), then `exclude`, then `.gitignore` files.

@@ -223,6 +223,8 @@ pub fn process(container: &Container, scope: Scope) -> Option<ExecOp> {
         scope: Some(scope),
         insecure: false,
         no_init: false,
+        offline: false,
+        scrub: container.scrub.clone(),
         platform: container.platform.clone(),
         services: container.services.clone(),
         salt: None,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::op::CopyOp;
+use rondel_model::{AbsPath, ModeChange};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
@@ -21,7 +22,7 @@ pub(crate) struct Copier {
     /// The owner of everything copied; none keeps it.
     pub(crate) ids: Option<Ids>,
     /// The permission bits of everything copied; none keeps them.
-    pub(crate) permissions: Option<u32>,
+    pub(crate) mode: Option<ModeChange>,
     /// What is copied, relative to the source; none is everything.
     pub(crate) chosen: Option<HashSet<PathBuf>>,
     /// Directories that are there already keep their owner and permissions.
@@ -35,14 +36,7 @@ pub(crate) struct Copier {
 impl Copier {
     /// A copier of everything as it is.
     pub(crate) fn new() -> Self {
-        Self {
-            ids: None,
-            permissions: None,
-            chosen: None,
-            keep_existing: false,
-            links: HashMap::new(),
-            at: PathBuf::new(),
-        }
+        Self { ids: None, mode: None, chosen: None, keep_existing: false, links: HashMap::new(), at: PathBuf::new() }
     }
 
     /// Copies what is in `from` into `to`; what both have comes from `from`, directories are merged.
@@ -150,8 +144,9 @@ impl Copier {
     ) -> Result<(), Errno> {
         self.ids.unwrap_or(Ids { uid: stat.st_uid, gid: stat.st_gid }).own(to, new)?;
         if kind(stat) != FileType::Symlink {
-            let mode = Mode::from_raw_mode(self.permissions.unwrap_or_else(|| permissions(stat)));
-            rustix::fs::chmodat(to, new, mode, AtFlags::empty())?;
+            let (bits, is_dir) = (permissions(stat), kind(stat) == FileType::Directory);
+            let bits = self.mode.as_ref().map_or(bits, |mode| mode.apply(bits, is_dir));
+            rustix::fs::chmodat(to, new, Mode::from_raw_mode(bits), AtFlags::empty())?;
         }
         extended_attributes(&magic_path(from, name), &magic_path(to, new))?;
         rustix::fs::utimensat(to, new, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
@@ -188,20 +183,11 @@ fn copy_file(
     let fail = |e| failed(e, "copy a file to", op.target.as_str());
     let asked = op.source.path.file_name().unwrap_or_default();
     let own_name = OsString::from(op.source_name.as_deref().unwrap_or(asked));
-    let existing = target.find(inner(&op.target), true).map_err(fail)?;
-    let into_dir = op.target_is_dir || existing.stat.as_ref().is_some_and(|s| kind(s) == FileType::Directory);
-    let (dir, name) = match (into_dir, op.target.parent(), op.target.file_name()) {
-        (false, Some(parent), Some(name)) => (parent, OsString::from(name)),
-        _ => (op.target.clone(), own_name),
-    };
-    if name.len() > 255 {
-        return Err(fail(Errno::NAMETOOLONG));
-    }
-    let (dir, _) = target.ensure_dir(inner(&dir), &mut |new| chown(new, ids)).map_err(fail)?;
     let file_name = from.file_name().ok_or_else(|| fail(Errno::ISDIR))?;
     let holder = source.open_dir(from.parent().unwrap_or(Path::new(""))).map_err(fail)?;
-    let copier = Copier { ids, permissions: op.permissions, ..Copier::new() };
-    copier.file(holder.as_fd(), file_name, dir.as_fd(), &name, stat).map_err(fail)
+    let copier = Copier { ids, mode: op.permissions.map(ModeChange::Set), ..Copier::new() };
+    let landing = Landing { target, path: &op.target, is_dir: op.target_is_dir };
+    landing.file(&copier, holder.as_fd(), file_name, own_name, stat)
 }
 
 fn copy_directory(
@@ -212,20 +198,62 @@ fn copy_directory(
     stat: &Stat,
     target: Root<'_>,
 ) -> Result<()> {
-    let fail = |e| failed(e, "copy a directory to", op.target.as_str());
-    let from = source.open_dir(from).map_err(fail)?;
-    let existed = target.find(inner(&op.target), true).map_err(fail)?.stat.is_some();
-    let (to, path) = target.ensure_dir(inner(&op.target), &mut |new| chown(new, ids)).map_err(fail)?;
+    let from = source.open_dir(from).map_err(|e| failed(e, "copy a directory to", op.target.as_str()))?;
     let chosen = filter::choose(from.as_fd(), &op.filter)?;
     let keep_existing = chosen.is_some();
-    let mut copier = Copier { ids, permissions: op.permissions, chosen, keep_existing, ..Copier::new() };
-    copier.content(from.as_fd(), to.as_fd())?;
-    match (existed, path.parent(), path.file_name()) {
-        (false, Some(parent), Some(name)) => {
-            let holder = target.open_dir(parent).map_err(fail)?;
-            copier.attributes(from.as_fd(), holder.as_fd(), OsStr::new("."), name, stat).map_err(fail)
+    let mode = op.permissions.map(ModeChange::Set);
+    let mut copier = Copier { ids, mode, chosen, keep_existing, ..Copier::new() };
+    Landing { target, path: &op.target, is_dir: true }.directory(&mut copier, from.as_fd(), stat)
+}
+
+/// Where something is copied to.
+pub(crate) struct Landing<'a> {
+    /// The tree.
+    pub(crate) target: Root<'a>,
+    /// The path in it.
+    pub(crate) path: &'a AbsPath,
+    /// It names a directory.
+    pub(crate) is_dir: bool,
+}
+
+impl Landing<'_> {
+    /// Copies the file `from` in `holder`: to the path, or, when that is a directory, into it as `own_name`.
+    pub(crate) fn file(
+        &self,
+        copier: &Copier,
+        holder: BorrowedFd<'_>,
+        from: &OsStr,
+        own_name: OsString,
+        stat: &Stat,
+    ) -> Result<()> {
+        let fail = |e| failed(e, "copy a file to", self.path.as_str());
+        let existing = self.target.find(inner(self.path), true).map_err(fail)?;
+        let into_dir = self.is_dir || existing.stat.as_ref().is_some_and(|s| kind(s) == FileType::Directory);
+        let (dir, name) = match (into_dir, self.path.parent(), self.path.file_name()) {
+            (false, Some(parent), Some(name)) => (parent, OsString::from(name)),
+            _ => (self.path.clone(), own_name),
+        };
+        if name.len() > 255 {
+            return Err(fail(Errno::NAMETOOLONG));
         }
-        _ => Ok(()),
+        let (dir, _) = self.target.ensure_dir(inner(&dir), &mut |new| chown(new, copier.ids)).map_err(fail)?;
+        copier.file(holder, from, dir.as_fd(), &name, stat).map_err(fail)
+    }
+
+    /// Copies what is in `from`, a directory with the status `stat`, into the path.
+    pub(crate) fn directory(&self, copier: &mut Copier, from: BorrowedFd<'_>, stat: &Stat) -> Result<()> {
+        let fail = |e| failed(e, "copy a directory to", self.path.as_str());
+        let existed = self.target.find(inner(self.path), true).map_err(fail)?.stat.is_some();
+        let made = &mut |new: BorrowedFd<'_>| chown(new, copier.ids);
+        let (to, path) = self.target.ensure_dir(inner(self.path), made).map_err(fail)?;
+        copier.content(from, to.as_fd())?;
+        match (existed, path.parent(), path.file_name()) {
+            (false, Some(parent), Some(name)) => {
+                let holder = self.target.open_dir(parent).map_err(fail)?;
+                copier.attributes(from, holder.as_fd(), OsStr::new("."), name, stat).map_err(fail)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -240,7 +268,7 @@ pub(crate) fn as_root(from: BorrowedFd<'_>, filter: &rondel_model::op::Filter, t
     copier.attributes(from, to.as_fd(), dot, dot, &stat).map_err(|e| failed(e, "copy", "/"))
 }
 
-fn chown(dir: BorrowedFd<'_>, ids: Option<Ids>) -> Result<(), Errno> {
+pub(crate) fn chown(dir: BorrowedFd<'_>, ids: Option<Ids>) -> Result<(), Errno> {
     let Some(ids) = ids else { return Ok(()) };
     let (uid, gid) = ids.pair();
     rustix::fs::fchown(dir, uid, gid)
@@ -272,24 +300,37 @@ fn bytes(from: &mut File, to: &mut File, stat: &Stat) -> Result<(), Errno> {
 }
 
 fn extended_attributes(from: &Path, to: &Path) -> Result<(), Errno> {
-    let size = match rustix::fs::llistxattr_query(from) {
-        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(()),
-        other => other?,
-    };
-    let mut list = vec![0u8; size];
-    let filled = rustix::fs::llistxattr(from, &mut list[..])?;
-    for name in list[..filled].split(|&b| b == 0).filter(|name| !name.is_empty()) {
-        if name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.") {
-            continue;
-        }
-        let mut value = vec![0u8; rustix::fs::lgetxattr_query(from, name)?];
-        let filled = rustix::fs::lgetxattr(from, name, &mut value[..])?;
-        match rustix::fs::lsetxattr(to, name, &value[..filled], XattrFlags::empty()) {
+    for (name, value) in attributes_of(from)? {
+        match rustix::fs::lsetxattr(to, &*name, &value, XattrFlags::empty()) {
             Err(Errno::OPNOTSUPP | Errno::PERM) | Ok(()) => {}
             Err(e) => return Err(e),
         }
     }
     Ok(())
+}
+
+/// The name and the value of an extended attribute.
+pub(crate) type ExtendedAttribute = (Vec<u8>, Vec<u8>);
+
+/// The extended attributes of what is at `path`; those of the overlay are not among them.
+pub(crate) fn attributes_of(path: &Path) -> Result<Vec<ExtendedAttribute>, Errno> {
+    let size = match rustix::fs::llistxattr_query(path) {
+        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut list = vec![0u8; size];
+    let filled = rustix::fs::llistxattr(path, &mut list[..])?;
+    let mut all = Vec::new();
+    for name in list[..filled].split(|&b| b == 0).filter(|name| !name.is_empty()) {
+        if name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.") {
+            continue;
+        }
+        let mut value = vec![0u8; rustix::fs::lgetxattr_query(path, name)?];
+        let filled = rustix::fs::lgetxattr(path, name, &mut value[..])?;
+        value.truncate(filled);
+        all.push((name.to_vec(), value));
+    }
+    Ok(all)
 }
 
 /// A path by which the kernel reaches `name` in the directory `dir`.

@@ -7,6 +7,7 @@
 //! everything below it in the order of path bytes within each directory, the path relative to it as one record and the
 //! entry's as another; the directory's own name and metadata do not count, nor do times.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -21,6 +22,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
+use crate::copy::{attributes_of, magic_path};
 use crate::root::{Root, failed, inner, kind, names, open_dir_at, permissions, stat_at};
 
 /// The digest of what is at `path`, links followed.
@@ -28,7 +30,7 @@ pub(crate) fn of(root: Root<'_>, path: &AbsPath, exclude_metadata: bool) -> Resu
     let fail = |e| failed(e, "read", path.as_str());
     let found = root.find(inner(path), true).map_err(fail)?;
     let stat = found.stat.ok_or_else(|| fail(Errno::NOENT))?;
-    let mut hash = Hash { sha: Sha256::new(), metadata: !exclude_metadata };
+    let mut hash = Hash { metadata: !exclude_metadata, ..Hash::new() };
     if kind(&stat) == FileType::Directory {
         let dir = root.open_dir(&found.path).map_err(fail)?;
         hash.directory(dir.as_fd(), &mut PathBuf::new()).map_err(fail)?;
@@ -37,24 +39,50 @@ pub(crate) fn of(root: Root<'_>, path: &AbsPath, exclude_metadata: bool) -> Resu
         let name = found.path.file_name().unwrap_or_default();
         hash.entry(holder.as_fd(), name, &stat).map_err(fail)?;
     }
-    Ok(Sha256Digest::from_bytes(hash.sha.finalize().into()).to_string())
+    Ok(hash.finish().to_string())
 }
 
-struct Hash {
+/// A digest in the making.
+pub(crate) struct Hash<'a> {
     sha: Sha256,
     metadata: bool,
+    /// Extended attributes count, too, as a record of their own after the entry's.
+    extended: bool,
+    /// What counts below a directory; none is everything.
+    chosen: Option<&'a HashSet<PathBuf>>,
 }
 
-impl Hash {
-    fn record(&mut self, bytes: &[u8]) {
+impl<'a> Hash<'a> {
+    /// A digest of nothing, with metadata.
+    pub(crate) fn new() -> Self {
+        Self { sha: Sha256::new(), metadata: true, extended: false, chosen: None }
+    }
+
+    /// The same with extended attributes, and with only what is `chosen` below directories; none is everything.
+    pub(crate) fn of_chosen(chosen: Option<&'a HashSet<PathBuf>>) -> Self {
+        Self { extended: true, chosen, ..Self::new() }
+    }
+
+    /// The digest.
+    pub(crate) fn finish(self) -> Sha256Digest {
+        Sha256Digest::from_bytes(self.sha.finalize().into())
+    }
+
+    /// Adds one record.
+    pub(crate) fn record(&mut self, bytes: &[u8]) {
         self.sha.update((bytes.len() as u64).to_le_bytes());
         self.sha.update(bytes);
     }
 
-    fn directory(&mut self, dir: BorrowedFd<'_>, at: &mut PathBuf) -> Result<(), Errno> {
+    /// Adds everything below `dir`, which is at `at`.
+    pub(crate) fn directory(&mut self, dir: BorrowedFd<'_>, at: &mut PathBuf) -> Result<(), Errno> {
         for name in names(dir)? {
             let Some(stat) = stat_at(dir, &name)? else { continue };
             at.push(&name);
+            if self.chosen.is_some_and(|chosen| !chosen.contains(at)) {
+                at.pop();
+                continue;
+            }
             self.record(at.as_os_str().as_bytes());
             self.entry(dir, &name, &stat)?;
             if kind(&stat) == FileType::Directory {
@@ -65,7 +93,8 @@ impl Hash {
         Ok(())
     }
 
-    fn entry(&mut self, dir: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> Result<(), Errno> {
+    /// Adds `name` in `dir`.
+    pub(crate) fn entry(&mut self, dir: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> Result<(), Errno> {
         let kind = kind(stat);
         let mut record = vec![match kind {
             FileType::RegularFile => b'f',
@@ -93,6 +122,12 @@ impl Hash {
             _ => {}
         }
         self.record(&record);
+        if self.extended {
+            for (name, value) in attributes_of(&magic_path(dir, name))? {
+                self.record(&name);
+                self.record(&value);
+            }
+        }
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ use crate::cx::OpCx;
 use crate::key::{self, Key};
 use crate::root::{Root, failed, inner, kind};
 use crate::stats::count;
-use crate::{Ops, copy, diff, edit, stack};
+use crate::{Ops, copy, diff, edit, gather, stack};
 
 impl Ops {
     /// The tree that `fs` stands for. Work is done at most once, whoever asks.
@@ -63,6 +63,10 @@ impl Ops {
                     })
                     .await
                 }
+                FsOp::Gather(op) => {
+                    let (base, source) = self.both(&cx, &op.base, &op.source.fs).await?;
+                    self.gather(op, base, source).await
+                }
                 FsOp::Edit { base, edit } => {
                     let (base, edit) = (self.tree(&cx, base).await?, edit.clone());
                     let key = Key::Edit { base: base.digest(), edit: &edit }.digest();
@@ -78,6 +82,12 @@ impl Ops {
                     let key = Key::Select { source: source.digest(), path: &place.path }.digest();
                     let place = place.clone();
                     self.files(key, move |store| pick(store, &source, &place, &Filter::default())).await
+                }
+                FsOp::Isolate(place) => {
+                    let source = self.tree(&cx, &place.fs).await?;
+                    let key = Key::Isolate { source: source.digest(), path: &place.path }.digest();
+                    let place = place.clone();
+                    self.files(key, move |store| gather::isolate(store, &source, &place)).await
                 }
                 FsOp::Filter { source: place, filter } => {
                     let source = self.tree(&cx, &place.fs).await?;

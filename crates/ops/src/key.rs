@@ -6,8 +6,8 @@
 use rondel_digest::Digest;
 use rondel_model::exec::{MountSource, Scope, Sharing, Stdin};
 use rondel_model::git::GitRemote;
-use rondel_model::op::{CopyOp, Edit, Filter, ImportOp};
-use rondel_model::{AbsPath, ExecOp, Owner, Platform, Snapshot};
+use rondel_model::op::{CopyOp, Edit, Filter, GatherOp, ImportOp};
+use rondel_model::{AbsPath, ExecOp, ModeChange, Owner, Platform, Snapshot};
 use serde::Serialize;
 
 use crate::search::Search;
@@ -56,6 +56,15 @@ pub(crate) enum Key<'a> {
         path: &'a AbsPath,
         search: &'a Search,
     },
+    Gather {
+        base: Digest,
+        source: Source<'a>,
+        op: Gather<'a>,
+    },
+    Isolate {
+        source: Digest,
+        path: &'a AbsPath,
+    },
     Exec(Box<Exec<'a>>),
     Git(Git<'a>),
     Archive {
@@ -90,6 +99,25 @@ pub(crate) struct Copy<'a> {
     permissions: Option<u32>,
 }
 
+/// What is gathered: from a tree, or, whatever the tree has else, the content that was picked.
+#[derive(Serialize)]
+pub(crate) enum Source<'a> {
+    Tree { content: Digest, path: &'a AbsPath, ignore: &'a [String], paths: &'a [String], exclude: &'a [String] },
+    Picked(Digest),
+}
+
+/// The parameters of a gathering.
+#[derive(Serialize)]
+pub(crate) struct Gather<'a> {
+    parents: bool,
+    unpack: bool,
+    target: &'a AbsPath,
+    target_is_dir: bool,
+    owner: Option<&'a Owner>,
+    keep_owner: bool,
+    mode: Option<&'a ModeChange>,
+}
+
 /// The parameters of a process.
 #[derive(Serialize)]
 pub(crate) struct Exec<'a> {
@@ -105,6 +133,8 @@ pub(crate) struct Exec<'a> {
     scope: Option<&'a Scope>,
     insecure: bool,
     no_init: bool,
+    offline: bool,
+    scrub: Vec<Digest>,
     platform: &'a Platform,
     services: Vec<(&'a str, Digest)>,
     salt: Option<&'a str>,
@@ -113,6 +143,7 @@ pub(crate) struct Exec<'a> {
 #[derive(Serialize)]
 enum Mount<'a> {
     Tree { content: Digest, path: &'a AbsPath, file: bool, read_only: bool, owner: Option<&'a Owner> },
+    Bind { content: Digest, path: &'a AbsPath, read_only: bool },
     Cache { volume: &'a str, sharing: Sharing },
     Temp { size: Option<u64> },
     Secret { key: Digest, owner: Option<&'a Owner>, mode: u32 },
@@ -141,6 +172,30 @@ pub(crate) fn copy(op: &CopyOp, base: &Snapshot, source: &Snapshot) -> Digest {
     Key::Copy { base: base.digest(), source: source.digest(), op: parameters }.digest()
 }
 
+/// The key of a gathering from a whole tree, and, once what it picks is known, that of the gathering alone.
+pub(crate) fn gather(op: &GatherOp, base: &Snapshot, from: Result<&Snapshot, Digest>) -> Digest {
+    let source = match from {
+        Ok(tree) => Source::Tree {
+            content: tree.digest(),
+            path: &op.source.path,
+            ignore: &op.ignore,
+            paths: &op.paths,
+            exclude: &op.exclude,
+        },
+        Err(picked) => Source::Picked(picked),
+    };
+    let parameters = Gather {
+        parents: op.parents,
+        unpack: op.unpack,
+        target: &op.target,
+        target_is_dir: op.target_is_dir,
+        owner: op.owner.as_ref(),
+        keep_owner: op.keep_owner,
+        mode: op.mode.as_ref(),
+    };
+    Key::Gather { base: base.digest(), source, op: parameters }.digest()
+}
+
 /// The key of an archive's content.
 pub(crate) fn import(op: &ImportOp, source: &Snapshot) -> Digest {
     Key::Import { source: source.digest(), path: &op.source.path, tag: &op.tag, platform: &op.platform }.digest()
@@ -160,6 +215,7 @@ pub(crate) fn exec(op: &ExecOp, inputs: &[Snapshot]) -> Digest {
             MountSource::File { path, owner, .. } => {
                 Mount::Tree { content: next(), path, file: true, read_only: false, owner: owner.as_ref() }
             }
+            MountSource::Bind { path, read_only, .. } => Mount::Bind { content: next(), path, read_only: *read_only },
             MountSource::Cache { volume, sharing, source, .. } => {
                 if source.is_some() {
                     next();
@@ -187,6 +243,8 @@ pub(crate) fn exec(op: &ExecOp, inputs: &[Snapshot]) -> Digest {
         scope: op.scope.as_ref(),
         insecure: op.insecure,
         no_init: op.no_init,
+        offline: op.offline,
+        scrub: op.scrub.iter().map(|secret| secret.key).collect(),
         platform: &op.platform,
         services: op.services.iter().map(|bound| (&*bound.alias, bound.service.digest())).collect(),
         salt: op.salt.as_deref(),

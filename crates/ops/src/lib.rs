@@ -18,6 +18,7 @@ mod environment;
 mod evaluate;
 mod exec;
 mod filter;
+mod gather;
 mod git;
 mod http;
 mod image;
@@ -36,6 +37,7 @@ mod skeleton;
 mod sockets;
 mod stack;
 mod stats;
+mod unpack;
 mod volumes;
 
 use std::collections::HashMap;

@@ -113,11 +113,15 @@ impl Preparing<'_> {
             let context = |fault: Fault| fault.context(format!("cannot mount `{target}`"));
             match &mount.source {
                 MountSource::Directory { path, read_only, owner, .. } => {
-                    let what = Wanted { path, owner: owner.as_ref(), read_only: *read_only, file: false };
+                    let what = Wanted { path, owner: owner.as_ref(), read_only: *read_only, file: Some(false) };
                     self.tree(target, &what, trees).map_err(context)?;
                 }
                 MountSource::File { path, owner, .. } => {
-                    let what = Wanted { path, owner: owner.as_ref(), read_only: false, file: true };
+                    let what = Wanted { path, owner: owner.as_ref(), read_only: false, file: Some(true) };
+                    self.tree(target, &what, trees).map_err(context)?;
+                }
+                MountSource::Bind { path, read_only, .. } => {
+                    let what = Wanted { path, owner: None, read_only: *read_only, file: None };
                     self.tree(target, &what, trees).map_err(context)?;
                 }
                 MountSource::Cache { volume, source, sharing, owner } => {
@@ -166,7 +170,7 @@ impl Preparing<'_> {
         let snapshot = self.inputs.next().unwrap_or(&empty);
         if what.read_only && what.owner.is_none() {
             let tree = stack::open(self.store, snapshot)?;
-            let mount = clone(Root(tree.root.as_fd()), what.path, Some(what.file))?;
+            let mount = clone(Root(tree.root.as_fd()), what.path, what.file)?;
             self.push(target, ProcessMountSource::Detached { mount, read_only: true });
             trees.mount(target, what.path, Held::ReadOnly(snapshot.clone()));
             return Ok(());
@@ -177,7 +181,7 @@ impl Preparing<'_> {
             Some(ids) => edit::own(Root(tree.root.as_fd()), what.path, ids),
             None => Ok(()),
         };
-        let mount = mount.and_then(|()| clone(Root(tree.root.as_fd()), what.path, Some(what.file)));
+        let mount = mount.and_then(|()| clone(Root(tree.root.as_fd()), what.path, what.file));
         trees.mount(target, what.path, Held::Writable(tree));
         self.push(target, ProcessMountSource::Detached { mount: mount?, read_only: what.read_only });
         Ok(())
@@ -215,7 +219,8 @@ struct Wanted<'a> {
     path: &'a AbsPath,
     owner: Option<&'a Owner>,
     read_only: bool,
-    file: bool,
+    /// It must be a file, or a directory; none is either.
+    file: Option<bool>,
 }
 
 fn has_content(dir: &Path) -> bool {

@@ -118,18 +118,21 @@ impl Process<'_> {
         }
         let (secret_env, secret_files) = self.plaintexts().await?;
         self.find_sockets().await?;
-        let secrets = Secrets::new(secret_env.iter().chain(&secret_files).map(|plaintext| plaintext.bytes()));
+        let others = try_join_all(self.exec.scrub.iter().map(|secret| self.cx.secrets.plaintext(secret))).await?;
+        let plaintexts = secret_env.iter().chain(&secret_files).chain(&others);
+        let secrets = Secrets::new(plaintexts.map(|plaintext| plaintext.bytes()));
         let claims = self.unless_cancelled(async { Ok(Arc::new(self.ops.volumes.claim(self.exec).await)) }).await?;
         let services = &self.exec.services;
         let mut bound = self.unless_cancelled(self.cx.services.bind(self.ops, self.cx, services)).await?;
         let capture = Capture::new(self.events.clone(), &secrets, redirects);
         let mut network = self.unless_cancelled(self.ops.ports().networks.connect()).await?;
-        let alone = network.address.is_none();
+        let alone = network.address.is_none() && !self.exec.offline;
         // ORDER: dropped after the network: a process with every capability may have changed the namespace, and one that listens
         // is known under its address for a while. No other process is given it as long as there is a handle of it.
         let _spoilt = (self.exec.insecure || long.is_some()).then(|| network.namespace.clone());
         let neighbour = self.cx.services.join(self.ops, &network, services)?;
-        network.resolv_conf = network.resolv_conf.map(|text| with_search(&text, &neighbour.search));
+        let resolver = network.resolv_conf.take().filter(|_| !self.exec.offline);
+        network.resolv_conf = resolver.map(|text| with_search(&text, &neighbour.search));
         let Prepared { trees, root, mounts, sockets } =
             self.prepare(inputs, claims.clone(), secret_files, &network).await?;
         let sockets = match sockets.map(|sockets| sockets.serve(&self.cx.sockets, self.events)).transpose() {
@@ -255,7 +258,7 @@ impl Process<'_> {
             hostname,
             insecure: self.exec.insecure,
             no_init: self.exec.no_init,
-            network: Some(network.namespace.clone()),
+            network: Some(network.namespace.clone()).filter(|_| !self.exec.offline),
             resolv_conf: network.resolv_conf.clone(),
             hosts: hosts.to_vec(),
             stdin: match &self.exec.stdin {

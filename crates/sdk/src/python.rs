@@ -220,6 +220,8 @@ fn install(base: &Container, install: &Install) -> Fs {
         scope: None,
         insecure: false,
         no_init: false,
+        offline: false,
+        scrub: Vec::new(),
         platform: base.platform.clone(),
         services: Vec::new(),
         salt: None,

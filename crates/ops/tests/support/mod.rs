@@ -186,6 +186,8 @@ pub fn exec(rootfs: &Fs, args: &[&str]) -> ExecOp {
         scope: None,
         insecure: false,
         no_init: false,
+        offline: false,
+        scrub: Vec::new(),
         platform: Platform::native(),
         services: Vec::new(),
         salt: None,

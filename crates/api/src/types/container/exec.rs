@@ -76,6 +76,8 @@ impl ExecRequest {
             scope: self.scope,
             insecure: self.insecure,
             no_init: self.no_init,
+            offline: false,
+            scrub: container.scrub.clone(),
             platform: container.platform.clone(),
             services: container.services.clone(),
             salt: self.salt,

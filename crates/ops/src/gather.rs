@@ -1,0 +1,351 @@
+//! Files that patterns pick, copied into a tree by the rules of `COPY` and `ADD`. What is picked is found out first, so
+//! that a gathering is known again by what it copies, whatever else changed in its source.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rondel_digest::Digest;
+use rondel_fault::{Fault, Result};
+use rondel_model::op::{Filter, GatherOp, ISOLATED, Place};
+use rondel_model::pattern::{Descend, Glob, Matcher};
+use rondel_model::{AbsPath, Snapshot};
+use rustix::fs::{FileType, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::copy::{Copier, Landing};
+use crate::digest::Hash;
+use crate::evaluate::{change, open_dir};
+use crate::filter::{glob, has_wildcards};
+use crate::owner::{self, Ids};
+use crate::root::{Root, check_names, failed, inner, kind, names, open_dir_at, stat_at};
+use crate::{Ops, key, stack, unpack};
+
+/// Ends the part of a path that leads to what is picked and is not copied with it.
+const PIVOT: &str = "/./";
+
+/// One thing that was picked.
+struct Item {
+    /// Where it is, without links, relative to the source.
+    at: PathBuf,
+    /// The path that was asked for, from the pivot on.
+    asked: PathBuf,
+    /// Where `asked` starts in the source.
+    pivot: PathBuf,
+    stat: Stat,
+    /// What of a directory passes; none is everything.
+    chosen: Option<HashSet<PathBuf>>,
+}
+
+/// The patterns of a gathering, ready for use.
+struct Rules {
+    ignore: Matcher,
+    exclude: Matcher,
+    /// There are no patterns: everything passes.
+    open: bool,
+}
+
+impl Ops {
+    /// The tree that a gathering gives.
+    pub(crate) async fn gather(
+        self: &std::sync::Arc<Self>,
+        op: &GatherOp,
+        base: Snapshot,
+        source: Snapshot,
+    ) -> Result<Snapshot> {
+        let whole = key::gather(op, &base, Ok(&source));
+        if let Some(snapshot) = self.stored::<Snapshot>(&whole, &self.stats.files_cached, |s| vec![s]) {
+            return Ok(snapshot);
+        }
+        let (picking, tree) = (op.clone(), source.clone());
+        let picked = self.blocking(move |ops| identity(ops, &picking, &tree)).await?;
+        let (op, below) = (op.clone(), base.clone());
+        let snapshot = self
+            .files(key::gather(&op, &base, Err(picked)), move |store| {
+                let tree = stack::open(store, &source)?;
+                let dir = open_dir(Root(tree.root.as_fd()), &op.source.path)?;
+                let from = Root(dir.as_fd());
+                let items = pick(&op, from)?;
+                change(store, &below, |root| apply(&op, from, items, root))
+            })
+            .await?;
+        self.store(&whole, &snapshot)?;
+        Ok(snapshot)
+    }
+}
+
+/// The tree with only what is at `place`.
+pub(crate) fn isolate(
+    store: &dyn rondel_ports::snapshots::Snapshots,
+    source: &Snapshot,
+    place: &Place,
+) -> Result<Snapshot> {
+    let tree = stack::open(store, source)?;
+    let root = Root(tree.root.as_fd());
+    let fail = |e| failed(e, "read", place.path.as_str());
+    let found = root.find(inner(&place.path), true).map_err(fail)?;
+    let stat = found.stat.ok_or_else(|| not_found(place.path.as_str()))?;
+    let path = AbsPath::new(ISOLATED);
+    change(store, &Snapshot::empty(), |target| {
+        let landing = Landing { target, path: &path, is_dir: false };
+        if kind(&stat) == FileType::Directory {
+            let from = root.open_dir(&found.path).map_err(fail)?;
+            return landing.directory(&mut Copier::new(), from.as_fd(), &stat);
+        }
+        let (holder, name) = holder(root, &found.path).map_err(fail)?;
+        landing.file(&Copier::new(), holder.as_fd(), name, OsString::new(), &stat)
+    })
+}
+
+/// What stands for everything that is picked.
+fn identity(ops: &Ops, op: &GatherOp, source: &Snapshot) -> Result<Digest> {
+    let tree = stack::open(&*ops.ports.snapshots, source)?;
+    let dir = open_dir(Root(tree.root.as_fd()), &op.source.path)?;
+    let root = Root(dir.as_fd());
+    let mut digests = Vec::new();
+    for item in pick(op, root)? {
+        let fail = |e| failed(e, "read", &item.at);
+        let mut hash = Hash::of_chosen(item.chosen.as_ref());
+        hash.record(item.asked.as_os_str().as_bytes());
+        let (holder, name) = holder(root, &item.at).map_err(fail)?;
+        hash.entry(holder.as_fd(), name, &item.stat).map_err(fail)?;
+        if kind(&item.stat) == FileType::Directory {
+            let from = root.open_dir(&item.at).map_err(fail)?;
+            hash.directory(from.as_fd(), &mut PathBuf::new()).map_err(fail)?;
+        }
+        if op.parents {
+            for parent in parents(&item) {
+                let found = root.find(&item.pivot.join(&parent), true).map_err(fail)?;
+                hash.record(parent.as_os_str().as_bytes());
+                let status = found.stat.map(|s| [s.st_mode, s.st_uid, s.st_gid].map(u32::to_le_bytes).concat());
+                hash.record(&status.unwrap_or_default());
+            }
+        }
+        digests.push(hash.finish());
+    }
+    // IDENTITY: what is copied, with its metadata, and not when it was changed.
+    Ok(rondel_digest::of("gathered/v1", &digests))
+}
+
+fn holder<'a>(root: Root<'_>, path: &'a Path) -> Result<(OwnedFd, &'a OsStr), Errno> {
+    match path.file_name() {
+        Some(name) => Ok((root.open_dir(path.parent().unwrap_or(Path::new("")))?, name)),
+        None => Ok((root.open_dir(Path::new(""))?, OsStr::new("."))),
+    }
+}
+
+fn not_found(path: &str) -> Fault {
+    // Users match on the last words.
+    Fault::user(format!("cannot copy: \"/{}\": not found", path.trim_start_matches('/')))
+        .with_hint("check the path, the name of the stage and what `.dockerignore` excludes")
+}
+
+/// Everything that `op` picks below `root`, in the order in which it was asked for.
+fn pick(op: &GatherOp, root: Root<'_>) -> Result<Vec<Item>> {
+    let matcher = |exclude: &[String]| {
+        let filter = Filter { exclude: exclude.to_vec(), ..Filter::default() };
+        Matcher::new(&filter).map_err(|e| Fault::user(e.to_string()))
+    };
+    let open = op.ignore.is_empty() && op.exclude.is_empty();
+    let rules = Rules { ignore: matcher(&op.ignore)?, exclude: matcher(&op.exclude)?, open };
+    let mut items = Vec::new();
+    for text in &op.paths {
+        let (pivot, rest) = match text.find(PIVOT).filter(|_| op.parents) {
+            Some(at) => (&text[..at], &text[at + PIVOT.len()..]),
+            None => ("", text.as_str()),
+        };
+        let (pivot, path) = (AbsPath::new(pivot), AbsPath::new(rest));
+        let whole = pivot.join_inside(path.relative());
+        let literal = !whole.relative().split('/').any(has_wildcards);
+        let depth = pivot.relative().split('/').filter(|part| !part.is_empty()).count();
+        let before = items.len();
+        for asked in expand(root, whole.relative())? {
+            let mut parts = asked.components();
+            let pivot: PathBuf = parts.by_ref().take(depth).collect();
+            items.extend(rules.item(root, &asked, pivot, parts.collect())?);
+        }
+        if literal && items.len() == before {
+            return Err(not_found(whole.as_str()));
+        }
+    }
+    Ok(items)
+}
+
+impl Rules {
+    /// What is at `asked`, when it is there and passes.
+    fn item(&self, root: Root<'_>, asked: &Path, pivot: PathBuf, rest: PathBuf) -> Result<Option<Item>> {
+        let fail = |e| failed(e, "read", asked);
+        let found = match root.find(asked, true) {
+            Ok(found) => found,
+            Err(Errno::NOTDIR) => return Ok(None),
+            Err(e) => return Err(fail(e)),
+        };
+        let Some(stat) = found.stat else { return Ok(None) };
+        let whole = Item { at: found.path, asked: rest, pivot, stat, chosen: None };
+        if self.open {
+            return Ok(Some(whole));
+        }
+        let path = whole.at.as_os_str().as_bytes();
+        let itself = path.is_empty() || self.ignore.file(path);
+        let name = asked.file_name().unwrap_or_default().as_bytes();
+        if kind(&whole.stat) != FileType::Directory {
+            return Ok((itself && self.exclude.file(name)).then_some(whole));
+        }
+        let mut chosen = HashSet::new();
+        let dir = root.open_dir(&whole.at).map_err(fail)?;
+        let any = self.choose(dir.as_fd(), &whole.at, &mut PathBuf::new(), &mut chosen).map_err(fail)?;
+        Ok((any || itself).then_some(Item { chosen: Some(chosen), ..whole }))
+    }
+
+    /// Whether anything below passes.
+    fn choose(
+        &self,
+        dir: BorrowedFd<'_>,
+        base: &Path,
+        at: &mut PathBuf,
+        chosen: &mut HashSet<PathBuf>,
+    ) -> Result<bool, Errno> {
+        let mut any = false;
+        for name in names(dir)? {
+            let Some(stat) = stat_at(dir, &name)? else { continue };
+            at.push(&name);
+            let whole = base.join(&*at);
+            let (path, local) = (whole.as_os_str().as_bytes(), at.as_os_str().as_bytes());
+            let mut passes = self.ignore.file(path) && self.exclude.file(local);
+            let enter = |matcher: &Matcher, path| matcher.descend(path) == Descend::Enter;
+            if kind(&stat) == FileType::Directory && enter(&self.ignore, path) && enter(&self.exclude, local) {
+                passes |= self.choose(open_dir_at(dir, &name)?.as_fd(), base, at, chosen)?;
+            }
+            if passes {
+                chosen.insert(at.clone());
+                any = true;
+            }
+            at.pop();
+        }
+        Ok(any)
+    }
+}
+
+/// One part of a pattern.
+enum Part<'a> {
+    Name(&'a str),
+    Pattern(Glob),
+    /// Any number of directories.
+    Directories,
+}
+
+/// Every path that `pattern` could mean, links in directories followed; a path without wildcards means itself.
+fn expand(root: Root<'_>, pattern: &str) -> Result<Vec<PathBuf>> {
+    let mut places = vec![PathBuf::new()];
+    for part in pattern.split('/').filter(|part| !part.is_empty()) {
+        let part = match part {
+            "**" => Part::Directories,
+            part if has_wildcards(part) => Part::Pattern(glob(part)?),
+            part => Part::Name(part),
+        };
+        let mut next = Vec::new();
+        for place in places {
+            grow(root, place, &part, &mut next).map_err(|e| failed(e, "look for", pattern))?;
+        }
+        places = next;
+    }
+    Ok(places)
+}
+
+fn grow(root: Root<'_>, place: PathBuf, part: &Part<'_>, next: &mut Vec<PathBuf>) -> Result<(), Errno> {
+    let listed = |place: &Path| -> Result<Option<OwnedFd>, Errno> {
+        match root.find(place, true) {
+            Ok(found) if found.stat.is_some_and(|s| kind(&s) == FileType::Directory) => {
+                root.open_dir(&found.path).map(Some)
+            }
+            Ok(_) | Err(Errno::NOTDIR) => Ok(None),
+            Err(e) => Err(e),
+        }
+    };
+    match part {
+        Part::Name(name) => next.push(place.join(name)),
+        Part::Pattern(glob) => {
+            let Some(dir) = listed(&place)? else { return Ok(()) };
+            let matching = names(dir.as_fd())?.into_iter().filter(|name| glob.matches(name.as_bytes()));
+            next.extend(matching.map(|name| place.join(name)));
+        }
+        Part::Directories => {
+            let Some(dir) = listed(&place)? else { return Ok(()) };
+            for name in names(dir.as_fd())? {
+                let is_dir = stat_at(dir.as_fd(), &name)?.is_some_and(|s| kind(&s) == FileType::Directory);
+                if is_dir {
+                    grow(root, place.join(name), part, next)?;
+                }
+            }
+            next.push(place);
+        }
+    }
+    Ok(())
+}
+
+fn apply(op: &GatherOp, source: Root<'_>, items: Vec<Item>, target: Root<'_>) -> Result<()> {
+    check_names(&op.target)?;
+    let given = op.owner.as_ref().map(|owner| owner::resolve(target, owner)).transpose()?;
+    let ids = given.or((!op.keep_owner).then_some(Ids::ROOT));
+    for mut item in items {
+        let fail = |e| failed(e, "copy", &item.at);
+        let mut copier = Copier { ids, mode: op.mode.clone(), chosen: item.chosen.take(), ..Copier::new() };
+        let is_dir = kind(&item.stat) == FileType::Directory;
+        let mut path = op.target.clone();
+        if op.parents {
+            lead(op, &copier, source, &item, target)?;
+            let below = if is_dir { Some(&*item.asked) } else { item.asked.parent() };
+            path = path.join_inside(&below.unwrap_or(Path::new("")).to_string_lossy());
+        }
+        let landing = Landing { target, path: &path, is_dir: op.target_is_dir || op.parents };
+        if is_dir {
+            let from = source.open_dir(&item.at).map_err(fail)?;
+            if op.target_is_dir {
+                // A directory that is named as one is made as such, not as a copy of the source.
+                let made = &mut |new: BorrowedFd<'_>| crate::copy::chown(new, ids);
+                target.ensure_dir(inner(&op.target), made).map_err(|e| failed(e, "make", op.target.as_str()))?;
+            }
+            landing.directory(&mut copier, from.as_fd(), &item.stat)?;
+            continue;
+        }
+        if op.unpack && kind(&item.stat) == FileType::RegularFile {
+            let file = source.open(&item.at, OFlags::RDONLY | OFlags::NOFOLLOW).map_err(fail)?;
+            if unpack::archive(&mut File::from(file), &item.at, target, &path, given)? {
+                continue;
+            }
+        }
+        let (holder, name) = holder(source, &item.at).map_err(fail)?;
+        let own = item.asked.file_name().unwrap_or(name).to_owned();
+        landing.file(&copier, holder.as_fd(), name, own, &item.stat)?;
+    }
+    Ok(())
+}
+
+/// The directories from the pivot to an item.
+fn parents(item: &Item) -> Vec<PathBuf> {
+    let parts: Vec<_> = item.asked.parent().into_iter().flat_map(Path::components).collect();
+    let normal = |part: &Component<'_>| matches!(part, Component::Normal(_));
+    (1..=parts.len()).map(|end| parts[..end].iter().filter(|part| normal(part)).collect()).collect()
+}
+
+/// Makes the directories that lead to an item as they are in the source.
+fn lead(op: &GatherOp, copier: &Copier, source: Root<'_>, item: &Item, target: Root<'_>) -> Result<()> {
+    for parent in parents(item) {
+        let fail = |e| failed(e, "copy", &parent);
+        let to = inner(&op.target).join(&parent);
+        if target.find(&to, true).map_err(fail)?.stat.is_some() {
+            continue;
+        }
+        let (_, made) = target.ensure_dir(&to, &mut |new| crate::copy::chown(new, copier.ids)).map_err(fail)?;
+        let from = source.find(&item.pivot.join(&parent), true).map_err(fail)?;
+        let Some(stat) = from.stat else { continue };
+        let (from_holder, from_name) = holder(source, &from.path).map_err(fail)?;
+        let (to_holder, to_name) = holder(target, &made).map_err(fail)?;
+        let (from, to) = (from_holder.as_fd(), to_holder.as_fd());
+        copier.attributes(from, to, from_name, to_name, &stat).map_err(fail)?;
+    }
+    Ok(())
+}
