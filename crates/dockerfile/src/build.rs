@@ -1,0 +1,280 @@
+//! Stages to containers.
+
+use std::collections::HashMap;
+
+use rondel_model::op::Place;
+use rondel_model::{Container, Fs, ImageConfig, Platform, SecretRef};
+
+use crate::error::{Error, Spot};
+use crate::stages::{Dockerfile, From};
+use crate::state::State;
+use crate::words::Expander;
+
+/// What to build, from what.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The build context.
+    pub context: Place,
+    /// What of the context does not count as there.
+    pub ignore: Vec<String>,
+    /// The platform of the result.
+    pub platform: Platform,
+    /// The stage, by name or number; empty is the last one.
+    pub target: String,
+    /// Values of build arguments.
+    pub args: Vec<(String, String)>,
+    /// What `RUN --mount=type=secret` finds.
+    pub secrets: Vec<Secret>,
+    /// Processes are pid 1 themselves.
+    pub no_init: bool,
+}
+
+/// A secret under the names by which it is found.
+#[derive(Debug, Clone)]
+pub struct Secret {
+    /// The names.
+    pub names: Vec<String>,
+    /// The secret.
+    pub secret: SecretRef,
+}
+
+/// Something from outside that a build needs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Need {
+    /// An image.
+    Image {
+        /// As it was written.
+        reference: String,
+        /// Its platform.
+        platform: Platform,
+    },
+    /// A file behind an address.
+    Http {
+        /// The address.
+        url: String,
+        /// What its content has to be, as `sha256:…`.
+        checksum: Option<String>,
+    },
+    /// A tree of a repository.
+    Git {
+        /// The repository.
+        url: String,
+        /// A branch, tag or commit; none is the default branch.
+        reference: Option<String>,
+        /// A directory in it; empty is all.
+        directory: String,
+        /// `.git` is part of the tree.
+        keep_git_dir: bool,
+        /// The commit that it has to be, or the start of its name.
+        commit: Option<String>,
+    },
+}
+
+/// An answer to a [`Need`].
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// Where it is: of an image the root, of a file the file.
+    pub place: Place,
+    /// The configuration of an image.
+    pub config: ImageConfig,
+    /// The platform that was found.
+    pub platform: Platform,
+}
+
+/// What is known of the world so far.
+pub type Known = HashMap<Need, Base>;
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The container.
+    Done(Box<Container>),
+    /// More has to be known. Each need comes with the error to wrap a failure in.
+    Needs(Vec<(Need, Error)>),
+}
+
+/// Why a stage has no container.
+pub(crate) enum Stop {
+    Error(Error),
+    Need(Box<(Need, Spot)>),
+}
+
+impl std::convert::From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Builds `request` of `dockerfile` with what is `known`.
+///
+/// # Errors
+/// When the Dockerfile, seen with the request, is wrong.
+pub fn build(dockerfile: &Dockerfile, request: &Request, known: &Known) -> Result<Outcome, Error> {
+    let target = dockerfile.target(&request.target)?;
+    let mut builder = Builder::new(dockerfile, request, known)?;
+    let needed = dockerfile.needed(target, &builder.bases)?;
+    let mut needs: Vec<(Need, Error)> = Vec::new();
+    for at in needed {
+        match builder.stage(at) {
+            Ok(_) => {}
+            Err(Stop::Error(error)) => return Err(error),
+            Err(Stop::Need(need)) => {
+                let (need, spot) = *need;
+                if !needs.iter().any(|(other, _)| *other == need) {
+                    needs.push((need, spot.error("it cannot be had")));
+                }
+            }
+        }
+    }
+    if !needs.is_empty() {
+        return Ok(Outcome::Needs(needs));
+    }
+    match builder.stage(target) {
+        Ok(state) => Ok(Outcome::Done(Box::new(state.container))),
+        Err(Stop::Error(error)) => Err(error),
+        Err(Stop::Need(need)) => Ok(Outcome::Needs(vec![(need.0, need.1.error("it cannot be had"))])),
+    }
+}
+
+/// Stages in the making.
+pub(crate) struct Builder<'a> {
+    pub(crate) dockerfile: &'a Dockerfile,
+    pub(crate) request: &'a Request,
+    known: &'a Known,
+    /// `ARG` before the first stage, and what platforms are called.
+    pub(crate) global: Vec<(String, String)>,
+    /// The stage that each stage starts from.
+    bases: Vec<Option<usize>>,
+    /// The images of the others, and their platforms.
+    images: Vec<(String, Platform)>,
+    done: Vec<Option<State>>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(dockerfile: &'a Dockerfile, request: &'a Request, known: &'a Known) -> Result<Self, Error> {
+        let mut global = platform_args(request);
+        for instruction in &dockerfile.global {
+            let crate::command::Command::Arg(args) = &instruction.command else { continue };
+            for (name, default) in args {
+                let given = given(request, name);
+                let value = match (given, default) {
+                    (Some(value), _) => value,
+                    (None, Some(default)) => {
+                        expand(dockerfile, &global, default).map_err(|message| instruction.spot.error(message))?
+                    }
+                    (None, None) => continue,
+                };
+                global.retain(|(known, _)| known != name);
+                global.push((name.clone(), value));
+            }
+        }
+        let mut builder = Self {
+            dockerfile,
+            request,
+            known,
+            global,
+            bases: Vec::new(),
+            images: Vec::new(),
+            done: vec![None; dockerfile.stages.len()],
+        };
+        for at in 0..dockerfile.stages.len() {
+            builder.find_base(at)?;
+        }
+        Ok(builder)
+    }
+
+    fn find_base(&mut self, at: usize) -> Result<(), Error> {
+        let stage = &self.dockerfile.stages[at];
+        let expanded =
+            |text: &str| expand(self.dockerfile, &self.global, text).map_err(|message| stage.spot.error(message));
+        let image = expanded(&stage.image)?;
+        let platform = match &stage.platform {
+            None => self.request.platform.clone(),
+            Some(text) => {
+                let text = expanded(text)?;
+                text.parse().map_err(|e| stage.spot.error(format!("{e}")))?
+            }
+        };
+        let name = image.to_ascii_lowercase();
+        let base = self.dockerfile.stages[..at].iter().position(|stage| stage.name.as_deref() == Some(&*name));
+        self.bases.push(base);
+        self.images.push((image, platform));
+        Ok(())
+    }
+
+    /// The state after the stage `at`.
+    pub(crate) fn stage(&mut self, at: usize) -> Result<State, Stop> {
+        if let Some(state) = &self.done[at] {
+            return Ok(state.clone());
+        }
+        let dockerfile = self.dockerfile;
+        let stage = &dockerfile.stages[at];
+        let (image, platform) = self.images[at].clone();
+        let state = match self.bases[at] {
+            Some(base) => State::on(self.stage(base)?),
+            None if image.is_empty() => return Err(stage.spot.error("the name of the image is empty").into()),
+            None if image == "scratch" => State::scratch(platform),
+            None => {
+                let found = self.image(&image, platform, &stage.spot)?;
+                State::image(found.place.fs, found.config, found.platform)
+            }
+        };
+        let mut state = state;
+        let triggers = crate::stages::triggers(dockerfile, &stage.spot, &state.take_triggers())?;
+        for instruction in triggers.iter().chain(&stage.instructions) {
+            state.apply(self, at, instruction)?;
+        }
+        self.done[at] = Some(state.clone());
+        Ok(state)
+    }
+
+    /// The root that `--from=text` means.
+    pub(crate) fn from(&mut self, text: &str, current: usize, spot: &Spot) -> Result<Fs, Stop> {
+        match self.dockerfile.from(text, current, spot)? {
+            From::Stage(at) => Ok(self.stage(at)?.container.rootfs),
+            From::Image(image) if image == "scratch" => Ok(Fs::scratch()),
+            From::Image(image) => Ok(self.image(&image, self.request.platform.clone(), spot)?.place.fs),
+        }
+    }
+
+    fn image(&self, reference: &str, platform: Platform, spot: &Spot) -> Result<Base, Stop> {
+        self.need(Need::Image { reference: reference.to_owned(), platform }, spot)
+    }
+
+    /// What answers `need`.
+    pub(crate) fn need(&self, need: Need, spot: &Spot) -> Result<Base, Stop> {
+        self.known.get(&need).cloned().ok_or_else(|| Stop::Need(Box::new((need, spot.clone()))))
+    }
+}
+
+/// The value that was given for a build argument.
+pub(crate) fn given(request: &Request, name: &str) -> Option<String> {
+    request.args.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+}
+
+fn expand(dockerfile: &Dockerfile, values: &[(String, String)], text: &str) -> Result<String, String> {
+    let lookup = |name: &str| values.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    Expander { escape: dockerfile.escape, lookup: &lookup }.word(text)
+}
+
+/// What is known of platforms without being declared.
+fn platform_args(request: &Request) -> Vec<(String, String)> {
+    let mut args = Vec::new();
+    for (prefix, platform) in [("BUILD", &Platform::native()), ("TARGET", &request.platform)] {
+        let parts = [
+            ("PLATFORM", platform.to_string()),
+            ("OS", platform.os.clone()),
+            ("ARCH", platform.architecture.clone()),
+            ("VARIANT", platform.variant.clone()),
+        ];
+        args.extend(parts.into_iter().map(|(part, value)| (format!("{prefix}{part}"), value)));
+    }
+    let stage = if request.target.is_empty() { "default" } else { &request.target };
+    args.push(("TARGETSTAGE".to_owned(), stage.to_owned()));
+    for (name, value) in &mut args {
+        if let Some(given) = given(request, name) {
+            *value = given;
+        }
+    }
+    args
+}

@@ -1,0 +1,183 @@
+//! `COPY` and `ADD`: files from the context, from stages, images, addresses, repositories and here-documents.
+
+use rondel_model::op::{Edit, GatherOp, Place};
+use rondel_model::{AbsPath, Fs, FsOp, ModeChange, Owner};
+
+use crate::build::{Builder, Need, Stop};
+use crate::command::Copy;
+use crate::error::Spot;
+use crate::state::State;
+
+/// What stands at the start of every address of a file.
+const WEB: [&str; 2] = ["http://", "https://"];
+
+/// Sources that are copied in one step.
+struct Group {
+    source: Place,
+    ignore: Vec<String>,
+    paths: Vec<String>,
+    unpack: bool,
+    keep_owner: bool,
+}
+
+impl State {
+    /// Does what `COPY` or `ADD` says.
+    pub(crate) fn copy(&mut self, builder: &mut Builder<'_>, at: usize, copy: &Copy, spot: &Spot) -> Result<(), Stop> {
+        let escape = builder.dockerfile.escape;
+        let word = |text: &String| self.expand(escape, text, spot);
+        let target = word(&copy.target)?;
+        if copy.sources.len() + copy.documents.len() > 1 && !names_directory(&target) {
+            let message = "with more than one source the destination must be a directory and end with a `/`";
+            return Err(spot.error(message).into());
+        }
+        let owner = copy.chown.as_ref().map(word).transpose()?.filter(|owner| !owner.is_empty()).map(Owner);
+        let mode = copy.chmod.as_ref().map(word).transpose()?.filter(|mode| !mode.is_empty());
+        let mode = mode.map(|text| ModeChange::parse(&text)).transpose().map_err(|e| spot.error(e.to_string()))?;
+        let exclude = copy.exclude.iter().map(word).collect::<Result<Vec<_>, _>>()?;
+        let groups = self.groups(builder, at, copy, spot)?;
+        for group in groups {
+            self.container.rootfs = Fs::new(FsOp::Gather(GatherOp {
+                base: self.container.rootfs.clone(),
+                source: group.source,
+                ignore: group.ignore,
+                paths: group.paths,
+                exclude: exclude.clone(),
+                parents: copy.parents,
+                unpack: group.unpack,
+                target: self.container.workdir().join(&target),
+                target_is_dir: names_directory(&target),
+                owner: owner.clone(),
+                keep_owner: group.keep_owner,
+                mode: mode.clone(),
+            }));
+        }
+        Ok(())
+    }
+
+    fn groups(&self, builder: &mut Builder<'_>, at: usize, copy: &Copy, spot: &Spot) -> Result<Vec<Group>, Stop> {
+        let escape = builder.dockerfile.escape;
+        let from = copy.from.as_ref().map(|from| builder.from(from, at, spot)).transpose()?;
+        let mut groups: Vec<Group> = Vec::new();
+        let mut local = false;
+        for text in &copy.sources {
+            let text = self.expand(escape, text, spot)?;
+            if copy.add && is_remote(&text) {
+                groups.push(fetched(builder, copy, &text, spot)?);
+                local = false;
+                continue;
+            }
+            if copy.checksum.is_some() {
+                return Err(spot.error("`--checksum` is for sources that are addresses").into());
+            }
+            if let (true, Some(group)) = (local, groups.last_mut()) {
+                group.paths.push(text);
+                continue;
+            }
+            local = true;
+            let (source, ignore, keep_owner) = match &from {
+                Some(fs) => (Place { fs: fs.clone(), path: AbsPath::root() }, Vec::new(), true),
+                None => (builder.request.context.clone(), builder.request.ignore.clone(), false),
+            };
+            let unpack = copy.add && copy.unpack.unwrap_or(true);
+            groups.push(Group { source, ignore, paths: vec![text], unpack, keep_owner });
+        }
+        for document in &copy.documents {
+            let content = document.content();
+            let content = if document.expand { self.expand_document(escape, &content, spot)? } else { content };
+            let path = AbsPath::root().join_inside(&document.name);
+            let edit = Edit::WriteFile { path, contents: content.as_bytes().into(), permissions: 0o644, owner: None };
+            let source = Place { fs: Fs::new(FsOp::Edit { base: Fs::scratch(), edit }), path: AbsPath::root() };
+            let paths = vec![document.name.clone()];
+            groups.push(Group { source, ignore: Vec::new(), paths, unpack: false, keep_owner: false });
+        }
+        Ok(groups)
+    }
+}
+
+/// Whether the text of a path names a directory.
+fn names_directory(path: &str) -> bool {
+    path.ends_with('/') || matches!(path.rsplit('/').next(), Some("." | ".."))
+}
+
+fn is_web(text: &str) -> bool {
+    WEB.iter().any(|start| text.starts_with(start))
+}
+
+fn is_remote(text: &str) -> bool {
+    is_web(text) || text.starts_with("git@") || text.starts_with("git://") || text.starts_with("ssh://")
+}
+
+/// What is behind an address.
+fn fetched(builder: &Builder<'_>, copy: &Copy, text: &str, spot: &Spot) -> Result<Group, Stop> {
+    if let Some(need) = repository(text, copy) {
+        let found = builder.need(need, spot)?;
+        let paths = vec![".".to_owned()];
+        let unpack = copy.unpack.unwrap_or_default();
+        return Ok(Group { source: found.place, ignore: Vec::new(), paths, unpack, keep_owner: false });
+    }
+    let found = builder.need(Need::Http { url: text.to_owned(), checksum: copy.checksum.clone() }, spot)?;
+    let path = found.place.path;
+    let source = Place { fs: found.place.fs, path: path.parent().unwrap_or_else(AbsPath::root) };
+    let paths = vec![path.file_name().unwrap_or_default().to_owned()];
+    Ok(Group { source, ignore: Vec::new(), paths, unpack: copy.unpack.unwrap_or_default(), keep_owner: false })
+}
+
+/// The repository that an address means: `https://host/x.git?branch=b&subdir=d`, or `#ref:directory` after it.
+fn repository(text: &str, copy: &Copy) -> Option<Need> {
+    let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let (url, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if is_web(text) && !url.trim_end_matches('/').ends_with(".git") {
+        return None;
+    }
+    let (mut reference, mut directory) = match fragment.split_once(':') {
+        Some((reference, directory)) => (reference.to_owned(), directory.to_owned()),
+        None => (fragment.to_owned(), String::new()),
+    };
+    let (mut commit, mut keep_git_dir) = (copy.checksum.clone(), copy.keep_git_dir);
+    for (key, value) in query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "true"))) {
+        match key {
+            "ref" | "branch" | "tag" => value.clone_into(&mut reference),
+            "subdir" => value.clone_into(&mut directory),
+            "checksum" | "commit" => commit = Some(value.to_owned()),
+            "keep-git-dir" => keep_git_dir = value != "false" && value != "0",
+            _ => {}
+        }
+    }
+    Some(Need::Git {
+        url: url.to_owned(),
+        reference: Some(reference).filter(|reference| !reference.is_empty()),
+        directory,
+        keep_git_dir,
+        commit,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Command, read};
+    use crate::error::Source;
+    use crate::lines::split;
+
+    #[test]
+    fn repositories() {
+        let source = Source::new("Dockerfile");
+        let line = &split(&source, "ADD x /y").expect("is split").all[0];
+        let Command::Copy(copy) = read(line, source.at(1, "ADD"), '\\').expect("is read").command else {
+            panic!("ADD")
+        };
+        let check = |text: &str, want: Option<(&str, Option<&str>, &str)>| {
+            let got = repository(text, &copy).map(|need| match need {
+                Need::Git { url, reference, directory, .. } => (url, reference, directory),
+                other => panic!("{other:?}"),
+            });
+            let want = want.map(|(url, r, dir)| (url.to_owned(), r.map(ToOwned::to_owned), dir.to_owned()));
+            assert_eq!(got, want, "{text}");
+        };
+        check("https://x.example/a.tgz", None);
+        check("https://x.example/a.git", Some(("https://x.example/a.git", None, "")));
+        check("https://x.example/a.git#main:sub", Some(("https://x.example/a.git", Some("main"), "sub")));
+        check("git@x.example:a/b#v1", Some(("git@x.example:a/b", Some("v1"), "")));
+        check("https://x.example/a.git?branch=b&subdir=d", Some(("https://x.example/a.git", Some("b"), "d")));
+    }
+}

@@ -1,0 +1,217 @@
+//! `RUN`: a process, and what is mounted while it runs.
+
+use std::sync::Arc;
+
+use rondel_model::exec::{ExecOp, Expect, Stdin};
+use rondel_model::op::{Edit, ExecOutput, Filter, ISOLATED, Place};
+use rondel_model::{AbsPath, Fs, FsOp, Mount, MountSource, Owner};
+
+use crate::build::{Builder, Secret, Stop};
+use crate::command::{Run, Words};
+use crate::error::Spot;
+use crate::lines;
+use crate::mount::{MountKind, MountSpec};
+use crate::state::State;
+
+/// Where scripts of here-documents are mounted.
+const SCRIPTS: &str = "/run/rondel-scripts";
+
+/// Keeps the volumes of Dockerfiles apart from those that have the same name in the API.
+const VOLUMES: &str = "dockerfile\u{1f}";
+
+/// A process in the making.
+#[derive(Default)]
+struct Parts {
+    mounts: Vec<Mount>,
+    secret_env: Vec<(String, rondel_model::SecretRef)>,
+}
+
+impl State {
+    /// Does what `RUN` says.
+    pub(crate) fn run(&mut self, builder: &mut Builder<'_>, at: usize, run: &Run, spot: &Spot) -> Result<(), Stop> {
+        let mut parts = Parts::default();
+        for spec in &run.mounts {
+            self.mount(builder, at, spec, spot, &mut parts)?;
+        }
+        let args = self.run_line(run, &mut parts);
+        let given: Vec<_> =
+            parts.mounts.iter().filter_map(secret_of).chain(parts.secret_env.iter().map(|(_, s)| s)).cloned().collect();
+        let exec = ExecOp {
+            rootfs: self.container.rootfs.clone(),
+            mounts: parts.mounts,
+            args,
+            env: self.environment(),
+            secret_env: parts.secret_env,
+            volatile_env: self.proxies(builder),
+            services: Vec::new(),
+            workdir: self.container.workdir(),
+            user: self.container.config.user.clone(),
+            stdin: Stdin::Empty,
+            redirect_stdout: None,
+            redirect_stderr: None,
+            expect: Expect::Success,
+            scope: None,
+            insecure: run.insecure,
+            no_init: builder.request.no_init,
+            offline: run.offline,
+            scrub: self.container.scrub.clone(),
+            platform: self.container.platform.clone(),
+            salt: None,
+        };
+        for secret in given {
+            if !self.container.scrub.contains(&secret) {
+                self.container.scrub.push(secret);
+            }
+        }
+        self.container.rootfs = Fs::new(FsOp::Exec { exec: Arc::new(exec), output: ExecOutput::Rootfs });
+        Ok(())
+    }
+
+    /// The command line. The shell reads here-documents itself, unless one is all there is.
+    fn run_line(&self, run: &Run, parts: &mut Parts) -> Vec<String> {
+        let (Words::Shell(text), [first, ..]) = (&run.words, &run.documents[..]) else {
+            return self.command_line(&run.words);
+        };
+        if lines::document(text).is_none() {
+            let documents = run.documents.iter().map(|document| format!("\n{}{}", document.text, document.name));
+            let whole = std::iter::once(text.clone()).chain(documents).collect();
+            return self.command_line(&Words::Shell(whole));
+        }
+        let content = first.content();
+        if !content.starts_with("#!") {
+            return self.command_line(&Words::Shell(content));
+        }
+        let path = AbsPath::root().join(&first.name);
+        let edit = Edit::WriteFile {
+            path: path.clone(),
+            contents: content.as_bytes().into(),
+            permissions: 0o755,
+            owner: None,
+        };
+        let fs = Fs::new(FsOp::Edit { base: Fs::scratch(), edit });
+        let target = AbsPath::new(SCRIPTS);
+        let script = target.join_inside(path.as_str()).to_string();
+        parts.mounts.push(Mount { target, source: MountSource::Bind { fs, path: AbsPath::root(), read_only: true } });
+        vec![script]
+    }
+
+    fn mount(
+        &self,
+        builder: &mut Builder<'_>,
+        at: usize,
+        spec: &MountSpec,
+        spot: &Spot,
+        parts: &mut Parts,
+    ) -> Result<(), Stop> {
+        let escape = builder.dockerfile.escape;
+        let word = |text: &Option<String>| text.as_ref().map(|text| self.expand(escape, text, spot)).transpose();
+        let target = word(&spec.target)?.map(|path| self.container.workdir().join(&path));
+        let source = word(&spec.source)?.unwrap_or_default();
+        let at_target = target.clone().unwrap_or_else(AbsPath::root);
+        let source = match spec.kind {
+            MountKind::Bind => {
+                let (fs, path) = self.bound(builder, at, spec, &source, spot)?;
+                MountSource::Bind { fs, path, read_only: spec.read_only.unwrap_or(true) }
+            }
+            MountKind::Cache => {
+                let id = word(&spec.id)?.unwrap_or_else(|| at_target.to_string());
+                let from = spec.from.as_ref().map(|from| builder.from(from, at, spot)).transpose()?;
+                let seed = from.map(|fs| Place { fs, path: AbsPath::new(&source) });
+                let volume = format!("{VOLUMES}{id}");
+                let owner = spec.owner().map(Owner);
+                MountSource::Cache { volume, source: seed.or_else(|| empty(spec.mode)), sharing: spec.sharing, owner }
+            }
+            MountKind::Temp => MountSource::Temp { size: spec.size },
+            MountKind::Secret => {
+                let id = word(&spec.id)?;
+                return self.secret(&builder.request.secrets, spec, id, target, spot, parts);
+            }
+            MountKind::Ssh if spec.required => {
+                let id = word(&spec.id)?.unwrap_or_else(|| "default".into());
+                return Err(spot.error(format!("ssh \"{id}\" is required but no ssh mappings were provided")).into());
+            }
+            MountKind::Ssh => return Ok(()),
+        };
+        parts.mounts.push(Mount { target: at_target, source });
+        Ok(())
+    }
+
+    /// What a bind mount shows, as a tree that changes only when that does.
+    fn bound(
+        &self,
+        builder: &mut Builder<'_>,
+        at: usize,
+        spec: &MountSpec,
+        source: &str,
+        spot: &Spot,
+    ) -> Result<(Fs, AbsPath), Stop> {
+        let path = AbsPath::new(source);
+        let place = match &spec.from {
+            Some(from) => Place { fs: builder.from(from, at, spot)?, path },
+            None => {
+                let request = builder.request;
+                if request.ignore.is_empty() {
+                    let path = request.context.path.join_inside(path.as_str());
+                    Place { fs: request.context.fs.clone(), path }
+                } else {
+                    let filter = Filter { exclude: request.ignore.clone(), ..Filter::default() };
+                    let filtered = FsOp::Filter { source: request.context.clone(), filter };
+                    Place { fs: Fs::new(filtered), path }
+                }
+            }
+        };
+        if place.path.is_root() {
+            return Ok((place.fs, place.path));
+        }
+        Ok((Fs::new(FsOp::Isolate(place)), AbsPath::new(ISOLATED)))
+    }
+
+    fn secret(
+        &self,
+        secrets: &[Secret],
+        spec: &MountSpec,
+        id: Option<String>,
+        target: Option<AbsPath>,
+        spot: &Spot,
+        parts: &mut Parts,
+    ) -> Result<(), Stop> {
+        let name = target.as_ref().and_then(|target| target.file_name().map(ToOwned::to_owned));
+        let Some(id) = id.or(name) else {
+            return Err(spot.error("a secret needs an `id` or a `target`").into());
+        };
+        let Some(found) = secrets.iter().find(|secret| secret.names.contains(&id)) else {
+            // Users match on these words.
+            let message = match (spec.required, secrets.is_empty()) {
+                (false, _) => return Ok(()),
+                (true, true) => format!("secret \"{id}\" is required but no secret mappings were provided"),
+                (true, false) => format!("secret \"{id}\" is required but was not provided"),
+            };
+            return Err(spot.error(message).into());
+        };
+        if let Some(name) = &spec.env {
+            parts.secret_env.push((name.clone(), found.secret.clone()));
+        }
+        if spec.env.is_none() || target.is_some() {
+            let file = id.rsplit('/').next().unwrap_or_default();
+            let target = target.unwrap_or_else(|| AbsPath::new("/run/secrets").join_inside(file));
+            let (owner, mode) = (spec.owner().map(Owner), spec.mode.unwrap_or(0o400));
+            let source = MountSource::Secret { secret: found.secret.clone(), owner, mode };
+            parts.mounts.push(Mount { target, source });
+        }
+        Ok(())
+    }
+}
+
+fn secret_of(mount: &Mount) -> Option<&rondel_model::SecretRef> {
+    match &mount.source {
+        MountSource::Secret { secret, .. } => Some(secret),
+        _ => None,
+    }
+}
+
+/// An empty directory with the given permission bits.
+fn empty(mode: Option<u32>) -> Option<Place> {
+    let path = AbsPath::new(ISOLATED);
+    let edit = Edit::MakeDir { path: path.clone(), permissions: mode?, owner: None };
+    Some(Place { fs: Fs::new(FsOp::Edit { base: Fs::scratch(), edit }), path })
+}

@@ -1,0 +1,213 @@
+//! A Dockerfile as stages.
+
+use std::collections::BTreeSet;
+
+use crate::command::{self, Command, Instruction};
+use crate::error::{Error, Source, Spot};
+use crate::lines;
+
+/// The most stages of a Dockerfile.
+const MOST_STAGES: usize = 1000;
+
+/// The images of front ends that do what we do.
+const FRONT_ENDS: [&str; 2] = ["docker/dockerfile", "docker/dockerfile-upstream"];
+
+/// A Dockerfile that was read.
+#[derive(Debug, Clone)]
+pub struct Dockerfile {
+    pub(crate) source: Source,
+    pub(crate) escape: char,
+    /// `ARG` before the first stage.
+    pub(crate) global: Vec<Instruction>,
+    pub(crate) stages: Vec<Stage>,
+}
+
+/// One stage.
+#[derive(Debug, Clone)]
+pub(crate) struct Stage {
+    pub(crate) spot: Spot,
+    pub(crate) platform: Option<String>,
+    /// The image or stage it starts from, variables not expanded.
+    pub(crate) image: String,
+    pub(crate) name: Option<String>,
+    pub(crate) instructions: Vec<Instruction>,
+}
+
+/// What `--from` means.
+pub(crate) enum From {
+    Stage(usize),
+    Image(String),
+}
+
+/// Reads the Dockerfile `text`, which is called `file` in errors.
+///
+/// # Errors
+/// When it is malformed.
+pub fn parse(file: &str, text: &str) -> Result<Dockerfile, Error> {
+    let source = Source::new(file);
+    let lines = lines::split(&source, text)?;
+    if let Some(syntax) = &lines.syntax {
+        let name = syntax.split(['@', ' ']).next().unwrap_or_default();
+        let name = name.strip_prefix("docker.io/").unwrap_or(name).split(':').next().unwrap_or_default();
+        if !FRONT_ENDS.contains(&name) {
+            let message = format!("the front end `{syntax}` is not supported: only `docker/dockerfile` is built in");
+            return Err(source.at(1, "").error(message));
+        }
+    }
+    let mut dockerfile =
+        Dockerfile { source: source.clone(), escape: lines.escape, global: Vec::new(), stages: Vec::new() };
+    for line in &lines.all {
+        let spot = source.at(line.number, &line.keyword);
+        let instruction = command::read(line, spot.clone(), lines.escape)?;
+        dockerfile.add(instruction, spot)?;
+    }
+    match dockerfile.stages.is_empty() {
+        true => Err(source.at(1, "").error("it has no stage: the first instruction has to be `FROM`")),
+        false => Ok(dockerfile),
+    }
+}
+
+/// Reads instructions that a base image left for those who build on it.
+pub(crate) fn triggers(dockerfile: &Dockerfile, spot: &Spot, texts: &[String]) -> Result<Vec<Instruction>, Error> {
+    let mut all = Vec::new();
+    for text in texts {
+        for line in lines::split(&dockerfile.source, text)?.all {
+            let instruction = command::read(&line, spot.clone(), '\\')?;
+            if matches!(instruction.command, Command::From { .. } | Command::OnBuild(_)) {
+                return Err(spot.error(format!("the base image has the trigger `{text}`, which cannot be one")));
+            }
+            all.push(instruction);
+        }
+    }
+    Ok(all)
+}
+
+impl Dockerfile {
+    fn add(&mut self, instruction: Instruction, spot: Spot) -> Result<(), Error> {
+        match instruction.command {
+            Command::From { platform, image, name } => {
+                if self.stages.len() == MOST_STAGES {
+                    return Err(spot.error(format!("it has more than {MOST_STAGES} stages")));
+                }
+                if name.is_some() && self.stages.iter().any(|stage| stage.name == name) {
+                    let message = format!("two stages have the name `{}`", name.unwrap_or_default());
+                    return Err(spot.error(message));
+                }
+                self.stages.push(Stage { spot, platform, image, name, instructions: Vec::new() });
+            }
+            _ => match self.stages.last_mut() {
+                Some(stage) => stage.instructions.push(instruction),
+                None if matches!(instruction.command, Command::Arg(_)) => self.global.push(instruction),
+                None => return Err(spot.error("no build stage in current context: only `ARG` can be before `FROM`")),
+            },
+        }
+        Ok(())
+    }
+
+    /// The stage that is asked for: by name or number; the last one when nothing is asked for.
+    pub(crate) fn target(&self, target: &str) -> Result<usize, Error> {
+        let last = self.stages.len() - 1;
+        if target.is_empty() {
+            return Ok(last);
+        }
+        let name = target.to_ascii_lowercase();
+        let named = self.stages.iter().position(|stage| stage.name.as_deref() == Some(&*name));
+        named.or_else(|| name.parse().ok().filter(|number| *number <= last)).ok_or_else(|| {
+            // Users match on these words.
+            self.source.at(1, "").error(format!("target stage \"{target}\" could not be found"))
+        })
+    }
+
+    /// What `--from=text` in the stage `current` means.
+    pub(crate) fn from(&self, text: &str, current: usize, spot: &Spot) -> Result<From, Error> {
+        let name = text.to_ascii_lowercase();
+        if let Some(at) = self.stages.iter().position(|stage| stage.name.as_deref() == Some(&*name)) {
+            return match at < current {
+                true => Ok(From::Stage(at)),
+                false => Err(spot.error(format!("the stage `{text}` is not before this one"))),
+            };
+        }
+        match name.parse::<usize>() {
+            Ok(at) if at < current => Ok(From::Stage(at)),
+            Ok(at) => Err(spot.error(format!("there is no stage {at} before this one"))),
+            Err(_) if text.contains('$') => Err(spot.error(format!(
+                "`{text}`: variables are not expanded in `from`; name a stage after it with `FROM {text} AS …`"
+            ))),
+            Err(_) => Ok(From::Image(text.to_owned())),
+        }
+    }
+
+    /// The stages that `target` needs, itself included.
+    pub(crate) fn needed(&self, target: usize, bases: &[Option<usize>]) -> Result<BTreeSet<usize>, Error> {
+        let mut needed = BTreeSet::new();
+        let mut pending = vec![target];
+        while let Some(at) = pending.pop() {
+            if !needed.insert(at) {
+                continue;
+            }
+            pending.extend(bases[at]);
+            for instruction in &self.stages[at].instructions {
+                for text in froms(&instruction.command) {
+                    if let From::Stage(other) = self.from(text, at, &instruction.spot)? {
+                        pending.push(other);
+                    }
+                }
+            }
+        }
+        Ok(needed)
+    }
+}
+
+/// Every `from` of an instruction.
+fn froms(command: &Command) -> Vec<&str> {
+    match command {
+        Command::Copy(copy) => copy.from.iter().map(String::as_str).collect(),
+        Command::Run(run) => run.mounts.iter().filter_map(|mount| mount.from.as_deref()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_error(text: &str, want: &str) {
+        let error = parse("Dockerfile", text).expect_err(text).to_string();
+        assert!(error.contains(want), "{text}: {error}");
+    }
+
+    #[test]
+    fn mistakes_are_located() {
+        check_error("", "`Dockerfile` line 1: it has no stage");
+        check_error("RUN x", "line 1, `RUN`: no build stage");
+        check_error("FROM a\nFOO x", "line 2, `FOO`: unknown instruction: FOO");
+        check_error("FROM a\n\nCOPY x", "line 3, `COPY`: it needs at least one source");
+        check_error("FROM a b", "`FROM`");
+        check_error("FROM a AS b\nFROM c AS B", "two stages");
+        check_error("FROM a\nRUN --network=host x", "network.host is not allowed");
+        check_error("FROM a\nRUN --odd x", "it has no flag `--odd`");
+        check_error("FROM a\nUSER", "it needs an argument");
+        check_error("FROM a\nENV x", "`x` has no value");
+        check_error("FROM a\nSHELL sh -c", "it needs a list");
+        check_error("FROM a\nONBUILD FROM x", "cannot be a trigger");
+        check_error("FROM a\nHEALTHCHECK --interval=5 CMD x", "`5` is no duration");
+        check_error("# syntax=example.com/frontend:1\nFROM a", "the front end `example.com/frontend:1`");
+        assert!(parse("Dockerfile", "# syntax = docker.io/docker/dockerfile:1.7-labs\nFROM a").is_ok());
+    }
+
+    #[test]
+    fn stages_are_found() {
+        let text =
+            "FROM a AS one\nFROM b AS two\nCOPY --from=one / /\nFROM c\nRUN --mount=target=/x,from=0 y\nFROM two";
+        let dockerfile = parse("Dockerfile", text).expect("is read");
+        let needed = |target: &str| {
+            let target = dockerfile.target(target).expect("is there");
+            dockerfile.needed(target, &[None, None, None, Some(1)]).expect("is fine").into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(needed(""), [0, 1, 3]);
+        assert_eq!(needed("2"), [0, 2]);
+        assert_eq!(needed("ONE"), [0]);
+        assert!(dockerfile.target("three").is_err());
+        assert!(dockerfile.target("4").is_err());
+    }
+}
