@@ -12,7 +12,15 @@ use rondel_ports::images::Credentials;
 /// # Errors
 /// When the secret is not known in this session.
 pub(crate) async fn of(cx: &OpCx, container: &Container, reference: &ImageRef) -> Result<Option<Credentials>> {
-    let Some(auth) = best(&container.registry_auth, &reference.name()) else { return Ok(None) };
+    among(cx, &container.registry_auth, reference).await
+}
+
+/// Those among `known` for `reference`. The longest address that fits counts.
+///
+/// # Errors
+/// When the secret is not known in this session.
+pub(crate) async fn among(cx: &OpCx, known: &[RegistryAuth], reference: &ImageRef) -> Result<Option<Credentials>> {
+    let Some(auth) = best(known, &reference.name()) else { return Ok(None) };
     let plaintext = cx.secrets.plaintext(&auth.secret).await?;
     let password = String::from_utf8(plaintext.bytes().to_vec())
         .map_err(|_| Fault::user(format!("the registry password for `{}` is no text", auth.address)))?;

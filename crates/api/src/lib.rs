@@ -7,6 +7,7 @@
 
 mod command;
 mod credentials;
+mod dockerfile;
 pub mod dotenv;
 mod edit;
 mod expand;

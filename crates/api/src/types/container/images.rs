@@ -6,20 +6,22 @@ use rondel_call::{Call, CallSpec};
 use rondel_fault::{Fault, Result};
 use rondel_model::image::{ImageRef, InvalidReference};
 use rondel_model::op::{ImageOp, ImportOp, Place};
-use rondel_model::{Container, File, Fs, FsOp, Platform, Value};
+use rondel_model::{Container, File, Fs, FsOp, ImageConfig, Platform, Value};
 use rondel_ports::images::ResolvedImage;
 use rondel_query::{Args, Cx, Node, Outcome};
 
 use super::{TYPE, changed, config, of, value};
 use crate::image_store::ImageStore;
 use crate::inspect::tools;
-use crate::{Surface, credentials, inputs};
+use crate::types::directory;
+use crate::{Surface, credentials, dockerfile, inputs};
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "from", from);
     surface.field(TYPE, "_from", pinned);
     surface.field(TYPE, "import", import);
     surface.field("Host", "containerImage", from_store);
+    surface.field(TYPE, "build", build);
     surface.plain(TYPE, "imageRef", |container: &Container, _| match &container.image_ref {
         Some(reference) => Ok(Value::string(reference.to_string())),
         // Clients match on this text; see spec/behaviours.md CTR-010.
@@ -29,7 +31,7 @@ pub(super) fn register(surface: &mut Surface) {
 }
 
 /// A reference to an image.
-pub(super) fn reference(text: &str) -> Result<ImageRef> {
+pub(crate) fn reference(text: &str) -> Result<ImageRef> {
     text.parse().map_err(|invalid: InvalidReference| Fault::user(invalid.to_string()))
 }
 
@@ -98,4 +100,18 @@ async fn from_store(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     let place = ImageStore::of(&cx).await?.save(&cx, &args.str("name")?).await?;
     let container = imported(&cx, &Container::scratch(Platform::native()), place, "").await?;
     Ok(changed(container))
+}
+
+/// The configuration of an image.
+pub(crate) fn configuration(image: &ResolvedImage) -> Result<ImageConfig> {
+    config::parse(image.config.get())
+}
+
+/// As views before v0.19.0 have it: of the receiver only platform and credentials count.
+async fn build(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let context = args.object("context").await?;
+    let container = of(&node)?;
+    let context = directory::of(&context)?;
+    let built = dockerfile::build(&cx, context, container.platform.clone(), &container.registry_auth, &args).await?;
+    Ok(changed(built))
 }

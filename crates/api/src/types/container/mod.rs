@@ -6,7 +6,7 @@ mod exec;
 mod export;
 mod files;
 mod health;
-mod images;
+pub(crate) mod images;
 mod mounts;
 mod output;
 mod paths;

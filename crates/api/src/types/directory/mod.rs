@@ -1,5 +1,6 @@
 //! `Directory`: a place in a tree, what is in it, and changes to it.
 
+mod build;
 mod change;
 mod read;
 
@@ -13,6 +14,7 @@ use crate::Surface;
 const TYPE: &str = "Directory";
 
 pub(crate) fn register(surface: &mut Surface) {
+    build::register(surface);
     change::register(surface);
     read::register(surface);
 }

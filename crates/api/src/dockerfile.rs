@@ -1,0 +1,181 @@
+//! Containers from Dockerfiles: reads them, finds what they need, and hands both to `rondel_dockerfile`.
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use rondel_call::Literal;
+use rondel_dockerfile::{Base, Known, Need, Outcome as Built, Request, Secret};
+use rondel_fault::{Fault, Result};
+use rondel_model::container::RegistryAuth;
+use rondel_model::op::Place;
+use rondel_model::{AbsPath, Container, Directory, File, Fs, FsOp, ImageConfig, Platform, SecretRef};
+use rondel_query::{Args, Cx, Node};
+
+use crate::inspect::tools;
+use crate::types::container::images;
+use crate::{credentials, inputs};
+
+/// How often a build may ask for more; every answer may hold triggers that ask again.
+const MOST_ROUNDS: usize = 100;
+
+/// What patterns beside a Dockerfile are called: after its name, and for all of a context.
+const IGNORE: &str = ".dockerignore";
+
+/// The container that the arguments `args` describe, built from `context`.
+///
+/// # Errors
+/// When the Dockerfile is not there or wrong, or an image cannot be found.
+pub(crate) async fn build(
+    cx: &Cx,
+    context: &Directory,
+    platform: Platform,
+    auth: &[RegistryAuth],
+    args: &Args,
+) -> Result<Container> {
+    let file = args.opt_str("dockerfile")?.unwrap_or_else(|| Arc::from("Dockerfile"));
+    let path = context.place.path.join_inside(&file);
+    let text = text(cx, context, &path)
+        .await?
+        .ok_or_else(|| Fault::user(format!("failed to read dockerfile: open {file}: no such file or directory")))?;
+    let dockerfile = rondel_dockerfile::parse(&file, &text).map_err(|error| error.fault())?;
+    let request = Request {
+        context: context.place.clone(),
+        ignore: ignore(cx, context, &path).await?,
+        platform,
+        target: args.opt_str("target")?.unwrap_or_default().to_string(),
+        args: build_args(&args.literal("buildArgs"))?,
+        secrets: secrets(args).await?,
+        no_init: args.bool("noInit")?,
+    };
+    if args.field().arg("ssh").is_some() && args.given("ssh") {
+        return Err(Fault::user("`ssh` of `dockerBuild` is not supported by this engine yet"));
+    }
+    let mut known = Known::new();
+    for _ in 0..MOST_ROUNDS {
+        let needs = match rondel_dockerfile::build(&dockerfile, &request, &known).map_err(|error| error.fault())? {
+            Built::Done(container) => return Ok(Container { registry_auth: auth.to_vec(), ..*container }),
+            Built::Needs(needs) => needs,
+        };
+        let found = needs.into_iter().map(|(need, place)| async move {
+            let base = answer(cx, &need, auth).await;
+            base.map(|base| (need, base)).map_err(|fault| fault.context(place.to_string()))
+        });
+        known.extend(try_join_all(found).await?);
+    }
+    Err(Fault::user(format!("`{file}` asks for more images than {MOST_ROUNDS} times in a row")))
+}
+
+/// The text of a file; none when it is not there.
+async fn text(cx: &Cx, context: &Directory, path: &AbsPath) -> Result<Option<String>> {
+    let (ops, op_cx) = tools(cx)?;
+    let place = Place { fs: context.place.fs.clone(), path: path.clone() };
+    let Some(found) = ops.stat(&op_cx, &place, true).await? else { return Ok(None) };
+    if found.size > rondel_dockerfile::MOST_BYTES as u64 {
+        return Err(Fault::user(format!("`{path}` has more than {} bytes", rondel_dockerfile::MOST_BYTES)));
+    }
+    let bytes = ops.read(&op_cx, &place).await?;
+    String::from_utf8(bytes).map(Some).map_err(|_| Fault::user(format!("`{path}` is no UTF-8 text")))
+}
+
+/// The patterns of the file named after the Dockerfile, or else of that of the context.
+async fn ignore(cx: &Cx, context: &Directory, dockerfile: &AbsPath) -> Result<Vec<String>> {
+    let own = AbsPath::new(&format!("{dockerfile}{IGNORE}"));
+    let found = match text(cx, context, &own).await? {
+        None => text(cx, context, &context.place.path.join(IGNORE)).await?,
+        own => own,
+    };
+    Ok(found.map(|text| rondel_dockerfile::ignore_patterns(&text)).unwrap_or_default())
+}
+
+fn build_args(given: &Literal) -> Result<Vec<(String, String)>> {
+    let Literal::List(all) = given else { return Ok(Vec::new()) };
+    let mut args = Vec::with_capacity(all.len());
+    for arg in all {
+        let Literal::Object(fields) = arg else { continue };
+        let field = |name: &str| match fields.iter().find(|(known, _)| **known == *name) {
+            Some((_, Literal::String(text))) => text.to_string(),
+            // Clients leave out what is empty.
+            _ => String::new(),
+        };
+        let name = field("name");
+        if name.is_empty() {
+            return Err(Fault::user("a build argument needs a `name`"));
+        }
+        args.push((name, field("value")));
+    }
+    Ok(args)
+}
+
+/// Secrets by name; one of a provider by its address and the last part of it.
+async fn secrets(args: &Args) -> Result<Vec<Secret>> {
+    let mut all = Vec::new();
+    for node in args.objects("secrets").await? {
+        let secret = node.get::<SecretRef>()?.clone();
+        let mut names = vec![secret.name.to_string(), secret.uri.to_string()];
+        names.extend(secret.uri.rsplit(['/', ':']).next().map(ToOwned::to_owned));
+        names.retain(|name| !name.is_empty());
+        all.push(Secret { names, secret });
+    }
+    Ok(all)
+}
+
+async fn answer(cx: &Cx, need: &Need, auth: &[RegistryAuth]) -> Result<Base> {
+    match need {
+        Need::Image { reference, platform } => image(cx, reference, platform, auth).await,
+        Need::Http { url, checksum } => http(cx, url, checksum.as_deref()).await,
+        Need::Git { .. } => git(cx, need).await,
+    }
+}
+
+async fn image(cx: &Cx, reference: &str, platform: &Platform, auth: &[RegistryAuth]) -> Result<Base> {
+    let reference = images::reference(reference)?;
+    let (ops, op_cx) = tools(cx)?;
+    let credentials = credentials::among(&op_cx, auth, &reference).await?;
+    let exact = *platform != Platform::native();
+    let image = ops.resolve_image(&op_cx, &reference, platform, exact, credentials).await?;
+    let config = images::configuration(&image)?;
+    let platform = image.platform.clone();
+    let op = rondel_model::op::ImageOp { reference: image.reference, platform: image.platform };
+    Ok(Base { place: Place { fs: Fs::new(FsOp::Image(op)), path: AbsPath::root() }, config, platform })
+}
+
+/// Asks the API itself, so that addresses are treated the same everywhere.
+async fn ask(cx: &Cx, receiver: &Node, field: &str, args: Vec<(&str, Literal)>) -> Result<Node> {
+    crate::types::query::ask(cx, receiver, field, args).await
+}
+
+async fn http(cx: &Cx, url: &str, checksum: Option<&str>) -> Result<Base> {
+    let mut args = vec![("url", inputs::string(url))];
+    args.extend(checksum.map(|checksum| ("checksum", inputs::string(checksum))));
+    let found = ask(cx, &Node::root(), "http", args).await?;
+    Ok(base(found.get::<File>()?.place.clone()))
+}
+
+async fn git(cx: &Cx, need: &Need) -> Result<Base> {
+    let Need::Git { url, reference, directory, keep_git_dir, commit } = need else {
+        return Err(Fault::bug("only repositories are asked for here"));
+    };
+    let repository = ask(cx, &Node::root(), "git", vec![("url", inputs::string(url))]).await?;
+    let revision = match (reference, commit) {
+        (Some(name), _) => ask(cx, &repository, "ref", vec![("name", inputs::string(name))]).await?,
+        (None, Some(commit)) => ask(cx, &repository, "commit", vec![("id", inputs::string(commit))]).await?,
+        (None, None) => ask(cx, &repository, "head", Vec::new()).await?,
+    };
+    if let (Some(_), Some(commit)) = (reference, commit) {
+        let found = ask(cx, &revision, "commit", Vec::new()).await?;
+        let rondel_model::Value::String(found) = found.value else {
+            return Err(Fault::bug("a commit is no text"));
+        };
+        if !found.starts_with(&**commit) {
+            return Err(Fault::user(format!("`{url}` is at the commit {found}, not at {commit}")));
+        }
+    }
+    let discard = Literal::Bool(!keep_git_dir);
+    let tree = ask(cx, &revision, "tree", vec![("discardGitDir", discard)]).await?;
+    let place = tree.get::<Directory>()?.place.clone();
+    Ok(base(Place { path: place.path.join_inside(directory), fs: place.fs }))
+}
+
+fn base(place: Place) -> Base {
+    Base { place, config: ImageConfig::default(), platform: Platform::native() }
+}

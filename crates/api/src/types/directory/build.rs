@@ -1,0 +1,20 @@
+//! `dockerBuild`.
+
+use rondel_fault::Result;
+use rondel_model::Platform;
+use rondel_query::{Args, Cx, Node, Outcome};
+
+use super::{TYPE, of};
+use crate::types::container;
+use crate::{Surface, dockerfile, inputs};
+
+pub(super) fn register(surface: &mut Surface) {
+    surface.field(TYPE, "dockerBuild", docker_build);
+}
+
+async fn docker_build(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let platform = args.opt_str("platform")?.map(|text| inputs::platform(&text)).transpose()?;
+    let platform = platform.unwrap_or_else(Platform::native);
+    let built = dockerfile::build(&cx, of(&node)?, platform, &[], &args).await?;
+    Ok(container::value(built).into())
+}
