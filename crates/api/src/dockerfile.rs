@@ -13,7 +13,7 @@ use rondel_query::{Args, Cx, Node};
 
 use crate::inspect::tools;
 use crate::types::container::images;
-use crate::{credentials, inputs};
+use crate::{credentials, edit, inputs};
 
 /// How often a build may ask for more; every answer may hold triggers that ask again.
 const MOST_ROUNDS: usize = 100;
@@ -148,7 +148,10 @@ async fn http(cx: &Cx, url: &str, checksum: Option<&str>) -> Result<Base> {
     let mut args = vec![("url", inputs::string(url))];
     args.extend(checksum.map(|checksum| ("checksum", inputs::string(checksum))));
     let found = ask(cx, &Node::root(), "http", args).await?;
-    Ok(base(found.get::<File>()?.place.clone()))
+    let file = found.get::<File>()?;
+    let path = AbsPath::root().join_inside(edit::file_name(file));
+    let fs = edit::Copied::file(file).into_tree(Fs::scratch(), path.clone(), false);
+    Ok(base(Place { fs, path }))
 }
 
 async fn git(cx: &Cx, need: &Need) -> Result<Base> {
