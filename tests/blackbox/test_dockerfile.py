@@ -1,0 +1,473 @@
+"""Dockerfiles: what a build gives, what it refuses, and what it does not do again."""
+
+import hashlib
+import io
+import json
+import tarfile
+
+import pytest
+
+from corpus import CORPUS, EXPECTED, Bases, Case, configuration, read_tarball
+from gitserver import Sample, daemon
+from harness import IMAGES
+from web import Server, give
+
+# Built in every run and compared with what was recorded; `scripts/dockerfiles` builds all of them, and with buildah.
+SAMPLE = [
+    "add-archives",
+    "args-shadow",
+    "copy-destinations",
+    "copy-exclude",
+    "copy-heredoc",
+    "copy-modes",
+    "copy-ownership",
+    "copy-parents",
+    "copy-symlinks",
+    "distroless-like",
+    "env-forms",
+    "everything-in-the-configuration",
+    "expansion-patterns",
+    "ignore-all-but",
+    "ignore-basics",
+    "monorepo",
+    "odd-formatting",
+    "onbuild",
+    "run-bind",
+    "run-cache",
+    "run-heredoc",
+    "run-secret",
+    "special-files",
+    "stage-on-stage",
+    "unneeded-stages",
+    "workdir-owned",
+]
+
+
+@pytest.fixture(scope="module")
+def session(engine):
+    with engine.session() as session:
+        yield session
+
+
+def text(value) -> str:
+    return json.dumps(value)
+
+
+def context(files: dict) -> str:
+    """A directory as a chain of fields, open at its end."""
+    fields = [f"withNewFile(path: {text(path)}, contents: {text(content)})" for path, content in files.items()]
+    return "directory { " + " { ".join(fields)
+
+
+def closing(files: dict) -> str:
+    return " }" * len(files)
+
+
+def last(data: dict, depth: int):
+    for _ in range(depth):
+        data = next(iter(data.values()))
+    return data
+
+
+def document(dockerfile: str, selection: str, files: dict | None = None, args: str = "") -> tuple[str, int]:
+    files = {"Dockerfile": dockerfile, **(files or {})}
+    call = f"dockerBuild({args})" if args else "dockerBuild"
+    return "{ " + context(files) + f" {{ {call} {{ {selection} }} }}" + closing(files) + "}", len(files) + 2
+
+
+def build(session, dockerfile: str, selection: str, files: dict | None = None, args: str = ""):
+    query, depth = document(dockerfile, selection, files, args)
+    return last(session.query(query), depth)
+
+
+def refused(session, dockerfile: str, *words: str, files: dict | None = None, args: str = "") -> str:
+    query, _ = document(dockerfile, "sync", files, args)
+    message = session.error(query)["message"]
+    for word in words:
+        assert word in message, message
+    return message
+
+
+def read(session, dockerfile: str, path: str, files: dict | None = None, args: str = "") -> str:
+    return build(session, dockerfile, f"file(path: {text(path)}) {{ contents }}", files, args)["file"]["contents"]
+
+
+def shell(command: str) -> str:
+    return f"withExec(args: [\"sh\", \"-c\", {text(command)}]) {{ stdout }}"
+
+
+@pytest.fixture(scope="module")
+def bases():
+    return Bases(IMAGES)
+
+
+@pytest.fixture(scope="module")
+def samples(session, tmp_path_factory):
+    """The sample, built."""
+    folder = tmp_path_factory.mktemp("corpus")
+    folder.chmod(0o755)
+    images = {}
+    for name in SAMPLE:
+        case = Case(CORPUS / name)
+        path = folder / f"{name}.tar"
+        case.build(session, case.stage(folder), f"export(path: {text(str(path))})")
+        images[name] = read_tarball(path)
+        path.unlink()
+    return images
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_the_corpus_gives_what_was_recorded(name, samples, bases):
+    expected = (CORPUS / name / EXPECTED).read_text().splitlines()
+    assert bases.added(samples[name]) == expected, "`scripts/dockerfiles --record` writes what is given now"
+
+
+def test_dkr_001_the_dockerfile_is_found_by_default_by_name_and_below_a_selected_directory(session):
+    files = {
+        "sub/Dockerfile": "FROM busybox\nCOPY f /f\n",
+        "sub/f": "below\n",
+        "f": "above\n",
+        "sub/dir/Dockerfile.whee": "FROM busybox\nCOPY f /f\nENV W=1\n",
+    }
+    contents = "file(path: \"/f\") { contents }"
+    start = context({"Dockerfile": "FROM busybox\nCOPY f /f\n", **files})
+    end = closing({"Dockerfile": "", **files})
+    depth = len(files) + 2
+    named = last(session.query(f'{{ {start} {{ dockerBuild(dockerfile: "sub/dir/Dockerfile.whee") {{ {contents} }} }}{end} }}'), depth)
+    assert named["dockerBuild"]["file"]["contents"] == "above\n"
+    default = last(session.query(f"{{ {start} {{ dockerBuild {{ {contents} }} }}{end} }}"), depth)
+    assert default["dockerBuild"]["file"]["contents"] == "above\n"
+    below = f'directory(path: "sub") {{ a: dockerBuild {{ {contents} }} b: dockerBuild(dockerfile: "dir/Dockerfile.whee") {{ {contents} }} }}'
+    both = last(session.query(f"{{ {start} {{ {below} }}{end} }}"), depth)["directory"]
+    assert [both[name]["file"]["contents"] for name in ("a", "b")] == ["below\n", "below\n"]
+    assert "no such file or directory" in refused(session, "FROM busybox", args='dockerfile: "other"')
+
+
+def test_dkr_003_the_configuration_becomes_that_of_the_container(session):
+    dockerfile = """FROM busybox
+WORKDIR /work
+USER 1000
+ENV A=b
+LABEL l=m
+EXPOSE 8090
+ENTRYPOINT ["echo"]
+CMD ["hello"]
+"""
+    fields = 'workdir user envVariable(name: "A") label(name: "l") exposedPorts { port protocol } entrypoint defaultArgs'
+    got = build(session, dockerfile, fields + " withExec(args: [], useEntrypoint: true) { stdout }")
+    assert got.pop("withExec")["stdout"] == "hello\n"
+    assert got == {
+        "workdir": "/work",
+        "user": "1000",
+        "envVariable": "b",
+        "label": "m",
+        "exposedPorts": [{"port": 8090, "protocol": "TCP"}],
+        "entrypoint": ["echo"],
+        "defaultArgs": ["hello"],
+    }
+    ran = build(session, "FROM busybox\nCMD echo from $0", "withExec(args: []) { stdout }")
+    assert ran["withExec"]["stdout"] == "from /bin/sh\n"
+
+
+def test_dkr_004_hc_003_an_exported_image_keeps_everything(session, tmp_path):
+    dockerfile = """FROM busybox
+HEALTHCHECK --interval=21s --timeout=4s --start-period=9s --start-interval=2s --retries=5 CMD ["test", "-e", "/"]
+ONBUILD RUN true
+SHELL ["/bin/ash", "-c"]
+VOLUME /data
+STOPSIGNAL SIGINT
+"""
+    path = tmp_path / "image.tar"
+    build(session, dockerfile, f"export(path: {text(str(path))})")
+    config = configuration(read_tarball(path).config)
+    second = 10**9
+    assert config["Healthcheck"] == {
+        "Test": ["CMD", "test", "-e", "/"],
+        "Interval": 21 * second,
+        "Timeout": 4 * second,
+        "StartPeriod": 9 * second,
+        "StartInterval": 2 * second,
+        "Retries": 5,
+    }
+    assert config["OnBuild"] == ["RUN true"]
+    assert config["Shell"] == ["/bin/ash", "-c"]
+    assert config["Volumes"] == {"/data": {}}
+    assert config["StopSignal"] == "SIGINT"
+
+
+def test_dkr_004_a_health_check_is_read_from_a_build(session):
+    check = "dockerHealthcheck { args shell interval timeout startPeriod startInterval retries }"
+    got = build(session, "FROM busybox\nHEALTHCHECK --interval=1m30s --retries=2 CMD exit 0", check)["dockerHealthcheck"]
+    assert got["args"] == ["exit 0"] and got["shell"] is True
+    assert (got["interval"], got["timeout"], got["retries"]) == ("1m30s", "0s", 2)
+
+
+def test_dkr_006_copies_follow_wildcards_variables_and_destinations(session):
+    files = {"d/x": "x", "d/y/z": "z", "wild/a.txt": "a", "wild/b.txt": "b", "wild/c.md": "c"}
+    dockerfile = """FROM busybox
+ARG SRC=d
+WORKDIR /w
+COPY ./d/ /d
+COPY wild/*.txt /txt/
+COPY ${SRC}/x relative
+COPY wild/a.txt .
+COPY wild/b.txt ./
+COPY d /w/.
+"""
+    listing = shell("cd /; find d txt w -type f | sort | tr '\\n' ' '")
+    got = build(session, dockerfile, listing, files)["withExec"]["stdout"]
+    assert got == "d/x d/y/z txt/a.txt txt/b.txt w/a.txt w/b.txt w/relative w/x w/y/z "
+    other = read(session, dockerfile, "/w/relative", {**files, "wild/x": "w"}, 'buildArgs: [{name: "SRC", value: "wild"}]')
+    assert other == "w"
+    refused(session, "FROM busybox\nCOPY a b /c", "line 2, `COPY`", "the destination must be a directory", files=files)
+    refused(session, "FROM busybox\nCOPY missing /c", '"/missing": not found', files=files)
+
+
+def test_dkr_007_copies_go_through_links(session):
+    dockerfile = """FROM busybox AS one
+RUN mkdir -p /real/sub /svc/a /svc/b && echo s > /real/sub/f && ln -s /real /link && echo 1 > /svc/a/1.conf && echo 2 > /svc/b/2.conf && echo no > /svc/b/x
+FROM busybox
+COPY --from=one /link/sub /out
+COPY --from=one /link/sub/f /f
+COPY --from=one /svc/*/*.conf /etc/svc/
+COPY --from=one /real / 
+COPY --from=one / /usr/local/
+COPY dirlink/in /ctx
+"""
+    start = 'directory { withNewFile(path: "real/in", contents: "in") { withSymlink(target: "real", linkName: "dirlink") { withNewFile(path: "Dockerfile", contents: %s) { dockerBuild { %s } } } } }'
+    listing = shell("cat /out/f /f /sub/f /usr/local/real/sub/f /ctx; ls /etc/svc | tr '\\n' ' '")
+    got = last(session.query("{" + start % (text(dockerfile), listing) + "}"), 5)
+    assert got["withExec"]["stdout"] == "s\ns\ns\ns\nin1.conf 2.conf "
+
+
+def test_dkr_008_modes_and_owners(session):
+    dockerfile = """FROM busybox
+RUN echo auser:x:4001:4002::/:/bin/sh >> /etc/passwd && echo agroup:x:4242: >> /etc/group
+COPY --chmod=751 d /d
+COPY --chmod=751 d/f /f
+COPY --chown=:123 d/f /group
+COPY --chown=auser:agroup d/f /named
+COPY --chown=auser d /own
+"""
+    stat = shell("stat -c %a:%u:%g /d /d/f /d/s /d/s/g /f /group /named /own/s/g | tr '\\n' ' '")
+    got = build(session, dockerfile, stat, {"d/f": "f", "d/s/g": "g"})["withExec"]["stdout"]
+    assert got == "751:0:0 751:0:0 751:0:0 751:0:0 751:0:0 644:0:123 644:4001:4242 644:4001:4002 "
+    refused(session, "FROM busybox\nCOPY --chmod=9 d/f /f", "line 2, `COPY`: `9` is no mode", files={"d/f": "f"})
+    refused(session, "FROM busybox\nCOPY --chown=ghost d/f /f", "unable to find user ghost", files={"d/f": "f"})
+
+
+def test_dkr_009_what_is_excluded_is_not_copied(session):
+    dockerfile = "# syntax=docker/dockerfile:1.7-labs\nFROM busybox\nCOPY --exclude=no --exclude=Dockerfile . /all/\n"
+    got = build(session, dockerfile, shell("ls /all | tr '\\n' ' '"), {"no": "n", "yes": "y"})["withExec"]["stdout"]
+    assert got == "yes "
+    refused(session, "# syntax=example.org/other:1\nFROM busybox", "front end `example.org/other:1` is not supported")
+
+
+def tarball(name: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.size = 3
+        archive.addfile(entry, io.BytesIO(b"in\n"))
+    return out.getvalue()
+
+
+def test_dkr_010_local_archives_are_unpacked(session, folder):
+    folder.chmod(0o755)
+    (folder / "real.tar").write_bytes(tarball("inside/f"))
+    (folder / "evil.tar").write_bytes(tarball("../../f"))
+    (folder / "fake.tar").write_text("no archive")
+    lines = ["FROM busybox", "ADD real.tar /a", "ADD fake.tar /fake", "ADD --unpack=false real.tar /kept/"]
+    (folder / "Dockerfile").write_text("\n".join(lines))
+    (folder / "Evil").write_text("FROM busybox\nADD evil.tar /a/b/c/\n")
+    listing = shell("cat /a/inside/f /fake; ls /kept")
+    host = f"host {{ directory(path: {text(str(folder))}) {{ %s }} }}"
+    got = last(session.query("{" + host % f"dockerBuild {{ {listing} }}" + "}"), 3)
+    assert got["withExec"]["stdout"] == "in\nno archivereal.tar\n"
+    error = session.error("{" + host % 'dockerBuild(dockerfile: "Evil") { sync }' + "}")["message"]
+    assert "a path that leaves it: `../../f`" in error
+
+
+def test_dkr_010_addresses_are_fetched_and_not_unpacked(session):
+    archive = tarball("inside/f")
+    digest = hashlib.sha256(archive).hexdigest()
+    with Server({"/x/a.tar": lambda handler: give(handler, 200, archive)}) as server:
+        url = f"{server.address}/x/a.tar"
+        lines = ["FROM busybox", f"ADD --checksum=sha256:{digest} {url} /kept/", f"ADD --unpack=true {url} /un/", f"ADD {url} /as"]
+        listing = shell("ls /kept /un | tr '\\n' ' '; cat /un/inside/f; stat -c %a:%u /kept/a.tar; sha256sum < /as")
+        got = build(session, "\n".join(lines), listing)["withExec"]["stdout"]
+        assert got == f"/kept: a.tar  /un: inside in\n600:0\n{digest}  -\n"
+        wrong = f"FROM busybox\nADD --checksum=sha256:{'0' * 64} {url} /x"
+        refused(session, wrong, "`Dockerfile` line 2, `ADD`", "http checksum mismatch")
+
+
+def test_dkr_010_repositories_are_checked_out(session, folder):
+    folder.chmod(0o755)
+    sample = Sample(folder / "repos")
+    with daemon(sample.bare.parent) as base:
+        url = f"{base}/r.git"
+        lines = [
+            "FROM busybox",
+            f"ADD {url} /main",
+            f"ADD {url}#dev /dev-branch",
+            f"ADD {url}?branch=dev /query",
+            f"ADD {url}?ref={sample.first} /first",
+            f"ADD --keep-git-dir=true {url} /git",
+        ]
+        listing = shell("cat /first/README; ls -d /*/.git; ls /main > /a; ls /dev-branch > /b; ls /query | cmp - /b; cmp -s /a /b || echo differ")
+        got = build(session, "\n".join(lines), listing)["withExec"]["stdout"]
+        assert got == "one\n/git/.git\ndiffer\n"
+        refused(session, f"FROM busybox\nADD {url}#nowhere /x", "`Dockerfile` line 2, `ADD`", "nowhere")
+
+
+def test_dkr_014_networks_of_steps(session):
+    inside = build(session, "FROM busybox\nRUN --network=none ip addr > /addr", 'file(path: "/addr") { contents }')
+    assert "127.0.0.1" in inside["file"]["contents"] and "eth0" not in inside["file"]["contents"]
+    refused(session, "FROM busybox\nRUN --network=host true", "line 2, `RUN`: network.host is not allowed")
+
+
+def test_dkr_015_arguments_and_targets(session):
+    dockerfile = "FROM busybox AS first\nARG A=default\nRUN echo $A > /a\nFROM first AS second\nRUN echo second >> /a\n"
+    given = 'buildArgs: [{name: "A", value: "given"}]'
+    assert read(session, dockerfile, "/a") == "default\nsecond\n"
+    assert read(session, dockerfile, "/a", args=given) == "given\nsecond\n"
+    assert read(session, dockerfile, "/a", args=f'target: "first", {given}') == "given\n"
+    refused(session, dockerfile, 'target stage "third" could not be found', args='target: "third"')
+
+
+def test_dkr_016_documents_are_run(session):
+    dockerfile = "FROM busybox\nRUN <<EOF\nset -e\nx=1\necho $x > /one\nEOF\nRUN cat <<A > /two\n$HOME\nA\n"
+    assert read(session, dockerfile, "/one") == "1\n"
+    assert read(session, dockerfile, "/two") == "/root\n"
+
+
+def secret(session, name: str, plaintext: str) -> str:
+    made = session.query(f"{{ setSecret(name: {text(name)}, plaintext: {text(plaintext)}) {{ id }} }}")
+    return made["setSecret"]["id"]
+
+
+def test_dkr_017_secrets_of_steps(session):
+    token = secret(session, "my-secret", "barbar-plain")
+    given = f"secrets: [{text(token)}]"
+    dockerfile = """FROM busybox
+RUN --mount=type=secret,id=my-secret,required=true test "$(cat /run/secrets/my-secret)" = barbar-plain
+RUN --mount=type=secret,id=my-secret,env=TOKEN test "$TOKEN" = barbar-plain
+RUN --mount=type=secret,id=unknown,required=false test ! -e /run/secrets/unknown
+RUN --mount=type=secret,id=my-secret cp /run/secrets/my-secret /leaked
+CMD cat /leaked && tr a-z A-Z < /leaked
+"""
+    assert build(session, dockerfile, "stdout", args=given)["stdout"] == "***BARBAR-PLAIN"
+    wanted = 'secret "my-secret" is required but no secret mappings were provided'
+    refused(session, dockerfile, "line 2, `RUN`", wanted)
+    message = refused(session, "FROM busybox\nRUN --mount=type=secret,id=my-secret cat /run/secrets/my-secret; exit 3", "exit code: 3", args=given)
+    assert "barbar" not in message
+
+
+def test_dkr_019_sync_does_not_run_the_command(session):
+    assert build(session, "FROM busybox\nCMD false", "sync")["sync"]
+    refused(session, "FROM busybox\nRUN echo why >&2; false", "did not complete successfully: exit code: 1")
+
+
+def test_dkr_020_what_is_ignored_is_not_there(session):
+    files = {"bar": "1", "baz": "2", "bay": "3", "foo": "4", ".dockerignore": "ba*\n!bay\nDockerfile\n.dockerignore\n"}
+    got = build(session, "FROM busybox\nCOPY . /c/\n", shell("ls -A /c | tr '\\n' ' '"), files)["withExec"]["stdout"]
+    assert got == "bay foo "
+    refused(session, "FROM busybox\nCOPY bar /c/\n", '"/bar": not found', "", files=files)
+    own = {**files, "Dockerfile.dockerignore": "foo\n"}
+    got = build(session, "FROM busybox\nCOPY foo* bar /c/\n", shell("ls -A /c | tr '\\n' ' '"), own)["withExec"]["stdout"]
+    assert got == "bar "
+
+
+def test_dkr_022_only_what_changed_is_done_again(fresh, folder):
+    folder.chmod(0o755)
+    (folder / "src").mkdir()
+    (folder / "src/f").write_text("1")
+    (folder / "one").write_text("1")
+    (folder / "other").write_text("1")
+    lines = [
+        "FROM busybox",
+        "COPY src /src",
+        "RUN cat /src/f > /copied",
+        "RUN --mount=type=bind,source=one,target=/one cat /one > /bound",
+        "FROM busybox AS unneeded",
+        "RUN exit 9",
+        "FROM busybox",
+        "COPY --from=0 /copied /bound /",
+    ]
+    (folder / "Dockerfile").write_text("\n".join(lines))
+    document = f"{{ host {{ directory(path: {text(str(folder))}) {{ dockerBuild {{ {shell('cat /copied /bound')} }} }} }} }}"
+
+    fresh.data("{ version }")
+
+    def built() -> tuple[str, int]:
+        """What comes out, and how many processes ran; each time in a session of its own."""
+        before = fresh.execs()
+        with fresh.session() as session:
+            return last(session.query(document), 4)["stdout"], fresh.execs() - before
+
+    assert built() == ("11", 3)
+    assert built() == ("11", 0)
+    (folder / "other").write_text("2")
+    assert built() == ("11", 0)
+    (folder / "one").write_text("2")
+    assert built() == ("12", 2)
+    (folder / "src/f").write_text("3")
+    assert built() == ("32", 3)
+
+
+def test_dkr_023_a_context_that_needed_a_secret(session):
+    token = secret(session, "context-secret", "of-the-context")
+    made = f'container {{ from(address: "busybox") {{ withSecretVariable(name: "T", secret: {text(token)}) {{ %s }} }} }}'
+    command = "mkdir /ctx && printf 'FROM busybox\\nRUN echo built > /b\\n' > /ctx/Dockerfile && test -n $T"
+    inner = f'withExec(args: ["sh", "-c", {text(command)}]) {{ directory(path: "/ctx") {{ dockerBuild {{ file(path: "/b") {{ contents }} }} }} }}'
+    got = last(session.query("{" + made % inner + "}"), 6)
+    assert got["file"]["contents"] == "built\n"
+
+
+def test_exec_016_the_first_process_is_an_init_or_the_command(session):
+    dockerfile = "FROM busybox\nRUN tr '\\000' ' ' < /proc/1/cmdline > /one; echo $$ > /me"
+    fields = 'one: file(path: "/one") { contents } me: file(path: "/me") { contents }'
+    with_init = build(session, dockerfile, fields)
+    assert with_init["me"]["contents"] != "1\n" and "/proc/1/cmdline" not in with_init["one"]["contents"]
+    without = build(session, dockerfile, fields, args="noInit: true")
+    assert without["me"]["contents"] == "1\n" and without["one"]["contents"].startswith("/bin/sh -c")
+
+
+def test_unneeded_stages_do_not_run_and_others_run_side_by_side(session):
+    wait = 'i=0; while [ ! -e /meet/%s ] && [ $i -lt 100 ]; do i=$((i+1)); sleep 0.1; done; test -e /meet/%s'
+    step = "RUN --mount=type=cache,id=meeting,target=/meet touch /meet/%s; %s"
+    dockerfile = "\n".join(
+        [
+            "FROM busybox AS a",
+            step % ("a", wait % ("b", "b")),
+            "FROM busybox AS b",
+            step % ("b", wait % ("a", "a")),
+            "FROM busybox AS broken",
+            "RUN exit 1",
+            "FROM busybox",
+            "COPY --from=a /etc/passwd /a",
+            "COPY --from=b /etc/passwd /b",
+        ]
+    )
+    assert build(session, dockerfile, "sync")["sync"]
+
+
+def test_mistakes_are_told_with_their_place(session):
+    refused(session, "FROM busybox\n\nFOO bar\n", "`Dockerfile` line 3, `FOO`: unknown instruction: FOO")
+    refused(session, "RUN x", "line 1, `RUN`: no build stage in current context")
+    refused(session, "FROM busybox AS a\nCOPY --from=later x /x\nFROM a AS later", "the stage `later` is not before this one")
+    refused(session, "FROM busybox\nENV A=\"${B:?is needed}\"", "line 2, `ENV`: `B`: is needed")
+    refused(session, "FROM no-such-image:1\nRUN x", "line 1, `FROM`", "no-such-image")
+    refused(session, "FROM busybox\nUSER ghost\nRUN id", "ghost")
+    refused(session, "FROM busybox\nRUN cat <<EOF\nx", "line 2: the here-document `EOF` has no end")
+    refused(session, "", "it has no stage")
+    refused(session, "FROM busybox\nRUN --mount=type=ssh,required true", 'ssh "default" is required')
+
+
+def test_container_build_of_old_views(engine):
+    with engine.session("--version", "v0.18.10") as session:
+        start = session.query(
+            '{ directory { withNewFile(path: "Dockerfile", contents: "FROM busybox\\nARG A\\nENV B=$A") { id } } }'
+        )["directory"]["withNewFile"]["id"]
+        document = f'{{ container {{ build(context: {text(start)}, buildArgs: [{{name: "A", value: "x"}}]) {{ envVariable(name: "B") }} }} }}'
+        assert session.query(document)["container"]["build"]["envVariable"] == "x"
