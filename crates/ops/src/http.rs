@@ -1,19 +1,20 @@
 //! Files of the web: fetched once when asked for, and again only when they changed.
 
 use std::fs::File;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rondel_digest::{Digest, Sha256Digest};
 use rondel_events::{Emitter, Outcome, Work};
 use rondel_fault::{Attempt, Fault, Kind, Result};
 use rondel_model::op::{Edit, Place};
+use rondel_model::service::{Service, ServiceBinding};
 use rondel_model::{AbsPath, Fs, SecretRef, Snapshot};
-use rondel_ports::http::{Answer, Fetched, Request, Validators};
+use rondel_ports::http::{Answer, Dial, Fetched, Request, Validators};
 use rondel_ports::index::Table;
+use rondel_ports::network::Network;
 use rondel_ports::snapshots::Snapshots;
 use serde::{Deserialize, Serialize};
 
@@ -22,14 +23,17 @@ use crate::evaluate::change;
 use crate::exec::remove_folder;
 use crate::{Ops, copy, edit};
 
+/// How long a service that is up may take to accept a connection.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A file to download.
 pub struct Download<'a> {
     /// Its address.
     pub url: &'a str,
     /// What authorizes whoever asks.
     pub authorization: Option<&'a SecretRef>,
-    /// Where a host is, when it is none that names are found for, and what stands for it in identities.
-    pub host: Option<(&'a str, SocketAddr)>,
+    /// The service that its host is.
+    pub service: Option<&'a Service>,
 }
 
 /// A file as it was when it was last fetched.
@@ -49,7 +53,8 @@ impl Ops {
     /// What the server or the network say; a secret that nobody provides.
     pub async fn download(self: &Arc<Self>, cx: &OpCx, wanted: &Download<'_>) -> Result<Place> {
         // IDENTITY: who authenticates as somebody else may be given something else.
-        let key = rondel_digest::of("http/v1", &(wanted.url, wanted.authorization.map(|secret| secret.key)));
+        let service = wanted.service.map(Service::digest);
+        let key = rondel_digest::of("http/v1", &(wanted.url, wanted.authorization.map(|secret| secret.key), service));
         let span = cx.events.span(Work::Pull, format!("fetch {}", without_secrets(wanted.url)));
         let result = self.fetch(cx, wanted, &key, span.emitter()).await;
         span.end(match &result {
@@ -74,15 +79,20 @@ impl Ops {
         };
         let known = self.known_download(key);
         let nothing = Validators::default();
+        let bindings: Vec<ServiceBinding> = wanted.service.into_iter().map(binding).collect();
+        let bound = cx.services.bind(self, cx, &bindings).await?;
         let request = Request {
             url: wanted.url,
             authorization: plaintext.as_deref(),
             known: known.as_ref().map_or(&nothing, |known| &known.validators),
-            host: wanted.host,
+            dial: bound.networks.first().map(|(_, network)| self.dial(network)),
         };
         let folder = Folder(self.blocking(|ops| ops.ports.snapshots.temp_dir()).await?);
         let content = folder.0.join("content");
-        let answer = self.ports.http.fetch(request, &content, events).await?;
+        let answer = tokio::select! {
+            answer = self.ports.http.fetch(request, &content, events) => answer?,
+            fault = bound.ended => return Err(fault),
+        };
         let Answer::Fetched(fetched) = answer else {
             let known = known.ok_or_else(|| Fault::bug("a server said that nothing changed that was not here"))?;
             return Ok((place(known.digest, known.snapshot), false));
@@ -103,11 +113,21 @@ impl Ops {
         Ok((place(known.digest, known.snapshot), true))
     }
 
+    /// How a port of a service is reached.
+    fn dial(&self, network: &Network) -> Dial {
+        let (networks, network) = (self.ports.networks.clone(), network.clone());
+        Arc::new(move |port| networks.dial(&network, port, PATIENCE))
+    }
+
     /// What was fetched last, when it is still here.
     fn known_download(&self, key: &Digest) -> Option<Known> {
         let known: Known = serde_json::from_slice(&self.ports.index.get(Table::Facts, key)?).ok()?;
         self.ports.snapshots.has(&known.snapshot).then_some(known)
     }
+}
+
+fn binding(service: &Service) -> ServiceBinding {
+    ServiceBinding { alias: service.hostname().to_owned(), service: service.clone() }
 }
 
 fn place(digest: Sha256Digest, snapshot: Snapshot) -> Place {

@@ -1,7 +1,8 @@
 //! Files by address.
 
-use std::net::SocketAddr;
+use std::net::TcpStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rondel_digest::Sha256Digest;
@@ -28,6 +29,9 @@ impl Validators {
     }
 }
 
+/// Connects to a port of the one host that is meant. Blocks.
+pub type Dial = Arc<dyn Fn(u16) -> Result<TcpStream> + Send + Sync>;
+
 /// A file to fetch.
 pub struct Request<'a> {
     /// Its address.
@@ -36,8 +40,8 @@ pub struct Request<'a> {
     pub authorization: Option<&'a Plaintext>,
     /// What was said with the form of it that is here already; empty when there is none.
     pub known: &'a Validators,
-    /// Where a host is, when it is none that names are found for.
-    pub host: Option<(&'a str, SocketAddr)>,
+    /// How its host is reached, when it is none that names are found for.
+    pub dial: Option<Dial>,
 }
 
 /// What a server answers.

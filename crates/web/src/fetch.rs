@@ -19,13 +19,14 @@ use sha2::Digest as _;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::connection::{Limits, client, network, shown};
+use crate::door::Door;
 use crate::surroundings::Surroundings;
 
 /// A request whose connection is reset is made again so often.
 const RETRIES: u32 = 3;
 /// Before the first repetition; doubled for each further one.
 const PAUSE: Duration = Duration::from_millis(100);
-const MAX_REDIRECTS: usize = 10;
+pub(crate) const MAX_REDIRECTS: usize = 10;
 /// Bytes between two progress events.
 const STEP: u64 = 1 << 20;
 
@@ -49,11 +50,9 @@ impl Web {
     async fn get(&self, request: Request<'_>, into: &Path, progress: &Emitter) -> Result<Answer> {
         let url = address(request.url)?;
         let what = format!("fetch `{}`", shown(&url));
-        let client = match request.host {
-            Some((name, at)) => {
-                let policy = redirect::Policy::limited(MAX_REDIRECTS);
-                client_at(&self.surroundings, self.limits, policy, name, at)?
-            }
+        let door = request.dial.map(|dial| Door::open(into, &url, dial)).transpose()?;
+        let client = match &door {
+            Some(door) => door.client(&self.surroundings, self.limits)?,
             None => self.client.clone(),
         };
         let mut headers = HeaderMap::new();
@@ -86,18 +85,6 @@ impl Http for Web {
     ) -> BoxFuture<'a, Result<Answer>> {
         Box::pin(self.get(request, into, progress))
     }
-}
-
-/// A client for which the host `name` is at `at`, without a proxy on the way.
-fn client_at(
-    surroundings: &Surroundings,
-    limits: Limits,
-    policy: redirect::Policy,
-    name: &str,
-    at: std::net::SocketAddr,
-) -> Result<reqwest::Client> {
-    let direct = Surroundings { http_proxy: None, https_proxy: None, ..surroundings.clone() };
-    crate::connection::client_with(&direct, limits, policy, |builder| builder.resolve(name, at))
 }
 
 enum Failure {

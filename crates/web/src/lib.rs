@@ -5,6 +5,7 @@
 //! names.
 
 mod connection;
+mod door;
 mod fetch;
 mod surroundings;
 

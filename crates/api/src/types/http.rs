@@ -3,6 +3,7 @@
 use percent_encoding::percent_decode_str;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{CopyOp, Filter, FsOp};
+use rondel_model::service::Service;
 use rondel_model::{AbsPath, File, Fs, Platform, SecretRef, Value};
 use rondel_ops::Download;
 use rondel_query::{Args, Cx, Node, Outcome};
@@ -33,13 +34,12 @@ async fn http(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     };
     check_name(&name)?;
     let permissions = inputs::permissions(&args, "permissions")?.unwrap_or(PERMISSIONS);
-    if args.given("experimentalServiceHost") {
-        return Err(Fault::user("`experimentalServiceHost` of `http` is not supported by this engine yet"));
-    }
     // One request in a session, whatever name and permissions the file is given.
     let mut passed = vec![("url", inputs::string(&url))];
-    if args.given("authHeader") {
-        passed.push(("authHeader", args.literal("authHeader")));
+    for (argument, name) in [("authHeader", "authHeader"), ("experimentalServiceHost", "service")] {
+        if args.given(argument) {
+            passed.push((name, args.literal(argument)));
+        }
     }
     let source = ask(&cx, &Node::root(), "_http", passed).await?;
     let source = source.get::<File>()?.place.clone();
@@ -72,7 +72,9 @@ async fn fetched(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     let secret = args.opt_object("authHeader").await?;
     let secret = secret.as_ref().map(|node| node.get::<SecretRef>()).transpose()?;
     let (ops, op_cx) = tools(&cx)?;
-    let place = ops.download(&op_cx, &Download { url: &url, authorization: secret, host: None }).await?;
+    let service = args.opt_object("service").await?;
+    let service = service.as_ref().map(|node| node.get::<Service>()).transpose()?;
+    let place = ops.download(&op_cx, &Download { url: &url, authorization: secret, service }).await?;
     Ok(Value::object("File", File { place, platform: Platform::native(), name: None, asked: None }).into())
 }
 

@@ -1,0 +1,130 @@
+//! The way to a host that no name leads to: a socket beside the file being fetched, behind which connections are made.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use reqwest::{Url, redirect};
+use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_ports::http::Dial;
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::task::JoinSet;
+
+use crate::connection::{Limits, client_with, origin};
+use crate::fetch::MAX_REDIRECTS;
+use crate::surroundings::Surroundings;
+
+/// The socket's name.
+const NAME: &str = "door";
+
+/// A socket whose connections lead to one port of one host, until it is dropped.
+pub(crate) struct Door {
+    /// Through the descriptor of its folder: a socket's path is at most 107 bytes long.
+    path: PathBuf,
+    origin: String,
+    _folder: File,
+    _serving: JoinSet<()>,
+}
+
+impl Door {
+    /// A door beside the file `into`, to the host of `url`.
+    pub(crate) fn open(into: &Path, url: &Url, dial: Dial) -> Result<Self> {
+        let attempted = || format!("open a way to `{}`", origin(url));
+        let folder = File::open(into.parent().unwrap_or(Path::new("/"))).attempt(attempted)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}/{NAME}", folder.as_raw_fd()));
+        let listener = UnixListener::bind(&path).attempt(attempted)?;
+        let port = url.port_or_known_default().ok_or_else(|| Fault::user(format!("`{}` has no port", origin(url))))?;
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, port, dial));
+        Ok(Self { path, origin: origin(url), _folder: folder, _serving: serving })
+    }
+
+    /// A client all of whose connections go through the door. It follows redirects to the same host alone.
+    pub(crate) fn client(&self, surroundings: &Surroundings, limits: Limits) -> Result<reqwest::Client> {
+        let direct = Surroundings { http_proxy: None, https_proxy: None, ..surroundings.clone() };
+        let home = self.origin.clone();
+        let policy = redirect::Policy::custom(move |attempt| {
+            if attempt.previous().len() > MAX_REDIRECTS || origin(attempt.url()) != home {
+                return attempt.stop();
+            }
+            attempt.follow()
+        });
+        client_with(&direct, limits, policy, |builder| builder.unix_socket(self.path.clone()))
+    }
+}
+
+async fn serve(listener: UnixListener, port: u16, dial: Dial) {
+    let mut connections = JoinSet::new();
+    while let Ok((near, _)) = listener.accept().await {
+        let dial = dial.clone();
+        connections.spawn(async move {
+            // Whoever asked sees its connection end; there is nobody else to tell.
+            if let Err(fault) = connect(near, port, dial).await {
+                tracing::debug!(%fault, "a connection to a service ended");
+            }
+        });
+    }
+}
+
+async fn connect(mut near: UnixStream, port: u16, dial: Dial) -> Result<()> {
+    let far = tokio::task::spawn_blocking(move || dial(port)).await;
+    let far = far.attempt(|| format!("connect to port {port}"))??;
+    far.set_nonblocking(true).attempt(|| format!("connect to port {port}"))?;
+    let mut far = TcpStream::from_std(far).attempt(|| format!("connect to port {port}"))?;
+    tokio::io::copy_bidirectional(&mut near, &mut far).await.map(drop).attempt(|| format!("talk to port {port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
+    use rondel_events::Emitter;
+    use rondel_ports::http::{Answer, Http, Request, Validators};
+
+    use super::*;
+    use crate::Web;
+
+    /// Answers one request with a text and one with a redirect; gives its port.
+    fn server(elsewhere: &'static str) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listens");
+        let port = listener.local_addr().expect("has a port").port();
+        std::thread::spawn(move || {
+            let redirect = format!("HTTP/1.1 302 Found\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n");
+            let answers =
+                ["HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nhere".to_owned(), redirect];
+            for answer in answers {
+                let (mut stream, _) = listener.accept().expect("accepts");
+                let _ = stream.read(&mut [0; 4096]).expect("reads");
+                stream.write_all(answer.as_bytes()).expect("writes");
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn a_host_without_a_name_is_reached_and_left_for_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let real = server("http://other.example/f");
+        let web = Web::new(Surroundings::default(), Limits::default()).expect("a client");
+        let into = folder.path().join("content");
+        let nothing = Validators::default();
+        for (again, path) in ["a", "b"].into_iter().enumerate() {
+            let folder = tempfile::tempdir().expect("a folder");
+            let into = if again == 0 { into.clone() } else { folder.path().join("content") };
+            let dial: Dial = Arc::new(move |port| {
+                assert_eq!(port, 8080);
+                std::net::TcpStream::connect(("127.0.0.1", real)).attempt(|| "connect".into())
+            });
+            let url = format!("http://service:8080/{path}");
+            let request = Request { url: &url, authorization: None, known: &nothing, dial: Some(dial) };
+            let answer = web.fetch(request, &into, &Emitter::nowhere()).await;
+            match (again, answer) {
+                (0, Ok(Answer::Fetched(_))) => assert_eq!(std::fs::read(&into).expect("is written"), b"here"),
+                (_, Err(fault)) => assert!(fault.to_string().contains("302"), "{fault}"),
+                (_, Ok(answer)) => panic!("{answer:?}"),
+            }
+        }
+    }
+}
