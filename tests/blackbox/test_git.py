@@ -324,6 +324,12 @@ def test_git_017_ssh(engine, sample, place):
         found = engine.data(asked(server.url(), "url head { commit tree { entries } }", known), env=agent)["git"]
         assert found["url"] == server.url() and found["head"]["commit"] == sample.second
         assert "README" in found["head"]["tree"]["entries"] and set(server.users) == {"git"}
+        with engine.session(env={"SSH_AUTH_SOCK": ""}) as session:
+            socket = session.query("{ host { unixSocket(path: " + text(server.agent_socket) + ") { id } } }")
+            socket = text(socket["host"]["unixSocket"]["id"])
+            found = session.query(asked(server.url(), 'branch(name: "dev") { tree { entries } }', f", sshAuthSocket: {socket}"))
+            assert "dev" in found["git"]["branch"]["tree"]["entries"]
+            assert "without an SSH socket" in session.error(query)["message"]
         import asyncssh
 
         other = server.known_hosts(asyncssh.generate_private_key("ssh-ed25519"))

@@ -32,7 +32,7 @@ def error_of(done) -> str:
         (config(sdk="./sdk"), ['invalid SDK: "./sdk"', "neither built in nor a folder"]),
         (config(sdk="/sdk"), ["the SDK `/sdk` of module `probe` is absolute"]),
         (config(sdk="../../../../../../../../sdk"), ["outside of the module's context directory"]),
-        (config(sdk="https://x.org/sdk"), ["git repository", "not supported yet"]),
+        (config(sdk="http://127.0.0.1:9/sdk"), ["find the SDK `http://127.0.0.1:9/sdk`", "cannot reach"]),
         (config(sdk={"source": "python", "config": {"speed": 1}}), ["the SDK `python` knows no configuration key `speed`"]),
         (config(engineVersion="v99.1.0"), ["module requires dagger v99.1.0, but you have v0.21.8"]),
         (config(engineVersion="v0.9.8"), ["module requires dagger v0.9.8, but support for that version has been removed"]),
@@ -44,7 +44,7 @@ def error_of(done) -> str:
         (config(dependencies=["../../../../../etc"]), ["escapes context"]),
         (config(dependencies=["./nowhere"]), ["find the dependency `./nowhere` of module `probe`", "no such folder"]),
         (config(dependencies=["."]), ["circular dependency on itself"]),
-        (config(dependencies=["github.com/x/y"]), ["git module"]),
+        (config(dependencies=["127.0.0.1:9/x/y"]), ["find the dependency `127.0.0.1:9/x/y`", "cannot reach"]),
         (config(blueprint={"name": "b", "source": "./b"}), ["`blueprint`", "not supported yet"]),
         (config(toolchains=["./t"]), ["`toolchains`", "not supported yet"]),
         (config(include=["../../../../../../etc"]), ["etc", "is outside of context directory"]),
@@ -63,7 +63,7 @@ def test_no_configuration(connected, folder):
     (folder / "dagger-module.toml").write_text('name = "demo"\n[entrypoint]\nkind = "dang"\nsource = "."\n')
     connected.run("functions", "-m", folder).failed("`dagger-module.toml`", "not supported yet", code=1)
     connected.run("functions", "-m", folder / "missing").failed("module source", "does not exist", code=1)
-    connected.run("functions", "-m", "github.com/x/y").failed("github.com/x/y", code=1)
+    connected.run("functions", "-m", "127.0.0.1:9/x/y").failed("127.0.0.1:9/x/y", "cannot reach", code=1)
 
 
 @pytest.mark.parametrize(

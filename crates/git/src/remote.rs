@@ -91,7 +91,7 @@ pub(crate) fn prepare(git: &Git, run: &mut Run<'_>, address: &str, login: &Login
     }
     run.variables.push(("GIT_SSH_COMMAND", git.runner.ssh(file.as_ref().map(|file| &*file.0)).into()));
     if let Some(agent) = &login.agent {
-        run.variables.push(("SSH_AUTH_SOCK", agent.into()));
+        run.variables.push(("SSH_AUTH_SOCK", agent.path.clone().into()));
     }
     Ok(file)
 }

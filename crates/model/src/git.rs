@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::op::Place;
 use crate::secret::SecretRef;
+use crate::socket::SocketRef;
 
 /// Who asks a remote repository, and how both know one another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
@@ -18,8 +19,8 @@ pub struct GitAccess {
     pub header: Option<SecretRef>,
     /// Public keys of SSH servers, in the form of `known_hosts`; empty: the key that a server shows first counts.
     pub known_hosts: Arc<str>,
-    /// The socket of an SSH agent, a path of this machine.
-    pub agent: Option<Arc<str>>,
+    /// The socket of an SSH agent.
+    pub agent: Option<SocketRef>,
 }
 
 impl GitAccess {

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rondel_api::git;
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{Edit, Filter, Place};
@@ -62,6 +63,16 @@ async fn from_context(cx: &Cx, target: &Target, arg: &FunctionArg) -> Result<Opt
     match &*def.name {
         "Directory" => directory(cx, source, path, &arg.ignore).await.map(Some),
         "File" => file(cx, source, path).await.map(Some),
+        "GitRepository" => repository(cx, source, path).await.map(Some),
+        "GitRef" => {
+            let address = git::Address::parse(path);
+            let repository = repository(cx, source, &address.url).await?;
+            let (field, args) = match address.name {
+                Some(name) => ("ref", vec![("name".into(), Literal::String(name.into()))]),
+                None => ("head", Vec::new()),
+            };
+            cx.evaluator.internal(&cx.caller, &repository, field, args).await.map(Some)
+        }
         other => Err(Fault::user(format!("a default path for `{other}` is not supported yet"))),
     }
 }
@@ -79,12 +90,35 @@ async fn directory(cx: &Cx, source: &ModuleSource, path: &str, ignore: &[String]
     let (ops, op_cx) = work(cx)?;
     let snapshot = match source.kind {
         SourceKind::Local => ops.import_dir(&op_cx, &Path::new(&source.host).join(&inside), &filter).await?,
-        SourceKind::Dir => {
-            let place = Place { fs: source.context().place.fs, path: source.base.join_inside(&inside) };
+        SourceKind::Dir | SourceKind::Git => {
+            let whole = source.whole_context().place;
+            let place = Place { path: whole.path.join_inside(&inside), fs: whole.fs };
             ops.tree(&op_cx, &Fs::new(FsOp::Filter { source: place, filter })).await?
         }
     };
     known(cx, "_snapshot", &snapshot, None).await
+}
+
+/// The repository that `path` means: the module's own, or one on a server.
+async fn repository(cx: &Cx, source: &ModuleSource, path: &str) -> Result<Node> {
+    let text = |text: &str| Literal::String(text.into());
+    if !matches!(path, "" | "." | "./" | "/" | ".git" | "./.git" | "/.git") {
+        return cx.evaluator.internal(&cx.caller, &Node::root(), "git", vec![("url".into(), text(path))]).await;
+    }
+    if let Some(git) = &source.git {
+        let args = [("url", &git.url), ("name", &git.name), ("commit", &git.commit)];
+        let args = args.map(|(name, value)| (name.into(), text(value))).into();
+        return cx.evaluator.internal(&cx.caller, &Node::root(), "_gitRepository", args).await;
+    }
+    let whole = match source.kind {
+        SourceKind::Local => {
+            let (ops, op_cx) = work(cx)?;
+            let snapshot = ops.import_dir(&op_cx, Path::new(&source.host), &Filter::default()).await?;
+            known(cx, "_snapshot", &snapshot, None).await?
+        }
+        _ => known(cx, "_snapshot", &source.snapshot, None).await?,
+    };
+    cx.evaluator.internal(&cx.caller, &whole, "asGit", Vec::new()).await
 }
 
 async fn file(cx: &Cx, source: &ModuleSource, path: &str) -> Result<Node> {

@@ -12,6 +12,7 @@ use rondel_session::{Client, client};
 
 use crate::config::{Config, Dependency, FILE_NAME};
 use crate::load::{Modules, lock, remember};
+use crate::remote::GitOrigin;
 use crate::source::{ModuleSource, Reference, Role, SourceKind, classify, context_patterns, inside_context};
 
 /// The form of configuration that came after v0.21.8.
@@ -33,19 +34,32 @@ pub(crate) struct Wanted<P> {
     root: P,
     renamed: Option<String>,
     role: Role,
-    /// The folders and names of the modules that need it.
-    above: Vec<(P, String)>,
+    /// The places and names of the modules that need it.
+    above: Vec<(String, String)>,
+    /// The repository that it is in.
+    git: Option<Arc<GitOrigin>>,
 }
 
 impl<P> Wanted<P> {
     /// Under its own name, for its own functions.
     pub(crate) fn of(root: P) -> Self {
-        Self { root, renamed: None, role: Role::Module, above: Vec::new() }
+        Self { root, renamed: None, role: Role::Module, above: Vec::new(), git: None }
     }
 
     /// For making runtimes, types or clients of other modules.
     pub(crate) fn tool(root: P) -> Self {
         Self { role: Role::Sdk, ..Self::of(root) }
+    }
+
+    /// In another folder.
+    pub(crate) fn at<Q>(self, root: Q) -> Wanted<Q> {
+        Wanted { root, renamed: self.renamed, role: self.role, above: self.above, git: self.git }
+    }
+
+    /// In a folder of a git repository.
+    pub(crate) fn from(mut self, git: Arc<GitOrigin>) -> Self {
+        self.git = Some(git);
+        self
     }
 }
 
@@ -65,9 +79,9 @@ impl Modules {
         let path = host.host_path(reference);
         let exists = exists(me, &path);
         match classify(reference, lookup.pin) {
-            Reference::Git => return Err(git(reference)),
-            Reference::Either if !exists => return Err(git(reference)),
-            _ => {}
+            Reference::Local => {}
+            Reference::Either if exists => {}
+            _ => return self.in_repository(caller, reference, lookup, Wanted::of(String::new())).await,
         }
         if !exists {
             if let Some(dependency) = self.dependency(caller, reference).await? {
@@ -118,7 +132,7 @@ impl Modules {
         wanted: Wanted<PathBuf>,
     ) -> BoxFuture<'a, Result<Arc<ModuleSource>>> {
         Box::pin(async move {
-            let Wanted { root, renamed, role, above } = wanted;
+            let Wanted { root, renamed, role, above, git: _ } = wanted;
             let me = client(caller)?;
             let ops = &me.services.ops;
             let files = ops.ports().host.clone();
@@ -128,7 +142,7 @@ impl Modules {
             let below = root.strip_prefix(&context).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
             let (config_text, config) = self.read_config(me, &root).await?;
             let name = renamed.clone().unwrap_or_else(|| config.name.clone());
-            let path = followed(above, &root, &name)?;
+            let path = followed(above, &root.to_string_lossy(), &name)?;
             let (include, mut exclude) = context_patterns(&below, &config)?;
             exclude.push(".git".into());
             let filter = Filter { include, exclude, gitignore: true };
@@ -141,24 +155,41 @@ impl Modules {
                 let (context, below, above) = (context.clone(), below.clone(), path.clone());
                 let doing = format!("find the dependency `{}` of module `{name}`", dependency.source);
                 async move {
-                    let inside = local_dependency(&dependency.source, &dependency.pin, &below, &context)?;
-                    if !exists(me, &context.join(&inside)) {
+                    let renamed = (!dependency.name.is_empty()).then_some(dependency.name);
+                    let wanted = Wanted { renamed, above, ..Wanted::of(String::new()) };
+                    let is_there = |inside: &str| exists(me, &context.join(inside));
+                    let inside = match classify(&dependency.source, &dependency.pin) {
+                        Reference::Either
+                            if inside_context(&below, &dependency.source).is_some_and(|it| is_there(&it)) =>
+                        {
+                            local_dependency(&dependency.source, &below, &context)?
+                        }
+                        Reference::Local => local_dependency(&dependency.source, &below, &context)?,
+                        _ => {
+                            let lookup = Lookup { pin: &dependency.pin, ..Lookup::default() };
+                            let found = self.in_repository(caller, &dependency.source, lookup, wanted).await;
+                            return found.map_err(|e| e.context(doing));
+                        }
+                    };
+                    if !is_there(&inside) {
                         return Err(Fault::user(format!("{doing}: there is no such folder")));
                     }
-                    let renamed = (!dependency.name.is_empty()).then_some(dependency.name);
-                    self.local(caller, Wanted { root: context.join(inside), renamed, role: Role::Module, above }).await
+                    self.local(caller, wanted.at(context.join(inside))).await
                 }
             };
             let sdk = async {
                 let Some(sdk) = config.sdk.as_ref().filter(|sdk| !rondel_sdk::is_builtin(&sdk.source)) else {
                     return Ok(None);
                 };
-                let inside = sdk_folder(&name, &sdk.source, &below)?;
-                if !exists(me, &context.join(&inside).join(FILE_NAME)) {
-                    return Err(no_sdk(&name, &sdk.source));
-                }
-                let wanted = Wanted { root: context.join(inside), renamed: None, role: Role::Sdk, above: path.clone() };
-                self.local(caller, wanted).await.map(Some).map_err(|e| e.context(sdk_of(&name, &sdk.source)))
+                let wanted = Wanted { above: path.clone(), ..Wanted::tool(String::new()) };
+                let found = match sdk_place(&name, &sdk.source, &below)? {
+                    Location::Remote => self.in_repository(caller, &sdk.source, Lookup::default(), wanted).await,
+                    Location::Inside(inside) if exists(me, &context.join(&inside).join(FILE_NAME)) => {
+                        self.local(caller, wanted.at(context.join(inside))).await
+                    }
+                    Location::Inside(_) => return Err(no_sdk(&name, &sdk.source)),
+                };
+                found.map(Some).map_err(|e| e.context(sdk_of(&name, &sdk.source)))
             };
             let (snapshot, dependencies, sdk) =
                 tokio::try_join!(snapshot, try_join_all(config.dependencies.iter().map(dependency)), sdk)?;
@@ -168,6 +199,7 @@ impl Modules {
                 base: AbsPath::root(),
                 root: below,
                 host: context.to_string_lossy().into_owned(),
+                git: None,
                 config_text,
                 config,
                 renamed,
@@ -221,7 +253,7 @@ impl Modules {
         wanted: Wanted<String>,
     ) -> BoxFuture<'a, Result<Arc<ModuleSource>>> {
         Box::pin(async move {
-            let Wanted { root, renamed, role, above } = wanted;
+            let Wanted { root, renamed, role, above, git } = wanted;
             let me = client(caller)?;
             let ops = &me.services.ops;
             let file =
@@ -233,24 +265,34 @@ impl Modules {
             };
             let config = if config_text.is_empty() { Config::default() } else { Config::parse(&config_text, &place)? };
             let name = renamed.clone().unwrap_or_else(|| config.name.clone());
-            let path = followed(above, &root, &name)?;
+            let path = followed(above, &format!("{} {root}", directory.place.fs.digest()), &name)?;
             let (include, exclude) = context_patterns(&root, &config)?;
             let filter = Filter { include, exclude, gitignore: false };
             let filtered = Fs::new(FsOp::Filter { source: directory.place.clone(), filter });
             let snapshot = ops.tree(&me.op_cx, &filtered).await?;
             let mut dependencies = Vec::new();
             for dependency in &config.dependencies {
-                let inside = local_dependency(&dependency.source, &dependency.pin, &root, Path::new("/"))?;
                 let renamed = (!dependency.name.is_empty()).then(|| dependency.name.clone());
-                let wanted = Wanted { root: inside, renamed, role: Role::Module, above: path.clone() };
-                dependencies.push(self.inside(caller, directory, wanted).await?);
+                let wanted = Wanted { renamed, above: path.clone(), git: git.clone(), ..Wanted::of(String::new()) };
+                dependencies.push(if !names_server(&dependency.source, &dependency.pin) {
+                    let inside = local_dependency(&dependency.source, &root, Path::new("/"))?;
+                    self.inside(caller, directory, wanted.at(inside)).await?
+                } else {
+                    let lookup = Lookup { pin: &dependency.pin, ..Lookup::default() };
+                    let found = self.in_repository(caller, &dependency.source, lookup, wanted).await;
+                    found.map_err(|e| {
+                        e.context(format!("find the dependency `{}` of module `{name}`", dependency.source))
+                    })?
+                });
             }
             let sdk = match config.sdk.as_ref().filter(|sdk| !rondel_sdk::is_builtin(&sdk.source)) {
                 None => None,
                 Some(sdk) => {
-                    let root = sdk_folder(&name, &sdk.source, &root)?;
-                    let wanted = Wanted { root, renamed: None, role: Role::Sdk, above: path };
-                    let found = self.inside(caller, directory, wanted).await;
+                    let wanted = Wanted { above: path, git: git.clone(), ..Wanted::tool(String::new()) };
+                    let found = match sdk_place(&name, &sdk.source, &root)? {
+                        Location::Remote => self.in_repository(caller, &sdk.source, Lookup::default(), wanted).await,
+                        Location::Inside(root) => self.inside(caller, directory, wanted.at(root)).await,
+                    };
                     let found = found.map_err(|e| e.context(sdk_of(&name, &sdk.source)))?;
                     Some(found)
                         .filter(|found| found.config_exists())
@@ -258,13 +300,15 @@ impl Modules {
                         .map(Some)?
                 }
             };
-            let (kind, base, host) = (SourceKind::Dir, AbsPath::root(), String::new());
+            let kind = if git.is_some() { SourceKind::Git } else { SourceKind::Dir };
+            let (base, host) = (AbsPath::root(), String::new());
             Ok(Arc::new(ModuleSource {
                 kind,
                 snapshot,
                 base,
                 root,
                 host,
+                git,
                 config_text,
                 config,
                 renamed,
@@ -277,14 +321,14 @@ impl Modules {
 }
 
 /// The modules on the way, with one more.
-fn followed<P: PartialEq + Clone>(mut above: Vec<(P, String)>, root: &P, name: &str) -> Result<Vec<(P, String)>> {
-    if let Some((_, first)) = above.iter().find(|(path, _)| path == root) {
+fn followed(mut above: Vec<(String, String)>, place: &str, name: &str) -> Result<Vec<(String, String)>> {
+    if let Some((_, first)) = above.iter().find(|(known, _)| known == place) {
         // Users match on this text; see spec/behaviours.md MOD-010.
         return Err(Fault::user(format!(
             "module \"{first}\" has a circular dependency on itself through dependency \"{name}\""
         )));
     }
-    above.push((root.clone(), name.to_owned()));
+    above.push((place.to_owned(), name.to_owned()));
     Ok(above)
 }
 
@@ -303,39 +347,47 @@ pub(crate) fn no_sdk(module: &str, sdk: &str) -> Fault {
     .with_hint(format!("built in: {built_in}; a path is relative to the folder of the module's `{FILE_NAME}`"))
 }
 
-/// The folder of a module's SDK, relative to the context directory, when the module is in the folder `root`.
-pub(crate) fn sdk_folder(module: &str, sdk: &str, root: &str) -> Result<String> {
+/// Whether a reference means a server also where nobody can look for a folder of that name.
+fn names_server(reference: &str, pin: &str) -> bool {
+    match classify(reference, pin) {
+        Reference::Git => true,
+        Reference::Either => reference.split_once('/').is_some_and(|(host, _)| host.contains('.')),
+        Reference::Local => false,
+    }
+}
+
+/// Where a module that another one names is.
+pub(crate) enum Location {
+    /// In a folder of the same context directory.
+    Inside(String),
+    /// In a git repository.
+    Remote,
+}
+
+/// Where the SDK of a module is, when the module is in the folder `root`.
+pub(crate) fn sdk_place(module: &str, sdk: &str, root: &str) -> Result<Location> {
     if sdk.starts_with('/') {
         return Err(Fault::user(format!("the path of the SDK `{sdk}` of module `{module}` is absolute"))
             .with_hint(format!("write it relative to the folder of the module's `{FILE_NAME}`")));
     }
-    if matches!(classify(sdk, ""), Reference::Git) {
-        return Err(Fault::user(format!(
-            "the SDK `{sdk}` of module `{module}` is in a git repository, and those are not supported yet"
-        )));
+    if names_server(sdk, "") {
+        return Ok(Location::Remote);
     }
     let outside = || {
         Fault::user(format!("the SDK `{sdk}` of module `{module}` is outside of the module's context directory"))
             .with_hint("that is the nearest folder above with a `.git`; without one, the module's own folder")
     };
-    inside_context(root, sdk).ok_or_else(outside)
+    inside_context(root, sdk).map(Location::Inside).ok_or_else(outside)
 }
 
-fn local_dependency(source: &str, pin: &str, root: &str, context: &Path) -> Result<String> {
+fn local_dependency(source: &str, root: &str, context: &Path) -> Result<String> {
     // Users match on these texts; see spec/behaviours.md CFG-002.
     if source.starts_with('/') {
         return Err(Fault::user(format!("local module dep source path \"{source}\" is absolute")));
     }
-    if classify(source, pin) != Reference::Local {
-        return Err(Fault::user(format!("the dependency `{source}` is a git module, and those are not supported yet")));
-    }
     let escapes =
         || Fault::user(format!("local module dep source path \"{source}\" escapes context \"{}\"", context.display()));
     inside_context(root, source).ok_or_else(escapes)
-}
-
-fn git(reference: &str) -> Fault {
-    Fault::user(format!("`{reference}` is no folder here; as a git module it is not supported yet"))
 }
 
 /// Whose files module references mean: those of the client itself, unless it is a module's own code.

@@ -21,6 +21,7 @@ pub mod load;
 pub mod module;
 pub mod names;
 mod reload;
+pub mod remote;
 pub mod resolve;
 mod revise;
 pub mod runtime;

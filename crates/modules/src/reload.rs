@@ -9,7 +9,7 @@ use rondel_model::{AbsPath, Fs, FsOp};
 use rondel_query::Caller;
 use rondel_session::client;
 
-use crate::find::Wanted;
+use crate::find::{Location, Lookup, Wanted};
 use crate::load::Modules;
 use crate::source::{ModuleSource, SourceKind, context_patterns};
 
@@ -39,7 +39,7 @@ impl Modules {
             }
             _ => {
                 let filter = Filter { include, exclude, gitignore: false };
-                ops.tree(&me.op_cx, &Fs::new(FsOp::Filter { source: source.context().place, filter })).await
+                ops.tree(&me.op_cx, &Fs::new(FsOp::Filter { source: source.whole_context().place, filter })).await
             }
         };
         let base = AbsPath::root();
@@ -56,13 +56,22 @@ impl Modules {
         source: &ModuleSource,
         reference: &str,
     ) -> Result<Arc<ModuleSource>> {
-        let root = crate::find::sdk_folder(source.name(), reference, &source.root)?;
-        let found = match source.kind {
-            SourceKind::Local => {
+        let found = match crate::find::sdk_place(source.name(), reference, &source.root)? {
+            Location::Remote => {
+                self.in_repository(caller, reference, Lookup::default(), Wanted::tool(String::new())).await
+            }
+            Location::Inside(root) if source.kind == SourceKind::Local => {
                 let root = Path::new(&source.host).join(root);
                 self.local(caller, Wanted::tool(root)).await
             }
-            _ => self.inside(caller, &source.context(), Wanted::tool(root)).await,
+            Location::Inside(root) => {
+                let wanted = Wanted::tool(root);
+                let wanted = match &source.git {
+                    Some(git) => wanted.from(git.clone()),
+                    None => wanted,
+                };
+                self.inside(caller, &source.whole_context(), wanted).await
+            }
         };
         let found = found.map_err(|e| e.context(crate::find::sdk_of(source.name(), reference)))?;
         if !found.config_exists() {

@@ -256,8 +256,17 @@ impl ModuleSource {
         Ok(Self { dependencies: entries.into_iter().map(|entry| entry.found).collect(), ..changed })
     }
 
+    /// Whether both are of one commit.
+    fn is_in_repository_of(&self, other: &Self) -> bool {
+        let place = |source: &Self| source.git.as_ref().map(|git| (git.url.clone(), git.commit.clone()));
+        place(self).is_some() && place(self) == place(other)
+    }
+
     /// How the `dagger.json` of this source refers to `other`.
     fn reference_to(&self, other: &Self) -> Result<String> {
+        if let (false, Some(git)) = (self.is_in_repository_of(other), &other.git) {
+            return Ok(git.reference(&other.root));
+        }
         if self.kind != other.kind {
             return Err(Fault::user(format!(
                 "{} cannot depend on {}: one is on a host, the other is not",
@@ -341,6 +350,7 @@ mod tests {
             base: AbsPath::root(),
             root: root.into(),
             host: "/work".into(),
+            git: None,
             config_text: text.into(),
             config,
             renamed: None,

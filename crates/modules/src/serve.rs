@@ -516,6 +516,7 @@ mod tests {
             base: rondel_model::AbsPath::root(),
             root: String::new(),
             host: String::new(),
+            git: None,
             config: crate::config::Config::parse(&text, "x").expect("parses"),
             config_text: text,
             renamed: None,

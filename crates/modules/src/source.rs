@@ -14,6 +14,7 @@ use rondel_model::{AbsPath, Directory, Fs, Platform, Snapshot};
 use rondel_version::View;
 
 use crate::config::Config;
+use crate::remote::GitOrigin;
 
 /// The engine's own field that gives a source from everything it consists of.
 pub const FIELD: &str = "_moduleSource";
@@ -27,6 +28,8 @@ pub enum SourceKind {
     Local,
     /// In a directory of the API.
     Dir,
+    /// In a git repository on a server.
+    Git,
 }
 
 impl SourceKind {
@@ -35,6 +38,7 @@ impl SourceKind {
         match self {
             SourceKind::Local => "LOCAL_SOURCE",
             SourceKind::Dir => "DIR_SOURCE",
+            SourceKind::Git => "GIT_SOURCE",
         }
     }
 }
@@ -52,6 +56,8 @@ pub struct ModuleSource {
     pub root: String,
     /// The path of the context directory on the host; empty for directories of the API.
     pub host: String,
+    /// The repository, for those that are in one.
+    pub git: Option<Arc<GitOrigin>>,
     /// What `dagger.json` says, verbatim; empty when there is none.
     pub config_text: Arc<str>,
     /// The same, read.
@@ -93,6 +99,14 @@ impl ModuleSource {
         Directory { place, platform: Platform::native(), error: None }
     }
 
+    /// The context directory with everything that is in it, as far as that is known.
+    pub fn whole_context(&self) -> Directory {
+        match &self.git {
+            Some(git) => git.directory(),
+            None => self.context(),
+        }
+    }
+
     /// The folder of `dagger.json` in `snapshot`.
     pub fn root_path(&self) -> AbsPath {
         self.base.join_inside(&self.root)
@@ -103,6 +117,7 @@ impl ModuleSource {
         match self.kind {
             SourceKind::Local => AbsPath::new(&self.host).join_inside(&self.root).to_string(),
             SourceKind::Dir => format!("directory `{}`", self.root),
+            SourceKind::Git => self.git.as_ref().map(|git| git.reference(&self.root)).unwrap_or_default(),
         }
     }
 
@@ -132,6 +147,7 @@ impl ModuleSource {
         Self {
             kind: SourceKind::Dir,
             host: String::new(),
+            git: None,
             dependencies: self.dependencies.iter().map(content).collect(),
             sdk: self.sdk.as_ref().map(content),
             ..self.clone()
@@ -154,7 +170,13 @@ impl ModuleSource {
             .arg("config", Literal::String(self.config_text.clone()))
             .arg("name", self.renamed.as_deref().map_or(Literal::Null, text))
             .arg("dependencies", Literal::List(dependencies));
-        Call::new(None, spec)
+        Call::new(
+            None,
+            match &self.git {
+                Some(git) => spec.arg("git", written(git)),
+                None => spec,
+            },
+        )
     }
 
     /// The source that a call of [`FIELD`] gives.
@@ -192,7 +214,12 @@ impl ModuleSource {
         let config =
             if config_text.is_empty() { Config::default() } else { Config::parse(&config_text, "dagger.json")? };
         Ok(Self {
-            kind: if &*text("kind")? == "DIR_SOURCE" { SourceKind::Dir } else { SourceKind::Local },
+            kind: match &*text("kind")? {
+                "DIR_SOURCE" => SourceKind::Dir,
+                "GIT_SOURCE" => SourceKind::Git,
+                _ => SourceKind::Local,
+            },
+            git: get("git").map(|git| origin(git).ok_or_else(|| damaged("git")).map(Arc::new)).transpose()?,
             snapshot: layers.into(),
             base: AbsPath::new(&text("base")?),
             root: text("root")?.to_string(),
@@ -205,6 +232,24 @@ impl ModuleSource {
             role: if get("isSdk") == Some(&Literal::Bool(true)) { Role::Sdk } else { Role::Module },
         })
     }
+}
+
+fn written(git: &GitOrigin) -> Literal {
+    let text = |text: &str| Literal::String(text.into());
+    let whole = git.whole.layers().iter().map(|layer| text(&layer.to_string()));
+    let texts = [&git.url, &git.clone_ref, &git.version, &git.name, &git.commit];
+    Literal::List(texts.into_iter().map(|it| text(it)).chain(whole).collect())
+}
+
+fn origin(git: &Literal) -> Option<GitOrigin> {
+    let Literal::List(items) = git else { return None };
+    let texts: Option<Vec<&str>> =
+        items.iter().map(|item| if let Literal::String(text) = item { Some(&**text) } else { None }).collect();
+    let [url, clone_ref, version, name, commit, whole @ ..] = texts.as_deref()? else { return None };
+    let whole: Vec<_> =
+        whole.iter().map(|layer| layer.parse().map(rondel_model::LayerId).ok()).collect::<Option<_>>()?;
+    let [url, clone_ref, version, name, commit] = [url, clone_ref, version, name, commit].map(|it| (*it).to_owned());
+    Some(GitOrigin { url, clone_ref, version, name, commit, whole: whole.into() })
 }
 
 /// `path` taken relative to the folder `from`, both inside a context; none when it leaves the context.
@@ -339,6 +384,7 @@ mod tests {
             base: AbsPath::root(),
             root: "mods/a".into(),
             host: "/work".into(),
+            git: None,
             config: Config::parse(&text, "x").expect("parses"),
             config_text: text,
             renamed: None,
@@ -362,6 +408,17 @@ mod tests {
         let mut elsewhere = source.clone();
         elsewhere.host = "/other".into();
         assert_eq!(elsewhere.digest(), source.digest());
+        let git = GitOrigin {
+            url: "https://h/r".into(),
+            clone_ref: "h/r".into(),
+            version: "v1".into(),
+            name: "refs/tags/v1".into(),
+            commit: "c".into(),
+            whole: dependency.snapshot.clone(),
+        };
+        let remote = ModuleSource { kind: SourceKind::Git, git: Some(Arc::new(git)), ..source.clone() };
+        let read = ModuleSource::of_call(&remote.call()).expect("reads");
+        assert_eq!((read.kind, &read.git, read.digest()), (SourceKind::Git, &remote.git, source.digest()));
         assert!(ModuleSource::of_call(&Call::new(None, CallSpec::new("Module", "module"))).is_err());
     }
 }

@@ -9,9 +9,11 @@ use rondel_events::{Outcome, Work};
 use rondel_fault::{Attempt as _, Fault, Kind, Result};
 use rondel_model::git::{GitAccess, GitRemote, GitSource, GitTree};
 use rondel_model::op::{Filter, Place};
-use rondel_model::{AbsPath, SecretRef, Snapshot};
-use rondel_ports::git::{Checkout, Login, References, Repository};
+use rondel_model::{AbsPath, SecretRef, Snapshot, SocketRef};
+use rondel_ports::git::{Agent, Checkout, Login, References, Repository};
 use rondel_ports::snapshots::Snapshots;
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
 
 use crate::cx::OpCx;
 use crate::evaluate::{change, open_dir};
@@ -170,9 +172,47 @@ impl Ops {
             GitSource::Remote(remote) => Ok(Repository::Remote {
                 url: remote.url.to_string(),
                 key: rondel_digest::of("git/access/v1", remote),
-                login: login(cx, remote).await?,
+                login: self.login(cx, remote).await?,
             }),
         }
+    }
+
+    async fn login(self: &Arc<Self>, cx: &OpCx, remote: &GitRemote) -> Result<Login> {
+        let GitAccess { username, token, header, known_hosts, agent } = &remote.access;
+        let authorization = match (header, token) {
+            (Some(header), _) => Some(text(cx, header).await?),
+            (None, Some(token)) => {
+                let user = if username.is_empty() { TOKEN_USER } else { username };
+                let pair = format!("{user}:{}", text(cx, token).await?);
+                Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
+            }
+            (None, None) => None,
+        };
+        let agent = match agent {
+            Some(socket) => Some(self.agent(cx, socket).await?),
+            None => None,
+        };
+        Ok(Login { authorization, known_hosts: known_hosts.to_string(), agent })
+    }
+
+    /// A socket of this machine that leads to an agent of the client's.
+    async fn agent(self: &Arc<Self>, cx: &OpCx, socket: &SocketRef) -> Result<Agent> {
+        cx.sockets.find(socket).await.map_err(|e| e.context("find the SSH agent"))?;
+        let folder = self.folders().await?;
+        let path = folder.0.join("agent");
+        let listener = UnixListener::bind(&path).attempt(|| format!("listen on `{}`", path.display()))?;
+        let (sockets, socket) = (cx.sockets.clone(), socket.clone());
+        let serving = tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (sockets, socket) = (sockets.clone(), socket.clone());
+                tokio::spawn(async move {
+                    if let Ok(mut far) = sockets.connect(&socket).await {
+                        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                    }
+                });
+            }
+        });
+        Ok(Agent { path, guard: Arc::new(Serving { task: serving, _folder: folder }) })
     }
 
     async fn local_repository(self: &Arc<Self>, tree: &Snapshot, git_dir: AbsPath) -> Result<Repository> {
@@ -213,6 +253,18 @@ impl Ops {
     }
 }
 
+/// Leads to an agent for as long as it lives.
+struct Serving {
+    task: JoinHandle<()>,
+    _folder: Folders,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// A temporary folder.
 struct Folders(PathBuf);
 
@@ -241,21 +293,6 @@ fn shown(tree: &GitTree) -> String {
             format!("{}@{short}", url.rsplit_once('@').map_or(url, |(_, url)| url))
         }
     }
-}
-
-async fn login(cx: &OpCx, remote: &GitRemote) -> Result<Login> {
-    let GitAccess { username, token, header, known_hosts, agent } = &remote.access;
-    let authorization = match (header, token) {
-        (Some(header), _) => Some(text(cx, header).await?),
-        (None, Some(token)) => {
-            let user = if username.is_empty() { TOKEN_USER } else { username };
-            let pair = format!("{user}:{}", text(cx, token).await?);
-            Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
-        }
-        (None, None) => None,
-    };
-    let agent = agent.as_deref().map(PathBuf::from);
-    Ok(Login { authorization, known_hosts: known_hosts.to_string(), agent })
 }
 
 async fn text(cx: &OpCx, secret: &SecretRef) -> Result<String> {

@@ -17,7 +17,16 @@ pub struct Login {
     /// Public keys of SSH servers, in the form of `known_hosts`; empty: the key that a server shows first counts.
     pub known_hosts: String,
     /// The socket of an SSH agent.
-    pub agent: Option<PathBuf>,
+    pub agent: Option<Agent>,
+}
+
+/// The socket of an SSH agent.
+#[derive(Clone)]
+pub struct Agent {
+    /// Where it is on this machine.
+    pub path: PathBuf,
+    /// Keeps it there.
+    pub guard: Arc<dyn Any + Send + Sync>,
 }
 
 impl std::fmt::Debug for Login {

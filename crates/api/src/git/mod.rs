@@ -6,13 +6,15 @@ mod version;
 use std::sync::Arc;
 
 use rondel_fault::{Fault, Kind, Result};
-use rondel_model::SecretRef;
 use rondel_model::git::{GitAccess, GitRef, GitRemote, GitRepository, GitSource};
+use rondel_model::{AbsPath, SecretRef, SocketRef};
 use rondel_ports::git::{Reference, References};
 use rondel_ports::secrets::Plaintext;
 use rondel_query::Caller;
 use rondel_session::secrets::Provided;
 use rondel_session::{Client, ClientLink, KnownRemote, client};
+
+use crate::types::socket;
 
 pub use url::{Address, Scheme, is_git, scheme};
 pub use version::latest;
@@ -53,11 +55,12 @@ async fn guessed(caller: &Arc<Caller>, url: &str, access: GitAccess) -> Result<G
 }
 
 /// The socket of the agent that was given, or of the one that the client uses.
-async fn agent(me: &Client, given: Option<Arc<str>>) -> Result<Arc<str>> {
-    let own = match (&given, &me.link) {
-        (None, Some(link)) => link.variable("SSH_AUTH_SOCK").await?.filter(|path| !path.is_empty()).map(Into::into),
+async fn agent(me: &Client, given: Option<SocketRef>) -> Result<SocketRef> {
+    let path = match (&given, &me.link) {
+        (None, Some(link)) => link.variable("SSH_AUTH_SOCK").await?.filter(|path| !path.is_empty()),
         _ => None,
     };
+    let own = path.map(|path| socket::named(me, &AbsPath::new(&path), path.clone().into()));
     // Users match on this text; see spec/behaviours.md GIT-017 and XS-004.
     given.or(own).ok_or_else(|| {
         Fault::denied("SSH URLs are not supported without an SSH socket")

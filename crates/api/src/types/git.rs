@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::git::{GitAccess, GitRef, GitRemote, GitRepository, GitSource, GitTree};
-use rondel_model::{Changeset, Directory, Fs, FsOp, Platform, SecretRef, Snapshot, Value};
+use rondel_model::{Changeset, Directory, Fs, FsOp, Platform, SecretRef, Snapshot, SocketRef, Value};
 use rondel_ports::git::{Reference, is_commit};
 use rondel_query::{Args, Cx, Node, Outcome};
 use rondel_version::View;
@@ -23,6 +23,7 @@ const REF: &str = "GitRef";
 pub(crate) fn register(surface: &mut Surface) {
     surface.field("Query", "git", repository);
     surface.field("Query", "_gitRef", known);
+    surface.field("Query", "_gitRepository", at_commit);
     surface.field("Directory", "asGit", as_git);
     surface.field(REPOSITORY, "head", |cx, node, _| async move { found(&cx, &node, "HEAD").await });
     surface.field(REPOSITORY, "ref", |cx, node, args| async move { found(&cx, &node, &args.str("name")?).await });
@@ -67,10 +68,10 @@ async fn repository(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     if args.given("experimentalServiceHost") {
         return Err(Fault::user("a service as the host of a git repository is not supported by this engine yet"));
     }
-    if args.given("sshAuthSocket") {
-        return Err(Fault::user("`sshAuthSocket` is not supported by this engine yet")
-            .with_hint("the agent that `SSH_AUTH_SOCK` of the client names is used without it"));
-    }
+    let agent = match args.opt_object("sshAuthSocket").await? {
+        Some(node) => Some(node.get::<SocketRef>()?.clone()),
+        None => None,
+    };
     let secret = async |name: &str| match args.opt_object(name).await? {
         Some(node) => node.get::<SecretRef>().cloned().map(Some),
         None => Ok(None),
@@ -80,7 +81,7 @@ async fn repository(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
         token: secret("httpAuthToken").await?,
         header: secret("httpAuthHeader").await?,
         known_hosts: args.opt_str("sshKnownHosts")?.unwrap_or_default(),
-        agent: None,
+        agent,
     };
     let remote = git::remote(&cx.caller, &args.str("url")?, access).await?;
     let source = GitSource::Remote(remote);
@@ -151,6 +152,14 @@ async fn known(_: Cx, _: Node, args: Args) -> Result<Outcome> {
     let source = GitSource::Remote(GitRemote { url, access: GitAccess::default() });
     let repository = GitRepository { source, discard_git_dir: args.bool("discardGitDir")?, head: None };
     Ok(Value::object(REF, GitRef { repository, name, commit }).into())
+}
+
+/// A repository whose `HEAD` is said: that of a module, at the commit of the module.
+async fn at_commit(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+    let remote = git::remote(&cx.caller, &args.str("url")?, GitAccess::default()).await?;
+    let head = Some((args.str("name")?, args.str("commit")?));
+    let repository = GitRepository { source: GitSource::Remote(remote), discard_git_dir: false, head };
+    Ok(Value::object(REPOSITORY, repository).into())
 }
 
 async fn latest_version(cx: Cx, node: Node, _: Args) -> Result<Outcome> {

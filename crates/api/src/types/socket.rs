@@ -1,11 +1,13 @@
 //! `Socket`: a unix socket of a client's machine, and containers that have one.
 
+use std::path::PathBuf;
+
 use rondel_call::{Call, CallSpec};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
-use rondel_model::{MountSource, SocketRef, Value};
+use rondel_model::{AbsPath, MountSource, SocketRef, Value};
 use rondel_query::{Args, Cx, Node, Outcome};
-use rondel_session::{client, sockets};
+use rondel_session::{Client, client, sockets};
 
 use crate::locate::{mount, touched};
 use crate::types::container;
@@ -22,15 +24,21 @@ pub(crate) fn register(surface: &mut Surface) {
 async fn of_host(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     let client = client(&cx.caller)?;
     let path = host_path::resolve(client, &args.str("path")?).await?;
-    // IDENTITY: sessions on the same machine mean the same by a path. What a process in a container means by it is its own.
-    let owner = if client.origin.is_none() { "" } else { &*client.id };
-    let named = rondel_digest::of("socket/v1", &(owner, path.shown.as_str()));
-    let key = client.services.mac(named.as_bytes());
-    client.session.sockets.put(key, client.machine.clone(), path.real);
+    let SocketRef { key } = named(client, &path.shown, path.real);
     let mut spec = CallSpec::new("Socket", "_socket").arg("key", inputs::string(&key.hex()));
     // IDENTITY: it leads to a socket of this session.
     spec.implicit = vec![("session".into(), cx.caller.session.clone())];
     Ok(Outcome { value: value(key), rebind: Some(Call::new(None, spec)) })
+}
+
+/// The socket at the path `shown` of a client, which is at `real` for its machine.
+pub(crate) fn named(client: &Client, shown: &AbsPath, real: PathBuf) -> SocketRef {
+    // IDENTITY: sessions on the same machine mean the same by a path. What a process in a container means by it is its own.
+    let owner = if client.origin.is_none() { "" } else { &*client.id };
+    let named = rondel_digest::of("socket/v1", &(owner, shown.as_str()));
+    let key = client.services.mac(named.as_bytes());
+    client.session.sockets.put(key, client.machine.clone(), real);
+    SocketRef { key }
 }
 
 fn value(key: Digest) -> Value {

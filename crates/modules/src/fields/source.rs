@@ -17,6 +17,7 @@ use crate::config::GeneratedClient;
 use crate::find::Lookup;
 use crate::load::{Modules, Readers, introspection_text};
 use crate::module::Module;
+use crate::remote::GitOrigin;
 use crate::source::{ModuleSource, inside_context};
 
 pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
@@ -92,6 +93,9 @@ async fn in_directory(modules: &Arc<Modules>, cx: &Cx, node: &Node, args: &Args)
     modules.in_directory(&cx.caller, node.get::<Directory>()?, root).await
 }
 
+/// A field of sources in repositories: of the repository and the folder in it.
+type OfGit = (&'static str, fn(&GitOrigin, &str) -> String);
+
 fn names(surface: &mut Surface) {
     surface.plain("ModuleSource", "asString", |it: &ModuleSource, _| Ok(Value::string(as_string(it))));
     surface.plain("ModuleSource", "moduleName", |it: &ModuleSource, _| Ok(Value::string(it.name())));
@@ -105,8 +109,19 @@ fn names(surface: &mut Surface) {
     surface.plain("ModuleSource", "kind", |it: &ModuleSource, _| Ok(Value::member(it.kind.member())));
     surface.plain("ModuleSource", "configExists", |it: &ModuleSource, _| Ok(Value::Bool(it.config_exists())));
     surface.plain("ModuleSource", "sdk", |it: &ModuleSource, _| Ok(sdk_value(it.config.sdk.as_ref())));
-    for git in ["pin", "version", "commit", "cloneRef", "cloneURL", "htmlRepoURL", "htmlURL"] {
-        surface.plain("ModuleSource", git, |_: &ModuleSource, _| Ok(Value::string("")));
+    let of_git: [OfGit; 7] = [
+        ("pin", |git, _| git.commit.clone()),
+        ("commit", |git, _| git.commit.clone()),
+        ("version", |git, _| git.version.clone()),
+        ("cloneRef", |git, _| git.clone_ref.clone()),
+        ("cloneURL", |git, _| git.clone_ref.clone()),
+        ("htmlRepoURL", |git, _| git.html_repository()),
+        ("htmlURL", |git, root| git.html(root)),
+    ];
+    for (field, read) in of_git {
+        surface.plain("ModuleSource", field, move |it: &ModuleSource, _| {
+            Ok(Value::string(it.git.as_ref().map(|git| read(git, &it.root)).unwrap_or_default()))
+        });
     }
     surface.plain("ModuleSource", "configClients", |it: &ModuleSource, _| {
         Ok(Value::List(
@@ -124,7 +139,7 @@ fn names(surface: &mut Surface) {
 
 fn as_string(source: &ModuleSource) -> String {
     match source.host.as_str() {
-        "" => source.root.clone(),
+        "" => source.git.as_ref().map_or_else(|| source.root.clone(), |git| git.reference(&source.root)),
         host => AbsPath::new(host).join_inside(&source.root).to_string(),
     }
 }
@@ -139,7 +154,9 @@ fn places(surface: &mut Surface) {
         .plain("ModuleSource", "contextDirectory", |it: &ModuleSource, _| Ok(Value::object("Directory", it.context())));
     surface.plain("ModuleSource", "sourceRootSubpath", |it: &ModuleSource, _| Ok(shown(&it.root)));
     surface.plain("ModuleSource", "originalSubpath", |it: &ModuleSource, _| Ok(shown(&it.root)));
-    surface.plain("ModuleSource", "repoRootPath", |it: &ModuleSource, _| Ok(Value::string(&*it.host)));
+    surface.plain("ModuleSource", "repoRootPath", |it: &ModuleSource, _| {
+        Ok(Value::string(it.git.as_ref().map_or_else(|| it.host.clone(), |git| git.repository())))
+    });
     surface.plain("ModuleSource", "sourceSubpath", |it: &ModuleSource, _| {
         let path = inside_context(&it.root, it.config.source_subpath()).unwrap_or_default();
         Ok(if it.config.sdk.is_some() { shown(&path) } else { Value::string("") })
@@ -153,7 +170,10 @@ fn places(surface: &mut Surface) {
         let outside = || Fault::user(format!("path \"{asked}\" is outside of context directory"));
         let from = if asked.starts_with('/') { "" } else { &it.root };
         let inside = inside_context(from, &asked).ok_or_else(outside)?;
-        Ok(crate::context::directory_value(&it.snapshot, it.base.join_inside(&inside)))
+        match &it.git {
+            Some(git) => Ok(crate::context::directory_value(&git.whole, AbsPath::new(&inside))),
+            None => Ok(crate::context::directory_value(&it.snapshot, it.base.join_inside(&inside))),
+        }
     });
     surface.plain("ModuleSource", "blueprint", |_: &ModuleSource, _| Ok(optional(None)));
 }

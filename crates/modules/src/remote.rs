@@ -1,0 +1,295 @@
+//! Modules in git repositories: what a reference means, and the files of the commit that it leads to.
+
+use std::sync::Arc;
+
+use rondel_api::git;
+use rondel_fault::{Fault, Kind, Result};
+use rondel_model::git::{GitAccess, GitRemote, GitSource, GitTree};
+use rondel_model::op::Place;
+use rondel_model::{AbsPath, Directory, Fs, FsOp, Platform, Snapshot};
+use rondel_ports::git::{Reference, References, is_commit};
+use rondel_query::Caller;
+use rondel_session::client;
+
+use crate::config::FILE_NAME;
+use crate::find::{Lookup, Wanted};
+use crate::load::Modules;
+use crate::source::ModuleSource;
+
+/// Hosts whose repositories always have an owner and a name.
+const TWO_PARTS: [&str; 4] = ["github.com", "bitbucket.org", "codeberg.org", "gitea.com"];
+
+/// Where in which repository a source was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GitOrigin {
+    /// The address of the repository, with its protocol.
+    pub url: String,
+    /// The address as it was written, without path and version.
+    pub clone_ref: String,
+    /// The version that was asked for; the name of the branch when none was.
+    pub version: String,
+    /// The full name of the ref; the commit when there is none.
+    pub name: String,
+    /// The commit.
+    pub commit: String,
+    /// All files of the commit.
+    pub whole: Snapshot,
+}
+
+impl GitOrigin {
+    /// All files of the commit.
+    pub fn directory(&self) -> Directory {
+        Directory::root(Fs::known(self.whole.clone()), Platform::native())
+    }
+
+    /// Host and path of the repository, without protocol, user and `.git`.
+    pub fn repository(&self) -> String {
+        let rest = self.url.split_once("://").map_or(&*self.url, |(_, rest)| rest);
+        let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+        let rest = if self.url.contains("://") { rest.to_owned() } else { rest.replacen(':', "/", 1) };
+        rest.strip_suffix(".git").unwrap_or(&rest).to_owned()
+    }
+
+    /// The page of the repository.
+    pub fn html_repository(&self) -> String {
+        format!("https://{}", self.repository())
+    }
+
+    /// The page of the folder `root`.
+    pub fn html(&self, root: &str) -> String {
+        let repository = self.html_repository();
+        let host = self.repository().split('/').next().unwrap_or_default().to_owned();
+        let commit = &self.commit;
+        match (&*host, root.is_empty()) {
+            ("dev.azure.com", true) => format!("{repository}/commit/{commit}"),
+            ("dev.azure.com", false) => format!("{repository}/commit/{commit}?path=/{root}"),
+            ("github.com" | "gitlab.com", true) => format!("{repository}/tree/{commit}"),
+            ("github.com" | "gitlab.com", false) => format!("{repository}/tree/{commit}/{root}"),
+            (_, true) => format!("{repository}/src/{commit}"),
+            (_, false) => format!("{repository}/src/{commit}/{root}"),
+        }
+    }
+
+    /// The reference to the folder `root` in the form of `dagger.json`.
+    pub fn reference(&self, root: &str) -> String {
+        let slash = if root.is_empty() { "" } else { "/" };
+        format!("{}{slash}{root}@{}", self.clone_ref, self.version)
+    }
+}
+
+/// A reference, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+struct Parts<'a> {
+    /// Protocol, user and host, with what separates them from the path.
+    server: &'a str,
+    path: Vec<&'a str>,
+    version: Option<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(reference: &'a str) -> Self {
+        let start = match reference.split_once("://") {
+            Some((scheme, rest)) => scheme.len() + 3 + rest.find('/').map_or(rest.len(), |at| at + 1),
+            None if git::is_git(reference) => reference.find(':').map_or(0, |at| at + 1),
+            None => reference.find('/').map_or(reference.len(), |at| at + 1),
+        };
+        let (server, path) = reference.split_at(start);
+        let (path, version) = match path.rsplit_once('@') {
+            Some((path, version)) if !version.is_empty() => (path, Some(version)),
+            _ => (path, None),
+        };
+        Self { server, path: path.split('/').filter(|part| !matches!(*part, "" | ".")).collect(), version }
+    }
+
+    /// Repositories that may be meant, and the folder in each.
+    fn candidates(&self) -> Vec<(String, String)> {
+        let host = self.server.trim_end_matches(['/', ':']);
+        let host = host.rsplit(['/', '@']).next().unwrap_or_default();
+        let explicit = self.path.iter().position(|part| part.ends_with(".git")).map(|at| at + 1);
+        let known = TWO_PARTS.contains(&host).then_some(2).filter(|parts| *parts <= self.path.len());
+        let lengths = match explicit.or(known) {
+            Some(one) => one..=one,
+            None => 1..=self.path.len(),
+        };
+        let split = |at: usize| (format!("{}{}", self.server, self.path[..at].join("/")), self.path[at..].join("/"));
+        lengths.map(split).collect()
+    }
+}
+
+/// The ref that `version` of the module in the folder `root` means.
+fn pick(references: &References, root: &str, version: Option<&str>) -> Option<Reference> {
+    let Some(version) = version else { return references.head.clone() };
+    let number = version.strip_prefix('v').unwrap_or(version);
+    let tagged = number.starts_with(|c: char| c.is_ascii_digit()) && number.contains('.');
+    let mut names = Vec::new();
+    if tagged && !root.is_empty() {
+        names.push(format!("refs/tags/{root}/{version}"));
+    }
+    if tagged {
+        names.push(format!("refs/tags/{version}"));
+    }
+    names.iter().find_map(|name| references.find(name)).or_else(|| references.find(version))
+}
+
+impl Modules {
+    /// The source that `reference` to a git repository means, for what `wanted` says.
+    ///
+    /// # Errors
+    /// When there is no such repository, version or module, or the server refuses.
+    pub(crate) async fn in_repository(
+        &self,
+        caller: &Arc<Caller>,
+        reference: &str,
+        lookup: Lookup<'_>,
+        wanted: Wanted<String>,
+    ) -> Result<Arc<ModuleSource>> {
+        let doing = || format!("find the module `{reference}`");
+        let parts = Parts::of(reference);
+        let (found, root) = self.repository(caller, &parts).await.map_err(|e| e.context(doing()))?;
+        let (remote, references) = found;
+        let named = pick(&references.1, &root, parts.version);
+        let pinned = match lookup.pin {
+            "" => None,
+            pin if is_commit(pin) => Some(pin.to_owned()),
+            pin => references.1.find(pin).map(|found| found.commit),
+        };
+        let missing = || {
+            let version = parts.version.unwrap_or("HEAD");
+            Fault::user(format!("the repository `{}` has no version `{version}`", references.0)).context(doing())
+        };
+        let commit = pinned.or_else(|| named.as_ref().map(|named| named.commit.clone())).ok_or_else(missing)?;
+        let name = named.map_or_else(|| commit.clone(), |named| named.name);
+        let shown = name.strip_prefix("refs/heads/").unwrap_or(&name).to_owned();
+        let version = parts.version.map_or(shown, ToOwned::to_owned);
+        let whole = self.files(caller, &remote, &commit).await.map_err(|e| e.context(doing()))?;
+        let url = remote.url.to_string();
+        let origin = GitOrigin { url, clone_ref: references.0, version, name, commit, whole };
+        let root = self.module_folder(caller, &origin, &root, lookup).await.map_err(|e| e.context(doing()))?;
+        let directory = origin.directory();
+        self.inside(caller, &directory, wanted.at(root).from(Arc::new(origin))).await
+    }
+
+    async fn repository(
+        &self,
+        caller: &Arc<Caller>,
+        parts: &Parts<'_>,
+    ) -> Result<((GitRemote, (String, References)), String)> {
+        let mut first = None;
+        for (clone_ref, root) in parts.candidates() {
+            let asked = async {
+                let remote = git::remote(caller, &clone_ref, GitAccess::default()).await?;
+                let known = git::known(caller, &remote).await?;
+                let remote = GitRemote { access: known.access.clone(), ..remote };
+                Ok::<_, Fault>((remote, known.references.clone()))
+            };
+            match asked.await {
+                Ok((remote, references)) => return Ok(((remote, (clone_ref, references)), root)),
+                Err(fault) if matches!(fault.kind(), Kind::User | Kind::Denied) => _ = first.get_or_insert(fault),
+                Err(fault) => return Err(fault),
+            }
+        }
+        Err(first.unwrap_or_else(|| Fault::user("it names no repository")))
+    }
+
+    async fn files(&self, caller: &Arc<Caller>, remote: &GitRemote, commit: &str) -> Result<Snapshot> {
+        let me = client(caller)?;
+        let tree = GitTree {
+            source: GitSource::Remote(remote.clone()),
+            commit: commit.into(),
+            name: "".into(),
+            depth: 1,
+            tags: false,
+            discard_git_dir: true,
+        };
+        me.services.ops.tree(&me.op_cx, &Fs::new(FsOp::Git(Box::new(tree)))).await
+    }
+
+    /// The folder of the configuration: `root` or the nearest above.
+    async fn module_folder(
+        &self,
+        caller: &Arc<Caller>,
+        origin: &GitOrigin,
+        root: &str,
+        lookup: Lookup<'_>,
+    ) -> Result<String> {
+        let me = client(caller)?;
+        let fs = Fs::known(origin.whole.clone());
+        let is_there = async |path: AbsPath| {
+            let place = Place { fs: fs.clone(), path };
+            me.services.ops.stat(&me.op_cx, &place, true).await.map(|found| found.is_some())
+        };
+        let start = AbsPath::new(root);
+        if !is_there(start.clone()).await? {
+            return Err(Fault::user(format!("the repository `{}` has no folder `{root}`", origin.clone_ref)));
+        }
+        let mut at = Some(start.clone());
+        while let Some(folder) = at {
+            if is_there(folder.join(FILE_NAME)).await? {
+                return Ok(folder.relative().to_owned());
+            }
+            at = folder.parent().filter(|_| !lookup.exact);
+        }
+        if lookup.allow_missing {
+            return Ok(start.relative().to_owned());
+        }
+        let folder = if root.is_empty() { "." } else { root };
+        Err(Fault::user(format!("no `{FILE_NAME}` in `{folder}` of `{}` or above it", origin.clone_ref)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_taken_apart() {
+        let check = |reference: &str, candidates: &[(&str, &str)], version: Option<&str>| {
+            let parts = Parts::of(reference);
+            let got = parts.candidates();
+            let got: Vec<_> = got.iter().map(|(url, root)| (url.as_str(), root.as_str())).collect();
+            assert_eq!((got.as_slice(), parts.version), (candidates, version), "{reference}");
+        };
+        check("github.com/a/b", &[("github.com/a/b", "")], None);
+        check("github.com/a/b/c/d@v1.2", &[("github.com/a/b", "c/d")], Some("v1.2"));
+        check("github.com/a/b@c/v1", &[("github.com/a/b", "")], Some("c/v1"));
+        check("https://me@github.com/a/b.git/c@main", &[("https://me@github.com/a/b.git", "c")], Some("main"));
+        check("git@github.com:a/b.git/c@v1", &[("git@github.com:a/b.git", "c")], Some("v1"));
+        check("git@github.com:a/b", &[("git@github.com:a/b", "")], None);
+        check("ssh://git@h:22/r.git", &[("ssh://git@h:22/r.git", "")], None);
+        let guessed = [("http://h/a", "b/c"), ("http://h/a/b", "c"), ("http://h/a/b/c", "")];
+        check("http://h/a/b/c@1.0", &guessed, Some("1.0"));
+        check("https://h", &[], None);
+    }
+
+    #[test]
+    fn versions_of_folders_come_first() {
+        let one = |name: &str, n: u8| Reference { name: name.into(), commit: format!("{n:040x}") };
+        let all = vec![one("refs/heads/main", 1), one("refs/tags/sub/v1.0.0", 2), one("refs/tags/v1.0.0", 3)];
+        let references = References { head: Some(all[0].clone()), all };
+        let check = |root: &str, version: Option<&str>, want: Option<&str>| {
+            assert_eq!(pick(&references, root, version).map(|found| found.name).as_deref(), want, "{root} {version:?}");
+        };
+        check("sub", Some("v1.0.0"), Some("refs/tags/sub/v1.0.0"));
+        check("other", Some("v1.0.0"), Some("refs/tags/v1.0.0"));
+        check("sub", Some("main"), Some("refs/heads/main"));
+        check("", None, Some("refs/heads/main"));
+        check("", Some("sub/v1.0.0"), Some("refs/tags/sub/v1.0.0"));
+        check("", Some("v2.0.0"), None);
+    }
+
+    #[test]
+    fn pages() {
+        let origin = |url: &str| GitOrigin {
+            url: url.into(),
+            clone_ref: url.into(),
+            version: "v1".into(),
+            name: "refs/tags/v1".into(),
+            commit: "abc".into(),
+            whole: Snapshot::empty(),
+        };
+        assert_eq!(origin("https://github.com/a/b.git").html("c"), "https://github.com/a/b/tree/abc/c");
+        assert_eq!(origin("git@github.com:a/b.git").html_repository(), "https://github.com/a/b");
+        assert_eq!(origin("ssh://git@h/r").html(""), "https://h/r/src/abc");
+        assert_eq!(origin("github.com/a/b").reference("c"), "github.com/a/b/c@v1");
+    }
+}

@@ -1,0 +1,181 @@
+"""Modules in git repositories: references to them, what they depend on, and what they are given of their repository."""
+
+import json
+import shutil
+
+import pytest
+
+from gitserver import Web, commit, git
+from harness import EXAMPLES, write_module
+
+HEAD = """
+from typing import Annotated
+
+import dagger
+from dagger import DefaultPath, dag, function, object_type
+
+"""
+PROBE = HEAD + '''
+async def told(ref: dagger.GitRef) -> str:
+    return f"{await ref.ref()}@{await ref.commit()}"
+
+
+@object_type
+class Probe:
+    @function
+    async def told(
+        self,
+        src: Annotated[dagger.Directory, DefaultPath("/data")],
+        near: Annotated[dagger.File, DefaultPath("near.txt")],
+        repo: Annotated[dagger.GitRepository, DefaultPath("./.git")],
+        ref: Annotated[dagger.GitRef, DefaultPath("/")],
+    ) -> str:
+        dirty = not await repo.uncommitted().is_empty()
+        words = [await src.file("x").contents(), await near.contents(), await told(repo.head()), await told(ref), str(dirty)]
+        return " ".join(word.strip() for word in words)
+'''
+USES = HEAD + "@object_type\nclass Uses:\n    @function\n    async def go(self) -> str:\n        return await dag.probe().told()\n"
+
+
+class Modules:
+    def __init__(self, folder):
+        self.work = folder / "work"
+        self.work.mkdir(parents=True)
+        git(self.work, "init", "-q")
+        write_module(self.work / "sub", PROBE)
+        (self.work / "sub/near.txt").write_text("near\n")
+        self.first = commit(self.work, {"data/x": "one\n"}, 1)
+        git(self.work, "tag", "sub/v1.2.3")
+        self.second = commit(self.work, {"data/x": "two\n"}, 2)
+        git(self.work, "tag", "v1.2.3")
+        self.bare = folder / "mods.git"
+        git(folder, "clone", "-q", "--bare", str(self.work), str(self.bare))
+
+
+@pytest.fixture(scope="module")
+def place():
+    from conftest import short_folder
+
+    path = short_folder()
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def modules(place):
+    return Modules(place / "repos")
+
+
+@pytest.fixture(scope="module")
+def web(modules):
+    with Web(modules.bare.parent) as server:
+        server.accept("me", "helper")
+        yield server
+
+
+def text(value: str) -> str:
+    return json.dumps(value)
+
+
+FIELDS = "kind asString pin commit version cloneRef htmlRepoURL htmlURL repoRootPath sourceRootSubpath moduleName"
+
+
+def source(engine, reference: str, pin: str = "", **more) -> dict:
+    query = "{ moduleSource(refString: " + text(reference) + ", refPin: " + text(pin) + ") { " + FIELDS + " } }"
+    return engine.data(query, **more)["moduleSource"]
+
+
+def test_cfg_007_references(connected, web, modules):
+    base = web.open("mods.git")
+    found = source(connected, f"{base}/sub@v1.2.3")
+    assert found == {
+        "kind": "GIT_SOURCE",
+        "asString": f"{base}/sub@v1.2.3",
+        "pin": modules.first,
+        "commit": modules.first,
+        "version": "v1.2.3",
+        "cloneRef": base,
+        "htmlRepoURL": f"https://{web.host}/open/mods",
+        "htmlURL": f"https://{web.host}/open/mods/src/{modules.first}/sub",
+        "repoRootPath": f"{web.host}/open/mods",
+        "sourceRootSubpath": "sub",
+        "moduleName": "probe",
+    }
+    check = lambda reference, want, pin="": source(connected, reference, pin)["commit"] == want or pytest.fail(reference)
+    check(f"{base}/sub@main", modules.second)
+    check(f"{base}/sub", modules.second)
+    check(f"{base}/sub@{modules.first}", modules.first)
+    check(f"{base}/sub@sub/v1.2.3", modules.first)
+    check(f"{base}/sub@v1.2.3", modules.second, modules.second)
+    # Below the folder of the module; and without `.git`, the repository is looked for.
+    check(f"{base}/sub/src@v1.2.3", modules.second)
+    check(f"{web.open('mods')[:-4]}mods.git/sub@main", modules.second)
+    error = lambda reference: connected.query("{ moduleSource(refString: " + text(reference) + ") { commit } }")
+    error(f"{base}/sub@v9.9.9").failed("has no version `v9.9.9`")
+    error(f"{base}/nowhere").failed("has no folder `nowhere`")
+    error(f"{base}/data").failed("no `dagger.json` in `data`")
+    error(web.open("none.git")).failed("there is no git repository")
+
+
+def test_call_018_ctx_004_ctx_005_call_004_call_005_functions_of_a_module_in_a_repository(connected, web, modules):
+    base = web.open("mods.git")
+    call = lambda *words: connected.run("call", "-m", f"{base}/sub@v1.2.3", "told", *words).ok().out.split()
+    head = f"refs/tags/sub/v1.2.3@{modules.first}"
+    assert call() == ["one", "near", head, head, "False"]
+    # What is given counts: addresses of repositories and paths of this machine.
+    work, main = modules.work, f"refs/heads/main@{modules.second}"
+    given = ["--src", f"{base}#main:data", "--near", f"{base}#main:data/x", "--repo", base, "--ref", f"{base}#main"]
+    assert call(*given) == ["two", "two", main, main, "False"]
+    given = ["--src", f"file://{work}/data", "--near", work / "data/x", "--repo", work / ".git", "--ref", f"{work}/.git#v1.2.3"]
+    assert call(*given) == ["two", "two", main, f"refs/tags/v1.2.3@{modules.second}", "False"]
+
+
+def test_xs_004_a_private_module_is_for_those_who_are_let_in(connected, web, place):
+    reference = f"{web.private('mods.git')}/sub"
+    config = place / "gitconfig"
+    config.write_text('[credential]\n\thelper = "!f() { echo username=me; echo password=helper; }; f"\n')
+    mine, other = {"GIT_CONFIG_GLOBAL": str(config)}, {"GIT_CONFIG_GLOBAL": "/dev/null"}
+    connected.run("functions", "-m", reference, env=other).failed("Authentication failed")
+    assert "told" in connected.run("functions", "-m", reference, env=mine).ok().out
+    connected.run("functions", "-m", reference, env=other).failed("Authentication failed")
+
+
+def test_dependencies_in_repositories(connected, web, modules, folder):
+    base = web.open("mods.git")
+    document = {"name": "uses", "sdk": {"source": "python"}, "engineVersion": "v0.21.8"}
+    pinned = [{"name": "probe", "source": f"{base}/sub@main", "pin": modules.first}]
+    write_module(folder, USES, name="uses", config=json.dumps({**document, "dependencies": pinned}))
+    assert connected.run("call", "-m", folder, "go").ok().out.startswith("one near")
+    missing = [{"name": "probe", "source": f"{base}/gone@main"}]
+    (folder / "dagger.json").write_text(json.dumps({**document, "dependencies": missing}))
+    connected.run("functions", "-m", folder).failed("find the dependency", "has no folder `gone`")
+
+
+def test_ctx_005_ctx_006_a_local_repository(connected, modules):
+    call = lambda: connected.run("call", "-m", modules.work / "sub", "told").ok().out.split()
+    head = f"refs/heads/main@{modules.second}"
+    assert call() == ["two", "near", head, head, "False"]
+    (modules.work / "data/y").write_text("new")
+    try:
+        assert call() == ["two", "near", head, head, "True"]
+    finally:
+        (modules.work / "data/y").unlink()
+
+
+def test_mod_014_an_sdk_in_a_repository(connected, place, folder):
+    root = place / "sdk"
+    root.mkdir()
+    git(root, "init", "-q", "work")
+    for name in ("sdk-shell-typed", "sdk-shell-lib"):
+        shutil.copytree(EXAMPLES / name, root / "work" / name)
+    commit(root / "work", {"README": "an SDK\n"})
+    git(root / "work", "tag", "v1.0.0")
+    git(root, "clone", "-q", "--bare", "work", "sdk.git")
+    shutil.copytree(EXAMPLES / "shell-greeter", folder / "greeter")
+    config = json.loads((folder / "greeter/dagger.json").read_text())
+    with Web(root) as server:
+        server.accept("me", "helper")
+        config["sdk"] = {"source": f"{server.open('sdk.git')}/sdk-shell-typed@v1.0.0"}
+        (folder / "greeter/dagger.json").write_text(json.dumps(config))
+        said = connected.run("call", "-m", folder / "greeter", "hello", "--name=Ada").ok().out.strip()
+        assert said == "Hello, Ada!"
