@@ -41,6 +41,7 @@ pub fn register_core(surface: &mut Surface) {
     types::container::register(surface);
     types::directory::register(surface);
     types::env_file::register(surface);
+    types::engine::register(surface);
     types::file::register(surface);
     types::git::register(surface);
     types::host::register(surface);

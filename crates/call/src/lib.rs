@@ -28,6 +28,7 @@ pub struct Call {
     spec: CallSpec,
     digest: Digest,
     starts_speakers: bool,
+    passing: bool,
 }
 
 /// Everything of a call except its receiver.
@@ -84,6 +85,9 @@ pub enum Literal {
     Call(Arc<Call>),
 }
 
+/// Implicit inputs of calls that belong to one session, client or request.
+const PASSING: [&str; 3] = ["session", "client", "nonce"];
+
 impl CallSpec {
     /// A call of `field` that returns `returns`, with nothing else.
     pub fn new(returns: impl Into<Arc<str>>, field: impl Into<Arc<str>>) -> Self {
@@ -133,12 +137,20 @@ impl Call {
         let starts_speakers = spec.starts_speaker()
             || receiver.as_ref().is_some_and(|receiver| receiver.starts_speakers)
             || spec.args.iter().any(|(_, value)| value.starts_speakers());
-        Arc::new(Self { receiver, spec, digest, starts_speakers })
+        let passing = receiver.as_ref().is_some_and(|receiver| receiver.passing)
+            || spec.implicit.iter().any(|(name, _)| PASSING.contains(&&**name))
+            || spec.args.iter().any(|(_, value)| value.is_passing());
+        Arc::new(Self { receiver, spec, digest, starts_speakers, passing })
     }
 
     /// Whether the call, or one that it is made of, may start a process that speaks to the API.
     pub fn starts_speakers(&self) -> bool {
         self.starts_speakers
+    }
+
+    /// Whether it, or a call that it is made of, belongs to one session, client or request: nobody asks for it afterwards.
+    pub fn is_passing(&self) -> bool {
+        self.passing
     }
 
     /// The recipe with every process that it starts speaking for `scope`.
@@ -193,6 +205,15 @@ impl Literal {
             Literal::List(items) => items.iter().for_each(|item| item.calls(into)),
             Literal::Object(fields) => fields.iter().for_each(|(_, value)| value.calls(into)),
             _ => {}
+        }
+    }
+
+    fn is_passing(&self) -> bool {
+        match self {
+            Literal::Call(call) => call.passing,
+            Literal::List(items) => items.iter().any(Literal::is_passing),
+            Literal::Object(fields) => fields.iter().any(|(_, value)| value.is_passing()),
+            _ => false,
         }
     }
 

@@ -271,8 +271,22 @@ fn parse<T: serde::de::DeserializeOwned>(line: &str) -> Result<T> {
 /// # Errors
 /// When there is no engine.
 pub async fn control(state: &StateDir, method: Method, path: &str) -> Result<Bytes> {
-    let stream: UnixStream = connect(state, None).await?;
-    let (status, body) = crate::http::request(stream, method, path, &[], Bytes::new()).await?;
+    ask(state, None, method, path, Bytes::new()).await
+}
+
+/// The same with a body; `launch` starts an engine when there is none.
+///
+/// # Errors
+/// When there is no engine, or it refuses.
+pub async fn ask(
+    state: &StateDir,
+    launch: Option<&Launch>,
+    method: Method,
+    path: &str,
+    body: impl Into<Bytes>,
+) -> Result<Bytes> {
+    let stream: UnixStream = connect(state, launch).await?;
+    let (status, body) = crate::http::request(stream, method, path, &[], body.into()).await?;
     if status.is_success() {
         return Ok(body);
     }

@@ -1,9 +1,11 @@
 //! The configuration file.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rondel_fault::{Fault, Result};
+use rondel_ports::cache::{Policy, Size};
 use serde::Deserialize;
 
 /// What a configuration file can say. Everything has a default; unknown keys are errors.
@@ -20,6 +22,53 @@ pub struct Config {
     pub idle_seconds: u64,
     /// How many results are remembered in memory.
     pub remembered_results: usize,
+    /// The engine's name; absent: that of the machine.
+    pub name: Option<String>,
+    /// Where figures for monitoring are served, on loopback; absent: on the engine's socket only.
+    pub metrics: Option<SocketAddr>,
+    /// How much is kept on disk.
+    pub cache: CacheConfig,
+}
+
+/// How much is kept on disk. The names in capitals are those of configurations of the original and its predecessor.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct CacheConfig {
+    /// The most that the cache may take.
+    #[serde(alias = "maxUsedSpace")]
+    pub max_used: Size,
+    /// What the cache may always take, however full the disk is.
+    #[serde(alias = "reservedSpace", alias = "keepBytes")]
+    pub reserved: Size,
+    /// What is to stay free on the disk.
+    #[serde(alias = "minFreeSpace")]
+    pub min_free: Size,
+    /// How far is pruned once it has to be.
+    #[serde(alias = "targetSpace")]
+    pub target: Size,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            max_used: Size::Percent(75.0),
+            reserved: Size::Percent(10.0),
+            min_free: Size::Percent(5.0),
+            target: Size::Percent(60.0),
+        }
+    }
+}
+
+impl CacheConfig {
+    /// In bytes, on a disk of `disk` bytes.
+    pub fn policy(&self, disk: u64) -> Policy {
+        Policy {
+            max_used: self.max_used.bytes(disk),
+            reserved: self.reserved.bytes(disk),
+            min_free: self.min_free.bytes(disk),
+            target: self.target.bytes(disk),
+        }
+    }
 }
 
 /// Another place for images.
@@ -42,6 +91,9 @@ impl Default for Config {
             offline: false,
             idle_seconds: 600,
             remembered_results: 200_000,
+            name: None,
+            metrics: None,
+            cache: CacheConfig::default(),
         }
     }
 }
@@ -79,6 +131,7 @@ impl Config {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -88,6 +141,15 @@ mod tests {
         let config = parse("offline = true\n[[mirrors]]\nregistry = \"docker.io\"\nlayout = \"/images\"\n");
         assert!(config.is_ok_and(|c| c.offline && c.mirrors[0].layout.as_deref() == Some(Path::new("/images"))));
         assert!(parse("ofline = true").is_err_and(|e| e.to_string().contains("ofline")));
+    }
+
+    #[test]
+    fn sizes_of_the_cache() {
+        let config: Config =
+            toml::from_str("[cache]\nmax-used = \"1GB\"\nreservedSpace = 512\nmin-free = \"20%\"\n").unwrap();
+        let policy = config.cache.policy(1000);
+        assert_eq!((policy.max_used, policy.reserved, policy.min_free), (1_000_000_000, 512, 200));
+        assert!(toml::from_str::<Config>("[cache]\nmax-used = \"much\"").is_err());
     }
 
     #[test]

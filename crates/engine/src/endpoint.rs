@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use rondel_fault::Fault;
 use rondel_gql::Location;
 use rondel_link::Served;
+use rondel_ports::cache::Cache as _;
 use rondel_query::Response as Answer;
 use rondel_query::execute::ResponseError;
 
@@ -28,6 +29,9 @@ pub fn routes(engine: Arc<Engine>) -> Router {
         .route(rondel_link::SERVED, get(served))
         .route(rondel_link::STOP, post(stop))
         .route(rondel_link::VERIFY, post(verify))
+        .route(rondel_link::CACHE, get(cache).post(prune))
+        .route(rondel_link::WHY, post(why))
+        .route(rondel_link::METRICS, get(crate::metrics::answer))
         .layer(DefaultBodyLimit::disable())
         .with_state(engine)
 }
@@ -125,6 +129,31 @@ async fn verify(State(engine): State<Arc<Engine>>) -> Response<Body> {
         Ok(Ok(found)) => json(&found).into_response(),
         Ok(Err(e)) => (StatusCode::INTERNAL_SERVER_ERROR, e.full_message()).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
+    }
+}
+
+async fn cache(State(engine): State<Arc<Engine>>) -> Response<Body> {
+    answered(engine.house.records().await)
+}
+
+async fn prune(State(engine): State<Arc<Engine>>, body: Bytes) -> Response<Body> {
+    match serde_json::from_slice(&body) {
+        Ok(request) => answered(engine.house.prune(request).await),
+        Err(e) => (StatusCode::BAD_REQUEST, e.to_string()).into_response(),
+    }
+}
+
+async fn why(State(engine): State<Arc<Engine>>, body: Bytes) -> Response<Body> {
+    match serde_json::from_slice(&body) {
+        Ok(request) => json(&engine.house.explained.why(&engine.services.ops, &request).await).into_response(),
+        Err(e) => (StatusCode::BAD_REQUEST, e.to_string()).into_response(),
+    }
+}
+
+fn answered<T: serde::Serialize>(result: rondel_fault::Result<T>) -> Response<Body> {
+    match result {
+        Ok(value) => json(&value).into_response(),
+        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.full_message()).into_response(),
     }
 }
 

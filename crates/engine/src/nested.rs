@@ -51,6 +51,10 @@ impl NestedScopes {
 }
 
 impl Scopes for NestedScopes {
+    fn session(&self) -> &str {
+        &self.session.id
+    }
+
     fn bind(&self, scope: &Scope, process: ScopedProcess) -> Result<ScopeBinding> {
         let gone = || Fault::cancelled(format!("the client of session `{}` is gone", self.session.id));
         let engine = self.engine.upgrade().ok_or_else(gone)?;

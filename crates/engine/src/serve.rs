@@ -40,6 +40,10 @@ pub struct ServeOptions {
 pub async fn serve(mut options: ServeOptions) -> Result<()> {
     let idle = options.config.idle();
     let engine = wiring::wire(&options).await?;
+    let keeping = tokio::spawn(engine.house.clone().keep(engine.ending.clone()));
+    if let Some(address) = options.config.metrics {
+        crate::metrics::serve(engine.clone(), address, engine.ending.clone()).await?;
+    }
     let socket = options.state_dir.join(rondel_link::SOCKET);
     // The store's lock is held: a socket that lies there belongs to nobody.
     let _ = std::fs::remove_file(&socket);
@@ -58,6 +62,7 @@ pub async fn serve(mut options: ServeOptions) -> Result<()> {
     engine.ending.cancel();
     let _ = tokio::time::timeout(WIND_DOWN, server).await;
     wind_down(&engine).await;
+    let _ = tokio::time::timeout(WIND_DOWN, keeping).await;
     Ok(())
 }
 

@@ -20,6 +20,7 @@ use rondel_version::{ENGINE, View};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use crate::house::Housekeeper;
 use crate::nested::NestedScopes;
 use crate::notes::Noted;
 use crate::streams::Tickets;
@@ -38,6 +39,8 @@ pub struct Engine {
     pub host: Arc<HostLink>,
     /// Networks of containers, and remarks on what this machine lacks.
     pub networks: Arc<Noted>,
+    /// What keeps the disk in order.
+    pub house: Arc<Housekeeper>,
     /// Whether it runs as an ordinary user.
     pub rootless: bool,
     /// Fires when the engine is to end.
@@ -62,6 +65,8 @@ pub struct AttachedClient {
     pub gone: CancellationToken,
     requested: Arc<Vec<ModuleRequest>>,
     prepared: Arc<OnceCell<Result<()>>>,
+    /// When it attached, on the clock of uses, and as uses of results are counted.
+    since: (i64, u64),
 }
 
 impl AttachedClient {
@@ -118,6 +123,8 @@ pub struct Parts {
     pub host: Arc<HostLink>,
     /// Networks of containers, and remarks on what this machine lacks.
     pub networks: Arc<Noted>,
+    /// What keeps the disk in order.
+    pub house: Arc<Housekeeper>,
     /// Whether it runs as an ordinary user.
     pub rootless: bool,
 }
@@ -125,7 +132,7 @@ pub struct Parts {
 impl Engine {
     /// An engine without clients.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { services, evaluator, modules, store, host, networks, rootless } = parts;
+        let Parts { services, evaluator, modules, store, host, networks, house, rootless } = parts;
         let clients = Mutex::new(Clients { attached: HashMap::new(), idle_since: Instant::now() });
         let started = Instant::now();
         let ending = CancellationToken::new();
@@ -137,6 +144,7 @@ impl Engine {
             store,
             host,
             networks,
+            house,
             rootless,
             ending,
             tickets,
@@ -155,6 +163,7 @@ impl Engine {
     ) -> AttachedClient {
         let session = Session::new(fresh("s"));
         let id = fresh("c");
+        let title = title(&hello);
         let scopes = NestedScopes::new(self, session.clone());
         let secrets = ClientSecrets::new(session.clone());
         let client = Arc::new(Client {
@@ -186,7 +195,9 @@ impl Engine {
             gone: self.ending.child_token(),
             requested: Arc::new(hello.modules),
             prepared: Arc::default(),
+            since: (self.house.now(), self.evaluator.graph().moment()),
         };
+        self.house.explained.session(attached.since.0, &attached.caller.session, title);
         self.clients().attached.insert(id, attached.clone());
         self.networks.greet(&attached.caller.events);
         attached
@@ -228,6 +239,18 @@ impl Engine {
         self.clients().attached.get(id).cloned()
     }
 
+    /// The names of the attached clients.
+    pub(crate) fn client_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.clients().attached.keys().map(ToString::to_string).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// When the client attached that has been attached for longest, on the clock of uses and as uses of results are counted.
+    pub(crate) fn oldest(&self) -> Option<(i64, u64)> {
+        self.clients().attached.values().map(|client| client.since).min()
+    }
+
     /// Where the attached clients listen.
     pub(crate) fn listeners(&self) -> Vec<Emitter> {
         self.clients().attached.values().map(|client| client.caller.events.clone()).collect()
@@ -238,6 +261,7 @@ impl Engine {
         let mut clients = self.clients();
         if let Some(attached) = clients.attached.remove(id) {
             attached.gone.cancel();
+            self.evaluator.end_session(&attached.caller.session);
             if let Ok(client) = rondel_session::client(&attached.caller) {
                 client.session.services.close();
             }
@@ -285,6 +309,14 @@ pub struct Nesting {
     pub link: Arc<dyn ClientLink>,
     /// Its sockets and ports.
     pub machine: Arc<dyn Machine>,
+}
+
+/// What people are told of a session.
+fn title(hello: &Hello) -> String {
+    let modules: Vec<&str> =
+        hello.modules.iter().filter(|module| !module.optional).map(|module| module.reference.as_str()).collect();
+    let place = hello.workdir.display();
+    if modules.is_empty() { format!("in {place}") } else { format!("in {place}, module {}", modules.join(", ")) }
 }
 
 fn broken((name, why): &(String, Fault)) -> String {

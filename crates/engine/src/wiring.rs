@@ -23,6 +23,7 @@ use rondel_web::{Limits, Web};
 
 use crate::config::Config;
 use crate::fields::AllFields;
+use crate::house::Housekeeper;
 use crate::notes::Noted;
 use crate::serve::ServeOptions;
 use crate::sessions::{Engine, Parts};
@@ -38,6 +39,8 @@ const BUNDLES: [&str; 4] = [
 const ADDED_AUTHORITIES: &str = "/usr/local/share/ca-certificates";
 /// The folder of git repositories in the state folder.
 const GIT: &str = "git";
+/// Variables that name the engine: ours, and that of the original.
+const NAMES: [&str; 2] = ["RONDEL_ENGINE_NAME", "_EXPERIMENTAL_DAGGER_ENGINE_NAME"];
 /// Variables that name proxies.
 const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
 
@@ -66,21 +69,38 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         host: host.clone(),
         git: Arc::new(Git::new(&options.state_dir.join(GIT), git_variables())?),
     };
-    let ops = Ops::new_with(ports, rondel_ops::Options { trust: host_trust(), proxies: proxies() });
+    let house = Housekeeper::new(store.clone(), engine_name(&options.config), &options.config.cache)?;
+    let given = rondel_ops::Options { trust: host_trust(), proxies: proxies(), watch: Some(house.clone()) };
+    let ops = Ops::new_with(ports, given);
     let modules = Modules::new();
     let mut surface = Surface::new();
     rondel_api::register_core(&mut surface);
     rondel_modules::register_modules(&mut surface, &modules);
     surface.prepare("Query", "cacheVolume", rondel_api::types::cache_volume::namespaced(module_namespace));
     let registry = Arc::new(rondel_api::registry(&surface)?);
-    let services =
-        Arc::new(Services { ops, index: store.clone(), registry: registry.clone(), mac_key: mac_key(&*store)? });
+    let services = Arc::new(Services {
+        ops,
+        index: store.clone(),
+        house: house.clone(),
+        registry: registry.clone(),
+        mac_key: mac_key(&*store)?,
+    });
     let fields = AllFields::new(registry);
     let evaluator = Evaluator::new(fields.clone(), options.config.remembered_results);
     fields.add(modules.clone());
     let noted = networks.clone();
-    let engine = Engine::new(Parts { services, evaluator, modules, store, host, networks, rootless: options.rootless });
+    let engine = Engine::new(Parts {
+        services,
+        evaluator,
+        modules,
+        store,
+        host,
+        networks,
+        house: house.clone(),
+        rootless: options.rootless,
+    });
     noted.tell(&engine);
+    house.serve(&engine);
     Ok(engine)
 }
 
@@ -139,6 +159,13 @@ fn proxies() -> Vec<(String, String)> {
     let mut set: Vec<_> = set.into_iter().collect();
     set.sort();
     set
+}
+
+/// The engine's name: that of the configuration, of the environment, or of the machine.
+fn engine_name(config: &Config) -> String {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let chosen = config.name.clone().or_else(|| NAMES.iter().find_map(|name| set(name)));
+    chosen.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
 /// The key of MACs over plaintext: made once per state folder.

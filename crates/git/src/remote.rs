@@ -127,6 +127,8 @@ impl Store {
         if !folder.join("HEAD").exists() {
             make(git, &folder, commit).await?;
         }
+        // What is used is not removed to make room: the time of the folder is that of its last use.
+        let _ = std::fs::File::open(&folder).and_then(|folder| folder.set_modified(std::time::SystemTime::now()));
         Ok(Self { folder, _turn: turn })
     }
 

@@ -112,6 +112,32 @@ impl<V: Clone + Send + Sync + 'static> Graph<V> {
         state.done = state.slots.values().filter(|slot| matches!(slot, Slot::Done { .. })).count();
     }
 
+    /// Forgets the results of `keys`. Evaluations under way are not touched.
+    pub fn forget(&self, keys: &[Digest]) {
+        let mut state = lock(&self.state);
+        for key in keys {
+            if matches!(state.slots.get(key), Some(Slot::Done { .. })) {
+                state.slots.remove(key);
+                state.done -= 1;
+            }
+        }
+    }
+
+    /// The present moment, as uses of results are counted.
+    pub fn moment(&self) -> u64 {
+        lock(&self.state).tick
+    }
+
+    /// Every result that was used since `moment`.
+    pub fn used_since(&self, moment: u64) -> Vec<V> {
+        let state = lock(&self.state);
+        let used = state.slots.values().filter_map(|slot| match slot {
+            Slot::Done { value, used } if *used >= moment => Some(value.clone()),
+            _ => None,
+        });
+        used.collect()
+    }
+
     /// The result of `key`: remembered, or of the evaluation under way, or of the one that `start` makes.
     ///
     /// # Errors
@@ -375,6 +401,17 @@ mod tests {
         }
         let graph = Arc::new(Graph::new(100_000));
         assert_eq!(link(graph, 20_000).await.ok(), Some(20_000));
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_is_evaluated_again() {
+        let graph: Graph<u32> = Graph::new(10);
+        graph.remember(key(1), 1);
+        let moment = graph.moment() + 1;
+        graph.remember(key(2), 2);
+        assert_eq!(graph.used_since(moment), [2]);
+        graph.forget(&[key(1), key(3)]);
+        assert_eq!((graph.len(), graph.peek(&key(1)), graph.peek(&key(2))), (1, None, Some(2)));
     }
 
     #[tokio::test]

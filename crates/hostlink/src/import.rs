@@ -12,7 +12,7 @@ use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::op::Filter;
 use rondel_model::{LayerId, Snapshot};
 use rondel_ports::index::Table;
-use rondel_ports::snapshots::WorkTree;
+use rondel_ports::snapshots::{Label, WorkTree};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -181,6 +181,13 @@ fn listing_key(items: &[Item], digests: &[Option<Digest>]) -> Digest {
     hasher.finish()
 }
 
+/// The layers of the tree that an entry of [`Table::Files`] stands for; none: it is no tree.
+pub fn referred(entry: &[u8]) -> Option<Vec<LayerId>> {
+    let (layers, rest) = entry.as_chunks::<32>();
+    let is_tree = rest.is_empty() && !entry.starts_with(b"stat/") && !entry.starts_with(b"base/");
+    is_tree.then(|| layers.iter().map(|layer| LayerId(Digest::from_bytes(*layer))).collect())
+}
+
 fn recall(link: &HostLink, listing: &Digest) -> Option<Snapshot> {
     let bytes = link.index.get(Table::Files, listing)?;
     let (layers, rest) = bytes.as_chunks::<32>();
@@ -230,9 +237,9 @@ fn build(link: &HostLink, source: &Source, listed: &Listed<'_>, key: &Digest) ->
     let base = Base::load(&*link.index, key).filter(|base| link.snapshots.has(&base.snapshot));
     let changes = base.and_then(|base| Some((base.changes(listed.items, listed.digests)?, base.snapshot)));
     if let Some((changes, base)) = changes {
-        return written(link, &base, |tree| change(tree, source, listed, &changes));
+        return written(link, &source.path, &base, |tree| change(tree, source, listed, &changes));
     }
-    let snapshot = written(link, &Snapshot::empty(), |tree| fill(tree, source, listed))?;
+    let snapshot = written(link, &source.path, &Snapshot::empty(), |tree| fill(tree, source, listed))?;
     // A single file is copied as fast as it is compared.
     if listed.on_disk.is_none() {
         Base::store(&*link.index, key, &snapshot, listed.items, listed.digests)?;
@@ -242,10 +249,12 @@ fn build(link: &HostLink, source: &Source, listed: &Listed<'_>, key: &Digest) ->
 
 fn written(
     link: &HostLink,
+    path: &Path,
     base: &Snapshot,
     write: impl FnOnce(&WorkTree) -> Result<(), Stop>,
 ) -> Result<Snapshot, Stop> {
-    let tree = link.snapshots.begin(base)?;
+    let label = Label::new("source.local", "Host.directory", path.to_string_lossy());
+    let tree = WorkTree { label, ..link.snapshots.begin(base)? };
     match write(&tree) {
         Ok(()) => Ok(link.snapshots.commit(tree)?),
         Err(stop) => {

@@ -32,6 +32,7 @@ use rondel_ports::snapshots::Snapshots;
 use crate::cache::StatCache;
 use crate::place::Roots;
 
+pub use crate::import::referred;
 pub use crate::place::ContainerRoot;
 
 /// The files of this machine, kept in `Snapshots`, remembered in `Index`.

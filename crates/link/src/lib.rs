@@ -32,6 +32,12 @@ pub const SERVED: &str = "/served";
 pub const STREAM: &str = "/stream";
 /// The header that names the stream.
 pub const TICKET_HEADER: &str = "x-rondel-ticket";
+/// The path that lists what is kept on disk, and takes requests to remove some of it.
+pub const CACHE: &str = "/cache";
+/// The path that says why work ran, or did not have to.
+pub const WHY: &str = "/cache/why";
+/// The path of figures for monitoring.
+pub const METRICS: &str = "/metrics";
 /// The protocol name of the upgrade.
 pub const PROTOCOL: &str = "rondel-link";
 /// The header that names the attached client in a GraphQL request.

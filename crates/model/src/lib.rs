@@ -8,6 +8,7 @@
 pub mod changes;
 pub mod container;
 pub mod exec;
+pub mod explain;
 pub mod git;
 pub mod health;
 pub mod image;

@@ -9,6 +9,7 @@ use rondel_digest::Digest;
 use rondel_events::{Outcome as Ended, Work};
 use rondel_fault::{Detail, ExecFailure, Fault, Kind, Result};
 use rondel_model::exec::{Expect, Scope, Stdin};
+use rondel_model::explain::Ended as Cause;
 use rondel_model::{AbsPath, Container, ExecOp};
 use rondel_ports::index::Table;
 use rondel_query::{Args, Caller, Cx, Evaluator, Node, Outcome};
@@ -17,6 +18,7 @@ use rondel_session::{CallOutcome, ExecScope, FunctionCall, client};
 use serde_json::Value as Json;
 
 use crate::codec::{Codec, is_session_bound};
+use crate::explain;
 use crate::module::{Lifetime, Module, ModuleObject};
 use crate::runtime::runtime;
 use crate::typedef::{Function, ObjectDef};
@@ -56,7 +58,20 @@ impl Target {
 pub async fn call(cx: Cx, receiver: Node, args: Args, target: Target) -> Result<Outcome> {
     let span = cx.caller.events.span(Work::Function, target.describe());
     let cx = Cx { caller: cx.caller.reporting(span.emitter().clone()), ..cx };
-    match evaluate(&cx, &receiver, &args, &target).await {
+    let evaluated = evaluate(&cx, &receiver, &args, &target).await;
+    let ended = match &evaluated {
+        Ok((_, true)) => Cause::Cached,
+        Ok(_) => Cause::Ran,
+        Err(_) => Cause::Failed,
+    };
+    client(&cx.caller)?.services.ops.explain(
+        &op_cx(&cx)?,
+        "function",
+        target.describe(),
+        ended,
+        explain::of_call(&cx.call, &receiver, &target),
+    );
+    match evaluated {
         Ok((outcome, cached)) => {
             span.end(if cached { Ended::Cached } else { Ended::Done });
             Ok(outcome)

@@ -5,23 +5,24 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use rondel_call::{Call, Literal};
 use rondel_digest::Digest;
 use rondel_events::{Event, Outcome, Sink, SpanId, Work};
 use rondel_fault::Result;
-use rondel_model::op::Place;
-use rondel_model::{AbsPath, Fs, FsOp, LayerId, Snapshot};
-use rondel_ops::{EntryKind, OpCx, Ops};
+use rondel_model::explain::Parts;
+use rondel_model::{LayerId, Snapshot};
+use rondel_ops::{OpCx, Ops};
 use rondel_ports::index::{Index, Table};
-use rondel_query::Caller;
+use rondel_query::{Caller, Node};
 use rondel_session::client;
-use serde::{Deserialize, Serialize};
 
-use crate::module::{Module, Provider};
+use crate::call::Target;
+use crate::module::{Lifetime, Module, Provider};
 use crate::source::ModuleSource;
 
 /// How many loads of one module are remembered for comparison.
 const REMEMBERED: usize = 8;
-/// How many pieces of work, or files, are named.
+/// How many pieces of work are named.
 const NAMED: usize = 12;
 /// The input that is a tree of files.
 const FILES: &str = "files";
@@ -77,41 +78,71 @@ impl Seen {
     }
 }
 
-/// The inputs of one load.
-#[derive(Serialize, Deserialize)]
-struct Inputs {
-    parts: BTreeMap<String, String>,
-    layers: Vec<LayerId>,
+/// The inputs of the load of `module`.
+fn inputs(module: &Module) -> Parts {
+    let source = &module.source;
+    let config = &source.config;
+    let written = &config.engine_version;
+    let mut parts = Parts::new();
+    parts.add("name", source.name());
+    parts.add("engineVersion", if written.is_empty() { "(absent)" } else { written });
+    parts.add("view", module.view.to_string());
+    parts.add_all_of_tree(FILES, source.snapshot.digest().short().to_string(), source.snapshot.layers());
+    if let Some(version) = module.provider.version() {
+        let version = if matches!(module.provider, Provider::Module(_)) { shortened(&version) } else { version };
+        parts.add("SDK", format!("{} {version}", module.sdk_name()));
+    }
+    for dependency in &module.dependencies {
+        parts.add(format!("dependency {}", dependency.name()), dependency.implementation.short().to_string());
+    }
+    for (name, _) in &module.broken {
+        parts.add(format!("dependency {name}"), "(cannot be loaded)");
+    }
+    parts
 }
 
-impl Inputs {
-    fn of(module: &Module) -> Self {
-        let source = &module.source;
-        let config = &source.config;
-        let written = &config.engine_version;
-        let mut parts: BTreeMap<String, String> = BTreeMap::new();
-        let mut part = |name: &str, value: String| _ = parts.insert(name.to_owned(), value);
-        part("name", source.name().to_owned());
-        part("engineVersion", if written.is_empty() { "(absent)".to_owned() } else { written.clone() });
-        part("view", module.view.to_string());
-        part(FILES, source.snapshot.digest().short().to_string());
-        if let Some(version) = module.provider.version() {
-            let version = if matches!(module.provider, Provider::Module(_)) { shortened(&version) } else { version };
-            part("SDK", format!("{} {version}", module.sdk_name()));
-        }
-        for dependency in &module.dependencies {
-            part(&format!("dependency {}", dependency.name()), dependency.implementation.short().to_string());
-        }
-        for (name, _) in &module.broken {
-            part(&format!("dependency {name}"), "(cannot be loaded)".to_owned());
-        }
-        Self { parts, layers: source.snapshot.layers().to_vec() }
+/// The inputs of the call of a function.
+pub(crate) fn of_call(call: &Call, receiver: &Node, target: &Target) -> Parts {
+    let mut parts = Parts::new();
+    parts.add("module", target.module.implementation.short());
+    parts.add("function", target.describe());
+    parts.add(
+        "kept",
+        match target.module.lifetime(&target.function) {
+            Lifetime::Persistent(_) => "for everybody",
+            Lifetime::Session => "for one session",
+            Lifetime::Never => "never",
+        },
+    );
+    if let Some(parent) = &receiver.call {
+        parts.add("parent object", parent.digest().short());
     }
+    for (name, value) in &call.spec().args {
+        let name = format!("argument {name}");
+        match value {
+            Literal::Call(object) => {
+                let shown = format!("{} {}", object.spec().returns, object.digest().short());
+                parts.add_tree(name, shown, &layers_of(object).unwrap_or_default());
+            }
+            Literal::String(text) => parts.add(name, &**text),
+            other => parts.add(name, format!("{other:?}")),
+        }
+    }
+    parts
+}
 
-    fn differing<'a>(&'a self, other: &'a Inputs) -> Vec<&'a str> {
-        let names = self.parts.keys().chain(other.parts.keys().filter(|name| !self.parts.contains_key(*name)));
-        names.map(String::as_str).filter(|name| self.parts.get(*name) != other.parts.get(*name)).collect()
+/// The layers of a directory or file that came from a client's machine.
+fn layers_of(object: &Call) -> Option<Vec<LayerId>> {
+    let spec = object.spec();
+    if !spec.field.starts_with("_snapshot") {
+        return None;
     }
+    let (_, Literal::List(layers)) = spec.args.iter().find(|(name, _)| &**name == "layers")? else { return None };
+    let layer = |literal: &Literal| match literal {
+        Literal::String(text) => text.parse().ok().map(LayerId),
+        _ => None,
+    };
+    layers.iter().map(layer).collect()
 }
 
 fn shortened(digest: &str) -> String {
@@ -120,7 +151,7 @@ fn shortened(digest: &str) -> String {
 
 // IDENTITY: of the place, so that loads of one module are compared with one another; it decides nothing else.
 fn place_of(source: &ModuleSource) -> Digest {
-    rondel_digest::of("loads/v1", &(&source.host, &source.root, source.name()))
+    rondel_digest::of("loads/v2", &(&source.host, &source.root, source.name()))
 }
 
 /// Remembers the inputs of `module`, whose types were registered now, and says what differs from the nearest earlier
@@ -132,65 +163,44 @@ pub async fn compared(caller: &Caller, module: &Module) -> Result<Vec<String>> {
     let me = client(caller)?;
     let key = place_of(&module.source);
     let kept = me.services.index.get(Table::Facts, &key);
-    let mut earlier: Vec<Inputs> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-    let inputs = Inputs::of(module);
-    let nearest = earlier.iter().min_by_key(|earlier| inputs.differing(earlier).len());
+    let mut earlier: Vec<Parts> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    let now = inputs(module);
+    let nearest = now.nearest(earlier.iter(), |earlier| earlier);
     let changes = match nearest {
         None => vec!["this module was not loaded here before".to_owned()],
-        Some(nearest) => differences(&me.services.ops, &me.op_cx, &inputs, nearest).await,
+        Some(nearest) => differences(&me.services.ops, &me.op_cx, &now, nearest).await,
     };
-    earlier.retain(|earlier| earlier.parts != inputs.parts);
-    earlier.insert(0, inputs);
+    earlier.retain(|earlier| *earlier != now);
+    earlier.insert(0, now);
     earlier.truncate(REMEMBERED);
     remember(&*me.services.index, &key, &earlier)?;
     Ok(changes)
 }
 
-fn remember(index: &dyn Index, key: &Digest, loads: &[Inputs]) -> Result<()> {
+fn remember(index: &dyn Index, key: &Digest, loads: &[Parts]) -> Result<()> {
     use rondel_fault::Attempt;
     let bytes = serde_json::to_vec(loads).attempt(|| "remember the inputs of a module".into())?;
     index.put(Table::Facts, key, &bytes, None)
 }
 
-async fn differences(ops: &std::sync::Arc<Ops>, cx: &OpCx, now: &Inputs, before: &Inputs) -> Vec<String> {
+async fn differences(ops: &std::sync::Arc<Ops>, cx: &OpCx, now: &Parts, before: &Parts) -> Vec<String> {
     let mut lines = Vec::new();
-    for name in now.differing(before) {
-        if name == FILES {
-            let (old, new) = (Snapshot::new(before.layers.clone()), Snapshot::new(now.layers.clone()));
-            lines.push(match changed_files(ops, cx, &old, &new).await {
+    for difference in now.differences(before) {
+        let name = difference.part;
+        if let (FILES, Some(old), Some(new)) = (name.as_str(), before.tree(&name), now.tree(&name)) {
+            lines.push(match ops.changed_files(cx, &Snapshot::new(old), &Snapshot::new(new)).await {
                 Ok(files) if !files.is_empty() => format!("files: {}", files.join(", ")),
                 _ => "files: something changed".to_owned(),
             });
             continue;
         }
-        let value = |inputs: &Inputs| inputs.parts.get(name).cloned().unwrap_or_else(|| "(none)".to_owned());
-        lines.push(format!("{name}: {} → {}", value(before), value(now)));
+        let value = |value: Option<String>| value.unwrap_or_else(|| "(none)".to_owned());
+        lines.push(format!("{name}: {} → {}", value(difference.old), value(difference.new)));
     }
     if lines.is_empty() {
         lines.push("nothing: what was registered for these inputs was thrown away".to_owned());
     }
     lines
-}
-
-/// The files that differ, those that are gone with a minus before them.
-async fn changed_files(ops: &std::sync::Arc<Ops>, cx: &OpCx, old: &Snapshot, new: &Snapshot) -> Result<Vec<String>> {
-    let place = |snapshot: &Snapshot| Place { fs: Fs::known(snapshot.clone()), path: AbsPath::root() };
-    let files = async |lower: &Snapshot, upper: &Snapshot| -> Result<Vec<String>> {
-        let diff = Fs::new(FsOp::Diff { lower: place(lower), upper: place(upper) });
-        let entries = ops.glob(cx, &Place { fs: diff, path: AbsPath::root() }, "**").await?;
-        let files = entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory);
-        Ok(files.map(|entry| entry.name).collect())
-    };
-    let (mut named, gone) = (files(old, new).await?, files(new, old).await?);
-    named.extend(
-        gone.into_iter().filter(|name| !named.contains(name)).map(|name| format!("-{name}")).collect::<Vec<_>>(),
-    );
-    if named.len() > NAMED {
-        let more = named.len() - NAMED;
-        named.truncate(NAMED);
-        named.push(format!("and {more} more"));
-    }
-    Ok(named)
 }
 
 /// What people are told of the load of `module`: labels and texts.
@@ -238,7 +248,7 @@ pub fn rows(module: &Module, report: Option<&Report>) -> Vec<(String, String)> {
         row("cached", listed(&cached));
         row("differs", report.changes.join("; "));
     }
-    for (name, value) in Inputs::of(module).parts {
+    for (name, value) in inputs(module).iter() {
         row("key", format!("{name} = {value}"));
     }
     row("implementation", module.implementation.to_string());
@@ -260,19 +270,6 @@ fn listed(work: &[&(String, bool)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn inputs(parts: &[(&str, &str)]) -> Inputs {
-        let parts = parts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Inputs { parts, layers: Vec::new() }
-    }
-
-    #[test]
-    fn what_differs() {
-        let now = inputs(&[("engineVersion", "v0.18.11"), ("files", "x"), ("dependency a", "1")]);
-        let before = inputs(&[("engineVersion", "v0.18.10"), ("files", "x"), ("dependency b", "1")]);
-        assert_eq!(now.differing(&before), ["dependency a", "engineVersion", "dependency b"]);
-        assert!(now.differing(&now).is_empty());
-    }
 
     #[test]
     fn work_is_watched() {

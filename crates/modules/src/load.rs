@@ -51,6 +51,11 @@ impl Modules {
         Arc::default()
     }
 
+    /// The files of the modules that are loaded.
+    pub fn snapshots(&self) -> Vec<rondel_model::Snapshot> {
+        lock(&self.loaded).values().map(|surfaced| surfaced.module.source.snapshot.clone()).collect()
+    }
+
     /// Loads the module that `reference` means to the caller: a path, or the name of a dependency of the module there.
     ///
     /// # Errors

@@ -139,6 +139,11 @@ pub trait Scopes: Send + Sync {
     /// # Errors
     /// When the scope refers to something that is no longer there.
     fn bind(&self, scope: &Scope, process: ScopedProcess) -> Result<ScopeBinding>;
+
+    /// The session for which it serves, for people.
+    fn session(&self) -> &str {
+        ""
+    }
 }
 
 /// A process that is about to start, as far as the API inside it needs to know.

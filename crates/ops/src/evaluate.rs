@@ -6,11 +6,11 @@ use std::sync::atomic::AtomicU64;
 
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
-use rondel_model::op::{ExecOutput, Filter, FsOp, Place};
+use rondel_model::op::{Edit, ExecOutput, Filter, FsOp, Place};
 use rondel_model::{Fs, Snapshot};
 use rondel_ports::BoxFuture;
 use rondel_ports::index::Table;
-use rondel_ports::snapshots::Snapshots;
+use rondel_ports::snapshots::{Label, Snapshots, WorkTree};
 
 use crate::cx::OpCx;
 use crate::key::{self, Key};
@@ -25,6 +25,8 @@ impl Ops {
     /// What the work fails with.
     pub async fn tree(self: &Arc<Self>, cx: &OpCx, fs: &Fs) -> Result<Snapshot> {
         if let FsOp::Known(snapshot) = fs.op() {
+            // Being asked for is a use: what is used is not removed.
+            self.ports.snapshots.has(snapshot);
             return Ok(snapshot.clone());
         }
         let digest = fs.digest();
@@ -41,6 +43,7 @@ impl Ops {
     /// Boxed: it leads back to [`Ops::tree`].
     fn evaluate(self: Arc<Self>, cx: OpCx, fs: Fs) -> BoxFuture<'static, Result<Snapshot>> {
         Box::pin(async move {
+            let _in_use = self.begin();
             match fs.op() {
                 FsOp::Known(snapshot) => Ok(snapshot.clone()),
                 FsOp::Image(op) => self.image(&cx, op).await,
@@ -59,7 +62,8 @@ impl Ops {
                     let (key, op) = (key::copy(op, &base, &source), op.clone());
                     self.files(key, move |store| {
                         let tree = stack::open(store, &source)?;
-                        change(store, &base, |root| copy::apply(&op, Root(tree.root.as_fd()), root))
+                        let label = label("Container.withDirectory", format!("copy to {}", op.target));
+                        labelled(store, &base, label, |root| copy::apply(&op, Root(tree.root.as_fd()), root))
                     })
                     .await
                 }
@@ -70,7 +74,8 @@ impl Ops {
                 FsOp::Edit { base, edit } => {
                     let (base, edit) = (self.tree(&cx, base).await?, edit.clone());
                     let key = Key::Edit { base: base.digest(), edit: &edit }.digest();
-                    self.files(key, move |store| change(store, &base, |root| edit::apply(&edit, root))).await
+                    let label = label(edit_call(&edit), describe_edit(&edit));
+                    self.files(key, move |store| labelled(store, &base, label, |root| edit::apply(&edit, root))).await
                 }
                 FsOp::Diff { lower, upper } => self.difference(&cx, lower, upper).await,
                 FsOp::Git(tree) => self.git_tree(&cx, tree).await,
@@ -111,7 +116,8 @@ impl Ops {
             let (below, above) = (stack::open(store, &below)?, stack::open(store, &above)?);
             let lower = open_dir(Root(below.root.as_fd()), &lower)?;
             let upper = open_dir(Root(above.root.as_fd()), &upper)?;
-            change(store, &Snapshot::empty(), |root| diff::apply(lower.as_fd(), upper.as_fd(), root.0))
+            let label = label("Directory.diff", "what differs between two directories");
+            labelled(store, &Snapshot::empty(), label, |root| diff::apply(lower.as_fd(), upper.as_fd(), root.0))
         })
         .await
     }
@@ -173,7 +179,17 @@ pub(crate) fn change(
     base: &Snapshot,
     work: impl FnOnce(Root<'_>) -> Result<()>,
 ) -> Result<Snapshot> {
-    let tree = stack::begin(store, base)?;
+    labelled(store, base, Label::default(), work)
+}
+
+/// The same, for a layer that people are told `label` of.
+pub(crate) fn labelled(
+    store: &dyn Snapshots,
+    base: &Snapshot,
+    label: Label,
+    work: impl FnOnce(Root<'_>) -> Result<()>,
+) -> Result<Snapshot> {
+    let tree = WorkTree { label, ..stack::begin(store, base)? };
     match work(Root(tree.root.as_fd())) {
         Ok(()) => store.commit(tree),
         Err(fault) => {
@@ -186,7 +202,34 @@ pub(crate) fn change(
 fn pick(store: &dyn Snapshots, source: &Snapshot, place: &Place, filter: &Filter) -> Result<Snapshot> {
     let tree = stack::open(store, source)?;
     let from = open_dir(Root(tree.root.as_fd()), &place.path)?;
-    change(store, &Snapshot::empty(), |root| copy::as_root(from.as_fd(), filter, root.0))
+    let label = label("Directory.filter", format!("files below {}", place.path));
+    labelled(store, &Snapshot::empty(), label, |root| copy::as_root(from.as_fd(), filter, root.0))
+}
+
+fn label(call: &str, text: impl Into<String>) -> Label {
+    Label::new("regular", call, text)
+}
+
+fn edit_call(edit: &Edit) -> &'static str {
+    match edit {
+        Edit::WriteFile { .. } => "Directory.withNewFile",
+        Edit::MakeDir { .. } => "Directory.withNewDirectory",
+        Edit::Symlink { .. } => "Directory.withSymlink",
+        Edit::Timestamps { .. } => "Directory.withTimestamps",
+        Edit::Chown { .. } => "Directory.chown",
+        _ => "",
+    }
+}
+
+fn describe_edit(edit: &Edit) -> String {
+    match edit {
+        Edit::WriteFile { path, .. } => format!("write {path}"),
+        Edit::MakeDir { path, .. } => format!("make the directory {path}"),
+        Edit::Symlink { path, .. } => format!("link {path}"),
+        Edit::Remove { paths, .. } => format!("remove {}", paths.join(" ")),
+        Edit::Timestamps { path, .. } => format!("set the times of {path}"),
+        Edit::Chown { path, .. } => format!("set the owner of {path}"),
+    }
 }
 
 /// The directory at `path`, links followed, open for listing.

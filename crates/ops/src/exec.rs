@@ -10,7 +10,9 @@ use futures_util::future::try_join_all;
 use rondel_digest::Digest;
 use rondel_events::{Outcome, Work};
 use rondel_fault::{Attempt, Fault, Kind, Result};
+use rondel_model::explain::Ended;
 use rondel_model::{ExecOp, Snapshot};
+use rondel_ports::snapshots::Label;
 use rondel_ports::{BoxFuture, CancellationToken};
 
 use crate::cx::{ExecResult, OpCx};
@@ -42,6 +44,7 @@ impl Ops {
     /// Boxed: it leads back to [`Ops::exec`] by the trees it needs.
     fn find_or_run(self: Arc<Self>, cx: OpCx, exec: Arc<ExecOp>) -> BoxFuture<'static, Result<Arc<ExecResult>>> {
         Box::pin(async move {
+            let _in_use = self.begin();
             if exec.args.is_empty() {
                 return Err(Fault::user("no command has been set"));
             }
@@ -50,6 +53,7 @@ impl Ops {
             let stored = self.stored::<ExecResult>(&key, &self.stats.execs_cached, snapshots);
             if let Some(result) = stored.filter(|result| exec.expect.admits(result.exit_code)) {
                 cx.events.span(Work::Exec, title(&cx, &exec)).end(Outcome::Cached);
+                self.explain_exec(&cx, &exec, &inputs, Ended::Cached);
                 return Ok(Arc::new(result));
             }
             let flight = rondel_digest::of("run/v1", &(key, exec.expect));
@@ -71,10 +75,12 @@ impl Ops {
     ) -> Result<Arc<ExecResult>> {
         let cancel = CancellationToken::new();
         let stop = cancel.clone().drop_guard();
+        let in_use = self.begin();
         let task = tokio::spawn(async move {
             let span = cx.events.span(Work::Exec, title(&cx, &exec));
             let run = Run(Process { ops: &self, cx: &cx, exec: &exec, events: span.emitter(), cancel: &cancel });
             let result = run.run(inputs, key).await;
+            let _in_use = in_use;
             match &result {
                 Ok(_) => span.end(Outcome::Done),
                 Err(fault) if fault.kind() == Kind::Cancelled => span.end(Outcome::Cancelled),
@@ -98,9 +104,13 @@ struct Run<'a>(Process<'a>);
 impl Run<'_> {
     async fn run(&self, inputs: Vec<Snapshot>, key: Digest) -> Result<ExecResult> {
         let (_scratch, redirects) = self.redirects().await?;
+        let decided = inputs.clone();
         let finished = self.0.run(inputs, redirects, None).await?;
         let exec = self.0.exec;
-        if !exec.expect.admits(finished.exit_code) {
+        let admitted = exec.expect.admits(finished.exit_code);
+        let ended = if admitted { Ended::Ran } else { Ended::Failed };
+        self.0.ops.explain_exec(self.0.cx, exec, &decided, ended);
+        if !admitted {
             let fault = finished.failure(exec);
             return self.0.discard(finished.trees, fault).await;
         }
@@ -123,6 +133,7 @@ impl Run<'_> {
 
     async fn keep(&self, finished: Finished) -> Result<ExecResult> {
         let exec = self.0.exec.clone();
+        let label = Label::new("regular", "Container.withExec", title(self.0.cx, &exec));
         self.0
             .ops
             .blocking(move |ops| {
@@ -141,7 +152,7 @@ impl Run<'_> {
                     trees.discard(store);
                     return Err(fault);
                 }
-                let (rootfs, mounts) = trees.commit(store)?;
+                let (rootfs, mounts) = trees.commit(store, &label)?;
                 Ok(ExecResult { exit_code, stdout, stderr, combined, rootfs, mounts })
             })
             .await

@@ -17,9 +17,11 @@ mod edit;
 mod environment;
 mod evaluate;
 mod exec;
+mod explain;
 mod filter;
 mod gather;
 mod git;
+mod held;
 mod http;
 mod image;
 mod key;
@@ -53,6 +55,7 @@ pub use cx::{
     BoundServices, ExecResult, Neighbour, NoServices, OpCx, Ports, ScopeBinding, ScopedProcess, Scopes, Services,
 };
 pub use git::Uncommitted;
+pub use held::referred;
 pub use http::Download;
 pub use options::{HostTrust, Options};
 pub use read::{Entry, EntryKind, MOST_BYTES, Stat};

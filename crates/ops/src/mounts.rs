@@ -12,7 +12,7 @@ use rondel_model::exec::MountSource;
 use rondel_model::{AbsPath, ExecOp, Owner, Snapshot, SocketRef};
 use rondel_ports::process::{ProcessMount, ProcessMountSource};
 use rondel_ports::secrets::Plaintext;
-use rondel_ports::snapshots::{Snapshots, WorkTree};
+use rondel_ports::snapshots::{Label, Snapshots, WorkTree};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
@@ -272,13 +272,17 @@ impl Trees {
     }
 
     /// Keeps everything: the root, and the trees by target.
-    pub(crate) fn commit(self, store: &dyn Snapshots) -> Result<(Snapshot, BTreeMap<AbsPath, Snapshot>)> {
-        let mut result = store.commit(self.root);
+    pub(crate) fn commit(
+        self,
+        store: &dyn Snapshots,
+        label: &Label,
+    ) -> Result<(Snapshot, BTreeMap<AbsPath, Snapshot>)> {
+        let mut result = store.commit(WorkTree { label: label.clone(), ..self.root });
         let mut mounts = BTreeMap::new();
         for mount in self.mounts {
             match mount.held {
                 Held::Writable(tree) if result.is_err() => store.discard(tree),
-                Held::Writable(tree) => match store.commit(tree) {
+                Held::Writable(tree) => match store.commit(WorkTree { label: label.clone(), ..tree }) {
                     Ok(snapshot) => drop(mounts.insert(mount.target, snapshot)),
                     Err(fault) => result = Err(fault),
                 },

@@ -1,6 +1,9 @@
 //! What every process is given besides what its op says. None of it counts for any key.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use rondel_ports::cache::Watch;
 
 /// What every process is given.
 #[derive(Clone, Debug, Default)]
@@ -9,6 +12,8 @@ pub struct Options {
     pub trust: HostTrust,
     /// Proxy variables of the engine, passed through where the user has not set them.
     pub proxies: Vec<(String, String)>,
+    /// Who watches; none: nobody.
+    pub watch: Option<Arc<dyn Watch>>,
 }
 
 /// Certificate authorities that the host trusts.

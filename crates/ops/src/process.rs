@@ -300,13 +300,18 @@ fn clean(fault: Fault, secrets: &Secrets) -> Fault {
 
 /// The name of the span of a process: its command line without the secrets that are known by now.
 pub(crate) fn title(cx: &OpCx, exec: &ExecOp) -> String {
+    short(&known_secrets(cx, exec).scrub(&exec.args.join(" ")))
+}
+
+/// The secrets that the process is given, as far as they are known already.
+pub(crate) fn known_secrets(cx: &OpCx, exec: &ExecOp) -> Secrets {
     let files = exec.mounts.iter().filter_map(|mount| match &mount.source {
         MountSource::Secret { secret, .. } => Some(secret),
         _ => None,
     });
     let all = exec.secret_env.iter().map(|(_, secret)| secret).chain(files);
     let known: Vec<Arc<Plaintext>> = all.filter_map(|secret| cx.secrets.known(secret)).collect();
-    short(&Secrets::new(known.iter().map(|plaintext| plaintext.bytes())).scrub(&exec.args.join(" ")))
+    Secrets::new(known.iter().map(|plaintext| plaintext.bytes()))
 }
 
 /// A command line in one line, shortened.

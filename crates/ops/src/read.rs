@@ -187,8 +187,10 @@ impl Ops {
     /// When it is missing, no directory, or cannot be read.
     pub async fn import_dir(self: &Arc<Self>, cx: &OpCx, path: &Path, filter: &Filter) -> Result<Snapshot> {
         let title = format!("import {}", shown(path).display());
-        let (path, filter) = (path.to_owned(), filter.clone());
-        synced(cx, title, self.blocking(move |ops| ops.ports.host.import(&path, &filter))).await
+        let (from, which) = (path.to_owned(), filter.clone());
+        let imported = synced(cx, title, self.blocking(move |ops| ops.ports.host.import(&from, &which))).await?;
+        self.explain_import(cx, &shown(path), filter, &imported);
+        Ok(imported)
     }
 
     /// Takes one file of the host; it is at the root under its own name.
@@ -197,8 +199,10 @@ impl Ops {
     /// When it is missing or no regular file.
     pub async fn import_file(self: &Arc<Self>, cx: &OpCx, path: &Path) -> Result<Snapshot> {
         let title = format!("import {}", shown(path).display());
-        let path = path.to_owned();
-        synced(cx, title, self.blocking(move |ops| ops.ports.host.import_file(&path))).await
+        let from = path.to_owned();
+        let imported = synced(cx, title, self.blocking(move |ops| ops.ports.host.import_file(&from))).await?;
+        self.explain_import(cx, &shown(path), &Filter::default(), &imported);
+        Ok(imported)
     }
 
     async fn look<T: Send + 'static>(

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 use rondel_fault::{Fault, Result};
 use rondel_model::op::Edit;
 use rondel_model::{AbsPath, LayerId, Snapshot};
-use rondel_ports::snapshots::{Snapshots, WorkTree};
+use rondel_ports::snapshots::{Label, Snapshots, WorkTree};
 
-use crate::evaluate::change;
+use crate::evaluate::labelled;
 use crate::options::{BUNDLE_TARGET, EXTRA_TARGET};
 use crate::{edit, lock, stack};
 
@@ -51,7 +51,8 @@ impl Skeletons {
         if let Some(layer) = known.get(&points).filter(|layer| store.has(&Snapshot::new([**layer]))) {
             return Ok(*layer);
         }
-        let made = change(store, &Snapshot::empty(), |root| {
+        let label = Label::new("internal", "", "mount points of processes");
+        let made = labelled(store, &Snapshot::empty(), label, |root| {
             points.edits().iter().try_for_each(|edit| edit::apply(edit, root))
         })?;
         let layer = *made.layers().last().ok_or_else(|| Fault::bug("the layer of the mount points has no content"))?;

@@ -276,7 +276,7 @@ async fn the_environment() {
     let host = tempfile::tempdir().unwrap();
     std::fs::write(host.path().join("extra.crt"), "pem").unwrap();
     let trust = HostTrust { bundle: Some("/host/bundle".into()), extra_dir: Some(host.path().into()) };
-    let w = world_with(Options { trust, proxies: vec![("HTTP_PROXY".into(), "p".into())] });
+    let w = world_with(Options { trust, proxies: vec![("HTTP_PROXY".into(), "p".into())], watch: None });
     let mut op = exec(&Fs::scratch(), &["true"]);
     op.env = vec![("A".into(), "1".into()), ("CURL_CA_BUNDLE".into(), "mine".into())];
     op.volatile_env = vec![("A".into(), "2".into())];
@@ -325,7 +325,7 @@ async fn an_upstream_failure_is_told_as_it_is() {
 async fn mount_points_are_there_and_never_kept() {
     let bundle = tempfile::NamedTempFile::new().unwrap();
     let trust = HostTrust { bundle: Some(bundle.path().to_owned()), extra_dir: None };
-    let w = world_with(Options { trust, proxies: Vec::new() });
+    let w = world_with(Options { trust, proxies: Vec::new(), watch: None });
     let own = w.files(&[("/etc/hosts", "own"), ("/sys -> etc", "")]);
     for (base, args, printed, kept) in [
         (&own, &["cat", "/etc/hosts", ";", "cat", "/sys/hostname", ";", "cat", "/.rondel-ca.crt"][..], "own", None),

@@ -3,6 +3,7 @@
 //! *Invariants.* No implementation here. A port speaks in terms of `rondel-model` and plain data; it
 //! knows neither GraphQL nor sessions. Blocking ports say so: their callers use the blocking pool.
 
+pub mod cache;
 pub mod git;
 pub mod host;
 pub mod http;

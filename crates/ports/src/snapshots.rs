@@ -29,6 +29,37 @@ pub struct WorkTree {
     pub scratch: PathBuf,
     /// When it was opened: modification times from then on count as "now" and for no identity.
     pub opened: SystemTime,
+    /// What people are told of the layer that it becomes. It is no part of its identity.
+    pub label: Label,
+}
+
+/// What made a layer, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Label {
+    /// The kind of work, in the words of the API: `regular`, `source.local`, …; empty: unknown.
+    #[serde(default)]
+    pub kind: String,
+    /// The call, such as `Container.withExec`; may be empty.
+    #[serde(default)]
+    pub call: String,
+    /// What it did; secrets are not in it.
+    #[serde(default)]
+    pub text: String,
+}
+
+impl Label {
+    /// The longest text that is kept, in bytes.
+    const LONGEST: usize = 160;
+
+    /// A label of work of the kind `kind`, done by `call`.
+    pub fn new(kind: &str, call: &str, text: impl Into<String>) -> Self {
+        let mut text: String = text.into();
+        if text.len() > Self::LONGEST {
+            text.truncate(text.floor_char_boundary(Self::LONGEST - 3));
+            text.push('…');
+        }
+        Self { kind: kind.to_owned(), call: call.to_owned(), text }
+    }
 }
 
 /// How the bytes of a layer are packed.
@@ -94,6 +125,11 @@ pub trait Snapshots: Send + Sync {
 
     /// Whether every layer of `snapshot` is here.
     fn has(&self, snapshot: &Snapshot) -> bool;
+
+    /// Whether every layer of `snapshot` is here, without that being a use of it.
+    fn keeps(&self, snapshot: &Snapshot) -> bool {
+        self.has(snapshot)
+    }
 
     /// Unpacks a layer blob: a tar with OCI whiteouts, packed as `compression`. Verifies digest and size of the
     /// packed bytes and the `diff_id`. The blob is kept, so that it can be pushed again unchanged.

@@ -1,9 +1,11 @@
 //! From selections and recipes to values: the one place where the identity of a call is decided.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use rondel_call::{Call, CallSpec, Literal};
+use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_gql::Value as Constant;
 use rondel_gql::types::{FieldDef, Name, Schema, TypeKind, TypeRef};
@@ -85,6 +87,8 @@ pub trait Fields: Send + Sync {
 /// Evaluates calls, each once.
 pub struct Evaluator {
     graph: Graph<Node>,
+    /// Results that nobody asks for when a session is over, by session.
+    passing: Mutex<HashMap<Arc<str>, Vec<Digest>>>,
     fields: Arc<dyn Fields>,
     introspection: IntrospectionCache,
 }
@@ -92,7 +96,12 @@ pub struct Evaluator {
 impl Evaluator {
     /// An evaluator that remembers about `capacity` results.
     pub fn new(fields: Arc<dyn Fields>, capacity: usize) -> Arc<Self> {
-        Arc::new(Self { graph: Graph::new(capacity), fields, introspection: IntrospectionCache::default() })
+        Arc::new(Self {
+            graph: Graph::new(capacity),
+            passing: Mutex::default(),
+            fields,
+            introspection: IntrospectionCache::default(),
+        })
     }
 
     /// Answers to introspection, remembered per schema.
@@ -103,6 +112,12 @@ impl Evaluator {
     /// The remembered results and evaluations under way.
     pub fn graph(&self) -> &Graph<Node> {
         &self.graph
+    }
+
+    /// Forgets what only `session` could ask for: it is over.
+    pub fn end_session(&self, session: &str) {
+        let passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
+        self.graph.forget(&passing.unwrap_or_default());
     }
 
     /// Selects `field` on `receiver` with the arguments that a document gave.
@@ -188,14 +203,24 @@ impl Evaluator {
         let cx = Cx { evaluator: self.clone(), caller: caller.clone(), call: call.clone(), view };
         let args = Args::new(cx.clone(), field.clone());
         let handler = behaviour.handler.clone();
-        let key = call.digest();
+        let (key, call_is_passing) = (call.digest(), call.is_passing());
         let work = async move {
             let outcome = handler(cx, receiver, args).await?;
             Ok(Node { call: Some(outcome.rebind.unwrap_or(call)), value: outcome.value })
         };
         match behaviour.reuse {
             Reuse::Effect | Reuse::Free => work.await,
-            _ => self.graph.evaluate(key, || work).await,
+            _ => {
+                let passing = call_is_passing.then(|| caller.session.clone());
+                let start = || {
+                    if let Some(session) = passing {
+                        let mut passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
+                        passing.entry(session).or_default().push(key);
+                    }
+                    work
+                };
+                self.graph.evaluate(key, start).await
+            }
         }
     }
 

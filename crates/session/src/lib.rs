@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use rondel_digest::Digest;
 use rondel_ops::Ops;
+use rondel_ports::cache::Cache;
 use rondel_ports::index::Index;
 use rondel_schema::Registry;
 
@@ -31,10 +32,21 @@ pub struct Services {
     pub ops: Arc<Ops>,
     /// Remembers results across sessions and restarts.
     pub index: Arc<dyn Index>,
+    /// The engine itself: who it is, who is attached, what it keeps.
+    pub house: Arc<dyn House>,
     /// The core API, every view of it.
     pub registry: Arc<Registry>,
     /// The key of MACs over plaintext: random, made once per state folder.
     pub mac_key: [u8; 32],
+}
+
+/// The engine as handlers see it.
+pub trait House: Cache {
+    /// Its name.
+    fn name(&self) -> String;
+
+    /// The clients that are attached.
+    fn clients(&self) -> Vec<String>;
 }
 
 impl Services {

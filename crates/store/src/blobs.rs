@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use rondel_digest::{Digest, Sha256Digest};
 use rondel_fault::{Attempt, Fault, Result};
@@ -10,6 +11,7 @@ use rondel_model::LayerId;
 use rondel_ports::snapshots::Compression;
 use sha2::Digest as _;
 
+use crate::stamp::Stamp;
 use crate::{Store, sys};
 
 /// Passes bytes on and knows their digest and number.
@@ -62,15 +64,18 @@ pub(crate) fn place(store: &Store, digest: &Sha256Digest) -> PathBuf {
 
 /// The path of the blob `digest`, if it is here.
 pub(crate) fn find(store: &Store, digest: &Sha256Digest) -> Option<PathBuf> {
-    Some(place(store, digest)).filter(|path| path.exists())
+    let mut used = store.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = Some(place(store, digest)).filter(|path| path.exists())?;
+    used.entry(*digest).or_insert_with(|| Stamp::of_file(&path)).touch();
+    Some(path)
 }
 
 /// Keeps `content`, whose digest must be `digest`.
 pub(crate) fn put(store: &Store, digest: &Sha256Digest, content: &mut dyn Read) -> Result<PathBuf> {
-    let place = place(store, digest);
-    if place.exists() {
+    if let Some(place) = find(store, digest) {
         return Ok(place);
     }
+    let place = place(store, digest);
     with_scratch(store, |scratch| {
         let temp = scratch.join("blob");
         let mut writer = Hashing::new(File::create_new(&temp).attempt(|| format!("make `{}`", temp.display()))?);
@@ -88,10 +93,10 @@ pub(crate) fn put(store: &Store, digest: &Sha256Digest, content: &mut dyn Read) 
 
 /// Keeps the verified file `path` as the blob `digest`: by renaming when `path` is ours, by copying otherwise.
 pub(crate) fn keep(store: &Store, path: &Path, digest: &Sha256Digest) -> Result<PathBuf> {
-    let place = place(store, digest);
-    if place.exists() {
+    if let Some(place) = find(store, digest) {
         return Ok(place);
     }
+    let place = place(store, digest);
     with_scratch(store, |scratch| {
         let temp = scratch.join("blob");
         let copy = || -> io::Result<u64> { sys::copy_bytes(&File::open(path)?, &File::create_new(&temp)?) };

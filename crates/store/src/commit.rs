@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use rondel_fault::{Attempt, Result};
 use rondel_model::Snapshot;
-use rondel_ports::snapshots::WorkTree;
+use rondel_ports::snapshots::{Label, WorkTree};
 use rustix::fs::OFlags;
 
 use crate::identity::{Times, byte_text, layer_id};
@@ -17,9 +17,10 @@ use crate::{Store, layers};
 
 /// Commits the changes of `tree`; its scratch folder is gone afterwards in any case.
 pub(crate) fn commit(store: &Store, tree: WorkTree) -> Result<Snapshot> {
-    let WorkTree { root, base, upper, scratch, opened } = tree;
+    let WorkTree { root, base, upper, scratch, opened, label } = tree;
     let mut mount = Some(root);
-    let result = commit_upper(store, &base, &upper, &scratch, time(opened), &mut mount);
+    let changes = Changes { base: &base, upper: &upper, scratch: &scratch, opened: time(opened), label };
+    let result = commit_upper(store, changes, &mut mount);
     // What is left of a commit is empty directories, for which nobody waits. Anything else takes space on the disk, which
     // whoever goes on may need.
     let is_spent = result.as_ref().is_ok_and(|snapshot| *snapshot == base || !upper.exists());
@@ -33,15 +34,18 @@ pub(crate) fn commit(store: &Store, tree: WorkTree) -> Result<Snapshot> {
     removed.map(|()| snapshot)
 }
 
-/// The mount is taken down before anything below it changes; it is left where nothing does.
-fn commit_upper(
-    store: &Store,
-    base: &Snapshot,
-    upper: &Path,
-    scratch: &Path,
+/// What was collected over a base.
+struct Changes<'a> {
+    base: &'a Snapshot,
+    upper: &'a Path,
+    scratch: &'a Path,
     opened: Time,
-    mount: &mut Option<OwnedFd>,
-) -> Result<Snapshot> {
+    label: Label,
+}
+
+/// The mount is taken down before anything below it changes; it is left where nothing does.
+fn commit_upper(store: &Store, changes: Changes<'_>, mount: &mut Option<OwnedFd>) -> Result<Snapshot> {
+    let Changes { base, upper, scratch, opened, label } = changes;
     let failed = || format!("read the changes in `{}`", upper.display());
     let root = sys::open_dir(upper).attempt(failed)?;
     let mut nodes = scan::scan(&root, store.state.user).attempt(failed)?;
@@ -57,7 +61,7 @@ fn commit_upper(
     let contents = scan::hash_files(root.as_fd(), &nodes).attempt(failed)?;
     let times = Times { opened: Some(opened), inherited };
     let layer = layer_id(&nodes, &contents, &times);
-    store.keep_layer(&layer, upper, scratch, LayerInfo::new(&nodes, times))?;
+    store.keep_layer(&layer, upper, scratch, LayerInfo::new(&nodes, times, label))?;
     Ok(base.with(layer))
 }
 

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rondel_fault::{Attempt, Result};
 use rondel_model::{LayerId, Snapshot};
+use rondel_ports::snapshots::Label;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -69,7 +70,11 @@ fn merge(store: &Store, snapshot: &Snapshot) -> Result<LayerId> {
         let contents = scan::hash_files(root.as_fd(), &nodes).attempt(failed)?;
         let times = Times::default();
         let layer = layer_id(&nodes, &contents, &times);
-        store.keep_layer(&layer, &path, scratch, LayerInfo::new(&nodes, times))?;
+        let label = Label::new("internal", "", format!("{} layers merged", snapshot.layers().len()));
+        let mut info = LayerInfo::new(&nodes, times, label);
+        // Its files are hard links to those of its parts.
+        info.disk = nodes.iter().filter(|node| node.kind == scan::Kind::Dir).count() as u64 * 4096;
+        store.keep_layer(&layer, &path, scratch, info)?;
         Ok(layer)
     })
 }

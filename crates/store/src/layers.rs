@@ -3,23 +3,23 @@
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use rondel_digest::Digest;
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::{LayerId, Snapshot};
-use rondel_ports::snapshots::{Tree, WorkTree};
+use rondel_ports::snapshots::{Label, Tree, WorkTree};
 use rustix::fs::{Gid, Mode, Uid};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Times;
 use crate::scan::{self, Kind, Node};
+use crate::stamp::{self, Stamp};
 use crate::sys::{self, Time};
 use crate::{Store, flatten, overlay};
 
-/// What `meta.json` of a layer says.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What `meta.json` of a layer says. The file's own modification time is when the layer was used last.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LayerInfo {
     /// The version of this record.
     pub(crate) version: u32,
@@ -31,29 +31,76 @@ pub(crate) struct LayerInfo {
     pub(crate) plain: bool,
     /// Which modification times are no content.
     pub(crate) times: Times,
+    /// About what it takes on disk; zero: unknown.
+    #[serde(default)]
+    pub(crate) disk: u64,
+    /// When it was made, in milliseconds since the Unix epoch; zero: unknown.
+    #[serde(default)]
+    pub(crate) made: i64,
+    /// What made it.
+    #[serde(default)]
+    pub(crate) label: Label,
+    /// When it was used last.
+    #[serde(skip)]
+    pub(crate) used: Stamp,
 }
 
+/// What an entry takes on disk beside its content, and the size of a block.
+const BLOCK: u64 = 4096;
+
 impl LayerInfo {
-    pub(crate) fn new(nodes: &[Node], times: Times) -> Self {
+    pub(crate) fn new(nodes: &[Node], times: Times, label: Label) -> Self {
+        let size = |node: &Node| match node.kind {
+            Kind::File => node.size.div_ceil(BLOCK) * BLOCK,
+            Kind::Dir => BLOCK,
+            _ => 0,
+        };
         Self {
             version: 1,
             entries: nodes.len() as u64,
             bytes: nodes.iter().map(|node| node.size).sum(),
             plain: !nodes.iter().any(|node| node.opaque || node.kind == Kind::Whiteout),
             times,
+            disk: nodes.iter().map(size).sum::<u64>() + BLOCK,
+            made: stamp::now(),
+            label,
+            used: Stamp::now(),
         }
     }
 }
 
 impl Store {
-    /// What is known of `layer`; none when it is not here.
+    /// What is known of `layer`, which is used by that; none when it is not here.
     pub(crate) fn layer(&self, layer: &LayerId) -> Option<Arc<LayerInfo>> {
+        if let Some(info) = self.known.read().ok()?.get(layer) {
+            info.used.touch();
+            return Some(info.clone());
+        }
+        let info = self.read_layer(layer)?;
+        info.used.touch();
+        Some(info)
+    }
+
+    /// What is known of `layer`, without using it.
+    pub(crate) fn inspect(&self, layer: &LayerId) -> Option<Arc<LayerInfo>> {
         if let Some(info) = self.known.read().ok()?.get(layer) {
             return Some(info.clone());
         }
-        let text = fs::read(self.layer_dir(layer).join("meta.json")).ok()?;
-        let info: Arc<LayerInfo> = Arc::new(serde_json::from_slice(&text).ok()?);
-        self.known.write().ok()?.insert(*layer, info.clone());
+        self.read_layer(layer)
+    }
+
+    // ORDER: what is read becomes known under the same lock under which layers are removed.
+    fn read_layer(&self, layer: &LayerId) -> Option<Arc<LayerInfo>> {
+        let mut known = self.known.write().ok()?;
+        if let Some(info) = known.get(layer) {
+            return Some(info.clone());
+        }
+        let path = self.layer_dir(layer).join("meta.json");
+        let text = fs::read(&path).ok()?;
+        let mut info: LayerInfo = serde_json::from_slice(&text).ok()?;
+        info.used = Stamp::of_file(&path);
+        let info = Arc::new(info);
+        known.insert(*layer, info.clone());
         Some(info)
     }
 
@@ -98,9 +145,8 @@ impl Store {
             }
         };
         commit().attempt(|| format!("keep the layer `{}`", layer.0.short()))?;
-        if let Ok(mut known) = self.known.write() {
-            known.insert(*layer, Arc::new(info));
-        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(*layer, Arc::new(info));
         Ok(())
     }
 }
@@ -142,7 +188,8 @@ pub(crate) fn begin(store: &Store, snapshot: &Snapshot) -> Result<WorkTree> {
         }
     };
     let opened = SystemTime::UNIX_EPOCH + Duration::new(opened.0.max(0).cast_unsigned(), opened.1);
-    Ok(WorkTree { root, base: snapshot.clone(), upper: scratch.join("upper"), scratch, opened })
+    let label = Label::default();
+    Ok(WorkTree { root, base: snapshot.clone(), upper: scratch.join("upper"), scratch, opened, label })
 }
 
 fn begin_in(store: &Store, scratch: &Path, roots: &[OwnedFd], bare: bool) -> Result<(OwnedFd, Time)> {
@@ -189,11 +236,4 @@ fn roots(store: &Store, stack: &[LayerId]) -> Result<Vec<OwnedFd>> {
 fn open_empty(store: &Store) -> Result<OwnedFd> {
     let path = store.state.empty();
     sys::open_dir(&path).attempt(|| format!("open `{}`", path.display()))
-}
-
-/// The folder of the cache volume `name`.
-pub(crate) fn volume(store: &Store, name: &str) -> Result<PathBuf> {
-    let path = store.state.path("volumes").join(Digest::of_bytes(name.as_bytes()).hex());
-    fs::create_dir_all(&path).attempt(|| format!("make the cache volume `{name}`"))?;
-    Ok(path)
 }

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `format`, `lock` | version and form of the folder; held with `flock` by the one engine that uses it |
 //! | `layers/<id>/fs/` | one layer, in overlay form: whiteouts are character devices 0:0, opaque directories carry an attribute |
-//! | `layers/<id>/meta.json` | size, number of files, and which modification times are no content |
+//! | `layers/<id>/meta.json` | size, number of files, and which modification times are no content; its own time is the last use |
 //! | `blobs/sha256/<hex>` | packed layers, manifests, configurations, as they came or were made |
 //! | `volumes/<hex>/` | cache volumes, named by the digest of their name |
 //! | `git/` | git repositories; another crate's, removed with the rest |
@@ -16,10 +16,11 @@
 //!
 //! *Invariants.* A layer appears by one rename and never changes; its name is the digest of its content. Nothing on a
 //! path that finds what it looks for calls `fsync`, starts a process or walks a tree. After `kill -9` every layer, blob
-//! and entry that can be seen is whole. Whoever names a path inside a layer that came from outside goes through
+//! and entry that can be seen is whole, whatever was being written or removed. Whoever names a path inside a layer that came from outside goes through
 //! `openat2` relative to the layer's root. The overlay's own attributes never count as content.
 
 mod blobs;
+mod collect;
 mod commit;
 mod flatten;
 mod identity;
@@ -30,12 +31,14 @@ mod pack;
 mod reaper;
 mod scan;
 mod sqlite;
+mod stamp;
 mod state;
 mod sys;
 mod tar_read;
 mod tar_write;
 mod unpack;
 mod verify;
+mod volumes;
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -51,8 +54,11 @@ use rondel_ports::snapshots::{Compression, LayerBlob, Snapshots, Tree, Verificat
 
 use crate::layers::LayerInfo;
 use crate::sqlite::{Space, SqliteIndex};
+use crate::stamp::Stamp;
 use crate::state::State;
+use crate::volumes::VolumeUse;
 
+pub use crate::collect::{Disk, Refers};
 pub use crate::unpack::Limits;
 pub use crate::verify::{Check, Usage};
 
@@ -77,7 +83,10 @@ pub struct Store {
     index: SqliteIndex,
     options: Options,
     known: RwLock<HashMap<LayerId, Arc<LayerInfo>>>,
+    blobs_used: Mutex<HashMap<Sha256Digest, Stamp>>,
+    volumes_used: Mutex<HashMap<Digest, VolumeUse>>,
     flattening: Mutex<()>,
+    collecting: Mutex<()>,
 }
 
 impl Store {
@@ -87,8 +96,18 @@ impl Store {
     /// When another engine uses the folder, its format is unknown, or it cannot be read or written.
     pub fn open(state_dir: &Path, options: Options) -> Result<Arc<Self>> {
         let state = State::open(state_dir)?;
+        collect::make_room(&state)?;
         let index = SqliteIndex::open(&state.path("index.sqlite"))?;
-        Ok(Arc::new(Self { state, index, options, known: RwLock::default(), flattening: Mutex::default() }))
+        Ok(Arc::new(Self {
+            state,
+            index,
+            options,
+            known: RwLock::default(),
+            blobs_used: Mutex::default(),
+            volumes_used: Mutex::default(),
+            flattening: Mutex::default(),
+            collecting: Mutex::default(),
+        }))
     }
 
     /// Removes everything that a store keeps in `state_dir`, and the folder too when nothing else is in it.
@@ -168,6 +187,10 @@ impl Snapshots for Store {
         snapshot.layers().iter().all(|layer| self.layer(layer).is_some())
     }
 
+    fn keeps(&self, snapshot: &Snapshot) -> bool {
+        snapshot.layers().iter().all(|layer| self.inspect(layer).is_some())
+    }
+
     fn unpack(&self, blob: &Path, compression: Compression, expected: &LayerBlob) -> Result<LayerId> {
         unpack::unpack(self, blob, compression, expected)
     }
@@ -190,7 +213,7 @@ impl Snapshots for Store {
     }
 
     fn volume(&self, name: &str) -> Result<PathBuf> {
-        layers::volume(self, name)
+        volumes::open(self, name)
     }
 
     fn temp_dir(&self) -> Result<PathBuf> {

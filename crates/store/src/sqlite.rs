@@ -30,6 +30,8 @@ pub(crate) enum Space {
     Packed = 21,
     /// Stack → the layer it was merged into.
     Flattened = 22,
+    /// Cache volume → its name and uses.
+    Volumes = 23,
 }
 
 impl From<Table> for Space {
@@ -213,6 +215,12 @@ impl SqliteIndex {
     pub(crate) fn count(&self, space: Space) -> u64 {
         let mirror = self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner);
         mirror.keys().filter(|(found, _)| *found == space as u8).count() as u64
+    }
+
+    /// Gives the space of the log back to the disk; soon, and not when that is not possible now.
+    pub(crate) fn shrink(&self) {
+        let connection = self.shared.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 
     /// Lets SQLite check its own file.

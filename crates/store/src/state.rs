@@ -99,7 +99,11 @@ impl State {
             let target = target.unwrap_or_else(|| trash.join("old"));
             fs::rename(&scratch, &target).attempt(|| format!("empty `{}`", scratch.display()))?;
         }
-        fs::create_dir_all(self.empty()).attempt(|| format!("make `{}`", self.empty().display()))?;
+        if fs::create_dir_all(self.empty()).is_err() {
+            // A full disk: what was thrown away goes first.
+            sys::remove_tree(&trash).and_then(|()| fs::create_dir_all(&trash)).attempt(|| "empty the trash".into())?;
+            fs::create_dir_all(self.empty()).attempt(|| format!("make `{}`", self.empty().display()))?;
+        }
         let old = fs::read_dir(&trash).attempt(|| format!("list `{}`", trash.display()))?;
         old.filter_map(|entry| entry.ok().map(|entry| entry.path())).for_each(|path| self.reaper.remove(path, None));
         self.drop_unfinished_layers()
@@ -118,8 +122,10 @@ impl State {
 }
 
 /// What a state folder holds; its format last, so that what is left of it can be removed again.
-const CONTENT: [&str; 11] = [
+const CONTENT: [&str; 13] = [
     "git",
+    "explained.jsonl",
+    "explained.jsonl.old",
     "layers",
     "blobs",
     "volumes",
@@ -183,12 +189,8 @@ fn lock(root: &Path) -> Result<File> {
         }
         Err(e) => return Err(e).attempt(|| format!("lock `{}`", path.display())),
     }
-    let write = |file: &mut File| -> std::io::Result<()> {
-        file.set_len(0)?;
-        file.rewind()?;
-        write!(file, "{}", std::process::id())
-    };
-    write(&mut file).attempt(|| format!("write `{}`", path.display()))?;
+    // Who has it is said for people; a full disk is no reason not to start.
+    let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
     Ok(file)
 }
 

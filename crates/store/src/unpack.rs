@@ -10,7 +10,7 @@ use std::path::Path;
 use rondel_digest::Sha256Digest;
 use rondel_fault::{Attempt, Fault, Kind as FaultKind, Result};
 use rondel_model::LayerId;
-use rondel_ports::snapshots::{Compression, LayerBlob};
+use rondel_ports::snapshots::{Compression, Label, LayerBlob};
 
 use crate::blobs::{self, Hashing};
 use crate::identity::{Times, layer_id};
@@ -53,7 +53,8 @@ pub(crate) fn unpack(store: &Store, blob: &Path, compression: Compression, expec
         let times = Times::default();
         let layer = layer_id(&nodes, &contents, &times);
         blobs::keep(store, blob, &expected.digest)?;
-        store.keep_layer(&layer, &root_path, scratch, LayerInfo::new(&nodes, times))?;
+        let label = Label::new("regular", "Container.from", format!("image layer {}", expected.digest));
+        store.keep_layer(&layer, &root_path, scratch, LayerInfo::new(&nodes, times, label))?;
         Ok(layer)
     })?;
     store.remember(Space::Packed, &blobs::key_of_packed(&layer, compression), expected)?;

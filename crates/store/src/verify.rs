@@ -48,7 +48,7 @@ pub(crate) fn usage(store: &Store) -> Result<Usage> {
         Usage { results: RESULTS.iter().map(|(_, space)| store.index.count(*space)).sum(), ..Usage::default() };
     for layer in layers(store)? {
         usage.layers += 1;
-        usage.layer_bytes += store.layer(&layer).map_or(0, |info| info.bytes);
+        usage.layer_bytes += store.inspect(&layer).map_or(0, |info| info.bytes);
     }
     for blob in blobs(store)? {
         usage.blobs += 1;
@@ -83,7 +83,7 @@ pub(crate) fn verify(store: &Store, check: &Check<'_>) -> Result<Verification> {
 }
 
 fn verify_layer(store: &Store, layer: &LayerId) -> Result<Option<String>> {
-    let Some(info) = store.layer(layer) else {
+    let Some(info) = store.inspect(layer) else {
         return Ok(Some("has no readable record".to_owned()));
     };
     let failed = || format!("read the layer `{layer}`");
@@ -151,17 +151,17 @@ fn forget(store: &Store, space: Space, keep: &HashSet<LayerId>) -> Result<()> {
     gone.iter().try_for_each(|key| store.index.remove_in(space, key))
 }
 
-fn layers(store: &Store) -> Result<Vec<LayerId>> {
+pub(crate) fn layers(store: &Store) -> Result<Vec<LayerId>> {
     let names = names(store, "layers")?;
     Ok(names.iter().filter_map(|name| name.parse().ok()).map(LayerId).collect())
 }
 
-fn blobs(store: &Store) -> Result<Vec<Sha256Digest>> {
+pub(crate) fn blobs(store: &Store) -> Result<Vec<Sha256Digest>> {
     let names = names(store, "blobs/sha256")?;
     Ok(names.iter().filter_map(|name| format!("sha256:{name}").parse().ok()).collect())
 }
 
-fn names(store: &Store, folder: &str) -> Result<Vec<String>> {
+pub(crate) fn names(store: &Store, folder: &str) -> Result<Vec<String>> {
     let path = store.state.path(folder);
     let failed = || format!("list `{}`", path.display());
     let mut names = Vec::new();

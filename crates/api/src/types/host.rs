@@ -78,13 +78,23 @@ fn read_layers(args: &Args) -> Result<Snapshot> {
     Ok(layers.map_err(|_| Fault::user("the ID of a directory is damaged"))?.into())
 }
 
-async fn snapshot(_: Cx, _: Node, args: Args) -> Result<Outcome> {
-    let directory = Directory::root(Fs::known(read_layers(&args)?), Platform::native());
+/// The snapshot that the ID says, as long as it is here.
+fn kept(cx: &Cx, args: &Args) -> Result<Snapshot> {
+    let snapshot = read_layers(args)?;
+    if tools(cx)?.0.ports().snapshots.has(&snapshot) {
+        return Ok(snapshot);
+    }
+    let fault = Fault::environment("the files behind the ID of a directory are not in the store any more");
+    Err(fault.with_hint("They were removed to make room; import the directory again"))
+}
+
+async fn snapshot(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+    let directory = Directory::root(Fs::known(kept(&cx, &args)?), Platform::native());
     Ok(Value::object("Directory", directory).into())
 }
 
-async fn snapshot_file(_: Cx, _: Node, args: Args) -> Result<Outcome> {
-    Ok(file_of(read_layers(&args)?, &args.str("name")?).into())
+async fn snapshot_file(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+    Ok(file_of(kept(&cx, &args)?, &args.str("name")?).into())
 }
 
 /// The path found is relative to the working directory, where the search starts.

@@ -5,6 +5,7 @@ pub mod cache_volume;
 pub mod changeset;
 pub mod container;
 pub mod directory;
+pub mod engine;
 pub mod env_file;
 pub mod error;
 pub mod file;

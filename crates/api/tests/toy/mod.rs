@@ -22,6 +22,7 @@ use rondel_model::image::ImageRef;
 use rondel_model::op::Filter;
 use rondel_model::{LayerId, Platform, Snapshot, SocketRef};
 use rondel_ops::{NoServices, OpCx, Ops, Ports, ScopeBinding, Scopes};
+use rondel_ports::cache::{Cache, Policy, PruneRequest, Pruned, Record};
 use rondel_ports::git::{Checkout, Git, References, Repository};
 use rondel_ports::host::HostFiles;
 use rondel_ports::http::{self, Http};
@@ -34,7 +35,7 @@ use rondel_ports::streams::{Address, Listening, Machine, Protocol, Sockets, Stre
 use rondel_ports::{BoxFuture, CancellationToken};
 use rondel_query::{Caller, Evaluator, Fields, execute};
 use rondel_schema::Registry;
-use rondel_session::{Client, ClientLink, Services, Session};
+use rondel_session::{Client, ClientLink, House, Services, Session};
 use rondel_store::Store;
 use rondel_version::{ENGINE, View};
 
@@ -81,7 +82,8 @@ impl Toy {
             host: Arc::new(Files(counters.clone())),
             git: Arc::new(Nothing),
         });
-        let services = Arc::new(Services { ops, index, registry: registry.clone(), mac_key: [7; 32] });
+        let services =
+            Arc::new(Services { ops, index, house: Arc::new(Nothing), registry: registry.clone(), mac_key: [7; 32] });
         let evaluator = Evaluator::new(Arc::new(Core(registry)), 10_000);
         Self { counters, services, evaluator, _dir: dir }
     }
@@ -269,6 +271,34 @@ impl Git for Nothing {
     }
     fn committed<'a>(&'a self, _: &'a Repository, _: &'a Path, _: &'a Path) -> BoxFuture<'a, Result<()>> {
         Box::pin(std::future::ready(absent()))
+    }
+}
+
+impl House for Nothing {
+    fn name(&self) -> String {
+        "toy".to_owned()
+    }
+
+    fn clients(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl Cache for Nothing {
+    fn policy(&self) -> Policy {
+        Policy::default()
+    }
+
+    fn disk(&self) -> u64 {
+        0
+    }
+
+    fn records(&self) -> BoxFuture<'_, Result<Vec<Record>>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn prune(&self, _: PruneRequest) -> BoxFuture<'_, Result<Pruned>> {
+        Box::pin(std::future::ready(Ok(Pruned::default())))
     }
 }
 

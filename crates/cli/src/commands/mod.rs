@@ -1,5 +1,6 @@
 //! One command, one file.
 
+mod cache;
 mod call;
 mod engine;
 mod functions;
@@ -24,6 +25,7 @@ pub(crate) fn all() -> Vec<Command> {
         query::command(),
         run::command(),
         session::command(),
+        cache::command(),
         engine::command(),
         version::command(),
     ]
@@ -37,6 +39,7 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode>
         Some(("query", m)) => block_on(query::run(settings, m)),
         Some(("run", m)) => block_on(run::run(settings, m)),
         Some(("session", m)) => block_on(session::run(settings, m)),
+        Some(("cache", m)) => block_on(cache::run(settings, m)),
         Some(("engine", m)) => engine::run(settings, m),
         Some(("version", _)) => version::run(),
         _ => Err(Fault::bug("a command without an implementation")),

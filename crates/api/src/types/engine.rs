@@ -1,0 +1,105 @@
+//! `Engine`, `EngineCache`, `EngineCacheEntrySet` and `EngineCacheEntry`: the engine, and what it keeps on disk.
+
+use std::sync::Arc;
+
+use rondel_fault::{Fault, Result};
+use rondel_model::Value;
+use rondel_ports::cache::{Policy, PruneRequest, Record, Size};
+use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_session::{House, client};
+
+use crate::Surface;
+
+/// The engine, and its cache: there is one of each.
+#[derive(Debug, Clone, Copy)]
+struct Engine;
+
+/// What was kept when it was asked for.
+#[derive(Debug, Clone)]
+struct EntrySet(Arc<[Arc<Record>]>);
+
+const NANOS: i64 = 1_000_000;
+
+pub(crate) fn register(surface: &mut Surface) {
+    surface.field("Query", "engine", |_, _, _| std::future::ready(Ok(Outcome::from(Value::object("Engine", Engine)))));
+    surface.field("Engine", "name", |cx, _, _| async move { Ok(Value::string(house(&cx)?.name()).into()) });
+    surface.field("Engine", "clients", |cx, _, _| async move { Ok(Value::strings(house(&cx)?.clients()).into()) });
+    surface.field("Engine", "localCache", |_, _, _| {
+        std::future::ready(Ok(Outcome::from(Value::object("EngineCache", Engine))))
+    });
+    limit(surface, "maxUsedSpace", |policy| policy.max_used);
+    limit(surface, "reservedSpace", |policy| policy.reserved);
+    limit(surface, "keepBytes", |policy| policy.reserved);
+    limit(surface, "minFreeSpace", |policy| policy.min_free);
+    limit(surface, "targetSpace", |policy| policy.target);
+    surface.field("EngineCache", "entrySet", entry_set);
+    surface.field("EngineCache", "prune", prune);
+    surface.plain("EngineCacheEntrySet", "entries", |set: &EntrySet, _| Ok(entries(set)));
+    surface.plain("EngineCacheEntrySet", "entryCount", |set: &EntrySet, _| Ok(count(set.0.len() as u64)));
+    surface.plain("EngineCacheEntrySet", "diskSpaceBytes", |set: &EntrySet, _| {
+        Ok(count(set.0.iter().map(|record| record.bytes).sum()))
+    });
+    entry(surface, "description", |record| Value::string(&*record.description));
+    entry(surface, "diskSpaceBytes", |record| count(record.bytes));
+    entry(surface, "activelyUsed", |record| Value::Bool(record.active));
+    entry(surface, "createdTimeUnixNano", |record| Value::Int(record.made.saturating_mul(NANOS)));
+    entry(surface, "mostRecentUseTimeUnixNano", |record| Value::Int(record.used.saturating_mul(NANOS)));
+    entry(surface, "recordType", |record| Value::string(&*record.record_type));
+    entry(surface, "recordTypes", |record| Value::strings([&*record.record_type]));
+    entry(surface, "dagqlCall", |record| Value::string(&*record.call));
+}
+
+fn house(cx: &Cx) -> Result<Arc<dyn House>> {
+    Ok(client(&cx.caller)?.services.house.clone())
+}
+
+fn limit(surface: &mut Surface, field: &str, of: fn(&Policy) -> u64) {
+    surface.field("EngineCache", field, move |cx, _, _| async move { Ok(count(of(&house(&cx)?.policy())).into()) });
+}
+
+fn entry(surface: &mut Surface, field: &str, of: fn(&Record) -> Value) {
+    surface.plain("EngineCacheEntry", field, move |record: &Arc<Record>, _| Ok(of(record)));
+}
+
+fn count(number: u64) -> Value {
+    Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn entries(set: &EntrySet) -> Value {
+    Value::List(set.0.iter().map(|record| Value::object("EngineCacheEntry", record.clone())).collect())
+}
+
+/// What is kept now. The argument `key` only tells calls apart, which are calls of their own anyway.
+async fn entry_set(cx: Cx, _: Node, _: Args) -> Result<Outcome> {
+    let records = house(&cx)?.records().await?;
+    let set = EntrySet(records.into_iter().map(Arc::new).collect());
+    Ok(Value::object("EngineCacheEntrySet", set).into())
+}
+
+async fn prune(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+    let house = house(&cx)?;
+    let mut policy = if args.bool("useDefaultPolicy")? { house.policy() } else { Policy::default() };
+    let disk = house.disk();
+    for (name, limit) in [
+        ("maxUsedSpace", &mut policy.max_used),
+        ("reservedSpace", &mut policy.reserved),
+        ("minFreeSpace", &mut policy.min_free),
+        ("targetSpace", &mut policy.target),
+    ] {
+        if let Some(text) = size_text(&args, name)? {
+            // Clients match on these words.
+            let size: Size = text.parse().map_err(|e| Fault::user(format!("invalid {name} value")).caused_by(e))?;
+            *limit = size.bytes(disk);
+        }
+    }
+    house.prune(PruneRequest { policy: Some(policy), ..PruneRequest::default() }).await?;
+    Ok(Value::Null.into())
+}
+
+/// The size that was given; views before these arguments have none.
+fn size_text(args: &Args, name: &str) -> Result<Option<Arc<str>>> {
+    if !args.field().args.iter().any(|arg| &*arg.name == name) {
+        return Ok(None);
+    }
+    Ok(args.opt_str(name)?.filter(|text| !text.is_empty()))
+}

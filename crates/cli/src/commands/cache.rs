@@ -1,0 +1,337 @@
+//! `rondel cache ls|prune|why`.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use http::Method;
+use rondel_engine::explained::{Explanation, Why, WhyRequest};
+use rondel_fault::{Fault, Result};
+use rondel_model::explain::{Difference, Ended};
+use rondel_ports::cache::{Kind, Policy, PruneRequest, Pruned, Record, Size};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::settings::Settings;
+
+/// The widest description in a table.
+const WIDEST: usize = 60;
+
+pub(crate) fn command() -> Command {
+    let json = || Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON");
+    let size = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("SIZE").value_parser(|text: &str| text.parse::<Size>()).help(help)
+    };
+    let kind = || {
+        Arg::new("kind")
+            .long("kind")
+            .value_name("KIND")
+            .help("Only `layer`, `blob`, `volume` or `repository`, or a record type such as `source.local`")
+    };
+    let matching =
+        || Arg::new("matching").long("matching").value_name("TEXT").help("Only what has this in its description");
+    Command::new("cache")
+        .about("Look at what the engine keeps on disk, remove some of it, ask why work ran")
+        .subcommand_required(true)
+        .subcommand(Command::new("ls").about("List what is kept: what it is, its size, its last use").args([
+            json(),
+            kind(),
+            matching(),
+        ]))
+        .subcommand(
+            Command::new("prune")
+                .about("Remove what nobody needs now, what was not used for longest first; without limits, all of it")
+                .args([json(), kind(), matching()])
+                .arg(
+                    Arg::new("dry-run")
+                        .long("dry-run")
+                        .short('n')
+                        .action(ArgAction::SetTrue)
+                        .help("Only say what would go"),
+                )
+                .arg(
+                    Arg::new("policy")
+                        .long("policy")
+                        .action(ArgAction::SetTrue)
+                        .help("Only as much as the engine's own limits say"),
+                )
+                .arg(
+                    Arg::new("unused-for")
+                        .long("unused-for")
+                        .value_name("TIME")
+                        .value_parser(duration)
+                        .help("Only what was not used for so long, such as `30m`, `12h` or `7d`"),
+                )
+                .arg(size("keep", "Stop when no more than this is left"))
+                .arg(size("min-free", "Stop when this much of the disk is free"))
+                .arg(size("reserved", "Leave this much, however full the disk is")),
+        )
+        .subcommand(
+            Command::new("why")
+                .about("Say why work ran: which input differs from the nearest earlier time")
+                .arg(
+                    Arg::new("work")
+                        .help("Work with this in its title, of any session; without it, that of the last session"),
+                )
+                .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("Also what did not have to run"))
+                .arg(
+                    Arg::new("most")
+                        .long("most")
+                        .value_name("N")
+                        .value_parser(value_parser!(usize))
+                        .default_value("50")
+                        .help("No more than the last N"),
+                )
+                .arg(json()),
+        )
+}
+
+pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
+    match matches.subcommand() {
+        Some(("ls", m)) => list(settings, m).await,
+        Some(("prune", m)) => prune(settings, m).await,
+        Some(("why", m)) => why(settings, m).await,
+        _ => Err(Fault::bug("a cache command without an implementation")),
+    }
+}
+
+async fn ask<T: DeserializeOwned>(
+    settings: &Settings,
+    method: Method,
+    path: &str,
+    request: &impl Serialize,
+) -> Result<T> {
+    let body = serde_json::to_vec(request).map_err(|e| Fault::bug("cannot encode a request").caused_by(e))?;
+    let launch = settings.launch()?;
+    let answer = rondel_client::link::ask(&settings.state()?, Some(&launch), method, path, body).await?;
+    serde_json::from_slice(&answer)
+        .map_err(|e| Fault::environment("the engine answered with something unexpected").caused_by(e))
+}
+
+fn print_json(value: &impl Serialize) -> Result<ExitCode> {
+    let value = serde_json::to_value(value).map_err(|e| Fault::bug("cannot encode the result").caused_by(e))?;
+    crate::output::write(&crate::output::json(&value))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
+    let mut records: Vec<Record> = ask(settings, Method::GET, rondel_link::CACHE, &()).await?;
+    let (kind, matching) = (matches.get_one::<String>("kind"), matches.get_one::<String>("matching"));
+    records.retain(|record| {
+        kind.is_none_or(|kind| kind_name(record.kind) == kind || record.record_type == *kind)
+            && matching.is_none_or(|text| record.description.contains(text.as_str()))
+    });
+    records.sort_by_key(|record| (std::cmp::Reverse(record.used), record.id.clone()));
+    if matches.get_flag("json") {
+        return print_json(&records);
+    }
+    crate::output::write(&table(&records))?;
+    let total: u64 = records.iter().map(|record| record.bytes).sum();
+    crate::output::write(&format!("{} in {} records\n", human(total), records.len()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(records: &[Record]) -> String {
+    let mut text = format!("{:<WIDEST$}  {:<20}  {:>10}  {:>10}  IN USE\n", "WHAT", "KIND", "SIZE", "LAST USE");
+    let now = now();
+    for record in records {
+        let mut what: String = record.description.chars().filter(|c| !c.is_control()).take(WIDEST).collect();
+        if record.description.chars().count() > WIDEST {
+            what.pop();
+            what.push('…');
+        }
+        let _ = writeln!(
+            text,
+            "{what:<WIDEST$}  {:<20}  {:>10}  {:>10}  {}",
+            format!("{}, {}", kind_name(record.kind), record.record_type).replace(", regular", ""),
+            human(record.bytes),
+            ago(now, record.used),
+            if record.active { "yes" } else { "" }
+        );
+    }
+    text
+}
+
+async fn prune(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
+    let sizes = ["keep", "min-free", "reserved"].map(|name| matches.get_one::<Size>(name).copied());
+    let by_policy = matches.get_flag("policy");
+    if by_policy && sizes.iter().any(Option::is_some) {
+        return Err(Fault::user("`--policy` does not go with limits of your own"));
+    }
+    let disk = match sizes.iter().flatten().any(|size| matches!(size, Size::Percent(_))) {
+        true => disk_of(settings)?,
+        false => 0,
+    };
+    let bytes = sizes.map(|size| size.map_or(0, |size| size.bytes(disk)));
+    let policy = Policy { max_used: bytes[0], min_free: bytes[1], reserved: bytes[2], target: 0 };
+    let request = PruneRequest {
+        policy: (!by_policy).then_some(policy),
+        unused_for: matches.get_one::<Duration>("unused-for").copied().unwrap_or_default(),
+        kind: matches.get_one::<String>("kind").cloned(),
+        matching: matches.get_one::<String>("matching").cloned(),
+        dry_run: matches.get_flag("dry-run"),
+    };
+    let pruned: Pruned = ask(settings, Method::POST, rondel_link::CACHE, &request).await?;
+    if matches.get_flag("json") {
+        return print_json(&pruned);
+    }
+    if !pruned.records.is_empty() {
+        crate::output::write(&table(&pruned.records))?;
+    }
+    let did = if request.dry_run { "would free" } else { "freed" };
+    let (freed, left) = (human(pruned.bytes), human(pruned.left));
+    crate::output::write(&format!("{did} {freed} in {} records; {left} are left\n", pruned.records.len()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The size of the disk that holds the state folder.
+fn disk_of(settings: &Settings) -> Result<u64> {
+    use rondel_fault::Attempt as _;
+    let state = settings.state()?;
+    let found = rustix::fs::statvfs(state.path()).attempt(|| format!("look at `{}`", state.path().display()))?;
+    Ok(found.f_blocks * found.f_frsize)
+}
+
+async fn why(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
+    let request = WhyRequest {
+        matching: matches.get_one::<String>("work").cloned(),
+        all: matches.get_flag("all"),
+        most: matches.get_one("most").copied().unwrap_or_default(),
+    };
+    let why: Why = ask(settings, Method::POST, rondel_link::WHY, &request).await?;
+    if matches.get_flag("json") {
+        return print_json(&why);
+    }
+    crate::output::write(&told(&why, &request))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(why: &Why, request: &WhyRequest) -> String {
+    let mut text = String::new();
+    let now = now();
+    match (&why.session, &request.matching) {
+        (Some(session), _) => _ = writeln!(text, "session {}, {} ago", session.title, ago(now, session.at)),
+        (None, Some(asked)) if why.work.is_empty() => {
+            _ = writeln!(text, "nothing with `{asked}` in its title is remembered")
+        }
+        (None, None) => text.push_str("no session is remembered\n"),
+        _ => {}
+    }
+    for explanation in &why.work {
+        tell(&mut text, explanation, now);
+    }
+    if why.session.is_some() {
+        let _ = match (why.work.is_empty(), why.cached) {
+            (true, 0) => writeln!(text, "nothing ran: everything was remembered"),
+            (true, cached) => writeln!(text, "nothing ran: {cached} results were found in the store"),
+            (false, 0) => Ok(()),
+            (false, cached) => writeln!(text, "{cached} more did not have to run"),
+        };
+    }
+    text
+}
+
+fn tell(text: &mut String, explanation: &Explanation, now: i64) {
+    let note = &explanation.note;
+    let ended = match (note.kind.as_str(), note.ended) {
+        ("import", _) if explanation.nearest.is_some() && explanation.differences.is_empty() => "unchanged",
+        ("import", _) => "read",
+        (_, Ended::Cached) => "cached",
+        (_, Ended::Ran) => "ran",
+        (_, Ended::Failed) => "failed",
+    };
+    let _ = writeln!(text, "{ended:<9} {}", note.title);
+    let same = explanation.differences.is_empty();
+    let _ = match (explanation.nearest, explanation.nearest_ended) {
+        (None, _) => writeln!(text, "          nothing like it was seen before"),
+        (Some(_), _) if note.ended == Ended::Cached || (note.kind == "import" && same) => Ok(()),
+        (Some(at), Some(Ended::Failed)) if same => {
+            writeln!(text, "          the same as {} ago, which failed: failures are not kept", ago(now, at))
+        }
+        (Some(at), _) if same => {
+            writeln!(
+                text,
+                "          the same as {} ago, whose result is not kept any more, or was not to be kept",
+                ago(now, at)
+            )
+        }
+        (Some(at), _) => writeln!(text, "          differs from {} ago in", ago(now, at)),
+    };
+    if note.ended != Ended::Cached {
+        explanation.differences.iter().for_each(|difference| tell_difference(text, difference));
+    }
+}
+
+fn tell_difference(text: &mut String, difference: &Difference) {
+    let part = &difference.part;
+    let _ = match (&difference.old, &difference.new) {
+        _ if !difference.files.is_empty() => writeln!(text, "            {part}: {}", difference.files.join(", ")),
+        (Some(old), Some(new)) => writeln!(text, "            {part}: {old} → {new}"),
+        (None, Some(new)) => writeln!(text, "            {part}: (none) → {new}"),
+        (Some(old), None) => writeln!(text, "            {part}: {old} → (none)"),
+        (None, None) => Ok(()),
+    };
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Layer => "layer",
+        Kind::Blob => "blob",
+        Kind::Volume => "volume",
+        Kind::Repository => "repository",
+    }
+}
+
+/// `30m`, `12h`, `7d`; a number alone is seconds.
+fn duration(text: &str) -> std::result::Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(format!("`{text}` is no time; write `30m`, `12h` or `7d`")),
+    };
+    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("`{text}` is no time; write `30m`, `12h` or `7d`"))
+}
+
+fn human(bytes: u64) -> String {
+    let units = [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
+    match units.iter().find(|(_, size)| bytes >= *size) {
+        Some((unit, size)) => format!("{}.{} {unit}", bytes / size, bytes % size * 10 / size),
+        None => format!("{bytes} B"),
+    }
+}
+
+fn ago(now: i64, then: i64) -> String {
+    let seconds = (now - then).max(0) / 1000;
+    match seconds {
+        _ if then == 0 => "unknown".to_owned(),
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_figures_are_said() {
+        assert_eq!(human(999), "999 B");
+        assert_eq!(human(1_540_000), "1.5 MB");
+        assert_eq!(ago(200_000, 80_000), "2 min");
+        assert_eq!(duration("12h"), Ok(Duration::from_secs(43_200)));
+        assert!(duration("soon").is_err());
+    }
+}

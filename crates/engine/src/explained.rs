@@ -1,0 +1,244 @@
+//! Why work ran, or did not have to: notes in a file of bounded size, written behind, and compared when somebody asks.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rondel_events::Emitter;
+use rondel_fault::{Fault, Result};
+use rondel_model::exec::Scope;
+use rondel_model::explain::{Difference, Ended, Note, Parts};
+use rondel_model::{SecretRef, Snapshot, SocketRef};
+use rondel_ops::{NoServices, OpCx, Ops, ScopeBinding, ScopedProcess, Scopes};
+use rondel_ports::BoxFuture;
+use rondel_ports::secrets::{Plaintext, Secrets};
+use rondel_ports::streams::{Sockets, Stream};
+use serde::{Deserialize, Serialize};
+
+/// The file, and what its older half is called.
+const FILE: &str = "explained.jsonl";
+const OLDER: &str = "explained.jsonl.old";
+/// The file becomes the older half when it is larger, in bytes.
+const LARGE: u64 = 4 << 20;
+/// How many notes may wait to be written; of more, the oldest are lost.
+const WAITING: usize = 5_000;
+/// The kind of the note that a session leaves when it begins.
+const SESSION: &str = "session";
+
+/// The notes of one engine.
+pub struct Explained {
+    folder: PathBuf,
+    waiting: Mutex<Vec<Note>>,
+    writing: Mutex<()>,
+}
+
+/// What somebody wants to know.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct WhyRequest {
+    /// Only work with this in its title, of whichever session; none: the work of the last session.
+    pub matching: Option<String>,
+    /// Also what did not have to run.
+    pub all: bool,
+    /// How much at most, the latest first.
+    pub most: usize,
+}
+
+/// The answer.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Why {
+    /// What the session was, when one was asked about.
+    pub session: Option<Note>,
+    /// How many pieces of work did not have to run, without those that were not even looked up.
+    pub cached: usize,
+    /// The pieces of work, in order.
+    pub work: Vec<Explanation>,
+}
+
+/// One piece of work beside the nearest earlier one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The work.
+    pub note: Note,
+    /// When the nearest earlier one was; none: there was none.
+    pub nearest: Option<i64>,
+    /// How that ended.
+    pub nearest_ended: Option<Ended>,
+    /// What differs from it.
+    pub differences: Vec<Difference>,
+}
+
+impl Explained {
+    /// Notes in the state folder.
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), waiting: Mutex::default(), writing: Mutex::default() }
+    }
+
+    /// Adds a note, soon.
+    pub fn add(&self, note: Note) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() >= WAITING {
+            waiting.drain(..WAITING / 2);
+        }
+        waiting.push(note);
+    }
+
+    /// Remembers that a session began.
+    pub fn session(&self, at: i64, session: &str, title: String) {
+        let (session, kind) = (session.to_owned(), SESSION.to_owned());
+        self.add(Note { at, session, kind, title, ended: Ended::Ran, parts: Parts::new() });
+    }
+
+    /// Writes what waits. What cannot be written is lost: it is for people, and no disk is full for its sake.
+    pub fn write(&self) {
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let notes = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let path = self.folder.join(FILE);
+        if notes.is_empty() {
+            return;
+        }
+        if fs::metadata(&path).is_ok_and(|meta| meta.len() > LARGE) {
+            let _ = fs::rename(&path, self.folder.join(OLDER));
+        }
+        let mut lines = Vec::new();
+        for note in &notes {
+            if serde_json::to_writer(&mut lines, note).is_ok() {
+                lines.push(b'\n');
+            }
+        }
+        if let Ok(mut file) = OpenOptions::new().append(true).create(true).open(&path) {
+            let _ = file.write_all(&lines);
+        }
+    }
+
+    fn read(&self) -> Vec<Note> {
+        self.write();
+        let texts = [OLDER, FILE].map(|name| fs::read(self.folder.join(name)).unwrap_or_default());
+        // A line that was being written when the engine was killed is none.
+        let lines = texts.iter().flat_map(|text| text.split(|byte| *byte == b'\n'));
+        lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+
+    /// Answers `request`.
+    pub async fn why(&self, ops: &Arc<Ops>, request: &WhyRequest) -> Why {
+        let notes = self.read();
+        let last = notes.iter().rev().find(|note| note.kind == SESSION);
+        let is_asked = |note: &Note| match &request.matching {
+            Some(text) => note.kind != SESSION && note.title.contains(text.as_str()),
+            None => note.kind != SESSION && last.is_some_and(|last| last.session == note.session),
+        };
+        let mut why = Why { session: last.filter(|_| request.matching.is_none()).cloned(), ..Why::default() };
+        let most = if request.most == 0 { usize::MAX } else { request.most };
+        for (at, note) in notes.iter().enumerate().rev().filter(|(_, note)| is_asked(note)) {
+            let explanation = explain(note, &notes[..at]);
+            let cached = is_cached(&explanation);
+            why.cached += usize::from(cached);
+            if why.work.len() < most && (request.all || request.matching.is_some() || !cached) {
+                why.work.push(with_files(ops, explanation, &notes[..at]).await);
+            }
+        }
+        why.work.reverse();
+        why
+    }
+}
+
+/// Whether there was nothing to do: of files of the host, when they are what they were.
+fn is_cached(explanation: &Explanation) -> bool {
+    let unchanged = explanation.nearest.is_some() && explanation.differences.is_empty();
+    explanation.note.ended == Ended::Cached || (explanation.note.kind == "import" && unchanged)
+}
+
+fn nearest<'a>(note: &Note, earlier: &'a [Note]) -> Option<&'a Note> {
+    let alike = earlier
+        .iter()
+        .rev()
+        .filter(|other| other.kind == note.kind && (note.kind == "exec" || other.title == note.title));
+    note.parts.nearest(alike, |other| &other.parts)
+}
+
+fn explain(note: &Note, earlier: &[Note]) -> Explanation {
+    let nearest = nearest(note, earlier);
+    Explanation {
+        note: note.clone(),
+        nearest: nearest.map(|nearest| nearest.at),
+        nearest_ended: nearest.map(|nearest| nearest.ended),
+        differences: nearest.map(|nearest| note.parts.differences(&nearest.parts)).unwrap_or_default(),
+    }
+}
+
+/// With the files that differ, where both trees are still here.
+async fn with_files(ops: &Arc<Ops>, mut explanation: Explanation, earlier: &[Note]) -> Explanation {
+    let Some(nearest) = nearest(&explanation.note, earlier) else { return explanation };
+    let cx = OpCx {
+        events: Emitter::nowhere(),
+        secrets: Arc::new(Nobody),
+        scopes: Arc::new(Nobody),
+        services: Arc::new(NoServices),
+        sockets: Arc::new(Nobody),
+    };
+    for difference in &mut explanation.differences {
+        let trees = (nearest.parts.tree(&difference.part), explanation.note.parts.tree(&difference.part));
+        if let (Some(old), Some(new)) = trees {
+            let (old, new) = (Snapshot::new(old), Snapshot::new(new));
+            difference.files = ops.changed_files(&cx, &old, &new).await.unwrap_or_default();
+        }
+    }
+    explanation
+}
+
+/// Has no secrets and serves nobody.
+struct Nobody;
+
+impl Secrets for Nobody {
+    fn plaintext<'a>(&'a self, _: &'a SecretRef) -> BoxFuture<'a, Result<Arc<Plaintext>>> {
+        Box::pin(std::future::ready(Err(Fault::bug("explaining needs no secrets"))))
+    }
+
+    fn known(&self, _: &SecretRef) -> Option<Arc<Plaintext>> {
+        None
+    }
+}
+
+impl Scopes for Nobody {
+    fn bind(&self, _: &Scope, _: ScopedProcess) -> Result<ScopeBinding> {
+        Err(Fault::bug("explaining starts no process"))
+    }
+}
+
+impl Sockets for Nobody {
+    fn find<'a>(&'a self, _: &'a SocketRef) -> BoxFuture<'a, Result<()>> {
+        Box::pin(std::future::ready(Err(Fault::bug("explaining needs no sockets"))))
+    }
+
+    fn connect<'a>(&'a self, _: &'a SocketRef) -> BoxFuture<'a, Result<Stream>> {
+        Box::pin(std::future::ready(Err(Fault::bug("explaining needs no sockets"))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(kind: &str, title: &str, parts: &[(&str, &str)]) -> Note {
+        let mut all = Parts::new();
+        parts.iter().for_each(|(name, value)| all.add(*name, *value));
+        let session = "s".to_owned();
+        Note { at: 1, session, kind: kind.into(), title: title.into(), ended: Ended::Ran, parts: all }
+    }
+
+    #[test]
+    fn the_nearest_of_its_kind_counts() {
+        let earlier = [
+            note("exec", "make", &[("args", "make"), ("rootfs", "a")]),
+            note("exec", "make", &[("args", "make"), ("rootfs", "b")]),
+            note("function", "f", &[("args", "make"), ("rootfs", "c")]),
+        ];
+        let found = explain(&note("exec", "make", &[("args", "make"), ("rootfs", "c")]), &earlier);
+        let changed: Vec<_> = found.differences.iter().map(|d| (d.part.as_str(), d.old.as_deref())).collect();
+        assert_eq!(changed, [("rootfs", Some("b"))]);
+        assert!(!is_cached(&found));
+        let again = explain(&note("import", "i", &[("files", "x")]), &[note("import", "i", &[("files", "x")])]);
+        assert!(is_cached(&again));
+        assert!(explain(&note("import", "other", &[]), &earlier).nearest.is_none());
+    }
+}

@@ -1,0 +1,156 @@
+//! What decided whether work ran, for people. It is written down where the key is made, and decides nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rondel_fault::Result;
+use rondel_model::exec::{MountSource, Stdin};
+use rondel_model::explain::{Ended, Note, Parts};
+use rondel_model::op::{Filter, FsOp, Place};
+use rondel_model::{AbsPath, ExecOp, Fs, Snapshot};
+
+use crate::Ops;
+use crate::cx::OpCx;
+use crate::process::{known_secrets, title};
+use crate::read::EntryKind;
+
+/// How many files are named.
+const NAMED: usize = 12;
+
+impl Ops {
+    /// Remembers why something ran, or did not have to, on behalf of the session of `cx`.
+    pub fn explain(&self, cx: &OpCx, kind: &str, title: impl Into<String>, ended: Ended, parts: Parts) {
+        if let Some(watch) = &self.options.watch {
+            let session = cx.scopes.session().to_owned();
+            watch.note(Note { at: 0, session, kind: kind.to_owned(), title: title.into(), ended, parts });
+        }
+    }
+
+    /// The same for files that a client's machine gave.
+    pub(crate) fn explain_import(&self, cx: &OpCx, path: &Path, filter: &Filter, content: &Snapshot) {
+        let mut parts = Parts::new();
+        parts.add("path", path.to_string_lossy());
+        for (name, patterns) in [("include", &filter.include), ("exclude", &filter.exclude)] {
+            if !patterns.is_empty() {
+                parts.add(name, patterns.join(" "));
+            }
+        }
+        parts.add_tree("files", content.digest().short().to_string(), content.layers());
+        self.explain(cx, "import", format!("import {}", path.display()), Ended::Ran, parts);
+    }
+
+    /// The files that differ between two trees, those that are gone with a minus before them; a few of many.
+    ///
+    /// # Errors
+    /// When one of them is not here any more.
+    pub async fn changed_files(self: &Arc<Self>, cx: &OpCx, old: &Snapshot, new: &Snapshot) -> Result<Vec<String>> {
+        let place = |snapshot: &Snapshot| Place { fs: Fs::known(snapshot.clone()), path: AbsPath::root() };
+        let files = async |lower: &Snapshot, upper: &Snapshot| -> Result<Vec<String>> {
+            let diff = Fs::new(FsOp::Diff { lower: place(lower), upper: place(upper) });
+            let entries = self.glob(cx, &Place { fs: diff, path: AbsPath::root() }, "**").await?;
+            let files = entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory);
+            Ok(files.map(|entry| entry.name).collect())
+        };
+        let (mut named, gone) = (files(old, new).await?, files(new, old).await?);
+        let gone: Vec<String> =
+            gone.into_iter().filter(|name| !named.contains(name)).map(|name| format!("-{name}")).collect();
+        named.extend(gone);
+        if named.len() > NAMED {
+            let more = named.len() - NAMED;
+            named.truncate(NAMED);
+            named.push(format!("and {more} more"));
+        }
+        Ok(named)
+    }
+
+    /// The same for a process. `inputs` are the snapshots of [`ExecOp::inputs`].
+    pub(crate) fn explain_exec(&self, cx: &OpCx, exec: &ExecOp, inputs: &[Snapshot], ended: Ended) {
+        if self.options.watch.is_none() {
+            return;
+        }
+        let secrets = known_secrets(cx, exec);
+        let parts = parts(cx, exec, inputs).map(|value| secrets.scrub(value));
+        self.explain(cx, "exec", title(cx, exec), ended, parts);
+    }
+}
+
+/// The inputs of a process by name: those of its key.
+fn parts(cx: &OpCx, exec: &ExecOp, inputs: &[Snapshot]) -> Parts {
+    let mut parts = Parts::new();
+    let mut inputs = inputs.iter();
+    if let Some(root) = inputs.next() {
+        parts.add_tree("rootfs", tree(cx, &exec.rootfs, root), root.layers());
+    }
+    parts.add("args", exec.args.join(" "));
+    for (name, value) in &exec.env {
+        parts.add_variable(name, value);
+    }
+    for (name, secret) in &exec.secret_env {
+        parts.add(format!("secret variable {name}"), format!("handle {}", secret.key.short()));
+    }
+    parts.add("workdir", exec.workdir.as_str());
+    parts.add("user", if exec.user.is_empty() { "root" } else { &exec.user });
+    parts.add("platform", exec.platform.to_string());
+    match &exec.stdin {
+        Stdin::Empty => {}
+        Stdin::Text(text) => parts.add("stdin", rondel_digest::of("stdin/v1", &**text).short().to_string()),
+        Stdin::File(path) => parts.add("stdin", path.as_str()),
+    }
+    for (name, path) in [("redirectStdout", &exec.redirect_stdout), ("redirectStderr", &exec.redirect_stderr)] {
+        if let Some(path) = path {
+            parts.add(name, path.as_str());
+        }
+    }
+    if let Some(scope) = &exec.scope {
+        parts.add("API view", scope.view.to_string());
+        if let Some(module) = &scope.module {
+            parts.add("module", module.short().to_string());
+        }
+    }
+    for (name, set) in [("insecureRootCapabilities", exec.insecure), ("noInit", exec.no_init)] {
+        if set {
+            parts.add(name, "true");
+        }
+    }
+    for bound in &exec.services {
+        parts.add(format!("service {}", bound.alias), bound.service.digest().short());
+    }
+    if let Some(salt) = &exec.salt {
+        parts.add("session or nonce", salt.as_str());
+    }
+    for mount in &exec.mounts {
+        let target = &mount.target;
+        match &mount.source {
+            MountSource::Directory { fs, .. } | MountSource::File { fs, .. } => {
+                if let Some(content) = inputs.next() {
+                    parts.add_tree(format!("mount {target}"), tree(cx, fs, content), content.layers());
+                }
+            }
+            MountSource::Cache { volume, sharing, source, .. } => {
+                if source.is_some() {
+                    inputs.next();
+                }
+                let volume = volume.replace('\u{1f}', "/");
+                parts.add(format!("cache volume {target}"), format!("{volume}, {sharing:?}"));
+            }
+            MountSource::Secret { secret, .. } => {
+                parts.add(format!("secret {target}"), format!("handle {}", secret.key.short()));
+            }
+            _ => parts.add(format!("mount {target}"), "nothing that counts"),
+        }
+    }
+    parts
+}
+
+/// A tree as people are told of it: what made it, and what it is.
+fn tree(cx: &OpCx, fs: &Fs, content: &Snapshot) -> String {
+    let what = content.digest();
+    let what = what.short();
+    match fs.op() {
+        FsOp::Known(snapshot) if snapshot.layers().is_empty() => "empty".to_owned(),
+        FsOp::Known(_) => format!("files {what}"),
+        FsOp::Image(image) => format!("image {} {what}", image.reference),
+        FsOp::Exec { exec, .. } => format!("after `{}` {what}", title(cx, exec)),
+        _ => format!("tree {what}"),
+    }
+}

@@ -1,0 +1,350 @@
+//! What the store holds, record by record, and the removal of what nobody needs.
+//!
+//! Removal is one rename per record, under the lock under which the record would be used: whoever looks at something
+//! after that does not find it, and whoever looked before has used it, which keeps it. Results that refer to what is
+//! gone are no hits; they are taken out of the index last, so that space comes back when there is none to write with.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::PoisonError;
+
+use rondel_digest::{Digest, Sha256Digest};
+use rondel_fault::{Attempt, Result};
+use rondel_model::LayerId;
+use rondel_ports::cache::{Kind, Policy, PruneRequest, Pruned, Record};
+use rondel_ports::index::Table;
+use rondel_ports::snapshots::{Compression, LayerBlob};
+
+use crate::sqlite::Space;
+use crate::stamp::{self, Stamp};
+use crate::state::State;
+use crate::{Store, blobs, sys, verify, volumes};
+
+/// Says which layers an entry of the index refers to; none: it is not known to refer to any.
+pub type Refers<'a> = dyn Fn(Table, &[u8]) -> Option<Vec<LayerId>> + 'a;
+
+/// A disk, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Disk {
+    /// Its size.
+    pub size: u64,
+    /// What is free on it, for whom the engine runs as.
+    pub free: u64,
+}
+
+/// Where repositories are, below the state folder.
+const REPOSITORIES: &str = "git/remotes";
+/// What has to be free when the store is opened: the index writes a little.
+const ROOM: u64 = 4 << 20;
+
+impl Store {
+    /// The disk that holds the state folder.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn disk(&self) -> Result<Disk> {
+        disk(&self.state)
+    }
+
+    /// Milliseconds since the Unix epoch, on the clock of uses.
+    pub fn clock(&self) -> i64 {
+        stamp::now()
+    }
+
+    /// Everything that can be removed, in no order. What was used since `horizon` is active.
+    ///
+    /// # Errors
+    /// When the state folder cannot be listed.
+    pub fn records(&self, horizon: i64) -> Result<Vec<Record>> {
+        let mut records = self.layer_records(horizon)?;
+        for name in verify::names(self, "volumes")? {
+            let Ok(key) = name.parse::<Digest>() else { continue };
+            let known = volumes::inspect(self, &key);
+            let description = if known.name.is_empty() { name.clone() } else { known.name.replace('\u{1f}', "/") };
+            records.push(Record {
+                kind: Kind::Volume,
+                id: name,
+                record_type: "exec.cachemount".into(),
+                description: description.trim_start_matches('/').to_owned(),
+                call: "Query.cacheVolume".into(),
+                bytes: volumes::size(self, &key),
+                made: known.made,
+                used: known.used,
+                active: known.used >= horizon,
+            });
+        }
+        records.extend(self.repositories(horizon));
+        Ok(records)
+    }
+
+    fn layer_records(&self, horizon: i64) -> Result<Vec<Record>> {
+        let mut sizes: HashMap<Sha256Digest, u64> = HashMap::new();
+        let mut loose: HashMap<Sha256Digest, Stamp> = HashMap::new();
+        for blob in verify::blobs(self)? {
+            let path = blobs::place(self, &blob);
+            let Ok(meta) = fs::metadata(&path) else { continue };
+            sizes.insert(blob, meta.blocks() * 512);
+            loose.insert(blob, Stamp::of_file(&path));
+        }
+        let mut records = Vec::new();
+        for layer in verify::layers(self)? {
+            let Some(info) = self.inspect(&layer) else { continue };
+            let packed = self.packed(&layer);
+            let used = info.used.used();
+            loose.retain(|blob, _| !packed.contains(blob));
+            let own = if info.disk > 0 { info.disk } else { info.bytes + info.entries * 1024 };
+            let label = &info.label;
+            let described =
+                if label.text.is_empty() { format!("layer {}", layer.0.short()) } else { label.text.clone() };
+            records.push(Record {
+                kind: Kind::Layer,
+                id: layer.0.hex(),
+                record_type: if label.kind.is_empty() { "regular".into() } else { label.kind.clone() },
+                description: described,
+                call: label.call.clone(),
+                bytes: own + packed.iter().filter_map(|blob| sizes.get(blob)).sum::<u64>(),
+                made: info.made,
+                used,
+                active: used >= horizon,
+            });
+        }
+        let known = self.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
+        for (blob, stamp) in loose {
+            let used = known.get(&blob).map_or(stamp.used(), Stamp::used);
+            records.push(Record {
+                kind: Kind::Blob,
+                id: blob.hex(),
+                record_type: "internal".into(),
+                description: format!("blob {blob}"),
+                call: String::new(),
+                bytes: sizes.get(&blob).copied().unwrap_or_default(),
+                made: stamp.used(),
+                used,
+                active: used >= horizon,
+            });
+        }
+        Ok(records)
+    }
+
+    fn repositories(&self, horizon: i64) -> Vec<Record> {
+        let folder = self.state.path(REPOSITORIES);
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let record = |entry: fs::DirEntry| {
+            let id = entry.file_name().into_string().ok()?;
+            let path = entry.path();
+            let times = [path.clone(), path.join("FETCH_HEAD"), path.join("HEAD")];
+            let used = times.iter().map(|path| Stamp::of_file(path).used()).max().unwrap_or_default();
+            Some(Record {
+                kind: Kind::Repository,
+                description: format!("git repository {id}"),
+                id,
+                record_type: "source.git.checkout".into(),
+                call: "Query.git".into(),
+                bytes: volumes::disk_usage(&path),
+                made: used,
+                used,
+                active: used >= horizon,
+            })
+        };
+        entries.filter_map(record).collect()
+    }
+
+    /// Removes what `request` says, what was not used for longest first, and nothing that was used since `horizon`. Waits
+    /// until its space is free.
+    ///
+    /// # Errors
+    /// When something cannot be removed; what was removed until then stays removed.
+    pub fn collect(
+        &self,
+        request: &PruneRequest,
+        policy: &Policy,
+        horizon: i64,
+        refers: &Refers<'_>,
+    ) -> Result<Pruned> {
+        let _one_at_a_time = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.settle();
+        let mut records = self.records(horizon)?;
+        let total: u64 = records.iter().map(|record| record.bytes).sum();
+        let policy = request.policy.as_ref().unwrap_or(policy);
+        let Some(keep) = policy.allows(total, self.disk()?.free) else {
+            return Ok(Pruned { left: total, ..Pruned::default() });
+        };
+        let latest = stamp::now() - i64::try_from(request.unused_for.as_millis()).unwrap_or(i64::MAX);
+        records.retain(|record| !record.active && record.used <= latest && wanted(request, record));
+        // What was made later stands on what was made before.
+        records.sort_by_key(|record| (record.used, -record.made));
+        let mut pruned = Pruned { left: total, ..Pruned::default() };
+        for record in records {
+            if pruned.left <= keep {
+                break;
+            }
+            if request.dry_run || self.remove_record(&record, horizon)? {
+                pruned.left = pruned.left.saturating_sub(record.bytes);
+                pruned.bytes += record.bytes;
+                pruned.records.push(record);
+            }
+        }
+        if !request.dry_run && !pruned.records.is_empty() {
+            self.settle();
+            self.forget_removed(refers);
+        }
+        Ok(pruned)
+    }
+
+    /// Writes the last uses that are not on disk yet.
+    pub fn write_uses(&self) {
+        let layers: Vec<(LayerId, i64)> = {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            known.iter().filter_map(|(layer, info)| Some((*layer, info.used.due()?))).collect()
+        };
+        for (layer, used) in layers {
+            stamp::write(&self.layer_dir(&layer).join("meta.json"), used);
+        }
+        let blobs: Vec<(Sha256Digest, i64)> = {
+            let known = self.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
+            known.iter().filter_map(|(blob, stamp)| Some((*blob, stamp.due()?))).collect()
+        };
+        for (blob, used) in blobs {
+            stamp::write(&blobs::place(self, &blob), used);
+        }
+        volumes::write_uses(self);
+    }
+
+    fn remove_record(&self, record: &Record, horizon: i64) -> Result<bool> {
+        match record.kind {
+            Kind::Layer => record.id.parse().map_or(Ok(false), |id| self.remove_layer(&LayerId(id), horizon)),
+            Kind::Volume => record.id.parse().map_or(Ok(false), |key| volumes::remove(self, &key, horizon)),
+            Kind::Blob => {
+                let digest = format!("sha256:{}", record.id).parse();
+                digest.map_or(Ok(false), |digest| self.remove_blob(&digest, horizon))
+            }
+            Kind::Repository => {
+                let path = self.state.path(REPOSITORIES).join(&record.id);
+                self.state.trash(&path).map(|()| true)
+            }
+        }
+    }
+
+    fn remove_layer(&self, layer: &LayerId, horizon: i64) -> Result<bool> {
+        let packed = self.packed(layer);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.get(layer).is_some_and(|info| info.used.used() >= horizon) {
+            return Ok(false);
+        }
+        let folder = self.layer_dir(layer);
+        if self.state.trash(&folder).is_err() {
+            // ORDER: without its record it is no layer any more, whatever is left of it.
+            let path = folder.join("meta.json");
+            fs::remove_file(&path).attempt(|| format!("remove `{}`", path.display()))?;
+            known.remove(layer);
+            sys::remove_tree(&folder).attempt(|| format!("remove `{}`", folder.display()))?;
+        }
+        known.remove(layer);
+        drop(known);
+        for blob in packed {
+            self.remove_blob(&blob, horizon)?;
+        }
+        Ok(true)
+    }
+
+    fn remove_blob(&self, blob: &Sha256Digest, horizon: i64) -> Result<bool> {
+        let mut used = self.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = blobs::place(self, blob);
+        if used.get(blob).is_some_and(|stamp| stamp.used() >= horizon) {
+            return Ok(false);
+        }
+        used.remove(blob);
+        sys::remove_tree(&path).attempt(|| format!("remove `{}`", path.display()))?;
+        Ok(true)
+    }
+
+    /// The blobs that `layer` was packed as.
+    fn packed(&self, layer: &LayerId) -> Vec<Sha256Digest> {
+        let blob = |compression| {
+            let blob: LayerBlob = self.recall(Space::Packed, &blobs::key_of_packed(layer, compression))?;
+            Some(blob.digest)
+        };
+        [Compression::None, Compression::Gzip, Compression::Zstd].into_iter().filter_map(blob).collect()
+    }
+
+    /// Takes entries out of the index that refer to what is not here. What cannot be written now, on a full disk, is
+    /// taken out the next time: such an entry is no hit.
+    fn forget_removed(&self, refers: &Refers<'_>) {
+        let Ok(names) = verify::names(self, "layers") else { return };
+        let here: HashSet<Digest> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        let of_layer = |_: Table, value: &[u8]| serde_json::from_slice(value).ok().map(|layer: LayerId| vec![layer]);
+        let spaces: [(Space, Table, &Refers<'_>); 4] = [
+            (Space::Ops, Table::Ops, refers),
+            (Space::Files, Table::Files, refers),
+            (Space::Diffs, Table::Facts, &of_layer),
+            (Space::Flattened, Table::Facts, &of_layer),
+        ];
+        let mut gone = Vec::new();
+        for (space, table, refers) in spaces {
+            let _ = self.index.each_in(space, &mut |key, value| {
+                if refers(table, value).is_some_and(|layers| layers.iter().any(|layer| !here.contains(&layer.0))) {
+                    gone.push((space, key));
+                }
+            });
+        }
+        let _ = self.index.each_in(Space::Packed, &mut |key, value| {
+            let blob: Option<LayerBlob> = serde_json::from_slice(value).ok();
+            if blob.is_some_and(|blob| !blobs::place(self, &blob.digest).exists()) {
+                gone.push((Space::Packed, key));
+            }
+        });
+        let _ = self.index.each_in(Space::Volumes, &mut |key, _| {
+            if !self.state.path("volumes").join(key.hex()).exists() {
+                gone.push((Space::Volumes, key));
+            }
+        });
+        if gone.into_iter().try_for_each(|(space, key)| self.index.remove_in(space, &key)).is_ok() {
+            self.index.shrink();
+        }
+    }
+}
+
+fn wanted(request: &PruneRequest, record: &Record) -> bool {
+    let kind = match record.kind {
+        Kind::Layer => "layer",
+        Kind::Blob => "blob",
+        Kind::Volume => "volume",
+        Kind::Repository => "repository",
+    };
+    request.kind.as_ref().is_none_or(|asked| asked == kind || *asked == record.record_type)
+        && request.matching.as_ref().is_none_or(|text| record.description.contains(text.as_str()))
+}
+
+fn disk(state: &State) -> Result<Disk> {
+    let found = rustix::fs::statvfs(state.root()).attempt(|| format!("look at `{}`", state.root().display()))?;
+    Ok(Disk { size: found.f_blocks * found.f_frsize, free: found.f_bavail * found.f_frsize })
+}
+
+/// Makes a little room on a full disk, before there is an index: with what was thrown away, then with the layers that
+/// were not used for longest, which are made again when somebody needs them.
+pub(crate) fn make_room(state: &State) -> Result<()> {
+    if disk(state)?.free >= ROOM {
+        return Ok(());
+    }
+    state.settle();
+    if disk(state)?.free >= ROOM {
+        return Ok(());
+    }
+    let folder = state.path("layers");
+    let entries = fs::read_dir(&folder).attempt(|| format!("list `{}`", folder.display()))?;
+    let mut layers: Vec<(i64, PathBuf)> =
+        entries.flatten().map(|entry| (Stamp::of_file(&entry.path().join("meta.json")).used(), entry.path())).collect();
+    layers.sort_unstable();
+    let mut freed = 0;
+    for (_, layer) in layers {
+        if freed >= ROOM || disk(state)?.free >= ROOM {
+            break;
+        }
+        freed += volumes::disk_usage(&layer);
+        let _ = fs::remove_file(layer.join("meta.json"));
+        sys::remove_tree(&layer).attempt(|| format!("remove `{}`", layer.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! When something was used last: known in memory at once, and to the disk, as the time of a file, some time later.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::UNIX_EPOCH;
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+use rustix::time::{ClockId, clock_gettime};
+
+/// Uses closer to each other than this are not told apart on disk, in milliseconds.
+const COARSE: i64 = 30_000;
+
+/// When something was used last, in milliseconds since the Unix epoch.
+#[derive(Debug, Default)]
+pub(crate) struct Stamp {
+    used: AtomicI64,
+    written: AtomicI64,
+}
+
+impl Stamp {
+    /// Used now, for the first time: a file made now has that time.
+    pub(crate) fn now() -> Self {
+        Self::at(now())
+    }
+
+    /// Used at `millis`, and written so.
+    pub(crate) fn at(millis: i64) -> Self {
+        Self { used: AtomicI64::new(millis), written: AtomicI64::new(millis) }
+    }
+
+    /// As the time of a file says.
+    pub(crate) fn of_file(path: &Path) -> Self {
+        let modified = std::fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok();
+        let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+        Self::at(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Uses it.
+    pub(crate) fn touch(&self) {
+        self.used.fetch_max(now(), Ordering::Relaxed);
+    }
+
+    /// The last use.
+    pub(crate) fn used(&self) -> i64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// The use that is to be written, when it is much later than the one that was.
+    pub(crate) fn due(&self) -> Option<i64> {
+        let used = self.used();
+        (used - self.written.load(Ordering::Relaxed) >= COARSE).then(|| {
+            self.written.store(used, Ordering::Relaxed);
+            used
+        })
+    }
+}
+
+/// Now, in milliseconds since the Unix epoch.
+pub(crate) fn now() -> i64 {
+    let time = clock_gettime(ClockId::RealtimeCoarse);
+    time.tv_sec * 1000 + time.tv_nsec / 1_000_000
+}
+
+/// Makes `millis` the time of the file `path`; what cannot be written is known until the engine ends.
+pub(crate) fn write(path: &Path, millis: i64) {
+    let time = Timespec { tv_sec: millis.div_euclid(1000), tv_nsec: millis.rem_euclid(1000) * 1_000_000 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    let _ = rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW);
+}

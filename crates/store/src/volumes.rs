@@ -1,0 +1,123 @@
+//! Cache volumes: folders whose names and uses are kept beside them.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use rondel_digest::Digest;
+use rondel_fault::{Attempt, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::sqlite::Space;
+use crate::{Store, stamp};
+
+/// Uses closer to each other than this are not told apart on disk, in milliseconds.
+const COARSE: i64 = 30_000;
+
+/// What is known of one volume.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct VolumeUse {
+    pub(crate) name: String,
+    pub(crate) made: i64,
+    pub(crate) used: i64,
+    /// The use that is on disk.
+    #[serde(skip)]
+    written: i64,
+    /// What it takes on disk, and when that was found out.
+    #[serde(skip)]
+    size: Option<(u64, i64)>,
+}
+
+/// The folder of the volume `name`, made when missing.
+// ORDER: it is used under the lock under which volumes are removed.
+pub(crate) fn open(store: &Store, name: &str) -> Result<PathBuf> {
+    let key = Digest::of_bytes(name.as_bytes());
+    let path = place(store, &key);
+    let mut known = store.volumes_used.lock().unwrap_or_else(PoisonError::into_inner);
+    fs::create_dir_all(&path).attempt(|| format!("make the cache volume `{name}`"))?;
+    let now = stamp::now();
+    let volume = known.entry(key).or_insert_with(|| recalled(store, &key));
+    if volume.name.is_empty() {
+        *volume = VolumeUse { name: name.to_owned(), made: now, used: now, written: now, size: None };
+        store.remember(Space::Volumes, &key, volume)?;
+    }
+    volume.used = now;
+    Ok(path)
+}
+
+/// What is known of the volume `key`, without using it.
+pub(crate) fn inspect(store: &Store, key: &Digest) -> VolumeUse {
+    let mut known = store.volumes_used.lock().unwrap_or_else(PoisonError::into_inner);
+    known.entry(*key).or_insert_with(|| recalled(store, key)).clone()
+}
+
+/// What the volume `key` takes on disk. It is looked at again when it was used since.
+pub(crate) fn size(store: &Store, key: &Digest) -> u64 {
+    let known = inspect(store, key);
+    if let Some((bytes, then)) = known.size.filter(|(_, then)| known.used < *then) {
+        let _ = then;
+        return bytes;
+    }
+    let now = stamp::now();
+    let bytes = disk_usage(&place(store, key));
+    if let Some(volume) = store.volumes_used.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
+        volume.size = Some((bytes, now));
+    }
+    bytes
+}
+
+/// Removes the volume `key` unless it was used since `horizon`.
+pub(crate) fn remove(store: &Store, key: &Digest, horizon: i64) -> Result<bool> {
+    let mut known = store.volumes_used.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.get(key).is_some_and(|volume| volume.used >= horizon) {
+        return Ok(false);
+    }
+    known.remove(key);
+    store.state.trash(&place(store, key))?;
+    Ok(true)
+}
+
+/// Writes the uses that are not on disk yet.
+pub(crate) fn write_uses(store: &Store) {
+    let due: Vec<(Digest, VolumeUse)> = {
+        let mut known = store.volumes_used.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = known.iter_mut().filter(|(_, volume)| volume.used - volume.written >= COARSE);
+        due.map(|(key, volume)| {
+            volume.written = volume.used;
+            (*key, volume.clone())
+        })
+        .collect()
+    };
+    for (key, volume) in due {
+        // What cannot be written is known until the engine ends.
+        let _ = store.remember(Space::Volumes, &key, &volume);
+    }
+}
+
+fn recalled(store: &Store, key: &Digest) -> VolumeUse {
+    let mut volume: VolumeUse = store.recall(Space::Volumes, key).unwrap_or_default();
+    volume.written = volume.used;
+    volume
+}
+
+fn place(store: &Store, key: &Digest) -> PathBuf {
+    store.state.path("volumes").join(key.hex())
+}
+
+/// What the tree at `path` takes on disk, in bytes; what cannot be read counts nothing.
+pub(crate) fn disk_usage(path: &Path) -> u64 {
+    let Ok(meta) = fs::symlink_metadata(path) else { return 0 };
+    let mut bytes = meta.blocks() * 512;
+    let mut folders = if meta.is_dir() { vec![path.to_owned()] } else { Vec::new() };
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            bytes += meta.blocks() * 512;
+            if meta.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    bytes
+}

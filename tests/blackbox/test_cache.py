@@ -1,0 +1,199 @@
+"""What the engine keeps on disk: listed, limited, pruned, made again; and why work ran."""
+
+import json
+import os
+import signal
+
+from harness import IMAGES, mirror_of, wait_until
+
+ENTRIES = "entryCount diskSpaceBytes entries { description diskSpaceBytes activelyUsed createdTimeUnixNano mostRecentUseTimeUnixNano recordType recordTypes dagqlCall }"
+
+
+def writes(name: str, megabytes: int, leaf: str = 'file(path: "/big") { size }') -> str:
+    script = f"dd if=/dev/zero bs=1M count={megabytes} 2>/dev/null | tr '\\\\0' {name[0]} > /big; echo {name} >> /big"
+    return '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "%s"]) { %s } } } }' % (script, leaf)
+
+
+def local_cache(rondel, selection: str):
+    return rondel.data("{ engine { localCache { %s } } }" % selection)["engine"]["localCache"]
+
+
+def kept(rondel) -> list[dict]:
+    return rondel.run("cache", "ls", "--json").json()
+
+
+def test_gc_002_limits_as_they_are_written(make_engine):
+    rondel = make_engine(
+        mirror_of(IMAGES) + '[cache]\nmax-used = "1GB"\nreserved = 512\nminFreeSpace = "20%"\ntarget = "0.5 GiB"\n'
+    )
+    found = local_cache(rondel, "maxUsedSpace reservedSpace minFreeSpace targetSpace")
+    disk = os.statvfs(rondel.state)
+    assert (found["maxUsedSpace"], found["reservedSpace"], found["targetSpace"]) == (10**9, 512, 1 << 29)
+    assert abs(found["minFreeSpace"] - disk.f_blocks * disk.f_frsize // 5) < 4096
+    old = rondel.data("{ engine { localCache { keepBytes } } }", "--api-version", "v0.18.10")
+    assert old["engine"]["localCache"]["keepBytes"] == 512
+    rondel.stop()
+    rondel.config_file.write_text(mirror_of(IMAGES) + '[cache]\nmax-used = "much"\n')
+    rondel.query("{ version }").failed("much", "is no size")
+
+
+def test_gc_004_gc_005_gc_007_pruning_keeps_what_is_in_use(fresh):
+    for name in ["a", "b", "c"]:
+        fresh.data(writes(name, 2))
+    entries = local_cache(fresh, f"entrySet {{ {ENTRIES} }}")["entrySet"]
+    assert entries["entryCount"] == len(entries["entries"]) >= 4
+    assert entries["diskSpaceBytes"] == sum(entry["diskSpaceBytes"] for entry in entries["entries"]) > 6_000_000
+    big = [entry for entry in entries["entries"] if "dd if=/dev/zero" in entry["description"]]
+    assert len(big) == 3 and all(entry["dagqlCall"] == "Container.withExec" for entry in big)
+    assert all(entry["recordTypes"] == [entry["recordType"]] for entry in big)
+    assert all(0 < entry["createdTimeUnixNano"] <= entry["mostRecentUseTimeUnixNano"] for entry in big)
+
+    for field in ["reservedSpace", "minFreeSpace"]:
+        error = fresh.query('{ engine { localCache { prune(%s: "many") } } }' % field)
+        error.failed(f"invalid {field} value")
+
+    def bytes_now() -> int:
+        return sum(record["bytes"] for record in kept(fresh))
+
+    with fresh.session() as session:
+        session.query(writes("c", 2))
+        wanted = bytes_now() - 1_000_000
+        local_cache(fresh, f'prune(maxUsedSpace: "{wanted}", reservedSpace: "1TB")')
+        assert bytes_now() > wanted
+        local_cache(fresh, f'prune(maxUsedSpace: "{wanted}")')
+        assert bytes_now() <= wanted
+        names = [record["description"] for record in kept(fresh)]
+        assert sum("tr '\\0' a" in name for name in names) == 0
+        assert sum("tr '\\0' b" in name for name in names) == 1
+        local_cache(fresh, "prune")
+        before = fresh.execs()
+        session.query(writes("c", 2, leaf='file(path: "/big") { contents }'))
+        assert fresh.execs() == before
+        assert [record["active"] for record in kept(fresh) if "tr '\\0' c" in record["description"]] == [True]
+    wait_until(lambda: fresh.status()["clients"] == 0, what="the client to be gone")
+    fresh.run("cache", "prune").ok()
+    assert kept(fresh) == []
+    assert os.listdir(fresh.state / "layers") == os.listdir(fresh.state / "blobs/sha256") == []
+    fresh.verify()
+
+
+def test_gc_006_what_was_pruned_comes_back(fresh, folder):
+    (folder / "input").write_text("from the host")
+    mounted = (
+        '{ host { directory(path: "%s") { id } } }' % folder,
+        '{ container { from(address: "busybox") { withMountedDirectory(path: "/in", source: "%s") '
+        '{ withExec(args: ["sh", "-c", "cat /in/input > /out"]) { file(path: "/out") { contents } } } } } }',
+    )
+    id = fresh.data(mounted[0])["host"]["directory"]["id"]
+    first = fresh.data(mounted[1] % id)
+    with fresh.session() as session:
+        assert session.query(mounted[1] % id) == first
+        fresh.run("cache", "prune").ok()
+        assert session.query(mounted[1] % id) == first
+    wait_until(lambda: fresh.status()["clients"] == 0, what="the client to be gone")
+    fresh.run("cache", "prune").ok()
+    fresh.query(mounted[1] % id).failed("not in the store any more", "import the directory again")
+    assert fresh.data(mounted[0])["host"]["directory"]["id"] == id
+    assert fresh.data(mounted[1] % id) == first
+    fresh.verify()
+
+
+def test_what_is_pruned_can_be_chosen(fresh):
+    volume = fresh.data('{ cacheVolume(key: "chosen") { id } }')["cacheVolume"]["id"]
+    document = (
+        '{ container { from(address: "busybox") { withMountedCache(path: "/c", cache: "%s") '
+        '{ withExec(args: ["sh", "-c", "echo x >> /c/x; wc -l < /c/x; echo $0", "%s"]) { stdout } } } } }'
+    )
+    assert "\n1\n" not in json.dumps(fresh.data(document % (volume, "first")))
+    records = fresh.run("cache", "ls", "--json", "--kind", "volume").json()
+    assert [(r["description"], r["record_type"]) for r in records] == [("chosen", "exec.cachemount")]
+    would = fresh.run("cache", "prune", "--dry-run", "--kind", "volume", "--json").json()
+    assert [record["description"] for record in would["records"]] == ["chosen"]
+    assert len(kept(fresh)) == len(records) + len([r for r in kept(fresh) if r["kind"] != "volume"])
+    assert fresh.run("cache", "prune", "--unused-for", "1h", "--json").json()["records"] == []
+    assert "2" in json.dumps(fresh.data(document % (volume, "second")))
+    assert "would free" in fresh.run("cache", "prune", "-n").ok().out
+    assert "freed" in fresh.run("cache", "prune", "--kind", "exec.cachemount").ok().out
+    assert "1" in json.dumps(fresh.data(document % (volume, "third")))
+    listing = fresh.run("cache", "ls").ok().out
+    assert "WHAT" in listing and "LAST USE" in listing and "chosen" in listing
+    fresh.run("cache", "prune", "--keep", "lots").failed("is no size")
+    fresh.run("cache", "prune", "--policy", "--keep", "1GB").failed("--policy")
+
+
+def test_a_kill_while_pruning_leaves_a_valid_store(fresh):
+    for round in range(4):
+        for name in ["a", "b"]:
+            fresh.data(writes(name, 1))
+        pruning = fresh.start("cache", "prune")
+        if round % 2:
+            wait_until(lambda: len(kept(fresh)) < 3, what="something to be removed")
+        fresh.kill()
+        pruning.wait(timeout=30)
+        fresh.data("{ version }")
+        fresh.verify()
+        assert not list((fresh.state / "trash").iterdir()) or fresh.verify()
+    assert fresh.data(writes("a", 1))
+
+
+def why(rondel, *words) -> str:
+    return rondel.run("cache", "why", *words).ok().out
+
+
+def test_why_says_which_input_differs(fresh, folder):
+    def build(value: str) -> None:
+        directory = fresh.data('{ host { directory(path: "%s") { id } } }' % folder)["host"]["directory"]["id"]
+        fresh.data(
+            '{ container { from(address: "busybox") { withEnvVariable(name: "LEVEL", value: "%s") '
+            '{ withEnvVariable(name: "MY_TOKEN", value: "plain%s") { withMountedDirectory(path: "/src", source: "%s") '
+            '{ withExec(args: ["sh", "-c", "cat /src/*"]) { stdout } } } } } } }' % (value, value, directory)
+        )
+
+    (folder / "main.c").write_text("one")
+    build("1")
+    assert "nothing like it was seen before" in why(fresh)
+    build("1")
+    assert "nothing ran" in why(fresh)
+    (folder / "main.c").write_text("two")
+    build("1")
+    said = why(fresh)
+    assert "ran       exec sh -c cat /src/*" in said and "mount /src: main.c" in said and "LEVEL" not in said
+    build("2")
+    said = why(fresh)
+    assert "env LEVEL: 1 → 2" in said and "MY_TOKEN" in said and "plain" not in said and "mount /src" not in said
+    assert "import" in why(fresh, "main", "--all") or "nothing with" in why(fresh, "main", "--all")
+    fresh.stop()
+    assert "env LEVEL: 1 → 2" in why(fresh, "cat /src")
+    parts = fresh.run("cache", "why", "cat /src", "--json").json()["work"][-1]["note"]["parts"]["parts"]
+    assert parts["args"] == "sh -c cat /src/*" and parts["rootfs"].startswith("image ")
+
+
+def test_why_of_failures_and_secrets(fresh):
+    failing = '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "exit 3"]) { stdout } } } }'
+    fresh.query(failing).failed("exit code: 3")
+    before = fresh.execs()
+    fresh.query(failing).failed("exit code: 3")
+    assert fresh.execs() == before + 1, "failures are not kept"
+    assert "failures are not kept" in why(fresh, "exit 3")
+    with fresh.session() as session:
+        for text in ["topsecretone", "topsecrettwo"]:
+            id = session.query('{ setSecret(name: "s", plaintext: "%s") { id } }' % text)["setSecret"]["id"]
+            session.query(
+                '{ container { from(address: "busybox") { withSecretVariable(name: "S", secret: "%s") '
+                '{ withExec(args: ["sh", "-c", "echo $S"]) { stdout } } } } }' % id
+            )
+    said = why(fresh, "echo $S")
+    assert "secret variable S: handle" in said
+    kept_notes = (fresh.state / "explained.jsonl").read_text()
+    assert "topsecret" not in said and "topsecret" not in kept_notes
+
+
+def test_a_small_limit_is_kept_without_being_asked(make_engine):
+    """The free space that the configuration asks for is more than there can be: what nobody uses goes by itself."""
+    rondel = make_engine(mirror_of(IMAGES) + '[cache]\nmin-free = "100%"\nreserved = "3MB"\n')
+    rondel.data(writes("a", 4))
+    assert rondel.status()["clients"] == 0
+    wait_until(lambda: sum(record["bytes"] for record in kept(rondel)) <= 3_000_000, what="space to come back")
+    rondel.data(writes("a", 4, leaf='file(path: "/big") { contents }'))
+    os.kill(rondel.status()["pid"], signal.SIGTERM)
+    rondel.verify()

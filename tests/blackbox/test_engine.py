@@ -1,0 +1,291 @@
+"""The engine's process: its end, its name, shared work, figures, memory, registries, restarts; results across sessions."""
+
+import hashlib
+import http.server
+import json
+import shutil
+import signal
+import threading
+import urllib.request
+import uuid
+
+from harness import EXAMPLES, IMAGES, mirror_of, processes_with, wait_until
+
+
+def test_eng_001_terminated_in_order(fresh):
+    engine = fresh.start("engine", "serve", "--announce")
+    assert engine.stdout.readline() == "ready\n"
+    fresh.data("{ version }")
+    engine.send_signal(signal.SIGTERM)
+    assert engine.wait(timeout=30) == 0
+    engine.stdout.close()
+    engine.stderr.close()
+    assert not (fresh.state / "engine.sock").exists()
+
+
+def test_eng_002_name_and_version(make_engine):
+    rondel = make_engine('name = "builder-7"\n' + mirror_of(IMAGES))
+    found = rondel.data("{ version engine { name clients } }")
+    assert found["engine"]["name"] == "builder-7" and len(found["engine"]["clients"]) == 1
+    assert found["version"].startswith("v0.")
+    rondel.stop()
+    rondel.config_file.write_text(mirror_of(IMAGES))
+    named = rondel.data("{ engine { name } }", env={"_EXPERIMENTAL_DAGGER_ENGINE_NAME": "from-the-environment"})
+    assert named["engine"]["name"] == "from-the-environment"
+
+
+def test_eng_006_work_outlives_the_first_of_its_clients(engine):
+    for disconnect in [False, True]:
+        marker = str(uuid.uuid4().int)[:12]
+        document = (
+            '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "sleep 2.%s; echo done"]) { stdout } } } }'
+            % marker
+        )
+        with engine.session() as first, engine.session() as second:
+            answers = []
+
+            def ask(session):
+                try:
+                    answers.append(session.post({"query": document}))
+                except OSError:
+                    answers.append(None)
+
+            one = threading.Thread(target=ask, args=(first,))
+            one.start()
+            wait_until(lambda: processes_with(f"2.{marker}"), what="the process to start")
+            before = engine.execs()
+            two = threading.Thread(target=lambda: answers.append(second.query(document)))
+            two.start()
+            wait_until(lambda: engine.status()["clients"] >= 2, what="both clients")
+            if disconnect:
+                first.kill()
+            else:
+                first.process.send_signal(signal.SIGINT)
+            two.join(timeout=30)
+            one.join(timeout=30)
+            assert engine.execs() == before, "the process ran once"
+            done = [answer for answer in answers if isinstance(answer, dict)]
+            assert done and done[0]["container"]["from"]["withExec"]["stdout"] == "done\n", answers
+
+
+def test_eng_007_figures_for_monitoring(make_engine):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as probe:
+        port = probe.server_port
+    rondel = make_engine(f'metrics = "127.0.0.1:{port}"\n' + mirror_of(IMAGES))
+    with rondel.session() as session:
+        session.query('{ container { from(address: "busybox") { rootfs { entries } } } }')
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+            text = answer.read().decode()
+    figures = dict(line.split(" ") for line in text.splitlines() if not line.startswith("#"))
+    assert figures["dagger_connected_clients"] == "1"
+    assert int(figures["dagger_dagql_cache_entries"]) > 0
+    assert int(figures["dagger_local_cache_total_disk_size_bytes"]) > 1_000_000
+    assert int(figures["dagger_local_cache_entries"]) > 0
+    rondel.stop()
+    rondel.config_file.write_text('metrics = "0.0.0.0:1"\n')
+    rondel.query("{ version }").failed("not an address of loopback")
+
+
+def test_eng_008_results_of_a_session_go_with_it(engine, folder):
+    (folder / "file").write_text("x")
+
+    def work() -> int:
+        with engine.session() as session:
+            session.query(
+                '{ host { directory(path: "%s") { entries } } setSecret(name: "x", plaintext: "%s") { name } '
+                'container { from(address: "busybox") { withEnvVariable(name: "A", value: "1") { envVariable(name: "A") } } } }'
+                % (folder, uuid.uuid4())
+            )
+        wait_until(lambda: engine.status()["clients"] == 0, what="the client to be gone")
+        return engine.status()["results"]
+
+    work()
+    baseline = work()
+    assert [work() for _ in range(5)] == [baseline] * 5
+
+
+class CountingRegistry:
+    """One image under one tag, and how often what was asked for."""
+
+    def __init__(self):
+        index = json.loads((IMAGES / "index.json").read_text())
+        names = [(m.get("annotations", {}).get("org.opencontainers.image.ref.name", ""), m) for m in index["manifests"]]
+        descriptor = next(m for name, m in names if "busybox" in name)
+        document = json.loads(self.stored(descriptor["digest"]))
+        while "manifests" in document:
+            descriptor = document["manifests"][0]
+            document = json.loads(self.stored(descriptor["digest"]))
+        self.document = document
+        self.counts: dict[str, int] = {}
+        self.move("first")
+        registry = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def answer(self, body: bytes, kind: str, send: bool):
+                digest = "sha256:" + hashlib.sha256(body).hexdigest()
+                self.send_response(200)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Docker-Content-Digest", digest)
+                self.end_headers()
+                if send:
+                    self.wfile.write(body)
+
+            def serve(self, send: bool):
+                what = self.path.rsplit("/", 1)[-1]
+                if "/manifests/" in self.path:
+                    registry.count(("GET " if send else "HEAD ") + ("digest" if ":" in what else "tag"))
+                    self.answer(registry.manifest, registry.kind, send)
+                elif "/blobs/" in self.path:
+                    registry.count("GET blob")
+                    self.answer(registry.stored(what), "application/octet-stream", send)
+                else:
+                    self.answer(b"{}", "application/json", send)
+
+            def do_GET(self):
+                self.serve(True)
+
+            def do_HEAD(self):
+                self.serve(False)
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.server.server_port}/counted/image:moving"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stored(self, digest: str) -> bytes:
+        return (IMAGES / "blobs" / digest.replace(":", "/")).read_bytes()
+
+    def count(self, what: str):
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def move(self, to: str):
+        self.document["annotations"] = {"moved": to}
+        self.kind = self.document.get("mediaType", "application/vnd.oci.image.manifest.v1+json")
+        self.manifest = json.dumps(self.document).encode()
+
+    def since(self) -> dict[str, int]:
+        counts, self.counts = self.counts, {}
+        return counts
+
+
+def test_eng_010_a_tag_is_asked_for_once_per_session(make_engine):
+    rondel = make_engine("offline = false\n")
+    registry = CountingRegistry()
+    try:
+        document = '{ container { from(address: "%s") { rootfs { entries } } } }' % registry.address
+        blobs = 1 + len(registry.document["layers"])
+        rondel.data(document)
+        first = registry.since()
+        assert first["GET blob"] == blobs, first
+        with rondel.session() as session:
+            session.query(document)
+            session.query(document)
+            again = registry.since()
+            assert sum(again.values()) == 1, again
+        registry.move("second")
+        rondel.data(document)
+        moved = registry.since()
+        assert moved.get("GET blob", 0) == 0 or moved["GET blob"] <= 1, moved
+        rondel.data(document)
+        assert sum(registry.since().values()) == 1
+    finally:
+        registry.server.shutdown()
+        registry.server.server_close()
+
+
+EXEC = '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "cat /proc/sys/kernel/random/uuid | tee /out"]) { stdout file(path: "/out") { contents } } } } }'
+
+
+def test_per_001_per_003_results_survive_a_restart(fresh, folder):
+    source = folder / "a"
+    source.mkdir()
+    (source / "file").write_text("same")
+    shutil.copytree(source, folder / "b")
+    mounted = (
+        '{ container { from(address: "busybox") { withMountedDirectory(path: "/in", source: "%s") '
+        '{ withExec(args: ["sh", "-c", "cat /in/file; cat /proc/sys/kernel/random/uuid"]) { stdout } } } } }'
+    )
+
+    def directory(name: str) -> str:
+        return fresh.data('{ host { directory(path: "%s") { id } } }' % (folder / name))["host"]["directory"]["id"]
+
+    volume = fresh.data('{ cacheVolume(key: "lasting") { id } }')["cacheVolume"]["id"]
+    cached = (
+        '{ container { from(address: "busybox") { withMountedCache(path: "/c", cache: "%s") '
+        '{ withExec(args: ["sh", "-c", "echo %s >> /c/f; cat /c/f"]) { stdout } } } } }'
+    )
+    written = '{ container { withNewFile(path: "/a/b", contents: "kept") { file(path: "/a/b") { contents } rootfs { entries } } } }'
+    first = (fresh.data(EXEC), fresh.data(mounted % directory("a")), fresh.data(written))
+    fresh.data(cached % (volume, "one"))
+    module = EXAMPLES / "shell-greeter"
+    greeting = fresh.run("call", "-m", module, "hello", "--name=Ada").ok().out
+    listed = sorted(record["id"] for record in fresh.run("cache", "ls", "--json").json())
+    fresh.stop()
+    assert (fresh.data(EXEC), fresh.data(mounted % directory("b")), fresh.data(written)) == first
+    assert fresh.run("call", "-m", module, "hello", "--name=Ada").ok().out == greeting
+    assert fresh.execs() == 0
+    assert sorted(record["id"] for record in fresh.run("cache", "ls", "--json").json()) == listed
+    assert "one\\ntwo" in json.dumps(fresh.data(cached % (volume, "two")))
+    fresh.stop()
+    fresh.run("cache", "prune").ok()
+    assert fresh.run("cache", "ls", "--json").json() == []
+    assert fresh.data(EXEC) != first[0]
+
+
+def test_per_002_results_survive_a_crash(fresh):
+    first = fresh.data(EXEC)
+    fresh.kill()
+    assert fresh.data(EXEC) == first and fresh.execs() == 0
+    fresh.verify()
+    fresh.stop()
+    assert fresh.data(EXEC) == first
+
+
+def test_xs_001_xs_002_functions_are_shared_by_what_they_are(fresh, folder):
+    copies = []
+    for name in ["one", "two"]:
+        copy = folder / name / "shell-greeter"
+        shutil.copytree(EXAMPLES / "shell-greeter", copy)
+        shutil.copytree(EXAMPLES / "sdk-shell-typed", folder / name / "sdk-shell-typed")
+        if (EXAMPLES / "sdk-shell-lib").exists():
+            shutil.copytree(EXAMPLES / "sdk-shell-lib", folder / name / "sdk-shell-lib")
+        (folder / name / ".git").mkdir()
+        copies.append(copy)
+
+    def hello(module, *words) -> str:
+        return fresh.run("call", "-m", module, "hello", *words).ok().out.strip()
+
+    assert hello(copies[0], "--name=Ada") == "Hello, Ada!"
+    before = fresh.execs()
+    assert hello(copies[1], "--name=Ada") == "Hello, Ada!"
+    assert fresh.execs() == before, "equal modules at two places share results"
+    assert hello(copies[1]) == "Hello, World!" and hello(copies[1], "--name=Ada", "--level=HIGH") == "HELLO, ADA!"
+    assert fresh.execs() > before
+    script = copies[1] / "hello.sh"
+    script.write_text(script.read_text().replace("Hello, $name!", "Good day, $name!"))
+    with fresh.session() as session:
+        served = '{ moduleSource(refString: "%s") { asModule { serve } } }'
+        session.query(served % copies[0])
+        assert hello(copies[1], "--name=Ada") == "Good day, Ada!"
+        assert session.query('{ shellGreeter { hello(name: "Ada") } }')["shellGreeter"]["hello"].strip() == "Hello, Ada!"
+
+
+def test_xs_009_parts_of_equal_directories(engine):
+    document = (
+        '{ one: directory { withNewFile(path: "subdirA/f", contents: "same") { directory(path: "subdirA") { id } } } '
+        '  two: directory { withNewFile(path: "subdirB/f", contents: "same") { directory(path: "subdirB") { id } } } }'
+    )
+    found = engine.data(document)
+    for part in [found["one"], found["two"]]:
+        id = part["withNewFile"]["directory"]["id"]
+        mounted = (
+            '{ container { from(address: "busybox") { withMountedDirectory(path: "/in", source: "%s") '
+            '{ withExec(args: ["cat", "/in/f"]) { stdout } directory(path: "/in") { entries } } } } }' % id
+        )
+        answer = engine.data(mounted)["container"]["from"]["withMountedDirectory"]
+        assert answer == {"withExec": {"stdout": "same"}, "directory": {"entries": ["f"]}}
