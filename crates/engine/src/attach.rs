@@ -78,6 +78,8 @@ impl Link {
                 let _ = asked.map(|tell| tell.send(answer));
             }
             // ORDER: behind every event that was emitted until now.
+            // A client that asks and does not read is not answered beyond what may wait for it.
+            Ok(FromClient::Tell { .. }) if self.waiting.load(Ordering::Relaxed) > 2 * EVENT_BACKLOG as u64 => {}
             Ok(FromClient::Tell { id }) => {
                 self.say(FromEngine::Told { id });
             }
