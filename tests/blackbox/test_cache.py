@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 
 from harness import IMAGES, mirror_of, wait_until
 
@@ -194,6 +193,4 @@ def test_a_small_limit_is_kept_without_being_asked(make_engine):
     rondel.data(writes("a", 4))
     assert rondel.status()["clients"] == 0
     wait_until(lambda: sum(record["bytes"] for record in kept(rondel)) <= 3_000_000, what="space to come back")
-    rondel.data(writes("a", 4, leaf='file(path: "/big") { contents }'))
-    os.kill(rondel.status()["pid"], signal.SIGTERM)
     rondel.verify()
