@@ -109,6 +109,20 @@ pub(crate) fn port(args: &Args) -> Result<String> {
     Ok(format!("{number}/{}", protocol.to_ascii_lowercase()))
 }
 
+/// A name under which containers reach another.
+///
+/// # Errors
+/// When `text` is none.
+pub(crate) fn host_name(what: &str, text: &str) -> Result<String> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let labels = text.split('.').all(|label| (1..=63).contains(&label.len()));
+    match labels && text.len() <= 200 && text.bytes().all(good) {
+        true => Ok(text.to_owned()),
+        false => Err(Fault::user(format!("the {what} {text:?} is no host name"))
+            .with_hint("host names have letters, digits and hyphens, in parts of at most 63 characters between dots")),
+    }
+}
+
 /// A string literal.
 pub(crate) fn string(text: &str) -> Literal {
     Literal::String(text.into())

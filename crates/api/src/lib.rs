@@ -49,6 +49,7 @@ pub fn register_core(surface: &mut Surface) {
     types::json_value::register(surface);
     types::search::register(surface);
     types::secret::register(surface);
+    types::service::register(surface);
     types::small::register(surface);
     types::socket::register(surface);
 }

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::ground::Ground;
 use crate::names::Names;
 use crate::namespace;
+use crate::neighbours::Neighbours;
 use crate::pool::Pool;
 use crate::uplink;
 
@@ -103,12 +104,20 @@ impl Networks for Bridge {
             .attempt(|| "make a socket inside a container's network".to_owned())
     }
 
-    fn join(&self, _: &Network, _: &str) -> Result<Membership> {
-        Ok(Box::new(()))
+    fn join(&self, network: &Network, neighbourhood: &str) -> Result<Membership> {
+        let (Some(neighbours), Some(address)) = (self.shared.neighbours(), network.address) else {
+            return Ok(Box::new(()));
+        };
+        let member = neighbours.join(address, neighbourhood);
+        Ok(Box::new(member.attempt(|| format!("let the container at {address} reach its neighbours"))?))
     }
 
-    fn publish(&self, _: &Network, _: &str, _: &[String]) -> Result<Membership> {
-        Ok(Box::new(()))
+    fn publish(&self, network: &Network, neighbourhood: &str, names: &[String]) -> Result<Membership> {
+        let (Some(neighbours), Some(address)) = (self.shared.neighbours(), network.address) else {
+            return Ok(Box::new(()));
+        };
+        let published = neighbours.publish(address, neighbourhood, names);
+        Ok(Box::new(published.attempt(|| format!("let containers reach the one at {address}"))?))
     }
 
     fn dial(&self, network: &Network, port: u16, patience: Duration) -> Result<TcpStream> {
@@ -149,6 +158,14 @@ impl Shared {
             .start(ready.clone(), self.options.pool)
             .attempt(|| "start a thread that holds networks ready".to_owned())?;
         Ok(ground.insert(ready).clone())
+    }
+
+    /// Who may reach whom; none as long as there is no bridge.
+    fn neighbours(&self) -> Option<Arc<Neighbours>> {
+        match self.lock().as_deref() {
+            Some(Ground::Bridged(bridged)) => Some(bridged.neighbours().clone()),
+            _ => None,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Ground>>> {

@@ -294,3 +294,48 @@ fn the_first_packet_of_a_new_container_arrives() {
         drop(first);
     });
 }
+
+#[test]
+fn neighbours_reach_what_is_published_and_nobody_else_does() {
+    on_machine(|machine| {
+        let bridge = machine.bridge(0);
+        let [service, friend, late, stranger, alone] = [(); 5].map(|()| connect(&bridge));
+        let address = service.address.unwrap();
+        let listener = namespace::inside(service.namespace.as_fd(), || server(address)).unwrap();
+        let reach = |network: &Network| {
+            namespace::inside(network.namespace.as_fd(), || {
+                TcpStream::connect_timeout(&listener, Duration::from_millis(150))
+            })
+        };
+        let _members = [&service, &friend].map(|network| bridge.join(network, "one").unwrap());
+        let _other = bridge.join(&stranger, "two").unwrap();
+        assert!(reach(&friend).is_err(), "nothing is published");
+
+        let published = bridge.publish(&service, "one", &["www.one.dagger.local".into()]).unwrap();
+        let member = bridge.join(&late, "one").unwrap();
+        assert!(reach(&friend).is_ok() && reach(&late).is_ok() && reach(&service).is_ok());
+        assert!(reach(&stranger).is_err() && reach(&alone).is_err());
+        let gateway = Ipv4Addr::new(10, 87, 0, 1);
+        let question =
+            b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03WWW\x03one\x06dagger\x05local\x00\x00\x01\x00\x01";
+        let ask = |network: &Network| {
+            namespace::inside(network.namespace.as_fd(), || {
+                let socket = UdpSocket::bind("0.0.0.0:0")?;
+                socket.set_read_timeout(Some(PATIENCE))?;
+                socket.send_to(question, (gateway, 53))?;
+                let mut answer = [0; 512];
+                let length = socket.recv(&mut answer)?;
+                Ok((answer[3] & 15, answer[length - 4..length].to_vec()))
+            })
+            .unwrap()
+        };
+        assert_eq!(ask(&friend), (0, address.octets().to_vec()));
+        assert_eq!((ask(&stranger).0, ask(&alone).0), (3, 3), "no such name");
+
+        drop(member);
+        assert!(reach(&late).is_err());
+        drop(published);
+        assert!(reach(&friend).is_err());
+        assert_eq!(ask(&friend).0, 3);
+    });
+}

@@ -1,6 +1,7 @@
-//! A forwarder of DNS packets: containers ask it on the bridge, it asks whom the host asks.
+//! The name service: containers ask it on the bridge. It knows the names of their neighbourhood, and asks whom the host asks for
+//! the rest.
 //!
-//! Packets pass unread, apart from their number. Nothing is cached. The host's settings are read for each
+//! Other packets pass unread, apart from their number. Nothing is cached. Questions over TCP all pass. The host's settings are read for each
 //! question, so that a machine that changes networks keeps its names. Questions from outside the bridge are dropped.
 
 use std::io;
@@ -14,6 +15,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::links::Subnet;
+use crate::neighbours::{Meaning, Neighbours};
+use crate::question::Question;
 use crate::resolver::Settings;
 
 const PORT: u16 = 53;
@@ -49,13 +52,18 @@ pub(crate) struct Forwarder {
 
 impl Forwarder {
     /// Starts to answer. Upstream sockets belong to the namespace of the calling thread.
-    pub(crate) fn start(sockets: Sockets, clients: Subnet, settings: PathBuf) -> io::Result<Self> {
+    pub(crate) fn start(
+        sockets: Sockets,
+        clients: Subnet,
+        neighbours: Arc<Neighbours>,
+        settings: PathBuf,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name("rondel-dns".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    _ = serve(sockets, clients, settings) => {}
+                    _ = serve(sockets, clients, neighbours, settings) => {}
                     _ = stopped => {}
                 }
             });
@@ -74,7 +82,7 @@ impl Drop for Forwarder {
     }
 }
 
-async fn serve(sockets: Sockets, clients: Subnet, settings: PathBuf) -> io::Result<()> {
+async fn serve(sockets: Sockets, clients: Subnet, neighbours: Arc<Neighbours>, settings: PathBuf) -> io::Result<()> {
     let datagrams = Arc::new(tokio::net::UdpSocket::from_std(sockets.0)?);
     let streams = tokio::net::TcpListener::from_std(sockets.1)?;
     let settings: Arc<Path> = settings.into();
@@ -84,6 +92,10 @@ async fn serve(sockets: Sockets, clients: Subnet, settings: PathBuf) -> io::Resu
         tokio::select! {
             received = datagrams.recv_from(&mut question) => {
                 let Ok((length, client)) = received else { continue };
+                if let Some(answer) = known(&neighbours, client, &question[..length]) {
+                    let _ = datagrams.send_to(&answer, client).await;
+                    continue;
+                }
                 let Some(permit) = admit(clients, client, &permits) else { continue };
                 let (question, datagrams, settings) = (question[..length].to_vec(), datagrams.clone(), settings.clone());
                 tokio::spawn(async move {
@@ -113,6 +125,17 @@ fn admit(clients: Subnet, client: SocketAddr, permits: &Arc<Semaphore>) -> Optio
     match client.ip() {
         IpAddr::V4(address) if clients.overlaps(Subnet::new(address, 32)) => permits.clone().try_acquire_owned().ok(),
         _ => None,
+    }
+}
+
+/// The answer, when the question is about a name in a domain of ours.
+fn known(neighbours: &Neighbours, client: SocketAddr, packet: &[u8]) -> Option<Vec<u8>> {
+    let IpAddr::V4(asker) = client.ip() else { return None };
+    let question = Question::read(packet)?;
+    match neighbours.meaning(asker, &question.name) {
+        Meaning::Address(address) => Some(question.address(packet, address)),
+        Meaning::Nothing => Some(question.nothing(packet)),
+        Meaning::Foreign => None,
     }
 }
 

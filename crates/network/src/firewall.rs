@@ -5,6 +5,7 @@
 //! its legacy form with a dropping policy, and foreign chains that refuse by an explicit rule.
 
 use std::io;
+use std::net::Ipv4Addr;
 
 use crate::links::Subnet;
 use crate::netlink::{APPEND, Attributes, Batch, CREATE, Family, Socket, attribute, text, word};
@@ -20,12 +21,22 @@ const LIST_CHAINS: u16 = 0xa04;
 const NEW_RULE: u16 = 0xa06;
 const LIST_RULES: u16 = 0xa07;
 const DELETE_RULE: u16 = 0xa08;
+const NEW_SET: u16 = 0xa09;
+const NEW_ELEMENT: u16 = 0xa0c;
+const DELETE_ELEMENT: u16 = 0xa0e;
 
 const HOOK_FORWARD: u32 = 2;
 const HOOK_POSTROUTING: u32 = 4;
 const DROP: u32 = 0;
 const ACCEPT: u32 = 1;
 const REGISTER: u32 = 1;
+/// The four bytes of a register behind the first four.
+const NEXT_REGISTER: u32 = 9;
+
+/// The neighbourhood of each container, as a number.
+const MEMBERS: &str = "members";
+/// Which container a neighbourhood may reach.
+const PUBLISHED: &str = "published";
 
 /// A base chain: its name, type, hook and priority.
 struct Chain(&'static str, &'static str, u32, u32);
@@ -35,6 +46,19 @@ const POSTROUTING: Chain = Chain("postrouting", "nat", HOOK_POSTROUTING, 100);
 
 /// Writes the table, replacing one of the same name.
 pub(crate) fn set_up(socket: &mut Socket, table: &str, bridge: &str, subnet: Subnet) -> io::Result<()> {
+    // A kernel may lack what tells the sender at once that its packet does not pass.
+    write_table(socket, table, bridge, subnet, reject)
+        .or_else(|_| write_table(socket, table, bridge, subnet, drop_it))?;
+    open_foreign_chains(socket, table, bridge)
+}
+
+fn write_table(
+    socket: &mut Socket,
+    table: &str,
+    bridge: &str,
+    subnet: Subnet,
+    refuse: fn(&mut Attributes<'_>),
+) -> io::Result<()> {
     let mut batch = begin();
     add_table(&mut batch, table);
     delete_table(&mut batch, table);
@@ -42,6 +66,8 @@ pub(crate) fn set_up(socket: &mut Socket, table: &str, bridge: &str, subnet: Sub
     for chain in [&FORWARD, &POSTROUTING] {
         add_chain(&mut batch, table, chain);
     }
+    add_sets(&mut batch, table);
+    add_neighbour_rules(&mut batch, table, bridge, refuse);
     add_rule(&mut batch, table, &POSTROUTING, |rule| {
         from_subnet(rule, subnet);
         interface(rule, Side::Out, bridge, false);
@@ -60,8 +86,107 @@ pub(crate) fn set_up(socket: &mut Socket, table: &str, bridge: &str, subnet: Sub
         interface(rule, Side::Out, bridge, true);
         verdict(rule, DROP);
     });
-    end(socket, batch)?;
-    open_foreign_chains(socket, table, bridge)
+    end(socket, batch)
+}
+
+/// Something that the packet filter knows of a container.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Element {
+    /// It is in the neighbourhood with this number.
+    Member(Ipv4Addr, u32),
+    /// The neighbourhood with this number may reach it.
+    Published(Ipv4Addr, u32),
+}
+
+/// Adds or removes what the packet filter knows of containers, all or nothing.
+pub(crate) fn change_elements(socket: &mut Socket, table: &str, elements: &[Element], add: bool) -> io::Result<()> {
+    let mut batch = begin();
+    for element in elements {
+        let (set, key, data) = match element {
+            Element::Member(address, mark) => (MEMBERS, address.octets().to_vec(), add.then_some(mark)),
+            Element::Published(address, mark) => (PUBLISHED, [address.octets(), mark.to_ne_bytes()].concat(), None),
+        };
+        let (kind, flags) = if add { (NEW_ELEMENT, CREATE) } else { (DELETE_ELEMENT, 0) };
+        batch.request(kind, flags, &header(IPV4), |a| {
+            a.text(1, table).text(2, set).nest(3, |list| {
+                list.nest(1, |element| {
+                    element.nest(1, |value| {
+                        value.bytes(1, &key);
+                    });
+                    if let Some(mark) = data {
+                        element.nest(2, |value| {
+                            value.bytes(1, &mark.to_ne_bytes());
+                        });
+                    }
+                });
+            });
+        });
+    }
+    end(socket, batch)
+}
+
+fn add_sets(batch: &mut Batch, table: &str) {
+    const MAP: u32 = 8;
+    // As `nft` names them: an IPv4 address, a mark, and both.
+    const ADDRESS: u32 = 7;
+    const MARK: u32 = 19;
+    batch.request(NEW_SET, CREATE, &header(IPV4), |a| {
+        a.text(1, table).text(2, MEMBERS).network_number(3, MAP).network_number(4, ADDRESS).network_number(5, 4);
+        a.network_number(6, MARK).network_number(7, 4).network_number(10, 1);
+    });
+    batch.request(NEW_SET, CREATE, &header(IPV4), |a| {
+        a.text(1, table).text(2, PUBLISHED).network_number(3, 0).network_number(4, ADDRESS << 6 | MARK);
+        a.network_number(5, 8).network_number(10, 2);
+    });
+}
+
+/// From one container to another: what is published in the neighbourhood of the first, and the answers. A packet carries
+/// the number of the neighbourhood as its mark; no mark comes out of a container.
+fn add_neighbour_rules(batch: &mut Batch, table: &str, bridge: &str, refuse: fn(&mut Attributes<'_>)) {
+    const MARK: u32 = 3;
+    let between = |rule: &mut Attributes<'_>| {
+        interface(rule, Side::In, bridge, true);
+        interface(rule, Side::Out, bridge, true);
+    };
+    add_rule(batch, table, &FORWARD, |rule| {
+        between(rule);
+        known_connection(rule);
+        verdict(rule, ACCEPT);
+    });
+    add_rule(batch, table, &FORWARD, |rule| {
+        const FROM: u32 = 12;
+        between(rule);
+        address(rule, FROM);
+        expression(rule, "lookup", |a| {
+            a.text(1, MEMBERS).network_number(2, REGISTER).network_number(3, REGISTER);
+        });
+        expression(rule, "meta", |a| {
+            a.network_number(2, MARK).network_number(3, REGISTER);
+        });
+    });
+    add_rule(batch, table, &FORWARD, |rule| {
+        const TO: u32 = 16;
+        between(rule);
+        address(rule, TO);
+        expression(rule, "meta", |a| {
+            a.network_number(2, MARK).network_number(1, NEXT_REGISTER);
+        });
+        expression(rule, "lookup", |a| {
+            a.text(1, PUBLISHED).network_number(2, REGISTER);
+        });
+        verdict(rule, ACCEPT);
+    });
+    add_rule(batch, table, &FORWARD, |rule| {
+        between(rule);
+        refuse(rule);
+    });
+}
+
+/// Loads the address at an offset of the header.
+fn address(rule: &mut Attributes<'_>, offset: u32) {
+    expression(rule, "payload", |a| {
+        a.network_number(1, REGISTER).network_number(2, 1).network_number(3, offset).network_number(4, 4);
+    });
 }
 
 /// Removes the table and the marked rules; nothing there is no error.
@@ -254,6 +379,19 @@ fn verdict(rule: &mut Attributes<'_>, code: u32) {
                 verdict.network_number(1, code);
             });
         });
+    });
+}
+
+fn drop_it(rule: &mut Attributes<'_>) {
+    verdict(rule, DROP);
+}
+
+/// Drops the packet and tells its sender that the administrator does not want it.
+fn reject(rule: &mut Attributes<'_>) {
+    const UNREACHABLE: u32 = 0;
+    const PROHIBITED: u8 = 13;
+    expression(rule, "reject", |a| {
+        a.network_number(1, UNREACHABLE).bytes(2, &[PROHIBITED]);
     });
 }
 

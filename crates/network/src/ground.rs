@@ -15,15 +15,18 @@ use crate::bridge::Options;
 use crate::dns::{Forwarder, Sockets};
 use crate::firewall;
 use crate::leases::{Lease, Leases};
-use crate::links::{self, Cable, Route, Subnet};
+use crate::links::{self, CONTAINER_LINK, Cable, Route, Subnet};
 use crate::names::Names;
 use crate::namespace;
+use crate::neighbours::Neighbours;
 use crate::netlink::{Batch, Family, Socket};
 use crate::pool::Pool;
 use crate::resolver::Settings;
 use crate::uplink::{self, Helper, Uplink};
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
+/// Settings of interfaces in the namespace of the calling thread.
+const SETTINGS: &str = "/proc/sys/net/ipv4/conf";
 const SOCKETS: &str = "/proc/thread-self/net/sockstat";
 const USUAL_MTU: u32 = 1500;
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
@@ -49,6 +52,7 @@ pub(crate) struct Bridged {
     /// Takes back networks that nobody made use of.
     pool: Weak<Pool>,
     socket: Mutex<Socket>,
+    neighbours: Arc<Neighbours>,
     /// Declared before the uplink, so that it ends first.
     _forwarder: Option<Forwarder>,
     uplink: Option<Uplink>,
@@ -181,6 +185,7 @@ impl Bridged {
         let base = uplink.as_ref().map(|uplink| uplink.namespace.as_fd());
         let (socket, index) =
             within(base, work).attempt(|| format!("make bridge `{}` with subnet {subnet}", names.bridge))?;
+        let neighbours = open_the_way_out(base, &names, subnet)?;
         let mut bridged = Self {
             index,
             mtu,
@@ -190,28 +195,19 @@ impl Bridged {
             leases: Leases::new(subnet),
             pool: Weak::new(),
             socket: Mutex::new(socket),
+            neighbours,
             _forwarder: None,
             uplink,
             names,
         };
-        bridged.open_the_way_out()?;
         bridged.serve_names(settings, resolv_conf)?;
         Ok(bridged)
-    }
-
-    fn open_the_way_out(&self) -> Result<()> {
-        let rules = || firewall::set_up(&mut firewall::socket()?, &self.names.table, &self.names.bridge, self.subnet);
-        within(self.base(), rules).map_err(|error| {
-            Fault::environment(format!("cannot write the packet filter table `{}`", self.names.table))
-                .caused_by(error)
-                .with_hint("The kernel needs nf_tables with NAT (modules `nf_tables`, `nft_masq`, `nft_ct`)")
-        })
     }
 
     fn serve_names(&mut self, settings: &Settings, resolv_conf: &Path) -> Result<()> {
         let servers = match within(self.base(), || Sockets::bind(self.gateway)) {
             Ok(sockets) => {
-                let forwarder = Forwarder::start(sockets, self.subnet, resolv_conf.to_owned());
+                let forwarder = Forwarder::start(sockets, self.subnet, self.neighbours.clone(), resolv_conf.to_owned());
                 self._forwarder = Some(forwarder.attempt(|| format!("start the name service on {}", self.gateway))?);
                 vec![self.gateway]
             }
@@ -248,17 +244,23 @@ impl Bridged {
     }
 
     fn configure(&self, inner: &mut Socket, address: Ipv4Addr) -> io::Result<()> {
-        let link = links::list(inner)?
-            .into_iter()
-            .find(|link| link.name == links::CONTAINER_LINK)
-            .ok_or(io::ErrorKind::NotFound)?;
+        let link =
+            links::list(inner)?.into_iter().find(|link| link.name == CONTAINER_LINK).ok_or(io::ErrorKind::NotFound)?;
         let mut batch = Batch::default();
         links::bring_up(&mut batch, links::LOOPBACK);
         links::bring_up(&mut batch, link.index);
-        links::add_address(&mut batch, link.index, address, self.subnet);
+        links::add_address(&mut batch, link.index, address, Subnet::new(address, 32));
         links::add_default_route(&mut batch, link.index, self.gateway);
         inner.apply(batch)?;
-        self.await_bridge(link.other_end.ok_or(io::ErrorKind::NotFound)?)
+        for settings in ["all", CONTAINER_LINK] {
+            // The bridge sees that another container is on it too, and would say so.
+            std::fs::write(format!("{SETTINGS}/{settings}/accept_redirects"), "0")?;
+        }
+        let outer = link.other_end.ok_or(io::ErrorKind::NotFound)?;
+        let mut batch = Batch::default();
+        links::isolate(&mut batch, outer);
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner).apply(batch)?;
+        self.await_bridge(outer)
     }
 
     /// Waits until the bridge passes packets: one that is sent earlier is lost, and its sender tries again a second later.
@@ -271,6 +273,11 @@ impl Bridged {
             std::thread::sleep(LOOK_AGAIN);
         }
         Ok(())
+    }
+
+    /// Who may reach whom.
+    pub(crate) fn neighbours(&self) -> &Arc<Neighbours> {
+        &self.neighbours
     }
 
     /// How many addresses are lent.
@@ -286,6 +293,24 @@ impl Drop for Bridged {
             let _ = self.names.sweep();
         }
     }
+}
+
+/// Writes the rules; what they know of containers is up to what is returned.
+fn open_the_way_out(
+    base: Option<std::os::fd::BorrowedFd<'_>>,
+    names: &Names,
+    subnet: Subnet,
+) -> Result<Arc<Neighbours>> {
+    let rules = || {
+        let mut socket = firewall::socket()?;
+        firewall::set_up(&mut socket, &names.table, &names.bridge, subnet)?;
+        Ok(Neighbours::new(socket, names.table.clone()))
+    };
+    within(base, rules).map_err(|error| {
+        Fault::environment(format!("cannot write the packet filter table `{}`", names.table))
+            .caused_by(error)
+            .with_hint("The kernel needs nf_tables with NAT (modules `nf_tables`, `nft_masq`, `nft_ct`)")
+    })
 }
 
 fn new_namespace() -> Result<(OwnedFd, Socket)> {

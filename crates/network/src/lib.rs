@@ -4,6 +4,7 @@
 //! the first container asks for a network. An interface of a container is never deleted: closing the namespace reaps it.
 //! A namespace is given to another container only when it is as new: nobody else has a handle of it, no socket is or lingers
 //! in it, and no process that could change its interfaces was in it (whoever runs one keeps a handle beyond the lease).
+//! Containers reach the bridge alone; one reaches another through it when that was published to a neighbourhood of the first.
 //! Names in the kernel follow from the state folder, so engines do not meet, and a run finds what a killed one left.
 //! IPv4 only. What the host firewall drops by `iptables` in its legacy form, or by an explicit rule, stays dropped.
 
@@ -17,8 +18,10 @@ mod leases;
 mod links;
 mod names;
 mod namespace;
+mod neighbours;
 mod netlink;
 mod pool;
+mod question;
 mod resolver;
 pub mod rootless;
 #[cfg(test)]

@@ -147,6 +147,18 @@ pub(crate) fn add_cable(batch: &mut Batch, cable: &Cable<'_>) {
     });
 }
 
+/// Lets a link of a bridge exchange packets with the bridge alone, not with other links like it.
+pub(crate) fn isolate(batch: &mut Batch, link: u32) {
+    const ISOLATED: u16 = 33;
+    batch.request(NEW_LINK, 0, &header(link, 0), |a| {
+        a.nest(LINK_INFO, |info| {
+            info.text(4, "bridge").nest(5, |port| {
+                port.bytes(ISOLATED, &[1]);
+            });
+        });
+    });
+}
+
 /// Removes a link by its name.
 pub(crate) fn remove(batch: &mut Batch, name: &str) {
     batch.request(DELETE_LINK, 0, &header(0, 0), |a| {
@@ -164,13 +176,19 @@ pub(crate) fn add_address(batch: &mut Batch, link: u32, address: Ipv4Addr, subne
     let mut head = [2, subnet.prefix, 0, 0, 0, 0, 0, 0];
     head[4..8].copy_from_slice(&link.to_ne_bytes());
     batch.request(NEW_ADDRESS, CREATE | EXCLUSIVE, &head, |a| {
-        a.bytes(2, &address.octets()).bytes(1, &address.octets()).bytes(4, &subnet.broadcast().octets());
+        a.bytes(2, &address.octets()).bytes(1, &address.octets());
+        if subnet.prefix < 32 {
+            a.bytes(4, &subnet.broadcast().octets());
+        }
     });
 }
 
-/// Sends everything else through a gateway.
+/// Sends everything through a gateway, which is on the link whatever the address of the link says.
 pub(crate) fn add_default_route(batch: &mut Batch, link: u32, gateway: Ipv4Addr) {
-    batch.request(NEW_ROUTE, CREATE | EXCLUSIVE, &[2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0], |a| {
+    const ON_LINK: u32 = 4;
+    let mut head = [2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
+    head[8..].copy_from_slice(&ON_LINK.to_ne_bytes());
+    batch.request(NEW_ROUTE, CREATE | EXCLUSIVE, &head, |a| {
         a.bytes(5, &gateway.octets()).number(4, link);
     });
 }

@@ -13,7 +13,7 @@ use rondel_model::exec::{MountSource, Stdin};
 use rondel_model::{ExecOp, Platform, SecretRef, Snapshot};
 use rondel_ports::CancellationToken;
 use rondel_ports::network::Network;
-use rondel_ports::process::{ProcessControl, ProcessMount, ProcessSpec, ProcessStdin};
+use rondel_ports::process::{CommandSpec, Entrance, ProcessControl, ProcessMount, ProcessSpec, ProcessStdin};
 use rondel_ports::secrets::Plaintext;
 use tokio::sync::oneshot;
 
@@ -129,7 +129,8 @@ impl Process<'_> {
         let alone = network.address.is_none() && !self.exec.offline;
         // ORDER: dropped after the network: a process with every capability may have changed the namespace, and one that listens
         // is known under its address for a while. No other process is given it as long as there is a handle of it.
-        let _spoilt = (self.exec.insecure || long.is_some()).then(|| network.namespace.clone());
+        let is_service = long.is_some();
+        let _spoilt = (self.exec.insecure || is_service).then(|| network.namespace.clone());
         let neighbour = self.cx.services.join(self.ops, &network, services)?;
         let resolver = network.resolv_conf.take().filter(|_| !self.exec.offline);
         network.resolv_conf = resolver.map(|text| with_search(&text, &neighbour.search));
@@ -154,7 +155,7 @@ impl Process<'_> {
         };
         drop((neighbour, sockets));
         let ended = match ended {
-            Ok(code) if !services.is_empty() && !self.exec.expect.admits(code) => {
+            Ok(code) if !services.is_empty() && (is_service || !self.exec.expect.admits(code)) => {
                 let cause = tokio::time::timeout(CAUSE, &mut bound.ended).await;
                 cause.map_or(Ok(code), Err)
             }
@@ -165,6 +166,27 @@ impl Process<'_> {
             Ok((exit_code, written)) => Ok(Finished { exit_code, written, trees, secrets, _claims: claims, alone }),
             Err(fault) => self.discard(trees, clean(fault, &secrets)).await,
         }
+    }
+
+    /// Runs a further command where the process runs: how it ended. Nothing is shown of it.
+    pub(crate) async fn enter(&self, entrance: &Entrance, args: Vec<String>) -> Result<ExecFailure> {
+        let (secret_env, secret_files) = self.plaintexts().await?;
+        let secrets = Secrets::new(secret_env.iter().chain(&secret_files).map(|plaintext| plaintext.bytes()));
+        let capture = Capture::new(Emitter::nowhere(), &secrets, [None, None]);
+        let spec = CommandSpec {
+            args: args.clone(),
+            env: environment(self.exec, &secret_env, &[], &self.ops.options)?,
+            workdir: self.exec.workdir.as_str().to_owned(),
+            user: self.exec.user.clone(),
+            insecure: self.exec.insecure,
+            stdin: ProcessStdin::Empty,
+            stdout: capture.sink(0),
+            stderr: capture.sink(1),
+        };
+        let exit = self.ops.ports().processes.enter(entrance.clone(), spec, self.cancel.clone()).await?;
+        let [stdout, stderr] = capture.finish()?.tails;
+        let cmd = args.iter().map(|arg| secrets.scrub(arg)).collect();
+        Ok(ExecFailure { cmd, exit_code: exit.code, stdout, stderr })
     }
 
     async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {

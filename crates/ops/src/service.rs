@@ -7,7 +7,7 @@ use rondel_events::{Emitter, Outcome, Work};
 use rondel_fault::{ExecFailure, Fault, Kind, Result};
 use rondel_model::service::ContainerService;
 use rondel_ports::network::Network;
-use rondel_ports::process::ProcessControl;
+use rondel_ports::process::{Entrance, ProcessControl};
 use rondel_ports::{BoxFuture, CancellationToken};
 use tokio::sync::oneshot;
 
@@ -28,6 +28,22 @@ pub struct ServiceControl {
 }
 
 impl Ops {
+    /// Runs a further command in a service's container: how it ended. It is killed when the future is dropped.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn enter(
+        self: &Arc<Self>,
+        cx: &OpCx,
+        service: &ContainerService,
+        entrance: &Entrance,
+        args: Vec<String>,
+    ) -> Result<ExecFailure> {
+        let (exec, cancel) = (Arc::new(service.exec.clone()), CancellationToken::new());
+        let process = Process { ops: self, cx, exec: &exec, events: &cx.events, cancel: &cancel };
+        process.enter(entrance, args).await
+    }
+
     /// Runs a service to its end: how it ended. What it wrote is gone then. Logs go to a span of `events`.
     ///
     /// Boxed: a service may need services.

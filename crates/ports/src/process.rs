@@ -64,6 +64,26 @@ pub struct Entrance {
     pub pid: i32,
 }
 
+/// A further process in a container that runs. It sees what the container sees.
+pub struct CommandSpec {
+    /// The command line, never empty.
+    pub args: Vec<String>,
+    /// The environment, complete.
+    pub env: Vec<(String, String)>,
+    /// The working directory inside.
+    pub workdir: String,
+    /// The user as written; empty is root.
+    pub user: String,
+    /// All capabilities of the engine and no seccomp profile.
+    pub insecure: bool,
+    /// Standard input.
+    pub stdin: ProcessStdin,
+    /// Receives standard output.
+    pub stdout: OutputSink,
+    /// Receives standard error.
+    pub stderr: OutputSink,
+}
+
 /// Receives output in pieces.
 pub type OutputSink = Box<dyn FnMut(&[u8]) + Send>;
 
@@ -134,6 +154,13 @@ pub trait Processes: Send + Sync {
     /// When the process cannot be started: an unknown user, a missing program (kind `User`, the message names it), a
     /// kernel that refuses; or `Cancelled`.
     fn run(&self, spec: ProcessSpec, cancel: CancellationToken) -> BoxFuture<'_, Result<Exit>>;
+
+    /// Runs a further process in a container that runs, to its end. When `cancel` fires, or the future is dropped, it is
+    /// killed; what it started itself ends with the container.
+    ///
+    /// # Errors
+    /// When the container has ended, or the process cannot be started; or `Cancelled`.
+    fn enter(&self, entrance: Entrance, spec: CommandSpec, cancel: CancellationToken) -> BoxFuture<'_, Result<Exit>>;
 
     /// Removes what an earlier run of the engine left behind when it was killed: processes, cgroups.
     ///

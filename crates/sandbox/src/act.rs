@@ -28,6 +28,13 @@ impl Step {
 pub(crate) enum Act {
     /// Die when the engine does; it has died already when its pidfd, given here, says so.
     DieWithEngine(RawFd),
+    /// Enter namespaces of a container.
+    EnterContainer {
+        /// The pidfd of its first process.
+        container: RawFd,
+        /// Which, as `CLONE_NEW…` flags.
+        namespaces: i32,
+    },
     /// Enter this network namespace.
     EnterNetwork(RawFd),
     /// Bring the loopback interface up.
@@ -142,6 +149,7 @@ impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DieWithEngine(_) => f.write_str("bind the life of the container to the engine"),
+            Self::EnterContainer { .. } => f.write_str("enter the namespaces of the container"),
             Self::EnterNetwork(_) => f.write_str("enter the network namespace of the container"),
             Self::LoopbackUp => f.write_str("bring up the loopback interface of the container"),
             Self::CutOffMounts => f.write_str("make the mounts of the container private"),

@@ -288,6 +288,9 @@ fn perform(act: &Act, plan: &Plan) -> Result<(), c_int> {
     let nothing = ptr::null::<c_char>();
     match act {
         Act::DieWithEngine(engine) => return die_with_engine(*engine),
+        Act::EnterContainer { container, namespaces } => {
+            call!(SYS_setns, *container, *namespaces);
+        }
         Act::EnterNetwork(namespace) => {
             call!(SYS_setns, *namespace, libc::CLONE_NEWNET);
         }

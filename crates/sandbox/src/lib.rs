@@ -21,6 +21,7 @@ mod filter;
 mod filter_table;
 mod handle;
 mod host;
+mod inside;
 mod layout;
 mod mounts;
 mod output;
@@ -34,7 +35,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
-use rondel_ports::process::{Exit, ProcessControl, ProcessSpec, Processes};
+use rondel_ports::process::{CommandSpec, Entrance, Exit, ProcessControl, ProcessSpec, Processes};
 use rondel_ports::{BoxFuture, CancellationToken};
 use rustix::process::Signal;
 use tokio::sync::{mpsc, oneshot};
@@ -109,6 +110,28 @@ impl Processes for Sandbox {
                         Some(None) => {}
                         None => signals = None,
                     },
+                }
+            }
+        })
+    }
+
+    fn enter(&self, entrance: Entrance, spec: CommandSpec, cancel: CancellationToken) -> BoxFuture<'_, Result<Exit>> {
+        Box::pin(async move {
+            let what = spec.args.first().cloned().unwrap_or_default();
+            let handle = Arc::new(Handle::default());
+            let (sender, mut receiver) = oneshot::channel();
+            let (host, run_handle) = (Arc::clone(&self.host), Arc::clone(&handle));
+            self.pool.submit(Box::new(move |stacks| {
+                let _ = sender.send(inside::run(&host, &entrance, spec, &run_handle, stacks));
+            }))?;
+            let _guard = KillOnDrop(&handle);
+            tokio::select! {
+                outcome = &mut receiver => outcome
+                    .unwrap_or_else(|_| Err(Fault::bug(format!("the thread that ran `{what}` ended early")))),
+                () = cancel.cancelled() => {
+                    handle.kill();
+                    let _ = receiver.await;
+                    Err(Fault::cancelled(format!("the run of `{what}` was cancelled")))
                 }
             }
         })

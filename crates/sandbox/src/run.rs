@@ -77,7 +77,8 @@ pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &Handle, stacks: &mut 
     outcome
 }
 
-fn refused(step: Option<&Step>, error: &std::io::Error) -> Fault {
+/// The error of a step that the kernel refused.
+pub(crate) fn refused(step: Option<&Step>, error: &std::io::Error) -> Fault {
     let cause = std::io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(0));
     match step {
         Some(Step { act, .. }) if act.is_asked_for() => Fault::user(format!("cannot {act}")).caused_by(cause),
@@ -183,7 +184,7 @@ fn init(host: &Host) -> Init {
 }
 
 /// The standard streams: ours, the path of standard input when it is one, and the steps that set them up.
-fn streams(
+pub(crate) fn streams(
     host: &Host,
     identity: &Identity,
     stdin: ProcessStdin,
@@ -211,7 +212,8 @@ fn streams(
     Ok(([stdout, stderr], path, steps))
 }
 
-fn identity_steps(host: &Host, identity: &Identity) -> [Step; 2] {
+/// The steps by which a process becomes who it is.
+pub(crate) fn identity_steps(host: &Host, identity: &Identity) -> [Step; 2] {
     let groups = Act::Groups(identity.groups.clone());
     let groups = if host.groups_denied { Step::may(groups) } else { Step::must(groups) };
     [groups, Step::must(Act::Identity { user: identity.user, group: identity.group })]

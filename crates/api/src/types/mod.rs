@@ -16,5 +16,6 @@ pub mod json_value;
 pub mod query;
 pub mod search;
 pub mod secret;
+pub mod service;
 pub mod small;
 pub mod socket;

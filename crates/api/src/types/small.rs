@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rondel_model::service::{Service, ServicePort};
 use rondel_model::{Container, Value};
 use rondel_ops::{EntryKind, Stat};
 
@@ -41,6 +42,16 @@ pub(crate) fn pairs<'a>(type_name: &str, items: impl Iterator<Item = (&'a str, &
 pub(crate) fn ports(container: &Container) -> Value {
     let ports = container.config.exposed_ports.iter().flatten();
     Value::List(ports.map(|(text, _)| port(container, text)).collect())
+}
+
+/// The ports on which a service is reached.
+pub(crate) fn service_ports(service: &Service) -> Value {
+    let port = |port: ServicePort| {
+        let protocol = port.protocol.name().to_ascii_uppercase();
+        let (number, description) = (i64::from(port.number), port.description);
+        Value::object("Port", Port { number, protocol, description, skip_healthcheck: port.skip_health_check })
+    };
+    Value::List(service.ports().into_iter().map(port).collect())
 }
 
 /// A port from its form in an image configuration, such as `80/tcp`.

@@ -29,7 +29,7 @@ use rondel_ports::http::{self, Http};
 use rondel_ports::images::{Credentials, Images, MediaTypes, OutgoingImage, ResolvedImage};
 use rondel_ports::index::{Index, Table};
 use rondel_ports::network::{Membership, Network, Networks};
-use rondel_ports::process::{Exit, ProcessSpec, Processes};
+use rondel_ports::process::{CommandSpec, Entrance, Exit, ProcessSpec, Processes};
 use rondel_ports::snapshots::{Compression, LayerBlob, Snapshots, Tree, Verification, WorkTree};
 use rondel_ports::streams::{Address, Listening, Machine, Protocol, Sockets, Stream};
 use rondel_ports::{BoxFuture, CancellationToken};
@@ -245,6 +245,9 @@ impl Machine for Nothing {
 
 impl Processes for Nothing {
     fn run(&self, _: ProcessSpec, _: CancellationToken) -> BoxFuture<'_, Result<Exit>> {
+        Box::pin(std::future::ready(absent()))
+    }
+    fn enter(&self, _: Entrance, _: CommandSpec, _: CancellationToken) -> BoxFuture<'_, Result<Exit>> {
         Box::pin(std::future::ready(absent()))
     }
     fn clean_up(&self) -> Result<()> {

@@ -23,7 +23,7 @@ use rondel_ports::host::HostFiles;
 use rondel_ports::http::{Answer, Http, Request};
 use rondel_ports::images::{Credentials, Images, MediaTypes, OutgoingImage, ResolvedImage};
 use rondel_ports::network::{Membership, Network, Networks};
-use rondel_ports::process::{Exit, ProcessMountSource, ProcessSpec, ProcessStdin, Processes};
+use rondel_ports::process::{CommandSpec, Entrance, Exit, ProcessMountSource, ProcessSpec, ProcessStdin, Processes};
 use rondel_ports::secrets::{Plaintext, Secrets};
 use rondel_ports::snapshots::LayerBlob;
 use rondel_ports::streams::{Protocol, Sockets, Stream};
@@ -254,6 +254,10 @@ impl Processes for ToyProcesses {
             }
             Ok(Exit { code })
         })
+    }
+
+    fn enter(&self, _: Entrance, _: CommandSpec, _: CancellationToken) -> BoxFuture<'_, Result<Exit>> {
+        Box::pin(std::future::ready(Err(Fault::environment("a toy process has no inside"))))
     }
 
     fn clean_up(&self) -> Result<()> {

@@ -6,8 +6,9 @@ use rondel_ops::ServiceControl;
 use rondel_ports::process::ProcessControl;
 use tokio::sync::oneshot;
 
+use super::Up;
+use super::health::Started;
 use super::instance::Launch;
-use super::{Up, health};
 
 /// Runs a service to its end: how it ended.
 pub(super) async fn run(launch: Launch, service: &ContainerService) -> Fault {
@@ -20,14 +21,14 @@ pub(super) async fn run(launch: Launch, service: &ContainerService) -> Fault {
         network: tell_network,
         cancel: cancel.clone(),
     };
-    let events = cx.events.clone();
-    let mut serving = ops.serve(cx, service, control, &events);
+    let mut serving = ops.serve(cx.clone(), service, control, &cx.events);
     let come_up = async {
         // Who would tell ends early when it does not.
         let Ok(network) = network.await else { return std::future::pending().await };
         let membership = ops.ports().networks.publish(&network, &neighbourhood, &names)?;
         let Ok(entrance) = started.await else { return std::future::pending().await };
-        health::wait(&ops, service, &network, &entrance).await?;
+        let started = Started { ops: &ops, cx: &cx, service, network: &network, entrance: &entrance };
+        started.ready().await?;
         Ok((Up { network, entrance: Some(entrance) }, membership))
     };
     let come_up: Result<_> = tokio::select! {

@@ -10,6 +10,7 @@ pub(crate) mod images;
 mod mounts;
 mod output;
 mod paths;
+pub(crate) mod service;
 
 use rondel_fault::{Fault, Result};
 use rondel_model::{Container, Value};
@@ -33,6 +34,7 @@ pub(crate) fn register(surface: &mut Surface) {
     mounts::register(surface);
     output::register(surface);
     paths::register(surface);
+    service::register(surface);
 }
 
 /// A container as a value of the API.

@@ -1,0 +1,86 @@
+//! `asService` and `withServiceBinding`: containers that run for others, and containers that need them.
+
+use rondel_fault::{Fault, Result};
+use rondel_model::exec::{Expect, Stdin};
+use rondel_model::health::Healthcheck;
+use rondel_model::service::{ContainerService, Service, ServiceBinding, ServiceKind};
+use rondel_model::{Container, ExecOp};
+use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_session::{ExecScope, client};
+use rondel_version::View;
+
+use super::{ExecRequest, TYPE, changed, of};
+use crate::expand::expand;
+use crate::locate::touched;
+use crate::types::service;
+use crate::{Surface, inputs};
+
+/// Views before this one have no arguments: the service is the process that ran last.
+const WITH_ARGUMENTS: View = View::new(0, 15, 0);
+
+pub(super) fn register(surface: &mut Surface) {
+    surface.field(TYPE, "asService", as_service);
+    surface.field(TYPE, "withServiceBinding", with_binding);
+}
+
+async fn as_service(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let container = of(&node)?;
+    let service = if cx.view < WITH_ARGUMENTS { last(container) } else { asked(container, &args) };
+    Ok(service::value(service?).into())
+}
+
+/// The service that the arguments `args` of `asService` describe.
+///
+/// # Errors
+/// When there is no command.
+pub(crate) fn asked(container: &Container, args: &Args) -> Result<Service> {
+    let mut words = args.strings("args")?;
+    if args.bool("expand")? {
+        words = words.iter().map(|word| expand(container, word)).collect::<Result<_>>()?;
+    }
+    // Nobody asked for other arguments: the container runs as its image says.
+    let as_image = words.is_empty() && !container.default_args_set;
+    let mut request = ExecRequest::new(words, args.bool("useEntrypoint")? || as_image);
+    request.insecure = args.bool("insecureRootCapabilities")?;
+    request.no_init = args.bool("noInit")?;
+    if args.bool("experimentalPrivilegedNesting")? {
+        let me = client(args.caller())?;
+        request.scope = Some(ExecScope::of_started(me.scope.as_deref()).seal());
+    }
+    made(container, request)
+}
+
+/// The service that `container` is in views before there were arguments: the process that ran last, with what was changed
+/// since; or entrypoint and default arguments.
+///
+/// # Errors
+/// When there is no command.
+pub(crate) fn last(container: &Container) -> Result<Service> {
+    let Some(exec) = &container.last_exec else {
+        return made(container, ExecRequest::new(Vec::new(), true));
+    };
+    let before = Container { rootfs: exec.rootfs.clone(), mounts: exec.mounts.clone(), ..container.clone() };
+    let mut request = ExecRequest::new(exec.args.clone(), false);
+    request.scope = exec.scope.clone();
+    request.insecure = exec.insecure;
+    request.no_init = exec.no_init;
+    made(&before, request)
+}
+
+fn made(container: &Container, request: ExecRequest) -> Result<Service> {
+    // Clients match on this text; see spec/behaviours.md SVC-020.
+    let exec = request.in_container(container).map_err(|_| Fault::user("no service command has been set"))?;
+    let exec = ExecOp { volatile_env: Vec::new(), stdin: Stdin::Empty, expect: Expect::Any, ..exec };
+    let service = ContainerService { exec, ports: container.ports(), health: Healthcheck::of(&container.config) };
+    Ok(Service::new(ServiceKind::Container(Box::new(service)), None))
+}
+
+async fn with_binding(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let bound = args.object("service").await?;
+    let alias = inputs::host_name("alias", &args.str("alias")?)?;
+    let service = bound.get::<Service>()?.clone();
+    let mut container = touched(node.get::<Container>()?);
+    container.services.retain(|known| known.alias != alias);
+    container.services.push(ServiceBinding { alias, service });
+    Ok(changed(container))
+}

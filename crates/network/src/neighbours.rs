@@ -1,0 +1,196 @@
+//! Who may reach whom, and under which name: containers of one neighbourhood reach what is published there, and nobody else does.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::firewall::{self, Element};
+use crate::netlink::Socket;
+
+/// Every neighbourhood on a bridge. The packet filter knows of one as soon as something is published in it.
+pub(crate) struct Neighbours(Mutex<State>);
+
+struct State {
+    filter: Socket,
+    table: String,
+    groups: HashMap<String, Group>,
+    /// Where a container is.
+    places: HashMap<Ipv4Addr, String>,
+    last: u32,
+}
+
+#[derive(Default)]
+struct Group {
+    /// What it is called in the packet filter.
+    mark: u32,
+    members: HashSet<Ipv4Addr>,
+    published: HashMap<Ipv4Addr, usize>,
+    /// Names with the addresses behind them, the newest last.
+    names: HashMap<String, Vec<Ipv4Addr>>,
+    /// The packet filter knows its members.
+    known: bool,
+}
+
+/// What a name means to whoever asks.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// A container.
+    Address(Ipv4Addr),
+    /// It is in a domain of ours, and nothing.
+    Nothing,
+    /// Somebody else may know.
+    Foreign,
+}
+
+/// The domain in which all our names are.
+const DOMAIN: &str = ".dagger.local";
+
+/// A container in a neighbourhood.
+pub(crate) struct Member {
+    neighbours: Arc<Neighbours>,
+    address: Ipv4Addr,
+}
+
+/// A container that others in a neighbourhood may reach.
+pub(crate) struct Published {
+    neighbours: Arc<Neighbours>,
+    neighbourhood: String,
+    address: Ipv4Addr,
+    names: Vec<String>,
+}
+
+impl Neighbours {
+    /// Nobody; `table` is that of the packet filter that `filter` speaks to.
+    pub(crate) fn new(filter: Socket, table: String) -> Arc<Self> {
+        let (groups, places) = (HashMap::new(), HashMap::new());
+        Arc::new(Self(Mutex::new(State { filter, table, groups, places, last: 0 })))
+    }
+
+    /// Takes a container in.
+    pub(crate) fn join(self: &Arc<Self>, address: Ipv4Addr, neighbourhood: &str) -> io::Result<Member> {
+        let mut state = self.lock();
+        let group = state.group(neighbourhood);
+        group.members.insert(address);
+        let (known, mark) = (group.known, group.mark);
+        state.places.insert(address, neighbourhood.to_owned());
+        let member = Member { neighbours: self.clone(), address };
+        if known {
+            let told = state.tell(&[Element::Member(address, mark)], true);
+            drop(state);
+            told?;
+        }
+        Ok(member)
+    }
+
+    /// Lets a neighbourhood reach a container.
+    pub(crate) fn publish(
+        self: &Arc<Self>,
+        address: Ipv4Addr,
+        neighbourhood: &str,
+        names: &[String],
+    ) -> io::Result<Published> {
+        let mut state = self.lock();
+        let group = state.group(neighbourhood);
+        let mut elements = Vec::new();
+        let mark = group.mark;
+        if !std::mem::replace(&mut group.known, true) {
+            elements.extend(group.members.iter().map(|member| Element::Member(*member, mark)));
+        }
+        let times = group.published.entry(address).or_default();
+        *times += 1;
+        if *times == 1 {
+            elements.push(Element::Published(address, mark));
+        }
+        let names: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        for name in &names {
+            group.names.entry(name.clone()).or_default().push(address);
+        }
+        let published = Published { neighbours: self.clone(), neighbourhood: neighbourhood.to_owned(), address, names };
+        let told = state.tell(&elements, true);
+        drop(state);
+        told.map(|()| published)
+    }
+
+    /// What `name` means to the container at `asker`.
+    pub(crate) fn meaning(&self, asker: Ipv4Addr, name: &str) -> Meaning {
+        let name = name.to_ascii_lowercase();
+        let state = self.lock();
+        let group = state.places.get(&asker).and_then(|place| state.groups.get(place));
+        match group.and_then(|group| group.names.get(&name)?.last()) {
+            Some(address) => Meaning::Address(*address),
+            None if name.ends_with(DOMAIN) => Meaning::Nothing,
+            None => Meaning::Foreign,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn group(&mut self, neighbourhood: &str) -> &mut Group {
+        if !self.groups.contains_key(neighbourhood) {
+            self.last = self.last.wrapping_add(1);
+            self.groups.insert(neighbourhood.to_owned(), Group { mark: self.last, ..Group::default() });
+        }
+        self.groups.entry(neighbourhood.to_owned()).or_default()
+    }
+
+    fn tell(&mut self, elements: &[Element], add: bool) -> io::Result<()> {
+        if elements.is_empty() {
+            return Ok(());
+        }
+        firewall::change_elements(&mut self.filter, &self.table, elements, add)
+    }
+
+    /// Forgets a neighbourhood in which nobody is.
+    fn forget_empty(&mut self, neighbourhood: &str) {
+        if self.groups.get(neighbourhood).is_some_and(|group| group.members.is_empty() && group.published.is_empty()) {
+            self.groups.remove(neighbourhood);
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let mut state = self.neighbours.lock();
+        let Some(place) = state.places.remove(&self.address) else { return };
+        let Some(group) = state.groups.get_mut(&place) else { return };
+        group.members.remove(&self.address);
+        let (known, mark) = (group.known, group.mark);
+        if known {
+            // What is not there any more need not be removed.
+            let _ = state.tell(&[Element::Member(self.address, mark)], false);
+        }
+        state.forget_empty(&place);
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        let mut state = self.neighbours.lock();
+        let Some(group) = state.groups.get_mut(&self.neighbourhood) else { return };
+        for name in &self.names {
+            if let Some(addresses) = group.names.get_mut(name) {
+                if let Some(at) = addresses.iter().rposition(|address| *address == self.address) {
+                    addresses.remove(at);
+                }
+                if addresses.is_empty() {
+                    group.names.remove(name);
+                }
+            }
+        }
+        let mark = group.mark;
+        let times = group.published.get_mut(&self.address).map(|times| {
+            *times -= 1;
+            *times
+        });
+        if times == Some(0) {
+            group.published.remove(&self.address);
+            let _ = state.tell(&[Element::Published(self.address, mark)], false);
+        }
+        state.forget_empty(&self.neighbourhood);
+    }
+}

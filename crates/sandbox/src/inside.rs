@@ -1,0 +1,154 @@
+//! A further process in a container that runs.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::AtomicI32;
+
+use rondel_fault::{Attempt, Fault, Result};
+use rondel_ports::process::{CommandSpec, Entrance, Exit};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+
+use crate::act::{Act, Step};
+use crate::child::{self, Plan, Stacks, Stage, Strings};
+use crate::handle::Handle;
+use crate::host::Host;
+use crate::output;
+use crate::program::{c_string, candidates};
+use crate::run::{identity_steps, refused, streams};
+use crate::users;
+
+/// The most bytes of an account file that are read.
+const ACCOUNT_FILE_LIMIT: u64 = 1 << 20;
+
+/// Runs a command in a container to its end.
+///
+/// # Errors
+/// When the container has ended, the description is wrong, or the kernel refuses.
+pub(crate) fn run(
+    host: &Host,
+    entrance: &Entrance,
+    spec: CommandSpec,
+    handle: &Handle,
+    stacks: &mut Stacks,
+) -> Result<Exit> {
+    let CommandSpec { args, mut env, workdir, user, insecure, stdin, stdout, stderr } = spec;
+    let program = args.first().cloned().ok_or_else(|| Fault::user("cannot run a command without a program"))?;
+    let root = root_of(entrance)?;
+    let identity = users::find(&user, &text(&root, "etc/passwd")?, &text(&root, "etc/group")?)?;
+    if !env.iter().any(|(name, _)| name == "HOME") {
+        env.push(("HOME".into(), identity.home.clone()));
+    }
+    let mut given = Vec::new();
+    let (streams, input, mut command) = streams(host, &identity, stdin, [stdout, stderr], &mut given)?;
+    command.push(Step::must(Act::WorkingDirectory(c_string(workdir, "the working directory")?)));
+    command.extend(identity_steps(host, &identity));
+    command.extend(input.map(|path| Step::must(Act::OpenInput(path))));
+    command.push(Step::must(Act::UnblockSignals));
+    // A change of identity makes the kernel forget it.
+    command.push(Step::must(Act::DieWithEngine(host.engine.as_raw_fd())));
+    let plan = Plan {
+        namespaces: 0,
+        setup: setup(host, entrance, insecure),
+        slots: Vec::<AtomicI32>::new(),
+        filter: host.filter.clone(),
+        init: None,
+        command,
+        candidates: candidates(&program, &env)?,
+        args: Strings::new(args.into_iter().map(|text| c_string(text, "an argument")).collect::<Result<_>>()?),
+        env: Strings::new(
+            env.into_iter()
+                .map(|(name, value)| c_string(format!("{name}={value}"), &format!("the variable `{name}`")))
+                .collect::<Result<_>>()?,
+        ),
+        failure: child::Failure::default(),
+        borrower: AtomicI32::new(0),
+    };
+    among_processes(entrance, || child::spawn(&plan, stacks, handle))?;
+    drop(given);
+    // SAFETY: the kernel opened the descriptor in `spawn`; it is closed by `close` below only.
+    let pidfd = unsafe { BorrowedFd::borrow_raw(handle.pidfd()) };
+    let outcome = match plan.failure.get() {
+        None => output::watch(pidfd, streams),
+        Some((stage, index, error)) => {
+            handle.kill();
+            let _ = output::wait(pidfd);
+            Err(match stage {
+                Stage::Setup => refused(plan.setup.get(index), &error),
+                Stage::Command => refused(plan.command.get(index), &error),
+                _ if error.raw_os_error() == Some(libc::ENOENT) && !program.contains('/') => {
+                    Fault::user(format!("exec: \"{program}\": executable file not found in $PATH"))
+                }
+                _ => Fault::user(format!("exec: \"{program}\": {error}")),
+            })
+        }
+    };
+    handle.close();
+    outcome
+}
+
+fn setup(host: &Host, entrance: &Entrance, insecure: bool) -> Vec<Step> {
+    let mut namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWNET;
+    if host.cgroup_namespaces {
+        namespaces |= libc::CLONE_NEWCGROUP;
+    }
+    let container = entrance.process.as_raw_fd();
+    let mut setup: Vec<Step> = [
+        Act::DieWithEngine(host.engine.as_raw_fd()),
+        Act::EnterContainer { container, namespaces },
+        Act::FileModeMask(0o022),
+        Act::DefaultSignals,
+    ]
+    .map(Step::must)
+    .into();
+    setup.push(Step::may(Act::CloseOnExec));
+    if !insecure {
+        setup.extend([Act::Filter, Act::Capabilities(host.capabilities)].map(Step::must));
+    }
+    setup
+}
+
+/// Makes a process among those of the container. Only what the calling thread makes meanwhile is.
+fn among_processes(entrance: &Entrance, make: impl FnOnce() -> std::io::Result<libc::pid_t>) -> Result<()> {
+    let own = File::open("/proc/thread-self/ns/pid").attempt(|| "open the process namespace of the engine".into())?;
+    enter(entrance.process.as_fd()).attempt(|| "enter the processes of the container".into())?;
+    let made = make();
+    enter(own.as_fd()).attempt(|| "leave the processes of the container".into())?;
+    made.map(drop).map_err(|error| Fault::environment("cannot make a process in the container").caused_by(error))
+}
+
+fn enter(namespace: BorrowedFd<'_>) -> std::io::Result<()> {
+    // SAFETY: a plain system call; it decides in which namespace the next children of this thread are, nothing else.
+    if unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWPID) } < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// The root of the container. The number of its process may be used again, but not as long as it lives.
+fn root_of(entrance: &Entrance) -> Result<OwnedFd> {
+    let path = format!("/proc/{}/root", entrance.pid);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(CWD, &path, flags, Mode::empty()).attempt(|| "open the root of the container".into());
+    let mut polled = [PollFd::new(&entrance.process, PollFlags::IN)];
+    let at_once = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut polled, Some(&at_once)) {
+        Ok(0) => root,
+        _ => Err(Fault::user("the container has ended")),
+    }
+}
+
+/// The content of an account file; nothing when there is none.
+fn text(root: &OwnedFd, path: &str) -> Result<String> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = match rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
+        Ok(file) => File::from(file),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(String::new()),
+        Err(error) => return Err(error).attempt(|| format!("open `/{path}` of the container")),
+    };
+    let mut bytes = Vec::new();
+    let read = file.take(ACCOUNT_FILE_LIMIT).read_to_end(&mut bytes);
+    read.attempt(|| format!("read `/{path}` of the container"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
