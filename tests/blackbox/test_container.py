@@ -407,3 +407,23 @@ def test_cli_ses_005_many_clients_wait_for_the_engine_that_one_of_them_starts(fr
     answers = [process.communicate("{ version }", timeout=60)[0] for process in started]
     assert all("v0.21.8" in answer for answer in answers), answers
     assert len(fresh.engines()) in (1, 2)
+
+
+def test_cli_ses_002_clients_see_their_own_work(fresh):
+    """Two clients in one trace, with a process that they share: each sees its own and the shared one, once."""
+    shared = sh("sleep 1; echo shared-output")
+    document = '{ container { from(address: "busybox") { own: %s { stdout } shared: %s { stdout } } } }'
+    trace = {"TRACEPARENT": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    fresh.data(busybox("platform"))
+    started = {name: fresh.start("query", "--progress", "plain", stdin=-1, env=trace) for name in ["one", "two"]}
+    for name, process in started.items():
+        process.stdin.write(document % (sh(f"echo output-of-{name}"), shared))
+        process.stdin.close()
+        process.stdin = None
+    said = {name: process.communicate(timeout=60) for name, process in started.items()}
+    for name, other in [("one", "two"), ("two", "one")]:
+        out, err = said[name]
+        assert json.loads(out)["container"]["from"]["shared"]["stdout"] == "shared-output\n"
+        assert err.count(f"| output-of-{name}") == 1 and f"output-of-{other}" not in err, err
+        assert err.count("| shared-output") <= 1, err
+    assert fresh.execs() == 3

@@ -62,7 +62,7 @@ def program(architecture: str) -> bytes:
     """The smallest program of an architecture that prints its name and ends with 0."""
     text = architecture.encode() + b"\n"
     if architecture == "arm64":
-        words = [0xD2800020, 0x10000101, 0xD2800000 | len(text) << 5 | 2, 0xD2800808, 0xD4000001, 0xD2800000, 0xD2800BA8, 0xD4000001]
+        words = [0xD2800020, 0x100000E1, 0xD2800000 | len(text) << 5 | 2, 0xD2800808, 0xD4000001, 0xD2800000, 0xD2800BA8, 0xD4000001]
         code = struct.pack("<8I", *words)
         number = 183
     else:
