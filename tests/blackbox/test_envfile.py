@@ -70,7 +70,7 @@ def test_envf_003_what_refers_to_others(engine):
     engine.query(chain(variables, 'withoutVariable(name: "NAME") { get(name: "message") }')).failed("NAME: unbound variable")
 
 
-def test_envf_004_envf_007_to_a_file_and_back(engine, folder):
+def test_envf_004_envf_007_fil_016_to_a_file_and_back(engine, folder):
     text = "# kept\nexport animal=dog\n\nmessage=\"nice ${animal}\"\n"
     (folder / "vars").write_text(text)
     (folder / "broken").write_text("A=1\nwhat is this\n")
