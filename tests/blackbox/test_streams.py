@@ -1,10 +1,18 @@
 """Bytes between the client's machine and containers: unix sockets, terminals, ports."""
 
 import contextlib
+import fcntl
 import json
 import os
+import pty
+import select
 import socket
+import struct
+import termios
 import threading
+import time
+
+from harness import BINARY, processes_with, wait_until
 
 TALK = """
 import socket, sys
@@ -209,3 +217,113 @@ def test_hst_010_sockets_of_a_process_in_a_container(engine, folder):
         said = dig(session.query(python(steps)), "stdout").splitlines()
         assert said[0] == "from the inner process"
         assert "cannot use the socket" in said[1] and "no such file or directory" in said[1].lower(), said
+
+
+class Terminal:
+    """`rondel` on a terminal of its own, as a person uses it."""
+
+    def __init__(self, rondel, *words, cwd=None, columns=100, rows=40):
+        self.said = b""
+        pid, self.master = pty.fork()
+        if pid == 0:
+            os.chdir(cwd or rondel.folder)
+            os.execve(BINARY, [str(BINARY), *map(str, words)], rondel.environment(TERM="xterm"))
+        self.pid = pid
+        self.resize(columns, rows)
+
+    def resize(self, columns, rows):
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def until(self, text: str, seconds: float = 60) -> str:
+        """Reads until the text has come, and gives what came before and with it."""
+        deadline = time.monotonic() + seconds
+        wanted = text.encode()
+        while wanted not in self.said:
+            left = deadline - time.monotonic()
+            assert left > 0, f"`{text}` did not come:\n{self.said.decode(errors='replace')}"
+            if select.select([self.master], [], [], left)[0]:
+                try:
+                    piece = os.read(self.master, 65536)
+                except OSError:
+                    piece = b""
+                assert piece, f"`{text}` did not come before the end:\n{self.said.decode(errors='replace')}"
+                self.said += piece
+        at = self.said.index(wanted) + len(wanted)
+        got, self.said = self.said[:at], self.said[at:]
+        return got.decode(errors="replace")
+
+    def type(self, text: str):
+        os.write(self.master, text.encode())
+
+    def end(self) -> int:
+        """Reads the rest; the exit code."""
+        with contextlib.suppress(OSError):
+            while piece := os.read(self.master, 65536):
+                self.said += piece
+        os.close(self.master)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def document(folder, text: str) -> str:
+    path = folder / f"{abs(hash(text))}.graphql"
+    path.write_text(text)
+    return str(path)
+
+
+def test_trm_001_a_terminal_in_a_container(engine, folder):
+    chain = python('withEnvVariable(name: "COLOUR", value: "green")\nwithWorkdir(path: "/work")\nterminal(cmd: ["sh"])\nwithExec(args: ["sh", "-c", "ls /work; echo went on"])')
+    terminal = Terminal(engine, "query", "--doc", document(folder, chain))
+    terminal.until("# ")
+    terminal.type("tty; stty size; pwd; echo colour=$COLOUR; test -t 2 && echo 'all' three; touch made\r")
+    said = terminal.until("all three\r\n")
+    for wanted in ["/dev/pts/0", "40 100", "/work", "colour=green"]:
+        assert wanted in said, said
+    terminal.resize(120, 50)
+    terminal.until("# ")
+    terminal.type("sleep 0.3; stty size\r")
+    terminal.until("50 120")
+    # What is typed as Ctrl-C is for the process, not for the client.
+    terminal.type("sleep 1000\r")
+    terminal.until("sleep 1000")
+    terminal.type("\x03")
+    terminal.until("# ")
+    terminal.type("exit 3\r")
+    said = terminal.until('"stdout"') + terminal.until("\n")
+    assert terminal.end() == 0
+    # Nothing of it is kept, and the chain goes on.
+    assert '"went on\\n"' in said, said
+
+
+def test_trm_001_which_command_runs(engine, folder):
+    steps = 'withDefaultTerminalCmd(args: ["echo", "the default one"])\nterminal\nterminal(cmd: ["sh", "-c", "echo the asked one; exit 1"])'
+    terminal = Terminal(engine, "query", "--doc", document(folder, python(steps, "workdir")))
+    terminal.until("the default one\r\n")
+    terminal.until("the asked one\r\n")
+    terminal.until('"workdir"')
+    assert terminal.end() == 0
+    (folder / "dir").mkdir()
+    (folder / "dir/only-file").write_text("")
+    asked = '{ host { directory(path: "%s") { terminal(cmd: ["sh", "-c", "pwd; ls; id -u"]) { entries } } } }' % (folder / "dir")
+    terminal = Terminal(engine, "query", "--doc", document(folder, asked))
+    assert "/src\r\nonly-file\r\n0\r\n" in terminal.until('"entries"')
+    assert terminal.end() == 0
+
+
+def test_trm_001_no_terminal_to_show_it_on(engine):
+    engine.query(python("terminal", "workdir")).failed("cannot open a terminal", "no TTY")
+    with engine.session() as session:
+        assert "no TTY" in session.error(python("terminal", "workdir"))["message"]
+    old = engine.query('{ container { from(address: "busybox") { terminal { websocketEndpoint } } } }', "--api-version", "v0.11.9")
+    old.failed("websockets", "v0.12.0")
+
+
+def test_trm_001_a_client_that_goes_away(engine, folder):
+    before = engine.status()["clients"]
+    terminal = Terminal(engine, "query", "--doc", document(folder, python('terminal(cmd: ["sh", "-c", "echo here; sleep 987654"])')))
+    terminal.until("here")
+    wait_until(lambda: processes_with("sleep 987654"))
+    os.kill(terminal.pid, 9)
+    terminal.end()
+    wait_until(lambda: not processes_with("sleep 987654"), what="the end of the process")
+    wait_until(lambda: engine.status()["clients"] == before, what="the end of the client")
+

@@ -52,6 +52,7 @@ pub fn register_core(surface: &mut Surface) {
     types::service::register(surface);
     types::small::register(surface);
     types::socket::register(surface);
+    types::terminal::register(surface);
 }
 
 /// The registry of the core schema text with everything that `surface` holds.

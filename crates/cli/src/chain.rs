@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use clap::{Arg, ArgMatches, Command};
-use rondel_client::Attached;
+use rondel_client::{Attached, Ears};
 use rondel_fault::{Detail, ExecFailure, Fault, Result};
 use rondel_link::{Hello, ModuleRequest, Served, ServedModule};
 use serde_json::{Value, json};
@@ -48,8 +48,8 @@ impl Session {
         let request = ModuleRequest { optional, reference: module.unwrap_or_else(|| ".".into()), entrypoint };
         let hello = Hello { version, workdir: workdir()?, modules: vec![request], ..Hello::default() };
         let screen = Screen::new(settings.progress()?);
-        let attached =
-            rondel_client::attach(&settings.state()?, Some(&settings.launch()?), &hello, screen.on_event()).await?;
+        let ears = Ears { on_event: screen.on_event(), terminal: crate::terminal::terminal(&screen) };
+        let attached = rondel_client::attach(&settings.state()?, Some(&settings.launch()?), &hello, ears).await?;
         Ok(Self { attached, screen, types: Mutex::default() })
     }
 

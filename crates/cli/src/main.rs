@@ -13,6 +13,7 @@ mod proxy;
 mod schema;
 mod screen;
 mod settings;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -43,8 +43,21 @@ pub struct Container {
     pub registry_auth: Vec<RegistryAuth>,
     /// The default arguments were set by the user, not by an image or an entrypoint change.
     pub default_args_set: bool,
+    /// What runs on a terminal in it when nothing else was said.
+    pub terminal: Option<Arc<TerminalCommand>>,
     /// An error to raise when it is evaluated.
     pub error: Option<Arc<str>>,
+}
+
+/// What runs on a terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TerminalCommand {
+    /// The command line; empty: a shell.
+    pub args: Vec<String>,
+    /// It has access to the API.
+    pub nesting: bool,
+    /// All capabilities.
+    pub insecure: bool,
 }
 
 /// What is known of an exposed port beyond what an image says.
@@ -142,6 +155,7 @@ impl Container {
             image_ref: None,
             registry_auth: Vec::new(),
             default_args_set: false,
+            terminal: None,
             error: None,
         }
     }

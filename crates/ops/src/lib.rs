@@ -39,6 +39,7 @@ mod skeleton;
 mod sockets;
 mod stack;
 mod stats;
+mod terminal;
 mod unpack;
 mod volumes;
 

@@ -13,7 +13,9 @@ use rondel_model::exec::{MountSource, Stdin};
 use rondel_model::{ExecOp, Platform, SecretRef, Snapshot};
 use rondel_ports::CancellationToken;
 use rondel_ports::network::Network;
-use rondel_ports::process::{CommandSpec, Entrance, ProcessControl, ProcessMount, ProcessSpec, ProcessStdin};
+use rondel_ports::process::{
+    CommandSpec, Entrance, ProcessControl, ProcessMount, ProcessSpec, ProcessStdin, ProcessTerminal,
+};
 use rondel_ports::secrets::Plaintext;
 use tokio::sync::oneshot;
 
@@ -57,6 +59,14 @@ pub(crate) struct Long {
     pub(crate) control: ProcessControl,
     /// Is told its network before it starts.
     pub(crate) network: oneshot::Sender<Network>,
+}
+
+/// How a process differs from one that is only waited for.
+pub(crate) enum Special {
+    /// It runs for long.
+    Long(Long),
+    /// It runs on a terminal.
+    Terminal(ProcessTerminal),
 }
 
 /// A process that has ended, and what it left.
@@ -110,7 +120,7 @@ impl Process<'_> {
         &self,
         inputs: Vec<Snapshot>,
         redirects: [Option<File>; 2],
-        long: Option<Long>,
+        special: Option<Special>,
     ) -> Result<Finished> {
         let platform = &self.exec.platform;
         if platform.os != Platform::native().os {
@@ -129,7 +139,7 @@ impl Process<'_> {
         let alone = network.address.is_none() && !self.exec.offline;
         // ORDER: dropped after the network: a process with every capability may have changed the namespace, and one that listens
         // is known under its address for a while. No other process is given it as long as there is a handle of it.
-        let is_service = long.is_some();
+        let is_service = matches!(special, Some(Special::Long(_)));
         let _spoilt = (self.exec.insecure || is_service).then(|| network.namespace.clone());
         let neighbour = self.cx.services.join(self.ops, &network, services)?;
         let resolver = network.resolv_conf.take().filter(|_| !self.exec.offline);
@@ -142,7 +152,7 @@ impl Process<'_> {
         };
         let stop = self.cancel.child_token();
         let ended = {
-            let started = self.start(root, mounts, network, &secret_env, &bound.hosts, &capture, long, &stop);
+            let started = self.start(root, mounts, network, &secret_env, &bound.hosts, &capture, special, &stop);
             let mut started = std::pin::pin!(started);
             tokio::select! {
                 ended = &mut started => ended,
@@ -242,7 +252,7 @@ impl Process<'_> {
         secret_env: &[Arc<Plaintext>],
         hosts: &[(Ipv4Addr, String)],
         capture: &Capture,
-        long: Option<Long>,
+        special: Option<Special>,
         stop: &CancellationToken,
     ) -> Result<i32> {
         let ports = self.ops.ports();
@@ -262,9 +272,18 @@ impl Process<'_> {
             None => None,
         };
         let granted = binding.as_ref().map_or(&[][..], |binding| &binding.env);
-        let (hostname, control) = match long {
+        let mut stdin = match &self.exec.stdin {
+            Stdin::Empty => ProcessStdin::Empty,
+            Stdin::Text(text) => ProcessStdin::Bytes(text.as_bytes().to_vec()),
+            Stdin::File(path) => ProcessStdin::Path(path.as_str().to_owned()),
+        };
+        let (hostname, control) = match special {
             None => (HOSTNAME.to_owned(), None),
-            Some(Long { hostname, control, network: tell }) => {
+            Some(Special::Terminal(terminal)) => {
+                stdin = ProcessStdin::Terminal(terminal);
+                (HOSTNAME.to_owned(), None)
+            }
+            Some(Special::Long(Long { hostname, control, network: tell })) => {
                 // Whoever wanted to know may be gone.
                 let _ = tell.send(network.clone());
                 (hostname, Some(control))
@@ -283,11 +302,7 @@ impl Process<'_> {
             network: Some(network.namespace.clone()).filter(|_| !self.exec.offline),
             resolv_conf: network.resolv_conf.clone(),
             hosts: hosts.to_vec(),
-            stdin: match &self.exec.stdin {
-                Stdin::Empty => ProcessStdin::Empty,
-                Stdin::Text(text) => ProcessStdin::Bytes(text.as_bytes().to_vec()),
-                Stdin::File(path) => ProcessStdin::Path(path.as_str().to_owned()),
-            },
+            stdin,
             control,
             stdout: capture.sink(0),
             stderr: capture.sink(1),

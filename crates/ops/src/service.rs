@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::Ops;
 use crate::cx::OpCx;
-use crate::process::{Long, Process, title};
+use crate::process::{Long, Process, Special, title};
 
 /// The engine's side of a service.
 pub struct ServiceControl {
@@ -68,7 +68,7 @@ impl Ops {
                     return Err(Fault::user("no service command has been set"));
                 }
                 let inputs = try_join_all(exec.inputs().into_iter().map(|fs| ops.tree(&cx, fs))).await?;
-                let finished = process.run(inputs, [None, None], Some(long)).await?;
+                let finished = process.run(inputs, [None, None], Some(Special::Long(long))).await?;
                 let detail = finished.detail(&exec);
                 ops.blocking(move |ops| {
                     finished.trees.discard(&*ops.ports().snapshots);

@@ -95,6 +95,18 @@ pub enum ProcessStdin {
     Bytes(Vec<u8>),
     /// A path inside the container, resolved after the mounts.
     Path(String),
+    /// A terminal of the container, which is also its standard output and error, and controls the process.
+    Terminal(ProcessTerminal),
+}
+
+/// A terminal that a process is given.
+pub struct ProcessTerminal {
+    /// Columns at first.
+    pub columns: u16,
+    /// Rows at first.
+    pub rows: u16,
+    /// Is given the other side of it, which does not block: what is written there was typed, what is read is shown.
+    pub master: oneshot::Sender<OwnedFd>,
 }
 
 /// One thing mounted in a container.

@@ -122,6 +122,8 @@ pub(crate) enum Act {
         /// 0, 1 or 2.
         to: RawFd,
     },
+    /// Make standard input, a terminal, the one that controls the session.
+    ControllingTerminal,
     /// Open a file as standard input.
     OpenInput(CString),
     /// Set the supplementary groups.
@@ -172,6 +174,7 @@ impl fmt::Display for Act {
             Self::Capabilities(_) => f.write_str("drop capabilities"),
             Self::Session => f.write_str("make a session"),
             Self::Stream { to, .. } => write!(f, "set up standard stream {to}"),
+            Self::ControllingTerminal => f.write_str("make the terminal that of the session"),
             Self::OpenInput(path) => write!(f, "open `{}` as standard input", text(path)),
             Self::Groups(groups) => write!(f, "set the supplementary groups {groups:?}"),
             Self::Identity { user, group } => write!(f, "become user {user} and group {group}"),

@@ -360,6 +360,9 @@ fn perform(act: &Act, plan: &Plan) -> Result<(), c_int> {
         Act::Stream { from, to } => {
             call!(SYS_dup3, *from, *to, 0);
         }
+        Act::ControllingTerminal => {
+            call!(SYS_ioctl, 0, libc::TIOCSCTTY, 0);
+        }
         Act::OpenInput(path) => {
             let file = call!(SYS_openat, here, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY);
             call!(SYS_dup3, file, 0, 0);

@@ -45,6 +45,8 @@ pub(crate) struct Layout<'a> {
     pub(crate) keep: Vec<OwnedFd>,
     steps: Vec<Step>,
     contents: Contents,
+    /// What is mounted on `/dev/pts` instead of a new file system of terminals.
+    pub(crate) terminals: Option<OwnedFd>,
 }
 
 /// Files with a given content. They lie in one file system in memory, from which the new process takes each by its path.
@@ -64,6 +66,7 @@ impl<'a> Layout<'a> {
             keep: Vec::new(),
             steps: Vec::new(),
             contents: Contents::default(),
+            terminals: None,
         }
     }
 
@@ -290,9 +293,14 @@ impl<'a> Layout<'a> {
         for device in self.host.devices(self.insecure) {
             self.device(&device)?;
         }
-        let group = if self.host.groups.has(TERMINAL_GROUP) { ",gid=5" } else { "" };
-        let terminals = format!("newinstance,ptmxmode=0666,mode=0620{group}");
-        self.kernel_file_system("devpts", "/dev/pts", NO_SUID | NO_EXEC, &terminals, Step::must)?;
+        match self.terminals.take() {
+            Some(mount) => self.tree_mount("/dev/pts", mount, false)?,
+            None => {
+                let group = terminal_group(self.host).map_or_else(String::new, |group| format!(",gid={group}"));
+                let terminals = format!("newinstance,ptmxmode=0666,mode=0620{group}");
+                self.kernel_file_system("devpts", "/dev/pts", NO_SUID | NO_EXEC, &terminals, Step::must)?;
+            }
+        }
         self.kernel_file_system("mqueue", "/dev/mqueue", NO_SUID | NO_DEV | NO_EXEC, "", Step::may)?;
         let attributes =
             MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
@@ -339,6 +347,11 @@ impl<'a> Layout<'a> {
 fn mount(source: &str, target: &str, kind: &str, flags: u64, data: &str) -> Result<Act> {
     let (source, target) = (c_string(source, "a source")?, c_string(target, "a target")?);
     Ok(Act::Mount { source, target, kind: c_string(kind, "a file system")?, flags, data: c_string(data, "an option")? })
+}
+
+/// The group that may write to terminals, where it exists.
+pub(crate) fn terminal_group(host: &Host) -> Option<u32> {
+    host.groups.has(TERMINAL_GROUP).then_some(TERMINAL_GROUP)
 }
 
 fn hosts_file(hostname: &str, hosts: &[(Ipv4Addr, String)]) -> String {

@@ -28,6 +28,7 @@ mod output;
 mod pool;
 mod program;
 mod run;
+mod terminal;
 mod tree;
 mod users;
 

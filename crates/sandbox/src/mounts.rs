@@ -17,15 +17,23 @@ const MOUNT_ATTR_RDONLY: u64 = 1;
 /// # Errors
 /// When the kernel refuses it.
 pub(crate) fn memory(options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd> {
+    detached("tmpfs", options, attributes)
+}
+
+/// A new file system of the kernel, mounted nowhere.
+///
+/// # Errors
+/// When the kernel refuses it.
+pub(crate) fn detached(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd> {
     let make = || {
-        let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
         for (key, value) in options {
             fsconfig_set_string(context.as_fd(), *key, *value)?;
         }
         fsconfig_create(context.as_fd())?;
         fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     };
-    make().attempt(|| "make a file system in memory".into())
+    make().attempt(|| format!("make a file system of the kind `{kind}`"))
 }
 
 /// A detached copy of what is mounted at a path of the host, with everything below it.

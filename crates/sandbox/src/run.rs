@@ -12,9 +12,10 @@ use crate::act::{Act, Step};
 use crate::child::{self, Init, Plan, Stacks, Stage, Strings};
 use crate::handle::Handle;
 use crate::host::Host;
-use crate::layout::Layout;
+use crate::layout::{self, Layout};
 use crate::output::{self, Stream};
 use crate::program::{c_string, candidates, explain};
+use crate::terminal::Terminal;
 use crate::tree::Tree;
 use crate::users::Identity;
 
@@ -95,6 +96,15 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
 
     let root_descriptor = root.as_raw_fd();
     let mut layout = Layout::new(host, root, insecure);
+    let mut stdin = spec.stdin;
+    let terminal = match &stdin {
+        ProcessStdin::Terminal(asked) => {
+            let made = Terminal::new(layout::terminal_group(host), asked.columns, asked.rows)?;
+            layout.terminals = Some(made.mount);
+            Some((made.master, made.slave))
+        }
+        _ => None,
+    };
     layout.system()?;
     layout.names(&hostname, &spec.hosts, spec.resolv_conf.as_deref(), &mounts)?;
     for mount in mounts {
@@ -124,7 +134,18 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
         setup.extend([Act::Filter, Act::Capabilities(host.capabilities)].map(Step::must));
     }
 
-    let (streams, input, mut command) = streams(host, &identity, spec.stdin, [spec.stdout, spec.stderr], &mut given)?;
+    let slave = terminal.map(|(master, slave)| {
+        if let ProcessStdin::Terminal(asked) = std::mem::replace(&mut stdin, ProcessStdin::Empty) {
+            // Whoever wanted it may be gone; then the process finds that its terminal hung up.
+            let _ = asked.master.send(master);
+        }
+        slave
+    });
+    let (streams, input, mut command) = streams(host, &identity, stdin, [spec.stdout, spec.stderr], &mut given)?;
+    if let Some(slave) = slave {
+        command = on_terminal(&slave, &identity)?;
+        given.push(slave);
+    }
     if !no_init {
         // ORDER: while both still are the same user, so that init may send its signal.
         command.push(Step::must(Act::AwaitInit));
@@ -196,7 +217,7 @@ pub(crate) fn streams(
     let mut input = host.null.as_raw_fd();
     let mut path = None;
     match stdin {
-        ProcessStdin::Empty => {}
+        ProcessStdin::Empty | ProcessStdin::Terminal(_) => {}
         ProcessStdin::Bytes(bytes) => {
             let file = output::input(&bytes, identity.user)?;
             input = file.as_raw_fd();
@@ -210,6 +231,16 @@ pub(crate) fn streams(
     );
     given.extend([out, err]);
     Ok(([stdout, stderr], path, steps))
+}
+
+/// The steps that make a terminal the standard streams of a process.
+fn on_terminal(slave: &OwnedFd, identity: &Identity) -> Result<Vec<Step>> {
+    rustix::fs::fchown(slave, Some(rustix::fs::Uid::from_raw(identity.user)), None)
+        .attempt(|| "give the terminal to the user of the container".into())?;
+    let mut steps = vec![Step::must(Act::Session)];
+    steps.extend((0..3).map(|to| Step::must(Act::Stream { from: slave.as_raw_fd(), to })));
+    steps.push(Step::must(Act::ControllingTerminal));
+    Ok(steps)
 }
 
 /// The steps by which a process becomes who it is.

@@ -5,4 +5,5 @@
 
 pub mod datagrams;
 pub mod packets;
+pub mod tty;
 pub mod unix;

@@ -19,3 +19,4 @@ pub mod secret;
 pub mod service;
 pub mod small;
 pub mod socket;
+pub mod terminal;

@@ -284,7 +284,7 @@ fn step(spec: &mut ProcessSpec, words: &[&str]) -> Result<()> {
         }
         ["stdin"] => {
             let content = match &spec.stdin {
-                ProcessStdin::Empty => Vec::new(),
+                ProcessStdin::Empty | ProcessStdin::Terminal(_) => Vec::new(),
                 ProcessStdin::Bytes(bytes) => bytes.clone(),
                 ProcessStdin::Path(path) => content(spec, &path.clone()),
             };

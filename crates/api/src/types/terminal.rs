@@ -1,0 +1,94 @@
+//! `terminal` of containers and directories: a process on the terminal of the client, in the middle of a chain.
+
+use rondel_fault::{Fault, Result};
+use rondel_model::container::TerminalCommand;
+use rondel_model::{AbsPath, Container, Directory, MountSource, Value};
+use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_session::{ExecScope, client};
+
+use crate::inspect::tools;
+use crate::locate::mount;
+use crate::types::container::{self, ExecRequest};
+use crate::types::query::ask;
+use crate::{Surface, inputs};
+
+/// What runs when nothing was said.
+const SHELL: &str = "/bin/sh";
+/// The image in which directories are looked at when no container was named.
+const IMAGE: &str = "busybox";
+/// Where a directory is in a container that was made or named for it.
+const PLACE: &str = "/src";
+
+pub(crate) fn register(surface: &mut Surface) {
+    surface.field("Container", "terminal", of_container);
+    surface.field("Directory", "terminal", of_directory);
+    surface.plain("Container", "withDefaultTerminalCmd", with_default);
+}
+
+fn command(args: &Args, words: &str) -> Result<TerminalCommand> {
+    Ok(TerminalCommand {
+        args: args.strings(words)?,
+        nesting: args.bool("experimentalPrivilegedNesting")?,
+        insecure: args.bool("insecureRootCapabilities")?,
+    })
+}
+
+fn with_default(container: &Container, args: &Args) -> Result<Value> {
+    let terminal = Some(command(args, "args")?.into());
+    Ok(container::value(Container { terminal, ..container.clone() }))
+}
+
+/// Gives the container as it was: what is done on the terminal is gone with it.
+async fn of_container(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    if &**args.field().ty.base() == "Terminal" {
+        return Err(Fault::user("terminals over websockets, as versions before v0.12.0 have them, are not served")
+            .with_hint("use a client, or an `engineVersion` of the module, of v0.12.0 or newer"));
+    }
+    open(&cx, container::of(&node)?, command(&args, "cmd")?).await?;
+    Ok(node.into())
+}
+
+async fn of_directory(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let directory = node.get::<Directory>()?;
+    if let Some(error) = &directory.error {
+        return Err(Fault::user(&**error));
+    }
+    let base = match args.opt_object("container").await? {
+        Some(base) => base,
+        None => {
+            let empty = ask(&cx, &Node::root(), "container", Vec::new()).await?;
+            ask(&cx, &empty, "from", vec![("address", inputs::string(IMAGE))]).await?
+        }
+    };
+    let (fs, path) = (directory.place.fs.clone(), directory.place.path.clone());
+    let source = MountSource::Directory { fs, path, read_only: false, owner: None };
+    let base = mount(container::of(&base)?, AbsPath::new(PLACE), source);
+    let base = base.configure(|config| PLACE.clone_into(&mut config.working_dir));
+    open(&cx, &base, command(&args, "cmd")?).await?;
+    Ok(node.into())
+}
+
+/// Opens a terminal in `container` and waits for its end. How the process ends does not matter.
+async fn open(cx: &Cx, container: &Container, asked: TerminalCommand) -> Result<()> {
+    let me = client(&cx.caller)?;
+    let default = container.terminal.as_deref().filter(|_| asked.args.is_empty());
+    let mut request = ExecRequest::new(default.map_or(asked.args, |default| default.args.clone()), false);
+    if request.args.is_empty() {
+        request.args = vec![SHELL.to_owned()];
+    }
+    request.insecure = asked.insecure || default.is_some_and(|default| default.insecure);
+    if asked.nesting || default.is_some_and(|default| default.nesting) {
+        request.scope = Some(ExecScope::of_started(me.scope.as_deref()).seal());
+    }
+    let mut exec = request.in_container(container)?;
+    if !exec.env.iter().any(|(name, _)| name == "TERM") {
+        exec.env.push(("TERM".into(), "xterm-256color".into()));
+    }
+    let (ops, op_cx) = tools(cx)?;
+    for fs in exec.inputs() {
+        // ORDER: what takes long is done while progress is still shown.
+        ops.tree(&op_cx, fs).await?;
+    }
+    let terminal = me.host_client().machine.terminal().await?;
+    ops.interact(&op_cx, exec, terminal).await.map(drop)
+}
