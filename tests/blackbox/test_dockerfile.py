@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import socket
 import tarfile
 
 import pytest
@@ -450,6 +451,19 @@ def test_unneeded_stages_do_not_run_and_others_run_side_by_side(session):
         ]
     )
     assert build(session, dockerfile, "sync")["sync"]
+
+
+def test_steps_reach_an_agent(session, folder):
+    folder.chmod(0o755)
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(folder / "agent"))
+        (folder / "agent").chmod(0o666)
+        agent.listen()
+        found = session.query(f"{{ host {{ unixSocket(path: {text(str(folder / 'agent'))}) {{ id }} }} }}")
+        given = f"ssh: {text(found['host']['unixSocket']['id'])}"
+        dockerfile = "FROM busybox\nRUN --mount=type=ssh,required=true test -S $SSH_AUTH_SOCK && echo $SSH_AUTH_SOCK > /agent\nRUN test -z \"$SSH_AUTH_SOCK\""
+        assert read(session, dockerfile, "/agent", args=given) == "/run/ssh-agent.0\n"
+    refused(session, dockerfile, 'ssh "default" is required but no ssh mappings were provided')
 
 
 def test_mistakes_are_told_with_their_place(session):

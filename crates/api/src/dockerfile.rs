@@ -8,7 +8,7 @@ use rondel_dockerfile::{Base, Known, Need, Outcome as Built, Request, Secret};
 use rondel_fault::{Fault, Result};
 use rondel_model::container::RegistryAuth;
 use rondel_model::op::Place;
-use rondel_model::{AbsPath, Container, Directory, File, Fs, FsOp, ImageConfig, Platform, SecretRef};
+use rondel_model::{AbsPath, Container, Directory, File, Fs, FsOp, ImageConfig, Platform, SecretRef, SocketRef};
 use rondel_query::{Args, Cx, Node};
 
 use crate::inspect::tools;
@@ -45,11 +45,9 @@ pub(crate) async fn build(
         target: args.opt_str("target")?.unwrap_or_default().to_string(),
         args: build_args(&args.literal("buildArgs"))?,
         secrets: secrets(args).await?,
+        ssh: ssh(args).await?,
         no_init: args.bool("noInit")?,
     };
-    if args.field().arg("ssh").is_some() && args.given("ssh") {
-        return Err(Fault::user("`ssh` of `dockerBuild` is not supported by this engine yet"));
-    }
     let mut known = Known::new();
     for _ in 0..MOST_ROUNDS {
         let needs = match rondel_dockerfile::build(&dockerfile, &request, &known).map_err(|error| error.fault())? {
@@ -117,6 +115,15 @@ async fn secrets(args: &Args) -> Result<Vec<Secret>> {
         all.push(Secret { names, secret });
     }
     Ok(all)
+}
+
+/// The socket of an agent, in views that have the argument.
+async fn ssh(args: &Args) -> Result<Option<SocketRef>> {
+    if args.field().arg("ssh").is_none() {
+        return Ok(None);
+    }
+    let socket = args.opt_object("ssh").await?;
+    socket.map(|node| node.get::<SocketRef>().cloned()).transpose()
 }
 
 async fn answer(cx: &Cx, need: &Need, auth: &[RegistryAuth]) -> Result<Base> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use rondel_model::op::Place;
-use rondel_model::{Container, Fs, ImageConfig, Platform, SecretRef};
+use rondel_model::{Container, Fs, ImageConfig, Platform, SecretRef, SocketRef};
 
 use crate::error::{Error, Spot};
 use crate::stages::{Dockerfile, From};
@@ -25,6 +25,8 @@ pub struct Request {
     pub args: Vec<(String, String)>,
     /// What `RUN --mount=type=secret` finds.
     pub secrets: Vec<Secret>,
+    /// What `RUN --mount=type=ssh` finds.
+    pub ssh: Option<SocketRef>,
     /// Processes are pid 1 themselves.
     pub no_init: bool,
 }

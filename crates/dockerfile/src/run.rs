@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rondel_model::exec::{ExecOp, Expect, Stdin};
 use rondel_model::op::{Edit, ExecOutput, Filter, ISOLATED, Place};
-use rondel_model::{AbsPath, Fs, FsOp, Mount, MountSource, Owner};
+use rondel_model::{AbsPath, Fs, FsOp, Mount, MountSource, Owner, SecretRef, SocketRef};
 
 use crate::build::{Builder, Secret, Stop};
 use crate::command::{Run, Words};
@@ -19,11 +19,16 @@ const SCRIPTS: &str = "/run/rondel-scripts";
 /// Keeps the volumes of Dockerfiles apart from those that have the same name in the API.
 const VOLUMES: &str = "dockerfile\u{1f}";
 
+/// Where sockets of agents are mounted, without their number, and the variable that programs look in.
+const AGENTS: &str = "/run/ssh-agent";
+const AGENT_VARIABLE: &str = "SSH_AUTH_SOCK";
+
 /// A process in the making.
 #[derive(Default)]
 struct Parts {
     mounts: Vec<Mount>,
-    secret_env: Vec<(String, rondel_model::SecretRef)>,
+    secret_env: Vec<(String, SecretRef)>,
+    env: Vec<(String, String)>,
 }
 
 impl State {
@@ -40,7 +45,7 @@ impl State {
             rootfs: self.container.rootfs.clone(),
             mounts: parts.mounts,
             args,
-            env: self.environment(),
+            env: self.environment().into_iter().chain(parts.env).collect(),
             secret_env: parts.secret_env,
             volatile_env: self.proxies(builder),
             services: Vec::new(),
@@ -126,11 +131,10 @@ impl State {
                 let id = word(&spec.id)?;
                 return self.secret(&builder.request.secrets, spec, id, target, spot, parts);
             }
-            MountKind::Ssh if spec.required => {
+            MountKind::Ssh => {
                 let id = word(&spec.id)?.unwrap_or_else(|| "default".into());
-                return Err(spot.error(format!("ssh \"{id}\" is required but no ssh mappings were provided")).into());
+                return agent(builder.request.ssh.as_ref(), spec, &id, target, spot, parts);
             }
-            MountKind::Ssh => return Ok(()),
         };
         parts.mounts.push(Mount { target: at_target, source });
         Ok(())
@@ -202,7 +206,32 @@ impl State {
     }
 }
 
-fn secret_of(mount: &Mount) -> Option<&rondel_model::SecretRef> {
+/// The socket of an agent, and the variable by which programs find it.
+fn agent(
+    socket: Option<&SocketRef>,
+    spec: &MountSpec,
+    id: &str,
+    target: Option<AbsPath>,
+    spot: &Spot,
+    parts: &mut Parts,
+) -> Result<(), Stop> {
+    let Some(socket) = socket else {
+        return match spec.required {
+            true => Err(spot.error(format!("ssh \"{id}\" is required but no ssh mappings were provided")).into()),
+            false => Ok(()),
+        };
+    };
+    let before = parts.mounts.iter().filter(|mount| matches!(mount.source, MountSource::Socket { .. })).count();
+    let target = target.unwrap_or_else(|| AbsPath::new(&format!("{AGENTS}.{before}")));
+    if before == 0 {
+        parts.env.push((AGENT_VARIABLE.to_owned(), target.to_string()));
+    }
+    let source = MountSource::Socket { socket: socket.clone(), owner: spec.owner().map(Owner) };
+    parts.mounts.push(Mount { target, source });
+    Ok(())
+}
+
+fn secret_of(mount: &Mount) -> Option<&SecretRef> {
     match &mount.source {
         MountSource::Secret { secret, .. } => Some(secret),
         _ => None,

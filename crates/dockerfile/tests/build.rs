@@ -14,6 +14,7 @@ fn request() -> Request {
         target: String::new(),
         args: Vec::new(),
         secrets: Vec::new(),
+        ssh: None,
         no_init: false,
     }
 }
