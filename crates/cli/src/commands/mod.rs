@@ -7,6 +7,7 @@ mod functions;
 mod query;
 mod run;
 mod session;
+mod up;
 mod version;
 
 use std::future::Future;
@@ -23,6 +24,7 @@ pub(crate) fn all() -> Vec<Command> {
         call::command(),
         functions::command(),
         query::command(),
+        up::command(),
         run::command(),
         session::command(),
         cache::command(),
@@ -37,6 +39,7 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode>
         Some(("call", m)) => block_on(call::run(settings, m)),
         Some(("functions", m)) => block_on(functions::run(settings, m)),
         Some(("query", m)) => block_on(query::run(settings, m)),
+        Some(("up", m)) => block_on(up::run(settings, m)),
         Some(("run", m)) => block_on(run::run(settings, m)),
         Some(("session", m)) => block_on(session::run(settings, m)),
         Some(("cache", m)) => block_on(cache::run(settings, m)),

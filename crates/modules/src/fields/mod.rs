@@ -6,6 +6,7 @@ mod functions;
 mod listing;
 mod module;
 mod revise;
+mod services;
 mod source;
 mod typedefs;
 
@@ -28,6 +29,7 @@ pub fn register_modules(surface: &mut Surface, modules: &Arc<Modules>) {
     typedefs::register(surface);
     functions::register(surface);
     module::register(surface, modules);
+    services::register(surface);
     source::register(surface, modules);
     revise::register(surface, modules);
     calls::register(surface);
