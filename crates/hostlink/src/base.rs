@@ -22,7 +22,9 @@ const PART: usize = 4;
 pub(crate) struct Base {
     /// The copy.
     pub(crate) snapshot: Snapshot,
-    entries: Vec<u8>,
+    bytes: Vec<u8>,
+    /// Where the entries begin.
+    head: usize,
 }
 
 /// What one entry is.
@@ -62,8 +64,7 @@ impl Base {
         let layers: Option<Vec<LayerId>> =
             (0..count).map(|_| reader.take().map(|bytes| LayerId(Digest::from_bytes(bytes)))).collect();
         let head = FORM.len() + 4 + 32 * usize::try_from(count).ok()?;
-        let entries = bytes.get(head..)?.to_vec();
-        Some(Self { snapshot: layers?.into(), entries })
+        Some(Self { snapshot: layers?.into(), bytes, head })
     }
 
     /// Notes that `snapshot` holds exactly `items`, whose files have `digests`.
@@ -94,7 +95,7 @@ impl Base {
     pub(crate) fn changes(&self, items: &[Item], digests: &[Option<Digest>]) -> Option<Changes> {
         let most = FEW.max(items.len() / PART);
         let mut changes = Changes::default();
-        let mut reader = Reader::new(&self.entries);
+        let mut reader = Reader::new(self.bytes.get(self.head..)?);
         let mut old = read(&mut reader)?;
         let mut place = 0;
         loop {
@@ -228,7 +229,7 @@ mod tests {
         assert_eq!(base(&many).changes(&many, &digests(&many, "y")), None);
         assert!(base(&many).changes(&many, &digests(&many, "x")).is_some());
         let mut damaged = base(&many);
-        damaged.entries.pop();
+        damaged.bytes.pop();
         assert_eq!(damaged.changes(&many, &digests(&many, "x")), None);
     }
 }

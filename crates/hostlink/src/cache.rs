@@ -28,10 +28,13 @@ const BYTES_IN_MEMORY: usize = 48 << 20;
 /// The form of what is stored.
 const FORM: &[u8] = b"stat/3\n";
 
+/// What one file takes beside its path: the length of that, stamp and digest.
+const BESIDE_PATH: usize = 4 + 4 * 8 + 4 + 32;
+
 /// Stamp and content digest of settled files, in the order of a walk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Known {
-    bytes: Arc<[u8]>,
+    bytes: Arc<Vec<u8>>,
     files: usize,
 }
 
@@ -45,8 +48,10 @@ struct Entry<'a> {
 
 impl Known {
     /// Of `files`, which come in the order of a walk.
-    pub(crate) fn of<'a>(files: impl Iterator<Item = (&'a Item, Digest)>) -> Self {
-        let mut bytes = FORM.to_vec();
+    pub(crate) fn of<'a>(files: impl Iterator<Item = (&'a Item, Digest)> + Clone) -> Self {
+        let size = files.clone().map(|(item, _)| item.path.len() + BESIDE_PATH).sum::<usize>();
+        let mut bytes = Vec::with_capacity(FORM.len() + size);
+        bytes.extend(FORM);
         let mut count = 0;
         for (item, digest) in files {
             packed::path(&mut bytes, &item.path);
@@ -59,7 +64,7 @@ impl Known {
             bytes.extend(digest.as_bytes());
             count += 1;
         }
-        Self { bytes: bytes.into(), files: count }
+        Self { bytes: Arc::new(bytes), files: count }
     }
 
     /// How many files are known.
@@ -108,7 +113,7 @@ impl Known {
             entry(&mut reader)?;
             files += 1;
         }
-        Some(Self { bytes: bytes.into(), files })
+        Some(Self { bytes: Arc::new(bytes), files })
     }
 }
 

@@ -145,6 +145,7 @@ fn settle_renamed(
     if let Some(snapshot) = recall(link, &listing) {
         return Ok(snapshot);
     }
+    drop(known);
     let snapshot = build(link, source, &Listed { items: &items, digests: &digests, on_disk }, key)?;
     let layers: Vec<u8> = snapshot.layers().iter().flat_map(|layer| *layer.0.as_bytes()).collect();
     link.index.put(Table::Files, &listing, &layers, None)?;
