@@ -11,6 +11,7 @@ import struct
 import termios
 import threading
 import time
+import urllib.request
 
 from harness import BINARY, processes_with, wait_until
 
@@ -327,3 +328,133 @@ def test_trm_001_a_client_that_goes_away(engine, folder):
     wait_until(lambda: not processes_with("sleep 987654"), what="the end of the process")
     wait_until(lambda: engine.status()["clients"] == before, what="the end of the client")
 
+
+SERVER = "import http.server as h; open('/srv/index.html', 'w').write('the page'); h.HTTPServer(('', 8000), __import__('functools').partial(h.SimpleHTTPRequestHandler, directory='/srv')).serve_forever()"
+
+
+def serving(*ports: int) -> str:
+    exposed = "".join(f"withExposedPort(port: {port})\n" for port in ports)
+    return f'{exposed}withNewFile(path: "/srv/x", contents: "")'
+
+
+def service_id(session, *ports: int) -> str:
+    return dig(session.query(python(serving(*ports), f'asService(args: {words("python3", "-c", SERVER)}) {{ id }}')), "id")
+
+
+def get(address: str) -> str:
+    with urllib.request.urlopen(address if "://" in address else f"http://{address}/", timeout=20) as answer:
+        return answer.read().decode()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def tunnel(session, service: str, more: str, fields: str) -> dict:
+    made = dig(session.query('{ host { tunnel(service: "%s"%s) { id } } }' % (service, more)), "id")
+    session.query('{ node(id: "%s") { ... on Service { start } } }' % made)
+    return session.query('{ node(id: "%s") { ... on Service { %s } } }' % (made, fields))["node"]
+
+
+def test_svc_017_tunnels(engine):
+    one, two = free_port(), free_port()
+    with engine.session() as session:
+        service = service_id(session, 8000)
+        random = tunnel(session, service, "", 'hostname endpoint url: endpoint(scheme: "http") ports { port protocol }')
+        assert random["hostname"] == "localhost" and get(random["endpoint"]) == "the page" and get(random["url"] + "/") == "the page"
+        assert [f"localhost:{port['port']}" for port in random["ports"]] == [random["endpoint"]]
+        assert random["ports"][0]["protocol"] == "TCP"
+        several = tunnel(session, service, f", ports: [{{frontend: {one}, backend: 8000}}, {{frontend: {two}, backend: 8000}}]", "endpoint")
+        assert several["endpoint"] == f"localhost:{one}"
+        assert get(f"localhost:{one}") == get(f"localhost:{two}") == "the page"
+        error = session.error('{ host { tunnel(service: "%s", ports: [{frontend: %d, backend: 8000}]) { start } } }' % (service, one))
+        assert f"cannot listen on port {one}/tcp of the client's machine: address already in use" in error["message"], error
+        error = session.error('{ host { tunnel(service: "%s") { start } } }' % service_id(session))
+        assert "no ports to forward" in error["message"]
+        error = session.error('{ host { tunnel(service: "%s", ports: [{frontend: 70000, backend: 1}]) { id } } }' % service)
+        assert "`frontend` must be a port" in error["message"]
+        stopped = dig(session.query('{ host { tunnel(service: "%s", ports: [{frontend: %d, backend: 8000}]) { id } } }' % (service, free_port())), "id")
+        assert "not running" in session.error('{ node(id: "%s") { ... on Service { endpoint } } }' % stopped)["message"]
+        assert is_open(one)
+    wait_until(lambda: not is_open(one) and not is_open(two), what="the end of the tunnels")
+
+
+def test_svc_017_native_tunnels(engine):
+    other = free_port()
+    with engine.session() as session:
+        service = service_id(session, 8000)
+        made = tunnel(session, service, f", native: true, ports: [{{frontend: {other}, backend: 8000}}]", "ports { port }")
+        assert sorted(port["port"] for port in made["ports"]) == sorted([8000, other])
+        assert get("localhost:8000") == get(f"localhost:{other}") == "the page"
+
+
+class TcpServer(UnixServer):
+    def __init__(self, prefix: bytes):
+        self.prefix, self.accepted = prefix, 0
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def __exit__(self, *_):
+        self.close()
+
+
+DIAL = "import socket, sys; s = socket.create_connection((sys.argv[1], int(sys.argv[2]))); s.sendall(b'x'); s.shutdown(1); d = b''\nwhile p := s.recv(9): d += p\nprint(d.decode(), end='')"
+
+
+def test_svc_018_adr_001_ports_of_the_client(engine):
+    with TcpServer(b"one:") as one, TcpServer(b"two:") as two, engine.session() as session:
+        ports = f"[{{frontend: 80, backend: {one.port}}}, {{backend: {two.port}}}]"
+        fields = "id hostname endpoint ports { port }"
+        host = session.query("{ host { service(ports: %s) { %s } } }" % (ports, fields))["host"]["service"]
+        assert host["endpoint"] == host["hostname"] + ":80" and [p["port"] for p in host["ports"]] == [80, two.port]
+        both = f'withServiceBinding(alias: "outside", service: "{host["id"]}")\n'
+        for port, wanted in [(80, "one:x"), (two.port, "two:x")]:
+            assert dig(session.query(python(f'{both}withExec(args: {words("python3", "-c", DIAL, "outside", port)})')), "stdout") == wanted
+        assert "no ports specified" in session.error("{ host { service(ports: []) { id } } }")["message"]
+        address = dig(session.query('{ address(value: "tcp://127.0.0.1:%d") { service { id } } }' % one.port), "id")
+        bound = f'withServiceBinding(alias: "there", service: "{address}")\nwithExec(args: {words("python3", "-c", DIAL, "there", one.port)})'
+        assert dig(session.query(python(bound)), "stdout") == "one:x"
+        for wrong in ["", "localhost:80", "tcp://", "http://localhost", "foo://bar", "tcp://h", "tcp://h:0", "tcp://h:x"]:
+            assert "address" in session.error('{ address(value: "%s") { service { id } } }' % wrong)["message"], wrong
+
+
+def test_svc_018_udp_both_ways(engine):
+    echo = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 4321))\nwhile True: d, a = s.recvfrom(9999); s.sendto(d.upper(), a)"
+    with engine.session() as session, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as near:
+        exposed = 'withExposedPort(port: 4321, protocol: UDP)'
+        service = dig(session.query(python(exposed, f'asService(args: {words("python3", "-c", echo)}) {{ id }}')), "id")
+        port = int(tunnel(session, service, "", "endpoint")["endpoint"].split(":")[1])
+        near.settimeout(1)
+        for _ in range(30):
+            near.sendto(b"datagram", ("127.0.0.1", port))
+            with contextlib.suppress(TimeoutError):
+                assert near.recvfrom(9999)[0] == b"DATAGRAM"
+                break
+        else:
+            raise AssertionError("no answer")
+
+
+def test_svc_021_up_from_the_command_line(engine, folder):
+    port = free_port()
+    up = f'{{ container {{ from(address: "python:3.13-slim") {{ withNewFile(path: "/srv/x", contents: "") {{ withExposedPort(port: 8000) {{ asService(args: {words("python3", "-c", SERVER)}) {{ up(ports: [{{frontend: {port}, backend: 8000}}]) }} }} }} }} }} }}'
+    process = engine.start("query", "--doc", document(folder, up))
+    wait_until(lambda: is_open(port), what="the tunnel")
+    assert get(f"localhost:{port}") == "the page"
+    process.send_signal(2)
+    _, said = process.communicate(timeout=30)
+    assert f"localhost:{port}" in said, said
+    wait_until(lambda: not is_open(port), what="the end of the tunnel")
+    # A client that is killed takes its ports with it.
+    process = engine.start("query", "--doc", document(folder, up.replace("asService", "withEnvVariable(name: \"A\", value: \"B\") { asService") + "}"))
+    wait_until(lambda: is_open(port), what="the tunnel")
+    process.kill()
+    process.communicate(timeout=30)
+    wait_until(lambda: not is_open(port), what="the end of the tunnel")

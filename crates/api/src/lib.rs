@@ -53,6 +53,7 @@ pub fn register_core(surface: &mut Surface) {
     types::small::register(surface);
     types::socket::register(surface);
     types::terminal::register(surface);
+    types::tunnel::register(surface);
 }
 
 /// The registry of the core schema text with everything that `surface` holds.

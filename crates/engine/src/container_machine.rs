@@ -13,15 +13,9 @@ use rondel_hostlink::HostLink;
 use rondel_ports::BoxFuture;
 use rondel_ports::network::Networks;
 use rondel_ports::streams::{Address, Listening, Machine, Protocol, Stream};
-use rondel_streams::{datagrams, unix};
-use tokio::net::{TcpSocket, UdpSocket};
-use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
+use rondel_streams::{inet, unix};
 
 use crate::notes::Noted;
-
-/// How many connections to an open port may wait to be taken; the kernel keeps further ones.
-const BACKLOG: usize = 64;
 
 /// The machine that a process in a container sees.
 pub struct ContainerMachine {
@@ -50,55 +44,16 @@ impl ContainerMachine {
     }
 
     async fn port(&self, host: &str, port: u16, protocol: Protocol) -> Result<Stream> {
-        let what = format!("{protocol}://{host}:{port}");
         let address = address(host, port).await?;
-        let socket = self.socket(protocol)?;
-        match protocol {
-            Protocol::Tcp => {
-                let socket = TcpSocket::from_std_stream(socket.into());
-                Ok(Box::new(socket.connect(address).await.map_err(|e| refused(&what, e))?))
-            }
-            Protocol::Udp => {
-                let socket = UdpSocket::from_std(socket.into()).attempt(|| format!("connect to `{what}`"))?;
-                socket.connect(address).await.map_err(|e| refused(&what, e))?;
-                Ok(Box::new(datagrams::of_connected(socket)))
-            }
-        }
+        let stream = inet::connect(self.socket(protocol)?, address, protocol).await;
+        stream.map_err(|e| refused(&format!("{protocol}://{host}:{port}"), e))
     }
 
     fn open(&self, port: u16, protocol: Protocol) -> Result<Listening> {
         let what = || format!("listen on port {port}/{protocol} of the container");
-        let socket = self.socket(protocol)?;
-        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let (sender, connections) = mpsc::channel(BACKLOG);
-        let (port, serving) = match protocol {
-            Protocol::Tcp => {
-                let socket = TcpSocket::from_std_stream(socket.into());
-                socket.set_reuseaddr(true).attempt(what)?;
-                socket.bind(address).attempt(what)?;
-                let listener = socket.listen(1024).attempt(what)?;
-                let port = listener.local_addr().attempt(what)?.port();
-                let serve = async move {
-                    while let Ok((stream, _)) = listener.accept().await {
-                        if sender.send(Box::new(stream) as Stream).await.is_err() {
-                            return;
-                        }
-                    }
-                };
-                (port, tokio::spawn(serve))
-            }
-            Protocol::Udp => {
-                rustix::net::bind(&socket, &address).attempt(what)?;
-                let socket = UdpSocket::from_std(socket.into()).attempt(what)?;
-                let port = socket.local_addr().attempt(what)?.port();
-                let serve = datagrams::accept(socket, move |peer| {
-                    let sender = sender.clone();
-                    async move { sender.send(Box::new(peer) as Stream).await.is_ok() }
-                });
-                (port, tokio::spawn(serve))
-            }
-        };
-        Ok(Listening { port, connections, guard: Box::new(AbortOnDropHandle::new(serving)) })
+        let inet::Door { port, connections, guard } =
+            inet::listen(self.socket(protocol)?, port, protocol).attempt(what)?;
+        Ok(Listening { port, connections, guard: Box::new(guard) })
     }
 }
 

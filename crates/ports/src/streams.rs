@@ -6,19 +6,10 @@ use std::path::Path;
 use rondel_fault::Result;
 pub use rondel_link::{Address, Protocol};
 use rondel_model::SocketRef;
-use tokio::io::{AsyncRead, AsyncWrite};
+pub use rondel_streams::{ByteStream, Stream};
 use tokio::sync::mpsc;
 
 use crate::BoxFuture;
-
-/// Bytes in both directions.
-pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
-
-/// Bytes in both directions. What is written and not read on the other side is bounded: writing waits. It ends when either side
-/// drops it.
-pub type Stream = Box<dyn ByteStream>;
 
 /// A port that is open on the machine of a client. It closes when this is dropped; streams that came from it go on.
 pub struct Listening {

@@ -3,7 +3,19 @@
 //! *Invariants.* Everything that waits is bounded: a side that reads slowly makes the other wait, and datagrams that nobody takes are
 //! dropped, as they are on every network. No task outlives the stream it serves.
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
 pub mod datagrams;
+pub mod inet;
 pub mod packets;
 pub mod tty;
 pub mod unix;
+
+/// Bytes in both directions.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
+/// Bytes in both directions. What is written and not read on the other side is bounded: writing waits. It ends when either side
+/// drops it.
+pub type Stream = Box<dyn ByteStream>;

@@ -25,6 +25,7 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field("Address", "gitRepository", git_repository);
     surface.field("Address", "gitRef", git_ref);
     surface.field("Address", "secret", secret);
+    surface.field("Address", "service", service);
     surface.field("Address", "socket", socket);
 }
 
@@ -150,6 +151,31 @@ async fn secret(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     Ok(ask(&cx, &Node::root(), "secret", vec![("uri", inputs::string(&uri))]).await?.into())
 }
 
+async fn service(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+    let address = &node.get::<Address>()?.0;
+    let (protocol, name, port) = service_parts(address).ok_or_else(|| {
+        Fault::user(format!("the address {address:?} names no service")).with_hint("write `tcp://HOST:PORT`")
+    })?;
+    let port = Literal::Int(i64::from(port));
+    let forward = [("frontend", port.clone()), ("backend", port), ("protocol", Literal::Enum(protocol.into()))];
+    let forward = Literal::Object(forward.into_iter().map(|(name, value)| (name.into(), value)).collect());
+    let host = ask(&cx, &Node::root(), "host", Vec::new()).await?;
+    let passed = vec![("ports", Literal::List(vec![forward])), ("host", inputs::string(name))];
+    Ok(ask(&cx, &host, "service", passed).await?.into())
+}
+
+/// Protocol, host and port of a service's address.
+fn service_parts(address: &str) -> Option<(&'static str, &str, u16)> {
+    let (protocol, rest) = match address.split_once("://")? {
+        ("tcp", rest) => ("TCP", rest),
+        ("udp", rest) => ("UDP", rest),
+        _ => return None,
+    };
+    let (host, port) = rest.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|port| *port > 0)?;
+    (!host.is_empty() && !host.contains('/')).then_some((protocol, host, port))
+}
+
 async fn socket(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     let address = node.get::<Address>()?;
     let path = address.0.strip_prefix("unix://").unwrap_or(&address.0);
@@ -173,6 +199,17 @@ fn split(path: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_services() {
+        assert_eq!(service_parts("tcp://host:80"), Some(("TCP", "host", 80)));
+        assert_eq!(service_parts("udp://127.0.0.1:53"), Some(("UDP", "127.0.0.1", 53)));
+        for wrong in
+            ["", "localhost:80", "tcp://", "http://localhost", "foo://bar", "tcp://h", "tcp://h:0", "tcp://h:80/x"]
+        {
+            assert_eq!(service_parts(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn local_paths() {

@@ -20,3 +20,4 @@ pub mod service;
 pub mod small;
 pub mod socket;
 pub mod terminal;
+pub mod tunnel;

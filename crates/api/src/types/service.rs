@@ -9,7 +9,6 @@ use rondel_query::{Args, Cx, Node, Outcome};
 use rondel_session::{client, client::op_cx};
 
 use crate::surface::{Arguments, Rewriting};
-use crate::types::small;
 use crate::{Surface, inputs};
 
 /// The type's name.
@@ -19,9 +18,6 @@ const TYPE: &str = "Service";
 const SEPARATOR: char = '\u{1f}';
 
 pub(crate) fn register(surface: &mut Surface) {
-    surface.plain(TYPE, "hostname", |service: &Service, _| Ok(Value::string(service.hostname())));
-    surface.plain(TYPE, "ports", |service: &Service, _| Ok(small::service_ports(service)));
-    surface.plain(TYPE, "endpoint", endpoint);
     surface.plain(TYPE, "withHostname", with_hostname);
     surface.prepare(TYPE, "withHostname", of_module);
     surface.field(TYPE, "start", start);
@@ -34,7 +30,8 @@ pub fn value(service: Service) -> Value {
     Value::object(TYPE, service)
 }
 
-fn endpoint(service: &Service, args: &Args) -> Result<Value> {
+/// Where containers reach a service.
+pub(crate) fn endpoint(service: &Service, args: &Args) -> Result<Value> {
     let port = match args.opt_int("port")? {
         Some(port) => u16::try_from(port).ok().filter(|port| *port > 0),
         None => service.ports().first().map(|port| port.number),

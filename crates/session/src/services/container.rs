@@ -29,7 +29,7 @@ pub(super) async fn run(launch: Launch, service: &ContainerService) -> Fault {
         let Ok(entrance) = started.await else { return std::future::pending().await };
         let started = Started { ops: &ops, cx: &cx, service, network: &network, entrance: &entrance };
         started.ready().await?;
-        Ok((Up { network, entrance: Some(entrance) }, membership))
+        Ok((Up { network, entrance: Some(entrance), forwards: Vec::new() }, membership))
     };
     let come_up: Result<_> = tokio::select! {
         ended = &mut serving => return told(ended),

@@ -9,7 +9,7 @@ use rondel_ops::{OpCx, Ops};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{SessionServices, Up, container};
+use super::{SessionServices, Up, container, tunnel};
 
 /// How long a service without users stays up: the next process may use it.
 const LINGER: Duration = Duration::from_secs(10);
@@ -116,12 +116,12 @@ impl Instance {
 
     /// The whole life of an instance.
     async fn live(self: Arc<Self>, session: Arc<SessionServices>, launch: Launch, is_ready: oneshot::Receiver<Up>) {
-        let service = self.service.clone();
+        let (service, owner) = (self.service.clone(), session.clone());
         let run = async move {
             match service.kind() {
                 ServiceKind::Container(container) => container::run(launch, container).await,
-                ServiceKind::Tunnel(_) => Fault::user("tunnels are not supported by this engine yet"),
-                ServiceKind::Host(_) => Fault::user("services of the host are not supported by this engine yet"),
+                ServiceKind::Tunnel(tunnel) => tunnel::run(launch, &owner, tunnel).await,
+                ServiceKind::Host(host) => tunnel::run_host(launch, &owner, host).await,
             }
         };
         let watch = async {
@@ -207,6 +207,14 @@ impl Instance {
             self.cancel.cancel();
         } else {
             let _ = self.signals.send(TERMINATE);
+        }
+    }
+
+    /// What it is used as, when it is ready.
+    pub(crate) fn is_up(&self) -> Option<Up> {
+        match &*self.state.borrow() {
+            State::Up(up) => Some(up.clone()),
+            _ => None,
         }
     }
 

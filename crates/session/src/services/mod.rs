@@ -7,6 +7,7 @@
 mod container;
 mod health;
 mod instance;
+mod tunnel;
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -15,14 +16,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::{select_all, try_join_all};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
-use rondel_model::service::{Service, ServiceBinding, label};
+use rondel_model::service::{Forward, Service, ServiceBinding, label};
 use rondel_ops::{BoundServices, Neighbour, OpCx, Ops, Services};
 use rondel_ports::BoxFuture;
 use rondel_ports::network::Network;
 use rondel_ports::process::Entrance;
+use rondel_ports::streams::Machine;
 use tokio_util::sync::CancellationToken;
 
 use instance::{Hold, Instance};
+
+pub use tunnel::forwards;
 
 /// The domain below which the names of all sessions are. Compatibility: users of the original rely on it.
 const DOMAIN: &str = "dagger.local";
@@ -33,6 +37,8 @@ pub struct SessionServices {
     session: Arc<str>,
     domain: String,
     instances: Mutex<HashMap<Digest, Arc<Instance>>>,
+    /// Machines of clients, by the names of the clients.
+    machines: Mutex<HashMap<Arc<str>, Arc<dyn Machine>>>,
     closed: CancellationToken,
 }
 
@@ -43,6 +49,8 @@ pub struct Up {
     pub network: Network,
     /// The way into its container; none for what is no container.
     pub entrance: Option<Entrance>,
+    /// The ports that are open on the machine of a client, for a tunnel.
+    pub forwards: Vec<Forward>,
 }
 
 /// A use of a service: it stays up until this is dropped.
@@ -63,7 +71,13 @@ impl SessionServices {
     /// No service yet.
     pub fn new(session: Arc<str>) -> Arc<Self> {
         let domain = format!("{}.{DOMAIN}", label(&Digest::of_bytes(session.as_bytes())));
-        Arc::new(Self { session, domain, instances: Mutex::default(), closed: CancellationToken::new() })
+        Arc::new(Self {
+            session,
+            domain,
+            instances: Mutex::default(),
+            machines: Mutex::default(),
+            closed: CancellationToken::new(),
+        })
     }
 
     /// Starts a service on behalf of `cx`, unless it is up, and waits until it is ready.
@@ -92,6 +106,22 @@ impl SessionServices {
         let used = used.map_err(|fault| fault.context(format!("start {}", service.hostname())))?;
         used.hold.instance().keep(&self.closed);
         Ok(())
+    }
+
+    /// Makes the machine of a client usable for tunnels and services of the host.
+    pub fn lend(&self, client: Arc<str>, machine: Arc<dyn Machine>) {
+        self.machines.lock().unwrap_or_else(PoisonError::into_inner).insert(client, machine);
+    }
+
+    fn machine(&self, client: &str) -> Result<Arc<dyn Machine>> {
+        let found = self.machines.lock().unwrap_or_else(PoisonError::into_inner).get(client).cloned();
+        found.ok_or_else(|| Fault::user("the service belongs to the machine of another session's client"))
+    }
+
+    /// The open ports of a tunnel; none when it is not up.
+    pub fn opened(&self, service: &Service) -> Option<Vec<Forward>> {
+        let instance = self.lock().get(&service.digest()).cloned()?;
+        instance.is_up().map(|up| up.forwards)
     }
 
     /// Stops a service and waits until it has ended. One that does not run is none.

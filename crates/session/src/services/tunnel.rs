@@ -1,0 +1,186 @@
+//! Services that are no processes: ports of a client's machine that lead to another service, and the other way round.
+//!
+//! *Invariants.* A port closes with its instance, and every connection that came through it ends. What one side does not read is
+//! not read from the other.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+
+use rondel_events::{Emitter, Stream as Log};
+use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_model::service::{Forward, HostService, Protocol, TunnelService};
+use rondel_ops::Ops;
+use rondel_ports::BoxFuture;
+use rondel_ports::network::Network;
+use rondel_ports::streams::{self, Address, Listening, Machine, Stream};
+use rondel_streams::inet;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::instance::Launch;
+use super::{SessionServices, Up, Use};
+
+/// How many connections through one port may be open at a time; further ones wait.
+const MOST_CONNECTIONS: usize = 1024;
+/// How much may wait in each direction of a connection.
+const BUFFER: usize = 64 << 10;
+
+/// Opens a stream to where a port leads.
+type Dial = Arc<dyn Fn() -> BoxFuture<'static, Result<Stream>> + Send + Sync>;
+
+/// Runs a tunnel to its end: how it ended.
+pub(super) fn run<'a>(
+    launch: Launch,
+    session: &'a Arc<SessionServices>,
+    tunnel: &'a TunnelService,
+) -> BoxFuture<'a, Fault> {
+    Box::pin(async move {
+        let Launch { ops, cx, mut signals, cancel, ready, .. } = launch;
+        let opened = async {
+            let used = session.acquire(&ops, &cx, &tunnel.service).await;
+            let used = used.map_err(|fault| fault.context(format!("start {}", tunnel.service.hostname())))?;
+            let machine = session.machine(&tunnel.client)?;
+            Ok::<_, Fault>((open(machine, tunnel).await?, used))
+        };
+        let opened = tokio::select! {
+            opened = opened => opened,
+            () = cancel.cancelled() => Err(stopped("tunnel")),
+        };
+        let (doors, used) = match opened {
+            Ok(opened) => opened,
+            Err(fault) => return fault,
+        };
+        let forwards = doors.iter().map(|(forward, _)| *forward).collect();
+        let mut carrying = JoinSet::new();
+        for (forward, door) in doors {
+            let (ops, network) = (ops.clone(), used.up.network.clone());
+            let dial: Dial = Arc::new(move || Box::pin(dial(ops.clone(), network.clone(), forward)));
+            carrying.spawn(carry(door, dial, cx.events.clone()));
+        }
+        let _ = ready.send(Up { network: used.up.network.clone(), entrance: None, forwards });
+        until_end(&used, &mut signals, &cancel).await
+    })
+}
+
+async fn until_end(used: &Use, signals: &mut mpsc::UnboundedReceiver<i32>, cancel: &CancellationToken) -> Fault {
+    tokio::select! {
+        fault = used.ended() => fault.context("the service behind the tunnel exited"),
+        _ = signals.recv() => stopped("tunnel"),
+        () = cancel.cancelled() => stopped("tunnel"),
+    }
+}
+
+fn stopped(what: &str) -> Fault {
+    Fault::cancelled(format!("the {what} was stopped"))
+}
+
+/// The ports of a tunnel: those that were asked for, and, when it is native or none was, every port of the service.
+pub fn forwards(tunnel: &TunnelService) -> Result<Vec<Forward>> {
+    let mut all = tunnel.ports.clone();
+    if tunnel.native || tunnel.ports.is_empty() {
+        for port in tunnel.service.ports() {
+            let frontend = tunnel.native.then_some(port.number);
+            let forward = Forward { frontend, backend: port.number, protocol: port.protocol };
+            if !all.contains(&forward) {
+                all.push(forward);
+            }
+        }
+    }
+    match all.is_empty() {
+        true => Err(Fault::user(format!("no ports to forward to {}", tunnel.service.hostname()))
+            .with_hint("name ports, or expose some with `withExposedPort`")),
+        false => Ok(all),
+    }
+}
+
+async fn open(machine: Arc<dyn Machine>, tunnel: &TunnelService) -> Result<Vec<(Forward, Listening)>> {
+    let mut doors = Vec::new();
+    for forward in forwards(tunnel)? {
+        let door = machine.listen(forward.frontend.unwrap_or(0), transport(forward.protocol)).await?;
+        doors.push((Forward { frontend: Some(door.port), ..forward }, door));
+    }
+    Ok(doors)
+}
+
+/// Connects to a port of a service, from inside its network.
+async fn dial(ops: Arc<Ops>, network: Network, forward: Forward) -> Result<Stream> {
+    let protocol = transport(forward.protocol);
+    let socket = ops.ports().networks.socket(network.namespace.as_fd(), protocol)?;
+    let address = SocketAddr::from((network.address.unwrap_or(Ipv4Addr::LOCALHOST), forward.backend));
+    let stream = inet::connect(socket, address, protocol).await;
+    stream.attempt(|| format!("connect to port {}/{protocol} of the service", forward.backend))
+}
+
+/// Runs ports that lead to a client's machine to their end: how they ended.
+pub(super) async fn run_host(launch: Launch, session: &Arc<SessionServices>, host: &HostService) -> Fault {
+    let Launch { ops, cx, names, neighbourhood, mut signals, cancel, ready, .. } = launch;
+    let opened = async {
+        let machine = session.machine(&host.client)?;
+        let network = ops.ports().networks.connect().await?;
+        let membership = ops.ports().networks.publish(&network, &neighbourhood, &names)?;
+        let mut doors = Vec::new();
+        for forward in &host.ports {
+            let (port, protocol) = (forward.frontend.unwrap_or(forward.backend), transport(forward.protocol));
+            let socket = ops.ports().networks.socket(network.namespace.as_fd(), protocol)?;
+            let door = inet::listen(socket, port, protocol).attempt(|| format!("listen on port {port}/{protocol}"))?;
+            doors.push((*forward, door));
+        }
+        Ok::<_, Fault>((machine, network, membership, doors))
+    };
+    let (machine, network, _membership, doors) = match opened.await {
+        Ok(opened) => opened,
+        Err(fault) => return fault,
+    };
+    // ORDER: dropped after the network: its address is known for a while, so no container is given it as long as there is a
+    // handle of the namespace.
+    let _spoilt = network.namespace.clone();
+    let mut carrying = JoinSet::new();
+    for (forward, door) in doors {
+        let (machine, name) = (machine.clone(), host.host.clone());
+        let dial: Dial = Arc::new(move || {
+            let (machine, protocol) = (machine.clone(), transport(forward.protocol));
+            let to = Address::Port { host: name.clone(), port: forward.backend, protocol };
+            Box::pin(async move { machine.dial(to).await })
+        });
+        let inet::Door { port, connections, guard } = door;
+        carrying.spawn(carry(Listening { port, connections, guard: Box::new(guard) }, dial, cx.events.clone()));
+    }
+    let _ = ready.send(Up { network, entrance: None, forwards: Vec::new() });
+    tokio::select! {
+        _ = signals.recv() => stopped("service of the host"),
+        () = cancel.cancelled() => stopped("service of the host"),
+    }
+}
+
+/// Passes every connection on, until the port closes.
+async fn carry(mut door: Listening, dial: Dial, events: Emitter) {
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            near = door.connections.recv(), if open.len() < MOST_CONNECTIONS => {
+                let Some(near) = near else { return };
+                open.spawn(pass_on(near, dial.clone(), events.clone()));
+            }
+            Some(_) = open.join_next() => {}
+        }
+    }
+}
+
+async fn pass_on(mut near: Stream, dial: Dial, events: Emitter) {
+    match dial().await {
+        Ok(mut far) => {
+            // One side that breaks off ends the connection; nobody is left to be told.
+            let _ = tokio::io::copy_bidirectional_with_sizes(&mut near, &mut far, BUFFER, BUFFER).await;
+        }
+        Err(fault) => events.log(Log::Note, format!("a connection failed: {}\n", fault.full_message())),
+    }
+}
+
+fn transport(protocol: Protocol) -> streams::Protocol {
+    match protocol {
+        Protocol::Tcp => streams::Protocol::Tcp,
+        Protocol::Udp => streams::Protocol::Udp,
+    }
+}
