@@ -180,6 +180,14 @@ pub(crate) struct Chain {
     pub(crate) last: Option<TypeInfo>,
 }
 
+impl Chain {
+    /// Whether it ends with `up`, which lasts until it is interrupted.
+    pub(crate) fn stays_up(&self) -> bool {
+        let ends = |call: &Selected| call.field.name == "up" && call.field.ty.base_name() == "Void";
+        self.last.is_none() && self.calls.last().is_some_and(ends)
+    }
+}
+
 /// Walks `words` from `first`, a field of the root: its flags come first, then each word is a function with its own flags.
 pub(crate) async fn walk(
     session: &Session,

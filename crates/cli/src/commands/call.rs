@@ -71,7 +71,13 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let json = own.json || matches.get_flag("json");
     let apply = own.apply || matches.get_flag("auto-apply");
     let ending = Ending::of(&session, &chain, Wish { to: saved, apply, json }).await?;
-    let value = evaluate(&session, chain, &ending).await?;
+    let stays = chain.stays_up();
+    let evaluated = evaluate(&session, chain, &ending);
+    let value = if stays { super::until_interrupted(evaluated).await? } else { Some(evaluated.await?) };
+    let Some(value) = value else {
+        session.finish();
+        return Ok(ExitCode::SUCCESS);
+    };
     let changes = match (&ending, &value) {
         (Ending::Changes(_), Value::String(_)) => Some(Changes::of(&session, &value).await?),
         _ => None,

@@ -55,9 +55,21 @@ pub(crate) fn block_on(work: impl Future<Output = Result<ExitCode>>) -> Result<E
     runtime.attempt(|| "start".into())?.block_on(async {
         let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
             .attempt(|| "listen for signals".into())?;
+        // ORDER: the work sees an interruption first; where that is its usual end, it is no cancellation.
         tokio::select! {
+            biased;
             result = work => result,
             _ = interrupt.recv() => Err(Fault::cancelled("interrupted")),
         }
     })
+}
+
+/// Waits for work whose usual end is that somebody interrupts it: nothing then.
+pub(crate) async fn until_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
+        .attempt(|| "listen for signals".into())?;
+    tokio::select! {
+        result = work => result.map(Some),
+        _ = interrupt.recv() => Ok(None),
+    }
 }

@@ -51,7 +51,7 @@ pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         crate::output::write(&table(&found))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let ended = session.send(&ask("run { id }")).await;
+    let ended = super::until_interrupted(session.send(&ask("run { id }"))).await;
     session.finish();
     ended.map(|_| ExitCode::SUCCESS)
 }

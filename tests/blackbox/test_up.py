@@ -1,0 +1,101 @@
+"""`rondel up` and `… up`: services of a module on this machine, until they are interrupted."""
+
+import signal
+
+import pytest
+from harness import command_line, processes_with, wait_until, write_module
+from test_streams import free_port, get, is_open
+
+MODULE = """
+import dagger
+from dagger import dag, function, object_type, up
+
+def served(text: str, port: int) -> dagger.Container:
+    return dag.container().from_("busybox").with_new_file("/srv/index.html", text).with_exposed_port(port)
+
+@object_type
+class Probe:
+    @function
+    @up
+    def web(self) -> dagger.Service:
+        \"\"\"The page.
+
+        More about it.\"\"\"
+        script = "wget -qO /srv/behind http://backend:BACKEND/; exec httpd -f -p WEB -h /srv"
+        page = served("the page", WEB).with_service_binding("backend", self.backend())
+        return page.as_service(args=["sh", "-c", script])
+
+    @function
+    @up
+    def backend(self) -> dagger.Service:
+        return served("behind it", BACKEND).as_service(args=["httpd", "-f", "-p", "BACKEND", "-h", "/srv"])
+
+    @function
+    def unmarked(self) -> dagger.Service:
+        return served("nobody", UNMARKED).as_service(args=["httpd", "-f", "-p", "UNMARKED", "-h", "/srv"])
+"""
+
+
+@pytest.fixture(scope="module")
+def ports():
+    return {name: free_port() for name in ("WEB", "BACKEND", "UNMARKED")}
+
+
+@pytest.fixture(scope="module")
+def module(ports, tmp_path_factory):
+    code = MODULE
+    for name, port in ports.items():
+        code = code.replace(name, str(port))
+    return write_module(tmp_path_factory.mktemp("up"), code)
+
+
+def servers(port: int) -> list[int]:
+    return [pid for pid in processes_with(f"httpd -f -p {port} -h") if command_line(pid).startswith(b"httpd\0")]
+
+
+def opened(process, port: int) -> None:
+    """Waits for a port of this machine."""
+    wait_until(lambda: is_open(port) or process.poll() is not None, 120, "the port")
+    assert process.poll() is None, process.communicate()
+
+
+def interrupted(process, *ports: int) -> str:
+    """Presses Ctrl-C, which is the usual end; what was printed."""
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 0, said
+    for port in ports:
+        wait_until(lambda port=port: not is_open(port) and not servers(port), what="the end of the services")
+    return said
+
+
+def test_up_002_services_of_a_module(connected, module, ports):
+    web, backend, unmarked = ports["WEB"], ports["BACKEND"], ports["UNMARKED"]
+    listed = connected.run("up", "-m", module, "--list").ok().out.splitlines()
+    assert sorted(line.split()[0] for line in listed[1:]) == ["backend", "web"], listed
+    assert any(line.startswith("web ") and line.endswith("The page.") for line in listed)
+
+    process = connected.start("up", "-m", module, "web")
+    opened(process, web)
+    assert get(f"localhost:{web}") == "the page" and get(f"http://localhost:{web}/behind") == "behind it"
+    assert len(servers(backend)) == 1 and not is_open(backend)
+    said = interrupted(process, web, backend)
+    assert f"localhost:{web}" in said, said
+
+    process = connected.start("up", "-m", module)
+    opened(process, web)
+    opened(process, backend)
+    assert get(f"localhost:{web}") == "the page" and get(f"localhost:{backend}") == "behind it"
+    # What one is and the other is bound to is started once.
+    assert len(servers(backend)) == 1 and not is_open(unmarked)
+    interrupted(process, web, backend)
+
+    connected.run("up", "-m", module, "unmarked").failed("the module has no service called `unmarked`", "--list")
+
+
+def test_svc_021_up_at_the_end_of_a_chain(connected, module, ports):
+    other = free_port()
+    process = connected.start("call", "-m", module, "web", "up", f"--ports={other}:{ports['WEB']}")
+    opened(process, other)
+    assert get(f"localhost:{other}") == "the page"
+    interrupted(process, other, ports["WEB"])
