@@ -321,6 +321,16 @@ def test_dkr_010_repositories_are_checked_out(session, folder):
         refused(session, f"FROM busybox\nADD {url}#nowhere /x", "`Dockerfile` line 2, `ADD`", "nowhere")
 
 
+def test_dkr_011_steps_reach_services_of_the_session(session):
+    serve = """{ container { from(address: "busybox") { withNewFile(path: "/srv/f", contents: "served") { withExposedPort(port: 80) {
+        asService(args: ["httpd", "-f", "-p", "80", "-h", "/srv"]) { id hostname } } } } } }"""
+    service = last(session.query(serve), 5)
+    session.query('{ node(id: "%s") { ... on Service { start } } }' % service["id"])
+    url = f"http://{service['hostname']}/f"
+    shown = shell("cat /run /add")
+    assert build(session, f"FROM busybox\nRUN wget -qO /run {url}\nADD {url} /add", shown)["withExec"]["stdout"] == "servedserved"
+
+
 def test_dkr_014_networks_of_steps(session):
     inside = build(session, "FROM busybox\nRUN --network=none ip addr > /addr", 'file(path: "/addr") { contents }')
     assert "127.0.0.1" in inside["file"]["contents"] and "eth0" not in inside["file"]["contents"]

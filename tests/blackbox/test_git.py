@@ -353,6 +353,18 @@ def test_trees_are_the_same_in_every_session(engine, served):
     assert engine.data(query) == engine.data(query)
 
 
+def test_git_023_the_name_of_a_service_follows_from_the_content_of_trees(engine, served):
+    run = """{ container { from(address: "busybox") { withMountedDirectory(path: "/srv", source: "%s") {
+        asService(args: ["httpd", "-f"]) { hostname } } } } }"""
+
+    def name(branch: str) -> str:
+        with engine.session() as session:
+            tree = session.query(asked(served, f'branch(name: "{branch}") {{ tree {{ id }} }}'))["git"]["branch"]["tree"]["id"]
+            return session.query(run % tree)["container"]["from"]["withMountedDirectory"]["asService"]["hostname"]
+
+    assert name("main") == name("main") != name("dev")
+
+
 def test_git_025_references_are_the_same_in_a_session(engine, sample, place):
     folder = place / "moving"
     git(place, "clone", "-q", "--bare", str(sample.bare), str(folder / "m.git"))

@@ -248,3 +248,30 @@ def test_certificates_are_those_that_the_host_trusts(make_engine, folder):
             assert fetch(session, f"{server.address}/f") == {"contents": "over TLS"}
         with make_engine(mirror_of(IMAGES)).session() as session:
             assert "certificate" in failure(session, f"{server.address}/f")
+
+
+SERVED = """{ container { from(address: "busybox") { withFile(path: "/www/f", source: "%s") {
+    withExposedPort(port: 8080) { asService(args: ["httpd", "-f", "-p", "8080", "-h", "/www"]) { id hostname } } } } } }"""
+
+
+def served(session, url: str) -> dict:
+    """A service that serves the file at an address."""
+    answer = session.query(SERVED % fetch(session, url, "id")["id"])
+    return answer["container"]["from"]["withFile"]["withExposedPort"]["asService"]
+
+
+def test_http_009_the_name_of_a_service_follows_from_the_content_of_files(engine, files):
+    names = []
+    for _ in range(2):
+        with engine.session() as session:
+            names.append(served(session, f"{files.address}/a.txt")["hostname"])
+    assert names[0] == names[1]
+
+
+def test_a_service_is_the_host_of_an_address(engine, files):
+    with engine.session() as session:
+        service = served(session, f"{files.address}/dated")
+        url = f"http://{service['hostname']}:8080/f"
+        assert fetch(session, url, experimentalServiceHost=service["id"]) == {"contents": "dated"}
+        assert "404" in failure(session, url + "x", experimentalServiceHost=service["id"])
+        assert "cannot fetch" in failure(session, url)

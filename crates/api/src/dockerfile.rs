@@ -8,7 +8,7 @@ use rondel_dockerfile::{Base, Known, Need, Outcome as Built, Request, Secret};
 use rondel_fault::{Fault, Result};
 use rondel_model::container::RegistryAuth;
 use rondel_model::op::Place;
-use rondel_model::{AbsPath, Container, Directory, File, Fs, FsOp, ImageConfig, Platform, SecretRef, SocketRef};
+use rondel_model::{AbsPath, Container, Directory, Fs, FsOp, ImageConfig, Platform, SecretRef, SocketRef};
 use rondel_query::{Args, Cx, Node};
 
 use crate::inspect::tools;
@@ -152,10 +152,7 @@ async fn ask(cx: &Cx, receiver: &Node, field: &str, args: Vec<(&str, Literal)>) 
 }
 
 async fn http(cx: &Cx, url: &str, checksum: Option<&str>) -> Result<Base> {
-    let mut args = vec![("url", inputs::string(url))];
-    args.extend(checksum.map(|checksum| ("checksum", inputs::string(checksum))));
-    let found = ask(cx, &Node::root(), "http", args).await?;
-    let file = found.get::<File>()?;
+    let file = &crate::types::http::for_a_step(cx, url, checksum.filter(|text| !text.is_empty())).await?;
     let path = AbsPath::root().join_inside(edit::file_name(file));
     let fs = edit::Copied::file(file).into_tree(Fs::scratch(), path.clone(), false);
     Ok(base(Place { fs, path }))

@@ -1,12 +1,14 @@
 //! `Query.http`: a file of the web.
 
 use percent_encoding::percent_decode_str;
+use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
-use rondel_model::op::{CopyOp, Filter, FsOp};
+use rondel_model::op::{CopyOp, Filter, FsOp, Place};
 use rondel_model::service::Service;
 use rondel_model::{AbsPath, File, Fs, Platform, SecretRef, Value};
 use rondel_ops::Download;
 use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_session::client;
 use url::Url;
 
 use crate::inspect::tools;
@@ -41,29 +43,63 @@ async fn http(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
             passed.push((name, args.literal(argument)));
         }
     }
-    let source = ask(&cx, &Node::root(), "_http", passed).await?;
+    let found = downloaded(&cx, &url, passed, checksum.as_deref()).await?;
+    copied(&cx, found, &name, permissions).await
+}
+
+/// A file of the web for a step of a build: a service that runs in the session is found by its name.
+pub(crate) async fn for_a_step(cx: &Cx, url: &str, checksum: Option<&str>) -> Result<File> {
+    let checksum = checksum.map(checked).transpose()?;
+    let name = last_segment(url)?;
+    check_name(&name)?;
+    let mut passed = vec![("url", inputs::string(url))];
+    if service_of(cx, url)?.is_some() {
+        passed.push(("named", Literal::Bool(true)));
+    }
+    let found = downloaded(cx, url, passed, checksum.as_deref()).await?;
+    let file = copied(cx, found, &name, PERMISSIONS).await?.value;
+    file.get::<File>().cloned().ok_or_else(|| Fault::bug("a file of the web is no file"))
+}
+
+/// The service that runs in the session under the name of an address's host.
+fn service_of(cx: &Cx, url: &str) -> Result<Option<Service>> {
+    let me = client(&cx.caller)?;
+    let module = me.scope.as_ref().and_then(|scope| scope.speaker.as_ref()).map(|speaker| speaker.implementation);
+    let host = Url::parse(url).ok().and_then(|url| url.host_str().map(ToOwned::to_owned));
+    Ok(host.and_then(|host| me.session.services.named(&host, module.as_ref())))
+}
+
+/// What is at an address, under the SHA-256 of its content.
+async fn downloaded(cx: &Cx, url: &str, passed: Vec<(&str, Literal)>, checksum: Option<&str>) -> Result<Place> {
+    let source = ask(cx, &Node::root(), "_http", passed).await?;
     let source = source.get::<File>()?.place.clone();
     let digest = source.path.relative();
-    if let Some(expected) = checksum.filter(|expected| expected != digest) {
-        // Clients match on this text; see spec/behaviours.md HTTP-002.
-        let text =
-            format!("http checksum mismatch for `{}`: expected sha256:{expected}, got sha256:{digest}", bare(&url));
-        return Err(Fault::user(text));
+    match checksum.filter(|expected| *expected != digest) {
+        None => Ok(source),
+        Some(expected) => {
+            // Clients match on this text; see spec/behaviours.md HTTP-002.
+            let url = bare(url);
+            let text = format!("http checksum mismatch for `{url}`: expected sha256:{expected}, got sha256:{digest}");
+            Err(Fault::user(text))
+        }
     }
+}
+
+async fn copied(cx: &Cx, source: Place, name: &str, permissions: u32) -> Result<Outcome> {
     let copy = CopyOp {
         base: Fs::scratch(),
         source,
         source_is_file: true,
         source_name: None,
-        target: AbsPath::new(&name),
+        target: AbsPath::new(name),
         target_is_dir: false,
         filter: Filter::default(),
         owner: None,
         permissions: Some(permissions),
     };
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(cx)?;
     let snapshot = ops.tree(&op_cx, &Fs::new(FsOp::Copy(copy))).await?;
-    Ok(host::imported_file(snapshot, &name))
+    Ok(host::imported_file(snapshot, name))
 }
 
 /// The file as it was when the session first asked for it, under the SHA-256 of its content.
@@ -73,7 +109,8 @@ async fn fetched(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     let secret = secret.as_ref().map(|node| node.get::<SecretRef>()).transpose()?;
     let (ops, op_cx) = tools(&cx)?;
     let service = args.opt_object("service").await?;
-    let service = service.as_ref().map(|node| node.get::<Service>()).transpose()?;
+    let named = if args.bool("named")? { service_of(&cx, &url)? } else { None };
+    let service = service.as_ref().map(|node| node.get::<Service>()).transpose()?.or(named.as_ref());
     let place = ops.download(&op_cx, &Download { url: &url, authorization: secret, service }).await?;
     Ok(Value::object("File", File { place, platform: Platform::native(), name: None, asked: None }).into())
 }

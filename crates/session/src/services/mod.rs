@@ -124,6 +124,15 @@ impl SessionServices {
         instance.is_up().map(|up| up.forwards)
     }
 
+    /// The service that is up and that a process which speaks for `module` finds under a name.
+    pub fn named(&self, host: &str, module: Option<&Digest>) -> Option<Service> {
+        let names = [module, None].map(|module| format!("{host}.{}", self.domain(module)));
+        let instances = self.lock();
+        let up = || instances.values().filter(|instance| instance.is_up().is_some()).map(|instance| &instance.service);
+        let is = |service: &Service, name: &str| self.full_name(service).eq_ignore_ascii_case(name);
+        [host, &names[0], &names[1]].into_iter().find_map(|name| up().find(|service| is(service, name)).cloned())
+    }
+
     /// Stops a service and waits until it has ended. One that does not run is none.
     pub async fn stop(&self, service: &Service, kill: bool) {
         let Some(instance) = self.lock().get(&service.digest()).cloned() else { return };
