@@ -26,6 +26,13 @@ pub(super) fn python() -> Recipe {
     recipe("python", "trixie", packages, &[SLIM, PYTHON], references, "python3", Check::Python("python3.13"))
 }
 
+/// A database and its client of Debian bookworm, for `scripts/services`. Its name says what it is, and is no project's own.
+pub(super) fn redis() -> Recipe {
+    let packages = &["redis-server", "redis-tools"];
+    let references = &["localhost/debian-redis:bookworm"];
+    recipe("redis", "bookworm", packages, &[SLIM], references, "bash", Check::None)
+}
+
 /// What must be inside for the names to be true.
 #[derive(Clone, Copy)]
 enum Check {

@@ -17,6 +17,9 @@ use self::layout::Layout;
 const EPOCH: &str = "1700000000";
 const PATH_VARIABLE: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Images that are made only when they are named.
+const ON_REQUEST: &[&str] = &["redis"];
+
 /// One image: how it is called, and how its only layer is made.
 struct Recipe {
     name: &'static str,
@@ -42,7 +45,7 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
         ["--into", folder, wanted @ ..] => (PathBuf::from(folder), wanted),
         wanted => (root.join(".state/images"), wanted),
     };
-    let recipes = [busybox::recipe()?, debian::slim(), debian::python()];
+    let recipes = [busybox::recipe()?, debian::slim(), debian::python(), debian::redis()];
     if let Some(unknown) = wanted.iter().find(|w| recipes.iter().all(|r| r.name != **w)) {
         let known: Vec<&str> = recipes.iter().map(|r| r.name).collect();
         return Err(format!("there is no image `{unknown}`; there are: {}", known.join(", ")));
@@ -50,7 +53,7 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
     let layout = Layout::open(&folder)?;
     let missing: Vec<&Recipe> = recipes
         .iter()
-        .filter(|r| wanted.is_empty() || wanted.contains(&r.name))
+        .filter(|r| wanted.contains(&r.name) || (wanted.is_empty() && !ON_REQUEST.contains(&r.name)))
         .filter(|r| !layout.has(r.name, &r.text))
         .collect();
     if missing.is_empty() {
