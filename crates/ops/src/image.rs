@@ -27,7 +27,8 @@ const AT_ONCE: usize = 3;
 const MOST_CREDENTIALS: usize = 10_000;
 
 impl Ops {
-    /// What `reference` stands for on `platform`. A pinned reference that was resolved before needs no network.
+    /// What `reference` stands for on `platform`. A pinned reference that was resolved before needs no network; a tag
+    /// that points to what was resolved before needs one question, which also tells whether the caller is let in.
     ///
     /// # Errors
     /// Unknown image or tag, no such platform (when `exact`), refused credentials, no network.
@@ -39,19 +40,32 @@ impl Ops {
         exact: bool,
         credentials: Option<Credentials>,
     ) -> Result<ResolvedImage> {
-        if let Some(image) = self.known_image(reference, platform) {
+        let pinned = match reference.digest {
+            Some(_) => Some(reference.clone()),
+            None => {
+                let located = self.ports.images.locate(reference, credentials.clone()).await;
+                located.map(|digest| reference.pinned(digest))
+            }
+        };
+        let known = pinned.and_then(|pinned| self.known_image(&pinned, platform));
+        if let Some(image) = known.filter(|image| !exact || image.platform == *platform) {
+            self.remember_credentials(&image, credentials);
             return Ok(image);
         }
         let image = self.ports.images.resolve(reference, platform, exact, credentials.clone()).await?;
-        if let Some(credentials) = credentials {
-            let mut known = lock(&self.credentials);
-            if known.len() >= MOST_CREDENTIALS {
-                known.clear();
-            }
-            known.insert(pull_key(&image.reference), credentials);
-        }
+        self.remember_credentials(&image, credentials);
         self.remember_image(&image, platform)?;
         Ok(image)
+    }
+
+    /// Layers are fetched when they are needed, with the credentials that were given last.
+    fn remember_credentials(&self, image: &ResolvedImage, credentials: Option<Credentials>) {
+        let Some(credentials) = credentials else { return };
+        let mut known = lock(&self.credentials);
+        if known.len() >= MOST_CREDENTIALS {
+            known.clear();
+        }
+        known.insert(pull_key(&image.reference), credentials);
     }
 
     fn known_image(&self, reference: &ImageRef, platform: &Platform) -> Option<ResolvedImage> {

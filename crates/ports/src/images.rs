@@ -80,6 +80,14 @@ pub trait Images: Send + Sync {
         credentials: Option<Credentials>,
     ) -> BoxFuture<'a, Result<ResolvedImage>>;
 
+    /// The digest that `reference` stands for now, asked for without its content. `None`: it is not known without
+    /// [`Images::resolve`], which also says what is wrong, if anything is.
+    fn locate<'a>(
+        &'a self,
+        reference: &'a ImageRef,
+        credentials: Option<Credentials>,
+    ) -> BoxFuture<'a, Option<Sha256Digest>>;
+
     /// Writes the bytes of `layer` to the file `into`, verified against digest and size.
     ///
     /// # Errors

@@ -84,6 +84,14 @@ impl Images for Registry {
         Box::pin(self.resolve_image(reference, platform, exact, credentials))
     }
 
+    fn locate<'a>(
+        &'a self,
+        reference: &'a ImageRef,
+        credentials: Option<Credentials>,
+    ) -> BoxFuture<'a, Option<Sha256Digest>> {
+        Box::pin(self.locate_image(reference, credentials))
+    }
+
     fn fetch<'a>(
         &'a self,
         image: &'a ResolvedImage,

@@ -16,6 +16,7 @@ use crate::auth::{self, Access, Challenge, Token, TokenKey};
 use crate::connection::{Connection, REGISTRY, RETRIES, worth_repeating};
 use crate::credentials::{self, Found, Login};
 use crate::document;
+use crate::resolve::Located;
 
 const MAX_ANSWER: u64 = 1 << 20;
 const MAX_ERROR: u64 = 64 << 10;
@@ -197,6 +198,24 @@ impl<'a> Remote<'a> {
             Some(wanted) if wanted != digest => Err(wrong_digest(&format!("the manifest {what}"), wanted, digest)),
             _ => Ok(Some(Served { bytes, digest, media_type })),
         }
+    }
+
+    /// The digest of a tag, if the registry says it. It is asked once: whoever is not told makes the whole request.
+    pub(crate) async fn locate(&self, name: &str) -> Result<Located> {
+        let attempted = format!("find the manifest `{name}` of `{}/{}`", self.registry(), self.repository);
+        let mut call = self.call(Method::HEAD, &format!("manifests/{name}"), Access::Pull, attempted)?;
+        call.headers.push((ACCEPT, HeaderValue::from_static(document::ACCEPT)));
+        call.repeat = false;
+        let response = self.send(&call).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(Located::NotHere);
+        }
+        let digest =
+            response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(match digest {
+            Some(digest) if response.status().is_success() => Located::At(digest),
+            _ => Located::Untold,
+        })
     }
 
     /// A small blob in memory; `None` when there is none.

@@ -44,6 +44,13 @@ struct Root {
     document: Document,
 }
 
+/// Where a source has a reference, as far as it says so without giving the content.
+pub(crate) enum Located {
+    At(Sha256Digest),
+    NotHere,
+    Untold,
+}
+
 impl Registry {
     /// The places to look at for `reference`, in order.
     pub(crate) fn sources(&self, reference: &ImageRef, credentials: Option<Credentials>) -> Result<Vec<Source>> {
@@ -105,6 +112,23 @@ impl Registry {
             }
         }
         Err(self.not_found(reference, failures))
+    }
+
+    /// The digest that the first source which has `reference` gives for it.
+    pub(crate) async fn locate_image(
+        &self,
+        reference: &ImageRef,
+        credentials: Option<Credentials>,
+    ) -> Option<Sha256Digest> {
+        for Source { place, .. } in self.sources(reference, credentials).ok()? {
+            let source = self.open(place, reference).await.ok()?;
+            match source.locate(reference).await.ok()? {
+                Located::At(digest) => return Some(digest),
+                Located::NotHere => {}
+                Located::Untold => return None,
+            }
+        }
+        None
     }
 
     /// One error for the failures of all sources: the last one counts, unless it is that the network is down and
@@ -178,12 +202,25 @@ impl Opened<'_> {
         }))
     }
 
+    async fn locate(&self, reference: &ImageRef) -> Result<Located> {
+        match self {
+            Self::Remote(remote) => remote.locate(&name_of(reference)).await,
+            Self::Layout(layout, tag_alone) => {
+                let (layout, wanted, tag_alone) = (layout.clone(), reference.clone(), *tag_alone);
+                blocking(move || match layout.find(&wanted, tag_alone)?.as_slice() {
+                    [] => Ok(Located::NotHere),
+                    [one] => document::digest_of(one).map(Located::At),
+                    _ => Ok(Located::Untold),
+                })
+                .await
+            }
+        }
+    }
+
     async fn root(&self, reference: &ImageRef, what: &str) -> Result<Option<Root>> {
         match self {
             Self::Remote(remote) => {
-                let name = reference.digest.map(|d| d.to_string()).or_else(|| reference.tag.clone());
-                let name = name.unwrap_or_else(|| "latest".to_owned());
-                let Some(served) = remote.document(&name, reference.digest).await? else {
+                let Some(served) = remote.document(&name_of(reference), reference.digest).await? else {
                     return Ok(None);
                 };
                 let document = Document::parse(&served.bytes, served.media_type.as_deref(), what)?;
@@ -253,6 +290,12 @@ impl Opened<'_> {
         };
         found.ok_or_else(|| Fault::user(format!("the image is incomplete: `{digest}` is missing")))
     }
+}
+
+/// What a registry is asked for: a digest or a tag.
+fn name_of(reference: &ImageRef) -> String {
+    let name = reference.digest.map(|d| d.to_string()).or_else(|| reference.tag.clone());
+    name.unwrap_or_else(|| "latest".to_owned())
 }
 
 fn root_in_layout(layout: &Layout, reference: &ImageRef, tag_alone: bool, what: &str) -> Result<Option<Root>> {

@@ -453,6 +453,10 @@ impl Images for Registries {
             })
         })
     }
+    fn locate<'a>(&'a self, _: &'a ImageRef, _: Option<Credentials>) -> BoxFuture<'a, Option<Sha256Digest>> {
+        Box::pin(async { None })
+    }
+
     fn fetch<'a>(
         &'a self,
         _: &'a ResolvedImage,

@@ -448,6 +448,10 @@ impl Images for ToyImages {
         Box::pin(async move { found.ok_or_else(|| Fault::user(format!("`{reference}`: not found"))) })
     }
 
+    fn locate<'a>(&'a self, _: &'a ImageRef, _: Option<Credentials>) -> BoxFuture<'a, Option<Sha256Digest>> {
+        Box::pin(async { None })
+    }
+
     fn fetch<'a>(
         &'a self,
         _: &'a ResolvedImage,
