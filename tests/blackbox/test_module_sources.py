@@ -36,6 +36,9 @@ def error_of(done) -> str:
         (config(sdk={"source": "python", "config": {"speed": 1}}), ["the SDK `python` knows no configuration key `speed`"]),
         (config(engineVersion="v99.1.0"), ["module requires dagger v99.1.0, but you have v0.21.8"]),
         (config(engineVersion="v0.9.8"), ["module requires dagger v0.9.8, but support for that version has been removed"]),
+        (config(engineVersion="v99.1.0", dependencies={"of": "the future"}), ["module requires dagger v99.1.0, but you have v0.21.8"]),
+        (config(engineVersion="v0.9.8", sdk=7), ["module requires dagger v0.9.8, but support for that version has been removed"]),
+        (config(engineVersion="v0.21.8", sdk=7), ["cannot read module configuration"]),
         (config(name=""), ["`dagger.json` has no `name`"]),
         (config(name="12"), ["`12` in `dagger.json` is not a valid name"]),
         (config(source=".."), ['source path ".." contains parent directory components']),
@@ -49,9 +52,9 @@ def error_of(done) -> str:
         (config(toolchains=["./t"]), ["`toolchains`", "not supported yet"]),
         (config(include=["../../../../../../etc"]), ["etc", "is outside of context directory"]),
     ],
-    ids=range(26),
+    ids=range(29),
 )
-def test_wrong_configurations(connected, folder, text, words):
+def test_eng_005_wrong_configurations(connected, folder, text, words):
     module = write_module(folder, CODE, config=text)
     done = connected.run("functions", "-m", module).failed(*words, code=1)
     assert words[0].lower() in error_of(done).lower() or "built in" in words[-1], done.err

@@ -128,7 +128,8 @@ impl Config {
         if !text.trim_start().starts_with('{') {
             return Err(Fault::user(format!("{}: it is no JSON object", cannot())));
         }
-        let mut config: Config = serde_json::from_str(text).map_err(|e| Fault::user(cannot()).caused_by(e))?;
+        let mut config: Config = serde_json::from_str(text)
+            .map_err(|e| refused_version(text).unwrap_or_else(|| Fault::user(cannot()).caused_by(e)))?;
         if config.sdk.as_ref().is_some_and(|sdk| sdk.source.is_empty()) {
             config.sdk = None;
         }
@@ -193,6 +194,17 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// What is wrong with the version of a configuration that cannot be read: another engine may well read it.
+fn refused_version(text: &str) -> Option<Fault> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Versioned {
+        engine_version: String,
+    }
+    let versioned: Versioned = serde_json::from_str(text).ok()?;
+    rondel_version::of_module(&versioned.engine_version).err().map(|refused| Fault::user(refused.to_string()))
 }
 
 #[cfg(test)]
