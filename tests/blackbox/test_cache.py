@@ -2,7 +2,9 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
+from gitserver import Sample, daemon
 from harness import IMAGES, mirror_of, wait_until
 
 ENTRIES = "entryCount diskSpaceBytes entries { description diskSpaceBytes activelyUsed createdTimeUnixNano mostRecentUseTimeUnixNano recordType recordTypes dagqlCall }"
@@ -94,6 +96,32 @@ def test_gc_006_what_was_pruned_comes_back(fresh, folder):
     fresh.query(mounted[1] % id).failed("not in the store any more", "import the directory again")
     assert fresh.data(mounted[0])["host"]["directory"]["id"] == id
     assert fresh.data(mounted[1] % id) == first
+    fresh.verify()
+
+
+def test_gc_006_a_pruned_repository_is_fetched_again(fresh, folder):
+    sample = Sample(folder / "repos")
+    with daemon(sample.bare.parent) as base:
+        document = '{ git(url: "%s/r.git") { head { tree { file(path: "README") { contents } } } } }' % base
+        first = fresh.data(document)
+        wait_until(lambda: fresh.status()["clients"] == 0, what="the client to be gone")
+        [record] = fresh.run("cache", "ls", "--json", "--kind", "source.git.checkout").json()
+        assert (record["kind"], record["description"]) == ("repository", f"{base}/r.git")
+        assert record["bytes"] > 0 and record["used"] >= record["made"] > 0 and not record["active"]
+        with fresh.session() as session:
+            # A new commit in the store that is kept, which is then in use.
+            session.query(document.replace("head", 'branch(name: "dev")'))
+            fresh.run("cache", "prune").ok()
+            assert [r["active"] for r in kept(fresh) if r["kind"] == "repository"] == [True]
+        wait_until(lambda: fresh.status()["clients"] == 0, what="the client to be gone")
+        fresh.run("cache", "prune").ok()
+        assert kept(fresh) == [] and os.listdir(fresh.state / "git/remotes") == []
+        assert fresh.data(document) == first
+        with ThreadPoolExecutor(4) as pool:
+            pruning = [pool.submit(lambda: fresh.run("cache", "prune").ok()) for _ in range(3)]
+            for commit in [sample.first, sample.second, sample.dev]:
+                fresh.data('{ git(url: "%s/r.git") { commit(id: "%s") { tree { entries } } } }' % (base, commit))
+            assert all(done.result() for done in pruning)
     fresh.verify()
 
 

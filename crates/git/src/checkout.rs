@@ -21,12 +21,13 @@ const MODIFIED: u64 = 1;
 
 /// Writes the files of a commit into `into`.
 pub(crate) async fn checkout(git: &Git, repository: &Repository, what: &Checkout, into: &Path) -> Result<()> {
-    let objects = objects(git, repository, &want(what)).await?;
+    let mut objects = objects(git, repository, &want(what)).await?;
     let mut done = write(git, repository, &objects, what, into).await;
-    if let (Err(failure), Objects::Store(store), Repository::Remote { url, key, login }) = (&done, &objects, repository)
+    if let (Err(failure), Objects::Store(store), Repository::Remote { url, key, login }) =
+        (&done, &mut objects, repository)
         && failure.is_damage()
     {
-        store.renew(git, &what.commit).await?;
+        store.renew(git, url, &what.commit).await?;
         store.have(git, &From { url, key, login }, &want(what)).await?;
         empty(into)?;
         done = write(git, repository, &objects, what, into).await;

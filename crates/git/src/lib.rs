@@ -4,7 +4,7 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `remotes/<key>/` | what was fetched from one address, whoever asked: objects, each once |
+//! | `remotes/<key>/` | what was fetched from one address, whoever asked: objects, each once; locked (`flock`) while it is used, so that the store may remove the others |
 //! | `kept/<n>/` | repositories from directories of the API, as long as somebody uses them |
 //! | `home/` | the home directory of every `git`; empty |
 //! | `known_hosts` | keys that SSH servers showed first |

@@ -1,8 +1,11 @@
 //! Servers, and what was fetched from them.
 
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rondel_digest::Digest;
 use rondel_fault::{Attempt as _, Fault, Result};
@@ -10,7 +13,7 @@ use rondel_ports::git::{Login, Reference, References, Repository};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::command::{Run, end_recorded};
-use crate::failure::Failure;
+use crate::failure::{Failure, without_password};
 use crate::{Git, lock};
 
 /// How long a server may take to say which refs it has.
@@ -107,6 +110,8 @@ fn base(address: &str) -> Option<String> {
 /// What is kept of one address, for one user at a time.
 pub(crate) struct Store {
     pub(crate) folder: PathBuf,
+    #[allow(dead_code, reason = "what is locked is not removed to make room")]
+    held: File,
     _turn: OwnedMutexGuard<bool>,
 }
 
@@ -124,18 +129,15 @@ impl Store {
             }
             *turn = true;
         }
-        if !folder.join("HEAD").exists() {
-            make(git, &folder, commit).await?;
-        }
-        // What is used is not removed to make room: the time of the folder is that of its last use.
-        let _ = std::fs::File::open(&folder).and_then(|folder| folder.set_modified(std::time::SystemTime::now()));
-        Ok(Self { folder, _turn: turn })
+        let held = hold(git, &folder, url, commit).await?;
+        Ok(Self { folder, held, _turn: turn })
     }
 
     /// Forgets everything: what is kept was found damaged.
-    pub(crate) async fn renew(&self, git: &Git, commit: &str) -> Result<()> {
+    pub(crate) async fn renew(&mut self, git: &Git, url: &str, commit: &str) -> Result<()> {
         std::fs::remove_dir_all(&self.folder).attempt(|| format!("remove `{}`", self.folder.display()))?;
-        make(git, &self.folder, commit).await
+        self.held = hold(git, &self.folder, url, commit).await?;
+        Ok(())
     }
 
     /// Has the commit, with `depth` commits of history (zero: all) and, when they are wanted, all tags.
@@ -240,13 +242,37 @@ fn running(folder: &Path) -> PathBuf {
     folder.with_extension("running")
 }
 
-async fn make(git: &Git, folder: &Path, commit: &str) -> Result<()> {
+/// The folder of a store, made if need be, and locked until the file is dropped. Its time is that of its last use.
+async fn hold(git: &Git, folder: &Path, url: &str, commit: &str) -> Result<File> {
+    let attempted = || format!("use `{}`", folder.display());
+    loop {
+        if !folder.join("HEAD").exists() {
+            make(git, folder, url, commit).await?;
+        }
+        let held = match File::open(folder) {
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            opened => opened.attempt(attempted)?,
+        };
+        // Whoever removes it holds the lock no longer than a renaming takes.
+        held.lock_shared().attempt(attempted)?;
+        held.set_modified(SystemTime::now()).attempt(attempted)?;
+        // ORDER: it may have been removed before it was locked, and from then on it is not.
+        let there = std::fs::metadata(folder).ok().map(|there| there.ino());
+        if there == Some(held.metadata().attempt(attempted)?.ino()) {
+            return Ok(held);
+        }
+    }
+}
+
+async fn make(git: &Git, folder: &Path, url: &str, commit: &str) -> Result<()> {
     let format = if commit.len() == 64 { "--object-format=sha256" } else { "--object-format=sha1" };
     let made = git.fresh();
     let args = ["init", "--quiet", "--bare", "--template=", format].map(AsRef::as_ref);
     git.runner.text(Run::new(args.into_iter().chain([made.as_os_str()]))).await?;
     let allow = ["config", "uploadpack.allowAnySHA1InWant", "true"];
     git.runner.text(Run::on(&made, allow)).await?;
+    let description = made.join("description");
+    std::fs::write(&description, without_password(url)).attempt(|| format!("write `{}`", description.display()))?;
     // ORDER: a store that can be seen is whole.
     let _ = std::fs::remove_dir_all(folder);
     std::fs::rename(&made, folder).attempt(|| format!("make `{}`", folder.display()))

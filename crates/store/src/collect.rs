@@ -133,17 +133,18 @@ impl Store {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         let record = |entry: fs::DirEntry| {
             let id = entry.file_name().into_string().ok()?;
+            id.parse::<Digest>().ok()?;
             let path = entry.path();
-            let times = [path.clone(), path.join("FETCH_HEAD"), path.join("HEAD")];
-            let used = times.iter().map(|path| Stamp::of_file(path).used()).max().unwrap_or_default();
+            let used = Stamp::of_file(&path).used();
+            let described = fs::read_to_string(path.join("description")).ok().filter(|text| !text.is_empty());
             Some(Record {
                 kind: Kind::Repository,
-                description: format!("git repository {id}"),
+                description: described.unwrap_or_else(|| format!("git repository {id}")),
                 id,
                 record_type: "source.git.checkout".into(),
                 call: "Query.git".into(),
                 bytes: volumes::disk_usage(&path),
-                made: used,
+                made: Stamp::of_file(&path.join("config")).used(),
                 used,
                 active: used >= horizon,
             })
@@ -220,11 +221,18 @@ impl Store {
                 let digest = format!("sha256:{}", record.id).parse();
                 digest.map_or(Ok(false), |digest| self.remove_blob(&digest, horizon))
             }
-            Kind::Repository => {
-                let path = self.state.path(REPOSITORIES).join(&record.id);
-                self.state.trash(&path).map(|()| true)
-            }
+            Kind::Repository => self.remove_repository(&record.id, horizon),
         }
+    }
+
+    /// Whoever uses a repository holds its lock, and looks whether it is still there once it has the lock.
+    fn remove_repository(&self, id: &str, horizon: i64) -> Result<bool> {
+        let path = self.state.path(REPOSITORIES).join(id);
+        let Ok(folder) = fs::File::open(&path) else { return Ok(false) };
+        if folder.try_lock().is_err() || Stamp::of_file(&path).used() >= horizon {
+            return Ok(false);
+        }
+        self.state.trash(&path).map(|()| true)
     }
 
     fn remove_layer(&self, layer: &LayerId, horizon: i64) -> Result<bool> {
