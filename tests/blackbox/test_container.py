@@ -224,7 +224,7 @@ def test_exec_024_errors_of_ones_own(engine):
     ids=["arg_003_reset", "arg_003_kept", "arg_005_none", "arg_005_without", "arg_005_default_kept", "arg_004_both", "arg_004_entrypoint_alone",
          "arg_006_empty", "arg_006_behind_an_entrypoint", "arg_007_nothing"],
 )
-def test_entrypoints(engine, selection, wanted):
+def test_arg_003_arg_004_arg_006_arg_007_entrypoints(engine, selection, wanted):
     seen = of(engine.data(busybox(selection)))
     while seen.keys() != wanted.keys():
         (seen,) = seen.values()

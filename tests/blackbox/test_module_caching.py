@@ -104,24 +104,37 @@ def test_views_before_caching(connected, folder):
     assert ask(connected, module, "default") == ask(connected, module, "default")
 
 
-def test_arguments_from_the_context_count_by_content(connected, folder):
+def test_xs_007_ctx_010_directories_from_the_context_count_by_content(connected, folder):
     code = (
         "import time\nimport dagger\nfrom typing import Annotated\nfrom dagger import DefaultPath, function, object_type\n\n@object_type\nclass Probe:\n"
-        "    @function\n    async def read(self, file: Annotated[dagger.File, DefaultPath('/data.txt')]) -> str:\n"
-        "        return f'{await file.contents()} {time.time_ns()}'\n"
+        "    kept: Annotated[dagger.Directory, DefaultPath('/data')]\n\n"
+        "    @function\n    async def read(self, file: Annotated[dagger.File, DefaultPath('/data/x.txt')]) -> str:\n"
+        "        return f'{await file.contents()} {await self.kept.entries()} {time.time_ns()}'\n"
     )
     module = write_module(folder / "m", code)
     (folder / ".git").mkdir()
-    (folder / "data.txt").write_text("one")
+    (folder / "data").mkdir()
+    (folder / "data/x.txt").write_text("one")
     first = ask(connected, module, "read")["read"]
-    assert first.startswith("one ")
+    assert first.startswith("one ['x.txt'] ")
     (folder / "other.txt").write_text("not read")
     assert ask(connected, module, "read")["read"] == first
-    (folder / "data.txt").write_text("two")
+    # A directory in a private field of the object counts as well.
+    (folder / "data/y.txt").write_text("more")
+    with_more = ask(connected, module, "read")["read"]
+    assert with_more.startswith("one ['x.txt', 'y.txt'] ")
+    (folder / "data/x.txt").write_text("two")
     assert ask(connected, module, "read")["read"].startswith("two ")
+    # What is equal to what was there before is no other argument, in whichever session.
+    (folder / "data/x.txt").write_text("one")
+    before = connected.execs()
+    assert ask(connected, module, "read")["read"] == with_more
+    (folder / "data/y.txt").unlink()
+    assert ask(connected, module, "read")["read"] == first
+    assert connected.execs() == before
     # CTX-010: within a session as well.
     with connected.session() as session:
         session.query(f'{{ moduleSource(refString: "{module}") {{ asModule {{ serve }} }} }}')
-        assert session.query("{ probe { read } }")["probe"]["read"].startswith("two ")
-        (folder / "data.txt").write_text("three")
+        assert session.query("{ probe { read } }")["probe"]["read"] == first
+        (folder / "data/x.txt").write_text("three")
         assert session.query("{ probe { read } }")["probe"]["read"].startswith("three ")

@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 
-from harness import IMAGES, mirror_of
+from harness import IMAGES, mirror_of, wait_until
 from registries import Registry, password_file
 
 
@@ -53,6 +53,38 @@ def test_pub_007_compressions_and_media_types(online, registry, compression):
         manifest = json.load(urllib.request.urlopen(urllib.request.Request(url, headers=accept)))
         assert ("docker" in manifest["mediaType"]) == (media == "DockerMediaTypes")
         assert manifest["layers"]
+
+
+def test_pub_011_credentials_of_the_client_when_content_is_fetched_again(online, make_engine, folder):
+    registry = Registry(folder, password_file("user", "pass"))
+    try:
+        name = f"{registry.address}/private:1"
+        logins = {"auths": {registry.address: {"auth": base64.b64encode(b"user:pass").decode()}}}
+        for rondel in [online, client := make_engine("offline = false\n")]:
+            (rondel.home / ".docker").mkdir()
+            (rondel.home / ".docker/config.json").write_text(json.dumps(logins))
+        publish(online, name).ok()
+        made = client.data('{ container { from(address: "%s") { rootfs { id } } } }' % name)
+        id = json.dumps(made["container"]["from"]["rootfs"]["id"])
+
+        def read(leaf: str):
+            return client.query("{ loadDirectoryFromID(id: %s) { %s } }" % (id, leaf))
+
+        def prune():
+            wait_until(lambda: client.status()["clients"] == 0, what="the client to be gone")
+            assert client.run("cache", "prune", "--json").json()["records"]
+
+        assert "inside" in str(read("entries").json())
+        prune()
+        assert "pushed" in str(read('file(path: "/inside") { contents }').json())
+        prune()
+        assert "inside" in str(read('glob(pattern: "in*")').json())
+        prune()
+        (client.home / ".docker/config.json").unlink()
+        client.stop()
+        read('glob(pattern: "i*e")').failed("cannot pull", code=1)
+    finally:
+        registry.stop()
 
 
 def test_pub_008_credentials(online, make_engine, folder):
