@@ -72,7 +72,7 @@ def test_pub_011_credentials_of_the_client_when_content_is_fetched_again(online,
 
         def prune():
             wait_until(lambda: client.status()["clients"] == 0, what="the client to be gone")
-            assert client.run("cache", "prune", "--json").json()["records"]
+            wait_until(lambda: client.run("cache", "prune", "--json").json()["records"], what="something to prune")
 
         assert "inside" in str(read("entries").json())
         prune()
