@@ -321,16 +321,17 @@ def test_dkr_010_repositories_are_checked_out(session, folder):
         refused(session, f"FROM busybox\nADD {url}#nowhere /x", "`Dockerfile` line 2, `ADD`", "nowhere")
 
 
-def test_dkr_011_steps_reach_services_of_the_session(session):
-    serve = """{ container { from(address: "busybox") { withNewFile(path: "/srv/f", contents: "served") { withExposedPort(port: 80) {
-        asService(args: ["httpd", "-f", "-p", "80", "-h", "/srv"]) { id hostname } } } } } }"""
-    service = last(session.query(serve), 5)
-    session.query('{ node(id: "%s") { ... on Service { start } } }' % service["id"])
-    url = f"http://{service['hostname']}/f"
-    # The C library inside busybox cannot be relied on to ask a name service.
-    get = f"RUN python3 -c \"import urllib.request as u; u.urlretrieve('{url}', '/run-of-it')\""
-    shown = shell("cat /run-of-it /add")
-    assert build(session, f"FROM python:3.13-slim\n{get}\nADD {url} /add", shown)["withExec"]["stdout"] == "servedserved"
+def test_dkr_011_steps_reach_services_of_the_session(fresh):
+    with fresh.session() as session:
+        serve = """{ container { from(address: "busybox") { withNewFile(path: "/srv/f", contents: "served") { withExposedPort(port: 80) {
+            asService(args: ["httpd", "-f", "-p", "80", "-h", "/srv"]) { id hostname } } } } } }"""
+        service = last(session.query(serve), 5)
+        session.query('{ node(id: "%s") { ... on Service { start } } }' % service["id"])
+        url = f"http://{service['hostname']}/f"
+        # The C library inside busybox cannot be relied on to ask a name service.
+        get = f"RUN python3 -c \"import urllib.request as u; u.urlretrieve('{url}', '/run-of-it')\""
+        shown = shell("cat /run-of-it /add")
+        assert build(session, f"FROM python:3.13-slim\n{get}\nADD {url} /add", shown)["withExec"]["stdout"] == "servedserved"
 
 
 def test_dkr_014_networks_of_steps(session):
