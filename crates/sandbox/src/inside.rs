@@ -109,13 +109,10 @@ fn setup(host: &Host, entrance: &Entrance, insecure: bool) -> Vec<Step> {
     setup
 }
 
-/// Makes a process among those of the container. Only what the calling thread makes meanwhile is.
+/// Makes a process among those of the container, where everything is that the calling thread makes from then on.
 fn among_processes(entrance: &Entrance, make: impl FnOnce() -> std::io::Result<libc::pid_t>) -> Result<()> {
-    let own = File::open("/proc/thread-self/ns/pid").attempt(|| "open the process namespace of the engine".into())?;
     enter(entrance.process.as_fd()).attempt(|| "enter the processes of the container".into())?;
-    let made = make();
-    enter(own.as_fd()).attempt(|| "leave the processes of the container".into())?;
-    made.map(drop).map_err(|error| Fault::environment("cannot make a process in the container").caused_by(error))
+    make().map(drop).map_err(|error| Fault::environment("cannot make a process in the container").caused_by(error))
 }
 
 fn enter(namespace: BorrowedFd<'_>) -> std::io::Result<()> {

@@ -35,7 +35,7 @@ mod users;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_ports::process::{CommandSpec, Entrance, Exit, ProcessControl, ProcessSpec, Processes};
 use rondel_ports::{BoxFuture, CancellationToken};
 use rustix::process::Signal;
@@ -122,9 +122,14 @@ impl Processes for Sandbox {
             let handle = Arc::new(Handle::default());
             let (sender, mut receiver) = oneshot::channel();
             let (host, run_handle) = (Arc::clone(&self.host), Arc::clone(&handle));
-            self.pool.submit(Box::new(move |stacks| {
-                let _ = sender.send(inside::run(&host, &entrance, spec, &run_handle, stacks));
-            }))?;
+            // The thread is among the container's processes from then on: an ordinary user's cannot leave them again.
+            std::thread::Builder::new()
+                .name("rondel-enter".into())
+                .spawn(move || {
+                    let mut stacks = child::Stacks::default();
+                    let _ = sender.send(inside::run(&host, &entrance, spec, &run_handle, &mut stacks));
+                })
+                .attempt(|| format!("start a thread for `{what}`"))?;
             let _guard = KillOnDrop(&handle);
             tokio::select! {
                 outcome = &mut receiver => outcome
