@@ -65,3 +65,11 @@ def folder():
     path = short_folder()
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def place():
+    """A folder for what the tests of one file share."""
+    path = short_folder()
+    yield path
+    shutil.rmtree(path, ignore_errors=True)

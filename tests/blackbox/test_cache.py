@@ -152,6 +152,8 @@ def test_a_kill_while_pruning_leaves_a_valid_store(fresh):
     for round in range(4):
         for name in ["a", "b"]:
             fresh.data(writes(name, 1))
+        # What a client that is still attached used is not removed.
+        wait_until(lambda: fresh.status()["clients"] == 0, what="the clients to be gone")
         pruning = fresh.start("cache", "prune")
         if round % 2:
             wait_until(lambda: len(kept(fresh)) < 3, what="something to be removed")

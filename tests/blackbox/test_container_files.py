@@ -21,7 +21,7 @@ def box(session) -> Chain:
     return Chain(session, ["container", 'from(address: "busybox")'])
 
 
-def at(session, workdir: str = "/work") -> Chain:
+def at(session, workdir: str = "/code") -> Chain:
     return box(session).then(f"withWorkdir(path: {quote(workdir)})")
 
 
@@ -33,7 +33,7 @@ def test_cfs_001_cfs_003_directories_are_merged(session):
     source = directory(session, {"p/a": "new", "p/n/b": "2", "p/c.md": "3", "q": "parent"}).then('directory(path: "p")').id()
     base = at(session).then('withNewFile(path: "rel/a", contents: "old")').then('withNewFile(path: "rel/mine", contents: "m")')
     merged = base.then(f'withDirectory(path: "rel", source: {source}, exclude: ["*.md"])')
-    assert tree(merged.then('directory(path: "/work/rel")')) == {"a": "new", "mine": "m", "n/b": "2"}
+    assert tree(merged.then('directory(path: "/code/rel")')) == {"a": "new", "mine": "m", "n/b": "2"}
 
 
 def test_cfs_004_below_a_mounted_part(session):
@@ -48,7 +48,7 @@ def test_cfs_004_below_a_mounted_part(session):
 def test_cfs_005_cfs_006_files(session):
     made = directory(session, {"deep/one": "1", "two": "2"})
     one, two = made.then('file(path: "deep/one")').id(), made.then('file(path: "two")').id()
-    assert at(session).then(f'withFile(path: "t", source: {one})').then('file(path: "/work/t")').get("contents") == "1"
+    assert at(session).then(f'withFile(path: "t", source: {one})').then('file(path: "/code/t")').get("contents") == "1"
     assert at(session).then(f'withFile(path: "/abs/t", source: {one})').then('file(path: "/abs/t")').get("contents") == "1"
     assert box(session).then(f'withFile(path: "/tmp", source: {one})').then('file(path: "/tmp/one")').get("contents") == "1"
     for path in ("several", "several/"):
@@ -60,8 +60,8 @@ def test_cfs_007_new_files(session):
     made = at(session).then('withEnvVariable(name: "D", value: "expanded")')
     made = made.then(USERS)
     made = made.then('withNewFile(path: "${D}/f", contents: "x", permissions: 384, owner: "auser", expand: true)')
-    assert sh(made, "stat -c '%a %U:%G' /work/expanded/f; pwd") == "600 auser:auser\n/work\n"
-    assert made.then('withNewFile(path: "$D", contents: "plain")').then('file(path: "/work/$D")').get("contents") == "plain"
+    assert sh(made, "stat -c '%a %U:%G' /code/expanded/f; pwd") == "600 auser:auser\n/code\n"
+    assert made.then('withNewFile(path: "$D", contents: "plain")').then('file(path: "/code/$D")').get("contents") == "plain"
 
 
 def test_cfs_009_removal(session):
@@ -69,7 +69,7 @@ def test_cfs_009_removal(session):
     assert made.then('withoutDirectory(path: "bar")').then('directory(path: ".")').get("entries") == ["y"]
     emptied = made.then('withoutDirectory(path: "")')
     assert emptied.then('directory(path: ".")').get("entries") == []
-    assert sh(emptied, "pwd; ls") == "/work\n"
+    assert sh(emptied, "pwd; ls") == "/code\n"
 
 
 def test_cfs_010_errors(session):

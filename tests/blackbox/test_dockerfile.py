@@ -146,7 +146,7 @@ def test_dkr_001_the_dockerfile_is_found_by_default_by_name_and_below_a_selected
 
 def test_dkr_003_the_configuration_becomes_that_of_the_container(session):
     dockerfile = """FROM busybox
-WORKDIR /work
+WORKDIR /code
 USER 1000
 ENV A=b
 LABEL l=m
@@ -158,7 +158,7 @@ CMD ["hello"]
     got = build(session, dockerfile, fields + " withExec(args: [], useEntrypoint: true) { stdout }")
     assert got.pop("withExec")["stdout"] == "hello\n"
     assert got == {
-        "workdir": "/work",
+        "workdir": "/code",
         "user": "1000",
         "envVariable": "b",
         "label": "m",

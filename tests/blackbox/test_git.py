@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -11,15 +10,6 @@ import pytest
 
 from gitserver import Sample, Ssh, Web, commit, daemon, git
 from harness import processes_with
-
-
-@pytest.fixture(scope="module")
-def place():
-    from conftest import short_folder
-
-    path = short_folder()
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

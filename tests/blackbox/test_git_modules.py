@@ -53,15 +53,6 @@ class Modules:
 
 
 @pytest.fixture(scope="module")
-def place():
-    from conftest import short_folder
-
-    path = short_folder()
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
 def modules(place):
     return Modules(place / "repos")
 

@@ -22,7 +22,7 @@ def nested(rondel, folder, prepare: str, documents: list) -> dict:
     answer = rondel.data(
         """{ container { from(address: "python:3.13-slim") {
             withFile(path: "/client.py", source: "%s") {
-            withMountedTemp(path: "/temporary") { withWorkdir(path: "/work") {
+            withMountedTemp(path: "/temporary") { withWorkdir(path: "/code") {
             withExec(args: ["sh", "-c", %s]) { withExec(args: %s, experimentalPrivilegedNesting: true) { stdout } } } } } } } }"""
         % (file_id(rondel, folder / "client.py"), json.dumps(prepare), words)
     )

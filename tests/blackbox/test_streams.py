@@ -272,12 +272,12 @@ def document(folder, text: str) -> str:
 
 
 def test_trm_001_a_terminal_in_a_container(engine, folder):
-    chain = python('withEnvVariable(name: "COLOUR", value: "green")\nwithWorkdir(path: "/work")\nterminal(cmd: ["sh"])\nwithExec(args: ["sh", "-c", "ls /work; echo went on"])')
+    chain = python('withEnvVariable(name: "COLOUR", value: "green")\nwithWorkdir(path: "/code")\nterminal(cmd: ["sh"])\nwithExec(args: ["sh", "-c", "ls /code; echo went on"])')
     terminal = Terminal(engine, "query", "--doc", document(folder, chain))
     terminal.until("# ")
     terminal.type("tty; stty size; pwd; echo colour=$COLOUR; test -t 2 && echo 'all' three; touch made\r")
     said = terminal.until("all three\r\n")
-    for wanted in ["/dev/pts/0", "40 100", "/work", "colour=green"]:
+    for wanted in ["/dev/pts/0", "40 100", "/code", "colour=green"]:
         assert wanted in said, said
     terminal.resize(120, 50)
     terminal.until("# ")

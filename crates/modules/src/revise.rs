@@ -349,7 +349,7 @@ mod tests {
             snapshot: rondel_model::Snapshot::empty(),
             base: AbsPath::root(),
             root: root.into(),
-            host: "/work".into(),
+            host: "/repository".into(),
             git: None,
             config_text: text.into(),
             config,
@@ -414,7 +414,7 @@ mod tests {
         let fault = |result: Result<ModuleSource>| result.expect_err("is refused").to_string();
         let twice = fault(with.with_dependencies(&[named("elsewhere", "z")]));
         assert!(twice.starts_with("duplicate dependency name \"z\""), "{twice}");
-        for gone in ["z", "../lib/z", "../lib/./z/", "/work/lib/z"] {
+        for gone in ["z", "../lib/z", "../lib/./z/", "/repository/lib/z"] {
             let without = with.without_dependencies(&[gone.into()]).expect(gone);
             assert_eq!(without.dependencies.len(), 1, "{gone}");
         }
@@ -428,7 +428,7 @@ mod tests {
         let far = fault(it.with_dependencies(&[far]));
         assert_eq!(
             far,
-            "local module dependency context directory \"/outside\" is not in parent context directory \"/work\""
+            "local module dependency context directory \"/outside\" is not in parent context directory \"/repository\""
         );
     }
 

@@ -383,7 +383,7 @@ mod tests {
             snapshot: Snapshot::new(vec![rondel_model::LayerId(Digest::of_bytes(b"x"))]),
             base: AbsPath::root(),
             root: "mods/a".into(),
-            host: "/work".into(),
+            host: "/repository".into(),
             git: None,
             config: Config::parse(&text, "x").expect("parses"),
             config_text: text,

@@ -103,7 +103,7 @@ impl Toy {
             id: "client".into(),
             session,
             services: self.services.clone(),
-            workdir: "/home/me/work".into(),
+            workdir: "/home/me/project".into(),
             host_root: "/".into(),
             link: Some(Arc::new(Nothing)),
             machine: Arc::new(Nothing),
@@ -399,7 +399,7 @@ impl HostFiles for Files {
     fn import(&self, path: &Path, filter: &Filter) -> Result<Snapshot> {
         self.0.imports.fetch_add(1, Ordering::Relaxed);
         match path.to_str() {
-            Some("/home/me/work/missing") => Err(Fault::user("missing: no such file or directory")),
+            Some("/home/me/project/missing") => Err(Fault::user("missing: no such file or directory")),
             _ => Ok(Snapshot::new(vec![LayerId(rondel_digest::of("toy", filter))])),
         }
     }
