@@ -16,6 +16,7 @@ PROGRAMS = {
     "python-0.18.12": [CLIENTS / "python-0.18.12/bin/python", REPO / "tests/clients/python/pipeline.py"],
     "typescript-0.21.9": [NODE, CLIENTS / "typescript-0.21.9/pipeline.mjs"],
     "rust-0.21": [CLIENTS / "rust-pipeline"],
+    "go-0.21.8": [CLIENTS / "go-pipeline"],
 }
 
 
