@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from harness import BINARY, EXAMPLES, REPO, ROOT
+from harness import BINARY, EXAMPLES, REPO
+
+pytestmark = pytest.mark.once
 
 TEMPLATE = REPO / "tests/modules/contracts/program.py"
 SHARED = REPO / "tests/modules/matrix/shared"
@@ -198,8 +200,7 @@ def module_with(repository, sdk: Sdk):
     return write(repository / "probe", "probe", source, dependencies=[{"name": "dep", "source": "../dep"}])
 
 
-# Whose containers they are changes nothing about contracts: an ordinary user runs a part.
-@pytest.mark.parametrize("case", list(BROKEN) if ROOT else list(BROKEN)[::8])
+@pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_contract(connected, repository, case):
     """The message names the module, the SDK, the contract or the function that broke it, and what is wrong."""
     sdk = BROKEN[case]
@@ -309,7 +310,7 @@ def test_the_shell_sdk(connected, shell, contract):
     assert "whisper" not in connected.run("call", "-m", module, "hello", "--help").ok().out
 
 
-@pytest.mark.parametrize("contract", ["empty-call", "types-container", "typed", "declared"] if ROOT else ["typed"])
+@pytest.mark.parametrize("contract", ["empty-call", "types-container", "typed", "declared"])
 def test_the_shell_sdk_under_an_early_version(connected, shell, contract):
     module = greeter(shell, contract, "v0.18.10")
     done = connected.run("call", "-m", module, "hello", "--level=high").ok()

@@ -6,6 +6,8 @@ import pytest
 
 from harness import write_module
 
+pytestmark = pytest.mark.once
+
 HEAD = "import dagger\nfrom dagger import dag, function, object_type\n\n"
 CODE = HEAD + "@object_type\nclass Probe:\n    @function\n    def go(self) -> str:\n        return 'gone'\n"
 WITH_DEPENDENCY = CODE + "\n    @function\n    async def ask(self) -> str:\n        return await dag.other().hello()\n"

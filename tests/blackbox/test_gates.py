@@ -7,7 +7,9 @@ import shutil
 
 import pytest
 
-from harness import REPO, ROOT
+from harness import REPO
+
+pytestmark = pytest.mark.once
 
 MODULES = REPO / "tests/modules"
 
@@ -321,8 +323,7 @@ def order(version):
     return [int(part) for part in version.removeprefix("v").split(".")]
 
 
-# Whose containers they are changes nothing about versions: an ordinary user runs a part.
-@pytest.mark.parametrize("said, view", MODULES_OF_VERSIONS if ROOT else MODULES_OF_VERSIONS[-3:-1])
+@pytest.mark.parametrize("said, view", MODULES_OF_VERSIONS)
 def test_gates_inside_a_module(connected, tmp_path, said, view):
     """Every row again, asked by a module that was written for a version."""
     module = tmp_path / "probe"
@@ -368,7 +369,7 @@ WRITTEN = {
 }
 
 
-@pytest.mark.parametrize("version", list(WRITTEN) if ROOT else list(WRITTEN)[-1:])
+@pytest.mark.parametrize("version", WRITTEN)
 def test_modules_of_their_time(connected, version):
     observed, members = WRITTEN[version]
     module = MODULES / f"gates-{version}"

@@ -8,6 +8,8 @@ import pytest
 from gitserver import Web, commit, git
 from harness import EXAMPLES, write_module
 
+pytestmark = pytest.mark.once
+
 HEAD = """
 from typing import Annotated
 

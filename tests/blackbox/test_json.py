@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 
 def quote(text) -> str:
     return json.dumps(text)

@@ -7,6 +7,8 @@ import pytest
 
 from harness import write_module, wait_until
 
+pytestmark = pytest.mark.once
+
 HEAD = "import time\nimport dagger\nfrom dagger import dag, function, object_type\n\n@object_type\nclass Probe:\n"
 CLOCKS = HEAD + (
     "    @function\n    def default(self, name: str = '') -> str:\n        return str(time.time_ns())\n\n"

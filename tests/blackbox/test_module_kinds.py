@@ -6,6 +6,8 @@ import pytest
 
 from harness import REPO
 
+pytestmark = pytest.mark.once
+
 KINDS = REPO / "tests/modules/kinds"
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from harness import REPO, processes_with, wait_until
 
+pytestmark = pytest.mark.once
+
 RAW = REPO / "tests/modules/raw"
 MARK = "8640077.25"
 

@@ -8,6 +8,8 @@ import pytest
 
 from harness import REPO
 
+pytestmark = pytest.mark.once
+
 TOKEN = "plain-9c2e-text-of-the-caller"
 
 

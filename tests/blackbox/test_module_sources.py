@@ -6,6 +6,8 @@ import pytest
 
 from harness import REPO, write_module
 
+pytestmark = pytest.mark.once
+
 USES = REPO / "tests/modules/uses"
 HEAD = "import dagger\nfrom dagger import dag, function, object_type\n\n"
 CODE = HEAD + "@object_type\nclass Probe:\n    @function\n    def go(self) -> str:\n        return 'gone'\n"

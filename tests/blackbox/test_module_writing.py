@@ -6,6 +6,8 @@ import pytest
 
 from test_contracts import RUNTIME, SOURCE, Sdk, types, write, write_sdk
 
+pytestmark = pytest.mark.once
+
 CODE = """
 code = chain('directory', 'withNewFile(path: "probe/gen/code.txt", contents: "generated")', 'id')
 give(chain(f'generatedCode(code: "{code}")', 'withVCSGeneratedPaths(paths: ["gen/**"])', 'withVCSIgnoredPaths(paths: ["gen"])', 'id'))

@@ -6,6 +6,8 @@ import pytest
 
 from harness import EXAMPLES
 
+pytestmark = pytest.mark.once
+
 OLD = EXAMPLES / "enums-v0.18.10"
 NEW = EXAMPLES / "enums-v0.18.11"
 ENUMS = "{ __schema { types { kind name enumValues(includeDeprecated: true) { name } } } }"
