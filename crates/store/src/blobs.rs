@@ -91,12 +91,17 @@ pub(crate) fn put(store: &Store, digest: &Sha256Digest, content: &mut dyn Read) 
     Ok(place)
 }
 
-/// Keeps the verified file `path` as the blob `digest`: by renaming when `path` is ours, by copying otherwise.
+/// Keeps the verified file `path` as the blob `digest`: by a link when it is in a scratch folder of the store, where
+/// nobody writes to a finished file, by copying otherwise.
 pub(crate) fn keep(store: &Store, path: &Path, digest: &Sha256Digest) -> Result<PathBuf> {
     if let Some(place) = find(store, digest) {
         return Ok(place);
     }
     let place = place(store, digest);
+    let own = path.starts_with(store.state.path("scratch")) && fs::symlink_metadata(path).is_ok_and(|it| it.is_file());
+    if own && fs::hard_link(path, &place).is_ok() {
+        return Ok(place);
+    }
     with_scratch(store, |scratch| {
         let temp = scratch.join("blob");
         let copy = || -> io::Result<u64> { sys::copy_bytes(&File::open(path)?, &File::create_new(&temp)?) };

@@ -19,6 +19,7 @@
 //! and entry that can be seen is whole, whatever was being written or removed. Whoever names a path inside a layer that came from outside goes through
 //! `openat2` relative to the layer's root. The overlay's own attributes never count as content.
 
+mod ahead;
 mod blobs;
 mod collect;
 mod commit;

@@ -12,6 +12,7 @@ use rondel_fault::{Attempt, Fault, Kind as FaultKind, Result};
 use rondel_model::LayerId;
 use rondel_ports::snapshots::{Compression, Label, LayerBlob};
 
+use crate::ahead::read_ahead;
 use crate::blobs::{self, Hashing};
 use crate::identity::{Times, layer_id};
 use crate::layers::LayerInfo;
@@ -76,7 +77,7 @@ fn stream(blob: &Path, compression: Compression, expected: &LayerBlob, tree: &mu
     if digest != expected.digest {
         return Err(Fault::environment(format!("its content has the digest `{digest}`")));
     }
-    let diff_id = result?;
+    let diff_id = result?.unwrap_or(digest);
     if diff_id != expected.diff_id {
         return Err(Fault::environment(format!(
             "the archive in it has the digest `{diff_id}` instead of `{}`",
@@ -86,21 +87,34 @@ fn stream(blob: &Path, compression: Compression, expected: &LayerBlob, tree: &mu
     Ok(())
 }
 
-fn unpack_from(packed: &mut impl Read, compression: Compression, tree: &mut TreeWriter<'_>) -> Result<Sha256Digest> {
+/// Writes the entries; the digest of the tar, unless it is the packed one.
+fn unpack_from(
+    packed: &mut (impl Read + Send),
+    compression: Compression,
+    tree: &mut TreeWriter<'_>,
+) -> Result<Option<Sha256Digest>> {
     let packed = BufReader::with_capacity(256 << 10, packed);
-    let plain: Box<dyn Read + '_> = match compression {
-        Compression::None => Box::new(packed),
+    let plain: Box<dyn Read + Send + '_> = match compression {
+        Compression::None => return read_ahead(packed, |tar| write_entries(tar, tree)).map(|()| None),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
         Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(packed).map_err(damaged)?),
     };
-    let mut archive = Archive::new(BufReader::with_capacity(256 << 10, Hashing::new(plain)));
+    read_ahead(plain, |tar| {
+        let mut tar = Hashing::new(tar);
+        write_entries(&mut tar, tree)?;
+        let (_, diff_id, _) = tar.finish();
+        Ok(Some(diff_id))
+    })
+}
+
+/// Reads `tar` to its end.
+fn write_entries(tar: &mut impl Read, tree: &mut TreeWriter<'_>) -> Result<()> {
+    let mut archive = Archive::new(BufReader::with_capacity(64 << 10, tar));
     while let Some(entry) = archive.next().map_err(damaged)? {
         tree.add(entry, &mut archive)?;
     }
-    let mut rest = archive.into_inner();
-    io::copy(&mut rest, &mut io::sink()).map_err(damaged)?;
-    let (_, diff_id, _) = rest.into_inner().finish();
-    Ok(diff_id)
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(damaged)?;
+    Ok(())
 }
 
 fn damaged(error: io::Error) -> Fault {
