@@ -4,12 +4,21 @@ use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_model::exec::{Expect, Sharing};
 use rondel_model::op::{Filter, Owner};
+use rondel_model::service::Service;
 use rondel_model::{AbsPath, Container, Platform};
 use rondel_ports::images::MediaTypes;
 use rondel_ports::snapshots::Compression;
 use rondel_query::Args;
 
 use crate::expand::expand;
+
+/// A service that was given.
+pub(crate) async fn service(args: &Args, name: &str) -> Result<Option<Service>> {
+    match args.opt_object(name).await? {
+        Some(node) => node.get::<Service>().cloned().map(Some),
+        None => Ok(None),
+    }
+}
 
 /// The text of a path argument, variables expanded when `expand` asks for it.
 pub(crate) fn text(container: &Container, args: &Args, name: &str) -> Result<String> {

@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rondel_fault::{Attempt as _, Fault, Result};
-use rondel_ports::git::{Checkout, Repository};
+use rondel_ports::git::{Checkout, Login, Repository};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
-use crate::Git;
 use crate::command::Run;
 use crate::failure::{Failure, without_password};
-use crate::remote::{From, Objects, Store, Want, address, prepare};
+use crate::remote::{From, Objects, Store, Want, address};
+use crate::{Git, outside};
 
 /// How a file begins that stands for one in git LFS.
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1";
@@ -49,7 +49,7 @@ fn want(what: &Checkout) -> Want<'_> {
 async fn objects(git: &Git, repository: &Repository, want: &Want<'_>) -> Result<Objects> {
     match repository {
         Repository::Remote { url, key, login } => {
-            let store = Store::open(git, url, want.commit).await?;
+            let store = Store::open(git, url, login, want.commit).await?;
             store.have(git, &From { url, key, login }, want).await?;
             Ok(Objects::Store(store))
         }
@@ -104,9 +104,7 @@ async fn write(
     {
         let args = ["-C".as_ref(), into.as_os_str()];
         let update = ["submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"].map(AsRef::as_ref);
-        let mut run = Run::new(args.into_iter().chain(update));
-        let _known_hosts = prepare(git, &mut run, &address(url), login).map_err(|e| Failure::Said(e.to_string()))?;
-        quiet(run).await?;
+        outside::run(git, Run::new(args.into_iter().chain(update)), &address(url), login).await?;
     }
     // An index without the file system's particulars: the same for the same commit.
     fs::remove_file(inner.join("index")).map_err(|e| Failure::Said(e.to_string()))?;
@@ -122,7 +120,10 @@ pub(crate) async fn common_ancestor(
     let all = |commit| Want { commit, name: "", depth: 0, tags: false };
     let first = objects(git, one.0, &all(one.1)).await?;
     let same = match (one.0, other.0) {
-        (Repository::Remote { url: a, .. }, Repository::Remote { url: b, .. }) => a == b,
+        (Repository::Remote { url: a, login: one, .. }, Repository::Remote { url: b, login: other, .. }) => {
+            let service = |login: &Login| login.host.as_ref().map(|host| host.key);
+            a == b && service(one) == service(other)
+        }
         (Repository::Kept { folder: a, .. }, Repository::Kept { folder: b, .. }) => a == b,
         _ => false,
     };

@@ -43,8 +43,17 @@ const SETTINGS: [(&str, &str); 16] = [
 /// Runs `git`.
 pub(crate) struct Runner {
     home: PathBuf,
-    known_hosts: PathBuf,
+    /// The keys that servers showed first.
+    pub(crate) known_hosts: PathBuf,
     variables: Vec<(String, String)>,
+}
+
+/// How SSH knows servers.
+pub(crate) enum Ssh<'a> {
+    /// By the keys in this file; without one, by the key that a server shows first, and by that one from then on.
+    Known(Option<&'a Path>),
+    /// As this file of its configuration says.
+    Configured(&'a Path),
 }
 
 /// One run.
@@ -167,17 +176,20 @@ impl Runner {
         command
     }
 
-    /// How SSH is spoken: with the keys of an agent, to servers whose keys are known. An empty `known_hosts` takes the key
-    /// that a server shows first, and that one from then on.
-    pub(crate) fn ssh(&self, known_hosts: Option<&Path>) -> String {
-        let (file, check) = match known_hosts {
-            Some(file) => (file, "yes"),
-            None => (&*self.known_hosts, "accept-new"),
+    /// How SSH is spoken: with the keys of an agent, to servers whose keys are known.
+    pub(crate) fn ssh(&self, how: &Ssh<'_>) -> String {
+        let quoted = |path: &Path| format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"));
+        let known = |file: &Path, check: &str| {
+            format!("/dev/null -o UserKnownHostsFile={} -o StrictHostKeyChecking={check}", quoted(file))
         };
-        let file = file.to_string_lossy().replace('\'', r"'\''");
+        let how = match how {
+            Ssh::Known(Some(file)) => known(file, "yes"),
+            Ssh::Known(None) => known(&self.known_hosts, "accept-new"),
+            Ssh::Configured(file) => quoted(file),
+        };
         format!(
-            "ssh -F /dev/null -o BatchMode=yes -o ConnectTimeout=30 -o IdentityFile=none -o GlobalKnownHostsFile=/dev/null \
-             -o UserKnownHostsFile='{file}' -o StrictHostKeyChecking={check} -o ForwardAgent=no -o PermitLocalCommand=no"
+            "ssh -F {how} -o BatchMode=yes -o ConnectTimeout=30 -o IdentityFile=none -o GlobalKnownHostsFile=/dev/null \
+             -o ForwardAgent=no -o PermitLocalCommand=no"
         )
     }
 }

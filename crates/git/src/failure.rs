@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     Silent(Duration),
     /// It ended with these messages.
     Said(String),
+    /// The server accepts no connection, for this reason.
+    Away(String),
 }
 
 /// What the messages of `git` mean, by words that are in them: the first that fits counts.
@@ -72,6 +74,7 @@ const MEANINGS: [(Meaning, &[&str]); 8] = [
             "Failed to connect",
             "Couldn't connect",
             "Connection closed by",
+            "Empty reply from server",
             "Operation too slow",
             "unable to connect",
             "early EOF",
@@ -127,6 +130,7 @@ impl Failure {
             Some(Meaning::Unreachable) => Fault::environment(format!("cannot reach `{url}`")),
             Some(Meaning::Certificate) => Fault::environment(format!("the certificate of `{url}` is not trusted"))
                 .with_hint("set `SSL_CERT_FILE` for the engine to a bundle with its authority"),
+            None if matches!(self, Self::Away(_)) => Fault::environment(format!("cannot reach `{url}`")),
             _ => return self.or_local(&format!("read the git repository `{url}`")),
         };
         fault.caused_by(io::Error::other(self.said()))
@@ -148,13 +152,19 @@ impl Failure {
             Self::Said(_) if self.meaning() == Some(Meaning::Full) => {
                 Fault::environment(format!("cannot {doing}: the disk is full"))
             }
-            Self::Said(_) => Fault::environment(format!("cannot {doing}")).caused_by(io::Error::other(self.said())),
+            Self::Said(_) | Self::Away(_) => {
+                Fault::environment(format!("cannot {doing}")).caused_by(io::Error::other(self.said()))
+            }
         }
     }
 
     /// The lines that say why.
     fn said(&self) -> String {
-        let Self::Said(messages) = self else { return String::new() };
+        let messages = match self {
+            Self::Said(messages) => messages,
+            Self::Away(reason) => return reason.clone(),
+            Self::Start(_) | Self::Silent(_) => return String::new(),
+        };
         let lines = messages.lines().flat_map(|line| line.rsplit('\r').next()).map(str::trim);
         let telling: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
         let blames = |line: &&&str| ["fatal:", "error:", "ERROR", "remote:", "ssh:"].iter().any(|w| line.contains(w));
@@ -197,6 +207,8 @@ mod tests {
         check("error: file write error: No space left on device\nfatal: index-pack failed", "the disk is full");
         check("warning: x\nfatal: something else", "fatal: something else");
         assert!(Failure::Said("fatal: remote error: upload-pack: not our ref 12".into()).is_missing_commit());
+        let away = Failure::Away("connection refused".into()).at("git://h/r").full_message();
+        assert!(away.contains("cannot reach `git://h/r`") && away.contains("connection refused"), "{away}");
         let missing = Failure::Start(io::ErrorKind::NotFound).at("x");
         assert!(missing.to_string().contains("not installed") && !missing.hints().is_empty());
     }

@@ -4,8 +4,8 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `remotes/<key>/` | what was fetched from one address, whoever asked: objects, each once; locked (`flock`) while it is used, so that the store may remove the others |
-//! | `kept/<n>/` | repositories from directories of the API, as long as somebody uses them |
+//! | `remotes/<key>/` | what was fetched from one address, or from one service under it, whoever asked: objects, each once; locked (`flock`) while it is used, so that the store may remove the others |
+//! | `kept/<n>` | repositories from directories of the API, as long as somebody uses them; files for a single `git` |
 //! | `home/` | the home directory of every `git`; empty |
 //! | `known_hosts` | keys that SSH servers showed first |
 //!
@@ -17,7 +17,9 @@
 
 mod checkout;
 mod command;
+mod door;
 mod failure;
+mod outside;
 mod remote;
 
 use std::collections::{HashMap, HashSet};

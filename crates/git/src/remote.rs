@@ -14,7 +14,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::command::{Run, end_recorded};
 use crate::failure::{Failure, without_password};
-use crate::{Git, lock};
+use crate::{Git, lock, outside};
 
 /// How long a server may take to say which refs it has.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -33,9 +33,7 @@ pub(crate) async fn references(git: &Git, repository: &Repository) -> Result<Ref
             let address = address(url);
             let mut run = Run::new(listing.iter().copied().chain([&*address]));
             run.patience = PATIENCE;
-            let known_hosts = prepare(git, &mut run, &address, login)?;
-            let output = git.runner.run(run).await.map_err(|failure| failure.at(url))?;
-            drop(known_hosts);
+            let output = outside::run(git, run, &address, login).await.map_err(|failure| failure.at(url))?;
             lock(&git.admitted).insert(*key);
             Ok(parse(&String::from_utf8_lossy(&output)))
         }
@@ -70,43 +68,6 @@ pub(crate) fn address(url: &str) -> String {
     }
 }
 
-/// A file that is removed with this value.
-pub(crate) struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// Lets `run` ask the server of `address` as `login` says.
-pub(crate) fn prepare(git: &Git, run: &mut Run<'_>, address: &str, login: &Login) -> Result<Option<Temporary>> {
-    run.outside = true;
-    if let (Some(value), Some(base)) = (&login.authorization, base(address)) {
-        // Other servers, that a redirect or a submodule leads to, are not told.
-        run.settings.push((format!("http.{base}.extraHeader"), format!("Authorization: {value}")));
-    }
-    let mut file = None;
-    if !login.known_hosts.is_empty() {
-        let path = git.fresh();
-        std::fs::write(&path, format!("{}\n", login.known_hosts.trim_end())).attempt(|| "write known hosts".into())?;
-        file = Some(Temporary(path));
-    }
-    run.variables.push(("GIT_SSH_COMMAND", git.runner.ssh(file.as_ref().map(|file| &*file.0)).into()));
-    if let Some(agent) = &login.agent {
-        run.variables.push(("SSH_AUTH_SOCK", agent.path.clone().into()));
-    }
-    Ok(file)
-}
-
-/// Scheme and host of an HTTP address.
-fn base(address: &str) -> Option<String> {
-    let (scheme, rest) = address.split_once("://")?;
-    let host = rest.split(['/', '?', '#']).next()?;
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    scheme.starts_with("http").then(|| format!("{scheme}://{host}/"))
-}
-
 /// What is kept of one address, for one user at a time.
 pub(crate) struct Store {
     pub(crate) folder: PathBuf,
@@ -117,8 +78,12 @@ pub(crate) struct Store {
 
 impl Store {
     /// The store of `url` for commits with names as long as `commit`.
-    pub(crate) async fn open(git: &Git, url: &str, commit: &str) -> Result<Self> {
-        let key = rondel_digest::of("git/store/v1", &(url, commit.len()));
+    // IDENTITY: what one service has under an address is not what another has there.
+    pub(crate) async fn open(git: &Git, url: &str, login: &Login, commit: &str) -> Result<Self> {
+        let key = match &login.host {
+            None => rondel_digest::of("git/store/v1", &(url, commit.len())),
+            Some(host) => rondel_digest::of("git/store/service/v1", &(url, commit.len(), host.key)),
+        };
         let folder = git.folder.join("remotes").join(key.hex());
         let turn = lock(&git.stores).entry(key).or_default().clone();
         let mut turn = turn.lock_owned().await;
@@ -209,8 +174,7 @@ impl Store {
         let mut run = Run::on(&self.folder, args);
         run.patience = PATIENCE_FETCHING;
         run.record = Some(&record);
-        let _known_hosts = prepare(git, &mut run, &address, from.login).map_err(|e| Failure::Said(e.to_string()))?;
-        git.runner.run(run).await.map(drop)
+        outside::run(git, run, &address, from.login).await.map(drop)
     }
 }
 
@@ -350,9 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_go_to_one_host_only() {
-        assert_eq!(base("https://me@h:1/r.git").as_deref(), Some("https://h:1/"));
-        assert_eq!(base("ssh://h/r"), None);
+    fn who_asks_by_ssh() {
         assert_eq!(address("ssh://h/r"), "ssh://git@h/r");
         assert_eq!(address("ssh://me@h/r"), "ssh://me@h/r");
     }

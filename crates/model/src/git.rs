@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::op::Place;
 use crate::secret::SecretRef;
+use crate::service::Service;
 use crate::socket::SocketRef;
 
 /// Who asks a remote repository, and how both know one another.
@@ -38,6 +39,22 @@ pub struct GitRemote {
     /// Who asks.
     // IDENTITY: what one may read is not shown to another; secrets count by their keys.
     pub access: GitAccess,
+    /// The service that the host of the address is; none: the host that is found by its name.
+    // IDENTITY: two services may be two hosts under one name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
+}
+
+impl GitRemote {
+    /// At an address that is asked by nobody in particular.
+    pub fn at(url: impl Into<Arc<str>>) -> Self {
+        Self { url: url.into(), access: GitAccess::default(), service: None }
+    }
+
+    /// Whether anybody may ask it anywhere: it has no service for its host, and is not told who asks.
+    pub fn is_public(&self) -> bool {
+        self.access.is_anonymous() && self.service.is_none()
+    }
 }
 
 /// Where a repository is.

@@ -1,6 +1,7 @@
 //! Services: processes, tunnels and ports of a client's machine that containers reach by name, as data.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use rondel_digest::Digest;
@@ -188,6 +189,14 @@ impl fmt::Debug for Service {
 impl PartialEq for Service {
     fn eq(&self, other: &Self) -> bool {
         self.digest() == other.digest()
+    }
+}
+
+impl Eq for Service {}
+
+impl Hash for Service {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.digest().hash(state);
     }
 }
 

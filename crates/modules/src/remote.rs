@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rondel_api::git;
 use rondel_fault::{Fault, Kind, Result};
-use rondel_model::git::{GitAccess, GitRemote, GitSource, GitTree};
+use rondel_model::git::{GitRemote, GitSource, GitTree};
 use rondel_model::op::Place;
 use rondel_model::{AbsPath, Directory, Fs, FsOp, Platform, Snapshot};
 use rondel_ports::git::{Reference, References, is_commit};
@@ -177,7 +177,7 @@ impl Modules {
         let mut first = None;
         for (clone_ref, root) in parts.candidates() {
             let asked = async {
-                let remote = git::remote(caller, &clone_ref, GitAccess::default()).await?;
+                let remote = git::remote(caller, GitRemote::at(&*clone_ref)).await?;
                 let known = git::known(caller, &remote).await?;
                 let remote = GitRemote { access: known.access.clone(), ..remote };
                 Ok::<_, Fault>((remote, known.references.clone()))

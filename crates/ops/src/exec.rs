@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Seek;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
@@ -176,6 +176,15 @@ impl Scratch {
 }
 
 impl Drop for Scratch {
+    fn drop(&mut self) {
+        remove_folder(&self.0);
+    }
+}
+
+/// A temporary folder.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Drop for Folder {
     fn drop(&mut self) {
         remove_folder(&self.0);
     }

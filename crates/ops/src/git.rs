@@ -17,8 +17,9 @@ use tokio::task::JoinHandle;
 
 use crate::cx::OpCx;
 use crate::evaluate::{change, open_dir};
-use crate::exec::remove_folder;
+use crate::exec::Folder;
 use crate::key::{self, Key};
+use crate::reach::Reached;
 use crate::read::EntryKind;
 use crate::root::Root;
 use crate::stats::count;
@@ -44,8 +45,8 @@ impl Ops {
     /// # Errors
     /// When there is none, the server refuses (`Denied`), or it cannot be reached.
     pub async fn git_references(self: &Arc<Self>, cx: &OpCx, source: &GitSource) -> Result<References> {
-        let repository = self.repository(cx, source).await?;
-        self.ports.git.references(&repository).await
+        let (repository, reached) = self.repository(cx, source).await?;
+        reached.during(self.ports.git.references(&repository)).await
     }
 
     /// The best common ancestor of two commits, none when they have none.
@@ -58,8 +59,10 @@ impl Ops {
         one: (&GitSource, &str),
         other: (&GitSource, &str),
     ) -> Result<Option<String>> {
-        let (first, second) = (self.repository(cx, one.0).await?, self.repository(cx, other.0).await?);
-        self.ports.git.common_ancestor((&first, one.1), (&second, other.1)).await
+        let (first, first_reached) = self.repository(cx, one.0).await?;
+        let (second, second_reached) = self.repository(cx, other.0).await?;
+        let found = self.ports.git.common_ancestor((&first, one.1), (&second, other.1));
+        first_reached.during(second_reached.during(found)).await
     }
 
     /// What is not committed in the directory `place`; none when it has no work tree or nothing was committed yet.
@@ -130,7 +133,7 @@ impl Ops {
     }
 
     async fn check_out(self: &Arc<Self>, cx: &OpCx, tree: &GitTree, depth: u32, tags: bool) -> Result<Snapshot> {
-        let repository = self.repository(cx, &tree.source).await?;
+        let (repository, reached) = self.repository(cx, &tree.source).await?;
         let what = Checkout {
             commit: tree.commit.to_string(),
             name: tree.name.to_string(),
@@ -141,16 +144,16 @@ impl Ops {
         let folders = self.folders().await?;
         let into = folders.0.join("tree");
         std::fs::create_dir(&into).attempt(|| format!("make `{}`", into.display()))?;
-        self.ports.git.checkout(&repository, &what, &into).await?;
+        reached.during(self.ports.git.checkout(&repository, &what, &into)).await?;
         self.take(folders, into).await
     }
 
-    async fn folders(self: &Arc<Self>) -> Result<Folders> {
-        self.blocking(|ops| ops.ports.snapshots.temp_dir().map(Folders)).await
+    async fn folders(self: &Arc<Self>) -> Result<Folder> {
+        self.blocking(|ops| ops.ports.snapshots.temp_dir().map(Folder)).await
     }
 
     /// The files in the folder `from` as a snapshot.
-    async fn take(self: &Arc<Self>, folders: Folders, from: PathBuf) -> Result<Snapshot> {
+    async fn take(self: &Arc<Self>, folders: Folder, from: PathBuf) -> Result<Snapshot> {
         self.blocking(move |ops| {
             let folder = std::fs::File::open(&from).attempt(|| format!("open `{}`", from.display()))?;
             let taken = change(&*ops.ports.snapshots, &Snapshot::empty(), |root| {
@@ -162,18 +165,20 @@ impl Ops {
         .await
     }
 
-    async fn repository(self: &Arc<Self>, cx: &OpCx, source: &GitSource) -> Result<Repository> {
+    /// A repository, and what its host is for as long as somebody works with it.
+    async fn repository(self: &Arc<Self>, cx: &OpCx, source: &GitSource) -> Result<(Repository, Reached)> {
         match source {
             GitSource::Local(place) => {
                 let (git_dir, _) = self.git_dir(cx, place).await?;
                 let tree = self.tree(cx, &place.fs).await?;
-                self.local_repository(&tree, git_dir).await
+                Ok((self.local_repository(&tree, git_dir).await?, Reached::by_name()))
             }
-            GitSource::Remote(remote) => Ok(Repository::Remote {
-                url: remote.url.to_string(),
-                key: rondel_digest::of("git/access/v1", remote),
-                login: self.login(cx, remote).await?,
-            }),
+            GitSource::Remote(remote) => {
+                let reached = self.reach(cx, remote.service.as_ref()).await?;
+                let login = Login { host: reached.host.clone(), ..self.login(cx, remote).await? };
+                let key = rondel_digest::of("git/access/v1", remote);
+                Ok((Repository::Remote { url: remote.url.to_string(), key, login }, reached))
+            }
         }
     }
 
@@ -192,7 +197,7 @@ impl Ops {
             Some(socket) => Some(self.agent(cx, socket).await?),
             None => None,
         };
-        Ok(Login { authorization, known_hosts: known_hosts.to_string(), agent })
+        Ok(Login { authorization, known_hosts: known_hosts.to_string(), agent, host: None })
     }
 
     /// A socket of this machine that leads to an agent of the client's.
@@ -256,21 +261,12 @@ impl Ops {
 /// Leads to an agent for as long as it lives.
 struct Serving {
     task: JoinHandle<()>,
-    _folder: Folders,
+    _folder: Folder,
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-/// A temporary folder.
-struct Folders(PathBuf);
-
-impl Drop for Folders {
-    fn drop(&mut self) {
-        remove_folder(&self.0);
     }
 }
 

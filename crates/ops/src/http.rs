@@ -4,27 +4,23 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rondel_digest::{Digest, Sha256Digest};
 use rondel_events::{Emitter, Outcome, Work};
 use rondel_fault::{Attempt, Fault, Kind, Result};
 use rondel_model::op::{Edit, Place};
-use rondel_model::service::{Service, ServiceBinding};
+use rondel_model::service::Service;
 use rondel_model::{AbsPath, Fs, SecretRef, Snapshot};
-use rondel_ports::http::{Answer, Dial, Fetched, Request, Validators};
+use rondel_ports::http::{Answer, Fetched, Request, Validators};
 use rondel_ports::index::Table;
-use rondel_ports::network::Network;
 use rondel_ports::snapshots::Snapshots;
 use serde::{Deserialize, Serialize};
 
 use crate::cx::OpCx;
 use crate::evaluate::change;
-use crate::exec::remove_folder;
+use crate::exec::Folder;
 use crate::{Ops, copy, edit};
-
-/// How long a service that is up may take to accept a connection.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A file to download.
 pub struct Download<'a> {
@@ -79,20 +75,16 @@ impl Ops {
         };
         let known = self.known_download(key);
         let nothing = Validators::default();
-        let bindings: Vec<ServiceBinding> = wanted.service.into_iter().map(binding).collect();
-        let bound = cx.services.bind(self, cx, &bindings).await?;
+        let reached = self.reach(cx, wanted.service).await?;
         let request = Request {
             url: wanted.url,
             authorization: plaintext.as_deref(),
             known: known.as_ref().map_or(&nothing, |known| &known.validators),
-            dial: bound.networks.first().map(|(_, network)| self.dial(network)),
+            dial: reached.host.as_ref().map(|host| host.dial.clone()),
         };
         let folder = Folder(self.blocking(|ops| ops.ports.snapshots.temp_dir()).await?);
         let content = folder.0.join("content");
-        let answer = tokio::select! {
-            answer = self.ports.http.fetch(request, &content, events) => answer?,
-            fault = bound.ended => return Err(fault),
-        };
+        let answer = reached.during(self.ports.http.fetch(request, &content, events)).await?;
         let Answer::Fetched(fetched) = answer else {
             let known = known.ok_or_else(|| Fault::bug("a server said that nothing changed that was not here"))?;
             return Ok((place(known.digest, known.snapshot), false));
@@ -113,21 +105,11 @@ impl Ops {
         Ok((place(known.digest, known.snapshot), true))
     }
 
-    /// How a port of a service is reached.
-    fn dial(&self, network: &Network) -> Dial {
-        let (networks, network) = (self.ports.networks.clone(), network.clone());
-        Arc::new(move |port| networks.dial(&network, port, PATIENCE))
-    }
-
     /// What was fetched last, when it is still here.
     fn known_download(&self, key: &Digest) -> Option<Known> {
         let known: Known = serde_json::from_slice(&self.ports.index.get(Table::Facts, key)?).ok()?;
         self.ports.snapshots.has(&known.snapshot).then_some(known)
     }
-}
-
-fn binding(service: &Service) -> ServiceBinding {
-    ServiceBinding { alias: service.hostname().to_owned(), service: service.clone() }
 }
 
 fn place(digest: Sha256Digest, snapshot: Snapshot) -> Place {
@@ -164,15 +146,6 @@ fn without_secrets(url: &str) -> String {
             format!("{scheme}://{host}{path}")
         }
         None => bare.to_owned(),
-    }
-}
-
-/// A temporary folder.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        remove_folder(&self.0);
     }
 }
 

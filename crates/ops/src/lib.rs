@@ -30,6 +30,7 @@ mod output;
 mod owner;
 mod process;
 mod publish;
+mod reach;
 mod read;
 mod resolver;
 mod root;

@@ -8,6 +8,7 @@ use rondel_digest::Digest;
 use rondel_fault::Result;
 
 use crate::BoxFuture;
+use crate::network::Host;
 
 /// How a server is asked. Its `Debug` shows no secret.
 #[derive(Clone, Default)]
@@ -18,6 +19,8 @@ pub struct Login {
     pub known_hosts: String,
     /// The socket of an SSH agent.
     pub agent: Option<Agent>,
+    /// The host of the address, when no name leads to it.
+    pub host: Option<Host>,
 }
 
 /// The socket of an SSH agent.

@@ -1,8 +1,6 @@
 //! Files by address.
 
-use std::net::TcpStream;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use rondel_digest::Sha256Digest;
@@ -11,6 +9,7 @@ use rondel_fault::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::BoxFuture;
+use crate::network::Dial;
 use crate::secrets::Plaintext;
 
 /// What a server said with a file, and is told when it is asked for the file again.
@@ -28,9 +27,6 @@ impl Validators {
         self.etag.is_none() && self.last_modified.is_none()
     }
 }
-
-/// Connects to a port of the one host that is meant. Blocks.
-pub type Dial = Arc<dyn Fn(u16) -> Result<TcpStream> + Send + Sync>;
 
 /// A file to fetch.
 pub struct Request<'a> {

@@ -1,11 +1,14 @@
 //! Networks of containers.
 
 use std::any::Any;
+use std::fmt;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rondel_digest::Digest;
 use rondel_fault::Result;
 
 use crate::BoxFuture;
@@ -26,6 +29,28 @@ pub struct Network {
 
 /// Ends something when it is dropped.
 pub type Membership = Box<dyn Any + Send + Sync>;
+
+/// Connects to a port of the one host that is meant. Blocks.
+pub type Dial = Arc<dyn Fn(u16) -> Result<TcpStream> + Send + Sync>;
+
+/// A host that no name leads to: a service, which stays up for as long as this lives.
+#[derive(Clone)]
+pub struct Host {
+    /// What stands for it. What is known of one host is not true of another, whatever name they are given.
+    pub key: Digest,
+    /// How it is reached.
+    pub dial: Dial,
+    /// An empty folder for whoever needs one on the way.
+    pub folder: PathBuf,
+    /// Keeps it up, and the folder.
+    pub guard: Arc<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Host({})", self.key)
+    }
+}
 
 /// Makes networks. Containers cannot reach one another, unless one was published to a neighbourhood that the other is in.
 pub trait Networks: Send + Sync {

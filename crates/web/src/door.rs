@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::{Url, redirect};
 use rondel_fault::{Attempt as _, Fault, Result};
-use rondel_ports::http::Dial;
+use rondel_ports::network::Dial;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
@@ -18,7 +18,7 @@ use crate::surroundings::Surroundings;
 const NAME: &str = "door";
 
 /// A socket whose connections lead to one port of one host, until it is dropped.
-pub(crate) struct Door {
+pub struct Door {
     /// Through the descriptor of its folder: a socket's path is at most 107 bytes long.
     path: PathBuf,
     origin: String,
@@ -27,10 +27,13 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// A door beside the file `into`, to the host of `url`.
-    pub(crate) fn open(into: &Path, url: &Url, dial: Dial) -> Result<Self> {
+    /// A door in `folder`, to the host of `url`.
+    ///
+    /// # Errors
+    /// When the folder has one already, or no socket can be made in it.
+    pub fn open(folder: &Path, url: &Url, dial: Dial) -> Result<Self> {
         let attempted = || format!("open a way to `{}`", origin(url));
-        let folder = File::open(into.parent().unwrap_or(Path::new("/"))).attempt(attempted)?;
+        let folder = File::open(folder).attempt(attempted)?;
         let path = PathBuf::from(format!("/proc/self/fd/{}/{NAME}", folder.as_raw_fd()));
         let listener = UnixListener::bind(&path).attempt(attempted)?;
         let port = url.port_or_known_default().ok_or_else(|| Fault::user(format!("`{}` has no port", origin(url))))?;
@@ -40,7 +43,10 @@ impl Door {
     }
 
     /// A client all of whose connections go through the door. It follows redirects to the same host alone.
-    pub(crate) fn client(&self, surroundings: &Surroundings, limits: Limits) -> Result<reqwest::Client> {
+    ///
+    /// # Errors
+    /// As for [`crate::client`].
+    pub fn client(&self, surroundings: &Surroundings, limits: Limits) -> Result<reqwest::Client> {
         let direct = Surroundings { http_proxy: None, https_proxy: None, ..surroundings.clone() };
         let home = self.origin.clone();
         let policy = redirect::Policy::custom(move |attempt| {

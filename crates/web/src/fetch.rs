@@ -50,7 +50,8 @@ impl Web {
     async fn get(&self, request: Request<'_>, into: &Path, progress: &Emitter) -> Result<Answer> {
         let url = address(request.url)?;
         let what = format!("fetch `{}`", shown(&url));
-        let door = request.dial.map(|dial| Door::open(into, &url, dial)).transpose()?;
+        let beside = into.parent().unwrap_or(Path::new("/"));
+        let door = request.dial.map(|dial| Door::open(beside, &url, dial)).transpose()?;
         let client = match &door {
             Some(door) => door.client(&self.surroundings, self.limits)?,
             None => self.client.clone(),

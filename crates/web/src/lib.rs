@@ -10,5 +10,6 @@ mod fetch;
 mod surroundings;
 
 pub use connection::{Limits, body, client, is_loopback, network, origin, shown};
+pub use door::Door;
 pub use fetch::Web;
 pub use surroundings::Surroundings;

@@ -19,12 +19,13 @@ use crate::types::socket;
 pub use url::{Address, Scheme, is_git, scheme};
 pub use version::latest;
 
-/// The remote repository that `url` means to the caller. An address without a scheme is tried with HTTPS, then with SSH.
+/// The remote repository that `asked` means to the caller. An address without a scheme is tried with HTTPS, then with SSH.
 ///
 /// # Errors
 /// When it is no address of a repository, or SSH is asked for and there is no agent.
-pub async fn remote(caller: &Arc<Caller>, url: &str, access: GitAccess) -> Result<GitRemote> {
-    let Some(scheme) = scheme(url)? else { return guessed(caller, url, access).await };
+pub async fn remote(caller: &Arc<Caller>, asked: GitRemote) -> Result<GitRemote> {
+    let Some(scheme) = scheme(&asked.url)? else { return guessed(caller, asked).await };
+    let GitRemote { url, access, service } = asked;
     let me = client(caller)?;
     let (https, ssh) = (matches!(scheme, Scheme::Http | Scheme::Https), scheme == Scheme::Ssh);
     let access = GitAccess {
@@ -33,14 +34,14 @@ pub async fn remote(caller: &Arc<Caller>, url: &str, access: GitAccess) -> Resul
         agent: if ssh { Some(agent(me, access.agent).await?) } else { None },
         ..access
     };
-    Ok(GitRemote { url: url.into(), access })
+    Ok(GitRemote { url, access, service })
 }
 
-async fn guessed(caller: &Arc<Caller>, url: &str, access: GitAccess) -> Result<GitRemote> {
+async fn guessed(caller: &Arc<Caller>, asked: GitRemote) -> Result<GitRemote> {
     for scheme in ["https", "ssh"] {
-        let url = format!("{scheme}://{url}");
+        let url = format!("{scheme}://{}", asked.url).into();
         let found = async {
-            let remote = Box::pin(remote(caller, &url, access.clone())).await?;
+            let remote = Box::pin(remote(caller, GitRemote { url, ..asked.clone() })).await?;
             known(caller, &remote).await.map(|known| GitRemote { access: known.access.clone(), ..remote })
         };
         match found.await {
@@ -49,6 +50,7 @@ async fn guessed(caller: &Arc<Caller>, url: &str, access: GitAccess) -> Result<G
         }
     }
     // Users match on this text; see spec/behaviours.md GIT-024.
+    let url = &asked.url;
     Err(Fault::denied("failed to determine Git URL protocol").with_hint(format!(
         "neither `https://{url}` nor `ssh://{url}` lets this client in; write the scheme to see why"
     )))
@@ -93,8 +95,8 @@ pub async fn known(caller: &Arc<Caller>, remote: &GitRemote) -> Result<Arc<Known
         let key = me.services.mac(password.as_bytes());
         let token = SecretRef { key, name: "".into(), uri: "".into() };
         me.session.secrets.put(&token, Provided::lasting(Plaintext::new(password.into_bytes())));
-        let access = GitAccess { username: username.into(), token: Some(token), ..remote.access };
-        let references = references(me, &GitRemote { url: remote.url, access: access.clone() }).await?;
+        let access = GitAccess { username: username.into(), token: Some(token), ..remote.access.clone() };
+        let references = references(me, &GitRemote { access: access.clone(), ..remote }).await?;
         Ok(Arc::new(KnownRemote { references, access }))
     };
     me.session.remotes.known(key, ask).await
@@ -138,7 +140,7 @@ pub async fn refs_of(caller: &Arc<Caller>, repository: &GitRepository) -> Result
         }
         GitSource::Remote(remote) => {
             let known = known(caller, remote).await?;
-            let remote = GitRemote { url: remote.url.clone(), access: known.access.clone() };
+            let remote = GitRemote { access: known.access.clone(), ..remote.clone() };
             let source = GitSource::Remote(remote);
             Ok((GitRepository { source, ..repository.clone() }, known.references.clone()))
         }

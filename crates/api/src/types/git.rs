@@ -65,9 +65,6 @@ pub(crate) fn register(surface: &mut Surface) {
 }
 
 async fn repository(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
-    if args.given("experimentalServiceHost") {
-        return Err(Fault::user("a service as the host of a git repository is not supported by this engine yet"));
-    }
     let agent = match args.opt_object("sshAuthSocket").await? {
         Some(node) => Some(node.get::<SocketRef>()?.clone()),
         None => None,
@@ -83,7 +80,8 @@ async fn repository(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
         known_hosts: args.opt_str("sshKnownHosts")?.unwrap_or_default(),
         agent,
     };
-    let remote = git::remote(&cx.caller, &args.str("url")?, access).await?;
+    let service = inputs::service(&args, "experimentalServiceHost").await?;
+    let remote = git::remote(&cx.caller, GitRemote { url: args.str("url")?, access, service }).await?;
     let source = GitSource::Remote(remote);
     let repository = GitRepository { source, discard_git_dir: !args.bool("keepGitDir")?, head: None };
     Ok(Value::object(REPOSITORY, repository).into())
@@ -123,11 +121,11 @@ async fn found(cx: &Cx, node: &Node, name: &str) -> Result<Outcome> {
     Ok(ref_outcome(git::find(&cx.caller, node.get()?, name).await?))
 }
 
-/// A ref as an object of the API. One that anybody may read is a call that holds what it is; a private one stays what
-/// the client asked, so that whoever loads it has to be let in.
+/// A ref as an object of the API. One that anybody may read is a call that holds what it is; another stays what the client
+/// asked, so that whoever loads it has to be let in, or to reach the service.
 pub fn ref_outcome(found: GitRef) -> Outcome {
     let rebind = match &found.repository.source {
-        GitSource::Remote(remote) if remote.access.is_anonymous() => {
+        GitSource::Remote(remote) if remote.is_public() => {
             let mut spec = CallSpec::new(REF, "_gitRef")
                 .arg("url", inputs::string(&remote.url))
                 .arg("name", inputs::string(&found.name))
@@ -149,14 +147,14 @@ async fn known(_: Cx, _: Node, args: Args) -> Result<Outcome> {
     if !is_commit(&commit) || !(name.starts_with("refs/") || name == commit) {
         return Err(Fault::user("the ID of a git ref is damaged"));
     }
-    let source = GitSource::Remote(GitRemote { url, access: GitAccess::default() });
+    let source = GitSource::Remote(GitRemote::at(url));
     let repository = GitRepository { source, discard_git_dir: args.bool("discardGitDir")?, head: None };
     Ok(Value::object(REF, GitRef { repository, name, commit }).into())
 }
 
 /// A repository whose `HEAD` is said: that of a module, at the commit of the module.
 async fn at_commit(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
-    let remote = git::remote(&cx.caller, &args.str("url")?, GitAccess::default()).await?;
+    let remote = git::remote(&cx.caller, GitRemote::at(args.str("url")?)).await?;
     let head = Some((args.str("name")?, args.str("commit")?));
     let repository = GitRepository { source: GitSource::Remote(remote), discard_git_dir: false, head };
     Ok(Value::object(REPOSITORY, repository).into())
@@ -248,7 +246,7 @@ async fn tree(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     }
     let GitRef { repository, name, commit } = node.get::<GitRef>()?.clone();
     let depth = u32::try_from(args.opt_int("depth")?.unwrap_or(1)).unwrap_or(0);
-    let private = matches!(&repository.source, GitSource::Remote(remote) if !remote.access.is_anonymous());
+    let private = matches!(&repository.source, GitSource::Remote(remote) if !remote.is_public());
     let tree = GitTree {
         source: repository.source,
         commit,
@@ -259,7 +257,7 @@ async fn tree(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     };
     let fs = Fs::new(FsOp::Git(Box::new(tree)));
     if private {
-        // IDENTITY: what a private repository gave is known by its content alone.
+        // IDENTITY: what a private repository, or a service, gave is known by its content alone.
         let (ops, op_cx) = tools(&cx)?;
         return Ok(imported_directory(ops.tree(&op_cx, &fs).await?));
     }

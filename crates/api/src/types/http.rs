@@ -108,10 +108,10 @@ async fn fetched(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     let secret = args.opt_object("authHeader").await?;
     let secret = secret.as_ref().map(|node| node.get::<SecretRef>()).transpose()?;
     let (ops, op_cx) = tools(&cx)?;
-    let service = args.opt_object("service").await?;
     let named = if args.bool("named")? { service_of(&cx, &url)? } else { None };
-    let service = service.as_ref().map(|node| node.get::<Service>()).transpose()?.or(named.as_ref());
-    let place = ops.download(&op_cx, &Download { url: &url, authorization: secret, service }).await?;
+    let service = inputs::service(&args, "service").await?.or(named);
+    let download = Download { url: &url, authorization: secret, service: service.as_ref() };
+    let place = ops.download(&op_cx, &download).await?;
     Ok(Value::object("File", File { place, platform: Platform::native(), name: None, asked: None }).into())
 }
 

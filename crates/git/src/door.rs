@@ -1,0 +1,195 @@
+//! The way of a `git` to a host that no name leads to: a port of this machine's loopback, behind which connections are made.
+//!
+//! *Invariants.* Only processes of the engine's own user come through, whoever else is on the machine. Nothing but the one host
+//! is ever reached. The port closes, and every connection that came through it ends, with the door.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::Path;
+
+use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_ports::network::Dial;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// How many connections may be open at a time; further ones are closed at once.
+const MOST_CONNECTIONS: usize = 64;
+/// The kernel's list of the connections of this network namespace.
+const CONNECTIONS: &str = "/proc/self/net/tcp";
+
+/// How whoever connects says where to.
+#[derive(Clone)]
+pub(crate) enum Manner {
+    /// Not at all: to this port.
+    Port(u16),
+    /// As to a SOCKS 5 proxy, by this name alone.
+    Proxy(String),
+}
+
+/// A port of loopback that leads to a host, until it is dropped.
+pub(crate) struct Door {
+    pub(crate) port: u16,
+    _serving: JoinSet<()>,
+}
+
+impl Door {
+    pub(crate) async fn open(manner: Manner, dial: Dial) -> Result<Self> {
+        let attempted = || "open a way to a service".to_owned();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.attempt(attempted)?;
+        let port = listener.local_addr().attempt(attempted)?.port();
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, port, manner, dial));
+        Ok(Self { port, _serving: serving })
+    }
+}
+
+async fn serve(listener: TcpListener, port: u16, manner: Manner, dial: Dial) {
+    let mut connections = JoinSet::new();
+    while let Ok((near, from)) = listener.accept().await {
+        while connections.try_join_next().is_some() {}
+        if connections.len() < MOST_CONNECTIONS && is_own(from, port).await {
+            // Whoever asked sees its connection end; there is nobody else to tell.
+            connections.spawn(pass(near, manner.clone(), dial.clone()));
+        }
+    }
+}
+
+/// Whether a process of the engine's own user connects from `from` to `port` of loopback.
+async fn is_own(from: SocketAddr, port: u16) -> bool {
+    let SocketAddr::V4(from) = from else { return false };
+    let (to, user) = (SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), rustix::process::geteuid().as_raw());
+    let listed = tokio::fs::read_to_string(Path::new(CONNECTIONS)).await.unwrap_or_default();
+    user_of(&listed, from, to) == Some(user)
+}
+
+/// The user whose established connection leads from `from` to `to`. A closed one shows no user: it is none.
+fn user_of(listed: &str, from: SocketAddrV4, to: SocketAddrV4) -> Option<u32> {
+    let shown = |end: SocketAddrV4| format!("{:08X}:{:04X}", u32::from_ne_bytes(end.ip().octets()), end.port());
+    let (from, to) = (shown(from), shown(to));
+    listed.lines().find_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let same = words.next() == Some(&*from) && words.next() == Some(&*to) && words.next() == Some("01");
+        words.nth(3).filter(|_| same)?.parse().ok()
+    })
+}
+
+async fn pass(near: TcpStream, manner: Manner, dial: Dial) {
+    if let Some((mut near, mut far)) = through(near, manner, dial).await {
+        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+    }
+}
+
+async fn through(mut near: TcpStream, manner: Manner, dial: Dial) -> Option<(TcpStream, TcpStream)> {
+    let (port, proxy) = match manner {
+        Manner::Port(port) => (port, false),
+        Manner::Proxy(host) => (asked(&mut near, &host).await.ok()??, true),
+    };
+    let far = tokio::task::spawn_blocking(move || dial(port)).await.ok()?;
+    if proxy {
+        near.write_all(&answer(if far.is_ok() { 0 } else { 5 })).await.ok()?;
+    }
+    let far = far.ok()?;
+    far.set_nonblocking(true).ok()?;
+    Some((near, TcpStream::from_std(far).ok()?))
+}
+
+/// The port that is asked for by RFC 1928; none: another host is, or something else than a connection.
+async fn asked(near: &mut TcpStream, host: &str) -> std::io::Result<Option<u16>> {
+    let mut head = [0; 2];
+    near.read_exact(&mut head).await?;
+    let mut manners = vec![0; usize::from(head[1])];
+    near.read_exact(&mut manners).await?;
+    if head[0] != 5 || !manners.contains(&0) {
+        near.write_all(&[5, 0xff]).await?;
+        return Ok(None);
+    }
+    near.write_all(&[5, 0]).await?;
+    let mut request = [0; 5];
+    near.read_exact(&mut request).await?;
+    let [5, 1, _, 3, length] = request else {
+        near.write_all(&answer(7)).await?;
+        return Ok(None);
+    };
+    let mut rest = vec![0; usize::from(length) + 2];
+    near.read_exact(&mut rest).await?;
+    let (name, port) = rest.split_at(usize::from(length));
+    if !name.eq_ignore_ascii_case(host.as_bytes()) {
+        near.write_all(&answer(2)).await?;
+        return Ok(None);
+    }
+    Ok(Some(u16::from_be_bytes([port[0], port[1]])))
+}
+
+/// The answer of a proxy with a code of RFC 1928.
+fn answer(code: u8) -> [u8; 10] {
+    [5, code, 0, 1, 0, 0, 0, 0, 0, 0]
+}
+
+/// Whether the host accepts connections on `port`.
+pub(crate) async fn accepts(dial: &Dial, port: u16) -> Result<()> {
+    let dial = dial.clone();
+    let done = tokio::task::spawn_blocking(move || dial(port).map(drop)).await;
+    done.unwrap_or_else(|e| Err(Fault::bug(format!("a connection panicked: {e}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn users_are_found_by_their_connections() {
+        let listed = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+            0: 0100007F:1F90 0100007F:A000 01 00000000:00000000 00:00000000 00000000     7        0 1 1\n   \
+            1: 0100007F:A000 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1000        0 2 1\n   \
+            2: 0100007F:A001 0100007F:1F90 06 00000000:00000000 00:00000000 00000000     0        0 0 1\n";
+        let check = |from: u16, want: Option<u32>| {
+            let end = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+            // The list is in the order of this machine's bytes.
+            let listed = listed.replace("0100007F", &format!("{:08X}", u32::from_ne_bytes([127, 0, 0, 1])));
+            assert_eq!(user_of(&listed, end(from), end(0x1f90)), want);
+        };
+        check(0xa000, Some(1000));
+        check(0xa001, None);
+        check(0xa002, None);
+    }
+
+    /// A host whose ports all give their number and close.
+    fn numbers() -> Dial {
+        Arc::new(|port| {
+            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).attempt(|| "listen".into())?;
+            let near = std::net::TcpStream::connect(listener.local_addr().attempt(|| "listen".into())?);
+            let (mut far, _) = listener.accept().attempt(|| "accept".into())?;
+            std::io::Write::write_all(&mut far, port.to_string().as_bytes()).attempt(|| "write".into())?;
+            near.attempt(|| "connect".into())
+        })
+    }
+
+    #[tokio::test]
+    async fn a_port_leads_to_the_host() {
+        let door = Door::open(Manner::Port(9418), numbers()).await.expect("opens");
+        let mut near = TcpStream::connect((Ipv4Addr::LOCALHOST, door.port)).await.expect("connects");
+        let mut got = String::new();
+        near.read_to_string(&mut got).await.expect("reads");
+        assert_eq!(got, "9418");
+        drop(door);
+    }
+
+    #[tokio::test]
+    async fn a_proxy_leads_to_one_host_alone() {
+        let door = Door::open(Manner::Proxy("Web".into()), numbers()).await.expect("opens");
+        for (name, want) in [("web", Some("8080")), ("other", None)] {
+            let mut near = TcpStream::connect((Ipv4Addr::LOCALHOST, door.port)).await.expect("connects");
+            let mut request = vec![5, 1, 0, 5, 1, 0, 3, u8::try_from(name.len()).expect("is short")];
+            request.extend_from_slice(name.as_bytes());
+            request.extend_from_slice(&8080_u16.to_be_bytes());
+            near.write_all(&request).await.expect("asks");
+            let mut got = Vec::new();
+            near.read_to_end(&mut got).await.expect("reads");
+            assert_eq!(got[..2], [5, 0]);
+            assert_eq!(got[3], if want.is_some() { 0 } else { 2 });
+            assert_eq!(got.get(12..).map(String::from_utf8_lossy).as_deref(), Some(want.unwrap_or_default()));
+        }
+    }
+}

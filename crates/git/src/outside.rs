@@ -1,0 +1,209 @@
+//! How `git` speaks to a server: who asks, which SSH servers are known, and the way to a host that no name leads to.
+//!
+//! A service is reached through a [`Door`]. SSH and git's own protocol are told its port in place of the address, and keep the
+//! name that was meant for the keys of hosts and for virtual hosts; HTTP takes it for a proxy, so that names in certificates
+//! stay what they are. Whatever else a repository leads to, such as submodules on other servers, is reached as ever.
+
+use std::path::{Path, PathBuf};
+
+use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_ports::git::Login;
+use rondel_ports::network::Dial;
+
+use crate::Git;
+use crate::command::{Run, Ssh};
+use crate::door::{Door, Manner, accepts};
+use crate::failure::Failure;
+
+/// What SSH takes a service for: no name that anybody else has.
+const SERVICE: &str = "rondel-service";
+/// Where doors are.
+const LOOPBACK: &str = "127.0.0.1";
+
+/// What `run` printed, which asks the server of `address` as `login` says.
+pub(crate) async fn run(git: &Git, mut run: Run<'_>, address: &str, login: &Login) -> Result<Vec<u8>, Failure> {
+    let unprepared = |fault: Fault| Failure::Said(fault.full_message());
+    let place = Place::of(address);
+    run.outside = true;
+    if let (Some(value), Some(place)) = (&login.authorization, place.as_ref().filter(|place| place.is_web())) {
+        // Other servers, that a redirect or a submodule leads to, are not told.
+        run.settings.push((format!("http.{}.extraHeader", place.base()), format!("Authorization: {value}")));
+    }
+    if let Some(agent) = &login.agent {
+        run.variables.push(("SSH_AUTH_SOCK", agent.path.clone().into()));
+    }
+    let known_hosts = Temporary::known_hosts(git, login).map_err(unprepared)?;
+    let known = known_hosts.as_ref().map(|file| &*file.0);
+    let (Some(host), Some(place)) = (&login.host, place) else {
+        run.variables.push(("GIT_SSH_COMMAND", git.runner.ssh(&Ssh::Known(known)).into()));
+        return git.runner.run(run).await;
+    };
+    accepts(&host.dial, place.port()).await.map_err(|fault| Failure::Away(fault.full_message()))?;
+    let door = lead(&mut run, &host.dial, &place).await.map_err(unprepared)?;
+    let config = place.ssh_config(door.port, known, &login.known_hosts, &git.runner.known_hosts);
+    let config = Temporary::write(git, &config).map_err(unprepared)?;
+    run.variables.push(("GIT_SSH_COMMAND", git.runner.ssh(&Ssh::Configured(&config.0)).into()));
+    let done = git.runner.run(run).await;
+    done.map_err(|failure| match failure {
+        Failure::Said(text) => Failure::Said(text.replace(LOOPBACK, place.host)),
+        other => other,
+    })
+}
+
+/// A door to which `run` is led wherever it means `place`.
+async fn lead(run: &mut Run<'_>, dial: &Dial, place: &Place<'_>) -> Result<Door> {
+    let manner = if place.is_web() { Manner::Proxy(place.host.to_owned()) } else { Manner::Port(place.port()) };
+    let door = Door::open(manner, dial.clone()).await?;
+    let base = place.base();
+    if place.is_web() {
+        run.settings.push((format!("http.{base}.proxy"), format!("socks5h://{LOOPBACK}:{}", door.port)));
+        // What needs no proxy is said by names of hosts, and this name is not theirs.
+        run.variables.extend(["NO_PROXY", "no_proxy"].map(|name| (name, "".into())));
+        return Ok(door);
+    }
+    let mut instead = |new: String, old: String| run.settings.push((format!("url.{new}.insteadOf"), old));
+    let user = place.user.unwrap_or("git");
+    match place.scheme {
+        Some("git") => {
+            instead(format!("git://{LOOPBACK}:{}/", door.port), base);
+            run.variables.push(("GIT_OVERRIDE_VIRTUAL_HOST", place.authority.into()));
+        }
+        Some(_) => {
+            instead(format!("ssh://{user}@{SERVICE}/"), format!("ssh://{user}@{}/", place.authority));
+            // As submodules say it whose address is relative.
+            instead(format!("ssh://git@{SERVICE}/"), base);
+        }
+        None => instead(format!("{user}@{SERVICE}:"), format!("{user}@{}:", place.authority)),
+    }
+    Ok(door)
+}
+
+/// Where a server is, as an address says it.
+struct Place<'a> {
+    /// None: an address of the form `user@host:path`, by SSH.
+    scheme: Option<&'a str>,
+    user: Option<&'a str>,
+    /// Host and port, as they were written.
+    authority: &'a str,
+    host: &'a str,
+    port: Option<u16>,
+}
+
+impl<'a> Place<'a> {
+    fn of(address: &'a str) -> Option<Self> {
+        let (scheme, place) = match address.split_once("://") {
+            Some((scheme, rest)) => (Some(scheme), rest.split(['/', '?', '#']).next()?),
+            None => (None, address.split_once(':')?.0),
+        };
+        let (user, authority) = place.rsplit_once('@').map_or((None, place), |(user, rest)| (Some(user), rest));
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port),
+            _ => (authority, ""),
+        };
+        let port = if port.is_empty() { None } else { Some(port.parse().ok()?) };
+        Some(Self { scheme, user, authority, host, port })
+    }
+
+    fn is_web(&self) -> bool {
+        matches!(self.scheme, Some("http" | "https"))
+    }
+
+    /// What all addresses on the server begin with.
+    fn base(&self) -> String {
+        format!("{}://{}/", self.scheme.unwrap_or("ssh"), self.authority)
+    }
+
+    fn port(&self) -> u16 {
+        self.port.unwrap_or(match self.scheme {
+            Some("http") => 80,
+            Some("https") => 443,
+            Some("git") => 9418,
+            _ => 22,
+        })
+    }
+
+    /// The configuration of an SSH for which the server is a `door`. `given` is what was said of keys, and stands in `known`; the
+    /// keys that other servers show are kept in `seen` unless there is `known`. That of a service is not kept: the way leads
+    /// to it and to nobody else, and it may well be a new one for each session.
+    fn ssh_config(&self, door: u16, known: Option<&Path>, given: &str, seen: &Path) -> String {
+        let (name, port) = (self.host, self.port());
+        let with_port = format!("[{name}]:{port}");
+        // A key may also be listed for all ports of a host.
+        let lists = |name: &str| given.split([' ', ',', '\t', '\n']).any(|word| word.eq_ignore_ascii_case(name));
+        let key = if port == 22 || (lists(name) && !lists(&with_port)) { name } else { &with_port };
+        let trust = |file: &Path, check: &str| {
+            let check = if known.is_some() { "yes" } else { check };
+            let file = known.unwrap_or(file).display();
+            format!("  UserKnownHostsFile \"{file}\"\n  StrictHostKeyChecking {check}\n")
+        };
+        let service = trust(Path::new("/dev/null"), "no");
+        let others = trust(seen, "accept-new");
+        format!(
+            "Host {SERVICE}\n  HostName {LOOPBACK}\n  Port {door}\n  HostKeyAlias {key}\n  CheckHostIP no\n{service}\
+             Host *\n{others}"
+        )
+    }
+}
+
+/// A file that is removed with this value.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn write(git: &Git, text: &str) -> Result<Self> {
+        let made = Self(git.fresh());
+        std::fs::write(&made.0, text).attempt(|| "write what SSH is told".into())?;
+        Ok(made)
+    }
+
+    /// What was said of the keys of servers; none: nothing.
+    fn known_hosts(git: &Git, login: &Login) -> Result<Option<Self>> {
+        match login.known_hosts.trim_end() {
+            "" => Ok(None),
+            known => Self::write(git, &format!("{known}\n")).map(Some),
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_of_addresses() {
+        let check = |address: &str, want: Option<(&str, &str, u16)>| {
+            let place = Place::of(address);
+            let got = place.as_ref().map(|place| (place.base(), place.host, place.port()));
+            assert_eq!(got.as_ref().map(|(base, host, port)| (&**base, *host, *port)), want, "{address}");
+        };
+        check("https://me:pw@h:1/r.git", Some(("https://h:1/", "h", 1)));
+        check("http://h/r", Some(("http://h/", "h", 80)));
+        check("git://h", Some(("git://h/", "h", 9418)));
+        check("ssh://git@h:2222/r", Some(("ssh://h:2222/", "h", 2222)));
+        check("git@h:a/b", Some(("ssh://h/", "h", 22)));
+        check("ssh://[::1]/r", Some(("ssh://[::1]/", "[::1]", 22)));
+        check("ssh://[::1]:2/r", Some(("ssh://[::1]:2/", "[::1]", 2)));
+        check("http://h:x/r", None);
+        check("folder", None);
+    }
+
+    #[test]
+    fn ssh_is_told_which_key_a_service_has() {
+        let check = |address: &str, given: &str, want: &str| {
+            let place = Place::of(address).expect("an address");
+            let known = (!given.is_empty()).then_some(Path::new("/k"));
+            let text = place.ssh_config(99, known, given, Path::new("/seen"));
+            let lines: Vec<_> = text.lines().map(|line| line.split_whitespace().last().unwrap_or_default()).collect();
+            assert_eq!(lines.join(" "), format!("{SERVICE} {LOOPBACK} 99 {want}"), "{text}");
+        };
+        check("ssh://git@h:2222/r", "", r#"[h]:2222 no "/dev/null" no * "/seen" accept-new"#);
+        check("ssh://git@h:2222/r", "[h]:2222 ssh-ed25519 x", r#"[h]:2222 no "/k" yes * "/k" yes"#);
+        check("ssh://git@h:2222/r", "a,h ssh-ed25519 x", r#"h no "/k" yes * "/k" yes"#);
+        check("git@h:r", "|1|x|y ssh-ed25519 x", r#"h no "/k" yes * "/k" yes"#);
+    }
+}
