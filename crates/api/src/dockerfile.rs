@@ -9,6 +9,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::container::RegistryAuth;
 use rondel_model::op::Place;
 use rondel_model::{AbsPath, Container, Directory, Fs, FsOp, ImageConfig, Platform, SecretRef, SocketRef};
+use rondel_ops::AtRegistry;
 use rondel_query::{Args, Cx, Node};
 
 use crate::inspect::tools;
@@ -139,10 +140,11 @@ async fn image(cx: &Cx, reference: &str, platform: &Platform, auth: &[RegistryAu
     let (ops, op_cx) = tools(cx)?;
     let credentials = credentials::among(&op_cx, auth, &reference).await?;
     let exact = *platform != Platform::native();
-    let image = ops.resolve_image(&op_cx, &reference, platform, exact, credentials).await?;
+    let wanted = AtRegistry { credentials, ..AtRegistry::named(&reference) };
+    let image = ops.resolve_image(&op_cx, &wanted, platform, exact).await?;
     let config = images::configuration(&image)?;
     let platform = image.platform.clone();
-    let op = rondel_model::op::ImageOp { reference: image.reference, platform: image.platform };
+    let op = rondel_model::op::ImageOp { reference: image.reference, platform: image.platform, service: None };
     Ok(Base { place: Place { fs: Fs::new(FsOp::Image(op)), path: AbsPath::root() }, config, platform })
 }
 

@@ -12,6 +12,7 @@ use crate::image::ImageRef;
 use crate::mode::ModeChange;
 use crate::path::AbsPath;
 use crate::platform::Platform;
+use crate::service::Service;
 use crate::snapshot::Snapshot;
 
 /// A file tree that work will give: shared, with the digest of its recipe.
@@ -169,6 +170,10 @@ pub struct ImageOp {
     pub reference: ImageRef,
     /// The platform that was picked.
     pub platform: Platform,
+    /// The service that its registry is; none: the host that is found by its name.
+    // IDENTITY: whoever cannot reach it does not fail for those who can. What is made of the image goes by its content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
 }
 
 /// An image in an archive (OCI layout or the older Docker form).

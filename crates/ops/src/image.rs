@@ -1,6 +1,5 @@
 //! Images on their way in: resolved once per digest, layers fetched once per content.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -9,13 +8,15 @@ use rondel_events::{Emitter, Outcome, Work};
 use rondel_fault::{Fault, Kind, Result};
 use rondel_model::image::ImageRef;
 use rondel_model::op::{ImageOp, ImportOp, Place};
+use rondel_model::service::Service;
 use rondel_model::{LayerId, Platform, Snapshot};
-use rondel_ports::images::{Credentials, ResolvedImage};
+use rondel_ports::images::{Credentials, Images, ResolvedImage};
 use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Compression, LayerBlob};
 
 use crate::cx::OpCx;
-use crate::exec::remove_folder;
+use crate::exec::Folder;
+use crate::reach::Reached;
 use crate::read::file_path;
 use crate::stats::count;
 use crate::{Ops, key, lock, stack};
@@ -26,46 +27,87 @@ const AT_ONCE: usize = 3;
 /// Credentials that are remembered for pulls to come.
 const MOST_CREDENTIALS: usize = 10_000;
 
+/// An image on its way.
+struct Pull {
+    images: Arc<dyn Images>,
+    image: ResolvedImage,
+    credentials: Option<Credentials>,
+}
+
+/// An image in a registry, and how that is asked.
+#[derive(Clone)]
+pub struct AtRegistry<'a> {
+    /// The image.
+    pub reference: &'a ImageRef,
+    /// Who asks; none: whom the host's configuration says.
+    pub credentials: Option<Credentials>,
+    /// The service that the registry is; none: the host that is found by its name.
+    pub service: Option<&'a Service>,
+}
+
+impl<'a> AtRegistry<'a> {
+    /// Where its name says, without credentials of one's own.
+    pub fn named(reference: &'a ImageRef) -> Self {
+        Self { reference, credentials: None, service: None }
+    }
+}
+
 impl Ops {
-    /// What `reference` stands for on `platform`. A pinned reference that was resolved before needs no network; a tag
+    /// What `wanted` stands for on `platform`. A pinned reference that was resolved before needs no network; a tag
     /// that points to what was resolved before needs one question, which also tells whether the caller is let in.
     ///
     /// # Errors
-    /// Unknown image or tag, no such platform (when `exact`), refused credentials, no network.
+    /// Unknown image or tag, no such platform (when `exact`), refused credentials, no network, a service that does not come
+    /// up.
     pub async fn resolve_image(
         self: &Arc<Self>,
-        _cx: &OpCx,
-        reference: &ImageRef,
+        cx: &OpCx,
+        wanted: &AtRegistry<'_>,
         platform: &Platform,
         exact: bool,
-        credentials: Option<Credentials>,
     ) -> Result<ResolvedImage> {
-        let pinned = match reference.digest {
-            Some(_) => Some(reference.clone()),
-            None => {
-                let located = self.ports.images.locate(reference, credentials.clone()).await;
-                located.map(|digest| reference.pinned(digest))
-            }
-        };
-        let known = pinned.and_then(|pinned| self.known_image(&pinned, platform));
-        if let Some(image) = known.filter(|image| !exact || image.platform == *platform) {
-            self.remember_credentials(&image, credentials);
+        let fits = |image: &ResolvedImage| !exact || image.platform == *platform;
+        if wanted.reference.digest.is_some()
+            && let Some(image) = self.known_image(wanted.reference, platform).filter(fits)
+        {
+            self.remember_credentials(&image, wanted);
             return Ok(image);
         }
-        let image = self.ports.images.resolve(reference, platform, exact, credentials.clone()).await?;
-        self.remember_credentials(&image, credentials);
-        self.remember_image(&image, platform)?;
+        let reached = self.reach(cx, wanted.service).await?;
+        let images = self.images(&reached);
+        let resolving = async {
+            let (reference, credentials) = (wanted.reference, &wanted.credentials);
+            if reference.digest.is_none()
+                && let Some(digest) = images.locate(reference, credentials.clone()).await
+                && let Some(image) = self.known_image(&reference.pinned(digest), platform).filter(fits)
+            {
+                return Ok(image);
+            }
+            let image = images.resolve(reference, platform, exact, credentials.clone()).await?;
+            self.remember_image(&image, platform)?;
+            Ok(image)
+        };
+        let image = reached.during(resolving).await?;
+        self.remember_credentials(&image, wanted);
         Ok(image)
     }
 
+    /// The registries, or the one that a service is.
+    pub(crate) fn images(&self, reached: &Reached) -> Arc<dyn Images> {
+        match &reached.host {
+            Some(host) => self.ports.images.through(host.clone()),
+            None => self.ports.images.clone(),
+        }
+    }
+
     /// Layers are fetched when they are needed, with the credentials that were given last.
-    fn remember_credentials(&self, image: &ResolvedImage, credentials: Option<Credentials>) {
-        let Some(credentials) = credentials else { return };
+    fn remember_credentials(&self, image: &ResolvedImage, wanted: &AtRegistry<'_>) {
+        let Some(credentials) = wanted.credentials.clone() else { return };
         let mut known = lock(&self.credentials);
         if known.len() >= MOST_CREDENTIALS {
             known.clear();
         }
-        known.insert(pull_key(&image.reference), credentials);
+        known.insert(pull_key(&image.reference, wanted.service), credentials);
     }
 
     fn known_image(&self, reference: &ImageRef, platform: &Platform) -> Option<ResolvedImage> {
@@ -92,21 +134,26 @@ impl Ops {
         let image = match self.known_image(&op.reference, &op.platform) {
             Some(image) => image,
             None => {
-                let credentials = self.credentials_for(&op.reference);
-                self.resolve_image(cx, &op.reference, &op.platform, false, credentials).await?
+                let credentials = self.credentials_for(&op.reference, op.service.as_ref());
+                let wanted = AtRegistry { reference: &op.reference, credentials, service: op.service.as_ref() };
+                self.resolve_image(cx, &wanted, &op.platform, false).await?
             }
         };
         if let Some(layers) = self.here(&image.layers) {
             return Ok(Snapshot::from(layers));
         }
         let span = cx.events.span(Work::Pull, format!("pull {}", op.reference));
-        let image = Arc::new(image);
-        let count = image.layers.len();
-        let layers: Result<Vec<LayerId>> = stream::iter(0..count)
-            .map(|index| self.layer(image.clone(), index, span.emitter().clone()))
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await;
+        let pulled = async {
+            let reached = self.reach(cx, op.service.as_ref()).await?;
+            let credentials = self.credentials_for(&image.reference, op.service.as_ref());
+            let pull = Arc::new(Pull { images: self.images(&reached), image, credentials });
+            let layers = stream::iter(0..pull.image.layers.len())
+                .map(|index| self.layer(pull.clone(), index, span.emitter().clone()))
+                .buffered(AT_ONCE)
+                .try_collect();
+            reached.during(layers).await
+        };
+        let layers: Result<Vec<LayerId>> = pulled.await;
         match layers {
             Ok(layers) => {
                 span.end(Outcome::Done);
@@ -125,8 +172,8 @@ impl Ops {
     }
 
     /// One layer, fetched and unpacked at most once at a time whoever asks for it under whatever name.
-    async fn layer(self: &Arc<Self>, image: Arc<ResolvedImage>, index: usize, events: Emitter) -> Result<LayerId> {
-        let diff_id = image.layers[index].diff_id;
+    async fn layer(self: &Arc<Self>, pull: Arc<Pull>, index: usize, events: Emitter) -> Result<LayerId> {
+        let diff_id = pull.image.layers[index].diff_id;
         if let Some(layer) = self.ports.snapshots.layer_of_diff(&diff_id) {
             count(&self.stats.pulls_cached);
             return Ok(layer);
@@ -135,14 +182,14 @@ impl Ops {
         self.layers.retain(|other, _| *other != key);
         let ops = self.clone();
         let fetch = move || async move {
+            let Pull { images, image, credentials } = &*pull;
             let layer = &image.layers[index];
             let folder = Folder(ops.blocking(|ops| ops.ports.snapshots.temp_dir()).await?);
             let blob = folder.0.join("layer");
-            let credentials = ops.credentials_for(&image.reference);
             count(&ops.stats.pulls);
             let short = layer.digest.hex()[..12].to_owned();
             let span = events.span(Work::Pull, format!("layer {short}"));
-            ops.ports.images.fetch(&image, layer, &blob, credentials, span.emitter()).await?;
+            images.fetch(image, layer, &blob, credentials.clone(), span.emitter()).await?;
             let expected = layer.clone();
             let unpacked = ops
                 .blocking(move |ops| {
@@ -157,8 +204,8 @@ impl Ops {
         self.layers.evaluate(key, fetch).await
     }
 
-    fn credentials_for(&self, reference: &ImageRef) -> Option<Credentials> {
-        lock(&self.credentials).get(&pull_key(reference)).cloned()
+    fn credentials_for(&self, reference: &ImageRef, service: Option<&Service>) -> Option<Credentials> {
+        lock(&self.credentials).get(&pull_key(reference, service)).cloned()
     }
 
     /// The tree of an image in an archive.
@@ -220,22 +267,14 @@ impl Ops {
     }
 }
 
-/// A temporary folder.
-struct Folder(std::path::PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        remove_folder(Path::new(&self.0));
-    }
-}
-
 fn image_key(reference: &ImageRef, platform: &Platform) -> Option<Digest> {
     let digest = reference.digest?;
     Some(rondel_digest::of("image/v1", &(reference.name(), digest, platform)))
 }
 
-fn pull_key(reference: &ImageRef) -> Digest {
-    rondel_digest::of("pull/v1", &(reference.name(), reference.digest))
+/// Whose credentials: a service is told none that were given for another host of its name.
+fn pull_key(reference: &ImageRef, service: Option<&Service>) -> Digest {
+    rondel_digest::of("pull/v2", &(reference.name(), reference.digest, service))
 }
 
 /// How a layer is packed, from its media type.

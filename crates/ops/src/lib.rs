@@ -59,6 +59,7 @@ pub use cx::{
 pub use git::Uncommitted;
 pub use held::referred;
 pub use http::Download;
+pub use image::AtRegistry;
 pub use options::{HostTrust, Options};
 pub use read::{Entry, EntryKind, MOST_BYTES, Stat};
 pub use search::{Match, Search, Submatch};

@@ -5,37 +5,42 @@ use std::sync::Arc;
 use rondel_digest::Sha256Digest;
 use rondel_events::{Outcome, Work};
 use rondel_fault::{Fault, Result};
-use rondel_model::image::ImageRef;
 use rondel_model::{Container, Snapshot};
-use rondel_ports::images::{Credentials, MediaTypes, OutgoingImage};
+use rondel_ports::images::{MediaTypes, OutgoingImage};
 use rondel_ports::snapshots::Compression;
 use serde_json::json;
 
 use crate::Ops;
 use crate::cx::OpCx;
+use crate::image::AtRegistry;
 use crate::stats::count;
 
 /// When every image was made, so that equal content gives equal images.
 const EPOCH: &str = "1970-01-01T00:00:00Z";
 
 impl Ops {
-    /// Pushes `variants` (one: a manifest; several: an index) under `reference` and gives the digest.
+    /// Pushes `variants` (one: a manifest; several: an index) as the image `to` and gives the digest.
     ///
     /// # Errors
-    /// When a tree cannot be evaluated, credentials are refused, or there is no network.
+    /// When a tree cannot be evaluated, credentials are refused, there is no network, or a service does not come up.
     pub async fn publish(
         self: &Arc<Self>,
         cx: &OpCx,
-        reference: &ImageRef,
+        to: &AtRegistry<'_>,
         variants: &[Container],
         compression: Option<Compression>,
         media_types: MediaTypes,
-        credentials: Option<Credentials>,
     ) -> Result<Sha256Digest> {
         let images = self.outgoing(cx, variants, compression).await?;
         count(&self.stats.pushes);
-        let span = cx.events.span(Work::Push, format!("push {reference}"));
-        let pushed = self.ports.images.push(reference, images, media_types, credentials, span.emitter()).await;
+        let span = cx.events.span(Work::Push, format!("push {}", to.reference));
+        let pushed = async {
+            let reached = self.reach(cx, to.service).await?;
+            let registry = self.images(&reached);
+            let credentials = to.credentials.clone();
+            reached.during(registry.push(to.reference, images, media_types, credentials, span.emitter())).await
+        };
+        let pushed = pushed.await;
         match &pushed {
             Ok(_) => span.end(Outcome::Done),
             Err(fault) => span.end(Outcome::Failed(fault.to_string())),

@@ -9,6 +9,7 @@ use rondel_digest::Sha256Digest;
 use rondel_model::image::ImageRef;
 use rondel_model::op::{FsOp, ImageOp, ImportOp};
 use rondel_model::{Container, Fs, Platform};
+use rondel_ops::AtRegistry;
 use rondel_ports::images::{MediaTypes, ResolvedImage};
 use rondel_ports::snapshots::{Compression, Snapshots};
 use support::*;
@@ -40,7 +41,7 @@ async fn serve(from: &World, to: &World, names: &[&str], files: &[(&str, &str)])
 }
 
 fn image(reference: &ImageRef) -> Fs {
-    Fs::new(FsOp::Image(ImageOp { reference: reference.clone(), platform: Platform::native() }))
+    Fs::new(FsOp::Image(ImageOp { reference: reference.clone(), platform: Platform::native(), service: None }))
 }
 
 #[tokio::test]
@@ -49,20 +50,20 @@ async fn pulled_once() {
     let files = [("/a", "1"), ("/b", "2"), ("/c", "3"), ("/d", "4"), ("/e", "5")];
     let reference = serve(&builder, &w, &["r.example/one", "r.example/two"], &files).await;
     let platform = Platform::native();
-    let resolved = w.ops.resolve_image(&w.cx, &reference, &platform, true, None).await.unwrap();
+    let resolved = w.ops.resolve_image(&w.cx, &AtRegistry::named(&reference), &platform, true).await.unwrap();
     assert_eq!(w.images.fetched.load(Ordering::SeqCst), 0);
     assert_eq!(w.names(&image(&resolved.reference)).await, ["a", "b", "c", "d", "e"]);
     assert_eq!(w.images.fetched.load(Ordering::SeqCst), 5);
     let again = w.restarted();
-    again.ops.resolve_image(&w.cx, &resolved.reference, &platform, true, None).await.unwrap();
+    again.ops.resolve_image(&w.cx, &AtRegistry::named(&resolved.reference), &platform, true).await.unwrap();
     again.names(&image(&resolved.reference)).await;
     assert_eq!((w.images.resolved.load(Ordering::SeqCst), w.images.fetched.load(Ordering::SeqCst)), (1, 5));
     let two: ImageRef = "r.example/two".parse().unwrap();
-    let two = w.ops.resolve_image(&w.cx, &two, &platform, true, None).await.unwrap();
+    let two = w.ops.resolve_image(&w.cx, &AtRegistry::named(&two), &platform, true).await.unwrap();
     assert_eq!(w.names(&image(&two.reference)).await.len(), 5);
     assert_eq!((w.images.resolved.load(Ordering::SeqCst), w.images.fetched.load(Ordering::SeqCst)), (2, 5));
     let unknown: ImageRef = "r.example/none".parse().unwrap();
-    let fault = w.ops.resolve_image(&w.cx, &unknown, &platform, true, None).await.unwrap_err();
+    let fault = w.ops.resolve_image(&w.cx, &AtRegistry::named(&unknown), &platform, true).await.unwrap_err();
     assert!(fault.to_string().contains("not found"));
 }
 
@@ -73,7 +74,7 @@ async fn pushed_with_a_layer_per_step() {
     let target: ImageRef = "r.example/out:1".parse().unwrap();
     let push = async |container: &Container| {
         let variants = std::slice::from_ref(container);
-        w.ops.publish(&w.cx, &target, variants, None, MediaTypes::Oci, None).await.unwrap()
+        w.ops.publish(&w.cx, &AtRegistry::named(&target), variants, None, MediaTypes::Oci).await.unwrap()
     };
     let empty = push(&container).await;
     container.rootfs = w.files(&[("/a", "1"), ("/b", "2"), ("/c", "3")]);

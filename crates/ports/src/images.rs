@@ -1,6 +1,7 @@
 //! Images in registries, layouts and archives.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rondel_digest::Sha256Digest;
 use rondel_events::Emitter;
@@ -10,6 +11,7 @@ use rondel_model::image::ImageRef;
 use serde::{Deserialize, Serialize};
 
 use crate::BoxFuture;
+use crate::network::Host;
 use crate::snapshots::LayerBlob;
 
 /// A user name and a password or token. Its `Debug` shows neither.
@@ -113,6 +115,10 @@ pub trait Images: Send + Sync {
         credentials: Option<Credentials>,
         progress: &'a Emitter,
     ) -> BoxFuture<'a, Result<Sha256Digest>>;
+
+    /// The same for one registry, which `host` is: whatever is asked for, it is asked, and no mirror. It may be spoken to
+    /// without TLS.
+    fn through(&self, host: Host) -> Arc<dyn Images>;
 
     /// Writes `images` as an OCI layout tar with a Docker `manifest.json` beside it (for a single image). Blocks.
     /// The bytes depend on the images alone.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rondel_model::image::ImageRef;
-use rondel_web::Surroundings;
+use rondel_web::{Limits, Surroundings};
 use serde::{Deserialize, Serialize};
 
 /// Where images are looked for.
@@ -73,6 +73,13 @@ pub struct Timing {
     pub idle: Duration,
     /// Before the first repetition; doubled for each further one.
     pub pause: Duration,
+}
+
+impl Timing {
+    /// For one request.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { connect: self.connect, idle: self.idle }
+    }
 }
 
 impl Default for Timing {

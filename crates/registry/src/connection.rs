@@ -4,10 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use reqwest::{Response, StatusCode};
+use reqwest::{Response, StatusCode, Url};
 use rondel_digest::Sha256Digest;
-use rondel_fault::Result;
-use rondel_web::{Limits, is_loopback};
+use rondel_fault::{Attempt as _, Result};
+use rondel_ports::network::Host;
+use rondel_web::{Door, is_loopback};
+use tempfile::TempDir;
 
 use crate::auth::Tokens;
 use crate::config::{Environment, RegistryConfig, Timing};
@@ -29,12 +31,13 @@ pub(crate) struct Connection {
     insecure: HashSet<String>,
     schemes: Mutex<HashMap<String, &'static str>>,
     holders: Mutex<HashMap<(String, Sha256Digest), String>>,
+    /// What all requests go through, when no name leads to the registry.
+    _way: Option<(Door, TempDir)>,
 }
 
 impl Connection {
     pub(crate) fn new(config: &RegistryConfig, environment: Environment, timing: Timing) -> Result<Self> {
-        let limits = Limits { connect: timing.connect, idle: timing.idle };
-        let http = rondel_web::client(&environment.web, limits, reqwest::redirect::Policy::custom(follow))?;
+        let http = rondel_web::client(&environment.web, timing.limits(), reqwest::redirect::Policy::custom(follow))?;
         Ok(Self {
             http,
             environment,
@@ -43,6 +46,37 @@ impl Connection {
             insecure: config.insecure.iter().cloned().collect(),
             schemes: Mutex::default(),
             holders: Mutex::default(),
+            _way: None,
+        })
+    }
+
+    /// Requests to the registry `authority` that `host` is, and to nothing else. Nothing that is known of others is true of it.
+    ///
+    /// # Errors
+    /// When it accepts no connection.
+    pub(crate) async fn through(&self, host: &Host, authority: &str) -> Result<Self> {
+        let attempted = || format!("reach the registry `{authority}`");
+        let parse = |scheme: &str| Url::parse(&format!("{scheme}://{authority}/")).attempt(attempted);
+        let mut url = parse("http")?;
+        if let Err(fault) = accepts(host, &url).await {
+            let other = parse("https")?;
+            let same = url.port().is_some() || accepts(host, &other).await.is_err();
+            if same {
+                return Err(fault.context(format!("cannot {}", attempted())));
+            }
+            url = other;
+        }
+        let folder = TempDir::new_in(&host.folder).attempt(attempted)?;
+        let door = Door::open(folder.path(), &url, host.dial.clone())?;
+        Ok(Self {
+            http: door.client(&self.environment.web, self.timing.limits())?,
+            environment: self.environment.clone(),
+            timing: self.timing,
+            tokens: Tokens::default(),
+            insecure: HashSet::from([authority.to_owned()]),
+            schemes: Mutex::default(),
+            holders: Mutex::default(),
+            _way: Some((door, folder)),
         })
     }
 
@@ -94,6 +128,13 @@ impl Connection {
         let holders = self.holders.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         holders.get(&(registry.to_owned(), digest)).cloned()
     }
+}
+
+/// Whether the port of `url` accepts connections.
+async fn accepts(host: &Host, url: &Url) -> Result<()> {
+    let attempted = || format!("connect to `{}`", rondel_web::origin(url));
+    let (dial, port) = (host.dial.clone(), url.port_or_known_default().unwrap_or_default());
+    tokio::task::spawn_blocking(move || dial(port).map(drop)).await.attempt(attempted)?
 }
 
 /// Follows redirects, but never from TLS into the clear.

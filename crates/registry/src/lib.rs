@@ -2,6 +2,7 @@
 //!
 //! [`Registry`] implements the port [`rondel_ports::images::Images`]. An image is looked for in the configured mirrors,
 //! in their order, and then in the registry that its name says; [`layout`] writes the folders that may serve as mirrors.
+//! A registry that no name leads to is asked alone ([`Images::through`]), and nothing is remembered of it beyond that.
 //!
 //! *Invariants.* Nothing that came from outside is used before its digest was checked. Documents are bounded, so that
 //! no registry can exhaust the memory. Credentials and tokens are kept per host, repository, kind of access and
@@ -34,6 +35,7 @@ mod testing;
 mod unarchive;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rondel_digest::Sha256Digest;
 use rondel_events::Emitter;
@@ -42,16 +44,28 @@ use rondel_model::Platform;
 use rondel_model::image::ImageRef;
 use rondel_ports::BoxFuture;
 use rondel_ports::images::{Credentials, Images, MediaTypes, OutgoingImage, ResolvedImage};
+use rondel_ports::network::Host;
 use rondel_ports::snapshots::LayerBlob;
+use tokio::sync::OnceCell;
 
 pub use config::{Environment, Mirror, MirrorLocation, RegistryConfig, Timing};
 
 use connection::Connection;
+use remote::{Endpoint, Remote};
 
 /// Finds and moves images. Cheap to share behind an `Arc`; keeps connections and tokens.
 pub struct Registry {
     config: RegistryConfig,
-    connection: Connection,
+    connection: Arc<Connection>,
+    /// The one registry that there is.
+    only: Option<Only>,
+}
+
+/// A registry that no name leads to.
+struct Only {
+    host: Host,
+    /// Made with the first request.
+    connection: OnceCell<Connection>,
 }
 
 impl Registry {
@@ -69,7 +83,19 @@ impl Registry {
     /// As for [`Registry::new`].
     pub fn with_timing(config: RegistryConfig, environment: Environment, timing: Timing) -> Result<Self> {
         let connection = Connection::new(&config, environment, timing)?;
-        Ok(Self { config, connection })
+        Ok(Self { config, connection: Arc::new(connection), only: None })
+    }
+
+    /// The repository of `reference` at `endpoint`.
+    async fn remote(&self, endpoint: Endpoint, reference: &ImageRef, given: Option<Credentials>) -> Result<Remote<'_>> {
+        let connection = match &self.only {
+            None => &*self.connection,
+            Some(Only { host, connection }) => {
+                let made = connection.get_or_try_init(|| self.connection.through(host, endpoint.authority()));
+                made.await?
+            }
+        };
+        Remote::open(connection, endpoint, reference, given).await
     }
 }
 
@@ -112,6 +138,12 @@ impl Images for Registry {
         progress: &'a Emitter,
     ) -> BoxFuture<'a, Result<Sha256Digest>> {
         Box::pin(self.push_images(reference, images, media_types, credentials, progress))
+    }
+
+    fn through(&self, host: Host) -> Arc<dyn Images> {
+        let only = Only { host, connection: OnceCell::new() };
+        let config = RegistryConfig::default();
+        Arc::new(Self { config, connection: self.connection.clone(), only: Some(only) })
     }
 
     fn archive(&self, images: Vec<OutgoingImage>, media_types: MediaTypes, into: &Path) -> Result<()> {

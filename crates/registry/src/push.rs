@@ -88,7 +88,7 @@ impl Registry {
         };
         let (manifests, root) = documents(&images, media_types)?;
         let blobs = blobs(&images)?;
-        let remote = Remote::open(&self.connection, Endpoint::of(reference), reference, credentials).await?;
+        let remote = self.remote(Endpoint::of(reference), reference, credentials).await?;
         let total = blobs.iter().map(|b| b.size).sum();
         let sent = Arc::new(Sent { done: AtomicU64::new(0), total, progress: progress.clone() });
         let uploads = blobs.into_iter().map(|blob| upload(&remote, blob, sent.clone()));

@@ -48,6 +48,11 @@ impl Endpoint {
         }
     }
 
+    /// Host and port, where requests go.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
     /// A mirror of the registry that `reference` names.
     pub(crate) fn mirror(location: &str, reference: &ImageRef) -> Result<Self> {
         let wrong = |reason: &str| Fault::user(format!("the address of a mirror is not usable: {reason}"));

@@ -83,9 +83,9 @@ impl Registry {
             Place::Layout(path, tag_alone) => {
                 blocking(move || Layout::open(path)).await.map(|l| Opened::Layout(l, tag_alone))
             }
-            Place::Registry(endpoint, given) => Remote::open(&self.connection, endpoint, reference, given)
-                .await
-                .map(|remote| Opened::Remote(Box::new(remote))),
+            Place::Registry(endpoint, given) => {
+                self.remote(endpoint, reference, given).await.map(|remote| Opened::Remote(Box::new(remote)))
+            }
         }
     }
 

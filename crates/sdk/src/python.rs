@@ -12,7 +12,7 @@ use rondel_model::exec::{Expect, Sharing, Stdin};
 use rondel_model::image::ImageRef;
 use rondel_model::op::{CopyOp, Edit, ExecOutput, Filter, ImageOp, Place};
 use rondel_model::{AbsPath, Container, ExecOp, Fs, FsOp, ImageConfig, Mount, MountSource, Platform};
-use rondel_ops::{OpCx, Ops};
+use rondel_ops::{AtRegistry, OpCx, Ops};
 
 use crate::python_project::{Files, Install, Project};
 use crate::{Sdk, Source, bindings};
@@ -82,7 +82,7 @@ async fn image(ops: &Arc<Ops>, cx: &OpCx, name: &str) -> Result<Container> {
     let platform = Platform::native();
     let reference: ImageRef =
         name.parse().map_err(|e: rondel_model::image::InvalidReference| Fault::user(e.to_string()))?;
-    let found = ops.resolve_image(cx, &reference, &platform, false, None).await?;
+    let found = ops.resolve_image(cx, &AtRegistry::named(&reference), &platform, false).await?;
     let config: serde_json::Value = serde_json::from_str(found.config.get())
         .map_err(|e| Fault::user(format!("cannot read the configuration of image `{name}`")).caused_by(e))?;
     let config: ImageConfig = match config.get("config") {
@@ -91,7 +91,8 @@ async fn image(ops: &Arc<Ops>, cx: &OpCx, name: &str) -> Result<Container> {
         _ => ImageConfig::default(),
     };
     let mut base = Container::scratch(found.platform.clone());
-    base.rootfs = Fs::new(FsOp::Image(ImageOp { reference: found.reference, platform: found.platform }));
+    let op = ImageOp { reference: found.reference, platform: found.platform, service: None };
+    base.rootfs = Fs::new(FsOp::Image(op));
     base.config = Arc::new(config);
     Ok(base)
 }

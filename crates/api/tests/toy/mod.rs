@@ -28,7 +28,7 @@ use rondel_ports::host::HostFiles;
 use rondel_ports::http::{self, Http};
 use rondel_ports::images::{Credentials, Images, MediaTypes, OutgoingImage, ResolvedImage};
 use rondel_ports::index::{Index, Table};
-use rondel_ports::network::{Membership, Network, Networks};
+use rondel_ports::network::{Host, Membership, Network, Networks};
 use rondel_ports::process::{CommandSpec, Entrance, Exit, ProcessSpec, Processes};
 use rondel_ports::snapshots::{Compression, LayerBlob, Snapshots, Tree, Verification, WorkTree};
 use rondel_ports::streams::{Address, Listening, Machine, Protocol, Sockets, Stream};
@@ -476,6 +476,9 @@ impl Images for Registries {
         _: &'a Emitter,
     ) -> BoxFuture<'a, Result<Sha256Digest>> {
         Box::pin(std::future::ready(absent()))
+    }
+    fn through(&self, _: Host) -> Arc<dyn Images> {
+        Arc::new(Self(self.0.clone()))
     }
     fn archive(&self, _: Vec<OutgoingImage>, _: MediaTypes, _: &Path) -> Result<()> {
         absent()

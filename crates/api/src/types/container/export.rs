@@ -3,6 +3,7 @@
 use rondel_fault::{Fault, Result};
 use rondel_model::op::Place;
 use rondel_model::{AbsPath, Container, File, Fs, Value};
+use rondel_ops::AtRegistry;
 use rondel_query::{Args, Cx, Node, Outcome};
 
 use super::{TYPE, images, of};
@@ -41,15 +42,14 @@ async fn variants(node: &Node, args: &Args) -> Result<Vec<Container>> {
 }
 
 async fn publish(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
-    if args.given("registryService") {
-        return Err(Fault::user("`registryService` of `Container.publish` is not supported by this engine yet"));
-    }
     let reference = images::reference(&args.str("address")?)?;
     let variants = variants(&node, &args).await?;
     let (ops, op_cx) = tools(&cx)?;
     let credentials = credentials::of(&op_cx, of(&node)?, &reference).await?;
     let (compression, media_types) = (inputs::compression(&args)?, inputs::media_types(&args)?);
-    let digest = ops.publish(&op_cx, &reference, &variants, compression, media_types, credentials).await?;
+    let service = inputs::service(&args, "registryService").await?;
+    let to = AtRegistry { reference: &reference, credentials, service: service.as_ref() };
+    let digest = ops.publish(&op_cx, &to, &variants, compression, media_types).await?;
     Ok(Value::string(reference.pinned(digest).to_string()).into())
 }
 

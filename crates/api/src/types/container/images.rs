@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use rondel_call::{Call, CallSpec};
+use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::image::{ImageRef, InvalidReference};
 use rondel_model::op::{ImageOp, ImportOp, Place};
 use rondel_model::{Container, File, Fs, FsOp, ImageConfig, Platform, Value};
+use rondel_ops::AtRegistry;
 use rondel_ports::images::ResolvedImage;
 use rondel_query::{Args, Cx, Node, Outcome};
 
@@ -38,39 +39,39 @@ pub(crate) fn reference(text: &str) -> Result<ImageRef> {
 /// A tag is looked up once per session (the field's scope); what came of it is the call `_from` with the digest, which any
 /// session may use again.
 async fn from(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
-    if args.given("registryService") {
-        return Err(Fault::user("`registryService` of `Container.from` is not supported by this engine yet"));
+    let (container, pinned) = based_on(&cx, of(&node)?, &args).await?;
+    let mut spec = CallSpec::new(TYPE, "_from").arg("address", inputs::string(&pinned.to_string()));
+    if let service @ Literal::Call(_) = args.literal("registryService") {
+        spec = spec.arg("registryService", service);
     }
-    let image = resolve(&cx, of(&node)?, &args).await?;
-    let spec = CallSpec::new(TYPE, "_from").arg("address", inputs::string(&image.reference.to_string()));
     // IDENTITY: the digest says what the image is, whoever asked for whichever tag.
     let rebind = Some(Call::new(node.call.clone(), spec));
-    Ok(Outcome { value: value(based_on(of(&node)?, image)?), rebind })
+    Ok(Outcome { value: value(container), rebind })
 }
 
 async fn pinned(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
-    let image = resolve(&cx, of(&node)?, &args).await?;
-    Ok(changed(based_on(of(&node)?, image)?))
+    Ok(changed(based_on(&cx, of(&node)?, &args).await?.0))
 }
 
-async fn resolve(cx: &Cx, container: &Container, args: &Args) -> Result<ResolvedImage> {
+/// `container` on the image that `args` name, and the pinned reference to that.
+async fn based_on(cx: &Cx, container: &Container, args: &Args) -> Result<(Container, ImageRef)> {
     let reference = reference(&args.str("address")?)?;
+    let service = inputs::service(args, "registryService").await?;
     let (ops, op_cx) = tools(cx)?;
     let credentials = credentials::of(&op_cx, container, &reference).await?;
     let exact = container.platform != Platform::native();
-    ops.resolve_image(&op_cx, &reference, &container.platform, exact, credentials).await
-}
-
-fn based_on(container: &Container, image: ResolvedImage) -> Result<Container> {
+    let wanted = AtRegistry { reference: &reference, credentials, service: service.as_ref() };
+    let image = ops.resolve_image(&op_cx, &wanted, &container.platform, exact).await?;
     let merged = config::merged(&container.config, image.config.get())?;
-    let op = ImageOp { reference: image.reference.clone(), platform: image.platform.clone() };
-    Ok(Container {
+    let op = ImageOp { reference: image.reference.clone(), platform: image.platform.clone(), service };
+    let container = Container {
         rootfs: Fs::new(FsOp::Image(op)),
         platform: image.platform,
-        image_ref: Some(image.reference),
+        image_ref: Some(image.reference.clone()),
         last_exec: None,
         ..config::configured(container, merged)
-    })
+    };
+    Ok((container, image.reference))
 }
 
 async fn import(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
