@@ -1,0 +1,253 @@
+"""Services of a session as hosts that the engine itself talks to: git servers and registries that no name of the machine leads to."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from gitserver import Sample, Ssh, Web, commit, daemon, git
+from registries import Registry, password_file
+
+
+@pytest.fixture(scope="module")
+def place():
+    from conftest import short_folder
+
+    path = short_folder()
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def sample(place):
+    """A repository, one with it as its submodule by a relative address, and another one under the name of the first."""
+    made = Sample(place / "repos")
+    outer = place / "outer"
+    outer.mkdir()
+    git(outer, "init", "-q")
+    git(outer, "submodule", "--quiet", "add", str(made.bare), "lib")
+    modules = (outer / ".gitmodules").read_text().replace(str(made.bare), "../r.git")
+    commit(outer, {".gitmodules": modules, "a": "a"})
+    git(place, "clone", "-q", "--bare", "outer", "repos/outer.git")
+    other = place / "other"
+    other.mkdir()
+    git(other, "init", "-q")
+    made.other = commit(other, {"README": "other\n"})
+    git(other, "tag", "v9.0.0")
+    (place / "others").mkdir()
+    git(place, "clone", "-q", "--bare", "other", "others/r.git")
+    return made
+
+
+@pytest.fixture(scope="module")
+def web(sample):
+    with Web(sample.bare.parent) as server:
+        server.accept("x-access-token", "right")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def served(sample):
+    with daemon(sample.bare.parent) as base:
+        yield int(base.rsplit(":", 1)[1])
+
+
+@pytest.fixture
+def session(engine):
+    with engine.session() as session:
+        yield session
+
+
+def text(value) -> str:
+    return json.dumps(value)
+
+
+def last(data):
+    """What is at the end of a chain."""
+    while isinstance(data, dict) and len(data) == 1:
+        (data,) = data.values()
+    return data
+
+
+def forge(session, backend: int, frontend: int, name: str = "forge") -> str:
+    """The ID of a service under a name, which is a port of this machine."""
+    made = 'service(ports: [{frontend: %d, backend: %d}]) { withHostname(hostname: "%s") { id } }' % (frontend, backend, name)
+    return text(last(session.query("{ host { " + made + " } }")))
+
+
+def asked(url: str, service: str, selection: str, more: str = "") -> str:
+    return "{ git(url: " + text(url) + f", experimentalServiceHost: {service}{more}) {{ {selection} }} }}"
+
+
+README = 'tree { file(path: "README") { contents } }'
+LIB = 'head { tree { file(path: "lib/README") { contents } } }'
+
+
+def test_a_service_is_the_host_of_a_repository(session, engine, sample, served, web):
+    for service, url in [
+        (forge(session, served, 9418), "git://forge/{}"),
+        (forge(session, served, 7000), "git://forge:7000/{}"),
+        (forge(session, web.port, 8080), "http://forge:8080/open/{}"),
+    ]:
+        selection = f'url head {{ commit ref {README} }} tag(name: "v0.9.5") {{ {README} }} branches'
+        found = session.query(asked(url.format("r.git"), service, selection))["git"]
+        assert found["url"] == url.format("r.git") and found["branches"] == ["dev", "main"]
+        assert found["head"] == {"commit": sample.second, "ref": "refs/heads/main", "tree": {"file": {"contents": "two\n"}}}
+        assert last(found["tag"]) == "one\n"
+        assert last(session.query(asked(url.format("outer.git"), service, LIB))) == "two\n"
+        error = session.error(asked(url.format("nope.git"), service, "head { commit }"))
+        assert "there is no git repository at" in error["message"], error
+        # Nobody else has a host of this name.
+        assert "cannot find the host" in session.error("{ git(url: " + text(url.format("r.git")) + ") { head { commit } } }")["message"]
+    token = text(last(session.query('{ setSecret(name: "t", plaintext: "right") { id } }')))
+    private = "http://forge:8080/private/r.git"
+    assert last(session.query(asked(private, service, f"head {{ {README} }}", f", httpAuthToken: {token}"))) == "two\n"
+    assert "Authentication failed" in session.error(asked(private, service, "head { commit }"))["message"]
+
+
+def test_a_service_is_the_host_of_a_repository_by_tls(make_engine, place, sample):
+    certificate = place / "certificate.pem"
+    names = "/CN=forge -addext subjectAltName=DNS:forge".split()
+    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj".split()
+    subprocess.run([*words, *names, "-keyout", str(place / "key.pem"), "-out", str(certificate)], check=True, capture_output=True)
+    both = place / "both.pem"
+    both.write_text(certificate.read_text() + (place / "key.pem").read_text())
+    with Web(sample.bare.parent, both) as server:
+        with make_engine().session(env={"SSL_CERT_FILE": str(certificate), "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "forge"}) as session:
+            url = "https://forge/open/{}"
+            assert last(session.query(asked(url.format("r.git"), forge(session, server.port, 443), f"head {{ {README} }}"))) == "two\n"
+            assert last(session.query(asked(url.format("outer.git"), forge(session, server.port, 443), LIB))) == "two\n"
+            refused = session.error(asked("https://mill/open/r.git", forge(session, server.port, 443), "head { commit }"))
+            assert "certificate" in refused["message"], refused
+
+
+def test_git_017_ssh_to_a_service_on_a_port_of_its_own(session, engine, sample, place):
+    import asyncssh
+
+    with Ssh(place / "ssh", sample.bare.parent) as server:
+        service = forge(session, server.port, 2222)
+        socket = text(last(session.query("{ host { unixSocket(path: " + text(server.agent_socket) + ") { id } } }")))
+        line = lambda name, key: f"{name} {key.export_public_key().decode().strip()}"  # noqa: E731
+        hosts = lambda known: f", sshAuthSocket: {socket}, sshKnownHosts: {text(known)}"  # noqa: E731
+        url, key = "ssh://git@forge:2222/r.git", server.host_key
+        for known in (line("[forge]:2222", key), line("forge", key), ""):
+            found = session.query(asked(url, service, f"head {{ commit {README} }}", hosts(known)))["git"]["head"]
+            assert found["commit"] == sample.second and last(found["tree"]) == "two\n"
+        relative = asked("ssh://forge:2222/outer.git", service, LIB, hosts(line("[forge]:2222", key)))
+        assert last(session.query(relative)) == "two\n" and set(server.users) == {"git"}
+        short = asked("me@forge:r.git", forge(session, server.port, 22), "head { commit }", hosts(line("forge", key)))
+        assert last(session.query(short)) == sample.second and "me" in server.users
+        wrong = line("[forge]:2222", asyncssh.generate_private_key("ssh-ed25519"))
+        refused = session.error(asked(url, service, "head { commit }", hosts(wrong)))
+        assert "is not the one that is known" in refused["message"], refused
+        with engine.session(env={"SSH_AUTH_SOCK": ""}) as other:
+            refused = other.error(asked(url, forge(other, server.port, 2222), "head { commit }"))
+            assert "SSH URLs are not supported without an SSH socket" in refused["message"], refused
+
+
+def test_services_under_one_address_are_told_apart(engine, sample, served, place):
+    url, selection = "git://forge/r.git", f"head {{ commit {README} }} latestVersion {{ ref tree(includeTags: true) {{ id }} }}"
+    with daemon(place / "others") as base:
+        first = (served, "two\n", sample.second, sample.other)
+        other = (int(base.rsplit(":", 1)[1]), "other\n", sample.other, sample.second)
+        seen = {}
+        with engine.session() as one, engine.session() as two:
+            for session, (port, content, own, strange) in [(one, first), (one, other), (two, other), (two, first)]:
+                service = forge(session, port, 9418)
+                found = session.query(asked(url, service, selection))["git"]
+                assert found["head"]["commit"] == own and last(found["head"]["tree"]) == content
+                seen.setdefault(content, set()).add(found["latestVersion"]["tree"]["id"])
+                missing = session.error(asked(url, service, f'commit(id: "{strange}") {{ {README} }}'))
+                assert "has no commit" in missing["message"], missing
+        # What was served is known by its content, in whichever session.
+        assert all(len(ids) == 1 for ids in seen.values()) and seen["two\n"] != seen["other\n"]
+    # What came of it needs the service no more.
+    with engine.session() as later:
+        (tree,) = seen["other\n"]
+        assert last(later.query(f'{{ loadDirectoryFromID(id: {text(tree)}) {{ file(path: "README") {{ contents }} }} }}')) == "other\n"
+
+
+RELAY = """
+import socketserver, socket, threading
+class Handler(socketserver.BaseRequestHandler):
+    def handle(self):
+        far = socket.create_connection(("real", 9418))
+        def pump(a, b):
+            while data := a.recv(65536): b.sendall(data)
+            b.shutdown(socket.SHUT_WR)
+        other = threading.Thread(target=pump, args=(self.request, far)); other.start()
+        pump(far, self.request); other.join()
+class Server(socketserver.ThreadingTCPServer): allow_reuse_address = True
+Server(("", 9418), Handler).serve_forever()
+"""
+
+
+def running(session, image: str, args: list[str], *links: str) -> dict:
+    made = f"asService(args: {text(args)}) {{ id hostname }}"
+    for link in reversed([f'from(address: "{image}")', *links]):
+        made = f"{link} {{ {made} }}"
+    return last(session.query(f"{{ container {{ {made} }} }}"))
+
+
+def test_a_container_is_the_host_of_a_repository(session, sample, served):
+    real = 'withServiceBinding(alias: "real", service: %s)' % forge(session, served, 9418)
+    relay = running(session, "python:3.13-slim", ["python", "-c", RELAY], real, "withExposedPort(port: 9418)")
+    url, service = f"git://{relay['hostname']}/r.git", text(relay["id"])
+    assert last(session.query(asked(url, service, f"head {{ {README} }}"))) == "two\n"
+    wrong = session.error(asked(url.replace("/r.git", ":99/r.git"), service, "head { commit }"))
+    assert "cannot reach `git://" in wrong["message"] and "port 99" in wrong["message"], wrong
+    sleeping = running(session, "busybox", ["sleep", "1000"])
+    wrong = session.error(f'{{ container {{ from(address: "{sleeping["hostname"]}:5000/x", registryService: {text(sleeping["id"])}) {{ id }} }} }}')
+    assert "cannot reach the registry" in wrong["message"], wrong
+
+
+def test_a_service_that_exits_is_the_reason(session):
+    for links in (["withExposedPort(port: 80)"], []):
+        gone = running(session, "busybox", ["sh", "-c", "echo no >&2; exit 42"], *links)
+        for scheme in ("http", "git"):
+            error = session.error(asked(f"{scheme}://{gone['hostname']}:80/r.git", text(gone["id"]), "head { commit }"))
+            assert "exit code: 42" in error["message"], error
+        image = f'from(address: "{gone["hostname"]}:80/x", registryService: {text(gone["id"])}) {{ id }}'
+        push = f'publish(address: "{gone["hostname"]}:80/x", registryService: {text(gone["id"])})'
+        for document in (image, push):
+            error = session.error(f"{{ container {{ {document} }} }}")
+            assert "exit code: 42" in error["message"], error
+
+
+def test_a_service_is_a_registry(engine, folder):
+    """The engine is one that asks no registry: a service is none of the network."""
+    (folder / "other").mkdir()
+    open_, closed = Registry(folder), Registry(folder / "other", password_file("user", "pass"))
+    image = lambda service, more: f'from(address: "hub:5000/team/app:1", registryService: {service}) {{ {more} }}'  # noqa: E731
+    try:
+        with engine.session() as session:
+            service, private = forge(session, open_.port, 5000, "hub"), forge(session, closed.port, 5000, "hub")
+            secret = text(last(session.query('{ setSecret(name: "p", plaintext: "pass") { id } }')))
+            login = f'withRegistryAuth(address: "hub:5000", username: "user", secret: {secret})'
+            push = lambda service, content: (  # noqa: E731
+                f'from(address: "busybox") {{ withNewFile(path: "/f", contents: "{content}") {{ '
+                f'publish(address: "hub:5000/team/app:1", registryService: {service}) }} }}'
+            )
+            reference = last(session.query(f"{{ container {{ {push(service, 'open')} }} }}"))
+            assert reference.startswith("hub:5000/team/app:1@sha256:")
+            refused = session.error(f"{{ container {{ {push(private, 'private')} }} }}")
+            assert "refuses" in refused["message"], refused
+            assert last(session.query(f"{{ container {{ {login} {{ {push(private, 'private')} }} }} }}")) != reference
+        assert open_.manifest("team/app", "1")["layers"]
+        run = 'imageRef withExec(args: ["cat", "/f"]) { stdout } rootfs { id }'
+        with engine.session() as session:
+            service, private = forge(session, open_.port, 5000, "hub"), forge(session, closed.port, 5000, "hub")
+            secret = text(last(session.query('{ setSecret(name: "p", plaintext: "pass") { id } }')))
+            login = f'withRegistryAuth(address: "hub:5000", username: "user", secret: {secret})'
+            found = session.query(f"{{ container {{ {image(service, run)} }} }}")["container"]["from"]
+            assert found["imageRef"] == reference and last(found["withExec"]) == "open"
+            found = session.query(f"{{ container {{ {login} {{ {image(private, run)} }} }} }}")["container"]["withRegistryAuth"]["from"]
+            assert found["imageRef"] != reference and last(found["withExec"]) == "private"
+            assert "refuses" in session.error(f"{{ container {{ {image(private, 'id')} }} }}")["message"]
+            gone = image(service, "id").replace("team/app", "team/none")
+            assert "hub:5000/team/none" in session.error(f"{{ container {{ {gone} }} }}")["message"]
+            assert session.error('{ container { from(address: "hub:5000/team/app:1") { id } } }')
+    finally:
+        open_.stop()
+        closed.stop()
