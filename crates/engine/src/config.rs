@@ -90,7 +90,7 @@ impl Default for Config {
             insecure_registries: Vec::new(),
             offline: false,
             idle_seconds: 600,
-            remembered_results: 200_000,
+            remembered_results: 50_000,
             name: None,
             metrics: None,
             cache: CacheConfig::default(),

@@ -66,8 +66,8 @@ pub use search::{Match, Search, Submatch};
 pub use service::ServiceControl;
 pub use stats::OpStats;
 
-/// How many results are remembered in memory, per kind.
-const REMEMBERED: usize = 100_000;
+/// How many results are remembered in memory, per kind; the index on disk has them all.
+const REMEMBERED: usize = 25_000;
 
 /// Evaluates work. One for the whole engine.
 pub struct Ops {
