@@ -95,7 +95,8 @@ pub enum ProcessStdin {
     Bytes(Vec<u8>),
     /// A path inside the container, resolved after the mounts.
     Path(String),
-    /// A terminal of the container, which is also its standard output and error, and controls the process.
+    /// A terminal of the container, which is also its standard output and error, and controls the process. The sinks
+    /// receive nothing then.
     Terminal(ProcessTerminal),
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicI32;
 
 use rondel_fault::{Attempt, Fault, Result};
-use rondel_ports::process::{CommandSpec, Entrance, Exit};
+use rondel_ports::process::{CommandSpec, Entrance, Exit, ProcessStdin};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
@@ -14,10 +14,9 @@ use crate::act::{Act, Step};
 use crate::child::{self, Plan, Stacks, Stage, Strings};
 use crate::handle::Handle;
 use crate::host::Host;
-use crate::output;
-use crate::program::{c_string, candidates};
-use crate::run::{identity_steps, refused, streams};
-use crate::users;
+use crate::program::{c_string, candidates, refusal};
+use crate::run::{hand_over, identity_steps, on_terminal, refused, streams};
+use crate::{output, terminal, users};
 
 /// The most bytes of an account file that are read.
 const ACCOUNT_FILE_LIMIT: u64 = 1 << 20;
@@ -33,7 +32,7 @@ pub(crate) fn run(
     handle: &Handle,
     stacks: &mut Stacks,
 ) -> Result<Exit> {
-    let CommandSpec { args, mut env, workdir, user, insecure, stdin, stdout, stderr } = spec;
+    let CommandSpec { args, mut env, workdir, user, insecure, mut stdin, stdout, stderr } = spec;
     let program = args.first().cloned().ok_or_else(|| Fault::user("cannot run a command without a program"))?;
     let root = root_of(entrance)?;
     let identity = users::find(&user, &text(&root, "etc/passwd")?, &text(&root, "etc/group")?)?;
@@ -41,7 +40,19 @@ pub(crate) fn run(
         env.push(("HOME".into(), identity.home.clone()));
     }
     let mut given = Vec::new();
+    let terminal = match &stdin {
+        ProcessStdin::Terminal(asked) => Some(terminal::further(&root, asked)?),
+        _ => None,
+    };
+    let slave = terminal.map(|(master, slave)| {
+        hand_over(&mut stdin, master);
+        slave
+    });
     let (streams, input, mut command) = streams(host, &identity, stdin, [stdout, stderr], &mut given)?;
+    if let Some(slave) = slave {
+        command = on_terminal(&slave, &identity)?;
+        given.push(slave);
+    }
     command.push(Step::must(Act::WorkingDirectory(c_string(workdir, "the working directory")?)));
     command.extend(identity_steps(host, &identity));
     command.extend(input.map(|path| Step::must(Act::OpenInput(path))));
@@ -77,10 +88,7 @@ pub(crate) fn run(
             Err(match stage {
                 Stage::Setup => refused(plan.setup.get(index), &error),
                 Stage::Command => refused(plan.command.get(index), &error),
-                _ if error.raw_os_error() == Some(libc::ENOENT) && !program.contains('/') => {
-                    Fault::user(format!("exec: \"{program}\": executable file not found in $PATH"))
-                }
-                _ => Fault::user(format!("exec: \"{program}\": {error}")),
+                _ => refusal(plan.candidates.get(index), &program, &error),
             })
         }
     };

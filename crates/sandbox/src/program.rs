@@ -47,15 +47,21 @@ pub(crate) fn explain(
     workdir: &str,
     tree: &mut Tree,
 ) -> Fault {
-    let tried = tried.map_or_else(|| program.to_owned(), |path| path.to_string_lossy().into_owned());
-    if stage == Stage::Interpreter {
-        let path = if tried.starts_with('/') { tried.clone() } else { format!("{workdir}/{tried}") };
-        let reason = match interpreter(tree, &path) {
-            Some(interpreter) => format!("its interpreter `{interpreter}` does not exist in the container"),
-            None => "the loader or interpreter that it asks for does not exist in the container".to_owned(),
-        };
-        return Fault::user(format!("exec: \"{tried}\": {reason}"));
+    if stage != Stage::Interpreter {
+        return refusal(tried, program, error);
     }
+    let tried = tried.map_or_else(|| program.to_owned(), |path| path.to_string_lossy().into_owned());
+    let path = if tried.starts_with('/') { tried.clone() } else { format!("{workdir}/{tried}") };
+    let reason = match interpreter(tree, &path) {
+        Some(interpreter) => format!("its interpreter `{interpreter}` does not exist in the container"),
+        None => "the loader or interpreter that it asks for does not exist in the container".to_owned(),
+    };
+    Fault::user(format!("exec: \"{tried}\": {reason}"))
+}
+
+/// The kernel's reason why the program did not run.
+pub(crate) fn refusal(tried: Option<&CString>, program: &str, error: &io::Error) -> Fault {
+    let tried = tried.map_or_else(|| program.to_owned(), |path| path.to_string_lossy().into_owned());
     match error.raw_os_error() {
         Some(libc::ENOENT) if !program.contains('/') => {
             Fault::user(format!("exec: \"{program}\": executable file not found in $PATH"))

@@ -135,10 +135,7 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
     }
 
     let slave = terminal.map(|(master, slave)| {
-        if let ProcessStdin::Terminal(asked) = std::mem::replace(&mut stdin, ProcessStdin::Empty) {
-            // Whoever wanted it may be gone; then the process finds that its terminal hung up.
-            let _ = asked.master.send(master);
-        }
+        hand_over(&mut stdin, master);
         slave
     });
     let (streams, input, mut command) = streams(host, &identity, stdin, [spec.stdout, spec.stderr], &mut given)?;
@@ -233,8 +230,15 @@ pub(crate) fn streams(
     Ok(([stdout, stderr], path, steps))
 }
 
+/// Gives the engine's side of a terminal to whoever asked for it, who may be gone; then the process finds that it hung up.
+pub(crate) fn hand_over(stdin: &mut ProcessStdin, master: OwnedFd) {
+    if let ProcessStdin::Terminal(asked) = std::mem::replace(stdin, ProcessStdin::Empty) {
+        let _ = asked.master.send(master);
+    }
+}
+
 /// The steps that make a terminal the standard streams of a process.
-fn on_terminal(slave: &OwnedFd, identity: &Identity) -> Result<Vec<Step>> {
+pub(crate) fn on_terminal(slave: &OwnedFd, identity: &Identity) -> Result<Vec<Step>> {
     rustix::fs::fchown(slave, Some(rustix::fs::Uid::from_raw(identity.user)), None)
         .attempt(|| "give the terminal to the user of the container".into())?;
     let mut steps = vec![Step::must(Act::Session)];
