@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rondel_digest::Digest;
 use serde::{Serialize, Serializer};
 
+use crate::container::TerminalCommand;
 use crate::exec::ExecOp;
 use crate::health::Healthcheck;
 
@@ -42,6 +43,10 @@ pub struct ContainerService {
     pub ports: Vec<ServicePort>,
     /// A command that says whether it is ready.
     pub health: Option<Healthcheck>,
+    /// What runs on a terminal in it when nothing else was said.
+    #[serde(skip)]
+    // IDENTITY: how people look at it.
+    pub terminal: Option<Arc<TerminalCommand>>,
 }
 
 /// Ports of a client's machine that lead to another service.

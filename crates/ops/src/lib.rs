@@ -61,9 +61,10 @@ pub use held::referred;
 pub use http::Download;
 pub use image::AtRegistry;
 pub use options::{HostTrust, Options};
+pub use process::Surroundings;
 pub use read::{Entry, EntryKind, MOST_BYTES, Stat};
 pub use search::{Match, Search, Submatch};
-pub use service::ServiceControl;
+pub use service::{Inside, ServiceControl};
 pub use stats::OpStats;
 
 /// How many results are remembered in memory, per kind; the index on disk has them all.

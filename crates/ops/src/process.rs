@@ -1,5 +1,6 @@
 //! One run of one process: everything between its description and its end, whatever becomes of what it wrote.
 
+use std::any::Any;
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -57,8 +58,17 @@ pub(crate) struct Long {
     pub(crate) hostname: String,
     /// The engine's side of it.
     pub(crate) control: ProcessControl,
-    /// Is told its network before it starts.
-    pub(crate) network: oneshot::Sender<Network>,
+    /// Is told its surroundings before it starts.
+    pub(crate) surroundings: oneshot::Sender<Surroundings>,
+}
+
+/// What a process that runs for long has around it.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Its network.
+    pub network: Network,
+    /// The variables by which it finds the API; none when it has no access.
+    pub granted: Vec<(String, String)>,
 }
 
 /// How a process differs from one that is only waited for.
@@ -69,15 +79,28 @@ pub(crate) enum Special {
     Terminal(ProcessTerminal),
 }
 
+/// What is held of a process that has ended.
+pub(crate) struct Rest {
+    pub(crate) trees: Trees,
+    /// Keeps the services up that it was bound to.
+    pub(crate) services: Box<dyn Any + Send + Sync>,
+    /// Held until the trees are kept or thrown away.
+    _claims: Arc<Claims>,
+}
+
 /// A process that has ended, and what it left.
 pub(crate) struct Finished {
     pub(crate) exit_code: i32,
     pub(crate) written: Written,
-    pub(crate) trees: Trees,
+    pub(crate) rest: Rest,
     secrets: Secrets,
-    /// Held until the trees are kept or thrown away.
-    _claims: Arc<Claims>,
     alone: bool,
+}
+
+/// A process that did not start on what was prepared for it, or was taken down.
+pub(crate) struct Unfinished {
+    pub(crate) fault: Fault,
+    pub(crate) rest: Rest,
 }
 
 impl Finished {
@@ -122,6 +145,19 @@ impl Process<'_> {
         redirects: [Option<File>; 2],
         special: Option<Special>,
     ) -> Result<Finished> {
+        match self.attempt(inputs, redirects, special).await? {
+            Ok(finished) => Ok(finished),
+            Err(Unfinished { fault, rest }) => self.discard(rest.trees, fault).await,
+        }
+    }
+
+    /// The same; what it was given is also kept when it did not end by itself.
+    pub(crate) async fn attempt(
+        &self,
+        inputs: Vec<Snapshot>,
+        redirects: [Option<File>; 2],
+        special: Option<Special>,
+    ) -> Result<Result<Finished, Unfinished>> {
         let platform = &self.exec.platform;
         if platform.os != Platform::native().os {
             return Err(Fault::user(format!("cannot run programs of `{platform}` on `{}`", Platform::native())));
@@ -172,24 +208,31 @@ impl Process<'_> {
             ended => ended.map_err(|fault| not_started(fault, platform)),
         };
         let finished = ended.and_then(|exit_code| Ok((exit_code, capture.finish()?)));
-        match finished {
-            Ok((exit_code, written)) => Ok(Finished { exit_code, written, trees, secrets, _claims: claims, alone }),
-            Err(fault) => self.discard(trees, clean(fault, &secrets)).await,
-        }
+        let rest = Rest { trees, services: bound.guard, _claims: claims };
+        Ok(match finished {
+            Ok((exit_code, written)) => Ok(Finished { exit_code, written, rest, secrets, alone }),
+            Err(fault) => Err(Unfinished { fault: clean(fault, &secrets), rest }),
+        })
     }
 
-    /// Runs a further command where the process runs: how it ended. Nothing is shown of it.
-    pub(crate) async fn enter(&self, entrance: &Entrance, args: Vec<String>) -> Result<ExecFailure> {
+    /// Runs a further command where the process runs, with the variables `granted` beside its own: how it ended.
+    pub(crate) async fn enter(
+        &self,
+        entrance: &Entrance,
+        args: Vec<String>,
+        granted: &[(String, String)],
+        stdin: ProcessStdin,
+    ) -> Result<ExecFailure> {
         let (secret_env, secret_files) = self.plaintexts().await?;
         let secrets = Secrets::new(secret_env.iter().chain(&secret_files).map(|plaintext| plaintext.bytes()));
         let capture = Capture::new(Emitter::nowhere(), &secrets, [None, None]);
         let spec = CommandSpec {
             args: args.clone(),
-            env: environment(self.exec, &secret_env, &[], &self.ops.options)?,
+            env: environment(self.exec, &secret_env, granted, &self.ops.options)?,
             workdir: self.exec.workdir.as_str().to_owned(),
             user: self.exec.user.clone(),
             insecure: self.exec.insecure,
-            stdin: ProcessStdin::Empty,
+            stdin,
             stdout: capture.sink(0),
             stderr: capture.sink(1),
         };
@@ -283,9 +326,9 @@ impl Process<'_> {
                 stdin = ProcessStdin::Terminal(terminal);
                 (HOSTNAME.to_owned(), None)
             }
-            Some(Special::Long(Long { hostname, control, network: tell })) => {
+            Some(Special::Long(Long { hostname, control, surroundings })) => {
                 // Whoever wanted to know may be gone.
-                let _ = tell.send(network.clone());
+                let _ = surroundings.send(Surroundings { network: network.clone(), granted: granted.to_vec() });
                 (hostname, Some(control))
             }
         };

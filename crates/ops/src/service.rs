@@ -6,14 +6,13 @@ use futures_util::future::try_join_all;
 use rondel_events::{Emitter, Outcome, Work};
 use rondel_fault::{ExecFailure, Fault, Kind, Result};
 use rondel_model::service::ContainerService;
-use rondel_ports::network::Network;
-use rondel_ports::process::{Entrance, ProcessControl};
+use rondel_ports::process::{Entrance, ProcessControl, ProcessStdin};
 use rondel_ports::{BoxFuture, CancellationToken};
 use tokio::sync::oneshot;
 
 use crate::Ops;
 use crate::cx::OpCx;
-use crate::process::{Long, Process, Special, title};
+use crate::process::{Long, Process, Special, Surroundings, title};
 
 /// The engine's side of a service.
 pub struct ServiceControl {
@@ -21,10 +20,19 @@ pub struct ServiceControl {
     pub hostname: String,
     /// Its process.
     pub process: ProcessControl,
-    /// Is told its network before it starts.
-    pub network: oneshot::Sender<Network>,
+    /// Is told what it has around it before it starts.
+    pub surroundings: oneshot::Sender<Surroundings>,
     /// Kills it.
     pub cancel: CancellationToken,
+}
+
+/// The inside of a service's container.
+#[derive(Clone)]
+pub struct Inside {
+    /// The way into it.
+    pub entrance: Entrance,
+    /// The variables by which its process finds the API; none when it has no access.
+    pub granted: Vec<(String, String)>,
 }
 
 impl Ops {
@@ -41,7 +49,7 @@ impl Ops {
     ) -> Result<ExecFailure> {
         let (exec, cancel) = (Arc::new(service.exec.clone()), CancellationToken::new());
         let process = Process { ops: self, cx, exec: &exec, events: &cx.events, cancel: &cancel };
-        process.enter(entrance, args).await
+        process.enter(entrance, args, &[], ProcessStdin::Empty).await
     }
 
     /// Runs a service to its end: how it ended. What it wrote is gone then. Logs go to a span of `events`.
@@ -60,8 +68,8 @@ impl Ops {
         let (ops, exec) = (self.clone(), Arc::new(service.exec.clone()));
         let span = events.span(Work::Exec, format!("service {} {}", control.hostname, title(&cx, &exec)));
         Box::pin(async move {
-            let ServiceControl { hostname, process, network, cancel } = control;
-            let long = Long { hostname, control: process, network };
+            let ServiceControl { hostname, process, surroundings, cancel } = control;
+            let long = Long { hostname, control: process, surroundings };
             let process = Process { ops: &ops, cx: &cx, exec: &exec, events: span.emitter(), cancel: &cancel };
             let ended = async {
                 if exec.args.is_empty() {
@@ -71,7 +79,7 @@ impl Ops {
                 let finished = process.run(inputs, [None, None], Some(Special::Long(long))).await?;
                 let detail = finished.detail(&exec);
                 ops.blocking(move |ops| {
-                    finished.trees.discard(&*ops.ports().snapshots);
+                    finished.rest.trees.discard(&*ops.ports().snapshots);
                     Ok(detail)
                 })
                 .await

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use rondel_events::{Outcome, Work};
+use rondel_events::{Emitter, Outcome, Work};
 use rondel_fault::{Fault, Kind, Result};
 use rondel_link::stream::Packet;
 use rondel_model::ExecOp;
+use rondel_model::service::ContainerService;
 use rondel_ports::CancellationToken;
-use rondel_ports::process::ProcessTerminal;
+use rondel_ports::process::{ProcessStdin, ProcessTerminal};
 use rondel_ports::streams::Stream;
 use rondel_streams::packets;
 use rondel_streams::tty::Tty;
@@ -19,12 +20,18 @@ use tokio::sync::oneshot;
 
 use crate::Ops;
 use crate::cx::OpCx;
+use crate::environment::variable;
 use crate::process::{Process, Special, title};
+use crate::service::Inside;
 
 /// How long what a process said last may take to be shown.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How much is read of a terminal at a time.
 const PIECE: usize = 16 << 10;
+/// Names the kind of a terminal to programs.
+const KIND: &str = "TERM";
+/// The kind of a client's terminal, which nobody asks for.
+const USUAL_KIND: &str = "xterm-256color";
 
 /// Why bytes flow no more.
 enum End {
@@ -34,6 +41,14 @@ enum End {
     Gone,
 }
 
+/// An environment that says which kind of terminal there is.
+pub(crate) fn with_kind(mut env: Vec<(String, String)>) -> Vec<(String, String)> {
+    if variable(&env, KIND).is_none() {
+        env.push((KIND.to_owned(), USUAL_KIND.to_owned()));
+    }
+    env
+}
+
 impl Ops {
     /// Runs `exec` on `terminal`, to the end of the process or of the client; its exit code. Nothing of what the process does to
     /// files is kept, and nothing is remembered.
@@ -41,42 +56,110 @@ impl Ops {
     /// # Errors
     /// When it cannot be started, or the client is gone.
     pub async fn interact(self: &Arc<Self>, cx: &OpCx, exec: ExecOp, terminal: Stream) -> Result<i32> {
-        let cancel = CancellationToken::new();
-        let stop = cancel.clone().drop_guard();
-        let (ops, cx) = (self.clone(), cx.clone());
-        // A task of its own cleans up even when nobody waits any more.
-        let task = tokio::spawn(async move {
-            let span = cx.events.span(Work::Exec, format!("terminal {}", title(&cx, &exec)));
-            let exec = Arc::new(exec);
-            let process = Process { ops: &ops, cx: &cx, exec: &exec, events: span.emitter(), cancel: &cancel };
-            let ended = process.interact(terminal).await;
-            span.end(match &ended {
-                Ok(_) => Outcome::Done,
-                Err(fault) if fault.kind() == Kind::Cancelled => Outcome::Cancelled,
-                Err(fault) => Outcome::Failed(fault.to_string()),
-            });
-            ended
-        });
-        let ended = task.await.unwrap_or_else(|e| Err(Fault::bug(format!("a terminal panicked: {e}"))));
-        drop(stop.disarm());
-        ended
+        let exec = ExecOp { env: with_kind(exec.env), ..exec };
+        self.interact_after(cx, exec, terminal, String::new()).await
+    }
+
+    /// The same below some text.
+    pub(crate) async fn interact_after(
+        self: &Arc<Self>,
+        cx: &OpCx,
+        exec: ExecOp,
+        terminal: Stream,
+        intro: String,
+    ) -> Result<i32> {
+        let (ops, of, exec) = (self.clone(), cx.clone(), Arc::new(exec));
+        apart(cx, title(cx, &exec), move |events, cancel| async move {
+            let process = Process { ops: &ops, cx: &of, exec: &exec, events: &events, cancel: &cancel };
+            process.interact(terminal, &intro).await
+        })
+        .await
+    }
+
+    /// Runs a further command in the container of a running service on `terminal`, to the end of the command, of the service or
+    /// of the client; its exit code. What it does to files, the service sees.
+    ///
+    /// # Errors
+    /// When it cannot be started, or the client is gone.
+    pub async fn interact_inside(
+        self: &Arc<Self>,
+        cx: &OpCx,
+        service: &ContainerService,
+        inside: Inside,
+        args: Vec<String>,
+        terminal: Stream,
+    ) -> Result<i32> {
+        let exec = ExecOp { args: args.clone(), env: with_kind(service.exec.env.clone()), ..service.exec.clone() };
+        let (ops, of, exec) = (self.clone(), cx.clone(), Arc::new(exec));
+        apart(cx, title(cx, &exec), move |events, cancel| async move {
+            let process = Process { ops: &ops, cx: &of, exec: &exec, events: &events, cancel: &cancel };
+            let enter = |asked| {
+                let stdin = ProcessStdin::Terminal(asked);
+                process.enter(&inside.entrance, args, &inside.granted, stdin)
+            };
+            process.on_terminal(terminal, "", enter).await.map(|ended| ended.exit_code)
+        })
+        .await
     }
 }
 
+/// Does `work` in a task of its own, which cleans up even when nobody waits any more.
+async fn apart<F: Future<Output = Result<i32>> + Send>(
+    cx: &OpCx,
+    title: String,
+    work: impl FnOnce(Emitter, CancellationToken) -> F + Send + 'static,
+) -> Result<i32> {
+    let cancel = CancellationToken::new();
+    let stop = cancel.clone().drop_guard();
+    let span = cx.events.span(Work::Exec, format!("terminal {title}"));
+    let task = tokio::spawn(async move {
+        let ended = work(span.emitter().clone(), cancel).await;
+        span.end(match &ended {
+            Ok(_) => Outcome::Done,
+            Err(fault) if fault.kind() == Kind::Cancelled => Outcome::Cancelled,
+            Err(fault) => Outcome::Failed(fault.to_string()),
+        });
+        ended
+    });
+    let ended = task.await.unwrap_or_else(|e| Err(Fault::bug(format!("a terminal panicked: {e}"))));
+    drop(stop.disarm());
+    ended
+}
+
 impl Process<'_> {
-    async fn interact(&self, terminal: Stream) -> Result<i32> {
+    async fn interact(&self, terminal: Stream, intro: &str) -> Result<i32> {
         if self.exec.args.is_empty() {
             return Err(Fault::user("no command has been set"));
         }
-        let gone = || Fault::cancelled("the client closed its terminal");
         let inputs = try_join_all(self.exec.inputs().into_iter().map(|fs| self.ops.tree(self.cx, fs))).await?;
-        let (mut typed, shown) = tokio::io::split(terminal);
+        let run = |asked| self.run(inputs, [None, None], Some(Special::Terminal(asked)));
+        let finished = self.on_terminal(terminal, intro, run).await?;
+        let exit_code = finished.exit_code;
+        self.ops
+            .blocking(move |ops| {
+                finished.rest.trees.discard(&*ops.ports().snapshots);
+                Ok(exit_code)
+            })
+            .await
+    }
+
+    /// Shows what `run` does with a terminal of the container on that of a client, below `intro`.
+    async fn on_terminal<T, F: Future<Output = Result<T>>>(
+        &self,
+        terminal: Stream,
+        intro: &str,
+        run: impl FnOnce(ProcessTerminal) -> F,
+    ) -> Result<T> {
+        let gone = || Fault::cancelled("the client closed its terminal");
+        let (mut typed, mut shown) = tokio::io::split(terminal);
         let Ok(Some(Packet::Size { columns, rows })) = packets::read(&mut typed).await else { return Err(gone()) };
+        if shown.write_all(intro.as_bytes()).await.is_err() {
+            return Err(gone());
+        }
         let (give, given) = oneshot::channel();
-        let asked = ProcessTerminal { columns, rows, master: give };
-        let mut run = std::pin::pin!(self.run(inputs, [None, None], Some(Special::Terminal(asked))));
+        let mut run = std::pin::pin!(run(ProcessTerminal { columns, rows, master: give }));
         let mut carry = std::pin::pin!(carry(given, typed, shown));
-        let finished = tokio::select! {
+        tokio::select! {
             finished = &mut run => {
                 // ORDER: what the process said last is shown before the terminal is the client's again.
                 let _ = tokio::time::timeout(LAST_WORDS, carry).await;
@@ -87,18 +170,10 @@ impl Process<'_> {
                 End::Gone => {
                     self.cancel.cancel();
                     let _ = run.await;
-                    return Err(gone());
+                    Err(gone())
                 }
             }
-        };
-        let finished = finished?;
-        let exit_code = finished.exit_code;
-        self.ops
-            .blocking(move |ops| {
-                finished.trees.discard(&*ops.ports().snapshots);
-                Ok(exit_code)
-            })
-            .await
+        }
     }
 }
 

@@ -1,7 +1,8 @@
-//! `terminal` of containers and directories: a process on the terminal of the client, in the middle of a chain.
+//! `terminal` of containers, directories and services: a process on the terminal of the client, in the middle of a chain.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::container::TerminalCommand;
+use rondel_model::service::{Service, ServiceKind};
 use rondel_model::{AbsPath, Container, Directory, MountSource, Value};
 use rondel_query::{Args, Cx, Node, Outcome};
 use rondel_session::{ExecScope, client};
@@ -22,6 +23,7 @@ const PLACE: &str = "/src";
 pub(crate) fn register(surface: &mut Surface) {
     surface.field("Container", "terminal", of_container);
     surface.field("Directory", "terminal", of_directory);
+    surface.field("Service", "terminal", of_service);
     surface.plain("Container", "withDefaultTerminalCmd", with_default);
 }
 
@@ -68,22 +70,44 @@ async fn of_directory(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(node.into())
 }
 
+/// The command that was asked for, else the default one, else a shell.
+fn words(asked: Vec<String>, default: Option<&TerminalCommand>) -> Vec<String> {
+    let words = if asked.is_empty() { default.map_or(asked, |default| default.args.clone()) } else { asked };
+    if words.is_empty() { vec![SHELL.to_owned()] } else { words }
+}
+
+/// Goes into the container of the service, which is started for that, and stays up for a while.
+async fn of_service(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+    let service = node.get::<Service>()?;
+    let ServiceKind::Container(container) = service.kind() else {
+        return Err(Fault::user("cannot open a terminal in a service that is not a container, but ports of a client"));
+    };
+    let me = client(&cx.caller)?;
+    let (ops, op_cx) = tools(&cx)?;
+    let used = me.session.services.acquire(&ops, &op_cx, service).await;
+    let used = used.map_err(|fault| fault.context(format!("start {}", service.hostname())))?;
+    let inside = used.up.inside.clone().ok_or_else(|| Fault::bug("a service in a container has no inside"))?;
+    let words = words(args.strings("cmd")?, container.terminal.as_deref());
+    let terminal = me.host_client().machine.terminal().await?;
+    let exit_code = ops.interact_inside(&op_cx, container, inside, words, terminal).await?;
+    match used.took_down(exit_code).await {
+        Some(ended) => {
+            Err(ended.context(format!("the service {} ended, and its terminal with it", service.hostname())))
+        }
+        None => Ok(node.into()),
+    }
+}
+
 /// Opens a terminal in `container` and waits for its end. How the process ends does not matter.
 async fn open(cx: &Cx, container: &Container, asked: TerminalCommand) -> Result<()> {
     let me = client(&cx.caller)?;
     let default = container.terminal.as_deref().filter(|_| asked.args.is_empty());
-    let mut request = ExecRequest::new(default.map_or(asked.args, |default| default.args.clone()), false);
-    if request.args.is_empty() {
-        request.args = vec![SHELL.to_owned()];
-    }
+    let mut request = ExecRequest::new(words(asked.args, default), false);
     request.insecure = asked.insecure || default.is_some_and(|default| default.insecure);
     if asked.nesting || default.is_some_and(|default| default.nesting) {
         request.scope = Some(ExecScope::of_started(me.scope.as_deref()).seal());
     }
-    let mut exec = request.in_container(container)?;
-    if !exec.env.iter().any(|(name, _)| name == "TERM") {
-        exec.env.push(("TERM".into(), "xterm-256color".into()));
-    }
+    let exec = request.in_container(container)?;
     let (ops, op_cx) = tools(cx)?;
     for fs in exec.inputs() {
         // ORDER: what takes long is done while progress is still shown.

@@ -2,7 +2,7 @@
 
 use rondel_fault::{Fault, Result};
 use rondel_model::service::ContainerService;
-use rondel_ops::ServiceControl;
+use rondel_ops::{Inside, ServiceControl, Surroundings};
 use rondel_ports::process::ProcessControl;
 use tokio::sync::oneshot;
 
@@ -14,22 +14,23 @@ use super::instance::Launch;
 pub(super) async fn run(launch: Launch, service: &ContainerService) -> Fault {
     let Launch { ops, cx, hostname, names, neighbourhood, signals, cancel, ready } = launch;
     let (tell_started, started) = oneshot::channel();
-    let (tell_network, network) = oneshot::channel();
+    let (tell_surroundings, surroundings) = oneshot::channel();
     let control = ServiceControl {
         hostname,
         process: ProcessControl { started: tell_started, signals },
-        network: tell_network,
+        surroundings: tell_surroundings,
         cancel: cancel.clone(),
     };
     let mut serving = ops.serve(cx.clone(), service, control, &cx.events);
     let come_up = async {
         // Who would tell ends early when it does not.
-        let Ok(network) = network.await else { return std::future::pending().await };
+        let Ok(Surroundings { network, granted }) = surroundings.await else { return std::future::pending().await };
         let membership = ops.ports().networks.publish(&network, &neighbourhood, &names)?;
         let Ok(entrance) = started.await else { return std::future::pending().await };
         let started = Started { ops: &ops, cx: &cx, service, network: &network, entrance: &entrance };
         started.ready().await?;
-        Ok((Up { network, entrance: Some(entrance), forwards: Vec::new() }, membership))
+        let inside = Some(Inside { entrance, granted });
+        Ok((Up { network, inside, forwards: Vec::new() }, membership))
     };
     let come_up: Result<_> = tokio::select! {
         ended = &mut serving => return told(ended),

@@ -12,15 +12,15 @@ mod tunnel;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::{select_all, try_join_all};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::service::{Forward, Service, ServiceBinding, label};
-use rondel_ops::{BoundServices, Neighbour, OpCx, Ops, Services};
+use rondel_ops::{BoundServices, Inside, Neighbour, OpCx, Ops, Services};
 use rondel_ports::BoxFuture;
 use rondel_ports::network::Network;
-use rondel_ports::process::Entrance;
 use rondel_ports::streams::Machine;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,11 @@ pub use tunnel::forwards;
 
 /// The domain below which the names of all sessions are. Compatibility: users of the original rely on it.
 const DOMAIN: &str = "dagger.local";
+
+/// The exit code of a process that the kernel killed.
+const KILLED: i32 = 137;
+/// How long it may take until the end of a service is known, after that of its processes.
+const END: Duration = Duration::from_secs(2);
 
 /// The services of one session.
 pub struct SessionServices {
@@ -47,8 +52,8 @@ pub struct SessionServices {
 pub struct Up {
     /// Its network.
     pub network: Network,
-    /// The way into its container; none for what is no container.
-    pub entrance: Option<Entrance>,
+    /// The inside of its container; none for what is no container.
+    pub inside: Option<Inside>,
     /// The ports that are open on the machine of a client, for a tunnel.
     pub forwards: Vec<Forward>,
 }
@@ -64,6 +69,14 @@ impl Use {
     /// Waits for the end of the service: how it ended.
     pub async fn ended(&self) -> Fault {
         self.hold.instance().ended().await
+    }
+
+    /// How the service ended, if a process in its container that ended with `exit_code` was killed by that.
+    pub async fn took_down(&self, exit_code: i32) -> Option<Fault> {
+        match exit_code {
+            KILLED => tokio::time::timeout(END, self.ended()).await.ok(),
+            _ => None,
+        }
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) fn run<'a>(
             let dial: Dial = Arc::new(move || Box::pin(dial(ops.clone(), network.clone(), forward)));
             carrying.spawn(carry(door, dial, cx.events.clone()));
         }
-        let _ = ready.send(Up { network: used.up.network.clone(), entrance: None, forwards });
+        let _ = ready.send(Up { network: used.up.network.clone(), inside: None, forwards });
         until_end(&used, &mut signals, &cancel).await
     })
 }
@@ -147,7 +147,7 @@ pub(super) async fn run_host(launch: Launch, session: &Arc<SessionServices>, hos
         let inet::Door { port, connections, guard } = door;
         carrying.spawn(carry(Listening { port, connections, guard: Box::new(guard) }, dial, cx.events.clone()));
     }
-    let _ = ready.send(Up { network, entrance: None, forwards: Vec::new() });
+    let _ = ready.send(Up { network, inside: None, forwards: Vec::new() });
     tokio::select! {
         _ = signals.recv() => stopped("service of the host"),
         () = cancel.cancelled() => stopped("service of the host"),

@@ -71,7 +71,8 @@ fn made(container: &Container, request: ExecRequest) -> Result<Service> {
     // Clients match on this text; see spec/behaviours.md SVC-020.
     let exec = request.in_container(container).map_err(|_| Fault::user("no service command has been set"))?;
     let exec = ExecOp { volatile_env: Vec::new(), stdin: Stdin::Empty, expect: Expect::Any, ..exec };
-    let service = ContainerService { exec, ports: container.ports(), health: Healthcheck::of(&container.config) };
+    let (ports, health) = (container.ports(), Healthcheck::of(&container.config));
+    let service = ContainerService { exec, ports, health, terminal: container.terminal.clone() };
     Ok(Service::new(ServiceKind::Container(Box::new(service)), None))
 }
 
