@@ -46,9 +46,11 @@ impl Session {
     ) -> Result<Self> {
         let optional = optional && module.is_none();
         let request = ModuleRequest { optional, reference: module.unwrap_or_else(|| ".".into()), entrypoint };
-        let hello = Hello { version, workdir: workdir()?, modules: vec![request], ..Hello::default() };
         let screen = Screen::new(settings.progress()?);
-        let ears = Ears { on_event: screen.on_event(), terminal: crate::terminal::terminal(&screen) };
+        let terminal = crate::terminal::terminal(&screen);
+        let interactive = settings.interactive(terminal.is_some())?;
+        let hello = Hello { version, workdir: workdir()?, modules: vec![request], interactive, ..Hello::default() };
+        let ears = Ears { on_event: screen.on_event(), terminal };
         let attached = rondel_client::attach(&settings.state()?, Some(&settings.launch()?), &hello, ears).await?;
         Ok(Self { attached, screen, types: Mutex::default() })
     }

@@ -21,11 +21,14 @@ pub(crate) enum Progress {
 }
 
 /// What holds for every command.
+#[derive(Clone)]
 pub(crate) struct Settings {
     state_dir: Option<PathBuf>,
     config: Option<PathBuf>,
     progress: String,
     silent: bool,
+    interactive: bool,
+    interactive_command: String,
 }
 
 /// The whole command line.
@@ -61,6 +64,18 @@ pub(crate) fn command_line() -> Command {
                 .global(true)
                 .action(ArgAction::SetTrue)
                 .help("Show no progress"),
+            Arg::new("interactive")
+                .long("interactive")
+                .short('i')
+                .global(true)
+                .action(ArgAction::SetTrue)
+                .help("Where a process in a container fails, open a terminal on what it left"),
+            Arg::new("interactive-command")
+                .long("interactive-command")
+                .global(true)
+                .value_name("COMMAND")
+                .default_value("/bin/sh")
+                .help("What runs on that terminal"),
         ])
         .subcommands(commands::all())
 }
@@ -72,6 +87,34 @@ impl Settings {
             config: matches.get_one("config").cloned(),
             progress: matches.get_one::<String>("progress").cloned().unwrap_or_default(),
             silent: matches.get_flag("silent"),
+            interactive: matches.get_flag("interactive"),
+            interactive_command: matches.get_one::<String>("interactive-command").cloned().unwrap_or_default(),
+        }
+    }
+
+    /// The same with `-i`, and with another `--interactive-command` if one is given.
+    pub(crate) fn interactively(&self, interactive: bool, command: Option<String>) -> Self {
+        Self {
+            interactive: self.interactive || interactive,
+            interactive_command: command.unwrap_or_else(|| self.interactive_command.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// What runs on a terminal where a process fails; nothing when nobody asked. `able`: there is a terminal to show it on.
+    pub(crate) fn interactive(&self, able: bool) -> Result<Vec<String>> {
+        if !self.interactive {
+            return Ok(Vec::new());
+        }
+        if !able {
+            return Err(Fault::user("no tty available for `--interactive`")
+                .with_hint("Run it on a terminal, or leave `--interactive` out"));
+        }
+        let command = &self.interactive_command;
+        match shlex::split(command) {
+            None => Err(Fault::user(format!("`--interactive-command {command}` has a quote without an end"))),
+            Some(words) if words.is_empty() => Err(Fault::user("`--interactive-command` names no program")),
+            Some(words) => Ok(words),
         }
     }
 

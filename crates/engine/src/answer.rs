@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rondel_gql::{GqlError, Limits, Request};
-use rondel_query::{Caller, Evaluator, execute};
+use rondel_query::{Caller, Evaluator, Response, execute};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -19,22 +19,28 @@ struct Body {
 
 /// Answers `body` for `caller`: always JSON that a client understands, whatever the body is.
 pub async fn answer(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, body: &[u8]) -> String {
-    let body: Body = match serde_json::from_slice(body) {
-        Ok(body) => body,
-        Err(e) => return failure(&format!("the request is not a GraphQL request in JSON: {e}")),
-    };
+    match run(evaluator, caller, body).await {
+        Ok(response) => response.body(),
+        Err(refused) => refused,
+    }
+}
+
+/// Runs what `body` asks for.
+///
+/// # Errors
+/// The answer to a request that cannot be run.
+pub async fn run(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, body: &[u8]) -> Result<Response, String> {
+    let body: Body = serde_json::from_slice(body)
+        .map_err(|e| failure(&format!("the request is not a GraphQL request in JSON: {e}")))?;
     let operation = {
         let request = Request {
             query: &body.query,
             operation_name: body.operation_name.as_deref().filter(|name| !name.is_empty()),
             variables: body.variables.as_ref(),
         };
-        match rondel_gql::prepare(&caller.schema(), &request, &Limits::default()) {
-            Ok(operation) => operation,
-            Err(e) => return refusal(&e),
-        }
+        rondel_gql::prepare(&caller.schema(), &request, &Limits::default()).map_err(|e| refusal(&e))?
     };
-    execute(evaluator, caller, Arc::new(operation)).await.body()
+    Ok(execute(evaluator, caller, Arc::new(operation)).await)
 }
 
 fn refusal(e: &GqlError) -> String {

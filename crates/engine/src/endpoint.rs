@@ -16,7 +16,8 @@ use rondel_ports::cache::Cache as _;
 use rondel_query::Response as Answer;
 use rondel_query::execute::ResponseError;
 
-use crate::answer::{answer, failure};
+use crate::aftermath::Watch;
+use crate::answer::{failure, run};
 use crate::sessions::Engine;
 
 /// The routes of the engine's socket.
@@ -42,9 +43,14 @@ async fn query(State(engine): State<Arc<Engine>>, headers: HeaderMap, body: Byte
         None => failure("the request names no attached client"),
         Some(client) => {
             let work = async {
-                match client.prepare(&engine).await {
-                    Ok(()) => answer(&engine.evaluator, &client.caller, &body).await,
-                    Err(fault) => refused(fault),
+                let watch = Watch::new(&client);
+                let response = match client.prepare(&engine).await {
+                    Ok(()) => run(&engine.evaluator, &client.caller, &body).await,
+                    Err(fault) => Ok(refused(fault)),
+                };
+                match response {
+                    Ok(response) => watch.answered(&engine, response).await.body(),
+                    Err(text) => text,
                 }
             };
             tokio::select! {
@@ -62,15 +68,19 @@ async fn served(State(engine): State<Arc<Engine>>, headers: HeaderMap) -> Respon
     let Some(client) = named.and_then(|id| engine.client(id)) else {
         return (StatusCode::NOT_FOUND, failure("the request names no attached client")).into_response();
     };
+    let watch = Watch::new(&client);
     match client.prepare(&engine).await {
         Ok(()) => json(&Served { modules: client.served(&engine) }).into_response(),
-        Err(fault) => (StatusCode::BAD_REQUEST, refused(fault)).into_response(),
+        Err(fault) => {
+            let refused = watch.answered(&engine, refused(fault)).await;
+            (StatusCode::BAD_REQUEST, refused.body()).into_response()
+        }
     }
 }
 
-fn refused(fault: Fault) -> String {
+fn refused(fault: Fault) -> Answer {
     let error = ResponseError { fault, path: Vec::new(), location: Location { line: 1, column: 1 } };
-    Answer { data: None, errors: vec![error] }.body()
+    Answer { data: None, errors: vec![error] }
 }
 
 async fn attach(State(engine): State<Arc<Engine>>, mut request: Request) -> Response<Body> {

@@ -175,6 +175,7 @@ async fn with_files(ops: &Arc<Ops>, mut explanation: Explanation, earlier: &[Not
         scopes: Arc::new(Nobody),
         services: Arc::new(NoServices),
         sockets: Arc::new(Nobody),
+        failures: None,
     };
     for difference in &mut explanation.differences {
         let trees = (nearest.parts.tree(&difference.part), explanation.note.parts.tree(&difference.part));

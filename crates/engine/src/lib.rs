@@ -4,6 +4,7 @@
 //! when it attaches ([`sessions`]); what a process in a container sees is decided by its exec scope alone
 //! ([`nested`]), never by anything it sends. No terminal is known here.
 
+pub mod aftermath;
 pub mod answer;
 pub mod attach;
 pub mod config;

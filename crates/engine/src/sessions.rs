@@ -11,7 +11,7 @@ use rondel_fault::{Fault, Kind, Result};
 use rondel_hostlink::HostLink;
 use rondel_link::{Hello, ModuleRequest, ServedModule, Status};
 use rondel_modules::{Lookup, Modules};
-use rondel_ops::OpCx;
+use rondel_ops::{Failures, OpCx};
 use rondel_ports::streams::Machine;
 use rondel_query::{Caller, Evaluator};
 use rondel_session::{Client, ClientLink, ClientServices, ExecScope, Services, Session};
@@ -166,6 +166,7 @@ impl Engine {
         let title = title(&hello);
         let scopes = NestedScopes::new(self, session.clone());
         let secrets = ClientSecrets::new(session.clone());
+        let failures = (!hello.interactive.is_empty()).then(|| Failures::new(hello.interactive));
         let client = Arc::new(Client {
             id: id.clone(),
             session: session.clone(),
@@ -183,6 +184,7 @@ impl Engine {
                 scopes: scopes.clone(),
                 services: ClientServices::new(session.services.clone(), None),
                 sockets: session.sockets.clone(),
+                failures,
             },
         });
         secrets.bind(&client);
@@ -227,7 +229,14 @@ impl Engine {
             scope: Some(scope.clone()),
             origin: Some(process.origin.clone()),
             served: Mutex::default(),
-            op_cx: OpCx { events: process.events.clone(), secrets, scopes, services, sockets: session.sockets.clone() },
+            op_cx: OpCx {
+                events: process.events.clone(),
+                secrets,
+                scopes,
+                services,
+                sockets: session.sockets.clone(),
+                failures: process.origin.op_cx.failures.clone(),
+            },
         });
         let schema = self.modules.client_schema(&client, view);
         let caller = Caller::new(session.id.clone(), id, view, schema, process.events.clone(), client);

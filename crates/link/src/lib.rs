@@ -65,6 +65,9 @@ pub struct Hello {
     /// The client opens streams.
     #[serde(default)]
     pub streams: bool,
+    /// What runs on the client's terminal, on what a process that failed left; empty: nothing is shown.
+    #[serde(default)]
+    pub interactive: Vec<String>,
 }
 
 /// A module to serve.

@@ -23,7 +23,7 @@ use rondel_ports::snapshots::Snapshots;
 use rondel_ports::streams::Sockets;
 use serde::{Deserialize, Serialize};
 
-use crate::Ops;
+use crate::{Failures, Ops};
 
 /// The world, as ports.
 #[derive(Clone)]
@@ -59,6 +59,8 @@ pub struct OpCx {
     pub services: Arc<dyn Services>,
     /// Who leads to sockets of clients.
     pub sockets: Arc<dyn Sockets>,
+    /// Where a person is shown what failed processes left; none: nobody looks.
+    pub failures: Option<Arc<Failures>>,
 }
 
 /// Brings up the services that processes need, once for everybody in a session.

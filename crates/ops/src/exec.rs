@@ -17,7 +17,7 @@ use rondel_ports::{BoxFuture, CancellationToken};
 
 use crate::cx::{ExecResult, OpCx};
 use crate::output::Written;
-use crate::process::{Finished, Process, title};
+use crate::process::{Finished, Process, Rest, Unfinished, title};
 use crate::{Ops, key};
 
 impl Ops {
@@ -105,14 +105,19 @@ impl Run<'_> {
     async fn run(&self, inputs: Vec<Snapshot>, key: Digest) -> Result<ExecResult> {
         let (_scratch, redirects) = self.redirects().await?;
         let decided = inputs.clone();
-        let finished = self.0.run(inputs, redirects, None).await?;
+        let finished = match self.0.attempt(inputs, redirects, None).await? {
+            Ok(finished) => finished,
+            // A kernel that refuses would refuse a person's process as well.
+            Err(Unfinished { fault, rest }) if fault.kind() == Kind::User => return self.0.fail(fault, rest).await,
+            Err(Unfinished { fault, rest }) => return self.0.discard(rest.trees, fault).await,
+        };
         let exec = self.0.exec;
         let admitted = exec.expect.admits(finished.exit_code);
         let ended = if admitted { Ended::Ran } else { Ended::Failed };
         self.0.ops.explain_exec(self.0.cx, exec, &decided, ended);
         if !admitted {
             let fault = finished.failure(exec);
-            return self.0.discard(finished.trees, fault).await;
+            return self.0.fail(fault, finished.rest).await;
         }
         let result = self.keep(finished).await?;
         self.0.ops.store(&key, &result)?;
@@ -138,7 +143,7 @@ impl Run<'_> {
             .ops
             .blocking(move |ops| {
                 let store = &*ops.ports().snapshots;
-                let Finished { exit_code, written, trees, .. } = finished;
+                let Finished { exit_code, written, rest: Rest { trees, .. }, .. } = finished;
                 let Written { stdout, stderr, combined, redirects, .. } = written;
                 let paths = [&exec.redirect_stdout, &exec.redirect_stderr];
                 let redirected = paths.into_iter().zip(redirects).try_for_each(|(path, file)| match (path, file) {

@@ -18,6 +18,7 @@ mod environment;
 mod evaluate;
 mod exec;
 mod explain;
+mod failures;
 mod filter;
 mod gather;
 mod git;
@@ -56,6 +57,7 @@ pub use changes::{Change, ChangeKind};
 pub use cx::{
     BoundServices, ExecResult, Neighbour, NoServices, OpCx, Ports, ScopeBinding, ScopedProcess, Scopes, Services,
 };
+pub use failures::{Asking, Failures, Left};
 pub use git::Uncommitted;
 pub use held::referred;
 pub use http::Download;

@@ -98,6 +98,7 @@ impl Toy {
             scopes: Arc::new(Nothing),
             services: Arc::new(NoServices),
             sockets: Arc::new(Nothing),
+            failures: None,
         };
         let client = Arc::new(Client {
             id: "client".into(),

@@ -50,6 +50,7 @@ pub(crate) fn command() -> Command {
 pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     let started = Instant::now();
     let (own, words) = split(matches.get_many::<String>("chain").into_iter().flatten().cloned().collect());
+    let settings = &settings.interactively(own.interactive, own.interactive_command.clone());
     let help = matches!(words.first().map(String::as_str), Some("-h" | "--help"));
     let module = matches.get_one::<String>("mod").cloned();
     let session = Session::open(settings, module.clone(), String::new(), help && module.is_none()).await?;
@@ -105,9 +106,11 @@ struct Own {
     json: bool,
     apply: bool,
     output: Option<PathBuf>,
+    interactive: bool,
+    interactive_command: Option<String>,
 }
 
-/// `-j`, `-y` and `-o` may stand anywhere in the chain.
+/// `-j`, `-y`, `-o`, `-i` and `--interactive-command` may stand anywhere in the chain.
 fn split(words: Vec<String>) -> (Own, Vec<String>) {
     let mut own = Own::default();
     let mut rest = Vec::new();
@@ -117,10 +120,17 @@ fn split(words: Vec<String>) -> (Own, Vec<String>) {
             "-j" | "--json" => own.json = true,
             "-y" | "--auto-apply" => own.apply = true,
             "-o" | "--output" => own.output = words.next().map(PathBuf::from),
-            text => match text.strip_prefix("--output=").or_else(|| text.strip_prefix("-o=")) {
-                Some(path) => own.output = Some(path.into()),
-                None => rest.push(word),
-            },
+            "-i" | "--interactive" => own.interactive = true,
+            "--interactive-command" => own.interactive_command = words.next(),
+            text => {
+                if let Some(path) = text.strip_prefix("--output=").or_else(|| text.strip_prefix("-o=")) {
+                    own.output = Some(path.into());
+                } else if let Some(command) = text.strip_prefix("--interactive-command=") {
+                    own.interactive_command = Some(command.to_owned());
+                } else {
+                    rest.push(word);
+                }
+            }
         }
     }
     (own, rest)
@@ -244,9 +254,10 @@ mod tests {
 
     #[test]
     fn own_flags_may_stand_anywhere() {
-        let words = ["hello", "--name", "x", "-o", "out", "--json"].map(String::from).to_vec();
-        let (own, rest) = split(words);
+        let words = ["hello", "--name", "x", "-o", "out", "--json", "--interactive-command=a b", "-i"];
+        let (own, rest) = split(words.map(String::from).into());
         assert!(own.json && own.output == Some("out".into()));
+        assert!(own.interactive && own.interactive_command.as_deref() == Some("a b"));
         assert_eq!(rest, ["hello", "--name", "x"]);
     }
 }

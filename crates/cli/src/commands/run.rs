@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+use rondel_client::Ears;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_link::Hello;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,10 +32,12 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let words: Vec<&OsString> = matches.get_many("command").into_iter().flatten().collect();
     let [program, arguments @ ..] = &words[..] else { return Err(Fault::user("no program was given")) };
     let version = super::query::api_version(matches)?;
-    let hello = Hello { version, workdir: workdir()?, ..Hello::default() };
     let screen = Screen::new(settings.progress()?);
-    let attached =
-        rondel_client::attach(&settings.state()?, Some(&settings.launch()?), &hello, screen.on_event()).await?;
+    let terminal = crate::terminal::terminal(&screen);
+    let interactive = settings.interactive(terminal.is_some())?;
+    let hello = Hello { version, workdir: workdir()?, interactive, ..Hello::default() };
+    let ears = Ears { on_event: screen.on_event(), terminal };
+    let attached = rondel_client::attach(&settings.state()?, Some(&settings.launch()?), &hello, ears).await?;
     let proxy = crate::proxy::open(attached).await?;
     let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;
     let mut child = tokio::process::Command::new(program)

@@ -35,6 +35,8 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
+    // A library has no terminal to give.
+    settings.interactive(false)?;
     let here = workdir()?;
     let workdir = matches.get_one::<PathBuf>("workdir").map_or(here.clone(), |given| here.join(given));
     let hello = Hello { version: version(matches)?, workdir, ..Hello::default() };

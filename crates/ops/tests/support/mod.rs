@@ -69,6 +69,7 @@ pub fn world_with(options: Options) -> World {
         scopes: Arc::new(ToyScopes::default()),
         services: Arc::new(NoServices),
         sockets: Arc::new(NoSockets),
+        failures: None,
     };
     let ops = Ops::new_with(ports.clone(), options);
     World { ops, cx, store, processes, images, secrets, events, ports, _dir: Arc::new(dir) }

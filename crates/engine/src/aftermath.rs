@@ -1,0 +1,70 @@
+//! What failed, shown to the person at a client's terminal before the failure is told.
+//!
+//! *Invariants.* One terminal after the other, in the order in which processes failed. The answer is the same as without: what
+//! could not be shown is a hint on it.
+
+use rondel_fault::{Fault, Kind};
+use rondel_ops::{Asking, Failures};
+use rondel_query::Response;
+use rondel_session::Client;
+
+use crate::sessions::{AttachedClient, Engine};
+
+/// A request of a client, watched for failures when the client asked for that.
+pub struct Watch<'a>(Option<Watched<'a>>);
+
+struct Watched<'a> {
+    client: &'a Client,
+    failures: &'a Failures,
+    asking: Asking<'a>,
+}
+
+impl<'a> Watch<'a> {
+    /// A request of `attached` begins.
+    pub fn new(attached: &'a AttachedClient) -> Self {
+        let client = rondel_session::client(&attached.caller).ok();
+        Self(client.and_then(|client| {
+            let failures = client.op_cx.failures.as_deref()?;
+            Some(Watched { client, failures, asking: failures.begin() })
+        }))
+    }
+
+    /// The answer, told to the client after it was shown what failed.
+    pub async fn answered(self, engine: &Engine, mut response: Response) -> Response {
+        if let (Some(watched), Some(error)) = (self.0, response.errors.first_mut()) {
+            for hint in watched.show(engine).await {
+                error.fault = error.fault.clone().with_hint(hint);
+            }
+        }
+        response
+    }
+}
+
+impl Watched<'_> {
+    /// Shows what failed; what the person is to be told of what could not be shown.
+    async fn show(&self, engine: &Engine) -> Vec<String> {
+        let mut hints = Vec::new();
+        let (left, more) = self.asking.failed();
+        for one in left {
+            let shown = async {
+                let terminal = self.client.machine.terminal().await?;
+                engine.services.ops.show_left(self.failures, one, terminal).await
+            };
+            match shown.await {
+                Err(fault) if fault.kind() == Kind::Cancelled => return hints,
+                Err(fault) => hints.push(not_shown(&fault)),
+                Ok(()) => {}
+            }
+        }
+        match more {
+            0 => {}
+            1 => hints.push("One more command failed and was not shown".to_owned()),
+            more => hints.push(format!("{more} more commands failed and were not shown")),
+        }
+        hints
+    }
+}
+
+fn not_shown(fault: &Fault) -> String {
+    format!("There is no terminal at what failed: {}; `--interactive-command` names the program", fault.full_message())
+}

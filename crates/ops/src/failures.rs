@@ -1,0 +1,186 @@
+//! What processes that failed left, for a person who wants to look at it on a terminal.
+//!
+//! *Invariants.* A failure is told at once, whoever waits for it; what it left is shown afterwards, so that nobody else waits for
+//! a person. Nothing here is remembered as a result.
+
+use std::any::Any;
+use std::sync::{Arc, Mutex};
+
+use rondel_digest::Digest;
+use rondel_fault::{Detail, Fault, Result};
+use rondel_model::exec::{Expect, MountSource, Stdin};
+use rondel_model::{ExecOp, Fs};
+use rondel_ports::snapshots::Label;
+use rondel_ports::streams::Stream;
+
+use crate::cx::OpCx;
+use crate::process::{Process, Rest, title};
+use crate::terminal::with_kind;
+use crate::{Ops, lock};
+
+/// How many failures of one client wait to be shown. Each holds services.
+const MOST: usize = 8;
+/// How many lines of what a process wrote last are shown with its failure.
+const LINES: usize = 20;
+
+/// The failures of one client that asked to be shown them.
+pub struct Failures {
+    command: Vec<String>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    requests: usize,
+    left: Vec<Left>,
+    more: usize,
+}
+
+/// What a process that failed left: everything that a further process needs to stand in its place.
+pub struct Left {
+    /// What the process was.
+    of: Digest,
+    exec: ExecOp,
+    fault: Fault,
+    cx: OpCx,
+    _services: Box<dyn Any + Send + Sync>,
+}
+
+/// A request of the client that is being answered. What is not taken before the last one ends is forgotten.
+pub struct Asking<'a>(&'a Failures);
+
+impl Failures {
+    /// None yet; `command` is what runs on the terminal.
+    pub fn new(command: Vec<String>) -> Arc<Self> {
+        Arc::new(Self { command, state: Mutex::default() })
+    }
+
+    /// A request of the client begins.
+    pub fn begin(&self) -> Asking<'_> {
+        lock(&self.state).requests += 1;
+        Asking(self)
+    }
+
+    fn wants(&self, exec: &ExecOp) -> bool {
+        // A person wants the processes that the code of a module starts, not that code itself.
+        if exec.scope.as_ref().is_some_and(|scope| scope.module.is_some()) {
+            return false;
+        }
+        let mut state = lock(&self.state);
+        let digest = exec.digest();
+        let again = state.left.iter().any(|left| left.of == digest);
+        if !again && state.left.len() >= MOST {
+            state.more += 1;
+        }
+        !again && state.left.len() < MOST
+    }
+}
+
+impl Asking<'_> {
+    /// Takes what failed processes left, in the order in which they failed, and how many more there were.
+    pub fn failed(&self) -> (Vec<Left>, usize) {
+        let mut state = lock(&self.0.state);
+        (std::mem::take(&mut state.left), std::mem::take(&mut state.more))
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.requests -= 1;
+        if state.requests == 0 {
+            (state.left, state.more) = (Vec::new(), 0);
+        }
+    }
+}
+
+impl Process<'_> {
+    /// Fails with `fault`: what is left is kept for a person, if one asked for it, or thrown away.
+    pub(crate) async fn fail<T>(&self, fault: Fault, rest: Rest) -> Result<T> {
+        let wanted =
+            self.cx.failures.as_ref().filter(|failures| !self.cancel.is_cancelled() && failures.wants(self.exec));
+        let Some(failures) = wanted else { return self.discard(rest.trees, fault).await };
+        let Rest { trees, services, .. } = rest;
+        let label = Label::new("regular", "Container.withExec", title(self.cx, self.exec));
+        let committed = self.ops.blocking(move |ops| trees.commit(&*ops.ports().snapshots, &label)).await;
+        match committed {
+            Ok((rootfs, mounts)) => {
+                let mut exec = ExecOp { rootfs: Fs::known(rootfs), ..(**self.exec).clone() };
+                for mount in &mut exec.mounts {
+                    let Some(left) = mounts.get(&mount.target) else { continue };
+                    match &mut mount.source {
+                        MountSource::Directory { fs, owner, .. } | MountSource::File { fs, owner, .. } => {
+                            // It has its owner already, and the process may have changed it.
+                            (*fs, *owner) = (Fs::known(left.clone()), None);
+                        }
+                        MountSource::Bind { fs, .. } => *fs = Fs::known(left.clone()),
+                        _ => {}
+                    }
+                }
+                let cx = OpCx { failures: None, ..self.cx.clone() };
+                let left = Left { of: self.exec.digest(), exec, fault: fault.clone(), cx, _services: services };
+                lock(&failures.state).left.push(left);
+                Err(fault)
+            }
+            Err(why) => Err(fault.with_hint(format!("What it left cannot be shown: {}", why.full_message()))),
+        }
+    }
+}
+
+impl Ops {
+    /// Shows what a failed process left: the command of `failures` in its place, on `terminal`, to the end of the command or
+    /// of the client.
+    ///
+    /// # Errors
+    /// When the command cannot be started, or the client is gone.
+    pub async fn show_left(self: &Arc<Self>, failures: &Failures, left: Left, terminal: Stream) -> Result<()> {
+        let Left { exec, fault, cx, _services, .. } = left;
+        let exec = ExecOp {
+            args: failures.command.clone(),
+            env: with_kind(exec.env),
+            stdin: Stdin::Empty,
+            redirect_stdout: None,
+            redirect_stderr: None,
+            expect: Expect::Any,
+            ..exec
+        };
+        self.interact_after(&cx, exec, terminal, intro(&fault)).await.map(drop)
+    }
+}
+
+/// What stands above the terminal.
+fn intro(fault: &Fault) -> String {
+    let mut lines = vec![String::new(), fault.to_string()];
+    if let Some(Detail::Exec(failure)) = fault.detail() {
+        let said = [&failure.stderr, &failure.stdout].into_iter().find(|text| !text.trim().is_empty());
+        let said: Vec<&str> = said.map_or("", |text| text.trim_end()).lines().collect();
+        lines.extend(said.iter().skip(said.len().saturating_sub(LINES)).map(|line| (*line).to_owned()));
+    }
+    lines.push("This terminal shows what it left; when you leave it, the error is told.".to_owned());
+    lines.iter().flat_map(|line| [line.as_str(), "\r\n"]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rondel_fault::ExecFailure;
+
+    use super::*;
+
+    #[test]
+    fn what_stands_above_the_terminal() {
+        let check = |stdout: &str, stderr: &str, want: &[&str]| {
+            let failure =
+                ExecFailure { cmd: vec!["x".into()], exit_code: 3, stdout: stdout.into(), stderr: stderr.into() };
+            let text = intro(&Fault::exec("it failed", failure));
+            let lines: Vec<&str> = text.split_terminator("\r\n").collect();
+            assert_eq!(lines.first_chunk(), Some(&["", "it failed"]));
+            assert_eq!(lines.get(2..lines.len() - 1), Some(want));
+        };
+        check("", "", &[]);
+        check("out\n", "", &["out"]);
+        check("out\n", "a\nb\n\n", &["a", "b"]);
+        let many: Vec<String> = (0..50).map(|n| n.to_string()).collect();
+        let last: Vec<&str> = many.iter().skip(30).map(String::as_str).collect();
+        check(&many.join("\n"), " \n", &last);
+    }
+}
