@@ -17,11 +17,13 @@ import socket
 import struct
 import subprocess
 import tarfile
+import termios
 import threading
 import time
 from pathlib import Path
 
 import pytest
+import test_streams as streams
 from harness import IMAGES, ROOT, command_line, mirror_of, processes_with, wait_until
 from oci import Layout, base_layer
 
@@ -526,6 +528,44 @@ def rounds(rondel, traces: Traces, work: Work, dice: random.Random) -> None:
     print(f"{ROUNDS} rounds hit: {count(hits)}; unfinished on disk after: {count(cut)}; {len(finished)} results were kept")
     if ROUNDS >= ENOUGH_ROUNDS:
         assert all(hits[phase] for phase in PHASES), hits
+
+
+def test_streams_end_with_the_engine(fresh, folder):
+    """A terminal and a tunnel while the engine is killed: both clients hear of it, and nothing is left."""
+    traces = Traces(fresh)
+    try:
+        fresh.data(run_in("busybox", "true"))
+        traces.learn_names()
+        session = fresh.session()
+        tunnelled = streams.tunnel(session, streams.service_id(session, 8000), "", "endpoint")["endpoint"]
+        port = int(tunnelled.split(":")[1])
+        assert streams.get(tunnelled) == "the page"
+        held = socket.create_connection(("127.0.0.1", port))
+        held.sendall(b"GET / HT")
+        shown = 'withEnvVariable(name: "A", value: "B")\nterminal(cmd: ["sh", "-c", "echo here; exec sleep 8641351"])'
+        terminal = streams.Terminal(fresh, "query", "--doc", streams.document(folder, streams.python(shown)))
+        usual = termios.tcgetattr(terminal.master)
+        terminal.until("here\r\n")
+        assert termios.tcgetattr(terminal.master) != usual
+        kill(fresh, fresh.engines()[:1])
+        assert held.recv(1) == b""
+        held.close()
+        # The terminal is the person's again, and says why.
+        terminal.until("Error: ")
+        assert termios.tcgetattr(terminal.master) == usual
+        assert terminal.end() == 1
+        assert b"engine" in terminal.said, terminal.said
+        wait_until(lambda: not streams.is_open(port), what="the end of the tunnel")
+        assert "engine" in session.error("{ container { id } }")["message"]
+        assert session.close() == 0
+        assert processes_with("8641351") == processes_with("http.server") == []
+        # The next one works, and finds nothing that it stumbles over.
+        fresh.data(run_in("busybox", "echo again"))
+        fresh.verify()
+        fresh.stop()
+        traces.check()
+    finally:
+        traces.close()
 
 
 def test_nothing_is_written_outside_the_state_folder(fresh):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from harness import wait_until, write_module
+from test_streams import Terminal
 
 HEAD = "import dagger\nfrom dagger import dag, function, object_type\n\n"
 CLASS = HEAD + "@object_type\nclass Probe:\n    @function\n"
@@ -37,9 +38,17 @@ def test_functions_that_fail(connected, folder, body, words):
     assert connected.data("{ version }")
 
 
-def test_the_exit_code_of_a_process_in_a_function(connected, folder):
+def test_trm_001_the_exit_code_of_a_process_in_a_function(connected, folder):
     body = "    async def go(self) -> str:\n        return await dag.container().from_('busybox').with_exec(['sh', '-c', 'exit 6']).stdout()\n"
-    call(connected, write_module(folder, CLASS + body), "go").failed(code=6)
+    module = write_module(folder, CLASS + body)
+    call(connected, module, "go").failed(code=6)
+    # The process is shown to whoever wants to look, the function's own is not.
+    terminal = Terminal(connected, "call", "-m", module, "go", "-i")
+    assert "exit code: 6\r\n" in terminal.until("when you leave it, the error is told.\r\n")
+    terminal.until("# ")
+    terminal.type("exit 7\r")
+    assert terminal.end() == 6
+    assert b"when you leave it" not in terminal.said
 
 
 RAW = """import json, os, urllib.request, base64, sys

@@ -284,8 +284,8 @@ def test_trm_001_a_terminal_in_a_container(engine, folder):
     terminal.type("sleep 0.3; stty size\r")
     terminal.until("50 120")
     # What is typed as Ctrl-C is for the process, not for the client.
-    terminal.type("sleep 1000\r")
-    terminal.until("sleep 1000")
+    terminal.type("sh -c 'echo fast \"asleep\"; exec sleep 1000'\r")
+    terminal.until("fast asleep\r\n")
     terminal.type("\x03")
     terminal.until("# ")
     terminal.type("exit 3\r")
@@ -310,8 +310,12 @@ def test_trm_001_which_command_runs(engine, folder):
     assert terminal.end() == 0
 
 
-def test_trm_001_no_terminal_to_show_it_on(engine):
+def test_trm_001_svc_021_no_terminal_to_show_it_on(engine):
     engine.query(python("terminal", "workdir")).failed("cannot open a terminal", "no TTY")
+    engine.query(python("", 'asService(args: ["sleep", "9"]) { terminal { id } }')).failed("cannot open a terminal", "no TTY")
+    engine.query("{ host { service(ports: [{backend: 1}]) { terminal { id } } } }").failed("cannot open a terminal", "not a container")
+    for command in ["query", "run", "session"]:
+        engine.run(command, "-i", *["true"][command != "run" :], stdin=python("", "workdir")).failed("no tty available for `--interactive`")
     with engine.session() as session:
         assert "no TTY" in session.error(python("terminal", "workdir"))["message"]
     old = engine.query('{ container { from(address: "busybox") { terminal { websocketEndpoint } } } }', "--api-version", "v0.11.9")
@@ -327,6 +331,126 @@ def test_trm_001_a_client_that_goes_away(engine, folder):
     terminal.end()
     wait_until(lambda: not processes_with("sleep 987654"), what="the end of the process")
     wait_until(lambda: engine.status()["clients"] == before, what="the end of the client")
+
+
+SERVE_HERE = "import http.server as h; open('index.html', 'w').write('the page'); h.HTTPServer(('', 8000), h.SimpleHTTPRequestHandler).serve_forever()"
+FETCH = "import urllib.request as u; print(u.urlopen('http://%s:8000').read().decode())"
+
+
+def inside_service(ending: str) -> str:
+    steps = 'withEnvVariable(name: "COLOUR", value: "green")\nwithWorkdir(path: "/work")\nwithUser(name: "1000:1001")\nwithExposedPort(port: 8000)\nwithDefaultTerminalCmd(args: ["sh", "-i"])'
+    return python(steps, f"asService(args: {words('python3', '-c', SERVE_HERE)}) {{ {ending} }}")
+
+
+def test_svc_021_a_terminal_in_a_service(engine, folder):
+    chain = inside_service('terminal { terminal(cmd: ["cat", "index.html"]) { hostname } }')
+    terminal = Terminal(engine, "query", "--doc", document(folder, chain))
+    terminal.until("$ ")
+    programs = "for f in /proc/[0-9]*/cmdline; do tr '\\0' '\\n' < $f | head -n 1; done"
+    terminal.type(f"tty; stty size; pwd; id -u; echo colour=$COLOUR; stat -c owner=%u $(tty); echo programs $({programs}) all \'told\'\r")
+    said = terminal.until("all told\r\n")
+    for wanted in ["/dev/pts/0\r\n", "\r\n40 100\r\n/work\r\n1000\r\ncolour=green\r\nowner=1000\r\n"]:
+        assert wanted in said, said
+    assert {"/.init", "python3", "sh"} <= set(said.rpartition("programs ")[2].split()), said
+    terminal.type(f'cat index.html; echo; echo changed > index.html; python3 -c "{FETCH % "localhost"}"; echo all \'done\'\r')
+    said = terminal.until("all done\r\n")
+    assert "\r\nthe page\r\n" in said and "\r\nchanged\r\n" in said, said
+    terminal.type("sh -c 'echo fast \"asleep\"; exec sleep 1000'\r")
+    terminal.until("fast asleep\r\n")
+    terminal.type("\x03")
+    terminal.until("$ ")
+    terminal.type("exit 3\r")
+    # The service is the same one, and what was done in it stays done.
+    terminal.until("changed\r\n")
+    terminal.until('"hostname"')
+    assert terminal.end() == 0
+
+
+def test_svc_021_a_terminal_that_ends_early(engine, folder):
+    def ending(command: list) -> tuple:
+        terminal = Terminal(engine, "query", "--doc", document(folder, inside_service(f"terminal(cmd: {words(*command)}) {{ id }}")))
+        return terminal.end(), terminal.said.decode(errors="replace")
+
+    code, said = ending(["nope"])
+    assert code == 1 and 'exec: "nope": executable file not found in $PATH' in said, said
+    code, said = ending(["/bin/nope"])
+    assert code == 1 and 'exec: "/bin/nope": no such file or directory' in said, said
+    code, said = ending(["sh", "-c", "echo here; kill -9 -1; sleep 1000"])
+    assert code == 137 and "here\r\n" in said and "ended, and its terminal with it: exit code: 137" in said, said
+
+
+def failing(script: str) -> tuple:
+    """A process with everything that a process may have."""
+    served = f"{{ container {{ from(address: \"python:3.13-slim\") {{ withWorkdir(path: \"/work\") {{ withExposedPort(port: 8000) {{ asService(args: {words('python3', '-c', SERVE_HERE)}) {{ id }} }} }} }} }} }}"
+    return served, f"""
+        withEnvVariable(name: "COLOUR", value: "green")
+        withMountedDirectory(path: "/mnt", source: "DIRECTORY", owner: "1000")
+        withMountedCache(path: "/cache", cache: "CACHE")
+        withServiceBinding(alias: "www", service: "SERVICE")
+        withWorkdir(path: "/work")
+        withUser(name: "1000:1001")
+        withExec(args: {words("sh", "-c", script)}, stdin: "unread")
+    """
+
+
+def test_trm_001_a_terminal_at_what_failed(engine, folder):
+    with engine.session() as session:
+        served, steps = failing("echo left > left; chmod 600 left; echo inside > /mnt/new; echo said; echo complained >&2; exit 3")
+        ids = {"SERVICE": dig(session.query(served), "id"), "CACHE": dig(session.query('{ cacheVolume(key: "k") { id } }'), "id")}
+        ids["DIRECTORY"] = dig(session.query('{ directory { withNewFile(path: "old", contents: "before\\n") { id } } }'), "id")
+        for name, value in ids.items():
+            steps = steps.replace(name, value)
+        chain = python(steps)
+        terminal = Terminal(engine, "query", "-i", "--doc", document(folder, chain))
+        assert "exit code: 3\r\n" in terminal.until("complained\r\n")
+        terminal.until("$ ")
+        # Whoever else wants it does not wait for a person.
+        before = engine.execs()
+        assert "exit code: 3" in session.error(chain)["message"]
+        assert engine.execs() == before + 2
+        terminal.type(f'pwd; id -u; cat left /mnt/old /mnt/new; stat -c %u /mnt/new; echo colour=$COLOUR; test -d /cache; echo cache=$?; tty; python3 -c "{FETCH % "www"}"; echo all \'done\'\r')
+        said = terminal.until("all done\r\n")
+        wanted = ["/work", "1000", "left", "before", "inside", "1000", "colour=green", "cache=0", "/dev/pts/0", "the page"]
+        assert "".join(f"{line}\r\n" for line in wanted) in said, said
+        terminal.type("exit 5\r")
+        assert terminal.end() == 3
+        assert b"exit code: 3" in terminal.said
+        # Nothing of it is remembered.
+        before = engine.execs()
+        assert "exit code: 3" in session.error(chain)["message"]
+        assert engine.execs() > before
+
+
+def test_trm_001_terminals_at_several_failures(engine, folder):
+    inner = 'ask(\'{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "exit 7"]) { stdout } } } }\')["data"]["container"]'
+    code = f"TALK = ''\n{NESTED.partition('sock =')[0]}{inner}"
+    fail = "withExec(args: %s) { stdout }"
+    several = python("", " ".join([
+        f'a: withExec(args: {words("python3", "-c", code)}, experimentalPrivilegedNesting: true) {{ stdout }}',
+        f'b: withExec(args: {words("sh", "-c", "sleep 2; exit 4")}) {{ stdout }}',
+        f'c: withExec(args: {words("sh", "-c", "exit 5")}, expect: FAILURE) {{ stdout }}',
+    ]))
+    terminal = Terminal(engine, "query", "-i", "--interactive-command", "sh -c 'echo \"shown  here\"; read line; echo $line'", "--doc", document(folder, several))
+    # One after the other, in the order in which they failed.
+    for wanted in ["exit code: 7", "exit code: 1", "exit code: 4"]:
+        said = terminal.until("shown  here\r\n")
+        assert wanted in said and said.count("This terminal shows what it left") == 1, said
+        terminal.type("typed\r")
+        terminal.until("typed\r\ntyped\r\n")
+    assert terminal.end() in (1, 4)
+    assert b"shown  here" not in terminal.said
+    # What did not start is shown as it was found; what cannot be shown is said with the error.
+    absent = document(folder, python(f'withNewFile(path: "/found", contents: "as it was")\n{fail % words("absent")}'.removesuffix(" { stdout }")))
+    terminal = Terminal(engine, "query", "-i", "--interactive-command=cat /found", "--doc", absent)
+    assert terminal.end() == 1
+    assert b"as it was" in terminal.said and b'"absent": executable file not found' in terminal.said, terminal.said
+    terminal = Terminal(engine, "query", "-i", "--interactive-command=/none -l", "--doc", absent)
+    assert terminal.end() == 1
+    assert b"Hint: There is no terminal at what failed" in terminal.said and b"/none" in terminal.said, terminal.said
+    # A failure that nobody is told of is none.
+    caught = python(f'withExec(args: {words("sh", "-c", "exit 6")}, expect: ANY)', "exitCode")
+    terminal = Terminal(engine, "query", "-i", "--doc", document(folder, caught))
+    assert terminal.end() == 0 and b"exitCode" in terminal.said
 
 
 SERVER = "import http.server as h; open('/srv/index.html', 'w').write('the page'); h.HTTPServer(('', 8000), __import__('functools').partial(h.SimpleHTTPRequestHandler, directory='/srv')).serve_forever()"
