@@ -94,12 +94,23 @@ def daemon(root: Path):
         process.wait()
 
 
+def certificate(folder: Path, name: str = "IP:127.0.0.1") -> tuple[Path, Path]:
+    """A certificate that has to be trusted, and both it and its key."""
+    alone, both = folder / "certificate.pem", folder / "both.pem"
+    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost -keyout key.pem -addext basicConstraints=critical,CA:FALSE"
+    subprocess.run([*words.split(), "-addext", f"subjectAltName={name}", "-out", str(alone)], cwd=folder, check=True, capture_output=True)
+    both.write_text(alone.read_text() + (folder / "key.pem").read_text())
+    return alone, both
+
+
 class Web:
-    """Smart HTTP. What is below `/open` is anyone's, below `/private` it needs one of `accepted` as `Authorization`."""
+    """Smart HTTP. What is below `/open` is anyone's, below `/private` it needs one of `accepted` as `Authorization`. `pages` are
+    given as they are, by their path with its query."""
 
     def __init__(self, root: Path, certificate: Path | None = None):
         self.requests: list[str] = []
         self.accepted: set[str] = set()
+        self.pages: dict[str, str] = {}
         web = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -118,6 +129,9 @@ class Web:
                 web.requests.append(self.path)
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length) if length else self.chunks()
+                if self.path in web.pages:
+                    self.plain(200, web.pages[self.path].encode())
+                    return
                 _, place, *_ = self.path.split("/")
                 if place not in ("open", "private") or place == "private" and self.headers.get("Authorization") not in web.accepted:
                     self.plain(404 if place not in ("open", "private") else 401)
@@ -147,12 +161,13 @@ class Web:
                 self.end_headers()
                 self.wfile.write(content)
 
-            def plain(self, status: int):
+            def plain(self, status: int, body: bytes = b""):
                 self.send_response(status)
                 if status == 401:
                     self.send_header("WWW-Authenticate", 'Basic realm="git"')
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
+                self.wfile.write(body)
 
             def chunks(self) -> bytes:
                 body = b""

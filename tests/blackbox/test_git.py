@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gitserver import Sample, Ssh, Web, commit, daemon, git
+from gitserver import Sample, Ssh, Web, certificate, commit, daemon, git
 from harness import processes_with
 
 
@@ -154,17 +154,9 @@ def test_a_repository_cannot_make_the_engine_run_anything(engine, sample, place)
 
 
 def test_git_007_git_024_addresses_without_a_protocol(make_engine, sample, place):
-    certificate = place / "certificate.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", str(place / "key.pem"), "-out", str(certificate)],
-        check=True, capture_output=True,
-    )
-    both = place / "both.pem"
-    both.write_text(certificate.read_text() + (place / "key.pem").read_text())
+    trusted, both = certificate(place)
     engine = make_engine()
-    trust = {"SSL_CERT_FILE": str(certificate)}
+    trust = {"SSL_CERT_FILE": str(trusted)}
     with Web(sample.bare.parent, both) as server:
         found = engine.data(asked(f"{server.host}/open/r.git", "url head { commit }"), env=trust)["git"]
         assert found == {"url": server.open(), "head": {"commit": sample.second}}

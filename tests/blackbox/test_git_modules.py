@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from gitserver import Web, commit, git
+from gitserver import Web, certificate, commit, git
 from harness import EXAMPLES, write_module
 
 pytestmark = pytest.mark.once
@@ -108,6 +108,29 @@ def test_cfg_007_references(connected, web, modules):
     error(f"{base}/nowhere").failed("has no folder `nowhere`")
     error(f"{base}/data").failed("no `dagger.json` in `data`")
     error(web.open("none.git")).failed("there is no git repository")
+
+
+def test_cfg_007_call_018_vanity_import_paths(make_engine, modules, place):
+    trusted, both = certificate(place)
+    engine, trust = make_engine(), {"SSL_CERT_FILE": str(trusted)}
+    with Web(modules.bare.parent, both) as server:
+        page = '<html><head><meta charset="utf-8"><meta name="go-import" content="%s git %s"></head><body>x</body></html>'
+        vanity, real = f"{server.host}/team/mod", server.open("mods.git")
+        server.pages |= {f"/team/mod{rest}?go-get=1": page % (vanity, real) for rest in ("", "/sub")}
+        server.pages["/team/plain?go-get=1"] = page % (f"{server.host}/team/plain", real.replace("https", "http"))
+        server.pages["/team/other?go-get=1"] = page % (f"{server.host}/else", real)
+        with engine.session(env=trust) as session:
+            asked = lambda reference: "moduleSource(refString: " + text(reference) + ") { " + FIELDS + " }"
+            references = [f"https://{vanity}/sub@v1.2.3", f"{vanity}/sub@v1.2.3"]
+            answer = session.query("{ a: " + asked(references[0]) + " b: " + asked(references[1]) + " }")
+            for reference, found in zip(references, [answer["a"], answer["b"]]):
+                assert found["asString"] == reference and found["cloneRef"] == real and found["commit"] == modules.first
+                assert found["sourceRootSubpath"] == "sub" and found["htmlRepoURL"] == f"https://{server.host}/open/mods"
+            for refused in ("plain", "other", "none"):
+                error = session.error("{ " + asked(f"https://{server.host}/team/{refused}/sub@main") + " }")
+                assert "there is no git repository" in error["message"], error
+            error = session.error("{ " + asked(f"https://{vanity}/sub@v9.9.9") + " }")
+            assert "has no version `v9.9.9`" in error["message"], error
 
 
 def test_call_018_ctx_004_ctx_005_call_004_call_005_functions_of_a_module_in_a_repository(connected, web, modules):

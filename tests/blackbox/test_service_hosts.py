@@ -1,22 +1,11 @@
 """Services of a session as hosts that the engine itself talks to: git servers and registries that no name of the machine leads to."""
 
 import json
-import shutil
-import subprocess
 
 import pytest
 
-from gitserver import Sample, Ssh, Web, commit, daemon, git
+from gitserver import Sample, Ssh, Web, certificate, commit, daemon, git
 from registries import Registry, password_file
-
-
-@pytest.fixture(scope="module")
-def place():
-    from conftest import short_folder
-
-    path = short_folder()
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +96,9 @@ def test_a_service_is_the_host_of_a_repository(session, engine, sample, served, 
 
 
 def test_a_service_is_the_host_of_a_repository_by_tls(make_engine, place, sample):
-    certificate = place / "certificate.pem"
-    names = "/CN=forge -addext subjectAltName=DNS:forge".split()
-    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj".split()
-    subprocess.run([*words, *names, "-keyout", str(place / "key.pem"), "-out", str(certificate)], check=True, capture_output=True)
-    both = place / "both.pem"
-    both.write_text(certificate.read_text() + (place / "key.pem").read_text())
+    trusted, both = certificate(place, "DNS:forge")
     with Web(sample.bare.parent, both) as server:
-        with make_engine().session(env={"SSL_CERT_FILE": str(certificate), "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "forge"}) as session:
+        with make_engine().session(env={"SSL_CERT_FILE": str(trusted), "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "forge"}) as session:
             url = "https://forge/open/{}"
             assert last(session.query(asked(url.format("r.git"), forge(session, server.port, 443), f"head {{ {README} }}"))) == "two\n"
             assert last(session.query(asked(url.format("outer.git"), forge(session, server.port, 443), LIB))) == "two\n"

@@ -61,6 +61,7 @@ const MEANINGS: [(Meaning, &[&str]); 8] = [
             "returned error: 404",
             "' not found",
             "not a git repository",
+            "is this a git repository?",
         ],
     ),
     (

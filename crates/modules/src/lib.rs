@@ -30,6 +30,7 @@ pub mod serve;
 pub mod source;
 pub mod typedef;
 pub mod types;
+mod vanity;
 
 pub use fields::register_modules;
 pub use find::Lookup;

@@ -15,6 +15,7 @@ use crate::config::FILE_NAME;
 use crate::find::{Lookup, Wanted};
 use crate::load::Modules;
 use crate::source::ModuleSource;
+use crate::vanity;
 
 /// Hosts whose repositories always have an owner and a name.
 const TWO_PARTS: [&str; 4] = ["github.com", "bitbucket.org", "codeberg.org", "gitea.com"];
@@ -24,7 +25,7 @@ const TWO_PARTS: [&str; 4] = ["github.com", "bitbucket.org", "codeberg.org", "gi
 pub struct GitOrigin {
     /// The address of the repository, with its protocol.
     pub url: String,
-    /// The address as it was written, without path and version.
+    /// The address as it was written, without path and version. A vanity import path is another than `url`.
     pub clone_ref: String,
     /// The version that was asked for; the name of the branch when none was.
     pub version: String,
@@ -44,10 +45,17 @@ impl GitOrigin {
 
     /// Host and path of the repository, without protocol, user and `.git`.
     pub fn repository(&self) -> String {
-        let rest = self.url.split_once("://").map_or(&*self.url, |(_, rest)| rest);
-        let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
-        let rest = if self.url.contains("://") { rest.to_owned() } else { rest.replacen(':', "/", 1) };
-        rest.strip_suffix(".git").unwrap_or(&rest).to_owned()
+        plain(&self.url)
+    }
+
+    /// The address as it was written, or that of the repository when that is elsewhere.
+    pub fn clone_address(&self) -> &str {
+        // What was written without a protocol has no port that could be taken for a path.
+        let written = match self.clone_ref.contains("://") || git::is_git(&self.clone_ref) {
+            true => plain(&self.clone_ref),
+            false => plain(&format!("https://{}", self.clone_ref)),
+        };
+        if written == self.repository() { &self.clone_ref } else { &self.url }
     }
 
     /// The page of the repository.
@@ -75,6 +83,14 @@ impl GitOrigin {
         let slash = if root.is_empty() { "" } else { "/" };
         format!("{}{slash}{root}@{}", self.clone_ref, self.version)
     }
+}
+
+/// Host and path of an address, without protocol, user and `.git`.
+fn plain(address: &str) -> String {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+    let rest = if address.contains("://") { rest.to_owned() } else { rest.replacen(':', "/", 1) };
+    rest.strip_suffix(".git").unwrap_or(&rest).to_owned()
 }
 
 /// A reference, taken apart.
@@ -111,8 +127,20 @@ impl<'a> Parts<'a> {
             Some(one) => one..=one,
             None => 1..=self.path.len(),
         };
-        let split = |at: usize| (format!("{}{}", self.server, self.path[..at].join("/")), self.path[at..].join("/"));
-        lengths.map(split).collect()
+        lengths.map(|at| self.split(at)).collect()
+    }
+
+    /// The address that the first parts of the path are, and the folder that the others are.
+    fn split(&self, at: usize) -> (String, String) {
+        (format!("{}{}", self.server, self.path[..at].join("/")), self.path[at..].join("/"))
+    }
+
+    /// The host whose pages may say where the repository is.
+    fn vanity_host(&self) -> Option<&'a str> {
+        let host = self.server.strip_prefix("https://").unwrap_or(self.server).trim_end_matches('/');
+        let plain = !host.is_empty() && !host.contains(['/', '@']) && self.server.ends_with('/');
+        let explicit = self.path.iter().any(|part| part.ends_with(".git"));
+        (plain && !explicit && !self.path.is_empty() && !TWO_PARTS.contains(&host)).then_some(host)
     }
 }
 
@@ -129,6 +157,14 @@ fn pick(references: &References, root: &str, version: Option<&str>) -> Option<Re
         names.push(format!("refs/tags/{version}"));
     }
     names.iter().find_map(|name| references.find(name)).or_else(|| references.find(version))
+}
+
+/// The repository at an address, and what its server says.
+async fn asked(caller: &Arc<Caller>, url: &str) -> Result<(GitRemote, References)> {
+    let remote = git::remote(caller, GitRemote::at(url)).await?;
+    let known = git::known(caller, &remote).await?;
+    let remote = GitRemote { access: known.access.clone(), ..remote };
+    Ok((remote, known.references.clone()))
 }
 
 impl Modules {
@@ -176,17 +212,18 @@ impl Modules {
     ) -> Result<((GitRemote, (String, References)), String)> {
         let mut first = None;
         for (clone_ref, root) in parts.candidates() {
-            let asked = async {
-                let remote = git::remote(caller, GitRemote::at(&*clone_ref)).await?;
-                let known = git::known(caller, &remote).await?;
-                let remote = GitRemote { access: known.access.clone(), ..remote };
-                Ok::<_, Fault>((remote, known.references.clone()))
-            };
-            match asked.await {
+            match asked(caller, &clone_ref).await {
                 Ok((remote, references)) => return Ok(((remote, (clone_ref, references)), root)),
                 Err(fault) if matches!(fault.kind(), Kind::User | Kind::Denied) => _ = first.get_or_insert(fault),
                 Err(fault) => return Err(fault),
             }
+        }
+        if let Some(host) = parts.vanity_host()
+            && let Some(found) = vanity::repository(caller, host, &parts.path).await?
+        {
+            let (remote, references) = asked(caller, &found.url).await?;
+            let (clone_ref, root) = parts.split(found.parts);
+            return Ok(((remote, (clone_ref, references)), root));
         }
         Err(first.unwrap_or_else(|| Fault::user("it names no repository")))
     }
@@ -262,6 +299,18 @@ mod tests {
     }
 
     #[test]
+    fn hosts_that_may_have_pages() {
+        let check = |reference: &str, want: Option<&str>| assert_eq!(Parts::of(reference).vanity_host(), want);
+        check("v.example/m/sub@v1", Some("v.example"));
+        check("https://v.example:8443/m", Some("v.example:8443"));
+        for other in
+            ["http://h/m", "ssh://h/m", "git@h:m", "https://me@h/m", "https://h/m.git/sub", "github.com/a/b", "h"]
+        {
+            check(other, None);
+        }
+    }
+
+    #[test]
     fn versions_of_folders_come_first() {
         let one = |name: &str, n: u8| Reference { name: name.into(), commit: format!("{n:040x}") };
         let all = vec![one("refs/heads/main", 1), one("refs/tags/sub/v1.0.0", 2), one("refs/tags/v1.0.0", 3)];
@@ -290,6 +339,10 @@ mod tests {
         assert_eq!(origin("https://github.com/a/b.git").html("c"), "https://github.com/a/b/tree/abc/c");
         assert_eq!(origin("git@github.com:a/b.git").html_repository(), "https://github.com/a/b");
         assert_eq!(origin("ssh://git@h/r").html(""), "https://h/r/src/abc");
+        let vanity = GitOrigin { clone_ref: "v.example/m".into(), ..origin("https://h/r.git") };
+        assert_eq!((vanity.clone_address(), vanity.reference("c")), ("https://h/r.git", "v.example/m/c@v1".into()));
+        let short = GitOrigin { clone_ref: "h:8/r.git".into(), ..origin("https://h:8/r.git") };
+        assert_eq!(short.clone_address(), "h:8/r.git");
         assert_eq!(origin("github.com/a/b").reference("c"), "github.com/a/b/c@v1");
     }
 }

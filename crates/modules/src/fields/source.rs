@@ -113,8 +113,8 @@ fn names(surface: &mut Surface) {
         ("pin", |git, _| git.commit.clone()),
         ("commit", |git, _| git.commit.clone()),
         ("version", |git, _| git.version.clone()),
-        ("cloneRef", |git, _| git.clone_ref.clone()),
-        ("cloneURL", |git, _| git.clone_ref.clone()),
+        ("cloneRef", |git, _| git.clone_address().to_owned()),
+        ("cloneURL", |git, _| git.clone_address().to_owned()),
         ("htmlRepoURL", |git, _| git.html_repository()),
         ("htmlURL", |git, root| git.html(root)),
     ];
