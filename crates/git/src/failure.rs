@@ -81,6 +81,7 @@ const MEANINGS: [(Meaning, &[&str]); 8] = [
             "early EOF",
             "unexpected disconnect",
             "remote end hung up",
+            "Could not read from remote repository",
         ],
     ),
     (Meaning::Certificate, &["SSL certificate", "server certificate verification failed", "certificate has expired"]),

@@ -1,7 +1,12 @@
 //! Against `docker-registry`: anonymous, with passwords, with TLS.
 
-use rondel_fault::Kind as FaultKind;
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rondel_digest::Digest;
+use rondel_fault::{Attempt as _, Fault, Kind as FaultKind};
 use rondel_ports::images::{Credentials, Images as _, MediaTypes};
+use rondel_ports::network::{Dial, Host};
 use rondel_registry::{Environment, Mirror, MirrorLocation, RegistryConfig};
 use rondel_web::Surroundings;
 
@@ -140,6 +145,52 @@ async fn tls_uses_the_certificates_of_the_environment() {
     // Without the certificate nothing is sent.
     let error = plain().resolve(&target, &platform("linux/amd64"), false, login()).await.unwrap_err();
     assert_ne!(error.kind(), FaultKind::Denied);
+}
+
+/// A host that is `server`, on `port` alone.
+fn host(server: &RealRegistry, port: u16, folder: &std::path::Path) -> Host {
+    let address = server.address.clone();
+    let dial: Dial = Arc::new(move |asked| match asked == port {
+        true => TcpStream::connect(&address).attempt(|| "connect".into()),
+        false => Err(Fault::environment(format!("nobody listens on port {asked}"))),
+    });
+    Host { key: Digest::of_bytes(b"host"), dial, folder: folder.to_owned(), guard: Arc::new(()) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_no_name_leads_to_is_a_registry() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = rondel_events::Emitter::nowhere();
+    // Neither what is configured for others counts, nor that nobody else is asked.
+    let mirror = Mirror { registry: None, location: MirrorLocation::Layout("/nonexistent".into()) };
+    let config = RegistryConfig { mirrors: vec![mirror], offline: true, ..RegistryConfig::default() };
+    for (tls, name, port) in [(false, "hub:5000/app", 5000), (true, "localhost/app", 443)] {
+        let server = RealRegistry::start(Kind { passwords: true, tls });
+        let certificate_file = tls.then(|| server.certificate());
+        let environment =
+            Environment { web: Surroundings { certificate_file, ..Surroundings::default() }, ..Environment::default() };
+        let registry = client(config.clone(), environment);
+        let through = |port| registry.through(host(&server, port, folder.path()));
+        let target = reference(name);
+        let images = || vec![image(folder.path(), "linux/amd64")];
+        let push = |port, login| {
+            let (images, target, nowhere) = (images(), &target, &nowhere);
+            async move { through(port).push(target, images, MediaTypes::Oci, login, nowhere).await }
+        };
+        assert_eq!(push(port, None).await.unwrap_err().kind(), FaultKind::Denied);
+        let digest = push(port, login()).await.unwrap();
+        let error = push(port + 1, login()).await.unwrap_err().full_message();
+        assert!(error.contains("cannot reach the registry") && error.contains("nobody listens"), "{error}");
+        let found = through(port).resolve(&target, &platform("linux/amd64"), true, login()).await.unwrap();
+        assert_eq!(found.reference.digest, Some(digest));
+        let into = folder.path().join("layer");
+        through(port).fetch(&found, &found.layers[0], &into, login(), &nowhere).await.unwrap();
+        assert!(registry.resolve(&target, &platform("linux/amd64"), true, login()).await.is_err());
+    }
+    // Ways are gone with who took them.
+    let left: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
