@@ -8,7 +8,7 @@ use rondel_dockerfile::{Base, Known, Need, Outcome as Built, Request, Secret};
 use rondel_fault::{Fault, Result};
 use rondel_model::container::RegistryAuth;
 use rondel_model::op::Place;
-use rondel_model::{AbsPath, Container, Directory, Fs, FsOp, ImageConfig, Platform, SecretRef, SocketRef};
+use rondel_model::{AbsPath, Container, Directory, Fs, ImageConfig, Platform, SecretRef, SocketRef};
 use rondel_ops::AtRegistry;
 use rondel_query::{Args, Cx, Node};
 
@@ -145,7 +145,7 @@ async fn image(cx: &Cx, reference: &str, platform: &Platform, auth: &[RegistryAu
     let config = images::configuration(&image)?;
     let platform = image.platform.clone();
     let op = rondel_model::op::ImageOp { reference: image.reference, platform: image.platform, service: None };
-    Ok(Base { place: Place { fs: Fs::new(FsOp::Image(op)), path: AbsPath::root() }, config, platform })
+    Ok(Base { place: Place { fs: Fs::from(op), path: AbsPath::root() }, config, platform })
 }
 
 /// Asks the API itself, so that addresses are treated the same everywhere.

@@ -44,7 +44,7 @@ impl Copied {
 
     /// The tree `base` with the copy at `target`.
     pub(crate) fn into_tree(self, base: Fs, target: AbsPath, target_is_dir: bool) -> Fs {
-        Fs::new(FsOp::Copy(CopyOp {
+        Fs::from(CopyOp {
             base,
             source: self.source,
             source_is_file: self.file_name.is_some(),
@@ -54,7 +54,7 @@ impl Copied {
             filter: self.filter,
             owner: self.owner,
             permissions: self.permissions,
-        }))
+        })
     }
 }
 
@@ -69,8 +69,14 @@ pub(crate) fn edited(base: Fs, edit: Edit) -> Fs {
 }
 
 /// The tree `base` with a file.
-pub(crate) fn written(base: Fs, path: AbsPath, contents: &[u8], permissions: u32, owner: Option<Owner>) -> Fs {
-    edited(base, Edit::WriteFile { path, contents: Arc::from(contents), permissions, owner })
+pub(crate) fn written(
+    base: Fs,
+    path: AbsPath,
+    contents: impl Into<Arc<[u8]>>,
+    permissions: u32,
+    owner: Option<Owner>,
+) -> Fs {
+    edited(base, Edit::WriteFile { path, contents: contents.into(), permissions, owner })
 }
 
 /// The tree `base` without what `paths`, relative to `below`, name.

@@ -33,7 +33,7 @@ pub(crate) fn path(container: &Container, args: &Args, name: &str) -> Result<Abs
 
 /// The owner that was asked for.
 pub(crate) fn owner(args: &Args) -> Result<Option<Owner>> {
-    Ok(args.opt_str("owner")?.filter(|owner| !owner.is_empty()).map(|owner| Owner(owner.to_string())))
+    Ok(args.opt_str("owner")?.filter(|owner| !owner.is_empty()).map(|owner| Owner((*owner).into())))
 }
 
 /// The owner that was asked for, or root.

@@ -22,7 +22,7 @@ pub fn edited(call: &Arc<Call>, edit: &dyn Fn(&mut CallSpec)) -> Arc<Call> {
             continue;
         }
         let mut needs: Vec<Arc<Call>> = call.receiver().cloned().into_iter().collect();
-        call.spec().args.iter().for_each(|(_, value)| value.calls(&mut needs));
+        call.args().iter().for_each(|(_, value)| value.calls(&mut needs));
         stack.push((call, true));
         stack.extend(needs.into_iter().map(|need| (need, false)));
     }
@@ -30,11 +30,11 @@ pub fn edited(call: &Arc<Call>, edit: &dyn Fn(&mut CallSpec)) -> Arc<Call> {
 }
 
 fn rebuilt(call: &Arc<Call>, done: &HashMap<Digest, Arc<Call>>, edit: &dyn Fn(&mut CallSpec)) -> Arc<Call> {
-    let mut spec = call.spec().clone();
+    let mut spec = call.spec();
     spec.args.iter_mut().for_each(|(_, value)| replace(value, done));
     edit(&mut spec);
     let receiver = call.receiver().map(|receiver| done.get(&receiver.digest()).unwrap_or(receiver).clone());
-    if spec == *call.spec() && receiver.as_ref() == call.receiver() {
+    if spec == call.spec() && receiver.as_ref() == call.receiver() {
         return call.clone();
     }
     Call::new(receiver, spec)
@@ -78,7 +78,7 @@ mod tests {
         assert!(Arc::ptr_eq(&plain.speaking_for(Some(&scope())), &plain));
         let nested = exec(Some(plain.clone()), true);
         let file = Call::new(Some(nested.clone()), CallSpec::new("File", "file"));
-        let list = Literal::List(vec![Literal::Object(vec![("x".into(), Literal::Call(file.clone()))])]);
+        let list = Literal::List([Literal::Object([("x".into(), Literal::Call(file.clone()))].into())].into());
         let outer = Call::new(Some(plain.clone()), CallSpec::new("Directory", "withFiles").arg("sources", list));
         let spoken = outer.speaking_for(Some(&scope()));
         assert_ne!(spoken.digest(), outer.digest());
@@ -92,7 +92,7 @@ mod tests {
         let mut spec = CallSpec::new("Tool", "tool");
         spec.module = Some(ModuleRef { module: exec(None, false), implementation: Digest::of_bytes(b"x") });
         let call = Call::new(None, spec);
-        assert_eq!(call.speaking_for(Some(&scope())).spec().scope(), Some(&scope()));
+        assert_eq!(call.speaking_for(Some(&scope())).scope(), Some(&scope()));
     }
 
     #[test]
@@ -104,8 +104,8 @@ mod tests {
         let member = Call::new(Some(base.clone()), spec);
         let module = CallSpec::new("Module", "withEnum").arg("enum", Literal::Call(member));
         let seen = Call::new(None, module).seen_under(&old);
-        let Literal::Call(member) = &seen.spec().args[0].1 else { panic!("an argument that is a call") };
-        assert_eq!(member.spec().view.as_ref(), Some(&old));
+        let Literal::Call(member) = &seen.args()[0].1 else { panic!("an argument that is a call") };
+        assert_eq!(member.view(), Some(&old));
         assert_eq!(member.receiver(), Some(&base));
         assert_eq!(base.seen_under(&old).digest(), base.digest());
     }

@@ -23,15 +23,30 @@ pub const NESTING: &str = "experimentalPrivilegedNesting";
 pub const SCOPE: &str = "scope";
 
 /// One field selected on a receiver with its arguments.
+///
+/// Every remembered result holds one, so it is small: texts that many calls have are shared, and what few calls have is
+/// held apart.
 pub struct Call {
     receiver: Option<Arc<Call>>,
-    spec: CallSpec,
+    returns: Arc<str>,
+    field: Arc<str>,
+    args: Box<[(Arc<str>, Literal)]>,
+    rest: Option<Box<Rest>>,
     digest: Digest,
     starts_speakers: bool,
     passing: bool,
 }
 
-/// Everything of a call except its receiver.
+/// What few calls have. See [`CallSpec`].
+#[derive(Default)]
+struct Rest {
+    nth: u32,
+    view: Option<Arc<str>>,
+    module: Option<ModuleRef>,
+    implicit: Box<[(Arc<str>, Arc<str>)]>,
+}
+
+/// Everything of a call except its receiver, to make one of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallSpec {
     /// The name of the type that the field returns, without wrappers.
@@ -78,9 +93,9 @@ pub enum Literal {
     /// The name of an enum member.
     Enum(Arc<str>),
     /// A list.
-    List(Vec<Literal>),
+    List(Box<[Literal]>),
     /// An input object.
-    Object(Vec<(Arc<str>, Literal)>),
+    Object(Box<[(Arc<str>, Literal)]>),
     /// An object, by the call that gives it.
     Call(Arc<Call>),
 }
@@ -118,7 +133,7 @@ impl CallSpec {
 
     /// For whom processes speak that the field starts, when it is recorded.
     pub fn scope(&self) -> Option<&Arc<str>> {
-        self.implicit.iter().find(|(name, _)| &**name == SCOPE).map(|(_, scope)| scope)
+        scope(&self.implicit)
     }
 
     /// Records for whom processes speak that the field starts.
@@ -140,7 +155,10 @@ impl Call {
         let passing = receiver.as_ref().is_some_and(|receiver| receiver.passing)
             || spec.implicit.iter().any(|(name, _)| PASSING.contains(&&**name))
             || spec.args.iter().any(|(_, value)| value.is_passing());
-        Arc::new(Self { receiver, spec, digest, starts_speakers, passing })
+        let CallSpec { returns, field, args, nth, view, module, implicit } = spec;
+        let plain = nth == 0 && view.is_none() && module.is_none() && implicit.is_empty();
+        let rest = (!plain).then(|| Box::new(Rest { nth, view, module, implicit: implicit.into() }));
+        Arc::new(Self { receiver, returns, field, args: args.into(), rest, digest, starts_speakers, passing })
     }
 
     /// Whether the call, or one that it is made of, may start a process that speaks to the API.
@@ -171,9 +189,7 @@ impl Call {
 
     /// The element `nth` (counted from one) of the list that this call returns.
     pub fn element(&self, nth: u32) -> Arc<Self> {
-        let mut spec = self.spec.clone();
-        spec.nth = nth;
-        Self::new(self.receiver.clone(), spec)
+        Self::new(self.receiver.clone(), CallSpec { nth, ..self.spec() })
     }
 
     /// The call whose value the field is selected on; none for fields of the root type.
@@ -181,14 +197,62 @@ impl Call {
         self.receiver.as_ref()
     }
 
-    /// Everything except the receiver.
-    pub fn spec(&self) -> &CallSpec {
-        &self.spec
+    /// Everything except the receiver, to make another call of.
+    pub fn spec(&self) -> CallSpec {
+        CallSpec {
+            returns: self.returns.clone(),
+            field: self.field.clone(),
+            args: self.args.to_vec(),
+            nth: self.nth(),
+            view: self.view().cloned(),
+            module: self.module().cloned(),
+            implicit: self.implicit().to_vec(),
+        }
     }
 
     /// The name of the type that the call returns.
     pub fn returns(&self) -> &Arc<str> {
-        &self.spec.returns
+        &self.returns
+    }
+
+    /// The field's name.
+    pub fn field(&self) -> &Arc<str> {
+        &self.field
+    }
+
+    /// The arguments that were given and differ from their defaults, in the order of the schema.
+    pub fn args(&self) -> &[(Arc<str>, Literal)] {
+        &self.args
+    }
+
+    /// The argument called `name`, when it was given and differs from its default.
+    pub fn arg(&self, name: &str) -> Option<&Literal> {
+        self.args.iter().find(|(found, _)| &**found == name).map(|(_, value)| value)
+    }
+
+    /// Counted from one: the element of the list that the field returns. Zero: the field's value itself.
+    pub fn nth(&self) -> u32 {
+        self.rest.as_ref().map_or(0, |rest| rest.nth)
+    }
+
+    /// The view, recorded only where the field's meaning depends on it.
+    pub fn view(&self) -> Option<&Arc<str>> {
+        self.rest.as_ref()?.view.as_ref()
+    }
+
+    /// The module that provides the field.
+    pub fn module(&self) -> Option<&ModuleRef> {
+        self.rest.as_ref()?.module.as_ref()
+    }
+
+    /// Inputs that no argument shows.
+    pub fn implicit(&self) -> &[(Arc<str>, Arc<str>)] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.implicit)
+    }
+
+    /// For whom processes speak that the field starts, when it is recorded.
+    pub fn scope(&self) -> Option<&Arc<str>> {
+        scope(self.implicit())
     }
 
     /// The recipe digest: what was asked.
@@ -225,6 +289,10 @@ impl Literal {
             _ => false,
         }
     }
+}
+
+fn scope(implicit: &[(Arc<str>, Arc<str>)]) -> Option<&Arc<str>> {
+    implicit.iter().find(|(name, _)| &**name == SCOPE).map(|(_, scope)| scope)
 }
 
 fn digest(receiver: Option<&Call>, spec: &CallSpec) -> Digest {
@@ -288,7 +356,7 @@ impl PartialEq for Call {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Call({} -> {}, {})", self.spec.field, self.spec.returns, self.digest.short())
+        write!(f, "Call({} -> {}, {})", self.field, self.returns, self.digest.short())
     }
 }
 
@@ -299,12 +367,13 @@ mod tests {
     #[test]
     fn every_part_but_the_location_of_the_module_counts() {
         let root = Call::new(None, CallSpec::new("Container", "container"));
-        let base = CallSpec::new("Container", "withExec").arg("args", Literal::List(vec![Literal::String("a".into())]));
+        let base =
+            CallSpec::new("Container", "withExec").arg("args", Literal::List([Literal::String("a".into())].into()));
         let here = Call::new(Some(root.clone()), base.clone()).digest();
         assert_ne!(here, Call::new(None, base.clone()).digest());
         let edits: [fn(&mut CallSpec); 5] = [
             |s| s.field = "with".into(),
-            |s| s.args[0].1 = Literal::List(vec![]),
+            |s| s.args[0].1 = Literal::List([].into()),
             |s| s.nth = 1,
             |s| s.view = Some("v0.18.10".into()),
             |s| s.implicit.push(("client".into(), "c".into())),

@@ -85,39 +85,38 @@ impl Writer {
             }
             stack.push((call.clone(), true));
             let mut needs = Vec::new();
-            for (_, literal) in &call.spec().args {
+            for (_, literal) in call.args() {
                 literal.calls(&mut needs);
             }
-            needs.extend(call.spec().module.as_ref().map(|m| m.module.clone()));
+            needs.extend(call.module().map(|m| m.module.clone()));
             needs.extend(call.receiver().cloned());
             stack.extend(needs.into_iter().map(|need| (need, false)));
         }
     }
 
     fn call(&mut self, call: &Call) {
-        let spec = call.spec();
         self.reference(call.receiver());
-        self.text(&spec.returns);
-        self.text(&spec.field);
-        self.number(u64::from(spec.nth));
-        match &spec.view {
+        self.text(call.returns());
+        self.text(call.field());
+        self.number(u64::from(call.nth()));
+        match call.view() {
             None => self.out.push(0),
             Some(view) => {
                 self.out.push(1);
                 self.text(view);
             }
         }
-        self.reference(spec.module.as_ref().map(|m| &m.module));
-        if let Some(module) = &spec.module {
+        self.reference(call.module().map(|m| &m.module));
+        if let Some(module) = call.module() {
             self.out.extend_from_slice(module.implementation.as_bytes());
         }
-        self.number(spec.args.len() as u64);
-        for (name, value) in &spec.args {
+        self.number(call.args().len() as u64);
+        for (name, value) in call.args() {
             self.text(name);
             self.literal(value);
         }
-        self.number(spec.implicit.len() as u64);
-        for (name, value) in &spec.implicit {
+        self.number(call.implicit().len() as u64);
+        for (name, value) in call.implicit() {
             self.text(name);
             self.text(value);
         }
@@ -321,7 +320,7 @@ mod tests {
         ];
         leaf.prop_recursive(4, 32, 5, |inner| {
             prop_oneof![
-                prop::collection::vec(inner.clone(), 0..5).prop_map(Literal::List),
+                prop::collection::vec(inner.clone(), 0..5).prop_map(|v| Literal::List(v.into())),
                 prop::collection::vec(("[a-z]{1,4}", inner), 0..4)
                     .prop_map(|v| Literal::Object(v.into_iter().map(|(k, v)| (k.into(), v)).collect())),
             ]

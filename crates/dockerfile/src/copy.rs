@@ -30,13 +30,19 @@ impl State {
             let message = "with more than one source the destination must be a directory and end with a `/`";
             return Err(spot.error(message).into());
         }
-        let owner = copy.chown.as_ref().map(word).transpose()?.filter(|owner| !owner.is_empty()).map(Owner);
+        let owner = copy
+            .chown
+            .as_ref()
+            .map(word)
+            .transpose()?
+            .filter(|owner| !owner.is_empty())
+            .map(|owner| Owner(owner.into()));
         let mode = copy.chmod.as_ref().map(word).transpose()?.filter(|mode| !mode.is_empty());
         let mode = mode.map(|text| ModeChange::parse(&text)).transpose().map_err(|e| spot.error(e.to_string()))?;
         let exclude = copy.exclude.iter().map(word).collect::<Result<Vec<_>, _>>()?;
         let groups = self.groups(builder, at, copy, spot)?;
         for group in groups {
-            self.container.rootfs = Fs::new(FsOp::Gather(GatherOp {
+            self.container.rootfs = Fs::from(GatherOp {
                 base: self.container.rootfs.clone(),
                 source: group.source,
                 ignore: group.ignore,
@@ -49,7 +55,7 @@ impl State {
                 owner: owner.clone(),
                 keep_owner: group.keep_owner,
                 mode: mode.clone(),
-            }));
+            });
         }
         Ok(())
     }

@@ -123,7 +123,7 @@ impl State {
                 let from = spec.from.as_ref().map(|from| builder.from(from, at, spot)).transpose()?;
                 let seed = from.map(|fs| Place { fs, path: AbsPath::new(&source) });
                 let volume = format!("{VOLUMES}{id}");
-                let owner = spec.owner().map(Owner);
+                let owner = spec.owner().map(|owner| Owner(owner.into()));
                 MountSource::Cache { volume, source: seed.or_else(|| empty(spec.mode)), sharing: spec.sharing, owner }
             }
             MountKind::Temp => MountSource::Temp { size: spec.size },
@@ -159,7 +159,7 @@ impl State {
                     Place { fs: request.context.fs.clone(), path }
                 } else {
                     let filter = Filter { exclude: request.ignore.clone(), ..Filter::default() };
-                    let filtered = FsOp::Filter { source: request.context.clone(), filter };
+                    let filtered = FsOp::Filter { source: request.context.clone(), filter: filter.into() };
                     Place { fs: Fs::new(filtered), path }
                 }
             }
@@ -198,7 +198,7 @@ impl State {
         if spec.env.is_none() || target.is_some() {
             let file = id.rsplit('/').next().unwrap_or_default();
             let target = target.unwrap_or_else(|| AbsPath::new("/run/secrets").join_inside(file));
-            let (owner, mode) = (spec.owner().map(Owner), spec.mode.unwrap_or(0o400));
+            let (owner, mode) = (spec.owner().map(|owner| Owner(owner.into())), spec.mode.unwrap_or(0o400));
             let source = MountSource::Secret { secret: found.secret.clone(), owner, mode };
             parts.mounts.push(Mount { target, source });
         }
@@ -226,7 +226,7 @@ fn agent(
     if before == 0 {
         parts.env.push((AGENT_VARIABLE.to_owned(), target.to_string()));
     }
-    let source = MountSource::Socket { socket: socket.clone(), owner: spec.owner().map(Owner) };
+    let source = MountSource::Socket { socket: socket.clone(), owner: spec.owner().map(|owner| Owner(owner.into())) };
     parts.mounts.push(Mount { target, source });
     Ok(())
 }

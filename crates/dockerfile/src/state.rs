@@ -177,7 +177,7 @@ impl State {
             return;
         }
         let user = &self.container.config.user;
-        let owner = Some(user).filter(|user| !user.is_empty()).map(|user| Owner(user.clone()));
+        let owner = Some(user).filter(|user| !user.is_empty()).map(|user| Owner(user.as_str().into()));
         let edit = Edit::MakeDir { path, permissions: 0o755, owner };
         self.container.rootfs = Fs::new(FsOp::Edit { base: self.container.rootfs.clone(), edit });
     }

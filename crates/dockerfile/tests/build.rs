@@ -117,7 +117,7 @@ fn copies() {
     let container = built("FROM x\nWORKDIR /w\nCOPY --chown=a:b --exclude=*.md d e f/", &request());
     let op = gather(&container.rootfs);
     assert_eq!((op.paths.len(), op.target.as_str(), op.target_is_dir), (2, "/w/f", true));
-    assert_eq!((op.owner.as_ref().unwrap().0.as_str(), op.keep_owner, op.unpack), ("a:b", false, false));
+    assert_eq!((&*op.owner.as_ref().unwrap().0, op.keep_owner, op.unpack), ("a:b", false, false));
     let container = built("FROM x AS a\nFROM x\nCOPY --from=a / /\nADD d /", &request());
     let op = gather(&container.rootfs);
     assert!(op.unpack && !op.keep_owner && gather(&op.base).keep_owner);

@@ -53,6 +53,17 @@ impl Fs {
     }
 }
 
+macro_rules! fs_from {
+    ($($op:ident $variant:ident),*) => {$(
+        impl From<$op> for Fs {
+            fn from(op: $op) -> Self {
+                Self::new(FsOp::$variant(Box::new(op)))
+            }
+        }
+    )*};
+}
+fs_from!(ImageOp Image, ImportOp Import, CopyOp Copy, GatherOp Gather);
+
 impl PartialEq for Fs {
     fn eq(&self, other: &Self) -> bool {
         self.digest() == other.digest()
@@ -112,15 +123,15 @@ pub struct Place {
     pub path: AbsPath,
 }
 
-/// Work that gives a file tree.
+/// Work that gives a file tree. What is large is boxed: a tree that is remembered takes as much as the largest.
 #[derive(Clone, Debug, Serialize)]
 pub enum FsOp {
     /// A tree that exists already. The empty snapshot is scratch.
     Known(Snapshot),
     /// The layers of an image in a registry, layout or mirror.
-    Image(ImageOp),
+    Image(Box<ImageOp>),
     /// The layers of an image in an archive.
-    Import(ImportOp),
+    Import(Box<ImportOp>),
     /// A tree that a process leaves behind.
     Exec {
         /// The process.
@@ -129,9 +140,9 @@ pub enum FsOp {
         output: ExecOutput,
     },
     /// Files copied into a tree.
-    Copy(CopyOp),
+    Copy(Box<CopyOp>),
     /// Files that patterns pick, copied into a tree.
-    Gather(GatherOp),
+    Gather(Box<GatherOp>),
     /// A small change to a tree.
     Edit {
         /// The tree.
@@ -155,7 +166,7 @@ pub enum FsOp {
         /// The directory.
         source: Place,
         /// What passes.
-        filter: Filter,
+        filter: Box<Filter>,
     },
     /// Work with what differs between directories.
     Changes(Box<ChangesOp>),
@@ -273,7 +284,7 @@ impl Filter {
 
 /// An owner as the user wrote it: `user`, `user:group`, `uid`, `uid:gid`; names are those of the target tree.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-pub struct Owner(pub String);
+pub struct Owner(pub Box<str>);
 
 /// A small change to a tree.
 #[derive(Clone, Debug, PartialEq, Serialize)]

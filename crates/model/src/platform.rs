@@ -1,13 +1,20 @@
 //! Operating system and architecture, in the normal form of the OCI world.
 
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A platform such as `linux/arm64` or `linux/arm/v7`.
+/// A platform such as `linux/arm64` or `linux/arm/v7`. Shared, because every tree that belongs to one carries it.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
-pub struct Platform {
+#[serde(transparent)]
+pub struct Platform(Arc<PlatformParts>);
+
+/// The parts of a [`Platform`].
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
+pub struct PlatformParts {
     /// `linux`, `windows`, …
     pub os: String,
     /// `amd64`, `arm64`, …
@@ -23,10 +30,24 @@ pub struct Platform {
 pub struct UnknownPlatform(pub String);
 
 impl Platform {
+    /// A platform of these parts as they are.
+    pub fn new(os: impl Into<String>, architecture: impl Into<String>, variant: impl Into<String>) -> Self {
+        let (os, architecture, variant) = (os.into(), architecture.into(), variant.into());
+        Self(Arc::new(PlatformParts { os, architecture, variant }))
+    }
+
     /// The platform that this engine runs on.
     pub fn native() -> Self {
         let (architecture, variant) = normal(std::env::consts::ARCH, "");
-        Self { os: "linux".into(), architecture, variant }
+        Self::new("linux", architecture, variant)
+    }
+}
+
+impl Deref for Platform {
+    type Target = PlatformParts;
+
+    fn deref(&self) -> &PlatformParts {
+        &self.0
     }
 }
 
@@ -71,10 +92,12 @@ impl FromStr for Platform {
         let parts: Vec<&str> = lower.split('/').collect();
         let native = Platform::native();
         let (os, arch, variant) = match parts[..] {
-            [one] if SYSTEMS.contains(&system(one)) => (system(one).to_owned(), native.architecture, native.variant),
+            [one] if SYSTEMS.contains(&system(one)) => {
+                (system(one).to_owned(), native.architecture.clone(), native.variant.clone())
+            }
             [one] => {
                 let (arch, variant) = normal(one, "");
-                (native.os, arch, variant)
+                (native.os.clone(), arch, variant)
             }
             [os, arch] => {
                 let (arch, variant) = normal(arch, "");
@@ -89,7 +112,7 @@ impl FromStr for Platform {
         if !SYSTEMS.contains(&&*os) || !ARCHITECTURES.contains(&&*arch) {
             return Err(unknown());
         }
-        Ok(Self { os, architecture: arch, variant })
+        Ok(Self::new(os, arch, variant))
     }
 }
 

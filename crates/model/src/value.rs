@@ -30,20 +30,28 @@ pub enum Value {
 /// An object of the API: the name of its type and its data.
 #[derive(Clone)]
 pub struct Object {
-    type_name: Arc<str>,
-    data: Arc<dyn Any + Send + Sync>,
+    held: Arc<Held<dyn Any + Send + Sync>>,
     origin: Option<Arc<Call>>,
 }
+
+/// What all copies of an object share.
+struct Held<T: ?Sized> {
+    type_name: Arc<str>,
+    data: T,
+}
+
+/// Data that was shared already.
+type Shared = Arc<dyn Any + Send + Sync>;
 
 impl Object {
     /// An object of the type called `type_name`.
     pub fn new(type_name: impl Into<Arc<str>>, data: impl Any + Send + Sync) -> Self {
-        Self { type_name: type_name.into(), data: Arc::new(data), origin: None }
+        Self { held: Arc::new(Held { type_name: type_name.into(), data }), origin: None }
     }
 
     /// An object whose data is shared already.
     pub fn shared(type_name: impl Into<Arc<str>>, data: Arc<dyn Any + Send + Sync>) -> Self {
-        Self { type_name: type_name.into(), data, origin: None }
+        Self::new(type_name, data)
     }
 
     /// The object as an element of a list that `origin` gives on its own: its ID then is that of the call, and not the
@@ -61,23 +69,27 @@ impl Object {
 
     /// The name of its type.
     pub fn type_name(&self) -> &Arc<str> {
-        &self.type_name
+        &self.held.type_name
     }
 
     /// Its data, when it is a `T`.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
-        self.data.downcast_ref()
+        let shared = || self.held.data.downcast_ref::<Shared>()?.downcast_ref();
+        self.held.data.downcast_ref().or_else(shared)
     }
 
-    /// Its data as a shared `T`.
-    pub fn share<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.data.clone().downcast().ok()
+    fn share_name(&mut self, name: &Arc<str>) {
+        if let Some(held) = Arc::get_mut(&mut self.held)
+            && held.type_name == *name
+        {
+            held.type_name = name.clone();
+        }
     }
 }
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Object({})", self.type_name)
+        write!(f, "Object({})", self.type_name())
     }
 }
 
@@ -100,6 +112,23 @@ impl Value {
     /// A list of strings.
     pub fn strings<S: Into<Arc<str>>>(items: impl IntoIterator<Item = S>) -> Self {
         Value::List(items.into_iter().map(Value::string).collect())
+    }
+
+    /// The same value, just made, with objects of the type called `name` sharing that text.
+    #[must_use]
+    pub fn sharing_name(mut self, name: &Arc<str>) -> Self {
+        match &mut self {
+            Value::Object(object) => object.share_name(name),
+            Value::List(items) => {
+                for item in Arc::get_mut(items).into_iter().flatten() {
+                    if let Value::Object(object) = item {
+                        object.share_name(name);
+                    }
+                }
+            }
+            _ => {}
+        }
+        self
     }
 
     /// The data, when it is an object that holds a `T`.

@@ -118,11 +118,11 @@ async fn evaluate(cx: &Cx, receiver: &Node, args: &Args, target: &Target) -> Res
 // for results of functions that handed that on to nobody, on behalf of any.
 fn stable_keys(call: &Call) -> (Digest, Digest) {
     let key = |extra: Option<&Arc<str>>| {
-        let mut spec = call.spec().clone();
+        let mut spec = call.spec();
         spec.implicit = vec![(rondel_call::SCOPE.into(), extra.cloned().unwrap_or_default())];
         Call::new(call.receiver().cloned(), spec).digest()
     };
-    (key(call.spec().scope().or(Some(&"nobody".into()))), key(None))
+    (key(call.scope().or(Some(&"nobody".into()))), key(None))
 }
 
 async fn decode(cx: &Cx, target: &Target, json: &Json) -> Result<Outcome> {

@@ -282,15 +282,15 @@ fn is_bound(call: &Arc<Call>) -> bool {
         if !seen.insert(call.digest()) {
             continue;
         }
-        let private = matches!(&*call.spec().field, "setSecret" | "_secret");
-        let own = call.spec().implicit.iter().any(|(name, _)| &**name != rondel_call::SCOPE);
+        let private = matches!(&**call.field(), "setSecret" | "_secret");
+        let own = call.implicit().iter().any(|(name, _)| &**name != rondel_call::SCOPE);
         if private || own {
             return true;
         }
         pending.extend(call.receiver().cloned());
-        for (name, value) in &call.spec().args {
+        for (name, value) in call.args() {
             value.calls(&mut pending);
-            if &*call.spec().field == FIELD && &**name == "json" {
+            if &**call.field() == FIELD && &**name == "json" {
                 let inner = if let Literal::String(text) = value { serde_json::from_str(text).ok() } else { None };
                 if inner.as_ref().is_some_and(is_session_bound) {
                     return true;

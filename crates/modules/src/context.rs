@@ -93,7 +93,7 @@ async fn directory(cx: &Cx, source: &ModuleSource, path: &str, ignore: &[String]
         SourceKind::Dir | SourceKind::Git => {
             let whole = source.whole_context().place;
             let place = Place { path: whole.path.join_inside(&inside), fs: whole.fs };
-            ops.tree(&op_cx, &Fs::new(FsOp::Filter { source: place, filter })).await?
+            ops.tree(&op_cx, &Fs::new(FsOp::Filter { source: place, filter: filter.into() })).await?
         }
     };
     known(cx, "_snapshot", &snapshot, None).await

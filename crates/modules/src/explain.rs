@@ -117,11 +117,11 @@ pub(crate) fn of_call(call: &Call, receiver: &Node, target: &Target) -> Parts {
     if let Some(parent) = &receiver.call {
         parts.add("parent object", parent.digest().short());
     }
-    for (name, value) in &call.spec().args {
+    for (name, value) in call.args() {
         let name = format!("argument {name}");
         match value {
             Literal::Call(object) => {
-                let shown = format!("{} {}", object.spec().returns, object.digest().short());
+                let shown = format!("{} {}", object.returns(), object.digest().short());
                 parts.add_tree(name, shown, &layers_of(object).unwrap_or_default());
             }
             Literal::String(text) => parts.add(name, &**text),
@@ -133,11 +133,10 @@ pub(crate) fn of_call(call: &Call, receiver: &Node, target: &Target) -> Parts {
 
 /// The layers of a directory or file that came from a client's machine.
 fn layers_of(object: &Call) -> Option<Vec<LayerId>> {
-    let spec = object.spec();
-    if !spec.field.starts_with("_snapshot") {
+    if !object.field().starts_with("_snapshot") {
         return None;
     }
-    let (_, Literal::List(layers)) = spec.args.iter().find(|(name, _)| &**name == "layers")? else { return None };
+    let Literal::List(layers) = object.arg("layers")? else { return None };
     let layer = |literal: &Literal| match literal {
         Literal::String(text) => text.parse().ok().map(LayerId),
         _ => None,

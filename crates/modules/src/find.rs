@@ -268,7 +268,7 @@ impl Modules {
             let path = followed(above, &format!("{} {root}", directory.place.fs.digest()), &name)?;
             let (include, exclude) = context_patterns(&root, &config)?;
             let filter = Filter { include, exclude, gitignore: false };
-            let filtered = Fs::new(FsOp::Filter { source: directory.place.clone(), filter });
+            let filtered = Fs::new(FsOp::Filter { source: directory.place.clone(), filter: filter.into() });
             let snapshot = ops.tree(&me.op_cx, &filtered).await?;
             let mut dependencies = Vec::new();
             for dependency in &config.dependencies {

@@ -53,8 +53,7 @@ fn module_value(modules: &Arc<Modules>, spec: &CallSpec) -> Arc<FieldDef> {
         let (modules, owner) = (modules.clone(), owner.clone());
         async move {
             let damaged = || Fault::user("cannot load a value of a module: its ID is damaged");
-            let get =
-                |name: &str| cx.call.spec().args.iter().find(|(n, _)| &**n == name).map(|(_, value)| value.clone());
+            let get = |name: &str| cx.call.arg(name).cloned();
             let (Some(rondel_call::Literal::String(ty)), Some(rondel_call::Literal::String(json)), Some(owner)) =
                 (get("type"), get("json"), owner)
             else {

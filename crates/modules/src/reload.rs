@@ -39,7 +39,11 @@ impl Modules {
             }
             _ => {
                 let filter = Filter { include, exclude, gitignore: false };
-                ops.tree(&me.op_cx, &Fs::new(FsOp::Filter { source: source.whole_context().place, filter })).await
+                ops.tree(
+                    &me.op_cx,
+                    &Fs::new(FsOp::Filter { source: source.whole_context().place, filter: filter.into() }),
+                )
+                .await
             }
         };
         let base = AbsPath::root();

@@ -408,7 +408,7 @@ fn proxy(module: &Arc<Module>, constructor: &Arc<Field>, field: &Arc<Field>) -> 
             let args = node.value.get::<EntryRoot>().map(|root| root.0.clone()).unwrap_or_default();
             let object = cx.evaluator.select(&cx.caller, &root, &constructor, &args).await?;
             let given: Vec<(Name, Constant)> =
-                cx.call.spec().args.iter().map(|(name, value)| (name.clone(), constant_of(value))).collect();
+                cx.call.args().iter().map(|(name, value)| (name.clone(), constant_of(value))).collect();
             cx.evaluator.select(&cx.caller, &object, &field, &given).await.map(Outcome::from)
         }
     });
@@ -419,7 +419,7 @@ fn proxy(module: &Arc<Module>, constructor: &Arc<Field>, field: &Arc<Field>) -> 
 
 fn with_field(module: &Arc<Module>, constructor: &Arc<Field>) -> Arc<Field> {
     let mut behaviour = Behaviour::new(|cx: Cx, _, _| async move {
-        let args = cx.call.spec().args.iter().map(|(name, value)| (name.clone(), constant_of(value))).collect();
+        let args = cx.call.args().iter().map(|(name, value)| (name.clone(), constant_of(value))).collect();
         Ok(Value::object("Query", EntryRoot(args)).into())
     });
     behaviour.module = Some(module.reference());

@@ -189,16 +189,16 @@ impl ModuleSource {
 
     fn read(call: &Call, depth: usize) -> Result<Self> {
         let damaged = |what: &str| Fault::user(format!("cannot load a module source: its ID has no valid `{what}`"));
-        if &*call.spec().field != FIELD || depth > DEEPEST {
+        if &**call.field() != FIELD || depth > DEEPEST {
             return Err(damaged("field"));
         }
-        let get = |name: &str| call.spec().args.iter().find(|(n, _)| &**n == name).map(|(_, value)| value);
+        let get = |name: &str| call.arg(name);
         let text = |name: &str| match get(name) {
             Some(Literal::String(text)) => Ok(text.clone()),
             _ => Err(damaged(name)),
         };
         let list = |name: &str| match get(name) {
-            Some(Literal::List(items)) => Ok(items.as_slice()),
+            Some(Literal::List(items)) => Ok(&items[..]),
             _ => Err(damaged(name)),
         };
         let layer = |item: &Literal| match item {

@@ -140,7 +140,7 @@ impl Preparing<'_> {
                 }
                 MountSource::Secret { owner, mode, .. } => {
                     let bytes = self.secrets.next().map_or_else(Vec::new, |secret| secret.bytes().to_vec());
-                    let owner = owner.as_ref().map_or_else(String::new, |owner| owner.0.clone());
+                    let owner = owner.as_ref().map_or_else(String::new, |owner| owner.0.to_string());
                     self.push(target, ProcessMountSource::Content { bytes, mode: *mode, owner });
                     trees.mount(target, &AbsPath::root(), Held::Passing);
                 }

@@ -141,7 +141,7 @@ async fn directories_are_copied() {
         let mut op = copy(&base, &source, "/in", "/t");
         change(&mut op);
         let before = w.list(&base).await;
-        let after = w.list(&Fs::new(FsOp::Copy(op))).await;
+        let after = w.list(&Fs::from(op)).await;
         let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).map(String::as_str).collect();
         assert_eq!(new, want);
     };
@@ -172,9 +172,9 @@ async fn directories_are_copied() {
     .await;
     check(&|op| op.filter.include = vec!["sub/b".into()], &["t/sub 755 5:6 <Directory>", "t/sub/b 644 5:6 b"]).await;
     let mut gone = copy(&base, &source, "/gone", "/t");
-    assert_eq!(w.error(&Fs::new(FsOp::Copy(gone.clone()))).await, "/gone: no such file or directory");
+    assert_eq!(w.error(&Fs::from(gone.clone())).await, "/gone: no such file or directory");
     gone.source.path = path("/in/a");
-    assert_eq!(w.error(&Fs::new(FsOp::Copy(gone))).await, "path /in/a is a file, not a directory");
+    assert_eq!(w.error(&Fs::from(gone)).await, "path /in/a is a file, not a directory");
 }
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn single_files_are_copied() {
         op.source_is_file = true;
         op.source_name = name.map(str::to_owned);
         let before = w.list(&base).await;
-        let after = w.list(&Fs::new(FsOp::Copy(op))).await;
+        let after = w.list(&Fs::from(op)).await;
         let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).cloned().collect();
         assert_eq!(new.last().map(String::as_str), Some(want), "{from} {to}");
     };
@@ -218,7 +218,7 @@ async fn hard_links_and_holes_survive() {
         sparse.write_all_at(b"end", (64 << 20) - 3).unwrap();
     }
     let source = Fs::known(rondel_ports::snapshots::Snapshots::commit(&*w.store, tree).unwrap());
-    let copied = Fs::new(FsOp::Copy(copy(&Fs::scratch(), &source, "/", "/to")));
+    let copied = Fs::from(copy(&Fs::scratch(), &source, "/", "/to"));
     let snapshot = w.ops.tree(&w.cx, &copied).await.unwrap();
     let tree = rondel_ports::snapshots::Snapshots::open(&*w.store, &snapshot).unwrap();
     use std::os::fd::AsRawFd;
@@ -273,7 +273,7 @@ async fn parts_of_trees() {
     let whole = w.ops.tree(&w.cx, &Fs::new(FsOp::Select(place(&base, "/")))).await.unwrap();
     assert_eq!(whole, w.ops.tree(&w.cx, &base).await.unwrap());
     let check = async |filter: Filter, want: &[&str]| {
-        let fs = Fs::new(FsOp::Filter { source: place(&base, "/src"), filter });
+        let fs = Fs::new(FsOp::Filter { source: place(&base, "/src"), filter: filter.into() });
         assert_eq!(w.names(&fs).await, want);
     };
     let some = |texts: &[&str]| texts.iter().map(|&t| t.to_owned()).collect::<Vec<_>>();

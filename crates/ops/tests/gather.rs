@@ -3,7 +3,7 @@
 
 mod support;
 
-use rondel_model::op::{FsOp, GatherOp};
+use rondel_model::op::GatherOp;
 use rondel_model::{AbsPath, Fs, ModeChange, Owner};
 use support::*;
 
@@ -25,7 +25,7 @@ fn gather(base: &Fs, source: &Fs, paths: &[&str], target: &str) -> GatherOp {
 }
 
 fn done(op: GatherOp) -> Fs {
-    Fs::new(FsOp::Gather(op))
+    Fs::from(op)
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use rondel_digest::Sha256Digest;
 use rondel_model::image::ImageRef;
-use rondel_model::op::{FsOp, ImageOp, ImportOp};
+use rondel_model::op::{ImageOp, ImportOp};
 use rondel_model::{Container, Fs, Platform};
 use rondel_ops::AtRegistry;
 use rondel_ports::images::{MediaTypes, ResolvedImage};
@@ -41,7 +41,7 @@ async fn serve(from: &World, to: &World, names: &[&str], files: &[(&str, &str)])
 }
 
 fn image(reference: &ImageRef) -> Fs {
-    Fs::new(FsOp::Image(ImageOp { reference: reference.clone(), platform: Platform::native(), service: None }))
+    Fs::from(ImageOp { reference: reference.clone(), platform: Platform::native(), service: None })
 }
 
 #[tokio::test]
@@ -100,8 +100,7 @@ async fn archives() {
     let platform = Platform::native();
     let resolved = w.ops.read_image_archive(&w.cx, &source, "", &platform).await.unwrap();
     assert_eq!(resolved.layers.len(), 2);
-    let import =
-        Fs::new(FsOp::Import(ImportOp { source: source.clone(), tag: String::new(), platform: platform.clone() }));
+    let import = Fs::from(ImportOp { source: source.clone(), tag: String::new(), platform: platform.clone() });
     assert_eq!(w.names(&import).await, ["a", "b"]);
     let wrong = place(&archive, "/in/none.tar");
     let fault = w.ops.read_image_archive(&w.cx, &wrong, "", &platform).await.unwrap_err();

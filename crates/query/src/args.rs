@@ -35,12 +35,12 @@ impl Args {
 
     /// Whether the argument was given with something else than its default.
     pub fn given(&self, name: &str) -> bool {
-        self.cx.call.spec().args.iter().any(|(n, _)| &**n == name)
+        self.cx.call.arg(name).is_some()
     }
 
     /// The value, given or default; null when there is neither.
     pub fn literal(&self, name: &str) -> Literal {
-        if let Some((_, value)) = self.cx.call.spec().args.iter().find(|(n, _)| &**n == name) {
+        if let Some(value) = self.cx.call.arg(name) {
             return value.clone();
         }
         let default = self.field.arg(name).and_then(|arg| arg.default.as_ref());

@@ -199,14 +199,15 @@ impl Evaluator {
         field: &Arc<FieldDef>,
         behaviour: &Behaviour,
     ) -> Result<Node> {
-        let view = call.spec().view.as_deref().and_then(|v| v.parse().ok()).unwrap_or(ENGINE);
+        let view = call.view().and_then(|v| v.parse().ok()).unwrap_or(ENGINE);
         let cx = Cx { evaluator: self.clone(), caller: caller.clone(), call: call.clone(), view };
         let args = Args::new(cx.clone(), field.clone());
         let handler = behaviour.handler.clone();
         let (key, call_is_passing) = (call.digest(), call.is_passing());
         let work = async move {
             let outcome = handler(cx, receiver, args).await?;
-            Ok(Node { call: Some(outcome.rebind.unwrap_or(call)), value: outcome.value })
+            let value = outcome.value.sharing_name(call.returns());
+            Ok(Node { call: Some(outcome.rebind.unwrap_or(call)), value })
         };
         match behaviour.reuse {
             Reuse::Effect | Reuse::Free => work.await,
@@ -248,9 +249,9 @@ impl Evaluator {
     }
 
     async fn replay(self: &Arc<Self>, caller: &Arc<Caller>, receiver: &Node, recorded: &Arc<Call>) -> Result<Node> {
-        let field = self.field(caller, receiver.type_name(), recorded.spec()).await?;
+        let field = self.field(caller, receiver.type_name(), &recorded.spec()).await?;
         let behaviour = behaviour(&field)?;
-        let mut spec = recorded.spec().clone();
+        let mut spec = recorded.spec();
         spec.nth = 0;
         // IDENTITY: what was another client's or session's is asked anew for this one.
         spec.implicit = implicit(behaviour, caller);
@@ -299,15 +300,15 @@ impl Evaluator {
 }
 
 fn whole(call: &Arc<Call>) -> Arc<Call> {
-    if call.spec().nth == 0 { call.clone() } else { call.element(0) }
+    if call.nth() == 0 { call.clone() } else { call.element(0) }
 }
 
 fn pick(node: Node, call: &Call) -> Result<Node> {
-    match call.spec().nth {
+    match call.nth() {
         0 => Ok(node),
         nth => {
             let found = node.element(nth as usize - 1);
-            found.ok_or_else(|| Fault::user(format!("`{}` has no element {nth}", call.spec().field)))
+            found.ok_or_else(|| Fault::user(format!("`{}` has no element {nth}", call.field())))
         }
     }
 }

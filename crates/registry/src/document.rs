@@ -120,11 +120,7 @@ pub(crate) fn normal_platform(os: &str, architecture: &str, variant: &str) -> Pl
     let architecture = if architecture.is_empty() { &native.architecture } else { architecture };
     let text =
         if variant.is_empty() { format!("{os}/{architecture}") } else { format!("{os}/{architecture}/{variant}") };
-    text.parse().unwrap_or_else(|_| Platform {
-        os: os.to_owned(),
-        architecture: architecture.to_owned(),
-        variant: variant.to_owned(),
-    })
+    text.parse().unwrap_or_else(|_| Platform::new(os, architecture, variant))
 }
 
 /// The layers of a manifest with their `diff_id`s.

@@ -26,11 +26,7 @@ pub(crate) fn of(descriptor: &Descriptor) -> Option<Option<Platform>> {
 /// The platforms whose programs run where `wanted` was asked for, best first. The last ones, of a narrower relative of
 /// the processor, are only taken when nobody asked for a certain platform.
 fn acceptable(wanted: &Platform, exact: bool) -> Vec<Platform> {
-    let with = |architecture: &str, variant: &str| Platform {
-        os: wanted.os.clone(),
-        architecture: architecture.to_owned(),
-        variant: variant.to_owned(),
-    };
+    let with = |architecture: &str, variant: &str| Platform::new(&*wanted.os, architecture, variant);
     let arm = ["v8", "v7", "v6", "v5"];
     let mut all = vec![wanted.clone()];
     match (wanted.architecture.as_str(), wanted.variant.as_str()) {

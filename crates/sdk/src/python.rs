@@ -92,7 +92,7 @@ async fn image(ops: &Arc<Ops>, cx: &OpCx, name: &str) -> Result<Container> {
     };
     let mut base = Container::scratch(found.platform.clone());
     let op = ImageOp { reference: found.reference, platform: found.platform, service: None };
-    base.rootfs = Fs::new(FsOp::Image(op));
+    base.rootfs = Fs::from(op);
     base.config = Arc::new(config);
     Ok(base)
 }
@@ -123,7 +123,7 @@ fn runtime(base: &Container, project: &Project, source: &Source) -> Container {
     };
     let code = AbsPath::new(CODE).join_inside(&source.source);
     let mut container = base.clone();
-    container.rootfs = Fs::new(FsOp::Copy(copy));
+    container.rootfs = Fs::from(copy);
     container.configure(|config| configure(config, project, source, &code))
 }
 

@@ -160,7 +160,7 @@ async fn service(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     let forward = [("frontend", port.clone()), ("backend", port), ("protocol", Literal::Enum(protocol.into()))];
     let forward = Literal::Object(forward.into_iter().map(|(name, value)| (name.into(), value)).collect());
     let host = ask(&cx, &Node::root(), "host", Vec::new()).await?;
-    let passed = vec![("ports", Literal::List(vec![forward])), ("host", inputs::string(name))];
+    let passed = vec![("ports", Literal::List([forward].into())), ("host", inputs::string(name))];
     Ok(ask(&cx, &host, "service", passed).await?.into())
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn register(surface: &mut Surface) {
         Ok(edited(file, Edit::Timestamps { path, seconds }))
     });
     surface.plain(TYPE, "chown", |file: &File, args| {
-        let (path, owner) = (file.place.path.clone(), Owner(args.str("owner")?.to_string()));
+        let (path, owner) = (file.place.path.clone(), Owner((*args.str("owner")?).into()));
         Ok(edited(file, Edit::Chown { path, owner }))
     });
     surface.field(TYPE, "contents", contents);
@@ -52,7 +52,7 @@ pub(crate) fn new(args: &Args) -> Result<Value> {
     edit::check_path(&name)?;
     let permissions = inputs::permissions(args, "permissions")?.unwrap_or(0o644);
     let path = AbsPath::new(&name);
-    let fs = edit::written(Fs::scratch(), path.clone(), args.str("contents")?.as_bytes(), permissions, None);
+    let fs = edit::written(Fs::scratch(), path.clone(), args.str("contents")?, permissions, None);
     let place = Place { fs, path };
     Ok(Value::object(TYPE, File { place, platform: Platform::native(), name: None, asked: None }))
 }
@@ -137,7 +137,7 @@ async fn with_replaced(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     let replaced = replace(&text, &args.str("search")?, &args.str("replacement")?, which)?;
     let found = inspect::stat(&cx, &file.place, asked(file), true).await?;
     let (path, permissions) = (file.place.path.clone(), found.mode & 0o7777);
-    let owner = Some(Owner(format!("{}:{}", found.uid, found.gid)));
+    let owner = Some(Owner(format!("{}:{}", found.uid, found.gid).into()));
     let contents: Arc<[u8]> = replaced.into_bytes().into();
     Ok(edited(file, Edit::WriteFile { path, contents, permissions, owner }).into())
 }

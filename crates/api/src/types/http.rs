@@ -3,7 +3,7 @@
 use percent_encoding::percent_decode_str;
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
-use rondel_model::op::{CopyOp, Filter, FsOp, Place};
+use rondel_model::op::{CopyOp, Filter, Place};
 use rondel_model::service::Service;
 use rondel_model::{AbsPath, File, Fs, Platform, SecretRef, Value};
 use rondel_ops::Download;
@@ -98,7 +98,7 @@ async fn copied(cx: &Cx, source: Place, name: &str, permissions: u32) -> Result<
         permissions: Some(permissions),
     };
     let (ops, op_cx) = tools(cx)?;
-    let snapshot = ops.tree(&op_cx, &Fs::new(FsOp::Copy(copy))).await?;
+    let snapshot = ops.tree(&op_cx, &Fs::from(copy)).await?;
     Ok(host::imported_file(snapshot, name))
 }
 

@@ -78,7 +78,7 @@ fn with_new_file(container: &Container, args: &Args) -> Result<Container> {
     let permissions = inputs::permissions(args, "permissions")?.unwrap_or(0o644);
     let owner = inputs::owner(args)?;
     let target = container.workdir().join(&path);
-    edit_at(container, &target, |fs, target| edit::written(fs, target, contents.as_bytes(), permissions, owner))
+    edit_at(container, &target, |fs, target| edit::written(fs, target, contents, permissions, owner))
 }
 
 fn with_symlink(container: &Container, args: &Args) -> Result<Container> {

@@ -6,7 +6,7 @@ use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::image::{ImageRef, InvalidReference};
 use rondel_model::op::{ImageOp, ImportOp, Place};
-use rondel_model::{Container, File, Fs, FsOp, ImageConfig, Platform, Value};
+use rondel_model::{Container, File, Fs, ImageConfig, Platform, Value};
 use rondel_ops::AtRegistry;
 use rondel_ports::images::ResolvedImage;
 use rondel_query::{Args, Cx, Node, Outcome};
@@ -65,7 +65,7 @@ async fn based_on(cx: &Cx, container: &Container, args: &Args) -> Result<(Contai
     let merged = config::merged(&container.config, image.config.get())?;
     let op = ImageOp { reference: image.reference.clone(), platform: image.platform.clone(), service };
     let container = Container {
-        rootfs: Fs::new(FsOp::Image(op)),
+        rootfs: Fs::from(op),
         platform: image.platform,
         image_ref: Some(image.reference.clone()),
         last_exec: None,
@@ -88,7 +88,7 @@ async fn imported(cx: &Cx, container: &Container, source: Place, tag: &str) -> R
     let config = config::parse(image.config.get())?;
     let op = ImportOp { source, tag: tag.to_owned(), platform: image.platform.clone() };
     Ok(Container {
-        rootfs: Fs::new(FsOp::Import(op)),
+        rootfs: Fs::from(op),
         platform: image.platform,
         image_ref: None,
         last_exec: None,

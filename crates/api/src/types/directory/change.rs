@@ -124,7 +124,7 @@ fn with_new_file(directory: &Directory, args: &Args) -> Result<Directory> {
     let contents = args.str("contents")?;
     let permissions = inputs::permissions(args, "permissions")?.unwrap_or(0o644);
     let target = directory.place.path.join_inside(&path);
-    Ok(on(directory, |fs| edit::written(fs, target, contents.as_bytes(), permissions, None)))
+    Ok(on(directory, |fs| edit::written(fs, target, contents, permissions, None)))
 }
 
 fn with_new_directory(directory: &Directory, args: &Args) -> Result<Directory> {
@@ -150,7 +150,7 @@ fn with_timestamps(directory: &Directory, args: &Args) -> Result<Directory> {
 
 fn chown(directory: &Directory, args: &Args) -> Result<Directory> {
     let path = directory.place.path.join_inside(&args.str("path")?);
-    let owner = Owner(args.str("owner")?.to_string());
+    let owner = Owner((*args.str("owner")?).into());
     Ok(on(directory, |fs| edit::edited(fs, Edit::Chown { path, owner })))
 }
 
@@ -159,7 +159,7 @@ fn filter(directory: &Directory, args: &Args) -> Result<Directory> {
     if filter.is_empty() {
         return Ok(directory.clone());
     }
-    let fs = Fs::new(FsOp::Filter { source: directory.place.clone(), filter });
+    let fs = Fs::new(FsOp::Filter { source: directory.place.clone(), filter: filter.into() });
     Ok(Directory { error: directory.error.clone(), ..Directory::root(fs, directory.platform.clone()) })
 }
 
