@@ -20,18 +20,37 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(options: &Options) -> Result<Self, String> {
-        let folder = PathBuf::from(format!("/var/tmp/rondel-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).map_err(|e| format!("cannot make `{}`: {e}", folder.display()))?;
-        let config = format!("[[mirrors]]\nlayout = {:?}\n", options.images);
-        std::fs::write(folder.join("config.toml"), config)
-            .map_err(|e| format!("cannot write the configuration: {e}"))?;
-        Ok(Self {
+        let engine = Self {
             binary: options.binary.clone(),
-            folder,
+            folder: PathBuf::from(format!("/var/tmp/rondel-bench-{}", std::process::id())),
             images: options.images.clone(),
             module: options.module.clone(),
             quick: options.quick,
-        })
+        };
+        engine.prepared()
+    }
+
+    /// An engine of its own for the row `row`, in which nothing happened yet.
+    pub(crate) fn apart(&self, row: &str) -> Result<Self, String> {
+        let mut folder = self.folder.clone().into_os_string();
+        folder.push(format!("-{row}"));
+        let engine = Self {
+            binary: self.binary.clone(),
+            folder: folder.into(),
+            images: self.images.clone(),
+            module: self.module.clone(),
+            quick: self.quick,
+        };
+        engine.prepared()
+    }
+
+    fn prepared(self) -> Result<Self, String> {
+        let folder = &self.folder;
+        std::fs::create_dir_all(folder).map_err(|e| format!("cannot make `{}`: {e}", folder.display()))?;
+        let config = format!("[[mirrors]]\nlayout = {:?}\n", self.images);
+        std::fs::write(folder.join("config.toml"), config)
+            .map_err(|e| format!("cannot write the configuration: {e}"))?;
+        Ok(self)
     }
 
     /// A scratch folder beside the state.
