@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat, Timespec, Time
 use rustix::io::Errno;
 
 use crate::filter;
+use crate::lend::{Lender, Lent, Origin, may_lend};
 use crate::owner::{self, Ids};
 use crate::root::{Root, check_names, failed, inner, kind, names, open_dir_at, permissions, remove, stat_at};
 
@@ -39,36 +40,78 @@ impl Copier {
         Self { ids: None, mode: None, chosen: None, keep_existing: false, links: HashMap::new(), at: PathBuf::new() }
     }
 
-    /// Copies what is in `from` into `to`; what both have comes from `from`, directories are merged.
-    pub(crate) fn content(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    /// Copies what is in `from` into `to`; what both have comes from `from`, directories are merged. Files that `lent` has
+    /// are taken from there.
+    pub(crate) fn content(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, lent: Option<&Lent<'_>>) -> Result<()> {
         let top = to.try_clone_to_owned().attempt(|| "copy a directory".into())?;
-        self.directory(from, to, &top)
+        self.directory(from, to, &top, lent)
     }
 
-    fn directory(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, top: &OwnedFd) -> Result<()> {
+    fn directory(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        top: &OwnedFd,
+        lent: Option<&Lent<'_>>,
+    ) -> Result<()> {
         for name in names(from).map_err(|e| failed(e, "list", self.shown()))? {
             self.at.push(&name);
             if self.chosen.as_ref().is_none_or(|chosen| chosen.contains(&self.at)) {
-                self.entry(from, to, &name, top)?;
+                self.entry(from, to, &name, top, lent)?;
             }
             self.at.pop();
         }
         Ok(())
     }
 
-    fn entry(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr, top: &OwnedFd) -> Result<()> {
+    fn entry(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        name: &OsStr,
+        top: &OwnedFd,
+        lent: Option<&Lent<'_>>,
+    ) -> Result<()> {
         let stat = stat_at(from, name).map_err(|e| failed(e, "read", self.shown()))?;
         let Some(stat) = stat else { return Ok(()) };
+        let fail = |e| failed(e, "copy", Path::new("/").join(&self.at));
         if kind(&stat) != FileType::Directory {
+            if self.taken(to, name, name, &stat, lent).map_err(fail)? {
+                return Ok(());
+            }
             return self.link_or_file(from, to, name, &stat, top).map_err(|e| failed(e, "copy", self.shown()));
         }
         let (target, made) = self.make_dir(to, name).map_err(|e| failed(e, "make", self.shown()))?;
         let source = open_dir_at(from, name).map_err(|e| failed(e, "list", self.shown()))?;
-        self.directory(source.as_fd(), target.as_fd(), top)?;
+        let lent = lent.and_then(|lent| lent.below(name, target.as_fd(), made));
+        self.directory(source.as_fd(), target.as_fd(), top, lent.as_ref())?;
         if made || !self.keep_existing {
             self.attributes(from, to, name, name, &stat).map_err(|e| failed(e, "copy", self.shown()))?;
         }
         Ok(())
+    }
+
+    /// Takes the file `name` from `lent` as `new` in `to`, when it stays as it is; whether that was possible.
+    fn taken(
+        &self,
+        to: BorrowedFd<'_>,
+        name: &OsStr,
+        new: &OsStr,
+        stat: &Stat,
+        lent: Option<&Lent<'_>>,
+    ) -> Result<bool, Errno> {
+        let Some(lent) = lent.filter(|_| may_lend(stat) && self.keeps(stat)) else { return Ok(false) };
+        if !lent.is_fresh() {
+            remove(to, new)?;
+        }
+        Ok(lent.take(name, new, stat))
+    }
+
+    /// Whether a file with the status `stat` keeps its owner and permissions.
+    fn keeps(&self, stat: &Stat) -> bool {
+        let owner = self.ids.is_none_or(|ids| (ids.uid, ids.gid) == (stat.st_uid, stat.st_gid));
+        let bits = permissions(stat);
+        owner && self.mode.as_ref().is_none_or(|mode| mode.apply(bits, false) == bits)
     }
 
     fn make_dir(&self, to: BorrowedFd<'_>, name: &OsStr) -> Result<(OwnedFd, bool), Errno> {
@@ -158,15 +201,15 @@ impl Copier {
 }
 
 /// Applies `op`: copies from `source` to `target`.
-pub(crate) fn apply(op: &CopyOp, source: Root<'_>, target: Root<'_>) -> Result<()> {
+pub(crate) fn apply(op: &CopyOp, source: Root<'_>, target: Root<'_>, lender: Option<&Lender>) -> Result<()> {
     check_names(&op.target)?;
     let ids = op.owner.as_ref().map(|owner| owner::resolve(target, owner)).transpose()?;
     let from = source.find(inner(&op.source.path), true).map_err(|e| failed(e, "read", op.source.path.as_str()))?;
     let stat = from.stat.ok_or_else(|| failed(Errno::NOENT, "read", op.source.path.as_str()))?;
     let is_dir = kind(&stat) == FileType::Directory;
     match (op.source_is_file, is_dir) {
-        (true, false) => copy_file(op, ids, source, &from.path, &stat, target),
-        (false, true) => copy_directory(op, ids, source, &from.path, &stat, target),
+        (true, false) => copy_file(op, ids, source, &from.path, &stat, (target, lender)),
+        (false, true) => copy_directory(op, ids, source, &from.path, &stat, (target, lender)),
         (true, true) => Err(failed(Errno::ISDIR, "copy", op.source.path.as_str())),
         (false, false) => Err(failed(Errno::NOTDIR, "copy", op.source.path.as_str())),
     }
@@ -178,15 +221,17 @@ fn copy_file(
     source: Root<'_>,
     from: &Path,
     stat: &Stat,
-    target: Root<'_>,
+    (target, lender): (Root<'_>, Option<&Lender>),
 ) -> Result<()> {
     let fail = |e| failed(e, "copy a file to", op.target.as_str());
     let asked = op.source.path.file_name().unwrap_or_default();
     let own_name = OsString::from(op.source_name.as_deref().unwrap_or(asked));
     let file_name = from.file_name().ok_or_else(|| fail(Errno::ISDIR))?;
-    let holder = source.open_dir(from.parent().unwrap_or(Path::new(""))).map_err(fail)?;
+    let parent = from.parent().unwrap_or(Path::new(""));
+    let holder = source.open_dir(parent).map_err(fail)?;
     let copier = Copier { ids, mode: op.permissions.map(ModeChange::Set), ..Copier::new() };
-    let landing = Landing { target, path: &op.target, is_dir: op.target_is_dir };
+    let origin = lender.map(|lender| (lender, parent));
+    let landing = Landing { target, path: &op.target, is_dir: op.target_is_dir, origin };
     landing.file(&copier, holder.as_fd(), file_name, own_name, stat)
 }
 
@@ -196,14 +241,15 @@ fn copy_directory(
     source: Root<'_>,
     from: &Path,
     stat: &Stat,
-    target: Root<'_>,
+    (target, lender): (Root<'_>, Option<&Lender>),
 ) -> Result<()> {
+    let origin = lender.map(|lender| (lender, from));
     let from = source.open_dir(from).map_err(|e| failed(e, "copy a directory to", op.target.as_str()))?;
     let chosen = filter::choose(from.as_fd(), &op.filter)?;
     let keep_existing = chosen.is_some();
     let mode = op.permissions.map(ModeChange::Set);
     let mut copier = Copier { ids, mode, chosen, keep_existing, ..Copier::new() };
-    Landing { target, path: &op.target, is_dir: true }.directory(&mut copier, from.as_fd(), stat)
+    Landing { target, path: &op.target, is_dir: true, origin }.directory(&mut copier, from.as_fd(), stat)
 }
 
 /// Where something is copied to.
@@ -214,6 +260,8 @@ pub(crate) struct Landing<'a> {
     pub(crate) path: &'a AbsPath,
     /// It names a directory.
     pub(crate) is_dir: bool,
+    /// Where the directory is, or the one that holds the file, for a lender.
+    pub(crate) origin: Origin<'a>,
 }
 
 impl Landing<'_> {
@@ -236,7 +284,11 @@ impl Landing<'_> {
         if name.len() > 255 {
             return Err(fail(Errno::NAMETOOLONG));
         }
-        let (dir, _) = self.target.ensure_dir(inner(&dir), &mut |new| chown(new, copier.ids)).map_err(fail)?;
+        let (dir, path) = self.target.ensure_dir(inner(&dir), &mut |new| chown(new, copier.ids)).map_err(fail)?;
+        let lent = self.origin.and_then(|(lender, from)| lender.at(from, &path, dir.as_fd()));
+        if copier.taken(dir.as_fd(), from, &name, stat, lent.as_ref()).map_err(fail)? {
+            return Ok(());
+        }
         copier.file(holder, from, dir.as_fd(), &name, stat).map_err(fail)
     }
 
@@ -246,7 +298,8 @@ impl Landing<'_> {
         let existed = self.target.find(inner(self.path), true).map_err(fail)?.stat.is_some();
         let made = &mut |new: BorrowedFd<'_>| chown(new, copier.ids);
         let (to, path) = self.target.ensure_dir(inner(self.path), made).map_err(fail)?;
-        copier.content(from, to.as_fd())?;
+        let lent = self.origin.and_then(|(lender, from)| lender.at(from, &path, to.as_fd()));
+        copier.content(from, to.as_fd(), lent.as_ref())?;
         match (existed, path.parent(), path.file_name()) {
             (false, Some(parent), Some(name)) => {
                 let holder = self.target.open_dir(parent).map_err(fail)?;
@@ -258,11 +311,17 @@ impl Landing<'_> {
 }
 
 /// Copies the directory `from`, filtered, as the root of the empty tree `to`.
-pub(crate) fn as_root(from: BorrowedFd<'_>, filter: &rondel_model::op::Filter, to: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn as_root(
+    from: BorrowedFd<'_>,
+    filter: &rondel_model::op::Filter,
+    to: BorrowedFd<'_>,
+    origin: Origin<'_>,
+) -> Result<()> {
     let chosen = filter::choose(from, filter)?;
     let to = open_dir_at(to, OsStr::new(".")).map_err(|e| failed(e, "open", "/"))?;
     let mut copier = Copier { chosen, ..Copier::new() };
-    copier.content(from, to.as_fd())?;
+    let lent = origin.and_then(|(lender, from)| lender.at(from, Path::new(""), to.as_fd()));
+    copier.content(from, to.as_fd(), lent.as_ref())?;
     let stat = rustix::fs::fstat(from).map_err(|e| failed(e, "read", "/"))?;
     let dot = OsStr::new(".");
     copier.attributes(from, to.as_fd(), dot, dot, &stat).map_err(|e| failed(e, "copy", "/"))

@@ -4,23 +4,30 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rondel_fault::Result;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::copy::Copier;
+use crate::lend::Origin;
 use crate::root::{failed, kind, names, open_dir_at, permissions, stat_at};
 
 /// Copies into `to` what the directory `upper` has and `lower` has not, or has with another type, owner, permissions or
 /// content, with the directories that lead there. Times do not count.
-pub(crate) fn apply(lower: BorrowedFd<'_>, upper: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn apply(
+    lower: BorrowedFd<'_>,
+    upper: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    origin: Origin<'_>,
+) -> Result<()> {
     let mut found = Found { chosen: HashSet::new(), at: PathBuf::new() };
     found.compare(Some(lower), upper).map_err(|e| failed(e, "compare", found.at.display().to_string()))?;
     let to = open_dir_at(to, std::ffi::OsStr::new(".")).map_err(|e| failed(e, "open", "/"))?;
     let mut copier = Copier { chosen: Some(found.chosen), ..Copier::new() };
-    copier.content(upper, to.as_fd())
+    let lent = origin.and_then(|(lender, from)| lender.at(from, Path::new(""), to.as_fd()));
+    copier.content(upper, to.as_fd(), lent.as_ref())
 }
 
 struct Found {

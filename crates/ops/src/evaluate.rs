@@ -1,19 +1,21 @@
 //! Trees from ops: remembered by recipe in memory and by content in the index.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{Edit, ExecOutput, Filter, FsOp, Place};
-use rondel_model::{Fs, Snapshot};
+use rondel_model::{AbsPath, Fs, Snapshot};
 use rondel_ports::BoxFuture;
 use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Label, Snapshots, WorkTree};
 
 use crate::cx::OpCx;
 use crate::key::{self, Key};
+use crate::lend::Lender;
 use crate::root::{Root, failed, inner, kind};
 use crate::stats::count;
 use crate::{Ops, copy, diff, edit, gather, stack};
@@ -63,7 +65,9 @@ impl Ops {
                     self.files(key, move |store| {
                         let tree = stack::open(store, &source)?;
                         let label = label("Container.withDirectory", format!("copy to {}", op.target));
-                        labelled(store, &base, label, |root| copy::apply(&op, Root(tree.root.as_fd()), root))
+                        borrowing(store, &base, &source, label, |root, lender| {
+                            copy::apply(&op, Root(tree.root.as_fd()), root, lender)
+                        })
                     })
                     .await
                 }
@@ -113,11 +117,14 @@ impl Ops {
         let key = Key::Diff { lower: (below.digest(), &lower.path), upper: (above.digest(), &upper.path) }.digest();
         let (lower, upper) = (lower.path.clone(), upper.path.clone());
         self.files(key, move |store| {
-            let (below, above) = (stack::open(store, &below)?, stack::open(store, &above)?);
+            let (below, tree) = (stack::open(store, &below)?, stack::open(store, &above)?);
             let lower = open_dir(Root(below.root.as_fd()), &lower)?;
-            let upper = open_dir(Root(above.root.as_fd()), &upper)?;
+            let (upper, path) = found_dir(Root(tree.root.as_fd()), &upper)?;
             let label = label("Directory.diff", "what differs between two directories");
-            labelled(store, &Snapshot::empty(), label, |root| diff::apply(lower.as_fd(), upper.as_fd(), root.0))
+            borrowing(store, &Snapshot::empty(), &above, label, |root, lender| {
+                let origin = lender.map(|lender| (lender, &*path));
+                diff::apply(lower.as_fd(), upper.as_fd(), root.0, origin)
+            })
         })
         .await
     }
@@ -189,8 +196,31 @@ pub(crate) fn labelled(
     label: Label,
     work: impl FnOnce(Root<'_>) -> Result<()>,
 ) -> Result<Snapshot> {
-    let tree = WorkTree { label, ..stack::begin(store, base)? };
-    match work(Root(tree.root.as_fd())) {
+    finish(store, WorkTree { label, ..stack::begin(store, base)? }, |tree| work(Root(tree.root.as_fd())))
+}
+
+/// The same; `work` may take files of `source` as they are.
+pub(crate) fn borrowing(
+    store: &dyn Snapshots,
+    base: &Snapshot,
+    source: &Snapshot,
+    label: Label,
+    work: impl FnOnce(Root<'_>, Option<&Lender>) -> Result<()>,
+) -> Result<Snapshot> {
+    finish(store, WorkTree { label, ..stack::begin(store, base)? }, |tree| {
+        let lender = Lender::new(store, source, tree);
+        work(Root(tree.root.as_fd()), lender.as_ref())?;
+        tree.shares = lender.map(|lender| lender.used()).unwrap_or_default();
+        Ok(())
+    })
+}
+
+fn finish(
+    store: &dyn Snapshots,
+    mut tree: WorkTree,
+    work: impl FnOnce(&mut WorkTree) -> Result<()>,
+) -> Result<Snapshot> {
+    match work(&mut tree) {
         Ok(()) => store.commit(tree),
         Err(fault) => {
             store.discard(tree);
@@ -201,9 +231,11 @@ pub(crate) fn labelled(
 
 fn pick(store: &dyn Snapshots, source: &Snapshot, place: &Place, filter: &Filter) -> Result<Snapshot> {
     let tree = stack::open(store, source)?;
-    let from = open_dir(Root(tree.root.as_fd()), &place.path)?;
+    let (from, path) = found_dir(Root(tree.root.as_fd()), &place.path)?;
     let label = label("Directory.filter", format!("files below {}", place.path));
-    labelled(store, &Snapshot::empty(), label, |root| copy::as_root(from.as_fd(), filter, root.0))
+    borrowing(store, &Snapshot::empty(), source, label, |root, lender| {
+        copy::as_root(from.as_fd(), filter, root.0, lender.map(|lender| (lender, &*path)))
+    })
 }
 
 fn label(call: &str, text: impl Into<String>) -> Label {
@@ -233,12 +265,17 @@ fn describe_edit(edit: &Edit) -> String {
 }
 
 /// The directory at `path`, links followed, open for listing.
-pub(crate) fn open_dir(root: Root<'_>, path: &rondel_model::AbsPath) -> Result<std::os::fd::OwnedFd> {
+pub(crate) fn open_dir(root: Root<'_>, path: &AbsPath) -> Result<OwnedFd> {
+    found_dir(root, path).map(|(dir, _)| dir)
+}
+
+/// The same, and its path without links.
+pub(crate) fn found_dir(root: Root<'_>, path: &AbsPath) -> Result<(OwnedFd, PathBuf)> {
     let fail = |e| failed(e, "open", path.as_str());
     let found = root.find(inner(path), true).map_err(fail)?;
     let stat = found.stat.ok_or_else(|| fail(rustix::io::Errno::NOENT))?;
     if kind(&stat) != rustix::fs::FileType::Directory {
         return Err(fail(rustix::io::Errno::NOTDIR));
     }
-    root.open_dir(&found.path).map_err(fail)
+    Ok((root.open_dir(&found.path).map_err(fail)?, found.path))
 }

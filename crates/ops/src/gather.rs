@@ -13,13 +13,15 @@ use rondel_fault::{Fault, Result};
 use rondel_model::op::{Filter, GatherOp, ISOLATED, Place};
 use rondel_model::pattern::{Descend, Glob, Matcher};
 use rondel_model::{AbsPath, Snapshot};
+use rondel_ports::snapshots::Label;
 use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::copy::{Copier, Landing};
 use crate::digest::Hash;
-use crate::evaluate::{change, open_dir};
+use crate::evaluate::{borrowing, found_dir, open_dir};
 use crate::filter::{glob, has_wildcards};
+use crate::lend::Origin;
 use crate::owner::{self, Ids};
 use crate::root::{Root, check_names, failed, inner, kind, names, open_dir_at, stat_at};
 use crate::{Ops, key, stack, unpack};
@@ -66,10 +68,14 @@ impl Ops {
         let snapshot = self
             .files(key::gather(&op, &base, Err(picked)), move |store| {
                 let tree = stack::open(store, &source)?;
-                let dir = open_dir(Root(tree.root.as_fd()), &op.source.path)?;
+                let (dir, path) = found_dir(Root(tree.root.as_fd()), &op.source.path)?;
                 let from = Root(dir.as_fd());
                 let items = pick(&op, from)?;
-                change(store, &below, |root| apply(&op, from, items, root))
+                borrowing(store, &below, &source, Label::default(), |root, lender| {
+                    // Two items may have one name, for which the overlay is then asked a second time.
+                    let lender = lender.filter(|_| items.len() == 1);
+                    apply(&op, from, items, root, lender.map(|lender| (lender, &*path)))
+                })
             })
             .await?;
         self.store(&whole, &snapshot)?;
@@ -89,9 +95,12 @@ pub(crate) fn isolate(
     let found = root.find(inner(&place.path), true).map_err(fail)?;
     let stat = found.stat.ok_or_else(|| not_found(place.path.as_str()))?;
     let path = AbsPath::new(ISOLATED);
-    change(store, &Snapshot::empty(), |target| {
-        let landing = Landing { target, path: &path, is_dir: false };
-        if kind(&stat) == FileType::Directory {
+    let is_dir = kind(&stat) == FileType::Directory;
+    let origin = if is_dir { &*found.path } else { found.path.parent().unwrap_or(Path::new("")) };
+    borrowing(store, &Snapshot::empty(), source, Label::default(), |target, lender| {
+        let origin = lender.map(|lender| (lender, origin));
+        let landing = Landing { target, path: &path, is_dir: false, origin };
+        if is_dir {
             let from = root.open_dir(&found.path).map_err(fail)?;
             return landing.directory(&mut Copier::new(), from.as_fd(), &stat);
         }
@@ -286,7 +295,7 @@ fn grow(root: Root<'_>, place: PathBuf, part: &Part<'_>, next: &mut Vec<PathBuf>
     Ok(())
 }
 
-fn apply(op: &GatherOp, source: Root<'_>, items: Vec<Item>, target: Root<'_>) -> Result<()> {
+fn apply(op: &GatherOp, source: Root<'_>, items: Vec<Item>, target: Root<'_>, origin: Origin<'_>) -> Result<()> {
     check_names(&op.target)?;
     let given = op.owner.as_ref().map(|owner| owner::resolve(target, owner)).transpose()?;
     let ids = given.or((!op.keep_owner).then_some(Ids::ROOT));
@@ -300,7 +309,12 @@ fn apply(op: &GatherOp, source: Root<'_>, items: Vec<Item>, target: Root<'_>) ->
             let below = if is_dir { Some(&*item.asked) } else { item.asked.parent() };
             path = path.join_inside(&below.unwrap_or(Path::new("")).to_string_lossy());
         }
-        let landing = Landing { target, path: &path, is_dir: op.target_is_dir || op.parents };
+        let lent_from = origin.map(|(lender, below)| {
+            let held = if is_dir { &*item.at } else { item.at.parent().unwrap_or(Path::new("")) };
+            (lender, below.join(held))
+        });
+        let origin = lent_from.as_ref().map(|(lender, from)| (*lender, &**from));
+        let landing = Landing { target, path: &path, is_dir: op.target_is_dir || op.parents, origin };
         if is_dir {
             let from = source.open_dir(&item.at).map_err(fail)?;
             if op.target_is_dir {

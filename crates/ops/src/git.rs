@@ -157,7 +157,7 @@ impl Ops {
         self.blocking(move |ops| {
             let folder = std::fs::File::open(&from).attempt(|| format!("open `{}`", from.display()))?;
             let taken = change(&*ops.ports.snapshots, &Snapshot::empty(), |root| {
-                copy::as_root(folder.as_fd(), &Filter::default(), root.0)
+                copy::as_root(folder.as_fd(), &Filter::default(), root.0, None)
             });
             drop(folders);
             taken
@@ -276,7 +276,7 @@ fn copy_out(store: &dyn Snapshots, tree: &Snapshot, path: &AbsPath, filter: &Fil
     let tree = stack::open(store, tree)?;
     let from = open_dir(Root(tree.root.as_fd()), path)?;
     let to = std::fs::File::open(into).attempt(|| format!("open `{}`", into.display()))?;
-    copy::as_root(from.as_fd(), filter, to.as_fd())
+    copy::as_root(from.as_fd(), filter, to.as_fd(), None)
 }
 
 /// What a checkout is called on screens.

@@ -26,6 +26,7 @@ mod held;
 mod http;
 mod image;
 mod key;
+mod lend;
 mod mounts;
 mod output;
 mod owner;

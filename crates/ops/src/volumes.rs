@@ -140,7 +140,7 @@ impl Volumes {
             let stat = rustix::fs::fstat(&from).map_err(fail)?;
             let to = open_dir_at(root.as_fd(), OsStr::new(".")).map_err(fail)?;
             let mut copier = Copier::new();
-            copier.content(from.as_fd(), to.as_fd())?;
+            copier.content(from.as_fd(), to.as_fd(), None)?;
             let dot = OsStr::new(".");
             copier.attributes(from.as_fd(), to.as_fd(), dot, dot, &stat).map_err(fail)?;
         }

@@ -31,6 +31,19 @@ pub struct WorkTree {
     pub opened: SystemTime,
     /// What people are told of the layer that it becomes. It is no part of its identity.
     pub label: Label,
+    /// Layers whose files were given further names in it; see [`Snapshots::lend`].
+    pub shares: Vec<LayerId>,
+}
+
+/// A layer whose files may be given further names.
+#[derive(Debug)]
+pub struct LentLayer {
+    /// Which.
+    pub layer: LayerId,
+    /// Its root directory.
+    pub root: OwnedFd,
+    /// Some of its files have several names in it. Those are copied, so that their number of names stays what it is.
+    pub linked: bool,
 }
 
 /// What made a layer, for people.
@@ -112,6 +125,14 @@ pub trait Snapshots: Send + Sync {
     /// # Errors
     /// When a layer is missing, the disk is full or the kernel refuses the mount.
     fn begin(&self, snapshot: &Snapshot) -> Result<WorkTree>;
+
+    /// The layers of `source`, highest first, when their files may be given further names in a layer on
+    /// `base`, beside its overlay, instead of being copied. None: they have to be copied. Nobody who sees the result may
+    /// take two files for one, so nothing is lent where `base` may have the same files already.
+    fn lend(&self, source: &Snapshot, base: &Snapshot) -> Option<Vec<LentLayer>> {
+        let _ = (source, base);
+        None
+    }
 
     /// Turns the changes of `tree` into a layer and gives the stack with it; without changes, the stack as it was.
     /// Equal content gives an equal layer: modification times since `tree.opened` do not count.

@@ -5,21 +5,22 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use rondel_fault::{Attempt, Result};
-use rondel_model::Snapshot;
+use rondel_model::{LayerId, Snapshot};
 use rondel_ports::snapshots::{Label, WorkTree};
 use rustix::fs::OFlags;
 
 use crate::identity::{Times, byte_text, layer_id};
 use crate::layers::LayerInfo;
 use crate::scan::{self, Kind, Node};
+use crate::sharing;
 use crate::sys::{self, Time};
 use crate::{Store, layers};
 
 /// Commits the changes of `tree`; its scratch folder is gone afterwards in any case.
 pub(crate) fn commit(store: &Store, tree: WorkTree) -> Result<Snapshot> {
-    let WorkTree { root, base, upper, scratch, opened, label } = tree;
+    let WorkTree { root, base, upper, scratch, opened, label, shares } = tree;
     let mut mount = Some(root);
-    let changes = Changes { base: &base, upper: &upper, scratch: &scratch, opened: time(opened), label };
+    let changes = Changes { base: &base, upper: &upper, scratch: &scratch, opened: time(opened), label, shares };
     let result = commit_upper(store, changes, &mut mount);
     // What is left of a commit is empty directories, for which nobody waits. Anything else takes space on the disk, which
     // whoever goes on may need.
@@ -41,11 +42,12 @@ struct Changes<'a> {
     scratch: &'a Path,
     opened: Time,
     label: Label,
+    shares: Vec<LayerId>,
 }
 
 /// The mount is taken down before anything below it changes; it is left where nothing does.
 fn commit_upper(store: &Store, changes: Changes<'_>, mount: &mut Option<OwnedFd>) -> Result<Snapshot> {
-    let Changes { base, upper, scratch, opened, label } = changes;
+    let Changes { base, upper, scratch, opened, label, shares } = changes;
     let failed = || format!("read the changes in `{}`", upper.display());
     let root = sys::open_dir(upper).attempt(failed)?;
     let mut nodes = scan::scan(&root, store.state.user).attempt(failed)?;
@@ -61,7 +63,8 @@ fn commit_upper(store: &Store, changes: Changes<'_>, mount: &mut Option<OwnedFd>
     let contents = scan::hash_files(root.as_fd(), &nodes).attempt(failed)?;
     let times = Times { opened: Some(opened), inherited };
     let layer = layer_id(&nodes, &contents, &times);
-    store.keep_layer(&layer, upper, scratch, LayerInfo::new(&nodes, times, label))?;
+    let info = LayerInfo { shares: sharing::family(store, &shares), ..LayerInfo::new(&nodes, times, label) };
+    store.keep_layer(&layer, upper, scratch, info, &|there| sharing::meets(store, base, &there.shares))?;
     Ok(base.with(layer))
 }
 

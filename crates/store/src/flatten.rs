@@ -74,7 +74,7 @@ fn merge(store: &Store, snapshot: &Snapshot) -> Result<LayerId> {
         let mut info = LayerInfo::new(&nodes, times, label);
         // Its files are hard links to those of its parts.
         info.disk = nodes.iter().filter(|node| node.kind == scan::Kind::Dir).count() as u64 * 4096;
-        store.keep_layer(&layer, &path, scratch, info)?;
+        store.keep_layer(&layer, &path, scratch, info, &|_| false)?;
         Ok(layer)
     })
 }

@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime};
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::{LayerId, Snapshot};
 use rondel_ports::snapshots::{Label, Tree, WorkTree};
-use rustix::fs::{Gid, Mode, Uid};
+use rustix::fs::{CWD, Gid, Mode, RenameFlags, Uid, renameat_with};
 use serde::{Deserialize, Serialize};
 
-use crate::identity::Times;
+use crate::identity::{Times, link_targets};
 use crate::scan::{self, Kind, Node};
 use crate::stamp::{self, Stamp};
 use crate::sys::{self, Time};
@@ -40,9 +40,19 @@ pub(crate) struct LayerInfo {
     /// What made it.
     #[serde(default)]
     pub(crate) label: Label,
+    /// The layers with which it may have files in common.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) shares: Vec<LayerId>,
+    /// Some of its files have several names in it; unknown counts as such.
+    #[serde(default = "unknown")]
+    pub(crate) linked: bool,
     /// When it was used last.
     #[serde(skip)]
     pub(crate) used: Stamp,
+}
+
+fn unknown() -> bool {
+    true
 }
 
 /// What an entry takes on disk beside its content, and the size of a block.
@@ -64,6 +74,8 @@ impl LayerInfo {
             disk: nodes.iter().map(size).sum::<u64>() + BLOCK,
             made: stamp::now(),
             label,
+            shares: Vec::new(),
+            linked: !link_targets(nodes).is_empty(),
             used: Stamp::now(),
         }
     }
@@ -121,10 +133,19 @@ impl Store {
     }
 
     /// Puts the directory `fs` into the store as `layer`; `scratch` is on the same file system. When the layer exists
-    /// already, `fs` is left where it is.
+    /// already, `fs` is left where it is, unless `replaces` says of what is there that it cannot be used.
     // ORDER: the rename of the folder that holds content and record is the commit; before it nothing can be seen.
-    pub(crate) fn keep_layer(&self, layer: &LayerId, fs_dir: &Path, scratch: &Path, info: LayerInfo) -> Result<()> {
-        if self.layer(layer).is_some() {
+    pub(crate) fn keep_layer(
+        &self,
+        layer: &LayerId,
+        fs_dir: &Path,
+        scratch: &Path,
+        info: LayerInfo,
+        replaces: &dyn Fn(&LayerInfo) -> bool,
+    ) -> Result<()> {
+        let there = self.layer(layer);
+        let replace = there.as_ref().is_some_and(|there| replaces(there));
+        if there.is_some() && !replace {
             return Ok(());
         }
         let staged = scratch.join("layer");
@@ -139,7 +160,11 @@ impl Store {
                         std::io::ErrorKind::DirectoryNotEmpty | std::io::ErrorKind::AlreadyExists
                     ) =>
                 {
-                    Ok(())
+                    match replace {
+                        // What was there has the same content, and goes with `scratch`; whoever has it open keeps it.
+                        true => Ok(renameat_with(CWD, &staged, CWD, self.layer_dir(layer), RenameFlags::EXCHANGE)?),
+                        false => Ok(()),
+                    }
                 }
                 other => other,
             }
@@ -189,7 +214,15 @@ pub(crate) fn begin(store: &Store, snapshot: &Snapshot) -> Result<WorkTree> {
     };
     let opened = SystemTime::UNIX_EPOCH + Duration::new(opened.0.max(0).cast_unsigned(), opened.1);
     let label = Label::default();
-    Ok(WorkTree { root, base: snapshot.clone(), upper: scratch.join("upper"), scratch, opened, label })
+    Ok(WorkTree {
+        root,
+        base: snapshot.clone(),
+        upper: scratch.join("upper"),
+        scratch,
+        opened,
+        label,
+        shares: Vec::new(),
+    })
 }
 
 fn begin_in(store: &Store, scratch: &Path, roots: &[OwnedFd], bare: bool) -> Result<(OwnedFd, Time)> {

@@ -31,6 +31,7 @@ mod overlay;
 mod pack;
 mod reaper;
 mod scan;
+mod sharing;
 mod sqlite;
 mod stamp;
 mod state;
@@ -51,7 +52,7 @@ use rondel_digest::{Digest, Sha256Digest};
 use rondel_fault::Result;
 use rondel_model::{LayerId, Snapshot};
 use rondel_ports::index::{Index, Table};
-use rondel_ports::snapshots::{Compression, LayerBlob, Snapshots, Tree, Verification, WorkTree};
+use rondel_ports::snapshots::{Compression, LayerBlob, LentLayer, Snapshots, Tree, Verification, WorkTree};
 
 use crate::layers::LayerInfo;
 use crate::sqlite::{Space, SqliteIndex};
@@ -172,6 +173,10 @@ impl Snapshots for Store {
 
     fn begin(&self, snapshot: &Snapshot) -> Result<WorkTree> {
         layers::begin(self, snapshot)
+    }
+
+    fn lend(&self, source: &Snapshot, base: &Snapshot) -> Option<Vec<LentLayer>> {
+        sharing::lend(self, source, base)
     }
 
     fn commit(&self, tree: WorkTree) -> Result<Snapshot> {

@@ -55,7 +55,9 @@ pub(crate) fn unpack(store: &Store, blob: &Path, compression: Compression, expec
         let layer = layer_id(&nodes, &contents, &times);
         blobs::keep(store, blob, &expected.digest)?;
         let label = Label::new("regular", "Container.from", format!("image layer {}", expected.digest));
-        store.keep_layer(&layer, &root_path, scratch, LayerInfo::new(&nodes, times, label))?;
+        // It may get into any stack, so it must share with nobody.
+        let replaces = |there: &LayerInfo| !there.shares.is_empty();
+        store.keep_layer(&layer, &root_path, scratch, LayerInfo::new(&nodes, times, label), &replaces)?;
         Ok(layer)
     })?;
     store.remember(Space::Packed, &blobs::key_of_packed(&layer, compression), expected)?;

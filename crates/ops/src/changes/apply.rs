@@ -36,7 +36,7 @@ pub(crate) fn apply<'a>(
     }
     let to = open_dir_at(to, OsStr::new(".")).map_err(|e| failed(e, "open", "/"))?;
     let mut copier = Copier { chosen: Some(chosen), keep_existing: true, ..Copier::new() };
-    copier.content(after, to.as_fd())?;
+    copier.content(after, to.as_fd(), None)?;
     for dir in differences.filter(|d| d.dir && d.what == What::Mode) {
         set_mode(to.as_fd(), after, &dir.path).map_err(|e| failed(e, "set the mode of", &dir.path))?;
     }

@@ -25,7 +25,7 @@ use rondel_ports::images::{Credentials, Images, MediaTypes, OutgoingImage, Resol
 use rondel_ports::network::{Host, Membership, Network, Networks};
 use rondel_ports::process::{CommandSpec, Entrance, Exit, ProcessMountSource, ProcessSpec, ProcessStdin, Processes};
 use rondel_ports::secrets::{Plaintext, Secrets};
-use rondel_ports::snapshots::LayerBlob;
+use rondel_ports::snapshots::{LayerBlob, Snapshots};
 use rondel_ports::streams::{Protocol, Sockets, Stream};
 use rondel_ports::{BoxFuture, CancellationToken};
 use rondel_store::Store;
@@ -47,6 +47,11 @@ pub fn world() -> World {
 }
 
 pub fn world_with(options: Options) -> World {
+    world_on(options, |store| store)
+}
+
+/// A world whose layers are what `layers` makes of the store.
+pub fn world_on(options: Options, layers: impl Fn(Arc<Store>) -> Arc<dyn Snapshots>) -> World {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("state"), rondel_store::Options::default()).unwrap();
     let processes = Arc::new(ToyProcesses::default());
@@ -54,7 +59,7 @@ pub fn world_with(options: Options) -> World {
     let secrets = Arc::new(ToySecrets::default());
     let events = Arc::new(Recorder::default());
     let ports = Ports {
-        snapshots: store.clone(),
+        snapshots: layers(store.clone()),
         index: store.clone(),
         processes: processes.clone(),
         networks: Arc::new(ToyNetworks),

@@ -1,0 +1,132 @@
+//! Files of layers that get a further name in a new layer, instead of being copied.
+//!
+//! Layers never change, so a file may be in several. The name is made where the new layer's overlay collects changes, beside
+//! the overlay, which must not be asked for it afterwards. Where a file cannot be lent, it is copied as ever: the layer is
+//! the same one in both cases.
+
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rondel_model::{LayerId, Snapshot};
+use rondel_ports::snapshots::{LentLayer, Snapshots, WorkTree};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::root::{Root, kind, open_dir_at, permissions, stat_at};
+
+/// Files with more names are copied: file systems have bounds, ext4 65,000.
+const MOST_NAMES: u64 = 60_000;
+
+/// The layers of a source, for one layer that is being made.
+pub(crate) struct Lender {
+    layers: Vec<Layer>,
+    upper: OwnedFd,
+}
+
+struct Layer {
+    id: LayerId,
+    root: OwnedFd,
+    linked: bool,
+    used: Cell<bool>,
+}
+
+/// Where a copy comes from, for a lender: the lender, and the path of a directory of the source, without links.
+pub(crate) type Origin<'a> = Option<(&'a Lender, &'a Path)>;
+
+/// One directory: in each layer of the source that has it, highest first, and in the layer that is being made.
+pub(crate) struct Lent<'a> {
+    lender: &'a Lender,
+    from: Vec<(usize, OwnedFd)>,
+    to: OwnedFd,
+    /// Nothing below has this directory, so nothing in it has to be replaced.
+    fresh: bool,
+}
+
+impl Lender {
+    /// For files of `source`; none when they have to be copied.
+    pub(crate) fn new(store: &dyn Snapshots, source: &Snapshot, tree: &WorkTree) -> Option<Self> {
+        let layers = store.lend(source, &tree.base)?;
+        let layer = |LentLayer { layer, root, linked }| Layer { id: layer, root, linked, used: Cell::new(false) };
+        let layers = layers.into_iter().map(layer).collect();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let upper = rustix::fs::open(&tree.upper, flags, Mode::empty()).ok()?;
+        Some(Self { layers, upper })
+    }
+
+    /// The layers that lent something.
+    pub(crate) fn used(&self) -> Vec<LayerId> {
+        self.layers.iter().filter(|layer| layer.used.get()).map(|layer| layer.id).collect()
+    }
+
+    /// The directory `from` of the source, and the directory `to`, which is open as `target`; both paths without links.
+    pub(crate) fn at(&self, from: &Path, to: &Path, target: BorrowedFd<'_>) -> Option<Lent<'_>> {
+        let layers = self.layers.iter().enumerate();
+        let from: Vec<_> = layers.filter_map(|(at, layer)| Some((at, open(&layer.root, from).ok()?))).collect();
+        let to = in_upper(target, || open(&self.upper, to))?;
+        Some(Lent { lender: self, from, to, fresh: false })
+    }
+}
+
+impl<'a> Lent<'a> {
+    /// The directory `name` in this one, which is open as `target`; `fresh`: it was just made.
+    pub(crate) fn below(&self, name: &OsStr, target: BorrowedFd<'_>, fresh: bool) -> Option<Lent<'a>> {
+        let from = self.from.iter().filter_map(|(at, dir)| Some((*at, open_dir_at(dir.as_fd(), name).ok()?))).collect();
+        let to = in_upper(target, || open_dir_at(self.to.as_fd(), name))?;
+        Some(Lent { lender: self.lender, from, to, fresh })
+    }
+
+    /// Whether nothing has to be removed before a name is made here.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// Gives the file `name` of the source, which has the status `stat`, the further name `new`. Whether it was possible;
+    /// where not, nothing has changed.
+    pub(crate) fn take(&self, name: &OsStr, new: &OsStr, stat: &Stat) -> bool {
+        for (at, dir) in &self.from {
+            // The overlay tells the number that the file has in its layer.
+            let is_it = |found: &Stat| kind(found) == FileType::RegularFile && found.st_ino == stat.st_ino;
+            if !stat_at(dir.as_fd(), name).ok().flatten().is_some_and(|found| is_it(&found)) {
+                continue;
+            }
+            if self.lender.layers[*at].linked && stat.st_nlink > 1 {
+                return false;
+            }
+            // What the overlay removed leaves a mark where a lower layer has the name.
+            let cleared = self.fresh
+                || match rustix::fs::unlinkat(&self.to, new, AtFlags::empty()) {
+                    Ok(()) | Err(Errno::NOENT) => true,
+                    Err(_) => false,
+                };
+            let taken = cleared && rustix::fs::linkat(dir, name, &self.to, new, AtFlags::empty()).is_ok();
+            if taken {
+                self.lender.layers[*at].used.set(true);
+            }
+            return taken;
+        }
+        false
+    }
+}
+
+/// Whether a file with the status `stat` can be lent at all.
+pub(crate) fn may_lend(stat: &Stat) -> bool {
+    kind(stat) == FileType::RegularFile && stat.st_nlink <= MOST_NAMES
+}
+
+fn open(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
+    Root(root.as_fd()).open_dir(path)
+}
+
+/// A directory where the overlay collects changes. The overlay takes it there with the first change to it.
+fn in_upper(target: BorrowedFd<'_>, open: impl Fn() -> Result<OwnedFd, Errno>) -> Option<OwnedFd> {
+    match open() {
+        Err(Errno::NOENT) => {
+            let stat = rustix::fs::fstat(target).ok()?;
+            rustix::fs::fchmod(target, Mode::from_raw_mode(permissions(&stat))).ok()?;
+            open().ok()
+        }
+        other => other.ok(),
+    }
+}
