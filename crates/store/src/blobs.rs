@@ -12,7 +12,7 @@ use rondel_ports::snapshots::Compression;
 use sha2::Digest as _;
 
 use crate::stamp::Stamp;
-use crate::{Store, sys};
+use crate::{Store, sys, verify};
 
 /// Passes bytes on and knows their digest and number.
 pub(crate) struct Hashing<T> {
@@ -66,6 +66,11 @@ pub(crate) fn place(store: &Store, digest: &Sha256Digest) -> PathBuf {
 pub(crate) fn find(store: &Store, digest: &Sha256Digest) -> Option<PathBuf> {
     let mut used = store.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
     let path = Some(place(store, digest)).filter(|path| path.exists())?;
+    let is_whole = || verify::verify_blob(store, digest).is_ok_and(|found| found == *digest);
+    if !store.state.doubts.clears_blob(digest, is_whole) {
+        let _ = fs::remove_file(&path);
+        return None;
+    }
     used.entry(*digest).or_insert_with(|| Stamp::of_file(&path)).touch();
     Some(path)
 }

@@ -211,6 +211,7 @@ impl Store {
             stamp::write(&blobs::place(self, &blob), used);
         }
         volumes::write_uses(self);
+        self.state.doubts.alive();
     }
 
     fn remove_record(&self, record: &Record, horizon: i64) -> Result<bool> {

@@ -16,7 +16,7 @@ use crate::identity::{Times, link_targets};
 use crate::scan::{self, Kind, Node};
 use crate::stamp::{self, Stamp};
 use crate::sys::{self, Time};
-use crate::{Store, flatten, overlay};
+use crate::{Store, flatten, overlay, verify};
 
 /// What `meta.json` of a layer says. The file's own modification time is when the layer was used last.
 #[derive(Debug, Serialize, Deserialize)]
@@ -111,6 +111,11 @@ impl Store {
         let text = fs::read(&path).ok()?;
         let mut info: LayerInfo = serde_json::from_slice(&text).ok()?;
         info.used = Stamp::of_file(&path);
+        let is_whole = || verify::problem(self, layer, &info).is_ok_and(|problem| problem.is_none());
+        if !self.state.doubts.clears_layer(layer, is_whole) {
+            let _ = self.state.trash(&self.layer_dir(layer));
+            return None;
+        }
         let info = Arc::new(info);
         known.insert(*layer, info.clone());
         Some(info)
@@ -170,6 +175,7 @@ impl Store {
             }
         };
         commit().attempt(|| format!("keep the layer `{}`", layer.0.short()))?;
+        self.state.doubts.clears_layer(layer, || true);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.insert(*layer, Arc::new(info));
         Ok(())

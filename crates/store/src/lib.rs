@@ -12,6 +12,7 @@
 //! | `git/` | git repositories; another crate's, removed with the rest |
 //! | `scratch/<n>/` | what is being written; thrown away when the folder is opened |
 //! | `trash/` | what is being deleted |
+//! | `run`, `doubted/` | in which run of the machine the folder was used last; what is checked before it is used again |
 //! | `index.sqlite` | the result index and what the store itself remembers |
 //!
 //! *Invariants.* A layer appears by one rename and never changes; its name is the digest of its content. Nothing on a
@@ -23,6 +24,7 @@ mod ahead;
 mod blobs;
 mod collect;
 mod commit;
+mod doubt;
 mod flatten;
 mod identity;
 mod layers;

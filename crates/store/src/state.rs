@@ -11,6 +11,7 @@ use rondel_fault::{Attempt, Fault, Result};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
+use crate::doubt::{self, Doubts};
 use crate::reaper::Reaper;
 use crate::sys;
 
@@ -22,6 +23,8 @@ pub(crate) struct State {
     reaper: Reaper,
     /// Overlay attributes are in the `user.` namespace.
     pub(crate) user: bool,
+    /// What a machine that stopped may have damaged.
+    pub(crate) doubts: Doubts,
     _lock: File,
 }
 
@@ -37,7 +40,8 @@ impl State {
             let folder = root.join(folder);
             fs::create_dir_all(&folder).attempt(|| format!("make `{}`", folder.display()))?;
         }
-        let state = Self { root, next: AtomicU64::new(0), reaper: Reaper::start()?, user, _lock: lock };
+        let doubts = Doubts::open(&root, &doubt::this_run());
+        let state = Self { root, next: AtomicU64::new(0), reaper: Reaper::start()?, user, doubts, _lock: lock };
         state.clean()?;
         Ok(state)
     }
@@ -122,8 +126,11 @@ impl State {
 }
 
 /// What a state folder holds; its format last, so that what is left of it can be removed again.
-const CONTENT: [&str; 13] = [
+const CONTENT: [&str; 16] = [
     "git",
+    doubt::RUN,
+    "run.new",
+    doubt::DOUBTED,
     "explained.jsonl",
     "explained.jsonl.old",
     "layers",

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::blobs::{self, Hashing};
 use crate::identity::layer_id;
+use crate::layers::LayerInfo;
 use crate::sqlite::Space;
 use crate::{Store, scan, sys};
 
@@ -83,9 +84,14 @@ pub(crate) fn verify(store: &Store, check: &Check<'_>) -> Result<Verification> {
 }
 
 fn verify_layer(store: &Store, layer: &LayerId) -> Result<Option<String>> {
-    let Some(info) = store.inspect(layer) else {
-        return Ok(Some("has no readable record".to_owned()));
-    };
+    match store.inspect(layer) {
+        Some(info) => problem(store, layer, &info),
+        None => Ok(Some("has no readable record".to_owned())),
+    }
+}
+
+/// What is wrong with `layer`, of which `info` is known.
+pub(crate) fn problem(store: &Store, layer: &LayerId, info: &LayerInfo) -> Result<Option<String>> {
     let failed = || format!("read the layer `{layer}`");
     let root = store.layer_root(layer)?;
     let nodes = scan::scan(&root, store.state.user).attempt(failed)?;
@@ -97,7 +103,7 @@ fn verify_layer(store: &Store, layer: &LayerId) -> Result<Option<String>> {
     Ok((actual != *layer).then(|| format!("has content with the digest `{actual}`")))
 }
 
-fn verify_blob(store: &Store, blob: &Sha256Digest) -> Result<Sha256Digest> {
+pub(crate) fn verify_blob(store: &Store, blob: &Sha256Digest) -> Result<Sha256Digest> {
     let failed = || format!("read the blob `{blob}`");
     let mut reader = Hashing::new(File::open(blobs::place(store, blob)).attempt(failed)?);
     io::copy(&mut reader, &mut io::sink()).attempt(failed)?;

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use rondel_model::Snapshot;
 use rondel_ports::snapshots::{Compression, Snapshots};
-use rondel_store::Options;
+use rondel_store::{Options, Store};
 use support::{at, change, fixture, fixture_with, get_xattr, leftovers, set_mtime, set_xattr, show};
 
 #[test]
@@ -326,4 +326,48 @@ fn a_layer_may_occur_twice_below_a_change() {
     let changed = change(&f.store, &stack, |root, _| fs::write(root.join("d/other"), "x").unwrap());
     assert_eq!(changed.layers().len(), 4);
     assert_eq!(show(&f.store, &changed).len(), 3);
+}
+
+#[test]
+fn what_a_power_cut_damaged_is_not_used() {
+    let f = fixture();
+    let write = |store: &Store, name: &str| {
+        change(store, &Snapshot::empty(), |root, _| {
+            fs::create_dir(root.join("d")).unwrap();
+            fs::write(root.join("d").join(name), "content").unwrap();
+        })
+    };
+    let (whole, cut, empty) = (write(&f.store, "whole"), write(&f.store, "cut"), write(&f.store, "empty"));
+    let blob = |layer: &Snapshot| f.store.pack(&layer.layers()[0], Compression::Zstd).unwrap();
+    let ((kept, _), (lost, path)) = (blob(&whole), blob(&cut));
+    let state = f.store.state_dir().to_owned();
+    let folder = |layer: &Snapshot| state.join("layers").join(layer.layers()[0].to_string());
+    let damage = || {
+        fs::write(folder(&cut).join("fs/d/cut"), "").unwrap();
+        fs::write(folder(&empty).join("meta.json"), "").unwrap();
+        fs::write(&path, "").unwrap();
+    };
+    drop(f.store);
+    damage();
+    fs::write(state.join("run"), "an earlier run").unwrap();
+    // Who opens it and uses nothing leaves it in doubt.
+    drop(Store::open(&state, Options::default()).unwrap());
+    let store = Store::open(&state, Options::default()).unwrap();
+    assert_eq!([&whole, &cut, &empty].map(|layer| store.has(layer)), [true, false, false]);
+    assert_eq!((store.blob(&kept.digest).is_some(), store.blob(&lost.digest)), (true, None));
+    assert_eq!(store.verify().unwrap().problems, [""; 0]);
+    assert_eq!((write(&store, "cut"), write(&store, "empty")), (cut.clone(), empty.clone()));
+    drop(store);
+
+    // What was made long before is not doubted.
+    let record = folder(&cut).join("meta.json");
+    let old: String = fs::read_to_string(&record).unwrap();
+    let mut told: serde_json::Value = serde_json::from_str(&old).unwrap();
+    told["made"] = 1.into();
+    fs::write(&record, told.to_string()).unwrap();
+    fs::write(folder(&cut).join("fs/d/cut"), "").unwrap();
+    fs::write(state.join("run"), "an earlier run").unwrap();
+    let store = Store::open(&state, Options::default()).unwrap();
+    assert_eq!([&whole, &cut].map(|layer| store.has(layer)), [true, true]);
+    assert_eq!(store.verify().unwrap().problems.len(), 1);
 }
