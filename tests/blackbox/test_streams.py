@@ -342,6 +342,16 @@ def inside_service(ending: str) -> str:
     return python(steps, f"asService(args: {words('python3', '-c', SERVE_HERE)}) {{ {ending} }}")
 
 
+def test_trm_001_terminals_of_a_program(engine, folder):
+    chain = '{ container { from(address: "busybox") { terminal(cmd: ["echo", "one"]) { withExec(args: ["sh", "-c", "exit 9"]) { stdout } } } } }'
+    (folder / "program.py").write_text(f"{NESTED.partition('sock =')[0].replace('/own', f'{folder}/own')}print(ask({chain!r})['errors'][0]['message'])\n")
+    terminal = Terminal(engine, "run", "-i", "--interactive-command=echo two", "python3", folder / "program.py")
+    terminal.until("one\r\n")
+    terminal.until("two\r\n")
+    terminal.until("exit code: 9\r\n")
+    assert terminal.end() == 0
+
+
 def test_svc_021_a_terminal_in_a_service(engine, folder):
     chain = inside_service('terminal { terminal(cmd: ["cat", "index.html"]) { hostname } }')
     terminal = Terminal(engine, "query", "--doc", document(folder, chain))
@@ -446,7 +456,7 @@ def test_trm_001_terminals_at_several_failures(engine, folder):
     assert b"as it was" in terminal.said and b'"absent": executable file not found' in terminal.said, terminal.said
     terminal = Terminal(engine, "query", "-i", "--interactive-command=/none -l", "--doc", absent)
     assert terminal.end() == 1
-    assert b"Hint: There is no terminal at what failed" in terminal.said and b"/none" in terminal.said, terminal.said
+    assert b'Hint: The terminal at what failed ended with an error: exec: "/none": no such file' in terminal.said, terminal.said
     # A failure that nobody is told of is none.
     caught = python(f'withExec(args: {words("sh", "-c", "exit 6")}, expect: ANY)', "exitCode")
     terminal = Terminal(engine, "query", "-i", "--doc", document(folder, caught))

@@ -66,5 +66,7 @@ impl Watched<'_> {
 }
 
 fn not_shown(fault: &Fault) -> String {
-    format!("There is no terminal at what failed: {}; `--interactive-command` names the program", fault.full_message())
+    let why = fault.full_message();
+    let cure = if why.starts_with("exec: ") { "; `--interactive-command` names another program" } else { "" };
+    format!("The terminal at what failed ended with an error: {why}{cure}")
 }

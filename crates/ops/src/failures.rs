@@ -67,6 +67,9 @@ impl Failures {
             return false;
         }
         let mut state = lock(&self.state);
+        if state.requests == 0 {
+            return false;
+        }
         let digest = exec.digest();
         let again = state.left.iter().any(|left| left.of == digest);
         if !again && state.left.len() >= MOST {
@@ -150,7 +153,8 @@ impl Ops {
 
 /// What stands above the terminal.
 fn intro(fault: &Fault) -> String {
-    let mut lines = vec![String::new(), fault.to_string()];
+    let mut lines = vec![String::new()];
+    lines.extend(fault.to_string().lines().map(ToOwned::to_owned));
     if let Some(Detail::Exec(failure)) = fault.detail() {
         let said = [&failure.stderr, &failure.stdout].into_iter().find(|text| !text.trim().is_empty());
         let said: Vec<&str> = said.map_or("", |text| text.trim_end()).lines().collect();
@@ -171,10 +175,10 @@ mod tests {
         let check = |stdout: &str, stderr: &str, want: &[&str]| {
             let failure =
                 ExecFailure { cmd: vec!["x".into()], exit_code: 3, stdout: stdout.into(), stderr: stderr.into() };
-            let text = intro(&Fault::exec("it failed", failure));
+            let text = intro(&Fault::exec("it\nfailed", failure));
             let lines: Vec<&str> = text.split_terminator("\r\n").collect();
-            assert_eq!(lines.first_chunk(), Some(&["", "it failed"]));
-            assert_eq!(lines.get(2..lines.len() - 1), Some(want));
+            assert_eq!(lines.first_chunk(), Some(&["", "it", "failed"]));
+            assert_eq!(lines.get(3..lines.len() - 1), Some(want));
         };
         check("", "", &[]);
         check("out\n", "", &["out"]);

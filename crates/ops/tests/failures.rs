@@ -76,5 +76,6 @@ async fn each_failure_once_and_not_too_many() {
     // A failure is forgotten with the last request that was under way.
     fail(&w, &cx, &failing(&w, "3")).await;
     drop(asking);
+    fail(&w, &cx, &failing(&w, "4")).await;
     assert!(failures.begin().failed().0.is_empty());
 }
