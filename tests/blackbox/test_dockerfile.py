@@ -321,8 +321,15 @@ def test_dkr_010_repositories_are_checked_out(session, folder):
         refused(session, f"FROM busybox\nADD {url}#nowhere /x", "`Dockerfile` line 2, `ADD`", "nowhere")
 
 
-def test_dkr_011_steps_reach_services_of_the_session(fresh):
-    with fresh.session() as session:
+def test_dkr_011_steps_reach_services_of_the_session(fresh, folder):
+    repository = Sample(folder)
+    with daemon(repository.bare.parent) as base, fresh.session() as session:
+        service = last(session.query('{ host { service(ports: [{frontend: 9418, backend: %s}]) { id hostname } } }' % base.rsplit(":", 1)[1]), 2)
+        add = f"FROM busybox\nADD git://{service['hostname']}/r.git#dev /repo"
+        seen = 'file(path: "/repo/dev") { contents }'
+        refused(session, add, "cannot find the host")
+        session.query('{ node(id: "%s") { ... on Service { start } } }' % service["id"])
+        assert build(session, add, seen)["file"]["contents"] == "dev\n"
         serve = """{ container { from(address: "busybox") { withNewFile(path: "/srv/f", contents: "served") { withExposedPort(port: 80) {
             asService(args: ["httpd", "-f", "-p", "80", "-h", "/srv"]) { id hostname } } } } } }"""
         service = last(session.query(serve), 5)

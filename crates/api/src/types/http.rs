@@ -62,7 +62,7 @@ pub(crate) async fn for_a_step(cx: &Cx, url: &str, checksum: Option<&str>) -> Re
 }
 
 /// The service that runs in the session under the name of an address's host.
-fn service_of(cx: &Cx, url: &str) -> Result<Option<Service>> {
+pub(crate) fn service_of(cx: &Cx, url: &str) -> Result<Option<Service>> {
     let me = client(&cx.caller)?;
     let module = me.scope.as_ref().and_then(|scope| scope.speaker.as_ref()).map(|speaker| speaker.implementation);
     let host = Url::parse(url).ok().and_then(|url| url.host_str().map(ToOwned::to_owned));
