@@ -19,6 +19,9 @@ use crate::root::{Root, kind, open_dir_at, permissions, stat_at};
 /// Files with more names are copied: file systems have bounds, ext4 65,000.
 const MOST_NAMES: u64 = 60_000;
 
+/// The name that a file has for a moment; one that has it is copied.
+const PASSING: &str = ".rondel-lent";
+
 /// The layers of a source, for one layer that is being made.
 pub(crate) struct Lender {
     layers: Vec<Layer>,
@@ -94,19 +97,24 @@ impl<'a> Lent<'a> {
             if self.lender.layers[*at].linked && stat.st_nlink > 1 {
                 return false;
             }
-            // What the overlay removed leaves a mark where a lower layer has the name.
-            let cleared = self.fresh
-                || match rustix::fs::unlinkat(&self.to, new, AtFlags::empty()) {
-                    Ok(()) | Err(Errno::NOENT) => true,
-                    Err(_) => false,
-                };
-            let taken = cleared && rustix::fs::linkat(dir, name, &self.to, new, AtFlags::empty()).is_ok();
-            if taken {
+            let taken = match rustix::fs::linkat(dir, name, &self.to, new, AtFlags::empty()) {
+                // What the overlay removed leaves a mark where a lower layer has the name.
+                Err(Errno::EXIST) if !self.fresh => self.over_mark(dir, name, new),
+                other => other,
+            };
+            if taken.is_ok() {
                 self.lender.layers[*at].used.set(true);
             }
-            return taken;
+            return taken.is_ok();
         }
         false
+    }
+
+    /// ORDER: the mark goes only when the file takes its place, since the overlay copies over it what cannot be lent.
+    fn over_mark(&self, dir: &OwnedFd, name: &OsStr, new: &OsStr) -> Result<(), Errno> {
+        rustix::fs::linkat(dir, name, &self.to, PASSING, AtFlags::empty())?;
+        rustix::fs::renameat(&self.to, PASSING, &self.to, new)
+            .inspect_err(|_| _ = rustix::fs::unlinkat(&self.to, PASSING, AtFlags::empty()))
     }
 }
 
