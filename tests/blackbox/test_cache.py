@@ -169,6 +169,22 @@ def why(rondel, *words) -> str:
     return rondel.run("cache", "why", *words).ok().out
 
 
+def test_what_a_power_cut_damaged_is_made_again(fresh):
+    document = writes("cut", 1, 'file(path: "/big") { size }')
+    seen = fresh.data(document)
+    fresh.stop()
+    damaged = [*fresh.state.glob("layers/*/fs/big"), *fresh.state.glob("layers/*/fs/bin/busybox")]
+    assert len(damaged) >= 1
+    for path in damaged:
+        path.write_bytes(b"")
+    # As if the machine had started anew since.
+    (fresh.state / "run").write_text("another run")
+    assert fresh.data(document) == seen and fresh.execs() == 1
+    fresh.verify()
+    assert list((fresh.state / "doubted").iterdir()) == []
+    assert fresh.data(document) == seen and fresh.execs() == 1
+
+
 def test_why_says_which_input_differs(fresh, folder):
     def build(value: str) -> None:
         directory = fresh.data('{ host { directory(path: "%s") { id } } }' % folder)["host"]["directory"]["id"]
