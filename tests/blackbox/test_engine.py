@@ -37,10 +37,10 @@ def test_eng_002_name_and_version(make_engine):
 def test_eng_006_work_outlives_the_first_of_its_clients(engine):
     for disconnect in [False, True]:
         marker = str(uuid.uuid4().int)[:12]
-        document = (
-            '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "sleep 2.%s; echo done"]) { stdout } } } }'
-            % marker
-        )
+        field = 'container { from(address: "busybox") { withExec(args: ["sh", "-c", "sleep %s.%s; echo done"]) { stdout } } }'
+        document = "{ %s }" % (field % (2, marker))
+        # What runs beside it shows that the second client asks by now.
+        beside = "{ beside: %s %s }" % (field % (1, marker), field % (2, marker))
         with engine.session() as first, engine.session() as second:
             answers = []
 
@@ -54,16 +54,16 @@ def test_eng_006_work_outlives_the_first_of_its_clients(engine):
             one.start()
             wait_until(lambda: processes_with(f"2.{marker}"), what="the process to start")
             before = engine.execs()
-            two = threading.Thread(target=lambda: answers.append(second.query(document)))
+            two = threading.Thread(target=lambda: answers.append(second.query(beside)))
             two.start()
-            wait_until(lambda: engine.status()["clients"] >= 2, what="both clients")
+            wait_until(lambda: processes_with(f"1.{marker}"), what="the second client to ask")
             if disconnect:
                 first.kill()
             else:
                 first.process.send_signal(signal.SIGINT)
             two.join(timeout=30)
             one.join(timeout=30)
-            assert engine.execs() == before, "the process ran once"
+            assert engine.execs() == before + 1, "the process ran once"
             done = [answer for answer in answers if isinstance(answer, dict)]
             assert done and done[0]["container"]["from"]["withExec"]["stdout"] == "done\n", answers
 

@@ -284,7 +284,7 @@ def test_sessions_do_not_reach_one_another(engine, session):
     server = web(session, "private")
     ask(session, of(server), "start")
     address = ask(session, *container(PYTHON), py(FIND.format(name(session, server))), "stdout").strip()
-    try_it = f"wget -T 3 -qO- http://{address}/ && echo reached || echo refused"
+    try_it = f"timeout 5 wget -qO- http://{address}/ && echo reached || echo refused"
     assert ask(session, *container(), sh(try_it), "stdout") == "privatereached\n"
     with engine.session() as stranger:
         assert ask(stranger, *container(), sh(try_it + " # stranger"), "stdout") == "refused\n"
