@@ -50,11 +50,11 @@ def test_eng_006_work_outlives_the_first_of_its_clients(engine):
                 except OSError:
                     answers.append(None)
 
-            one = threading.Thread(target=ask, args=(first,))
+            one = threading.Thread(target=ask, args=(first,), daemon=True)
             one.start()
             wait_until(lambda: processes_with(f"2.{marker}"), what="the process to start")
             before = engine.execs()
-            two = threading.Thread(target=lambda: answers.append(second.query(beside)))
+            two = threading.Thread(target=lambda: answers.append(second.query(beside)), daemon=True)
             two.start()
             wait_until(lambda: processes_with(f"1.{marker}"), what="the second client to ask")
             if disconnect:

@@ -158,7 +158,7 @@ def test_hst_007_subsets_at_the_same_time(engine, folder):
         with engine.session() as session, ThreadPoolExecutor(8) as pool:
             return list(pool.map(lambda part: value(session.query(directory(folder, "digest", **part))), parts))
 
-    disturber = threading.Thread(target=disturb)
+    disturber = threading.Thread(target=disturb, daemon=True)
     disturber.start()
     try:
         first, again = digests(), digests()
@@ -221,7 +221,7 @@ def test_files_that_come_and_go_while_they_are_read(engine, folder):
             path.write_text("here")
             path.unlink()
 
-    churner = threading.Thread(target=churn)
+    churner = threading.Thread(target=churn, daemon=True)
     churner.start()
     try:
         for _ in range(10):

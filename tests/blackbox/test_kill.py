@@ -182,7 +182,7 @@ class Traces:
         self.opened = set()
         self.watch = Watch(self.folders)
         self.over = threading.Event()
-        self.thread = threading.Thread(target=self.look)
+        self.thread = threading.Thread(target=self.look, daemon=True)
         self.thread.start()
 
     def close(self) -> None:
@@ -332,7 +332,7 @@ class Client:
         self.process = rondel.start("query", "--progress", "plain", stdin=subprocess.PIPE)
         self.process.stdin.write(document)
         self.process.stdin.close()
-        self.reader = threading.Thread(target=self.read)
+        self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
 
     def read(self) -> None:

@@ -228,7 +228,7 @@ def test_svc_015_start_and_stop(session):
     deaf = service(session, script, 'withDockerHealthcheck(args: ["test", "-e", "/deaf"], interval: "50ms")')
     ask(session, of(deaf), "start")
     stopped = threading.Event()
-    first = threading.Thread(target=lambda: (ask(session, of(deaf), "stop"), stopped.set()))
+    first = threading.Thread(target=lambda: (ask(session, of(deaf), "stop"), stopped.set()), daemon=True)
     first.start()
     assert not stopped.wait(1)
     ask(session, of(deaf), "stop(kill: true)")

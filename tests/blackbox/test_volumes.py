@@ -47,7 +47,7 @@ class Volumes:
         def one(index):
             said[index] = self.run(volume, scripts[index], mount, salt=f"{volume[-20:]}{index}{time.time()}")
 
-        threads = [threading.Thread(target=one, args=(index,)) for index in range(len(scripts))]
+        threads = [threading.Thread(target=one, args=(index,), daemon=True) for index in range(len(scripts))]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -127,7 +127,7 @@ def test_sharing(engine):
         # Whoever is alone has the volume itself, and a private user keeps off it while somebody is in it.
         assert v.run(private, "ls /c | grep kept", ", sharing: PRIVATE", salt="later") == "kept"
         mixed = v.volume("mixed")
-        busy = threading.Thread(target=v.run, args=(mixed, "touch /c/busy; sleep 1.5", ", sharing: SHARED"))
+        busy = threading.Thread(target=v.run, args=(mixed, "touch /c/busy; sleep 1.5", ", sharing: SHARED"), daemon=True)
         busy.start()
         time.sleep(0.7)
         assert v.run(mixed, "ls /c", ", sharing: PRIVATE", salt="mixed") == ""
@@ -147,7 +147,7 @@ def test_a_cancelled_process_frees_a_locked_volume(engine):
         thread.start()
         wait_until(lambda: v.run(volume, "ls /c", salt=str(time.time())) == "held", what="the holder")
         waiter = []
-        waiting = threading.Thread(target=lambda: waiter.append(v.run(volume, "ls /c; echo got it", locked, salt="w")))
+        waiting = threading.Thread(target=lambda: waiter.append(v.run(volume, "ls /c; echo got it", locked, salt="w")), daemon=True)
         waiting.start()
         time.sleep(0.3)
         assert not waiter
