@@ -114,6 +114,11 @@ class Rondel:
         assert report["problems"] == [], report
         return report
 
+    def settle(self) -> None:
+        """Waits until nothing is in use: no client is attached, and the clock of uses, which is coarse, has gone on."""
+        wait_until(lambda: self.status()["clients"] == 0, what="the clients to be gone")
+        time.sleep(0.1)
+
     def log(self) -> str:
         path = self.state / "engine.log"
         return path.read_text(errors="replace") if path.exists() else ""

@@ -56,6 +56,7 @@ def test_gc_004_gc_005_gc_007_pruning_keeps_what_is_in_use(fresh):
     def bytes_now() -> int:
         return sum(record["bytes"] for record in kept(fresh))
 
+    fresh.settle()
     with fresh.session() as session:
         session.query(writes("c", 2))
         wanted = bytes_now() - 1_000_000
@@ -71,7 +72,7 @@ def test_gc_004_gc_005_gc_007_pruning_keeps_what_is_in_use(fresh):
         session.query(writes("c", 2, leaf='file(path: "/big") { contents }'))
         assert fresh.execs() == before
         assert [record["active"] for record in kept(fresh) if "tr '\\0' c" in record["description"]] == [True]
-    wait_until(lambda: fresh.status()["clients"] == 0, what="the client to be gone")
+    fresh.settle()
     fresh.run("cache", "prune").ok()
     assert kept(fresh) == []
     assert os.listdir(fresh.state / "layers") == os.listdir(fresh.state / "blobs/sha256") == []
@@ -91,7 +92,7 @@ def test_gc_006_what_was_pruned_comes_back(fresh, folder):
         assert session.query(mounted[1] % id) == first
         fresh.run("cache", "prune").ok()
         assert session.query(mounted[1] % id) == first
-    wait_until(lambda: fresh.status()["clients"] == 0, what="the client to be gone")
+    fresh.settle()
     fresh.run("cache", "prune").ok()
     fresh.query(mounted[1] % id).failed("not in the store any more", "import the directory again")
     assert fresh.data(mounted[0])["host"]["directory"]["id"] == id
@@ -104,7 +105,7 @@ def test_gc_006_a_pruned_repository_is_fetched_again(fresh, folder):
     with daemon(sample.bare.parent) as base:
         document = '{ git(url: "%s/r.git") { head { tree { file(path: "README") { contents } } } } }' % base
         first = fresh.data(document)
-        wait_until(lambda: fresh.status()["clients"] == 0, what="the client to be gone")
+        fresh.settle()
         [record] = fresh.run("cache", "ls", "--json", "--kind", "source.git.checkout").json()
         assert (record["kind"], record["description"]) == ("repository", f"{base}/r.git")
         assert record["bytes"] > 0 and record["used"] >= record["made"] > 0 and not record["active"]
@@ -113,7 +114,7 @@ def test_gc_006_a_pruned_repository_is_fetched_again(fresh, folder):
             session.query(document.replace("head", 'branch(name: "dev")'))
             fresh.run("cache", "prune").ok()
             assert [r["active"] for r in kept(fresh) if r["kind"] == "repository"] == [True]
-        wait_until(lambda: fresh.status()["clients"] == 0, what="the client to be gone")
+        fresh.settle()
         fresh.run("cache", "prune").ok()
         assert kept(fresh) == [] and os.listdir(fresh.state / "git/remotes") == []
         assert fresh.data(document) == first
@@ -134,11 +135,13 @@ def test_what_is_pruned_can_be_chosen(fresh):
     assert "\n1\n" not in json.dumps(fresh.data(document % (volume, "first")))
     records = fresh.run("cache", "ls", "--json", "--kind", "volume").json()
     assert [(r["description"], r["record_type"]) for r in records] == [("chosen", "exec.cachemount")]
+    fresh.settle()
     would = fresh.run("cache", "prune", "--dry-run", "--kind", "volume", "--json").json()
     assert [record["description"] for record in would["records"]] == ["chosen"]
     assert len(kept(fresh)) == len(records) + len([r for r in kept(fresh) if r["kind"] != "volume"])
     assert fresh.run("cache", "prune", "--unused-for", "1h", "--json").json()["records"] == []
     assert "2" in json.dumps(fresh.data(document % (volume, "second")))
+    fresh.settle()
     assert "would free" in fresh.run("cache", "prune", "-n").ok().out
     assert "freed" in fresh.run("cache", "prune", "--kind", "exec.cachemount").ok().out
     assert "1" in json.dumps(fresh.data(document % (volume, "third")))
@@ -152,8 +155,7 @@ def test_a_kill_while_pruning_leaves_a_valid_store(fresh):
     for round in range(4):
         for name in ["a", "b"]:
             fresh.data(writes(name, 1))
-        # What a client that is still attached used is not removed.
-        wait_until(lambda: fresh.status()["clients"] == 0, what="the clients to be gone")
+        fresh.settle()
         pruning = fresh.start("cache", "prune")
         if round % 2:
             wait_until(lambda: len(kept(fresh)) < 3, what="something to be removed")
