@@ -150,10 +150,13 @@ async fn no_tree_has_a_file_twice() {
     let select = Fs::new(FsOp::Select(place(&twice, "/x")));
     let third = Fs::from(copy(&source, &select, "/", "/z"));
     assert_ne!(file(&w, &third, "/z/a").await.0, file(&w, &third, "/a").await.0);
-    // A layer that is there already, with files of what it gets on top of now, is made anew.
+    // A layer that is there already, with files of what it gets on top of now, is made anew. Who runs on it goes on.
+    let lent = w.ops.tree(&w.cx, &once(&source)).await.unwrap();
+    let running = w.store.open(&lent).unwrap();
     let inside = Fs::from(copy(&source, &source, "/", "/x"));
-    let (own, lent) = (w.ops.tree(&w.cx, &inside).await.unwrap(), w.ops.tree(&w.cx, &once(&source)).await.unwrap());
+    let own = w.ops.tree(&w.cx, &inside).await.unwrap();
     assert_eq!(own.layers().last(), lent.layers().last());
+    assert_eq!(std::fs::read(format!("/proc/self/fd/{}/x/b", running.root.as_raw_fd())).unwrap(), *b"2");
     assert_ne!(file(&w, &inside, "/x/a").await.0, file(&w, &inside, "/a").await.0);
     assert_eq!(file(&w, &inside, "/x/a").await.1, 1);
     verified(&w);

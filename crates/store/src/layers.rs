@@ -165,11 +165,12 @@ impl Store {
                         std::io::ErrorKind::DirectoryNotEmpty | std::io::ErrorKind::AlreadyExists
                     ) =>
                 {
-                    match replace {
-                        // What was there has the same content, and goes with `scratch`; whoever has it open keeps it.
-                        true => Ok(renameat_with(CWD, &staged, CWD, self.layer_dir(layer), RenameFlags::EXCHANGE)?),
-                        false => Ok(()),
+                    if replace {
+                        renameat_with(CWD, &staged, CWD, self.layer_dir(layer), RenameFlags::EXCHANGE)?;
+                        // Processes may run on what was there: it stays whole until the engine ends.
+                        fs::rename(&staged, self.state.scratch().map_err(std::io::Error::other)?.join("replaced"))?;
                     }
+                    Ok(())
                 }
                 other => other,
             }
