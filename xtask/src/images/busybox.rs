@@ -36,7 +36,9 @@ fn build(scratch: &Path) -> Result<Built, String> {
     let inside = tree.join("bin/busybox");
     fs::copy(&program, &inside).map_err(wrong)?;
     fs::set_permissions(&inside, fs::Permissions::from_mode(0o755)).map_err(wrong)?;
-    for applet in text_of(Command::new(&inside).arg("--list"))?.lines().filter(|a| *a != "busybox") {
+    // The program is asked where it was found: a process that another thread starts just now may still hold the copy open
+    // for writing, and what is open for writing cannot be run.
+    for applet in text_of(Command::new(&program).arg("--list"))?.lines().filter(|a| *a != "busybox") {
         symlink("busybox", tree.join("bin").join(applet)).map_err(wrong)?;
     }
     symlink("../../bin/env", tree.join("usr/bin/env")).map_err(wrong)?;
@@ -53,7 +55,7 @@ fn build(scratch: &Path) -> Result<Built, String> {
         .arg(format!("--mtime=@{EPOCH}"));
     run_command(pack.arg("-C").arg(&tree).arg("-cf").arg(&tar).arg("."))?;
     let name = "docker.io/library/busybox";
-    let references = vec![format!("{name}:latest"), format!("{name}:{}", release(&inside)?)];
+    let references = vec![format!("{name}:latest"), format!("{name}:{}", release(&program)?)];
     Ok(Built { tar, references })
 }
 
