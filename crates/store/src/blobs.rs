@@ -137,7 +137,7 @@ pub(crate) fn key_of_diff(diff_id: &Sha256Digest) -> Digest {
 
 /// The key under which the packed form of a layer is remembered.
 pub(crate) fn key_of_packed(layer: &LayerId, compression: Compression) -> Digest {
-    rondel_digest::of("store/packed/v1", &(layer, compression_name(compression)))
+    rondel_digest::of("store/packed/v2", &(layer, compression_name(compression)))
 }
 
 /// The name of a compression, as media types end.

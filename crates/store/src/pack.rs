@@ -3,9 +3,13 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
+use std::num::NonZero;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use gzp::deflate::Gzip;
+use gzp::par::compress::{ParCompress, ParCompressBuilder};
+use gzp::{GzpError, ZWriter as _};
 use rondel_digest::Sha256Digest;
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::LayerId;
@@ -17,6 +21,9 @@ use crate::scan::{self, Kind, Node};
 use crate::sqlite::Space;
 use crate::tar_write::{self, Header};
 use crate::{Store, identity, sys};
+
+/// What one thread packs at a time, in bytes.
+const GZIP_BLOCK: usize = 1 << 20;
 
 /// The blob of `layer`, made when there is none yet.
 pub(crate) fn pack(store: &Store, layer: &LayerId, compression: Compression) -> Result<(LayerBlob, PathBuf)> {
@@ -59,9 +66,9 @@ fn write_blob(path: &Path, root: BorrowedFd<'_>, nodes: &[Node], compression: Co
     let (packed, diff_id) = match compression {
         Compression::None => write_tar(packed, root, nodes)?,
         Compression::Gzip => {
-            let (gzip, diff_id) =
-                write_tar(flate2::write::GzEncoder::new(packed, flate2::Compression::new(6)), root, nodes)?;
-            (gzip.finish()?, diff_id)
+            let bytes: u64 = nodes.iter().map(|node| node.size).sum();
+            let (mut gzip, diff_id) = write_tar(gzip(packed, bytes)?, root, nodes)?;
+            (gzip.finish().map_err(plain)?, diff_id)
         }
         Compression::Zstd => {
             let (zstd, diff_id) = write_tar(zstd::stream::write::Encoder::new(packed, 3)?, root, nodes)?;
@@ -71,6 +78,23 @@ fn write_blob(path: &Path, root: BorrowedFd<'_>, nodes: &[Node], compression: Co
     let (file, digest, size) = packed.finish();
     file.into_inner().map_err(io::IntoInnerError::into_error)?;
     Ok((digest, size, diff_id))
+}
+
+/// Packs in as many threads as there are processors and blocks. Each block is packed by itself, so what comes out is the same for
+/// any number of threads: one stream, and hardly larger than if one thread had made it.
+fn gzip<W: Write + Send + 'static>(out: W, bytes: u64) -> io::Result<ParCompress<'static, Gzip, W>> {
+    let blocks = usize::try_from(bytes / GZIP_BLOCK as u64).unwrap_or(usize::MAX).saturating_add(1);
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(blocks);
+    let gzip = ParCompressBuilder::new().buffer_size(GZIP_BLOCK).and_then(|builder| builder.num_threads(threads));
+    Ok(gzip.map_err(plain)?.compression_level(flate2::Compression::new(6)).from_writer(out))
+}
+
+/// A full disk stays a full disk.
+fn plain(error: GzpError) -> io::Error {
+    match error {
+        GzpError::Io(error) => error,
+        other => io::Error::other(other),
+    }
 }
 
 fn write_tar<W: Write>(out: W, root: BorrowedFd<'_>, nodes: &[Node]) -> io::Result<(W, Sha256Digest)> {
@@ -137,4 +161,30 @@ fn write_node(out: &mut impl Write, root: BorrowedFd<'_>, node: &Node, link: Opt
 fn write_mark(out: &mut impl Write, dir: &[u8], name: &[u8]) -> io::Result<()> {
     let header = Header { name: scan::join(dir, name), kind: b'0', ..Header::default() };
     tar_write::write_header(out, &header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_wherever_it_shows() {
+        for bytes in [10, 40 * GZIP_BLOCK] {
+            let mut out = gzip(Full, bytes as u64).expect("starts");
+            let written = io::copy(&mut io::repeat(7).take(bytes as u64), &mut out);
+            let told = written.map(drop).and_then(|()| out.finish().map(drop).map_err(plain));
+            assert_eq!(told.expect_err("fails").kind(), io::ErrorKind::StorageFull, "{bytes}");
+        }
+    }
 }

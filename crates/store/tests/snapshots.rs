@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::Read as _;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -223,6 +224,34 @@ fn metadata_survives_packing() {
     let (again, path) = other.store.pack(&layer, Compression::None).unwrap();
     assert_eq!(again.diff_id, blob.diff_id);
     assert_eq!(third.store.unpack(&path, Compression::None, &again).unwrap(), layer);
+}
+
+#[test]
+fn a_large_layer_is_one_stream_and_the_same_every_time() {
+    let f = fixture();
+    let noise = |root: &Path| {
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 58) as u8
+        };
+        let bytes: Vec<u8> = (0..3_000_001).map(|_| next()).collect();
+        fs::write(root.join("large"), bytes).unwrap();
+        set_mtime(&root.join("large"), 7);
+        set_mtime(root, 7);
+    };
+    let large = change(&f.store, &Snapshot::empty(), |root, _| noise(root));
+    let (blob, path) = f.store.pack(&large.layers()[0], Compression::Gzip).unwrap();
+    let mut tar = Vec::new();
+    // Of several streams one after the other, this reads the first.
+    let packed = fs::read(path).unwrap();
+    flate2::bufread::GzDecoder::new(packed.as_slice()).read_to_end(&mut tar).unwrap();
+    assert_eq!(rondel_digest::Sha256Digest::of_bytes(&tar), blob.diff_id);
+    assert!(packed.len() < tar.len() * 8 / 10, "{} of {}", packed.len(), tar.len());
+
+    let other = fixture();
+    let same = change(&other.store, &Snapshot::empty(), |root, _| noise(root));
+    assert_eq!(other.store.pack(&same.layers()[0], Compression::Gzip).unwrap().0, blob);
 }
 
 #[test]
