@@ -107,6 +107,12 @@ pub(crate) enum Act {
     AwaitInit,
     /// Receive every signal.
     UnblockSignals,
+    /// Close everything but the standard streams, and what is given. From then on the process knows nothing of the engine's files,
+    /// which paths below `/proc/self/fd` would lead to.
+    CloseFiles {
+        /// What stays open.
+        except: Option<RawFd>,
+    },
     /// Nothing but the standard streams survives an exec.
     CloseOnExec,
     /// Install the system call filter.
@@ -124,7 +130,7 @@ pub(crate) enum Act {
     },
     /// Make standard input, a terminal, the one that controls the session.
     ControllingTerminal,
-    /// Open a file as standard input.
+    /// Open a file as standard input; no link of `/proc` is followed to what a process has.
     OpenInput(CString),
     /// Set the supplementary groups.
     Groups(Vec<u32>),
@@ -135,7 +141,7 @@ pub(crate) enum Act {
         /// The group.
         group: u32,
     },
-    /// Set the working directory.
+    /// Set the working directory; no link of `/proc` is followed to what a process has.
     WorkingDirectory(CString),
 }
 
@@ -169,6 +175,7 @@ impl fmt::Display for Act {
             Self::DefaultSignals => f.write_str("reset the reactions to signals"),
             Self::AwaitInit => f.write_str("wait for the init program"),
             Self::UnblockSignals => f.write_str("unblock signals"),
+            Self::CloseFiles { .. } => f.write_str("close the files of the engine"),
             Self::CloseOnExec => f.write_str("mark descriptors to be closed"),
             Self::Filter => f.write_str("install the system call filter"),
             Self::Capabilities(_) => f.write_str("drop capabilities"),

@@ -21,6 +21,9 @@ const STACK_BYTES: usize = 64 * 1024;
 const MOVE_MOUNT_F_EMPTY_PATH: isize = 4;
 const OPEN_TREE_CLONE: c_int = 1;
 const CLOSE_RANGE_CLOEXEC: isize = 4;
+const RESOLVE_NO_MAGICLINKS: u64 = 2;
+/// The first descriptor that is no standard stream.
+const FIRST_FILE: c_int = 3;
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 const LAST_CAPABILITY: isize = 63;
 const KERNEL_SIGSET_BYTES: isize = 8;
@@ -240,8 +243,13 @@ fn execute(plan: &Plan) {
     let mut outcome = (Stage::Program, 0, libc::ENOENT);
     for (index, candidate) in plan.candidates.iter().enumerate() {
         // The kernel prepares a whole new process image before it looks.
-        if let Err(libc::ENOENT | libc::ENOTDIR) = access(candidate) {
-            continue;
+        match access(candidate) {
+            Err(libc::ENOENT | libc::ENOTDIR) => continue,
+            Err(libc::ELOOP) => {
+                outcome = (Stage::Program, index, libc::ELOOP);
+                break;
+            }
+            _ => {}
         }
         let Err(error) = execute_one(candidate, plan) else { return };
         match error {
@@ -267,7 +275,8 @@ fn execute_one(candidate: &CStr, plan: &Plan) -> Result<(), c_int> {
 }
 
 fn access(path: &CStr) -> Result<(), c_int> {
-    call!(SYS_faccessat, libc::AT_FDCWD, path.as_ptr(), libc::F_OK);
+    let file = open(path, libc::O_PATH | libc::O_CLOEXEC)?;
+    call!(SYS_close, file);
     Ok(())
 }
 
@@ -346,8 +355,9 @@ fn perform(act: &Act, plan: &Plan) -> Result<(), c_int> {
             let none = 0_u64;
             call!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, ptr::null_mut::<u64>(), KERNEL_SIGSET_BYTES);
         }
+        Act::CloseFiles { except } => return close_files(*except),
         Act::CloseOnExec => {
-            call!(SYS_close_range, 3_u32, u32::MAX, CLOSE_RANGE_CLOEXEC);
+            call!(SYS_close_range, FIRST_FILE, u32::MAX, CLOSE_RANGE_CLOEXEC);
         }
         Act::Filter => {
             let filter = libc::sock_fprog { len: plan.filter.len() as u16, filter: plan.filter.as_ptr().cast_mut() };
@@ -364,8 +374,9 @@ fn perform(act: &Act, plan: &Plan) -> Result<(), c_int> {
             call!(SYS_ioctl, 0, libc::TIOCSCTTY, 0);
         }
         Act::OpenInput(path) => {
-            let file = call!(SYS_openat, here, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY);
+            let file = open(path, libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY)?;
             call!(SYS_dup3, file, 0, 0);
+            call!(SYS_close, file);
         }
         Act::Groups(groups) => {
             call!(SYS_setgroups, groups.len(), groups.as_ptr());
@@ -375,9 +386,31 @@ fn perform(act: &Act, plan: &Plan) -> Result<(), c_int> {
             call!(SYS_setresuid, *user, *user, *user);
         }
         Act::WorkingDirectory(path) => {
-            call!(SYS_chdir, path.as_ptr());
+            let directory = open(path, libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC)?;
+            call!(SYS_fchdir, directory);
+            call!(SYS_close, directory);
         }
     }
+    Ok(())
+}
+
+/// Opens a path of the container as its user wrote it. `/proc/self/fd/…` and `/proc/self/exe` are files of the engine as long as
+/// the process runs on its memory, so such links are refused (`ELOOP`).
+fn open(path: &CStr, flags: c_int) -> Result<isize, c_int> {
+    // The kernel's `open_how`: flags, mode, how paths are resolved.
+    let how = [flags as u64, 0, RESOLVE_NO_MAGICLINKS];
+    Ok(call!(SYS_openat2, libc::AT_FDCWD, path.as_ptr(), how.as_ptr(), size_of_val(&how)))
+}
+
+fn close_files(except: Option<RawFd>) -> Result<(), c_int> {
+    let Some(except) = except else {
+        call!(SYS_close_range, FIRST_FILE, u32::MAX, 0);
+        return Ok(());
+    };
+    if except > FIRST_FILE {
+        call!(SYS_close_range, FIRST_FILE, except.wrapping_sub(1), 0);
+    }
+    call!(SYS_close_range, except.wrapping_add(1), u32::MAX, 0);
     Ok(())
 }
 

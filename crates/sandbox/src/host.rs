@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use rondel_fault::{Attempt, Fault, Result};
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{FileType, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::mount::MountAttrFlags;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-use crate::filter;
+use crate::{filter, mounts};
 
 static INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 
@@ -40,6 +41,9 @@ const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", 
 /// Devices that every container has.
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 
+/// Where processes see what they have as empty standard input.
+const NULL: &str = "dev/null";
+
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
 
 /// The host.
@@ -64,7 +68,7 @@ pub(crate) struct Host {
     pub(crate) engine: OwnedFd,
     /// The init program, in a file that cannot be changed.
     pub(crate) init: OwnedFd,
-    /// `/dev/null`.
+    /// `/dev/null`, through which its owner and permissions cannot be changed.
     pub(crate) null: OwnedFd,
     /// The system call filter.
     pub(crate) filter: Vec<libc::sock_filter>,
@@ -77,8 +81,6 @@ impl Host {
         let status = read("/proc/self/status")?;
         let (permitted, bounding) = (capability_set(&status, "CapPrm")?, capability_set(&status, "CapBnd")?);
         let default = DEFAULT_CAPABILITIES.iter().fold(0, |set, capability| set | 1_u64 << capability);
-        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-            .attempt(|| "open `/dev/null`".into())?;
         Ok(Self {
             capabilities: default & permitted & bounding,
             users: IdMap::parse(&read("/proc/self/uid_map")?),
@@ -94,7 +96,7 @@ impl Host {
             engine: pidfd_open(getpid(), PidfdFlags::empty())
                 .attempt(|| "get a handle of the engine's own process".into())?,
             init: init()?,
-            null,
+            null: null()?,
             filter: filter::compile(),
         })
     }
@@ -107,6 +109,24 @@ impl Host {
             DEVICES.iter().map(|name| Path::new("/dev").join(name)).collect()
         }
     }
+}
+
+/// The host's is one that root of a container could change, who has it as standard input; an ordinary user's could not.
+fn null() -> Result<OwnedFd> {
+    let own = || -> Result<OwnedFd> {
+        let what = || "make a `/dev/null`".to_owned();
+        let host = rustix::fs::stat("/dev/null").attempt(what)?;
+        let memory = mounts::memory(&[("mode", "755")], MountAttrFlags::MOUNT_ATTR_NOSUID)?;
+        rustix::fs::mkdirat(&memory, "dev", Mode::from_raw_mode(0o755)).attempt(what)?;
+        let mode = Mode::from_raw_mode(0o666);
+        rustix::fs::mknodat(&memory, NULL, FileType::CharacterDevice, mode, host.st_rdev).attempt(what)?;
+        mounts::make_read_only(memory.as_fd()).attempt(what)?;
+        rustix::fs::openat(&memory, NULL, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).attempt(what)
+    };
+    own().or_else(|_| {
+        rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+            .attempt(|| "open `/dev/null`".into())
+    })
 }
 
 fn init() -> Result<OwnedFd> {

@@ -15,7 +15,7 @@ use crate::child::{self, Plan, Stacks, Stage, Strings};
 use crate::handle::Handle;
 use crate::host::Host;
 use crate::program::{c_string, candidates, refusal};
-use crate::run::{hand_over, identity_steps, on_terminal, refused, streams};
+use crate::run::{hand_over, on_terminal, refused, start_steps, streams};
 use crate::{output, terminal, users};
 
 /// The most bytes of an account file that are read.
@@ -53,12 +53,7 @@ pub(crate) fn run(
         command = on_terminal(&slave, &identity)?;
         given.push(slave);
     }
-    command.push(Step::must(Act::WorkingDirectory(c_string(workdir, "the working directory")?)));
-    command.extend(identity_steps(host, &identity));
-    command.extend(input.map(|path| Step::must(Act::OpenInput(path))));
-    command.push(Step::must(Act::UnblockSignals));
-    // A change of identity makes the kernel forget it.
-    command.push(Step::must(Act::DieWithEngine(host.engine.as_raw_fd())));
+    command.extend(start_steps(host, &identity, c_string(workdir, "the working directory")?, input, true));
     let plan = Plan {
         namespaces: 0,
         setup: setup(host, entrance, insecure),
@@ -110,7 +105,7 @@ fn setup(host: &Host, entrance: &Entrance, insecure: bool) -> Vec<Step> {
     ]
     .map(Step::must)
     .into();
-    setup.push(Step::may(Act::CloseOnExec));
+    setup.push(Step::must(Act::CloseOnExec));
     if !insecure {
         setup.extend([Act::Filter, Act::Capabilities(host.capabilities)].map(Step::must));
     }

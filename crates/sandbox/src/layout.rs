@@ -16,7 +16,7 @@ use crate::act::{Act, Step};
 use crate::host::Host;
 use crate::mounts;
 use crate::program::c_string;
-use crate::tree::{Tree, Want};
+use crate::tree::{Place, Tree, Want};
 use crate::users::{self, Identity};
 
 const NO_SUID: u64 = libc::MS_NOSUID;
@@ -45,6 +45,8 @@ pub(crate) struct Layout<'a> {
     pub(crate) keep: Vec<OwnedFd>,
     steps: Vec<Step>,
     contents: Contents,
+    /// Where `/proc` and `/sys` really are, whatever links the root has.
+    kernel: [String; 2],
     /// What is mounted on `/dev/pts` instead of a new file system of terminals.
     pub(crate) terminals: Option<OwnedFd>,
 }
@@ -58,40 +60,54 @@ struct Contents {
 
 impl<'a> Layout<'a> {
     /// A container with nothing but its root.
-    pub(crate) fn new(host: &'a Host, root: OwnedFd, insecure: bool) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When the kernel does not let the devices of the root be closed.
+    pub(crate) fn new(host: &'a Host, root: OwnedFd, insecure: bool) -> Result<Self> {
+        if !insecure {
+            mounts::forbid_devices(root.as_fd()).attempt(|| "close the devices of the container's root".into())?;
+        }
+        Ok(Self {
             host,
             insecure,
             tree: Tree::new(root),
             keep: Vec::new(),
             steps: Vec::new(),
             contents: Contents::default(),
+            kernel: Default::default(),
             terminals: None,
-        }
+        })
     }
 
     /// `/proc`, `/dev` and `/sys`.
     pub(crate) fn system(&mut self) -> Result<()> {
-        self.kernel_file_system("proc", "/proc", NO_SUID | NO_DEV | NO_EXEC, "", Step::must)?;
+        self.kernel[0] = self.kernel_file_system("proc", "/proc", NO_SUID | NO_DEV | NO_EXEC, "", Step::must)?;
         self.devices()?;
         self.kernel_objects()
     }
 
-    /// Covers what the OCI world hides from a container, and forbids writes to the rest of the kernel's settings.
+    /// Covers what the OCI world hides from a container, and forbids writes to the rest of the kernel's settings. What is mounted
+    /// here and on what are files of the kernel and of the engine: nothing that somebody else could have put there.
     pub(crate) fn masks(&mut self) -> Result<()> {
         if self.insecure {
             return Ok(());
         }
         let flags = NO_SUID | NO_DEV | NO_EXEC;
         // One empty directory does for all.
-        let mut empty = None;
+        let mut empty: Option<String> = None;
         for (path, is_directory) in &self.host.masked {
             // What an older or newer kernel has in the container's own `/proc` may differ from the host's by a race only.
             let is_certain = !path.starts_with("/sys");
-            let act = match (is_directory, empty) {
-                (false, _) => mount("/dev/null", path, "", libc::MS_BIND, "")?,
-                (true, Some(empty)) => mount(empty, path, "", libc::MS_BIND, "")?,
-                (true, None) => mount("tmpfs", path, "tmpfs", flags | libc::MS_RDONLY, "size=0,nr_inodes=2")?,
+            let path = self.kernel_path(path);
+            let act = match (is_directory, &empty) {
+                (false, _) => {
+                    let nothing = read_only_device(Path::new("/dev/null"))?;
+                    let act = Act::Attach { mount: nothing.as_raw_fd(), target: c_string(path.as_str(), "a target")? };
+                    self.keep.push(nothing);
+                    act
+                }
+                (true, Some(empty)) => mount(empty, &path, "", libc::MS_BIND, "")?,
+                (true, None) => mount("tmpfs", &path, "tmpfs", flags | libc::MS_RDONLY, "size=0,nr_inodes=2")?,
             };
             if *is_directory && is_certain {
                 empty = Some(path);
@@ -99,6 +115,7 @@ impl<'a> Layout<'a> {
             self.steps.push(if is_certain { Step::must(act) } else { Step::may(act) });
         }
         for path in &self.host.read_only {
+            let path = &self.kernel_path(path);
             self.steps.push(Step::must(mount(path, path, "", libc::MS_BIND | libc::MS_REC, "")?));
             self.steps.push(Step::must(mount(
                 path,
@@ -132,6 +149,25 @@ impl<'a> Layout<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Where a path of `/proc` or `/sys` is in the container.
+    fn kernel_path(&self, path: &str) -> String {
+        let [processes, objects] = &self.kernel;
+        match (path.strip_prefix("/proc"), path.strip_prefix("/sys")) {
+            (Some(rest), _) => format!("{processes}{rest}"),
+            (None, Some(rest)) => format!("{objects}{rest}"),
+            (None, None) => path.to_owned(),
+        }
+    }
+
+    /// A mount point for a mount of the description. Inside `/proc` are links to what processes have, and nothing to mount on.
+    fn mount_point(&mut self, target: &str, want: Want) -> Result<Place> {
+        let place = self.tree.mount_point(target, want)?;
+        if place.path.strip_prefix(self.kernel[0].as_str()).is_some_and(|rest| rest.starts_with('/')) {
+            return Err(Fault::user(format!("cannot mount on `{target}`: it is inside of `/proc`")));
+        }
+        Ok(place)
     }
 
     /// One mount of the description.
@@ -205,8 +241,10 @@ impl<'a> Layout<'a> {
 
     fn source(&mut self, target: &str, source: ProcessMountSource) -> Result<()> {
         match source {
-            ProcessMountSource::Detached { mount, read_only } => self.tree_mount(target, mount, read_only),
-            ProcessMountSource::Bind { path, read_only } => self.tree_mount(target, mounts::copy_of(&path)?, read_only),
+            ProcessMountSource::Detached { mount, read_only } => self.given_mount(target, mount, read_only),
+            ProcessMountSource::Bind { path, read_only } => {
+                self.given_mount(target, mounts::copy_of(&path)?, read_only)
+            }
             ProcessMountSource::Temp { size } => {
                 let size = size.map(|bytes| bytes.to_string());
                 let mut options = vec![("mode", "1777")];
@@ -222,13 +260,20 @@ impl<'a> Layout<'a> {
         }
     }
 
+    fn given_mount(&mut self, target: &str, mount: OwnedFd, read_only: bool) -> Result<()> {
+        if !self.insecure {
+            mounts::forbid_devices(mount.as_fd()).attempt(|| "close the devices of the mount".into())?;
+        }
+        self.tree_mount(target, mount, read_only)
+    }
+
     fn tree_mount(&mut self, target: &str, mount: OwnedFd, read_only: bool) -> Result<()> {
         let stat = rustix::fs::fstat(&mount).attempt(|| "look at the source of the mount".into())?;
         let want = if FileType::from_raw_mode(stat.st_mode).is_dir() { Want::Directory } else { Want::File };
         if read_only {
             mounts::make_read_only(mount.as_fd()).attempt(|| "make the mount read-only".into())?;
         }
-        let place = self.tree.mount_point(target, want)?;
+        let place = self.mount_point(target, want)?;
         self.steps.push(Step::must(Act::Attach {
             mount: mount.as_raw_fd(),
             target: c_string(place.path.as_str(), "the target")?,
@@ -255,7 +300,7 @@ impl<'a> Layout<'a> {
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).attempt(what)?;
         let seen = rustix::fs::openat(memory, &name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).attempt(what)?;
         self.contents.count += 1;
-        let place = self.tree.mount_point(target, Want::File)?;
+        let place = self.mount_point(target, Want::File)?;
         self.steps.push(Step::must(Act::Give { slot, target: c_string(place.path.as_str(), "the target")? }));
         self.tree.add(&place.path, Some(seen), Want::File);
         Ok(())
@@ -268,15 +313,19 @@ impl<'a> Layout<'a> {
         flags: u64,
         data: &str,
         step: fn(Act) -> Step,
-    ) -> Result<()> {
+    ) -> Result<String> {
         let place = self.tree.mount_point(target, Want::Directory)?;
         self.steps.push(step(mount(kind, &place.path, kind, flags, data)?));
         self.tree.add(&place.path, None, Want::Directory);
-        Ok(())
+        Ok(place.path)
     }
 
     fn devices(&mut self) -> Result<()> {
         let memory = mounts::memory(&[("mode", "755"), ("size", "64m")], MountAttrFlags::MOUNT_ATTR_NOSUID)?;
+        if !self.insecure {
+            // Those that a container has are mounts of their own.
+            mounts::forbid_devices(memory.as_fd()).attempt(|| "close `/dev` of the container".into())?;
+        }
         let what = || "fill `/dev` of the container".to_owned();
         for (target, name) in LINKS {
             rustix::fs::symlinkat(*target, &memory, *name).attempt(what)?;
@@ -311,7 +360,7 @@ impl<'a> Layout<'a> {
     /// A device of the host; an ordinary user could not make one.
     fn device(&mut self, path: &Path) -> Result<()> {
         let Some(target) = path.to_str() else { return Ok(()) };
-        match mounts::copy_of(path) {
+        match read_only_device(path) {
             Ok(device) => self.tree_mount(target, device, false),
             Err(_) if self.insecure => Ok(()),
             Err(fault) => Err(fault),
@@ -338,8 +387,10 @@ impl<'a> Layout<'a> {
         self.keep.extend(instead);
         self.tree.add(&place.path, None, Want::Directory);
         if self.host.unified_cgroups {
-            self.steps.push(Step::may(mount("cgroup2", "/sys/fs/cgroup", "cgroup2", flags, "")?));
+            let target = format!("{}/fs/cgroup", place.path);
+            self.steps.push(Step::may(mount("cgroup2", &target, "cgroup2", flags, "")?));
         }
+        self.kernel[1] = place.path;
         Ok(())
     }
 }
@@ -347,6 +398,13 @@ impl<'a> Layout<'a> {
 fn mount(source: &str, target: &str, kind: &str, flags: u64, data: &str) -> Result<Act> {
     let (source, target) = (c_string(source, "a source")?, c_string(target, "a target")?);
     Ok(Act::Mount { source, target, kind: c_string(kind, "a file system")?, flags, data: c_string(data, "an option")? })
+}
+
+/// A device of the host, whose owner and permissions nobody can change through it.
+fn read_only_device(path: &Path) -> Result<OwnedFd> {
+    let device = mounts::copy_of(path)?;
+    mounts::make_read_only(device.as_fd()).attempt(|| format!("make `{}` unchangeable", path.display()))?;
+    Ok(device)
 }
 
 /// The group that may write to terminals, where it exists.

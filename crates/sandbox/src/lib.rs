@@ -11,7 +11,11 @@
 //! * A container never outlives the thread that started it, and so never the engine: pid 1 asks for `SIGKILL` when that thread
 //!   ends. Threads of the pool therefore watch one container each, to its end.
 //! * No path of a container is followed outside of it: before the start paths are resolved component by component below the
-//!   mounts that will be there, after it the root is the container's.
+//!   mounts that will be there, after it the root is the container's, and files of the engine that a new process still has are
+//!   closed before it opens any path. Links of `/proc` to what a process has are followed by nobody.
+//! * What hides parts of the kernel is mounted before anything that the description asks for, from the engine's own files.
+//! * No process of a container can look into a process that runs on the engine's memory.
+//! * A container opens the devices that it is given and no others, and cannot change those.
 //! * Nothing is raised beyond what the engine itself has: capabilities, limits, identities.
 //! * Deliberately absent: control groups, images, networks, snapshots, the clock.
 
@@ -38,7 +42,7 @@ use std::sync::Arc;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_ports::process::{CommandSpec, Entrance, Exit, ProcessControl, ProcessSpec, Processes};
 use rondel_ports::{BoxFuture, CancellationToken};
-use rustix::process::Signal;
+use rustix::process::{DumpableBehavior, Signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::handle::{Handle, KillOnDrop};
@@ -70,6 +74,9 @@ impl Sandbox {
     /// # Errors
     /// When `/proc` cannot be read, or the kernel refuses a file in memory.
     pub fn new(options: SandboxOptions) -> Result<Self> {
+        // A further process in a container runs on our memory until it executes its program, and whoever is in there already sees it.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .attempt(|| "keep the engine's memory to itself".into())?;
         Ok(Self { host: Arc::new(Host::look()?), pool: Arc::new(Pool::new(options.idle_threads.get())) })
     }
 }

@@ -10,8 +10,6 @@ use rustix::mount::{
     open_tree,
 };
 
-const MOUNT_ATTR_RDONLY: u64 = 1;
-
 /// A new file system in memory.
 ///
 /// # Errors
@@ -45,13 +43,25 @@ pub(crate) fn copy_of(path: &Path) -> Result<OwnedFd> {
     open_tree(CWD, path, flags).attempt(|| format!("mount `{}` of the host", path.display()))
 }
 
-/// Makes a detached mount and all below it read-only.
+/// Makes a detached mount and all below it read-only. Devices can still be used; their owners and permissions cannot be changed.
 ///
 /// # Errors
 /// When the kernel refuses.
 pub(crate) fn make_read_only(mount: BorrowedFd<'_>) -> std::io::Result<()> {
+    restrict(mount, MountAttrFlags::MOUNT_ATTR_RDONLY)
+}
+
+/// Lets nobody open a device on a detached mount or below it.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(crate) fn forbid_devices(mount: BorrowedFd<'_>) -> std::io::Result<()> {
+    restrict(mount, MountAttrFlags::MOUNT_ATTR_NODEV)
+}
+
+fn restrict(mount: BorrowedFd<'_>, attributes: MountAttrFlags) -> std::io::Result<()> {
     // The kernel's `mount_attr`: set, clear, propagation, user namespace.
-    let attributes = [MOUNT_ATTR_RDONLY, 0, 0, 0];
+    let attributes = [u64::from(attributes.bits()), 0, 0, 0];
     let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
     let size = size_of_val(&attributes);
     // SAFETY: the path is an empty C string, the attributes live until the call returns, and their size is given.

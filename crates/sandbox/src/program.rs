@@ -70,6 +70,8 @@ pub(crate) fn refusal(tried: Option<&CString>, program: &str, error: &io::Error)
         Some(libc::EACCES) => Fault::user(format!("exec: \"{tried}\": permission denied")),
         Some(libc::ENOEXEC) => Fault::user(format!("exec: \"{tried}\": exec format error"))
             .with_hint("The file is neither a program for this machine nor a script that starts with `#!`"),
+        Some(libc::ELOOP) => Fault::user(format!("exec: \"{tried}\": too many levels of symbolic links"))
+            .with_hint("Links below `/proc` to what a process has open or runs are not followed"),
         Some(libc::E2BIG) => Fault::user(format!("exec: \"{tried}\": argument list too long")),
         _ => Fault::environment(format!("exec: \"{tried}\": {error}")),
     }

@@ -95,7 +95,7 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
     let hostname = checked_host_name(hostname)?;
 
     let root_descriptor = root.as_raw_fd();
-    let mut layout = Layout::new(host, root, insecure);
+    let mut layout = Layout::new(host, root, insecure)?;
     let mut stdin = spec.stdin;
     let terminal = match &stdin {
         ProcessStdin::Terminal(asked) => {
@@ -106,11 +106,12 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
         _ => None,
     };
     layout.system()?;
+    // ORDER: before anything that the description mounts, so that every path is the kernel's own.
+    layout.masks()?;
     layout.names(&hostname, &spec.hosts, spec.resolv_conf.as_deref(), &mounts)?;
     for mount in mounts {
         layout.described(mount)?;
     }
-    layout.masks()?;
     let identity = layout.identity(&user)?;
     layout.working_directory(&workdir, &identity)?;
     if !env.iter().any(|(name, _)| name == "HOME") {
@@ -129,7 +130,7 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
         [Act::HostName(c_string(hostname, "the host name")?), Act::FileModeMask(0o022), Act::DefaultSignals]
             .map(Step::must),
     );
-    setup.push(Step::may(Act::CloseOnExec));
+    setup.push(Step::must(Act::CloseOnExec));
     if !insecure {
         setup.extend([Act::Filter, Act::Capabilities(host.capabilities)].map(Step::must));
     }
@@ -147,15 +148,8 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
         // ORDER: while both still are the same user, so that init may send its signal.
         command.push(Step::must(Act::AwaitInit));
     }
-    command.push(Step::must(Act::WorkingDirectory(c_string(workdir.as_str(), "the working directory")?)));
-    command.extend(identity_steps(host, &identity));
-    // The file of standard input is one that the user may read, relative to where the user is.
-    command.extend(input.map(|path| Step::must(Act::OpenInput(path))));
-    command.push(Step::must(Act::UnblockSignals));
-    if no_init {
-        // A change of identity makes the kernel forget it.
-        command.push(Step::must(Act::DieWithEngine(host.engine.as_raw_fd())));
-    }
+    let directory = c_string(workdir.as_str(), "the working directory")?;
+    command.extend(start_steps(host, &identity, directory, input, no_init));
     let plan = Plan {
         namespaces: namespaces(host, network.is_none()),
         setup,
@@ -247,9 +241,31 @@ pub(crate) fn on_terminal(slave: &OwnedFd, identity: &Identity) -> Result<Vec<St
     Ok(steps)
 }
 
-/// The steps by which a process becomes who it is.
-pub(crate) fn identity_steps(host: &Host, identity: &Identity) -> [Step; 2] {
+/// The last steps of a process: where it is, who it is, what it reads. `bound` is one that has to ask by itself for its end with the
+/// engine.
+pub(crate) fn start_steps(
+    host: &Host,
+    identity: &Identity,
+    directory: CString,
+    input: Option<CString>,
+    bound: bool,
+) -> Vec<Step> {
     let groups = Act::Groups(identity.groups.clone());
-    let groups = if host.groups_denied { Step::may(groups) } else { Step::must(groups) };
-    [groups, Step::must(Act::Identity { user: identity.user, group: identity.group })]
+    let engine = host.engine.as_raw_fd();
+    let mut steps = vec![
+        // ORDER: before any path of the container is opened, on which the files of the engine must not be.
+        Step::must(Act::CloseFiles { except: Some(engine) }),
+        Step::must(Act::WorkingDirectory(directory)),
+        if host.groups_denied { Step::may(groups) } else { Step::must(groups) },
+        Step::must(Act::Identity { user: identity.user, group: identity.group }),
+    ];
+    if bound {
+        // ORDER: a change of identity makes the kernel forget it.
+        steps.push(Step::must(Act::DieWithEngine(engine)));
+    }
+    steps.push(Step::must(Act::CloseFiles { except: None }));
+    // The file of standard input is one that the user may read, relative to where the user is.
+    steps.extend(input.map(|path| Step::must(Act::OpenInput(path))));
+    steps.push(Step::must(Act::UnblockSignals));
+    steps
 }

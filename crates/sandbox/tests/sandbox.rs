@@ -317,6 +317,128 @@ fn names() {
 }
 
 #[test]
+fn masks_cannot_be_turned_around() {
+    let probe = "for p in /proc /realproc; do for f in $p/keys $p/kcore; do test -s $f && echo $f has a content; done; \
+                 (: >> $p/sys/kernel/core_pattern) 2>/tmp/said && echo $p/sys is writable; done; true";
+    // A `/dev` of the user in which what hides a file is a link to one of the kernel's settings.
+    let text = output_of(probe, |root, spec| {
+        let dev = root.lower().join("own-dev");
+        fs::create_dir(&dev).unwrap();
+        symlink("/proc/sys/kernel/core_pattern", dev.join("null")).unwrap();
+        spec.mounts.push(mount("/dev", ProcessMountSource::Bind { path: dev, read_only: false }));
+    });
+    assert_eq!(text, "");
+    // A `/proc` that is a link, through a directory that is mounted over afterwards.
+    let text = output_of(probe, |root, spec| {
+        let lower = root.lower();
+        for folder in ["d", "realproc", "fake/p/sys/kernel"] {
+            fs::create_dir_all(lower.join(folder)).unwrap();
+        }
+        fs::remove_dir(lower.join("proc")).unwrap();
+        symlink("/d/p", lower.join("proc")).unwrap();
+        symlink("/realproc", lower.join("d/p")).unwrap();
+        spec.mounts.push(mount("/d", ProcessMountSource::Bind { path: lower.join("fake"), read_only: true }));
+    });
+    assert_eq!(text, "");
+    let root = Root::new();
+    let mut spec = root.script("true");
+    spec.mounts.push(mount("/proc/self/fd/9", ProcessMountSource::Temp { size: None }));
+    let fault = run(&sandbox(), spec).unwrap_err();
+    assert!(fault.full_message().contains("cannot mount on `/proc/self/fd/9`: it is inside of `/proc`"), "{fault:?}");
+}
+
+#[test]
+fn files_of_the_engine_are_out_of_reach() {
+    let host = tempfile::tempdir().unwrap();
+    fs::write(host.path().join("canary"), "of the host").unwrap();
+    let file = fs::File::open(host.path().join("canary")).unwrap();
+    let directory = fs::File::open(host.path()).unwrap();
+    let (sandbox, root) = (sandbox(), Root::new());
+    let links = |number: i32| ["self", "1", "thread-self"].map(|who| format!("/proc/{who}/fd/{number}"));
+    let numbers = [std::os::fd::AsRawFd::as_raw_fd(&file), std::os::fd::AsRawFd::as_raw_fd(&directory)];
+    let paths = numbers.into_iter().flat_map(links).chain(["/proc/self/exe".to_owned(), "/link".to_owned()]);
+    symlink(format!("/proc/self/fd/{}", numbers[1]), root.lower().join("link")).unwrap();
+    for path in paths {
+        for no_init in [false, true] {
+            let mut as_input = root.script("cat");
+            (as_input.stdin, as_input.no_init) = (ProcessStdin::Path(path.clone()), no_init);
+            let mut as_directory = root.script("cat canary ../canary");
+            (as_directory.workdir, as_directory.no_init) = (path.clone(), no_init);
+            let mut as_program = root.spec(&[&path]);
+            as_program.no_init = no_init;
+            for spec in [as_input, as_directory, as_program] {
+                assert!(run(&sandbox, spec).is_err(), "`{path}` was reached, no init: {no_init}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_given_devices_work_and_nobody_changes_them() {
+    // To what they are anyway: a failure of this test must not harm the machine.
+    let script = "for d in full null; do chmod 666 /dev/$d 2>/dev/null && echo changed $d; done; chmod 666 /proc/self/fd/0 2>/dev/null && echo changed stdin; \
+                  for place in / /dev/ /bind/; do mknod ${place}zero2 c 1 5 2>/dev/null; (head -c 1 ${place}zero2 >/dev/null) 2>/dev/null && echo $place works; \
+                  rm -f ${place}zero2; done; echo x > /dev/null; head -c 2 /dev/zero | wc -c";
+    let host = tempfile::tempdir().unwrap();
+    let text = output_of(script, |root, spec| {
+        for name in ["mknod", "head", "rm"] {
+            let link = root.lower().join("bin").join(name);
+            if !link.is_symlink() {
+                symlink("busybox", link).unwrap();
+            }
+        }
+        spec.mounts.push(mount("/bind", ProcessMountSource::Bind { path: host.path().into(), read_only: false }));
+    });
+    assert_eq!(text, "2\n");
+}
+
+#[test]
+fn nobody_in_a_container_sees_a_process_with_the_engines_memory() {
+    let (sandbox, root) = (sandbox(), Root::new());
+    // Stops whatever appears beside itself, and looks at what it runs, which takes the same permission as its memory.
+    let spy = "me=$$; echo ready; while :; do for p in /proc/[0-9]*; do n=${p#/proc/}; test $n = 1 -o $n = $me && continue; \
+               kill -STOP $n 2>/dev/null || continue; e=$(readlink $p/exe 2>/dev/null); case \"$e\" in ''|/bin/busybox) ;; *) echo saw $e;; esac; \
+               kill -CONT $n; done; done";
+    let mut spec = root.script(spy);
+    let (output, received) = sink();
+    let (sender, started) = oneshot::channel();
+    let (_signals, signals) = tokio::sync::mpsc::unbounded_channel();
+    spec.stdout = output;
+    spec.control = Some(rondel_ports::process::ProcessControl { started: sender, signals });
+    let cancel = CancellationToken::new();
+    block_on(async {
+        let running = sandbox.run(spec, cancel.clone());
+        let checks = async {
+            let entrance = started.await.unwrap();
+            for _ in 0..60 {
+                let check = rondel_ports::process::CommandSpec {
+                    args: vec!["true".into()],
+                    env: vec![("PATH".into(), support::PATH.into())],
+                    workdir: "/".into(),
+                    user: String::new(),
+                    insecure: false,
+                    stdin: ProcessStdin::Empty,
+                    stdout: Box::new(|_| {}),
+                    stderr: Box::new(|_| {}),
+                };
+                let limit = std::time::Duration::from_secs(20);
+                // A check that stays stopped is killed with the container.
+                if tokio::time::timeout(limit, sandbox.enter(entrance.clone(), check, CancellationToken::new()))
+                    .await
+                    .is_err()
+                {
+                    break;
+                }
+            }
+            cancel.cancel();
+        };
+        let _ = tokio::join!(running, checks);
+    });
+    let seen = String::from_utf8_lossy(&received.lock().unwrap()).into_owned();
+    assert_eq!(seen, "ready\n");
+}
+
+#[test]
 fn mounts_of_every_kind() {
     let host = tempfile::tempdir().unwrap();
     fs::write(host.path().join("file"), "host\n").unwrap();

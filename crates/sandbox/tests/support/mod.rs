@@ -170,7 +170,7 @@ pub(crate) fn run(sandbox: &Sandbox, mut spec: ProcessSpec) -> Result<Outcome> {
 }
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
 /// Runs a script in a new root, as changed by `change`; what it prints.
