@@ -106,10 +106,10 @@ impl TypeDef {
         Ok(self.with(Kind::Enum(Arc::new(def))))
     }
 
-    /// The object with one more field; a field of the same name is replaced.
+    /// The object with one more field.
     ///
     /// # Errors
-    /// When it is no object.
+    /// When it is no object, or has another field of that name.
     pub fn with_field(mut self, name: &str, type_def: TypeDef, notes: Notes) -> Result<Self> {
         let Kind::Object(def) = &mut self.kind else {
             return Err(self.cannot(&format!("take the field `{name}`"), "an object"));
@@ -117,23 +117,25 @@ impl TypeDef {
         let Notes { description, source_map, deprecated } = notes;
         let (api, original) = (field_name(name), name.to_owned());
         let field = FieldDef { name: api, original, description, type_def, source_map, deprecated };
-        put(&mut Arc::make_mut(def).fields, field, |field| field.name.clone());
+        let owner = format!("object `{}`", def.original);
+        add(&mut Arc::make_mut(def).fields, field, &owner, "fields", |it| (&it.name, &it.original))?;
         Ok(self)
     }
 
-    /// The object or interface with one more function; a function of the same name is replaced.
+    /// The object or interface with one more function.
     ///
     /// # Errors
-    /// When it is something else.
+    /// When it is something else, or has another function of that name.
     pub fn with_function(mut self, function: Arc<Function>) -> Result<Self> {
-        match &mut self.kind {
-            Kind::Object(def) => put(&mut Arc::make_mut(def).functions, function, |f| f.name.clone()),
-            Kind::Interface(def) => put(&mut Arc::make_mut(def).functions, function, |f| f.name.clone()),
+        let (owner, functions) = match &mut self.kind {
+            Kind::Object(def) => (format!("object `{}`", def.original), &mut Arc::make_mut(def).functions),
+            Kind::Interface(def) => (format!("interface `{}`", def.original), &mut Arc::make_mut(def).functions),
             _ => {
                 let what = format!("take the function `{}`", function.original);
                 return Err(self.cannot(&what, "an object or interface"));
             }
-        }
+        };
+        add(functions, function, &owner, "functions", |it| (&it.name, &it.original))?;
         Ok(self)
     }
 
@@ -151,8 +153,8 @@ impl TypeDef {
         match &function.returns.kind {
             Kind::Object(returned) if returned.name == def.name => {}
             _ => {
-                let (name, got) = (&def.original, function.returns.describe());
-                return Err(Fault::user(format!("the constructor of `{name}` must return `{name}`, not `{got}`")));
+                let (name, got) = (&def.original, function.returns.shown());
+                return Err(Fault::user(format!("the constructor of `{name}` must return `{name}`, not {got}")));
             }
         }
         Arc::make_mut(def).constructor = Some(Arc::new(function));
@@ -223,12 +225,30 @@ fn named(what: &str, name: &str) -> Result<String> {
     }
 }
 
-fn put<T>(list: &mut Vec<T>, item: T, key: impl Fn(&T) -> String) {
-    let name = key(&item);
-    match list.iter().position(|known| key(known) == name) {
-        Some(at) => list[at] = item,
+/// Adds `item` to what `owner` has of its kind. `names` gives the name in the API and the module's own. Saying the same
+/// twice changes nothing.
+fn add<T: PartialEq>(
+    list: &mut Vec<T>,
+    item: T,
+    owner: &str,
+    what: &str,
+    names: impl Fn(&T) -> (&str, &str),
+) -> Result<()> {
+    let (name, original) = names(&item);
+    match list.iter().find(|known| names(known).0 == name) {
         None => list.push(item),
+        Some(known) if *known == item => {}
+        Some(known) => {
+            let first = names(known).1;
+            let how = if first == original {
+                format!("called `{first}`")
+            } else {
+                format!("called `{name}` in the API: `{first}` and `{original}`")
+            };
+            return Err(Fault::user(format!("{owner} has two {what} that are {how}")).with_hint("rename one of them"));
+        }
     }
+    Ok(())
 }
 
 impl Function {
@@ -237,17 +257,19 @@ impl Function {
         Self { name: field_name(name), original: name.to_owned(), returns, ..Self::default() }
     }
 
-    /// With one more argument; an argument of the same name is replaced.
+    /// With one more argument.
     ///
     /// # Errors
-    /// When the argument has more than one default, or one that does not fit its type.
+    /// When there is another argument of that name, or it has more than one default or one that its type cannot have.
     pub fn with_arg(mut self, mut arg: FunctionArg) -> Result<Self> {
         arg.name = field_name(&arg.original);
         if !is_graphql_name(&arg.name) {
             return Err(Fault::user(format!("`{}` is not a valid name for an argument", arg.original)));
         }
         check_defaults(&arg)?;
-        put(&mut self.args, arg, |arg| arg.name.clone());
+        let owner =
+            if self.original.is_empty() { "a constructor".into() } else { format!("function `{}`", self.original) };
+        add(&mut self.args, arg, &owner, "arguments", |it| (&it.name, &it.original))?;
         Ok(self)
     }
 
@@ -345,12 +367,19 @@ impl ModuleTypes {
     /// With one more type of the kind that `field` of the API says.
     ///
     /// # Errors
-    /// When the type is of another kind.
+    /// When the type is of another kind, or there is another one of that name.
     pub fn with_type(mut self, field: &str, type_def: &TypeDef) -> Result<Self> {
+        let owner = "the module";
         match (field, &type_def.kind) {
-            ("withObject", Kind::Object(def)) => put(&mut self.objects, def.clone(), |def| def.name.clone()),
-            ("withInterface", Kind::Interface(def)) => put(&mut self.interfaces, def.clone(), |def| def.name.clone()),
-            ("withEnum", Kind::Enum(def)) => put(&mut self.enums, def.clone(), |def| def.name.clone()),
+            ("withObject", Kind::Object(def)) => {
+                add(&mut self.objects, def.clone(), owner, "objects", |it| (&it.name, &it.original))?;
+            }
+            ("withInterface", Kind::Interface(def)) => {
+                add(&mut self.interfaces, def.clone(), owner, "interfaces", |it| (&it.name, &it.original))?;
+            }
+            ("withEnum", Kind::Enum(def)) => {
+                add(&mut self.enums, def.clone(), owner, "enums", |it| (&it.name, &it.original))?;
+            }
             _ => {
                 let kind = type_def.kind_name().unwrap_or("a type without a kind");
                 return Err(Fault::user(format!("`{field}` of a module cannot take {kind}")));
@@ -435,6 +464,46 @@ mod tests {
             |a| a.default_value = Some("x".into()),
             TypeDef::of(Kind::String),
             Some("argument `some_arg`: the default value is not JSON: `x`"),
+        );
+    }
+
+    #[test]
+    fn no_name_twice() {
+        let object = || TypeDef::default().with_object("Foo", Notes::default()).expect("an object");
+        let function = |name: &str, kind: Kind| Arc::new(Function::new(name, TypeDef::of(kind)));
+        let taken = |ty: Result<TypeDef>| ty.map(|_| ()).map_err(|e| e.to_string());
+        let two = |one: Arc<Function>, other| object().with_function(one).and_then(|ty| ty.with_function(other));
+        let same = two(function("a", Kind::String), function("a", Kind::String)).expect("says the same twice");
+        assert!(matches!(same.kind, Kind::Object(def) if def.functions.len() == 1));
+        assert_eq!(
+            taken(two(function("a", Kind::String), function("a", Kind::Integer))),
+            Err("object `Foo` has two functions that are called `a`".into())
+        );
+        assert_eq!(
+            taken(two(function("aB", Kind::String), function("a_b", Kind::String))),
+            Err("object `Foo` has two functions that are called `aB` in the API: `aB` and `a_b`".into())
+        );
+        let field = |kind: Kind| ("x", TypeDef::of(kind), Notes::default());
+        let with = |ty: TypeDef, (name, def, notes): (&str, TypeDef, Notes)| ty.with_field(name, def, notes);
+        let fields = with(object(), field(Kind::String)).and_then(|ty| with(ty, field(Kind::Integer)));
+        assert_eq!(taken(fields), Err("object `Foo` has two fields that are called `x`".into()));
+        let arg = |name: &str| FunctionArg {
+            original: name.into(),
+            type_def: TypeDef::of(Kind::String),
+            ..FunctionArg::default()
+        };
+        let args = Function::new("f", TypeDef::of(Kind::Void)).with_arg(arg("a_b")).and_then(|f| f.with_arg(arg("aB")));
+        assert_eq!(
+            args.map_err(|e| e.to_string()),
+            Err("function `f` has two arguments that are called `aB` in the API: `a_b` and `aB`".into())
+        );
+        let member = |ty: TypeDef, name| ty.with_enum_member(ENUM_MEMBERS_SINCE, name, "", Notes::default());
+        let (one, other) = (member(level(), "A").expect("taken"), member(level(), "B").expect("taken"));
+        let module = ModuleTypes::default().with_type("withEnum", &one).expect("taken");
+        assert!(module.clone().with_type("withEnum", &one).is_ok_and(|module| module.enums.len() == 1));
+        assert_eq!(
+            module.with_type("withEnum", &other).map_err(|e| e.to_string()),
+            Err("the module has two enums that are called `Level`".into())
         );
     }
 

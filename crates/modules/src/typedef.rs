@@ -303,6 +303,14 @@ impl TypeDef {
         }
     }
 
+    /// The same in a sentence: `` `[String!]!` ``, or that it says nothing.
+    pub fn shown(&self) -> String {
+        match &self.base().kind {
+            Kind::Unset => "a type without a kind".to_owned(),
+            _ => format!("`{}`", self.describe()),
+        }
+    }
+
     /// The type inside all lists.
     pub fn base(&self) -> &TypeDef {
         match &self.kind {

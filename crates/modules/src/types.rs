@@ -156,7 +156,7 @@ impl Registration<'_> {
                 Kind::Object(_) => "withObject",
                 Kind::Interface(_) => "withInterface",
                 Kind::Enum(_) => "withEnum",
-                _ => return Err(self.broken(EXPECTED, &format!("one with `{}` in it", ty.describe()))),
+                _ => return Err(self.broken(EXPECTED, &format!("one with {} in it", ty.shown()))),
             };
             let name = ty.name();
             if types.object(name).is_some() || types.interface(name).is_some() || types.enumeration(name).is_some() {
