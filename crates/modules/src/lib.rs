@@ -8,6 +8,7 @@
 
 pub mod build;
 pub mod call;
+pub mod clash;
 pub mod codec;
 pub mod codegen;
 pub mod config;

@@ -18,6 +18,7 @@ use rondel_session::{Client, ExecScope, client};
 use rondel_version::{ENGINE, View};
 use tokio::sync::OnceCell;
 
+use crate::clash;
 use crate::config::FILE_NAME;
 use crate::explain::{self, Report, Seen};
 use crate::find::Lookup;
@@ -125,6 +126,7 @@ impl Modules {
     ) -> Result<(Module, bool)> {
         let doing = |e: Fault| e.context(format!("load module `{}`", source.name()));
         let mut module = self.untyped(evaluator, caller, source).await?;
+        clash::among(&module.dependencies).map_err(doing)?;
         let me = client(caller)?;
         let (raw, ran) = match &module.provider {
             Provider::None => (stub(source.name()), false),

@@ -451,17 +451,9 @@ pub fn constant_of(value: &Literal) -> Constant {
 /// Checks that serving `module` beside `served` is possible; whether it is served already.
 ///
 /// # Errors
-/// When another module of the same name is served.
+/// When another module has its name, or a name of what it serves.
 pub fn check_clash(served: &[Served], module: &Module) -> Result<bool> {
-    let same = served.iter().find(|other| other.surfaced.module.name() == module.name());
-    match same {
-        None => Ok(false),
-        Some(other) if other.surfaced.module.implementation == module.implementation => Ok(true),
-        Some(other) => {
-            let (name, one, two) = (module.name(), module.source.describe(), other.surfaced.module.source.describe());
-            Err(Fault::user(format!("module {name} (source: {one}) already exists with different source {two}")))
-        }
-    }
+    crate::clash::check(module, served.iter().map(|other| &other.surfaced.module))
 }
 
 #[cfg(test)]
