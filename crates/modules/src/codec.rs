@@ -249,7 +249,7 @@ fn platform(text: &str) -> Result<String> {
     parsed.map_err(|_| Fault::user(format!("\"{text}\": unknown operating system or architecture: invalid argument")))
 }
 
-fn integer(number: &serde_json::Number) -> Option<i64> {
+pub(crate) fn integer(number: &serde_json::Number) -> Option<i64> {
     let whole = |x: f64| (x.fract() == 0.0 && x.abs() <= 9_007_199_254_740_992.0).then_some(x as i64);
     number.as_i64().or_else(|| number.as_f64().and_then(whole))
 }

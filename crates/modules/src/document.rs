@@ -5,14 +5,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
-use rondel_gql::types::{Schema, TypeKind};
 use rondel_version::View;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value as Json;
 
 use crate::build::Notes;
+use crate::foreign::Foreign;
 use crate::names::field_name;
-use crate::sdk_module::literal;
 use crate::typedef::{Function, FunctionArg, Kind, ModuleTypes, TypeDef};
 
 #[derive(Deserialize)]
@@ -41,7 +40,7 @@ struct Type {
     deprecated: Option<String>,
     #[serde(default)]
     fields: Vec<Field>,
-    constructor: Option<Callable>,
+    constructor: Option<Constructor>,
     #[serde(default)]
     functions: Vec<Callable>,
     #[serde(default)]
@@ -62,7 +61,6 @@ struct Field {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Callable {
-    #[serde(default)]
     name: String,
     #[serde(default)]
     description: String,
@@ -71,6 +69,17 @@ struct Callable {
     args: Vec<Argument>,
     returns: Option<String>,
     cache: Option<Cache>,
+}
+
+/// It is called like its object and gives it, so there is neither a name nor a result to say.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Constructor {
+    #[serde(default)]
+    description: String,
+    deprecated: Option<String>,
+    #[serde(default)]
+    args: Vec<Argument>,
 }
 
 #[derive(Deserialize)]
@@ -117,15 +126,18 @@ struct Member {
     deprecated: Option<String>,
 }
 
+/// How a type is found that the document does not declare.
+pub(crate) type Find<'a> = &'a dyn Fn(&str) -> Option<Foreign>;
+
 fn given<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Json>, D::Error> {
     Json::deserialize(d).map(Some)
 }
 
-/// The types that `text` declares, read under `view`; `core` is the API there.
+/// The types that `text` declares, read under `view`; `foreign` finds types that the module can see and does not own.
 ///
 /// # Errors
 /// When it is no such document, or what it declares cannot be.
-pub(crate) fn read(text: &str, view: View, core: &Schema) -> Result<ModuleTypes> {
+pub(crate) fn read(text: &str, view: View, foreign: Find<'_>) -> Result<ModuleTypes> {
     // An array would be taken for the fields in order.
     if !text.trim_start().starts_with('{') {
         let what = if text.trim().is_empty() { "it is empty" } else { "it is no JSON object" };
@@ -134,7 +146,7 @@ pub(crate) fn read(text: &str, view: View, core: &Schema) -> Result<ModuleTypes>
     let document: Document = serde_json::from_str(text).map_err(|e| Fault::user(e.to_string()))?;
     unique("type", document.types.iter().map(|ty| ty.name.as_str()))?;
     let own = document.types.iter().map(|ty| (ty.name.as_str(), ty)).collect();
-    let reader = Reader { own, view, core };
+    let reader = Reader { own, view, foreign };
     let mut types = ModuleTypes { description: document.description.clone(), ..ModuleTypes::default() };
     for ty in &document.types {
         let declared = reader.declared(ty).map_err(|e| e.context(format!("type `{}`", ty.name)))?;
@@ -156,7 +168,7 @@ impl Form {
 struct Reader<'a> {
     own: HashMap<&'a str, &'a Type>,
     view: View,
-    core: &'a Schema,
+    foreign: Find<'a>,
 }
 
 impl Reader<'_> {
@@ -174,8 +186,11 @@ impl Reader<'_> {
             def = def.with_function(Arc::new(self.function(function)?))?;
         }
         if let Some(constructor) = &ty.constructor {
-            let mut function = self.arguments(constructor, self.of_form(ty.kind, &ty.name, Notes::default())?)?;
+            let at = |e: Fault| e.context("the constructor");
+            let made = Function::new("", self.of_form(ty.kind, &ty.name, Notes::default())?);
+            let mut function = self.with_arguments(made, &constructor.args).map_err(at)?;
             function.description.clone_from(&constructor.description);
+            function.deprecated.clone_from(&constructor.deprecated);
             def = def.with_constructor(&function)?;
         }
         for member in &ty.members {
@@ -207,7 +222,8 @@ impl Reader<'_> {
     fn function(&self, callable: &Callable) -> Result<Function> {
         let at = |e: Fault| e.context(format!("function `{}`", callable.name));
         let returns = callable.returns.as_deref().unwrap_or("Void");
-        let mut function = self.arguments(callable, self.type_def(returns).map_err(at)?).map_err(at)?;
+        let function = Function::new(&callable.name, self.type_def(returns).map_err(at)?);
+        let mut function = self.with_arguments(function, &callable.args).map_err(at)?;
         function.description.clone_from(&callable.description);
         function.deprecated.clone_from(&callable.deprecated);
         match &callable.cache {
@@ -223,13 +239,11 @@ impl Reader<'_> {
         }
     }
 
-    fn arguments(&self, callable: &Callable, returns: TypeDef) -> Result<Function> {
-        unique("argument", callable.args.iter().map(|arg| arg.name.as_str()))?;
-        let mut function = Function::new(&callable.name, returns);
-        for arg in &callable.args {
+    fn with_arguments(&self, mut function: Function, args: &[Argument]) -> Result<Function> {
+        unique("argument", args.iter().map(|arg| arg.name.as_str()))?;
+        for arg in args {
             let at = |e: Fault| e.context(format!("argument `{}`", arg.name));
             let type_def = self.type_def(&arg.ty).map_err(at)?;
-            self.check_default(&type_def, arg.default.as_ref()).map_err(at)?;
             function = function
                 .with_arg(FunctionArg {
                     original: arg.name.clone(),
@@ -245,21 +259,6 @@ impl Reader<'_> {
                 .map_err(at)?;
         }
         Ok(function)
-    }
-
-    /// That the default is a value of its type, and a member of its enum.
-    fn check_default(&self, ty: &TypeDef, default: Option<&Json>) -> Result<()> {
-        let Some(default) = default else { return Ok(()) };
-        let members = match (&ty.kind, default) {
-            (Kind::Enum(def), Json::String(text)) => self.own.get(&*def.original).map(|own| (text, &own.members)),
-            _ => None,
-        };
-        let is_member = members
-            .is_none_or(|(text, members)| members.iter().any(|member| member.name == *text || member.value == *text));
-        if is_member && (literal(ty, default).is_some() || *default == Json::Null) {
-            return Ok(());
-        }
-        Err(Fault::user(format!("the default {default} is no `{}`", ty.describe())))
     }
 
     /// A type as GraphQL writes it.
@@ -289,12 +288,12 @@ impl Reader<'_> {
         Ok(TypeDef { kind, optional })
     }
 
-    /// A type of the API, or of a dependency, which is an object as far as anybody can say here.
+    /// A type of the API or of a dependency. What nobody knows is told of later, with the place that names it.
     fn foreign(&self, name: &str) -> Result<Kind> {
-        let ty = match self.core.types.get(name).map(|ty| &ty.kind) {
-            Some(TypeKind::Enum(_)) => TypeDef::default().with_enum(name, Notes::default()),
-            Some(TypeKind::Scalar) => TypeDef::default().with_scalar(name, String::new()),
-            Some(TypeKind::Interface(_)) => TypeDef::default().with_interface(name, Notes::default()),
+        let ty = match (self.foreign)(name).map(|found| found.kind) {
+            Some(Kind::Enum(_)) => TypeDef::default().with_enum(name, Notes::default()),
+            Some(Kind::Scalar(_)) => TypeDef::default().with_scalar(name, String::new()),
+            Some(Kind::Interface(_)) => TypeDef::default().with_interface(name, Notes::default()),
             _ => TypeDef::default().with_object(name, Notes::default()),
         };
         Ok(ty?.kind)
@@ -334,12 +333,8 @@ mod tests {
             {"kind": "ENUM", "name": "Level", "members": [{"name": "LOW", "value": "low"}]},
             {"kind": "INTERFACE", "name": "Duck", "functions": [{"name": "quack", "returns": "String!"}]}]}"#;
 
-    fn core() -> Schema {
-        Schema { types: HashMap::new(), directives: Vec::new(), query: "Query".into() }
-    }
-
     fn types(text: &str, view: View) -> Result<ModuleTypes> {
-        read(text, view, &core())
+        read(text, view, &|_| None)
     }
 
     #[test]
@@ -378,16 +373,11 @@ mod tests {
         check("", "it is empty");
         check("[]", "it is no JSON object");
         check("{", "EOF");
-        let with_default = |ty: &str, default: &str| {
-            format!(
-                r#"{{"types": [{{"kind": "ENUM", "name": "Level", "members": [{{"name": "LOW", "value": "low"}}]}},
-                    {{"kind": "OBJECT", "name": "X", "functions": [{{"name": "f", "args": [
-                        {{"name": "a", "type": "{ty}", "default": {default}}}]}}]}}]}}"#
-            )
-        };
-        check(&with_default("Level!", "\"loud\""), "the default \"loud\" is no `Level!`");
-        check(&with_default("String!", "5"), "the default 5 is no `String!`");
-        assert!(types(&with_default("Level!", "\"low\""), View::new(0, 21, 8)).is_ok());
+        let main = |parts: &str| format!(r#"{{"types": [{{"kind": "OBJECT", "name": "X", {parts}}}]}}"#);
+        check(&main(r#""functions": [{"returns": "Int!"}]"#), "missing field `name`");
+        check(&main(r#""constructor": {"returns": "Int!"}"#), "unknown field `returns`");
+        check(&main(r#""constructor": {"name": "x"}"#), "unknown field `name`");
+        check(&main(r#""constructor": {"args": [{"name": "a", "type": "[Int"}]}"#), "the constructor: argument `a`");
         check(r#"{"types": [{"kind": "ENUM", "name": "X"}, {"kind": "OBJECT", "name": "X"}]}"#, "two of the type `X`");
         check(
             r#"{"types": [{"kind": "OBJECT", "name": "X", "functions": [{"name": "a_b"}, {"name": "aB"}]}]}"#,

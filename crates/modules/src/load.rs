@@ -22,8 +22,9 @@ use crate::clash;
 use crate::config::FILE_NAME;
 use crate::explain::{self, Report, Seen};
 use crate::find::Lookup;
+use crate::foreign;
 use crate::module::{Module, Provider};
-use crate::resolve::{Names, Owner, resolve};
+use crate::resolve::{Names, resolve};
 use crate::sdk_module::{self, SdkModule};
 use crate::serve::{Served, Surfaced, check_clash, extension};
 use crate::source::ModuleSource;
@@ -133,7 +134,7 @@ impl Modules {
             _ => self.types(evaluator, caller, me, &mut module).await?,
         };
         let core = me.services.registry.project(module.view);
-        let owner = |name: &str| owner_of(&module.dependencies, &core, name);
+        let owner = |name: &str| foreign::find(&module.dependencies, &core, name);
         let names = Names { original: &source.config.name, name: source.name(), owner: &owner };
         let types = resolve(&raw, &names).map_err(|e| match &module.provider {
             Provider::Module(sdk) => {
@@ -514,17 +515,6 @@ fn stub(name: &str) -> ModuleTypes {
     let name = name.to_owned();
     let main = crate::typedef::ObjectDef { name: crate::names::type_name(&name), original: name, ..Default::default() };
     ModuleTypes { objects: vec![Arc::new(main)], ..ModuleTypes::default() }
-}
-
-fn owner_of(dependencies: &[Arc<Module>], core: &Schema, name: &str) -> Option<Owner> {
-    let has = |module: &&Arc<Module>| {
-        let types = &module.types;
-        types.object(name).is_some() || types.interface(name).is_some() || types.enumeration(name).is_some()
-    };
-    match dependencies.iter().find(has) {
-        Some(module) => Some(Owner::Module(module.name().to_owned())),
-        None => core.types.contains_key(name).then_some(Owner::Core),
-    }
 }
 
 pub(crate) fn remember<T>(map: &Mutex<HashMap<Digest, T>>, key: Digest, value: T) {

@@ -6,17 +6,12 @@ use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
 
-use crate::names::{namespaced, same_type, type_name};
-use crate::typedef::{EnumDef, FieldDef, Function, InterfaceDef, Kind, ModuleTypes, ObjectDef, ScalarDef, TypeDef};
-
-/// Where a type comes from that is not the module's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// The API itself.
-    Core,
-    /// A dependency, by name.
-    Module(String),
-}
+use crate::defaults::fitting;
+use crate::foreign::{Foreign, Owner};
+use crate::names::{field_name, is_graphql_name, namespaced, same_type, type_name};
+use crate::typedef::{
+    EnumDef, FieldDef, Function, FunctionArg, InterfaceDef, Kind, ModuleTypes, ObjectDef, ScalarDef, TypeDef,
+};
 
 /// What a module is called, and what it can see.
 pub struct Names<'a> {
@@ -24,15 +19,17 @@ pub struct Names<'a> {
     pub original: &'a str,
     /// The name under which it is served.
     pub name: &'a str,
-    /// Who owns a type that the module can see and does not own.
-    pub owner: &'a dyn Fn(&str) -> Option<Owner>,
+    /// A type that the module can see and does not own.
+    pub owner: &'a dyn Fn(&str) -> Option<Foreign>,
 }
 
 /// The types as they are served.
 ///
 /// # Errors
-/// When there is no main object, a name is taken twice or reserved, or a type is unknown or another module's.
+/// When there is no main object, a name is none, taken twice or reserved, a type is unknown, of another kind or another
+/// module's, or a default is no value of its type.
 pub fn resolve(raw: &ModuleTypes, names: &Names<'_>) -> Result<ModuleTypes> {
+    check_served_name(names.name)?;
     let main = type_name(names.original);
     if !raw.objects.iter().any(|object| same_type(&object.original, names.original)) {
         let found: Vec<&str> = raw.objects.iter().map(|object| &*object.original).collect();
@@ -57,6 +54,21 @@ pub fn resolve(raw: &ModuleTypes, names: &Names<'_>) -> Result<ModuleTypes> {
         ))
         .with_hint("an enum of the API has at least one"));
     }
+    check_types(&types, names)?;
+    Ok(types)
+}
+
+/// That the module can be served under the name that another module gave it.
+fn check_served_name(name: &str) -> Result<()> {
+    if is_graphql_name(&type_name(name)) && is_graphql_name(&field_name(name)) {
+        return Ok(());
+    }
+    Err(Fault::user(format!("`{name}` is not a valid name for a module"))
+        .with_hint("a module's name, also under `dependencies`, starts with a letter and has letters, digits and `-`"))
+}
+
+/// That no two types are served under one name, and none under that of another's.
+fn check_types(types: &ModuleTypes, names: &Names<'_>) -> Result<()> {
     let mut taken = HashSet::new();
     let all = types
         .objects
@@ -71,14 +83,21 @@ pub fn resolve(raw: &ModuleTypes, names: &Names<'_>) -> Result<ModuleTypes> {
                 names.original
             )));
         }
-        if (names.owner)(name) == Some(Owner::Core) {
-            return Err(Fault::user(format!(
-                "module `{}` registers the type `{name}`, which the API has already",
-                names.original
-            )));
-        }
+        let Some(Foreign { owner, .. }) = (names.owner)(name) else { continue };
+        let (other, hint) = match owner {
+            Owner::Core => ("the API".to_owned(), "rename the type".to_owned()),
+            Owner::Module(other) => (
+                format!("the dependency `{other}`"),
+                format!("rename the type, or give `{other}` another `name` under `dependencies` in `dagger.json`"),
+            ),
+        };
+        return Err(Fault::user(format!(
+            "module `{}` registers the type `{name}`, which {other} has already",
+            names.original
+        ))
+        .with_hint(hint));
     }
-    Ok(types)
+    Ok(())
 }
 
 struct Resolver<'a> {
@@ -103,8 +122,16 @@ impl Resolver<'_> {
             // Users match on this text; see spec/protocol.md §5.6.
             return Err(Fault::user(format!("cannot define field with reserved name \"id\" on {place}")));
         }
+        if let Some(field) = def.fields.iter().find(|field| def.functions.iter().any(|f| f.name == field.name)) {
+            return Err(Fault::user(format!(
+                "{place} has a field and a function that are both called `{}` in the API",
+                field.name
+            ))
+            .with_hint("rename one of them"));
+        }
         let field = |field: &FieldDef| {
             let at = || format!("{place} field \"{}\"", field.original);
+            check_name(&field.name, &at)?;
             Ok(FieldDef { type_def: self.type_def(&field.type_def, &at)?, ..field.clone() })
         };
         let constructor =
@@ -133,7 +160,11 @@ impl Resolver<'_> {
     }
 
     fn functions(&self, functions: &[Arc<Function>], place: &str) -> Result<Vec<Arc<Function>>> {
-        let one = |f: &Arc<Function>| self.function(f, place, &format!(" function \"{}\"", f.original));
+        let one = |f: &Arc<Function>| {
+            let label = format!(" function \"{}\"", f.original);
+            check_name(&f.name, &|| format!("{place}{label}"))?;
+            self.function(f, place, &label)
+        };
         functions.iter().map(one).collect()
     }
 
@@ -145,10 +176,39 @@ impl Resolver<'_> {
         for arg in &mut resolved.args {
             let at = || format!("{place}{label} arg \"{}\"", arg.original);
             let type_def = self.type_def(&arg.type_def, &at)?;
+            arg.default_value = self.default(arg, &type_def, &at)?;
             let contextual = arg.default_path.is_some() || arg.default_address.is_some();
             arg.type_def = type_def.clone().with_optional(type_def.optional || contextual);
         }
         Ok(Arc::new(resolved))
+    }
+
+    /// The default of `arg` as the API writes it; `ty` is its type as it is served.
+    fn default(&self, arg: &FunctionArg, ty: &TypeDef, at: &dyn Fn() -> String) -> Result<Option<String>> {
+        let Some(text) = &arg.default_value else { return Ok(None) };
+        let members = |name: &str| self.members(name);
+        let fitting = serde_json::from_str(text).ok().and_then(|json| fitting(ty, &json, &members));
+        if let Some(json) = fitting {
+            return Ok(Some(json.to_string()));
+        }
+        let refused = Fault::user(format!("{}: the default {text} is no {}", at(), arg.type_def.shown()));
+        Err(match &ty.base().kind {
+            Kind::Enum(def) => {
+                let known = self.members(&def.name);
+                let known = known.iter().flat_map(|def| &def.members).map(|member| format!("`{}`", member.name));
+                refused.with_hint(format!("the members are {}", known.collect::<Vec<_>>().join(", ")))
+            }
+            _ => refused.with_hint("a default is the JSON text of a value of the argument's type"),
+        })
+    }
+
+    /// The enum that is served as `name`.
+    fn members(&self, name: &str) -> Option<Arc<EnumDef>> {
+        let own = self.raw.enums.iter().find(|def| self.served(&def.original) == name);
+        own.cloned().or_else(|| match (self.names.owner)(name)?.kind {
+            Kind::Enum(def) => Some(def),
+            _ => None,
+        })
     }
 
     fn type_def(&self, ty: &TypeDef, at: &dyn Fn() -> String) -> Result<TypeDef> {
@@ -167,19 +227,25 @@ impl Resolver<'_> {
     /// A reference by name: own types first, then what the module can see.
     fn reference(&self, name: &str, kind: &Kind, at: &dyn Fn() -> String) -> Result<Kind> {
         if let Some(own) = self.own(name) {
+            check_kind(name, kind, &own, at)?;
             return Ok(own);
         }
-        match (self.names.owner)(name) {
-            Some(Owner::Core) => Ok(foreign(name, kind, String::new())),
-            Some(Owner::Module(module)) if matches!(kind, Kind::Enum(_)) => Ok(foreign(name, kind, module)),
+        let Some(Foreign { owner, kind: found }) = (self.names.owner)(name) else {
+            return Err(Fault::user(format!("{}: type `{name}` is not known to the module", at())).with_hint(
+                "types come from the module itself and the API at its `engineVersion`, enums also from dependencies",
+            ));
+        };
+        match owner {
             // Users match on this text; see spec/protocol.md §5.6.
-            Some(Owner::Module(module)) => {
+            Owner::Module(module) if !matches!(found, Kind::Enum(_)) => {
                 Err(Fault::user(format!("{} cannot reference external type from dependency module \"{module}\"", at()))
                     .with_hint("wrap it in an object of the module itself"))
             }
-            None => Err(Fault::user(format!("{}: type `{name}` is not known to the module", at())).with_hint(
-                "types come from the module itself and the API at its `engineVersion`, enums also from dependencies",
-            )),
+            owner => {
+                check_kind(name, kind, &found, at)?;
+                let module = if let Owner::Module(module) = owner { module } else { String::new() };
+                Ok(reference_to(name, &found, module))
+            }
         }
     }
 
@@ -208,7 +274,46 @@ impl Resolver<'_> {
     }
 }
 
-fn foreign(name: &str, kind: &Kind, source_module: String) -> Kind {
+/// That a field or function has a name in the API.
+fn check_name(name: &str, at: &dyn Fn() -> String) -> Result<()> {
+    if is_graphql_name(name) {
+        return Ok(());
+    }
+    Err(Fault::user(format!("{}: `{name}` is not a valid name in the API", at()))
+        .with_hint("a name there has letters of ASCII, digits and underscores, and does not start with a digit"))
+}
+
+/// That a type that was referred to as `given` is that. Enums are scalars to some libraries, and interfaces objects.
+fn check_kind(name: &str, given: &Kind, found: &Kind, at: &dyn Fn() -> String) -> Result<()> {
+    let object = matches!((given, found), (Kind::Object(_), Kind::Object(_) | Kind::Interface(_)));
+    let interface = matches!((given, found), (Kind::Interface(_), Kind::Interface(_)));
+    let leaf = |kind: &Kind| matches!(kind, Kind::Enum(_) | Kind::Scalar(_));
+    let fits = object || interface || (leaf(given) && leaf(found));
+    if fits {
+        return Ok(());
+    }
+    let cure = match found {
+        Kind::Object(_) => "refer to it by `withObject`",
+        Kind::Interface(_) => "refer to it by `withInterface`",
+        Kind::Enum(_) => "refer to it by `withEnum`",
+        Kind::Scalar(_) => "refer to it by `withScalar`",
+        _ => "functions have no arguments and results of this kind: take its fields one by one",
+    };
+    let (wanted, is) = (kind_word(given), kind_word(found));
+    Err(Fault::user(format!("{}: `{name}` is taken for {wanted}, and is {is}", at())).with_hint(cure))
+}
+
+fn kind_word(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Object(_) => "an object",
+        Kind::Interface(_) => "an interface",
+        Kind::Enum(_) => "an enum",
+        Kind::Input(_) => "an input object",
+        _ => "a scalar",
+    }
+}
+
+fn reference_to(name: &str, kind: &Kind, source_module: String) -> Kind {
     let (name, original) = (name.to_owned(), name.to_owned());
     match kind {
         Kind::Object(_) => Kind::Object(Arc::new(ObjectDef { name, original, source_module, ..ObjectDef::default() })),
@@ -223,7 +328,7 @@ fn foreign(name: &str, kind: &Kind, source_module: String) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::build::Notes;
+    use crate::build::{ENUM_MEMBERS_SINCE, Notes};
 
     fn object(name: &str) -> TypeDef {
         TypeDef::default().with_object(name, Notes::default()).expect("an object")
@@ -234,12 +339,22 @@ mod tests {
         types.iter().fold(ModuleTypes::default(), add)
     }
 
-    fn owner(name: &str) -> Option<Owner> {
-        match name {
-            "Container" => Some(Owner::Core),
-            "DepThing" => Some(Owner::Module("dep".into())),
-            _ => None,
-        }
+    fn level(name: &str, member: &str, value: &str) -> TypeDef {
+        let level = TypeDef::default().with_enum(name, Notes::default());
+        level.and_then(|ty| ty.with_enum_member(ENUM_MEMBERS_SINCE, member, value, Notes::default())).expect("an enum")
+    }
+
+    fn owner(name: &str) -> Option<Foreign> {
+        let (core, dep) = (Owner::Core, Owner::Module("dep".into()));
+        let (owner, ty) = match name {
+            "Container" => (core, object(name)),
+            "Protocol" => (core, level(name, "TCP", "")),
+            "Forward" => (core, TypeDef::of(Kind::Input(Arc::default()))),
+            "DepThing" | "RenamedTaken" => (dep, object(name)),
+            "DepStatus" => (dep, level(name, "GONE", "gone")),
+            _ => return None,
+        };
+        Some(Foreign { owner, kind: ty.kind })
     }
 
     fn names() -> Names<'static> {
@@ -285,6 +400,84 @@ mod tests {
         check(&[with(TypeDef::default())], "object \"Bar\" function \"f\": the type has no kind");
         let id = object("Bar").with_field("id", TypeDef::of(Kind::String), Notes::default()).expect("taken");
         check(&[id], "cannot define field with reserved name \"id\" on object \"Bar\"");
+        check(
+            &[object("Bar"), object("Taken")],
+            "module `bar` registers the type `RenamedTaken`, which the dependency `dep` has already",
+        );
+        let field = |name: &str| object("Bar").with_field(name, TypeDef::of(Kind::String), Notes::default());
+        let both = field("f").and_then(|ty| ty.with_function(Arc::new(Function::new("F", TypeDef::of(Kind::Void)))));
+        check(&[both.expect("taken")], "object \"Bar\" has a field and a function that are both called `f` in the API");
+        let taken_for = |returns: TypeDef, want: &str| {
+            check(&[with(returns)], &format!("object \"Bar\" function \"f\": {want}"));
+        };
+        let kinds = |ty: Result<TypeDef>| ty.expect("a type");
+        let by_enum = |name: &str| kinds(TypeDef::default().with_enum(name, Notes::default()));
+        taken_for(by_enum("Container"), "`Container` is taken for an enum, and is an object");
+        taken_for(by_enum("Bar"), "`Bar` is taken for an enum, and is an object");
+        let by_interface = kinds(TypeDef::default().with_interface("Container", Notes::default()));
+        taken_for(by_interface, "`Container` is taken for an interface, and is an object");
+        taken_for(object("Protocol"), "`Protocol` is taken for an object, and is an enum");
+        taken_for(object("Forward"), "`Forward` is taken for an object, and is an input object");
+        taken_for(object("DepStatus"), "`DepStatus` is taken for an object, and is an enum");
+        let by_scalar = kinds(TypeDef::default().with_scalar("Protocol", String::new()));
+        assert!(resolve(&module(&[with(by_scalar)]), &names()).is_ok());
+    }
+
+    #[test]
+    fn names_that_are_none() {
+        let check = |name: &str, want: Option<&str>| {
+            let function = Function::new(name, TypeDef::of(Kind::Void));
+            let main = object("Bar").with_function(Arc::new(function)).expect("taken");
+            let got = resolve(&module(&[main]), &names()).err().map(|e| e.to_string());
+            assert_eq!(got.as_deref(), want, "{name}");
+        };
+        check("größe", None);
+        check("a b", None);
+        check("", Some("object \"Bar\" function \"\": `` is not a valid name in the API"));
+        check("é", Some("object \"Bar\" function \"é\": `` is not a valid name in the API"));
+        check("1abc", Some("object \"Bar\" function \"1abc\": `1Abc` is not a valid name in the API"));
+        let main = object("Bar").with_field("---", TypeDef::of(Kind::String), Notes::default()).expect("taken");
+        assert_eq!(
+            resolve(&module(&[main]), &names()).err().map(|e| e.to_string()).as_deref(),
+            Some("object \"Bar\" field \"---\": `` is not a valid name in the API")
+        );
+        let renamed = Names { name: "1", ..names() };
+        assert_eq!(
+            resolve(&module(&[object("Bar")]), &renamed).err().map(|e| e.to_string()).as_deref(),
+            Some("`1` is not a valid name for a module")
+        );
+    }
+
+    #[test]
+    fn defaults() {
+        let resolved = |ty: TypeDef, default: &str| {
+            let arg = FunctionArg {
+                original: "a".into(),
+                type_def: ty,
+                default_value: Some(default.into()),
+                ..FunctionArg::default()
+            };
+            let function = Function::new("f", TypeDef::of(Kind::Void)).with_arg(arg).expect("taken");
+            let main = object("Bar").with_function(Arc::new(function)).expect("taken");
+            let own = level("Level", "lowest", "low");
+            let types = module(&[main]).with_type("withEnum", &own).expect("taken");
+            let types = resolve(&types, &names()).map_err(|e| e.to_string())?;
+            Ok::<_, String>(types.objects[0].functions[0].args[0].default_value.clone().unwrap_or_default())
+        };
+        let named = |name: &str| TypeDef::default().with_enum(name, Notes::default()).expect("an enum");
+        assert_eq!(resolved(named("Level"), "\"low\"").as_deref(), Ok("\"LOWEST\""));
+        assert_eq!(resolved(named("DepStatus"), "\"gone\"").as_deref(), Ok("\"GONE\""));
+        assert_eq!(resolved(named("Protocol"), "\"TCP\"").as_deref(), Ok("\"TCP\""));
+        let refused = |ty: TypeDef, default: &str, want: &str| {
+            let want = format!("object \"Bar\" function \"f\" arg \"a\": the default {default} is no `{want}`");
+            assert_eq!(resolved(ty, default), Err(want));
+        };
+        refused(named("Level"), "\"high\"", "Level!");
+        refused(named("Protocol"), "\"XXX\"", "Protocol!");
+        refused(named("DepStatus"), "\"HERE\"", "DepStatus!");
+        refused(object("Container"), "\"abc\"", "Container!");
+        refused(TypeDef::of(Kind::Integer), "\"x\"", "Int!");
+        refused(TypeDef::of(Kind::String), "null", "String!");
     }
 
     #[test]

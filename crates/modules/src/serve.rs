@@ -460,7 +460,8 @@ pub fn check_clash(served: &[Served], module: &Module) -> Result<bool> {
 mod tests {
     use super::*;
     use crate::build::Notes;
-    use crate::resolve::{Names, Owner, resolve};
+    use crate::foreign::{Foreign, Owner};
+    use crate::resolve::{Names, resolve};
     use crate::typedef::ModuleTypes;
 
     fn ty(name: &str) -> TypeDef {
@@ -499,7 +500,7 @@ mod tests {
             .and_then(|m| m.with_type("withEnum", &level))
             .and_then(|m| m.with_type("withInterface", &duck))
             .expect("taken");
-        let owner = |name: &str| (name == "Directory").then_some(Owner::Core);
+        let owner = |name: &str| (name == "Directory").then(|| Foreign { owner: Owner::Core, kind: ty(name).kind });
         let types = resolve(&raw, &Names { original: "bar", name: "bar", owner: &owner }).expect("resolves");
         let text: Arc<str> = "{\"name\": \"bar\"}".into();
         let source = crate::source::ModuleSource {

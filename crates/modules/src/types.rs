@@ -14,6 +14,7 @@ use rondel_session::{ExecScope, FunctionCall, client};
 
 use crate::call::{process, run};
 use crate::document;
+use crate::foreign;
 use crate::module::{Module, ModuleValue, Provider};
 use crate::sdk_module::{Given, OUTPUT_PATH, SdkModule, TYPES, takes};
 use crate::typedef::{Function, Kind, ModuleTypes, TypeDef};
@@ -182,7 +183,8 @@ impl Registration<'_> {
             }
         };
         let core = client(self.caller)?.services.registry.project(self.module.view);
-        document::read(&text, self.module.view, &core)
+        let foreign = |name: &str| foreign::find(&self.module.dependencies, &core, name);
+        document::read(&text, self.module.view, &foreign)
             .map_err(|e| self.broken("a types document", &format!("one that cannot be read: {e}")))
     }
 

@@ -1,0 +1,79 @@
+//! Defaults of arguments: whether they are values of their types, and how the API writes them.
+
+use std::sync::Arc;
+
+use serde_json::{Number, Value as Json};
+
+use crate::codec::integer;
+use crate::typedef::{EnumDef, Kind, TypeDef};
+
+/// `json` as a default of the type `ty`: members of enums by their names in the API, numbers and booleans that are
+/// written as text as what they are. None when it is no value of the type. `members` finds an enum by its name.
+pub fn fitting(ty: &TypeDef, json: &Json, members: &dyn Fn(&str) -> Option<Arc<EnumDef>>) -> Option<Json> {
+    match (&ty.kind, json) {
+        (kind, Json::Null) => (ty.optional || matches!(kind, Kind::Void)).then_some(Json::Null),
+        (Kind::Scalar(def), any) if def.name == "JSON" => Some(any.clone()),
+        (Kind::Scalar(_), Json::Array(_) | Json::Object(_)) => None,
+        (Kind::String, Json::String(_)) | (Kind::Boolean, Json::Bool(_)) | (Kind::Scalar(_), _) => Some(json.clone()),
+        (Kind::Boolean, Json::String(text)) => text.parse::<bool>().ok().map(Json::Bool),
+        (Kind::Integer, Json::Number(number)) => integer(number).map(Json::from),
+        (Kind::Integer, Json::String(text)) => text.parse::<i64>().ok().map(Json::from),
+        (Kind::Float, Json::Number(_)) => Some(json.clone()),
+        (Kind::Float, Json::String(text)) => text.parse().ok().and_then(Number::from_f64).map(Json::Number),
+        (Kind::Enum(def), Json::String(text)) => Some(members(&def.name)?.member(text)?.name.as_str().into()),
+        (Kind::List(element), Json::Array(items)) => {
+            items.iter().map(|item| fitting(element, item, members)).collect::<Option<_>>().map(Json::Array)
+        }
+        (Kind::Object(_) | Kind::Interface(_), Json::String(id)) => rondel_call::decode(id).ok().map(|_| json.clone()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::{ENUM_MEMBERS_SINCE, Notes};
+
+    #[test]
+    fn values_of_their_types() {
+        let level = TypeDef::default().with_enum("Level", Notes::default());
+        let level = level.and_then(|ty| ty.with_enum_member(ENUM_MEMBERS_SINCE, "lowest", "low", Notes::default()));
+        let level = level.expect("an enum");
+        let Kind::Enum(def) = level.kind.clone() else { panic!("no enum") };
+        let members = |name: &str| (name == "Level").then(|| def.clone());
+        let check = |ty: &TypeDef, json: &str, want: Option<&str>| {
+            let given = serde_json::from_str(json).expect("JSON");
+            let got = fitting(ty, &given, &members).map(|json| json.to_string());
+            assert_eq!(got.as_deref(), want, "{json} as {}", ty.describe());
+        };
+        for text in ["\"lowest\"", "\"LOWEST\"", "\"low\""] {
+            check(&level, text, Some("\"LOWEST\""));
+        }
+        check(&level, "\"high\"", None);
+        check(&level, "1", None);
+        let list = TypeDef::of(Kind::List(Arc::new(level.clone())));
+        check(&list, "[\"low\"]", Some("[\"LOWEST\"]"));
+        check(&list, "[null]", None);
+        check(&list, "\"low\"", None);
+        check(&level, "null", None);
+        check(&level.with_optional(true), "null", Some("null"));
+        let of = |kind: Kind| TypeDef::of(kind);
+        check(&of(Kind::String), "5", None);
+        check(&of(Kind::String), "\"5\"", Some("\"5\""));
+        check(&of(Kind::Integer), "5", Some("5"));
+        check(&of(Kind::Integer), "5.0", Some("5"));
+        check(&of(Kind::Integer), "5.5", None);
+        check(&of(Kind::Integer), "\"5\"", Some("5"));
+        check(&of(Kind::Integer), "\"x\"", None);
+        check(&of(Kind::Float), "\"1.5\"", Some("1.5"));
+        check(&of(Kind::Float), "5", Some("5"));
+        check(&of(Kind::Boolean), "\"true\"", Some("true"));
+        check(&of(Kind::Boolean), "1", None);
+        let named = |ty: TypeDef, name: &str| ty.with_scalar(name, String::new()).expect("a scalar");
+        check(&named(TypeDef::default(), "JSON"), "{\"a\":[1]}", Some("{\"a\":[1]}"));
+        check(&named(TypeDef::default(), "Platform"), "\"linux/amd64\"", Some("\"linux/amd64\""));
+        check(&named(TypeDef::default(), "Platform"), "{}", None);
+        let directory = TypeDef::default().with_object("Directory", Notes::default()).expect("an object");
+        check(&directory, "\"abc\"", None);
+    }
+}
