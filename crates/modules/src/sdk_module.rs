@@ -33,6 +33,9 @@ const SOURCE: &str = "modSource";
 const INTROSPECTION: &str = "introspectionJson";
 const OUTPUT: &str = "outputFilePath";
 const FOLDER: &str = "outputDir";
+/// Their types, without the mark that null is none: an SDK may allow it.
+const ARGUMENTS: &[(&str, &str)] =
+    &[(SOURCE, "ModuleSource"), (INTROSPECTION, "File"), (OUTPUT, "String"), (FOLDER, "String")];
 /// Where a types container leaves the ID.
 pub const OUTPUT_PATH: &str = "/module-typedefs.json";
 
@@ -191,10 +194,15 @@ fn required(function: &Function) -> Option<&FunctionArg> {
     function.args.iter().find(|arg| !arg.type_def.optional && arg.default_value.is_none())
 }
 
-/// Whether every argument that `function` requires is one of `names`.
+/// Whether every argument that `function` requires is one of `names`, and those that the engine gives have their types.
 pub fn takes(function: &Function, names: &[&str]) -> bool {
     let given = |arg: &FunctionArg| names.contains(&arg.name.as_str());
-    function.args.iter().all(|arg| given(arg) || arg.type_def.optional || arg.default_value.is_some())
+    let typed = |arg: &FunctionArg| {
+        let known = ARGUMENTS.iter().find(|(name, _)| *name == arg.name);
+        known.is_none_or(|(_, ty)| arg.type_def.describe().trim_end_matches('!') == *ty)
+    };
+    let filled = |arg: &FunctionArg| given(arg) || arg.type_def.optional || arg.default_value.is_some();
+    function.args.iter().all(|arg| filled(arg) && typed(arg))
 }
 
 /// How a function looks.

@@ -247,8 +247,13 @@ mod tests {
     #[test]
     fn contracts_by_signature() {
         let arg = |name: &str, ty: TypeDef| FunctionArg { name: name.into(), type_def: ty, ..FunctionArg::default() };
+        let of_name = |name: &str| match name {
+            "modSource" => object("ModuleSource"),
+            "introspectionJson" => object("File").with_optional(true),
+            _ => TypeDef::of(Kind::String),
+        };
         let check = |args: &[&str], returns: TypeDef, want: Option<Contract>| {
-            let args = args.iter().map(|name| arg(name, TypeDef::of(Kind::String))).collect();
+            let args = args.iter().map(|name| arg(name, of_name(name))).collect();
             let function = Function { args, returns, ..Function::default() };
             assert_eq!(Contract::of_signature(&function).ok(), want);
         };
@@ -264,5 +269,12 @@ mod tests {
         check(&["modSource", "other"], object("Module"), None);
         check(&two, TypeDef::of(Kind::String), None);
         check(&two, object("Module").with_optional(true), None);
+        for wrong in
+            [object("File"), TypeDef::of(Kind::String), TypeDef::of(Kind::List(Arc::new(object("ModuleSource"))))]
+        {
+            let function =
+                Function { args: vec![arg("modSource", wrong)], returns: object("Module"), ..Function::default() };
+            assert!(Contract::of_signature(&function).is_err());
+        }
     }
 }
