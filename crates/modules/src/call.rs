@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use rondel_call::{Call, Literal};
 use rondel_digest::Digest;
 use rondel_events::{Outcome as Ended, Work};
@@ -20,7 +21,7 @@ use serde_json::Value as Json;
 use crate::codec::{Codec, is_session_bound};
 use crate::explain;
 use crate::module::{Lifetime, Module, ModuleObject};
-use crate::runtime::runtime;
+use crate::runtime::{maker, runtime};
 use crate::typedef::{Function, ObjectDef};
 
 /// The longest time for which results are kept, in seconds.
@@ -186,7 +187,11 @@ pub async fn run(
     })?;
     // IDENTITY: what a call answers is kept under the call, never under the process.
     exec.salt = Some(format!("{:032x}", rand::random::<u128>()));
-    let ended = me.services.ops.exec(&cx, &Arc::new(exec)).await;
+    // A runtime may be work that nobody did yet: when it fails, the module's code has no part in it.
+    let ops = &me.services.ops;
+    let making = || format!("make the runtime of module `{}`, as {} describes it", module.name(), maker(module));
+    try_join_all(exec.inputs().into_iter().map(|fs| ops.tree(&cx, fs))).await.map_err(|e| e.context(making()))?;
+    let ended = ops.exec(&cx, &Arc::new(exec)).await;
     // What the code lacked may be why it failed.
     let blamed = |fault: Fault| {
         module.broken.iter().fold(fault, |fault, (name, why)| {
@@ -196,6 +201,9 @@ pub async fn run(
     match (call.outcome(), ended) {
         (Some(CallOutcome::Error(fault)), _) => Err(blamed(fault)),
         (Some(CallOutcome::Value(_)), Err(fault)) | (None, Err(fault)) => {
+            let started = matches!(fault.detail(), Some(Detail::Exec(_))) || fault.kind() != Kind::User;
+            let runs = || format!("start the command of the runtime, which {} gave", maker(module));
+            let fault = if started { fault } else { fault.context(runs()) };
             Err(blamed(fault.context(failed(&call, module))))
         }
         (Some(CallOutcome::Value(text)), Ok(_)) => Ok((text, started.load(Ordering::Relaxed))),
@@ -205,8 +213,15 @@ pub async fn run(
             module.name()
         ))
         .with_hint("it is asked for types by a call with an empty function name, and must answer with `returnValue`")),
-        (None, Ok(_)) if call.name.is_empty() => Err(Fault::user("constructor completed without returning a value")),
-        (None, Ok(_)) => Err(Fault::user(format!("function \"{}\" completed without returning a value", call.name))),
+        (None, Ok(_)) => {
+            let what = if call.name.is_empty() { "constructor".into() } else { format!("function \"{}\"", call.name) };
+            let hint = format!(
+                "the runtime of module `{}`, which {} gave, has to answer every call with `returnValue` or `returnError`",
+                module.name(),
+                maker(module)
+            );
+            Err(Fault::user(format!("{what} completed without returning a value")).with_hint(hint))
+        }
     }
 }
 

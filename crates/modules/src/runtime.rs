@@ -29,6 +29,12 @@ pub async fn runtime(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &
     module.runtime.get_or_try_init(make).await.cloned()
 }
 
+/// Who made the runtime of `module`, for people.
+pub fn maker(module: &Module) -> String {
+    let function = if let Provider::Module(_) = module.provider { "`moduleRuntime` of " } else { "" };
+    format!("{function}the SDK `{}`", module.sdk_name())
+}
+
 fn source_of(module: &Arc<Module>) -> rondel_sdk::Source {
     let source = &module.source;
     let dependency = |module: &Arc<Module>| {
