@@ -74,6 +74,13 @@ SAME_NAME = "probe(main_object('Level', []), enums=[protocol.level()])"
 RESERVED = "module([main_object('Probe', [function('id', 'String')])])"
 CONSTRUCTOR = "chain('typeDef', 'withObject(name: \"Probe\")', 'withConstructor(function: \"' + function('new', 'String') + '\")', 'id')"
 INTERFACE = "chain('typeDef', 'withInterface(name: \"Duck\")', 'withField(name: \"x\", typeDef: \"' + protocol.type_def('String') + '\")', 'id')"
+FUNCTIONS_TWICE = "main_object('Probe', [function('aB', 'String'), function('a_b', 'String')])"
+FIELD_AND_FUNCTION = "main_object('Probe', [function('a', 'String')], data=[('a', 'String')])"
+NO_NAME = "main_object('Probe', [function('hello', 'String'), function('1abc', 'String')])"
+NO_ENUM = "main_object('Probe', [function('hello', 'Level')])"
+NO_NUMBER = "main_object('Probe', [function('hello', 'String', {'loud': 'x'}, loud='Boolean')])"
+NO_MEMBER = "main_object('Probe', [function('hello', 'String', {'level': 'nope'}, level='Level')])"
+ENUMS_TWICE = "probe(enums=[protocol.level(), chain('typeDef', 'withEnum(name: \"Level\")', 'withEnumMember(name: \"A\")', 'id')])"
 
 BROKEN = {
     # Contract 1.
@@ -89,6 +96,12 @@ BROKEN = {
     "empty-call/reserved-name": Sdk.runtime(f"give({RESERVED})", '"id"'),
     "empty-call/constructor": Sdk.runtime(f"give(module([{CONSTRUCTOR}]))", "constructor", "String"),
     "empty-call/interface": Sdk.runtime(f"give(module([{INTERFACE}]))", "interface"),
+    "empty-call/functions-twice": Sdk.runtime(f"give(module([{FUNCTIONS_TWICE}]))", "`aB`", "`a_b`", "Probe"),
+    "empty-call/field-and-function": Sdk.runtime(f"give(module([{FIELD_AND_FUNCTION}]))", "field and a function", "`a`"),
+    "empty-call/enums-twice": Sdk.runtime(f"give({ENUMS_TWICE})", "two enums", "`Level`"),
+    "empty-call/no-name": Sdk.runtime(f"give(module([{NO_NAME}]))", "1abc", "valid name"),
+    "empty-call/wrong-default": Sdk.runtime(f"give(module([{NO_NUMBER}]))", "loud", "Boolean"),
+    "empty-call/no-member": Sdk.runtime(f"give(module([{NO_MEMBER}], [protocol.level()]))", "nope", "`LOW`"),
     "empty-call/no-command": Sdk({"moduleRuntime": ("Container", SOURCE)}, {"moduleRuntime": "give(chain('container', 'id'))"}, words=["command"]),
     # Contract 2.
     "types-container/no-command": Sdk.types("Container", "give(chain('container', 'id'))", "command", args=OUTPUT),
@@ -102,6 +115,12 @@ BROKEN = {
     "types-container/foreign-type": Sdk.container(f"write({FOREIGN})", "Dep"),
     "types-container/same-name": Sdk.container(f"write({SAME_NAME})", "Level"),
     "types-container/reserved-name": Sdk.container(f"write({RESERVED})", '"id"'),
+    "types-container/functions-twice": Sdk.container(f"write(module([{FUNCTIONS_TWICE}]))", "`aB`", "`a_b`", "Probe"),
+    "types-container/field-and-function": Sdk.container(f"write(module([{FIELD_AND_FUNCTION}]))", "field and a function", "`a`"),
+    "types-container/enums-twice": Sdk.container(f"write({ENUMS_TWICE})", "two enums", "`Level`"),
+    "types-container/no-name": Sdk.container(f"write(module([{NO_NAME}]))", "1abc", "valid name"),
+    "types-container/wrong-default": Sdk.container(f"write(module([{NO_NUMBER}]))", "loud", "Boolean"),
+    "types-container/no-member": Sdk.container(f"write(module([{NO_MEMBER}], [protocol.level()]))", "nope", "`LOW`"),
     "types-container/answers-a-call": Sdk.container("give(probe())"),
     "types-container/folder": Sdk.container("import os; os.mkdir(sys.argv[1])", "/module-typedefs.json"),
     # Contract 3.
@@ -110,8 +129,15 @@ BROKEN = {
     "typed/other-id": Sdk.typed("give(chain('directory', 'id'))", "Directory"),
     "typed/no-main-object": Sdk.typed(f"give({NO_MAIN})", "Other"),
     "typed/foreign-type": Sdk.typed(f"give({FOREIGN})", "Dep"),
+    "typed/wrong-kind": Sdk.typed(f"give(module([{NO_ENUM}, main_object('Level', [])]))", "`Level`", "an enum", "an object"),
     "typed/same-name": Sdk.typed(f"give({SAME_NAME})", "Level"),
     "typed/reserved-name": Sdk.typed(f"give({RESERVED})", '"id"'),
+    "typed/functions-twice": Sdk.typed(f"give(module([{FUNCTIONS_TWICE}]))", "`aB`", "`a_b`", "Probe"),
+    "typed/field-and-function": Sdk.typed(f"give(module([{FIELD_AND_FUNCTION}]))", "field and a function", "`a`"),
+    "typed/enums-twice": Sdk.typed(f"give({ENUMS_TWICE})", "two enums", "`Level`"),
+    "typed/no-name": Sdk.typed(f"give(module([{NO_NAME}]))", "1abc", "valid name"),
+    "typed/wrong-default": Sdk.typed(f"give(module([{NO_NUMBER}]))", "loud", "Boolean"),
+    "typed/no-member": Sdk.typed(f"give(module([{NO_MEMBER}], [protocol.level()]))", "nope", "`LOW`"),
     "typed/constructor": Sdk.typed(f"give(module([{CONSTRUCTOR}]))", "constructor", "String"),
     # Contract 4, types by the SDK's library.
     "declared/nothing": Sdk.declared("give([])"),
@@ -120,6 +146,11 @@ BROKEN = {
     "declared/scalar": Sdk.declared("give([main_object('Probe', []), protocol.type_def('String')])", "String"),
     "declared/foreign-type": Sdk.declared("give([main_object('Probe', [function('hello', 'Dep')])])", "Dep"),
     "declared/twice": Sdk.declared("give([main_object('Probe', [function('hello', 'String')]), protocol.level(), protocol.level()])", "Level"),
+    "declared/no-kind": Sdk.declared("give([main_object('Probe', []), chain('typeDef', 'id')])", "a type without a kind"),
+    "declared/functions-twice": Sdk.declared(f"give([{FUNCTIONS_TWICE}])", "`aB`", "`a_b`", "Probe"),
+    "declared/field-and-function": Sdk.declared(f"give([{FIELD_AND_FUNCTION}])", "field and a function", "`a`"),
+    "declared/no-name": Sdk.declared(f"give([{NO_NAME}])", "1abc", "valid name"),
+    "declared/no-member": Sdk.declared(f"give([{NO_MEMBER}, protocol.level()])", "nope", "`LOW`"),
     "declared/same-name": Sdk.declared("give([main_object('Probe', []), protocol.level(), main_object('Level', [])])", "Level"),
     "declared/reserved-name": Sdk.declared("give([main_object('Probe', [function('id', 'String')])])", '"id"'),
     # Contract 4, a document.
@@ -129,6 +160,14 @@ BROKEN = {
     "document/no-main-object": Sdk.document({"types": [{"kind": "OBJECT", "name": "Other"}]}, "Other"),
     "document/unknown-kind": Sdk.document(types({"kind": "UNION", "name": "Both"}), "UNION"),
     "document/no-name": Sdk.document(types({"kind": "OBJECT"}), "name"),
+    "document/no-function-name": Sdk.document(types(functions=[{"returns": "Int!"}]), "name"),
+    "document/empty-name": Sdk.document(types(functions=[{"name": "", "returns": "Int!"}]), "valid name"),
+    "document/bad-name": Sdk.document(types(functions=[{"name": "1x", "returns": "Int!"}]), "1x", "valid name"),
+    "document/constructor-with-result": Sdk.document(types(constructor={"returns": "Int!"}), "returns"),
+    "document/constructor-with-name": Sdk.document(types(constructor={"name": "x"}), "name"),
+    "document/null": Sdk.document(types(functions=[{"name": "go", "args": [{"name": "a", "type": "String!", "default": None}]}]), "null", "`String!`"),
+    "document/no-member": Sdk.document(types(functions=[{"name": "go", "args": [{"name": "a", "type": "NetworkProtocol!", "default": "XXX"}]}]), "XXX", "`TCP`"),
+    "document/input": Sdk.document(types(functions=[{"name": "go", "args": [{"name": "a", "type": "PortForward!"}]}]), "PortForward", "input"),
     "document/unknown-type": Sdk.document(types(functions=[{"name": "go", "returns": "Nowhere!"}]), "Nowhere", "go"),
     "document/no-type": Sdk.document(types(functions=[{"name": "go", "returns": "[String"}]), "[String", "go"),
     "document/foreign-type": Sdk.document(types(functions=[{"name": "go", "returns": "Dep!"}]), "Dep", "go"),
@@ -145,6 +184,18 @@ BROKEN = {
     "sdk/types-of-an-unknown-kind": Sdk.types("String", "give('abc')", "moduleTypes", "String"),
     "sdk/types-container-without-a-file": Sdk.types("Container", "give(chain('container', 'id'))", "moduleTypes", "outputFilePath"),
     "sdk/types-with-an-argument-more": Sdk.types("Module", "give(probe())", "moduleTypes", "colour", args={**SOURCE, "colour": "String"}),
+    "sdk/types-with-arguments-of-other-types": Sdk.types("Module", "give(probe())", "moduleTypes", "ModuleSource!", args={"modSource": "String", "introspectionJson": "File"}),
+    "sdk/runtime-with-arguments-of-other-types": Sdk({"moduleRuntime": ("Container", {"modSource": "Directory"})}, {}, words=["moduleRuntime", "ModuleSource!"]),
+    "sdk/runtime-that-cannot-be-made": Sdk(
+        {"moduleRuntime": ("Container", SOURCE), "moduleTypes": ("Module", SOURCE)},
+        {"moduleRuntime": "give(chain(*process('pass'), 'withExec(args: [\"false\"])', 'id'))", "moduleTypes": "give(probe())"},
+        words=["moduleRuntime", "make the runtime"],
+    ),
+    "sdk/runtime-that-cannot-be-started": Sdk(
+        {"moduleRuntime": ("Container", SOURCE), "moduleTypes": ("Module", SOURCE)},
+        {"moduleRuntime": "give(chain(*process('pass'), 'withEntrypoint(args: [\"/nope\"])', 'id'))", "moduleTypes": "give(probe())"},
+        words=["moduleRuntime", "/nope"],
+    ),
     "sdk/runtime-of-an-unknown-kind": Sdk({"moduleRuntime": ("Directory", SOURCE)}, {"moduleRuntime": "give(chain('directory', 'id'))"}, words=["moduleRuntime", "Directory"]),
     "sdk/no-runtime": Sdk({"codegen": ("Directory", SOURCE)}, {}, words=["moduleRuntime"]),
     "sdk/config-for-nobody": Sdk({"moduleRuntime": ("Container", SOURCE)}, {"moduleRuntime": REGISTERING}, {"colour": "red"}, ["withConfig", "sdk.config"]),
@@ -209,7 +260,7 @@ def test_a_broken_contract(connected, repository, case):
     contract = {"empty-call": "empty call", "types-container": "types container", "document": "types document"}
     name = contract.get(case.split("/")[0], case.split("/")[0])
     assert "`probe`" in message and "`../sdk`" in message, message
-    assert name in message or "`moduleTypes`" in message, message
+    assert name in message or re.search("`module(Types|Runtime)`", message), message
     assert connected.data("{ version }")
 
 
@@ -220,6 +271,8 @@ GOOD = {
     "declared": Sdk.declared("give([main_object('Probe', [function('hello', 'String')])])"),
     "document": Sdk.document(types()),
     "file": Sdk.types("File", f"give(chain('directory', 'withNewFile(path: \"t.json\", contents: ' + protocol.json.dumps({json.dumps(types())!r}) + ')', 'file(path: \"t.json\")', 'id'))"),
+    "the-same-twice": Sdk.typed("level = protocol.level(); hello = function('hello', 'String'); give(module([main_object('Probe', [hello, hello])] * 2, [level, level]))"),
+    "defaults": Sdk.typed("give(module([main_object('Probe', [function('hello', 'String', {'level': 'low', 'loud': 'true'}, level='Level', loud='Boolean')])], [protocol.level()]))"),
     "config": Sdk(
         {"moduleRuntime": ("Container", SOURCE), "withConfig": ("BrokenSdk", {"shape": "String"})},
         {"moduleRuntime": "give(chain(*process(\"give(probe()) if not protocol.asked()['parentName'] else serve_hello()\"), 'id'))", "withConfig": "give({'shape': shape})"},
@@ -244,6 +297,43 @@ def test_a_runtime_that_answers_something_else(connected, repository, answer, wo
     connected.run("call", "-m", module_with(repository, Sdk.runtime(code)), "hello").failed(*words)
 
 
+def names_of(folder, name, types, **more):
+    """A module with the objects of `types`, which maps each to its only function."""
+    write(folder, name, {"source": "python"}, **more)
+    (folder / "pyproject.toml").write_text(f'[project]\nname = "{name}"\nversion = "0.1.0"\ndependencies = ["dagger-io"]\n')
+    (folder / "src").mkdir()
+    for path in SHARED.glob("*.py"):
+        shutil.copy(path, folder / "src")
+    objects = [f"main_object({known!r}, [function({function!r}, 'String')])" for known, function in types.items()]
+    answer = f"give(module([{', '.join(objects)}])) if not asked()['parentName'] else give('x')"
+    (folder / "src/program.py").write_text(f"from protocol import *\ndef serve():\n    {answer}\n")
+    return folder
+
+
+CLASHES = {
+    "own-type": ({"probe-foo": {"ProbeFoo": "a"}}, ["`ProbeFoo`", "dependency `probe-foo`"]),
+    "own-name": ({"probe": {"Probe": "a"}}, ["`Probe`", "dependency `probe`"]),
+    "two-types": ({"a": {"A": "a", "B": "b"}, "a-b": {"AB": "a"}}, ["`a`", "`a-b`", "`AB`"]),
+    "two-names": ({"my-dep": {"MyDep": "a"}, "my_dep": {"MyDep": "a"}}, ["`my-dep`", "`my_dep`", "`MyDep`"]),
+}
+
+
+@pytest.mark.parametrize("case", CLASHES)
+def test_one_name_for_two_things(connected, repository, case):
+    """What modules are served as is told apart, or refused where the second arrives."""
+    dependencies, words = CLASHES[case]
+    for name, types in dependencies.items():
+        names_of(repository / "deps" / name, name, types)
+    used = [f"../deps/{name}" for name in dependencies]
+    module = names_of(repository / "probe", "probe", {"Probe": "hello", "Foo": "own"}, dependencies=used)
+    connected.run("functions", "-m", module).failed("`probe`", *words)
+    aliases = [{"name": f"other{at}", "source": source} for at, source in enumerate(used)]
+    write(module, "probe", {"source": "python"}, dependencies=aliases)
+    connected.run("functions", "-m", module).ok()
+    write(module, "probe", {"source": "python"}, dependencies=[{"name": "1", "source": used[0]}])
+    assert "`1` is not a valid name for a module" in connected.run("functions", "-m", module).err
+
+
 @pytest.mark.parametrize(
     "source, words",
     [
@@ -254,10 +344,11 @@ def test_a_runtime_that_answers_something_else(connected, repository, answer, wo
         ("../none", ["`probe`", "none"]),
         (".", ["probe"]),
         ("../circle", ["circle"]),
+        ("../user", ["SDK `../user`", "circular", "probe"]),
         ("../broken", ["dagger.json"]),
         ("nonsense", ['invalid SDK: "nonsense"']),
     ],
-    ids=["missing", "outside", "absolute", "no-module", "sdk-without-sdk", "itself", "circle", "broken", "no-name"],
+    ids=["missing", "outside", "absolute", "no-module", "sdk-without-sdk", "itself", "circle", "uses-its-module", "broken", "no-name"],
 )
 def test_an_sdk_that_cannot_be_loaded(connected, folder, source, words):
     repository = folder / "r"
@@ -267,6 +358,7 @@ def test_an_sdk_that_cannot_be_loaded(connected, folder, source, words):
     (repository / "none").mkdir()
     (repository / "none/dagger.json").write_text('{"name": "none", "engineVersion": "v0.21.8"}')
     write(repository / "circle", "circle", {"source": "../probe"})
+    write(repository / "user", "user", {"source": "python"}, dependencies=["../probe"])
     (repository / "broken").mkdir()
     (repository / "broken/dagger.json").write_text("{")
     module = write(repository / "probe", "probe", {"source": source})

@@ -68,9 +68,10 @@ def function(name, returns, defaults=None, **args):
     return chain(f'function(name: "{name}", returnType: "{type_def(returns)}")', *fields, "id")
 
 
-def main_object(name, functions, description=""):
-    """The ID of an object with functions."""
-    fields = [f'withFunction(function: "{known}")' for known in functions]
+def main_object(name, functions, description="", data=()):
+    """The ID of an object with functions, and fields with their types."""
+    fields = [f'withField(name: "{known}", typeDef: "{type_def(text)}")' for known, text in data]
+    fields += [f'withFunction(function: "{known}")' for known in functions]
     return chain("typeDef", f'withObject(name: "{name}", description: {json.dumps(description)})', *fields, "id")
 
 
