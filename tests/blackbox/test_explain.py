@@ -93,3 +93,49 @@ def test_a_broken_dependency_stops_only_what_needs_it(connected, folder, broken)
 
     write_module(folder / "other", OTHER, name="other")
     assert connected.run("call", "-m", module, "ask").ok().out == "hi"
+
+
+def named(name, **more) -> str:
+    return json.dumps({"name": name, "sdk": "python", "engineVersion": "v0.21.8", **more})
+
+
+@pytest.mark.parametrize(
+    "dependency, text, name, words",
+    [
+        ({"name": "alias", "source": "./other"}, None, "alias", ["there is no folder", "other"]),
+        ("./other", None, "./other", ["there is no folder"]),
+        ("./other", "", "./other", ["no `dagger.json`"]),
+        ("./other", "{", "./other", ["cannot read module configuration", "line 1"]),
+        ("./other", named("other", source=".."), "./other", ["contains parent directory components"]),
+        ("./other", named(""), "./other", ["`dagger.json` has no `name`"]),
+        ("./other", named("other", sdk="../no-sdk"), "./other", ['invalid SDK: "../no-sdk"']),
+        ("./other", named("other", sdk="foo-bar"), "./other", ['invalid SDK: "foo-bar"']),
+        ("./other", named("other", dependencies=["/etc"]), "./other", ["is absolute"]),
+        ("127.0.0.1:9/x/y", None, "127.0.0.1:9/x/y", ["cannot reach"]),
+    ],
+    ids=["alias", "folder", "no-configuration", "no-json", "source", "no-name", "no-folder-of-the-sdk", "sdk", "dependency", "server"],
+)
+def test_a_dependency_that_is_not_found_is_named(connected, folder, dependency, text, name, words):
+    (folder / ".git").mkdir()
+    module = write_module(folder, CODE, config=named("probe", dependencies=[dependency]))
+    if text is not None:
+        write_module(folder / "other", OTHER, name="other", config=text)
+    if text == "":
+        (folder / "other/dagger.json").unlink()
+    listed = connected.run("functions", "-m", module).ok()
+    reason = next(line for line in listed.err.splitlines() if line.startswith(f"the dependency `{name}` could not be loaded: "))
+    assert "go" in listed.out and all(word in reason for word in words), listed.err
+    assert connected.run("call", "-m", module, "go").ok().out == "gone"
+    size = f'{{ moduleSource(refString: "{module}") {{ introspectionSchemaJSON {{ size }} }} }}'
+    assert connected.data(size)["moduleSource"]["introspectionSchemaJSON"]["size"] > 0
+
+
+def test_what_a_dependency_lacks_does_not_stop_its_dependents(connected, folder):
+    (folder / ".git").mkdir()
+    module = write_module(folder, WITH_DEPENDENCY, config=named("probe", dependencies=["./other"]))
+    write_module(folder / "other", OTHER, config=named("other", dependencies=["../nowhere"]))
+    assert connected.run("call", "-m", module, "ask").ok().out == "hi"
+    in_directory = f'{{ host {{ directory(path: "{module}") {{ asModule {{ name dependencies {{ name }} }} }} }} }}'
+    assert connected.data(in_directory)["host"]["directory"]["asModule"] == {"name": "probe", "dependencies": [{"name": "other"}]}
+    (module / "other/dagger.json").write_text("{")
+    assert connected.data(in_directory)["host"]["directory"]["asModule"] == {"name": "probe", "dependencies": []}

@@ -47,14 +47,12 @@ def error_of(done) -> str:
         (config(source="/etc"), ['source path "/etc" is absolute']),
         (config(dependencies=["/etc"]), ['local module dep source path "/etc" is absolute']),
         (config(dependencies=["../../../../../etc"]), ["escapes context"]),
-        (config(dependencies=["./nowhere"]), ["find the dependency `./nowhere` of module `probe`", "no such folder"]),
         (config(dependencies=["."]), ["circular dependency on itself"]),
-        (config(dependencies=["127.0.0.1:9/x/y"]), ["find the dependency `127.0.0.1:9/x/y`", "cannot reach"]),
         (config(blueprint={"name": "b", "source": "./b"}), ["`blueprint`", "not supported yet"]),
         (config(toolchains=["./t"]), ["`toolchains`", "not supported yet"]),
         (config(include=["../../../../../../etc"]), ["etc", "is outside of context directory"]),
     ],
-    ids=range(29),
+    ids=range(27),
 )
 def test_eng_005_wrong_configurations(connected, folder, text, words):
     module = write_module(folder, CODE, config=text)

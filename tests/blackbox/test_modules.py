@@ -127,9 +127,8 @@ def test_modules_that_do_not_load(connected, folder, code, words):
         ('{"name": "probe", "sdk": {"source": "python"}, "engineVersion": "v0.9.8"}', ["v0.9.8"]),
         ('{"name": "", "sdk": {"source": "python"}, "engineVersion": "v0.21.8"}', ["name"]),
         ('{"name": "probe", "sdk": {"source": "python"}, "engineVersion": "v0.21.8", "source": "../.."}', []),
-        ('{"name": "probe", "sdk": {"source": "python"}, "engineVersion": "v0.21.8", "dependencies": [{"name": "d", "source": "./no/dependency"}]}', ["no/dependency"]),
     ],
-    ids=range(9),
+    ids=range(8),
 )
 def test_wrong_configurations(connected, folder, config, words):
     module = write_module(folder, CLASS + "    def go(self) -> str:\n        return ''\n", config=config)

@@ -117,6 +117,13 @@ impl<'de> Deserialize<'de> for Dependency {
     }
 }
 
+impl Dependency {
+    /// What it is called here; the place where it is, when it has only its own name.
+    pub fn called(&self) -> &str {
+        if self.name.is_empty() { &self.source } else { &self.name }
+    }
+}
+
 impl Config {
     /// Reads `text`; `place` says where it stands.
     ///

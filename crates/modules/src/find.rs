@@ -14,6 +14,7 @@ use crate::config::{Config, Dependency, FILE_NAME};
 use crate::load::{Modules, lock, remember};
 use crate::remote::GitOrigin;
 use crate::source::{ModuleSource, Reference, Role, SourceKind, classify, context_patterns, inside_context};
+use crate::used::{Missing, Unfound, Used};
 
 /// The form of configuration that came after v0.21.8.
 const MANIFEST: &str = "dagger-module.toml";
@@ -81,7 +82,10 @@ impl Modules {
         match classify(reference, lookup.pin) {
             Reference::Local => {}
             Reference::Either if exists => {}
-            _ => return self.in_repository(caller, reference, lookup, Wanted::of(String::new())).await,
+            _ => {
+                let wanted = Wanted::of(String::new());
+                return self.in_repository(caller, reference, lookup, wanted).await.map_err(Unfound::fault);
+            }
         }
         if !exists {
             if let Some(dependency) = self.dependency(caller, reference).await? {
@@ -108,7 +112,7 @@ impl Modules {
                     .with_hint("name the folder of a module with `-m`"));
             }
         };
-        self.local(caller, Wanted::of(root)).await
+        self.local(caller, Wanted::of(root)).await.map_err(Unfound::fault)
     }
 
     /// The dependency called `name` of the module in whose folder the caller is.
@@ -121,8 +125,12 @@ impl Modules {
         let found = me.services.ops.ports().host.find_up(&host.host_path("."), FILE_NAME);
         let found = found.filter(|found| found.starts_with(&host.host_root));
         let Some(root) = found.as_deref().and_then(Path::parent) else { return Ok(None) };
-        let source = self.local(caller, Wanted::of(root.to_owned())).await?;
-        Ok(source.dependencies.iter().find(|dependency| dependency.name() == name).cloned())
+        let source = self.local(caller, Wanted::of(root.to_owned())).await.map_err(Unfound::fault)?;
+        match source.dependencies.iter().find(|dependency| dependency.name() == name) {
+            None => Ok(None),
+            Some(Used::Found(dependency)) => Ok(Some(dependency.clone())),
+            Some(Used::Missing(missing)) => Err(missing.why.clone().context(format!("find the dependency `{name}`"))),
+        }
     }
 
     /// The source whose `dagger.json` is in a folder of the host.
@@ -130,7 +138,7 @@ impl Modules {
         &'a self,
         caller: &'a Arc<Caller>,
         wanted: Wanted<PathBuf>,
-    ) -> BoxFuture<'a, Result<Arc<ModuleSource>>> {
+    ) -> BoxFuture<'a, Result<Arc<ModuleSource>, Unfound>> {
         Box::pin(async move {
             let Wanted { root, renamed, role, above, git: _ } = wanted;
             let me = client(caller)?;
@@ -148,14 +156,13 @@ impl Modules {
             let filter = Filter { include, exclude, gitignore: true };
             let snapshot = async {
                 let imported = ops.import_dir(&me.op_cx, &context, &filter).await;
-                imported.map_err(|e| e.context(format!("load the source of module `{name}`")))
+                imported.map_err(|e| e.context(format!("load the source of module `{name}`")).into())
             };
             let dependency = |dependency: &Dependency| {
                 let dependency = dependency.clone();
                 let (context, below, above) = (context.clone(), below.clone(), path.clone());
-                let doing = format!("find the dependency `{}` of module `{name}`", dependency.source);
                 async move {
-                    let renamed = (!dependency.name.is_empty()).then_some(dependency.name);
+                    let renamed = Some(dependency.name.clone()).filter(|name| !name.is_empty());
                     let wanted = Wanted { renamed, above, ..Wanted::of(String::new()) };
                     let is_there = |inside: &str| exists(me, &context.join(inside));
                     let inside = match classify(&dependency.source, &dependency.pin) {
@@ -168,13 +175,17 @@ impl Modules {
                         _ => {
                             let lookup = Lookup { pin: &dependency.pin, ..Lookup::default() };
                             let found = self.in_repository(caller, &dependency.source, lookup, wanted).await;
-                            return found.map_err(|e| e.context(doing));
+                            return used(&dependency, found);
                         }
                     };
-                    if !is_there(&inside) {
-                        return Err(Fault::user(format!("{doing}: there is no such folder")));
-                    }
-                    self.local(caller, wanted.at(context.join(inside))).await
+                    let root = context.join(&inside);
+                    used(
+                        &dependency,
+                        match is_there(&inside) {
+                            true => self.local(caller, wanted.at(root)).await,
+                            false => Err(Fault::user(format!("there is no folder `{}`", root.display())).into()),
+                        },
+                    )
                 }
             };
             let sdk = async {
@@ -187,7 +198,7 @@ impl Modules {
                     Location::Inside(inside) if exists(me, &context.join(&inside).join(FILE_NAME)) => {
                         self.local(caller, wanted.at(context.join(inside))).await
                     }
-                    Location::Inside(_) => return Err(no_sdk(&name, &sdk.source)),
+                    Location::Inside(_) => return Err(no_sdk(&name, &sdk.source).into()),
                 };
                 found.map(Some).map_err(|e| e.context(sdk_of(&name, &sdk.source)))
             };
@@ -242,7 +253,7 @@ impl Modules {
         directory: &Directory,
         root: String,
     ) -> Result<Arc<ModuleSource>> {
-        self.inside(caller, directory, Wanted::of(root)).await
+        self.inside(caller, directory, Wanted::of(root)).await.map_err(Unfound::fault)
     }
 
     /// The source whose `dagger.json` is in a folder of `directory`.
@@ -251,7 +262,7 @@ impl Modules {
         caller: &'a Arc<Caller>,
         directory: &'a Directory,
         wanted: Wanted<String>,
-    ) -> BoxFuture<'a, Result<Arc<ModuleSource>>> {
+    ) -> BoxFuture<'a, Result<Arc<ModuleSource>, Unfound>> {
         Box::pin(async move {
             let Wanted { root, renamed, role, above, git } = wanted;
             let me = client(caller)?;
@@ -274,16 +285,14 @@ impl Modules {
             for dependency in &config.dependencies {
                 let renamed = (!dependency.name.is_empty()).then(|| dependency.name.clone());
                 let wanted = Wanted { renamed, above: path.clone(), git: git.clone(), ..Wanted::of(String::new()) };
-                dependencies.push(if !names_server(&dependency.source, &dependency.pin) {
-                    let inside = local_dependency(&dependency.source, &root, Path::new("/"))?;
-                    self.inside(caller, directory, wanted.at(inside)).await?
-                } else {
+                let found = if names_server(&dependency.source, &dependency.pin) {
                     let lookup = Lookup { pin: &dependency.pin, ..Lookup::default() };
-                    let found = self.in_repository(caller, &dependency.source, lookup, wanted).await;
-                    found.map_err(|e| {
-                        e.context(format!("find the dependency `{}` of module `{name}`", dependency.source))
-                    })?
-                });
+                    self.in_repository(caller, &dependency.source, lookup, wanted).await
+                } else {
+                    let inside = local_dependency(&dependency.source, &root, Path::new("/"))?;
+                    self.inside(caller, directory, wanted.at(inside)).await
+                };
+                dependencies.push(used(dependency, found)?);
             }
             let sdk = match config.sdk.as_ref().filter(|sdk| !rondel_sdk::is_builtin(&sdk.source)) {
                 None => None,
@@ -320,13 +329,21 @@ impl Modules {
     }
 }
 
+/// A dependency that was looked for.
+fn used(dependency: &Dependency, found: Result<Arc<ModuleSource>, Unfound>) -> Result<Used, Unfound> {
+    match found {
+        Ok(source) => Ok(Used::Found(source)),
+        Err(unfound) => Ok(Used::Missing(Missing::new(dependency, unfound.tolerated()?))),
+    }
+}
+
 /// The modules on the way, with one more.
-fn followed(mut above: Vec<(String, String)>, place: &str, name: &str) -> Result<Vec<(String, String)>> {
+fn followed(mut above: Vec<(String, String)>, place: &str, name: &str) -> Result<Vec<(String, String)>, Unfound> {
     if let Some((_, first)) = above.iter().find(|(known, _)| known == place) {
         // Users match on this text; see spec/behaviours.md MOD-010.
-        return Err(Fault::user(format!(
+        return Err(Unfound::Circle(Fault::user(format!(
             "module \"{first}\" has a circular dependency on itself through dependency \"{name}\""
-        )));
+        ))));
     }
     above.push((place.to_owned(), name.to_owned()));
     Ok(above)

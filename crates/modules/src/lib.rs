@@ -33,6 +33,7 @@ pub mod serve;
 pub mod source;
 pub mod typedef;
 pub mod types;
+pub mod used;
 mod vanity;
 
 pub use fields::register_modules;

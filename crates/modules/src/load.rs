@@ -30,6 +30,7 @@ use crate::serve::{Served, Surfaced, check_clash, extension};
 use crate::source::ModuleSource;
 use crate::typedef::ModuleTypes;
 use crate::types::register;
+use crate::used::Used;
 
 /// How many loaded modules and schemas are remembered.
 const REMEMBERED: usize = 512;
@@ -183,19 +184,32 @@ impl Modules {
     }
 
     /// What the module uses, and what of it cannot be loaded: functions that do not need it can still be called.
-    async fn dependencies(
-        self: &Arc<Self>,
-        evaluator: Option<&Arc<Evaluator>>,
-        caller: &Arc<Caller>,
-        source: &ModuleSource,
+    ///
+    /// # Errors
+    /// When the caller does not wait for it any more.
+    pub(crate) async fn dependencies<'a>(
+        self: &'a Arc<Self>,
+        evaluator: Option<&'a Arc<Evaluator>>,
+        caller: &'a Arc<Caller>,
+        source: &'a ModuleSource,
     ) -> Result<(Vec<Arc<Module>>, Vec<(String, Fault)>)> {
-        let load = |source| async move { (source, self.load(evaluator, caller, source).await) };
+        let load = |used: &'a Used| async move {
+            match used {
+                Used::Found(source) => self.load(evaluator, caller, source).await,
+                Used::Missing(missing) => Err(missing.why.clone()),
+            }
+        };
         let (mut dependencies, mut broken) = (Vec::new(), Vec::new());
-        for (source, loaded) in join_all(source.dependencies.iter().map(load)).await {
+        let loaded = join_all(source.dependencies.iter().map(load)).await;
+        for ((written, used), loaded) in source.config.dependencies.iter().zip(&source.dependencies).zip(loaded) {
             match loaded {
                 Ok(module) => dependencies.push(module),
                 Err(fault) if fault.kind() == Kind::Cancelled => return Err(fault),
-                Err(fault) => broken.push((source.name().to_owned(), fault)),
+                Err(fault) => {
+                    // A module without a name is known by its place.
+                    let name = Some(used.name()).filter(|name| !name.is_empty()).unwrap_or(written.called());
+                    broken.push((name.to_owned(), fault));
+                }
             }
         }
         Ok((dependencies, broken))

@@ -77,7 +77,7 @@ impl Modules {
                 self.inside(caller, &source.whole_context(), wanted).await
             }
         };
-        let found = found.map_err(|e| e.context(crate::find::sdk_of(source.name(), reference)))?;
+        let found = found.map_err(|e| e.fault().context(crate::find::sdk_of(source.name(), reference)))?;
         if !found.config_exists() {
             return Err(crate::find::no_sdk(source.name(), reference));
         }

@@ -15,6 +15,7 @@ use crate::config::FILE_NAME;
 use crate::find::{Lookup, Wanted};
 use crate::load::Modules;
 use crate::source::ModuleSource;
+use crate::used::Unfound;
 use crate::vanity;
 
 /// Hosts whose repositories always have an owner and a name.
@@ -178,7 +179,7 @@ impl Modules {
         reference: &str,
         lookup: Lookup<'_>,
         wanted: Wanted<String>,
-    ) -> Result<Arc<ModuleSource>> {
+    ) -> Result<Arc<ModuleSource>, Unfound> {
         let doing = || format!("find the module `{reference}`");
         let parts = Parts::of(reference);
         let (found, root) = self.repository(caller, &parts).await.map_err(|e| e.context(doing()))?;

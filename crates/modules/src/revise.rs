@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::config::{Config, FILE_NAME};
 use crate::source::{ModuleSource, SourceKind, inside_context};
+use crate::used::Used;
 
 /// The keys of `dagger.json` that are changed.
 const DEPENDENCIES: &str = "dependencies";
@@ -139,7 +140,7 @@ impl ModuleSource {
                     ))
                     .with_hint("give the new one another name with `withName`"));
                 }
-                None => all.push(Entry::new(name, source, std::sync::Arc::new(dependency.clone()))),
+                None => all.push(Entry::new(name, source, Used::Found(std::sync::Arc::new(dependency.clone())))),
             }
         }
         self.with_entries(all)
@@ -293,11 +294,11 @@ struct Entry {
     name: String,
     source: String,
     text: Map<String, Json>,
-    found: std::sync::Arc<ModuleSource>,
+    found: Used,
 }
 
 impl Entry {
-    fn new(name: &str, source: String, found: std::sync::Arc<ModuleSource>) -> Self {
+    fn new(name: &str, source: String, found: Used) -> Self {
         Self { name: name.to_owned(), text: written(name, &source), source, found }
     }
 
@@ -436,7 +437,8 @@ mod tests {
     fn what_a_dependency_says_besides_stays() {
         let mut it =
             source("", r#"{"name": "a", "dependencies": [{"name": "n", "source": "./d", "ignoreChecks": ["x"]}]}"#);
-        it.dependencies = vec![Arc::new(ModuleSource { renamed: Some("n".into()), ..named("d", "d") })];
+        let renamed = ModuleSource { renamed: Some("n".into()), ..named("d", "d") };
+        it.dependencies = vec![Used::Found(Arc::new(renamed))];
         let with = it.with_dependencies(&[named("c", "c")]).expect("works");
         let want = json!([{"name": "c", "source": "c"}, {"name": "n", "source": "./d", "ignoreChecks": ["x"]}]);
         assert_eq!(json_of(&with)["dependencies"], want);

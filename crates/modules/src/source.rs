@@ -15,6 +15,7 @@ use rondel_version::View;
 
 use crate::config::Config;
 use crate::remote::GitOrigin;
+use crate::used::{Missing, Used};
 
 /// The engine's own field that gives a source from everything it consists of.
 pub const FIELD: &str = "_moduleSource";
@@ -64,8 +65,8 @@ pub struct ModuleSource {
     pub config: Config,
     /// The name that a dependent gives it.
     pub renamed: Option<String>,
-    /// What it uses.
-    pub dependencies: Vec<Arc<ModuleSource>>,
+    /// What it uses, as its configuration lists it.
+    pub dependencies: Vec<Used>,
     /// The module that is its SDK; none: a built-in one, or none at all.
     pub sdk: Option<Arc<ModuleSource>>,
     /// What the module is there for.
@@ -83,6 +84,11 @@ pub enum Role {
 }
 
 impl ModuleSource {
+    /// The dependencies that were found.
+    pub fn found(&self) -> impl Iterator<Item = &Arc<ModuleSource>> {
+        self.dependencies.iter().filter_map(Used::found)
+    }
+
     /// The name under which it is served.
     pub fn name(&self) -> &str {
         self.renamed.as_deref().unwrap_or(&self.config.name)
@@ -133,7 +139,7 @@ impl ModuleSource {
     // IDENTITY: spec/protocol.md §5.3.
     pub fn digest(&self) -> Digest {
         let sdk = self.config.sdk.as_ref();
-        let dependencies: Vec<(&str, Digest)> = self.dependencies.iter().map(|d| (d.name(), d.digest())).collect();
+        let dependencies: Vec<(&str, Digest)> = self.found().map(|d| (d.name(), d.digest())).collect();
         let content = (self.snapshot.digest(), &self.base, &*self.config_text);
         let names = (&self.config.name, &self.root, self.config.source_subpath());
         let of = self.sdk.as_ref().map(|sdk| sdk.digest());
@@ -143,13 +149,12 @@ impl ModuleSource {
     /// The same content, wherever it was found: what an SDK is given, so that its results are shared.
     // IDENTITY: spec/protocol.md §4.1.
     pub fn content(&self) -> Self {
-        let content = |source: &Arc<ModuleSource>| Arc::new(source.content());
         Self {
             kind: SourceKind::Dir,
             host: String::new(),
             git: None,
-            dependencies: self.dependencies.iter().map(content).collect(),
-            sdk: self.sdk.as_ref().map(content),
+            dependencies: self.dependencies.iter().map(Used::content).collect(),
+            sdk: self.sdk.as_ref().map(|sdk| Arc::new(sdk.content())),
             ..self.clone()
         }
     }
@@ -158,7 +163,7 @@ impl ModuleSource {
     pub fn call(&self) -> Arc<Call> {
         let text = |text: &str| Literal::String(text.into());
         let layers = self.snapshot.layers().iter().map(|layer| text(&layer.to_string())).collect();
-        let dependencies = self.dependencies.iter().map(|d| Literal::Call(d.call())).collect();
+        let dependencies = self.dependencies.iter().map(Used::written).collect();
         let spec = CallSpec::new("ModuleSource", FIELD)
             .arg("kind", text(self.kind.member()))
             .arg("sdk", self.sdk.as_ref().map_or(Literal::Null, |sdk| Literal::Call(sdk.call())))
@@ -205,9 +210,13 @@ impl ModuleSource {
             Literal::String(text) => text.parse().map(rondel_model::LayerId).map_err(|_| damaged("layers")),
             _ => Err(damaged("layers")),
         };
-        let dependency = |item: &Literal| match item {
+        let module = |item: &Literal| match item {
             Literal::Call(call) => Self::read(call, depth + 1).map(Arc::new),
             _ => Err(damaged("dependencies")),
+        };
+        let dependency = |item: &Literal| match Missing::read(item) {
+            Some(missing) => Ok(Used::Missing(missing)),
+            None => module(item).map(Used::Found),
         };
         let layers: Vec<_> = list("layers")?.iter().map(layer).collect::<Result<_>>()?;
         let config_text = text("config")?;
@@ -228,7 +237,7 @@ impl ModuleSource {
             config,
             renamed: text("name").ok().map(|name| name.to_string()),
             dependencies: list("dependencies")?.iter().map(dependency).collect::<Result<_>>()?,
-            sdk: get("sdk").filter(|sdk| **sdk != Literal::Null).map(dependency).transpose()?,
+            sdk: get("sdk").filter(|sdk| **sdk != Literal::Null).map(module).transpose()?,
             role: if get("isSdk") == Some(&Literal::Bool(true)) { Role::Sdk } else { Role::Module },
         })
     }
@@ -393,7 +402,8 @@ mod tests {
             role: Role::Sdk,
         };
         let mut source = dependency.clone();
-        source.dependencies = vec![Arc::new(dependency.clone())];
+        let missing = Missing { name: "gone".into(), why: Fault::user("because").context("find it") };
+        source.dependencies = vec![Used::Missing(missing), Used::Found(Arc::new(dependency.clone()))];
         source.sdk = Some(Arc::new(dependency.clone()));
         source.role = Role::Module;
         source.renamed = Some("b".into());
@@ -401,7 +411,9 @@ mod tests {
         let again = rondel_call::decode(&rondel_call::encode(&call)).expect("decodes");
         let read = ModuleSource::of_call(&again).expect("reads");
         assert_eq!((read.digest(), read.call().digest()), (source.digest(), call.digest()));
-        assert_eq!((read.name(), read.dependencies[0].name()), ("b", "a"));
+        assert_eq!((read.name(), read.dependencies[1].name()), ("b", "a"));
+        let Used::Missing(missing) = &read.dependencies[0] else { panic!("what is not there was found") };
+        assert_eq!((&*missing.name, &*missing.why.full_message()), ("gone", "find it: because"));
         assert_eq!(read.sdk.as_ref().map(|sdk| sdk.role), Some(Role::Sdk));
         assert_eq!((read.content().digest(), &*read.content().host), (source.digest(), ""));
         assert_ne!(ModuleSource { sdk: None, ..read.clone() }.digest(), source.digest());

@@ -135,7 +135,9 @@ async fn with_updates(modules: &Modules, cx: &Cx, source: &ModuleSource, names: 
             _ => config.source.clone(),
         };
         let mut newer = modules.resolve(&cx.caller, &reference, Lookup::default()).await?.as_ref().clone();
-        newer.renamed = Some(found.name().to_owned());
+        // The name that its dependent gives it: what was not found has none of its own.
+        let own = found.found().map(|source| source.name().to_owned());
+        newer.renamed = own.or_else(|| Some(config.name.clone()).filter(|name| !name.is_empty()));
         updated = updated.without_dependencies(&[found.name().to_owned()])?.with_dependencies(&[newer])?;
     }
     Ok(updated)

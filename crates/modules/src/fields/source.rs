@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
 use rondel_api::Surface;
 use rondel_fault::{Fault, Result};
 use rondel_model::{AbsPath, Directory, Value};
@@ -132,7 +131,7 @@ fn names(surface: &mut Surface) {
     surface.plain("ModuleConfigClient", "directory", |it: &GeneratedClient, _| Ok(Value::string(&*it.directory)));
     surface.plain("ModuleSource", "toolchains", |_: &ModuleSource, _| Ok(Value::List(Arc::new([]))));
     surface.plain("ModuleSource", "dependencies", |it: &ModuleSource, _| {
-        Ok(Value::List(it.dependencies.iter().map(|dependency| outcome(dependency).value).collect()))
+        Ok(Value::List(it.found().map(|dependency| outcome(dependency).value).collect()))
     });
     surface.field("ModuleSource", "sync", |_, node, _| async move { Ok(Value::string(node.id()?).into()) });
 }
@@ -179,8 +178,9 @@ fn places(surface: &mut Surface) {
 }
 
 async fn introspection_of(modules: &Arc<Modules>, cx: &Cx, source: &ModuleSource) -> Result<Outcome> {
-    let loading = source.dependencies.iter().map(|source| modules.load(Some(&cx.evaluator), &cx.caller, source));
-    introspection(cx, source.view()?, &try_join_all(loading).await?).await
+    // What the module would see when it is loaded, with dependencies left out that cannot be.
+    let (dependencies, _) = modules.dependencies(Some(&cx.evaluator), &cx.caller, source).await?;
+    introspection(cx, source.view()?, &dependencies).await
 }
 
 /// The introspection file for code generators: the API under `view`, with what a module uses.
