@@ -1,16 +1,17 @@
 //! `dagger.json`: what it may say, and what of it is supported.
 
 use rondel_fault::{Fault, Result};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::Value as Json;
 
+use crate::keys::{Keys, TextOr, object};
 use crate::names::{is_graphql_name, type_name};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "dagger.json";
 
 /// What `dagger.json` says. Unknown keys are ignored, as every version did.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// The module's name.
     pub name: String,
@@ -53,8 +54,7 @@ pub struct SdkConfig {
 }
 
 /// Another module.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dependency {
     /// What it is called here; empty: its own name.
     pub name: String,
@@ -67,8 +67,7 @@ pub struct Dependency {
 }
 
 /// A client that is generated.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GeneratedClient {
     /// What generates it.
     pub generator: String,
@@ -76,48 +75,40 @@ pub struct GeneratedClient {
     pub directory: String,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum TextOr<T> {
-    Text(String),
-    Full(T),
-}
-
-impl<'de> Deserialize<'de> for SdkConfig {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize, Default)]
-        #[serde(default)]
-        struct Full {
-            source: String,
-            config: Option<serde_json::Map<String, serde_json::Value>>,
-            debug: bool,
-            experimental: serde_json::Map<String, serde_json::Value>,
-        }
-        Ok(match TextOr::<Full>::deserialize(d)? {
+impl SdkConfig {
+    fn read(place: &str, value: &Json) -> Result<Self> {
+        Ok(match TextOr::of(place, value)? {
             TextOr::Text(source) => Self { source, ..Self::default() },
-            TextOr::Full(Full { source, config, debug, experimental }) => Self { source, config, debug, experimental },
+            TextOr::Full(keys) => Self {
+                source: keys.get("source")?,
+                config: keys.get("config")?,
+                debug: keys.get("debug")?,
+                experimental: keys.get("experimental")?,
+            },
         })
     }
 }
 
-impl<'de> Deserialize<'de> for Dependency {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize, Default)]
-        #[serde(default)]
-        struct Full {
-            name: String,
-            source: String,
-            pin: String,
-            customizations: Vec<serde_json::Value>,
-        }
-        Ok(match TextOr::<Full>::deserialize(d)? {
-            TextOr::Text(source) => Self { source, ..Self::default() },
-            TextOr::Full(Full { name, source, pin, customizations }) => Self { name, source, pin, customizations },
-        })
+impl GeneratedClient {
+    fn read(place: &str, value: &Json) -> Result<Self> {
+        let keys = object(place, value, "an object")?;
+        Ok(Self { generator: keys.get("generator")?, directory: keys.get("directory")? })
     }
 }
 
 impl Dependency {
+    fn read(place: &str, value: &Json) -> Result<Self> {
+        Ok(match TextOr::of(place, value)? {
+            TextOr::Text(source) => Self { source, ..Self::default() },
+            TextOr::Full(keys) => Self {
+                name: keys.get("name")?,
+                source: keys.get("source")?,
+                pin: keys.get("pin")?,
+                customizations: keys.get("customizations")?,
+            },
+        })
+    }
+
     /// What it is called here; the place where it is, when it has only its own name.
     pub fn called(&self) -> &str {
         if self.name.is_empty() { &self.source } else { &self.name }
@@ -135,13 +126,28 @@ impl Config {
         if !text.trim_start().starts_with('{') {
             return Err(Fault::user(format!("{}: it is no JSON object", cannot())));
         }
-        let mut config: Config = serde_json::from_str(text)
-            .map_err(|e| refused_version(text).unwrap_or_else(|| Fault::user(cannot()).caused_by(e)))?;
-        if config.sdk.as_ref().is_some_and(|sdk| sdk.source.is_empty()) {
-            config.sdk = None;
-        }
+        let keys = Keys::parse(text).map_err(|e| Fault::user(cannot()).caused_by(e))?;
+        let config = Self::read(&keys).map_err(|e| refused_version(&keys).unwrap_or_else(|| e.context(cannot())))?;
         config.check_paths().map_err(|e| e.context(cannot()))?;
         Ok(config)
+    }
+
+    fn read(keys: &Keys) -> Result<Self> {
+        let sdk = keys.read("sdk", |place, value| SdkConfig::read(place, value).map(Some))?;
+        Ok(Self {
+            name: keys.get("name")?,
+            engine_version: keys.get("engineVersion")?,
+            sdk: sdk.filter(|sdk| !sdk.source.is_empty()),
+            source: keys.get("source")?,
+            include: keys.get("include")?,
+            exclude: keys.get("exclude")?,
+            dependencies: keys.list("dependencies", Dependency::read)?,
+            toolchains: keys.list("toolchains", Dependency::read)?,
+            blueprint: keys.read("blueprint", |place, value| Dependency::read(place, value).map(Some))?,
+            codegen: keys.get("codegen")?,
+            clients: keys.list("clients", GeneratedClient::read)?,
+            disable_default_function_caching: keys.get("disableDefaultFunctionCaching")?,
+        })
     }
 
     /// Whether generated code is noted in `.gitattributes` and `.gitignore`.
@@ -204,14 +210,9 @@ impl Config {
 }
 
 /// What is wrong with the version of a configuration that cannot be read: another engine may well read it.
-fn refused_version(text: &str) -> Option<Fault> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Versioned {
-        engine_version: String,
-    }
-    let versioned: Versioned = serde_json::from_str(text).ok()?;
-    rondel_version::of_module(&versioned.engine_version).err().map(|refused| Fault::user(refused.to_string()))
+fn refused_version(keys: &Keys) -> Option<Fault> {
+    let version: String = keys.get("engineVersion").ok().filter(|version: &String| !version.is_empty())?;
+    rondel_version::of_module(&version).err().map(|refused| Fault::user(refused.to_string()))
 }
 
 #[cfg(test)]
@@ -241,6 +242,21 @@ mod tests {
     }
 
     #[test]
+    fn nothing_said_and_said_twice() {
+        let nothing = r#"{"name": "a", "engineVersion": null, "sdk": null, "source": null, "include": null, "exclude": null,
+            "dependencies": null, "toolchains": null, "blueprint": null, "codegen": null, "clients": null}"#;
+        let named = Config { name: "a".into(), ..Config::default() };
+        assert_eq!(Config::parse(nothing, "x").map_err(|e| e.to_string()), Ok(named.clone()));
+        let deeper = r#"{"name": "a", "sdk": {"source": "python", "config": null, "debug": null, "experimental": null},
+            "dependencies": [{"name": null, "source": "./x", "pin": null, "customizations": null}]}"#;
+        let config = Config::parse(deeper, "x").expect("parses");
+        assert_eq!(config.dependencies, [Dependency { source: "./x".into(), ..Dependency::default() }]);
+        assert_eq!(config.sdk, Some(SdkConfig { source: "python".into(), ..SdkConfig::default() }));
+        let twice = Config::parse(r#"{"name": "x", "name": "a"}"#, "x").map_err(|e| e.to_string());
+        assert_eq!(twice, Ok(named));
+    }
+
+    #[test]
     fn names() {
         let check = |name: &str, want: Option<&str>| {
             let config = Config { name: name.into(), ..Config::default() };
@@ -261,7 +277,13 @@ mod tests {
             assert!(got.contains(want), "{got}");
         };
         check("{", "EOF");
-        check(r#"{"name": 1}"#, "invalid type");
+        check(r#"{"name": 1}"#, "`name`: invalid type: integer `1`, expected a string");
+        check(r#"{"sdk": 7}"#, "`sdk`: invalid type: a number, expected a string or an object");
+        check(r#"{"sdk": {"source": "s", "config": ["a"]}}"#, "`sdk.config`: invalid type: sequence, expected a map");
+        check(r#"{"sdk": {"source": "s", "debug": "yes"}}"#, "`sdk.debug`: invalid type");
+        check(r#"{"dependencies": {}}"#, "`dependencies`: invalid type: an object, expected a list");
+        check(r#"{"dependencies": [7]}"#, "`dependencies`: invalid type: a number, expected a string or an object");
+        check(r#"{"dependencies": [{"name": 7}]}"#, "`dependencies.name`: invalid type");
         check("[]", "it is no JSON object");
         check("", "it is no JSON object");
         check(r#"{"source": "../x"}"#, "source path \"../x\" contains parent directory components");

@@ -20,6 +20,7 @@ pub mod fields;
 mod find;
 pub mod foreign;
 mod internal;
+mod keys;
 pub mod load;
 pub mod module;
 pub mod names;
