@@ -202,3 +202,20 @@ def test_ignored_patterns(connected, folder):
     # Explicitly given folders are filtered the same way.
     given = connected.run("call", "-m", module, "f-4", f"--given={context}").ok().out.split()
     assert given == ["main.go"]
+
+
+def test_links(connected, folder):
+    (folder / ".git").mkdir()
+    write_module(folder / "real", CODE.replace("Probe", "Real"), name="real")
+    (folder / "link").symlink_to("real")
+    assert connected.run("call", "-m", folder / "link", "go").ok().out == "gone"
+
+    linked = write_module(folder / "linked", CODE, config=config(source="code", dependencies=["../link"]))
+    (folder / "code").mkdir()
+    for name in ("src", "pyproject.toml"):
+        (linked / name).rename(folder / "code" / name)
+    (linked / "code").symlink_to("../code")
+    done = connected.run("call", "-m", linked, "go").ok()
+    assert done.out == "gone" and "could not be loaded" not in done.err
+    (linked / "code").unlink()
+    connected.run("call", "-m", linked, "go").failed("the folder `code`, which `source` in `dagger.json` names, is not there")

@@ -96,6 +96,10 @@ impl HostFiles for HostLink {
         Ok(place.open(rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK)?.into())
     }
 
+    fn real(&self, path: &Path) -> std::io::Result<PathBuf> {
+        Ok(self.roots.place(path).map_err(std::io::Error::other)?.found()?.given())
+    }
+
     fn find_up(&self, start: &Path, name: &str) -> Option<PathBuf> {
         let start = self.roots.place(start).ok()?;
         start.ancestors().map(|dir| dir.join(name)).find(place::Place::exists).map(|found| found.given())

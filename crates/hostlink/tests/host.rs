@@ -362,6 +362,17 @@ fn a_file_is_exported_whole() {
 }
 
 #[test]
+fn paths_without_links() {
+    let f = fixture();
+    f.write("a/b/x", "");
+    symlink("a/b", f.host().join("link")).unwrap();
+    let real = |path: &str| f.link.real(&f.host().join(path)).ok();
+    let host = f.host().canonicalize().unwrap();
+    assert_eq!((real("link/x"), real("a")), (Some(host.join("a/b/x")), Some(host.join("a"))));
+    assert_eq!(real("nowhere"), None);
+}
+
+#[test]
 fn find_up() {
     let f = fixture();
     f.write("a/b/c/x", "");

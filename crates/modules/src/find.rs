@@ -144,15 +144,23 @@ impl Modules {
             let me = client(caller)?;
             let ops = &me.services.ops;
             let files = ops.ports().host.clone();
+            // What belongs to a module is picked by paths below its context directory, where links are not followed.
+            let root = files.real(&root).unwrap_or(root);
             let git = files.find_up(&root, ".git").filter(|git| git.starts_with(&host_of(me).host_root));
             let git = git.and_then(|git| git.parent().map(Path::to_owned));
             let context = git.unwrap_or_else(|| root.clone());
-            let below = root.strip_prefix(&context).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+            let below = path_below(&context, &root).unwrap_or_default();
             let (config_text, config) = self.read_config(me, &root).await?;
             let name = renamed.clone().unwrap_or_else(|| config.name.clone());
             let path = followed(above, &root.to_string_lossy(), &name)?;
-            let (include, mut exclude) = context_patterns(&below, &config)?;
+            let (mut include, mut exclude) = context_patterns(&below, &config)?;
             exclude.push(".git".into());
+            // A source folder that is a link is taken with the folder that it leads to.
+            let code = root.join(config.source_subpath());
+            if let Some(real) = files.real(&code).ok().filter(|real| *real != code) {
+                let (link, folder) = (path_below(&context, &code), path_below(&context, &real));
+                include.extend(link.into_iter().chain(folder.map(|folder| format!("{folder}/**"))));
+            }
             let filter = Filter { include, exclude, gitignore: true };
             let snapshot = async {
                 let imported = ops.import_dir(&me.op_cx, &context, &filter).await;
@@ -327,6 +335,11 @@ impl Modules {
             }))
         })
     }
+}
+
+/// `path` relative to the folder `context`; none when it is elsewhere.
+fn path_below(context: &Path, path: &Path) -> Option<String> {
+    path.strip_prefix(context).ok().map(|path| path.to_string_lossy().into_owned())
 }
 
 /// A dependency that was looked for.

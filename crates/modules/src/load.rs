@@ -11,6 +11,7 @@ use rondel_events::{Outcome as Ended, Work};
 use rondel_fault::{Fault, Kind, Result};
 use rondel_gql::types::{FieldDef, Schema};
 use rondel_model::Value;
+use rondel_model::op::Place;
 use rondel_ports::index::Table;
 use rondel_query::{Caller, Cx, Evaluator, Node};
 use rondel_schema::Registry;
@@ -271,6 +272,7 @@ impl Modules {
                 module.name()
             )));
         }
+        check_source_folder(me, &module.source).await?;
         let partial = Arc::new(module.partial());
         let (again, caller, index) = (evaluator.clone(), on_behalf(caller, &partial)?, me.services.index.clone());
         let work = || async move {
@@ -523,6 +525,21 @@ pub fn served(client: &Client) -> Vec<Served> {
 pub fn module_of(node: &Node) -> Result<Arc<Module>> {
     let value = node.get::<crate::module::ModuleValue>()?;
     value.loaded.clone().ok_or_else(|| Fault::user("the module was described, not loaded: it has no source"))
+}
+
+/// That there is code where the configuration says: otherwise every SDK has words of its own for that.
+async fn check_source_folder(me: &Client, source: &ModuleSource) -> Result<()> {
+    let named = source.config.source_subpath();
+    let context = source.context().place;
+    let folder = Place { path: source.root_path().join_inside(named), ..context };
+    match me.services.ops.stat(&me.op_cx, &folder, true).await? {
+        Some(_) => Ok(()),
+        None => Err(Fault::user(format!(
+            "load module `{}`: the folder `{named}`, which `source` in `{FILE_NAME}` names, is not there or is empty",
+            source.name()
+        ))
+        .with_hint(format!("the path is relative to the folder of `{FILE_NAME}`"))),
+    }
 }
 
 fn stub(name: &str) -> ModuleTypes {

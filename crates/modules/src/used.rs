@@ -49,7 +49,9 @@ impl Used {
         match self {
             Used::Found(source) => Used::Found(Arc::new(source.content())),
             // Reasons name places.
-            Used::Missing(missing) => Used::Missing(Missing { why: Fault::user("it was not found"), ..missing.clone() }),
+            Used::Missing(missing) => {
+                Used::Missing(Missing { why: Fault::user("it was not found"), ..missing.clone() })
+            }
         }
     }
 

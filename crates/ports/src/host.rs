@@ -61,6 +61,12 @@ pub trait HostFiles: Send + Sync {
     /// Those of the kernel.
     fn open(&self, path: &Path) -> std::io::Result<File>;
 
+    /// `path` without symbolic links; that of a container as it is, because its links mean something in there alone.
+    ///
+    /// # Errors
+    /// Those of the kernel: nothing is there, or it cannot be reached.
+    fn real(&self, path: &Path) -> std::io::Result<PathBuf>;
+
     /// The nearest path called `name` in `start` or a directory above it.
     fn find_up(&self, start: &Path, name: &str) -> Option<PathBuf>;
 }

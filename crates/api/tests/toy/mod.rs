@@ -421,6 +421,9 @@ impl HostFiles for Files {
     fn open(&self, path: &Path) -> std::io::Result<std::fs::File> {
         std::fs::File::open(path)
     }
+    fn real(&self, path: &Path) -> std::io::Result<PathBuf> {
+        Ok(path.to_owned())
+    }
     fn find_up(&self, start: &Path, name: &str) -> Option<PathBuf> {
         (name == "found").then(|| start.parent().unwrap_or(start).join(name))
     }

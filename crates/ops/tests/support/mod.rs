@@ -544,6 +544,10 @@ impl HostFiles for ToyHost {
         fs::File::open(path)
     }
 
+    fn real(&self, path: &Path) -> std::io::Result<PathBuf> {
+        path.canonicalize()
+    }
+
     fn find_up(&self, _: &Path, _: &str) -> Option<PathBuf> {
         None
     }
