@@ -219,3 +219,22 @@ def test_links(connected, folder):
     assert done.out == "gone" and "could not be loaded" not in done.err
     (linked / "code").unlink()
     connected.run("call", "-m", linked, "go").failed("the folder `code`, which `source` in `dagger.json` names, is not there")
+
+
+@pytest.fixture
+def pair(folder):
+    """Two modules, `one` and `two`, beside which others can be."""
+    (folder / ".git").mkdir()
+    for name in ("one", "two"):
+        write_module(folder / name, CODE.replace("Probe", name.title()).replace("gone", name), name=name)
+    return folder
+
+
+def test_the_order_of_dependencies_is_not_told(connected, pair):
+    texts = set()
+    for dependencies in (["../one", "../two"], ["../two", "../one"]):
+        write_module(pair / "probe", CODE, config=config(dependencies=dependencies))
+        ask = f'{{ moduleSource(refString: "{pair}/probe") {{ introspectionSchemaJSON {{ contents }} asModule {{ introspectionSchemaJSON {{ contents }} }} }} }}'
+        found = connected.data(ask)["moduleSource"]
+        texts |= {found["introspectionSchemaJSON"]["contents"], found["asModule"]["introspectionSchemaJSON"]["contents"]}
+    assert len(texts) == 1 and '"one"' in texts.pop()

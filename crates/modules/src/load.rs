@@ -509,7 +509,9 @@ pub fn introspection_text(
     let hidden = if readers == Readers::Clients { &[] } else { HIDDEN };
     let base = registry.project(view);
     let served = |module: &Arc<Module>| Served { surfaced: Surfaced::of(module), constructor: true, entrypoint: false };
-    let list: Vec<_> = dependencies.iter().map(served).collect();
+    let mut list: Vec<_> = dependencies.iter().map(served).collect();
+    // The order in which a configuration lists them means nothing to its readers.
+    list.sort_by(|one, other| one.surfaced.module.name().cmp(other.surfaced.module.name()));
     if list.is_empty() {
         return rondel_schema::schema_json(&base, view, hidden);
     }
