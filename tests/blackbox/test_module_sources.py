@@ -238,3 +238,13 @@ def test_the_order_of_dependencies_is_not_told(connected, pair):
         found = connected.data(ask)["moduleSource"]
         texts |= {found["introspectionSchemaJSON"]["contents"], found["asModule"]["introspectionSchemaJSON"]["contents"]}
     assert len(texts) == 1 and '"one"' in texts.pop()
+
+
+def test_mod_008_dev_012_a_module_without_code_brings_others_together(connected, pair):
+    both = {"name": "both", "engineVersion": "v0.21.8", "dependencies": ["../one", "../two"]}
+    (pair / "both").mkdir()
+    (pair / "both/dagger.json").write_text(json.dumps(both))
+    assert connected.data("{ one { go } two { go } }", "-m", pair / "both") == {"one": {"go": "one"}, "two": {"go": "two"}}
+    # Those of a module with code are its own affair: spec/protocol.md §5.5.
+    write_module(pair / "probe", CODE, config=config(dependencies=["../one"]))
+    connected.query("{ one { go } }", "-m", pair / "probe").failed("one")

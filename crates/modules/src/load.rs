@@ -325,7 +325,8 @@ impl Modules {
         Ok(None)
     }
 
-    /// Serves `module` to the caller from now on.
+    /// Serves `module` to the caller from now on; with the constructors of what it uses when `dependencies` says so, or
+    /// when it has no code of its own.
     ///
     /// # Errors
     /// When another module of the same name is served.
@@ -346,8 +347,10 @@ impl Modules {
             Ok(())
         };
         add(module, true, entrypoint)?;
+        // A module without code is there for what it brings together.
+        let shown = dependencies || matches!(module.provider, Provider::None);
         for dependency in &module.dependencies {
-            add(dependency, dependencies, false)?;
+            add(dependency, shown, false)?;
         }
         let entries = list.iter().map(|served| Arc::new(served.clone()) as Arc<dyn Any + Send + Sync>).collect();
         *lock(&me.served) = entries;
