@@ -58,12 +58,27 @@ def test_a_process_of_nobody_is_a_client_of_its_own(connected):
 
 
 def test_the_environment_of_a_container_names_the_version_of_its_clients(connected):
-    """Before whatever a library says of itself; what is no version counts as the oldest that anybody has had."""
+    """Unless a library says its own; what is no version counts as the oldest that anybody has had."""
     code = f"print(ask('{{__schemaVersion}}')['data']['__schemaVersion'], {VERSION % 'v0.19.11'})"
     version = 'withEnvVariable(name: "_EXPERIMENTAL_DAGGER_VERSION", value: "%s")'
-    assert nested(connected, code, version % "v0.18.10") == "v0.18.10 v0.18.10"
-    assert nested(connected, code, version % "soon") == "v0.11.9 v0.11.9"
+    assert nested(connected, code, version % "v0.18.10") == "v0.18.10 v0.19.11"
+    assert nested(connected, code, version % "soon") == "v0.11.9 v0.19.11"
     assert nested(connected, code) == "v0.21.8 v0.19.11"
+    # One that says nothing of its version has that of the engine.
+    assert nested(connected, f"print({VERSION % ''})", version % "v0.18.10") == "v0.21.8"
+
+
+def test_queries_in_addresses(connected):
+    get = (
+        "import urllib.parse\n"
+        "def get(**parts):\n"
+        "    address = 'http://127.0.0.1:' + os.environ['DAGGER_SESSION_PORT'] + '/query?' + urllib.parse.urlencode(parts)\n"
+        "    return json.loads(urllib.request.urlopen(address).read())\n"
+    )
+    code = get + "print(get(query='query($p: String!) { directory { withNewFile(path: $p, contents: \"+ &\") { entries } } }', variables='{\"p\": \"a b\"}'))\n"
+    assert nested(connected, code) == "{'data': {'directory': {'withNewFile': {'entries': ['a b']}}}}"
+    assert "not a GraphQL request" in nested(connected, get + "print(get()['errors'][0]['message'])")
+    assert "not a GraphQL request" in nested(connected, get + "print(get(query='{version}', variables='{')['errors'][0]['message'])")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{any, post};
@@ -20,6 +20,7 @@ use rondel_query::Caller;
 use rondel_session::{Client, ClientLink, ExecScope, Session};
 use rondel_version::View;
 use serde::Deserialize;
+use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::answer::answer;
@@ -72,7 +73,8 @@ impl Scopes for NestedScopes {
         let scope = record.ok_or_else(|| Fault::bug("a process has an exec scope that the engine did not make"))?;
         let asked = version.filter(|_| scope.speaker.is_none()).map(|version| View::of_client(&version));
         let caller = engine.nested(&nesting, &scope, asked);
-        let fixed = scope.speaker.is_some() || asked.is_some();
+        // What a process says of its version counts more than what its environment says, and never more than the module.
+        let fixed = scope.speaker.is_some();
         let door = Door { engine, nesting, scope, caller, fixed, others: Arc::default() };
         let port = listener.local_addr().attempt(|| "read the port of a nested API".into())?.port();
         listener.set_nonblocking(true).attempt(|| "serve a nested API".into())?;
@@ -127,7 +129,7 @@ struct Door {
     scope: Arc<ExecScope>,
     /// Who the process is.
     caller: Arc<Caller>,
-    /// Its version is settled: by the module for which it speaks, or by its environment.
+    /// Its version is settled by the module for which it speaks.
     fixed: bool,
     /// The same as a client of another version, for other processes.
     others: Arc<Mutex<HashMap<View, Arc<Caller>>>>,
@@ -149,19 +151,21 @@ impl Door {
     }
 }
 
-/// The version of the library in the metadata that a client sends along: spec/protocol.md §1.6.
+/// The version of the library in the metadata that a client sends along, which is that of the engine when it names none:
+/// spec/protocol.md §1.6, §2.1.
 fn version_in(metadata: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Metadata {
-        client_version: Option<String>,
+        #[serde(default)]
+        client_version: String,
     }
     let json = STANDARD.decode(metadata).ok()?;
-    serde_json::from_slice::<Metadata>(&json).ok()?.client_version
+    serde_json::from_slice::<Metadata>(&json).ok().map(|metadata| metadata.client_version)
 }
 
 async fn serve(door: Door, listener: tokio::net::TcpListener) {
     let routes = Router::new()
-        .route("/query", post(query))
+        .route("/query", post(query).get(query_in_url))
         .route("/init", any(|| async { StatusCode::NO_CONTENT }))
         .route("/shutdown", any(|| async { StatusCode::OK }))
         .layer(axum::extract::DefaultBodyLimit::disable())
@@ -169,6 +173,20 @@ async fn serve(door: Door, listener: tokio::net::TcpListener) {
     if let Err(e) = axum::serve(listener, routes).await {
         tracing::warn!("serving a nested API ended: {e}");
     }
+}
+
+/// A query whose parts stand in the address: spec/protocol.md §1.7.
+async fn query_in_url(State(door): State<Door>, headers: HeaderMap, RawQuery(parts): RawQuery) -> impl IntoResponse {
+    query(State(door), headers, body_of(&parts.unwrap_or_default()).into()).await
+}
+
+/// The parts of a query in an address as the body of a request.
+fn body_of(parts: &str) -> String {
+    let parts: HashMap<_, _> = url::form_urlencoded::parse(parts.as_bytes()).collect();
+    let [query, name] = ["query", "operationName"].map(|part| json!(parts.get(part)));
+    // What is no JSON is refused as it is in a body.
+    let variables = parts.get("variables").filter(|text| !text.is_empty()).map_or("null", |text| text.as_ref());
+    format!(r#"{{"query": {query}, "operationName": {name}, "variables": {variables}}}"#)
 }
 
 async fn query(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
