@@ -432,6 +432,22 @@ def test_the_shell_sdk_with_its_setting(connected, shell):
     assert connected.run("call", "-m", module, "which").ok().out.strip() != "none"
 
 
+def test_self_calls(connected, shell):
+    """A module that asks for it sees its own types in what code is generated from, spec/protocol.md §5.8."""
+    sdk = shutil.copytree(EXAMPLES / "sdk-shell-declared", shell / "sdk-seeing")
+    source = sdk / "src/sdk_shell_declared/__init__.py"
+    runtime = "return dag.shell_lib().container(mod_source)\n"
+    source.write_text(source.read_text().replace(runtime, runtime.rstrip() + '.with_file("/schema.json", introspection_json)\n', 1))
+    module = shell / "selfish"
+    module.mkdir()
+    (module / "own.sh").write_text("#: own(): Boolean!\ngrep -q '\"Selfish\"' /schema.json && echo true || echo false\n")
+    seen = []
+    for features in ({}, {"experimental": {"SELF_CALLS": True}}):
+        write(module, "selfish", {"source": "../sdk-seeing", **features})
+        seen.append(connected.run("call", "-m", module, "own").ok().out.strip())
+    assert seen == ["false", "true"]
+
+
 SILLY = {
     "#: go(: String!): Int!": "go.sh:1: expected a name, found `:`",
     "#: go(): Nowhere!": "go.sh:1: unknown type `Nowhere`; known are String, Int, Float, Boolean, Void, Directory, File",

@@ -49,7 +49,11 @@ async fn with_code(cx: &Cx, modules: &Arc<Modules>, source: &Arc<ModuleSource>, 
         return Ok(all);
     }
     let caller = on_behalf(&cx.caller, &module)?;
-    let node = sdk.call(&cx.evaluator, &caller, &module, CODEGEN, Given::default()).await?;
+    let seen = match module.wants_itself() {
+        true => modules.load(Some(&cx.evaluator), &cx.caller, source).await?,
+        false => module.clone(),
+    };
+    let node = sdk.call(&cx.evaluator, &caller, &seen, CODEGEN, Given::default()).await?;
     let code = node.value.get::<GeneratedCode>().ok_or_else(|| wrong(sdk, CODEGEN, "`GeneratedCode!`", &node))?;
     let mut all = merged(cx, &all, &code.code).await?;
     if source.config.generates_ignores() {

@@ -458,7 +458,9 @@ pub async fn introspection(
     module: &Arc<Module>,
 ) -> Result<Arc<Call>> {
     let registry = client(caller)?.services.registry.clone();
-    let text = introspection_text(&registry, module.view, &module.dependencies, Readers::ModuleCode)?;
+    let own = Some(module).filter(|module| module.calls_itself());
+    let seen: Vec<_> = module.dependencies.iter().chain(own).cloned().collect();
+    let text = introspection_text(&registry, module.view, &seen, Readers::ModuleCode)?;
     introspection_file(evaluator, caller, module, text).await
 }
 

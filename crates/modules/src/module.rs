@@ -12,13 +12,15 @@ use rondel_version::View;
 use tokio::sync::OnceCell;
 
 use crate::names::field_name;
-use crate::sdk_module::SdkModule;
+use crate::sdk_module::{SdkModule, TYPES};
 use crate::source::{ModuleSource, Role};
 use crate::typedef::{CachePolicy, Function, ModuleTypes, ObjectDef};
 use crate::types::Contract;
 
 /// The engine's own field of a module source that gives the module, for whoever asks.
 pub const FIELD: &str = "_asModule";
+/// The feature of an SDK that lets the code of a module see the module's own types.
+const SELF_CALLS: &str = "SELF_CALLS";
 /// From this version on results of functions are kept across sessions unless the module says otherwise.
 const CACHED_SINCE: View = View::new(0, 19, 4);
 
@@ -112,6 +114,20 @@ impl Module {
     /// How its configuration names its SDK.
     pub fn sdk_name(&self) -> &str {
         self.source.config.sdk.as_ref().map(|sdk| sdk.source.as_str()).unwrap_or_default()
+    }
+
+    /// Whether its code is generated with its own types in it, as it asks for: its SDK must be able to tell them before
+    /// there is code. spec/protocol.md §5.8.
+    pub fn calls_itself(&self) -> bool {
+        self.wants_itself() && !self.types.objects.is_empty()
+    }
+
+    /// The same, whether its types are known already or not.
+    pub fn wants_itself(&self) -> bool {
+        let sdk = self.source.config.sdk.as_ref();
+        let asked = sdk.and_then(|sdk| sdk.experimental.get(SELF_CALLS)).and_then(serde_json::Value::as_bool);
+        let able = matches!(&self.provider, Provider::Module(sdk) if sdk.has(TYPES));
+        asked == Some(true) && able
     }
 
     /// How its types are registered.
