@@ -14,13 +14,17 @@ WITH_DEPENDENCY = CODE + "\n    @function\n    async def ask(self) -> str:\n    
 OTHER = HEAD + "@object_type\nclass Other:\n    @function\n    def hello(self) -> str:\n        return 'hi'\n"
 
 
+def named(name, **more) -> str:
+    return json.dumps({"name": name, "sdk": "python", "engineVersion": "v0.21.8", **more})
+
+
 def explained(engine, module, *words) -> dict[str, str]:
     """The rows by their labels; rows with one label are joined."""
     done = engine.run("functions", "--explain", "-m", module, *words).ok()
     rows: dict[str, str] = {}
     for line in done.err.splitlines():
         label, _, text = line.partition("  ")
-        if label in ("engineVersion", "view", "SDK", "contract", "types", "ran", "cached", "differs", "key", "broken"):
+        if label in ("engineVersion", "view", "SDK", "contract", "types", "ran", "cached", "differs", "key", "key of", "broken"):
             rows[label] = f"{rows[label]}; {text.strip()}" if label in rows else text.strip()
     return rows
 
@@ -32,6 +36,8 @@ def test_every_input_that_changes_is_named(connected, folder):
     assert first["engineVersion"] == "v0.18.10, read as v0.18.10"
     assert first["contract"] == "empty call" and first["SDK"].startswith("python (built in")
     assert first["types"] == "registered now" and "exec" in first["ran"]
+    ran = [work for work in first["key of"].split("; exec ") if "/runtime" in work]
+    assert ran and "args = " in ran[0] and "rootfs = " in ran[0] and "API view = v0.18.10" in ran[0], first
     assert first["differs"] == "this module was not loaded here before"
 
     execs = connected.execs()
@@ -57,6 +63,18 @@ def test_every_input_that_changes_is_named(connected, folder):
     (module / "src/probe/more.py").unlink()
     source.write_text(CODE)
     assert explained(connected, module)["types"] == "held by the engine: nothing was run"
+
+
+def test_files_of_what_a_module_uses_are_named(connected, folder):
+    (folder / ".git").mkdir()
+    module = write_module(folder / "probe", WITH_DEPENDENCY, config=named("probe", dependencies=["../other"]))
+    write_module(folder / "other", OTHER, name="other", config=named("other", dependencies=["../third"]))
+    write_module(folder / "third", OTHER.replace("Other", "Third"), name="third")
+    explained(connected, module)
+    third = folder / "third/src/third/__init__.py"
+    third.write_text(third.read_text() + "# edited\n")
+    moved = explained(connected, module)
+    assert "files of dependency third of dependency other: third/src/third/__init__.py" in moved["differs"], moved
 
 
 def test_types_survive_a_restart(make_engine, folder):
@@ -93,10 +111,6 @@ def test_a_broken_dependency_stops_only_what_needs_it(connected, folder, broken)
 
     write_module(folder / "other", OTHER, name="other")
     assert connected.run("call", "-m", module, "ask").ok().out == "hi"
-
-
-def named(name, **more) -> str:
-    return json.dumps({"name": name, "sdk": "python", "engineVersion": "v0.21.8", **more})
 
 
 @pytest.mark.parametrize(

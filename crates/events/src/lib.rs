@@ -111,6 +111,10 @@ pub enum Event {
 pub trait Sink: Send + Sync {
     /// Takes one event.
     fn emit(&self, event: Event);
+
+    /// Is told what decided whether the work of `span` ran. `parts` makes names and values for whoever wants them; most
+    /// do not.
+    fn explain(&self, _span: SpanId, _parts: &dyn Fn() -> Vec<(String, String)>) {}
 }
 
 /// A sink that forgets everything.
@@ -127,6 +131,11 @@ impl Sink for Both {
     fn emit(&self, event: Event) {
         self.1.emit(event.clone());
         self.0.emit(event);
+    }
+
+    fn explain(&self, span: SpanId, parts: &dyn Fn() -> Vec<(String, String)>) {
+        self.0.explain(span, parts);
+        self.1.explain(span, parts);
     }
 }
 
@@ -171,6 +180,11 @@ impl Emitter {
     /// Adds output to the current span.
     pub fn log(&self, stream: Stream, text: impl Into<String>) {
         self.sink.emit(Event::Log { span: self.parent, stream, text: text.into() });
+    }
+
+    /// Says what decided whether the work of the current span ran, to whoever wants to know.
+    pub fn explain(&self, parts: &dyn Fn() -> Vec<(String, String)>) {
+        self.sink.explain(self.parent, parts);
     }
 
     /// Says how far the current span has come.

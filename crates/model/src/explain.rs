@@ -91,6 +91,11 @@ impl Parts {
         self.parts.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// The inputs by themselves.
+    pub fn listed(&self) -> Vec<(String, String)> {
+        self.parts.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// The layers of the tree `name`, when they are known.
     pub fn tree(&self, name: &str) -> Option<&[LayerId]> {
         self.trees.get(name).map(Vec::as_slice)

@@ -65,13 +65,9 @@ pub async fn call(cx: Cx, receiver: Node, args: Args, target: Target) -> Result<
         Ok(_) => Cause::Ran,
         Err(_) => Cause::Failed,
     };
-    client(&cx.caller)?.services.ops.explain(
-        &op_cx(&cx)?,
-        "function",
-        target.describe(),
-        ended,
-        explain::of_call(&cx.call, &receiver, &target),
-    );
+    let parts = || explain::of_call(&cx.call, &receiver, &target);
+    span.emitter().explain(&|| parts().listed());
+    client(&cx.caller)?.services.ops.explain(&op_cx(&cx)?, "function", target.describe(), ended, parts());
     match evaluated {
         Ok((outcome, cached)) => {
             span.end(if cached { Ended::Cached } else { Ended::Done });

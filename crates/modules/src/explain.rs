@@ -33,8 +33,8 @@ pub struct Report {
     pub registered: bool,
     /// What differs from the nearest earlier load.
     pub changes: Vec<String>,
-    /// The processes and functions of the load, and whether each was remembered.
-    pub work: Vec<(String, bool)>,
+    /// The processes and functions of the load.
+    pub work: Vec<Done>,
     again: AtomicBool,
 }
 
@@ -50,31 +50,48 @@ impl Report {
     }
 }
 
+/// A process or a function of a load.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// What people call it.
+    pub name: String,
+    /// Whether it was remembered, and did not run.
+    pub cached: bool,
+    /// What decided that, by name.
+    pub parts: Vec<(String, String)>,
+}
+
 /// Watches the work of one load.
 #[derive(Default)]
-pub struct Seen(Mutex<BTreeMap<SpanId, (String, Option<bool>)>>);
+pub struct Seen(Mutex<BTreeMap<SpanId, Done>>);
 
 impl Sink for Seen {
     fn emit(&self, event: Event) {
         let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Start { span, work: Work::Exec | Work::Function, name, .. } => {
-                spans.insert(span, (name, None));
+                spans.insert(span, Done { name, ..Done::default() });
             }
             Event::End { span, outcome, .. } => {
-                if let Some((_, cached)) = spans.get_mut(&span) {
-                    *cached = Some(outcome == Outcome::Cached);
+                if let Some(done) = spans.get_mut(&span) {
+                    done.cached = outcome == Outcome::Cached;
                 }
             }
             _ => {}
         }
     }
+
+    fn explain(&self, span: SpanId, parts: &dyn Fn() -> Vec<(String, String)>) {
+        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(done) = spans.get_mut(&span) {
+            done.parts = parts();
+        }
+    }
 }
 
 impl Seen {
-    fn work(&self) -> Vec<(String, bool)> {
-        let spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        spans.values().map(|(name, cached)| (name.clone(), cached.unwrap_or_default())).collect()
+    fn work(&self) -> Vec<Done> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }
 
@@ -88,17 +105,32 @@ fn inputs(module: &Module) -> Parts {
     parts.add("engineVersion", if written.is_empty() { "(absent)" } else { written });
     parts.add("view", module.view.to_string());
     parts.add_all_of_tree(FILES, source.snapshot.digest().short().to_string(), source.snapshot.layers());
-    if let Some(version) = module.provider.version() {
-        let version = if matches!(module.provider, Provider::Module(_)) { shortened(&version) } else { version };
-        parts.add("SDK", format!("{} {version}", module.sdk_name()));
+    if let Provider::Builtin(sdk) = &module.provider {
+        parts.add("SDK", format!("{} {}", module.sdk_name(), sdk.version()));
     }
-    for dependency in &module.dependencies {
-        parts.add(format!("dependency {}", dependency.name()), dependency.implementation.short().to_string());
+    add_used(&mut parts, "", module);
+    parts
+}
+
+/// Adds the modules that `module` uses, and those that they use: any of them may be why a load is a miss.
+fn add_used(parts: &mut Parts, of: &str, module: &Module) {
+    let sdk = match &module.provider {
+        Provider::Module(sdk) => Some(("SDK".to_owned(), &sdk.module)),
+        _ => None,
+    };
+    let dependencies = module.dependencies.iter().map(|used| (format!("dependency {}", used.name()), used));
+    for (role, used) in sdk.into_iter().chain(dependencies) {
+        let name = format!("{role}{of}");
+        if parts.tree(&name).is_some() {
+            continue;
+        }
+        let shown = format!("{} {}", used.name(), used.implementation.short());
+        parts.add_all_of_tree(&name, shown, used.source.snapshot.layers());
+        add_used(parts, &format!(" of {name}"), used);
     }
     for (name, _) in &module.broken {
-        parts.add(format!("dependency {name}"), "(cannot be loaded)");
+        parts.add(format!("dependency {name}{of}"), "(cannot be loaded)");
     }
-    parts
 }
 
 /// The inputs of the call of a function.
@@ -144,13 +176,9 @@ fn layers_of(object: &Call) -> Option<Vec<LayerId>> {
     layers.iter().map(layer).collect()
 }
 
-fn shortened(digest: &str) -> String {
-    digest.chars().take(12).collect()
-}
-
 // IDENTITY: of the place, so that loads of one module are compared with one another; it decides nothing else.
 fn place_of(source: &ModuleSource) -> Digest {
-    rondel_digest::of("loads/v2", &(&source.host, &source.root, source.name()))
+    rondel_digest::of("loads/v3", &(&source.host, &source.root, source.name()))
 }
 
 /// Remembers the inputs of `module`, whose types were registered now, and says what differs from the nearest earlier
@@ -186,11 +214,13 @@ async fn differences(ops: &std::sync::Arc<Ops>, cx: &OpCx, now: &Parts, before: 
     let mut lines = Vec::new();
     for difference in now.differences(before) {
         let name = difference.part;
-        if let (FILES, Some(old), Some(new)) = (name.as_str(), before.tree(&name), now.tree(&name)) {
-            lines.push(match ops.changed_files(cx, &Snapshot::new(old), &Snapshot::new(new)).await {
-                Ok(files) if !files.is_empty() => format!("files: {}", files.join(", ")),
-                _ => "files: something changed".to_owned(),
-            });
+        if let (Some(old), Some(new)) = (before.tree(&name), now.tree(&name))
+            && (old != new || name == FILES)
+        {
+            let files = ops.changed_files(cx, &Snapshot::new(old), &Snapshot::new(new)).await.unwrap_or_default();
+            let of = if name == FILES { name } else { format!("files of {name}") };
+            let named = if files.is_empty() { "something changed".to_owned() } else { files.join(", ") };
+            lines.push(format!("{of}: {named}"));
             continue;
         }
         let value = |value: Option<String>| value.unwrap_or_else(|| "(none)".to_owned());
@@ -242,10 +272,14 @@ pub fn rows(module: &Module, report: Option<&Report>) -> Vec<(String, String)> {
         },
     );
     if let Some(report) = fresh {
-        let (cached, ran): (Vec<_>, Vec<_>) = report.work.iter().partition(|(_, cached)| *cached);
+        let (cached, ran): (Vec<_>, Vec<_>) = report.work.iter().partition(|done| done.cached);
         row("ran", listed(&ran));
         row("cached", listed(&cached));
         row("differs", report.changes.join("; "));
+        for done in report.work.iter().take(NAMED).filter(|done| !done.parts.is_empty()) {
+            let parts: Vec<_> = done.parts.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+            row("key of", format!("{}: {}", done.name, parts.join("; ")));
+        }
     }
     for (name, value) in inputs(module).iter() {
         row("key", format!("{name} = {value}"));
@@ -257,8 +291,8 @@ pub fn rows(module: &Module, report: Option<&Report>) -> Vec<(String, String)> {
     rows
 }
 
-fn listed(work: &[&(String, bool)]) -> String {
-    let mut names: Vec<&str> = work.iter().take(NAMED).map(|(name, _)| name.as_str()).collect();
+fn listed(work: &[&Done]) -> String {
+    let mut names: Vec<&str> = work.iter().take(NAMED).map(|done| done.name.as_str()).collect();
     let more = format!("and {} more", work.len().saturating_sub(NAMED));
     if work.len() > NAMED {
         names.push(&more);
@@ -275,9 +309,13 @@ mod tests {
         let seen = std::sync::Arc::new(Seen::default());
         let events = rondel_events::Emitter::nowhere().also(seen.clone());
         let load = events.span(Work::Load, "load");
-        load.emitter().span(Work::Exec, "a").end(Outcome::Cached);
+        let exec = load.emitter().span(Work::Exec, "a");
+        exec.emitter().explain(&|| vec![("args".into(), "make".into())]);
+        exec.end(Outcome::Cached);
         load.emitter().span(Work::Function, "b").end(Outcome::Done);
         load.end(Outcome::Done);
-        assert_eq!(seen.work(), [("a".to_owned(), true), ("b".to_owned(), false)]);
+        let a = Done { name: "a".into(), cached: true, parts: vec![("args".into(), "make".into())] };
+        let b = Done { name: "b".into(), ..Done::default() };
+        assert_eq!(seen.work(), [a, b]);
     }
 }

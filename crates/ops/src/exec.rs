@@ -52,8 +52,9 @@ impl Ops {
             let key = key::exec(&exec, &inputs);
             let stored = self.stored::<ExecResult>(&key, &self.stats.execs_cached, snapshots);
             if let Some(result) = stored.filter(|result| exec.expect.admits(result.exit_code)) {
-                cx.events.span(Work::Exec, title(&cx, &exec)).end(Outcome::Cached);
-                self.explain_exec(&cx, &exec, &inputs, Ended::Cached);
+                let span = cx.events.span(Work::Exec, title(&cx, &exec));
+                self.explain_exec(&cx, span.emitter(), &exec, &inputs, Ended::Cached);
+                span.end(Outcome::Cached);
                 return Ok(Arc::new(result));
             }
             let flight = rondel_digest::of("run/v1", &(key, exec.expect));
@@ -114,7 +115,7 @@ impl Run<'_> {
         let exec = self.0.exec;
         let admitted = exec.expect.admits(finished.exit_code);
         let ended = if admitted { Ended::Ran } else { Ended::Failed };
-        self.0.ops.explain_exec(self.0.cx, exec, &decided, ended);
+        self.0.ops.explain_exec(self.0.cx, self.0.events, exec, &decided, ended);
         if !admitted {
             let fault = finished.failure(exec);
             return self.0.fail(fault, finished.rest).await;

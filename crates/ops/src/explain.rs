@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rondel_events::Emitter;
 use rondel_fault::Result;
 use rondel_model::exec::{MountSource, Stdin};
 use rondel_model::explain::{Ended, Note, Parts};
@@ -63,14 +64,16 @@ impl Ops {
         Ok(named)
     }
 
-    /// The same for a process. `inputs` are the snapshots of [`ExecOp::inputs`].
-    pub(crate) fn explain_exec(&self, cx: &OpCx, exec: &ExecOp, inputs: &[Snapshot], ended: Ended) {
-        if self.options.watch.is_none() {
-            return;
+    /// The same for a process, whose span is that of `events`. `inputs` are the snapshots of [`ExecOp::inputs`].
+    pub(crate) fn explain_exec(&self, cx: &OpCx, events: &Emitter, exec: &ExecOp, inputs: &[Snapshot], ended: Ended) {
+        let parts = || {
+            let secrets = known_secrets(cx, exec);
+            parts(cx, exec, inputs).map(|value| secrets.scrub(value))
+        };
+        events.explain(&|| parts().listed());
+        if self.options.watch.is_some() {
+            self.explain(cx, "exec", title(cx, exec), ended, parts());
         }
-        let secrets = known_secrets(cx, exec);
-        let parts = parts(cx, exec, inputs).map(|value| secrets.scrub(value));
-        self.explain(cx, "exec", title(cx, exec), ended, parts);
     }
 }
 
