@@ -4,11 +4,20 @@ import os
 import signal
 import uuid
 
-from harness import processes_with, wait_until
+from harness import command_line, processes_with, wait_until
+
+
+def field(seconds: str) -> str:
+    return 'container { from(address: "busybox") { withExec(args: ["sh", "-c", "sleep %s; true"]) { stdout } } }' % seconds
 
 
 def sleeping(marker: str) -> str:
-    return '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "sleep 3600.%s; true"]) { stdout } } } }' % marker
+    return "{ %s }" % field(f"3600.{marker}")
+
+
+def asleep(seconds: str) -> list[int]:
+    """The process that sleeps, without the shell that started it a moment before."""
+    return [pid for pid in processes_with(seconds) if command_line(pid).startswith(b"sleep\0")]
 
 
 def start(rondel, document):
@@ -35,17 +44,22 @@ def test_killing_the_client_ends_the_process(engine):
 
 def test_somebody_else_who_waits_keeps_the_work(engine):
     name = marker()
-    first, second = (start(engine, sleeping(name)) for _ in range(2))
-    wait_until(lambda: engine.status()["clients"] >= 2, what="both clients")
-    wait_until(lambda: processes_with(f"3600.{name}"), what="the process to start")
-    before = processes_with(f"3600.{name}")
+    engine.settle()
+    first = start(engine, sleeping(name))
+    wait_until(lambda: asleep(f"3600.{name}"), what="the process to start")
+    before = asleep(f"3600.{name}")
+    # What runs beside it shows that the second client asks by now.
+    second = start(engine, "{ beside: %s %s }" % (field(f"1800.{name}"), field(f"3600.{name}")))
+    wait_until(lambda: asleep(f"1800.{name}"), what="the second client to ask")
+    assert engine.status()["clients"] == 2
     first.kill()
     first.wait()
-    wait_until(lambda: engine.status()["clients"] <= 2, what="the first client to be gone")
-    assert processes_with(f"3600.{name}") == before
+    wait_until(lambda: engine.status()["clients"] == 1, what="the first client to be gone")
+    assert len(before) == 1 and asleep(f"3600.{name}") == before
+    assert second.poll() is None
     second.kill()
     second.wait()
-    wait_until(lambda: not processes_with(f"3600.{name}"), what="the process to end")
+    wait_until(lambda: not processes_with(name), what="the processes to end")
 
 
 def test_stopping_the_engine_ends_the_process(fresh):
