@@ -496,7 +496,7 @@ def rounds(rondel, traces: Traces, work: Work, dice: random.Random) -> None:
         wait_until(lambda: rondel.engines() or client.process.poll() is not None, 20, "an engine")
         # An ordinary user's engine has a process that waits for it: they end together, whichever is killed.
         engines = rondel.engines()
-        phase = client.phase()
+        phase, over = client.phase(), any(line == "the end" for _, line in client.lines)
         kill(rondel, [dice.choice(engines)] if engines else [])
         cut_off = unfinished(rondel.state)
         wait_until(lambda: client.process.poll() is not None or rondel.engines(), 20, "the client")
@@ -506,8 +506,9 @@ def rounds(rondel, traces: Traces, work: Work, dice: random.Random) -> None:
             client.process.kill()
             kill(rondel, rondel.engines())
         code, _ = client.finish()
-        assert phase != "after" or code == 0, client.lines
-        phase = "after" if code == 0 and phase != "start" else phase
+        assert not over or code == 0, client.lines
+        # The work is said to be done a moment before the answer is given.
+        phase = "after" if code == 0 and phase != "start" else "commit" if phase == "after" else phase
         cut[phase] += bool(cut_off)
         hits[phase] += 1
         ran = rondel.execs() if rondel.engines() else 0
