@@ -253,7 +253,11 @@ class Traces:
     def in_other_state(mount: str) -> bool:
         """Whether a mount is in the state folder of another engine."""
         place = Path(mount.split()[1].encode().decode("unicode_escape"))
-        return any((folder / "engine.sock").exists() or (folder / "format").exists() for folder in place.parents)
+        try:
+            return any((folder / "engine.sock").exists() or (folder / "format").exists() for folder in place.parents)
+        except PermissionError:
+            # Where this user may not look, no engine of this user's has mounted anything.
+            return True
 
     def left_processes(self) -> dict:
         return {pid: command_line(pid).decode(errors="replace").replace("\0", " ") for pid in self.processes()}
