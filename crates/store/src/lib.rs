@@ -22,6 +22,7 @@
 
 mod ahead;
 mod blobs;
+mod clear;
 mod collect;
 mod commit;
 mod doubt;

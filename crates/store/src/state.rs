@@ -11,6 +11,7 @@ use rondel_fault::{Attempt, Fault, Result};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
+use crate::clear;
 use crate::doubt::{self, Doubts};
 use crate::reaper::Reaper;
 use crate::sys;
@@ -152,6 +153,8 @@ pub(crate) fn remove(root: &Path) -> Result<()> {
         return Err(Fault::user(format!("`{}` is no state folder", root.display())));
     }
     let _lock = lock(root)?;
+    // Whatever that leaves goes below, or is told.
+    clear::trees(CONTENT.iter().map(|name| root.join(name)));
     for name in CONTENT {
         let path = root.join(name);
         sys::remove_tree(&path).attempt(|| format!("remove `{}`", path.display()))?;
