@@ -139,7 +139,7 @@ class Rondel:
 
     def remove(self) -> None:
         """Ends the engine and removes everything; files of an ordinary user's further ids only the engine can remove."""
-        said = self.run("engine", "reset")
+        said = self.run("engine", "reset", timeout=1800)
         for pid in self.engines():
             said.err += f"the engine was still there as process {pid}\n"
             with contextlib.suppress(ProcessLookupError):
