@@ -78,7 +78,9 @@ def test_up_002_services_of_a_module(connected, module, ports):
     process = connected.start("up", "-m", module, "web")
     opened(process, web)
     assert get(f"localhost:{web}") == "the page" and get(f"http://localhost:{web}/behind") == "behind it"
-    assert len(servers(backend)) == 1 and not is_open(backend)
+    # A server has a process of its own for each connection, for as long as it lasts.
+    wait_until(lambda: len(servers(backend)) == 1, what="one server behind the page")
+    assert not is_open(backend)
     said = interrupted(process, web, backend)
     assert f"localhost:{web}" in said, said
 
@@ -87,7 +89,8 @@ def test_up_002_services_of_a_module(connected, module, ports):
     opened(process, backend)
     assert get(f"localhost:{web}") == "the page" and get(f"localhost:{backend}") == "behind it"
     # What one is and the other is bound to is started once.
-    assert len(servers(backend)) == 1 and not is_open(unmarked)
+    wait_until(lambda: len(servers(backend)) == 1, what="one server for both")
+    assert not is_open(unmarked)
     interrupted(process, web, backend)
 
     connected.run("up", "-m", module, "unmarked").failed("the module has no service called `unmarked`", "--list")
