@@ -239,6 +239,6 @@ def test_a_small_limit_is_kept_without_being_asked(make_engine):
     """The free space that the configuration asks for is more than there can be: what nobody uses goes by itself."""
     rondel = make_engine(mirror_of(IMAGES) + '[cache]\nmin-free = "100%"\nreserved = "3MB"\n')
     rondel.data(writes("a", 4))
-    assert rondel.status()["clients"] == 0
-    wait_until(lambda: sum(record["bytes"] for record in kept(rondel)) <= 3_000_000, what="space to come back")
+    rondel.settle()
+    wait_until(lambda: sum(record["bytes"] for record in kept(rondel)) <= 3_000_000, 60, what="space to come back")
     rondel.verify()

@@ -323,14 +323,14 @@ def test_trm_001_svc_021_no_terminal_to_show_it_on(engine):
 
 
 def test_trm_001_a_client_that_goes_away(engine, folder):
-    before = engine.status()["clients"]
+    engine.settle()
     terminal = Terminal(engine, "query", "--doc", document(folder, python('terminal(cmd: ["sh", "-c", "echo here; sleep 987654"])')))
     terminal.until("here")
     wait_until(lambda: processes_with("sleep 987654"))
     os.kill(terminal.pid, 9)
     terminal.end()
     wait_until(lambda: not processes_with("sleep 987654"), what="the end of the process")
-    wait_until(lambda: engine.status()["clients"] == before, what="the end of the client")
+    wait_until(lambda: engine.status()["clients"] == 0, what="the end of the client")
 
 
 SERVE_HERE = "import http.server as h; open('index.html', 'w').write('the page'); h.HTTPServer(('', 8000), h.SimpleHTTPRequestHandler).serve_forever()"
