@@ -9,8 +9,9 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from pathlib import Path
+
+from harness import free_port, wait_until
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "A",
@@ -71,23 +72,21 @@ class Sample:
         git(folder, "clone", "-q", "--bare", str(self.work), str(self.bare))
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @contextlib.contextmanager
 def daemon(root: Path):
     """`git daemon`; gives the address of the folder."""
     port = free_port()
     words = ["git", "daemon", "--export-all", f"--base-path={root}", "--listen=127.0.0.1", f"--port={port}", "--reuseaddr"]
     process = subprocess.Popen([*words, str(root)], env={**os.environ, **IDENTITY}, stderr=subprocess.DEVNULL)
+
+    def answers() -> bool:
+        assert process.poll() is None, f"`git daemon` ended with code {process.returncode}"
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        return False
+
     try:
-        for _ in range(500):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.02)
+        wait_until(answers, what="`git daemon`")
         yield f"git://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -226,10 +225,7 @@ class Ssh:
         self.agent = subprocess.Popen(
             ["ssh-agent", "-D", "-a", self.agent_socket], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        for _ in range(500):
-            if os.path.exists(self.agent_socket):
-                break
-            time.sleep(0.02)
+        wait_until(lambda: os.path.exists(self.agent_socket), what="the agent")
         environment = {**os.environ, "SSH_AUTH_SOCK": self.agent_socket}
         subprocess.run(["ssh-add", "-q", str(private)], env=environment, check=True, capture_output=True)
         self.loop = asyncio.new_event_loop()

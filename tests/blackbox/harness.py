@@ -3,9 +3,11 @@
 import base64
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +18,8 @@ IMAGES = Path(os.environ.get("RONDEL_IMAGES", REPO / ".state/images"))
 CLIENTS = Path(os.environ.get("RONDEL_CLIENTS", REPO / ".state/clients"))
 EXAMPLES = REPO / "examples"
 ROOT = os.geteuid() == 0
+# Below those that the kernel gives to whoever asks for any, and elsewhere than another run of the suite begins.
+PORTS = itertools.count(10_000 + os.getpid() * 64 % 20_000)
 
 
 class Outcome:
@@ -219,6 +223,14 @@ def wait_until(condition, seconds: float = 20, what: str = "the condition") -> N
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
         time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port on which nobody listens, and which nobody else is given before the test uses it."""
+    for port in PORTS:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("", port))
+            return port
 
 
 def processes_with(marker: str) -> list[int]:

@@ -14,15 +14,9 @@ from pathlib import Path
 
 import bcrypt
 
-from harness import wait_until
+from harness import free_port, wait_until
 
 MANIFESTS = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def password_file(user: str, password: str) -> str:
@@ -51,6 +45,7 @@ class Registry:
         wait_until(self.answers, what="the registry")
 
     def answers(self) -> bool:
+        assert self.process.poll() is None, f"the registry ended with code {self.process.returncode}"
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1):
                 return True

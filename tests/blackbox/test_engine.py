@@ -9,7 +9,7 @@ import threading
 import urllib.request
 import uuid
 
-from harness import IMAGES, mirror_of, processes_with, wait_until, write_module
+from harness import IMAGES, free_port, mirror_of, processes_with, wait_until, write_module
 
 
 def test_eng_001_terminated_in_order(fresh):
@@ -69,8 +69,7 @@ def test_eng_006_work_outlives_the_first_of_its_clients(engine):
 
 
 def test_eng_007_figures_for_monitoring(make_engine):
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as probe:
-        port = probe.server_port
+    port = free_port()
     rondel = make_engine(f'metrics = "127.0.0.1:{port}"\n' + mirror_of(IMAGES))
     with rondel.session() as session:
         session.query('{ container { from(address: "busybox") { rootfs { entries } } } }')

@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.request
 
-from harness import BINARY, processes_with, wait_until
+from harness import BINARY, free_port, processes_with, wait_until
 
 TALK = """
 import socket, sys
@@ -472,19 +472,14 @@ def serving(*ports: int) -> str:
     return f'{exposed}withNewFile(path: "/srv/x", contents: "")'
 
 
-def service_id(session, *ports: int) -> str:
-    return dig(session.query(python(serving(*ports), f'asService(args: {words("python3", "-c", SERVER)}) {{ id }}')), "id")
+def service_id(session, *ports: int, listens: int = 8000) -> str:
+    server = SERVER.replace("8000", str(listens))
+    return dig(session.query(python(serving(*ports), f'asService(args: {words("python3", "-c", server)}) {{ id }}')), "id")
 
 
 def get(address: str) -> str:
     with urllib.request.urlopen(address if "://" in address else f"http://{address}/", timeout=20) as answer:
         return answer.read().decode()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def is_open(port: int) -> bool:
@@ -522,12 +517,12 @@ def test_svc_017_tunnels(engine):
 
 
 def test_svc_017_native_tunnels(engine):
-    other = free_port()
+    native, other = free_port(), free_port()
     with engine.session() as session:
-        service = service_id(session, 8000)
-        made = tunnel(session, service, f", native: true, ports: [{{frontend: {other}, backend: 8000}}]", "ports { port }")
-        assert sorted(port["port"] for port in made["ports"]) == sorted([8000, other])
-        assert get("localhost:8000") == get(f"localhost:{other}") == "the page"
+        service = service_id(session, native, listens=native)
+        made = tunnel(session, service, f", native: true, ports: [{{frontend: {other}, backend: {native}}}]", "ports { port }")
+        assert sorted(port["port"] for port in made["ports"]) == sorted([native, other])
+        assert get(f"localhost:{native}") == get(f"localhost:{other}") == "the page"
 
 
 class TcpServer(UnixServer):

@@ -3,8 +3,8 @@
 import signal
 
 import pytest
-from harness import command_line, processes_with, wait_until, write_module
-from test_streams import free_port, get, is_open
+from harness import command_line, free_port, processes_with, wait_until, write_module
+from test_streams import get, is_open
 
 MODULE = """
 import dagger
