@@ -228,7 +228,6 @@ class Ssh:
         wait_until(lambda: os.path.exists(self.agent_socket), what="the agent")
         environment = {**os.environ, "SSH_AUTH_SOCK": self.agent_socket}
         subprocess.run(["ssh-add", "-q", str(private)], env=environment, check=True, capture_output=True)
-        self.loop = asyncio.new_event_loop()
         self.users: list[str] = []
         ready = threading.Event()
 
@@ -247,22 +246,22 @@ class Ssh:
             )
             await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
             process.exit(await child.wait())
+            await process.wait_closed()
 
         async def main():
             keys = asyncssh.import_authorized_keys(key.export_public_key().decode())
-            self.server = await asyncssh.create_server(
+            server = await asyncssh.create_server(
                 Server, "127.0.0.1", 0, server_host_keys=[self.host_key], authorized_client_keys=keys,
                 process_factory=serve, encoding=None,
             )
-            self.port = self.server.sockets[0].getsockname()[1]
+            self.port = server.sockets[0].getsockname()[1]
+            self.loop, self.over = asyncio.get_running_loop(), asyncio.Event()
             ready.set()
+            await self.over.wait()
+            server.close()
 
-        def run():
-            asyncio.set_event_loop(self.loop)
-            self.loop.create_task(main())
-            self.loop.run_forever()
-
-        self.thread = threading.Thread(target=run, daemon=True)
+        # What is left under way when the server ends is cancelled, and waited for.
+        self.thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
         self.thread.start()
         assert ready.wait(20)
 
@@ -276,8 +275,7 @@ class Ssh:
         return self
 
     def __exit__(self, *_) -> None:
-        self.loop.call_soon_threadsafe(self.server.close)
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.loop.call_soon_threadsafe(self.over.set)
         self.thread.join(10)
         self.agent.terminate()
         self.agent.wait()
