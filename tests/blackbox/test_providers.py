@@ -111,13 +111,15 @@ esac
         uri = "op://vault/an item/field"
         for _ in range(3):
             assert plaintext(session, uri) == f"one of {uri}"
-        assert plaintext(session, uri + "?ttl=1s") == f"one of {uri}"
+        assert plaintext(session, uri + "?ttl=90s") == f"one of {uri}"
+        other = "op://vault/another item/field"
+        assert plaintext(session, other + "?ttl=1s") == f"one of {other}"
         (folder / "value").write_text("two")
         assert plaintext(session, uri) == f"one of {uri}"
-        assert plaintext(session, uri + "?ttl=1s") == f"one of {uri}"
+        assert plaintext(session, uri + "?ttl=90s") == f"one of {uri}"
         assert (folder / "asked").read_text().count(uri) == 2
         time.sleep(1.1)
-        assert plaintext(session, uri + "?ttl=1s") == f"two of {uri}"
+        assert plaintext(session, other + "?ttl=1s") == f"two of {other}"
         assert plaintext(session, uri) == f"one of {uri}"
         said = failure(session, "op://vault/missing/field")
         assert 'unable to lookup "op://vault/missing/field"' in said and "is no item" in said

@@ -172,7 +172,7 @@ def test_output_is_scrubbed_however_it_is_written(engine):
     slow = "for c in p l a i n; do printf $c; sleep 0.02; done"
     cases = [
         (["plain"], slow, "***"),
-        (["plain"], f"({slow}) >&2; printf PL; printf plai", "***PLplai"),
+        (["plain"], f"({slow}; sleep 1) >&2; printf PL; printf plai", "***PLplai"),
         (["  plain \n"], "printf plain; printf '[  plain \\n]'", "***[***]"),
         (["ab", "x"], "printf abx", "abx"),
         (["outer plain end", "plain"], "printf 'plain outer plain end outer plain'", "*** *** outer ***"),

@@ -438,7 +438,7 @@ def test_trm_001_terminals_at_several_failures(engine, folder):
     fail = "withExec(args: %s) { stdout }"
     several = python("", " ".join([
         f'a: withExec(args: {words("python3", "-c", code)}, experimentalPrivilegedNesting: true) {{ stdout }}',
-        f'b: withExec(args: {words("sh", "-c", "sleep 2; exit 4")}) {{ stdout }}',
+        f'b: withExec(args: {words("sh", "-c", "sleep 6; exit 4")}) {{ stdout }}',
         f'c: withExec(args: {words("sh", "-c", "exit 5")}, expect: FAILURE) {{ stdout }}',
     ]))
     terminal = Terminal(engine, "query", "-i", "--interactive-command", "sh -c 'echo \"shown  here\"; read line; echo $line'", "--doc", document(folder, several))

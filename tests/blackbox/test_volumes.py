@@ -3,6 +3,8 @@
 import contextlib
 import http.client
 import json
+import os
+import signal
 import threading
 import time
 
@@ -121,16 +123,20 @@ def test_sharing(engine):
         # PRIVATE: at the same time, each in one of its own.
         private = v.volume("private")
         start = time.monotonic()
-        own = "ls /c | grep -v kept; touch /c/$$ /c/kept; sleep 1; ls /c | grep -vc kept"
+        own = "ls /c | grep -v kept; touch /c/$$ /c/kept; sleep 3; ls /c | grep -vc kept"
         assert v.together(private, [own] * 3, ", sharing: PRIVATE") == ["1", "1", "1"]
-        assert time.monotonic() - start < 2.9, "they waited for one another"
+        assert time.monotonic() - start < 8.5, "they waited for one another"
         # Whoever is alone has the volume itself, and a private user keeps off it while somebody is in it.
         assert v.run(private, "ls /c | grep kept", ", sharing: PRIVATE", salt="later") == "kept"
         mixed = v.volume("mixed")
-        busy = threading.Thread(target=v.run, args=(mixed, "touch /c/busy; sleep 1.5", ", sharing: SHARED"), daemon=True)
+        shared = ", sharing: SHARED"
+        stays = "touch /c/busy; until [ -e /c/over ]; do sleep 0.05; done; rm /c/over"
+        busy = threading.Thread(target=v.run, args=(mixed, stays, shared), daemon=True)
         busy.start()
-        time.sleep(0.7)
+        wait_until(lambda: v.run(mixed, "ls /c", shared, salt=str(time.time())) == "busy", what="somebody to be in it")
         assert v.run(mixed, "ls /c", ", sharing: PRIVATE", salt="mixed") == ""
+        assert busy.is_alive()
+        v.run(mixed, "touch /c/over", shared)
         busy.join()
         assert v.run(mixed, "ls /c", ", sharing: PRIVATE", salt="after") == "busy"
 
@@ -189,12 +195,13 @@ def test_a_volume_half_seeded_by_a_killed_engine_is_seeded_again(fresh: Rondel, 
     session, v, volume, mount = start(fresh)
     text = v.text(volume, "ls /c | wc -l; cat /c/* | wc -c", mount)
     asking = threading.Thread(target=_ignore, args=(session, {"query": text}), daemon=True)
+    pid = fresh.status()["pid"]
     asking.start()
     begun = lambda: next((fresh.state / "volumes").glob("*/f*"), None)  # noqa: E731
     deadline = time.monotonic() + 20
     while not begun() and time.monotonic() < deadline:
         pass
-    fresh.kill()
+    os.kill(pid, signal.SIGKILL)
     half = sum(1 for _ in (fresh.state / "volumes").glob("*/f*"))
     session.kill()
     asking.join(timeout=20)
