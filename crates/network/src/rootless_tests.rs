@@ -17,6 +17,7 @@ use std::os::fd::AsFd;
 const USER: u32 = 12_345;
 const SET_UP: &str = "set -e
 mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200
+mount --bind $PROBE $FOLDER/network_probe
 mount --bind $FOLDER/passwd /etc/passwd && mount --bind $FOLDER/subid /etc/subuid && mount --bind $FOLDER/subid /etc/subgid
 exec setpriv --reuid $ID --regid $ID --clear-groups --inh-caps=-all env PATH=$FOLDER/bin $FOLDER/network_probe \"$@\"";
 
@@ -35,8 +36,8 @@ fn folder(machine: &Machine, offer: Offer) -> PathBuf {
         .unwrap();
     std::fs::write(folder.join("subid"), if offer.ranges { "probe:700000:65536\n" } else { "" }).unwrap();
     std::fs::write(folder.join("resolv.conf"), "nameserver 127.0.0.77\noptions ndots:2\n").unwrap();
-    let probe = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/network_probe");
-    std::fs::copy(&probe, folder.join("network_probe")).expect("`cargo test -p rondel-network` builds the example");
+    // A place for the probe. A copy could not be run while a process that another test starts has inherited the writer's handle.
+    std::fs::write(folder.join("network_probe"), "").unwrap();
     let bin = folder.join("bin");
     std::fs::create_dir(&bin).unwrap();
     for program in offer.programs.iter().chain(&MAPPERS) {
@@ -54,9 +55,11 @@ fn folder(machine: &Machine, offer: Offer) -> PathBuf {
 }
 
 fn start(folder: &Path, words: &[&str]) -> Child {
+    let probe = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/network_probe");
+    assert!(probe.exists(), "`cargo test -p rondel-network` builds the example");
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", SET_UP, "probe"]).args(words);
-    command.env("FOLDER", folder).env("ID", USER.to_string());
+    command.env("FOLDER", folder).env("PROBE", probe).env("ID", USER.to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
