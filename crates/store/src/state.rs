@@ -207,7 +207,7 @@ fn lock(root: &Path) -> Result<File> {
 /// The form of the state folder, written when it is made.
 const FORMAT: &str = "rondel-state 1";
 /// How often the lock is tried again, and after how long.
-const LOCK_TRIES: usize = 5;
+const LOCK_TRIES: usize = 50;
 const BETWEEN_TRIES: Duration = Duration::from_millis(2);
 
 fn check_format(root: &Path, user: bool) -> Result<()> {
