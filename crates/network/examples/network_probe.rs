@@ -87,7 +87,8 @@ fn reach(options: &Options, server: SocketAddr) -> Outcome<()> {
     say(&format!("mapped range: {}", entered.mapped_range))?;
     say(&format!("user: {}", rustix::process::geteuid().as_raw()))?;
     let begin = Instant::now();
-    let (bridge, network) = connect(options)?;
+    // Nothing made in advance takes an address before the network that is looked at.
+    let (bridge, network) = connect(&Options { pool: 0, ..options.clone() })?;
     let first = begin.elapsed();
     say(&format!("address: {:?}", network.address))?;
     say(&format!("resolv.conf: {:?}", network.resolv_conf))?;
