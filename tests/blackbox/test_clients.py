@@ -78,6 +78,46 @@ def test_sigterm_ends_the_session_with_0(engine):
     assert session.process.wait(timeout=20) == 0
 
 
+@pytest.mark.parametrize("lines", [2_000, 100_000])
+def test_a_session_whose_errors_nobody_reads_goes_on(engine, lines):
+    session = engine.session()
+    loud = f'yes {"x" * 99} | head -n {lines} && echo {uuid.uuid4().hex}'
+    asked = 'container { from(address: "busybox") { withExec(args: ["sh", "-c", "%s"]) { stdout } } }' % loud
+    said = session.query("{ %s }" % asked)["container"]["from"]["withExec"]["stdout"]
+    assert said.count("\n") == lines + 1
+    assert session.query("{ version }")["version"]
+    assert session.close() == 0
+
+
+def test_a_library_that_reads_no_errors(engine, folder):
+    """As that of v0.18 does it unless it is told where logs go."""
+    program = folder / "quiet.py"
+    program.write_text(
+        "import anyio, dagger\n"
+        "async def main():\n"
+        "    async with dagger.Connection() as client:\n"
+        f"        loud = client.container().from_('busybox').with_exec(['sh', '-c', 'yes {'x' * 99} | head -n 3000'])\n"
+        "        print(len(await loud.stdout()))\n"
+        "anyio.run(main)\n"
+    )
+    done = subprocess.run(
+        [str(CLIENTS / "python-0.18.12/bin/python"), str(program)],
+        env=engine.environment(_EXPERIMENTAL_DAGGER_CLI_BIN=str(BINARY)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "300000\n"), done.stderr
+
+
+def test_what_is_shown_is_whole_before_the_error(engine):
+    document = '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "seq 5000; exit 3"]) { stdout } } } }'
+    done = engine.run("--progress", "plain", "query", stdin=document)
+    before, _, _ = done.err.partition("Error:")
+    shown = [line.rpartition("| ")[2] for line in before.splitlines() if "| " in line]
+    assert shown == [str(number) for number in range(1, 5001)]
+
+
 def test_run_passes_the_exit_code_on(engine):
     assert engine.run("run", "sh", "-c", "exit 7").code == 7
     seen = engine.run("run", "sh", "-c", 'echo "$DAGGER_SESSION_PORT" "$DAGGER_SESSION_TOKEN"').ok().out.split()

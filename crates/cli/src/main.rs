@@ -14,6 +14,7 @@ mod schema;
 mod screen;
 mod settings;
 mod terminal;
+mod writer;
 
 use std::process::ExitCode;
 

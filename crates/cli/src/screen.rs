@@ -1,6 +1,5 @@
 //! Progress on standard error.
 
-use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,6 +8,7 @@ use rondel_progress::state::Totals;
 use rondel_progress::{Plain, Tty};
 
 use crate::settings::Progress;
+use crate::writer::Writer;
 
 /// At most this many frames a second are drawn.
 const FRAME_MICROS: u64 = 50_000;
@@ -22,6 +22,7 @@ pub(crate) struct Screen(Arc<Mutex<State>>);
 
 struct State {
     shown: Shown,
+    writer: Writer,
     /// What was to be shown while the terminal was somebody else's.
     kept: Option<Vec<String>>,
 }
@@ -39,32 +40,32 @@ impl Screen {
             Progress::Tty => Shown::Tty { tty: Tty::default(), drawn: 0 },
             Progress::Silent => Shown::Silent(Plain::default()),
         };
-        Self(Arc::new(Mutex::new(State { shown, kept: None })))
+        Self(Arc::new(Mutex::new(State { shown, writer: Writer::new(), kept: None })))
     }
 
     /// Receives the events of a run.
     pub(crate) fn on_event(&self) -> OnEvent {
         let shown = self.0.clone();
         Box::new(move |event| {
-            let mut err = std::io::stderr().lock();
-            let State { shown, kept } = &mut *shown.lock().unwrap_or_else(PoisonError::into_inner);
+            let State { shown, writer, kept } = &mut *shown.lock().unwrap_or_else(PoisonError::into_inner);
             match shown {
                 Shown::Plain(plain) => {
                     for line in plain.lines(event) {
                         match kept {
                             Some(kept) if kept.len() < MOST_KEPT => kept.push(line),
                             Some(_) => {}
-                            None => _ = writeln!(err, "{line}"),
+                            None => writer.push(line + "\n"),
                         }
                     }
                 }
                 Shown::Tty { tty, drawn } => {
                     tty.apply(event);
                     let now = now();
-                    if kept.is_none() && now.saturating_sub(*drawn) >= FRAME_MICROS {
+                    // Of frames only the newest is of interest: none is drawn before the last one is on the terminal.
+                    if kept.is_none() && writer.is_idle() && now.saturating_sub(*drawn) >= FRAME_MICROS {
                         *drawn = now;
                         let (width, height) = size();
-                        let _ = err.write_all(tty.frame(width, height, now).as_bytes());
+                        writer.push(tty.frame(width, height, now));
                     }
                 }
                 Shown::Silent(plain) => drop(plain.lines(event)),
@@ -74,31 +75,34 @@ impl Screen {
 
     /// Shows nothing until [`Screen::resume`]: the terminal is somebody else's.
     pub(crate) fn pause(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.kept = Some(Vec::new());
-        if let Shown::Tty { tty, .. } = &mut state.shown {
-            let _ = std::io::stderr().lock().write_all(tty.erase().as_bytes());
+        let State { shown, writer, kept } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some(Vec::new());
+        if let Shown::Tty { tty, .. } = shown {
+            writer.push(tty.erase());
         }
+        writer.flush();
     }
 
     /// Shows what there was to be shown since [`Screen::pause`].
     pub(crate) fn resume(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for line in state.kept.take().into_iter().flatten() {
-            let _ = writeln!(std::io::stderr().lock(), "{line}");
+            state.writer.push(line + "\n");
         }
     }
 
-    /// Takes away what will not stay, and gives the counts of the run.
+    /// Takes away what will not stay, waits until the rest is written, and gives the counts of the run.
     pub(crate) fn finish(&self) -> Totals {
-        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut shown.shown {
+        let State { shown, writer, .. } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let totals = match shown {
             Shown::Plain(plain) | Shown::Silent(plain) => plain.state().totals(),
             Shown::Tty { tty, .. } => {
-                let _ = std::io::stderr().lock().write_all(tty.erase().as_bytes());
+                writer.push(tty.erase());
                 tty.state().totals()
             }
-        }
+        };
+        writer.flush();
+        totals
     }
 }
 
