@@ -211,6 +211,28 @@ def test_odd_names_and_what_is_no_file(engine, folder):
     assert value(engine.data(directory(folder, f"file(path: {json.dumps(names[1])}) {{ contents }}"))) == "new\nline"
 
 
+def test_a_file_that_is_written_all_the_time(engine, folder):
+    fill(folder, **{f"stable{number}": "x" * 4000 for number in range(50)})
+    stop = threading.Event()
+
+    def append():
+        with (folder / "log").open("a") as log:
+            while not stop.wait(0.0005):
+                log.write("a line\n")
+                log.flush()
+
+    writer = threading.Thread(target=append, daemon=True)
+    writer.start()
+    try:
+        for _ in range(10):
+            selection = 'entries file(path: "log") { contents }'
+            found = engine.data(directory(folder, selection, noCache=True))["host"]["directory"]
+            assert len(found["entries"]) == 51 and set(found["file"]["contents"][:-7].split("\n")) <= {"a line", ""}
+    finally:
+        stop.set()
+        writer.join()
+
+
 def test_files_that_come_and_go_while_they_are_read(engine, folder):
     fill(folder, **{f"stable{number}": "x" for number in range(200)})
     stop = threading.Event()

@@ -15,6 +15,15 @@ pub(crate) fn content(from: &File, to: &File) -> io::Result<()> {
     io::copy(&mut from, &mut to).map(drop)
 }
 
+/// Copies the bytes of `from`, of one that grows no more than `size`, to `to`.
+pub(crate) fn at_most(from: &File, to: &File, size: u64) -> io::Result<()> {
+    if rustix::fs::ioctl_ficlone(to, from).is_ok() {
+        return Ok(());
+    }
+    let mut to = to;
+    io::copy(&mut from.take(size), &mut to).map(drop)
+}
+
 /// The digest of the content of `file`.
 pub(crate) fn digest(mut file: &File, size: u64) -> io::Result<Digest> {
     const STEP: usize = 2 << 20;

@@ -1,5 +1,6 @@
 //! Taking host files into the store.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,13 +20,16 @@ use rustix::io::Errno;
 use crate::base::{Base, Changes};
 use crate::cache::{self, Known};
 use crate::filter::Rules;
+use crate::moving::Moving;
 use crate::walk::{self, Item, Kind, Stamp};
 use crate::{HostLink, copy};
 
 /// Why an import did not come to its end.
 enum Stop {
-    /// This file changed while it was read: worth another try.
-    Changed(String),
+    /// Something that was listed is not there any more: worth another listing.
+    Vanished,
+    /// What was hashed changed before it was stored, and was taken as it is meanwhile.
+    Taken,
     Failed(Fault),
 }
 
@@ -43,14 +47,15 @@ pub(crate) fn directory(link: &HostLink, path: &Path, filter: &Filter) -> Result
     let rules = Rules::new(filter)?;
     let domain = if place.is_inside() { "hostlink/inside/v1" } else { "hostlink/stat/v1" };
     let key = rondel_digest::of(domain, &(place.shown().as_os_str().as_bytes(), filter));
-    twice(|| {
+    twice(|last| {
         let root = place.open(OFlags::RDONLY | OFlags::DIRECTORY).map_err(|e| match e {
             Errno::NOTDIR => Fault::user(format!("`{}` is not a directory", path.display())),
             e => walk::failed("open", &path, b"", e.into()),
         })?;
         let moment = cache::settled_before();
         let items = walk::walk(&place, &root, &rules)?;
-        settle(link, &Source { root, path: path.clone(), moment }, items, &key)
+        let moving = Moving::new(&*link.snapshots);
+        settle(link, &Source { root, path: path.clone(), moment, on_disk: None, moving, last }, items, &key)
     })
 }
 
@@ -59,7 +64,7 @@ pub(crate) fn file(link: &HostLink, path: &Path) -> Result<Snapshot> {
     let place = link.roots.place(path)?;
     let path = &place.shown();
     let key = rondel_digest::of("hostlink/file/v2", &(place.is_inside(), path.as_os_str().as_bytes()));
-    twice(|| {
+    twice(|last| {
         let moment = cache::settled_before();
         let leaf = place.leaf().map_err(|e| not_found(path, e))?;
         let (root, on_disk) = leaf.ok_or_else(|| Fault::user(format!("`{}` is not a regular file", path.display())))?;
@@ -73,8 +78,8 @@ pub(crate) fn file(link: &HostLink, path: &Path) -> Result<Snapshot> {
         }
         let item = Item { path: name.as_bytes().to_vec(), kind: Kind::File, stamp: Stamp::of(&stat) };
         let parent = path.parent().unwrap_or(Path::new("/")).to_owned();
-        let source = Source { root, path: parent, moment };
-        settle_renamed(link, &source, vec![item], &key, Some(on_disk.as_bytes()))
+        let (on_disk, moving) = (Some(on_disk.as_bytes().to_vec()), Moving::new(&*link.snapshots));
+        settle(link, &Source { root, path: parent, moment, on_disk, moving, last }, vec![item], &key)
     })
 }
 
@@ -85,39 +90,33 @@ fn not_found(path: &Path, error: io::Error) -> Fault {
     }
 }
 
-fn twice(mut attempt: impl FnMut() -> Result<Snapshot, Stop>) -> Result<Snapshot> {
-    match attempt() {
-        Ok(snapshot) => return Ok(snapshot),
-        Err(Stop::Failed(fault)) => return Err(fault),
-        Err(Stop::Changed(_)) => {}
-    }
-    attempt().map_err(|stop| match stop {
+/// Attempts something that is told whether it is the last attempt, in which what vanishes is left out.
+fn twice(mut attempt: impl FnMut(bool) -> Result<Snapshot, Stop>) -> Result<Snapshot> {
+    let first = attempt(false);
+    let done = if matches!(first, Err(Stop::Vanished)) { attempt(true) } else { first };
+    done.map_err(|stop| match stop {
         Stop::Failed(fault) => fault,
-        Stop::Changed(path) => Fault::environment(format!("cannot read `{path}`: it changes while it is read")),
+        Stop::Vanished | Stop::Taken => Fault::bug("an import did not come to its end"),
     })
 }
 
 /// Where items come from.
-struct Source {
+struct Source<'a> {
     root: OwnedFd,
     /// For messages.
     path: std::path::PathBuf,
     /// Files written after it may be written again unnoticed.
     moment: i64,
+    /// The name that a single item has in its directory.
+    on_disk: Option<Vec<u8>>,
+    /// What did not stand still.
+    moving: Moving<'a>,
+    /// What vanishes is left out.
+    last: bool,
 }
 
-fn settle(link: &HostLink, source: &Source, items: Vec<Item>, key: &Digest) -> Result<Snapshot, Stop> {
-    settle_renamed(link, source, items, key, None)
-}
-
-/// The snapshot that consists of `items`; a single item may have the name `on_disk` in its directory.
-fn settle_renamed(
-    link: &HostLink,
-    source: &Source,
-    items: Vec<Item>,
-    key: &Digest,
-    on_disk: Option<&[u8]>,
-) -> Result<Snapshot, Stop> {
+/// The snapshot that consists of `items`.
+fn settle(link: &HostLink, source: &Source<'_>, mut items: Vec<Item>, key: &Digest) -> Result<Snapshot, Stop> {
     if items.is_empty() {
         return Ok(Snapshot::empty());
     }
@@ -130,38 +129,51 @@ fn settle_renamed(
     let hits = digests.iter().flatten().count();
     items.par_iter().zip(&mut digests).try_for_each(|(item, digest)| -> Result<(), Stop> {
         if item.kind == Kind::File && digest.is_none() {
-            *digest = Some(read_digest(source, item, on_disk)?);
+            *digest = read_digest(source, item)?;
         }
         Ok(())
     })?;
+    source.moving.correct(&mut items, &mut digests);
     let changed = hits < known.len() || hits < digests.iter().flatten().count();
     if changed {
         remember(link, source, &items, &digests, &known, key)?;
     }
-    let listing = listing_key(&items, &digests);
+    let mut listing = listing_key(&items, &digests);
     if !changed {
         link.cache.note(key, &known, &items, listing);
     }
-    if let Some(snapshot) = recall(link, &listing) {
-        return Ok(snapshot);
-    }
     drop(known);
-    let snapshot = build(link, source, &Listed { items: &items, digests: &digests, on_disk }, key)?;
-    let layers: Vec<u8> = snapshot.layers().iter().flat_map(|layer| *layer.0.as_bytes()).collect();
-    link.index.put(Table::Files, &listing, &layers, None)?;
-    Ok(snapshot)
+    // What is taken stands still from then on, so that this ends.
+    loop {
+        if let Some(snapshot) = recall(link, &listing) {
+            return Ok(snapshot);
+        }
+        match build(link, source, &Listed { items: &items, digests: &digests }, key) {
+            Err(Stop::Taken) => {
+                source.moving.correct(&mut items, &mut digests);
+                listing = listing_key(&items, &digests);
+            }
+            built => {
+                let snapshot = built?;
+                let layers: Vec<u8> = snapshot.layers().iter().flat_map(|layer| *layer.0.as_bytes()).collect();
+                link.index.put(Table::Files, &listing, &layers, None)?;
+                return Ok(snapshot);
+            }
+        }
+    }
 }
 
 fn remember(
     link: &HostLink,
-    source: &Source,
+    source: &Source<'_>,
     items: &[Item],
     digests: &[Option<Digest>],
     known: &Known,
     key: &Digest,
 ) -> Result<()> {
     let files = items.iter().zip(digests).filter_map(|(item, digest)| Some((item, (*digest)?)));
-    let now = Known::of(files.filter(|(item, _)| cache::is_settled(&item.stamp, source.moment)));
+    let lasts = |item: &Item| cache::is_settled(&item.stamp, source.moment) && !source.moving.has(&item.path);
+    let now = Known::of(files.filter(|(item, _)| lasts(item)));
     if now == *known { Ok(()) } else { link.cache.set(&*link.index, key, now) }
 }
 
@@ -197,44 +209,74 @@ fn recall(link: &HostLink, listing: &Digest) -> Option<Snapshot> {
     (rest.is_empty() && link.snapshots.has(&snapshot)).then_some(snapshot)
 }
 
-fn open(source: &Source, item: &Item, on_disk: Option<&[u8]>) -> Result<File, Stop> {
-    let name = on_disk.unwrap_or(&item.path);
+/// The file of an item, as it is now; none when there is no file any more.
+fn open(source: &Source<'_>, item: &Item) -> Result<Option<File>, Stop> {
+    let name = source.on_disk.as_ref().unwrap_or(&item.path).as_slice();
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = match rustix::fs::openat2(&source.root, name, flags, Mode::empty(), resolve) {
-        Ok(file) => File::from(file),
-        Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => return Err(changed(source, item)),
-        Err(e) => return Err(walk::failed("read", &source.path, &item.path, e.into()).into()),
-    };
-    check_unchanged(source, item, &file)?;
-    Ok(file)
+    match rustix::fs::openat2(&source.root, name, flags, Mode::empty(), resolve).map(File::from) {
+        Ok(file) => Ok(stamp(source, item, &file)?.is_file().then_some(file)),
+        // A socket has taken its place.
+        Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::NXIO) => Ok(None),
+        Err(e) => Err(walk::failed("read", &source.path, &item.path, e.into()).into()),
+    }
 }
 
-fn check_unchanged(source: &Source, item: &Item, file: &File) -> Result<(), Stop> {
+fn stamp(source: &Source<'_>, item: &Item, file: &File) -> Result<Stamp, Stop> {
     let stat = rustix::fs::fstat(file).map_err(|e| walk::failed("look at", &source.path, &item.path, e.into()))?;
-    if Stamp::of(&stat) == item.stamp { Ok(()) } else { Err(changed(source, item)) }
+    Ok(Stamp::of(&stat))
 }
 
-fn changed(source: &Source, item: &Item) -> Stop {
-    Stop::Changed(walk::show(&source.path, &item.path))
+/// The digest of a file that is as it was listed, else of what was taken; none when it is gone.
+fn read_digest(source: &Source<'_>, item: &Item) -> Result<Option<Digest>, Stop> {
+    match unmoved(source, item, "read", |file| copy::digest(file, item.stamp.size))? {
+        Some(digest) => Ok(Some(digest)),
+        None => take(source, item),
+    }
 }
 
-fn read_digest(source: &Source, item: &Item, on_disk: Option<&[u8]>) -> Result<Digest, Stop> {
-    let file = open(source, item, on_disk)?;
-    let digest = copy::digest(&file, item.stamp.size).map_err(|e| walk::failed("read", &source.path, &item.path, e))?;
-    check_unchanged(source, item, &file)?;
-    Ok(digest)
+/// What `read` makes of a file that is as it was listed until the end; none when it is not.
+fn unmoved<T>(
+    source: &Source<'_>,
+    item: &Item,
+    attempted: &str,
+    read: impl FnOnce(&File) -> io::Result<T>,
+) -> Result<Option<T>, Stop> {
+    let Some(file) = open(source, item)? else { return Ok(None) };
+    if stamp(source, item, &file)? != item.stamp {
+        return Ok(None);
+    }
+    let found = read(&file).map_err(|e| walk::failed(attempted, &source.path, &item.path, e))?;
+    Ok((stamp(source, item, &file)? == item.stamp).then_some(found))
+}
+
+/// Takes a file that does not stand still as it is; none when it is gone.
+fn take(source: &Source<'_>, item: &Item) -> Result<Option<Digest>, Stop> {
+    let path = &item.path;
+    match open(source, item)? {
+        Some(file) => {
+            let taken = source.moving.take(path, &file);
+            Ok(Some(taken.map_err(|f| f.context(format!("cannot read `{}`", walk::show(&source.path, path))))?))
+        }
+        None if !source.last => Err(Stop::Vanished),
+        None if source.on_disk.is_some() => {
+            Err(not_found(&source.path.join(OsStr::from_bytes(path)), io::ErrorKind::NotFound.into()).into())
+        }
+        None => {
+            source.moving.gone(path);
+            Ok(None)
+        }
+    }
 }
 
 /// What is to be in a snapshot.
 struct Listed<'a> {
     items: &'a [Item],
     digests: &'a [Option<Digest>],
-    on_disk: Option<&'a [u8]>,
 }
 
 /// A few changes make a layer on top of the last whole copy; else everything is copied.
-fn build(link: &HostLink, source: &Source, listed: &Listed<'_>, key: &Digest) -> Result<Snapshot, Stop> {
+fn build(link: &HostLink, source: &Source<'_>, listed: &Listed<'_>, key: &Digest) -> Result<Snapshot, Stop> {
     let base = Base::load(&*link.index, key).filter(|base| link.snapshots.has(&base.snapshot));
     let changes = base.and_then(|base| Some((base.changes(listed.items, listed.digests)?, base.snapshot)));
     if let Some((changes, base)) = changes {
@@ -242,7 +284,7 @@ fn build(link: &HostLink, source: &Source, listed: &Listed<'_>, key: &Digest) ->
     }
     let snapshot = written(link, &source.path, &Snapshot::empty(), |tree| fill(tree, source, listed))?;
     // A single file is copied as fast as it is compared.
-    if listed.on_disk.is_none() {
+    if source.on_disk.is_none() {
         Base::store(&*link.index, key, &snapshot, listed.items, listed.digests)?;
     }
     Ok(snapshot)
@@ -266,7 +308,7 @@ fn written(
 }
 
 /// Makes the whole copy that `tree` is based on what is listed.
-fn change(tree: &WorkTree, source: &Source, listed: &Listed<'_>, changes: &Changes) -> Result<(), Stop> {
+fn change(tree: &WorkTree, source: &Source<'_>, listed: &Listed<'_>, changes: &Changes) -> Result<(), Stop> {
     let stored = |path: &[u8], e: Errno| Stop::from(walk::failed("store", &source.path, path, e.into()));
     for (path, is_dir) in &changes.removed {
         let flags = if *is_dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
@@ -274,7 +316,7 @@ fn change(tree: &WorkTree, source: &Source, listed: &Listed<'_>, changes: &Chang
     }
     let added: Vec<(&Item, Option<Digest>)> =
         changes.added.iter().map(|place| (&listed.items[*place], listed.digests[*place])).collect();
-    put(&tree.root, source, &added, listed.on_disk)?;
+    put(&tree.root, source, &added)?;
     // ORDER: what is below a directory first, because that changes its times.
     for place in changes.modes.iter().chain(changes.touched.iter().rev()) {
         finish(&tree.root, &listed.items[*place]).map_err(|e| stored(&listed.items[*place].path, e))?;
@@ -282,21 +324,16 @@ fn change(tree: &WorkTree, source: &Source, listed: &Listed<'_>, changes: &Chang
     Ok(())
 }
 
-fn fill(tree: &WorkTree, source: &Source, listed: &Listed<'_>) -> Result<(), Stop> {
+fn fill(tree: &WorkTree, source: &Source<'_>, listed: &Listed<'_>) -> Result<(), Stop> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let target =
         rustix::fs::open(&tree.upper, flags, Mode::empty()).attempt(|| format!("open `{}`", tree.upper.display()))?;
     let all: Vec<(&Item, Option<Digest>)> = listed.items.iter().zip(listed.digests.iter().copied()).collect();
-    put(&target, source, &all, listed.on_disk)
+    put(&target, source, &all)
 }
 
 /// Writes `items` below `target`, in the order of a walk, with the digests of files.
-fn put(
-    target: &OwnedFd,
-    source: &Source,
-    items: &[(&Item, Option<Digest>)],
-    on_disk: Option<&[u8]>,
-) -> Result<(), Stop> {
+fn put(target: &OwnedFd, source: &Source<'_>, items: &[(&Item, Option<Digest>)]) -> Result<(), Stop> {
     let stored = |item: &Item, e: Errno| Stop::from(walk::failed("store", &source.path, &item.path, e.into()));
     for (item, _) in items {
         match &item.kind {
@@ -306,10 +343,13 @@ fn put(
         }
         .map_err(|e| stored(item, e))?;
     }
-    items.par_iter().try_for_each(|(item, digest)| match digest {
-        Some(digest) => store_file(target, source, item, *digest, on_disk),
-        None => Ok(()),
-    })?;
+    let files = items.par_iter().map(|(item, digest)| match digest {
+        Some(digest) => store_file(target, source, item, *digest),
+        None => Ok(true),
+    });
+    if !files.try_reduce(|| true, |one, other| Ok(one && other))? {
+        return Err(Stop::Taken);
+    }
     for (item, _) in items.iter().rev() {
         if item.kind != Kind::File {
             finish(target, item).map_err(|e| stored(item, e))?;
@@ -328,30 +368,34 @@ fn finish(target: &OwnedFd, item: &Item) -> Result<(), Errno> {
     rustix::fs::utimensat(target, item.path.as_slice(), &times, AtFlags::SYMLINK_NOFOLLOW)
 }
 
-fn store_file(
-    target: &OwnedFd,
-    source: &Source,
-    item: &Item,
-    digest: Digest,
-    on_disk: Option<&[u8]>,
-) -> Result<(), Stop> {
-    let from = open(source, item, on_disk)?;
-    let write = || -> io::Result<bool> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let to = rustix::fs::openat(target.as_fd(), item.path.as_slice(), flags, Mode::from_raw_mode(0o600))?;
-        let to = File::from(to);
-        copy::content(&from, &to)?;
+/// Stores what was hashed. False: it is something else by now, and was taken as it is.
+fn store_file(target: &OwnedFd, source: &Source<'_>, item: &Item, digest: Digest) -> Result<bool, Stop> {
+    let failed = |e| walk::failed("store", &source.path, &item.path, e);
+    if let Some(copy) = source.moving.copy_of(&item.path).map_err(failed)? {
+        write_file(target, item, &copy).map_err(failed)?;
+        return Ok(true);
+    }
+    let stored = unmoved(source, item, "store", |from| {
+        let mut to = write_file(target, item, from)?;
         // A file this young may have been written between reading and copying, with the same stamp.
-        let trusted = cache::is_settled(&item.stamp, source.moment) || {
-            let mut to = &to;
+        Ok(cache::is_settled(&item.stamp, source.moment) || {
             io::Seek::rewind(&mut to)?;
-            copy::digest(to, item.stamp.size)? == digest
-        };
-        rustix::fs::fchmod(&to, Mode::from_raw_mode(item.stamp.mode & 0o7777))?;
-        rustix::fs::futimens(&to, &copy::times(item.stamp.mtime))?;
-        Ok(trusted)
-    };
-    let trusted = write().map_err(|e| walk::failed("store", &source.path, &item.path, e))?;
-    check_unchanged(source, item, &from)?;
-    if trusted { Ok(()) } else { Err(changed(source, item)) }
+            copy::digest(&to, item.stamp.size)? == digest
+        })
+    })?;
+    if stored == Some(true) {
+        return Ok(true);
+    }
+    take(source, item).map(|_| false)
+}
+
+/// Makes the file of `item` with the content of `from`.
+fn write_file(target: &OwnedFd, item: &Item, from: &File) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let to = rustix::fs::openat(target.as_fd(), item.path.as_slice(), flags, Mode::from_raw_mode(0o600))?;
+    let to = File::from(to);
+    copy::content(from, &to)?;
+    rustix::fs::fchmod(&to, Mode::from_raw_mode(item.stamp.mode & 0o7777))?;
+    rustix::fs::futimens(&to, &copy::times(item.stamp.mtime))?;
+    Ok(to)
 }

@@ -1,11 +1,12 @@
 //! The files of the machine on which the client runs: taking directories into the store, writing results out.
 //!
 //! *Invariants.* A tree whose files have the sizes, times and inodes they had is not read: neither opened nor hashed.
-//! What a filter leaves out is not even looked into. A few changed files make one small layer on the last whole copy. Equal content, names, kinds and permissions give the same snapshot
-//! for as long as it is in the store; owners and modification times are no identity, everything is owned by root. A
-//! file that changes while it is read is never stored half old, half new. An exported file appears whole or not at all,
-//! and nothing that is exported is written through a symbolic link below the target. A path inside a container never leads
-//! out of it ([`place`]).
+//! What a filter leaves out is not even looked into. A few changed files make one small layer on the last whole copy.
+//! Equal content, names, kinds and permissions give the same snapshot for as long as it is in the store; owners and
+//! modification times are no identity, everything is owned by root. What is stored is what was hashed: a file that changes
+//! meanwhile is copied once and taken as it was read then. An exported file appears whole or not at all, and nothing that
+//! is exported is written through a symbolic link below the target. A path inside a container never leads out of it
+//! ([`place`]).
 
 mod base;
 mod cache;
@@ -13,6 +14,7 @@ mod copy;
 mod export;
 pub mod filter;
 mod import;
+mod moving;
 mod packed;
 mod place;
 mod walk;

@@ -39,6 +39,11 @@ impl Stamp {
             mode: stat.st_mode,
         }
     }
+
+    /// Whether it is of a regular file.
+    pub(crate) fn is_file(&self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::RegularFile
+    }
 }
 
 /// What an entry is.

@@ -193,6 +193,80 @@ fn a_rewrite_within_one_tick_is_seen() {
     }
 }
 
+/// What goes on in a directory while it is read.
+fn meanwhile<T>(work: impl Fn(u32) + Send + Sync, read: impl FnOnce() -> T) -> T {
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0.. {
+                work(round);
+                if over.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        read.unwrap()
+    })
+}
+
+#[test]
+fn what_is_written_all_the_time_is_taken_as_it_is_read() {
+    let f = fixture();
+    (0..40).for_each(|n| f.write(&format!("stable{n}"), &"x".repeat(5000)));
+    let logs = ["a.log", "b.log", "c.log"].map(|name| f.host().join(name));
+    let append = |round: u32| {
+        use std::io::Write;
+        for log in &logs {
+            writeln!(File::options().append(true).create(true).open(log).unwrap(), "{round:0>200}").unwrap();
+        }
+    };
+    append(0);
+    let (mut last, mut file) = (0, 0);
+    meanwhile(append, || {
+        for _ in 0..15 {
+            let snapshot = f.import(&Filter::default());
+            assert_eq!(f.names(&snapshot).len(), 43);
+            let tree = f.store.open(&snapshot).unwrap();
+            let log = fs::read_to_string(at(&tree.root).join("a.log")).unwrap();
+            assert!(log.len() >= last);
+            last = log.len();
+            let snapshot = f.link.import_file(&f.host().join("b.log")).unwrap();
+            let tree = f.store.open(&snapshot).unwrap();
+            let log = fs::read_to_string(at(&tree.root).join("b.log")).unwrap();
+            assert!(log.len() >= file);
+            file = log.len();
+        }
+    });
+    // What was taken was not remembered as what the file has now.
+    let snapshot = f.import(&Filter::default());
+    let tree = f.store.open(&snapshot).unwrap();
+    for log in &logs {
+        assert!(fs::read(log).unwrap() == fs::read(at(&tree.root).join(log.file_name().unwrap())).unwrap());
+    }
+}
+
+#[test]
+fn what_comes_and_goes_is_there_or_not() {
+    let f = fixture();
+    (0..40).for_each(|n| f.write(&format!("stable{n}"), "x"));
+    let churn = |round: u32| {
+        let path = f.host().join(format!("fleeting{}", round % 5));
+        fs::write(&path, "here").unwrap();
+        fs::remove_file(path).unwrap();
+        let replaced = f.host().join("replaced");
+        fs::write(&replaced, round.to_string()).unwrap();
+        fs::rename(&replaced, f.host().join("stable7")).unwrap();
+    };
+    meanwhile(churn, || {
+        for _ in 0..30 {
+            let names = f.names(&f.import(&Filter::default()));
+            assert_eq!(names.iter().filter(|name| name.starts_with("stable")).count(), 40, "{names:?}");
+        }
+    });
+}
+
 #[test]
 fn filters() {
     let f = fixture();
