@@ -100,6 +100,8 @@ def test_cfs_013_cfs_016_mounts(session):
     written = over.then(f'withFile(path: "/f", source: {new})')
     assert sh(written, "cat /f") == "new"
     assert sh(over.then('withoutFile(path: "/f")'), "ls /f 2>/dev/null || echo gone") == "gone\n"
+    appended = over.then('withExec(args: ["sh", "-c", "echo +>>/f"])')
+    assert appended.then('file(path: "/f")').get("contents") == sh(appended, "cat /f") == "mounted+\n"
 
 
 def test_cfs_015_cfs_019_links(session):

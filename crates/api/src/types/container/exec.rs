@@ -93,9 +93,11 @@ pub fn after(container: &Container, exec: ExecOp) -> Container {
     next.rootfs = tree(ExecOutput::Rootfs);
     next.image_ref = None;
     for mount in &mut next.mounts {
-        if let MountSource::Directory { fs, read_only: false, owner, .. } = &mut mount.source {
-            *fs = tree(ExecOutput::Mount(mount.target.clone()));
-            *owner = None;
+        if let MountSource::Directory { fs, read_only: false, owner, .. } | MountSource::File { fs, owner, .. } =
+            &mut mount.source
+        {
+            // It has its owner already, and the process may have changed it.
+            (*fs, *owner) = (tree(ExecOutput::Mount(mount.target.clone())), None);
         }
     }
     next.last_exec = Some(exec.clone());
@@ -175,6 +177,8 @@ mod tests {
         };
         c.mounts.push(Mount { target: AbsPath::new("/rw"), source: directory(false) });
         c.mounts.push(Mount { target: AbsPath::new("/ro"), source: directory(true) });
+        let file = MountSource::File { fs: Fs::scratch(), path: AbsPath::new("/f"), owner: None };
+        c.mounts.push(Mount { target: AbsPath::new("/file"), source: file });
         c
     }
 
@@ -195,12 +199,18 @@ mod tests {
         let next = after(&before, exec);
         assert!(matches!(next.rootfs.op(), FsOp::Exec { output: ExecOutput::Rootfs, .. }));
         let source = |at: usize| match &next.mounts[at].source {
-            MountSource::Directory { fs, path, .. } => (fs.clone(), path.to_string()),
+            MountSource::Directory { fs, path, .. } | MountSource::File { fs, path, .. } => {
+                (fs.clone(), path.to_string())
+            }
             other => panic!("{other:?}"),
         };
-        let (fs, path) = source(0);
-        assert_eq!(path, "/sub");
-        assert!(matches!(fs.op(), FsOp::Exec { output: ExecOutput::Mount(target), .. } if target.as_str() == "/rw"));
+        for (at, inside, mounted) in [(0, "/sub", "/rw"), (2, "/f", "/file")] {
+            let (fs, path) = source(at);
+            assert_eq!(path, inside);
+            assert!(
+                matches!(fs.op(), FsOp::Exec { output: ExecOutput::Mount(target), .. } if target.as_str() == mounted)
+            );
+        }
         assert!(matches!(source(1).0.op(), FsOp::Known(_)));
         assert!(next.last_exec.is_some());
     }
