@@ -70,6 +70,12 @@ def test_cfs_009_removal(session):
     emptied = made.then('withoutDirectory(path: "")')
     assert emptied.then('directory(path: ".")').get("entries") == []
     assert sh(emptied, "pwd; ls") == "/code\n"
+    for content in (".", "./", "bar/."):
+        kept = "/code/bar" if "bar" in content else "/code"
+        assert sh(made.then(f'withoutDirectory(path: "{content}")'), f"ls {kept} && echo kept") == "kept\n"
+    assert sh(made.then('withoutDirectory(path: "bar/")'), "ls") == "y\n"
+    removed = made.then('withWorkdir(path: "/")').then('withoutDirectory(path: "/code")')
+    assert sh(removed, "ls -d /code 2>/dev/null || echo gone") == "gone\n"
 
 
 def test_cfs_010_errors(session):

@@ -122,12 +122,17 @@ fn without_directory(container: &Container, args: &Args) -> Result<Container> {
     let text = inputs::text(container, args, "path")?;
     let path: AbsPath = container.workdir().join(&text);
     let (holder, place) = locate(container, &path)?;
-    // What is mounted, and the working directory when nothing is named, is emptied and stays.
-    let emptied = text.is_empty() || place.path.is_root() || is_target(container, holder, &path);
+    // What is mounted, and what is named by its content, is emptied and stays.
+    let emptied = names_content(&text) || place.path.is_root() || is_target(container, holder, &path);
     edit_at(container, &path, |fs, path| match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) if !emptied => edit::removed(fs, parent, vec![name.to_owned()], Removal::Directory),
         _ => edit::removed(fs, path, vec![".".to_owned()], Removal::Directory),
     })
+}
+
+/// Whether the text of a path names what is in a directory: nothing, for the working directory, or a dot at the end.
+fn names_content(path: &str) -> bool {
+    matches!(path.trim_end_matches('/').rsplit('/').next(), Some("" | "."))
 }
 
 fn is_target(container: &Container, holder: Holder, path: &AbsPath) -> bool {
