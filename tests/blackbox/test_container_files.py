@@ -117,6 +117,11 @@ def test_cfs_015_cfs_019_links(session):
     clamped = box(session).then('withSymlink(target: "../../../../../../outside", linkName: "/escape")')
     clamped = clamped.then('withNewFile(path: "/escape/foo", contents: "in")')
     assert sh(clamped, "cat /outside/foo") == "in"
+    through = box(session).then('withNewFile(path: "/real", contents: "old")').then('withSymlink(target: "real", linkName: "/l")')
+    through = through.then('withNewFile(path: "/l", contents: "new")')
+    assert sh(through, "cat /real; readlink /l") == "newreal\n"
+    written = directory(session, {"real": "old", "l": "->real"}).then('withNewFile(path: "l", contents: "new")')
+    assert written.then('file(path: "real")').get("contents") == "new"
     named = box(session).then('withSymlink(target: "/etc", linkName: "../../../../../up")')
     assert sh(named, "readlink /up") == "/etc\n"
 

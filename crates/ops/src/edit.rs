@@ -68,12 +68,16 @@ fn ids(root: Root<'_>, owner: Option<&Owner>) -> Result<Ids> {
 fn write_file(root: Root<'_>, path: &AbsPath, contents: &[u8], permissions: u32, ids: Ids) -> Result<()> {
     check_names(path)?;
     let fail = |e| failed(e, "write", path.as_str());
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(fail(Errno::ISDIR)) };
-    let (dir, _) = root.ensure_dir(inner(&parent), &mut |_| Ok(())).map_err(|e| failed(e, "make", parent.as_str()))?;
-    let name = OsStr::new(name);
-    if stat_at(dir.as_fd(), name).map_err(fail)?.is_some_and(|s| kind(&s) == FileType::Directory) {
+    let Some(parent) = path.parent() else { return Err(fail(Errno::ISDIR)) };
+    // A link is written through, to where it leads inside the root, whether something is there or not.
+    let above = |e| failed(e, "make", parent.as_str());
+    root.find(inner(&parent), true).map_err(above)?;
+    let found = root.find(inner(path), true).map_err(|e| if e == Errno::NOTDIR { above(e) } else { fail(e) })?;
+    let is_dir = found.stat.is_some_and(|stat| kind(&stat) == FileType::Directory);
+    let (false, Some(parent), Some(name)) = (is_dir, found.path.parent(), found.path.file_name()) else {
         return Err(fail(Errno::ISDIR));
-    }
+    };
+    let (dir, _) = root.ensure_dir(parent, &mut |_| Ok(())).map_err(|e| failed(e, "make", parent))?;
     remove(dir.as_fd(), name).map_err(fail)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&dir, name, flags, Mode::from_raw_mode(0o600)).map_err(fail)?;

@@ -19,7 +19,14 @@ fn remove(base: &Fs, at: &str, patterns: &[&str], what: Removal) -> Fs {
 #[tokio::test]
 async fn edits_write() {
     let w = world();
-    let base = w.files(&[("/etc/passwd", "ann:x:7:8::/:/bin/sh\n"), ("/real/", ""), ("/link -> real", "")]);
+    let base = w.files(&[
+        ("/etc/passwd", "ann:x:7:8::/:/bin/sh\n"),
+        ("/real/", ""),
+        ("/real/old", "old"),
+        ("/link -> real", ""),
+        ("/through -> link/old", ""),
+        ("/real/dangling -> ../../../made/f", ""),
+    ]);
     let owner = Some(Owner("ann".into()));
     let check = async |edit_: Edit, want: &[&str]| {
         let before = w.list(&base).await;
@@ -29,7 +36,8 @@ async fn edits_write() {
     };
     check(write("/a/b", "x"), &["a 755 0:0 <Directory>", "a/b 644 0:0 x"]).await;
     check(write("/link/f", "x"), &["real/f 644 0:0 x"]).await;
-    check(write("/link", "x"), &["link 644 0:0 x"]).await;
+    check(write("/through", "x"), &["real/old 644 0:0 x"]).await;
+    check(write("/link/dangling", "x"), &["made 755 0:0 <Directory>", "made/f 644 0:0 x"]).await;
     let contents = b"x".as_slice().into();
     check(Edit::WriteFile { path: path("/s"), contents, permissions: 0o4711, owner: owner.clone() }, &["s 4711 7:8 x"])
         .await;
@@ -47,11 +55,13 @@ async fn edits_write() {
 #[tokio::test]
 async fn edits_refuse() {
     let w = world();
-    let base = w.files(&[("/f", "x"), ("/d/", ""), ("/loop -> loop", "")]);
+    let base = w.files(&[("/f", "x"), ("/d/", ""), ("/loop -> loop", ""), ("/link -> d", "")]);
     let check = async |edit_: Edit, want: &str| assert_eq!(w.error(&edit(&base, edit_)).await, want);
     check(Edit::Symlink { target: "t".into(), path: path("/f") }, "symlink t /f: file exists").await;
     check(write("/f/g", "x"), "path /f is a file, not a directory").await;
     check(write("/d", "x"), "path /d is a directory, not a file").await;
+    check(write("/link", "x"), "path /link is a directory, not a file").await;
+    check(write("/loop", "x"), "/loop: too many levels of symbolic links").await;
     check(write("/", "x"), "path / is a directory, not a file").await;
     let long = "n".repeat(256);
     let too_long = "File name length exceeds the maximum supported 255 characters";
