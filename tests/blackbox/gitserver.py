@@ -64,6 +64,7 @@ class Sample:
         (self.work / "run.sh").chmod(0o755)
         self.second = commit(self.work, {"README": "two\n"}, 2)
         git(self.work, "tag", "-a", "-m", "annotated", "v0.10.0", day=2)
+        self.annotated = git(self.work, "rev-parse", "v0.10.0")
         git(self.work, "checkout", "-q", "-b", "dev", self.first)
         self.dev = commit(self.work, {"dev": "dev\n"}, 3)
         # Later in time, earlier as a version.

@@ -50,6 +50,7 @@ def test_git_001_git_003_heads_branches_tags_and_commits(engine, served, web, sa
         short: ref(name: "dev") {{ commit ref }}
         full: ref(name: "refs/tags/v0.9.5") {{ commit ref }}
         sha: ref(name: "{sample.dev}") {{ commit ref }}
+        object: commit(id: "{sample.annotated}") {{ commit ref tree {{ file(path: "README") {{ contents }} }} }}
         tags
         branches
     """
@@ -61,6 +62,8 @@ def test_git_001_git_003_heads_branches_tags_and_commits(engine, served, web, sa
         assert found["light"] == {"commit": sample.first, "ref": "refs/tags/v0.9.5"} == found["full"]
         assert found["commit"]["ref"] == sample.first and found["sha"]["ref"] == sample.dev
         assert found["commit"]["tree"]["file"]["contents"] == "one\n"
+        file = {"file": {"contents": "two\n"}}
+        assert found["object"] == {"commit": sample.second, "ref": sample.second, "tree": file}
         assert found["tags"] == ["sdk/go/v0.1.0", "v0.10.0", "v0.2.0", "v0.9.5"]
         assert found["branches"] == ["dev", "main"]
 

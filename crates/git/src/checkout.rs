@@ -85,7 +85,9 @@ async fn write(
         quiet(Run::on(&inner, ["update-ref", "--end-of-options", &what.name, &what.commit])).await?;
         quiet(Run::on(&inner, ["symbolic-ref", "HEAD", &what.name])).await?;
     } else {
-        quiet(Run::on(&inner, ["update-ref", "--no-deref", "HEAD", &what.commit])).await?;
+        // The object of a tag that no ref names any more stands for its commit.
+        let commit = format!("{}^{{commit}}", what.commit);
+        quiet(Run::on(&inner, ["update-ref", "--no-deref", "HEAD", &commit])).await?;
         if what.name.starts_with("refs/tags/") && !what.tags {
             quiet(Run::on(&inner, ["update-ref", "--end-of-options", &what.name, &what.commit])).await?;
         }

@@ -50,7 +50,10 @@ fn parse(text: &str) -> References {
             (Some(_), _) => {}
             (None, "HEAD") => head = Some(what.to_owned()),
             (None, name) => match (name.strip_suffix("^{}"), references.all.last_mut()) {
-                (Some(tag), Some(last)) if last.name == tag => what.clone_into(&mut last.commit),
+                (Some(tag), Some(last)) if last.name == tag => {
+                    let object = std::mem::replace(&mut last.commit, what.to_owned());
+                    references.annotated.push((object, what.to_owned()));
+                }
                 (Some(_), _) => {}
                 (None, _) => references.all.push(Reference { name: name.to_owned(), commit: what.to_owned() }),
             },
@@ -309,6 +312,7 @@ mod tests {
         let one = |name: &str, commit: &str| Reference { name: name.into(), commit: commit.into() };
         assert_eq!(found.head, Some(one("refs/heads/main", "11")));
         assert_eq!(found.all, [one("refs/heads/main", "11"), one("refs/tags/v1", "33"), one("refs/tags/v2", "44")]);
+        assert_eq!(found.annotated, [("22".to_owned(), "33".to_owned())]);
         assert_eq!(parse("11\tHEAD\n").head, Some(one("11", "11")));
         assert_eq!(parse(""), References::default());
     }

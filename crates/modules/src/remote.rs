@@ -315,7 +315,7 @@ mod tests {
     fn versions_of_folders_come_first() {
         let one = |name: &str, n: u8| Reference { name: name.into(), commit: format!("{n:040x}") };
         let all = vec![one("refs/heads/main", 1), one("refs/tags/sub/v1.0.0", 2), one("refs/tags/v1.0.0", 3)];
-        let references = References { head: Some(all[0].clone()), all };
+        let references = References { head: Some(all[0].clone()), all, ..References::default() };
         let check = |root: &str, version: Option<&str>, want: Option<&str>| {
             assert_eq!(pick(&references, root, version).map(|found| found.name).as_deref(), want, "{root} {version:?}");
         };

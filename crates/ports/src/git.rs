@@ -75,6 +75,8 @@ pub struct References {
     pub head: Option<Reference>,
     /// Every ref, in the order of the names.
     pub all: Vec<Reference>,
+    /// The objects of annotated tags, with the commits that they stand for.
+    pub annotated: Vec<(String, String)>,
 }
 
 /// What to check out.
@@ -143,13 +145,17 @@ pub trait Git: Send + Sync {
 }
 
 impl References {
-    /// The ref that `name` means: a full or short name (branches before tags), `HEAD`, or a commit.
+    /// The ref that `name` means: a full or short name (branches before tags), `HEAD`, a commit, or the object of an
+    /// annotated tag, which stands for its commit.
     pub fn find(&self, name: &str) -> Option<Reference> {
         if name == "HEAD" {
             return self.head.clone();
         }
         if is_commit(name) {
-            return Some(Reference { name: name.to_ascii_lowercase(), commit: name.to_ascii_lowercase() });
+            let name = name.to_ascii_lowercase();
+            let tag = self.annotated.iter().find(|(object, _)| *object == name);
+            let commit = tag.map_or(name, |(_, commit)| commit.clone());
+            return Some(Reference { name: commit.clone(), commit });
         }
         let full = [name.to_owned(), format!("refs/heads/{name}"), format!("refs/tags/{name}"), format!("refs/{name}")];
         let full = full.iter().filter(|full| full.starts_with("refs/"));
@@ -170,7 +176,8 @@ mod tests {
     fn what_names_mean() {
         let one = |name: &str, n: u8| Reference { name: name.into(), commit: format!("{n:040x}") };
         let all = vec![one("refs/heads/main", 1), one("refs/heads/v1", 2), one("refs/tags/v1", 3), one("refs/x/y", 4)];
-        let references = References { head: Some(all[0].clone()), all };
+        let annotated = vec![(format!("{:040x}", 9), format!("{:040x}", 3))];
+        let references = References { head: Some(all[0].clone()), all, annotated };
         let check = |name: &str, want: Option<&str>| {
             assert_eq!(references.find(name).map(|found| found.name).as_deref(), want, "{name}");
         };
@@ -184,5 +191,6 @@ mod tests {
         let commit = "0123456789ABCDEF0123456789abcdef01234567";
         check(commit, Some("0123456789abcdef0123456789abcdef01234567"));
         check(&commit[1..], None);
+        check(&format!("{:040x}", 9), Some(&format!("{:040x}", 3)));
     }
 }
