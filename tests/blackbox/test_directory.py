@@ -34,6 +34,7 @@ def test_dir_001_dir_024_entries_and_names(session):
     assert tree_.get("name") == "/"
     assert tree_.then('directory(path: "c/deep")').get("name") == "deep/"
     assert "c/missing: no such file or directory" in tree_.error('entries(path: "c/missing")')
+    assert tree_.then('directory(path: "c")').error('entries(path: "nope")').startswith("nope: no such file or directory")
     assert "c/../missing: no such file or directory" in tree_.then('directory(path: "c/../missing")').error("name")
 
 

@@ -47,7 +47,11 @@ fn names(entries: Vec<Entry>, view: View) -> Value {
 }
 
 async fn entries(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
-    let place = place(of(&node)?, &args.opt_str("path")?.unwrap_or_default());
+    let asked = args.opt_str("path")?.unwrap_or_default();
+    let place = place(of(&node)?, &asked);
+    if !asked.is_empty() {
+        inspect::require_directory(&cx, &place, &asked).await?;
+    }
     let (ops, op_cx) = tools(&cx)?;
     Ok(names(ops.entries(&op_cx, &place).await?, cx.view).into())
 }
