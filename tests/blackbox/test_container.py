@@ -119,6 +119,13 @@ def test_ctr_014_ctr_015_archives_of_our_own(engine):
         assert "linux/riscv64" in session.error('{ container(platform: "linux/riscv64") { import(source: %s) { platform } } }' % source)["message"]
 
 
+def test_what_is_no_image_archive_is_named(engine):
+    with engine.session() as session:
+        source = quote(session.query('{ file(name: "nope", contents: "no archive") { id } }')["file"]["id"])
+        error = session.error("{ container { import(source: %s) { platform } } }" % source)["message"]
+        assert "`/nope`" in error and "image archive" in error and "/proc" not in error
+
+
 def test_ctr_017_an_image_that_is_not_there(engine):
     for reference in ["nowhere:1", "no-such-host.invalid/x:1", "busybox:no-such-tag"]:
         engine.query('{ container { from(address: "%s") { file(path: "/x") { contents } } } }' % reference).failed(reference.split(":")[0].split("/")[-1])

@@ -262,7 +262,8 @@ impl Ops {
         let tree = stack::open(&*self.ports.snapshots, tree)?;
         let scratch = Folder(self.ports.snapshots.temp_dir()?);
         let (_archive, path) = file_path(&tree, &source.path)?;
-        let (image, blobs) = self.ports.images.read_archive(&path, tag, platform, &scratch.0)?;
+        let read = self.ports.images.read_archive(&path, tag, platform, &scratch.0);
+        let (image, blobs) = read.map_err(|fault| fault.context(format!("cannot import `{}`", source.path)))?;
         then(image, blobs)
     }
 }

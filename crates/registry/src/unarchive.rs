@@ -26,15 +26,16 @@ const MAX_BYTES: u64 = 1 << 40;
 const MAX_LINKS: usize = 8;
 const MAX_MANIFESTS: usize = 256;
 
-/// Reads the image of `tag` and `platform` from `archive`, with its layers' blobs under `scratch`.
+/// Reads the image of `tag` and `platform` from `archive`, with its layers' blobs under `scratch`. Errors do not name the
+/// archive: what the user calls it, the caller knows.
 pub(crate) fn read(
     archive: &Path,
     tag: &str,
     platform: &Platform,
     scratch: &Path,
 ) -> Result<(ResolvedImage, Vec<PathBuf>)> {
-    let attempted = || format!("read the image archive `{}`", archive.display());
-    let contents = Contents::unpack(archive, scratch).map_err(|f| f.context(format!("cannot {}", attempted())))?;
+    let failed = |fault: Fault| fault.context("cannot read the image archive");
+    let contents = Contents::unpack(archive, scratch).map_err(failed)?;
     let origin = format!("archive {}", archive.display());
     let image = if contents.find("index.json").is_some() {
         oci(&contents, tag, platform, origin)
@@ -43,7 +44,7 @@ pub(crate) fn read(
     } else {
         Err(Fault::user("it is no image archive: it has neither an `index.json` nor a `manifest.json`"))
     };
-    image.map_err(|f| f.context(format!("cannot {}", attempted())))
+    image.map_err(failed)
 }
 
 /// A file of the archive, somewhere under the scratch folder.
@@ -61,7 +62,7 @@ struct Contents {
 
 impl Contents {
     fn unpack(archive: &Path, scratch: &Path) -> Result<Self> {
-        let file = File::open(archive).attempt(|| format!("open `{}`", archive.display()))?;
+        let file = File::open(archive).attempt(|| "open it".into())?;
         let mut tar = tar::Archive::new(unpacked(file)?);
         let mut contents = Self { files: HashMap::new(), links: HashMap::new() };
         let broken = |e: io::Error| Fault::user("it is damaged or no tar archive").caused_by(e);
