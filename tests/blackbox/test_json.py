@@ -61,3 +61,21 @@ def test_jsn_002_fields_are_set(engine, folder):
         contents = seen["host"]["file"]["asJSON"]["withField"]["withField"]["contents"]
         assert json.loads(contents) == {"name": "v", "list": [1], "new": {"deep": "v"}}
         assert json.loads(seen["json"]["withField"]["contents"]) == {"only": "v"}
+
+
+def test_jsn_002_numbers_keep_their_digits(engine, folder):
+    text = '{"big":12345678901234567890123, "f" : 1.50}'
+    (folder / "x.json").write_text(text)
+    with engine.session(cwd=folder) as session:
+        fields = 'contents field(path: ["big"]) { contents } pretty: contents(pretty: true) withField(path: ["f"], value: %s) { contents }'
+        value = session.query('{ json { withContents(contents: "0.10") { id } } }')["json"]["withContents"]["id"]
+        fields %= quote(value)
+        seen = session.query('{ json { withContents(contents: %s) { %s } } host { file(path: "x.json") { asJSON { %s } } } }' % (quote(text), fields, fields))
+        expected = {
+            "contents": text,
+            "field": {"contents": "12345678901234567890123"},
+            "pretty": '{\n  "big": 12345678901234567890123,\n  "f": 1.50\n}',
+            "withField": {"contents": '{"big":12345678901234567890123,"f":0.10}'},
+        }
+        assert seen["json"]["withContents"] == expected
+        assert seen["host"]["file"]["asJSON"] == expected

@@ -16,6 +16,7 @@ mod host_path;
 mod image_store;
 mod inputs;
 mod inspect;
+mod json_text;
 mod locate;
 pub mod providers;
 pub mod surface;
