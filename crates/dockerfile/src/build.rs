@@ -198,8 +198,7 @@ impl<'a> Builder<'a> {
             }
         };
         let name = image.to_ascii_lowercase();
-        let base = self.dockerfile.stages[..at].iter().position(|stage| stage.name.as_deref() == Some(&*name));
-        self.bases.push(base);
+        self.bases.push(self.dockerfile.named(&name, at));
         self.images.push((image, platform));
         Ok(())
     }

@@ -89,10 +89,6 @@ impl Dockerfile {
                 if self.stages.len() == MOST_STAGES {
                     return Err(spot.error(format!("it has more than {MOST_STAGES} stages")));
                 }
-                if name.is_some() && self.stages.iter().any(|stage| stage.name == name) {
-                    let message = format!("two stages have the name `{}`", name.unwrap_or_default());
-                    return Err(spot.error(message));
-                }
                 self.stages.push(Stage { spot, platform, image, name, instructions: Vec::new() });
             }
             _ => match self.stages.last_mut() {
@@ -111,21 +107,27 @@ impl Dockerfile {
             return Ok(last);
         }
         let name = target.to_ascii_lowercase();
-        let named = self.stages.iter().position(|stage| stage.name.as_deref() == Some(&*name));
-        named.or_else(|| name.parse().ok().filter(|number| *number <= last)).ok_or_else(|| {
-            // Users match on these words.
-            self.source.at(1, "").error(format!("target stage \"{target}\" could not be found"))
-        })
+        self.named(&name, self.stages.len()).or_else(|| name.parse().ok().filter(|number| *number <= last)).ok_or_else(
+            || {
+                // Users match on these words.
+                self.source.at(1, "").error(format!("target stage \"{target}\" could not be found"))
+            },
+        )
+    }
+
+    /// The stage called `name` among those before `end`: of several the last one, which hides the others.
+    pub(crate) fn named(&self, name: &str, end: usize) -> Option<usize> {
+        self.stages[..end].iter().rposition(|stage| stage.name.as_deref() == Some(name))
     }
 
     /// What `--from=text` in the stage `current` means.
     pub(crate) fn from(&self, text: &str, current: usize, spot: &Spot) -> Result<From, Error> {
         let name = text.to_ascii_lowercase();
-        if let Some(at) = self.stages.iter().position(|stage| stage.name.as_deref() == Some(&*name)) {
-            return match at < current {
-                true => Ok(From::Stage(at)),
-                false => Err(spot.error(format!("the stage `{text}` is not before this one"))),
-            };
+        if let Some(at) = self.named(&name, current) {
+            return Ok(From::Stage(at));
+        }
+        if self.named(&name, self.stages.len()).is_some() {
+            return Err(spot.error(format!("the stage `{text}` is not before this one")));
         }
         match name.parse::<usize>() {
             Ok(at) if at < current => Ok(From::Stage(at)),
@@ -183,7 +185,6 @@ mod tests {
         check_error("FROM a\nFOO x", "line 2, `FOO`: unknown instruction: FOO");
         check_error("FROM a\n\nCOPY x", "line 3, `COPY`: it needs at least one source");
         check_error("FROM a b", "`FROM`");
-        check_error("FROM a AS b\nFROM c AS B", "two stages");
         check_error("FROM a\nRUN --network=host x", "network.host is not allowed");
         check_error("FROM a\nRUN --odd x", "it has no flag `--odd`");
         check_error("FROM a\nUSER", "it needs an argument");
@@ -209,5 +210,18 @@ mod tests {
         assert_eq!(needed("ONE"), [0]);
         assert!(dockerfile.target("three").is_err());
         assert!(dockerfile.target("4").is_err());
+    }
+
+    #[test]
+    fn of_stages_with_one_name_the_last_before_counts() {
+        let text = "FROM a AS x\nFROM b AS X\nCOPY --from=x / /\nFROM c\nCOPY --from=x / /\nFROM d AS x";
+        let dockerfile = parse("Dockerfile", text).expect("is read");
+        let needed = |target: &str| {
+            let target = dockerfile.target(target).expect("is there");
+            dockerfile.needed(target, &[None; 4]).expect("is fine").into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(needed("x"), [3]);
+        assert_eq!(needed("1"), [0, 1]);
+        assert_eq!(needed("2"), [0, 1, 2]);
     }
 }
