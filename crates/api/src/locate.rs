@@ -112,6 +112,7 @@ mod tests {
             source: None,
             sharing: rondel_model::exec::Sharing::Shared,
             owner: None,
+            read_only: false,
         };
         let container = with(&[
             ("/mnt", dir("/sub")),

@@ -124,7 +124,9 @@ impl State {
                 let seed = from.map(|fs| Place { fs, path: AbsPath::new(&source) });
                 let volume = format!("{VOLUMES}{id}");
                 let owner = spec.owner().map(|owner| Owner(owner.into()));
-                MountSource::Cache { volume, source: seed.or_else(|| empty(spec.mode)), sharing: spec.sharing, owner }
+                let source = seed.or_else(|| empty(spec.mode));
+                let read_only = spec.read_only.unwrap_or(false);
+                MountSource::Cache { volume, source, sharing: spec.sharing, owner, read_only }
             }
             MountKind::Temp => MountSource::Temp { size: spec.size },
             MountKind::Secret => {

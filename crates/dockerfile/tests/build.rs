@@ -110,6 +110,11 @@ fn mounts() {
     assert!(matches!(op.mounts[3].source, MountSource::Temp { size: Some(1024) }));
     assert_eq!(op.secret_env, [("T".to_owned(), secret.clone())]);
     assert_eq!((op.scrub.len(), &container.scrub[..]), (0, &[secret][..]));
+    for (option, want) in [("", false), (",ro", true), (",ro=false", false), (",rw=false", true)] {
+        let container = built(&format!("FROM x\nRUN --mount=type=cache,target=/c{option} x"), &request());
+        let MountSource::Cache { read_only, .. } = exec(&container.rootfs).mounts[0].source else { panic!("no cache") };
+        assert_eq!(read_only, want, "{option}");
+    }
 }
 
 #[test]

@@ -171,6 +171,8 @@ pub enum MountSource {
         sharing: Sharing,
         /// The owner of the volume's root when it is made.
         owner: Option<Owner>,
+        /// Writes fail.
+        read_only: bool,
     },
     /// A file system in memory.
     Temp {

@@ -129,12 +129,13 @@ fn parts(cx: &OpCx, exec: &ExecOp, inputs: &[Snapshot]) -> Parts {
                     parts.add_tree(format!("mount {target}"), tree(cx, fs, content), content.layers());
                 }
             }
-            MountSource::Cache { volume, sharing, source, .. } => {
+            MountSource::Cache { volume, sharing, source, read_only, .. } => {
                 if source.is_some() {
                     inputs.next();
                 }
                 let volume = volume.replace('\u{1f}', "/");
-                parts.add(format!("cache volume {target}"), format!("{volume}, {sharing:?}"));
+                let access = if *read_only { ", read-only" } else { "" };
+                parts.add(format!("cache volume {target}"), format!("{volume}, {sharing:?}{access}"));
             }
             MountSource::Secret { secret, .. } => {
                 parts.add(format!("secret {target}"), format!("handle {}", secret.key.short()));

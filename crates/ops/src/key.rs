@@ -144,7 +144,7 @@ pub(crate) struct Exec<'a> {
 enum Mount<'a> {
     Tree { content: Digest, path: &'a AbsPath, file: bool, read_only: bool, owner: Option<&'a Owner> },
     Bind { content: Digest, path: &'a AbsPath, read_only: bool },
-    Cache { volume: &'a str, sharing: Sharing },
+    Cache { volume: &'a str, sharing: Sharing, read_only: bool },
     Temp { size: Option<u64> },
     Secret { key: Digest, owner: Option<&'a Owner>, mode: u32 },
     Socket { key: Digest, owner: Option<&'a Owner> },
@@ -216,11 +216,11 @@ pub(crate) fn exec(op: &ExecOp, inputs: &[Snapshot]) -> Digest {
                 Mount::Tree { content: next(), path, file: true, read_only: false, owner: owner.as_ref() }
             }
             MountSource::Bind { path, read_only, .. } => Mount::Bind { content: next(), path, read_only: *read_only },
-            MountSource::Cache { volume, sharing, source, .. } => {
+            MountSource::Cache { volume, sharing, source, read_only, .. } => {
                 if source.is_some() {
                     next();
                 }
-                Mount::Cache { volume, sharing: *sharing }
+                Mount::Cache { volume, sharing: *sharing, read_only: *read_only }
             }
             MountSource::Temp { size } => Mount::Temp { size: *size },
             MountSource::Secret { secret, owner, mode } => {

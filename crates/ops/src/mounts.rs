@@ -124,14 +124,14 @@ impl Preparing<'_> {
                     let what = Wanted { path, owner: None, read_only: *read_only, file: None };
                     self.tree(target, &what, trees).map_err(context)?;
                 }
-                MountSource::Cache { volume, source, sharing, owner } => {
+                MountSource::Cache { volume, source, sharing, owner, read_only } => {
                     let seed = source.as_ref().and_then(|place| Some((self.inputs.next()?, &place.path)));
                     let ids = resolve(trees, owner.as_ref())?;
                     let folder = self.claims.folder(volume, *sharing);
                     let path = self.volumes.folder(self.store, &folder, seed, ids).map_err(context)?;
                     let held = File::open(&path).attempt(|| format!("open the cache volume `{volume}`"))?;
                     let mount = clone(Root(held.as_fd()), &AbsPath::root(), Some(false))?;
-                    self.push(target, ProcessMountSource::Detached { mount, read_only: false });
+                    self.push(target, ProcessMountSource::Detached { mount, read_only: *read_only });
                     trees.mount(target, &AbsPath::root(), Held::Volume(path));
                 }
                 MountSource::Temp { size } => {

@@ -27,7 +27,7 @@ fn mount(target: &str, source: MountSource) -> Mount {
 }
 
 fn cache(name: &str, sharing: Sharing) -> MountSource {
-    MountSource::Cache { volume: name.into(), source: None, sharing, owner: None }
+    MountSource::Cache { volume: name.into(), source: None, sharing, owner: None, read_only: false }
 }
 
 fn directory(fs: &Fs, at: &str) -> MountSource {
@@ -216,6 +216,7 @@ async fn volumes_outlive_processes() {
         source: Some(place(&seed, "/seed")),
         sharing: Sharing::Shared,
         owner: Some(Owner("5:6".into())),
+        read_only: false,
     };
     assert_eq!(&*run(&w, &with(&["append", "/c/s", "+", ";", "cat", "/c/s"], seeded())).await.stdout, "seeded+");
     assert_eq!(
@@ -226,6 +227,15 @@ async fn volumes_outlive_processes() {
     use std::os::unix::fs::MetadataExt;
     let stat = std::fs::metadata(folder.join("s")).unwrap();
     assert_eq!((stat.uid(), stat.gid()), (5, 6));
+    let shown = |read_only| {
+        let source =
+            MountSource::Cache { volume: "s".into(), source: None, sharing: Sharing::Shared, owner: None, read_only };
+        with(&["cat", "/c/s"], source)
+    };
+    for read_only in [false, true] {
+        run(&w, &shown(read_only)).await;
+        assert_eq!(w.processes.last().mounts, [format!("/c detached ro={read_only}")], "they have keys of their own");
+    }
 }
 
 #[tokio::test]

@@ -231,7 +231,8 @@ fn install(base: &Container, install: &Install) -> Fs {
 }
 
 fn cache(volume: &str, target: &str) -> Mount {
-    let source = MountSource::Cache { volume: volume.into(), source: None, sharing: Sharing::Shared, owner: None };
+    let (sharing, owner, read_only) = (Sharing::Shared, None, false);
+    let source = MountSource::Cache { volume: volume.into(), source: None, sharing, owner, read_only };
     Mount { target: AbsPath::new(target), source }
 }
 

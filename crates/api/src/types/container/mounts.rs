@@ -61,6 +61,7 @@ async fn with_cache(_: Cx, node: Node, args: Args) -> Result<Outcome> {
         source: seed.or(cache.source),
         sharing: inputs::sharing(&args)?.unwrap_or(cache.sharing),
         owner: inputs::owner(&args)?.or(cache.owner),
+        read_only: false,
     };
     Ok(changed(mounted(node.get()?, &args, source)?))
 }
