@@ -143,10 +143,10 @@ async fn image(cx: &Cx, reference: &str, platform: &Platform, auth: &[RegistryAu
     let exact = *platform != Platform::native();
     let wanted = AtRegistry { credentials, ..AtRegistry::named(&reference) };
     let image = ops.resolve_image(&op_cx, &wanted, platform, exact).await?;
-    let config = images::configuration(&image)?;
+    let (config, history) = (images::configuration(&image)?, images::history(&image));
     let platform = image.platform.clone();
     let op = rondel_model::op::ImageOp { reference: image.reference, platform: image.platform, service: None };
-    Ok(Base { place: Place { fs: Fs::from(op), path: AbsPath::root() }, config, platform })
+    Ok(Base { place: Place { fs: Fs::from(op), path: AbsPath::root() }, config, history, platform })
 }
 
 /// Asks the API itself, so that addresses are treated the same everywhere.
@@ -188,5 +188,5 @@ async fn git(cx: &Cx, need: &Need) -> Result<Base> {
 }
 
 fn base(place: Place) -> Base {
-    Base { place, config: ImageConfig::default(), platform: Platform::native() }
+    Base { place, config: ImageConfig::default(), history: None, platform: Platform::native() }
 }

@@ -1,9 +1,10 @@
 //! Stages to containers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rondel_model::op::Place;
-use rondel_model::{Container, Fs, ImageConfig, Platform, SecretRef, SocketRef};
+use rondel_model::{Container, Fs, History, ImageConfig, Platform, SecretRef, SocketRef};
 
 use crate::error::{Error, Spot};
 use crate::stages::{Dockerfile, From};
@@ -79,6 +80,8 @@ pub struct Base {
     pub place: Place,
     /// The configuration of an image.
     pub config: ImageConfig,
+    /// How the layers of an image were made.
+    pub history: Option<Arc<History>>,
     /// The platform that was found.
     pub platform: Platform,
 }
@@ -217,7 +220,7 @@ impl<'a> Builder<'a> {
             None if image == "scratch" => State::scratch(platform),
             None => {
                 let found = self.image(&image, platform, &stage.spot)?;
-                State::image(found.place.fs, found.config, found.platform)
+                State::image(found)
             }
         };
         let mut state = state;

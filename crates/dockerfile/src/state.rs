@@ -1,10 +1,10 @@
 //! A stage as its instructions change it.
 
-use rondel_model::op::Edit;
-use rondel_model::{Container, Fs, FsOp, ImageConfig, Owner, Platform};
+use rondel_model::op::{Edit, Place};
+use rondel_model::{AbsPath, Container, Fs, FsOp, ImageConfig, Owner, Platform};
 use serde_json::{Value, json};
 
-use crate::build::{Builder, Stop, given};
+use crate::build::{Base, Builder, Stop, given};
 use crate::command::{Command, Instruction, Pair, Words};
 use crate::error::{Error, Spot};
 use crate::values;
@@ -42,12 +42,15 @@ impl State {
     pub(crate) fn scratch(platform: Platform) -> Self {
         let config =
             ImageConfig { env: Some(vec![DEFAULT_PATH.into()]), working_dir: "/".into(), ..ImageConfig::default() };
-        Self::image(Fs::scratch(), config, platform)
+        let place = Place { fs: Fs::scratch(), path: AbsPath::root() };
+        Self::image(Base { place, config, history: None, platform })
     }
 
     /// The state after `FROM image`.
-    pub(crate) fn image(rootfs: Fs, config: ImageConfig, platform: Platform) -> Self {
-        let container = Container { rootfs, config: config.into(), ..Container::scratch(platform) };
+    pub(crate) fn image(base: Base) -> Self {
+        let Base { place, config, history, platform } = base;
+        let scratch = Container::scratch(platform);
+        let container = Container { rootfs: place.fs, config: config.into(), history, ..scratch };
         Self { container, args: Vec::new(), has_cmd: false }
     }
 

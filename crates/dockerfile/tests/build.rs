@@ -23,7 +23,7 @@ fn request() -> Request {
 fn answer(config: &ImageConfig, needs: Vec<(Need, Error)>, known: &mut Known) {
     for (need, _) in needs {
         let place = Place { fs: Fs::scratch(), path: AbsPath::new("/file") };
-        known.insert(need, Base { place, config: config.clone(), platform: Platform::native() });
+        known.insert(need, Base { place, config: config.clone(), history: None, platform: Platform::native() });
     }
 }
 

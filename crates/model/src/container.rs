@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::exec::{ExecOp, Mount};
+use crate::history::History;
 use crate::image::ImageRef;
 use crate::op::{Fs, Place};
 use crate::path::AbsPath;
@@ -21,6 +22,8 @@ pub struct Container {
     pub rootfs: Fs,
     /// The configuration that goes into an image.
     pub config: Arc<ImageConfig>,
+    /// How the layers of the image it is based on were made.
+    pub history: Option<Arc<History>>,
     /// Annotations of the manifest, in order.
     pub annotations: Vec<(String, String)>,
     /// What is known of exposed ports beyond what an image says, by their form in its configuration.
@@ -144,6 +147,7 @@ impl Container {
             platform,
             rootfs: Fs::scratch(),
             config: Arc::default(),
+            history: None,
             annotations: Vec::new(),
             port_notes: Vec::new(),
             mounts: Vec::new(),

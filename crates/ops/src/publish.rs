@@ -87,7 +87,9 @@ impl Ops {
 
 /// The configuration document of an image (OCI image specification, `config.md`).
 pub(crate) fn configuration(container: &Container, diff_ids: &[String]) -> Result<Vec<u8>> {
-    let history: Vec<_> = diff_ids.iter().map(|_| json!({"created": EPOCH, "created_by": "rondel"})).collect();
+    let (base, known) = container.history.as_ref().and_then(|history| history.below(diff_ids)).unwrap_or_default();
+    let ours = diff_ids[known..].iter().map(|_| json!({"created": EPOCH, "created_by": "rondel"}));
+    let history: Vec<_> = base.iter().map(|entry| json!(entry)).chain(ours).collect();
     let mut document = json!({
         "created": EPOCH,
         "architecture": container.platform.architecture,

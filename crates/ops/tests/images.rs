@@ -3,15 +3,17 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rondel_digest::Sha256Digest;
 use rondel_model::image::ImageRef;
 use rondel_model::op::{ImageOp, ImportOp};
-use rondel_model::{Container, Fs, Platform};
+use rondel_model::{Container, Fs, History, Platform};
 use rondel_ops::AtRegistry;
 use rondel_ports::images::{MediaTypes, ResolvedImage};
 use rondel_ports::snapshots::{Compression, Snapshots};
+use serde_json::json;
 use support::*;
 
 /// Makes an image of `files`, one layer per file, known to the toy registry under `names`.
@@ -89,6 +91,30 @@ async fn pushed_with_a_layer_per_step() {
     assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), 3);
     assert_eq!(config["os"], "linux");
     assert_eq!(pushed[1].2[0][0].media_type, "application/vnd.oci.image.layer.v1.tar+gzip");
+}
+
+#[tokio::test]
+async fn the_history_of_the_base_is_kept() {
+    let w = world();
+    let target: ImageRef = "r.example/out:1".parse().unwrap();
+    let mut container = Container::scratch(Platform::native());
+    let configuration = async |container: &Container| -> serde_json::Value {
+        let variants = std::slice::from_ref(container);
+        w.ops.publish(&w.cx, &AtRegistry::named(&target), variants, None, MediaTypes::Oci).await.unwrap();
+        serde_json::from_slice(&w.images.pushed.lock().unwrap().last().unwrap().1[0]).unwrap()
+    };
+    let ours = json!({"created": "1970-01-01T00:00:00Z", "created_by": "rondel"});
+    container.rootfs = w.files(&[("/a", "1"), ("/b", "2")]);
+    let mut base = configuration(&container).await;
+    assert_eq!(base["history"], json!([ours, ours]));
+    let (layer, empty) = (json!({"created_by": "RUN x", "comment": "c"}), json!({"empty_layer": true}));
+    base["history"] = json!([layer, empty, layer, empty]);
+    container.history = History::of_image(&base.to_string()).map(Arc::new);
+    assert_eq!(configuration(&container).await["history"], base["history"]);
+    container.rootfs = edit(&container.rootfs, write("/c", "3"));
+    assert_eq!(configuration(&container).await["history"], json!([layer, empty, layer, empty, ours]));
+    container.rootfs = w.files(&[("/other", "1"), ("/b", "2"), ("/c", "3")]);
+    assert_eq!(configuration(&container).await["history"], json!([ours, ours, ours]));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::image::{ImageRef, InvalidReference};
 use rondel_model::op::{ImageOp, ImportOp, Place};
-use rondel_model::{Container, File, Fs, ImageConfig, Platform, Value};
+use rondel_model::{Container, File, Fs, History, ImageConfig, Platform, Value};
 use rondel_ops::AtRegistry;
 use rondel_ports::images::ResolvedImage;
 use rondel_query::{Args, Cx, Node, Outcome};
@@ -66,6 +66,7 @@ async fn based_on(cx: &Cx, container: &Container, args: &Args) -> Result<(Contai
     let op = ImageOp { reference: image.reference.clone(), platform: image.platform.clone(), service };
     let container = Container {
         rootfs: Fs::from(op),
+        history: history(&image),
         platform: image.platform,
         image_ref: Some(image.reference.clone()),
         last_exec: None,
@@ -89,6 +90,7 @@ async fn imported(cx: &Cx, container: &Container, source: Place, tag: &str) -> R
     let op = ImportOp { source, tag: tag.to_owned(), platform: image.platform.clone() };
     Ok(Container {
         rootfs: Fs::from(op),
+        history: history(&image),
         platform: image.platform,
         image_ref: None,
         last_exec: None,
@@ -106,6 +108,11 @@ async fn from_store(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
 /// The configuration of an image.
 pub(crate) fn configuration(image: &ResolvedImage) -> Result<ImageConfig> {
     config::parse(image.config.get())
+}
+
+/// How the layers of an image were made.
+pub(crate) fn history(image: &ResolvedImage) -> Option<Arc<History>> {
+    History::of_image(image.config.get()).map(Arc::new)
 }
 
 /// As views before v0.19.0 have it: of the receiver only platform and credentials count.
