@@ -76,6 +76,11 @@ impl Glob {
     /// # Errors
     /// When a class is not closed or a backslash stands at the end.
     pub fn new(pattern: &str) -> Result<Self, PatternError> {
+        Self::exact(pattern.trim())
+    }
+
+    /// The same with blanks around the pattern being part of it.
+    fn exact(pattern: &str) -> Result<Self, PatternError> {
         let wrong = |reason| PatternError { pattern: pattern.to_owned(), reason };
         let clean = clean(pattern);
         let mut tokens = Vec::new();
@@ -219,7 +224,7 @@ fn characters(path: &[u8]) -> impl Iterator<Item = u32> + '_ {
 /// `pattern` without leading and trailing slashes, `.` and empty parts; `..` takes the part before it away.
 fn clean(pattern: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
-    for part in pattern.trim().split('/') {
+    for part in pattern.split('/') {
         match part {
             "" | "." => {}
             ".." if parts.last().is_some_and(|last| *last != "..") => {
@@ -380,15 +385,16 @@ impl Rule {
         let body = body.split('/').map(|part| if part == "**" { part.into() } else { part.replace("**", "*") });
         let body: Vec<String> = body.collect();
         let pattern = if anchored { body.join("/") } else { format!("**/{}", body.join("/")) };
-        Some(Self { ignores, directories_only, glob: Glob::new(&pattern).ok()? })
+        Some(Self { ignores, directories_only, glob: Glob::exact(&pattern).ok()? })
     }
 }
 
-/// Without trailing blanks, unless a backslash stands before them.
+/// Without trailing blanks, unless a backslash stands before them that none takes the meaning from.
 fn trim_unescaped(line: &str) -> &str {
     let mut line = line.trim_end_matches('\r');
     while let Some(shorter) = line.strip_suffix([' ', '\t']) {
-        if shorter.ends_with('\\') {
+        let backslashes = shorter.len() - shorter.trim_end_matches('\\').len();
+        if backslashes % 2 == 1 {
             return line;
         }
         line = shorter;
@@ -521,6 +527,13 @@ mod tests {
         check("a/**/b", "a/b", false, Some(true));
         check("foo**bar", "fooxbar", false, Some(true));
         check("x\r\n", "x", false, Some(true));
+        check("end\\ ", "end ", false, Some(true));
+        check("end\\ ", "end", false, None);
+        check("end\\   ", "a/end ", false, Some(true));
+        check("end\\\\ ", "end\\", false, Some(true));
+        check(" x", " x", false, Some(true));
+        check(" x", "x", false, None);
+        check("/ x", " x", false, Some(true));
         check("doc/*.txt", "doc/a/b.txt", false, None);
         check("[", "[", false, None);
     }
