@@ -217,6 +217,8 @@ impl Reader<'_> {
     fn copy(&self, add: bool, flags: &mut Flags) -> Result<Command, Error> {
         let mut sources: Vec<String> = match words(self.rest) {
             Words::List(words) => words,
+            // The name of a here-document may have blanks between its quotes.
+            Words::Shell(text) if !self.line.documents.is_empty() => shell_words(&text, self.escape),
             Words::Shell(text) => text.split_whitespace().map(ToOwned::to_owned).collect(),
         };
         let target = sources.pop().unwrap_or_default();

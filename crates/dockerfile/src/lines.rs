@@ -140,19 +140,29 @@ fn documents_of(line: &Line, escape: char) -> Vec<Document> {
     words::shell_words(&line.rest, escape).iter().filter_map(|word| document(word)).collect()
 }
 
-/// The here-document that a word begins: `<<NAME`, `<<-NAME`, `<<"NAME"`, also after the number of a descriptor.
+/// The here-document that a word begins: `<<NAME`, `<<-NAME`, `<<"A NAME"`, also after the number of a descriptor.
 pub(crate) fn document(word: &str) -> Option<Document> {
     let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
     let (chomp, rest) = match rest.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, rest),
     };
-    let quoted = rest.contains(['"', '\'', '\\']);
-    let name: String = rest.chars().filter(|c| !matches!(c, '"' | '\'' | '\\')).collect();
-    if name.is_empty() || name.contains(|c: char| c == '<' || c.is_whitespace()) {
-        return None;
+    let (mut name, mut quote, mut expand) = (String::new(), None, true);
+    let mut chars = rest.chars();
+    while let Some(c) = chars.next() {
+        match quote {
+            None if c.is_whitespace() => return None,
+            None if c == '"' || c == '\'' => (quote, expand) = (Some(c), false),
+            Some(open) if c == open => quote = None,
+            None | Some('"') if c == '\\' => {
+                expand = false;
+                name.extend(chars.next());
+            }
+            _ => name.push(c),
+        }
     }
-    Some(Document { name, expand: !quoted, chomp, text: String::new() })
+    let is_name = quote.is_none() && !name.is_empty() && !name.contains('<');
+    is_name.then_some(Document { name, expand, chomp, text: String::new() })
 }
 
 fn read_document<'a>(document: &Document, lines: &mut impl Iterator<Item = (usize, &'a str)>) -> Option<String> {
@@ -204,17 +214,24 @@ mod tests {
 
     #[test]
     fn documents() {
-        let found =
-            lines("RUN <<A cat <<-'B'\n# 1\nA\n\t2\n\tB\nCOPY <<\"X y\" <<Z /t/\nz\nZ\nRUN a\n").expect("is split");
+        let found = lines("RUN <<A cat <<-'B'\n# 1\nA\n\t2\n\tB\nCOPY <<\"X y\" <<Z /t/\nX\nX y\nz\nZ\nRUN a\n")
+            .expect("is split");
         let texts: Vec<(&str, bool, String)> =
             found.all.iter().flat_map(|l| &l.documents).map(|d| (&*d.name, d.expand, d.content())).collect();
         assert_eq!(
             texts,
-            [("A", true, "# 1\n".to_owned()), ("B", false, "2\n".to_owned()), ("Z", true, "z\n".to_owned())]
+            [("A", true, "# 1\n"), ("B", false, "2\n"), ("X y", false, "X\n"), ("Z", true, "z\n")]
+                .map(|(name, expand, text)| (name, expand, text.to_owned()))
         );
         assert_eq!(found.all.len(), 3);
         let error = lines("FROM a\nRUN <<EOF\nx").expect_err("has no end").to_string();
         assert_eq!(error, "`Dockerfile` line 2: the here-document `EOF` has no end");
+        let names = |word: &str| document(word).map(|document| document.name);
+        assert_eq!(names("3<<'E O F'").as_deref(), Some("E O F"));
+        assert_eq!(names("<<E\\ F").as_deref(), Some("E F"));
+        for no in ["<<E F", "<<'E", "<<''", "<<'a' 'b'", "<<'<'"] {
+            assert_eq!(names(no), None, "{no}");
+        }
         assert!(lines("RUN a <<<b && c << d").expect("is split").all[0].documents.is_empty());
     }
 }
