@@ -110,7 +110,11 @@ impl State {
                     });
                 }
             }
-            Command::StopSignal(signal) => self.other("StopSignal", json!(word(self, signal)?)),
+            Command::StopSignal(signal) => {
+                let signal = word(self, signal)?;
+                values::signal(&signal).map_err(|message| spot.error(message))?;
+                self.other("StopSignal", json!(signal));
+            }
             Command::Shell(words) => self.other("Shell", json!(words)),
             Command::Healthcheck(check) => self.other("Healthcheck", check.clone()),
             Command::OnBuild(text) => self.configure(|config| {

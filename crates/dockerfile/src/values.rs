@@ -47,9 +47,41 @@ pub(crate) fn ports(text: &str) -> Result<Vec<String>, String> {
     Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }
 
+/// Names of signals without `SIG`, beside those of real-time signals.
+const SIGNALS: [&str; 36] = [
+    "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL",
+    "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1",
+    "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
+];
+
+/// Checks that `text` is a signal: its number, or its name with or without `SIG`.
+pub(crate) fn signal(text: &str) -> Result<(), String> {
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let offset = name.strip_prefix("RTMIN+").or_else(|| name.strip_prefix("RTMAX-"));
+    let known = match offset {
+        Some(offset) => offset.parse().is_ok_and(|offset: u8| (1..=15).contains(&offset)),
+        None => SIGNALS.contains(&name) || text.parse().is_ok_and(|number: u32| number > 0),
+    };
+    match known {
+        true => Ok(()),
+        false => Err(format!("`{text}` is no signal: expected for example `SIGTERM` or `15`")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signals() {
+        for good in ["SIGTERM", "term", "9", "SIGRTMIN+3", "rtmax-15"] {
+            assert_eq!(signal(good), Ok(()));
+        }
+        for bad in ["NOPE", "", "0", "-1", "SIG", "RTMIN+16", "RTMAX-x"] {
+            assert!(signal(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn durations() {
