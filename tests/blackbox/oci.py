@@ -32,7 +32,7 @@ class Layout:
         self.path(digest).write_bytes(content)
         return digest
 
-    def image(self, name: str, *layers: bytes, config: dict | None = None, packed: bool = True) -> list[str]:
+    def image(self, name: str, *layers: bytes, config: dict | None = None, packed: bool = True, history: list | None = None) -> list[str]:
         """Adds an image; gives the digests of its layers."""
         descriptors = []
         diff_ids = []
@@ -47,6 +47,8 @@ class Layout:
             "config": {"Env": ["PATH=/bin"], **(config or {})},
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         }
+        if history is not None:
+            document["history"] = history
         content = json.dumps(document).encode()
         manifest = {
             "schemaVersion": 2,

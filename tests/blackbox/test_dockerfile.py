@@ -356,6 +356,32 @@ def test_dkr_015_arguments_and_targets(session):
     refused(session, dockerfile, 'target stage "third" could not be found', args='target: "third"')
 
 
+def test_dkr_015_of_stages_with_one_name_the_last_counts(session):
+    dockerfile = (
+        "FROM busybox AS x\nRUN echo 1 > /a\nFROM busybox AS X\nCOPY --from=x /a /a\nRUN echo 2 >> /a\n"
+        "FROM x AS last\nRUN echo 3 >> /a\nFROM busybox AS x\nRUN echo 4 > /a"
+    )
+    assert read(session, dockerfile, "/a") == "4\n"
+    assert read(session, dockerfile, "/a", args=', target: "last"') == "1\n2\n3\n"
+    assert read(session, dockerfile, "/a", args=', target: "x"') == "4\n"
+
+
+def test_caches_are_read_only_when_it_is_said(session):
+    dockerfile = "FROM busybox\nRUN --mount=type=cache,id=of-ro,target=/c echo kept > /c/f\nRUN --mount=type=cache,id=of-ro,target=/c,ro %s"
+    assert read(session, dockerfile % "cp /c/f /seen", "/seen") == "kept\n"
+    assert "Read-only file system" in read(session, dockerfile % "! touch /c/x 2> /seen", "/seen")
+
+
+def test_signals_are_known(session):
+    refused(session, "FROM busybox\nSTOPSIGNAL NOPE", "line 2, `STOPSIGNAL`", "`NOPE` is no signal")
+
+
+def test_dkr_016_documents_have_names_with_blanks(session):
+    dockerfile = "FROM busybox\nRUN <<'E O F' cat > /one\n$HOME\nE O F\nCOPY <<\"A B\" /two\n$HOME\nA B\nRUN <<'C D'\necho 3 > /three\nC D"
+    for path, content in [("/one", "$HOME\n"), ("/two", "$HOME\n"), ("/three", "3\n")]:
+        assert read(session, dockerfile, path) == content
+
+
 def test_dkr_016_documents_are_run(session):
     dockerfile = "FROM busybox\nRUN <<EOF\nset -e\nx=1\necho $x > /one\nEOF\nRUN cat <<A > /two\n$HOME\nA\n"
     assert read(session, dockerfile, "/one") == "1\n"

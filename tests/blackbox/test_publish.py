@@ -92,6 +92,32 @@ def test_pub_003_layers_of_a_foreign_packer_are_kept(make_engine, place, folder)
     assert gzip_free and layers[:2] == digests and len(layers) == 3
 
 
+def test_the_history_of_the_base_is_kept(make_engine, folder):
+    """A foreign image's configuration says how each layer was made, and what made none."""
+    layout = Layout(folder / "l")
+    made = [{"created_by": "ADD file"}, {"created_by": "ENV A=1", "empty_layer": True}, {"created": "2020-01-02T03:04:05Z", "created_by": "COPY x", "comment": "c"}]
+    layout.image("docker.io/library/app:1", base_layer(IMAGES), tar(("x", b"y")), history=made)
+    layout.image("docker.io/library/odd:1", base_layer(IMAGES), history=made)
+    engine = make_engine('[[mirrors]]\nlayout = "%s"\n' % layout.folder)
+    ours = {"created": "1970-01-01T00:00:00Z", "created_by": "rondel"}
+
+    def history(selection: str) -> list:
+        target = folder / "out.tar"
+        engine.data("{ %s }" % selection.replace("$export", 'export(path: "%s")' % target), cwd=folder)
+        return config_in(members(target.read_bytes()))["history"]
+
+    assert history('container { from(address: "app:1") { $export } }') == made
+    assert history('container { from(address: "app:1") { withNewFile(path: "/new", contents: "n") { $export } } }') == [*made, ours]
+    assert history('container { from(address: "odd:1") { $export } }') == [ours]
+    dockerfile = 'directory { withNewFile(path: "Dockerfile", contents: "FROM app:1\\nENV B=2\\nRUN touch /made") { dockerBuild { $export } } }'
+    assert history(dockerfile) == [*made, ours]
+
+
+def test_layers_that_cannot_be_packed_say_so(engine):
+    error = engine.query('{ container { withNewFile(path: "/f", contents: "c") { asTarball(forcedCompression: EStarGZ) { size } } } }')
+    error.failed("layers cannot be packed as `EStarGZ`")
+
+
 PLATFORMS = ["linux/amd64", "linux/arm64", "linux/s390x"]
 
 
