@@ -63,6 +63,12 @@ def test_envf_002_quotes_and_references(engine):
     engine.query(chain([("A B", "x")], "asFile { contents }")).failed("cannot be the name")
 
 
+def test_envf_002_quoted_values_go_over_lines(engine, folder):
+    (folder / "vars").write_text("KEY='-----BEGIN\n# no comment\n-----END'\nA=\"$B\n2\"\nB=1 # c\nC='1' # c\n")
+    seen = last(engine.data('{ host { file(path: "vars") { asEnvFile { variables { name value } } } } }', cwd=folder))
+    assert {entry["name"]: entry["value"] for entry in seen} == {"KEY": "-----BEGIN\n# no comment\n-----END", "A": "1 # c\n2", "B": "1 # c", "C": "1"}
+
+
 def test_envf_003_what_refers_to_others(engine):
     variables = [("GREETING", "bonjour"), ("NAME", "monde"), ("message", "$GREETING, $NAME!")]
     seen = last(engine.data(chain(variables, 'get(name: "message") withVariable(name: "NAME", value: "toi") { get(name: "message") } '

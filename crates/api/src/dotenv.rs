@@ -13,6 +13,9 @@ const LONGEST: usize = 1 << 20;
 /// How many variables may refer to one another in a row.
 const DEEPEST: usize = 100;
 
+/// The most lines that a value goes on over.
+const MOST_LINES: usize = 10_000;
+
 /// The most variables that are asked for outside of the file.
 const MOST_OUTSIDE: usize = 1_000;
 
@@ -36,32 +39,33 @@ enum Line {
 }
 
 impl Dotenv {
-    /// Reads the text of a file.
+    /// Reads the text of a file. A value whose quote is not closed on its line goes on to the line that closes it.
     ///
     /// # Errors
     /// When a line is neither a variable, nor a comment, nor empty.
     pub fn parse(text: &str) -> Result<Self> {
-        let line = |(at, line): (usize, &str)| {
+        let written: Vec<&str> = text.lines().collect();
+        let mut lines = Vec::new();
+        let mut at = 0;
+        while let Some(line) = written.get(at) {
+            at += 1;
             if line.trim().is_empty() || line.trim_start().starts_with('#') {
-                return Ok(Line::Other(line.to_owned()));
+                lines.push(Line::Other((*line).to_owned()));
+                continue;
             }
-            let found = line.split_once('=').and_then(|(before, value)| {
-                let name = before.trim_start();
-                let name = match name.strip_prefix("export") {
-                    Some(rest) if rest.starts_with(char::is_whitespace) => rest.trim_start(),
-                    _ => name,
-                };
-                let start = before.len() - name.len();
-                is_name(name).then(|| Line::Variable {
-                    before: before[..start].to_owned(),
-                    name: name.to_owned(),
-                    value: value.to_owned(),
-                })
-            });
             // The line itself may hold what nobody should read.
-            found.ok_or_else(|| Fault::user(format!("line {} of the env file is no `NAME=value`", at + 1)))
-        };
-        Ok(Self { lines: text.lines().enumerate().map(line).collect::<Result<_>>()? })
+            let wrong = || Fault::user(format!("line {at} of the env file is no `NAME=value`"));
+            let (before, name, value) = definition(line).ok_or_else(wrong)?;
+            let mut value = value.to_owned();
+            let more = lines_until_closed(&value, &written[at..]);
+            for line in &written[at..at + more] {
+                value.push('\n');
+                value.push_str(line);
+            }
+            at += more;
+            lines.push(Line::Variable { before: before.to_owned(), name: name.to_owned(), value });
+        }
+        Ok(Self { lines })
     }
 
     /// The text of the file.
@@ -173,6 +177,62 @@ impl Dotenv {
             }
         }
         found.into_iter().take(MOST_OUTSIDE).collect()
+    }
+}
+
+/// What stands before the name, the name, and the value of a line that defines a variable.
+fn definition(line: &str) -> Option<(&str, &str, &str)> {
+    let (before, value) = line.split_once('=')?;
+    let name = before.trim_start();
+    let name = match name.strip_prefix("export") {
+        Some(rest) if rest.starts_with(char::is_whitespace) => rest.trim_start(),
+        _ => name,
+    };
+    is_name(name).then(|| (&before[..before.len() - name.len()], name, value))
+}
+
+/// How many of the lines `below` belong to a value that begins with `first`: up to the one that closes its last quote, and none
+/// when no line does.
+fn lines_until_closed(first: &str, below: &[&str]) -> usize {
+    let mut state = Quoting::default();
+    state.read(first);
+    if state.open.is_none() {
+        return 0;
+    }
+    for (at, line) in below.iter().take(MOST_LINES).enumerate() {
+        state.read("\n");
+        state.read(line);
+        if state.open.is_none() {
+            return at + 1;
+        }
+    }
+    0
+}
+
+/// Which quote is open while a value is read.
+#[derive(Default)]
+struct Quoting {
+    open: Option<char>,
+    escaped: bool,
+    /// What came last outside of quotes was a blank, or nothing.
+    apart: bool,
+    comment: bool,
+}
+
+impl Quoting {
+    fn read(&mut self, text: &str) {
+        for c in text.chars() {
+            let escaped = std::mem::take(&mut self.escaped);
+            match (self.open, c) {
+                _ if escaped || self.comment => {}
+                (None, '#') if self.apart => self.comment = true,
+                (None | Some('"'), '\\') => self.escaped = true,
+                (None, '"' | '\'') => self.open = Some(c),
+                (Some(open), c) if c == open => self.open = None,
+                _ => {}
+            }
+            self.apart = self.open.is_none() && c.is_whitespace();
+        }
     }
 }
 
@@ -436,6 +496,20 @@ mod tests {
         check("export   A=\"b c\" # comment", "A", Ok("b c"));
         check("A=[\"ga\", 42]", "A", Ok("[ga, 42]"));
         check("A='it'\\''s'", "A", Ok("it's"));
+    }
+
+    #[test]
+    fn quoted_values_go_over_lines() {
+        let text = "A='1\n# 2\n\n3' # c\nB=\"x\\\"\n$C\"\nexport C=c # it's\nD=d\n";
+        check(text, "A", Ok("1\n# 2\n\n3"));
+        check(text, "B", Ok("x\"\nc"));
+        check(text, "D", Ok("d"));
+        assert_eq!(Dotenv::parse(text).expect("is read").text(), text);
+        // What nothing closes is a value of one line.
+        check("A=it's\nB=2", "B", Ok("2"));
+        check("A=it's\nB=2", "A", Err("not closed"));
+        let error = Dotenv::parse("A='1\n2'\nnonsense").expect_err("is refused").to_string();
+        assert_eq!(error, "line 3 of the env file is no `NAME=value`");
     }
 
     #[test]
