@@ -58,6 +58,12 @@ def test_kept_for_a_time(connected, clocks):
         wait_until(lambda: session.query("{ probe { short } }") != first, what="the result to expire")
 
 
+def test_one_answer_for_all_who_ask_at_the_same_time(connected, clocks):
+    # FCH-002.
+    found = ask(connected, clocks, "a: short b: short c: short d: short")
+    assert len(set(found.values())) == 1, found
+
+
 def test_equal_calls_at_the_same_time_run_once(connected, folder):
     module = write_module(folder, CLOCKS)
     assert connected.run("functions", "-m", module).ok()

@@ -44,6 +44,13 @@ struct Flight<V> {
     cancel: CancellationToken,
 }
 
+/// What becomes of a result when those who wait for it have it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Afterwards {
+    Remember,
+    Forget,
+}
+
 /// How often what happened.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -146,6 +153,25 @@ impl<V: Clone + Send + Sync + 'static> Graph<V> {
     where
         F: Future<Output = Result<V>> + Send + 'static,
     {
+        self.settled(key, Afterwards::Remember, start).await
+    }
+
+    /// The same, and the result is for those who wait for it: whoever comes later starts another evaluation. A key is used
+    /// either with this or with [`Graph::evaluate`].
+    ///
+    /// # Errors
+    /// As for [`Graph::evaluate`].
+    pub async fn share<F>(&self, key: Digest, start: impl FnOnce() -> F) -> Result<V>
+    where
+        F: Future<Output = Result<V>> + Send + 'static,
+    {
+        self.settled(key, Afterwards::Forget, start).await
+    }
+
+    async fn settled<F>(&self, key: Digest, afterwards: Afterwards, start: impl FnOnce() -> F) -> Result<V>
+    where
+        F: Future<Output = Result<V>> + Send + 'static,
+    {
         let (flight, _waiter) = {
             let mut state = lock(&self.state);
             state.tick += 1;
@@ -164,7 +190,7 @@ impl<V: Clone + Send + Sync + 'static> Graph<V> {
                 }
                 _ => {
                     self.stats.runs.fetch_add(1, Ordering::Relaxed);
-                    let flight = self.launch(key, start());
+                    let flight = self.launch(key, afterwards, start());
                     state.slots.insert(key, Slot::Running(flight.clone()));
                     (flight.clone(), self.waiter(key, flight))
                 }
@@ -182,7 +208,7 @@ impl<V: Clone + Send + Sync + 'static> Graph<V> {
         Waiter { state: self.state.clone(), key, flight }
     }
 
-    fn launch<F>(&self, key: Digest, work: F) -> Arc<Flight<V>>
+    fn launch<F>(&self, key: Digest, afterwards: Afterwards, work: F) -> Arc<Flight<V>>
     where
         F: Future<Output = Result<V>> + Send + 'static,
     {
@@ -208,8 +234,8 @@ impl<V: Clone + Send + Sync + 'static> Graph<V> {
                 let mut state = lock(&state);
                 let mine = matches!(state.slots.get(&key), Some(Slot::Running(f)) if std::ptr::eq(Arc::as_ptr(f), running.as_ptr()));
                 match &result {
-                    Ok(value) if mine => state.finish(key, value.clone()),
-                    Err(_) if mine => drop(state.slots.remove(&key)),
+                    Ok(value) if mine && afterwards == Afterwards::Remember => state.finish(key, value.clone()),
+                    _ if mine => drop(state.slots.remove(&key)),
                     _ => {}
                 }
             }
@@ -307,6 +333,26 @@ mod tests {
         assert!(all.into_iter().all(|r| matches!(r, Ok(0))));
         assert_eq!(ask().await.ok(), Some(0));
         assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn shared_by_those_who_wait() {
+        let graph = Graph::new(10);
+        let count = Arc::new(AtomicUsize::new(0));
+        let ask = || {
+            graph.share(key(1), || {
+                let count = count.clone();
+                async move {
+                    tokio::task::yield_now().await;
+                    Ok(count.fetch_add(1, Ordering::SeqCst))
+                }
+            })
+        };
+        for round in 0..3 {
+            let all = join_all((0..50).map(|_| ask())).await;
+            assert!(all.into_iter().all(|result| result.is_ok_and(|number| number == round)));
+            assert!(graph.is_empty() && graph.running() == 0);
+        }
     }
 
     #[tokio::test]

@@ -84,7 +84,26 @@ pub async fn call(cx: Cx, receiver: Node, args: Args, target: Target) -> Result<
     }
 }
 
+/// What the function gives, and whether it was known.
 async fn evaluate(cx: &Cx, receiver: &Node, args: &Args, target: &Target) -> Result<(Outcome, bool)> {
+    if !matches!(target.module.lifetime(&target.function), Lifetime::Persistent(Some(_))) {
+        return find_or_run(cx, receiver, args, target).await;
+    }
+    // IDENTITY: what holds for a time is no result of the call as the graph remembers it, so that calls of it are never the
+    // same; those of a session that wait for it at the same time are given one answer.
+    let key = rondel_digest::of("timed-call/v1", &(stable_keys(&cx.call).0, &cx.caller.session));
+    let ran = Arc::new(AtomicBool::new(false));
+    let (own, receiver, args, target, mine) = (cx.clone(), receiver.clone(), args.clone(), target.clone(), ran.clone());
+    let work = || async move {
+        let (outcome, known) = find_or_run(&own, &receiver, &args, &target).await?;
+        mine.store(!known, Ordering::Relaxed);
+        Ok(Node { call: outcome.rebind, value: outcome.value })
+    };
+    let node = cx.evaluator.graph().share(key, work).await?;
+    Ok((Outcome { value: node.value, rebind: node.call }, !ran.load(Ordering::Relaxed)))
+}
+
+async fn find_or_run(cx: &Cx, receiver: &Node, args: &Args, target: &Target) -> Result<(Outcome, bool)> {
     let services = client(&cx.caller)?.services.clone();
     let lifetime = target.module.lifetime(&target.function);
     let (own, shared) = stable_keys(&cx.call);
