@@ -100,6 +100,13 @@ def test_constructors_and_fields(kinds, connected):
     connected.query('{ kinds(tag: "refuse") { tag } }', "-m", KINDS).failed("too bad: so sad", code=1)
 
 
+def test_lists_of_lists_of_objects(connected, kinds):
+    found = kinds('rows(names: [["a", "b"], [], ["c"]]) { name id grain { size } }')["rows"]
+    assert [[part["name"] for part in row] for row in found] == [["a", "b"], [], ["c"]]
+    one = found[0][1]["id"]
+    assert connected.data(f'{{ node(id: "{one}") {{ ... on KindsPart {{ reveal }} }} }}', "-m", KINDS)["node"]["reveal"] == "secret of b"
+
+
 def test_state_that_is_not_in_the_schema(kinds):
     found = kinds('count { tag count { tag base { file(path: "tag") { contents } } } }', '(tag: "T")')
     assert found["count"]["tag"] == "counted 42"

@@ -43,12 +43,17 @@ impl Node {
         Ok(rondel_call::encode(call))
     }
 
-    /// The element `index` (counted from zero) of a list.
+    /// The element `index` (counted from zero) of a list. An object in a list of lists is there only when it holds the call
+    /// that gives it: a call can stand for an element of a list, and for nothing deeper.
     pub fn element(&self, index: usize) -> Option<Node> {
         let Value::List(items) = &self.value else { return None };
         let nth = u32::try_from(index + 1).ok()?;
         let value = items.get(index)?.clone();
         let own = if let Value::Object(object) = &value { object.origin().cloned() } else { None };
+        let is_inside = self.call.as_ref().is_some_and(|call| call.nth() != 0);
+        if is_inside && own.is_none() && matches!(value, Value::Object(_)) {
+            return None;
+        }
         let call = own.or_else(|| self.call.as_ref().map(|call| call.element(nth)));
         Some(Node { call, value })
     }

@@ -261,37 +261,51 @@ impl Run {
                 Err(vec![ResponseError { fault, path: path.clone(), location }])
             }
             Value::Object(_) => Ok(Step::Object(node, children.to_vec())),
-            Value::List(items) if items.iter().any(|item| matches!(item, Value::Object(_) | Value::List(_))) => {
-                let each = (0..items.len()).map(|index| {
-                    let mut path = path.clone();
-                    path.push(index.into());
-                    self.clone().element(node.element(index), children.to_vec(), path, location, level + 1)
-                });
-                let parts = gather(join_all(each).await)?;
-                Ok(Step::Text(format!("[{}]", parts.join(","))))
+            list @ Value::List(_) if holds_objects(list) => {
+                self.list(&node, children, path, location, level).await.map(Step::Text)
             }
             leaf => Ok(Step::Text(leaf_json(leaf).to_string())),
         }
     }
 
+    /// The elements of a list, which may be lists themselves.
+    fn list<'a>(
+        self: Arc<Self>,
+        node: &'a Node,
+        children: &'a [SelectionId],
+        path: &'a Path,
+        location: Location,
+        level: usize,
+    ) -> BoxFuture<'a, Text> {
+        Box::pin(async move {
+            let length = if let Value::List(items) = &node.value { items.len() } else { 0 };
+            let each = (0..length).map(|index| {
+                let mut path = path.clone();
+                path.push(index.into());
+                self.clone().element(node.element(index), children, path, location, level + 1)
+            });
+            Ok(format!("[{}]", gather(join_all(each).await)?.join(",")))
+        })
+    }
+
     async fn element(
         self: Arc<Self>,
         node: Option<Node>,
-        children: Vec<SelectionId>,
+        children: &[SelectionId],
         path: Path,
         location: Location,
         level: usize,
     ) -> Text {
         match node {
-            Some(node) if matches!(node.value, Value::Object(_)) => self.object(node, children, path, level).await,
-            Some(node) => match leaf_json(&node.value) {
-                serde_json::Value::Null if matches!(node.value, Value::List(_)) => {
-                    let fault = Fault::user("lists of lists of objects are not served");
-                    Err(vec![ResponseError { fault, path, location }])
-                }
-                leaf => Ok(leaf.to_string()),
-            },
-            None => Ok("null".into()),
+            Some(node) if matches!(node.value, Value::Object(_)) => {
+                self.object(node, children.to_vec(), path, level).await
+            }
+            Some(node) if holds_objects(&node.value) => self.list(&node, children, &path, location, level).await,
+            Some(node) => Ok(leaf_json(&node.value).to_string()),
+            None => {
+                let fault = Fault::bug("an object in a list of lists does not say which call gives it");
+                Err(vec![ResponseError { fault, path, location }])
+            }
         }
     }
 
@@ -326,6 +340,15 @@ fn panicked(e: &tokio::task::JoinError) -> ResponseError {
 
 fn push_json(text: &mut String, value: &serde_json::Value) {
     text.push_str(&value.to_string());
+}
+
+/// Whether it is an object, or a list with objects in it, however deep.
+fn holds_objects(value: &Value) -> bool {
+    match value {
+        Value::Object(_) => true,
+        Value::List(items) => items.iter().any(holds_objects),
+        _ => false,
+    }
 }
 
 /// A value without objects as JSON.

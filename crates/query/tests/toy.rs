@@ -24,6 +24,7 @@ type Box implements Node {
   with(other: ID! @expectedType(name: "Box")): Box!
   total: Int!
   parts(n: Int!): [Box!]!
+  rows(known: Boolean! = true): [[Box!]!]!
   fail: Int!
   nothing: Int!
 }
@@ -95,6 +96,18 @@ fn behaviour(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::Behav
         }),
         ("Box", "total") => simple(|sum, _| Ok(Value::Int(sum.0))),
         ("Box", "parts") => simple(|_, args| Ok(Value::List((0..args.int("n")?).map(boxed).collect()))),
+        ("Box", "rows") => simple(|_, args| {
+            let known = args.bool("known")?;
+            let made = |n: i64| match boxed(n) {
+                Value::Object(object) if known => {
+                    let spec = CallSpec::new("Box", "box").arg("start", rondel_call::Literal::Int(n));
+                    Value::Object(object.from_call(rondel_call::Call::new(None, spec)))
+                }
+                other => other,
+            };
+            let row = |start: i64, length: i64| Value::List((start..start + length).map(made).collect());
+            Ok(Value::List([row(1, 2), row(3, 0), row(5, 1)].into()))
+        }),
         ("Box", "fail") => simple(|_, _| {
             let failure =
                 ExecFailure { cmd: vec!["false".into()], exit_code: 3, stdout: "o".into(), stderr: "e".into() };
@@ -167,6 +180,11 @@ async fn answers_mirror_the_query() {
     .await;
     check("{box{parts(n:2){total}}}", r#"{"data":{"box":{"parts":[{"total":0},{"total":1}]}}}"#).await;
     check("{box{parts(n:0){total}}}", r#"{"data":{"box":{"parts":[]}}}"#).await;
+    check(
+        "{box{rows{total add{total}}}}",
+        r#"{"data":{"box":{"rows":[[{"total":1,"add":{"total":2}},{"total":2,"add":{"total":3}}],[],[{"total":5,"add":{"total":6}}]]}}}"#,
+    )
+    .await;
     check("{box{__typename}}", r#"{"data":{"box":{"__typename":"Box"}}}"#).await;
     check("{__schema{queryType{name}}}", r#"{"data":{"__schema":{"queryType":{"name":"Query"}}}}"#).await;
 }
@@ -225,6 +243,17 @@ async fn errors_have_the_form_that_clients_read() {
     assert_eq!(error["extensions"], want);
     let answer = World::new().ask("{box{nothing}}").await;
     assert!(answer.contains("`nothing` must not be null"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_object_in_a_list_of_lists_says_where_it_comes_from() {
+    let world = World::new();
+    let answer: serde_json::Value = serde_json::from_str(&world.ask("{box{rows{id}}}").await).unwrap();
+    let id = answer["data"]["box"]["rows"][0][1]["id"].as_str().unwrap().to_owned();
+    let answer = world.ask(&format!("{{node(id:\"{id}\"){{... on Box{{total}}}}}}")).await;
+    assert_eq!(answer, r#"{"data":{"node":{"total":2}}}"#);
+    let answer = world.ask("{box{rows(known:false){total}}}").await;
+    assert!(answer.contains(r#""path":["box","rows",0,0]"#), "{answer}");
 }
 
 #[tokio::test]

@@ -143,6 +143,10 @@ class Kinds:
         return [Part(name=name, hidden=f"secret of {name}") for name in names]
 
     @function
+    def rows(self, names: list[list[str]]) -> list[list[Part]]:
+        return [self.parts(row) for row in names]
+
+    @function
     def join(self, parts: list[Part], last: Part | None = None) -> str:
         return " ".join(f"{part.name}/{part.hidden}" for part in [*parts, *([last] if last else [])])
 
