@@ -33,6 +33,17 @@ def test_optional_and_default(kinds):
     assert found == {"a": "'A', None, 'foo', None, 'bar'", "b": "'A', 'B', 'C', 'D', 'E'", "c": "'A', None, 'foo', None, 'bar'"}
 
 
+def test_null_is_not_the_default(connected, kinds):
+    # TYP-004.
+    assert kinds('matrix(a: "A", e: null)') == {"matrix": "'A', None, 'foo', None, None"}
+    with connected.session() as session:
+        session.query(f'{{ moduleSource(refString: "{KINDS}") {{ asModule {{ serve }} }} }}')
+        query = 'query($e: String) { kinds { matrix(a: "A", e: $e) } }'
+        for variables, last in (({"e": None}, "None"), ({}, "'bar'")):
+            _, answer = session.post({"query": query, "variables": variables})
+            assert answer == {"data": {"kinds": {"matrix": f"'A', None, 'foo', None, {last}"}}}
+
+
 def test_optional_and_default_in_introspection(connected):
     query = '{ __type(name: "Kinds") { fields { name args { name defaultValue type { kind name ofType { kind name } } } } } }'
     fields = connected.data(query, "-m", KINDS)["__type"]["fields"]
@@ -70,6 +81,7 @@ def test_scalars_with_a_meaning(kinds):
     [
         ("matrix", ['"a"', "String!"]),
         ("matrix(a: null)", ['"a"', "String!"]),
+        ('matrix(a: "A", c: null)', ['"c"', "it is null"]),
         ("levels(levels: [MIDDLE])", ["MIDDLE", "KindsLevel"]),
         ("coreEnum(protocol: XYZ)", ["XYZ", "NetworkProtocol"]),
         ('scalars(text: "x", number: 99999999999999999999, real: 1, flag: true)', ["99999999999999999999"]),
@@ -78,7 +90,7 @@ def test_scalars_with_a_meaning(kinds):
         ('part(name: "x") { hidden }', ['Cannot query field "hidden" on type "KindsPart"']),
         ("raises", ["this is wrong"]),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_what_is_refused(connected, selection, words):
     connected.query(f"{{ kinds {{ {selection} }} }}", "-m", KINDS).failed(*words, code=1)

@@ -465,16 +465,16 @@ impl<'x, 'a> Expander<'x, 'a> {
             let required = arg.ty.is_non_null() && arg.default.is_none();
             let value = match written {
                 None => None,
-                Some(argument) if argument.value == crate::document::Literal::Null => None,
+                Some(argument) if argument.value == crate::document::Literal::Null => Some(Value::Null),
                 Some(argument) => self
                     .coercer
                     .coerce(&argument.value, &arg.ty, arg.default.is_some())
-                    .map_err(|why| GqlError::validation(why, argument.location))?
-                    .filter(|value| *value != Value::Null),
+                    .map_err(|why| GqlError::validation(why, argument.location))?,
             };
             match value {
-                Some(value) => args.push((arg.name.clone(), value)),
-                None if required => {
+                Some(value) if value != Value::Null || !arg.ty.is_non_null() => args.push((arg.name.clone(), value)),
+                None if !required => {}
+                _ => {
                     let what = if written.is_some() { "it is null" } else { "it was not provided" };
                     let (parent, field, name, ty) = (&parent.name, &def.name, &arg.name, &arg.ty);
                     let place = written.map_or(at, |argument| argument.location);
@@ -483,7 +483,6 @@ impl<'x, 'a> Expander<'x, 'a> {
                     );
                     return Err(GqlError::validation(message, place));
                 }
-                None => {}
             }
         }
         let weight = args.iter().map(|(_, value)| weight(value)).sum();

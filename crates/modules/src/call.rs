@@ -157,7 +157,7 @@ async fn run_function(cx: &Cx, receiver: &Node, args: &Args, target: &Target) ->
     let mut given = Vec::new();
     for arg in &target.function.args {
         let value = args.literal(&arg.name);
-        if value == Literal::Null {
+        if value == Literal::Null && !args.given(&arg.name) {
             continue;
         }
         let json = codec.encode(&arg.type_def, &value).await?;

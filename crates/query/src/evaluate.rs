@@ -136,11 +136,14 @@ impl Evaluator {
         field: &Arc<FieldDef>,
         args: &[(Name, Constant)],
     ) -> Result<Node> {
+        let of_module = behaviour(field)?.module.is_some();
         let mut literals = Vec::with_capacity(args.len());
         for def in &field.args {
             let Some((_, value)) = args.iter().find(|(name, _)| *name == def.name) else { continue };
-            // IDENTITY: a value equal to the default is the same call as none.
-            if matches!(value, Constant::Null) || def.default.as_ref() == Some(value) {
+            // IDENTITY: a value equal to the default is the same call as none. To the engine's own fields null means the
+            // default as well; the code of a module is told of it.
+            let means_default = matches!(value, Constant::Null) && !of_module;
+            if means_default || def.default.as_ref() == Some(value) {
                 continue;
             }
             literals.push((def.name.clone(), argument(caller, &caller.schema(), &def.ty, value)?));

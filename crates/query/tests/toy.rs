@@ -23,6 +23,8 @@ type Box implements Node {
   add(n: Int! = 1): Box!
   with(other: ID! @expectedType(name: "Box")): Box!
   total: Int!
+  said(word: String = "default"): String
+  told(word: String = "default"): String
   parts(n: Int!): [Box!]!
   rows(known: Boolean! = true): [[Box!]!]!
   fail: Int!
@@ -79,6 +81,10 @@ fn simple(f: impl Fn(&Sum, &Args) -> Result<Value> + Send + Sync + 'static) -> B
     })
 }
 
+fn said(_: &Sum, args: &Args) -> Result<Value> {
+    Ok(Value::string(format!("{:?} {}", args.opt_str("word")?.as_deref(), args.given("word"))))
+}
+
 fn behaviour(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::Behaviour {
     let counts = counts.clone();
     let root = |value: fn(&Args) -> Result<Value>| {
@@ -113,6 +119,12 @@ fn behaviour(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::Behav
                 ExecFailure { cmd: vec!["false".into()], exit_code: 3, stdout: "o".into(), stderr: "e".into() };
             Err(Fault::exec("it failed", failure))
         }),
+        ("Box", "said") => simple(said),
+        ("Box", "told") => {
+            let module = rondel_call::Call::new(None, CallSpec::new("Module", "module"));
+            let implementation = rondel_digest::Digest::of_bytes(b"module");
+            Behaviour { module: Some(rondel_call::ModuleRef { module, implementation }), ..simple(said) }
+        }
         ("Box", "nothing") => simple(|_, _| Ok(Value::Null)),
         ("Query", "box") => root(|args| Ok(boxed(args.int("start")?))),
         ("Query", "lid") => root(|_| Ok(Value::object("Lid", ()))),
@@ -187,6 +199,16 @@ async fn answers_mirror_the_query() {
     .await;
     check("{box{__typename}}", r#"{"data":{"box":{"__typename":"Box"}}}"#).await;
     check("{__schema{queryType{name}}}", r#"{"data":{"__schema":{"queryType":{"name":"Query"}}}}"#).await;
+}
+
+#[tokio::test]
+async fn null_is_told_to_the_code_of_modules_only() {
+    let asked = r#"{box{none:WORD null:WORD(word:null) same:WORD(word:"default") other:WORD(word:"x")}}"#;
+    let same = r#""same":"Some(\"default\") false","other":"Some(\"x\") true"}}}"#;
+    let own = r#"{"data":{"box":{"none":"Some(\"default\") false","null":"Some(\"default\") false","#;
+    check(&asked.replace("WORD", "said"), &format!("{own}{same}")).await;
+    let module = r#"{"data":{"box":{"none":"Some(\"default\") false","null":"None true","#;
+    check(&asked.replace("WORD", "told"), &format!("{module}{same}")).await;
 }
 
 #[tokio::test]
