@@ -4,10 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use rondel_call::CallSpec;
 use rondel_fault::Result;
-use rondel_gql::types::FieldDef;
+use rondel_gql::types::{FieldDef, TypeDef};
 use rondel_modules::Modules;
 use rondel_ports::BoxFuture;
-use rondel_query::{Caller, Fields};
+use rondel_query::{Caller, Fields, Node};
 use rondel_schema::Registry;
 use rondel_version::{ENGINE, View};
 
@@ -53,5 +53,9 @@ impl Fields for AllFields {
             let core = self.core(caller, parent, spec);
             Ok(core.or_else(|| caller.schema().types.get(parent).and_then(|t| t.field(&spec.field)).cloned()))
         })
+    }
+
+    fn type_of(&self, caller: &Arc<Caller>, node: &Node) -> Option<Arc<TypeDef>> {
+        self.modules.get()?.type_of(caller, node)
     }
 }

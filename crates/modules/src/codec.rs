@@ -11,6 +11,7 @@ use rondel_model::{Platform, Value};
 use rondel_query::{Caller, Evaluator, Node};
 use serde_json::Value as Json;
 
+use crate::conform;
 use crate::module::{Module, ModuleObject};
 use crate::typedef::{Kind, TypeDef};
 
@@ -145,14 +146,15 @@ impl<'a> Codec<'a> {
         Node { call: Some(call), value: Value::object(&*def.name, object) }
     }
 
-    /// Whether the object can stand where `ty` is wanted. Interfaces that the caller does not see let everything pass.
+    /// Whether the object can stand where `ty` is wanted.
     fn fits(self, ty: &TypeDef, node: &Node) -> bool {
         match &ty.kind {
             Kind::Object(def) => node.type_name() == def.name,
             Kind::Interface(def) => {
-                let schema = self.caller.schema();
-                !schema.types.contains_key(&*def.name)
-                    || rondel_query::evaluate::fits(&schema, &def.name, node.type_name())
+                if self.caller.schema().types.contains_key(&*def.name) {
+                    return self.evaluator.is_a(self.caller, node, &def.name);
+                }
+                conform::beside(self.module, &self.caller.schema(), node, &def.name)
             }
             _ => false,
         }

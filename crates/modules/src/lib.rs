@@ -12,6 +12,7 @@ pub mod clash;
 pub mod codec;
 pub mod codegen;
 pub mod config;
+mod conform;
 pub mod context;
 pub mod defaults;
 mod document;

@@ -9,22 +9,23 @@ use rondel_call::{Call, CallSpec, ModuleRef};
 use rondel_digest::Digest;
 use rondel_events::{Outcome as Ended, Work};
 use rondel_fault::{Fault, Kind, Result};
-use rondel_gql::types::{FieldDef, Schema};
+use rondel_gql::types::{FieldDef, Schema, TypeDef};
 use rondel_model::Value;
 use rondel_model::op::Place;
 use rondel_ports::index::Table;
 use rondel_query::{Caller, Cx, Evaluator, Node};
 use rondel_schema::Registry;
-use rondel_session::{Client, ExecScope, client};
-use rondel_version::{ENGINE, View};
+use rondel_session::{Client, client};
+use rondel_version::View;
 use tokio::sync::OnceCell;
 
 use crate::clash;
 use crate::config::FILE_NAME;
+use crate::conform::surroundings;
 use crate::explain::{self, Report, Seen};
 use crate::find::Lookup;
 use crate::foreign;
-use crate::module::{Module, Provider};
+use crate::module::{Module, ModuleObject, Provider};
 use crate::resolve::{Names, resolve};
 use crate::sdk_module::{self, SdkModule};
 use crate::serve::{Served, Surfaced, check_clash, extension};
@@ -341,9 +342,7 @@ impl Modules {
                 }
                 return Ok(());
             }
-            let known = lock(&self.loaded).get(&module.source.call().digest()).cloned();
-            let surfaced = known.unwrap_or_else(|| Surfaced::of(module));
-            list.push(Served { surfaced, constructor, entrypoint });
+            list.push(Served { surfaced: self.surface(module), constructor, entrypoint });
             Ok(())
         };
         add(module, true, entrypoint)?;
@@ -354,44 +353,53 @@ impl Modules {
         }
         let entries = list.iter().map(|served| Arc::new(served.clone()) as Arc<dyn Any + Send + Sync>).collect();
         *lock(&me.served) = entries;
-        caller.serve(self.schema(&me.services.registry, caller.view, &list));
+        caller.serve(self.client_schema(me, caller.view));
         Ok(())
     }
 
-    /// The schema that `client` is served in `view`: that of the API, and of the modules it was served. Cheap when
-    /// nothing changed.
+    /// The schema that `client` is served in `view`: that of the API, and of the modules it is shown. Cheap when nothing
+    /// changed.
     pub fn client_schema(&self, client: &Client, view: View) -> Arc<Schema> {
-        match &client.scope {
-            Some(scope) if scope.speaker.is_some() => {
-                self.scope_schema(&client.services.registry, scope, &served(client))
-            }
-            _ => self.schema(&client.services.registry, view, &served(client)),
-        }
+        let (view, list) = self.shown(client, view);
+        self.schema(&client.services.registry, view, &list)
     }
 
-    /// The schema that a process is served which speaks for a module: the API at the module's version, what the module
-    /// uses, and the module itself once its types are known.
-    pub fn scope_schema(&self, registry: &Registry, scope: &ExecScope, more: &[Served]) -> Arc<Schema> {
-        let Some(speaker) = &scope.speaker else { return self.schema(registry, ENGINE, more) };
-        let Ok(module) = speaker.module.clone().downcast::<Module>() else {
-            return self.schema(registry, speaker.view, more);
-        };
-        let surface = |module: &Arc<Module>| {
-            let known = lock(&self.loaded).get(&module.source.call().digest()).cloned();
-            known.unwrap_or_else(|| Surfaced::of(module))
-        };
+    /// The view of the API that `client` is served, `view` when it speaks for nobody, and the modules that it is shown: those
+    /// it was served and, when it speaks for a module, what the module uses, and the module itself once its types are known.
+    pub fn shown(&self, client: &Client, view: View) -> (View, Vec<Served>) {
+        let more = served(client);
+        let Some(speaker) = client.scope.as_ref().and_then(|scope| scope.speaker.as_ref()) else { return (view, more) };
+        let Ok(module) = speaker.module.clone().downcast::<Module>() else { return (speaker.view, more) };
         let mut list = Vec::new();
         for dependency in &module.dependencies {
-            list.push(Served { surfaced: surface(dependency), constructor: true, entrypoint: false });
+            list.push(Served { surfaced: self.surface(dependency), constructor: true, entrypoint: false });
             for hidden in &dependency.dependencies {
-                list.push(Served { surfaced: surface(hidden), constructor: false, entrypoint: false });
+                list.push(Served { surfaced: self.surface(hidden), constructor: false, entrypoint: false });
             }
         }
         if !module.types.objects.is_empty() {
-            list.push(Served { surfaced: surface(&module), constructor: true, entrypoint: false });
+            list.push(Served { surfaced: self.surface(&module), constructor: true, entrypoint: false });
         }
-        list.extend(more.iter().cloned());
-        self.schema(registry, speaker.view, &list)
+        list.extend(more);
+        (speaker.view, list)
+    }
+
+    /// The type of an object of a module that the caller is not shown, as if it were: see [`rondel_query::Fields::type_of`].
+    pub fn type_of(&self, caller: &Caller, node: &Node) -> Option<Arc<TypeDef>> {
+        let object = node.value.get::<ModuleObject>()?;
+        let me = client(caller).ok()?;
+        let (view, shown) = self.shown(me, caller.view);
+        // What the caller is shown comes last and so prevails where both have a type of the same name.
+        let mut list: Vec<Served> = surroundings(&object.module)
+            .map(|module| Served { surfaced: self.surface(&module), constructor: false, entrypoint: false })
+            .collect();
+        list.extend(shown);
+        self.schema(&me.services.registry, view, &list).types.get(node.type_name()).cloned()
+    }
+
+    fn surface(&self, module: &Arc<Module>) -> Arc<Surfaced> {
+        let known = lock(&self.loaded).get(&module.source.call().digest()).cloned();
+        known.unwrap_or_else(|| Surfaced::of(module))
     }
 
     fn schema(&self, registry: &Registry, view: View, list: &[Served]) -> Arc<Schema> {

@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 
 use crate::call::{Target, call};
 use crate::codec::{Codec, zero};
+use crate::conform::conforming;
 use crate::module::{Lifetime, Module, ModuleObject};
 use crate::typedef::{
     CachePolicy, EnumDef, FieldDef, Function, FunctionArg, InterfaceDef, Kind, ObjectDef, SourceMap, TypeDef,
@@ -84,52 +85,15 @@ pub fn extension(base: &Schema, served: &[Served]) -> rondel_schema::Extension {
     extension
 }
 
-/// Which objects satisfy which interfaces of modules: they have every function, with the same arguments and a result
-/// that fits.
+/// Which objects can stand where the interfaces among `types` are expected.
 fn implementations(base: &Schema, types: &[Arc<Type>]) -> Vec<(Name, Name)> {
-    let interfaces: Vec<&Arc<Type>> = types.iter().filter(|ty| matches!(ty.kind, TypeKind::Interface(_))).collect();
+    let is_interface = |ty: &&Arc<Type>| matches!(ty.kind, TypeKind::Interface(_));
+    let interfaces: Vec<&Name> = types.iter().filter(is_interface).map(|ty| &ty.name).collect();
     if interfaces.is_empty() {
         return Vec::new();
     }
-    let objects: Vec<&Arc<Type>> = base
-        .types
-        .values()
-        .chain(types)
-        .filter(|ty| matches!(ty.kind, TypeKind::Object(_)) && ty.name != base.query)
-        .collect();
-    let mut found = Vec::new();
-    for interface in interfaces {
-        let wanted = interface.fields().map(|fields| fields.list.as_slice()).unwrap_or_default();
-        let satisfies = |object: &Type| {
-            wanted.iter().all(|field| {
-                object.field(&field.name).is_some_and(|own| covers(own, field, &object.name, &interface.name))
-            })
-        };
-        found.extend(objects.iter().filter(|ty| satisfies(ty)).map(|ty| (ty.name.clone(), interface.name.clone())));
-    }
-    found
-}
-
-fn covers(own: &Field, wanted: &Field, object: &str, interface: &str) -> bool {
-    let known = |arg: &Arc<ArgDef>| own.arg(&arg.name).is_some_and(|mine| fits(&arg.ty, &mine.ty, object, interface));
-    let extra = own
-        .args
-        .iter()
-        .all(|mine| wanted.arg(&mine.name).is_some() || !mine.ty.is_non_null() || mine.default.is_some());
-    &*wanted.name == "id" || (wanted.args.iter().all(known) && extra && fits(&own.ty, &wanted.ty, object, interface))
-}
-
-/// Whether a value of type `given` can stand where `wanted` is expected.
-fn fits(given: &TypeRef, wanted: &TypeRef, object: &str, interface: &str) -> bool {
-    match (given, wanted) {
-        (TypeRef::NonNull(given), TypeRef::NonNull(wanted)) => fits(given, wanted, object, interface),
-        (TypeRef::NonNull(given), wanted) => fits(given, wanted, object, interface),
-        (TypeRef::List(given), TypeRef::List(wanted)) => fits(given, wanted, object, interface),
-        (TypeRef::Named(given), TypeRef::Named(wanted)) => {
-            given == wanted || (&**given == object && &**wanted == interface)
-        }
-        _ => false,
-    }
+    let all = base.types.values().chain(types).map(|ty| (&*ty.name, &**ty)).collect();
+    conforming(&all, &base.query, &interfaces)
 }
 
 fn object(module: &Arc<Module>, def: &Arc<ObjectDef>) -> Type {

@@ -8,7 +8,7 @@ use rondel_call::{Call, CallSpec, Literal};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_gql::Value as Constant;
-use rondel_gql::types::{FieldDef, Name, Schema, TypeKind, TypeRef};
+use rondel_gql::types::{FieldDef, Name, Schema, TypeDef, TypeKind, TypeRef};
 use rondel_graph::Graph;
 use rondel_model::Value;
 use rondel_schema::IntrospectionCache;
@@ -87,6 +87,12 @@ pub trait Fields: Send + Sync {
         parent: &'a str,
         spec: &'a CallSpec,
     ) -> BoxFuture<'a, Result<Option<Arc<FieldDef>>>>;
+
+    /// The type of `node`, an object of a module that the caller is not served: with the interfaces of the caller's schema
+    /// to which it conforms.
+    fn type_of(&self, _caller: &Arc<Caller>, _node: &Node) -> Option<Arc<TypeDef>> {
+        None
+    }
 }
 
 /// Evaluates calls, each once.
@@ -284,7 +290,7 @@ impl Evaluator {
     ) -> Result<Node> {
         let node = self.load(caller, call).await?;
         match expected {
-            Some(expected) if !fits(&caller.schema(), expected, node.type_name()) => {
+            Some(expected) if !self.is_a(caller, &node, expected) => {
                 let got = node.type_name();
                 // Clients match on this text; see spec/protocol.md §7.3.
                 Err(Fault::user(format!("load {expected}: expected {expected}, got {got}")))
@@ -299,6 +305,21 @@ impl Evaluator {
     /// When the ID is none of ours, or as for [`Evaluator::load_as`].
     pub async fn load_id(self: &Arc<Self>, caller: &Arc<Caller>, id: &str, expected: Option<&str>) -> Result<Node> {
         self.load_as(caller, &decode(id)?, expected).await
+    }
+
+    /// The type of the object: as the caller is served it, else as the module has it that made the object.
+    pub fn type_of(&self, caller: &Arc<Caller>, node: &Node) -> Option<Arc<TypeDef>> {
+        let shown = caller.schema().types.get(node.type_name()).cloned();
+        shown.or_else(|| self.fields.type_of(caller, node))
+    }
+
+    /// Whether the object can stand where `expected` is wanted.
+    pub fn is_a(&self, caller: &Arc<Caller>, node: &Node, expected: &str) -> bool {
+        let implements =
+            |ty: &TypeDef| ty.fields().is_some_and(|fields| fields.interfaces.iter().any(|i| **i == *expected));
+        expected == node.type_name()
+            || expected == "Node"
+            || self.type_of(caller, node).is_some_and(|ty| implements(&ty))
     }
 
     async fn field(&self, caller: &Arc<Caller>, parent: &str, spec: &CallSpec) -> Result<Arc<FieldDef>> {
@@ -338,15 +359,6 @@ fn implicit(behaviour: &Behaviour, caller: &Caller) -> Vec<(Arc<str>, Arc<str>)>
         Reuse::Client => vec![("session".into(), caller.session.clone()), ("client".into(), caller.client.clone())],
         Reuse::Nobody | Reuse::Effect => vec![("nonce".into(), format!("{:032x}", rand::random::<u128>()).into())],
     }
-}
-
-/// Whether an object of the type `actual` can stand where `expected` is wanted.
-pub fn fits(schema: &Schema, expected: &str, actual: &str) -> bool {
-    if expected == actual || expected == "Node" {
-        return true;
-    }
-    let implements = |name: &str| schema.types.get(name).and_then(|t| t.fields()).map(|f| f.interfaces.as_slice());
-    implements(actual).unwrap_or_default().iter().any(|i| &**i == expected)
 }
 
 /// The call behind a wire ID.

@@ -241,8 +241,11 @@ impl Run {
 
     /// The field of the object's own type, when it was selected on an interface.
     fn concrete(&self, node: &Node, def: &Arc<FieldDef>) -> Arc<FieldDef> {
-        let own = self.schema.types.get(node.type_name()).and_then(|t| t.field(&def.name));
-        own.unwrap_or(def).clone()
+        let own = match self.schema.types.get(node.type_name()) {
+            Some(shown) => shown.field(&def.name).cloned(),
+            None => self.evaluator.type_of(&self.caller, node).and_then(|ty| ty.field(&def.name).cloned()),
+        };
+        own.unwrap_or_else(|| def.clone())
     }
 
     async fn value(
@@ -311,7 +314,7 @@ impl Run {
 
     /// The selections that hold for the runtime type of `node`.
     fn applicable(&self, node: &Node, selections: &[SelectionId]) -> Vec<Selected> {
-        let holds = |name: &Name| crate::evaluate::fits(&self.schema, name, node.type_name());
+        let holds = |name: &Name| self.evaluator.is_a(&self.caller, node, name);
         let applicable = self.operation.applicable(selections, holds);
         applicable.into_iter().map(|a| (a.id, a.children.into_owned())).collect()
     }
