@@ -12,26 +12,30 @@ use rondel_query::{Args, Cx, Outcome};
 use rondel_session::client;
 
 use super::typedefs::value;
-use crate::load::served;
+use crate::load::Modules;
 use crate::typedef::{
     EnumDef, EnumMember, FieldDef, Function, FunctionArg, InputDef, InterfaceDef, Kind, ObjectDef, ScalarDef, TypeDef,
 };
 
-pub(super) fn register(surface: &mut Surface) {
-    surface.field("Query", "currentTypeDefs", |cx: Cx, _, args| async move { current(&cx, &args) });
+pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
+    let modules = modules.clone();
+    surface.field("Query", "currentTypeDefs", move |cx: Cx, _, args| {
+        let listed = current(&modules, &cx, &args);
+        async move { listed }
+    });
 }
 
-fn current(cx: &Cx, args: &Args) -> Result<Outcome> {
+fn current(modules: &Modules, cx: &Cx, args: &Args) -> Result<Outcome> {
     let (all, hide_core) = (args.bool("returnAllTypes")?, args.bool("hideCore")?);
     let schema = cx.caller.schema();
-    let modules = served(client(&cx.caller)?);
+    let me = client(&cx.caller)?;
+    let (view, shown) = modules.shown(me, cx.caller.view);
     let mut owners = HashMap::new();
-    for module in &modules {
+    for module in &shown {
         owners.extend(module.surfaced.types.iter().map(|ty| (ty.name.to_string(), module.surfaced.module.clone())));
     }
     let listing = Listing { schema: &schema, owners };
-    let core = cx.caller.view;
-    let core = client(&cx.caller)?.services.registry.project(core);
+    let core = me.services.registry.project(view);
     let mut types: Vec<&Arc<Type>> = schema.types.values().collect();
     types.sort_by(|a, b| a.name.cmp(&b.name));
     let mut found = Vec::new();

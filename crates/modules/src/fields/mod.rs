@@ -34,7 +34,7 @@ pub fn register_modules(surface: &mut Surface, modules: &Arc<Modules>) {
     revise::register(surface, modules);
     calls::register(surface);
     current::register(surface);
-    listing::register(surface);
+    listing::register(surface, modules);
 }
 
 /// Text that may be missing.
