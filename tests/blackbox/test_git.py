@@ -156,6 +156,48 @@ def test_a_repository_cannot_make_the_engine_run_anything(engine, sample, place)
     assert not mark.exists()
 
 
+def test_a_nested_repository_cannot_make_the_engine_run_anything(engine, sample, place):
+    folder, mark = place / "outer", place / "ran-nested"
+    git(place, "clone", "-q", str(sample.work), str(folder))
+    for name, tracked in (("sub", True), ("untracked", False)):
+        nested = folder / name
+        nested.mkdir()
+        git(nested, "init", "-q")
+        commit(nested, {"a": "a\n", ".gitattributes": "* filter=x\n"}, 4)
+        if tracked:
+            git(folder, "add", "sub")
+            git(folder, "commit", "-q", "-m", "sub")
+        git(nested, "config", "filter.x.clean", f"touch {mark}; cat")
+        git(nested, "config", "core.fsmonitor", f"touch {mark}; false")
+        (nested / "a").write_text("b\n")
+    (folder / "README").write_text("changed\n")
+    selection = "asGit { uncommitted { addedPaths modifiedPaths removedPaths } }"
+    found = engine.data("{ host { directory(path: " + text(str(folder)) + ") { " + selection + " } } }")
+    found = found["host"]["directory"]["asGit"]["uncommitted"]
+    assert found == {"addedPaths": [], "modifiedPaths": ["README"], "removedPaths": []}
+    assert not mark.exists()
+
+
+def test_a_repository_with_links_leads_to_no_other_files(engine, sample, place):
+    canary = place / "canary"
+    for name, target in {
+        ".git/config": canary,
+        ".git/packed-refs": canary,
+        ".git/HEAD": canary,
+        ".git/objects": sample.work / ".git/objects",
+        ".git/refs": sample.work / ".git/refs",
+    }.items():
+        canary.write_text("CANARY\n")
+        folder = place / "linked"
+        git(place, "clone", "-q", str(sample.work), str(folder))
+        subprocess.run(["rm", "-rf", folder / name], check=True)
+        (folder / name).symlink_to(target)
+        asked = "{ host { directory(path: " + text(str(folder)) + ", noCache: true) { asGit { branches } } } }"
+        said = engine.query(asked).failed()
+        assert "CANARY" not in said.err and canary.read_text() == "CANARY\n", name
+        subprocess.run(["rm", "-rf", folder], check=True)
+
+
 def test_git_007_git_024_addresses_without_a_protocol(make_engine, sample, place):
     trusted, both = certificate(place)
     engine = make_engine()

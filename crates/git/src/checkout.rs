@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use crate::command::Run;
 use crate::failure::{Failure, without_password};
 use crate::remote::{From, Objects, Store, Want, address};
-use crate::{Git, outside};
+use crate::{Git, adopt, outside};
 
 /// How a file begins that stands for one in git LFS.
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1";
@@ -159,6 +159,9 @@ pub(crate) async fn committed(git: &Git, repository: &Repository, work_tree: &Pa
     let Repository::Kept { folder, guard: _guard } = repository else {
         return Err(Fault::bug("a repository on a server has no work tree"));
     };
+    let tree = work_tree.to_owned();
+    let adopted = tokio::task::spawn_blocking(move || adopt::work_tree(&tree)).await;
+    adopted.unwrap_or_else(|e| Err(Fault::bug(format!("work on files panicked: {e}"))))?;
     let index = git.fresh();
     let on =
         |args: &[&str]| Run::on(folder, args).variable("GIT_INDEX_FILE", &index).variable("GIT_WORK_TREE", work_tree);

@@ -21,13 +21,14 @@ const MOST_OUTPUT: usize = 256 << 20;
 const TAIL: usize = 16 << 10;
 
 /// What every `git` is told.
-const SETTINGS: [(&str, &str); 16] = [
+const SETTINGS: [(&str, &str); 17] = [
     ("advice.detachedHead", "false"),
     ("core.askPass", ""),
     ("core.fsmonitor", "false"),
     ("core.hooksPath", "/dev/null"),
     ("core.protectNTFS", "false"),
     ("credential.helper", ""),
+    ("diff.ignoreSubmodules", "all"),
     ("fetch.recurseSubmodules", "false"),
     ("gc.auto", "0"),
     ("http.lowSpeedLimit", "1"),

@@ -10,11 +10,12 @@
 //! | `known_hosts` | keys that SSH servers showed first |
 //!
 //! *Invariants.* No configuration, hook or filter that came from outside is ever used, and none of the user's: what `git`
-//! is told stands in [`command`]. Nothing is asked on a terminal. An address is never taken for an option, and only
+//! is told stands in [`command`], and what `git` gets to see of a folder that came from outside, in [`adopt`]. Nothing is asked on a terminal. An address is never taken for an option, and only
 //! `http`, `https`, `ssh` and `git` are spoken to the outside. Who is not let in by a server gets nothing that was fetched
 //! from it for somebody else. Secrets are neither in command lines nor in files. A process that nobody waits for is killed
 //! with all its children; locks that a killed engine left are removed.
 
+mod adopt;
 mod checkout;
 mod command;
 mod door;
@@ -115,7 +116,7 @@ impl rondel_ports::git::Git for Git {
         let guard = Arc::new(Folder(folder.clone()));
         std::fs::create_dir_all(&folder).attempt(|| format!("make `{}`", folder.display()))?;
         fill(&folder)?;
-        remote::adopt(&folder)?;
+        adopt::git_dir(&folder)?;
         let mut kept = lock(&self.kept);
         if kept.len() >= KEPT {
             kept.remove(0);

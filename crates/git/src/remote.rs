@@ -146,7 +146,7 @@ impl Store {
                 _ => {}
             }
         }
-        Err(Fault::user(format!("the repository `{}` has no commit `{}`", from.url, want.commit)))
+        Err(Fault::user(format!("the repository `{}` has no commit `{}`", without_password(from.url), want.commit)))
     }
 
     async fn has(&self, git: &Git, commit: &str) -> bool {
@@ -260,30 +260,6 @@ fn remove_locks(folder: &Path) {
             let _ = std::fs::remove_file(path);
         }
     }
-}
-
-/// Makes the git directory in `folder`, of which only objects and refs count, one that may be used.
-pub(crate) fn adopt(folder: &Path) -> Result<()> {
-    let config = folder.join("config");
-    let given = std::fs::read_to_string(&config).unwrap_or_default().to_ascii_lowercase();
-    let sha256 = given.lines().any(|line| line.replace(char::is_whitespace, "") == "objectformat=sha256");
-    let mut text = format!("[core]\n\trepositoryformatversion = {}\n\tbare = true\n", u8::from(sha256));
-    text += "[uploadpack]\n\tallowAnySHA1InWant = true\n";
-    if sha256 {
-        text += "[extensions]\n\tobjectFormat = sha256\n";
-    }
-    for path in ["objects/info/alternates", "objects/info/http-alternates", "commondir", "config.worktree", "index"] {
-        let _ = std::fs::remove_file(folder.join(path));
-    }
-    for path in ["hooks", "worktrees", "modules", "info"] {
-        let _ = std::fs::remove_dir_all(folder.join(path));
-    }
-    std::fs::write(&config, text).attempt(|| format!("write `{}`", config.display()))?;
-    for path in ["refs", "objects"] {
-        let path = folder.join(path);
-        std::fs::create_dir_all(&path).attempt(|| format!("make `{}`", path.display()))?;
-    }
-    Ok(())
 }
 
 /// Where the objects of a repository are, and what keeps them there.

@@ -90,7 +90,9 @@ impl Ops {
         let (copied, into) = (folders.0.join("work"), folders.0.join("tree"));
         let (place, target) = (place.clone(), copied.clone());
         self.blocking(move |ops| {
-            let filter = Filter { exclude: vec![".git".into()], ..Filter::default() };
+            // Of nested repositories only that they are there: `git` leaves their folders alone.
+            let exclude = vec![".git".into(), "**/.git/**".into()];
+            let filter = Filter { exclude, ..Filter::default() };
             copy_out(&*ops.ports.snapshots, &tree, &place.path, &filter, &target)
         })
         .await?;
