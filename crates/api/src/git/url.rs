@@ -51,7 +51,7 @@ pub fn is_git(address: &str) -> bool {
 /// # Errors
 /// When it is no address of a repository on a server.
 pub fn scheme(url: &str) -> Result<Option<Scheme>> {
-    let wrong = |why: &str| Fault::user(format!("cannot use the git address `{url}`: {why}"));
+    let wrong = |why: &str| Fault::user(format!("cannot use the git address `{}`: {why}", without_password(url)));
     if url.is_empty() || url.starts_with('-') || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(wrong("it is empty, starts with `-`, or has spaces in it"));
     }
@@ -82,6 +82,22 @@ pub fn scheme(url: &str) -> Result<Option<Scheme>> {
     Ok(None)
 }
 
+/// An address without the password that may stand in it, for people.
+fn without_password(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    // Where the host ends is not sure in what is no address: the last `@` before a path counts, or else the last one.
+    let place = rest.find('/').map_or(rest, |at| &rest[..at]);
+    let place = if place.contains('@') { place } else { rest };
+    match place.rsplit_once('@').and_then(|(user, _)| user.split_once(':')) {
+        Some((user, password)) => {
+            let after = &rest[user.len() + 1 + password.len()..];
+            let scheme = &url[..url.len() - rest.len()];
+            format!("{scheme}{user}{after}")
+        }
+        None => url.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +125,21 @@ mod tests {
             check(bad, None);
         }
         check("https://h/r#main", None);
+    }
+
+    #[test]
+    fn errors_show_no_password() {
+        for url in [
+            "ftp://u:secret@h/r",
+            "https://u:secret@h/r#main",
+            "u:secret@h/r x",
+            "ssh://u:sec@secret@h r",
+            "ftp://u:a/secret@h",
+        ] {
+            let said = scheme(url).expect_err(url).to_string();
+            assert!(!said.contains("secret") && said.contains("u@h"), "{said}");
+        }
+        assert!(scheme("ftp://h:21/r").expect_err("refused").to_string().contains("`ftp://h:21/r`"));
     }
 
     #[test]
