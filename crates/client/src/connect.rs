@@ -71,7 +71,7 @@ fn nobody_listens(e: &io::Error) -> bool {
 
 /// Starts an engine and waits until it listens, or until another one that was started at the same time does.
 async fn start(state: &StateDir, launch: &Launch) -> Result<()> {
-    std::fs::create_dir_all(state.path()).attempt(|| format!("make the state folder `{}`", state.path().display()))?;
+    state.make()?;
     let (ready, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(io::Error::from)
         .attempt(|| "make a pipe for the new engine".into())?;

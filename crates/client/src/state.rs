@@ -1,8 +1,10 @@
 //! Where the engine's state and the user's configuration are.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Attempt as _, Fault, Result};
 
 /// The variable that names the state folder.
 pub const STATE_DIR_VARIABLE: &str = "RONDEL_STATE_DIR";
@@ -46,6 +48,15 @@ impl StateDir {
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Makes the folder unless it is there. What containers write and results say is kept in it: nobody else gets in.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make(&self) -> Result<()> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
+        made.attempt(|| format!("make the state folder `{}`", self.0.display()))
     }
 
     /// The engine's socket.

@@ -1,8 +1,9 @@
 //! The state folder: who may use it, which form it has, what is cleaned when it is opened.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -32,8 +33,10 @@ pub(crate) struct State {
 impl State {
     /// Locks and prepares `root`, and empties what a killed engine left in `scratch`.
     pub(crate) fn open(root: &Path) -> Result<Self> {
-        fs::create_dir_all(root).attempt(|| format!("make the state folder `{}`", root.display()))?;
+        let made = DirBuilder::new().recursive(true).mode(PRIVATE).create(root);
+        made.attempt(|| format!("make the state folder `{}`", root.display()))?;
         let root = root.canonicalize().attempt(|| format!("find the state folder `{}`", root.display()))?;
+        close_to_others(&root)?;
         let lock = lock(&root)?;
         let user = sys::in_user_namespace();
         check_format(&root, user)?;
@@ -146,6 +149,9 @@ const CONTENT: [&str; 16] = [
     "format",
 ];
 
+/// What others have in a folder that becomes a state folder: the engine's log and socket, and what makers of file systems leave.
+const BESIDE: [&str; 4] = ["engine.log", "engine.sock", "format.new", "lost+found"];
+
 /// Removes the content of a state folder that nobody uses.
 pub(crate) fn remove(root: &Path) -> Result<()> {
     let format = fs::read_to_string(root.join("format")).unwrap_or_default();
@@ -209,6 +215,33 @@ const FORMAT: &str = "rondel-state 1";
 /// How often the lock is tried again, and after how long.
 const LOCK_TRIES: usize = 50;
 const BETWEEN_TRIES: Duration = Duration::from_millis(2);
+
+/// The permissions of the state folder: files of containers keep their own, set-id bits included, and results are told.
+const PRIVATE: u32 = 0o700;
+
+/// Lets nobody but this user into the state folder, unless it is a folder for other things too.
+fn close_to_others(root: &Path) -> Result<()> {
+    let attempted = || format!("look at the state folder `{}`", root.display());
+    let mode = fs::metadata(root).attempt(attempted)?.permissions().mode() & 0o7777;
+    if mode == PRIVATE {
+        return Ok(());
+    }
+    if !root.join("format").exists() {
+        for entry in fs::read_dir(root).attempt(attempted)? {
+            let name = entry.attempt(attempted)?.file_name();
+            if !CONTENT.iter().chain(&BESIDE).any(|known| name == *known) {
+                return Err(Fault::user(format!(
+                    "`{}` holds other things, such as `{}`, and cannot become a state folder",
+                    root.display(),
+                    name.display()
+                ))
+                .with_hint("choose an empty folder with `--state-dir`, or one that is not there yet"));
+            }
+        }
+    }
+    let closed = fs::set_permissions(root, Permissions::from_mode(PRIVATE));
+    closed.attempt(|| format!("close the state folder `{}` to other users", root.display()))
+}
 
 fn check_format(root: &Path, user: bool) -> Result<()> {
     let path = root.join("format");

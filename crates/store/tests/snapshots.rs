@@ -400,3 +400,23 @@ fn what_a_power_cut_damaged_is_not_used() {
     assert_eq!([&whole, &cut].map(|layer| store.has(layer)), [true, true]);
     assert_eq!(store.verify().unwrap().problems.len(), 1);
 }
+
+#[test]
+fn the_state_folder_is_closed_to_other_users() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("made/state");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    drop(Store::open(&state, Options::default()).unwrap());
+    assert_eq!(mode(&state), 0o700);
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o755)).unwrap();
+    drop(Store::open(&state, Options::default()).unwrap());
+    assert_eq!(mode(&state), 0o700);
+    // A folder for other things stays open to whom it is open.
+    let shared = dir.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::write(shared.join("somebody's"), "").unwrap();
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = Store::open(&shared, Options::default()).err().unwrap();
+    assert!(refused.to_string().contains("holds other things") && mode(&shared) == 0o755, "{refused}");
+}

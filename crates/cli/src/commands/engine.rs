@@ -52,7 +52,7 @@ fn serve(settings: &Settings, announce: bool) -> Result<ExitCode> {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     let _ = log.try_init();
     let state = settings.state()?;
-    std::fs::create_dir_all(state.path()).attempt(|| format!("make the state folder `{}`", state.path().display()))?;
+    state.make()?;
     let config = Config::read(settings.config().as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().attempt(|| "start".into())?;
     let options = ServeOptions {
