@@ -50,10 +50,13 @@ pub(crate) struct Node {
     pub(crate) opaque: bool,
 }
 
-/// The owner, `uid:gid`, of an entry whose owner cannot exist in this user namespace.
+/// The owner, `uid:gid`, of an entry whose owner cannot exist in this user namespace. Processes in containers can give it to
+/// files of their own, so it counts only for what belongs to root, as what stands for another owner does. Unlike the
+/// attributes of the overlay it stays with what a process changes.
 pub(crate) const OWNER_XATTR: &[u8] = b"user.rondel.owner";
-/// The device, `c|b major minor`, that an empty file stands for where devices cannot be made.
-pub(crate) const DEVICE_XATTR: &[u8] = b"user.rondel.device";
+/// The device, `c|b major minor`, that an empty file stands for where devices cannot be made. An overlay of a user
+/// namespace keeps attributes with this beginning from processes.
+pub(crate) const DEVICE_XATTR: &[u8] = b"user.overlay.rondel.device";
 
 /// The attribute that marks an opaque directory.
 pub(crate) fn opaque_xattr(user: bool) -> &'static [u8] {
@@ -114,9 +117,9 @@ pub(crate) fn node(dir: BorrowedFd<'_>, path: &[u8], name: &[u8], user: bool) ->
     for (key, value) in sys::xattrs(&sys::fd_path(dir, name))? {
         if key == opaque_xattr(user) {
             node.opaque = value == b"y" && node.kind == Kind::Dir;
-        } else if key == OWNER_XATTR {
+        } else if user && key == OWNER_XATTR && (stat.st_uid, stat.st_gid) == (0, 0) {
             restore_owner(&mut node, &value);
-        } else if key == DEVICE_XATTR {
+        } else if user && key == DEVICE_XATTR {
             restore_device(&mut node, &value);
         } else if is_content_xattr(&key) {
             node.xattrs.insert(key, value);

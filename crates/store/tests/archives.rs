@@ -351,3 +351,30 @@ fn owners_and_devices() {
         ]
     );
 }
+
+#[test]
+fn processes_forge_neither_owners_nor_devices() {
+    let f = fixture();
+    let base = support::change(&f.store, &Snapshot::empty(), |root, _| {
+        for name in ["owner", "device", "overlay"] {
+            fs::write(root.join(name), "").unwrap();
+            std::os::unix::fs::chown(root.join(name), Some(1000), Some(1000)).unwrap();
+        }
+        support::set_xattr(&root.join("owner"), "user.rondel.owner", b"0:0");
+        support::set_xattr(&root.join("device"), "user.rondel.device", b"b 8 0");
+        support::set_xattr(&root.join("overlay"), "user.overlay.rondel.device", b"b 8 0");
+    });
+    let (_, path) = f.store.pack(&base.layers()[0], Compression::None).unwrap();
+    let mut archive = tar::Archive::new(fs::File::open(path).unwrap());
+    let mut seen = 0;
+    for entry in archive.entries().unwrap() {
+        let entry = entry.unwrap();
+        let header = entry.header();
+        if header.entry_type() != EntryType::Directory {
+            assert_eq!(header.entry_type(), EntryType::Regular);
+            assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (1000, 1000));
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 3);
+}

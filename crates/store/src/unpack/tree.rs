@@ -280,6 +280,9 @@ impl<'a> TreeWriter<'a> {
         match rustix::fs::chownat(dir, at, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(()) => {}
             Err(Errno::INVAL | Errno::PERM) if self.user => {
+                // What stands for another owner belongs to root, also in a directory whose content gets the group of it.
+                let root = (Some(Uid::ROOT), Some(Gid::ROOT));
+                rustix::fs::chownat(dir, at, root.0, root.1, AtFlags::SYMLINK_NOFOLLOW)?;
                 if matches!(entry.kind, Kind::File | Kind::Dir) {
                     sys::set_xattr(&path, OWNER_XATTR, format!("{uid}:{gid}").as_bytes())?;
                 }
