@@ -9,6 +9,11 @@ use std::str::Chars;
 
 /// How deep modifiers may be inside one another.
 const MOST_DEPTH: usize = 32;
+/// How much variables may add to one text, in bytes: as much as the kernel takes for one argument of a process. Without a
+/// limit, variables made of each other ten times over fill any memory within ten lines.
+const MOST_ADDED: usize = 128 << 10;
+/// How much work a pattern may be: the length of the value, squared, times that of the pattern.
+const MOST_WORK: usize = 1 << 28;
 
 /// The words of `text` as a shell splits them, with their quotes and escapes.
 pub(crate) fn shell_words(text: &str, escape: char) -> Vec<String> {
@@ -69,47 +74,47 @@ impl Expander<'_> {
         if depth > MOST_DEPTH {
             return Err(format!("more than {MOST_DEPTH} modifiers are inside one another"));
         }
-        let mut out = String::new();
+        let mut out = Text::default();
         while let Some(&c) = chars.peek() {
             if end.is_some_and(|end| end.contains(&c)) {
-                return Ok(out);
+                return Ok(out.text);
             }
             chars.next();
             match c {
                 '\'' if quotes == Quotes::Removed => loop {
                     match chars.next() {
                         Some('\'') => break,
-                        Some(c) => out.push(c),
+                        Some(c) => out.text.push(c),
                         None => return Err("a single quote is not closed".into()),
                     }
                 },
                 '"' if quotes == Quotes::Removed => self.double_quoted(chars, &mut out, depth)?,
-                '$' => out.push_str(&self.variable(chars, depth)?),
-                c if c == self.escape && quotes == Quotes::Removed => out.extend(chars.next()),
+                '$' => out.add(&self.variable(chars, depth)?)?,
+                c if c == self.escape && quotes == Quotes::Removed => out.text.extend(chars.next()),
                 c if c == self.escape => match chars.peek() {
-                    Some('$') => out.extend(chars.next()),
-                    Some(&next) if next == self.escape => out.extend(chars.next()),
-                    _ => out.push(c),
+                    Some('$') => out.text.extend(chars.next()),
+                    Some(&next) if next == self.escape => out.text.extend(chars.next()),
+                    _ => out.text.push(c),
                 },
-                c => out.push(c),
+                c => out.text.push(c),
             }
         }
         match end {
             Some(_) => Err("`${` is not closed".into()),
-            None => Ok(out),
+            None => Ok(out.text),
         }
     }
 
-    fn double_quoted(&self, chars: &mut Peekable<Chars<'_>>, out: &mut String, depth: usize) -> Result<(), String> {
+    fn double_quoted(&self, chars: &mut Peekable<Chars<'_>>, out: &mut Text, depth: usize) -> Result<(), String> {
         loop {
             match chars.next() {
                 Some('"') => return Ok(()),
-                Some('$') => out.push_str(&self.variable(chars, depth)?),
+                Some('$') => out.add(&self.variable(chars, depth)?)?,
                 Some(c) if c == self.escape => match chars.peek() {
-                    Some(&next) if next == '"' || next == '$' || next == self.escape => out.extend(chars.next()),
-                    _ => out.push(c),
+                    Some(&next) if next == '"' || next == '$' || next == self.escape => out.text.extend(chars.next()),
+                    _ => out.text.push(c),
                 },
-                Some(c) => out.push(c),
+                Some(c) => out.text.push(c),
                 None => return Err("a double quote is not closed".into()),
             }
         }
@@ -162,6 +167,7 @@ impl Expander<'_> {
                 let pattern = Pattern::new(&self.raw(chars, close)?);
                 chars.next();
                 let value = value.unwrap_or_default();
+                pattern.check_work(&name, &value)?;
                 Ok(if modifier == '#' {
                     pattern.without_start(&value, longest)
                 } else {
@@ -179,7 +185,9 @@ impl Expander<'_> {
                     }
                     _ => String::new(),
                 };
-                Ok(pattern.replaced(&value.unwrap_or_default(), &replacement, all))
+                let value = value.unwrap_or_default();
+                pattern.check_work(&name, &value)?;
+                pattern.replaced(&value, &replacement, all)
             }
             other => Err(format!("`{other}` is no modifier of variables")),
         }
@@ -187,22 +195,42 @@ impl Expander<'_> {
 
     /// Up to `end`, variables expanded, escapes kept for the pattern.
     fn raw(&self, chars: &mut Peekable<Chars<'_>>, end: &[char]) -> Result<String, String> {
-        let mut out = String::new();
+        let mut out = Text::default();
         while let Some(&c) = chars.peek() {
             if end.contains(&c) {
-                return Ok(out);
+                return Ok(out.text);
             }
             chars.next();
             match c {
-                '$' => out.push_str(&self.variable(chars, MOST_DEPTH)?),
+                '$' => out.add(&self.variable(chars, MOST_DEPTH)?)?,
                 c if c == self.escape => {
-                    out.push('\\');
-                    out.extend(chars.next());
+                    out.text.push('\\');
+                    out.text.extend(chars.next());
                 }
-                c => out.push(c),
+                c => out.text.push(c),
             }
         }
         Err("`${` is not closed".into())
+    }
+}
+
+/// What was expanded so far.
+#[derive(Default)]
+struct Text {
+    text: String,
+    /// How much of it variables gave.
+    added: usize,
+}
+
+impl Text {
+    /// Adds the value of a variable.
+    fn add(&mut self, value: &str) -> Result<(), String> {
+        self.added += value.len();
+        if self.added > MOST_ADDED {
+            return Err(format!("variables expand to more than {MOST_ADDED} bytes"));
+        }
+        self.text.push_str(value);
+        Ok(())
     }
 }
 
@@ -248,9 +276,17 @@ impl Pattern {
         Self(tokens)
     }
 
-    /// Whether the whole of `text` matches.
-    fn matches(&self, text: &[char]) -> bool {
-        let mut now = vec![false; self.0.len() + 1];
+    /// Refuses what would take too long.
+    fn check_work(&self, name: &str, value: &str) -> Result<(), String> {
+        let work = value.len().saturating_mul(value.len()).saturating_mul(self.0.len());
+        match work > MOST_WORK {
+            true => Err(format!("the value of `{name}` is too long for a pattern: {} bytes", value.len())),
+            false => Ok(()),
+        }
+    }
+
+    /// Calls `found` with the length of each start of `text` that matches, the shortest first, until it says that it is enough.
+    fn starts(&self, text: &[char], mut found: impl FnMut(usize) -> bool) {
         let reach = |positions: &mut Vec<bool>, mut at: usize| {
             positions[at] = true;
             while let Some(Token::Many) = self.0.get(at) {
@@ -258,8 +294,12 @@ impl Pattern {
                 positions[at] = true;
             }
         };
+        let mut now = vec![false; self.0.len() + 1];
         reach(&mut now, 0);
-        for c in text {
+        for (length, c) in text.iter().enumerate() {
+            if now[self.0.len()] && found(length) {
+                return;
+            }
             let mut next = vec![false; self.0.len() + 1];
             for (at, token) in self.0.iter().enumerate().filter(|(at, _)| now[*at]) {
                 match token {
@@ -269,17 +309,34 @@ impl Pattern {
                     Token::Char(_) => {}
                 }
             }
+            if !next.contains(&true) {
+                return;
+            }
             now = next;
         }
-        now[self.0.len()]
+        if now[self.0.len()] {
+            found(text.len());
+        }
+    }
+
+    /// The length of the shortest or the longest start of `text` that matches.
+    fn start(&self, text: &[char], longest: bool) -> Option<usize> {
+        let mut end = None;
+        self.starts(text, |length| {
+            end = Some(length);
+            !longest
+        });
+        end
+    }
+
+    /// Whether the whole of `text` matches.
+    fn matches(&self, text: &[char]) -> bool {
+        self.start(text, true) == Some(text.len())
     }
 
     fn without_start(&self, value: &str, longest: bool) -> String {
         let chars: Vec<char> = value.chars().collect();
-        let mut ends = 0..=chars.len();
-        let fits = |end: &usize| self.matches(&chars[..*end]);
-        let end = if longest { ends.rev().find(fits) } else { ends.find(fits) };
-        chars[end.unwrap_or(0)..].iter().collect()
+        chars[self.start(&chars, longest).unwrap_or(0)..].iter().collect()
     }
 
     fn without_end(&self, value: &str, longest: bool) -> String {
@@ -291,25 +348,25 @@ impl Pattern {
     }
 
     /// Each match is the longest one from where it starts.
-    fn replaced(&self, value: &str, replacement: &str, all: bool) -> String {
+    fn replaced(&self, value: &str, replacement: &str, all: bool) -> Result<String, String> {
         let chars: Vec<char> = value.chars().collect();
-        let mut out = String::new();
+        let mut out = Text::default();
         let mut at = 0;
         let mut done = false;
         while at < chars.len() {
-            let end = (at + 1..=chars.len()).rev().find(|end| self.matches(&chars[at..*end]));
-            match end.filter(|_| all || !done) {
-                Some(end) => {
-                    out.push_str(replacement);
-                    (at, done) = (end, true);
+            let length = if all || !done { self.start(&chars[at..], true).filter(|length| *length > 0) } else { None };
+            match length {
+                Some(length) => {
+                    out.add(replacement)?;
+                    (at, done) = (at + length, true);
                 }
                 None => {
-                    out.push(chars[at]);
+                    out.text.push(chars[at]);
                     at += 1;
                 }
             }
         }
-        out
+        Ok(out.text)
     }
 }
 
@@ -366,6 +423,26 @@ mod tests {
         check("\"a", "double quote");
         check("${U:?is needed}", "`U`: is needed");
         check(&"${U:-".repeat(100), "inside one another");
+    }
+
+    #[test]
+    fn variables_made_of_each_other_are_bounded() {
+        let mut value = "x".repeat(10);
+        let mut failure = None;
+        for _ in 0..10 {
+            let lookup = |_: &str| Some(value.clone());
+            match (Expander { escape: '\\', lookup: &lookup }).word(&"$A".repeat(10)) {
+                Ok(more) => value = more,
+                Err(message) => failure = Some(message),
+            }
+        }
+        assert!(value.len() <= MOST_ADDED && failure.expect("is refused").contains("expand to more than"));
+        let lookup = |name: &str| Some(if name == "A" { "a".repeat(2_000) } else { "b".repeat(100_000) });
+        let expand = |text: &str| Expander { escape: '\\', lookup: &lookup }.word(text);
+        for (text, want) in [("${A//a/$B}", "expand to more"), ("\"$B$B\"", "expand to more"), ("${B%*x}", "too long")] {
+            assert!(expand(text).expect_err(text).contains(want), "{text}");
+        }
+        assert_eq!(expand("${A//a/xy}").expect("is small").len(), 4_000);
     }
 
     #[test]
