@@ -439,7 +439,8 @@ mod tests {
         assert!(value.len() <= MOST_ADDED && failure.expect("is refused").contains("expand to more than"));
         let lookup = |name: &str| Some(if name == "A" { "a".repeat(2_000) } else { "b".repeat(100_000) });
         let expand = |text: &str| Expander { escape: '\\', lookup: &lookup }.word(text);
-        for (text, want) in [("${A//a/$B}", "expand to more"), ("\"$B$B\"", "expand to more"), ("${B%*x}", "too long")] {
+        for (text, want) in [("${A//a/$B}", "expand to more"), ("\"$B$B\"", "expand to more"), ("${B%*x}", "too long")]
+        {
             assert!(expand(text).expect_err(text).contains(want), "{text}");
         }
         assert_eq!(expand("${A//a/xy}").expect("is small").len(), 4_000);
