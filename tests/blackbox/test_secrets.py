@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import re
 import time
+from pathlib import Path
 
 from harness import Rondel
 
@@ -165,6 +167,23 @@ def test_mnt_014_the_limit_is_exact_and_bytes_are_bytes(engine, folder):
         variable = 'withSecretVariable(name: "T", secret: "%s")' % given
         document = '{ container { from(address: "busybox") { %s { withExec(args: ["true"]) { stdout } } } } }'
         assert "no UTF-8" in session.error(document % variable)["message"]
+
+
+def test_secret_files_are_no_larger_than_secrets_in_memory(engine, folder):
+    with open(folder / "sparse", "wb") as sparse:
+        sparse.truncate(3 << 30)
+    os.mkfifo(folder / "fifo")
+    # What the engine once used at most is told by the kernel.
+    status = lambda: Path(f"/proc/{engine.status()['pid']}/status").read_text()
+    most = lambda: int(re.search(r"VmHWM:\s+(\d+) kB", status())[1]) >> 10
+    with engine.session(cwd=folder) as session:
+        before = most()
+        error = session.error('{ secret(uri: "file://./sparse") { plaintext } }')["message"]
+        assert "secret is too large" in error and str(3 << 30) in error
+        assert most() - before < 200
+        assert "cannot read secret file" in session.error('{ secret(uri: "file://./fifo") { plaintext } }')["message"]
+        taken = session.query('{ secret(uri: "file:///proc/self/mounts") { id } }')
+        assert taken["secret"]["id"]
 
 
 def test_output_is_scrubbed_however_it_is_written(engine):

@@ -1,6 +1,6 @@
 //! Where secrets come from: addresses of providers and how they are read, on the client's side.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -146,7 +146,7 @@ fn duration(text: &str) -> Option<Duration> {
 /// When it is larger than [`MAX_PLAINTEXT`].
 pub fn check_size(bytes: &[u8]) -> Result<()> {
     match bytes.len() > MAX_PLAINTEXT {
-        true => Err(Fault::user(format!("secret is too large: {} bytes, the limit is {MAX_PLAINTEXT}", bytes.len()))),
+        true => Err(Fault::user(too_large(bytes.len() as u64))),
         false => Ok(()),
     }
 }
@@ -209,19 +209,30 @@ async fn command(client: &Client, command: &str) -> Result<Plaintext> {
     Ok(Plaintext::new(output))
 }
 
+fn too_large(size: u64) -> String {
+    format!("secret is too large: {size} bytes, the limit is {MAX_PLAINTEXT}")
+}
+
 async fn file(client: &Client, path: &str) -> Result<Plaintext> {
     let found = host_path::resolve(client, path).await?;
     let (host, real) = (client.services.ops.ports().host.clone(), found.real);
     let read = tokio::task::spawn_blocking(move || {
-        let mut content = Vec::new();
-        host.open(&real)?.read_to_end(&mut content)?;
+        let (mut content, file) = (Vec::new(), host.open(&real)?);
+        let found = file.metadata()?;
+        if !found.is_file() {
+            return Err(std::io::Error::other("it is no regular file"));
+        }
+        if found.len() > MAX_PLAINTEXT as u64 {
+            return Err(std::io::Error::new(ErrorKind::FileTooLarge, too_large(found.len())));
+        }
+        // The sizes of some files are not told, such as in `/proc`, and files grow.
+        file.take(MAX_PLAINTEXT as u64 + 1).read_to_end(&mut content)?;
         Ok::<_, std::io::Error>(content)
     });
     let read = read.await.attempt(|| format!("read secret file `{path}`"))?;
     read.map(Plaintext::new).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Fault::user(format!("cannot read secret file `{path}`: no such file or directory"))
-        }
+        ErrorKind::FileTooLarge => Fault::user(error.to_string()),
+        ErrorKind::NotFound => Fault::user(format!("cannot read secret file `{path}`: no such file or directory")),
         _ => Fault::user(format!("cannot read secret file `{path}`")).caused_by(error),
     })
 }
