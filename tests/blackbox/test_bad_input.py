@@ -217,3 +217,26 @@ def test_no_space_left(make_engine, folder):
 )
 def test_missing_things_on_the_host(engine, document):
     engine.query(document).failed("no", code=1)
+
+
+def test_deep_directories_of_containers_take_nothing_with_them(make_engine):
+    rondel = make_engine()
+    script = "import os\nfor _ in range(%d):\n    os.mkdir('d')\n    os.chdir('d')\n"
+    shell = 'i=0; while [ $i -lt %d ]; do mkdir d; cd d; i=$((i+1)); done'
+    made = '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", %s]) { rootfs { digest } } } } }'
+    deep = lambda levels: made % json.dumps(shell % levels)
+    assert "digest" in rondel.query(deep(200)).ok().out
+    # One that no path leads through any more is removed, too.
+    for levels in (300, 5_000):
+        rondel.query(deep(levels)).failed("directories are inside one another")
+    rondel.stop()
+    assert "fine" in rondel.query(run_in("busybox")).ok().out
+    folder = rondel.folder / "host"
+    subprocess.run(["python3", "-c", script % 1_500], cwd=rondel.folder, check=True)
+    (rondel.folder / "d").rename(folder)
+    taken = "{ host { directory(path: %s) { entries } } }" % json.dumps(str(folder))
+    rondel.query(taken).failed("directories are inside one another")
+    wiped = "{ directory { withNewFile(path: \"f\", contents: \"x\") { export(path: %s, wipe: true) } } }"
+    rondel.query(wiped % json.dumps(str(folder))).ok()
+    assert [entry.name for entry in folder.iterdir()] == ["f"]
+    rondel.verify()

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_ports::git::{Checkout, Login, Repository};
+use rondel_ports::snapshots::MOST_LEVELS;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
 use crate::command::Run;
@@ -193,7 +194,7 @@ fn finish(into: &Path, keep_git_dir: bool) -> Result<()> {
         let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
     }
     let mut walk = Walk { keep_git_dir, lfs: false, pointer: None };
-    walk.folder(into).attempt(|| "finish a checkout".into())?;
+    walk.folder(into, 0).attempt(|| "finish a checkout".into())?;
     match walk.pointer {
         Some(pointer) if walk.lfs => {
             let pointer = pointer.strip_prefix(into).unwrap_or(&pointer).to_owned();
@@ -214,7 +215,11 @@ struct Walk {
 }
 
 impl Walk {
-    fn folder(&mut self, folder: &Path) -> std::io::Result<()> {
+    /// Finishes `folder`, which lies `level` folders below the checkout.
+    fn folder(&mut self, folder: &Path, level: usize) -> std::io::Result<()> {
+        if level > MOST_LEVELS {
+            return Err(std::io::Error::other(format!("more than {MOST_LEVELS} directories are inside one another")));
+        }
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let (path, kind) = (entry.path(), entry.file_type()?);
@@ -225,7 +230,7 @@ impl Walk {
                     (false, false) => fs::remove_file(&path)?,
                 }
             } else if kind.is_dir() {
-                self.folder(&path)?;
+                self.folder(&path, level + 1)?;
             } else {
                 if kind.is_file() {
                     self.file(&path)?;

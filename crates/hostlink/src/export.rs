@@ -194,14 +194,28 @@ fn with_temp_name<T>(mut make: impl FnMut(&str) -> Result<T, Errno>) -> io::Resu
 }
 
 fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
-    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::ISDIR | Errno::PERM) => {}
-        Err(e) => return Err(e.into()),
+    let top = dir.try_clone_to_owned()?;
+    // Directories that are being emptied, with what is left in them; the names of their parents' content lead to them.
+    let mut open = vec![(top, vec![name.to_vec()])];
+    while let Some((dir, left)) = open.last_mut() {
+        let Some(name) = left.last() else {
+            open.pop();
+            if let Some((above, left)) = open.last_mut()
+                && let Some(emptied) = left.pop()
+            {
+                rustix::fs::unlinkat(above, emptied.as_slice(), AtFlags::REMOVEDIR)?;
+            }
+            continue;
+        };
+        match rustix::fs::unlinkat(&*dir, name.as_slice(), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => drop(left.pop()),
+            Err(Errno::ISDIR | Errno::PERM) => {
+                let below = rustix::fs::openat(&*dir, name.as_slice(), DIR, Mode::empty())?;
+                let names = walk::names(below.as_fd())?.into_iter().map(|(name, _)| name.into_bytes()).collect();
+                open.push((below, names));
+            }
+            Err(e) => return Err(e.into()),
+        }
     }
-    let below = rustix::fs::openat(dir, name, DIR, Mode::empty())?;
-    for (child, _) in walk::names(below.as_fd())? {
-        remove(below.as_fd(), child.to_bytes())?;
-    }
-    Ok(rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)?)
+    Ok(())
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use rondel_fault::{Attempt, Fault, Result};
+use rondel_ports::snapshots::MOST_LEVELS;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
@@ -66,6 +67,9 @@ pub(crate) struct Item {
 
 const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
+/// Down to which level the directories in a directory are listed by several threads.
+const MOST_LEVELS_APART: usize = 16;
+
 struct Walk<'a> {
     root: &'a Path,
     rules: &'a Rules,
@@ -75,11 +79,24 @@ struct Walk<'a> {
 pub(crate) fn walk(root: &Place, dir: &OwnedFd, rules: &Rules) -> Result<Vec<Item>> {
     let ignores = rules.ignores(root);
     let in_repository = rules.reads_gitignore() && root.ancestors().any(|dir| dir.join(".git").exists());
-    Walk { root: &root.shown(), rules }.dir(dir.as_fd(), b"", &ignores, in_repository)
+    Walk { root: &root.shown(), rules }.dir(dir.as_fd(), (b"", 0), &ignores, in_repository)
 }
 
 impl Walk<'_> {
-    fn dir(&self, dir: BorrowedFd<'_>, path: &[u8], ignores: &Ignores, gitignore: bool) -> Result<Vec<Item>> {
+    /// What passes of the directory `dir`, which is at a path so many directories below the root.
+    fn dir(
+        &self,
+        dir: BorrowedFd<'_>,
+        (path, level): (&[u8], usize),
+        ignores: &Ignores,
+        gitignore: bool,
+    ) -> Result<Vec<Item>> {
+        if level > MOST_LEVELS {
+            return Err(Fault::user(format!(
+                "cannot take `{}`: more than {MOST_LEVELS} directories are inside one another",
+                self.root.display()
+            )));
+        }
         let names = names(dir).map_err(|e| self.failed("list", path, e))?;
         let own;
         let mut ignores = ignores;
@@ -97,13 +114,14 @@ impl Walk<'_> {
                 return Ok(Vec::new());
             }
             match rustix::fs::openat(dir, base_name(&item.path), DIR, Mode::empty()) {
-                Ok(child) => self.dir(child.as_fd(), &item.path, ignores, gitignore),
+                Ok(child) => self.dir(child.as_fd(), (&item.path, level + 1), ignores, gitignore),
                 Err(Errno::NOENT) => Ok(Vec::new()),
                 Err(e) => Err(self.failed("open", &item.path, e.into())),
             }
         };
         let dirs = listed.iter().filter(|(item, _)| item.kind == Kind::Dir).count();
-        let subtrees: Vec<Vec<Item>> = if dirs > 1 {
+        // A thread that waits for others takes their work onto its own stack, so deep down there is nothing to wait for.
+        let subtrees: Vec<Vec<Item>> = if dirs > 1 && level < MOST_LEVELS_APART {
             listed.par_iter().map(below).collect::<Result<_>>()?
         } else {
             listed.iter().map(below).collect::<Result<_>>()?
