@@ -20,7 +20,7 @@ use serde_json::Value as Json;
 
 use crate::codec::{Codec, is_session_bound};
 use crate::explain;
-use crate::module::{Lifetime, Module, ModuleObject};
+use crate::module::{Lifetime, Module, ModuleObject, Provider};
 use crate::runtime::{maker, runtime};
 use crate::typedef::{Function, ObjectDef};
 
@@ -169,15 +169,15 @@ async fn run_function(cx: &Cx, receiver: &Node, args: &Args, target: &Target) ->
         _ => "null".to_owned(),
     };
     let call = FunctionCall::new(target.function.original.clone(), target.object.original.clone(), parent, given);
-    let (text, started) = run(&cx.evaluator, &cx.caller, &target.module, call).await?;
+    let (text, started) = run(&cx.evaluator, &cx.caller, &target.module, Arc::new(call)).await?;
     let json = serde_json::from_str(&text).map_err(|e| {
         Fault::user(format!("{} answered with something that is not JSON", target.describe())).caused_by(e)
     })?;
     Ok((json, started))
 }
 
-/// Runs the runtime of `module` for one function call and gives the JSON text that it answered, and whether the code may
-/// have started a process that speaks to the API.
+/// Has one function call of `module` served, by its runtime or its entrypoint, and gives the JSON text that is the answer,
+/// and whether the code may have started a process that speaks for whom those of the caller do.
 ///
 /// # Errors
 /// The error that it answered, its failure when it answered nothing, or that it did neither.
@@ -185,13 +185,26 @@ pub async fn run(
     evaluator: &Arc<Evaluator>,
     caller: &Arc<Caller>,
     module: &Arc<Module>,
-    call: FunctionCall,
+    call: Arc<FunctionCall>,
 ) -> Result<(String, bool)> {
+    // What the code lacked may be why it failed.
+    let blamed = |fault: Fault| {
+        module.broken.iter().fold(fault, |fault, (name, why)| {
+            fault.with_hint(format!("the dependency `{name}` could not be loaded: {}", why.full_message()))
+        })
+    };
+    if let Provider::Entrypoint(entrypoint) = &module.provider {
+        // Whatever process it starts speaks for the module, whoever asked.
+        return match entrypoint.call(evaluator, caller, module, &call).await {
+            Ok(text) => Ok((text, false)),
+            Err(fault) if call.outcome().is_some() => Err(blamed(fault)),
+            Err(fault) => Err(blamed(fault.context(failed(&call, module)))),
+        };
+    }
     let container = runtime(evaluator, caller, module).await?;
     let me = client(caller)?;
     let mut cx = me.op_cx.clone();
     cx.events = caller.events.clone();
-    let call = Arc::new(call);
     let starts = me.scope.as_ref().and_then(|scope| scope.starts.clone());
     let started = Arc::new(AtomicBool::new(false));
     let scope =
@@ -207,12 +220,6 @@ pub async fn run(
     let making = || format!("make the runtime of module `{}`, as {} describes it", module.name(), maker(module));
     try_join_all(exec.inputs().into_iter().map(|fs| ops.tree(&cx, fs))).await.map_err(|e| e.context(making()))?;
     let ended = ops.exec(&cx, &Arc::new(exec)).await;
-    // What the code lacked may be why it failed.
-    let blamed = |fault: Fault| {
-        module.broken.iter().fold(fault, |fault, (name, why)| {
-            fault.with_hint(format!("the dependency `{name}` could not be loaded: {}", why.full_message()))
-        })
-    };
     match (call.outcome(), ended) {
         (Some(CallOutcome::Error(fault)), _) => Err(blamed(fault)),
         (Some(CallOutcome::Value(_)), Err(fault)) | (None, Err(fault)) => {

@@ -9,7 +9,7 @@ use rondel_model::{Directory, Value};
 use rondel_query::{Cx, Node, Outcome};
 
 use crate::call::work;
-use crate::config::{FILE_NAME, GeneratedClient};
+use crate::config::GeneratedClient;
 use crate::context::known;
 use crate::fields::GeneratedCode;
 use crate::load::{Modules, client_introspection, on_behalf};
@@ -17,7 +17,7 @@ use crate::module::Provider;
 use crate::sdk_module::{CLIENT, CLIENT_FILES, CODEGEN, Given, SdkModule};
 use crate::source::{ModuleSource, inside_context};
 
-/// The context directory of `source` with its `dagger.json`, the code that its SDK generates, and its clients.
+/// The context directory of `source` with its configuration, the code that its SDK generates, and its clients.
 ///
 /// # Errors
 /// When the SDK or a generator fails, or gives something else.
@@ -25,7 +25,7 @@ pub async fn generated(cx: &Cx, modules: &Arc<Modules>, source: &Arc<ModuleSourc
     let context = known(cx, "_snapshot", &source.snapshot, None).await?;
     let mut all = step(cx, &context, "directory", vec![("path", text(source.base.as_str()))]).await?;
     if source.config_exists() {
-        let path = source.root_path().join(FILE_NAME);
+        let path = source.root_path().join(source.config.form.file_name());
         let args = vec![("path", text(path.as_str())), ("contents", Literal::String(source.config_text.clone()))];
         all = step(cx, &all, "withNewFile", args).await?;
     }

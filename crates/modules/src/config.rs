@@ -1,16 +1,17 @@
-//! `dagger.json`: what it may say, and what of it is supported.
+//! What describes a module, as `dagger.json` says it, and what of it is supported.
 
 use rondel_fault::{Fault, Result};
 use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::keys::{Keys, TextOr, object};
+use crate::manifest::{Entrypoint, Form, parse as parse_manifest};
 use crate::names::{is_graphql_name, type_name};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "dagger.json";
 
-/// What `dagger.json` says. Unknown keys are ignored, as every version did.
+/// What the file says. Unknown keys are ignored, as every version did.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// The module's name.
@@ -37,6 +38,10 @@ pub struct Config {
     pub clients: Vec<GeneratedClient>,
     /// Whether results of functions are kept across sessions unless they say otherwise.
     pub disable_default_function_caching: Option<bool>,
+    /// What registers its types and serves its functions; only the later form has it.
+    pub entrypoint: Option<Entrypoint>,
+    /// The file that it stands in.
+    pub form: Form,
 }
 
 /// What turns a module's source into a runtime.
@@ -51,6 +56,9 @@ pub struct SdkConfig {
     pub debug: bool,
     /// Features that may change.
     pub experimental: serde_json::Map<String, serde_json::Value>,
+    /// The commit; only the later form has it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pin: String,
 }
 
 /// Another module.
@@ -76,7 +84,7 @@ pub struct GeneratedClient {
 }
 
 impl SdkConfig {
-    fn read(place: &str, value: &Json) -> Result<Self> {
+    pub(crate) fn read(place: &str, value: &Json) -> Result<Self> {
         Ok(match TextOr::of(place, value)? {
             TextOr::Text(source) => Self { source, ..Self::default() },
             TextOr::Full(keys) => Self {
@@ -84,8 +92,14 @@ impl SdkConfig {
                 config: keys.get("config")?,
                 debug: keys.get("debug")?,
                 experimental: keys.get("experimental")?,
+                pin: String::new(),
             },
         })
+    }
+
+    /// Without a name there is none.
+    pub(crate) fn is_named(&self) -> bool {
+        !self.source.is_empty()
     }
 }
 
@@ -116,7 +130,18 @@ impl Dependency {
 }
 
 impl Config {
-    /// Reads `text`; `place` says where it stands.
+    /// Reads `text` in the form `form`; `place` says where it stands.
+    ///
+    /// # Errors
+    /// As for [`Config::parse`].
+    pub fn read(form: Form, text: &str, place: &str) -> Result<Self> {
+        match form {
+            Form::Json => Self::parse(text, place),
+            Form::Toml => parse_manifest(text, place)?.checked(place),
+        }
+    }
+
+    /// Reads the `text` of a `dagger.json`; `place` says where it stands.
     ///
     /// # Errors
     /// When it is no JSON, a key has a value of the wrong type, or a path leaves its place.
@@ -127,17 +152,22 @@ impl Config {
             return Err(Fault::user(format!("{}: it is no JSON object", cannot())));
         }
         let keys = Keys::parse(text).map_err(|e| Fault::user(cannot()).caused_by(e))?;
-        let config = Self::read(&keys).map_err(|e| refused_version(&keys).unwrap_or_else(|| e.context(cannot())))?;
-        config.check_paths().map_err(|e| e.context(cannot()))?;
-        Ok(config)
+        let config = Self::of(&keys).map_err(|e| refused_version(&keys).unwrap_or_else(|| e.context(cannot())))?;
+        config.checked(place)
     }
 
-    fn read(keys: &Keys) -> Result<Self> {
+    fn checked(self, place: &str) -> Result<Self> {
+        self.check_paths().map_err(|e| e.context(format!("cannot read module configuration `{place}`")))?;
+        Ok(self)
+    }
+
+    /// What the keys say that both forms have.
+    pub(crate) fn of(keys: &Keys) -> Result<Self> {
         let sdk = keys.read("sdk", |place, value| SdkConfig::read(place, value).map(Some))?;
         Ok(Self {
             name: keys.get("name")?,
             engine_version: keys.get("engineVersion")?,
-            sdk: sdk.filter(|sdk| !sdk.source.is_empty()),
+            sdk: sdk.filter(SdkConfig::is_named),
             source: keys.get("source")?,
             include: keys.get("include")?,
             exclude: keys.get("exclude")?,
@@ -147,6 +177,8 @@ impl Config {
             codegen: keys.get("codegen")?,
             clients: keys.list("clients", GeneratedClient::read)?,
             disable_default_function_caching: keys.get("disableDefaultFunctionCaching")?,
+            entrypoint: None,
+            form: Form::Json,
         })
     }
 
@@ -178,11 +210,12 @@ impl Config {
     /// # Errors
     /// When it cannot.
     pub fn check_name(&self) -> Result<()> {
+        let file = self.form.file_name();
         let hint = "a module's name starts with a letter and has letters, digits and `-`";
         match self.name.as_str() {
-            "" => Err(Fault::user(format!("`{FILE_NAME}` has no `name`")).with_hint(hint)),
+            "" => Err(Fault::user(format!("`{file}` has no `name`")).with_hint(hint)),
             name if !is_graphql_name(&type_name(name)) => {
-                Err(Fault::user(format!("`{name}` in `{FILE_NAME}` is not a valid name for a module")).with_hint(hint))
+                Err(Fault::user(format!("`{name}` in `{file}` is not a valid name for a module")).with_hint(hint))
             }
             _ => Ok(()),
         }
@@ -193,9 +226,9 @@ impl Config {
     /// # Errors
     /// When there is something.
     pub fn check_supported(&self) -> Result<()> {
-        let unsupported = |field: &str| {
-            Err(Fault::user(format!("`{field}` in `{FILE_NAME}` of `{}` is not supported yet", self.name)))
-        };
+        let file = self.form.file_name();
+        let unsupported =
+            |field: &str| Err(Fault::user(format!("`{field}` in `{file}` of `{}` is not supported yet", self.name)));
         if self.blueprint.is_some() {
             return unsupported("blueprint");
         }
@@ -205,7 +238,7 @@ impl Config {
         if self.dependencies.iter().any(|dependency| !dependency.customizations.is_empty()) {
             return unsupported("dependencies.customizations");
         }
-        Ok(())
+        self.check_entrypoint()
     }
 }
 

@@ -114,12 +114,13 @@ fn inputs(module: &Module) -> Parts {
 
 /// Adds the modules that `module` uses, and those that they use: any of them may be why a load is a miss.
 fn add_used(parts: &mut Parts, of: &str, module: &Module) {
-    let sdk = match &module.provider {
+    let maker = match &module.provider {
         Provider::Module(sdk) => Some(("SDK".to_owned(), &sdk.module)),
-        _ => None,
+        Provider::Entrypoint(entrypoint) => Some(("entrypoint".to_owned(), &entrypoint.module)),
+        Provider::None | Provider::Builtin(_) => None,
     };
     let dependencies = module.dependencies.iter().map(|used| (format!("dependency {}", used.name()), used));
-    for (role, used) in sdk.into_iter().chain(dependencies) {
+    for (role, used) in maker.into_iter().chain(dependencies) {
         let name = format!("{role}{of}");
         if parts.tree(&name).is_some() {
             continue;
@@ -250,6 +251,7 @@ pub fn rows(module: &Module, report: Option<&Report>) -> Vec<(String, String)> {
         "SDK",
         match &module.provider {
             Provider::None => "none".to_owned(),
+            Provider::Entrypoint(_) => "none: the module has an entrypoint".to_owned(),
             Provider::Builtin(sdk) => format!("{} (built in, {})", module.sdk_name(), sdk.version()),
             Provider::Module(sdk) => format!(
                 "{} (module `{}` at view {}, {})",

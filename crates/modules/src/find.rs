@@ -12,12 +12,10 @@ use rondel_session::{Client, client};
 
 use crate::config::{Config, Dependency, FILE_NAME};
 use crate::load::{Modules, lock, remember};
+use crate::manifest::{self, Form, Maker};
 use crate::remote::GitOrigin;
 use crate::source::{ModuleSource, Reference, Role, SourceKind, classify, context_patterns, inside_context};
 use crate::used::{Missing, Unfound, Used};
-
-/// The form of configuration that came after v0.21.8.
-const MANIFEST: &str = "dagger-module.toml";
 
 /// How a reference is looked up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,8 +24,15 @@ pub struct Lookup<'a> {
     pub pin: &'a str,
     /// The folder itself, not one above it.
     pub exact: bool,
-    /// A folder without `dagger.json` is a source as well.
+    /// A folder without a configuration is a source as well.
     pub allow_missing: bool,
+}
+
+impl<'a> Lookup<'a> {
+    /// As the configuration of a module says of its SDK or entrypoint.
+    fn of(maker: &'a Maker) -> Self {
+        Self { pin: &maker.pin, ..Self::default() }
+    }
 }
 
 /// A source to be found in the folder `root`.
@@ -94,19 +99,9 @@ impl Modules {
             // Users match on this text; see spec/behaviours.md CALL-013.
             return Err(Fault::user(format!("module source \"{reference}\" does not exist")));
         }
-        let files = me.services.ops.ports().host.clone();
-        let config = files.find_up(&path, FILE_NAME).filter(|found| found.starts_with(&host.host_root));
-        let config = config.filter(|found| !lookup.exact || found.parent() == Some(&path));
-        let root = match config.as_deref().and_then(Path::parent) {
-            Some(root) => root.to_owned(),
+        let root = match described(me, host, &path).filter(|root| !lookup.exact || *root == path) {
+            Some(root) => root,
             None if lookup.allow_missing => path.clone(),
-            None if files.find_up(&path, MANIFEST).is_some_and(|found| found.starts_with(&host.host_root)) => {
-                return Err(Fault::user(format!(
-                    "the module in `{}` is described by `{MANIFEST}`, and those are not supported yet",
-                    path.display()
-                ))
-                .with_hint(format!("a `{FILE_NAME}` in the same folder takes its place")));
-            }
             None => {
                 return Err(Fault::user(format!("no `{FILE_NAME}` in `{}` or above it", path.display()))
                     .with_hint("name the folder of a module with `-m`"));
@@ -122,10 +117,8 @@ impl Modules {
         }
         let me = client(caller)?;
         let host = host_of(me);
-        let found = me.services.ops.ports().host.find_up(&host.host_path("."), FILE_NAME);
-        let found = found.filter(|found| found.starts_with(&host.host_root));
-        let Some(root) = found.as_deref().and_then(Path::parent) else { return Ok(None) };
-        let source = self.local(caller, Wanted::of(root.to_owned())).await.map_err(Unfound::fault)?;
+        let Some(root) = described(me, host, &host.host_path(".")) else { return Ok(None) };
+        let source = self.local(caller, Wanted::of(root)).await.map_err(Unfound::fault)?;
         match source.dependencies.iter().find(|dependency| dependency.name() == name) {
             None => Ok(None),
             Some(Used::Found(dependency)) => Ok(Some(dependency.clone())),
@@ -133,7 +126,7 @@ impl Modules {
         }
     }
 
-    /// The source whose `dagger.json` is in a folder of the host.
+    /// The source that is described in a folder of the host.
     pub(crate) fn local<'a>(
         &'a self,
         caller: &'a Arc<Caller>,
@@ -197,18 +190,16 @@ impl Modules {
                 }
             };
             let sdk = async {
-                let Some(sdk) = config.sdk.as_ref().filter(|sdk| !rondel_sdk::is_builtin(&sdk.source)) else {
-                    return Ok(None);
-                };
+                let Some(sdk) = config.maker() else { return Ok(None) };
                 let wanted = Wanted { above: path.clone(), ..Wanted::tool(String::new()) };
-                let found = match sdk_place(&name, &sdk.source, &below)? {
-                    Location::Remote => self.in_repository(caller, &sdk.source, Lookup::default(), wanted).await,
-                    Location::Inside(inside) if exists(me, &context.join(&inside).join(FILE_NAME)) => {
+                let found = match sdk_place(&name, &sdk, &below)? {
+                    Location::Remote => self.in_repository(caller, &sdk.reference, Lookup::of(&sdk), wanted).await,
+                    Location::Inside(inside) if form_in(me, &context.join(&inside)).is_some() => {
                         self.local(caller, wanted.at(context.join(inside))).await
                     }
-                    Location::Inside(_) => return Err(no_sdk(&name, &sdk.source).into()),
+                    Location::Inside(_) => return Err(no_sdk(&name, &sdk).into()),
                 };
-                found.map(Some).map_err(|e| e.context(sdk_of(&name, &sdk.source)))
+                found.map(Some).map_err(|e| e.context(sdk_of(&name, &sdk)))
             };
             let (snapshot, dependencies, sdk) =
                 tokio::try_join!(snapshot, try_join_all(config.dependencies.iter().map(dependency)), sdk)?;
@@ -230,10 +221,8 @@ impl Modules {
     }
 
     async fn read_config(&self, me: &Client, root: &Path) -> Result<(Arc<str>, Config)> {
-        let path = root.join(FILE_NAME);
-        if !exists(me, &path) {
-            return Ok(("".into(), Config::default()));
-        }
+        let Some(form) = form_in(me, root) else { return Ok(("".into(), Config::default())) };
+        let path = root.join(form.file_name());
         let place = path.to_string_lossy().into_owned();
         let snapshot = me.services.ops.import_file(&me.op_cx, &path).await?;
         let key = snapshot.digest();
@@ -241,17 +230,17 @@ impl Modules {
         let text = match known {
             Some(text) => text,
             None => {
-                let file = Place { fs: Fs::known(snapshot), path: AbsPath::new(FILE_NAME) };
+                let file = Place { fs: Fs::known(snapshot), path: AbsPath::new(form.file_name()) };
                 let text: Arc<str> = utf8(me.services.ops.read(&me.op_cx, &file).await?, &place)?.into();
                 remember(&self.configs, key, text.clone());
                 text
             }
         };
-        let config = Config::parse(&text, &place)?;
+        let config = Config::read(form, &text, &place)?;
         Ok((text, config))
     }
 
-    /// The source whose `dagger.json` is in the folder `root` of a directory of the API.
+    /// The source that is described in the folder `root` of a directory of the API.
     ///
     /// # Errors
     /// When the configuration cannot be read.
@@ -264,7 +253,7 @@ impl Modules {
         self.inside(caller, directory, Wanted::of(root)).await.map_err(Unfound::fault)
     }
 
-    /// The source whose `dagger.json` is in a folder of `directory`.
+    /// The source that is described in a folder of `directory`.
     pub(crate) fn inside<'a>(
         &'a self,
         caller: &'a Arc<Caller>,
@@ -275,14 +264,7 @@ impl Modules {
             let Wanted { root, renamed, role, above, git } = wanted;
             let me = client(caller)?;
             let ops = &me.services.ops;
-            let file =
-                Place { fs: directory.place.fs.clone(), path: directory.place.path.join_inside(&root).join(FILE_NAME) };
-            let place = format!("{}/{FILE_NAME}", if root.is_empty() { "." } else { &root });
-            let config_text: Arc<str> = match ops.stat(&me.op_cx, &file, true).await? {
-                None => "".into(),
-                Some(_) => utf8(ops.read(&me.op_cx, &file).await?, &place)?.into(),
-            };
-            let config = if config_text.is_empty() { Config::default() } else { Config::parse(&config_text, &place)? };
+            let (config_text, config) = config_in(me, directory, &root).await?;
             let name = renamed.clone().unwrap_or_else(|| config.name.clone());
             let path = followed(above, &format!("{} {root}", directory.place.fs.digest()), &name)?;
             let (include, exclude) = context_patterns(&root, &config)?;
@@ -302,19 +284,16 @@ impl Modules {
                 };
                 dependencies.push(used(dependency, found)?);
             }
-            let sdk = match config.sdk.as_ref().filter(|sdk| !rondel_sdk::is_builtin(&sdk.source)) {
+            let sdk = match config.maker() {
                 None => None,
                 Some(sdk) => {
                     let wanted = Wanted { above: path, git: git.clone(), ..Wanted::tool(String::new()) };
-                    let found = match sdk_place(&name, &sdk.source, &root)? {
-                        Location::Remote => self.in_repository(caller, &sdk.source, Lookup::default(), wanted).await,
+                    let found = match sdk_place(&name, &sdk, &root)? {
+                        Location::Remote => self.in_repository(caller, &sdk.reference, Lookup::of(&sdk), wanted).await,
                         Location::Inside(root) => self.inside(caller, directory, wanted.at(root)).await,
                     };
-                    let found = found.map_err(|e| e.context(sdk_of(&name, &sdk.source)))?;
-                    Some(found)
-                        .filter(|found| found.config_exists())
-                        .ok_or_else(|| no_sdk(&name, &sdk.source))
-                        .map(Some)?
+                    let found = found.map_err(|e| e.context(sdk_of(&name, &sdk)))?;
+                    Some(found).filter(|found| found.config_exists()).ok_or_else(|| no_sdk(&name, &sdk)).map(Some)?
                 }
             };
             let kind = if git.is_some() { SourceKind::Git } else { SourceKind::Dir };
@@ -363,12 +342,17 @@ fn followed(mut above: Vec<(String, String)>, place: &str, name: &str) -> Result
 }
 
 /// What is being done.
-pub(crate) fn sdk_of(module: &str, sdk: &str) -> String {
-    format!("find the SDK `{sdk}` of module `{module}`")
+pub(crate) fn sdk_of(module: &str, sdk: &Maker) -> String {
+    format!("find the {} `{}` of module `{module}`", sdk.word, sdk.written)
 }
 
 /// That there is no such SDK.
-pub(crate) fn no_sdk(module: &str, sdk: &str) -> Fault {
+pub(crate) fn no_sdk(module: &str, sdk: &Maker) -> Fault {
+    let Maker { word, written: sdk, .. } = sdk;
+    if *word != Maker::sdk("").word {
+        return Fault::user(format!("the {word} `{sdk}` of module `{module}` is no folder with a module"))
+            .with_hint(format!("it has a `{FILE_NAME}` or a `{}` of its own", manifest::FILE_NAME));
+    }
     let built_in = rondel_sdk::BUILTIN.join(", ");
     // Users match on the first words; see spec/behaviours.md MOD-001.
     Fault::user(format!(
@@ -395,19 +379,20 @@ pub(crate) enum Location {
 }
 
 /// Where the SDK of a module is, when the module is in the folder `root`.
-pub(crate) fn sdk_place(module: &str, sdk: &str, root: &str) -> Result<Location> {
-    if sdk.starts_with('/') {
-        return Err(Fault::user(format!("the path of the SDK `{sdk}` of module `{module}` is absolute"))
-            .with_hint(format!("write it relative to the folder of the module's `{FILE_NAME}`")));
+pub(crate) fn sdk_place(module: &str, sdk: &Maker, root: &str) -> Result<Location> {
+    let Maker { word, written, reference, pin } = sdk;
+    if reference.starts_with('/') {
+        return Err(Fault::user(format!("the path of the {word} `{written}` of module `{module}` is absolute"))
+            .with_hint("write it relative to the folder of the module's configuration"));
     }
-    if names_server(sdk, "") {
+    if names_server(reference, pin) {
         return Ok(Location::Remote);
     }
     let outside = || {
-        Fault::user(format!("the SDK `{sdk}` of module `{module}` is outside of the module's context directory"))
+        Fault::user(format!("the {word} `{written}` of module `{module}` is outside of the module's context directory"))
             .with_hint("that is the nearest folder above with a `.git`; without one, the module's own folder")
     };
-    inside_context(root, sdk).map(Location::Inside).ok_or_else(outside)
+    inside_context(root, reference).map(Location::Inside).ok_or_else(outside)
 }
 
 fn local_dependency(source: &str, root: &str, context: &Path) -> Result<String> {
@@ -424,6 +409,35 @@ fn local_dependency(source: &str, root: &str, context: &Path) -> Result<String> 
 fn host_of(me: &Client) -> &Client {
     let is_module = me.scope.as_ref().is_some_and(|scope| scope.speaker.is_some());
     if is_module { me.host_client() } else { me }
+}
+
+/// The nearest folder that describes a module: `path` or one above it.
+fn described(me: &Client, host: &Client, path: &Path) -> Option<PathBuf> {
+    let files = &me.services.ops.ports().host;
+    let nearest = |form: Form| files.find_up(path, form.file_name()).filter(|found| found.starts_with(&host.host_root));
+    let folders = Form::ALL.into_iter().filter_map(|form| nearest(form)?.parent().map(Path::to_owned));
+    folders.max_by_key(|folder| folder.components().count())
+}
+
+/// In which form a folder of the host describes a module; none: in none.
+fn form_in(me: &Client, folder: &Path) -> Option<Form> {
+    Form::ALL.into_iter().find(|form| exists(me, &folder.join(form.file_name())))
+}
+
+/// What the folder `root` of a directory says of a module, verbatim and read; nothing when it describes none.
+async fn config_in(me: &Client, directory: &Directory, root: &str) -> Result<(Arc<str>, Config)> {
+    let ops = &me.services.ops;
+    for form in Form::ALL {
+        let path = directory.place.path.join_inside(root).join(form.file_name());
+        let file = Place { fs: directory.place.fs.clone(), path };
+        if ops.stat(&me.op_cx, &file, true).await?.is_some() {
+            let place = format!("{}/{}", if root.is_empty() { "." } else { root }, form.file_name());
+            let text = utf8(ops.read(&me.op_cx, &file).await?, &place)?;
+            let config = if text.is_empty() { Config::default() } else { Config::read(form, &text, &place)? };
+            return Ok((text.into(), config));
+        }
+    }
+    Ok(("".into(), Config::default()))
 }
 
 fn exists(me: &Client, path: &Path) -> bool {

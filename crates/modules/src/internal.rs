@@ -13,6 +13,7 @@ use crate::load::Modules;
 use crate::module::{self, ModuleValue};
 use crate::serve::type_ref;
 use crate::source::{self, ModuleSource};
+use crate::workspace;
 
 /// The field that `spec` selects on `parent`, when it is one of them.
 pub(crate) fn find(modules: &Arc<Modules>, parent: &str, spec: &CallSpec) -> Option<Arc<FieldDef>> {
@@ -27,6 +28,11 @@ pub(crate) fn find(modules: &Arc<Modules>, parent: &str, spec: &CallSpec) -> Opt
         )),
         ("ModuleSource", module::FIELD) => Some(as_module(modules)),
         ("Query", codec::FIELD) => Some(module_value(modules, spec)),
+        ("Query", workspace::FIELD) => Some(field(
+            workspace::FIELD,
+            named("Workspace"),
+            Behaviour::new(|cx: Cx, _, _| async move { crate::fields::workspace_value(&cx) }),
+        )),
         _ => None,
     }
 }

@@ -18,7 +18,12 @@ impl Keys {
     /// # Errors
     /// When it is no JSON object.
     pub(crate) fn parse(text: &str) -> serde_json::Result<Self> {
-        Ok(Self { place: String::new(), map: serde_json::from_str(text)? })
+        serde_json::from_str(text).map(Self::of)
+    }
+
+    /// Those of an object that stands nowhere else.
+    pub(crate) fn of(map: Map<String, Json>) -> Self {
+        Self { place: String::new(), map }
     }
 
     /// The value of `key`.

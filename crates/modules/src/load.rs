@@ -140,8 +140,8 @@ impl Modules {
         let owner = |name: &str| foreign::find(&module.dependencies, &core, name);
         let names = Names { original: &source.config.name, name: source.name(), owner: &owner };
         let types = resolve(&raw, &names).map_err(|e| match &module.provider {
-            Provider::Module(sdk) => {
-                let blamed = doing(e.context(format!("types from the SDK `{}` ({})", sdk.name, sdk.contract)));
+            Provider::Module(_) | Provider::Entrypoint(_) => {
+                let blamed = doing(e.context(format!("types from {} ({})", module.maker(), module.contract())));
                 sdk_module::with_guide(blamed)
             }
             _ => doing(e),
@@ -229,6 +229,9 @@ impl Modules {
         caller: &Arc<Caller>,
         source: &ModuleSource,
     ) -> Result<Provider> {
+        if source.config.entrypoint.is_some() {
+            return self.entrypoint(evaluator, caller, source).await;
+        }
         let Some(config) = &source.config.sdk else { return Ok(Provider::None) };
         let Some(sdk) = &source.sdk else {
             let sdk = rondel_sdk::find(&config.source)?;
@@ -239,7 +242,7 @@ impl Modules {
             return Ok(Provider::Builtin(sdk));
         };
         let doing = |e: Fault| e.context(format!("load the SDK `{}`", config.source));
-        if sdk.config.sdk.is_none() {
+        if !sdk.config.has_functions() {
             let fault = Fault::user(format!("the module `{}` has no functions: it has no SDK itself", sdk.name()));
             return Err(doing(fault));
         }

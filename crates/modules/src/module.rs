@@ -11,6 +11,7 @@ use rondel_session::Speaker;
 use rondel_version::View;
 use tokio::sync::OnceCell;
 
+use crate::entrypoint::Entrypoint;
 use crate::names::field_name;
 use crate::sdk_module::{SdkModule, TYPES};
 use crate::source::{ModuleSource, Role};
@@ -51,6 +52,8 @@ pub enum Provider {
     Builtin(Arc<dyn Sdk>),
     /// A module.
     Module(Arc<SdkModule>),
+    /// A module that serves its functions itself.
+    Entrypoint(Arc<Entrypoint>),
 }
 
 impl Provider {
@@ -60,6 +63,7 @@ impl Provider {
             Provider::None => None,
             Provider::Builtin(sdk) => Some(sdk.version().to_owned()),
             Provider::Module(sdk) => Some(sdk.module.implementation.to_string()),
+            Provider::Entrypoint(entrypoint) => Some(entrypoint.module.implementation.to_string()),
         }
     }
 }
@@ -130,10 +134,19 @@ impl Module {
         asked == Some(true) && able
     }
 
+    /// How people name what registers its types: the SDK, or the entrypoint.
+    pub fn maker(&self) -> String {
+        match &self.provider {
+            Provider::Entrypoint(entrypoint) => format!("the entrypoint `{}`", entrypoint.name),
+            _ => format!("the SDK `{}`", self.sdk_name()),
+        }
+    }
+
     /// How its types are registered.
     pub fn contract(&self) -> Contract {
         match &self.provider {
             Provider::Module(sdk) => sdk.contract,
+            Provider::Entrypoint(_) => Contract::Entrypoint,
             Provider::None | Provider::Builtin(_) => Contract::EmptyCall,
         }
     }

@@ -11,6 +11,7 @@ use rondel_session::client;
 
 use crate::find::{Location, Lookup, Wanted};
 use crate::load::Modules;
+use crate::manifest::Maker;
 use crate::source::{ModuleSource, SourceKind, context_patterns};
 
 impl Modules {
@@ -60,7 +61,8 @@ impl Modules {
         source: &ModuleSource,
         reference: &str,
     ) -> Result<Arc<ModuleSource>> {
-        let found = match crate::find::sdk_place(source.name(), reference, &source.root)? {
+        let named = Maker::sdk(reference);
+        let found = match crate::find::sdk_place(source.name(), &named, &source.root)? {
             Location::Remote => {
                 self.in_repository(caller, reference, Lookup::default(), Wanted::tool(String::new())).await
             }
@@ -77,9 +79,9 @@ impl Modules {
                 self.inside(caller, &source.whole_context(), wanted).await
             }
         };
-        let found = found.map_err(|e| e.fault().context(crate::find::sdk_of(source.name(), reference)))?;
+        let found = found.map_err(|e| e.fault().context(crate::find::sdk_of(source.name(), &named)))?;
         if !found.config_exists() {
-            return Err(crate::find::no_sdk(source.name(), reference));
+            return Err(crate::find::no_sdk(source.name(), &named));
         }
         Ok(found)
     }

@@ -14,6 +14,7 @@ use rondel_session::client;
 use crate::config::FILE_NAME;
 use crate::find::{Lookup, Wanted};
 use crate::load::Modules;
+use crate::manifest::Form;
 use crate::source::ModuleSource;
 use crate::used::Unfound;
 use crate::vanity;
@@ -262,8 +263,10 @@ impl Modules {
         }
         let mut at = Some(start.clone());
         while let Some(folder) = at {
-            if is_there(folder.join(FILE_NAME)).await? {
-                return Ok(folder.relative().to_owned());
+            for form in Form::ALL {
+                if is_there(folder.join(form.file_name())).await? {
+                    return Ok(folder.relative().to_owned());
+                }
             }
             at = folder.parent().filter(|_| !lookup.exact);
         }

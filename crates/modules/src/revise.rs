@@ -8,6 +8,7 @@ use rondel_model::AbsPath;
 use serde_json::{Map, Value as Json, json};
 
 use crate::config::{Config, FILE_NAME};
+use crate::manifest::Form;
 use crate::source::{ModuleSource, SourceKind, inside_context};
 use crate::used::Used;
 
@@ -22,6 +23,10 @@ impl ModuleSource {
     /// # Errors
     /// What `change` fails with, or when the result is no valid configuration.
     pub fn revised(&self, change: impl FnOnce(&mut Map<String, Json>) -> Result<()>) -> Result<Self> {
+        if self.config.form != Form::Json {
+            let file = self.config.form.file_name();
+            return Err(Fault::user(format!("changing what `{file}` of `{}` says is not supported yet", self.name())));
+        }
         let unreadable = |e| Fault::bug(format!("a configuration that was read cannot be read again: {e}"));
         let before: Map<String, Json> = match &*self.config_text {
             "" => Map::new(),

@@ -24,6 +24,11 @@ pub async fn runtime(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &
             cx.events = caller.events.clone();
             sdk.runtime(&me.services.ops, &cx, &source_of(module)).await
         }
+        Provider::Entrypoint(entrypoint) => Err(Fault::user(format!(
+            "module `{}` has no runtime: its functions are served by the entrypoint `{}`",
+            module.name(),
+            entrypoint.name
+        ))),
         Provider::Module(sdk) => sdk.runtime(evaluator, &on_behalf(caller, module)?, module).await,
     };
     module.runtime.get_or_try_init(make).await.cloned()

@@ -10,7 +10,7 @@ use rondel_version::ENGINE;
 use serde_json::{Map, Value as Json};
 
 use crate::load::introspection;
-use crate::module::Module;
+use crate::module::{Module, Provider};
 use crate::names::field_name;
 use crate::serve::Surfaced;
 use crate::typedef::{Function, FunctionArg, Kind, TypeDef};
@@ -75,6 +75,14 @@ impl SdkModule {
             None => Contract::EmptyCall,
             Some(function) => Contract::of_signature(&function).map_err(|came| signature(name, &function, &came))?,
         };
+        if let (Contract::Typed, Provider::Entrypoint(entrypoint)) = (contract, &module.provider) {
+            return Err(Fault::user(format!(
+                "the SDK `{name}` cannot keep the contract \"{contract}\": its functions are served by the entrypoint `{}`, \
+                 so that processes which it starts speak for the SDK and not for the module being loaded",
+                entrypoint.name
+            ))
+            .with_hint("let `moduleTypes` give a container that registers the types, or the types themselves"));
+        }
         if let Some(function) = find(RUNTIME) {
             let fits = function.returns.describe() == "Container!" && takes(&function, &[SOURCE, INTROSPECTION]);
             if !fits {
@@ -190,7 +198,7 @@ pub fn with_guide(fault: Fault) -> Fault {
 }
 
 /// The first argument that must be given.
-fn required(function: &Function) -> Option<&FunctionArg> {
+pub(crate) fn required(function: &Function) -> Option<&FunctionArg> {
     function.args.iter().find(|arg| !arg.type_def.optional && arg.default_value.is_none())
 }
 

@@ -14,6 +14,7 @@ use rondel_model::{AbsPath, Directory, Fs, Platform, Snapshot};
 use rondel_version::View;
 
 use crate::config::Config;
+use crate::manifest::Form;
 use crate::remote::GitOrigin;
 use crate::used::{Missing, Used};
 
@@ -59,7 +60,7 @@ pub struct ModuleSource {
     pub host: String,
     /// The repository, for those that are in one.
     pub git: Option<Arc<GitOrigin>>,
-    /// What `dagger.json` says, verbatim; empty when there is none.
+    /// What the file that describes the module says, verbatim; empty when there is none.
     pub config_text: Arc<str>,
     /// The same, read.
     pub config: Config,
@@ -67,7 +68,7 @@ pub struct ModuleSource {
     pub renamed: Option<String>,
     /// What it uses, as its configuration lists it.
     pub dependencies: Vec<Used>,
-    /// The module that is its SDK; none: a built-in one, or none at all.
+    /// The module that is its SDK or its entrypoint; none: a built-in one, or none at all.
     pub sdk: Option<Arc<ModuleSource>>,
     /// What the module is there for.
     pub role: Role,
@@ -94,7 +95,7 @@ impl ModuleSource {
         self.renamed.as_deref().unwrap_or(&self.config.name)
     }
 
-    /// Whether there is a `dagger.json`.
+    /// Whether there is a file that describes the module.
     pub fn config_exists(&self) -> bool {
         !self.config_text.is_empty()
     }
@@ -175,13 +176,15 @@ impl ModuleSource {
             .arg("config", Literal::String(self.config_text.clone()))
             .arg("name", self.renamed.as_deref().map_or(Literal::Null, text))
             .arg("dependencies", Literal::List(dependencies));
-        Call::new(
-            None,
-            match &self.git {
-                Some(git) => spec.arg("git", written(git)),
-                None => spec,
-            },
-        )
+        let spec = match &self.git {
+            Some(git) => spec.arg("git", written(git)),
+            None => spec,
+        };
+        let spec = match self.config.form {
+            Form::Json => spec,
+            Form::Toml => spec.arg("isManifest", Literal::Bool(true)),
+        };
+        Call::new(None, spec)
     }
 
     /// The source that a call of [`FIELD`] gives.
@@ -220,8 +223,12 @@ impl ModuleSource {
         };
         let layers: Vec<_> = list("layers")?.iter().map(layer).collect::<Result<_>>()?;
         let config_text = text("config")?;
-        let config =
-            if config_text.is_empty() { Config::default() } else { Config::parse(&config_text, "dagger.json")? };
+        let form = if get("isManifest") == Some(&Literal::Bool(true)) { Form::Toml } else { Form::Json };
+        let config = if config_text.is_empty() {
+            Config::default()
+        } else {
+            Config::read(form, &config_text, form.file_name())?
+        };
         Ok(Self {
             kind: match &*text("kind")? {
                 "DIR_SOURCE" => SourceKind::Dir,
@@ -304,22 +311,19 @@ pub fn classify(reference: &str, pin: &str) -> Reference {
     }
 }
 
-/// What of the context directory belongs to the module whose `dagger.json` is in the folder `root`: what is included,
+/// What of the context directory belongs to the module that is described in the folder `root`: what is included,
 /// and what is not.
 ///
 /// # Errors
 /// When a path leaves the context directory.
 pub fn context_patterns(root: &str, config: &Config) -> Result<(Vec<String>, Vec<String>)> {
+    let file = config.form.file_name();
     let at = |path: &str| {
-        let outside = || {
-            Fault::user(format!(
-                "path \"{path}\" in `dagger.json` of `{}` is outside of context directory",
-                config.name
-            ))
-        };
+        let outside =
+            || Fault::user(format!("path \"{path}\" in `{file}` of `{}` is outside of context directory", config.name));
         inside_context(root, path).ok_or_else(outside)
     };
-    let mut include: Vec<String> = vec![at(crate::config::FILE_NAME)?];
+    let mut include: Vec<String> = vec![at(file)?];
     let source = at(config.source_subpath())?;
     include.push(if source.is_empty() { "**".to_owned() } else { format!("{source}/**") });
     let mut exclude = Vec::new();

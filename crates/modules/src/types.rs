@@ -14,6 +14,7 @@ use rondel_session::{ExecScope, FunctionCall, client};
 
 use crate::call::{process, run};
 use crate::document;
+use crate::entrypoint::Entrypoint;
 use crate::foreign;
 use crate::module::{Module, ModuleValue, Provider};
 use crate::sdk_module::{Given, OUTPUT_PATH, SdkModule, TYPES, takes};
@@ -32,6 +33,8 @@ pub enum Contract {
     Declared,
     /// `moduleTypes` gives the types as a document.
     Document,
+    /// `types` of the entrypoint gives the types.
+    Entrypoint,
 }
 
 impl fmt::Display for Contract {
@@ -42,6 +45,7 @@ impl fmt::Display for Contract {
             Contract::Typed => "typed",
             Contract::Declared => "declared",
             Contract::Document => "types document",
+            Contract::Entrypoint => "entrypoint",
         })
     }
 }
@@ -79,12 +83,13 @@ pub async fn register(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: 
         Provider::None => Ok(ModuleTypes::default()),
         Provider::Builtin(_) => registration.empty_call().await,
         Provider::Module(sdk) => match sdk.contract {
-            Contract::EmptyCall => registration.empty_call().await,
+            Contract::EmptyCall | Contract::Entrypoint => registration.empty_call().await,
             Contract::TypesContainer => registration.types_container(sdk).await,
             Contract::Typed => registration.typed(sdk).await,
             Contract::Declared => registration.declared(sdk).await,
             Contract::Document => registration.document(sdk).await,
         },
+        Provider::Entrypoint(entrypoint) => registration.entrypoint(entrypoint).await,
     }
 }
 
@@ -98,7 +103,8 @@ struct Registration<'a> {
 impl Registration<'_> {
     async fn empty_call(&self) -> Result<ModuleTypes> {
         let call = FunctionCall::new(String::new(), String::new(), "null".to_owned(), Vec::new());
-        let (text, _) = run(self.evaluator, self.caller, self.module, call).await.map_err(|e| self.doing(e))?;
+        let (text, _) =
+            run(self.evaluator, self.caller, self.module, Arc::new(call)).await.map_err(|e| self.doing(e))?;
         self.of_text(&text, "a call of `returnValue` with the JSON text of the ID of a `Module`").await
     }
 
@@ -141,11 +147,28 @@ impl Registration<'_> {
     }
 
     async fn declared(&self, sdk: &SdkModule) -> Result<ModuleTypes> {
-        const EXPECTED: &str = "a list of objects, interfaces and enums";
         let node = sdk
             .call(self.evaluator, self.caller, self.module, TYPES, Given::default())
             .await
             .map_err(|e| self.doing(e))?;
+        self.of_list(&node).await
+    }
+
+    async fn entrypoint(&self, entrypoint: &Entrypoint) -> Result<ModuleTypes> {
+        let given = entrypoint.types(self.evaluator, self.caller, self.module).await.map_err(|e| self.doing(e))?;
+        let types = self.of_list(&given).await?;
+        if types.objects.iter().filter(|object| object.constructor.is_some()).count() > 1 {
+            // Users match on this text; see spec/protocol.md §4.7.
+            return Err(
+                self.broken("one object with a constructor", "several: multiple object constructors are not supported")
+            );
+        }
+        Ok(types)
+    }
+
+    /// The types that a list of definitions stands for.
+    async fn of_list(&self, node: &Node) -> Result<ModuleTypes> {
+        const EXPECTED: &str = "a list of objects, interfaces and enums";
         let Value::List(items) = &node.value else { return Err(Fault::bug("a list is no list")) };
         let mut types = ModuleTypes::default();
         for index in 0..items.len() {
@@ -222,16 +245,16 @@ impl Registration<'_> {
 
     /// Who registers the types, and how.
     fn by(&self) -> String {
-        format!("from the SDK `{}` ({})", self.module.sdk_name(), self.module.contract())
+        format!("from {} ({})", self.module.maker(), self.module.contract())
     }
 
     fn broken(&self, expected: &str, came: &str) -> Fault {
-        let (sdk, contract) = (self.module.sdk_name(), self.module.contract());
+        let (maker, contract) = (self.module.maker(), self.module.contract());
         Fault::user(format!(
-            "the SDK `{sdk}` broke the contract \"{contract}\" for module `{}`: expected {expected}, got {came}",
+            "{maker} broke the contract \"{contract}\" for module `{}`: expected {expected}, got {came}",
             self.module.name()
         ))
-        .with_hint(format!("this is for the author of the SDK: docs/sdk-authors.md describes \"{contract}\""))
+        .with_hint(format!("this is for its author: docs/sdk-authors.md describes \"{contract}\""))
     }
 }
 

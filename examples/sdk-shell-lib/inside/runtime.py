@@ -20,22 +20,26 @@ def serve():
         give(register.module_id())
         return
     module = comments.read()
-    function = module.functions[asked["name"]]
-    types = {arg["name"]: arg["type"] for arg in function["args"]}
     given = {arg["name"]: json.loads(arg["value"]) for arg in asked["inputArgs"]}
-    variables = {name: variable(module, types[name], name, value) for name, value in given.items() if value is not None}
-    done = subprocess.run(
-        [os.environ["MODULE_SHELL"], module.scripts[asked["name"]]],
+    done = run(module, asked["name"], given)
+    sys.stderr.write(done.stderr)
+    if done.returncode:
+        fail(asked["name"], done)
+    give(result(module.functions[asked["name"]]["returns"], done.stdout))
+
+
+def run(module, name, given):
+    """Runs the script of a function; what it said is in what comes back."""
+    types = {arg["name"]: arg["type"] for arg in module.functions[name]["args"]}
+    variables = {arg: variable(module, types[arg], arg, value) for arg, value in given.items() if value is not None}
+    return subprocess.run(
+        [os.environ["MODULE_SHELL"], module.scripts[name]],
         cwd="/module",
         env={**os.environ, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    sys.stderr.write(done.stderr)
-    if done.returncode:
-        fail(asked["name"], done)
-    give(result(function["returns"], done.stdout))
 
 
 def variable(module, text, name, value):

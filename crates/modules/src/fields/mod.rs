@@ -9,6 +9,7 @@ mod revise;
 mod services;
 mod source;
 mod typedefs;
+mod workspace;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use crate::load::Modules;
 use crate::typedef::SourceMap;
 
 pub(crate) use functions::GeneratedCode;
+pub(crate) use workspace::value as workspace_value;
 
 /// Registers everything that concerns modules.
 pub fn register_modules(surface: &mut Surface, modules: &Arc<Modules>) {
@@ -35,6 +37,7 @@ pub fn register_modules(surface: &mut Surface, modules: &Arc<Modules>) {
     calls::register(surface);
     current::register(surface);
     listing::register(surface, modules);
+    workspace::register(surface);
 }
 
 /// Text that may be missing.

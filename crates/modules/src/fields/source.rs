@@ -158,7 +158,7 @@ fn places(surface: &mut Surface) {
     });
     surface.plain("ModuleSource", "sourceSubpath", |it: &ModuleSource, _| {
         let path = inside_context(&it.root, it.config.source_subpath()).unwrap_or_default();
-        Ok(if it.config.sdk.is_some() { shown(&path) } else { Value::string("") })
+        Ok(if it.config.has_functions() { shown(&path) } else { Value::string("") })
     });
     surface.plain("ModuleSource", "localContextDirectoryPath", |it: &ModuleSource, _| match it.host.as_str() {
         "" => Err(Fault::user("the module source is not on a host: it has no local context directory")),

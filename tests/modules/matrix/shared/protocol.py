@@ -50,10 +50,12 @@ def asked():
 
 
 def type_def(text):
-    """`String`, `Level` for an enum, `Container` for an object, `[…]` for a list."""
+    """`String`, `Level` for an enum, `Container` for an object, `[…]` for a list, `…?` when it need not be given."""
+    if text.endswith("?"):
+        return chain(f'loadTypeDefFromID(id: "{type_def(text[:-1])}")', "withOptional(optional: true)", "id")
     if text.startswith("["):
         return chain("typeDef", f'withListOf(elementType: "{type_def(text[1:-1])}")', "id")
-    if text in ("String", "Boolean"):
+    if text in ("String", "Boolean", "Void"):
         return chain("typeDef", f"withKind(kind: {text.upper()}_KIND)", "id")
     if text == "JSON":
         return chain("typeDef", 'withScalar(name: "JSON")', "id")

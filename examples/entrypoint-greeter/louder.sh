@@ -1,0 +1,3 @@
+#: The next louder level.
+#: louder(level: Level! = LOW): Level!
+echo high

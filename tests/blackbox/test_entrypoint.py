@@ -1,0 +1,349 @@
+"""Modules with an entrypoint: `dagger-module.toml`, types and calls by another module, and the workspace that it reads."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+from gitserver import Web, commit, git
+from harness import EXAMPLES, REPO, write_module
+from test_contracts import Sdk, write_sdk
+
+pytestmark = pytest.mark.once
+
+TYPES = {"workspace": "Workspace"}
+CALL = {**TYPES, "receiverType": "String", "receiverValue": "JSON?", "fnName": "String", "fnArgs": "JSON"}
+FUNCTIONS = {"types": ("[TypeDef]", TYPES), "call": ("JSON", CALL)}
+HELLO = "give([main_object('Probe', [function('hello', 'String')])])"
+# What the processes that an entrypoint starts are told: the schema version that they are served.
+NESTED = "chain(*process({code!r}), 'withExec(args: [], useEntrypoint: true, experimentalPrivilegedNesting: true)', 'stdout')"
+
+
+def entry(types=HELLO, call="give(json.dumps('hello'))", functions=None, **more):
+    """An entrypoint by its programs."""
+    return Sdk(functions or FUNCTIONS, {"types": types, "call": call}, **more)
+
+
+def manifest(folder, more="", name="probe", version="v0.21.8", source="../entry", kind="module"):
+    """The folder of a module with an entrypoint."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = f'name = "{name}"\nengineVersion = "{version}"\n{more}\n[entrypoint]\nkind = "{kind}"\nsource = "{source}"\n'
+    (folder / "dagger-module.toml").write_text(written)
+    return folder
+
+
+@pytest.fixture
+def repository(folder):
+    (folder / ".git").mkdir()
+    return folder
+
+
+def module_with(repository, sdk: Sdk, **more):
+    write_sdk(repository / "entry", sdk)
+    return manifest(repository / "probe", **more)
+
+
+# The example.
+
+
+def test_the_example(connected):
+    module = EXAMPLES / "entrypoint-greeter"
+
+    def call(*words):
+        return connected.run("call", "-m", module, *words).ok().out.strip()
+
+    functions = connected.run("functions", "-m", module).ok().out
+    assert [line.split()[0] for line in functions.splitlines()[1:]] == ["cards", "count", "fail", "hello", "louder"]
+    assert call("hello") == "Hello, World!" and call("hello", "--name=Ada", "--level=HIGH") == "HELLO, ADA!"
+    assert call("louder") == "HIGH" and call("count", "--folder", module, "--pattern=*.sh") == "6"
+    assert call("cards", "--names=Ada", "--names=Bob", "entries").split() == ["Ada.txt", "Bob.txt"]
+    connected.run("call", "-m", module, "fail").failed("no luck today")
+    explained = connected.run("functions", "--explain", "-m", module).ok().err
+    assert re.search(r"contract +entrypoint", explained) and re.search(r"entrypoint = entrypoint-shell", explained), explained
+
+
+# Whose schema.
+
+LEVELS = "give([main_object('Probe', [function('told', 'String', {'level': 'low'}, level='Level')], %s), level()])"
+SEEN = NESTED.format(code="print(protocol.view(), end='')")
+
+
+@pytest.mark.parametrize(
+    "version, members, view",
+    [("v0.18.10", ["low", "high"], "v0.18.10"), ("v0.18.11", ["LOW", "HIGH"], "v0.18.11"), ("v0.21.8", ["LOW", "HIGH"], "v0.21.8")],
+)
+def test_whose_schema(connected, repository, version, members, view):
+    """Types are read, and processes are served, as the module's version says; the entrypoint has its own."""
+    called = "give(json.dumps(' '.join([json.loads(fnArgs)['level'], " + SEEN + ", protocol.view()])))"
+    sdk = entry(LEVELS.replace("level()", "protocol.level()") % SEEN, called)
+    module = module_with(repository, sdk, version=version)
+    listed = connected.run("call", "-m", module, "told", "--help").ok().out
+    assert ", ".join(members) in listed, listed
+    query = '{ probe { told(level: %s) } __type(name: "Probe") { description } }' % members[1]
+    found = connected.data(query, "-m", module)
+    assert found["probe"]["told"] == f"{members[1]} {view} v0.21.8"
+    assert found["__type"]["description"] == view
+
+
+def test_processes_of_processes_speak_for_the_module(connected, repository):
+    deeper = NESTED.format(code="print(" + SEEN + ", end='')")
+    module = module_with(repository, entry(call=f"give(json.dumps({deeper}))"), version="v0.18.10")
+    assert connected.run("call", "-m", module, "hello").ok().out.strip() == "v0.18.10"
+
+
+def test_its_processes_see_what_the_module_uses(connected, repository):
+    shutil.copytree(REPO / "tests/modules/dep", repository / "dep")
+    code = "print('dep' in [it['name'] for it in protocol.ask('{ __schema { queryType { fields { name } } } }')['__schema']['queryType']['fields']], protocol.chain('currentModule', 'name'), end='')"
+    module = module_with(
+        repository, entry(call=f"give(json.dumps({NESTED.format(code=code)}))"), more='dependencies = ["../dep"]\n'
+    )
+    assert connected.run("call", "-m", module, "hello").ok().out.strip() == "True probe"
+
+
+# What `call` is given.
+
+
+def test_objects_constructors_and_arguments(connected, repository):
+    made = "chain('typeDef', 'withObject(name: \"Probe\")', f'withField(name: \"saved\", typeDef: \"{protocol.type_def(\"String\")}\")'"
+    made += ", 'withConstructor(function: \"' + function('', 'Probe', {'saved': 'nothing'}, saved='String') + '\")'"
+    made += ", *(f'withFunction(function: \"{it}\")' for it in [function('told', 'String', files='[String]', more='String?'), function('child', 'Child'), function('quiet', 'Void?')]), 'id')"
+    child = "chain('typeDef', 'withObject(name: \"Child\")', 'withFunction(function: \"' + function('told', 'String') + '\")', 'id')"
+    call = (
+        "args = json.loads(fnArgs)\n"
+        "if not fnName: give(json.dumps({'saved': args['saved'], 'hidden': receiverValue}))\n"
+        "elif fnName == 'child': give(json.dumps({'of': json.loads(receiverValue)}))\n"
+        "elif fnName == 'quiet': give('null')\n"
+        "else: give(json.dumps(' '.join([receiverType, json.dumps(json.loads(receiverValue), sort_keys=True), json.dumps(args, sort_keys=True)])))\n"
+    )
+    module = module_with(repository, entry(f"give([{made}, {child}])", call))
+    told = connected.run("call", "-m", module, "--saved=x", "told", "--files=a,b").ok().out.strip()
+    assert told == 'Probe {"hidden": null, "saved": "x"} {"files": ["a", "b"]}'
+    told = connected.run("call", "-m", module, "child", "told").ok().out.strip()
+    assert told == 'Child {"of": {"hidden": null, "saved": "nothing"}} {}'
+    connected.run("call", "-m", module, "quiet").ok()
+    assert connected.run("call", "-m", module, "saved").ok().out.strip() == "nothing"
+
+
+def test_errors_are_those_of_the_function(connected, repository):
+    failing = "made = chain('error(message: \"no luck\")', 'withValue(name: \"reason\", value: \"5\")', 'id')\nchain('currentFunctionCall', f'returnError(error: \"{made}\")')"
+    module = module_with(repository, entry(call=failing))
+    session = connected.session()
+    try:
+        session.query('{ moduleSource(refString: "%s") { asModule { serve } } }' % module)
+        error = session.error("{ probe { hello } }")
+    finally:
+        session.close()
+    assert error["message"] == "no luck" and error["extensions"]["reason"] == 5, error
+
+
+# The workspace.
+
+
+def test_the_workspace(connected, repository):
+    read = (
+        "def of(*fields, workspace=workspace):\n"
+        "    try: return chain(f'loadWorkspaceFromID(id: \"{workspace}\")', *fields)\n"
+        "    except SystemExit as error: return str(error)\n"
+        "give(json.dumps(json.dumps([of('path'), of('address'), of('file(path: \"a.txt\")', 'contents'), of('file(path: \"/shared/s.txt\")', 'contents'),"
+        " of('directory(path: \".\", exclude: [\"*.toml\"])', 'entries'), of('directory(path: \"..\")', 'entries'), of('findUp(name: \"s.txt\", from: \"/shared/deep\")'),"
+        " of('findUp(name: \"deep\", from: \"/shared\")'), of('findUp(name: \"a.txt\")'), of('findUp(name: \"nowhere\")'), of('file(path: \"../../x\")', 'contents'),"
+        " of('directory(path: \"/..\")', 'entries'), of('findUp(name: \"a\", from: \"../..\")'), of('file(path: \"gone\")', 'contents'), of('file(path: \"sub\")', 'contents')])))"
+    )
+    module = module_with(repository, entry(call=read), more='include = ["../shared"]\n')
+    (module / "sub").mkdir()
+    (module / "sub/b").write_text("b")
+    (module / "a.txt").write_text("mine")
+    (repository / "shared/deep").mkdir(parents=True)
+    (repository / "shared/deep/d").write_text("d")
+    (repository / "shared/s.txt").write_text("ours")
+    (repository / "secret.txt").write_text("not the module's")
+    found = json.loads(connected.run("call", "-m", module, "hello").ok().out)
+    assert found[:4] == ["probe", "file:///probe", "mine", "ours"]
+    assert found[4:6] == [["a.txt", "sub/"], ["probe/", "shared/"]]
+    assert found[6:10] == ["/shared/s.txt", "/shared/deep", "/probe/a.txt", ""]
+    assert all("resolves outside root" in message for message in found[10:13]), found
+    assert "no such file or directory" in found[13] and "it is no file" in found[14], found
+
+
+def test_an_edit_is_seen_and_nothing_else_runs_anything(connected, repository):
+    """Types are read again when a file of the module changes; results are known by the module's files."""
+    content = "chain(f'loadWorkspaceFromID(id: \"{workspace}\")', 'file(path: \"a.txt\")', 'contents')"
+    types = f"give([main_object('Probe', [function(name, 'String') for name in {content}.split()])])"
+    module = module_with(repository, entry(types, f"give(json.dumps(fnName + ' of ' + {content}))"))
+    (module / "a.txt").write_text("one two")
+    assert connected.run("call", "-m", module, "two").ok().out.strip() == "two of one two"
+    execs = connected.execs()
+    (repository / "unrelated.txt").write_text("x")
+    assert connected.run("call", "-m", module, "two").ok().out.strip() == "two of one two"
+    assert connected.execs() == execs, "an unchanged module was run"
+    (module / "a.txt").write_text("one three")
+    assert connected.run("call", "-m", module, "three").ok().out.strip() == "three of one three"
+    connected.run("call", "-m", module, "two").failed("two")
+
+
+def test_the_rules_of_the_function_hold(connected, repository):
+    """Whether a result is kept is said by the function of the module, not by the entrypoint."""
+    never = "chain(f'loadFunctionFromID(id: \"{function(\"fresh\", \"String\")}\")', 'withCachePolicy(policy: Never)', 'id')"
+    types = f"give([main_object('Probe', [{never}, function('kept', 'String')])])"
+    module = module_with(repository, entry(types, "import time\ngive(json.dumps(str(time.time())))"))
+
+    def call(name):
+        return connected.run("call", "-m", module, name).ok().out
+
+    assert call("kept") == call("kept") and call("fresh") != call("fresh")
+    manifest(module, "disableDefaultFunctionCaching = true\n")
+    assert call("kept") != call("kept")
+
+
+# What is not an entrypoint.
+
+TWO = "chain('typeDef', 'withObject(name: \"Other\")', 'withConstructor(function: \"' + function('', 'Other') + '\")', 'id')"
+ONE = "chain('typeDef', 'withObject(name: \"Probe\")', 'withConstructor(function: \"' + function('', 'Probe') + '\")', 'id')"
+BROKEN = {
+    "no-types": (entry(functions={"call": FUNCTIONS["call"]}), ["`types(workspace: Workspace!): [TypeDef!]!`, got `call`"]),
+    "no-call": (entry(functions={"types": FUNCTIONS["types"]}), ["`call(workspace: Workspace!, receiverType: String!,", "got `types`"]),
+    "types-without-a-workspace": (entry(functions={**FUNCTIONS, "types": ("[TypeDef]", {})}), ["got `types(): [TypeDef!]!`"]),
+    "types-of-another-kind": (entry(functions={**FUNCTIONS, "types": ("JSON", TYPES)}), ["got `types(workspace: Workspace!): JSON!`"]),
+    "types-of-a-directory": (entry(functions={**FUNCTIONS, "types": ("[TypeDef]", {"workspace": "Directory"})}), ["got `types(workspace: Directory!"]),
+    "call-with-text": (entry(functions={**FUNCTIONS, "call": ("JSON", {**CALL, "fnArgs": "String"})}), ["fnArgs: JSON!", "fnArgs: String!"]),
+    "call-that-needs-a-receiver": (entry(functions={**FUNCTIONS, "call": ("JSON", {**CALL, "receiverValue": "JSON"})}), ["receiverValue: JSON!"]),
+    "call-with-more": (entry(functions={**FUNCTIONS, "call": ("JSON", {**CALL, "colour": "String"})}), ["colour: String!"]),
+    "types/fails": (entry("raise SystemExit('no luck today')"), ["no luck today"]),
+    "types/other-id": (entry("give([chain('directory', 'id')])"), ["Directory"]),
+    "types/no-main-object": (entry("give([main_object('Other', [])])"), ["Other"]),
+    "types/scalar": (entry("give([protocol.type_def('String')])"), ["objects, interfaces and enums", "String"]),
+    "types/twice": (entry("give([main_object('Probe', []), protocol.level(), protocol.level()])"), ["two types called `Level`"]),
+    "types/reserved-name": (entry("give([main_object('Probe', [function('id', 'String')])])"), ['"id"']),
+    "types/constructors": (entry(f"give([{ONE}, {TWO}])"), ["multiple object constructors are not supported"]),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_contract(connected, repository, case):
+    """The message names the module, the entrypoint, the contract, what was expected and what came."""
+    sdk, words = BROKEN[case]
+    done = connected.run("call", "-m", module_with(repository, sdk), "hello").failed(*words)
+    message = done.err[done.err.rindex("\nError: ") :]
+    assert "`probe`" in message and "`../entry`" in message and "entrypoint" in message, message
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        ("give('this is text')", ["expected JSON text from `call`", "this is text"]),
+        ("give(None)", ["call"]),
+        ("give(json.dumps(5))", ["function `hello` must give `String!`, and gave a number: 5"]),
+        ("pass", ["`hello`", "without returning a value"]),
+        ("raise SystemExit('no luck today')", ["`hello`", "`probe`", "no luck today"]),
+    ],
+    ids=["no-json", "nothing", "another-type", "no-answer", "fails"],
+)
+def test_a_call_that_answers_something_else(connected, repository, call, words):
+    connected.run("call", "-m", module_with(repository, entry(call=call)), "hello").failed(*words)
+
+
+def test_an_entrypoint_that_cannot_be_made(connected, repository):
+    write_module(repository / "entry", "from dagger import object_type\n\n@object_type\nclass Entry:\n    needed: str\n", name="entry")
+    done = connected.run("functions", "-m", manifest(repository / "probe")).failed("made without arguments", "needed: String!")
+    assert "`../entry`" in done.err
+
+
+@pytest.mark.parametrize(
+    "written, words",
+    [
+        ('[entrypoint]\nkind = "dang"\nsource = "."\n', ["the kind `dang` is not supported yet", "`dagger-module.toml`", 'kind = "module"']),
+        ('[entrypoint]\nsource = "."\n', ["has no `kind`"]),
+        ('[entrypoint]\nkind = "module"\n', ["has no `source`"]),
+        ('[runtime]\nsource = "python"\n[entrypoint]\nkind = "module"\nsource = "../entry"\n', ["there is a `[runtime]` as well"]),
+        ('[entrypoint]\nkind = "module"\nsource = "../nowhere"\n', ["entrypoint `../nowhere` of module `probe`"]),
+        ('[entrypoint]\nkind = "module"\nsource = "../../outside"\n', ["outside of the module's context directory"]),
+        ('[entrypoint]\nkind = "module"\nsource = "/etc"\n', ["the path of the entrypoint `/etc`", "absolute"]),
+        ('[entrypoint]\nkind = "module"\nsource = "."\n', ["circular"]),
+        ('[entrypoint]\nkind = "module"\nsource = "../none"\n', ["../none", "expected a function `types("]),
+        ("[entrypoint\n", ["dagger-module.toml", "line 2"]),
+        ('entrypoint = "x"\n', ["dagger-module.toml", "invalid type"]),
+        ('blueprint = "../x"\n', ["`blueprint` in `dagger-module.toml`"]),
+    ],
+    ids=["dang", "no-kind", "no-source", "both", "missing", "outside", "absolute", "itself", "no-functions", "no-toml", "text", "blueprint"],
+)
+def test_what_a_manifest_cannot_say(connected, folder, written, words):
+    repository = folder / "r"
+    (repository / ".git").mkdir(parents=True)
+    (repository / "none").mkdir()
+    (repository / "none/dagger.json").write_text('{"name": "none", "engineVersion": "v0.21.8"}')
+    module = repository / "probe"
+    module.mkdir()
+    (module / "dagger-module.toml").write_text(f'name = "probe"\n{written}')
+    connected.run("functions", "-m", module).failed(*words, code=1)
+
+
+# The manifest in other places.
+
+
+def test_a_runtime_in_a_manifest(connected, folder):
+    code = "from dagger import function, object_type\n\n@object_type\nclass Probe:\n    @function\n    def hello(self) -> str:\n        return 'from python'\n"
+    module = write_module(folder / "probe", code)
+    (module / "dagger.json").unlink()
+    (module / "dagger-module.toml").write_text('name = "probe"\nengineVersion = "v0.21.8"\n[runtime]\nsource = "python"\n')
+    (module / "src/below").mkdir()
+    assert connected.run("call", "hello", cwd=module / "src/below").ok().out.strip() == "from python"
+    query = '{ host { directory(path: "%s") { asModule { name sdk { source } source { engineVersion contextDirectory { entries } } } } } }' % module
+    found = connected.data(query)["host"]["directory"]["asModule"]
+    assert found["name"] == "probe" and found["sdk"]["source"] == "python" and found["source"]["engineVersion"] == "v0.21.8"
+    assert "dagger-module.toml" in found["source"]["contextDirectory"]["entries"]
+
+
+def test_dagger_json_wins(connected, repository):
+    module = manifest(repository / "probe", kind="dang")
+    (module / "dagger.json").write_text('{"name": "other", "engineVersion": "v0.18.10"}')
+    query = '{ moduleSource(refString: "%s") { moduleName engineVersion } }' % module
+    assert connected.data(query)["moduleSource"] == {"moduleName": "other", "engineVersion": "v0.18.10"}
+
+
+def test_an_entrypoint_as_a_dependency_and_in_a_directory(connected, repository):
+    code = "import dagger\nfrom dagger import dag, function, object_type\n\n@object_type\nclass Uses:\n    @function\n    async def go(self) -> str:\n        return await dag.probe().hello()\n"
+    module_with(repository, entry(call="give(json.dumps('hello ' + receiverType))"))
+    config = {"name": "uses", "engineVersion": "v0.21.8", "sdk": "python", "dependencies": ["../probe"]}
+    uses = write_module(repository / "uses", code, name="uses", config=json.dumps(config))
+    assert connected.run("call", "-m", uses, "go").ok().out.strip() == "hello Probe"
+    query = '{ host { directory(path: "%s") { asModule(sourceRootPath: "probe") { objects { asObject { name } } } } } }' % repository
+    assert connected.data(query)["host"]["directory"]["asModule"]["objects"] == [{"asObject": {"name": "Probe"}}]
+
+
+def test_an_entrypoint_in_a_repository(connected, folder):
+    work = folder / "work"
+    write_sdk(work / "tools/entry", entry(call="give(json.dumps('from git'))"))
+    manifest(work / "probe", source="../tools/entry")
+    git(work, "init", "-q")
+    commit(work, {"README": "x\n"})
+    git(folder, "clone", "-q", "--bare", str(work), str(folder / "served/mods.git"))
+    with Web(folder / "served") as web:
+        address = web.open("mods.git")
+        local = manifest(folder / "local/probe", source=f"{address}#main:tools/entry")
+        assert connected.run("call", "-m", local, "hello").ok().out.strip() == "from git"
+        assert connected.run("call", "-m", f"{address}/probe@main", "hello").ok().out.strip() == "from git"
+
+
+# SDKs that have an entrypoint themselves.
+
+SDK_TYPES = "made = [function('moduleRuntime', 'Container', modSource='ModuleSource', introspectionJson='File'), function('moduleTypes', %r, modSource='ModuleSource', introspectionJson='File')]\ngive([main_object('Probe', made)])"
+SDK_CALL = "give(json.dumps(chain(*process('serve_hello()'), 'id') if fnName == 'moduleRuntime' else %s))"
+
+
+def used_as_sdk(repository, returns, value):
+    module_with(repository, entry(SDK_TYPES % returns, SDK_CALL % value))
+    user = repository / "user"
+    user.mkdir()
+    (user / "dagger.json").write_text(json.dumps({"name": "user", "engineVersion": "v0.18.10", "sdk": "../probe"}))
+    return user
+
+
+def test_an_sdk_with_an_entrypoint(connected, repository):
+    user = used_as_sdk(repository, "[TypeDef]", "[main_object('User', [function('hello', 'String')])]")
+    assert connected.run("call", "-m", user, "hello").ok().out.strip() == "hello"
+
+
+def test_an_sdk_with_an_entrypoint_cannot_register_by_processes(connected, repository):
+    user = used_as_sdk(repository, "Module", "module([])")
+    connected.run("functions", "-m", user).failed("`../probe` cannot keep the contract", "typed", "`../entry`")
