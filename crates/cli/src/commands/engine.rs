@@ -1,6 +1,7 @@
 //! `rondel engine serve|status|stop|verify|reset`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use http::Method;
@@ -13,6 +14,9 @@ use crate::settings::Settings;
 const ONE_USER: &str = "containers have root as their only user, because this user has no ranges in `/etc/subuid` and \
     `/etc/subgid` (or `newuidmap` is missing); programs that change to another user fail. An administrator can add ranges: \
     `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`; then restart the engine";
+
+/// How long work that cannot be cancelled may hold up the end of the engine.
+const LAST_WORK: Duration = Duration::from_secs(5);
 
 pub(crate) fn command() -> Command {
     let announce = Arg::new("announce")
@@ -62,8 +66,10 @@ fn serve(settings: &Settings, announce: bool) -> Result<ExitCode> {
         rootless,
         notes,
     };
-    runtime.block_on(rondel_engine::serve(options))?;
-    Ok(ExitCode::SUCCESS)
+    let outcome = runtime.block_on(rondel_engine::serve(options));
+    // What is in the middle of a large file is not waited for: nothing that it leaves has to be repaired.
+    runtime.shutdown_timeout(LAST_WORK);
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
 /// Tells whoever started this engine that it listens, and lets go of standard output.
