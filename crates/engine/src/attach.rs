@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use crate::sessions::{AttachedClient, Engine};
 use crate::streams::ClientMachine;
 
-/// How many events may wait for a client that reads slowly before new ones are dropped.
-const EVENT_BACKLOG: usize = 100_000;
+/// How much may wait for a client that reads slowly before new events are dropped, by [`weight`].
+const BACKLOG: u64 = 100_000;
+/// As much text of a log counts as one event, in bytes.
+const LOG_UNIT: usize = 512;
 
 /// Lines for one client.
 struct Outbox {
@@ -29,11 +31,21 @@ struct Outbox {
 
 impl Sink for Outbox {
     fn emit(&self, event: Event) {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) < EVENT_BACKLOG as u64 {
-            let _ = self.lines.send(FromEngine::Event(event));
+        let line = FromEngine::Event(event);
+        let weight = weight(&line);
+        if self.waiting.fetch_add(weight, Ordering::Relaxed) < BACKLOG {
+            let _ = self.lines.send(line);
         } else {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.waiting.fetch_sub(weight, Ordering::Relaxed);
         }
+    }
+}
+
+/// What a line counts for while it waits: memory is bounded, whether events are many or large.
+fn weight(line: &FromEngine) -> u64 {
+    match line {
+        FromEngine::Event(Event::Log { text, .. }) => 1 + (text.len() / LOG_UNIT) as u64,
+        _ => 1,
     }
 }
 
@@ -67,7 +79,7 @@ impl Link {
 
     /// Tells the client something. One that is gone is told nothing.
     pub(crate) fn say(&self, line: FromEngine) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.waiting.fetch_add(weight(&line), Ordering::Relaxed);
         let _ = self.lines.send(line);
     }
 
@@ -79,7 +91,7 @@ impl Link {
             }
             // ORDER: behind every event that was emitted until now.
             // A client that asks and does not read is not answered beyond what may wait for it.
-            Ok(FromClient::Tell { .. }) if self.waiting.load(Ordering::Relaxed) > 2 * EVENT_BACKLOG as u64 => {}
+            Ok(FromClient::Tell { .. }) if self.waiting.load(Ordering::Relaxed) > 2 * BACKLOG => {}
             Ok(FromClient::Tell { id }) => {
                 self.say(FromEngine::Told { id });
             }
@@ -168,7 +180,7 @@ pub async fn serve(engine: Arc<Engine>, upgraded: Upgraded) {
     let _ = write.write_all(text(&greeting).as_bytes()).await;
     let writer = tokio::spawn(async move {
         while let Some(line) = outbox.recv().await {
-            waiting.fetch_sub(1, Ordering::Relaxed);
+            waiting.fetch_sub(weight(&line), Ordering::Relaxed);
             if write.write_all(text(&line).as_bytes()).await.is_err() {
                 break;
             }
@@ -213,4 +225,26 @@ fn text(value: &impl serde::Serialize) -> String {
     let mut text = serde_json::to_string(value).unwrap_or_default();
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use rondel_events::{SpanId, Stream};
+
+    use super::*;
+
+    #[test]
+    fn what_waits_is_bounded_by_its_size() {
+        let (lines, mut outbox) = mpsc::unbounded_channel();
+        let sink = Outbox { lines, waiting: Arc::default() };
+        let log = |size: usize| Event::Log { span: SpanId(1), stream: Stream::Stdout, text: "x".repeat(size) };
+        for _ in 0..2_000 {
+            sink.emit(log(64 << 10));
+        }
+        let mut bytes = 0;
+        while let Ok(FromEngine::Event(Event::Log { text, .. })) = outbox.try_recv() {
+            bytes += text.len();
+        }
+        assert!((40 << 20..60 << 20).contains(&bytes), "{bytes}");
+    }
 }
