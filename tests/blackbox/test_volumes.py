@@ -141,6 +141,17 @@ def test_sharing(engine):
         assert v.run(mixed, "ls /c", ", sharing: PRIVATE", salt="after") == "busy"
 
 
+def test_a_service_and_who_is_bound_to_it_do_not_wait_for_one_another(engine):
+    with engine.session() as session:
+        volume = Volumes(session).volume("both want it")
+        base = 'container { from(address: "busybox") { withMountedCache(path: "/c", cache: "%s", sharing: LOCKED) { %s } } }'
+        service = session.query("{ %s }" % (base % (volume, 'asService(args: ["sleep", "60"]) { id }')))
+        service = service["container"]["from"]["withMountedCache"]["asService"]["id"]
+        bound = 'withServiceBinding(alias: "s", service: "%s") { withExec(args: ["true"]) { sync } }' % service
+        message = session.error("{ %s }" % (base % (volume, bound)))["message"]
+        assert "has the locked cache volume at `/c` as long as it runs, and the process itself wants it" in message, message
+
+
 def test_a_cancelled_process_frees_a_locked_volume(engine):
     locked = ", sharing: LOCKED"
     with engine.session() as session:

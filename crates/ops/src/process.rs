@@ -29,7 +29,7 @@ use crate::output::{Capture, Written};
 use crate::resolver::with_search;
 use crate::scrub::Secrets;
 use crate::stats::count;
-use crate::volumes::Claims;
+use crate::volumes::{self, Claims};
 
 /// What a process that failed may have lacked.
 const ALONE: &str = "containers reach nothing outside; `rondel engine status` says why";
@@ -167,6 +167,7 @@ impl Process<'_> {
         let others = try_join_all(self.exec.scrub.iter().map(|secret| self.cx.secrets.plaintext(secret))).await?;
         let plaintexts = secret_env.iter().chain(&secret_files).chain(&others);
         let secrets = Secrets::new(plaintexts.map(|plaintext| plaintext.bytes()));
+        volumes::check(self.exec)?;
         let claims = self.unless_cancelled(async { Ok(Arc::new(self.ops.volumes.claim(self.exec).await)) }).await?;
         let services = &self.exec.services;
         let mut bound = self.unless_cancelled(self.cx.services.bind(self.ops, self.cx, services)).await?;

@@ -1,14 +1,15 @@
 //! Who uses which cache volume now, and what a new one holds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use rondel_fault::{Attempt, Result};
+use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::exec::{MountSource, Sharing};
+use rondel_model::service::{Service, ServiceKind};
 use rondel_model::{AbsPath, ExecOp, Snapshot};
 use rondel_ports::snapshots::Snapshots;
 use rustix::fs::{Mode, XattrFlags};
@@ -45,6 +46,43 @@ pub(crate) struct Claims {
     folders: BTreeMap<(String, u8), String>,
     _locks: Vec<OwnedMutexGuard<()>>,
     _uses: Vec<Use>,
+}
+
+/// That a process and the services it runs beside, those of services included, do not wait for one another forever: each has its
+/// locked volumes as long as it runs.
+///
+/// # Errors
+/// When two of them want the same one.
+pub(crate) fn check(exec: &ExecOp) -> Result<()> {
+    let mut holders: HashMap<&str, &str> = locked(exec).map(|(volume, _)| (volume, "the process itself")).collect();
+    let mut seen = HashSet::new();
+    let mut pending: Vec<&Service> = exec.services.iter().map(|binding| &binding.service).collect();
+    while let Some(service) = pending.pop() {
+        let ServiceKind::Container(container) = service.kind() else { continue };
+        if !seen.insert(service.digest()) {
+            continue;
+        }
+        let own: BTreeMap<&str, &AbsPath> = locked(&container.exec).collect();
+        for (volume, target) in own {
+            if let Some(other) = holders.insert(volume, service.hostname()) {
+                let service = service.hostname();
+                return Err(Fault::user(format!(
+                    "the service `{service}` has the locked cache volume at `{target}` as long as it runs, and {other} wants it beside it"
+                ))
+                .with_hint("use the volume as `SHARED`, or give them volumes of their own"));
+            }
+        }
+        pending.extend(container.exec.services.iter().map(|binding| &binding.service));
+    }
+    Ok(())
+}
+
+/// The volumes that `exec` uses alone, and where.
+fn locked(exec: &ExecOp) -> impl Iterator<Item = (&str, &AbsPath)> {
+    exec.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Cache { volume, sharing: Sharing::Locked, .. } => Some((&**volume, &mount.target)),
+        _ => None,
+    })
 }
 
 /// The use of one folder of a volume.
