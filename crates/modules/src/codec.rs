@@ -256,7 +256,8 @@ pub(crate) fn integer(number: &serde_json::Number) -> Option<i64> {
     number.as_i64().or_else(|| number.as_f64().and_then(whole))
 }
 
-fn kind_of(json: &Json) -> &'static str {
+/// What people call the kind of a value.
+pub(crate) fn kind_of(json: &Json) -> &'static str {
     match json {
         Json::Null => "null",
         Json::Bool(_) => "a boolean",

@@ -5,6 +5,8 @@ use rondel_fault::{Fault, Result};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
+use crate::codec::kind_of;
+
 /// The keys of an object.
 pub(crate) struct Keys {
     /// The keys that lead to it.
@@ -92,13 +94,6 @@ pub(crate) fn object(place: &str, value: &Json, expected: &str) -> Result<Keys> 
 }
 
 fn unexpected(place: &str, value: &Json, expected: &str) -> Fault {
-    let kind = match value {
-        Json::Null => "null",
-        Json::Bool(_) => "a boolean",
-        Json::Number(_) => "a number",
-        Json::String(_) => "a string",
-        Json::Array(_) => "a list",
-        Json::Object(_) => "an object",
-    };
+    let kind = kind_of(value);
     Fault::user(format!("`{place}`: invalid type: {kind}, expected {expected}"))
 }
