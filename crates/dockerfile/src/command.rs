@@ -3,7 +3,7 @@
 use crate::error::{Error, Spot};
 use crate::flags::{self, Flags};
 use crate::lines::{self, Document, Line};
-use crate::mount::{self, MountSpec};
+use crate::mount::MountOptions;
 use crate::values;
 use crate::words::shell_words;
 
@@ -53,7 +53,7 @@ pub(crate) enum Words {
 pub(crate) struct Run {
     pub(crate) words: Words,
     pub(crate) documents: Vec<Document>,
-    pub(crate) mounts: Vec<MountSpec>,
+    pub(crate) mounts: Vec<MountOptions>,
     pub(crate) offline: bool,
     pub(crate) insecure: bool,
 }
@@ -209,7 +209,8 @@ impl Reader<'_> {
                 return self.fail(format!("`{other}` is no security mode: expected `sandbox` or `insecure`"));
             }
         };
-        let mounts = flags.values("mount").iter().map(|text| mount::read(text, self.spot)).collect::<Result<_, _>>()?;
+        let mounts = flags.values("mount");
+        let mounts = mounts.iter().map(|text| MountOptions::split(text, self.spot)).collect::<Result<_, _>>()?;
         let documents = self.line.documents.clone();
         Ok(Command::Run(Run { words: words(self.rest), documents, mounts, offline, insecure }))
     }

@@ -65,14 +65,16 @@ impl State {
         let from = copy.from.as_ref().map(|from| builder.from(from, at, spot)).transpose()?;
         let mut groups: Vec<Group> = Vec::new();
         let mut local = false;
+        let checksum = copy.checksum.as_ref().map(|text| self.expand(escape, text, spot)).transpose()?;
+        let checksum = checksum.filter(|text| !text.is_empty());
         for text in &copy.sources {
             let text = self.expand(escape, text, spot)?;
             if copy.add && is_remote(&text) {
-                groups.push(fetched(builder, copy, &text, spot)?);
+                groups.push(fetched(builder, copy, &text, checksum.as_deref(), spot)?);
                 local = false;
                 continue;
             }
-            if copy.checksum.is_some() {
+            if checksum.is_some() {
                 return Err(spot.error("`--checksum` is for sources that are addresses").into());
             }
             if let (true, Some(group)) = (local, groups.last_mut()) {
@@ -114,14 +116,14 @@ fn is_remote(text: &str) -> bool {
 }
 
 /// What is behind an address.
-fn fetched(builder: &Builder<'_>, copy: &Copy, text: &str, spot: &Spot) -> Result<Group, Stop> {
-    if let Some(need) = repository(text, copy) {
+fn fetched(builder: &Builder<'_>, copy: &Copy, text: &str, checksum: Option<&str>, spot: &Spot) -> Result<Group, Stop> {
+    if let Some(need) = repository(text, copy.keep_git_dir, checksum) {
         let found = builder.need(need, spot)?;
         let paths = vec![".".to_owned()];
         let unpack = copy.unpack.unwrap_or_default();
         return Ok(Group { source: found.place, ignore: Vec::new(), paths, unpack, keep_owner: false });
     }
-    let found = builder.need(Need::Http { url: text.to_owned(), checksum: copy.checksum.clone() }, spot)?;
+    let found = builder.need(Need::Http { url: text.to_owned(), checksum: checksum.map(ToOwned::to_owned) }, spot)?;
     let path = found.place.path;
     let source = Place { fs: found.place.fs, path: path.parent().unwrap_or_else(AbsPath::root) };
     let paths = vec![path.file_name().unwrap_or_default().to_owned()];
@@ -129,7 +131,7 @@ fn fetched(builder: &Builder<'_>, copy: &Copy, text: &str, spot: &Spot) -> Resul
 }
 
 /// The repository that an address means: `https://host/x.git?branch=b&subdir=d`, or `#ref:directory` after it.
-fn repository(text: &str, copy: &Copy) -> Option<Need> {
+fn repository(text: &str, mut keep_git_dir: bool, checksum: Option<&str>) -> Option<Need> {
     let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
     let (url, query) = rest.split_once('?').unwrap_or((rest, ""));
     if is_web(text) && !url.trim_end_matches('/').ends_with(".git") {
@@ -139,7 +141,7 @@ fn repository(text: &str, copy: &Copy) -> Option<Need> {
         Some((reference, directory)) => (reference.to_owned(), directory.to_owned()),
         None => (fragment.to_owned(), String::new()),
     };
-    let (mut commit, mut keep_git_dir) = (copy.checksum.clone(), copy.keep_git_dir);
+    let mut commit = checksum.map(ToOwned::to_owned);
     for (key, value) in query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "true"))) {
         match key {
             "ref" | "branch" | "tag" => value.clone_into(&mut reference),
@@ -161,19 +163,11 @@ fn repository(text: &str, copy: &Copy) -> Option<Need> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Command, read};
-    use crate::error::Source;
-    use crate::lines::split;
 
     #[test]
     fn repositories() {
-        let source = Source::new("Dockerfile");
-        let line = &split(&source, "ADD x /y").expect("is split").all[0];
-        let Command::Copy(copy) = read(line, source.at(1, "ADD"), '\\').expect("is read").command else {
-            panic!("ADD")
-        };
         let check = |text: &str, want: Option<(&str, Option<&str>, &str)>| {
-            let got = repository(text, &copy).map(|need| match need {
+            let got = repository(text, false, None).map(|need| match need {
                 Need::Git { url, reference, directory, .. } => (url, reference, directory),
                 other => panic!("{other:?}"),
             });

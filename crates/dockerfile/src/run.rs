@@ -35,8 +35,10 @@ impl State {
     /// Does what `RUN` says.
     pub(crate) fn run(&mut self, builder: &mut Builder<'_>, at: usize, run: &Run, spot: &Spot) -> Result<(), Stop> {
         let mut parts = Parts::default();
-        for spec in &run.mounts {
-            self.mount(builder, at, spec, spot, &mut parts)?;
+        let escape = builder.dockerfile.escape;
+        for options in &run.mounts {
+            let spec = options.resolve(spot, |text| self.expand(escape, text, spot))?;
+            self.mount(builder, at, &spec, spot, &mut parts)?;
         }
         let args = self.run_line(run, &mut parts);
         let given: Vec<_> =
@@ -108,10 +110,8 @@ impl State {
         spot: &Spot,
         parts: &mut Parts,
     ) -> Result<(), Stop> {
-        let escape = builder.dockerfile.escape;
-        let word = |text: &Option<String>| text.as_ref().map(|text| self.expand(escape, text, spot)).transpose();
-        let target = word(&spec.target)?.map(|path| self.container.workdir().join(&path));
-        let source = word(&spec.source)?.unwrap_or_default();
+        let target = spec.target.as_ref().map(|path| self.container.workdir().join(path));
+        let source = spec.source.clone().unwrap_or_default();
         let at_target = target.clone().unwrap_or_else(AbsPath::root);
         let source = match spec.kind {
             MountKind::Bind => {
@@ -119,7 +119,7 @@ impl State {
                 MountSource::Bind { fs, path, read_only: spec.read_only.unwrap_or(true) }
             }
             MountKind::Cache => {
-                let id = word(&spec.id)?.unwrap_or_else(|| at_target.to_string());
+                let id = spec.id.clone().unwrap_or_else(|| at_target.to_string());
                 let from = spec.from.as_ref().map(|from| builder.from(from, at, spot)).transpose()?;
                 let seed = from.map(|fs| Place { fs, path: AbsPath::new(&source) });
                 let volume = format!("{VOLUMES}{id}");
@@ -130,12 +130,11 @@ impl State {
             }
             MountKind::Temp => MountSource::Temp { size: spec.size },
             MountKind::Secret => {
-                let id = word(&spec.id)?;
-                return self.secret(&builder.request.secrets, spec, id, target, spot, parts);
+                return self.secret(&builder.request.secrets, spec, target, spot, parts);
             }
             MountKind::Ssh => {
-                let id = word(&spec.id)?.unwrap_or_else(|| "default".into());
-                return agent(builder.request.ssh.as_ref(), spec, &id, target, spot, parts);
+                let id = spec.id.as_deref().unwrap_or("default");
+                return agent(builder.request.ssh.as_ref(), spec, id, target, spot, parts);
             }
         };
         parts.mounts.push(Mount { target: at_target, source });
@@ -176,13 +175,12 @@ impl State {
         &self,
         secrets: &[Secret],
         spec: &MountSpec,
-        id: Option<String>,
         target: Option<AbsPath>,
         spot: &Spot,
         parts: &mut Parts,
     ) -> Result<(), Stop> {
         let name = target.as_ref().and_then(|target| target.file_name().map(ToOwned::to_owned));
-        let Some(id) = id.or(name) else {
+        let Some(id) = spec.source.clone().or_else(|| spec.id.clone()).or(name) else {
             return Err(spot.error("a secret needs an `id` or a `target`").into());
         };
         let Some(found) = secrets.iter().find(|secret| secret.names.contains(&id)) else {
@@ -194,11 +192,12 @@ impl State {
             };
             return Err(spot.error(message).into());
         };
+        let file = id.rsplit('/').next().unwrap_or_default();
         if let Some(name) = &spec.env {
-            parts.secret_env.push((name.clone(), found.secret.clone()));
+            let name = if name.is_empty() { file } else { name };
+            parts.secret_env.push((name.to_owned(), found.secret.clone()));
         }
         if spec.env.is_none() || target.is_some() {
-            let file = id.rsplit('/').next().unwrap_or_default();
             let target = target.unwrap_or_else(|| AbsPath::new("/run/secrets").join_inside(file));
             let (owner, mode) = (spec.owner().map(|owner| Owner(owner.into())), spec.mode.unwrap_or(0o400));
             let source = MountSource::Secret { secret: found.secret.clone(), owner, mode };
