@@ -147,9 +147,16 @@ fn holder<'a>(root: Root<'_>, path: &'a Path) -> Result<(OwnedFd, &'a OsStr), Er
 }
 
 fn not_found(path: &str) -> Fault {
-    // Users match on the last words.
-    Fault::user(format!("cannot copy: \"/{}\": not found", path.trim_start_matches('/')))
+    // Users of two builders match on what follows the first colon.
+    let path = path.trim_start_matches('/');
+    Fault::user(format!("cannot copy: \"/{path}\": not found: lstat /{path}: no such file or directory"))
         .with_hint("check the path, the name of the stage and what `.dockerignore` excludes")
+}
+
+fn dangling(link: &Path, target: &Path) -> Fault {
+    let (link, target) = (link.display(), target.display());
+    Fault::user(format!("cannot copy: \"/{link}\" is a symlink: lstat /{target}: no such file or directory"))
+        .with_hint("exclude the symlink, or copy the directory that holds it: symlinks inside stay as they are")
 }
 
 /// Everything that `op` picks below `root`, in the order in which it was asked for.
@@ -184,29 +191,59 @@ fn pick(op: &GatherOp, root: Root<'_>) -> Result<Vec<Item>> {
 }
 
 impl Rules {
-    /// What is at `asked`, when it is there and passes.
+    /// What is at `asked`, when it is there and passes. A symlink whose target is missing or
+    /// ignored is an error: a copy never silently lacks what its pattern matched.
     fn item(&self, root: Root<'_>, asked: &Path, pivot: PathBuf, rest: PathBuf) -> Result<Option<Item>> {
-        let fail = |e| failed(e, "read", asked);
-        let found = match root.find(asked, true) {
-            Ok(found) => found,
-            Err(Errno::NOTDIR) => return Ok(None),
-            Err(e) => return Err(fail(e)),
+        let find = |path: &Path, follow| match root.find(path, follow) {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::NOTDIR) => Ok(None),
+            Err(e) => Err(failed(e, "read", path)),
         };
-        let Some(stat) = found.stat else { return Ok(None) };
-        let whole = Item { at: found.path, asked: rest, pivot, stat, chosen: None };
-        if self.open {
-            return Ok(Some(whole));
+        let Some(own) = find(asked, false)? else { return Ok(None) };
+        let Some(stat) = own.stat else { return Ok(None) };
+        if own.links.iter().any(|link| self.ignores(link)) {
+            return Ok(None);
         }
-        let path = whole.at.as_os_str().as_bytes();
-        let itself = path.is_empty() || self.ignore.file(path);
-        let name = asked.file_name().unwrap_or_default().as_bytes();
-        if kind(&whole.stat) != FileType::Directory {
-            return Ok((itself && self.exclude.file(name)).then_some(whole));
+        if kind(&stat) != FileType::Symlink {
+            return self.passing(root, Item { at: own.path, asked: rest, pivot, stat, chosen: None });
+        }
+        let excluded = !self.exclude.file(asked.file_name().unwrap_or_default().as_bytes());
+        if self.ignores(&own.path) {
+            return Ok(None);
+        }
+        let target = find(&own.path, true)?;
+        let lost = target.as_ref().map_or_else(|| own.path.clone(), |target| target.path.clone());
+        let there = target.filter(|target| !target.links.iter().any(|link| self.ignores(link)));
+        let item = match there.and_then(|target| Some((target.path, target.stat?))) {
+            Some((at, stat)) => self.passing(root, Item { at, asked: rest, pivot, stat, chosen: None })?,
+            None => None,
+        };
+        match item {
+            None if !excluded => Err(dangling(asked, &lost)),
+            item => Ok(item),
+        }
+    }
+
+    /// Whether the build context does not have what is at `path`, which is not the root.
+    fn ignores(&self, path: &Path) -> bool {
+        !self.ignore.file(path.as_os_str().as_bytes())
+    }
+
+    /// `item` with what of it passes, when anything does.
+    fn passing(&self, root: Root<'_>, item: Item) -> Result<Option<Item>> {
+        if self.open {
+            return Ok(Some(item));
+        }
+        let fail = |e| failed(e, "read", &item.at);
+        let itself = item.at.as_os_str().is_empty() || !self.ignores(&item.at);
+        let name = item.asked.file_name().unwrap_or_default().as_bytes();
+        if kind(&item.stat) != FileType::Directory {
+            return Ok((itself && self.exclude.file(name)).then_some(item));
         }
         let mut chosen = HashSet::new();
-        let dir = root.open_dir(&whole.at).map_err(fail)?;
-        let any = self.choose(dir.as_fd(), &whole.at, &mut PathBuf::new(), &mut chosen).map_err(fail)?;
-        Ok((any || itself).then_some(Item { chosen: Some(chosen), ..whole }))
+        let dir = root.open_dir(&item.at).map_err(fail)?;
+        let any = self.choose(dir.as_fd(), &item.at, &mut PathBuf::new(), &mut chosen).map_err(fail)?;
+        Ok((any || itself).then_some(Item { chosen: Some(chosen), ..item }))
     }
 
     /// Whether anything below passes.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::search::Search;
 
 /// The version of what ops do: a change of their behaviour changes it, so that older results are not used.
-const DOMAIN: &str = "op/v2";
+const DOMAIN: &str = "op/v3";
 
 /// An op over evaluated inputs.
 #[derive(Serialize)]

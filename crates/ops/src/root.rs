@@ -24,6 +24,8 @@ pub(crate) struct Found {
     pub(crate) path: PathBuf,
     /// Its status; none when nothing is there.
     pub(crate) stat: Option<Stat>,
+    /// The symlinks that were followed, in order: their paths without links, relative to the root.
+    pub(crate) links: Vec<PathBuf>,
 }
 
 impl Root<'_> {
@@ -33,7 +35,7 @@ impl Root<'_> {
         let mut pending: VecDeque<OsString> = parts(path);
         let mut at = PathBuf::new();
         let mut stat = Some(self.stat(Path::new(""))?);
-        let mut links = 0;
+        let mut links = Vec::new();
         while let Some(part) = pending.pop_front() {
             if part == ".." {
                 at.pop();
@@ -47,11 +49,11 @@ impl Root<'_> {
             stat = self.lstat(&at)?;
             let is_link = stat.as_ref().is_some_and(|s| kind(s) == FileType::Symlink);
             if is_link && (follow || !pending.is_empty()) {
-                links += 1;
-                if links > MOST_LINKS {
+                if links.len() == MOST_LINKS {
                     return Err(Errno::LOOP);
                 }
                 let target = PathBuf::from(OsString::from_vec(self.link(&at)?));
+                links.push(at.clone());
                 at.pop();
                 if target.is_absolute() {
                     at = PathBuf::new();
@@ -62,7 +64,7 @@ impl Root<'_> {
                 stat = self.lstat(&at)?;
             }
         }
-        Ok(Found { path: at, stat })
+        Ok(Found { path: at, stat, links })
     }
 
     /// The directory at a path without links, open for listing.

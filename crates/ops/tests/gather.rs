@@ -69,7 +69,10 @@ async fn owners_and_modes() {
     let new: Vec<&str> = listed.iter().filter(|line| line.starts_with("new")).map(String::as_str).collect();
     assert_eq!(new, ["new 755 7:8 <Directory>", "new/d 700 7:8 <Directory>", "new/d/f 600 7:8 x"]);
     let missing = gather(&base, &source, &["d/none"], "/x");
-    assert_eq!(w.error(&done(missing)).await, "cannot copy: \"/d/none\": not found");
+    assert_eq!(
+        w.error(&done(missing)).await,
+        "cannot copy: \"/d/none\": not found: lstat /d/none: no such file or directory"
+    );
 }
 
 #[tokio::test]
