@@ -50,7 +50,8 @@ pub fn parse(file: &str, text: &str) -> Result<Dockerfile, Error> {
         let name = syntax.split(['@', ' ']).next().unwrap_or_default();
         let name = name.strip_prefix("docker.io/").unwrap_or(name).split(':').next().unwrap_or_default();
         if !FRONT_ENDS.contains(&name) {
-            let message = format!("the front end `{syntax}` is not supported: only `docker/dockerfile` is built in");
+            // Users match on these words.
+            let message = format!("syntax frontend \"{syntax}\" is unsupported: only `docker/dockerfile` is built in");
             return Err(source.at(1, "").error(message));
         }
     }
@@ -192,7 +193,10 @@ mod tests {
         check_error("FROM a\nSHELL sh -c", "it needs a list");
         check_error("FROM a\nONBUILD FROM x", "cannot be a trigger");
         check_error("FROM a\nHEALTHCHECK --interval=5 CMD x", "`5` is no duration");
-        check_error("# syntax=example.com/frontend:1\nFROM a", "the front end `example.com/frontend:1`");
+        check_error(
+            "# syntax=example.com/frontend:1\nFROM a",
+            "syntax frontend \"example.com/frontend:1\" is unsupported",
+        );
         assert!(parse("Dockerfile", "# syntax = docker.io/docker/dockerfile:1.7-labs\nFROM a").is_ok());
     }
 
