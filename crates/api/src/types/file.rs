@@ -129,12 +129,15 @@ async fn with_replaced(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     let bytes = ops.read(&op_cx, &file.place).await?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Fault::user(format!("cannot replace text in `{}`: it is no UTF-8 text", asked(file))))?;
-    let which = match (args.bool("all")?, args.opt_int("firstFrom")?) {
+    let first_from = args.opt_int("firstFrom")?.map(|line| usize::try_from(line).unwrap_or(0));
+    let which = match (args.bool("all")?, first_from) {
         (true, _) => Which::All,
-        (false, Some(line)) => Which::FirstFrom(usize::try_from(line).unwrap_or(0)),
+        (false, Some(_)) => Which::First,
         (false, None) => Which::Only,
     };
-    let replaced = replace(&text, &args.str("search")?, &args.str("replacement")?, which)?;
+    let first_line = first_from.unwrap_or(0).max(1);
+    let replaced = replace(&text, &args.str("search")?, &args.str("replacement")?, first_line, which)?;
+    let Some(replaced) = replaced else { return Ok(node.into()) };
     let found = inspect::stat(&cx, &file.place, asked(file), true).await?;
     let (path, permissions) = (file.place.path.clone(), found.mode & 0o7777);
     let owner = Some(Owner(format!("{}:{}", found.uid, found.gid).into()));
@@ -143,33 +146,52 @@ async fn with_replaced(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
 }
 
 /// Which matches are replaced.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Which {
     All,
-    /// The first at or after this line, counted from one.
-    FirstFrom(usize),
+    First,
     /// The only one.
     Only,
 }
 
-fn replace(text: &str, search: &str, replacement: &str, which: Which) -> Result<String> {
+/// The most matches that an error names.
+const MAX_SHOWN_MATCHES: usize = 20;
+
+/// The text with matches at or after `first_line`, counted from one, replaced. `None` when there is
+/// none and all were to be replaced.
+fn replace(text: &str, search: &str, replacement: &str, first_line: usize, which: Which) -> Result<Option<String>> {
     if search.is_empty() {
         return Err(Fault::user("the text to search for is empty"));
     }
-    let start = match which {
-        Which::FirstFrom(line) => text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum(),
-        _ => 0,
-    };
+    let start = text.split_inclusive('\n').take(first_line - 1).map(str::len).sum();
     let (head, tail) = text.split_at(start);
+    // Clients match on words of both errors.
     match (tail.matches(search).take(2).count(), which) {
-        (0, _) => Err(Fault::user(format!("the text `{search}` was not found"))),
+        (0, Which::All) => Ok(None),
+        (0, _) => Err(Fault::user(format!("search string not found: `{search}`"))),
         (2, Which::Only) => {
-            Err(Fault::user(format!("the text `{search}` was found more than once"))
+            let places = places(text, search);
+            Err(Fault::user(format!("search string found multiple times: {places}"))
                 .with_hint("set `all` or `firstFrom`"))
         }
-        (_, Which::All) => Ok(text.replace(search, replacement)),
-        _ => Ok(format!("{head}{}", tail.replacen(search, replacement, 1))),
+        (_, Which::All) => Ok(Some(format!("{head}{}", tail.replace(search, replacement)))),
+        _ => Ok(Some(format!("{head}{}", tail.replacen(search, replacement, 1)))),
     }
+}
+
+/// The lines of matches, and their bytes in them.
+fn places(text: &str, search: &str) -> String {
+    let (mut line, mut line_start, mut shown) = (1, 0, Vec::new());
+    let mut matches = text.match_indices(search);
+    for (at, _) in matches.by_ref().take(MAX_SHOWN_MATCHES) {
+        let passed = &text.as_bytes()[line_start..at];
+        line += passed.iter().filter(|byte| **byte == b'\n').count();
+        line_start += passed.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        let column = at - line_start;
+        shown.push(format!("line {line} ({column}-{})", column + search.len()));
+    }
+    let more = if matches.next().is_some() { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
 }
 
 async fn export(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
@@ -215,15 +237,19 @@ mod tests {
 
     #[test]
     fn replacements() {
-        let check = |which, want: Result<&str, &str>| {
-            let got = replace("a\nb a\na\n", "a", "x", which).map_err(|fault| fault.message().to_owned());
-            assert_eq!(got, want.map(ToOwned::to_owned).map_err(ToOwned::to_owned));
+        let check = |line, which, want: Result<Option<&str>, &str>| {
+            let got = replace("a\nb a\na\n", "a", "x", line, which).map_err(|fault| fault.message().to_owned());
+            assert_eq!(got, want.map(|text| text.map(ToOwned::to_owned)).map_err(ToOwned::to_owned));
         };
-        check(Which::All, Ok("x\nb x\nx\n"));
-        check(Which::FirstFrom(2), Ok("a\nb x\na\n"));
-        check(Which::FirstFrom(0), Ok("x\nb a\na\n"));
-        check(Which::FirstFrom(9), Err("the text `a` was not found"));
-        check(Which::Only, Err("the text `a` was found more than once"));
-        assert!(replace("a", "", "x", Which::All).is_err());
+        check(1, Which::All, Ok(Some("x\nb x\nx\n")));
+        check(2, Which::All, Ok(Some("a\nb x\nx\n")));
+        check(9, Which::All, Ok(None));
+        check(2, Which::First, Ok(Some("a\nb x\na\n")));
+        check(1, Which::First, Ok(Some("x\nb a\na\n")));
+        check(9, Which::First, Err("search string not found: `a`"));
+        let found = "search string found multiple times: line 1 (0-1), line 2 (2-3), line 3 (0-1)";
+        check(1, Which::Only, Err(found));
+        assert!(replace("a", "", "x", 1, Which::All).is_err());
+        assert!(places(&"a".repeat(21), "a").ends_with("line 1 (19-20), …"));
     }
 }
