@@ -15,6 +15,8 @@ use crate::host_path;
 /// The largest secret, in bytes.
 pub const MAX_PLAINTEXT: usize = 512_000;
 
+/// Providers that are read by the engine's own means.
+const OWN: [&str; 3] = ["env", "file", "cmd"];
 /// Providers that the client asks; what they give is remembered in the session.
 const ASKED: [&str; 4] = ["op", "vault", "aws+sm", "aws+ps"];
 /// Providers of the API that this engine does not have.
@@ -71,6 +73,17 @@ fn is_scheme(scheme: &str) -> bool {
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
 }
 
+/// Checks that there is a provider for `uri`, without asking it.
+///
+/// # Errors
+/// When there is none.
+pub fn check(uri: &str) -> Result<()> {
+    let scheme = uri.split("://").next().unwrap_or_default();
+    let known = OWN.contains(&scheme) || ASKED.contains(&scheme) || KNOWN.contains(&scheme);
+    // Clients match on this text; see spec/behaviours.md SEC-006.
+    known.then_some(()).ok_or_else(|| Fault::user(format!("unsupported secret provider: \"{scheme}\"")))
+}
+
 /// Reads the secret at `uri` on behalf of `client`.
 ///
 /// # Errors
@@ -86,8 +99,10 @@ pub async fn read(client: &Client, uri: &str) -> Result<Provided> {
             return Err(Fault::user(format!("secret provider `{known}` is not supported by this engine"))
                 .with_hint("use `cmd://` with the provider's own program"));
         }
-        // Clients match on this text; see spec/behaviours.md SEC-006.
-        other => return Err(Fault::user(format!("unsupported secret provider: \"{other}\""))),
+        _ => {
+            check(uri)?;
+            return Err(Fault::bug(format!("no way to read a secret of the provider `{scheme}`")));
+        }
     };
     check_size(bytes.bytes())?;
     Ok(Provided::lasting(bytes))
@@ -173,7 +188,7 @@ impl ClientSecrets {
 impl Secrets for ClientSecrets {
     fn plaintext<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<Arc<Plaintext>>> {
         Box::pin(async move {
-            let known = self.session.secrets.get(secret).is_some();
+            let known = self.session.secrets.get(secret).is_some() || self.session.secrets.failure(secret).is_some();
             let client = self.client.get().and_then(Weak::upgrade).filter(|_| !known && !secret.uri.is_empty());
             if let Some(client) = client {
                 let provided = read(&client, &secret.uri).await?;

@@ -44,6 +44,8 @@ type Slot = Arc<tokio::sync::Mutex<Option<Provided>>>;
 #[derive(Default)]
 pub struct SecretStore {
     known: Mutex<HashMap<Handle, Provided>>,
+    /// Why the provider did not give what was asked of it.
+    failed: Mutex<HashMap<Handle, Fault>>,
     provided: Mutex<HashMap<String, Slot>>,
 }
 
@@ -54,7 +56,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl SecretStore {
     /// Remembers plaintext for as long as it lasts.
     pub fn put(&self, secret: &SecretRef, provided: Provided) {
-        lock(&self.known).insert((secret.key, secret.uri.clone()), provided);
+        let handle = (secret.key, secret.uri.clone());
+        lock(&self.failed).remove(&handle);
+        lock(&self.known).insert(handle, provided);
+    }
+
+    /// Remembers why there is no plaintext. It is the error of everything that needs it.
+    pub fn put_failure(&self, secret: &SecretRef, fault: Fault) {
+        let handle = (secret.key, secret.uri.clone());
+        lock(&self.known).remove(&handle);
+        let mut failed = lock(&self.failed);
+        if failed.len() >= MOST_ADDRESSES {
+            failed.clear();
+        }
+        failed.insert(handle, fault);
+    }
+
+    /// Why there is no plaintext.
+    pub fn failure(&self, secret: &SecretRef) -> Option<Fault> {
+        lock(&self.failed).get(&(secret.key, secret.uri.clone())).cloned()
     }
 
     /// The plaintext, when some client of the session gave it and it has not expired.
@@ -86,15 +106,16 @@ impl SecretStore {
     }
 }
 
+fn unknown(secret: &SecretRef) -> Fault {
+    let what = if secret.name.is_empty() { &secret.uri } else { &secret.name };
+    // Clients match on the last words.
+    Fault::user(format!("secret `{what}` is not known in this session: no bound resource for session"))
+        .with_hint("set it again with `setSecret`, or name a provider such as `env://NAME`")
+}
+
 impl Secrets for SecretStore {
     fn plaintext<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<Arc<Plaintext>>> {
-        Box::pin(async move {
-            self.get(secret).ok_or_else(|| {
-                let what = if secret.name.is_empty() { &secret.uri } else { &secret.name };
-                Fault::user(format!("secret `{what}` is not known in this session"))
-                    .with_hint("set it again with `setSecret`, or name a provider such as `env://NAME`")
-            })
-        })
+        Box::pin(async move { self.get(secret).ok_or_else(|| self.failure(secret).unwrap_or_else(|| unknown(secret))) })
     }
 
     fn known(&self, secret: &SecretRef) -> Option<Arc<Plaintext>> {

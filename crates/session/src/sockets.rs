@@ -44,7 +44,9 @@ impl SocketStore {
 
 /// The error for a socket of another session.
 pub fn unknown() -> Fault {
-    Fault::user("the socket is not known in this session").with_hint("ask for it again with `host.unixSocket`")
+    // Clients match on the last words.
+    Fault::user("the socket is not known in this session: no bound resource for session")
+        .with_hint("ask for it again with `host.unixSocket`")
 }
 
 impl Sockets for SocketStore {

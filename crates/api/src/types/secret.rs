@@ -1,5 +1,7 @@
 //! `Secret`: plaintext that is named and never shown.
 
+use std::sync::Arc;
+
 use rondel_call::{Call, CallSpec, Literal};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
@@ -16,9 +18,19 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field("Query", "secret", provided);
     surface.field("Host", "setSecretFile", from_file);
     surface.field("Query", "_secret", known);
-    surface.plain("Secret", "name", |secret: &SecretRef, _| Ok(Value::string(secret.name.clone())));
-    surface.plain("Secret", "uri", |secret: &SecretRef, _| Ok(Value::string(secret.uri.clone())));
+    surface.field("Secret", "id", id);
+    surface.field("Secret", "name", |_, node, _| async move {
+        Ok(Value::string(node.get::<SecretRef>().map(|secret| secret.name.clone()).unwrap_or_default()).into())
+    });
+    surface.field("Secret", "uri", uri);
     surface.field("Secret", "plaintext", plaintext);
+}
+
+/// A secret of a provider that was named and not read. Its ID is where it is read: what takes a
+/// secret is given one that has a key.
+struct Unread {
+    uri: String,
+    cache_key: Option<String>,
 }
 
 // IDENTITY: plaintext leaves the arguments before there is a call; what stays is its MAC under the engine's own key.
@@ -51,15 +63,43 @@ async fn set_secret(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
 
 async fn provided(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     let address = providers::parse(&args.str("uri")?)?;
-    let client = client(&cx.caller)?;
-    let provided = providers::read(client, &address.uri).await?;
+    providers::check(&address.uri)?;
+    client(&cx.caller)?;
     let asked = args.opt_str("cacheKey")?.map(|key| key.to_string()).filter(|key| !key.is_empty());
-    let key = match asked.or(address.cache_key) {
-        // IDENTITY: the user says what stands for the value, wherever it comes from.
-        Some(key) => rondel_digest::of("secret/cacheKey/v2", key.as_str()),
-        None => client.services.mac(provided.plaintext.bytes()),
+    let unread = Unread { uri: address.uri, cache_key: asked.or(address.cache_key) };
+    Ok(Value::object("Secret", unread).into())
+}
+
+async fn uri(_: Cx, node: Node, _: Args) -> Result<Outcome> {
+    if let Some(unread) = node.value.get::<Unread>() {
+        return Ok(Value::string(unread.uri.as_str()).into());
+    }
+    Ok(Value::string(node.get::<SecretRef>()?.uri.clone()).into())
+}
+
+/// The ID. A secret that cannot be read has one as well: whatever needs the plaintext fails then,
+/// with the error of the provider.
+async fn id(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+    let Some(unread) = node.value.get::<Unread>() else {
+        return Ok(Value::string(node.id()?).into());
     };
-    outcome(&cx, key, "", &address.uri, Some(provided))
+    let client = client(&cx.caller)?;
+    let provided = providers::read(client, &unread.uri).await;
+    // IDENTITY: the user says what stands for the value, wherever it comes from. A value that is not
+    // known is like no other.
+    let key = match (&unread.cache_key, &provided) {
+        (Some(key), _) => rondel_digest::of("secret/cacheKey/v2", key.as_str()),
+        (None, Ok(provided)) => client.services.mac(provided.plaintext.bytes()),
+        (None, Err(_)) => rondel_digest::of("secret/unread/v1", &rand::random::<[u8; 32]>()),
+    };
+    let secret = SecretRef { key, name: "".into(), uri: unread.uri.as_str().into() };
+    match provided {
+        Ok(provided) => client.session.secrets.put(&secret, provided),
+        Err(fault) => client.session.secrets.put_failure(&secret, fault),
+    }
+    let call = stable(&cx, &secret);
+    let node = Node { call: Some(call), value: Value::object("Secret", secret) };
+    Ok(Value::string(node.id()?).into())
 }
 
 /// As views before v0.19.0 have it: the file as it is now, under a name.
@@ -71,21 +111,26 @@ async fn from_file(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     outcome(&cx, key, &args.str("name")?, &uri, Some(provided))
 }
 
-/// The secret as a call that says what it is, not who asked for it when.
 fn outcome(cx: &Cx, key: Digest, name: &str, uri: &str, provided: Option<Provided>) -> Result<Outcome> {
-    let mut spec = CallSpec::new("Secret", "_secret").arg("key", inputs::string(&key.hex()));
-    for (argument, text) in [("name", name), ("uri", uri)] {
+    let secret = SecretRef { key, name: name.into(), uri: uri.into() };
+    if let Some(provided) = provided {
+        client(&cx.caller)?.session.secrets.put(&secret, provided);
+    }
+    let call = stable(cx, &secret);
+    Ok(Outcome { value: Value::object("Secret", secret), rebind: Some(call) })
+}
+
+/// The secret as a call that says what it is, not who asked for it when.
+fn stable(cx: &Cx, secret: &SecretRef) -> Arc<Call> {
+    let mut spec = CallSpec::new("Secret", "_secret").arg("key", inputs::string(&secret.key.hex()));
+    for (argument, text) in [("name", &secret.name), ("uri", &secret.uri)] {
         if !text.is_empty() {
             spec = spec.arg(argument, inputs::string(text));
         }
     }
     // IDENTITY: plaintext is known to a session only, so the call is one of the session.
     spec.implicit = vec![("session".into(), cx.caller.session.clone())];
-    let secret = SecretRef { key, name: name.into(), uri: uri.into() };
-    if let Some(provided) = provided {
-        client(&cx.caller)?.session.secrets.put(&secret, provided);
-    }
-    Ok(Outcome { value: Value::object("Secret", secret), rebind: Some(Call::new(None, spec)) })
+    Call::new(None, spec)
 }
 
 /// A secret that was loaded back. What a provider gave in another session is read again.
@@ -94,16 +139,19 @@ async fn known(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     let text = |name| args.opt_str(name).map(|text| text.unwrap_or_default());
     let secret = SecretRef { key, name: text("name")?, uri: text("uri")? };
     let client = client(&cx.caller)?;
-    if client.session.secrets.get(&secret).is_none() && !secret.uri.is_empty() {
+    let secrets = &client.session.secrets;
+    if secrets.get(&secret).is_none() && secrets.failure(&secret).is_none() && !secret.uri.is_empty() {
         let provided = providers::read(client, &secret.uri).await?;
-        client.session.secrets.put(&secret, provided);
+        secrets.put(&secret, provided);
     }
     Ok(Value::object("Secret", secret).into())
 }
 
 async fn plaintext(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
-    let secret = node.get::<SecretRef>()?;
-    let plaintext = op_cx(&cx)?.secrets.plaintext(secret).await?;
+    let plaintext = match node.value.get::<Unread>() {
+        Some(unread) => providers::read(client(&cx.caller)?, &unread.uri).await?.plaintext,
+        None => op_cx(&cx)?.secrets.plaintext(node.get()?).await?,
+    };
     match std::str::from_utf8(plaintext.bytes()) {
         Ok(text) => Ok(Value::string(text).into()),
         Err(_) => Err(Fault::user("the plaintext of the secret is no UTF-8 text; mount it as a file instead")),
