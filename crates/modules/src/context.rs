@@ -81,7 +81,8 @@ async fn from_context(cx: &Cx, target: &Target, arg: &FunctionArg) -> Result<Opt
 fn in_context(source: &ModuleSource, path: &str) -> Result<String> {
     let from = if path.starts_with('/') { "" } else { &source.root };
     // Users match on this text; see spec/protocol.md §6.5.
-    inside_context(from, path).ok_or_else(|| Fault::user(format!("path \"{path}\" is outside of context directory")))
+    let words = "is outside of context directory, path should be relative to the context directory";
+    inside_context(from, path).ok_or_else(|| Fault::user(format!("path \"{path}\" {words}")))
 }
 
 async fn directory(cx: &Cx, source: &ModuleSource, path: &str, ignore: &[String]) -> Result<Node> {
