@@ -12,10 +12,15 @@ pub(crate) fn resolve(config: &ImageConfig, args: &[String], use_entrypoint: boo
     let entrypoint = config.entrypoint.as_deref().filter(|_| use_entrypoint).unwrap_or_default();
     let command: Vec<String> = entrypoint.iter().chain(own).cloned().collect();
     if command.is_empty() {
-        // Clients match on this text; see spec/behaviours.md EXEC-003.
-        return Err(Fault::user("no command has been set"));
+        return Err(none());
     }
     Ok(command)
+}
+
+/// The error of a container without a process.
+pub(crate) fn none() -> Fault {
+    // Clients match on this text; see spec/behaviours.md EXEC-003.
+    Fault::user("no command has been set")
 }
 
 #[cfg(test)]

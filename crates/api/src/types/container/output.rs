@@ -12,36 +12,36 @@ use rondel_version::View;
 
 use super::exec::ExecRequest;
 use super::{TYPE, of};
-use crate::Surface;
+use crate::{Surface, command};
 
-/// Views before this one run the entrypoint along with the default arguments.
-const PLAIN_DEFAULT_ARGS: View = View::new(0, 12, 0);
+/// In views before this one, the default arguments are run, with the entrypoint, for who asks what
+/// they print.
+const NO_DEFAULT_RUN: View = View::new(0, 12, 0);
 
 pub(super) fn register(surface: &mut Surface) {
-    output(surface, "stdout", |result| Value::string(result.stdout.clone()));
-    output(surface, "stderr", |result| Value::string(result.stderr.clone()));
-    output(surface, "combinedOutput", |result| Value::string(result.combined.clone()));
-    output(surface, "exitCode", |result| Value::Int(i64::from(result.exit_code)));
+    output(surface, "stdout", NO_DEFAULT_RUN, |result| Value::string(result.stdout.clone()));
+    output(surface, "stderr", NO_DEFAULT_RUN, |result| Value::string(result.stderr.clone()));
+    output(surface, "combinedOutput", View::new(0, 0, 0), |result| Value::string(result.combined.clone()));
+    output(surface, "exitCode", View::new(0, 0, 0), |result| Value::Int(i64::from(result.exit_code)));
     surface.field(TYPE, "sync", sync);
 }
 
-fn output(surface: &mut Surface, field: &str, part: fn(&ExecResult) -> Value) {
-    surface.field(TYPE, field, move |cx, node, _| async move { Ok(part(&*run(&cx, &node).await?).into()) });
+/// Registers a field that shows a part of the last result. In views before `no_default_run` it runs
+/// the default arguments when nothing was executed.
+fn output(surface: &mut Surface, field: &str, no_default_run: View, part: fn(&ExecResult) -> Value) {
+    surface.field(TYPE, field, move |cx, node, _| async move {
+        let exec = last(of(&node)?, cx.view < no_default_run)?;
+        let result = client(&cx.caller)?.services.ops.exec(&op_cx(&cx)?, &exec).await?;
+        Ok(part(&result).into())
+    });
 }
 
-async fn run(cx: &Cx, node: &Node) -> Result<Arc<ExecResult>> {
-    let exec = last(of(node)?, cx.view)?;
-    client(&cx.caller)?.services.ops.exec(&op_cx(cx)?, &exec).await
-}
-
-/// The process that ran last; when none did, the one that the default arguments describe.
-fn last(container: &Container, view: View) -> Result<Arc<ExecOp>> {
+/// The process that ran last; when none did and `default_run` says so, that of the default arguments.
+fn last(container: &Container, default_run: bool) -> Result<Arc<ExecOp>> {
     match &container.last_exec {
         Some(exec) => Ok(exec.clone()),
-        None => {
-            let request = ExecRequest::new(Vec::new(), view < PLAIN_DEFAULT_ARGS);
-            request.in_container(container).map(Arc::new)
-        }
+        None if default_run => ExecRequest::new(Vec::new(), true).in_container(container).map(Arc::new),
+        None => Err(command::none()),
     }
 }
 
@@ -60,19 +60,18 @@ async fn sync(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
 #[cfg(test)]
 mod tests {
     use rondel_model::Platform;
-    use rondel_version::ENGINE;
 
     use super::*;
 
     #[test]
-    fn default_arguments_run_when_nothing_did() {
+    fn default_arguments_run_in_old_views_only() {
         let container = Container::scratch(Platform::native()).configure(|config| {
             config.entrypoint = Some(vec!["entry".into()]);
             config.cmd = Some(vec!["cmd".into()]);
         });
-        assert_eq!(last(&container, ENGINE).expect("a process").args, ["cmd"]);
-        assert_eq!(last(&container, View::new(0, 11, 9)).expect("a process").args, ["entry", "cmd"]);
-        let empty = Container::scratch(Platform::native());
-        assert_eq!(last(&empty, ENGINE).map(|_| ()).map_err(|e| e.to_string()), Err("no command has been set".into()));
+        let refused = |container, default_run| last(container, default_run).map(|_| ()).map_err(|e| e.to_string());
+        assert_eq!(last(&container, true).expect("a process").args, ["entry", "cmd"]);
+        assert_eq!(refused(&container, false), Err("no command has been set".into()));
+        assert_eq!(refused(&Container::scratch(Platform::native()), true), Err("no command has been set".into()));
     }
 }
