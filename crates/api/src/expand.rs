@@ -7,12 +7,16 @@ use rondel_model::Container;
 /// no name follows stays.
 ///
 /// # Errors
-/// When `text` names a variable whose value is a secret.
+/// When `text` names a variable that is volatile or whose value is a secret.
 pub(crate) fn expand(container: &Container, text: &str) -> Result<String> {
     expand_with(text, |name| {
         if container.secret_env.iter().any(|(secret, _)| secret == name) {
             // Clients match on this text; see spec/behaviours.md ARG-011.
             return Err(Fault::user(format!("expand cannot be used with secret env variable \"{name}\"")));
+        }
+        if container.volatile_env.iter().any(|(volatile, _)| volatile == name) {
+            // A value that counts for no key cannot become part of a path or of arguments.
+            return Err(Fault::user(format!("expand cannot be used with volatile env variable \"{name}\"")));
         }
         let found = container.env().find(|(known, _)| *known == name);
         Ok(found.map_or_else(String::new, |(_, value)| value.to_owned()))
@@ -67,6 +71,7 @@ mod tests {
             .configure(|c| c.env = Some(vec!["A=foo".into(), "PATH=/bin".into(), "EMPTY=".into()]));
         let secret = SecretRef { key: Digest::of_bytes(b"x"), name: "s".into(), uri: "".into() };
         container.secret_env.push(("TOKEN".into(), secret));
+        container.volatile_env.push(("RUN_ID".into(), "7".into()));
         container
     }
 
@@ -80,6 +85,12 @@ mod tests {
         check("${} ${A", " A");
         check("ünï$A", "ünïfoo");
         check("plain", "plain");
+    }
+
+    #[test]
+    fn volatile_variables_are_refused() {
+        let error = expand(&container(), "x/$RUN_ID").expect_err("is refused");
+        assert_eq!(error.to_string(), "expand cannot be used with volatile env variable \"RUN_ID\"");
     }
 
     #[test]
