@@ -16,9 +16,10 @@ pub(crate) enum Holder {
 /// Where `path` lies, and as what path there. The mount that was made last counts.
 ///
 /// # Errors
-/// When it lies in something that has no tree: a cache volume, a file system in memory, a secret.
+/// When it lies in something that has no tree: a cache volume, a file system in memory. Secrets and
+/// sockets are there for processes only: the path then is one of what they hide.
 pub(crate) fn locate(container: &Container, path: &AbsPath) -> Result<(Holder, Place)> {
-    let mut covering = container.mounts.iter().enumerate().rev();
+    let mut covering = container.mounts.iter().enumerate().rev().filter(|(_, mount)| !is_outside_files(&mount.source));
     match covering.find_map(|(at, mount)| Some((at, mount, path.strip_prefix(&mount.target)?))) {
         Some((at, mount, rest)) => Ok((Holder::Mount(at), inside(mount, rest, path)?)),
         None => Ok((Holder::Rootfs, Place { fs: container.rootfs.clone(), path: path.clone() })),
@@ -38,8 +39,7 @@ fn inside(mount: &Mount, rest: &str, path: &AbsPath) -> Result<Place> {
         MountSource::File { .. } => "not a directory",
         MountSource::Cache { .. } => "cannot retrieve path from cache",
         MountSource::Temp { .. } => "cannot retrieve path from tmpfs",
-        MountSource::Secret { .. } => "cannot retrieve path from a secret",
-        MountSource::Socket { .. } => "cannot retrieve path from a socket",
+        MountSource::Secret { .. } | MountSource::Socket { .. } => "no such file or directory",
     };
     Err(Fault::user(format!("{path}: {why}")))
 }
@@ -74,17 +74,32 @@ pub(crate) fn touched(container: &Container) -> Container {
     Container { image_ref: None, ..container.clone() }
 }
 
-/// The container with `source` mounted at `target`. What was mounted there or below it is gone for good.
+/// Whether `source` is there for processes alone and is no file of the container.
+fn is_outside_files(source: &MountSource) -> bool {
+    matches!(source, MountSource::Secret { .. } | MountSource::Socket { .. })
+}
+
+/// The container with `source` mounted at `target`. Files that were mounted there or below it are
+/// gone for good. Secrets and sockets are mounted after everything else, whatever came first, so that
+/// they cover files and nothing covers them.
 pub(crate) fn mount(container: &Container, target: AbsPath, source: MountSource) -> Container {
     let mut container = touched(container);
-    container.mounts.retain(|mount| mount.target.strip_prefix(&target).is_none());
-    container.mounts.push(Mount { target, source });
+    let mounts = &mut container.mounts;
+    if is_outside_files(&source) {
+        mounts.retain(|mount| mount.target != target || !is_outside_files(&mount.source));
+        mounts.push(Mount { target, source });
+        return container;
+    }
+    mounts.retain(|mount| is_outside_files(&mount.source) || mount.target.strip_prefix(&target).is_none());
+    let at = mounts.iter().position(|mount| is_outside_files(&mount.source)).unwrap_or(mounts.len());
+    mounts.insert(at, Mount { target, source });
     container
 }
 
 #[cfg(test)]
 mod tests {
-    use rondel_model::{Platform, Snapshot};
+    use rondel_digest::Digest;
+    use rondel_model::{Platform, SecretRef, Snapshot};
 
     use super::*;
 
@@ -130,6 +145,25 @@ mod tests {
         check(&container, "/f/x", Err("/f/x: not a directory"));
         check(&container, "/cache/x", Err("/cache/x: cannot retrieve path from cache"));
         check(&container, "/tmp", Err("/tmp: cannot retrieve path from tmpfs"));
+    }
+
+    #[test]
+    fn secrets_cover_files_and_hold_none() {
+        let secret = || MountSource::Secret {
+            secret: SecretRef { key: Digest::of_bytes(b"x"), name: "s".into(), uri: "".into() },
+            owner: None,
+            mode: 0o400,
+        };
+        let file = || MountSource::File { fs: Fs::scratch(), path: AbsPath::new("/some/f"), owner: None };
+        let kinds = |c: &Container| c.mounts.iter().map(|m| is_outside_files(&m.source)).collect::<Vec<_>>();
+        check(&with(&[("/s", secret())]), "/s", Ok((Holder::Rootfs, "/s")));
+        for order in [[("/s", secret()), ("/s", file())], [("/s", file()), ("/s", secret())]] {
+            let container = with(&order);
+            assert_eq!(kinds(&container), [false, true]);
+            check(&container, "/s", Ok((Holder::Mount(0), "/some/f")));
+        }
+        assert_eq!(kinds(&with(&[("/d/s", secret()), ("/d", dir("/"))])), [false, true]);
+        assert_eq!(kinds(&with(&[("/s", secret()), ("/s", secret())])), [true]);
     }
 
     #[test]
