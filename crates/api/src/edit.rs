@@ -97,6 +97,20 @@ pub(crate) fn names_directory(path: &str) -> bool {
     path.ends_with('/') || matches!(path.rsplit('/').next(), Some("." | ".."))
 }
 
+/// Whether a relative path names something beside or above where it starts, by its text alone.
+pub(crate) fn leads_out(path: &str) -> bool {
+    let mut depth = 0;
+    let mut out = false;
+    for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
+        match part {
+            ".." if depth == 0 => out = true,
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    !path.starts_with('/') && out && depth > 0
+}
+
 /// Refuses a path with a part that no file system takes.
 ///
 /// # Errors
@@ -119,6 +133,12 @@ mod tests {
         let others = ["a", "a/b", "", ".a", "a..", "a/..b"];
         assert!(named.iter().all(|path| names_directory(path)));
         assert!(!others.iter().any(|path| names_directory(path)));
+    }
+
+    #[test]
+    fn paths_that_lead_out_are_recognised() {
+        assert!(["../c", "a/../../c", "./../c/d"].into_iter().all(leads_out));
+        assert!(!["c", "a/../c", "..", "/../c", "..c/d", "a/.."].into_iter().any(leads_out));
     }
 
     #[test]

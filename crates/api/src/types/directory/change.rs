@@ -1,6 +1,6 @@
 //! Changes to a directory: each gives another directory at the same place.
 
-use rondel_fault::Result;
+use rondel_fault::{Fault, Result};
 use rondel_model::op::{Edit, Owner, Place, Removal};
 use rondel_model::{AbsPath, Changeset, Directory, File, Fs, FsOp, Value};
 use rondel_query::{Args, Cx, Node, Outcome};
@@ -130,6 +130,10 @@ fn with_new_file(directory: &Directory, args: &Args) -> Result<Directory> {
 fn with_new_directory(directory: &Directory, args: &Args) -> Result<Directory> {
     let path = args.str("path")?;
     edit::check_path(&path)?;
+    if edit::leads_out(&path) {
+        // Clients match on this text.
+        return Err(Fault::user(format!("cannot create directory outside parent: {path}")));
+    }
     let permissions = inputs::permissions(args, "permissions")?.filter(|bits| *bits != 0).unwrap_or(0o755);
     let path = directory.place.path.join_inside(&path);
     Ok(on(directory, |fs| edit::edited(fs, Edit::MakeDir { path, permissions, owner: None })))

@@ -93,12 +93,20 @@ async fn file(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
 }
 
 async fn exists(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
-    let place = place(of(&node)?, &args.str("path")?);
+    let asked = args.str("path")?;
+    if asked.is_empty() {
+        return Ok(Value::Bool(false).into());
+    }
+    let place = place(of(&node)?, &asked);
     Ok(Value::Bool(inspect::exists(&cx, &place, &args).await?).into())
 }
 
 async fn stat(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     let asked = args.str("path")?;
+    if asked.is_empty() {
+        // As `stat(2)` has it: the empty path is not the directory itself.
+        return Err(inspect::missing("stat"));
+    }
     let place = place(of(&node)?, &asked);
     let found = inspect::stat(&cx, &place, &asked, !args.bool("doNotFollowSymlinks")?).await?;
     Ok(small::stat(&asked, found).into())
