@@ -12,8 +12,9 @@ use rustix::io::Errno;
 use super::compare::{executable, holder};
 use crate::root::{failed, kind, permissions, stat_at};
 
-/// Larger files are compared, copied and patched as a whole, not by lines.
-pub(crate) const MOST_TEXT: usize = 32 << 20;
+/// Larger files are compared, copied and patched as a whole, not by lines: git's own threshold,
+/// `core.bigFileThreshold`.
+pub(crate) const MOST_TEXT: usize = 512 << 20;
 
 /// The part of a file in which a zero byte says that it is no text.
 const PROBE: usize = 8_000;

@@ -18,8 +18,45 @@ pub(crate) fn lines(text: &[u8]) -> Vec<&[u8]> {
     text.split_inclusive(|&byte| byte == b'\n').collect()
 }
 
+/// Of texts that are larger together, what is equal at both ends is not looked at line by line: the
+/// comparison needs several times the memory of what it compares.
+const LARGE: usize = 32 << 20;
+
 /// The runs of lines that differ, in order.
 pub(crate) fn hunks(old: &[u8], new: &[u8]) -> Vec<Hunk> {
+    match old.len() + new.len() > LARGE {
+        true => hunks_inside(old, new),
+        false => compared(old, new),
+    }
+}
+
+/// The same, found in what is between the lines that both texts begin and end with.
+fn hunks_inside(old: &[u8], new: &[u8]) -> Vec<Hunk> {
+    let same = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let head = old[..same].iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    let lines_before = old[..head].iter().filter(|&&byte| byte == b'\n').count();
+    let (old, new) = (&old[head..], &new[head..]);
+    let same = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
+    let starts_line = |text: &[u8]| text.len() == same || text[text.len() - same - 1] == b'\n';
+    let tail = match starts_line(old) && starts_line(new) {
+        true => same,
+        // The rest of a line that differs; the next line is whole in both.
+        false => old[old.len() - same..].iter().position(|&byte| byte == b'\n').map_or(0, |end| same - end - 1),
+    };
+    let (old, new) = (&old[..old.len() - tail], &new[..new.len() - tail]);
+    let count = |text: &[u8]| text.split_inclusive(|&byte| byte == b'\n').count();
+    let mut hunks = match (old, new) {
+        ([], []) => Vec::new(),
+        ([], _) | (_, []) => vec![Hunk { old: 0..count(old), new: 0..count(new) }],
+        _ => compared(old, new),
+    };
+    for range in hunks.iter_mut().flat_map(|hunk| [&mut hunk.old, &mut hunk.new]) {
+        *range = range.start + lines_before..range.end + lines_before;
+    }
+    hunks
+}
+
+fn compared(old: &[u8], new: &[u8]) -> Vec<Hunk> {
     let input = InternedInput::new(imara_diff::sources::byte_lines(old), imara_diff::sources::byte_lines(new));
     let mut diff = Diff::compute(Algorithm::Histogram, &input);
     diff.postprocess_lines(&input);
@@ -184,6 +221,24 @@ mod tests {
         check("a\nb\nc\n", "a\nx\nc\n", (1, 1));
         check("a", "a\n", (1, 1));
         check("a\nb\n", "", (0, 2));
+    }
+
+    #[test]
+    fn what_large_texts_share_is_left_out() {
+        let texts = ["", "a", "a\n", "a\nb\nc\n", "a\nb\nc", "a\nx\nc\n", "b\na\n\nb\n", "a\nb\nb\nc\n", "xa\nb\nc\n"];
+        for old in texts {
+            for new in texts {
+                let (before, after) = (lines(old.as_bytes()), lines(new.as_bytes()));
+                let (mut at, mut made) = (0, Vec::new());
+                for hunk in hunks_inside(old.as_bytes(), new.as_bytes()) {
+                    made.extend_from_slice(&before[at..hunk.old.start]);
+                    made.extend_from_slice(&after[hunk.new]);
+                    at = hunk.old.end;
+                }
+                made.extend_from_slice(&before[at..]);
+                assert_eq!(made, after, "{old:?} {new:?}");
+            }
+        }
     }
 
     #[test]

@@ -11,8 +11,10 @@ use rondel_fault::{Attempt, Fault, Result};
 
 use super::content::{self, Content};
 use super::put::{self, New};
-use crate::read::MOST_BYTES;
 use crate::root::Root;
+
+/// The largest part of a patch: two versions of the largest text that is patched by lines.
+const MOST_PART: usize = 2 * content::MOST_TEXT + (1 << 20);
 
 /// What begins the part of a file in the form of git.
 const GIT: &[u8] = b"diff --git ";
@@ -38,8 +40,8 @@ pub(crate) fn apply(top: Root<'_>, mut patch: impl BufRead) -> Result<()> {
         if end {
             return Ok(());
         }
-        if part.len() as u64 > MOST_BYTES {
-            return Err(Fault::user(format!("a part of the patch is larger than {MOST_BYTES} bytes")));
+        if part.len() > MOST_PART {
+            return Err(Fault::user(format!("a part of the patch is larger than {MOST_PART} bytes")));
         }
         part.append(&mut line);
     }
