@@ -163,7 +163,8 @@ impl Kept {
         text.into()
     }
 
-    /// The last [`IN_ERROR`] bytes; when something is missing, a marker overwrites the first of them.
+    /// The last [`IN_ERROR`] bytes without white space around them; when something is missing, a
+    /// marker overwrites the first of them.
     fn tail(&self) -> String {
         let mut end = Vec::with_capacity(IN_ERROR);
         let from_tail = &self.tail[self.tail.len().saturating_sub(IN_ERROR)..];
@@ -175,7 +176,8 @@ impl Kept {
             let marker = format!("[omitting {omitted} bytes]...");
             end[..marker.len()].copy_from_slice(marker.as_bytes());
         }
-        String::from_utf8_lossy(&end).into_owned()
+        // Compatibility: clients compare the whole text.
+        String::from_utf8_lossy(&end).trim().to_owned()
     }
 }
 
@@ -186,13 +188,14 @@ mod tests {
     #[test]
     fn errors_show_the_end() {
         let mut kept = Kept::default();
-        kept.push(b"start");
+        kept.push(b"\n star");
+        kept.push(b"t\n\n");
         assert_eq!(kept.tail(), "start");
         kept.push(&vec![b'x'; IN_ERROR]);
         kept.push(b"end");
         let tail = kept.tail();
         assert_eq!(tail.len(), IN_ERROR);
-        assert!(tail.starts_with("[omitting 8 bytes]...xxx"), "{}", &tail[..40]);
+        assert!(tail.starts_with("[omitting 12 bytes]...xxx"), "{}", &tail[..40]);
         assert!(tail.ends_with("xend"));
     }
 
