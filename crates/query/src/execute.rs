@@ -10,6 +10,7 @@ use rondel_model::Value;
 use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::behaviour::{Behaviour, Reuse};
 use crate::caller::Caller;
 use crate::evaluate::{Evaluator, Node};
 
@@ -300,6 +301,9 @@ impl Run {
         level: usize,
     ) -> Text {
         match node {
+            Some(node) if matches!(node.value, Value::Object(_)) && children.is_empty() => {
+                self.record(&node, &path, location).await
+            }
             Some(node) if matches!(node.value, Value::Object(_)) => {
                 self.object(node, children.to_vec(), path, level).await
             }
@@ -310,6 +314,30 @@ impl Run {
                 Err(vec![ResponseError { fault, path, location }])
             }
         }
+    }
+
+    /// An element of a list of which nothing was selected. Clients ask for lists of plain data, such as
+    /// `diffStats`, that way: they get every field of a type that has nothing but scalars.
+    async fn record(self: &Arc<Self>, node: &Node, path: &Path, location: Location) -> Text {
+        let ty = self.evaluator.type_of(&self.caller, node);
+        let fields = ty.as_ref().and_then(|ty| ty.fields()).map(|fields| &fields.list[..]).unwrap_or_default();
+        let own: Vec<_> = fields.iter().filter(|field| &*field.name != "id").collect();
+        let leaf = |field: &FieldDef| {
+            let ty = self.schema.types.get(field.ty.base());
+            // Nothing that a module does, and nothing that has an effect, happens without being asked for.
+            let is_data = Behaviour::of(&field.behaviour)
+                .is_some_and(|it| it.module.is_none() && matches!(it.reuse, Reuse::Anyone | Reuse::Free));
+            is_data && field.args.is_empty() && field.ty.element().is_none() && !ty.is_some_and(|ty| ty.is_composite())
+        };
+        let mut record = serde_json::Map::new();
+        if own.iter().all(|field| leaf(field)) {
+            for field in own {
+                let value = self.evaluator.select(&self.caller, node, field, &[]).await;
+                let fail = |fault| vec![ResponseError { fault, path: path.clone(), location }];
+                record.insert(field.name.to_string(), leaf_json(&value.map_err(fail)?.value));
+            }
+        }
+        Ok(serde_json::Value::Object(record).to_string())
     }
 
     /// The selections that hold for the runtime type of `node`.
