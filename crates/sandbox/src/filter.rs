@@ -18,8 +18,8 @@ pub(crate) enum Rule {
     Missing,
     /// It is made when its first argument has none of these bits, else refused.
     FirstArgumentHasNone(u32),
-    /// It is made when its first argument is not this, else refused.
-    FirstArgumentIsNot(u32),
+    /// It is made when its first argument is none of these, else refused.
+    FirstArgumentIsNoneOf(&'static [u32]),
     /// It is made when its first argument is one of these, else refused.
     FirstArgumentIsOneOf(&'static [u32]),
 }
@@ -97,18 +97,19 @@ fn verdict(rule: Rule) -> Vec<sock_filter> {
         Rule::FirstArgumentHasNone(bits) => {
             vec![first, branch(IF_ANY_BIT, bits, 1, 0), plain(RETURN, ALLOW), plain(RETURN, REFUSE)]
         }
-        Rule::FirstArgumentIsNot(value) => {
-            vec![first, branch(IF_EQUAL, value, 1, 0), plain(RETURN, ALLOW), plain(RETURN, REFUSE)]
-        }
-        Rule::FirstArgumentIsOneOf(values) => {
-            let mut code = vec![first];
-            for value in values {
-                code.extend([branch(IF_EQUAL, *value, 0, 1), plain(RETURN, ALLOW)]);
-            }
-            code.push(plain(RETURN, REFUSE));
-            code
-        }
+        Rule::FirstArgumentIsNoneOf(values) => by_value(values, REFUSE, ALLOW),
+        Rule::FirstArgumentIsOneOf(values) => by_value(values, ALLOW, REFUSE),
     }
+}
+
+/// Decides by whether the first argument is one of these.
+fn by_value(values: &[u32], listed: u32, other: u32) -> Vec<sock_filter> {
+    let mut code = vec![plain(LOAD, OFFSET_FIRST_ARGUMENT)];
+    for value in values {
+        code.extend([branch(IF_EQUAL, *value, 0, 1), plain(RETURN, listed)]);
+    }
+    code.push(plain(RETURN, other));
+    code
 }
 
 fn plain(code: u16, k: u32) -> sock_filter {
@@ -172,6 +173,9 @@ mod tests {
             (libc::SYS_clone3, 0, MISS),
             (libc::SYS_socket, libc::AF_INET as u32, ALLOW),
             (libc::SYS_socket, libc::AF_VSOCK as u32, REFUSE),
+            (libc::SYS_socket, libc::AF_ALG as u32, REFUSE),
+            (libc::SYS_socket, 39, ALLOW),
+            (libc::SYS_socket, 41, ALLOW),
             (libc::SYS_personality, 0, ALLOW),
             (libc::SYS_personality, 0xffff_ffff, ALLOW),
             (libc::SYS_personality, 0x40000, REFUSE),

@@ -1,12 +1,13 @@
 //! Which system calls a container may make: the default profile of the OCI world as data, for a container without
-//! `CAP_SYS_ADMIN` and its like. What is not listed fails with `EPERM`.
+//! `CAP_SYS_ADMIN` and its like. What is not listed fails with `EPERM`. A test compares it with what is published, which
+//! `data/default_profile.tsv` lists: change both.
 
 use libc::c_long;
 
 use crate::filter::Rule;
 
-/// The last system call that this table has judged; programs are told that later ones do not exist, and fall back.
-pub(crate) const LAST_KNOWN: c_long = 469;
+/// The last system call that the published profile has judged; programs are told that later ones do not exist, and fall back.
+pub(crate) const LAST_KNOWN: c_long = 466;
 
 #[cfg(target_arch = "x86_64")]
 const IO_PGETEVENTS: c_long = 333;
@@ -14,25 +15,26 @@ const IO_PGETEVENTS: c_long = 333;
 const IO_PGETEVENTS: c_long = 292;
 
 /// Calls that the C library has no name for. From 424 on numbers are the same on every architecture.
-const UNNAMED: &[c_long] = &[
-    IO_PGETEVENTS,
-    451, // cachestat
-    452, // fchmodat2
-    453, // map_shadow_stack
-    454, // futex_wake
-    455, // futex_wait
-    456, // futex_requeue
-    462, // mseal
-    463, // setxattrat
-    464, // getxattrat
-    465, // listxattrat
-    466, // removexattrat
-    468, // file_getattr
-    469, // file_setattr
+const UNNAMED: &[(&str, c_long)] = &[
+    ("SYS_io_pgetevents", IO_PGETEVENTS),
+    ("SYS_cachestat", 451),
+    ("SYS_fchmodat2", 452),
+    ("SYS_map_shadow_stack", 453),
+    ("SYS_futex_wake", 454),
+    ("SYS_futex_wait", 455),
+    ("SYS_futex_requeue", 456),
+    ("SYS_statmount", 457),
+    ("SYS_listmount", 458),
+    ("SYS_mseal", 462),
+    ("SYS_setxattrat", 463),
+    ("SYS_getxattrat", 464),
+    ("SYS_listxattrat", 465),
+    ("SYS_removexattrat", 466),
 ];
 
-/// Address families of sockets that a container may not have: it would reach other virtual machines past its network.
-const AF_VSOCK: u32 = 40;
+/// Address families of sockets that a container may not have: the kernel's cryptography, a rich source of its faults, and other virtual
+/// machines, which it would reach past its network.
+const REFUSED_FAMILIES: &[u32] = &[libc::AF_ALG as u32, libc::AF_VSOCK as u32];
 
 /// Every `CLONE_NEW…` flag: namespaces are for those who may administer the system.
 const NAMESPACE_FLAGS: u32 = 0x7E02_0000;
@@ -43,21 +45,25 @@ pub(crate) fn conditional() -> Vec<(c_long, Rule)> {
         (libc::SYS_clone, Rule::FirstArgumentHasNone(NAMESPACE_FLAGS)),
         (libc::SYS_clone3, Rule::Missing),
         (libc::SYS_personality, Rule::FirstArgumentIsOneOf(&[0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff])),
-        (libc::SYS_socket, Rule::FirstArgumentIsNot(AF_VSOCK)),
+        (libc::SYS_socket, Rule::FirstArgumentIsNoneOf(REFUSED_FAMILIES)),
     ]
 }
 
 /// What is allowed always.
 pub(crate) fn allowed() -> impl Iterator<Item = c_long> {
-    COMMON.iter().chain(OF_ARCHITECTURE).chain(UNNAMED).copied()
+    named().map(|(_, number)| number)
+}
+
+fn named() -> impl Iterator<Item = (&'static str, c_long)> {
+    COMMON.iter().chain(OF_ARCHITECTURE).chain(UNNAMED_OF_ARCHITECTURE).chain(UNNAMED).copied()
 }
 
 macro_rules! calls {
-    ($($name:ident)*) => { &[$(libc::$name),*] };
+    ($($name:ident)*) => { &[$((stringify!($name), libc::$name)),*] };
 }
 
 #[rustfmt::skip]
-const COMMON: &[c_long] = calls![
+const COMMON: &[(&str, c_long)] = calls![
     SYS_accept SYS_accept4 SYS_adjtimex SYS_bind SYS_brk SYS_capget SYS_capset SYS_chdir SYS_chroot SYS_clock_adjtime
     SYS_clock_getres SYS_clock_gettime SYS_clock_nanosleep SYS_close SYS_close_range SYS_connect SYS_copy_file_range SYS_dup
     SYS_dup3 SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_epoll_pwait2 SYS_eventfd2 SYS_execve SYS_execveat SYS_exit
@@ -93,7 +99,7 @@ const COMMON: &[c_long] = calls![
 
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
-const OF_ARCHITECTURE: &[c_long] = calls![
+const OF_ARCHITECTURE: &[(&str, c_long)] = calls![
     SYS_access SYS_alarm SYS_arch_prctl SYS_chmod SYS_chown SYS_creat SYS_dup2 SYS_epoll_create SYS_epoll_ctl_old
     SYS_epoll_wait SYS_epoll_wait_old SYS_eventfd SYS_fork SYS_futimesat SYS_getdents SYS_getpgrp SYS_get_thread_area
     SYS_inotify_init SYS_lchown SYS_link SYS_lstat SYS_mkdir SYS_mknod SYS_modify_ldt SYS_open SYS_pause SYS_pipe SYS_poll
@@ -101,5 +107,70 @@ const OF_ARCHITECTURE: &[c_long] = calls![
     SYS_utime SYS_utimes SYS_vfork
 ];
 
+#[cfg(target_arch = "x86_64")]
+const UNNAMED_OF_ARCHITECTURE: &[(&str, c_long)] = &[("SYS_uretprobe", 335)];
+
 #[cfg(not(target_arch = "x86_64"))]
-const OF_ARCHITECTURE: &[c_long] = &[];
+const OF_ARCHITECTURE: &[(&str, c_long)] = &[];
+#[cfg(not(target_arch = "x86_64"))]
+const UNNAMED_OF_ARCHITECTURE: &[(&str, c_long)] = &[];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const PUBLISHED: &str = include_str!("../data/default_profile.tsv");
+
+    fn number(text: &str) -> u32 {
+        let parsed = text.strip_prefix("0x").map_or_else(|| text.parse(), |digits| u32::from_str_radix(digits, 16));
+        parsed.unwrap_or_else(|_| panic!("`{text}` is no number"))
+    }
+
+    /// The rules of this table by the names of their calls, in the words of the published list.
+    fn ours() -> BTreeMap<&'static str, String> {
+        let mut rules: BTreeMap<_, _> =
+            named().map(|(name, _)| (&name["SYS_".len()..], "allowed".to_owned())).collect();
+        let names = [
+            (libc::SYS_clone, "clone"),
+            (libc::SYS_clone3, "clone3"),
+            (libc::SYS_personality, "personality"),
+            (libc::SYS_socket, "socket"),
+        ];
+        for (call, rule) in conditional() {
+            let name = names.iter().find(|(number, _)| *number == call).map(|(_, name)| *name);
+            rules.insert(name.expect("a call with a condition has a name above"), format!("{rule:?}"));
+        }
+        rules
+    }
+
+    /// A rule of the published list as this table writes it; none: the call is refused.
+    fn rule(written: &str) -> Option<String> {
+        let (kind, arguments) = written.split_once(' ').unwrap_or((written, ""));
+        let numbers: Vec<u32> =
+            if kind == "needs" { Vec::new() } else { arguments.split_whitespace().map(number).collect() };
+        match kind {
+            "allowed" => Some("allowed".into()),
+            "needs" => None,
+            "missing" => Some(format!("{:?}", Rule::Missing)),
+            "no-bits" => Some(format!("{:?}", Rule::FirstArgumentHasNone(numbers[0]))),
+            "none-of" => Some(format!("{:?}", Rule::FirstArgumentIsNoneOf(numbers.leak()))),
+            "one-of" => Some(format!("{:?}", Rule::FirstArgumentIsOneOf(numbers.leak()))),
+            other => panic!("unknown rule `{other}`"),
+        }
+    }
+
+    #[test]
+    fn the_table_is_the_published_profile() {
+        let mut ours = ours();
+        for line in PUBLISHED.lines().filter(|line| !line.starts_with('#')) {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let [name, architecture, written] = *fields else { panic!("`{line}` has not three columns") };
+            if architecture == "any" || architecture == std::env::consts::ARCH {
+                assert_eq!(ours.remove(name), rule(written), "`{name}`");
+            }
+        }
+        assert_eq!(ours, BTreeMap::new(), "calls that the published profile refuses");
+    }
+}
