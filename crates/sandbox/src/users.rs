@@ -12,7 +12,8 @@ pub(crate) struct Identity {
     pub(crate) user: u32,
     /// The primary group's number.
     pub(crate) group: u32,
-    /// Numbers of further groups.
+    /// Numbers of the supplementary groups. The primary group is the first of them: a program that sets another primary group would
+    /// otherwise leave it, and with it what a file forbids to that group.
     pub(crate) groups: Vec<u32>,
     /// The home directory.
     pub(crate) home: String,
@@ -47,7 +48,7 @@ pub(crate) fn find(written: &str, passwd: &str, group: &str) -> Result<Identity>
         (None, Some(user)) => user,
         (None, None) => return Err(unknown("user", user_text, PASSWD, written)),
     };
-    let (primary, groups) = match group_text.filter(|text| !text.is_empty()) {
+    let (primary, further) = match group_text.filter(|text| !text.is_empty()) {
         Some(text) => (find_group(text, group, written)?, Vec::new()),
         None => {
             let primary = account.as_ref().map_or(0, |account| account.group);
@@ -56,6 +57,7 @@ pub(crate) fn find(written: &str, passwd: &str, group: &str) -> Result<Identity>
     };
     let home = account.as_ref().map(|account| account.home).filter(|home| !home.is_empty());
     let home = home.unwrap_or(if user == 0 { "/root" } else { "/" }).to_owned();
+    let groups = [vec![primary], further].concat();
     Ok(Identity { user, group: primary, groups, home })
 }
 
@@ -112,23 +114,23 @@ mod tests {
     #[test]
     fn users_are_found_in_every_form() {
         let cases: &[(&str, u32, u32, &[u32], &str)] = &[
-            ("", 0, 0, &[4], "/root"),
-            ("root", 0, 0, &[4], "/root"),
-            ("web", 33, 34, &[4, 8], "/var/www"),
-            ("33", 33, 34, &[4, 8], "/var/www"),
-            ("web:mail", 33, 8, &[], "/var/www"),
-            ("web:", 33, 34, &[4, 8], "/var/www"),
-            (":mail", 0, 8, &[], "/root"),
-            ("7", 1007, 7, &[], "/seven"),
-            ("1234", 1234, 0, &[], "/"),
-            ("1234:5678", 1234, 5678, &[], "/"),
+            ("", 0, 0, &[0, 4], "/root"),
+            ("root", 0, 0, &[0, 4], "/root"),
+            ("web", 33, 34, &[34, 4, 8], "/var/www"),
+            ("33", 33, 34, &[34, 4, 8], "/var/www"),
+            ("web:mail", 33, 8, &[8], "/var/www"),
+            ("web:", 33, 34, &[34, 4, 8], "/var/www"),
+            (":mail", 0, 8, &[8], "/root"),
+            ("7", 1007, 7, &[7], "/seven"),
+            ("1234", 1234, 0, &[0], "/"),
+            ("1234:5678", 1234, 5678, &[5678], "/"),
         ];
         for (written, user, group, groups, home) in cases {
             let expected = Identity { user: *user, group: *group, groups: groups.to_vec(), home: (*home).into() };
             assert_eq!(find(written, PASSWD, GROUP).ok(), Some(expected), "`{written}`");
         }
         let bare = find("0", "", "").ok();
-        assert_eq!(bare, Some(Identity { user: 0, group: 0, groups: vec![], home: "/root".into() }));
+        assert_eq!(bare, Some(Identity { user: 0, group: 0, groups: vec![0], home: "/root".into() }));
     }
 
     #[test]

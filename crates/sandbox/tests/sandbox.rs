@@ -111,15 +111,15 @@ fn standard_input() {
 
 #[test]
 fn users() {
-    let all = "uid=33(web) gid=34(web) groups=4(log),8(mail)";
+    let all = "uid=33(web) gid=34(web) groups=4(log),8(mail),34(web)";
     for (user, id, home) in [
-        ("", "uid=0(root) gid=0(root)", "/root"),
-        ("root", "uid=0(root) gid=0(root)", "/root"),
+        ("", "uid=0(root) gid=0(root) groups=0(root)", "/root"),
+        ("root", "uid=0(root) gid=0(root) groups=0(root)", "/root"),
         ("web", all, "/home/web"),
         ("33", all, "/home/web"),
-        ("web:mail", "uid=33(web) gid=8(mail)", "/home/web"),
-        ("1234", "uid=1234 gid=0(root)", "/"),
-        ("1234:567", "uid=1234 gid=567", "/"),
+        ("web:mail", "uid=33(web) gid=8(mail) groups=8(mail)", "/home/web"),
+        ("1234", "uid=1234 gid=0(root) groups=0(root)", "/"),
+        ("1234:567", "uid=1234 gid=567 groups=567", "/"),
     ] {
         let printed = output_of("id; echo $HOME", |_, spec| spec.user = user.into());
         let (found, found_home) = printed.trim().split_once('\n').unwrap();
