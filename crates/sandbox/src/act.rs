@@ -92,8 +92,10 @@ pub(crate) enum Act {
     Unmount(CString),
     /// Make a directory that may exist already; a new one gets the owner.
     Directory {
-        /// The path.
-        path: CString,
+        /// The path of the directory in which it is made; no link of `/proc` is followed to what a process has.
+        parent: CString,
+        /// Its name there.
+        name: CString,
         /// User and group.
         owner: (u32, u32),
     },
@@ -110,9 +112,11 @@ pub(crate) enum Act {
     /// Close everything but the standard streams, and what is given. From then on the process knows nothing of the engine's files,
     /// which paths below `/proc/self/fd` would lead to.
     CloseFiles {
-        /// What stays open.
-        except: Option<RawFd>,
+        /// What stays open, ascending.
+        except: Vec<RawFd>,
     },
+    /// Let this descriptor survive the next exec.
+    Inherit(RawFd),
     /// Nothing but the standard streams survives an exec.
     CloseOnExec,
     /// Install the system call filter.
@@ -169,13 +173,16 @@ impl fmt::Display for Act {
             Self::Mount { target, kind, .. } => write!(f, "mount `{}` on `{}`", text(kind), text(target)),
             Self::KernelObjects { target, .. } => write!(f, "mount `sysfs` on `{}`", text(target)),
             Self::Unmount(path) => write!(f, "unmount `{}`", text(path)),
-            Self::Directory { path, .. } => write!(f, "make the working directory `{}`", text(path)),
+            Self::Directory { parent, name, .. } => {
+                write!(f, "make the working directory `{}/{}`", text(parent).trim_end_matches('/'), text(name))
+            }
             Self::HostName(name) => write!(f, "set the host name `{}`", text(name)),
             Self::FileModeMask(_) => f.write_str("set the file mode mask"),
             Self::DefaultSignals => f.write_str("reset the reactions to signals"),
             Self::AwaitInit => f.write_str("wait for the init program"),
             Self::UnblockSignals => f.write_str("unblock signals"),
             Self::CloseFiles { .. } => f.write_str("close the files of the engine"),
+            Self::Inherit(_) => f.write_str("hand over the pipe for the start of the command"),
             Self::CloseOnExec => f.write_str("mark descriptors to be closed"),
             Self::Filter => f.write_str("install the system call filter"),
             Self::Capabilities(_) => f.write_str("drop capabilities"),

@@ -1,4 +1,4 @@
-//! The code of the new processes, until they execute a program.
+//! The code of the new processes, until they execute the sealed program of `starter`, which executes the command.
 //!
 //! They run on the memory of the engine while the thread that made them sleeps (`CLONE_VM | CLONE_VFORK`), so this file makes
 //! raw system calls only, allocates nothing, takes no lock, has no thread locals (and so no `errno`) and cannot panic. The one
@@ -6,7 +6,7 @@
 //!
 //! Pid 1 prepares the container, makes the process of the command and becomes the init program. The command starts when the
 //! init program tells it to, not earlier: until then pid 1 has the memory of the engine, and a command that may look into
-//! the memory of pid 1 would see it.
+//! the memory of pid 1 would see it. No process executes anything that a container may choose from here.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::io;
@@ -65,13 +65,13 @@ pub(crate) struct Plan {
     pub(crate) slots: Vec<AtomicI32>,
     /// The system call filter.
     pub(crate) filter: Vec<libc::sock_filter>,
-    /// The init program and the steps before it; none when the command is pid 1 itself.
+    /// The sealed program.
+    pub(crate) program: RawFd,
+    /// The steps before pid 1 becomes the init program; none when the command is pid 1 itself.
     pub(crate) init: Option<Init>,
     /// Steps of the command's process.
     pub(crate) command: Vec<Step>,
-    /// Files to try, in order.
-    pub(crate) candidates: Vec<CString>,
-    /// The arguments.
+    /// The arguments with which the sealed program executes the command.
     pub(crate) args: Strings,
     /// The environment.
     pub(crate) env: Strings,
@@ -83,8 +83,6 @@ pub(crate) struct Plan {
 
 /// The init program.
 pub(crate) struct Init {
-    /// Its file.
-    pub(crate) program: RawFd,
     /// Steps of pid 1 after it made the command.
     pub(crate) steps: Vec<Step>,
     /// Its arguments.
@@ -124,14 +122,11 @@ pub(crate) enum Stage {
     Init,
     /// A step of [`Plan::command`].
     Command,
-    /// The execution of a candidate.
-    Program,
-    /// A candidate is there, and the program that interprets it is not.
-    Interpreter,
+    /// The execution of the sealed program for the command.
+    Start,
 }
 
-const STAGES: [Stage; 6] =
-    [Stage::Setup, Stage::BeforeInit, Stage::Init, Stage::Command, Stage::Program, Stage::Interpreter];
+const STAGES: [Stage; 5] = [Stage::Setup, Stage::BeforeInit, Stage::Init, Stage::Command, Stage::Start];
 
 impl Failure {
     /// The stage, the index in it and the error, when something failed.
@@ -157,7 +152,8 @@ struct Start<'a> {
     second_stack: *mut c_void,
 }
 
-/// Makes pid 1, and returns its number when it executes its program, or has failed: then `plan.failure` says where. The kernel writes the
+/// Makes pid 1, and returns its number when both new processes have executed the sealed program, or one has failed: then
+/// `plan.failure` says where. The kernel writes the
 /// pidfd to `handle`.
 ///
 /// # Errors
@@ -216,7 +212,7 @@ extern "C" fn first(start: *mut c_void) -> c_int {
         return 1;
     }
     if perform_all(&init.steps, plan, Stage::BeforeInit)
-        && let Err(error) = become_init(init)
+        && let Err(error) = execute(plan.program, &init.args, &[ptr::null()])
     {
         plan.failure.set(Stage::Init, 1, error);
     }
@@ -226,57 +222,16 @@ extern "C" fn first(start: *mut c_void) -> c_int {
 extern "C" fn second(start: *mut c_void) -> c_int {
     // SAFETY: as in `first`.
     let plan = unsafe { (*start.cast::<Start<'_>>()).plan };
-    if perform_all(&plan.command, plan, Stage::Command) {
-        execute(plan);
+    if perform_all(&plan.command, plan, Stage::Command)
+        && let Err(error) = execute(plan.program, &plan.args, &plan.env.pointers)
+    {
+        plan.failure.set(Stage::Start, 0, error);
     }
     1
 }
 
-fn become_init(init: &Init) -> Result<(), c_int> {
-    let env = [ptr::null::<c_char>()];
-    call!(SYS_execveat, init.program, c"".as_ptr(), init.args.pointers.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH);
-    Ok(())
-}
-
-/// Tries the candidates as `execvp` does: what is not there is passed over, what may not be executed is remembered.
-fn execute(plan: &Plan) {
-    let mut outcome = (Stage::Program, 0, libc::ENOENT);
-    for (index, candidate) in plan.candidates.iter().enumerate() {
-        // The kernel prepares a whole new process image before it looks.
-        match access(candidate) {
-            Err(libc::ENOENT | libc::ENOTDIR) => continue,
-            Err(libc::ELOOP) => {
-                outcome = (Stage::Program, index, libc::ELOOP);
-                break;
-            }
-            _ => {}
-        }
-        let Err(error) = execute_one(candidate, plan) else { return };
-        match error {
-            libc::ENOENT if access(candidate).is_ok() => {
-                if outcome.2 == libc::ENOENT {
-                    outcome = (Stage::Interpreter, index, libc::ENOENT);
-                }
-            }
-            libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
-            libc::EACCES => outcome = (Stage::Program, index, libc::EACCES),
-            other => {
-                outcome = (Stage::Program, index, other);
-                break;
-            }
-        }
-    }
-    plan.failure.set(outcome.0, outcome.1, outcome.2);
-}
-
-fn execute_one(candidate: &CStr, plan: &Plan) -> Result<(), c_int> {
-    call!(SYS_execve, candidate.as_ptr(), plan.args.pointers.as_ptr(), plan.env.pointers.as_ptr());
-    Ok(())
-}
-
-fn access(path: &CStr) -> Result<(), c_int> {
-    let file = open(path, libc::O_PATH | libc::O_CLOEXEC)?;
-    call!(SYS_close, file);
+fn execute(program: RawFd, args: &Strings, env: &[*const c_char]) -> Result<(), c_int> {
+    call!(SYS_execveat, program, c"".as_ptr(), args.pointers.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH);
     Ok(())
 }
 
@@ -339,7 +294,7 @@ fn perform(act: &Act, plan: &Plan) -> Result<(), c_int> {
         Act::Unmount(path) => {
             call!(SYS_umount2, path.as_ptr(), libc::MNT_DETACH);
         }
-        Act::Directory { path, owner } => return directory(path, *owner),
+        Act::Directory { parent, name, owner } => return directory(parent, name, *owner),
         Act::HostName(name) => {
             call!(SYS_sethostname, name.as_ptr(), name.count_bytes());
         }
@@ -355,7 +310,10 @@ fn perform(act: &Act, plan: &Plan) -> Result<(), c_int> {
             let none = 0_u64;
             call!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, ptr::null_mut::<u64>(), KERNEL_SIGSET_BYTES);
         }
-        Act::CloseFiles { except } => return close_files(*except),
+        Act::CloseFiles { except } => return close_files(except),
+        Act::Inherit(descriptor) => {
+            call!(SYS_fcntl, *descriptor, libc::F_SETFD, 0);
+        }
         Act::CloseOnExec => {
             call!(SYS_close_range, FIRST_FILE, u32::MAX, CLOSE_RANGE_CLOEXEC);
         }
@@ -402,15 +360,16 @@ fn open(path: &CStr, flags: c_int) -> Result<isize, c_int> {
     Ok(call!(SYS_openat2, libc::AT_FDCWD, path.as_ptr(), how.as_ptr(), size_of_val(&how)))
 }
 
-fn close_files(except: Option<RawFd>) -> Result<(), c_int> {
-    let Some(except) = except else {
-        call!(SYS_close_range, FIRST_FILE, u32::MAX, 0);
-        return Ok(());
-    };
-    if except > FIRST_FILE {
-        call!(SYS_close_range, FIRST_FILE, except.wrapping_sub(1), 0);
+/// Closes every descriptor but the standard streams and `except`, which ascend.
+fn close_files(except: &[RawFd]) -> Result<(), c_int> {
+    let mut from = FIRST_FILE;
+    for kept in except {
+        if *kept > from {
+            call!(SYS_close_range, from, kept.wrapping_sub(1), 0);
+        }
+        from = kept.wrapping_add(1);
     }
-    call!(SYS_close_range, except.wrapping_add(1), u32::MAX, 0);
+    call!(SYS_close_range, from, u32::MAX, 0);
     Ok(())
 }
 
@@ -454,17 +413,19 @@ fn loopback_up() -> Result<(), c_int> {
     Ok(())
 }
 
-fn directory(path: &CStr, owner: (u32, u32)) -> Result<(), c_int> {
-    match make_directory(path) {
-        Err(libc::EEXIST) => return Ok(()),
-        other => other?,
+/// What a container shares with another may change while this runs, so the way to the directory is not taken for granted.
+fn directory(parent: &CStr, name: &CStr, owner: (u32, u32)) -> Result<(), c_int> {
+    let parent = open(parent, libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC)?;
+    let made = make_directory(parent, name);
+    if made.is_ok() {
+        call!(SYS_fchownat, parent, name.as_ptr(), owner.0, owner.1, libc::AT_SYMLINK_NOFOLLOW);
     }
-    call!(SYS_fchownat, libc::AT_FDCWD, path.as_ptr(), owner.0, owner.1, libc::AT_SYMLINK_NOFOLLOW);
-    Ok(())
+    call!(SYS_close, parent);
+    if made == Err(libc::EEXIST) { Ok(()) } else { made }
 }
 
-fn make_directory(path: &CStr) -> Result<(), c_int> {
-    call!(SYS_mkdirat, libc::AT_FDCWD, path.as_ptr(), 0o755);
+fn make_directory(parent: isize, name: &CStr) -> Result<(), c_int> {
+    call!(SYS_mkdirat, parent, name.as_ptr(), 0o755);
     Ok(())
 }
 

@@ -1,19 +1,16 @@
 //! What the sandbox needs to know of the host, found out once.
 
 use std::fs;
-use std::io::Write;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use rondel_fault::{Attempt, Fault, Result};
-use rustix::fs::{FileType, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use crate::{filter, mounts};
-
-static INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 
 /// The capabilities that the OCI world gives a container: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
 /// net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap.
@@ -66,8 +63,6 @@ pub(crate) struct Host {
     pub(crate) unified_cgroups: bool,
     /// The engine.
     pub(crate) engine: OwnedFd,
-    /// The init program, in a file that cannot be changed.
-    pub(crate) init: OwnedFd,
     /// `/dev/null`, through which its owner and permissions cannot be changed.
     pub(crate) null: OwnedFd,
     /// The system call filter.
@@ -95,7 +90,6 @@ impl Host {
             unified_cgroups: rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type == CGROUP2_MAGIC),
             engine: pidfd_open(getpid(), PidfdFlags::empty())
                 .attempt(|| "get a handle of the engine's own process".into())?,
-            init: init()?,
             null: null()?,
             filter: filter::compile(),
         })
@@ -127,20 +121,6 @@ fn null() -> Result<OwnedFd> {
         rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .attempt(|| "open `/dev/null`".into())
     })
-}
-
-fn init() -> Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Kernels before 6.3 do not know the flag and make every such file executable.
-    let file = memfd_create(".init", flags | MemfdFlags::EXEC).or_else(|_| memfd_create(".init", flags));
-    let mut file = fs::File::from(file.attempt(|| "make a file in memory for the init program".into())?);
-    file.write_all(INIT).attempt(|| "write the init program to memory".into())?;
-    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    fcntl_add_seals(&file, seals).attempt(|| "seal the init program in memory".into())?;
-    // ORDER: a file that is open for writing cannot be executed, so it is opened again.
-    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .attempt(|| "open the init program in memory".into())
 }
 
 /// Device nodes below a directory, without the terminals, queues and memory that a container has of its own.

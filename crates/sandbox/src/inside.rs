@@ -14,8 +14,10 @@ use crate::act::{Act, Step};
 use crate::child::{self, Plan, Stacks, Stage, Strings};
 use crate::handle::Handle;
 use crate::host::Host;
-use crate::program::{c_string, candidates, refusal};
-use crate::run::{hand_over, on_terminal, refused, start_steps, streams};
+use crate::output::Ended;
+use crate::program::{c_string, candidates, not_started, refusal};
+use crate::run::{Start, hand_over, on_terminal, refused, start_steps, streams};
+use crate::starter::Starter;
 use crate::{output, terminal, users};
 
 /// The most bytes of an account file that are read.
@@ -53,16 +55,20 @@ pub(crate) fn run(
         command = on_terminal(&slave, &identity)?;
         given.push(slave);
     }
-    command.extend(start_steps(host, &identity, c_string(workdir, "the working directory")?, input, true));
+    let (starter, report) = Starter::new()?;
+    let start = Start { directory: c_string(workdir, "the working directory")?, input, bound: true };
+    command.extend(start_steps(host, &starter, &identity, start));
+    let candidates = candidates(&program, &env)?;
+    let args = args.into_iter().map(|text| c_string(text, "an argument")).collect::<Result<_>>()?;
     let plan = Plan {
         namespaces: 0,
         setup: setup(host, entrance, insecure),
         slots: Vec::<AtomicI32>::new(),
         filter: host.filter.clone(),
+        program: starter.program(),
         init: None,
         command,
-        candidates: candidates(&program, &env)?,
-        args: Strings::new(args.into_iter().map(|text| c_string(text, "an argument")).collect::<Result<_>>()?),
+        args: starter.arguments(&candidates, args),
         env: Strings::new(
             env.into_iter()
                 .map(|(name, value)| c_string(format!("{name}={value}"), &format!("the variable `{name}`")))
@@ -72,18 +78,24 @@ pub(crate) fn run(
         borrower: AtomicI32::new(0),
     };
     among_processes(entrance, || child::spawn(&plan, stacks, handle))?;
-    drop(given);
+    drop((given, starter));
     // SAFETY: the kernel opened the descriptor in `spawn`; it is closed by `close` below only.
     let pidfd = unsafe { BorrowedFd::borrow_raw(handle.pidfd()) };
     let outcome = match plan.failure.get() {
-        None => output::watch(pidfd, streams),
+        None => output::watch(pidfd, streams, report, || Ok(())).and_then(|ended| match ended {
+            Ended::Exit(exit) => Ok(exit),
+            Ended::NotExecuted(failure) => {
+                let error = std::io::Error::from_raw_os_error(failure.error);
+                Err(refusal(candidates.get(failure.index), &program, &error))
+            }
+        }),
         Some((stage, index, error)) => {
             handle.kill();
             let _ = output::wait(pidfd);
             Err(match stage {
                 Stage::Setup => refused(plan.setup.get(index), &error),
                 Stage::Command => refused(plan.command.get(index), &error),
-                _ => refusal(plan.candidates.get(index), &program, &error),
+                _ => not_started(&candidates, &program, error),
             })
         }
     };

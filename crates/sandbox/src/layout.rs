@@ -214,9 +214,11 @@ impl<'a> Layout<'a> {
         }
         let mut prefix = String::new();
         for name in path.split('/').filter(|name| !name.is_empty()) {
+            let what = "the working directory";
+            let parent = c_string(if prefix.is_empty() { "/" } else { prefix.as_str() }, what)?;
+            let (name_here, owner) = (c_string(name, what)?, (owner.user, owner.group));
+            self.steps.push(Step::must(Act::Directory { parent, name: name_here, owner }));
             let _ = write!(prefix, "/{name}");
-            let path = c_string(prefix.as_str(), "the working directory")?;
-            self.steps.push(Step::must(Act::Directory { path, owner: (owner.user, owner.group) }));
         }
         Ok(())
     }

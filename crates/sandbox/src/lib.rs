@@ -14,7 +14,9 @@
 //!   mounts that will be there, after it the root is the container's, and files of the engine that a new process still has are
 //!   closed before it opens any path. Links of `/proc` to what a process has are followed by nobody.
 //! * What hides parts of the kernel is mounted before anything that the description asks for, from the engine's own files.
-//! * No process of a container can look into a process that runs on the engine's memory.
+//! * No process of a container can look into a process that runs on the engine's memory. Such a process executes nothing but the
+//!   sealed program of [`starter`], which executes the command: whatever the kernel resolves for a command, `/proc/self/exe` is
+//!   that program and never the engine.
 //! * A container opens the devices that it is given and no others, and cannot change those.
 //! * Nothing is raised beyond what the engine itself has: capabilities, limits, identities.
 //! * Deliberately absent: control groups, images, networks, snapshots, the clock.
@@ -32,6 +34,7 @@ mod output;
 mod pool;
 mod program;
 mod run;
+mod starter;
 mod terminal;
 mod tree;
 mod users;

@@ -12,6 +12,8 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
+use crate::starter::{NotExecuted, Report, Reported};
+
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// A pipe whose end we read does not block, into a sink.
@@ -68,15 +70,31 @@ pub(crate) fn input(bytes: &[u8], user: u32) -> Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Delivers output until the container has ended and everything is delivered.
+/// How a container ended.
+pub(crate) enum Ended {
+    /// The command ran.
+    Exit(Exit),
+    /// It did not.
+    NotExecuted(NotExecuted),
+}
+
+/// Delivers output until the container has ended and everything is delivered. `running` is called when the command runs.
 ///
 /// # Errors
-/// When the kernel does not tell how it ended.
-pub(crate) fn watch(pidfd: BorrowedFd<'_>, mut streams: [Stream; 2]) -> Result<Exit> {
+/// When the kernel does not tell how it ended, or `running` fails.
+pub(crate) fn watch(
+    pidfd: BorrowedFd<'_>,
+    mut streams: [Stream; 2],
+    report: Report,
+    running: impl FnOnce() -> Result<()>,
+) -> Result<Ended> {
+    let mut start = Start { report: Some(report), running: Some(running), failure: None };
     let mut piece = vec![0; PIECE_BYTES];
     loop {
-        let (ended, ready) = {
+        let (ended, reported, ready) = {
             let mut polled = vec![PollFd::new(&pidfd, PollFlags::IN)];
+            polled.extend(start.report.as_ref().map(|report| PollFd::new(report, PollFlags::IN)));
+            let before = polled.len();
             polled.extend(
                 streams
                     .iter()
@@ -87,8 +105,12 @@ pub(crate) fn watch(pidfd: BorrowedFd<'_>, mut streams: [Stream; 2]) -> Result<E
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error).attempt(|| "wait for the container".into()),
             }
-            (polled.first().is_some_and(|pidfd| !pidfd.revents().is_empty()), polled.len() > 1)
+            let is_ready = |polled: Option<&PollFd<'_>>| polled.is_some_and(|polled| !polled.revents().is_empty());
+            (is_ready(polled.first()), before > 1 && is_ready(polled.get(1)), polled.len() > before)
         };
+        if reported {
+            start.read()?;
+        }
         if ended {
             break;
         }
@@ -99,7 +121,31 @@ pub(crate) fn watch(pidfd: BorrowedFd<'_>, mut streams: [Stream; 2]) -> Result<E
     let exit = wait(pidfd)?;
     // ORDER: with pid 1 every process of the container is gone and no one writes any more: what is in the pipes is all there is.
     streams.iter_mut().for_each(|stream| stream.deliver(&mut piece));
-    Ok(exit)
+    start.read()?;
+    Ok(start.failure.map_or(Ended::Exit(exit), Ended::NotExecuted))
+}
+
+/// What is known of the start of a command.
+struct Start<F> {
+    report: Option<Report>,
+    running: Option<F>,
+    failure: Option<NotExecuted>,
+}
+
+impl<F: FnOnce() -> Result<()>> Start<F> {
+    fn read(&mut self) -> Result<()> {
+        match self.report.as_mut().map(Report::read) {
+            None | Some(Reported::Nothing) => return Ok(()),
+            Some(Reported::Running) => {
+                if let Some(running) = self.running.take() {
+                    running()?;
+                }
+            }
+            Some(Reported::NotExecuted(failure)) => self.failure = Some(failure),
+        }
+        self.report = None;
+        Ok(())
+    }
 }
 
 /// Waits for pid 1, and with it for every process of the container.

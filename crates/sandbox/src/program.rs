@@ -5,7 +5,7 @@ use std::io;
 
 use rondel_fault::{Fault, Result};
 
-use crate::child::Stage;
+use crate::starter::NotExecuted;
 use crate::tree::Tree;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -40,15 +40,15 @@ pub(crate) fn candidates(program: &str, env: &[(String, String)]) -> Result<Vec<
 
 /// Why the program did not run.
 pub(crate) fn explain(
-    stage: Stage,
-    tried: Option<&CString>,
-    error: &io::Error,
+    failure: NotExecuted,
+    candidates: &[CString],
     program: &str,
     workdir: &str,
     tree: &mut Tree,
 ) -> Fault {
-    if stage != Stage::Interpreter {
-        return refusal(tried, program, error);
+    let tried = candidates.get(failure.index);
+    if !failure.interpreter_missing {
+        return refusal(tried, program, &io::Error::from_raw_os_error(failure.error));
     }
     let tried = tried.map_or_else(|| program.to_owned(), |path| path.to_string_lossy().into_owned());
     let path = if tried.starts_with('/') { tried.clone() } else { format!("{workdir}/{tried}") };
@@ -57,6 +57,14 @@ pub(crate) fn explain(
         None => "the loader or interpreter that it asks for does not exist in the container".to_owned(),
     };
     Fault::user(format!("exec: \"{tried}\": {reason}"))
+}
+
+/// The error of an exec of the sealed program. It has the same arguments and variables as the command, and a few more.
+pub(crate) fn not_started(candidates: &[CString], program: &str, error: io::Error) -> Fault {
+    match error.raw_os_error() {
+        Some(libc::E2BIG) => refusal(candidates.first(), program, &error),
+        _ => Fault::environment("cannot start the program that executes the command").caused_by(error),
+    }
 }
 
 /// The kernel's reason why the program did not run.

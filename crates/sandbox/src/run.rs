@@ -13,14 +13,14 @@ use crate::child::{self, Init, Plan, Stacks, Stage, Strings};
 use crate::handle::Handle;
 use crate::host::Host;
 use crate::layout::{self, Layout};
-use crate::output::{self, Stream};
-use crate::program::{c_string, candidates, explain};
+use crate::output::{self, Ended, Stream};
+use crate::program::{c_string, candidates, explain, not_started};
+use crate::starter::{Report, Starter};
 use crate::terminal::Terminal;
 use crate::tree::Tree;
 use crate::users::Identity;
 
 const HOST_NAME_BYTES: usize = 64;
-const INIT_NAME: &std::ffi::CStr = c"/.init";
 
 /// A container that is ready to start. The order of the fields is the order of their end: descriptors that the processes use,
 /// then the mount points.
@@ -29,6 +29,10 @@ struct Container {
     streams: [Stream; 2],
     /// Ends of pipes and detached mounts for the new processes.
     given: Vec<OwnedFd>,
+    starter: Starter,
+    report: Report,
+    /// Files to try as the program, in order.
+    candidates: Vec<CString>,
     tree: Tree,
     program: String,
     workdir: String,
@@ -43,20 +47,27 @@ pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &Handle, stacks: &mut 
     let _network = spec.network.clone();
     let mut spec = spec;
     let started = spec.control.take().map(|control| control.started);
-    let Container { plan, streams, given, mut tree, program, workdir } = prepare(host, spec)?;
+    let Container { plan, streams, given, starter, report, candidates, mut tree, program, workdir } =
+        prepare(host, spec)?;
     let pid = child::spawn(&plan, stacks, handle)
         .map_err(|error| Fault::environment("cannot make the namespaces of the container").caused_by(error))?;
-    drop(given);
+    drop((given, starter));
     // SAFETY: the kernel opened the descriptor in `spawn`; it is closed by `close` below only.
     let pidfd = unsafe { BorrowedFd::borrow_raw(handle.pidfd()) };
     let outcome = match plan.failure.get() {
         None => {
-            if let Some(started) = started {
-                let process = pidfd.try_clone_to_owned().attempt(|| "hold the container".into())?;
-                // Whoever wanted to know may be gone.
-                let _ = started.send(Entrance { process: Arc::new(process), pid });
-            }
-            output::watch(pidfd, streams)
+            let tell = || -> Result<()> {
+                if let Some(started) = started {
+                    let process = pidfd.try_clone_to_owned().attempt(|| "hold the container".into())?;
+                    // Whoever wanted to know may be gone.
+                    let _ = started.send(Entrance { process: Arc::new(process), pid });
+                }
+                Ok(())
+            };
+            output::watch(pidfd, streams, report, tell).and_then(|ended| match ended {
+                Ended::Exit(exit) => Ok(exit),
+                Ended::NotExecuted(failure) => Err(explain(failure, &candidates, &program, &workdir, &mut tree)),
+            })
         }
         Some((stage, index, error)) => {
             // It ends without our doing, unless the command already ran when the init program could not.
@@ -68,9 +79,7 @@ pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &Handle, stacks: &mut 
                 Stage::BeforeInit => step(plan.init.as_ref().map_or(&[], |init| &init.steps)),
                 Stage::Command => step(&plan.command),
                 Stage::Init => Fault::environment("cannot start the init program of the container").caused_by(error),
-                Stage::Program | Stage::Interpreter => {
-                    explain(stage, plan.candidates.get(index), &error, &program, &workdir, &mut tree)
-                }
+                Stage::Start => not_started(&candidates, &program, error),
             })
         }
     };
@@ -149,16 +158,20 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
         command.push(Step::must(Act::AwaitInit));
     }
     let directory = c_string(workdir.as_str(), "the working directory")?;
-    command.extend(start_steps(host, &identity, directory, input, no_init));
+    let (starter, report) = Starter::new()?;
+    let start = Start { directory, input, bound: no_init };
+    command.extend(start_steps(host, &starter, &identity, start));
+    let candidates = candidates(&program, &env)?;
+    let args = args.into_iter().map(|text| c_string(text, "an argument")).collect::<Result<_>>()?;
     let plan = Plan {
         namespaces: namespaces(host, network.is_none()),
         setup,
         slots: (0..slots).map(|_| AtomicI32::new(-1)).collect(),
         filter: host.filter.clone(),
         init: (!no_init).then(|| init(host)),
+        program: starter.program(),
         command,
-        candidates: candidates(&program, &env)?,
-        args: Strings::new(args.into_iter().map(|text| c_string(text, "an argument")).collect::<Result<_>>()?),
+        args: starter.arguments(&candidates, args),
         env: Strings::new(
             env.into_iter()
                 .map(|(name, value)| c_string(format!("{name}={value}"), &format!("the variable `{name}`")))
@@ -167,7 +180,7 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
         failure: child::Failure::default(),
         borrower: AtomicI32::new(0),
     };
-    Ok(Container { plan, streams, given, tree, program, workdir })
+    Ok(Container { plan, streams, given, starter, report, candidates, tree, program, workdir })
 }
 
 fn checked_host_name(name: String) -> Result<String> {
@@ -192,7 +205,7 @@ fn namespaces(host: &Host, network: bool) -> libc::c_int {
 fn init(host: &Host) -> Init {
     let null = host.null.as_raw_fd();
     let steps = (0..3).map(|to| Step::must(Act::Stream { from: null, to })).collect();
-    Init { program: host.init.as_raw_fd(), steps, args: Strings::new(vec![INIT_NAME.to_owned()]) }
+    Init { steps, args: Starter::init_arguments() }
 }
 
 /// The standard streams: ours, the path of standard input when it is one, and the steps that set them up.
@@ -241,29 +254,39 @@ pub(crate) fn on_terminal(slave: &OwnedFd, identity: &Identity) -> Result<Vec<St
     Ok(steps)
 }
 
-/// The last steps of a process: where it is, who it is, what it reads. `bound` is one that has to ask by itself for its end with the
-/// engine.
-pub(crate) fn start_steps(
-    host: &Host,
-    identity: &Identity,
-    directory: CString,
-    input: Option<CString>,
-    bound: bool,
-) -> Vec<Step> {
+/// How a process starts.
+pub(crate) struct Start {
+    /// Its working directory.
+    pub(crate) directory: CString,
+    /// The path of its standard input, when that is a path.
+    pub(crate) input: Option<CString>,
+    /// It has to ask by itself for its end with the engine.
+    pub(crate) bound: bool,
+}
+
+/// The last steps of a process: where it is, who it is, what it reads.
+pub(crate) fn start_steps(host: &Host, starter: &Starter, identity: &Identity, start: Start) -> Vec<Step> {
+    let Start { directory, input, bound } = start;
     let groups = Act::Groups(identity.groups.clone());
     let engine = host.engine.as_raw_fd();
+    let mut for_start = vec![starter.program(), starter.writer()];
+    for_start.sort_unstable();
+    let mut at_first = [&*for_start, &[engine]].concat();
+    at_first.sort_unstable();
     let mut steps = vec![
         // ORDER: before any path of the container is opened, on which the files of the engine must not be.
-        Step::must(Act::CloseFiles { except: Some(engine) }),
+        Step::must(Act::CloseFiles { except: at_first }),
         Step::must(Act::WorkingDirectory(directory)),
         if host.groups_denied { Step::may(groups) } else { Step::must(groups) },
-        Step::must(Act::Identity { user: identity.user, group: identity.group }),
     ];
+    let become_user = Act::Identity { user: identity.user, group: identity.group };
+    steps.push(Step::must(become_user));
     if bound {
         // ORDER: a change of identity makes the kernel forget it.
         steps.push(Step::must(Act::DieWithEngine(engine)));
     }
-    steps.push(Step::must(Act::CloseFiles { except: None }));
+    steps.push(Step::must(Act::CloseFiles { except: for_start }));
+    steps.push(Step::must(Act::Inherit(starter.writer())));
     // The file of standard input is one that the user may read, relative to where the user is.
     steps.extend(input.map(|path| Step::must(Act::OpenInput(path))));
     steps.push(Step::must(Act::UnblockSignals));
