@@ -123,6 +123,10 @@ pub(crate) enum Act {
     Filter,
     /// Keep these capabilities only.
     Capabilities(u64),
+    /// A change of user takes no capability away.
+    KeepCapabilities,
+    /// Have these capabilities in every set, so that programs which are executed have them too, whatever user runs them.
+    EveryCapability(u64),
     /// Lead a new session.
     Session,
     /// Make a descriptor a standard stream.
@@ -186,6 +190,7 @@ impl fmt::Display for Act {
             Self::CloseOnExec => f.write_str("mark descriptors to be closed"),
             Self::Filter => f.write_str("install the system call filter"),
             Self::Capabilities(_) => f.write_str("drop capabilities"),
+            Self::KeepCapabilities | Self::EveryCapability(_) => f.write_str("hand over capabilities"),
             Self::Session => f.write_str("make a session"),
             Self::Stream { to, .. } => write!(f, "set up standard stream {to}"),
             Self::ControllingTerminal => f.write_str("make the terminal that of the session"),

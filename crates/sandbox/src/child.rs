@@ -322,6 +322,10 @@ fn perform(act: &Act, plan: &Plan) -> Result<(), c_int> {
             call!(SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter);
         }
         Act::Capabilities(keep) => return capabilities(*keep),
+        Act::KeepCapabilities => {
+            call!(SYS_prctl, libc::PR_SET_KEEPCAPS, 1, 0, 0, 0);
+        }
+        Act::EveryCapability(all) => return every_capability(*all),
         Act::Session => {
             call!(SYS_setsid);
         }
@@ -463,9 +467,26 @@ fn capabilities(keep: u64) -> Result<(), c_int> {
         }
         capability += 1;
     }
+    set_capabilities(keep, 0)
+}
+
+fn every_capability(all: u64) -> Result<(), c_int> {
+    set_capabilities(all, all)?;
+    let mut capability = 0;
+    while capability <= LAST_CAPABILITY {
+        if (all >> capability) & 1 == 1 {
+            call!(SYS_prctl, libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, capability, 0, 0);
+        }
+        capability += 1;
+    }
+    Ok(())
+}
+
+/// The effective and permitted sets, and the inheritable one.
+fn set_capabilities(own: u64, inheritable: u64) -> Result<(), c_int> {
     let header = [CAPABILITY_VERSION_3, 0];
-    let (low, high) = (keep as u32, (keep >> 32) as u32);
-    let sets = [low, low, 0, high, high, 0];
+    let [low, high] = [0, 32].map(|shift| [(own >> shift) as u32, (inheritable >> shift) as u32]);
+    let sets = [low[0], low[0], low[1], high[0], high[0], high[1]];
     call!(SYS_capset, &raw const header, &raw const sets);
     Ok(())
 }

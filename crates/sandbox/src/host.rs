@@ -47,6 +47,8 @@ const CGROUP2_MAGIC: i64 = 0x6367_7270;
 pub(crate) struct Host {
     /// What a container keeps of the engine's capabilities, as bits.
     pub(crate) capabilities: u64,
+    /// What the engine has, as bits.
+    pub(crate) every_capability: u64,
     /// User numbers that exist.
     pub(crate) users: IdMap,
     /// Group numbers that exist.
@@ -78,6 +80,7 @@ impl Host {
         let default = DEFAULT_CAPABILITIES.iter().fold(0, |set, capability| set | 1_u64 << capability);
         Ok(Self {
             capabilities: default & permitted & bounding,
+            every_capability: permitted & bounding,
             users: IdMap::parse(&read("/proc/self/uid_map")?),
             groups: IdMap::parse(&read("/proc/self/gid_map")?),
             groups_denied: fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny"),

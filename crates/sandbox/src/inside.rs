@@ -56,7 +56,7 @@ pub(crate) fn run(
         given.push(slave);
     }
     let (starter, report) = Starter::new()?;
-    let start = Start { directory: c_string(workdir, "the working directory")?, input, bound: true };
+    let start = Start { directory: c_string(workdir, "the working directory")?, input, bound: true, insecure };
     command.extend(start_steps(host, &starter, &identity, start));
     let candidates = candidates(&program, &env)?;
     let args = args.into_iter().map(|text| c_string(text, "an argument")).collect::<Result<_>>()?;

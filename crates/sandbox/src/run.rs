@@ -159,7 +159,7 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
     }
     let directory = c_string(workdir.as_str(), "the working directory")?;
     let (starter, report) = Starter::new()?;
-    let start = Start { directory, input, bound: no_init };
+    let start = Start { directory, input, bound: no_init, insecure };
     command.extend(start_steps(host, &starter, &identity, start));
     let candidates = candidates(&program, &env)?;
     let args = args.into_iter().map(|text| c_string(text, "an argument")).collect::<Result<_>>()?;
@@ -262,11 +262,13 @@ pub(crate) struct Start {
     pub(crate) input: Option<CString>,
     /// It has to ask by itself for its end with the engine.
     pub(crate) bound: bool,
+    /// It has every capability of the engine, whatever its user.
+    pub(crate) insecure: bool,
 }
 
 /// The last steps of a process: where it is, who it is, what it reads.
 pub(crate) fn start_steps(host: &Host, starter: &Starter, identity: &Identity, start: Start) -> Vec<Step> {
-    let Start { directory, input, bound } = start;
+    let Start { directory, input, bound, insecure } = start;
     let groups = Act::Groups(identity.groups.clone());
     let engine = host.engine.as_raw_fd();
     let mut for_start = vec![starter.program(), starter.writer()];
@@ -280,7 +282,11 @@ pub(crate) fn start_steps(host: &Host, starter: &Starter, identity: &Identity, s
         if host.groups_denied { Step::may(groups) } else { Step::must(groups) },
     ];
     let become_user = Act::Identity { user: identity.user, group: identity.group };
-    steps.push(Step::must(become_user));
+    if insecure {
+        steps.extend([Act::KeepCapabilities, become_user, Act::EveryCapability(host.every_capability)].map(Step::must));
+    } else {
+        steps.push(Step::must(become_user));
+    }
     if bound {
         // ORDER: a change of identity makes the kernel forget it.
         steps.push(Step::must(Act::DieWithEngine(engine)));

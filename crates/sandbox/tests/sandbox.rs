@@ -218,7 +218,16 @@ fn capabilities() {
     assert_eq!(text, format!("CapInh:{none}\nCapPrm:{none}\nCapEff:{none}\nCapBnd:{default}\nCapAmb:{none}\n"));
     let own = fs::read_to_string("/proc/self/status").unwrap();
     let bounding = own.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
-    assert!(output_of(script, |_, spec| spec.insecure = true).contains(&format!("CapBnd:{bounding}")));
+    let permitted = own.lines().find_map(|line| line.strip_prefix("CapPrm:\t")).unwrap();
+    for (user, no_init) in [("", false), ("web", false), ("web", true)] {
+        let text = output_of(script, |_, spec| {
+            spec.insecure = true;
+            spec.no_init = no_init;
+            spec.user = user.into();
+        });
+        let all = ["Inh", "Prm", "Eff"].map(|set| format!("Cap{set}:{permitted}\n")).concat();
+        assert_eq!(text, format!("{all}CapBnd:{bounding}\nCapAmb:{permitted}\n"), "user `{user}`");
+    }
     assert!(output_of("grep CapEff /proc/1/status", |_, _| {}).contains(default), "pid 1 has no more than the command");
 }
 
