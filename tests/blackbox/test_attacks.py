@@ -1,0 +1,166 @@
+"""What a process in a container tries against the engine and its machine."""
+
+import base64
+import contextlib
+import json
+import os
+import platform
+import struct
+from pathlib import Path
+
+import pytest
+
+
+SETUID = 0o4777
+ATTACKED = 77
+CHMOD, SETXATTR, EXIT = 90, 188, 60
+X86 = platform.machine() == "x86_64"
+only_x86 = pytest.mark.skipif(not X86, reason="the programs of these attacks are written for one processor")
+
+
+def elf(code: bytes, interpreter: bytes = b"") -> bytes:
+    """A static program of one segment; with an interpreter, the kernel is to load that one."""
+    base, headers = 0x400000, 1 + bool(interpreter)
+    start = 64 + 56 * headers
+    text = interpreter + b"\0" + code if interpreter else code
+    entry = base + start + (len(interpreter) + 1 if interpreter else 0)
+    size = start + len(text)
+    header = b"\x7fELF" + bytes([2, 1, 1]) + bytes(9)
+    header += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, entry, 64, 0, 0, 64, 56, headers, 0, 0, 0)
+    load = struct.pack("<IIQQQQQQ", 1, 7, 0, base, base, size, size, 0x1000)
+    asked = struct.pack("<IIQQQQQQ", 3, 4, start, base + start, base + start, len(interpreter) + 1, len(interpreter) + 1, 1)
+    return header + (asked if interpreter else b"") + load + text
+
+
+def attack() -> bytes:
+    """Machine code: `chmod("/proc/self/exe", 04777)`, `setxattr` of it, `exit(ATTACKED)`."""
+    path, name = b"/proc/self/exe\0", b"user.owned\0"
+
+    def call(number: int) -> bytes:
+        return b"\xb8" + struct.pack("<I", number) + b"\x0f\x05"
+
+    def address(register: bytes, over: int) -> bytes:
+        return b"\x48\x8d" + register + struct.pack("<i", over)
+
+    # lea rdi, [rip + path] is 7 bytes; what follows is counted backwards from the end, where both strings are.
+    tail = b"\xbf" + struct.pack("<I", ATTACKED) + call(EXIT)
+    attribute = b"\xba\0\0\0\0" + b"\x4d\x31\xd2" + b"\x4d\x31\xc0" + call(SETXATTR)
+    after_name = len(attribute) + len(tail)
+    take_name = address(b"\x35", after_name + len(path))
+    take_path = address(b"\x3d", len(take_name) + after_name)
+    mode = b"\xbe" + struct.pack("<I", SETUID) + call(CHMOD)
+    first = address(b"\x3d", len(mode) + len(take_path) + len(take_name) + after_name)
+    return first + mode + take_path + take_name + attribute + tail + path + name
+
+
+@contextlib.contextmanager
+def unchanged(engine):
+    """The file that the engine runs from is the same afterwards: content, mode, owner and attributes."""
+    engine.data("{ version }")
+    file = os.path.realpath(f"/proc/{engine.status()['pid']}/exe")
+
+    def look():
+        found = os.stat(file)
+        return found.st_mode, found.st_uid, found.st_gid, found.st_size, found.st_mtime_ns, os.listxattr(file)
+
+    before = look()
+    try:
+        yield
+        assert look() == before, f"`{file}` was changed from a container"
+    finally:
+        os.chmod(file, before[0] & 0o7777)
+        for name in set(os.listxattr(file)) - set(before[-1]):
+            os.removexattr(file, name)
+
+
+def container(files: dict[str, bytes], links: dict[str, str] | None = None) -> str:
+    """The start of a query: busybox with these programs and links."""
+    script = "".join(
+        f"mkdir -p $(dirname {path}); echo {base64.b64encode(content).decode()} | base64 -d > {path}; chmod 755 {path}; "
+        for path, content in files.items()
+    )
+    script += "".join(f"ln -s {target} {path}; " for path, target in (links or {}).items())
+    prepare = json.dumps(["sh", "-c", script + "true"])
+    return '{ container { from(address: "busybox") { withExec(args: %s) { ' % prepare
+
+
+def loader_of(engine) -> str:
+    """The loader that the engine's file asks for: in a container, it is the container's file."""
+    content = Path(f"/proc/{engine.status()['pid']}/exe").read_bytes()
+    (count,) = struct.unpack_from("<H", content, 56)
+    (at,) = struct.unpack_from("<Q", content, 32)
+    for number in range(count):
+        kind, _, offset, _, _, size = struct.unpack_from("<IIQQQQ", content, at + 56 * number)
+        if kind == 3:
+            return content[offset : offset + size].rstrip(b"\0").decode()
+    return "/lib64/ld-linux-x86-64.so.2"
+
+
+WAYS = {
+    "script": ({"/attack": b"#!/proc/self/exe\n"}, {}),
+    "thread": ({"/attack": b"#!/proc/thread-self/exe\n"}, {}),
+    "first": ({"/attack": b"#!/proc/1/exe\n"}, {}),
+    "link": ({"/attack": b"#!/way\n"}, {"/way": "/proc/self/exe"}),
+    "interpreter": ({"/attack": elf(attack(), b"/proc/self/exe")}, {}),
+    "nested": ({"/attack": b"#!/second\n", "/second": b"#!/proc/self/exe\n"}, {}),
+}
+
+
+@only_x86
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("options", ["", ", noInit: true"], ids=["init", "no-init"])
+def test_a_container_cannot_execute_the_engine(engine, way, options):
+    files, links = WAYS[way]
+    with unchanged(engine):
+        files = {**files, loader_of(engine): elf(attack())}
+        document = container(files, links) + 'withExec(args: ["/attack"], expect: ANY%s) { exitCode } } } } }' % options
+        ended = engine.data(document)["container"]["from"]["withExec"]["withExec"]["exitCode"]
+        assert ended not in (0, ATTACKED), "the program of the attack ran as the engine"
+
+
+@only_x86
+def test_a_link_that_changes_while_it_is_executed(engine, folder):
+    """A second container turns a link around on a shared volume, so that no check before the execution can help."""
+    volume = 'withMountedCache(path: "/shared", cache: %s)'
+    volumes = engine.data('{ cacheVolume(key: "race-%s") { id } }' % folder.name)
+    shared = volume % json.dumps(volumes["cacheVolume"]["id"])
+    turn = (
+        "end=$(($(date +%s) + 20)); until [ -e /shared/done ] || [ $(date +%s) -gt $end ]; do "
+        "ln -sfn /proc/self/exe /shared/way; ln -sfn /bin/true /shared/way; done"
+    )
+    runs = "".join(
+        'run%d: withEnvVariable(name: "N", value: "%d") { withExec(args: ["/shared/way"], expect: ANY) { exitCode } } ' % (n, n)
+        for n in range(40)
+    )
+    with unchanged(engine):
+        files = {loader_of(engine): elf(attack())}
+        engine.data(container(files) + shared + ' { withExec(args: ["ln", "-sfn", "/bin/true", "/shared/way"]) { stdout } } } } } }')
+        turner = engine.start("query", stdin=-1)
+        turner.stdin.write(container({}) + shared + " { withExec(args: %s) { stdout } } } } } }" % json.dumps(["sh", "-c", turn]))
+        turner.stdin.close()
+        # A link that leads to `/proc` when it is looked at is refused with these words.
+        outcome = engine.query(container(files) + shared + " { " + runs + "} } } } }")
+        assert outcome.code == 0 or "too many levels of symbolic links" in outcome.err, outcome.err
+        engine.data(container({}) + shared + ' { withExec(args: ["touch", "/shared/done"]) { stdout } } } } } }')
+        assert turner.wait(timeout=60) == 0
+        turner.stdout.close(), turner.stderr.close()
+
+
+@only_x86
+def test_a_health_check_cannot_execute_the_engine(engine):
+    """Further processes of a running container start as the first one does."""
+    with unchanged(engine):
+        files = {"/attack": b"#!/proc/self/exe\n", loader_of(engine): elf(attack())}
+        outcome = engine.query(
+            container(files)
+            + 'withDockerHealthcheck(args: ["/attack"], interval: "1s", retries: 1) { withExposedPort(port: 80) { '
+            + 'asService(args: ["sleep", "5"]) { start } } } } } } }'
+        )
+        outcome.failed("health")
+
+
+def test_the_executed_program_is_the_commands_own(engine):
+    """While the kernel looks for an interpreter, `/proc/self/exe` is the small program that starts commands, and that is read-only."""
+    look = "readlink /proc/1/exe; (echo x > /proc/1/exe) 2>/dev/null && echo written; ls -l /proc/1/exe | wc -l"
+    found = engine.data(container({}) + "withExec(args: %s) { stdout } } } } }" % json.dumps(["sh", "-c", look]))
+    assert found["container"]["from"]["withExec"]["withExec"]["stdout"] == "/memfd:.init (deleted)\n1\n"
