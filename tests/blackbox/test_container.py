@@ -4,6 +4,7 @@ import io
 import json
 import re
 import tarfile
+import time
 
 import pytest
 
@@ -281,6 +282,46 @@ def test_env_003_env_004_env_007_volatile_variables(fresh):
     assert run("three", before=True)[0] == first
     rerun, _ = run("four", "changed")
     assert rerun.startswith("four\n") and rerun != first
+
+
+@pytest.mark.parametrize("before,with_it,without", [
+    pytest.param('withEnvVariable(name: "FOO", value: "persist")', "second", "persist", id="over a plain variable"),
+    pytest.param("", "second", "unset", id="over nothing"),
+    pytest.param('withEnvVariable(name: "FOO", value: "persist") { withVolatileVariable(name: "FOO", value: "second") { withoutEnvVariable(name: "FOO")',
+        "second", "unset", id="over a variable that is removed afterwards"),
+    pytest.param('withSecretVariable(name: "FOO", secret: SECRET)', "***", "***", id="below a secret variable"),
+])
+def test_a_volatile_variable_leaves_no_trace_where_it_is_not(engine, before, with_it, without):
+    """Whatever counts for no key changes nothing for those who ask without it, in either order."""
+    volatile = 'withVolatileVariable(name: "FOO", value: "%s")'
+    show = sh("echo ${FOO-unset}; head -c 16 /dev/urandom | base64") + " { stdout }"
+
+    def run(salt: str, *more: str) -> list:
+        with engine.session() as session:
+            secret = quote(session.query('{ setSecret(name: "s", plaintext: "hidden-text") { id } }')["setSecret"]["id"])
+            fields = ['withEnvVariable(name: "SALT", value: "%s")' % salt, *filter(None, [before.replace("SECRET", secret)]), *more]
+            if not more:  # Also what `before` has of it is left out.
+                fields = [field.replace(volatile % "second" + " { ", "") for field in fields]
+            chain = " { ".join(fields)
+            data = session.query(busybox(chain + " { " + show + " }" * chain.count("{") + " }"))
+        while "stdout" not in data:
+            (data,) = data.values()
+        return data["stdout"].split()
+
+    one, two = (f"{number} {time.time()}" for number in range(2))
+    first, bare = run(one, volatile % "second"), run(one)
+    assert (first[0], bare[0]) == (with_it, without)
+    # The value counts for nothing, and the way back is as the way there.
+    assert run(one, volatile % "third") == first
+    assert run(one, volatile % "third", 'withoutVolatileVariable(name: "FOO")')[0] == without
+    assert (run(two)[0], run(two, volatile % "second")[0]) == (without, with_it)
+
+
+def test_a_volatile_variable_over_one_of_the_image(engine):
+    show = sh("echo $PATH") + " { stdout }"
+    hidden = of(engine.data(busybox('withVolatileVariable(name: "PATH", value: "/bin:/volatile") { %s }' % show)))
+    assert hidden["withVolatileVariable"]["withExec"]["stdout"] == "/bin:/volatile\n"
+    assert "volatile" not in of(engine.data(busybox(show)))["withExec"]["stdout"]
 
 
 def test_env_005_volatile_variables_hide_others(engine, folder):

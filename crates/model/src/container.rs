@@ -32,7 +32,7 @@ pub struct Container {
     pub mounts: Vec<Mount>,
     /// Environment variables whose values are secrets.
     pub secret_env: Vec<(String, SecretRef)>,
-    /// Environment variables that count for no key.
+    /// Environment variables of which only the names count for a key.
     pub volatile_env: Vec<(String, String)>,
     /// Services that are up as long as its processes run.
     pub services: Vec<ServiceBinding>,

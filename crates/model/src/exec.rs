@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rondel_digest::Digest;
 use rondel_version::View;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::op::{Fs, Owner};
 use crate::path::AbsPath;
@@ -28,9 +28,9 @@ pub struct ExecOp {
     pub env: Vec<(String, String)>,
     /// Environment variables whose values are secrets.
     pub secret_env: Vec<(String, SecretRef)>,
-    /// Environment variables that count for no key.
-    #[serde(skip)]
-    // IDENTITY: volatile by contract.
+    /// Environment variables of which only the names count for a key.
+    #[serde(serialize_with = "names")]
+    // IDENTITY: the values are volatile by contract. A process without the variable never shares a result with one that has it.
     pub volatile_env: Vec<(String, String)>,
     /// The working directory; made when missing.
     pub workdir: AbsPath,
@@ -239,8 +239,12 @@ impl ExecOp {
 
     /// The recipe digest.
     pub fn digest(&self) -> Digest {
-        rondel_digest::of("exec/v1", self)
+        rondel_digest::of("exec/v2", self)
     }
+}
+
+fn names<S: Serializer>(variables: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(variables.iter().map(|(name, _)| name))
 }
 
 #[cfg(test)]

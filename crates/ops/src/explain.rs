@@ -88,6 +88,10 @@ fn parts(cx: &OpCx, exec: &ExecOp, inputs: &[Snapshot]) -> Parts {
     for (name, value) in &exec.env {
         parts.add_variable(name, value);
     }
+    if !exec.volatile_env.is_empty() {
+        let names: Vec<&str> = exec.volatile_env.iter().map(|(name, _)| &**name).collect();
+        parts.add("volatile variables", names.join(" "));
+    }
     for (name, secret) in &exec.secret_env {
         parts.add(format!("secret variable {name}"), format!("handle {}", secret.key.short()));
     }

@@ -1,7 +1,8 @@
 //! Keys of work: what it does and the content of what it works on, nothing else.
 //!
 //! IDENTITY: everything that is hashed here is listed in the types of this file. Sessions, tokens, ports, engine records,
-//! volatile variables and what cache volumes hold are not among it.
+//! the values of volatile variables and what cache volumes hold are not among it. The names of volatile variables and the
+//! identity of cache volumes are: a call without them never gets a result that they had a part in.
 
 use rondel_digest::Digest;
 use rondel_model::exec::{MountSource, Scope, Sharing, Stdin};
@@ -125,6 +126,7 @@ pub(crate) struct Exec<'a> {
     mounts: Vec<(&'a AbsPath, Mount<'a>)>,
     args: &'a [String],
     env: &'a [(String, String)],
+    volatile_env: Vec<&'a str>,
     secret_env: Vec<(&'a str, Digest)>,
     workdir: &'a AbsPath,
     user: &'a str,
@@ -235,6 +237,7 @@ pub(crate) fn exec(op: &ExecOp, inputs: &[Snapshot]) -> Digest {
         mounts,
         args: &op.args,
         env: &op.env,
+        volatile_env: op.volatile_env.iter().map(|(name, _)| &**name).collect(),
         secret_env: op.secret_env.iter().map(|(name, secret)| (&**name, secret.key)).collect(),
         workdir: &op.workdir,
         user: &op.user,

@@ -97,7 +97,11 @@ async fn what_counts_for_the_key() {
     };
     w.secrets.set(&secret("a"), b"plain");
     check(false, &|_| {}).await;
-    check(false, &|op| op.volatile_env = vec![("V".into(), "1".into())]).await;
+    let volatile = |value: &str| vec![("V".to_owned(), value.to_owned())];
+    check(true, &|op| op.volatile_env = volatile("1")).await;
+    let before = w.processes.count();
+    run(&w.restarted(), &ExecOp { volatile_env: volatile("2"), ..base() }).await;
+    assert_eq!(w.processes.count(), before, "the value of a volatile variable must not count");
     check(true, &|op| op.args.push(";".into())).await;
     check(true, &|op| op.env = vec![("A".into(), "1".into())]).await;
     check(true, &|op| op.env = vec![("A".into(), "2".into())]).await;
