@@ -96,6 +96,65 @@ def test_mnt_006_the_owner_of_a_volume(engine):
         assert said.split("\n") == ["755 123:456", "700 123:456", "640 123:456"]
 
 
+def test_a_volume_mounted_with_another_owner_or_source_is_another_one(engine):
+    log = "echo +$SALT >> /c/log; cat /c/log | tr -d '\\n'; stat -c ' %u:%g' /c"
+    with engine.session() as session:
+        v = Volumes(session)
+        volume, seed = v.volume("one of several"), v.folder({"log": "seed", "sub/log": "below"})
+        sub = dig(session.query('{ node(id: "%s") { ... on Directory { directory(path: "sub") { id } } } }' % seed), "id")
+        beside = v.folder({"log": "changed", "sub/log": "below"})
+        same = dig(session.query('{ node(id: "%s") { ... on Directory { directory(path: "sub") { id } } } }' % beside), "id")
+        table = [
+            ("", "1", "+1 0:0"),
+            (', owner: "5:6"', "2", "+2 5:6"),
+            (', owner: "7:8"', "3", "+3 7:8"),
+            (', owner: "5:6"', "4", "+2+4 5:6"),
+            # A name is who it is in the container; root owns what has no other owner.
+            (', owner: "daemon"', "5", "+5 1:1"),
+            (', owner: "1:1"', "6", "+5+6 1:1"),
+            (', owner: "root"', "7", "+1+7 0:0"),
+            (f', source: "{seed}"', "8", "seed+8 0:0"),
+            (f', source: "{sub}"', "9", "below+9 0:0"),
+            (f', source: "{sub}", owner: "5:6"', "a", "below+a 5:6"),
+            # Only what the source itself holds counts.
+            (f', source: "{same}"', "b", "below+9+b 0:0"),
+            # How it is shared says nothing about which one it is.
+            (", sharing: LOCKED", "c", "+1+7+c 0:0"),
+            ("", "d", "+1+7+c+d 0:0"),
+        ]
+        for mount, salt, want in table:
+            assert v.run(volume, log, mount, salt=salt) == want, mount
+    listed = {record["description"] for record in engine.run("cache", "ls", "--json").json() if record["description"].startswith("one of several")}
+    assert {"one of several", "one of several owner 5:6"} <= listed, listed
+
+
+def test_cache_mounts_of_dockerfiles_with_other_options_are_others(engine):
+    lines = [
+        ("uid=5,gid=6", "755 5:6", "+"),
+        ("uid=5", "755 5:0", "+"),
+        ("mode=0700", "700 0:0", "+"),
+        ("mode=0700,uid=5,gid=6", "700 5:6", "+"),
+        ("from=seeds,source=/a", "755 0:0", "a+"),
+        ("from=seeds,source=/b", "755 0:0", "b+"),
+        ("sharing=locked,uid=5,gid=6", "755 5:6", "++"),
+        ("uid=0,gid=0", "755 0:0", "+"),
+        ("mode=0755", "755 0:0", "+"),
+    ]
+    runs = "".join(
+        f"RUN --mount=type=cache,id=several,target=/c,{options} echo -n + >> /c/log; stat -c '%a %u:%g' /c >> /out; cat /c/log >> /out; echo >> /out; : {at}\n"
+        for at, (options, *_) in enumerate(lines)
+    )
+    dockerfile = (
+        "FROM busybox AS seeds\nRUN mkdir /a /b && echo -n a > /a/log && echo -n b > /b/log\n"
+        "FROM busybox\n" + runs
+    )
+    with engine.session() as session:
+        folder = '{ directory { withNewFile(path: "Dockerfile", contents: %s) { dockerBuild { file(path: "/out") { contents } } } } }'
+        said = dig(session.query(folder % json.dumps(dockerfile)), "contents").split("\n")[:-1]
+    want = [text for _, attributes, content in lines for text in (attributes, content)]
+    assert said == want
+
+
 def test_cvo_007_a_volume_says_how_it_is_mounted(engine):
     with engine.session() as session:
         v = Volumes(session)
@@ -187,7 +246,7 @@ def test_seeding_happens_once_however_many_ask(engine):
         mount = f', source: "{seed}"'
         volume = v.volume("seeded together")
         assert v.together(volume, ["echo line >> /c/log; ls /c/d | wc -l"] * 6, mount) == ["50"] * 6
-        assert v.run(volume, "sort /c/log | uniq -c | awk '{print $1, $2}'", salt="end") == "6 line\n1 seed"
+        assert v.run(volume, "sort /c/log | uniq -c | awk '{print $1, $2}'", mount, salt="end") == "6 line\n1 seed"
 
 
 def test_a_volume_half_seeded_by_a_killed_engine_is_seeded_again(fresh: Rondel, folder):

@@ -163,13 +163,13 @@ pub enum MountSource {
     },
     /// A cache volume: it outlives containers, and its content counts for no key.
     Cache {
-        /// The name of the volume, its namespace included.
+        /// The name of the volume, its namespace included. Name, source and owner together say which volume it is.
         volume: String,
         /// What it holds when it is made.
         source: Option<crate::op::Place>,
         /// How simultaneous users share it.
         sharing: Sharing,
-        /// The owner of the volume's root when it is made.
+        /// The owner of everything in it when it is made. `None` keeps that of the source.
         owner: Option<Owner>,
         /// Writes fail.
         read_only: bool,
@@ -208,20 +208,23 @@ pub enum Sharing {
     Locked,
 }
 
+impl MountSource {
+    /// The tree that it shows, or that a new volume starts from.
+    pub fn fs(&self) -> Option<&Fs> {
+        match self {
+            Self::Directory { fs, .. }
+            | Self::File { fs, .. }
+            | Self::Bind { fs, .. }
+            | Self::Cache { source: Some(crate::op::Place { fs, .. }), .. } => Some(fs),
+            Self::Cache { source: None, .. } | Self::Temp { .. } | Self::Secret { .. } | Self::Socket { .. } => None,
+        }
+    }
+}
+
 impl ExecOp {
     /// Every tree it needs, in a fixed order: root first, then mounts.
     pub fn inputs(&self) -> Vec<&Fs> {
-        let mut all = vec![&self.rootfs];
-        for mount in &self.mounts {
-            match &mount.source {
-                MountSource::Directory { fs, .. } | MountSource::File { fs, .. } | MountSource::Bind { fs, .. } => {
-                    all.push(fs);
-                }
-                MountSource::Cache { source: Some(place), .. } => all.push(&place.fs),
-                _ => {}
-            }
-        }
-        all
+        std::iter::once(&self.rootfs).chain(self.mounts.iter().filter_map(|mount| mount.source.fs())).collect()
     }
 
     pub(crate) fn into_inputs(self, into: &mut Vec<Fs>) {

@@ -123,6 +123,17 @@ pub struct Place {
     pub path: AbsPath,
 }
 
+impl Place {
+    /// The same as a place of a tree that holds nothing else, so that what lies beside it does not count.
+    #[must_use]
+    pub fn isolated(self) -> Self {
+        match self.path.is_root() {
+            true => self,
+            false => Self { fs: Fs::new(FsOp::Isolate(self)), path: AbsPath::new(ISOLATED) },
+        }
+    }
+}
+
 /// Work that gives a file tree. What is large is boxed: a tree that is remembered takes as much as the largest.
 #[derive(Clone, Debug, Serialize)]
 pub enum FsOp {

@@ -128,18 +128,23 @@ fn parts(cx: &OpCx, exec: &ExecOp, inputs: &[Snapshot]) -> Parts {
     for mount in &exec.mounts {
         let target = &mount.target;
         match &mount.source {
-            MountSource::Directory { fs, .. } | MountSource::File { fs, .. } => {
+            MountSource::Directory { fs, .. } | MountSource::File { fs, .. } | MountSource::Bind { fs, .. } => {
                 if let Some(content) = inputs.next() {
                     parts.add_tree(format!("mount {target}"), tree(cx, fs, content), content.layers());
                 }
             }
-            MountSource::Cache { volume, sharing, source, read_only, .. } => {
-                if source.is_some() {
-                    inputs.next();
+            MountSource::Cache { volume, sharing, source, owner, read_only } => {
+                let mut what = format!("{}, {sharing:?}", volume.replace('\u{1f}', "/"));
+                if let Some(owner) = owner {
+                    what += &format!(", owner {}", owner.0);
                 }
-                let volume = volume.replace('\u{1f}', "/");
-                let access = if *read_only { ", read-only" } else { "" };
-                parts.add(format!("cache volume {target}"), format!("{volume}, {sharing:?}{access}"));
+                if *read_only {
+                    what += ", read-only";
+                }
+                if let Some((place, content)) = source.as_ref().zip(source.as_ref().and_then(|_| inputs.next())) {
+                    what += &format!(", made of {} {}", tree(cx, &place.fs, content), place.path);
+                }
+                parts.add(format!("cache volume {target}"), what);
             }
             MountSource::Secret { secret, .. } => {
                 parts.add(format!("secret {target}"), format!("handle {}", secret.key.short()));

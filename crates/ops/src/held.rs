@@ -4,8 +4,8 @@ use std::any::Any;
 use std::collections::HashSet;
 
 use rondel_digest::Digest;
-use rondel_model::op::{FsOp, Place};
-use rondel_model::{Container, Directory, File, Fs, LayerId, MountSource, Snapshot, Value};
+use rondel_model::op::FsOp;
+use rondel_model::{Container, Directory, File, Fs, LayerId, Snapshot, Value};
 use rondel_ports::index::Table;
 use serde::Deserialize;
 
@@ -58,22 +58,13 @@ impl Ops {
 fn trees_of(value: &Value, into: &mut Vec<Fs>) {
     if let Some(container) = value.get::<Container>() {
         into.push(container.rootfs.clone());
-        into.extend(container.mounts.iter().filter_map(|mount| mounted(&mount.source)).cloned());
+        into.extend(container.mounts.iter().filter_map(|mount| mount.source.fs()).cloned());
     } else if let Some(Directory { place, .. }) = value.get() {
         into.push(place.fs.clone());
     } else if let Some(File { place, .. }) = value.get() {
         into.push(place.fs.clone());
     } else if let Value::List(items) = value {
         items.iter().for_each(|item| trees_of(item, into));
-    }
-}
-
-fn mounted(source: &MountSource) -> Option<&Fs> {
-    match source {
-        MountSource::Directory { fs, .. }
-        | MountSource::File { fs, .. }
-        | MountSource::Cache { source: Some(Place { fs, .. }), .. } => Some(fs),
-        _ => None,
     }
 }
 

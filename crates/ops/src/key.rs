@@ -146,10 +146,18 @@ pub(crate) struct Exec<'a> {
 enum Mount<'a> {
     Tree { content: Digest, path: &'a AbsPath, file: bool, read_only: bool, owner: Option<&'a Owner> },
     Bind { content: Digest, path: &'a AbsPath, read_only: bool },
-    Cache { volume: &'a str, sharing: Sharing, read_only: bool },
+    Cache { volume: Volume<'a>, sharing: Sharing, read_only: bool },
     Temp { size: Option<u64> },
     Secret { key: Digest, owner: Option<&'a Owner>, mode: u32 },
     Socket { key: Digest, owner: Option<&'a Owner> },
+}
+
+/// What tells a cache volume from others. What it holds now is none of that.
+#[derive(Serialize)]
+struct Volume<'a> {
+    name: &'a str,
+    source: Option<(Digest, &'a AbsPath)>,
+    owner: Option<&'a Owner>,
 }
 
 impl Key<'_> {
@@ -218,10 +226,9 @@ pub(crate) fn exec(op: &ExecOp, inputs: &[Snapshot]) -> Digest {
                 Mount::Tree { content: next(), path, file: true, read_only: false, owner: owner.as_ref() }
             }
             MountSource::Bind { path, read_only, .. } => Mount::Bind { content: next(), path, read_only: *read_only },
-            MountSource::Cache { volume, sharing, source, read_only, .. } => {
-                if source.is_some() {
-                    next();
-                }
+            MountSource::Cache { volume, sharing, source, owner, read_only } => {
+                let source = source.as_ref().map(|place| (next(), &place.path));
+                let volume = Volume { name: volume, source, owner: owner.as_ref() };
                 Mount::Cache { volume, sharing: *sharing, read_only: *read_only }
             }
             MountSource::Temp { size } => Mount::Temp { size: *size },

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rondel_fault::{Attempt, Fault, Result};
-use rondel_model::exec::MountSource;
+use rondel_model::exec::{MountSource, Sharing};
+use rondel_model::op::Place;
 use rondel_model::{AbsPath, ExecOp, Owner, Snapshot, SocketRef};
 use rondel_ports::process::{ProcessMount, ProcessMountSource};
 use rondel_ports::secrets::Plaintext;
@@ -77,6 +78,7 @@ pub(crate) fn prepare(
         store,
         volumes: &ops.volumes,
         claims,
+        caches: 0,
         inputs: inputs.get(1..).unwrap_or_default().iter(),
         secrets: secrets.into_iter(),
         mounts: Vec::new(),
@@ -100,6 +102,8 @@ struct Preparing<'a> {
     store: &'a dyn Snapshots,
     volumes: &'a Volumes,
     claims: &'a Claims,
+    /// The number of the next cache mount.
+    caches: usize,
     inputs: std::slice::Iter<'a, Snapshot>,
     secrets: std::vec::IntoIter<Arc<Plaintext>>,
     mounts: Vec<ProcessMount>,
@@ -124,12 +128,9 @@ impl Preparing<'_> {
                     let what = Wanted { path, owner: None, read_only: *read_only, file: None };
                     self.tree(target, &what, trees).map_err(context)?;
                 }
-                MountSource::Cache { volume, source, sharing, owner, read_only } => {
-                    let seed = source.as_ref().and_then(|place| Some((self.inputs.next()?, &place.path)));
-                    let ids = resolve(trees, owner.as_ref())?;
-                    let folder = self.claims.folder(volume, *sharing);
-                    let path = self.volumes.folder(self.store, &folder, seed, ids).map_err(context)?;
-                    let held = File::open(&path).attempt(|| format!("open the cache volume `{volume}`"))?;
+                MountSource::Cache { source, sharing, read_only, .. } => {
+                    let path = self.volume(source.as_ref(), *sharing).map_err(context)?;
+                    let held = File::open(&path).attempt(|| format!("open `{}`", path.display())).map_err(context)?;
                     let mount = clone(Root(held.as_fd()), &AbsPath::root(), Some(false))?;
                     self.push(target, ProcessMountSource::Detached { mount, read_only: *read_only });
                     trees.mount(target, &AbsPath::root(), Held::Volume(path));
@@ -153,6 +154,15 @@ impl Preparing<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The folder of the next cache mount's volume, made when there is none.
+    fn volume(&mut self, source: Option<&Place>, sharing: Sharing) -> Result<PathBuf> {
+        let seed = source.and_then(|place| Some((self.inputs.next()?, &place.path)));
+        let claimed = self.claims.volume(self.caches, sharing);
+        let (volume, folder) = claimed.ok_or_else(|| Fault::bug("a cache volume is used that was not claimed"))?;
+        self.caches += 1;
+        self.volumes.folder(self.store, folder, seed, volume.owner)
     }
 
     fn socket(&mut self, socket: &SocketRef, owner: Option<Ids>) -> Result<OwnedFd> {

@@ -37,6 +37,12 @@ impl Ids {
     }
 }
 
+/// The numbers of an owner that has both written as such, and means the same in every tree.
+pub(crate) fn numbers(owner: &Owner) -> Option<Ids> {
+    let (user, group) = owner.0.split_once(':')?;
+    Some(Ids { uid: user.parse().ok()?, gid: group.parse().ok()? })
+}
+
 /// Looks `owner` up in the tree at `root`. Without a group it is the user's own, or the one with the user's number.
 pub(crate) fn resolve(root: Root<'_>, owner: &Owner) -> Result<Ids> {
     let (user, group) = match owner.0.split_once(':') {

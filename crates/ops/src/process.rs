@@ -168,7 +168,7 @@ impl Process<'_> {
         let plaintexts = secret_env.iter().chain(&secret_files).chain(&others);
         let secrets = Secrets::new(plaintexts.map(|plaintext| plaintext.bytes()));
         volumes::check(self.exec)?;
-        let claims = self.unless_cancelled(async { Ok(Arc::new(self.ops.volumes.claim(self.exec).await)) }).await?;
+        let claims = self.unless_cancelled(self.claim(&inputs)).await?;
         let services = &self.exec.services;
         let mut bound = self.unless_cancelled(self.cx.services.bind(self.ops, self.cx, services)).await?;
         let capture = Capture::new(self.events.clone(), &secrets, redirects);
@@ -248,6 +248,17 @@ impl Process<'_> {
             done = work => done,
             () = self.cancel.cancelled() => Err(Fault::cancelled("nobody waits for the process any more")),
         }
+    }
+
+    async fn claim(&self, inputs: &[Snapshot]) -> Result<Arc<Claims>> {
+        let exec = self.exec.clone();
+        if !exec.mounts.iter().any(|mount| matches!(mount.source, MountSource::Cache { .. })) {
+            return Ok(Arc::default());
+        }
+        let inputs = inputs.to_vec();
+        let identify = move |ops: &Arc<Ops>| volumes::identify(&*ops.ports().snapshots, &exec, &inputs);
+        let volumes = self.ops.blocking(identify).await?;
+        Ok(Arc::new(self.ops.volumes.claim(self.exec, volumes).await))
     }
 
     async fn plaintexts(&self) -> Result<(Vec<Arc<Plaintext>>, Vec<Arc<Plaintext>>)> {

@@ -1,4 +1,7 @@
-//! Who uses which cache volume now, and what a new one holds.
+//! Which cache volume a mount is, who uses which one now, and what a new one holds.
+//!
+//! A volume is known by its name, by what it is made of, and by its owner: a mount with another source or another owner is a
+//! volume of its own. How it is shared is no part of that: it says how several users of one volume get along.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -7,10 +10,11 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use rondel_digest::Digest;
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::exec::{MountSource, Sharing};
 use rondel_model::service::{Service, ServiceKind};
-use rondel_model::{AbsPath, ExecOp, Snapshot};
+use rondel_model::{AbsPath, ExecOp, Mount, Owner, Snapshot};
 use rondel_ports::snapshots::Snapshots;
 use rustix::fs::{Mode, XattrFlags};
 use rustix::io::Errno;
@@ -18,14 +22,14 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::copy::Copier;
 use crate::evaluate::open_dir;
-use crate::owner::Ids;
+use crate::owner::{self, Ids};
 use crate::root::{Root, failed, names, open_dir_at, remove};
 use crate::{edit, lock, stack};
 
 /// Marks the root of a volume that has been given what it holds at first.
 const MARK: &str = "user.rondel.made";
 
-/// Stands between the name of a volume and the number of one of its further folders.
+/// Stands between the name of a volume, what it is made of, and the number of one of its further folders.
 const SEPARATOR: char = '\u{1e}';
 
 /// By volume: how many use which of its folders. Number 0 is that of everybody, each other one a private user's.
@@ -39,13 +43,65 @@ pub(crate) struct Volumes {
     making: Mutex<HashMap<String, Arc<Mutex<()>>>>,
 }
 
+/// The volume of one cache mount.
+#[derive(Clone)]
+pub(crate) struct Volume {
+    /// Its name, with source and owner in it.
+    identity: String,
+    /// The owner of everything in it when it is made. `None` keeps that of the source.
+    pub(crate) owner: Option<Ids>,
+}
+
 /// The right to use volumes for the time of one process.
 #[derive(Default)]
 pub(crate) struct Claims {
-    /// By the name that the process uses: the name of the folder.
+    /// Those of the cache mounts, in the order of the mounts.
+    volumes: Vec<Volume>,
+    /// By identity and sharing: the name of the folder.
     folders: BTreeMap<(String, u8), String>,
     _locks: Vec<OwnedMutexGuard<()>>,
     _uses: Vec<Use>,
+}
+
+/// The volumes of the cache mounts of `exec`, in the order of the mounts. `inputs` are the snapshots of [`ExecOp::inputs`].
+/// Owners are looked up in the root of the container.
+///
+/// # Errors
+/// When the root has no such user or group.
+pub(crate) fn identify(store: &dyn Snapshots, exec: &ExecOp, inputs: &[Snapshot]) -> Result<Vec<Volume>> {
+    let empty = Snapshot::empty();
+    let (rootfs, mut inputs) = (inputs.first().unwrap_or(&empty), inputs.iter().skip(1));
+    let mut root = None;
+    let mut volumes = Vec::new();
+    for mount in &exec.mounts {
+        let input = mount.source.fs().and_then(|_| inputs.next());
+        let MountSource::Cache { volume, source, owner, .. } = &mount.source else { continue };
+        let owner = match owner {
+            None => None,
+            Some(owner) => {
+                if root.is_none() {
+                    root = Some(stack::open(store, rootfs)?);
+                }
+                root.as_ref().map(|tree| owner::resolve(Root(tree.root.as_fd()), owner)).transpose()?
+            }
+        };
+        let source = source.as_ref().zip(input).map(|(place, snapshot)| (snapshot.digest(), &place.path));
+        volumes.push(Volume { identity: identity(volume, source, owner), owner });
+    }
+    Ok(volumes)
+}
+
+/// An empty volume of root is the one that a mount without source and owner has. The rest is also read by people.
+// IDENTITY: two mounts with equal identities see each other's files.
+fn identity(name: &str, source: Option<(Digest, &AbsPath)>, owner: Option<Ids>) -> String {
+    let mut identity = name.to_owned();
+    if let Some(Ids { uid, gid }) = owner.filter(|owner| source.is_some() || *owner != Ids::ROOT) {
+        identity += &format!("{SEPARATOR}owner {uid}:{gid}");
+    }
+    if let Some((content, path)) = source {
+        identity += &format!("{SEPARATOR}source {}{path}", content.hex());
+    }
+    identity
 }
 
 /// That a process and the services it runs beside, those of services included, do not wait for one another forever: each has its
@@ -54,7 +110,8 @@ pub(crate) struct Claims {
 /// # Errors
 /// When two of them want the same one.
 pub(crate) fn check(exec: &ExecOp) -> Result<()> {
-    let mut holders: HashMap<&str, &str> = locked(exec).map(|(volume, _)| (volume, "the process itself")).collect();
+    let mut holders: Vec<(&MountSource, &str)> =
+        locked(exec).map(|mount| (&mount.source, "the process itself")).collect();
     let mut seen = HashSet::new();
     let mut pending: Vec<&Service> = exec.services.iter().map(|binding| &binding.service).collect();
     while let Some(service) = pending.pop() {
@@ -62,27 +119,43 @@ pub(crate) fn check(exec: &ExecOp) -> Result<()> {
         if !seen.insert(service.digest()) {
             continue;
         }
-        let own: BTreeMap<&str, &AbsPath> = locked(&container.exec).collect();
-        for (volume, target) in own {
-            if let Some(other) = holders.insert(volume, service.hostname()) {
-                let service = service.hostname();
+        let before = holders.len();
+        for mount in locked(&container.exec) {
+            let held = holders[..before].iter().find(|(held, _)| may_be_one(held, &mount.source));
+            if let Some((_, other)) = held {
+                let (service, target) = (service.hostname(), &mount.target);
                 return Err(Fault::user(format!(
                     "the service `{service}` has the locked cache volume at `{target}` as long as it runs, and {other} wants it beside it"
                 ))
                 .with_hint("use the volume as `SHARED`, or give them volumes of their own"));
             }
+            holders.push((&mount.source, service.hostname()));
         }
         pending.extend(container.exec.services.iter().map(|binding| &binding.service));
     }
     Ok(())
 }
 
-/// The volumes that `exec` uses alone, and where.
-fn locked(exec: &ExecOp) -> impl Iterator<Item = (&str, &AbsPath)> {
-    exec.mounts.iter().filter_map(|mount| match &mount.source {
-        MountSource::Cache { volume, sharing: Sharing::Locked, .. } => Some((&**volume, &mount.target)),
-        _ => None,
-    })
+/// The mounts of volumes that `exec` uses alone.
+fn locked(exec: &ExecOp) -> impl Iterator<Item = &Mount> {
+    exec.mounts.iter().filter(|mount| matches!(mount.source, MountSource::Cache { sharing: Sharing::Locked, .. }))
+}
+
+/// Whether two cache mounts may be of one volume, as far as that can be told before trees are made and owners are looked up.
+fn may_be_one(one: &MountSource, other: &MountSource) -> bool {
+    let (
+        MountSource::Cache { volume: one, source: one_source, owner: one_owner, .. },
+        MountSource::Cache { volume: other, source: other_source, owner: other_owner, .. },
+    ) = (one, other)
+    else {
+        return false;
+    };
+    let numbers = |owner: &Option<Owner>| match owner {
+        None => Some(Ids::ROOT),
+        Some(owner) => owner::numbers(owner),
+    };
+    let other_owners = numbers(one_owner).zip(numbers(other_owner)).is_some_and(|(one, other)| one != other);
+    one == other && one_source.is_some() == other_source.is_some() && !other_owners
 }
 
 /// The use of one folder of a volume.
@@ -118,16 +191,18 @@ impl Drop for Use {
 }
 
 impl Volumes {
-    /// Waits until every volume of `exec` may be used.
-    pub(crate) async fn claim(&self, exec: &ExecOp) -> Claims {
+    /// Waits until every volume of `exec` may be used. `volumes` are those of its cache mounts, as [`identify`] gives them.
+    pub(crate) async fn claim(&self, exec: &ExecOp, volumes: Vec<Volume>) -> Claims {
         let mut wanted = BTreeMap::new();
-        for mount in &exec.mounts {
-            if let MountSource::Cache { volume, sharing, .. } = &mount.source {
-                wanted.insert((volume.clone(), *sharing as u8), *sharing);
-            }
+        let sharing = exec.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Cache { sharing, .. } => Some(*sharing),
+            _ => None,
+        });
+        for (volume, sharing) in volumes.iter().zip(sharing) {
+            wanted.insert((volume.identity.clone(), sharing as u8), sharing);
         }
         // ORDER: by name, so that two processes never wait for each other.
-        let mut claims = Claims::default();
+        let mut claims = Claims { volumes, ..Claims::default() };
         for ((volume, mode), sharing) in wanted {
             if sharing == Sharing::Locked {
                 let mutex = lock(&self.locks).entry(volume.clone()).or_default().clone();
@@ -203,9 +278,60 @@ fn is_made(root: &File, path: &Path) -> Result<bool> {
 }
 
 impl Claims {
-    /// The folder that stands for `volume`.
-    pub(crate) fn folder(&self, volume: &str, sharing: Sharing) -> String {
-        let found = self.folders.get(&(volume.to_owned(), sharing as u8));
-        found.cloned().unwrap_or_else(|| volume.to_owned())
+    /// The volume of the cache mount number `at`, and the folder that stands for it.
+    pub(crate) fn volume(&self, at: usize, sharing: Sharing) -> Option<(&Volume, &str)> {
+        let volume = self.volumes.get(at)?;
+        let folder = self.folders.get(&(volume.identity.clone(), sharing as u8))?;
+        Some((volume, folder))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rondel_model::Fs;
+    use rondel_model::op::Place;
+
+    use super::*;
+
+    #[test]
+    fn identities() {
+        let content = Digest::of_bytes(b"seed");
+        let (root, sub) = (AbsPath::root(), AbsPath::new("/sub"));
+        let owner = |uid, gid| Some(Ids { uid, gid });
+        assert_eq!(identity("v", None, None), "v");
+        assert_eq!(identity("v", None, owner(0, 0)), "v");
+        let others = [
+            identity("v", None, owner(1, 2)),
+            identity("v", None, owner(12, 0)),
+            identity("v", Some((content, &root)), None),
+            identity("v", Some((content, &root)), owner(0, 0)),
+            identity("v", Some((content, &sub)), None),
+            identity("v", Some((Digest::of_bytes(b"other"), &root)), None),
+            identity("w", None, None),
+        ];
+        let different: HashSet<_> = others.iter().chain([&"v".to_owned()]).cloned().collect();
+        assert_eq!(different.len(), others.len() + 1, "{others:?}");
+    }
+
+    #[test]
+    fn what_may_be_one_volume() {
+        let mount = |owner: &str, source: bool| MountSource::Cache {
+            volume: "v".into(),
+            source: source.then(|| Place { fs: Fs::scratch(), path: AbsPath::root() }),
+            sharing: Sharing::Locked,
+            owner: Some(Owner(owner.into())).filter(|_| !owner.is_empty()),
+            read_only: false,
+        };
+        let check = |one: MountSource, other: MountSource, want: bool| {
+            assert_eq!((may_be_one(&one, &other), may_be_one(&other, &one)), (want, want), "{one:?} {other:?}");
+        };
+        check(mount("", false), mount("", false), true);
+        check(mount("", false), mount("0:0", false), true);
+        check(mount("", false), mount("1:2", false), false);
+        check(mount("1:3", false), mount("1:2", false), false);
+        check(mount("", false), mount("", true), false);
+        // Who `ann` is, the container says.
+        check(mount("ann", false), mount("1:2", false), true);
+        check(mount("1", false), mount("1:2", false), true);
     }
 }

@@ -227,19 +227,73 @@ async fn volumes_outlive_processes() {
         &*run(&w, &with(&["append", "/c/s", "+", ";", "cat", "/c/s", ";", "true"], seeded())).await.stdout,
         "seeded++"
     );
-    let folder = rondel_ports::snapshots::Snapshots::volume(&*w.store, "s").unwrap();
+    let records = w.store.records(i64::MAX).unwrap();
+    let seeded_volume = records.iter().find(|record| record.description.starts_with("s ")).unwrap();
+    let folder = w.dir.path().join("state/volumes").join(&seeded_volume.id);
     use std::os::unix::fs::MetadataExt;
     let stat = std::fs::metadata(folder.join("s")).unwrap();
     assert_eq!((stat.uid(), stat.gid()), (5, 6));
     let shown = |read_only| {
         let source =
-            MountSource::Cache { volume: "s".into(), source: None, sharing: Sharing::Shared, owner: None, read_only };
-        with(&["cat", "/c/s"], source)
+            MountSource::Cache { volume: "v".into(), source: None, sharing: Sharing::Shared, owner: None, read_only };
+        with(&["cat", "/c/f"], source)
     };
     for read_only in [false, true] {
         run(&w, &shown(read_only)).await;
         assert_eq!(w.processes.last().mounts, [format!("/c detached ro={read_only}")], "they have keys of their own");
     }
+}
+
+#[tokio::test]
+async fn another_source_or_owner_is_another_volume() {
+    let w = world();
+    let account = "ann:x:5:6::/:\n";
+    let root = w.files(&[("/etc/passwd", account)]);
+    let (seed, more) = (w.files(&[("/a/f", "seed"), ("/b/f", "other")]), w.files(&[("/a/f", "seed"), ("/more", "x")]));
+    let runs = std::cell::Cell::new(0);
+    let say = async |source: Option<(&Fs, &str)>, owner: &str, sharing: Sharing| {
+        runs.set(runs.get() + 1);
+        let mut op = exec(&root, &["append", "/c/f", "+", ";", "cat", "/c/f"]);
+        op.salt = Some(runs.get().to_string());
+        op.mounts = vec![mount(
+            "/c",
+            MountSource::Cache {
+                volume: "v".into(),
+                source: source.map(|(fs, at)| place(fs, at).isolated()),
+                sharing,
+                owner: Some(Owner(owner.into())).filter(|_| !owner.is_empty()),
+                read_only: false,
+            },
+        )];
+        run(&w, &op).await.stdout.to_string()
+    };
+    let shared = Sharing::Shared;
+    assert_eq!(say(None, "", shared).await, "+");
+    assert_eq!(say(None, "5:6", shared).await, "+");
+    // A name is who it is in the container.
+    assert_eq!(say(None, "ann", shared).await, "++");
+    assert_eq!(say(None, "0:0", shared).await, "++");
+    assert_eq!(say(Some((&seed, "/a")), "", shared).await, "seed+");
+    assert_eq!(say(Some((&seed, "/b")), "", shared).await, "other+");
+    // What lies beside the source does not count, and how it is shared says nothing about which one it is.
+    assert_eq!(say(Some((&more, "/a")), "", Sharing::Locked).await, "seed++");
+    assert_eq!(say(Some((&seed, "/a")), "5:6", shared).await, "seed+");
+    assert_eq!(say(None, "", Sharing::Locked).await, "+++");
+    // Each has a key of its own, though nothing else differs.
+    let keyed = |owner: &str| {
+        let mut op = exec(&root, &["true"]);
+        let mut source = cache("k", shared);
+        if let MountSource::Cache { owner: own, .. } = &mut source {
+            *own = Some(Owner(owner.into()));
+        }
+        op.mounts = vec![mount("/c", source)];
+        op
+    };
+    let before = w.processes.count();
+    for owner in ["1:1", "2:2", "1:1"] {
+        run(&w.restarted(), &keyed(owner)).await;
+    }
+    assert_eq!(w.processes.count() - before, 2);
 }
 
 #[tokio::test]

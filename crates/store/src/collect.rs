@@ -62,7 +62,8 @@ impl Store {
         for name in verify::names(self, "volumes")? {
             let Ok(key) = name.parse::<Digest>() else { continue };
             let known = volumes::inspect(self, &key);
-            let description = if known.name.is_empty() { name.clone() } else { known.name.replace('\u{1f}', "/") };
+            let readable = known.name.replace('\u{1f}', "/").replace('\u{1e}', " ");
+            let description = if known.name.is_empty() { name.clone() } else { readable };
             records.push(Record {
                 kind: Kind::Volume,
                 id: name,

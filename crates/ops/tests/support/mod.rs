@@ -39,7 +39,7 @@ pub struct World {
     pub secrets: Arc<ToySecrets>,
     pub events: Arc<Recorder>,
     ports: Ports,
-    _dir: Arc<tempfile::TempDir>,
+    pub dir: Arc<tempfile::TempDir>,
 }
 
 pub fn world() -> World {
@@ -77,7 +77,7 @@ pub fn world_on(options: Options, layers: impl Fn(Arc<Store>) -> Arc<dyn Snapsho
         failures: None,
     };
     let ops = Ops::new_with(ports.clone(), options);
-    World { ops, cx, store, processes, images, secrets, events, ports, _dir: Arc::new(dir) }
+    World { ops, cx, store, processes, images, secrets, events, ports, dir: Arc::new(dir) }
 }
 
 impl World {
@@ -92,7 +92,7 @@ impl World {
             secrets: self.secrets.clone(),
             events: self.events.clone(),
             ports: self.ports.clone(),
-            _dir: self._dir.clone(),
+            dir: self.dir.clone(),
         }
     }
 

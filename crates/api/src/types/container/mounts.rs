@@ -1,6 +1,7 @@
 //! What is mounted in a container.
 
 use rondel_fault::{Fault, Result};
+use rondel_model::op::Place;
 use rondel_model::{Container, Directory, File, MountSource, SecretRef, Value};
 use rondel_query::{Args, Cx, Node, Outcome};
 
@@ -58,7 +59,7 @@ async fn with_cache(_: Cx, node: Node, args: Args) -> Result<Outcome> {
     let seed = seed.map(|node| node.get::<Directory>().map(|directory| directory.place.clone())).transpose()?;
     let source = MountSource::Cache {
         volume: cache.name,
-        source: seed.or(cache.source),
+        source: seed.or(cache.source).map(Place::isolated),
         sharing: inputs::sharing(&args)?.unwrap_or(cache.sharing),
         owner: inputs::owner(&args)?.or(cache.owner),
         read_only: false,
