@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import REPO
+from harness import REPO, write_module
 
 pytestmark = pytest.mark.once
 
@@ -80,3 +80,35 @@ def test_cvo_004_cvo_005_volumes_belong_to_their_module(connected, modules):
     source.write_text(source.read_text() + "\n# edited\n")
     own, handed, others, _ = run(f"two{time.time()}")
     assert (own, handed, others) == (["uses", "dep", "uses"], ["uses", "dep", "uses", "dep"], ["uses", "uses"])
+
+
+BUILDS = '''import dagger
+from dagger import dag, function, object_type
+
+
+@object_type
+class Builder:
+    @function
+    async def log(self, salt: str) -> str:
+        text = f"FROM busybox\\nRUN --mount=type=cache,target=/c echo {salt} >> /c/log && cp /c/log /log"
+        return await dag.directory().with_new_file("Dockerfile", text).docker_build().file("/log").contents()
+'''
+
+
+def test_cache_mounts_of_a_modules_dockerfiles_are_its_own(connected, folder):
+    """No module finds in a cache mount what another one, or the user, left there under the same name."""
+    for name in ["one", "two"]:
+        write_module(folder / name, BUILDS.replace("Builder", name.capitalize()), name=name)
+    salt = str(time.time_ns())
+
+    def log(name: str, salt: str) -> list:
+        return connected.run("call", "-m", folder / name, "log", f"--salt={salt}").ok().out.split()
+
+    assert log("one", salt + "a") == [salt + "a"]
+    assert log("two", salt + "b") == [salt + "b"]
+    assert log("one", salt + "c") == [salt + "a", salt + "c"]
+    text = f"FROM busybox\\nRUN --mount=type=cache,target=/c echo {salt} >> /c/log && cp /c/log /log"
+    mine = '{ directory { withNewFile(path: "Dockerfile", contents: "%s") { dockerBuild { file(path: "/log") { contents } } } } }'
+    with connected.session() as session:
+        seen = session.query(mine % text)["directory"]["withNewFile"]["dockerBuild"]["file"]["contents"].split()
+    assert salt in seen and salt + "a" not in seen

@@ -13,6 +13,7 @@ use rondel_ops::AtRegistry;
 use rondel_query::{Args, Cx, Node};
 
 use crate::inspect::tools;
+use crate::types::cache_volume::BUILD_NAMESPACE;
 use crate::types::container::images;
 use crate::types::http::service_of;
 use crate::{credentials, edit, inputs};
@@ -49,6 +50,7 @@ pub(crate) async fn build(
         secrets: secrets(args).await?,
         ssh: ssh(args).await?,
         no_init: args.bool("noInit")?,
+        namespace: args.opt_str(BUILD_NAMESPACE)?.unwrap_or_default().to_string(),
     };
     let mut known = Known::new();
     for _ in 0..MOST_ROUNDS {

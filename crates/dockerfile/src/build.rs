@@ -30,6 +30,8 @@ pub struct Request {
     pub ssh: Option<SocketRef>,
     /// Processes are pid 1 themselves.
     pub no_init: bool,
+    /// Keeps the cache mounts apart from those of other builds with the same names. Empty: those of the user.
+    pub namespace: String,
 }
 
 /// A secret under the names by which it is found.

@@ -19,6 +19,9 @@ const SCRIPTS: &str = "/run/rondel-scripts";
 /// Keeps the volumes of Dockerfiles apart from those that have the same name in the API.
 const VOLUMES: &str = "dockerfile\u{1f}";
 
+/// Stands between a namespace and the name of a volume in it.
+const SEPARATOR: &str = "\u{1f}";
+
 /// Where sockets of agents are mounted, without their number, and the variable that programs look in.
 const AGENTS: &str = "/run/ssh-agent";
 const AGENT_VARIABLE: &str = "SSH_AUTH_SOCK";
@@ -121,8 +124,10 @@ impl State {
             MountKind::Cache => {
                 let id = spec.id.clone().unwrap_or_else(|| at_target.to_string());
                 let from = spec.from.as_ref().map(|from| builder.from(from, at, spot)).transpose()?;
-                let seed = from.map(|fs| Place { fs, path: AbsPath::new(&source) });
-                let volume = format!("{VOLUMES}{id}");
+                let seed = from.map(|fs| Place { fs, path: AbsPath::new(&source) }.isolated());
+                let namespace = &builder.request.namespace;
+                let separator = if namespace.is_empty() { "" } else { SEPARATOR };
+                let volume = format!("{VOLUMES}{namespace}{separator}{id}");
                 let owner = spec.owner().map(|owner| Owner(owner.into()));
                 let source = seed.or_else(|| empty(spec.mode));
                 let read_only = spec.read_only.unwrap_or(false);
@@ -165,10 +170,8 @@ impl State {
                 }
             }
         };
-        if place.path.is_root() {
-            return Ok((place.fs, place.path));
-        }
-        Ok((Fs::new(FsOp::Isolate(place)), AbsPath::new(ISOLATED)))
+        let Place { fs, path } = place.isolated();
+        Ok((fs, path))
     }
 
     fn secret(

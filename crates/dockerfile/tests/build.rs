@@ -16,6 +16,7 @@ fn request() -> Request {
         secrets: Vec::new(),
         ssh: None,
         no_init: false,
+        namespace: String::new(),
     }
 }
 
@@ -115,6 +116,33 @@ fn mounts() {
         let MountSource::Cache { read_only, .. } = exec(&container.rootfs).mounts[0].source else { panic!("no cache") };
         assert_eq!(read_only, want, "{option}");
     }
+}
+
+#[test]
+fn cache_mounts() {
+    let volume = |options: &str, namespace: &str| {
+        let text = format!("FROM x AS a\nFROM x\nRUN --mount=type=cache,target=/c{options} x");
+        let container = built(&text, &Request { namespace: namespace.into(), ..request() });
+        let source = &exec(&container.rootfs).mounts[0].source;
+        let MountSource::Cache { volume, source, owner, .. } = source else { panic!("{source:?}") };
+        (volume.clone(), source.clone(), owner.clone())
+    };
+    assert_eq!(volume("", ""), volume(",sharing=locked", ""));
+    for other in [",id=d", ",uid=1", ",gid=1", ",mode=0700", ",from=a", ",from=a,source=/s"] {
+        assert_ne!(volume("", ""), volume(other, ""), "{other}");
+    }
+    assert_ne!(volume("", ""), volume("", "m"));
+    assert_ne!(volume("", "n"), volume("", "m"));
+}
+
+#[test]
+fn proxies_are_named_and_count_for_no_more() {
+    let op = |args: &[(&str, &str)]| {
+        let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        exec(&built("FROM x\nRUN x", &Request { args, ..request() }).rootfs).digest()
+    };
+    assert_eq!(op(&[("HTTP_PROXY", "http://a")]), op(&[("HTTP_PROXY", "http://b")]));
+    assert_ne!(op(&[("HTTP_PROXY", "http://a")]), op(&[]));
 }
 
 #[test]

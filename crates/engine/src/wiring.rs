@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rondel_api::surface::Surface;
+use rondel_api::types::cache_volume;
 use rondel_fault::Result;
 use rondel_git::Git;
 use rondel_hostlink::HostLink;
@@ -76,7 +77,10 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     let mut surface = Surface::new();
     rondel_api::register_core(&mut surface);
     rondel_modules::register_modules(&mut surface, &modules);
-    surface.prepare("Query", "cacheVolume", rondel_api::types::cache_volume::namespaced(module_namespace));
+    surface.prepare("Query", "cacheVolume", cache_volume::namespaced(module_namespace));
+    for (type_name, field) in [("Directory", "dockerBuild"), ("Container", "build")] {
+        surface.prepare(type_name, field, cache_volume::namespaced_build(module_namespace));
+    }
     let registry = Arc::new(rondel_api::registry(&surface)?);
     let services = Arc::new(Services {
         ops,

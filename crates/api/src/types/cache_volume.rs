@@ -50,6 +50,23 @@ pub fn namespaced(
     }
 }
 
+/// The argument in which a build's namespace is recorded. No view shows it.
+pub(crate) const BUILD_NAMESPACE: &str = "namespace";
+
+/// Puts the cache mounts of Dockerfiles that a client builds into a namespace, as [`namespaced`] does with volumes: what
+/// fields that build are prepared with.
+pub fn namespaced_build(
+    namespace: impl Fn(&Client) -> Option<String> + Send + Sync + 'static,
+) -> impl Fn(Cx, Arguments) -> Rewriting + Send + Sync + 'static {
+    move |cx, mut args| {
+        let prefix = client(&cx.caller).map(&namespace);
+        Box::pin(async move {
+            args.extend(prefix?.map(|prefix| (BUILD_NAMESPACE.into(), inputs::string(&prefix))));
+            Ok(args)
+        })
+    }
+}
+
 fn is_text(value: &Literal) -> bool {
     matches!(value, Literal::String(text) if !text.is_empty())
 }
