@@ -86,10 +86,7 @@ pub(crate) fn removed(base: Fs, below: AbsPath, paths: Vec<String>, what: Remova
 
 /// A directory as a tree of its own.
 pub(crate) fn selected(directory: &Directory) -> Fs {
-    if directory.place.path.is_root() {
-        return directory.place.fs.clone();
-    }
-    Fs::new(FsOp::Select(directory.place.clone()))
+    directory.place.clone().into_tree()
 }
 
 /// Whether the text of a path names a directory.

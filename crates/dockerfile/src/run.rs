@@ -124,7 +124,8 @@ impl State {
             MountKind::Cache => {
                 let id = spec.id.clone().unwrap_or_else(|| at_target.to_string());
                 let from = spec.from.as_ref().map(|from| builder.from(from, at, spot)).transpose()?;
-                let seed = from.map(|fs| Place { fs, path: AbsPath::new(&source) }.isolated());
+                let seed = from.map(|fs| Place { fs, path: AbsPath::new(&source) }.into_tree());
+                let seed = seed.map(|fs| Place { fs, path: AbsPath::root() });
                 let namespace = &builder.request.namespace;
                 let separator = if namespace.is_empty() { "" } else { SEPARATOR };
                 let volume = format!("{VOLUMES}{namespace}{separator}{id}");
@@ -170,8 +171,8 @@ impl State {
                 }
             }
         };
-        let Place { fs, path } = place.isolated();
-        Ok((fs, path))
+        let place = place.isolated();
+        Ok((place.fs, place.path))
     }
 
     fn secret(

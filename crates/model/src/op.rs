@@ -23,13 +23,20 @@ pub struct Fs(Arc<Node>);
 struct Node {
     op: FsOp,
     digest: Digest,
+    sets_times: bool,
 }
 
 impl Fs {
     /// The tree that `op` gives.
     pub fn new(op: FsOp) -> Self {
         let digest = rondel_digest::of("fs/v1", &op);
-        Self(Arc::new(Node { op, digest }))
+        let sets_times = match &op {
+            FsOp::Edit { edit: Edit::Timestamps { .. }, .. } => true,
+            // A process writes files at the time at which it runs.
+            FsOp::Exec { .. } => false,
+            op => op.inputs().into_iter().any(Fs::sets_times),
+        };
+        Self(Arc::new(Node { op, digest, sets_times }))
     }
 
     /// The empty tree.
@@ -50,6 +57,11 @@ impl Fs {
     /// The recipe digest: what was asked, down to the leaves.
     pub fn digest(&self) -> Digest {
         self.0.digest
+    }
+
+    /// Whether the user set the times of files in it ([`Edit::Timestamps`]), so that they count as content.
+    pub fn sets_times(&self) -> bool {
+        self.0.sets_times
     }
 }
 
@@ -124,13 +136,19 @@ pub struct Place {
 }
 
 impl Place {
-    /// The same as a place of a tree that holds nothing else, so that what lies beside it does not count.
+    /// The directory as a tree of its own. The tree is known by the content of the directory, and stays the same when
+    /// something else changes beside it.
+    pub fn into_tree(self) -> Fs {
+        if self.path.is_root() { self.fs } else { Fs::new(FsOp::Select(self)) }
+    }
+
+    /// What is at the place, alone in a tree, as the place of it there. Like [`Place::into_tree`], for what may be a file.
     #[must_use]
     pub fn isolated(self) -> Self {
-        match self.path.is_root() {
-            true => self,
-            false => Self { fs: Fs::new(FsOp::Isolate(self)), path: AbsPath::new(ISOLATED) },
+        if self.path.is_root() {
+            return self;
         }
+        Self { fs: Fs::new(FsOp::Isolate(self)), path: AbsPath::new(ISOLATED) }
     }
 }
 
@@ -183,6 +201,27 @@ pub enum FsOp {
     Changes(Box<ChangesOp>),
     /// The files of a commit.
     Git(Box<GitTree>),
+}
+
+impl FsOp {
+    /// The trees that it works on.
+    pub fn inputs(&self) -> Vec<&Fs> {
+        match self {
+            FsOp::Known(_) | FsOp::Image(_) => Vec::new(),
+            FsOp::Import(op) => vec![&op.source.fs],
+            FsOp::Exec { exec, .. } => exec.inputs(),
+            FsOp::Copy(op) => vec![&op.base, &op.source.fs],
+            FsOp::Gather(op) => vec![&op.base, &op.source.fs],
+            FsOp::Edit { base, .. } => vec![base],
+            FsOp::Diff { lower, upper } => vec![&lower.fs, &upper.fs],
+            FsOp::Select(place) | FsOp::Isolate(place) | FsOp::Filter { source: place, .. } => vec![&place.fs],
+            FsOp::Changes(op) => op.places().into_iter().map(|place| &place.fs).collect(),
+            FsOp::Git(tree) => match &tree.source {
+                GitSource::Local(place) => vec![&place.fs],
+                GitSource::Remote(_) => Vec::new(),
+            },
+        }
+    }
 }
 
 /// An image, pinned: what its manifest said is known, the layers may not be here yet.

@@ -7,7 +7,7 @@
 //! everything below it in the order of path bytes within each directory, the path relative to it as one record and the
 //! entry's as another; the directory's own name and metadata do not count, nor do times.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -48,19 +48,25 @@ pub(crate) struct Hash<'a> {
     metadata: bool,
     /// Extended attributes count, too, as a record of their own after the entry's.
     extended: bool,
+    /// Modification times count, too.
+    times: bool,
     /// What counts below a directory; none is everything.
     chosen: Option<&'a HashSet<PathBuf>>,
+    /// The first name of each file that has several, with extended attributes. A further name counts as a link to it.
+    names: HashMap<(u64, u64), PathBuf>,
 }
 
 impl<'a> Hash<'a> {
     /// A digest of nothing, with metadata.
     pub(crate) fn new() -> Self {
-        Self { sha: Sha256::new(), metadata: true, extended: false, chosen: None }
+        let names = HashMap::new();
+        Self { sha: Sha256::new(), metadata: true, extended: false, times: false, chosen: None, names }
     }
 
-    /// The same with extended attributes, and with only what is `chosen` below directories; none is everything.
-    pub(crate) fn of_chosen(chosen: Option<&'a HashSet<PathBuf>>) -> Self {
-        Self { extended: true, chosen, ..Self::new() }
+    /// The same with extended attributes and hard links, with `times` also those, and with only what is `chosen` below
+    /// directories; none is everything.
+    pub(crate) fn of_chosen(chosen: Option<&'a HashSet<PathBuf>>, times: bool) -> Self {
+        Self { extended: true, times, chosen, ..Self::new() }
     }
 
     /// The digest.
@@ -84,6 +90,15 @@ impl<'a> Hash<'a> {
                 continue;
             }
             self.record(at.as_os_str().as_bytes());
+            if self.extended && kind(&stat) == FileType::RegularFile && stat.st_nlink > 1 {
+                let first = self.names.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| at.clone());
+                if first != at {
+                    let link = [b"h", first.as_os_str().as_bytes()].concat();
+                    self.record(&link);
+                    at.pop();
+                    continue;
+                }
+            }
             self.entry(dir, &name, &stat)?;
             if kind(&stat) == FileType::Directory {
                 self.directory(open_dir_at(dir, &name)?.as_fd(), at)?;
@@ -127,6 +142,9 @@ impl<'a> Hash<'a> {
                 self.record(&name);
                 self.record(&value);
             }
+        }
+        if self.times {
+            self.record(&[stat.st_mtime.to_le_bytes(), (stat.st_mtime_nsec as i64).to_le_bytes()].concat());
         }
         Ok(())
     }

@@ -61,7 +61,8 @@ impl Ops {
                 }
                 FsOp::Copy(op) => {
                     let (base, source) = self.both(&cx, &op.base, &op.source.fs).await?;
-                    let (key, op) = (key::copy(op, &base, &source), op.clone());
+                    let content = self.content(&source, &op.source, &op.filter).await?;
+                    let (key, op) = (key::copy(op, &base, content), op.clone());
                     self.files(key, move |store| {
                         let tree = stack::open(store, &source)?;
                         let label = label("Container.withDirectory", format!("copy to {}", op.target));
@@ -83,38 +84,36 @@ impl Ops {
                 }
                 FsOp::Diff { lower, upper } => self.difference(&cx, lower, upper).await,
                 FsOp::Git(tree) => self.git_tree(&cx, tree).await,
-                FsOp::Select(place) => {
-                    let source = self.tree(&cx, &place.fs).await?;
-                    if place.path.is_root() {
-                        return Ok(source);
-                    }
-                    let key = Key::Select { source: source.digest(), path: &place.path }.digest();
-                    let place = place.clone();
-                    self.files(key, move |store| pick(store, &source, &place, &Filter::default())).await
-                }
+                FsOp::Select(place) => self.picked(&cx, place, &Filter::default()).await,
                 FsOp::Isolate(place) => {
                     let source = self.tree(&cx, &place.fs).await?;
-                    let key = Key::Isolate { source: source.digest(), path: &place.path }.digest();
+                    let content = self.content(&source, place, &Filter::default()).await?;
+                    let key = Key::Isolate { content }.digest();
                     let place = place.clone();
                     self.files(key, move |store| gather::isolate(store, &source, &place)).await
                 }
-                FsOp::Filter { source: place, filter } => {
-                    let source = self.tree(&cx, &place.fs).await?;
-                    if place.path.is_root() && filter.is_empty() {
-                        return Ok(source);
-                    }
-                    let key = Key::Filter { source: source.digest(), path: &place.path, filter }.digest();
-                    let (place, filter) = (place.clone(), filter.clone());
-                    self.files(key, move |store| pick(store, &source, &place, &filter)).await
-                }
+                FsOp::Filter { source, filter } => self.picked(&cx, source, filter).await,
                 FsOp::Changes(op) => self.change_tree(&cx, op).await,
             }
         })
     }
 
+    /// A tree of what passes `filter` below the directory at `place`.
+    async fn picked(self: &Arc<Self>, cx: &OpCx, place: &Place, filter: &Filter) -> Result<Snapshot> {
+        let source = self.tree(cx, &place.fs).await?;
+        if place.path.is_root() && filter.is_empty() {
+            return Ok(source);
+        }
+        let key = Key::Pick { content: self.content(&source, place, filter).await? }.digest();
+        let (place, filter) = (place.clone(), filter.clone());
+        self.files(key, move |store| pick(store, &source, &place, &filter)).await
+    }
+
     async fn difference(self: &Arc<Self>, cx: &OpCx, lower: &Place, upper: &Place) -> Result<Snapshot> {
         let (below, above) = self.both(cx, &lower.fs, &upper.fs).await?;
-        let key = Key::Diff { lower: (below.digest(), &lower.path), upper: (above.digest(), &upper.path) }.digest();
+        let all = Filter::default();
+        let contents = futures_util::try_join!(self.content(&below, lower, &all), self.content(&above, upper, &all))?;
+        let key = Key::Diff { lower: contents.0, upper: contents.1 }.digest();
         let (lower, upper) = (lower.path.clone(), upper.path.clone());
         self.files(key, move |store| {
             let (below, tree) = (stack::open(store, &below)?, stack::open(store, &above)?);

@@ -164,6 +164,7 @@ fn tree(cx: &OpCx, fs: &Fs, content: &Snapshot) -> String {
         FsOp::Known(_) => format!("files {what}"),
         FsOp::Image(image) => format!("image {} {what}", image.reference),
         FsOp::Exec { exec, .. } => format!("after `{}` {what}", title(cx, exec)),
+        FsOp::Select(place) | FsOp::Isolate(place) => format!("`{}` of a tree, {what}", place.path),
         _ => format!("tree {what}"),
     }
 }

@@ -117,7 +117,7 @@ fn identity(ops: &Ops, op: &GatherOp, source: &Snapshot) -> Result<Digest> {
     let mut digests = Vec::new();
     for item in pick(op, root)? {
         let fail = |e| failed(e, "read", &item.at);
-        let mut hash = Hash::of_chosen(item.chosen.as_ref());
+        let mut hash = Hash::of_chosen(item.chosen.as_ref(), op.source.fs.sets_times());
         hash.record(item.asked.as_os_str().as_bytes());
         let (holder, name) = holder(root, &item.at).map_err(fail)?;
         hash.entry(holder.as_fd(), name, &item.stat).map_err(fail)?;
@@ -135,11 +135,11 @@ fn identity(ops: &Ops, op: &GatherOp, source: &Snapshot) -> Result<Digest> {
         }
         digests.push(hash.finish());
     }
-    // IDENTITY: what is copied, with its metadata, and not when it was changed.
-    Ok(rondel_digest::of("gathered/v1", &digests))
+    // IDENTITY: what is copied, with its metadata, and not when it was changed, unless the user set that.
+    Ok(rondel_digest::of("gathered/v2", &digests))
 }
 
-fn holder<'a>(root: Root<'_>, path: &'a Path) -> Result<(OwnedFd, &'a OsStr), Errno> {
+pub(crate) fn holder<'a>(root: Root<'_>, path: &'a Path) -> Result<(OwnedFd, &'a OsStr), Errno> {
     match path.file_name() {
         Some(name) => Ok((root.open_dir(path.parent().unwrap_or(Path::new("")))?, name)),
         None => Ok((root.open_dir(Path::new(""))?, OsStr::new("."))),

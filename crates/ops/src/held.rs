@@ -49,7 +49,7 @@ impl Ops {
                 looked.iter().for_each(|digest| _ = seen.remove(digest));
                 return false;
             }
-            trees.extend(inputs(fs.op()));
+            trees.extend(fs.op().inputs().into_iter().cloned());
         }
         true
     }
@@ -65,19 +65,6 @@ fn trees_of(value: &Value, into: &mut Vec<Fs>) {
         into.push(place.fs.clone());
     } else if let Value::List(items) = value {
         items.iter().for_each(|item| trees_of(item, into));
-    }
-}
-
-fn inputs(op: &FsOp) -> Vec<Fs> {
-    match op {
-        FsOp::Import(op) => vec![op.source.fs.clone()],
-        FsOp::Exec { exec, .. } => exec.inputs().into_iter().cloned().collect(),
-        FsOp::Copy(op) => vec![op.base.clone(), op.source.fs.clone()],
-        FsOp::Edit { base, .. } => vec![base.clone()],
-        FsOp::Diff { lower, upper } => vec![lower.fs.clone(), upper.fs.clone()],
-        FsOp::Select(place) | FsOp::Filter { source: place, .. } => vec![place.fs.clone()],
-        FsOp::Changes(op) => op.places().into_iter().map(|place| place.fs.clone()).collect(),
-        _ => Vec::new(),
     }
 }
 

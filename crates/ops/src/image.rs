@@ -7,7 +7,7 @@ use rondel_digest::Digest;
 use rondel_events::{Emitter, Outcome, Work};
 use rondel_fault::{Fault, Kind, Result};
 use rondel_model::image::ImageRef;
-use rondel_model::op::{ImageOp, ImportOp, Place};
+use rondel_model::op::{Filter, ImageOp, ImportOp, Place};
 use rondel_model::service::Service;
 use rondel_model::{LayerId, Platform, Snapshot};
 use rondel_ports::images::{Credentials, Images, ResolvedImage};
@@ -211,7 +211,7 @@ impl Ops {
     /// The tree of an image in an archive.
     pub(crate) async fn import(self: &Arc<Self>, cx: &OpCx, op: &ImportOp) -> Result<Snapshot> {
         let source = self.tree(cx, &op.source.fs).await?;
-        let key = key::import(op, &source);
+        let key = key::import(op, self.content(&source, &op.source, &Filter::default()).await?);
         if let Some(snapshot) = self.stored::<Snapshot>(&key, &self.stats.files_cached, |s| vec![s]) {
             return Ok(snapshot);
         }

@@ -2,12 +2,13 @@
 //!
 //! IDENTITY: everything that is hashed here is listed in the types of this file. Sessions, tokens, ports, engine records,
 //! the values of volatile variables and what cache volumes hold are not among it. The names of volatile variables and the
-//! identity of cache volumes are: a call without them never gets a result that they had a part in.
+//! identity of cache volumes are: a call without them never gets a result that they had a part in. What is read below the
+//! root of a tree counts by the content at its path ([`crate::content`]), and not by the tree around it.
 
 use rondel_digest::Digest;
 use rondel_model::exec::{MountSource, Scope, Sharing, Stdin};
 use rondel_model::git::GitRemote;
-use rondel_model::op::{CopyOp, Edit, Filter, GatherOp, ImportOp};
+use rondel_model::op::{CopyOp, Edit, GatherOp, ImportOp};
 use rondel_model::{AbsPath, ExecOp, ModeChange, Owner, Platform, Snapshot};
 use serde::Serialize;
 
@@ -25,36 +26,31 @@ pub(crate) enum Key<'a> {
     },
     Copy {
         base: Digest,
-        source: Digest,
+        content: Digest,
         op: Copy<'a>,
     },
     Diff {
-        lower: (Digest, &'a AbsPath),
-        upper: (Digest, &'a AbsPath),
+        lower: Digest,
+        upper: Digest,
     },
-    Select {
-        source: Digest,
-        path: &'a AbsPath,
-    },
-    Filter {
-        source: Digest,
-        path: &'a AbsPath,
-        filter: &'a Filter,
+    /// The content that passes a filter, as a tree.
+    Pick {
+        content: Digest,
     },
     Import {
-        source: Digest,
-        path: &'a AbsPath,
+        content: Digest,
         tag: &'a str,
         platform: &'a Platform,
     },
-    /// What it does, and the inputs with the places in them.
+    /// What it does, the tree that it changes at which place, if it changes one, and the content of the other inputs.
     Changes {
         what: &'a str,
-        inputs: Vec<(Digest, &'a AbsPath)>,
+        base: Option<(Digest, &'a AbsPath)>,
+        inputs: &'a [Digest],
     },
     Search {
-        source: Digest,
-        path: &'a AbsPath,
+        content: Digest,
+        name: Option<&'a str>,
         search: &'a Search,
     },
     Gather {
@@ -63,8 +59,7 @@ pub(crate) enum Key<'a> {
         op: Gather<'a>,
     },
     Isolate {
-        source: Digest,
-        path: &'a AbsPath,
+        content: Digest,
     },
     Exec(Box<Exec<'a>>),
     Git(Git<'a>),
@@ -90,12 +85,13 @@ pub(crate) struct Git<'a> {
 /// The parameters of a copy.
 #[derive(Serialize)]
 pub(crate) struct Copy<'a> {
-    path: &'a AbsPath,
     is_file: bool,
+    /// The name that a file has where the target is a directory.
     name: Option<&'a str>,
     target: &'a AbsPath,
     target_is_dir: bool,
-    filter: &'a Filter,
+    /// Directories that are there already keep what they are.
+    filtered: bool,
     owner: Option<&'a Owner>,
     permissions: Option<u32>,
 }
@@ -167,19 +163,18 @@ impl Key<'_> {
     }
 }
 
-/// The key of a copy.
-pub(crate) fn copy(op: &CopyOp, base: &Snapshot, source: &Snapshot) -> Digest {
+/// The key of a copy; `content` is what is copied.
+pub(crate) fn copy(op: &CopyOp, base: &Snapshot, content: Digest) -> Digest {
     let parameters = Copy {
-        path: &op.source.path,
         is_file: op.source_is_file,
-        name: op.source_name.as_deref(),
+        name: op.source_is_file.then(|| op.source_name.as_deref().or(op.source.path.file_name())).flatten(),
         target: &op.target,
         target_is_dir: op.target_is_dir,
-        filter: &op.filter,
+        filtered: !op.filter.is_empty(),
         owner: op.owner.as_ref(),
         permissions: op.permissions,
     };
-    Key::Copy { base: base.digest(), source: source.digest(), op: parameters }.digest()
+    Key::Copy { base: base.digest(), content, op: parameters }.digest()
 }
 
 /// The key of a gathering from a whole tree, and, once what it picks is known, that of the gathering alone.
@@ -207,8 +202,8 @@ pub(crate) fn gather(op: &GatherOp, base: &Snapshot, from: Result<&Snapshot, Dig
 }
 
 /// The key of an archive's content.
-pub(crate) fn import(op: &ImportOp, source: &Snapshot) -> Digest {
-    Key::Import { source: source.digest(), path: &op.source.path, tag: &op.tag, platform: &op.platform }.digest()
+pub(crate) fn import(op: &ImportOp, content: Digest) -> Digest {
+    Key::Import { content, tag: &op.tag, platform: &op.platform }.digest()
 }
 
 /// The key of a process. `inputs` are the snapshots of [`ExecOp::inputs`], in that order.

@@ -10,6 +10,7 @@ pub mod scrub;
 
 mod archive;
 mod changes;
+mod content;
 mod copy;
 mod diff;
 mod digest;

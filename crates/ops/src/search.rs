@@ -12,7 +12,7 @@ use grep_matcher::Matcher;
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkFinish, SinkMatch};
 use rondel_fault::{Fault, Result};
-use rondel_model::op::Place;
+use rondel_model::op::{Filter, Place};
 use rondel_model::pattern::IgnoreFile;
 use rondel_model::{AbsPath, Snapshot};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -98,7 +98,9 @@ impl Ops {
             check(path)?;
         }
         let snapshot = self.tree(cx, &place.fs).await?;
-        let key = Key::Search { source: snapshot.digest(), path: &place.path, search }.digest();
+        let content = self.content(&snapshot, place, &Filter::default()).await?;
+        // The name of a single file is part of what is found.
+        let key = Key::Search { content, name: place.path.file_name(), search }.digest();
         if let Some(found) = self.stored::<Vec<Match>>(&key, &self.stats.files_cached, |_| Vec::new()) {
             return Ok(found);
         }

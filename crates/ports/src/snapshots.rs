@@ -138,6 +138,17 @@ pub trait Snapshots: Send + Sync {
         None
     }
 
+    /// The layers of `snapshot` that decide what is at and below `path`, lowest first. `path` is relative to the root,
+    /// has no symbolic links and exists. Layers without anything there are not among them, so that equal answers mean
+    /// equal content at that path.
+    ///
+    /// # Errors
+    /// When a layer is missing or cannot be read.
+    fn layers_at(&self, snapshot: &Snapshot, path: &Path) -> Result<Vec<LayerId>> {
+        let _ = path;
+        Ok(snapshot.layers().to_vec())
+    }
+
     /// Turns the changes of `tree` into a layer and gives the stack with it; without changes, the stack as it was.
     /// Equal content gives an equal layer: modification times since `tree.opened` do not count.
     ///

@@ -31,7 +31,7 @@ pub(crate) fn mountable(store: &Store, snapshot: &Snapshot) -> Result<Vec<LayerI
 
 /// The stack with only the uppermost occurrence of each layer, which decides everything that the layer decides: an
 /// overlay cannot hold one twice.
-fn distinct(snapshot: &Snapshot) -> Vec<LayerId> {
+pub(crate) fn distinct(snapshot: &Snapshot) -> Vec<LayerId> {
     let mut seen = HashSet::with_capacity(snapshot.layers().len());
     let mut stack: Vec<LayerId> = snapshot.layers().iter().rev().copied().filter(|layer| seen.insert(*layer)).collect();
     stack.reverse();

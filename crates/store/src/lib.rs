@@ -38,6 +38,7 @@ mod sharing;
 mod sqlite;
 mod stamp;
 mod state;
+mod subtree;
 mod sys;
 mod tar_read;
 mod tar_write;
@@ -180,6 +181,10 @@ impl Snapshots for Store {
 
     fn lend(&self, source: &Snapshot, base: &Snapshot) -> Option<Vec<LentLayer>> {
         sharing::lend(self, source, base)
+    }
+
+    fn layers_at(&self, snapshot: &Snapshot, path: &Path) -> Result<Vec<LayerId>> {
+        subtree::layers_at(self, snapshot, path)
     }
 
     fn commit(&self, tree: WorkTree) -> Result<Snapshot> {

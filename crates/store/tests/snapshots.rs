@@ -107,6 +107,49 @@ fn nothing_is_left_of_what_came_and_went() {
 }
 
 #[test]
+fn the_layers_that_decide_what_is_at_a_path() {
+    let f = fixture();
+    let mut stack = Snapshot::empty();
+    let mut add = |write: &dyn Fn(&Path)| {
+        stack = change(&f.store, &stack, |root, _| write(root));
+        stack.clone()
+    };
+    add(&|root| {
+        fs::create_dir_all(root.join("a/in")).unwrap();
+        fs::create_dir_all(root.join("b")).unwrap();
+        fs::write(root.join("a/in/f"), "1").unwrap();
+        fs::write(root.join("b/f"), "1").unwrap();
+    });
+    add(&|root| fs::write(root.join("b/f"), "2").unwrap());
+    add(&|root| fs::write(root.join("a/g"), "3").unwrap());
+    add(&|root| fs::remove_file(root.join("a/in/f")).unwrap());
+    add(&|root| {
+        fs::remove_dir_all(root.join("b")).unwrap();
+        fs::create_dir(root.join("b")).unwrap();
+        fs::write(root.join("b/h"), "5").unwrap();
+    });
+    let last = add(&|root| {
+        fs::remove_dir_all(root.join("a/in")).unwrap();
+        fs::write(root.join("a/in"), "6").unwrap();
+    });
+    let deciding = |upto: usize, path: &str| -> Vec<usize> {
+        let part = Snapshot::new(&last.layers()[..upto]);
+        let found = f.store.layers_at(&part, Path::new(path)).unwrap();
+        found.iter().map(|layer| 1 + last.layers().iter().position(|other| other == layer).unwrap()).collect()
+    };
+    assert_eq!(deciding(2, "a"), [1]);
+    assert_eq!(deciding(2, "b"), [1, 2]);
+    assert_eq!(deciding(2, "b/f"), [2]);
+    assert_eq!(deciding(3, "a"), [1, 3]);
+    assert_eq!(deciding(3, "a/in"), [1]);
+    assert_eq!(deciding(4, "a/in"), [1, 4]);
+    assert_eq!(deciding(5, "b"), [5]);
+    assert_eq!(deciding(5, "a"), [1, 3, 4]);
+    assert_eq!(deciding(6, "a/in"), [6]);
+    assert_eq!(deciding(6, "b/h"), [5]);
+}
+
+#[test]
 fn whiteouts_and_opaque_directories() {
     let f = fixture();
     let base = change(&f.store, &Snapshot::empty(), |root, _| {

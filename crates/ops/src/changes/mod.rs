@@ -16,10 +16,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rondel_digest::Digest;
 use rondel_events::{Outcome, Work};
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::changes::{ChangesOp, OnConflict, PATCH_NAME, Pair};
-use rondel_model::op::Place;
+use rondel_model::op::{Filter, Place};
 use rondel_model::{AbsPath, Fs, FsOp, Snapshot};
 use rondel_ports::host::shown;
 use rondel_ports::snapshots::{Snapshots, Tree};
@@ -125,8 +126,8 @@ impl Ops {
         if before == after && pair.before.path == pair.after.path {
             return Ok(Vec::new());
         }
-        let inputs = vec![(before.digest(), &pair.before.path), (after.digest(), &pair.after.path)];
-        let key = Key::Changes { what, inputs }.digest();
+        let inputs = self.contents(&[&before, &after], &[&pair.before, &pair.after]).await?;
+        let key = Key::Changes { what, base: None, inputs: &inputs }.digest();
         if let Some(found) = self.stored::<Vec<Change>>(&key, &self.stats.files_cached, |_| Vec::new()) {
             return Ok(found);
         }
@@ -147,12 +148,27 @@ impl Ops {
         Ok(told)
     }
 
+    /// What is at `places` of `trees`, in their order.
+    async fn contents(self: &Arc<Self>, trees: &[&Snapshot], places: &[&Place]) -> Result<Vec<Digest>> {
+        let all = Filter::default();
+        let mut contents = Vec::with_capacity(trees.len());
+        for (tree, place) in trees.iter().zip(places) {
+            contents.push(self.content(tree, place, &all).await?);
+        }
+        Ok(contents)
+    }
+
     /// Evaluates `op`.
     pub(crate) async fn change_tree(self: &Arc<Self>, cx: &OpCx, op: &ChangesOp) -> Result<Snapshot> {
         let places = op.places();
         let trees = futures_util::future::try_join_all(places.iter().map(|place| self.tree(cx, &place.fs))).await?;
-        let inputs = trees.iter().zip(&places).map(|(tree, place)| (tree.digest(), &place.path)).collect();
-        let key = Key::Changes { what: name(op), inputs }.digest();
+        // The result is the whole tree of what is changed.
+        let changed = usize::from(!matches!(op, ChangesOp::Write { .. }));
+        let base = trees.first().zip(places.first()).filter(|_| changed == 1);
+        let base = base.map(|(tree, place)| (tree.digest(), &place.path));
+        let others: Vec<&Snapshot> = trees.iter().skip(changed).collect();
+        let inputs = self.contents(&others, &places[changed..]).await?;
+        let key = Key::Changes { what: name(op), base, inputs: &inputs }.digest();
         let op = op.clone();
         self.files(key, move |store| evaluate(store, &op, &trees)).await
     }

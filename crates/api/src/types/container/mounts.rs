@@ -2,13 +2,13 @@
 
 use rondel_fault::{Fault, Result};
 use rondel_model::op::Place;
-use rondel_model::{Container, Directory, File, MountSource, SecretRef, Value};
+use rondel_model::{AbsPath, Container, Directory, File, MountSource, SecretRef, Value};
 use rondel_query::{Args, Cx, Node, Outcome};
 
 use super::{TYPE, change, changed, read};
 use crate::locate::{mount, touched};
 use crate::types::cache_volume::CacheVolume;
-use crate::{Surface, inputs};
+use crate::{Surface, edit, inputs};
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "withMountedDirectory", with_directory);
@@ -38,7 +38,8 @@ fn mounted(container: &Container, args: &Args, source: MountSource) -> Result<Co
 async fn with_directory(_: Cx, node: Node, args: Args) -> Result<Outcome> {
     let source = args.object("source").await?;
     let source = source.get::<Directory>()?;
-    let (fs, path) = (source.place.fs.clone(), source.place.path.clone());
+    // IDENTITY: what is mounted counts, and not the tree around it.
+    let (fs, path) = (edit::selected(source), AbsPath::root());
     let (read_only, owner) = (args.bool("readOnly")?, inputs::owner(&args)?);
     let mut container = mounted(node.get()?, &args, MountSource::Directory { fs, path, read_only, owner })?;
     container.error = container.error.or_else(|| source.error.clone());
@@ -47,7 +48,7 @@ async fn with_directory(_: Cx, node: Node, args: Args) -> Result<Outcome> {
 
 async fn with_file(_: Cx, node: Node, args: Args) -> Result<Outcome> {
     let source = args.object("source").await?;
-    let place = source.get::<File>()?.place.clone();
+    let place = source.get::<File>()?.place.clone().isolated();
     let source = MountSource::File { fs: place.fs, path: place.path, owner: inputs::owner(&args)? };
     Ok(changed(mounted(node.get()?, &args, source)?))
 }
@@ -57,9 +58,10 @@ async fn with_cache(_: Cx, node: Node, args: Args) -> Result<Outcome> {
     let cache = cache.get::<CacheVolume>()?.clone();
     let seed = args.opt_object("source").await?;
     let seed = seed.map(|node| node.get::<Directory>().map(|directory| directory.place.clone())).transpose()?;
+    let seed = seed.or(cache.source).map(|place| Place { fs: place.into_tree(), path: AbsPath::root() });
     let source = MountSource::Cache {
         volume: cache.name,
-        source: seed.or(cache.source).map(Place::isolated),
+        source: seed,
         sharing: inputs::sharing(&args)?.unwrap_or(cache.sharing),
         owner: inputs::owner(&args)?.or(cache.owner),
         read_only: false,

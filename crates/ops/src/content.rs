@@ -1,0 +1,87 @@
+//! What is at a place of a tree, as a digest. Work on a part of a tree is keyed by it, so that a change elsewhere in the
+//! tree does not matter, and equal parts of different trees are equal.
+//!
+//! The digest is found once by reading what is there, and then known by the tree and the path, and by the layers that
+//! decide what is at the path. So a layer that changes something else costs a look into that layer.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rondel_digest::Digest;
+use rondel_fault::Result;
+use rondel_model::op::{Filter, Place};
+use rondel_model::{AbsPath, Snapshot};
+use rondel_ports::index::Table;
+use rustix::fs::FileType;
+
+use crate::digest::Hash;
+use crate::gather::holder;
+use crate::root::{Found, Root, failed, inner, kind};
+use crate::{Ops, filter, stack};
+
+impl Ops {
+    /// The digest of what passes `filter` at `place`, whose tree is `tree`. The root of a tree, unfiltered, is known by its
+    /// layers and not read.
+    ///
+    /// # Errors
+    /// When what is there cannot be read, or the filter is malformed. A place where nothing is has a digest of its own.
+    pub(crate) async fn content(self: &Arc<Self>, tree: &Snapshot, place: &Place, filter: &Filter) -> Result<Digest> {
+        if place.path.is_root() && filter.is_empty() {
+            return Ok(tree.digest());
+        }
+        let times = place.fs.sets_times();
+        let at = rondel_digest::of("content/at/v1", &(tree.digest(), &place.path, filter, times));
+        if let Some(known) = self.known(&at) {
+            return Ok(known);
+        }
+        let (tree, path, filter) = (tree.clone(), place.path.clone(), filter.clone());
+        self.blocking(move |ops| {
+            let digest = find(ops, &tree, &path, &filter, times)?;
+            ops.store(&at, &digest)?;
+            Ok(digest)
+        })
+        .await
+    }
+
+    fn known(&self, key: &Digest) -> Option<Digest> {
+        serde_json::from_slice(&self.ports.index.get(Table::Ops, key)?).ok()
+    }
+}
+
+fn find(ops: &Ops, snapshot: &Snapshot, path: &AbsPath, filter: &Filter, times: bool) -> Result<Digest> {
+    let store = &*ops.ports.snapshots;
+    let tree = stack::open(store, snapshot)?;
+    let root = Root(tree.root.as_fd());
+    let Some(found) = root.find(inner(path), true).ok().filter(|found| found.stat.is_some()) else {
+        // Whoever works on it says what is wrong.
+        return Ok(rondel_digest::of("content/absent/v1", &(snapshot.digest(), path)));
+    };
+    let layers = store.layers_at(snapshot, &found.path)?;
+    let key = rondel_digest::of("content/in/v1", &(&layers, found.path.as_os_str().as_encoded_bytes(), filter, times));
+    if let Some(known) = ops.known(&key) {
+        return Ok(known);
+    }
+    let digest = read(root, &found, filter, times)?;
+    ops.store(&key, &digest)?;
+    Ok(digest)
+}
+
+// IDENTITY: paths below the place, kinds, permissions, owners, extended attributes, contents, targets of links, and which
+// names are one file. The name of the place does not count, and times only where the user set them.
+fn read(root: Root<'_>, found: &Found, filter: &Filter, times: bool) -> Result<Digest> {
+    let fail = |e| failed(e, "read", Path::new("/").join(&found.path));
+    let Some(stat) = &found.stat else { return Err(fail(rustix::io::Errno::NOENT)) };
+    let (holder, name) = holder(root, &found.path).map_err(fail)?;
+    if kind(stat) != FileType::Directory {
+        let mut hash = Hash::of_chosen(None, times);
+        hash.entry(holder.as_fd(), name, stat).map_err(fail)?;
+        return Ok(rondel_digest::of("content/v1", &hash.finish()));
+    }
+    let dir = root.open_dir(&found.path).map_err(fail)?;
+    let chosen = filter::choose(dir.as_fd(), filter)?;
+    let mut hash = Hash::of_chosen(chosen.as_ref(), times);
+    hash.entry(holder.as_fd(), name, stat).map_err(fail)?;
+    hash.directory(dir.as_fd(), &mut PathBuf::new()).map_err(fail)?;
+    Ok(rondel_digest::of("content/v1", &hash.finish()))
+}

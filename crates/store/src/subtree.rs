@@ -1,0 +1,76 @@
+//! Which layers of a stack decide what is at a path.
+//!
+//! A new layer on top of a tree changes few of its directories. What is at a path is the same in two stacks when the same
+//! layers decide it, whatever else the stacks have.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+
+use rondel_fault::{Attempt, Result};
+use rondel_model::{LayerId, Snapshot};
+use rustix::fs::FileType;
+
+use crate::{Store, flatten, scan, sys};
+
+/// What one layer says about a path.
+#[derive(Debug, PartialEq, Eq)]
+enum Says {
+    /// Nothing: the layers below decide.
+    Nothing,
+    /// A directory that is merged with those below.
+    Merged,
+    /// Something that hides whatever is below.
+    Covered,
+    /// The layer has nothing there, and hides what the layers below have.
+    Hidden,
+}
+
+/// See `Snapshots::layers_at`.
+pub(crate) fn layers_at(store: &Store, snapshot: &Snapshot, path: &Path) -> Result<Vec<LayerId>> {
+    let mut deciding = Vec::new();
+    for layer in flatten::distinct(snapshot).into_iter().rev() {
+        let root = store.layer_root(&layer)?;
+        let says = says(root, path, store.state.user);
+        let says = says.attempt(|| format!("look at `{}` in the layer `{}`", path.display(), layer.0.short()))?;
+        if matches!(says, Says::Merged | Says::Covered) {
+            deciding.push(layer);
+        }
+        if matches!(says, Says::Covered | Says::Hidden) {
+            break;
+        }
+    }
+    deciding.reverse();
+    Ok(deciding)
+}
+
+fn says(root: OwnedFd, path: &Path, user: bool) -> std::io::Result<Says> {
+    let is_opaque = |dir: &OwnedFd| -> std::io::Result<bool> {
+        let marked = sys::xattr(&sys::fd_path(dir.as_fd(), b""), scan::opaque_xattr(user))?;
+        Ok(marked.is_some_and(|value| value == b"y"))
+    };
+    let mut dir = root;
+    // A directory on the way may hide what the layers below have under its name.
+    let mut opaque = is_opaque(&dir)?;
+    let mut parts = path.components().filter_map(|part| match part {
+        Component::Normal(part) => Some(part),
+        _ => None,
+    });
+    while let Some(part) = parts.next() {
+        let stat = match sys::stat_at(dir.as_fd(), part) {
+            Ok(stat) => stat,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(if opaque { Says::Hidden } else { Says::Nothing });
+            }
+            Err(e) => return Err(e),
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {}
+            FileType::CharacterDevice if stat.st_rdev == 0 => return Ok(Says::Hidden),
+            _ => return Ok(if parts.next().is_none() { Says::Covered } else { Says::Hidden }),
+        }
+        dir = sys::open_dir_at(dir.as_fd(), part.as_bytes())?;
+        opaque |= is_opaque(&dir)?;
+    }
+    Ok(if opaque { Says::Covered } else { Says::Merged })
+}

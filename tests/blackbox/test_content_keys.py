@@ -1,0 +1,156 @@
+"""What a part of a tree is known by: its content, and not the tree around it."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+MOUNT = 'withMountedDirectory(path: "/mnt", source: $dir)'
+READ_ONLY = 'withMountedDirectory(path: "/mnt", source: $dir, readOnly: true)'
+OWNED = 'withMountedDirectory(path: "/mnt", source: $dir, owner: "1000")'
+COPY = 'withDirectory(path: "/mnt", source: $dir)'
+FILTERED = 'withDirectory(path: "/mnt", source: $dir, exclude: ["nothing"])'
+MOUNTED_FILE = 'withMountedFile(path: "/mnt/f", source: $file)'
+FILE = 'withFile(path: "/mnt/f", source: $file)'
+
+
+def monorepo(folder: Path) -> Path:
+    """Two services, and a copy of the first."""
+    folder.chmod(0o755)
+    for name, content in [("a", "one"), ("b", "two")]:
+        (folder / "src" / name / "in").mkdir(parents=True)
+        (folder / "src" / name / "f").write_text(content)
+        (folder / "src" / name / "in/g").write_text(content)
+    shutil.copytree(folder / "src/a", folder / "src/twin")
+    return folder / "src"
+
+
+def ids(session, source: Path, name: str) -> tuple[str, str]:
+    document = '{ host { directory(path: %s) { directory(path: "%s") { id file(path: "f") { id } } } } }'
+    found = session.query(document % (json.dumps(str(source)), name))["host"]["directory"]["directory"]
+    return found["id"], found["file"]["id"]
+
+
+def seen(session, source: Path, name: str, change: str) -> str:
+    directory, file = ids(session, source, name)
+    change = change.replace("$dir", json.dumps(directory)).replace("$file", json.dumps(file))
+    script = "cat /mnt/f; find /mnt -type f | sort"
+    document = '{ container { from(address: "busybox") { %s { withExec(args: ["sh", "-c", "%s"]) { stdout } } } } }'
+    return session.query(document % (change, script))["container"]["from"][change.split("(")[0]]["withExec"]["stdout"]
+
+
+@pytest.mark.parametrize("change", [MOUNT, READ_ONLY, OWNED, COPY, FILTERED, MOUNTED_FILE, FILE])
+def test_a_change_beside_a_directory_runs_nothing(engine, folder, change):
+    source = monorepo(folder)
+    # Nothing of another test is known here already.
+    for name in ["a", "twin"]:
+        (source / name / "f").write_text(f"one of {folder.name}")
+
+    def runs(name: str) -> int:
+        """How many processes run for a client that comes anew."""
+        with engine.session() as session:
+            before = engine.execs()
+            assert "/mnt/f" in seen(session, source, name, change)
+            return engine.execs() - before
+
+    assert runs("a") == 1
+    (source / "b/f").write_text("changed")
+    assert runs("a") == 0
+    (source / "b/new").write_text("new")
+    shutil.rmtree(source / "b/in")
+    assert runs("a") == 0
+    assert runs("twin") == 0, "an equal directory is equal"
+    # A fresh checkout has other times.
+    again = folder / "again"
+    shutil.copytree(source, again, copy_function=shutil.copyfile)
+    os.utime(again / "a/f", (1, 1))
+    (again / "b/f").write_text("changed once more")
+    source = again
+    assert runs("a") == 0
+    (source / "a/f").write_text(f"two of {folder.name}")
+    assert runs("a") == 1
+
+
+def test_a_chain_of_processes_on_a_mounted_directory(engine, folder):
+    source = monorepo(folder)
+    (source / "a/f").write_text(folder.name)
+
+    def chain() -> tuple[list[str], int]:
+        with engine.session() as session:
+            directory, _ = ids(session, source, "a")
+            steps = 'withExec(args: ["sh", "-c", "echo %d >> /mnt/log"])'
+            document = (
+                '{ container { from(address: "busybox") { withMountedDirectory(path: "/mnt", source: %s) { %s { %s '
+                '{ directory(path: "/mnt") { entries file(path: "log") { contents } } } } } } } }'
+            ) % (json.dumps(directory), steps % 1, steps % 2)
+            before = engine.execs()
+            found = session.query(document)["container"]["from"]["withMountedDirectory"]["withExec"]["withExec"]
+            found = found["directory"]
+            assert found["file"]["contents"] == "1\n2\n"
+            return found["entries"], engine.execs() - before
+
+    assert chain() == (["f", "in/", "log"], 2)
+    (source / "b/f").write_text("changed")
+    assert chain() == (["f", "in/", "log"], 0)
+
+
+def test_times_that_a_user_set_count(engine):
+    made = 'directory { withNewFile(path: "a/f", contents: "x") { withTimestamps(timestamp: %d) { directory(path: "a") { id } } } }'
+    look = (
+        '{ container { from(address: "busybox") { withMountedDirectory(path: "/mnt", source: %s) '
+        '{ withExec(args: ["stat", "-c", "%%Y", "/mnt/f"]) { stdout } } } } }'
+    )
+    with engine.session() as session:
+        for time in [1000, 2000]:
+            found = session.query("{" + made % time + "}")["directory"]["withNewFile"]["withTimestamps"]["directory"]["id"]
+            seen = session.query(look % json.dumps(found))["container"]["from"]["withMountedDirectory"]["withExec"]["stdout"]
+            assert seen == f"{time}\n"
+
+
+def test_a_bind_mount_of_a_dockerfile_and_a_context_below(engine, folder):
+    source = monorepo(folder)
+    lines = [
+        "FROM busybox",
+        f"RUN --mount=type=bind,source=in,target=/in cat /in/g > /{folder.name}",
+        "COPY f /f",
+        f"RUN cat /f /{folder.name} > /both",
+    ]
+    for name in ["a", "twin"]:
+        (source / name / "Dockerfile").write_text("\n".join(lines))
+
+    def built(root: Path, name: str) -> tuple[str, int]:
+        document = (
+            '{ host { directory(path: %s) { directory(path: "%s") { dockerBuild { file(path: "/both") { contents } } } } } }'
+            % (json.dumps(str(root)), name)
+        )
+        with engine.session() as session:
+            before = engine.execs()
+            found = session.query(document)["host"]["directory"]["directory"]["dockerBuild"]["file"]["contents"]
+            return found, engine.execs() - before
+
+    assert built(source, "a") == ("oneone", 2)
+    (source / "b/f").write_text("changed")
+    assert built(source, "a") == ("oneone", 0)
+    assert built(source, "twin") == ("oneone", 0)
+    # The first hit comes by the content of another folder, then something else changes there.
+    again = folder / "again"
+    shutil.copytree(source, again, copy_function=shutil.copyfile)
+    for path in again.rglob("*"):
+        os.utime(path, (5, 5))
+    assert built(again, "a") == ("oneone", 0)
+    (again / "b/f").write_text("changed again")
+    assert built(again, "a") == ("oneone", 0)
+    (again / "a/in/g").write_text("other")
+    assert built(again, "a") == ("oneother", 2)
+
+
+def test_why_a_process_on_a_part_of_a_tree_ran_again(fresh, folder):
+    source = monorepo(folder)
+    for content in ["first", "second"]:
+        (source / "a/f").write_text(content)
+        with fresh.session() as session:
+            assert seen(session, source, "a", MOUNT).startswith(content)
+    told = fresh.run("cache", "why", "cat /mnt/f").ok().out
+    assert "mount /mnt" in told and "f" in told.split("mount /mnt", 1)[1], told
