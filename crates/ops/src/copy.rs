@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rondel_fault::{Attempt, Fault, Result};
+use rondel_fault::{Fault, Result};
 use rondel_model::op::CopyOp;
 use rondel_model::{AbsPath, ModeChange};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, XattrFlags};
@@ -18,7 +18,8 @@ use crate::lend::{Lender, Lent, Origin, may_lend};
 use crate::owner::{self, Ids};
 use crate::root::{Root, check_names, failed, inner, kind, names, open_dir_at, permissions, remove, stat_at};
 
-/// Copies files below one directory to another.
+/// Copies files below one directory to another. Below the target, a directory that meets a symbolic link to a directory goes
+/// where that leads; a file replaces a link.
 pub(crate) struct Copier {
     /// The owner of everything copied; none keeps it.
     pub(crate) ids: Option<Ids>,
@@ -28,10 +29,86 @@ pub(crate) struct Copier {
     pub(crate) chosen: Option<HashSet<PathBuf>>,
     /// Directories that are there already keep their owner and permissions.
     pub(crate) keep_existing: bool,
-    /// Where the first of several links to one file went.
+    /// Where the first of several links to one file went, without links, relative to the root of the target.
     pub(crate) links: HashMap<(u64, u64), PathBuf>,
     /// Where it is now, relative to the source.
     pub(crate) at: PathBuf,
+}
+
+/// A directory that receives a copy.
+pub(crate) struct Target<'a> {
+    /// The root of its tree: symbolic links of the tree lead nowhere else.
+    root: Root<'a>,
+    /// Where it is, without links, relative to the root.
+    path: PathBuf,
+    dir: OwnedFd,
+    how: Reached,
+}
+
+/// How the directory that receives a copy was found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// It was there.
+    There,
+    /// It was just made.
+    Made,
+    /// A symbolic link leads to it.
+    Followed,
+}
+
+impl<'a> Target<'a> {
+    /// The directory `path` of the tree at `root`, which is open as `dir` and was there before.
+    pub(crate) fn new(root: Root<'a>, path: PathBuf, dir: OwnedFd) -> Self {
+        Self { root, path, dir, how: Reached::There }
+    }
+
+    /// The root of a tree of its own.
+    pub(crate) fn root(root: Root<'a>) -> Result<Self> {
+        let dir = open_dir_at(root.0, OsStr::new(".")).map_err(|e| failed(e, "open", "/"))?;
+        Ok(Self::new(root, PathBuf::new(), dir))
+    }
+
+    /// The directory.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Where it is, without links, relative to the root.
+    pub(crate) fn into_path(self) -> PathBuf {
+        self.path
+    }
+
+    /// The directory that holds it, and its name there.
+    pub(crate) fn holder(&self) -> Result<(OwnedFd, &OsStr), Errno> {
+        match (self.path.parent(), self.path.file_name()) {
+            (Some(parent), Some(name)) => Ok((self.root.open_dir(parent)?, name)),
+            _ => Ok((self.root.open_dir(Path::new(""))?, OsStr::new("."))),
+        }
+    }
+
+    /// The directory `name` in it, made when missing. A symbolic link that leads to a directory is followed, inside the
+    /// root. Anything else gives way.
+    pub(crate) fn below(&self, name: &OsStr) -> Result<Self, Errno> {
+        let path = self.path.join(name);
+        let there = stat_at(self.as_fd(), name)?;
+        match there.as_ref().map(kind) {
+            Some(FileType::Directory) => return Ok(Self::new(self.root, path, open_dir_at(self.as_fd(), name)?)),
+            Some(FileType::Symlink) => {
+                // A link that leads nowhere, or round in circles, leads to no directory.
+                let found = self.root.find(&path, true).ok();
+                let found = found.filter(|found| found.stat.is_some_and(|stat| kind(&stat) == FileType::Directory));
+                if let Some(found) = found {
+                    let dir = self.root.open_dir(&found.path)?;
+                    return Ok(Self { root: self.root, path: found.path, dir, how: Reached::Followed });
+                }
+                remove(self.as_fd(), name)?;
+            }
+            Some(_) => remove(self.as_fd(), name)?,
+            None => {}
+        }
+        rustix::fs::mkdirat(&self.dir, name, Mode::from_raw_mode(0o755))?;
+        Ok(Self { root: self.root, path, dir: open_dir_at(self.as_fd(), name)?, how: Reached::Made })
+    }
 }
 
 impl Copier {
@@ -40,53 +117,40 @@ impl Copier {
         Self { ids: None, mode: None, chosen: None, keep_existing: false, links: HashMap::new(), at: PathBuf::new() }
     }
 
-    /// Copies what is in `from` into `to`; what both have comes from `from`, directories are merged. Files that `lent` has
-    /// are taken from there.
-    pub(crate) fn content(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, lent: Option<&Lent<'_>>) -> Result<()> {
-        let top = to.try_clone_to_owned().attempt(|| "copy a directory".into())?;
-        self.directory(from, to, &top, lent)
-    }
-
-    fn directory(
-        &mut self,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-        top: &OwnedFd,
-        lent: Option<&Lent<'_>>,
-    ) -> Result<()> {
+    /// Copies what is in `from` into `to`; what both have comes from `from`, directories are merged, also through symbolic
+    /// links of the target. Files that `lent` has are taken from there.
+    pub(crate) fn content(&mut self, from: BorrowedFd<'_>, to: &Target<'_>, lent: Option<&Lent<'_>>) -> Result<()> {
         for name in names(from).map_err(|e| failed(e, "list", self.shown()))? {
             self.at.push(&name);
             if self.chosen.as_ref().is_none_or(|chosen| chosen.contains(&self.at)) {
-                self.entry(from, to, &name, top, lent)?;
+                self.entry(from, to, &name, lent)?;
             }
             self.at.pop();
         }
         Ok(())
     }
 
-    fn entry(
-        &mut self,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-        name: &OsStr,
-        top: &OwnedFd,
-        lent: Option<&Lent<'_>>,
-    ) -> Result<()> {
+    fn entry(&mut self, from: BorrowedFd<'_>, to: &Target<'_>, name: &OsStr, lent: Option<&Lent<'_>>) -> Result<()> {
         let stat = stat_at(from, name).map_err(|e| failed(e, "read", self.shown()))?;
         let Some(stat) = stat else { return Ok(()) };
         let fail = |e| failed(e, "copy", Path::new("/").join(&self.at));
         if kind(&stat) != FileType::Directory {
-            if self.taken(to, name, name, &stat, lent).map_err(fail)? {
+            if self.taken(to.as_fd(), name, name, &stat, lent).map_err(fail)? {
                 return Ok(());
             }
-            return self.link_or_file(from, to, name, &stat, top).map_err(|e| failed(e, "copy", self.shown()));
+            return self.link_or_file(from, to, name, &stat).map_err(|e| failed(e, "copy", self.shown()));
         }
-        let (target, made) = self.make_dir(to, name).map_err(|e| failed(e, "make", self.shown()))?;
+        let target = to.below(name).map_err(|e| failed(e, "make", self.shown()))?;
         let source = open_dir_at(from, name).map_err(|e| failed(e, "list", self.shown()))?;
+        if let Some(lent) = lent.filter(|_| target.how == Reached::Followed) {
+            return Err(lent.cross());
+        }
+        let made = target.how == Reached::Made;
         let lent = lent.and_then(|lent| lent.below(name, target.as_fd(), made));
-        self.directory(source.as_fd(), target.as_fd(), top, lent.as_ref())?;
+        self.content(source.as_fd(), &target, lent.as_ref())?;
         if made || !self.keep_existing {
-            self.attributes(from, to, name, name, &stat).map_err(|e| failed(e, "copy", self.shown()))?;
+            let (holder, new) = target.holder().map_err(|e| failed(e, "copy", self.shown()))?;
+            self.attributes(from, holder.as_fd(), name, new, &stat).map_err(|e| failed(e, "copy", self.shown()))?;
         }
         Ok(())
     }
@@ -114,33 +178,18 @@ impl Copier {
         owner && self.mode.as_ref().is_none_or(|mode| mode.apply(bits, false) == bits)
     }
 
-    fn make_dir(&self, to: BorrowedFd<'_>, name: &OsStr) -> Result<(OwnedFd, bool), Errno> {
-        match stat_at(to, name)? {
-            Some(there) if kind(&there) == FileType::Directory => return Ok((open_dir_at(to, name)?, false)),
-            Some(_) => remove(to, name)?,
-            None => {}
-        }
-        rustix::fs::mkdirat(to, name, Mode::from_raw_mode(0o755))?;
-        Ok((open_dir_at(to, name)?, true))
-    }
-
-    fn link_or_file(
-        &mut self,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-        name: &OsStr,
-        stat: &Stat,
-        top: &OwnedFd,
-    ) -> Result<(), Errno> {
+    fn link_or_file(&mut self, from: BorrowedFd<'_>, to: &Target<'_>, name: &OsStr, stat: &Stat) -> Result<(), Errno> {
         let identity = (stat.st_dev, stat.st_ino);
         if stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&identity) {
-                remove(to, name)?;
-                return rustix::fs::linkat(top, first, to, name, AtFlags::empty());
+                let holder = to.root.open_dir(first.parent().unwrap_or(Path::new("")))?;
+                let old = first.file_name().ok_or(Errno::ISDIR)?;
+                remove(to.as_fd(), name)?;
+                return rustix::fs::linkat(&holder, old, &to.dir, name, AtFlags::empty());
             }
-            self.links.insert(identity, self.at.clone());
+            self.links.insert(identity, to.path.join(name));
         }
-        self.file(from, name, to, name, stat)
+        self.file(from, name, to.as_fd(), name, stat)
     }
 
     /// Copies the file, link or device `name` in `from` to `new` in `to`, which it replaces.
@@ -249,7 +298,9 @@ fn copy_directory(
     let keep_existing = chosen.is_some();
     let mode = op.permissions.map(ModeChange::Set);
     let mut copier = Copier { ids, mode, chosen, keep_existing, ..Copier::new() };
-    Landing { target, path: &op.target, is_dir: true, origin }.directory(&mut copier, from.as_fd(), stat)
+    let landing = Landing { target, path: &op.target, is_dir: true, origin };
+    landing.clear()?;
+    landing.directory(&mut copier, from.as_fd(), stat)
 }
 
 /// Where something is copied to.
@@ -292,6 +343,19 @@ impl Landing<'_> {
         copier.file(holder, from, dir.as_fd(), &name, stat).map_err(fail)
     }
 
+    /// Removes a file at the path, so that a directory can take its place.
+    fn clear(&self) -> Result<()> {
+        let fail = |e| failed(e, "copy a directory to", self.path.as_str());
+        let found = self.target.find(inner(self.path), true).map_err(fail)?;
+        let in_the_way = found.stat.is_some_and(|stat| kind(&stat) != FileType::Directory);
+        match (found.path.parent(), found.path.file_name()) {
+            (Some(parent), Some(name)) if in_the_way => {
+                remove(self.target.open_dir(parent).map_err(fail)?.as_fd(), name).map_err(fail)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Copies what is in `from`, a directory with the status `stat`, into the path.
     pub(crate) fn directory(&self, copier: &mut Copier, from: BorrowedFd<'_>, stat: &Stat) -> Result<()> {
         let fail = |e| failed(e, "copy a directory to", self.path.as_str());
@@ -299,14 +363,13 @@ impl Landing<'_> {
         let made = &mut |new: BorrowedFd<'_>| chown(new, copier.ids);
         let (to, path) = self.target.ensure_dir(inner(self.path), made).map_err(fail)?;
         let lent = self.origin.and_then(|(lender, from)| lender.at(from, &path, to.as_fd()));
-        copier.content(from, to.as_fd(), lent.as_ref())?;
-        match (existed, path.parent(), path.file_name()) {
-            (false, Some(parent), Some(name)) => {
-                let holder = self.target.open_dir(parent).map_err(fail)?;
-                copier.attributes(from, holder.as_fd(), OsStr::new("."), name, stat).map_err(fail)
-            }
-            _ => Ok(()),
+        let to = Target::new(self.target, path, to);
+        copier.content(from, &to, lent.as_ref())?;
+        if existed {
+            return Ok(());
         }
+        let (holder, name) = to.holder().map_err(fail)?;
+        copier.attributes(from, holder.as_fd(), OsStr::new("."), name, stat).map_err(fail)
     }
 }
 
@@ -318,10 +381,10 @@ pub(crate) fn as_root(
     origin: Origin<'_>,
 ) -> Result<()> {
     let chosen = filter::choose(from, filter)?;
-    let to = open_dir_at(to, OsStr::new(".")).map_err(|e| failed(e, "open", "/"))?;
+    let to = Target::root(Root(to))?;
     let mut copier = Copier { chosen, ..Copier::new() };
     let lent = origin.and_then(|(lender, from)| lender.at(from, Path::new(""), to.as_fd()));
-    copier.content(from, to.as_fd(), lent.as_ref())?;
+    copier.content(from, &to, lent.as_ref())?;
     let stat = rustix::fs::fstat(from).map_err(|e| failed(e, "read", "/"))?;
     let dot = OsStr::new(".");
     copier.attributes(from, to.as_fd(), dot, dot, &stat).map_err(|e| failed(e, "copy", "/"))

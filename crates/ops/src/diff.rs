@@ -10,9 +10,9 @@ use rondel_fault::Result;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::copy::Copier;
+use crate::copy::{Copier, Target};
 use crate::lend::Origin;
-use crate::root::{failed, kind, names, open_dir_at, permissions, stat_at};
+use crate::root::{Root, failed, kind, names, open_dir_at, permissions, stat_at};
 
 /// Copies into `to` what the directory `upper` has and `lower` has not, or has with another type, owner, permissions or
 /// content, with the directories that lead there. Times do not count.
@@ -24,10 +24,10 @@ pub(crate) fn apply(
 ) -> Result<()> {
     let mut found = Found { chosen: HashSet::new(), at: PathBuf::new() };
     found.compare(Some(lower), upper).map_err(|e| failed(e, "compare", found.at.display().to_string()))?;
-    let to = open_dir_at(to, std::ffi::OsStr::new(".")).map_err(|e| failed(e, "open", "/"))?;
+    let to = Target::root(Root(to))?;
     let mut copier = Copier { chosen: Some(found.chosen), ..Copier::new() };
     let lent = origin.and_then(|(lender, from)| lender.at(from, Path::new(""), to.as_fd()));
-    copier.content(upper, to.as_fd(), lent.as_ref())
+    copier.content(upper, &to, lent.as_ref())
 }
 
 struct Found {

@@ -198,20 +198,23 @@ pub(crate) fn labelled(
     finish(store, WorkTree { label, ..stack::begin(store, base)? }, |tree| work(Root(tree.root.as_fd())))
 }
 
-/// The same; `work` may take files of `source` as they are.
+/// The same; `work` may take files of `source` as they are. It is done again without when that turns out impossible.
 pub(crate) fn borrowing(
     store: &dyn Snapshots,
     base: &Snapshot,
     source: &Snapshot,
     label: Label,
-    work: impl FnOnce(Root<'_>, Option<&Lender>) -> Result<()>,
+    work: impl Fn(Root<'_>, Option<&Lender>) -> Result<()>,
 ) -> Result<Snapshot> {
-    finish(store, WorkTree { label, ..stack::begin(store, base)? }, |tree| {
+    let mut crossed = false;
+    let done = finish(store, WorkTree { label: label.clone(), ..stack::begin(store, base)? }, |tree| {
         let lender = Lender::new(store, source, tree);
-        work(Root(tree.root.as_fd()), lender.as_ref())?;
+        let done = work(Root(tree.root.as_fd()), lender.as_ref());
+        crossed = lender.as_ref().is_some_and(Lender::is_crossed);
         tree.shares = lender.map(|lender| lender.used()).unwrap_or_default();
-        Ok(())
-    })
+        done
+    });
+    if crossed { labelled(store, base, label, |root| work(root, None)) } else { done }
 }
 
 fn finish(

@@ -30,6 +30,7 @@ use crate::{Ops, key, stack, unpack};
 const PIVOT: &str = "/./";
 
 /// One thing that was picked.
+#[derive(Clone)]
 struct Item {
     /// Where it is, without links, relative to the source.
     at: PathBuf,
@@ -74,7 +75,7 @@ impl Ops {
                 borrowing(store, &below, &source, Label::default(), |root, lender| {
                     // Two items may have one name, for which the overlay is then asked a second time.
                     let lender = lender.filter(|_| items.len() == 1);
-                    apply(&op, from, items, root, lender.map(|lender| (lender, &*path)))
+                    apply(&op, from, items.clone(), root, lender.map(|lender| (lender, &*path)))
                 })
             })
             .await?;

@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use rondel_fault::Fault;
 use rondel_model::{LayerId, Snapshot};
 use rondel_ports::snapshots::{LentLayer, Snapshots, WorkTree};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -26,6 +27,8 @@ const PASSING: &str = ".rondel-lent";
 pub(crate) struct Lender {
     layers: Vec<Layer>,
     upper: OwnedFd,
+    /// Two directories of the source go to one directory, so that the overlay would be asked for lent names.
+    crossed: Cell<bool>,
 }
 
 struct Layer {
@@ -55,12 +58,17 @@ impl Lender {
         let layers = layers.into_iter().map(layer).collect();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let upper = rustix::fs::open(&tree.upper, flags, Mode::empty()).ok()?;
-        Some(Self { layers, upper })
+        Some(Self { layers, upper, crossed: Cell::new(false) })
     }
 
     /// The layers that lent something.
     pub(crate) fn used(&self) -> Vec<LayerId> {
         self.layers.iter().filter(|layer| layer.used.get()).map(|layer| layer.id).collect()
+    }
+
+    /// Whether the copy has to be made anew without lending.
+    pub(crate) fn is_crossed(&self) -> bool {
+        self.crossed.get()
     }
 
     /// The directory `from` of the source, and the directory `to`, which is open as `target`; both paths without links.
@@ -78,6 +86,12 @@ impl<'a> Lent<'a> {
         let from = self.from.iter().filter_map(|(at, dir)| Some((*at, open_dir_at(dir.as_fd(), name).ok()?))).collect();
         let to = in_upper(target, || open_dir_at(self.to.as_fd(), name))?;
         Some(Lent { lender: self.lender, from, to, fresh })
+    }
+
+    /// Gives the whole copy up: a symbolic link of the target leads to a directory that may receive lent names, too.
+    pub(crate) fn cross(&self) -> Fault {
+        self.lender.crossed.set(true);
+        Fault::bug("a copy through a symbolic link was not made anew")
     }
 
     /// Whether nothing has to be removed before a name is made here.

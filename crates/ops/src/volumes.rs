@@ -20,10 +20,11 @@ use rustix::fs::{Mode, XattrFlags};
 use rustix::io::Errno;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::copy::Copier;
+use crate::copy::{Copier, Target};
 use crate::evaluate::open_dir;
 use crate::owner::{self, Ids};
-use crate::root::{Root, failed, names, open_dir_at, remove};
+
+use crate::root::{Root, failed, names, remove};
 use crate::{edit, lock, stack};
 
 /// Marks the root of a volume that has been given what it holds at first.
@@ -251,9 +252,9 @@ impl Volumes {
             let tree = stack::open(store, snapshot)?;
             let from = open_dir(Root(tree.root.as_fd()), place)?;
             let stat = rustix::fs::fstat(&from).map_err(fail)?;
-            let to = open_dir_at(root.as_fd(), OsStr::new(".")).map_err(fail)?;
+            let to = Target::root(Root(root.as_fd()))?;
             let mut copier = Copier::new();
-            copier.content(from.as_fd(), to.as_fd(), None)?;
+            copier.content(from.as_fd(), &to, None)?;
             let dot = OsStr::new(".");
             copier.attributes(from.as_fd(), to.as_fd(), dot, dot, &stat).map_err(fail)?;
         }

@@ -367,3 +367,80 @@ async fn more_layers_than_can_be_mounted() {
     again.ops.tree(&w.cx, &fs).await.unwrap();
     assert_eq!(again.ops.stats().files_done.load(std::sync::atomic::Ordering::Relaxed), 0);
 }
+
+#[tokio::test]
+async fn directories_go_where_links_of_the_target_lead() {
+    let w = world();
+    // As in distributions of which `/bin` is a link, absolute or not, and one link over another.
+    let base = w.files(&[
+        ("/usr/bin/sh", "shell"),
+        ("/bin -> usr/bin", ""),
+        ("/opt/deep/lib -> ../../usr/lib", ""),
+        ("/usr/lib/x", "x"),
+        ("/sbin -> /bin", ""),
+        ("/nowhere -> /missing", ""),
+        ("/note -> usr/lib/x", ""),
+        ("/out -> ../../../etc", ""),
+        ("/etc/keep", ""),
+    ]);
+    let check = async |source: &Fs, want: &[&str]| {
+        let names = w.names(&Fs::from(copy(&base, source, "/", "/"))).await;
+        let files: Vec<&str> = names.iter().map(String::as_str).filter(|name| !name.ends_with('/')).collect();
+        let fixed = ["bin", "etc/keep", "nowhere", "note", "opt/deep/lib", "out", "sbin", "usr/bin/sh", "usr/lib/x"];
+        let mut all = [&fixed, want].concat();
+        all.retain(|name| !want.contains(&format!("!{name}").as_str()) && !name.starts_with('!'));
+        all.sort_unstable();
+        assert_eq!(files, all);
+    };
+    check(&w.files(&[("/bin/foo", "f")]), &["usr/bin/foo"]).await;
+    check(&w.files(&[("/sbin/foo", "f"), ("/sbin/in/g", "g")]), &["usr/bin/foo", "usr/bin/in/g"]).await;
+    check(&w.files(&[("/opt/deep/lib/y", "y")]), &["usr/lib/y"]).await;
+    check(&w.files(&[("/out/y", "y")]), &["etc/y"]).await;
+    // What leads to no directory gives way.
+    check(&w.files(&[("/nowhere/y", "y")]), &["!nowhere", "nowhere/y"]).await;
+    check(&w.files(&[("/note/y", "y")]), &["!note", "note/y"]).await;
+    // A file takes the place of a link.
+    check(&w.files(&[("/note", "n")]), &[]).await;
+    let replaced = Fs::from(copy(&base, &w.files(&[("/note", "n")]), "/", "/"));
+    assert_eq!(w.ops.read(&w.cx, &place(&replaced, "/usr/lib/x")).await.unwrap(), b"x");
+    assert_eq!(w.ops.read(&w.cx, &place(&replaced, "/note")).await.unwrap(), b"n");
+    // Two directories of the source meet in one, whichever comes first: the later one wins.
+    for (name, first, second) in [("/bin", "linked", "real"), ("/zbin", "real", "linked")] {
+        let base = edit(&base, Edit::Symlink { target: "usr/bin".into(), path: path("/zbin") });
+        let source = w.files(&[(&format!("{name}/sh"), "linked"), ("/usr/bin/sh", "real"), ("/usr/bin/ls", "ls")]);
+        let both = Fs::from(copy(&base, &source, "/", "/"));
+        let sh = w.ops.read(&w.cx, &place(&both, "/usr/bin/sh")).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&sh), second, "after {first}");
+        assert_eq!(w.ops.read(&w.cx, &place(&both, "/usr/bin/ls")).await.unwrap(), b"ls");
+    }
+    // Attributes are given to the directory, and the link stays what it is.
+    let owned = edit(&w.files(&[("/bin/foo", "f")]), Edit::Chown { path: path("/bin"), owner: Owner("7:8".into()) });
+    let listed = w.list(&Fs::from(copy(&base, &owned, "/", "/"))).await;
+    assert!(listed.contains(&"usr/bin 755 7:8 <Directory>".to_owned()), "{listed:?}");
+    assert!(listed.contains(&"bin 777 0:0 <Symlink>".to_owned()), "{listed:?}");
+}
+
+#[tokio::test]
+async fn hard_links_stay_when_a_link_of_the_target_is_followed() {
+    let w = world();
+    let base = w.files(&[("/usr/bin/", ""), ("/bin -> /usr/bin", ""), ("/a/", "")]);
+    let linked = w.linked(&["/a/one", "/bin/two", "/usr/bin/three"], "same").await;
+    let copied = Fs::from(copy(&base, &Fs::known(linked), "/", "/"));
+    let names = ["/a/one", "/usr/bin/two", "/usr/bin/three"];
+    assert_eq!(w.inodes(&copied, &names).await, 1);
+}
+
+#[tokio::test]
+async fn a_directory_takes_the_place_of_a_file() {
+    let w = world();
+    let old = w.files(&[("/x/old", "old"), ("/x/in/older", "")]);
+    let removed = Edit::Remove { paths: vec!["x".into()], base: AbsPath::root(), what: Removal::Directory };
+    let file = edit(&edit(&old, removed), write("/x", "a file"));
+    let copied = Fs::from(copy(&file, &w.files(&[("/new", "new")]), "/", "/x"));
+    assert_eq!(w.names(&copied).await, ["x/", "x/new"]);
+    let later = edit(&copied, write("/x/later", ""));
+    assert_eq!(w.names(&later).await, ["x/", "x/later", "x/new"]);
+    // A file on the way stays an error.
+    let below = Fs::from(copy(&file, &w.files(&[("/new", "new")]), "/", "/x/below"));
+    assert!(w.error(&below).await.contains("is a file, not a directory"));
+}

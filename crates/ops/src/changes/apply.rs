@@ -1,7 +1,6 @@
 //! Differences, done to another directory.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
@@ -10,19 +9,19 @@ use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
 use super::compare::{Difference, What, holder};
-use crate::copy::Copier;
-use crate::root::{failed, kind, open_dir_at, permissions, stat_at};
+use crate::copy::{Copier, Target};
+use crate::root::{failed, kind, permissions, stat_at};
 
 /// Removes in `to` what was removed, then copies from `after` what was added or changed. A removed directory that holds
 /// something else stays.
 pub(crate) fn apply<'a>(
-    to: BorrowedFd<'_>,
+    to: &Target<'_>,
     after: BorrowedFd<'_>,
     differences: impl Iterator<Item = &'a Difference> + Clone,
 ) -> Result<()> {
     let removed: Vec<&Difference> = differences.clone().filter(|d| d.what == What::Removed).collect();
     for gone in removed.into_iter().rev() {
-        remove(to, gone).map_err(|e| failed(e, "remove", &gone.path))?;
+        remove(to.as_fd(), gone).map_err(|e| failed(e, "remove", &gone.path))?;
     }
     let mut chosen = HashSet::new();
     for new in differences.clone().filter(|d| d.what != What::Removed) {
@@ -34,9 +33,8 @@ pub(crate) fn apply<'a>(
             path = at.parent();
         }
     }
-    let to = open_dir_at(to, OsStr::new(".")).map_err(|e| failed(e, "open", "/"))?;
     let mut copier = Copier { chosen: Some(chosen), keep_existing: true, ..Copier::new() };
-    copier.content(after, to.as_fd(), None)?;
+    copier.content(after, to, None)?;
     for dir in differences.filter(|d| d.dir && d.what == What::Mode) {
         set_mode(to.as_fd(), after, &dir.path).map_err(|e| failed(e, "set the mode of", &dir.path))?;
     }

@@ -12,6 +12,7 @@ use super::compare::{Difference, What, compare};
 use super::content::{self, Content};
 use super::lines::{self, Favour};
 use super::put::{self, New};
+use crate::copy::Target;
 
 /// A directory before and after changes.
 #[derive(Clone, Copy)]
@@ -23,7 +24,7 @@ pub(crate) struct Sides<'a> {
 }
 
 /// Does both changes to `to`, which is what both were made from.
-pub(crate) fn merge(to: BorrowedFd<'_>, ours: Sides<'_>, theirs: Sides<'_>, on_conflict: OnConflict) -> Result<()> {
+pub(crate) fn merge(to: &Target<'_>, ours: Sides<'_>, theirs: Sides<'_>, on_conflict: OnConflict) -> Result<()> {
     let mut merge = Merge {
         ours,
         theirs,
@@ -54,8 +55,8 @@ pub(crate) fn merge(to: BorrowedFd<'_>, ours: Sides<'_>, theirs: Sides<'_>, on_c
     // Directories that became empty only by both.
     apply::apply(to, ours.after, mine.iter().filter(|d| d.dir && d.what == What::Removed))?;
     for (path, text, mode) in &merge.texts {
-        let owner = put::owner(to, path)?;
-        put::write(to, path, &New { bytes: text, mode: *mode, link: false, owner })?;
+        let owner = put::owner(to.as_fd(), path)?;
+        put::write(to.as_fd(), path, &New { bytes: text, mode: *mode, link: false, owner })?;
     }
     Ok(())
 }

@@ -27,9 +27,9 @@ use rondel_ports::snapshots::{Snapshots, Tree};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::copy::text;
+use crate::copy::{Target, text};
 use crate::cx::OpCx;
-use crate::evaluate::{change, open_dir};
+use crate::evaluate::{change, found_dir, open_dir};
 use crate::key::Key;
 use crate::read::open_regular;
 use crate::root::{Root, failed};
@@ -201,15 +201,13 @@ fn evaluate(store: &dyn Snapshots, op: &ChangesOp, trees: &[Snapshot]) -> Result
         ChangesOp::Apply { base: place, .. } => {
             let (before, after) = (open(1)?, open(2)?);
             let differences = compare(before.fd(), after.fd())?;
-            change(store, &base, |root| {
-                apply::apply(open_dir(root, &place.path)?.as_fd(), after.fd(), differences.iter())
-            })
+            change(store, &base, |root| apply::apply(&target(root, &place.path)?, after.fd(), differences.iter()))
         }
         ChangesOp::Merge { base: place, on_conflict, .. } => {
             let (a, b, c, d) = (open(1)?, open(2)?, open(3)?, open(4)?);
             let ours = merge::Sides { before: a.fd(), after: b.fd() };
             let theirs = merge::Sides { before: c.fd(), after: d.fd() };
-            change(store, &base, |root| merge::merge(open_dir(root, &place.path)?.as_fd(), ours, theirs, *on_conflict))
+            change(store, &base, |root| merge::merge(&target(root, &place.path)?, ours, theirs, *on_conflict))
         }
         ChangesOp::Write { .. } => {
             let (before, after) = (open(0)?, open(1)?);
@@ -231,6 +229,12 @@ fn evaluate(store: &dyn Snapshots, op: &ChangesOp, trees: &[Snapshot]) -> Result
             change(store, &base, |root| patch::apply_to(&open_dir(root, &place.path)?, lines))
         }
     }
+}
+
+/// The directory at `path`, to be changed.
+fn target<'a>(root: Root<'a>, path: &AbsPath) -> Result<Target<'a>> {
+    let (dir, path) = found_dir(root, path)?;
+    Ok(Target::new(root, path, dir))
 }
 
 /// A directory of an opened tree.

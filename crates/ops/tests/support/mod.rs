@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -132,6 +133,31 @@ impl World {
             lines.push(format!("{} {:o} {}:{} {content}", entry.name, stat.mode, stat.uid, stat.gid));
         }
         lines
+    }
+
+    /// A tree with one file that has all these names.
+    pub async fn linked(&self, names: &[&str], content: &str) -> Snapshot {
+        let tree = self.store.begin(&Snapshot::empty()).unwrap();
+        let at = |name: &str| PathBuf::from(format!("/proc/self/fd/{}{name}", tree.root.as_raw_fd()));
+        for name in names {
+            fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+            match name == &names[0] {
+                true => fs::write(at(name), content).unwrap(),
+                false => fs::hard_link(at(names[0]), at(name)).unwrap(),
+            }
+        }
+        self.store.commit(tree).unwrap()
+    }
+
+    /// How many files of a tree these names are.
+    pub async fn inodes(&self, fs: &Fs, names: &[&str]) -> usize {
+        let tree = self.store.open(&self.ops.tree(&self.cx, fs).await.unwrap()).unwrap();
+        let inode = |name: &&str| {
+            fs::metadata(format!("/proc/self/fd/{}{name}", tree.root.as_raw_fd()))
+                .unwrap_or_else(|e| panic!("{name}: {e}"))
+                .ino()
+        };
+        names.iter().map(inode).collect::<std::collections::HashSet<u64>>().len()
     }
 
     /// The names in a tree, directories with a slash.

@@ -1,0 +1,97 @@
+"""How trees are written: symbolic links of the target, archives, hard links, what takes the place of what."""
+
+import io
+import os
+import tarfile
+
+import pytest
+
+from chain import Chain, directory, quote, tree
+
+# As in distributions of which `/bin` is a link, and one with an absolute link.
+USR_MERGED = {"usr/bin/sh": "shell", "usr/lib/x": "x", "bin": "->usr/bin", "lib": "->/usr/lib", "sbin": "->bin"}
+
+
+@pytest.fixture(scope="module")
+def session(engine):
+    with engine.session() as session:
+        yield session
+
+
+def names(chain: Chain) -> set[str]:
+    return {name for name in chain.get('glob(pattern: "**")') if not name.endswith("/")}
+
+
+def writers(session) -> dict[str, Chain]:
+    """Each way to write `/bin/foo`, `/sbin/in/g` and `/lib/y` to such a tree."""
+    base = directory(session, USR_MERGED)
+    files = {"bin/foo": "f", "sbin/in/g": "g", "lib/y": "y"}
+    source = directory(session, files)
+    container = Chain(session, ["container", f"withRootfs(directory: {base.id()})"])
+    changes = source.then(f"changes(from: {Chain(session, ['directory']).id()})").id()
+    new = base
+    for path, content in files.items():
+        new = new.then(f"withNewFile(path: {quote(path)}, contents: {quote(content)})")
+    single = base
+    for path in files:
+        file = source.then(f"file(path: {quote(path)})").id()
+        single = single.then(f"withFile(path: {quote(path)}, source: {file})")
+    return {
+        "Directory.withDirectory": base.then(f'withDirectory(path: "/", source: {source.id()})'),
+        "withDirectory, filtered": base.then(f'withDirectory(path: "/", source: {source.id()}, exclude: ["none"])'),
+        "withDirectory, owned": container.then(f'withDirectory(path: "/", source: {source.id()}, owner: "7:8")').then("rootfs"),
+        "Container.withDirectory": container.then(f'withDirectory(path: "/", source: {source.id()})').then("rootfs"),
+        "withChanges": base.then(f"withChanges(changes: {changes})"),
+        "withNewFile": new,
+        "withFile": single,
+    }
+
+
+def test_directories_go_where_links_of_the_target_lead(session):
+    want = {"bin", "lib", "sbin", "usr/bin/sh", "usr/bin/foo", "usr/bin/in/g", "usr/lib/x", "usr/lib/y"}
+    for writer, written in writers(session).items():
+        assert names(written) == want, writer
+        assert written.then('file(path: "/bin/sh")').get("contents") == "shell", writer
+
+
+def test_a_copy_to_a_root_with_links(session, folder):
+    folder.chmod(0o755)
+    for path in ["rootfs/bin/foo", "rootfs/sbin/in/g"]:
+        (folder / path).parent.mkdir(parents=True)
+        (folder / path).write_text("new")
+    archive = tarfile.open(folder / "a.tar", "w")
+    for name in ["bin", "bin/tool"]:
+        entry = tarfile.TarInfo(name)
+        entry.type = tarfile.DIRTYPE if name == "bin" else tarfile.REGTYPE
+        entry.mode = 0o755
+        archive.addfile(entry, io.BytesIO())
+    archive.close()
+    lines = [
+        "FROM busybox",
+        "RUN mkdir -p /merged/usr/bin && ln -s usr/bin /merged/bin && ln -s /bin /merged/sbin && mkdir /merged/etc",
+        "FROM scratch AS merged",
+        "COPY --from=0 /merged /",
+        "COPY rootfs /",
+        "ADD a.tar /",
+        "FROM busybox",
+        "COPY --from=merged / /merged",
+        "WORKDIR /merged",
+        "RUN (readlink bin; cat usr/bin/foo usr/bin/in/g; echo; ls -d usr/bin/tool) > /seen",
+    ]
+    (folder / "Dockerfile").write_text("\n".join(lines))
+    chain = Chain(session, ["host", f"directory(path: {quote(str(folder))})", "dockerBuild", 'file(path: "/seen")'])
+    assert chain.get("contents") == "usr/bin\nnewnew\nusr/bin/tool\n"
+
+
+def test_a_directory_takes_the_place_of_a_file(session):
+    older = directory(session, {"x/old": "old", "keep": "k"})
+    file = older.then('withoutDirectory(path: "x")').then('withNewFile(path: "x", contents: "a file")')
+    source = directory(session, {"new": "new"}).id()
+    replaced = file.then(f'withDirectory(path: "x", source: {source})')
+    assert tree(replaced) == {"keep": "k", "x/new": "new"}
+    container = Chain(session, ["container", f"withRootfs(directory: {file.id()})", f'withDirectory(path: "/x", source: {source})'])
+    assert tree(container.then("rootfs")) == {"keep": "k", "x/new": "new"}
+    # It is the same when one more layer comes on top, and in a process.
+    assert tree(replaced.then('withNewFile(path: "x/later", contents: "")')) == {"keep": "k", "x/later": "", "x/new": "new"}
+    box = Chain(session, ["container", 'from(address: "busybox")', f'withMountedDirectory(path: "/mnt", source: {replaced.id()})'])
+    assert box.then('withExec(args: ["ls", "/mnt/x"])').get("stdout") == "new\n"
