@@ -83,6 +83,28 @@ def test_a_copy_to_a_root_with_links(session, folder):
     assert chain.get("contents") == "usr/bin\nnewnew\nusr/bin/tool\n"
 
 
+def test_an_archive_stays_where_it_is_unpacked(session, folder):
+    folder.chmod(0o755)
+    with tarfile.open(folder / "a.tar", "w") as archive:
+        for name, link in [("lnk", "/etc"), ("lnk/x", None), ("up", "../../../.."), ("up/y", None)]:
+            entry = tarfile.TarInfo(name)
+            if link:
+                entry.type, entry.linkname = tarfile.SYMTYPE, link
+            archive.addfile(entry, io.BytesIO())
+        hard = tarfile.TarInfo("hard")
+        hard.type, hard.linkname = tarfile.LNKTYPE, "lnk/passwd"
+    lines = ["FROM busybox", "ADD a.tar /d/e/"]
+    (folder / "Dockerfile").write_text("\n".join(lines))
+    root = Chain(session, ["host", f"directory(path: {quote(str(folder))})", "dockerBuild", "rootfs"])
+    assert set(root.then('directory(path: "/d/e")').get('glob(pattern: "**")')) == {"etc/", "etc/x", "lnk", "up", "y"}
+    for outside in ["/etc/x", "/y", "/d/y", "/d/e/../x"]:
+        assert root.get(f"exists(path: {quote(outside)})") is False, outside
+    # A hard link to what lies outside is no way out either.
+    with tarfile.open(folder / "a.tar", "a") as archive:
+        archive.addfile(hard)
+    assert "hard" in root.session.error(Chain(session, ["host", f"directory(path: {quote(str(folder))}, noCache: true)", "dockerBuild"]).document("sync"))["message"]
+
+
 def test_a_directory_takes_the_place_of_a_file(session):
     older = directory(session, {"x/old": "old", "keep": "k"})
     file = older.then('withoutDirectory(path: "x")').then('withNewFile(path: "x", contents: "a file")')

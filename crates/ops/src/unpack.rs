@@ -1,6 +1,6 @@
-//! Archives unpacked into a tree: tar, plain or packed with gzip, bzip2, xz or zstd. Nothing is ever written outside of
-//! the directory that an archive is unpacked into, except through links which that tree had before, and then inside its
-//! root.
+//! Archives unpacked into a tree: tar, plain or packed with gzip, bzip2, xz or zstd. Symbolic links, those of the archive
+//! and those that were there before, are followed as a process does whose root is the directory that is unpacked into. So
+//! nothing is ever written outside of it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -15,9 +15,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFla
 use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
-use crate::copy::magic_path;
+use crate::copy::{Target, magic_path};
 use crate::owner::Ids;
-use crate::root::{Root, failed, inner, open_dir_at, remove};
+use crate::root::{Root, failed, inner, remove};
 
 /// The size of a header.
 const BLOCK: usize = 512;
@@ -36,8 +36,8 @@ pub(crate) fn archive(file: &mut File, shown: &Path, root: Root<'_>, path: &AbsP
     }
     file.rewind().attempt(attempted)?;
     let fail = |e| failed(e, "unpack into", path.as_str());
-    let (_, base) = root.ensure_dir(inner(path), &mut |_| Ok(())).map_err(fail)?;
-    let mut unpacking = Unpacking { root, base, ids, directories: Vec::new() };
+    let (dir, _) = root.ensure_dir(inner(path), &mut |_| Ok(())).map_err(fail)?;
+    let mut unpacking = Unpacking { root: Root(dir.as_fd()), ids, directories: Vec::new() };
     let mut archive = Archive::new(reader(file).attempt(attempted)?);
     let context = |fault: Fault| fault.context(format!("cannot unpack `{}`", shown.display()));
     for entry in archive.entries().attempt(attempted)? {
@@ -88,9 +88,8 @@ fn is_header(block: &[u8; BLOCK]) -> bool {
 }
 
 struct Unpacking<'a> {
+    /// The directory that everything goes into.
     root: Root<'a>,
-    /// Where everything goes, without links.
-    base: PathBuf,
     ids: Option<Ids>,
     /// Times of directories, which change as long as something is written into them.
     directories: Vec<(PathBuf, u64)>,
@@ -115,14 +114,16 @@ impl Unpacking<'_> {
         let attributes = self.attributes(entry, &shown)?;
         let fail = |e| failed(e, "unpack", &shown);
         let Some(name) = path.file_name().map(OsString::from) else {
-            self.directories.push((self.base.clone(), attributes.mtime));
+            self.directories.push((PathBuf::new(), attributes.mtime));
             return Ok(());
         };
         let (dir, at) = self.parent(&path).map_err(fail)?;
         if kind == EntryType::Directory {
-            make_directory(&dir, &name).map_err(fail)?;
-            self.directories.push((at.join(&name), attributes.mtime));
-            return attributes.apply(&dir, &name, false).map_err(fail);
+            let target = Target::new(self.root, at, dir).below(&name).map_err(fail)?;
+            let (dir, name) = target.holder().map_err(fail)?;
+            attributes.apply(&dir, name, false).map_err(fail)?;
+            self.directories.push((target.into_path(), attributes.mtime));
+            return Ok(());
         }
         remove(dir.as_fd(), &name).map_err(fail)?;
         match kind {
@@ -159,8 +160,8 @@ impl Unpacking<'_> {
 
     /// The directory that holds `path`, made when missing.
     fn parent(&self, path: &Path) -> Result<(OwnedFd, PathBuf), Errno> {
-        let parent = self.base.join(path.parent().unwrap_or(Path::new("")));
-        self.root.ensure_dir(&parent, &mut |new| crate::copy::chown(new, self.ids))
+        let parent = path.parent().unwrap_or(Path::new(""));
+        self.root.ensure_dir(parent, &mut |new| crate::copy::chown(new, self.ids))
     }
 
     fn attributes<R: Read>(&self, entry: &mut Entry<'_, R>, shown: &str) -> Result<Attributes> {
@@ -189,15 +190,6 @@ impl Unpacking<'_> {
         }
         Ok(())
     }
-}
-
-fn make_directory(dir: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
-    match open_dir_at(dir.as_fd(), name) {
-        Ok(_) => return Ok(()),
-        Err(Errno::NOENT) => {}
-        Err(_) => remove(dir.as_fd(), name)?,
-    }
-    rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755))
 }
 
 fn link_of<R: Read>(entry: &Entry<'_, R>, shown: &str) -> Result<Vec<u8>> {

@@ -3,7 +3,7 @@
 
 mod support;
 
-use rondel_model::op::GatherOp;
+use rondel_model::op::{Edit, GatherOp};
 use rondel_model::{AbsPath, Fs, ModeChange, Owner};
 use support::*;
 
@@ -90,4 +90,46 @@ async fn only_what_is_picked_counts() {
     assert_eq!(copied(&[("/d/f", "1"), ("/other", "2")]).await, (first.clone(), 0));
     let (second, work) = copied(&[("/d/f", "2"), ("/other", "2")]).await;
     assert!(second != first && work == 1);
+}
+
+#[tokio::test]
+async fn an_archive_stays_in_its_directory() {
+    let w = world();
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut entry = |kind: tar::EntryType, name: &str, link: &str| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o755);
+        if !link.is_empty() {
+            header.set_link_name(link).unwrap();
+        }
+        let content: &[u8] = if kind == tar::EntryType::Regular { b"x" } else { b"" };
+        header.set_size(content.len() as u64);
+        builder.append_data(&mut header, name, content).unwrap();
+    };
+    use tar::EntryType::{Directory, Link, Regular, Symlink};
+    entry(Symlink, "lnk", "/etc");
+    entry(Regular, "lnk/x", "");
+    entry(Symlink, "up", "../../../..");
+    entry(Regular, "up/y", "");
+    entry(Symlink, "one", "two");
+    entry(Symlink, "two", "/etc/in");
+    entry(Directory, "one/deep", "");
+    entry(Regular, "one/deep/z", "");
+    entry(Link, "hard", "lnk/x");
+    // A directory goes where a link of the target leads, inside of what is unpacked into.
+    entry(Directory, "bin", "");
+    entry(Regular, "bin/tool", "");
+    let archive = builder.into_inner().unwrap();
+    let contents = archive.as_slice().into();
+    let file = Edit::WriteFile { path: AbsPath::new("/a.tar"), contents, permissions: 0o644, owner: None };
+    let source = edit(&Fs::scratch(), file);
+    let base = w.files(&[("/etc/passwd", ""), ("/d/e/bin -> /usr/bin", ""), ("/d/e/usr/bin/", ""), ("/usr/bin/", "")]);
+    let mut op = gather(&base, &source, &["a.tar"], "/d/e/");
+    op.unpack = true;
+    let names = w.names(&done(op)).await;
+    let files: Vec<&str> = names.iter().map(String::as_str).filter(|name| !name.ends_with('/')).collect();
+    let inside = ["bin", "etc/in/deep/z", "etc/x", "hard", "lnk", "one", "two", "up", "usr/bin/tool", "y"];
+    let inside: Vec<String> = inside.iter().map(|name| format!("d/e/{name}")).chain(["etc/passwd".into()]).collect();
+    assert_eq!(files, inside);
 }
