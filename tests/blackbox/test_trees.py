@@ -105,6 +105,40 @@ def test_an_archive_stays_where_it_is_unpacked(session, folder):
     assert "hard" in root.session.error(Chain(session, ["host", f"directory(path: {quote(str(folder))}, noCache: true)", "dockerBuild"]).document("sync"))["message"]
 
 
+def test_hard_links_between_host_and_engine(engine, session, folder):
+    folder.chmod(0o755)
+    source = folder / "src"
+    (source / "in/deep").mkdir(parents=True)
+    (source / "one").write_text("same")
+    os.link(source / "one", source / "in/deep/two")
+    os.link(source / "one", source / "three")
+    (source / "alone").write_text("same")
+    (source / "Dockerfile").write_text("FROM busybox\nCOPY . /copy\nRUN stat -c %i:%h /copy/one /copy/in/deep/two /copy/three > /seen\n")
+    host = Chain(session, ["host", f"directory(path: {quote(str(source))})"])
+    found = host.then("dockerBuild").then('file(path: "/seen")').get("contents").split()
+    assert len(set(found)) == 1 and found[0].endswith(":3"), found
+
+    box = Chain(session, ["container", 'from(address: "busybox")'])
+    look = 'withExec(args: ["sh", "-c", "stat -c %i:%h /mnt/one /mnt/in/deep/two /mnt/three; stat -c %h /mnt/alone"])'
+    for way in ["withMountedDirectory", "withDirectory"]:
+        seen = box.then(f'{way}(path: "/mnt", source: {host.id()})').then(look).get("stdout").split()
+        assert len(set(seen[:3])) == 1 and seen[0].endswith(":3"), (way, seen)
+
+    made = box.then('withExec(args: ["sh", "-c", "mkdir -p /out/a /out/b && echo x > /out/a/f && ln /out/a/f /out/b/g && ln /out/a/f /out/h && echo x > /out/i"])')
+    for chain, names_, other in [(host, ["one", "in/deep/two", "three"], "alone"), (made.then('directory(path: "/out")'), ["a/f", "b/g", "h"], "i")]:
+        out = folder / f"out-{other}"
+        for _ in range(2):
+            chain.get(f"export(path: {quote(str(out))})")
+            assert {(out / name).stat().st_ino for name in names_} == {(out / names_[0]).stat().st_ino}
+            assert (out / names_[0]).stat().st_nlink == 3
+            assert (out / other).stat().st_ino != (out / names_[0]).stat().st_ino
+    tarball = folder / "image.tar"
+    made.get(f"export(path: {quote(str(tarball))})")
+    again = Chain(session, ["container", f"import(source: {Chain(session, ['host', f'file(path: {quote(str(tarball))})']).id()})"])
+    stat = again.then('withExec(args: ["stat", "-c", "%i:%h", "/out/a/f", "/out/b/g", "/out/h"])').get("stdout").split()
+    assert len(set(stat)) == 1 and stat[0].endswith(":3"), stat
+
+
 def test_a_directory_takes_the_place_of_a_file(session):
     older = directory(session, {"x/old": "old", "keep": "k"})
     file = older.then('withoutDirectory(path: "x")').then('withNewFile(path: "x", contents: "a file")')

@@ -12,7 +12,7 @@ use crate::packed::{self, Reader};
 use crate::walk::{Item, Kind};
 
 /// The form of what is stored.
-const FORM: &[u8] = b"base/1\n";
+const FORM: &[u8] = b"base/2\n";
 /// Up to this many changes are always made on top.
 const FEW: usize = 64;
 /// A part of the entries, one in so many, may change before everything is copied again.
@@ -180,7 +180,7 @@ mod tests {
     use crate::walk::Stamp;
 
     fn item(path: &str, kind: Kind, mode: u32) -> Item {
-        Item { path: path.into(), kind, stamp: Stamp { size: 0, mtime: 0, ctime: 0, inode: 0, mode } }
+        Item { path: path.into(), kind, stamp: Stamp { size: 0, mtime: 0, ctime: 0, inode: 0, mode }, shared: None }
     }
 
     fn digests(items: &[Item], content: &str) -> Vec<Option<Digest>> {

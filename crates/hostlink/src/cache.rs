@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     fn item(path: &str, kind: Kind, size: u64) -> Item {
-        Item { path: path.into(), kind, stamp: Stamp { size, mtime: -2, ctime: 3, inode: 4, mode: 5 } }
+        Item { path: path.into(), kind, stamp: Stamp { size, mtime: -2, ctime: 3, inode: 4, mode: 5 }, shared: None }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Writing files of a tree to the host.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rondel_fault::{Attempt, Fault, Result};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::copy;
@@ -25,7 +27,7 @@ pub(crate) fn directory(from: BorrowedFd<'_>, place: &Place, wipe: bool) -> Resu
         false => fault,
     })?;
     let from = rustix::fs::openat(from, ".", DIR, Mode::empty()).attempt(|| "open the directory to export".into())?;
-    Export { to, wipe }.dir(&from, &target, b"")
+    Export { to, top: &target, wipe, first_names: RefCell::default() }.dir(&from, &target, b"")
 }
 
 /// Removes files and empty directories below `place`.
@@ -82,7 +84,11 @@ pub(crate) fn file(from: BorrowedFd<'_>, place: &Place) -> Result<()> {
 struct Export<'a> {
     /// For messages.
     to: &'a Path,
+    /// The directory that is written.
+    top: &'a OwnedFd,
     wipe: bool,
+    /// Where the first name of each file went that has several.
+    first_names: RefCell<HashMap<(u64, u64), Vec<u8>>>,
 }
 
 impl Export<'_> {
@@ -131,11 +137,47 @@ impl Export<'_> {
             }
             FileType::Symlink => put_link(from, to, name).map_err(|e| failed("write", self.to, path, e)),
             _ => {
+                if self.put_hard_link(&stat, to, path, name).map_err(|e| failed("write", self.to, path, e))? {
+                    return Ok(());
+                }
                 let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
                 let file = File::from(rustix::fs::openat(from, name, flags, Mode::empty()).map_err(write)?);
                 put_file(&file, &stat, to.as_fd(), name).map_err(|e| failed("write", self.to, path, e))
             }
         }
+    }
+
+    /// Makes `name` a further name of a file that was written already; whether it is one and the file system has such.
+    fn put_hard_link(&self, stat: &Stat, to: &OwnedFd, path: &[u8], name: &[u8]) -> io::Result<bool> {
+        if stat.st_nlink < 2 {
+            return Ok(false);
+        }
+        let mut first_names = self.first_names.borrow_mut();
+        let first = first_names.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| path.to_vec());
+        if first.as_slice() == path {
+            return Ok(false);
+        }
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let (holder, old) = match first.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => {
+                (rustix::fs::openat2(self.top, &first[..slash], DIR, Mode::empty(), resolve)?, &first[slash + 1..])
+            }
+            None => (rustix::fs::openat(self.top, ".", DIR, Mode::empty())?, &first[..]),
+        };
+        let made = with_temp_name(|temp| rustix::fs::linkat(&holder, old, to, temp, AtFlags::empty()));
+        let temp = match made {
+            Ok((temp, ())) => temp,
+            // Without links in this file system, or with too many, each name is a file of its own.
+            Err(e) if is_unlinkable(&e) => {
+                *first = path.to_vec();
+                return Ok(false);
+            }
+            Err(e) => return Err(e),
+        };
+        let moved = rustix::fs::renameat(to, temp.as_str(), to, name);
+        // Nothing is renamed when both are one file already.
+        let _ = rustix::fs::unlinkat(to, temp.as_str(), AtFlags::empty());
+        Ok(moved.map(|()| true)?)
     }
 
     /// What stands where something of another kind shall be is removed when wiping, and an error otherwise.
@@ -154,6 +196,11 @@ impl Export<'_> {
         };
         Err(Fault::user(text).with_hint("Remove what is in the way, or export with `wipe`"))
     }
+}
+
+fn is_unlinkable(error: &io::Error) -> bool {
+    let errors = [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::MLINK, Errno::XDEV, Errno::NOENT];
+    Errno::from_io_error(error).is_some_and(|error| errors.contains(&error))
 }
 
 /// Writes a file under a temporary name and puts it in place.

@@ -1,5 +1,6 @@
 //! Taking host files into the store.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -22,7 +23,7 @@ use crate::cache::{self, Known};
 use crate::filter::Rules;
 use crate::moving::Moving;
 use crate::walk::{self, Item, Kind, Stamp};
-use crate::{HostLink, copy};
+use crate::{HostLink, copy, links};
 
 /// Why an import did not come to its end.
 enum Stop {
@@ -76,7 +77,8 @@ pub(crate) fn file(link: &HostLink, path: &Path) -> Result<Snapshot> {
         if !file.metadata().is_ok_and(|meta| meta.is_file()) {
             return Err(Fault::user(format!("`{}` is not a regular file", path.display())).into());
         }
-        let item = Item { path: name.as_bytes().to_vec(), kind: Kind::File, stamp: Stamp::of(&stat) };
+        let stamp = Stamp::of(&stat);
+        let item = Item { path: name.as_bytes().to_vec(), kind: Kind::File, stamp, shared: None };
         let parent = path.parent().unwrap_or(Path::new("/")).to_owned();
         let (on_disk, moving) = (Some(on_disk.as_bytes().to_vec()), Moving::new(&*link.snapshots));
         settle(link, &Source { root, path: parent, moment, on_disk, moving, last }, vec![item], &key)
@@ -148,7 +150,8 @@ fn settle(link: &HostLink, source: &Source<'_>, mut items: Vec<Item>, key: &Dige
         if let Some(snapshot) = recall(link, &listing) {
             return Ok(snapshot);
         }
-        match build(link, source, &Listed { items: &items, digests: &digests }, key) {
+        let links = links::find(&items, &digests);
+        match build(link, source, &Listed { items: &items, digests: &digests, links: &links }, key) {
             Err(Stop::Taken) => {
                 source.moving.correct(&mut items, &mut digests);
                 listing = listing_key(&items, &digests);
@@ -178,9 +181,10 @@ fn remember(
 }
 
 /// What makes two imported trees the same: names, kinds, permissions, contents, link targets.
-// IDENTITY: no times, owners, inodes or host paths.
+// IDENTITY: no times, owners, inodes or host paths. A file that is a hard link in one of two otherwise equal trees, and
+// not in the other, does not make them different, as in the original (its `TestLocalHardlinks`).
 fn listing_key(items: &[Item], digests: &[Option<Digest>]) -> Digest {
-    let mut hasher = Hasher::new("hostlink/tree/v1");
+    let mut hasher = Hasher::new("hostlink/tree/v2");
     for (item, digest) in items.iter().zip(digests) {
         let mode = (item.stamp.mode & 0o7777).to_le_bytes();
         hasher.bytes(&item.path);
@@ -273,19 +277,39 @@ fn take(source: &Source<'_>, item: &Item) -> Result<Option<Digest>, Stop> {
 struct Listed<'a> {
     items: &'a [Item],
     digests: &'a [Option<Digest>],
+    /// For each further name of a file, where its first one is listed.
+    links: &'a HashMap<usize, usize>,
+}
+
+impl<'a> Listed<'a> {
+    /// What is to be written of the item at a place.
+    fn entry(&self, at: usize) -> New<'a> {
+        let link = self.links.get(&at).map(|first| self.items[*first].path.as_slice());
+        New { item: &self.items[at], digest: self.digests[at], link }
+    }
+}
+
+/// What is to be written.
+struct New<'a> {
+    item: &'a Item,
+    /// Of a file.
+    digest: Option<Digest>,
+    /// The path of the file that it is a further name of.
+    link: Option<&'a [u8]>,
 }
 
 /// A few changes make a layer on top of the last whole copy; else everything is copied.
 fn build(link: &HostLink, source: &Source<'_>, listed: &Listed<'_>, key: &Digest) -> Result<Snapshot, Stop> {
     let base = Base::load(&*link.index, key).filter(|base| link.snapshots.has(&base.snapshot));
-    let changes = base.and_then(|base| Some((base.changes(listed.items, listed.digests)?, base.snapshot)));
+    let told = links::told(listed.items, listed.digests, listed.links);
+    let changes = base.and_then(|base| Some((base.changes(listed.items, &told)?, base.snapshot)));
     if let Some((changes, base)) = changes {
         return written(link, &source.path, &base, |tree| change(tree, source, listed, &changes));
     }
     let snapshot = written(link, &source.path, &Snapshot::empty(), |tree| fill(tree, source, listed))?;
     // A single file is copied as fast as it is compared.
     if source.on_disk.is_none() {
-        Base::store(&*link.index, key, &snapshot, listed.items, listed.digests)?;
+        Base::store(&*link.index, key, &snapshot, listed.items, &told)?;
     }
     Ok(snapshot)
 }
@@ -314,8 +338,7 @@ fn change(tree: &WorkTree, source: &Source<'_>, listed: &Listed<'_>, changes: &C
         let flags = if *is_dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
         rustix::fs::unlinkat(&tree.root, path.as_slice(), flags).map_err(|e| stored(path, e))?;
     }
-    let added: Vec<(&Item, Option<Digest>)> =
-        changes.added.iter().map(|place| (&listed.items[*place], listed.digests[*place])).collect();
+    let added: Vec<New<'_>> = changes.added.iter().map(|place| listed.entry(*place)).collect();
     put(&tree.root, source, &added)?;
     // ORDER: what is below a directory first, because that changes its times.
     for place in changes.modes.iter().chain(changes.touched.iter().rev()) {
@@ -328,14 +351,14 @@ fn fill(tree: &WorkTree, source: &Source<'_>, listed: &Listed<'_>) -> Result<(),
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let target =
         rustix::fs::open(&tree.upper, flags, Mode::empty()).attempt(|| format!("open `{}`", tree.upper.display()))?;
-    let all: Vec<(&Item, Option<Digest>)> = listed.items.iter().zip(listed.digests.iter().copied()).collect();
+    let all: Vec<New<'_>> = (0..listed.items.len()).map(|at| listed.entry(at)).collect();
     put(&target, source, &all)
 }
 
-/// Writes `items` below `target`, in the order of a walk, with the digests of files.
-fn put(target: &OwnedFd, source: &Source<'_>, items: &[(&Item, Option<Digest>)]) -> Result<(), Stop> {
+/// Writes `items` below `target`, in the order of a walk.
+fn put(target: &OwnedFd, source: &Source<'_>, items: &[New<'_>]) -> Result<(), Stop> {
     let stored = |item: &Item, e: Errno| Stop::from(walk::failed("store", &source.path, &item.path, e.into()));
-    for (item, _) in items {
+    for New { item, .. } in items {
         match &item.kind {
             Kind::Dir => rustix::fs::mkdirat(target, item.path.as_slice(), Mode::from_raw_mode(0o700)),
             Kind::Link(link) => rustix::fs::symlinkat(link.as_slice(), target, item.path.as_slice()),
@@ -343,14 +366,20 @@ fn put(target: &OwnedFd, source: &Source<'_>, items: &[(&Item, Option<Digest>)])
         }
         .map_err(|e| stored(item, e))?;
     }
-    let files = items.par_iter().map(|(item, digest)| match digest {
-        Some(digest) => store_file(target, source, item, *digest),
+    let files = items.par_iter().map(|new| match new.digest.filter(|_| new.link.is_none()) {
+        Some(digest) => store_file(target, source, new.item, digest),
         None => Ok(true),
     });
     if !files.try_reduce(|| true, |one, other| Ok(one && other))? {
         return Err(Stop::Taken);
     }
-    for (item, _) in items.iter().rev() {
+    for New { item, link, .. } in items {
+        if let Some(first) = link {
+            let linked = rustix::fs::linkat(target, *first, target, item.path.as_slice(), AtFlags::empty());
+            linked.map_err(|e| stored(item, e))?;
+        }
+    }
+    for New { item, .. } in items.iter().rev() {
         if item.kind != Kind::File {
             finish(target, item).map_err(|e| stored(item, e))?;
         }

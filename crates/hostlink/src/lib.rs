@@ -14,6 +14,7 @@ mod copy;
 mod export;
 pub mod filter;
 mod import;
+mod links;
 mod moving;
 mod packed;
 mod place;

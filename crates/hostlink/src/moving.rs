@@ -95,7 +95,7 @@ impl<'a> Moving<'a> {
         let listed = std::mem::take(items).into_iter().zip(std::mem::take(digests));
         let corrected = listed.filter_map(|(item, digest)| match state.files.get(&item.path) {
             None => Some((item, digest)),
-            Some(Taken::Copied(digest, stamp)) => Some((Item { stamp: *stamp, ..item }, Some(*digest))),
+            Some(Taken::Copied(digest, stamp)) => Some((Item { stamp: *stamp, shared: None, ..item }, Some(*digest))),
             Some(Taken::Gone) => None,
         });
         (*items, *digests) = corrected.unzip();

@@ -63,6 +63,8 @@ pub(crate) struct Item {
     pub(crate) path: Vec<u8>,
     pub(crate) kind: Kind,
     pub(crate) stamp: Stamp,
+    /// Device and inode of a file that has several names somewhere.
+    pub(crate) shared: Option<(u64, u64)>,
 }
 
 const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
@@ -155,7 +157,9 @@ impl Walk<'_> {
             Err(Errno::NOENT) => return Ok(None),
             Err(e) => return Err(self.failed("look at", path, e.into())),
         };
-        let item = |kind| Item { path: path.to_vec(), kind, stamp: Stamp::of(&stat) };
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let shared = (is_file && stat.st_nlink > 1).then_some((stat.st_dev, stat.st_ino));
+        let item = |kind| Item { path: path.to_vec(), kind, stamp: Stamp::of(&stat), shared };
         Ok(match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 let passes = passes(true);

@@ -589,3 +589,82 @@ fn many_changes_are_a_whole_copy_again() {
     }
     assert_eq!(f.import(&Filter::default()).layers().len(), 1);
 }
+
+/// The inode of each of `paths` in a tree.
+fn inodes(f: &Fixture, snapshot: &Snapshot, paths: &[&str]) -> Vec<u64> {
+    let tree = f.store.open(snapshot).unwrap();
+    paths.iter().map(|path| fs::metadata(at(&tree.root).join(path)).unwrap().ino()).collect()
+}
+
+fn text(f: &Fixture, snapshot: &Snapshot, path: &str) -> String {
+    let tree = f.store.open(snapshot).unwrap();
+    fs::read_to_string(at(&tree.root).join(path)).unwrap()
+}
+
+#[test]
+fn hard_links_stay_on_the_way_in() {
+    let f = fixture();
+    for n in 0..100 {
+        f.write(&format!("many/{n}"), "x");
+    }
+    f.write("a/one", "same");
+    f.write("alone", "same");
+    fs::hard_link(f.host().join("a/one"), f.host().join("z-two")).unwrap();
+    // A name outside of what is taken is no link in it.
+    fs::hard_link(f.host().join("alone"), f.dir.path().join("outside")).unwrap();
+    f.settle();
+    let all = Filter::default();
+    let first = f.import(&all);
+    let [one, two, alone] = inodes(&f, &first, &["a/one", "z-two", "alone"])[..] else { unreachable!() };
+    assert!(one == two && one != alone);
+    assert_eq!(f.import(&all), first);
+    let without = Filter { exclude: vec!["a".into()], ..Filter::default() };
+    assert_eq!(text(&f, &f.import(&without), "z-two"), "same");
+
+    // Each of these is a small change over the whole copy.
+    fs::write(f.host().join("z-two"), "other").unwrap();
+    f.settle();
+    let changed = f.import(&all);
+    assert_eq!((text(&f, &changed, "a/one"), text(&f, &changed, "z-two")), ("other".into(), "other".into()));
+    fs::hard_link(f.host().join("a/one"), f.host().join("a/three")).unwrap();
+    f.settle();
+    let [one, two, three] = inodes(&f, &f.import(&all), &["a/one", "z-two", "a/three"])[..] else { unreachable!() };
+    assert!(one == two && two == three);
+    // What was a link and is a file of its own changes when its content does.
+    fs::remove_file(f.host().join("a/three")).unwrap();
+    f.write("a/three", "third");
+    f.settle();
+    let apart = f.import(&all);
+    let [one, two, three] = inodes(&f, &apart, &["a/one", "z-two", "a/three"])[..] else { unreachable!() };
+    assert!(one == two && two != three);
+    assert_eq!((text(&f, &apart, "a/one"), text(&f, &apart, "a/three")), ("other".into(), "third".into()));
+    assert_eq!(f.store.verify().unwrap().problems, Vec::<String>::new());
+}
+
+#[test]
+fn hard_links_stay_on_the_way_out() {
+    let f = fixture();
+    f.write("in/a/one", "same");
+    fs::create_dir_all(f.host().join("in/b/c")).unwrap();
+    for name in ["in/b/c/two", "in/three"] {
+        fs::hard_link(f.host().join("in/a/one"), f.host().join(name)).unwrap();
+    }
+    f.write("in/alone", "same");
+    let snapshot = f.link.import(&f.host().join("in"), &Filter::default()).unwrap();
+    let tree = f.store.open(&snapshot).unwrap();
+    let out = f.host().join("out");
+    let inode = |name: &str| fs::metadata(out.join(name)).unwrap().ino();
+    // Also over what was there, twice, and where a name was something else.
+    fs::create_dir_all(&out).unwrap();
+    fs::write(out.join("three"), "was there").unwrap();
+    symlink("/etc/passwd", out.join("alone")).unwrap();
+    for _ in 0..2 {
+        f.link.export(tree.root.as_fd(), &out, false).unwrap();
+        assert_eq!([inode("b/c/two"), inode("three")], [inode("a/one"); 2]);
+        assert_ne!(inode("alone"), inode("a/one"));
+        assert_eq!(fs::metadata(out.join("a/one")).unwrap().nlink(), 3);
+        let mut names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["a", "alone", "b", "three"]);
+    }
+}
