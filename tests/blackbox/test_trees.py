@@ -151,3 +151,48 @@ def test_a_directory_takes_the_place_of_a_file(session):
     assert tree(replaced.then('withNewFile(path: "x/later", contents: "")')) == {"keep": "k", "x/later": "", "x/new": "new"}
     box = Chain(session, ["container", 'from(address: "busybox")', f'withMountedDirectory(path: "/mnt", source: {replaced.id()})'])
     assert box.then('withExec(args: ["ls", "/mnt/x"])').get("stdout") == "new\n"
+
+
+def test_the_directory_above(session):
+    chain = directory(session, {"a/b/f": "f", "a/g": "g"})
+    below = chain.then('directory(path: "a/b")')
+    assert below.then('directory(path: "..")').get("entries") == ["b/", "g"]
+    assert below.then('directory(path: "../..")').get("entries") == ["a/"]
+    assert below.then('directory(path: "../../../..")').get("entries") == ["a/"], "the root is the end"
+    assert below.then('file(path: "../g")').get("contents") == "g"
+    assert below.get('entries(path: "..")') == ["b/", "g"]
+    assert below.then('directory(path: "/")').get("entries") == ["f"], "a path that starts with a slash is inside"
+    # What is mounted is the directory alone.
+    mounted = Chain(session, ["container", f'withMountedDirectory(path: "/mnt", source: {below.id()})', 'directory(path: "/mnt")'])
+    assert mounted.get("entries") == ["f"] and mounted.then('directory(path: "..")').get("entries") == ["f"]
+
+
+def test_an_ignored_directory_of_the_host_is_not_there(session, folder):
+    for path in [".git/config", "foo/foo.txt", "bar/bar.txt", "bar/in/f"]:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text("1")
+    (folder / ".gitignore").write_text("bar/\n")
+    host = lambda path, more=", gitignore: true": Chain(session, ["host", f"directory(path: {quote(str(folder / path))}{more})"])
+    assert host("foo").get("entries") == ["foo.txt"]
+    assert "bar: no such file or directory" in host("bar").error("entries")
+    assert "bar/in: no such file or directory" in host("bar/in").error("entries")
+    assert host("bar", "").get("entries") == ["bar.txt", "in/"]
+
+
+def test_a_module_source_without_a_configuration_has_an_empty_context(session, folder):
+    (folder / "some").mkdir()
+    (folder / "some/main.py").write_text("")
+    source = Chain(session, [f"moduleSource(refString: {quote(str(folder / 'some'))})"])
+    assert source.get("configExists") is False
+    assert source.then("contextDirectory").get('glob(pattern: "**")') == []
+    assert f"no `dagger.json` in {folder}/some" in source.then("asModule").error("name")
+    # In a repository, the folder is there and nothing else.
+    (folder / ".git").mkdir()
+    again = Chain(session, [f"moduleSource(refString: {quote(str(folder / 'some'))}, disableFindUp: true)"])
+    assert again.then("contextDirectory").get('glob(pattern: "**")') == ["some/"]
+    # What belongs to it is taken when it is configured.
+    configured = again.then('withName(name: "some")').then('withIncludes(patterns: ["main.py"])')
+    assert "some/main.py" in configured.then("contextDirectory").get('glob(pattern: "**")')
+    missing = Chain(session, [f"moduleSource(refString: {quote(str(folder / 'none'))}, allowNotExists: true)"])
+    assert missing.then("contextDirectory").get('glob(pattern: "**")') == ["none/"]
+    assert "does not exist" in session.error(f"{{ moduleSource(refString: {quote(str(folder / 'none'))}) {{ configExists }} }}")["message"]

@@ -104,6 +104,16 @@ impl Rules {
         if self.gitignore { Ignores::above(root) } else { Ignores::none() }
     }
 
+    /// Whether `.gitignore` files above `root`, up to the root of its repository, ignore it or a directory that leads there.
+    pub(crate) fn ignore_root(&self, root: &Place) -> bool {
+        let inside = root.ancestors().take_while(|dir| !dir.join(".git").exists());
+        self.gitignore
+            && inside.into_iter().any(|dir| {
+                let name = dir.shown().file_name().map(|name| name.as_encoded_bytes().to_vec());
+                name.is_some_and(|name| Ignores::above(&dir.parent()).ignores(&name, true))
+            })
+    }
+
     /// Whether `.gitignore` files of the tree count, given that of `start` they do not all lie outside of a repository.
     pub fn reads_gitignore(&self) -> bool {
         self.gitignore

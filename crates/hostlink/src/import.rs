@@ -53,6 +53,9 @@ pub(crate) fn directory(link: &HostLink, path: &Path, filter: &Filter) -> Result
             Errno::NOTDIR => Fault::user(format!("`{}` is not a directory", path.display())),
             e => walk::failed("open", &path, b"", e.into()),
         })?;
+        if rules.ignore_root(&place) {
+            return Err(not_found(&path, io::ErrorKind::NotFound.into()).into());
+        }
         let moment = cache::settled_before();
         let items = walk::walk(&place, &root, &rules)?;
         let moving = Moving::new(&*link.snapshots);
@@ -87,7 +90,8 @@ pub(crate) fn file(link: &HostLink, path: &Path) -> Result<Snapshot> {
 
 fn not_found(path: &Path, error: io::Error) -> Fault {
     match error.kind() {
-        io::ErrorKind::NotFound => Fault::user(format!("`{}`: no such file or directory", path.display())),
+        // Users match on this text.
+        io::ErrorKind::NotFound => Fault::user(format!("{}: no such file or directory", path.display())),
         _ => walk::failed("find", path, b"", error),
     }
 }

@@ -668,3 +668,24 @@ fn hard_links_stay_on_the_way_out() {
         assert_eq!(names, ["a", "alone", "b", "three"]);
     }
 }
+
+#[test]
+fn an_ignored_directory_is_not_there() {
+    let f = fixture();
+    for path in [".git/config", "foo/f", "bar/f", "bar/in/f", "deep/bar/in/f", "deep/kept/f"] {
+        f.write(path, "1");
+    }
+    f.write(".gitignore", "bar/\n!kept\n");
+    let filter = Filter { gitignore: true, ..Filter::default() };
+    for path in ["bar", "bar/in", "deep/bar", "deep/bar/in"] {
+        let error = f.link.import(&f.host().join(path), &filter).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("{path}: no such file or directory")), "{error}");
+        f.link.import(&f.host().join(path), &Filter::default()).unwrap();
+    }
+    for path in ["foo", "deep/kept", "deep", ""] {
+        f.link.import(&f.host().join(path), &filter).unwrap();
+    }
+    // Outside of a repository nothing is ignored.
+    fs::remove_dir_all(f.host().join(".git")).unwrap();
+    f.link.import(&f.host().join("bar"), &filter).unwrap();
+}

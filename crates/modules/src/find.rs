@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, try_join_all};
 use rondel_fault::{Fault, Result};
-use rondel_model::op::{Filter, Place};
+use rondel_model::op::{Edit, Filter, Place};
 use rondel_model::{AbsPath, Directory, Fs, FsOp};
 use rondel_query::Caller;
 use rondel_session::{Client, client};
@@ -24,8 +24,10 @@ pub struct Lookup<'a> {
     pub pin: &'a str,
     /// The folder itself, not one above it.
     pub exact: bool,
-    /// A folder without a configuration is a source as well.
+    /// A folder of a repository without a configuration, or a path of the host where nothing is, is a source, too.
     pub allow_missing: bool,
+    /// A folder of the host without a configuration is a source, too: one that can be configured.
+    pub unconfigured: bool,
 }
 
 impl<'a> Lookup<'a> {
@@ -96,12 +98,14 @@ impl Modules {
             if let Some(dependency) = self.dependency(caller, reference).await? {
                 return Ok(dependency);
             }
-            // Users match on this text; see spec/behaviours.md CALL-013.
-            return Err(Fault::user(format!("module source \"{reference}\" does not exist")));
+            if !lookup.allow_missing {
+                // Users match on this text; see spec/behaviours.md CALL-013.
+                return Err(Fault::user(format!("module source \"{reference}\" does not exist")));
+            }
         }
         let root = match described(me, host, &path).filter(|root| !lookup.exact || *root == path) {
             Some(root) => root,
-            None if lookup.allow_missing => path.clone(),
+            None if lookup.unconfigured || lookup.allow_missing => path,
             None => {
                 return Err(Fault::user(format!("no `{FILE_NAME}` in `{}` or above it", path.display()))
                     .with_hint("name the folder of a module with `-m`"));
@@ -156,6 +160,9 @@ impl Modules {
             }
             let filter = Filter { include, exclude, gitignore: true };
             let snapshot = async {
+                if config_text.is_empty() {
+                    return Ok(ops.tree(&me.op_cx, &unconfigured(&below)).await?);
+                }
                 let imported = ops.import_dir(&me.op_cx, &context, &filter).await;
                 imported.map_err(|e| e.context(format!("load the source of module `{name}`")).into())
             };
@@ -270,7 +277,10 @@ impl Modules {
             let (include, exclude) = context_patterns(&root, &config)?;
             let filter = Filter { include, exclude, gitignore: false };
             let filtered = Fs::new(FsOp::Filter { source: directory.place.clone(), filter: filter.into() });
-            let snapshot = ops.tree(&me.op_cx, &filtered).await?;
+            // As in `local`. A source in a directory of the API has nowhere else to take files from when it is configured.
+            let empty = git.is_some() && config_text.is_empty();
+            let context = if empty { unconfigured(&root) } else { filtered };
+            let snapshot = ops.tree(&me.op_cx, &context).await?;
             let mut dependencies = Vec::new();
             for dependency in &config.dependencies {
                 let renamed = (!dependency.name.is_empty()).then(|| dependency.name.clone());
@@ -449,4 +459,15 @@ fn exists(me: &Client, path: &Path) -> bool {
 fn utf8(bytes: Vec<u8>, place: &str) -> Result<String> {
     String::from_utf8(bytes)
         .map_err(|_| Fault::user(format!("cannot read module configuration `{place}`: it is not UTF-8 text")))
+}
+/// The context directory of a source without a configuration, which says of no file that it belongs to the module: the empty
+/// folder `root`.
+fn unconfigured(root: &str) -> Fs {
+    let path = AbsPath::new(root);
+    match path.is_root() {
+        true => Fs::scratch(),
+        false => {
+            Fs::new(FsOp::Edit { base: Fs::scratch(), edit: Edit::MakeDir { path, permissions: 0o755, owner: None } })
+        }
+    }
 }

@@ -162,7 +162,8 @@ impl Modules {
     ) -> Result<Module> {
         let doing = |e: Fault| e.context(format!("load module `{}`", source.name()));
         if !source.config_exists() {
-            return Err(Fault::user(format!("no `{FILE_NAME}` in {}", source.describe())));
+            return Err(Fault::user(format!("no `{FILE_NAME}` in {}", source.describe()))
+                .with_hint("name the folder of a module with `-m`"));
         }
         source.config.check_name()?;
         source.config.check_supported()?;

@@ -34,8 +34,10 @@ pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "export", export);
 }
 
+/// The place of `path` in the tree of `directory`. `..` leads to the directory above, up to the root of the tree.
 fn place(directory: &Directory, path: &str) -> Place {
-    Place { fs: directory.place.fs.clone(), path: directory.place.path.join_inside(path) }
+    let path = directory.place.path.join(path.trim_start_matches('/'));
+    Place { fs: directory.place.fs.clone(), path }
 }
 
 fn names(entries: Vec<Entry>, view: View) -> Value {
