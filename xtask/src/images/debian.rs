@@ -19,11 +19,19 @@ pub(super) fn slim() -> Recipe {
     recipe("debian", "bookworm", &["ca-certificates"], &[SLIM], references, "bash", Check::None)
 }
 
+const PYTHON_PACKAGES: &[&str] = &["python3-minimal", "python3-pip", "python3-venv", "ca-certificates"];
+
 /// `python:3.13-slim`, on trixie.
 pub(super) fn python() -> Recipe {
-    let packages = &["python3-minimal", "python3-pip", "python3-venv", "ca-certificates"];
     let references = &["docker.io/library/python:3.13-slim", "docker.io/library/python:3.13-slim-trixie"];
-    recipe("python", "trixie", packages, &[SLIM, PYTHON], references, "python3", Check::Python("python3.13"))
+    recipe("python", "trixie", PYTHON_PACKAGES, &[SLIM, PYTHON], references, "python3", Check::Python("python3.13"))
+}
+
+/// `python:3.11-slim`, on bookworm: for projects that say how old their Python may be.
+pub(super) fn older_python() -> Recipe {
+    let references = &["docker.io/library/python:3.11-slim", "docker.io/library/python:3.11-slim-bookworm"];
+    let check = Check::Python("python3.11");
+    recipe("python-3.11", "bookworm", PYTHON_PACKAGES, &[SLIM, PYTHON], references, "python3", check)
 }
 
 /// A database and its client of Debian bookworm, for `scripts/services`. Its name says what it is, and is no project's own.

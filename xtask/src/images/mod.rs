@@ -45,7 +45,7 @@ pub(crate) fn run(root: &Path, words: &[&str]) -> Result<(), String> {
         ["--into", folder, wanted @ ..] => (PathBuf::from(folder), wanted),
         wanted => (root.join(".state/images"), wanted),
     };
-    let recipes = [busybox::recipe()?, debian::slim(), debian::python(), debian::redis()];
+    let recipes = [busybox::recipe()?, debian::slim(), debian::python(), debian::older_python(), debian::redis()];
     if let Some(unknown) = wanted.iter().find(|w| recipes.iter().all(|r| r.name != **w)) {
         let known: Vec<&str> = recipes.iter().map(|r| r.name).collect();
         return Err(format!("there is no image `{unknown}`; there are: {}", known.join(", ")));
