@@ -23,6 +23,19 @@ class Friend(typing.Protocol):
     @function
     def pal(self) -> Duck: ...
 
+@dagger.interface
+class Guest(typing.Protocol):
+    @function
+    async def label(self) -> str: ...
+
+@dagger.interface
+class Host(typing.Protocol):
+    @function
+    def with_other(self, other: Guest) -> typing.Self: ...
+
+    @function
+    async def seen(self) -> str: ...
+
 @object_type
 class Zoo:
     @function
@@ -36,6 +49,14 @@ class Zoo:
     @function
     def echo(self, duck: Duck) -> Duck:
         return duck
+
+    @function
+    async def meet(self, host: Host, other: Guest) -> str:
+        return await host.with_other(other).seen()
+
+    @function
+    def keep(self, host: Host, other: Guest) -> Host:
+        return host.with_other(other)
 
     @function
     async def visit(self, friend: Friend) -> str:
@@ -71,7 +92,60 @@ class Owner:
         return Mallard(name="Donald")
 
 @object_type
+class Hen:
+    name: str = "Berta"
+
+    @function
+    def label(self) -> str:
+        return f"hen {self.name}"
+
+@object_type
+class Cow:
+    @function
+    def label(self) -> str:
+        return "cow"
+
+@object_type
+class Coop:
+    '''Takes hens, where the interface lets guests of any kind pass.'''
+    hens: list[Hen] = dagger.field(default=list)
+
+    @function
+    def with_other(self, other: Hen) -> typing.Self:
+        return Coop(hens=[*self.hens, other])
+
+    @function
+    def seen(self) -> str:
+        return ", ".join(hen.label() for hen in self.hens)
+
+@object_type
+class Pen:
+    @function
+    def with_other(self, other: dagger.Directory) -> typing.Self:
+        return self
+
+    @function
+    def seen(self) -> str:
+        return ""
+
+@object_type
 class Farm:
+    @function
+    def hen(self) -> Hen:
+        return Hen()
+
+    @function
+    def cow(self) -> Cow:
+        return Cow()
+
+    @function
+    def coop(self) -> Coop:
+        return Coop()
+
+    @function
+    def pen(self) -> Pen:
+        return Pen()
+
     @function
     def mallard(self) -> Mallard:
         return Mallard()
@@ -113,7 +187,7 @@ def session(connected, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ids(session):
-    found = session.query("{ farm { mallard { id } decoy { id } owner { id } } }")["farm"]
+    found = session.query("{ farm { mallard { id } decoy { id } owner { id } hen { id } cow { id } coop { id } pen { id } } }")["farm"]
     return {name: made["id"] for name, made in found.items()}
 
 
@@ -131,6 +205,20 @@ def test_an_object_whose_results_conform(session, ids):
 def test_an_object_that_takes_something_else(session, ids):
     message = session.error(f'{{ zoo {{ hear(duck: "{ids["decoy"]}") }} }}')["message"]
     assert message == "load ZooDuck: expected ZooDuck, got FarmDecoy"
+
+
+def test_a_function_that_takes_one_implementer_of_an_interface(session, ids):
+    """`with_other(other: Other)` of an interface, implemented as `with_other(other: OtherImpl)`."""
+    args = f'host: "{ids["coop"]}", other: "{ids["hen"]}"'
+    assert session.query(f"{{ zoo {{ meet({args}) keep({args}) {{ seen __typename }} }} }}") == {
+        "zoo": {"meet": "hen Berta", "keep": {"seen": "hen Berta", "__typename": "FarmCoop"}}
+    }
+    # Another implementer is refused by the function that cannot take it.
+    message = session.error(f'{{ zoo {{ meet(host: "{ids["coop"]}", other: "{ids["cow"]}") }} }}')["message"]
+    assert "expected FarmHen, got FarmCow" in message, message
+    # What takes something else altogether is no such host.
+    message = session.error(f'{{ zoo {{ meet(host: "{ids["pen"]}", other: "{ids["hen"]}") }} }}')["message"]
+    assert message == "load ZooHost: expected ZooHost, got FarmPen"
 
 
 def test_what_the_schema_says(session):

@@ -1,7 +1,7 @@
 //! Which types can stand where an interface of a module is expected: spec/protocol.md §5.9.
 //!
-//! A type is judged by its functions, whoever made it: each function of the interface is there, takes at least what the
-//! interface says, and gives nothing else than what the interface says. Types that mention one another conform unless
+//! A type is judged by its functions, whoever made it: each function of the interface is there, takes what the interface
+//! says or a kind of that, and gives nothing else than what the interface says. Types that mention one another conform unless
 //! something speaks against it.
 
 use std::collections::{HashMap, HashSet};
@@ -31,8 +31,12 @@ pub(crate) fn conforming<'a>(types: &Types<'a>, root: &str, interfaces: &[&'a Na
 
 /// Whether the type called `ty` conforms to the interface called `interface`, of the types that `find` knows.
 pub(crate) fn conforms<'a>(find: &impl Fn(&str) -> Option<&'a Type>, ty: &str, interface: &str) -> bool {
-    let mut assumed = HashSet::new();
-    let mut pending = vec![(Name::from(ty), Name::from(interface))];
+    holds(find, (Name::from(ty), Name::from(interface)), &mut HashSet::new())
+}
+
+/// Whether the first of `pair` conforms to the second, when the pairs in `assumed` do; adds what was assumed for it.
+fn holds<'a>(find: &impl Fn(&str) -> Option<&'a Type>, pair: Pair, assumed: &mut HashSet<Pair>) -> bool {
+    let mut pending = vec![pair];
     // What is assumed is refuted by one pair that does not hold, so that what is never refuted holds: the greatest fixpoint.
     while let Some(pair) = pending.pop() {
         if pair.0 == pair.1 || assumed.contains(&pair) {
@@ -43,11 +47,21 @@ pub(crate) fn conforms<'a>(find: &impl Fn(&str) -> Option<&'a Type>, ty: &str, i
         else {
             return false;
         };
-        for field in wanted.list.iter().filter(|field| &*field.name != "id") {
-            let Some(pairs) = own.get(&field.name).and_then(|own| covers(own, field)) else { return false };
-            pending.extend(pairs);
-        }
         assumed.insert(pair);
+        for field in wanted.list.iter().filter(|field| &*field.name != "id") {
+            let Some(needed) = own.get(&field.name).and_then(|own| covers(own, field)) else { return false };
+            pending.extend(needed.result);
+            for (given, taken) in needed.args {
+                let mut trial = assumed.clone();
+                if holds(find, (given.clone(), taken.clone()), &mut trial) {
+                    *assumed = trial;
+                } else {
+                    // One that takes less than the interface lets pass is checked when it is called: it may be called with
+                    // what it takes, as a type does whose functions take its own companions.
+                    pending.push((taken, given));
+                }
+            }
+        }
     }
     true
 }
@@ -68,22 +82,30 @@ pub(crate) fn surroundings(module: &Arc<Module>) -> impl Iterator<Item = Arc<Mod
     dependencies.into_iter().chain([module.clone()])
 }
 
-type Pairs = Vec<(Name, Name)>;
+/// A type, and an interface that it has to conform to.
+type Pair = (Name, Name);
 
-/// Which types have to conform to which for `own` to be callable as `wanted`; none when it never is.
-fn covers(own: &Field, wanted: &Field) -> Option<Pairs> {
+/// What has to hold for a function to be callable as another one.
+struct Needed {
+    /// What has to conform so that its result is what is expected.
+    result: Option<Pair>,
+    /// For each argument what is given and what is taken, when they are not the same: one has to conform to the other.
+    args: Vec<Pair>,
+}
+
+/// What has to hold for `own` to be callable as `wanted`; none when it never is.
+fn covers(own: &Field, wanted: &Field) -> Option<Needed> {
     let optional = |arg: &ArgDef| !arg.ty.is_non_null() || arg.default.is_some();
     if !own.args.iter().all(|mine| wanted.arg(&mine.name).is_some() || optional(mine)) {
         return None;
     }
-    let mut pairs = Vec::new();
+    let mut args = Vec::new();
     for arg in &wanted.args {
         let mine = own.arg(&arg.name)?;
         // As input, objects are IDs of the type that the argument says.
-        pairs.extend(fits(&arg.ty, arg.expected_type(), &mine.ty, mine.expected_type())?);
+        args.extend(fits(&arg.ty, arg.expected_type(), &mine.ty, mine.expected_type())?);
     }
-    pairs.extend(fits(&own.ty, None, &wanted.ty, None)?);
-    Some(pairs)
+    Some(Needed { result: fits(&own.ty, None, &wanted.ty, None)?, args })
 }
 
 /// Which type has to conform to which for a value of type `given` to stand where `wanted` is expected; none when it never
@@ -115,6 +137,8 @@ interface Duck { quack: String! eat(d: ID! @expectedType(name: "Directory")): St
 interface Friend { pal: Duck! }
 interface Flock { all: [Duck!]! next: Flock }
 interface Feeder { feed(d: ID! @expectedType(name: "Mallard")): String! }
+interface Companion { name: String! }
+interface Host { welcome(other: ID! @expectedType(name: "Companion")): Host! }
 interface Loud { quack(times: Int): String }
 type Directory { entries: [String!]! }
 type Mallard { quack: String! eat(d: ID! @expectedType(name: "Directory")): String! }
@@ -131,6 +155,12 @@ type FileFeeder { feed(d: ID! @expectedType(name: "Friend")): String! }
 type Loudest { quack(times: Int, unit: String = "x"): String! }
 type Picky { quack(times: Int!): String! }
 type Needy { quack(times: Int, unit: String!): String! }
+type Guest { name: String! }
+type Mute { age: Int! }
+type Inn { welcome(other: ID! @expectedType(name: "Guest")): Inn! }
+type OpenInn { welcome(other: ID! @expectedType(name: "Companion")): OpenInn! }
+type Cell { welcome(other: ID! @expectedType(name: "Mute")): Cell! }
+type ShutInn { welcome(other: ID! @expectedType(name: "Guest")): Cell! }
 type Query { x: Int }
 "#;
 
@@ -149,6 +179,7 @@ type Query { x: Int }
         check_conforming("Flock", &["Pond"]);
         check_conforming("Feeder", &["AnyFeeder"]);
         check_conforming("Loud", &["Loudest"]);
+        check_conforming("Host", &["Inn", "OpenInn"]);
     }
 
     #[test]
