@@ -277,7 +277,7 @@ def write_module(
     source.mkdir(parents=True, exist_ok=True)
     (source / "__init__.py").write_text(code)
     (folder / "pyproject.toml").write_text(
-        f'[project]\nname = "{name}"\nversion = "0.1.0"\nrequires-python = ">=3.10"\ndependencies = ["dagger-io"]\n\n'
+        f'[project]\nname = "{name}"\nversion = "0.1.0"\nrequires-python = ">=3.13"\ndependencies = ["dagger-io"]\n\n'
         '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n\n'
         f'[tool.hatch.build.targets.wheel]\npackages = ["src/{name}"]\n'
     )

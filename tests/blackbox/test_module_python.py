@@ -1,10 +1,12 @@
 """The Python SDK: the ways in which a project says what it needs."""
 
 import json
+import re
+import subprocess
 
 import pytest
 
-from harness import write_module
+from harness import CLIENTS, write_module
 
 CODE = (
     "import importlib.metadata, os, sys\nimport dagger\nfrom dagger import dag, function, object_type\n\n@object_type\nclass Probe:\n"
@@ -29,13 +31,173 @@ def versions(connected, module, *names):
     return connected.data(query, "-m", module)["probe"]["versions"]
 
 
-@pytest.mark.parametrize(
-    "engine_version, library",
-    [("v0.21.8", "0.21.11"), ("v0.19.3", "0.21.11"), ("v0.18.12", "0.18.12"), ("v0.21.0-dev-1", "0.21.11")],
-)
-def test_the_library_follows_the_view(connected, folder, engine_version, library):
+@pytest.mark.parametrize("engine_version", ["v0.21.8", "v0.18.12", "v0.11.4", "v0.21.0-dev-1"])
+def test_one_library_whatever_the_view(connected, folder, engine_version):
     module = write_module(folder, CODE, engine_version=engine_version)
-    assert versions(connected, module, "dagger-io") == [library]
+    assert versions(connected, module, "dagger-io") == ["0.21.11"]
+
+
+def test_a_version_of_the_library_that_the_project_names(connected, folder):
+    module = project(folder, HEAD + 'dependencies = ["dagger-io==0.18.12"]\n')
+    assert versions(connected, module, "dagger-io") == ["0.21.11"]
+
+
+VIEWED = """
+import typing
+import dagger
+from dagger import dag, function, object_type
+
+@object_type
+class Probe:
+    @function
+    async def entry(self) -> str:
+        container = dag.container().from_("busybox").with_entrypoint(["sh", "-c"])
+        return await container.with_exec(["echo $HOME"], skip_entrypoint=False).stdout()
+
+    @function
+    async def typed_id(self) -> str:
+        id_ = await dag.container().from_("busybox").id()
+        return await dag.load_container_from_id(dagger.ContainerID(id_)).with_exec(["echo", type(id_).__name__]).stdout()
+
+    @function
+    async def same_types(self) -> bool:
+        from dagger.client import gen
+        return gen.Container is dagger.Container and gen.dag is dag
+
+    @function
+    async def host(self) -> bool:
+        return hasattr(dag, "host")
+
+    @function
+    async def wrong(self) -> str:
+        return await dag.container().with_new_file("a", contents=1).file("a").contents()
+"""
+
+
+@pytest.mark.parametrize(
+    "engine_version, entry, typed_id",
+    [
+        ("v0.12.6", "/root", "ContainerID"),
+        ("v0.20.6", "unexpected keyword argument 'skip_entrypoint'", "ContainerID"),
+        ("v0.21.8", "unexpected keyword argument 'skip_entrypoint'", "str"),
+    ],
+)
+def test_bindings_are_those_of_the_view(connected, folder, engine_version, entry, typed_id):
+    """The first two are `TestSkipEntrypoint…` and `TestLegacyPythonSDKLoadFromIDCompat` of the original's suite."""
+    module = write_module(folder, VIEWED, engine_version=engine_version)
+    found = connected.run("call", "-m", module, "entry")
+    assert entry in (found.ok().out if entry == "/root" else found.failed().err)
+    assert connected.run("call", "-m", module, "typed-id").ok().out.strip() == typed_id
+    assert connected.run("call", "-m", module, "same-types").ok().out.strip() == "true"
+    assert connected.run("call", "-m", module, "host").ok().out.strip() == "false"
+    connected.run("call", "-m", module, "wrong").failed("contents")
+
+
+COMPARE = """
+import enum, inspect, json, re, sys
+import dagger_core_gen as ours
+import dagger.client.gen as theirs
+
+def shown(value):
+    text = re.sub(r"<forwardref (\\w+)\\(.*?\\)>", r"\\1", str(value))
+    text = re.sub(r"ForwardRef\\('(.*?)'.*?\\)", r"\\1", text)
+    text = re.sub(r"<class '?([\\w.]+)'?>", r"\\1", text)
+    return re.sub(r"\\b(?:[a-z_]+\\.)+(?=[A-Z])|'|_(?=Self)", "", text)
+
+def signature(function):
+    found = inspect.signature(inspect.unwrap(function))
+    parameters = [(p.name, p.kind.name, shown(p.annotation), repr(p.default)) for p in found.parameters.values()]
+    return parameters, shown(found.return_annotation), inspect.iscoroutinefunction(inspect.unwrap(function))
+
+def members(cls):
+    if issubclass(cls, enum.Enum):
+        return {name: member.value for name, member in cls.__members__.items()}
+    public = {name: value for name, value in vars(cls).items() if not name.startswith("_") or name == "__await__"}
+    return {name: signature(value) for name, value in public.items() if callable(value)}
+
+wrong, compared = [], 0
+for name in ours.__all__:
+    one, other = getattr(ours, name), getattr(theirs, name, None)
+    if isinstance(one, type) and other is None:
+        wrong.append(f"{name} is ours alone")
+    elif isinstance(one, type):
+        mine, wanted = members(one), members(other)
+        for member, what in mine.items():
+            compared += 1
+            if wanted.get(member) != what:
+                wrong.append(f"{name}.{member}: {what}, not {wanted.get(member)}")
+missing = [name for name in theirs.__all__ if not hasattr(ours, name)]
+lost = [f"{n}.{m}" for n in ours.__all__ if isinstance(getattr(ours, n), type) and hasattr(theirs, n)
+        for m in members(getattr(theirs, n)) if m not in members(getattr(ours, n))]
+print(json.dumps({"wrong": wrong, "compared": compared, "missing": missing, "lost": lost}))
+"""
+# The library's API is that of v0.21.11. What belongs to the machine of a client is not for the code of modules.
+NEWER = {"Address.volume", "Binding.as_volume", "Container.with_mounted_volume", "Env.with_volume_input", "Env.with_volume_output"}
+NEWER |= {"Query.load_volume_from_id", "Query.sshfs_volume"}
+
+
+def test_bindings_are_what_the_librarys_generator_makes(connected, folder):
+    code = "from dagger import function, object_type\n\n@object_type\nclass Probe:\n    @function\n"
+    code += "    def bindings(self) -> str:\n        import dagger_core_gen\n        return open(dagger_core_gen.__file__).read()\n"
+    text = connected.run("call", "-m", write_module(folder / "m", code), "bindings").ok().out
+    (folder / "dagger_core_gen.py").write_text(text)
+    python = CLIENTS / "python-0.21.11/bin/python"
+    ran = subprocess.run([python, "-c", COMPARE], cwd=folder, text=True, capture_output=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert found["wrong"] == [] and found["compared"] > 700, found
+    of_clients = re.compile(r"(Query\.)?(load_)?(host|engine)", re.IGNORECASE)
+    assert {name for name in found["missing"] if not of_clients.match(name)} == {"Volume", "VolumeID"}
+    assert {name for name in found["lost"] if not of_clients.match(name)} == NEWER
+
+
+DEP = """
+import typing
+import dagger
+from dagger import function, object_type
+
+@dagger.enum_type
+class Mode(dagger.Enum):
+    FAST = "fast", "Quick."
+
+@object_type
+class Dep:
+    @function(name="str")
+    def text(self) -> str:
+        return "text"
+
+    @function(name="import")
+    def bring(self, from_: typing.Annotated[str, dagger.Name("from")], type_: typing.Annotated[str, dagger.Name("type")] = "t") -> str:
+        return f"{from_} {type_}"
+
+    @function(name="list")
+    def all(self) -> list[str]:
+        return ["a", "b"]
+
+    @function
+    def getURL(self, mode: Mode = Mode.FAST) -> str:
+        return mode.value
+"""
+USER = """
+from dagger import dag, function, object_type
+
+@object_type
+class User:
+    @function
+    async def all(self) -> list[str]:
+        dep = dag.dep()
+        return [await dep.str_(), await dep.import_("x", type_="y"), await dep.import_("x"), *await dep.list_(), await dep.get_url()]
+"""
+
+
+@pytest.mark.parametrize("engine_version", ["v0.21.8", "v0.12.6"])
+def test_members_of_dependencies_that_are_words_of_python(connected, folder, engine_version):
+    write_module(folder / "dep", DEP, "dep")
+    config = {"name": "user", "sdk": {"source": "python"}, "engineVersion": engine_version, "dependencies": [{"name": "dep", "source": "dep"}]}
+    (folder / ".git").mkdir()
+    module = write_module(folder, USER, "user", config=json.dumps(config))
+    found = connected.run("call", "-m", module, "all", "--json").ok().out
+    assert json.loads(found) == ["text", "x y", "x t", "a", "b", "fast"]
 
 
 def test_an_extra_dependency(connected, folder):
@@ -52,6 +214,59 @@ def test_an_unknown_dependency(connected, folder):
 def test_exact_versions_of_a_lock_file(connected, folder):
     module = project(folder, HEAD + 'dependencies = ["dagger-io", "iniconfig"]\n', requirements__lock="iniconfig==2.0.0\n    # via probe\n")
     assert versions(connected, module, "iniconfig") == ["2.0.0"]
+    (module / "pyproject.toml").write_text(HEAD + 'dependencies = ["iniconfig"]\n[tool.dagger]\nuse-uv = false\n')
+    assert versions(connected, module, "iniconfig") != ["2.0.0"], "pip reads no lock file"
+
+
+PINNING = """
+import dagger
+from dagger import dag, function, object_type
+
+@object_type
+class Probe:
+    @function
+    def folder(self) -> dagger.Directory:
+        return dag.directory().with_new_file("a", "b")
+
+    @function
+    def names(self) -> list[str]:
+        import importlib.metadata
+        return [f"{name} {importlib.metadata.version(name)}" for name in ("typing_extensions", "beartype", "iniconfig")]
+"""
+OLD_UV_LOCK = """version = 1
+requires-python = ">=3.10"
+
+[[package]]
+name = "beartype"
+version = "0.18.5"
+source = { registry = "https://pypi.org/simple" }
+
+[[package]]
+name = "iniconfig"
+version = "2.0.0"
+source = { registry = "https://pypi.org/simple" }
+"""
+
+
+@pytest.mark.parametrize(
+    "engine_version, name, lock",
+    [
+        ("v0.11.4", "requirements__lock", "typing-extensions==4.11.0\niniconfig==2.0.0\n"),
+        ("v0.11.4", "requirements__lock", "beartype==0.18.5\niniconfig==2.0.0\n"),
+        ("v0.21.8", "requirements__lock", "-e ./sdk\ntyping-extensions==4.11.0 \\\n    --hash=sha256:00\niniconfig==2.0.0\n"),
+        ("v0.13.0", "uv__lock", OLD_UV_LOCK),
+    ],
+)
+def test_a_lock_file_pins_nothing_that_the_library_needs(connected, folder, engine_version, name, lock):
+    module = project(folder, HEAD + 'dependencies = ["dagger-io", "iniconfig"]\n', **{name: lock})
+    (module / "dagger.json").write_text(json.dumps({"name": "probe", "sdk": "python", "engineVersion": engine_version}))
+    (module / "src/probe/__init__.py").write_text(PINNING)
+    found = connected.data("{ probe { names folder { entries } } }", "-m", module)["probe"]
+    assert found["folder"] == {"entries": ["a"]}
+    names = dict(line.split() for line in found["names"])
+    assert names["iniconfig"] == "2.0.0"
+    assert tuple(map(int, names["typing_extensions"].split(".")[:2])) >= (4, 13)
+    assert tuple(map(int, names["beartype"].split(".")[:2])) >= (0, 22)
 
 
 @pytest.mark.parametrize("vendored", [True, False])
@@ -87,9 +302,19 @@ def test_a_lock_file_of_uv(connected, folder):
     assert versions(connected, module, "iniconfig", "dagger-io") == ["2.0.0", "0.21.11"]
 
 
-def test_the_version_of_python(connected, folder):
-    module = project(folder, HEAD + 'requires-python = ">=3.10"\ndependencies = ["dagger-io"]\n')
-    assert connected.run("call", "-m", module, "python").ok().out.strip() == "3.13"
+@pytest.mark.parametrize(
+    "wanted, version",
+    [(">=3.11", "3.11"), (">=3.10", "3.11"), (">=3.12", "3.13"), (">=3.11,!=3.11.*", "3.13"), ("<3.13", "3.11"), (">=3.13", "3.13")],
+)
+def test_the_lowest_python_that_can_be_had(connected, folder, wanted, version):
+    """The base images are 3.11 and 3.13."""
+    module = project(folder, HEAD + f'requires-python = "{wanted}"\ndependencies = ["dagger-io"]\n')
+    assert connected.run("call", "-m", module, "python").ok().out.strip() == version
+
+
+def test_a_python_that_cannot_be_had(connected, folder):
+    module = project(folder, HEAD + 'requires-python = "==3.12.*"\ndependencies = ["dagger-io"]\n')
+    connected.run("call", "-m", module, "python").failed("prepare the base image of module `probe`", "python:3.12-slim")
     (module / ".python-version").write_text("3.8\n")
     connected.run("call", "-m", module, "python").failed("prepare the base image of module `probe`", "python:3.8-slim")
 

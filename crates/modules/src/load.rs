@@ -503,6 +503,9 @@ async fn introspection_file(
     file.call.ok_or_else(|| Fault::bug("a file of the API has no call"))
 }
 
+/// What belongs to the machine of a client.
+const HIDDEN_FROM_CODE: &[&str] = &["Host", "Engine", "EngineCache", "EngineCacheEntry", "EngineCacheEntrySet"];
+
 /// Whom generated code is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readers {
@@ -522,17 +525,34 @@ pub fn introspection_text(
     dependencies: &[Arc<Module>],
     readers: Readers,
 ) -> Result<String> {
-    const HIDDEN: &[&str] = &["Host", "Engine", "EngineCache", "EngineCacheEntry", "EngineCacheEntrySet"];
-    let hidden = if readers == Readers::Clients { &[] } else { HIDDEN };
+    let hidden = if readers == Readers::Clients { &[] } else { HIDDEN_FROM_CODE };
+    rondel_schema::schema_json(&with_modules(&registry.project(view), view, dependencies), view, hidden)
+}
+
+/// The API under `view` as the code of a module sees it: alone, and with `dependencies`.
+pub(crate) fn schemas_for_code(
+    registry: &Registry,
+    view: View,
+    dependencies: &[Arc<Module>],
+) -> (Arc<Schema>, Arc<Schema>) {
     let base = registry.project(view);
+    let core = Arc::new(rondel_schema::without(&base, HIDDEN_FROM_CODE));
+    let all = with_modules(&base, view, dependencies);
+    let all =
+        if Arc::ptr_eq(&all, &base) { core.clone() } else { Arc::new(rondel_schema::without(&all, HIDDEN_FROM_CODE)) };
+    (core, all)
+}
+
+/// `base` with what `dependencies` add to it.
+fn with_modules(base: &Arc<Schema>, view: View, dependencies: &[Arc<Module>]) -> Arc<Schema> {
     let served = |module: &Arc<Module>| Served { surfaced: Surfaced::of(module), constructor: true, entrypoint: false };
     let mut list: Vec<_> = dependencies.iter().map(served).collect();
     // The order in which a configuration lists them means nothing to its readers.
     list.sort_by(|one, other| one.surfaced.module.name().cmp(other.surfaced.module.name()));
     if list.is_empty() {
-        return rondel_schema::schema_json(&base, view, hidden);
+        return base.clone();
     }
-    rondel_schema::schema_json(&rondel_schema::extend(&base, view, extension(&base, &list)), view, hidden)
+    Arc::new(rondel_schema::extend(base, view, extension(base, &list)))
 }
 
 /// The modules that a client is served.

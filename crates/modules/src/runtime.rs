@@ -5,11 +5,11 @@ use std::sync::Arc;
 use rondel_fault::{Fault, Result};
 use rondel_model::Container;
 use rondel_query::{Caller, Evaluator};
+use rondel_schema::Registry;
 use rondel_session::client;
 
-use crate::load::on_behalf;
+use crate::load::{on_behalf, schemas_for_code};
 use crate::module::{Module, Provider};
-use crate::serve::Surfaced;
 
 /// The runtime of `module`.
 ///
@@ -22,7 +22,7 @@ pub async fn runtime(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &
             let me = client(caller)?;
             let mut cx = me.op_cx.clone();
             cx.events = caller.events.clone();
-            sdk.runtime(&me.services.ops, &cx, &source_of(module)).await
+            sdk.runtime(&me.services.ops, &cx, &source_of(module, &me.services.registry)).await
         }
         Provider::Entrypoint(entrypoint) => Err(Fault::user(format!(
             "module `{}` has no runtime: its functions are served by the entrypoint `{}`",
@@ -40,19 +40,16 @@ pub fn maker(module: &Module) -> String {
     format!("{function}the SDK `{}`", module.sdk_name())
 }
 
-fn source_of(module: &Arc<Module>) -> rondel_sdk::Source {
+fn source_of(module: &Arc<Module>, registry: &Registry) -> rondel_sdk::Source {
     let source = &module.source;
-    let dependency = |module: &Arc<Module>| {
-        let surfaced = Surfaced::of(module);
-        let types = surfaced.types.clone();
-        surfaced.constructor.clone().map(|constructor| rondel_sdk::Dependency { constructor, types })
-    };
+    let (core, schema) = schemas_for_code(registry, module.view, &module.dependencies);
     rondel_sdk::Source {
         name: source.config.name.clone(),
         context: source.context(),
         root: source.root.clone(),
         source: crate::source::inside_context(&source.root, source.config.source_subpath()).unwrap_or_default(),
         view: module.view,
-        dependencies: module.dependencies.iter().filter_map(dependency).collect(),
+        core,
+        schema,
     }
 }

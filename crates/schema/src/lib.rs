@@ -16,4 +16,4 @@ pub use extend::{Extension, extend};
 pub use introspect::{IntrospectionCache, introspect};
 pub use registry::{FieldInfo, LEGACY_IDS_UNTIL, LegacyLoad, Registry, RegistryBuilder, Scope};
 pub use rondel_gql::print as sdl;
-pub use schema_json::schema_json;
+pub use schema_json::{schema_json, without};

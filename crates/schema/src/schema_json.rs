@@ -63,8 +63,8 @@ pub fn schema_json(schema: &Schema, view: View, hide: &[&str]) -> Result<String>
     Ok(out)
 }
 
-/// The schema without the types of `hide` and what mentions them.
-fn without(schema: &Schema, hide: &[&str]) -> Schema {
+/// The schema without the types of `hide`, their ID scalars and what mentions them.
+pub fn without(schema: &Schema, hide: &[&str]) -> Schema {
     let mut hidden: HashSet<String> = HashSet::new();
     for name in hide {
         hidden.insert((*name).to_owned());

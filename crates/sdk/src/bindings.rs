@@ -1,317 +1,592 @@
-//! Bindings of other modules for Python: the file `dagger_gen.py`, which adds them to those of the library.
+//! Bindings of the API for Python: one file with all of what a module's view has, and one that adds the modules that it
+//! uses. What they look like to a module's code is what the library's own code generator makes of the same schema.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use rondel_gql::Value;
-use rondel_gql::types::{ArgDef, FieldDef, TypeDef, TypeKind, TypeRef};
+use rondel_gql::types::{AppliedDirective, ArgDef, EnumValue, FieldDef, Schema, TypeDef, TypeKind, TypeRef};
+use rondel_version::View;
 
-use crate::Dependency;
+use crate::python_names::{argument_name, is_keyword, snake_case};
 
-const HEAD: &str = r#"# Generated. Bindings of the modules that this module uses, beside those of the library.
-from dagger.client import gen as _gen
-from dagger.client.gen import *
-from dagger.client._core import Arg
-from dagger.client.base import Enum, Type
+/// The Python module with the bindings of the API.
+pub const CORE: &str = "dagger_core_gen";
+/// The Python module that the library imports: the same with what a module uses.
+pub const ALL: &str = "dagger_gen";
 
+/// Before this version an ID had the type of what it stands for, and code says so.
+const UNIFIED_IDS: View = View::new(0, 21, 0);
+/// What the generated code needs of the library, by names that no type of a module has.
+const IMPORTS: &str = r"import warnings as _warnings
+from collections.abc import Callable as _Callable
+from dataclasses import dataclass as _dataclass
+from typing import Protocol as _Protocol
+from typing import runtime_checkable as _runtime_checkable
 
-"#;
-/// Words that cannot be names in Python.
-const KEYWORDS: &[&str] = &[
-    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
-    "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
-    "not", "or", "pass", "raise", "return", "try", "while", "with", "yield", "self",
-];
+from typing_extensions import Self as _Self
 
-/// The file for `dependencies`.
-pub fn python(dependencies: &[Dependency]) -> String {
-    let mut own: BTreeMap<&str, &TypeDef> = BTreeMap::new();
-    for ty in dependencies.iter().flat_map(|dependency| &dependency.types) {
-        own.insert(&ty.name, ty);
+from dagger.client._core import Arg as _Arg
+from dagger.client._guards import typecheck as _typecheck
+from dagger.client.base import Enum as _Enum
+from dagger.client.base import Input as _Input
+from dagger.client.base import Root as _Root
+from dagger.client.base import Scalar as _Scalar
+from dagger.client.base import Type as _Type
+";
+/// Scalars that have a type in Python.
+const BUILTIN: &[(&str, &str)] =
+    &[("ID", "str"), ("Int", "int"), ("String", "str"), ("Float", "float"), ("Boolean", "bool")];
+
+/// The file [`CORE`]: bindings of `schema`, the API as a module of `view` sees it. They are without documentation, which is
+/// two thirds of what the library's own file holds, and which a process in a container reads for nobody.
+pub fn python_core(schema: &Schema, view: View) -> String {
+    let mut out = Writer::new(schema, view, false);
+    out.text.push_str("# Generated. Bindings of the API.\n");
+    out.text.push_str(IMPORTS);
+    let types = listed(schema).filter(|ty| *ty.name != *schema.query).collect();
+    out.types(types);
+    if let Some(query) = schema.types.get(&schema.query) {
+        out.root("Query", "_Root", query, &|_| true);
     }
-    let mut out = Writer { own, out: HEAD.to_owned() };
-    let types: Vec<&TypeDef> = out.own.values().copied().collect();
-    types.iter().for_each(|ty| out.enumeration(ty));
-    types.iter().for_each(|ty| out.class(ty));
-    out.out.push_str(
-        "class Client(_gen.Client):\n    @classmethod\n    def _graphql_name(cls):\n        return \"Query\"\n\n",
-    );
-    for dependency in dependencies {
-        out.method(&dependency.constructor);
-    }
-    out.out.push_str("\ndag = Client()\n\n__all__ = [*_gen.__all__");
-    let names: Vec<&str> = out.own.keys().copied().collect();
-    for name in names {
-        let _ = write!(out.out, ", \"{name}\"");
-    }
-    out.out.push_str("]\n");
-    out.out
+    out.text.push_str("\n\nclass Client(Query):\n    pass\n");
+    out.end(["Query", "Client", "dag"], "");
+    out.text
 }
 
+/// The file [`ALL`]: the bindings of `core`, and those of what `schema` has beside it.
+pub fn python_all(core: &Schema, schema: &Schema, view: View) -> String {
+    let mut out = Writer::new(schema, view, true);
+    out.core = Some(core);
+    let _ = writeln!(out.text, "# Generated. Bindings of the modules that this module uses, beside those of the API.");
+    out.text.push_str(IMPORTS);
+    let _ = writeln!(out.text, "\nimport {CORE} as _core\nfrom {CORE} import *");
+    out.defined = core.types.keys().map(|name| &**name).collect();
+    let is_new = |ty: &&TypeDef| !core.types.contains_key(&ty.name);
+    out.types(listed(schema).filter(is_new).collect());
+    if let Some(query) = schema.types.get(&schema.query) {
+        let known = core.types.get(&core.query);
+        out.root("Client", "_core.Client", query, &|field| {
+            known.is_none_or(|known| known.field(&field.name).is_none())
+        });
+    }
+    out.end(["Client", "dag"], "*_core.__all__, ");
+    out.text
+}
+
+/// The types that bindings have, by name.
+fn listed(schema: &Schema) -> impl Iterator<Item = &TypeDef> {
+    let sorted: BTreeMap<&str, &TypeDef> = schema.types.values().map(|ty| (&*ty.name, &**ty)).collect();
+    sorted.into_values().filter(|ty| !ty.name.starts_with('_') && builtin(&ty.name).is_none())
+}
+
+fn builtin(name: &str) -> Option<&'static str> {
+    BUILTIN.iter().find(|(known, _)| *known == name).map(|(_, python)| *python)
+}
+
+/// One file, as far as it is written.
 struct Writer<'a> {
-    own: BTreeMap<&'a str, &'a TypeDef>,
-    out: String,
+    schema: &'a Schema,
+    /// What stands in the other file.
+    core: Option<&'a Schema>,
+    typed_ids: bool,
+    documented: bool,
+    /// Types that stand above, so that an annotation need not be deferred.
+    defined: BTreeSet<&'a str>,
+    /// Types of this file.
+    own: BTreeSet<&'a str>,
+    text: String,
 }
 
-impl Writer<'_> {
-    fn enumeration(&mut self, ty: &TypeDef) {
-        let TypeKind::Enum(members) = &ty.kind else { return };
-        let _ = writeln!(self.out, "class {}(Enum):", ty.name);
-        self.doc("    ", &ty.description);
-        for member in members {
-            let _ = writeln!(self.out, "    {} = \"{}\"", safe(&member.name), member.name);
+impl<'a> Writer<'a> {
+    fn new(schema: &'a Schema, view: View, documented: bool) -> Self {
+        let typed_ids = view < UNIFIED_IDS;
+        Self {
+            schema,
+            core: None,
+            typed_ids,
+            documented,
+            defined: BTreeSet::new(),
+            own: BTreeSet::new(),
+            text: String::new(),
         }
-        self.out.push_str("\n\n");
     }
 
-    fn class(&mut self, ty: &TypeDef) {
-        let Some(fields) = ty.fields() else { return };
-        let _ = writeln!(self.out, "class {}(Type):", ty.name);
-        self.doc("    ", if ty.description.is_empty() { "A type of another module." } else { &ty.description });
-        self.out.push('\n');
-        for field in &fields.list {
-            self.method(field);
-        }
-        self.out.push('\n');
-    }
-
-    fn method(&mut self, field: &Arc<FieldDef>) {
-        let mut args: Vec<&Arc<ArgDef>> = field.args.iter().filter(|arg| !arg.hidden).collect();
-        args.sort_by_key(|arg| !required(arg));
-        let mut signature = String::from("self");
-        let mut keyword_only = false;
-        for arg in &args {
-            if !required(arg) && !keyword_only {
-                keyword_only = true;
-                signature.push_str(", *");
+    /// Leaves come first: they are what the defaults of arguments are made of.
+    fn types(&mut self, types: Vec<&'a TypeDef>) {
+        let rank = |ty: &TypeDef| match &ty.kind {
+            TypeKind::Scalar => 0,
+            TypeKind::Enum(_) => 1,
+            TypeKind::Input(_) => 2,
+            TypeKind::Interface(_) => 3,
+            TypeKind::Object(_) => 4,
+        };
+        for wanted in 0..=4 {
+            for ty in types.iter().filter(|ty| rank(ty) == wanted) {
+                self.text.push_str("\n\n");
+                match &ty.kind {
+                    TypeKind::Scalar => self.class(ty, "_Scalar", false, false),
+                    TypeKind::Enum(members) => self.enumeration(ty, members),
+                    TypeKind::Input(fields) => self.input(ty, fields),
+                    TypeKind::Interface(_) => self.interface(ty),
+                    TypeKind::Object(_) => {
+                        self.text.push_str("@_typecheck\n");
+                        self.class(ty, "_Type", true, false);
+                    }
+                }
+                self.own.insert(&ty.name);
+                self.defined.insert(&ty.name);
             }
-            let ty = self.annotation(&arg.ty, arg.expected_type());
-            let _ = match &arg.default {
-                _ if required(arg) => write!(signature, ", {}: \"{ty}\"", snake(&arg.name)),
-                Some(default) => {
-                    write!(signature, ", {}: \"{ty} | None\" = {}", snake(&arg.name), self.default(arg, default))
-                }
-                None => write!(signature, ", {}: \"{ty} | None\" = None", snake(&arg.name)),
-            };
         }
-        let base = field.ty.base();
-        let object = !matches!(&**base, "ID") && self.is_object(base);
-        let list = field.ty.element().is_some();
-        let is_async = if object && !list { "" } else { "async " };
-        let returns = self.annotation(&field.ty, None);
-        let _ = writeln!(self.out, "    {is_async}def {}({signature}) -> \"{returns}\":", snake(&field.name));
+    }
+
+    /// The class called `name` with those fields of the root type that `filter` lets pass.
+    fn root(&mut self, name: &str, base: &str, query: &TypeDef, filter: &dyn Fn(&FieldDef) -> bool) {
+        let _ = writeln!(self.text, "\n\n@_typecheck\nclass {name}({base}):\n    pass\n");
+        for field in query.fields().into_iter().flat_map(|fields| &fields.list) {
+            if field.is_listed() && filter(field) {
+                self.method(query, field);
+            }
+        }
+        if name == "Query" && chains(query) {
+            self.with("Query");
+        }
+    }
+
+    fn end<const N: usize>(&mut self, more: [&str; N], inherited: &str) {
+        let _ = write!(self.text, "\n\ndag = Client()\n\n__all__ = [{inherited}");
+        for name in self.own.iter().copied().chain(more) {
+            let _ = write!(self.text, "\"{name}\", ");
+        }
+        self.text.push_str("]\n");
+    }
+
+    fn class(&mut self, ty: &TypeDef, base: &str, methods: bool, concrete: bool) {
+        let name = if concrete { client_of(&ty.name) } else { ty.name.to_string() };
+        let _ = writeln!(self.text, "class {name}({base}):");
+        self.doc("    ", &ty.description);
+        self.text.push_str("    pass\n\n");
+        if concrete {
+            let _ =
+                writeln!(self.text, "    @classmethod\n    def _graphql_name(cls):\n        return \"{}\"\n", ty.name);
+        }
+        if !methods {
+            return;
+        }
+        for field in ty.fields().into_iter().flat_map(|fields| &fields.list) {
+            if field.is_listed() {
+                self.method(ty, field);
+            }
+        }
+        if chains(ty) && !concrete {
+            self.with(&ty.name);
+        }
+    }
+
+    fn with(&mut self, name: &str) {
+        let _ = writeln!(
+            self.text,
+            "    def with_(self, cb: _Callable[[\"{name}\"], \"{name}\"]) -> \"{name}\":\n        return cb(self)\n"
+        );
+    }
+
+    fn enumeration(&mut self, ty: &TypeDef, members: &[std::sync::Arc<EnumValue>]) {
+        let _ = writeln!(self.text, "class {}(_Enum):", ty.name);
+        self.doc("    ", &ty.description);
+        self.text.push_str("    pass\n\n");
+        let mut shown: Vec<(&str, &EnumValue)> =
+            members.iter().filter(|member| !member.hidden).map(|member| (value_of(member), &**member)).collect();
+        // Members of one value are one member; which comes first gives it its name, with which it is sent.
+        shown.sort_by_key(|(value, _)| *value);
+        for (value, member) in shown {
+            let _ = writeln!(self.text, "    {} = {}", member_name(&member.name), quoted(value));
+            self.doc("    ", &member.description);
+        }
+    }
+
+    fn input(&mut self, ty: &TypeDef, fields: &[std::sync::Arc<ArgDef>]) {
+        let _ = writeln!(self.text, "@_typecheck\n@_dataclass(slots=True)\nclass {}(_Input):", ty.name);
+        self.doc("    ", &ty.description);
+        let mut parameters: Vec<Parameter> =
+            fields.iter().filter(|field| !field.hidden).map(|field| self.parameter(field, "", "")).collect();
+        parameters.sort_by(|a, b| (a.default.is_some(), &a.graphql).cmp(&(b.default.is_some(), &b.graphql)));
+        if parameters.is_empty() {
+            self.text.push_str("    pass\n");
+        }
+        for parameter in parameters {
+            let _ = writeln!(self.text, "    {}", parameter.declaration());
+        }
+    }
+
+    /// What code names is a protocol; what it holds is a client of its own.
+    fn interface(&mut self, ty: &TypeDef) {
+        let _ = writeln!(self.text, "@_runtime_checkable\nclass {}(_Protocol):", ty.name);
+        self.doc("    ", &ty.description);
+        self.text.push_str("    pass\n\n");
+        for field in ty.fields().into_iter().flat_map(|fields| &fields.list) {
+            if field.is_listed() && &*field.name != "id" {
+                let signature = self.signature(ty, field);
+                let _ = writeln!(self.text, "    {signature}");
+                self.doc("        ", &field.description);
+                self.text.push_str("        ...\n\n");
+            }
+        }
+        self.text.push_str("\n@_typecheck\n");
+        self.class(ty, "_Type", true, true);
+    }
+
+    fn signature(&self, parent: &TypeDef, field: &FieldDef) -> String {
+        let mut text = String::from("self");
+        let mut keyword_only = false;
+        for parameter in self.parameters(parent, field) {
+            if parameter.default.is_some() && !keyword_only {
+                keyword_only = true;
+                text.push_str(", *");
+            }
+            let _ = write!(text, ", {}", parameter.declaration());
+        }
+        let result = self.result(parent, field);
+        let is_async = if result.executes { "async " } else { "" };
+        format!(
+            "{is_async}def {}({text}) -> {}:",
+            snake_case(&field.name),
+            self.deferred(&result.annotation, &field.ty)
+        )
+    }
+
+    fn method(&mut self, parent: &TypeDef, field: &FieldDef) {
+        let signature = self.signature(parent, field);
+        let _ = writeln!(self.text, "    {signature}");
         self.doc("        ", &field.description);
-        self.out.push_str("        _args = [");
-        for arg in &args {
-            let _ = match &arg.default {
-                Some(default) if !required(arg) => {
-                    write!(self.out, "Arg(\"{}\", {}, {}), ", arg.name, snake(&arg.name), self.default(arg, default))
-                }
-                _ if required(arg) => write!(self.out, "Arg(\"{}\", {}), ", arg.name, snake(&arg.name)),
-                _ => write!(self.out, "Arg(\"{}\", {}, None), ", arg.name, snake(&arg.name)),
-            };
+        if let Some(reason) = &field.deprecated {
+            let message = format!("Method \"{}\" is deprecated: {reason}", snake_case(&field.name));
+            let message = quoted(&message);
+            let _ = writeln!(self.text, "        _warnings.warn({message}, DeprecationWarning, stacklevel=4)");
         }
-        let _ = writeln!(self.out, "]\n        _ctx = self._select(\"{}\", _args)", field.name);
-        let _ = match (object, list) {
-            (true, true) => writeln!(self.out, "        return await _ctx.execute_object_list({base})\n"),
-            (true, false) => writeln!(self.out, "        return {base}(_ctx)\n"),
-            _ if &**base == "Void" => writeln!(self.out, "        await _ctx.execute()\n"),
-            _ => writeln!(self.out, "        return await _ctx.execute({returns})\n"),
+        let args: Vec<String> = self.parameters(parent, field).iter().map(Parameter::argument).collect();
+        let _ = writeln!(self.text, "        _args = [{}]", args.join(", "));
+        let result = self.result(parent, field);
+        if result.syncs {
+            let _ =
+                writeln!(self.text, "        return await self._ctx.execute_sync(self, \"{}\", _args)\n", field.name);
+            if &*field.name == "sync" {
+                self.text.push_str("    def __await__(self):\n        return self.sync().__await__()\n\n");
+            }
+            return;
+        }
+        let _ = writeln!(self.text, "        _ctx = self._select(\"{}\", _args)", field.name);
+        let base = field.ty.base();
+        let client = match (self.is_interface(base), self.core) {
+            (false, _) => base.to_string(),
+            (true, Some(core)) if core.types.contains_key(base) => format!("_core.{}", client_of(base)),
+            (true, _) => client_of(base),
+        };
+        let _ = match (self.is_leaf(base), field.ty.element().is_some()) {
+            (false, true) => writeln!(self.text, "        return await _ctx.execute_object_list({client})\n"),
+            (false, false) => writeln!(self.text, "        return {client}(_ctx)\n"),
+            _ if &**base == "Void" => writeln!(self.text, "        await _ctx.execute()\n"),
+            _ => writeln!(self.text, "        return await _ctx.execute({})\n", result.annotation),
         };
     }
 
-    fn doc(&mut self, indent: &str, text: &str) {
-        if !text.is_empty() {
-            let text = text.replace('\\', "\\\\").replace("\"\"\"", "'''");
-            let _ = writeln!(self.out, "{indent}\"\"\"{}\"\"\"", text.trim().trim_end_matches('"'));
-        }
+    fn parameters(&self, parent: &TypeDef, field: &FieldDef) -> Vec<Parameter> {
+        let shown = field.args.iter().filter(|arg| !arg.hidden);
+        let mut all: Vec<Parameter> = shown.map(|arg| self.parameter(arg, &parent.name, field.ty.base())).collect();
+        all.sort_by_key(|parameter| parameter.default.is_some());
+        all
     }
 
-    /// Enums and scalars are leaves; everything else that is no built-in scalar is an object.
-    fn is_object(&self, name: &str) -> bool {
-        match self.own.get(name) {
-            Some(ty) => ty.is_composite(),
-            None => !is_leaf(name),
+    /// An argument of a field of the type called `parent` that gives what is called `returned`.
+    fn parameter(&self, arg: &ArgDef, parent: &str, returned: &str) -> Parameter {
+        let mut expected = arg.expected_type();
+        if expected.is_none() && self.typed_ids && &*arg.name == "id" {
+            expected = Some(returned).filter(|name| !matches!(*name, "" | "Node"));
         }
+        // What gives the object of an ID takes the ID.
+        let takes_id = &*arg.name == "id" && expected == Some(returned);
+        let annotation = self.annotation(&arg.ty, if takes_id { Ids::Text(expected) } else { Ids::Objects(expected) });
+        let default = match &arg.default {
+            Some(value) => Some(self.literal(&arg.ty, value)),
+            None if !arg.ty.is_non_null() => Some("None".to_owned()),
+            None => None,
+        };
+        let is_list = matches!(arg.default, Some(Value::List(_)));
+        let nullable = !arg.ty.is_non_null() || is_list;
+        let annotation =
+            if nullable && !annotation.ends_with("| None") { format!("{annotation} | None") } else { annotation };
+        let annotation = match expected {
+            _ if annotation == parent => "_Self".to_owned(),
+            Some(name) if !takes_id && !self.defined.contains(name) => format!("\"{annotation}\""),
+            _ => self.deferred(&annotation, &arg.ty),
+        };
+        Parameter { graphql: arg.name.to_string(), name: argument_name(&arg.name), annotation, default, is_list }
     }
 
-    fn annotation(&self, ty: &TypeRef, expected: Option<&str>) -> String {
+    /// What a method gives, and how it comes by it.
+    fn result(&self, parent: &TypeDef, field: &FieldDef) -> MethodResult {
+        let base = &**field.ty.base();
+        let is_leaf = self.is_leaf(base);
+        let mut expected = field.expected_type();
+        let syncs = base == "ID" && &*field.name != "id" && expected == Some(&*parent.name);
+        if expected.is_none() && self.typed_ids && &*field.name == "id" && &*parent.name != "Node" {
+            expected = Some(&*parent.name);
+        }
+        let mut annotation = self.annotation(&field.ty, Ids::Text(expected));
+        // What may be null and is an object is selected from all the same.
+        if !is_leaf {
+            annotation = annotation.trim_end_matches(" | None").to_owned();
+        }
+        if syncs || annotation == *parent.name {
+            annotation = "_Self".to_owned();
+        }
+        MethodResult { annotation, executes: is_leaf || field.ty.element().is_some(), syncs }
+    }
+
+    fn annotation(&self, ty: &TypeRef, ids: Ids<'_>) -> String {
         match ty {
-            TypeRef::NonNull(inner) => self.annotation(inner, expected),
-            TypeRef::List(inner) => format!("list[{}]", self.annotation(inner, expected)),
-            TypeRef::Named(name) => match (&**name, expected) {
-                ("ID", Some(expected)) => expected.to_owned(),
-                ("String" | "ID", _) => "str".to_owned(),
-                ("Int", _) => "int".to_owned(),
-                ("Float", _) => "float".to_owned(),
-                ("Boolean", _) => "bool".to_owned(),
-                ("Void", _) => "None".to_owned(),
-                (other, _) => other.to_owned(),
-            },
+            TypeRef::NonNull(inner) => {
+                let text = self.annotation(inner, ids);
+                text.strip_suffix(" | None").map_or(text.clone(), ToOwned::to_owned)
+            }
+            TypeRef::List(inner) => format!("list[{}] | None", self.annotation(inner, ids)),
+            TypeRef::Named(name) => {
+                let text = match (&**name, ids) {
+                    ("ID", Ids::Objects(expected)) => expected.unwrap_or("_Type").to_owned(),
+                    ("ID", Ids::Text(Some(expected))) if self.has_typed_id(expected) => format!("{expected}ID"),
+                    (name, _) => builtin(name).unwrap_or(name).to_owned(),
+                };
+                format!("{text} | None")
+            }
         }
     }
 
-    fn default(&self, arg: &ArgDef, value: &Value) -> String {
+    /// `annotation` in quotes when it names a type that stands further below.
+    fn deferred(&self, annotation: &str, ty: &TypeRef) -> String {
+        let base = &**ty.base();
+        let known = annotation == "_Self" || builtin(base).is_some() || self.defined.contains(base);
+        if known { annotation.to_owned() } else { format!("\"{annotation}\"") }
+    }
+
+    fn literal(&self, ty: &TypeRef, value: &Value) -> String {
         match value {
             Value::Null => "None".to_owned(),
             Value::Bool(true) => "True".to_owned(),
             Value::Bool(false) => "False".to_owned(),
             Value::Int(i) => i.to_string(),
-            Value::Float(x) => x.to_string(),
-            Value::String(text) => serde_json::Value::from(&**text).to_string(),
-            Value::Enum(name) => format!("{}.{}", arg.ty.base(), safe(name)),
+            Value::Float(x) => format!("{x:?}"),
+            Value::String(text) => quoted(text),
+            Value::Enum(name) => format!("{}.{}", ty.base(), member_name(name)),
             Value::List(items) => {
-                let items: Vec<String> = items.iter().map(|item| self.default(arg, item)).collect();
+                let items: Vec<String> = items.iter().map(|item| self.literal(ty, item)).collect();
                 format!("[{}]", items.join(", "))
             }
             Value::Object(_) => "None".to_owned(),
         }
     }
-}
 
-fn required(arg: &ArgDef) -> bool {
-    arg.ty.is_non_null() && arg.default.is_none()
-}
-
-fn is_leaf(name: &str) -> bool {
-    const LEAVES: &[&str] = &[
-        "String",
-        "Int",
-        "Float",
-        "Boolean",
-        "ID",
-        "Void",
-        "JSON",
-        "Platform",
-        "CacheSharingMode",
-        "ChangesetMergeConflict",
-        "ChangesetsMergeConflict",
-        "DiffStatKind",
-        "ExistsType",
-        "FileType",
-        "FunctionCachePolicy",
-        "ImageLayerCompression",
-        "ImageMediaTypes",
-        "ModuleSourceExperimentalFeature",
-        "ModuleSourceKind",
-        "NetworkProtocol",
-        "ReturnType",
-        "TypeDefKind",
-    ];
-    LEAVES.contains(&name)
-}
-
-fn safe(name: &str) -> String {
-    if KEYWORDS.contains(&name) { format!("{name}_") } else { name.to_owned() }
-}
-
-/// `withExec` → `with_exec`, as the library's own methods are named.
-fn snake(name: &str) -> String {
-    let mut out = String::with_capacity(name.len() + 4);
-    let chars: Vec<char> = name.chars().collect();
-    for (at, &c) in chars.iter().enumerate() {
-        let before = at.checked_sub(1).map(|before| chars[before]);
-        let next_is_lower = chars.get(at + 1).is_some_and(char::is_ascii_lowercase);
-        let starts =
-            c.is_ascii_uppercase() && before.is_some_and(|b| b != '_' && (!b.is_ascii_uppercase() || next_is_lower));
-        if starts {
-            out.push('_');
+    fn doc(&mut self, indent: &str, text: &str) {
+        if self.documented && !text.is_empty() {
+            let text = text.replace('\\', "\\\\").replace("\"\"\"", "'''");
+            let _ = writeln!(self.text, "{indent}\"\"\"{}\"\"\"", text.trim().trim_end_matches('"'));
         }
-        out.push(c.to_ascii_lowercase());
     }
-    safe(&out)
+
+    /// Whether code of this view knows IDs of the type called `name` by a type of their own.
+    fn has_typed_id(&self, name: &str) -> bool {
+        self.typed_ids && self.schema.types.contains_key(&*format!("{name}ID"))
+    }
+
+    fn is_leaf(&self, name: &str) -> bool {
+        self.schema.types.get(name).is_none_or(|ty| matches!(ty.kind, TypeKind::Scalar | TypeKind::Enum(_)))
+    }
+
+    fn is_interface(&self, name: &str) -> bool {
+        self.schema.types.get(name).is_some_and(|ty| matches!(ty.kind, TypeKind::Interface(_)))
+    }
+}
+
+/// What stands where an ID is.
+#[derive(Clone, Copy)]
+enum Ids<'a> {
+    /// The object, of the type that is expected when the API says which.
+    Objects(Option<&'a str>),
+    /// The ID itself, which has the name of what it stands for in old views.
+    Text(Option<&'a str>),
+}
+
+/// What a method gives.
+struct MethodResult {
+    annotation: String,
+    /// Whether a request is made.
+    executes: bool,
+    /// Whether an ID comes back that stands for the object itself.
+    syncs: bool,
+}
+
+/// A parameter of a method, or a field of an input.
+struct Parameter {
+    graphql: String,
+    name: String,
+    annotation: String,
+    default: Option<String>,
+    is_list: bool,
+}
+
+impl Parameter {
+    fn declaration(&self) -> String {
+        let Self { name, annotation, default, .. } = self;
+        match default {
+            // A list as default would be one list for all calls.
+            Some(_) if self.is_list => format!("{name}: {annotation} = None"),
+            Some(default) => format!("{name}: {annotation} = {default}"),
+            None => format!("{name}: {annotation}"),
+        }
+    }
+
+    fn argument(&self) -> String {
+        let Self { graphql, name, default, .. } = self;
+        match default {
+            Some(default) if self.is_list => {
+                format!("_Arg(\"{graphql}\", {default} if {name} is None else {name}, {default})")
+            }
+            Some(default) => format!("_Arg(\"{graphql}\", {name}, {default})"),
+            None => format!("_Arg(\"{graphql}\", {name})"),
+        }
+    }
+}
+
+/// Whether a field of the type gives the same type, so that calls form a chain.
+fn chains(ty: &TypeDef) -> bool {
+    let same =
+        |field: &FieldDef| matches!(&field.ty, TypeRef::NonNull(inner) if **inner == TypeRef::Named(ty.name.clone()));
+    ty.fields().is_some_and(|fields| fields.list.iter().any(|field| same(field)))
+}
+
+/// The class of which values of an interface are.
+fn client_of(interface: &str) -> String {
+    format!("_{interface}Client")
+}
+
+fn member_name(name: &str) -> String {
+    if is_keyword(name) { format!("{name}_") } else { name.to_owned() }
+}
+
+fn value_of(member: &EnumValue) -> &str {
+    let named = |directive: &&AppliedDirective| &*directive.name == "enumValue";
+    let value = member.directives.iter().find(named).and_then(|directive| match &directive.args.first()?.1 {
+        Value::String(text) => Some(&**text),
+        _ => None,
+    });
+    value.or(member.alias_of.as_deref()).unwrap_or(&member.name)
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]
 mod tests {
-    use rondel_gql::types::{AppliedDirective, Behaviour, EnumValue, Fields};
+    use std::sync::Arc;
 
     use super::*;
 
-    fn named(name: &str) -> TypeRef {
-        TypeRef::NonNull(Box::new(TypeRef::Named(name.into())))
+    const CORE_TYPES: &str = r#"
+directive @expectedType(name: String!) on ARGUMENT_DEFINITION | FIELD_DEFINITION
+directive @enumValue(value: String!) on ENUM_VALUE
+enum Level { LOW HIGH @enumValue(value: "LOW") }
+input Pair { value: String = "" name: String! }
+scalar DirectoryID
+interface Node { id: ID! }
+type Directory implements Node {
+  id: ID! @expectedType(name: "Directory")
+  sync: ID! @expectedType(name: "Directory")
+  entries(path: String): [String!]!
+  withDirectory(path: String!, source: ID! @expectedType(name: "Directory"), level: Level = LOW): Directory!
+  import(str: String!, self: Int!): Directory
+  all(tags: [String!] = ["x"]): [Directory!]!
+  type: Boolean @deprecated(reason: "say \"no\"")
+}
+type Query {
+  directory: Directory!
+  loadDirectoryFromID(id: DirectoryID!): Directory!
+  directoryOf(id: ID! @expectedType(name: "Directory")): Directory!
+}
+"#;
+    const MORE: &str = r#"
+"What it is." type Dep implements Node { id: ID! @expectedType(name: "Dep") build(src: ID! @expectedType(name: "Directory")): Directory! next: Dep! node: Node! }
+enum DepLevel { LOW None }
+"#;
+
+    fn schema(text: &str) -> Schema {
+        rondel_gql::sdl::schema(text, rondel_gql::builtin::nothing).expect("a schema")
     }
 
-    fn field(name: &str, ty: TypeRef, args: Vec<ArgDef>) -> Arc<FieldDef> {
-        Arc::new(FieldDef {
-            name: name.into(),
-            description: "".into(),
-            args: args.into_iter().map(Arc::new).collect(),
-            ty,
-            deprecated: None,
-            directives: Vec::new(),
-            behaviour: Behaviour(Arc::new(())),
-        })
-    }
-
-    fn arg(name: &str, ty: TypeRef, default: Option<Value>, expected: Option<&str>) -> ArgDef {
-        let directive = |name: &str| AppliedDirective {
-            name: "expectedType".into(),
-            args: vec![("name".into(), Value::string(name))],
-        };
-        let directives = expected.map(directive).into_iter().collect();
-        ArgDef { name: name.into(), description: "".into(), ty, default, deprecated: None, directives, hidden: false }
-    }
-
-    #[test]
-    fn one_module() {
-        let list = TypeRef::NonNull(Box::new(TypeRef::List(Box::new(named("DepItem")))));
-        let fields = vec![
-            field("hello", named("String"), vec![arg("theName", named("String"), Some(Value::string("x")), None)]),
-            field("build", named("Container"), vec![arg("src", named("ID"), None, Some("Directory"))]),
-            field("items", list, vec![]),
-        ];
-        let object = TypeDef {
-            name: "Dep".into(),
-            description: "".into(),
-            kind: TypeKind::Object(Fields::new(fields, vec![])),
-            directives: vec![],
-        };
-        let low = EnumValue {
-            name: "LOW".into(),
-            description: "".into(),
-            deprecated: None,
-            alias_of: None,
-            hidden: false,
-            directives: vec![],
-        };
-        let level = TypeDef {
-            name: "DepLevel".into(),
-            description: "".into(),
-            kind: TypeKind::Enum(vec![Arc::new(low)]),
-            directives: vec![],
-        };
-        let item = TypeDef {
-            name: "DepItem".into(),
-            description: "".into(),
-            kind: TypeKind::Object(Fields::default()),
-            directives: vec![],
-        };
-        let constructor =
-            field("dep", named("Dep"), vec![arg("level", named("DepLevel"), Some(Value::Enum("LOW".into())), None)]);
-        let text =
-            python(&[Dependency { constructor, types: vec![Arc::new(object), Arc::new(level), Arc::new(item)] }]);
-        for want in [
-            "class DepLevel(Enum):\n    LOW = \"LOW\"",
-            "    async def hello(self, *, the_name: \"str | None\" = \"x\") -> \"str\":\n        _args = [Arg(\"theName\", the_name, \"x\"), ]\n",
-            "        return await _ctx.execute(str)",
-            "    def build(self, src: \"Directory\") -> \"Container\":\n        _args = [Arg(\"src\", src), ]\n        _ctx = self._select(\"build\", _args)\n        return Container(_ctx)",
-            "    async def items(self) -> \"list[DepItem]\":",
-            "        return await _ctx.execute_object_list(DepItem)",
-            "    def dep(self, *, level: \"DepLevel | None\" = DepLevel.LOW) -> \"Dep\":",
-            "dag = Client()",
-        ] {
-            assert!(text.contains(want), "{want}\n---\n{text}");
+    fn check_holds(text: &str, parts: &[&str]) {
+        for part in parts {
+            assert!(text.contains(part), "{part}\n---\n{text}");
         }
     }
 
     #[test]
-    fn names() {
-        let check = |name: &str, want: &str| assert_eq!(snake(name), want);
-        check("withExec", "with_exec");
-        check("from", "from_");
-        check("asJSON", "as_json");
-        check("x", "x");
+    fn the_api() {
+        let text = python_core(&schema(CORE_TYPES), View::new(0, 21, 8));
+        check_holds(
+            &text,
+            &[
+                "class Level(_Enum):\n    pass\n\n    LOW = \"LOW\"\n    HIGH = \"LOW\"\n",
+                "class Pair(_Input):\n    name: str\n    value: str | None = \"\"\n",
+                "class DirectoryID(_Scalar):",
+                "@_runtime_checkable\nclass Node(_Protocol):",
+                "class _NodeClient(_Type):\n    pass\n\n    @classmethod\n    def _graphql_name(cls):\n        return \"Node\"",
+                "    async def id(self) -> str:",
+                "    async def sync(self) -> _Self:\n        _args = []\n        return await self._ctx.execute_sync(self, \"sync\", _args)",
+                "    def __await__(self):",
+                "    async def entries(self, *, path: str | None = None) -> list[str]:\n        _args = [_Arg(\"path\", path, None)]",
+                "    def with_directory(self, path: str, source: _Self, *, level: Level | None = Level.LOW) -> _Self:",
+                "    def import_(self, str_: str, self_: int) -> _Self:\n        _args = [_Arg(\"str\", str_), _Arg(\"self\", self_)]",
+                "    async def all(self, *, tags: list[str] | None = None) -> \"list[Directory]\":\n        _args = [_Arg(\"tags\", [\"x\"] if tags is None else tags, [\"x\"])]",
+                "        return await _ctx.execute_object_list(Directory)",
+                "    async def type_(self) -> bool | None:\n        _warnings.warn(\"Method \\\"type_\\\" is deprecated: say \\\"no\\\"\", DeprecationWarning, stacklevel=4)",
+                "    def with_(self, cb: _Callable[[\"Directory\"], \"Directory\"]) -> \"Directory\":",
+                "    def load_directory_from_id(self, id: DirectoryID) -> Directory:",
+                "    def directory_of(self, id: str) -> Directory:",
+                "class Client(Query):",
+            ],
+        );
+    }
+
+    #[test]
+    fn ids_of_old_views_have_types() {
+        let text = python_core(&schema(CORE_TYPES), View::new(0, 20, 6));
+        check_holds(
+            &text,
+            &["async def id(self) -> DirectoryID:", "def directory_of(self, id: DirectoryID) -> Directory:"],
+        );
+        check_holds(
+            &text,
+            &["async def id(self) -> str:\n        _args = []\n        _ctx = self._select(\"id\", _args)"],
+        );
+    }
+
+    #[test]
+    fn modules_beside_the_api() {
+        let core = schema(CORE_TYPES);
+        let with_field = CORE_TYPES.replace("type Query {", "type Query {\n  dep(level: DepLevel = LOW): Dep!");
+        let text = python_all(&core, &schema(&format!("{with_field}{MORE}")), View::new(0, 21, 8));
+        check_holds(
+            &text,
+            &[
+                "import dagger_core_gen as _core\nfrom dagger_core_gen import *\n",
+                "class DepLevel(_Enum):\n    pass\n\n    LOW = \"LOW\"\n    None_ = \"None\"\n",
+                "class Dep(_Type):\n    \"\"\"What it is.\"\"\"\n",
+                "    def build(self, src: Directory) -> Directory:",
+                "        return _core._NodeClient(_ctx)",
+                "class Client(_core.Client):\n    pass\n\n    def dep(self, *, level: DepLevel | None = DepLevel.LOW) -> Dep:",
+                "__all__ = [*_core.__all__, \"Dep\", \"DepLevel\", \"Client\", \"dag\", ]",
+            ],
+        );
+        assert!(!text.contains("class Directory") && !text.contains("def directory("), "{text}");
+        let same = Arc::new(core);
+        assert!(!python_all(&same, &same, View::new(0, 21, 8)).contains("def "));
     }
 }

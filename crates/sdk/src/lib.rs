@@ -6,13 +6,15 @@
 
 pub mod bindings;
 pub mod python;
+mod python_names;
 mod python_project;
+mod python_version;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use rondel_fault::{Fault, Result};
-use rondel_gql::types::{FieldDef, TypeDef};
+use rondel_gql::types::Schema;
 use rondel_model::{Container, Directory};
 use rondel_ops::{OpCx, Ops};
 use rondel_version::View;
@@ -29,16 +31,10 @@ pub struct Source {
     pub source: String,
     /// The API version that the module sees.
     pub view: View,
-    /// The modules that it uses.
-    pub dependencies: Vec<Dependency>,
-}
-
-/// A module that another one uses, as its schema shows it.
-pub struct Dependency {
-    /// The field of the root type that makes its main object.
-    pub constructor: Arc<FieldDef>,
-    /// Its types.
-    pub types: Vec<Arc<TypeDef>>,
+    /// The API as the module's code sees it, without other modules.
+    pub core: Arc<Schema>,
+    /// The same with the modules that it uses.
+    pub schema: Arc<Schema>,
 }
 
 /// Turns module source into runtimes.

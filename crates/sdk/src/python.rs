@@ -1,20 +1,21 @@
 //! The Python SDK: the official library from the package index, unmodified, and a script of three lines.
 //!
 //! Dependencies are installed by one process whose inputs are the declarations of dependencies alone, so that an
-//! edit of the module's code runs nothing again. The code comes last. Bindings of other modules are one generated
-//! file, `dagger_gen.py`, which the library imports when it is there.
+//! edit of the module's code runs nothing again. The code comes last. The library has the newest API only, so bindings of
+//! the API as the module's view has it take the place of its own: `dagger_gen.py`, which the library imports when it is
+//! there. Those of the API alone are compiled by a process of their own, once per view and image.
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Kind, Result};
 use rondel_model::exec::{Expect, Sharing, Stdin};
 use rondel_model::image::ImageRef;
 use rondel_model::op::{CopyOp, Edit, ExecOutput, Filter, ImageOp, Place};
 use rondel_model::{AbsPath, Container, ExecOp, Fs, FsOp, ImageConfig, Mount, MountSource, Platform};
 use rondel_ops::{AtRegistry, OpCx, Ops};
 
-use crate::python_project::{Files, Install, Project};
+use crate::python_project::{Files, Install, Lock, Project};
 use crate::{Sdk, Source, bindings};
 
 /// Where the module's context lies in the runtime.
@@ -25,35 +26,50 @@ const PYTHON: &str = "/opt/venv/bin/python";
 const RUNTIME: &str =
     "import sys\n\nfrom dagger.mod.cli import app\n\nif __name__ == \"__main__\":\n    sys.exit(app())\n";
 
+/// Where generated bindings lie.
+const BINDINGS: &str = "/opt/rondel/bindings";
+
 const PIP: &str = r#"set -e
 python3 -m venv /opt/venv
-set -- -r /opt/rondel/requirements.txt
-if [ -f /opt/rondel/constraints.txt ]; then set -- "$@" -c /opt/rondel/constraints.txt; fi
-/opt/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input "$@"
+/opt/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -r /opt/rondel/requirements.txt
 "#;
-const UV: &str = r"set -e
+/// Makes uv available while what follows runs.
+const WITH_UV: &str = r"set -e
 python3 -m venv /opt/uv
 /opt/uv/bin/python -m pip install --quiet --disable-pip-version-check --no-input uv
 cd /opt/rondel/project
-/opt/uv/bin/uv lock --quiet --python python3
+";
+const SYNC: &str = r"/opt/uv/bin/uv lock --quiet --python python3
 /opt/uv/bin/uv sync --quiet --frozen --no-dev --no-install-project --compile-bytecode --python python3
 rm -rf /opt/uv
 ";
+/// What `requirements.lock` pins is preferred where it fits, and the result is written to it.
+const COMPILE: &str = r"python3 -m venv --without-pip /opt/venv
+/opt/uv/bin/uv pip compile --quiet --python /opt/venv/bin/python --output-file requirements.lock pyproject.toml
+/opt/uv/bin/uv pip install --quiet --python /opt/venv/bin/python --compile-bytecode --no-deps -r requirements.lock
+rm -rf /opt/uv
+";
+/// The library's own bindings become another name for the generated ones, so that every import gives the same types.
+const REPLACE_BINDINGS: &str = r#"gen=$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dagger/client/gen.py
+printf '%s\n' 'from dagger_gen import *' 'from dagger_gen import __all__' > "$gen"
+/opt/venv/bin/python -m compileall -q "$gen"
+"#;
+const COMPILE_BINDINGS: &str = "python3 -m compileall -q --invalidation-mode unchecked-hash /opt/rondel/bindings";
 
 /// The Python SDK.
 pub struct Python;
 
 impl Sdk for Python {
     fn version(&self) -> &'static str {
-        "python/1"
+        "python/2"
     }
 
     fn runtime<'a>(&'a self, ops: &'a Arc<Ops>, cx: &'a OpCx, source: &'a Source) -> BoxFuture<'a, Result<Container>> {
         Box::pin(async move {
             let files = read_files(ops, cx, source).await?;
-            let project = Project::read(&files, &source.name, source.view)?;
+            let project = Project::read(&files, &source.name)?;
             let doing = || format!("prepare the base image of module `{}`", source.name);
-            let base = image(ops, cx, &project.base_image).await.map_err(|e| e.context(doing()))?;
+            let base = first_image(ops, cx, &project.base_images).await.map_err(|e| e.context(doing()))?;
             Ok(runtime(&base, &project, source))
         })
     }
@@ -76,6 +92,26 @@ async fn read_files(ops: &Arc<Ops>, cx: &OpCx, source: &Source) -> Result<Files>
         requirements_lock: read("requirements.lock").await?,
         python_version: read(".python-version").await?,
     })
+}
+
+/// The first of the images called `names` that can be had.
+async fn first_image(ops: &Arc<Ops>, cx: &OpCx, names: &[String]) -> Result<Container> {
+    let mut failure: Option<Fault> = None;
+    for name in names {
+        match image(ops, cx, name).await {
+            Ok(base) => return Ok(base),
+            Err(fault) if fault.kind() == Kind::Cancelled => return Err(fault),
+            // The first is what the project asks for; what the others lack is of no use to its author.
+            Err(fault) => _ = failure.get_or_insert(fault),
+        }
+    }
+    let failure = failure.unwrap_or_else(|| Fault::bug("a Python project has no base image"));
+    match names {
+        [_, others @ ..] if !others.is_empty() => {
+            Err(failure.with_hint(format!("not found either: {}", others.join(", "))))
+        }
+        _ => Err(failure),
+    }
 }
 
 async fn image(ops: &Arc<Ops>, cx: &OpCx, name: &str) -> Result<Container> {
@@ -101,30 +137,42 @@ async fn image(ops: &Arc<Ops>, cx: &OpCx, name: &str) -> Result<Container> {
 fn runtime(base: &Container, project: &Project, source: &Source) -> Container {
     let installed = install(base, &project.install);
     let own = |fs: Fs, path: &str, text: &str| write(fs, &format!("{OWN}/{path}"), text);
-    let mut fs = write(installed, "/runtime", RUNTIME);
-    if !source.dependencies.is_empty() {
-        fs = own(fs, "bindings/dagger_gen.py", &bindings::python(&source.dependencies));
-    }
+    let fs = copy(write(installed, "/runtime", RUNTIME), core_bindings(base, source), BINDINGS);
+    let all = bindings::python_all(&source.core, &source.schema, source.view);
+    let mut fs = own(fs, &format!("bindings/{}.py", bindings::ALL), &all);
     if let Some(main) = &project.main_object {
         let folder = "bindings/rondel_module-0.dist-info";
         fs = own(fs, &format!("{folder}/METADATA"), "Metadata-Version: 2.1\nName: rondel-module\nVersion: 0\n");
         fs = own(fs, &format!("{folder}/entry_points.txt"), &format!("[dagger.mod]\nmain_object = {main}\n"));
     }
-    let copy = CopyOp {
-        base: fs,
-        source: source.context.place.clone(),
+    let code = AbsPath::new(CODE).join_inside(&source.source);
+    let mut container = base.clone();
+    container.rootfs = copy(fs, source.context.place.clone(), CODE);
+    container.configure(|config| configure(config, project, source, &code))
+}
+
+/// `base` with the content of the folder `source` at `target`.
+fn copy(base: Fs, source: Place, target: &str) -> Fs {
+    Fs::from(CopyOp {
+        base,
+        source,
         source_is_file: false,
         source_name: None,
-        target: AbsPath::new(CODE),
+        target: AbsPath::new(target),
         target_is_dir: true,
         filter: Filter::default(),
         owner: None,
         permissions: None,
-    };
-    let code = AbsPath::new(CODE).join_inside(&source.source);
-    let mut container = base.clone();
-    container.rootfs = Fs::from(copy);
-    container.configure(|config| configure(config, project, source, &code))
+    })
+}
+
+/// The folder with the bindings of the API, compiled for the Python of `base`.
+// IDENTITY: the only inputs are the base image and the bindings, so that modules of one view share it.
+fn core_bindings(base: &Container, source: &Source) -> Place {
+    let text = bindings::python_core(&source.core, source.view);
+    let written = write(base.rootfs.clone(), &format!("{BINDINGS}/{}.py", bindings::CORE), &text);
+    let fs = exec(base, written, COMPILE_BINDINGS.into(), Vec::new());
+    Place { fs, path: AbsPath::new(BINDINGS) }
 }
 
 fn configure(config: &mut ImageConfig, project: &Project, source: &Source, code: &AbsPath) {
@@ -132,7 +180,7 @@ fn configure(config: &mut ImageConfig, project: &Project, source: &Source, code:
     config.cmd = None;
     config.user = String::new();
     config.working_dir = "/scratch".into();
-    let path = format!("{OWN}/bindings:{code}/src:{code}");
+    let path = format!("{BINDINGS}:{code}/src:{code}");
     let main = main_object(&source.name);
     set_env(config, "PATH", |old| {
         format!("/opt/venv/bin:{}", old.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"))
@@ -181,19 +229,27 @@ fn set_env(config: &mut ImageConfig, name: &str, value: impl FnOnce(Option<&str>
 fn install(base: &Container, install: &Install) -> Fs {
     let own = |fs: Fs, path: &str, text: &str| write(fs, &format!("{OWN}/{path}"), text);
     let fs = base.rootfs.clone();
+    let pip = cache("modpython-pip", "/var/cache/pip");
     let (fs, script, caches) = match install {
-        Install::Pip { requirements, constraints } => {
-            let fs = own(fs, "requirements.txt", requirements);
-            let fs = constraints.iter().fold(fs, |fs, text| own(fs, "constraints.txt", text));
-            (fs, PIP, vec![cache("modpython-pip", "/var/cache/pip")])
+        Install::Pip { requirements } => {
+            (own(fs, "requirements.txt", requirements), format!("{PIP}{REPLACE_BINDINGS}"), vec![pip])
         }
         Install::Uv { pyproject, lock } => {
             let fs = own(fs, "project/pyproject.toml", pyproject);
-            let fs = lock.iter().fold(fs, |fs, text| own(fs, "project/uv.lock", text));
-            let caches = vec![cache("modpython-pip", "/var/cache/pip"), cache("modpython-uv", "/var/cache/uv")];
-            (fs, UV, caches)
+            let (fs, script) = match lock {
+                Lock::Absent => (fs, SYNC),
+                Lock::Uv(text) => (own(fs, "project/uv.lock", text), SYNC),
+                Lock::Requirements(text) => (own(fs, "project/requirements.lock", text), COMPILE),
+            };
+            let caches = vec![pip, cache("modpython-uv", "/var/cache/uv")];
+            (fs, format!("{WITH_UV}{script}{REPLACE_BINDINGS}"), caches)
         }
     };
+    exec(base, fs, script, caches)
+}
+
+/// What the shell script leaves of `fs`.
+fn exec(base: &Container, fs: Fs, script: String, caches: Vec<Mount>) -> Fs {
     let mut env: Vec<(String, String)> = base.env().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let variables = [
         ("PIP_CACHE_DIR", "/var/cache/pip"),
@@ -208,7 +264,7 @@ fn install(base: &Container, install: &Install) -> Fs {
     let exec = ExecOp {
         rootfs: fs,
         mounts: caches,
-        args: vec!["sh".into(), "-c".into(), script.into()],
+        args: vec!["sh".into(), "-c".into(), script],
         env,
         secret_env: Vec::new(),
         volatile_env: Vec::new(),
@@ -256,13 +312,14 @@ mod tests {
             root: "m".into(),
             source: "m".into(),
             view: rondel_version::ENGINE,
-            dependencies: Vec::new(),
+            core: Arc::default(),
+            schema: Arc::default(),
         }
     }
 
     fn of(files: &Files, content: &str) -> Container {
         let source = source(content);
-        let project = Project::read(files, &source.name, source.view).expect("reads");
+        let project = Project::read(files, &source.name).expect("reads");
         runtime(&Container::scratch(Platform::native()), &project, &source)
     }
 
