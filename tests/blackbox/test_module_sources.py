@@ -69,6 +69,27 @@ def test_no_configuration(connected, folder):
     connected.run("functions", "-m", "127.0.0.1:9/x/y").failed("127.0.0.1:9/x/y", "cannot reach", code=1)
 
 
+def test_a_folder_that_describes_no_module(engine, folder):
+    """It is a source of nothing: what else is in it does not belong to a module (`TestLoadWhenNoModule`)."""
+    (folder / "repo/.git").mkdir(parents=True)
+    (folder / "repo/sub").mkdir()
+    for place in ("repo/file", "repo/sub/file", "file"):
+        (folder / place).write_text("text")
+    ask = "configExists sourceRootSubpath contextDirectory { entries } directory(path: \".\") { entries }"
+
+    def source(path, more=""):
+        return engine.data(f"{{ moduleSource(refString: {json.dumps(str(path))}{more}) {{ {ask} }} }}")["moduleSource"]
+
+    nothing = {"configExists": False, "directory": {"entries": []}}
+    alone, below = {"contextDirectory": {"entries": []}}, {"contextDirectory": {"entries": ["sub/"]}}
+    assert source(folder) == {**nothing, **alone, "sourceRootSubpath": "."}
+    assert source(folder / "repo/sub") == {**nothing, **below, "sourceRootSubpath": "sub"}
+    missing = folder / "repo/sub/new"
+    assert source(missing, ", allowNotExists: true")["contextDirectory"] == below["contextDirectory"]
+    engine.query(f"{{ moduleSource(refString: {json.dumps(str(missing))}) {{ id }} }}").failed("does not exist")
+    engine.query(f"{{ moduleSource(refString: {json.dumps(str(folder))}) {{ asModule {{ id }} }} }}").failed("no `dagger.json` in")
+
+
 @pytest.mark.parametrize(
     "code, words",
     [
