@@ -179,7 +179,7 @@ impl Preparing<'_> {
         let empty = Snapshot::empty();
         let snapshot = self.inputs.next().unwrap_or(&empty);
         if what.read_only && what.owner.is_none() {
-            let tree = stack::open(self.store, snapshot)?;
+            let tree = stack::open_for_process(self.store, snapshot)?;
             let mount = clone(Root(tree.root.as_fd()), what.path, what.file)?;
             self.push(target, ProcessMountSource::Detached { mount, read_only: true });
             trees.mount(target, what.path, Held::ReadOnly(snapshot.clone()));

@@ -16,6 +16,14 @@ pub(crate) fn open(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<Tree> {
     }
 }
 
+/// Opens `snapshot` for reading by a process.
+pub(crate) fn open_for_process(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<Tree> {
+    match distinct(snapshot) {
+        None => store.open_for_process(snapshot),
+        Some(distinct) => store.open_for_process(&distinct),
+    }
+}
+
 /// Opens a writable state on top of `snapshot`; what is committed is on top of the whole stack.
 pub(crate) fn begin(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<WorkTree> {
     match distinct(snapshot) {

@@ -124,6 +124,15 @@ pub trait Snapshots: Send + Sync {
     /// When a layer is missing or the kernel refuses the mount.
     fn open(&self, snapshot: &Snapshot) -> Result<Tree>;
 
+    /// Opens `snapshot` for reading by a process. What the process finds in its list of mounts does
+    /// not say where the store is, as far as that can be avoided.
+    ///
+    /// # Errors
+    /// As for [`Snapshots::open`].
+    fn open_for_process(&self, snapshot: &Snapshot) -> Result<Tree> {
+        self.open(snapshot)
+    }
+
     /// Opens a new writable state on top of `snapshot`.
     ///
     /// # Errors

@@ -191,15 +191,28 @@ pub(crate) fn open(store: &Store, snapshot: &Snapshot) -> Result<Tree> {
         [single] if store.layer(&single).is_some_and(|info| info.plain) => {
             overlay::clone_read_only(store.layer_root(&single)?.as_fd())?
         }
-        _ => {
-            let mut roots = roots(store, &stack)?;
-            if roots.len() == 1 {
-                roots.insert(0, open_empty(store)?);
-            }
-            overlay::overlay(&roots, None, store.state.user, store.state.root())?
-        }
+        _ => stacked(store, &stack)?,
     };
     Ok(Tree { root })
+}
+
+/// A read-only view of `snapshot` for a process. The list of mounts shows the path of what a clone
+/// was made of, and of an overlay only the descriptors that it was made with.
+pub(crate) fn open_for_process(store: &Store, snapshot: &Snapshot) -> Result<Tree> {
+    let stack = flatten::mountable(store, snapshot)?;
+    if stack.is_empty() {
+        return open(store, snapshot);
+    }
+    Ok(Tree { root: stacked(store, &stack)? })
+}
+
+/// A read-only overlay of at least one layer.
+fn stacked(store: &Store, stack: &[LayerId]) -> Result<OwnedFd> {
+    let mut roots = roots(store, stack)?;
+    if roots.len() == 1 {
+        roots.insert(0, open_empty(store)?);
+    }
+    overlay::overlay(&roots, None, store.state.user, store.state.root())
 }
 
 /// A writable state on top of `snapshot`.

@@ -175,6 +175,10 @@ impl Snapshots for Store {
         layers::open(self, snapshot)
     }
 
+    fn open_for_process(&self, snapshot: &Snapshot) -> Result<Tree> {
+        layers::open_for_process(self, snapshot)
+    }
+
     fn begin(&self, snapshot: &Snapshot) -> Result<WorkTree> {
         layers::begin(self, snapshot)
     }
