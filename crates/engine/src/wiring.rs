@@ -11,7 +11,7 @@ use rondel_git::Git;
 use rondel_hostlink::HostLink;
 use rondel_modules::{Module, Modules};
 use rondel_network::Bridge;
-use rondel_ops::{HostTrust, Ops, Ports};
+use rondel_ops::{BUNDLES, HostTrust, Ops, Ports};
 use rondel_ports::index::{Index, Table};
 use rondel_ports::network::Networks as _;
 use rondel_ports::process::Processes as _;
@@ -29,15 +29,8 @@ use crate::notes::Noted;
 use crate::serve::ServeOptions;
 use crate::sessions::{Engine, Parts};
 
-/// Where systems keep a bundle of the certificate authorities they trust.
-const BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-/// Where administrators add authorities of their own.
-const ADDED_AUTHORITIES: &str = "/usr/local/share/ca-certificates";
+/// Where administrators add authorities of their own. The first is also known to images.
+const ADDED_AUTHORITIES: [&str; 2] = ["/usr/local/share/ca-certificates", "/etc/pki/ca-trust/source/anchors"];
 /// The folder of git repositories in the state folder.
 const GIT: &str = "git";
 /// Variables that name the engine: ours, and that of the original.
@@ -142,9 +135,11 @@ fn registry_config(config: &Config) -> RegistryConfig {
 /// The authorities that the host trusts: the user's own choice first.
 fn host_trust() -> HostTrust {
     let chosen = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let has_content = |path: &&str| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    let added = chosen.is_some() || ADDED_AUTHORITIES.iter().any(|path| has_content(&path));
     let bundle = chosen.into_iter().chain(BUNDLES.iter().map(PathBuf::from)).find(|path| path.is_file());
-    let extra = Path::new(ADDED_AUTHORITIES);
-    HostTrust { bundle, extra_dir: extra.is_dir().then(|| extra.to_owned()) }
+    let extra = Path::new(ADDED_AUTHORITIES[0]);
+    HostTrust { bundle, added, extra_dir: extra.is_dir().then(|| extra.to_owned()) }
 }
 
 /// What `git` is told of proxies and authorities.

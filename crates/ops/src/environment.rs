@@ -8,12 +8,14 @@ use rondel_ports::secrets::Plaintext;
 
 use crate::options::{BUNDLE_TARGET, BUNDLE_VARIABLES, DEFAULT_PATH, Options};
 
-/// The environment of the process. What the user set stands; what the engine adds counts for no key.
+/// The environment of the process. What the user set stands; what the engine adds counts for no
+/// key. `bundle`: the host's bundle of authorities is mounted.
 pub(crate) fn environment(
     exec: &ExecOp,
     secrets: &[Arc<Plaintext>],
     granted: &[(String, String)],
     options: &Options,
+    bundle: bool,
 ) -> Result<Vec<(String, String)>> {
     let mut env = Environment(exec.env.clone());
     for (name, value) in &exec.volatile_env {
@@ -28,7 +30,7 @@ pub(crate) fn environment(
     for (name, value) in &options.proxies {
         env.set_unless_set(name, value);
     }
-    if options.trust.bundle.is_some() {
+    if bundle {
         for name in BUNDLE_VARIABLES {
             env.set_unless_set(name, BUNDLE_TARGET);
         }

@@ -64,7 +64,7 @@ pub use git::Uncommitted;
 pub use held::referred;
 pub use http::Download;
 pub use image::AtRegistry;
-pub use options::{HostTrust, Options};
+pub use options::{BUNDLES, HostTrust, Options};
 pub use process::Surroundings;
 pub use read::{Entry, EntryKind, MOST_BYTES, Stat};
 pub use search::{Match, Search, Submatch};

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::copy::plain_file;
-use crate::options::{BUNDLE_TARGET, EXTRA_TARGET};
+use crate::options::{BUNDLE_TARGET, BUNDLES, EXTRA_TARGET};
 use crate::owner::{self, Ids};
 use crate::root::{Root, failed, inner, kind, names};
 use crate::skeleton::Points;
@@ -55,6 +55,8 @@ pub(crate) struct Prepared {
     pub(crate) mounts: Vec<ProcessMount>,
     /// Sockets that lead to those of clients, to be served.
     pub(crate) sockets: Option<SocketFiles>,
+    /// The host's bundle of authorities is one of the mounts.
+    pub(crate) bundle: bool,
 }
 
 /// Opens everything that `exec` sees. `inputs` are the snapshots of [`ExecOp::inputs`]; `secrets` those of the mounts;
@@ -71,7 +73,7 @@ pub(crate) fn prepare(
     let empty = Snapshot::empty();
     let trust = &ops.options.trust;
     let extra = trust.extra_dir.as_deref().filter(|dir| has_content(dir));
-    let points = Points { resolver, bundle: trust.bundle.is_some(), extra: extra.is_some() };
+    let points = Points { resolver, extra: extra.is_some() };
     let root = ops.skeletons.begin(store, inputs.first().unwrap_or(&empty), points)?;
     let mut trees = Trees { root, mounts: Vec::new() };
     let mut preparing = Preparing {
@@ -86,11 +88,12 @@ pub(crate) fn prepare(
     };
     let prepared = clone(Root(trees.root.root.as_fd()), &AbsPath::root(), None).and_then(|root| {
         preparing.all(exec, &mut trees)?;
-        preparing.trust(trust.bundle.as_deref(), extra, exec, &trees)?;
-        Ok((root, preparing.mounts, preparing.sockets))
+        let bundle = trust.bundle.as_deref().filter(|_| trust.added || !has_bundle(Root(trees.root.root.as_fd())));
+        preparing.trust(bundle, extra, exec, &trees)?;
+        Ok((root, bundle.is_some(), preparing.mounts, preparing.sockets))
     });
     match prepared {
-        Ok((root, mounts, sockets)) => Ok(Prepared { trees, root, mounts, sockets }),
+        Ok((root, bundle, mounts, sockets)) => Ok(Prepared { trees, root, mounts, sockets, bundle }),
         Err(fault) => {
             trees.discard(store);
             Err(fault)
@@ -231,6 +234,15 @@ struct Wanted<'a> {
     read_only: bool,
     /// It must be a file, or a directory; none is either.
     file: Option<bool>,
+}
+
+/// Whether the image has a bundle of its own.
+fn has_bundle(root: Root<'_>) -> bool {
+    let is_there = |path: &&str| {
+        let found = root.find(inner(&AbsPath::new(path)), true).ok();
+        found.and_then(|found| found.stat).is_some_and(|stat| kind(&stat) == FileType::RegularFile && stat.st_size > 0)
+    };
+    BUNDLES.iter().any(|path| is_there(&path))
 }
 
 fn has_content(dir: &Path) -> bool {

@@ -181,7 +181,7 @@ impl Process<'_> {
         let neighbour = self.cx.services.join(self.ops, &network, services)?;
         let resolver = network.resolv_conf.take().filter(|_| !self.exec.offline);
         network.resolv_conf = resolver.map(|text| with_search(&text, &neighbour.search));
-        let Prepared { trees, root, mounts, sockets } =
+        let Prepared { trees, root, mounts, sockets, bundle } =
             self.prepare(inputs, claims.clone(), secret_files, &network).await?;
         let sockets = match sockets.map(|sockets| sockets.serve(&self.cx.sockets, self.events)).transpose() {
             Ok(sockets) => sockets,
@@ -189,7 +189,8 @@ impl Process<'_> {
         };
         let stop = self.cancel.child_token();
         let ended = {
-            let started = self.start(root, mounts, network, &secret_env, &bound.hosts, &capture, special, &stop);
+            let started =
+                self.start(root, mounts, bundle, network, &secret_env, &bound.hosts, &capture, special, &stop);
             let mut started = std::pin::pin!(started);
             tokio::select! {
                 ended = &mut started => ended,
@@ -229,7 +230,15 @@ impl Process<'_> {
         let capture = Capture::new(Emitter::nowhere(), &secrets, [None, None]);
         let spec = CommandSpec {
             args: args.clone(),
-            env: environment(self.exec, &secret_env, granted, &self.ops.options)?,
+            // Of a process that runs it is not known whether it has the bundle because its image
+            // has none.
+            env: environment(
+                self.exec,
+                &secret_env,
+                granted,
+                &self.ops.options,
+                self.ops.options.trust.is_always_given(),
+            )?,
             workdir: self.exec.workdir.as_str().to_owned(),
             user: self.exec.user.clone(),
             insecure: self.exec.insecure,
@@ -303,6 +312,7 @@ impl Process<'_> {
         &self,
         root: OwnedFd,
         mounts: Vec<ProcessMount>,
+        bundle: bool,
         network: Network,
         secret_env: &[Arc<Plaintext>],
         hosts: &[(Ipv4Addr, String)],
@@ -318,7 +328,7 @@ impl Process<'_> {
                     events: self.events.clone(),
                     root: root.try_clone().attempt(|| "hold the root of a container".into())?,
                     workdir: self.exec.workdir.clone(),
-                    env: environment(self.exec, secret_env, &[], &self.ops.options)?,
+                    env: environment(self.exec, secret_env, &[], &self.ops.options, bundle)?,
                     namespace: Arc::downgrade(&network.namespace),
                     version: variable(&self.exec.env, VERSION_VARIABLE).map(ToOwned::to_owned),
                 };
@@ -348,7 +358,7 @@ impl Process<'_> {
             root,
             mounts,
             args: self.exec.args.clone(),
-            env: environment(self.exec, secret_env, granted, &self.ops.options)?,
+            env: environment(self.exec, secret_env, granted, &self.ops.options, bundle)?,
             workdir: self.exec.workdir.as_str().to_owned(),
             user: self.exec.user.clone(),
             hostname,

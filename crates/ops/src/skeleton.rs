@@ -13,7 +13,7 @@ use rondel_model::{AbsPath, LayerId, Snapshot};
 use rondel_ports::snapshots::{Label, Snapshots, WorkTree};
 
 use crate::evaluate::labelled;
-use crate::options::{BUNDLE_TARGET, EXTRA_TARGET};
+use crate::options::EXTRA_TARGET;
 use crate::{edit, lock, stack};
 
 /// Stacks with more layers are left alone: they are merged in part before they are mounted, which would have to be done
@@ -25,8 +25,6 @@ const MOST_LAYERS: usize = 90;
 pub(crate) struct Points {
     /// `/etc/resolv.conf`.
     pub(crate) resolver: bool,
-    /// The host's bundle of authorities.
-    pub(crate) bundle: bool,
     /// The folder of further authorities.
     pub(crate) extra: bool,
 }
@@ -73,7 +71,6 @@ impl Points {
         let mut edits =
             vec![directory("/dev"), directory("/proc"), directory("/sys"), file("/etc/hostname"), file("/etc/hosts")];
         edits.extend(self.resolver.then(|| file("/etc/resolv.conf")));
-        edits.extend(self.bundle.then(|| file(BUNDLE_TARGET)));
         edits.extend(self.extra.then(|| directory(EXTRA_TARGET)));
         // The root as an empty root is, so that it counts as no change; the rest the same in every run.
         edits.push(Edit::Timestamps { path: AbsPath::root(), seconds: 0 });

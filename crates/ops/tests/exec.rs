@@ -343,7 +343,7 @@ async fn secrets_reach_the_process_and_nothing_else() {
 async fn the_environment() {
     let host = tempfile::tempdir().unwrap();
     std::fs::write(host.path().join("extra.crt"), "pem").unwrap();
-    let trust = HostTrust { bundle: Some("/host/bundle".into()), extra_dir: Some(host.path().into()) };
+    let trust = HostTrust { bundle: Some("/host/bundle".into()), added: true, extra_dir: Some(host.path().into()) };
     let w = world_with(Options { trust, proxies: vec![("HTTP_PROXY".into(), "p".into())], watch: None });
     let mut op = exec(&Fs::scratch(), &["true"]);
     op.env = vec![("A".into(), "1".into()), ("CURL_CA_BUNDLE".into(), "mine".into())];
@@ -354,15 +354,30 @@ async fn the_environment() {
     let check = |name: &str, want: &str| assert_eq!(env.get(name).map(String::as_str), Some(want));
     check("A", "2");
     check("CURL_CA_BUNDLE", "mine");
-    check("SSL_CERT_FILE", "/.rondel-ca.crt");
+    check("SSL_CERT_FILE", "/dev/.rondel-ca.crt");
     check("HTTP_PROXY", "p");
     check("SESSION_TOKEN", "token-0");
     check("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     let extra = format!("/usr/local/share/ca-certificates bind {}", host.path().display());
-    assert_eq!(w.processes.last().mounts, ["/.rondel-ca.crt bind /host/bundle", &extra]);
+    assert_eq!(w.processes.last().mounts, ["/dev/.rondel-ca.crt bind /host/bundle", &extra]);
     let own = w.files(&[("/usr/local/share/ca-certificates/own.crt", "pem")]);
     run(&w, &exec(&own, &["true"])).await;
-    assert_eq!(w.processes.last().mounts, ["/.rondel-ca.crt bind /host/bundle"]);
+    assert_eq!(w.processes.last().mounts, ["/dev/.rondel-ca.crt bind /host/bundle"]);
+}
+
+#[tokio::test]
+async fn authorities_that_images_know_are_given_to_those_without_any() {
+    let trust = HostTrust { bundle: Some("/host/bundle".into()), added: false, extra_dir: None };
+    let w = world_with(Options { trust, proxies: Vec::new(), watch: None });
+    let variables = |w: &World| w.processes.last().env.iter().filter(|(name, _)| name.contains("CA")).count();
+    run(&w, &exec(&Fs::scratch(), &["true"])).await;
+    assert_eq!(w.processes.last().mounts, ["/dev/.rondel-ca.crt bind /host/bundle"]);
+    assert!(variables(&w) > 0);
+    for bundle in ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"] {
+        let image = w.files(&[(bundle, "pem")]);
+        run(&w, &exec(&image, &["true"])).await;
+        assert_eq!((w.processes.last().mounts.len(), variables(&w)), (0, 0), "{bundle}");
+    }
 }
 
 #[tokio::test]
@@ -391,12 +406,10 @@ async fn an_upstream_failure_is_told_as_it_is() {
 
 #[tokio::test]
 async fn mount_points_are_there_and_never_kept() {
-    let bundle = tempfile::NamedTempFile::new().unwrap();
-    let trust = HostTrust { bundle: Some(bundle.path().to_owned()), extra_dir: None };
-    let w = world_with(Options { trust, proxies: Vec::new(), watch: None });
+    let w = world();
     let own = w.files(&[("/etc/hosts", "own"), ("/sys -> etc", "")]);
     for (base, args, printed, kept) in [
-        (&own, &["cat", "/etc/hosts", ";", "cat", "/sys/hostname", ";", "cat", "/.rondel-ca.crt"][..], "own", None),
+        (&own, &["cat", "/etc/hosts", ";", "cat", "/sys/hostname"][..], "own", None),
         (&Fs::scratch(), &["cat", "/etc/hostname"], "", None),
         (&Fs::scratch(), &["write", "/proc/seen", "x", ";", "write", "/new", ""], "", Some("new proc/ proc/seen")),
     ] {
