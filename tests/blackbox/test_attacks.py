@@ -6,10 +6,10 @@ import json
 import os
 import platform
 import struct
-from pathlib import Path
 
 import pytest
 
+from harness import BINARY
 
 SETUID = 0o4777
 ATTACKED = 77
@@ -42,7 +42,8 @@ def attack() -> bytes:
     def address(register: bytes, over: int) -> bytes:
         return b"\x48\x8d" + register + struct.pack("<i", over)
 
-    # lea rdi, [rip + path] is 7 bytes; what follows is counted backwards from the end, where both strings are.
+    # lea rdi, [rip + path] is 7 bytes; what follows is counted backwards from the end, where both
+    # strings are.
     tail = b"\xbf" + struct.pack("<I", ATTACKED) + call(EXIT)
     attribute = b"\xba\0\0\0\0" + b"\x4d\x31\xd2" + b"\x4d\x31\xc0" + call(SETXATTR)
     after_name = len(attribute) + len(tail)
@@ -57,7 +58,7 @@ def attack() -> bytes:
 def unchanged(engine):
     """The file that the engine runs from is the same afterwards: content, mode, owner and attributes."""
     engine.data("{ version }")
-    file = os.path.realpath(f"/proc/{engine.status()['pid']}/exe")
+    file = os.path.realpath(BINARY)
 
     def look():
         found = os.stat(file)
@@ -84,9 +85,9 @@ def container(files: dict[str, bytes], links: dict[str, str] | None = None) -> s
     return '{ container { from(address: "busybox") { withExec(args: %s) { ' % prepare
 
 
-def loader_of(engine) -> str:
+def loader() -> str:
     """The loader that the engine's file asks for: in a container, it is the container's file."""
-    content = Path(f"/proc/{engine.status()['pid']}/exe").read_bytes()
+    content = BINARY.read_bytes()
     (count,) = struct.unpack_from("<H", content, 56)
     (at,) = struct.unpack_from("<Q", content, 32)
     for number in range(count):
@@ -112,7 +113,7 @@ WAYS = {
 def test_a_container_cannot_execute_the_engine(engine, way, options):
     files, links = WAYS[way]
     with unchanged(engine):
-        files = {**files, loader_of(engine): elf(attack())}
+        files = {**files, loader(): elf(attack())}
         document = container(files, links) + 'withExec(args: ["/attack"], expect: ANY%s) { exitCode } } } } }' % options
         ended = engine.data(document)["container"]["from"]["withExec"]["withExec"]["exitCode"]
         assert ended not in (0, ATTACKED), "the program of the attack ran as the engine"
@@ -133,7 +134,7 @@ def test_a_link_that_changes_while_it_is_executed(engine, folder):
         for n in range(40)
     )
     with unchanged(engine):
-        files = {loader_of(engine): elf(attack())}
+        files = {loader(): elf(attack())}
         engine.data(container(files) + shared + ' { withExec(args: ["ln", "-sfn", "/bin/true", "/shared/way"]) { stdout } } } } } }')
         turner = engine.start("query", stdin=-1)
         turner.stdin.write(container({}) + shared + " { withExec(args: %s) { stdout } } } } } }" % json.dumps(["sh", "-c", turn]))
@@ -150,7 +151,7 @@ def test_a_link_that_changes_while_it_is_executed(engine, folder):
 def test_a_health_check_cannot_execute_the_engine(engine):
     """Further processes of a running container start as the first one does."""
     with unchanged(engine):
-        files = {"/attack": b"#!/proc/self/exe\n", loader_of(engine): elf(attack())}
+        files = {"/attack": b"#!/proc/self/exe\n", loader(): elf(attack())}
         outcome = engine.query(
             container(files)
             + 'withDockerHealthcheck(args: ["/attack"], interval: "1s", retries: 1) { withExposedPort(port: 80) { '

@@ -1,6 +1,7 @@
 //! The configuration file.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +29,46 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// How much is kept on disk.
     pub cache: CacheConfig,
+    /// How much a container may take of the machine.
+    pub limits: LimitsConfig,
+}
+
+/// How much a container may take of the machine. What is absent follows from the machine.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct LimitsConfig {
+    /// Memory: bytes, or a share of that of the machine.
+    pub memory: Option<Size>,
+    /// Processes and threads at once.
+    pub processes: Option<NonZeroU64>,
+    /// The share of processor time when there is too little for all: 1 to 10,000, and 100 is what
+    /// others have.
+    pub cpu_weight: Option<Weight>,
+    /// The same for the disk.
+    pub io_weight: Option<Weight>,
+}
+
+/// A weight of control groups: 1 to 10,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u16")]
+pub struct Weight(u16);
+
+impl Weight {
+    /// The number.
+    pub fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl TryFrom<u16> for Weight {
+    type Error = String;
+
+    fn try_from(number: u16) -> std::result::Result<Self, String> {
+        if (1..=10_000).contains(&number) {
+            return Ok(Self(number));
+        }
+        Err(format!("the weight {number} is not between 1 and 10000"))
+    }
 }
 
 /// How much is kept on disk. The names in capitals are those of configurations of the original and its predecessor.
@@ -94,6 +135,7 @@ impl Default for Config {
             name: None,
             metrics: None,
             cache: CacheConfig::default(),
+            limits: LimitsConfig::default(),
         }
     }
 }
@@ -150,6 +192,21 @@ mod tests {
         let policy = config.cache.policy(1000);
         assert_eq!((policy.max_used, policy.reserved, policy.min_free), (1_000_000_000, 512, 200));
         assert!(toml::from_str::<Config>("[cache]\nmax-used = \"much\"").is_err());
+    }
+
+    #[test]
+    fn limits_of_containers() {
+        let parse = |text: &str| toml::from_str::<Config>(&format!("[limits]\n{text}"));
+        let limits = parse("memory = \"50%\"\nprocesses = 7\ncpu-weight = 10000\n").unwrap().limits;
+        assert_eq!(limits.memory, Some(Size::Percent(50.0)));
+        assert_eq!(
+            (limits.processes.map(NonZeroU64::get), limits.cpu_weight.map(Weight::get)),
+            (Some(7), Some(10_000))
+        );
+        assert_eq!(limits.io_weight, None);
+        for wrong in ["processes = 0", "cpu-weight = 0", "io-weight = 10001", "memory = \"much\"", "cpus = 2"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -20,16 +20,19 @@ pub struct Noted {
     bridge: Bridge,
     /// What was known at the start.
     early: Vec<String>,
+    /// What is part of the status only.
+    quiet: Vec<String>,
     early_said: AtomicBool,
     late_said: AtomicBool,
     engine: OnceLock<Weak<Engine>>,
 }
 
 impl Noted {
-    /// The networks of `bridge`; `early` is known before any of them.
-    pub fn new(bridge: Bridge, early: Vec<String>) -> Self {
+    /// The networks of `bridge`; `early` is known before any of them, and so is `quiet`, of which
+    /// clients are not told by themselves.
+    pub fn new(bridge: Bridge, early: Vec<String>, quiet: Vec<String>) -> Self {
         let said = AtomicBool::default;
-        Self { bridge, early, early_said: said(), late_said: said(), engine: OnceLock::new() }
+        Self { bridge, early, quiet, early_said: said(), late_said: said(), engine: OnceLock::new() }
     }
 
     /// Says whose clients are told. A second engine is ignored.
@@ -39,7 +42,7 @@ impl Noted {
 
     /// Everything that is known by now.
     pub fn all(&self) -> Vec<String> {
-        self.early.iter().cloned().chain(self.bridge.note()).collect()
+        self.early.iter().chain(&self.quiet).cloned().chain(self.bridge.note()).collect()
     }
 
     /// Tells the first client what was known before it.

@@ -1,6 +1,7 @@
 //! All wiring: the only place that names adapters.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,12 +18,13 @@ use rondel_ports::network::Networks as _;
 use rondel_ports::process::Processes as _;
 use rondel_query::Evaluator;
 use rondel_registry::{Environment, Mirror, MirrorLocation, Registry, RegistryConfig};
-use rondel_sandbox::{Sandbox, SandboxOptions};
+use rondel_sandbox::{Limits as ContainerLimits, Sandbox, SandboxOptions};
 use rondel_session::{Client, Services};
 use rondel_store::Store;
 use rondel_web::{Limits, Web};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::Config;
+use crate::config::{Config, LimitsConfig, Weight};
 use crate::fields::AllFields;
 use crate::house::Housekeeper;
 use crate::notes::Noted;
@@ -44,9 +46,10 @@ const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY"
 /// When another engine has the state folder, or the machine refuses what is needed.
 pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     let store = Store::open(&options.state_dir, rondel_store::Options::default())?;
-    let sandbox = Arc::new(Sandbox::new(SandboxOptions::default())?);
+    let open_files = raise_open_files();
+    let sandbox = Arc::new(Sandbox::new(sandbox_options(&options.config.limits, open_files))?);
     let bridge = Bridge::new(rondel_network::Options::new(&options.state_dir, options.rootless));
-    let networks = Arc::new(Noted::new(bridge, options.notes.clone()));
+    let networks = Arc::new(Noted::new(bridge, options.notes.clone(), sandbox.notes()));
     sandbox.clean_up()?;
     networks.clean_up()?;
     let environment = Environment::from_variables(|name| std::env::var_os(name));
@@ -61,7 +64,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         images,
         http,
         host: host.clone(),
-        git: Arc::new(Git::new(&options.state_dir.join(GIT), git_variables())?),
+        git: Arc::new(Git::new(&options.state_dir.join(GIT), git_variables(), open_files)?),
     };
     let house = Housekeeper::new(store.clone(), engine_name(&options.config), &options.config.cache)?;
     let given = rondel_ops::Options { trust: host_trust(), proxies: proxies(), watch: Some(house.clone()) };
@@ -110,6 +113,26 @@ pub fn remove_state(state_dir: &Path, rootless: bool) -> Result<()> {
     let networks = Bridge::new(rondel_network::Options::new(state_dir, rootless));
     Store::remove(state_dir)?;
     networks.clean_up()
+}
+
+/// Lets the engine open as many files as the machine admits, since each container and client takes
+/// a few. The limit before, which is that of every program that the engine starts: some programs
+/// walk through all numbers below it.
+fn raise_open_files() -> Rlimit {
+    let before = getrlimit(Resource::Nofile);
+    // A kernel that refuses leaves it as it is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, ..before });
+    before
+}
+
+fn sandbox_options(limits: &LimitsConfig, open_files: Rlimit) -> SandboxOptions {
+    let limits = ContainerLimits {
+        memory: limits.memory,
+        processes: limits.processes.map(NonZeroU64::get),
+        cpu_weight: limits.cpu_weight.map(Weight::get),
+        io_weight: limits.io_weight.map(Weight::get),
+    };
+    SandboxOptions { limits, open_files: Some(open_files), ..SandboxOptions::default() }
 }
 
 /// Cache volumes of a module's code are its own: they keep their name across versions of it. Modules of one name are told

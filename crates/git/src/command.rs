@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rondel_fault::{Attempt as _, Fault, Result};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
@@ -47,6 +47,8 @@ pub(crate) struct Runner {
     /// The keys that servers showed first.
     pub(crate) known_hosts: PathBuf,
     variables: Vec<(String, String)>,
+    /// That of `git`, which is lower than the engine's.
+    open_files: Rlimit,
 }
 
 /// How SSH knows servers.
@@ -103,8 +105,8 @@ impl<'a> Run<'a> {
 }
 
 impl Runner {
-    pub(crate) fn new(folder: &Path, variables: Vec<(String, String)>) -> Self {
-        Self { home: folder.join("home"), known_hosts: folder.join("known_hosts"), variables }
+    pub(crate) fn new(folder: &Path, variables: Vec<(String, String)>, open_files: Rlimit) -> Self {
+        Self { home: folder.join("home"), known_hosts: folder.join("known_hosts"), variables, open_files }
     }
 
     /// What `git` printed.
@@ -112,6 +114,10 @@ impl Runner {
         let mut command = self.command(&run);
         let mut child = command.spawn().map_err(|e| Failure::Start(e.kind()))?;
         let mut group = Group { id: child.id().and_then(|id| Pid::from_raw(id.cast_signed())) };
+        if let Some(id) = group.id {
+            // It may have ended already.
+            let _ = rustix::process::prlimit(Some(id), Resource::Nofile, self.open_files);
+        }
         if let Some(record) = run.record {
             write_down(record, &child);
         }

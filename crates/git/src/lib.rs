@@ -32,6 +32,7 @@ use rondel_digest::Digest;
 use rondel_fault::{Attempt as _, Result};
 use rondel_ports::BoxFuture;
 use rondel_ports::git::{Checkout, References, Repository};
+use rustix::process::Rlimit;
 
 use crate::command::Runner;
 
@@ -60,11 +61,12 @@ impl Drop for Folder {
 }
 
 impl Git {
-    /// Works in `folder`, which is this one's alone. `variables` are the proxies and certificates that `git` is told of.
+    /// Works in `folder`, which is this one's alone. `variables` are the proxies and certificates
+    /// that `git` is told of, `open_files` is its limit of open files.
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn new(folder: &Path, variables: Vec<(String, String)>) -> Result<Self> {
+    pub fn new(folder: &Path, variables: Vec<(String, String)>, open_files: Rlimit) -> Result<Self> {
         let kept = folder.join("kept");
         let _ = std::fs::remove_dir_all(&kept);
         for made in [kept, folder.join("home"), folder.join("remotes")] {
@@ -72,7 +74,7 @@ impl Git {
         }
         Ok(Self {
             folder: folder.to_owned(),
-            runner: Runner::new(folder, variables),
+            runner: Runner::new(folder, variables, open_files),
             stores: Mutex::default(),
             admitted: Mutex::default(),
             kept: Mutex::default(),

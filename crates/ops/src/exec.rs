@@ -120,8 +120,12 @@ impl Run<'_> {
             let fault = finished.failure(exec);
             return self.0.fail(fault, finished.rest).await;
         }
+        let limited = finished.limit.is_some();
         let result = self.keep(finished).await?;
-        self.0.ops.store(&key, &result)?;
+        // What a limit cut short may end in another way the next time.
+        if !limited {
+            self.0.ops.store(&key, &result)?;
+        }
         Ok(result)
     }
 

@@ -15,7 +15,7 @@ use rondel_model::{ExecOp, Platform, SecretRef, Snapshot};
 use rondel_ports::CancellationToken;
 use rondel_ports::network::Network;
 use rondel_ports::process::{
-    CommandSpec, Entrance, ProcessControl, ProcessMount, ProcessSpec, ProcessStdin, ProcessTerminal,
+    CommandSpec, Entrance, Exit, Limit, ProcessControl, ProcessMount, ProcessSpec, ProcessStdin, ProcessTerminal,
 };
 use rondel_ports::secrets::Plaintext;
 use tokio::sync::oneshot;
@@ -30,6 +30,9 @@ use crate::resolver::with_search;
 use crate::scrub::Secrets;
 use crate::stats::count;
 use crate::volumes::{self, Claims};
+
+/// Where the limits of containers are chosen.
+const LIMITS: &str = "the section `[limits]` of the engine's configuration says how much a container may take";
 
 /// What a process that failed may have lacked.
 const ALONE: &str = "containers reach nothing outside; `rondel engine status` says why";
@@ -91,6 +94,8 @@ pub(crate) struct Rest {
 /// A process that has ended, and what it left.
 pub(crate) struct Finished {
     pub(crate) exit_code: i32,
+    /// The limit that it reached.
+    pub(crate) limit: Option<Limit>,
     pub(crate) written: Written,
     pub(crate) rest: Rest,
     secrets: Secrets,
@@ -108,12 +113,18 @@ impl Finished {
     pub(crate) fn failure(&self, exec: &ExecOp) -> Fault {
         let failure = self.detail(exec);
         // Clients match on these words.
-        let message = format!(
+        let mut message = format!(
             "process \"{}\" did not complete successfully: exit code: {}",
             failure.cmd.join(" "),
             self.exit_code
         );
-        let fault = Fault::exec(message, failure);
+        if let Some(limit) = self.limit {
+            message += &format!(" ({})", reached(limit));
+        }
+        let mut fault = Fault::exec(message, failure);
+        if matches!(self.limit, Some(Limit::Memory(_) | Limit::Processes(_))) {
+            fault = fault.with_hint(LIMITS);
+        }
         if self.alone { fault.with_hint(ALONE) } else { fault }
     }
 
@@ -122,6 +133,16 @@ impl Finished {
         let [stdout, stderr] = self.written.tails.clone();
         let cmd = exec.args.iter().map(|arg| self.secrets.scrub(arg)).collect();
         ExecFailure { cmd, exit_code: self.exit_code, stdout, stderr }
+    }
+}
+
+/// What happened to a process that reached a limit.
+fn reached(limit: Limit) -> String {
+    match limit {
+        #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
+        Limit::Memory(bytes) => format!("out of memory: its limit is {:.1} GB", bytes as f64 / 1e9),
+        Limit::Processes(most) => format!("out of processes: its limit is {most}"),
+        Limit::MachineMemory => "the machine ran out of memory".to_owned(),
     }
 }
 
@@ -203,16 +224,18 @@ impl Process<'_> {
         };
         drop((neighbour, sockets));
         let ended = match ended {
-            Ok(code) if !services.is_empty() && (is_service || !self.exec.expect.admits(code)) => {
+            Ok(exit) if !services.is_empty() && (is_service || !self.exec.expect.admits(exit.code)) => {
                 let cause = tokio::time::timeout(CAUSE, &mut bound.ended).await;
-                cause.map_or(Ok(code), Err)
+                cause.map_or(Ok(exit), Err)
             }
             ended => ended.map_err(|fault| not_started(fault, platform)),
         };
-        let finished = ended.and_then(|exit_code| Ok((exit_code, capture.finish()?)));
+        let finished = ended.and_then(|exit| Ok((exit, capture.finish()?)));
         let rest = Rest { trees, services: bound.guard, _claims: claims };
         Ok(match finished {
-            Ok((exit_code, written)) => Ok(Finished { exit_code, written, rest, secrets, alone }),
+            Ok((Exit { code, limit }, written)) => {
+                Ok(Finished { exit_code: code, limit, written, rest, secrets, alone })
+            }
             Err(fault) => Err(Unfinished { fault: clean(fault, &secrets), rest }),
         })
     }
@@ -306,7 +329,7 @@ impl Process<'_> {
         self.ops.blocking(move |ops| mounts::prepare(ops, &exec, &inputs, &claims, secrets, resolver)).await
     }
 
-    /// Runs the process on what is prepared; its exit code.
+    /// Runs the process on what is prepared; how it ended.
     #[expect(clippy::too_many_arguments, reason = "each is prepared by another step of `run`")]
     async fn start(
         &self,
@@ -319,7 +342,7 @@ impl Process<'_> {
         capture: &Capture,
         special: Option<Special>,
         stop: &CancellationToken,
-    ) -> Result<i32> {
+    ) -> Result<Exit> {
         let ports = self.ops.ports();
         let binding = match &self.exec.scope {
             Some(scope) => {
@@ -375,7 +398,7 @@ impl Process<'_> {
         count(&self.ops.stats.execs_run);
         let exit = ports.processes.run(spec, stop.clone()).await?;
         drop((binding, network));
-        Ok(exit.code)
+        Ok(exit)
     }
 
     /// Throws the trees away and fails.

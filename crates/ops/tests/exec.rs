@@ -396,6 +396,20 @@ async fn who_waits_no_more_stops_the_process() {
 }
 
 #[tokio::test]
+async fn a_limit_that_was_reached_is_told_and_its_result_not_kept() {
+    let w = world();
+    let mut op = exec(&Fs::scratch(), &["starve", ";", "exit", "3"]);
+    let fault = w.ops.exec(&w.cx, &Arc::new(op.clone())).await.unwrap_err();
+    let expected = "exit code: 3 (out of memory: its limit is 2.0 GB)";
+    assert!(fault.to_string().ends_with(expected) && !fault.hints().is_empty(), "{fault}");
+    op.expect = Expect::Any;
+    run(&w, &op).await;
+    let later = w.restarted();
+    run(&later, &op).await;
+    assert_eq!(later.processes.count(), 3, "it ran again");
+}
+
+#[tokio::test]
 async fn an_upstream_failure_is_told_as_it_is() {
     let w = world();
     let failing = exec(&Fs::scratch(), &["exit", "2"]);

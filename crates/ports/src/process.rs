@@ -155,6 +155,20 @@ pub enum ProcessMountSource {
 pub struct Exit {
     /// The exit code; 128 + signal when a signal ended it.
     pub code: i32,
+    /// The limit that the container reached while it ran, which may be why it ended so. `None`: no
+    /// limit, as far as is known.
+    pub limit: Option<Limit>,
+}
+
+/// A limit of what a container may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Bytes of memory of the container.
+    Memory(u64),
+    /// Processes and threads of the container at once.
+    Processes(u64),
+    /// The memory of the machine.
+    MachineMemory,
 }
 
 /// Runs processes in containers.

@@ -1,14 +1,21 @@
 //! The program that the engine executes in a container, on bare system calls. It has two uses.
 //!
-//! Without arguments it is pid 1 of a container. The command is its only child already, process 2 of the namespace: this program
-//! passes signals on to it, reaps what is orphaned, and ends as the command ends.
+//! With the argument `SCORE` alone it is pid 1 of a container. The command is its only child
+//! already, process 2 of the namespace: this program passes signals on to it, reaps what is
+//! orphaned, and ends as the command ends.
 //!
-//! With arguments it executes a command: `REPORT COUNT CANDIDATE… ARGUMENT…`. It tries the `COUNT` candidates as `execvp` does,
-//! with the arguments and its own environment. When none runs it writes three numbers of four bytes to the descriptor `REPORT`:
-//! what failed, the index of the candidate, the error number. The descriptor is closed when the command runs.
+//! With more arguments it executes a command: `SCORE REPORT COUNT CANDIDATE… ARGUMENT…`. It tries
+//! the `COUNT` candidates as `execvp` does, with the arguments and its own environment. When none
+//! runs it writes three numbers of four bytes to the descriptor `REPORT`: what failed, the index of
+//! the candidate, the error number. The descriptor is closed when the command runs.
 //!
-//! Commands are started from here, and not by the engine, because the kernel resolves the interpreter of a script or program while
-//! the process still runs what it ran before: `/proc/self/exe` is this program then, and never the engine.
+//! `SCORE` is what it and its command are worth to the kernel when one has to be killed for want of
+//! memory. An ordinary user's engine cannot set that for a process that still has the engine's
+//! memory.
+//!
+//! Commands are started from here, and not by the engine, because the kernel resolves the
+//! interpreter of a script or program while the process still runs what it ran before:
+//! `/proc/self/exe` is this program then, and never the engine.
 #![no_std]
 #![no_main]
 
@@ -34,6 +41,7 @@ const PR_SET_NAME: i64 = 15;
 const F_SETFD: i64 = 2;
 const FD_CLOEXEC: i64 = 1;
 const AT_FDCWD: i64 = -100;
+const O_WRONLY: u64 = 1;
 const O_CLOEXEC: u64 = 0o2_000_000;
 const O_PATH: u64 = 0o10_000_000;
 const RESOLVE_NO_MAGICLINKS: u64 = 2;
@@ -83,11 +91,16 @@ global_asm!(".globl _start", "_start:", "mov x0, sp", "bl {main}", main = sym ma
 /// A string of the kernel, which ends with a zero byte.
 type Text = *const u8;
 
-/// `stack` is as the kernel leaves it: the number of arguments, the arguments, a null, the environment, a null.
+/// `stack` is as the kernel leaves it: the number of arguments, the arguments, a null, the
+/// environment, a null.
 extern "C" fn main(stack: *const usize) -> ! {
     // SAFETY: the kernel made the stack so.
     let (count, arguments) = unsafe { (*stack, stack.add(1).cast::<Text>()) };
     if count > 1 {
+        // SAFETY: the first argument is there.
+        set_score(unsafe { *arguments.add(1) });
+    }
+    if count > 2 {
         // SAFETY: behind the arguments and their null is the environment.
         let environment = unsafe { arguments.add(count.wrapping_add(1)) };
         execute(count, arguments, environment);
@@ -130,23 +143,24 @@ fn reap() {
     }
 }
 
-/// Executes the command, or reports why not. A process in a container may run this with arguments of its own.
+/// Executes the command, or reports why not. A process in a container may run this with arguments
+/// of its own.
 fn execute(count: usize, arguments: *const Text, environment: *const Text) {
     // SAFETY: only arguments below `count` are asked for.
     let argument = |index: usize| unsafe { *arguments.add(index) };
-    if count < 4 {
+    if count < 5 {
         return;
     }
-    let (Some(report), Some(candidates)) = (decimal(argument(1)), decimal(argument(2))) else { return };
-    if candidates >= count - 3 || call(number::FCNTL, report as i64, F_SETFD, FD_CLOEXEC, 0) < 0 {
+    let (Some(report), Some(candidates)) = (decimal(argument(2)), decimal(argument(3))) else { return };
+    if candidates >= count - 4 || call(number::FCNTL, report as i64, F_SETFD, FD_CLOEXEC, 0) < 0 {
         return;
     }
-    // SAFETY: there are more than `candidates` arguments from the third on, and a null ends them.
-    let command = unsafe { arguments.add(3 + candidates) };
+    // SAFETY: there are more than `candidates` arguments from the fourth on, and a null ends them.
+    let command = unsafe { arguments.add(4 + candidates) };
     let mut outcome = [PROGRAM, 0, -ENOENT as i32];
     let mut index = 0;
     while index < candidates {
-        match attempt(argument(3 + index), command, environment) {
+        match attempt(argument(4 + index), command, environment) {
             Tried::Absent => {}
             Tried::Failed { what, error, is_last } => {
                 // What may not be executed counts for more than an interpreter that is missing.
@@ -187,11 +201,27 @@ fn attempt(candidate: Text, command: *const Text, environment: *const Text) -> T
     }
 }
 
-/// Whether a file is there. Links of `/proc` to what this process has are not followed: they would lead to this program.
-fn look(path: Text) -> i64 {
+/// A failure does not matter: the command runs all the same.
+fn set_score(digits: Text) {
+    let Some((_, length)) = digits_of(digits) else { return };
+    let file = open(c"/proc/self/oom_score_adj".as_ptr().cast(), O_WRONLY);
+    if file >= 0 {
+        call(number::WRITE, file, digits as i64, length as i64, 0);
+        call(number::CLOSE, file, 0, 0, 0);
+    }
+}
+
+/// Opens a file. Links of `/proc` to what this process has are not followed: they would lead to
+/// this program.
+fn open(path: Text, flags: u64) -> i64 {
     // The kernel's `open_how`: flags, mode, how paths are resolved.
-    let how = [O_PATH | O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS];
-    let file = call(number::OPENAT2, AT_FDCWD, path as i64, how.as_ptr() as i64, size_of_val(&how) as i64);
+    let how = [flags | O_CLOEXEC, 0, RESOLVE_NO_MAGICLINKS];
+    call(number::OPENAT2, AT_FDCWD, path as i64, how.as_ptr() as i64, size_of_val(&how) as i64)
+}
+
+/// Whether a file is there.
+fn look(path: Text) -> i64 {
+    let file = open(path, O_PATH);
     if file >= 0 {
         call(number::CLOSE, file, 0, 0, 0);
     }
@@ -200,18 +230,21 @@ fn look(path: Text) -> i64 {
 
 /// A number as the engine writes it.
 fn decimal(text: Text) -> Option<usize> {
-    let mut value = 0_usize;
-    let mut at = text;
+    digits_of(text).map(|(value, _)| value)
+}
+
+/// A number and how many digits it has.
+fn digits_of(text: Text) -> Option<(usize, usize)> {
+    let (mut value, mut length) = (0_usize, 0_usize);
     loop {
         // SAFETY: the text ends with a zero byte, at which this returns.
-        let byte = unsafe { *at };
+        let byte = unsafe { *text.add(length) };
         match byte {
-            0 => return if at == text { None } else { Some(value) },
+            0 => return if length == 0 { None } else { Some((value, length)) },
             b'0'..=b'9' => value = value.checked_mul(10)?.checked_add((byte - b'0') as usize)?,
             _ => return None,
         }
-        // SAFETY: the byte was not the last one.
-        at = unsafe { at.add(1) };
+        length += 1;
     }
 }
 
@@ -225,8 +258,8 @@ fn end(code: i32) -> ! {
 #[inline(always)]
 fn call(number: i64, a: i64, b: i64, c: i64, d: i64) -> i64 {
     let result;
-    // SAFETY: every pointer handed over points at a live local, a constant or what the kernel put on the stack, and the kernel keeps
-    // none of them.
+    // SAFETY: every pointer handed over points at a live local, a constant or what the kernel put
+    // on the stack, and the kernel keeps none of them.
     unsafe {
         asm!("syscall", inlateout("rax") number => result, in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, out("rcx") _, out("r11") _);
     }
@@ -237,8 +270,8 @@ fn call(number: i64, a: i64, b: i64, c: i64, d: i64) -> i64 {
 #[inline(always)]
 fn call(number: i64, a: i64, b: i64, c: i64, d: i64) -> i64 {
     let result;
-    // SAFETY: every pointer handed over points at a live local, a constant or what the kernel put on the stack, and the kernel keeps
-    // none of them.
+    // SAFETY: every pointer handed over points at a live local, a constant or what the kernel put
+    // on the stack, and the kernel keeps none of them.
     unsafe {
         asm!("svc 0", in("x8") number, inlateout("x0") a => result, in("x1") b, in("x2") c, in("x3") d);
     }

@@ -28,6 +28,18 @@ impl Step {
 pub(crate) enum Act {
     /// Die when the engine does; it has died already when its pidfd, given here, says so.
     DieWithEngine(RawFd),
+    /// Make the kernel prefer this process, and what it starts, when it has to kill one for want of
+    /// memory; in digits.
+    OomScore(CString),
+    /// Limit a resource of this process and what it starts.
+    Limit {
+        /// The kernel's number of the resource.
+        resource: u32,
+        /// The soft and the hard limit.
+        limits: [u64; 2],
+    },
+    /// See the own control group as the root of all.
+    OwnCgroups,
     /// Enter namespaces of a container.
     EnterContainer {
         /// The pidfd of its first process.
@@ -92,7 +104,8 @@ pub(crate) enum Act {
     Unmount(CString),
     /// Make a directory that may exist already; a new one gets the owner.
     Directory {
-        /// The path of the directory in which it is made; no link of `/proc` is followed to what a process has.
+        /// The path of the directory in which it is made; no link of `/proc` is followed to what a
+        /// process has.
         parent: CString,
         /// Its name there.
         name: CString,
@@ -125,7 +138,8 @@ pub(crate) enum Act {
     Capabilities(u64),
     /// A change of user takes no capability away.
     KeepCapabilities,
-    /// Have these capabilities in every set, so that programs which are executed have them too, whatever user runs them.
+    /// Have these capabilities in every set, so that programs which are executed have them too,
+    /// whatever user runs them.
     EveryCapability(u64),
     /// Lead a new session.
     Session,
@@ -165,6 +179,9 @@ impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DieWithEngine(_) => f.write_str("bind the life of the container to the engine"),
+            Self::OomScore(_) => f.write_str("set the out-of-memory score of the container"),
+            Self::Limit { resource, .. } => write!(f, "set the resource limit {resource} of the container"),
+            Self::OwnCgroups => f.write_str("make the namespace of control groups"),
             Self::EnterContainer { .. } => f.write_str("enter the namespaces of the container"),
             Self::EnterNetwork(_) => f.write_str("enter the network namespace of the container"),
             Self::LoopbackUp => f.write_str("bring up the loopback interface of the container"),

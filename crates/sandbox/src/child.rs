@@ -1,12 +1,14 @@
-//! The code of the new processes, until they execute the sealed program of `starter`, which executes the command.
+//! The code of the new processes, until they execute the sealed program of `starter`, which
+//! executes the command.
 //!
 //! They run on the memory of the engine while the thread that made them sleeps (`CLONE_VM | CLONE_VFORK`), so this file makes
 //! raw system calls only, allocates nothing, takes no lock, has no thread locals (and so no `errno`) and cannot panic. The one
 //! thing it writes is [`Failure`] and the slots of the plan.
 //!
-//! Pid 1 prepares the container, makes the process of the command and becomes the init program. The command starts when the
-//! init program tells it to, not earlier: until then pid 1 has the memory of the engine, and a command that may look into
-//! the memory of pid 1 would see it. No process executes anything that a container may choose from here.
+//! Pid 1 prepares the container, makes the process of the command and becomes the init program. The
+//! command starts when the init program tells it to, not earlier: until then pid 1 has the memory
+//! of the engine, and a command that may look into the memory of pid 1 would see it. No process
+//! executes anything that a container may choose from here.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::io;
@@ -18,6 +20,7 @@ use crate::act::{Act, Step};
 use crate::handle::Handle;
 
 const STACK_BYTES: usize = 64 * 1024;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 const MOVE_MOUNT_F_EMPTY_PATH: isize = 4;
 const OPEN_TREE_CLONE: c_int = 1;
 const CLOSE_RANGE_CLOEXEC: isize = 4;
@@ -59,6 +62,8 @@ impl Default for Stacks {
 pub(crate) struct Plan {
     /// Namespaces to make, as `CLONE_NEW…` flags.
     pub(crate) namespaces: c_int,
+    /// The control group in which pid 1 starts, and with it everything that it starts.
+    pub(crate) cgroup: Option<RawFd>,
     /// Steps of pid 1 for the container.
     pub(crate) setup: Vec<Step>,
     /// Detached mounts in flight between two steps; -1 is empty.
@@ -152,9 +157,8 @@ struct Start<'a> {
     second_stack: *mut c_void,
 }
 
-/// Makes pid 1, and returns its number when both new processes have executed the sealed program, or one has failed: then
-/// `plan.failure` says where. The kernel writes the
-/// pidfd to `handle`.
+/// Makes pid 1, and returns its number when both new processes have executed the sealed program, or
+/// one has failed: then `plan.failure` says where. The kernel writes the pidfd to `handle`.
 ///
 /// # Errors
 /// When no process could be made.
@@ -173,12 +177,114 @@ pub(crate) fn spawn(plan: &Plan, stacks: &mut Stacks, handle: &Handle) -> io::Re
             libc::SYS_rt_sigprocmask,
             &[set_mask, &raw const every_signal as isize, &raw mut before as isize, KERNEL_SIGSET_BYTES],
         );
-        let pid = libc::clone(first, stack, flags, (&raw const start).cast_mut().cast(), handle.slot());
-        let outcome = if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) };
+        let argument = (&raw const start).cast_mut().cast();
+        let outcome = match plan.cgroup {
+            None => {
+                let pid = libc::clone(first, stack, flags, argument, handle.slot());
+                if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
+            }
+            Some(cgroup) => {
+                let bottom = stacks.first.as_mut_ptr() as u64;
+                let size = size_of_val(stacks.first.as_slice()) as u64;
+                let described = CloneArguments {
+                    flags: (flags & !libc::SIGCHLD) as u64 | CLONE_INTO_CGROUP,
+                    pidfd: handle.slot() as u64,
+                    exit_signal: libc::SIGCHLD as u64,
+                    stack: bottom,
+                    stack_size: size,
+                    cgroup: cgroup as u64,
+                    ..CloneArguments::default()
+                };
+                let pid = clone_into(&described, first, argument);
+                if pid < 0 { Err(io::Error::from_raw_os_error(-pid as c_int)) } else { Ok(pid as libc::pid_t) }
+            }
+        };
         wait_for(&plan.borrower);
         system_call(libc::SYS_rt_sigprocmask, &[set_mask, &raw const before as isize, 0, KERNEL_SIGSET_BYTES]);
         outcome
     }
+}
+
+/// The kernel's `clone_args`.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Whether the kernel, and what filters its calls, lets processes start in control groups.
+pub(crate) fn starts_in_cgroups() -> bool {
+    // SAFETY: without arguments of a valid size the kernel makes nothing and says so.
+    unsafe { system_call(libc::SYS_clone3, &[0, 0]) == -(libc::EINVAL as isize) }
+}
+
+/// `clone3` with a stack for the new process, which runs `function` there. The number of the
+/// process, or the error number, negative.
+///
+/// # Safety
+/// As for `clone`: the arguments are valid, and the stack lives as long as the new process uses it.
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone_into(
+    described: &CloneArguments,
+    function: extern "C" fn(*mut c_void) -> c_int,
+    argument: *mut c_void,
+) -> isize {
+    let result;
+    // SAFETY: the new process starts behind the call with the same registers and an empty stack,
+    // calls the function and ends; it never comes back to the code after the label. The stack is
+    // aligned as its bottom and size are.
+    unsafe {
+        std::arch::asm!(
+            "syscall", "test rax, rax", "jnz 2f",
+            "xor ebp, ebp", "mov rdi, r13", "call r12", "mov edi, eax", "mov eax, {exit}", "syscall", "ud2",
+            "2:",
+            exit = const libc::SYS_exit,
+            inlateout("rax") libc::SYS_clone3 as isize => result,
+            in("rdi") described, in("rsi") size_of::<CloneArguments>(),
+            in("r12") function, in("r13") argument,
+            out("rcx") _, out("r11") _,
+        );
+    }
+    result
+}
+
+/// `clone3` with a stack for the new process, which runs `function` there. The number of the
+/// process, or the error number, negative.
+///
+/// # Safety
+/// As for `clone`: the arguments are valid, and the stack lives as long as the new process uses it.
+#[cfg(target_arch = "aarch64")]
+unsafe fn clone_into(
+    described: &CloneArguments,
+    function: extern "C" fn(*mut c_void) -> c_int,
+    argument: *mut c_void,
+) -> isize {
+    let result;
+    // SAFETY: the new process starts behind the call with the same registers and an empty stack,
+    // calls the function and ends; it never comes back to the code after the label. The stack is
+    // aligned as its bottom and size are.
+    unsafe {
+        std::arch::asm!(
+            "svc 0", "cbnz x0, 2f",
+            "mov x29, xzr", "mov x0, x10", "blr x9", "mov x8, {exit}", "svc 0", "brk 1",
+            "2:",
+            exit = const libc::SYS_exit,
+            in("x8") libc::SYS_clone3,
+            inlateout("x0") described => result, in("x1") size_of::<CloneArguments>(),
+            in("x9") function, in("x10") argument,
+        );
+    }
+    result
 }
 
 /// Waits until the process that borrows our memory has given it back: then the kernel writes a zero and wakes us.
@@ -252,6 +358,13 @@ fn perform(act: &Act, plan: &Plan) -> Result<(), c_int> {
     let nothing = ptr::null::<c_char>();
     match act {
         Act::DieWithEngine(engine) => return die_with_engine(*engine),
+        Act::OomScore(digits) => return oom_score(digits),
+        Act::Limit { resource, limits } => {
+            call!(SYS_prlimit64, 0, *resource, limits.as_ptr(), ptr::null_mut::<u64>());
+        }
+        Act::OwnCgroups => {
+            call!(SYS_unshare, libc::CLONE_NEWCGROUP);
+        }
         Act::EnterContainer { container, namespaces } => {
             call!(SYS_setns, *container, *namespaces);
         }
@@ -404,6 +517,15 @@ fn die_with_engine(engine: RawFd) -> Result<(), c_int> {
     if ended > 0 { Err(libc::ESRCH) } else { Ok(()) }
 }
 
+/// The file is one of the host, which a container does not know yet.
+fn oom_score(digits: &CStr) -> Result<(), c_int> {
+    let path = c"/proc/self/oom_score_adj";
+    let file = call!(SYS_openat, libc::AT_FDCWD, path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+    call!(SYS_write, file, digits.as_ptr(), digits.count_bytes());
+    call!(SYS_close, file);
+    Ok(())
+}
+
 fn loopback_up() -> Result<(), c_int> {
     let socket = call!(SYS_socket, libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
     // SAFETY: all zeroes is a valid `ifreq`.
@@ -417,7 +539,8 @@ fn loopback_up() -> Result<(), c_int> {
     Ok(())
 }
 
-/// What a container shares with another may change while this runs, so the way to the directory is not taken for granted.
+/// What a container shares with another may change while this runs, so the way to the directory is
+/// not taken for granted.
 fn directory(parent: &CStr, name: &CStr, owner: (u32, u32)) -> Result<(), c_int> {
     let parent = open(parent, libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC)?;
     let made = make_directory(parent, name);

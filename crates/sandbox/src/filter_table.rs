@@ -1,12 +1,13 @@
-//! Which system calls a container may make: the default profile of the OCI world as data, for a container without
-//! `CAP_SYS_ADMIN` and its like. What is not listed fails with `EPERM`. A test compares it with what is published, which
-//! `data/default_profile.tsv` lists: change both.
+//! Which system calls a container may make: the default profile of the OCI world as data, for a
+//! container without `CAP_SYS_ADMIN` and its like. What is not listed fails with `EPERM`. A test
+//! compares it with what is published, which `data/default_profile.tsv` lists: change both.
 
 use libc::c_long;
 
 use crate::filter::Rule;
 
-/// The last system call that the published profile has judged; programs are told that later ones do not exist, and fall back.
+/// The last system call that the published profile has judged; programs are told that later ones do
+/// not exist, and fall back.
 pub(crate) const LAST_KNOWN: c_long = 466;
 
 #[cfg(target_arch = "x86_64")]
@@ -32,8 +33,8 @@ const UNNAMED: &[(&str, c_long)] = &[
     ("SYS_removexattrat", 466),
 ];
 
-/// Address families of sockets that a container may not have: the kernel's cryptography, a rich source of its faults, and other virtual
-/// machines, which it would reach past its network.
+/// Address families of sockets that a container may not have: the kernel's cryptography, a rich
+/// source of its faults, and other virtual machines, which it would reach past its network.
 const REFUSED_FAMILIES: &[u32] = &[libc::AF_ALG as u32, libc::AF_VSOCK as u32];
 
 /// Every `CLONE_NEW…` flag: namespaces are for those who may administer the system.

@@ -10,6 +10,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
+use crate::limits::Enforced;
 use crate::{filter, mounts};
 
 /// The capabilities that the OCI world gives a container: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
@@ -67,13 +68,15 @@ pub(crate) struct Host {
     pub(crate) engine: OwnedFd,
     /// `/dev/null`, through which its owner and permissions cannot be changed.
     pub(crate) null: OwnedFd,
+    /// What limits containers.
+    pub(crate) limits: Enforced,
     /// The system call filter.
     pub(crate) filter: Vec<libc::sock_filter>,
 }
 
 impl Host {
-    /// Looks.
-    pub(crate) fn look() -> Result<Self> {
+    /// Looks; `limits` are those of containers.
+    pub(crate) fn look(limits: Enforced) -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).attempt(|| format!("read `{path}`"));
         let status = read("/proc/self/status")?;
         let (permitted, bounding) = (capability_set(&status, "CapPrm")?, capability_set(&status, "CapBnd")?);
@@ -94,6 +97,7 @@ impl Host {
             engine: pidfd_open(getpid(), PidfdFlags::empty())
                 .attempt(|| "get a handle of the engine's own process".into())?,
             null: null()?,
+            limits,
             filter: filter::compile(),
         })
     }

@@ -60,15 +60,18 @@ pub(crate) fn run(
     command.extend(start_steps(host, &starter, &identity, start));
     let candidates = candidates(&program, &env)?;
     let args = args.into_iter().map(|text| c_string(text, "an argument")).collect::<Result<_>>()?;
+    let membership = std::fs::read_to_string(format!("/proc/{}/cgroup", entrance.pid)).unwrap_or_default();
+    let cgroup = host.limits.cgroups.as_ref().and_then(|cgroups| cgroups.of_process(&membership));
     let plan = Plan {
         namespaces: 0,
+        cgroup: cgroup.as_ref().map(AsRawFd::as_raw_fd),
         setup: setup(host, entrance, insecure),
         slots: Vec::<AtomicI32>::new(),
         filter: host.filter.clone(),
         program: starter.program(),
         init: None,
         command,
-        args: starter.arguments(&candidates, args),
+        args: starter.arguments(&host.limits.oom_score, &candidates, args),
         env: Strings::new(
             env.into_iter()
                 .map(|(name, value)| c_string(format!("{name}={value}"), &format!("the variable `{name}`")))
@@ -109,15 +112,17 @@ fn setup(host: &Host, entrance: &Entrance, insecure: bool) -> Vec<Step> {
         namespaces |= libc::CLONE_NEWCGROUP;
     }
     let container = entrance.process.as_raw_fd();
-    let mut setup: Vec<Step> = [
-        Act::DieWithEngine(host.engine.as_raw_fd()),
-        Act::EnterContainer { container, namespaces },
-        Act::FileModeMask(0o022),
-        Act::DefaultSignals,
-    ]
-    .map(Step::must)
-    .into();
-    setup.push(Step::must(Act::CloseOnExec));
+    let mut setup = vec![Step::must(Act::DieWithEngine(host.engine.as_raw_fd()))];
+    setup.extend(host.limits.first_steps());
+    setup.extend(
+        [
+            Act::EnterContainer { container, namespaces },
+            Act::FileModeMask(0o022),
+            Act::DefaultSignals,
+            Act::CloseOnExec,
+        ]
+        .map(Step::must),
+    );
     if !insecure {
         setup.extend([Act::Filter, Act::Capabilities(host.capabilities)].map(Step::must));
     }

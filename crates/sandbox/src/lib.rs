@@ -1,8 +1,10 @@
 //! The sandbox: runs processes in containers with bare system calls. Implements [`rondel_ports::process::Processes`].
 //!
-//! A run goes through the files in this order: `run` (one container from its description to its exit), `layout` (mounts as a
-//! list of steps), `tree` (paths inside the container, mount points that leave no trace), `users`, `program`, `child` (the only
-//! code that runs in the new process), `output` (streams, waiting, killing).
+//! A run goes through the files in this order: `run` (one container from its description to its
+//! exit), `layout` (mounts as a list of steps), `tree` (paths inside the container, mount points
+//! that leave no trace), `users`, `program`, `child` (the only code that runs in the new process),
+//! `starter` (the program that executes the command), `output` (streams, waiting, killing).
+//! `limits` and `cgroup` say how much a container may take.
 //!
 //! # Invariants
 //! * Everything is prepared before the new process exists. It shares the memory of the engine, so it makes raw system calls
@@ -14,14 +16,17 @@
 //!   mounts that will be there, after it the root is the container's, and files of the engine that a new process still has are
 //!   closed before it opens any path. Links of `/proc` to what a process has are followed by nobody.
 //! * What hides parts of the kernel is mounted before anything that the description asks for, from the engine's own files.
-//! * No process of a container can look into a process that runs on the engine's memory. Such a process executes nothing but the
-//!   sealed program of [`starter`], which executes the command: whatever the kernel resolves for a command, `/proc/self/exe` is
-//!   that program and never the engine.
+//! * No process of a container can look into a process that runs on the engine's memory. Such a
+//!   process executes nothing but the sealed program of [`starter`], which executes the command:
+//!   whatever the kernel resolves for a command, `/proc/self/exe` is that program and never the
+//!   engine.
 //! * A container opens the devices that it is given and no others, and cannot change those.
 //! * Nothing is raised beyond what the engine itself has: capabilities, limits, identities.
-//! * Deliberately absent: control groups, images, networks, snapshots, the clock.
+//! * A container is likelier to be killed than the engine when the machine runs out of memory.
+//! * Deliberately absent: images, networks, snapshots, the clock.
 
 mod act;
+mod cgroup;
 mod child;
 mod filter;
 mod filter_table;
@@ -29,6 +34,7 @@ mod handle;
 mod host;
 mod inside;
 mod layout;
+mod limits;
 mod mounts;
 mod output;
 mod pool;
@@ -45,11 +51,15 @@ use std::sync::Arc;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_ports::process::{CommandSpec, Entrance, Exit, ProcessControl, ProcessSpec, Processes};
 use rondel_ports::{BoxFuture, CancellationToken};
+pub use rustix::process::Rlimit;
 use rustix::process::{DumpableBehavior, Signal};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::cgroup::Cgroups;
 use crate::handle::{Handle, KillOnDrop};
 use crate::host::Host;
+use crate::limits::Enforced;
+pub use crate::limits::Limits;
 use crate::pool::Pool;
 
 /// What can be chosen about a [`Sandbox`].
@@ -57,11 +67,15 @@ use crate::pool::Pool;
 pub struct SandboxOptions {
     /// How many threads stay ready for the next container; each watches one container at a time.
     pub idle_threads: NonZeroUsize,
+    /// What one container may take of the machine.
+    pub limits: Limits,
+    /// The limit of open files that containers get; absent: the engine's own.
+    pub open_files: Option<Rlimit>,
 }
 
 impl Default for SandboxOptions {
     fn default() -> Self {
-        Self { idle_threads: NonZeroUsize::MIN.saturating_add(7) }
+        Self { idle_threads: NonZeroUsize::MIN.saturating_add(7), limits: Limits::default(), open_files: None }
     }
 }
 
@@ -80,7 +94,24 @@ impl Sandbox {
         // A further process in a container runs on our memory until it executes its program, and whoever is in there already sees it.
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .attempt(|| "keep the engine's memory to itself".into())?;
-        Ok(Self { host: Arc::new(Host::look()?), pool: Arc::new(Pool::new(options.idle_threads.get())) })
+        let limits = Enforced::look(&options.limits, options.open_files);
+        Ok(Self { host: Arc::new(Host::look(limits)?), pool: Arc::new(Pool::new(options.idle_threads.get())) })
+    }
+
+    /// What this machine lacks to limit containers.
+    pub fn notes(&self) -> Vec<String> {
+        let limits = &self.host.limits;
+        let (memory, processes) = limits.cgroups.as_ref().map_or((false, false), Cgroups::limits);
+        // The kernel counts the processes of an ordinary user, and lets root have as many as it
+        // wants.
+        let lacking = match (memory, processes || !self.host.users.is_full()) {
+            (true, true) => return Vec::new(),
+            (false, true) => "memory",
+            (true, false) => "processes",
+            (false, false) => "memory and processes",
+        };
+        let reason = limits.reason.as_deref().unwrap_or("the control groups of this machine do not count them");
+        vec![format!("containers have no limit of {lacking}: {reason}")]
     }
 }
 

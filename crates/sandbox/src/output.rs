@@ -78,7 +78,8 @@ pub(crate) enum Ended {
     NotExecuted(NotExecuted),
 }
 
-/// Delivers output until the container has ended and everything is delivered. `running` is called when the command runs.
+/// Delivers output until the container has ended and everything is delivered. `running` is called
+/// when the command runs.
 ///
 /// # Errors
 /// When the kernel does not tell how it ended, or `running` fails.
@@ -161,5 +162,6 @@ pub(crate) fn wait(pidfd: BorrowedFd<'_>) -> Result<Exit> {
     };
     let code = status
         .and_then(|status| status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal)));
-    code.map(|code| Exit { code }).ok_or_else(|| Fault::bug("the kernel told neither an exit code nor a signal"))
+    code.map(|code| Exit { code, limit: None })
+        .ok_or_else(|| Fault::bug("the kernel told neither an exit code nor a signal"))
 }

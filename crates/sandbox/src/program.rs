@@ -59,7 +59,8 @@ pub(crate) fn explain(
     Fault::user(format!("exec: \"{tried}\": {reason}"))
 }
 
-/// The error of an exec of the sealed program. It has the same arguments and variables as the command, and a few more.
+/// The error of an exec of the sealed program. It has the same arguments and variables as the
+/// command, and a few more.
 pub(crate) fn not_started(candidates: &[CString], program: &str, error: io::Error) -> Fault {
     match error.raw_os_error() {
         Some(libc::E2BIG) => refusal(candidates.first(), program, &error),

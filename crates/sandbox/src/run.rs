@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
 
 use rondel_fault::{Attempt, Fault, Result};
-use rondel_ports::process::{Entrance, Exit, OutputSink, ProcessSpec, ProcessStdin};
+use rondel_ports::process::{Entrance, Exit, Limit, OutputSink, ProcessSpec, ProcessStdin};
 
 use crate::act::{Act, Step};
+use crate::cgroup::{Cgroup, Cgroups};
 use crate::child::{self, Init, Plan, Stacks, Stage, Strings};
 use crate::handle::Handle;
 use crate::host::Host;
@@ -21,6 +22,8 @@ use crate::tree::Tree;
 use crate::users::Identity;
 
 const HOST_NAME_BYTES: usize = 64;
+/// How a command ends that was killed.
+const KILLED: i32 = 128 + libc::SIGKILL;
 
 /// A container that is ready to start. The order of the fields is the order of their end: descriptors that the processes use,
 /// then the mount points.
@@ -47,8 +50,10 @@ pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &Handle, stacks: &mut 
     let _network = spec.network.clone();
     let mut spec = spec;
     let started = spec.control.take().map(|control| control.started);
-    let Container { plan, streams, given, starter, report, candidates, mut tree, program, workdir } =
+    let cgroup = host.limits.cgroups.as_ref().map(Cgroups::container).transpose()?;
+    let Container { mut plan, streams, given, starter, report, candidates, mut tree, program, workdir } =
         prepare(host, spec)?;
+    plan.cgroup = cgroup.as_ref().map(Cgroup::handle);
     let pid = child::spawn(&plan, stacks, handle)
         .map_err(|error| Fault::environment("cannot make the namespaces of the container").caused_by(error))?;
     drop((given, starter));
@@ -65,7 +70,7 @@ pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &Handle, stacks: &mut 
                 Ok(())
             };
             output::watch(pidfd, streams, report, tell).and_then(|ended| match ended {
-                Ended::Exit(exit) => Ok(exit),
+                Ended::Exit(exit) => Ok(Exit { limit: limit_reached(host, cgroup.as_ref(), exit), ..exit }),
                 Ended::NotExecuted(failure) => Err(explain(failure, &candidates, &program, &workdir, &mut tree)),
             })
         }
@@ -85,6 +90,15 @@ pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &Handle, stacks: &mut 
     };
     handle.close();
     outcome
+}
+
+/// The limit that may be why a command ended so.
+fn limit_reached(host: &Host, cgroup: Option<&Cgroup<'_>>, exit: Exit) -> Option<Limit> {
+    if exit.code == 0 {
+        return None;
+    }
+    let own = cgroup.and_then(Cgroup::reached);
+    own.or_else(|| (exit.code == KILLED && host.limits.machine_has_killed()).then_some(Limit::MachineMemory))
 }
 
 /// The error of a step that the kernel refused.
@@ -130,6 +144,11 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
 
     let network = network.as_ref().map(|namespace| namespace.as_raw_fd());
     let mut setup = vec![Step::must(Act::DieWithEngine(host.engine.as_raw_fd()))];
+    setup.extend(host.limits.first_steps());
+    if host.cgroup_namespaces {
+        // ORDER: in the container's own group, which is the root of the namespace then.
+        setup.push(Step::must(Act::OwnCgroups));
+    }
     setup.push(Step::must(network.map_or(Act::LoopbackUp, Act::EnterNetwork)));
     setup.extend([Act::CutOffMounts, Act::FileModeMask(0), Act::Root(root_descriptor)].map(Step::must));
     setup.extend(mount_steps);
@@ -164,14 +183,15 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
     let candidates = candidates(&program, &env)?;
     let args = args.into_iter().map(|text| c_string(text, "an argument")).collect::<Result<_>>()?;
     let plan = Plan {
-        namespaces: namespaces(host, network.is_none()),
+        namespaces: namespaces(network.is_none()),
+        cgroup: None,
         setup,
         slots: (0..slots).map(|_| AtomicI32::new(-1)).collect(),
         filter: host.filter.clone(),
         init: (!no_init).then(|| init(host)),
         program: starter.program(),
         command,
-        args: starter.arguments(&candidates, args),
+        args: starter.arguments(&host.limits.oom_score, &candidates, args),
         env: Strings::new(
             env.into_iter()
                 .map(|(name, value)| c_string(format!("{name}={value}"), &format!("the variable `{name}`")))
@@ -195,17 +215,16 @@ fn checked_host_name(name: String) -> Result<String> {
     }
 }
 
-fn namespaces(host: &Host, network: bool) -> libc::c_int {
+fn namespaces(network: bool) -> libc::c_int {
     let always = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
     let network = if network { libc::CLONE_NEWNET } else { 0 };
-    let groups = if host.cgroup_namespaces { libc::CLONE_NEWCGROUP } else { 0 };
-    always | network | groups
+    always | network
 }
 
 fn init(host: &Host) -> Init {
     let null = host.null.as_raw_fd();
     let steps = (0..3).map(|to| Step::must(Act::Stream { from: null, to })).collect();
-    Init { steps, args: Starter::init_arguments() }
+    Init { steps, args: Starter::init_arguments(&host.limits.oom_score) }
 }
 
 /// The standard streams: ours, the path of standard input when it is one, and the steps that set them up.
@@ -281,6 +300,7 @@ pub(crate) fn start_steps(host: &Host, starter: &Starter, identity: &Identity, s
         Step::must(Act::WorkingDirectory(directory)),
         if host.groups_denied { Step::may(groups) } else { Step::must(groups) },
     ];
+    steps.extend(host.limits.steps_of_process());
     let become_user = Act::Identity { user: identity.user, group: identity.group };
     if insecure {
         steps.extend([Act::KeepCapabilities, become_user, Act::EveryCapability(host.every_capability)].map(Step::must));

@@ -1,10 +1,12 @@
-//! How a command comes to run: through a small program in sealed memory, which executes it and reports when it cannot.
+//! How a command comes to run: through a small program in sealed memory, which executes it and
+//! reports when it cannot.
 //!
-//! The kernel resolves the interpreter of a script (`#!`) or of a program (`PT_INTERP`) while the process still has the memory
-//! image of what it ran before, so a path such as `/proc/self/exe` leads to that. It must not be the engine. Each container has a
-//! file of its own, because root of a container owns the file and may change its mode and attributes: that harms itself only.
+//! The kernel resolves the interpreter of a script (`#!`) or of a program (`PT_INTERP`) while the
+//! process still has the memory image of what it ran before, so a path such as `/proc/self/exe`
+//! leads to that. It must not be the engine. Each container has a file of its own, because root of
+//! a container owns the file and may change its mode and attributes: that harms itself only.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -19,7 +21,7 @@ use crate::child::Strings;
 static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 
 /// What processes see as its name.
-const NAME: &std::ffi::CStr = c"/.init";
+const NAME: &CStr = c"/.init";
 /// Every user of a container may read and execute it.
 const MODE: u32 = 0o555;
 /// `F_SEAL_EXEC` of Linux 6.3: nobody changes whether the file may be executed.
@@ -81,14 +83,16 @@ impl Starter {
         self.writer.as_raw_fd()
     }
 
-    /// The arguments that make it pid 1 of a container.
-    pub(crate) fn init_arguments() -> Strings {
-        Strings::new(vec![NAME.to_owned()])
+    /// The arguments that make it pid 1 of a container; `score` is that for a kill for want of
+    /// memory.
+    pub(crate) fn init_arguments(score: &CStr) -> Strings {
+        Strings::new(vec![NAME.to_owned(), score.to_owned()])
     }
 
     /// The arguments with which it executes the first of `candidates` that runs, with `args`.
-    pub(crate) fn arguments(&self, candidates: &[CString], args: Vec<CString>) -> Strings {
-        let mut all = vec![NAME.to_owned(), decimal(self.writer.as_raw_fd()), decimal(candidates.len())];
+    pub(crate) fn arguments(&self, score: &CStr, candidates: &[CString], args: Vec<CString>) -> Strings {
+        let mut all =
+            vec![NAME.to_owned(), score.to_owned(), decimal(self.writer.as_raw_fd()), decimal(candidates.len())];
         all.extend_from_slice(candidates);
         all.extend(args);
         Strings::new(all)
@@ -124,8 +128,9 @@ fn decimal(number: impl ToString) -> CString {
     CString::new(number.to_string()).unwrap_or_default()
 }
 
-/// Other processes that start at this moment may have a copy of the descriptor. That does not matter: a file in memory that was
-/// never opened by a path counts as open for writing for nobody, so it can be executed.
+/// Other processes that start at this moment may have a copy of the descriptor. That does not
+/// matter: a file in memory that was never opened by a path counts as open for writing for nobody,
+/// so it can be executed.
 fn sealed() -> Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // Kernels before 6.3 do not know the flag and make every such file executable.

@@ -12,8 +12,9 @@ pub(crate) struct Identity {
     pub(crate) user: u32,
     /// The primary group's number.
     pub(crate) group: u32,
-    /// Numbers of the supplementary groups. The primary group is the first of them: a program that sets another primary group would
-    /// otherwise leave it, and with it what a file forbids to that group.
+    /// Numbers of the supplementary groups. The primary group is the first of them: a program that
+    /// sets another primary group would otherwise leave it, and with it what a file forbids to that
+    /// group.
     pub(crate) groups: Vec<u32>,
     /// The home directory.
     pub(crate) home: String,

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use rondel_fault::Kind;
 use rondel_ports::CancellationToken;
 use rondel_ports::process::{Exit, ProcessMountSource, ProcessStdin, Processes};
+use rondel_sandbox::{Sandbox, SandboxOptions};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -232,6 +233,38 @@ fn capabilities() {
 }
 
 #[test]
+fn containers_die_before_the_engine() {
+    let own: i32 = fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim().parse().unwrap();
+    let expected = (own + 500).min(1000);
+    let script = "cat /proc/1/oom_score_adj /proc/self/oom_score_adj";
+    for user in ["", "web"] {
+        let text = output_of(script, |_, spec| spec.user = user.into());
+        assert_eq!(text, format!("{expected}\n{expected}\n"), "user `{user}`");
+    }
+    assert_eq!(fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim(), own.to_string());
+}
+
+#[test]
+fn limits_of_processes_and_files() {
+    let own = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let lower = rustix::process::Rlimit { current: Some(512), maximum: own.maximum };
+    let limits = rondel_sandbox::Limits {
+        memory: Some(rondel_ports::cache::Size::Bytes(1 << 30)),
+        processes: Some(1000),
+        ..Default::default()
+    };
+    let sandbox =
+        Sandbox::new(SandboxOptions { limits, open_files: Some(lower), ..SandboxOptions::default() }).unwrap();
+    let root = Root::new();
+    let script = "ulimit -Sn; cat /sys/fs/cgroup/pids.max 2>/dev/null || ulimit -u; cat /sys/fs/cgroup/memory.max 2>/dev/null || ulimit -d";
+    let outcome = run(&sandbox, root.script(script)).unwrap();
+    // In control groups the memory is in bytes, and else in units of 1024.
+    assert!(["512\n1000\n1073741824\n", "512\n1000\n1048576\n"].contains(&outcome.stdout.as_str()), "{outcome:?}");
+    let grab = "dd if=/dev/zero of=/dev/null bs=2000M count=1";
+    assert_ne!(run(&sandbox, root.script(grab)).unwrap().code, 0, "more memory than allowed");
+}
+
+#[test]
 fn the_filter_refuses() {
     let script = "grep -E '^Seccomp:' /proc/self/status; mkdir -p /tmp/m; mount -t tmpfs none /tmp/m 2>&1; unshare -U true 2>&1; echo > /proc/sys/kernel/hostname";
     let root = Root::new();
@@ -268,8 +301,9 @@ fn devices() {
 
 #[test]
 fn init_is_pid_1_and_reaps() {
-    let text = output_of("echo $$; tr '\\0' ' ' < /proc/1/cmdline; cat /proc/1/comm; readlink /proc/1/fd/1", |_, _| {});
-    assert_eq!(text, "2\n/.init .init\n/dev/null\n");
+    let text =
+        output_of("echo $$; head -c 6 /proc/1/cmdline; echo; cat /proc/1/comm; readlink /proc/1/fd/1", |_, _| {});
+    assert_eq!(text, "2\n/.init\n.init\n/dev/null\n");
     let script = "i=0; while [ $i -lt 20 ]; do (sh -c 'true & exec true' &) ; i=$((i+1)); done; \
                   until [ \"$(grep -l '^PPid:.1$' /proc/[0-9]*/status 2>/dev/null | wc -l)\" = 1 ]; do :; done; grep -l 'State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l";
     assert_eq!(output_of(script, |_, _| {}), "0\n");
@@ -659,7 +693,7 @@ fn helper_that_runs_a_container() {
             sandbox.run(second, CancellationToken::new()),
             up
         );
-        assert_eq!((first.unwrap(), second.unwrap()), (Exit { code: 0 }, Exit { code: 0 }));
+        assert_eq!((first.unwrap(), second.unwrap()), (Exit { code: 0, limit: None }, Exit { code: 0, limit: None }));
     });
 }
 

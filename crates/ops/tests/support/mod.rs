@@ -24,7 +24,9 @@ use rondel_ports::host::HostFiles;
 use rondel_ports::http::{Answer, Http, Request};
 use rondel_ports::images::{Credentials, Images, MediaTypes, OutgoingImage, ResolvedImage};
 use rondel_ports::network::{Host, Membership, Network, Networks};
-use rondel_ports::process::{CommandSpec, Entrance, Exit, ProcessMountSource, ProcessSpec, ProcessStdin, Processes};
+use rondel_ports::process::{
+    CommandSpec, Entrance, Exit, Limit, ProcessMountSource, ProcessSpec, ProcessStdin, Processes,
+};
 use rondel_ports::secrets::{Plaintext, Secrets};
 use rondel_ports::snapshots::{LayerBlob, Snapshots};
 use rondel_ports::streams::{Protocol, Sockets, Stream};
@@ -271,7 +273,7 @@ impl Processes for ToyProcesses {
             });
             self.started.notify_one();
             let args = spec.args.clone();
-            let mut code = 0;
+            let (mut code, mut limit) = (0, None);
             for words in args.split(|word| word == ";") {
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
                 match words[..] {
@@ -281,10 +283,11 @@ impl Processes for ToyProcesses {
                         return Err(Fault::cancelled("killed"));
                     }
                     ["exit", n] => code = n.parse().unwrap(),
+                    ["starve"] => limit = Some(Limit::Memory(2_000_000_000)),
                     _ => step(&mut spec, &words)?,
                 }
             }
-            Ok(Exit { code })
+            Ok(Exit { code, limit })
         })
     }
 

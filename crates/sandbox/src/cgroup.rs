@@ -1,0 +1,318 @@
+//! Control groups of version 2: one for each container, below one for all of an engine's.
+//!
+//! The place is the engine's own group or one above it, the nearest in which groups may be made
+//! that limit memory or processes. The engine's folder is locked as long as it lives, so that the
+//! next engine knows what a killed one has left.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rondel_fault::{Attempt, Result};
+use rondel_ports::process::Limit;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+
+use crate::child;
+use crate::limits::Figures;
+
+const MEMORY: &str = "memory";
+const PIDS: &str = "pids";
+/// The controllers that are used, the needed ones first: one of those must be there.
+const CONTROLLERS: [&str; 4] = [MEMORY, PIDS, "cpu", "io"];
+const PREFIX: &str = "rondel-";
+/// The group of an engine that had to leave the place in which it makes groups.
+const OF_ENGINE: &str = "rondel-engine-";
+
+/// Control groups for containers.
+pub(crate) struct Cgroups {
+    folder: PathBuf,
+    figures: Figures,
+    controllers: Vec<&'static str>,
+    next: AtomicU64,
+    /// Groups that could not be removed yet.
+    left: Mutex<Vec<PathBuf>>,
+    /// Held as long as the groups are used.
+    _lock: OwnedFd,
+}
+
+/// The control group of one container. It is removed with this value.
+pub(crate) struct Cgroup<'a> {
+    of: &'a Cgroups,
+    path: PathBuf,
+    handle: OwnedFd,
+}
+
+impl Cgroups {
+    /// Finds a place for groups; else, why there is none.
+    pub(crate) fn find(figures: Figures) -> Result<Self, String> {
+        let unreadable = |error: io::Error| format!("control groups cannot be looked at: {error}");
+        let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(unreadable)?;
+        let own = fs::read_to_string("/proc/self/cgroup").map_err(unreadable)?;
+        let place = place(&mounts, &own).ok_or("this machine has no control groups of version 2")?;
+        if !child::starts_in_cgroups() {
+            return Err("the kernel does not start processes in control groups here".to_owned());
+        }
+        Self::below(&place.0, &place.1, figures)
+    }
+
+    /// Finds a place between the group `own` and `top`, the mounted hierarchy.
+    fn below(top: &Path, own: &Path, figures: Figures) -> Result<Self, String> {
+        let mut reason = None;
+        for place in own.ancestors().take_while(|place| place.starts_with(top)) {
+            match Self::in_place(place, figures) {
+                Ok(found) => return Ok(found),
+                Err(why) => reason = reason.or(Some(why)),
+            }
+        }
+        Err(reason.unwrap_or_else(|| "the engine's control group is not below the mounted ones".to_owned()))
+    }
+
+    fn in_place(place: &Path, figures: Figures) -> Result<Self, String> {
+        let at = |error: io::Error| format!("control groups cannot be made in `{}`: {error}", place.display());
+        let available = words(&place.join("cgroup.controllers")).map_err(at)?;
+        let wanted: Vec<&'static str> =
+            CONTROLLERS.into_iter().filter(|name| available.iter().any(|word| word == name)).collect();
+        if !is_enough(&wanted) {
+            return Err("control groups of version 2 limit neither memory nor processes here".to_owned());
+        }
+        let controllers = enable(place, &wanted).map_err(at)?;
+        if !is_enough(&controllers) {
+            return Err(format!(
+                "control groups in `{}` limit neither memory nor processes; start the engine with `systemd-run --user --scope -p Delegate=yes`",
+                place.display()
+            ));
+        }
+        remove_left(place);
+        let (folder, lock) = own_folder(place).map_err(at)?;
+        let mut groups = Self {
+            folder,
+            figures,
+            controllers: Vec::new(),
+            next: AtomicU64::new(0),
+            left: Mutex::default(),
+            _lock: lock,
+        };
+        groups.controllers = enable(&groups.folder, &controllers).map_err(at)?;
+        groups.limit_all().map_err(at)?;
+        Ok(groups)
+    }
+
+    fn limit_all(&self) -> io::Result<()> {
+        if self.has(MEMORY) {
+            fs::write(self.folder.join("memory.max"), self.figures.total_memory.to_string())?;
+        }
+        if self.has(PIDS) {
+            fs::write(self.folder.join("pids.max"), self.figures.total_processes.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn has(&self, controller: &str) -> bool {
+        self.controllers.contains(&controller)
+    }
+
+    /// Whether memory is limited, and processes.
+    pub(crate) fn limits(&self) -> (bool, bool) {
+        (self.has(MEMORY), self.has(PIDS))
+    }
+
+    /// A new group with the limits of a container.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn container(&self) -> Result<Cgroup<'_>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).retain(|path| remove(path).is_err());
+        let path = self.folder.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        fs::create_dir(&path).attempt(|| format!("make the control group `{}`", path.display()))?;
+        let handle = open(&path);
+        let group = match handle.attempt(|| format!("open the control group `{}`", path.display())) {
+            Ok(handle) => Cgroup { of: self, path, handle },
+            Err(fault) => {
+                let _ = fs::remove_dir(&path);
+                return Err(fault);
+            }
+        };
+        for (file, text) in self.settings() {
+            let path = group.path.join(file);
+            fs::write(&path, text).attempt(|| format!("set the limit `{}`", path.display()))?;
+        }
+        Ok(group)
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let mut settings = Vec::new();
+        if self.has(MEMORY) {
+            settings.push(("memory.max", self.figures.memory.to_string()));
+            settings.push(("memory.oom.group", "1".to_owned()));
+        }
+        if self.has(PIDS) {
+            settings.push(("pids.max", self.figures.processes.to_string()));
+        }
+        for (controller, file, weight) in
+            [("cpu", "cpu.weight", self.figures.cpu_weight), ("io", "io.weight", self.figures.io_weight)]
+        {
+            if let Some(weight) = weight.filter(|_| self.has(controller)) {
+                settings.push((file, weight.to_string()));
+            }
+        }
+        settings
+    }
+
+    /// The group of a container of this engine that runs, by what `/proc` says of its first
+    /// process.
+    pub(crate) fn of_process(&self, membership: &str) -> Option<OwnedFd> {
+        let path = Path::new(membership.lines().find_map(|line| line.strip_prefix("0::"))?);
+        // What a container made inside of its group is part of it.
+        let mut components = path.components().skip_while(|part| Some(part.as_os_str()) != self.folder.file_name());
+        components.next()?;
+        open(&self.folder.join(components.next()?)).ok()
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        let _ = remove(&self.folder);
+    }
+}
+
+impl Cgroup<'_> {
+    /// The folder, open.
+    pub(crate) fn handle(&self) -> RawFd {
+        self.handle.as_raw_fd()
+    }
+
+    /// The limit that the container reached, after its end.
+    pub(crate) fn reached(&self) -> Option<Limit> {
+        let count = |file: &str, name: &str| {
+            let text = fs::read_to_string(self.path.join(file)).unwrap_or_default();
+            let found = text.lines().filter_map(|line| line.split_once(' ')).find(|(found, _)| *found == name);
+            found.and_then(|(_, number)| number.trim().parse::<u64>().ok()).unwrap_or(0)
+        };
+        if count("memory.events", "oom_kill") > 0 {
+            return Some(Limit::Memory(self.of.figures.memory));
+        }
+        (count("pids.events", "max") > 0).then_some(Limit::Processes(self.of.figures.processes))
+    }
+}
+
+impl Drop for Cgroup<'_> {
+    fn drop(&mut self) {
+        if remove(&self.path).is_err() {
+            self.of.left.lock().unwrap_or_else(PoisonError::into_inner).push(self.path.clone());
+        }
+    }
+}
+
+/// Where the hierarchy is mounted, and the engine's own group in it.
+fn place(mounts: &str, own: &str) -> Option<(PathBuf, PathBuf)> {
+    let own = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let (root, top) = mounts.lines().find_map(|line| {
+        let (mount, kind) = line.split_once(" - ")?;
+        let mut fields = mount.split(' ').skip(3);
+        let found = (fields.next()?, fields.next()?);
+        kind.starts_with("cgroup2 ").then_some(found)
+    })?;
+    let inside = Path::new(own).strip_prefix(root).ok()?;
+    Some((PathBuf::from(top), Path::new(top).join(inside)))
+}
+
+fn is_enough(controllers: &[&str]) -> bool {
+    controllers.contains(&MEMORY) || controllers.contains(&PIDS)
+}
+
+/// Lets groups in `place` use these controllers; those that they can use then.
+fn enable(place: &Path, wanted: &[&'static str]) -> io::Result<Vec<&'static str>> {
+    let control = place.join("cgroup.subtree_control");
+    let mut moved = false;
+    let mut enabled = words(&control)?;
+    for name in wanted {
+        if enabled.iter().any(|word| word == name) {
+            continue;
+        }
+        let ask = || fs::write(&control, format!("+{name}"));
+        let mut asked = ask();
+        // A group with processes cannot give controllers to groups in it.
+        if asked.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy) && !moved {
+            moved = leave(place)?;
+            asked = if moved { ask() } else { asked };
+        }
+        if asked.is_ok() {
+            enabled.push((*name).to_owned());
+        }
+    }
+    Ok(wanted.iter().copied().filter(|name| enabled.iter().any(|word| word == name)).collect())
+}
+
+/// Moves the engine into a group of its own when it is alone in `place`; whether it did.
+fn leave(place: &Path) -> io::Result<bool> {
+    let own = std::process::id().to_string();
+    if words(&place.join("cgroup.procs"))? != [own.clone()] {
+        return Ok(false);
+    }
+    let group = place.join(format!("{OF_ENGINE}{own}"));
+    match fs::create_dir(&group) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    fs::write(group.join("cgroup.procs"), own)?;
+    Ok(true)
+}
+
+/// A folder that no other engine has, locked.
+fn own_folder(place: &Path) -> io::Result<(PathBuf, OwnedFd)> {
+    let mut number = u64::from(std::process::id());
+    loop {
+        let folder = place.join(format!("{PREFIX}{number}"));
+        match fs::create_dir(&folder) {
+            // Engines in several namespaces of processes may have one number.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1 << 32,
+            Err(error) => return Err(error),
+            Ok(()) => {
+                let lock = open(&folder)?;
+                flock(&lock, FlockOperation::NonBlockingLockShared)?;
+                return Ok((folder, lock));
+            }
+        }
+    }
+}
+
+/// Removes what engines that were killed have left in `place`.
+fn remove_left(place: &Path) {
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if !name.to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        if let Ok(folder) = open(&entry.path())
+            && flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
+            let _ = remove(&entry.path());
+        }
+    }
+}
+
+/// Removes a group and those in it. One with processes stays.
+fn remove(group: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(group)?.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove(&entry.path())?;
+        }
+    }
+    fs::remove_dir(group)
+}
+
+fn open(group: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(group, flags, Mode::empty())?)
+}
+
+fn words(file: &Path) -> io::Result<Vec<String>> {
+    Ok(File::open(file).and_then(io::read_to_string)?.split_whitespace().map(ToOwned::to_owned).collect())
+}
+
+#[cfg(test)]
+#[path = "cgroup_tests.rs"]
+mod tests;

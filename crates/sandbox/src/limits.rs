@@ -1,0 +1,177 @@
+//! How much a container may take of the machine: control groups where they are usable, else limits
+//! of single processes.
+
+use std::ffi::CString;
+use std::fs;
+
+use rondel_ports::cache::Size;
+use rustix::process::{Resource, Rlimit, getrlimit};
+
+use crate::act::{Act, Step};
+use crate::cgroup::Cgroups;
+
+/// By how much containers are likelier to be killed than the engine when the machine runs out of
+/// memory.
+const OOM_SCORE: i32 = 500;
+const MOST_OOM_SCORE: i32 = 1000;
+/// The share of the machine's memory that one container may take.
+const MEMORY: Size = Size::Percent(90.0);
+
+/// What one container may take. What is absent follows from the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// Memory: bytes, or a share of that of the machine.
+    pub memory: Option<Size>,
+    /// How many processes and threads run at once.
+    pub processes: Option<u64>,
+    /// The share of processor time when there is too little for all, 1 to 10,000; 100 is what
+    /// others have.
+    pub cpu_weight: Option<u16>,
+    /// The same for the disk.
+    pub io_weight: Option<u16>,
+}
+
+/// The same in figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// Bytes for one container.
+    pub(crate) memory: u64,
+    /// Bytes for all containers together.
+    pub(crate) total_memory: u64,
+    /// Processes of one container.
+    pub(crate) processes: u64,
+    /// Processes of all containers together.
+    pub(crate) total_processes: u64,
+    pub(crate) cpu_weight: Option<u16>,
+    pub(crate) io_weight: Option<u16>,
+}
+
+impl Figures {
+    /// The limits on a machine with so much memory, where so many processes are possible.
+    pub(crate) fn new(limits: &Limits, memory: u64, processes: u64) -> Self {
+        let total_processes = processes / 8 * 7;
+        Self {
+            memory: limits.memory.unwrap_or(MEMORY).bytes(memory),
+            total_memory: memory / 20 * 19,
+            processes: limits.processes.unwrap_or(processes / 2).min(total_processes),
+            total_processes,
+            cpu_weight: limits.cpu_weight,
+            io_weight: limits.io_weight,
+        }
+    }
+}
+
+/// How the limits of containers are enforced.
+pub(crate) struct Enforced {
+    /// Control groups, where they are usable.
+    pub(crate) cgroups: Option<Cgroups>,
+    /// Why they are not.
+    pub(crate) reason: Option<String>,
+    /// The score of containers, in digits.
+    pub(crate) oom_score: CString,
+    /// Limits of each process.
+    of_process: Vec<(Resource, Rlimit)>,
+    /// Open files as they were before the engine raised their limit.
+    open_files: Option<Rlimit>,
+    /// Out-of-memory kills of the machine as far as they are known.
+    kills: std::sync::atomic::AtomicU64,
+}
+
+impl Enforced {
+    /// Looks at what this machine offers.
+    pub(crate) fn look(limits: &Limits, open_files: Option<Rlimit>) -> Self {
+        let figures = Figures::new(limits, machine_memory(), machine_processes());
+        let (cgroups, reason) = match Cgroups::find(figures) {
+            Ok(cgroups) => (Some(cgroups), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        let mut of_process = Vec::new();
+        if cgroups.is_none() {
+            of_process.push((Resource::Nproc, at_most(Resource::Nproc, figures.processes)));
+            // By default this would refuse memory to programs that only reserve addresses, such as
+            // sanitizers.
+            if limits.memory.is_some() {
+                of_process.push((Resource::Data, at_most(Resource::Data, figures.memory)));
+            }
+        }
+        let own_score =
+            fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|text| text.trim().parse::<i32>().ok());
+        let oom_score = own_score.unwrap_or(0).saturating_add(OOM_SCORE).min(MOST_OOM_SCORE);
+        Self {
+            cgroups,
+            reason,
+            // Digits have no zero byte.
+            oom_score: CString::new(oom_score.to_string()).unwrap_or_default(),
+            of_process,
+            open_files,
+            kills: machine_kills().into(),
+        }
+    }
+
+    /// The first steps of a container, before it leaves the files of the host.
+    pub(crate) fn first_steps(&self) -> Vec<Step> {
+        let mut steps = vec![Step::may(Act::OomScore(self.oom_score.clone()))];
+        steps.extend(self.open_files.iter().map(|limit| Step::must(of(Resource::Nofile, limit))));
+        steps
+    }
+
+    /// The steps of a command that limit its processes.
+    pub(crate) fn steps_of_process(&self) -> impl Iterator<Item = Step> {
+        self.of_process.iter().map(|(resource, limit)| Step::must(of(*resource, limit)))
+    }
+
+    /// Whether the machine has killed a process for want of memory since this was asked, or since
+    /// the start.
+    pub(crate) fn machine_has_killed(&self) -> bool {
+        let now = machine_kills();
+        self.kills.swap(now, std::sync::atomic::Ordering::Relaxed) < now
+    }
+}
+
+fn of(resource: Resource, limit: &Rlimit) -> Act {
+    let number = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
+    Act::Limit { resource: resource as u32, limits: [number(limit.current), number(limit.maximum)] }
+}
+
+/// A limit that may not be above the one in force.
+fn at_most(resource: Resource, limit: u64) -> Rlimit {
+    let limit = getrlimit(resource).maximum.map_or(limit, |most| most.min(limit));
+    Rlimit { current: Some(limit), maximum: Some(limit) }
+}
+
+fn machine_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    #[allow(clippy::useless_conversion, reason = "the type differs between architectures")]
+    let (total, unit) = (u64::from(info.totalram), u64::from(info.mem_unit));
+    total.saturating_mul(unit)
+}
+
+fn machine_processes() -> u64 {
+    let setting = |name: &str| {
+        let text = fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok();
+        text.and_then(|text| text.trim().parse().ok()).unwrap_or(32_768_u64)
+    };
+    setting("pid_max").min(setting("threads-max"))
+}
+
+fn machine_kills() -> u64 {
+    let text = fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_follow_from_the_machine_or_the_choice() {
+        let figures = Figures::new(&Limits::default(), 1000, 800);
+        assert_eq!((figures.memory, figures.total_memory), (900, 950));
+        assert_eq!((figures.processes, figures.total_processes), (400, 700));
+        let chosen = Limits { memory: Some(Size::Bytes(5)), processes: Some(7), cpu_weight: Some(3), io_weight: None };
+        let figures = Figures::new(&chosen, 1000, 800);
+        assert_eq!((figures.memory, figures.processes, figures.cpu_weight), (5, 7, Some(3)));
+        let too_many = Limits { processes: Some(10_000), ..Limits::default() };
+        assert_eq!(Figures::new(&too_many, 1000, 800).processes, 700, "no container takes what the machine needs");
+    }
+}
