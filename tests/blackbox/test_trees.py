@@ -161,6 +161,8 @@ def test_the_directory_above(session):
     assert below.then('directory(path: "../../../..")').get("entries") == ["a/"], "the root is the end"
     assert below.then('file(path: "../g")').get("contents") == "g"
     assert below.get('entries(path: "..")') == ["b/", "g"]
+    # Whether something exists is asked of the directory alone.
+    assert below.get('exists(path: "../g")') is False and below.get('exists(path: "../f")') is True
     assert below.then('directory(path: "/")').get("entries") == ["f"], "a path that starts with a slash is inside"
     # What is mounted is the directory alone.
     mounted = Chain(session, ["container", f'withMountedDirectory(path: "/mnt", source: {below.id()})', 'directory(path: "/mnt")'])

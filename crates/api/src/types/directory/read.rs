@@ -34,8 +34,13 @@ pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "export", export);
 }
 
-/// The place of `path` in the tree of `directory`. `..` leads to the directory above, up to the root of the tree.
+/// The place of `path` inside of `directory`.
 fn place(directory: &Directory, path: &str) -> Place {
+    Place { fs: directory.place.fs.clone(), path: directory.place.path.join_inside(path) }
+}
+
+/// The same for fields in which `..` leads to the directory above, up to the root of the tree, as in the original.
+fn place_or_above(directory: &Directory, path: &str) -> Place {
     let path = directory.place.path.join(path.trim_start_matches('/'));
     Place { fs: directory.place.fs.clone(), path }
 }
@@ -50,7 +55,7 @@ fn names(entries: Vec<Entry>, view: View) -> Value {
 
 async fn entries(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     let asked = args.opt_str("path")?.unwrap_or_default();
-    let place = place(of(&node)?, &asked);
+    let place = place_or_above(of(&node)?, &asked);
     if !asked.is_empty() {
         inspect::require_directory(&cx, &place, &asked).await?;
     }
@@ -81,14 +86,14 @@ async fn digest(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
 
 async fn directory(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     let (parent, asked) = (of(&node)?, args.str("path")?);
-    let place = place(parent, &asked);
+    let place = place_or_above(parent, &asked);
     inspect::require_directory(&cx, &place, &asked).await?;
     Ok(value(Directory { place, platform: parent.platform.clone(), error: None }).into())
 }
 
 async fn file(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     let (parent, asked) = (of(&node)?, args.str("path")?);
-    let place = place(parent, &asked);
+    let place = place_or_above(parent, &asked);
     inspect::require_file(&cx, &place, &asked).await?;
     let file = File { place, platform: parent.platform.clone(), name: None, asked: Some(asked.to_string()) };
     Ok(Value::object("File", file).into())
