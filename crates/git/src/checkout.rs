@@ -17,6 +17,8 @@ use crate::{Git, adopt, outside};
 
 /// How a file begins that stands for one in git LFS.
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1";
+/// The name of what is fetched, while it is.
+const FETCHED: &str = "refs/rondel/fetched";
 /// The modification time of every file, in seconds since the Unix epoch.
 const MODIFIED: u64 = 1;
 
@@ -71,17 +73,21 @@ async fn write(
     let init = ["init", "--quiet", "--template=", format].map(AsRef::as_ref);
     quiet(Run::new(init.into_iter().chain([into.as_os_str()]))).await?;
     let mut fetch: Vec<&OsStr> =
-        ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow"].map(AsRef::as_ref).into();
+        ["fetch", "--quiet", "--no-write-fetch-head", "--update-shallow"].map(AsRef::as_ref).into();
     let depth = format!("--depth={}", what.depth);
     if what.depth > 0 {
         fetch.push(depth.as_ref());
     }
-    let from = objects.folder();
-    fetch.extend(["--".as_ref(), from.as_os_str(), what.commit.as_ref()]);
-    if what.tags {
-        fetch.push("+refs/tags/*:refs/tags/*".as_ref());
+    // Tags of what is fetched come with it, but only when that gets a name.
+    let named = format!("{}:{FETCHED}", what.commit);
+    if !what.tags {
+        fetch.push("--no-tags".as_ref());
     }
+    let from = objects.folder();
+    fetch.extend(["--".as_ref(), from.as_os_str(), named.as_ref()]);
     quiet(Run::on(&inner, fetch)).await?;
+    quiet(Run::on(&inner, ["update-ref", "-d", FETCHED])).await?;
+    let _ = fs::remove_dir(inner.join("refs/rondel"));
     if what.name.starts_with("refs/heads/") {
         quiet(Run::on(&inner, ["update-ref", "--end-of-options", &what.name, &what.commit])).await?;
         quiet(Run::on(&inner, ["symbolic-ref", "HEAD", &what.name])).await?;
@@ -89,7 +95,8 @@ async fn write(
         // The object of a tag that no ref names any more stands for its commit.
         let commit = format!("{}^{{commit}}", what.commit);
         quiet(Run::on(&inner, ["update-ref", "--no-deref", "HEAD", &commit])).await?;
-        if what.name.starts_with("refs/tags/") && !what.tags {
+        let has_tag = git.runner.run(Run::on(&inner, ["rev-parse", "--verify", "--quiet", &what.name])).await.is_ok();
+        if what.name.starts_with("refs/tags/") && !has_tag {
             quiet(Run::on(&inner, ["update-ref", "--end-of-options", &what.name, &what.commit])).await?;
         }
     }
@@ -106,8 +113,15 @@ async fn write(
         && into.join(".gitmodules").is_file()
     {
         let args = ["-C".as_ref(), into.as_os_str()];
-        let update = ["submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"].map(AsRef::as_ref);
-        outside::run(git, Run::new(args.into_iter().chain(update)), &address(url), login).await?;
+        let update = ["submodule", "--quiet", "update", "--init", "--recursive"].map(AsRef::as_ref);
+        let run =
+            |limit: Option<&'static str>| Run::new(args.into_iter().chain(update).chain(limit.map(AsRef::as_ref)));
+        match outside::run(git, run(Some("--depth=1")), &address(url), login).await {
+            Err(failure) if failure.is_whole_histories_only() => {
+                outside::run(git, run(None), &address(url), login).await?;
+            }
+            done => _ = done?,
+        }
     }
     // An index without the file system's particulars: the same for the same commit.
     fs::remove_file(inner.join("index")).map_err(|e| Failure::Said(e.to_string()))?;

@@ -50,7 +50,14 @@ const MEANINGS: [(Meaning, &[&str]); 8] = [
     ),
     (
         Meaning::NoCommit,
-        &["not our ref", "unadvertised object", "couldn't find remote ref", "Server does not allow request for"],
+        &[
+            "not our ref",
+            "unadvertised object",
+            "couldn't find remote ref",
+            "Server does not allow request for",
+            // Of a server that gives files only.
+            "error: Unable to find ",
+        ],
     ),
     (
         Meaning::NoRepository,
@@ -108,6 +115,11 @@ impl Failure {
     /// Whether the server does not have, or does not give, a commit.
     pub(crate) fn is_missing_commit(&self) -> bool {
         self.meaning() == Some(Meaning::NoCommit)
+    }
+
+    /// Whether the server gives commits with all of their history only.
+    pub(crate) fn is_whole_histories_only(&self) -> bool {
+        matches!(self, Self::Said(messages) if messages.contains("does not support shallow"))
     }
 
     /// Whether what was kept may be damaged.
@@ -209,6 +221,9 @@ mod tests {
         check("error: file write error: No space left on device\nfatal: index-pack failed", "the disk is full");
         check("warning: x\nfatal: something else", "fatal: something else");
         assert!(Failure::Said("fatal: remote error: upload-pack: not our ref 12".into()).is_missing_commit());
+        assert!(Failure::Said("error: Unable to find 12 under http://h/r".into()).is_missing_commit());
+        let dumb = Failure::Said("fatal: dumb http transport does not support shallow capabilities".into());
+        assert!(dumb.is_whole_histories_only() && !dumb.is_missing_commit());
         let away = Failure::Away("connection refused".into()).at("git://h/r").full_message();
         assert!(away.contains("cannot reach `git://h/r`") && away.contains("connection refused"), "{away}");
         let missing = Failure::Start(io::ErrorKind::NotFound).at("x");

@@ -108,26 +108,27 @@ impl Store {
         Ok(())
     }
 
-    /// Has the commit, with `depth` commits of history (zero: all) and, when they are wanted, all tags.
+    /// Has the commit, with `depth` commits of history (zero: all) and, when tags are wanted, all of the server's.
     pub(crate) async fn have(&self, git: &Git, from: &From<'_>, want: &Want<'_>) -> Result<()> {
         if !git_has(git, from).await? {
             return Err(Fault::bug("a server's commits are asked for before its refs"));
         }
-        let shallow = self.folder.join("shallow").exists();
         let here = self.has(git, want.commit).await;
-        if !(here && (!shallow || want.depth == 1)) {
-            self.fetch_commit(git, from, want, shallow).await?;
+        if !(here && (!self.is_shallow() || want.depth == 1)) {
+            self.fetch_commit(git, from, want).await?;
         }
         if want.tags {
-            let fetched = self.fetch(git, from, &["+refs/tags/*:refs/tags/*".to_owned()], want.depth, shallow).await;
+            // Those that the server has no more go: they would be taken for tags of commits that it still has.
+            let all = ["+refs/tags/*:refs/tags/*".to_owned()];
+            let fetched = self.fetch(git, from, &all, want.depth, Stale::Removed).await;
             fetched.map_err(|failure| failure.at(from.url))?;
         }
         Ok(())
     }
 
-    async fn fetch_commit(&self, git: &Git, from: &From<'_>, want: &Want<'_>, shallow: bool) -> Result<()> {
+    async fn fetch_commit(&self, git: &Git, from: &From<'_>, want: &Want<'_>) -> Result<()> {
         let kept = format!("refs/rondel/{}", want.commit);
-        let by_commit = self.fetch(git, from, &[format!("+{}:{kept}", want.commit)], want.depth, shallow).await;
+        let by_commit = self.fetch(git, from, &[format!("+{}:{kept}", want.commit)], want.depth, Stale::Kept).await;
         match by_commit {
             Ok(()) => return Ok(()),
             Err(failure) if !failure.is_missing_commit() => return Err(failure.at(from.url)),
@@ -139,8 +140,7 @@ impl Store {
             tries.insert(0, (vec![format!("+{}:{kept}", want.name)], want.depth));
         }
         for (refs, depth) in tries {
-            let shallow = self.folder.join("shallow").exists();
-            match self.fetch(git, from, &refs, depth, shallow).await {
+            match self.fetch(git, from, &refs, depth, Stale::Kept).await {
                 Ok(()) if self.has(git, want.commit).await => return Ok(()),
                 Err(failure) if !failure.is_missing_commit() => return Err(failure.at(from.url)),
                 _ => {}
@@ -153,23 +153,49 @@ impl Store {
         git.runner.run(Run::on(&self.folder, ["cat-file", "-e", &format!("{commit}^{{commit}}")])).await.is_ok()
     }
 
+    /// Whether some commits are here without those before them, as it is now: each fetch may change that.
+    fn is_shallow(&self) -> bool {
+        std::fs::metadata(self.folder.join("shallow")).is_ok_and(|file| file.len() > 0)
+    }
+
+    /// Fetches `refs` with `depth` commits of history, zero: all. A server that gives whole histories only gives those.
     async fn fetch(
         &self,
         git: &Git,
         from: &From<'_>,
         refs: &[String],
         depth: u32,
-        shallow: bool,
+        stale: Stale,
+    ) -> Result<(), Failure> {
+        let limit = match depth {
+            0 if self.is_shallow() => Some("--unshallow".to_owned()),
+            0 => None,
+            depth => Some(format!("--depth={depth}")),
+        };
+        match self.fetch_limited(git, from, refs, limit.as_deref(), stale).await {
+            Err(failure) if limit.is_some() && failure.is_whole_histories_only() => {
+                self.fetch_limited(git, from, refs, None, stale).await
+            }
+            fetched => fetched,
+        }
+    }
+
+    async fn fetch_limited(
+        &self,
+        git: &Git,
+        from: &From<'_>,
+        refs: &[String],
+        limit: Option<&str>,
+        stale: Stale,
     ) -> Result<(), Failure> {
         let address = address(from.url);
         let mut args: Vec<String> =
             ["fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--force", "--update-shallow"]
                 .map(Into::into)
                 .into();
-        match depth {
-            0 if shallow => args.push("--unshallow".into()),
-            0 => {}
-            depth => args.push(format!("--depth={depth}")),
+        args.extend(limit.map(ToOwned::to_owned));
+        if stale == Stale::Removed {
+            args.push("--prune".into());
         }
         args.extend(["--".to_owned(), address.clone()]);
         args.extend(refs.iter().cloned());
@@ -179,6 +205,13 @@ impl Store {
         run.record = Some(&record);
         outside::run(git, run, &address, from.login).await.map(drop)
     }
+}
+
+/// What becomes of refs that the server has no more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stale {
+    Kept,
+    Removed,
 }
 
 /// Whose commits are wanted.

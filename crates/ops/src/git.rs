@@ -117,7 +117,8 @@ impl Ops {
         let (depth, tags, discard_git_dir) = (tree.depth, tree.tags, tree.discard_git_dir);
         // A tree without its repository is the same under every name.
         let (name, depth, tags) = if discard_git_dir { ("", 1, false) } else { (name, depth, tags) };
-        let key = Key::Git(key::Git { remote, local, commit, name, depth, tags, discard_git_dir }).digest();
+        let version = key::CHECKOUT;
+        let key = Key::Git(key::Git { version, remote, local, commit, name, depth, tags, discard_git_dir }).digest();
         if let Some(snapshot) = self.stored::<Snapshot>(&key, &self.stats.files_cached, |s| vec![s]) {
             return Ok(snapshot);
         }

@@ -16,6 +16,8 @@ use crate::search::Search;
 
 /// The version of what ops do: a change of their behaviour changes it, so that older results are not used.
 const DOMAIN: &str = "op/v3";
+/// What a checkout of a commit has in its `.git`. 2: of tags only those that the commit reaches.
+pub(crate) const CHECKOUT: u32 = 2;
 
 /// An op over evaluated inputs.
 #[derive(Serialize)]
@@ -73,6 +75,8 @@ pub(crate) enum Key<'a> {
 /// The files of a commit.
 #[derive(Serialize)]
 pub(crate) struct Git<'a> {
+    /// [`CHECKOUT`].
+    pub(crate) version: u32,
     pub(crate) remote: Option<&'a GitRemote>,
     pub(crate) local: Option<(Digest, &'a AbsPath)>,
     pub(crate) commit: &'a str,
