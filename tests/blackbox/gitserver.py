@@ -104,8 +104,9 @@ def certificate(folder: Path, name: str = "IP:127.0.0.1") -> tuple[Path, Path]:
 
 
 class Web:
-    """Smart HTTP. What is below `/open` is anyone's, below `/private` it needs one of `accepted` as `Authorization`. `pages` are
-    given as they are, by their path with its query."""
+    """Smart HTTP. What is below `/open` is anyone's, below `/private` it needs one of `accepted` as `Authorization`. The same files
+    below `/dumb` and `/dumb-private`, as a server gives them that knows nothing of git. `pages` are given as they are, by their
+    path with its query."""
 
     def __init__(self, root: Path, certificate: Path | None = None):
         self.requests: list[str] = []
@@ -133,10 +134,17 @@ class Web:
                     self.plain(200, web.pages[self.path].encode())
                     return
                 _, place, *_ = self.path.split("/")
-                if place not in ("open", "private") or place == "private" and self.headers.get("Authorization") not in web.accepted:
-                    self.plain(404 if place not in ("open", "private") else 401)
+                if place not in ("open", "private", "dumb", "dumb-private"):
+                    self.plain(404)
+                    return
+                if "private" in place and self.headers.get("Authorization") not in web.accepted:
+                    self.plain(401)
                     return
                 path, _, query = self.path.partition("?")
+                if "dumb" in place:
+                    file = root / path.removeprefix(f"/{place}/")
+                    self.plain(*(200, file.read_bytes()) if self.command == "GET" and file.is_file() else (404,))
+                    return
                 environment = {
                     **os.environ,
                     **IDENTITY,
@@ -197,6 +205,9 @@ class Web:
 
     def private(self, name: str = "r.git") -> str:
         return f"{self.scheme}://{self.host}/private/{name}"
+
+    def dumb(self, name: str = "r.git", place: str = "dumb") -> str:
+        return f"{self.scheme}://{self.host}/{place}/{name}"
 
     def accept(self, user: str, password: str) -> None:
         self.accepted.add("Basic " + base64.b64encode(f"{user}:{password}".encode()).decode())

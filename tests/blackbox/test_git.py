@@ -107,7 +107,56 @@ def test_depth_and_tags_of_a_checkout(engine, served, sample, place):
     count = lambda name: git(place / name, "-c", "safe.directory=*", "rev-list", "--count", "HEAD")
     assert [count("all"), count("two"), count("one")] == ["2", "2", "1"]
     tags = lambda name: git(place / name, "-c", "safe.directory=*", "tag").split()
-    assert tags("tagged") == ["sdk/go/v0.1.0", "v0.10.0", "v0.2.0", "v0.9.5"] and tags("one") == []
+    # Those of the one commit that is there.
+    assert tags("tagged") == ["v0.10.0"] and tags("one") == []
+
+
+@pytest.mark.parametrize("before", ["head", 'branch(name: "dev")', "head { tree(includeTags: true) }", ""])
+@pytest.mark.parametrize("depth", [-1, 0])
+def test_tags_are_those_that_a_ref_reaches(engine, sample, folder, before, depth):
+    """After any shallow use of the repository (`TestGitCheckedTags`)."""
+    root, into = folder / "served", folder / "into"
+    root.mkdir()
+    git(root, "clone", "-q", "--bare", str(sample.bare), "r.git")
+    with daemon(root) as base:
+        url = f"{base}/r.git"
+        if before:
+            inner = before if "tree" in before else before + " { tree }"
+            engine.data(asked(url, inner.removesuffix(" }") + " { entries } }"))
+        refs = {"main": "head", "dev": 'branch(name: "dev")', "tag": 'tag(name: "v0.9.5")', "sha": f'commit(id: "{sample.first}")'}
+        selection = " ".join(
+            f"{key}: {ref} {{ tree(depth: {depth}, includeTags: true) {{ export(path: {text(str(into / key))}) }} }}" for key, ref in refs.items()
+        )
+        engine.data(asked(url, selection))
+    of = lambda key, *words: git(into / key, "-c", "safe.directory=*", *words).split()
+    first = ["sdk/go/v0.1.0", "v0.9.5"]
+    assert of("main", "tag") == ["sdk/go/v0.1.0", "v0.10.0", "v0.9.5"]
+    assert of("dev", "tag") == ["sdk/go/v0.1.0", "v0.2.0", "v0.9.5"]
+    assert of("tag", "tag") == first == of("sha", "tag")
+    assert of("main", "rev-parse", "v0.10.0") == [sample.annotated] and of("main", "rev-list", "--count", "HEAD") == ["2"]
+    for key in refs:
+        assert "rondel" not in git(into / key, "-c", "safe.directory=*", "for-each-ref"), "no name of ours is left"
+        assert not (into / key / ".git/refs/rondel").exists()
+
+
+def test_tags_of_a_directory_and_tags_that_are_gone(engine, sample, place):
+    query = "{ host { directory(path: " + text(str(sample.work)) + ') { asGit { branch(name: "main") { tree(depth: -1, includeTags: true) { export(path: %s) } } } } } }'
+    engine.data(query % text(str(place / "local-tags")))
+    tags = lambda name: git(place / name, "-c", "safe.directory=*", "tag").split()
+    assert tags("local-tags") == ["sdk/go/v0.1.0", "v0.10.0", "v0.9.5"]
+    root = place / "gone"
+    root.mkdir()
+    git(root, "clone", "-q", "--bare", str(sample.bare), "g.git")
+    with daemon(root) as base:
+        take = lambda name, depth: engine.data(
+            asked(f"{base}/g.git", f"head {{ tree(depth: {depth}, includeTags: true) {{ export(path: {text(str(place / name))}) }} }}")
+        )
+        take("before", 0)
+        git(root / "g.git", "tag", "-d", "v0.9.5")
+        git(root / "g.git", "tag", "-f", "sdk/go/v0.1.0", "main")
+        take("after", 9)
+    assert tags("before") == ["sdk/go/v0.1.0", "v0.10.0", "v0.9.5"] and tags("after") == ["sdk/go/v0.1.0", "v0.10.0"]
+    assert git(place / "after", "-c", "safe.directory=*", "rev-parse", "sdk/go/v0.1.0") == sample.second
 
 
 def test_git_004_names_are_taken_strictly_unless_the_view_is_old(engine, served, sample):
@@ -327,6 +376,100 @@ def test_git_019_credentials_of_the_clients_own_helper(engine, web, place):
     config.write_text(helper("other"))
     engine.query(plain, env={"GIT_CONFIG_GLOBAL": str(config)}).failed("Authentication failed")
     engine.query(plain, env={"GIT_CONFIG_GLOBAL": "/dev/null"}).failed("Authentication failed")
+
+
+NETRC = [
+    ("machine {host} login me password helper", True),
+    ("machine {name}\n  login me\n  password helper\n", True),
+    ('machine other login a password b\ndefault login "me" password "hel\\\\per"', False),
+    ('machine other login a password b\ndefault login "me" password "helper"', True),
+    ("macdef init\nmachine {host} login me password wrong\n\nmachine {host} login me password helper", True),
+    ("machine {host} login me password wrong\nmachine {host} login me password helper", False),
+    ("machine other login me password helper", False),
+]
+
+
+@pytest.mark.parametrize("content, good", NETRC)
+def test_the_netrc_of_the_client(engine, web, folder, content, good):
+    (folder / ".netrc").write_text(content.format(host=web.host, name=web.host.split(":")[0]))
+    env = {"HOME": str(folder), "GIT_CONFIG_GLOBAL": "/dev/null"}
+    done = engine.query(asked(web.private(), "head { tree { entries } }"), env=env)
+    if good:
+        assert "README" in done.json()["git"]["head"]["tree"]["entries"]
+    else:
+        done.failed("Authentication failed")
+
+
+def test_a_credential_helper_goes_before_the_netrc(engine, web, folder):
+    (folder / ".netrc").write_text("default login me password wrong")
+    config = folder / "config"
+    config.write_text('[credential]\n\thelper = "!f() { echo username=me; echo password=helper; }; f"\n')
+    env = {"HOME": str(folder), "GIT_CONFIG_GLOBAL": str(config)}
+    query = asked(web.private(), "head { tree { entries } }")
+    assert "README" in engine.data(query, env=env)["git"]["head"]["tree"]["entries"]
+    (folder / ".netrc").write_text("default login me password helper")
+    config.write_text('[credential]\n\thelper = "!f() { echo username=me; echo password=wrong; }; f"\n')
+    engine.query(query, env=env).failed("Authentication failed")
+
+
+@pytest.fixture(scope="module")
+def packed(sample, place):
+    """A repository for servers that know nothing of git, with packs and loose objects."""
+    root = place / "packed"
+    root.mkdir()
+    git(root, "clone", "-q", "--bare", str(sample.bare), "r.git")
+    git(root / "r.git", "repack", "-q", "-a", "-d")
+    git(root / "r.git", "tag", "-a", "-m", "loose", "v0.11.0", "main")
+    git(root / "r.git", "update-server-info")
+    with Web(root) as server:
+        server.accept("x-access-token", "right")
+        server.accept("me", "helper")
+        server.accepted.add("Bearer header")
+        yield server
+
+
+def test_a_server_that_gives_files_only(make_engine, packed, sample, folder):
+    engine = make_engine()
+    content = lambda name: 'tree { file(path: "' + name + '") { contents } }'
+    selection = f"""
+        head {{ commit {content("README")} }}
+        branch(name: "dev") {{ commit {content("dev")} }}
+        tag(name: "v0.10.0") {{ commit {content("README")} }}
+        commit(id: "{sample.first}") {{ {content("README")} }}
+        deep: branch(name: "main") {{ tree(depth: 0, includeTags: true) {{ export(path: {text(str(folder / "deep"))}) }} }}
+        two: branch(name: "main") {{ tree(depth: 1) {{ export(path: {text(str(folder / "one"))}) }} }}
+        tags branches
+    """
+    found = engine.data(asked(packed.dumb(), selection))["git"]
+    file = lambda what: {"file": {"contents": what}}
+    assert found["head"] == {"commit": sample.second, "tree": file("two\n")} == found["tag"]
+    assert found["branch"] == {"commit": sample.dev, "tree": file("dev\n")}
+    assert found["commit"]["tree"] == file("one\n")
+    assert found["tags"] == ["sdk/go/v0.1.0", "v0.10.0", "v0.11.0", "v0.2.0", "v0.9.5"] and found["branches"] == ["dev", "main"]
+    of = lambda name, *words: git(folder / name, "-c", "safe.directory=*", *words).split()
+    assert of("deep", "rev-list", "--count", "HEAD") == ["2"] and of("one", "rev-list", "--count", "HEAD") == ["1"]
+    assert of("deep", "tag") == ["sdk/go/v0.1.0", "v0.10.0", "v0.11.0", "v0.9.5"]
+    missing = asked(packed.dumb(), f'commit(id: "{"0" * 39}1") {{ tree {{ entries }} }}')
+    engine.query(missing).failed("has no commit")
+
+
+def test_credentials_for_a_server_that_gives_files_only(make_engine, packed, folder):
+    url, selection = packed.dumb(place="dumb-private"), "head { tree { entries } }"
+    nothing = {"GIT_CONFIG_GLOBAL": "/dev/null"}
+    ways = {"httpAuthToken: %s": "right", 'httpAuthUsername: "me", httpAuthToken: %s': "helper", "httpAuthHeader: %s": "Bearer header"}
+    for way, plaintext in ways.items():
+        # Each fetches for itself: nothing is there that another one was let in to.
+        with make_engine().session(env=nothing) as session:
+            more = ", " + way % with_secret(session, plaintext)
+            assert "README" in session.query(asked(url, selection, more))["git"]["head"]["tree"]["entries"], way
+            assert "Authentication failed" in session.error(asked(url, selection))["message"]
+            more = ", " + way % with_secret(session, "wrong")
+            assert "Authentication failed" in session.error(asked(url, selection, more))["message"]
+    config = folder / "config"
+    config.write_text('[credential]\n\thelper = "!f() { echo username=me; echo password=helper; }; f"\n')
+    (folder / ".netrc").write_text(f"machine {packed.host} login me password helper")
+    for env in ({"GIT_CONFIG_GLOBAL": str(config)}, {**nothing, "HOME": str(folder)}):
+        assert "README" in make_engine().data(asked(url, selection), env=env)["git"]["head"]["tree"]["entries"]
 
 
 def test_old_views_add_credentials_afterwards(engine, web):

@@ -1,5 +1,6 @@
 //! Git repositories as a client means them: addresses, credentials, refs.
 
+mod netrc;
 mod url;
 mod version;
 
@@ -71,7 +72,7 @@ async fn agent(me: &Client, given: Option<SocketRef>) -> Result<SocketRef> {
 }
 
 /// What the server of `remote` says to the caller, asked once in a session. Who was not named is tried without
-/// credentials, then with those of the client's own `git`.
+/// credentials, then with those of the client's own `git`, then with those of its `~/.netrc`.
 ///
 /// # Errors
 /// When there is no repository, the server refuses (`Denied`), or it cannot be reached.
@@ -88,7 +89,10 @@ pub async fn known(caller: &Arc<Caller>, remote: &GitRemote) -> Result<Arc<Known
         };
         let web = matches!(scheme(&remote.url)?, Some(Scheme::Http | Scheme::Https));
         let found = match &me.link {
-            Some(link) if web && remote.access.is_anonymous() => credential(&**link, &remote.url).await?,
+            Some(link) if web && remote.access.is_anonymous() => match credential(&**link, &remote.url).await? {
+                None => from_netrc(&**link, &remote.url).await,
+                found => found,
+            },
             _ => None,
         };
         let Some((username, password)) = found else { return Err(denied) };
@@ -125,6 +129,15 @@ async fn credential(link: &dyn ClientLink, url: &str) -> Result<Option<(String, 
     let text = String::from_utf8_lossy(&output).into_owned();
     let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     Ok(value("password").map(|password| (value("username").unwrap_or_default().to_owned(), password.to_owned())))
+}
+
+/// What the client's `~/.netrc` says of the server of `url`. It is asked after the credential helpers, which know more of whom
+/// they give what.
+async fn from_netrc(link: &dyn ClientLink, url: &str) -> Option<(String, String)> {
+    let authority = url.split_once("://")?.1.split('/').next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let text = link.command("cat \"$HOME/.netrc\" 2>/dev/null").await.ok()?;
+    netrc::find(&String::from_utf8_lossy(&text), host)
 }
 
 /// The refs of `repository` as the caller may see them, and the repository with who was let in.
