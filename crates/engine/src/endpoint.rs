@@ -133,13 +133,7 @@ async fn stop(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
 }
 
 async fn verify(State(engine): State<Arc<Engine>>) -> Response<Body> {
-    use rondel_ports::snapshots::Snapshots as _;
-    let store = engine.store.clone();
-    match tokio::task::spawn_blocking(move || store.verify()).await {
-        Ok(Ok(found)) => json(&found).into_response(),
-        Ok(Err(e)) => (StatusCode::INTERNAL_SERVER_ERROR, e.full_message()).into_response(),
-        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
-    }
+    answered(engine.house.verify().await)
 }
 
 async fn cache(State(engine): State<Arc<Engine>>) -> Response<Body> {

@@ -14,7 +14,7 @@ use rondel_ops::Ops;
 use rondel_ports::BoxFuture;
 use rondel_ports::cache::{Cache, Policy, PruneRequest, Pruned, Record, Watch};
 use rondel_ports::index::Table;
-use rondel_ports::snapshots::Snapshots as _;
+use rondel_ports::snapshots::{Snapshots as _, Verification};
 use rondel_session::House;
 use rondel_store::Store;
 use tokio::time::Instant;
@@ -102,9 +102,29 @@ impl Housekeeper {
         }
     }
 
+    /// Checks everything that is kept. What is damaged is no result any more, in memory either.
+    pub(crate) async fn verify(self: &Arc<Self>) -> Result<Verification> {
+        let house = self.clone();
+        let checked = move || {
+            let found = house.store.verify()?;
+            house.forget_what_was_lost();
+            Ok(found)
+        };
+        joined(tokio::task::spawn_blocking(checked).await)
+    }
+
+    /// The same as below, when the store found something damaged or missing.
+    fn forget_what_was_lost(&self) {
+        if self.store.take_lost() {
+            self.store.notes().iter().for_each(|note| tracing::warn!("{note}"));
+            self.forget_what_is_gone();
+        }
+    }
+
     /// Forgets results in memory that consist of what is not here any more.
     fn forget_what_is_gone(&self) {
         let Some(engine) = self.engine() else { return };
+        engine.modules.retain(&|snapshot| self.store.keeps(snapshot));
         let mut seen = HashSet::new();
         let here = |fs: &Fs| match fs.op() {
             FsOp::Known(snapshot) => self.store.keeps(snapshot),
@@ -137,6 +157,7 @@ impl Housekeeper {
                 () = ending.cancelled() => break,
                 _ = tick.tick() => {}
             }
+            self.in_background(|house| house.forget_what_was_lost()).await;
             let now = Instant::now();
             if now - written >= WRITE {
                 written = now;

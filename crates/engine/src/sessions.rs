@@ -284,6 +284,15 @@ impl Engine {
         clients.attached.is_empty().then(|| clients.idle_since.elapsed())
     }
 
+    /// What this machine lacks, and what was found damaged.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = self.networks.all();
+        let more = self.store.notes();
+        let more: Vec<String> = more.into_iter().filter(|note| !notes.contains(note)).collect();
+        notes.extend(more);
+        notes
+    }
+
     /// How the engine is.
     pub fn status(&self) -> Status {
         Status {
@@ -294,7 +303,7 @@ impl Engine {
             results: self.evaluator.graph().len(),
             execs: self.services.ops.stats().execs_run.load(std::sync::atomic::Ordering::Relaxed),
             rootless: self.rootless,
-            notes: self.networks.all(),
+            notes: self.notes(),
         }
     }
 

@@ -49,7 +49,8 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     let open_files = raise_open_files();
     let sandbox = Arc::new(Sandbox::new(sandbox_options(&options.config.limits, open_files))?);
     let bridge = Bridge::new(rondel_network::Options::new(&options.state_dir, options.rootless));
-    let networks = Arc::new(Noted::new(bridge, options.notes.clone(), sandbox.notes()));
+    let early = options.notes.iter().cloned().chain(store.notes()).collect();
+    let networks = Arc::new(Noted::new(bridge, early, sandbox.notes()));
     sandbox.clean_up()?;
     networks.clean_up()?;
     let environment = Environment::from_variables(|name| std::env::var_os(name));

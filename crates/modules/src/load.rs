@@ -61,6 +61,11 @@ impl Modules {
         lock(&self.loaded).values().map(|surfaced| surfaced.module.source.snapshot.clone()).collect()
     }
 
+    /// Forgets the loaded modules whose files `here` says are gone. Whoever is served one keeps it.
+    pub fn retain(&self, here: &dyn Fn(&rondel_model::Snapshot) -> bool) {
+        lock(&self.loaded).retain(|_, surfaced| here(&surfaced.module.source.snapshot));
+    }
+
     /// Loads the module that `reference` means to the caller: a path, or the name of a dependency of the module there.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use rondel_model::LayerId;
 use rondel_ports::snapshots::Compression;
 use sha2::Digest as _;
 
+use crate::sqlite::Space;
 use crate::stamp::Stamp;
 use crate::{Store, sys, verify};
 
@@ -62,17 +63,45 @@ pub(crate) fn place(store: &Store, digest: &Sha256Digest) -> PathBuf {
     store.state.path("blobs/sha256").join(digest.hex())
 }
 
-/// The path of the blob `digest`, if it is here.
+/// The path of the blob `digest`, if it is here. One that has another size than when it was kept is not; one whose size is not
+/// known, or which a machine that stopped may have damaged, is compared with its name first.
 pub(crate) fn find(store: &Store, digest: &Sha256Digest) -> Option<PathBuf> {
     let mut used = store.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
-    let path = Some(place(store, digest)).filter(|path| path.exists())?;
-    let is_whole = || verify::verify_blob(store, digest).is_ok_and(|found| found == *digest);
-    if !store.state.doubts.clears_blob(digest, is_whole) {
-        let _ = fs::remove_file(&path);
+    let path = place(store, digest);
+    let meta = fs::symlink_metadata(&path).ok()?;
+    let kept: Option<u64> = store.recall(Space::Blobs, &key_of_blob(digest));
+    let problem = if !meta.is_file() {
+        Some("is no file".to_owned())
+    } else if let Some(kept) = kept.filter(|kept| *kept != meta.len()) {
+        Some(format!("has {} bytes instead of {kept}", meta.len()))
+    } else if kept.is_none() || store.state.doubts.has_blob(digest) {
+        // What cannot be read now is not here now.
+        let found = verify::verify_blob(store, digest).ok()?;
+        (found != *digest).then(|| format!("has content with the digest `{found}`"))
+    } else {
+        None
+    };
+    if let Some(problem) = problem {
+        used.remove(digest);
+        store.set_aside(&path, &format!("the blob `{digest}` {problem}"));
         return None;
     }
+    if kept.is_none() {
+        note_size(store, digest, meta.len());
+    }
+    store.state.doubts.clear_blob(digest);
     used.entry(*digest).or_insert_with(|| Stamp::of_file(&path)).touch();
     Some(path)
+}
+
+/// Notes the size of a blob that is whole. Where that cannot be written, it is compared with its name once more.
+fn note_size(store: &Store, digest: &Sha256Digest, size: u64) {
+    let _ = store.remember(Space::Blobs, &key_of_blob(digest), &size);
+}
+
+/// The key under which the size of a blob is remembered.
+pub(crate) fn key_of_blob(digest: &Sha256Digest) -> Digest {
+    rondel_digest::of("store/blob/v1", digest)
 }
 
 /// Keeps `content`, whose digest must be `digest`.
@@ -85,13 +114,13 @@ pub(crate) fn put(store: &Store, digest: &Sha256Digest, content: &mut dyn Read) 
         let temp = scratch.join("blob");
         let mut writer = Hashing::new(File::create_new(&temp).attempt(|| format!("make `{}`", temp.display()))?);
         io::copy(content, &mut writer).attempt(|| format!("keep the blob `{digest}`"))?;
-        let (_, found, _) = writer.finish();
+        let (_, found, size) = writer.finish();
         if found != *digest {
             return Err(Fault::environment(format!(
                 "cannot keep the blob `{digest}`: its content has the digest `{found}`"
             )));
         }
-        adopt(&temp, &place)
+        adopt(store, &temp, digest, size)
     })?;
     Ok(place)
 }
@@ -105,20 +134,25 @@ pub(crate) fn keep(store: &Store, path: &Path, digest: &Sha256Digest) -> Result<
     let place = place(store, digest);
     let own = path.starts_with(store.state.path("scratch")) && fs::symlink_metadata(path).is_ok_and(|it| it.is_file());
     if own && fs::hard_link(path, &place).is_ok() {
+        let size = fs::metadata(&place).attempt(|| format!("keep the blob `{digest}`"))?.len();
+        note_size(store, digest, size);
         return Ok(place);
     }
     with_scratch(store, |scratch| {
         let temp = scratch.join("blob");
         let copy = || -> io::Result<u64> { sys::copy_bytes(&File::open(path)?, &File::create_new(&temp)?) };
-        copy().attempt(|| format!("keep the blob `{digest}`"))?;
-        adopt(&temp, &place)
+        let size = copy().attempt(|| format!("keep the blob `{digest}`"))?;
+        adopt(store, &temp, digest, size)
     })?;
     Ok(place)
 }
 
-/// Gives the finished file `temp` its place among the blobs.
-pub(crate) fn adopt(temp: &Path, place: &Path) -> Result<()> {
-    fs::rename(temp, place).attempt(|| format!("keep `{}`", place.display()))
+/// Gives the finished file `temp` of `size` bytes its place as the blob `digest`.
+pub(crate) fn adopt(store: &Store, temp: &Path, digest: &Sha256Digest, size: u64) -> Result<()> {
+    let place = place(store, digest);
+    fs::rename(temp, &place).attempt(|| format!("keep `{}`", place.display()))?;
+    note_size(store, digest, size);
+    Ok(())
 }
 
 /// Runs `work` with a scratch folder that is gone afterwards.

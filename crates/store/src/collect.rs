@@ -173,6 +173,9 @@ impl Store {
         let Some(keep) = policy.allows(total, self.disk()?.free) else {
             return Ok(Pruned { left: total, ..Pruned::default() });
         };
+        if !request.dry_run {
+            self.state.drop_set_aside();
+        }
         let latest = stamp::now() - i64::try_from(request.unused_for.as_millis()).unwrap_or(i64::MAX);
         records.retain(|record| !record.active && record.used <= latest && wanted(request, record));
         // What was made later stands on what was made before.
@@ -303,6 +306,13 @@ impl Store {
             let blob: Option<LayerBlob> = serde_json::from_slice(value).ok();
             if blob.is_some_and(|blob| !blobs::place(self, &blob.digest).exists()) {
                 gone.push((Space::Packed, key));
+            }
+        });
+        let blobs = verify::blobs(self).unwrap_or_default();
+        let blobs: HashSet<Digest> = blobs.iter().map(blobs::key_of_blob).collect();
+        let _ = self.index.each_in(Space::Blobs, &mut |key, _| {
+            if !blobs.contains(&key) {
+                gone.push((Space::Blobs, key));
             }
         });
         let _ = self.index.each_in(Space::Volumes, &mut |key, _| {

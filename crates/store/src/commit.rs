@@ -63,7 +63,8 @@ fn commit_upper(store: &Store, changes: Changes<'_>, mount: &mut Option<OwnedFd>
     let contents = scan::hash_files(root.as_fd(), &nodes).attempt(failed)?;
     let times = Times { opened: Some(opened), inherited };
     let layer = layer_id(&nodes, &contents, &times);
-    let info = LayerInfo { shares: sharing::family(store, &shares), ..LayerInfo::new(&nodes, times, label) };
+    let mut info = LayerInfo::new(&nodes, times, label);
+    info.shares = sharing::family(store, &shares);
     store.keep_layer(&layer, upper, scratch, info, &|there| sharing::meets(store, base, &there.shares))?;
     Ok(base.with(layer))
 }

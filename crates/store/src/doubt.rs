@@ -56,25 +56,34 @@ impl Doubts {
         stamp::write(&self.root.join(RUN), stamp::now());
     }
 
-    /// Whether `layer` is what its name says, which `check` finds out when that is in doubt.
-    pub(crate) fn clears_layer(&self, layer: &LayerId, check: impl FnOnce() -> bool) -> bool {
-        self.clears(&layer_name(layer), check)
+    /// Whether `layer` is to be compared with its name.
+    pub(crate) fn has_layer(&self, layer: &LayerId) -> bool {
+        self.has(&layer_name(layer))
     }
 
-    /// The same of a blob.
-    pub(crate) fn clears_blob(&self, blob: &Sha256Digest, check: impl FnOnce() -> bool) -> bool {
-        self.clears(&blob_name(blob), check)
+    /// Notes that `layer` is what its name says.
+    pub(crate) fn clear_layer(&self, layer: &LayerId) {
+        self.clear(&layer_name(layer));
     }
 
-    fn clears(&self, name: &str, check: impl FnOnce() -> bool) -> bool {
-        let doubted = self.names.lock().unwrap_or_else(PoisonError::into_inner).contains(name);
-        if doubted && !check() {
-            return false;
-        }
-        if doubted && fs::remove_file(self.root.join(DOUBTED).join(name)).is_ok() {
+    /// Whether `blob` is to be compared with its name.
+    pub(crate) fn has_blob(&self, blob: &Sha256Digest) -> bool {
+        self.has(&blob_name(blob))
+    }
+
+    /// Notes that `blob` is what its name says.
+    pub(crate) fn clear_blob(&self, blob: &Sha256Digest) {
+        self.clear(&blob_name(blob));
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
+    fn clear(&self, name: &str) {
+        if self.has(name) && fs::remove_file(self.root.join(DOUBTED).join(name)).is_ok() {
             self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         }
-        true
     }
 }
 
@@ -86,7 +95,7 @@ fn blob_name(blob: &Sha256Digest) -> String {
     format!("blob-{}", blob.hex())
 }
 
-/// The layers that were made since then. One whose record says nothing is no layer, and loses it.
+/// The layers that were made since then. One whose record says nothing is none, which is found out when it is looked for.
 fn layers(root: &Path, since: i64) -> Vec<String> {
     #[derive(Deserialize)]
     struct Made {
@@ -103,7 +112,7 @@ fn layers(root: &Path, since: i64) -> Vec<String> {
         match fs::read(&record).ok().and_then(|text| serde_json::from_slice::<Made>(&text).ok()) {
             Some(Made { made }) if made != 0 && made < since => {}
             Some(_) => found.extend(name(&layer).map(|name| format!("layer-{name}"))),
-            None => drop(fs::remove_file(&record)),
+            None => {}
         }
     }
     found

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -46,10 +48,37 @@ pub(crate) struct LayerInfo {
     /// Some of its files have several names in it; unknown counts as such.
     #[serde(default = "unknown")]
     pub(crate) linked: bool,
+    /// Its root directory, as it was left. `None`: it was made before that was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    root: Option<RootDir>,
     /// When it was used last.
     #[serde(skip)]
     pub(crate) used: Stamp,
+    /// When its root directory was looked at last, in milliseconds.
+    #[serde(skip)]
+    looked_at: AtomicI64,
 }
+
+/// What tells the root directory of a layer from another one, and from itself with other entries. A rename leaves both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct RootDir {
+    inode: u64,
+    modified: Time,
+}
+
+impl RootDir {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let meta = fs::symlink_metadata(path)?;
+        if !meta.is_dir() {
+            return Err(std::io::ErrorKind::NotADirectory.into());
+        }
+        let nanoseconds = u32::try_from(meta.mtime_nsec()).unwrap_or_default();
+        Ok(Self { inode: meta.ino(), modified: (meta.mtime(), nanoseconds) })
+    }
+}
+
+/// For so long nobody looks at the root directory of a layer again, in milliseconds: stacks are high, and looked at often.
+const LOOK_AGAIN: i64 = 250;
 
 fn unknown() -> bool {
     true
@@ -76,7 +105,9 @@ impl LayerInfo {
             label,
             shares: Vec::new(),
             linked: !link_targets(nodes).is_empty(),
+            root: None,
             used: Stamp::now(),
+            looked_at: AtomicI64::default(),
         }
     }
 }
@@ -84,7 +115,7 @@ impl LayerInfo {
 impl Store {
     /// What is known of `layer`, which is used by that; none when it is not here.
     pub(crate) fn layer(&self, layer: &LayerId) -> Option<Arc<LayerInfo>> {
-        if let Some(info) = self.known.read().ok()?.get(layer) {
+        if let Some(info) = self.known.read().ok()?.get(layer).filter(|info| self.is_in_place(layer, info)) {
             info.used.touch();
             return Some(info.clone());
         }
@@ -95,30 +126,80 @@ impl Store {
 
     /// What is known of `layer`, without using it.
     pub(crate) fn inspect(&self, layer: &LayerId) -> Option<Arc<LayerInfo>> {
-        if let Some(info) = self.known.read().ok()?.get(layer) {
+        if let Some(info) = self.known.read().ok()?.get(layer).filter(|info| self.is_in_place(layer, info)) {
             return Some(info.clone());
         }
         self.read_layer(layer)
     }
 
+    /// Whether the root directory of `layer` is the one that was left there.
+    fn is_in_place(&self, layer: &LayerId, info: &LayerInfo) -> bool {
+        let now = stamp::now();
+        if (now - info.looked_at.load(Ordering::Relaxed)).abs() < LOOK_AGAIN {
+            return true;
+        }
+        let root = RootDir::of(&self.layer_dir(layer).join("fs"));
+        let same = root.is_ok_and(|root| info.root.is_none_or(|left| left == root));
+        if same {
+            info.looked_at.store(now, Ordering::Relaxed);
+        }
+        same
+    }
+
     // ORDER: what is read becomes known under the same lock under which layers are removed.
     fn read_layer(&self, layer: &LayerId) -> Option<Arc<LayerInfo>> {
         let mut known = self.known.write().ok()?;
-        if let Some(info) = known.get(layer) {
+        if let Some(info) = known.get(layer).filter(|info| self.is_in_place(layer, info)) {
             return Some(info.clone());
         }
-        let path = self.layer_dir(layer).join("meta.json");
-        let text = fs::read(&path).ok()?;
-        let mut info: LayerInfo = serde_json::from_slice(&text).ok()?;
-        info.used = Stamp::of_file(&path);
-        let is_whole = || verify::problem(self, layer, &info).is_ok_and(|problem| problem.is_none());
-        if !self.state.doubts.clears_layer(layer, is_whole) {
-            let _ = self.state.trash(&self.layer_dir(layer));
-            return None;
+        known.remove(layer);
+        match self.check_layer(layer) {
+            Ok(Found::Whole(info)) => {
+                let info = Arc::new(*info);
+                known.insert(*layer, info.clone());
+                Some(info)
+            }
+            Ok(Found::Damaged(why)) => {
+                self.set_aside(&self.layer_dir(layer), &format!("the layer `{}` {why}", layer.0.short()));
+                None
+            }
+            // What cannot be looked at now is not here now.
+            Ok(Found::Absent) | Err(_) => None,
         }
-        let info = Arc::new(info);
-        known.insert(*layer, info.clone());
-        Some(info)
+    }
+
+    /// What is there of `layer`. It is compared with its name when a machine that stopped may have damaged it, and when its
+    /// root directory is not the one that was left: a state folder may have been moved to another disk.
+    pub(crate) fn check_layer(&self, layer: &LayerId) -> Result<Found> {
+        let folder = self.layer_dir(layer);
+        let path = folder.join("meta.json");
+        let failed = || format!("read `{}`", path.display());
+        let text = match fs::read(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !folder.exists() => return Ok(Found::Absent),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Damaged("has no record".into())),
+            Err(e) if e.kind() == std::io::ErrorKind::IsADirectory => return Ok(Found::damaged_record()),
+            other => other.attempt(failed)?,
+        };
+        let Ok(mut info) = serde_json::from_slice::<LayerInfo>(&text) else { return Ok(Found::damaged_record()) };
+        info.used = Stamp::of_file(&path);
+        let root = match RootDir::of(&folder.join("fs")) {
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+                return Ok(Found::Damaged("has no files".into()));
+            }
+            other => other.attempt(failed)?,
+        };
+        let moved = info.root.is_some_and(|left| left != root);
+        info.root = Some(root);
+        if moved || self.state.doubts.has_layer(layer) {
+            if let Some(why) = verify::problem(self, layer, &info)? {
+                return Ok(Found::Damaged(why));
+            }
+            self.state.doubts.clear_layer(layer);
+        }
+        if moved {
+            rewrite(&path, &info);
+        }
+        Ok(Found::Whole(Box::new(info)))
     }
 
     /// The folder of `layer`.
@@ -154,7 +235,9 @@ impl Store {
             return Ok(());
         }
         let staged = scratch.join("layer");
-        let commit = || -> std::io::Result<()> {
+        let mut info = info;
+        let mut commit = || -> std::io::Result<()> {
+            info.root = Some(RootDir::of(fs_dir)?);
             fs::create_dir(&staged)?;
             fs::write(staged.join("meta.json"), serde_json::to_vec(&info)?)?;
             fs::rename(fs_dir, staged.join("fs"))?;
@@ -165,7 +248,8 @@ impl Store {
                         std::io::ErrorKind::DirectoryNotEmpty | std::io::ErrorKind::AlreadyExists
                     ) =>
                 {
-                    if replace {
+                    // Somebody else may have kept it meanwhile. What is no layer gives way.
+                    if replace || self.inspect(layer).is_none() {
                         renameat_with(CWD, &staged, CWD, self.layer_dir(layer), RenameFlags::EXCHANGE)?;
                         // Processes may run on what was there: it stays whole until the engine ends.
                         fs::rename(&staged, self.state.scratch().map_err(std::io::Error::other)?.join("replaced"))?;
@@ -176,11 +260,34 @@ impl Store {
             }
         };
         commit().attempt(|| format!("keep the layer `{}`", layer.0.short()))?;
-        self.state.doubts.clears_layer(layer, || true);
+        self.state.doubts.clear_layer(layer);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.insert(*layer, Arc::new(info));
         Ok(())
     }
+}
+
+/// What was found where a layer should be.
+pub(crate) enum Found {
+    Whole(Box<LayerInfo>),
+    /// Why it is no layer.
+    Damaged(String),
+    Absent,
+}
+
+impl Found {
+    fn damaged_record() -> Self {
+        Self::Damaged("has no readable record".into())
+    }
+}
+
+/// Writes the record at `path` anew; its time, which is the last use, stays.
+fn rewrite(path: &Path, info: &LayerInfo) {
+    let new = path.with_extension("new");
+    let written = serde_json::to_vec(info).map_err(std::io::Error::other).and_then(|text| fs::write(&new, text));
+    stamp::write(&new, info.used.used());
+    // What cannot be written now is found out again the next time.
+    let _ = written.and_then(|()| fs::rename(&new, path));
 }
 
 /// A read-only view of `snapshot`.

@@ -10,10 +10,11 @@
 //! | `blobs/sha256/<hex>` | packed layers, manifests, configurations, as they came or were made |
 //! | `volumes/<hex>/` | cache volumes, named by the digest of their name |
 //! | `git/` | git repositories; another crate's, removed with the rest |
+//! | `quarantine/` | what was found damaged; thrown away when the folder is opened |
 //! | `scratch/<n>/` | what is being written; thrown away when the folder is opened |
 //! | `trash/` | what is being deleted |
 //! | `run`, `doubted/` | in which run of the machine the folder was used last; what is checked before it is used again |
-//! | `index.sqlite` | the result index and what the store itself remembers |
+//! | `index.sqlite` | the result index and what the store itself remembers; `.damaged` is one that could not be used |
 //!
 //! *Invariants.* A layer appears by one rename and never changes; its name is the digest of its content. Nothing on a
 //! path that finds what it looks for calls `fsync`, starts a process or walks a tree. After `kill -9` every layer, blob
@@ -28,6 +29,7 @@ mod commit;
 mod doubt;
 mod flatten;
 mod identity;
+mod index_damage;
 mod layers;
 pub mod memory;
 mod overlay;
@@ -49,7 +51,8 @@ mod volumes;
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rondel_digest::{Digest, Sha256Digest};
@@ -77,6 +80,9 @@ pub struct Options {
     pub limits: Limits,
 }
 
+/// So many of the things that were set aside are told.
+const MOST_NOTES: usize = 20;
+
 impl Default for Options {
     fn default() -> Self {
         Self { flatten_above: 100, limits: Limits::default() }
@@ -93,6 +99,9 @@ pub struct Store {
     volumes_used: Mutex<HashMap<Digest, VolumeUse>>,
     flattening: Mutex<()>,
     collecting: Mutex<()>,
+    /// What was set aside, for people, and whether somebody has yet to forget results that consist of it.
+    aside: Mutex<Vec<String>>,
+    lost: AtomicBool,
 }
 
 impl Store {
@@ -113,6 +122,8 @@ impl Store {
             volumes_used: Mutex::default(),
             flattening: Mutex::default(),
             collecting: Mutex::default(),
+            aside: Mutex::default(),
+            lost: AtomicBool::new(false),
         }))
     }
 
@@ -127,6 +138,30 @@ impl Store {
     /// The state folder.
     pub fn state_dir(&self) -> &Path {
         self.state.root()
+    }
+
+    /// What people should know of damage that was found: each line once, the last of many.
+    pub fn notes(&self) -> Vec<String> {
+        let aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        self.index.notes().into_iter().chain(aside.iter().cloned()).collect()
+    }
+
+    /// Whether something was set aside since this was asked last: what consists of it is not here any more.
+    pub fn take_lost(&self) -> bool {
+        self.lost.swap(false, Ordering::AcqRel)
+    }
+
+    /// Moves what is at `path`, which is no use, out of the way; `why` is for people.
+    fn set_aside(&self, path: &Path, why: &str) {
+        if self.state.set_aside(path).is_err() {
+            return;
+        }
+        self.lost.store(true, Ordering::Release);
+        let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        if aside.len() == MOST_NOTES {
+            aside.remove(0);
+        }
+        aside.push(format!("{why}; it was set aside, and is made again when it is needed"));
     }
 
     /// Waits until everything that was thrown away is gone from the disk.

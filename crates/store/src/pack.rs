@@ -40,9 +40,9 @@ pub(crate) fn pack(store: &Store, layer: &LayerId, compression: Compression) -> 
         let temp = scratch.join("blob");
         let (digest, size, diff_id) =
             write_blob(&temp, root.as_fd(), &nodes, compression).attempt(|| format!("pack the layer `{name}`"))?;
-        let path = blobs::place(store, &digest);
-        blobs::adopt(&temp, &path)?;
-        Ok((LayerBlob { digest, size, diff_id, media_type: media_type(compression).to_owned() }, path))
+        blobs::adopt(store, &temp, &digest, size)?;
+        let blob = LayerBlob { digest, size, diff_id, media_type: media_type(compression).to_owned() };
+        Ok((blob, blobs::place(store, &digest)))
     })?;
     store.remember(Space::Packed, &key, &blob)?;
     if store.recall::<LayerId>(Space::Diffs, &blobs::key_of_diff(&blob.diff_id)).is_none() {

@@ -1,19 +1,25 @@
 //! The index in SQLite. Reads come from memory. A write has reached the operating system before its caller goes on, who does
 //! it himself when nobody else is writing; otherwise a thread does, together with what else waits. The same thread moves what
 //! was written from SQLite's log to its tables, so that no caller waits for the disk.
+//!
+//! Every entry carries a checksum, which SQLite has none of: an entry that reads as something else than what was written is no
+//! entry. A file that cannot be used is set aside when it is opened ([`crate::index_damage`]); one that breaks later is not
+//! written to any more, and set aside the next time.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use rondel_digest::Digest;
+use rondel_digest::{Digest, Hasher};
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_ports::index::{Index, Table};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use crate::index_damage::{is_damage, set_aside, suspect, suspected};
 
 /// A table of the index, or one that the store keeps for itself. The numbers are what is written to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,6 +38,8 @@ pub(crate) enum Space {
     Flattened = 22,
     /// Cache volume → its name and uses.
     Volumes = 23,
+    /// Blob → its size.
+    Blobs = 24,
 }
 
 impl From<Table> for Space {
@@ -56,12 +64,13 @@ struct Entry {
     value: Option<Arc<[u8]>>,
     /// Milliseconds since the Unix epoch.
     until: Option<i64>,
+    sum: i64,
 }
 
 type Mirror = RwLock<HashMap<(u8, Digest), Entry>>;
 
 struct Write {
-    space: Space,
+    space: u8,
     key: Digest,
     /// None removes.
     value: Option<Arc<[u8]>>,
@@ -80,66 +89,108 @@ pub(crate) struct SqliteIndex {
     reader: Mutex<Connection>,
     orders: Option<Mutex<Sender<Order>>>,
     thread: Option<JoinHandle<()>>,
+    /// What there is to say about how it was opened.
+    note: Option<String>,
 }
 
 struct Shared {
+    path: PathBuf,
     mirror: Mirror,
+    /// Why nothing is written any more.
+    broken: OnceLock<String>,
     connection: Mutex<Connection>,
     /// Transactions since the last checkpoint was ordered.
     transactions: AtomicUsize,
 }
 
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
+
+/// What a use of the file came to when it is no entry.
+enum Unusable {
+    Damaged(String),
+    Refused(rusqlite::Error),
+}
+
+struct Opened {
+    writer: Connection,
+    reader: Connection,
+    mover: Connection,
+    mirror: Mirror,
+}
 
 /// After so many transactions the log is moved to the tables: SQLite's own bound of 1,000 pages, with about two for each.
 const CHECKPOINT: usize = 500;
 
 impl SqliteIndex {
+    /// Opens the index at `path`, which is made when missing. One that cannot be used is set aside.
+    ///
+    /// # Errors
+    /// When the disk or the system refuses.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let opened = Self::connect(path, true)
-            .and_then(|writer| Ok((writer, Self::connect(path, false)?, Self::connect(path, false)?)));
-        let (writer, reader, mover) = opened.map_err(|e| damaged(path, e))?;
-        let version: i64 =
-            writer.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|e| damaged(path, e))?;
-        if version != SCHEMA {
-            return Err(Fault::environment(format!(
-                "the index `{}` has the unknown version {version}",
-                path.display()
-            ))
-            .with_hint("Remove the file to start with an empty index"));
-        }
-        let mirror = load(&reader).map_err(|e| damaged(path, e))?;
-        let shared = Arc::new(Shared { mirror, connection: Mutex::new(writer), transactions: AtomicUsize::new(0) });
+        let opened = match suspected(path) {
+            Some(reason) => Err(Unusable::Damaged(reason)),
+            None => Self::read(path),
+        };
+        let (opened, note) = match opened {
+            Err(Unusable::Damaged(reason)) => {
+                let aside = set_aside(path)?;
+                let note = format!(
+                    "the index of results could not be used ({reason}); it is now `{}`, and results are made again",
+                    aside.display()
+                );
+                (Self::read(path), Some(note))
+            }
+            opened => (opened, None),
+        };
+        let Opened { writer, reader, mover, mirror } = opened.map_err(|unusable| refused(path, unusable))?;
+        let shared = Arc::new(Shared {
+            path: path.to_owned(),
+            mirror,
+            broken: OnceLock::new(),
+            connection: Mutex::new(writer),
+            transactions: AtomicUsize::new(0),
+        });
         let (send, receive) = channel();
         let held = shared.clone();
         let thread = std::thread::Builder::new().name("index".into());
         let thread = thread
             .spawn(move || work(&held, &mover, &receive))
             .attempt(|| "start the thread that writes the index".into())?;
-        Ok(Self { shared, reader: Mutex::new(reader), orders: Some(Mutex::new(send)), thread: Some(thread) })
+        let orders = Some(Mutex::new(send));
+        Ok(Self { shared, reader: Mutex::new(reader), orders, thread: Some(thread), note })
     }
 
-    fn connect(path: &Path, prepare: bool) -> rusqlite::Result<Connection> {
+    fn read(path: &Path) -> Result<Opened, Unusable> {
+        let unusable = |error| match is_damage(path, &error) {
+            true => Unusable::Damaged(error.to_string()),
+            false => Unusable::Refused(error),
+        };
+        let writer = Self::connect(path).map_err(unusable)?;
+        let version = version(&writer).map_err(unusable)?;
+        if !(0..=SCHEMA).contains(&version) {
+            return Err(Unusable::Damaged(format!("it has the unknown version {version}")));
+        }
+        let (reader, mover) = (Self::connect(path).map_err(unusable)?, Self::connect(path).map_err(unusable)?);
+        prepare(&writer, version).map_err(unusable)?;
+        let mirror = load(&reader).map_err(unusable)?;
+        Ok(Opened { writer, reader, mover, mirror })
+    }
+
+    fn connect(path: &Path) -> rusqlite::Result<Connection> {
         let connection = Connection::open(path)?;
         connection.busy_timeout(Duration::from_secs(10))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-        if prepare {
-            let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-            if version == 0 {
-                connection.execute_batch(&format!(
-                    "BEGIN IMMEDIATE;
-                     CREATE TABLE IF NOT EXISTS entries (
-                         space INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, until INTEGER,
-                         PRIMARY KEY (space, key)) WITHOUT ROWID;
-                     PRAGMA user_version = {SCHEMA};
-                     COMMIT;"
-                ))?;
-            }
-            connection.execute("DELETE FROM entries WHERE until <= ?1", params![now()])?;
-        }
         Ok(connection)
+    }
+
+    /// What there is to say about the index.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let broken = self.shared.broken.get().map(|reason| {
+            format!("the index of results is damaged ({reason}); what is made now is made again after the next start")
+        });
+        self.note.iter().cloned().chain(broken).collect()
     }
 
     pub(crate) fn get_in(&self, space: Space, key: &Digest) -> Option<Vec<u8>> {
@@ -148,16 +199,62 @@ impl SqliteIndex {
         if entry.until.is_some_and(|until| until <= now()) {
             return None;
         }
-        match entry.value {
-            Some(value) => Some(value.to_vec()),
-            None => self.read_large(space, key).ok().flatten(),
+        let value = match entry.value {
+            Some(value) => value.to_vec(),
+            None => self.read_large(space, key).ok().flatten()?,
+        };
+        (sum(space as u8, key, &value, entry.until) == entry.sum).then_some(value)
+    }
+
+    /// Removes the entries that read as something else than what was written, and names them.
+    pub(crate) fn drop_damaged(&self) -> Vec<(u8, Digest)> {
+        let all: Vec<((u8, Digest), Entry)> = {
+            let mirror = self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner);
+            mirror.iter().map(|(key, entry)| (*key, entry.clone())).collect()
+        };
+        let is_damaged = |(space, key): &(u8, Digest), entry: &Entry| match &entry.value {
+            Some(value) => sum(*space, key, value, entry.until) != entry.sum,
+            None => match self.read_large_in(*space, key) {
+                Ok(Some(value)) => sum(*space, key, &value, entry.until) != entry.sum,
+                Ok(None) => false,
+                Err(error) => is_damage(&self.shared.path, &error),
+            },
+        };
+        let damaged: Vec<_> = all.into_iter().filter(|(key, entry)| is_damaged(key, entry)).collect();
+        let mut removed = Vec::with_capacity(damaged.len());
+        for (place, entry) in damaged {
+            // ORDER: nobody has replaced it since it was looked at, or it stays.
+            let connection = self.shared.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut mirror = self.shared.mirror.write().unwrap_or_else(PoisonError::into_inner);
+            if mirror.get(&place).is_none_or(|now| now.sum != entry.sum) {
+                continue;
+            }
+            mirror.remove(&place);
+            drop(mirror);
+            removed.push(place);
+            let (space, key) = place;
+            match connection
+                .execute("DELETE FROM entries WHERE space = ?1 AND key = ?2", params![space, key.as_bytes()])
+            {
+                Ok(1) => {}
+                // Its key is what was damaged: it lies where nobody finds it by that.
+                Ok(_) => self.shared.give_up("an entry is not in its place"),
+                Err(error) if is_damage(&self.shared.path, &error) => self.shared.give_up(&error.to_string()),
+                // It is found again the next time.
+                Err(_) => {}
+            }
         }
+        removed
     }
 
     fn read_large(&self, space: Space, key: &Digest) -> rusqlite::Result<Option<Vec<u8>>> {
+        self.read_large_in(space as u8, key)
+    }
+
+    fn read_large_in(&self, space: u8, key: &Digest) -> rusqlite::Result<Option<Vec<u8>>> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut query = reader.prepare_cached("SELECT value FROM entries WHERE space = ?1 AND key = ?2")?;
-        query.query_row(params![space as u8, key.as_bytes()], |row| row.get(0)).optional()
+        query.query_row(params![space, key.as_bytes()], |row| row.get(0)).optional()
     }
 
     pub(crate) fn put_in(&self, space: Space, key: &Digest, value: &[u8], expires_in: Option<Duration>) -> Result<()> {
@@ -173,7 +270,7 @@ impl SqliteIndex {
     }
 
     fn write(&self, space: Space, key: &Digest, value: Option<Arc<[u8]>>, until: Option<i64>) -> Result<()> {
-        let write = Write { space, key: *key, value, until };
+        let write = Write { space: space as u8, key: *key, value, until };
         if let Ok(mut connection) = self.shared.connection.try_lock() {
             let written = self.shared.commit(&mut connection, std::slice::from_ref(&write));
             drop(connection);
@@ -223,14 +320,17 @@ impl SqliteIndex {
         let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 
-    /// Lets SQLite check its own file.
+    /// Lets SQLite check its own file. One that is damaged is not written to any more, and set aside at the next start.
     pub(crate) fn check(&self) -> Result<Vec<String>> {
-        let failed = || "check the index".to_owned();
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut query = reader.prepare("PRAGMA quick_check").attempt(failed)?;
-        let lines = query.query_map([], |row| row.get::<_, String>(0)).attempt(failed)?;
-        let lines: Vec<String> = lines.collect::<rusqlite::Result<_>>().attempt(failed)?;
-        Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        let problems = match quick_check(&reader) {
+            Err(error) if is_damage(&self.shared.path, &error) => vec![error.to_string()],
+            other => other.attempt(|| "check the index".to_owned())?,
+        };
+        if let Some(first) = problems.first() {
+            self.shared.give_up(first);
+        }
+        Ok(problems.into_iter().map(|problem| format!("the index: {problem}")).collect())
     }
 }
 
@@ -261,15 +361,72 @@ impl Index for SqliteIndex {
     }
 }
 
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// Makes the file one of the present version, and takes out what has expired.
+fn prepare(connection: &Connection, version: i64) -> rusqlite::Result<()> {
+    if version < SCHEMA {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        match version {
+            0 => connection.execute_batch(
+                "CREATE TABLE IF NOT EXISTS entries (
+                     space INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, until INTEGER,
+                     sum INTEGER NOT NULL, PRIMARY KEY (space, key)) WITHOUT ROWID;",
+            )?,
+            _ => add_sums(connection)?,
+        }
+        connection.execute_batch(&format!("PRAGMA user_version = {SCHEMA}; COMMIT;"))?;
+    }
+    connection.execute("DELETE FROM entries WHERE until <= ?1", params![now()])?;
+    Ok(())
+}
+
+/// From version 1, whose entries have no checksums.
+fn add_sums(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("ALTER TABLE entries ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;")?;
+    let mut query = connection.prepare("SELECT space, key, value, until FROM entries")?;
+    let sums = query.query_map([], |row| {
+        let (space, key) = (row.get::<_, u8>(0)?, Digest::from_bytes(row.get::<_, [u8; 32]>(1)?));
+        Ok((space, key, sum(space, &key, row.get_ref(2)?.as_blob()?, row.get(3)?)))
+    })?;
+    let sums = sums.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut update = connection.prepare("UPDATE entries SET sum = ?3 WHERE space = ?1 AND key = ?2")?;
+    sums.iter().try_for_each(|(space, key, sum)| update.execute(params![space, key.as_bytes(), sum]).map(drop))
+}
+
+/// What an entry must still be when it is read.
+fn sum(space: u8, key: &Digest, value: &[u8], until: Option<i64>) -> i64 {
+    let mut hasher = Hasher::new("store/entry/v1");
+    let digest = hasher.value(&(space, until)).bytes(key.as_bytes()).bytes(value).finish();
+    let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
+    i64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// Rows that cannot be entries are left out.
 fn load(reader: &Connection) -> rusqlite::Result<Mirror> {
     let mut query =
-        reader.prepare("SELECT space, key, CASE WHEN length(value) <= ?1 THEN value END, until FROM entries")?;
-    let rows = query.query_map(params![IN_MEMORY as i64], |row| {
-        let value: Option<Vec<u8>> = row.get(2)?;
-        let entry = Entry { value: value.map(Into::into), until: row.get(3)? };
-        Ok(((row.get::<_, u8>(0)?, Digest::from_bytes(row.get::<_, [u8; 32]>(1)?)), entry))
-    })?;
-    Ok(RwLock::new(rows.collect::<rusqlite::Result<_>>()?))
+        reader.prepare("SELECT space, key, CASE WHEN length(value) <= ?1 THEN value END, until, sum FROM entries")?;
+    let mut rows = query.query(params![IN_MEMORY as i64])?;
+    let mut entries = HashMap::new();
+    while let Some(row) = rows.next()? {
+        entries.extend(entry(row).ok());
+    }
+    Ok(RwLock::new(entries))
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<((u8, Digest), Entry)> {
+    let value: Option<Vec<u8>> = row.get(2)?;
+    let entry = Entry { value: value.map(Into::into), until: row.get(3)?, sum: row.get(4)? };
+    Ok(((row.get::<_, u8>(0)?, Digest::from_bytes(row.get::<_, [u8; 32]>(1)?)), entry))
+}
+
+fn quick_check(reader: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut query = reader.prepare("PRAGMA quick_check")?;
+    let lines = query.query_map([], |row| row.get::<_, String>(0))?;
+    let lines: Vec<String> = lines.collect::<rusqlite::Result<_>>()?;
+    Ok(lines.into_iter().filter(|line| line != "ok").collect())
 }
 
 fn gone() -> Fault {
@@ -314,12 +471,23 @@ fn work(shared: &Shared, mover: &Connection, orders: &Receiver<Order>) {
 }
 
 impl Shared {
-    /// Writes all of `batch` or nothing.
+    /// Writes all of `batch` or nothing. Once the file is broken, what is written is known until the engine ends.
     fn commit(&self, connection: &mut Connection, batch: &[Write]) -> Result<()> {
-        write_batch(connection, batch).map_err(|e| Fault::environment(format!("cannot write the index: {e}")))?;
-        update(&self.mirror, batch);
-        self.transactions.fetch_add(1, Ordering::Relaxed);
+        if self.broken.get().is_none() {
+            match write_batch(connection, batch) {
+                Ok(()) => _ = self.transactions.fetch_add(1, Ordering::Relaxed),
+                Err(error) if is_damage(&self.path, &error) => self.give_up(&error.to_string()),
+                Err(error) => return Err(Fault::environment(format!("cannot write the index: {error}"))),
+            }
+        }
+        update(&self.mirror, batch, self.broken.get().is_some());
         Ok(())
+    }
+
+    /// Writes nothing any more, for that `reason`.
+    fn give_up(&self, reason: &str) {
+        suspect(&self.path, reason);
+        let _ = self.broken.set(reason.to_owned());
     }
 }
 
@@ -330,11 +498,13 @@ fn write_batch(connection: &mut Connection, batch: &[Write]) -> rusqlite::Result
 }
 
 fn write_one(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
-    let (space, key) = (write.space as u8, write.key.as_bytes());
+    let (space, key) = (write.space, write.key.as_bytes());
     match &write.value {
         Some(value) => transaction
-            .prepare_cached("INSERT OR REPLACE INTO entries (space, key, value, until) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![space, key, &value[..], write.until])?,
+            .prepare_cached(
+                "INSERT OR REPLACE INTO entries (space, key, value, until, sum) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![space, key, &value[..], write.until, sum(space, &write.key, value, write.until)])?,
         None => transaction
             .prepare_cached("DELETE FROM entries WHERE space = ?1 AND key = ?2")?
             .execute(params![space, key])?,
@@ -342,14 +512,16 @@ fn write_one(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<(
     Ok(())
 }
 
-fn update(mirror: &Mirror, batch: &[Write]) {
+/// `all`: large values are nowhere else.
+fn update(mirror: &Mirror, batch: &[Write], all: bool) {
     let mut mirror = mirror.write().unwrap_or_else(PoisonError::into_inner);
     for write in batch {
-        let key = (write.space as u8, write.key);
+        let key = (write.space, write.key);
         match &write.value {
             Some(value) => {
-                let value = (value.len() <= IN_MEMORY).then(|| value.clone());
-                mirror.insert(key, Entry { value, until: write.until });
+                let sum = sum(write.space, &write.key, value, write.until);
+                let value = (all || value.len() <= IN_MEMORY).then(|| value.clone());
+                mirror.insert(key, Entry { value, until: write.until, sum });
             }
             None => {
                 mirror.remove(&key);
@@ -358,10 +530,13 @@ fn update(mirror: &Mirror, batch: &[Write]) {
     }
 }
 
-fn damaged(path: &Path, error: rusqlite::Error) -> Fault {
-    Fault::environment(format!("cannot open the index `{}`", path.display()))
-        .caused_by(error)
-        .with_hint("Remove the file to start with an empty index")
+fn refused(path: &Path, unusable: Unusable) -> Fault {
+    let fault = Fault::environment(format!("cannot open the index `{}`", path.display()));
+    match unusable {
+        Unusable::Damaged(reason) => fault.context(reason),
+        Unusable::Refused(error) => fault.caused_by(error),
+    }
+    .with_hint("remove the file to start with an empty index")
 }
 
 fn now() -> i64 {

@@ -87,6 +87,28 @@ impl State {
         Ok(())
     }
 
+    /// Makes `path` disappear at once, and keeps it in a folder of damaged things until the state folder is opened again.
+    pub(crate) fn set_aside(&self, path: &Path) -> Result<()> {
+        let folder = self.root.join(ASIDE);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let moved =
+            fs::create_dir_all(&folder).and_then(|()| fs::rename(path, folder.join(format!("{number}-{name}"))));
+        // On a full disk there may be no folder.
+        moved
+            .or_else(|_| self.trash(path).map_err(std::io::Error::other))
+            .attempt(|| format!("set `{}` aside", path.display()))
+    }
+
+    /// Throws everything away that was set aside.
+    pub(crate) fn drop_set_aside(&self) {
+        let folder = self.root.join(ASIDE);
+        if folder.exists() {
+            // What cannot be thrown away now is the next time.
+            let _ = self.trash(&folder);
+        }
+    }
+
     /// Takes `mount` down and removes its folder of `scratch`, both soon.
     pub(crate) fn drop_scratch(&self, path: PathBuf, mount: Option<OwnedFd>) {
         self.reaper.remove(path, mount);
@@ -114,6 +136,7 @@ impl State {
         }
         let old = fs::read_dir(&trash).attempt(|| format!("list `{}`", trash.display()))?;
         old.filter_map(|entry| entry.ok().map(|entry| entry.path())).for_each(|path| self.reaper.remove(path, None));
+        self.drop_set_aside();
         self.drop_unfinished_layers()
     }
 
@@ -129,8 +152,11 @@ impl State {
     }
 }
 
+/// The folder of what was found damaged.
+const ASIDE: &str = "quarantine";
+
 /// What a state folder holds; its format last, so that what is left of it can be removed again.
-const CONTENT: [&str; 16] = [
+const CONTENT: [&str; 21] = [
     "git",
     doubt::RUN,
     "run.new",
@@ -142,9 +168,14 @@ const CONTENT: [&str; 16] = [
     "volumes",
     "scratch",
     "trash",
+    ASIDE,
     "index.sqlite",
     "index.sqlite-wal",
     "index.sqlite-shm",
+    "index.sqlite.suspect",
+    "index.sqlite.damaged",
+    "index.sqlite.damaged-wal",
+    "index.sqlite.damaged-shm",
     "lock",
     "format",
 ];

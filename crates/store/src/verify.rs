@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::PoisonError;
 
 use rondel_digest::{Digest, Sha256Digest};
 use rondel_fault::{Attempt, Result};
@@ -14,7 +15,7 @@ use serde::Serialize;
 
 use crate::blobs::{self, Hashing};
 use crate::identity::layer_id;
-use crate::layers::LayerInfo;
+use crate::layers::{Found, LayerInfo};
 use crate::sqlite::Space;
 use crate::{Store, scan, sys};
 
@@ -58,21 +59,37 @@ pub(crate) fn usage(store: &Store) -> Result<Usage> {
     Ok(usage)
 }
 
+/// Checks everything. What is damaged is set aside, so that it is no hit for anybody.
 pub(crate) fn verify(store: &Store, check: &Check<'_>) -> Result<Verification> {
     let mut found = Verification { problems: store.index.check()?, ..Verification::default() };
     for layer in layers(store)? {
         match verify_layer(store, &layer) {
             Ok(None) => found.layers += 1,
-            Ok(Some(problem)) => found.problems.push(format!("the layer `{layer}` {problem}")),
-            Err(fault) => found.problems.push(fault.to_string()),
+            Ok(Some(problem)) => {
+                let problem = format!("the layer `{layer}` {problem}");
+                if set_layer_aside(store, &layer, &problem) {
+                    found.problems.push(problem);
+                }
+            }
+            Err(fault) => found.problems.extend(store.layer_dir(&layer).exists().then(|| fault.to_string())),
         }
     }
     for blob in blobs(store)? {
         match verify_blob(store, &blob) {
             Ok(actual) if actual == blob => found.blobs += 1,
-            Ok(actual) => found.problems.push(format!("the blob `{blob}` has content with the digest `{actual}`")),
-            Err(fault) => found.problems.push(fault.to_string()),
+            Ok(actual) => {
+                let problem = format!("the blob `{blob}` has content with the digest `{actual}`");
+                let mut used = store.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
+                used.remove(&blob);
+                store.set_aside(&blobs::place(store, &blob), &problem);
+                drop(used);
+                found.problems.push(problem);
+            }
+            Err(fault) => found.problems.extend(blobs::place(store, &blob).exists().then(|| fault.to_string())),
         }
+    }
+    for (space, key) in store.index.drop_damaged() {
+        found.problems.push(format!("the entry `{}` of the index, in its part {space}, is damaged", key.short()));
     }
     for (table, space) in RESULTS {
         store.index.each_in(space, &mut |key, value| match check(table, &key, value) {
@@ -84,10 +101,24 @@ pub(crate) fn verify(store: &Store, check: &Check<'_>) -> Result<Verification> {
 }
 
 fn verify_layer(store: &Store, layer: &LayerId) -> Result<Option<String>> {
-    match store.inspect(layer) {
-        Some(info) => problem(store, layer, &info),
-        None => Ok(Some("has no readable record".to_owned())),
+    match store.check_layer(layer)? {
+        Found::Whole(info) => problem(store, layer, &info),
+        Found::Damaged(why) => Ok(Some(why)),
+        Found::Absent => Ok(None),
     }
+}
+
+/// Whether it was there, damaged: it may have been removed while it was looked at.
+// ORDER: under the lock under which layers are removed and become known.
+fn set_layer_aside(store: &Store, layer: &LayerId, problem: &str) -> bool {
+    let mut known = store.known.write().unwrap_or_else(PoisonError::into_inner);
+    let folder = store.layer_dir(layer);
+    let is_there = folder.exists();
+    if is_there {
+        known.remove(layer);
+        store.set_aside(&folder, problem);
+    }
+    is_there
 }
 
 /// What is wrong with `layer`, of which `info` is known.

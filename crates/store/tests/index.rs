@@ -107,15 +107,6 @@ fn an_unknown_format_is_refused() {
     assert!(error.contains("unknown format `rondel-state 99 root`"), "{error}");
 }
 
-#[test]
-fn a_damaged_index_is_told() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("index.sqlite"), b"no database at all, certainly not one").unwrap();
-    let error = Store::open(dir.path(), Options::default()).err().unwrap();
-    assert!(error.to_string().contains("cannot open the index"), "{error}");
-    assert!(!error.hints().is_empty());
-}
-
 const CHILD: &str = "RONDEL_TEST_INDEX_CHILD";
 
 /// Not a test of its own: what the killed process does.

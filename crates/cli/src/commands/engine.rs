@@ -29,7 +29,9 @@ pub(crate) fn command() -> Command {
         .subcommand(Command::new("serve").about("Run the engine in the foreground").arg(announce))
         .subcommand(Command::new("status").about("Say whether an engine runs, and how it is"))
         .subcommand(Command::new("stop").about("End the engine, and everything it runs"))
-        .subcommand(Command::new("verify").about("Check everything the engine has stored"))
+        .subcommand(
+            Command::new("verify").about("Check everything the engine has stored, and set aside what is damaged"),
+        )
         .subcommand(
             Command::new("reset").about("End the engine and remove everything it has stored, cache volumes included"),
         )
