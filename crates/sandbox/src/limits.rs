@@ -73,8 +73,6 @@ pub(crate) struct Enforced {
     of_process: Vec<(Resource, Rlimit)>,
     /// Open files as they were before the engine raised their limit.
     open_files: Option<Rlimit>,
-    /// Out-of-memory kills of the machine as far as they are known.
-    kills: std::sync::atomic::AtomicU64,
 }
 
 impl Enforced {
@@ -104,7 +102,6 @@ impl Enforced {
             oom_score: CString::new(oom_score.to_string()).unwrap_or_default(),
             of_process,
             open_files,
-            kills: machine_kills().into(),
         }
     }
 
@@ -118,13 +115,6 @@ impl Enforced {
     /// The steps of a command that limit its processes.
     pub(crate) fn steps_of_process(&self) -> impl Iterator<Item = Step> {
         self.of_process.iter().map(|(resource, limit)| Step::must(of(*resource, limit)))
-    }
-
-    /// Whether the machine has killed a process for want of memory since this was asked, or since
-    /// the start.
-    pub(crate) fn machine_has_killed(&self) -> bool {
-        let now = machine_kills();
-        self.kills.swap(now, std::sync::atomic::Ordering::Relaxed) < now
     }
 }
 
@@ -154,7 +144,8 @@ fn machine_processes() -> u64 {
     setting("pid_max").min(setting("threads-max"))
 }
 
-fn machine_kills() -> u64 {
+/// How many processes the machine has killed for want of memory so far.
+pub(crate) fn machine_kills() -> u64 {
     let text = fs::read_to_string("/proc/vmstat").unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
 }

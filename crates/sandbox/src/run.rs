@@ -14,6 +14,7 @@ use crate::child::{self, Init, Plan, Stacks, Stage, Strings};
 use crate::handle::Handle;
 use crate::host::Host;
 use crate::layout::{self, Layout};
+use crate::limits::machine_kills;
 use crate::output::{self, Ended, Stream};
 use crate::program::{c_string, candidates, explain, not_started};
 use crate::starter::{Report, Starter};
@@ -50,6 +51,7 @@ pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &Handle, stacks: &mut 
     let _network = spec.network.clone();
     let mut spec = spec;
     let started = spec.control.take().map(|control| control.started);
+    let kills = machine_kills();
     let cgroup = host.limits.cgroups.as_ref().map(Cgroups::container).transpose()?;
     let Container { mut plan, streams, given, starter, report, candidates, mut tree, program, workdir } =
         prepare(host, spec)?;
@@ -70,7 +72,7 @@ pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &Handle, stacks: &mut 
                 Ok(())
             };
             output::watch(pidfd, streams, report, tell).and_then(|ended| match ended {
-                Ended::Exit(exit) => Ok(Exit { limit: limit_reached(host, cgroup.as_ref(), exit), ..exit }),
+                Ended::Exit(exit) => Ok(Exit { limit: limit_reached(cgroup.as_ref(), kills, exit), ..exit }),
                 Ended::NotExecuted(failure) => Err(explain(failure, &candidates, &program, &workdir, &mut tree)),
             })
         }
@@ -92,13 +94,14 @@ pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &Handle, stacks: &mut 
     outcome
 }
 
-/// The limit that may be why a command ended so.
-fn limit_reached(host: &Host, cgroup: Option<&Cgroup<'_>>, exit: Exit) -> Option<Limit> {
+/// The limit that may be why a command ended so. Before it the machine had killed so many processes
+/// for want of memory.
+fn limit_reached(cgroup: Option<&Cgroup<'_>>, kills: u64, exit: Exit) -> Option<Limit> {
     if exit.code == 0 {
         return None;
     }
     let own = cgroup.and_then(Cgroup::reached);
-    own.or_else(|| (exit.code == KILLED && host.limits.machine_has_killed()).then_some(Limit::MachineMemory))
+    own.or_else(|| (exit.code == KILLED && machine_kills() > kills).then_some(Limit::MachineMemory))
 }
 
 /// The error of a step that the kernel refused.
