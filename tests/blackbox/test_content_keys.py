@@ -14,6 +14,7 @@ COPY = 'withDirectory(path: "/mnt", source: $dir)'
 FILTERED = 'withDirectory(path: "/mnt", source: $dir, exclude: ["nothing"])'
 MOUNTED_FILE = 'withMountedFile(path: "/mnt/f", source: $file)'
 FILE = 'withFile(path: "/mnt/f", source: $file)'
+CACHE = 'withMountedCache(path: "/mnt", cache: $cache, source: $dir)'
 
 
 def monorepo(folder: Path) -> Path:
@@ -36,12 +37,15 @@ def ids(session, source: Path, name: str) -> tuple[str, str]:
 def seen(session, source: Path, name: str, change: str) -> str:
     directory, file = ids(session, source, name)
     change = change.replace("$dir", json.dumps(directory)).replace("$file", json.dumps(file))
+    if "$cache" in change:
+        cache = session.query('{ cacheVolume(key: "parts") { id } }')["cacheVolume"]["id"]
+        change = change.replace("$cache", json.dumps(cache))
     script = "cat /mnt/f; find /mnt -type f | sort"
     document = '{ container { from(address: "busybox") { %s { withExec(args: ["sh", "-c", "%s"]) { stdout } } } } }'
     return session.query(document % (change, script))["container"]["from"][change.split("(")[0]]["withExec"]["stdout"]
 
 
-@pytest.mark.parametrize("change", [MOUNT, READ_ONLY, OWNED, COPY, FILTERED, MOUNTED_FILE, FILE])
+@pytest.mark.parametrize("change", [MOUNT, READ_ONLY, OWNED, COPY, FILTERED, MOUNTED_FILE, FILE, CACHE])
 def test_a_change_beside_a_directory_runs_nothing(engine, folder, change):
     source = monorepo(folder)
     # Nothing of another test is known here already.
@@ -154,3 +158,27 @@ def test_why_a_process_on_a_part_of_a_tree_ran_again(fresh, folder):
             assert seen(session, source, "a", MOUNT).startswith(content)
     told = fresh.run("cache", "why", "cat /mnt/f").ok().out
     assert "mount /mnt" in told and "f" in told.split("mount /mnt", 1)[1], told
+
+
+def test_a_module_source_is_known_by_what_belongs_to_it(engine, folder):
+    module = folder / "repo/modules/one"
+    module.mkdir(parents=True)
+    (module / "dagger.json").write_text(json.dumps({"name": "one", "sdk": "python", "engineVersion": "v0.21.8"}))
+    (module / "main.py").write_text("")
+    (folder / "repo/other").write_text("1")
+
+    def digest(root: Path) -> str:
+        document = '{ host { directory(path: %s) { asModuleSource(sourceRootPath: "modules/one") { digest } } } }'
+        with engine.session() as session:
+            return session.query(document % json.dumps(str(root)))["host"]["directory"]["asModuleSource"]["digest"]
+
+    first = digest(folder / "repo")
+    (folder / "repo/other").write_text("2")
+    assert digest(folder / "repo") == first
+    shutil.copytree(folder / "repo", folder / "checkout", copy_function=shutil.copyfile)
+    for path in (folder / "checkout").rglob("*"):
+        os.utime(path, (9, 9))
+    (folder / "checkout/other").write_text("3")
+    assert digest(folder / "checkout") == first
+    (folder / "checkout/modules/one/main.py").write_text("# changed")
+    assert digest(folder / "checkout") != first

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
 
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
@@ -66,7 +67,8 @@ impl Ops {
                     self.files(key, move |store| {
                         let tree = stack::open(store, &source)?;
                         let label = label("Container.withDirectory", format!("copy to {}", op.target));
-                        borrowing(store, &base, &source, label, |root, lender| {
+                        let layer = NewLayer { base: &base, label, times: true };
+                        borrowing(store, &layer, &source, |root, lender| {
                             copy::apply(&op, Root(tree.root.as_fd()), root, lender)
                         })
                     })
@@ -120,7 +122,8 @@ impl Ops {
             let lower = open_dir(Root(below.root.as_fd()), &lower)?;
             let (upper, path) = found_dir(Root(tree.root.as_fd()), &upper)?;
             let label = label("Directory.diff", "what differs between two directories");
-            borrowing(store, &Snapshot::empty(), &above, label, |root, lender| {
+            let layer = NewLayer { base: &Snapshot::empty(), label, times: true };
+            borrowing(store, &layer, &above, |root, lender| {
                 let origin = lender.map(|lender| (lender, &*path));
                 diff::apply(lower.as_fd(), upper.as_fd(), root.0, origin)
             })
@@ -198,23 +201,45 @@ pub(crate) fn labelled(
     finish(store, WorkTree { label, ..stack::begin(store, base)? }, |tree| work(Root(tree.root.as_fd())))
 }
 
-/// The same; `work` may take files of `source` as they are. It is done again without when that turns out impossible.
+/// A layer to be made.
+pub(crate) struct NewLayer<'a> {
+    /// The tree below.
+    pub(crate) base: &'a Snapshot,
+    /// What people are told of it.
+    pub(crate) label: Label,
+    /// Modification times count for its identity.
+    // IDENTITY: what is known by its content without times becomes the same layer whatever it is made of.
+    pub(crate) times: bool,
+}
+
+impl NewLayer<'_> {
+    fn begin(&self, store: &dyn Snapshots) -> Result<WorkTree> {
+        let tree = stack::begin(store, self.base)?;
+        let opened = if self.times { tree.opened } else { SystemTime::UNIX_EPOCH };
+        Ok(WorkTree { label: self.label.clone(), opened, ..tree })
+    }
+}
+
+/// The tree with `layer`, which `work` fills and may take files of `source` for as they are. It is done again without when
+/// that turns out impossible.
 pub(crate) fn borrowing(
     store: &dyn Snapshots,
-    base: &Snapshot,
+    layer: &NewLayer<'_>,
     source: &Snapshot,
-    label: Label,
     work: impl Fn(Root<'_>, Option<&Lender>) -> Result<()>,
 ) -> Result<Snapshot> {
     let mut crossed = false;
-    let done = finish(store, WorkTree { label: label.clone(), ..stack::begin(store, base)? }, |tree| {
+    let done = finish(store, layer.begin(store)?, |tree| {
         let lender = Lender::new(store, source, tree);
         let done = work(Root(tree.root.as_fd()), lender.as_ref());
         crossed = lender.as_ref().is_some_and(Lender::is_crossed);
         tree.shares = lender.map(|lender| lender.used()).unwrap_or_default();
         done
     });
-    if crossed { labelled(store, base, label, |root| work(root, None)) } else { done }
+    if !crossed {
+        return done;
+    }
+    finish(store, layer.begin(store)?, |tree| work(Root(tree.root.as_fd()), None))
 }
 
 fn finish(
@@ -235,7 +260,8 @@ fn pick(store: &dyn Snapshots, source: &Snapshot, place: &Place, filter: &Filter
     let tree = stack::open(store, source)?;
     let (from, path) = found_dir(Root(tree.root.as_fd()), &place.path)?;
     let label = label("Directory.filter", format!("files below {}", place.path));
-    borrowing(store, &Snapshot::empty(), source, label, |root, lender| {
+    let layer = NewLayer { base: &Snapshot::empty(), label, times: place.fs.sets_times() };
+    borrowing(store, &layer, source, |root, lender| {
         copy::as_root(from.as_fd(), filter, root.0, lender.map(|lender| (lender, &*path)))
     })
 }

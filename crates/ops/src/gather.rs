@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use crate::copy::{Copier, Landing};
 use crate::digest::Hash;
-use crate::evaluate::{borrowing, found_dir, open_dir};
+use crate::evaluate::{NewLayer, borrowing, found_dir, open_dir};
 use crate::filter::{glob, has_wildcards};
 use crate::lend::Origin;
 use crate::owner::{self, Ids};
@@ -72,7 +72,8 @@ impl Ops {
                 let (dir, path) = found_dir(Root(tree.root.as_fd()), &op.source.path)?;
                 let from = Root(dir.as_fd());
                 let items = pick(&op, from)?;
-                borrowing(store, &below, &source, Label::default(), |root, lender| {
+                let layer = NewLayer { base: &below, label: Label::default(), times: true };
+                borrowing(store, &layer, &source, |root, lender| {
                     // Two items may have one name, for which the overlay is then asked a second time.
                     let lender = lender.filter(|_| items.len() == 1);
                     apply(&op, from, items.clone(), root, lender.map(|lender| (lender, &*path)))
@@ -98,7 +99,8 @@ pub(crate) fn isolate(
     let path = AbsPath::new(ISOLATED);
     let is_dir = kind(&stat) == FileType::Directory;
     let origin = if is_dir { &*found.path } else { found.path.parent().unwrap_or(Path::new("")) };
-    borrowing(store, &Snapshot::empty(), source, Label::default(), |target, lender| {
+    let layer = NewLayer { base: &Snapshot::empty(), label: Label::default(), times: place.fs.sets_times() };
+    borrowing(store, &layer, source, |target, lender| {
         let origin = lender.map(|lender| (lender, origin));
         let landing = Landing { target, path: &path, is_dir: false, origin };
         if is_dir {

@@ -122,3 +122,16 @@ async fn a_hit_reads_nothing() {
     assert_eq!(tree(&again, &place(&Fs::known(source), "/a").into_tree()).await, done);
     assert_eq!(again.ops.stats().files_done.load(std::sync::atomic::Ordering::Relaxed), 0);
 }
+
+#[tokio::test]
+async fn a_part_is_the_same_layer_whatever_it_is_made_of() {
+    // Two stores that know nothing of one another, and files that were written at other times.
+    let (one, other) = (world(), world());
+    let first = one.files(&[("/a/f", "1"), ("/a/in/g", "2"), ("/b", "")]);
+    let second = other.files(&[("/c/d/in/g", "2"), ("/c/d/f", "1")]);
+    let touched = other.touched(&second, "/c/d/f").await;
+    for consumer in [Place::into_tree, |place: Place| place.isolated().fs] {
+        let made = tree(&one, &consumer(place(&first, "/a"))).await;
+        assert_eq!(tree(&other, &consumer(place(&touched, "/c/d"))).await, made);
+    }
+}
