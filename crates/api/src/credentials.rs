@@ -1,9 +1,9 @@
 //! Which of a container's credentials fit an image.
 
 use rondel_fault::{Fault, Result};
-use rondel_model::Container;
 use rondel_model::container::RegistryAuth;
 use rondel_model::image::ImageRef;
+use rondel_model::{Container, Table};
 use rondel_ops::OpCx;
 use rondel_ports::images::Credentials;
 
@@ -19,7 +19,7 @@ pub(crate) async fn of(cx: &OpCx, container: &Container, reference: &ImageRef) -
 ///
 /// # Errors
 /// When the secret is not known in this session.
-pub(crate) async fn among(cx: &OpCx, known: &[RegistryAuth], reference: &ImageRef) -> Result<Option<Credentials>> {
+pub(crate) async fn among(cx: &OpCx, known: &Table<RegistryAuth>, reference: &ImageRef) -> Result<Option<Credentials>> {
     let Some(auth) = best(known, &reference.name()) else { return Ok(None) };
     let plaintext = cx.secrets.plaintext(&auth.secret).await?;
     let password = String::from_utf8(plaintext.bytes().to_vec())
@@ -37,12 +37,12 @@ pub(crate) fn normal(address: &str) -> String {
     if path.is_empty() { host.to_owned() } else { format!("{host}/{path}") }
 }
 
-fn best<'a>(known: &'a [RegistryAuth], name: &str) -> Option<&'a RegistryAuth> {
+fn best<'a>(known: &'a Table<RegistryAuth>, name: &str) -> Option<&'a RegistryAuth> {
     let fits = |auth: &&RegistryAuth| {
         let rest = name.strip_prefix(&auth.address);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    known.iter().filter(fits).max_by_key(|auth| auth.address.len())
+    known.values().filter(fits).max_by_key(|auth| auth.address.len())
 }
 
 #[cfg(test)]
@@ -59,7 +59,8 @@ mod tests {
             username: address.to_owned(),
             secret: SecretRef { key: Digest::of_bytes(b"x"), name: "s".into(), uri: "".into() },
         };
-        let known = [auth("https://index.docker.io/v1/"), auth("r.example:5000"), auth("r.example:5000/team/")];
+        let known = ["https://index.docker.io/v1/", "r.example:5000", "r.example:5000/team/"];
+        let known = known.into_iter().map(|address| (address, auth(address))).collect();
         let check = |name: &str, want: Option<&str>| {
             assert_eq!(best(&known, name).map(|auth| auth.address.as_str()), want, "{name}");
         };

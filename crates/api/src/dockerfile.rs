@@ -8,7 +8,7 @@ use rondel_dockerfile::{Base, Known, Need, Outcome as Built, Request, Secret};
 use rondel_fault::{Fault, Result};
 use rondel_model::container::RegistryAuth;
 use rondel_model::op::Place;
-use rondel_model::{AbsPath, Container, Directory, Fs, ImageConfig, Platform, SecretRef, SocketRef};
+use rondel_model::{AbsPath, Container, Directory, Fs, ImageConfig, Platform, SecretRef, SocketRef, Table};
 use rondel_ops::AtRegistry;
 use rondel_query::{Args, Cx, Node};
 
@@ -32,7 +32,7 @@ pub(crate) async fn build(
     cx: &Cx,
     context: &Directory,
     platform: Platform,
-    auth: &[RegistryAuth],
+    auth: &Table<RegistryAuth>,
     args: &Args,
 ) -> Result<Container> {
     let file = args.opt_str("dockerfile")?.unwrap_or_else(|| Arc::from("Dockerfile"));
@@ -55,7 +55,7 @@ pub(crate) async fn build(
     let mut known = Known::new();
     for _ in 0..MOST_ROUNDS {
         let needs = match rondel_dockerfile::build(&dockerfile, &request, &known).map_err(|error| error.fault())? {
-            Built::Done(container) => return Ok(Container { registry_auth: auth.to_vec(), ..*container }),
+            Built::Done(container) => return Ok(Container { registry_auth: auth.clone(), ..*container }),
             Built::Needs(needs) => needs,
         };
         let found = needs.into_iter().map(|(need, place)| async move {
@@ -130,7 +130,7 @@ async fn ssh(args: &Args) -> Result<Option<SocketRef>> {
     socket.map(|node| node.get::<SocketRef>().cloned()).transpose()
 }
 
-async fn answer(cx: &Cx, need: &Need, auth: &[RegistryAuth]) -> Result<Base> {
+async fn answer(cx: &Cx, need: &Need, auth: &Table<RegistryAuth>) -> Result<Base> {
     match need {
         Need::Image { reference, platform } => image(cx, reference, platform, auth).await,
         Need::Http { url, checksum } => http(cx, url, checksum.as_deref()).await,
@@ -138,7 +138,7 @@ async fn answer(cx: &Cx, need: &Need, auth: &[RegistryAuth]) -> Result<Base> {
     }
 }
 
-async fn image(cx: &Cx, reference: &str, platform: &Platform, auth: &[RegistryAuth]) -> Result<Base> {
+async fn image(cx: &Cx, reference: &str, platform: &Platform, auth: &Table<RegistryAuth>) -> Result<Base> {
     let reference = images::reference(reference)?;
     let (ops, op_cx) = tools(cx)?;
     let credentials = credentials::among(&op_cx, auth, &reference).await?;

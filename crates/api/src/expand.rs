@@ -3,29 +3,40 @@
 use rondel_fault::{Fault, Result};
 use rondel_model::Container;
 
+/// The longest text that comes of an expansion, in bytes. Variables that are made of one another
+/// would double with every step.
+const MAX_EXPANDED: usize = 16 << 20;
+
 /// Replaces every `$NAME` and `${NAME}` in `text` by the container's variable, or by nothing when there is none. A `$` that
 /// no name follows stays.
 ///
 /// # Errors
-/// When `text` names a variable that is volatile or whose value is a secret.
+/// When `text` names a variable that is volatile or whose value is a secret, or becomes longer than
+/// [`MAX_EXPANDED`].
 pub(crate) fn expand(container: &Container, text: &str) -> Result<String> {
-    expand_with(text, |name| {
-        if container.secret_env.iter().any(|(secret, _)| secret == name) {
+    expand_with(text, MAX_EXPANDED, |name| {
+        if container.secret_env.get(name).is_some() {
             // Clients match on this text; see spec/behaviours.md ARG-011.
             return Err(Fault::user(format!("expand cannot be used with secret env variable \"{name}\"")));
         }
-        if container.volatile_env.iter().any(|(volatile, _)| volatile == name) {
+        if container.volatile_env.get(name).is_some() {
             // A value that counts for no key cannot become part of a path or of arguments.
             return Err(Fault::user(format!("expand cannot be used with volatile env variable \"{name}\"")));
         }
-        let found = container.env().find(|(known, _)| *known == name);
-        Ok(found.map_or_else(String::new, |(_, value)| value.to_owned()))
+        Ok(container.variable(name).unwrap_or_default().to_owned())
     })
 }
 
-fn expand_with(text: &str, mut value: impl FnMut(&str) -> Result<String>) -> Result<String> {
+fn expand_with(text: &str, max: usize, mut value: impl FnMut(&str) -> Result<String>) -> Result<String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
+    let push = |out: &mut String, text: &str| match out.len() + text.len() > max {
+        true => Err(Fault::user(format!("the expanded text is longer than {max} bytes"))),
+        false => {
+            out.push_str(text);
+            Ok(())
+        }
+    };
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
         let after = &rest[at + 1..];
@@ -35,14 +46,14 @@ fn expand_with(text: &str, mut value: impl FnMut(&str) -> Result<String>) -> Res
                 continue;
             };
             if end > 0 {
-                out.push_str(&value(&braced[..end])?);
+                push(&mut out, &value(&braced[..end])?)?;
             }
             rest = &braced[end + 1..];
             continue;
         }
         match name_length(after) {
             0 => out.push('$'),
-            length => out.push_str(&value(&after[..length])?),
+            length => push(&mut out, &value(&after[..length])?)?,
         }
         rest = &after[name_length(after)..];
     }
@@ -62,16 +73,17 @@ fn name_length(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use rondel_digest::Digest;
+    use rondel_model::table::entries;
     use rondel_model::{Platform, SecretRef};
 
     use super::*;
 
     fn container() -> Container {
         let mut container = Container::scratch(Platform::native())
-            .configure(|c| c.env = Some(vec!["A=foo".into(), "PATH=/bin".into(), "EMPTY=".into()]));
+            .configure(|c| c.env = Some(entries::table(["A=foo", "PATH=/bin", "EMPTY="])));
         let secret = SecretRef { key: Digest::of_bytes(b"x"), name: "s".into(), uri: "".into() };
-        container.secret_env.push(("TOKEN".into(), secret));
-        container.volatile_env.push(("RUN_ID".into(), "7".into()));
+        container.secret_env.set("TOKEN", secret);
+        container.volatile_env.set("RUN_ID", "7".into());
         container
     }
 
@@ -85,6 +97,13 @@ mod tests {
         check("${} ${A", " A");
         check("ünï$A", "ünïfoo");
         check("plain", "plain");
+    }
+
+    #[test]
+    fn the_length_is_bounded() {
+        let twice = |max| expand_with("$A$A", max, |_| Ok("12345".into())).map_err(|fault| fault.to_string());
+        assert_eq!(twice(10), Ok("1234512345".into()));
+        assert_eq!(twice(9), Err("the expanded text is longer than 9 bytes".into()));
     }
 
     #[test]

@@ -19,7 +19,9 @@ pub(crate) enum Holder {
 /// When it lies in something that has no tree: a cache volume, a file system in memory. Secrets and
 /// sockets are there for processes only: the path then is one of what they hide.
 pub(crate) fn locate(container: &Container, path: &AbsPath) -> Result<(Holder, Place)> {
-    let mut covering = container.mounts.iter().enumerate().rev().filter(|(_, mount)| !is_outside_files(&mount.source));
+    let last = container.mounts.len();
+    let newest = container.mounts.newest_first().enumerate().map(|(back, mount)| (last - 1 - back, mount));
+    let mut covering = newest.filter(|(_, mount)| !is_outside_files(&mount.source));
     match covering.find_map(|(at, mount)| Some((at, mount, path.strip_prefix(&mount.target)?))) {
         Some((at, mount, rest)) => Ok((Holder::Mount(at), inside(mount, rest, path)?)),
         None => Ok((Holder::Rootfs, Place { fs: container.rootfs.clone(), path: path.clone() })),
@@ -59,10 +61,10 @@ pub(crate) fn edit_at(
     match holder {
         Holder::Rootfs => container.rootfs = changed,
         Holder::Mount(at) => {
-            if let Some(MountSource::Directory { fs, .. } | MountSource::File { fs, .. }) =
-                container.mounts.get_mut(at).map(|mount| &mut mount.source)
-            {
+            let Some(mut mount) = container.mounts.get(at).cloned() else { return Ok(container) };
+            if let MountSource::Directory { fs, .. } | MountSource::File { fs, .. } = &mut mount.source {
                 *fs = changed;
+                container.mounts.replace(at, mount);
             }
         }
     }
@@ -91,8 +93,7 @@ pub(crate) fn mount(container: &Container, target: AbsPath, source: MountSource)
         return container;
     }
     mounts.retain(|mount| is_outside_files(&mount.source) || mount.target.strip_prefix(&target).is_none());
-    let at = mounts.iter().position(|mount| is_outside_files(&mount.source)).unwrap_or(mounts.len());
-    mounts.insert(at, Mount { target, source });
+    mounts.push_before(Mount { target, source }, |mount| is_outside_files(&mount.source));
     container
 }
 

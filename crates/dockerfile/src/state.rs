@@ -1,6 +1,7 @@
 //! A stage as its instructions change it.
 
 use rondel_model::op::{Edit, Place};
+use rondel_model::table::entries;
 use rondel_model::{AbsPath, Container, Fs, FsOp, ImageConfig, Owner, Platform};
 use serde_json::{Value, json};
 
@@ -40,8 +41,11 @@ pub(crate) struct State {
 impl State {
     /// The state after `FROM scratch`.
     pub(crate) fn scratch(platform: Platform) -> Self {
-        let config =
-            ImageConfig { env: Some(vec![DEFAULT_PATH.into()]), working_dir: "/".into(), ..ImageConfig::default() };
+        let config = ImageConfig {
+            env: Some(entries::table([DEFAULT_PATH])),
+            working_dir: "/".into(),
+            ..ImageConfig::default()
+        };
         let place = Place { fs: Fs::scratch(), path: AbsPath::root() };
         Self::image(Base { place, config, history: None, platform })
     }
@@ -77,7 +81,7 @@ impl State {
             Command::Arg(args) => self.declare(builder, args, spot)?,
             Command::Env(pairs) => {
                 let pairs = self.pairs(pairs, escape, spot)?;
-                self.configure(|config| pairs.into_iter().for_each(|(name, value)| set_env(config, &name, &value)));
+                self.configure(|config| pairs.into_iter().for_each(|(name, value)| config.set_env(&name, &value)));
             }
             Command::Label(pairs) => {
                 let pairs = self.pairs(pairs, escape, spot)?;
@@ -216,14 +220,13 @@ impl State {
     }
 
     fn variable(&self, name: &str) -> Option<String> {
-        let own = self.container.env().find(|(known, _)| *known == name).map(|(_, value)| value.to_owned());
+        let own = self.container.variable(name).map(ToOwned::to_owned);
         own.or_else(|| self.args.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()))
     }
 
     /// The environment of processes: that of the image, then declared build arguments.
     pub(crate) fn environment(&self) -> Vec<Pair> {
-        let mut env: Vec<Pair> =
-            self.container.env().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut env: Vec<Pair> = self.container.environment();
         for (name, value) in &self.args {
             if !env.iter().any(|(known, _)| known == name) {
                 env.push((name.clone(), value.clone()));
@@ -236,15 +239,5 @@ impl State {
     pub(crate) fn proxies(&self, builder: &Builder<'_>) -> Vec<Pair> {
         let undeclared = PROXIES.iter().filter(|name| !self.args.iter().any(|(known, _)| known == *name));
         undeclared.filter_map(|name| Some(((*name).to_owned(), given(builder.request, name)?))).collect()
-    }
-}
-
-/// An existing variable keeps its position.
-fn set_env(config: &mut ImageConfig, name: &str, value: &str) {
-    let entry = format!("{name}={value}");
-    let env = config.env.get_or_insert_default();
-    match env.iter_mut().find(|known| known.split('=').next() == Some(name)) {
-        Some(known) => *known = entry,
-        None => env.push(entry),
     }
 }

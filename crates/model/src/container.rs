@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::chain::Chain;
 use crate::exec::{ExecOp, Mount};
 use crate::history::History;
 use crate::image::ImageRef;
@@ -12,6 +13,7 @@ use crate::path::AbsPath;
 use crate::platform::Platform;
 use crate::secret::SecretRef;
 use crate::service::{Protocol, ServiceBinding, ServicePort};
+use crate::table::Table;
 
 /// A container: a root, a configuration, mounts, and the process that made it last.
 #[derive(Clone, Debug)]
@@ -25,25 +27,25 @@ pub struct Container {
     /// How the layers of the image it is based on were made.
     pub history: Option<Arc<History>>,
     /// Annotations of the manifest, in order.
-    pub annotations: Vec<(String, String)>,
+    pub annotations: Table<Arc<str>>,
     /// What is known of exposed ports beyond what an image says, by their form in its configuration.
-    pub port_notes: Vec<PortNote>,
+    pub port_notes: Table<PortNote>,
     /// What is mounted, in order.
-    pub mounts: Vec<Mount>,
+    pub mounts: Chain<Mount>,
     /// Environment variables whose values are secrets.
-    pub secret_env: Vec<(String, SecretRef)>,
+    pub secret_env: Table<SecretRef>,
     /// Environment variables of which only the names count for a key.
-    pub volatile_env: Vec<(String, String)>,
-    /// Services that are up as long as its processes run.
-    pub services: Vec<ServiceBinding>,
+    pub volatile_env: Table<Arc<str>>,
+    /// Services that are up as long as its processes run, by alias.
+    pub services: Table<ServiceBinding>,
     /// Secrets that made it, whose plaintext is scrubbed from whatever its processes print.
     pub scrub: Vec<SecretRef>,
     /// The process that ran last.
     pub last_exec: Option<Arc<ExecOp>>,
     /// The image, as long as nothing was changed since `from`.
     pub image_ref: Option<ImageRef>,
-    /// Credentials for registries.
-    pub registry_auth: Vec<RegistryAuth>,
+    /// Credentials for registries, by address.
+    pub registry_auth: Table<RegistryAuth>,
     /// The default arguments were set by the user, not by an image or an entrypoint change.
     pub default_args_set: bool,
     /// What runs on a terminal in it when nothing else was said.
@@ -66,8 +68,6 @@ pub struct TerminalCommand {
 /// What is known of an exposed port beyond what an image says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortNote {
-    /// The port, such as `80/tcp`.
-    pub port: String,
     /// For people.
     pub description: Option<Arc<str>>,
     /// A service is not waited for at this port.
@@ -95,10 +95,10 @@ pub struct ImageConfig {
     pub user: String,
     /// Exposed ports such as `80/tcp`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub exposed_ports: Option<serde_json::Map<String, serde_json::Value>>,
-    /// The environment, `NAME=value`, in order.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub env: Option<Vec<String>>,
+    pub exposed_ports: Option<Table<serde_json::Value>>,
+    /// The environment, `NAME=value` by name, in order.
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::table::entries")]
+    pub env: Option<Table<Arc<str>>>,
     /// The entrypoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<Vec<String>>,
@@ -110,7 +110,7 @@ pub struct ImageConfig {
     pub working_dir: String,
     /// Labels, in order.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub labels: Option<serde_json::Map<String, serde_json::Value>>,
+    pub labels: Option<Table<serde_json::Value>>,
     /// Everything else.
     #[serde(flatten)]
     pub other: serde_json::Map<String, serde_json::Value>,
@@ -148,16 +148,16 @@ impl Container {
             rootfs: Fs::scratch(),
             config: Arc::default(),
             history: None,
-            annotations: Vec::new(),
-            port_notes: Vec::new(),
-            mounts: Vec::new(),
-            secret_env: Vec::new(),
-            volatile_env: Vec::new(),
-            services: Vec::new(),
+            annotations: Table::new(),
+            port_notes: Table::new(),
+            mounts: Chain::new(),
+            secret_env: Table::new(),
+            volatile_env: Table::new(),
+            services: Table::new(),
             scrub: Vec::new(),
             last_exec: None,
             image_ref: None,
-            registry_auth: Vec::new(),
+            registry_auth: Table::new(),
             default_args_set: false,
             terminal: None,
             error: None,
@@ -171,13 +171,34 @@ impl Container {
 
     /// The environment, in order.
     pub fn env(&self) -> impl Iterator<Item = (&str, &str)> {
-        let entries = self.config.env.iter().flatten();
+        let entries = self.config.env.iter().flat_map(Table::values);
         entries.map(|entry| entry.split_once('=').unwrap_or((entry, "")))
+    }
+
+    /// The environment as a process is given it.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        self.env().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// The secret variables as a process is given them.
+    pub fn secret_environment(&self) -> Vec<(String, SecretRef)> {
+        self.secret_env.iter().map(|(name, secret)| (name.to_owned(), secret.clone())).collect()
+    }
+
+    /// The volatile variables as a process is given them.
+    pub fn volatile_environment(&self) -> Vec<(String, String)> {
+        self.volatile_env.iter().map(|(name, value)| (name.to_owned(), value.to_string())).collect()
+    }
+
+    /// The value of the variable `name`.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        let entry = self.config.env.as_ref()?.get(name)?;
+        Some(entry.split_once('=').map_or("", |(_, value)| value))
     }
 
     /// What is known of the exposed port `port`, such as `80/tcp`, beyond what an image says.
     pub fn port_note(&self, port: &str) -> Option<&PortNote> {
-        self.port_notes.iter().find(|note| note.port == port)
+        self.port_notes.get(port)
     }
 
     /// The exposed ports as those of a service, in order. What an image writes and nobody understands is left out.
@@ -192,7 +213,7 @@ impl Container {
                 skip_health_check: note.is_some_and(|note| note.skip_healthcheck),
             })
         };
-        self.config.exposed_ports.iter().flatten().filter_map(|(text, _)| port(text)).collect()
+        self.config.exposed_ports.iter().flat_map(Table::iter).filter_map(|(text, _)| port(text)).collect()
     }
 
     /// The same with a changed configuration. It is no longer the image it was made from.
@@ -201,6 +222,13 @@ impl Container {
         change(Arc::make_mut(&mut self.config));
         self.image_ref = None;
         self
+    }
+}
+
+impl ImageConfig {
+    /// Gives the variable `name` a value. One that is there keeps its position.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.env.get_or_insert_default().set(name, format!("{name}={value}").into());
     }
 }
 

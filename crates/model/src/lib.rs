@@ -3,8 +3,10 @@
 //! *Invariants.* No I/O, nothing asynchronous, no clock. A value is cheap to clone: everything large is
 //! shared. Work is an [`op::FsOp`] or an [`exec::ExecOp`] inside a value; its recipe digest is fixed when
 //! it is made and derives from one codec ([`rondel_digest::of`] over `Serialize`). Plaintext of secrets
-//! never occurs here.
+//! never occurs here. Lists that grow with every step of a chain of calls are persistent ([`chain::Chain`],
+//! [`table::Table`]): a step adds what it changes, and copies nothing.
 
+pub mod chain;
 pub mod changes;
 pub mod container;
 pub mod exec;
@@ -22,8 +24,10 @@ pub mod secret;
 pub mod service;
 pub mod snapshot;
 pub mod socket;
+pub mod table;
 pub mod value;
 
+pub use chain::Chain;
 pub use changes::Changeset;
 pub use container::{Container, Directory, File, ImageConfig};
 pub use exec::{ExecOp, Mount, MountSource};
@@ -37,4 +41,5 @@ pub use secret::SecretRef;
 pub use service::{Service, ServiceBinding};
 pub use snapshot::{LayerId, Snapshot};
 pub use socket::SocketRef;
+pub use table::Table;
 pub use value::{Object, Value};

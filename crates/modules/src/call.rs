@@ -261,11 +261,11 @@ pub fn process(container: &Container, scope: Scope) -> Option<ExecOp> {
     let args: Vec<String> = config.entrypoint.iter().chain(&config.cmd).flatten().cloned().collect();
     (!args.is_empty()).then(|| ExecOp {
         rootfs: container.rootfs.clone(),
-        mounts: container.mounts.clone(),
+        mounts: container.mounts.to_vec(),
         args,
-        env: container.env().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        secret_env: container.secret_env.clone(),
-        volatile_env: container.volatile_env.clone(),
+        env: container.environment(),
+        secret_env: container.secret_environment(),
+        volatile_env: container.volatile_environment(),
         workdir: AbsPath::new("/scratch"),
         user: config.user.clone(),
         stdin: Stdin::Empty,
@@ -278,7 +278,7 @@ pub fn process(container: &Container, scope: Scope) -> Option<ExecOp> {
         offline: false,
         scrub: container.scrub.clone(),
         platform: container.platform.clone(),
-        services: container.services.clone(),
+        services: container.services.values().cloned().collect(),
         salt: None,
     })
 }

@@ -80,7 +80,11 @@ impl Ops {
             config: configuration(container, &diff_ids)?,
             platform: container.platform.clone(),
             layers,
-            annotations: container.annotations.clone(),
+            annotations: container
+                .annotations
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_string()))
+                .collect(),
         })
     }
 }

@@ -215,14 +215,9 @@ fn main_object(module: &str) -> String {
 }
 
 fn set_env(config: &mut ImageConfig, name: &str, value: impl FnOnce(Option<&str>) -> String) {
-    let env = config.env.get_or_insert_default();
-    let at = env.iter().position(|entry| entry.split_once('=').is_some_and(|(known, _)| known == name));
-    let old = at.and_then(|at| env[at].split_once('=').map(|(_, value)| value.to_owned()));
-    let entry = format!("{name}={}", value(old.as_deref()));
-    match at {
-        Some(at) => env[at] = entry,
-        None => env.push(entry),
-    }
+    let old = config.env.as_ref().and_then(|env| env.get(name)).and_then(|entry| entry.split_once('='));
+    let new = value(old.map(|(_, value)| value));
+    config.set_env(name, &new);
 }
 
 // IDENTITY: the only inputs are the base image and the declarations of dependencies.
@@ -250,7 +245,7 @@ fn install(base: &Container, install: &Install) -> Fs {
 
 /// What the shell script leaves of `fs`.
 fn exec(base: &Container, fs: Fs, script: String, caches: Vec<Mount>) -> Fs {
-    let mut env: Vec<(String, String)> = base.env().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let mut env = base.environment();
     let variables = [
         ("PIP_CACHE_DIR", "/var/cache/pip"),
         ("UV_CACHE_DIR", "/var/cache/uv"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rondel_model::service::{Service, ServicePort};
-use rondel_model::{Container, Value};
+use rondel_model::{Container, Table, Value};
 use rondel_ops::{EntryKind, Stat};
 
 use crate::Surface;
@@ -40,7 +40,7 @@ pub(crate) fn pairs<'a>(type_name: &str, items: impl Iterator<Item = (&'a str, &
 
 /// The ports that a container exposes.
 pub(crate) fn ports(container: &Container) -> Value {
-    let ports = container.config.exposed_ports.iter().flatten();
+    let ports = container.config.exposed_ports.iter().flat_map(Table::iter);
     Value::List(ports.map(|(text, _)| port(container, text)).collect())
 }
 

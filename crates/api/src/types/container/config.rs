@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
 use rondel_model::container::PortNote;
-use rondel_model::{Container, ImageConfig, Value};
+use rondel_model::{Container, ImageConfig, Table, Value};
 use rondel_query::Args;
 
 use super::{change, read};
@@ -30,8 +30,8 @@ pub(super) fn register(surface: &mut Surface) {
     });
     change(surface, "withoutWorkdir", |c, _| Ok(c.clone().configure(|config| config.working_dir.clear())));
     change(surface, "withAnnotation", |c, args| {
-        let mut c = without_annotation(c, args)?;
-        c.annotations.push((args.str("name")?.to_string(), args.str("value")?.to_string()));
+        let mut c = touched(c);
+        c.annotations.append(args.str("name")?, args.str("value")?);
         Ok(c)
     });
     change(surface, "withoutAnnotation", without_annotation);
@@ -95,21 +95,19 @@ fn labels(surface: &mut Surface) {
         Ok(found.map_or(Value::Null, Value::string))
     });
     read(surface, "labels", |c, _| {
-        let labels = c.config.labels.iter().flatten();
-        let labels = labels.map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default()));
+        let labels = c.config.labels.iter().flat_map(Table::iter);
+        let labels = labels.map(|(name, value)| (name, value.as_str().unwrap_or_default()));
         Ok(small::pairs("Label", labels))
     });
     change(surface, "withLabel", |c, args| {
         let (name, value) = (args.str("name")?, args.str("value")?);
-        Ok(c.clone().configure(|config| {
-            config.labels.get_or_insert_default().insert(name.to_string(), (*value).into());
-        }))
+        Ok(c.clone().configure(|config| config.labels.get_or_insert_default().set(name, (*value).into())))
     });
     change(surface, "withoutLabel", |c, args| {
         let name = args.str("name")?;
         Ok(c.clone().configure(|config| {
             if let Some(labels) = &mut config.labels {
-                labels.shift_remove(&*name);
+                labels.remove(&name);
             }
         }))
     });
@@ -120,36 +118,31 @@ fn ports(surface: &mut Surface) {
     change(surface, "withExposedPort", |c, args| {
         let port = inputs::port(args)?;
         let note = PortNote {
-            port: port.clone(),
             description: args.opt_str("description")?,
             skip_healthcheck: args.bool("experimentalSkipHealthcheck")?,
         };
-        let mut c = without_note(c, &port).configure(|config| {
-            config.exposed_ports.get_or_insert_default().insert(port, serde_json::json!({}));
+        let mut c = c.clone().configure(|config| {
+            config.exposed_ports.get_or_insert_default().set(port.as_str(), serde_json::json!({}));
         });
-        c.port_notes.push(note);
+        c.port_notes.append(port, note);
         Ok(c)
     });
     change(surface, "withoutExposedPort", |c, args| {
         let port = inputs::port(args)?;
-        Ok(without_note(c, &port).configure(|config| {
+        let mut c = c.clone().configure(|config| {
             if let Some(ports) = &mut config.exposed_ports {
-                ports.shift_remove(&port);
+                ports.remove(&port);
             }
-        }))
+        });
+        c.port_notes.remove(&port);
+        Ok(c)
     });
-}
-
-fn without_note(c: &Container, port: &str) -> Container {
-    let mut c = c.clone();
-    c.port_notes.retain(|note| note.port != port);
-    c
 }
 
 fn without_annotation(c: &Container, args: &Args) -> Result<Container> {
     let name = args.str("name")?;
     let mut c = touched(c);
-    c.annotations.retain(|(known, _)| **known != *name);
+    c.annotations.remove(&name);
     Ok(c)
 }
 
@@ -173,15 +166,7 @@ fn failing(c: &Container, error: impl Into<Arc<str>>) -> Container {
 /// When the configuration is not that of an image.
 pub(super) fn merged(container: &ImageConfig, image: &str) -> Result<ImageConfig> {
     let mut merged = parse(image)?;
-    let name = |entry: &String| entry.split('=').next().unwrap_or_default().to_owned();
-    let mut env: Vec<String> = container.env.clone().unwrap_or_default();
-    for entry in merged.env.take().unwrap_or_default() {
-        match env.iter_mut().find(|known| name(known) == name(&entry)) {
-            Some(known) => *known = entry,
-            None => env.push(entry),
-        }
-    }
-    merged.env = Some(env).filter(|env| !env.is_empty());
+    merged.env = union(container.env.clone(), merged.env.take()).filter(|env| !env.is_empty());
     merged.labels = union(container.labels.clone(), merged.labels.take());
     merged.exposed_ports = union(container.exposed_ports.clone(), merged.exposed_ports.take());
     Ok(merged)
@@ -201,12 +186,10 @@ pub(super) fn parse(image: &str) -> Result<ImageConfig> {
     Ok(file.config.unwrap_or_default())
 }
 
-type Map = serde_json::Map<String, serde_json::Value>;
-
-fn union(lower: Option<Map>, upper: Option<Map>) -> Option<Map> {
+fn union<V: Clone>(lower: Option<Table<V>>, upper: Option<Table<V>>) -> Option<Table<V>> {
     match (lower, upper) {
         (Some(mut lower), Some(upper)) => {
-            lower.extend(upper);
+            lower.extend(upper.iter().map(|(name, value)| (name, value.clone())));
             Some(lower)
         }
         (lower, upper) => lower.or(upper),
@@ -220,14 +203,16 @@ pub(super) fn configured(container: &Container, config: ImageConfig) -> Containe
 
 #[cfg(test)]
 mod tests {
+    use rondel_model::table::entries;
+
     use super::*;
 
     #[test]
     fn an_image_goes_over_a_configuration() {
         let own = ImageConfig {
-            env: Some(vec!["PATH=/mine".into(), "A=1".into()]),
-            labels: serde_json::json!({"a": "1", "b": "1"}).as_object().cloned(),
-            exposed_ports: serde_json::json!({"80/tcp": {}}).as_object().cloned(),
+            env: Some(entries::table(["PATH=/mine", "A=1"])),
+            labels: Some([("a", "1".into()), ("b", "1".into())].into_iter().collect()),
+            exposed_ports: Some([("80/tcp", serde_json::json!({}))].into_iter().collect()),
             user: "me".into(),
             cmd: Some(vec!["old".into()]),
             ..ImageConfig::default()
@@ -235,7 +220,7 @@ mod tests {
         let image = r#"{"architecture":"amd64","config":{"Env":["PATH=/bin","B=2"],"Labels":{"b":"2"},"Cmd":["sh"],
             "StopSignal":"SIGINT"},"rootfs":{}}"#;
         let merged = merged(&own, image).expect("merges");
-        assert_eq!(merged.env.expect("has variables"), ["PATH=/bin", "A=1", "B=2"]);
+        assert_eq!(merged.env.expect("has variables"), entries::table(["PATH=/bin", "A=1", "B=2"]));
         assert_eq!(serde_json::json!(merged.labels), serde_json::json!({"a": "1", "b": "2"}));
         assert_eq!(serde_json::json!(merged.exposed_ports), serde_json::json!({"80/tcp": {}}));
         assert_eq!((merged.user.as_str(), merged.cmd), ("", Some(vec!["sh".into()])));

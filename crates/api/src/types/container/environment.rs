@@ -13,33 +13,31 @@ use crate::{Surface, credentials, inputs};
 pub(super) fn register(surface: &mut Surface) {
     read(surface, "envVariable", |c, args| {
         let name = args.str("name")?;
-        let found = c.env().find(|(known, _)| **known == *name);
-        Ok(found.map_or(Value::Null, |(_, value)| Value::string(value)))
+        Ok(c.variable(&name).map_or(Value::Null, Value::string))
     });
     read(surface, "envVariables", |c, _| Ok(small::pairs("EnvVariable", c.env())));
     change(surface, "withEnvVariable", |c, args| {
         let (name, value) = (checked_name(args)?, inputs::text(c, args, "value")?);
+        check_value(&name, &value)?;
         Ok(with_variable(c, &name, &value))
     });
     change(surface, "withoutEnvVariable", |c, args| {
         let name = args.str("name")?;
         Ok(c.clone().configure(|config| {
-            config.env.iter_mut().for_each(|env| env.retain(|entry| name_of(entry) != &*name));
+            config.env.iter_mut().for_each(|env| env.remove(&name));
         }))
     });
     change(surface, "withVolatileVariable", |c, args| {
-        let (name, value) = (checked_name(args)?, args.str("value")?.to_string());
+        let (name, value) = (checked_name(args)?, args.str("value")?);
+        check_value(&name, &value)?;
         let mut c = c.clone();
-        match c.volatile_env.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => *known = value,
-            None => c.volatile_env.push((name, value)),
-        }
+        c.volatile_env.set(name, value);
         Ok(c)
     });
     change(surface, "withoutVolatileVariable", |c, args| {
         let name = args.str("name")?;
         let mut c = c.clone();
-        c.volatile_env.retain(|(known, _)| **known != *name);
+        c.volatile_env.remove(&name);
         Ok(c)
     });
     surface.field(TYPE, "withEnvFileVariables", with_env_file);
@@ -47,10 +45,6 @@ pub(super) fn register(surface: &mut Surface) {
     change(surface, "withoutSecretVariable", |c, args| Ok(without_secret(c, &args.str("name")?)));
     surface.field(TYPE, "withRegistryAuth", with_registry_auth);
     change(surface, "withoutRegistryAuth", |c, args| Ok(without_auth(c, &credentials::normal(&args.str("address")?))));
-}
-
-fn name_of(entry: &str) -> &str {
-    entry.split('=').next().unwrap_or_default()
 }
 
 fn checked_name(args: &Args) -> Result<String> {
@@ -61,16 +55,20 @@ fn checked_name(args: &Args) -> Result<String> {
     Ok(name.to_string())
 }
 
+/// The longest value of a variable, in bytes. A process is given 128 KiB at most by the kernel.
+const MAX_VALUE: usize = 16 << 20;
+
+fn check_value(name: &str, value: &str) -> Result<()> {
+    match value.len() > MAX_VALUE {
+        true => Err(Fault::user(format!("the value of the variable `{name}` is longer than {MAX_VALUE} bytes"))
+            .with_hint("pass it as a file")),
+        false => Ok(()),
+    }
+}
+
 /// An existing variable keeps its position.
 fn with_variable(c: &Container, name: &str, value: &str) -> Container {
-    let entry = format!("{name}={value}");
-    c.clone().configure(|config| {
-        let env = config.env.get_or_insert_default();
-        match env.iter_mut().find(|known| name_of(known) == name) {
-            Some(known) => *known = entry,
-            None => env.push(entry),
-        }
-    })
+    c.clone().configure(|config| config.set_env(name, value))
 }
 
 async fn with_env_file(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
@@ -83,29 +81,30 @@ async fn with_env_file(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
 
 fn without_secret(c: &Container, name: &str) -> Container {
     let mut c = touched(c);
-    c.secret_env.retain(|(known, _)| known != name);
+    c.secret_env.remove(name);
     c
 }
 
 async fn with_secret_variable(_: Cx, node: Node, args: Args) -> Result<Outcome> {
     let name = checked_name(&args)?;
     let secret = args.object("secret").await?;
-    let mut c = without_secret(node.get()?, &name);
-    c.secret_env.push((name, secret.get::<SecretRef>()?.clone()));
+    let mut c = touched(node.get()?);
+    c.secret_env.append(name, secret.get::<SecretRef>()?.clone());
     Ok(changed(c))
 }
 
 fn without_auth(c: &Container, address: &str) -> Container {
     let mut c = c.clone();
-    c.registry_auth.retain(|auth| auth.address != address);
+    c.registry_auth.remove(address);
     c
 }
 
 async fn with_registry_auth(_: Cx, node: Node, args: Args) -> Result<Outcome> {
     let address = credentials::normal(&args.str("address")?);
     let secret = args.object("secret").await?.get::<SecretRef>()?.clone();
-    let mut c = without_auth(node.get()?, &address);
-    c.registry_auth.push(RegistryAuth { address, username: args.str("username")?.to_string(), secret });
+    let mut c = node.get::<Container>()?.clone();
+    let auth = RegistryAuth { address: address.clone(), username: args.str("username")?.to_string(), secret };
+    c.registry_auth.append(address, auth);
     Ok(changed(c))
 }
 
@@ -114,6 +113,13 @@ mod tests {
     use rondel_model::Platform;
 
     use super::*;
+
+    #[test]
+    fn values_are_bounded() {
+        assert!(check_value("A", &"x".repeat(MAX_VALUE)).is_ok());
+        let error = check_value("A", &"x".repeat(MAX_VALUE + 1)).expect_err("is refused").to_string();
+        assert_eq!(error, "the value of the variable `A` is longer than 16777216 bytes");
+    }
 
     #[test]
     fn a_variable_keeps_its_position() {

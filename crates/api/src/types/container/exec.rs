@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rondel_fault::{Fault, Result};
 use rondel_model::exec::{ExecOp, Expect, Scope, Stdin};
 use rondel_model::op::ExecOutput;
-use rondel_model::{AbsPath, Container, Fs, FsOp, MountSource};
+use rondel_model::{AbsPath, Container, Fs, FsOp, Mount, MountSource};
 use rondel_query::Args;
 use rondel_session::{ExecScope, client};
 
@@ -62,11 +62,11 @@ impl ExecRequest {
     pub fn in_container(self, container: &Container) -> Result<ExecOp> {
         Ok(ExecOp {
             rootfs: container.rootfs.clone(),
-            mounts: container.mounts.clone(),
+            mounts: container.mounts.to_vec(),
             args: command::resolve(&container.config, &self.args, self.use_entrypoint)?,
-            env: container.env().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-            secret_env: container.secret_env.clone(),
-            volatile_env: container.volatile_env.clone(),
+            env: container.environment(),
+            secret_env: container.secret_environment(),
+            volatile_env: container.volatile_environment(),
             workdir: container.workdir(),
             user: container.config.user.clone(),
             stdin: self.stdin,
@@ -79,7 +79,7 @@ impl ExecRequest {
             offline: false,
             scrub: container.scrub.clone(),
             platform: container.platform.clone(),
-            services: container.services.clone(),
+            services: container.services.values().cloned().collect(),
             salt: self.salt,
         })
     }
@@ -92,13 +92,21 @@ pub fn after(container: &Container, exec: ExecOp) -> Container {
     let mut next = container.clone();
     next.rootfs = tree(ExecOutput::Rootfs);
     next.image_ref = None;
-    for mount in &mut next.mounts {
-        if let MountSource::Directory { fs, read_only: false, owner, .. } | MountSource::File { fs, owner, .. } =
-            &mut mount.source
-        {
-            // It has its owner already, and the process may have changed it.
-            (*fs, *owner) = (tree(ExecOutput::Mount(mount.target.clone())), None);
-        }
+    let is_left = |mount: &&Mount| {
+        matches!(mount.source, MountSource::Directory { read_only: false, .. } | MountSource::File { .. })
+    };
+    if container.mounts.iter().any(|mount| is_left(&mount)) {
+        let left = |mount: &Mount| {
+            let mut mount = mount.clone();
+            if let MountSource::Directory { fs, read_only: false, owner, .. } | MountSource::File { fs, owner, .. } =
+                &mut mount.source
+            {
+                // It has its owner already, and the process may have changed it.
+                (*fs, *owner) = (tree(ExecOutput::Mount(mount.target.clone())), None);
+            }
+            mount
+        };
+        next.mounts = container.mounts.iter().map(left).collect();
     }
     next.last_exec = Some(exec.clone());
     next
@@ -166,7 +174,7 @@ mod tests {
     fn container() -> Container {
         let mut c = Container::scratch(Platform::native()).configure(|config| {
             config.entrypoint = Some(vec!["sh".into()]);
-            config.env = Some(vec!["A=1".into()]);
+            config.set_env("A", "1");
             config.working_dir = "/w".into();
         });
         let directory = |read_only| MountSource::Directory {
@@ -198,7 +206,7 @@ mod tests {
         let exec = ExecRequest::new(vec!["x".into()], false).in_container(&before).expect("has a command");
         let next = after(&before, exec);
         assert!(matches!(next.rootfs.op(), FsOp::Exec { output: ExecOutput::Rootfs, .. }));
-        let source = |at: usize| match &next.mounts[at].source {
+        let source = |at: usize| match &next.mounts.get(at).expect("is there").source {
             MountSource::Directory { fs, path, .. } | MountSource::File { fs, path, .. } => {
                 (fs.clone(), path.to_string())
             }

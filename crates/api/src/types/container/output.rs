@@ -49,7 +49,7 @@ async fn sync(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     let container = of(&node)?;
     let (ops, op_cx) = (&client(&cx.caller)?.services.ops, op_cx(&cx)?);
     ops.tree(&op_cx, &container.rootfs).await?;
-    for mount in &container.mounts {
+    for mount in container.mounts.iter() {
         if let MountSource::Directory { fs, .. } | MountSource::File { fs, .. } = &mount.source {
             ops.tree(&op_cx, fs).await?;
         }

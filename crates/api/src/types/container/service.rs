@@ -59,7 +59,8 @@ pub(crate) fn last(container: &Container) -> Result<Service> {
     let Some(exec) = &container.last_exec else {
         return made(container, ExecRequest::new(Vec::new(), true));
     };
-    let before = Container { rootfs: exec.rootfs.clone(), mounts: exec.mounts.clone(), ..container.clone() };
+    let before =
+        Container { rootfs: exec.rootfs.clone(), mounts: exec.mounts.iter().cloned().collect(), ..container.clone() };
     let mut request = ExecRequest::new(exec.args.clone(), false);
     request.scope = exec.scope.clone();
     request.insecure = exec.insecure;
@@ -81,7 +82,6 @@ async fn with_binding(_: Cx, node: Node, args: Args) -> Result<Outcome> {
     let alias = inputs::host_name("alias", &args.str("alias")?)?;
     let service = bound.get::<Service>()?.clone();
     let mut container = touched(node.get::<Container>()?);
-    container.services.retain(|known| known.alias != alias);
-    container.services.push(ServiceBinding { alias, service });
+    container.services.append(alias.as_str(), ServiceBinding { alias: alias.clone(), service });
     Ok(changed(container))
 }

@@ -1,7 +1,7 @@
 //! `dockerBuild`.
 
 use rondel_fault::Result;
-use rondel_model::Platform;
+use rondel_model::{Platform, Table};
 use rondel_query::{Args, Cx, Node, Outcome};
 
 use super::{TYPE, of};
@@ -15,6 +15,6 @@ pub(super) fn register(surface: &mut Surface) {
 async fn docker_build(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     let platform = args.opt_str("platform")?.map(|text| inputs::platform(&text)).transpose()?;
     let platform = platform.unwrap_or_else(Platform::native);
-    let built = dockerfile::build(&cx, of(&node)?, platform, &[], &args).await?;
+    let built = dockerfile::build(&cx, of(&node)?, platform, &Table::new(), &args).await?;
     Ok(container::value(built).into())
 }
