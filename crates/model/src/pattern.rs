@@ -6,7 +6,11 @@
 //! names a directory picks everything below it, a leading `!` takes back what earlier patterns picked, and the last
 //! pattern that matches decides.
 
+mod index;
+
 use crate::op::Filter;
+
+use index::Index;
 
 /// Why a pattern is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +36,8 @@ enum Form {
     Path(Vec<u8>),
     /// One path, at any depth: `**/` and the path.
     AnyDepth(Vec<u8>),
-    General,
+    /// Anything else, with the literal bytes that it begins and ends with.
+    General { prefix: Vec<u8>, suffix: Vec<u8> },
 }
 
 impl Form {
@@ -44,10 +49,17 @@ impl Form {
             });
             chars.collect::<Option<String>>().filter(|text| !text.is_empty()).map(String::into_bytes)
         };
-        match tokens {
-            [Token::Parts, rest @ ..] => text(rest).map_or(Self::General, Self::AnyDepth),
-            all => text(all).map_or(Self::General, Self::Path),
-        }
+        let form = match tokens {
+            [Token::Parts, rest @ ..] => text(rest).map(Self::AnyDepth),
+            all => text(all).map(Self::Path),
+        };
+        let char_of = |token: &Token| if let Token::Char(c) = token { char::from_u32(*c) } else { None };
+        form.unwrap_or_else(|| {
+            let prefix: String = tokens.iter().map_while(char_of).collect();
+            let suffix: Vec<char> = tokens.iter().rev().map_while(char_of).collect();
+            let suffix: String = suffix.into_iter().rev().collect();
+            Self::General { prefix: prefix.into(), suffix: suffix.into() }
+        })
     }
 }
 
@@ -114,7 +126,7 @@ impl Glob {
             Form::AnyDepth(text) => {
                 path.strip_suffix(&text[..]).is_some_and(|rest| rest.is_empty() || rest.ends_with(b"/"))
             }
-            Form::General => self.run(path).0,
+            Form::General { prefix, suffix } => path.starts_with(prefix) && path.ends_with(suffix) && self.run(path).0,
         }
     }
 
@@ -126,7 +138,12 @@ impl Glob {
                 let starts = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at + 1);
                 std::iter::once(0).chain(starts).any(|start| is_at_or_below(&path[start..], text))
             }
-            Form::General => {
+            Form::General { prefix, suffix } => {
+                let mut ends =
+                    path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at).chain([path.len()]);
+                if !path.starts_with(prefix) || !ends.any(|end| path[..end].ends_with(suffix)) {
+                    return false;
+                }
                 let (whole, above, _) = self.run(path);
                 whole || above
             }
@@ -139,7 +156,11 @@ impl Glob {
             _ if dir.is_empty() => true,
             Form::Path(text) => text.len() > dir.len() && is_at_or_below(text, dir),
             Form::AnyDepth(_) => true,
-            Form::General => self.run(dir).2.contains(&true),
+            Form::General { prefix, .. } => {
+                let length = prefix.len().min(dir.len());
+                let meets = prefix[..length] == dir[..length] && prefix.get(length).is_none_or(|next| *next == b'/');
+                meets && self.run(dir).2.contains(&true)
+            }
         }
     }
 
@@ -263,7 +284,10 @@ fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Token> 
 
 /// An ordered list of patterns, the last match of which decides.
 #[derive(Debug, Clone, Default)]
-struct List(Vec<(bool, Glob)>);
+struct List {
+    patterns: Vec<(bool, Glob)>,
+    index: Option<Index>,
+}
 
 impl List {
     fn new(patterns: &[String]) -> Result<Self, PatternError> {
@@ -280,17 +304,22 @@ impl List {
                 list.push((picks, glob));
             }
         }
-        Ok(Self(list))
+        let index = Index::of(list.iter().map(|(_, glob)| glob));
+        Ok(Self { patterns: list, index })
     }
 
     fn picks(&self, path: &[u8]) -> bool {
-        let deciding = self.0.iter().rev().find(|(_, glob)| glob.covers(path));
+        let covers = |pattern: &&(bool, Glob)| pattern.1.covers(path);
+        let deciding = match &self.index {
+            None => self.patterns.iter().rev().find(covers),
+            Some(index) => index.candidates(path).iter().map(|at| &self.patterns[*at as usize]).find(covers),
+        };
         deciding.is_some_and(|(picks, _)| *picks)
     }
 
     /// Whether a pattern of the given sense could match something below `dir`.
     fn reaches_below(&self, dir: &[u8], sense: bool) -> bool {
-        self.0.iter().any(|(picks, glob)| *picks == sense && glob.descend(dir))
+        self.patterns.iter().any(|(picks, glob)| *picks == sense && glob.descend(dir))
     }
 }
 
@@ -339,7 +368,10 @@ impl Matcher {
 
 /// The rules of one `.gitignore` file.
 #[derive(Debug, Clone, Default)]
-pub struct IgnoreFile(Vec<Rule>);
+pub struct IgnoreFile {
+    rules: Vec<Rule>,
+    index: Option<Index>,
+}
 
 #[derive(Debug, Clone)]
 struct Rule {
@@ -352,18 +384,24 @@ impl IgnoreFile {
     /// Reads the lines of a `.gitignore` file. Lines that are malformed have no effect, as in git.
     pub fn parse(contents: &[u8]) -> Self {
         let text = String::from_utf8_lossy(contents);
-        Self(text.trim_start_matches('\u{feff}').lines().filter_map(Rule::parse).collect())
+        let rules: Vec<Rule> = text.trim_start_matches('\u{feff}').lines().filter_map(Rule::parse).collect();
+        let index = Index::of(rules.iter().map(|rule| &rule.glob));
+        Self { rules, index }
     }
 
     /// Whether it has no rules.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rules.is_empty()
     }
 
     /// Whether `path`, relative to the directory that holds the file, is ignored; none when no rule speaks of it.
     pub fn decides(&self, path: &[u8], is_dir: bool) -> Option<bool> {
-        let rule = self.0.iter().rev().find(|rule| (is_dir || !rule.directories_only) && rule.glob.matches(path))?;
-        Some(rule.ignores)
+        let speaks = |rule: &&Rule| (is_dir || !rule.directories_only) && rule.glob.matches(path);
+        let rule = match &self.index {
+            None => self.rules.iter().rev().find(speaks),
+            Some(index) => index.candidates(path).iter().map(|at| &self.rules[*at as usize]).find(speaks),
+        };
+        Some(rule?.ignores)
     }
 }
 
@@ -483,6 +521,70 @@ mod tests {
         assert_eq!(passing(&["*.md", "internal/*/bar.go"], &[]), ["internal/foo/bar.go", "readme.md"]);
         assert_eq!(passing(&["."], &["*"]), [""; 0]);
         assert_eq!(passing(&["./internal/foo/**"], &["**/*.txt"]), ["internal/foo/bar.go"]);
+    }
+
+    #[test]
+    fn long_lists_decide_as_their_patterns_do_one_by_one() {
+        let patterns = [
+            "main.go",
+            "**/foo",
+            "internal/*/bar.go",
+            "*.md",
+            "!readme.md",
+            "**/*.txt",
+            "a/**/z",
+            "x/y",
+            "**/x/y",
+            "[v]endor",
+            "?.git*",
+            "**/as?et*",
+            "lib.*",
+            "!lib.go",
+            "*",
+            "!vendor",
+            "**/top.go",
+            "intern[a]l/t*",
+        ];
+        let paths = TREE.into_iter().chain(["a/z", "a/b/z", "vendor", "internal", "deep/x/y/f", "x/y", "foo/x", "y"]);
+        let paths: Vec<&str> = paths.collect();
+        for skipped in 0..patterns.len() {
+            // Every pattern once without what overrules it, in lists long enough for an index.
+            let filler = (0..20).map(|n| format!("none-{n}/*"));
+            let list: Vec<String> = filler.chain(patterns[..=skipped].iter().map(|p| (*p).to_owned())).collect();
+            let list = List::new(&list).unwrap();
+            assert!(list.index.is_some());
+            let slow = List { index: None, ..list.clone() };
+            let rules = IgnoreFile::parse(patterns[..=skipped].join("\n").as_bytes());
+            let slow_rules = IgnoreFile { index: None, ..rules.clone() };
+            for path in paths.iter().map(|path| path.as_bytes()) {
+                let what = (skipped, String::from_utf8_lossy(path));
+                assert_eq!(list.picks(path), slow.picks(path), "{what:?}");
+                assert_eq!(rules.decides(path, true), slow_rules.decides(path, true), "{what:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn few_patterns_of_a_long_list_are_tried() {
+        let list = |pattern: fn(usize) -> String| {
+            List::new(&(0..20_000).map(pattern).collect::<Vec<_>>()).unwrap().index.unwrap()
+        };
+        let check = |index: &Index, path: &str| {
+            let tried = index.candidates(path.as_bytes()).len();
+            assert!(tried < 200, "{tried} patterns are tried for `{path}`");
+        };
+        let lists: [fn(usize) -> String; 5] = [
+            |n| format!("dir{n}/file"),
+            |n| format!("**/name{n}"),
+            |n| format!("*.ext{n}"),
+            |n| format!("**/dir{n}/**/*.o"),
+            |n| format!("begin{n}*"),
+        ];
+        for list in lists.map(list) {
+            for path in ["dir77/file", "a/b/name9999", "some.ext12345", "dir1/deep/x.o", "begin4/x", "other/path"] {
+                check(&list, path);
+            }
+        }
     }
 
     #[test]
