@@ -3,12 +3,17 @@
 //! *Invariants.* What a line says is kept as it was written and evaluated when it is asked for, so that a later change of one
 //! variable is seen in those that refer to it. No order: a variable may refer to one below it. Nothing is executed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
+use rondel_model::Chain;
 
 /// The longest value that comes of an evaluation, in bytes.
 const LONGEST: usize = 1 << 20;
+
+/// The most bytes that the values of one file have together.
+const MAX_TOTAL: usize = 64 << 20;
 
 /// How many variables may refer to one another in a row.
 const DEEPEST: usize = 100;
@@ -19,23 +24,97 @@ const MOST_LINES: usize = 10_000;
 /// The most variables that are asked for outside of the file.
 const MOST_OUTSIDE: usize = 1_000;
 
-/// The lines of a file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The lines of a file: those that were read, and the changes since, so that a chain of changes
+/// shares everything but its last step.
+#[derive(Debug, Clone, Default)]
 pub struct Dotenv {
-    lines: Vec<Line>,
+    read: Arc<[Line]>,
+    /// Names with new values; `None` removes.
+    changes: Chain<(Arc<str>, Option<Arc<str>>)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Line {
     Variable {
         /// What stands before the name: nothing, or `export` with its spaces.
-        before: String,
-        name: String,
+        before: Arc<str>,
+        name: Arc<str>,
         /// As written.
-        value: String,
+        value: Arc<str>,
     },
     /// A comment, or nothing.
-    Other(String),
+    Other(Arc<str>),
+}
+
+/// Fewer changes than this are never made one with what was read.
+const MIN_CHANGES: usize = 64;
+
+/// The lines as they are with every change.
+struct Lines {
+    all: Vec<Option<Line>>,
+    /// The last definition of every variable.
+    last: HashMap<Arc<str>, usize>,
+}
+
+impl Lines {
+    fn of(file: &Dotenv) -> Self {
+        let mut lines = Self { all: Vec::with_capacity(file.read.len()), last: HashMap::new() };
+        file.read.iter().for_each(|line| lines.push(line.clone()));
+        for (name, value) in file.changes.iter() {
+            match (value, lines.last.get(name)) {
+                (Some(value), Some(&at)) => {
+                    if let Some(Line::Variable { value: known, .. }) = &mut lines.all[at] {
+                        known.clone_from(value);
+                    }
+                }
+                (Some(value), None) => {
+                    lines.push(Line::Variable { before: "".into(), name: name.clone(), value: value.clone() });
+                }
+                (None, _) => lines.remove(name),
+            }
+        }
+        lines
+    }
+
+    fn push(&mut self, line: Line) {
+        if let Line::Variable { name, .. } = &line {
+            self.last.insert(name.clone(), self.all.len());
+        }
+        self.all.push(Some(line));
+    }
+
+    fn remove(&mut self, name: &str) {
+        if self.last.remove(name).is_none() {
+            return;
+        }
+        for line in &mut self.all {
+            if matches!(line, Some(Line::Variable { name: known, .. }) if **known == *name) {
+                *line = None;
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Line> {
+        self.all.iter().flatten()
+    }
+
+    /// What is written for a variable; the last definition counts.
+    fn raw(&self, name: &str) -> Option<&Arc<str>> {
+        match self.all.get(*self.last.get(name)?)?.as_ref()? {
+            Line::Variable { value, .. } => Some(value),
+            Line::Other(_) => None,
+        }
+    }
+
+    /// Every variable once, in the order of first definitions.
+    fn names(&self) -> Vec<&Arc<str>> {
+        let mut seen = HashSet::new();
+        let names = self.iter().filter_map(|line| match line {
+            Line::Variable { name, .. } => Some(name),
+            Line::Other(_) => None,
+        });
+        names.filter(|name| seen.insert(&***name)).collect()
+    }
 }
 
 impl Dotenv {
@@ -50,7 +129,7 @@ impl Dotenv {
         while let Some(line) = written.get(at) {
             at += 1;
             if line.trim().is_empty() || line.trim_start().starts_with('#') {
-                lines.push(Line::Other((*line).to_owned()));
+                lines.push(Line::Other((*line).into()));
                 continue;
             }
             // The line itself may hold what nobody should read.
@@ -63,9 +142,9 @@ impl Dotenv {
                 value.push_str(line);
             }
             at += more;
-            lines.push(Line::Variable { before: before.to_owned(), name: name.to_owned(), value });
+            lines.push(Line::Variable { before: before.into(), name: name.into(), value: value.into() });
         }
-        Ok(Self { lines })
+        Ok(Self { read: lines.into(), changes: Chain::new() })
     }
 
     /// The text of the file.
@@ -74,7 +153,7 @@ impl Dotenv {
             Line::Variable { before, name, value } => format!("{before}{name}={value}\n"),
             Line::Other(text) => format!("{text}\n"),
         };
-        self.lines.iter().map(line).collect()
+        Lines::of(self).iter().map(line).collect()
     }
 
     /// Sets a variable, where it stands when it is there already.
@@ -85,45 +164,37 @@ impl Dotenv {
         if !is_name(name) {
             return Err(Fault::user(format!("`{name}` cannot be the name of an environment variable")));
         }
-        let known = self.lines.iter_mut().rev().find_map(|line| match line {
-            Line::Variable { name: known, value, .. } if known == name => Some(value),
-            _ => None,
-        });
-        match known {
-            Some(known) => value.clone_into(known),
-            None => {
-                let line = Line::Variable { before: String::new(), name: name.to_owned(), value: value.to_owned() };
-                self.lines.push(line);
-            }
-        }
+        self.change(name, Some(value.into()));
         Ok(())
     }
 
     /// Removes every definition of a variable.
     pub fn remove(&mut self, name: &str) {
-        self.lines.retain(|line| !matches!(line, Line::Variable { name: known, .. } if known == name));
+        self.change(name, None);
+    }
+
+    fn change(&mut self, name: &str, value: Option<Arc<str>>) {
+        self.changes.push((name.into(), value));
+        let count = self.changes.len();
+        if count >= MIN_CHANGES && count.is_power_of_two() {
+            let names: HashSet<&str> = self.changes.newest_first().map(|(name, _)| &**name).collect();
+            if names.len() <= count / 2 {
+                let lines = Lines::of(self);
+                *self = Self { read: lines.all.into_iter().flatten().collect(), changes: Chain::new() };
+            }
+        }
     }
 
     /// What is written for a variable; the last definition counts.
-    pub fn raw(&self, name: &str) -> Option<&str> {
-        self.lines.iter().rev().find_map(|line| match line {
-            Line::Variable { name: known, value, .. } if known == name => Some(value.as_str()),
-            _ => None,
-        })
+    pub fn raw(&self, name: &str) -> Option<String> {
+        Lines::of(self).raw(name).map(ToString::to_string)
     }
 
     /// Every variable once, where it is defined first, with what is written for it last.
     pub fn all_raw(&self) -> Vec<(String, String)> {
-        self.names().into_iter().map(|name| (name.to_owned(), self.raw(name).unwrap_or_default().to_owned())).collect()
-    }
-
-    fn names<'a>(&'a self) -> Vec<&'a str> {
-        let mut seen = BTreeSet::new();
-        let name = |line: &'a Line| match line {
-            Line::Variable { name, .. } if seen.insert(name.as_str()) => Some(name.as_str()),
-            _ => None,
-        };
-        self.lines.iter().filter_map(name).collect()
+        let lines = Lines::of(self);
+        let raw = |name: &str| lines.raw(name).map(ToString::to_string).unwrap_or_default();
+        lines.names().into_iter().map(|name| (name.to_string(), raw(name))).collect()
     }
 
     /// The value of a variable, none when it is not there. `outside` is what is known beside the file.
@@ -131,10 +202,12 @@ impl Dotenv {
     /// # Errors
     /// When it refers to what is not there, or to itself, or is no text that a shell takes.
     pub fn get(&self, name: &str, outside: &BTreeMap<String, String>) -> Result<Option<String>> {
-        if self.raw(name).is_none() {
+        let lines = Lines::of(self);
+        if lines.raw(name).is_none() {
             return Ok(None);
         }
-        Evaluation::new(self, outside).variable(name).map(Some)
+        let value = Evaluation::new(&lines, outside).variable(name)?;
+        Ok(Some(value.to_string()))
     }
 
     /// Every variable with its value.
@@ -142,8 +215,10 @@ impl Dotenv {
     /// # Errors
     /// As for [`Dotenv::get`].
     pub fn all(&self, outside: &BTreeMap<String, String>) -> Result<Vec<(String, String)>> {
-        let mut evaluation = Evaluation::new(self, outside);
-        self.names().into_iter().map(|name| Ok((name.to_owned(), evaluation.variable(name)?))).collect()
+        let lines = Lines::of(self);
+        let mut evaluation = Evaluation::new(&lines, outside);
+        let value = |name: &Arc<str>| Ok((name.to_string(), evaluation.variable(name)?.to_string()));
+        lines.names().into_iter().map(value).collect()
     }
 
     /// The variables whose names begin with `prefix` and an underscore, without both. Case, dashes and underscores do not
@@ -152,9 +227,10 @@ impl Dotenv {
     /// # Errors
     /// As for [`Dotenv::get`].
     pub fn namespace(&self, prefix: &str, outside: &BTreeMap<String, String>) -> Result<Self> {
-        let mut evaluation = Evaluation::new(self, outside);
+        let lines = Lines::of(self);
+        let mut evaluation = Evaluation::new(&lines, outside);
         let mut found = Self::default();
-        for name in self.names() {
+        for name in lines.names() {
             if let Some(rest) = without_prefix(name, prefix) {
                 found.set(rest, &quoted(&evaluation.variable(name)?))?;
             }
@@ -164,14 +240,15 @@ impl Dotenv {
 
     /// The names that values refer to and the file does not define, or that refer to themselves.
     pub fn refers_to(&self) -> Vec<String> {
+        let lines = Lines::of(self);
         let mut found = BTreeSet::new();
-        for line in &self.lines {
+        for line in lines.iter() {
             let Line::Variable { name, value, .. } = line else { continue };
             for (at, _) in value.match_indices('$') {
                 let rest = &value[at + 1..];
                 let rest = rest.strip_prefix('{').unwrap_or(rest);
                 let other = &rest[..name_length(rest)];
-                if !other.is_empty() && (other == name || self.raw(other).is_none()) {
+                if !other.is_empty() && (*other == **name || lines.raw(other).is_none()) {
                     found.insert(other.to_owned());
                 }
             }
@@ -278,9 +355,11 @@ fn quoted(text: &str) -> String {
 
 /// One evaluation: every variable is evaluated once.
 struct Evaluation<'a> {
-    file: &'a Dotenv,
+    file: &'a Lines,
     outside: &'a BTreeMap<String, String>,
-    done: BTreeMap<String, String>,
+    done: HashMap<String, Arc<str>>,
+    /// The bytes of `done`.
+    total: usize,
     /// What is being evaluated, each because of the one before.
     going: Vec<String>,
     /// How deep references lie in one another within one value.
@@ -288,34 +367,39 @@ struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    fn new(file: &'a Dotenv, outside: &'a BTreeMap<String, String>) -> Self {
-        Self { file, outside, done: BTreeMap::new(), going: Vec::new(), depth: 0 }
+    fn new(file: &'a Lines, outside: &'a BTreeMap<String, String>) -> Self {
+        Self { file, outside, done: HashMap::new(), total: 0, going: Vec::new(), depth: 0 }
     }
 
-    fn variable(&mut self, name: &str) -> Result<String> {
+    fn variable(&mut self, name: &str) -> Result<Arc<str>> {
         if let Some(done) = self.done.get(name) {
             return Ok(done.clone());
         }
-        let raw = self.file.raw(name).unwrap_or_default();
-        if !has_features(raw) {
-            return Ok(raw.to_owned());
+        let raw = self.file.raw(name).cloned().unwrap_or_default();
+        if !has_features(&raw) {
+            return Ok(raw);
         }
         if self.going.len() >= DEEPEST {
             return Err(Fault::user(format!("more than {DEEPEST} variables refer to one another, down to `{name}`")));
         }
         self.going.push(name.to_owned());
-        let value = Words { text: raw, at: 0 }.evaluate(self);
+        let value = Words { text: &raw, at: 0 }.evaluate(self);
         self.going.pop();
         let value = value.map_err(|fault| fault.context(format!("cannot evaluate the variable `{name}`")))?;
+        self.total += value.len();
+        if self.total > MAX_TOTAL {
+            return Err(Fault::user(format!("the values of the env file are longer than {MAX_TOTAL} bytes together")));
+        }
+        let value: Arc<str> = value.into();
         self.done.insert(name.to_owned(), value.clone());
         Ok(value)
     }
 
     /// What a reference to `name` stands for.
-    fn reference(&mut self, name: &str) -> Result<Option<String>> {
+    fn reference(&mut self, name: &str) -> Result<Option<Arc<str>>> {
         let own = self.going.last().is_some_and(|going| going == name);
         if own || self.file.raw(name).is_none() {
-            return Ok(self.outside.get(name).cloned());
+            return Ok(self.outside.get(name).map(|value| value.as_str().into()));
         }
         if self.going.iter().any(|going| going == name) {
             let circle = self.going.join("` -> `");
@@ -450,9 +534,9 @@ fn parameter(text: &str, evaluation: &mut Evaluation<'_>) -> Result<String> {
         value
     };
     match (operator.chars().next(), found) {
-        (None, found) if !empty_counts => found.ok_or_else(|| unbound(name)),
+        (None, found) if !empty_counts => found.map(|found| found.to_string()).ok_or_else(|| unbound(name)),
         (Some('-'), None) | (Some('+'), Some(_)) => other(&operator[1..]),
-        (Some('-' | '?'), Some(found)) => Ok(found),
+        (Some('-' | '?'), Some(found)) => Ok(found.to_string()),
         (Some('+'), None) => Ok(String::new()),
         (Some('?'), None) => Err(Fault::user(format!("{name}: {}", other(&operator[1..])?))),
         _ => Err(Fault::user(format!("`${{{text}}}` is no reference that env files have"))),
@@ -537,8 +621,38 @@ mod tests {
         check(&text, "V39", Err("longer than"));
         let long: String = (0..5_000).map(|n| format!("V{n}=$V{}\n", n + 1)).collect();
         check(&long, "V0", Err("refer to one another"));
+        let growing: String = (1..50_000).map(|n| format!("V{n}=${{V{}:-}}x\n", n - 1)).collect();
+        let file = Dotenv::parse(&growing).expect("is read");
+        let error = file.all(&BTreeMap::new()).expect_err("is refused").full_message();
+        assert!(error.contains("bytes together"), "{error}");
         let nested = format!("A={}x{}", "${B:-".repeat(50_000), "}".repeat(50_000));
         check(&nested, "A", Err("lie in one another"));
+    }
+
+    #[test]
+    fn a_file_of_references_is_read_through_a_few_times() {
+        let text: String = (1..50_000).map(|n| format!("V{n}=$V{}\n", n - 1)).collect();
+        let file = Dotenv::parse(&format!("V0=x\n{text}")).expect("is read");
+        let all = file.all(&BTreeMap::new()).expect("is evaluated");
+        assert_eq!((all.len(), &*all[49_999].1), (50_000, "x"));
+        assert_eq!((file.all_raw().len(), file.refers_to()), (50_000, Vec::new()));
+    }
+
+    #[test]
+    fn a_chain_of_changes_shares_its_steps() {
+        let mut file = Dotenv::parse("A=1").expect("is read");
+        let mut steps = Vec::new();
+        for n in 0..5_000 {
+            file.set(&format!("V{n}"), "x").expect("is set");
+            steps.push(file.clone());
+        }
+        assert!(steps.iter().all(|step| Arc::ptr_eq(&step.read, &file.read)));
+        assert_eq!((steps[1].all_raw().len(), file.all_raw().len()), (3, 5_001));
+        for n in 0..20_000 {
+            file.set("A", &n.to_string()).expect("is set");
+        }
+        assert!(file.changes.len() < 10_000, "{}", file.changes.len());
+        assert_eq!(file.raw("A").as_deref(), Some("19999"));
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn as_file(file: &Dotenv, _: &Args) -> Result<Value> {
 async fn get(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     let (file, name) = (node.get::<Dotenv>()?, args.str("name")?);
     let found = match args.bool("raw")? {
-        true => file.raw(&name).map(ToOwned::to_owned),
+        true => file.raw(&name),
         false => file.get(&name, &outside(&cx, file).await?)?,
     };
     Ok(Value::string(found.unwrap_or_default()).into())
