@@ -30,6 +30,13 @@ use crate::{Ops, stack};
 const MOST_TEXT: usize = 128 << 20;
 /// The largest file that is searched across lines: it has to be in memory.
 const MOST_IN_MEMORY: usize = 512 << 20;
+/// The largest pattern once it is compiled, in bytes. What repeats much is refused instead of
+/// searched for slowly.
+const MAX_COMPILED: usize = 4 << 20;
+/// The memory for states that are made during a search, in bytes.
+const MAX_AUTOMATON: usize = 64 << 20;
+/// The most characters of a pattern that an error shows.
+const MAX_SHOWN_PATTERN: usize = 200;
 /// Ignore files larger than this are cut.
 const MOST_RULES: u64 = 4 << 20;
 /// Files with rules about what is ignored, the strongest last.
@@ -178,9 +185,12 @@ impl<'a> Hunt<'a> {
             true => builder.dot_matches_new_line(search.dotall),
             false => builder.line_terminator(Some(b'\n')),
         };
-        let matcher = builder
-            .build(&search.pattern)
-            .map_err(|e| Fault::user(format!("cannot search for `{}`: {e}", search.pattern)))?;
+        builder.size_limit(MAX_COMPILED).dfa_size_limit(MAX_AUTOMATON);
+        let matcher = builder.build(&search.pattern).map_err(|e| {
+            let shown: String = search.pattern.chars().take(MAX_SHOWN_PATTERN).collect();
+            let more = if shown.len() < search.pattern.len() { "…" } else { "" };
+            Fault::user(format!("cannot search for `{shown}{more}`: {e}"))
+        })?;
         let mut searcher = SearcherBuilder::new();
         searcher.line_number(true).multi_line(search.multiline).binary_detection(BinaryDetection::quit(0));
         searcher.heap_limit(Some(MOST_IN_MEMORY));
