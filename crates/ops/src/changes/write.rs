@@ -220,6 +220,18 @@ mod tests {
     }
 
     #[test]
+    fn large_texts_stay_text() {
+        let line = format!("{}\n", "0123456789abcdef".repeat(64));
+        let half = line.repeat(17_000);
+        let text = |middle: &str| file(&format!("{half}{middle}\n{half}"), 0o644);
+        let (old, new) = (text("old"), text("new"));
+        assert!(old.bytes().len() > 32 << 20);
+        let patch = patch(Some(&old), Some(&new));
+        assert!(patch.contains("\n@@ -16998,7 +16998,7 @@\n") && patch.contains("\n-old\n+new\n"), "{}", patch.len());
+        assert_eq!(lines::counts(old.bytes(), new.bytes()), (1, 1));
+    }
+
+    #[test]
     fn modes_and_empty_files() {
         assert_eq!(
             patch(Some(&file("x", 0o644)), Some(&file("x", 0o755))),
