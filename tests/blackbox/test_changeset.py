@@ -78,6 +78,22 @@ def test_chg_002_counts(session):
     ]
 
 
+def test_lists_of_plain_data_need_no_selection(session):
+    """The official suite asks for `diffStats` so."""
+    both = changes(session, {"edit": "1\n"}, {"edit": "2\n", "new": "n\n"})
+    row = {"oldPath": None, "removedLines": 0, "addedLines": 1}
+    assert both.get("diffStats") == [
+        {**row, "path": "edit", "kind": "MODIFIED", "removedLines": 1},
+        {**row, "path": "new", "kind": "ADDED"},
+    ]
+    named = Chain(session, ["container", 'withLabel(name: "a", value: "b")'])
+    assert named.get("labels") == [{"name": "a", "value": "b"}]
+    # Not what has more than data: nobody asked for its effects.
+    listed = Chain(session, ["directory", "asModuleSource"]).document("dependencies")
+    status, answer = session.post({"query": listed})
+    assert status == 200 and answer["data"]["directory"]["asModuleSource"]["dependencies"] == []
+
+
 def test_per_003_counts_survive_a_restart(fresh):
     document = '{ directory { withNewFile(path: "a", contents: "1\\n2\\n") { changes(from: %s) { ' + STATS + " } } } }"
     before = quote(fresh.data("{ directory { id } }")["directory"]["id"])

@@ -150,8 +150,12 @@ def test_exec_003_arg_005_arg_008_no_command(engine):
         for field in ["stdout", "stderr"]:
             assert session.error("{ container { %s } }" % field)["message"] == "no command has been set"
             assert session.error(busybox("withoutDefaultArgs { %s }" % field))["message"] == "no command has been set"
-        seen = of(session.query(busybox('withDefaultArgs(args: ["echo", "default"]) { stdout }')))
-        assert seen["withDefaultArgs"]["stdout"] == "default\n"
+        for field in ["stdout", "stderr", "combinedOutput", "exitCode"]:
+            made = busybox('withDefaultArgs(args: ["echo", "default"]) { %s }' % field)
+            assert session.error(made)["message"] == "no command has been set"
+    with engine.session("--version", "v0.11.9") as session:
+        made = busybox('withDefaultArgs(args: ["-n", "default"]) { withEntrypoint(args: ["echo"], keepDefaultArgs: true) { stdout } }')
+        assert of(session.query(made))["withDefaultArgs"]["withEntrypoint"]["stdout"] == "default"
 
 
 def test_exec_004_streams(engine):
@@ -181,8 +185,15 @@ def test_exec_013_long_output_in_an_error_keeps_its_end(engine):
         error = session.error(busybox(sh("head -c 200000 /dev/zero | tr '\\0' x; echo END; head -c 102401 /dev/zero | tr '\\0' y >&2; exit 1") + " { stdout }"))
     for stream, total, end in [("stdout", 200_004, "xEND"), ("stderr", 102_401, "yyy")]:
         text = error["extensions"][stream]
-        assert len(text) == 102_400 and text.rstrip("\n").endswith(end), (len(text), text[-20:])
+        # White space around it is cut, here the end of the last line.
+        assert len(text) == 102_400 - (stream == "stdout") and text.endswith(end), (len(text), text[-20:])
         assert text.startswith(f"[omitting {total - 102_400} bytes]..."), text[:60]
+
+
+def test_the_output_in_an_error_is_trimmed(engine):
+    with engine.session("--silent") as session:
+        extensions = session.error(busybox(sh("echo; echo ' out '; echo; printf '\\t err\\n\\n' >&2; exit 1") + " { stdout }"))["extensions"]
+    assert (extensions["stdout"], extensions["stderr"]) == ("out", "err")
 
 
 def test_exec_015_pid_1(engine):
@@ -249,6 +260,95 @@ def test_arg_010_arg_011_expansion(engine):
         secret = quote(session.query('{ setSecret(name: "t", plaintext: "x") { id } }')["setSecret"]["id"])
         made = busybox('withSecretVariable(name: "TOKEN", secret: %s) { withExec(args: ["echo", "$TOKEN"], expand: true) { stdout } }' % secret)
         assert session.error(made)["message"] == 'expand cannot be used with secret env variable "TOKEN"'
+
+
+# Every field that has the argument `expand`, with a reference in each argument that it counts for.
+EXPANDING = [
+    'asService(args: ["$V"], expand: true) { id }',
+    'directory(path: "/$V", expand: true) { id }',
+    'export(path: "$V", expand: true)',
+    'exists(path: "/$V", expand: true)',
+    'file(path: "/$V", expand: true) { id }',
+    'up(args: ["$V"], expand: true)',
+    'withDirectory(path: "/$V", source: DIR, expand: true) { id }',
+    'withEnvVariable(name: "A", value: "$V", expand: true) { id }',
+    'withExec(args: ["$V"], expand: true) { id }',
+    'withExec(args: ["true"], redirectStdout: "/$V", expand: true) { id }',
+    'withExec(args: ["true"], redirectStderr: "/$V", expand: true) { id }',
+    'withFile(path: "/$V", source: FILE, expand: true) { id }',
+    'withFiles(path: "/$V", sources: [FILE], expand: true) { id }',
+    'withMountedCache(path: "/$V", cache: CACHE, expand: true) { id }',
+    'withMountedDirectory(path: "/$V", source: DIR, expand: true) { id }',
+    'withMountedFile(path: "/$V", source: FILE, expand: true) { id }',
+    'withMountedSecret(path: "/$V", source: SECRET, expand: true) { id }',
+    'withMountedTemp(path: "/$V", expand: true) { id }',
+    'withNewFile(path: "/$V", contents: "", expand: true) { id }',
+    'withSymlink(target: "/$V", linkName: "/l", expand: true) { id }',
+    'withSymlink(target: "/l", linkName: "/$V", expand: true) { id }',
+    'withWorkdir(path: "/$V", expand: true) { id }',
+    'withoutDirectory(path: "/$V", expand: true) { id }',
+    'withoutFile(path: "/$V", expand: true) { id }',
+    'withoutFiles(paths: ["/$V"], expand: true) { id }',
+    'withoutMount(path: "/$V", expand: true) { id }',
+    'withoutUnixSocket(path: "/$V", expand: true) { id }',
+]
+
+
+def test_volatile_variables_are_not_expanded(engine):
+    with engine.session() as session:
+        made = session.query(
+            '{ directory { id withNewFile(path: "f", contents: "") { file(path: "f") { id } } } setSecret(name: "s", plaintext: "p") { id } cacheVolume(key: "expanding") { id } }'
+        )
+        ids = {
+            "DIR": made["directory"]["id"],
+            "FILE": made["directory"]["withNewFile"]["file"]["id"],
+            "SECRET": made["setSecret"]["id"],
+            "CACHE": made["cacheVolume"]["id"],
+        }
+        for field in EXPANDING:
+            for name, value in ids.items():
+                field = field.replace(name, quote(value))
+            message = session.error('{ container { withVolatileVariable(name: "V", value: "x") { %s } } }' % field)["message"]
+            assert 'expand cannot be used with volatile env variable "V"' in message, (field, message)
+        asked = session.query('{ __type(name: "Container") { fields { name args { name } } } }')["__type"]["fields"]
+        expanding = {field["name"] for field in asked if any(arg["name"] == "expand" for arg in field["args"])}
+        assert expanding - {field.split("(")[0] for field in EXPANDING} <= {"withUnixSocket"}
+
+
+def test_texts_of_variables_are_bounded(engine):
+    doubled = 'withEnvVariable(name: "A", value: "${A}${A}", expand: true) { '
+    with engine.session() as session:
+        message = session.error('{ container { withEnvVariable(name: "A", value: "x") { ' + doubled * 30 + "user" + " }" * 33)["message"]
+        assert message == "the expanded text is longer than 16777216 bytes"
+
+
+def test_a_chain_needs_memory_for_what_its_steps_add(fresh):
+    """8,000 labels took 4 GB: each step had a copy of everything before it."""
+
+    def engine_memory() -> int:
+        status = open(f"/proc/{fresh.status()['pid']}/status").read()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) >> 10
+
+    with fresh.session() as session:
+        session.query("{ container { user } }")
+        before = engine_memory()
+        steps = [
+            'withLabel(name: "n%d", value: "v")',
+            'withEnvVariable(name: "n%d", value: "v")',
+            'withVolatileVariable(name: "n%d", value: "v")',
+            'withAnnotation(name: "n%d", value: "v")',
+        ]
+        for step in steps:
+            document = "{ container { " + " { ".join(step % n for n in range(8_000)) + " { user }" + " }" * 8_001
+            status, text = session.post_text({"query": document})
+            assert status == 200 and "errors" not in text[:100], text[:200]
+        ports = " { ".join(f"withExposedPort(port: {n + 1})" for n in range(4_000))
+        status, text = session.post_text({"query": "{ container { " + ports + " { user }" + " }" * 4_001})
+        assert status == 200 and "errors" not in text[:100], text[:200]
+        variables = " { ".join(f'withVariable(name: "n{n}", value: "v")' for n in range(8_000))
+        status, text = session.post_text({"query": "{ envFile { " + variables + ' { get(name: "n7") }' + " }" * 8_001})
+        assert status == 200 and '"get":"v"' in text, text[:200]
+        assert engine_memory() - before < 300, (before, engine_memory())
 
 
 def test_env_001_env_002_variables(engine):
@@ -430,6 +530,29 @@ def test_mnt_003_mnt_008_mnt_009_mounts(engine):
     assert mounted["withoutMount"] == {"mounts": ["/t"], "withExec": {"stdout": "below\n"}}
     again = seen["again"]["withMountedTemp"]
     assert again["mounts"] == ["/w/sub"] and again["withoutMount"] == {"mounts": [], "withExec": {"stdout": "below\n"}}
+
+
+def test_secrets_cover_files_and_hold_none(engine):
+    look = 'withExec(args: ["cat", "/s"]) { stdout } file(path: "/s") { contents } exists(path: "/s")'
+    with engine.session() as session:
+        made = session.query('{ setSecret(name: "s", plaintext: "of the secret") { id } directory { withNewFile(path: "f", contents: "mounted") { file(path: "f") { id } } } }')
+        secret = f'withMountedSecret(path: "/s", source: {quote(made["setSecret"]["id"])})'
+        written = 'withNewFile(path: "/s", contents: "written")'
+        mounted = f'withMountedFile(path: "/s", source: {quote(made["directory"]["withNewFile"]["file"]["id"])})'
+        for file, contents in [(written, "written"), (mounted, "mounted")]:
+            for first, second in [(secret, file), (file, secret)]:
+                seen = of(session.query(busybox(f"{first} {{ {second} {{ {look} }} }}")))
+                seen = list(list(seen.values())[0].values())[0]
+                # What a process sees is the secret, what it covers is the container's.
+                assert (seen["withExec"]["stdout"], seen["file"]["contents"], seen["exists"]) == ("***", contents, True)
+        alone = session.query(busybox(f'{secret} {{ exists(path: "/s") withExec(args: ["true"]) {{ exists(path: "/s") }} }}'))
+        assert of(alone)["withMountedSecret"]["exists"] is False
+        assert "/s: no such file or directory" in session.error(busybox(f'{secret} {{ file(path: "/s") {{ contents }} }}'))["message"]
+        # A directory that is mounted above it later does not take it away.
+        below = secret.replace('"/s"', '"/d/s"') + ' { withMountedDirectory(path: "/d", source: DIR) { withExec(args: ["cat", "/d/s"]) { stdout } } }'
+        empty = session.query('{ directory { withNewFile(path: "s", contents: "") { id } } }')["directory"]["withNewFile"]["id"]
+        seen = of(session.query(busybox(below.replace("DIR", quote(empty)))))
+        assert seen["withMountedSecret"]["withMountedDirectory"]["withExec"]["stdout"] == "***"
 
 
 def test_mnt_007_temporary_folders(engine):

@@ -1,5 +1,6 @@
 """Directories: what is in them, changes to them, and searches."""
 
+import json
 import os
 import re
 import time
@@ -62,6 +63,40 @@ def test_dir_004_directories_into_directories(session):
     assert copied("/", ', include: ["**/*.txt"]') == {"a": "old", "s/other": "o", "s/k.txt": "k"}
     assert "s/l.md" not in copied("/", ', exclude: ["**/*.md"]')
     assert "s/l.md" not in copied("/", ", gitignore: true")
+
+
+def test_paths_beside_a_directory_and_the_empty_path(session):
+    made = directory(session, {"b/f": "1"}).then('directory(path: "b")')
+    for path in ["../c", "x/../../c"]:
+        assert "cannot create directory outside parent" in made.then(f"withNewDirectory(path: {quote(path)})").error("id")
+    assert made.then('withNewDirectory(path: "x/../c")').get("entries") == ["c/", "f"]
+    assert "no such file or directory" in made.error('stat(path: "") { name }')
+    assert made.get('exists(path: "")') is False
+    assert made.get('stat(path: ".") { fileType }') == {"fileType": "DIRECTORY"}
+
+
+def test_long_lists_of_patterns(session, folder):
+    for n in range(2_000):
+        (folder / f"f{n}.txt").write_text("")
+    (folder / "kept.md").write_text("")
+    source = Chain(session, ["host", f"directory(path: {quote(str(folder))})"])
+    patterns = [f"f{n}.*" for n in range(2_000)] + [f"**/*.x{n}" for n in range(2_000)] + ["!f7.txt"]
+    assert source.then(f"filter(exclude: {json.dumps(patterns)})").get("entries") == ["f7.txt", "kept.md"]
+    assert source.then(f"filter(include: {json.dumps(patterns[:20])})").get("entries") == sorted(f"f{n}.txt" for n in range(20))
+    ignoring = Chain(session, ["directory", f"withDirectory(path: \"\", source: {source.id()})", f"withNewFile(path: \".gitignore\", contents: {quote(chr(10).join(patterns))})"])
+    assert ignoring.then("filter(gitignore: true)").get("entries") == [".gitignore", "f7.txt", "kept.md"]
+
+
+def test_dangling_links_are_kept_by_copies_of_directories(session, folder):
+    (folder / "d").mkdir()
+    (folder / "d" / "dangling").symlink_to("nowhere")
+    (folder / "d" / "out").symlink_to("/etc/nowhere")
+    host = Chain(session, ["host", f"directory(path: {quote(str(folder))})"])
+    assert host.get('glob(pattern: "d/*")') == ["d/dangling", "d/out"]
+    for copy in ["include: [\"d/*\"]", "exclude: [\"x\"]", "gitignore: true"]:
+        assert host.then(f"filter({copy})").get('glob(pattern: "d/*")') == ["d/dangling", "d/out"]
+        into = Chain(session, ["directory", f"withDirectory(path: \"a\", source: {host.id()}, {copy})"])
+        assert into.get('glob(pattern: "a/d/*")') == ["a/d/dangling", "a/d/out"]
 
 
 def test_dir_006_modes(session):

@@ -144,6 +144,65 @@ def test_dkr_001_the_dockerfile_is_found_by_default_by_name_and_below_a_selected
     assert "no such file or directory" in refused(session, "FROM busybox", args='dockerfile: "other"')
 
 
+def test_variables_in_the_options_of_mounts(session):
+    dockerfile = """FROM busybox AS base
+ARG U=7
+ENV M=0711 P=c YES=true KIND=cache HOW=locked NAME=TOKEN
+RUN --mount=type=$KIND,id=options-$P,target=/$P,uid=$U,gid=${G:-33},mode=$M,sharing=$HOW stat -c '%u:%g %a' /c > /cache
+RUN --mount=type=tmpfs,target=/t,size=${U}m df -k /t | tail -1 | awk '{print $2}' > /size
+RUN --mount=type=secret,id=my-$S,env=$NAME,required=$YES test "$TOKEN" = plain && echo ok > /secret
+RUN --mount=type=bind,source=$F,target=/f,readonly=$YES cat /f > /bound
+"""
+    dockerfile = dockerfile.replace("ENV M", "ENV S=secret F=file M")
+    given = session.query('{ setSecret(name: "my-secret", plaintext: "plain") { id } }')["setSecret"]["id"]
+    script = shell("cat /cache /size /secret /bound")
+    got = build(session, dockerfile, script, {"file": "bound\n"}, f"secrets: [{text(given)}]")
+    assert got["withExec"]["stdout"] == "7:33 711\n7168\nok\nbound\n"
+    for option, words in [
+        ("type=$NONE,target=/x", "`` is no value for `type`"),
+        ("type=cache,target=/x,uid=$P", "`c` is no value for `uid`"),
+        ("type=cache,target=/x,sharing=$P", "`c` is no value for `sharing`"),
+        ("target=/x,from=$P", "variables are not expanded in `from`"),
+    ]:
+        refused(session, f"FROM busybox\nENV P=c\nRUN --mount={option} true", words)
+
+
+def test_matched_links_without_a_target_are_never_left_out(session):
+    # The links come from a stage, or from the context by way of a directory made with them.
+    stage = "FROM busybox AS links\nRUN mkdir /d && cd /d && echo 1 > file && ln -s file good && ln -s nowhere dangling && ln -s /out/of/it out && ln -s loop loop\nFROM busybox\n"
+    for copy in ["COPY --from=links /d/dang* /to/", "COPY --from=links /d/o* /to/", "COPY --from=links --parents /d/./dang* /to/", "COPY --from=links /d/dangling /to/"]:
+        refused(session, stage + copy, "cannot copy: ", "lstat /", ": no such file or directory")
+    refused(session, stage + "COPY --from=links /d/lo* /to/", "d/loop")
+    listed = build(session, stage + "COPY --from=links /d /to\nCOPY --from=links --exclude=dangling /d/[df]* /picked/\nCOPY --from=links /d/g* /followed/", shell("ls /to /picked; cat /followed/good"))
+    assert listed["withExec"]["stdout"] == "/picked:\nfile\n\n/to:\ndangling\nfile\ngood\nloop\nout\n1\n"
+
+
+def test_ignored_targets_of_matched_links(session):
+    link = 'withSymlink(target: "%s", linkName: "%s")'
+
+    def built(ignore: str, copy: str, leaf: str) -> str:
+        fields = [
+            f"withNewFile(path: \"Dockerfile\", contents: {text('FROM busybox' + chr(10) + copy)})",
+            f"withNewFile(path: \".dockerignore\", contents: {text(ignore)})",
+            'withNewFile(path: "ctx/a", contents: "a")',
+            link % ("a", "ctx/link"),
+            link % ("nowhere", "ctx/dangling"),
+        ]
+        return "{ directory { " + " { ".join(fields) + " { dockerBuild { " + leaf + " } }" + " }" * (len(fields) + 1)
+
+    def listed(ignore: str, copy: str) -> str:
+        return last(session.query(built(ignore, copy, shell("ls /to"))), 7)["withExec"]["stdout"]
+
+    # A link whose target is not in the context leads nowhere, as one whose target never was.
+    for copy in ["COPY ctx/l* /to/", "ADD ctx/l* /to/"]:
+        assert "lstat /ctx/a: no such file or directory" in session.error(built("ctx/a", copy, "sync"))["message"]
+    assert "lstat /ctx/nowhere" in session.error(built("", "COPY ctx/* /to/", "sync"))["message"]
+    # An ignored link is not there, wherever it leads.
+    assert listed("ctx/dangling", "COPY ctx/* /to/") == "a\nlink\n"
+    assert listed("ctx/dangling\nctx/link", "COPY ctx/* /to/") == "a\n"
+    assert "\"/ctx/link\": not found" in session.error(built("ctx/link", "COPY ctx/link /to/", "sync"))["message"]
+
+
 def test_dkr_003_the_configuration_becomes_that_of_the_container(session):
     dockerfile = """FROM busybox
 WORKDIR /code
@@ -294,7 +353,7 @@ def test_dkr_010_addresses_are_fetched_and_not_unpacked(session):
     digest = hashlib.sha256(archive).hexdigest()
     with Server({"/x/a.tar": lambda handler: give(handler, 200, archive)}) as server:
         url = f"{server.address}/x/a.tar"
-        lines = ["FROM busybox", f"ADD --checksum=sha256:{digest} {url} /kept/", f"ADD --unpack=true {url} /un/", f"ADD {url} /as"]
+        lines = ["FROM busybox", f"ARG SUM={digest}", f"ADD --checksum=sha256:${{SUM}} {url} /kept/", f"ADD --unpack=true {url} /un/", f"ADD {url} /as"]
         listing = shell("ls /kept /un | tr '\\n' ' '; cat /un/inside/f; stat -c %a:%u /kept/a.tar; sha256sum < /as")
         got = build(session, "\n".join(lines), listing)["withExec"]["stdout"]
         assert got == f"/kept: a.tar  /un: inside in\n600:0\n{digest}  -\n"
@@ -403,7 +462,7 @@ RUN --mount=type=secret,id=unknown,required=false test ! -e /run/secrets/unknown
 RUN --mount=type=secret,id=my-secret cp /run/secrets/my-secret /leaked
 CMD cat /leaked && tr a-z A-Z < /leaked
 """
-    assert build(session, dockerfile, "stdout", args=given)["stdout"] == "***BARBAR-PLAIN"
+    assert build(session, dockerfile, "withExec(args: []) { stdout }", args=given)["withExec"]["stdout"] == "***BARBAR-PLAIN"
     wanted = 'secret "my-secret" is required but no secret mappings were provided'
     refused(session, dockerfile, "line 2, `RUN`", wanted)
     message = refused(session, "FROM busybox\nRUN --mount=type=secret,id=my-secret cat /run/secrets/my-secret; exit 3", "exit code: 3", args=given)

@@ -166,10 +166,16 @@ def test_replacement_and_search(session):
     assert replaced('search: "one", replacement: "1"') == "1 two\ntwo\nthree two\n"
     assert replaced('search: "two", replacement: "2", all: true') == "one 2\n2\nthree 2\n"
     assert replaced('search: "two", replacement: "2", firstFrom: 2') == "one two\n2\nthree two\n"
-    assert "more than once" in made.then('withReplaced(search: "two", replacement: "2")').error("contents")
-    assert "not found" in made.then('withReplaced(search: "four", replacement: "4")').error("contents")
+    found = made.then('withReplaced(search: "two", replacement: "2")').error("contents")
+    assert found == "search string found multiple times: line 1 (4-7), line 2 (0-3), line 3 (6-9)"
+    assert "search string not found" in made.then('withReplaced(search: "four", replacement: "4")').error("contents")
+    assert replaced('search: "four", replacement: "4", all: true') == "one two\ntwo\nthree two\n"
+    assert replaced('search: "two", replacement: "2", all: true, firstFrom: 2') == "one two\n2\nthree 2\n"
     hits = made.get('search(pattern: "t.o") { filePath lineNumber absoluteOffset }')
     assert [(hit["filePath"], hit["lineNumber"], hit["absoluteOffset"]) for hit in hits] == [("f", 1, 0), ("f", 2, 8), ("f", 3, 12)]
     assert len(made.get('search(pattern: "two", limit: 2) { filePath }')) == 2
+    # What repeats too much is refused before it is searched for.
+    for pattern in ["\\\\p{L}{50000}", "(?i)(\\\\w{500}){20}"]:
+        assert "size limit of 4194304" in made.error(f'search(pattern: "{pattern}") {{ filePath }}')
     nested = directory(session, {"d/n.txt": "needle"}).then('file(path: "d/n.txt")')
     assert nested.get('search(pattern: "needle") { filePath matchedLines }') == [{"filePath": "n.txt", "matchedLines": "needle"}]

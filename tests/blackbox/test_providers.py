@@ -52,6 +52,41 @@ def test_sec_008_the_cache_key_is_cut_out(engine):
         assert ask(session, "env://X?cacheKey=k", "uri plaintext") == {"uri": "env://X", "plaintext": "value"}
 
 
+def test_naming_a_secret_does_not_read_it(engine, folder):
+    with engine.session(cwd=folder) as session:
+        read = folder / "read"
+        for query in ["", "?cacheKey=k"]:
+            uri = f"cmd://touch {read}; echo -n x{query}"
+            assert ask(session, uri, "uri name") == {"uri": uri.removesuffix(query), "name": ""}
+            assert ask(session, uri, "uri", cacheKey="other") == {"uri": uri.removesuffix(query)}
+            assert not read.exists()
+        assert ask(session, f"cmd://touch {read}; echo -n x")["plaintext"] == "x" and read.exists()
+        for provider in ["env://MISSING_V", "file:///no/such/file", "cmd://exit 3", "op://v/i/f", "vault://p.f", "aws+sm://n", "aws+ps://n", "libsecret://l", "gcp://p"]:
+            assert ask(session, provider + "?cacheKey=k", "uri") == {"uri": provider}
+            assert ask(session, provider, "uri") == {"uri": provider}
+        for wrong in ["wtf://x", "not an address"]:
+            assert session.error("{ secret(uri: %s) { uri } }" % json.dumps(wrong))["message"]
+
+
+def test_a_secret_that_cannot_be_read_fails_where_it_is_needed(engine):
+    with engine.session() as session:
+        for query in ["", "?cacheKey=unreadable"]:
+            given = json.dumps(ask(session, "env://TOP_SECRET_MISSING" + query, "id")["id"])
+            words = 'secret env var not found: "TOP..."'
+            assert words in session.error("{ loadSecretFromID(id: %s) { plaintext } }" % given)["message"]
+            made = '{ container { from(address: "busybox") { withSecretVariable(name: "T", secret: %s) { %s } } } }'
+            assert session.query(made % (given, 'envVariable(name: "T")'))
+            assert words in session.error(made % (given, 'withExec(args: ["true"]) { stdout }'))["message"]
+
+
+def test_a_secret_of_another_session_is_not_bound(engine):
+    with engine.session() as session:
+        given = json.dumps(session.query('{ setSecret(name: "mine", plaintext: "p") { id } }')["setSecret"]["id"])
+        assert session.query("{ loadSecretFromID(id: %s) { plaintext } }" % given)["loadSecretFromID"]["plaintext"] == "p"
+    with engine.session() as session:
+        assert "no bound resource for session" in session.error("{ loadSecretFromID(id: %s) { plaintext } }" % given)["message"]
+
+
 RUN = """{ container { from(address: "busybox") { withSecretVariable(name: "T", secret: "%s") {
     withExec(args: ["sh", "-c", "echo %s; head -c 8 /dev/urandom | od -An -tx1"]) { stdout } } } } }"""
 

@@ -162,7 +162,7 @@ def test_mnt_014_the_limit_is_exact_and_bytes_are_bytes(engine, folder):
         assert run(session, fields, ["sha256sum", "/t"]).split()[0] == hashlib.sha256(content).hexdigest()
         assert run(session, fields, ["cat", "/t"]) == "***"
         assert run(session, fields, ["sh", "-c", "echo before; cat /t; echo after"]) == "before\n***after\n"
-        assert "512001 bytes" in session.error('{ secret(uri: "file://more") { id } }')["message"]
+        assert "512001 bytes" in session.error('{ secret(uri: "file://more") { plaintext } }')["message"]
         assert "no UTF-8" in session.error('{ secret(uri: "file://most") { plaintext } }')["message"]
         variable = 'withSecretVariable(name: "T", secret: "%s")' % given
         document = '{ container { from(address: "busybox") { %s { withExec(args: ["true"]) { stdout } } } } }'
