@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::chain::Chain;
-use crate::exec::{ExecOp, Mount};
+use crate::exec::{ExecOp, Mount, Scope};
 use crate::history::History;
 use crate::image::ImageRef;
 use crate::op::{Fs, Place};
@@ -55,12 +55,13 @@ pub struct Container {
 }
 
 /// What runs on a terminal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct TerminalCommand {
     /// The command line; empty: a shell.
     pub args: Vec<String>,
-    /// It has access to the API.
-    pub nesting: bool,
+    /// The exec scope, with access to the API: of the client that set the command, not of the one that opens the terminal.
+    /// `None`: without access.
+    pub scope: Option<Scope>,
     /// All capabilities.
     pub insecure: bool,
 }

@@ -28,9 +28,11 @@ pub(crate) fn register(surface: &mut Surface) {
 }
 
 fn command(args: &Args, words: &str) -> Result<TerminalCommand> {
+    let me = client(args.caller())?;
+    let nesting = args.bool("experimentalPrivilegedNesting")?;
     Ok(TerminalCommand {
         args: args.strings(words)?,
-        nesting: args.bool("experimentalPrivilegedNesting")?,
+        scope: nesting.then(|| ExecScope::of_started(me.scope.as_deref()).seal()),
         insecure: args.bool("insecureRootCapabilities")?,
     })
 }
@@ -104,9 +106,7 @@ async fn open(cx: &Cx, container: &Container, asked: TerminalCommand) -> Result<
     let default = container.terminal.as_deref().filter(|_| asked.args.is_empty());
     let mut request = ExecRequest::new(words(asked.args, default), false);
     request.insecure = asked.insecure || default.is_some_and(|default| default.insecure);
-    if asked.nesting || default.is_some_and(|default| default.nesting) {
-        request.scope = Some(ExecScope::of_started(me.scope.as_deref()).seal());
-    }
+    request.scope = asked.scope.or_else(|| default.and_then(|default| default.scope.clone()));
     let exec = request.in_container(container)?;
     let (ops, op_cx) = tools(cx)?;
     for fs in exec.inputs() {
