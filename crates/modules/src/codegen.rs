@@ -55,7 +55,8 @@ async fn with_code(cx: &Cx, modules: &Arc<Modules>, source: &Arc<ModuleSource>, 
     };
     let node = sdk.call(&cx.evaluator, &caller, &seen, CODEGEN, Given::default()).await?;
     let code = node.value.get::<GeneratedCode>().ok_or_else(|| wrong(sdk, CODEGEN, "`GeneratedCode!`", &node))?;
-    let mut all = merged(cx, &all, &code.code).await?;
+    let doing = |e: Fault| e.context(format!("evaluate what `{CODEGEN}` of the SDK `{}` gave", sdk.name));
+    let mut all = merged(cx, &all, &code.code).await.map_err(doing)?;
     if source.config.generates_ignores() {
         let attributes = code.generated.iter().map(|path| format!("/{path} linguist-generated"));
         all = with_lines(cx, source, all, ".gitattributes", attributes.collect()).await?;
@@ -120,7 +121,16 @@ fn wrong(sdk: &SdkModule, function: &str, wanted: &str, came: &Node) -> Fault {
 
 /// `all` with the files of `more` over it.
 async fn merged(cx: &Cx, all: &Node, more: &Node) -> Result<Node> {
-    let call = more.call.clone().ok_or_else(|| Fault::bug("a directory has no call"))?;
+    let directory = more.get::<Directory>()?;
+    if let Some(error) = &directory.error {
+        return Err(Fault::user(&**error));
+    }
+    // Generated code is evaluated here, and is content from now on. Else an SDK that works for another module, and is given
+    // it, would have it generated again as that module.
+    let (ops, op_cx) = work(cx)?;
+    let made = known(cx, "_snapshot", &ops.tree(&op_cx, &directory.place.fs).await?, None).await?;
+    let made = step(cx, &made, "directory", vec![("path", text(directory.place.path.as_str()))]).await?;
+    let call = made.call.clone().ok_or_else(|| Fault::bug("a directory has no call"))?;
     step(cx, all, "withDirectory", vec![("path", text("/")), ("source", Literal::Call(call))]).await
 }
 
