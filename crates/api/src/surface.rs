@@ -132,8 +132,8 @@ fn reuse(scope: Option<Scope>) -> Reuse {
 }
 
 /// The `id` of any object.
-pub async fn id(_: Cx, node: Node, _: Args) -> Result<Outcome> {
-    Ok(Value::string(node.id()?).into())
+pub async fn id(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+    Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
 /// Gives the receiver itself: fields that have no effect any more.

@@ -121,7 +121,7 @@ async fn plaintext_is_in_no_id() {
     let client = toy.session("s", NEW);
     let id = client.text(r#"{setSecret(name:"n",plaintext:"plain-token"){id}}"#).await;
     assert_eq!(id, client.text(r#"{setSecret(name:"n",plaintext:"plain-token"){id}}"#).await);
-    let call = rondel_call::decode(&id).expect("an ID");
+    let call = toy.evaluator.decode(&id).expect("an ID");
     assert!(!format!("{:?}", call.spec()).contains("plain-token"));
     check(&client, &format!(r#"{{node(id:"{id}"){{... on Secret{{plaintext}}}}}}"#), json!("plain-token")).await;
     check(&client, &format!(r#"{{loadSecretFromID(id:"{id}"){{name}}}}"#), json!("n")).await;

@@ -58,7 +58,8 @@ mod tests {
     use rondel_digest::Digest;
 
     use super::*;
-    use crate::{ModuleRef, NESTING};
+    use crate::identity::tests::identity;
+    use crate::{ModuleIdentity, ModuleRef, NESTING};
 
     fn exec(receiver: Option<Arc<Call>>, nested: bool) -> Arc<Call> {
         let mut spec = CallSpec::new("Container", "withExec");
@@ -68,22 +69,23 @@ mod tests {
         Call::new(receiver, spec)
     }
 
-    fn scope() -> Arc<str> {
-        "m@v0.18.10".into()
+    fn module() -> Arc<ModuleIdentity> {
+        identity("m", "v0.18.10")
     }
 
     #[test]
-    fn processes_speak_for_whom_the_caller_says_wherever_they_hide() {
+    fn processes_act_as_the_module_wherever_they_hide() {
         let plain = exec(None, false);
-        assert!(Arc::ptr_eq(&plain.speaking_for(Some(&scope())), &plain));
+        assert!(Arc::ptr_eq(&plain.acting_as(Some(&module())), &plain));
         let nested = exec(Some(plain.clone()), true);
         let file = Call::new(Some(nested.clone()), CallSpec::new("File", "file"));
         let list = Literal::List([Literal::Object([("x".into(), Literal::Call(file.clone()))].into())].into());
         let outer = Call::new(Some(plain.clone()), CallSpec::new("Directory", "withFiles").arg("sources", list));
-        let spoken = outer.speaking_for(Some(&scope()));
+        let spoken = outer.acting_as(Some(&module()));
         assert_ne!(spoken.digest(), outer.digest());
-        assert_eq!(spoken.speaking_for(None).digest(), outer.digest());
-        assert!(Arc::ptr_eq(&spoken.speaking_for(Some(&scope())), &spoken));
+        assert_eq!(spoken.acting_as(None).digest(), outer.digest());
+        assert!(spoken.records_identity() && !outer.records_identity());
+        assert!(Arc::ptr_eq(&spoken.acting_as(Some(&module())), &spoken));
         assert!(Arc::ptr_eq(spoken.receiver().expect("a receiver"), &plain));
     }
 
@@ -92,7 +94,7 @@ mod tests {
         let mut spec = CallSpec::new("Tool", "tool");
         spec.module = Some(ModuleRef { module: exec(None, false), implementation: Digest::of_bytes(b"x") });
         let call = Call::new(None, spec);
-        assert_eq!(call.speaking_for(Some(&scope())).scope(), Some(&scope()));
+        assert_eq!(call.acting_as(Some(&module())).identity(), Some(&module()));
     }
 
     #[test]
@@ -116,7 +118,7 @@ mod tests {
         for _ in 0..100_000 {
             call = exec(Some(call), false);
         }
-        let spoken = call.speaking_for(Some(&scope()));
-        assert_eq!(spoken.speaking_for(None).digest(), call.digest());
+        let spoken = call.acting_as(Some(&module()));
+        assert_eq!(spoken.acting_as(None).digest(), call.digest());
     }
 }

@@ -4,9 +4,12 @@
 //! where the field depends on it, the module that provides the field, implicit inputs. Its digest is
 //! fixed when it is made. A wire ID holds the whole recipe, so that any connection, and any later
 //! session, can load it; what came out of the call is never part of it. Chains may be thousands of
-//! calls deep: nothing here recurses along receivers.
+//! calls deep: nothing here recurses along receivers. A call that may start a process with API access
+//! records the module as which that process acts ([`ModuleIdentity`]). A wire ID with such a record is
+//! sealed ([`SealKey`]): only the engine can write one.
 
 mod edit;
+mod identity;
 mod wire;
 
 use std::fmt;
@@ -15,12 +18,11 @@ use std::sync::Arc;
 use rondel_digest::{Digest, Hasher};
 
 pub use edit::edited;
-pub use wire::{DecodeError, decode, encode};
+pub use identity::ModuleIdentity;
+pub use wire::{DecodeError, SealKey, decode, encode, is_id};
 
 /// The argument that gives a process access to the API.
 pub const NESTING: &str = "experimentalPrivilegedNesting";
-/// The implicit input that says for whom processes speak which a call starts.
-pub const SCOPE: &str = "scope";
 
 /// One field selected on a receiver with its arguments.
 ///
@@ -34,6 +36,7 @@ pub struct Call {
     rest: Option<Box<Rest>>,
     digest: Digest,
     starts_speakers: bool,
+    records_identity: bool,
     passing: bool,
 }
 
@@ -43,6 +46,7 @@ struct Rest {
     nth: u32,
     view: Option<Arc<str>>,
     module: Option<ModuleRef>,
+    identity: Option<Arc<ModuleIdentity>>,
     implicit: Box<[(Arc<str>, Arc<str>)]>,
 }
 
@@ -62,7 +66,10 @@ pub struct CallSpec {
     pub view: Option<Arc<str>>,
     /// The module that provides the field.
     pub module: Option<ModuleRef>,
-    /// Inputs that no argument shows: client, session, module identity, randomness.
+    /// The module as which processes act that the field starts. `None`: each is a client of its own.
+    // IDENTITY: part of the digest, so that no two modules share what was done as one of them.
+    pub identity: Option<Arc<ModuleIdentity>>,
+    /// Inputs that no argument shows: client, session, randomness.
     pub implicit: Vec<(Arc<str>, Arc<str>)>,
 }
 
@@ -113,6 +120,7 @@ impl CallSpec {
             nth: 0,
             view: None,
             module: None,
+            identity: None,
             implicit: Vec::new(),
         }
     }
@@ -131,17 +139,9 @@ impl CallSpec {
         self.module.is_some() || self.args.iter().any(given)
     }
 
-    /// For whom processes speak that the field starts, when it is recorded.
-    pub fn scope(&self) -> Option<&Arc<str>> {
-        scope(&self.implicit)
-    }
-
-    /// Records for whom processes speak that the field starts.
-    pub fn speak_for(&mut self, scope: Option<&Arc<str>>) {
-        self.implicit.retain(|(name, _)| &**name != SCOPE);
-        if self.starts_speaker() {
-            self.implicit.extend(scope.map(|scope| (SCOPE.into(), scope.clone())));
-        }
+    /// Records as which module processes act that the field starts, if it may start any.
+    pub fn act_as(&mut self, identity: Option<&Arc<ModuleIdentity>>) {
+        self.identity = identity.filter(|_| self.starts_speaker()).cloned();
     }
 }
 
@@ -152,13 +152,18 @@ impl Call {
         let starts_speakers = spec.starts_speaker()
             || receiver.as_ref().is_some_and(|receiver| receiver.starts_speakers)
             || spec.args.iter().any(|(_, value)| value.starts_speakers());
+        let records_identity = spec.identity.is_some()
+            || receiver.as_ref().is_some_and(|receiver| receiver.records_identity)
+            || spec.module.as_ref().is_some_and(|module| module.module.records_identity)
+            || spec.args.iter().any(|(_, value)| value.records_identity());
         let passing = receiver.as_ref().is_some_and(|receiver| receiver.passing)
             || spec.implicit.iter().any(|(name, _)| PASSING.contains(&&**name))
             || spec.args.iter().any(|(_, value)| value.is_passing());
-        let CallSpec { returns, field, args, nth, view, module, implicit } = spec;
-        let plain = nth == 0 && view.is_none() && module.is_none() && implicit.is_empty();
-        let rest = (!plain).then(|| Box::new(Rest { nth, view, module, implicit: implicit.into() }));
-        Arc::new(Self { receiver, returns, field, args: args.into(), rest, digest, starts_speakers, passing })
+        let CallSpec { returns, field, args, nth, view, module, identity, implicit } = spec;
+        let plain = nth == 0 && view.is_none() && module.is_none() && identity.is_none() && implicit.is_empty();
+        let rest = (!plain).then(|| Box::new(Rest { nth, view, module, identity, implicit: implicit.into() }));
+        let args = args.into();
+        Arc::new(Self { receiver, returns, field, args, rest, digest, starts_speakers, records_identity, passing })
     }
 
     /// Whether the call, or one that it is made of, may start a process that speaks to the API.
@@ -171,10 +176,15 @@ impl Call {
         self.passing
     }
 
-    /// The recipe with every process that it starts speaking for `scope`.
+    /// Whether the call, or one that it is made of, records a module as which processes act.
+    pub fn records_identity(&self) -> bool {
+        self.records_identity
+    }
+
+    /// The recipe with every process that it starts acting as `identity`.
     #[must_use]
-    pub fn speaking_for(self: &Arc<Self>, scope: Option<&Arc<str>>) -> Arc<Self> {
-        if self.starts_speakers { edited(self, &|spec| spec.speak_for(scope)) } else { self.clone() }
+    pub fn acting_as(self: &Arc<Self>, identity: Option<&Arc<ModuleIdentity>>) -> Arc<Self> {
+        if self.starts_speakers { edited(self, &|spec| spec.act_as(identity)) } else { self.clone() }
     }
 
     /// The recipe with every meaning that depends on the view taken from `view`, except inside of modules.
@@ -206,6 +216,7 @@ impl Call {
             nth: self.nth(),
             view: self.view().cloned(),
             module: self.module().cloned(),
+            identity: self.identity().cloned(),
             implicit: self.implicit().to_vec(),
         }
     }
@@ -250,9 +261,9 @@ impl Call {
         self.rest.as_ref().map_or(&[], |rest| &rest.implicit)
     }
 
-    /// For whom processes speak that the field starts, when it is recorded.
-    pub fn scope(&self) -> Option<&Arc<str>> {
-        scope(self.implicit())
+    /// The module as which processes act that the field starts. `None`: each is a client of its own.
+    pub fn identity(&self) -> Option<&Arc<ModuleIdentity>> {
+        self.rest.as_ref()?.identity.as_ref()
     }
 
     /// The recipe digest: what was asked.
@@ -281,6 +292,15 @@ impl Literal {
         }
     }
 
+    fn records_identity(&self) -> bool {
+        match self {
+            Literal::Call(call) => call.records_identity,
+            Literal::List(items) => items.iter().any(Literal::records_identity),
+            Literal::Object(fields) => fields.iter().any(|(_, value)| value.records_identity()),
+            _ => false,
+        }
+    }
+
     fn starts_speakers(&self) -> bool {
         match self {
             Literal::Call(call) => call.starts_speakers,
@@ -291,16 +311,13 @@ impl Literal {
     }
 }
 
-fn scope(implicit: &[(Arc<str>, Arc<str>)]) -> Option<&Arc<str>> {
-    implicit.iter().find(|(name, _)| &**name == SCOPE).map(|(_, scope)| scope)
-}
-
 fn digest(receiver: Option<&Call>, spec: &CallSpec) -> Digest {
-    let mut h = Hasher::new("call/v1");
+    let mut h = Hasher::new("call/v2");
     h.value(&receiver.map(|r| *r.digest().as_bytes()));
     // IDENTITY: the return type is not hashed; it follows from the receiver and the field.
     h.value(&*spec.field).value(&spec.nth).value(&spec.view.as_deref());
     h.value(&spec.module.as_ref().map(|m| *m.implementation.as_bytes()));
+    h.value(&spec.identity.as_ref().map(|identity| *identity.digest().as_bytes()));
     h.value(&spec.args.len());
     for (name, value) in &spec.args {
         h.value(&**name);
@@ -371,12 +388,13 @@ mod tests {
             CallSpec::new("Container", "withExec").arg("args", Literal::List([Literal::String("a".into())].into()));
         let here = Call::new(Some(root.clone()), base.clone()).digest();
         assert_ne!(here, Call::new(None, base.clone()).digest());
-        let edits: [fn(&mut CallSpec); 5] = [
+        let edits: [fn(&mut CallSpec); 6] = [
             |s| s.field = "with".into(),
             |s| s.args[0].1 = Literal::List([].into()),
             |s| s.nth = 1,
             |s| s.view = Some("v0.18.10".into()),
             |s| s.implicit.push(("client".into(), "c".into())),
+            |s| s.identity = Some(identity::tests::identity("m", "v0.18.10")),
         ];
         for edit in edits {
             let mut spec = base.clone();
@@ -399,7 +417,8 @@ mod tests {
             let spec = CallSpec::new("Directory", "withNewFile").arg("path", Literal::Int(i));
             call = Call::new(Some(call), spec);
         }
-        let again = decode(&encode(&call)).expect("decodes");
+        let key = SealKey::derived(&[7; 32]);
+        let again = decode(&encode(&call, &key), &key).expect("decodes");
         assert_eq!(again.digest(), call.digest());
     }
 }

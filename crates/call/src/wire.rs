@@ -5,6 +5,12 @@
 //! implicit inputs. References are positions counted from one. Numbers are LEB128, texts are length
 //! and bytes; repeated texts are references into a table that grows as texts appear. The leading `R`
 //! keeps an ID from ever being all digits, which one client would print as a number.
+//!
+//! A recipe in which a call records as which module its processes act has another version byte, 32
+//! bytes of a MAC over everything that follows, and in each call, after the module, the identity:
+//! module reference, implementation, view. Only the engine has the key, and the MAC covers the whole
+//! recipe, so that no client can say as which module a process acts, or have a process of its own act
+//! as a module.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,9 +19,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rondel_digest::Digest;
 
-use crate::{Call, CallSpec, Literal, ModuleRef};
+use crate::{Call, CallSpec, Literal, ModuleIdentity, ModuleRef};
 
-const VERSION: u8 = 1;
+/// Of recipes in which no call records an identity.
+const PLAIN: u8 = 1;
+/// Of recipes in which a call does.
+const SEALED: u8 = 2;
+/// The length of a MAC.
+const MAC: usize = 32;
+/// Under this name early versions recorded an identity, without a seal.
+const EARLY_IDENTITY: &str = "scope";
 /// Literals nest at most this deep; deeper ones come from nobody honest.
 const MAX_NESTING: usize = 200;
 
@@ -31,12 +44,39 @@ pub enum DecodeError {
     /// The content is damaged.
     #[error("a damaged ID: {0}")]
     Damaged(&'static str),
+    /// It says as which module a process acts, and not this engine said so.
+    #[error("an ID with work of a module that this engine did not seal: it was changed, or another engine made it")]
+    Unsealed,
 }
 
-/// The wire ID of `call`.
-pub fn encode(call: &Arc<Call>) -> String {
-    let mut w = Writer { out: vec![VERSION], calls: HashMap::new(), texts: HashMap::new() };
+/// The key that seals wire IDs. It never leaves the engine.
+#[derive(Clone)]
+pub struct SealKey([u8; 32]);
+
+impl SealKey {
+    /// The key that follows from `secret`.
+    pub fn derived(secret: &[u8; 32]) -> Self {
+        // Clients can have other uses of the secret sign texts of their choice, such as a secret's plaintext.
+        // Such a signature must never be the seal of an ID.
+        Self(rondel_digest::derived_key("rondel 2026-11 seal of wire IDs", secret))
+    }
+
+    fn mac(&self, body: &[u8]) -> Digest {
+        rondel_digest::mac(&self.0, body)
+    }
+}
+
+/// The wire ID of `call`, sealed with `key` when it records an identity.
+pub fn encode(call: &Arc<Call>, key: &SealKey) -> String {
+    let sealed = call.records_identity();
+    let head = if sealed { 1 + MAC } else { 1 };
+    let mut w = Writer { out: vec![0; head], sealed, calls: HashMap::new(), texts: HashMap::new() };
     w.recipe(call);
+    w.out[0] = if sealed { SEALED } else { PLAIN };
+    if sealed {
+        let mac = key.mac(&w.out[head..]);
+        w.out[1..head].copy_from_slice(mac.as_bytes());
+    }
     let mut text = String::with_capacity(w.out.len() * 4 / 3 + 2);
     text.push('R');
     URL_SAFE_NO_PAD.encode_string(&w.out, &mut text);
@@ -46,14 +86,30 @@ pub fn encode(call: &Arc<Call>) -> String {
 /// The call that `id` stands for.
 ///
 /// # Errors
-/// When the text is not an ID, or not one of this version.
-pub fn decode(id: &str) -> Result<Arc<Call>, DecodeError> {
+/// When the text is not an ID, not one of this version, or one that `key` should have sealed and did not.
+pub fn decode(id: &str, key: &SealKey) -> Result<Arc<Call>, DecodeError> {
+    read(id, &|mac, body| key.mac(body).is_mac(mac))
+}
+
+/// Whether `text` has the form of an ID. That says nothing about its seal.
+pub fn is_id(text: &str) -> bool {
+    read(text, &|_, _| true).is_ok()
+}
+
+fn read(id: &str, is_sealed: &dyn Fn(&[u8], &[u8]) -> bool) -> Result<Arc<Call>, DecodeError> {
     let not_an_id = || DecodeError::NotAnId(id.chars().take(40).collect());
     let body = id.strip_prefix('R').ok_or_else(not_an_id)?;
     let bytes = URL_SAFE_NO_PAD.decode(body).map_err(|_| not_an_id())?;
-    let mut r = Reader { rest: &bytes, calls: Vec::new(), texts: Vec::new() };
+    let mut r = Reader { rest: &bytes, sealed: false, calls: Vec::new(), texts: Vec::new() };
     match r.byte()? {
-        VERSION => {}
+        PLAIN => {}
+        SEALED => {
+            let mac = r.take(MAC)?;
+            if !is_sealed(mac, r.rest) {
+                return Err(DecodeError::Unsealed);
+            }
+            r.sealed = true;
+        }
         other => return Err(DecodeError::Version(other)),
     }
     while !r.rest.is_empty() {
@@ -65,6 +121,7 @@ pub fn decode(id: &str) -> Result<Arc<Call>, DecodeError> {
 
 struct Writer {
     out: Vec<u8>,
+    sealed: bool,
     calls: HashMap<Digest, u64>,
     texts: HashMap<Arc<str>, u64>,
 }
@@ -89,6 +146,7 @@ impl Writer {
                 literal.calls(&mut needs);
             }
             needs.extend(call.module().map(|m| m.module.clone()));
+            needs.extend(call.identity().map(|identity| identity.module.module.clone()));
             needs.extend(call.receiver().cloned());
             stack.extend(needs.into_iter().map(|need| (need, false)));
         }
@@ -106,9 +164,11 @@ impl Writer {
                 self.text(view);
             }
         }
-        self.reference(call.module().map(|m| &m.module));
-        if let Some(module) = call.module() {
-            self.out.extend_from_slice(module.implementation.as_bytes());
+        self.module(call.module());
+        if self.sealed {
+            let identity = call.identity();
+            self.module(identity.map(|identity| &identity.module));
+            identity.into_iter().for_each(|identity| self.text(&identity.view));
         }
         self.number(call.args().len() as u64);
         for (name, value) in call.args() {
@@ -119,6 +179,13 @@ impl Writer {
         for (name, value) in call.implicit() {
             self.text(name);
             self.text(value);
+        }
+    }
+
+    fn module(&mut self, module: Option<&ModuleRef>) {
+        self.reference(module.map(|module| &module.module));
+        if let Some(module) = module {
+            self.out.extend_from_slice(module.implementation.as_bytes());
         }
     }
 
@@ -191,6 +258,7 @@ impl Writer {
 
 struct Reader<'a> {
     rest: &'a [u8],
+    sealed: bool,
     calls: Vec<Arc<Call>>,
     texts: Vec<Arc<str>>,
 }
@@ -204,19 +272,31 @@ impl<'a> Reader<'a> {
             0 => None,
             _ => Some(self.text()?),
         };
-        if let Some(module) = self.reference()? {
-            let mut bytes = [0; 32];
-            bytes.copy_from_slice(self.take(32)?);
-            spec.module = Some(ModuleRef { module, implementation: Digest::from_bytes(bytes) });
+        spec.module = self.module()?;
+        if self.sealed
+            && let Some(module) = self.module()?
+        {
+            spec.identity = Some(Arc::new(ModuleIdentity { module, view: self.text()? }));
         }
         for _ in 0..self.count()? {
             let name = self.text()?;
             spec.args.push((name, self.literal(0)?));
         }
         for _ in 0..self.count()? {
-            spec.implicit.push((self.text()?, self.text()?));
+            let (name, value) = (self.text()?, self.text()?);
+            if &*name == EARLY_IDENTITY {
+                return Err(DecodeError::Unsealed);
+            }
+            spec.implicit.push((name, value));
         }
         Ok(Call::new(receiver, spec))
+    }
+
+    fn module(&mut self) -> Result<Option<ModuleRef>, DecodeError> {
+        let Some(module) = self.reference()? else { return Ok(None) };
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(self.take(32)?);
+        Ok(Some(ModuleRef { module, implementation: Digest::from_bytes(bytes) }))
     }
 
     fn literal(&mut self, depth: usize) -> Result<Literal, DecodeError> {
@@ -308,6 +388,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::identity::tests::identity;
 
     fn literal() -> impl Strategy<Value = Literal> {
         let leaf = prop_oneof![
@@ -327,18 +408,35 @@ mod tests {
         })
     }
 
+    fn key() -> SealKey {
+        SealKey::derived(&[7; 32])
+    }
+
+    fn acting(receiver: Option<Arc<Call>>, word: &str) -> Arc<Call> {
+        let mut spec = CallSpec::new("Container", "withExec").arg("args", Literal::String(word.into()));
+        spec.args.push((crate::NESTING.into(), Literal::Bool(true)));
+        spec.act_as(Some(&identity("m", "v0.18.10")));
+        Call::new(receiver, spec)
+    }
+
     proptest! {
         #[test]
-        fn what_is_encoded_decodes_to_the_same(value in literal(), nth in 0u32..9, view in prop::option::of("v[0-9]")) {
+        fn what_is_encoded_decodes_to_the_same(
+            value in literal(),
+            nth in 0u32..9,
+            view in prop::option::of("v[0-9]"),
+            acts in any::<bool>(),
+        ) {
             let object = Call::new(None, CallSpec::new("File", "file").arg("name", Literal::String("x".into())));
             let mut spec = CallSpec::new("Directory", "withFile").arg("source", Literal::Call(object.clone())).arg("v", value);
             spec.nth = nth;
             spec.view = view.map(Into::into);
             spec.implicit.push(("session".into(), "s".into()));
             spec.module = Some(ModuleRef { module: object.clone(), implementation: Digest::of_bytes(b"m") });
+            spec.identity = acts.then(|| identity("m", "v0.18.10"));
             let call = Call::new(Some(object), spec);
-            let id = encode(&call);
-            let again = decode(&id).expect("decodes");
+            let id = encode(&call, &key());
+            let again = decode(&id, &key()).expect("decodes");
             prop_assert_eq!(again.digest(), call.digest());
             prop_assert_eq!(again.spec(), call.spec());
             prop_assert!(id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
@@ -346,14 +444,57 @@ mod tests {
 
         #[test]
         fn no_text_makes_it_panic(text in "R[A-Za-z0-9_-]{0,200}") {
-            let _ = decode(&text);
+            let _ = decode(&text, &key());
+            let _ = is_id(&text);
+        }
+
+        #[test]
+        fn no_byte_of_a_sealed_id_can_be_changed(at in any::<prop::sample::Index>(), flip in 1u8..=255) {
+            let call = Call::new(Some(acting(None, "a")), CallSpec::new("Directory", "rootfs"));
+            let mut bytes = URL_SAFE_NO_PAD.decode(&encode(&call, &key())[1..]).expect("base64");
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            let changed = format!("R{}", URL_SAFE_NO_PAD.encode(bytes));
+            prop_assert!(decode(&changed, &key()).is_err());
         }
     }
 
     #[test]
     fn foreign_ids_are_refused_with_their_text() {
-        assert_eq!(decode("EoIBCg"), Err(DecodeError::NotAnId("EoIBCg".into())));
-        assert_eq!(decode("R"), Err(DecodeError::Damaged("it is cut short")));
-        assert_eq!(decode("RCQ"), Err(DecodeError::Version(9)));
+        let refused = |id: &str| decode(id, &key()).expect_err("refused");
+        assert_eq!(refused("EoIBCg"), DecodeError::NotAnId("EoIBCg".into()));
+        assert_eq!(refused("R"), DecodeError::Damaged("it is cut short"));
+        assert_eq!(refused("RCQ"), DecodeError::Version(9));
+    }
+
+    #[test]
+    fn an_identity_is_believed_with_a_seal_only() {
+        let mine = encode(&acting(None, "a"), &key());
+        assert!(decode(&mine, &key()).expect("decodes").identity().is_some());
+        assert_eq!(decode(&mine, &SealKey::derived(&[8; 32])), Err(DecodeError::Unsealed));
+        let body = URL_SAFE_NO_PAD.decode(&mine[1..]).expect("base64");
+        let other = URL_SAFE_NO_PAD.decode(&encode(&acting(None, "b"), &key())[1..]).expect("base64");
+        // The seal of one recipe on another, a seal of zeros, and the same body as one without a seal.
+        for head in [&other[..=MAC], &[&[SEALED][..], &[0; MAC]].concat()[..], &[PLAIN][..]] {
+            let forged = format!("R{}", URL_SAFE_NO_PAD.encode([head, &body[1 + MAC..]].concat()));
+            let decoded = decode(&forged, &key());
+            assert!(decoded.as_ref().map_or(true, |call| call.identity().is_none() && call.digest() != body_of(&mine)));
+            assert!(head[0] == PLAIN || decoded == Err(DecodeError::Unsealed));
+        }
+        let mut early = CallSpec::new("Container", "withExec");
+        early.implicit.push((EARLY_IDENTITY.into(), "m v0.18.10".into()));
+        assert_eq!(decode(&encode(&Call::new(None, early), &key()), &key()), Err(DecodeError::Unsealed));
+    }
+
+    fn body_of(id: &str) -> Digest {
+        decode(id, &key()).expect("decodes").digest()
+    }
+
+    #[test]
+    fn ids_without_an_identity_need_no_key() {
+        let call = acting(None, "a").acting_as(None);
+        let id = encode(&call, &key());
+        assert_eq!(decode(&id, &SealKey::derived(&[8; 32])).expect("decodes").digest(), call.digest());
+        assert_eq!(id, encode(&call, &SealKey::derived(&[8; 32])));
     }
 }

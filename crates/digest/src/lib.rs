@@ -33,6 +33,13 @@ impl Digest {
         &self.0
     }
 
+    /// Whether `given` is this MAC, in the same time for every other one.
+    pub fn is_mac(&self, given: &[u8]) -> bool {
+        given
+            .try_into()
+            .is_ok_and(|given: [u8; 32]| blake3::Hash::from_bytes(self.0) == blake3::Hash::from_bytes(given))
+    }
+
     /// The 64 hexadecimal digits.
     pub fn hex(&self) -> String {
         hex(&self.0)
@@ -42,6 +49,16 @@ impl Digest {
     pub fn short(&self) -> String {
         hex(&self.0[..6])
     }
+}
+
+/// A key that follows from `secret`, for one use: `context` names it and is used nowhere else.
+pub fn derived_key(context: &'static str, secret: &[u8; 32]) -> [u8; 32] {
+    blake3::derive_key(context, secret)
+}
+
+/// The MAC of `bytes` under `key`.
+pub fn mac(key: &[u8; 32], bytes: &[u8]) -> Digest {
+    Digest(*blake3::keyed_hash(key, bytes).as_bytes())
 }
 
 /// A SHA-256 digest as the OCI world writes it: `sha256:<64 hexadecimal digits>`.

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rondel_call::CallSpec;
-use rondel_fault::Result;
+use rondel_call::{CallSpec, ModuleIdentity};
+use rondel_fault::{Fault, Result};
 use rondel_gql::types::{FieldDef, TypeDef};
 use rondel_modules::Modules;
 use rondel_ports::BoxFuture;
-use rondel_query::{Caller, Fields, Node};
+use rondel_query::{Caller, Evaluator, Fields, Node};
 use rondel_schema::Registry;
 use rondel_version::{ENGINE, View};
 
@@ -52,6 +52,18 @@ impl Fields for AllFields {
             }
             let core = self.core(caller, parent, spec);
             Ok(core.or_else(|| caller.schema().types.get(parent).and_then(|t| t.field(&spec.field)).cloned()))
+        })
+    }
+
+    fn acting_as<'a>(
+        &'a self,
+        evaluator: &'a Arc<Evaluator>,
+        caller: &'a Arc<Caller>,
+        identity: Option<&'a Arc<ModuleIdentity>>,
+    ) -> BoxFuture<'a, Result<Arc<Caller>>> {
+        Box::pin(async move {
+            let modules = self.modules.get().ok_or_else(|| Fault::bug("there are no modules yet"))?;
+            modules.acting_as(evaluator, caller, identity).await
         })
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rondel_api::surface::Surface;
 use rondel_api::types::cache_volume;
+use rondel_call::SealKey;
 use rondel_fault::Result;
 use rondel_git::Git;
 use rondel_hostlink::HostLink;
@@ -79,15 +80,11 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         surface.prepare(type_name, field, cache_volume::namespaced_build(module_namespace));
     }
     let registry = Arc::new(rondel_api::registry(&surface)?);
-    let services = Arc::new(Services {
-        ops,
-        index: store.clone(),
-        house: house.clone(),
-        registry: registry.clone(),
-        mac_key: mac_key(&*store)?,
-    });
+    let mac_key = mac_key(&*store)?;
+    let services =
+        Arc::new(Services { ops, index: store.clone(), house: house.clone(), registry: registry.clone(), mac_key });
     let fields = AllFields::new(registry);
-    let evaluator = Evaluator::new(fields.clone(), options.config.remembered_results);
+    let evaluator = Evaluator::new(fields.clone(), options.config.remembered_results, SealKey::derived(&mac_key));
     fields.add(modules.clone());
     let noted = networks.clone();
     let engine = Engine::new(Parts {
@@ -191,7 +188,7 @@ fn engine_name(config: &Config) -> String {
     chosen.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
-/// The key of MACs over plaintext: made once per state folder.
+/// The key of MACs over plaintext, from which that of IDs is derived: made once per state folder.
 fn mac_key(index: &dyn Index) -> Result<[u8; 32]> {
     let name = rondel_digest::of("fact", "mac-key");
     if let Some(key) = index.get(Table::Facts, &name).and_then(|bytes| bytes.try_into().ok()) {

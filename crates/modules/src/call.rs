@@ -121,7 +121,7 @@ async fn find_or_run(cx: &Cx, receiver: &Node, args: &Args, target: &Target) -> 
     let (json, started) = run_function(cx, receiver, args, target).await?;
     let outcome = decode(cx, target, &json).await?;
     if let Lifetime::Persistent(seconds) = lifetime
-        && !is_session_bound(&json)
+        && !is_session_bound(&cx.evaluator, &json)
     {
         let expires = Duration::from_secs(seconds.unwrap_or(LONGEST));
         let key = if started { own } else { shared };
@@ -130,15 +130,18 @@ async fn find_or_run(cx: &Cx, receiver: &Node, args: &Args, target: &Target) -> 
     Ok((outcome, false))
 }
 
-// IDENTITY: what was asked of which implementation, whoever asked in whichever session: on behalf of which module, and,
-// for results of functions that handed that on to nobody, on behalf of any.
+// IDENTITY: what was asked of which implementation, without client and session. The first key has the module as which
+// processes act that the function starts; the second is for results of functions that started none.
 fn stable_keys(call: &Call) -> (Digest, Digest) {
-    let key = |extra: Option<&Arc<str>>| {
-        let mut spec = call.spec();
-        spec.implicit = vec![(rondel_call::SCOPE.into(), extra.cloned().unwrap_or_default())];
-        Call::new(call.receiver().cloned(), spec).digest()
-    };
-    (key(call.scope().or(Some(&"nobody".into()))), key(None))
+    let mut spec = call.spec();
+    spec.implicit = Vec::new();
+    let own = Call::new(call.receiver().cloned(), spec.clone()).digest();
+    spec.act_as(None);
+    let any = Call::new(call.receiver().cloned(), spec).digest();
+    (
+        rondel_digest::of("function-call/v1", &own.as_bytes()),
+        rondel_digest::of("function-call-as-any/v1", &any.as_bytes()),
+    )
 }
 
 async fn decode(cx: &Cx, target: &Target, json: &Json) -> Result<Outcome> {
@@ -194,7 +197,8 @@ pub async fn run(
         })
     };
     if let Provider::Entrypoint(entrypoint) = &module.provider {
-        // Whatever process it starts speaks for the module, whoever asked.
+        // The result is the same for every caller: processes that the entrypoint starts act as the module, and so do those
+        // of calls in its result that are not evaluated yet.
         return match entrypoint.call(evaluator, caller, module, &call).await {
             Ok(text) => Ok((text, false)),
             Err(fault) if call.outcome().is_some() => Err(blamed(fault)),
@@ -205,10 +209,10 @@ pub async fn run(
     let me = client(caller)?;
     let mut cx = me.op_cx.clone();
     cx.events = caller.events.clone();
-    let starts = me.scope.as_ref().and_then(|scope| scope.starts.clone());
+    let ExecScope { starts, adopts, .. } = me.scope.as_deref().cloned().unwrap_or_default();
     let started = Arc::new(AtomicBool::new(false));
-    let scope =
-        ExecScope { speaker: Some(module.speaker()), call: Some(call.clone()), starts, started: started.clone() };
+    let (speaker, served) = (Some(module.speaker()), Some(call.clone()));
+    let scope = ExecScope { speaker, call: served, starts, adopts, started: started.clone() };
     let mut exec = process(&container, scope.seal()).ok_or_else(|| {
         Fault::user(format!("the runtime of module `{}` is a container without a command", module.name()))
             .with_hint(format!("the SDK `{}` must give it an entrypoint", module.sdk_name()))

@@ -52,13 +52,13 @@ impl<'a> Codec<'a> {
                         // Clients match on this text; see spec/protocol.md §7.3.
                         return Err(Fault::user(format!("load {wanted}: expected {wanted}, got {got}")));
                     }
-                    plain(value)
+                    plain(self.evaluator, value)
                 }
                 (Literal::Enum(name) | Literal::String(name), Kind::Enum(def)) => {
                     self.member_for_module(&def.name, name).into()
                 }
                 (Literal::String(text), Kind::Scalar(def)) if def.name == "Platform" => platform(text)?.into(),
-                (other, _) => plain(other),
+                (other, _) => plain(self.evaluator, other),
             })
         })
     }
@@ -230,18 +230,18 @@ pub fn zero(ty: &TypeDef) -> Json {
 }
 
 /// A literal as JSON; an object is its ID.
-pub fn plain(value: &Literal) -> Json {
+pub fn plain(evaluator: &Evaluator, value: &Literal) -> Json {
     match value {
         Literal::Null => Json::Null,
         Literal::Bool(b) => (*b).into(),
         Literal::Int(i) => (*i).into(),
         Literal::Float(x) => (*x).into(),
         Literal::String(text) | Literal::Enum(text) => (**text).into(),
-        Literal::List(items) => items.iter().map(plain).collect(),
+        Literal::List(items) => items.iter().map(|item| plain(evaluator, item)).collect(),
         Literal::Object(fields) => {
-            Json::Object(fields.iter().map(|(name, value)| (name.to_string(), plain(value))).collect())
+            Json::Object(fields.iter().map(|(name, value)| (name.to_string(), plain(evaluator, value))).collect())
         }
-        Literal::Call(call) => rondel_call::encode(call).into(),
+        Literal::Call(call) => evaluator.encode(call).into(),
     }
 }
 
@@ -269,16 +269,16 @@ pub(crate) fn kind_of(json: &Json) -> &'static str {
 }
 
 /// Whether a value refers to what only this session has: secrets it set, files of its clients.
-pub fn is_session_bound(json: &Json) -> bool {
+pub fn is_session_bound(evaluator: &Evaluator, json: &Json) -> bool {
     match json {
-        Json::String(text) => text.len() > 8 && rondel_call::decode(text).is_ok_and(|call| is_bound(&call)),
-        Json::Array(items) => items.iter().any(is_session_bound),
-        Json::Object(fields) => fields.values().any(is_session_bound),
+        Json::String(text) => text.len() > 8 && evaluator.decode(text).is_ok_and(|call| is_bound(evaluator, &call)),
+        Json::Array(items) => items.iter().any(|item| is_session_bound(evaluator, item)),
+        Json::Object(fields) => fields.values().any(|value| is_session_bound(evaluator, value)),
         _ => false,
     }
 }
 
-fn is_bound(call: &Arc<Call>) -> bool {
+fn is_bound(evaluator: &Evaluator, call: &Arc<Call>) -> bool {
     let mut seen = std::collections::HashSet::new();
     let mut pending = vec![call.clone()];
     while let Some(call) = pending.pop() {
@@ -286,8 +286,7 @@ fn is_bound(call: &Arc<Call>) -> bool {
             continue;
         }
         let private = matches!(&**call.field(), "setSecret" | "_secret");
-        let own = call.implicit().iter().any(|(name, _)| &**name != rondel_call::SCOPE);
-        if private || own {
+        if private || !call.implicit().is_empty() {
             return true;
         }
         pending.extend(call.receiver().cloned());
@@ -295,7 +294,7 @@ fn is_bound(call: &Arc<Call>) -> bool {
             value.calls(&mut pending);
             if &**call.field() == FIELD && &**name == "json" {
                 let inner = if let Literal::String(text) = value { serde_json::from_str(text).ok() } else { None };
-                if inner.as_ref().is_some_and(is_session_bound) {
+                if inner.as_ref().is_some_and(|json| is_session_bound(evaluator, json)) {
                     return true;
                 }
             }

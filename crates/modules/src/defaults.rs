@@ -24,7 +24,7 @@ pub fn fitting(ty: &TypeDef, json: &Json, members: &dyn Fn(&str) -> Option<Arc<E
         (Kind::List(element), Json::Array(items)) => {
             items.iter().map(|item| fitting(element, item, members)).collect::<Option<_>>().map(Json::Array)
         }
-        (Kind::Object(_) | Kind::Interface(_), Json::String(id)) => rondel_call::decode(id).ok().map(|_| json.clone()),
+        (Kind::Object(_) | Kind::Interface(_), Json::String(id)) => rondel_call::is_id(id).then(|| json.clone()),
         _ => None,
     }
 }

@@ -1,7 +1,8 @@
 //! Entrypoints: modules that register the types of another module and serve its functions. spec/protocol.md §4.7.
 //!
 //! What an entrypoint does for a module is done in that module's name, as with SDKs: its own process speaks for itself, and
-//! whatever process it starts speaks for the module. Results of `call` are kept under the call of the module's function,
+//! whatever process it starts speaks for the module. Unlike an SDK it is given values of others, as arguments of the module's
+//! functions: these stay what they are. Results of `call` are kept under the call of the module's function,
 //! so that the rules of that function hold and not those of the entrypoint.
 
 use std::sync::Arc;
@@ -163,7 +164,7 @@ impl Entrypoint {
                 self.call.original.clone(),
                 self.main.original.clone(),
                 state,
-                self.arguments(of, asked)?,
+                self.arguments(evaluator, of, asked)?,
             );
             let inner = Arc::new(inner);
             let text = match run(evaluator, &caller, &self.module, inner.clone()).await {
@@ -180,7 +181,7 @@ impl Entrypoint {
     }
 
     /// The arguments of `call` by the names that the entrypoint's code has for them, each as JSON text.
-    fn arguments(&self, of: &Module, asked: &FunctionCall) -> Result<Vec<(String, String)>> {
+    fn arguments(&self, evaluator: &Evaluator, of: &Module, asked: &FunctionCall) -> Result<Vec<(String, String)>> {
         let broken = |e| Fault::bug("an argument of a function call is no JSON").caused_by(e);
         let mut given = Map::new();
         for (name, text) in &asked.args {
@@ -190,7 +191,7 @@ impl Entrypoint {
         let mut arguments = Vec::new();
         for arg in &self.call.args {
             let value = match arg.name.as_str() {
-                WORKSPACE => Json::from(rondel_call::encode(&Workspace::of(&of.source).call())),
+                WORKSPACE => Json::from(evaluator.encode(&Workspace::of(&of.source).call())),
                 RECEIVER_TYPE => asked.parent_name.as_str().into(),
                 // A value of the scalar `JSON` is JSON text.
                 RECEIVER if receiver.is_null() => Json::Null,

@@ -150,6 +150,9 @@ pub(crate) fn of_call(call: &Call, receiver: &Node, target: &Target) -> Parts {
     if let Some(parent) = &receiver.call {
         parts.add("parent object", parent.digest().short());
     }
+    if let Some(identity) = call.identity() {
+        parts.add("acts as", format!("{} {}", identity.module.implementation.short(), identity.view));
+    }
     for (name, value) in call.args() {
         let name = format!("argument {name}");
         match value {

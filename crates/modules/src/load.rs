@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{BoxFuture, join_all};
-use rondel_call::{Call, CallSpec, ModuleRef};
+use rondel_call::{Call, CallSpec, ModuleIdentity, ModuleRef};
 use rondel_digest::Digest;
 use rondel_events::{Outcome as Ended, Work};
 use rondel_fault::{Fault, Kind, Result};
@@ -48,6 +48,8 @@ pub struct Modules {
     pub(crate) configs: Mutex<HashMap<Digest, Arc<str>>>,
     /// How each came to be loaded, by the digest of the call that gives the source.
     reports: Mutex<HashMap<Digest, Arc<Report>>>,
+    /// The modules as which processes acted that calls started, by their identity.
+    acted_as: Mutex<HashMap<Digest, Arc<Module>>>,
 }
 
 impl Modules {
@@ -315,6 +317,59 @@ impl Modules {
         self.surfaced(evaluator, caller, &source).await
     }
 
+    /// The caller, whose calls start processes that act as `identity` records, or that are clients of their own: to evaluate
+    /// a call that was asked for like that when its result is not remembered.
+    ///
+    /// # Errors
+    /// When the module cannot be loaded any more, or is another one by now.
+    pub async fn acting_as(
+        self: &Arc<Self>,
+        evaluator: &Arc<Evaluator>,
+        caller: &Arc<Caller>,
+        identity: Option<&Arc<ModuleIdentity>>,
+    ) -> Result<Arc<Caller>> {
+        let Some(identity) = identity else { return acting_as(caller, None) };
+        let key = identity.digest();
+        let known = lock(&self.acted_as).get(&key).cloned();
+        let module = match known {
+            Some(module) => module,
+            None => {
+                let module = self.identified(evaluator, caller, identity).await?;
+                remember(&self.acted_as, key, module.clone());
+                module
+            }
+        };
+        acting_as(caller, Some(&module))
+    }
+
+    /// The module that `identity` stands for, without its types.
+    async fn identified(
+        self: &Arc<Self>,
+        evaluator: &Arc<Evaluator>,
+        caller: &Arc<Caller>,
+        identity: &ModuleIdentity,
+    ) -> Result<Arc<Module>> {
+        let damaged = || Fault::user("cannot load the module as which a process acts: the ID is damaged");
+        let source = identity.module.module.receiver().ok_or_else(damaged)?;
+        let loaded = lock(&self.loaded).get(&source.digest()).map(|surfaced| surfaced.module.clone());
+        let module = match loaded {
+            Some(module) => module,
+            None => {
+                let source = Arc::new(ModuleSource::of_call(source)?);
+                let doing = |e: Fault| e.context("load the module as which a process of the object acts");
+                Arc::new(self.untyped(Some(evaluator), caller, &source).await.map_err(doing)?)
+            }
+        };
+        if module.implementation != identity.module.implementation || module.view.to_string() != *identity.view {
+            return Err(Fault::user(format!(
+                "cannot evaluate an object as module `{}`: the module, its SDK or a dependency is another one by now",
+                module.name()
+            ))
+            .with_hint("ask for the object again"));
+        }
+        Ok(module)
+    }
+
     /// A field that the core registry does not know: of a module, or of the module loader itself.
     ///
     /// # Errors
@@ -452,13 +507,22 @@ impl Module {
     }
 }
 
-/// The caller, whose processes speak for `module` from now on: what an SDK does for a module, it does for that module.
+/// The caller while an SDK or an entrypoint works for `module`: the processes that its calls start act as the module.
 ///
 /// # Errors
 /// When the caller was not made by an engine.
 pub fn on_behalf(caller: &Arc<Caller>, module: &Module) -> Result<Arc<Caller>> {
+    acting_as(caller, Some(module))
+}
+
+/// The caller, whose calls start processes that act as `module`. `None`: each is a client of its own.
+fn acting_as(caller: &Arc<Caller>, module: Option<&Module>) -> Result<Arc<Caller>> {
+    // IDENTITY: follows from the module. An SDK is given nothing of other modules, so all that it brings serves this one. An
+    // entrypoint is given the arguments of users, which stay what they are.
+    let adopts = module.is_some_and(|module| !matches!(module.provider, Provider::Entrypoint(_)));
     // IDENTITY: an SDK sees a module as it is before its types are known, whatever it is asked for and whenever.
-    let me = Arc::new(client(caller)?.starting(Arc::new(module.partial()).speaker()));
+    let module = module.map(|module| Arc::new(module.partial()).speaker());
+    let me = Arc::new(client(caller)?.starting(module, adopts));
     let starts = me.scope.as_ref().map(|scope| scope.starts()).unwrap_or_default();
     let (session, id, events) = (caller.session.clone(), caller.client.clone(), caller.events.clone());
     let caller = Caller::new(session, id, caller.view, caller.schema(), events, me);

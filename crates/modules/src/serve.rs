@@ -9,7 +9,7 @@ use rondel_gql::types::{
     AppliedDirective, ArgDef, EnumValue, FieldDef as Field, Fields, Name, Schema, TypeDef as Type, TypeKind, TypeRef,
 };
 use rondel_model::Value;
-use rondel_query::{Behaviour, Cx, Node, Outcome, Reuse};
+use rondel_query::{Behaviour, Cx, Evaluator, Node, Outcome, Reuse};
 use serde_json::Value as Json;
 
 use crate::call::{Target, call};
@@ -372,7 +372,7 @@ fn proxy(module: &Arc<Module>, constructor: &Arc<Field>, field: &Arc<Field>) -> 
             let args = node.value.get::<EntryRoot>().map(|root| root.0.clone()).unwrap_or_default();
             let object = cx.evaluator.select(&cx.caller, &root, &constructor, &args).await?;
             let given: Vec<(Name, Constant)> =
-                cx.call.args().iter().map(|(name, value)| (name.clone(), constant_of(value))).collect();
+                cx.call.args().iter().map(|(name, value)| (name.clone(), constant_of(&cx.evaluator, value))).collect();
             cx.evaluator.select(&cx.caller, &object, &field, &given).await.map(Outcome::from)
         }
     });
@@ -383,7 +383,8 @@ fn proxy(module: &Arc<Module>, constructor: &Arc<Field>, field: &Arc<Field>) -> 
 
 fn with_field(module: &Arc<Module>, constructor: &Arc<Field>) -> Arc<Field> {
     let mut behaviour = Behaviour::new(|cx: Cx, _, _| async move {
-        let args = cx.call.args().iter().map(|(name, value)| (name.clone(), constant_of(value))).collect();
+        let args =
+            cx.call.args().iter().map(|(name, value)| (name.clone(), constant_of(&cx.evaluator, value))).collect();
         Ok(Value::object("Query", EntryRoot(args)).into())
     });
     behaviour.module = Some(module.reference());
@@ -396,7 +397,7 @@ fn with_field(module: &Arc<Module>, constructor: &Arc<Field>) -> Arc<Field> {
 }
 
 /// A literal as a document would have given it.
-pub fn constant_of(value: &Literal) -> Constant {
+pub fn constant_of(evaluator: &Evaluator, value: &Literal) -> Constant {
     match value {
         Literal::Null => Constant::Null,
         Literal::Bool(b) => Constant::Bool(*b),
@@ -404,11 +405,11 @@ pub fn constant_of(value: &Literal) -> Constant {
         Literal::Float(x) => Constant::Float(*x),
         Literal::String(text) => Constant::String(text.clone()),
         Literal::Enum(name) => Constant::Enum(name.clone()),
-        Literal::List(items) => Constant::List(items.iter().map(constant_of).collect()),
+        Literal::List(items) => Constant::List(items.iter().map(|item| constant_of(evaluator, item)).collect()),
         Literal::Object(fields) => {
-            Constant::Object(fields.iter().map(|(name, value)| (name.clone(), constant_of(value))).collect())
+            Constant::Object(fields.iter().map(|(name, value)| (name.clone(), constant_of(evaluator, value))).collect())
         }
-        Literal::Call(call) => Constant::string(rondel_call::encode(call)),
+        Literal::Call(call) => Constant::string(evaluator.encode(call)),
     }
 }
 

@@ -412,7 +412,8 @@ mod tests {
         source.role = Role::Module;
         source.renamed = Some("b".into());
         let call = source.call();
-        let again = rondel_call::decode(&rondel_call::encode(&call)).expect("decodes");
+        let key = rondel_call::SealKey::derived(&[7; 32]);
+        let again = rondel_call::decode(&rondel_call::encode(&call, &key), &key).expect("decodes");
         let read = ModuleSource::of_call(&again).expect("reads");
         assert_eq!((read.digest(), read.call().digest()), (source.digest(), call.digest()));
         assert_eq!((read.name(), read.dependencies[1].name()), ("b", "a"));

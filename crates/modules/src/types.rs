@@ -115,7 +115,8 @@ impl Registration<'_> {
             .map_err(|e| self.doing(e))?;
         let container = node.get::<Container>()?;
         let speaker = Some(self.module.speaker());
-        let scope = ExecScope { speaker: speaker.clone(), starts: speaker, ..ExecScope::default() }.seal();
+        let scope =
+            ExecScope { speaker: speaker.clone(), starts: speaker, adopts: true, ..ExecScope::default() }.seal();
         let expected =
             format!("a container whose command writes the JSON text of the ID of a `Module` to `{OUTPUT_PATH}`");
         let Some(mut exec) = process(container, scope) else {
@@ -219,7 +220,9 @@ impl Registration<'_> {
         };
         let id: String = serde_json::from_str(text)
             .map_err(|_| self.broken(expected, &format!("something that is no JSON string: {}", shown())))?;
-        let call = rondel_query::evaluate::decode(&id)
+        let call = self
+            .evaluator
+            .decode(&id)
             .map_err(|_| self.broken(expected, &format!("something that is no ID: {}", shown())))?;
         self.of_call(&call, expected).await
     }
@@ -236,7 +239,8 @@ impl Registration<'_> {
     /// What a recipe means under the module's view, whoever wrote it under whichever.
     async fn read(&self, call: &Arc<Call>) -> Result<Node> {
         let view: Arc<str> = self.module.view.to_string().into();
-        self.evaluator.load(self.caller, &call.seen_under(&view)).await.map_err(|e| self.doing(e))
+        let call = self.evaluator.received(self.caller, &call.seen_under(&view));
+        self.evaluator.load(self.caller, &call).await.map_err(|e| self.doing(e))
     }
 
     fn doing(&self, fault: Fault) -> Fault {

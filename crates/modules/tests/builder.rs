@@ -39,7 +39,8 @@ impl World {
         rondel_api::register_core(&mut surface);
         register_modules(&mut surface, &Modules::new());
         let registry = Arc::new(rondel_api::registry(&surface).expect("every field is in the schema text"));
-        let evaluator = Evaluator::new(Arc::new(Core(registry.clone())), 10_000);
+        let evaluator =
+            Evaluator::new(Arc::new(Core(registry.clone())), 10_000, rondel_call::SealKey::derived(&[7; 32]));
         Self { registry, evaluator }
     }
 

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use rondel_call::ModuleIdentity;
 use rondel_events::Emitter;
 use rondel_gql::Schema;
 use rondel_version::View;
@@ -20,29 +21,36 @@ pub struct Caller {
     pub events: Emitter,
     /// What the engine knows beyond that: host access, secrets, the module and function call of an exec scope.
     pub context: Arc<dyn Any + Send + Sync>,
-    /// For whom processes speak that its calls start.
+    /// As which module processes act that its calls start.
     pub starts: Starts,
     schema: RwLock<Arc<Schema>>,
 }
 
-/// For whom processes speak that a caller's calls start, and whether any of its calls may have started one.
+/// The module as which processes act that a caller's calls start, and whether any of its calls may have started one.
 #[derive(Clone, Debug, Default)]
 pub struct Starts {
-    // IDENTITY: an implicit input of every call that may start such a process.
-    identity: Option<Arc<str>>,
+    // IDENTITY: recorded in every call that may start such a process.
+    identity: Option<Arc<ModuleIdentity>>,
+    adopts: bool,
     used: Arc<AtomicBool>,
 }
 
 impl Starts {
-    /// For whoever `identity` stands for, or for nobody; `used` becomes true with the first call that may start a process.
-    pub fn new(identity: Option<Arc<str>>, used: Arc<AtomicBool>) -> Self {
-        Self { identity, used }
+    /// As `identity`, or each process as a client of its own. With `adopts` so do processes of recipes that the caller
+    /// brings, whatever these record. `used` becomes true with the first call that may start a process.
+    pub fn new(identity: Option<Arc<ModuleIdentity>>, adopts: bool, used: Arc<AtomicBool>) -> Self {
+        Self { identity, adopts, used }
     }
 
-    /// What stands for it in identities, for a call that may start a process.
-    pub(crate) fn used(&self) -> Option<&Arc<str>> {
+    /// The identity for a call that may start a process.
+    pub(crate) fn used(&self) -> Option<&Arc<ModuleIdentity>> {
         self.used.store(true, Ordering::Relaxed);
         self.identity.as_ref()
+    }
+
+    /// The identity as which processes act, whatever a recipe records that the caller brings. `None`: as it records.
+    pub(crate) fn adopted(&self) -> Option<&Arc<ModuleIdentity>> {
+        self.used().filter(|_| self.adopts)
     }
 }
 
@@ -59,7 +67,7 @@ impl Caller {
         Self { session, client, view, events, context, starts: Starts::default(), schema: RwLock::new(schema) }
     }
 
-    /// The same; processes that its calls start speak for `starts`.
+    /// The same; processes that its calls start act as `starts` says.
     #[must_use]
     pub fn starting(mut self, starts: Starts) -> Self {
         self.starts = starts;

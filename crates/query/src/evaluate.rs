@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-use rondel_call::{Call, CallSpec, Literal};
+use rondel_call::{Call, CallSpec, DecodeError, Literal, ModuleIdentity, SealKey};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_gql::Value as Constant;
@@ -35,12 +35,6 @@ impl Node {
     /// The root of the schema.
     pub fn root() -> Self {
         Self { call: None, value: Value::object("Query", Root) }
-    }
-
-    /// The wire ID of the object.
-    pub fn id(&self) -> Result<String> {
-        let call = self.call.as_ref().ok_or_else(|| Fault::user("the root of the API has no ID"))?;
-        Ok(rondel_call::encode(call))
     }
 
     /// The element `index` (counted from zero) of a list. An object in a list of lists is there only when it holds the call
@@ -88,6 +82,19 @@ pub trait Fields: Send + Sync {
         spec: &'a CallSpec,
     ) -> BoxFuture<'a, Result<Option<Arc<FieldDef>>>>;
 
+    /// The same caller, whose calls start processes that act as `identity`; `None`: each is a client of its own.
+    ///
+    /// # Errors
+    /// When the module cannot be loaded any more, or is another one by now.
+    fn acting_as<'a>(
+        &'a self,
+        _evaluator: &'a Arc<Evaluator>,
+        _caller: &'a Arc<Caller>,
+        _identity: Option<&'a Arc<ModuleIdentity>>,
+    ) -> BoxFuture<'a, Result<Arc<Caller>>> {
+        Box::pin(std::future::ready(Err(Fault::bug("there are no modules here as which to act"))))
+    }
+
     /// The type of `node`, an object of a module that the caller is not served: with the interfaces of the caller's schema
     /// to which it conforms.
     fn type_of(&self, _caller: &Arc<Caller>, _node: &Node) -> Option<Arc<TypeDef>> {
@@ -102,17 +109,48 @@ pub struct Evaluator {
     passing: Mutex<HashMap<Arc<str>, Vec<Digest>>>,
     fields: Arc<dyn Fields>,
     introspection: IntrospectionCache,
+    seal: SealKey,
 }
 
 impl Evaluator {
-    /// An evaluator that remembers about `capacity` results.
-    pub fn new(fields: Arc<dyn Fields>, capacity: usize) -> Arc<Self> {
+    /// An evaluator that remembers about `capacity` results. Its IDs are sealed with `seal`.
+    pub fn new(fields: Arc<dyn Fields>, capacity: usize, seal: SealKey) -> Arc<Self> {
         Arc::new(Self {
             graph: Graph::new(capacity),
             passing: Mutex::default(),
             fields,
             introspection: IntrospectionCache::default(),
+            seal,
         })
+    }
+
+    /// The wire ID of the object that `call` gives.
+    pub fn encode(&self, call: &Arc<Call>) -> String {
+        rondel_call::encode(call, &self.seal)
+    }
+
+    /// The call behind a wire ID.
+    ///
+    /// # Errors
+    /// When it is not an ID of ours, or was changed.
+    pub fn decode(&self, id: &str) -> Result<Arc<Call>> {
+        rondel_call::decode(id, &self.seal).map_err(|e| {
+            let unsealed = e == DecodeError::Unsealed;
+            let fault = Fault::user("cannot load an object").caused_by(e);
+            if !unsealed {
+                return fault;
+            }
+            fault.with_hint("such an ID holds for the engine that gave it, for as long as its state folder is kept: ask for the object again")
+        })
+    }
+
+    /// The wire ID of `node`.
+    ///
+    /// # Errors
+    /// When it is the root of the API.
+    pub fn id_of(&self, node: &Node) -> Result<String> {
+        let call = node.call.as_ref().ok_or_else(|| Fault::user("the root of the API has no ID"))?;
+        Ok(self.encode(call))
     }
 
     /// Answers to introspection, remembered per schema.
@@ -152,7 +190,7 @@ impl Evaluator {
             if means_default || def.default.as_ref() == Some(value) {
                 continue;
             }
-            literals.push((def.name.clone(), argument(caller, &caller.schema(), &def.ty, value)?));
+            literals.push((def.name.clone(), self.argument(caller, &caller.schema(), &def.ty, value)?));
         }
         self.invoke(caller, receiver, field, literals, caller.view).await
     }
@@ -194,7 +232,7 @@ impl Evaluator {
         spec.module = behaviour.module.clone();
         spec.implicit = implicit(behaviour, caller);
         if spec.starts_speaker() {
-            spec.speak_for(caller.starts.used());
+            spec.act_as(caller.starts.used());
         }
         if let Some(prepare) = &behaviour.prepare {
             let call = Call::new(receiver.call.clone(), spec.clone());
@@ -239,14 +277,13 @@ impl Evaluator {
         }
     }
 
-    /// The object that `call` gives.
+    /// The object that `call` gives. Its processes act as it records, not as the caller's do.
     ///
     /// # Errors
     /// What a call of the recipe fails with.
-    // IDENTITY: an ID does not carry for whom its processes speak; whoever loads it decides.
     pub async fn load(self: &Arc<Self>, caller: &Arc<Caller>, call: &Arc<Call>) -> Result<Node> {
         let mut missing = Vec::new();
-        let mut next = Some(adopted(caller, call));
+        let mut next = Some(call.clone());
         let mut node = Node::root();
         while let Some(call) = next {
             if let Some(found) = self.graph.peek(&whole(&call).digest()) {
@@ -270,12 +307,33 @@ impl Evaluator {
         // IDENTITY: what was another client's or session's is asked anew for this one.
         spec.implicit = implicit(behaviour, caller);
         spec.module = behaviour.module.clone();
-        if spec.starts_speaker() {
-            spec.speak_for(caller.starts.used());
-        }
+        // IDENTITY: what was asked as a module is evaluated as that module, and has the digest that it had.
+        let actor = if spec.starts_speaker() { self.actor(caller, recorded).await? } else { caller.clone() };
         let call = Call::new(receiver.call.clone(), spec);
-        let node = self.run(caller, receiver.clone(), call, &field, behaviour).await?;
+        let node = self.run(&actor, receiver.clone(), call, &field, behaviour).await?;
         pick(node, recorded)
+    }
+
+    /// The caller as it evaluates `recorded`, whose processes act as that records.
+    async fn actor(self: &Arc<Self>, caller: &Arc<Caller>, recorded: &Arc<Call>) -> Result<Arc<Caller>> {
+        let identity = recorded.identity();
+        if caller.starts.used() == identity {
+            return Ok(caller.clone());
+        }
+        self.fields.acting_as(self, caller, identity).await
+    }
+
+    /// A recipe that the caller brings, from an ID or as the result of a function.
+    // IDENTITY: the work that an SDK does for a module is done as that module, wherever a recipe was kept meanwhile.
+    // Everything else stays what it was when it was asked for.
+    pub fn received(&self, caller: &Caller, call: &Arc<Call>) -> Arc<Call> {
+        if !call.starts_speakers() {
+            return call.clone();
+        }
+        match caller.starts.adopted() {
+            None => call.clone(),
+            adopted => call.acting_as(adopted),
+        }
     }
 
     /// The object that `call` gives, which must be of the type `expected` or implement it.
@@ -299,12 +357,35 @@ impl Evaluator {
         }
     }
 
-    /// The object behind a wire ID, which must be of the type `expected`, when there is one.
+    /// The object behind a wire ID that the caller brings, which must be of the type `expected`, when there is one.
     ///
     /// # Errors
     /// When the ID is none of ours, or as for [`Evaluator::load_as`].
     pub async fn load_id(self: &Arc<Self>, caller: &Arc<Caller>, id: &str, expected: Option<&str>) -> Result<Node> {
-        self.load_as(caller, &decode(id)?, expected).await
+        self.load_as(caller, &self.received(caller, &self.decode(id)?), expected).await
+    }
+
+    fn argument(&self, caller: &Caller, schema: &Schema, ty: &TypeRef, value: &Constant) -> Result<Literal> {
+        if let (Some(element), Constant::List(items)) = (ty.element(), value) {
+            let items = items.iter().map(|item| self.argument(caller, schema, element, item));
+            return Ok(Literal::List(items.collect::<Result<_>>()?));
+        }
+        let base = schema.types.get(ty.base()).map(|t| &t.kind);
+        match (base, value) {
+            (Some(TypeKind::Scalar), Constant::String(id)) if is_id(ty.base()) => match &**id {
+                "" => Ok(Literal::Null),
+                id => Ok(Literal::Call(self.received(caller, &self.decode(id)?))),
+            },
+            (Some(TypeKind::Input(fields)), Constant::Object(given)) => {
+                let field = |(name, value): &(Name, Constant)| {
+                    let def = fields.iter().find(|f| f.name == *name);
+                    let def = def.ok_or_else(|| Fault::user(format!("`{}` has no field `{name}`", ty.base())))?;
+                    Ok((name.clone(), self.argument(caller, schema, &def.ty, value)?))
+                };
+                Ok(Literal::Object(given.iter().map(field).collect::<Result<_>>()?))
+            }
+            _ => Ok(literal_of_constant(value)),
+        }
     }
 
     /// The type of the object: as the caller is served it, else as the module has it that made the object.
@@ -346,11 +427,6 @@ fn behaviour(field: &FieldDef) -> Result<&Behaviour> {
     Behaviour::of(&field.behaviour).ok_or_else(|| Fault::bug(format!("field `{}` has no behaviour", field.name)))
 }
 
-/// A recipe that came from elsewhere, with every process that it starts speaking as those of the caller do.
-fn adopted(caller: &Caller, call: &Arc<Call>) -> Arc<Call> {
-    if call.starts_speakers() { call.speaking_for(caller.starts.used()) } else { call.clone() }
-}
-
 // IDENTITY: the only inputs of a call that no argument shows.
 fn implicit(behaviour: &Behaviour, caller: &Caller) -> Vec<(Arc<str>, Arc<str>)> {
     match behaviour.reuse {
@@ -358,40 +434,6 @@ fn implicit(behaviour: &Behaviour, caller: &Caller) -> Vec<(Arc<str>, Arc<str>)>
         Reuse::Session => vec![("session".into(), caller.session.clone())],
         Reuse::Client => vec![("session".into(), caller.session.clone()), ("client".into(), caller.client.clone())],
         Reuse::Nobody | Reuse::Effect => vec![("nonce".into(), format!("{:032x}", rand::random::<u128>()).into())],
-    }
-}
-
-/// The call behind a wire ID.
-///
-/// # Errors
-/// When it is not an ID of ours.
-pub fn decode(id: &str) -> Result<Arc<Call>> {
-    rondel_call::decode(id).map_err(|e| Fault::user("cannot load an object").caused_by(e))
-}
-
-fn argument(caller: &Caller, schema: &Schema, ty: &TypeRef, value: &Constant) -> Result<Literal> {
-    if let (Some(element), Constant::List(items)) = (ty.element(), value) {
-        let items = items.iter().map(|item| argument(caller, schema, element, item));
-        return Ok(Literal::List(items.collect::<Result<_>>()?));
-    }
-    let base = schema.types.get(ty.base()).map(|t| &t.kind);
-    match (base, value) {
-        (Some(TypeKind::Scalar), Constant::String(id)) if is_id(ty.base()) => {
-            if id.is_empty() {
-                Ok(Literal::Null)
-            } else {
-                Ok(Literal::Call(adopted(caller, &decode(id)?)))
-            }
-        }
-        (Some(TypeKind::Input(fields)), Constant::Object(given)) => {
-            let field = |(name, value): &(Name, Constant)| {
-                let def = fields.iter().find(|f| f.name == *name);
-                let def = def.ok_or_else(|| Fault::user(format!("`{}` has no field `{name}`", ty.base())))?;
-                Ok((name.clone(), argument(caller, schema, &def.ty, value)?))
-            };
-            Ok(Literal::Object(given.iter().map(field).collect::<Result<_>>()?))
-        }
-        _ => Ok(literal_of_constant(value)),
     }
 }
 

@@ -233,7 +233,7 @@ impl Run {
         };
         if &*def.name == "id" && !self.schema.types.contains_key(node.type_name()) {
             // An object of a module that the caller is not served: it has an ID all the same.
-            return node.id().map(|id| Step::Text(json!(id).to_string())).map_err(fail);
+            return self.evaluator.id_of(node).map(|id| Step::Text(json!(id).to_string())).map_err(fail);
         }
         let def = self.concrete(node, def);
         let result = self.evaluator.select(&self.caller, node, &def, args).await.map_err(fail)?;

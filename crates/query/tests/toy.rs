@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::BoxFuture;
-use rondel_call::CallSpec;
+use rondel_call::{CallSpec, ModuleIdentity, ModuleRef, SealKey};
 use rondel_events::Emitter;
 use rondel_fault::{ExecFailure, Fault, Result};
 use rondel_gql::types::{self, FieldDef};
 use rondel_gql::{Limits, Request, Schema};
 use rondel_model::Value;
-use rondel_query::{Args, Behaviour, Caller, Cx, Evaluator, Fields, Node, Reuse, execute};
+use rondel_query::{Args, Behaviour, Caller, Cx, Evaluator, Fields, Node, Reuse, Starts, execute};
 use rondel_version::View;
 
 const SDL: &str = r#"
@@ -27,6 +27,8 @@ type Box implements Node {
   told(word: String = "default"): String
   parts(n: Int!): [Box!]!
   rows(known: Boolean! = true): [[Box!]!]!
+  run(experimentalPrivilegedNesting: Boolean = false): Box!
+  ranAs: String!
   fail: Int!
   nothing: Int!
 }
@@ -48,6 +50,19 @@ struct Sum(i64);
 struct Counts {
     add: AtomicUsize,
     effect: AtomicUsize,
+    run: AtomicUsize,
+}
+
+/// A box in which a process ran, and as which module that acted.
+struct Ran(String);
+
+/// The view of the module as which the caller's processes act, for the toy.
+struct Acting(Option<Arc<ModuleIdentity>>);
+
+fn module(view: &str) -> Arc<ModuleIdentity> {
+    let module = rondel_call::Call::new(None, CallSpec::new("Module", "module"));
+    let implementation = rondel_digest::Digest::of_bytes(b"module");
+    Arc::new(ModuleIdentity { module: ModuleRef { module, implementation }, view: view.into() })
 }
 
 struct World {
@@ -67,6 +82,23 @@ impl Fields for Known {
     ) -> BoxFuture<'a, Result<Option<Arc<FieldDef>>>> {
         Box::pin(async move { Ok(self.0.types.get(parent).and_then(|t| t.field(&spec.field)).cloned()) })
     }
+
+    fn acting_as<'a>(
+        &'a self,
+        _: &'a Arc<Evaluator>,
+        caller: &'a Arc<Caller>,
+        identity: Option<&'a Arc<ModuleIdentity>>,
+    ) -> BoxFuture<'a, Result<Arc<Caller>>> {
+        let acting = acting(&caller.session, self.0.clone(), identity.cloned(), false);
+        Box::pin(std::future::ready(Ok(acting)))
+    }
+}
+
+fn acting(session: &Arc<str>, schema: Arc<Schema>, identity: Option<Arc<ModuleIdentity>>, adopts: bool) -> Arc<Caller> {
+    let context = Arc::new(Acting(identity.clone()));
+    let (view, events) = (View::new(0, 21, 8), Emitter::nowhere());
+    let caller = Caller::new(session.clone(), session.clone(), view, schema, events, context);
+    Arc::new(caller.starting(Starts::new(identity, adopts, Arc::default())))
 }
 
 fn boxed(n: i64) -> Value {
@@ -91,7 +123,9 @@ fn behaviour(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::Behav
         Behaviour::new(move |_, _, args: Args| async move { Ok(value(&args)?.into()) })
     };
     let made = match (type_name, field) {
-        (_, "id") => Behaviour::new(|_, node: Node, _| async move { Ok(Value::string(node.id()?).into()) }),
+        (_, "id") => {
+            Behaviour::new(|cx: Cx, node: Node, _| async move { Ok(Value::string(cx.evaluator.id_of(&node)?).into()) })
+        }
         ("Box", "add") => simple(move |sum, args| {
             counts.add.fetch_add(1, Ordering::SeqCst);
             Ok(boxed(sum.0 + args.int("n")?))
@@ -125,6 +159,16 @@ fn behaviour(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::Behav
             let implementation = rondel_digest::Digest::of_bytes(b"module");
             Behaviour { module: Some(rondel_call::ModuleRef { module, implementation }), ..simple(said) }
         }
+        ("Box", "run") => Behaviour::new(move |cx: Cx, _, _| {
+            counts.run.fetch_add(1, Ordering::SeqCst);
+            async move {
+                let identity = cx.caller.context::<Acting>().and_then(|acting| acting.0.clone());
+                Ok(Value::object("Box", Ran(identity.map_or("itself".into(), |it| it.view.to_string()))).into())
+            }
+        }),
+        ("Box", "ranAs") => {
+            Behaviour::new(|_, node: Node, _| async move { Ok(Value::string(&*node.get::<Ran>()?.0).into()) })
+        }
         ("Box", "nothing") => simple(|_, _| Ok(Value::Null)),
         ("Query", "box") => root(|args| Ok(boxed(args.int("start")?))),
         ("Query", "lid") => root(|_| Ok(Value::object("Lid", ()))),
@@ -148,7 +192,7 @@ impl World {
     fn new() -> Self {
         let counts = Arc::new(Counts::default());
         let schema = Arc::new(rondel_gql::sdl::schema(SDL, |t, f| behaviour(&counts, t, f)).unwrap());
-        let evaluator = Evaluator::new(Arc::new(Known(schema.clone())), 1_000_000);
+        let evaluator = Evaluator::new(Arc::new(Known(schema.clone())), 1_000_000, SealKey::derived(&[7; 32]));
         Self { evaluator, schema, counts }
     }
 
@@ -222,6 +266,54 @@ async fn objects_come_back_by_their_id() {
     let caller = other.caller("later");
     let answer = other.ask_as(&caller, &format!("{{box(start:10){{with(other:\"{id}\"){{total}}}}}}")).await;
     assert_eq!(answer, r#"{"data":{"box":{"with":{"total":12}}}}"#, "another engine, another session");
+}
+
+const RUN: &str = "run(experimentalPrivilegedNesting:true)";
+
+/// The ID of a box in which a process has run that `caller` asked for.
+async fn ran(world: &World, caller: &Arc<Caller>) -> String {
+    let answer = world.ask_as(caller, &format!("{{box{{{RUN}{{id}}}}}}")).await;
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    answer["data"]["box"][RUN.split_once('(').unwrap().0]["id"].as_str().unwrap().to_owned()
+}
+
+/// As whom the process of the box `id` acts when `caller` brings the ID.
+async fn ran_as(world: &World, caller: &Arc<Caller>, id: &str) -> String {
+    let answer = world.ask_as(caller, &format!("{{node(id:\"{id}\"){{... on Box{{ranAs}}}}}}")).await;
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    answer["data"]["node"]["ranAs"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
+#[tokio::test]
+async fn what_is_asked_for_as_a_module_stays_that_wherever_it_goes() {
+    let world = World::new();
+    let caller = |view: Option<&str>, adopts| acting(&"s".into(), world.schema.clone(), view.map(module), adopts);
+    let id = ran(&world, &caller(Some("v1"), true)).await;
+    // A client, and an entrypoint that is given it as an argument.
+    assert_eq!(ran_as(&world, &world.caller("s"), &id).await, "v1");
+    assert_eq!(ran_as(&world, &caller(Some("v2"), false), &id).await, "v1");
+    assert_eq!(world.counts.run.load(Ordering::SeqCst), 1, "nothing ran a second time");
+    // Another run of the engine, which remembers nothing.
+    let later = World::new();
+    assert_eq!(ran_as(&later, &later.caller("s"), &id).await, "v1");
+    assert_eq!(later.counts.run.load(Ordering::SeqCst), 1);
+    // An SDK that works for another module.
+    assert_eq!(ran_as(&world, &caller(Some("v2"), true), &id).await, "v2");
+    // And what a client asked for is the client's, unless an SDK brings it.
+    let plain = ran(&world, &world.caller("s")).await;
+    let later = World::new();
+    assert_eq!(ran_as(&later, &caller(Some("v2"), false), &plain).await, "itself");
+    assert_eq!(ran_as(&later, &caller(Some("v2"), true), &plain).await, "v2");
+}
+
+#[tokio::test]
+async fn only_the_engine_says_as_which_module_a_process_acts() {
+    let world = World::new();
+    let id = ran(&world, &acting(&"s".into(), world.schema.clone(), Some(module("v1")), true)).await;
+    let other = Evaluator::new(Arc::new(Known(world.schema.clone())), 1_000, SealKey::derived(&[8; 32]));
+    let refused = other.decode(&id).expect_err("of another engine");
+    assert!(refused.full_message().contains("did not seal") && !refused.hints().is_empty(), "{refused}");
+    assert!(other.decode(&ran(&world, &world.caller("s")).await).is_ok(), "an ID without a module needs no seal");
 }
 
 #[tokio::test]

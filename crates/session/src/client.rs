@@ -102,9 +102,10 @@ impl Client {
         self.origin.as_deref().unwrap_or(self)
     }
 
-    /// The same client; processes that its calls start speak for `speaker`.
+    /// The same client; processes that its calls start act as `starts`, or are clients of their own. With `adopts` so do
+    /// those of recipes that it brings.
     #[must_use]
-    pub fn starting(&self, speaker: Speaker) -> Self {
+    pub fn starting(&self, starts: Option<Speaker>, adopts: bool) -> Self {
         let mine = self.scope.as_deref().cloned().unwrap_or_default();
         Self {
             id: self.id.clone(),
@@ -114,7 +115,7 @@ impl Client {
             host_root: self.host_root.clone(),
             link: self.link.clone(),
             machine: self.machine.clone(),
-            scope: Some(Arc::new(ExecScope { starts: Some(speaker), started: Arc::default(), ..mine })),
+            scope: Some(Arc::new(ExecScope { starts, adopts, started: Arc::default(), ..mine })),
             origin: self.origin.clone(),
             served: Mutex::new(self.served.lock().unwrap_or_else(PoisonError::into_inner).clone()),
             op_cx: self.op_cx.clone(),

@@ -1,10 +1,12 @@
 //! The exec scope: for whom a process in a container speaks. Sealed: only the engine makes it, nothing that a client
-//! can send or read holds it, and of what it consists only [`Speaker::identity`] counts for keys.
+//! can send or read holds it, and of what it consists only [`Speaker::identity`] counts for keys. That identity is in IDs,
+//! which the engine seals.
 
 use std::any::Any;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rondel_call::{Call, ModuleIdentity, ModuleRef};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::exec::{Scope, ScopeRecord};
@@ -18,15 +20,17 @@ pub struct Speaker {
     pub view: View,
     /// What the module is.
     pub implementation: Digest,
+    /// The call that gives the module.
+    pub call: Arc<Call>,
     /// The module, as the module loader keeps it; opaque here.
     pub module: Arc<dyn Any + Send + Sync>,
 }
 
 impl Speaker {
-    /// What stands for it in identities.
-    // IDENTITY: all that a process can observe of whom it speaks for follows from these.
-    pub fn identity(&self) -> Arc<str> {
-        format!("{} {}", self.implementation, self.view).into()
+    /// The module as calls record it.
+    pub fn identity(&self) -> Arc<ModuleIdentity> {
+        let module = ModuleRef { module: self.call.clone(), implementation: self.implementation };
+        Arc::new(ModuleIdentity { module, view: self.view.to_string().into() })
     }
 }
 
@@ -40,6 +44,9 @@ pub struct ExecScope {
     /// For whom processes speak that it starts; none: each is a client of its own. An SDK's work on a module is done for
     /// that module, however deep it is handed on.
     pub starts: Option<Speaker>,
+    /// Whether processes of recipes that it brings act as `starts` too, whatever these record. So it is with an SDK's work
+    /// on a module: what it kept from elsewhere serves that module now.
+    pub adopts: bool,
     /// Whether it may have started one.
     pub started: Arc<AtomicBool>,
 }
@@ -48,12 +55,13 @@ impl ExecScope {
     /// The scope of a process that is started on behalf of a client with this scope.
     pub fn of_started(client: Option<&ExecScope>) -> Self {
         let starts = client.and_then(|scope| scope.starts.clone());
-        Self { speaker: starts.clone(), call: None, starts, started: Arc::default() }
+        let adopts = client.is_some_and(|scope| scope.adopts);
+        Self { speaker: starts.clone(), call: None, starts, adopts, started: Arc::default() }
     }
 
-    /// For whom the calls of a client with this scope start processes.
+    /// As whom processes act that the calls of a client with this scope start.
     pub fn starts(&self) -> Starts {
-        Starts::new(self.starts.as_ref().map(Speaker::identity), self.started.clone())
+        Starts::new(self.starts.as_ref().map(Speaker::identity), self.adopts, self.started.clone())
     }
 
     /// As a part of the process that gets it.

@@ -130,7 +130,7 @@ async fn sync(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     let (ops, op_cx) = tools(&cx)?;
     ops.tree(&op_cx, &changes.before.place.fs).await?;
     ops.tree(&op_cx, &changes.after.place.fs).await?;
-    Ok(Value::string(node.id()?).into())
+    Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
 async fn export(cx: Cx, node: Node, args: Args) -> Result<Outcome> {

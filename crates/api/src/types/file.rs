@@ -120,7 +120,7 @@ async fn stat(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
 async fn sync(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     let file = node.get::<File>()?;
     inspect::require_file(&cx, &file.place, asked(file)).await?;
-    Ok(Value::string(node.id()?).into())
+    Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
 async fn with_replaced(cx: Cx, node: Node, args: Args) -> Result<Outcome> {

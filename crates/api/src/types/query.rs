@@ -44,10 +44,10 @@ fn container(args: &Args) -> Result<Value> {
     Ok(Value::object("Container", Container::scratch(platform)))
 }
 
-async fn id(_: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn id(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     let spec = rondel_call::CallSpec::new("Query", "_root");
     let call = node.call.unwrap_or_else(|| rondel_call::Call::new(None, spec));
-    Ok(Value::string(rondel_call::encode(&call)).into())
+    Ok(Value::string(cx.evaluator.encode(&call)).into())
 }
 
 async fn node(cx: Cx, _: Node, args: Args) -> Result<Outcome> {

@@ -81,7 +81,7 @@ async fn uri(_: Cx, node: Node, _: Args) -> Result<Outcome> {
 /// with the error of the provider.
 async fn id(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     let Some(unread) = node.value.get::<Unread>() else {
-        return Ok(Value::string(node.id()?).into());
+        return Ok(Value::string(cx.evaluator.id_of(&node)?).into());
     };
     let client = client(&cx.caller)?;
     let provided = providers::read(client, &unread.uri).await;
@@ -99,7 +99,7 @@ async fn id(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     }
     let call = stable(&cx, &secret);
     let node = Node { call: Some(call), value: Value::object("Secret", secret) };
-    Ok(Value::string(node.id()?).into())
+    Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
 /// As views before v0.19.0 have it: the file as it is now, under a name.

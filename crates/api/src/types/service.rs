@@ -78,13 +78,13 @@ fn with_hostname(service: &Service, args: &Args) -> Result<Value> {
 async fn start(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     let (client, op_cx) = (client(&cx.caller)?, op_cx(&cx)?);
     client.session.services.start(&client.services.ops, &op_cx, node.get()?).await?;
-    Ok(Value::string(node.id()?).into())
+    Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
 async fn stop(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     let service = node.get::<Service>()?;
     client(&cx.caller)?.session.services.stop(service, args.bool("kill")?).await;
-    Ok(Value::string(node.id()?).into())
+    Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
 /// Evaluates the files that the service needs.
@@ -95,5 +95,5 @@ async fn sync(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
             ops.tree(&op_cx, fs).await?;
         }
     }
-    Ok(Value::string(node.id()?).into())
+    Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }

@@ -50,7 +50,7 @@ pub(crate) struct Counters {
 pub(crate) struct Toy {
     pub(crate) counters: Arc<Counters>,
     services: Arc<Services>,
-    evaluator: Arc<Evaluator>,
+    pub(crate) evaluator: Arc<Evaluator>,
     _dir: Option<tempfile::TempDir>,
 }
 
@@ -84,7 +84,7 @@ impl Toy {
         });
         let services =
             Arc::new(Services { ops, index, house: Arc::new(Nothing), registry: registry.clone(), mac_key: [7; 32] });
-        let evaluator = Evaluator::new(Arc::new(Core(registry)), 10_000);
+        let evaluator = Evaluator::new(Arc::new(Core(registry)), 10_000, rondel_call::SealKey::derived(&[7; 32]));
         Self { counters, services, evaluator, _dir: dir }
     }
 

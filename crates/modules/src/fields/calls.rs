@@ -31,7 +31,7 @@ pub(super) fn register(surface: &mut Surface) {
     });
     surface.plain("FunctionCallArgValue", "name", |it: &InputArg, _| Ok(Value::string(&*it.name)));
     surface.plain("FunctionCallArgValue", "value", |it: &InputArg, _| Ok(Value::string(&*it.value)));
-    surface.field("FunctionCall", "returnValue", |_, node, args| async move { return_value(&node, &args) });
+    surface.field("FunctionCall", "returnValue", |cx: Cx, node, args| async move { return_value(&cx, &node, &args) });
     surface.field("FunctionCall", "returnError", |_, node, args| async move { return_error(&node, &args).await });
 }
 
@@ -44,10 +44,10 @@ fn current(cx: &Cx) -> Result<Outcome> {
     Ok(Value::Object(Object::shared("FunctionCall", call.clone())).into())
 }
 
-fn return_value(node: &Node, args: &Args) -> Result<Outcome> {
+fn return_value(cx: &Cx, node: &Node, args: &Args) -> Result<Outcome> {
     let text = match args.literal("value") {
         rondel_call::Literal::String(text) => text.to_string(),
-        other => crate::codec::plain(&other).to_string(),
+        other => crate::codec::plain(&cx.evaluator, &other).to_string(),
     };
     node.get::<FunctionCall>()?.answer(CallOutcome::Value(text))?;
     Ok(Value::Null.into())

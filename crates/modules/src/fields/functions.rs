@@ -57,13 +57,13 @@ fn builders(surface: &mut Surface) {
     surface.plain("Function", "withUp", |f: &Function, _| Ok(value(Function { up: true, ..f.clone() })));
 }
 
-async fn with_arg(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_arg(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     let notes = notes(&args).await?;
     let text = |name: &str| Ok(args.opt_str(name)?.filter(|text| !text.is_empty()).map(|text| text.to_string()));
     let default_value = match args.literal("defaultValue") {
         rondel_call::Literal::Null => None,
         rondel_call::Literal::String(text) => Some(text.to_string()).filter(|text| !text.is_empty()),
-        other => Some(crate::codec::plain(&other).to_string()),
+        other => Some(crate::codec::plain(&cx.evaluator, &other).to_string()),
     };
     let arg = FunctionArg {
         original: args.str("name")?.to_string(),

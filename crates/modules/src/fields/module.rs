@@ -95,7 +95,7 @@ fn readers(surface: &mut Surface) {
         let value = node.get::<ModuleValue>()?;
         Ok(value.loaded.as_ref().map_or(Value::Null.into(), |module| super::source::outcome(&module.source)))
     });
-    surface.field("Module", "sync", |_, node, _| async move { Ok(Value::string(node.id()?).into()) });
+    surface.field("Module", "sync", rondel_api::surface::id);
     surface.field("Module", "runtime", |cx: Cx, node, _| async move {
         let module = module_of(&node)?;
         Ok(Value::object("Container", runtime(&cx.evaluator, &cx.caller, &module).await?).into())

@@ -134,7 +134,7 @@ fn names(surface: &mut Surface) {
     surface.plain("ModuleSource", "dependencies", |it: &ModuleSource, _| {
         Ok(Value::List(it.found().map(|dependency| outcome(dependency).value).collect()))
     });
-    surface.field("ModuleSource", "sync", |_, node, _| async move { Ok(Value::string(node.id()?).into()) });
+    surface.field("ModuleSource", "sync", rondel_api::surface::id);
 }
 
 fn as_string(source: &ModuleSource) -> String {

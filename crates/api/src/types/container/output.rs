@@ -54,7 +54,7 @@ async fn sync(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
             ops.tree(&op_cx, fs).await?;
         }
     }
-    Ok(Value::string(node.id()?).into())
+    Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ async fn sync(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     if !directory.place.path.is_root() {
         inspect::require_directory(&cx, &directory.place, directory.place.path.relative()).await?;
     }
-    Ok(Value::string(node.id()?).into())
+    Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
 async fn export(cx: Cx, node: Node, args: Args) -> Result<Outcome> {

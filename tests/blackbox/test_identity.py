@@ -1,0 +1,234 @@
+"""As which module a process acts that was asked for and not started yet: wherever the value goes, and who cannot choose it."""
+
+import base64
+import json
+
+import pytest
+
+from harness import write_module
+from test_contracts import RUNTIME, SOURCE, Sdk, write_sdk
+from test_entrypoint import entry, manifest, module_with
+from test_scopes import RAW
+from test_streams import Terminal, document
+
+pytestmark = pytest.mark.once
+
+OLD, NEWEST = "v0.19.11", "v0.21.8"
+EXEC = "withExec(args: [], useEntrypoint: true, experimentalPrivilegedNesting: true)"
+VIEW = "print(protocol.view(), end='')"
+# An ID of a container whose process is not started yet; it says which schema version it sees.
+LAZY = f"chain(*process({VIEW!r}), {EXEC!r}, 'id')"
+TYPES = "give([main_object('Probe', [function('container', 'Container'), function('told', 'String', given='Container'), function('same', 'Container', given='Container')])])"
+CALL = f"""
+given = json.loads(fnArgs).get('given')
+if fnName == 'told': give(json.dumps(chain('loadContainerFromID(id: "' + given + '")', 'stdout')))
+elif fnName == 'same': give(json.dumps(given))
+else: give(json.dumps({LAZY}))
+"""
+
+
+@pytest.fixture
+def repository(folder):
+    (folder / ".git").mkdir()
+    return folder
+
+
+def probe(repository, version=OLD, call=CALL, types=TYPES):
+    return module_with(repository, entry(types, call), version=version)
+
+
+def lazy_id(rondel, module) -> str:
+    return rondel.data("{ probe { container { id } } }", "-m", module)["probe"]["container"]["id"]
+
+
+def loaded(id_: str, selection="stdout") -> str:
+    return '{ loadContainerFromID(id: "%s") { %s } }' % (id_, selection)
+
+
+def stdout(rondel, id_: str) -> str:
+    return rondel.data(loaded(id_))["loadContainerFromID"]["stdout"]
+
+
+# Where the value goes.
+
+
+def test_a_client_and_an_engine_that_was_started_anew(connected, repository):
+    """What the index kept and what a client has acts as the module still, whether the module is loaded or not."""
+    module = probe(repository)
+    known = lazy_id(connected, module)
+    connected.stop()
+    # Nothing is loaded: the ID brings what is needed.
+    assert stdout(connected, known) == OLD
+    assert connected.execs() == 1
+    connected.stop()
+    kept = connected.data("{ probe { container { id stdout } } }", "-m", module)["probe"]["container"]
+    assert kept == {"id": known, "stdout": OLD}
+    assert connected.execs() == 0
+
+
+def test_modules_that_are_given_it(connected, repository):
+    """An ordinary module, its results, and another module with an entrypoint: the process acts as the one that asked for it."""
+    module = probe(repository)
+    code = (
+        "import dagger\nfrom dagger import function, object_type\n\n@object_type\nclass Uses:\n"
+        "    @function\n    async def told(self, given: dagger.Container) -> str:\n        return await given.stdout()\n\n"
+        "    @function\n    def same(self, given: dagger.Container) -> list[dagger.Container]:\n        return [given]\n"
+    )
+    uses = write_module(repository / "uses", code, name="uses", engine_version="v0.18.10")
+    known = lazy_id(connected, module)
+    # The entrypoint is written for `Probe`; the module has that name under another one's configuration.
+    other = manifest(repository / "other", name="probe", version="v0.18.10")
+    for loaded_before in (uses, other):
+        connected.run("functions", "-m", loaded_before).ok()
+    before = connected.execs()
+    told = connected.data('{ uses { told(given: "%s") same(given: "%s") { stdout } } }' % (known, known), "-m", uses)
+    assert told == {"uses": {"told": OLD, "same": [{"stdout": OLD}]}}
+    told = connected.data('{ probe { told(given: "%s") same(given: "%s") { stdout } container { stdout } } }' % (known, known), "-m", other)
+    assert told["probe"] == {"told": OLD, "same": {"stdout": OLD}, "container": {"stdout": "v0.18.10"}}
+    assert stdout(connected, known) == OLD
+    # Five calls of functions, one process each; the process that was asked for once; and that of the other module.
+    assert connected.execs() - before == 5 + 1 + 1
+
+
+def test_what_a_client_asked_for_stays_the_clients(connected, repository):
+    """A value given to a module with an entrypoint does not act as that module."""
+    module = probe(repository, version="v0.18.10")
+    code = "print(ask('{__schemaVersion}')['data']['__schemaVersion'], 'errors' in ask('{currentModule{name}}'), end='')"
+    exec_ = f"withExec(args: {json.dumps(['python3', '-c', RAW + code])}, experimentalPrivilegedNesting: true)"
+    made = connected.data('{ container { from(address: "python:3.13-slim") { %s { id } } } }' % exec_)
+    known = made["container"]["from"]["withExec"]["id"]
+    connected.run("functions", "-m", module).ok()
+    before = connected.execs()
+    told = connected.data('{ probe { told(given: "%s") same(given: "%s") { stdout } } }' % (known, known), "-m", module)
+    assert told["probe"] == {"told": f"{NEWEST} True", "same": {"stdout": f"{NEWEST} True"}}
+    assert stdout(connected, known) == f"{NEWEST} True"
+    assert connected.execs() - before == 3
+
+
+def test_an_ordinary_function_returns_what_its_processes_are(connected, repository):
+    """Eager and lazy alike: a process that the code of a module starts is a client of its own."""
+    code = (
+        "import dagger\nfrom dagger import dag, function, object_type\n\n@object_type\nclass Probe:\n    @function\n"
+        "    def lazy(self, code: str) -> dagger.Container:\n"
+        "        return dag.container().from_('python:3.13-slim').with_exec(['python3', '-c', code], experimental_privileged_nesting=True)\n\n"
+        "    @function\n    async def eager(self, code: str) -> str:\n        return await self.lazy(code).stdout()\n"
+    )
+    module = write_module(repository / "probe", code, engine_version="v0.18.10")
+    code = json.dumps(RAW + "print(ask('{__schemaVersion}')['data']['__schemaVersion'], end='')")
+    told = connected.data("{ probe { lazy(code: %s) { stdout } eager(code: %s) } }" % (code, code), "-m", module)["probe"]
+    assert told == {"lazy": {"stdout": NEWEST}, "eager": NEWEST}
+
+
+def test_what_an_sdk_kept_serves_the_module_that_it_works_for(connected, repository):
+    """An SDK keeps an ID from its work on one module, and evaluates it for another: it acts as that other one."""
+    volume = "chain('container', f'from(address: \"{protocol.IMAGE}\")', 'withMountedCache(path: \"/kept\", cache: \"' + chain('cacheVolume(key: \"ids\")', 'id') + '\")'"
+    keep = f"{volume}, 'withExec(args: ' + json.dumps(['sh', '-c', 'test -e /kept/id || echo \"$0\" >/kept/id; cat /kept/id; : ' + modSource[-30:], {LAZY}]) + ')', 'stdout')"
+    document = {"kind": "OBJECT", "name": "Probe", "functions": [{"name": "hello", "returns": "String!"}]}
+    program = f"kept = {keep}.strip()\nseen = chain('loadContainerFromID(id: \"' + kept + '\")', 'stdout')\ngive(json.dumps({{'types': [{{**{document!r}, 'description': seen}}]}}))"
+    write_sdk(repository / "sdk", Sdk.types("JSON", program))
+    for version in ("v0.18.10", OLD):
+        user = repository / version
+        user.mkdir()
+        (user / "dagger.json").write_text(json.dumps({"name": "probe", "engineVersion": version, "sdk": "../sdk"}))
+        found = connected.data('{ __type(name: "Probe") { description } }', "-m", user)
+        assert found["__type"]["description"] == version
+
+
+def test_generated_code_is_content(connected, repository):
+    """An SDK that reads what was generated for another module does not have it generated again as its own."""
+    run = "'withExec(args: [], useEntrypoint: true, experimentalPrivilegedNesting: true)', 'directory(path: \"/generated\")', 'id'"
+    code = "import os\nos.mkdir('/generated')\nopen('/generated/seen', 'w').write(protocol.view())"
+    codegen = f"give(chain('generatedCode(code: \"' + chain(*process({code!r}), {run}) + '\")', 'id'))"
+    types = (
+        "source = f'loadModuleSourceFromID(id: \"{modSource}\")'\n"
+        "used = protocol.ask('{ ' + source + ' { dependencies { generatedContextDirectory { id } } } }')['loadModuleSourceFromID']['dependencies']\n"
+        "seen = [chain('loadDirectoryFromID(id: \"' + it['generatedContextDirectory']['id'] + '\")', 'file(path: \"seen\")', 'contents') for it in used]\n"
+        "hello = {'name': 'hello', 'returns': 'String!'}\n"
+        "name = chain(source, 'moduleName').title()\n"
+        "give(json.dumps({'types': [{'kind': 'OBJECT', 'name': name, 'functions': [hello], 'description': ' '.join(seen)}]}))"
+    )
+    functions = {"moduleRuntime": ("Container", SOURCE), "moduleTypes": ("JSON", SOURCE), "codegen": ("GeneratedCode", SOURCE)}
+    write_sdk(repository / "sdk", Sdk(functions, {"moduleRuntime": RUNTIME, "moduleTypes": types, "codegen": codegen}))
+    for name, version, needs in (("dep", "v0.18.10", []), ("probe", OLD, ["../dep"])):
+        (repository / name).mkdir()
+        config = {"name": name, "engineVersion": version, "sdk": {"source": "../sdk"}, "dependencies": needs}
+        (repository / name / "dagger.json").write_text(json.dumps(config))
+    query = '{ moduleSource(refString: "%s") { generatedContextDirectory { file(path: "seen") { contents } } } }'
+    made = connected.data(query % (repository / "dep"))["moduleSource"]["generatedContextDirectory"]
+    assert made["file"]["contents"] == "v0.18.10"
+    before = connected.execs()
+    found = connected.data('{ __type(name: "Probe") { description } }', "-m", repository / "probe")
+    assert found["__type"]["description"] == "v0.18.10"
+    assert connected.execs() - before == 2, "the types of two modules, and nothing that was generated"
+
+
+def test_the_default_command_of_terminals(connected, repository):
+    """A terminal acts as the module that set its command, not as the client that opens it."""
+    program = "import sys; sys.path.insert(0, '/programs'); import protocol; print('view is ' + protocol.view())"
+    default = f"'withDefaultTerminalCmd(args: ' + json.dumps(['python3', '-B', '-c', {program!r}]) + ', experimentalPrivilegedNesting: true)'"
+    module = probe(repository, call=f"give(json.dumps(chain(*process('pass'), {default}, 'id')))")
+    known = lazy_id(connected, module)
+    terminal = Terminal(connected, "query", "--doc", document(repository, loaded(known, "terminal { id }")))
+    terminal.until(f"view is {OLD}\r\n")
+    assert terminal.end() == 0
+
+
+# Who cannot choose it.
+
+
+def bytes_of(id_: str) -> bytes:
+    return base64.urlsafe_b64decode(id_[1:] + "=" * (-len(id_[1:]) % 4))
+
+
+def text_of(raw: bytes) -> str:
+    return "R" + base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+UNSEALED = "this engine did not seal"
+SEALED, HEAD = 2, 33
+
+
+def test_an_id_that_acts_as_a_module_cannot_be_written(connected, engine, repository):
+    """Neither changed, nor put together from others, nor made by another engine, nor with its seal taken off."""
+    module = probe(repository)
+    known = lazy_id(connected, module)
+    raw = bytes_of(known)
+    assert raw[0] == SEALED and b"protocol.view" in raw, "the test knows what it changes"
+    other = bytes_of(connected.data(loaded(known, 'withEnvVariable(name: "A", value: "b") { id }'))["loadContainerFromID"]["withEnvVariable"]["id"])
+    forged = {
+        "another command": raw.replace(b"protocol.view()", b"protocol.asked()"),
+        "the seal of another recipe": other[:HEAD] + raw[HEAD:],
+        "no seal": bytes([SEALED]) + bytes(HEAD - 1) + raw[HEAD:],
+        "another view": raw.replace(OLD.encode(), b"v0.18.10"[: len(OLD)].ljust(len(OLD), b"0")),
+    }
+    for what, changed in forged.items():
+        assert changed != raw, what
+        for fields in ("stdout", "id"):
+            connected.query(loaded(text_of(changed), fields)).failed(UNSEALED, "cannot load an object", "ask for the object again")
+        connected.query('{ container { withMountedFile(path: "/f", source: "%s") { id } } }' % text_of(changed)).failed(UNSEALED)
+    # As a recipe without an identity the bytes are another one, or none: never the module.
+    plain = connected.query(loaded(text_of(bytes([1]) + raw[HEAD:])))
+    assert OLD not in plain.out
+    # Another engine has another key.
+    engine.query(loaded(known)).failed(UNSEALED)
+    assert stdout(connected, known) == OLD
+
+
+def test_a_process_in_a_container_cannot_write_one(connected, repository):
+    """What a process can do with a sealed ID is to have exactly that recipe evaluated, and to go on from its result."""
+    module = probe(repository)
+    known = lazy_id(connected, module)
+    code = RAW + (
+        "known, forged = sys.argv[1:]\n"
+        "def load(id, then): return ask('{ loadContainerFromID(id: \"' + id + '\") { ' + then + ' } }')\n"
+        "print(load(known, 'stdout')['data']['loadContainerFromID']['stdout'])\n"
+        "print(load(forged, 'stdout')['errors'][0]['message'])\n"
+        "run = 'withExec(args: [\"python3\", \"-c\", \"import sys; sys.path.insert(0, chr(47) + chr(112) + \\'rograms\\'); from program import *; print(protocol.view())\"], experimentalPrivilegedNesting: true)'\n"
+        "print(load(known, run + ' { stdout }')['data']['loadContainerFromID']['withExec']['stdout'])\n"
+    )
+    words = json.dumps(["python3", "-c", code, known, text_of(bytes_of(known).replace(b"protocol.view()", b"protocol.asked()"))])
+    exec_ = f"withExec(args: {words}, experimentalPrivilegedNesting: true)"
+    told = connected.data('{ container { from(address: "python:3.13-slim") { %s { stdout } } } }' % exec_)
+    lines = told["container"]["from"]["withExec"]["stdout"].split("\n")
+    assert lines[0] == OLD and UNSEALED in lines[1]
+    assert lines[2] == NEWEST, "what a client adds is its own"
