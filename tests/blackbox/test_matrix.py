@@ -1,7 +1,9 @@
 """Whose schema: for every version of a module, every version of its SDK, and every way to register types.
 
 In each cell the members of the enum, the schema version that the user's code saw, and what a caller sees are those of
-the module's version, while the SDK sees its own. Run as a program (`scripts/matrix`) it prints the cells as a table.
+the module's version, while the SDK sees its own. In the lazy cells an SDK or an entrypoint returns what is not made yet:
+the process that makes it, when a caller needs it, sees the module's version as well, and runs once. Run as a program
+(`scripts/matrix`) it prints the cells as a table.
 """
 
 import json
@@ -73,6 +75,51 @@ class Found:
     """What a function was told, the schema version that it saw, and the one that its SDK saw."""
 
 
+@dataclass(frozen=True)
+class LazyCell(Cell):
+    """A module's version, that of its SDK or entrypoint, what that returns, and by which route."""
+
+    def is_lost_without_scope(self):
+        return MODULES[self.sdk][1] != MODULES[self.module][1]
+
+    def expected(self):
+        view = MODULES[self.module][1]
+        # Before v0.19.4 another client's call of a function is another process.
+        calls_again = self.contract == "runtime" and view in ("v0.9.9", "v0.18.10")
+        return Lazy([view], self.processes(), int(calls_again))
+
+    def processes(self):
+        """Those of functions, those that make what was returned, and those that tell a caller of a service."""
+        functions = {"client": 2, "runtime": 3, "entrypoint": 1 + len(LAZY_RESULTS)}.get(self.contract, 1)
+        services = 2 if self.contract == "entrypoint" else 0
+        return functions + services + {"plain": 1, "deep": 3, "chain": 2, "dependency": 2}[self.route]
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """What became of a value that was not made yet when it was returned."""
+
+    views: list
+    """The schema versions that its processes saw."""
+    processes: int
+    """How many processes ran until it was seen."""
+    again: int
+    """How many more ran when it was seen again, by its ID and by another client."""
+
+
+# The results of the entrypoint, each with the selection that reads it.
+READ = 'file(path: "seen") { contents }'
+LAZY_RESULTS = {
+    "container": ("Container", 'file(path: "/out/seen") { contents }'),
+    "directory": ("Directory", READ),
+    "file": ("File", "contents"),
+    "list": ("Directory", READ),
+    "box": ("MatrixBox", "held { %s }" % READ),
+    "changes": ("Changeset", "after { %s }" % READ),
+    "service": ("Service", ""),
+}
+
+
 def sdk_versions(module: str) -> list:
     """An older SDK, one of the same version, a newer one; where there is none older or newer, none."""
     older = {"v0.9.9": [], "absent": [], "v0.18.10": ["v0.9.9"]}.get(module, ["v0.18.10"])
@@ -94,6 +141,16 @@ def hidden_cells() -> list:
     """The process that registers the types two levels deeper, earlier in a chain, or behind a dependency of the SDK."""
     contracts, modules = ["types-container", "typed"], ["v0.9.9", "v0.18.10", "v0.18.11", "v0.21.8"]
     return [Cell(m, other(m), contract, route) for route in ("deep", "chain", "dependency") for contract in contracts for m in modules]
+
+
+def lazy_cells() -> list:
+    """Everything that an SDK or an entrypoint can return unmade, and the routes to the process that makes it."""
+    all_versions = ("v0.9.9", "v0.18.10", "v0.21.8")
+    contracts = {"codegen": all_versions, "codegen-sync": all_versions[:2], "entrypoint": all_versions}
+    contracts |= dict.fromkeys(["client", "runtime", "types-file"], all_versions[1:])
+    plain = [LazyCell(m, other(m), contract) for contract, versions in contracts.items() for m in versions]
+    routes = [(contract, route) for contract in ("codegen", "entrypoint") for route in ("deep", "chain", "dependency")]
+    return plain + [LazyCell(m, other(m), *cell) for cell in routes for m in ("v0.18.10",)]
 
 
 def reduced(cells: list) -> list:
@@ -138,11 +195,77 @@ class Matrix:
         assert default == members[0][0]
         return Found(members, data["main"]["description"], told)
 
+    def look_lazily(self, cell: LazyCell) -> Lazy:
+        """Alone, so that processes can be counted: what a module's SDK or entrypoint returned unmade, seen twice."""
+        for running in self.running.values():
+            running.exception()
+        module = self.module(cell)
+        self.rondel.run("functions", "-m", self.sdk(cell)).ok()
+        before = self.rondel.execs()
+        seen, read_again = getattr(self, f"seen_of_{cell.contract.split('-')[0]}")(module)
+        processes = self.rondel.execs() - before
+        seen += read_again()
+        return Lazy(sorted(set(seen)), processes, self.rondel.execs() - before - processes)
+
+    def seen_of_codegen(self, module: Path) -> tuple:
+        """What the generated code says, and what reads it by its ID."""
+        read = f"id {READ}"
+        made = self.rondel.data('{ moduleSource(refString: "%s") { generatedContextDirectory { %s } } }' % (module, read))
+        made = made["moduleSource"]["generatedContextDirectory"]
+        again = '{ loadDirectoryFromID(id: "%s") { %s } }' % (made["id"], read)
+        return [made["file"]["contents"]], lambda: [self.rondel.data(again)["loadDirectoryFromID"]["file"]["contents"]]
+
+    seen_of_client = seen_of_codegen
+
+    def seen_of_runtime(self, module: Path) -> tuple:
+        """What a process saw that made a part of the runtime, as a function tells that is served by it."""
+
+        def told():
+            return [self.rondel.run("call", "-m", module, "told").ok().out.split()[3]]
+
+        return told(), told
+
+    def seen_of_types(self, module: Path) -> tuple:
+        def description():
+            found = self.rondel.data('{ __type(name: "Matrix") { description } }', "-m", module)
+            return [found["__type"]["description"].removeprefix("registered under ")]
+
+        return description(), description
+
+    def seen_of_entrypoint(self, module: Path) -> tuple:
+        """What each result says, read through the module, and by its ID by another client."""
+        fields = [f"{name} {{ id {read} }}" for name, (_, read) in LAZY_RESULTS.items()]
+        made = self.rondel.data("{ matrix { %s } }" % " ".join(fields), "-m", module)["matrix"]
+        service = made.pop("service")["id"]
+        words = json.dumps(["python3", "-c", "import urllib.request as r; print(r.urlopen('http://told:8080').read().decode(), end='')"])
+        asked = 'withServiceBinding(alias: "told", service: "%s") { withExec(args: %s) { stdout } }' % (service, words)
+        told = self.rondel.data('{ container { from(address: "python:3.13-slim") { %s } } }' % asked)
+        seen = [*contents(made), told["container"]["from"]["withServiceBinding"]["withExec"]["stdout"]]
+        assert len(seen) == len(LAZY_RESULTS), (made, told)
+        known = {name: (value[0] if isinstance(value, list) else value)["id"] for name, value in made.items()}
+
+        def again():
+            of = {name: "node" if "Box" in LAZY_RESULTS[name][0] else f"load{LAZY_RESULTS[name][0]}FromID" for name in known}
+            read = {n: LAZY_RESULTS[n][1] if "load" in of[n] else "... on MatrixBox { %s }" % LAZY_RESULTS[n][1] for n in known}
+            return contents(self.rondel.data("{ %s }" % " ".join(f'{n}: {of[n]}(id: "{known[n]}") {{ {read[n]} }}' for n in known), "-m", module))
+
+        return seen, again
+
     def module(self, cell: Cell, name: str = "", remark: str = "") -> Path:
         """The folder of the cell's module; modules with a remark share nothing with others."""
         folder = self.folder / "modules" / (name or str(cell))
         builtin = cell.contract == "builtin"
+        if cell.contract == "entrypoint":
+            folder.mkdir(parents=True)
+            version = "" if cell.module == "absent" else f'engineVersion = "{cell.module}"\n'
+            source = f'[entrypoint]\nkind = "module"\nsource = "{os.path.relpath(self.sdk(cell), folder)}"\n'
+            (folder / "dagger-module.toml").write_text(f'name = "matrix"\n{version}{source}')
+            return folder
         self.write(folder, "matrix", cell.module, "python" if builtin else os.path.relpath(self.sdk(cell), folder))
+        if cell.contract == "client":
+            config = json.loads((folder / "dagger.json").read_text())
+            config["clients"] = [{"generator": config["sdk"]["source"], "directory": "gen"}]
+            (folder / "dagger.json").write_text(json.dumps(config))
         code = folder / "src/matrix" if builtin else folder
         code.mkdir(parents=True, exist_ok=True)
         source = TEMPLATES / ("builtin" if builtin else "user") / "code.py"
@@ -157,7 +280,11 @@ class Matrix:
             folder = self.folder / "sdks" / f"{cell.contract}-{cell.sdk}{route}"
             if not folder.exists():
                 needs = {"matrix-helper": self.helper(other(cell.module))} if cell.route == "dependency" else {}
-                self.program(folder, "matrix-sdk", cell.sdk, "sdk", needs)
+                if cell.contract == "entrypoint":
+                    self.program(folder, "matrix-entrypoint", cell.sdk, "entrypoint", needs)
+                    shutil.copy(TEMPLATES / "user/code.py", folder / "src")
+                else:
+                    self.program(folder, "matrix-sdk", cell.sdk, "sdk", needs)
                 settings = {"contract": cell.contract, "route": cell.route}
                 (folder / "src/settings.json").write_text(json.dumps(settings))
             return folder
@@ -183,6 +310,14 @@ class Matrix:
         (folder / "dagger.json").write_text(json.dumps(config))
         if sdk == "python":
             (folder / "pyproject.toml").write_text(f'[project]\nname = "{name}"\nversion = "0.1.0"\ndependencies = ["dagger-io"]\n')
+
+
+def contents(data) -> list:
+    """The contents of every file in an answer."""
+    if not isinstance(data, (dict, list)):
+        return []
+    own = [data["contents"]] if isinstance(data, dict) and "contents" in data else []
+    return own + [found for value in (data.values() if isinstance(data, dict) else data) for found in contents(value)]
 
 
 QUESTIONS = """{
@@ -244,6 +379,11 @@ def test_two_modules_at_once(matrix, contract):
         assert list(pool.map(look, modules)) == [cell.expected() for cell in cells]
 
 
+@pytest.mark.parametrize("lazy", reduced(lazy_cells()), ids=str)
+def test_lazy(matrix, lazy):
+    assert matrix.look_lazily(lazy) == lazy.expected()
+
+
 def main(words: list) -> int:
     """Prints the table; words choose the cells whose names contain all of them. With `--without-scope` the engine is one that
     was built with `without_scope.patch`: then exactly the cells have to be wrong that only the exec scope keeps right."""
@@ -268,6 +408,20 @@ def main(words: list) -> int:
             print(row(cell, found), flush=True)
             if problem:
                 print("    " + "\n    ".join(problem.splitlines()[-6:]), file=sys.stderr)
+        lazy = [cell for cell in reduced(lazy_cells()) if all(word in f"{cell}-lazy" for word in words)]
+        print(f"\n{'module':9} {'SDK':9} {'returned unmade':16} {'route':11} {'processes saw':13} {'processes':9} {'again':5}")
+        for cell in lazy:
+            try:
+                found, problem = matrix.look_lazily(cell), None
+            except AssertionError as error:
+                found, problem = None, str(error)
+            lost = without_scope and cell.is_lost_without_scope()
+            right = (found and found.views == cell.expected().views) if without_scope else found == cell.expected()
+            wrong += bool(right) == lost
+            print(lazy_row(cell, found), flush=True)
+            if problem:
+                print("    " + "\n    ".join(problem.splitlines()[-6:]), file=sys.stderr)
+        cells += lazy
     finally:
         matrix.close()
         rondel.remove()
@@ -275,6 +429,14 @@ def main(words: list) -> int:
     expected = f"{lost} of them lost for want of a scope, as expected, " if without_scope else ""
     print(f"{len(cells) - wrong} of {len(cells)} cells are as they must be, {expected}in {time.monotonic() - began:.0f} s")
     return 1 if wrong else 0
+
+
+def lazy_row(cell: LazyCell, found: Lazy | None) -> str:
+    head = f"{cell.module:9} {cell.sdk:9} {cell.contract:16} {cell.route:11} "
+    if found is None:
+        return head + "FAILED"
+    verdict = "" if found == cell.expected() else f" WRONG, expected {cell.expected()}"
+    return f"{head}{' '.join(found.views):13} {found.processes:9} {found.again:5}{verdict}"
 
 
 def row(cell: Cell, found: Found | None) -> str:

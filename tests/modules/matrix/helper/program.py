@@ -7,6 +7,7 @@ FILES = {"code": "File", "protocol": "File"}
 
 def register():
     functions = [protocol.function("types", "String", **FILES), protocol.function("container", "Container", **FILES)]
+    functions.append(protocol.function("seen", "Directory", **FILES))
     protocol.give(protocol.module([protocol.main_object("MatrixHelper", functions)]))
 
 
@@ -20,5 +21,8 @@ def serve():
         protocol.give(protocol.chain(*container, run, "stdout"))
     elif call["name"] == "container":
         protocol.give(protocol.chain(*container, "id"))
+    elif call["name"] == "seen":
+        run = protocol.exec_nested("python3", "-B", "/matrix/code.py", "seen", "/out/seen")
+        protocol.give(protocol.chain(*container, run, 'directory(path: "/out")', "id"))
     else:
         protocol.give({})

@@ -12,13 +12,23 @@ TYPES = {
     "typed": ("Module", SOURCE),
     "declared": ("[TypeDef]", SOURCE),
     "document": ("JSON", SOURCE),
+    # What these give is not made yet when they return it.
+    "types-file": ("File", SOURCE),
+}
+LAZY = {
+    "codegen": {"codegen": ("GeneratedCode", SOURCE)},
+    "codegen-sync": {"codegen": ("GeneratedCode", SOURCE)},
+    "client": {"generateClient": ("Directory", {**SOURCE, "outputDir": "String"})},
+    "runtime": {},
 }
 
 
 def register(settings):
     functions = [protocol.function("moduleRuntime", "Container", **SOURCE)]
-    if settings["contract"] in TYPES:
-        returns, args = TYPES[settings["contract"]]
+    lazy = LAZY.get(settings["contract"])
+    functions += [protocol.function(name, given, **args) for name, (given, args) in (lazy or {}).items()]
+    if settings["contract"] in TYPES or lazy is not None:
+        returns, args = TYPES["document" if lazy is not None else settings["contract"]]
         functions.append(protocol.function("moduleTypes", returns, **args))
     protocol.give(protocol.module([protocol.main_object("MatrixSdk", functions)]))
 
@@ -36,10 +46,23 @@ def entrypoint(source, words, *more):
     return protocol.chain(*protocol.container(*files(source)), *more, f"withEntrypoint(args: {json.dumps(words)})", "id")
 
 
-def module_runtime(source):
+def module_runtime(settings, source):
     """The runtime also says which schema version the SDK itself sees."""
-    seen = f'withEnvVariable(name: "SDK_VIEW", value: "{protocol.view()}")'
-    return entrypoint(source, ["python3", "-B", "/matrix/code.py"], seen)
+    seen = [f'withEnvVariable(name: "SDK_VIEW", value: "{protocol.view()}")']
+    if settings["contract"] == "runtime":
+        seen.append(f'withMountedDirectory(path: "/out", source: "{seen_directory(settings, source)}")')
+    return entrypoint(source, ["python3", "-B", "/matrix/code.py"], *seen)
+
+
+def seen_directory(settings, source, last="id"):
+    if settings["route"] == "dependency":
+        return by_dependency("seen", source, last)
+    return protocol.chain(*protocol.seen(protocol.container(*files(source))), last)
+
+
+def codegen(settings, source):
+    last = "sync" if settings["contract"] == "codegen-sync" else "id"
+    return protocol.chain(f'generatedCode(code: "{seen_directory(settings, source, last)}")', "id")
 
 
 def words(settings, *more):
@@ -79,10 +102,12 @@ def declared(settings, source, _):
 
 
 def document(settings, source, _):
-    told = {"name": "told", "args": [{"name": "level", "type": "Level!", "default": "low"}], "returns": "String!"}
-    members = [{"name": "LOW", "value": "low"}, {"name": "HIGH", "value": "high"}]
-    main = {"kind": "OBJECT", "name": "Matrix", "description": "declared", "functions": [told]}
-    return json.dumps({"types": [main, {"kind": "ENUM", "name": "Level", "members": members}]})
+    return protocol.document("declared")
+
+
+def types_file(settings, source, _):
+    run = protocol.exec_nested(*["document" if word == "types" else word for word in words(settings, "/types")])
+    return protocol.chain(*protocol.container(*files(source)), run, 'file(path: "/types")', "id")
 
 
 def serve():
@@ -92,9 +117,13 @@ def serve():
     if not call["parentName"]:
         register(settings)
     elif call["name"] == "moduleRuntime":
-        protocol.give(module_runtime(args["modSource"]))
+        protocol.give(module_runtime(settings, args["modSource"]))
+    elif call["name"] == "codegen":
+        protocol.give(codegen(settings, args["modSource"]))
+    elif call["name"] == "generateClient":
+        protocol.give(seen_directory(settings, args["modSource"]))
     elif call["name"] == "moduleTypes":
-        make = {"types-container": types_container, "typed": typed, "declared": declared, "document": document}
-        protocol.give(make[settings["contract"]](settings, args["modSource"], args.get("outputFilePath")))
+        make = {"types-container": types_container, "typed": typed, "declared": declared, "types-file": types_file}
+        protocol.give(make.get(settings["contract"], document)(settings, args["modSource"], args.get("outputFilePath")))
     else:
         protocol.give({})

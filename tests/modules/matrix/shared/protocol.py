@@ -5,8 +5,10 @@ import json
 import os
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 IMAGE = "python:3.13-slim"
+PORT = 8080
 
 
 def ask(query):
@@ -93,6 +95,14 @@ def matrix_functions():
     return [function("told", "String", {"level": "low"}, level="Level")]
 
 
+def document(description):
+    """The same types as a document."""
+    told = {"name": "told", "args": [{"name": "level", "type": "Level!", "default": "low"}], "returns": "String!"}
+    members = [{"name": "LOW", "value": "low"}, {"name": "HIGH", "value": "high"}]
+    main = {"kind": "OBJECT", "name": "Matrix", "description": description, "functions": [told]}
+    return json.dumps({"types": [main, {"kind": "ENUM", "name": "Level", "members": members}]})
+
+
 def container(*files):
     """The fields that select a container with `/matrix/NAME` for every `(name, file ID)`."""
     return ["container", f'from(address: "{IMAGE}")', *(f'withFile(path: "/matrix/{name}", source: "{known}")' for name, known in files)]
@@ -101,3 +111,15 @@ def container(*files):
 def exec_nested(*words):
     """The field that runs a process with API access."""
     return f"withExec(args: {json.dumps(list(words))}, experimentalPrivilegedNesting: true)"
+
+
+def seen(container):
+    """The fields that select a directory with a file `seen`, in which a process of `container` writes which schema version it
+    sees, by the route that stands in the settings. Nothing is evaluated."""
+    route = json.loads((Path(__file__).parent / "settings.json").read_text())["route"]
+    words = ["python3", "-B", "/matrix/code.py", "seen"]
+    if route == "chain":
+        made = [exec_nested(*words, "/seen"), f"withExec(args: {json.dumps(['install', '-D', '/seen', '/out/seen'])})"]
+    else:
+        made = [exec_nested(*words, "/out/seen", *(["--depth", "2"] if route == "deep" else []))]
+    return [*container, *made, 'directory(path: "/out")']
