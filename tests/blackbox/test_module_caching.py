@@ -117,7 +117,9 @@ def test_xs_007_ctx_010_directories_from_the_context_count_by_content(connected,
         "import time\nimport dagger\nfrom typing import Annotated\nfrom dagger import DefaultPath, function, object_type\n\n@object_type\nclass Probe:\n"
         "    kept: Annotated[dagger.Directory, DefaultPath('/data')]\n\n"
         "    @function\n    async def read(self, file: Annotated[dagger.File, DefaultPath('/data/x.txt')]) -> str:\n"
-        "        return f'{await file.contents()} {await self.kept.entries()} {time.time_ns()}'\n"
+        "        return f'{await file.contents()} {await self.kept.entries()} {time.time_ns()}'\n\n"
+        "    @function\n    def outside(self, given: Annotated[dagger.Directory, DefaultPath('../../..')]) -> str:\n"
+        "        return ''\n"
     )
     module = write_module(folder / "m", code)
     (folder / ".git").mkdir()
@@ -125,6 +127,7 @@ def test_xs_007_ctx_010_directories_from_the_context_count_by_content(connected,
     (folder / "data/x.txt").write_text("one")
     first = ask(connected, module, "read")["read"]
     assert first.startswith("one ['x.txt'] ")
+    connected.run("call", "-m", module, "outside").failed("path should be relative to the context directory")
     (folder / "other.txt").write_text("not read")
     assert ask(connected, module, "read")["read"] == first
     # A directory in a private field of the object counts as well.
