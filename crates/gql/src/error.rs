@@ -17,7 +17,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 16 << 20, tokens: 1_000_000, nesting: 200, selections: 200_000 }
+        Self { bytes: 16 << 20, tokens: 2_000_000, nesting: 200, selections: 200_000 }
     }
 }
 
