@@ -163,7 +163,7 @@ class Traces:
     """
 
     SUBREAPER = 36
-    OTHERS = re.compile(r"rnd[0-9a-f]{8}|v[0-9a-f]{8}\d+|table ip rondel-[0-9a-f]{8}")
+    OTHERS = re.compile(r"rnd[0-9a-f]{8}|v[0-9a-f]{8}\d+|table ip6? rondel-[0-9a-f]{8}")
 
     def __init__(self, rondel):
         self.rondel = rondel

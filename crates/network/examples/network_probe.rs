@@ -1,6 +1,6 @@
 //! What the tests of an ordinary user's networks run, and a stopwatch for [`Networks::connect`].
 //!
-//!     network_probe reach STATE_DIR RESOLV_CONF SERVER   enters a user namespace and tells what a container sees
+//!     network_probe reach STATE_DIR RESOLV_CONF SERVER MACHINE   enters a user namespace and tells what a container sees
 //!     network_probe hold STATE_DIR RESOLV_CONF           the same, keeps a network until standard input ends
 //!     network_probe exit STATUS                          enters and ends with a status
 //!     network_probe wait                                 enters and waits until standard input ends
@@ -36,7 +36,9 @@ fn main() -> ExitCode {
 
 fn run(words: &[&str]) -> Outcome<u8> {
     match words {
-        ["reach", state_dir, resolv_conf, server] => reach(&options(state_dir, resolv_conf), server.parse()?)?,
+        ["reach", state_dir, resolv_conf, server, machine] => {
+            reach(&options(state_dir, resolv_conf), server.parse()?, machine.parse()?)?
+        }
         ["hold", state_dir, resolv_conf] => {
             rootless::enter_user_namespace()?;
             let (bridge, network) = connect(&options(state_dir, resolv_conf))?;
@@ -82,7 +84,7 @@ fn connect(options: &Options) -> Outcome<(Bridge, Network)> {
     Ok((bridge, network))
 }
 
-fn reach(options: &Options, server: SocketAddr) -> Outcome<()> {
+fn reach(options: &Options, server: SocketAddr, machine: SocketAddr) -> Outcome<()> {
     let entered = rootless::enter_user_namespace()?;
     say(&format!("mapped range: {}", entered.mapped_range))?;
     say(&format!("user: {}", rustix::process::geteuid().as_raw()))?;
@@ -123,6 +125,9 @@ fn reach(options: &Options, server: SocketAddr) -> Outcome<()> {
             answer.get(2).is_some_and(|flags| flags & 0x80 != 0)
         ))?;
         say(&format!("mtu 1400: {}", mtu.contains("mtu 1400")))?;
+        let to_machine =
+            inside(&network, move || Ok(TcpStream::connect_timeout(&machine, Duration::from_secs(1)).is_ok()))?;
+        say(&format!("machine: {to_machine}"))?;
     }
     writeln!(std::io::stderr(), "first network after {first:?}")?;
     Ok(())
@@ -154,10 +159,9 @@ fn time(options: Options, count: usize) -> Outcome<()> {
         alone.push(begin.elapsed());
     }
     say(&format!("one at a time, {pool} held ready: {}", summary(alone)))?;
-    let listener = std::net::TcpListener::bind("0.0.0.0:0")?;
     let gateway =
         kept.first().and_then(|network| network.resolv_conf.as_deref()).and_then(|text| text.split_whitespace().nth(1));
-    let server = SocketAddr::new(gateway.unwrap_or_default().parse()?, listener.local_addr()?.port());
+    let server = SocketAddr::new(gateway.unwrap_or_default().parse()?, 53);
     let mut talking = Vec::new();
     for _ in 0..count.min(50) {
         let begin = Instant::now();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_ports::BoxFuture;
+use rondel_ports::egress::Cidr;
 use rondel_ports::network::{Membership, Network, Networks};
 use rondel_ports::streams::Protocol;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
@@ -31,12 +32,15 @@ pub struct Options {
     pub pool: usize,
     /// The resolver settings of the host.
     pub resolv_conf: PathBuf,
+    /// What containers reach although it is of this machine or its link.
+    pub allowed: Vec<Cidr>,
 }
 
 impl Options {
     /// Two networks held ready, and the host's own resolver settings.
     pub fn new(state_dir: impl Into<PathBuf>, rootless: bool) -> Self {
-        Self { state_dir: state_dir.into(), rootless, pool: 2, resolv_conf: PathBuf::from("/etc/resolv.conf") }
+        let (state_dir, resolv_conf) = (state_dir.into(), PathBuf::from("/etc/resolv.conf"));
+        Self { state_dir, rootless, pool: 2, resolv_conf, allowed: Vec::new() }
     }
 }
 

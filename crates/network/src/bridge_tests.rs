@@ -26,7 +26,13 @@ fn a_container_reaches_machine_world_and_names() {
         let gateway = Ipv4Addr::new(10, 87, 0, 1);
         assert_eq!(network.resolv_conf.as_deref(), Some("nameserver 10.87.0.1\nsearch a.example\noptions ndots:2\n"));
         let address = network.address.unwrap().to_string();
-        assert_eq!(ask_who_i_am(&network, server(gateway).unwrap()).unwrap(), address);
+        let inside = namespace::inside(network.namespace.as_fd(), || server(network.address.unwrap())).unwrap();
+        let seen = {
+            let mut text = String::new();
+            TcpStream::connect_timeout(&inside, PATIENCE).unwrap().read_to_string(&mut text).unwrap();
+            text
+        };
+        assert_eq!(seen, gateway.to_string(), "the container at {address} sees the machine as its gateway");
 
         let outside = namespace::inside(machine.world.as_fd(), || server(WORLD)).unwrap();
         assert_eq!(ask_who_i_am(&network, outside).unwrap(), MACHINE.to_string(), "the world sees the machine");
@@ -187,7 +193,8 @@ fn a_network_outlives_the_bridge_handle() {
             let bridge = machine.bridge(1);
             connect(&bridge)
         };
-        assert!(ask_who_i_am(&network, server(Ipv4Addr::new(10, 87, 0, 1)).unwrap()).is_ok());
+        let outside = namespace::inside(machine.world.as_fd(), || server(WORLD)).unwrap();
+        assert!(ask_who_i_am(&network, outside).is_ok());
         drop(network);
         wait_until("all is gone", || own_links().is_empty());
     });
@@ -286,7 +293,7 @@ fn the_first_packet_of_a_new_container_arrives() {
     on_machine(|machine| {
         let bridge = machine.bridge(2);
         let first = connect(&bridge);
-        let gateway = server(Ipv4Addr::new(10, 87, 0, 1)).unwrap();
+        let gateway = SocketAddr::from((Ipv4Addr::new(10, 87, 0, 1), 53));
         for _ in 0..40 {
             let network = connect(&bridge);
             let reached = namespace::inside(network.namespace.as_fd(), || {

@@ -1,19 +1,24 @@
-//! What all containers of one engine share: bridge, rules, addresses, name service; and how one container is attached.
+//! What all containers of one engine share: the gateway, rules, addresses, name service; and how one container is attached.
+//!
+//! Each container is at the other end of a link of its own, to which one route leads. There is no segment that two share, so
+//! what a container says of hardware addresses concerns itself alone. The bridge has no ports; it holds the gateway's address.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rondel_fault::{Attempt, Fault, Result};
+use rondel_ports::egress::refused_ranges;
 use rondel_ports::network::Network;
 
 use crate::bridge::Options;
 use crate::dns::{Forwarder, Sockets};
-use crate::firewall;
+use crate::firewall::{self, Element, Rules};
 use crate::leases::{Lease, Leases};
 use crate::links::{self, CONTAINER_LINK, Cable, Route, Subnet};
 use crate::names::Names;
@@ -25,8 +30,10 @@ use crate::resolver::Settings;
 use crate::uplink::{self, Helper, Uplink};
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
-/// Settings of interfaces in the namespace of the calling thread.
-const SETTINGS: &str = "/proc/sys/net/ipv4/conf";
+/// There where the kernel speaks IPv6.
+const IPV6: &str = "/proc/sys/net/ipv6";
+/// The smallest packet of a link with IPv6.
+const LEAST_IPV6_MTU: u32 = 1280;
 const SOCKETS: &str = "/proc/thread-self/net/sockstat";
 const USUAL_MTU: u32 = 1500;
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
@@ -43,8 +50,9 @@ pub(crate) enum Ground {
 /// A bridge with everything that belongs to it.
 pub(crate) struct Bridged {
     names: Names,
-    index: u32,
     mtu: u32,
+    /// Links have IPv6.
+    ipv6: bool,
     gateway: Ipv4Addr,
     subnet: Subnet,
     resolv_conf: String,
@@ -56,6 +64,8 @@ pub(crate) struct Bridged {
     /// Declared before the uplink, so that it ends first.
     _forwarder: Option<Forwarder>,
     uplink: Option<Uplink>,
+    /// The addresses of this machine that the packet filter behind an uplink knows of.
+    machine: Mutex<BTreeSet<Ipv4Addr>>,
 }
 
 /// What a container holds as long as its network lives. A network that nobody can tell from a new one goes back to the pool.
@@ -137,7 +147,7 @@ impl Ground {
             None
         };
         let subnet = pick(candidates(), &taken)?;
-        let mut bridged = Bridged::build(names.clone(), mtu, subnet, uplink, &settings, &options.resolv_conf)?;
+        let mut bridged = Bridged::build(names.clone(), mtu, subnet, uplink, &settings, options)?;
         bridged.pool = Arc::downgrade(pool);
         Ok(Self::Bridged(Arc::new(bridged)))
     }
@@ -164,7 +174,7 @@ impl Bridged {
         subnet: Subnet,
         uplink: Option<Uplink>,
         settings: &Settings,
-        resolv_conf: &Path,
+        options: &Options,
     ) -> Result<Self> {
         let gateway = subnet.host(1);
         let work = || {
@@ -180,64 +190,46 @@ impl Bridged {
             if std::fs::read_to_string(FORWARDING)?.trim() == "0" {
                 std::fs::write(FORWARDING, "1")?;
             }
-            Ok((socket, index))
+            Ok(socket)
         };
         let base = uplink.as_ref().map(|uplink| uplink.namespace.as_fd());
-        let (socket, index) =
-            within(base, work).attempt(|| format!("make bridge `{}` with subnet {subnet}", names.bridge))?;
-        let neighbours = open_the_way_out(base, &names, subnet)?;
-        let mut bridged = Self {
-            index,
+        let socket = within(base, work).attempt(|| format!("make bridge `{}` with subnet {subnet}", names.bridge))?;
+        let (name_service, servers) = name_servers(base, gateway, settings)?;
+        let neighbours = write_rules(base, &names, subnet, &servers, options, uplink.as_ref())?;
+        let forwarder = name_service.map(|sockets| {
+            let started = Forwarder::start(sockets, subnet, neighbours.clone(), options.resolv_conf.clone());
+            started.attempt(|| format!("start the name service on {gateway}"))
+        });
+        Ok(Self {
             mtu,
+            ipv6: Path::new(IPV6).exists() && mtu >= LEAST_IPV6_MTU,
             gateway,
             subnet,
-            resolv_conf: String::new(),
+            resolv_conf: settings.text(&servers),
             leases: Leases::new(subnet),
             pool: Weak::new(),
             socket: Mutex::new(socket),
             neighbours,
-            _forwarder: None,
+            _forwarder: forwarder.transpose()?,
+            machine: Mutex::default(),
             uplink,
             names,
-        };
-        bridged.serve_names(settings, resolv_conf)?;
-        Ok(bridged)
-    }
-
-    fn serve_names(&mut self, settings: &Settings, resolv_conf: &Path) -> Result<()> {
-        let servers = match within(self.base(), || Sockets::bind(self.gateway)) {
-            Ok(sockets) => {
-                let forwarder = Forwarder::start(sockets, self.subnet, self.neighbours.clone(), resolv_conf.to_owned());
-                self._forwarder = Some(forwarder.attempt(|| format!("start the name service on {}", self.gateway))?);
-                vec![self.gateway]
-            }
-            // Somebody answers on every address of this machine, so on the bridge too.
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let reachable = settings.reachable();
-                if reachable.is_empty() { vec![self.gateway] } else { reachable }
-            }
-            Err(error) => return Err(error).attempt(|| format!("listen on port 53 of {}", self.gateway)),
-        };
-        self.resolv_conf = settings.text(&servers);
-        Ok(())
-    }
-
-    fn base(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
-        self.uplink.as_ref().map(|uplink| uplink.namespace.as_fd())
+        })
     }
 
     fn attach(self: &Arc<Self>) -> Result<Network> {
         let lease =
             self.leases.take().ok_or_else(|| Fault::environment(format!("no address is left in {}", self.subnet)))?;
         let address = lease.address;
+        self.learn_machine().attempt(|| "tell the packet filter the addresses of this machine".to_owned())?;
         let (namespace, mut inner) = new_namespace()?;
         let sockets = File::open(SOCKETS).attempt(|| format!("open `{SOCKETS}`"))?;
         let mut outside = Batch::default();
-        let cable =
-            Cable { name: &self.names.cable, bridge: self.index, mtu: self.mtu, address, namespace: namespace.as_fd() };
+        let (name, gateway, namespace_fd) = (&self.names.cable, self.gateway, namespace.as_fd());
+        let cable = Cable { name, mtu: self.mtu, gateway, address, namespace: namespace_fd };
         links::add_cable(&mut outside, &cable);
         let attached = self.socket.lock().unwrap_or_else(PoisonError::into_inner).apply(outside);
-        attached.attempt(|| format!("attach a container to bridge `{}`", self.names.bridge))?;
+        attached.attempt(|| "make the link of a container".to_owned())?;
 
         self.configure(&mut inner, address).attempt(|| format!("give a container the address {address}"))?;
         Ok(Attached { namespace: Arc::new(namespace), sockets, lease, bridged: self.clone() }.network())
@@ -246,32 +238,48 @@ impl Bridged {
     fn configure(&self, inner: &mut Socket, address: Ipv4Addr) -> io::Result<()> {
         let link =
             links::list(inner)?.into_iter().find(|link| link.name == CONTAINER_LINK).ok_or(io::ErrorKind::NotFound)?;
+        let outer = link.other_end.ok_or(io::ErrorKind::NotFound)?;
+        // ORDER: the link has its settings before the first packet may come.
+        let mut batch = Batch::default();
+        links::lead(&mut batch, outer, address, self.gateway, self.ipv6);
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner).apply(batch)?;
         let mut batch = Batch::default();
         links::bring_up(&mut batch, links::LOOPBACK);
         links::bring_up(&mut batch, link.index);
         links::add_address(&mut batch, link.index, address, Subnet::new(address, 32));
+        links::add_neighbour(&mut batch, link.index, self.gateway);
         links::add_default_route(&mut batch, link.index, self.gateway);
         inner.apply(batch)?;
-        for settings in ["all", CONTAINER_LINK] {
-            // The bridge sees that another container is on it too, and would say so.
-            std::fs::write(format!("{SETTINGS}/{settings}/accept_redirects"), "0")?;
-        }
-        let outer = link.other_end.ok_or(io::ErrorKind::NotFound)?;
-        let mut batch = Batch::default();
-        links::isolate(&mut batch, outer);
-        self.socket.lock().unwrap_or_else(PoisonError::into_inner).apply(batch)?;
-        self.await_bridge(outer)
+        self.await_link(outer)
     }
 
-    /// Waits until the bridge passes packets: one that is sent earlier is lost, and its sender tries again a second later.
-    fn await_bridge(&self, link: u32) -> io::Result<()> {
+    /// Waits until packets pass: one that is sent earlier is lost, and its sender tries again a second later.
+    fn await_link(&self, link: u32) -> io::Result<()> {
         let begin = Instant::now();
         while begin.elapsed() < LONGEST_WAIT {
-            if links::forwards(&mut self.socket.lock().unwrap_or_else(PoisonError::into_inner), link)? {
+            if links::is_up(&mut self.socket.lock().unwrap_or_else(PoisonError::into_inner), link)? {
                 break;
             }
             std::thread::sleep(LOOK_AGAIN);
         }
+        Ok(())
+    }
+
+    /// Tells the packet filter which addresses this machine has now, when containers leave through a program that runs on it:
+    /// what they send there would arrive as if the machine itself had sent it. Runs in the machine's own network namespace.
+    fn learn_machine(&self) -> io::Result<()> {
+        if self.uplink.is_none() {
+            return Ok(());
+        }
+        let mut known = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = links::addresses(&mut Socket::open(Family::Route)?)?;
+        let (gone, new): (Vec<_>, Vec<_>) =
+            (known.difference(&now).copied().collect(), now.difference(&known).copied().collect());
+        for (addresses, add) in [(gone, false), (new, true)] {
+            let elements: Vec<_> = addresses.into_iter().map(Element::Machine).collect();
+            self.neighbours.tell(&elements, add)?;
+        }
+        *known = now;
         Ok(())
     }
 
@@ -295,21 +303,54 @@ impl Drop for Bridged {
     }
 }
 
+/// Whom containers ask for names, and the sockets on which that is us.
+fn name_servers(
+    base: Option<std::os::fd::BorrowedFd<'_>>,
+    gateway: Ipv4Addr,
+    settings: &Settings,
+) -> Result<(Option<Sockets>, Vec<Ipv4Addr>)> {
+    match within(base, || Sockets::bind(gateway)) {
+        Ok(sockets) => Ok((Some(sockets), vec![gateway])),
+        // Somebody answers on every address of this machine, so on the gateway's too.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let reachable = settings.reachable();
+            Ok((None, if reachable.is_empty() { vec![gateway] } else { reachable }))
+        }
+        Err(error) => Err(error).attempt(|| format!("listen on port 53 of {gateway}")),
+    }
+}
+
 /// Writes the rules; what they know of containers is up to what is returned.
-fn open_the_way_out(
+fn write_rules(
     base: Option<std::os::fd::BorrowedFd<'_>>,
     names: &Names,
     subnet: Subnet,
+    name_servers: &[Ipv4Addr],
+    options: &Options,
+    uplink: Option<&Uplink>,
 ) -> Result<Arc<Neighbours>> {
-    let rules = || {
+    let mut refused: Vec<Subnet> =
+        refused_ranges().into_iter().map(|(base, prefix)| Subnet::new(base, prefix)).collect();
+    // What the helper is on its side of the way out is of this machine.
+    refused.extend(uplink.map(|uplink| uplink.between));
+    let v4 = |range: &rondel_ports::egress::Cidr| match range.base {
+        IpAddr::V4(base) => Some(Subnet::new(base, range.prefix)),
+        IpAddr::V6(_) => None,
+    };
+    let allowed: Vec<Subnet> = options.allowed.iter().filter_map(v4).collect();
+    let (table, links) = (&*names.table, names.cables());
+    let rules = Rules { table, links, subnet, name_servers, refused: &refused, allowed: &allowed };
+    let write = || {
         let mut socket = firewall::socket()?;
-        firewall::set_up(&mut socket, &names.table, &names.bridge, subnet)?;
+        firewall::set_up(&mut socket, &rules)?;
         Ok(Neighbours::new(socket, names.table.clone()))
     };
-    within(base, rules).map_err(|error| {
+    within(base, write).map_err(|error| {
         Fault::environment(format!("cannot write the packet filter table `{}`", names.table))
             .caused_by(error)
-            .with_hint("The kernel needs nf_tables with NAT (modules `nf_tables`, `nft_masq`, `nft_ct`)")
+            .with_hint(
+                "the kernel needs nf_tables with NAT (modules `nf_tables`, `nft_masq`, `nft_ct`, `nft_fib_ipv4`)",
+            )
     })
 }
 

@@ -4,9 +4,10 @@
 //! the first container asks for a network. An interface of a container is never deleted: closing the namespace reaps it.
 //! A namespace is given to another container only when it is as new: nobody else has a handle of it, no socket is or lingers
 //! in it, and no process that could change its interfaces was in it (whoever runs one keeps a handle beyond the lease).
-//! Containers reach the bridge alone; one reaches another through it when that was published to a neighbourhood of the first.
+//! Each container has a link of its own. It sends with its own address and no other, and reaches the outside, the name service,
+//! and containers that were published to its neighbourhood. It reaches nothing else of this machine, and nothing by IPv6.
 //! Names in the kernel follow from the state folder, so engines do not meet, and a run finds what a killed one left.
-//! IPv4 only. What the host firewall drops by `iptables` in its legacy form, or by an explicit rule, stays dropped.
+//! What the host firewall drops by `iptables` in its legacy form, or by an explicit rule, stays dropped.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -16,12 +17,16 @@ mod firewall;
 mod ground;
 mod leases;
 mod links;
+mod machine;
 mod names;
 mod namespace;
 mod neighbours;
 mod netlink;
+mod nftables;
 mod pool;
 mod question;
+#[cfg(test)]
+mod raw_frames_tests;
 mod resolver;
 pub mod rootless;
 #[cfg(test)]
@@ -29,3 +34,4 @@ mod test_machine;
 mod uplink;
 
 pub use bridge::{Bridge, Options};
+pub use machine::is_of_this_machine;

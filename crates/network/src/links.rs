@@ -1,10 +1,11 @@
 //! Links, addresses and routes, told over netlink.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use crate::netlink::{Batch, CREATE, EXCLUSIVE, Socket, attribute, attributes, text, word};
+use crate::netlink::{Batch, CREATE, EXCLUSIVE, REPLACE, Socket, attribute, attributes, text, word};
 
 const NEW_LINK: u16 = 16;
 const DELETE_LINK: u16 = 17;
@@ -12,14 +13,16 @@ const LIST_LINKS: u16 = 18;
 const NEW_ADDRESS: u16 = 20;
 const NEW_ROUTE: u16 = 24;
 const LIST_ROUTES: u16 = 26;
+const NEW_NEIGHBOUR: u16 = 28;
+const LIST_ADDRESSES: u16 = 22;
 
 const LINK_ADDRESS: u16 = 1;
 const LINK_NAME: u16 = 3;
 const LINK_MTU: u16 = 4;
 const LINK_OTHER_END: u16 = 5;
-const LINK_MASTER: u16 = 10;
 const LINK_STATE: u16 = 16;
 const LINK_INFO: u16 = 18;
+const LINK_PROTOCOLS: u16 = 26;
 const LINK_NAMESPACE: u16 = 28;
 const UP: u32 = 1;
 
@@ -101,7 +104,7 @@ pub(crate) fn hardware_address(address: Ipv4Addr) -> [u8; 6] {
     [0x02, 0x72, a, b, c, d]
 }
 
-/// Adds a bridge.
+/// Adds a bridge. It has no ports: it holds the gateway's address and the subnet of containers.
 pub(crate) fn add_bridge(batch: &mut Batch, name: &str, mtu: u32, gateway: Ipv4Addr) {
     batch.request(NEW_LINK, CREATE | EXCLUSIVE, &header(0, UP), |a| {
         a.text(LINK_NAME, name).number(LINK_MTU, mtu).bytes(LINK_ADDRESS, &hardware_address(gateway)).nest(
@@ -115,47 +118,78 @@ pub(crate) fn add_bridge(batch: &mut Batch, name: &str, mtu: u32, gateway: Ipv4A
 
 /// What a container is attached with.
 pub(crate) struct Cable<'a> {
-    /// The name of the end on the bridge; `%d` in it becomes a free number.
+    /// The name of this machine's end; `%d` in it becomes a free number.
     pub(crate) name: &'a str,
-    /// The bridge.
-    pub(crate) bridge: u32,
     /// The largest packet, in bytes.
     pub(crate) mtu: u32,
+    /// The address of this machine on the cable.
+    pub(crate) gateway: Ipv4Addr,
     /// The address of the container.
     pub(crate) address: Ipv4Addr,
     /// The container's namespace.
     pub(crate) namespace: BorrowedFd<'a>,
 }
 
-/// Adds a pair of interfaces: one end on the bridge, the other is `eth0` of the container.
+/// Adds a pair of interfaces: one end is this machine's, the other is `eth0` of the container. Nothing else is on it.
 pub(crate) fn add_cable(batch: &mut Batch, cable: &Cable<'_>) {
     batch.request(NEW_LINK, CREATE | EXCLUSIVE, &header(0, UP), |a| {
-        a.text(LINK_NAME, cable.name).number(LINK_MTU, cable.mtu).number(LINK_MASTER, cable.bridge).nest(
-            LINK_INFO,
-            |info| {
-                info.bytes(1, b"veth").nest(2, |data| {
-                    data.nest(1, |peer| {
-                        peer.raw(&header(0, 0))
-                            .text(LINK_NAME, CONTAINER_LINK)
-                            .number(LINK_MTU, cable.mtu)
-                            .bytes(LINK_ADDRESS, &hardware_address(cable.address))
-                            .number(LINK_NAMESPACE, cable.namespace.as_raw_fd() as u32);
-                    });
+        a.text(LINK_NAME, cable.name).number(LINK_MTU, cable.mtu).bytes(LINK_ADDRESS, &hardware_address(cable.gateway));
+        a.nest(LINK_INFO, |info| {
+            info.bytes(1, b"veth").nest(2, |data| {
+                data.nest(1, |peer| {
+                    peer.raw(&header(0, 0))
+                        .text(LINK_NAME, CONTAINER_LINK)
+                        .number(LINK_MTU, cable.mtu)
+                        .bytes(LINK_ADDRESS, &hardware_address(cable.address))
+                        .number(LINK_NAMESPACE, cable.namespace.as_raw_fd() as u32);
                 });
-            },
-        );
+            });
+        });
     });
 }
 
-/// Lets a link of a bridge exchange packets with the bridge alone, not with other links like it.
-pub(crate) fn isolate(batch: &mut Batch, link: u32) {
-    const ISOLATED: u16 = 33;
+/// Leads packets for `address` to a link, and no others: the kernel drops what comes from there with another source. With
+/// `ipv6`, the link gets no address of that kind by itself.
+pub(crate) fn lead(batch: &mut Batch, link: u32, address: Ipv4Addr, gateway: Ipv4Addr, ipv6: bool) {
+    const IPV4: u16 = 2;
+    const SETTINGS: u16 = 1;
+    const REVERSE_PATH: u16 = 8;
+    const STRICT: u32 = 1;
+    const IPV6: u16 = 10;
+    const GENERATION: u16 = 8;
+    const NO_ADDRESS: u8 = 1;
     batch.request(NEW_LINK, 0, &header(link, 0), |a| {
-        a.nest(LINK_INFO, |info| {
-            info.text(4, "bridge").nest(5, |port| {
-                port.bytes(ISOLATED, &[1]);
+        a.nest(LINK_PROTOCOLS, |protocols| {
+            protocols.nest(IPV4, |v4| {
+                v4.nest(SETTINGS, |settings| {
+                    settings.number(REVERSE_PATH, STRICT);
+                });
             });
+            if ipv6 {
+                protocols.nest(IPV6, |v6| {
+                    v6.bytes(GENERATION, &[NO_ADDRESS]);
+                });
+            }
         });
+    });
+    // To one address, as static as an administrator makes it, on the link itself. The kernel may not have reaped yet the link
+    // of the container that had the address before.
+    let head = [2, 32, 0, 0, 254, 3, 253, 1, 0, 0, 0, 0];
+    batch.request(NEW_ROUTE, CREATE | REPLACE, &head, |a| {
+        a.bytes(1, &address.octets()).number(4, link).bytes(7, &gateway.octets());
+    });
+    add_neighbour(batch, link, address);
+}
+
+/// Says which hardware address an address on a link has, for as long as the link lives. What the link says does not change it.
+pub(crate) fn add_neighbour(batch: &mut Batch, link: u32, address: Ipv4Addr) {
+    const PERMANENT: u16 = 0x80;
+    let mut head = [0; 12];
+    head[0] = 2;
+    head[4..8].copy_from_slice(&link.to_ne_bytes());
+    head[8..10].copy_from_slice(&PERMANENT.to_ne_bytes());
+    batch.request(NEW_NEIGHBOUR, CREATE, &head, |a| {
+        a.bytes(1, &address.octets()).bytes(2, &hardware_address(address));
     });
 }
 
@@ -207,14 +241,30 @@ pub(crate) fn list(socket: &mut Socket) -> io::Result<Vec<Link>> {
     Ok(links)
 }
 
-/// Whether the bridge passes packets to and from a link. The kernel decides this some time after both ends are up.
-pub(crate) fn forwards(socket: &mut Socket, link: u32) -> io::Result<bool> {
+/// The name of a link; none: there is none with this index.
+pub(crate) fn name_of(socket: &mut Socket, link: u32) -> io::Result<Option<String>> {
+    let message = socket.fetch(LIST_LINKS, &header(link, 0))?;
+    Ok(message.and_then(|message| attribute(message.body.get(16..)?, LINK_NAME).map(text)))
+}
+
+/// Whether packets pass over a link. The kernel decides this some time after both ends are up.
+pub(crate) fn is_up(socket: &mut Socket, link: u32) -> io::Result<bool> {
     const UP: u8 = 6;
-    const FORWARDING: u8 = 3;
     let Some(message) = socket.fetch(LIST_LINKS, &header(link, 0))? else { return Ok(false) };
-    let body = message.body.get(16..).unwrap_or_default();
-    let port = attribute(body, LINK_INFO).and_then(|info| attribute(info, 5)).and_then(|port| attribute(port, 1));
-    Ok(attribute(body, LINK_STATE) == Some(&[UP]) && port == Some(&[FORWARDING]))
+    Ok(attribute(message.body.get(16..).unwrap_or_default(), LINK_STATE) == Some(&[UP]))
+}
+
+/// Every IPv4 address of this machine that others may reach: all but those of its loopback network.
+pub(crate) fn addresses(socket: &mut Socket) -> io::Result<BTreeSet<Ipv4Addr>> {
+    const LOCAL: u16 = 2;
+    let mut addresses = BTreeSet::new();
+    for message in socket.dump(LIST_ADDRESSES, &[2, 0, 0, 0, 0, 0, 0, 0])? {
+        if let Some(address) = attribute(message.body.get(8..).unwrap_or_default(), LOCAL) {
+            addresses.insert(Ipv4Addr::from(word(address, 0)?));
+        }
+    }
+    addresses.retain(|address| !address.is_loopback());
+    Ok(addresses)
 }
 
 /// All IPv4 routes, of every table.

@@ -18,7 +18,7 @@ pub(crate) struct Names {
     pub(crate) bridge: String,
     /// The packet filter table.
     pub(crate) table: String,
-    /// The bridge's end of a container's cable, with `%d` for a number.
+    /// This machine's end of a container's cable, with `%d` for a number.
     pub(crate) cable: String,
     /// The file in which the helper process of an ordinary user is noted.
     pub(crate) record: PathBuf,
@@ -38,6 +38,11 @@ impl Names {
         }
     }
 
+    /// What the names of all cables begin with, and no other's.
+    pub(crate) fn cables(&self) -> &str {
+        self.cable.trim_end_matches("%d")
+    }
+
     /// Removes bridge, cables and rules from the namespace of the calling thread; what is not there is no error.
     pub(crate) fn sweep(&self) -> Result<()> {
         self.sweep_links().attempt(|| format!("remove bridge `{}`", self.bridge))?;
@@ -52,7 +57,7 @@ impl Names {
 
     fn sweep_links(&self) -> io::Result<()> {
         let mut socket = Socket::open(Family::Route)?;
-        let prefix = self.cable.trim_end_matches("%d");
+        let prefix = self.cables();
         for link in links::list(&mut socket)? {
             if link.name != self.bridge && !link.name.starts_with(prefix) {
                 continue;
@@ -66,6 +71,13 @@ impl Names {
         }
         Ok(())
     }
+}
+
+/// Whether an interface has a name as engines give them: a bridge, or this machine's end of a cable.
+pub(crate) fn is_of_an_engine(name: &str) -> bool {
+    let is_hex = |text: &str| text.len() == 8 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let of_cable = |rest: &str| rest.get(..8).is_some_and(is_hex) && rest[8..].bytes().all(|b| b.is_ascii_digit());
+    name.strip_prefix("rnd").is_some_and(is_hex) || name.strip_prefix('v').is_some_and(of_cable)
 }
 
 fn missing_in_kernel(error: &io::Error) -> bool {
@@ -82,5 +94,7 @@ mod tests {
         assert!(one.bridge.len() <= 15 && one.cable.trim_end_matches("%d").len() <= 9, "{one:?}");
         assert_eq!(one, Names::of(Path::new("/nonexistent/one")));
         assert_ne!(one, Names::of(Path::new("/nonexistent/two")));
+        assert!(is_of_an_engine(&one.bridge) && is_of_an_engine(&one.cable.replace("%d", "17")));
+        assert!(!["veth0", "eth0", "v1234", "rnd", "vé12345678"].into_iter().any(is_of_an_engine));
     }
 }

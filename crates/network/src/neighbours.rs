@@ -83,6 +83,11 @@ impl Neighbours {
         Ok(member)
     }
 
+    /// Adds or removes what the packet filter knows beside neighbourhoods.
+    pub(crate) fn tell(&self, elements: &[Element], add: bool) -> io::Result<()> {
+        self.lock().tell(elements, add)
+    }
+
     /// Lets a neighbourhood reach a container.
     pub(crate) fn publish(
         self: &Arc<Self>,

@@ -13,6 +13,8 @@ const FLAG_ACK: u16 = 4;
 const FLAG_DUMP: u16 = 0x300;
 /// Create what is not there yet.
 pub(crate) const CREATE: u16 = 0x400;
+/// Put it in the place of what is there already.
+pub(crate) const REPLACE: u16 = 0x100;
 /// Refuse when it is there already.
 pub(crate) const EXCLUSIVE: u16 = 0x200;
 /// Add at the end of the list.

@@ -75,7 +75,8 @@ fn check_reach(offer: Offer, expected: &[&str]) {
         let outside = namespace::inside(machine.world.as_fd(), || server(WORLD)).unwrap().to_string();
         let folder = folder(machine, offer);
         let (state, resolv_conf) = (folder.join("state"), folder.join("resolv.conf"));
-        let child = start(&folder, &["reach", state.to_str().unwrap(), resolv_conf.to_str().unwrap(), &outside]);
+        let here = server(MACHINE).unwrap().to_string();
+        let child = start(&folder, &["reach", state.to_str().unwrap(), resolv_conf.to_str().unwrap(), &outside, &here]);
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         let lines: Vec<_> = std::str::from_utf8(&output.stdout).unwrap().lines().collect();
@@ -85,7 +86,7 @@ fn check_reach(offer: Offer, expected: &[&str]) {
     });
 }
 
-const CONNECTED: [&str; 8] = [
+const CONNECTED: [&str; 9] = [
     "user: 0",
     "address: Some(10.87.0.2)",
     "resolv.conf: Some(\"nameserver 10.87.0.1\\noptions ndots:2\\n\")",
@@ -94,6 +95,7 @@ const CONNECTED: [&str; 8] = [
     "server: 198.51.100.1",
     "names: 19 bytes, answer true",
     "mtu 1400: true",
+    "machine: false",
 ];
 
 #[test]

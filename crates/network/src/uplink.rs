@@ -101,6 +101,8 @@ fn is_program(path: &Path) -> bool {
 pub(crate) struct Uplink {
     /// The namespace.
     pub(crate) namespace: OwnedFd,
+    /// The addresses on the helper's side of the way out.
+    pub(crate) between: Subnet,
     /// Where the helper finds the namespace.
     _place: Place,
     process: OwnedFd,
@@ -143,7 +145,7 @@ impl Uplink {
             Ok(Err(error)) => return Err(error).attempt(|| format!("start `{program}`")),
             Err(_) => return Err(Fault::environment(format!("cannot start `{program}`"))),
         };
-        let uplink = Self { namespace, _place: place, process, record, keeper: Some(keeper) };
+        let uplink = Self { namespace, between: subnet, _place: place, process, record, keeper: Some(keeper) };
         uplink.wait(&mut socket, program, &started)?;
         Ok(uplink)
     }
