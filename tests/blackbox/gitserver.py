@@ -108,7 +108,7 @@ class Web:
     below `/dumb` and `/dumb-private`, as a server gives them that knows nothing of git. `pages` are given as they are, by their
     path with its query."""
 
-    def __init__(self, root: Path, certificate: Path | None = None):
+    def __init__(self, root: Path, certificate: Path | None = None, host: str = "127.0.0.1"):
         self.requests: list[str] = []
         self.accepted: set[str] = set()
         self.pages: dict[str, str] = {}
@@ -187,7 +187,7 @@ class Web:
                         break
                 return body
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = http.server.ThreadingHTTPServer((host, 0), Handler)
         self.server.daemon_threads = True
         self.scheme = "http"
         if certificate:
@@ -196,7 +196,7 @@ class Web:
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
             self.scheme = "https"
         self.port = self.server.server_address[1]
-        self.host = f"127.0.0.1:{self.port}"
+        self.host = f"{host}:{self.port}"
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self.thread.start()
 

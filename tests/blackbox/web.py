@@ -10,6 +10,7 @@ class Server:
 
     def __init__(self, routes: dict, host: str = "127.0.0.1", wrap=None):
         self.requests = []
+        self.routes = routes
         server = self
 
         class Handler(BaseHTTPRequestHandler):

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rondel_fault::{Fault, Result};
 use rondel_ports::cache::{Policy, Size};
+use rondel_ports::egress::Cidr;
 use serde::Deserialize;
 
 /// What a configuration file can say. Everything has a default; unknown keys are errors.
@@ -31,6 +32,16 @@ pub struct Config {
     pub cache: CacheConfig,
     /// How much a container may take of the machine.
     pub limits: LimitsConfig,
+    /// What processes in containers may do beyond what they may everywhere.
+    pub security: SecurityConfig,
+}
+
+/// What processes in containers may do beyond what they may everywhere.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct SecurityConfig {
+    /// Addresses of this machine or its link that they may reach, by themselves and by `http`, `git` and images.
+    pub egress: Vec<Cidr>,
 }
 
 /// How much a container may take of the machine. What is absent follows from the machine.
@@ -136,6 +147,7 @@ impl Default for Config {
             metrics: None,
             cache: CacheConfig::default(),
             limits: LimitsConfig::default(),
+            security: SecurityConfig::default(),
         }
     }
 }
@@ -183,6 +195,16 @@ mod tests {
         let config = parse("offline = true\n[[mirrors]]\nregistry = \"docker.io\"\nlayout = \"/images\"\n");
         assert!(config.is_ok_and(|c| c.offline && c.mirrors[0].layout.as_deref() == Some(Path::new("/images"))));
         assert!(parse("ofline = true").is_err_and(|e| e.to_string().contains("ofline")));
+    }
+
+    #[test]
+    fn what_containers_may_do() {
+        let parse = |text: &str| toml::from_str::<Config>(text);
+        let config = parse("[security]\negress = [\"127.0.0.1\", \"fd00::/8\"]\n").unwrap();
+        assert!(config.security.egress[1].contains("fd00::1".parse().unwrap()));
+        for wrong in ["egress = [\"localhost\"]", "allows = []"] {
+            assert!(parse(&format!("[security]\n{wrong}")).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use rondel_model::explain::{Difference, Ended, Note, Parts};
 use rondel_model::{SecretRef, Snapshot, SocketRef};
 use rondel_ops::{NoServices, OpCx, Ops, ScopeBinding, ScopedProcess, Scopes};
 use rondel_ports::BoxFuture;
+use rondel_ports::egress::Reach;
 use rondel_ports::secrets::{Plaintext, Secrets};
 use rondel_ports::streams::{Sockets, Stream};
 use serde::{Deserialize, Serialize};
@@ -175,6 +176,7 @@ async fn with_files(ops: &Arc<Ops>, mut explanation: Explanation, earlier: &[Not
         scopes: Arc::new(Nobody),
         services: Arc::new(NoServices),
         sockets: Arc::new(Nobody),
+        reach: Reach::Outside,
         failures: None,
     };
     for difference in &mut explanation.differences {

@@ -12,6 +12,7 @@ use rondel_hostlink::HostLink;
 use rondel_link::{Hello, ModuleRequest, ServedModule, Status};
 use rondel_modules::{Lookup, Modules};
 use rondel_ops::{Failures, OpCx};
+use rondel_ports::egress::Reach;
 use rondel_ports::streams::Machine;
 use rondel_query::{Caller, Evaluator};
 use rondel_session::{Client, ClientLink, ClientServices, ExecScope, Services, Session};
@@ -184,6 +185,7 @@ impl Engine {
                 scopes: scopes.clone(),
                 services: ClientServices::new(session.services.clone(), None),
                 sockets: session.sockets.clone(),
+                reach: Reach::Anywhere,
                 failures,
             },
         });
@@ -235,6 +237,7 @@ impl Engine {
                 scopes,
                 services,
                 sockets: session.sockets.clone(),
+                reach: Reach::Outside,
                 failures: process.origin.op_cx.failures.clone(),
             },
         });

@@ -14,6 +14,7 @@ use rondel_hostlink::HostLink;
 use rondel_modules::{Module, Modules};
 use rondel_network::Bridge;
 use rondel_ops::{BUNDLES, HostTrust, Ops, Ports};
+use rondel_ports::egress::Egress;
 use rondel_ports::index::{Index, Table};
 use rondel_ports::network::Networks as _;
 use rondel_ports::process::Processes as _;
@@ -49,12 +50,18 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     let store = Store::open(&options.state_dir, rondel_store::Options::default())?;
     let open_files = raise_open_files();
     let sandbox = Arc::new(Sandbox::new(sandbox_options(&options.config.limits, open_files))?);
-    let bridge = Bridge::new(rondel_network::Options::new(&options.state_dir, options.rootless));
+    let allowed = options.config.security.egress.clone();
+    let egress = Egress::new(allowed.clone(), Arc::new(rondel_network::is_of_this_machine));
+    let bridge = Bridge::new(rondel_network::Options {
+        allowed,
+        ..rondel_network::Options::new(&options.state_dir, options.rootless)
+    });
     let early = options.notes.iter().cloned().chain(store.notes()).collect();
     let networks = Arc::new(Noted::new(bridge, early, sandbox.notes()));
     sandbox.clean_up()?;
     networks.clean_up()?;
-    let environment = Environment::from_variables(|name| std::env::var_os(name));
+    let mut environment = Environment::from_variables(|name| std::env::var_os(name));
+    environment.web.egress = egress.clone();
     let http = Arc::new(Web::new(environment.web.clone(), Limits::default())?);
     let images = Arc::new(Registry::new(registry_config(&options.config), environment)?);
     let host = Arc::new(HostLink::new(store.clone(), store.clone()));
@@ -66,7 +73,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         images,
         http,
         host: host.clone(),
-        git: Arc::new(Git::new(&options.state_dir.join(GIT), git_variables(), open_files)?),
+        git: Arc::new(Git::new(&options.state_dir.join(GIT), git_variables(), open_files)?.with_egress(egress)),
     };
     let house = Housekeeper::new(store.clone(), engine_name(&options.config), &options.config.cache)?;
     let given = rondel_ops::Options { trust: host_trust(), proxies: proxies(), watch: Some(house.clone()) };

@@ -46,7 +46,8 @@ pub(crate) struct Runner {
     home: PathBuf,
     /// The keys that servers showed first.
     pub(crate) known_hosts: PathBuf,
-    variables: Vec<(String, String)>,
+    /// The proxies and certificates that `git` is told of.
+    pub(crate) variables: Vec<(String, String)>,
     /// That of `git`, which is lower than the engine's.
     open_files: Rlimit,
 }

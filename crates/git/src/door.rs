@@ -1,9 +1,9 @@
 //! The way of a `git` to a host that no name leads to: a port of this machine's loopback, behind which connections are made.
 //!
 //! *Invariants.* Only processes of the engine's own user come through, whoever else is on the machine. Nothing but the one host
-//! is ever reached. The port closes, and every connection that came through it ends, with the door.
+//! is ever reached, or, for a process in a container, nothing of this machine. The port closes, and every connection that came through it ends, with the door.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 
 use rondel_fault::{Attempt as _, Fault, Result};
@@ -11,6 +11,8 @@ use rondel_ports::network::Dial;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+
+use crate::confine::Outside;
 
 /// How many connections may be open at a time; further ones are closed at once.
 const MOST_CONNECTIONS: usize = 64;
@@ -21,9 +23,11 @@ const CONNECTIONS: &str = "/proc/self/net/tcp";
 #[derive(Clone)]
 pub(crate) enum Manner {
     /// Not at all: to this port.
-    Port(u16),
+    Port(u16, Dial),
     /// As to a SOCKS 5 proxy, by this name alone.
-    Proxy(String),
+    Proxy(String, Dial),
+    /// As to a SOCKS 5 proxy, to any host outside of this machine.
+    Outside(Outside),
 }
 
 /// A port of loopback that leads to a host, until it is dropped.
@@ -33,23 +37,23 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    pub(crate) async fn open(manner: Manner, dial: Dial) -> Result<Self> {
+    pub(crate) async fn open(manner: Manner) -> Result<Self> {
         let attempted = || "open a way to a service".to_owned();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.attempt(attempted)?;
         let port = listener.local_addr().attempt(attempted)?.port();
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, port, manner, dial));
+        serving.spawn(serve(listener, port, manner));
         Ok(Self { port, _serving: serving })
     }
 }
 
-async fn serve(listener: TcpListener, port: u16, manner: Manner, dial: Dial) {
+async fn serve(listener: TcpListener, port: u16, manner: Manner) {
     let mut connections = JoinSet::new();
     while let Ok((near, from)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
         if connections.len() < MOST_CONNECTIONS && is_own(from, port).await {
             // Whoever asked sees its connection end; there is nobody else to tell.
-            connections.spawn(pass(near, manner.clone(), dial.clone()));
+            connections.spawn(pass(near, manner.clone()));
         }
     }
 }
@@ -73,18 +77,30 @@ fn user_of(listed: &str, from: SocketAddrV4, to: SocketAddrV4) -> Option<u32> {
     })
 }
 
-async fn pass(near: TcpStream, manner: Manner, dial: Dial) {
-    if let Some((mut near, mut far)) = through(near, manner, dial).await {
+async fn pass(near: TcpStream, manner: Manner) {
+    if let Some((mut near, mut far)) = through(near, manner).await {
         let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
     }
 }
 
-async fn through(mut near: TcpStream, manner: Manner, dial: Dial) -> Option<(TcpStream, TcpStream)> {
-    let (port, proxy) = match manner {
-        Manner::Port(port) => (port, false),
-        Manner::Proxy(host) => (asked(&mut near, &host).await.ok()??, true),
+async fn through(mut near: TcpStream, manner: Manner) -> Option<(TcpStream, TcpStream)> {
+    let proxy = !matches!(manner, Manner::Port(..));
+    let far = match manner {
+        Manner::Port(port, dial) => tokio::task::spawn_blocking(move || dial(port)),
+        Manner::Proxy(host, dial) => {
+            let (name, port) = asked(&mut near).await.ok()??;
+            if !name.eq_ignore_ascii_case(&host) {
+                near.write_all(&answer(2)).await.ok()?;
+                return None;
+            }
+            tokio::task::spawn_blocking(move || dial(port))
+        }
+        Manner::Outside(outside) => {
+            let (name, port) = asked(&mut near).await.ok()??;
+            tokio::task::spawn_blocking(move || outside.connect(&name, port))
+        }
     };
-    let far = tokio::task::spawn_blocking(move || dial(port)).await.ok()?;
+    let far = far.await.ok()?;
     if proxy {
         near.write_all(&answer(if far.is_ok() { 0 } else { 5 })).await.ok()?;
     }
@@ -93,8 +109,8 @@ async fn through(mut near: TcpStream, manner: Manner, dial: Dial) -> Option<(Tcp
     Some((near, TcpStream::from_std(far).ok()?))
 }
 
-/// The port that is asked for by RFC 1928; none: another host is, or something else than a connection.
-async fn asked(near: &mut TcpStream, host: &str) -> std::io::Result<Option<u16>> {
+/// The host and port that are asked for by RFC 1928; none: something else than a connection is.
+async fn asked(near: &mut TcpStream) -> std::io::Result<Option<(String, u16)>> {
     let mut head = [0; 2];
     near.read_exact(&mut head).await?;
     let mut manners = vec![0; usize::from(head[1])];
@@ -104,20 +120,30 @@ async fn asked(near: &mut TcpStream, host: &str) -> std::io::Result<Option<u16>>
         return Ok(None);
     }
     near.write_all(&[5, 0]).await?;
-    let mut request = [0; 5];
+    let mut request = [0; 4];
     near.read_exact(&mut request).await?;
-    let [5, 1, _, 3, length] = request else {
-        near.write_all(&answer(7)).await?;
-        return Ok(None);
+    let host = match request {
+        [5, 1, _, 1] => {
+            let mut address = [0; 4];
+            near.read_exact(&mut address).await?;
+            Ipv4Addr::from(address).to_string()
+        }
+        [5, 1, _, 3] => {
+            let mut name = vec![0; usize::from(near.read_u8().await?)];
+            near.read_exact(&mut name).await?;
+            String::from_utf8_lossy(&name).into_owned()
+        }
+        [5, 1, _, 4] => {
+            let mut address = [0; 16];
+            near.read_exact(&mut address).await?;
+            Ipv6Addr::from(address).to_string()
+        }
+        _ => {
+            near.write_all(&answer(7)).await?;
+            return Ok(None);
+        }
     };
-    let mut rest = vec![0; usize::from(length) + 2];
-    near.read_exact(&mut rest).await?;
-    let (name, port) = rest.split_at(usize::from(length));
-    if !name.eq_ignore_ascii_case(host.as_bytes()) {
-        near.write_all(&answer(2)).await?;
-        return Ok(None);
-    }
-    Ok(Some(u16::from_be_bytes([port[0], port[1]])))
+    Ok(Some((host, near.read_u16().await?)))
 }
 
 /// The answer of a proxy with a code of RFC 1928.
@@ -135,6 +161,8 @@ pub(crate) async fn accepts(dial: &Dial, port: u16) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use rondel_ports::egress::Egress;
 
     use super::*;
 
@@ -168,7 +196,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_leads_to_the_host() {
-        let door = Door::open(Manner::Port(9418), numbers()).await.expect("opens");
+        let door = Door::open(Manner::Port(9418, numbers())).await.expect("opens");
         let mut near = TcpStream::connect((Ipv4Addr::LOCALHOST, door.port)).await.expect("connects");
         let mut got = String::new();
         near.read_to_string(&mut got).await.expect("reads");
@@ -177,8 +205,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_container_is_led_outside_alone() {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listens");
+        let port = listener.local_addr().expect("has an address").port();
+        let egress = |allowed: &str| Egress::new([allowed.parse().expect("a range")], Arc::new(|_| false));
+        for (allowed, want) in [("127.0.0.1", 0), ("192.0.2.1", 5)] {
+            let outside = Outside::new(egress(allowed));
+            let door = Door::open(Manner::Outside(outside.clone())).await.expect("opens");
+            let name = [&[3, 9][..], b"localhost"].concat();
+            let mapped = [&[4][..], &Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets()].concat();
+            for host in [vec![1, 127, 0, 0, 1], name, mapped] {
+                let mut near = TcpStream::connect((Ipv4Addr::LOCALHOST, door.port)).await.expect("connects");
+                let request = [&[5, 1, 0, 5, 1, 0][..], &host, &port.to_be_bytes()].concat();
+                near.write_all(&request).await.expect("asks");
+                let mut got = [0; 12];
+                near.read_exact(&mut got).await.expect("reads");
+                assert_eq!((got[0], got[1], got[3]), (5, 0, want), "{host:?}");
+            }
+            assert_eq!(outside.refusal().is_some(), want != 0);
+        }
+    }
+
+    #[tokio::test]
     async fn a_proxy_leads_to_one_host_alone() {
-        let door = Door::open(Manner::Proxy("Web".into()), numbers()).await.expect("opens");
+        let door = Door::open(Manner::Proxy("Web".into(), numbers())).await.expect("opens");
         for (name, want) in [("web", Some("8080")), ("other", None)] {
             let mut near = TcpStream::connect((Ipv4Addr::LOCALHOST, door.port)).await.expect("connects");
             let mut request = vec![5, 1, 0, 5, 1, 0, 3, u8::try_from(name.len()).expect("is short")];

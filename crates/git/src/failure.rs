@@ -17,6 +17,8 @@ pub(crate) enum Failure {
     Said(String),
     /// The server accepts no connection, for this reason.
     Away(String),
+    /// We do not connect to a host on behalf of who asks.
+    Forbidden(Fault),
 }
 
 /// What the messages of `git` mean, by words that are in them: the first that fits counts.
@@ -131,6 +133,9 @@ impl Failure {
     /// The failure of a run that asked the server of `url`.
     pub(crate) fn at(&self, url: &str) -> Fault {
         let url = without_password(url);
+        if let Self::Forbidden(fault) = self {
+            return fault.clone().context(format!("cannot read the repository `{url}`"));
+        }
         let fault = match self.meaning() {
             // Users match on the first words; see spec/behaviours.md GIT-019 and XS-004.
             Some(Meaning::Refused) => Fault::denied(format!("Authentication failed for `{url}`")).with_hint(
@@ -166,6 +171,7 @@ impl Failure {
             Self::Said(_) if self.meaning() == Some(Meaning::Full) => {
                 Fault::environment(format!("cannot {doing}: the disk is full"))
             }
+            Self::Forbidden(fault) => fault.clone().context(format!("cannot {doing}")),
             Self::Said(_) | Self::Away(_) => {
                 Fault::environment(format!("cannot {doing}")).caused_by(io::Error::other(self.said()))
             }
@@ -177,6 +183,7 @@ impl Failure {
         let messages = match self {
             Self::Said(messages) => messages,
             Self::Away(reason) => return reason.clone(),
+            Self::Forbidden(fault) => return fault.full_message(),
             Self::Start(_) | Self::Silent(_) => return String::new(),
         };
         let lines = messages.lines().flat_map(|line| line.rsplit('\r').next()).map(str::trim);
@@ -208,7 +215,7 @@ mod tests {
     #[test]
     fn messages_are_understood() {
         let check = |said: &str, want: &str| {
-            let told = Failure::Said(said.to_owned()).at("https://me:pw@h/r").to_string();
+            let told = Failure::Said(said.to_owned()).at("https://me:pw@h/r").full_message();
             assert!(told.contains(want) && !told.contains("me:pw"), "{told}");
         };
         let denied = "fatal: could not read Username for 'http://h': terminal prompts disabled";
@@ -227,6 +234,6 @@ mod tests {
         let away = Failure::Away("connection refused".into()).at("git://h/r").full_message();
         assert!(away.contains("cannot reach `git://h/r`") && away.contains("connection refused"), "{away}");
         let missing = Failure::Start(io::ErrorKind::NotFound).at("x");
-        assert!(missing.to_string().contains("not installed") && !missing.hints().is_empty());
+        assert!(missing.full_message().contains("not installed") && !missing.hints().is_empty());
     }
 }

@@ -18,6 +18,7 @@
 mod adopt;
 mod checkout;
 mod command;
+mod confine;
 mod door;
 mod failure;
 mod outside;
@@ -31,6 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rondel_digest::Digest;
 use rondel_fault::{Attempt as _, Result};
 use rondel_ports::BoxFuture;
+use rondel_ports::egress::Egress;
 use rondel_ports::git::{Checkout, References, Repository};
 use rustix::process::Rlimit;
 
@@ -43,6 +45,7 @@ const KEPT: usize = 16;
 pub struct Git {
     folder: PathBuf,
     runner: Runner,
+    egress: Egress,
     /// One user of a remote's folder at a time; made when the folder is used first.
     stores: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<bool>>>>,
     /// Who was let in by a server since the engine started.
@@ -75,11 +78,18 @@ impl Git {
         Ok(Self {
             folder: folder.to_owned(),
             runner: Runner::new(folder, variables, open_files),
+            egress: Egress::default(),
             stores: Mutex::default(),
             admitted: Mutex::default(),
             kept: Mutex::default(),
             next: AtomicU64::new(0),
         })
+    }
+
+    /// The same, with what may be reached for processes in containers.
+    #[must_use]
+    pub fn with_egress(self, egress: Egress) -> Self {
+        Self { egress, ..self }
     }
 
     fn fresh(&self) -> PathBuf {

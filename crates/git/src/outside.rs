@@ -2,23 +2,28 @@
 //!
 //! A service is reached through a [`Door`]. SSH and git's own protocol are told its port in place of the address, and keep the
 //! name that was meant for the keys of hosts and for virtual hosts; HTTP takes it for a proxy, so that names in certificates
-//! stay what they are. Whatever else a repository leads to, such as submodules on other servers, is reached as ever.
+//! stay what they are. Whatever else a repository leads to, such as submodules on other servers, is reached as ever, unless it is
+//! a process in a container that asks: see [`crate::confine`].
 
 use std::path::{Path, PathBuf};
 
 use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_ports::egress::Reach;
 use rondel_ports::git::Login;
 use rondel_ports::network::Dial;
 
 use crate::Git;
 use crate::command::{Run, Ssh};
+use crate::confine::Outside;
 use crate::door::{Door, Manner, accepts};
 use crate::failure::Failure;
 
 /// What SSH takes a service for: no name that anybody else has.
 const SERVICE: &str = "rondel-service";
+/// What SSH is told when it may lead to the one server alone.
+const NO_OTHERS: &str = "Host * !rondel-service\n  ProxyCommand false\n";
 /// Where doors are.
-const LOOPBACK: &str = "127.0.0.1";
+pub(crate) const LOOPBACK: &str = "127.0.0.1";
 
 /// What `run` printed, which asks the server of `address` as `login` says.
 pub(crate) async fn run(git: &Git, mut run: Run<'_>, address: &str, login: &Login) -> Result<Vec<u8>, Failure> {
@@ -34,26 +39,44 @@ pub(crate) async fn run(git: &Git, mut run: Run<'_>, address: &str, login: &Logi
     }
     let known_hosts = Temporary::known_hosts(git, login).map_err(unprepared)?;
     let known = known_hosts.as_ref().map(|file| &*file.0);
-    let (Some(host), Some(place)) = (&login.host, place) else {
-        run.variables.push(("GIT_SSH_COMMAND", git.runner.ssh(&Ssh::Known(known)).into()));
-        return git.runner.run(run).await;
+    let outside = (login.reach == Reach::Outside).then(|| Outside::new(git.egress.clone()));
+    let _confined = match &outside {
+        Some(outside) => Some(outside.confine(&mut run, &git.runner.variables).await.map_err(unprepared)?),
+        None => None,
     };
-    accepts(&host.dial, place.port()).await.map_err(|fault| Failure::Away(fault.full_message()))?;
-    let door = lead(&mut run, &host.dial, &place).await.map_err(unprepared)?;
-    let config = place.ssh_config(door.port, known, &login.known_hosts, &git.runner.known_hosts);
+    let dial = match (&login.host, &outside, &place) {
+        (Some(host), ..) => Some(host.dial.clone()),
+        (None, Some(outside), Some(place)) if !place.is_web() => Some(outside.dial(place.host)),
+        _ => None,
+    };
+    let refused = |failure| outside.as_ref().and_then(Outside::refusal).map_or(failure, Failure::Forbidden);
+    let (Some(dial), Some(place)) = (dial, place) else {
+        let alone = outside.as_ref().map(|_| Temporary::write(git, NO_OTHERS)).transpose().map_err(unprepared)?;
+        let ssh = alone.as_ref().map_or(Ssh::Known(known), |file| Ssh::Configured(&file.0));
+        run.variables.push(("GIT_SSH_COMMAND", git.runner.ssh(&ssh).into()));
+        return git.runner.run(run).await.map_err(refused);
+    };
+    accepts(&dial, place.port()).await.map_err(|fault| refused(Failure::Away(fault.full_message())))?;
+    let door = lead(&mut run, &dial, &place).await.map_err(unprepared)?;
+    let mut config = place.ssh_config(door.port, known, login, &git.runner.known_hosts);
+    if outside.is_some() {
+        config.push_str(NO_OTHERS);
+    }
     let config = Temporary::write(git, &config).map_err(unprepared)?;
     run.variables.push(("GIT_SSH_COMMAND", git.runner.ssh(&Ssh::Configured(&config.0)).into()));
     let done = git.runner.run(run).await;
     done.map_err(|failure| match failure {
-        Failure::Said(text) => Failure::Said(text.replace(LOOPBACK, place.host)),
-        other => other,
+        Failure::Said(text) => refused(Failure::Said(text.replace(LOOPBACK, place.host))),
+        other => refused(other),
     })
 }
 
 /// A door to which `run` is led wherever it means `place`.
 async fn lead(run: &mut Run<'_>, dial: &Dial, place: &Place<'_>) -> Result<Door> {
-    let manner = if place.is_web() { Manner::Proxy(place.host.to_owned()) } else { Manner::Port(place.port()) };
-    let door = Door::open(manner, dial.clone()).await?;
+    let dial = dial.clone();
+    let manner =
+        if place.is_web() { Manner::Proxy(place.host.to_owned(), dial) } else { Manner::Port(place.port(), dial) };
+    let door = Door::open(manner).await?;
     let base = place.base();
     if place.is_web() {
         run.settings.push((format!("http.{base}.proxy"), format!("socks5h://{LOOPBACK}:{}", door.port)));
@@ -122,10 +145,11 @@ impl<'a> Place<'a> {
         })
     }
 
-    /// The configuration of an SSH for which the server is a `door`. `given` is what was said of keys, and stands in `known`; the
-    /// keys that other servers show are kept in `seen` unless there is `known`. That of a service is not kept: the way leads
-    /// to it and to nobody else, and it may well be a new one for each session.
-    fn ssh_config(&self, door: u16, known: Option<&Path>, given: &str, seen: &Path) -> String {
+    /// The configuration of an SSH for which the server is a `door`. What `login` says of keys stands in `known`; the keys that
+    /// servers show are kept in `seen` unless there is `known`. That of a service is not kept: the way leads to it and to nobody
+    /// else, and it may well be a new one for each session.
+    fn ssh_config(&self, door: u16, known: Option<&Path>, login: &Login, seen: &Path) -> String {
+        let given = &login.known_hosts;
         let (name, port) = (self.host, self.port());
         let with_port = format!("[{name}]:{port}");
         // A key may also be listed for all ports of a host.
@@ -136,8 +160,8 @@ impl<'a> Place<'a> {
             let file = known.unwrap_or(file).display();
             format!("  UserKnownHostsFile \"{file}\"\n  StrictHostKeyChecking {check}\n")
         };
-        let service = trust(Path::new("/dev/null"), "no");
         let others = trust(seen, "accept-new");
+        let service = if login.host.is_some() { trust(Path::new("/dev/null"), "no") } else { others.clone() };
         format!(
             "Host {SERVICE}\n  HostName {LOOPBACK}\n  Port {door}\n  HostKeyAlias {key}\n  CheckHostIP no\n{service}\
              Host *\n{others}"
@@ -172,6 +196,10 @@ impl Drop for Temporary {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rondel_ports::network::Host;
+
     use super::*;
 
     #[test]
@@ -197,7 +225,11 @@ mod tests {
         let check = |address: &str, given: &str, want: &str| {
             let place = Place::of(address).expect("an address");
             let known = (!given.is_empty()).then_some(Path::new("/k"));
-            let text = place.ssh_config(99, known, given, Path::new("/seen"));
+            let nowhere: Dial = Arc::new(|_| Err(Fault::bug("is not called")));
+            let key = rondel_digest::Digest::of_bytes(b"");
+            let host = Host { key, dial: nowhere, folder: PathBuf::new(), guard: Arc::new(()) };
+            let login = Login { known_hosts: given.into(), host: Some(host), ..Login::default() };
+            let text = place.ssh_config(99, known, &login, Path::new("/seen"));
             let lines: Vec<_> = text.lines().map(|line| line.split_whitespace().last().unwrap_or_default()).collect();
             assert_eq!(lines.join(" "), format!("{SERVICE} {LOOPBACK} 99 {want}"), "{text}");
         };

@@ -200,7 +200,7 @@ impl Ops {
             Some(socket) => Some(self.agent(cx, socket).await?),
             None => None,
         };
-        Ok(Login { authorization, known_hosts: known_hosts.to_string(), agent, host: None })
+        Ok(Login { authorization, known_hosts: known_hosts.to_string(), agent, host: None, reach: cx.reach })
     }
 
     /// A socket of this machine that leads to an agent of the client's.

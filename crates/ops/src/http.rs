@@ -81,6 +81,7 @@ impl Ops {
             authorization: plaintext.as_deref(),
             known: known.as_ref().map_or(&nothing, |known| &known.validators),
             dial: reached.host.as_ref().map(|host| host.dial.clone()),
+            reach: cx.reach,
         };
         let folder = Folder(self.blocking(|ops| ops.ports.snapshots.temp_dir()).await?);
         let content = folder.0.join("content");

@@ -10,6 +10,7 @@ use rondel_model::image::ImageRef;
 use rondel_model::op::{Filter, ImageOp, ImportOp, Place};
 use rondel_model::service::Service;
 use rondel_model::{LayerId, Platform, Snapshot};
+use rondel_ports::egress::Reach;
 use rondel_ports::images::{Credentials, Images, ResolvedImage};
 use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Compression, LayerBlob};
@@ -74,7 +75,7 @@ impl Ops {
             return Ok(image);
         }
         let reached = self.reach(cx, wanted.service).await?;
-        let images = self.images(&reached);
+        let images = self.images(cx, &reached);
         let resolving = async {
             let (reference, credentials) = (wanted.reference, &wanted.credentials);
             if reference.digest.is_none()
@@ -93,10 +94,11 @@ impl Ops {
     }
 
     /// The registries, or the one that a service is.
-    pub(crate) fn images(&self, reached: &Reached) -> Arc<dyn Images> {
-        match &reached.host {
-            Some(host) => self.ports.images.through(host.clone()),
-            None => self.ports.images.clone(),
+    pub(crate) fn images(&self, cx: &OpCx, reached: &Reached) -> Arc<dyn Images> {
+        match (&reached.host, cx.reach) {
+            (Some(host), _) => self.ports.images.through(host.clone()),
+            (None, Reach::Anywhere) => self.ports.images.clone(),
+            (None, Reach::Outside) => self.ports.images.outside(),
         }
     }
 
@@ -146,7 +148,7 @@ impl Ops {
         let pulled = async {
             let reached = self.reach(cx, op.service.as_ref()).await?;
             let credentials = self.credentials_for(&image.reference, op.service.as_ref());
-            let pull = Arc::new(Pull { images: self.images(&reached), image, credentials });
+            let pull = Arc::new(Pull { images: self.images(cx, &reached), image, credentials });
             let layers = stream::iter(0..pull.image.layers.len())
                 .map(|index| self.layer(pull.clone(), index, span.emitter().clone()))
                 .buffered(AT_ONCE)

@@ -36,7 +36,7 @@ impl Ops {
         let span = cx.events.span(Work::Push, format!("push {}", to.reference));
         let pushed = async {
             let reached = self.reach(cx, to.service).await?;
-            let registry = self.images(&reached);
+            let registry = self.images(cx, &reached);
             let credentials = to.credentials.clone();
             reached.during(registry.push(to.reference, images, media_types, credentials, span.emitter())).await
         };

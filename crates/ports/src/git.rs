@@ -8,6 +8,7 @@ use rondel_digest::Digest;
 use rondel_fault::Result;
 
 use crate::BoxFuture;
+use crate::egress::Reach;
 use crate::network::Host;
 
 /// How a server is asked. Its `Debug` shows no secret.
@@ -21,6 +22,8 @@ pub struct Login {
     pub agent: Option<Agent>,
     /// The host of the address, when no name leads to it.
     pub host: Option<Host>,
+    /// How far connections to other hosts may lead.
+    pub reach: Reach,
 }
 
 /// The socket of an SSH agent.

@@ -9,6 +9,7 @@ use rondel_fault::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::BoxFuture;
+use crate::egress::Reach;
 use crate::network::Dial;
 use crate::secrets::Plaintext;
 
@@ -38,6 +39,8 @@ pub struct Request<'a> {
     pub known: &'a Validators,
     /// How its host is reached, when it is none that names are found for.
     pub dial: Option<Dial>,
+    /// How far the request and its redirects may lead, when names are found.
+    pub reach: Reach,
 }
 
 /// What a server answers.

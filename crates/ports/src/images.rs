@@ -120,6 +120,9 @@ pub trait Images: Send + Sync {
     /// without TLS.
     fn through(&self, host: Host) -> Arc<dyn Images>;
 
+    /// The same for a process in a container: registries that are of this machine are refused, apart from mirrors.
+    fn outside(&self) -> Arc<dyn Images>;
+
     /// Writes `images` as an OCI layout tar with a Docker `manifest.json` beside it (for a single image). Blocks.
     /// The bytes depend on the images alone.
     ///

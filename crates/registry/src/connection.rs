@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use rondel_digest::Sha256Digest;
 use rondel_fault::{Attempt as _, Result};
 use rondel_ports::network::Host;
@@ -24,7 +24,9 @@ const MAX_REMEMBERED: usize = 10_000;
 
 /// Everything that requests share.
 pub(crate) struct Connection {
-    pub(crate) http: reqwest::Client,
+    http: reqwest::Client,
+    /// It is a process in a container that asks.
+    outside: bool,
     pub(crate) environment: Environment,
     pub(crate) timing: Timing,
     pub(crate) tokens: Tokens,
@@ -40,10 +42,29 @@ impl Connection {
         let http = rondel_web::client(&environment.web, timing.limits(), reqwest::redirect::Policy::custom(follow))?;
         Ok(Self {
             http,
+            outside: false,
             environment,
             timing,
             tokens: Tokens::default(),
             insecure: config.insecure.iter().cloned().collect(),
+            schemes: Mutex::default(),
+            holders: Mutex::default(),
+            _way: None,
+        })
+    }
+
+    /// Requests for a process in a container: to no registry of this machine.
+    ///
+    /// # Errors
+    /// As for [`Connection::new`].
+    pub(crate) fn outside(&self) -> Result<Self> {
+        Ok(Self {
+            http: rondel_web::outside_client(&self.environment.web, self.timing.limits(), follow)?,
+            outside: true,
+            environment: self.environment.clone(),
+            timing: self.timing,
+            tokens: Tokens::default(),
+            insecure: self.insecure.clone(),
             schemes: Mutex::default(),
             holders: Mutex::default(),
             _way: None,
@@ -70,6 +91,7 @@ impl Connection {
         let door = Door::open(folder.path(), &url, host.dial.clone())?;
         Ok(Self {
             http: door.client(&self.environment.web, self.timing.limits())?,
+            outside: false,
             environment: self.environment.clone(),
             timing: self.timing,
             tokens: Tokens::default(),
@@ -78,6 +100,17 @@ impl Connection {
             holders: Mutex::default(),
             _way: Some((door, folder)),
         })
+    }
+
+    /// A request, wherever its address came from: a registry may name its token server, and where to upload to.
+    ///
+    /// # Errors
+    /// When a process in a container may not ask there.
+    pub(crate) fn request(&self, method: Method, url: Url) -> Result<RequestBuilder> {
+        if self.outside {
+            rondel_web::check(&self.environment.web.egress, &url)?;
+        }
+        Ok(self.http.request(method, url))
     }
 
     /// The scheme under which `authority` is reached.

@@ -59,6 +59,10 @@ pub struct Registry {
     connection: Arc<Connection>,
     /// The one registry that there is.
     only: Option<Only>,
+    /// For processes in containers; made with the first request.
+    outside: Arc<OnceCell<Connection>>,
+    /// It is a process in a container that asks.
+    is_outside: bool,
 }
 
 /// A registry that no name leads to.
@@ -83,12 +87,19 @@ impl Registry {
     /// As for [`Registry::new`].
     pub fn with_timing(config: RegistryConfig, environment: Environment, timing: Timing) -> Result<Self> {
         let connection = Connection::new(&config, environment, timing)?;
-        Ok(Self { config, connection: Arc::new(connection), only: None })
+        let (connection, outside) = (Arc::new(connection), Arc::default());
+        Ok(Self { config, connection, only: None, outside, is_outside: false })
     }
 
     /// The repository of `reference` at `endpoint`.
     async fn remote(&self, endpoint: Endpoint, reference: &ImageRef, given: Option<Credentials>) -> Result<Remote<'_>> {
         let connection = match &self.only {
+            // Mirrors are the choice of whoever configured the engine.
+            None if self.is_outside && !endpoint.is_mirror() => {
+                let connection = self.outside.get_or_try_init(|| async { self.connection.outside() }).await?;
+                endpoint.check(&connection.environment.web.egress)?;
+                connection
+            }
             None => &*self.connection,
             Some(Only { host, connection }) => {
                 let made = connection.get_or_try_init(|| self.connection.through(host, endpoint.authority()));
@@ -143,7 +154,13 @@ impl Images for Registry {
     fn through(&self, host: Host) -> Arc<dyn Images> {
         let only = Only { host, connection: OnceCell::new() };
         let config = RegistryConfig::default();
-        Arc::new(Self { config, connection: self.connection.clone(), only: Some(only) })
+        let (connection, outside) = (self.connection.clone(), self.outside.clone());
+        Arc::new(Self { config, connection, only: Some(only), outside, is_outside: false })
+    }
+
+    fn outside(&self) -> Arc<dyn Images> {
+        let (config, connection, outside) = (self.config.clone(), self.connection.clone(), self.outside.clone());
+        Arc::new(Self { config, connection, only: None, outside, is_outside: true })
     }
 
     fn archive(&self, images: Vec<OutgoingImage>, media_types: MediaTypes, into: &Path) -> Result<()> {

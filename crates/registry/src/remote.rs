@@ -7,6 +7,7 @@ use reqwest::{Body, Method, Response, StatusCode, Url};
 use rondel_digest::Sha256Digest;
 use rondel_fault::{Attempt as _, Fault, Kind, Result};
 use rondel_model::image::ImageRef;
+use rondel_ports::egress::Egress;
 use rondel_ports::images::Credentials;
 use rondel_web::{body, network, origin};
 use serde::Deserialize;
@@ -30,6 +31,7 @@ pub(crate) struct Endpoint {
     scheme: Option<&'static str>,
     prefix: String,
     namespace: Option<String>,
+    is_mirror: bool,
 }
 
 impl Endpoint {
@@ -45,7 +47,23 @@ impl Endpoint {
             scheme: None,
             prefix: String::new(),
             namespace: None,
+            is_mirror: false,
         }
+    }
+
+    /// Whether it is a mirror.
+    pub(crate) fn is_mirror(&self) -> bool {
+        self.is_mirror
+    }
+
+    /// Checks whether a process in a container may ask it, as far as its name is an address.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub(crate) fn check(&self, egress: &Egress) -> Result<()> {
+        let attempted = || format!("reach the registry `{}`", self.registry);
+        let url = Url::parse(&format!("https://{}/", self.authority)).attempt(attempted)?;
+        rondel_web::check(egress, &url).map_err(|fault| fault.context(format!("cannot {}", attempted())))
     }
 
     /// Host and port, where requests go.
@@ -78,6 +96,7 @@ impl Endpoint {
             scheme,
             prefix: prefix.to_owned(),
             namespace: (!same).then(|| reference.registry.clone()),
+            is_mirror: true,
         })
     }
 }
@@ -314,7 +333,7 @@ impl<'a> Remote<'a> {
         if let Some(header) = authorization {
             headers.insert(AUTHORIZATION, header);
         }
-        let mut request = self.connection.http.request(call.method.clone(), call.url.clone());
+        let mut request = self.connection.request(call.method.clone(), call.url.clone())?;
         if let Some(body) = &call.body {
             let (body, length) = body()?;
             headers.insert(CONTENT_LENGTH, length.into());
@@ -357,11 +376,10 @@ impl<'a> Remote<'a> {
         let mut attempt = 0;
         loop {
             let mut request = match &form {
-                None => self.connection.http.get(url.clone()),
+                None => self.connection.request(Method::GET, url.clone())?,
                 Some(form) => self
                     .connection
-                    .http
-                    .post(url.clone())
+                    .request(Method::POST, url.clone())?
                     .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                     .body(form.clone()),
             };

@@ -105,6 +105,9 @@ pub fn is_loopback(authority: &str) -> bool {
 /// A failure of the network, told without the address: it may hold a signature.
 pub fn network(error: reqwest::Error, attempted: &str) -> Fault {
     let error = error.without_url();
+    if let Some(fault) = refusal(&error) {
+        return fault.context(format!("cannot {attempted}"));
+    }
     let mut reason = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -113,6 +116,18 @@ pub fn network(error: reqwest::Error, attempted: &str) -> Fault {
     }
     let timeout = if error.is_timeout() { ": no answer in time" } else { "" };
     Fault::environment(format!("cannot {attempted}{timeout}")).caused_by(std::io::Error::other(reason))
+}
+
+/// What was refused by ourselves, when that is why a request failed.
+pub(crate) fn refusal(error: &reqwest::Error) -> Option<Fault> {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(fault) = cause.downcast_ref::<Fault>() {
+            return Some(fault.clone());
+        }
+        next = cause.source();
+    }
+    None
 }
 
 /// The body of a response from `whom`, at most `limit` bytes.

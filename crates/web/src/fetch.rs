@@ -13,13 +13,16 @@ use rondel_digest::Sha256Digest;
 use rondel_events::Emitter;
 use rondel_fault::{Attempt as _, Fault, Kind, Result};
 use rondel_ports::BoxFuture;
+use rondel_ports::egress::Reach;
 use rondel_ports::http::{Answer, Fetched, Http, Request, Validators};
 use rondel_ports::secrets::Plaintext;
 use sha2::Digest as _;
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::OnceCell;
 
-use crate::connection::{Limits, client, network, shown};
+use crate::connection::{Limits, client, network, refusal, shown};
 use crate::door::Door;
+use crate::outside::{check, outside_client};
 use crate::surroundings::Surroundings;
 
 /// A request whose connection is reset is made again so often.
@@ -35,6 +38,8 @@ pub struct Web {
     surroundings: Surroundings,
     limits: Limits,
     client: reqwest::Client,
+    /// For processes in containers; made with the first request.
+    outside: OnceCell<reqwest::Client>,
 }
 
 impl Web {
@@ -44,7 +49,7 @@ impl Web {
     /// As for [`client`].
     pub fn new(surroundings: Surroundings, limits: Limits) -> Result<Self> {
         let client = client(&surroundings, limits, redirect::Policy::limited(MAX_REDIRECTS))?;
-        Ok(Self { surroundings, limits, client })
+        Ok(Self { surroundings, limits, client, outside: OnceCell::new() })
     }
 
     async fn get(&self, request: Request<'_>, into: &Path, progress: &Emitter) -> Result<Answer> {
@@ -52,9 +57,14 @@ impl Web {
         let what = format!("fetch `{}`", shown(&url));
         let beside = into.parent().unwrap_or(Path::new("/"));
         let door = request.dial.map(|dial| Door::open(beside, &url, dial)).transpose()?;
-        let client = match &door {
-            Some(door) => door.client(&self.surroundings, self.limits)?,
-            None => self.client.clone(),
+        let client = match (&door, request.reach) {
+            (Some(door), _) => door.client(&self.surroundings, self.limits)?,
+            (None, Reach::Anywhere) => self.client.clone(),
+            (None, Reach::Outside) => {
+                check(&self.surroundings.egress, &url).map_err(|fault| fault.context(format!("cannot {what}")))?;
+                let make = || async { outside_client(&self.surroundings, self.limits, follow) };
+                self.outside.get_or_try_init(make).await?.clone()
+            }
         };
         let mut headers = HeaderMap::new();
         if let Some(plaintext) = request.authorization {
@@ -75,6 +85,14 @@ impl Web {
             }
         }
     }
+}
+
+/// Follows redirects, a bounded number of times.
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    if attempt.previous().len() > MAX_REDIRECTS {
+        return attempt.error("too many redirects");
+    }
+    attempt.follow()
 }
 
 impl Http for Web {
@@ -157,7 +175,7 @@ fn expect(response: Response, what: &str) -> Result<Response> {
 
 fn failure(error: reqwest::Error, what: &str) -> Failure {
     let reset = is_reset(&error);
-    let fault = if error.is_redirect() {
+    let fault = if error.is_redirect() && refusal(&error).is_none() {
         Fault::user(format!("cannot {what}: it redirects more than {MAX_REDIRECTS} times"))
     } else {
         network(error, what)

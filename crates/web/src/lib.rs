@@ -7,9 +7,11 @@
 mod connection;
 mod door;
 mod fetch;
+mod outside;
 mod surroundings;
 
 pub use connection::{Limits, body, client, is_loopback, network, origin, shown};
 pub use door::Door;
 pub use fetch::Web;
+pub use outside::{check, outside_client};
 pub use surroundings::Surroundings;

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use rondel_ports::egress::Egress;
+
 /// What the environment of the user says. Unknown is `None`.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
@@ -16,6 +18,8 @@ pub struct Surroundings {
     pub https_proxy: Option<String>,
     /// `NO_PROXY` or `no_proxy`. Loopback addresses never go through a proxy.
     pub no_proxy: Option<String>,
+    /// What work for a process in a container may connect to.
+    pub egress: Egress,
 }
 
 impl Surroundings {
@@ -32,6 +36,7 @@ impl Surroundings {
             http_proxy: text("HTTP_PROXY"),
             https_proxy: text("HTTPS_PROXY"),
             no_proxy: text("NO_PROXY"),
+            egress: Egress::default(),
         }
     }
 }

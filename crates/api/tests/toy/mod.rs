@@ -98,6 +98,7 @@ impl Toy {
             scopes: Arc::new(Nothing),
             services: Arc::new(NoServices),
             sockets: Arc::new(Nothing),
+            reach: rondel_ports::egress::Reach::Anywhere,
             failures: None,
         };
         let client = Arc::new(Client {
@@ -482,6 +483,9 @@ impl Images for Registries {
         Box::pin(std::future::ready(absent()))
     }
     fn through(&self, _: Host) -> Arc<dyn Images> {
+        Arc::new(Self(self.0.clone()))
+    }
+    fn outside(&self) -> Arc<dyn Images> {
         Arc::new(Self(self.0.clone()))
     }
     fn archive(&self, _: Vec<OutgoingImage>, _: MediaTypes, _: &Path) -> Result<()> {

@@ -77,6 +77,7 @@ pub fn world_on(options: Options, layers: impl Fn(Arc<Store>) -> Arc<dyn Snapsho
         scopes: Arc::new(ToyScopes::default()),
         services: Arc::new(NoServices),
         sockets: Arc::new(NoSockets),
+        reach: rondel_ports::egress::Reach::Anywhere,
         failures: None,
     };
     let ops = Ops::new_with(ports.clone(), options);
@@ -528,6 +529,10 @@ impl Images for ToyImages {
     }
 
     fn through(&self, _: Host) -> Arc<dyn Images> {
+        Arc::new(Self::default())
+    }
+
+    fn outside(&self) -> Arc<dyn Images> {
         Arc::new(Self::default())
     }
 

@@ -1,0 +1,223 @@
+"""What a process in a container reaches: the outside and the services of its session, and nothing of the engine's machine."""
+
+import json
+import socket
+
+import pytest
+
+from gitserver import Sample, Web, commit, daemon, git
+from harness import IMAGES, mirror_of, wait_until
+from test_nested_host import CLIENT
+from test_service_hosts import forge, last, text
+from web import Server, give
+from web import text as page
+
+REFUSED = "which a container does not reach"
+
+
+def nested(session, folder, documents: list) -> dict:
+    """What the API answers to each document inside a container, by the document."""
+    (folder / "client.py").write_text(CLIENT)
+    file = last(session.query(f'{{ host {{ file(path: "{folder}/client.py") {{ id }} }} }}'))
+    words = json.dumps(["python3", "/client.py", json.dumps(documents)])
+    return json.loads(
+        last(
+            session.query(
+                f"""{{ container {{ from(address: "python:3.13-slim") {{ withFile(path: "/client.py", source: "{file}") {{
+                withExec(args: {words}, experimentalPrivilegedNesting: true) {{ stdout }} }} }} }} }}"""
+            )
+        )
+    )
+
+
+def told(answer: dict) -> str:
+    assert answer.get("errors"), answer
+    return answer["errors"][0]["message"]
+
+
+def fetched(url: str) -> str:
+    return f"{{ http(url: {text(url)}) {{ contents }} }}"
+
+
+def commits(url: str) -> str:
+    return f"{{ git(url: {text(url)}) {{ head {{ commit }} }} }}"
+
+
+@pytest.fixture(scope="module")
+def sample(place):
+    return Sample(place / "repos")
+
+
+def test_a_nested_client_reaches_nothing_of_the_machine(make_engine, folder, sample):
+    """By address, by name, after a redirect, as a submodule; the user's own client does, and whoever is allowed."""
+    engine = make_engine(mirror_of(IMAGES, offline=False) + '[security]\negress = ["127.0.0.2"]\n')
+    routes = {"/f": page("reached")}
+    with Server(routes) as server, Server({}, host="127.0.0.2") as other, Web(sample.bare.parent) as web, daemon(sample.bare.parent) as base:
+        port = server.port
+        there = lambda handler: give(handler, 302, Location=f"http://127.0.0.1:{port}/f")  # noqa: E731
+        for path, answer in {"/f": page("allowed"), "/to": there}.items():
+            other.routes[path] = answer
+        git_port = base.rsplit(":", 1)[1]
+        machine = socket.gethostbyname(socket.gethostname())
+        refused = [
+            *(fetched(f"http://{host}:{port}/f") for host in ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "127.1", "[::ffff:127.0.0.1]", machine)),
+            fetched("http://169.254.169.254/latest/meta-data/"),
+            fetched(f"{other.address}/to"),
+            commits(web.open()),
+            commits(web.open().replace("127.0.0.1", "localhost")),
+            commits(f"{base}/r.git"),
+            commits(f"git://localhost:{git_port}/r.git"),
+            '{ container { from(address: "127.0.0.1:%d/x") { id } } }' % port,
+            '{ container { from(address: "localhost:%d/x") { id } } }' % port,
+            '{ container { publish(address: "localhost:%d/x") } }' % port,
+        ]
+        with engine.session() as session:
+            answers = nested(session, folder, [*refused, fetched(f"{other.address}/f")])
+            for document in refused:
+                assert REFUSED in told(answers[document]), (document, answers[document])
+            assert last(answers[fetched(f"{other.address}/f")]["data"]) == "allowed"
+            assert not server.requests and not web.requests
+            # The user's own client is not held back.
+            assert last(session.query(fetched(server.address + "/f"))) == "reached"
+            assert last(session.query(commits(web.open()))) == sample.second
+            # Content that the user fetched in this session is shared; no connection is made for it.
+            (again,) = nested(session, folder, [fetched(server.address + "/f")]).values()
+            assert last(again["data"]) == "reached" and len(server.seen("/f")) == 1
+
+
+def test_a_nested_client_reaches_what_is_allowed(make_engine, folder, sample):
+    engine = make_engine(mirror_of(IMAGES) + '[security]\negress = ["127.0.0.0/8"]\n')
+    with Server({"/f": page("reached")}) as server, Web(sample.bare.parent) as web, daemon(sample.bare.parent) as base:
+        with engine.session() as session:
+            documents = [fetched(server.address + "/f"), commits(web.open()), commits(f"{base}/r.git")]
+            answers = [last(answer["data"]) for answer in nested(session, folder, documents).values()]
+            assert answers == ["reached", sample.second, sample.second]
+
+
+def test_a_submodule_leads_a_nested_client_nowhere_else(make_engine, folder, place, sample):
+    engine = make_engine(mirror_of(IMAGES) + '[security]\negress = ["127.0.0.2"]\n')
+    root = place / "with-submodules"
+    root.mkdir()
+    with Web(sample.bare.parent) as inner, daemon(sample.bare.parent) as base, Web(root, host="127.0.0.2") as outer:
+        addresses = {"web": inner.open(), "name": inner.open().replace("127.0.0.1", "localhost"), "git": f"{base}/r.git", "ssh": "ssh://git@127.0.0.1:9/r.git"}
+        for name, address in addresses.items():
+            work = root / f"{name}-work"
+            # The folder of a submodule that is not there is empty.
+            (work / "lib").mkdir(parents=True)
+            git(work, "init", "-q")
+            modules = f'[submodule "lib"]\n\tpath = lib\n\turl = {address}\n'
+            git(work, "update-index", "--add", "--cacheinfo", f"160000,{sample.second},lib")
+            commit(work, {".gitmodules": modules, "a": "a"})
+            git(root, "clone", "-q", "--bare", work.name, f"{name}.git")
+        tree = lambda name: f"{{ git(url: {text(outer.open(f'{name}.git'))}) {{ head {{ tree {{ entries }} }} }} }}"  # noqa: E731
+        with engine.session() as session:
+            for document, answer in nested(session, folder, [tree(name) for name in addresses]).items():
+                assert "git error" in told(answer), (document, answer)
+            assert not inner.requests
+            assert last(session.query(tree("web"))) == [".git/", ".gitmodules", "a", "lib/"]
+
+
+def test_a_nested_client_reaches_services_of_its_session(engine, folder, sample):
+    with Server({"/f": page("by a service")}) as server, Web(sample.bare.parent) as web, engine.session() as session:
+        services = [forge(session, server.port, 80, "pages"), forge(session, web.port, 80, "repositories")]
+        documents = [
+            f'{{ http(url: "http://pages/f", experimentalServiceHost: {services[0]}) {{ contents }} }}',
+            f'{{ git(url: "http://repositories/open/r.git", experimentalServiceHost: {services[1]}) {{ head {{ commit }} }} }}',
+        ]
+        answers = [last(answer["data"]) for answer in nested(session, folder, documents).values()]
+        assert answers == ["by a service", sample.second]
+
+
+CONNECT = """
+import socket, sys
+for where in sys.argv[1:]:
+    host, port = where.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), timeout=2).close()
+        print(where, "reached")
+    except OSError as error:
+        print(where, "no")
+"""
+
+
+def test_a_container_reaches_nothing_that_the_machine_listens_on(engine):
+    """Its gateway and every other address of the machine; names are found all the same."""
+    addresses = [socket.gethostbyname(socket.gethostname())]
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        port = listener.getsockname()[1]
+        script = "import sys; g = [int(l.split()[2], 16) for l in open('/proc/net/route') if l.split()[1] == '00000000'][0]; print('.'.join(str(g >> s & 255) for s in (0, 8, 16, 24)))"
+        run = lambda *args: last(engine.data('{ container { from(address: "python:3.13-slim") { withExec(args: %s) { stdout } } } }' % json.dumps(args)))  # noqa: E731
+        gateway = run("python3", "-c", script).strip()
+        places = [f"{address}:{port}" for address in [gateway, *addresses] if not address.startswith("127.")]
+        shown = run("python3", "-c", CONNECT, *places, f"{gateway}:53", "169.254.169.254:80").splitlines()
+        assert shown == [*(f"{place} no" for place in places), f"{gateway}:53 reached", "169.254.169.254:80 no"]
+
+
+HEARER = """
+import http.server, socket, sys, threading
+seen = []
+box = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+box.bind(("", 9000))
+def hear():
+    while True: seen.append(box.recv(1000).decode())
+threading.Thread(target=hear, daemon=True).start()
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        way = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        way.connect(("192.0.2.1", 9))
+        own = way.getsockname()[0]
+        if self.path.startswith("/send"):
+            box.sendto(b"from a friend", (self.path.split("?")[1], 9000))
+        text = own if self.path == "/own" else ",".join(seen)
+        self.send_response(200); self.send_header("Content-Length", str(len(text))); self.end_headers()
+        self.wfile.write(text.encode())
+http.server.HTTPServer(("", 8000), Page).serve_forever()
+"""
+
+FORGER = """
+import socket, struct, sys
+victim, service = sys.argv[1:]
+way = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+gateway = [line.split() for line in open("/proc/net/route") if line.split()[1] == "00000000"][0][2]
+gateway = socket.inet_ntoa(struct.pack("<I", int(gateway, 16)))
+way.sendto(b"x", (gateway, 53))
+import time
+for _ in range(100):
+    known = [line.split() for line in open("/proc/net/arp") if line.startswith(gateway + " ")]
+    if known and known[0][3] != "00:00:00:00:00:00": break
+    time.sleep(0.01)
+mac = lambda text: bytes.fromhex(text.replace(":", ""))
+to, own = mac(known[0][3]), mac(open("/sys/class/net/eth0/address").read().strip())
+other = own[:2] + socket.inet_aton(victim)
+def datagram(source, data):
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 28 + len(data), 1, 0, 64, 17, 0, socket.inet_aton(source), socket.inet_aton(service))
+    total = sum(struct.unpack(">10H", head)); total = (total & 0xffff) + (total >> 16)
+    head = head[:10] + struct.pack(">H", ~(total + (total >> 16)) & 0xffff) + head[12:]
+    return head + struct.pack(">HHHH", 9000, 9000, 8 + len(data), 0) + data
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+raw.bind(("eth0", 0))
+for source in (own, other):
+    arp = b"\\0\\1\\x08\\0\\6\\4\\0\\2" + source + socket.inet_aton(victim) + to + socket.inet_aton(gateway)
+    raw.send(to + source + b"\\x08\\x06" + arp)
+    raw.send(to + source + b"\\x08\\0" + datagram(victim, b"forged"))
+    raw.send(to + source + b"\\x08\\0" + datagram(service, b"forged"))
+print("sent")
+"""
+
+
+def test_raw_frames_of_another_session_do_not_arrive(engine):
+    """Another session's container claims addresses of a session's containers, with packet sockets, which it may have."""
+    image = 'from(address: "python:3.13-slim")'
+    made = f'container {{ {image} {{ withExposedPort(port: 8000) {{ withEnvVariable(name: "WHO", value: "%s") {{ asService(args: {json.dumps(["python3", "-c", HEARER])}) {{ id }} }} }} }} }}'
+    with engine.session() as session, engine.session() as attacker:
+        hearer, friend = (text(last(session.query("{ " + made % name + " }"))) for name in ("hearer", "friend"))
+        for service in (hearer, friend):
+            session.query(f"{{ node(id: {service}) {{ ... on Service {{ start }} }} }}")
+        get = lambda service, path: last(session.query(f'{{ http(url: "http://it:8000/{path}", experimentalServiceHost: {service}) {{ contents }} }}'))  # noqa: E731
+        own, other = get(hearer, "own"), get(friend, "own")
+        run = json.dumps(["python3", "-c", FORGER, other, own])
+        assert last(attacker.query(f"{{ container {{ {image} {{ withExec(args: {run}) {{ stdout }} }} }} }}")) == "sent\n"
+        # What a friend sends comes later, and does arrive.
+        get(friend, f"send?{own}")
+        wait_until(lambda turns=iter(range(1000)): "from a friend" in get(hearer, f"seen?{next(turns)}"), what="the friend")
+        assert get(hearer, "seen?last") == "from a friend"
