@@ -186,6 +186,31 @@ def test_a_container_is_the_host_of_a_repository(session, sample, served):
     assert "cannot reach the registry" in wrong["message"], wrong
 
 
+def started(session, service: str) -> None:
+    session.query(f"{{ node(id: {service}) {{ ... on Service {{ start }} }} }}")
+
+
+def test_svc_002_a_started_service_is_found_by_its_name(engine, sample, web):
+    """Without `experimentalServiceHost`, as containers find it; what another service gives under the name is another thing."""
+    fetched = lambda host: '{ http(url: "http://%s:8080/f") { contents } }' % host  # noqa: E731
+    commit_of = '{ git(url: "http://code:80/open/r.git") { head { commit } } }'
+    with engine.session() as session:
+        assert "code" in session.error(commit_of)["message"]
+        started(session, forge(session, web.port, 80, "code"))
+        assert last(session.query(commit_of)) == sample.second
+        for content in ("one", "two"):
+            links = [f'withNewFile(path: "/srv/f", contents: "{content}")', "withExposedPort(port: 8080)"]
+            page = running(session, "busybox", ["httpd", "-f", "-p", "8080", "-h", "/srv"], *links)
+            named = last(session.query(f'{{ node(id: {text(page["id"])}) {{ ... on Service {{ withHostname(hostname: "pages") {{ id }} }} }} }}'))
+            started(session, text(named))
+            assert last(session.query(fetched("pages"))) == content
+            session.query(f"{{ node(id: {text(named)}) {{ ... on Service {{ stop(kill: true) }} }} }}")
+        started(session, text(page["id"]))
+        assert last(session.query(fetched(page["hostname"]))) == "two"
+    with engine.session() as other:
+        assert other.error(fetched(page["hostname"]))["message"]
+
+
 def test_a_service_that_exits_is_the_reason(session):
     for links in (["withExposedPort(port: 80)"], []):
         gone = running(session, "busybox", ["sh", "-c", "echo no >&2; exit 42"], *links)

@@ -15,7 +15,6 @@ use rondel_query::{Args, Cx, Node};
 use crate::inspect::tools;
 use crate::types::cache_volume::BUILD_NAMESPACE;
 use crate::types::container::images;
-use crate::types::http::service_of;
 use crate::{credentials, edit, inputs};
 
 /// How often a build may ask for more; every answer may hold triggers that ask again.
@@ -167,8 +166,7 @@ async fn git(cx: &Cx, need: &Need) -> Result<Base> {
     let Need::Git { url, reference, directory, keep_git_dir, commit } = need else {
         return Err(Fault::bug("only repositories are asked for here"));
     };
-    let field = if service_of(cx, url)?.is_some() { "_gitNamed" } else { "git" };
-    let repository = ask(cx, &Node::root(), field, vec![("url", inputs::string(url))]).await?;
+    let repository = ask(cx, &Node::root(), "git", vec![("url", inputs::string(url))]).await?;
     let revision = match (reference, commit) {
         (Some(name), _) => ask(cx, &repository, "ref", vec![("name", inputs::string(name))]).await?,
         (None, Some(commit)) => ask(cx, &repository, "commit", vec![("id", inputs::string(commit))]).await?,

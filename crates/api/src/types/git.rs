@@ -12,7 +12,7 @@ use rondel_version::View;
 
 use crate::inspect::tools;
 use crate::types::host::imported_directory;
-use crate::types::http::service_of;
+use crate::types::http::{found_service, with_service};
 use crate::types::{changeset, directory};
 use crate::{Surface, git, inputs};
 
@@ -24,7 +24,7 @@ const REF: &str = "GitRef";
 pub(crate) fn register(surface: &mut Surface) {
     surface.field("Query", "git", repository);
     surface.field("Query", "_gitRef", known);
-    surface.field("Query", "_gitNamed", named);
+    surface.prepare("Query", "git", |cx, args| Box::pin(async move { with_service(&cx, args) }));
     surface.field("Query", "_gitRepository", at_commit);
     surface.field("Directory", "asGit", as_git);
     surface.field(REPOSITORY, "head", |cx, node, _| async move { found(&cx, &node, "HEAD").await });
@@ -82,19 +82,15 @@ async fn repository(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
         known_hosts: args.opt_str("sshKnownHosts")?.unwrap_or_default(),
         agent,
     };
-    let service = inputs::service(&args, "experimentalServiceHost").await?;
-    let remote = git::remote(&cx.caller, GitRemote { url: args.str("url")?, access, service }).await?;
+    let url = args.str("url")?;
+    let given = inputs::service(&args, "experimentalServiceHost").await?;
+    let service = match given {
+        None => found_service(&cx, &args, &url)?,
+        given => given,
+    };
+    let remote = git::remote(&cx.caller, GitRemote { url, access, service }).await?;
     let source = GitSource::Remote(remote);
     let repository = GitRepository { source, discard_git_dir: !args.bool("keepGitDir")?, head: None };
-    Ok(Value::object(REPOSITORY, repository).into())
-}
-
-/// A repository for a step of a build: a service that runs in the session is found by its name.
-async fn named(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
-    let url = args.str("url")?;
-    let service = service_of(&cx, &url)?;
-    let remote = git::remote(&cx.caller, GitRemote { service, ..GitRemote::at(url) }).await?;
-    let repository = GitRepository { source: GitSource::Remote(remote), discard_git_dir: false, head: None };
     Ok(Value::object(REPOSITORY, repository).into())
 }
 

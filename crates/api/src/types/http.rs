@@ -12,6 +12,7 @@ use rondel_session::client;
 use url::Url;
 
 use crate::inspect::tools;
+use crate::surface::Arguments;
 use crate::types::host;
 use crate::types::query::ask;
 use crate::{Surface, edit, inputs};
@@ -24,6 +25,30 @@ const UNNAMED: &str = "index";
 pub(crate) fn register(surface: &mut Surface) {
     surface.field("Query", "http", http);
     surface.field("Query", "_http", fetched);
+    surface.prepare("Query", "http", |cx, args| Box::pin(async move { with_service(&cx, args) }));
+}
+
+/// The argument that says which service of the session a host was when an address was asked for. No client gives it.
+const NAMED: &str = "_service";
+
+/// Adds which service the host of `url` is. Nothing is added when a client names one itself.
+// IDENTITY: an address means something else when another service has the name of its host.
+pub(crate) fn with_service(cx: &Cx, mut args: Arguments) -> Result<Arguments> {
+    args.retain(|(name, _)| &**name != NAMED);
+    let of = |wanted: &str| args.iter().find(|(name, _)| &**name == wanted).map(|(_, value)| value);
+    let given = of("experimentalServiceHost").is_some_and(|value| !matches!(value, Literal::Null));
+    if let (Some(Literal::String(url)), false) = (of("url"), given)
+        && let Some(service) = service_of(cx, url)?
+    {
+        args.push((NAMED.into(), inputs::string(&service.digest().hex())));
+    }
+    Ok(args)
+}
+
+/// The service that [`with_service`] found.
+pub(crate) fn found_service(cx: &Cx, args: &Args, url: &str) -> Result<Option<Service>> {
+    let Literal::String(known) = args.literal(NAMED) else { return Ok(None) };
+    Ok(service_of(cx, url)?.filter(|service| service.digest().hex() == *known))
 }
 
 async fn http(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
@@ -43,6 +68,9 @@ async fn http(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
             passed.push((name, args.literal(argument)));
         }
     }
+    if let Some(service) = found_service(&cx, &args, &url)? {
+        passed.push(("named", inputs::string(&service.digest().hex())));
+    }
     let found = downloaded(&cx, &url, passed, checksum.as_deref()).await?;
     copied(&cx, found, &name, permissions).await
 }
@@ -53,8 +81,8 @@ pub(crate) async fn for_a_step(cx: &Cx, url: &str, checksum: Option<&str>) -> Re
     let name = last_segment(url)?;
     check_name(&name)?;
     let mut passed = vec![("url", inputs::string(url))];
-    if service_of(cx, url)?.is_some() {
-        passed.push(("named", Literal::Bool(true)));
+    if let Some(service) = service_of(cx, url)? {
+        passed.push(("named", inputs::string(&service.digest().hex())));
     }
     let found = downloaded(cx, url, passed, checksum.as_deref()).await?;
     let file = copied(cx, found, &name, PERMISSIONS).await?.value;
@@ -108,7 +136,8 @@ async fn fetched(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     let secret = args.opt_object("authHeader").await?;
     let secret = secret.as_ref().map(|node| node.get::<SecretRef>()).transpose()?;
     let (ops, op_cx) = tools(&cx)?;
-    let named = if args.bool("named")? { service_of(&cx, &url)? } else { None };
+    let named = args.opt_str("named")?;
+    let named = service_of(&cx, &url)?.filter(|service| named.is_some_and(|named| service.digest().hex() == *named));
     let service = inputs::service(&args, "service").await?.or(named);
     let download = Download { url: &url, authorization: secret, service: service.as_ref() };
     let place = ops.download(&op_cx, &download).await?;
