@@ -356,7 +356,7 @@ def test_git_019_xs_004_credentials(engine, web, sample, place):
         wrong = with_secret(session, "wrong")
         for more in (f", httpAuthToken: {wrong}", f", httpAuthHeader: {wrong}"):
             error = session.error(asked(web.private(), selection, more))
-            assert "Authentication failed" in error["message"], error
+            assert error["message"].startswith("git error: authentication failed: Authentication failed"), error
         # Without credentials nothing of what is here already is given, not even to one who knows the commit.
         assert "Authentication failed" in session.error(plain)["message"]
         known = asked(web.private(), f'commit(id: "{sample.second}") {{ tree {{ entries }} }}')
@@ -594,7 +594,7 @@ def test_submodules_and_large_files(engine, sample, place):
 
 
 def test_what_servers_say_is_told(engine, web, served):
-    engine.query(asked(web.open("nope.git"), "head { commit }")).failed("there is no git repository")
+    engine.query(asked(web.open("nope.git"), "head { commit }")).failed("git error", "there is no git repository")
     engine.query(asked(served.replace("r.git", "nope"), "head { commit }")).failed("there is no git repository")
     engine.query(asked("https://does-not-exist.invalid/r", "head { commit }")).failed("cannot find the host")
     engine.query(asked("http://127.0.0.1:9/r", "head { commit }")).failed("cannot reach")

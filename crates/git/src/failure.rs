@@ -132,6 +132,12 @@ impl Failure {
 
     /// The failure of a run that asked the server of `url`.
     pub(crate) fn at(&self, url: &str) -> Fault {
+        // Users match on these words.
+        let refused = self.meaning() == Some(Meaning::Refused);
+        self.about(url).context(if refused { "git error: authentication failed" } else { "git error" })
+    }
+
+    fn about(&self, url: &str) -> Fault {
         let url = without_password(url);
         if let Self::Forbidden(fault) = self {
             return fault.clone().context(format!("cannot read the repository `{url}`"));
@@ -216,10 +222,10 @@ mod tests {
     fn messages_are_understood() {
         let check = |said: &str, want: &str| {
             let told = Failure::Said(said.to_owned()).at("https://me:pw@h/r").full_message();
-            assert!(told.contains(want) && !told.contains("me:pw"), "{told}");
+            assert!(told.starts_with("git error: ") && told.contains(want) && !told.contains("me:pw"), "{told}");
         };
         let denied = "fatal: could not read Username for 'http://h': terminal prompts disabled";
-        check(denied, "Authentication failed for `https://me@h/r`");
+        check(denied, "git error: authentication failed: Authentication failed for `https://me@h/r`");
         check("git@h: Permission denied (publickey).\nfatal: Could not read", "Authentication failed");
         check("fatal: unable to access 'x': Could not resolve host: h", "cannot find the host");
         check("fatal: repository 'http://h/r/' not found", "there is no git repository");
