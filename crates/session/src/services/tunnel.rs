@@ -76,16 +76,20 @@ fn stopped(what: &str) -> Fault {
     Fault::cancelled(format!("the {what} was stopped"))
 }
 
-/// The ports of a tunnel: those that were asked for, and, when it is native or none was, every port of the service.
+/// The ports of a tunnel: every port of the service when it is native or none was asked for, then those that were asked for.
+/// Clients take the first for the tunnel's endpoint.
 pub fn forwards(tunnel: &TunnelService) -> Result<Vec<Forward>> {
-    let mut all = tunnel.ports.clone();
-    if tunnel.native || tunnel.ports.is_empty() {
-        for port in tunnel.service.ports() {
-            let frontend = tunnel.native.then_some(port.number);
-            let forward = Forward { frontend, backend: port.number, protocol: port.protocol };
-            if !all.contains(&forward) {
-                all.push(forward);
-            }
+    let of_service = tunnel.native || tunnel.ports.is_empty();
+    let frontend = |number| tunnel.native.then_some(number);
+    let own = tunnel.service.ports().into_iter().filter(|_| of_service).map(|port| Forward {
+        frontend: frontend(port.number),
+        backend: port.number,
+        protocol: port.protocol,
+    });
+    let mut all: Vec<Forward> = own.collect();
+    for forward in &tunnel.ports {
+        if !all.contains(forward) {
+            all.push(*forward);
         }
     }
     match all.is_empty() {
