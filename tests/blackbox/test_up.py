@@ -102,3 +102,33 @@ def test_svc_021_up_at_the_end_of_a_chain(connected, module, ports):
     opened(process, other)
     assert get(f"localhost:{other}") == "the page"
     interrupted(process, other, ports["WEB"])
+
+
+COLLISION = """
+import dagger
+from dagger import dag, function, object_type, up
+
+def served(script: str) -> dagger.Service:
+    return dag.container().from_("busybox").with_exposed_port(PORT).as_service(args=["sh", "-c", script])
+
+@object_type
+class Twice:
+    @function
+    @up
+    def first(self) -> dagger.Service:
+        return served("exec httpd -f -p PORT")
+
+    @function
+    @up
+    def second(self) -> dagger.Service:
+        return served("echo startup failed >&2; exit 1")
+"""
+
+
+def test_up_002_two_services_on_one_port(connected, folder):
+    port = free_port()
+    module = write_module(folder, COLLISION.replace("PORT", str(port)), name="twice")
+    before = connected.execs()
+    connected.run("up", "-m", module).failed("port collision", f"`first` and `second` both expose port {port}/tcp")
+    assert not servers(port) and not is_open(port), before
+    connected.run("up", "-m", module, "second").failed("startup failed")

@@ -1,5 +1,7 @@
 //! `UpGroup` and `Up`: functions of a module that give services, and bringing those up on the client's machine.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
@@ -8,6 +10,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::Value;
 use rondel_model::op::Filter;
 use rondel_model::pattern::Matcher;
+use rondel_model::service::{Protocol, Service};
 use rondel_query::{Args, Cx, Node, Outcome};
 
 use super::module::loaded;
@@ -44,7 +47,9 @@ pub(super) fn register(surface: &mut Surface) {
     });
     surface.field("UpGroup", "run", |cx: Cx, node: Node, _| async move {
         let group = node.get::<UpGroup>()?.clone();
-        try_join_all(group.0.iter().map(|up| bring_up(&cx, up))).await?;
+        let services = try_join_all(group.0.iter().map(|up| made(&cx, up))).await?;
+        check_ports(group.0.iter().zip(&services))?;
+        try_join_all(group.0.iter().zip(&services).map(|(up, service)| bring_up(&cx, up, service))).await?;
         Ok(Outcome::from(Value::object("UpGroup", group)))
     });
     surface.plain("Up", "name", |up: &Up, _| Ok(Value::string(up.name())));
@@ -54,7 +59,8 @@ pub(super) fn register(surface: &mut Surface) {
     surface.plain("Up", "originalModule", |up: &Up, _| Ok(loaded(&up.module).value));
     surface.field("Up", "run", |cx: Cx, node: Node, _| async move {
         let up = node.get::<Up>()?.clone();
-        bring_up(&cx, &up).await?;
+        let service = made(&cx, &up).await?;
+        bring_up(&cx, &up, &service).await?;
         Ok(Outcome::from(Value::object("Up", up)))
     });
 }
@@ -63,6 +69,10 @@ impl Up {
     /// As people name it: `web`, `backend:database`.
     fn name(&self) -> String {
         self.path.iter().map(|name| kebab(name)).collect::<Vec<_>>().join(":")
+    }
+
+    fn attempted(&self) -> String {
+        format!("bring up `{}` of module `{}`", self.name(), self.module.name())
     }
 }
 
@@ -106,11 +116,38 @@ fn is_required(arg: &crate::typedef::FunctionArg) -> bool {
     !arg.type_def.optional && arg.default_value.is_none() && arg.default_path.is_none() && arg.default_address.is_none()
 }
 
-/// Makes the service and brings it up; ends when the service ends or its client goes.
-async fn bring_up(cx: &Cx, up: &Up) -> Result<()> {
-    let doing = |e: Fault| e.context(format!("bring up `{}` of module `{}`", up.name(), up.module.name()));
-    let service = service(cx, up).await.map_err(doing)?;
-    cx.evaluator.internal(&cx.caller, &service, "up", Vec::new()).await.map_err(doing).map(drop)
+/// The service that a function gives. Nothing is started.
+async fn made(cx: &Cx, up: &Up) -> Result<Node> {
+    service(cx, up).await.map_err(|fault| fault.context(up.attempted()))
+}
+
+/// Brings a service up; ends when the service ends or its client goes.
+async fn bring_up(cx: &Cx, up: &Up, service: &Node) -> Result<()> {
+    let ended = cx.evaluator.internal(&cx.caller, service, "up", Vec::new()).await;
+    ended.map_err(|fault| fault.context(up.attempted())).map(drop)
+}
+
+/// Checks that no two services want the same port of the client's machine, before any of them starts.
+fn check_ports<'a>(services: impl Iterator<Item = (&'a Up, &'a Node)>) -> Result<()> {
+    let mut taken: HashMap<(u16, Protocol), String> = HashMap::new();
+    let mut collisions = Vec::new();
+    for (up, node) in services {
+        for port in node.get::<Service>()?.ports() {
+            match taken.entry((port.number, port.protocol)) {
+                Entry::Vacant(free) => _ = free.insert(up.name()),
+                Entry::Occupied(first) => {
+                    let (number, protocol, first) = (port.number, port.protocol.name(), first.get());
+                    collisions.push(format!("`{first}` and `{}` both expose port {number}/{protocol}", up.name()));
+                }
+            }
+        }
+    }
+    match collisions.is_empty() {
+        true => Ok(()),
+        // Users match on the first words.
+        false => Err(Fault::user(format!("port collision: {}", collisions.join(", ")))
+            .with_hint("name the services to bring up, or let one expose another port")),
+    }
 }
 
 async fn service(cx: &Cx, up: &Up) -> Result<Node> {
