@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from gitserver import Sample, Web, commit, daemon, git
-from harness import IMAGES, mirror_of, wait_until
+from harness import IMAGES, ROOT, mirror_of, wait_until
 from test_nested_host import CLIENT
 from test_service_hosts import forge, last, text
 from web import Server, give
@@ -151,6 +151,16 @@ def test_a_container_reaches_nothing_that_the_machine_listens_on(engine):
         places = [f"{address}:{port}" for address in [gateway, *addresses] if not address.startswith("127.")]
         shown = run("python3", "-c", CONNECT, *places, f"{gateway}:53", "169.254.169.254:80").splitlines()
         assert shown == [*(f"{place} no" for place in places), f"{gateway}:53 reached", "169.254.169.254:80 no"]
+
+
+@pytest.mark.skipif(not ROOT, reason="the kernel lets an ordinary user move no process into the network of the machine")
+def test_dkr_014_a_step_in_the_network_of_the_machine(make_engine, folder):
+    engine = make_engine(mirror_of(IMAGES) + '[security]\nallow = ["network-host"]\n')
+    with Server({"/f": page("from the machine")}) as server:
+        dockerfile = f"FROM busybox\nRUN --network=host wget -qO /f {server.address}/f\nRUN ! wget -T 2 -qO /g {server.address}/f\n"
+        (folder / "Dockerfile").write_text(dockerfile)
+        shown = engine.data(f'{{ host {{ directory(path: "{folder}") {{ dockerBuild {{ file(path: "/f") {{ contents }} }} }} }} }}')
+        assert last(shown) == "from the machine"
 
 
 HEARER = """

@@ -50,6 +50,7 @@ pub(crate) async fn build(
         ssh: ssh(args).await?,
         no_init: args.bool("noInit")?,
         namespace: args.opt_str(BUILD_NAMESPACE)?.unwrap_or_default().to_string(),
+        host_network: rondel_session::client(&cx.caller)?.services.ops.allows_host_network(),
     };
     let mut known = Known::new();
     for _ in 0..MOST_ROUNDS {

@@ -32,6 +32,8 @@ pub struct Request {
     pub no_init: bool,
     /// Keeps the cache mounts apart from those of other builds with the same names. Empty: those of the user.
     pub namespace: String,
+    /// Processes may ask for the network of the engine's machine.
+    pub host_network: bool,
 }
 
 /// A secret under the names by which it is found.

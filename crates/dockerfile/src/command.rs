@@ -55,6 +55,7 @@ pub(crate) struct Run {
     pub(crate) documents: Vec<Document>,
     pub(crate) mounts: Vec<MountOptions>,
     pub(crate) offline: bool,
+    pub(crate) host_network: bool,
     pub(crate) insecure: bool,
 }
 
@@ -194,11 +195,10 @@ impl Reader<'_> {
 
     fn run(&self, flags: &mut Flags) -> Result<Command, Error> {
         let network = flags.value("network");
-        let offline = match network.as_deref() {
-            None | Some("default") => false,
-            Some("none") => true,
-            // Users match on these words.
-            Some("host") => return self.fail("network.host is not allowed"),
+        let (offline, host_network) = match network.as_deref() {
+            None | Some("default") => (false, false),
+            Some("none") => (true, false),
+            Some("host") => (false, true),
             Some(other) => return self.fail(format!("`{other}` is no network: expected `default`, `none` or `host`")),
         };
         let security = flags.value("security");
@@ -212,7 +212,7 @@ impl Reader<'_> {
         let mounts = flags.values("mount");
         let mounts = mounts.iter().map(|text| MountOptions::split(text, self.spot)).collect::<Result<_, _>>()?;
         let documents = self.line.documents.clone();
-        Ok(Command::Run(Run { words: words(self.rest), documents, mounts, offline, insecure }))
+        Ok(Command::Run(Run { words: words(self.rest), documents, mounts, offline, host_network, insecure }))
     }
 
     fn copy(&self, add: bool, flags: &mut Flags) -> Result<Command, Error> {

@@ -37,6 +37,10 @@ struct Parts {
 impl State {
     /// Does what `RUN` says.
     pub(crate) fn run(&mut self, builder: &mut Builder<'_>, at: usize, run: &Run, spot: &Spot) -> Result<(), Stop> {
+        if run.host_network && !builder.request.host_network {
+            // Users match on these words.
+            return Err(spot.error("network.host is not allowed").into());
+        }
         let mut parts = Parts::default();
         let escape = builder.dockerfile.escape;
         for options in &run.mounts {
@@ -64,6 +68,7 @@ impl State {
             insecure: run.insecure,
             no_init: builder.request.no_init,
             offline: run.offline,
+            host_network: run.host_network,
             scrub: self.container.scrub.clone(),
             platform: self.container.platform.clone(),
             salt: None,

@@ -186,7 +186,7 @@ mod tests {
         check_error("FROM a\nFOO x", "line 2, `FOO`: unknown instruction: FOO");
         check_error("FROM a\n\nCOPY x", "line 3, `COPY`: it needs at least one source");
         check_error("FROM a b", "`FROM`");
-        check_error("FROM a\nRUN --network=host x", "network.host is not allowed");
+        check_error("FROM a\nRUN --network=other x", "`other` is no network");
         check_error("FROM a\nRUN --odd x", "it has no flag `--odd`");
         check_error("FROM a\nUSER", "it needs an argument");
         check_error("FROM a\nENV x", "`x` has no value");

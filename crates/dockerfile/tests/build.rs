@@ -17,6 +17,7 @@ fn request() -> Request {
         ssh: None,
         no_init: false,
         namespace: String::new(),
+        host_network: false,
     }
 }
 

@@ -42,6 +42,16 @@ pub struct Config {
 pub struct SecurityConfig {
     /// Addresses of this machine or its link that they may reach, by themselves and by `http`, `git` and images.
     pub egress: Vec<Cidr>,
+    /// What an exec may ask for.
+    pub allow: Vec<Entitlement>,
+}
+
+/// What an exec may ask for when it is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Entitlement {
+    /// The network of the engine's machine.
+    #[serde(rename = "network-host")]
+    NetworkHost,
 }
 
 /// How much a container may take of the machine. What is absent follows from the machine.
@@ -200,9 +210,10 @@ mod tests {
     #[test]
     fn what_containers_may_do() {
         let parse = |text: &str| toml::from_str::<Config>(text);
-        let config = parse("[security]\negress = [\"127.0.0.1\", \"fd00::/8\"]\n").unwrap();
+        let config = parse("[security]\negress = [\"127.0.0.1\", \"fd00::/8\"]\nallow = [\"network-host\"]\n").unwrap();
         assert!(config.security.egress[1].contains("fd00::1".parse().unwrap()));
-        for wrong in ["egress = [\"localhost\"]", "allows = []"] {
+        assert_eq!(config.security.allow, [Entitlement::NetworkHost]);
+        for wrong in ["egress = [\"localhost\"]", "allow = [\"everything\"]", "allows = []"] {
             assert!(parse(&format!("[security]\n{wrong}")).is_err(), "{wrong}");
         }
     }

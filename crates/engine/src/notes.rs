@@ -79,6 +79,10 @@ impl Networks for Noted {
         })
     }
 
+    fn of_machine(&self) -> Result<Network> {
+        self.bridge.of_machine()
+    }
+
     fn listen(&self, network: &Network) -> Result<TcpListener> {
         self.bridge.listen(network)
     }

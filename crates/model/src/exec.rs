@@ -52,6 +52,8 @@ pub struct ExecOp {
     pub no_init: bool,
     /// It has no network but loopback.
     pub offline: bool,
+    /// It is in the network of the engine's machine.
+    pub host_network: bool,
     /// Secrets that it is not given, and whose plaintext is scrubbed from its output nevertheless.
     pub scrub: Vec<SecretRef>,
     /// The platform of the root.

@@ -280,6 +280,7 @@ pub fn process(container: &Container, scope: Scope) -> Option<ExecOp> {
         insecure: false,
         no_init: false,
         offline: false,
+        host_network: false,
         scrub: container.scrub.clone(),
         platform: container.platform.clone(),
         services: container.services.values().cloned().collect(),

@@ -93,6 +93,18 @@ impl Networks for Bridge {
         })
     }
 
+    fn of_machine(&self) -> Result<Network> {
+        const OWN: &str = "/proc/thread-self/ns/net";
+        if self.shared.options.rootless {
+            return Err(Fault::environment(
+                "cannot give a container the network of this machine: the engine is not root's",
+            ));
+        }
+        let namespace = std::fs::File::open(OWN).attempt(|| format!("open `{OWN}`"))?;
+        let resolv_conf = std::fs::read_to_string(&self.shared.options.resolv_conf).ok();
+        Ok(Network { namespace: Arc::new(namespace.into()), address: None, resolv_conf, lease: Arc::new(()) })
+    }
+
     fn listen(&self, network: &Network) -> Result<TcpListener> {
         namespace::inside(network.namespace.as_fd(), || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
             .attempt(|| "listen on loopback inside a container's network".to_owned())

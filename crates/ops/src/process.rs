@@ -193,8 +193,8 @@ impl Process<'_> {
         let services = &self.exec.services;
         let mut bound = self.unless_cancelled(self.cx.services.bind(self.ops, self.cx, services)).await?;
         let capture = Capture::new(self.events.clone(), &secrets, redirects);
-        let mut network = self.unless_cancelled(self.ops.ports().networks.connect()).await?;
-        let alone = network.address.is_none() && !self.exec.offline;
+        let mut network = self.network().await?;
+        let alone = network.address.is_none() && !self.exec.offline && !self.exec.host_network;
         // ORDER: dropped after the network: a process with every capability may have changed the namespace, and one that listens
         // is known under its address for a while. No other process is given it as long as there is a handle of it.
         let is_service = matches!(special, Some(Special::Long(_)));
@@ -273,6 +273,23 @@ impl Process<'_> {
         let [stdout, stderr] = capture.finish()?.tails;
         let cmd = args.iter().map(|arg| secrets.scrub(arg)).collect();
         Ok(ExecFailure { cmd, exit_code: exit.code, stdout, stderr })
+    }
+
+    /// A network of its own, or that of the machine when the process asks for it and may have it.
+    async fn network(&self) -> Result<Network> {
+        let networks = &self.ops.ports().networks;
+        if !self.exec.host_network {
+            return self.unless_cancelled(networks.connect()).await;
+        }
+        // A result that was kept when it was allowed is none of a process that runs now.
+        if !self.ops.options.host_network {
+            return Err(Fault::denied("network.host is not allowed")
+                .with_hint("allow it in the engine's configuration: `[security]` `allow = [\"network-host\"]`"));
+        }
+        if self.exec.scope.is_some() {
+            return Err(Fault::bug("the API would be served on the loopback of the machine"));
+        }
+        networks.of_machine()
     }
 
     async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {

@@ -60,6 +60,12 @@ pub trait Networks: Send + Sync {
     /// When the kernel refuses, or no address is left.
     fn connect(&self) -> BoxFuture<'_, Result<Network>>;
 
+    /// The network of the engine's machine itself. Nothing is known of its address.
+    ///
+    /// # Errors
+    /// When the engine is an ordinary user's, whom the kernel lets move no container there.
+    fn of_machine(&self) -> Result<Network>;
+
     /// A listener on `127.0.0.1` and a free port inside `network`.
     ///
     /// # Errors

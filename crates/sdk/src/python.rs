@@ -273,6 +273,7 @@ fn exec(base: &Container, fs: Fs, script: String, caches: Vec<Mount>) -> Fs {
         insecure: false,
         no_init: false,
         offline: false,
+        host_network: false,
         scrub: Vec::new(),
         platform: base.platform.clone(),
         services: Vec::new(),

@@ -311,6 +311,9 @@ impl Networks for Nothing {
     fn connect(&self) -> BoxFuture<'_, Result<Network>> {
         Box::pin(std::future::ready(absent()))
     }
+    fn of_machine(&self) -> Result<Network> {
+        absent()
+    }
     fn listen(&self, _: &Network) -> Result<TcpListener> {
         absent()
     }

@@ -230,6 +230,7 @@ pub fn exec(rootfs: &Fs, args: &[&str]) -> ExecOp {
         insecure: false,
         no_init: false,
         offline: false,
+        host_network: false,
         scrub: Vec::new(),
         platform: Platform::native(),
         services: Vec::new(),
@@ -369,6 +370,11 @@ impl Networks for ToyNetworks {
     fn connect(&self) -> BoxFuture<'_, Result<Network>> {
         let namespace = Arc::new(File::open("/dev/null").unwrap().into());
         Box::pin(async move { Ok(Network { namespace, address: None, resolv_conf: None, lease: Arc::new(()) }) })
+    }
+
+    fn of_machine(&self) -> Result<Network> {
+        let namespace = Arc::new(File::open("/dev/null").unwrap().into());
+        Ok(Network { namespace, address: None, resolv_conf: None, lease: Arc::new(()) })
     }
 
     fn listen(&self, _: &Network) -> Result<TcpListener> {

@@ -77,6 +77,7 @@ impl ExecRequest {
             insecure: self.insecure,
             no_init: self.no_init,
             offline: false,
+            host_network: false,
             scrub: container.scrub.clone(),
             platform: container.platform.clone(),
             services: container.services.values().cloned().collect(),
