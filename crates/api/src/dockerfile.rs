@@ -7,15 +7,17 @@ use rondel_call::Literal;
 use rondel_dockerfile::{Base, Known, Need, Outcome as Built, Request, Secret};
 use rondel_fault::{Fault, Result};
 use rondel_model::container::RegistryAuth;
+use rondel_model::entitlement::Entitlement;
 use rondel_model::op::Place;
 use rondel_model::{AbsPath, Container, Directory, Fs, ImageConfig, Platform, SecretRef, SocketRef, Table};
 use rondel_ops::AtRegistry;
 use rondel_query::{Args, Cx, Node};
+use rondel_session::{check_entitled, client};
 
 use crate::inspect::tools;
 use crate::types::cache_volume::BUILD_NAMESPACE;
 use crate::types::container::images;
-use crate::{credentials, edit, inputs};
+use crate::{credentials, edit, entitled, inputs};
 
 /// How often a build may ask for more; every answer may hold triggers that ask again.
 const MOST_ROUNDS: usize = 100;
@@ -50,11 +52,12 @@ pub(crate) async fn build(
         ssh: ssh(args).await?,
         no_init: args.bool("noInit")?,
         namespace: args.opt_str(BUILD_NAMESPACE)?.unwrap_or_default().to_string(),
-        host_network: rondel_session::client(&cx.caller)?.services.ops.allows_host_network(),
+        entitlements: entitlements(args)?,
     };
     let mut known = Known::new();
     for _ in 0..MOST_ROUNDS {
-        let needs = match rondel_dockerfile::build(&dockerfile, &request, &known).map_err(|error| error.fault())? {
+        let built = rondel_dockerfile::build(&dockerfile, &request, &known).map_err(|error| refused(cx, &error))?;
+        let needs = match built {
             Built::Done(container) => return Ok(Container { registry_auth: auth.clone(), ..*container }),
             Built::Needs(needs) => needs,
         };
@@ -65,6 +68,26 @@ pub(crate) async fn build(
         known.extend(try_join_all(found).await?);
     }
     Err(Fault::user(format!("`{file}` asks for more images than {MOST_ROUNDS} times in a row")))
+}
+
+/// What the client that selected the build may have its instructions ask for.
+fn entitlements(args: &Args) -> Result<Vec<Entitlement>> {
+    let mut all = Vec::new();
+    for entitlement in Entitlement::ALL {
+        if entitled::has(args, entitlement)? {
+            all.push(entitlement);
+        }
+    }
+    Ok(all)
+}
+
+/// What is wrong with a Dockerfile; where an entitlement is missing, with how to allow it.
+fn refused(cx: &Cx, error: &rondel_dockerfile::Error) -> Fault {
+    let Some(entitlement) = error.denied else { return error.fault() };
+    let why = client(&cx.caller).and_then(|me| check_entitled(me, entitlement)).err();
+    let why = why.unwrap_or_else(|| entitled::unsealed(entitlement));
+    let fault = Fault::denied(error.to_string());
+    why.hints().iter().fold(fault, |fault, hint| fault.with_hint(hint.clone()))
 }
 
 /// The text of a file; none when it is not there.

@@ -10,6 +10,7 @@ mod credentials;
 mod dockerfile;
 pub mod dotenv;
 mod edit;
+mod entitled;
 mod expand;
 pub mod git;
 mod host_path;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rondel_model::entitlement::Entitlement;
 use rondel_model::op::Place;
 use rondel_model::{Container, Fs, History, ImageConfig, Platform, SecretRef, SocketRef};
 
@@ -32,8 +33,8 @@ pub struct Request {
     pub no_init: bool,
     /// Keeps the cache mounts apart from those of other builds with the same names. Empty: those of the user.
     pub namespace: String,
-    /// Processes may ask for the network of the engine's machine.
-    pub host_network: bool,
+    /// What `RUN` may ask for beyond the walls of a container.
+    pub entitlements: Vec<Entitlement>,
 }
 
 /// A secret under the names by which it is found.

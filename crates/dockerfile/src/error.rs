@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rondel_model::entitlement::Entitlement;
+
 /// What is wrong with a Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{file}` line {line}{}: {message}", if .instruction.is_empty() { String::new() } else { format!(", `{instruction}`") })]
@@ -14,6 +16,8 @@ pub struct Error {
     pub instruction: String,
     /// What is wrong.
     pub message: String,
+    /// The entitlement that it lacks.
+    pub denied: Option<Entitlement>,
 }
 
 impl Error {
@@ -50,6 +54,12 @@ impl Spot {
     /// The error that `message` is true of this place.
     pub(crate) fn error(&self, message: impl Into<String>) -> Error {
         let Spot { file, line, instruction } = self.clone();
-        Error { file, line, instruction, message: message.into() }
+        Error { file, line, instruction, message: message.into(), denied: None }
+    }
+
+    /// The error that this place asks for what is not allowed.
+    pub(crate) fn denied(&self, entitlement: Entitlement) -> Error {
+        // Users match on these words.
+        Error { denied: Some(entitlement), ..self.error(format!("{entitlement} is not allowed")) }
     }
 }

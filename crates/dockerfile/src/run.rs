@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rondel_model::entitlement::Entitlement;
 use rondel_model::exec::{ExecOp, Expect, Stdin};
 use rondel_model::op::{Edit, ExecOutput, Filter, ISOLATED, Place};
 use rondel_model::{AbsPath, Fs, FsOp, Mount, MountSource, Owner, SecretRef, SocketRef};
@@ -37,9 +38,11 @@ struct Parts {
 impl State {
     /// Does what `RUN` says.
     pub(crate) fn run(&mut self, builder: &mut Builder<'_>, at: usize, run: &Run, spot: &Spot) -> Result<(), Stop> {
-        if run.host_network && !builder.request.host_network {
-            // Users match on these words.
-            return Err(spot.error("network.host is not allowed").into());
+        let wanted = [(run.host_network, Entitlement::NetworkHost), (run.insecure, Entitlement::SecurityInsecure)];
+        for (_, entitlement) in wanted.into_iter().filter(|(asked, _)| *asked) {
+            if !builder.request.entitlements.contains(&entitlement) {
+                return Err(spot.denied(entitlement).into());
+            }
         }
         let mut parts = Parts::default();
         let escape = builder.dockerfile.escape;

@@ -3,6 +3,7 @@
 
 use rondel_digest::Digest;
 use rondel_dockerfile::{Base, Error, Known, Need, Outcome, Request, Secret, build, parse};
+use rondel_model::entitlement::Entitlement;
 use rondel_model::op::{ExecOutput, GatherOp, Place};
 use rondel_model::{AbsPath, Container, ExecOp, Fs, FsOp, ImageConfig, MountSource, Platform, SecretRef};
 
@@ -17,7 +18,7 @@ fn request() -> Request {
         ssh: None,
         no_init: false,
         namespace: String::new(),
-        host_network: false,
+        entitlements: Vec::new(),
     }
 }
 
@@ -219,4 +220,18 @@ fn needs_are_asked_for_once_and_with_their_place() {
         said,
         ["`Dockerfile` line 1, `FROM`: it cannot be had", "`Dockerfile` line 5, `COPY`: it cannot be had"]
     );
+}
+
+#[test]
+fn what_goes_beyond_the_walls_has_to_be_allowed() {
+    let text = "FROM scratch\nRUN [\"true\"]\nRUN --security=insecure [\"true\"]\n";
+    let allowed = Request { entitlements: vec![Entitlement::SecurityInsecure], ..request() };
+    let other = Request { entitlements: vec![Entitlement::NetworkHost], ..request() };
+    let dockerfile = parse("Dockerfile", text).unwrap();
+    for refused in [request(), other] {
+        let error = build(&dockerfile, &refused, &Known::new()).err().unwrap();
+        assert_eq!(error.denied, Some(Entitlement::SecurityInsecure));
+        assert_eq!((error.line, &*error.message), (3, "security.insecure is not allowed"));
+    }
+    assert!(build(&dockerfile, &allowed, &Known::new()).is_ok());
 }

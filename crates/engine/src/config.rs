@@ -8,6 +8,7 @@ use std::time::Duration;
 use rondel_fault::{Fault, Result};
 use rondel_ports::cache::{Policy, Size};
 use rondel_ports::egress::Cidr;
+use rondel_session::Grants;
 use serde::Deserialize;
 
 /// What a configuration file can say. Everything has a default; unknown keys are errors.
@@ -34,6 +35,13 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// What processes in containers may do beyond what they may everywhere.
     pub security: SecurityConfig,
+    /// What modules and processes in containers may ask for beyond the walls of a container, as
+    /// `NAME` or `NAME=MODULE`. A module is a folder, relative to that of the configuration file,
+    /// or a repository.
+    pub allow: Vec<String>,
+    /// The same, understood.
+    #[serde(skip)]
+    pub grants: Grants,
 }
 
 /// What processes in containers may do beyond what they may everywhere.
@@ -42,16 +50,6 @@ pub struct Config {
 pub struct SecurityConfig {
     /// Addresses of this machine or its link that they may reach, by themselves and by `http`, `git` and images.
     pub egress: Vec<Cidr>,
-    /// What an exec may ask for.
-    pub allow: Vec<Entitlement>,
-}
-
-/// What an exec may ask for when it is allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Entitlement {
-    /// The network of the engine's machine.
-    #[serde(rename = "network-host")]
-    NetworkHost,
 }
 
 /// How much a container may take of the machine. What is absent follows from the machine.
@@ -158,6 +156,8 @@ impl Default for Config {
             cache: CacheConfig::default(),
             limits: LimitsConfig::default(),
             security: SecurityConfig::default(),
+            allow: Vec::new(),
+            grants: Grants::default(),
         }
     }
 }
@@ -185,6 +185,8 @@ impl Config {
             }
             mirror.layout = mirror.layout.take().map(|layout| folder.join(layout));
         }
+        config.grants = Grants::of(&config.allow, folder)
+            .map_err(|fault| fault.context(format!("read `allow` in the configuration `{}`", path.display())))?;
         Ok(config)
     }
 
@@ -210,9 +212,8 @@ mod tests {
     #[test]
     fn what_containers_may_do() {
         let parse = |text: &str| toml::from_str::<Config>(text);
-        let config = parse("[security]\negress = [\"127.0.0.1\", \"fd00::/8\"]\nallow = [\"network-host\"]\n").unwrap();
+        let config = parse("[security]\negress = [\"127.0.0.1\", \"fd00::/8\"]\n").unwrap();
         assert!(config.security.egress[1].contains("fd00::1".parse().unwrap()));
-        assert_eq!(config.security.allow, [Entitlement::NetworkHost]);
         for wrong in ["egress = [\"localhost\"]", "allow = [\"everything\"]", "allows = []"] {
             assert!(parse(&format!("[security]\n{wrong}")).is_err(), "{wrong}");
         }

@@ -26,7 +26,7 @@ use rondel_store::Store;
 use rondel_web::{Limits, Web};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::{Config, Entitlement, LimitsConfig, Weight};
+use crate::config::{Config, LimitsConfig, Weight};
 use crate::fields::AllFields;
 use crate::house::Housekeeper;
 use crate::notes::Noted;
@@ -76,12 +76,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         git: Arc::new(Git::new(&options.state_dir.join(GIT), git_variables(), open_files)?.with_egress(egress)),
     };
     let house = Housekeeper::new(store.clone(), engine_name(&options.config), &options.config.cache)?;
-    let given = rondel_ops::Options {
-        trust: host_trust(),
-        proxies: proxies(),
-        host_network: options.config.security.allow.contains(&Entitlement::NetworkHost),
-        watch: Some(house.clone()),
-    };
+    let given = rondel_ops::Options { trust: host_trust(), proxies: proxies(), watch: Some(house.clone()) };
     let ops = Ops::new_with(ports, given);
     let modules = Modules::new();
     let mut surface = Surface::new();

@@ -9,6 +9,7 @@
 pub mod chain;
 pub mod changes;
 pub mod container;
+pub mod entitlement;
 pub mod exec;
 pub mod explain;
 pub mod git;

@@ -417,8 +417,7 @@ fn local_dependency(source: &str, root: &str, context: &Path) -> Result<String> 
 
 /// Whose files module references mean: those of the client itself, unless it is a module's own code.
 fn host_of(me: &Client) -> &Client {
-    let is_module = me.scope.as_ref().is_some_and(|scope| scope.speaker.is_some());
-    if is_module { me.host_client() } else { me }
+    if me.own_modules { me } else { me.host_client() }
 }
 
 /// The nearest folder that describes a module: `path` or one above it.

@@ -112,7 +112,13 @@ impl Module {
 
     /// The module as processes speak for it.
     pub fn speaker(self: &Arc<Self>) -> Speaker {
-        Speaker { view: self.view, implementation: self.implementation, call: self.call(), module: self.clone() }
+        Speaker {
+            view: self.view,
+            implementation: self.implementation,
+            call: self.call(),
+            source: self.source.place().into(),
+            module: self.clone(),
+        }
     }
 
     /// How its configuration names its SDK.

@@ -128,6 +128,15 @@ impl ModuleSource {
         }
     }
 
+    /// Where it was found: a folder of a host, or a repository with folder and version; empty for
+    /// one in a directory.
+    pub fn place(&self) -> String {
+        match self.kind {
+            SourceKind::Dir => String::new(),
+            SourceKind::Local | SourceKind::Git => self.describe(),
+        }
+    }
+
     /// The API version that the module sees.
     ///
     /// # Errors

@@ -99,11 +99,6 @@ impl Ops {
         Self::new_with(ports, Options::default())
     }
 
-    /// Whether processes may be in the network of the engine's machine.
-    pub fn allows_host_network(&self) -> bool {
-        self.options.host_network
-    }
-
     /// Evaluates against `ports`; processes are given what `options` say.
     pub fn new_with(ports: Ports, options: Options) -> Arc<Self> {
         Arc::new(Self {

@@ -12,8 +12,6 @@ pub struct Options {
     pub trust: HostTrust,
     /// Proxy variables of the engine, passed through where the user has not set them.
     pub proxies: Vec<(String, String)>,
-    /// Processes may be in the network of the engine's machine when they ask for it.
-    pub host_network: bool,
     /// Who watches; none: nobody.
     pub watch: Option<Arc<dyn Watch>>,
 }

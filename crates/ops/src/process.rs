@@ -281,11 +281,6 @@ impl Process<'_> {
         if !self.exec.host_network {
             return self.unless_cancelled(networks.connect()).await;
         }
-        // A result that was kept when it was allowed is none of a process that runs now.
-        if !self.ops.options.host_network {
-            return Err(Fault::denied("network.host is not allowed")
-                .with_hint("allow it in the engine's configuration: `[security]` `allow = [\"network-host\"]`"));
-        }
         if self.exec.scope.is_some() {
             return Err(Fault::bug("the API would be served on the loopback of the machine"));
         }

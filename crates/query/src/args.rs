@@ -28,6 +28,11 @@ impl Args {
         &self.field
     }
 
+    /// The call and its surroundings.
+    pub fn cx(&self) -> &Cx {
+        &self.cx
+    }
+
     /// Who asks.
     pub fn caller(&self) -> &Arc<Caller> {
         &self.cx.caller

@@ -11,6 +11,7 @@ use rondel_ports::streams::Machine;
 use rondel_query::{Caller, Cx};
 
 use crate::Services;
+use crate::entitlements::{Grants, SessionGrants};
 use crate::remotes::Remotes;
 use crate::scope::{ExecScope, Speaker};
 use crate::secrets::SecretStore;
@@ -29,14 +30,17 @@ pub struct Session {
     pub services: Arc<SessionServices>,
     /// What git servers said.
     pub remotes: Remotes,
+    /// What modules and processes in containers may ask for beyond what everyone may.
+    pub grants: SessionGrants,
 }
 
 impl Session {
-    /// A new session called `id`.
-    pub fn new(id: Arc<str>) -> Arc<Self> {
+    /// A new session called `id`, which allows what `grants` say from the beginning.
+    pub fn new(id: Arc<str>, grants: Grants) -> Arc<Self> {
         let services = SessionServices::new(id.clone());
         let (secrets, sockets) = (Arc::default(), Arc::default());
-        Arc::new(Self { secrets, sockets, services, remotes: Remotes::default(), id })
+        let grants = SessionGrants::new(grants);
+        Arc::new(Self { secrets, sockets, services, remotes: Remotes::default(), grants, id })
     }
 }
 
@@ -64,6 +68,8 @@ pub struct Client {
     pub workdir: PathBuf,
     /// Where the client's file system is found on this machine: `/`, or the root of a running container.
     pub host_root: PathBuf,
+    /// Modules that it names are files of its own. Otherwise they are files of `origin`.
+    pub own_modules: bool,
     /// The way to the client's process.
     pub link: Option<Arc<dyn ClientLink>>,
     /// Its sockets, ports and terminal.
@@ -113,6 +119,7 @@ impl Client {
             services: self.services.clone(),
             workdir: self.workdir.clone(),
             host_root: self.host_root.clone(),
+            own_modules: self.own_modules,
             link: self.link.clone(),
             machine: self.machine.clone(),
             scope: Some(Arc::new(ExecScope { starts, adopts, started: Arc::default(), ..mine })),

@@ -5,6 +5,7 @@
 //! writes it. Plaintext of secrets lives in [`secrets::SecretStore`] and nowhere else in this crate.
 
 pub mod client;
+pub mod entitlements;
 pub mod remotes;
 pub mod scope;
 pub mod secrets;
@@ -20,6 +21,7 @@ use rondel_ports::index::Index;
 use rondel_schema::Registry;
 
 pub use client::{Client, ClientLink, Session, client};
+pub use entitlements::{Grants, check_entitled};
 pub use remotes::{KnownRemote, Remotes};
 pub use scope::{CallOutcome, ExecScope, FunctionCall, Speaker};
 pub use secrets::{Provided, SecretStore};
@@ -53,5 +55,12 @@ impl Services {
     /// What stands for `plaintext` in keys: a MAC of it under this engine's key.
     pub fn mac(&self, plaintext: &[u8]) -> Digest {
         Digest::from_bytes(*blake3::keyed_hash(&self.mac_key, plaintext).as_bytes())
+    }
+
+    /// A MAC of `text` under a key of its own: of what [`Services::mac`] is given, clients may
+    /// choose the text and see the MAC.
+    pub fn entitlement_seal(&self, text: &str) -> Digest {
+        let key = blake3::derive_key("rondel 2026-11 seals of entitlements", &self.mac_key);
+        Digest::from_bytes(*blake3::keyed_hash(&key, text.as_bytes()).as_bytes())
     }
 }

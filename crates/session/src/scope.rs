@@ -22,6 +22,9 @@ pub struct Speaker {
     pub implementation: Digest,
     /// The call that gives the module.
     pub call: Arc<Call>,
+    /// Where the module was found: a folder, or a repository with folder and version; empty when it
+    /// was in a directory.
+    pub source: Arc<str>,
     /// The module, as the module loader keeps it; opaque here.
     pub module: Arc<dyn Any + Send + Sync>,
 }

@@ -11,7 +11,7 @@ use crate::inspect::tools;
 use crate::locate::mount;
 use crate::types::container::{self, ExecRequest};
 use crate::types::query::ask;
-use crate::{Surface, inputs};
+use crate::{Surface, entitled, inputs};
 
 /// What runs when nothing was said.
 const SHELL: &str = "/bin/sh";
@@ -25,6 +25,11 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field("Directory", "terminal", of_directory);
     surface.field("Service", "terminal", of_service);
     surface.plain("Container", "withDefaultTerminalCmd", with_default);
+    for (type_name, field) in
+        [("Container", "terminal"), ("Container", "withDefaultTerminalCmd"), ("Directory", "terminal")]
+    {
+        entitled::guard(surface, type_name, field);
+    }
 }
 
 fn command(args: &Args, words: &str) -> Result<TerminalCommand> {
@@ -33,7 +38,7 @@ fn command(args: &Args, words: &str) -> Result<TerminalCommand> {
     Ok(TerminalCommand {
         args: args.strings(words)?,
         scope: nesting.then(|| ExecScope::of_started(me.scope.as_deref()).seal()),
-        insecure: args.bool("insecureRootCapabilities")?,
+        insecure: entitled::insecure(args)?,
     })
 }
 

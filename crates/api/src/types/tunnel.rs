@@ -9,9 +9,9 @@ use rondel_query::{Args, Cx, Node, Outcome};
 use rondel_session::{client, client::op_cx};
 use rondel_version::View;
 
-use crate::Surface;
 use crate::types::container::service::{asked, last};
 use crate::types::{container, service, small};
+use crate::{Surface, entitled};
 
 /// How a client reaches ports of its own machine.
 const LOCAL: &str = "localhost";
@@ -23,6 +23,7 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field("Host", "service", of_host);
     surface.field("Service", "up", up);
     surface.field("Container", "up", container_up);
+    entitled::guard(surface, "Container", "up");
     surface.field("Service", "hostname", hostname);
     surface.field("Service", "endpoint", endpoint);
     surface.field("Service", "ports", ports);

@@ -35,7 +35,7 @@ use rondel_ports::streams::{Address, Listening, Machine, Protocol, Sockets, Stre
 use rondel_ports::{BoxFuture, CancellationToken};
 use rondel_query::{Caller, Evaluator, Fields, execute};
 use rondel_schema::Registry;
-use rondel_session::{Client, ClientLink, House, Services, Session};
+use rondel_session::{Client, ClientLink, Grants, House, Services, Session};
 use rondel_store::Store;
 use rondel_version::{ENGINE, View};
 
@@ -90,7 +90,7 @@ impl Toy {
 
     /// A client of a new session.
     pub(crate) fn session(&self, name: &str, view: &str) -> Connection {
-        let session = Session::new(name.into());
+        let session = Session::new(name.into(), Grants::default());
         let secrets = ClientSecrets::new(session.clone());
         let op_cx = OpCx {
             events: Emitter::nowhere(),
@@ -107,6 +107,7 @@ impl Toy {
             services: self.services.clone(),
             workdir: "/home/me/project".into(),
             host_root: "/".into(),
+            own_modules: true,
             link: Some(Arc::new(Nothing)),
             machine: Arc::new(Nothing),
             scope: None,

@@ -11,7 +11,7 @@ use rondel_session::{ExecScope, client};
 
 use super::change;
 use crate::expand::expand;
-use crate::{Surface, command, inputs};
+use crate::{Surface, command, entitled, inputs};
 
 /// What is asked of a process beside its container.
 #[derive(Debug, Clone)]
@@ -115,6 +115,7 @@ pub fn after(container: &Container, exec: ExecOp) -> Container {
 
 pub(super) fn register(surface: &mut Surface) {
     change(surface, "withExec", with_exec);
+    entitled::guard(surface, super::TYPE, "withExec");
 }
 
 fn with_exec(container: &Container, args: &Args) -> Result<Container> {
@@ -132,7 +133,7 @@ fn request(container: &Container, args: &Args) -> Result<ExecRequest> {
     request.redirect_stdout = redirect(container, args, "redirectStdout")?;
     request.redirect_stderr = redirect(container, args, "redirectStderr")?;
     request.expect = inputs::expect(args)?;
-    request.insecure = args.bool("insecureRootCapabilities")?;
+    request.insecure = entitled::insecure(args)?;
     request.no_init = args.bool("noInit")?;
     if args.bool("experimentalPrivilegedNesting")? {
         let me = client(args.caller())?;

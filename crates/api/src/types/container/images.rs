@@ -15,7 +15,7 @@ use super::{TYPE, changed, config, of, value};
 use crate::image_store::ImageStore;
 use crate::inspect::tools;
 use crate::types::directory;
-use crate::{Surface, credentials, dockerfile, inputs};
+use crate::{Surface, credentials, dockerfile, entitled, inputs};
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "from", from);
@@ -23,6 +23,7 @@ pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "import", import);
     surface.field("Host", "containerImage", from_store);
     surface.field(TYPE, "build", build);
+    entitled::guard_all(surface, TYPE, "build");
     surface.plain(TYPE, "imageRef", |container: &Container, _| match &container.image_ref {
         Some(reference) => Ok(Value::string(reference.to_string())),
         // Clients match on this text; see spec/behaviours.md CTR-010.

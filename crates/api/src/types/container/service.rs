@@ -13,13 +13,14 @@ use super::{ExecRequest, TYPE, changed, of};
 use crate::expand::expand;
 use crate::locate::touched;
 use crate::types::service;
-use crate::{Surface, inputs};
+use crate::{Surface, entitled, inputs};
 
 /// Views before this one have no arguments: the service is the process that ran last.
 const WITH_ARGUMENTS: View = View::new(0, 15, 0);
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "asService", as_service);
+    entitled::guard(surface, TYPE, "asService");
     surface.field(TYPE, "withServiceBinding", with_binding);
 }
 
@@ -41,7 +42,7 @@ pub(crate) fn asked(container: &Container, args: &Args) -> Result<Service> {
     // Nobody asked for other arguments: the container runs as its image says.
     let as_image = words.is_empty() && !container.default_args_set;
     let mut request = ExecRequest::new(words, args.bool("useEntrypoint")? || as_image);
-    request.insecure = args.bool("insecureRootCapabilities")?;
+    request.insecure = entitled::insecure(args)?;
     request.no_init = args.bool("noInit")?;
     if args.bool("experimentalPrivilegedNesting")? {
         let me = client(args.caller())?;

@@ -6,10 +6,11 @@ use rondel_query::{Args, Cx, Node, Outcome};
 
 use super::{TYPE, of};
 use crate::types::container;
-use crate::{Surface, dockerfile, inputs};
+use crate::{Surface, dockerfile, entitled, inputs};
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "dockerBuild", docker_build);
+    entitled::guard_all(surface, TYPE, "dockerBuild");
 }
 
 async fn docker_build(cx: Cx, node: Node, args: Args) -> Result<Outcome> {

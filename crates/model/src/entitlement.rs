@@ -1,0 +1,46 @@
+//! What goes beyond the walls of a container, and has to be allowed. The names are those of
+//! BuildKit.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Something that modules and processes in containers may ask for only when the user allows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Entitlement {
+    /// A process in the network of the host: `RUN --network=host`.
+    NetworkHost,
+    /// A process with every capability, which is root of the host: `insecureRootCapabilities`, `RUN
+    /// --security=insecure`.
+    SecurityInsecure,
+}
+
+impl Entitlement {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::NetworkHost, Self::SecurityInsecure];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NetworkHost => "network.host",
+            Self::SecurityInsecure => "security.insecure",
+        }
+    }
+}
+
+impl fmt::Display for Entitlement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A text that names no entitlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unknown;
+
+impl FromStr for Entitlement {
+    type Err = Unknown;
+
+    fn from_str(text: &str) -> Result<Self, Unknown> {
+        Self::ALL.into_iter().find(|known| known.name() == text).ok_or(Unknown)
+    }
+}

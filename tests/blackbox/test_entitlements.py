@@ -1,0 +1,181 @@
+"""What goes beyond the walls of a container is the user's to ask for; modules and processes in containers need leave."""
+
+import base64
+import json
+
+import pytest
+
+from harness import IMAGES, mirror_of, write_module
+from test_scopes import RAW
+
+DENIED = "security.insecure is not allowed"
+# Asks every document, and says what went wrong.
+ASK = RAW + """
+def told(document):
+    answer = ask(document)
+    return answer["errors"][0] if answer.get("errors") else answer["data"]
+print(json.dumps([told(document) for document in json.loads(sys.argv[1])]))
+"""
+CAPABILITIES = '["grep", "CapEff", "/proc/self/status"]'
+BOX = 'container { from(address: "busybox") { %s } }'
+INSECURE = "insecureRootCapabilities: true"
+EXEC = "{ %s }" % (BOX % f"withExec(args: {CAPABILITIES}, {INSECURE}) {{ stdout }}")
+DOCKERFILE = "FROM busybox\nRUN --security=insecure grep CapEff /proc/self/status > /caps\n"
+BUILD = '{ directory { withNewFile(path: "Dockerfile", contents: %s) { dockerBuild { file(path: "/caps") { contents } } } } }'
+SERVICE = "{ %s }" % (BOX % f'asService(args: ["sleep", "100"], {INSECURE}) {{ start }}')
+ASKING = {
+    "exec": EXEC,
+    "build": BUILD % json.dumps(DOCKERFILE),
+    "service": SERVICE,
+    "up": "{ %s }" % (BOX % f'withExposedPort(port: 80) {{ up(args: ["true"], {INSECURE}) }}'),
+    "terminal": "{ %s }" % (BOX % f"terminal({INSECURE}) {{ id }}"),
+    "default terminal": "{ %s }" % (BOX % f'withDefaultTerminalCmd(args: ["sh"], {INSECURE}) {{ terminal {{ id }} }}'),
+    "directory terminal": "{ directory { terminal(%s) { id } } }" % INSECURE,
+    "unused": "{ %s }" % (BOX % f"withExec(args: {CAPABILITIES}, {INSECURE}) {{ id }}"),
+}
+
+
+def nested(rondel, documents: list, *flags) -> list:
+    """What a process in a container, which acts as no module, is told."""
+    arguments = json.dumps(["python3", "-c", ASK, json.dumps(documents)])
+    found = rondel.data(
+        '{ container { from(address: "python:3.13-slim") { withExec(args: %s, experimentalPrivilegedNesting: true) { stdout } } } }'
+        % arguments,
+        *flags,
+    )
+    return json.loads(found["container"]["from"]["withExec"]["stdout"])
+
+
+def innermost(data):
+    while isinstance(data, dict):
+        (data,) = data.values()
+    return data
+
+
+def is_full(text: str) -> bool:
+    """Whether the process had more than the usual capabilities."""
+    usual = 0xA80425FB
+    return int(text.split()[1], 16) & ~usual != 0
+
+
+def test_the_user_may_ask(engine):
+    assert is_full(innermost(engine.data(EXEC)))
+    assert is_full(innermost(engine.data(ASKING["build"])))
+    assert innermost(engine.data(SERVICE))
+    with engine.session() as session:
+        assert is_full(innermost(session.query(EXEC)))
+
+
+def test_a_process_in_a_container_may_not(engine):
+    # That the same was made for the user is no way to it.
+    engine.data(EXEC)
+    for name, told in zip(ASKING, nested(engine, list(ASKING.values()))):
+        assert DENIED in told.get("message", ""), (name, told)
+        hints = " ".join(told["extensions"]["hints"])
+        assert "--allow security.insecure" in hints and "allow = [" in hints, (name, told)
+    plain = EXEC.replace(INSECURE, "insecureRootCapabilities: false")
+    (told,) = nested(engine, [plain])
+    assert not is_full(innermost(told))
+
+
+def test_what_is_allowed_is_allowed(make_engine):
+    documents = [ASKING[name] for name in ["exec", "build", "service"]]
+    by_flag = make_engine()
+    told = nested(by_flag, documents, "--allow", "security.insecure")
+    assert [answer.get("message") for answer in told] == [None] * 3, told
+    assert is_full(innermost(told[0])) and is_full(innermost(told[1])) and innermost(told[2])
+    # For that session.
+    assert DENIED in nested(by_flag, [EXEC])[0]["message"]
+    assert DENIED in nested(by_flag, [EXEC], "--allow", "network.host")[0]["message"]
+    assert DENIED in nested(by_flag, [EXEC], "--allow", "security.insecure=./somewhere")[0]["message"]
+    by_flag.query("{ version }", "--allow", "insecure").failed("no entitlement", "security.insecure", code=1)
+    by_file = make_engine('allow = ["security.insecure"]\n' + mirror_of(IMAGES))
+    assert is_full(innermost(nested(by_file, [EXEC])[0]))
+    make_engine('allow = ["insecure"]\n').query("{ version }").failed("no entitlement", "config.toml", code=1)
+
+
+MODULE = RAW + """
+import dagger
+from dagger import dag, function, object_type
+
+@object_type
+class Probe:
+    @function
+    async def caps(self, tag: str = "") -> str:
+        ctr = dag.container().from_("busybox").with_env_variable("TAG", tag)
+        return await ctr.with_exec(["grep", "CapEff", "/proc/self/status"], insecure_root_capabilities=True).stdout()
+
+    @function
+    def lazy(self, tag: str = "") -> dagger.Container:
+        ctr = dag.container().from_("busybox").with_env_variable("TAG", tag)
+        return ctr.with_exec(["grep", "CapEff", "/proc/self/status"], insecure_root_capabilities=True)
+
+    @function
+    async def inner(self) -> str:
+        code = "import os; print('inner', os.getpid())"
+        ctr = dag.container().from_("python:3.13-slim")
+        return await ctr.with_exec(["python3", "-c", code], experimental_privileged_nesting=True, insecure_root_capabilities=True).stdout()
+
+    @function
+    async def given(self, ctr: dagger.Container) -> str:
+        return await ctr.stdout()
+
+    @function
+    def smuggled(self, id: str) -> dagger.Container:
+        value = json.dumps(json.dumps(id))
+        ask('{ currentFunctionCall { returnValue(value: %s) } }' % value)
+        os._exit(0)
+"""
+
+
+def test_modules_need_leave(connected, folder):
+    module = write_module(folder / "m", MODULE)
+    connected.run("call", "-m", module, "caps").failed(DENIED, f"--allow security.insecure={module}")
+    connected.run("call", "-m", module, "lazy", "stdout").failed(DENIED)
+    connected.run("call", "-m", module, "inner").failed(DENIED)
+    for leave in ["security.insecure", f"security.insecure={module}", "security.insecure=./m"]:
+        allowed = ["--allow", leave, "call", "-m", module]
+        assert is_full(connected.run(*allowed, "caps", "--tag", leave, cwd=folder).ok().out), leave
+    assert is_full(connected.run(*allowed, "lazy", "--tag", leave, "stdout", cwd=folder).ok().out)
+    # Leave is for one module, and for one session.
+    for flags in [[], ["--allow", f"security.insecure={folder}/other"], ["--allow", f"network.host={module}"]]:
+        connected.run(*flags, "call", "-m", module, "caps", "--tag", "later").failed(DENIED)
+        connected.run(*flags, "call", "-m", module, "lazy", "--tag", "later", "stdout").failed(DENIED)
+
+
+def forged(id: str, old: str, new: str) -> str:
+    """The ID with one text of its recipe changed, as anyone can do it."""
+    assert len(old) == len(new)
+    body = base64.urlsafe_b64decode(id[1:] + "=" * (-len(id[1:]) % 4))
+    assert old.encode() in body
+    return "R" + base64.urlsafe_b64encode(body.replace(old.encode(), new.encode())).decode().rstrip("=")
+
+
+@pytest.fixture(scope="module")
+def sealed(connected) -> str:
+    words = json.dumps(["sh", "-c", "echo first; grep CapEff /proc/self/status"])
+    return innermost(connected.data("{ %s }" % (BOX % f"withExec(args: {words}, {INSECURE}) {{ id }}")))
+
+
+LOAD = '{ loadContainerFromID(id: "%s") { stdout } }'
+
+
+def test_what_the_user_asked_for_may_be_passed_on(connected, folder, sealed):
+    assert "CapEff" in innermost(nested(connected, [LOAD % sealed])[0])
+    module = write_module(folder / "m", MODULE)
+    with connected.session() as session:
+        session.query('{ moduleSource(refString: "%s") { asModule { serve } } }' % module)
+        assert "CapEff" in session.query('{ probe { given(ctr: "%s") } }' % sealed)["probe"]["given"]
+    connected.stop()
+    connected.run("cache", "prune").ok()
+    assert "CapEff" in innermost(nested(connected, [LOAD % sealed])[0]), "a seal holds for another run of the engine"
+
+
+def test_a_recipe_that_was_changed_is_refused_for_every_client(connected, folder, sealed):
+    changed = forged(sealed, "echo first", "echo other")
+    connected.query(LOAD % changed).failed(DENIED, code=1)
+    assert DENIED in nested(connected, [LOAD % changed])[0]["message"]
+    module = write_module(folder / "m", MODULE)
+    connected.run("call", "-m", module, "smuggled", "--id", changed, "stdout").failed(DENIED)
+    image = forged(sealed, "busybox", "busybux")
+    connected.query(LOAD % image).failed(code=1)
