@@ -51,8 +51,13 @@ impl Session {
         let interactive = settings.interactive(terminal.is_some())?;
         let hello = Hello { version, workdir: workdir()?, modules: vec![request], interactive, ..Hello::default() };
         let ears = Ears { on_event: screen.on_event(), terminal };
-        let attached = rondel_client::attach(&settings.state()?, Some(&settings.launch()?), &hello, ears).await?;
+        let attached = settings.attach(hello, ears).await?;
         Ok(Self { attached, screen, types: Mutex::default() })
+    }
+
+    /// The client.
+    pub(crate) fn attached(&self) -> &Attached {
+        &self.attached
     }
 
     /// Sends a request and gives the data of the answer.

@@ -4,8 +4,10 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use rondel_client::{Launch, StateDir};
+use rondel_client::endpoint::SESSION_PORT;
+use rondel_client::{Attached, Ears, Endpoint, Launch, OpenSession, StateDir};
 use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_link::Hello;
 
 use crate::commands;
 
@@ -29,6 +31,7 @@ pub(crate) struct Settings {
     silent: bool,
     interactive: bool,
     interactive_command: String,
+    allow: Vec<String>,
 }
 
 /// The whole command line.
@@ -76,6 +79,10 @@ pub(crate) fn command_line() -> Command {
                 .value_name("COMMAND")
                 .default_value("/bin/sh")
                 .help("What runs on that terminal"),
+            Arg::new("allow").long("allow").global(true).action(ArgAction::Append).value_name("NAME[=MODULE]").help(
+                "Let modules and processes in containers, or one module alone, ask for `security.insecure` or \
+                     `network.host`",
+            ),
         ])
         .subcommands(commands::all())
 }
@@ -89,6 +96,7 @@ impl Settings {
             silent: matches.get_flag("silent"),
             interactive: matches.get_flag("interactive"),
             interactive_command: matches.get_one::<String>("interactive-command").cloned().unwrap_or_default(),
+            allow: matches.get_many::<String>("allow").into_iter().flatten().cloned().collect(),
         }
     }
 
@@ -121,6 +129,48 @@ impl Settings {
     /// The state folder.
     pub(crate) fn state(&self) -> Result<StateDir> {
         StateDir::find(self.state_dir.as_deref(), |name| std::env::var(name).ok())
+    }
+
+    /// Where the API is: the session that the environment names, else the engine of the state
+    /// folder. A state folder that was given by flag is meant.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint> {
+        match OpenSession::find(|name| std::env::var(name).ok()) {
+            _ if self.state_dir.is_some() => self.state().map(Endpoint::Engine),
+            Ok(Some(session)) => Ok(Endpoint::Session(session)),
+            Ok(None) => self.state().map(Endpoint::Engine),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Attaches a client as `hello` says, with what was allowed by flag. An engine is started when
+    /// there is none, and no session to join.
+    pub(crate) async fn attach(&self, hello: Hello, ears: impl Into<Ears>) -> Result<Attached> {
+        let hello = Hello { allow: self.allow.clone(), ..hello };
+        match self.endpoint()? {
+            Endpoint::Engine(state) => {
+                let launch = self.launch()?;
+                rondel_client::attach(&Endpoint::Engine(state), Some(&launch), &hello, ears).await
+            }
+            session => rondel_client::attach(&session, None, &hello, ears).await,
+        }
+    }
+
+    /// The state folder whose engine is controlled, and how to start one, unless this process
+    /// belongs to a session of another engine.
+    pub(crate) async fn controlled(&self) -> Result<(StateDir, Option<Launch>)> {
+        let state = self.state()?;
+        if !self.endpoint()?.is_joined() {
+            return Ok((state, Some(self.launch()?)));
+        }
+        // A process outside of containers may belong to a session and yet see the engine.
+        match rondel_client::connect(&state, None).await {
+            Ok(_) => Ok((state, None)),
+            Err(_) => Err(Fault::user(format!(
+                "there is no engine to control here: this process belongs to the session that `{SESSION_PORT}` names, \
+                 whose engine runs elsewhere"
+            ))
+            .with_hint("run the command outside of the session, or name an engine with `--state-dir`")),
+        }
     }
 
     /// The configuration file, absolute.

@@ -1,18 +1,21 @@
 //! Connects to the engine, and starts it when there is none.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rondel_fault::{Attempt as _, Fault, Result};
+use rustix::fs::MemfdFlags;
 use tokio::io::AsyncBufReadExt as _;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use crate::state::StateDir;
+use crate::stopped::Stopped;
 
 /// How long a new engine may take to answer.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -36,6 +39,7 @@ pub struct Launch {
 pub async fn connect(state: &StateDir, launch: Option<&Launch>) -> Result<UnixStream> {
     let socket = state.socket();
     let deadline = Instant::now() + START_LIMIT;
+    let mut held_by: Option<(i32, Instant)> = None;
     loop {
         match rondel_streams::unix::connect(&socket).await {
             Ok(stream) => return Ok(stream),
@@ -49,17 +53,30 @@ pub async fn connect(state: &StateDir, launch: Option<&Launch>) -> Result<UnixSt
             return Err(Fault::user(format!("no engine is running for `{}`", state.path().display())));
         };
         if !state.is_held() {
+            held_by = None;
             match start(state, launch).await {
                 Ok(()) => {
                     let stream = UnixStream::connect(&socket).await;
-                    return stream.map_err(|e| no_answer(state, "it ended at once").caused_by(e));
+                    return stream.map_err(|e| no_answer(state, "it ended at once", None).caused_by(e));
                 }
                 // The engine of another client was faster, and listens soon.
                 Err(_) if state.is_held() => {}
                 Err(fault) => return Err(fault),
             }
-        } else if Instant::now() >= deadline {
-            return Err(no_answer(state, "another one has the state folder and does not listen"));
+        } else {
+            let holder = state.holder();
+            if let Some((pid, fault)) = holder.and_then(|pid| Some((pid, Stopped::fault(pid)?))) {
+                // It may be going on in a moment.
+                let since = held_by.filter(|(known, _)| *known == pid).map_or_else(Instant::now, |(_, since)| since);
+                held_by = Some((pid, since));
+                if since.elapsed() >= Stopped::PATIENCE {
+                    return Err(fault);
+                }
+            }
+            if Instant::now() >= deadline {
+                let who = holder.map_or_else(|| "another one".to_owned(), |pid| format!("process {pid}"));
+                return Err(no_answer(state, &format!("{who} has the state folder and does not listen"), None));
+            }
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
@@ -75,43 +92,52 @@ async fn start(state: &StateDir, launch: &Launch) -> Result<()> {
     let (ready, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(io::Error::from)
         .attempt(|| "make a pipe for the new engine".into())?;
-    spawn(state, launch, tell)?;
+    let early = spawn(state, launch, tell)?;
     let mut ready = tokio::net::unix::pipe::Receiver::from_owned_fd(ready).attempt(|| "watch the new engine".into())?;
     let mut line = String::new();
     let told = tokio::time::timeout(START_LIMIT, tokio::io::BufReader::new(&mut ready).read_line(&mut line)).await;
     match told {
         Ok(Ok(_)) if line.trim() == "ready" => Ok(()),
         Ok(Ok(_)) if UnixStream::connect(state.socket()).await.is_ok() => Ok(()),
-        Ok(Ok(_)) => Err(no_answer(state, line.trim())),
-        Ok(Err(e)) => Err(no_answer(state, "it cannot be watched").caused_by(e)),
-        Err(_) => Err(no_answer(state, "it takes too long")),
+        Ok(Ok(_)) => Err(no_answer(state, line.trim(), Some(early))),
+        Ok(Err(e)) => Err(no_answer(state, "it cannot be watched", Some(early)).caused_by(e)),
+        Err(_) => Err(no_answer(state, "it takes too long", Some(early))),
     }
 }
 
-fn spawn(state: &StateDir, launch: &Launch, tell: OwnedFd) -> Result<()> {
-    let open = std::fs::OpenOptions::new().create(true).append(true).open(state.log());
-    let log = open.attempt(|| format!("open the engine's log `{}`", state.log().display()))?;
+/// Starts an engine. What it says before it has the state folder is in the file that is returned: a
+/// folder which it refuses is not written to.
+fn spawn(state: &StateDir, launch: &Launch, tell: OwnedFd) -> Result<File> {
+    let early = rustix::fs::memfd_create("rondel-engine-log", MemfdFlags::CLOEXEC).map_err(io::Error::from);
+    let early = File::from(early.attempt(|| "make a log for the new engine".into())?);
+    let log = early.try_clone().attempt(|| "make a log for the new engine".into())?;
     let mut command = Command::new(&launch.program);
-    command.args(["engine", "serve", "--announce", "--state-dir"]).arg(state.path());
+    command.args(["engine", "serve", "--announce", "--log", "--state-dir"]).arg(state.path());
     if let Some(config) = &launch.config {
         command.env(crate::state::CONFIG_VARIABLE, config);
     }
     command.stdin(Stdio::null()).stdout(tell).stderr(log).current_dir("/").process_group(0);
     command.spawn().attempt(|| format!("start the engine `{}`", launch.program.display()))?;
-    Ok(())
+    Ok(early)
 }
 
-fn no_answer(state: &StateDir, why: &str) -> Fault {
+/// `early`: what the engine said before it had the state folder.
+fn no_answer(state: &StateDir, why: &str, early: Option<File>) -> Fault {
     let why = if why.is_empty() { "it ended before it listened" } else { why };
     let mut fault = Fault::environment(format!("the engine did not start: {why}"));
-    if let Some(tail) = log_tail(&state.log()) {
+    let mut text = String::new();
+    if let Some(mut early) = early {
+        let _ = early.rewind().and_then(|()| early.read_to_string(&mut text));
+    }
+    if let Some(tail) = tail(&text) {
+        fault = fault.with_hint(format!("the engine said: {tail}"));
+    } else if let Some(tail) = std::fs::read_to_string(state.log()).ok().and_then(|text| tail(&text)) {
         fault = fault.with_hint(format!("the end of `{}` says: {tail}", state.log().display()));
     }
     fault
 }
 
-fn log_tail(log: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(log).ok()?;
+fn tail(text: &str) -> Option<String> {
     let tail: Vec<&str> = text.lines().rev().take(3).collect();
     (!tail.is_empty()).then(|| tail.into_iter().rev().collect::<Vec<_>>().join(" | "))
 }

@@ -5,14 +5,14 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use rondel_fault::{Attempt as _, Fault, Result};
-use tokio::net::UnixStream;
+use rondel_streams::Stream;
 
 /// Sends one request over `stream` and reads the whole answer.
 ///
 /// # Errors
 /// When the engine goes away meanwhile, or the request is malformed.
 pub async fn request(
-    stream: UnixStream,
+    stream: Stream,
     method: Method,
     path: &str,
     headers: &[(&str, &str)],

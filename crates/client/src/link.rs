@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 use rondel_events::Event;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_link::{Answer, CLIENT_HEADER, FromClient, FromEngine, Greeting, Hello, Question, Welcome};
 use rondel_providers::Machine;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use rondel_streams::Stream;
+use tokio::io::{AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 use crate::connect::{Launch, connect};
+use crate::endpoint::{Connection, Endpoint, next_line};
 use crate::state::StateDir;
 use crate::streams::{EndAll, ShowTerminal, Streams};
 
@@ -44,7 +44,7 @@ impl From<OnEvent> for Ears {
 
 /// A client attached to the engine. Dropping it detaches.
 pub struct Attached {
-    state: StateDir,
+    endpoint: Endpoint,
     welcome: Welcome,
     listener: JoinHandle<()>,
     write: SharedWrite,
@@ -53,14 +53,16 @@ pub struct Attached {
     told: watch::Receiver<u64>,
 }
 
-type SharedWrite = Arc<Mutex<OwnedWriteHalf>>;
+type Read = BufReader<ReadHalf<BufReader<Stream>>>;
+type Write = WriteHalf<BufReader<Stream>>;
+type SharedWrite = Arc<Mutex<Write>>;
 
 /// Attaches a client as `hello` says, and starts the engine when there is none.
 ///
 /// # Errors
 /// When there is no engine, or it refuses.
 pub async fn attach(
-    state: &StateDir,
+    endpoint: &Endpoint,
     launch: Option<&Launch>,
     hello: &Hello,
     ears: impl Into<Ears>,
@@ -69,8 +71,11 @@ pub async fn attach(
     let hello = &Hello { providers: true, streams: true, ..hello.clone() };
     let mut tries = 1;
     let (read, write, line) = loop {
-        let stream = connect(state, launch).await?;
-        match greet(stream, hello).await {
+        let connection = endpoint.open(launch).await?;
+        let engine = connection.engine();
+        // One that is stopped is no better for another try.
+        let greeted = async { Ok(greet(endpoint, connection, hello).await) };
+        match Connection::unless_stopped(engine, greeted).await? {
             // The kernel still takes connections to an engine that is just being killed, and breaks them.
             Err(_) if launch.is_some() && tries < TRIES => {
                 tries += 1;
@@ -86,25 +91,19 @@ pub async fn attach(
         Greeting::Welcome(welcome) => {
             let write = Arc::new(Mutex::new(write));
             let (tell, told) = watch::channel(0);
-            let streams = Streams::new(state.clone(), ears.terminal);
+            let streams = Streams::new(endpoint.clone(), ears.terminal);
             let listener = tokio::spawn(listen(read, write.clone(), ears.on_event, tell, streams));
-            Ok(Attached { state: state.clone(), welcome, listener, write, asked: AtomicU64::new(0), told })
+            Ok(Attached { endpoint: endpoint.clone(), welcome, listener, write, asked: AtomicU64::new(0), told })
         }
     }
 }
 
 /// Says hello on a new connection; the engine's first line comes back.
-async fn greet(stream: UnixStream, hello: &Hello) -> Result<(BufReader<OwnedReadHalf>, OwnedWriteHalf, String)> {
-    let (read, mut write) = stream.into_split();
+async fn greet(endpoint: &Endpoint, connection: Connection, hello: &Hello) -> Result<(Read, Write, String)> {
+    let first = format!("{}\n", json(hello)?);
+    let stream = endpoint.upgrade(connection.stream, rondel_link::ATTACH, &[], &first).await?;
+    let (read, write) = tokio::io::split(stream);
     let mut read = BufReader::new(read);
-    let head = format!(
-        "GET {} HTTP/1.1\r\nhost: engine\r\nconnection: upgrade\r\nupgrade: {}\r\n\r\n{}\n",
-        rondel_link::ATTACH,
-        rondel_link::PROTOCOL,
-        json(hello)?,
-    );
-    write.write_all(head.as_bytes()).await.attempt(|| "attach to the engine".into())?;
-    skip_head(&mut read).await?;
     let line = next_line(&mut read).await?.ok_or_else(|| Fault::environment("the engine hung up while attaching"))?;
     Ok((read, write, line))
 }
@@ -120,11 +119,18 @@ impl Attached {
     /// # Errors
     /// When the engine goes away meanwhile.
     pub async fn query(&self, body: impl Into<Bytes>) -> Result<Bytes> {
-        let stream = connect(&self.state, None).await?;
-        let headers = [("content-type", "application/json"), (CLIENT_HEADER, self.welcome.client.as_str())];
-        let answer = crate::http::request(stream, Method::POST, rondel_link::QUERY, &headers, body.into()).await?;
+        Ok(self.forward(&self.welcome.client, body.into()).await?.1)
+    }
+
+    /// The same as the client `client` of the same session, with the status of the answer.
+    ///
+    /// # Errors
+    /// When the engine goes away meanwhile.
+    pub async fn forward(&self, client: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
+        let headers = [("content-type", "application/json"), (CLIENT_HEADER, client)];
+        let answer = self.endpoint.request(Method::POST, rondel_link::QUERY, &headers, body).await?;
         self.all_told().await;
-        Ok(answer.1)
+        Ok(answer)
     }
 
     /// Waits until every event that the engine emitted until now has been received, or the engine hangs up.
@@ -140,11 +146,28 @@ impl Attached {
     /// # Errors
     /// When the engine goes away meanwhile.
     pub async fn served(&self) -> Result<std::result::Result<Bytes, Bytes>> {
-        let stream = connect(&self.state, None).await?;
-        let headers = [(CLIENT_HEADER, self.welcome.client.as_str())];
-        let (status, body) =
-            crate::http::request(stream, Method::GET, rondel_link::SERVED, &headers, Bytes::new()).await?;
+        let (status, body) = self.describe(&self.welcome.client).await?;
         Ok(if status.is_success() { Ok(body) } else { Err(body) })
+    }
+
+    /// The engine's answer to which modules the client `client` of the same session is served.
+    ///
+    /// # Errors
+    /// When the engine goes away meanwhile.
+    pub async fn describe(&self, client: &str) -> Result<(StatusCode, Bytes)> {
+        self.endpoint.request(Method::GET, rondel_link::SERVED, &[(CLIENT_HEADER, client)], Bytes::new()).await
+    }
+
+    /// A connection that the engine upgraded at `path`, in the session of this client.
+    ///
+    /// # Errors
+    /// When the engine refuses.
+    pub async fn upgraded(&self, path: &str, headers: &[(&str, &str)]) -> Result<BufReader<Stream>> {
+        let connection = self.endpoint.open(None).await?;
+        let engine = connection.engine();
+        let mut all = vec![(CLIENT_HEADER, self.welcome.client.as_str())];
+        all.extend_from_slice(headers);
+        Connection::unless_stopped(engine, self.endpoint.upgrade(connection.stream, path, &all, "")).await
     }
 
     /// Waits until the engine hangs up.
@@ -165,7 +188,7 @@ async fn say(write: &SharedWrite, line: &FromClient) -> Result<()> {
 }
 
 async fn listen(
-    mut read: BufReader<OwnedReadHalf>,
+    mut read: Read,
     write: SharedWrite,
     mut on_event: OnEvent,
     tell: watch::Sender<u64>,
@@ -235,29 +258,6 @@ async fn answer(streams: &Arc<Streams>, question: Question) -> Answer {
     }
 }
 
-/// Reads the head of the engine's answer to an upgrade.
-///
-/// # Errors
-/// When it refuses.
-pub(crate) async fn skip_head(read: &mut BufReader<impl AsyncRead + Unpin>) -> Result<()> {
-    let status = next_line(read).await?.unwrap_or_default();
-    if !status.contains(" 101 ") {
-        return Err(Fault::environment(format!("the engine does not let clients attach: `{}`", status.trim())));
-    }
-    while let Some(line) = next_line(read).await? {
-        if line.trim().is_empty() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-async fn next_line(read: &mut BufReader<impl AsyncRead + Unpin>) -> Result<Option<String>> {
-    let mut line = String::new();
-    let n = read.read_line(&mut line).await.attempt(|| "listen to the engine".into())?;
-    Ok((n > 0).then_some(line))
-}
-
 fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|e| Fault::bug("cannot encode a message").caused_by(e))
 }
@@ -285,8 +285,10 @@ pub async fn ask(
     path: &str,
     body: impl Into<Bytes>,
 ) -> Result<Bytes> {
-    let stream: UnixStream = connect(state, launch).await?;
-    let (status, body) = crate::http::request(stream, method, path, &[], body.into()).await?;
+    let connection = Connection::of_engine(connect(state, launch).await?);
+    let engine = connection.engine();
+    let answer = crate::http::request(connection.stream, method, path, &[], body.into());
+    let (status, body) = Connection::unless_stopped(engine, answer).await?;
     if status.is_success() {
         return Ok(body);
     }

@@ -71,6 +71,11 @@ impl StateDir {
         flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
     }
 
+    /// The process of the engine that has the folder, as that engine wrote it down.
+    pub fn holder(&self) -> Option<i32> {
+        std::fs::read_to_string(self.0.join("lock")).ok()?.trim().parse().ok()
+    }
+
     /// The engine's log.
     pub fn log(&self) -> PathBuf {
         self.0.join("engine.log")

@@ -11,28 +11,26 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rondel_fault::{Attempt as _, Fault, Result};
-use rondel_link::{Address, Answer, PROTOCOL, Protocol, STREAM, TICKET_HEADER};
+use rondel_fault::{Fault, Result};
+use rondel_link::{Address, Answer, Protocol, STREAM, TICKET_HEADER};
 use rondel_streams::{datagrams, unix};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::connect::connect;
-use crate::link::skip_head;
-use crate::state::StateDir;
+use crate::endpoint::Endpoint;
 
 /// How much may wait in each direction of a stream.
 const BUFFER: usize = 64 << 10;
 
 /// A stream to the engine.
-pub type Stream = BufReader<UnixStream>;
+pub type Stream = BufReader<rondel_streams::Stream>;
 /// Shows a stream of the engine on the terminal of this process, until it ends.
 pub type ShowTerminal = Arc<dyn Fn(Stream) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// The streams of one client.
 pub(crate) struct Streams {
-    state: StateDir,
+    endpoint: Endpoint,
     terminal: Option<ShowTerminal>,
     /// Whoever holds it has the terminal.
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -58,8 +56,8 @@ impl Drop for EndAll {
 }
 
 impl Streams {
-    pub(crate) fn new(state: StateDir, terminal: Option<ShowTerminal>) -> Arc<Self> {
-        Arc::new(Self { state, terminal, turn: Arc::default(), tasks: Mutex::default() })
+    pub(crate) fn new(endpoint: Endpoint, terminal: Option<ShowTerminal>) -> Arc<Self> {
+        Arc::new(Self { endpoint, terminal, turn: Arc::default(), tasks: Mutex::default() })
     }
 
     fn tasks(&self) -> MutexGuard<'_, Tasks> {
@@ -197,13 +195,8 @@ impl Streams {
 
     /// The engine's end of a stream.
     async fn open(&self, ticket: &str) -> Result<Stream> {
-        let mut stream = BufReader::new(connect(&self.state, None).await?);
-        let head = format!(
-            "GET {STREAM} HTTP/1.1\r\nhost: engine\r\nconnection: upgrade\r\nupgrade: {PROTOCOL}\r\n{TICKET_HEADER}: {ticket}\r\n\r\n",
-        );
-        stream.write_all(head.as_bytes()).await.attempt(|| "open a stream to the engine".into())?;
-        skip_head(&mut stream).await?;
-        Ok(stream)
+        let connection = self.endpoint.open(None).await?;
+        self.endpoint.upgrade(connection.stream, STREAM, &[(TICKET_HEADER, ticket)], "").await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -11,10 +12,11 @@ use rondel_fault::{Fault, Result};
 use rondel_link::{Answer, FromClient, FromEngine, Greeting, Hello, Question, Refusal, Welcome};
 use rondel_ports::BoxFuture;
 use rondel_session::ClientLink;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::sync::{mpsc, oneshot};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::nested::Door;
 use crate::sessions::{AttachedClient, Engine};
 use crate::streams::ClientMachine;
 
@@ -22,6 +24,40 @@ use crate::streams::ClientMachine;
 const BACKLOG: u64 = 100_000;
 /// As much text of a log counts as one event, in bytes.
 const LOG_UNIT: usize = 512;
+
+/// How long a client may take to say who it is.
+const INTRODUCTION: Duration = Duration::from_secs(30);
+/// The longest line with which a client says who it is, in bytes.
+const LONGEST_HELLO: u64 = 1 << 20;
+/// The longest line of a client on this machine afterwards, in bytes: the answer to a question may
+/// be a large secret.
+const LONGEST_ANSWER: u64 = 256 << 20;
+/// The longest line of a process in a container afterwards, in bytes: it is asked nothing.
+const LONGEST_LINE: u64 = 64 << 10;
+
+/// Where a client comes from.
+pub enum Origin {
+    /// The engine's socket. It gets a session of its own, or joins that of the client with it.
+    Machine(Arc<Engine>, Option<AttachedClient>),
+    /// A process in a container that has access to the API, and its right to be attached.
+    Exec(Door, OwnedSemaphorePermit),
+}
+
+impl Origin {
+    fn detach(&self, id: &str) {
+        match self {
+            Origin::Machine(engine, _) => engine.detach(id),
+            Origin::Exec(door, _) => door.detach(id),
+        }
+    }
+
+    fn longest_line(&self) -> u64 {
+        match self {
+            Origin::Machine(..) => LONGEST_ANSWER,
+            Origin::Exec(..) => LONGEST_LINE,
+        }
+    }
+}
 
 /// Lines for one client.
 struct Outbox {
@@ -146,11 +182,12 @@ fn not_understood() -> Fault {
 }
 
 /// Serves one upgraded connection to its end; then the client is gone.
-pub async fn serve(engine: Arc<Engine>, upgraded: Upgraded) {
+pub async fn serve(origin: Origin, upgraded: Upgraded) {
     let (read, mut write) = tokio::io::split(TokioIo::new(upgraded));
     let mut read = BufReader::new(read);
     let mut line = String::new();
-    if read.read_line(&mut line).await.is_err() || line.is_empty() {
+    let introduced = tokio::time::timeout(INTRODUCTION, read_line(&mut read, &mut line, LONGEST_HELLO)).await;
+    if !matches!(introduced, Ok(true)) {
         return;
     }
     let (lines, mut outbox) = mpsc::unbounded_channel();
@@ -164,11 +201,12 @@ pub async fn serve(engine: Arc<Engine>, upgraded: Upgraded) {
         gone: CancellationToken::new(),
     });
     let _gone = link.gone.clone().drop_guard();
-    let welcomed = welcome(&engine, &line, &link, lines, &waiting);
+    let welcomed = welcome(&origin, &line, &link, lines, &waiting);
     let (greeting, client) = match welcomed {
         Ok(attached) => {
-            let client = attached.caller.client.to_string();
-            (Greeting::Welcome(Welcome { client, engine: rondel_version::ENGINE.to_string() }), Some(attached))
+            let (client, view) = (attached.caller.client.to_string(), attached.caller.view.to_string());
+            let engine = rondel_version::ENGINE.to_string();
+            (Greeting::Welcome(Welcome { client, engine, view }), Some(attached))
         }
         Err(e) => (Greeting::Refusal(Refusal { message: e.full_message(), hints: e.hints().to_vec() }), None),
     };
@@ -190,19 +228,25 @@ pub async fn serve(engine: Arc<Engine>, upgraded: Upgraded) {
     loop {
         line.clear();
         tokio::select! {
-            read = read.read_line(&mut line) => match read {
-                Ok(n) if n > 0 => link.heard(&line),
-                _ => break,
+            read = read_line(&mut read, &mut line, origin.longest_line()) => match read {
+                true => link.heard(&line),
+                false => break,
             },
-            () = engine.ending.cancelled() => break,
+            () = attached.gone.cancelled() => break,
         }
     }
-    engine.detach(&id);
+    origin.detach(&id);
     writer.abort();
 }
 
+/// Reads a line of at most `longest` bytes; false when there is none.
+async fn read_line(read: &mut (impl AsyncBufRead + Unpin), line: &mut String, longest: u64) -> bool {
+    let read = read.take(longest).read_line(line).await;
+    read.is_ok_and(|bytes| bytes > 0) && line.ends_with('\n')
+}
+
 fn welcome(
-    engine: &Arc<Engine>,
+    origin: &Origin,
     line: &str,
     link: &Arc<Link>,
     lines: mpsc::UnboundedSender<FromEngine>,
@@ -217,8 +261,13 @@ fn welcome(
     rondel_version::of_client(&hello.version).map_err(|e| Fault::user(e.to_string()))?;
     let sink: Arc<dyn Sink> =
         if hello.quiet { Arc::new(Nowhere) } else { Arc::new(Outbox { lines, waiting: waiting.clone() }) };
-    let machine = ClientMachine::new(link.clone(), engine.tickets.clone(), hello.streams);
-    Ok(engine.attach(hello, link.clone(), Arc::new(machine), Emitter::new(sink)))
+    match origin {
+        Origin::Machine(engine, joined) => {
+            let machine = ClientMachine::new(link.clone(), engine.tickets.clone(), hello.streams);
+            engine.attach(hello, link.clone(), Arc::new(machine), Emitter::new(sink), joined.as_ref())
+        }
+        Origin::Exec(door, _) => door.attach(hello, sink),
+    }
 }
 
 fn text(value: &impl serde::Serialize) -> String {

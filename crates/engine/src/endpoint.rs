@@ -11,14 +11,18 @@ use axum::routing::{get, post};
 use hyper_util::rt::TokioIo;
 use rondel_fault::Fault;
 use rondel_gql::Location;
-use rondel_link::Served;
+use rondel_link::Ending;
 use rondel_ports::cache::Cache as _;
 use rondel_query::Response as Answer;
 use rondel_query::execute::ResponseError;
 
 use crate::aftermath::Watch;
 use crate::answer::{failure, run};
-use crate::sessions::Engine;
+use crate::attach::Origin;
+use crate::sessions::{AttachedClient, Engine};
+
+/// The longest body of a request that controls the engine, in bytes.
+const CONTROL_BODY: usize = 1 << 20;
 
 /// The routes of the engine's socket.
 pub fn routes(engine: Arc<Engine>) -> Router {
@@ -33,44 +37,56 @@ pub fn routes(engine: Arc<Engine>) -> Router {
         .route(rondel_link::CACHE, get(cache).post(prune))
         .route(rondel_link::WHY, post(why))
         .route(rondel_link::METRICS, get(crate::metrics::answer))
-        .layer(DefaultBodyLimit::disable())
+        .layer(DefaultBodyLimit::max(CONTROL_BODY))
         .with_state(engine)
 }
 
-async fn query(State(engine): State<Arc<Engine>>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
-    let named = headers.get(rondel_link::CLIENT_HEADER).and_then(|v| v.to_str().ok());
-    let text = match named.and_then(|id| engine.client(id)) {
-        None => failure("the request names no attached client"),
-        Some(client) => {
-            let work = async {
-                let watch = Watch::new(&client);
-                let response = match client.prepare(&engine).await {
-                    Ok(()) => run(&engine.evaluator, &client.caller, &body).await,
-                    Err(fault) => Ok(refused(fault)),
-                };
-                match response {
-                    Ok(response) => watch.answered(&engine, response).await.body(),
-                    Err(text) => text,
-                }
-            };
-            tokio::select! {
-                text = work => text,
-                () = client.gone.cancelled() => failure("the client is gone"),
-            }
+async fn query(State(engine): State<Arc<Engine>>, request: Request) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let Some(client) = named(&engine, &head.headers) else { return unknown_client() };
+    let (body, _admitted) = match client.admission.admit(&head.headers, body).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal,
+    };
+    let work = async {
+        let watch = Watch::new(&client);
+        let response = match client.prepare(&engine).await {
+            Ok(()) => run(&engine.evaluator, &client.caller, &body).await,
+            Err(fault) => Ok(refused(fault)),
+        };
+        match response {
+            Ok(response) => watch.answered(&engine, response).await.body(),
+            Err(text) => text,
         }
     };
-    ([(header::CONTENT_TYPE, "application/json")], text)
+    graphql(tokio::select! {
+        text = work => text,
+        () = client.gone.cancelled() => failure("the client is gone"),
+    })
+}
+
+/// The attached client that a request names.
+fn named(engine: &Engine, headers: &HeaderMap) -> Option<AttachedClient> {
+    headers.get(rondel_link::CLIENT_HEADER).and_then(|v| v.to_str().ok()).and_then(|id| engine.client(id))
+}
+
+/// The answer to a request that names no attached client.
+pub(crate) fn unknown_client() -> Response<Body> {
+    let head = [(header::CONTENT_TYPE, "application/json"), (header::CONNECTION, "close")];
+    (StatusCode::UNAUTHORIZED, head, failure("the request names no attached client")).into_response()
+}
+
+/// The answer to a GraphQL request.
+pub(crate) fn graphql(text: String) -> Response<Body> {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 /// What the client is served, or the same error that its queries get.
 async fn served(State(engine): State<Arc<Engine>>, headers: HeaderMap) -> Response<Body> {
-    let named = headers.get(rondel_link::CLIENT_HEADER).and_then(|v| v.to_str().ok());
-    let Some(client) = named.and_then(|id| engine.client(id)) else {
-        return (StatusCode::NOT_FOUND, failure("the request names no attached client")).into_response();
-    };
+    let Some(client) = named(&engine, &headers) else { return unknown_client() };
     let watch = Watch::new(&client);
     match client.prepare(&engine).await {
-        Ok(()) => json(&Served { modules: client.served(&engine) }).into_response(),
+        Ok(()) => json(&client.served(&engine)).into_response(),
         Err(fault) => {
             let refused = watch.answered(&engine, refused(fault)).await;
             (StatusCode::BAD_REQUEST, refused.body()).into_response()
@@ -78,19 +94,32 @@ async fn served(State(engine): State<Arc<Engine>>, headers: HeaderMap) -> Respon
     }
 }
 
-fn refused(fault: Fault) -> Answer {
+/// The answer to a request that `fault` kept from being run.
+pub(crate) fn refused(fault: Fault) -> Answer {
     let error = ResponseError { fault, path: Vec::new(), location: Location { line: 1, column: 1 } };
     Answer { data: None, errors: vec![error] }
 }
 
-async fn attach(State(engine): State<Arc<Engine>>, mut request: Request) -> Response<Body> {
+async fn attach(State(engine): State<Arc<Engine>>, request: Request) -> Response<Body> {
+    // Who passes a further client on names the one whose session it joins.
+    match request.headers().contains_key(rondel_link::CLIENT_HEADER) {
+        false => attached(request, Origin::Machine(engine, None)),
+        true => match named(&engine, request.headers()) {
+            Some(client) => attached(request, Origin::Machine(engine, Some(client))),
+            None => unknown_client(),
+        },
+    }
+}
+
+/// Upgrades the connection of `request` and attaches its client.
+pub(crate) fn attached(mut request: Request, origin: Origin) -> Response<Body> {
     if !wants_upgrade(&request) {
         return (StatusCode::UPGRADE_REQUIRED, "attach with `upgrade: rondel-link`").into_response();
     }
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
-            crate::attach::serve(engine, upgraded).await;
+            crate::attach::serve(origin, upgraded).await;
         }
     });
     switched()
@@ -128,8 +157,10 @@ async fn status(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
 }
 
 async fn stop(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
+    let evaluations = engine.evaluator.graph().running();
+    let ending = Ending { clients: engine.client_names().len(), evaluations };
     engine.ending.cancel();
-    StatusCode::OK
+    json(&ending)
 }
 
 async fn verify(State(engine): State<Arc<Engine>>) -> Response<Body> {
@@ -161,7 +192,7 @@ fn answered<T: serde::Serialize>(result: rondel_fault::Result<T>) -> Response<Bo
     }
 }
 
-fn json<T: serde::Serialize>(value: &T) -> impl IntoResponse + use<T> {
+pub(crate) fn json<T: serde::Serialize>(value: &T) -> impl IntoResponse + use<T> {
     let text = serde_json::to_string(value).unwrap_or_default();
     ([(header::CONTENT_TYPE, "application/json")], text)
 }

@@ -11,9 +11,13 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_ports::cache::Cache as _;
+use rondel_web::ServerLimits;
 use tokio_util::sync::CancellationToken;
 
 use crate::sessions::Engine;
+
+/// How many connections may be open at a time.
+const CONNECTIONS: usize = 64;
 
 /// Serves the figures on `address` until the engine ends. Only this machine can ask: nobody is asked for credentials.
 ///
@@ -26,12 +30,7 @@ pub async fn serve(engine: Arc<Engine>, address: SocketAddr, ending: Cancellatio
     }
     let listener = tokio::net::TcpListener::bind(address).await.attempt(|| format!("serve metrics on `{address}`"))?;
     let routes = Router::new().route(rondel_link::METRICS, get(answer)).with_state(engine);
-    tokio::spawn(async move {
-        let done = axum::serve(listener, routes).with_graceful_shutdown(async move { ending.cancelled().await }).await;
-        if let Err(e) = done {
-            tracing::warn!("serving metrics ended: {e}");
-        }
-    });
+    tokio::spawn(rondel_web::serve(listener, routes, ServerLimits::for_connections(CONNECTIONS), ending));
     Ok(())
 }
 

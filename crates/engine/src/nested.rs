@@ -5,32 +5,43 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::Body;
+use axum::extract::{RawQuery, Request, State};
+use axum::http::{HeaderMap, Response, StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::{any, post};
+use axum::routing::{any, get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rondel_events::Sink;
 use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_link::Hello;
 use rondel_model::exec::Scope;
 use rondel_ops::{ScopeBinding, ScopedProcess, Scopes};
 use rondel_ports::BoxFuture;
 use rondel_query::Caller;
 use rondel_session::{Client, ClientLink, ExecScope, Session};
 use rondel_version::View;
+use rondel_web::{Admission, ServerLimits};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::answer::answer;
+use crate::answer::{answer, failure};
+use crate::attach::Origin;
 use crate::container_machine::ContainerMachine;
-use crate::sessions::{Engine, Nesting};
+use crate::endpoint;
+use crate::sessions::{AttachedClient, Engine, Nesting};
 
 /// The header in which client libraries describe themselves.
 const METADATA_HEADER: &str = "x-dagger-client-metadata";
 /// How many versions one process may speak as at a time.
 const MOST_VERSIONS: usize = 64;
+/// How many processes of one container may be attached at a time.
+const MOST_ATTACHED: usize = 64;
+/// How many connections one container may have at a time.
+const CONNECTIONS: usize = 512;
 
 /// Gives processes of one client access to the API.
 pub struct NestedScopes {
@@ -75,13 +86,27 @@ impl Scopes for NestedScopes {
         let caller = engine.nested(&nesting, &scope, asked);
         // What a process says of its version counts more than what its environment says, and never more than the module.
         let fixed = scope.speaker.is_some();
-        let door = Door { engine, nesting, scope, caller, fixed, others: Arc::default() };
+        let ending = engine.ending.child_token();
+        let door = Door {
+            engine,
+            nesting,
+            scope,
+            caller,
+            fixed,
+            others: Arc::default(),
+            attached: Arc::default(),
+            places: Arc::new(Semaphore::new(MOST_ATTACHED)),
+            admission: Admission::default(),
+            ending: ending.clone(),
+        };
         let port = listener.local_addr().attempt(|| "read the port of a nested API".into())?.port();
         listener.set_nonblocking(true).attempt(|| "serve a nested API".into())?;
         let listener = tokio::net::TcpListener::from_std(listener).attempt(|| "serve a nested API".into())?;
-        let serving = AbortOnDropHandle::new(tokio::spawn(serve(door, listener)));
+        let limits = ServerLimits::for_connections(CONNECTIONS);
+        let serving = rondel_web::serve(listener, routes(door), limits, ending.clone());
+        let serving = AbortOnDropHandle::new(tokio::spawn(serving));
         // The files of the process can be named for as long as the API is served.
-        Ok(ScopeBinding { env: environment(port), guard: Box::new((serving, root)) })
+        Ok(ScopeBinding { env: environment(port), guard: Box::new((ending.drop_guard(), serving, root)) })
     }
 }
 
@@ -123,7 +148,7 @@ fn environment(port: u16) -> Vec<(String, String)> {
 
 /// Where a process comes in.
 #[derive(Clone)]
-struct Door {
+pub struct Door {
     engine: Arc<Engine>,
     nesting: Nesting,
     scope: Arc<ExecScope>,
@@ -133,9 +158,57 @@ struct Door {
     fixed: bool,
     /// The same as a client of another version, for other processes.
     others: Arc<Mutex<HashMap<View, Arc<Caller>>>>,
+    /// Processes that attached. Each is a client of its own with this scope: serving it a module
+    /// does not change what other processes see.
+    attached: Arc<Mutex<HashMap<String, AttachedClient>>>,
+    /// Room for further ones.
+    places: Arc<Semaphore>,
+    /// Lets requests in that come from processes which did not attach.
+    admission: Admission,
+    /// Fires when the API is no longer served.
+    ending: CancellationToken,
 }
 
 impl Door {
+    /// Attaches a process: a client of its own in the scope of this door, which is told by `sink`
+    /// what its requests do.
+    ///
+    /// # Errors
+    /// When it wants what a process in a container cannot have.
+    pub(crate) fn attach(&self, hello: Hello, sink: Arc<dyn Sink>) -> Result<AttachedClient> {
+        if !hello.interactive.is_empty() {
+            return Err(Fault::user("a process in a container cannot use `--interactive`: it has no terminal to show"));
+        }
+        if !hello.allow.is_empty() {
+            let fault =
+                Fault::denied("a process in a container cannot use `--allow`: only a client outside allows things");
+            return Err(fault.with_hint("give `--allow` to the command on your machine"));
+        }
+        let nesting =
+            Nesting { events: self.nesting.events.also(sink), workdir: hello.workdir, ..self.nesting.clone() };
+        let asked = Some(&hello.version).filter(|version| !version.is_empty()).map(|version| View::of_client(version));
+        let view = asked.filter(|_| !self.fixed).unwrap_or(self.caller.view);
+        let caller = self.engine.nested_client(&nesting, &self.scope, Some(view), true);
+        let client = AttachedClient::new(caller, self.ending.child_token(), hello.modules);
+        let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        attached.insert(client.caller.client.to_string(), client.clone());
+        Ok(client)
+    }
+
+    /// Lets an attached process go, and its work with it.
+    pub(crate) fn detach(&self, id: &str) {
+        let gone = self.attached.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        if let Some(client) = gone {
+            client.gone.cancel();
+        }
+    }
+
+    /// The attached process that a request names. Any other name says nothing: every process here has this scope.
+    fn named(&self, headers: &HeaderMap) -> Option<AttachedClient> {
+        let id = headers.get(rondel_link::CLIENT_HEADER).and_then(|v| v.to_str().ok())?;
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
     /// Who asks. A process whose version is not settled may name that of its library.
     fn caller(&self, headers: &HeaderMap) -> Arc<Caller> {
         let version = headers.get(METADATA_HEADER).and_then(|value| version_in(value.as_bytes()));
@@ -163,21 +236,72 @@ fn version_in(metadata: &[u8]) -> Option<String> {
     serde_json::from_slice::<Metadata>(&json).ok().map(|metadata| metadata.client_version)
 }
 
-async fn serve(door: Door, listener: tokio::net::TcpListener) {
-    let routes = Router::new()
-        .route("/query", post(query).get(query_in_url))
+/// Being able to connect is the authorization: there is no token to check before anything else
+/// happens.
+fn routes(door: Door) -> Router {
+    Router::new()
+        .route(rondel_link::QUERY, post(query).get(query_in_url))
+        .route(rondel_link::ATTACH, get(attach))
+        .route(rondel_link::SERVED, get(served))
         .route("/init", any(|| async { StatusCode::NO_CONTENT }))
         .route("/shutdown", any(|| async { StatusCode::OK }))
-        .layer(axum::extract::DefaultBodyLimit::disable())
-        .with_state(door);
-    if let Err(e) = axum::serve(listener, routes).await {
-        tracing::warn!("serving a nested API ended: {e}");
+        .with_state(door)
+}
+
+async fn attach(State(door): State<Door>, request: Request) -> Response<Body> {
+    match door.places.clone().try_acquire_owned() {
+        Ok(place) => endpoint::attached(request, Origin::Exec(door, place)),
+        Err(_) => {
+            let why = format!("{MOST_ATTACHED} processes of this container are attached, which is the most");
+            (StatusCode::SERVICE_UNAVAILABLE, failure(&why)).into_response()
+        }
+    }
+}
+
+async fn served(State(door): State<Door>, headers: HeaderMap) -> Response<Body> {
+    match door.named(&headers) {
+        Some(client) => match client.prepare(&door.engine).await {
+            Ok(()) => endpoint::json(&client.served(&door.engine)).into_response(),
+            Err(fault) => (StatusCode::BAD_REQUEST, endpoint::refused(fault).body()).into_response(),
+        },
+        None => endpoint::unknown_client(),
     }
 }
 
 /// A query whose parts stand in the address: spec/protocol.md §1.7.
-async fn query_in_url(State(door): State<Door>, headers: HeaderMap, RawQuery(parts): RawQuery) -> impl IntoResponse {
-    query(State(door), headers, body_of(&parts.unwrap_or_default()).into()).await
+async fn query_in_url(State(door): State<Door>, headers: HeaderMap, RawQuery(parts): RawQuery) -> Response<Body> {
+    let body = body_of(&parts.unwrap_or_default());
+    // Its length is the head's.
+    let headers =
+        headers.into_iter().filter(|(name, _)| !matches!(name, Some(name) if *name == header::CONTENT_LENGTH));
+    answered(door, headers.filter_map(|(name, value)| Some((name?, value))).collect(), body.into()).await
+}
+
+async fn query(State(door): State<Door>, request: Request) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    answered(door, head.headers, body).await
+}
+
+async fn answered(door: Door, headers: HeaderMap, body: Body) -> Response<Body> {
+    let named = door.named(&headers);
+    let admission = named.as_ref().map_or(&door.admission, |client| &client.admission);
+    let (body, _admitted) = match admission.admit(&headers, body).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal,
+    };
+    let Some(client) = named else {
+        return endpoint::graphql(answer(&door.engine.evaluator, &door.caller(&headers), &body).await);
+    };
+    let work = async {
+        match client.prepare(&door.engine).await {
+            Ok(()) => answer(&door.engine.evaluator, &client.caller, &body).await,
+            Err(fault) => endpoint::refused(fault).body(),
+        }
+    };
+    endpoint::graphql(tokio::select! {
+        text = work => text,
+        () = client.gone.cancelled() => failure("the client is gone"),
+    })
 }
 
 /// The parts of a query in an address as the body of a request.
@@ -187,9 +311,4 @@ fn body_of(parts: &str) -> String {
     // What is no JSON is refused as it is in a body.
     let variables = parts.get("variables").filter(|text| !text.is_empty()).map_or("null", |text| text.as_ref());
     format!(r#"{{"query": {query}, "operationName": {name}, "variables": {variables}}}"#)
-}
-
-async fn query(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
-    let text = answer(&door.engine.evaluator, &door.caller(&headers), &body).await;
-    ([(header::CONTENT_TYPE, "application/json")], text)
 }

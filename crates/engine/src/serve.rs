@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rondel_fault::{Attempt as _, Result};
+use rondel_web::ServerLimits;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -14,6 +15,8 @@ use crate::config::Config;
 use crate::sessions::Engine;
 use crate::wiring;
 
+/// How many connections to the engine's socket may be open at a time.
+const CONNECTIONS: usize = 4096;
 /// How often the engine looks whether it is idle.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
 /// How long work under way may take to stop when the engine ends.
@@ -54,9 +57,8 @@ pub async fn serve(mut options: ServeOptions) -> Result<()> {
         ready();
     }
     let ending = engine.ending.clone();
-    let server = axum::serve(listener, crate::endpoint::routes(engine.clone()))
-        .with_graceful_shutdown(async move { ending.cancelled().await });
-    let server = tokio::spawn(async move { server.await });
+    let limits = ServerLimits::for_connections(CONNECTIONS);
+    let server = tokio::spawn(rondel_web::serve(listener, crate::endpoint::routes(engine.clone()), limits, ending));
     until_end(&engine, idle).await?;
     let _ = std::fs::remove_file(&socket);
     engine.ending.cancel();

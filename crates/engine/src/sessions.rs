@@ -9,15 +9,16 @@ use rondel_api::providers::ClientSecrets;
 use rondel_events::Emitter;
 use rondel_fault::{Fault, Kind, Result};
 use rondel_hostlink::HostLink;
-use rondel_link::{Hello, ModuleRequest, ServedModule, Status};
+use rondel_link::{Hello, ModuleRequest, Served, ServedModule, Status};
 use rondel_modules::{Lookup, Modules};
 use rondel_ops::{Failures, OpCx};
 use rondel_ports::egress::Reach;
 use rondel_ports::streams::Machine;
 use rondel_query::{Caller, Evaluator};
-use rondel_session::{Client, ClientLink, ClientServices, ExecScope, Services, Session};
+use rondel_session::{Client, ClientLink, ClientServices, ExecScope, Grants, Services, Session};
 use rondel_store::Store;
 use rondel_version::{ENGINE, View};
+use rondel_web::Admission;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +49,8 @@ pub struct Engine {
     pub ending: CancellationToken,
     /// Streams that clients were asked to open.
     pub tickets: Arc<Tickets>,
+    /// What every session allows.
+    grants: Grants,
     clients: Mutex<Clients>,
     started: Instant,
 }
@@ -64,13 +67,30 @@ pub struct AttachedClient {
     pub caller: Arc<Caller>,
     /// Fires when it goes away.
     pub gone: CancellationToken,
+    /// Lets its requests in.
+    pub admission: Admission,
     requested: Arc<Vec<ModuleRequest>>,
     prepared: Arc<OnceCell<Result<()>>>,
+    /// Its session ends with it.
+    is_main: bool,
     /// When it attached, on the clock of uses, and as uses of results are counted.
     since: (i64, u64),
 }
 
 impl AttachedClient {
+    /// A client that is served `modules` before its first request. It is gone when `gone` fires.
+    pub(crate) fn new(caller: Arc<Caller>, gone: CancellationToken, modules: Vec<ModuleRequest>) -> Self {
+        Self {
+            caller,
+            gone,
+            admission: Admission::default(),
+            requested: Arc::new(modules),
+            prepared: Arc::default(),
+            is_main: false,
+            since: (0, 0),
+        }
+    }
+
     /// Serves the modules it asked for, once; every request waits for that.
     ///
     /// # Errors
@@ -97,7 +117,7 @@ impl AttachedClient {
     }
 
     /// The modules that it is served.
-    pub fn served(&self, engine: &Engine) -> Vec<ServedModule> {
+    pub fn served(&self, engine: &Engine) -> Served {
         let served = rondel_session::client(&self.caller).map(rondel_modules::load::served).unwrap_or_default();
         let describe = |served: &rondel_modules::serve::Served| ServedModule {
             name: served.surfaced.module.name().to_owned(),
@@ -106,7 +126,7 @@ impl AttachedClient {
             broken: served.surfaced.module.broken.iter().map(broken).collect(),
             explanation: engine.modules.explain(&served.surfaced.module),
         };
-        served.iter().map(describe).collect()
+        Served { modules: served.iter().map(describe).collect() }
     }
 }
 
@@ -128,12 +148,14 @@ pub struct Parts {
     pub house: Arc<Housekeeper>,
     /// Whether it runs as an ordinary user.
     pub rootless: bool,
+    /// What every session allows modules and processes in containers.
+    pub grants: Grants,
 }
 
 impl Engine {
     /// An engine without clients.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { services, evaluator, modules, store, host, networks, house, rootless } = parts;
+        let Parts { services, evaluator, modules, store, host, networks, house, rootless, grants } = parts;
         let clients = Mutex::new(Clients { attached: HashMap::new(), idle_since: Instant::now() });
         let started = Instant::now();
         let ending = CancellationToken::new();
@@ -149,20 +171,30 @@ impl Engine {
             rootless,
             ending,
             tickets,
+            grants,
             clients,
             started,
         })
     }
 
-    /// Attaches the main client of a new session.
+    /// Attaches the main client of a new session, or a further one of the session of `joined`.
+    ///
+    /// # Errors
+    /// When it allows what cannot be allowed, or the session it wants to join is over.
     pub fn attach(
         self: &Arc<Self>,
         hello: Hello,
         link: Arc<dyn ClientLink>,
         machine: Arc<dyn Machine>,
         events: Emitter,
-    ) -> AttachedClient {
-        let session = Session::new(fresh("s"));
+        joined: Option<&AttachedClient>,
+    ) -> Result<AttachedClient> {
+        let session = match joined {
+            None => Session::new(fresh("s"), self.grants.clone()),
+            Some(joined) if joined.gone.is_cancelled() => return Err(Fault::cancelled("the session is over")),
+            Some(joined) => rondel_session::client(&joined.caller)?.session.clone(),
+        };
+        session.grants.allow(&hello.allow, &hello.workdir)?;
         let id = fresh("c");
         let title = title(&hello);
         let scopes = NestedScopes::new(self, session.clone());
@@ -174,6 +206,7 @@ impl Engine {
             services: self.services.clone(),
             workdir: hello.workdir,
             host_root: PathBuf::from("/"),
+            own_modules: true,
             link: Some(link),
             machine,
             scope: None,
@@ -194,22 +227,32 @@ impl Engine {
         let view = View::of_client(&hello.version);
         let schema = self.services.registry.project(view);
         let caller = Arc::new(Caller::new(session.id.clone(), id.clone(), view, schema, events, client));
-        let attached = AttachedClient {
-            caller,
-            gone: self.ending.child_token(),
-            requested: Arc::new(hello.modules),
-            prepared: Arc::default(),
-            since: (self.house.now(), self.evaluator.graph().moment()),
-        };
-        self.house.explained.session(attached.since.0, &attached.caller.session, title);
+        let gone = joined.map_or(&self.ending, |joined| &joined.gone).child_token();
+        let mut attached = AttachedClient::new(caller, gone, hello.modules);
+        attached.is_main = joined.is_none();
+        attached.since = (self.house.now(), self.evaluator.graph().moment());
+        if attached.is_main {
+            self.house.explained.session(attached.since.0, &attached.caller.session, title);
+        }
         self.clients().attached.insert(id, attached.clone());
         self.networks.greet(&attached.caller.events);
-        attached
+        Ok(attached)
     }
 
     /// A caller for a process in a container: what it sees is decided by its scope alone. One that speaks for no module is
     /// a client of its own, of the version `asked` if it named one.
     pub fn nested(self: &Arc<Self>, process: &Nesting, scope: &Arc<ExecScope>, asked: Option<View>) -> Arc<Caller> {
+        self.nested_client(process, scope, asked, false)
+    }
+
+    /// The same; `own_modules`: modules that it names are files of its own, whatever its scope.
+    pub(crate) fn nested_client(
+        self: &Arc<Self>,
+        process: &Nesting,
+        scope: &Arc<ExecScope>,
+        asked: Option<View>,
+        own_modules: bool,
+    ) -> Arc<Caller> {
         let view = scope.speaker.as_ref().map_or(asked.unwrap_or(ENGINE), |speaker| speaker.view);
         let starts = scope.starts();
         let module = scope.speaker.as_ref().map(|speaker| speaker.implementation);
@@ -226,6 +269,7 @@ impl Engine {
             services: self.services.clone(),
             workdir: process.workdir.clone(),
             host_root: process.root.clone(),
+            own_modules: own_modules || scope.speaker.is_none(),
             link: Some(process.link.clone()),
             machine: process.machine.clone(),
             scope: Some(scope.clone()),
@@ -273,9 +317,11 @@ impl Engine {
         let mut clients = self.clients();
         if let Some(attached) = clients.attached.remove(id) {
             attached.gone.cancel();
-            self.evaluator.end_session(&attached.caller.session);
-            if let Ok(client) = rondel_session::client(&attached.caller) {
-                client.session.services.close();
+            if attached.is_main {
+                self.evaluator.end_session(&attached.caller.session);
+                if let Ok(client) = rondel_session::client(&attached.caller) {
+                    client.session.services.close();
+                }
             }
         }
         clients.idle_since = Instant::now();

@@ -103,6 +103,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         networks,
         house: house.clone(),
         rootless: options.rootless,
+        grants: options.config.grants.clone(),
     });
     noted.tell(&engine);
     house.serve(&engine);

@@ -6,6 +6,10 @@
 //! else waits for it. Fields may be added; unknown ones are ignored. A question that a client does not know it answers with
 //! [`Answer::Failed`].
 //!
+//! A process that was given a session attaches in the same way at the port of that session, with
+//! its token, and becomes a further client of the session; one that attaches on the engine's socket
+//! and names a client with [`CLIENT_HEADER`] joins the session of that client.
+//!
 //! Bytes that flow between the client's machine and containers never pass that connection: for each stream that the engine asks
 //! for, the client makes one more connection, upgraded at [`STREAM`], so that the kernel alone paces them. See [`stream`].
 
@@ -22,7 +26,7 @@ pub const ATTACH: &str = "/attach";
 pub const QUERY: &str = "/query";
 /// The path that answers with [`Status`].
 pub const STATUS: &str = "/status";
-/// The path that asks the engine to end.
+/// The path that asks the engine to end; it answers with [`Ending`].
 pub const STOP: &str = "/stop";
 /// The path that checks the store and answers with a verification.
 pub const VERIFY: &str = "/verify";
@@ -68,6 +72,10 @@ pub struct Hello {
     /// What runs on the client's terminal, on what a process that failed left; empty: nothing is shown.
     #[serde(default)]
     pub interactive: Vec<String>,
+    /// What modules and processes in containers may ask for beyond what everyone may, as `NAME` or
+    /// `NAME=MODULE`.
+    #[serde(default)]
+    pub allow: Vec<String>,
 }
 
 /// A module to serve.
@@ -100,6 +108,9 @@ pub struct Welcome {
     pub client: String,
     /// The version of the engine.
     pub engine: String,
+    /// The API version that the client is served. Empty: the engine is too old to say so.
+    #[serde(default)]
+    pub view: String,
 }
 
 /// Not attached.
@@ -282,6 +293,16 @@ pub struct Status {
     pub rootless: bool,
     /// Remarks on what the host lacks.
     pub notes: Vec<String>,
+}
+
+/// What an engine that was asked to end has to end before.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ending {
+    /// Attached clients.
+    pub clients: usize,
+    /// Evaluations under way.
+    pub evaluations: usize,
 }
 
 /// The modules that a client is served.

@@ -103,8 +103,8 @@ async fn ask<T: DeserializeOwned>(
     request: &impl Serialize,
 ) -> Result<T> {
     let body = serde_json::to_vec(request).map_err(|e| Fault::bug("cannot encode a request").caused_by(e))?;
-    let launch = settings.launch()?;
-    let answer = rondel_client::link::ask(&settings.state()?, Some(&launch), method, path, body).await?;
+    let (state, launch) = settings.controlled().await?;
+    let answer = rondel_client::link::ask(&state, launch.as_ref(), method, path, body).await?;
     serde_json::from_slice(&answer)
         .map_err(|e| Fault::environment("the engine answered with something unexpected").caused_by(e))
 }

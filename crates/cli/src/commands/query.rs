@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use rondel_client::Attached;
 use rondel_fault::{Attempt as _, Fault, Result};
 use serde_json::{Map, Value, json};
 
@@ -49,7 +50,9 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     };
     let version = api_version(matches)?;
     let module = matches.get_one::<String>("mod").cloned();
+    let asked = matches.contains_id("api-version").then(|| version.clone());
     let session = Session::open_entrypoint(settings, module, version).await?;
+    check_view(asked.as_deref(), session.attached())?;
     let mut body = json!({"query": document, "variables": variables(matches)?});
     if let Some(operation) = matches.get_one::<String>("operation") {
         body["operationName"] = operation.as_str().into();
@@ -72,6 +75,18 @@ pub(super) fn api_version(matches: &ArgMatches) -> Result<String> {
             rondel_version::asked_for(asked).map(|view| view.to_string()).map_err(|e| Fault::user(e.to_string()))
         }
         None => client_version(std::env::var(CLIENT_VERSION).unwrap_or_default()),
+    }
+}
+
+/// That the client is served the version that `--api-version` asked for. In a container that
+/// decides the module, when the process acts as one.
+pub(super) fn check_view(asked: Option<&str>, attached: &Attached) -> Result<()> {
+    let served = &attached.welcome().view;
+    match asked {
+        Some(asked) if !served.is_empty() && served != asked => Err(Fault::user(format!(
+            "cannot serve the API version {asked}: this process acts as a module, which is served {served}"
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -32,12 +32,14 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let words: Vec<&OsString> = matches.get_many("command").into_iter().flatten().collect();
     let [program, arguments @ ..] = &words[..] else { return Err(Fault::user("no program was given")) };
     let version = super::query::api_version(matches)?;
+    let asked = matches.contains_id("api-version").then(|| version.clone());
     let screen = Screen::new(settings.progress()?);
     let terminal = crate::terminal::terminal(&screen);
     let interactive = settings.interactive(terminal.is_some())?;
     let hello = Hello { version, workdir: workdir()?, interactive, ..Hello::default() };
     let ears = Ears { on_event: screen.on_event(), terminal };
-    let attached = rondel_client::attach(&settings.state()?, Some(&settings.launch()?), &hello, ears).await?;
+    let attached = settings.attach(hello, ears).await?;
+    super::query::check_view(asked.as_deref(), &attached)?;
     let proxy = crate::proxy::open(attached).await?;
     let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;
     let mut child = tokio::process::Command::new(program)

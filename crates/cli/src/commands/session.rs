@@ -41,8 +41,7 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let workdir = matches.get_one::<PathBuf>("workdir").map_or(here.clone(), |given| here.join(given));
     let hello = Hello { version: version(matches)?, workdir, ..Hello::default() };
     let screen = Screen::new(settings.progress()?);
-    let attached =
-        rondel_client::attach(&settings.state()?, Some(&settings.launch()?), &hello, screen.on_event()).await?;
+    let attached = settings.attach(hello, screen.on_event()).await?;
     let proxy = crate::proxy::open(attached).await?;
     // ORDER: whoever reads the line may send a signal at once.
     let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;

@@ -1,0 +1,44 @@
+//! Notices that the engine's process is stopped by a signal, so that no client waits for ever.
+
+use std::time::Duration;
+
+use rondel_fault::Fault;
+use tokio::time::Instant;
+
+/// How often a process that does not answer is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A look at a process.
+pub(crate) struct Stopped;
+
+impl Stopped {
+    /// How long a process has to be stopped before it is reported: a person may stop it for a
+    /// moment.
+    pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+
+    /// What is said of the process `pid` when it is stopped now. One that is traced is not.
+    pub(crate) fn fault(pid: i32) -> Option<Fault> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        (state == Some('T')).then(|| {
+            Fault::environment(format!("the engine does not answer: its process {pid} is stopped")).with_hint(format!(
+                "`kill -CONT {pid}` lets it go on; `kill -KILL {pid}` ends it, and the next command starts another"
+            ))
+        })
+    }
+
+    /// Returns when the process has been stopped for a while; never, when it is not, or there is
+    /// none.
+    pub(crate) async fn wait(pid: Option<i32>) -> Fault {
+        let Some(pid) = pid else { return std::future::pending().await };
+        let mut since = None;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            match Self::fault(pid) {
+                None => since = None,
+                Some(fault) if since.get_or_insert_with(Instant::now).elapsed() >= Self::PATIENCE => return fault,
+                Some(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+"""What a client can make a listener hold: nothing before it is known, and a bounded amount afterwards."""
+
+import base64
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from harness import wait_until
+
+MB = 1 << 20
+LIMIT = 32 * MB
+SIZED = "query($x: String!) { directory { withNewFile(path: \"a\", contents: $x) { file(path: \"a\") { size } } } }"
+
+
+def authorization(token: str) -> str:
+    return "Basic " + base64.b64encode(f"{token}:".encode()).decode()
+
+
+def head(length: int | str, *more: str, path: str = "/query", token: str | None = None) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: x", "Content-Type: application/json", *more]
+    lines.append("Transfer-Encoding: chunked" if length == "chunked" else f"Content-Length: {length}")
+    if token is not None:
+        lines.append(f"Authorization: {authorization(token)}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def opened(session) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", session.port), timeout=60)
+
+
+def to_engine(rondel) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(60)
+    connection.connect(str(rondel.state / "engine.sock"))
+    return connection
+
+
+def answer(connection: socket.socket) -> tuple[int, bytes]:
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    return response.status, response.read()
+
+
+def peak(pid: int) -> int:
+    """The most memory that the process ever had, in bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+@pytest.fixture
+def session(engine):
+    with engine.session() as session:
+        yield session
+
+
+def test_who_is_unknown_is_refused_before_a_body_is_read(engine, session):
+    """Not a byte of the body is sent: the answer does not wait for it."""
+    for length in [1_200_000_000, 10, "chunked"]:
+        for path in ["/query", "/attach", "/stream", "/served", "/init", "/nothing"]:
+            for token in [None, "wrong"]:
+                with opened(session) as connection:
+                    connection.sendall(head(length, path=path, token=token))
+                    assert answer(connection)[0] == 401, (path, token)
+        with to_engine(engine) as connection:
+            connection.sendall(head(length))
+            assert answer(connection)[0] == 401
+        with to_engine(engine) as connection:
+            connection.sendall(head(length, "x-rondel-client: c0"))
+            assert answer(connection)[0] == 401
+
+
+def test_a_body_that_is_too_large_is_refused(session):
+    for length, body in [(LIMIT + 1, b""), (1_200_000_000, b""), (LIMIT + 1, b"x" * (LIMIT + 1)), ("chunked", None)]:
+        with opened(session) as connection:
+            more = ["Expect: 100-continue"] if body == b"" else []
+            connection.sendall(head(length, *more, token=session.token))
+            if body is None:
+                for _ in range(34):
+                    connection.sendall(f"{MB:x}\r\n".encode() + b"x" * MB + b"\r\n")
+                connection.sendall(b"0\r\n\r\n")
+            else:
+                connection.sendall(body)
+            status, text = answer(connection)
+            assert status == 413, (length, status)
+            assert json.loads(text)["errors"][0]["message"] == "the request body is larger than 32 MB"
+
+
+def test_a_large_body_is_taken(session):
+    size = 31 * MB
+    status, found = session.post({"query": SIZED, "variables": {"x": "a" * size}})
+    assert status == 200 and found["data"]["directory"]["withNewFile"]["file"]["size"] == size, str(found)[:300]
+
+
+def test_control_requests_are_small(engine):
+    with to_engine(engine) as connection:
+        body = json.dumps({"matching": "x" * (2 * MB)}).encode()
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(head(len(body), path="/cache/why") + body)
+        assert answer(connection)[0] == 413
+
+
+def test_a_head_without_end_is_cut_off(engine, session):
+    for connect in [lambda: opened(session), lambda: to_engine(engine)]:
+        with connect() as connection:
+            sent = 0
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(b"POST /query HTTP/1.1\r\nHost: x\r\nx-long: ")
+                while sent < 4 * MB:
+                    connection.sendall(b"a" * 10_000)
+                    sent += 10_000
+            assert sent < 4 * MB
+        with connect() as connection:
+            many = "".join(f"x-{n}: v\r\n" for n in range(5000))
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(f"POST /query HTTP/1.1\r\nHost: x\r\n{many}\r\n".encode())
+                assert answer(connection)[0] == 431
+
+
+def test_bodies_that_do_not_end_take_bounded_memory(engine, session):
+    """Twenty-five requests of 31 MB each, all but their last byte."""
+    pids = [engine.status()["pid"], session.process.pid]
+    before = [peak(pid) for pid in pids]
+    part = b"x" * MB
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(25):
+            connection = open_ones.enter_context(opened(session))
+            connection.sendall(head(31 * MB, token=session.token))
+            connection.settimeout(0.2)
+            with contextlib.suppress(TimeoutError):
+                for _ in range(30):
+                    connection.sendall(part)
+        for pid, was in zip(pids, before):
+            assert peak(pid) - was < 200 * MB, "the bodies are in memory"
+        # The client is full. Others are not held up, nor is the session when they are gone.
+        assert engine.data("{ version }")["version"]
+    assert session.query("{ version }")["version"]
+
+
+def test_silent_connections_do_not_keep_others_out(session):
+    """More than may be open at a time, and none of them says anything."""
+    with contextlib.ExitStack() as silent:
+        for _ in range(600):
+            silent.enter_context(opened(session)).sendall(b"POST /query HT")
+        assert session.query("{ version }")["version"]
+
+
+def test_many_requests_at_the_same_time(session):
+    def ask(n: int) -> int:
+        document = '{ directory { withNewFile(path: "a", contents: "%d") { file(path: "a") { size } } } }' % n
+        return session.query(document)["directory"]["withNewFile"]["file"]["size"]
+
+    with concurrent.futures.ThreadPoolExecutor(700) as pool:
+        assert list(pool.map(ask, range(700))) == [len(str(n)) for n in range(700)]
+
+
+NESTED = """
+import http.client, json, os, socket
+port = int(os.environ["DAGGER_SESSION_PORT"])
+MB = 1 << 20
+
+def send(head, body=b""):
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    connection.sendall(("POST /query HTTP/1.1\\r\\nHost: x\\r\\n" + head + "\\r\\n\\r\\n").encode())
+    connection.sendall(body)
+    return connection
+
+def status(connection):
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    return response.status
+
+seen = [status(send("Content-Length: 1200000000")), status(send("Content-Length: %d" % (33 * MB), b"x" * 33 * MB))]
+held = []
+for _ in range(25):
+    connection = send("Content-Length: %d" % (31 * MB))
+    connection.settimeout(0.2)
+    try:
+        for _ in range(30):
+            connection.sendall(b"x" * MB)
+    except TimeoutError:
+        pass
+    held.append(connection)
+for connection in held:
+    connection.close()
+attached = []
+for _ in range(80):
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    connection.sendall(b"GET /attach HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: rondel-link\r\n\r\n")
+    attached.append((connection.recv(12)[9:].decode(), connection))
+codes = [code for code, _ in attached]
+seen.append([codes.count("101"), codes.count("503")])
+request = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+request.request("POST", "/query", json.dumps({"query": "{ version }"}), {"Content-Type": "application/json"})
+seen.append((lambda answer: (answer.read(), answer.status)[1])(request.getresponse()))
+request.request("GET", "/query?query=%7Bversion%7D" )
+seen.append(request.getresponse().status)
+print(json.dumps(seen))
+"""
+
+
+def test_a_container_cannot_fill_the_memory(engine):
+    engine.data("{ version }")
+    pid = engine.status()["pid"]
+    before = peak(pid)
+    arguments = json.dumps(["python3", "-c", NESTED])
+    found = engine.data(
+        '{ container { from(address: "python:3.13-slim") { withExec(args: %s, experimentalPrivilegedNesting: true) { stdout } } } }'
+        % arguments
+    )
+    assert json.loads(found["container"]["from"]["withExec"]["stdout"]) == [413, 413, [64, 16], 200, 200]
+    assert peak(pid) - before < 200 * MB
+
+
+def test_who_attaches_and_says_nothing_takes_no_memory(engine):
+    """The line with which a client introduces itself has an end, too."""
+    engine.data("{ version }")
+    pid = engine.status()["pid"]
+    before = peak(pid)
+    with to_engine(engine) as connection:
+        connection.sendall(b"GET /attach HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: rondel-link\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 101"
+
+        def closed() -> bool:
+            try:
+                connection.sendall(b"x" * MB)
+                return False
+            except ConnectionError:
+                return True
+
+        wait_until(closed, what="the engine to hang up")
+    assert peak(pid) - before < 50 * MB
