@@ -1,10 +1,15 @@
 """Commands: what they print, where, and with which exit code."""
 
+import fcntl
 import json
+import os
+import signal
+import subprocess
+import threading
 
 import pytest
 
-from harness import EXAMPLES
+from harness import BINARY, EXAMPLES, wait_until, write_module
 
 GREETER = EXAMPLES / "greeter"
 
@@ -102,3 +107,136 @@ def test_an_idle_engine_ends(make_engine):
 
 def test_a_wrong_configuration_is_explained(make_engine):
     make_engine("mirors = []\n").query("{ version }").failed("mirors", code=1)
+
+
+LISTS = """
+import json
+from dagger import function, object_type
+
+@object_type
+class Probe:
+    @function
+    def texts(self, args: list[str]) -> str:
+        return json.dumps(args)
+
+    @function
+    def numbers(self, args: list[int]) -> str:
+        return json.dumps(args)
+"""
+
+
+def test_lists_as_flags(connected, folder):
+    module = write_module(folder / "m", LISTS)
+
+    def told(function: str, *flags: str):
+        return json.loads(connected.run("call", "-m", module, function, *flags).ok().out)
+
+    for flags, want in [
+        (["--args="], []),
+        (["--args", ""], []),
+        (['--args=["b,ar","ba,z"]'], ["b,ar", "ba,z"]),
+        (["--args=[]"], []),
+        (["--args=a,b", "--args=c"], ["a", "b", "c"]),
+        (["--args=a", '--args=["b,c"]'], ["a", "b,c"]),
+        (['--args=a,"b,c","d""e",""'], ["a", "b,c", 'd"e', ""]),
+        (["--args=[a,b]"], ["[a", "b]"]),
+    ]:
+        assert told("texts", *flags) == want, flags
+    assert told("numbers", "--args=[1,2]") == [1, 2] and told("numbers", "--args=3,4") == [3, 4]
+    connected.run("call", "-m", module, "texts", '--args="a').failed("closing quote", "--args", code=1)
+    connected.run("call", "-m", module, "numbers", '--args=["x"]').failed("int", "x", code=1)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["version"], ["query"], ["cache", "ls"], ["cache", "ls", "--json"], ["cache", "why"], ["engine", "status"], ["--help"]],
+    ids=" ".join,
+)
+def test_who_reads_no_more_is_told_nothing(engine, words):
+    engine.data("{ version }")
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.Popen(
+        [str(BINARY), *words], stdin=subprocess.PIPE, stdout=writer, stderr=subprocess.PIPE, text=True, env=engine.environment()
+    )
+    os.close(writer)
+    _, err = process.communicate("{ version }", timeout=60)
+    assert err == "" and process.returncode in (0, 128 + signal.SIGPIPE), (process.returncode, err)
+
+
+def test_a_result_is_alone_on_its_line(connected):
+    words = [str(BINARY), "--progress", "plain", "call", "-m", str(GREETER), "hello", "--name=Ada"]
+    alone = connected.run(*words[1:]).ok().out
+    both = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=connected.environment())
+    assert not alone.endswith("\n"), "nothing is added to a result that is used as it is"
+    assert both.returncode == 0 and both.stdout.endswith("\n" + alone), both.stdout
+    assert "process" in both.stdout.removesuffix(alone).splitlines()[-1]
+
+
+def test_a_stopped_engine_is_reported(fresh):
+    assert fresh.data("{ version }")
+    pid = fresh.status()["pid"]
+    waiting = fresh.start("query", stdin=subprocess.PIPE)
+    waiting.stdin.write('{ container { from(address: "busybox") { withExec(args: ["sleep", "1000"]) { stdout } } } }')
+    waiting.stdin.close()
+    wait_until(lambda: fresh.status()["execs"] == 1, what="the process to run")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        # A client that waits for an answer is told, and so is a new one.
+        for done in [fresh.query("{ version }", timeout=30), fresh.run("engine", "stop", timeout=30)]:
+            done.failed(f"process {pid} is stopped", f"kill -CONT {pid}", code=1)
+        assert waiting.wait(timeout=30) == 1 and f"process {pid} is stopped" in waiting.stderr.read()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    waiting.stdout.close()
+    waiting.stderr.close()
+    assert fresh.data("{ version }")
+
+
+def test_a_folder_with_other_things_is_not_written_to(fresh, folder):
+    mine = folder / "mine"
+    mine.mkdir(mode=0o755)
+    (mine / "letter").write_text("dear")
+    for words in [["query"], ["engine", "serve"], ["cache", "ls"]]:
+        fresh.run("--state-dir", mine, *words, stdin="{ version }").failed("holds other things", "letter", code=1)
+        assert [path.name for path in mine.iterdir()] == ["letter"]
+    # What an engine says once it has its folder is in the log there.
+    fresh.data("{ version }", env={"RONDEL_LOG": "info"})
+    assert (fresh.state / "engine.log").is_file()
+
+
+def test_stopping_under_load(fresh):
+    """Clients, processes and a busy machine: the end is waited for, and it comes."""
+    document = '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "trap : TERM; %s", "%d"]) { stdout } } } }'
+    fresh.data('{ container { from(address: "busybox") { id } } }')
+    clients = []
+    for n in range(12):
+        client = fresh.start("--silent", "query", stdin=subprocess.PIPE)
+        client.stdin.write(document % ("while :; do :; done" if n < 2 else "while :; do sleep 1; done", n))
+        client.stdin.close()
+        clients.append(client)
+    wait_until(lambda: fresh.status()["execs"] == 12, seconds=60, what="the processes to run")
+    pids = fresh.engines()
+    stopped = fresh.run("engine", "stop", timeout=120).ok()
+    assert stopped.err == "" or "waiting for the engine to end" in stopped.err
+    assert pids and fresh.engines() == []
+    for client in clients:
+        assert client.wait(timeout=30) != 0
+        client.stdout.close()
+        client.stderr.close()
+
+
+def test_stopping_says_what_it_waits_for(fresh):
+    """As long as something holds the state folder, no other engine could start there."""
+    assert fresh.data("{ version }")
+    with (fresh.state / "lock").open("r+") as lock:
+        # Taken at the moment in which the engine lets go of it.
+        holder = threading.Thread(target=fcntl.flock, args=(lock, fcntl.LOCK_EX))
+        holder.start()
+        stop = fresh.start("engine", "stop")
+        assert stop.stderr.readline() == "waiting for the engine to end: another process holds the state folder\n"
+        holder.join()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert stop.wait(timeout=30) == 0
+    stop.stdout.close()
+    stop.stderr.close()

@@ -1,15 +1,36 @@
 //! How an error is told to a person, and which exit code it becomes.
 
+use std::error::Error;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use rondel_fault::{Detail, Fault, Kind};
 
+use crate::output::Closed;
+
 /// The exit code of work that was cancelled.
 const CANCELLED: u8 = 2;
 
+/// The exit code when standard output has no reader any more: that of a program ended by SIGPIPE.
+const CLOSED: u8 = 128 + 13;
+
+/// Whether the reader of standard output went away, as `head` does when it has seen enough.
+fn is_closed_output(fault: &Fault) -> bool {
+    let mut error: Option<&(dyn Error + 'static)> = Some(fault);
+    while let Some(found) = error {
+        if found.is::<Closed>() {
+            return true;
+        }
+        error = found.source();
+    }
+    false
+}
+
 /// Tells the error on standard error and gives the exit code: that of the failed process, when there is one.
 pub(crate) fn report(fault: &Fault) -> ExitCode {
+    if is_closed_output(fault) {
+        return ExitCode::from(CLOSED);
+    }
     let mut err = std::io::stderr().lock();
     let terminal = err.is_terminal();
     let mut text = format!("Error: {}\n", fault.full_message());

@@ -3,6 +3,7 @@
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use rondel_fault::{Fault, Result};
+use serde_json::Value;
 
 use crate::schema::{ArgInfo, TypeInfo, kebab};
 
@@ -105,7 +106,7 @@ pub(crate) fn pieces(arg: &ArgInfo, meaning: &Meaning, matches: &ArgMatches) -> 
     let Some(texts) = matches.get_many::<String>(&arg.name) else { return Ok(None) };
     let mut pieces = Vec::new();
     for text in texts {
-        let parts = if list { csv(text) } else { vec![text.clone()] };
+        let parts = if list { elements(text).map_err(|why| wrong_list(arg, text, why))? } else { vec![text.clone()] };
         for part in parts {
             pieces.push(piece(arg, meaning, &part)?);
         }
@@ -177,27 +178,75 @@ fn address(text: &str) -> String {
 /// A GraphQL string literal.
 pub(crate) fn quote(text: &str) -> String {
     // JSON escapes are GraphQL escapes.
-    serde_json::Value::from(text).to_string()
+    Value::from(text).to_string()
 }
 
-/// Splits at commas; double quotes keep commas together, two of them inside quotes are one.
-fn csv(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut quoted = false;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        let Some(last) = parts.last_mut() else { break };
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                last.push('"');
+fn wrong_list(arg: &ArgInfo, text: &str, why: &str) -> Fault {
+    Fault::user(format!("invalid list `{text}` for `--{}`: {why}", kebab(&arg.name))).with_hint(
+        "write a JSON array, or values separated by commas; one that has a comma or quotes is quoted: `a,\"b,c\"`",
+    )
+}
+
+/// The elements of a list: a JSON array of scalars, or a line of comma-separated values. An empty
+/// text is an empty list.
+fn elements(text: &str) -> std::result::Result<Vec<String>, &'static str> {
+    if let Some(array) = json_array(text) {
+        return Ok(array);
+    }
+    if text.is_empty() { Ok(Vec::new()) } else { csv(text) }
+}
+
+/// The elements of a JSON array of scalars. `None`: the text is something else.
+fn json_array(text: &str) -> Option<Vec<String>> {
+    if !text.trim_start().starts_with('[') {
+        return None;
+    }
+    let items: Vec<Value> = serde_json::from_str(text).ok()?;
+    let element = |item: Value| match item {
+        Value::String(text) => Some(text),
+        Value::Bool(_) | Value::Number(_) => Some(item.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    };
+    items.into_iter().map(element).collect()
+}
+
+/// Splits at commas. A value that begins with a double quote ends with the next one; two inside of
+/// it are one.
+fn csv(text: &str) -> std::result::Result<Vec<String>, &'static str> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    loop {
+        let (part, behind) = match rest.strip_prefix('"') {
+            Some(inside) => quoted(inside)?,
+            None => {
+                let (part, behind) = rest.split_at(rest.find(',').unwrap_or(rest.len()));
+                (part.to_owned(), behind)
             }
-            '"' if quoted || last.is_empty() => quoted = !quoted,
-            ',' if !quoted => parts.push(String::new()),
-            c => last.push(c),
+        };
+        parts.push(part);
+        match behind.strip_prefix(',') {
+            Some(next) => rest = next,
+            None if behind.is_empty() => return Ok(parts),
+            None => return Err("there is text behind the closing quote of a value"),
         }
     }
-    parts
+}
+
+/// The value up to its closing quote, and what is behind that.
+fn quoted(mut rest: &str) -> std::result::Result<(String, &str), &'static str> {
+    let mut value = String::new();
+    loop {
+        let end = rest.find('"').ok_or("the closing quote of a value is missing")?;
+        value.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest.strip_prefix('"') {
+            Some(more) => {
+                value.push('"');
+                rest = more;
+            }
+            None => return Ok((value, rest)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -205,16 +254,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comma_separated_values() {
+    fn elements_of_lists() {
         for (text, want) in [
             ("a", vec!["a"]),
             ("a,b", vec!["a", "b"]),
             ("a,\"b,c\",d", vec!["a", "b,c", "d"]),
             ("\"x\"\"y\"", vec!["x\"y"]),
             ("it's 5\" wide", vec!["it's 5\" wide"]),
-            ("", vec![""]),
+            ("a,,\"\"", vec!["a", "", ""]),
+            ("a,", vec!["a", ""]),
+            ("", vec![]),
+            ("\"\"", vec![""]),
+            ("[]", vec![]),
+            (r#"["b,ar","ba,z"]"#, vec!["b,ar", "ba,z"]),
+            (r#" ["a\"b", 1, -2.5, true] "#, vec!["a\"b", "1", "-2.5", "true"]),
+            ("[a,b]", vec!["[a", "b]"]),
+            ("[[1]]", vec!["[[1]]"]),
         ] {
-            assert_eq!(csv(text), want, "{text}");
+            assert_eq!(elements(text), Ok(want.into_iter().map(ToOwned::to_owned).collect()), "{text}");
+        }
+        for wrong in ["\"a", "\"a\"b", "x,\"a\" ,c"] {
+            assert!(elements(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,20 +1,41 @@
 //! Results on standard output and in files.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use rondel_fault::{Attempt as _, Result};
+use rondel_fault::{Attempt as _, Fault, Result};
 use serde_json::Value;
+
+/// Standard output has no reader any more. The cause of the error that ends the process.
+#[derive(Debug)]
+pub(crate) struct Closed;
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("standard output is closed")
+    }
+}
+
+impl std::error::Error for Closed {}
 
 /// Writes `text` as it is.
 pub(crate) fn write(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).attempt(|| "write the result".into())
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Err(Fault::environment("write the result").caused_by(Closed)),
+        written => written.attempt(|| "write the result".into()),
+    }
+}
+
+/// Whether what follows a result on standard error begins on a line of its own: a terminal gets a
+/// line end behind every result, and nothing else does.
+pub(crate) fn ends_lines() -> bool {
+    std::io::stdout().is_terminal()
 }
 
 /// Writes a result: with a line end on a terminal, without one otherwise, so that it can be used as it is.
 pub(crate) fn result(text: &str) -> Result<()> {
-    let line_end = std::io::stdout().is_terminal() && !text.is_empty() && !text.ends_with('\n');
+    let line_end = ends_lines() && !text.is_empty() && !text.ends_with('\n');
     write(text)?;
     if line_end { write("\n") } else { Ok(()) }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use rondel_fault::Result;
@@ -13,7 +13,7 @@ use crate::chain::{Chain, Session, Walked, walk};
 use crate::changes::{self, Changes, Wish};
 use crate::flags::quote;
 use crate::output;
-use crate::settings::Settings;
+use crate::settings::{Progress, Settings};
 
 pub(crate) fn command() -> Command {
     Command::new("call")
@@ -84,20 +84,30 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         _ => None,
     };
     let totals = session.finish();
+    let said = (settings.progress()? != Progress::Silent).then(|| summary(started.elapsed(), totals.execs));
+    // A result without a line end is not followed by anything.
+    if let Some(said) = said.as_ref().filter(|_| !output::ends_lines()) {
+        output::note(said);
+    }
     match (&ending, changes) {
         (Ending::Changes(wish), Some(changes)) => changes.settle(&session, wish).await?,
         _ => ending.print(value, json)?,
     }
-    if settings.progress()? != crate::settings::Progress::Silent {
-        let took = rondel_progress::plain::duration(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
-        let ran = match totals.execs {
-            0 => "no process was started".to_owned(),
-            1 => "1 process was started".to_owned(),
-            n => format!("{n} processes were started"),
-        };
-        output::note(&format!("{took}, {ran}"));
+    if let Some(said) = said.filter(|_| output::ends_lines()) {
+        output::note(&said);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a call took.
+fn summary(took: Duration, execs: usize) -> String {
+    let took = rondel_progress::plain::duration(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    let ran = match execs {
+        0 => "no process was started".to_owned(),
+        1 => "1 process was started".to_owned(),
+        n => format!("{n} processes were started"),
+    };
+    format!("{took}, {ran}")
 }
 
 /// Flags of the command itself that were written after the first function.

@@ -1,12 +1,14 @@
 //! `rondel engine serve|status|stop|verify|reset`.
 
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use http::Method;
 use rondel_engine::{Config, ServeOptions};
 use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_link::Ending;
 
 use crate::settings::Settings;
 
@@ -14,6 +16,15 @@ use crate::settings::Settings;
 const ONE_USER: &str = "containers have root as their only user, because this user has no ranges in `/etc/subuid` and \
     `/etc/subgid` (or `newuidmap` is missing); programs that change to another user fail. An administrator can add ranges: \
     `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`; then restart the engine";
+
+/// How often an engine that ends is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+/// When it is said what an engine that ends is waited for; then again after twice that time, and so
+/// on.
+const FIRST_NOTE: Duration = Duration::from_secs(3);
+/// How long the end of an engine is waited for: its own limits together, and as much again on a
+/// busy machine.
+const STOP_LIMIT: Duration = Duration::from_secs(90);
 
 /// How long work that cannot be cancelled may hold up the end of the engine.
 const LAST_WORK: Duration = Duration::from_secs(5);
@@ -23,10 +34,15 @@ pub(crate) fn command() -> Command {
         .long("announce")
         .action(ArgAction::SetTrue)
         .help("Print `ready` and close standard output as soon as clients can connect");
+    let log = Arg::new("log")
+        .long("log")
+        .action(ArgAction::SetTrue)
+        .hide(true)
+        .help("Write to the log in the state folder instead of standard error, as soon as clients can connect");
     Command::new("engine")
         .about("Control the engine; other commands start it when they need it")
         .subcommand_required(true)
-        .subcommand(Command::new("serve").about("Run the engine in the foreground").arg(announce))
+        .subcommand(Command::new("serve").about("Run the engine in the foreground").args([announce, log]))
         .subcommand(Command::new("status").about("Say whether an engine runs, and how it is"))
         .subcommand(Command::new("stop").about("End the engine, and everything it runs"))
         .subcommand(
@@ -39,7 +55,7 @@ pub(crate) fn command() -> Command {
 
 pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     match matches.subcommand() {
-        Some(("serve", m)) => serve(settings, m.get_flag("announce")),
+        Some(("serve", m)) => serve(settings, m.get_flag("announce"), m.get_flag("log")),
         Some(("status", _)) => super::block_on(show(settings, Method::GET, rondel_link::STATUS)),
         Some(("verify", _)) => super::block_on(verify(settings)),
         Some(("stop", _)) => super::block_on(stop(settings)),
@@ -48,7 +64,7 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode>
     }
 }
 
-fn serve(settings: &Settings, announce: bool) -> Result<ExitCode> {
+fn serve(settings: &Settings, announce: bool, log_to_state: bool) -> Result<ExitCode> {
     let rootless = !rustix::process::geteuid().is_root();
     let mut notes = Vec::new();
     if rootless && !rondel_network::rootless::enter_user_namespace()?.mapped_range {
@@ -60,11 +76,19 @@ fn serve(settings: &Settings, announce: bool) -> Result<ExitCode> {
     let state = settings.state()?;
     state.make()?;
     let config = Config::read(settings.config().as_deref())?;
+    let log_file = state.log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().attempt(|| "start".into())?;
     let options = ServeOptions {
         state_dir: state.path().to_owned(),
         config,
-        ready: announce.then(|| Box::new(announce_ready) as _),
+        ready: Some(Box::new(move || {
+            if log_to_state {
+                log_to(&log_file);
+            }
+            if announce {
+                announce_ready();
+            }
+        })),
         rootless,
         notes,
     };
@@ -72,6 +96,16 @@ fn serve(settings: &Settings, announce: bool) -> Result<ExitCode> {
     // What is in the middle of a large file is not waited for: nothing that it leaves has to be repaired.
     runtime.shutdown_timeout(LAST_WORK);
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Writes what is said on standard error to `log` from now on, and what was said until now first: a
+/// client gave a file in memory for that. A log that cannot be opened is no reason to end.
+fn log_to(log: &Path) {
+    let opened = std::fs::OpenOptions::new().create(true).append(true).open(log);
+    let until_now = std::fs::read("/proc/self/fd/2").unwrap_or_default();
+    let Ok(mut log) = opened.or_else(|_| std::fs::OpenOptions::new().write(true).open("/dev/null")) else { return };
+    let _ = std::io::Write::write_all(&mut log, &until_now);
+    let _ = rustix::stdio::dup2_stderr(&log);
 }
 
 /// Tells whoever started this engine that it listens, and lets go of standard output.
@@ -84,13 +118,15 @@ fn announce_ready() {
 }
 
 async fn show(settings: &Settings, method: Method, path: &str) -> Result<ExitCode> {
-    let body = rondel_client::link::control(&settings.state()?, method, path).await?;
+    let (state, _) = settings.controlled().await?;
+    let body = rondel_client::link::control(&state, method, path).await?;
     crate::output::write(&pretty(&body))?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn verify(settings: &Settings) -> Result<ExitCode> {
-    let body = rondel_client::link::control(&settings.state()?, Method::POST, rondel_link::VERIFY).await?;
+    let (state, _) = settings.controlled().await?;
+    let body = rondel_client::link::control(&state, Method::POST, rondel_link::VERIFY).await?;
     crate::output::write(&pretty(&body))?;
     let found: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let clean = found["problems"].as_array().is_some_and(Vec::is_empty);
@@ -98,26 +134,55 @@ async fn verify(settings: &Settings) -> Result<ExitCode> {
 }
 
 async fn stop(settings: &Settings) -> Result<ExitCode> {
-    let state = settings.state()?;
+    let (state, _) = settings.controlled().await?;
     let processes = processes(&rondel_client::link::control(&state, Method::GET, rondel_link::STATUS).await?);
-    rondel_client::link::control(&state, Method::POST, rondel_link::STOP).await?;
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(10));
-    for _ in 0..2_000 {
+    let answer = rondel_client::link::control(&state, Method::POST, rondel_link::STOP).await?;
+    // An engine of an older version says nothing.
+    let ending: Ending = serde_json::from_slice(&answer).unwrap_or_default();
+    let started = Instant::now();
+    let mut next_note = FIRST_NOTE;
+    let mut tick = tokio::time::interval(LOOK);
+    loop {
         tick.tick().await;
-        if rondel_client::connect(&state, None).await.is_err()
-            && !state.is_held()
-            && processes.iter().all(|id| ended(*id))
-        {
+        let left: Vec<u32> = processes.iter().copied().filter(|id| !ended(*id)).collect();
+        if left.is_empty() && !state.is_held() {
             return Ok(ExitCode::SUCCESS);
         }
+        let waits = waits_for(&left, &ending);
+        if started.elapsed() >= STOP_LIMIT {
+            let limit = STOP_LIMIT.as_secs();
+            return Err(Fault::environment(format!(
+                "the engine was asked to end and has not ended within {limit} s: {waits}"
+            ))
+            .with_hint("`kill -KILL` ends it at once; what it has stored stays valid"));
+        }
+        if started.elapsed() >= next_note {
+            crate::output::note(&format!("waiting for the engine to end: {waits}"));
+            next_note *= 2;
+        }
     }
-    Err(Fault::environment("the engine was asked to end and is still there"))
+}
+
+/// What holds up the end of an engine.
+fn waits_for(left: &[u32], ending: &Ending) -> String {
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let work = format!("{}, {}", count(ending.clients, "client"), count(ending.evaluations, "evaluation"));
+    let state = |id: &u32| match stat(*id).and_then(|mut fields| fields.next()).as_deref() {
+        Some("T" | "t") => format!("process {id} is stopped; `kill -CONT {id}` lets it go on"),
+        Some("D") => format!("process {id} waits for a disk"),
+        _ => format!("process {id} cancels the work that was under way ({work})"),
+    };
+    match left {
+        [] => "another process holds the state folder".to_owned(),
+        left => left.iter().map(state).collect::<Vec<_>>().join("; "),
+    }
 }
 
 /// Removes the state. An ordinary user's has files of further ids, which only root of a user namespace can remove.
 fn reset(settings: &Settings) -> Result<ExitCode> {
     let state = settings.state()?;
     super::block_on(async {
+        settings.controlled().await?;
         match rondel_client::connect(&state, None).await {
             Ok(_) => stop(settings).await,
             Err(_) => Ok(ExitCode::SUCCESS),
@@ -157,7 +222,7 @@ fn stat(process: u32) -> Option<std::vec::IntoIter<String>> {
     Some(fields.into_iter())
 }
 
-/// Whether nobody holds the state folder.
+/// An answer of the engine, indented.
 fn pretty(body: &[u8]) -> String {
     let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     format!("{}\n", serde_json::to_string_pretty(&value).unwrap_or_default())
