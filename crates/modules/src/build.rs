@@ -169,14 +169,15 @@ impl TypeDef {
         self.add_member(value.to_owned(), value.to_owned(), value.to_owned(), notes)
     }
 
-    /// The enum with one more member. Views before [`ENUM_MEMBERS_SINCE`] know values only, which are names as well.
+    /// The enum with one more member. Views before [`ENUM_MEMBERS_SINCE`] know members by their values; the module's code
+    /// knows them by their names there as well.
     ///
     /// # Errors
     /// When it is no enum, or name or value cannot be taken.
     pub fn with_enum_member(self, view: View, name: &str, value: &str, notes: Notes) -> Result<Self> {
         if view < ENUM_MEMBERS_SINCE {
             let value = if value.is_empty() { name } else { value };
-            return self.with_enum_value(value, notes);
+            return self.add_member(value.to_owned(), name.to_owned(), value.to_owned(), notes);
         }
         let value = if value.is_empty() { name } else { value };
         if !is_graphql_name(name) {
@@ -409,7 +410,7 @@ mod tests {
             assert_eq!(members(&def), [(want[0].into(), want[1].into(), want[2].into())]);
         };
         let (old, new) = (View::new(0, 18, 10), View::new(0, 18, 11));
-        check(old, "LOW", "low", ["low", "low", "low"]);
+        check(old, "LOW", "low", ["low", "LOW", "low"]);
         check(new, "LOW", "low", ["LOW", "LOW", "low"]);
         check(old, "LOW", "", ["LOW", "LOW", "LOW"]);
         check(new, "inProgress", "", ["IN_PROGRESS", "inProgress", "inProgress"]);

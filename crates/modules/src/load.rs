@@ -180,7 +180,7 @@ impl Modules {
         let missing: Vec<&String> = broken.iter().map(|(name, _)| name).collect();
         // IDENTITY: the runtime that an SDK makes is part of what a module is, and so are dependencies that are not there:
         // it is made without them.
-        let implementation = rondel_digest::of("module/v1", &(source.digest(), provider.version(), missing));
+        let implementation = rondel_digest::of("module/v2", &(source.digest(), provider.version(), missing));
         Ok(Module {
             source: source.clone(),
             view,
