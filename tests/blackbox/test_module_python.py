@@ -269,6 +269,26 @@ def test_a_lock_file_pins_nothing_that_the_library_needs(connected, folder, engi
     assert tuple(map(int, names["beartype"].split(".")[:2])) >= (0, 22)
 
 
+def test_packages_of_the_same_repository(connected, folder):
+    """Named by `[tool.uv.sources]` with a path, and leading to another one."""
+    (folder / ".git").mkdir()
+    for name, needs in (("base", "[]"), ("lib", '["base-package"]')):
+        package = folder / f"{name} package"
+        (package / f"src/{name}_package").mkdir(parents=True)
+        text = f'[project]\nname = "{name}-package"\nversion = "1.2.3"\ndependencies = {needs}\n'
+        text += '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        text += '[tool.uv.sources]\nbase-package = { path = "../base package" }\n' if name == "lib" else ""
+        (package / "pyproject.toml").write_text(text)
+        (package / f"src/{name}_package/__init__.py").write_text(f"NAME = {name!r}\n")
+    code = "from dagger import function, object_type\n\n@object_type\nclass Probe:\n    @function\n    def names(self) -> list[str]:\n"
+    code += "        import base_package, lib_package\n        return [base_package.NAME, lib_package.NAME]\n"
+    config = {"name": "probe", "sdk": "python", "engineVersion": "v0.21.8", "include": ["../base package", "../lib package"]}
+    module = write_module(folder / "mod", code, config=json.dumps(config))
+    head = HEAD + 'requires-python = ">=3.13"\ndependencies = ["dagger-io", "lib-package"]\n[tool.uv.sources]\n'
+    (module / "pyproject.toml").write_text(head + 'lib-package = { path = "../lib package", editable = true }\n')
+    assert connected.data("{ probe { names } }", "-m", module) == {"probe": {"names": ["base", "lib"]}}
+
+
 @pytest.mark.parametrize("vendored", [True, False])
 def test_the_library_that_projects_carry(connected, folder, vendored):
     text = HEAD + 'dependencies = ["dagger-io"]\n[tool.uv.sources]\ndagger-io = { path = "sdk", editable = true }\n'

@@ -15,7 +15,7 @@ use rondel_model::op::{CopyOp, Edit, ExecOutput, Filter, ImageOp, Place};
 use rondel_model::{AbsPath, Container, ExecOp, Fs, FsOp, ImageConfig, Mount, MountSource, Platform};
 use rondel_ops::{AtRegistry, OpCx, Ops};
 
-use crate::python_project::{Files, Install, Lock, Project};
+use crate::python_project::{Files, Install, Lock, Project, local_sources};
 use crate::{Sdk, Source, bindings};
 
 /// Where the module's context lies in the runtime.
@@ -37,7 +37,6 @@ python3 -m venv /opt/venv
 const WITH_UV: &str = r"set -e
 python3 -m venv /opt/uv
 /opt/uv/bin/python -m pip install --quiet --disable-pip-version-check --no-input uv
-cd /opt/rondel/project
 ";
 const SYNC: &str = r"/opt/uv/bin/uv lock --quiet --python python3
 /opt/uv/bin/uv sync --quiet --frozen --no-dev --no-install-project --compile-bytecode --python python3
@@ -54,7 +53,13 @@ const REPLACE_BINDINGS: &str = r#"gen=$(/opt/venv/bin/python -c 'import sysconfi
 printf '%s\n' 'from dagger_gen import *' 'from dagger_gen import __all__' > "$gen"
 /opt/venv/bin/python -m compileall -q "$gen"
 "#;
-const COMPILE_BINDINGS: &str = "python3 -m compileall -q --invalidation-mode unchecked-hash /opt/rondel/bindings";
+const COMPILE_BINDINGS: [&str; 7] =
+    ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", BINDINGS];
+/// The script that installs dependencies. A file has a name that people can be told when it fails.
+const INSTALL: &str = "/opt/rondel/install-dependencies";
+
+/// How many packages of the same repository a project may lead to.
+const MOST_LOCAL: usize = 100;
 
 /// The Python SDK.
 pub struct Python;
@@ -76,22 +81,38 @@ impl Sdk for Python {
 }
 
 async fn read_files(ops: &Arc<Ops>, cx: &OpCx, source: &Source) -> Result<Files> {
-    let read = async |name: &str| -> Result<Option<String>> {
-        let path = source.context.place.path.join_inside(&source.source).join(name);
-        let place = Place { fs: source.context.place.fs.clone(), path };
-        if ops.stat(cx, &place, true).await?.is_none() {
-            return Ok(None);
-        }
-        let bytes = ops.read(cx, &place).await?;
-        let text = String::from_utf8(bytes);
-        text.map(Some).map_err(|_| Fault::user(format!("`{name}` of module `{}` is not UTF-8 text", source.name)))
+    let code = AbsPath::new(&source.source);
+    let mut files = Files {
+        pyproject: read_file(ops, cx, source, &code.join("pyproject.toml")).await?,
+        uv_lock: read_file(ops, cx, source, &code.join("uv.lock")).await?,
+        requirements_lock: read_file(ops, cx, source, &code.join("requirements.lock")).await?,
+        python_version: read_file(ops, cx, source, &code.join(".python-version")).await?,
+        local: Vec::new(),
     };
-    Ok(Files {
-        pyproject: read("pyproject.toml").await?,
-        uv_lock: read("uv.lock").await?,
-        requirements_lock: read("requirements.lock").await?,
-        python_version: read(".python-version").await?,
-    })
+    let mut pending = local_sources(files.pyproject.as_deref().unwrap_or_default(), &code);
+    while let Some(path) = pending.pop() {
+        if files.local.contains(&path) || files.local.len() == MOST_LOCAL {
+            continue;
+        }
+        if let Some(text) = read_file(ops, cx, source, &path.join("pyproject.toml")).await? {
+            pending.extend(local_sources(&text, &path));
+        }
+        files.local.push(path);
+    }
+    files.local.sort();
+    Ok(files)
+}
+
+/// The text of the file at `path` of the context directory; none when there is none.
+async fn read_file(ops: &Arc<Ops>, cx: &OpCx, source: &Source, path: &AbsPath) -> Result<Option<String>> {
+    let place =
+        Place { fs: source.context.place.fs.clone(), path: source.context.place.path.join_inside(path.relative()) };
+    if ops.stat(cx, &place, true).await?.is_none() {
+        return Ok(None);
+    }
+    let text = String::from_utf8(ops.read(cx, &place).await?);
+    let (name, module) = (path.relative(), &source.name);
+    text.map(Some).map_err(|_| Fault::user(format!("`{name}` of module `{module}` is not UTF-8 text")))
 }
 
 /// The first of the images called `names` that can be had.
@@ -135,7 +156,7 @@ async fn image(ops: &Arc<Ops>, cx: &OpCx, name: &str) -> Result<Container> {
 
 /// The chain from the base image to the runtime.
 fn runtime(base: &Container, project: &Project, source: &Source) -> Container {
-    let installed = install(base, &project.install);
+    let installed = install(base, &project.install, source);
     let own = |fs: Fs, path: &str, text: &str| write(fs, &format!("{OWN}/{path}"), text);
     let fs = copy(write(installed, "/runtime", RUNTIME), core_bindings(base, source), BINDINGS);
     let all = bindings::python_all(&source.core, &source.schema, source.view);
@@ -171,7 +192,7 @@ fn copy(base: Fs, source: Place, target: &str) -> Fs {
 fn core_bindings(base: &Container, source: &Source) -> Place {
     let text = bindings::python_core(&source.core, source.view);
     let written = write(base.rootfs.clone(), &format!("{BINDINGS}/{}.py", bindings::CORE), &text);
-    let fs = exec(base, written, COMPILE_BINDINGS.into(), Vec::new());
+    let fs = exec(base, written, &COMPILE_BINDINGS, Vec::new());
     Place { fs, path: AbsPath::new(BINDINGS) }
 }
 
@@ -220,8 +241,8 @@ fn set_env(config: &mut ImageConfig, name: &str, value: impl FnOnce(Option<&str>
     config.set_env(name, &new);
 }
 
-// IDENTITY: the only inputs are the base image and the declarations of dependencies.
-fn install(base: &Container, install: &Install) -> Fs {
+// IDENTITY: the only inputs are the base image, the declarations of dependencies, and packages of the same repository.
+fn install(base: &Container, install: &Install, source: &Source) -> Fs {
     let own = |fs: Fs, path: &str, text: &str| write(fs, &format!("{OWN}/{path}"), text);
     let fs = base.rootfs.clone();
     let pip = cache("modpython-pip", "/var/cache/pip");
@@ -229,22 +250,37 @@ fn install(base: &Container, install: &Install) -> Fs {
         Install::Pip { requirements } => {
             (own(fs, "requirements.txt", requirements), format!("{PIP}{REPLACE_BINDINGS}"), vec![pip])
         }
-        Install::Uv { pyproject, lock } => {
-            let fs = own(fs, "project/pyproject.toml", pyproject);
+        Install::Uv { pyproject, lock, local } => {
+            // Packages are named by paths relative to the project, which therefore is where its code will be.
+            let (fs, folder) = match local.is_empty() {
+                true => (fs, AbsPath::new(OWN).join("project")),
+                false => (copy(fs, picked(source, local), CODE), AbsPath::new(CODE).join_inside(&source.source)),
+            };
+            let add = |fs: Fs, name: &str, text: &str| write(fs, folder.join(name).as_str(), text);
+            let fs = add(fs, "pyproject.toml", pyproject);
             let (fs, script) = match lock {
                 Lock::Absent => (fs, SYNC),
-                Lock::Uv(text) => (own(fs, "project/uv.lock", text), SYNC),
-                Lock::Requirements(text) => (own(fs, "project/requirements.lock", text), COMPILE),
+                Lock::Uv(text) => (add(fs, "uv.lock", text), SYNC),
+                Lock::Requirements(text) => (add(fs, "requirements.lock", text), COMPILE),
             };
+            let enter = format!("cd '{}'\n", folder.as_str().replace('\'', r"'\''"));
             let caches = vec![pip, cache("modpython-uv", "/var/cache/uv")];
-            (fs, format!("{WITH_UV}{script}{REPLACE_BINDINGS}"), caches)
+            (fs, format!("{WITH_UV}{enter}{script}{REPLACE_BINDINGS}"), caches)
         }
     };
-    exec(base, fs, script, caches)
+    exec(base, write(fs, INSTALL, &script), &["sh", INSTALL], caches)
 }
 
-/// What the shell script leaves of `fs`.
-fn exec(base: &Container, fs: Fs, script: String, caches: Vec<Mount>) -> Fs {
+/// Of the context directory what is at `paths`.
+fn picked(source: &Source, paths: &[AbsPath]) -> Place {
+    let include = paths.iter().flat_map(|path| [path.relative().to_owned(), format!("{}/**", path.relative())]);
+    let filter = Filter { include: include.collect(), ..Filter::default() };
+    let fs = Fs::new(FsOp::Filter { source: source.context.place.clone(), filter: filter.into() });
+    Place { fs, path: AbsPath::root() }
+}
+
+/// What the process `args` leaves of `fs`.
+fn exec(base: &Container, fs: Fs, args: &[&str], caches: Vec<Mount>) -> Fs {
     let mut env = base.environment();
     let variables = [
         ("PIP_CACHE_DIR", "/var/cache/pip"),
@@ -259,7 +295,7 @@ fn exec(base: &Container, fs: Fs, script: String, caches: Vec<Mount>) -> Fs {
     let exec = ExecOp {
         rootfs: fs,
         mounts: caches,
-        args: vec!["sh".into(), "-c".into(), script],
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
         env,
         secret_env: Vec::new(),
         volatile_env: Vec::new(),

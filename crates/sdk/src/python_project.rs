@@ -1,6 +1,7 @@
 //! What a Python project says about itself: `pyproject.toml`, lock files, `.python-version`.
 
 use rondel_fault::{Fault, Result};
+use rondel_model::AbsPath;
 use toml::{Table, Value};
 
 use crate::python_version::candidates;
@@ -19,6 +20,8 @@ pub(crate) struct Files {
     pub(crate) requirements_lock: Option<String>,
     /// `.python-version`.
     pub(crate) python_version: Option<String>,
+    /// Files and folders of the context directory that the project file, and those that it leads to, name as packages.
+    pub(crate) local: Vec<AbsPath>,
 }
 
 /// A project, read.
@@ -48,6 +51,8 @@ pub(crate) enum Install {
         pyproject: String,
         /// The versions that were resolved before.
         lock: Lock,
+        /// Files and folders of the context directory that packages are installed from, from `/` on.
+        local: Vec<AbsPath>,
     },
 }
 
@@ -116,9 +121,20 @@ fn install(table: &Table, files: &Files) -> Install {
         (None, None) => Lock::Absent,
     };
     if !refuses_uv && (lock != Lock::Absent || configures_uv(table)) {
-        return Install::Uv { pyproject: installable(table, &requirements), lock };
+        let local = files.local.clone();
+        return Install::Uv { pyproject: installable(table, &requirements), lock, local };
     }
     Install::Pip { requirements: lines(requirements.into_iter()) }
+}
+
+/// What the project file `pyproject` in the folder `at` of a context directory names as packages that are in the same one.
+pub(crate) fn local_sources(pyproject: &str, at: &AbsPath) -> Vec<AbsPath> {
+    let Ok(table) = pyproject.parse::<Table>() else { return Vec::new() };
+    let sources = lookup(&table, &["tool", "uv", "sources"]).and_then(Value::as_table);
+    let others = sources.into_iter().flatten().filter(|(name, _)| requirement_name(name) != "dagger-io");
+    // A source may be several, each for another platform.
+    let each = others.flat_map(|(_, source)| source.as_array().map_or(std::slice::from_ref(source), Vec::as_slice));
+    each.filter_map(|source| source.get("path").and_then(Value::as_str)).map(|path| at.join(path)).collect()
 }
 
 /// The lines of a requirements file that pin a version of a package from an index.
@@ -226,6 +242,23 @@ mod tests {
         files.pyproject = Some("[tool.dagger]\nuse-uv = false".into());
         let install = Project::read(&files, "m").expect("reads").install;
         assert_eq!(install, Install::Pip { requirements: "dagger-io==0.21.11\n".into() });
+    }
+
+    #[test]
+    fn packages_of_the_same_repository() {
+        let check = |pyproject: &str, want: &[&str]| {
+            let found = local_sources(pyproject, &AbsPath::new("mods/a"));
+            assert_eq!(found.iter().map(AbsPath::as_str).collect::<Vec<_>>(), want, "{pyproject}");
+        };
+        check(
+            "[tool.uv.sources]\ndagger-io = { path = 'sdk', editable = true }\nx = { path = '../x', editable = true }",
+            &["/mods/x"],
+        );
+        check(
+            "[tool.uv.sources]\nx = [{ path = 'lib/x.whl' }, { index = 'y' }]\nz = { git = 'https://h/z' }",
+            &["/mods/a/lib/x.whl"],
+        );
+        check("[tool.uv.sources", &[]);
     }
 
     #[test]
