@@ -150,7 +150,7 @@ async fn secrets_have_providers() {
         ("wtf", "malformed id"),
         ("libsecret://a/b", "not supported"),
     ] {
-        check_error(&client, &format!(r#"{{secret(uri:"{uri}"){{id}}}}"#), error).await;
+        check_error(&client, &format!(r#"{{secret(uri:"{uri}"){{plaintext}}}}"#), error).await;
     }
 }
 
