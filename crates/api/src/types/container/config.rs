@@ -91,7 +91,7 @@ fn with_entrypoint(c: &Container, args: &Args, entrypoint: Option<Vec<String>>) 
 fn labels(surface: &mut Surface) {
     read(surface, "label", |c, args| {
         let name = args.str("name")?;
-        let found = c.config.labels.as_ref().and_then(|labels| labels.get(&*name)).and_then(|value| value.as_str());
+        let found = c.config.labels.as_ref().and_then(|labels| labels.get(&name)).and_then(|value| value.as_str());
         Ok(found.map_or(Value::Null, Value::string))
     });
     read(surface, "labels", |c, _| {
