@@ -123,7 +123,8 @@ impl Dotenv {
     /// # Errors
     /// When a line is neither a variable, nor a comment, nor empty.
     pub fn parse(text: &str) -> Result<Self> {
-        let written: Vec<&str> = text.lines().collect();
+        // All that ends a line is no part of a value, so that what is written again says the same.
+        let written: Vec<&str> = text.lines().map(|line| line.trim_end_matches('\r')).collect();
         let mut lines = Vec::new();
         let mut at = 0;
         while let Some(line) = written.get(at) {
@@ -667,6 +668,13 @@ mod tests {
         assert!(file.set("a=b", "").is_err());
         let error = Dotenv::parse("A=1\nnonsense").expect_err("is refused").to_string();
         assert_eq!(error, "line 2 of the env file is no `NAME=value`");
+    }
+
+    #[test]
+    fn ends_of_lines_are_no_values() {
+        let file = Dotenv::parse("A=x\r\r\nB=\r\r\r\nC=\"y\r\r\nz\"\n").expect("is read");
+        assert_eq!(Dotenv::parse(&file.text()).expect("is read").all_raw(), file.all_raw());
+        assert_eq!(file.raw("A"), Some("x"));
     }
 
     #[test]

@@ -55,6 +55,7 @@ use rondel_graph::Graph;
 use rondel_model::{LayerId, Snapshot};
 use rondel_ports::images::Credentials;
 
+pub use changes::patch::apply_to as apply_patch;
 pub use changes::{Change, ChangeKind};
 pub use cx::{
     BoundServices, ExecResult, Neighbour, NoServices, OpCx, Ports, ScopeBinding, ScopedProcess, Scopes, Services,

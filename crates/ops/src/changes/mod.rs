@@ -5,7 +5,7 @@ mod compare;
 mod content;
 mod lines;
 mod merge;
-mod patch;
+pub(crate) mod patch;
 mod put;
 mod rename;
 mod write;

@@ -169,7 +169,10 @@ fn inside(path: &[u8]) -> Result<PathBuf> {
     Ok(path.components().collect())
 }
 
-/// The directory that a patch is applied to.
-pub(crate) fn apply_to(dir: &impl AsFd, patch: impl BufRead) -> Result<()> {
+/// Applies `patch`, in the form of git, to the directory `dir`: all of it or, on an error, a part.
+///
+/// # Errors
+/// When it is no patch, does not fit the files, or leads out of the directory.
+pub fn apply_to(dir: &impl AsFd, patch: impl BufRead) -> Result<()> {
     apply(Root(dir.as_fd()), patch)
 }
