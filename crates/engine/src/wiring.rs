@@ -164,8 +164,8 @@ fn registry_config(config: &Config) -> RegistryConfig {
 /// The authorities that the host trusts: the user's own choice first.
 fn host_trust() -> HostTrust {
     let chosen = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let has_content = |path: &&str| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
-    let added = chosen.is_some() || ADDED_AUTHORITIES.iter().any(|path| has_content(&path));
+    let has_content = |path: &str| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    let added = chosen.is_some() || ADDED_AUTHORITIES.into_iter().any(has_content);
     let bundle = chosen.into_iter().chain(BUNDLES.iter().map(PathBuf::from)).find(|path| path.is_file());
     let extra = Path::new(ADDED_AUTHORITIES[0]);
     HostTrust { bundle, added, extra_dir: extra.is_dir().then(|| extra.to_owned()) }

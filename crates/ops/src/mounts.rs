@@ -238,11 +238,11 @@ struct Wanted<'a> {
 
 /// Whether the image has a bundle of its own.
 fn has_bundle(root: Root<'_>) -> bool {
-    let is_there = |path: &&str| {
+    let is_there = |path: &str| {
         let found = root.find(inner(&AbsPath::new(path)), true).ok();
         found.and_then(|found| found.stat).is_some_and(|stat| kind(&stat) == FileType::RegularFile && stat.st_size > 0)
     };
-    BUNDLES.iter().any(|path| is_there(&path))
+    BUNDLES.into_iter().any(is_there)
 }
 
 fn has_content(dir: &Path) -> bool {
