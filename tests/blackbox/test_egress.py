@@ -55,7 +55,9 @@ def test_a_nested_client_reaches_nothing_of_the_machine(make_engine, folder, sam
     with Server(routes) as server, Server({}, host="127.0.0.2") as other, Web(sample.bare.parent) as web, daemon(sample.bare.parent) as base:
         port = server.port
         there = lambda handler: give(handler, 302, Location=f"http://127.0.0.1:{port}/f")  # noqa: E731
-        for path, answer in {"/f": page("allowed"), "/to": there}.items():
+        # A registry names its token server.
+        token = {"WWW-Authenticate": f'Bearer realm="http://127.0.0.1:{port}/f",service="s",scope="repository:x:pull"'}
+        for path, answer in {"/f": page("allowed"), "/to": there, "*": lambda handler: give(handler, 401, **token)}.items():
             other.routes[path] = answer
         git_port = base.rsplit(":", 1)[1]
         machine = socket.gethostbyname(socket.gethostname())
@@ -70,6 +72,7 @@ def test_a_nested_client_reaches_nothing_of_the_machine(make_engine, folder, sam
             '{ container { from(address: "127.0.0.1:%d/x") { id } } }' % port,
             '{ container { from(address: "localhost:%d/x") { id } } }' % port,
             '{ container { publish(address: "localhost:%d/x") } }' % port,
+            '{ container { from(address: "127.0.0.2:%d/x:1") { id } } }' % other.port,
         ]
         with engine.session() as session:
             answers = nested(session, folder, [*refused, fetched(f"{other.address}/f")])

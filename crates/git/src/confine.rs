@@ -47,17 +47,23 @@ impl Outside {
     pub(crate) fn connect(&self, host: &str, port: u16) -> Result<TcpStream> {
         let host = host.trim_matches(['[', ']']);
         let attempted = || format!("connect to port {port} of `{host}`");
-        let mut last = None;
+        let (mut refused, mut failed) = (None, None);
         for address in (host, port).to_socket_addrs().attempt(attempted)? {
-            match self.egress.check(host, address.ip()) {
-                Err(fault) => last = Some(lock(&self.refused).insert(fault).clone()),
-                Ok(()) => match TcpStream::connect_timeout(&address, PATIENCE).attempt(attempted) {
-                    Ok(stream) => return Ok(stream),
-                    Err(fault) => last = Some(fault),
-                },
+            if let Err(fault) = self.egress.check(host, address.ip()) {
+                refused = Some(fault);
+                continue;
+            }
+            match TcpStream::connect_timeout(&address, PATIENCE).attempt(attempted) {
+                Ok(stream) => return Ok(stream),
+                Err(fault) => failed = Some(fault),
             }
         }
-        Err(last.unwrap_or_else(|| Fault::environment(format!("cannot {}: it has no address", attempted()))))
+        // A host that also has an address outside is not there; it is not refused.
+        if let (Some(fault), None) = (&refused, &failed) {
+            *lock(&self.refused) = Some(fault.clone());
+        }
+        let none = || Fault::environment(format!("cannot {}: it has no address", attempted()));
+        Err(failed.or(refused).unwrap_or_else(none))
     }
 
     /// How ports of `host` are reached.
