@@ -190,7 +190,7 @@ for connection in held:
 attached = []
 for _ in range(80):
     connection = socket.create_connection(("127.0.0.1", port), timeout=60)
-    connection.sendall(b"GET /attach HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: rondel-link\r\n\r\n")
+    connection.sendall(b"GET /attach HTTP/1.1\\r\\nHost: x\\r\\nConnection: upgrade\\r\\nUpgrade: rondel-link\\r\\n\\r\\n")
     attached.append((connection.recv(12)[9:].decode(), connection))
 codes = [code for code, _ in attached]
 seen.append([codes.count("101"), codes.count("503")])
