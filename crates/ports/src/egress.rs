@@ -45,7 +45,7 @@ impl Cidr {
             (IpAddr::V6(base), IpAddr::V6(address)) => (base.to_bits(), address.to_bits(), 128),
             _ => return false,
         };
-        let free = u32::from(length) - u32::from(self.prefix).min(length);
+        let free = length - u32::from(self.prefix).min(length);
         base.checked_shr(free).unwrap_or(0) == address.checked_shr(free).unwrap_or(0)
     }
 }
