@@ -1,6 +1,6 @@
 //! A patch, applied to a directory.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read as _};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -123,11 +123,47 @@ fn patched(patch: &PatchKind<'_, [u8]>, old: &[u8], name: &str) -> Result<Vec<u8
             Err(Fault::user(format!("cannot apply the patch to `{name}`: it has no data of this binary file"))
                 .with_hint("make the patch with `git diff --binary`"))
         }
+        // ORDER: looked at first: the library never ends on data that is cut off, and does not bound what it unpacks.
+        PatchKind::Binary(binary) if !is_whole(binary) => {
+            Err(Fault::user(format!("cannot apply the patch to `{name}`: its data of this binary file is damaged")))
+        }
         PatchKind::Binary(binary) => binary
             .apply(old)
             .map_err(|e| Fault::user(format!("cannot apply the patch to `{name}`: patch does not apply: {e}"))),
     }
 }
+
+/// Whether the new content in a binary patch unpacks to the size that it says, which is bounded.
+fn is_whole(patch: &BinaryPatch<'_>) -> bool {
+    let BinaryPatch::Full { forward, .. } = patch else { return true };
+    let (size, mut packed) = (forward.data.size, Vec::new());
+    for line in forward.data.data.split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let Some((length, digits)) = line.split_first() else { continue };
+        let length = match length {
+            b'A'..=b'Z' => usize::from(length - b'A') + 1,
+            b'a'..=b'z' => usize::from(length - b'a') + 27,
+            _ => return false,
+        };
+        let start = packed.len();
+        for group in digits.chunks(5) {
+            let value = group.iter().try_fold(0_u64, |value, digit| {
+                let digit = BASE85.iter().position(|known| known == digit)?;
+                Some(value * 85 + digit as u64)
+            });
+            let Some(value) = value.filter(|_| group.len() == 5).and_then(|value| u32::try_from(value).ok()) else {
+                return false;
+            };
+            packed.extend(value.to_be_bytes());
+        }
+        packed.truncate(start + length);
+    }
+    let mut unpacked = flate2::read::ZlibDecoder::new(&packed[..]).take(size.min(MOST_BYTES) + 1);
+    std::io::copy(&mut unpacked, &mut std::io::sink()).is_ok_and(|found| found == size)
+}
+
+/// The digits of binary data in patches of git.
+const BASE85: &[u8; 85] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
 
 type Paths = (Option<PathBuf>, Option<PathBuf>);
 
