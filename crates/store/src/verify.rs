@@ -123,15 +123,25 @@ fn set_layer_aside(store: &Store, layer: &LayerId, problem: &str) -> bool {
 
 /// What is wrong with `layer`, of which `info` is known.
 pub(crate) fn problem(store: &Store, layer: &LayerId, info: &LayerInfo) -> Result<Option<String>> {
-    let failed = || format!("read the layer `{layer}`");
     let root = store.layer_root(layer)?;
-    let nodes = scan::scan(&root, store.state.user).attempt(failed)?;
-    if nodes.len() as u64 != info.entries {
-        return Ok(Some(format!("has {} entries instead of {}", nodes.len(), info.entries)));
+    let read = || -> io::Result<Option<String>> {
+        let nodes = scan::scan(&root, store.state.user)?;
+        if nodes.len() as u64 != info.entries {
+            return Ok(Some(format!("has {} entries instead of {}", nodes.len(), info.entries)));
+        }
+        let contents = scan::hash_files(root.as_fd(), &nodes)?;
+        let actual = layer_id(&nodes, &contents, &info.times);
+        Ok((actual != *layer).then(|| format!("has content with the digest `{actual}`")))
+    };
+    match read() {
+        Err(error) if is_lost(&error) => Ok(Some(format!("cannot be read: {error}"))),
+        other => other.attempt(|| format!("read the layer `{layer}`")),
     }
-    let contents = scan::hash_files(root.as_fd(), &nodes).attempt(failed)?;
-    let actual = layer_id(&nodes, &contents, &info.times);
-    Ok((actual != *layer).then(|| format!("has content with the digest `{actual}`")))
+}
+
+/// Whether the disk says by `error` that it has lost what it held; anything else may be well another time.
+fn is_lost(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EBADMSG | libc::EUCLEAN))
 }
 
 pub(crate) fn verify_blob(store: &Store, blob: &Sha256Digest) -> Result<Sha256Digest> {
