@@ -88,7 +88,9 @@ def test_a_service_is_the_host_of_a_repository(session, engine, sample, served, 
         error = session.error(asked(url.format("nope.git"), service, "head { commit }"))
         assert "there is no git repository at" in error["message"], error
         # Nobody else has a host of this name.
-        assert "cannot find the host" in session.error("{ git(url: " + text(url.format("r.git")) + ") { head { commit } } }")["message"]
+        # Its name is known as long as it is up, in its session alone.
+        with engine.session() as other:
+            assert "cannot find the host" in other.error("{ git(url: " + text(url.format("r.git")) + ") { head { commit } } }")["message"]
     token = text(last(session.query('{ setSecret(name: "t", plaintext: "right") { id } }')))
     private = "http://forge:8080/private/r.git"
     assert last(session.query(asked(private, service, f"head {{ {README} }}", f", httpAuthToken: {token}"))) == "two\n"
