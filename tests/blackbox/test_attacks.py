@@ -139,9 +139,10 @@ def test_a_link_that_changes_while_it_is_executed(engine, folder):
         turner = engine.start("query", stdin=-1)
         turner.stdin.write(container({}) + shared + " { withExec(args: %s) { stdout } } } } } }" % json.dumps(["sh", "-c", turn]))
         turner.stdin.close()
-        # A link that leads to `/proc` when it is looked at is refused with these words.
+        # A link that leads to `/proc` when it is looked at is refused, and so is one that is just being replaced.
         outcome = engine.query(container(files) + shared + " { " + runs + "} } } } }")
-        assert outcome.code == 0 or "too many levels of symbolic links" in outcome.err, outcome.err
+        refusals = ["too many levels of symbolic links", "no such file or directory"]
+        assert outcome.code == 0 or any(words in outcome.err for words in refusals), outcome.err
         engine.data(container({}) + shared + ' { withExec(args: ["touch", "/shared/done"]) { stdout } } } } } }')
         assert turner.wait(timeout=60) == 0
         turner.stdout.close(), turner.stderr.close()

@@ -674,7 +674,7 @@ mod tests {
     fn ends_of_lines_are_no_values() {
         let file = Dotenv::parse("A=x\r\r\nB=\r\r\r\nC=\"y\r\r\nz\"\n").expect("is read");
         assert_eq!(Dotenv::parse(&file.text()).expect("is read").all_raw(), file.all_raw());
-        assert_eq!(file.raw("A"), Some("x"));
+        assert_eq!(file.raw("A"), Some("x".to_owned()));
     }
 
     #[test]

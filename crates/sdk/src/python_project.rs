@@ -226,7 +226,7 @@ mod tests {
     fn lock_files() {
         let text = "[project]\nname = 'my-app'\ndependencies = ['dagger-io']\n[tool.uv.sources]\ndagger-io = { path = 'sdk', editable = true }\n";
         let mut files = Files { pyproject: Some(text.into()), uv_lock: Some("version = 1".into()), ..Files::default() };
-        let Install::Uv { pyproject, lock } = Project::read(&files, "m").expect("reads").install else {
+        let Install::Uv { pyproject, lock, .. } = Project::read(&files, "m").expect("reads").install else {
             panic!("not uv")
         };
         assert!(

@@ -158,7 +158,7 @@ fn is_whole(patch: &BinaryPatch<'_>) -> bool {
         }
         packed.truncate(start + length);
     }
-    let mut unpacked = flate2::read::ZlibDecoder::new(&packed[..]).take(size.min(MOST_BYTES) + 1);
+    let mut unpacked = flate2::read::ZlibDecoder::new(&packed[..]).take(size.min(MOST_PART as u64) + 1);
     std::io::copy(&mut unpacked, &mut std::io::sink()).is_ok_and(|found| found == size)
 }
 
