@@ -1,4 +1,4 @@
-//! Documents: every path that they name exists.
+//! Documents: every path that they name exists, and so does every test.
 
 use std::path::Path;
 
@@ -14,6 +14,10 @@ pub(super) fn check(root: &Path, texts: &[Text], findings: &mut Findings) {
         for named in in_backticks(&text.content).filter(|n| FOLDERS.iter().any(|f| n.starts_with(f))) {
             if !exists(root, named) {
                 findings.add(&text.path, format!("names `{named}`, which does not exist"));
+            } else if let Some((file, test)) = named.split_once("::")
+                && !has_test(texts, file, test)
+            {
+                findings.add(&text.path, format!("names the test `{named}`, which does not exist"));
             }
         }
         for link in links(&text.content).filter(|l| !l.contains("://") && !l.starts_with('#')) {
@@ -34,6 +38,12 @@ fn exists(root: &Path, named: &str) -> bool {
     }
 }
 
+/// Whether the file has a function of that name, in Rust or Python.
+fn has_test(texts: &[Text], file: &str, test: &str) -> bool {
+    let content = texts.iter().find(|text| text.path == file).map_or("", |text| &text.content);
+    ["fn", "def"].iter().any(|keyword| content.contains(&format!("{keyword} {test}(")))
+}
+
 fn in_backticks(text: &str) -> impl Iterator<Item = &str> {
     text.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
 }
@@ -45,6 +55,14 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tests_are_found_by_their_whole_name() {
+        let content = "fn one() {}\ndef test_two(engine):\n".to_owned();
+        let texts = [Text { path: "tests/x.py".into(), content }];
+        assert!(has_test(&texts, "tests/x.py", "one") && has_test(&texts, "tests/x.py", "test_two"));
+        assert!(!has_test(&texts, "tests/x.py", "test_tw") && !has_test(&texts, "tests/y.py", "one"));
+    }
 
     #[test]
     fn paths_and_links_are_found() {
