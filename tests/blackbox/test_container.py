@@ -322,6 +322,15 @@ def test_texts_of_variables_are_bounded(engine):
         assert message == "the expanded text is longer than 16777216 bytes"
 
 
+@pytest.mark.once
+def test_a_chain_of_100000_labels_answers(engine):
+    steps = "".join('withLabel(name: "l%d", value: "v") { ' % n for n in range(100_000))
+    document = "{ container { " + steps + 'label(name: "l5") ' + "} " * 100_000 + "} }"
+    with engine.session() as session:
+        status, text = session.post_text({"query": document})
+    assert status == 200 and text.count("withLabel") == 100_000, text[-200:]
+
+
 def test_a_chain_needs_memory_for_what_its_steps_add(fresh):
     """8,000 labels took 4 GB: each step had a copy of everything before it."""
 
