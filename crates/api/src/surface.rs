@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use rondel_call::Literal;
+use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
 use rondel_query::behaviour::Prepare;
@@ -61,13 +61,25 @@ impl Surface {
     }
 
     /// `prepare` rewrites the arguments of the registered field `type_name.field` before they become part of a call.
-    /// It has no effect on a field that was not registered.
+    /// It has no effect on a field that was not registered. Where there is one already, that one comes after `prepare`
+    /// and sees what it made of the call: a seal holds for all arguments.
     pub fn prepare<F>(&mut self, type_name: &str, field: &str, prepare: F) -> &mut Self
     where
         F: Fn(Cx, Arguments) -> Rewriting + Send + Sync + 'static,
     {
         if let Some(entry) = self.fields.get_mut(&(type_name.to_owned(), field.to_owned())) {
-            entry.prepare = Some(Arc::new(move |cx: &Cx, args| prepare(cx.clone(), args)));
+            let earlier = entry.prepare.take();
+            entry.prepare = Some(Arc::new(move |cx: &Cx, args| {
+                let prepared = prepare(cx.clone(), args);
+                let Some(earlier) = earlier.clone() else { return prepared };
+                let cx = cx.clone();
+                Box::pin(async move {
+                    let args = prepared.await?;
+                    let spec = CallSpec { args: args.clone(), ..cx.call.spec() };
+                    let call = Call::new(cx.call.receiver().cloned(), spec);
+                    earlier(&Cx { call, ..cx }, args).await
+                })
+            }));
         }
         self
     }
