@@ -31,9 +31,8 @@ def engine():
 
 @pytest.fixture(scope="session")
 def connected():
-    """An engine that may reach package indexes, for modules. Servers of the tests, on loopback, stand for servers outside, which
-    modules reach too."""
-    rondel = Rondel(short_folder(), mirror_of(IMAGES, offline=False) + '[security]\negress = ["127.0.0.1"]\n')
+    """An engine that may reach package indexes, for modules."""
+    rondel = Rondel(short_folder(), mirror_of(IMAGES, offline=False))
     yield rondel
     rondel.remove()
 

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from gitserver import Sample, Web, commit, daemon, git
-from harness import IMAGES, ROOT, mirror_of, wait_until
+from harness import IMAGES, ROOT, mirror_of, wait_until, write_module
 from test_nested_host import CLIENT
 from test_service_hosts import forge, last, text
 from web import Server, give
@@ -129,6 +129,105 @@ def test_a_nested_client_reaches_services_of_its_session(engine, folder, sample)
         ]
         answers = [last(answer["data"]) for answer in nested(session, folder, documents).values()]
         assert answers == ["by a service", sample.second]
+
+
+def published(root, name: str, files: dict) -> str:
+    """A repository in the folder of a server; gives its file name."""
+    (root / name).mkdir(parents=True)
+    git(root / name, "init", "-q")
+    commit(root / name, files)
+    git(root, "clone", "-q", "--bare", name, f"{name}.git")
+    return f"{name}.git"
+
+
+def configured(name: str, **more) -> dict:
+    return {"dagger.json": json.dumps({"name": name, "engineVersion": "v0.21.8", **more})}
+
+
+def test_what_the_user_named_a_nested_client_reaches(engine, folder, sample):
+    """A repository is given to a process: it reaches that one, and still no other and not by its name."""
+    with Web(sample.bare.parent) as web, Web(sample.bare.parent) as other, engine.session() as session:
+        given = lambda rest: text(last(session.query(f"{{ git(url: {text(web.open())}) {{ {rest} }} }}")))  # noqa: E731
+        address = text(last(session.query(f"{{ address(value: {text(web.open())}) {{ gitRepository {{ id }} }} }}")))
+        dev = given('branch(name: "dev") { id }')
+        asked = [
+            *(f"{{ node(id: {repository}) {{ ... on GitRepository {{ head {{ commit }} }} }} }}" for repository in (given("id"), address)),
+            f"{{ node(id: {dev}) {{ ... on GitRef {{ tree {{ file(path: {text('dev')}) {{ contents }} }} }} }} }}",
+        ]
+        refused = [commits(web.open()), commits(other.open())]
+        answers = nested(session, folder, [*asked, *refused])
+        assert [last(answers[document]["data"]) for document in asked] == [sample.second, sample.second, "dev\n"]
+        for document in refused:
+            assert REFUSED in told(answers[document]), (document, answers[document])
+        assert not other.requests
+
+
+def test_a_module_from_outside_leads_nowhere_on_the_machine(make_engine, folder, place):
+    """Neither by a dependency nor by an SDK, also when the user names the module, and a module on the machine does."""
+    # The second address stands for a server outside.
+    engine = make_engine(mirror_of(IMAGES) + '[security]\negress = ["127.0.0.2"]\n')
+    inner, outer = place / "inner", place / "outer"
+    published(inner, "lib", configured("lib"))
+    with Web(inner) as here, Web(outer, host="127.0.0.2") as there, engine.session() as session:
+        library = here.open("lib.git")
+        uses = configured("uses", dependencies=[{"name": "lib", "source": library}])
+        made = configured("made", sdk={"source": library})
+        for root in (outer, inner):
+            published(root, "uses", uses)
+            published(root, "made", made)
+            # What is found in a further repository of the same server is no nearer to the machine.
+            published(root, "far", configured("far", dependencies=[{"name": "uses", "source": (there if root == outer else here).open("uses.git")}]))
+        query = lambda address, rest: f"{{ moduleSource(refString: {text(address)}) {{ {rest} }} }}"  # noqa: E731
+        assert REFUSED in engine.run("functions", "-m", there.open("uses.git")).ok().err
+        assert REFUSED in session.error(query(there.open("made.git"), "moduleName"))["message"]
+        assert session.query(query(there.open("far.git"), "dependencies { dependencies { moduleName } }")) == {"moduleSource": {"dependencies": [{"dependencies": []}]}}
+        # Also a directory of the API, whose content may come from anywhere.
+        tree = f"{{ git(url: {text(there.open('uses.git'))}) {{ head {{ tree {{ asModuleSource {{ dependencies {{ moduleName }} }} }} }} }} }}"
+        assert last(session.query(tree)) == []
+        documents = [query(library, "commit"), query(here.open("uses.git"), "commit")]
+        for document, answer in nested(session, folder, documents).items():
+            assert REFUSED in told(answer), (document, answer)
+        assert not here.requests
+        # What the user names on the machine speaks for its own server, and so do files of the user.
+        assert session.query(query(here.open("far.git"), "dependencies { dependencies { moduleName } }")) == {"moduleSource": {"dependencies": [{"dependencies": [{"moduleName": "lib"}]}]}}
+        assert last(session.query(query(here.open("made.git"), "moduleName"))) == "made"
+        (folder / "own").mkdir()
+        (folder / "own/dagger.json").write_text(uses["dagger.json"])
+        assert last(session.query(query(str(folder / "own"), "dependencies { moduleName }"))) == [{"moduleName": "lib"}]
+
+
+DEFAULTS = """
+from typing import Annotated
+
+import dagger
+from dagger import DefaultPath, function, object_type
+
+
+@object_type
+class Probe:
+    @function
+    async def elsewhere(self, repo: Annotated[dagger.GitRepository, DefaultPath("ELSEWHERE")]) -> str:
+        return await repo.head().commit()
+
+    @function
+    async def ref(self, ref: Annotated[dagger.GitRef, DefaultPath("ELSEWHERE")]) -> str:
+        return await ref.commit()
+"""
+
+
+@pytest.mark.once
+def test_a_default_of_a_module_leads_to_no_other_server_of_the_machine(connected, place, sample):
+    """A module in a repository speaks for the server of that repository, although the user named it."""
+    with Web(sample.bare.parent) as here, Web(place / "served") as there:
+        work = write_module(place / "served/probe", DEFAULTS.replace("ELSEWHERE", here.open()))
+        git(work, "init", "-q")
+        commit(work, {"README": "x"})
+        git(work.parent, "clone", "-q", "--bare", "probe", "probe.git")
+        for function in ("elsewhere", "ref"):
+            connected.run("call", "-m", there.open("probe.git"), function).failed(REFUSED)
+        assert not here.requests
+        # The same code in files of the user may.
+        assert connected.run("call", "-m", work, "ref").ok().out.strip() == sample.second
 
 
 CONNECT = """

@@ -20,6 +20,7 @@ mod inspect;
 mod json_text;
 mod locate;
 pub mod providers;
+pub mod reach;
 pub mod surface;
 pub mod types;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::op::Place;
+use crate::reach::Reach;
 use crate::secret::SecretRef;
 use crate::service::Service;
 use crate::socket::SocketRef;
@@ -43,12 +44,16 @@ pub struct GitRemote {
     // IDENTITY: two services may be two hosts under one name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
+    /// How far connections to it may lead, as it is for who named the address.
+    // IDENTITY: it says nothing about the content. What is here already needs no connection.
+    #[serde(skip)]
+    pub reach: Reach,
 }
 
 impl GitRemote {
-    /// At an address that is asked by nobody in particular.
-    pub fn at(url: impl Into<Arc<str>>) -> Self {
-        Self { url: url.into(), access: GitAccess::default(), service: None }
+    /// At an address that is asked without credentials.
+    pub fn at(url: impl Into<Arc<str>>, reach: Reach) -> Self {
+        Self { url: url.into(), access: GitAccess::default(), service: None, reach }
     }
 
     /// Whether anybody may ask it anywhere: it has no service for its host, and is not told who asks.
@@ -61,7 +66,7 @@ impl GitRemote {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum GitSource {
     /// On a server.
-    Remote(GitRemote),
+    Remote(Box<GitRemote>),
     /// In a directory: one with a `.git`, or a repository without a work tree.
     Local(Place),
 }

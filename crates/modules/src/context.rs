@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rondel_api::git;
+use rondel_api::reach::SEAL;
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{Edit, Filter, Place};
@@ -12,6 +13,7 @@ use rondel_model::{AbsPath, Directory, Fs, FsOp, Platform, Snapshot};
 use rondel_query::{Cx, Node};
 
 use crate::call::{Target, work};
+use crate::named::for_default;
 use crate::source::{ModuleSource, SourceKind, inside_context};
 use crate::typedef::{FunctionArg, Kind};
 
@@ -50,6 +52,7 @@ pub async fn complete(cx: &Cx, target: &Target, mut args: Arguments) -> Result<A
 
 async fn from_context(cx: &Cx, target: &Target, arg: &FunctionArg) -> Result<Option<Node>> {
     if let Some(address) = &arg.default_address {
+        let cx = &for_default(cx, &target.module.source, address)?;
         let container = cx.evaluator.internal(&cx.caller, &Node::root(), "container", Vec::new()).await?;
         let address = Literal::String((**address).into());
         return cx
@@ -104,11 +107,15 @@ async fn directory(cx: &Cx, source: &ModuleSource, path: &str, ignore: &[String]
 async fn repository(cx: &Cx, source: &ModuleSource, path: &str) -> Result<Node> {
     let text = |text: &str| Literal::String(text.into());
     if !matches!(path, "" | "." | "./" | "/" | ".git" | "./.git" | "/.git") {
+        let cx = &for_default(cx, source, path)?;
         return cx.evaluator.internal(&cx.caller, &Node::root(), "git", vec![("url".into(), text(path))]).await;
     }
     if let Some(git) = &source.git {
         let args = [("url", &git.url), ("name", &git.name), ("commit", &git.commit)];
-        let args = args.map(|(name, value)| (name.into(), text(value))).into();
+        let mut args: Arguments = args.map(|(name, value)| (name.into(), text(value))).into();
+        if !git.seal.is_empty() {
+            args.push((SEAL.into(), text(&git.seal)));
+        }
         return cx.evaluator.internal(&cx.caller, &Node::root(), "_gitRepository", args).await;
     }
     let whole = match source.kind {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, try_join_all};
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{Edit, Filter, Place};
-use rondel_model::{AbsPath, Directory, Fs, FsOp};
+use rondel_model::{AbsPath, Directory, Fs, FsOp, Reach};
 use rondel_query::Caller;
 use rondel_session::{Client, client};
 
 use crate::config::{Config, Dependency, FILE_NAME};
 use crate::load::{Modules, lock, remember};
 use crate::manifest::{self, Form, Maker};
+use crate::named::Named;
 use crate::remote::GitOrigin;
 use crate::source::{ModuleSource, Reference, Role, SourceKind, classify, context_patterns, inside_context};
 use crate::used::{Missing, Unfound, Used};
@@ -28,12 +29,19 @@ pub struct Lookup<'a> {
     pub allow_missing: bool,
     /// A folder of the host without a configuration is a source, too: one that can be configured.
     pub unconfigured: bool,
+    /// How far connections may lead; none: as far as those of the caller, who names the reference.
+    pub reach: Option<Reach>,
 }
 
 impl<'a> Lookup<'a> {
     /// As the configuration of a module says of its SDK or entrypoint.
-    fn of(maker: &'a Maker) -> Self {
-        Self { pin: &maker.pin, ..Self::default() }
+    fn of(maker: &'a Maker, named: &Named) -> Self {
+        Self { pin: &maker.pin, reach: Some(named.reach(&maker.reference)), ..Self::default() }
+    }
+
+    /// As the configuration of a module says of a dependency.
+    fn dependency(dependency: &'a Dependency, named: &Named) -> Self {
+        Self { pin: &dependency.pin, reach: Some(named.reach(&dependency.source)), ..Self::default() }
     }
 }
 
@@ -139,6 +147,7 @@ impl Modules {
         Box::pin(async move {
             let Wanted { root, renamed, role, above, git: _ } = wanted;
             let me = client(caller)?;
+            let named = Named::by(host_of(me));
             let ops = &me.services.ops;
             let files = ops.ports().host.clone();
             // What belongs to a module is picked by paths below its context directory, where links are not followed.
@@ -168,7 +177,7 @@ impl Modules {
             };
             let dependency = |dependency: &Dependency| {
                 let dependency = dependency.clone();
-                let (context, below, above) = (context.clone(), below.clone(), path.clone());
+                let (context, below, above, named) = (context.clone(), below.clone(), path.clone(), named.clone());
                 async move {
                     let renamed = Some(dependency.name.clone()).filter(|name| !name.is_empty());
                     let wanted = Wanted { renamed, above, ..Wanted::of(String::new()) };
@@ -181,7 +190,7 @@ impl Modules {
                         }
                         Reference::Local => local_dependency(&dependency.source, &below, &context)?,
                         _ => {
-                            let lookup = Lookup { pin: &dependency.pin, ..Lookup::default() };
+                            let lookup = Lookup::dependency(&dependency, &named);
                             let found = self.in_repository(caller, &dependency.source, lookup, wanted).await;
                             return used(&dependency, found);
                         }
@@ -200,7 +209,9 @@ impl Modules {
                 let Some(sdk) = config.maker() else { return Ok(None) };
                 let wanted = Wanted { above: path.clone(), ..Wanted::tool(String::new()) };
                 let found = match sdk_place(&name, &sdk, &below)? {
-                    Location::Remote => self.in_repository(caller, &sdk.reference, Lookup::of(&sdk), wanted).await,
+                    Location::Remote => {
+                        self.in_repository(caller, &sdk.reference, Lookup::of(&sdk, &named), wanted).await
+                    }
                     Location::Inside(inside) if form_in(me, &context.join(&inside)).is_some() => {
                         self.local(caller, wanted.at(context.join(inside))).await
                     }
@@ -270,6 +281,7 @@ impl Modules {
         Box::pin(async move {
             let Wanted { root, renamed, role, above, git } = wanted;
             let me = client(caller)?;
+            let named = Named::inside(me, git.as_ref());
             let ops = &me.services.ops;
             let (config_text, config) = config_in(me, directory, &root).await?;
             let name = renamed.clone().unwrap_or_else(|| config.name.clone());
@@ -286,7 +298,7 @@ impl Modules {
                 let renamed = (!dependency.name.is_empty()).then(|| dependency.name.clone());
                 let wanted = Wanted { renamed, above: path.clone(), git: git.clone(), ..Wanted::of(String::new()) };
                 let found = if names_server(&dependency.source, &dependency.pin) {
-                    let lookup = Lookup { pin: &dependency.pin, ..Lookup::default() };
+                    let lookup = Lookup::dependency(dependency, &named);
                     self.in_repository(caller, &dependency.source, lookup, wanted).await
                 } else {
                     let inside = local_dependency(&dependency.source, &root, Path::new("/"))?;
@@ -299,7 +311,9 @@ impl Modules {
                 Some(sdk) => {
                     let wanted = Wanted { above: path, git: git.clone(), ..Wanted::tool(String::new()) };
                     let found = match sdk_place(&name, &sdk, &root)? {
-                        Location::Remote => self.in_repository(caller, &sdk.reference, Lookup::of(&sdk), wanted).await,
+                        Location::Remote => {
+                            self.in_repository(caller, &sdk.reference, Lookup::of(&sdk, &named), wanted).await
+                        }
                         Location::Inside(root) => self.inside(caller, directory, wanted.at(root)).await,
                     };
                     let found = found.map_err(|e| e.context(sdk_of(&name, &sdk)))?;

@@ -26,6 +26,7 @@ mod keys;
 pub mod load;
 pub mod manifest;
 pub mod module;
+mod named;
 pub mod names;
 mod reload;
 pub mod remote;

@@ -522,11 +522,15 @@ fn acting_as(caller: &Arc<Caller>, module: Option<&Module>) -> Result<Arc<Caller
     let adopts = module.is_some_and(|module| !matches!(module.provider, Provider::Entrypoint(_)));
     // IDENTITY: an SDK sees a module as it is before its types are known, whatever it is asked for and whenever.
     let module = module.map(|module| Arc::new(module.partial()).speaker());
-    let me = Arc::new(client(caller)?.starting(module, adopts));
+    let me = client(caller)?.starting(module, adopts);
     let starts = me.scope.as_ref().map(|scope| scope.starts()).unwrap_or_default();
+    Ok(Arc::new(with_client(caller, me).starting(starts)))
+}
+
+/// The caller as the client `me`.
+pub(crate) fn with_client(caller: &Caller, me: Client) -> Caller {
     let (session, id, events) = (caller.session.clone(), caller.client.clone(), caller.events.clone());
-    let caller = Caller::new(session, id, caller.view, caller.schema(), events, me);
-    Ok(Arc::new(caller.starting(starts)))
+    Caller::new(session, id, caller.view, caller.schema(), events, Arc::new(me))
 }
 
 /// The introspection file of what the code of `module` sees, by a call that depends on its content alone.

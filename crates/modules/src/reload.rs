@@ -12,6 +12,7 @@ use rondel_session::client;
 use crate::find::{Location, Lookup, Wanted};
 use crate::load::Modules;
 use crate::manifest::Maker;
+use crate::named::Named;
 use crate::source::{ModuleSource, SourceKind, context_patterns};
 
 impl Modules {
@@ -61,10 +62,18 @@ impl Modules {
         source: &ModuleSource,
         reference: &str,
     ) -> Result<Arc<ModuleSource>> {
+        let me = client(caller)?;
         let named = Maker::sdk(reference);
         let found = match crate::find::sdk_place(source.name(), &named, &source.root)? {
             Location::Remote => {
-                self.in_repository(caller, reference, Lookup::default(), Wanted::tool(String::new())).await
+                let reach = Some(Named::by_module(me, source).reach(reference));
+                self.in_repository(
+                    caller,
+                    reference,
+                    Lookup { reach, ..Lookup::default() },
+                    Wanted::tool(String::new()),
+                )
+                .await
             }
             Location::Inside(root) if source.kind == SourceKind::Local => {
                 let root = Path::new(&source.host).join(root);

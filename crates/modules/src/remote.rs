@@ -6,7 +6,7 @@ use rondel_api::git;
 use rondel_fault::{Fault, Kind, Result};
 use rondel_model::git::{GitRemote, GitSource, GitTree};
 use rondel_model::op::Place;
-use rondel_model::{AbsPath, Directory, Fs, FsOp, Platform, Snapshot};
+use rondel_model::{AbsPath, Directory, Fs, FsOp, Platform, Reach, Snapshot};
 use rondel_ports::git::{Reference, References, is_commit};
 use rondel_query::Caller;
 use rondel_session::client;
@@ -37,6 +37,8 @@ pub struct GitOrigin {
     pub commit: String,
     /// All files of the commit.
     pub whole: Snapshot,
+    /// What says that the user named the repository, or a module on its server that the user named; empty: neither.
+    pub seal: Arc<str>,
 }
 
 impl GitOrigin {
@@ -146,6 +148,11 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// Protocol, user and host of a reference, as they are written.
+pub(crate) fn server(reference: &str) -> &str {
+    Parts::of(reference).server
+}
+
 /// The ref that `version` of the module in the folder `root` means.
 fn pick(references: &References, root: &str, version: Option<&str>) -> Option<Reference> {
     let Some(version) = version else { return references.head.clone() };
@@ -162,8 +169,8 @@ fn pick(references: &References, root: &str, version: Option<&str>) -> Option<Re
 }
 
 /// The repository at an address, and what its server says.
-async fn asked(caller: &Arc<Caller>, url: &str) -> Result<(GitRemote, References)> {
-    let remote = git::remote(caller, GitRemote::at(url)).await?;
+async fn asked(caller: &Arc<Caller>, url: &str, reach: Reach) -> Result<(GitRemote, References)> {
+    let remote = git::remote(caller, GitRemote::at(url, reach)).await?;
     let known = git::known(caller, &remote).await?;
     let remote = GitRemote { access: known.access.clone(), ..remote };
     Ok((remote, known.references.clone()))
@@ -183,7 +190,9 @@ impl Modules {
     ) -> Result<Arc<ModuleSource>, Unfound> {
         let doing = || format!("find the module `{reference}`");
         let parts = Parts::of(reference);
-        let (found, root) = self.repository(caller, &parts).await.map_err(|e| e.context(doing()))?;
+        let me = client(caller)?;
+        let reach = lookup.reach.unwrap_or(me.op_cx.reach);
+        let (found, root) = self.repository(caller, &parts, reach).await.map_err(|e| e.context(doing()))?;
         let (remote, references) = found;
         let named = pick(&references.1, &root, parts.version);
         let pinned = match lookup.pin {
@@ -200,8 +209,12 @@ impl Modules {
         let shown = name.strip_prefix("refs/heads/").unwrap_or(&name).to_owned();
         let version = parts.version.map_or(shown, ToOwned::to_owned);
         let whole = self.files(caller, &remote, &commit).await.map_err(|e| e.context(doing()))?;
+        let seal = match reach {
+            Reach::Anywhere => rondel_api::reach::seal(me, &remote.url),
+            Reach::Outside => "".into(),
+        };
         let url = remote.url.to_string();
-        let origin = GitOrigin { url, clone_ref: references.0, version, name, commit, whole };
+        let origin = GitOrigin { url, clone_ref: references.0, version, name, commit, whole, seal };
         let root = self.module_folder(caller, &origin, &root, lookup).await.map_err(|e| e.context(doing()))?;
         let directory = origin.directory();
         self.inside(caller, &directory, wanted.at(root).from(Arc::new(origin))).await
@@ -211,19 +224,20 @@ impl Modules {
         &self,
         caller: &Arc<Caller>,
         parts: &Parts<'_>,
+        reach: Reach,
     ) -> Result<((GitRemote, (String, References)), String)> {
         let mut first = None;
         for (clone_ref, root) in parts.candidates() {
-            match asked(caller, &clone_ref).await {
+            match asked(caller, &clone_ref, reach).await {
                 Ok((remote, references)) => return Ok(((remote, (clone_ref, references)), root)),
                 Err(fault) if matches!(fault.kind(), Kind::User | Kind::Denied) => _ = first.get_or_insert(fault),
                 Err(fault) => return Err(fault),
             }
         }
         if let Some(host) = parts.vanity_host()
-            && let Some(found) = vanity::repository(caller, host, &parts.path).await?
+            && let Some(found) = vanity::repository(caller, host, &parts.path, reach).await?
         {
-            let (remote, references) = asked(caller, &found.url).await?;
+            let (remote, references) = asked(caller, &found.url, reach).await?;
             let (clone_ref, root) = parts.split(found.parts);
             return Ok(((remote, (clone_ref, references)), root));
         }
@@ -233,7 +247,7 @@ impl Modules {
     async fn files(&self, caller: &Arc<Caller>, remote: &GitRemote, commit: &str) -> Result<Snapshot> {
         let me = client(caller)?;
         let tree = GitTree {
-            source: GitSource::Remote(remote.clone()),
+            source: GitSource::Remote(remote.clone().into()),
             commit: commit.into(),
             name: "".into(),
             depth: 1,
@@ -339,6 +353,7 @@ mod tests {
             name: "refs/tags/v1".into(),
             commit: "abc".into(),
             whole: Snapshot::empty(),
+            seal: "".into(),
         };
         assert_eq!(origin("https://github.com/a/b.git").html("c"), "https://github.com/a/b/tree/abc/c");
         assert_eq!(origin("git@github.com:a/b.git").html_repository(), "https://github.com/a/b");

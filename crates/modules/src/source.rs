@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use rondel_api::reach::SEAL;
 use rondel_call::{Call, CallSpec, Literal};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
@@ -189,6 +190,10 @@ impl ModuleSource {
             Some(git) => spec.arg("git", written(git)),
             None => spec,
         };
+        let spec = match self.git.as_ref().filter(|git| !git.seal.is_empty()) {
+            Some(git) => spec.arg(SEAL, Literal::String(git.seal.clone())),
+            None => spec,
+        };
         let spec = match self.config.form {
             Form::Json => spec,
             Form::Toml => spec.arg("isManifest", Literal::Bool(true)),
@@ -244,7 +249,9 @@ impl ModuleSource {
                 "GIT_SOURCE" => SourceKind::Git,
                 _ => SourceKind::Local,
             },
-            git: get("git").map(|git| origin(git).ok_or_else(|| damaged("git")).map(Arc::new)).transpose()?,
+            git: get("git")
+                .map(|git| origin(git, text(SEAL).unwrap_or_default()).ok_or_else(|| damaged("git")).map(Arc::new))
+                .transpose()?,
             snapshot: layers.into(),
             base: AbsPath::new(&text("base")?),
             root: text("root")?.to_string(),
@@ -266,7 +273,7 @@ fn written(git: &GitOrigin) -> Literal {
     Literal::List(texts.into_iter().map(|it| text(it)).chain(whole).collect())
 }
 
-fn origin(git: &Literal) -> Option<GitOrigin> {
+fn origin(git: &Literal, seal: Arc<str>) -> Option<GitOrigin> {
     let Literal::List(items) = git else { return None };
     let texts: Option<Vec<&str>> =
         items.iter().map(|item| if let Literal::String(text) = item { Some(&**text) } else { None }).collect();
@@ -274,7 +281,7 @@ fn origin(git: &Literal) -> Option<GitOrigin> {
     let whole: Vec<_> =
         whole.iter().map(|layer| layer.parse().map(rondel_model::LayerId).ok()).collect::<Option<_>>()?;
     let [url, clone_ref, version, name, commit] = [url, clone_ref, version, name, commit].map(|it| (*it).to_owned());
-    Some(GitOrigin { url, clone_ref, version, name, commit, whole: whole.into() })
+    Some(GitOrigin { url, clone_ref, version, name, commit, whole: whole.into(), seal })
 }
 
 /// `path` taken relative to the folder `from`, both inside a context; none when it leaves the context.
@@ -441,6 +448,7 @@ mod tests {
             name: "refs/tags/v1".into(),
             commit: "c".into(),
             whole: dependency.snapshot.clone(),
+            seal: "s".into(),
         };
         let remote = ModuleSource { kind: SourceKind::Git, git: Some(Arc::new(git)), ..source.clone() };
         let read = ModuleSource::of_call(&remote.call()).expect("reads");

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use rondel_fault::{Kind, Result};
-use rondel_ops::Download;
+use rondel_model::Reach;
+use rondel_ops::{Download, OpCx};
 use rondel_query::Caller;
 use rondel_session::client;
 
@@ -27,12 +28,13 @@ pub(crate) struct Found {
 ///
 /// # Errors
 /// When what came cannot be read, or nobody waits any more.
-pub(crate) async fn repository(caller: &Arc<Caller>, host: &str, path: &[&str]) -> Result<Option<Found>> {
+pub(crate) async fn repository(caller: &Arc<Caller>, host: &str, path: &[&str], reach: Reach) -> Result<Option<Found>> {
     let me = client(caller)?;
+    let op_cx = OpCx { reach, ..me.op_cx.clone() };
     let url = format!("https://{host}/{}?go-get=1", path.join("/"));
     let wanted = Download { url: &url, authorization: None, service: None };
-    let page = match me.services.ops.download(&me.op_cx, &wanted).await {
-        Ok(page) => me.services.ops.read(&me.op_cx, &page).await?,
+    let page = match me.services.ops.download(&op_cx, &wanted).await {
+        Ok(page) => me.services.ops.read(&op_cx, &page).await?,
         Err(fault) if fault.kind() == Kind::Cancelled => return Err(fault),
         // What was wrong with the reference itself says more.
         Err(_) => return Ok(None),

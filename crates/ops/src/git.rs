@@ -110,7 +110,7 @@ impl Ops {
             GitSource::Local(place) => Some((self.tree(cx, &place.fs).await?.digest(), &place.path)),
         };
         let remote = match &tree.source {
-            GitSource::Remote(remote) => Some(remote),
+            GitSource::Remote(remote) => Some(&**remote),
             GitSource::Local(_) => None,
         };
         let (commit, name) = (&*tree.commit, &*tree.name);
@@ -200,7 +200,7 @@ impl Ops {
             Some(socket) => Some(self.agent(cx, socket).await?),
             None => None,
         };
-        Ok(Login { authorization, known_hosts: known_hosts.to_string(), agent, host: None, reach: cx.reach })
+        Ok(Login { authorization, known_hosts: known_hosts.to_string(), agent, host: None, reach: remote.reach })
     }
 
     /// A socket of this machine that leads to an agent of the client's.

@@ -6,17 +6,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
+pub use rondel_model::Reach;
 use serde::Deserialize;
-
-/// How far connections may lead that are made on behalf of a caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Reach {
-    /// Wherever the engine's machine reaches: the caller is its user.
-    Anywhere,
-    /// What [`Egress`] does not refuse: the caller is a process in a container.
-    #[default]
-    Outside,
-}
 
 /// A range of IP addresses, written as an address or in CIDR notation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

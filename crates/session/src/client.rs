@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rondel_fault::{Fault, Result};
 use rondel_ops::OpCx;
 use rondel_ports::BoxFuture;
+use rondel_ports::egress::Reach;
 use rondel_ports::streams::Machine;
 use rondel_query::{Caller, Cx};
 
@@ -113,6 +114,17 @@ impl Client {
     #[must_use]
     pub fn starting(&self, starts: Option<Speaker>, adopts: bool) -> Self {
         let mine = self.scope.as_deref().cloned().unwrap_or_default();
+        let scope = Some(Arc::new(ExecScope { starts, adopts, started: Arc::default(), ..mine }));
+        Self { scope, ..self.again() }
+    }
+
+    /// The same client, for whom connections of the engine lead to the outside alone.
+    #[must_use]
+    pub fn outside(&self) -> Self {
+        Self { op_cx: OpCx { reach: Reach::Outside, ..self.op_cx.clone() }, ..self.again() }
+    }
+
+    fn again(&self) -> Self {
         Self {
             id: self.id.clone(),
             session: self.session.clone(),
@@ -122,7 +134,7 @@ impl Client {
             own_modules: self.own_modules,
             link: self.link.clone(),
             machine: self.machine.clone(),
-            scope: Some(Arc::new(ExecScope { starts, adopts, started: Arc::default(), ..mine })),
+            scope: self.scope.clone(),
             origin: self.origin.clone(),
             served: Mutex::new(self.served.lock().unwrap_or_else(PoisonError::into_inner).clone()),
             op_cx: self.op_cx.clone(),

@@ -57,6 +57,12 @@ impl Services {
         Digest::from_bytes(*blake3::keyed_hash(&self.mac_key, plaintext).as_bytes())
     }
 
+    /// What says in a call that the user named the repository at `url`.
+    pub fn reach_seal(&self, url: &str) -> Digest {
+        let key = blake3::derive_key("rondel 2026-11 seals of repositories", &self.mac_key);
+        Digest::from_bytes(*blake3::keyed_hash(&key, url.as_bytes()).as_bytes())
+    }
+
     /// A MAC of `text` under a key of its own: of what [`Services::mac`] is given, clients may
     /// choose the text and see the MAC.
     pub fn entitlement_seal(&self, text: &str) -> Digest {

@@ -26,7 +26,7 @@ pub use version::latest;
 /// When it is no address of a repository, or SSH is asked for and there is no agent.
 pub async fn remote(caller: &Arc<Caller>, asked: GitRemote) -> Result<GitRemote> {
     let Some(scheme) = scheme(&asked.url)? else { return guessed(caller, asked).await };
-    let GitRemote { url, access, service } = asked;
+    let GitRemote { url, access, service, reach } = asked;
     let me = client(caller)?;
     let (https, ssh) = (matches!(scheme, Scheme::Http | Scheme::Https), scheme == Scheme::Ssh);
     let access = GitAccess {
@@ -35,7 +35,7 @@ pub async fn remote(caller: &Arc<Caller>, asked: GitRemote) -> Result<GitRemote>
         agent: if ssh { Some(agent(me, access.agent).await?) } else { None },
         ..access
     };
-    Ok(GitRemote { url, access, service })
+    Ok(GitRemote { url, access, service, reach })
 }
 
 async fn guessed(caller: &Arc<Caller>, asked: GitRemote) -> Result<GitRemote> {
@@ -78,8 +78,8 @@ async fn agent(me: &Client, given: Option<SocketRef>) -> Result<SocketRef> {
 /// When there is no repository, the server refuses (`Denied`), or it cannot be reached.
 pub async fn known(caller: &Arc<Caller>, remote: &GitRemote) -> Result<Arc<KnownRemote>> {
     let me = client(caller)?;
-    // IDENTITY: credentials are a client's own.
-    let key = rondel_digest::of("git/known/v1", &(remote, &*me.id));
+    // IDENTITY: credentials are a client's own. What one address leads to depends on how far one gets.
+    let key = rondel_digest::of("git/known/v2", &(remote, remote.reach, &*me.id));
     let (again, remote) = (caller.clone(), remote.clone());
     let ask = move || async move {
         let me = client(&again)?;
@@ -107,7 +107,7 @@ pub async fn known(caller: &Arc<Caller>, remote: &GitRemote) -> Result<Arc<Known
 }
 
 async fn references(me: &Client, remote: &GitRemote) -> Result<References> {
-    me.services.ops.git_references(&me.op_cx, &GitSource::Remote(remote.clone())).await
+    me.services.ops.git_references(&me.op_cx, &GitSource::Remote(remote.clone().into())).await
 }
 
 /// The user name and password that the client's own `git` has for `url`, by its credential helpers.
@@ -153,8 +153,8 @@ pub async fn refs_of(caller: &Arc<Caller>, repository: &GitRepository) -> Result
         }
         GitSource::Remote(remote) => {
             let known = known(caller, remote).await?;
-            let remote = GitRemote { access: known.access.clone(), ..remote.clone() };
-            let source = GitSource::Remote(remote);
+            let remote = GitRemote { access: known.access.clone(), ..(**remote).clone() };
+            let source = GitSource::Remote(remote.into());
             Ok((GitRepository { source, ..repository.clone() }, known.references.clone()))
         }
     }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::git::{GitAccess, GitRef, GitRemote, GitRepository, GitSource, GitTree};
-use rondel_model::{Changeset, Directory, Fs, FsOp, Platform, SecretRef, Snapshot, SocketRef, Value};
+use rondel_model::{Changeset, Directory, Fs, FsOp, Platform, Reach, SecretRef, Snapshot, SocketRef, Value};
 use rondel_ports::git::{Reference, is_commit};
 use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_session::client;
 use rondel_version::View;
 
 use crate::inspect::tools;
 use crate::types::host::imported_directory;
 use crate::types::http::{found_service, with_service};
 use crate::types::{changeset, directory};
-use crate::{Surface, git, inputs};
+use crate::{Surface, git, inputs, reach};
 
 /// Views from this one on tell branches, tags and commits apart.
 const STRICT: View = View::new(0, 19, 0);
@@ -24,7 +25,8 @@ const REF: &str = "GitRef";
 pub(crate) fn register(surface: &mut Surface) {
     surface.field("Query", "git", repository);
     surface.field("Query", "_gitRef", known);
-    surface.prepare("Query", "git", |cx, args| Box::pin(async move { with_service(&cx, args) }));
+    surface
+        .prepare("Query", "git", |cx, args| Box::pin(async move { reach::with_seal(&cx, with_service(&cx, args)?) }));
     surface.field("Query", "_gitRepository", at_commit);
     surface.field("Directory", "asGit", as_git);
     surface.field(REPOSITORY, "head", |cx, node, _| async move { found(&cx, &node, "HEAD").await });
@@ -88,8 +90,9 @@ async fn repository(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
         None => found_service(&cx, &args, &url)?,
         given => given,
     };
-    let remote = git::remote(&cx.caller, GitRemote { url, access, service }).await?;
-    let source = GitSource::Remote(remote);
+    let reach = reach::of(&args, &url)?;
+    let remote = git::remote(&cx.caller, GitRemote { url, access, service, reach }).await?;
+    let source = GitSource::Remote(remote.into());
     let repository = GitRepository { source, discard_git_dir: !args.bool("keepGitDir")?, head: None };
     Ok(Value::object(REPOSITORY, repository).into())
 }
@@ -125,12 +128,12 @@ async fn commit(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
 }
 
 async fn found(cx: &Cx, node: &Node, name: &str) -> Result<Outcome> {
-    Ok(ref_outcome(git::find(&cx.caller, node.get()?, name).await?))
+    ref_outcome(cx, git::find(&cx.caller, node.get()?, name).await?)
 }
 
 /// A ref as an object of the API. One that anybody may read is a call that holds what it is; another stays what the client
 /// asked, so that whoever loads it has to be let in, or to reach the service.
-pub fn ref_outcome(found: GitRef) -> Outcome {
+fn ref_outcome(cx: &Cx, found: GitRef) -> Result<Outcome> {
     let rebind = match &found.repository.source {
         GitSource::Remote(remote) if remote.is_public() => {
             let mut spec = CallSpec::new(REF, "_gitRef")
@@ -140,11 +143,15 @@ pub fn ref_outcome(found: GitRef) -> Outcome {
             if found.repository.discard_git_dir {
                 spec = spec.arg("discardGitDir", Literal::Bool(true));
             }
+            if remote.reach == Reach::Anywhere {
+                let seal = reach::seal(client(&cx.caller)?, &remote.url);
+                spec = spec.arg(reach::SEAL, Literal::String(seal));
+            }
             Some(Call::new(None, spec))
         }
         _ => None,
     };
-    Outcome { value: Value::object(REF, found), rebind }
+    Ok(Outcome { value: Value::object(REF, found), rebind })
 }
 
 /// A ref that was loaded back.
@@ -154,16 +161,19 @@ async fn known(_: Cx, _: Node, args: Args) -> Result<Outcome> {
     if !is_commit(&commit) || !(name.starts_with("refs/") || name == commit) {
         return Err(Fault::user("the ID of a git ref is damaged"));
     }
-    let source = GitSource::Remote(GitRemote::at(url));
+    let reach = reach::of(&args, &url)?;
+    let source = GitSource::Remote(GitRemote::at(url, reach).into());
     let repository = GitRepository { source, discard_git_dir: args.bool("discardGitDir")?, head: None };
     Ok(Value::object(REF, GitRef { repository, name, commit }).into())
 }
 
 /// A repository whose `HEAD` is said: that of a module, at the commit of the module.
 async fn at_commit(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
-    let remote = git::remote(&cx.caller, GitRemote::at(args.str("url")?)).await?;
+    let url = args.str("url")?;
+    let reach = reach::of(&args, &url)?;
+    let remote = git::remote(&cx.caller, GitRemote::at(url, reach)).await?;
     let head = Some((args.str("name")?, args.str("commit")?));
-    let repository = GitRepository { source: GitSource::Remote(remote), discard_git_dir: false, head };
+    let repository = GitRepository { source: GitSource::Remote(remote.into()), discard_git_dir: false, head };
     Ok(Value::object(REPOSITORY, repository).into())
 }
 
@@ -284,7 +294,7 @@ async fn common_ancestor(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
             return Err(Fault::user(format!("no common ancestor found for `{one}` and `{other}`")));
         }
     };
-    Ok(ref_outcome(GitRef { repository: one.repository.clone(), name: commit.clone(), commit }))
+    ref_outcome(&cx, GitRef { repository: one.repository.clone(), name: commit.clone(), commit })
 }
 
 #[cfg(test)]

@@ -6,11 +6,13 @@ use rondel_api::Surface;
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_session::client;
 use rondel_version::ENGINE;
 
 use super::source::outcome;
 use crate::find::Lookup;
 use crate::load::Modules;
+use crate::named::Named;
 use crate::source::{ModuleSource, Reference, classify};
 
 pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
@@ -134,7 +136,9 @@ async fn with_updates(modules: &Modules, cx: &Cx, source: &ModuleSource, names: 
             Some(name) if name.contains('@') => format!("{place}@{}", name.rsplit('@').next().unwrap_or_default()),
             _ => config.source.clone(),
         };
-        let mut newer = modules.resolve(&cx.caller, &reference, Lookup::default()).await?.as_ref().clone();
+        let reach = Some(Named::by_module(client(&cx.caller)?, source).reach(&reference));
+        let lookup = Lookup { reach, ..Lookup::default() };
+        let mut newer = modules.resolve(&cx.caller, &reference, lookup).await?.as_ref().clone();
         // The name that its dependent gives it: what was not found has none of its own.
         let own = found.found().map(|source| source.name().to_owned());
         newer.renamed = own.or_else(|| Some(config.name.clone()).filter(|name| !name.is_empty()));

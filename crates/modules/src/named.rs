@@ -1,0 +1,141 @@
+//! How far the engine goes for what modules name: dependencies, SDKs, repositories and images that are defaults of arguments.
+//!
+//! *Invariants.* Who named an address decides, not who makes the engine load it. Files of the user's machine speak for the
+//! user. A module in a repository speaks for the server of that repository, where the user named it, and for the outside
+//! otherwise: no module from elsewhere leads the engine to its machine. Servers are compared as they are written, since who
+//! has a name decides which address it is.
+
+use std::sync::Arc;
+
+use rondel_api::reach;
+use rondel_fault::Result;
+use rondel_model::Reach;
+use rondel_query::{Caller, Cx};
+use rondel_session::{Client, client};
+
+use crate::load::with_client;
+use crate::remote::{GitOrigin, server};
+use crate::source::{ModuleSource, SourceKind};
+
+/// For whom a configuration speaks, or the code of a module where it declares defaults.
+#[derive(Clone, Debug)]
+pub(crate) enum Named {
+    /// For the user.
+    ByUser,
+    /// For a module in a repository that the user named, or that was named on its server.
+    In(Arc<GitOrigin>),
+    /// For a module from elsewhere, or a process in a container.
+    ByOthers,
+}
+
+impl Named {
+    /// By a client, or in its files.
+    pub(crate) fn by(me: &Client) -> Self {
+        match me.op_cx.reach {
+            Reach::Anywhere => Self::ByUser,
+            Reach::Outside => Self::ByOthers,
+        }
+    }
+
+    /// In the repository `git`; none: in a directory of the API, whose content may come from anywhere.
+    pub(crate) fn inside(me: &Client, git: Option<&Arc<GitOrigin>>) -> Self {
+        match git.filter(|git| git.reach(me) == Reach::Anywhere) {
+            Some(git) => Self::In(git.clone()),
+            None => Self::ByOthers,
+        }
+    }
+
+    /// By the module `source`, as far as `me` goes at most where it is on a host: an ID may claim that.
+    pub(crate) fn by_module(me: &Client, source: &ModuleSource) -> Self {
+        match source.kind {
+            SourceKind::Local => Self::by(me),
+            SourceKind::Dir | SourceKind::Git => Self::inside(me, source.git.as_ref()),
+        }
+    }
+
+    /// How far connections for `reference` may lead.
+    pub(crate) fn reach(&self, reference: &str) -> Reach {
+        match self {
+            Self::ByUser => Reach::Anywhere,
+            Self::In(git) if [&git.clone_ref, &git.url].map(|url| server(url)).contains(&server(reference)) => {
+                Reach::Anywhere
+            }
+            Self::In(_) | Self::ByOthers => Reach::Outside,
+        }
+    }
+}
+
+impl GitOrigin {
+    /// How far connections to the repository may lead.
+    pub(crate) fn reach(&self, me: &Client) -> Reach {
+        reach::sealed(me, &self.url, &self.seal)
+    }
+}
+
+/// `cx` for the default `address` that the code of `source` declares: a caller that is the user goes no further for it
+/// than the module may.
+pub(crate) fn for_default(cx: &Cx, source: &ModuleSource, address: &str) -> Result<Cx> {
+    let me = client(&cx.caller)?;
+    match Named::by_module(me, source).reach(address) {
+        Reach::Anywhere => Ok(cx.clone()),
+        Reach::Outside => Ok(Cx { caller: outside(&cx.caller)?, ..cx.clone() }),
+    }
+}
+
+/// The caller, for whom connections lead to the outside alone.
+fn outside(caller: &Arc<Caller>) -> Result<Arc<Caller>> {
+    let me = client(caller)?;
+    match me.op_cx.reach {
+        Reach::Outside => Ok(caller.clone()),
+        Reach::Anywhere => Ok(Arc::new(with_client(caller, me.outside()).starting(caller.starts.clone()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_speaks_for_its_server() {
+        let named = |url: &str, clone_ref: &str| {
+            Named::In(Arc::new(GitOrigin {
+                url: url.into(),
+                clone_ref: clone_ref.into(),
+                version: "v1".into(),
+                name: "refs/tags/v1".into(),
+                commit: "c".into(),
+                whole: rondel_model::Snapshot::empty(),
+                seal: "".into(),
+            }))
+        };
+        let here = named("http://127.0.0.1:3000/a/b.git", "http://127.0.0.1:3000/a/b.git");
+        let check = |named: &Named, reference: &str, want: Reach| {
+            assert_eq!(named.reach(reference), want, "{reference}");
+        };
+        check(&here, "http://127.0.0.1:3000/c/d.git/sub@v1", Reach::Anywhere);
+        for other in [
+            "http://127.0.0.1:3001/c.git",
+            "http://127.0.0.1/c.git",
+            "http://me@127.0.0.1:3000/c.git",
+            "https://127.0.0.1:3000/c.git",
+            "127.0.0.1:3000/c.git",
+            "git@127.0.0.1:c.git",
+        ] {
+            check(&here, other, Reach::Outside);
+        }
+        let vanity = named("https://h/r.git", "v.example/m");
+        check(&vanity, "v.example/other", Reach::Anywhere);
+        check(&vanity, "https://h/s.git", Reach::Anywhere);
+        for trick in [
+            "https://h\\@127.0.0.1/x",
+            "https://h@127.0.0.1/x",
+            "https://h?/x",
+            "https://h.evil/x",
+            "http://localhost/x",
+        ] {
+            check(&vanity, trick, Reach::Outside);
+        }
+        check(&Named::ByUser, "http://localhost/x", Reach::Anywhere);
+        check(&Named::ByOthers, "https://h/r.git", Reach::Outside);
+    }
+}
