@@ -1,6 +1,7 @@
 //! What differs between directories: told, counted, written as a patch, done to other directories and to the host.
 
 mod apply;
+mod binary;
 mod compare;
 mod content;
 mod lines;

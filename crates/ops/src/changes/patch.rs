@@ -1,6 +1,6 @@
 //! A patch, applied to a directory.
 
-use std::io::{BufRead, Read as _};
+use std::io::BufRead;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use diffy::binary::BinaryPatch;
 use diffy::patch_set::{FileMode, FileOperation, FilePatch, ParseOptions, PatchKind, PatchSet};
 use rondel_fault::{Attempt, Fault, Result};
 
+use super::binary;
 use super::content::{self, Content};
 use super::put::{self, New};
 use crate::root::Root;
@@ -123,47 +124,10 @@ fn patched(patch: &PatchKind<'_, [u8]>, old: &[u8], name: &str) -> Result<Vec<u8
             Err(Fault::user(format!("cannot apply the patch to `{name}`: it has no data of this binary file"))
                 .with_hint("make the patch with `git diff --binary`"))
         }
-        // ORDER: looked at first: the library never ends on data that is cut off, and does not bound what it unpacks.
-        PatchKind::Binary(binary) if !is_whole(binary) => {
-            Err(Fault::user(format!("cannot apply the patch to `{name}`: its data of this binary file is damaged")))
-        }
-        PatchKind::Binary(binary) => binary
-            .apply(old)
-            .map_err(|e| Fault::user(format!("cannot apply the patch to `{name}`: patch does not apply: {e}"))),
+        PatchKind::Binary(BinaryPatch::Full { forward, .. }) => binary::apply(forward, old)
+            .map_err(|why| Fault::user(format!("cannot apply the patch to `{name}`: patch does not apply: {why}"))),
     }
 }
-
-/// Whether the new content in a binary patch unpacks to the size that it says, which is bounded.
-fn is_whole(patch: &BinaryPatch<'_>) -> bool {
-    let BinaryPatch::Full { forward, .. } = patch else { return true };
-    let (size, mut packed) = (forward.data.size, Vec::new());
-    for line in forward.data.data.split(|byte| *byte == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let Some((length, digits)) = line.split_first() else { continue };
-        let length = match length {
-            b'A'..=b'Z' => usize::from(length - b'A') + 1,
-            b'a'..=b'z' => usize::from(length - b'a') + 27,
-            _ => return false,
-        };
-        let start = packed.len();
-        for group in digits.chunks(5) {
-            let value = group.iter().try_fold(0_u64, |value, digit| {
-                let digit = BASE85.iter().position(|known| known == digit)?;
-                Some(value * 85 + digit as u64)
-            });
-            let Some(value) = value.filter(|_| group.len() == 5).and_then(|value| u32::try_from(value).ok()) else {
-                return false;
-            };
-            packed.extend(value.to_be_bytes());
-        }
-        packed.truncate(start + length);
-    }
-    let mut unpacked = flate2::read::ZlibDecoder::new(&packed[..]).take(size.min(MOST_PART as u64) + 1);
-    std::io::copy(&mut unpacked, &mut std::io::sink()).is_ok_and(|found| found == size)
-}
-
-/// The digits of binary data in patches of git.
-const BASE85: &[u8; 85] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
 
 type Paths = (Option<PathBuf>, Option<PathBuf>);
 
@@ -211,4 +175,61 @@ fn inside(path: &[u8]) -> Result<PathBuf> {
 /// When it is no patch, does not fit the files, or leads out of the directory.
 pub fn apply_to(dir: &impl AsFd, patch: impl BufRead) -> Result<()> {
     apply(Root(dir.as_fd()), patch)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+
+    /// What `git diff --binary` wrote of a new file and of a changed one.
+    const OF_GIT: &str = "\
+diff --git a/new b/new
+new file mode 100644
+index 0000000000000000000000000000000000000000..f9e371ff2657e5d2bd4389e3b323fe0550e3a860
+GIT binary patch
+literal 4
+LcmZR`ODzWg0*?Vp
+
+literal 0
+HcmV?d00001
+
+diff --git a/old b/old
+index c8b49c8cd518e58491924bfc364ff26e01a85009..26b8bc6bb9ce93c2982cd7ffcdc579bc71ac3d8f 100644
+GIT binary patch
+delta 11
+ScmZqRXklBx%#xay!T<mg+XC?b
+
+delta 9
+QcmZo+Yv5SGyoiwz01cu7S^xk5
+
+";
+
+    #[test]
+    fn a_binary_patch_of_git_applies() {
+        let folder = tempfile::tempdir().unwrap();
+        let all: Vec<u8> = (0..=255).collect();
+        fs::write(folder.path().join("old"), all.repeat(4)).unwrap();
+        let dir = File::open(folder.path()).unwrap();
+        apply_to(&dir, OF_GIT.as_bytes()).unwrap();
+        assert_eq!(fs::read(folder.path().join("new")).unwrap(), b"\0new");
+        assert_eq!(fs::read(folder.path().join("old")).unwrap(), [&all.repeat(3)[..], b"end\0"].concat());
+        // It fits no more, and changes nothing.
+        fs::remove_file(folder.path().join("new")).unwrap();
+        let again = apply_to(&dir, OF_GIT.as_bytes()).unwrap_err().to_string();
+        assert!(again.contains("`old`: patch does not apply: it was made for a file of 1024 bytes"), "{again}");
+    }
+
+    #[test]
+    fn a_binary_patch_that_is_cut_off_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = File::open(folder.path()).unwrap();
+        // Found by the fuzz target `patch`: what unpacked it never ended.
+        let found = include_bytes!("../../../../fuzz/corpus/patch/binary-cut-off");
+        let error = apply_to(&dir, &found[..]).unwrap_err().to_string();
+        assert!(error.contains("binary data"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 }

@@ -5,11 +5,10 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
 use rondel_fault::{Attempt, Result};
 use sha1::{Digest as _, Sha1};
 
+use super::binary::literal;
 use super::compare::{Difference, What};
 use super::content::{self, Content};
 use super::lines::{self, Hunk};
@@ -156,35 +155,6 @@ fn prefixed(out: &mut Vec<u8>, prefix: u8, lines: &[&[u8]]) {
         }
     }
 }
-
-/// Bytes as git packs them into a patch: deflated, in lines of at most 52 bytes, each in base 85 behind its length.
-fn literal(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut packed = ZlibEncoder::new(Vec::new(), Compression::default());
-    packed.write_all(bytes).attempt(|| "pack a binary file".into())?;
-    let packed = packed.finish().attempt(|| "pack a binary file".into())?;
-    let mut out = format!("literal {}\n", bytes.len()).into_bytes();
-    for line in packed.chunks(52) {
-        let length = u8::try_from(line.len()).unwrap_or(0);
-        out.push(if length <= 26 { b'A' + length - 1 } else { b'a' + length - 27 });
-        for group in line.chunks(4) {
-            let mut word = [0; 4];
-            word[..group.len()].copy_from_slice(group);
-            let mut number = u32::from_be_bytes(word);
-            let mut digits = [0; 5];
-            for digit in digits.iter_mut().rev() {
-                *digit = DIGITS[(number % 85) as usize];
-                number /= 85;
-            }
-            out.extend_from_slice(&digits);
-        }
-        out.push(b'\n');
-    }
-    out.push(b'\n');
-    Ok(out)
-}
-
-/// The digits of git's base 85.
-const DIGITS: &[u8; 85] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
