@@ -5,7 +5,8 @@ use std::path::Path;
 use super::{Findings, Text};
 
 /// A word in backticks that starts so is meant as a path of this repository.
-const FOLDERS: [&str; 8] = ["crates/", "xtask/", "scripts/", "tests/", "benches/", "docs/", "examples/", ".ci/"];
+const FOLDERS: [&str; 9] =
+    ["crates/", "xtask/", "scripts/", "tests/", "benches/", "fuzz/", "docs/", "examples/", ".ci/"];
 
 pub(super) fn check(root: &Path, texts: &[Text], findings: &mut Findings) {
     let ours = |t: &&Text| t.has_extension("md") && (t.path.starts_with("docs/") || !t.path.contains('/'));

@@ -7,7 +7,8 @@ use super::{Findings, Text};
 pub(super) fn check(texts: &[Text], findings: &mut Findings) {
     let ours = |t: &&Text| {
         let folder = t.path.strip_suffix("/Cargo.toml").unwrap_or_default();
-        matches!(folder, "xtask" | "benches") || folder.strip_prefix("crates/").is_some_and(|f| !f.contains('/'))
+        matches!(folder, "xtask" | "benches" | "fuzz")
+            || folder.strip_prefix("crates/").is_some_and(|f| !f.contains('/'))
     };
     for text in texts.iter().filter(ours) {
         let table: Table = match text.content.parse() {

@@ -1,7 +1,5 @@
 //! Dockerfiles, and the files of patterns beside them.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use rondel_dockerfile::{Base, Known, Need, Outcome, Request, build, ignore_patterns, parse};
 use rondel_model::op::Place;
 use rondel_model::{AbsPath, Fs, Platform};
@@ -9,7 +7,9 @@ use rondel_model::{AbsPath, Fs, Platform};
 /// A build that asks for more is answered so often; triggers of images are none here.
 const ROUNDS: usize = 8;
 
-fuzz_target!(|text: &str| {
+/// Reads the input as text.
+pub fn run(input: &[u8]) {
+    let text = &*String::from_utf8_lossy(input);
     let place = || Place { fs: Fs::scratch(), path: AbsPath::root() };
     let ignore = ignore_patterns(text);
     let Ok(dockerfile) = parse("Dockerfile", text) else { return };
@@ -21,6 +21,7 @@ fuzz_target!(|text: &str| {
         args: vec![("A".into(), "value".into())],
         secrets: Vec::new(),
         ssh: None,
+        entitlements: Default::default(),
         no_init: false,
         namespace: String::new(),
     };
@@ -35,4 +36,4 @@ fuzz_target!(|text: &str| {
             known.insert(need, Base { place: place(), config: Default::default(), history: None, platform });
         }
     }
-});
+}

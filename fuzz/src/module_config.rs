@@ -1,11 +1,11 @@
 //! `dagger.json` and `dagger-module.toml`.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use rondel_modules::config::Config;
 use rondel_modules::manifest;
 
-fuzz_target!(|text: &str| {
+/// Reads the input as text.
+pub fn run(input: &[u8]) {
+    let text = &*String::from_utf8_lossy(input);
     let _ = Config::parse(text, "dagger.json");
     let _ = manifest::parse(text, "dagger-module.toml");
-});
+}

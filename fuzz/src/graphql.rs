@@ -1,9 +1,7 @@
 //! GraphQL text: parsed, and checked against the newest schema.
-#![no_main]
 
 use std::sync::{Arc, LazyLock};
 
-use libfuzzer_sys::fuzz_target;
 use rondel_api::Surface;
 use rondel_gql::document::Document;
 use rondel_gql::{Limits, Request, Schema, prepare};
@@ -14,10 +12,12 @@ static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(|| {
     rondel_api::registry(&surface).expect("the schema is whole").project(rondel_version::ENGINE)
 });
 
-fuzz_target!(|text: &str| {
+/// Reads the input as text.
+pub fn run(input: &[u8]) {
+    let text = &*String::from_utf8_lossy(input);
     let limits = Limits::default();
     let parsed = Document::parse(text, &limits).is_ok();
     let request = Request { query: text, ..Request::default() };
     let prepared = prepare(&SCHEMA, &request, &limits).is_ok();
     assert!(parsed || !prepared, "what is no document was prepared");
-});
+}

@@ -1,10 +1,10 @@
 //! Addresses of git repositories.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use rondel_api::git::{Address, is_git, latest, scheme};
 
-fuzz_target!(|text: &str| {
+/// Reads the input as text.
+pub fn run(input: &[u8]) {
+    let text = &*String::from_utf8_lossy(input);
     let address = Address::parse(text);
     assert!(!address.url.contains('#'));
     let _ = is_git(text);
@@ -13,4 +13,4 @@ fuzz_target!(|text: &str| {
         assert!(!address.url.contains(char::is_control));
     }
     let _ = latest(text.lines());
-});
+}

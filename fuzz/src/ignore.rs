@@ -1,11 +1,12 @@
 //! Files of patterns, and globs: they end, and in good time.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use rondel_model::pattern::{Glob, IgnoreFile};
 
-fuzz_target!(|input: (&str, &[u8])| {
-    let (patterns, path) = input;
+/// Reads the input as patterns and, behind a zero byte, a path.
+pub fn run(input: &[u8]) {
+    let mut parts = input.splitn(2, |byte| *byte == 0);
+    let patterns = String::from_utf8_lossy(parts.next().unwrap_or_default());
+    let path = parts.next().unwrap_or_default();
     let file = IgnoreFile::parse(patterns.as_bytes());
     for is_dir in [false, true] {
         let decided = file.decides(path, is_dir);
@@ -17,4 +18,4 @@ fuzz_target!(|input: (&str, &[u8])| {
             let _ = glob.descend(path);
         }
     }
-});
+}
