@@ -26,5 +26,5 @@ class Matrix:
     def told(self, level: Level = Level.LOW) -> str:
         """What the code was told, and which schema version it sees."""
         # Under early versions the library keeps the default to itself.
-        given = protocol.asked()["args"].get("level", level.value)
+        given = protocol.asked()["args"].get("level", level.name)
         return f"{given} {VIEW} -"
