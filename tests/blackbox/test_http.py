@@ -274,4 +274,6 @@ def test_a_service_is_the_host_of_an_address(engine, files):
         url = f"http://{service['hostname']}:8080/f"
         assert fetch(session, url, experimentalServiceHost=service["id"]) == {"contents": "dated"}
         assert "404" in failure(session, url + "x", experimentalServiceHost=service["id"])
-        assert "cannot fetch" in failure(session, url)
+        # Its name is known as long as it is up, in its session alone.
+        with engine.session() as other:
+            assert "cannot fetch" in failure(other, url)

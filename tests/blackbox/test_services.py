@@ -158,7 +158,7 @@ def test_svc_011_a_health_check_decides(session):
     assert f"start {name(session, sick)} (aliased as www): health check errored: exit code: 3" in error["message"], error
     details = error["extensions"]
     assert (details["_type"], details["exitCode"]) == ("EXEC_ERROR", 3)
-    assert (details["stdout"], details["stderr"]) == ("out\n", "err\n")
+    assert (details["stdout"], details["stderr"]) == ("out", "err")
     assert details["cmd"][-1].startswith("echo out")
 
 
@@ -172,7 +172,7 @@ def test_svc_012_svc_020_a_service_that_does_not_start(session):
     ):
         assert message in error["message"], error
         details = error["extensions"]
-        assert (details["_type"], details["exitCode"], details["stdout"]) == ("EXEC_ERROR", 42, "hello there\n")
+        assert (details["_type"], details["exitCode"], details["stdout"]) == ("EXEC_ERROR", 42, "hello there")
         assert details["cmd"] == ["sh", "-c", script]
     assert "no service command has been set" in fail(session, "container", "asService", "start")["message"]
     missing = ask(session, *container(), 'asService(args: ["/no/such/program"])', "id")
