@@ -1,5 +1,6 @@
 """Where modules come from: configurations, dependencies, escapes, names; each mistake with words that help."""
 
+import base64
 import json
 
 import pytest
@@ -269,3 +270,21 @@ def test_mod_008_dev_012_a_module_without_code_brings_others_together(connected,
     # Those of a module with code are its own affair: spec/protocol.md §5.5.
     write_module(pair / "probe", CODE, config=config(dependencies=["../one"]))
     connected.query("{ one { go } }", "-m", pair / "probe").failed("one")
+
+
+def test_an_id_leads_to_no_other_directory_of_the_machine(engine, folder):
+    """A process in a container can write any ID. The engine reads files of the machine for its own alone."""
+    for name in ("mod-a", "mod-b"):
+        (folder / name).mkdir()
+        (folder / name / "secret").write_text(f"of {name}")
+    (folder / "mod-a/dagger.json").write_text('{"name": "a", "engineVersion": "v0.21.8"}')
+    files = 'withIncludes(patterns: ["secret"]) { contextDirectory { file(path: "secret") { contents } } }'
+    known = engine.data('{ moduleSource(refString: "%s/mod-a") { id } }' % folder)["moduleSource"]["id"]
+    load = lambda id_: '{ loadModuleSourceFromID(id: "%s") { %s } }' % (id_, files)  # noqa: E731
+    found = engine.data(load(known))["loadModuleSourceFromID"]["withIncludes"]
+    assert found["contextDirectory"]["file"]["contents"] == "of mod-a"
+    raw = base64.urlsafe_b64decode(known[1:] + "=" * (-len(known[1:]) % 4))
+    changed = raw.replace(b"mod-a", b"mod-b")
+    assert changed != raw
+    forged = "R" + base64.urlsafe_b64encode(changed).decode().rstrip("=")
+    engine.query(load(forged)).failed("its ID was not made by this engine")

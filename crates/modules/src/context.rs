@@ -1,7 +1,6 @@
 //! Arguments that come from beside a module's source when nobody gives them: resolved before a call gets its
 //! identity, so that calls are keyed by content.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rondel_api::git;
@@ -11,6 +10,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::op::{Edit, Filter, Place};
 use rondel_model::{AbsPath, Directory, Fs, FsOp, Platform, Snapshot};
 use rondel_query::{Cx, Node};
+use rondel_session::client;
 
 use crate::call::{Target, work};
 use crate::named::for_default;
@@ -93,7 +93,10 @@ async fn directory(cx: &Cx, source: &ModuleSource, path: &str, ignore: &[String]
     let filter = Filter { exclude: ignore.to_vec(), ..Filter::default() };
     let (ops, op_cx) = work(cx)?;
     let snapshot = match source.kind {
-        SourceKind::Local => ops.import_dir(&op_cx, &Path::new(&source.host).join(&inside), &filter).await?,
+        SourceKind::Local => {
+            let directory = source.host_directory(client(&cx.caller)?)?.join(&inside);
+            ops.import_dir(&op_cx, &directory, &filter).await?
+        }
         SourceKind::Dir | SourceKind::Git => {
             let whole = source.whole_context().place;
             let place = Place { path: whole.path.join_inside(&inside), fs: whole.fs };
@@ -121,7 +124,8 @@ async fn repository(cx: &Cx, source: &ModuleSource, path: &str) -> Result<Node> 
     let whole = match source.kind {
         SourceKind::Local => {
             let (ops, op_cx) = work(cx)?;
-            let snapshot = ops.import_dir(&op_cx, Path::new(&source.host), &Filter::default()).await?;
+            let snapshot =
+                ops.import_dir(&op_cx, source.host_directory(client(&cx.caller)?)?, &Filter::default()).await?;
             known(cx, "_snapshot", &snapshot, None).await?
         }
         _ => known(cx, "_snapshot", &source.snapshot, None).await?,
@@ -134,7 +138,10 @@ async fn file(cx: &Cx, source: &ModuleSource, path: &str) -> Result<Node> {
     let name = inside.file_name().ok_or_else(|| Fault::user(format!("path \"{path}\" is a directory, not a file")))?;
     let (ops, op_cx) = work(cx)?;
     if source.kind == SourceKind::Local {
-        let snapshot = ops.import_file(&op_cx, &Path::new(&source.host).join(inside.relative())).await?;
+        let snapshot = {
+            let directory = source.host_directory(client(&cx.caller)?)?;
+            ops.import_file(&op_cx, &directory.join(inside.relative())).await?
+        };
         return known(cx, "_snapshotFile", &snapshot, Some(name)).await;
     }
     let parent = inside.parent().unwrap_or_else(AbsPath::root);

@@ -221,12 +221,14 @@ impl Modules {
             };
             let (snapshot, dependencies, sdk) =
                 tokio::try_join!(snapshot, try_join_all(config.dependencies.iter().map(dependency)), sdk)?;
+            let host = context.to_string_lossy().into_owned();
             Ok(Arc::new(ModuleSource {
                 kind: SourceKind::Local,
                 snapshot,
                 base: AbsPath::root(),
                 root: below,
-                host: context.to_string_lossy().into_owned(),
+                host_seal: me.services.host_seal(&host).to_string().into(),
+                host,
                 git: None,
                 config_text,
                 config,
@@ -328,6 +330,7 @@ impl Modules {
                 base,
                 root,
                 host,
+                host_seal: "".into(),
                 git,
                 config_text,
                 config,

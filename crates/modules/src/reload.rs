@@ -1,6 +1,5 @@
 //! Sources whose configuration was changed: the files that belong to them now, and the modules that they name.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rondel_fault::Result;
@@ -37,7 +36,7 @@ impl Modules {
             SourceKind::Local => {
                 exclude.push(".git".into());
                 let filter = Filter { include, exclude, gitignore: true };
-                ops.import_dir(&me.op_cx, Path::new(&source.host), &filter).await
+                ops.import_dir(&me.op_cx, source.host_directory(me)?, &filter).await
             }
             _ => {
                 let filter = Filter { include, exclude, gitignore: false };
@@ -76,7 +75,7 @@ impl Modules {
                 .await
             }
             Location::Inside(root) if source.kind == SourceKind::Local => {
-                let root = Path::new(&source.host).join(root);
+                let root = source.host_directory(me)?.join(root);
                 self.local(caller, Wanted::tool(root)).await
             }
             Location::Inside(root) => {

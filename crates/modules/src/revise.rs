@@ -356,6 +356,7 @@ mod tests {
             base: AbsPath::root(),
             root: root.into(),
             host: "/repository".into(),
+            host_seal: "".into(),
             git: None,
             config_text: text.into(),
             config,

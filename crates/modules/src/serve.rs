@@ -474,6 +474,7 @@ mod tests {
             base: rondel_model::AbsPath::root(),
             root: String::new(),
             host: String::new(),
+            host_seal: "".into(),
             git: None,
             config: crate::config::Config::parse(&text, "x").expect("parses"),
             config_text: text,

@@ -4,6 +4,7 @@
 //! selection of the engine's own field [`FIELD`], holds all of it, so that an ID of anything that a module
 //! made can be loaded later without looking at the host again.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rondel_api::reach::SEAL;
@@ -12,6 +13,7 @@ use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::Place;
 use rondel_model::{AbsPath, Directory, Fs, Platform, Snapshot};
+use rondel_session::Client;
 use rondel_version::View;
 
 use crate::config::Config;
@@ -59,6 +61,8 @@ pub struct ModuleSource {
     pub root: String,
     /// The path of the context directory on the host; empty for directories of the API.
     pub host: String,
+    /// The engine's seal of `host`. An ID with another `host` has none that fits.
+    pub host_seal: Arc<str>,
     /// The repository, for those that are in one.
     pub git: Option<Arc<GitOrigin>>,
     /// What the file that describes the module says, verbatim; empty when there is none.
@@ -163,11 +167,31 @@ impl ModuleSource {
         Self {
             kind: SourceKind::Dir,
             host: String::new(),
+            host_seal: "".into(),
             git: None,
             dependencies: self.dependencies.iter().map(Used::content).collect(),
             sdk: self.sdk.as_ref().map(|sdk| Arc::new(sdk.content())),
             ..self.clone()
         }
+    }
+
+    /// The context directory on the machine of a client.
+    ///
+    /// # Errors
+    /// When this engine did not find the module there: a process in a container can write any ID, and
+    /// would read any directory of the machine by it.
+    pub fn host_directory(&self, me: &Client) -> Result<&Path> {
+        // How long it takes to compare two MACs of them says nothing about how much of them is equal.
+        let want = me.services.host_seal(&self.host).to_string();
+        let [given, want] = [&*self.host_seal, &want].map(|text| me.services.mac(text.as_bytes()));
+        if given != want {
+            return Err(Fault::denied(format!(
+                "cannot read files of module `{}` on the machine: its ID was not made by this engine",
+                self.name()
+            ))
+            .with_hint("load the module again by its path"));
+        }
+        Ok(Path::new(&self.host))
     }
 
     /// The call that gives it.
@@ -183,6 +207,7 @@ impl ModuleSource {
             .arg("base", text(self.base.as_str()))
             .arg("root", text(&self.root))
             .arg("host", text(&self.host))
+            .arg("hostSeal", Literal::String(self.host_seal.clone()))
             .arg("config", Literal::String(self.config_text.clone()))
             .arg("name", self.renamed.as_deref().map_or(Literal::Null, text))
             .arg("dependencies", Literal::List(dependencies));
@@ -256,6 +281,7 @@ impl ModuleSource {
             base: AbsPath::new(&text("base")?),
             root: text("root")?.to_string(),
             host: text("host")?.to_string(),
+            host_seal: text("hostSeal").unwrap_or_default(),
             config_text,
             config,
             renamed: text("name").ok().map(|name| name.to_string()),
@@ -413,6 +439,7 @@ mod tests {
             base: AbsPath::root(),
             root: "mods/a".into(),
             host: "/repository".into(),
+            host_seal: "sealed".into(),
             git: None,
             config: Config::parse(&text, "x").expect("parses"),
             config_text: text,

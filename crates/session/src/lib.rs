@@ -63,6 +63,12 @@ impl Services {
         Digest::from_bytes(*blake3::keyed_hash(&key, url.as_bytes()).as_bytes())
     }
 
+    /// What says in a call that this engine itself found a module at `directory` of a client's machine.
+    pub fn host_seal(&self, directory: &str) -> Digest {
+        let key = blake3::derive_key("rondel 2026-11 seals of host directories", &self.mac_key);
+        Digest::from_bytes(*blake3::keyed_hash(&key, directory.as_bytes()).as_bytes())
+    }
+
     /// A MAC of `text` under a key of its own: of what [`Services::mac`] is given, clients may
     /// choose the text and see the MAC.
     pub fn entitlement_seal(&self, text: &str) -> Digest {
