@@ -166,8 +166,8 @@ def test_dependencies(connected):
 
 
 def test_what_crosses_two_modules(connected):
-    # The library of v0.18 hands on the message alone, so the exit code is that of any error.
-    connected.run("call", "-m", USES, "breaks").failed("Error: process", "exit code: 17", "of the dependency", code=1)
+    # The process's own exit code comes through both modules.
+    connected.run("call", "-m", USES, "breaks").failed("Error: process", "exit code: 17", "of the dependency", code=17)
     assert connected.run("call", "-m", USES, "length", "--token=env://T_O_K", env={"T_O_K": "12345"}).ok().out.strip() == "5"
     out = connected.run("call", "-m", USES, "folder", f"--folder={REPO}/tests/modules/raw/src", "entries").ok().out
     assert out.split() == ["one", "sitecustomize.py", "two"]
