@@ -157,17 +157,17 @@ def test_modules_inside(connected, folder):
         connected,
         folder,
         [
-            step("rondel", "functions", "-m", "/work/greeter"),
-            step("dagger", "call", "-m", "./greeter", "hello", "--name=Ada", cwd="/work"),
-            step("dagger", "call", "hello", "--name", "Bea", cwd="/work/greeter/src"),
-            step("rondel", "query", stdin='{ hello(name: "Eve") }', cwd="/work/greeter"),
-            step("rondel", "query", "-m", "/work/greeter", stdin=served),
+            step("rondel", "functions", "-m", "/app/greeter"),
+            step("dagger", "call", "-m", "./greeter", "hello", "--name=Ada", cwd="/app"),
+            step("dagger", "call", "hello", "--name", "Bea", cwd="/app/greeter/src"),
+            step("rondel", "query", stdin='{ hello(name: "Eve") }', cwd="/app/greeter"),
+            step("rondel", "query", "-m", "/app/greeter", stdin=served),
             {"raw": served},
             step("rondel", "query", stdin=served),
             step("rondel", "functions", "-m", str(GREETER)),
-            step("rondel", "call", "-m", "/work/greeter", "no-such"),
+            step("rondel", "call", "-m", "/app/greeter", "no-such"),
         ],
-        {"/work/greeter": GREETER},
+        {"/app/greeter": GREETER},
     )
     assert any(line.startswith("hello ") for line in good(results[0]).splitlines())
     assert "Ada" in good(results[1]) and "Bea" in good(results[2]) and "Eve" in good(results[3])
