@@ -239,12 +239,12 @@ requires-python = ">=3.10"
 [[package]]
 name = "beartype"
 version = "0.18.5"
-source = { registry = "https://pypi.org/simple" }
+source = { registry = "https://index.example/simple" }
 
 [[package]]
 name = "iniconfig"
 version = "2.0.0"
-source = { registry = "https://pypi.org/simple" }
+source = { registry = "https://index.example/simple" }
 """
 
 
