@@ -1,4 +1,4 @@
-//! How far the engine goes for the address of a repository: as far as who named it may, whoever asks for the data later.
+//! Reach of a repository's address. It is that of the client that named the address, whichever client asks for the data later.
 //!
 //! The user's own client reaches whatever the engine's machine reaches, a process in a container only the outside
 //! (`rondel_ports::egress`). What the user names becomes a recipe that others load: the code of a function that is given a

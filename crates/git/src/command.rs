@@ -46,7 +46,7 @@ pub(crate) struct Runner {
     home: PathBuf,
     /// The keys that servers showed first.
     pub(crate) known_hosts: PathBuf,
-    /// The proxies and certificates that `git` is told of.
+    /// Proxy and certificate variables of `git`.
     pub(crate) variables: Vec<(String, String)>,
     /// That of `git`, which is lower than the engine's.
     open_files: Rlimit,

@@ -22,7 +22,7 @@ use crate::outside::LOOPBACK;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What submodules are fetched by.
 const FOR_SUBMODULES: &str = "http:https:ssh";
-/// By what variables `curl` is told of proxies for one scheme, and for every one.
+/// Proxy variables of `curl`, for one scheme and for all.
 const PROXIES: [(&str, &str); 2] = [("http_proxy", "HTTP_PROXY"), ("https_proxy", "HTTPS_PROXY")];
 const EVERY_PROXY: [&str; 2] = ["all_proxy", "ALL_PROXY"];
 

@@ -109,7 +109,7 @@ async fn through(mut near: TcpStream, manner: Manner) -> Option<(TcpStream, TcpS
     Some((near, TcpStream::from_std(far).ok()?))
 }
 
-/// The host and port that are asked for by RFC 1928; none: something else than a connection is.
+/// The host and port of a connect request (RFC 1928). `None`: another command.
 async fn asked(near: &mut TcpStream) -> std::io::Result<Option<(String, u16)>> {
     let mut head = [0; 2];
     near.read_exact(&mut head).await?;

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 
 /// What SSH takes a service for: no name that anybody else has.
 const SERVICE: &str = "rondel-service";
-/// What SSH is told when it may lead to the one server alone.
+/// SSH options that restrict it to one server.
 const NO_OTHERS: &str = "Host * !rondel-service\n  ProxyCommand false\n";
 /// Where doors are.
 pub(crate) const LOOPBACK: &str = "127.0.0.1";

@@ -29,7 +29,7 @@ pub struct Lookup<'a> {
     pub allow_missing: bool,
     /// A folder of the host without a configuration is a source, too: one that can be configured.
     pub unconfigured: bool,
-    /// How far connections may lead; none: as far as those of the caller, who names the reference.
+    /// Reach of connections. `None`: that of the caller, who names the reference.
     pub reach: Option<Reach>,
 }
 

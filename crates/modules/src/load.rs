@@ -63,7 +63,7 @@ impl Modules {
         lock(&self.loaded).values().map(|surfaced| surfaced.module.source.snapshot.clone()).collect()
     }
 
-    /// Forgets the loaded modules whose files `here` says are gone. Whoever is served one keeps it.
+    /// Forgets loaded modules whose files are gone according to `here`. Sessions keep those that they are served.
     pub fn retain(&self, here: &dyn Fn(&rondel_model::Snapshot) -> bool) {
         lock(&self.loaded).retain(|_, surfaced| here(&surfaced.module.source.snapshot));
     }

@@ -37,7 +37,7 @@ impl Named {
         }
     }
 
-    /// In the repository `git`; none: in a directory of the API, whose content may come from anywhere.
+    /// In the repository `git`. `None`: in a directory of the API, whose content may come from anywhere.
     pub(crate) fn inside(me: &Client, git: Option<&Arc<GitOrigin>>) -> Self {
         match git.filter(|git| git.reach(me) == Reach::Anywhere) {
             Some(git) => Self::In(git.clone()),

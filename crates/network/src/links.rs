@@ -241,7 +241,7 @@ pub(crate) fn list(socket: &mut Socket) -> io::Result<Vec<Link>> {
     Ok(links)
 }
 
-/// The name of a link; none: there is none with this index.
+/// The name of the link with this index, or `None`.
 pub(crate) fn name_of(socket: &mut Socket, link: u32) -> io::Result<Option<String>> {
     let message = socket.fetch(LIST_LINKS, &header(link, 0))?;
     Ok(message.and_then(|message| attribute(message.body.get(16..)?, LINK_NAME).map(text)))

@@ -38,7 +38,7 @@ fn leads_here(address: IpAddr) -> io::Result<bool> {
     Ok(links::name_of(&mut socket, index)?.is_some_and(|name| names::is_of_an_engine(&name)))
 }
 
-/// The route of a packet; none: there is no way.
+/// The route of a packet. `None`: the address is unreachable.
 fn route(socket: &mut Socket, question: &[u8]) -> io::Result<Option<Message>> {
     match socket.fetch(GET_ROUTE, question) {
         Err(error) if error.kind() == io::ErrorKind::NetworkUnreachable => Ok(None),

@@ -384,7 +384,7 @@ impl Process<'_> {
                 (HOSTNAME.to_owned(), None)
             }
             Some(Special::Long(Long { hostname, control, surroundings })) => {
-                // Whoever wanted to know may be gone.
+                // The receiver may be gone.
                 let _ = surroundings.send(Surroundings { network: network.clone(), granted: granted.to_vec() });
                 (hostname, Some(control))
             }

@@ -94,7 +94,7 @@ impl Registry {
     /// The repository of `reference` at `endpoint`.
     async fn remote(&self, endpoint: Endpoint, reference: &ImageRef, given: Option<Credentials>) -> Result<Remote<'_>> {
         let connection = match &self.only {
-            // Mirrors are the choice of whoever configured the engine.
+            // Mirrors come from the configuration, which is trusted.
             None if self.is_outside && !endpoint.is_mirror() => {
                 let connection = self.outside.get_or_try_init(|| async { self.connection.outside() }).await?;
                 endpoint.check(&connection.environment.web.egress)?;

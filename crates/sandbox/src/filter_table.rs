@@ -146,7 +146,7 @@ mod tests {
         rules
     }
 
-    /// A rule of the published list as this table writes it; none: the call is refused.
+    /// A rule of the published list as this table writes it. `None`: the call is refused.
     fn rule(written: &str) -> Option<String> {
         let (kind, arguments) = written.split_once(' ').unwrap_or((written, ""));
         let numbers: Vec<u32> =

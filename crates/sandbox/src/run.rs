@@ -66,7 +66,7 @@ pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &Handle, stacks: &mut 
             let tell = || -> Result<()> {
                 if let Some(started) = started {
                     let process = pidfd.try_clone_to_owned().attempt(|| "hold the container".into())?;
-                    // Whoever wanted to know may be gone.
+                    // The receiver may be gone.
                     let _ = started.send(Entrance { process: Arc::new(process), pid });
                 }
                 Ok(())

@@ -1,5 +1,5 @@
 //! An index that cannot be used: what counts as that, and how it is set aside. It is only a cache, so the engine starts
-//! without it, says so, and keeps what was there for whoever wants to look at it.
+//! without it, says so, and keeps what was there for inspection.
 
 use std::ffi::OsString;
 use std::fs;
