@@ -1,7 +1,7 @@
 //! Dockerfiles, and the files of patterns beside them.
 
 use rondel_dockerfile::{Base, Known, Need, Outcome, Request, build, ignore_patterns, parse};
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Fs, Platform};
 
 /// A build that asks for more is answered so often; triggers of images are none here.
@@ -10,7 +10,7 @@ const ROUNDS: usize = 8;
 /// Reads the input as text.
 pub fn run(input: &[u8]) {
     let text = &*String::from_utf8_lossy(input);
-    let place = || Place { fs: Fs::scratch(), path: AbsPath::root() };
+    let place = || TreePath { fs: Fs::scratch(), path: AbsPath::root() };
     let ignore = ignore_patterns(text);
     let Ok(dockerfile) = parse("Dockerfile", text) else { return };
     let request = Request {

@@ -4,14 +4,14 @@ use rondel_fault::{Fault, Result};
 use rondel_model::container::RegistryAuth;
 use rondel_model::image::ImageRef;
 use rondel_model::{Container, Table};
-use rondel_ops::OpCx;
+use rondel_ops::OpContext;
 use rondel_ports::images::Credentials;
 
 /// The credentials that `container` has for `reference`. The longest address that fits counts.
 ///
 /// # Errors
 /// When the secret is not known in this session.
-pub(crate) async fn of(cx: &OpCx, container: &Container, reference: &ImageRef) -> Result<Option<Credentials>> {
+pub(crate) async fn of(cx: &OpContext, container: &Container, reference: &ImageRef) -> Result<Option<Credentials>> {
     among(cx, &container.registry_auth, reference).await
 }
 
@@ -19,7 +19,11 @@ pub(crate) async fn of(cx: &OpCx, container: &Container, reference: &ImageRef) -
 ///
 /// # Errors
 /// When the secret is not known in this session.
-pub(crate) async fn among(cx: &OpCx, known: &Table<RegistryAuth>, reference: &ImageRef) -> Result<Option<Credentials>> {
+pub(crate) async fn among(
+    cx: &OpContext,
+    known: &Table<RegistryAuth>,
+    reference: &ImageRef,
+) -> Result<Option<Credentials>> {
     let Some(auth) = best(known, &reference.name()) else { return Ok(None) };
     let plaintext = cx.secrets.plaintext(&auth.secret).await?;
     let password = String::from_utf8(plaintext.bytes().to_vec())

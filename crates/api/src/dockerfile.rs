@@ -8,10 +8,10 @@ use rondel_dockerfile::{Base, Known, Need, Outcome as Built, Request, Secret};
 use rondel_fault::{Fault, Result};
 use rondel_model::container::RegistryAuth;
 use rondel_model::entitlement::Entitlement;
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Container, Directory, Fs, ImageConfig, Platform, SecretRef, SocketRef, Table};
 use rondel_ops::AtRegistry;
-use rondel_query::{Args, Cx, Node};
+use rondel_query::{Args, Node, ResolverContext};
 use rondel_session::{check_entitled, client};
 
 use crate::inspect::tools;
@@ -20,7 +20,7 @@ use crate::types::container::images;
 use crate::{credentials, edit, entitled, inputs};
 
 /// How often a build may ask for more; every answer may hold triggers that ask again.
-const MOST_ROUNDS: usize = 100;
+const MAX_ROUNDS: usize = 100;
 
 /// What patterns beside a Dockerfile are called: after its name, and for all of a context.
 const IGNORE: &str = ".dockerignore";
@@ -30,7 +30,7 @@ const IGNORE: &str = ".dockerignore";
 /// # Errors
 /// When the Dockerfile is not there or wrong, or an image cannot be found.
 pub(crate) async fn build(
-    cx: &Cx,
+    cx: &ResolverContext,
     context: &Directory,
     platform: Platform,
     auth: &Table<RegistryAuth>,
@@ -55,7 +55,7 @@ pub(crate) async fn build(
         entitlements: entitlements(args)?,
     };
     let mut known = Known::new();
-    for _ in 0..MOST_ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let built = rondel_dockerfile::build(&dockerfile, &request, &known).map_err(|error| refused(cx, &error))?;
         let needs = match built {
             Built::Done(container) => return Ok(Container { registry_auth: auth.clone(), ..*container }),
@@ -67,7 +67,7 @@ pub(crate) async fn build(
         });
         known.extend(try_join_all(found).await?);
     }
-    Err(Fault::user(format!("`{file}` asks for more images than {MOST_ROUNDS} times in a row")))
+    Err(Fault::user(format!("`{file}` asks for more images than {MAX_ROUNDS} times in a row")))
 }
 
 /// What the client that selected the build may have its instructions ask for.
@@ -82,7 +82,7 @@ fn entitlements(args: &Args) -> Result<Vec<Entitlement>> {
 }
 
 /// What is wrong with a Dockerfile; where an entitlement is missing, with how to allow it.
-fn refused(cx: &Cx, error: &rondel_dockerfile::Error) -> Fault {
+fn refused(cx: &ResolverContext, error: &rondel_dockerfile::Error) -> Fault {
     let Some(entitlement) = error.denied else { return error.fault() };
     let why = client(&cx.caller).and_then(|me| check_entitled(me, entitlement)).err();
     let why = why.unwrap_or_else(|| entitled::unsealed(entitlement));
@@ -91,19 +91,19 @@ fn refused(cx: &Cx, error: &rondel_dockerfile::Error) -> Fault {
 }
 
 /// The text of a file; none when it is not there.
-async fn text(cx: &Cx, context: &Directory, path: &AbsPath) -> Result<Option<String>> {
+async fn text(cx: &ResolverContext, context: &Directory, path: &AbsPath) -> Result<Option<String>> {
     let (ops, op_cx) = tools(cx)?;
-    let place = Place { fs: context.place.fs.clone(), path: path.clone() };
+    let place = TreePath { fs: context.place.fs.clone(), path: path.clone() };
     let Some(found) = ops.stat(&op_cx, &place, true).await? else { return Ok(None) };
-    if found.size > rondel_dockerfile::MOST_BYTES as u64 {
-        return Err(Fault::user(format!("`{path}` has more than {} bytes", rondel_dockerfile::MOST_BYTES)));
+    if found.size > rondel_dockerfile::MAX_BYTES as u64 {
+        return Err(Fault::user(format!("`{path}` has more than {} bytes", rondel_dockerfile::MAX_BYTES)));
     }
     let bytes = ops.read(&op_cx, &place).await?;
     String::from_utf8(bytes).map(Some).map_err(|_| Fault::user(format!("`{path}` is no UTF-8 text")))
 }
 
 /// The patterns of the file named after the Dockerfile, or else of that of the context.
-async fn ignore(cx: &Cx, context: &Directory, dockerfile: &AbsPath) -> Result<Vec<String>> {
+async fn ignore(cx: &ResolverContext, context: &Directory, dockerfile: &AbsPath) -> Result<Vec<String>> {
     let own = AbsPath::new(&format!("{dockerfile}{IGNORE}"));
     let found = match text(cx, context, &own).await? {
         None => text(cx, context, &context.place.path.join(IGNORE)).await?,
@@ -153,7 +153,7 @@ async fn ssh(args: &Args) -> Result<Option<SocketRef>> {
     socket.map(|node| node.get::<SocketRef>().cloned()).transpose()
 }
 
-async fn answer(cx: &Cx, need: &Need, auth: &Table<RegistryAuth>) -> Result<Base> {
+async fn answer(cx: &ResolverContext, need: &Need, auth: &Table<RegistryAuth>) -> Result<Base> {
     match need {
         Need::Image { reference, platform } => image(cx, reference, platform, auth).await,
         Need::Http { url, checksum } => http(cx, url, checksum.as_deref()).await,
@@ -161,7 +161,7 @@ async fn answer(cx: &Cx, need: &Need, auth: &Table<RegistryAuth>) -> Result<Base
     }
 }
 
-async fn image(cx: &Cx, reference: &str, platform: &Platform, auth: &Table<RegistryAuth>) -> Result<Base> {
+async fn image(cx: &ResolverContext, reference: &str, platform: &Platform, auth: &Table<RegistryAuth>) -> Result<Base> {
     let reference = images::reference(reference)?;
     let (ops, op_cx) = tools(cx)?;
     let credentials = credentials::among(&op_cx, auth, &reference).await?;
@@ -171,22 +171,22 @@ async fn image(cx: &Cx, reference: &str, platform: &Platform, auth: &Table<Regis
     let (config, history) = (images::configuration(&image)?, images::history(&image));
     let platform = image.platform.clone();
     let op = rondel_model::op::ImageOp { reference: image.reference, platform: image.platform, service: None };
-    Ok(Base { place: Place { fs: Fs::from(op), path: AbsPath::root() }, config, history, platform })
+    Ok(Base { place: TreePath { fs: Fs::from(op), path: AbsPath::root() }, config, history, platform })
 }
 
 /// Asks the API itself, so that addresses are treated the same everywhere.
-async fn ask(cx: &Cx, receiver: &Node, field: &str, args: Vec<(&str, Literal)>) -> Result<Node> {
+async fn ask(cx: &ResolverContext, receiver: &Node, field: &str, args: Vec<(&str, Literal)>) -> Result<Node> {
     crate::types::query::ask(cx, receiver, field, args).await
 }
 
-async fn http(cx: &Cx, url: &str, checksum: Option<&str>) -> Result<Base> {
+async fn http(cx: &ResolverContext, url: &str, checksum: Option<&str>) -> Result<Base> {
     let file = &crate::types::http::for_a_step(cx, url, checksum.filter(|text| !text.is_empty())).await?;
     let path = AbsPath::root().join_inside(edit::file_name(file));
     let fs = edit::Copied::file(file).into_tree(Fs::scratch(), path.clone(), false);
-    Ok(base(Place { fs, path }))
+    Ok(base(TreePath { fs, path }))
 }
 
-async fn git(cx: &Cx, need: &Need) -> Result<Base> {
+async fn git(cx: &ResolverContext, need: &Need) -> Result<Base> {
     let Need::Git { url, reference, directory, keep_git_dir, commit } = need else {
         return Err(Fault::bug("only repositories are asked for here"));
     };
@@ -208,9 +208,9 @@ async fn git(cx: &Cx, need: &Need) -> Result<Base> {
     let discard = Literal::Bool(!keep_git_dir);
     let tree = ask(cx, &revision, "tree", vec![("discardGitDir", discard)]).await?;
     let place = tree.get::<Directory>()?.place.clone();
-    Ok(base(Place { path: place.path.join_inside(directory), fs: place.fs }))
+    Ok(base(TreePath { path: place.path.join_inside(directory), fs: place.fs }))
 }
 
-fn base(place: Place) -> Base {
+fn base(place: TreePath) -> Base {
     Base { place, config: ImageConfig::default(), history: None, platform: Platform::native() }
 }

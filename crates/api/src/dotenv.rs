@@ -19,10 +19,10 @@ const MAX_TOTAL: usize = 64 << 20;
 const DEEPEST: usize = 100;
 
 /// The most lines that a value goes on over.
-const MOST_LINES: usize = 10_000;
+const MAX_LINES: usize = 10_000;
 
 /// The most variables that are asked for outside of the file.
-const MOST_OUTSIDE: usize = 1_000;
+const MAX_OUTSIDE: usize = 1_000;
 
 /// The lines of a file: those that were read, and the changes since, so that a chain of changes
 /// shares everything but its last step.
@@ -254,7 +254,7 @@ impl Dotenv {
                 }
             }
         }
-        found.into_iter().take(MOST_OUTSIDE).collect()
+        found.into_iter().take(MAX_OUTSIDE).collect()
     }
 }
 
@@ -277,7 +277,7 @@ fn lines_until_closed(first: &str, below: &[&str]) -> usize {
     if state.open.is_none() {
         return 0;
     }
-    for (at, line) in below.iter().take(MOST_LINES).enumerate() {
+    for (at, line) in below.iter().take(MAX_LINES).enumerate() {
         state.read("\n");
         state.read(line);
         if state.open.is_none() {

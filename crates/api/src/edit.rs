@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
-use rondel_model::op::{CopyOp, Edit, Filter, Owner, Place, Removal};
+use rondel_model::op::{CopyOp, Edit, Filter, Owner, Removal, TreePath};
 use rondel_model::{AbsPath, Directory, File, Fs, FsOp};
 
 /// What is copied, and how.
 pub(crate) struct Copied {
-    source: Place,
+    source: TreePath,
     file_name: Option<String>,
     /// What passes.
     pub(crate) filter: Filter,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rondel_call::{Call, Literal, edited};
 use rondel_fault::{Fault, Kind, Result};
 use rondel_model::entitlement::Entitlement;
-use rondel_query::{Args, Cx};
+use rondel_query::{Args, ResolverContext};
 use rondel_session::{check_entitled, client};
 
 use crate::Surface;
@@ -47,7 +47,7 @@ pub(crate) fn guard_all(surface: &mut Surface, type_name: &str, field: &str) {
     });
 }
 
-fn required(cx: &Cx, mut args: Arguments, entitlement: Entitlement) -> Result<Arguments> {
+fn required(cx: &ResolverContext, mut args: Arguments, entitlement: Entitlement) -> Result<Arguments> {
     check_entitled(client(&cx.caller)?, entitlement)?;
     args.push((name(entitlement), Literal::String(seal(cx, &cx.call, entitlement)?)));
     Ok(args)
@@ -59,7 +59,7 @@ fn name(entitlement: Entitlement) -> Arc<str> {
 
 // IDENTITY: what sessions, clients and the module as which a caller acts add to a call may differ
 // when it is loaded, and so is not sealed.
-fn seal(cx: &Cx, call: &Arc<Call>, entitlement: Entitlement) -> Result<Arc<str>> {
+fn seal(cx: &ResolverContext, call: &Arc<Call>, entitlement: Entitlement) -> Result<Arc<str>> {
     let recipe = edited(call, &|spec| {
         spec.implicit.clear();
         spec.identity = None;

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Fs};
-use rondel_query::Cx;
+use rondel_query::ResolverContext;
 use rondel_session::{ClientLink, client};
 
 use crate::host_path;
@@ -29,7 +29,7 @@ impl ImageStore {
     ///
     /// # Errors
     /// When there is none.
-    pub(crate) async fn of(cx: &Cx) -> Result<Self> {
+    pub(crate) async fn of(cx: &ResolverContext) -> Result<Self> {
         // Clients match on this text; see spec/behaviours.md PUB-018.
         let none = || {
             Fault::user("client has no supported api for loading image")
@@ -44,7 +44,7 @@ impl ImageStore {
     ///
     /// # Errors
     /// When the tool refuses it.
-    pub(crate) async fn load(&self, cx: &Cx, place: &Place, name: &str) -> Result<()> {
+    pub(crate) async fn load(&self, cx: &ResolverContext, place: &TreePath, name: &str) -> Result<()> {
         let file = self.file().await?;
         let loaded = async {
             let to = host_path::resolve(client(&cx.caller)?, &file).await?;
@@ -67,7 +67,7 @@ impl ImageStore {
     ///
     /// # Errors
     /// When there is no such image.
-    pub(crate) async fn save(&self, cx: &Cx, name: &str) -> Result<Place> {
+    pub(crate) async fn save(&self, cx: &ResolverContext, name: &str) -> Result<TreePath> {
         let file = self.file().await?;
         let saved = async {
             self.run(&format!("save -o {} {}", quoted(&file), quoted(name))).await?;
@@ -75,7 +75,7 @@ impl ImageStore {
             let (ops, op_cx) = tools(cx)?;
             let snapshot = ops.import_file(&op_cx, &from.real).await?;
             let path = AbsPath::new(from.shown.file_name().unwrap_or_default());
-            Ok(Place { fs: Fs::known(snapshot), path })
+            Ok(TreePath { fs: Fs::known(snapshot), path })
         };
         let saved = saved.await;
         self.remove(&file).await?;

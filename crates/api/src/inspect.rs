@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
-use rondel_model::op::Place;
-use rondel_ops::{EntryKind, OpCx, Ops, Stat};
-use rondel_query::{Args, Cx};
+use rondel_model::op::TreePath;
+use rondel_ops::{EntryKind, OpContext, Ops, Stat};
+use rondel_query::{Args, ResolverContext};
 use rondel_session::{client, client::op_cx};
 
 /// What evaluates deferred work, and for whom.
-pub(crate) fn tools(cx: &Cx) -> Result<(Arc<Ops>, OpCx)> {
+pub(crate) fn tools(cx: &ResolverContext) -> Result<(Arc<Ops>, OpContext)> {
     Ok((client(&cx.caller)?.services.ops.clone(), op_cx(cx)?))
 }
 
@@ -17,7 +17,7 @@ pub(crate) fn tools(cx: &Cx) -> Result<(Arc<Ops>, OpCx)> {
 ///
 /// # Errors
 /// When nothing is there.
-pub(crate) async fn stat(cx: &Cx, place: &Place, asked: &str, follow: bool) -> Result<Stat> {
+pub(crate) async fn stat(cx: &ResolverContext, place: &TreePath, asked: &str, follow: bool) -> Result<Stat> {
     let (ops, op_cx) = tools(cx)?;
     ops.stat(&op_cx, place, follow).await?.ok_or_else(|| missing(asked))
 }
@@ -26,7 +26,7 @@ pub(crate) async fn stat(cx: &Cx, place: &Place, asked: &str, follow: bool) -> R
 ///
 /// # Errors
 /// When nothing or something else is there.
-pub(crate) async fn require_directory(cx: &Cx, place: &Place, asked: &str) -> Result<()> {
+pub(crate) async fn require_directory(cx: &ResolverContext, place: &TreePath, asked: &str) -> Result<()> {
     // Clients match on this text; see spec/behaviours.md CFS-010.
     match stat(cx, place, asked, true).await?.kind {
         EntryKind::Directory => Ok(()),
@@ -38,7 +38,7 @@ pub(crate) async fn require_directory(cx: &Cx, place: &Place, asked: &str) -> Re
 ///
 /// # Errors
 /// When nothing or a directory is there.
-pub(crate) async fn require_file(cx: &Cx, place: &Place, asked: &str) -> Result<()> {
+pub(crate) async fn require_file(cx: &ResolverContext, place: &TreePath, asked: &str) -> Result<()> {
     match stat(cx, place, asked, true).await?.kind {
         EntryKind::Directory => Err(Fault::user(format!("path {asked} is a directory, not a file"))),
         _ => Ok(()),
@@ -46,7 +46,7 @@ pub(crate) async fn require_file(cx: &Cx, place: &Place, asked: &str) -> Result<
 }
 
 /// The answer of `exists`, whose arguments are `args`.
-pub(crate) async fn exists(cx: &Cx, place: &Place, args: &Args) -> Result<bool> {
+pub(crate) async fn exists(cx: &ResolverContext, place: &TreePath, args: &Args) -> Result<bool> {
     let expected = args.opt_str("expectedType")?;
     let follow = !args.bool("doNotFollowSymlinks")? && expected.as_deref() != Some("SYMLINK_TYPE");
     let (ops, op_cx) = tools(cx)?;

@@ -1,7 +1,7 @@
 //! Where a path of a container lies: in its root, or in what is mounted there.
 
 use rondel_fault::{Fault, Result};
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Container, Fs, Mount, MountSource};
 
 /// The tree that holds a path of a container.
@@ -18,25 +18,25 @@ pub(crate) enum Holder {
 /// # Errors
 /// When it lies in something that has no tree: a cache volume, a file system in memory. Secrets and
 /// sockets are there for processes only: the path then is one of what they hide.
-pub(crate) fn locate(container: &Container, path: &AbsPath) -> Result<(Holder, Place)> {
+pub(crate) fn locate(container: &Container, path: &AbsPath) -> Result<(Holder, TreePath)> {
     let last = container.mounts.len();
     let newest = container.mounts.newest_first().enumerate().map(|(back, mount)| (last - 1 - back, mount));
     let mut covering = newest.filter(|(_, mount)| !is_outside_files(&mount.source));
     match covering.find_map(|(at, mount)| Some((at, mount, path.strip_prefix(&mount.target)?))) {
         Some((at, mount, rest)) => Ok((Holder::Mount(at), inside(mount, rest, path)?)),
-        None => Ok((Holder::Rootfs, Place { fs: container.rootfs.clone(), path: path.clone() })),
+        None => Ok((Holder::Rootfs, TreePath { fs: container.rootfs.clone(), path: path.clone() })),
     }
 }
 
 /// Where `rest` below the target of `mount` lies; `path` is the whole path.
-fn inside(mount: &Mount, rest: &str, path: &AbsPath) -> Result<Place> {
+fn inside(mount: &Mount, rest: &str, path: &AbsPath) -> Result<TreePath> {
     // Clients match on these texts; see spec/behaviours.md CFS-010.
     let why = match &mount.source {
         MountSource::Directory { fs, path, .. } | MountSource::Bind { fs, path, .. } => {
-            return Ok(Place { fs: fs.clone(), path: path.join(rest) });
+            return Ok(TreePath { fs: fs.clone(), path: path.join(rest) });
         }
         MountSource::File { fs, path, .. } if rest.is_empty() => {
-            return Ok(Place { fs: fs.clone(), path: path.clone() });
+            return Ok(TreePath { fs: fs.clone(), path: path.clone() });
         }
         MountSource::File { .. } => "not a directory",
         MountSource::Cache { .. } => "cannot retrieve path from cache",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rondel_call::Literal;
 use rondel_fault::Result;
 use rondel_model::Reach;
-use rondel_query::{Args, Cx};
+use rondel_query::{Args, ResolverContext};
 use rondel_session::{Client, client};
 
 use crate::surface::Arguments;
@@ -31,7 +31,7 @@ pub fn sealed(me: &Client, url: &str, given: &str) -> Reach {
 }
 
 /// Adds the seal of `url` when a client selects it that reaches as far.
-pub(crate) fn with_seal(cx: &Cx, mut args: Arguments) -> Result<Arguments> {
+pub(crate) fn with_seal(cx: &ResolverContext, mut args: Arguments) -> Result<Arguments> {
     let me = client(&cx.caller)?;
     args.retain(|(name, _)| &**name != SEAL);
     let url = args.iter().find(|(name, _)| &**name == "url").map(|(_, value)| value);

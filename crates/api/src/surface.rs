@@ -8,8 +8,8 @@ use futures_util::future::BoxFuture;
 use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
-use rondel_query::behaviour::Prepare;
-use rondel_query::{Args, Behaviour, Cx, Handler, Node, Outcome, Reuse};
+use rondel_query::resolver::Prepare;
+use rondel_query::{Args, CacheScope, Handler, Node, Outcome, Resolver, ResolverContext};
 use rondel_schema::{FieldInfo, LegacyLoad, RegistryBuilder, Scope};
 
 /// The arguments of a call, by name.
@@ -40,7 +40,7 @@ impl Surface {
     /// `handler` evaluates `type_name.field`, in all its variants. A later registration replaces an earlier one.
     pub fn field<F, Fut>(&mut self, type_name: &str, field: &str, handler: F) -> &mut Self
     where
-        F: Fn(Cx, Node, Args) -> Fut + Send + Sync + 'static,
+        F: Fn(ResolverContext, Node, Args) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Outcome>> + Send + 'static,
     {
         let handler: Handler = Arc::new(move |cx, node, args| Box::pin(handler(cx, node, args)));
@@ -65,11 +65,11 @@ impl Surface {
     /// and sees what it made of the call: a seal holds for all arguments.
     pub fn prepare<F>(&mut self, type_name: &str, field: &str, prepare: F) -> &mut Self
     where
-        F: Fn(Cx, Arguments) -> Rewriting + Send + Sync + 'static,
+        F: Fn(ResolverContext, Arguments) -> Rewriting + Send + Sync + 'static,
     {
         if let Some(entry) = self.fields.get_mut(&(type_name.to_owned(), field.to_owned())) {
             let earlier = entry.prepare.take();
-            entry.prepare = Some(Arc::new(move |cx: &Cx, args| {
+            entry.prepare = Some(Arc::new(move |cx: &ResolverContext, args| {
                 let prepared = prepare(cx.clone(), args);
                 let Some(earlier) = earlier.clone() else { return prepared };
                 let cx = cx.clone();
@@ -77,7 +77,7 @@ impl Surface {
                     let args = prepared.await?;
                     let spec = CallSpec { args: args.clone(), ..cx.call.spec() };
                     let call = Call::new(cx.call.receiver().cloned(), spec);
-                    earlier(&Cx { call, ..cx }, args).await
+                    earlier(&ResolverContext { call, ..cx }, args).await
                 })
             }));
         }
@@ -96,17 +96,17 @@ impl Surface {
 
     /// What evaluates a field, as its line of the schema text says. `id` is the same for every type; a field that was not
     /// registered fails with an error that names it.
-    pub fn behaviour(&self, info: &FieldInfo<'_>) -> Behaviour {
+    pub fn behaviour(&self, info: &FieldInfo<'_>) -> Resolver {
         let entry = self.fields.get(&(info.type_name.to_owned(), info.field.to_owned()));
         let mut behaviour = match entry {
-            Some(entry) => Behaviour {
+            Some(entry) => Resolver {
                 handler: entry.handler.clone(),
-                reuse: reuse(info.scope),
+                cache_scope: cache_scope(info.scope),
                 versioned: false,
                 prepare: entry.prepare.clone(),
                 module: None,
             },
-            None if info.field == "id" => Behaviour::new(id).reuse(Reuse::Free),
+            None if info.field == "id" => Resolver::new(id).cache_scope(CacheScope::Uncached),
             None => unsupported(info.type_name, info.field),
         };
         behaviour.versioned = info.versioned;
@@ -133,44 +133,44 @@ impl Surface {
 }
 
 // IDENTITY: the schema text decides whose calls are one call.
-fn reuse(scope: Option<Scope>) -> Reuse {
+fn cache_scope(scope: Option<Scope>) -> CacheScope {
     match scope {
-        None => Reuse::Anyone,
-        Some(Scope::Session) => Reuse::Session,
-        Some(Scope::Client) => Reuse::Client,
-        Some(Scope::Call) => Reuse::Nobody,
-        Some(Scope::Never) => Reuse::Effect,
+        None => CacheScope::Global,
+        Some(Scope::Session) => CacheScope::Session,
+        Some(Scope::Client) => CacheScope::Client,
+        Some(Scope::Call) => CacheScope::PerCall,
+        Some(Scope::Never) => CacheScope::SideEffect,
     }
 }
 
 /// The `id` of any object.
-pub async fn id(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+pub async fn id(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
 /// Gives the receiver itself: fields that have no effect any more.
-pub async fn same(_: Cx, node: Node, _: Args) -> Result<Outcome> {
+pub async fn same(_: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     Ok(node.into())
 }
 
-fn unsupported(type_name: &str, field: &str) -> Behaviour {
+fn unsupported(type_name: &str, field: &str) -> Resolver {
     let name = format!("{type_name}.{field}");
-    Behaviour::new(move |_, _, _| {
+    Resolver::new(move |_, _, _| {
         let fault = Fault::user(format!("`{name}` is not supported by this engine yet"));
         std::future::ready(Err::<Outcome, _>(fault))
     })
-    .reuse(Reuse::Effect)
+    .cache_scope(CacheScope::SideEffect)
 }
 
 /// What evaluates `loadFooFromID`, for every `Foo`.
 pub fn legacy_load() -> LegacyLoad {
     Arc::new(|type_name: &str| {
         let expected: Arc<str> = type_name.into();
-        let handler = move |cx: Cx, _: Node, args: Args| {
+        let handler = move |cx: ResolverContext, _: Node, args: Args| {
             let expected = expected.clone();
             async move { load(&cx, &args, Some(&expected)).await }
         };
-        Behaviour::new(handler).erased()
+        Resolver::new(handler).erased()
     })
 }
 
@@ -178,7 +178,7 @@ pub fn legacy_load() -> LegacyLoad {
 ///
 /// # Errors
 /// When it is null, of another type, or cannot be evaluated.
-pub async fn load(cx: &Cx, args: &Args, expected: Option<&str>) -> Result<Outcome> {
+pub async fn load(cx: &ResolverContext, args: &Args, expected: Option<&str>) -> Result<Outcome> {
     match args.literal("id") {
         Literal::Call(call) => Ok(cx.evaluator.load_as(&cx.caller, &call, expected).await?.into()),
         Literal::String(id) => Ok(cx.evaluator.load_id(&cx.caller, &id, expected).await?.into()),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use clap::{Arg, ArgMatches, Command};
-use rondel_client::{Attached, Ears};
+use rondel_client::{Attached, ClientCallbacks};
 use rondel_fault::{Detail, ExecFailure, Fault, Result};
 use rondel_link::{Hello, ModuleRequest, Served, ServedModule};
 use serde_json::{Value, json};
@@ -50,8 +50,8 @@ impl Session {
         let terminal = crate::terminal::terminal(&screen);
         let interactive = settings.interactive(terminal.is_some())?;
         let hello = Hello { version, workdir: workdir()?, modules: vec![request], interactive, ..Hello::default() };
-        let ears = Ears { on_event: screen.on_event(), terminal };
-        let attached = settings.attach(hello, ears).await?;
+        let callbacks = ClientCallbacks { on_event: screen.on_event(), terminal };
+        let attached = settings.attach(hello, callbacks).await?;
         Ok(Self { attached, screen, types: Mutex::default() })
     }
 

@@ -15,7 +15,7 @@ use crate::output;
 pub(crate) const TYPE: &str = "Changeset";
 
 /// How many paths are shown.
-const MOST_SHOWN: usize = 200;
+const MAX_SHOWN: usize = 200;
 
 /// What is done with changes.
 pub(crate) struct Wish {
@@ -100,9 +100,9 @@ impl Changes {
 
     /// A line per path, and one for the whole.
     fn summary(&self) -> String {
-        let mut lines: Vec<String> = self.stats.iter().take(MOST_SHOWN).map(line).collect();
-        if self.stats.len() > MOST_SHOWN {
-            lines.push(format!("… and {} more", self.stats.len() - MOST_SHOWN));
+        let mut lines: Vec<String> = self.stats.iter().take(MAX_SHOWN).map(line).collect();
+        if self.stats.len() > MAX_SHOWN {
+            lines.push(format!("… and {} more", self.stats.len() - MAX_SHOWN));
         }
         let sum = |count: fn(&Stat) -> u64| self.stats.iter().map(count).sum::<u64>();
         let files = match self.stats.iter().filter(|stat| !stat.path.ends_with('/')).count() {

@@ -14,7 +14,7 @@ use crate::writer::Writer;
 const FRAME_MICROS: u64 = 50_000;
 
 /// How many lines are kept while the terminal is somebody else's.
-const MOST_KEPT: usize = 1000;
+const MAX_KEPT: usize = 1000;
 
 /// What is shown.
 #[derive(Clone)]
@@ -52,7 +52,7 @@ impl Screen {
                 Shown::Plain(plain) => {
                     for line in plain.lines(event) {
                         match kept {
-                            Some(kept) if kept.len() < MOST_KEPT => kept.push(line),
+                            Some(kept) if kept.len() < MAX_KEPT => kept.push(line),
                             Some(_) => {}
                             None => writer.push(line + "\n"),
                         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use rondel_client::endpoint::SESSION_PORT;
-use rondel_client::{Attached, Ears, Endpoint, Launch, OpenSession, StateDir};
+use rondel_client::{Attached, ClientCallbacks, Endpoint, EngineCommand, OpenSession, StateDir};
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_link::Hello;
 
@@ -144,20 +144,20 @@ impl Settings {
 
     /// Attaches a client as `hello` says, with what was allowed by flag. An engine is started when
     /// there is none, and no session to join.
-    pub(crate) async fn attach(&self, hello: Hello, ears: impl Into<Ears>) -> Result<Attached> {
+    pub(crate) async fn attach(&self, hello: Hello, callbacks: impl Into<ClientCallbacks>) -> Result<Attached> {
         let hello = Hello { allow: self.allow.clone(), ..hello };
         match self.endpoint()? {
             Endpoint::Engine(state) => {
                 let launch = self.launch()?;
-                rondel_client::attach(&Endpoint::Engine(state), Some(&launch), &hello, ears).await
+                rondel_client::attach(&Endpoint::Engine(state), Some(&launch), &hello, callbacks).await
             }
-            session => rondel_client::attach(&session, None, &hello, ears).await,
+            session => rondel_client::attach(&session, None, &hello, callbacks).await,
         }
     }
 
     /// The state folder whose engine is controlled, and how to start one, unless this process
     /// belongs to a session of another engine.
-    pub(crate) async fn controlled(&self) -> Result<(StateDir, Option<Launch>)> {
+    pub(crate) async fn controlled(&self) -> Result<(StateDir, Option<EngineCommand>)> {
         let state = self.state()?;
         if !self.endpoint()?.is_joined() {
             return Ok((state, Some(self.launch()?)));
@@ -180,9 +180,9 @@ impl Settings {
     }
 
     /// How to start an engine: this very program.
-    pub(crate) fn launch(&self) -> Result<Launch> {
+    pub(crate) fn launch(&self) -> Result<EngineCommand> {
         let program = std::env::current_exe().attempt(|| "find this program's own file".into())?;
-        Ok(Launch { program, config: self.config() })
+        Ok(EngineCommand { program, config: self.config() })
     }
 
     /// How progress is shown.

@@ -25,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// How to start an engine.
 #[derive(Debug, Clone)]
-pub struct Launch {
+pub struct EngineCommand {
     /// The program.
     pub program: PathBuf,
     /// The configuration file, when one was named.
@@ -36,7 +36,7 @@ pub struct Launch {
 ///
 /// # Errors
 /// When no engine answers and none can be started.
-pub async fn connect(state: &StateDir, launch: Option<&Launch>) -> Result<UnixStream> {
+pub async fn connect(state: &StateDir, launch: Option<&EngineCommand>) -> Result<UnixStream> {
     let socket = state.socket();
     let deadline = Instant::now() + START_LIMIT;
     let mut held_by: Option<(i32, Instant)> = None;
@@ -87,7 +87,7 @@ fn nobody_listens(e: &io::Error) -> bool {
 }
 
 /// Starts an engine and waits until it listens, or until another one that was started at the same time does.
-async fn start(state: &StateDir, launch: &Launch) -> Result<()> {
+async fn start(state: &StateDir, launch: &EngineCommand) -> Result<()> {
     state.make()?;
     let (ready, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(io::Error::from)
@@ -107,7 +107,7 @@ async fn start(state: &StateDir, launch: &Launch) -> Result<()> {
 
 /// Starts an engine. What it says before it has the state folder is in the file that is returned: a
 /// folder which it refuses is not written to.
-fn spawn(state: &StateDir, launch: &Launch, tell: OwnedFd) -> Result<File> {
+fn spawn(state: &StateDir, launch: &EngineCommand, tell: OwnedFd) -> Result<File> {
     let early = rustix::fs::memfd_create("rondel-engine-log", MemfdFlags::CLOEXEC).map_err(io::Error::from);
     let early = File::from(early.attempt(|| "make a log for the new engine".into())?);
     let log = early.try_clone().attempt(|| "make a log for the new engine".into())?;

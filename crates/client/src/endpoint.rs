@@ -14,7 +14,7 @@ use rondel_streams::Stream;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::connect::{Launch, connect};
+use crate::connect::{EngineCommand, connect};
 use crate::state::StateDir;
 use crate::stopped::Stopped;
 
@@ -100,7 +100,7 @@ impl Endpoint {
     }
 
     /// A connection; `launch` starts the engine when there is none.
-    pub(crate) async fn open(&self, launch: Option<&Launch>) -> Result<Connection> {
+    pub(crate) async fn open(&self, launch: Option<&EngineCommand>) -> Result<Connection> {
         match self {
             Endpoint::Engine(state) => Ok(Connection::of_engine(connect(state, launch).await?)),
             Endpoint::Session(session) => {

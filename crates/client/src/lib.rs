@@ -12,7 +12,7 @@ pub mod state;
 mod stopped;
 pub mod streams;
 
-pub use connect::{Launch, connect};
+pub use connect::{EngineCommand, connect};
 pub use endpoint::{Endpoint, OpenSession};
-pub use link::{Attached, Ears, attach};
+pub use link::{Attached, ClientCallbacks, attach};
 pub use state::StateDir;

@@ -15,7 +15,7 @@ use tokio::io::{AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
-use crate::connect::{Launch, connect};
+use crate::connect::{EngineCommand, connect};
 use crate::endpoint::{Connection, Endpoint, next_line};
 use crate::state::StateDir;
 use crate::streams::{EndAll, ShowTerminal, Streams};
@@ -29,14 +29,14 @@ const AFTER_HANG_UP: Duration = Duration::from_millis(50);
 pub type OnEvent = Box<dyn FnMut(Event) + Send>;
 
 /// What a client gives to the engine beside answers.
-pub struct Ears {
+pub struct ClientCallbacks {
     /// Receives events.
     pub on_event: OnEvent,
     /// Shows terminals; none: there is none.
     pub terminal: Option<ShowTerminal>,
 }
 
-impl From<OnEvent> for Ears {
+impl From<OnEvent> for ClientCallbacks {
     fn from(on_event: OnEvent) -> Self {
         Self { on_event, terminal: None }
     }
@@ -63,11 +63,11 @@ type SharedWrite = Arc<Mutex<Write>>;
 /// When there is no engine, or it refuses.
 pub async fn attach(
     endpoint: &Endpoint,
-    launch: Option<&Launch>,
+    launch: Option<&EngineCommand>,
     hello: &Hello,
-    ears: impl Into<Ears>,
+    callbacks: impl Into<ClientCallbacks>,
 ) -> Result<Attached> {
-    let ears = ears.into();
+    let callbacks = callbacks.into();
     let hello = &Hello { providers: true, streams: true, ..hello.clone() };
     let mut tries = 1;
     let (read, write, line) = loop {
@@ -91,8 +91,8 @@ pub async fn attach(
         Greeting::Welcome(welcome) => {
             let write = Arc::new(Mutex::new(write));
             let (tell, told) = watch::channel(0);
-            let streams = Streams::new(endpoint.clone(), ears.terminal);
-            let listener = tokio::spawn(listen(read, write.clone(), ears.on_event, tell, streams));
+            let streams = Streams::new(endpoint.clone(), callbacks.terminal);
+            let listener = tokio::spawn(listen(read, write.clone(), callbacks.on_event, tell, streams));
             Ok(Attached { endpoint: endpoint.clone(), welcome, listener, write, asked: AtomicU64::new(0), told })
         }
     }
@@ -136,7 +136,7 @@ impl Attached {
     /// Waits until every event that the engine emitted until now has been received, or the engine hangs up.
     async fn all_told(&self) {
         let id = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        if say(&self.write, &FromClient::Tell { id }).await.is_ok() {
+        if say(&self.write, &FromClient::Ping { id }).await.is_ok() {
             let _ = self.told.clone().wait_for(|told| *told >= id).await;
         }
     }
@@ -206,7 +206,7 @@ async fn listen(
                 });
             }
             Ok(FromEngine::Release { ticket }) => streams.release(&ticket),
-            Ok(FromEngine::Told { id }) => _ = tell.send(id),
+            Ok(FromEngine::Pong { id }) => _ = tell.send(id),
             // A newer engine may say what this client does not know; one that asks is told so.
             Err(_) => {
                 if let Ok(Asked { ask: Id { id } }) = parse(&line) {
@@ -280,7 +280,7 @@ pub async fn control(state: &StateDir, method: Method, path: &str) -> Result<Byt
 /// When there is no engine, or it refuses.
 pub async fn ask(
     state: &StateDir,
-    launch: Option<&Launch>,
+    launch: Option<&EngineCommand>,
     method: Method,
     path: &str,
     body: impl Into<Bytes>,

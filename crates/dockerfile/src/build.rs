@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rondel_model::entitlement::Entitlement;
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{Container, Fs, History, ImageConfig, Platform, SecretRef, SocketRef};
 
 use crate::error::{Error, Spot};
@@ -16,7 +16,7 @@ use crate::words::Expander;
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The build context.
-    pub context: Place,
+    pub context: TreePath,
     /// What of the context does not count as there.
     pub ignore: Vec<String>,
     /// The platform of the result.
@@ -82,7 +82,7 @@ pub enum Need {
 #[derive(Debug, Clone)]
 pub struct Base {
     /// Where it is: of an image the root, of a file the file.
-    pub place: Place,
+    pub place: TreePath,
     /// The configuration of an image.
     pub config: ImageConfig,
     /// How the layers of an image were made.

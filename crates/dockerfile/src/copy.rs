@@ -1,6 +1,6 @@
 //! `COPY` and `ADD`: files from the context, from stages, images, addresses, repositories and here-documents.
 
-use rondel_model::op::{Edit, GatherOp, Place};
+use rondel_model::op::{CopyPattern, Edit, TreePath};
 use rondel_model::{AbsPath, Fs, FsOp, ModeChange, Owner};
 
 use crate::build::{Builder, Need, Stop};
@@ -13,7 +13,7 @@ const WEB: [&str; 2] = ["http://", "https://"];
 
 /// Sources that are copied in one step.
 struct Group {
-    source: Place,
+    source: TreePath,
     ignore: Vec<String>,
     paths: Vec<String>,
     unpack: bool,
@@ -42,7 +42,7 @@ impl State {
         let exclude = copy.exclude.iter().map(word).collect::<Result<Vec<_>, _>>()?;
         let groups = self.groups(builder, at, copy, spot)?;
         for group in groups {
-            self.container.rootfs = Fs::from(GatherOp {
+            self.container.rootfs = Fs::from(CopyPattern {
                 base: self.container.rootfs.clone(),
                 source: group.source,
                 ignore: group.ignore,
@@ -83,7 +83,7 @@ impl State {
             }
             local = true;
             let (source, ignore, keep_owner) = match &from {
-                Some(fs) => (Place { fs: fs.clone(), path: AbsPath::root() }, Vec::new(), true),
+                Some(fs) => (TreePath { fs: fs.clone(), path: AbsPath::root() }, Vec::new(), true),
                 None => (builder.request.context.clone(), builder.request.ignore.clone(), false),
             };
             let unpack = copy.add && copy.unpack.unwrap_or(true);
@@ -94,7 +94,7 @@ impl State {
             let content = if document.expand { self.expand_document(escape, &content, spot)? } else { content };
             let path = AbsPath::root().join_inside(&document.name);
             let edit = Edit::WriteFile { path, contents: content.as_bytes().into(), permissions: 0o644, owner: None };
-            let source = Place { fs: Fs::new(FsOp::Edit { base: Fs::scratch(), edit }), path: AbsPath::root() };
+            let source = TreePath { fs: Fs::new(FsOp::Edit { base: Fs::scratch(), edit }), path: AbsPath::root() };
             let paths = vec![document.name.clone()];
             groups.push(Group { source, ignore: Vec::new(), paths, unpack: false, keep_owner: false });
         }
@@ -125,7 +125,7 @@ fn fetched(builder: &Builder<'_>, copy: &Copy, text: &str, checksum: Option<&str
     }
     let found = builder.need(Need::Http { url: text.to_owned(), checksum: checksum.map(ToOwned::to_owned) }, spot)?;
     let path = found.place.path;
-    let source = Place { fs: found.place.fs, path: path.parent().unwrap_or_else(AbsPath::root) };
+    let source = TreePath { fs: found.place.fs, path: path.parent().unwrap_or_else(AbsPath::root) };
     let paths = vec![path.file_name().unwrap_or_default().to_owned()];
     Ok(Group { source, ignore: Vec::new(), paths, unpack: copy.unpack.unwrap_or_default(), keep_owner: false })
 }

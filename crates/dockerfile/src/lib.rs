@@ -23,5 +23,5 @@ mod words;
 pub use build::{Base, Known, Need, Outcome, Request, Secret, build};
 pub use error::Error;
 pub use ignore::patterns as ignore_patterns;
-pub use lines::MOST_BYTES;
+pub use lines::MAX_BYTES;
 pub use stages::{Dockerfile, parse};

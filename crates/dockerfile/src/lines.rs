@@ -4,7 +4,7 @@ use crate::error::{Error, Source};
 use crate::words;
 
 /// The most bytes of a Dockerfile.
-pub const MOST_BYTES: usize = 4 << 20;
+pub const MAX_BYTES: usize = 4 << 20;
 
 /// One instruction as it was written, on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +55,8 @@ pub(crate) struct Lines {
 /// Splits `text` into instructions.
 pub(crate) fn split(source: &Source, text: &str) -> Result<Lines, Error> {
     let at = |number: usize| source.at(number, "");
-    if text.len() > MOST_BYTES {
-        return Err(at(1).error(format!("it has more than {MOST_BYTES} bytes")));
+    if text.len() > MAX_BYTES {
+        return Err(at(1).error(format!("it has more than {MAX_BYTES} bytes")));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line)).peekable();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rondel_model::entitlement::Entitlement;
 use rondel_model::exec::{ExecOp, Expect, Stdin};
-use rondel_model::op::{Edit, ExecOutput, Filter, ISOLATED, Place};
+use rondel_model::op::{Edit, ExecOutput, Filter, ISOLATED, TreePath};
 use rondel_model::{AbsPath, Fs, FsOp, Mount, MountSource, Owner, SecretRef, SocketRef};
 
 use crate::build::{Builder, Secret, Stop};
@@ -132,8 +132,8 @@ impl State {
             MountKind::Cache => {
                 let id = spec.id.clone().unwrap_or_else(|| at_target.to_string());
                 let from = spec.from.as_ref().map(|from| builder.from(from, at, spot)).transpose()?;
-                let seed = from.map(|fs| Place { fs, path: AbsPath::new(&source) }.into_tree());
-                let seed = seed.map(|fs| Place { fs, path: AbsPath::root() });
+                let seed = from.map(|fs| TreePath { fs, path: AbsPath::new(&source) }.into_tree());
+                let seed = seed.map(|fs| TreePath { fs, path: AbsPath::root() });
                 let namespace = &builder.request.namespace;
                 let separator = if namespace.is_empty() { "" } else { SEPARATOR };
                 let volume = format!("{VOLUMES}{namespace}{separator}{id}");
@@ -166,16 +166,16 @@ impl State {
     ) -> Result<(Fs, AbsPath), Stop> {
         let path = AbsPath::new(source);
         let place = match &spec.from {
-            Some(from) => Place { fs: builder.from(from, at, spot)?, path },
+            Some(from) => TreePath { fs: builder.from(from, at, spot)?, path },
             None => {
                 let request = builder.request;
                 if request.ignore.is_empty() {
                     let path = request.context.path.join_inside(path.as_str());
-                    Place { fs: request.context.fs.clone(), path }
+                    TreePath { fs: request.context.fs.clone(), path }
                 } else {
                     let filter = Filter { exclude: request.ignore.clone(), ..Filter::default() };
                     let filtered = FsOp::Filter { source: request.context.clone(), filter: filter.into() };
-                    Place { fs: Fs::new(filtered), path }
+                    TreePath { fs: Fs::new(filtered), path }
                 }
             }
         };
@@ -252,8 +252,8 @@ fn secret_of(mount: &Mount) -> Option<&SecretRef> {
 }
 
 /// An empty directory with the given permission bits.
-fn empty(mode: Option<u32>) -> Option<Place> {
+fn empty(mode: Option<u32>) -> Option<TreePath> {
     let path = AbsPath::new(ISOLATED);
     let edit = Edit::MakeDir { path: path.clone(), permissions: mode?, owner: None };
-    Some(Place { fs: Fs::new(FsOp::Edit { base: Fs::scratch(), edit }), path })
+    Some(TreePath { fs: Fs::new(FsOp::Edit { base: Fs::scratch(), edit }), path })
 }

@@ -7,7 +7,7 @@ use crate::error::{Error, Source, Spot};
 use crate::lines;
 
 /// The most stages of a Dockerfile.
-const MOST_STAGES: usize = 1000;
+const MAX_STAGES: usize = 1000;
 
 /// The images of front ends that do what we do.
 const FRONT_ENDS: [&str; 2] = ["docker/dockerfile", "docker/dockerfile-upstream"];
@@ -87,8 +87,8 @@ impl Dockerfile {
     fn add(&mut self, instruction: Instruction, spot: Spot) -> Result<(), Error> {
         match instruction.command {
             Command::From { platform, image, name } => {
-                if self.stages.len() == MOST_STAGES {
-                    return Err(spot.error(format!("it has more than {MOST_STAGES} stages")));
+                if self.stages.len() == MAX_STAGES {
+                    return Err(spot.error(format!("it has more than {MAX_STAGES} stages")));
                 }
                 self.stages.push(Stage { spot, platform, image, name, instructions: Vec::new() });
             }

@@ -1,6 +1,6 @@
 //! A stage as its instructions change it.
 
-use rondel_model::op::{Edit, Place};
+use rondel_model::op::{Edit, TreePath};
 use rondel_model::table::entries;
 use rondel_model::{AbsPath, Container, Fs, FsOp, ImageConfig, Owner, Platform};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ impl State {
             working_dir: "/".into(),
             ..ImageConfig::default()
         };
-        let place = Place { fs: Fs::scratch(), path: AbsPath::root() };
+        let place = TreePath { fs: Fs::scratch(), path: AbsPath::root() };
         Self::image(Base { place, config, history: None, platform })
     }
 

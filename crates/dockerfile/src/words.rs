@@ -8,12 +8,12 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 /// How deep modifiers may be inside one another.
-const MOST_DEPTH: usize = 32;
+const MAX_DEPTH: usize = 32;
 /// How much variables may add to one text, in bytes: as much as the kernel takes for one argument of a process. Without a
 /// limit, variables made of each other ten times over fill any memory within ten lines.
-const MOST_ADDED: usize = 128 << 10;
+const MAX_ADDED: usize = 128 << 10;
 /// How much work a pattern may be: the length of the value, squared, times that of the pattern.
-const MOST_WORK: usize = 1 << 28;
+const MAX_WORK: usize = 1 << 28;
 
 /// The words of `text` as a shell splits them, with their quotes and escapes.
 pub(crate) fn shell_words(text: &str, escape: char) -> Vec<String> {
@@ -71,8 +71,8 @@ impl Expander<'_> {
         quotes: Quotes,
         depth: usize,
     ) -> Result<String, String> {
-        if depth > MOST_DEPTH {
-            return Err(format!("more than {MOST_DEPTH} modifiers are inside one another"));
+        if depth > MAX_DEPTH {
+            return Err(format!("more than {MAX_DEPTH} modifiers are inside one another"));
         }
         let mut out = Text::default();
         while let Some(&c) = chars.peek() {
@@ -202,7 +202,7 @@ impl Expander<'_> {
             }
             chars.next();
             match c {
-                '$' => out.add(&self.variable(chars, MOST_DEPTH)?)?,
+                '$' => out.add(&self.variable(chars, MAX_DEPTH)?)?,
                 c if c == self.escape => {
                     out.text.push('\\');
                     out.text.extend(chars.next());
@@ -226,8 +226,8 @@ impl Text {
     /// Adds the value of a variable.
     fn add(&mut self, value: &str) -> Result<(), String> {
         self.added += value.len();
-        if self.added > MOST_ADDED {
-            return Err(format!("variables expand to more than {MOST_ADDED} bytes"));
+        if self.added > MAX_ADDED {
+            return Err(format!("variables expand to more than {MAX_ADDED} bytes"));
         }
         self.text.push_str(value);
         Ok(())
@@ -279,7 +279,7 @@ impl Pattern {
     /// Refuses what would take too long.
     fn check_work(&self, name: &str, value: &str) -> Result<(), String> {
         let work = value.len().saturating_mul(value.len()).saturating_mul(self.0.len());
-        match work > MOST_WORK {
+        match work > MAX_WORK {
             true => Err(format!("the value of `{name}` is too long for a pattern: {} bytes", value.len())),
             false => Ok(()),
         }
@@ -436,7 +436,7 @@ mod tests {
                 Err(message) => failure = Some(message),
             }
         }
-        assert!(value.len() <= MOST_ADDED && failure.expect("is refused").contains("expand to more than"));
+        assert!(value.len() <= MAX_ADDED && failure.expect("is refused").contains("expand to more than"));
         let lookup = |name: &str| Some(if name == "A" { "a".repeat(2_000) } else { "b".repeat(100_000) });
         let expand = |text: &str| Expander { escape: '\\', lookup: &lookup }.word(text);
         for (text, want) in [("${A//a/$B}", "expand to more"), ("\"$B$B\"", "expand to more"), ("${B%*x}", "too long")]

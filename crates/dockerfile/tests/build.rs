@@ -4,12 +4,12 @@
 use rondel_digest::Digest;
 use rondel_dockerfile::{Base, Error, Known, Need, Outcome, Request, Secret, build, parse};
 use rondel_model::entitlement::Entitlement;
-use rondel_model::op::{ExecOutput, GatherOp, Place};
+use rondel_model::op::{CopyPattern, ExecOutput, TreePath};
 use rondel_model::{AbsPath, Container, ExecOp, Fs, FsOp, ImageConfig, MountSource, Platform, SecretRef};
 
 fn request() -> Request {
     Request {
-        context: Place { fs: Fs::scratch(), path: AbsPath::root() },
+        context: TreePath { fs: Fs::scratch(), path: AbsPath::root() },
         ignore: Vec::new(),
         platform: "linux/arm64".parse().unwrap(),
         target: String::new(),
@@ -25,7 +25,7 @@ fn request() -> Request {
 /// Answers every need with an empty tree and this configuration.
 fn answer(config: &ImageConfig, needs: Vec<(Need, Error)>, known: &mut Known) {
     for (need, _) in needs {
-        let place = Place { fs: Fs::scratch(), path: AbsPath::new("/file") };
+        let place = TreePath { fs: Fs::scratch(), path: AbsPath::new("/file") };
         known.insert(need, Base { place, config: config.clone(), history: None, platform: Platform::native() });
     }
 }
@@ -76,9 +76,9 @@ fn exec(fs: &Fs) -> &ExecOp {
     }
 }
 
-fn gather(fs: &Fs) -> &GatherOp {
+fn gather(fs: &Fs) -> &CopyPattern {
     match fs.op() {
-        FsOp::Gather(op) => op,
+        FsOp::CopyPattern(op) => op,
         other => panic!("{other:?}"),
     }
 }

@@ -127,9 +127,9 @@ impl Link {
             }
             // ORDER: behind every event that was emitted until now.
             // A client that asks and does not read is not answered beyond what may wait for it.
-            Ok(FromClient::Tell { .. }) if self.waiting.load(Ordering::Relaxed) > 2 * BACKLOG => {}
-            Ok(FromClient::Tell { id }) => {
-                self.say(FromEngine::Told { id });
+            Ok(FromClient::Ping { .. }) if self.waiting.load(Ordering::Relaxed) > 2 * BACKLOG => {}
+            Ok(FromClient::Ping { id }) => {
+                self.say(FromEngine::Pong { id });
             }
             // A newer client may say what this engine does not know.
             Err(_) => {}

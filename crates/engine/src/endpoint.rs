@@ -16,9 +16,9 @@ use rondel_ports::cache::Cache as _;
 use rondel_query::Response as Answer;
 use rondel_query::execute::ResponseError;
 
-use crate::aftermath::Watch;
 use crate::answer::{failure, run};
 use crate::attach::Origin;
+use crate::failure_terminal::FailureObserver;
 use crate::sessions::{AttachedClient, Engine};
 
 /// The longest body of a request that controls the engine, in bytes.
@@ -49,7 +49,7 @@ async fn query(State(engine): State<Arc<Engine>>, request: Request) -> Response<
         Err(refusal) => return refusal,
     };
     let work = async {
-        let watch = Watch::new(&client);
+        let watch = FailureObserver::new(&client);
         let response = match client.prepare(&engine).await {
             Ok(()) => run(&engine.evaluator, &client.caller, &body).await,
             Err(fault) => Ok(refused(fault)),
@@ -84,7 +84,7 @@ pub(crate) fn graphql(text: String) -> Response<Body> {
 /// What the client is served, or the same error that its queries get.
 async fn served(State(engine): State<Arc<Engine>>, headers: HeaderMap) -> Response<Body> {
     let Some(client) = named(&engine, &headers) else { return unknown_client() };
-    let watch = Watch::new(&client);
+    let watch = FailureObserver::new(&client);
     match client.prepare(&engine).await {
         Ok(()) => json(&client.served(&engine)).into_response(),
         Err(fault) => {
@@ -164,23 +164,23 @@ async fn stop(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
 }
 
 async fn verify(State(engine): State<Arc<Engine>>) -> Response<Body> {
-    answered(engine.house.verify().await)
+    answered(engine.gc.verify().await)
 }
 
 async fn cache(State(engine): State<Arc<Engine>>) -> Response<Body> {
-    answered(engine.house.records().await)
+    answered(engine.gc.records().await)
 }
 
 async fn prune(State(engine): State<Arc<Engine>>, body: Bytes) -> Response<Body> {
     match serde_json::from_slice(&body) {
-        Ok(request) => answered(engine.house.prune(request).await),
+        Ok(request) => answered(engine.gc.prune(request).await),
         Err(e) => (StatusCode::BAD_REQUEST, e.to_string()).into_response(),
     }
 }
 
 async fn why(State(engine): State<Arc<Engine>>, body: Bytes) -> Response<Body> {
     match serde_json::from_slice(&body) {
-        Ok(request) => json(&engine.house.explained.why(&engine.services.ops, &request).await).into_response(),
+        Ok(request) => json(&engine.gc.explained.why(&engine.services.ops, &request).await).into_response(),
         Err(e) => (StatusCode::BAD_REQUEST, e.to_string()).into_response(),
     }
 }

@@ -10,7 +10,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::exec::Scope;
 use rondel_model::explain::{Difference, Ended, Note, Parts};
 use rondel_model::{SecretRef, Snapshot, SocketRef};
-use rondel_ops::{NoServices, OpCx, Ops, ScopeBinding, ScopedProcess, Scopes};
+use rondel_ops::{NoServices, OpContext, Ops, ScopeBinding, ScopedProcess, Scopes};
 use rondel_ports::BoxFuture;
 use rondel_ports::egress::Reach;
 use rondel_ports::secrets::{Plaintext, Secrets};
@@ -170,7 +170,7 @@ fn explain(note: &Note, earlier: &[Note]) -> Explanation {
 /// With the files that differ, where both trees are still here.
 async fn with_files(ops: &Arc<Ops>, mut explanation: Explanation, earlier: &[Note]) -> Explanation {
     let Some(nearest) = nearest(&explanation.note, earlier) else { return explanation };
-    let cx = OpCx {
+    let cx = OpContext {
         events: Emitter::nowhere(),
         secrets: Arc::new(Nobody),
         scopes: Arc::new(Nobody),

@@ -4,15 +4,15 @@
 //! when it attaches ([`sessions`]); what a process in a container sees is decided by its exec scope alone
 //! ([`nested`]), never by anything it sends. No terminal is known here.
 
-pub mod aftermath;
 pub mod answer;
 pub mod attach;
 pub mod config;
 pub mod container_machine;
 pub mod endpoint;
 pub mod explained;
+pub mod failure_terminal;
 pub mod fields;
-pub mod house;
+pub mod gc;
 pub mod metrics;
 pub mod nested;
 pub mod notes;

@@ -36,7 +36,7 @@ pub async fn serve(engine: Arc<Engine>, address: SocketAddr, ending: Cancellatio
 
 /// Answers with the figures.
 pub async fn answer(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
-    let records = engine.house.records().await.unwrap_or_default();
+    let records = engine.gc.records().await.unwrap_or_default();
     let status = engine.status();
     let bytes: u64 = records.iter().map(|record| record.bytes).sum();
     let figures = [

@@ -37,9 +37,9 @@ use crate::sessions::{AttachedClient, Engine, Nesting};
 /// The header in which client libraries describe themselves.
 const METADATA_HEADER: &str = "x-dagger-client-metadata";
 /// How many versions one process may speak as at a time.
-const MOST_VERSIONS: usize = 64;
+const MAX_VERSIONS: usize = 64;
 /// How many processes of one container may be attached at a time.
-const MOST_ATTACHED: usize = 64;
+const MAX_ATTACHED: usize = 64;
 /// How many connections one container may have at a time.
 const CONNECTIONS: usize = 512;
 
@@ -82,10 +82,10 @@ impl Scopes for NestedScopes {
         };
         let record = scope.record.clone().and_then(|record| record.0.downcast::<ExecScope>().ok());
         let scope = record.ok_or_else(|| Fault::bug("a process has an exec scope that the engine did not make"))?;
-        let asked = version.filter(|_| scope.speaker.is_none()).map(|version| View::of_client(&version));
+        let asked = version.filter(|_| scope.acting_module.is_none()).map(|version| View::of_client(&version));
         let caller = engine.nested(&nesting, &scope, asked);
         // What a process says of its version counts more than what its environment says, and never more than the module.
-        let fixed = scope.speaker.is_some();
+        let fixed = scope.acting_module.is_some();
         let ending = engine.ending.child_token();
         let door = Door {
             engine,
@@ -95,7 +95,7 @@ impl Scopes for NestedScopes {
             fixed,
             others: Arc::default(),
             attached: Arc::default(),
-            places: Arc::new(Semaphore::new(MOST_ATTACHED)),
+            places: Arc::new(Semaphore::new(MAX_ATTACHED)),
             admission: Admission::default(),
             ending: ending.clone(),
         };
@@ -216,7 +216,7 @@ impl Door {
         let Some(view) = view.filter(|view| *view != self.caller.view) else { return self.caller.clone() };
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         // A process cannot fill the memory with versions.
-        if others.len() >= MOST_VERSIONS {
+        if others.len() >= MAX_VERSIONS {
             others.clear();
         }
         let caller = || self.engine.nested(&self.nesting, &self.scope, Some(view));
@@ -252,7 +252,7 @@ async fn attach(State(door): State<Door>, request: Request) -> Response<Body> {
     match door.places.clone().try_acquire_owned() {
         Ok(place) => endpoint::attached(request, Origin::Exec(door, place)),
         Err(_) => {
-            let why = format!("{MOST_ATTACHED} processes of this container are attached, which is the most");
+            let why = format!("{MAX_ATTACHED} processes of this container are attached, which is the most");
             (StatusCode::SERVICE_UNAVAILABLE, failure(&why)).into_response()
         }
     }

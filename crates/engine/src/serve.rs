@@ -43,7 +43,7 @@ pub struct ServeOptions {
 pub async fn serve(mut options: ServeOptions) -> Result<()> {
     let idle = options.config.idle();
     let engine = wiring::wire(&options).await?;
-    let keeping = tokio::spawn(engine.house.clone().keep(engine.ending.clone()));
+    let keeping = tokio::spawn(engine.gc.clone().keep(engine.ending.clone()));
     if let Some(address) = options.config.metrics {
         crate::metrics::serve(engine.clone(), address, engine.ending.clone()).await?;
     }

@@ -11,7 +11,7 @@ use rondel_fault::{Fault, Kind, Result};
 use rondel_hostlink::HostLink;
 use rondel_link::{Hello, ModuleRequest, Served, ServedModule, Status};
 use rondel_modules::{Lookup, Modules};
-use rondel_ops::{Failures, OpCx};
+use rondel_ops::{Failures, OpContext};
 use rondel_ports::egress::Reach;
 use rondel_ports::streams::Machine;
 use rondel_query::{Caller, Evaluator};
@@ -22,7 +22,7 @@ use rondel_web::Admission;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use crate::house::Housekeeper;
+use crate::gc::GarbageCollector;
 use crate::nested::NestedScopes;
 use crate::notes::Noted;
 use crate::streams::Tickets;
@@ -42,7 +42,7 @@ pub struct Engine {
     /// Networks of containers, and remarks on what this machine lacks.
     pub networks: Arc<Noted>,
     /// What keeps the disk in order.
-    pub house: Arc<Housekeeper>,
+    pub gc: Arc<GarbageCollector>,
     /// Whether it runs as an ordinary user.
     pub rootless: bool,
     /// Fires when the engine is to end.
@@ -145,7 +145,7 @@ pub struct Parts {
     /// Networks of containers, and remarks on what this machine lacks.
     pub networks: Arc<Noted>,
     /// What keeps the disk in order.
-    pub house: Arc<Housekeeper>,
+    pub gc: Arc<GarbageCollector>,
     /// Whether it runs as an ordinary user.
     pub rootless: bool,
     /// What every session allows modules and processes in containers.
@@ -155,7 +155,7 @@ pub struct Parts {
 impl Engine {
     /// An engine without clients.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { services, evaluator, modules, store, host, networks, house, rootless, grants } = parts;
+        let Parts { services, evaluator, modules, store, host, networks, gc, rootless, grants } = parts;
         let clients = Mutex::new(Clients { attached: HashMap::new(), idle_since: Instant::now() });
         let started = Instant::now();
         let ending = CancellationToken::new();
@@ -167,7 +167,7 @@ impl Engine {
             store,
             host,
             networks,
-            house,
+            gc,
             rootless,
             ending,
             tickets,
@@ -212,7 +212,7 @@ impl Engine {
             scope: None,
             origin: None,
             served: Mutex::default(),
-            op_cx: OpCx {
+            op_cx: OpContext {
                 events: events.clone(),
                 secrets: secrets.clone(),
                 scopes: scopes.clone(),
@@ -230,9 +230,9 @@ impl Engine {
         let gone = joined.map_or(&self.ending, |joined| &joined.gone).child_token();
         let mut attached = AttachedClient::new(caller, gone, hello.modules);
         attached.is_main = joined.is_none();
-        attached.since = (self.house.now(), self.evaluator.graph().moment());
+        attached.since = (self.gc.now(), self.evaluator.graph().moment());
         if attached.is_main {
-            self.house.explained.session(attached.since.0, &attached.caller.session, title);
+            self.gc.explained.session(attached.since.0, &attached.caller.session, title);
         }
         self.clients().attached.insert(id, attached.clone());
         self.networks.greet(&attached.caller.events);
@@ -253,9 +253,9 @@ impl Engine {
         asked: Option<View>,
         own_modules: bool,
     ) -> Arc<Caller> {
-        let view = scope.speaker.as_ref().map_or(asked.unwrap_or(ENGINE), |speaker| speaker.view);
-        let starts = scope.starts();
-        let module = scope.speaker.as_ref().map(|speaker| speaker.implementation);
+        let view = scope.acting_module.as_ref().map_or(asked.unwrap_or(ENGINE), |acting_module| acting_module.view);
+        let child_identity = scope.child_identity();
+        let module = scope.acting_module.as_ref().map(|acting_module| acting_module.implementation);
         let id = fresh("n");
         let session = process.origin.session.clone();
         let scopes = NestedScopes::new(self, session.clone());
@@ -269,13 +269,13 @@ impl Engine {
             services: self.services.clone(),
             workdir: process.workdir.clone(),
             host_root: process.root.clone(),
-            own_modules: own_modules || scope.speaker.is_none(),
+            own_modules: own_modules || scope.acting_module.is_none(),
             link: Some(process.link.clone()),
             machine: process.machine.clone(),
             scope: Some(scope.clone()),
             origin: Some(process.origin.clone()),
             served: Mutex::default(),
-            op_cx: OpCx {
+            op_cx: OpContext {
                 events: process.events.clone(),
                 secrets,
                 scopes,
@@ -287,7 +287,7 @@ impl Engine {
         });
         let schema = self.modules.client_schema(&client, view);
         let caller = Caller::new(session.id.clone(), id, view, schema, process.events.clone(), client);
-        Arc::new(caller.starting(starts))
+        Arc::new(caller.with_child_identity(child_identity))
     }
 
     /// The attached client called `id`.

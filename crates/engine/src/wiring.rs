@@ -28,7 +28,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::{Config, LimitsConfig, Weight};
 use crate::fields::AllFields;
-use crate::house::Housekeeper;
+use crate::gc::GarbageCollector;
 use crate::notes::Noted;
 use crate::serve::ServeOptions;
 use crate::sessions::{Engine, Parts};
@@ -75,8 +75,8 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         host: host.clone(),
         git: Arc::new(Git::new(&options.state_dir.join(GIT), git_variables(), open_files)?.with_egress(egress)),
     };
-    let house = Housekeeper::new(store.clone(), engine_name(&options.config), &options.config.cache)?;
-    let given = rondel_ops::Options { trust: host_trust(), proxies: proxies(), watch: Some(house.clone()) };
+    let gc = GarbageCollector::new(store.clone(), engine_name(&options.config), &options.config.cache)?;
+    let given = rondel_ops::Options { trust: host_trust(), proxies: proxies(), watch: Some(gc.clone()) };
     let ops = Ops::new_with(ports, given);
     let modules = Modules::new();
     let mut surface = Surface::new();
@@ -89,7 +89,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     let registry = Arc::new(rondel_api::registry(&surface)?);
     let mac_key = mac_key(&*store)?;
     let services =
-        Arc::new(Services { ops, index: store.clone(), house: house.clone(), registry: registry.clone(), mac_key });
+        Arc::new(Services { ops, index: store.clone(), engine_info: gc.clone(), registry: registry.clone(), mac_key });
     let fields = AllFields::new(registry);
     let evaluator = Evaluator::new(fields.clone(), options.config.remembered_results, SealKey::derived(&mac_key));
     fields.add(modules.clone());
@@ -101,12 +101,12 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         store,
         host,
         networks,
-        house: house.clone(),
+        gc: gc.clone(),
         rootless: options.rootless,
         grants: options.config.grants.clone(),
     });
     noted.tell(&engine);
-    house.serve(&engine);
+    gc.serve(&engine);
     Ok(engine)
 }
 
@@ -144,7 +144,7 @@ fn sandbox_options(limits: &LimitsConfig, open_files: Rlimit) -> SandboxOptions 
 /// Cache volumes of a module's code are its own: they keep their name across versions of it. Modules of one name are told
 /// apart by where they are in their repository; that itself may be somewhere else the next time.
 fn module_namespace(client: &Client) -> Option<String> {
-    let module = client.scope.as_ref()?.speaker.clone()?.module.downcast::<Module>().ok()?;
+    let module = client.scope.as_ref()?.acting_module.clone()?.module.downcast::<Module>().ok()?;
     Some(format!("{}\u{1f}{}", module.source.name(), module.source.root))
 }
 

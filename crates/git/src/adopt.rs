@@ -17,7 +17,7 @@ const TAKEN: [&str; 7] = ["HEAD", "config", "objects", "packed-refs", "refs", "r
 /// What among the objects says where to find others, or names files: never needed.
 const ELSEWHERE: [&str; 3] = ["info", "pack/multi-pack-index", "pack/multi-pack-index.d"];
 /// Most that is read of a configuration, in bytes.
-const MOST_CONFIGURATION: u64 = 1 << 20;
+const MAX_CONFIGURATION: u64 = 1 << 20;
 
 /// Makes the git directory in `folder`, which belongs to nobody else, one that may be used.
 ///
@@ -90,7 +90,7 @@ fn configure(config: &Path) -> Result<()> {
     let given = match File::open(config) {
         Ok(file) => {
             let mut given = Vec::new();
-            file.take(MOST_CONFIGURATION).read_to_end(&mut given).attempt(|| format!("read `{}`", config.display()))?;
+            file.take(MAX_CONFIGURATION).read_to_end(&mut given).attempt(|| format!("read `{}`", config.display()))?;
             String::from_utf8_lossy(&given).to_ascii_lowercase()
         }
         Err(_) => String::new(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_ports::git::{Checkout, Login, Repository};
-use rondel_ports::snapshots::MOST_LEVELS;
+use rondel_ports::snapshots::MAX_LEVELS;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
 use crate::command::Run;
@@ -231,8 +231,8 @@ struct Walk {
 impl Walk {
     /// Finishes `folder`, which lies `level` folders below the checkout.
     fn folder(&mut self, folder: &Path, level: usize) -> std::io::Result<()> {
-        if level > MOST_LEVELS {
-            return Err(std::io::Error::other(format!("more than {MOST_LEVELS} directories are inside one another")));
+        if level > MAX_LEVELS {
+            return Err(std::io::Error::other(format!("more than {MAX_LEVELS} directories are inside one another")));
         }
         for entry in fs::read_dir(folder)? {
             let entry = entry?;

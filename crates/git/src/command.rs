@@ -16,7 +16,7 @@ use crate::failure::Failure;
 /// Protocols that are spoken to the outside.
 const OUTSIDE: &str = "http:https:ssh:git";
 /// Most that is taken of what `git` prints, in bytes.
-const MOST_OUTPUT: usize = 256 << 20;
+const MAX_OUTPUT: usize = 256 << 20;
 /// What is kept of its messages, in bytes.
 const TAIL: usize = 16 << 10;
 
@@ -230,7 +230,7 @@ async fn listen(child: &mut Child, patience: Duration) -> Result<(Vec<u8>, Strin
             () = tokio::time::sleep_until(deadline) => return Err(Failure::Silent(patience)),
         }
         deadline = Instant::now() + patience;
-        if output.len() > MOST_OUTPUT {
+        if output.len() > MAX_OUTPUT {
             return Err(Failure::Said("it prints too much".into()));
         }
         if messages.len() > 2 * TAIL {

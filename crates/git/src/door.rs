@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::confine::Outside;
 
 /// How many connections may be open at a time; further ones are closed at once.
-const MOST_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 /// The kernel's list of the connections of this network namespace.
 const CONNECTIONS: &str = "/proc/self/net/tcp";
 
@@ -51,7 +51,7 @@ async fn serve(listener: TcpListener, port: u16, manner: Manner) {
     let mut connections = JoinSet::new();
     while let Ok((near, from)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        if connections.len() < MOST_CONNECTIONS && is_own(from, port).await {
+        if connections.len() < MAX_CONNECTIONS && is_own(from, port).await {
             // Whoever asked sees its connection end; there is nobody else to tell.
             connections.spawn(pass(near, manner.clone()));
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::sdl;
-use crate::types::{ArgDef, Behaviour, DirectiveDef, FieldDef, Name, TypeDef, TypeRef};
+use crate::types::{ArgDef, DirectiveDef, FieldDef, FieldResolver, Name, TypeDef, TypeRef};
 
 /// The introspection types. `directives` on members, with the two types behind it, is an extension that
 /// code generators of official clients read.
@@ -145,8 +145,8 @@ pub fn is_builtin_scalar(name: &str) -> bool {
 }
 
 /// The behaviour of a field that nothing evaluates: of an interface, or of an introspection type.
-pub fn nothing(_: &str, _: &str) -> Behaviour {
-    Behaviour(Arc::new(()))
+pub fn nothing(_: &str, _: &str) -> FieldResolver {
+    FieldResolver(Arc::new(()))
 }
 
 fn parsed() -> sdl::Document {

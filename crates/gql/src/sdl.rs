@@ -9,8 +9,8 @@ use crate::document::{Literal, literal, type_reference};
 use crate::error::{GqlError, Limits};
 use crate::lexer::{Lexer, Token};
 use crate::types::{
-    AppliedDirective, ArgDef, Behaviour, DirectiveDef, EnumValue, FieldDef, Fields, Name, Schema, TypeDef, TypeKind,
-    TypeRef,
+    AppliedDirective, ArgDef, DirectiveDef, EnumValue, FieldDef, FieldResolver, Fields, Name, Schema, TypeDef,
+    TypeKind, TypeRef,
 };
 use crate::value::Value;
 
@@ -99,7 +99,7 @@ pub fn parse(text: &str) -> Result<Document, GqlError> {
 ///
 /// # Errors
 /// When the text is no schema.
-pub fn schema(text: &str, behaviour: impl Fn(&str, &str) -> Behaviour) -> Result<Schema, GqlError> {
+pub fn schema(text: &str, behaviour: impl Fn(&str, &str) -> FieldResolver) -> Result<Schema, GqlError> {
     let document = parse(text)?;
     let mut schema = Schema { query: document.query.unwrap_or_else(|| Name::from("Query")), ..Schema::default() };
     schema.directives = crate::builtin::directives();
@@ -113,7 +113,7 @@ pub fn schema(text: &str, behaviour: impl Fn(&str, &str) -> Behaviour) -> Result
 
 impl Type {
     /// The type as documents are validated against.
-    pub fn into_type(self, behaviour: impl Fn(&str, &str) -> Behaviour) -> TypeDef {
+    pub fn into_type(self, behaviour: impl Fn(&str, &str) -> FieldResolver) -> TypeDef {
         let name = self.name.clone();
         let fields = |list: Vec<Field>, interfaces| {
             let defs = list.into_iter().map(|field| {
@@ -135,7 +135,7 @@ impl Type {
 
 impl Field {
     /// The field as documents are validated against.
-    pub fn into_field(self, behaviour: Behaviour) -> FieldDef {
+    pub fn into_field(self, behaviour: FieldResolver) -> FieldDef {
         FieldDef {
             name: self.name,
             description: self.description,

@@ -79,16 +79,16 @@ pub struct FieldDef {
     /// Directives applied to it (`expectedType`, `sourceMap`, …).
     pub directives: Vec<AppliedDirective>,
     /// What evaluates it. This crate carries it and never looks inside.
-    pub behaviour: Behaviour,
+    pub behaviour: FieldResolver,
 }
 
 /// What evaluates a field, opaque to this crate.
 #[derive(Clone)]
-pub struct Behaviour(pub Arc<dyn Any + Send + Sync>);
+pub struct FieldResolver(pub Arc<dyn Any + Send + Sync>);
 
-impl fmt::Debug for Behaviour {
+impl fmt::Debug for FieldResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Behaviour")
+        f.write_str("FieldResolver")
     }
 }
 

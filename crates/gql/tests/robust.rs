@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use rondel_gql::types::Behaviour;
+use rondel_gql::types::FieldResolver;
 use rondel_gql::{Limits, Request, Schema, prepare, sdl};
 
 fn toy() -> Schema {
-    sdl::schema(include_str!("toy.graphql"), |_, _| Behaviour(Arc::new(()))).expect("the toy schema")
+    sdl::schema(include_str!("toy.graphql"), |_, _| FieldResolver(Arc::new(()))).expect("the toy schema")
 }
 
 const PIECES: &[&str] = &[

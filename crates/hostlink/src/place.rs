@@ -21,7 +21,7 @@ use rustix::io::Errno;
 /// How often a path is resolved again because something above it was moved meanwhile.
 const RESOLVE_TRIES: usize = 100;
 /// The most links that the last part of a path may go through.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// The roots of running containers, by name.
 #[derive(Default)]
@@ -172,7 +172,7 @@ impl Place {
     /// The directory that holds the file, with the file's name there, after all links; none when it cannot be a file.
     pub(crate) fn leaf(&self) -> io::Result<Option<(OwnedFd, OsString)>> {
         let mut path = if self.root.is_some() { self.path.clone() } else { self.path.canonicalize()? };
-        for _ in 0..MOST_LINKS {
+        for _ in 0..MAX_LINKS {
             let Some(name) = path.file_name().map(ToOwned::to_owned) else { return Ok(None) };
             let parent = path.parent().unwrap_or(Path::new("")).to_owned();
             let dir = self.at(&parent).open(OFlags::PATH | OFlags::DIRECTORY)?;

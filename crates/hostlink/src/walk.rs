@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use rondel_fault::{Attempt, Fault, Result};
-use rondel_ports::snapshots::MOST_LEVELS;
+use rondel_ports::snapshots::MAX_LEVELS;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
@@ -70,7 +70,7 @@ pub(crate) struct Item {
 const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
 /// Down to which level the directories in a directory are listed by several threads.
-const MOST_LEVELS_APART: usize = 16;
+const MAX_LEVELS_APART: usize = 16;
 
 struct Walk<'a> {
     root: &'a Path,
@@ -93,9 +93,9 @@ impl Walk<'_> {
         ignores: &Ignores,
         gitignore: bool,
     ) -> Result<Vec<Item>> {
-        if level > MOST_LEVELS {
+        if level > MAX_LEVELS {
             return Err(Fault::user(format!(
-                "cannot take `{}`: more than {MOST_LEVELS} directories are inside one another",
+                "cannot take `{}`: more than {MAX_LEVELS} directories are inside one another",
                 self.root.display()
             )));
         }
@@ -123,7 +123,7 @@ impl Walk<'_> {
         };
         let dirs = listed.iter().filter(|(item, _)| item.kind == Kind::Dir).count();
         // A thread that waits for others takes their work onto its own stack, so deep down there is nothing to wait for.
-        let subtrees: Vec<Vec<Item>> = if dirs > 1 && level < MOST_LEVELS_APART {
+        let subtrees: Vec<Vec<Item>> = if dirs > 1 && level < MAX_LEVELS_APART {
             listed.par_iter().map(below).collect::<Result<_>>()?
         } else {
             listed.iter().map(below).collect::<Result<_>>()?

@@ -142,7 +142,7 @@ pub enum FromEngine {
         ticket: String,
     },
     /// Everything that happened before the client asked for this has been told.
-    Told {
+    Pong {
         /// Names the request.
         id: u64,
     },
@@ -240,7 +240,7 @@ pub enum FromClient {
         answer: Answer,
     },
     /// Asks for [`FromEngine::Told`].
-    Tell {
+    Ping {
         /// Names the request.
         id: u64,
     },

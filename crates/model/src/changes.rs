@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::container::Directory;
-use crate::op::{Fs, Place};
+use crate::op::{Fs, TreePath};
 
 /// A comparison of two directories.
 #[derive(Clone, Debug)]
@@ -25,9 +25,9 @@ impl Changeset {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Pair {
     /// The older one.
-    pub before: Place,
+    pub before: TreePath,
     /// The newer one.
-    pub after: Place,
+    pub after: TreePath,
 }
 
 /// Work with what differs between directories. The result is the tree of `base`, changed below the place.
@@ -36,14 +36,14 @@ pub enum ChangesOp {
     /// What differs in `changes` is done to `base`, too.
     Apply {
         /// The directory to change.
-        base: Place,
+        base: TreePath,
         /// The changes.
         changes: Pair,
     },
     /// Both changes are done to `base`, text merged line by line.
     Merge {
         /// What both were made from.
-        base: Place,
+        base: TreePath,
         /// The changes that are there.
         ours: Pair,
         /// The changes to add.
@@ -59,9 +59,9 @@ pub enum ChangesOp {
     /// The patch is applied to `base`.
     Patch {
         /// The directory to change.
-        base: Place,
+        base: TreePath,
         /// The file that holds the patch.
-        patch: Place,
+        patch: TreePath,
     },
 }
 
@@ -85,7 +85,7 @@ pub enum OnConflict {
 
 impl ChangesOp {
     /// The places it works on, in a fixed order.
-    pub fn places(&self) -> Vec<&Place> {
+    pub fn places(&self) -> Vec<&TreePath> {
         match self {
             Self::Apply { base, changes } => vec![base, &changes.before, &changes.after],
             Self::Merge { base, ours, theirs, .. } => {

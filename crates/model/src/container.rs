@@ -8,7 +8,7 @@ use crate::chain::Chain;
 use crate::exec::{ExecOp, Mount, Scope};
 use crate::history::History;
 use crate::image::ImageRef;
-use crate::op::{Fs, Place};
+use crate::op::{Fs, TreePath};
 use crate::path::AbsPath;
 use crate::platform::Platform;
 use crate::secret::SecretRef;
@@ -121,7 +121,7 @@ pub struct ImageConfig {
 #[derive(Clone, Debug)]
 pub struct Directory {
     /// Where.
-    pub place: Place,
+    pub place: TreePath,
     /// The platform, when the tree belongs to one.
     pub platform: Platform,
     /// An error to raise when it is evaluated.
@@ -132,7 +132,7 @@ pub struct Directory {
 #[derive(Clone, Debug)]
 pub struct File {
     /// Where.
-    pub place: Place,
+    pub place: TreePath,
     /// The platform, when the tree belongs to one.
     pub platform: Platform,
     /// The name it was given instead of that of its path.
@@ -236,6 +236,6 @@ impl ImageConfig {
 impl Directory {
     /// The root of a tree.
     pub fn root(fs: Fs, platform: Platform) -> Self {
-        Self { place: Place { fs, path: AbsPath::root() }, platform, error: None }
+        Self { place: TreePath { fs, path: AbsPath::root() }, platform, error: None }
     }
 }

@@ -168,7 +168,7 @@ pub enum MountSource {
         /// The name of the volume, its namespace included. Name, source and owner together say which volume it is.
         volume: String,
         /// What it holds when it is made.
-        source: Option<crate::op::Place>,
+        source: Option<crate::op::TreePath>,
         /// How simultaneous users share it.
         sharing: Sharing,
         /// The owner of everything in it when it is made. `None` keeps that of the source.
@@ -217,7 +217,7 @@ impl MountSource {
             Self::Directory { fs, .. }
             | Self::File { fs, .. }
             | Self::Bind { fs, .. }
-            | Self::Cache { source: Some(crate::op::Place { fs, .. }), .. } => Some(fs),
+            | Self::Cache { source: Some(crate::op::TreePath { fs, .. }), .. } => Some(fs),
             Self::Cache { source: None, .. } | Self::Temp { .. } | Self::Secret { .. } | Self::Socket { .. } => None,
         }
     }

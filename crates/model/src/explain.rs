@@ -10,9 +10,9 @@ use crate::LayerId;
 /// The longest value of a part that is kept, in bytes.
 const LONGEST: usize = 120;
 /// The most parts that are kept.
-const MOST_PARTS: usize = 200;
+const MAX_PARTS: usize = 200;
 /// The most layers of a tree that are kept: files of the host are one.
-const MOST_LAYERS: usize = 3;
+const MAX_LAYERS: usize = 3;
 /// Names of variables whose values nobody wants to see.
 const PRIVATE: [&str; 7] = ["TOKEN", "SECRET", "PASSW", "PWD", "KEY", "CREDENTIAL", "AUTH"];
 
@@ -53,7 +53,7 @@ impl Parts {
             value.truncate(value.floor_char_boundary(LONGEST - 20));
             value = format!("{value}… ({})", digest.short());
         }
-        if self.parts.len() < MOST_PARTS {
+        if self.parts.len() < MAX_PARTS {
             self.parts.insert(name.into(), value);
         }
     }
@@ -73,7 +73,7 @@ impl Parts {
     /// Adds a tree of files.
     pub fn add_tree(&mut self, name: impl Into<String>, shown: impl Into<String>, layers: &[LayerId]) {
         let name = name.into();
-        if layers.len() <= MOST_LAYERS {
+        if layers.len() <= MAX_LAYERS {
             self.trees.insert(name.clone(), layers.to_vec());
         }
         self.add(name, shown);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::op::Place;
+use crate::op::TreePath;
 use crate::reach::Reach;
 use crate::secret::SecretRef;
 use crate::service::Service;
@@ -68,7 +68,7 @@ pub enum GitSource {
     /// On a server.
     Remote(Box<GitRemote>),
     /// In a directory: one with a `.git`, or a repository without a work tree.
-    Local(Place),
+    Local(TreePath),
 }
 
 /// A repository.

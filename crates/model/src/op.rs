@@ -74,7 +74,7 @@ macro_rules! fs_from {
         }
     )*};
 }
-fs_from!(ImageOp Image, ImportOp Import, CopyOp Copy, GatherOp Gather);
+fs_from!(ImageOp Image, ImportOp Import, CopyOp Copy, CopyPattern CopyPattern);
 
 impl PartialEq for Fs {
     fn eq(&self, other: &Self) -> bool {
@@ -112,7 +112,7 @@ fn take_inputs(op: FsOp, into: &mut Vec<Fs>) {
             }
         }
         FsOp::Copy(op) => into.extend([op.base, op.source.fs]),
-        FsOp::Gather(op) => into.extend([op.base, op.source.fs]),
+        FsOp::CopyPattern(op) => into.extend([op.base, op.source.fs]),
         FsOp::Edit { base, .. } => into.push(base),
         FsOp::Diff { lower, upper } => into.extend([lower.fs, upper.fs]),
         FsOp::Select(place) | FsOp::Isolate(place) => into.push(place.fs),
@@ -128,21 +128,21 @@ fn take_inputs(op: FsOp, into: &mut Vec<Fs>) {
 
 /// A place in a tree.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Place {
+pub struct TreePath {
     /// The tree.
     pub fs: Fs,
     /// Where in it.
     pub path: AbsPath,
 }
 
-impl Place {
+impl TreePath {
     /// The directory as a tree of its own. The tree is known by the content of the directory, and stays the same when
     /// something else changes beside it.
     pub fn into_tree(self) -> Fs {
         if self.path.is_root() { self.fs } else { Fs::new(FsOp::Select(self)) }
     }
 
-    /// What is at the place, alone in a tree, as the place of it there. Like [`Place::into_tree`], for what may be a file.
+    /// What is at the place, alone in a tree, as the place of it there. Like [`TreePath::into_tree`], for what may be a file.
     #[must_use]
     pub fn isolated(self) -> Self {
         if self.path.is_root() {
@@ -171,7 +171,7 @@ pub enum FsOp {
     /// Files copied into a tree.
     Copy(Box<CopyOp>),
     /// Files that patterns pick, copied into a tree.
-    Gather(Box<GatherOp>),
+    CopyPattern(Box<CopyPattern>),
     /// A small change to a tree.
     Edit {
         /// The tree.
@@ -182,18 +182,18 @@ pub enum FsOp {
     /// What `upper` has that `lower` has not, or has differently. The result's root is the place of `upper`.
     Diff {
         /// The tree before.
-        lower: Place,
+        lower: TreePath,
         /// The tree after.
-        upper: Place,
+        upper: TreePath,
     },
     /// A sub-tree as a tree of its own: the directory at the place becomes the root.
-    Select(Place),
+    Select(TreePath),
     /// What is at the place, a directory or a file, alone in a tree, as [`ISOLATED`].
-    Isolate(Place),
+    Isolate(TreePath),
     /// A tree with only the files that pass the filter. The directory at the place becomes the root.
     Filter {
         /// The directory.
-        source: Place,
+        source: TreePath,
         /// What passes.
         filter: Box<Filter>,
     },
@@ -211,7 +211,7 @@ impl FsOp {
             FsOp::Import(op) => vec![&op.source.fs],
             FsOp::Exec { exec, .. } => exec.inputs(),
             FsOp::Copy(op) => vec![&op.base, &op.source.fs],
-            FsOp::Gather(op) => vec![&op.base, &op.source.fs],
+            FsOp::CopyPattern(op) => vec![&op.base, &op.source.fs],
             FsOp::Edit { base, .. } => vec![base],
             FsOp::Diff { lower, upper } => vec![&lower.fs, &upper.fs],
             FsOp::Select(place) | FsOp::Isolate(place) | FsOp::Filter { source: place, .. } => vec![&place.fs],
@@ -241,7 +241,7 @@ pub struct ImageOp {
 #[derive(Clone, Debug, Serialize)]
 pub struct ImportOp {
     /// The archive.
-    pub source: Place,
+    pub source: TreePath,
     /// The tag to take, when the archive has several images; empty: the only one.
     pub tag: String,
     /// The platform to take.
@@ -263,7 +263,7 @@ pub struct CopyOp {
     /// The tree to copy into.
     pub base: Fs,
     /// What to copy: a directory's content, or one file.
-    pub source: Place,
+    pub source: TreePath,
     /// Whether the source is a file.
     pub source_is_file: bool,
     /// The name that the source file has, when it goes inside an existing directory.
@@ -287,11 +287,11 @@ pub const ISOLATED: &str = "/item";
 /// Files that patterns pick, copied into a tree, by the rules of `COPY` and `ADD` in Dockerfiles. The result depends on
 /// what is picked and on nothing else of the source.
 #[derive(Clone, Debug, Serialize)]
-pub struct GatherOp {
+pub struct CopyPattern {
     /// The tree to copy into.
     pub base: Fs,
     /// The directory that paths and patterns are relative to.
-    pub source: Place,
+    pub source: TreePath,
     /// What of the source does not count as there: patterns relative to it; `!` takes back.
     pub ignore: Vec<String>,
     /// What to copy: paths, with links followed, or patterns. A directory stands for its content.

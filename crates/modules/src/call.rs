@@ -13,7 +13,7 @@ use rondel_model::exec::{Expect, Scope, Stdin};
 use rondel_model::explain::Ended as Cause;
 use rondel_model::{AbsPath, Container, ExecOp};
 use rondel_ports::index::Table;
-use rondel_query::{Args, Caller, Cx, Evaluator, Node, Outcome};
+use rondel_query::{Args, Caller, Evaluator, Node, Outcome, ResolverContext};
 use rondel_session::client::op_cx;
 use rondel_session::{CallOutcome, ExecScope, FunctionCall, client};
 use serde_json::Value as Json;
@@ -56,9 +56,9 @@ impl Target {
 ///
 /// # Errors
 /// What the function fails with; an answer of the wrong type; no answer.
-pub async fn call(cx: Cx, receiver: Node, args: Args, target: Target) -> Result<Outcome> {
+pub async fn call(cx: ResolverContext, receiver: Node, args: Args, target: Target) -> Result<Outcome> {
     let span = cx.caller.events.span(Work::Function, target.describe());
-    let cx = Cx { caller: cx.caller.reporting(span.emitter().clone()), ..cx };
+    let cx = ResolverContext { caller: cx.caller.reporting(span.emitter().clone()), ..cx };
     let evaluated = evaluate(&cx, &receiver, &args, &target).await;
     let ended = match &evaluated {
         Ok((_, true)) => Cause::Cached,
@@ -85,7 +85,7 @@ pub async fn call(cx: Cx, receiver: Node, args: Args, target: Target) -> Result<
 }
 
 /// What the function gives, and whether it was known.
-async fn evaluate(cx: &Cx, receiver: &Node, args: &Args, target: &Target) -> Result<(Outcome, bool)> {
+async fn evaluate(cx: &ResolverContext, receiver: &Node, args: &Args, target: &Target) -> Result<(Outcome, bool)> {
     if !matches!(target.module.lifetime(&target.function), Lifetime::Persistent(Some(_))) {
         return find_or_run(cx, receiver, args, target).await;
     }
@@ -103,7 +103,7 @@ async fn evaluate(cx: &Cx, receiver: &Node, args: &Args, target: &Target) -> Res
     Ok((Outcome { value: node.value, rebind: node.call }, !ran.load(Ordering::Relaxed)))
 }
 
-async fn find_or_run(cx: &Cx, receiver: &Node, args: &Args, target: &Target) -> Result<(Outcome, bool)> {
+async fn find_or_run(cx: &ResolverContext, receiver: &Node, args: &Args, target: &Target) -> Result<(Outcome, bool)> {
     let services = client(&cx.caller)?.services.clone();
     let lifetime = target.module.lifetime(&target.function);
     let (own, shared) = stable_keys(&cx.call);
@@ -144,7 +144,7 @@ fn stable_keys(call: &Call) -> (Digest, Digest) {
     )
 }
 
-async fn decode(cx: &Cx, target: &Target, json: &Json) -> Result<Outcome> {
+async fn decode(cx: &ResolverContext, target: &Target, json: &Json) -> Result<Outcome> {
     let codec = Codec { evaluator: &cx.evaluator, caller: &cx.caller, module: &target.module };
     let place = if target.function.original.is_empty() {
         format!("the constructor of `{}`", target.object.original)
@@ -155,7 +155,7 @@ async fn decode(cx: &Cx, target: &Target, json: &Json) -> Result<Outcome> {
 }
 
 /// What the function answers, and whether it may have started a process that speaks to the API.
-async fn run_function(cx: &Cx, receiver: &Node, args: &Args, target: &Target) -> Result<(Json, bool)> {
+async fn run_function(cx: &ResolverContext, receiver: &Node, args: &Args, target: &Target) -> Result<(Json, bool)> {
     let codec = Codec { evaluator: &cx.evaluator, caller: &cx.caller, module: &target.module };
     let mut given = Vec::new();
     for arg in &target.function.args {
@@ -209,10 +209,10 @@ pub async fn run(
     let me = client(caller)?;
     let mut cx = me.op_cx.clone();
     cx.events = caller.events.clone();
-    let ExecScope { starts, adopts, .. } = me.scope.as_deref().cloned().unwrap_or_default();
+    let ExecScope { children_act_as, adopts, .. } = me.scope.as_deref().cloned().unwrap_or_default();
     let started = Arc::new(AtomicBool::new(false));
-    let (speaker, served) = (Some(module.speaker()), Some(call.clone()));
-    let scope = ExecScope { speaker, call: served, starts, adopts, started: started.clone() };
+    let (acting_module, served) = (Some(module.acting_module()), Some(call.clone()));
+    let scope = ExecScope { acting_module, call: served, children_act_as, adopts, started: started.clone() };
     let mut exec = process(&container, scope.seal()).ok_or_else(|| {
         Fault::user(format!("the runtime of module `{}` is a container without a command", module.name()))
             .with_hint(format!("the SDK `{}` must give it an entrypoint", module.sdk_name()))
@@ -313,7 +313,7 @@ pub fn error_of(message: &str, values: &[(String, Json)]) -> Fault {
 ///
 /// # Errors
 /// When the caller was not made by an engine.
-pub fn work(cx: &Cx) -> Result<(Arc<rondel_ops::Ops>, rondel_ops::OpCx)> {
+pub fn work(cx: &ResolverContext) -> Result<(Arc<rondel_ops::Ops>, rondel_ops::OpContext)> {
     Ok((client(&cx.caller)?.services.ops.clone(), op_cx(cx)?))
 }
 

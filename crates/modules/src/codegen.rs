@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{Directory, Value};
-use rondel_query::{Cx, Node, Outcome};
+use rondel_query::{Node, Outcome, ResolverContext};
 
 use crate::call::work;
 use crate::config::GeneratedClient;
@@ -21,7 +21,7 @@ use crate::source::{ModuleSource, inside_context};
 ///
 /// # Errors
 /// When the SDK or a generator fails, or gives something else.
-pub async fn generated(cx: &Cx, modules: &Arc<Modules>, source: &Arc<ModuleSource>) -> Result<Outcome> {
+pub async fn generated(cx: &ResolverContext, modules: &Arc<Modules>, source: &Arc<ModuleSource>) -> Result<Outcome> {
     let context = known(cx, "_snapshot", &source.snapshot, None).await?;
     let mut all = step(cx, &context, "directory", vec![("path", text(source.base.as_str()))]).await?;
     if source.config_exists() {
@@ -42,7 +42,12 @@ pub async fn generated(cx: &Cx, modules: &Arc<Modules>, source: &Arc<ModuleSourc
 }
 
 /// `all` with the code that the module's SDK generates.
-async fn with_code(cx: &Cx, modules: &Arc<Modules>, source: &Arc<ModuleSource>, all: Node) -> Result<Node> {
+async fn with_code(
+    cx: &ResolverContext,
+    modules: &Arc<Modules>,
+    source: &Arc<ModuleSource>,
+    all: Node,
+) -> Result<Node> {
     let module = Arc::new(modules.untyped(Some(&cx.evaluator), &cx.caller, source).await?);
     let Provider::Module(sdk) = &module.provider else { return Ok(all) };
     if !sdk.has(CODEGEN) {
@@ -68,7 +73,7 @@ async fn with_code(cx: &Cx, modules: &Arc<Modules>, source: &Arc<ModuleSource>, 
 
 /// `all` with a client of the module, as its generator makes it.
 async fn with_client(
-    cx: &Cx,
+    cx: &ResolverContext,
     modules: &Arc<Modules>,
     source: &Arc<ModuleSource>,
     client: &GeneratedClient,
@@ -120,7 +125,7 @@ fn wrong(sdk: &SdkModule, function: &str, wanted: &str, came: &Node) -> Fault {
 }
 
 /// `all` with the files of `more` over it.
-async fn merged(cx: &Cx, all: &Node, more: &Node) -> Result<Node> {
+async fn merged(cx: &ResolverContext, all: &Node, more: &Node) -> Result<Node> {
     let directory = more.get::<Directory>()?;
     if let Some(error) = &directory.error {
         return Err(Fault::user(&**error));
@@ -135,14 +140,20 @@ async fn merged(cx: &Cx, all: &Node, more: &Node) -> Result<Node> {
 }
 
 /// `directory` with `lines` at the end of the file `name` of the module's source, but none that is there already.
-async fn with_lines(cx: &Cx, source: &ModuleSource, directory: Node, name: &str, lines: Vec<String>) -> Result<Node> {
+async fn with_lines(
+    cx: &ResolverContext,
+    source: &ModuleSource,
+    directory: Node,
+    name: &str,
+    lines: Vec<String>,
+) -> Result<Node> {
     if lines.is_empty() {
         return Ok(directory);
     }
     let folder = inside_context(&source.root, source.config.source_subpath()).unwrap_or_default();
     let (ops, op_cx) = work(cx)?;
     let place = directory.get::<Directory>()?.place.clone();
-    let file = Place { fs: place.fs, path: place.path.join_inside(&folder).join(name) };
+    let file = TreePath { fs: place.fs, path: place.path.join_inside(&folder).join(name) };
     let mut content = match ops.stat(&op_cx, &file, true).await? {
         Some(_) => String::from_utf8_lossy(&ops.read(&op_cx, &file).await?).into_owned(),
         None => String::new(),
@@ -161,7 +172,7 @@ async fn with_lines(cx: &Cx, source: &ModuleSource, directory: Node, name: &str,
     step(cx, &directory, "withNewFile", vec![("path", text(&path)), ("contents", text(&content))]).await
 }
 
-async fn step(cx: &Cx, receiver: &Node, field: &str, args: Vec<(&str, Literal)>) -> Result<Node> {
+async fn step(cx: &ResolverContext, receiver: &Node, field: &str, args: Vec<(&str, Literal)>) -> Result<Node> {
     let args = args.into_iter().map(|(name, value)| (name.into(), value)).collect();
     cx.evaluator.internal(&cx.caller, receiver, field, args).await
 }

@@ -7,9 +7,9 @@ use rondel_api::git;
 use rondel_api::reach::SEAL;
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
-use rondel_model::op::{Edit, Filter, Place};
+use rondel_model::op::{Edit, Filter, TreePath};
 use rondel_model::{AbsPath, Directory, Fs, FsOp, Platform, Snapshot};
-use rondel_query::{Cx, Node};
+use rondel_query::{Node, ResolverContext};
 use rondel_session::client;
 
 use crate::call::{Target, work};
@@ -24,7 +24,7 @@ type Arguments = Vec<(Arc<str>, Literal)>;
 ///
 /// # Errors
 /// When a path is missing or leaves the context directory.
-pub async fn complete(cx: &Cx, target: &Target, mut args: Arguments) -> Result<Arguments> {
+pub async fn complete(cx: &ResolverContext, target: &Target, mut args: Arguments) -> Result<Arguments> {
     for arg in &target.function.args {
         let at = args.iter().position(|(name, _)| **name == *arg.name);
         let value = match at.map(|at| args[at].1.clone()) {
@@ -50,7 +50,7 @@ pub async fn complete(cx: &Cx, target: &Target, mut args: Arguments) -> Result<A
     Ok(args)
 }
 
-async fn from_context(cx: &Cx, target: &Target, arg: &FunctionArg) -> Result<Option<Node>> {
+async fn from_context(cx: &ResolverContext, target: &Target, arg: &FunctionArg) -> Result<Option<Node>> {
     if let Some(address) = &arg.default_address {
         let cx = &for_default(cx, &target.module.source, address)?;
         let container = cx.evaluator.internal(&cx.caller, &Node::root(), "container", Vec::new()).await?;
@@ -88,7 +88,7 @@ fn in_context(source: &ModuleSource, path: &str) -> Result<String> {
     inside_context(from, path).ok_or_else(|| Fault::user(format!("path \"{path}\" {words}")))
 }
 
-async fn directory(cx: &Cx, source: &ModuleSource, path: &str, ignore: &[String]) -> Result<Node> {
+async fn directory(cx: &ResolverContext, source: &ModuleSource, path: &str, ignore: &[String]) -> Result<Node> {
     let inside = in_context(source, path)?;
     let filter = Filter { exclude: ignore.to_vec(), ..Filter::default() };
     let (ops, op_cx) = work(cx)?;
@@ -99,7 +99,7 @@ async fn directory(cx: &Cx, source: &ModuleSource, path: &str, ignore: &[String]
         }
         SourceKind::Dir | SourceKind::Git => {
             let whole = source.whole_context().place;
-            let place = Place { path: whole.path.join_inside(&inside), fs: whole.fs };
+            let place = TreePath { path: whole.path.join_inside(&inside), fs: whole.fs };
             ops.tree(&op_cx, &Fs::new(FsOp::Filter { source: place, filter: filter.into() })).await?
         }
     };
@@ -107,7 +107,7 @@ async fn directory(cx: &Cx, source: &ModuleSource, path: &str, ignore: &[String]
 }
 
 /// The repository that `path` means: the module's own, or one on a server.
-async fn repository(cx: &Cx, source: &ModuleSource, path: &str) -> Result<Node> {
+async fn repository(cx: &ResolverContext, source: &ModuleSource, path: &str) -> Result<Node> {
     let text = |text: &str| Literal::String(text.into());
     if !matches!(path, "" | "." | "./" | "/" | ".git" | "./.git" | "/.git") {
         let cx = &for_default(cx, source, path)?;
@@ -133,7 +133,7 @@ async fn repository(cx: &Cx, source: &ModuleSource, path: &str) -> Result<Node> 
     cx.evaluator.internal(&cx.caller, &whole, "asGit", Vec::new()).await
 }
 
-async fn file(cx: &Cx, source: &ModuleSource, path: &str) -> Result<Node> {
+async fn file(cx: &ResolverContext, source: &ModuleSource, path: &str) -> Result<Node> {
     let inside = AbsPath::new(&in_context(source, path)?);
     let name = inside.file_name().ok_or_else(|| Fault::user(format!("path \"{path}\" is a directory, not a file")))?;
     let (ops, op_cx) = work(cx)?;
@@ -154,7 +154,7 @@ async fn file(cx: &Cx, source: &ModuleSource, path: &str) -> Result<Node> {
 ///
 /// # Errors
 /// When the API has no such field.
-pub async fn known(cx: &Cx, field: &str, snapshot: &Snapshot, name: Option<&str>) -> Result<Node> {
+pub async fn known(cx: &ResolverContext, field: &str, snapshot: &Snapshot, name: Option<&str>) -> Result<Node> {
     let layers = snapshot.layers().iter().map(|layer| Literal::String(layer.0.hex().into())).collect();
     let mut args: Arguments = vec![("layers".into(), Literal::List(layers))];
     args.extend(name.map(|name| ("name".into(), Literal::String(name.into()))));
@@ -165,7 +165,7 @@ pub async fn known(cx: &Cx, field: &str, snapshot: &Snapshot, name: Option<&str>
 ///
 /// # Errors
 /// When it cannot be stored.
-pub async fn file_of(cx: &Cx, name: &str, content: Vec<u8>) -> Result<Node> {
+pub async fn file_of(cx: &ResolverContext, name: &str, content: Vec<u8>) -> Result<Node> {
     let (ops, op_cx) = work(cx)?;
     let edit = Edit::WriteFile { path: AbsPath::new(name), contents: content.into(), permissions: 0o644, owner: None };
     let snapshot = ops.tree(&op_cx, &Fs::new(FsOp::Edit { base: Fs::scratch(), edit })).await?;
@@ -174,6 +174,6 @@ pub async fn file_of(cx: &Cx, name: &str, content: Vec<u8>) -> Result<Node> {
 
 /// A directory of the API with the files of `snapshot` below `path`.
 pub fn directory_value(snapshot: &Snapshot, path: AbsPath) -> rondel_model::Value {
-    let place = Place { fs: Fs::known(snapshot.clone()), path };
+    let place = TreePath { fs: Fs::known(snapshot.clone()), path };
     rondel_model::Value::object("Directory", Directory { place, platform: Platform::native(), error: None })
 }

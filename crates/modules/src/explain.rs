@@ -11,7 +11,7 @@ use rondel_events::{Event, Outcome, Sink, SpanId, Work};
 use rondel_fault::Result;
 use rondel_model::explain::Parts;
 use rondel_model::{LayerId, Snapshot};
-use rondel_ops::{OpCx, Ops};
+use rondel_ops::{OpContext, Ops};
 use rondel_ports::index::{Index, Table};
 use rondel_query::{Caller, Node};
 use rondel_session::client;
@@ -214,7 +214,7 @@ fn remember(index: &dyn Index, key: &Digest, loads: &[Parts]) -> Result<()> {
     index.put(Table::Facts, key, &bytes, None)
 }
 
-async fn differences(ops: &std::sync::Arc<Ops>, cx: &OpCx, now: &Parts, before: &Parts) -> Vec<String> {
+async fn differences(ops: &std::sync::Arc<Ops>, cx: &OpContext, now: &Parts, before: &Parts) -> Vec<String> {
     let mut lines = Vec::new();
     for difference in now.differences(before) {
         let name = difference.part;

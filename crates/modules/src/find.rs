@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, try_join_all};
 use rondel_fault::{Fault, Result};
-use rondel_model::op::{Edit, Filter, Place};
+use rondel_model::op::{Edit, Filter, TreePath};
 use rondel_model::{AbsPath, Directory, Fs, FsOp, Reach};
 use rondel_query::Caller;
 use rondel_session::{Client, client};
@@ -250,7 +250,7 @@ impl Modules {
         let text = match known {
             Some(text) => text,
             None => {
-                let file = Place { fs: Fs::known(snapshot), path: AbsPath::new(form.file_name()) };
+                let file = TreePath { fs: Fs::known(snapshot), path: AbsPath::new(form.file_name()) };
                 let text: Arc<str> = utf8(me.services.ops.read(&me.op_cx, &file).await?, &place)?.into();
                 remember(&self.configs, key, text.clone());
                 text
@@ -455,7 +455,7 @@ async fn config_in(me: &Client, directory: &Directory, root: &str) -> Result<(Ar
     let ops = &me.services.ops;
     for form in Form::ALL {
         let path = directory.place.path.join_inside(root).join(form.file_name());
-        let file = Place { fs: directory.place.fs.clone(), path };
+        let file = TreePath { fs: directory.place.fs.clone(), path };
         if ops.stat(&me.op_cx, &file, true).await?.is_some() {
             let place = format!("{}/{}", if root.is_empty() { "." } else { root }, form.file_name());
             let text = utf8(ops.read(&me.op_cx, &file).await?, &place)?;

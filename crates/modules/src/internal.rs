@@ -6,7 +6,7 @@ use rondel_call::CallSpec;
 use rondel_fault::Fault;
 use rondel_gql::types::{FieldDef, TypeRef};
 use rondel_model::Value;
-use rondel_query::{Behaviour, Cx, Outcome};
+use rondel_query::{Outcome, Resolver, ResolverContext};
 
 use crate::codec::{self, Codec, parse_type};
 use crate::load::Modules;
@@ -21,7 +21,7 @@ pub(crate) fn find(modules: &Arc<Modules>, parent: &str, spec: &CallSpec) -> Opt
         ("Query", source::FIELD) => Some(field(
             source::FIELD,
             named("ModuleSource"),
-            Behaviour::new(|cx: Cx, _, _| async move {
+            Resolver::new(|cx: ResolverContext, _, _| async move {
                 let source = ModuleSource::of_call(&cx.call)?;
                 Ok(Value::object("ModuleSource", source).into())
             }),
@@ -31,7 +31,7 @@ pub(crate) fn find(modules: &Arc<Modules>, parent: &str, spec: &CallSpec) -> Opt
         ("Query", workspace::FIELD) => Some(field(
             workspace::FIELD,
             named("Workspace"),
-            Behaviour::new(|cx: Cx, _, _| async move { crate::fields::workspace_value(&cx) }),
+            Resolver::new(|cx: ResolverContext, _, _| async move { crate::fields::workspace_value(&cx) }),
         )),
         _ => None,
     }
@@ -40,7 +40,7 @@ pub(crate) fn find(modules: &Arc<Modules>, parent: &str, spec: &CallSpec) -> Opt
 /// What gives a module from its source, the same for whoever asks.
 pub(crate) fn as_module(modules: &Arc<Modules>) -> Arc<FieldDef> {
     let modules = modules.clone();
-    let behaviour = Behaviour::new(move |cx: Cx, node, _| {
+    let behaviour = Resolver::new(move |cx: ResolverContext, node, _| {
         let modules = modules.clone();
         async move {
             let source = Arc::new(rondel_query::Node::get::<ModuleSource>(&node)?.clone());
@@ -55,7 +55,7 @@ pub(crate) fn as_module(modules: &Arc<Modules>) -> Arc<FieldDef> {
 fn module_value(modules: &Arc<Modules>, spec: &CallSpec) -> Arc<FieldDef> {
     let (modules, reference) = (modules.clone(), spec.module.clone());
     let owner = reference.clone();
-    let mut behaviour = Behaviour::new(move |cx: Cx, _, _| {
+    let mut behaviour = Resolver::new(move |cx: ResolverContext, _, _| {
         let (modules, owner) = (modules.clone(), owner.clone());
         async move {
             let damaged = || Fault::user("cannot load a value of a module: its ID is damaged");
@@ -84,7 +84,7 @@ fn named(name: &str) -> TypeRef {
     TypeRef::NonNull(Box::new(TypeRef::Named(name.into())))
 }
 
-fn field(name: &str, ty: TypeRef, behaviour: Behaviour) -> Arc<FieldDef> {
+fn field(name: &str, ty: TypeRef, behaviour: Resolver) -> Arc<FieldDef> {
     Arc::new(FieldDef {
         name: name.into(),
         description: "".into(),

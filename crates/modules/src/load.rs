@@ -11,9 +11,9 @@ use rondel_events::{Outcome as Ended, Work};
 use rondel_fault::{Fault, Kind, Result};
 use rondel_gql::types::{FieldDef, Schema, TypeDef};
 use rondel_model::Value;
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_ports::index::Table;
-use rondel_query::{Caller, Cx, Evaluator, Node};
+use rondel_query::{Caller, Evaluator, Node, ResolverContext};
 use rondel_schema::Registry;
 use rondel_session::{Client, client};
 use rondel_version::View;
@@ -277,7 +277,11 @@ impl Modules {
             return Err(Fault::user(format!("the types of module `{}` are not known any more", module.name()))
                 .with_hint("load the module again"));
         };
-        if me.scope.iter().filter_map(|scope| scope.starts.as_ref()).any(|m| m.implementation == module.implementation)
+        if me
+            .scope
+            .iter()
+            .filter_map(|scope| scope.children_act_as.as_ref())
+            .any(|m| m.implementation == module.implementation)
         {
             return Err(Fault::user(format!(
                 "module `{}` is being loaded by the SDK that asks for it: its types are what the SDK is to find out",
@@ -432,8 +436,10 @@ impl Modules {
     /// it was served and, when it speaks for a module, what the module uses, and the module itself once its types are known.
     pub fn shown(&self, client: &Client, view: View) -> (View, Vec<Served>) {
         let more = served(client);
-        let Some(speaker) = client.scope.as_ref().and_then(|scope| scope.speaker.as_ref()) else { return (view, more) };
-        let Ok(module) = speaker.module.clone().downcast::<Module>() else { return (speaker.view, more) };
+        let Some(acting_module) = client.scope.as_ref().and_then(|scope| scope.acting_module.as_ref()) else {
+            return (view, more);
+        };
+        let Ok(module) = acting_module.module.clone().downcast::<Module>() else { return (acting_module.view, more) };
         let mut list = Vec::new();
         for dependency in &module.dependencies {
             list.push(Served { surfaced: self.surface(dependency), constructor: true, entrypoint: false });
@@ -445,7 +451,7 @@ impl Modules {
             list.push(Served { surfaced: self.surface(&module), constructor: true, entrypoint: false });
         }
         list.extend(more);
-        (speaker.view, list)
+        (acting_module.view, list)
     }
 
     /// The type of an object of a module that the caller is not shown, as if it were: see [`rondel_query::Fields::type_of`].
@@ -521,10 +527,10 @@ fn acting_as(caller: &Arc<Caller>, module: Option<&Module>) -> Result<Arc<Caller
     // entrypoint is given the arguments of users, which stay what they are.
     let adopts = module.is_some_and(|module| !matches!(module.provider, Provider::Entrypoint(_)));
     // IDENTITY: an SDK sees a module as it is before its types are known, whatever it is asked for and whenever.
-    let module = module.map(|module| Arc::new(module.partial()).speaker());
-    let me = client(caller)?.starting(module, adopts);
-    let starts = me.scope.as_ref().map(|scope| scope.starts()).unwrap_or_default();
-    Ok(Arc::new(with_client(caller, me).starting(starts)))
+    let module = module.map(|module| Arc::new(module.partial()).acting_module());
+    let me = client(caller)?.with_children_acting_as(module, adopts);
+    let child_identity = me.scope.as_ref().map(|scope| scope.child_identity()).unwrap_or_default();
+    Ok(Arc::new(with_client(caller, me).with_child_identity(child_identity)))
 }
 
 /// The caller as the client `me`.
@@ -571,7 +577,7 @@ async fn introspection_file(
     text: String,
 ) -> Result<Arc<Call>> {
     let call = module.source.content().call();
-    let cx = Cx { evaluator: evaluator.clone(), caller: caller.clone(), call, view: module.view };
+    let cx = ResolverContext { evaluator: evaluator.clone(), caller: caller.clone(), call, view: module.view };
     let file = crate::context::file_of(&cx, "schema.json", text.into_bytes()).await?;
     file.call.ok_or_else(|| Fault::bug("a file of the API has no call"))
 }
@@ -643,7 +649,7 @@ pub fn module_of(node: &Node) -> Result<Arc<Module>> {
 async fn check_source_folder(me: &Client, source: &ModuleSource) -> Result<()> {
     let named = source.config.source_subpath();
     let context = source.context().place;
-    let folder = Place { path: source.root_path().join_inside(named), ..context };
+    let folder = TreePath { path: source.root_path().join_inside(named), ..context };
     match me.services.ops.stat(&me.op_cx, &folder, true).await? {
         Some(_) => Ok(()),
         None => Err(Fault::user(format!(

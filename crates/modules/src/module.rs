@@ -7,7 +7,7 @@ use rondel_digest::Digest;
 use rondel_fault::Fault;
 use rondel_model::Container;
 use rondel_sdk::Sdk;
-use rondel_session::Speaker;
+use rondel_session::ActingModule;
 use rondel_version::View;
 use tokio::sync::OnceCell;
 
@@ -111,8 +111,8 @@ impl Module {
     }
 
     /// The module as processes speak for it.
-    pub fn speaker(self: &Arc<Self>) -> Speaker {
-        Speaker {
+    pub fn acting_module(self: &Arc<Self>) -> ActingModule {
+        ActingModule {
             view: self.view,
             implementation: self.implementation,
             call: self.call(),

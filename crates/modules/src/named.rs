@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rondel_api::reach;
 use rondel_fault::Result;
 use rondel_model::Reach;
-use rondel_query::{Caller, Cx};
+use rondel_query::{Caller, ResolverContext};
 use rondel_session::{Client, client};
 
 use crate::load::with_client;
@@ -74,11 +74,11 @@ impl GitOrigin {
 
 /// `cx` for the default `address` that the code of `source` declares: a caller that is the user goes no further for it
 /// than the module may.
-pub(crate) fn for_default(cx: &Cx, source: &ModuleSource, address: &str) -> Result<Cx> {
+pub(crate) fn for_default(cx: &ResolverContext, source: &ModuleSource, address: &str) -> Result<ResolverContext> {
     let me = client(&cx.caller)?;
     match Named::by_module(me, source).reach(address) {
         Reach::Anywhere => Ok(cx.clone()),
-        Reach::Outside => Ok(Cx { caller: outside(&cx.caller)?, ..cx.clone() }),
+        Reach::Outside => Ok(ResolverContext { caller: outside(&cx.caller)?, ..cx.clone() }),
     }
 }
 
@@ -87,7 +87,9 @@ fn outside(caller: &Arc<Caller>) -> Result<Arc<Caller>> {
     let me = client(caller)?;
     match me.op_cx.reach {
         Reach::Outside => Ok(caller.clone()),
-        Reach::Anywhere => Ok(Arc::new(with_client(caller, me.outside()).starting(caller.starts.clone()))),
+        Reach::Anywhere => {
+            Ok(Arc::new(with_client(caller, me.outside()).with_child_identity(caller.child_identity.clone())))
+        }
     }
 }
 

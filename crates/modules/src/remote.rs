@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rondel_api::git;
 use rondel_fault::{Fault, Kind, Result};
 use rondel_model::git::{GitRemote, GitSource, GitTree};
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Directory, Fs, FsOp, Platform, Reach, Snapshot};
 use rondel_ports::git::{Reference, References, is_commit};
 use rondel_query::Caller;
@@ -268,7 +268,7 @@ impl Modules {
         let me = client(caller)?;
         let fs = Fs::known(origin.whole.clone());
         let is_there = async |path: AbsPath| {
-            let place = Place { fs: fs.clone(), path };
+            let place = TreePath { fs: fs.clone(), path };
             me.services.ops.stat(&me.op_cx, &place, true).await.map(|found| found.is_some())
         };
         let start = AbsPath::new(root);

@@ -9,7 +9,7 @@ use rondel_gql::types::{
     AppliedDirective, ArgDef, EnumValue, FieldDef as Field, Fields, Name, Schema, TypeDef as Type, TypeKind, TypeRef,
 };
 use rondel_model::Value;
-use rondel_query::{Behaviour, Cx, Evaluator, Node, Outcome, Reuse};
+use rondel_query::{CacheScope, Evaluator, Node, Outcome, Resolver, ResolverContext};
 use serde_json::Value as Json;
 
 use crate::call::{Target, call};
@@ -106,7 +106,7 @@ fn object(module: &Arc<Module>, def: &Arc<ObjectDef>) -> Type {
 }
 
 fn interface(module: &Arc<Module>, def: &InterfaceDef) -> Type {
-    let behaviour = Behaviour::new(|_, node: Node, _| {
+    let behaviour = Resolver::new(|_, node: Node, _| {
         let fault = Fault::bug(format!("an interface was selected on a value of type `{}`", node.type_name()));
         std::future::ready(Err::<Outcome, _>(fault))
     });
@@ -141,7 +141,7 @@ fn described(module: &Module, name: &str, description: &str, place: Option<&Sour
 }
 
 fn id_field(module: &Module, ty: &str) -> Arc<Field> {
-    let mut behaviour = Behaviour::new(rondel_api::surface::id).reuse(Reuse::Free);
+    let mut behaviour = Resolver::new(rondel_api::surface::id).cache_scope(CacheScope::Uncached);
     behaviour.module = Some(module.reference());
     Arc::new(Field {
         name: "id".into(),
@@ -156,7 +156,7 @@ fn id_field(module: &Module, ty: &str) -> Arc<Field> {
 
 fn getter(module: &Arc<Module>, object: &Arc<ObjectDef>, field: &FieldDef) -> Arc<Field> {
     let shared = Arc::new((module.clone(), object.clone(), field.clone()));
-    let mut behaviour = Behaviour::new(move |cx: Cx, node: Node, _| {
+    let mut behaviour = Resolver::new(move |cx: ResolverContext, node: Node, _| {
         let shared = shared.clone();
         async move {
             let (module, object, field) = &*shared;
@@ -185,20 +185,21 @@ fn getter(module: &Arc<Module>, object: &Arc<ObjectDef>, field: &FieldDef) -> Ar
 
 fn method(module: &Arc<Module>, object: &Arc<ObjectDef>, function: &Arc<Function>) -> Arc<Field> {
     let target = Target { module: module.clone(), object: object.clone(), function: function.clone() };
-    field_of(module, function, &function.name, behaviour_of(target))
+    field_of(module, function, &function.name, resolver_of(target))
 }
 
-fn behaviour_of(target: Target) -> Behaviour {
+fn resolver_of(target: Target) -> Resolver {
     // IDENTITY: within a session by the graph; across sessions by the index, under a key without the session.
-    let reuse = match target.module.lifetime(&target.function) {
-        Lifetime::Persistent(None) | Lifetime::Session => Reuse::Session,
-        Lifetime::Persistent(Some(_)) | Lifetime::Never => Reuse::Nobody,
+    let cache_scope = match target.module.lifetime(&target.function) {
+        Lifetime::Persistent(None) | Lifetime::Session => CacheScope::Session,
+        Lifetime::Persistent(Some(_)) | Lifetime::Never => CacheScope::PerCall,
     };
     let reference = target.module.reference();
     let contextual = target.clone();
-    let mut behaviour = Behaviour::new(move |cx, node, args| call(cx, node, args, target.clone())).reuse(reuse);
+    let mut behaviour =
+        Resolver::new(move |cx, node, args| call(cx, node, args, target.clone())).cache_scope(cache_scope);
     behaviour.module = Some(reference);
-    behaviour.prepare = Some(Arc::new(move |cx: &Cx, args| {
+    behaviour.prepare = Some(Arc::new(move |cx: &ResolverContext, args| {
         let (cx, target) = (cx.clone(), contextual.clone());
         Box::pin(async move { crate::context::complete(&cx, &target, args).await })
     }));
@@ -209,7 +210,7 @@ fn constructor(module: &Arc<Module>, main: &Arc<ObjectDef>) -> Arc<Field> {
     let name = module.constructor_name();
     if let Some(function) = &main.constructor {
         let target = Target { module: module.clone(), object: main.clone(), function: function.clone() };
-        return field_of(module, function, &name, behaviour_of(target));
+        return field_of(module, function, &name, resolver_of(target));
     }
     let function = Function {
         description: main.description.clone(),
@@ -217,7 +218,7 @@ fn constructor(module: &Arc<Module>, main: &Arc<ObjectDef>) -> Arc<Field> {
         ..Function::default()
     };
     let (owner, returns) = (module.clone(), function.returns.clone());
-    let mut behaviour = Behaviour::new(move |cx: Cx, _, _| {
+    let mut behaviour = Resolver::new(move |cx: ResolverContext, _, _| {
         let (owner, returns) = (owner.clone(), returns.clone());
         async move {
             let codec = Codec { evaluator: &cx.evaluator, caller: &cx.caller, module: &owner };
@@ -228,7 +229,7 @@ fn constructor(module: &Arc<Module>, main: &Arc<ObjectDef>) -> Arc<Field> {
     field_of(module, &function, &name, behaviour)
 }
 
-fn field_of(module: &Module, function: &Function, name: &str, behaviour: Behaviour) -> Arc<Field> {
+fn field_of(module: &Module, function: &Function, name: &str, behaviour: Resolver) -> Arc<Field> {
     let mut directives = located(module, function.source_map.as_ref());
     for (given, name) in [(function.check, "check"), (function.generator, "generate"), (function.up, "up")] {
         if given {
@@ -365,7 +366,7 @@ fn entry_fields(surfaced: &Surfaced) -> Vec<Arc<Field>> {
 
 fn proxy(module: &Arc<Module>, constructor: &Arc<Field>, field: &Arc<Field>) -> Arc<Field> {
     let shared = (constructor.clone(), field.clone());
-    let mut behaviour = Behaviour::new(move |cx: Cx, node: Node, _| {
+    let mut behaviour = Resolver::new(move |cx: ResolverContext, node: Node, _| {
         let (constructor, field) = shared.clone();
         async move {
             let root = Node::root();
@@ -376,13 +377,13 @@ fn proxy(module: &Arc<Module>, constructor: &Arc<Field>, field: &Arc<Field>) -> 
             cx.evaluator.select(&cx.caller, &object, &field, &given).await.map(Outcome::from)
         }
     });
-    behaviour.reuse = Reuse::Effect;
+    behaviour.cache_scope = CacheScope::SideEffect;
     behaviour.module = Some(module.reference());
     Arc::new(Field { behaviour: behaviour.erased(), ..Field::clone(field) })
 }
 
 fn with_field(module: &Arc<Module>, constructor: &Arc<Field>) -> Arc<Field> {
-    let mut behaviour = Behaviour::new(|cx: Cx, _, _| async move {
+    let mut behaviour = Resolver::new(|cx: ResolverContext, _, _| async move {
         let args =
             cx.call.args().iter().map(|(name, value)| (name.clone(), constant_of(&cx.evaluator, value))).collect();
         Ok(Value::object("Query", EntryRoot(args)).into())

@@ -11,7 +11,7 @@ use rondel_api::reach::SEAL;
 use rondel_call::{Call, CallSpec, Literal};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Directory, Fs, Platform, Snapshot};
 use rondel_session::Client;
 use rondel_version::View;
@@ -107,7 +107,7 @@ impl ModuleSource {
 
     /// The context directory.
     pub fn context(&self) -> Directory {
-        let place = Place { fs: Fs::known(self.snapshot.clone()), path: self.base.clone() };
+        let place = TreePath { fs: Fs::known(self.snapshot.clone()), path: self.base.clone() };
         Directory { place, platform: Platform::native(), error: None }
     }
 

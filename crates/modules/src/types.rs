@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rondel_call::Call;
 use rondel_fault::{Fault, Result};
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Container, File, Fs, Value};
 use rondel_query::{Caller, Evaluator, Node};
 use rondel_session::{ExecScope, FunctionCall, client};
@@ -114,9 +114,14 @@ impl Registration<'_> {
             .await
             .map_err(|e| self.doing(e))?;
         let container = node.get::<Container>()?;
-        let speaker = Some(self.module.speaker());
-        let scope =
-            ExecScope { speaker: speaker.clone(), starts: speaker, adopts: true, ..ExecScope::default() }.seal();
+        let acting_module = Some(self.module.acting_module());
+        let scope = ExecScope {
+            acting_module: acting_module.clone(),
+            children_act_as: acting_module,
+            adopts: true,
+            ..ExecScope::default()
+        }
+        .seal();
         let expected =
             format!("a container whose command writes the JSON text of the ID of a `Module` to `{OUTPUT_PATH}`");
         let Some(mut exec) = process(container, scope) else {
@@ -129,7 +134,7 @@ impl Registration<'_> {
         let ops = &me.services.ops;
         let ended = ops.exec(&cx, &Arc::new(exec)).await;
         let ended = ended.map_err(|e| self.doing(e.context("run the types container")))?;
-        let output = Place { fs: Fs::known(ended.rootfs.clone()), path: AbsPath::new(OUTPUT_PATH) };
+        let output = TreePath { fs: Fs::known(ended.rootfs.clone()), path: AbsPath::new(OUTPUT_PATH) };
         if ops.stat(&cx, &output, true).await?.is_none() {
             return Err(self.broken(&expected, "a container whose command wrote no such file"));
         }

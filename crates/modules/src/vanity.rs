@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use rondel_fault::{Kind, Result};
 use rondel_model::Reach;
-use rondel_ops::{Download, OpCx};
+use rondel_ops::{Download, OpContext};
 use rondel_query::Caller;
 use rondel_session::client;
 
 /// How much of a page is read, in bytes: what is said stands in its head.
-const MOST: usize = 1 << 20;
+const MAX: usize = 1 << 20;
 
 /// What a page says.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) struct Found {
 /// When what came cannot be read, or nobody waits any more.
 pub(crate) async fn repository(caller: &Arc<Caller>, host: &str, path: &[&str], reach: Reach) -> Result<Option<Found>> {
     let me = client(caller)?;
-    let op_cx = OpCx { reach, ..me.op_cx.clone() };
+    let op_cx = OpContext { reach, ..me.op_cx.clone() };
     let url = format!("https://{host}/{}?go-get=1", path.join("/"));
     let wanted = Download { url: &url, authorization: None, service: None };
     let page = match me.services.ops.download(&op_cx, &wanted).await {
@@ -39,7 +39,7 @@ pub(crate) async fn repository(caller: &Arc<Caller>, host: &str, path: &[&str], 
         // What was wrong with the reference itself says more.
         Err(_) => return Ok(None),
     };
-    let text = String::from_utf8_lossy(&page[..page.len().min(MOST)]);
+    let text = String::from_utf8_lossy(&page[..page.len().min(MAX)]);
     Ok(said(&text, host, path))
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Fs, Snapshot};
 
 use crate::source::{ModuleSource, inside_context};
@@ -80,8 +80,8 @@ impl Workspace {
     }
 
     /// The place of what is at `inside`, relative to the root.
-    pub fn place(&self, inside: &str) -> Place {
-        Place { fs: Fs::known(self.snapshot.clone()), path: self.base.join_inside(inside) }
+    pub fn place(&self, inside: &str) -> TreePath {
+        TreePath { fs: Fs::known(self.snapshot.clone()), path: self.base.join_inside(inside) }
     }
 }
 

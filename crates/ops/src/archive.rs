@@ -11,8 +11,8 @@ use rondel_ports::images::MediaTypes;
 use rondel_ports::snapshots::Compression;
 
 use crate::Ops;
+use crate::context::OpContext;
 use crate::copy::plain_file;
-use crate::cx::OpCx;
 use crate::evaluate::change;
 use crate::exec::remove_folder;
 use crate::key::Key;
@@ -27,7 +27,7 @@ impl Ops {
     /// When a tree cannot be evaluated or the disk is full.
     pub async fn archive(
         self: &Arc<Self>,
-        cx: &OpCx,
+        cx: &OpContext,
         variants: &[Container],
         compression: Option<Compression>,
         media_types: MediaTypes,

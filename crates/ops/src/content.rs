@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use rondel_digest::Digest;
 use rondel_fault::Result;
-use rondel_model::op::{Filter, Place};
+use rondel_model::op::{Filter, TreePath};
 use rondel_model::{AbsPath, Snapshot};
 use rondel_ports::index::Table;
 use rustix::fs::FileType;
 
+use crate::copy_pattern::holder;
 use crate::digest::Hash;
-use crate::gather::holder;
 use crate::root::{Found, Root, failed, inner, kind};
 use crate::{Ops, filter, stack};
 
@@ -26,7 +26,12 @@ impl Ops {
     ///
     /// # Errors
     /// When what is there cannot be read, or the filter is malformed. A place where nothing is has a digest of its own.
-    pub(crate) async fn content(self: &Arc<Self>, tree: &Snapshot, place: &Place, filter: &Filter) -> Result<Digest> {
+    pub(crate) async fn content(
+        self: &Arc<Self>,
+        tree: &Snapshot,
+        place: &TreePath,
+        filter: &Filter,
+    ) -> Result<Digest> {
         if place.path.is_root() && filter.is_empty() {
             return Ok(tree.digest());
         }

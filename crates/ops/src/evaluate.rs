@@ -8,25 +8,25 @@ use std::time::SystemTime;
 
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
-use rondel_model::op::{Edit, ExecOutput, Filter, FsOp, Place};
+use rondel_model::op::{Edit, ExecOutput, Filter, FsOp, TreePath};
 use rondel_model::{AbsPath, Fs, Snapshot};
 use rondel_ports::BoxFuture;
 use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Label, Snapshots, WorkTree};
 
-use crate::cx::OpCx;
+use crate::context::OpContext;
 use crate::key::{self, Key};
 use crate::lend::Lender;
 use crate::root::{Root, failed, inner, kind};
 use crate::stats::count;
-use crate::{Ops, copy, diff, edit, gather, stack};
+use crate::{Ops, copy, copy_pattern, diff, edit, stack};
 
 impl Ops {
     /// The tree that `fs` stands for. Work is done at most once, whoever asks.
     ///
     /// # Errors
     /// What the work fails with.
-    pub async fn tree(self: &Arc<Self>, cx: &OpCx, fs: &Fs) -> Result<Snapshot> {
+    pub async fn tree(self: &Arc<Self>, cx: &OpContext, fs: &Fs) -> Result<Snapshot> {
         if let FsOp::Known(snapshot) = fs.op() {
             // Being asked for is a use: what is used is not removed.
             self.ports.snapshots.has(snapshot);
@@ -44,7 +44,7 @@ impl Ops {
     }
 
     /// Boxed: it leads back to [`Ops::tree`].
-    fn evaluate(self: Arc<Self>, cx: OpCx, fs: Fs) -> BoxFuture<'static, Result<Snapshot>> {
+    fn evaluate(self: Arc<Self>, cx: OpContext, fs: Fs) -> BoxFuture<'static, Result<Snapshot>> {
         Box::pin(async move {
             let _in_use = self.begin();
             match fs.op() {
@@ -74,9 +74,9 @@ impl Ops {
                     })
                     .await
                 }
-                FsOp::Gather(op) => {
+                FsOp::CopyPattern(op) => {
                     let (base, source) = self.both(&cx, &op.base, &op.source.fs).await?;
-                    self.gather(op, base, source).await
+                    self.copy_pattern(op, base, source).await
                 }
                 FsOp::Edit { base, edit } => {
                     let (base, edit) = (self.tree(&cx, base).await?, edit.clone());
@@ -92,7 +92,7 @@ impl Ops {
                     let content = self.content(&source, place, &Filter::default()).await?;
                     let key = Key::Isolate { content }.digest();
                     let place = place.clone();
-                    self.files(key, move |store| gather::isolate(store, &source, &place)).await
+                    self.files(key, move |store| copy_pattern::isolate(store, &source, &place)).await
                 }
                 FsOp::Filter { source, filter } => self.picked(&cx, source, filter).await,
                 FsOp::Changes(op) => self.change_tree(&cx, op).await,
@@ -101,7 +101,7 @@ impl Ops {
     }
 
     /// A tree of what passes `filter` below the directory at `place`.
-    async fn picked(self: &Arc<Self>, cx: &OpCx, place: &Place, filter: &Filter) -> Result<Snapshot> {
+    async fn picked(self: &Arc<Self>, cx: &OpContext, place: &TreePath, filter: &Filter) -> Result<Snapshot> {
         let source = self.tree(cx, &place.fs).await?;
         if place.path.is_root() && filter.is_empty() {
             return Ok(source);
@@ -111,7 +111,7 @@ impl Ops {
         self.files(key, move |store| pick(store, &source, &place, &filter)).await
     }
 
-    async fn difference(self: &Arc<Self>, cx: &OpCx, lower: &Place, upper: &Place) -> Result<Snapshot> {
+    async fn difference(self: &Arc<Self>, cx: &OpContext, lower: &TreePath, upper: &TreePath) -> Result<Snapshot> {
         let (below, above) = self.both(cx, &lower.fs, &upper.fs).await?;
         let all = Filter::default();
         let contents = futures_util::try_join!(self.content(&below, lower, &all), self.content(&above, upper, &all))?;
@@ -131,7 +131,7 @@ impl Ops {
         .await
     }
 
-    async fn both(self: &Arc<Self>, cx: &OpCx, a: &Fs, b: &Fs) -> Result<(Snapshot, Snapshot)> {
+    async fn both(self: &Arc<Self>, cx: &OpContext, a: &Fs, b: &Fs) -> Result<(Snapshot, Snapshot)> {
         futures_util::try_join!(self.tree(cx, a), self.tree(cx, b))
     }
 
@@ -256,7 +256,7 @@ fn finish(
     }
 }
 
-fn pick(store: &dyn Snapshots, source: &Snapshot, place: &Place, filter: &Filter) -> Result<Snapshot> {
+fn pick(store: &dyn Snapshots, source: &Snapshot, place: &TreePath, filter: &Filter) -> Result<Snapshot> {
     let tree = stack::open(store, source)?;
     let (from, path) = found_dir(Root(tree.root.as_fd()), &place.path)?;
     let label = label("Directory.filter", format!("files below {}", place.path));

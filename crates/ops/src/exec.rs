@@ -15,9 +15,9 @@ use rondel_model::{ExecOp, Snapshot};
 use rondel_ports::snapshots::Label;
 use rondel_ports::{BoxFuture, CancellationToken};
 
-use crate::cx::{ExecResult, OpCx};
+use crate::context::{ExecResult, OpContext};
 use crate::output::Written;
-use crate::process::{Finished, Process, Rest, Unfinished, title};
+use crate::process::{ExitedMounts, Finished, Process, Unfinished, title};
 use crate::{Ops, key};
 
 impl Ops {
@@ -25,7 +25,7 @@ impl Ops {
     ///
     /// # Errors
     /// When it cannot run, or its exit code is not expected (then with the detail of a process).
-    pub async fn exec(self: &Arc<Self>, cx: &OpCx, exec: &Arc<ExecOp>) -> Result<Arc<ExecResult>> {
+    pub async fn exec(self: &Arc<Self>, cx: &OpContext, exec: &Arc<ExecOp>) -> Result<Arc<ExecResult>> {
         let digest = exec.digest();
         if let Some(result) = self.execs.peek(&digest) {
             if self.complete(&result) {
@@ -42,7 +42,7 @@ impl Ops {
     }
 
     /// Boxed: it leads back to [`Ops::exec`] by the trees it needs.
-    fn find_or_run(self: Arc<Self>, cx: OpCx, exec: Arc<ExecOp>) -> BoxFuture<'static, Result<Arc<ExecResult>>> {
+    fn find_or_run(self: Arc<Self>, cx: OpContext, exec: Arc<ExecOp>) -> BoxFuture<'static, Result<Arc<ExecResult>>> {
         Box::pin(async move {
             let _in_use = self.begin();
             if exec.args.is_empty() {
@@ -69,7 +69,7 @@ impl Ops {
     /// Runs the process in a task of its own, which cleans up even when nobody waits for it any more.
     async fn supervise(
         self: Arc<Self>,
-        cx: OpCx,
+        cx: OpContext,
         exec: Arc<ExecOp>,
         inputs: Vec<Snapshot>,
         key: Digest,
@@ -148,7 +148,7 @@ impl Run<'_> {
             .ops
             .blocking(move |ops| {
                 let store = &*ops.ports().snapshots;
-                let Finished { exit_code, written, rest: Rest { trees, .. }, .. } = finished;
+                let Finished { exit_code, written, rest: ExitedMounts { trees, .. }, .. } = finished;
                 let Written { stdout, stderr, combined, redirects, .. } = written;
                 let paths = [&exec.redirect_stdout, &exec.redirect_stderr];
                 let redirected = paths.into_iter().zip(redirects).try_for_each(|(path, file)| match (path, file) {

@@ -7,11 +7,11 @@ use rondel_events::Emitter;
 use rondel_fault::Result;
 use rondel_model::exec::{MountSource, Stdin};
 use rondel_model::explain::{Ended, Note, Parts};
-use rondel_model::op::{Filter, FsOp, Place};
+use rondel_model::op::{Filter, FsOp, TreePath};
 use rondel_model::{AbsPath, ExecOp, Fs, Snapshot};
 
 use crate::Ops;
-use crate::cx::OpCx;
+use crate::context::OpContext;
 use crate::process::{known_secrets, title};
 use crate::read::EntryKind;
 
@@ -20,7 +20,7 @@ const NAMED: usize = 12;
 
 impl Ops {
     /// Remembers why something ran, or did not have to, on behalf of the session of `cx`.
-    pub fn explain(&self, cx: &OpCx, kind: &str, title: impl Into<String>, ended: Ended, parts: Parts) {
+    pub fn explain(&self, cx: &OpContext, kind: &str, title: impl Into<String>, ended: Ended, parts: Parts) {
         if let Some(watch) = &self.options.watch {
             let session = cx.scopes.session().to_owned();
             watch.note(Note { at: 0, session, kind: kind.to_owned(), title: title.into(), ended, parts });
@@ -28,7 +28,7 @@ impl Ops {
     }
 
     /// The same for files that a client's machine gave.
-    pub(crate) fn explain_import(&self, cx: &OpCx, path: &Path, filter: &Filter, content: &Snapshot) {
+    pub(crate) fn explain_import(&self, cx: &OpContext, path: &Path, filter: &Filter, content: &Snapshot) {
         let mut parts = Parts::new();
         parts.add("path", path.to_string_lossy());
         for (name, patterns) in [("include", &filter.include), ("exclude", &filter.exclude)] {
@@ -44,11 +44,16 @@ impl Ops {
     ///
     /// # Errors
     /// When one of them is not here any more.
-    pub async fn changed_files(self: &Arc<Self>, cx: &OpCx, old: &Snapshot, new: &Snapshot) -> Result<Vec<String>> {
-        let place = |snapshot: &Snapshot| Place { fs: Fs::known(snapshot.clone()), path: AbsPath::root() };
+    pub async fn changed_files(
+        self: &Arc<Self>,
+        cx: &OpContext,
+        old: &Snapshot,
+        new: &Snapshot,
+    ) -> Result<Vec<String>> {
+        let place = |snapshot: &Snapshot| TreePath { fs: Fs::known(snapshot.clone()), path: AbsPath::root() };
         let files = async |lower: &Snapshot, upper: &Snapshot| -> Result<Vec<String>> {
             let diff = Fs::new(FsOp::Diff { lower: place(lower), upper: place(upper) });
-            let entries = self.glob(cx, &Place { fs: diff, path: AbsPath::root() }, "**").await?;
+            let entries = self.glob(cx, &TreePath { fs: diff, path: AbsPath::root() }, "**").await?;
             let files = entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory);
             Ok(files.map(|entry| entry.name).collect())
         };
@@ -65,7 +70,14 @@ impl Ops {
     }
 
     /// The same for a process, whose span is that of `events`. `inputs` are the snapshots of [`ExecOp::inputs`].
-    pub(crate) fn explain_exec(&self, cx: &OpCx, events: &Emitter, exec: &ExecOp, inputs: &[Snapshot], ended: Ended) {
+    pub(crate) fn explain_exec(
+        &self,
+        cx: &OpContext,
+        events: &Emitter,
+        exec: &ExecOp,
+        inputs: &[Snapshot],
+        ended: Ended,
+    ) {
         let parts = || {
             let secrets = known_secrets(cx, exec);
             parts(cx, exec, inputs).map(|value| secrets.scrub(value))
@@ -78,7 +90,7 @@ impl Ops {
 }
 
 /// The inputs of a process by name: those of its key.
-fn parts(cx: &OpCx, exec: &ExecOp, inputs: &[Snapshot]) -> Parts {
+fn parts(cx: &OpContext, exec: &ExecOp, inputs: &[Snapshot]) -> Parts {
     let mut parts = Parts::new();
     let mut inputs = inputs.iter();
     if let Some(root) = inputs.next() {
@@ -156,7 +168,7 @@ fn parts(cx: &OpCx, exec: &ExecOp, inputs: &[Snapshot]) -> Parts {
 }
 
 /// A tree as people are told of it: what made it, and what it is.
-fn tree(cx: &OpCx, fs: &Fs, content: &Snapshot) -> String {
+fn tree(cx: &OpContext, fs: &Fs, content: &Snapshot) -> String {
     let what = content.digest();
     let what = what.short();
     match fs.op() {

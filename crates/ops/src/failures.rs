@@ -13,13 +13,13 @@ use rondel_model::{ExecOp, Fs};
 use rondel_ports::snapshots::Label;
 use rondel_ports::streams::Stream;
 
-use crate::cx::OpCx;
-use crate::process::{Process, Rest, title};
+use crate::context::OpContext;
+use crate::process::{ExitedMounts, Process, title};
 use crate::terminal::with_kind;
 use crate::{Ops, lock};
 
 /// How many failures of one client wait to be shown. Each holds services.
-const MOST: usize = 8;
+const MAX: usize = 8;
 /// How many lines of what a process wrote last are shown with its failure.
 const LINES: usize = 20;
 
@@ -42,12 +42,12 @@ pub struct Left {
     of: Digest,
     exec: ExecOp,
     fault: Fault,
-    cx: OpCx,
+    cx: OpContext,
     _services: Box<dyn Any + Send + Sync>,
 }
 
 /// A request of the client that is being answered. What is not taken before the last one ends is forgotten.
-pub struct Asking<'a>(&'a Failures);
+pub struct FailureScope<'a>(&'a Failures);
 
 impl Failures {
     /// None yet; `command` is what runs on the terminal.
@@ -56,9 +56,9 @@ impl Failures {
     }
 
     /// A request of the client begins.
-    pub fn begin(&self) -> Asking<'_> {
+    pub fn begin(&self) -> FailureScope<'_> {
         lock(&self.state).requests += 1;
-        Asking(self)
+        FailureScope(self)
     }
 
     fn wants(&self, exec: &ExecOp) -> bool {
@@ -72,14 +72,14 @@ impl Failures {
         }
         let digest = exec.digest();
         let again = state.left.iter().any(|left| left.of == digest);
-        if !again && state.left.len() >= MOST {
+        if !again && state.left.len() >= MAX {
             state.more += 1;
         }
-        !again && state.left.len() < MOST
+        !again && state.left.len() < MAX
     }
 }
 
-impl Asking<'_> {
+impl FailureScope<'_> {
     /// Takes what failed processes left, in the order in which they failed, and how many more there were.
     pub fn failed(&self) -> (Vec<Left>, usize) {
         let mut state = lock(&self.0.state);
@@ -87,7 +87,7 @@ impl Asking<'_> {
     }
 }
 
-impl Drop for Asking<'_> {
+impl Drop for FailureScope<'_> {
     fn drop(&mut self) {
         let mut state = lock(&self.0.state);
         state.requests -= 1;
@@ -99,11 +99,11 @@ impl Drop for Asking<'_> {
 
 impl Process<'_> {
     /// Fails with `fault`: what is left is kept for a person, if one asked for it, or thrown away.
-    pub(crate) async fn fail<T>(&self, fault: Fault, rest: Rest) -> Result<T> {
+    pub(crate) async fn fail<T>(&self, fault: Fault, rest: ExitedMounts) -> Result<T> {
         let wanted =
             self.cx.failures.as_ref().filter(|failures| !self.cancel.is_cancelled() && failures.wants(self.exec));
         let Some(failures) = wanted else { return self.discard(rest.trees, fault).await };
-        let Rest { trees, services, .. } = rest;
+        let ExitedMounts { trees, services, .. } = rest;
         let label = Label::new("regular", "Container.withExec", title(self.cx, self.exec));
         let committed = self.ops.blocking(move |ops| trees.commit(&*ops.ports().snapshots, &label)).await;
         match committed {
@@ -120,7 +120,7 @@ impl Process<'_> {
                         _ => {}
                     }
                 }
-                let cx = OpCx { failures: None, ..self.cx.clone() };
+                let cx = OpContext { failures: None, ..self.cx.clone() };
                 let left = Left { of: self.exec.digest(), exec, fault: fault.clone(), cx, _services: services };
                 lock(&failures.state).left.push(left);
                 Err(fault)

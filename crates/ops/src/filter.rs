@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use crate::root::{failed, kind, names, open_dir_at, stat_at};
 
 /// `.gitignore` files larger than this are cut.
-const MOST_BYTES: u64 = 4 << 20;
+const MAX_BYTES: u64 = 4 << 20;
 
 /// The paths below `dir` that pass `filter`, with the directories that lead there; none when everything passes.
 pub(crate) fn choose(dir: BorrowedFd<'_>, filter: &Filter) -> Result<Option<HashSet<PathBuf>>> {
@@ -90,7 +90,7 @@ fn ignore_file(dir: BorrowedFd<'_>) -> Result<Option<IgnoreFile>, Errno> {
         return Ok(None);
     }
     let mut text = Vec::new();
-    File::from(file).take(MOST_BYTES).read_to_end(&mut text).map_err(|_| Errno::IO)?;
+    File::from(file).take(MAX_BYTES).read_to_end(&mut text).map_err(|_| Errno::IO)?;
     let rules = IgnoreFile::parse(&text);
     Ok((!rules.is_empty()).then_some(rules))
 }

@@ -8,14 +8,14 @@ use base64::Engine as _;
 use rondel_events::{Outcome, Work};
 use rondel_fault::{Attempt as _, Fault, Kind, Result};
 use rondel_model::git::{GitAccess, GitRemote, GitSource, GitTree};
-use rondel_model::op::{Filter, Place};
+use rondel_model::op::{Filter, TreePath};
 use rondel_model::{AbsPath, SecretRef, Snapshot, SocketRef};
 use rondel_ports::git::{Agent, Checkout, Login, References, Repository};
 use rondel_ports::snapshots::Snapshots;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
-use crate::cx::OpCx;
+use crate::context::OpContext;
 use crate::evaluate::{change, open_dir};
 use crate::exec::Folder;
 use crate::key::{self, Key};
@@ -44,7 +44,7 @@ impl Ops {
     ///
     /// # Errors
     /// When there is none, the server refuses (`Denied`), or it cannot be reached.
-    pub async fn git_references(self: &Arc<Self>, cx: &OpCx, source: &GitSource) -> Result<References> {
+    pub async fn git_references(self: &Arc<Self>, cx: &OpContext, source: &GitSource) -> Result<References> {
         let (repository, reached) = self.repository(cx, source).await?;
         reached.during(self.ports.git.references(&repository)).await
     }
@@ -55,7 +55,7 @@ impl Ops {
     /// As for [`Ops::git_references`], and when a commit is missing.
     pub async fn git_common_ancestor(
         self: &Arc<Self>,
-        cx: &OpCx,
+        cx: &OpContext,
         one: (&GitSource, &str),
         other: (&GitSource, &str),
     ) -> Result<Option<String>> {
@@ -69,7 +69,7 @@ impl Ops {
     ///
     /// # Errors
     /// When it has no repository.
-    pub async fn git_uncommitted(self: &Arc<Self>, cx: &OpCx, place: &Place) -> Result<Option<Uncommitted>> {
+    pub async fn git_uncommitted(self: &Arc<Self>, cx: &OpContext, place: &TreePath) -> Result<Option<Uncommitted>> {
         let (git_dir, is_tree) = self.git_dir(cx, place).await?;
         if !is_tree {
             return Ok(None);
@@ -104,7 +104,7 @@ impl Ops {
 
     /// The files of a commit.
     // IDENTITY: the address and who asks are part of the key: what one may read is not shown to another who knows a commit.
-    pub(crate) async fn git_tree(self: &Arc<Self>, cx: &OpCx, tree: &GitTree) -> Result<Snapshot> {
+    pub(crate) async fn git_tree(self: &Arc<Self>, cx: &OpContext, tree: &GitTree) -> Result<Snapshot> {
         let local = match &tree.source {
             GitSource::Remote(_) => None,
             GitSource::Local(place) => Some((self.tree(cx, &place.fs).await?.digest(), &place.path)),
@@ -135,7 +135,7 @@ impl Ops {
         Ok(snapshot)
     }
 
-    async fn check_out(self: &Arc<Self>, cx: &OpCx, tree: &GitTree, depth: u32, tags: bool) -> Result<Snapshot> {
+    async fn check_out(self: &Arc<Self>, cx: &OpContext, tree: &GitTree, depth: u32, tags: bool) -> Result<Snapshot> {
         let (repository, reached) = self.repository(cx, &tree.source).await?;
         let what = Checkout {
             commit: tree.commit.to_string(),
@@ -169,7 +169,7 @@ impl Ops {
     }
 
     /// A repository, and what its host is for as long as somebody works with it.
-    async fn repository(self: &Arc<Self>, cx: &OpCx, source: &GitSource) -> Result<(Repository, Reached)> {
+    async fn repository(self: &Arc<Self>, cx: &OpContext, source: &GitSource) -> Result<(Repository, Reached)> {
         match source {
             GitSource::Local(place) => {
                 let (git_dir, _) = self.git_dir(cx, place).await?;
@@ -185,7 +185,7 @@ impl Ops {
         }
     }
 
-    async fn login(self: &Arc<Self>, cx: &OpCx, remote: &GitRemote) -> Result<Login> {
+    async fn login(self: &Arc<Self>, cx: &OpContext, remote: &GitRemote) -> Result<Login> {
         let GitAccess { username, token, header, known_hosts, agent } = &remote.access;
         let authorization = match (header, token) {
             (Some(header), _) => Some(text(cx, header).await?),
@@ -204,7 +204,7 @@ impl Ops {
     }
 
     /// A socket of this machine that leads to an agent of the client's.
-    async fn agent(self: &Arc<Self>, cx: &OpCx, socket: &SocketRef) -> Result<Agent> {
+    async fn agent(self: &Arc<Self>, cx: &OpContext, socket: &SocketRef) -> Result<Agent> {
         cx.sockets.find(socket).await.map_err(|e| e.context("find the SSH agent"))?;
         let folder = self.folders().await?;
         let path = folder.0.join("agent");
@@ -237,9 +237,9 @@ impl Ops {
     }
 
     /// The git directory of the repository in `place`, and whether it has a work tree.
-    async fn git_dir(self: &Arc<Self>, cx: &OpCx, place: &Place) -> Result<(AbsPath, bool)> {
+    async fn git_dir(self: &Arc<Self>, cx: &OpContext, place: &TreePath) -> Result<(AbsPath, bool)> {
         let kind = async |path: AbsPath| {
-            let found = self.stat(cx, &Place { fs: place.fs.clone(), path }, true).await?;
+            let found = self.stat(cx, &TreePath { fs: place.fs.clone(), path }, true).await?;
             Ok::<_, Fault>(found.map(|stat| stat.kind))
         };
         let inner = place.path.join(".git");
@@ -294,7 +294,7 @@ fn shown(tree: &GitTree) -> String {
     }
 }
 
-async fn text(cx: &OpCx, secret: &SecretRef) -> Result<String> {
+async fn text(cx: &OpContext, secret: &SecretRef) -> Result<String> {
     let plaintext = cx.secrets.plaintext(secret).await?;
     let text = std::str::from_utf8(plaintext.bytes()).ok().map(str::trim_end);
     match text.filter(|text| !text.contains(['\n', '\r', '\0'])) {

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rondel_digest::{Digest, Sha256Digest};
 use rondel_events::{Emitter, Outcome, Work};
 use rondel_fault::{Attempt, Fault, Kind, Result};
-use rondel_model::op::{Edit, Place};
+use rondel_model::op::{Edit, TreePath};
 use rondel_model::service::Service;
 use rondel_model::{AbsPath, Fs, SecretRef, Snapshot};
 use rondel_ports::http::{Answer, Fetched, Request, Validators};
@@ -17,7 +17,7 @@ use rondel_ports::index::Table;
 use rondel_ports::snapshots::Snapshots;
 use serde::{Deserialize, Serialize};
 
-use crate::cx::OpCx;
+use crate::context::OpContext;
 use crate::evaluate::change;
 use crate::exec::Folder;
 use crate::{Ops, copy, edit};
@@ -47,7 +47,7 @@ impl Ops {
     ///
     /// # Errors
     /// What the server or the network say; a secret that nobody provides.
-    pub async fn download(self: &Arc<Self>, cx: &OpCx, wanted: &Download<'_>) -> Result<Place> {
+    pub async fn download(self: &Arc<Self>, cx: &OpContext, wanted: &Download<'_>) -> Result<TreePath> {
         // IDENTITY: who authenticates as somebody else may be given something else.
         let service = wanted.service.map(Service::digest);
         let key = rondel_digest::of("http/v1", &(wanted.url, wanted.authorization.map(|secret| secret.key), service));
@@ -64,11 +64,11 @@ impl Ops {
 
     async fn fetch(
         self: &Arc<Self>,
-        cx: &OpCx,
+        cx: &OpContext,
         wanted: &Download<'_>,
         key: &Digest,
         events: &Emitter,
-    ) -> Result<(Place, bool)> {
+    ) -> Result<(TreePath, bool)> {
         let plaintext = match wanted.authorization {
             Some(secret) => Some(cx.secrets.plaintext(secret).await?),
             None => None,
@@ -113,8 +113,8 @@ impl Ops {
     }
 }
 
-fn place(digest: Sha256Digest, snapshot: Snapshot) -> Place {
-    Place { fs: Fs::known(snapshot), path: AbsPath::new(&digest.hex()) }
+fn place(digest: Sha256Digest, snapshot: Snapshot) -> TreePath {
+    TreePath { fs: Fs::known(snapshot), path: AbsPath::new(&digest.hex()) }
 }
 
 /// Makes a tree of the file at `content`, under the name of its digest.

@@ -7,7 +7,7 @@ use rondel_digest::Digest;
 use rondel_events::{Emitter, Outcome, Work};
 use rondel_fault::{Fault, Kind, Result};
 use rondel_model::image::ImageRef;
-use rondel_model::op::{Filter, ImageOp, ImportOp, Place};
+use rondel_model::op::{Filter, ImageOp, ImportOp, TreePath};
 use rondel_model::service::Service;
 use rondel_model::{LayerId, Platform, Snapshot};
 use rondel_ports::egress::Reach;
@@ -15,7 +15,7 @@ use rondel_ports::images::{Credentials, Images, ResolvedImage};
 use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Compression, LayerBlob};
 
-use crate::cx::OpCx;
+use crate::context::OpContext;
 use crate::exec::Folder;
 use crate::reach::Reached;
 use crate::read::file_path;
@@ -26,7 +26,7 @@ use crate::{Ops, key, lock, stack};
 const AT_ONCE: usize = 3;
 
 /// Credentials that are remembered for pulls to come.
-const MOST_CREDENTIALS: usize = 10_000;
+const MAX_CREDENTIALS: usize = 10_000;
 
 /// An image on its way.
 struct Pull {
@@ -62,7 +62,7 @@ impl Ops {
     /// up.
     pub async fn resolve_image(
         self: &Arc<Self>,
-        cx: &OpCx,
+        cx: &OpContext,
         wanted: &AtRegistry<'_>,
         platform: &Platform,
         exact: bool,
@@ -94,7 +94,7 @@ impl Ops {
     }
 
     /// The registries, or the one that a service is.
-    pub(crate) fn images(&self, cx: &OpCx, reached: &Reached) -> Arc<dyn Images> {
+    pub(crate) fn images(&self, cx: &OpContext, reached: &Reached) -> Arc<dyn Images> {
         match (&reached.host, cx.reach) {
             (Some(host), _) => self.ports.images.through(host.clone()),
             (None, Reach::Anywhere) => self.ports.images.clone(),
@@ -106,7 +106,7 @@ impl Ops {
     fn remember_credentials(&self, image: &ResolvedImage, wanted: &AtRegistry<'_>) {
         let Some(credentials) = wanted.credentials.clone() else { return };
         let mut known = lock(&self.credentials);
-        if known.len() >= MOST_CREDENTIALS {
+        if known.len() >= MAX_CREDENTIALS {
             known.clear();
         }
         known.insert(pull_key(&image.reference, wanted.service), credentials);
@@ -132,7 +132,7 @@ impl Ops {
     }
 
     /// The tree of an image.
-    pub(crate) async fn image(self: &Arc<Self>, cx: &OpCx, op: &ImageOp) -> Result<Snapshot> {
+    pub(crate) async fn image(self: &Arc<Self>, cx: &OpContext, op: &ImageOp) -> Result<Snapshot> {
         let image = match self.known_image(&op.reference, &op.platform) {
             Some(image) => image,
             None => {
@@ -211,7 +211,7 @@ impl Ops {
     }
 
     /// The tree of an image in an archive.
-    pub(crate) async fn import(self: &Arc<Self>, cx: &OpCx, op: &ImportOp) -> Result<Snapshot> {
+    pub(crate) async fn import(self: &Arc<Self>, cx: &OpContext, op: &ImportOp) -> Result<Snapshot> {
         let source = self.tree(cx, &op.source.fs).await?;
         let key = key::import(op, self.content(&source, &op.source, &Filter::default()).await?);
         if let Some(snapshot) = self.stored::<Snapshot>(&key, &self.stats.files_cached, |s| vec![s]) {
@@ -243,8 +243,8 @@ impl Ops {
     /// When the archive is hostile, damaged, or lacks the image.
     pub async fn read_image_archive(
         self: &Arc<Self>,
-        cx: &OpCx,
-        source: &Place,
+        cx: &OpContext,
+        source: &TreePath,
         tag: &str,
         platform: &Platform,
     ) -> Result<ResolvedImage> {
@@ -256,7 +256,7 @@ impl Ops {
     fn with_archive<T>(
         &self,
         tree: &Snapshot,
-        source: &Place,
+        source: &TreePath,
         tag: &str,
         platform: &Platform,
         then: impl FnOnce(ResolvedImage, Vec<std::path::PathBuf>) -> Result<T>,

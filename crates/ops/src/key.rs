@@ -8,7 +8,7 @@
 use rondel_digest::Digest;
 use rondel_model::exec::{MountSource, Scope, Sharing, Stdin};
 use rondel_model::git::GitRemote;
-use rondel_model::op::{CopyOp, Edit, GatherOp, ImportOp};
+use rondel_model::op::{CopyOp, CopyPattern, Edit, ImportOp};
 use rondel_model::{AbsPath, ExecOp, ModeChange, Owner, Platform, Snapshot};
 use serde::Serialize;
 
@@ -183,7 +183,7 @@ pub(crate) fn copy(op: &CopyOp, base: &Snapshot, content: Digest) -> Digest {
 }
 
 /// The key of a gathering from a whole tree, and, once what it picks is known, that of the gathering alone.
-pub(crate) fn gather(op: &GatherOp, base: &Snapshot, from: Result<&Snapshot, Digest>) -> Digest {
+pub(crate) fn gather(op: &CopyPattern, base: &Snapshot, from: Result<&Snapshot, Digest>) -> Digest {
     let source = match from {
         Ok(tree) => Source::Tree {
             content: tree.digest(),

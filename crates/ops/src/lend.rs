@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use crate::root::{Root, kind, open_dir_at, permissions, stat_at};
 
 /// Files with more names are copied: file systems have bounds, ext4 65,000.
-const MOST_NAMES: u64 = 60_000;
+const MAX_NAMES: u64 = 60_000;
 
 /// The name that a file has for a moment; one that has it is copied.
 const PASSING: &str = ".rondel-lent";
@@ -134,7 +134,7 @@ impl<'a> Lent<'a> {
 
 /// Whether a file with the status `stat` can be lent at all.
 pub(crate) fn may_lend(stat: &Stat) -> bool {
-    kind(stat) == FileType::RegularFile && stat.st_nlink <= MOST_NAMES
+    kind(stat) == FileType::RegularFile && stat.st_nlink <= MAX_NAMES
 }
 
 fn open(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {

@@ -2,9 +2,9 @@
 //!
 //! *Invariants.* Work is keyed on the *content* of its inputs, so that an upstream step which gives the
 //! same bytes again stops the rebuild there. A hit runs nothing, walks nothing and writes nothing. No
-//! GraphQL, no sessions: who asks is an [`OpCx`], passed down.
+//! GraphQL, no sessions: who asks is an [`OpContext`], passed down.
 
-pub mod cx;
+pub mod context;
 pub mod options;
 pub mod scrub;
 
@@ -12,6 +12,7 @@ mod archive;
 mod changes;
 mod content;
 mod copy;
+mod copy_pattern;
 mod diff;
 mod digest;
 mod edit;
@@ -21,7 +22,6 @@ mod exec;
 mod explain;
 mod failures;
 mod filter;
-mod gather;
 mod git;
 mod held;
 mod http;
@@ -57,17 +57,17 @@ use rondel_ports::images::Credentials;
 
 pub use changes::patch::apply_to as apply_patch;
 pub use changes::{Change, ChangeKind};
-pub use cx::{
-    BoundServices, ExecResult, Neighbour, NoServices, OpCx, Ports, ScopeBinding, ScopedProcess, Scopes, Services,
+pub use context::{
+    BoundServices, ExecResult, Neighbour, NoServices, OpContext, Ports, ScopeBinding, ScopedProcess, Scopes, Services,
 };
-pub use failures::{Asking, Failures, Left};
+pub use failures::{FailureScope, Failures, Left};
 pub use git::Uncommitted;
 pub use held::referred;
 pub use http::Download;
 pub use image::AtRegistry;
 pub use options::{BUNDLES, HostTrust, Options};
-pub use process::Surroundings;
-pub use read::{Entry, EntryKind, MOST_BYTES, Stat};
+pub use process::ServiceEnvironment;
+pub use read::{Entry, EntryKind, MAX_BYTES, Stat};
 pub use search::{Match, Search, Submatch};
 pub use service::{Inside, ServiceControl};
 pub use stats::OpStats;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::exec::{MountSource, Sharing};
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, ExecOp, Owner, Snapshot, SocketRef};
 use rondel_ports::process::{ProcessMount, ProcessMountSource};
 use rondel_ports::secrets::Plaintext;
@@ -160,7 +160,7 @@ impl Preparing<'_> {
     }
 
     /// The folder of the next cache mount's volume, made when there is none.
-    fn volume(&mut self, source: Option<&Place>, sharing: Sharing) -> Result<PathBuf> {
+    fn volume(&mut self, source: Option<&TreePath>, sharing: Sharing) -> Result<PathBuf> {
         let seed = source.and_then(|place| Some((self.inputs.next()?, &place.path)));
         let claimed = self.claims.volume(self.caches, sharing);
         let (volume, folder) = claimed.ok_or_else(|| Fault::bug("a cache volume is used that was not claimed"))?;

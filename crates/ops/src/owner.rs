@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::root::Root;
 
 /// Account files larger than this are cut.
-const MOST_BYTES: u64 = 16 << 20;
+const MAX_BYTES: u64 = 16 << 20;
 
 /// A user and a group by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ fn find_group(group: &str, wanted: &str) -> Result<u32> {
 fn read(root: Root<'_>, path: &str) -> String {
     let Ok(fd) = root.open_file(Path::new(path)) else { return String::new() };
     let mut bytes = Vec::new();
-    let _ = File::from(fd).take(MOST_BYTES).read_to_end(&mut bytes);
+    let _ = File::from(fd).take(MAX_BYTES).read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

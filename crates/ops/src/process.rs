@@ -21,7 +21,7 @@ use rondel_ports::secrets::Plaintext;
 use tokio::sync::oneshot;
 
 use crate::Ops;
-use crate::cx::{OpCx, ScopedProcess};
+use crate::context::{OpContext, ScopedProcess};
 use crate::environment::{environment, variable};
 use crate::mounts::{self, Prepared, Trees};
 use crate::options::HOSTNAME;
@@ -49,7 +49,7 @@ const SHOWN: usize = 80;
 /// One run of one process.
 pub(crate) struct Process<'a> {
     pub(crate) ops: &'a Arc<Ops>,
-    pub(crate) cx: &'a OpCx,
+    pub(crate) cx: &'a OpContext,
     pub(crate) exec: &'a Arc<ExecOp>,
     pub(crate) events: &'a Emitter,
     pub(crate) cancel: &'a CancellationToken,
@@ -62,12 +62,12 @@ pub(crate) struct Long {
     /// The engine's side of it.
     pub(crate) control: ProcessControl,
     /// Is told its surroundings before it starts.
-    pub(crate) surroundings: oneshot::Sender<Surroundings>,
+    pub(crate) environment: oneshot::Sender<ServiceEnvironment>,
 }
 
 /// What a process that runs for long has around it.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct ServiceEnvironment {
     /// Its network.
     pub network: Network,
     /// The variables by which it finds the API; none when it has no access.
@@ -83,7 +83,7 @@ pub(crate) enum Special {
 }
 
 /// What is held of a process that has ended.
-pub(crate) struct Rest {
+pub(crate) struct ExitedMounts {
     pub(crate) trees: Trees,
     /// Keeps the services up that it was bound to.
     pub(crate) services: Box<dyn Any + Send + Sync>,
@@ -97,7 +97,7 @@ pub(crate) struct Finished {
     /// The limit that it reached.
     pub(crate) limit: Option<Limit>,
     pub(crate) written: Written,
-    pub(crate) rest: Rest,
+    pub(crate) rest: ExitedMounts,
     secrets: Secrets,
     alone: bool,
 }
@@ -105,7 +105,7 @@ pub(crate) struct Finished {
 /// A process that did not start on what was prepared for it, or was taken down.
 pub(crate) struct Unfinished {
     pub(crate) fault: Fault,
-    pub(crate) rest: Rest,
+    pub(crate) rest: ExitedMounts,
 }
 
 impl Finished {
@@ -231,7 +231,7 @@ impl Process<'_> {
             ended => ended.map_err(|fault| not_started(fault, platform)),
         };
         let finished = ended.and_then(|exit| Ok((exit, capture.finish()?)));
-        let rest = Rest { trees, services: bound.guard, _claims: claims };
+        let rest = ExitedMounts { trees, services: bound.guard, _claims: claims };
         Ok(match finished {
             Ok((Exit { code, limit }, written)) => {
                 Ok(Finished { exit_code: code, limit, written, rest, secrets, alone })
@@ -383,9 +383,9 @@ impl Process<'_> {
                 stdin = ProcessStdin::Terminal(terminal);
                 (HOSTNAME.to_owned(), None)
             }
-            Some(Special::Long(Long { hostname, control, surroundings })) => {
+            Some(Special::Long(Long { hostname, control, environment })) => {
                 // The receiver may be gone.
-                let _ = surroundings.send(Surroundings { network: network.clone(), granted: granted.to_vec() });
+                let _ = environment.send(ServiceEnvironment { network: network.clone(), granted: granted.to_vec() });
                 (hostname, Some(control))
             }
         };
@@ -436,12 +436,12 @@ fn clean(fault: Fault, secrets: &Secrets) -> Fault {
 }
 
 /// The name of the span of a process: its command line without the secrets that are known by now.
-pub(crate) fn title(cx: &OpCx, exec: &ExecOp) -> String {
+pub(crate) fn title(cx: &OpContext, exec: &ExecOp) -> String {
     short(&known_secrets(cx, exec).scrub(&exec.args.join(" ")))
 }
 
 /// The secrets that the process is given, as far as they are known already.
-pub(crate) fn known_secrets(cx: &OpCx, exec: &ExecOp) -> Secrets {
+pub(crate) fn known_secrets(cx: &OpContext, exec: &ExecOp) -> Secrets {
     let files = exec.mounts.iter().filter_map(|mount| match &mount.source {
         MountSource::Secret { secret, .. } => Some(secret),
         _ => None,

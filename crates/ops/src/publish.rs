@@ -11,7 +11,7 @@ use rondel_ports::snapshots::Compression;
 use serde_json::json;
 
 use crate::Ops;
-use crate::cx::OpCx;
+use crate::context::OpContext;
 use crate::image::AtRegistry;
 use crate::stats::count;
 
@@ -25,7 +25,7 @@ impl Ops {
     /// When a tree cannot be evaluated, credentials are refused, there is no network, or a service does not come up.
     pub async fn publish(
         self: &Arc<Self>,
-        cx: &OpCx,
+        cx: &OpContext,
         to: &AtRegistry<'_>,
         variants: &[Container],
         compression: Option<Compression>,
@@ -51,7 +51,7 @@ impl Ops {
     /// `variants` as images, ready to leave.
     pub(crate) async fn outgoing(
         self: &Arc<Self>,
-        cx: &OpCx,
+        cx: &OpContext,
         variants: &[Container],
         compression: Option<Compression>,
     ) -> Result<Vec<OutgoingImage>> {

@@ -10,7 +10,7 @@ use rondel_ports::BoxFuture;
 use rondel_ports::network::{Dial, Host, Network};
 
 use crate::Ops;
-use crate::cx::{BoundServices, OpCx};
+use crate::context::{BoundServices, OpContext};
 use crate::exec::Folder;
 
 /// How long a service that is up may take to accept a connection.
@@ -52,7 +52,7 @@ impl Ops {
     ///
     /// # Errors
     /// When it does not come up.
-    pub(crate) async fn reach(self: &Arc<Self>, cx: &OpCx, service: Option<&Service>) -> Result<Reached> {
+    pub(crate) async fn reach(self: &Arc<Self>, cx: &OpContext, service: Option<&Service>) -> Result<Reached> {
         let Some(service) = service else { return Ok(Reached::by_name()) };
         let binding = ServiceBinding { alias: service.hostname().to_owned(), service: service.clone() };
         let BoundServices { networks, ended, guard, .. } = cx.services.bind(self, cx, &[binding]).await?;

@@ -8,21 +8,21 @@ use std::sync::Arc;
 
 use rondel_events::{Outcome, Work};
 use rondel_fault::{Attempt, Fault, Result};
-use rondel_model::op::{Filter, Place};
+use rondel_model::op::{Filter, TreePath};
 use rondel_model::{AbsPath, Snapshot};
 use rondel_ports::host::shown;
 use rondel_ports::snapshots::Tree;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use crate::context::OpContext;
 use crate::copy::text;
-use crate::cx::OpCx;
 use crate::evaluate::open_dir;
 use crate::root::{Root, failed, inner, kind, names, permissions, stat_at};
 use crate::{Ops, digest, filter, stack};
 
 /// The largest file that is read into memory.
-pub const MOST_BYTES: u64 = 128 << 20;
+pub const MAX_BYTES: u64 = 128 << 20;
 
 /// What something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Ops {
     ///
     /// # Errors
     /// When it does not exist or is no directory.
-    pub async fn entries(self: &Arc<Self>, cx: &OpCx, place: &Place) -> Result<Vec<Entry>> {
+    pub async fn entries(self: &Arc<Self>, cx: &OpContext, place: &TreePath) -> Result<Vec<Entry>> {
         self.look(cx, place, |root, path| {
             let fail = |e| failed(e, "list", path.as_str());
             let dir = open_dir(root, path)?;
@@ -98,7 +98,7 @@ impl Ops {
     ///
     /// # Errors
     /// When it does not exist or is no directory, or the pattern is malformed.
-    pub async fn glob(self: &Arc<Self>, cx: &OpCx, place: &Place, pattern: &str) -> Result<Vec<Entry>> {
+    pub async fn glob(self: &Arc<Self>, cx: &OpContext, place: &TreePath, pattern: &str) -> Result<Vec<Entry>> {
         let glob = filter::glob(pattern)?;
         self.look(cx, place, move |root, path| {
             let dir = open_dir(root, path)?;
@@ -116,7 +116,7 @@ impl Ops {
     ///
     /// # Errors
     /// When the tree cannot be evaluated or read.
-    pub async fn stat(self: &Arc<Self>, cx: &OpCx, place: &Place, follow: bool) -> Result<Option<Stat>> {
+    pub async fn stat(self: &Arc<Self>, cx: &OpContext, place: &TreePath, follow: bool) -> Result<Option<Stat>> {
         self.look(cx, place, move |root, path| match root.find(inner(path), follow) {
             Ok(found) => Ok(found.stat.map(|stat| Stat {
                 kind: kind(&stat).into(),
@@ -132,18 +132,18 @@ impl Ops {
         .await
     }
 
-    /// The content of the file at `place`, at most [`MOST_BYTES`].
+    /// The content of the file at `place`, at most [`MAX_BYTES`].
     ///
     /// # Errors
     /// When it does not exist, is no file, or is larger.
-    pub async fn read(self: &Arc<Self>, cx: &OpCx, place: &Place) -> Result<Vec<u8>> {
+    pub async fn read(self: &Arc<Self>, cx: &OpContext, place: &TreePath) -> Result<Vec<u8>> {
         self.look(cx, place, |root, path| {
             let file = open_regular(root, path)?;
             let mut content = Vec::new();
-            let mut bounded = File::from(file).take(MOST_BYTES + 1);
+            let mut bounded = File::from(file).take(MAX_BYTES + 1);
             bounded.read_to_end(&mut content).attempt(|| format!("read `{path}`"))?;
-            if content.len() as u64 > MOST_BYTES {
-                return Err(Fault::user(format!("file `{path}` is larger than {MOST_BYTES} bytes"))
+            if content.len() as u64 > MAX_BYTES {
+                return Err(Fault::user(format!("file `{path}` is larger than {MAX_BYTES} bytes"))
                     .with_hint("Export the file, or use it in a container"));
             }
             Ok(content)
@@ -155,7 +155,7 @@ impl Ops {
     ///
     /// # Errors
     /// When it does not exist.
-    pub async fn digest(self: &Arc<Self>, cx: &OpCx, place: &Place, exclude_metadata: bool) -> Result<String> {
+    pub async fn digest(self: &Arc<Self>, cx: &OpContext, place: &TreePath, exclude_metadata: bool) -> Result<String> {
         self.look(cx, place, move |root, path| digest::of(root, path, exclude_metadata)).await
     }
 
@@ -163,7 +163,7 @@ impl Ops {
     ///
     /// # Errors
     /// When it is no directory, or the host does not take it.
-    pub async fn export_dir(self: &Arc<Self>, cx: &OpCx, place: &Place, to: &Path, wipe: bool) -> Result<()> {
+    pub async fn export_dir(self: &Arc<Self>, cx: &OpContext, place: &TreePath, to: &Path, wipe: bool) -> Result<()> {
         let (host, to) = (self.ports.host.clone(), to.to_owned());
         let title = format!("export {}", shown(&to).display());
         let export = self.look(cx, place, move |root, path| host.export(open_dir(root, path)?.as_fd(), &to, wipe));
@@ -174,7 +174,7 @@ impl Ops {
     ///
     /// # Errors
     /// When it is no file, or the host does not take it.
-    pub async fn export_file(self: &Arc<Self>, cx: &OpCx, place: &Place, to: &Path) -> Result<()> {
+    pub async fn export_file(self: &Arc<Self>, cx: &OpContext, place: &TreePath, to: &Path) -> Result<()> {
         let (host, to) = (self.ports.host.clone(), to.to_owned());
         let title = format!("export {}", shown(&to).display());
         let export = self.look(cx, place, move |root, path| host.export_file(open_regular(root, path)?.as_fd(), &to));
@@ -185,7 +185,7 @@ impl Ops {
     ///
     /// # Errors
     /// When it is missing, no directory, or cannot be read.
-    pub async fn import_dir(self: &Arc<Self>, cx: &OpCx, path: &Path, filter: &Filter) -> Result<Snapshot> {
+    pub async fn import_dir(self: &Arc<Self>, cx: &OpContext, path: &Path, filter: &Filter) -> Result<Snapshot> {
         let title = format!("import {}", shown(path).display());
         let (from, which) = (path.to_owned(), filter.clone());
         let imported = synced(cx, title, self.blocking(move |ops| ops.ports.host.import(&from, &which))).await?;
@@ -197,7 +197,7 @@ impl Ops {
     ///
     /// # Errors
     /// When it is missing or no regular file.
-    pub async fn import_file(self: &Arc<Self>, cx: &OpCx, path: &Path) -> Result<Snapshot> {
+    pub async fn import_file(self: &Arc<Self>, cx: &OpContext, path: &Path) -> Result<Snapshot> {
         let title = format!("import {}", shown(path).display());
         let from = path.to_owned();
         let imported = synced(cx, title, self.blocking(move |ops| ops.ports.host.import_file(&from))).await?;
@@ -207,8 +207,8 @@ impl Ops {
 
     async fn look<T: Send + 'static>(
         self: &Arc<Self>,
-        cx: &OpCx,
-        place: &Place,
+        cx: &OpContext,
+        place: &TreePath,
         work: impl FnOnce(Root<'_>, &AbsPath) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let snapshot = self.tree(cx, &place.fs).await?;
@@ -221,7 +221,7 @@ impl Ops {
     }
 }
 
-async fn synced<T>(cx: &OpCx, title: String, work: impl Future<Output = Result<T>>) -> Result<T> {
+async fn synced<T>(cx: &OpContext, title: String, work: impl Future<Output = Result<T>>) -> Result<T> {
     let span = cx.events.span(Work::Sync, title);
     let result = work.await;
     match &result {

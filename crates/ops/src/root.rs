@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 /// Links followed before a path counts as a loop, as in the kernel.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// The root of a tree.
 #[derive(Clone, Copy)]
@@ -49,7 +49,7 @@ impl Root<'_> {
             stat = self.lstat(&at)?;
             let is_link = stat.as_ref().is_some_and(|s| kind(s) == FileType::Symlink);
             if is_link && (follow || !pending.is_empty()) {
-                if links.len() == MOST_LINKS {
+                if links.len() == MAX_LINKS {
                     return Err(Errno::LOOP);
                 }
                 let target = PathBuf::from(OsString::from_vec(self.link(&at)?));

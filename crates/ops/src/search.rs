@@ -12,24 +12,24 @@ use grep_matcher::Matcher;
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkFinish, SinkMatch};
 use rondel_fault::{Fault, Result};
-use rondel_model::op::{Filter, Place};
+use rondel_model::op::{Filter, TreePath};
 use rondel_model::pattern::IgnoreFile;
 use rondel_model::{AbsPath, Snapshot};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::context::OpContext;
 use crate::copy::text;
-use crate::cx::OpCx;
 use crate::evaluate::open_dir;
 use crate::key::Key;
 use crate::root::{Root, failed, inner, kind, names, open_dir_at, stat_at};
 use crate::{Ops, stack};
 
 /// The most that is kept of all matches together, in bytes.
-const MOST_TEXT: usize = 128 << 20;
+const MAX_TEXT: usize = 128 << 20;
 /// The largest file that is searched across lines: it has to be in memory.
-const MOST_IN_MEMORY: usize = 512 << 20;
+const MAX_IN_MEMORY: usize = 512 << 20;
 /// The largest pattern once it is compiled, in bytes. What repeats much is refused instead of
 /// searched for slowly.
 const MAX_COMPILED: usize = 4 << 20;
@@ -38,7 +38,7 @@ const MAX_AUTOMATON: usize = 64 << 20;
 /// The most characters of a pattern that an error shows.
 const MAX_SHOWN_PATTERN: usize = 200;
 /// Ignore files larger than this are cut.
-const MOST_RULES: u64 = 4 << 20;
+const MAX_RULES: u64 = 4 << 20;
 /// Files with rules about what is ignored, the strongest last.
 const IGNORE_FILES: [&str; 3] = [".gitignore", ".ignore", ".rgignore"];
 
@@ -100,7 +100,7 @@ impl Ops {
     ///
     /// # Errors
     /// When the pattern is malformed, a path leads out of the directory or is not there, or a file cannot be read.
-    pub async fn search(self: &Arc<Self>, cx: &OpCx, place: &Place, search: &Search) -> Result<Vec<Match>> {
+    pub async fn search(self: &Arc<Self>, cx: &OpContext, place: &TreePath, search: &Search) -> Result<Vec<Match>> {
         for path in &search.paths {
             check(path)?;
         }
@@ -193,7 +193,7 @@ impl<'a> Hunt<'a> {
         })?;
         let mut searcher = SearcherBuilder::new();
         searcher.line_number(true).multi_line(search.multiline).binary_detection(BinaryDetection::quit(0));
-        searcher.heap_limit(Some(MOST_IN_MEMORY));
+        searcher.heap_limit(Some(MAX_IN_MEMORY));
         let globs = (!search.globs.is_empty()).then(|| Globs {
             rules: IgnoreFile::parse(search.globs.join("\n").as_bytes()),
             picks: search.globs.iter().any(|glob| !glob.starts_with('!')),
@@ -310,7 +310,7 @@ fn rules(dir: BorrowedFd<'_>, name: &str) -> Result<Option<IgnoreFile>, Errno> {
         return Ok(None);
     }
     let mut text = Vec::new();
-    File::from(file).take(MOST_RULES).read_to_end(&mut text).map_err(|_| Errno::IO)?;
+    File::from(file).take(MAX_RULES).read_to_end(&mut text).map_err(|_| Errno::IO)?;
     let rules = IgnoreFile::parse(&text);
     Ok((!rules.is_empty()).then_some(rules))
 }
@@ -344,7 +344,7 @@ impl Sink for Hits<'_> {
         });
         visited.map_err(std::io::Error::other)?;
         self.size += bytes.len() + 64 * submatches.len() + self.path.len();
-        if self.size > MOST_TEXT {
+        if self.size > MAX_TEXT {
             return Err(std::io::Error::other("too much matches; set `limit`, or a narrower pattern"));
         }
         self.found.push(Match {

@@ -11,8 +11,8 @@ use rondel_ports::{BoxFuture, CancellationToken};
 use tokio::sync::oneshot;
 
 use crate::Ops;
-use crate::cx::OpCx;
-use crate::process::{Long, Process, Special, Surroundings, title};
+use crate::context::OpContext;
+use crate::process::{Long, Process, ServiceEnvironment, Special, title};
 
 /// The engine's side of a service.
 pub struct ServiceControl {
@@ -21,7 +21,7 @@ pub struct ServiceControl {
     /// Its process.
     pub process: ProcessControl,
     /// Is told what it has around it before it starts.
-    pub surroundings: oneshot::Sender<Surroundings>,
+    pub environment: oneshot::Sender<ServiceEnvironment>,
     /// Kills it.
     pub cancel: CancellationToken,
 }
@@ -42,7 +42,7 @@ impl Ops {
     /// When it cannot be started.
     pub async fn enter(
         self: &Arc<Self>,
-        cx: &OpCx,
+        cx: &OpContext,
         service: &ContainerService,
         entrance: &Entrance,
         args: Vec<String>,
@@ -60,7 +60,7 @@ impl Ops {
     /// When it cannot be started, is cancelled, or a service that it needs ended.
     pub fn serve(
         self: &Arc<Self>,
-        cx: OpCx,
+        cx: OpContext,
         service: &ContainerService,
         control: ServiceControl,
         events: &Emitter,
@@ -68,8 +68,8 @@ impl Ops {
         let (ops, exec) = (self.clone(), Arc::new(service.exec.clone()));
         let span = events.span(Work::Exec, format!("service {} {}", control.hostname, title(&cx, &exec)));
         Box::pin(async move {
-            let ServiceControl { hostname, process, surroundings, cancel } = control;
-            let long = Long { hostname, control: process, surroundings };
+            let ServiceControl { hostname, process, environment, cancel } = control;
+            let long = Long { hostname, control: process, environment };
             let process = Process { ops: &ops, cx: &cx, exec: &exec, events: span.emitter(), cancel: &cancel };
             let ended = async {
                 if exec.args.is_empty() {

@@ -18,7 +18,7 @@ use crate::{edit, lock, stack};
 
 /// Stacks with more layers are left alone: they are merged in part before they are mounted, which would have to be done
 /// once more with one layer more.
-const MOST_LAYERS: usize = 90;
+const MAX_LAYERS: usize = 90;
 
 /// What is mounted in a process beside what every process has.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,7 +36,7 @@ pub(crate) struct Skeletons(Mutex<HashMap<Points, LayerId>>);
 impl Skeletons {
     /// Opens a writable state on top of `base` that has the mount points `points`; a commit is on top of `base` alone.
     pub(crate) fn begin(&self, store: &dyn Snapshots, base: &Snapshot, points: Points) -> Result<WorkTree> {
-        if base.layers().len() > MOST_LAYERS {
+        if base.layers().len() > MAX_LAYERS {
             return stack::begin(store, base);
         }
         let skeleton = self.layer(store, points)?;

@@ -20,7 +20,7 @@ use crate::exec::remove_folder;
 use crate::owner::Ids;
 
 /// How many connections to one socket may be open at a time; further ones wait to be accepted.
-const MOST_CONNECTIONS: usize = 512;
+const MAX_CONNECTIONS: usize = 512;
 /// How much waits in each direction of a connection.
 const BUFFER: usize = 64 << 10;
 
@@ -89,7 +89,7 @@ async fn serve(listener: tokio::net::UnixListener, socket: SocketRef, sockets: A
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => {
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => {
                 let Ok((near, _)) = accepted else { return };
                 connections.spawn(pass_on(near, socket.clone(), sockets.clone(), events.clone()));
             }

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::oneshot;
 
 use crate::Ops;
-use crate::cx::OpCx;
+use crate::context::OpContext;
 use crate::environment::variable;
 use crate::process::{Process, Special, title};
 use crate::service::Inside;
@@ -55,7 +55,7 @@ impl Ops {
     ///
     /// # Errors
     /// When it cannot be started, or the client is gone.
-    pub async fn interact(self: &Arc<Self>, cx: &OpCx, exec: ExecOp, terminal: Stream) -> Result<i32> {
+    pub async fn interact(self: &Arc<Self>, cx: &OpContext, exec: ExecOp, terminal: Stream) -> Result<i32> {
         let exec = ExecOp { env: with_kind(exec.env), ..exec };
         self.interact_after(cx, exec, terminal, String::new()).await
     }
@@ -63,7 +63,7 @@ impl Ops {
     /// The same below some text.
     pub(crate) async fn interact_after(
         self: &Arc<Self>,
-        cx: &OpCx,
+        cx: &OpContext,
         exec: ExecOp,
         terminal: Stream,
         intro: String,
@@ -83,7 +83,7 @@ impl Ops {
     /// When it cannot be started, or the client is gone.
     pub async fn interact_inside(
         self: &Arc<Self>,
-        cx: &OpCx,
+        cx: &OpContext,
         service: &ContainerService,
         inside: Inside,
         args: Vec<String>,
@@ -105,7 +105,7 @@ impl Ops {
 
 /// Does `work` in a task of its own, which cleans up even when nobody waits any more.
 async fn apart<F: Future<Output = Result<i32>> + Send>(
-    cx: &OpCx,
+    cx: &OpContext,
     title: String,
     work: impl FnOnce(Emitter, CancellationToken) -> F + Send + 'static,
 ) -> Result<i32> {

@@ -290,7 +290,7 @@ impl Claims {
 #[cfg(test)]
 mod tests {
     use rondel_model::Fs;
-    use rondel_model::op::Place;
+    use rondel_model::op::TreePath;
 
     use super::*;
 
@@ -318,7 +318,7 @@ mod tests {
     fn what_may_be_one_volume() {
         let mount = |owner: &str, source: bool| MountSource::Cache {
             volume: "v".into(),
-            source: source.then(|| Place { fs: Fs::scratch(), path: AbsPath::root() }),
+            source: source.then(|| TreePath { fs: Fs::scratch(), path: AbsPath::root() }),
             sharing: Sharing::Locked,
             owner: Some(Owner(owner.into())).filter(|_| !owner.is_empty()),
             read_only: false,

@@ -3,12 +3,12 @@
 
 mod support;
 
-use rondel_model::op::{Edit, Filter, FsOp, Place};
+use rondel_model::op::{Edit, Filter, FsOp, TreePath};
 use rondel_model::{AbsPath, Fs, Mount, MountSource, Snapshot};
 use support::*;
 
 /// What a consumer makes of a place.
-type Consumer = dyn Fn(Place) -> Fs;
+type Consumer = dyn Fn(TreePath) -> Fs;
 
 async fn tree(w: &World, fs: &Fs) -> Snapshot {
     w.ops.tree(&w.cx, fs).await.unwrap()
@@ -16,16 +16,16 @@ async fn tree(w: &World, fs: &Fs) -> Snapshot {
 
 fn consumers(w: &World) -> Vec<(&'static str, Box<Consumer>)> {
     let base = w.files(&[("/etc/hosts", "")]);
-    let copied = move |place: Place| Fs::from(copy(&base, &place.fs, place.path.as_str(), "/to"));
-    let filtered = |place: Place| {
+    let copied = move |place: TreePath| Fs::from(copy(&base, &place.fs, place.path.as_str(), "/to"));
+    let filtered = |place: TreePath| {
         let filter = Filter { exclude: vec!["none".into()], ..Filter::default() };
         Fs::new(FsOp::Filter { source: place, filter: filter.into() })
     };
-    let different = |upper: Place| Fs::new(FsOp::Diff { lower: place(&Fs::scratch(), "/"), upper });
+    let different = |upper: TreePath| Fs::new(FsOp::Diff { lower: place(&Fs::scratch(), "/"), upper });
     vec![
         ("copy", Box::new(copied)),
-        ("select", Box::new(Place::into_tree)),
-        ("isolate", Box::new(|place: Place| place.isolated().fs)),
+        ("select", Box::new(TreePath::into_tree)),
+        ("isolate", Box::new(|place: TreePath| place.isolated().fs)),
         ("filter", Box::new(filtered)),
         ("diff", Box::new(different)),
     ]
@@ -64,7 +64,7 @@ async fn a_process_sees_what_is_mounted_and_nothing_else() {
         MountSource::Directory { fs, path: AbsPath::root(), read_only: false, owner: None }
     };
     let file = |fs: &Fs, path: &str| {
-        let Place { fs, path } = place(fs, path).isolated();
+        let TreePath { fs, path } = place(fs, path).isolated();
         MountSource::File { fs, path, owner: None }
     };
     assert_eq!(run(directory(&first)).await, 1);
@@ -130,7 +130,7 @@ async fn a_part_is_the_same_layer_whatever_it_is_made_of() {
     let first = one.files(&[("/a/f", "1"), ("/a/in/g", "2"), ("/b", "")]);
     let second = other.files(&[("/c/d/in/g", "2"), ("/c/d/f", "1")]);
     let touched = other.touched(&second, "/c/d/f").await;
-    for consumer in [Place::into_tree, |place: Place| place.isolated().fs] {
+    for consumer in [TreePath::into_tree, |place: TreePath| place.isolated().fs] {
         let made = tree(&one, &consumer(place(&first, "/a"))).await;
         assert_eq!(tree(&other, &consumer(place(&touched, "/c/d"))).await, made);
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rondel_link::stream::Packet;
 use rondel_model::exec::{Mount, MountSource, Scope};
 use rondel_model::{AbsPath, ExecOp, Fs, Owner};
-use rondel_ops::{Failures, OpCx};
+use rondel_ops::{Failures, OpContext};
 use support::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -23,13 +23,13 @@ fn failing(w: &World, code: &str) -> ExecOp {
     op
 }
 
-async fn fail(w: &World, cx: &OpCx, op: &ExecOp) -> String {
+async fn fail(w: &World, cx: &OpContext, op: &ExecOp) -> String {
     w.ops.exec(cx, &Arc::new(op.clone())).await.unwrap_err().to_string()
 }
 
-fn asked(w: &World, command: &[&str]) -> (OpCx, Arc<Failures>) {
+fn asked(w: &World, command: &[&str]) -> (OpContext, Arc<Failures>) {
     let failures = Failures::new(command.iter().map(|&word| word.to_owned()).collect());
-    (OpCx { failures: Some(failures.clone()), ..w.cx.clone() }, failures)
+    (OpContext { failures: Some(failures.clone()), ..w.cx.clone() }, failures)
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use rondel_model::{LayerId, Snapshot};
 
 /// How many directories may lie inside one another in a tree. Trees are gone through by functions that call themselves: no
 /// process may make one that takes the engine's stack.
-pub const MOST_LEVELS: usize = 256;
+pub const MAX_LEVELS: usize = 256;
 
 /// A read-only view of a snapshot: a mount that is attached nowhere and goes away with the descriptor.
 #[derive(Debug)]

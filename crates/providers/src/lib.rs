@@ -12,7 +12,7 @@ mod vault;
 use std::ffi::OsString;
 
 use rondel_fault::{Fault, Result};
-use rondel_web::{Limits, Surroundings};
+use rondel_web::{Limits, ProxyEnvironment};
 use serde_json::Value;
 
 use address::Address;
@@ -42,11 +42,11 @@ impl Machine<'_> {
     }
 
     fn http(&self, certificates: Option<String>) -> Result<reqwest::Client> {
-        let mut surroundings = Surroundings::from_variables(self.variable);
+        let mut proxy_env = ProxyEnvironment::from_variables(self.variable);
         if let Some(file) = certificates {
-            surroundings.certificate_file = Some(file.into());
+            proxy_env.certificate_file = Some(file.into());
         }
-        rondel_web::client(&surroundings, Limits::default(), reqwest::redirect::Policy::none())
+        rondel_web::client(&proxy_env, Limits::default(), reqwest::redirect::Policy::none())
     }
 }
 

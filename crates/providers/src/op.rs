@@ -7,7 +7,7 @@ use rondel_fault::{Fault, Result};
 use tokio::process::Command;
 
 /// The most characters that are told of what the command complains about.
-const MOST_SAID: usize = 500;
+const MAX_SAID: usize = 500;
 
 /// The secret at `uri`, as `op` understands it.
 pub(crate) async fn read(uri: &str) -> Result<Vec<u8>> {
@@ -17,7 +17,7 @@ pub(crate) async fn read(uri: &str) -> Result<Vec<u8>> {
     match command.output().await {
         Ok(output) if output.status.success() => Ok(output.stdout),
         Ok(output) => {
-            let said: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(MOST_SAID).collect();
+            let said: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(MAX_SAID).collect();
             let said = if said.is_empty() { output.status.to_string() } else { said };
             Err(Fault::user(format!("{attempted}: {said}")))
         }

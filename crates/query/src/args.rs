@@ -7,19 +7,19 @@ use rondel_call::{Call, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_gql::types::FieldDef;
 
-use crate::behaviour::Cx;
 use crate::caller::Caller;
 use crate::evaluate::{Node, literal_of_constant};
+use crate::resolver::ResolverContext;
 
 /// The arguments of a call, defaults filled in on access.
 #[derive(Clone)]
 pub struct Args {
-    cx: Cx,
+    cx: ResolverContext,
     field: Arc<FieldDef>,
 }
 
 impl Args {
-    pub(crate) fn new(cx: Cx, field: Arc<FieldDef>) -> Self {
+    pub(crate) fn new(cx: ResolverContext, field: Arc<FieldDef>) -> Self {
         Self { cx, field }
     }
 
@@ -29,7 +29,7 @@ impl Args {
     }
 
     /// The call and its surroundings.
-    pub fn cx(&self) -> &Cx {
+    pub fn cx(&self) -> &ResolverContext {
         &self.cx
     }
 

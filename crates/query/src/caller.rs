@@ -22,20 +22,20 @@ pub struct Caller {
     /// What the engine knows beyond that: host access, secrets, the module and function call of an exec scope.
     pub context: Arc<dyn Any + Send + Sync>,
     /// As which module processes act that its calls start.
-    pub starts: Starts,
+    pub child_identity: ChildIdentity,
     schema: RwLock<Arc<Schema>>,
 }
 
 /// The module as which processes act that a caller's calls start, and whether any of its calls may have started one.
 #[derive(Clone, Debug, Default)]
-pub struct Starts {
+pub struct ChildIdentity {
     // IDENTITY: recorded in every call that may start such a process.
     identity: Option<Arc<ModuleIdentity>>,
     adopts: bool,
     used: Arc<AtomicBool>,
 }
 
-impl Starts {
+impl ChildIdentity {
     /// As `identity`, or each process as a client of its own. With `adopts` so do processes of recipes that the caller
     /// brings, whatever these record. `used` becomes true with the first call that may start a process.
     pub fn new(identity: Option<Arc<ModuleIdentity>>, adopts: bool, used: Arc<AtomicBool>) -> Self {
@@ -64,13 +64,21 @@ impl Caller {
         events: Emitter,
         context: Arc<dyn Any + Send + Sync>,
     ) -> Self {
-        Self { session, client, view, events, context, starts: Starts::default(), schema: RwLock::new(schema) }
+        Self {
+            session,
+            client,
+            view,
+            events,
+            context,
+            child_identity: ChildIdentity::default(),
+            schema: RwLock::new(schema),
+        }
     }
 
     /// The same; processes that its calls start act as `starts` says.
     #[must_use]
-    pub fn starting(mut self, starts: Starts) -> Self {
-        self.starts = starts;
+    pub fn with_child_identity(mut self, child_identity: ChildIdentity) -> Self {
+        self.child_identity = child_identity;
         self
     }
 
@@ -89,7 +97,7 @@ impl Caller {
     pub fn reporting(&self, events: Emitter) -> Arc<Self> {
         let (session, client, context) = (self.session.clone(), self.client.clone(), self.context.clone());
         let caller = Self::new(session, client, self.view, self.schema(), events, context);
-        Arc::new(caller.starting(self.starts.clone()))
+        Arc::new(caller.with_child_identity(self.child_identity.clone()))
     }
 
     /// What the engine knows beyond the caller's names, as a `T`.

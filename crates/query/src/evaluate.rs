@@ -15,8 +15,8 @@ use rondel_schema::IntrospectionCache;
 use rondel_version::ENGINE;
 
 use crate::args::Args;
-use crate::behaviour::{Behaviour, Cx, Reuse};
 use crate::caller::Caller;
+use crate::resolver::{CacheScope, Resolver, ResolverContext};
 
 /// A value and the call that gives it. The root of the schema has no call.
 #[derive(Clone, Debug)]
@@ -232,11 +232,11 @@ impl Evaluator {
         spec.module = behaviour.module.clone();
         spec.implicit = implicit(behaviour, caller);
         if spec.starts_speaker() {
-            spec.act_as(caller.starts.used());
+            spec.act_as(caller.child_identity.used());
         }
         if let Some(prepare) = &behaviour.prepare {
             let call = Call::new(receiver.call.clone(), spec.clone());
-            let cx = Cx { evaluator: self.clone(), caller: caller.clone(), call, view };
+            let cx = ResolverContext { evaluator: self.clone(), caller: caller.clone(), call, view };
             spec.args = prepare(&cx, spec.args).await?;
         }
         let call = Call::new(receiver.call.clone(), spec);
@@ -249,10 +249,10 @@ impl Evaluator {
         receiver: Node,
         call: Arc<Call>,
         field: &Arc<FieldDef>,
-        behaviour: &Behaviour,
+        behaviour: &Resolver,
     ) -> Result<Node> {
         let view = call.view().and_then(|v| v.parse().ok()).unwrap_or(ENGINE);
-        let cx = Cx { evaluator: self.clone(), caller: caller.clone(), call: call.clone(), view };
+        let cx = ResolverContext { evaluator: self.clone(), caller: caller.clone(), call: call.clone(), view };
         let args = Args::new(cx.clone(), field.clone());
         let handler = behaviour.handler.clone();
         let (key, call_is_passing) = (call.digest(), call.is_passing());
@@ -261,8 +261,8 @@ impl Evaluator {
             let value = outcome.value.sharing_name(call.returns());
             Ok(Node { call: Some(outcome.rebind.unwrap_or(call)), value })
         };
-        match behaviour.reuse {
-            Reuse::Effect | Reuse::Free => work.await,
+        match behaviour.cache_scope {
+            CacheScope::SideEffect | CacheScope::Uncached => work.await,
             _ => {
                 let passing = call_is_passing.then(|| caller.session.clone());
                 let start = || {
@@ -317,7 +317,7 @@ impl Evaluator {
     /// The caller as it evaluates `recorded`, whose processes act as that records.
     async fn actor(self: &Arc<Self>, caller: &Arc<Caller>, recorded: &Arc<Call>) -> Result<Arc<Caller>> {
         let identity = recorded.identity();
-        if caller.starts.used() == identity {
+        if caller.child_identity.used() == identity {
             return Ok(caller.clone());
         }
         self.fields.acting_as(self, caller, identity).await
@@ -330,7 +330,7 @@ impl Evaluator {
         if !call.starts_speakers() {
             return call.clone();
         }
-        match caller.starts.adopted() {
+        match caller.child_identity.adopted() {
             None => call.clone(),
             adopted => call.acting_as(adopted),
         }
@@ -423,17 +423,21 @@ fn pick(node: Node, call: &Call) -> Result<Node> {
     }
 }
 
-fn behaviour(field: &FieldDef) -> Result<&Behaviour> {
-    Behaviour::of(&field.behaviour).ok_or_else(|| Fault::bug(format!("field `{}` has no behaviour", field.name)))
+fn behaviour(field: &FieldDef) -> Result<&Resolver> {
+    Resolver::of(&field.behaviour).ok_or_else(|| Fault::bug(format!("field `{}` has no resolver", field.name)))
 }
 
 // IDENTITY: the only inputs of a call that no argument shows.
-fn implicit(behaviour: &Behaviour, caller: &Caller) -> Vec<(Arc<str>, Arc<str>)> {
-    match behaviour.reuse {
-        Reuse::Anyone | Reuse::Free => Vec::new(),
-        Reuse::Session => vec![("session".into(), caller.session.clone())],
-        Reuse::Client => vec![("session".into(), caller.session.clone()), ("client".into(), caller.client.clone())],
-        Reuse::Nobody | Reuse::Effect => vec![("nonce".into(), format!("{:032x}", rand::random::<u128>()).into())],
+fn implicit(behaviour: &Resolver, caller: &Caller) -> Vec<(Arc<str>, Arc<str>)> {
+    match behaviour.cache_scope {
+        CacheScope::Global | CacheScope::Uncached => Vec::new(),
+        CacheScope::Session => vec![("session".into(), caller.session.clone())],
+        CacheScope::Client => {
+            vec![("session".into(), caller.session.clone()), ("client".into(), caller.client.clone())]
+        }
+        CacheScope::PerCall | CacheScope::SideEffect => {
+            vec![("nonce".into(), format!("{:032x}", rand::random::<u128>()).into())]
+        }
     }
 }
 

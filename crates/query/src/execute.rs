@@ -10,9 +10,9 @@ use rondel_model::Value;
 use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::behaviour::{Behaviour, Reuse};
 use crate::caller::Caller;
 use crate::evaluate::{Evaluator, Node};
+use crate::resolver::{CacheScope, Resolver};
 
 /// After this many levels of siblings inside siblings, a task of its own continues, so that stacks stay small.
 const LEVELS_PER_TASK: usize = 16;
@@ -325,8 +325,9 @@ impl Run {
         let leaf = |field: &FieldDef| {
             let ty = self.schema.types.get(field.ty.base());
             // Nothing that a module does, and nothing that has an effect, happens without being asked for.
-            let is_data = Behaviour::of(&field.behaviour)
-                .is_some_and(|it| it.module.is_none() && matches!(it.reuse, Reuse::Anyone | Reuse::Free));
+            let is_data = Resolver::of(&field.behaviour).is_some_and(|it| {
+                it.module.is_none() && matches!(it.cache_scope, CacheScope::Global | CacheScope::Uncached)
+            });
             is_data && field.args.is_empty() && field.ty.element().is_none() && !ty.is_some_and(|ty| ty.is_composite())
         };
         let mut record = serde_json::Map::new();

@@ -6,13 +6,13 @@
 //! sessions and no disk. Depth of a document or of a recipe costs no stack.
 
 pub mod args;
-pub mod behaviour;
 pub mod caller;
 pub mod evaluate;
 pub mod execute;
+pub mod resolver;
 
 pub use args::Args;
-pub use behaviour::{Behaviour, Cx, Handler, Outcome, Reuse};
-pub use caller::{Caller, Starts};
+pub use caller::{Caller, ChildIdentity};
 pub use evaluate::{Evaluator, Fields, Node};
 pub use execute::{Response, execute};
+pub use resolver::{CacheScope, Handler, Outcome, Resolver, ResolverContext};

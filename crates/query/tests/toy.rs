@@ -11,7 +11,9 @@ use rondel_fault::{ExecFailure, Fault, Result};
 use rondel_gql::types::{self, FieldDef};
 use rondel_gql::{Limits, Request, Schema};
 use rondel_model::Value;
-use rondel_query::{Args, Behaviour, Caller, Cx, Evaluator, Fields, Node, Reuse, Starts, execute};
+use rondel_query::{
+    Args, CacheScope, Caller, ChildIdentity, Evaluator, Fields, Node, Resolver, ResolverContext, execute,
+};
 use rondel_version::View;
 
 const SDL: &str = r#"
@@ -98,16 +100,16 @@ fn acting(session: &Arc<str>, schema: Arc<Schema>, identity: Option<Arc<ModuleId
     let context = Arc::new(Acting(identity.clone()));
     let (view, events) = (View::new(0, 21, 8), Emitter::nowhere());
     let caller = Caller::new(session.clone(), session.clone(), view, schema, events, context);
-    Arc::new(caller.starting(Starts::new(identity, adopts, Arc::default())))
+    Arc::new(caller.with_child_identity(ChildIdentity::new(identity, adopts, Arc::default())))
 }
 
 fn boxed(n: i64) -> Value {
     Value::object("Box", Sum(n))
 }
 
-fn simple(f: impl Fn(&Sum, &Args) -> Result<Value> + Send + Sync + 'static) -> Behaviour {
+fn simple(f: impl Fn(&Sum, &Args) -> Result<Value> + Send + Sync + 'static) -> Resolver {
     let f = Arc::new(f);
-    Behaviour::new(move |_: Cx, node: Node, args: Args| {
+    Resolver::new(move |_: ResolverContext, node: Node, args: Args| {
         let f = f.clone();
         async move { Ok(f(node.get::<Sum>()?, &args)?.into()) }
     })
@@ -117,20 +119,20 @@ fn said(_: &Sum, args: &Args) -> Result<Value> {
     Ok(Value::string(format!("{:?} {}", args.opt_str("word")?.as_deref(), args.given("word"))))
 }
 
-fn behaviour(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::Behaviour {
+fn behaviour(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::FieldResolver {
     let counts = counts.clone();
     let root = |value: fn(&Args) -> Result<Value>| {
-        Behaviour::new(move |_, _, args: Args| async move { Ok(value(&args)?.into()) })
+        Resolver::new(move |_, _, args: Args| async move { Ok(value(&args)?.into()) })
     };
     let made = match (type_name, field) {
-        (_, "id") => {
-            Behaviour::new(|cx: Cx, node: Node, _| async move { Ok(Value::string(cx.evaluator.id_of(&node)?).into()) })
-        }
+        (_, "id") => Resolver::new(|cx: ResolverContext, node: Node, _| async move {
+            Ok(Value::string(cx.evaluator.id_of(&node)?).into())
+        }),
         ("Box", "add") => simple(move |sum, args| {
             counts.add.fetch_add(1, Ordering::SeqCst);
             Ok(boxed(sum.0 + args.int("n")?))
         }),
-        ("Box", "with") => Behaviour::new(|_, node: Node, args: Args| async move {
+        ("Box", "with") => Resolver::new(|_, node: Node, args: Args| async move {
             let other = args.object("other").await?;
             Ok(boxed(node.get::<Sum>()?.0 + other.get::<Sum>()?.0).into())
         }),
@@ -157,9 +159,9 @@ fn behaviour(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::Behav
         ("Box", "told") => {
             let module = rondel_call::Call::new(None, CallSpec::new("Module", "module"));
             let implementation = rondel_digest::Digest::of_bytes(b"module");
-            Behaviour { module: Some(rondel_call::ModuleRef { module, implementation }), ..simple(said) }
+            Resolver { module: Some(rondel_call::ModuleRef { module, implementation }), ..simple(said) }
         }
-        ("Box", "run") => Behaviour::new(move |cx: Cx, _, _| {
+        ("Box", "run") => Resolver::new(move |cx: ResolverContext, _, _| {
             counts.run.fetch_add(1, Ordering::SeqCst);
             async move {
                 let identity = cx.caller.context::<Acting>().and_then(|acting| acting.0.clone());
@@ -167,19 +169,19 @@ fn behaviour(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::Behav
             }
         }),
         ("Box", "ranAs") => {
-            Behaviour::new(|_, node: Node, _| async move { Ok(Value::string(&*node.get::<Ran>()?.0).into()) })
+            Resolver::new(|_, node: Node, _| async move { Ok(Value::string(&*node.get::<Ran>()?.0).into()) })
         }
         ("Box", "nothing") => simple(|_, _| Ok(Value::Null)),
         ("Query", "box") => root(|args| Ok(boxed(args.int("start")?))),
         ("Query", "lid") => root(|_| Ok(Value::object("Lid", ()))),
-        ("Query", "session") => root(|_| Ok(boxed(1))).reuse(Reuse::Session),
-        ("Query", "random") => root(|_| Ok(boxed(1))).reuse(Reuse::Nobody),
-        ("Query", "effect") => Behaviour::new(move |_, _, _| {
+        ("Query", "session") => root(|_| Ok(boxed(1))).cache_scope(CacheScope::Session),
+        ("Query", "random") => root(|_| Ok(boxed(1))).cache_scope(CacheScope::PerCall),
+        ("Query", "effect") => Resolver::new(move |_, _, _| {
             let n = counts.effect.fetch_add(1, Ordering::SeqCst);
             async move { Ok(Value::Int(n as i64).into()) }
         })
-        .reuse(Reuse::Effect),
-        ("Query", "node") => Behaviour::new(|cx: Cx, _, args: Args| async move {
+        .cache_scope(CacheScope::SideEffect),
+        ("Query", "node") => Resolver::new(|cx: ResolverContext, _, args: Args| async move {
             let rondel_call::Literal::Call(call) = args.literal("id") else { return Err(Fault::user("null")) };
             Ok(cx.evaluator.load(&cx.caller, &call).await?.into())
         }),

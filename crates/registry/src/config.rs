@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rondel_model::image::ImageRef;
-use rondel_web::{Limits, Surroundings};
+use rondel_web::{Limits, ProxyEnvironment};
 use serde::{Deserialize, Serialize};
 
 /// Where images are looked for.
@@ -104,7 +104,7 @@ pub struct Environment {
     /// The folders of `PATH`, where credential helpers are found.
     pub path: Vec<PathBuf>,
     /// Trust and proxies.
-    pub web: Surroundings,
+    pub web: ProxyEnvironment,
 }
 
 impl Environment {
@@ -119,7 +119,7 @@ impl Environment {
             runtime_dir: folder("XDG_RUNTIME_DIR"),
             config_home: folder("XDG_CONFIG_HOME"),
             path: value("PATH").map(|v| std::env::split_paths(&v).collect()).unwrap_or_default(),
-            web: Surroundings::from_variables(&get),
+            web: ProxyEnvironment::from_variables(&get),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::cgroup::Cgroups;
 /// By how much containers are likelier to be killed than the engine when the machine runs out of
 /// memory.
 const OOM_SCORE: i32 = 500;
-const MOST_OOM_SCORE: i32 = 1000;
+const MAX_OOM_SCORE: i32 = 1000;
 /// The share of the machine's memory that one container may take.
 const MEMORY: Size = Size::Percent(90.0);
 
@@ -94,7 +94,7 @@ impl Enforced {
         }
         let own_score =
             fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|text| text.trim().parse::<i32>().ok());
-        let oom_score = own_score.unwrap_or(0).saturating_add(OOM_SCORE).min(MOST_OOM_SCORE);
+        let oom_score = own_score.unwrap_or(0).saturating_add(OOM_SCORE).min(MAX_OOM_SCORE);
         Self {
             cgroups,
             reason,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use rondel_fault::{Fault, Result};
 use rondel_gql::types::{
-    AppliedDirective, ArgDef, Behaviour, DirectiveDef, EnumValue, FieldDef, Name, Schema, TypeDef, TypeRef,
+    AppliedDirective, ArgDef, DirectiveDef, EnumValue, FieldDef, FieldResolver, Name, Schema, TypeDef, TypeRef,
 };
 use rondel_version::{Gate, View};
 
@@ -16,7 +16,7 @@ use crate::read;
 pub const LEGACY_IDS_UNTIL: View = View::new(0, 22, 0);
 
 /// Gives what evaluates `loadFooFromID`, from the name `Foo`.
-pub type LegacyLoad = Arc<dyn Fn(&str) -> Behaviour + Send + Sync>;
+pub type LegacyLoad = Arc<dyn Fn(&str) -> FieldResolver + Send + Sync>;
 
 /// What results of a field are shared by; from `@scope(per:)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -192,7 +192,7 @@ impl RegistryBuilder {
     ///
     /// # Errors
     /// When there is no such field.
-    pub fn attach(&mut self, type_name: &str, field: &str, behaviour: Behaviour) -> Result<()> {
+    pub fn attach(&mut self, type_name: &str, field: &str, behaviour: FieldResolver) -> Result<()> {
         let mut found = false;
         self.attach_with(|info| {
             let matches = info.type_name == type_name && info.field == field;
@@ -208,7 +208,7 @@ impl RegistryBuilder {
     }
 
     /// Asks `behaviour` about every field of every object; where it has an answer, that is attached.
-    pub fn attach_with(&mut self, mut behaviour: impl FnMut(FieldInfo<'_>) -> Option<Behaviour>) {
+    pub fn attach_with(&mut self, mut behaviour: impl FnMut(FieldInfo<'_>) -> Option<FieldResolver>) {
         for entry in &mut self.types {
             let Kind::Object(members) = &mut entry.kind else { continue };
             if entry.builtin {

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use rondel_gql::types::{Behaviour, FieldDef, Fields, Name, Schema, TypeDef, TypeKind, TypeRef};
+use rondel_gql::types::{FieldDef, FieldResolver, Fields, Name, Schema, TypeDef, TypeKind, TypeRef};
 use rondel_gql::{Limits, Request, prepare};
 use rondel_schema::{Extension, IntrospectionCache, LegacyLoad, Registry, Scope, extend, introspect, schema_json, sdl};
 use rondel_version::View;
 
 const TOY: &str = include_str!("toy.graphql");
 
-fn nothing() -> Behaviour {
-    Behaviour(Arc::new(()))
+fn nothing() -> FieldResolver {
+    FieldResolver(Arc::new(()))
 }
 
 fn registry(legacy: bool) -> Registry {

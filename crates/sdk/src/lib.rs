@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use rondel_fault::{Fault, Result};
 use rondel_gql::types::Schema;
 use rondel_model::{Container, Directory};
-use rondel_ops::{OpCx, Ops};
+use rondel_ops::{OpContext, Ops};
 use rondel_version::View;
 
 /// A module's source, as an SDK needs it.
@@ -46,7 +46,12 @@ pub trait Sdk: Send + Sync {
     ///
     /// # Errors
     /// When the project's own configuration is wrong, or the base image is not found.
-    fn runtime<'a>(&'a self, ops: &'a Arc<Ops>, cx: &'a OpCx, source: &'a Source) -> BoxFuture<'a, Result<Container>>;
+    fn runtime<'a>(
+        &'a self,
+        ops: &'a Arc<Ops>,
+        cx: &'a OpContext,
+        source: &'a Source,
+    ) -> BoxFuture<'a, Result<Container>>;
 }
 
 /// The names of the built-in SDKs that exist so far.

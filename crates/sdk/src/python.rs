@@ -11,9 +11,9 @@ use futures_util::future::BoxFuture;
 use rondel_fault::{Fault, Kind, Result};
 use rondel_model::exec::{Expect, Sharing, Stdin};
 use rondel_model::image::ImageRef;
-use rondel_model::op::{CopyOp, Edit, ExecOutput, Filter, ImageOp, Place};
+use rondel_model::op::{CopyOp, Edit, ExecOutput, Filter, ImageOp, TreePath};
 use rondel_model::{AbsPath, Container, ExecOp, Fs, FsOp, ImageConfig, Mount, MountSource, Platform};
-use rondel_ops::{AtRegistry, OpCx, Ops};
+use rondel_ops::{AtRegistry, OpContext, Ops};
 
 use crate::python_project::{Files, Install, Lock, Project, local_sources};
 use crate::{Sdk, Source, bindings};
@@ -59,7 +59,7 @@ const COMPILE_BINDINGS: [&str; 7] =
 const INSTALL: &str = "/opt/rondel/install-dependencies";
 
 /// How many packages of the same repository a project may lead to.
-const MOST_LOCAL: usize = 100;
+const MAX_LOCAL: usize = 100;
 
 /// The Python SDK.
 pub struct Python;
@@ -69,7 +69,12 @@ impl Sdk for Python {
         "python/2"
     }
 
-    fn runtime<'a>(&'a self, ops: &'a Arc<Ops>, cx: &'a OpCx, source: &'a Source) -> BoxFuture<'a, Result<Container>> {
+    fn runtime<'a>(
+        &'a self,
+        ops: &'a Arc<Ops>,
+        cx: &'a OpContext,
+        source: &'a Source,
+    ) -> BoxFuture<'a, Result<Container>> {
         Box::pin(async move {
             let files = read_files(ops, cx, source).await?;
             let project = Project::read(&files, &source.name)?;
@@ -80,7 +85,7 @@ impl Sdk for Python {
     }
 }
 
-async fn read_files(ops: &Arc<Ops>, cx: &OpCx, source: &Source) -> Result<Files> {
+async fn read_files(ops: &Arc<Ops>, cx: &OpContext, source: &Source) -> Result<Files> {
     let code = AbsPath::new(&source.source);
     let mut files = Files {
         pyproject: read_file(ops, cx, source, &code.join("pyproject.toml")).await?,
@@ -91,7 +96,7 @@ async fn read_files(ops: &Arc<Ops>, cx: &OpCx, source: &Source) -> Result<Files>
     };
     let mut pending = local_sources(files.pyproject.as_deref().unwrap_or_default(), &code);
     while let Some(path) = pending.pop() {
-        if files.local.contains(&path) || files.local.len() == MOST_LOCAL {
+        if files.local.contains(&path) || files.local.len() == MAX_LOCAL {
             continue;
         }
         if let Some(text) = read_file(ops, cx, source, &path.join("pyproject.toml")).await? {
@@ -104,9 +109,9 @@ async fn read_files(ops: &Arc<Ops>, cx: &OpCx, source: &Source) -> Result<Files>
 }
 
 /// The text of the file at `path` of the context directory; none when there is none.
-async fn read_file(ops: &Arc<Ops>, cx: &OpCx, source: &Source, path: &AbsPath) -> Result<Option<String>> {
+async fn read_file(ops: &Arc<Ops>, cx: &OpContext, source: &Source, path: &AbsPath) -> Result<Option<String>> {
     let place =
-        Place { fs: source.context.place.fs.clone(), path: source.context.place.path.join_inside(path.relative()) };
+        TreePath { fs: source.context.place.fs.clone(), path: source.context.place.path.join_inside(path.relative()) };
     if ops.stat(cx, &place, true).await?.is_none() {
         return Ok(None);
     }
@@ -116,7 +121,7 @@ async fn read_file(ops: &Arc<Ops>, cx: &OpCx, source: &Source, path: &AbsPath) -
 }
 
 /// The first of the images called `names` that can be had.
-async fn first_image(ops: &Arc<Ops>, cx: &OpCx, names: &[String]) -> Result<Container> {
+async fn first_image(ops: &Arc<Ops>, cx: &OpContext, names: &[String]) -> Result<Container> {
     let mut failure: Option<Fault> = None;
     for name in names {
         match image(ops, cx, name).await {
@@ -135,7 +140,7 @@ async fn first_image(ops: &Arc<Ops>, cx: &OpCx, names: &[String]) -> Result<Cont
     }
 }
 
-async fn image(ops: &Arc<Ops>, cx: &OpCx, name: &str) -> Result<Container> {
+async fn image(ops: &Arc<Ops>, cx: &OpContext, name: &str) -> Result<Container> {
     let platform = Platform::native();
     let reference: ImageRef =
         name.parse().map_err(|e: rondel_model::image::InvalidReference| Fault::user(e.to_string()))?;
@@ -173,7 +178,7 @@ fn runtime(base: &Container, project: &Project, source: &Source) -> Container {
 }
 
 /// `base` with the content of the folder `source` at `target`.
-fn copy(base: Fs, source: Place, target: &str) -> Fs {
+fn copy(base: Fs, source: TreePath, target: &str) -> Fs {
     Fs::from(CopyOp {
         base,
         source,
@@ -189,11 +194,11 @@ fn copy(base: Fs, source: Place, target: &str) -> Fs {
 
 /// The folder with the bindings of the API, compiled for the Python of `base`.
 // IDENTITY: the only inputs are the base image and the bindings, so that modules of one view share it.
-fn core_bindings(base: &Container, source: &Source) -> Place {
+fn core_bindings(base: &Container, source: &Source) -> TreePath {
     let text = bindings::python_core(&source.core, source.view);
     let written = write(base.rootfs.clone(), &format!("{BINDINGS}/{}.py", bindings::CORE), &text);
     let fs = exec(base, written, &COMPILE_BINDINGS, Vec::new());
-    Place { fs, path: AbsPath::new(BINDINGS) }
+    TreePath { fs, path: AbsPath::new(BINDINGS) }
 }
 
 fn configure(config: &mut ImageConfig, project: &Project, source: &Source, code: &AbsPath) {
@@ -272,11 +277,11 @@ fn install(base: &Container, install: &Install, source: &Source) -> Fs {
 }
 
 /// Of the context directory what is at `paths`.
-fn picked(source: &Source, paths: &[AbsPath]) -> Place {
+fn picked(source: &Source, paths: &[AbsPath]) -> TreePath {
     let include = paths.iter().flat_map(|path| [path.relative().to_owned(), format!("{}/**", path.relative())]);
     let filter = Filter { include: include.collect(), ..Filter::default() };
     let fs = Fs::new(FsOp::Filter { source: source.context.place.clone(), filter: filter.into() });
-    Place { fs, path: AbsPath::root() }
+    TreePath { fs, path: AbsPath::root() }
 }
 
 /// What the process `args` leaves of `fs`.

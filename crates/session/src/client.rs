@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rondel_fault::{Fault, Result};
-use rondel_ops::OpCx;
+use rondel_ops::OpContext;
 use rondel_ports::BoxFuture;
 use rondel_ports::egress::Reach;
 use rondel_ports::streams::Machine;
-use rondel_query::{Caller, Cx};
+use rondel_query::{Caller, ResolverContext};
 
 use crate::Services;
 use crate::entitlements::{Grants, SessionGrants};
 use crate::remotes::Remotes;
-use crate::scope::{ExecScope, Speaker};
+use crate::scope::{ActingModule, ExecScope};
 use crate::secrets::SecretStore;
 use crate::services::SessionServices;
 use crate::sockets::SocketStore;
@@ -82,7 +82,7 @@ pub struct Client {
     /// The modules it is served, in the order in which they were served. Kept by the module loader, opaque here.
     pub served: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
     /// For whom deferred work is evaluated.
-    pub op_cx: OpCx,
+    pub op_cx: OpContext,
 }
 
 /// The client that asks.
@@ -97,7 +97,7 @@ pub fn client(caller: &Caller) -> Result<&Client> {
 ///
 /// # Errors
 /// When the caller was not made by an engine.
-pub fn op_cx(cx: &Cx) -> Result<OpCx> {
+pub fn op_cx(cx: &ResolverContext) -> Result<OpContext> {
     let mut op_cx = client(&cx.caller)?.op_cx.clone();
     op_cx.events = cx.caller.events.clone();
     Ok(op_cx)
@@ -112,16 +112,16 @@ impl Client {
     /// The same client; processes that its calls start act as `starts`, or are clients of their own. With `adopts` so do
     /// those of recipes that it brings.
     #[must_use]
-    pub fn starting(&self, starts: Option<Speaker>, adopts: bool) -> Self {
+    pub fn with_children_acting_as(&self, children_act_as: Option<ActingModule>, adopts: bool) -> Self {
         let mine = self.scope.as_deref().cloned().unwrap_or_default();
-        let scope = Some(Arc::new(ExecScope { starts, adopts, started: Arc::default(), ..mine }));
+        let scope = Some(Arc::new(ExecScope { children_act_as, adopts, started: Arc::default(), ..mine }));
         Self { scope, ..self.again() }
     }
 
     /// The same client, for whom connections of the engine lead to the outside alone.
     #[must_use]
     pub fn outside(&self) -> Self {
-        Self { op_cx: OpCx { reach: Reach::Outside, ..self.op_cx.clone() }, ..self.again() }
+        Self { op_cx: OpContext { reach: Reach::Outside, ..self.op_cx.clone() }, ..self.again() }
     }
 
     fn again(&self) -> Self {

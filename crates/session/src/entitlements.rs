@@ -119,7 +119,8 @@ impl SessionGrants {
 pub fn check_entitled(client: &Client, entitlement: Entitlement) -> Result<()> {
     // The user's own clients are no process in a container.
     let Some(scope) = &client.scope else { return Ok(()) };
-    let module = scope.speaker.as_ref().or(scope.starts.as_ref()).map(|speaker| &*speaker.source);
+    let module =
+        scope.acting_module.as_ref().or(scope.children_act_as.as_ref()).map(|acting_module| &*acting_module.source);
     if client.session.grants.include(entitlement, module) {
         return Ok(());
     }

@@ -23,7 +23,7 @@ use rondel_schema::Registry;
 pub use client::{Client, ClientLink, Session, client};
 pub use entitlements::{Grants, check_entitled};
 pub use remotes::{KnownRemote, Remotes};
-pub use scope::{CallOutcome, ExecScope, FunctionCall, Speaker};
+pub use scope::{ActingModule, CallOutcome, ExecScope, FunctionCall};
 pub use secrets::{Provided, SecretStore};
 pub use services::{ClientServices, SessionServices};
 pub use sockets::SocketStore;
@@ -35,7 +35,7 @@ pub struct Services {
     /// Remembers results across sessions and restarts.
     pub index: Arc<dyn Index>,
     /// The engine itself: who it is, who is attached, what it keeps.
-    pub house: Arc<dyn House>,
+    pub engine_info: Arc<dyn EngineInfo>,
     /// The core API, every view of it.
     pub registry: Arc<Registry>,
     /// The key of MACs over plaintext: random, made once per state folder.
@@ -43,7 +43,7 @@ pub struct Services {
 }
 
 /// The engine as handlers see it.
-pub trait House: Cache {
+pub trait EngineInfo: Cache {
     /// Its name.
     fn name(&self) -> String;
 

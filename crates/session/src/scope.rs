@@ -1,5 +1,5 @@
 //! The exec scope: for whom a process in a container speaks. Sealed: only the engine makes it, nothing that a client
-//! can send or read holds it, and of what it consists only [`Speaker::identity`] counts for keys. That identity is in IDs,
+//! can send or read holds it, and of what it consists only [`ActingModule::identity`] counts for keys. That identity is in IDs,
 //! which the engine seals.
 
 use std::any::Any;
@@ -10,12 +10,12 @@ use rondel_call::{Call, ModuleIdentity, ModuleRef};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::exec::{Scope, ScopeRecord};
-use rondel_query::Starts;
+use rondel_query::ChildIdentity;
 use rondel_version::{ENGINE, View};
 
 /// A module for which a process speaks.
 #[derive(Clone)]
-pub struct Speaker {
+pub struct ActingModule {
     /// The schema version that it is served.
     pub view: View,
     /// What the module is.
@@ -29,7 +29,7 @@ pub struct Speaker {
     pub module: Arc<dyn Any + Send + Sync>,
 }
 
-impl Speaker {
+impl ActingModule {
     /// The module as calls record it.
     pub fn identity(&self) -> Arc<ModuleIdentity> {
         let module = ModuleRef { module: self.call.clone(), implementation: self.implementation };
@@ -41,12 +41,12 @@ impl Speaker {
 #[derive(Clone, Default)]
 pub struct ExecScope {
     /// The module for which it speaks; none: it is a client of its own.
-    pub speaker: Option<Speaker>,
+    pub acting_module: Option<ActingModule>,
     /// The function call that it serves.
     pub call: Option<Arc<FunctionCall>>,
     /// For whom processes speak that it starts; none: each is a client of its own. An SDK's work on a module is done for
     /// that module, however deep it is handed on.
-    pub starts: Option<Speaker>,
+    pub children_act_as: Option<ActingModule>,
     /// Whether processes of recipes that it brings act as `starts` too, whatever these record. So it is with an SDK's work
     /// on a module: what it kept from elsewhere serves that module now.
     pub adopts: bool,
@@ -57,20 +57,20 @@ pub struct ExecScope {
 impl ExecScope {
     /// The scope of a process that is started on behalf of a client with this scope.
     pub fn of_started(client: Option<&ExecScope>) -> Self {
-        let starts = client.and_then(|scope| scope.starts.clone());
+        let children_act_as = client.and_then(|scope| scope.children_act_as.clone());
         let adopts = client.is_some_and(|scope| scope.adopts);
-        Self { speaker: starts.clone(), call: None, starts, adopts, started: Arc::default() }
+        Self { acting_module: children_act_as.clone(), call: None, children_act_as, adopts, started: Arc::default() }
     }
 
     /// As whom processes act that the calls of a client with this scope start.
-    pub fn starts(&self) -> Starts {
-        Starts::new(self.starts.as_ref().map(Speaker::identity), self.adopts, self.started.clone())
+    pub fn child_identity(&self) -> ChildIdentity {
+        ChildIdentity::new(self.children_act_as.as_ref().map(ActingModule::identity), self.adopts, self.started.clone())
     }
 
     /// As a part of the process that gets it.
     pub fn seal(self) -> Scope {
-        let view = self.speaker.as_ref().map_or(ENGINE, |speaker| speaker.view);
-        let module = self.speaker.as_ref().map(|speaker| speaker.implementation);
+        let view = self.acting_module.as_ref().map_or(ENGINE, |acting_module| acting_module.view);
+        let module = self.acting_module.as_ref().map(|acting_module| acting_module.implementation);
         Scope { view, module, record: Some(ScopeRecord(Arc::new(self))) }
     }
 }

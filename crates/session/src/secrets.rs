@@ -12,7 +12,7 @@ use rondel_ports::BoxFuture;
 use rondel_ports::secrets::{Plaintext, Secrets};
 
 /// The most addresses of which a session remembers what their providers gave.
-const MOST_ADDRESSES: usize = 10_000;
+const MAX_ADDRESSES: usize = 10_000;
 
 /// Plaintext, and until when it may be taken for what its provider has.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl SecretStore {
         let handle = (secret.key, secret.uri.clone());
         lock(&self.known).remove(&handle);
         let mut failed = lock(&self.failed);
-        if failed.len() >= MOST_ADDRESSES {
+        if failed.len() >= MAX_ADDRESSES {
             failed.clear();
         }
         failed.insert(handle, fault);
@@ -91,7 +91,7 @@ impl SecretStore {
     pub async fn provided(&self, uri: &str, read: impl Future<Output = Result<Provided>>) -> Result<Provided> {
         let slot = {
             let mut provided = lock(&self.provided);
-            if provided.len() >= MOST_ADDRESSES {
+            if provided.len() >= MAX_ADDRESSES {
                 provided.clear();
             }
             provided.entry(uri.to_owned()).or_default().clone()

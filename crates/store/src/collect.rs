@@ -53,12 +53,12 @@ impl Store {
         stamp::now()
     }
 
-    /// Everything that can be removed, in no order. What was used since `horizon` is active.
+    /// Everything that can be removed, in no order. What was used since `in_use_since` is active.
     ///
     /// # Errors
     /// When the state folder cannot be listed.
-    pub fn records(&self, horizon: i64) -> Result<Vec<Record>> {
-        let mut records = self.layer_records(horizon)?;
+    pub fn records(&self, in_use_since: i64) -> Result<Vec<Record>> {
+        let mut records = self.layer_records(in_use_since)?;
         for name in verify::names(self, "volumes")? {
             let Ok(key) = name.parse::<Digest>() else { continue };
             let known = volumes::inspect(self, &key);
@@ -73,14 +73,14 @@ impl Store {
                 bytes: volumes::size(self, &key),
                 made: known.made,
                 used: known.used,
-                active: known.used >= horizon,
+                active: known.used >= in_use_since,
             });
         }
-        records.extend(self.repositories(horizon));
+        records.extend(self.repositories(in_use_since));
         Ok(records)
     }
 
-    fn layer_records(&self, horizon: i64) -> Result<Vec<Record>> {
+    fn layer_records(&self, in_use_since: i64) -> Result<Vec<Record>> {
         let mut sizes: HashMap<Sha256Digest, u64> = HashMap::new();
         let mut loose: HashMap<Sha256Digest, Stamp> = HashMap::new();
         for blob in verify::blobs(self)? {
@@ -108,7 +108,7 @@ impl Store {
                 bytes: own + packed.iter().filter_map(|blob| sizes.get(blob)).sum::<u64>(),
                 made: info.made,
                 used,
-                active: used >= horizon,
+                active: used >= in_use_since,
             });
         }
         let known = self.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,13 +123,13 @@ impl Store {
                 bytes: sizes.get(&blob).copied().unwrap_or_default(),
                 made: stamp.used(),
                 used,
-                active: used >= horizon,
+                active: used >= in_use_since,
             });
         }
         Ok(records)
     }
 
-    fn repositories(&self, horizon: i64) -> Vec<Record> {
+    fn repositories(&self, in_use_since: i64) -> Vec<Record> {
         let folder = self.state.path(REPOSITORIES);
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         let record = |entry: fs::DirEntry| {
@@ -147,13 +147,13 @@ impl Store {
                 bytes: volumes::disk_usage(&path),
                 made: Stamp::of_file(&path.join("config")).used(),
                 used,
-                active: used >= horizon,
+                active: used >= in_use_since,
             })
         };
         entries.filter_map(record).collect()
     }
 
-    /// Removes what `request` says, what was not used for longest first, and nothing that was used since `horizon`. Waits
+    /// Removes what `request` says, what was not used for longest first, and nothing that was used since `in_use_since`. Waits
     /// until its space is free.
     ///
     /// # Errors
@@ -162,12 +162,12 @@ impl Store {
         &self,
         request: &PruneRequest,
         policy: &Policy,
-        horizon: i64,
+        in_use_since: i64,
         refers: &Refers<'_>,
     ) -> Result<Pruned> {
         let _one_at_a_time = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
         self.settle();
-        let mut records = self.records(horizon)?;
+        let mut records = self.records(in_use_since)?;
         let total: u64 = records.iter().map(|record| record.bytes).sum();
         let policy = request.policy.as_ref().unwrap_or(policy);
         let Some(keep) = policy.allows(total, self.disk()?.free) else {
@@ -185,7 +185,7 @@ impl Store {
             if pruned.left <= keep {
                 break;
             }
-            if request.dry_run || self.remove_record(&record, horizon)? {
+            if request.dry_run || self.remove_record(&record, in_use_since)? {
                 pruned.left = pruned.left.saturating_sub(record.bytes);
                 pruned.bytes += record.bytes;
                 pruned.records.push(record);
@@ -218,32 +218,32 @@ impl Store {
         self.state.doubts.alive();
     }
 
-    fn remove_record(&self, record: &Record, horizon: i64) -> Result<bool> {
+    fn remove_record(&self, record: &Record, in_use_since: i64) -> Result<bool> {
         match record.kind {
-            Kind::Layer => record.id.parse().map_or(Ok(false), |id| self.remove_layer(&LayerId(id), horizon)),
-            Kind::Volume => record.id.parse().map_or(Ok(false), |key| volumes::remove(self, &key, horizon)),
+            Kind::Layer => record.id.parse().map_or(Ok(false), |id| self.remove_layer(&LayerId(id), in_use_since)),
+            Kind::Volume => record.id.parse().map_or(Ok(false), |key| volumes::remove(self, &key, in_use_since)),
             Kind::Blob => {
                 let digest = format!("sha256:{}", record.id).parse();
-                digest.map_or(Ok(false), |digest| self.remove_blob(&digest, horizon))
+                digest.map_or(Ok(false), |digest| self.remove_blob(&digest, in_use_since))
             }
-            Kind::Repository => self.remove_repository(&record.id, horizon),
+            Kind::Repository => self.remove_repository(&record.id, in_use_since),
         }
     }
 
     /// Whoever uses a repository holds its lock, and looks whether it is still there once it has the lock.
-    fn remove_repository(&self, id: &str, horizon: i64) -> Result<bool> {
+    fn remove_repository(&self, id: &str, in_use_since: i64) -> Result<bool> {
         let path = self.state.path(REPOSITORIES).join(id);
         let Ok(folder) = fs::File::open(&path) else { return Ok(false) };
-        if folder.try_lock().is_err() || Stamp::of_file(&path).used() >= horizon {
+        if folder.try_lock().is_err() || Stamp::of_file(&path).used() >= in_use_since {
             return Ok(false);
         }
         self.state.trash(&path).map(|()| true)
     }
 
-    fn remove_layer(&self, layer: &LayerId, horizon: i64) -> Result<bool> {
+    fn remove_layer(&self, layer: &LayerId, in_use_since: i64) -> Result<bool> {
         let packed = self.packed(layer);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.get(layer).is_some_and(|info| info.used.used() >= horizon) {
+        if known.get(layer).is_some_and(|info| info.used.used() >= in_use_since) {
             return Ok(false);
         }
         let folder = self.layer_dir(layer);
@@ -257,15 +257,15 @@ impl Store {
         known.remove(layer);
         drop(known);
         for blob in packed {
-            self.remove_blob(&blob, horizon)?;
+            self.remove_blob(&blob, in_use_since)?;
         }
         Ok(true)
     }
 
-    fn remove_blob(&self, blob: &Sha256Digest, horizon: i64) -> Result<bool> {
+    fn remove_blob(&self, blob: &Sha256Digest, in_use_since: i64) -> Result<bool> {
         let mut used = self.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
         let path = blobs::place(self, blob);
-        if used.get(blob).is_some_and(|stamp| stamp.used() >= horizon) {
+        if used.get(blob).is_some_and(|stamp| stamp.used() >= in_use_since) {
             return Ok(false);
         }
         used.remove(blob);

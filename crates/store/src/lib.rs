@@ -81,7 +81,7 @@ pub struct Options {
 }
 
 /// So many of the things that were set aside are told.
-const MOST_NOTES: usize = 20;
+const MAX_NOTES: usize = 20;
 
 impl Default for Options {
     fn default() -> Self {
@@ -158,7 +158,7 @@ impl Store {
         }
         self.lost.store(true, Ordering::Release);
         let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
-        if aside.len() == MOST_NOTES {
+        if aside.len() == MAX_NOTES {
             aside.remove(0);
         }
         aside.push(format!("{why}; it was set aside, and is made again when it is needed"));

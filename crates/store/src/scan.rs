@@ -7,13 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rayon::prelude::*;
 use rondel_digest::Digest;
-use rondel_ports::snapshots::MOST_LEVELS;
+use rondel_ports::snapshots::MAX_LEVELS;
 use rustix::fs::{FileType, OFlags, Stat};
 
 use crate::sys::{self, Time};
 
 /// Down to which level the directories in a directory are listed by several threads.
-const MOST_LEVELS_APART: usize = 16;
+const MAX_LEVELS_APART: usize = 16;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +82,8 @@ pub(crate) fn scan(root: &OwnedFd, user: bool) -> io::Result<Vec<Node>> {
 
 /// Lists what is in `dir`, which lies `level` directories below the root.
 fn scan_dir(dir: BorrowedFd<'_>, path: &[u8], level: usize, user: bool) -> io::Result<Vec<Node>> {
-    if level > MOST_LEVELS {
-        return Err(io::Error::other(format!("more than {MOST_LEVELS} directories are inside one another")));
+    if level > MAX_LEVELS {
+        return Err(io::Error::other(format!("more than {MAX_LEVELS} directories are inside one another")));
     }
     let names = sys::names(dir)?;
     let entries: Vec<Node> = names
@@ -100,7 +100,7 @@ fn scan_dir(dir: BorrowedFd<'_>, path: &[u8], level: usize, user: bool) -> io::R
     let dirs = entries.iter().filter(|entry| entry.kind == Kind::Dir).count();
     // Waking threads costs more than the few directories that a process usually touches. A thread that waits for others takes
     // their work onto its own stack, so deep down there is nothing to wait for.
-    let subtrees: Vec<Vec<Node>> = if dirs > 8 && level < MOST_LEVELS_APART {
+    let subtrees: Vec<Vec<Node>> = if dirs > 8 && level < MAX_LEVELS_APART {
         entries.par_iter().map(below).collect::<io::Result<_>>()?
     } else {
         entries.iter().map(below).collect::<io::Result<_>>()?

@@ -13,9 +13,9 @@ use rondel_ports::snapshots::LentLayer;
 use crate::Store;
 
 /// Sources with more layers lend nothing: each directory is looked for in each layer.
-const MOST_LAYERS: usize = 32;
+const MAX_LAYERS: usize = 32;
 /// Layers that share with more others lend nothing, so that records stay small.
-const MOST_RELATIVES: usize = 64;
+const MAX_RELATIVES: usize = 64;
 
 /// `layers`, and all with which they may have files in common.
 pub(crate) fn family(store: &Store, layers: &[LayerId]) -> Vec<LayerId> {
@@ -39,7 +39,7 @@ pub(crate) fn meets(store: &Store, base: &Snapshot, relatives: &[LayerId]) -> bo
 /// See `Snapshots::lend`.
 pub(crate) fn lend(store: &Store, source: &Snapshot, base: &Snapshot) -> Option<Vec<LentLayer>> {
     let relatives = family(store, source.layers());
-    let bounded = source.layers().len() <= MOST_LAYERS && relatives.len() <= MOST_RELATIVES;
+    let bounded = source.layers().len() <= MAX_LAYERS && relatives.len() <= MAX_RELATIVES;
     if !bounded || meets(store, base, &relatives) {
         return None;
     }

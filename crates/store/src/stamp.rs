@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Uses closer to each other than this are not told apart on disk, in milliseconds.
-const COARSE: i64 = 30_000;
+const CLOCK_GRANULARITY_MS: i64 = 30_000;
 
 /// When something was used last, in milliseconds since the Unix epoch.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ impl Stamp {
     /// The use that is to be written, when it is much later than the one that was.
     pub(crate) fn due(&self) -> Option<i64> {
         let used = self.used();
-        (used - self.written.load(Ordering::Relaxed) >= COARSE).then(|| {
+        (used - self.written.load(Ordering::Relaxed) >= CLOCK_GRANULARITY_MS).then(|| {
             self.written.store(used, Ordering::Relaxed);
             used
         })

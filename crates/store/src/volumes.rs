@@ -13,7 +13,7 @@ use crate::sqlite::Space;
 use crate::{Store, stamp};
 
 /// Uses closer to each other than this are not told apart on disk, in milliseconds.
-const COARSE: i64 = 30_000;
+const CLOCK_GRANULARITY_MS: i64 = 30_000;
 
 /// What is known of one volume.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -67,10 +67,10 @@ pub(crate) fn size(store: &Store, key: &Digest) -> u64 {
     bytes
 }
 
-/// Removes the volume `key` unless it was used since `horizon`.
-pub(crate) fn remove(store: &Store, key: &Digest, horizon: i64) -> Result<bool> {
+/// Removes the volume `key` unless it was used since `in_use_since`.
+pub(crate) fn remove(store: &Store, key: &Digest, in_use_since: i64) -> Result<bool> {
     let mut known = store.volumes_used.lock().unwrap_or_else(PoisonError::into_inner);
-    if known.get(key).is_some_and(|volume| volume.used >= horizon) {
+    if known.get(key).is_some_and(|volume| volume.used >= in_use_since) {
         return Ok(false);
     }
     known.remove(key);
@@ -82,7 +82,7 @@ pub(crate) fn remove(store: &Store, key: &Digest, horizon: i64) -> Result<bool> 
 pub(crate) fn write_uses(store: &Store) {
     let due: Vec<(Digest, VolumeUse)> = {
         let mut known = store.volumes_used.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = known.iter_mut().filter(|(_, volume)| volume.used - volume.written >= COARSE);
+        let due = known.iter_mut().filter(|(_, volume)| volume.used - volume.written >= CLOCK_GRANULARITY_MS);
         due.map(|(key, volume)| {
             volume.written = volume.used;
             (*key, volume.clone())

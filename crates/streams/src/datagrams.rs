@@ -17,13 +17,13 @@ use tokio::task::JoinSet;
 use crate::packets;
 
 /// The longest datagram.
-const MOST_BYTES: usize = 65_535;
+const MAX_BYTES: usize = 65_535;
 /// How much may wait in each direction of a peer.
 const BUFFER: usize = 256 << 10;
 /// How many datagrams of one peer may wait.
-const MOST_WAITING: usize = 64;
+const MAX_WAITING: usize = 64;
 /// How many peers one port may have at a time.
-const MOST_PEERS: usize = 1024;
+const MAX_PEERS: usize = 1024;
 /// How long a peer that is silent, and told nothing, is one.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -39,7 +39,7 @@ pub fn of_connected(socket: UdpSocket) -> DuplexStream {
             }
         };
         let down = async {
-            let mut buffer = vec![0; MOST_BYTES];
+            let mut buffer = vec![0; MAX_BYTES];
             loop {
                 let received = match socket.recv(&mut buffer).await {
                     Ok(length) => buffer.get(..length).unwrap_or_default().to_vec(),
@@ -69,7 +69,7 @@ where
     let socket = Arc::new(socket);
     let mut peers: HashMap<SocketAddr, mpsc::Sender<Vec<u8>>> = HashMap::new();
     let mut serving = JoinSet::new();
-    let mut buffer = vec![0; MOST_BYTES];
+    let mut buffer = vec![0; MAX_BYTES];
     loop {
         tokio::select! {
             received = socket.recv_from(&mut buffer) => {
@@ -80,14 +80,14 @@ where
                 };
                 let data = buffer.get(..length).unwrap_or_default().to_vec();
                 if !peers.contains_key(&peer) {
-                    if peers.len() >= MOST_PEERS {
+                    if peers.len() >= MAX_PEERS {
                         continue;
                     }
                     let (near, far) = tokio::io::duplex(BUFFER);
                     if !give(near).await {
                         return;
                     }
-                    let (sender, receiver) = mpsc::channel(MOST_WAITING);
+                    let (sender, receiver) = mpsc::channel(MAX_WAITING);
                     serving.spawn(serve(socket.clone(), peer, far, receiver));
                     peers.insert(peer, sender);
                 }

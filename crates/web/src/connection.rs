@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqwest::{Response, Url, redirect};
 use rondel_fault::{Attempt as _, Fault, Result};
 
-use crate::Surroundings;
+use crate::ProxyEnvironment;
 
 /// How long to wait. The defaults are for the open internet.
 #[derive(Debug, Clone, Copy)]
@@ -29,33 +29,33 @@ impl Default for Limits {
 ///
 /// # Errors
 /// When no certificate of the named ones can be read, or a proxy is no URL.
-pub fn client(surroundings: &Surroundings, limits: Limits, policy: redirect::Policy) -> Result<reqwest::Client> {
-    client_with(surroundings, limits, policy, |builder| builder)
+pub fn client(proxy_env: &ProxyEnvironment, limits: Limits, policy: redirect::Policy) -> Result<reqwest::Client> {
+    client_with(proxy_env, limits, policy, |builder| builder)
 }
 
 /// The same, changed by `more`.
 pub(crate) fn client_with(
-    surroundings: &Surroundings,
+    proxy_env: &ProxyEnvironment,
     limits: Limits,
     policy: redirect::Policy,
     more: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
 ) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls(surroundings)?)
+        .tls_backend_preconfigured(tls(proxy_env)?)
         .user_agent(concat!("rondel/", env!("CARGO_PKG_VERSION")))
         .redirect(policy)
         .referer(false)
         .connect_timeout(limits.connect)
         .read_timeout(limits.idle)
         .no_proxy();
-    for proxy in proxies(surroundings)? {
+    for proxy in proxies(proxy_env)? {
         builder = builder.proxy(proxy);
     }
     more(builder).build().attempt(|| "set up the HTTP client".into())
 }
 
-fn tls(surroundings: &Surroundings) -> Result<rustls::ClientConfig> {
-    let (file, dir) = (surroundings.certificate_file.as_deref(), surroundings.certificate_dir.as_deref());
+fn tls(proxy_env: &ProxyEnvironment) -> Result<rustls::ClientConfig> {
+    let (file, dir) = (proxy_env.certificate_file.as_deref(), proxy_env.certificate_dir.as_deref());
     let found = match (file, dir) {
         (None, None) => rustls_native_certs::load_native_certs(),
         (file, dir) => rustls_native_certs::load_certs_from_paths(file, dir),
@@ -79,16 +79,16 @@ fn tls(surroundings: &Surroundings) -> Result<rustls::ClientConfig> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-fn proxies(surroundings: &Surroundings) -> Result<Vec<reqwest::Proxy>> {
-    let user = surroundings.no_proxy.as_deref().unwrap_or_default();
+fn proxies(proxy_env: &ProxyEnvironment) -> Result<Vec<reqwest::Proxy>> {
+    let user = proxy_env.no_proxy.as_deref().unwrap_or_default();
     let direct = reqwest::NoProxy::from_string(&format!("localhost,127.0.0.0/8,::1,{user}"));
     let make = |make: fn(&str) -> reqwest::Result<reqwest::Proxy>, url: &str, name: &str| {
         // The address may hold a password: it is not told.
         let proxy = make(url).map_err(|_| Fault::user(format!("{name} is not the address of a proxy")))?;
         Ok(proxy.no_proxy(direct.clone()))
     };
-    let http = surroundings.http_proxy.as_deref().map(|url| make(|u| reqwest::Proxy::http(u), url, "HTTP_PROXY"));
-    let https = surroundings.https_proxy.as_deref().map(|url| make(|u| reqwest::Proxy::https(u), url, "HTTPS_PROXY"));
+    let http = proxy_env.http_proxy.as_deref().map(|url| make(|u| reqwest::Proxy::http(u), url, "HTTP_PROXY"));
+    let https = proxy_env.https_proxy.as_deref().map(|url| make(|u| reqwest::Proxy::https(u), url, "HTTPS_PROXY"));
     http.into_iter().chain(https).collect()
 }
 
@@ -176,10 +176,10 @@ mod tests {
 
     #[test]
     fn proxies_and_certificates_are_checked() {
-        let with = |change: fn(&mut Surroundings)| {
-            let mut surroundings = Surroundings::default();
-            change(&mut surroundings);
-            client(&surroundings, Limits::default(), redirect::Policy::none()).map(|_| ()).map_err(|e| e.to_string())
+        let with = |change: fn(&mut ProxyEnvironment)| {
+            let mut proxy_env = ProxyEnvironment::default();
+            change(&mut proxy_env);
+            client(&proxy_env, Limits::default(), redirect::Policy::none()).map(|_| ()).map_err(|e| e.to_string())
         };
         assert_eq!(with(|s| s.https_proxy = Some("http://u:pw@proxy.example:3128".into())), Ok(()));
         assert_eq!(

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::connection::{Limits, client_with, origin};
 use crate::fetch::MAX_REDIRECTS;
-use crate::surroundings::Surroundings;
+use crate::proxy_env::ProxyEnvironment;
 
 /// The socket's name.
 const NAME: &str = "door";
@@ -46,8 +46,8 @@ impl Door {
     ///
     /// # Errors
     /// As for [`crate::client`].
-    pub fn client(&self, surroundings: &Surroundings, limits: Limits) -> Result<reqwest::Client> {
-        let direct = Surroundings { http_proxy: None, https_proxy: None, ..surroundings.clone() };
+    pub fn client(&self, proxy_env: &ProxyEnvironment, limits: Limits) -> Result<reqwest::Client> {
+        let direct = ProxyEnvironment { http_proxy: None, https_proxy: None, ..proxy_env.clone() };
         let home = self.origin.clone();
         let policy = redirect::Policy::custom(move |attempt| {
             if attempt.previous().len() > MAX_REDIRECTS || origin(attempt.url()) != home {
@@ -114,7 +114,7 @@ mod tests {
     async fn a_host_without_a_name_is_reached_and_left_for_no_other() {
         let folder = tempfile::tempdir().expect("a folder");
         let real = server("http://other.example/f");
-        let web = Web::new(Surroundings::default(), Limits::default()).expect("a client");
+        let web = Web::new(ProxyEnvironment::default(), Limits::default()).expect("a client");
         let into = folder.path().join("content");
         let nothing = Validators::default();
         for (again, path) in ["a", "b"].into_iter().enumerate() {

@@ -23,7 +23,7 @@ use tokio::sync::OnceCell;
 use crate::connection::{Limits, client, network, refusal, shown};
 use crate::door::Door;
 use crate::outside::{check, outside_client};
-use crate::surroundings::Surroundings;
+use crate::proxy_env::ProxyEnvironment;
 
 /// A request whose connection is reset is made again so often.
 const RETRIES: u32 = 3;
@@ -35,7 +35,7 @@ const STEP: u64 = 1 << 20;
 
 /// Fetches files from the web. Cheap to share behind an `Arc`; keeps connections.
 pub struct Web {
-    surroundings: Surroundings,
+    proxy_env: ProxyEnvironment,
     limits: Limits,
     client: reqwest::Client,
     /// For processes in containers; made with the first request.
@@ -47,9 +47,9 @@ impl Web {
     ///
     /// # Errors
     /// As for [`client`].
-    pub fn new(surroundings: Surroundings, limits: Limits) -> Result<Self> {
-        let client = client(&surroundings, limits, redirect::Policy::limited(MAX_REDIRECTS))?;
-        Ok(Self { surroundings, limits, client, outside: OnceCell::new() })
+    pub fn new(proxy_env: ProxyEnvironment, limits: Limits) -> Result<Self> {
+        let client = client(&proxy_env, limits, redirect::Policy::limited(MAX_REDIRECTS))?;
+        Ok(Self { proxy_env, limits, client, outside: OnceCell::new() })
     }
 
     async fn get(&self, request: Request<'_>, into: &Path, progress: &Emitter) -> Result<Answer> {
@@ -58,11 +58,11 @@ impl Web {
         let beside = into.parent().unwrap_or(Path::new("/"));
         let door = request.dial.map(|dial| Door::open(beside, &url, dial)).transpose()?;
         let client = match (&door, request.reach) {
-            (Some(door), _) => door.client(&self.surroundings, self.limits)?,
+            (Some(door), _) => door.client(&self.proxy_env, self.limits)?,
             (None, Reach::Anywhere) => self.client.clone(),
             (None, Reach::Outside) => {
-                check(&self.surroundings.egress, &url).map_err(|fault| fault.context(format!("cannot {what}")))?;
-                let make = || async { outside_client(&self.surroundings, self.limits, follow) };
+                check(&self.proxy_env.egress, &url).map_err(|fault| fault.context(format!("cannot {what}")))?;
+                let make = || async { outside_client(&self.proxy_env, self.limits, follow) };
                 self.outside.get_or_try_init(make).await?.clone()
             }
         };

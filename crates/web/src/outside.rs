@@ -13,26 +13,26 @@ use rondel_fault::{Fault, Result};
 use rondel_ports::egress::Egress;
 
 use crate::connection::{Limits, client_with};
-use crate::surroundings::Surroundings;
+use crate::proxy_env::ProxyEnvironment;
 
 /// The same as [`crate::client`], for a process in a container. Its requests have to pass [`check`] first.
 ///
 /// # Errors
 /// As for [`crate::client`].
 pub fn outside_client(
-    surroundings: &Surroundings,
+    proxy_env: &ProxyEnvironment,
     limits: Limits,
     follow: fn(redirect::Attempt<'_>) -> redirect::Action,
 ) -> Result<reqwest::Client> {
-    let egress = surroundings.egress.clone();
+    let egress = proxy_env.egress.clone();
     let policy = redirect::Policy::custom(move |attempt| match check(&egress, attempt.url()) {
         Ok(()) => follow(attempt),
         Err(fault) => attempt.error(fault),
     });
-    let proxies = [&surroundings.http_proxy, &surroundings.https_proxy].into_iter().flatten();
+    let proxies = [&proxy_env.http_proxy, &proxy_env.https_proxy].into_iter().flatten();
     let proxies = proxies.filter_map(|url| Some(Url::parse(url).ok()?.host_str()?.to_owned())).collect();
-    let resolver = Checked { egress: surroundings.egress.clone(), proxies };
-    client_with(surroundings, limits, policy, |builder| builder.dns_resolver(Arc::new(resolver)))
+    let resolver = Checked { egress: proxy_env.egress.clone(), proxies };
+    client_with(proxy_env, limits, policy, |builder| builder.dns_resolver(Arc::new(resolver)))
 }
 
 /// Checks a URL whose host is an address.
@@ -112,7 +112,8 @@ mod tests {
         let by_address = server("127.0.0.2", redirect(&format!("http://127.0.0.1:{here}/")));
         let by_name = server("127.0.0.2", redirect(&format!("http://localhost:{here}/")));
         let egress = Egress::new(["127.0.0.2".parse().expect("an address")], Arc::new(|_| false));
-        let web = Web::new(Surroundings { egress, ..Surroundings::default() }, Limits::default()).expect("a client");
+        let web =
+            Web::new(ProxyEnvironment { egress, ..ProxyEnvironment::default() }, Limits::default()).expect("a client");
         let ask = async |url: String, reach: Reach| {
             let folder = tempfile::tempdir().expect("a folder");
             let request = Request { url: &url, authorization: None, known: &Validators::default(), dial: None, reach };

@@ -3,7 +3,7 @@
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use crate::git::is_git;
 use crate::types::query::ask;
@@ -29,13 +29,13 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field("Address", "socket", socket);
 }
 
-async fn container(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn container(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let address = node.get::<Address>()?;
     let empty = ask(&cx, &Node::root(), "container", Vec::new()).await?;
     Ok(ask(&cx, &empty, "from", vec![("address", inputs::string(&address.0))]).await?.into())
 }
 
-async fn directory(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn directory(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let address = &node.get::<Address>()?.0;
     if !is_git(address) {
         return on_host(&cx, address, &args, "directory").await;
@@ -48,7 +48,7 @@ async fn directory(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(ask(&cx, &directory, "filter", patterns).await?.into())
 }
 
-async fn file(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn file(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let address = &node.get::<Address>()?.0;
     let filtered = ["include", "exclude"].iter().any(|name| args.given(name)) || args.bool("gitignore")?;
     let remote = is_git(address);
@@ -80,7 +80,7 @@ async fn file(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(ask(&cx, &directory, "file", vec![("path", inputs::string(&name))]).await?.into())
 }
 
-async fn on_host(cx: &Cx, address: &str, args: &Args, field: &str) -> Result<Outcome> {
+async fn on_host(cx: &ResolverContext, address: &str, args: &Args, field: &str) -> Result<Outcome> {
     let host = ask(cx, &Node::root(), "host", Vec::new()).await?;
     let mut passed = vec![("path", inputs::string(local(address)))];
     let names: &[&str] = if field == "file" { &["noCache"] } else { &["exclude", "include", "gitignore", "noCache"] };
@@ -89,11 +89,11 @@ async fn on_host(cx: &Cx, address: &str, args: &Args, field: &str) -> Result<Out
 }
 
 /// The files that a git address stands for.
-async fn git_directory(cx: &Cx, address: &str) -> Result<Node> {
+async fn git_directory(cx: &ResolverContext, address: &str) -> Result<Node> {
     git_tree(cx, &git::Address::parse(address)).await
 }
 
-async fn git_tree(cx: &Cx, address: &git::Address) -> Result<Node> {
+async fn git_tree(cx: &ResolverContext, address: &git::Address) -> Result<Node> {
     let found = named_ref(cx, address).await?;
     let tree = ask(cx, &found, "tree", Vec::new()).await?;
     match &address.path {
@@ -103,7 +103,7 @@ async fn git_tree(cx: &Cx, address: &git::Address) -> Result<Node> {
 }
 
 /// The ref that an address of a repository stands for; `HEAD` when it names none.
-async fn named_ref(cx: &Cx, address: &git::Address) -> Result<Node> {
+async fn named_ref(cx: &ResolverContext, address: &git::Address) -> Result<Node> {
     let repository = named_repository(cx, &address.url).await?;
     match &address.name {
         Some(name) => ask(cx, &repository, "ref", vec![("name", inputs::string(name))]).await,
@@ -112,7 +112,7 @@ async fn named_ref(cx: &Cx, address: &git::Address) -> Result<Node> {
 }
 
 /// The repository on a server, or in a directory of the host.
-async fn named_repository(cx: &Cx, url: &str) -> Result<Node> {
+async fn named_repository(cx: &ResolverContext, url: &str) -> Result<Node> {
     if is_git(url) {
         return ask(cx, &Node::root(), "git", vec![("url", inputs::string(url))]).await;
     }
@@ -121,7 +121,7 @@ async fn named_repository(cx: &Cx, url: &str) -> Result<Node> {
     ask(cx, &directory, "asGit", Vec::new()).await
 }
 
-async fn git_repository(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn git_repository(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let address = &node.get::<Address>()?.0;
     let parsed = git::Address::parse(address);
     if is_git(address) && (parsed.name.is_some() || parsed.path.is_some()) {
@@ -132,7 +132,7 @@ async fn git_repository(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     Ok(named_repository(&cx, url).await?.into())
 }
 
-async fn git_ref(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn git_ref(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let address = &node.get::<Address>()?.0;
     let parsed = git::Address::parse(address);
     if parsed.path.is_some() {
@@ -146,12 +146,12 @@ fn given<'a>(args: &Args, names: &[&'a str]) -> Vec<(&'a str, Literal)> {
     names.iter().filter(|name| args.given(name)).map(|name| (*name, args.literal(name))).collect()
 }
 
-async fn secret(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn secret(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let uri = providers::normal(&node.get::<Address>()?.0);
     Ok(ask(&cx, &Node::root(), "secret", vec![("uri", inputs::string(&uri))]).await?.into())
 }
 
-async fn service(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn service(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let address = &node.get::<Address>()?.0;
     let (protocol, name, port) = service_parts(address).ok_or_else(|| {
         Fault::user(format!("the address {address:?} names no service")).with_hint("write `tcp://HOST:PORT`")
@@ -176,7 +176,7 @@ fn service_parts(address: &str) -> Option<(&'static str, &str, u16)> {
     (!host.is_empty() && !host.contains('/')).then_some((protocol, host, port))
 }
 
-async fn socket(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn socket(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let address = node.get::<Address>()?;
     let path = address.0.strip_prefix("unix://").unwrap_or(&address.0);
     let host = ask(&cx, &Node::root(), "host", Vec::new()).await?;

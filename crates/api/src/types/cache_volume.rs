@@ -3,9 +3,9 @@
 use rondel_call::Literal;
 use rondel_fault::Result;
 use rondel_model::exec::Sharing;
-use rondel_model::op::{Owner, Place};
+use rondel_model::op::{Owner, TreePath};
 use rondel_model::{Directory, Value};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::{Client, client};
 
 use crate::surface::{Arguments, Rewriting};
@@ -20,7 +20,7 @@ pub struct CacheVolume {
     /// The name, its namespace included.
     pub name: String,
     /// What it holds when it is made.
-    pub source: Option<Place>,
+    pub source: Option<TreePath>,
     /// How simultaneous users share it.
     pub sharing: Sharing,
     /// The owner of its root when it is made.
@@ -32,7 +32,7 @@ pub struct CacheVolume {
 /// for, as views before v0.18.11 can, is in that one for every client.
 pub fn namespaced(
     namespace: impl Fn(&Client) -> Option<String> + Send + Sync + 'static,
-) -> impl Fn(Cx, Arguments) -> Rewriting + Send + Sync + 'static {
+) -> impl Fn(ResolverContext, Arguments) -> Rewriting + Send + Sync + 'static {
     move |cx, mut args| {
         let prefix = client(&cx.caller).map(&namespace);
         Box::pin(async move {
@@ -57,7 +57,7 @@ pub(crate) const BUILD_NAMESPACE: &str = "namespace";
 /// fields that build are prepared with.
 pub fn namespaced_build(
     namespace: impl Fn(&Client) -> Option<String> + Send + Sync + 'static,
-) -> impl Fn(Cx, Arguments) -> Rewriting + Send + Sync + 'static {
+) -> impl Fn(ResolverContext, Arguments) -> Rewriting + Send + Sync + 'static {
     move |cx, mut args| {
         let prefix = client(&cx.caller).map(&namespace);
         Box::pin(async move {
@@ -75,7 +75,7 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field("Query", "cacheVolume", cache_volume);
 }
 
-async fn cache_volume(_: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn cache_volume(_: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let source = args.opt_object("source").await?;
     let source = source.map(|node| node.get::<Directory>().map(|directory| directory.place.clone())).transpose()?;
     let key = args.str("key")?;

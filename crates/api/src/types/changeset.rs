@@ -2,10 +2,10 @@
 
 use rondel_fault::{Fault, Result};
 use rondel_model::changes::{ChangesOp, OnConflict, PATCH_NAME};
-use rondel_model::op::{Filter, Place};
+use rondel_model::op::{Filter, TreePath};
 use rondel_model::{AbsPath, Changeset, Directory, File, Fs, FsOp, Platform, Value};
 use rondel_ops::{Change, ChangeKind};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client;
 
 use super::directory;
@@ -32,7 +32,7 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.plain(TYPE, "asPatch", |changes: &Changeset, _| {
         let changes = raised(changes)?;
         let fs = Fs::new(FsOp::Changes(Box::new(ChangesOp::Write { changes: changes.pair() })));
-        let place = Place { fs, path: AbsPath::new(PATCH_NAME) };
+        let place = TreePath { fs, path: AbsPath::new(PATCH_NAME) };
         let file = File { place, platform: changes.after.platform.clone(), name: None, asked: None };
         Ok(Value::object("File", file))
     });
@@ -93,14 +93,14 @@ pub(crate) fn applied(directory: &Directory, changes: &Changeset) -> Result<Dire
 }
 
 /// `directory` with the patch that is at `patch`.
-pub(crate) fn patched(directory: &Directory, patch: Place) -> Directory {
+pub(crate) fn patched(directory: &Directory, patch: TreePath) -> Directory {
     let op = ChangesOp::Patch { base: directory.place.clone(), patch };
     let mut directory = directory.clone();
     directory.place.fs = Fs::new(FsOp::Changes(Box::new(op)));
     directory
 }
 
-async fn paths(cx: Cx, node: Node, kind: ChangeKind) -> Result<Outcome> {
+async fn paths(cx: ResolverContext, node: Node, kind: ChangeKind) -> Result<Outcome> {
     let (ops, op_cx) = tools(&cx)?;
     let changes = ops.changes(&op_cx, &of(&node)?.pair()).await?;
     let mut names: Vec<String> = Vec::new();
@@ -114,18 +114,18 @@ async fn paths(cx: Cx, node: Node, kind: ChangeKind) -> Result<Outcome> {
     Ok(Value::strings(names).into())
 }
 
-async fn is_empty(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn is_empty(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let (ops, op_cx) = tools(&cx)?;
     Ok(Value::Bool(ops.changes(&op_cx, &of(&node)?.pair()).await?.is_empty()).into())
 }
 
-async fn diff_stats(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn diff_stats(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let (ops, op_cx) = tools(&cx)?;
     let stats = ops.diff_stats(&op_cx, &of(&node)?.pair()).await?;
     Ok(Value::List(stats.into_iter().map(|change| Value::object("DiffStat", change)).collect()).into())
 }
 
-async fn sync(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let changes = of(&node)?;
     let (ops, op_cx) = tools(&cx)?;
     ops.tree(&op_cx, &changes.before.place.fs).await?;
@@ -133,7 +133,7 @@ async fn sync(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
-async fn export(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn export(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let changes = of(&node)?;
     let to = host_path::resolve(client(&cx.caller)?, &args.str("path")?).await?;
     let (ops, op_cx) = tools(&cx)?;
@@ -141,12 +141,12 @@ async fn export(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(host_path::outcome(&args, &to))
 }
 
-async fn with_changeset(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_changeset(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let theirs = args.object("changes").await?;
     Ok(value(merged(of(&node)?, raised(theirs.get()?)?, on_conflict(&args)?)).into())
 }
 
-async fn with_changesets(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_changesets(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let on_conflict = on_conflict(&args)?;
     let mut changes = of(&node)?.clone();
     for theirs in args.objects("changes").await? {

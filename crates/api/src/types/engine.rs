@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
 use rondel_ports::cache::{Policy, PruneRequest, Record, Size};
-use rondel_query::{Args, Cx, Node, Outcome};
-use rondel_session::{House, client};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_session::{EngineInfo, client};
 
 use crate::Surface;
 
@@ -22,8 +22,12 @@ const NANOS: i64 = 1_000_000;
 
 pub(crate) fn register(surface: &mut Surface) {
     surface.field("Query", "engine", |_, _, _| std::future::ready(Ok(Outcome::from(Value::object("Engine", Engine)))));
-    surface.field("Engine", "name", |cx, _, _| async move { Ok(Value::string(house(&cx)?.name()).into()) });
-    surface.field("Engine", "clients", |cx, _, _| async move { Ok(Value::strings(house(&cx)?.clients()).into()) });
+    surface.field("Engine", "name", |cx, _, _| async move { Ok(Value::string(engine_info(&cx)?.name()).into()) });
+    surface.field(
+        "Engine",
+        "clients",
+        |cx, _, _| async move { Ok(Value::strings(engine_info(&cx)?.clients()).into()) },
+    );
     surface.field("Engine", "localCache", |_, _, _| {
         std::future::ready(Ok(Outcome::from(Value::object("EngineCache", Engine))))
     });
@@ -49,12 +53,16 @@ pub(crate) fn register(surface: &mut Surface) {
     entry(surface, "dagqlCall", |record| Value::string(&*record.call));
 }
 
-fn house(cx: &Cx) -> Result<Arc<dyn House>> {
-    Ok(client(&cx.caller)?.services.house.clone())
+fn engine_info(cx: &ResolverContext) -> Result<Arc<dyn EngineInfo>> {
+    Ok(client(&cx.caller)?.services.engine_info.clone())
 }
 
 fn limit(surface: &mut Surface, field: &str, of: fn(&Policy) -> u64) {
-    surface.field("EngineCache", field, move |cx, _, _| async move { Ok(count(of(&house(&cx)?.policy())).into()) });
+    surface.field(
+        "EngineCache",
+        field,
+        move |cx, _, _| async move { Ok(count(of(&engine_info(&cx)?.policy())).into()) },
+    );
 }
 
 fn entry(surface: &mut Surface, field: &str, of: fn(&Record) -> Value) {
@@ -70,16 +78,16 @@ fn entries(set: &EntrySet) -> Value {
 }
 
 /// What is kept now. The argument `key` only tells calls apart, which are calls of their own anyway.
-async fn entry_set(cx: Cx, _: Node, _: Args) -> Result<Outcome> {
-    let records = house(&cx)?.records().await?;
+async fn entry_set(cx: ResolverContext, _: Node, _: Args) -> Result<Outcome> {
+    let records = engine_info(&cx)?.records().await?;
     let set = EntrySet(records.into_iter().map(Arc::new).collect());
     Ok(Value::object("EngineCacheEntrySet", set).into())
 }
 
-async fn prune(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
-    let house = house(&cx)?;
-    let mut policy = if args.bool("useDefaultPolicy")? { house.policy() } else { Policy::default() };
-    let disk = house.disk();
+async fn prune(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
+    let engine_info = engine_info(&cx)?;
+    let mut policy = if args.bool("useDefaultPolicy")? { engine_info.policy() } else { Policy::default() };
+    let disk = engine_info.disk();
     for (name, limit) in [
         ("maxUsedSpace", &mut policy.max_used),
         ("reservedSpace", &mut policy.reserved),
@@ -92,7 +100,7 @@ async fn prune(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
             *limit = size.bytes(disk);
         }
     }
-    house.prune(PruneRequest { policy: Some(policy), ..PruneRequest::default() }).await?;
+    engine_info.prune(PruneRequest { policy: Some(policy), ..PruneRequest::default() }).await?;
     Ok(Value::Null.into())
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use rondel_fault::{Fault, Result};
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, File, Fs, Platform, Value};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client;
 
 use crate::dotenv::Dotenv;
@@ -46,7 +46,7 @@ fn value(file: Dotenv) -> Value {
     Value::object(TYPE, file)
 }
 
-async fn of_file(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn of_file(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let file = node.get::<File>()?;
     let (ops, op_cx) = tools(&cx)?;
     let bytes = ops.read(&op_cx, &file.place).await?;
@@ -61,11 +61,11 @@ async fn of_file(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
 fn as_file(file: &Dotenv, _: &Args) -> Result<Value> {
     let path = AbsPath::new(NAME);
     let fs = edit::written(Fs::scratch(), path.clone(), file.text().as_bytes(), 0o644, None);
-    let place = Place { fs, path };
+    let place = TreePath { fs, path };
     Ok(Value::object("File", File { place, platform: Platform::native(), name: None, asked: None }))
 }
 
-async fn get(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn get(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let (file, name) = (node.get::<Dotenv>()?, args.str("name")?);
     let found = match args.bool("raw")? {
         true => file.raw(&name),
@@ -74,7 +74,7 @@ async fn get(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(Value::string(found.unwrap_or_default()).into())
 }
 
-async fn variables(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn variables(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let file = node.get::<Dotenv>()?;
     let variables = match args.bool("raw")? {
         true => file.all_raw(),
@@ -83,7 +83,7 @@ async fn variables(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(small::pairs("EnvVariable", variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))).into())
 }
 
-async fn namespace(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn namespace(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let file = node.get::<Dotenv>()?;
     Ok(value(file.namespace(&args.str("prefix")?, &outside(&cx, file).await?)?).into())
 }
@@ -92,12 +92,12 @@ async fn namespace(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
 ///
 /// # Errors
 /// When one cannot be evaluated.
-pub(crate) async fn evaluated(cx: &Cx, file: &Dotenv) -> Result<Vec<(String, String)>> {
+pub(crate) async fn evaluated(cx: &ResolverContext, file: &Dotenv) -> Result<Vec<(String, String)>> {
     file.all(&outside(cx, file).await?)
 }
 
 /// What the client's own environment has of the variables that the file refers to. A process in a container has none.
-async fn outside(cx: &Cx, file: &Dotenv) -> Result<BTreeMap<String, String>> {
+async fn outside(cx: &ResolverContext, file: &Dotenv) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     let Some(link) = &client(&cx.caller)?.link else { return Ok(found) };
     for name in file.refers_to() {

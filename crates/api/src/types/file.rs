@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use rondel_fault::{Attempt as _, Fault, Result};
-use rondel_model::op::{Edit, Owner, Place};
+use rondel_model::op::{Edit, Owner, TreePath};
 use rondel_model::{AbsPath, File, Fs, Platform, Value};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client;
 
 use crate::inspect::tools;
@@ -53,7 +53,7 @@ pub(crate) fn new(args: &Args) -> Result<Value> {
     let permissions = inputs::permissions(args, "permissions")?.unwrap_or(0o644);
     let path = AbsPath::new(&name);
     let fs = edit::written(Fs::scratch(), path.clone(), args.str("contents")?, permissions, None);
-    let place = Place { fs, path };
+    let place = TreePath { fs, path };
     Ok(Value::object(TYPE, File { place, platform: Platform::native(), name: None, asked: None }))
 }
 
@@ -77,7 +77,7 @@ fn asked(file: &File) -> &str {
     file.asked.as_deref().unwrap_or_else(|| file.place.path.relative())
 }
 
-async fn contents(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn contents(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let file = node.get::<File>()?;
     let (ops, op_cx) = tools(&cx)?;
     let bytes = ops.read(&op_cx, &file.place).await?;
@@ -99,31 +99,31 @@ fn lines(text: &str, offset: usize, limit: Option<usize>) -> String {
     text.split_inclusive('\n').skip(offset).take(limit.unwrap_or(usize::MAX)).collect()
 }
 
-async fn size(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn size(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let file = node.get::<File>()?;
     let found = inspect::stat(&cx, &file.place, asked(file), true).await?;
     Ok(Value::Int(i64::try_from(found.size).unwrap_or(i64::MAX)).into())
 }
 
-async fn digest(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn digest(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let (ops, op_cx) = tools(&cx)?;
     let digest = ops.digest(&op_cx, &node.get::<File>()?.place, args.bool("excludeMetadata")?).await?;
     Ok(Value::string(digest).into())
 }
 
-async fn stat(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn stat(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let file = node.get::<File>()?;
     let found = inspect::stat(&cx, &file.place, asked(file), true).await?;
     Ok(small::stat(edit::file_name(file), found).into())
 }
 
-async fn sync(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let file = node.get::<File>()?;
     inspect::require_file(&cx, &file.place, asked(file)).await?;
     Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
-async fn with_replaced(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_replaced(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let file = node.get::<File>()?;
     let (ops, op_cx) = tools(&cx)?;
     let bytes = ops.read(&op_cx, &file.place).await?;
@@ -194,7 +194,7 @@ fn places(text: &str, search: &str) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-async fn export(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn export(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let file = node.get::<File>()?;
     let path = args.str("path")?;
     inspect::require_file(&cx, &file.place, asked(file)).await?;
@@ -213,7 +213,7 @@ async fn export(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
 }
 
 /// Writes the file at `place` to `path` of the client.
-pub(crate) async fn exported(cx: &Cx, args: &Args, place: &Place, path: &str) -> Result<Outcome> {
+pub(crate) async fn exported(cx: &ResolverContext, args: &Args, place: &TreePath, path: &str) -> Result<Outcome> {
     let to = host_path::resolve(client(&cx.caller)?, path).await?;
     let (ops, op_cx) = tools(cx)?;
     ops.export_file(&op_cx, place, &to.real).await?;

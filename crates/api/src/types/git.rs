@@ -7,7 +7,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::git::{GitAccess, GitRef, GitRemote, GitRepository, GitSource, GitTree};
 use rondel_model::{Changeset, Directory, Fs, FsOp, Platform, Reach, SecretRef, Snapshot, SocketRef, Value};
 use rondel_ports::git::{Reference, is_commit};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client;
 use rondel_version::View;
 
@@ -68,7 +68,7 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field(REF, "commonAncestor", common_ancestor);
 }
 
-async fn repository(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn repository(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let agent = match args.opt_object("sshAuthSocket").await? {
         Some(node) => Some(node.get::<SocketRef>()?.clone()),
         None => None,
@@ -97,7 +97,7 @@ async fn repository(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     Ok(Value::object(REPOSITORY, repository).into())
 }
 
-async fn as_git(_: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn as_git(_: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let source = GitSource::Local(directory::of(&node)?.place.clone());
     Ok(Value::object(REPOSITORY, GitRepository { source, discard_git_dir: false, head: None }).into())
 }
@@ -111,14 +111,14 @@ fn with_access(node: &Node, change: impl FnOnce(&mut GitAccess)) -> Result<Outco
 }
 
 /// The full name of a branch or tag, in views that tell them apart.
-fn below(cx: &Cx, folder: &str, name: &str) -> String {
+fn below(cx: &ResolverContext, folder: &str, name: &str) -> String {
     match cx.view >= STRICT {
         true => format!("{folder}{}", name.strip_prefix(folder).unwrap_or(name)),
         false => name.to_owned(),
     }
 }
 
-async fn commit(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn commit(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let id = args.str("id")?;
     if cx.view >= STRICT && !is_commit(&id) {
         // Users match on this text; see spec/behaviours.md GIT-004.
@@ -127,13 +127,13 @@ async fn commit(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     found(&cx, &node, &id).await
 }
 
-async fn found(cx: &Cx, node: &Node, name: &str) -> Result<Outcome> {
+async fn found(cx: &ResolverContext, node: &Node, name: &str) -> Result<Outcome> {
     ref_outcome(cx, git::find(&cx.caller, node.get()?, name).await?)
 }
 
 /// A ref as an object of the API. One that anybody may read is a call that holds what it is; another stays what the client
 /// asked, so that whoever loads it has to be let in, or to reach the service.
-fn ref_outcome(cx: &Cx, found: GitRef) -> Result<Outcome> {
+fn ref_outcome(cx: &ResolverContext, found: GitRef) -> Result<Outcome> {
     let rebind = match &found.repository.source {
         GitSource::Remote(remote) if remote.is_public() => {
             let mut spec = CallSpec::new(REF, "_gitRef")
@@ -155,7 +155,7 @@ fn ref_outcome(cx: &Cx, found: GitRef) -> Result<Outcome> {
 }
 
 /// A ref that was loaded back.
-async fn known(_: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn known(_: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let (url, name, commit) = (args.str("url")?, args.str("name")?, args.str("commit")?);
     git::scheme(&url)?;
     if !is_commit(&commit) || !(name.starts_with("refs/") || name == commit) {
@@ -168,7 +168,7 @@ async fn known(_: Cx, _: Node, args: Args) -> Result<Outcome> {
 }
 
 /// A repository whose `HEAD` is said: that of a module, at the commit of the module.
-async fn at_commit(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn at_commit(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let url = args.str("url")?;
     let reach = reach::of(&args, &url)?;
     let remote = git::remote(&cx.caller, GitRemote::at(url, reach)).await?;
@@ -177,7 +177,7 @@ async fn at_commit(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     Ok(Value::object(REPOSITORY, repository).into())
 }
 
-async fn latest_version(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn latest_version(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let (_, references) = git::refs_of(&cx.caller, node.get()?).await?;
     let tags = references.all.iter().filter_map(|known| known.name.strip_prefix("refs/tags/"));
     let tag = git::latest(tags).ok_or_else(|| Fault::user("no valid semver tags found"))?;
@@ -185,7 +185,7 @@ async fn latest_version(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
 }
 
 /// The names below `folder` that match a pattern, or all.
-async fn names(cx: &Cx, node: &Node, args: &Args, folder: &str) -> Result<Outcome> {
+async fn names(cx: &ResolverContext, node: &Node, args: &Args, folder: &str) -> Result<Outcome> {
     let patterns = args.strings("patterns")?;
     let (_, references) = git::refs_of(&cx.caller, node.get()?).await?;
     let wanted = |known: &&Reference| patterns.is_empty() || patterns.iter().any(|p| matches(p, &known.name));
@@ -244,7 +244,7 @@ fn set(pattern: &[u8], c: u8) -> Option<usize> {
 }
 
 /// What is not committed: nothing, unless the repository is a directory with a work tree.
-async fn uncommitted(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn uncommitted(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let (ops, op_cx) = tools(&cx)?;
     let found = match &node.get::<GitRepository>()?.source {
         GitSource::Local(place) => ops.git_uncommitted(&op_cx, place).await?,
@@ -255,7 +255,7 @@ async fn uncommitted(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     Ok(changeset::value(Changeset { before, after }).into())
 }
 
-async fn tree(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn tree(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     for gone in ["sshKnownHosts", "sshAuthSocket"] {
         if args.given(gone) {
             return Err(Fault::user(format!("`{gone}` is no longer supported on `tree`")).with_hint("pass it to `git`"));
@@ -281,7 +281,7 @@ async fn tree(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(directory::value(Directory::root(fs, Platform::native())).into())
 }
 
-async fn common_ancestor(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn common_ancestor(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let other = args.object("other").await?;
     let (one, other) = (node.get::<GitRef>()?, other.get::<GitRef>()?);
     let (ops, op_cx) = tools(&cx)?;

@@ -3,9 +3,9 @@
 use rondel_call::{Call, CallSpec, Literal};
 use rondel_digest::Digest;
 use rondel_fault::{Attempt, Fault, Result};
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Directory, File, Fs, LayerId, Platform, Snapshot, Value};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client;
 
 use crate::inspect::tools;
@@ -25,7 +25,7 @@ pub(crate) fn register(surface: &mut Surface) {
 }
 
 // IDENTITY: `noCache` makes every selection a call of its own.
-fn uncached(_: Cx, mut args: Arguments) -> Rewriting {
+fn uncached(_: ResolverContext, mut args: Arguments) -> Rewriting {
     if args.iter().any(|(name, value)| &**name == "noCache" && *value == Literal::Bool(true)) {
         let nonce = format!("{:032x}", rand::random::<u128>());
         args.push(("nonce".into(), Literal::String(nonce.into())));
@@ -33,7 +33,7 @@ fn uncached(_: Cx, mut args: Arguments) -> Rewriting {
     Box::pin(std::future::ready(Ok(args)))
 }
 
-async fn directory(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn directory(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let path = host_path::resolve(client(&cx.caller)?, &args.str("path")?).await?;
     let (ops, op_cx) = tools(&cx)?;
     let imported = ops.import_dir(&op_cx, &path.real, &inputs::filter(&args)?).await?;
@@ -47,7 +47,7 @@ pub fn imported_directory(snapshot: Snapshot) -> Outcome {
     Outcome { value: Value::object("Directory", directory), rebind: Some(call) }
 }
 
-async fn file(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn file(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let asked = args.str("path")?;
     let path = host_path::resolve(client(&cx.caller)?, &asked).await?;
     let name = path.shown.file_name().map(ToOwned::to_owned);
@@ -64,7 +64,7 @@ pub(crate) fn imported_file(snapshot: Snapshot, name: &str) -> Outcome {
 }
 
 fn file_of(snapshot: Snapshot, name: &str) -> Value {
-    let place = Place { fs: Fs::known(snapshot), path: AbsPath::new(name) };
+    let place = TreePath { fs: Fs::known(snapshot), path: AbsPath::new(name) };
     Value::object("File", File { place, platform: Platform::native(), name: None, asked: None })
 }
 
@@ -79,7 +79,7 @@ fn read_layers(args: &Args) -> Result<Snapshot> {
 }
 
 /// The snapshot that the ID says, as long as it is here.
-fn kept(cx: &Cx, args: &Args) -> Result<Snapshot> {
+fn kept(cx: &ResolverContext, args: &Args) -> Result<Snapshot> {
     let snapshot = read_layers(args)?;
     if tools(cx)?.0.ports().snapshots.has(&snapshot) {
         return Ok(snapshot);
@@ -88,17 +88,17 @@ fn kept(cx: &Cx, args: &Args) -> Result<Snapshot> {
     Err(fault.with_hint("They were removed to make room; import the directory again"))
 }
 
-async fn snapshot(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn snapshot(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let directory = Directory::root(Fs::known(kept(&cx, &args)?), Platform::native());
     Ok(Value::object("Directory", directory).into())
 }
 
-async fn snapshot_file(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn snapshot_file(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     Ok(file_of(kept(&cx, &args)?, &args.str("name")?).into())
 }
 
 /// The path found is relative to the working directory, where the search starts.
-async fn find_up(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn find_up(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let name = args.str("name")?;
     let client = client(&cx.caller)?;
     let start = host_path::resolve(client, ".").await?.real;

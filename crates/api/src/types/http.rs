@@ -3,11 +3,11 @@
 use percent_encoding::percent_decode_str;
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
-use rondel_model::op::{CopyOp, Filter, Place};
+use rondel_model::op::{CopyOp, Filter, TreePath};
 use rondel_model::service::Service;
 use rondel_model::{AbsPath, File, Fs, Platform, SecretRef, Value};
 use rondel_ops::Download;
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client;
 use url::Url;
 
@@ -33,7 +33,7 @@ const NAMED: &str = "_service";
 
 /// Adds which service the host of `url` is. Nothing is added when a client names one itself.
 // IDENTITY: an address means something else when another service has the name of its host.
-pub(crate) fn with_service(cx: &Cx, mut args: Arguments) -> Result<Arguments> {
+pub(crate) fn with_service(cx: &ResolverContext, mut args: Arguments) -> Result<Arguments> {
     args.retain(|(name, _)| &**name != NAMED);
     let of = |wanted: &str| args.iter().find(|(name, _)| &**name == wanted).map(|(_, value)| value);
     let given = of("experimentalServiceHost").is_some_and(|value| !matches!(value, Literal::Null));
@@ -46,12 +46,12 @@ pub(crate) fn with_service(cx: &Cx, mut args: Arguments) -> Result<Arguments> {
 }
 
 /// The service that [`with_service`] found.
-pub(crate) fn found_service(cx: &Cx, args: &Args, url: &str) -> Result<Option<Service>> {
+pub(crate) fn found_service(cx: &ResolverContext, args: &Args, url: &str) -> Result<Option<Service>> {
     let Literal::String(known) = args.literal(NAMED) else { return Ok(None) };
     Ok(service_of(cx, url)?.filter(|service| service.digest().hex() == *known))
 }
 
-async fn http(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn http(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let url = args.str("url")?;
     let checksum = args.opt_str("checksum")?.filter(|text| !text.is_empty());
     let checksum = checksum.as_deref().map(checked).transpose()?;
@@ -76,7 +76,7 @@ async fn http(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
 }
 
 /// A file of the web for a step of a build: a service that runs in the session is found by its name.
-pub(crate) async fn for_a_step(cx: &Cx, url: &str, checksum: Option<&str>) -> Result<File> {
+pub(crate) async fn for_a_step(cx: &ResolverContext, url: &str, checksum: Option<&str>) -> Result<File> {
     let checksum = checksum.map(checked).transpose()?;
     let name = last_segment(url)?;
     check_name(&name)?;
@@ -90,15 +90,24 @@ pub(crate) async fn for_a_step(cx: &Cx, url: &str, checksum: Option<&str>) -> Re
 }
 
 /// The service that runs in the session under the name of an address's host.
-pub(crate) fn service_of(cx: &Cx, url: &str) -> Result<Option<Service>> {
+pub(crate) fn service_of(cx: &ResolverContext, url: &str) -> Result<Option<Service>> {
     let me = client(&cx.caller)?;
-    let module = me.scope.as_ref().and_then(|scope| scope.speaker.as_ref()).map(|speaker| speaker.implementation);
+    let module = me
+        .scope
+        .as_ref()
+        .and_then(|scope| scope.acting_module.as_ref())
+        .map(|acting_module| acting_module.implementation);
     let host = Url::parse(url).ok().and_then(|url| url.host_str().map(ToOwned::to_owned));
     Ok(host.and_then(|host| me.session.services.named(&host, module.as_ref())))
 }
 
 /// What is at an address, under the SHA-256 of its content.
-async fn downloaded(cx: &Cx, url: &str, passed: Vec<(&str, Literal)>, checksum: Option<&str>) -> Result<Place> {
+async fn downloaded(
+    cx: &ResolverContext,
+    url: &str,
+    passed: Vec<(&str, Literal)>,
+    checksum: Option<&str>,
+) -> Result<TreePath> {
     let source = ask(cx, &Node::root(), "_http", passed).await?;
     let source = source.get::<File>()?.place.clone();
     let digest = source.path.relative();
@@ -113,7 +122,7 @@ async fn downloaded(cx: &Cx, url: &str, passed: Vec<(&str, Literal)>, checksum: 
     }
 }
 
-async fn copied(cx: &Cx, source: Place, name: &str, permissions: u32) -> Result<Outcome> {
+async fn copied(cx: &ResolverContext, source: TreePath, name: &str, permissions: u32) -> Result<Outcome> {
     let copy = CopyOp {
         base: Fs::scratch(),
         source,
@@ -131,7 +140,7 @@ async fn copied(cx: &Cx, source: Place, name: &str, permissions: u32) -> Result<
 }
 
 /// The file as it was when the session first asked for it, under the SHA-256 of its content.
-async fn fetched(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn fetched(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let url = args.str("url")?;
     let secret = args.opt_object("authHeader").await?;
     let secret = secret.as_ref().map(|node| node.get::<SecretRef>()).transpose()?;

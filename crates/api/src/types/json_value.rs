@@ -2,7 +2,7 @@
 
 use rondel_fault::{Fault, Result};
 use rondel_model::{File, Value};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use serde_json::Value as Json;
 
 use crate::Surface;
@@ -44,7 +44,7 @@ fn value(json: JsonText) -> Value {
     Value::object(TYPE, json)
 }
 
-async fn of_file(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn of_file(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let (ops, op_cx) = tools(&cx)?;
     let bytes = ops.read(&op_cx, &node.get::<File>()?.place).await?;
     Ok(value(JsonText::parse(&String::from_utf8_lossy(&bytes))?).into())
@@ -66,7 +66,7 @@ fn path(args: &Args) -> Result<Vec<String>> {
     }
 }
 
-async fn with_field(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_field(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let field = args.object("value").await?;
     Ok(value(node.get::<JsonText>()?.with(&path(&args)?, field.get::<JsonText>()?)).into())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
 use rondel_model::{Container, Directory, Fs, Platform, Value};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_version::ENGINE;
 
 use crate::types::error::ApiError;
@@ -44,13 +44,13 @@ fn container(args: &Args) -> Result<Value> {
     Ok(Value::object("Container", Container::scratch(platform)))
 }
 
-async fn id(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn id(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let spec = rondel_call::CallSpec::new("Query", "_root");
     let call = node.call.unwrap_or_else(|| rondel_call::Call::new(None, spec));
     Ok(Value::string(cx.evaluator.encode(&call)).into())
 }
 
-async fn node(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn node(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let found = surface::load(&cx, &args, None).await?;
     match &found.value {
         Value::Object(_) => Ok(found),
@@ -60,7 +60,7 @@ async fn node(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
 
 /// The root object `field` of the API, as the engine itself asks for it.
 pub(crate) async fn ask(
-    cx: &Cx,
+    cx: &ResolverContext,
     receiver: &Node,
     field: &str,
     args: Vec<(&str, rondel_call::Literal)>,

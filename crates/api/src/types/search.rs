@@ -2,9 +2,9 @@
 
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_ops::{Match, Search, Submatch};
-use rondel_query::{Args, Cx};
+use rondel_query::{Args, ResolverContext};
 
 use crate::Surface;
 use crate::inspect::tools;
@@ -27,7 +27,7 @@ fn number(number: u64) -> Value {
 }
 
 /// What the arguments search for, at `place`. Of a file, `paths` and `globs` mean nothing.
-pub(crate) async fn run(cx: &Cx, place: &Place, args: &Args, is_file: bool) -> Result<Value> {
+pub(crate) async fn run(cx: &ResolverContext, place: &TreePath, args: &Args, is_file: bool) -> Result<Value> {
     let strings = |name| if is_file { Ok(Vec::new()) } else { args.strings(name) };
     let limit = match args.opt_int("limit")?.map(usize::try_from) {
         None => None,

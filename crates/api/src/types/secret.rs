@@ -7,7 +7,7 @@ use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::{SecretRef, Value};
 use rondel_ports::secrets::Plaintext;
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::{Provided, client, client::op_cx};
 
 use crate::surface::{Arguments, Rewriting};
@@ -34,7 +34,7 @@ struct Unread {
 }
 
 // IDENTITY: plaintext leaves the arguments before there is a call; what stays is its MAC under the engine's own key.
-fn hide_plaintext(cx: Cx, mut args: Arguments) -> Rewriting {
+fn hide_plaintext(cx: ResolverContext, mut args: Arguments) -> Rewriting {
     Box::pin(async move {
         let client = client(&cx.caller)?;
         for (name, value) in &mut args {
@@ -55,13 +55,13 @@ fn hide_plaintext(cx: Cx, mut args: Arguments) -> Rewriting {
     })
 }
 
-async fn set_secret(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn set_secret(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let key = args.str("plaintext")?;
     let key: Digest = key.parse().map_err(|_| Fault::bug("`setSecret` was not prepared"))?;
     outcome(&cx, key, &args.str("name")?, "", None)
 }
 
-async fn provided(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn provided(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let address = providers::parse(&args.str("uri")?)?;
     providers::check(&address.uri)?;
     client(&cx.caller)?;
@@ -70,7 +70,7 @@ async fn provided(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     Ok(Value::object("Secret", unread).into())
 }
 
-async fn uri(_: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn uri(_: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     if let Some(unread) = node.value.get::<Unread>() {
         return Ok(Value::string(unread.uri.as_str()).into());
     }
@@ -79,7 +79,7 @@ async fn uri(_: Cx, node: Node, _: Args) -> Result<Outcome> {
 
 /// The ID. A secret that cannot be read has one as well: whatever needs the plaintext fails then,
 /// with the error of the provider.
-async fn id(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn id(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let Some(unread) = node.value.get::<Unread>() else {
         return Ok(Value::string(cx.evaluator.id_of(&node)?).into());
     };
@@ -103,7 +103,7 @@ async fn id(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
 }
 
 /// As views before v0.19.0 have it: the file as it is now, under a name.
-async fn from_file(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn from_file(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let uri = format!("file://{}", args.str("path")?);
     let client = client(&cx.caller)?;
     let provided = providers::read(client, &uri).await?;
@@ -111,7 +111,7 @@ async fn from_file(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     outcome(&cx, key, &args.str("name")?, &uri, Some(provided))
 }
 
-fn outcome(cx: &Cx, key: Digest, name: &str, uri: &str, provided: Option<Provided>) -> Result<Outcome> {
+fn outcome(cx: &ResolverContext, key: Digest, name: &str, uri: &str, provided: Option<Provided>) -> Result<Outcome> {
     let secret = SecretRef { key, name: name.into(), uri: uri.into() };
     if let Some(provided) = provided {
         client(&cx.caller)?.session.secrets.put(&secret, provided);
@@ -121,7 +121,7 @@ fn outcome(cx: &Cx, key: Digest, name: &str, uri: &str, provided: Option<Provide
 }
 
 /// The secret as a call that says what it is, not who asked for it when.
-fn stable(cx: &Cx, secret: &SecretRef) -> Arc<Call> {
+fn stable(cx: &ResolverContext, secret: &SecretRef) -> Arc<Call> {
     let mut spec = CallSpec::new("Secret", "_secret").arg("key", inputs::string(&secret.key.hex()));
     for (argument, text) in [("name", &secret.name), ("uri", &secret.uri)] {
         if !text.is_empty() {
@@ -134,7 +134,7 @@ fn stable(cx: &Cx, secret: &SecretRef) -> Arc<Call> {
 }
 
 /// A secret that was loaded back. What a provider gave in another session is read again.
-async fn known(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn known(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let key: Digest = args.str("key")?.parse().map_err(|_| Fault::user("the ID of a secret is damaged"))?;
     let text = |name| args.opt_str(name).map(|text| text.unwrap_or_default());
     let secret = SecretRef { key, name: text("name")?, uri: text("uri")? };
@@ -147,7 +147,7 @@ async fn known(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     Ok(Value::object("Secret", secret).into())
 }
 
-async fn plaintext(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn plaintext(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let plaintext = match node.value.get::<Unread>() {
         Some(unread) => providers::read(client(&cx.caller)?, &unread.uri).await?.plaintext,
         None => op_cx(&cx)?.secrets.plaintext(node.get()?).await?,

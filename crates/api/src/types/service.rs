@@ -5,7 +5,7 @@ use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
 use rondel_model::service::{GivenName, Service, ServiceKind};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::{client, client::op_cx};
 
 use crate::surface::{Arguments, Rewriting};
@@ -47,14 +47,14 @@ pub(crate) fn endpoint(service: &Service, args: &Args) -> Result<Value> {
 }
 
 // IDENTITY: the name belongs to the module whose code gives it, so the module is part of the call.
-fn of_module(cx: Cx, mut args: Arguments) -> Rewriting {
+fn of_module(cx: ResolverContext, mut args: Arguments) -> Rewriting {
     Box::pin(async move {
-        let speaker = client(&cx.caller)?.scope.as_ref().and_then(|scope| scope.speaker.as_ref());
+        let acting_module = client(&cx.caller)?.scope.as_ref().and_then(|scope| scope.acting_module.as_ref());
         for (name, value) in &mut args {
             if let ("hostname", Literal::String(hostname)) = (&**name, &*value) {
                 let hostname = inputs::host_name("hostname", hostname)?;
-                *value = inputs::string(&match speaker {
-                    Some(speaker) => format!("{hostname}{SEPARATOR}{}", speaker.implementation.hex()),
+                *value = inputs::string(&match acting_module {
+                    Some(acting_module) => format!("{hostname}{SEPARATOR}{}", acting_module.implementation.hex()),
                     None => hostname,
                 });
             }
@@ -75,20 +75,20 @@ fn with_hostname(service: &Service, args: &Args) -> Result<Value> {
     Ok(value(service.named(GivenName { name: name.to_owned(), module })))
 }
 
-async fn start(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn start(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let (client, op_cx) = (client(&cx.caller)?, op_cx(&cx)?);
     client.session.services.start(&client.services.ops, &op_cx, node.get()?).await?;
     Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
-async fn stop(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn stop(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let service = node.get::<Service>()?;
     client(&cx.caller)?.session.services.stop(service, args.bool("kill")?).await;
     Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
 /// Evaluates the files that the service needs.
-async fn sync(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     if let ServiceKind::Container(container) = node.get::<Service>()?.kind() {
         let (ops, op_cx) = (&client(&cx.caller)?.services.ops, op_cx(&cx)?);
         for fs in container.exec.inputs() {

@@ -6,7 +6,7 @@ use rondel_call::{Call, CallSpec};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::{AbsPath, MountSource, SocketRef, Value};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::{Client, client, sockets};
 
 use crate::locate::{mount, touched};
@@ -21,7 +21,7 @@ pub(crate) fn register(surface: &mut Surface) {
 }
 
 /// Whether there is a socket counts when it is used.
-async fn of_host(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn of_host(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let client = client(&cx.caller)?;
     let path = host_path::resolve(client, &args.str("path")?).await?;
     let SocketRef { key } = named(client, &path.shown, path.real);
@@ -46,7 +46,7 @@ fn value(key: Digest) -> Value {
 }
 
 /// A socket that was loaded back. The ID of another session's leads nowhere, unless this one has the same.
-async fn known(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn known(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let key: Digest = args.str("key")?.parse().map_err(|_| Fault::user("the ID of a socket is damaged"))?;
     match client(&cx.caller)?.session.sockets.has(&key) {
         true => Ok(value(key).into()),
@@ -54,7 +54,7 @@ async fn known(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
     }
 }
 
-async fn mounted(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn mounted(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let source = args.object("source").await?;
     let source = MountSource::Socket { socket: source.get::<SocketRef>()?.clone(), owner: inputs::owner(&args)? };
     let target = inputs::path(node.get()?, &args, "path")?;

@@ -4,7 +4,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::container::TerminalCommand;
 use rondel_model::service::{Service, ServiceKind};
 use rondel_model::{AbsPath, Container, Directory, MountSource, Value};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::{ExecScope, client};
 
 use crate::inspect::tools;
@@ -48,7 +48,7 @@ fn with_default(container: &Container, args: &Args) -> Result<Value> {
 }
 
 /// Gives the container as it was: what is done on the terminal is gone with it.
-async fn of_container(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn of_container(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     if &**args.field().ty.base() == "Terminal" {
         return Err(Fault::user("terminals over websockets, as versions before v0.12.0 have them, are not served")
             .with_hint("use a client, or an `engineVersion` of the module, of v0.12.0 or newer"));
@@ -57,7 +57,7 @@ async fn of_container(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(node.into())
 }
 
-async fn of_directory(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn of_directory(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let directory = node.get::<Directory>()?;
     if let Some(error) = &directory.error {
         return Err(Fault::user(&**error));
@@ -84,7 +84,7 @@ fn words(asked: Vec<String>, default: Option<&TerminalCommand>) -> Vec<String> {
 }
 
 /// Goes into the container of the service, which is started for that, and stays up for a while.
-async fn of_service(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn of_service(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let service = node.get::<Service>()?;
     let ServiceKind::Container(container) = service.kind() else {
         return Err(Fault::user("cannot open a terminal in a service that is not a container, but ports of a client"));
@@ -106,7 +106,7 @@ async fn of_service(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
 }
 
 /// Opens a terminal in `container` and waits for its end. How the process ends does not matter.
-async fn open(cx: &Cx, container: &Container, asked: TerminalCommand) -> Result<()> {
+async fn open(cx: &ResolverContext, container: &Container, asked: TerminalCommand) -> Result<()> {
     let me = client(&cx.caller)?;
     let default = container.terminal.as_deref().filter(|_| asked.args.is_empty());
     let mut request = ExecRequest::new(words(asked.args, default), false);

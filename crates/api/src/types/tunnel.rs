@@ -5,7 +5,7 @@ use rondel_events::{Outcome as Ending, Stream as Log, Work};
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
 use rondel_model::service::{Forward, HostService, Protocol, Service, ServiceKind, TunnelService};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::{client, client::op_cx};
 use rondel_version::View;
 
@@ -29,7 +29,7 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field("Service", "ports", ports);
 }
 
-async fn tunnel(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn tunnel(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let node = args.object("service").await?;
     let (ports, native) = (forwards(&args)?, args.bool("native")?);
     let tunnel = made(&cx, node.get::<Service>()?.clone(), ports, native)?;
@@ -37,7 +37,7 @@ async fn tunnel(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
 }
 
 /// A tunnel to the machine of whoever asks.
-fn made(cx: &Cx, service: Service, ports: Vec<Forward>, native: bool) -> Result<Service> {
+fn made(cx: &ResolverContext, service: Service, ports: Vec<Forward>, native: bool) -> Result<Service> {
     let me = client(&cx.caller)?;
     me.session.services.lend(me.id.clone(), me.machine.clone());
     let tunnel = TunnelService { service, ports, native, client: me.id.clone() };
@@ -45,7 +45,7 @@ fn made(cx: &Cx, service: Service, ports: Vec<Forward>, native: bool) -> Result<
     Ok(Service::new(ServiceKind::Tunnel(tunnel), None))
 }
 
-async fn of_host(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn of_host(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let me = client(&cx.caller)?;
     let ports = forwards(&args)?;
     if ports.is_empty() {
@@ -82,18 +82,18 @@ fn forward(item: &Literal) -> Result<Forward> {
     Ok(Forward { frontend: number("frontend")?.filter(|port| *port > 0), backend, protocol })
 }
 
-async fn up(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn up(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     run(&cx, node.get::<Service>()?.clone(), &args).await
 }
 
-async fn container_up(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn container_up(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let container = container::of(&node)?;
     let service = if cx.view < WITH_ARGUMENTS { last(container) } else { asked(container, &args) };
     run(&cx, service?, &args).await
 }
 
 /// Tunnels to a service until the service ends or nobody waits any more.
-async fn run(cx: &Cx, service: Service, args: &Args) -> Result<Outcome> {
+async fn run(cx: &ResolverContext, service: Service, args: &Args) -> Result<Outcome> {
     let (me, op_cx) = (client(&cx.caller)?, op_cx(cx)?);
     let ports = forwards(args)?;
     let native = ports.is_empty() && !args.bool("random")?;
@@ -122,7 +122,7 @@ async fn run(cx: &Cx, service: Service, args: &Args) -> Result<Outcome> {
 }
 
 /// The ports of a tunnel that is up; none for other services.
-fn opened(cx: &Cx, service: &Service) -> Result<Option<Vec<Forward>>> {
+fn opened(cx: &ResolverContext, service: &Service) -> Result<Option<Vec<Forward>>> {
     if !matches!(service.kind(), ServiceKind::Tunnel(_)) {
         return Ok(None);
     }
@@ -130,7 +130,7 @@ fn opened(cx: &Cx, service: &Service) -> Result<Option<Vec<Forward>>> {
     opened.map(Some).ok_or_else(|| Fault::user("the tunnel is not running").with_hint("start it with `Service.start`"))
 }
 
-async fn hostname(_: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn hostname(_: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let service = node.get::<Service>()?;
     Ok(Value::string(match service.kind() {
         ServiceKind::Tunnel(_) => LOCAL,
@@ -139,7 +139,7 @@ async fn hostname(_: Cx, node: Node, _: Args) -> Result<Outcome> {
     .into())
 }
 
-async fn endpoint(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn endpoint(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let service = node.get::<Service>()?;
     let Some(opened) = opened(&cx, service)? else { return Ok(service::endpoint(service, &args)?.into()) };
     let wanted = args.opt_int("port")?;
@@ -158,7 +158,7 @@ async fn endpoint(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(Value::string(format!("{scheme}{LOCAL}:{port}")).into())
 }
 
-async fn ports(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn ports(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let service = node.get::<Service>()?;
     Ok(match opened(&cx, service)? {
         None => small::service_ports(service),

@@ -21,7 +21,7 @@ use rondel_gql::{Limits, Request};
 use rondel_model::image::ImageRef;
 use rondel_model::op::Filter;
 use rondel_model::{LayerId, Platform, Snapshot, SocketRef};
-use rondel_ops::{NoServices, OpCx, Ops, Ports, ScopeBinding, Scopes};
+use rondel_ops::{NoServices, OpContext, Ops, Ports, ScopeBinding, Scopes};
 use rondel_ports::cache::{Cache, Policy, PruneRequest, Pruned, Record};
 use rondel_ports::git::{Checkout, Git, References, Repository};
 use rondel_ports::host::HostFiles;
@@ -35,7 +35,7 @@ use rondel_ports::streams::{Address, Listening, Machine, Protocol, Sockets, Stre
 use rondel_ports::{BoxFuture, CancellationToken};
 use rondel_query::{Caller, Evaluator, Fields, execute};
 use rondel_schema::Registry;
-use rondel_session::{Client, ClientLink, Grants, House, Services, Session};
+use rondel_session::{Client, ClientLink, EngineInfo, Grants, Services, Session};
 use rondel_store::Store;
 use rondel_version::{ENGINE, View};
 
@@ -82,8 +82,13 @@ impl Toy {
             host: Arc::new(Files(counters.clone())),
             git: Arc::new(Nothing),
         });
-        let services =
-            Arc::new(Services { ops, index, house: Arc::new(Nothing), registry: registry.clone(), mac_key: [7; 32] });
+        let services = Arc::new(Services {
+            ops,
+            index,
+            engine_info: Arc::new(Nothing),
+            registry: registry.clone(),
+            mac_key: [7; 32],
+        });
         let evaluator = Evaluator::new(Arc::new(Core(registry)), 10_000, rondel_call::SealKey::derived(&[7; 32]));
         Self { counters, services, evaluator, _dir: dir }
     }
@@ -92,7 +97,7 @@ impl Toy {
     pub(crate) fn session(&self, name: &str, view: &str) -> Connection {
         let session = Session::new(name.into(), Grants::default());
         let secrets = ClientSecrets::new(session.clone());
-        let op_cx = OpCx {
+        let op_cx = OpContext {
             events: Emitter::nowhere(),
             secrets: secrets.clone(),
             scopes: Arc::new(Nothing),
@@ -280,7 +285,7 @@ impl Git for Nothing {
     }
 }
 
-impl House for Nothing {
+impl EngineInfo for Nothing {
     fn name(&self) -> String {
         "toy".to_owned()
     }

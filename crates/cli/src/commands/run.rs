@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use rondel_client::Ears;
+use rondel_client::ClientCallbacks;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_link::Hello;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,8 +37,8 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let terminal = crate::terminal::terminal(&screen);
     let interactive = settings.interactive(terminal.is_some())?;
     let hello = Hello { version, workdir: workdir()?, interactive, ..Hello::default() };
-    let ears = Ears { on_event: screen.on_event(), terminal };
-    let attached = settings.attach(hello, ears).await?;
+    let callbacks = ClientCallbacks { on_event: screen.on_event(), terminal };
+    let attached = settings.attach(hello, callbacks).await?;
     super::query::check_view(asked.as_deref(), &attached)?;
     let proxy = crate::proxy::open(attached).await?;
     let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;

@@ -6,7 +6,7 @@ use rondel_api::Surface;
 use rondel_api::types::error::ApiError;
 use rondel_fault::{Fault, Result};
 use rondel_model::{Object, Value};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::{CallOutcome, FunctionCall, client};
 
 use crate::call::error_of;
@@ -19,7 +19,7 @@ struct InputArg {
 }
 
 pub(super) fn register(surface: &mut Surface) {
-    surface.field("Query", "currentFunctionCall", |cx: Cx, _, _| async move { current(&cx) });
+    surface.field("Query", "currentFunctionCall", |cx: ResolverContext, _, _| async move { current(&cx) });
     surface.plain("FunctionCall", "name", |it: &FunctionCall, _| Ok(Value::string(&*it.name)));
     surface.plain("FunctionCall", "parentName", |it: &FunctionCall, _| Ok(Value::string(&*it.parent_name)));
     surface.plain("FunctionCall", "parent", |it: &FunctionCall, _| Ok(Value::string(&*it.parent)));
@@ -31,11 +31,13 @@ pub(super) fn register(surface: &mut Surface) {
     });
     surface.plain("FunctionCallArgValue", "name", |it: &InputArg, _| Ok(Value::string(&*it.name)));
     surface.plain("FunctionCallArgValue", "value", |it: &InputArg, _| Ok(Value::string(&*it.value)));
-    surface.field("FunctionCall", "returnValue", |cx: Cx, node, args| async move { return_value(&cx, &node, &args) });
+    surface.field("FunctionCall", "returnValue", |cx: ResolverContext, node, args| async move {
+        return_value(&cx, &node, &args)
+    });
     surface.field("FunctionCall", "returnError", |_, node, args| async move { return_error(&node, &args).await });
 }
 
-fn current(cx: &Cx) -> Result<Outcome> {
+fn current(cx: &ResolverContext) -> Result<Outcome> {
     let scope = client(&cx.caller)?.scope.as_ref();
     // Users match on this text; see spec/protocol.md §6.2.
     let none = || Fault::user("no current module: main client caller has no current module");
@@ -44,7 +46,7 @@ fn current(cx: &Cx) -> Result<Outcome> {
     Ok(Value::Object(Object::shared("FunctionCall", call.clone())).into())
 }
 
-fn return_value(cx: &Cx, node: &Node, args: &Args) -> Result<Outcome> {
+fn return_value(cx: &ResolverContext, node: &Node, args: &Args) -> Result<Outcome> {
     let text = match args.literal("value") {
         rondel_call::Literal::String(text) => text.to_string(),
         other => crate::codec::plain(&cx.evaluator, &other).to_string(),

@@ -3,7 +3,7 @@
 use rondel_api::Surface;
 use rondel_fault::Result;
 use rondel_model::Value;
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::typedefs::value as type_value;
 use super::{notes, optional, placed};
@@ -57,7 +57,7 @@ fn builders(surface: &mut Surface) {
     surface.plain("Function", "withUp", |f: &Function, _| Ok(value(Function { up: true, ..f.clone() })));
 }
 
-async fn with_arg(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_arg(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let notes = notes(&args).await?;
     let text = |name: &str| Ok(args.opt_str(name)?.filter(|text| !text.is_empty()).map(|text| text.to_string()));
     let default_value = match args.literal("defaultValue") {

@@ -8,7 +8,7 @@ use rondel_fault::Result;
 use rondel_gql::Value as Constant;
 use rondel_gql::types::{AppliedDirective, ArgDef, FieldDef as Field, Schema, TypeDef as Type, TypeKind, TypeRef};
 use rondel_model::Value;
-use rondel_query::{Args, Cx, Outcome};
+use rondel_query::{Args, Outcome, ResolverContext};
 use rondel_session::client;
 
 use super::typedefs::value;
@@ -19,13 +19,13 @@ use crate::typedef::{
 
 pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
     let modules = modules.clone();
-    surface.field("Query", "currentTypeDefs", move |cx: Cx, _, args| {
+    surface.field("Query", "currentTypeDefs", move |cx: ResolverContext, _, args| {
         let listed = current(&modules, &cx, &args);
         async move { listed }
     });
 }
 
-fn current(modules: &Modules, cx: &Cx, args: &Args) -> Result<Outcome> {
+fn current(modules: &Modules, cx: &ResolverContext, args: &Args) -> Result<Outcome> {
     let (all, hide_core) = (args.bool("returnAllTypes")?, args.bool("hideCore")?);
     let schema = cx.caller.schema();
     let me = client(&cx.caller)?;

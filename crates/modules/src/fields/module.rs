@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rondel_api::Surface;
 use rondel_fault::Result;
 use rondel_model::Value;
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::source::introspection;
 use super::typedefs::value as type_value;
@@ -20,17 +20,17 @@ pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
     surface.field("Query", "module", |_, _, _| std::future::ready(Ok(described(ModuleTypes::default()).into())));
     builders(surface);
     readers(surface);
-    surface.field("Module", "introspectionSchemaJSON", |cx: Cx, node, _| async move {
+    surface.field("Module", "introspectionSchemaJSON", |cx: ResolverContext, node, _| async move {
         let module = module_of(&node)?;
         introspection(&cx, module.view, &module.dependencies).await
     });
     let it = modules.clone();
-    surface.field("Module", "generatedContextDirectory", move |cx: Cx, node, _| {
+    surface.field("Module", "generatedContextDirectory", move |cx: ResolverContext, node, _| {
         let modules = it.clone();
         async move { crate::codegen::generated(&cx, &modules, &module_of(&node)?.source).await }
     });
     let serving = modules.clone();
-    surface.field("Module", "serve", move |cx: Cx, node, args| {
+    surface.field("Module", "serve", move |cx: ResolverContext, node, args| {
         let modules = serving.clone();
         async move { serve(&modules, &cx, &node, &args) }
     });
@@ -96,13 +96,13 @@ fn readers(surface: &mut Surface) {
         Ok(value.loaded.as_ref().map_or(Value::Null.into(), |module| super::source::outcome(&module.source)))
     });
     surface.field("Module", "sync", rondel_api::surface::id);
-    surface.field("Module", "runtime", |cx: Cx, node, _| async move {
+    surface.field("Module", "runtime", |cx: ResolverContext, node, _| async move {
         let module = module_of(&node)?;
         Ok(Value::object("Container", runtime(&cx.evaluator, &cx.caller, &module).await?).into())
     });
 }
 
-fn serve(modules: &Arc<Modules>, cx: &Cx, node: &Node, args: &Args) -> Result<Outcome> {
+fn serve(modules: &Arc<Modules>, cx: &ResolverContext, node: &Node, args: &Args) -> Result<Outcome> {
     let module = module_of(node)?;
     work(cx)?;
     modules.serve(&cx.caller, &module, args.bool("includeDependencies")?, args.bool("entrypoint")?)?;

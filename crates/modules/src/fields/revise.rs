@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rondel_api::Surface;
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client;
 use rondel_version::ENGINE;
 
@@ -48,7 +48,7 @@ fn pure(surface: &mut Surface) {
 fn loading(surface: &mut Surface, modules: &Arc<Modules>) {
     let mut change = |field: &str, change: fn(&ModuleSource, &Args) -> Result<ModuleSource>| {
         let modules = modules.clone();
-        surface.field("ModuleSource", field, move |cx: Cx, node: Node, args: Args| {
+        surface.field("ModuleSource", field, move |cx: ResolverContext, node: Node, args: Args| {
             let modules = modules.clone();
             async move {
                 let changed = change(node.get::<ModuleSource>()?, &args)?;
@@ -60,7 +60,7 @@ fn loading(surface: &mut Surface, modules: &Arc<Modules>) {
     change("withIncludes", |it, args| it.with_includes(&args.strings("patterns")?));
     change("withSDK", |it, args| it.with_sdk(&args.str("source")?));
     let modules = modules.clone();
-    surface.field("ModuleSource", "withUpdateDependencies", move |cx: Cx, node: Node, args: Args| {
+    surface.field("ModuleSource", "withUpdateDependencies", move |cx: ResolverContext, node: Node, args: Args| {
         let modules = modules.clone();
         async move {
             let source = node.get::<ModuleSource>()?;
@@ -68,12 +68,12 @@ fn loading(surface: &mut Surface, modules: &Arc<Modules>) {
             Ok(outcome(&Arc::new(updated)))
         }
     });
-    surface.field("ModuleSource", "generatedContextChangeset", |cx: Cx, node: Node, _| async move {
+    surface.field("ModuleSource", "generatedContextChangeset", |cx: ResolverContext, node: Node, _| async move {
         changeset(&cx, &node).await
     });
 }
 
-async fn with_files(modules: &Modules, cx: &Cx, source: ModuleSource) -> Result<ModuleSource> {
+async fn with_files(modules: &Modules, cx: &ResolverContext, source: ModuleSource) -> Result<ModuleSource> {
     let mut source = modules.reloaded(&cx.caller, &source, &[]).await?;
     let sdk = source.config.sdk.as_ref().filter(|sdk| !rondel_sdk::is_builtin(&sdk.source));
     if let (Some(sdk), None) = (sdk, &source.sdk) {
@@ -104,7 +104,12 @@ fn features(args: &Args) -> Result<Vec<String>> {
 }
 
 /// The dependencies `names` as they are now; all when none is named. What is on the host is always as it is now.
-async fn with_updates(modules: &Modules, cx: &Cx, source: &ModuleSource, names: &[String]) -> Result<ModuleSource> {
+async fn with_updates(
+    modules: &Modules,
+    cx: &ResolverContext,
+    source: &ModuleSource,
+    names: &[String],
+) -> Result<ModuleSource> {
     let listed = || source.config.dependencies.iter().zip(&source.dependencies);
     let mut updated = source.clone();
     for name in names {
@@ -148,7 +153,7 @@ async fn with_updates(modules: &Modules, cx: &Cx, source: &ModuleSource, names: 
 }
 
 /// What generating changes in the context directory.
-async fn changeset(cx: &Cx, node: &Node) -> Result<Outcome> {
+async fn changeset(cx: &ResolverContext, node: &Node) -> Result<Outcome> {
     let step = |receiver: Node, field: &'static str, args: Vec<(Arc<str>, Literal)>| async move {
         cx.evaluator.internal(&cx.caller, &receiver, field, args).await
     };

@@ -11,7 +11,7 @@ use rondel_model::Value;
 use rondel_model::op::Filter;
 use rondel_model::pattern::Matcher;
 use rondel_model::service::{Protocol, Service};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::module::loaded;
 use crate::load::module_of;
@@ -45,7 +45,7 @@ pub(super) fn register(surface: &mut Surface) {
     surface.plain("UpGroup", "list", |group: &UpGroup, _| {
         Ok(Value::List(group.0.iter().map(|up| Value::object("Up", up.clone())).collect()))
     });
-    surface.field("UpGroup", "run", |cx: Cx, node: Node, _| async move {
+    surface.field("UpGroup", "run", |cx: ResolverContext, node: Node, _| async move {
         let group = node.get::<UpGroup>()?.clone();
         let services = try_join_all(group.0.iter().map(|up| made(&cx, up))).await?;
         check_ports(group.0.iter().zip(&services))?;
@@ -57,7 +57,7 @@ pub(super) fn register(surface: &mut Surface) {
     surface
         .plain("Up", "path", |up: &Up, _| Ok(Value::List(up.path.iter().map(|name| Value::string(&**name)).collect())));
     surface.plain("Up", "originalModule", |up: &Up, _| Ok(loaded(&up.module).value));
-    surface.field("Up", "run", |cx: Cx, node: Node, _| async move {
+    surface.field("Up", "run", |cx: ResolverContext, node: Node, _| async move {
         let up = node.get::<Up>()?.clone();
         let service = made(&cx, &up).await?;
         bring_up(&cx, &up, &service).await?;
@@ -117,12 +117,12 @@ fn is_required(arg: &crate::typedef::FunctionArg) -> bool {
 }
 
 /// The service that a function gives. Nothing is started.
-async fn made(cx: &Cx, up: &Up) -> Result<Node> {
+async fn made(cx: &ResolverContext, up: &Up) -> Result<Node> {
     service(cx, up).await.map_err(|fault| fault.context(up.attempted()))
 }
 
 /// Brings a service up; ends when the service ends or its client goes.
-async fn bring_up(cx: &Cx, up: &Up, service: &Node) -> Result<()> {
+async fn bring_up(cx: &ResolverContext, up: &Up, service: &Node) -> Result<()> {
     let ended = cx.evaluator.internal(&cx.caller, service, "up", Vec::new()).await;
     ended.map_err(|fault| fault.context(up.attempted())).map(drop)
 }
@@ -150,7 +150,7 @@ fn check_ports<'a>(services: impl Iterator<Item = (&'a Up, &'a Node)>) -> Result
     }
 }
 
-async fn service(cx: &Cx, up: &Up) -> Result<Node> {
+async fn service(cx: &ResolverContext, up: &Up) -> Result<Node> {
     let surfaced = Surfaced::of(&up.module);
     let lost = |what: &str| Fault::bug(format!("the module lost its `{what}`"));
     let constructor = surfaced.constructor.clone().ok_or_else(|| lost("constructor"))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rondel_api::Surface;
 use rondel_fault::{Fault, Result};
 use rondel_model::{AbsPath, Directory, Value};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client;
 use rondel_version::View;
 
@@ -27,17 +27,17 @@ pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
         async move { module_source(&modules, &cx, &args).await }
     });
     let it = with(modules);
-    surface.field("ModuleSource", "asModule", move |cx: Cx, node, _| {
+    surface.field("ModuleSource", "asModule", move |cx: ResolverContext, node, _| {
         let modules = it.clone();
         async move { as_module(&modules, &cx, Arc::new(of(&node)?.clone())).await }
     });
     let it = with(modules);
-    surface.field("Directory", "asModuleSource", move |cx: Cx, node, args| {
+    surface.field("Directory", "asModuleSource", move |cx: ResolverContext, node, args| {
         let modules = it.clone();
         async move { in_directory(&modules, &cx, &node, &args).await.map(|source| outcome(&source)) }
     });
     let it = with(modules);
-    surface.field("Directory", "asModule", move |cx: Cx, node, args| {
+    surface.field("Directory", "asModule", move |cx: ResolverContext, node, args| {
         let modules = it.clone();
         async move {
             let source = in_directory(&modules, &cx, &node, &args).await?;
@@ -45,12 +45,12 @@ pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
         }
     });
     let it = with(modules);
-    surface.field("ModuleSource", "generatedContextDirectory", move |cx: Cx, node, _| {
+    surface.field("ModuleSource", "generatedContextDirectory", move |cx: ResolverContext, node, _| {
         let modules = it.clone();
         async move { generated(&cx, &modules, &Arc::new(of(&node)?.clone())).await }
     });
     let it = with(modules);
-    surface.field("ModuleSource", "introspectionSchemaJSON", move |cx: Cx, node, _| {
+    surface.field("ModuleSource", "introspectionSchemaJSON", move |cx: ResolverContext, node, _| {
         let modules = it.clone();
         async move { introspection_of(&modules, &cx, of(&node)?).await }
     });
@@ -67,7 +67,7 @@ fn of(node: &Node) -> Result<&ModuleSource> {
     node.get::<ModuleSource>()
 }
 
-async fn module_source(modules: &Arc<Modules>, cx: &Cx, args: &Args) -> Result<Outcome> {
+async fn module_source(modules: &Arc<Modules>, cx: &ResolverContext, args: &Args) -> Result<Outcome> {
     let (reference, pin) = (args.str("refString")?, args.opt_str("refPin")?.unwrap_or_default());
     let (exact, allow_missing) = (args.bool("disableFindUp")?, args.bool("allowNotExists")?);
     let lookup = Lookup { pin: &pin, exact, allow_missing, unconfigured: true, reach: None };
@@ -81,12 +81,17 @@ async fn module_source(modules: &Arc<Modules>, cx: &Cx, args: &Args) -> Result<O
     }
 }
 
-async fn as_module(modules: &Arc<Modules>, cx: &Cx, source: Arc<ModuleSource>) -> Result<Outcome> {
+async fn as_module(modules: &Arc<Modules>, cx: &ResolverContext, source: Arc<ModuleSource>) -> Result<Outcome> {
     let module = modules.load(Some(&cx.evaluator), &cx.caller, &source).await?;
     Ok(loaded(&module))
 }
 
-async fn in_directory(modules: &Arc<Modules>, cx: &Cx, node: &Node, args: &Args) -> Result<Arc<ModuleSource>> {
+async fn in_directory(
+    modules: &Arc<Modules>,
+    cx: &ResolverContext,
+    node: &Node,
+    args: &Args,
+) -> Result<Arc<ModuleSource>> {
     let path = args.opt_str("sourceRootPath")?.unwrap_or_default();
     let root = inside_context("", &path)
         .ok_or_else(|| Fault::user(format!("source root path \"{path}\" is outside of the directory")))?;
@@ -178,14 +183,14 @@ fn places(surface: &mut Surface) {
     surface.plain("ModuleSource", "blueprint", |_: &ModuleSource, _| Ok(optional(None)));
 }
 
-async fn introspection_of(modules: &Arc<Modules>, cx: &Cx, source: &ModuleSource) -> Result<Outcome> {
+async fn introspection_of(modules: &Arc<Modules>, cx: &ResolverContext, source: &ModuleSource) -> Result<Outcome> {
     // What the module would see when it is loaded, with dependencies left out that cannot be.
     let (dependencies, _) = modules.dependencies(Some(&cx.evaluator), &cx.caller, source).await?;
     introspection(cx, source.view()?, &dependencies).await
 }
 
 /// The introspection file for code generators: the API under `view`, with what a module uses.
-pub(super) async fn introspection(cx: &Cx, view: View, dependencies: &[Arc<Module>]) -> Result<Outcome> {
+pub(super) async fn introspection(cx: &ResolverContext, view: View, dependencies: &[Arc<Module>]) -> Result<Outcome> {
     let text = introspection_text(&client(&cx.caller)?.services.registry, view, dependencies, Readers::ModuleCode)?;
     Ok(crate::context::file_of(cx, "schema.json", text.into_bytes()).await?.into())
 }

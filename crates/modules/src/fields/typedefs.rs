@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rondel_api::Surface;
 use rondel_fault::Result;
 use rondel_model::{Object, Value};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::{notes, optional, placed};
 use crate::typedef::{
@@ -42,7 +42,7 @@ fn functions_value(functions: &[Arc<Function>]) -> Value {
     Value::List(functions.iter().map(|function| shared("Function", function)).collect())
 }
 
-async fn source_map(_: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn source_map(_: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let map = SourceMap {
         filename: args.str("filename")?.to_string(),
         line: args.int("line")?,
@@ -89,7 +89,7 @@ fn builders(surface: &mut Surface) {
     surface.field("TypeDef", "withEnumValue", |_, node, args| async move {
         Ok(value(own(&node)?.with_enum_value(&args.str("value")?, notes(&args).await?)?).into())
     });
-    surface.field("TypeDef", "withEnumMember", |cx: Cx, node, args| async move {
+    surface.field("TypeDef", "withEnumMember", |cx: ResolverContext, node, args| async move {
         let given = args.opt_str("value")?.unwrap_or_default();
         Ok(value(own(&node)?.with_enum_member(cx.view, &args.str("name")?, &given, notes(&args).await?)?).into())
     });

@@ -2,10 +2,10 @@
 
 use rondel_api::Surface;
 use rondel_fault::{Fault, Result};
-use rondel_model::op::{CopyOp, Filter, Place};
+use rondel_model::op::{CopyOp, Filter, TreePath};
 use rondel_model::{AbsPath, Fs, FsOp, Value};
 use rondel_ops::EntryKind;
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use crate::call::work;
 use crate::context::known;
@@ -27,7 +27,7 @@ fn of(node: &Node) -> Result<&Workspace> {
 }
 
 /// The place that `path` names, which must be of the kind `wanted`.
-async fn place_of(cx: &Cx, node: &Node, path: &str, wanted: EntryKind) -> Result<Place> {
+async fn place_of(cx: &ResolverContext, node: &Node, path: &str, wanted: EntryKind) -> Result<TreePath> {
     let workspace = of(node)?;
     let place = workspace.place(&workspace.resolve(path)?);
     let (ops, op_cx) = work(cx)?;
@@ -41,7 +41,7 @@ async fn place_of(cx: &Cx, node: &Node, path: &str, wanted: EntryKind) -> Result
 }
 
 // IDENTITY: what is read is known by its content, whatever else is in the workspace.
-async fn directory(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn directory(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let place = place_of(&cx, &node, &args.str("path")?, EntryKind::Directory).await?;
     let (include, exclude) = (args.strings("include")?, args.strings("exclude")?);
     let filter = Filter { include, exclude, gitignore: args.bool("gitignore")? };
@@ -51,7 +51,7 @@ async fn directory(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
 }
 
 // IDENTITY: as for `directory`.
-async fn file(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn file(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let path = args.str("path")?;
     let place = place_of(&cx, &node, &path, EntryKind::File).await?;
     let name = place.path.file_name().ok_or_else(|| Fault::bug("a file has no name"))?.to_owned();
@@ -72,7 +72,7 @@ async fn file(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
 }
 
 /// The nearest file or directory called `name`, from `from` up to the root, as a path that starts there; empty: none.
-async fn find_up(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn find_up(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let workspace = of(&node)?;
     let name = args.str("name")?;
     let (ops, op_cx) = work(&cx)?;
@@ -88,6 +88,6 @@ async fn find_up(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
 }
 
 /// The value that a call of [`crate::workspace::FIELD`] gives.
-pub(crate) fn value(cx: &Cx) -> Result<Outcome> {
+pub(crate) fn value(cx: &ResolverContext) -> Result<Outcome> {
     Ok(Value::object("Workspace", Workspace::of_call(&cx.call)?).into())
 }

@@ -11,7 +11,7 @@ use flate2::write::ZlibEncoder;
 use rondel_fault::{Attempt, Result};
 
 /// The largest content that a patch may make of a binary file.
-const MOST_BYTES: u64 = 2 << 30;
+const MAX_BYTES: u64 = 2 << 30;
 
 /// The most bytes in one line.
 const LINE: usize = 52;
@@ -76,8 +76,8 @@ fn unpack(data: &BinaryData<'_>) -> Result<Vec<u8>, String> {
 
 /// A stated size, when it is within the bound.
 fn bounded(size: u64) -> Result<usize, String> {
-    let within = usize::try_from(size).ok().filter(|_| size <= MOST_BYTES);
-    within.ok_or_else(|| format!("it makes a file of {size} bytes, more than {MOST_BYTES}"))
+    let within = usize::try_from(size).ok().filter(|_| size <= MAX_BYTES);
+    within.ok_or_else(|| format!("it makes a file of {size} bytes, more than {MAX_BYTES}"))
 }
 
 /// The bytes in lines of base 85. The last group of a line is filled up to five digits.
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn another_size_than_the_stated_one_is_refused() {
         let packed = lines(&[0; 100_000]);
-        for size in [0, 99_999, 100_001, MOST_BYTES + 1, u64::MAX] {
+        for size in [0, 99_999, 100_001, MAX_BYTES + 1, u64::MAX] {
             made(BinaryBlockKind::Literal, size, &packed, b"").unwrap_err();
         }
     }

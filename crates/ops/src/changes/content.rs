@@ -14,7 +14,7 @@ use crate::root::{failed, kind, permissions, stat_at};
 
 /// Larger files are compared, copied and patched as a whole, not by lines: git's own threshold,
 /// `core.bigFileThreshold`.
-pub(crate) const MOST_TEXT: usize = 512 << 20;
+pub(crate) const MAX_TEXT: usize = 512 << 20;
 
 /// The part of a file in which a zero byte says that it is no text.
 const PROBE: usize = 8_000;
@@ -61,7 +61,7 @@ impl Content {
 
 /// Whether `bytes` are text of a size that is worth comparing by lines.
 pub(crate) fn is_text(bytes: &[u8]) -> bool {
-    bytes.len() <= MOST_TEXT && !bytes[..bytes.len().min(PROBE)].contains(&0)
+    bytes.len() <= MAX_TEXT && !bytes[..bytes.len().min(PROBE)].contains(&0)
 }
 
 /// What is at `path` below `top`, no link followed; none when nothing or a directory is there.

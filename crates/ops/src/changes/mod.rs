@@ -21,15 +21,15 @@ use rondel_digest::Digest;
 use rondel_events::{Outcome, Work};
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::changes::{ChangesOp, OnConflict, PATCH_NAME, Pair};
-use rondel_model::op::{Filter, Place};
+use rondel_model::op::{Filter, TreePath};
 use rondel_model::{AbsPath, Fs, FsOp, Snapshot};
 use rondel_ports::host::shown;
 use rondel_ports::snapshots::{Snapshots, Tree};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::context::OpContext;
 use crate::copy::{Target, text};
-use crate::cx::OpCx;
 use crate::evaluate::{change, found_dir, open_dir};
 use crate::key::Key;
 use crate::read::open_regular;
@@ -71,7 +71,7 @@ impl Ops {
     ///
     /// # Errors
     /// When a directory cannot be evaluated or read.
-    pub async fn changes(self: &Arc<Self>, cx: &OpCx, pair: &Pair) -> Result<Vec<Change>> {
+    pub async fn changes(self: &Arc<Self>, cx: &OpContext, pair: &Pair) -> Result<Vec<Change>> {
         self.told(cx, pair, "paths", |_, _, differences| Ok(visible(differences).map(change_of).collect())).await
     }
 
@@ -79,7 +79,7 @@ impl Ops {
     ///
     /// # Errors
     /// When a directory cannot be evaluated or read.
-    pub async fn diff_stats(self: &Arc<Self>, cx: &OpCx, pair: &Pair) -> Result<Vec<Change>> {
+    pub async fn diff_stats(self: &Arc<Self>, cx: &OpContext, pair: &Pair) -> Result<Vec<Change>> {
         self.told(cx, pair, "stats", counted).await
     }
 
@@ -88,8 +88,8 @@ impl Ops {
     ///
     /// # Errors
     /// When a directory cannot be evaluated, or the host does not take it.
-    pub async fn export_changes(self: &Arc<Self>, cx: &OpCx, pair: &Pair, to: &Path) -> Result<()> {
-        let base = Place { fs: Fs::scratch(), path: AbsPath::root() };
+    pub async fn export_changes(self: &Arc<Self>, cx: &OpContext, pair: &Pair, to: &Path) -> Result<()> {
+        let base = TreePath { fs: Fs::scratch(), path: AbsPath::root() };
         let layer = Fs::new(FsOp::Changes(Box::new(ChangesOp::Apply { base, changes: pair.clone() })));
         let snapshots = [self.tree(cx, &layer).await?, self.tree(cx, &pair.before.fs).await?];
         let after = self.tree(cx, &pair.after.fs).await?;
@@ -118,7 +118,7 @@ impl Ops {
 
     async fn told(
         self: &Arc<Self>,
-        cx: &OpCx,
+        cx: &OpContext,
         pair: &Pair,
         what: &'static str,
         tell: impl FnOnce(&Dir, &Dir, &[Difference]) -> Result<Vec<Change>> + Send + 'static,
@@ -150,7 +150,7 @@ impl Ops {
     }
 
     /// What is at `places` of `trees`, in their order.
-    async fn contents(self: &Arc<Self>, trees: &[&Snapshot], places: &[&Place]) -> Result<Vec<Digest>> {
+    async fn contents(self: &Arc<Self>, trees: &[&Snapshot], places: &[&TreePath]) -> Result<Vec<Digest>> {
         let all = Filter::default();
         let mut contents = Vec::with_capacity(trees.len());
         for (tree, place) in trees.iter().zip(places) {
@@ -160,7 +160,7 @@ impl Ops {
     }
 
     /// Evaluates `op`.
-    pub(crate) async fn change_tree(self: &Arc<Self>, cx: &OpCx, op: &ChangesOp) -> Result<Snapshot> {
+    pub(crate) async fn change_tree(self: &Arc<Self>, cx: &OpContext, op: &ChangesOp) -> Result<Snapshot> {
         let places = op.places();
         let trees = futures_util::future::try_join_all(places.iter().map(|place| self.tree(cx, &place.fs))).await?;
         // The result is the whole tree of what is changed.
@@ -301,7 +301,7 @@ fn counts(old: Option<(&Dir, &PathBuf)>, new: Option<(&Dir, &PathBuf)>) -> Resul
     let read = |side: Option<(&Dir, &PathBuf)>| match side {
         None => Ok(None),
         Some((dir, path)) => match content::regular(dir.fd(), path)? {
-            Some((size, _)) if size > content::MOST_TEXT as u64 => Ok(Some(content::Content::Special)),
+            Some((size, _)) if size > content::MAX_TEXT as u64 => Ok(Some(content::Content::Special)),
             _ => content::read(dir.fd(), path),
         },
     };

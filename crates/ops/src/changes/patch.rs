@@ -15,7 +15,7 @@ use super::put::{self, New};
 use crate::root::Root;
 
 /// The largest part of a patch: two versions of the largest text that is patched by lines.
-const MOST_PART: usize = 2 * content::MOST_TEXT + (1 << 20);
+const MAX_PART: usize = 2 * content::MAX_TEXT + (1 << 20);
 
 /// What begins the part of a file in the form of git.
 const GIT: &[u8] = b"diff --git ";
@@ -41,8 +41,8 @@ pub(crate) fn apply(top: Root<'_>, mut patch: impl BufRead) -> Result<()> {
         if end {
             return Ok(());
         }
-        if part.len() > MOST_PART {
-            return Err(Fault::user(format!("a part of the patch is larger than {MOST_PART} bytes")));
+        if part.len() > MAX_PART {
+            return Err(Fault::user(format!("a part of the patch is larger than {MAX_PART} bytes")));
         }
         part.append(&mut line);
     }

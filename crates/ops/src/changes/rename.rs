@@ -12,9 +12,9 @@ use super::content::{self, regular};
 use super::lines;
 
 /// Only so many pairs of files are compared by content.
-const MOST_PAIRS: usize = 40_000;
+const MAX_PAIRS: usize = 40_000;
 /// Only files of at most this size are compared by content with files that are not equal to them.
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Pairs of a removed and an added path, as positions in `differences`: equal files, then those that share at least half
 /// of their bytes in whole lines, the most similar first.
@@ -26,9 +26,9 @@ pub(crate) fn find(
     let mut removed = candidates(before, differences, What::Removed)?;
     let mut added = candidates(after, differences, What::Added)?;
     let mut found = equal(before, after, differences, &mut removed, &mut added)?;
-    removed.retain(|file| file.size <= MOST_BYTES);
-    added.retain(|file| file.size <= MOST_BYTES);
-    if !removed.is_empty() && removed.len().saturating_mul(added.len()) <= MOST_PAIRS {
+    removed.retain(|file| file.size <= MAX_BYTES);
+    added.retain(|file| file.size <= MAX_BYTES);
+    if !removed.is_empty() && removed.len().saturating_mul(added.len()) <= MAX_PAIRS {
         found.extend(similar(before, after, differences, &removed, &added)?);
     }
     Ok(found)

@@ -17,9 +17,9 @@ use rondel_events::{Emitter, Event, Outcome, Sink};
 use rondel_fault::{Fault, Result};
 use rondel_model::exec::{Expect, Scope, Stdin};
 use rondel_model::image::ImageRef;
-use rondel_model::op::{CopyOp, Edit, Filter, FsOp, Place};
+use rondel_model::op::{CopyOp, Edit, Filter, FsOp, TreePath};
 use rondel_model::{AbsPath, ExecOp, Fs, Platform, SecretRef, Snapshot, SocketRef};
-use rondel_ops::{NoServices, OpCx, Ops, Options, Ports, ScopeBinding, Scopes};
+use rondel_ops::{NoServices, OpContext, Ops, Options, Ports, ScopeBinding, Scopes};
 use rondel_ports::host::HostFiles;
 use rondel_ports::http::{Answer, Http, Request};
 use rondel_ports::images::{Credentials, Images, MediaTypes, OutgoingImage, ResolvedImage};
@@ -35,7 +35,7 @@ use rondel_store::Store;
 
 pub struct World {
     pub ops: Arc<Ops>,
-    pub cx: OpCx,
+    pub cx: OpContext,
     pub store: Arc<Store>,
     pub processes: Arc<ToyProcesses>,
     pub images: Arc<ToyImages>,
@@ -71,7 +71,7 @@ pub fn world_on(options: Options, layers: impl Fn(Arc<Store>) -> Arc<dyn Snapsho
         host: Arc::new(ToyHost),
         git: Arc::new(NoGit),
     };
-    let cx = OpCx {
+    let cx = OpContext {
         events: Emitter::new(events.clone()),
         secrets: secrets.clone(),
         scopes: Arc::new(ToyScopes::default()),
@@ -186,8 +186,8 @@ impl World {
     }
 }
 
-pub fn place(fs: &Fs, path: &str) -> Place {
-    Place { fs: fs.clone(), path: AbsPath::new(path) }
+pub fn place(fs: &Fs, path: &str) -> TreePath {
+    TreePath { fs: fs.clone(), path: AbsPath::new(path) }
 }
 
 pub fn write(path: &str, content: &str) -> Edit {

@@ -9,7 +9,7 @@ use rondel_events::Emitter;
 use rondel_fault::{Kind, Result};
 use rondel_ports::images::{Images as _, ResolvedImage};
 use rondel_registry::{Environment, Registry, RegistryConfig, Timing};
-use rondel_web::Surroundings;
+use rondel_web::ProxyEnvironment;
 
 use crate::fake::{Asked, Fake, Served, bytes, status};
 use crate::fixtures::*;
@@ -212,7 +212,7 @@ async fn proxies_are_used_for_others_only() {
     let proxy = Fake::start(move |asked| served.answer(asked)).await;
     let config = RegistryConfig { insecure: vec!["registry.invalid".into()], ..RegistryConfig::default() };
     let environment = Environment {
-        web: Surroundings { http_proxy: Some(format!("http://{}", proxy.address)), ..Surroundings::default() },
+        web: ProxyEnvironment { http_proxy: Some(format!("http://{}", proxy.address)), ..ProxyEnvironment::default() },
         ..Environment::default()
     };
     let found = client(config.clone(), environment.clone())

@@ -8,7 +8,7 @@ use rondel_fault::{Attempt as _, Fault, Kind as FaultKind};
 use rondel_ports::images::{Credentials, Images as _, MediaTypes};
 use rondel_ports::network::{Dial, Host};
 use rondel_registry::{Environment, Mirror, MirrorLocation, RegistryConfig};
-use rondel_web::Surroundings;
+use rondel_web::ProxyEnvironment;
 
 use crate::fixtures::*;
 
@@ -132,7 +132,7 @@ async fn tls_uses_the_certificates_of_the_environment() {
     let server = RealRegistry::start(Kind { passwords: true, tls: true });
     let folder = tempfile::tempdir().unwrap();
     let environment = Environment {
-        web: Surroundings { certificate_file: Some(server.certificate()), ..Surroundings::default() },
+        web: ProxyEnvironment { certificate_file: Some(server.certificate()), ..ProxyEnvironment::default() },
         ..Environment::default()
     };
     let registry = client(RegistryConfig::default(), environment);
@@ -167,8 +167,10 @@ async fn a_host_that_no_name_leads_to_is_a_registry() {
     for (tls, name, port) in [(false, "hub:5000/app", 5000), (true, "localhost/app", 443)] {
         let server = RealRegistry::start(Kind { passwords: true, tls });
         let certificate_file = tls.then(|| server.certificate());
-        let environment =
-            Environment { web: Surroundings { certificate_file, ..Surroundings::default() }, ..Environment::default() };
+        let environment = Environment {
+            web: ProxyEnvironment { certificate_file, ..ProxyEnvironment::default() },
+            ..Environment::default()
+        };
         let registry = client(config.clone(), environment);
         let through = |port| registry.through(host(&server, port, folder.path()));
         let target = reference(name);

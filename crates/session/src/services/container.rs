@@ -2,29 +2,31 @@
 
 use rondel_fault::{Fault, Result};
 use rondel_model::service::ContainerService;
-use rondel_ops::{Inside, ServiceControl, Surroundings};
+use rondel_ops::{Inside, ServiceControl, ServiceEnvironment};
 use rondel_ports::process::ProcessControl;
 use tokio::sync::oneshot;
 
 use super::Up;
 use super::health::Started;
-use super::instance::Launch;
+use super::instance::ServiceLaunch;
 
 /// Runs a service to its end: how it ended.
-pub(super) async fn run(launch: Launch, service: &ContainerService) -> Fault {
-    let Launch { ops, cx, hostname, names, neighbourhood, signals, cancel, ready } = launch;
+pub(super) async fn run(launch: ServiceLaunch, service: &ContainerService) -> Fault {
+    let ServiceLaunch { ops, cx, hostname, names, neighbourhood, signals, cancel, ready } = launch;
     let (tell_started, started) = oneshot::channel();
-    let (tell_surroundings, surroundings) = oneshot::channel();
+    let (tell_surroundings, environment) = oneshot::channel();
     let control = ServiceControl {
         hostname,
         process: ProcessControl { started: tell_started, signals },
-        surroundings: tell_surroundings,
+        environment: tell_surroundings,
         cancel: cancel.clone(),
     };
     let mut serving = ops.serve(cx.clone(), service, control, &cx.events);
     let come_up = async {
         // Who would tell ends early when it does not.
-        let Ok(Surroundings { network, granted }) = surroundings.await else { return std::future::pending().await };
+        let Ok(ServiceEnvironment { network, granted }) = environment.await else {
+            return std::future::pending().await;
+        };
         let membership = ops.ports().networks.publish(&network, &neighbourhood, &names)?;
         let Ok(entrance) = started.await else { return std::future::pending().await };
         let started = Started { ops: &ops, cx: &cx, service, network: &network, entrance: &entrance };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rondel_fault::{Fault, Result};
 use rondel_model::health::Healthcheck;
 use rondel_model::service::{ContainerService, Protocol, ServicePort};
-use rondel_ops::{OpCx, Ops};
+use rondel_ops::{OpContext, Ops};
 use rondel_ports::network::Network;
 use rondel_ports::process::Entrance;
 use tokio::time::{Instant, sleep, timeout};
@@ -26,7 +26,7 @@ const RETRIES: i64 = 3;
 /// A service that was started, before it is known to be ready.
 pub(super) struct Started<'a> {
     pub(super) ops: &'a Arc<Ops>,
-    pub(super) cx: &'a OpCx,
+    pub(super) cx: &'a OpContext,
     pub(super) service: &'a ContainerService,
     pub(super) network: &'a Network,
     pub(super) entrance: &'a Entrance,

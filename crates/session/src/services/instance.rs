@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rondel_fault::{Fault, Result};
 use rondel_model::service::{Service, ServiceKind};
-use rondel_ops::{OpCx, Ops};
+use rondel_ops::{OpContext, Ops};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -47,10 +47,10 @@ pub(crate) enum State {
 }
 
 /// What the run of a service is given.
-pub(crate) struct Launch {
+pub(crate) struct ServiceLaunch {
     pub(crate) ops: Arc<Ops>,
     /// For whom it is started.
-    pub(crate) cx: OpCx,
+    pub(crate) cx: OpContext,
     /// What it is called.
     pub(crate) hostname: String,
     /// The complete names under which containers find it.
@@ -87,7 +87,7 @@ impl Instance {
     pub(crate) fn launch(
         session: &Arc<SessionServices>,
         ops: &Arc<Ops>,
-        cx: &OpCx,
+        cx: &OpContext,
         service: &Service,
     ) -> (Arc<Self>, Hold) {
         let (signals, received) = mpsc::unbounded_channel();
@@ -100,7 +100,7 @@ impl Instance {
             signals,
             cancel: CancellationToken::new(),
         });
-        let launch = Launch {
+        let launch = ServiceLaunch {
             ops: ops.clone(),
             cx: cx.clone(),
             hostname: service.hostname().to_owned(),
@@ -115,7 +115,12 @@ impl Instance {
     }
 
     /// The whole life of an instance.
-    async fn live(self: Arc<Self>, session: Arc<SessionServices>, launch: Launch, is_ready: oneshot::Receiver<Up>) {
+    async fn live(
+        self: Arc<Self>,
+        session: Arc<SessionServices>,
+        launch: ServiceLaunch,
+        is_ready: oneshot::Receiver<Up>,
+    ) {
         let (service, owner) = (self.service.clone(), session.clone());
         let run = async move {
             match service.kind() {

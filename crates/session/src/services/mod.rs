@@ -18,7 +18,7 @@ use futures_util::future::{select_all, try_join_all};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::service::{Forward, Service, ServiceBinding, label};
-use rondel_ops::{BoundServices, Inside, Neighbour, OpCx, Ops, Services};
+use rondel_ops::{BoundServices, Inside, Neighbour, OpContext, Ops, Services};
 use rondel_ports::BoxFuture;
 use rondel_ports::network::Network;
 use rondel_ports::streams::Machine;
@@ -97,7 +97,7 @@ impl SessionServices {
     ///
     /// # Errors
     /// When it does not come up; the detail is that of its process.
-    pub async fn acquire(self: &Arc<Self>, ops: &Arc<Ops>, cx: &OpCx, service: &Service) -> Result<Use> {
+    pub async fn acquire(self: &Arc<Self>, ops: &Arc<Ops>, cx: &OpContext, service: &Service) -> Result<Use> {
         loop {
             let (instance, hold) = self.instance(ops, cx, service);
             let Some(hold) = hold else {
@@ -114,7 +114,7 @@ impl SessionServices {
     ///
     /// # Errors
     /// As those of [`SessionServices::acquire`].
-    pub async fn start(self: &Arc<Self>, ops: &Arc<Ops>, cx: &OpCx, service: &Service) -> Result<()> {
+    pub async fn start(self: &Arc<Self>, ops: &Arc<Ops>, cx: &OpContext, service: &Service) -> Result<()> {
         let used = self.acquire(ops, cx, service).await;
         let used = used.map_err(|fault| fault.context(format!("start {}", service.hostname())))?;
         used.hold.instance().keep(&self.closed);
@@ -180,7 +180,7 @@ impl SessionServices {
     }
 
     /// The instance of a service, with a hold on it unless it is being stopped.
-    fn instance(self: &Arc<Self>, ops: &Arc<Ops>, cx: &OpCx, service: &Service) -> (Arc<Instance>, Option<Hold>) {
+    fn instance(self: &Arc<Self>, ops: &Arc<Ops>, cx: &OpContext, service: &Service) -> (Arc<Instance>, Option<Hold>) {
         let mut instances = self.lock();
         if let Some(instance) = instances.get(&service.digest()) {
             return (instance.clone(), instance.hold());
@@ -216,7 +216,7 @@ impl ClientServices {
         Arc::new(Self { session, module })
     }
 
-    async fn bound(&self, ops: &Arc<Ops>, cx: &OpCx, binding: &ServiceBinding) -> Result<Use> {
+    async fn bound(&self, ops: &Arc<Ops>, cx: &OpContext, binding: &ServiceBinding) -> Result<Use> {
         let used = self.session.acquire(ops, cx, &binding.service).await;
         used.map_err(|fault| fault.context(format!("start {}", shown(binding))))
     }
@@ -231,7 +231,7 @@ impl Services for ClientServices {
     fn bind<'a>(
         &'a self,
         ops: &'a Arc<Ops>,
-        cx: &'a OpCx,
+        cx: &'a OpContext,
         bindings: &'a [ServiceBinding],
     ) -> BoxFuture<'a, Result<BoundServices>> {
         Box::pin(async move {

@@ -19,11 +19,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::instance::Launch;
+use super::instance::ServiceLaunch;
 use super::{SessionServices, Up, Use};
 
 /// How many connections through one port may be open at a time; further ones wait.
-const MOST_CONNECTIONS: usize = 1024;
+const MAX_CONNECTIONS: usize = 1024;
 /// How much may wait in each direction of a connection.
 const BUFFER: usize = 64 << 10;
 
@@ -32,12 +32,12 @@ type Dial = Arc<dyn Fn() -> BoxFuture<'static, Result<Stream>> + Send + Sync>;
 
 /// Runs a tunnel to its end: how it ended.
 pub(super) fn run<'a>(
-    launch: Launch,
+    launch: ServiceLaunch,
     session: &'a Arc<SessionServices>,
     tunnel: &'a TunnelService,
 ) -> BoxFuture<'a, Fault> {
     Box::pin(async move {
-        let Launch { ops, cx, mut signals, cancel, ready, .. } = launch;
+        let ServiceLaunch { ops, cx, mut signals, cancel, ready, .. } = launch;
         let opened = async {
             let used = session.acquire(&ops, &cx, &tunnel.service).await;
             let used = used.map_err(|fault| fault.context(format!("start {}", tunnel.service.hostname())))?;
@@ -118,8 +118,8 @@ async fn dial(ops: Arc<Ops>, network: Network, forward: Forward) -> Result<Strea
 }
 
 /// Runs ports that lead to a client's machine to their end: how they ended.
-pub(super) async fn run_host(launch: Launch, session: &Arc<SessionServices>, host: &HostService) -> Fault {
-    let Launch { ops, cx, names, neighbourhood, mut signals, cancel, ready, .. } = launch;
+pub(super) async fn run_host(launch: ServiceLaunch, session: &Arc<SessionServices>, host: &HostService) -> Fault {
+    let ServiceLaunch { ops, cx, names, neighbourhood, mut signals, cancel, ready, .. } = launch;
     let opened = async {
         let machine = session.machine(&host.client)?;
         let network = ops.ports().networks.connect().await?;
@@ -163,7 +163,7 @@ async fn carry(mut door: Listening, dial: Dial, events: Emitter) {
     let mut open = JoinSet::new();
     loop {
         tokio::select! {
-            near = door.connections.recv(), if open.len() < MOST_CONNECTIONS => {
+            near = door.connections.recv(), if open.len() < MAX_CONNECTIONS => {
                 let Some(near) = near else { return };
                 open.spawn(pass_on(near, dial.clone(), events.clone()));
             }

@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rondel_fault::{Attempt, Fault, Result};
-use rondel_ports::snapshots::MOST_LEVELS;
+use rondel_ports::snapshots::MAX_LEVELS;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 
@@ -417,10 +417,10 @@ fn clean(name: &[u8]) -> Result<Vec<u8>> {
         }
     }
     // The last part may be a directory or a file in one.
-    if path.iter().filter(|b| **b == b'/').count() > MOST_LEVELS {
+    if path.iter().filter(|b| **b == b'/').count() > MAX_LEVELS {
         let shown = show(&name[..name.len().min(64)]);
         return Err(Fault::user(format!(
-            "the entry `{shown}…` is refused: more than {MOST_LEVELS} directories are inside one another"
+            "the entry `{shown}…` is refused: more than {MAX_LEVELS} directories are inside one another"
         )));
     }
     Ok(path)

@@ -3,7 +3,7 @@
 use rondel_fault::{Fault, Result};
 use rondel_model::container::RegistryAuth;
 use rondel_model::{Container, SecretRef, Value};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::{TYPE, change, changed, read};
 use crate::locate::touched;
@@ -71,7 +71,7 @@ fn with_variable(c: &Container, name: &str, value: &str) -> Container {
     c.clone().configure(|config| config.set_env(name, value))
 }
 
-async fn with_env_file(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_env_file(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let source = args.object("source").await?;
     let variables = env_file::evaluated(&cx, source.get()?).await?;
     let container = node.get::<Container>()?.clone();
@@ -85,7 +85,7 @@ fn without_secret(c: &Container, name: &str) -> Container {
     c
 }
 
-async fn with_secret_variable(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_secret_variable(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let name = checked_name(&args)?;
     let secret = args.object("secret").await?;
     let mut c = touched(node.get()?);
@@ -99,7 +99,7 @@ fn without_auth(c: &Container, address: &str) -> Container {
     c
 }
 
-async fn with_registry_auth(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_registry_auth(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let address = credentials::normal(&args.str("address")?);
     let secret = args.object("secret").await?.get::<SecretRef>()?.clone();
     let mut c = node.get::<Container>()?.clone();

@@ -1,10 +1,10 @@
 //! Containers to images: `publish`, `export`, `exportImage`, `asTarball`.
 
 use rondel_fault::{Fault, Result};
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Container, File, Fs, Value};
 use rondel_ops::AtRegistry;
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::{TYPE, images, of};
 use crate::image_store::ImageStore;
@@ -41,7 +41,7 @@ async fn variants(node: &Node, args: &Args) -> Result<Vec<Container>> {
     }
 }
 
-async fn publish(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn publish(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let reference = images::reference(&args.str("address")?)?;
     let variants = variants(&node, &args).await?;
     let (ops, op_cx) = tools(&cx)?;
@@ -53,20 +53,20 @@ async fn publish(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(Value::string(reference.pinned(digest).to_string()).into())
 }
 
-async fn archive(cx: &Cx, node: &Node, args: &Args) -> Result<Place> {
+async fn archive(cx: &ResolverContext, node: &Node, args: &Args) -> Result<TreePath> {
     let variants = variants(node, args).await?;
     let (ops, op_cx) = tools(cx)?;
     let fs = ops.archive(&op_cx, &variants, inputs::compression(args)?, inputs::media_types(args)?).await?;
-    Ok(Place { fs, path: AbsPath::new(ARCHIVE) })
+    Ok(TreePath { fs, path: AbsPath::new(ARCHIVE) })
 }
 
-async fn as_tarball(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn as_tarball(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let place = archive(&cx, &node, &args).await?;
     let file = File { place, platform: of(&node)?.platform.clone(), name: None, asked: None };
     Ok(Value::object("File", file).into())
 }
 
-async fn export(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn export(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let path = inputs::text(of(&node)?, &args, "path")?;
     if leaves(&path) {
         return Err(Fault::user(format!("cannot export to `{path}`: it is outside of the working directory"))
@@ -76,7 +76,7 @@ async fn export(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     exported(&cx, &args, &place, &path).await
 }
 
-async fn export_image(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn export_image(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let store = ImageStore::of(&cx).await?;
     // The tool may know more forms of names than registries have, but none that is no reference.
     let name = args.str("name")?;

@@ -3,7 +3,7 @@
 use rondel_fault::Result;
 use rondel_model::op::{Edit, Removal};
 use rondel_model::{AbsPath, Container, Directory, File, MountSource};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::{TYPE, change, changed};
 use crate::edit::{self, Copied};
@@ -22,7 +22,7 @@ pub(super) fn register(surface: &mut Surface) {
     change(surface, "withoutDirectory", without_directory);
 }
 
-async fn with_rootfs(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_rootfs(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let directory = args.object("directory").await?;
     let mut container = touched(node.get()?);
     let directory = directory.get::<Directory>()?;
@@ -40,7 +40,7 @@ fn copy(container: &Container, mut copied: Copied, path: &str, is_dir: bool, arg
     edit_at(container, &target, |fs, target| copied.into_tree(fs, target, is_dir))
 }
 
-async fn with_file(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_file(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let source = args.object("source").await?;
     let container = node.get::<Container>()?;
     let path = inputs::text(container, &args, "path")?;
@@ -48,7 +48,7 @@ async fn with_file(_: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(changed(copy(container, copied, &path, edit::names_directory(&path), &args)?))
 }
 
-async fn with_files(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_files(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let sources = args.objects("sources").await?;
     let mut container = node.get::<Container>()?.clone();
     let path = inputs::text(&container, &args, "path")?;
@@ -58,7 +58,7 @@ async fn with_files(_: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(changed(container))
 }
 
-async fn with_directory(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_directory(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let name = if args.field().arg("source").is_some() { "source" } else { "directory" };
     let source = args.object(name).await?;
     let source = source.get::<Directory>()?;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::image::{ImageRef, InvalidReference};
-use rondel_model::op::{ImageOp, ImportOp, Place};
+use rondel_model::op::{ImageOp, ImportOp, TreePath};
 use rondel_model::{Container, File, Fs, History, ImageConfig, Platform, Value};
 use rondel_ops::AtRegistry;
 use rondel_ports::images::ResolvedImage;
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::{TYPE, changed, config, of, value};
 use crate::image_store::ImageStore;
@@ -39,7 +39,7 @@ pub(crate) fn reference(text: &str) -> Result<ImageRef> {
 
 /// A tag is looked up once per session (the field's scope); what came of it is the call `_from` with the digest, which any
 /// session may use again.
-async fn from(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn from(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let (container, pinned) = based_on(&cx, of(&node)?, &args).await?;
     let mut spec = CallSpec::new(TYPE, "_from").arg("address", inputs::string(&pinned.to_string()));
     if let service @ Literal::Call(_) = args.literal("registryService") {
@@ -50,12 +50,12 @@ async fn from(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(Outcome { value: value(container), rebind })
 }
 
-async fn pinned(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn pinned(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     Ok(changed(based_on(&cx, of(&node)?, &args).await?.0))
 }
 
 /// `container` on the image that `args` name, and the pinned reference to that.
-async fn based_on(cx: &Cx, container: &Container, args: &Args) -> Result<(Container, ImageRef)> {
+async fn based_on(cx: &ResolverContext, container: &Container, args: &Args) -> Result<(Container, ImageRef)> {
     let reference = reference(&args.str("address")?)?;
     let service = inputs::service(args, "registryService").await?;
     let (ops, op_cx) = tools(cx)?;
@@ -76,7 +76,7 @@ async fn based_on(cx: &Cx, container: &Container, args: &Args) -> Result<(Contai
     Ok((container, image.reference))
 }
 
-async fn import(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn import(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let source = args.object("source").await?;
     let source = source.get::<File>()?.place.clone();
     let tag = args.opt_str("tag")?.unwrap_or_else(|| Arc::from(""));
@@ -84,7 +84,7 @@ async fn import(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
 }
 
 /// `container` on the image of `tag` in the archive at `source`.
-async fn imported(cx: &Cx, container: &Container, source: Place, tag: &str) -> Result<Container> {
+async fn imported(cx: &ResolverContext, container: &Container, source: TreePath, tag: &str) -> Result<Container> {
     let (ops, op_cx) = tools(cx)?;
     let image = ops.read_image_archive(&op_cx, &source, tag, &container.platform).await?;
     let config = config::parse(image.config.get())?;
@@ -100,7 +100,7 @@ async fn imported(cx: &Cx, container: &Container, source: Place, tag: &str) -> R
 }
 
 /// `Host.containerImage`: an image of the client's own store.
-async fn from_store(cx: Cx, _: Node, args: Args) -> Result<Outcome> {
+async fn from_store(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let place = ImageStore::of(&cx).await?.save(&cx, &args.str("name")?).await?;
     let container = imported(&cx, &Container::scratch(Platform::native()), place, "").await?;
     Ok(changed(container))
@@ -117,7 +117,7 @@ pub(crate) fn history(image: &ResolvedImage) -> Option<Arc<History>> {
 }
 
 /// As views before v0.19.0 have it: of the receiver only platform and credentials count.
-async fn build(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn build(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let context = args.object("context").await?;
     let container = of(&node)?;
     let context = directory::of(&context)?;

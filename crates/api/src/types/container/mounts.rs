@@ -1,9 +1,9 @@
 //! What is mounted in a container.
 
 use rondel_fault::{Fault, Result};
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Container, Directory, File, MountSource, SecretRef, Value};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::{TYPE, change, changed, read};
 use crate::locate::{mount, touched};
@@ -35,7 +35,7 @@ fn mounted(container: &Container, args: &Args, source: MountSource) -> Result<Co
     Ok(mount(container, inputs::path(container, args, "path")?, source))
 }
 
-async fn with_directory(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_directory(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let source = args.object("source").await?;
     let source = source.get::<Directory>()?;
     // IDENTITY: what is mounted counts, and not the tree around it.
@@ -46,19 +46,19 @@ async fn with_directory(_: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(changed(container))
 }
 
-async fn with_file(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_file(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let source = args.object("source").await?;
     let place = source.get::<File>()?.place.clone().isolated();
     let source = MountSource::File { fs: place.fs, path: place.path, owner: inputs::owner(&args)? };
     Ok(changed(mounted(node.get()?, &args, source)?))
 }
 
-async fn with_cache(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_cache(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let cache = args.object("cache").await?;
     let cache = cache.get::<CacheVolume>()?.clone();
     let seed = args.opt_object("source").await?;
     let seed = seed.map(|node| node.get::<Directory>().map(|directory| directory.place.clone())).transpose()?;
-    let seed = seed.or(cache.source).map(|place| Place { fs: place.into_tree(), path: AbsPath::root() });
+    let seed = seed.or(cache.source).map(|place| TreePath { fs: place.into_tree(), path: AbsPath::root() });
     let source = MountSource::Cache {
         volume: cache.name,
         source: seed,
@@ -69,7 +69,7 @@ async fn with_cache(_: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(changed(mounted(node.get()?, &args, source)?))
 }
 
-async fn with_secret(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_secret(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let secret = args.object("source").await?;
     let source = MountSource::Secret {
         secret: secret.get::<SecretRef>()?.clone(),

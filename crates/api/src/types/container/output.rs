@@ -6,7 +6,7 @@ use rondel_fault::Result;
 use rondel_model::exec::ExecOp;
 use rondel_model::{Container, MountSource, Value};
 use rondel_ops::ExecResult;
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::{client, client::op_cx};
 use rondel_version::View;
 
@@ -45,7 +45,7 @@ fn last(container: &Container, default_run: bool) -> Result<Arc<ExecOp>> {
     }
 }
 
-async fn sync(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let container = of(&node)?;
     let (ops, op_cx) = (&client(&cx.caller)?.services.ops, op_cx(&cx)?);
     ops.tree(&op_cx, &container.rootfs).await?;

@@ -1,9 +1,9 @@
 //! Directories and files of a container, seen through its mounts.
 
 use rondel_fault::Result;
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Container, Directory, File, Value};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::{TYPE, of};
 use crate::locate::locate;
@@ -23,13 +23,13 @@ pub(super) fn register(surface: &mut Surface) {
 }
 
 /// The place that the argument `path` means, and the path in the user's words.
-fn place(container: &Container, args: &Args) -> Result<(Place, String)> {
+fn place(container: &Container, args: &Args) -> Result<(TreePath, String)> {
     let asked = inputs::text(container, args, "path")?;
     let path: AbsPath = container.workdir().join(&asked);
     Ok((locate(container, &path)?.1, asked))
 }
 
-async fn directory(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn directory(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let container = of(&node)?;
     let (place, asked) = place(container, &args)?;
     inspect::require_directory(&cx, &place, &asked).await?;
@@ -37,7 +37,7 @@ async fn directory(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(Value::object("Directory", directory).into())
 }
 
-async fn file(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn file(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let container = of(&node)?;
     let (place, asked) = place(container, &args)?;
     inspect::require_file(&cx, &place, &asked).await?;
@@ -47,12 +47,12 @@ async fn file(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(Value::object("File", file).into())
 }
 
-async fn exists(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn exists(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let (place, _) = place(of(&node)?, &args)?;
     Ok(Value::Bool(inspect::exists(&cx, &place, &args).await?).into())
 }
 
-async fn stat(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn stat(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let (place, asked) = place(of(&node)?, &args)?;
     let follow = !args.bool("doNotFollowSymlinks")?;
     let found = inspect::stat(&cx, &place, &asked, follow).await?;

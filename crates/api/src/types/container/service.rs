@@ -5,7 +5,7 @@ use rondel_model::exec::{Expect, Stdin};
 use rondel_model::health::Healthcheck;
 use rondel_model::service::{ContainerService, Service, ServiceBinding, ServiceKind};
 use rondel_model::{Container, ExecOp};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::{ExecScope, client};
 use rondel_version::View;
 
@@ -24,7 +24,7 @@ pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "withServiceBinding", with_binding);
 }
 
-async fn as_service(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn as_service(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let container = of(&node)?;
     let service = if cx.view < WITH_ARGUMENTS { last(container) } else { asked(container, &args) };
     Ok(service::value(service?).into())
@@ -78,7 +78,7 @@ fn made(container: &Container, request: ExecRequest) -> Result<Service> {
     Ok(Service::new(ServiceKind::Container(Box::new(service)), None))
 }
 
-async fn with_binding(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_binding(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let bound = args.object("service").await?;
     let alias = inputs::host_name("alias", &args.str("alias")?)?;
     let service = bound.get::<Service>()?.clone();

@@ -2,7 +2,7 @@
 
 use rondel_fault::Result;
 use rondel_model::{Platform, Table};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::{TYPE, of};
 use crate::types::container;
@@ -13,7 +13,7 @@ pub(super) fn register(surface: &mut Surface) {
     entitled::guard_all(surface, TYPE, "dockerBuild");
 }
 
-async fn docker_build(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn docker_build(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let platform = args.opt_str("platform")?.map(|text| inputs::platform(&text)).transpose()?;
     let platform = platform.unwrap_or_else(Platform::native);
     let built = dockerfile::build(&cx, of(&node)?, platform, &Table::new(), &args).await?;

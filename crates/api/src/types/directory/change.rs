@@ -1,9 +1,9 @@
 //! Changes to a directory: each gives another directory at the same place.
 
 use rondel_fault::{Fault, Result};
-use rondel_model::op::{Edit, Owner, Place, Removal};
+use rondel_model::op::{Edit, Owner, Removal, TreePath};
 use rondel_model::{AbsPath, Changeset, Directory, File, Fs, FsOp, Value};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::{TYPE, on, value};
 use crate::edit::{self, Copied};
@@ -55,14 +55,14 @@ fn copy(directory: &Directory, mut copied: Copied, path: &str, is_dir: bool, arg
     Ok(on(directory, |fs| copied.into_tree(fs, target, is_dir)))
 }
 
-async fn with_file(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_file(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let source = args.object("source").await?;
     let path = args.str("path")?;
     let copied = Copied::file(source.get::<File>()?);
     Ok(value(copy(node.get()?, copied, &path, edit::names_directory(&path), &args)?).into())
 }
 
-async fn with_files(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_files(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let sources = args.objects("sources").await?;
     let path = args.str("path")?;
     let mut directory = node.get::<Directory>()?.clone();
@@ -72,7 +72,7 @@ async fn with_files(_: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(value(directory).into())
 }
 
-async fn with_directory(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_directory(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let name = if args.field().arg("source").is_some() { "source" } else { "directory" };
     let source = args.object(name).await?;
     let source = source.get::<Directory>()?;
@@ -83,7 +83,7 @@ async fn with_directory(_: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(value(directory).into())
 }
 
-async fn diff(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn diff(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let other = args.object("other").await?;
     let (lower, upper) = (node.get::<Directory>()?, other.get::<Directory>()?);
     let fs = Fs::new(FsOp::Diff { lower: lower.place.clone(), upper: upper.place.clone() });
@@ -92,13 +92,13 @@ async fn diff(_: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(Value::object(TYPE, directory).into())
 }
 
-async fn changes(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn changes(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let before = args.object("from").await?;
     let changes = Changeset { before: before.get::<Directory>()?.clone(), after: node.get::<Directory>()?.clone() };
     Ok(changeset::value(changes).into())
 }
 
-async fn with_changes(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_changes(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let changes = args.object("changes").await?;
     Ok(value(changeset::applied(node.get()?, changes.get()?)?).into())
 }
@@ -110,10 +110,10 @@ fn with_patch(directory: &Directory, args: &Args) -> Result<Directory> {
     }
     let path = AbsPath::new("patch");
     let fs = edit::written(Fs::scratch(), path.clone(), patch.as_bytes(), 0o644, None);
-    Ok(changeset::patched(directory, Place { fs, path }))
+    Ok(changeset::patched(directory, TreePath { fs, path }))
 }
 
-async fn with_patch_file(_: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn with_patch_file(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let patch = args.object("patch").await?;
     Ok(value(changeset::patched(node.get()?, patch.get::<File>()?.place.clone())).into())
 }

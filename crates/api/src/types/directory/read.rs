@@ -1,10 +1,10 @@
 //! What is in a directory.
 
 use rondel_fault::Result;
-use rondel_model::op::Place;
+use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Directory, File, Value};
 use rondel_ops::{Entry, EntryKind};
-use rondel_query::{Args, Cx, Node, Outcome};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client;
 use rondel_version::View;
 
@@ -35,14 +35,14 @@ pub(super) fn register(surface: &mut Surface) {
 }
 
 /// The place of `path` inside of `directory`.
-fn place(directory: &Directory, path: &str) -> Place {
-    Place { fs: directory.place.fs.clone(), path: directory.place.path.join_inside(path) }
+fn place(directory: &Directory, path: &str) -> TreePath {
+    TreePath { fs: directory.place.fs.clone(), path: directory.place.path.join_inside(path) }
 }
 
 /// The same for fields in which `..` leads to the directory above, up to the root of the tree, as in the original.
-fn place_or_above(directory: &Directory, path: &str) -> Place {
+fn place_or_above(directory: &Directory, path: &str) -> TreePath {
     let path = directory.place.path.join(path.trim_start_matches('/'));
-    Place { fs: directory.place.fs.clone(), path }
+    TreePath { fs: directory.place.fs.clone(), path }
 }
 
 fn names(entries: Vec<Entry>, view: View) -> Value {
@@ -53,7 +53,7 @@ fn names(entries: Vec<Entry>, view: View) -> Value {
     Value::strings(entries.into_iter().map(name))
 }
 
-async fn entries(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn entries(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let asked = args.opt_str("path")?.unwrap_or_default();
     let place = place_or_above(of(&node)?, &asked);
     if !asked.is_empty() {
@@ -63,13 +63,13 @@ async fn entries(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(names(ops.entries(&op_cx, &place).await?, cx.view).into())
 }
 
-async fn glob(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn glob(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let directory = of(&node)?;
     let (ops, op_cx) = tools(&cx)?;
     Ok(names(ops.glob(&op_cx, &directory.place, &args.str("pattern")?).await?, cx.view).into())
 }
 
-async fn name(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn name(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let name = of(&node)?.place.path.file_name();
     Ok(Value::string(match name {
         None => "/".to_owned(),
@@ -79,19 +79,19 @@ async fn name(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     .into())
 }
 
-async fn digest(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn digest(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let (ops, op_cx) = tools(&cx)?;
     Ok(Value::string(ops.digest(&op_cx, &of(&node)?.place, false).await?).into())
 }
 
-async fn directory(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn directory(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let (parent, asked) = (of(&node)?, args.str("path")?);
     let place = place_or_above(parent, &asked);
     inspect::require_directory(&cx, &place, &asked).await?;
     Ok(value(Directory { place, platform: parent.platform.clone(), error: None }).into())
 }
 
-async fn file(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn file(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let (parent, asked) = (of(&node)?, args.str("path")?);
     let place = place_or_above(parent, &asked);
     inspect::require_file(&cx, &place, &asked).await?;
@@ -99,7 +99,7 @@ async fn file(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(Value::object("File", file).into())
 }
 
-async fn exists(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn exists(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let asked = args.str("path")?;
     if asked.is_empty() {
         return Ok(Value::Bool(false).into());
@@ -108,7 +108,7 @@ async fn exists(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(Value::Bool(inspect::exists(&cx, &place, &args).await?).into())
 }
 
-async fn stat(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn stat(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let asked = args.str("path")?;
     if asked.is_empty() {
         // As `stat(2)` has it: the empty path is not the directory itself.
@@ -120,7 +120,7 @@ async fn stat(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
 }
 
 /// Looks in `start`, then in each directory above it up to this one; the path found is relative to this one.
-async fn find_up(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn find_up(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let directory = of(&node)?;
     let (name, start) = (args.str("name")?, args.str("start")?);
     let (ops, op_cx) = tools(&cx)?;
@@ -135,7 +135,7 @@ async fn find_up(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
     Ok(Value::Null.into())
 }
 
-async fn sync(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
+async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let directory = of(&node)?;
     let (ops, op_cx) = tools(&cx)?;
     ops.tree(&op_cx, &directory.place.fs).await?;
@@ -145,7 +145,7 @@ async fn sync(cx: Cx, node: Node, _: Args) -> Result<Outcome> {
     Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
-async fn export(cx: Cx, node: Node, args: Args) -> Result<Outcome> {
+async fn export(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let directory = of(&node)?;
     let to = host_path::resolve(client(&cx.caller)?, &args.str("path")?).await?;
     let (ops, op_cx) = tools(&cx)?;

@@ -7,7 +7,7 @@ use rondel_ports::egress::Egress;
 
 /// What the environment of the user says. Unknown is `None`.
 #[derive(Debug, Clone, Default)]
-pub struct Surroundings {
+pub struct ProxyEnvironment {
     /// `SSL_CERT_FILE`: the trusted certificates, instead of the host's.
     pub certificate_file: Option<PathBuf>,
     /// `SSL_CERT_DIR`: a folder of trusted certificates, instead of the host's.
@@ -22,7 +22,7 @@ pub struct Surroundings {
     pub egress: Egress,
 }
 
-impl Surroundings {
+impl ProxyEnvironment {
     /// Takes what is needed from the variables that `get` knows; `std::env::var_os` for the process' own.
     pub fn from_variables(get: impl Fn(&str) -> Option<OsString>) -> Self {
         let value = |name: &str| get(name).filter(|v| !v.is_empty());
@@ -47,13 +47,13 @@ mod tests {
 
     #[test]
     fn lower_case_proxies_win() {
-        let surroundings = Surroundings::from_variables(|name| match name {
+        let proxy_env = ProxyEnvironment::from_variables(|name| match name {
             "https_proxy" => Some("http://a:1".into()),
             "HTTPS_PROXY" => Some("http://b:1".into()),
             "NO_PROXY" => Some("x".into()),
             _ => None,
         });
-        assert_eq!(surroundings.https_proxy.as_deref(), Some("http://a:1"));
-        assert_eq!(surroundings.no_proxy.as_deref(), Some("x"));
+        assert_eq!(proxy_env.https_proxy.as_deref(), Some("http://a:1"));
+        assert_eq!(proxy_env.no_proxy.as_deref(), Some("x"));
     }
 }

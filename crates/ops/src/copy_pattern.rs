@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
-use rondel_model::op::{Filter, GatherOp, ISOLATED, Place};
+use rondel_model::op::{CopyPattern, Filter, ISOLATED, TreePath};
 use rondel_model::pattern::{Descend, Glob, Matcher};
 use rondel_model::{AbsPath, Snapshot};
 use rondel_ports::snapshots::Label;
@@ -53,9 +53,9 @@ struct Rules {
 
 impl Ops {
     /// The tree that a gathering gives.
-    pub(crate) async fn gather(
+    pub(crate) async fn copy_pattern(
         self: &std::sync::Arc<Self>,
-        op: &GatherOp,
+        op: &CopyPattern,
         base: Snapshot,
         source: Snapshot,
     ) -> Result<Snapshot> {
@@ -89,7 +89,7 @@ impl Ops {
 pub(crate) fn isolate(
     store: &dyn rondel_ports::snapshots::Snapshots,
     source: &Snapshot,
-    place: &Place,
+    place: &TreePath,
 ) -> Result<Snapshot> {
     let tree = stack::open(store, source)?;
     let root = Root(tree.root.as_fd());
@@ -113,7 +113,7 @@ pub(crate) fn isolate(
 }
 
 /// What stands for everything that is picked.
-fn identity(ops: &Ops, op: &GatherOp, source: &Snapshot) -> Result<Digest> {
+fn identity(ops: &Ops, op: &CopyPattern, source: &Snapshot) -> Result<Digest> {
     let tree = stack::open(&*ops.ports.snapshots, source)?;
     let dir = open_dir(Root(tree.root.as_fd()), &op.source.path)?;
     let root = Root(dir.as_fd());
@@ -163,7 +163,7 @@ fn dangling(link: &Path, target: &Path) -> Fault {
 }
 
 /// Everything that `op` picks below `root`, in the order in which it was asked for.
-fn pick(op: &GatherOp, root: Root<'_>) -> Result<Vec<Item>> {
+fn pick(op: &CopyPattern, root: Root<'_>) -> Result<Vec<Item>> {
     let matcher = |exclude: &[String]| {
         let filter = Filter { exclude: exclude.to_vec(), ..Filter::default() };
         Matcher::new(&filter).map_err(|e| Fault::user(e.to_string()))
@@ -335,7 +335,7 @@ fn grow(root: Root<'_>, place: PathBuf, part: &Part<'_>, next: &mut Vec<PathBuf>
     Ok(())
 }
 
-fn apply(op: &GatherOp, source: Root<'_>, items: Vec<Item>, target: Root<'_>, origin: Origin<'_>) -> Result<()> {
+fn apply(op: &CopyPattern, source: Root<'_>, items: Vec<Item>, target: Root<'_>, origin: Origin<'_>) -> Result<()> {
     check_names(&op.target)?;
     let given = op.owner.as_ref().map(|owner| owner::resolve(target, owner)).transpose()?;
     let ids = given.or((!op.keep_owner).then_some(Ids::ROOT));
@@ -386,7 +386,7 @@ fn parents(item: &Item) -> Vec<PathBuf> {
 }
 
 /// Makes the directories that lead to an item as they are in the source.
-fn lead(op: &GatherOp, copier: &Copier, source: Root<'_>, item: &Item, target: Root<'_>) -> Result<()> {
+fn lead(op: &CopyPattern, copier: &Copier, source: Root<'_>, item: &Item, target: Root<'_>) -> Result<()> {
     for parent in parents(item) {
         let fail = |e| failed(e, "copy", &parent);
         let to = inner(&op.target).join(&parent);

@@ -3,12 +3,12 @@
 
 mod support;
 
-use rondel_model::op::{Edit, GatherOp};
+use rondel_model::op::{CopyPattern, Edit};
 use rondel_model::{AbsPath, Fs, ModeChange, Owner};
 use support::*;
 
-fn gather(base: &Fs, source: &Fs, paths: &[&str], target: &str) -> GatherOp {
-    GatherOp {
+fn gather(base: &Fs, source: &Fs, paths: &[&str], target: &str) -> CopyPattern {
+    CopyPattern {
         base: base.clone(),
         source: place(source, "/"),
         ignore: Vec::new(),
@@ -24,7 +24,7 @@ fn gather(base: &Fs, source: &Fs, paths: &[&str], target: &str) -> GatherOp {
     }
 }
 
-fn done(op: GatherOp) -> Fs {
+fn done(op: CopyPattern) -> Fs {
     Fs::from(op)
 }
 
@@ -33,7 +33,7 @@ async fn what_is_picked() {
     let w = world();
     let files = [("/d/a.txt", "a"), ("/d/b.md", "b"), ("/d/in/c.txt", "c"), ("/f", "f"), ("/link -> d", "")];
     let source = w.files(&files);
-    let check = async |paths: &[&str], target: &str, change: &dyn Fn(&mut GatherOp), want: &[&str]| {
+    let check = async |paths: &[&str], target: &str, change: &dyn Fn(&mut CopyPattern), want: &[&str]| {
         let mut op = gather(&Fs::scratch(), &source, paths, target);
         change(&mut op);
         let names = w.names(&done(op)).await;
@@ -47,12 +47,12 @@ async fn what_is_picked() {
     check(&["d/*.txt"], "/x/", &|_| {}, &["x", "x/a.txt"]).await;
     check(&["**/*.txt"], "/x/", &|_| {}, &["x", "x/a.txt", "x/c.txt"]).await;
     check(&["none*"], "/x/", &|_| {}, &[]).await;
-    let exclude = |op: &mut GatherOp| op.exclude = vec!["*.txt".into()];
+    let exclude = |op: &mut CopyPattern| op.exclude = vec!["*.txt".into()];
     check(&["d"], "/x", &exclude, &["x", "x/b.md", "x/in", "x/in/c.txt"]).await;
-    let ignore = |op: &mut GatherOp| op.ignore = vec!["d".into(), "!d/in".into()];
+    let ignore = |op: &mut CopyPattern| op.ignore = vec!["d".into(), "!d/in".into()];
     check(&["d"], "/x", &ignore, &["x", "x/in", "x/in/c.txt"]).await;
     check(&["."], "/", &ignore, &["d", "d/in", "d/in/c.txt", "f", "link"]).await;
-    let parents = |op: &mut GatherOp| op.parents = true;
+    let parents = |op: &mut CopyPattern| op.parents = true;
     check(&["d/in/c.txt"], "/x/", &parents, &["x", "x/d", "x/d/in", "x/d/in/c.txt"]).await;
     check(&["d/./in/c.txt"], "/x/", &parents, &["x", "x/in", "x/in/c.txt"]).await;
 }

@@ -15,7 +15,7 @@ use rondel_ports::BoxFuture;
 use rondel_ports::cache::{Cache, Policy, PruneRequest, Pruned, Record, Watch};
 use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Snapshots as _, Verification};
-use rondel_session::House;
+use rondel_session::EngineInfo;
 use rondel_store::Store;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ use crate::explained::Explained;
 use crate::sessions::Engine;
 
 /// The clock of uses is this coarse, in milliseconds.
-const COARSE: i64 = 20;
+const CLOCK_GRANULARITY_MS: i64 = 20;
 /// How often the free space of the disk is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 /// How often what is kept is counted.
@@ -36,7 +36,7 @@ const WRITE: Duration = Duration::from_secs(30);
 const IN_VAIN: Duration = Duration::from_secs(10);
 
 /// What keeps the engine's house.
-pub struct Housekeeper {
+pub struct GarbageCollector {
     store: Arc<Store>,
     name: String,
     policy: Policy,
@@ -48,13 +48,13 @@ pub struct Housekeeper {
     engine: OnceLock<Weak<Engine>>,
 }
 
-impl fmt::Debug for Housekeeper {
+impl fmt::Debug for GarbageCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Housekeeper").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("GarbageCollector").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl Housekeeper {
+impl GarbageCollector {
     /// For the store of an engine called `name`.
     ///
     /// # Errors
@@ -77,11 +77,11 @@ impl Housekeeper {
     }
 
     /// What was used since then may be needed now.
-    fn horizon(&self) -> i64 {
+    fn in_use_since(&self) -> i64 {
         let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = under_way.keys().next().copied();
         let attached = self.engine().and_then(|engine| engine.oldest().map(|(since, _)| since));
-        oldest.into_iter().chain(attached).min().unwrap_or_else(|| self.now()) - COARSE
+        oldest.into_iter().chain(attached).min().unwrap_or_else(|| self.now()) - CLOCK_GRANULARITY_MS
     }
 
     fn engine(&self) -> Option<Arc<Engine>> {
@@ -104,10 +104,10 @@ impl Housekeeper {
 
     /// Checks everything that is kept. What is damaged is no result any more, in memory either.
     pub(crate) async fn verify(self: &Arc<Self>) -> Result<Verification> {
-        let house = self.clone();
+        let gc = self.clone();
         let checked = move || {
-            let found = house.store.verify()?;
-            house.forget_what_was_lost();
+            let found = gc.store.verify()?;
+            gc.forget_what_was_lost();
             Ok(found)
         };
         joined(tokio::task::spawn_blocking(checked).await)
@@ -139,7 +139,7 @@ impl Housekeeper {
             Table::Files => rondel_hostlink::referred(entry),
             _ => rondel_ops::referred(table, entry),
         };
-        let pruned = self.store.collect(request, &self.policy, self.horizon(), &refers)?;
+        let pruned = self.store.collect(request, &self.policy, self.in_use_since(), &refers)?;
         if !request.dry_run && !pruned.records.is_empty() {
             self.forget_what_is_gone();
         }
@@ -157,29 +157,29 @@ impl Housekeeper {
                 () = ending.cancelled() => break,
                 _ = tick.tick() => {}
             }
-            self.in_background(|house| house.forget_what_was_lost()).await;
+            self.in_background(|gc| gc.forget_what_was_lost()).await;
             let now = Instant::now();
             if now - written >= WRITE {
                 written = now;
-                self.in_background(|house| house.write()).await;
+                self.in_background(|gc| gc.write()).await;
             }
             let tight = self.store.disk().is_ok_and(|disk| disk.free < self.policy.min_free);
             let rested = rest.is_none_or(|until| now >= until);
             if (tight && rested) || now - counted >= COUNT {
                 counted = now;
-                let freed = self.in_background(|house| house.prune_and_say()).await.unwrap_or_default();
+                let freed = self.in_background(|gc| gc.prune_and_say()).await.unwrap_or_default();
                 rest = (tight && freed == 0).then(|| now + IN_VAIN);
             }
         }
-        self.in_background(|house| house.write()).await;
+        self.in_background(|gc| gc.write()).await;
     }
 
     async fn in_background<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnOnce(&Housekeeper) -> T + Send + 'static,
+        work: impl FnOnce(&GarbageCollector) -> T + Send + 'static,
     ) -> Option<T> {
-        let house = self.clone();
-        tokio::task::spawn_blocking(move || work(&house)).await.ok()
+        let gc = self.clone();
+        tokio::task::spawn_blocking(move || work(&gc)).await.ok()
     }
 
     fn write(&self) {
@@ -203,7 +203,7 @@ impl Housekeeper {
     }
 }
 
-impl House for Housekeeper {
+impl EngineInfo for GarbageCollector {
     fn name(&self) -> String {
         self.name.clone()
     }
@@ -213,7 +213,7 @@ impl House for Housekeeper {
     }
 }
 
-impl Cache for Housekeeper {
+impl Cache for GarbageCollector {
     fn policy(&self) -> Policy {
         self.policy
     }
@@ -223,15 +223,15 @@ impl Cache for Housekeeper {
     }
 
     fn records(&self) -> BoxFuture<'_, Result<Vec<Record>>> {
-        let (store, horizon) = (self.store.clone(), self.horizon());
-        Box::pin(async move { joined(tokio::task::spawn_blocking(move || store.records(horizon)).await) })
+        let (store, in_use_since) = (self.store.clone(), self.in_use_since());
+        Box::pin(async move { joined(tokio::task::spawn_blocking(move || store.records(in_use_since)).await) })
     }
 
     fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned>> {
         let engine = self.engine();
         Box::pin(async move {
-            let house = engine.ok_or_else(|| Fault::cancelled("the engine ends"))?.house.clone();
-            joined(tokio::task::spawn_blocking(move || house.prune_now(&request)).await)
+            let gc = engine.ok_or_else(|| Fault::cancelled("the engine ends"))?.gc.clone();
+            joined(tokio::task::spawn_blocking(move || gc.prune_now(&request)).await)
         })
     }
 }
@@ -258,7 +258,7 @@ impl Drop for UnderWay {
     }
 }
 
-impl Watch for Housekeeper {
+impl Watch for GarbageCollector {
     fn begin(&self) -> Box<dyn Any + Send + Sync> {
         let since = self.now();
         *self.under_way.lock().unwrap_or_else(PoisonError::into_inner).entry(since).or_default() += 1;

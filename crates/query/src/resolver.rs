@@ -15,37 +15,40 @@ use crate::caller::Caller;
 use crate::evaluate::{Evaluator, Node};
 
 /// Evaluates a field.
-pub type Handler = Arc<dyn Fn(Cx, Node, Args) -> BoxFuture<'static, Result<Outcome>> + Send + Sync>;
+pub type Handler = Arc<dyn Fn(ResolverContext, Node, Args) -> BoxFuture<'static, Result<Outcome>> + Send + Sync>;
 
 /// Rewrites arguments before they become part of a call, so that what must not enter a call does not.
-pub type Prepare =
-    Arc<dyn Fn(&Cx, Vec<(Arc<str>, Literal)>) -> BoxFuture<'static, Result<Vec<(Arc<str>, Literal)>>> + Send + Sync>;
+pub type Prepare = Arc<
+    dyn Fn(&ResolverContext, Vec<(Arc<str>, Literal)>) -> BoxFuture<'static, Result<Vec<(Arc<str>, Literal)>>>
+        + Send
+        + Sync,
+>;
 
 /// For whom a result may be used again.
 // IDENTITY: anything but `Anyone` adds an implicit input to the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reuse {
+pub enum CacheScope {
     /// Whoever asks the same.
-    Anyone,
+    Global,
     /// Whoever asks the same, but it is not remembered: it follows from the receiver's call alone.
-    Free,
+    Uncached,
     /// Clients of the same session.
     Session,
     /// The same client.
     Client,
     /// Nobody: every selection is evaluated, and is a call of its own.
-    Nobody,
-    /// Nobody, and the result is not remembered: the field has an effect.
-    Effect,
+    PerCall,
+    /// PerCall, and the result is not remembered: the field has an effect.
+    SideEffect,
 }
 
 /// What evaluates a field.
 #[derive(Clone)]
-pub struct Behaviour {
+pub struct Resolver {
     /// The function.
     pub handler: Handler,
     /// For whom its results may be used again.
-    pub reuse: Reuse,
+    pub cache_scope: CacheScope,
     /// Its meaning depends on the view, which is therefore recorded in the call.
     pub versioned: bool,
     /// Rewrites arguments before they become part of the call.
@@ -54,38 +57,38 @@ pub struct Behaviour {
     pub module: Option<ModuleRef>,
 }
 
-impl Behaviour {
+impl Resolver {
     /// A behaviour with a handler, for anyone, in every view.
     pub fn new<F, Fut>(handler: F) -> Self
     where
-        F: Fn(Cx, Node, Args) -> Fut + Send + Sync + 'static,
+        F: Fn(ResolverContext, Node, Args) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Outcome>> + Send + 'static,
     {
         let handler: Handler = Arc::new(move |cx, node, args| Box::pin(handler(cx, node, args)));
-        Self { handler, reuse: Reuse::Anyone, versioned: false, prepare: None, module: None }
+        Self { handler, cache_scope: CacheScope::Global, versioned: false, prepare: None, module: None }
     }
 
     /// The same, for use again as `reuse` says.
     #[must_use]
-    pub fn reuse(mut self, reuse: Reuse) -> Self {
-        self.reuse = reuse;
+    pub fn cache_scope(mut self, cache_scope: CacheScope) -> Self {
+        self.cache_scope = cache_scope;
         self
     }
 
     /// In the form in which a schema carries it.
-    pub fn erased(self) -> types::Behaviour {
-        types::Behaviour(Arc::new(self))
+    pub fn erased(self) -> types::FieldResolver {
+        types::FieldResolver(Arc::new(self))
     }
 
     /// The behaviour that a schema carries.
-    pub fn of(erased: &types::Behaviour) -> Option<&Behaviour> {
+    pub fn of(erased: &types::FieldResolver) -> Option<&Resolver> {
         erased.0.downcast_ref()
     }
 }
 
 /// What a handler is given beside receiver and arguments.
 #[derive(Clone)]
-pub struct Cx {
+pub struct ResolverContext {
     /// Evaluates further calls.
     pub evaluator: Arc<Evaluator>,
     /// Who asks.

@@ -49,7 +49,7 @@ pub struct Ports {
 
 /// For whom work is evaluated. None of it counts for any key.
 #[derive(Clone)]
-pub struct OpCx {
+pub struct OpContext {
     /// Where progress and output go.
     pub events: Emitter,
     /// Who gives plaintext.
@@ -76,7 +76,7 @@ pub trait Services: Send + Sync {
     fn bind<'a>(
         &'a self,
         ops: &'a Arc<Ops>,
-        cx: &'a OpCx,
+        cx: &'a OpContext,
         bindings: &'a [ServiceBinding],
     ) -> BoxFuture<'a, Result<BoundServices>>;
 
@@ -122,7 +122,7 @@ impl Services for NoServices {
     fn bind<'a>(
         &'a self,
         _: &'a Arc<Ops>,
-        _: &'a OpCx,
+        _: &'a OpContext,
         bindings: &'a [ServiceBinding],
     ) -> BoxFuture<'a, Result<BoundServices>> {
         let bound = match bindings.first() {

@@ -4,28 +4,28 @@
 //! could not be shown is a hint on it.
 
 use rondel_fault::{Fault, Kind};
-use rondel_ops::{Asking, Failures};
+use rondel_ops::{FailureScope, Failures};
 use rondel_query::Response;
 use rondel_session::Client;
 
 use crate::sessions::{AttachedClient, Engine};
 
 /// A request of a client, watched for failures when the client asked for that.
-pub struct Watch<'a>(Option<Watched<'a>>);
+pub struct FailureObserver<'a>(Option<ObservedClient<'a>>);
 
-struct Watched<'a> {
+struct ObservedClient<'a> {
     client: &'a Client,
     failures: &'a Failures,
-    asking: Asking<'a>,
+    asking: FailureScope<'a>,
 }
 
-impl<'a> Watch<'a> {
+impl<'a> FailureObserver<'a> {
     /// A request of `attached` begins.
     pub fn new(attached: &'a AttachedClient) -> Self {
         let client = rondel_session::client(&attached.caller).ok();
         Self(client.and_then(|client| {
             let failures = client.op_cx.failures.as_deref()?;
-            Some(Watched { client, failures, asking: failures.begin() })
+            Some(ObservedClient { client, failures, asking: failures.begin() })
         }))
     }
 
@@ -40,7 +40,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-impl Watched<'_> {
+impl ObservedClient<'_> {
     /// Shows what failed; what the person is to be told of what could not be shown.
     async fn show(&self, engine: &Engine) -> Vec<String> {
         let mut hints = Vec::new();
