@@ -18,7 +18,8 @@ usage: cargo xtask TASK
 
   api-coverage                        the API member by member against its versions, and what is evaluated
   behaviours [REPORT.xml…]            what users observe, by number, and what came of the tests that show it
-  tidy                                what the compiler does not check: layers, lengths, documents
+  tidy                                what the compiler does not check: layers, cycles, lengths, words, documents
+  tidy cycles CRATE                   the files of one crate that import one another, with the lines
   base-images [--into DIR] [NAME…]    prepare base images from Debian packages in an OCI layout (default .state/images)
   bench [--quick] [ROW…]              measure the budgets, on a release build
   cli-reference [--check]             write or compare docs/cli.md
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         ["api-coverage"] => coverage::run(&root()),
         ["behaviours", reports @ ..] => behaviours::run(&root(), reports),
         ["tidy"] => tidy::run(&root()),
+        ["tidy", "cycles", name] => tidy::cycles(&root(), name),
         ["base-images", rest @ ..] => images::run(&root(), rest),
         ["bench", rest @ ..] => bench::run(&root(), rest),
         ["cli-reference", rest @ ..] => reference::run(&root(), rest),

@@ -9,7 +9,7 @@ use toml::Table;
 
 use super::{Findings, Text};
 
-const TABLE: &str = "xtask/layers.toml";
+pub(super) const TABLE: &str = "xtask/layers.toml";
 const PREFIX: &str = "rondel-";
 
 /// The table, read.

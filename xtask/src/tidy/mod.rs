@@ -2,11 +2,15 @@
 //!
 //! Every finding names the file and the cure.
 
+mod comments;
+mod cycles;
 mod documents;
 mod layers;
 mod manifests;
+mod paths;
 mod private;
 mod sources;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,6 +48,10 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     manifests::check(&texts, &mut findings);
     documents::check(root, &texts, &mut findings);
     private::check(&texts, &mut findings);
+    cycles::check(&texts, &mut findings)?;
+    words::check(&texts, &mut findings);
+    comments::check(&texts, &mut findings);
+    paths::check(root, &texts, &mut findings);
     if findings.0.is_empty() {
         println!("tidy: {} files are fine", texts.len());
         return Ok(());
@@ -51,6 +59,11 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     findings.0.sort();
     findings.0.dedup();
     Err(format!("{}\ntidy: {} findings", findings.0.join("\n"), findings.0.len()))
+}
+
+/// Prints the import cycles of one crate.
+pub(crate) fn cycles(root: &Path, name: &str) -> Result<(), String> {
+    cycles::print(&read_all(root)?, name)
 }
 
 /// Every text file that is under version control or would be.
