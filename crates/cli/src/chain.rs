@@ -79,7 +79,7 @@ impl Session {
     }
 
     /// Ends progress and gives the counts of the run.
-    pub(crate) fn finish(&self) -> rondel_progress::state::Totals {
+    pub(crate) fn finish(&self) -> rondel_progress::run_state::Totals {
         self.screen.finish()
     }
 

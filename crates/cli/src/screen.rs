@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rondel_client::link::OnEvent;
-use rondel_progress::state::Totals;
+use rondel_progress::run_state::Totals;
 use rondel_progress::{Plain, Tty};
 
 use crate::settings::Progress;

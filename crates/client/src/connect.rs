@@ -15,13 +15,13 @@ use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use crate::state::StateDir;
-use crate::stopped::Stopped;
+use crate::stopped_process::StoppedProcess;
 
 /// How long a new engine may take to answer.
-const START_LIMIT: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long to wait between looks at an engine that starts or ends.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How to start an engine.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub struct EngineCommand {
 /// When no engine answers and none can be started.
 pub async fn connect(state: &StateDir, launch: Option<&EngineCommand>) -> Result<UnixStream> {
     let socket = state.socket();
-    let deadline = Instant::now() + START_LIMIT;
+    let deadline = Instant::now() + START_TIMEOUT;
     let mut held_by: Option<(i32, Instant)> = None;
     loop {
         match rondel_streams::unix::connect(&socket).await {
@@ -65,11 +65,11 @@ pub async fn connect(state: &StateDir, launch: Option<&EngineCommand>) -> Result
             }
         } else {
             let holder = state.holder();
-            if let Some((pid, fault)) = holder.and_then(|pid| Some((pid, Stopped::fault(pid)?))) {
+            if let Some((pid, fault)) = holder.and_then(|pid| Some((pid, StoppedProcess::fault(pid)?))) {
                 // It may be going on in a moment.
                 let since = held_by.filter(|(known, _)| *known == pid).map_or_else(Instant::now, |(_, since)| since);
                 held_by = Some((pid, since));
-                if since.elapsed() >= Stopped::PATIENCE {
+                if since.elapsed() >= StoppedProcess::GRACE_PERIOD {
                     return Err(fault);
                 }
             }
@@ -78,7 +78,7 @@ pub async fn connect(state: &StateDir, launch: Option<&EngineCommand>) -> Result
                 return Err(no_answer(state, &format!("{who} has the state folder and does not listen"), None));
             }
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -95,7 +95,7 @@ async fn start(state: &StateDir, launch: &EngineCommand) -> Result<()> {
     let early = spawn(state, launch, tell)?;
     let mut ready = tokio::net::unix::pipe::Receiver::from_owned_fd(ready).attempt(|| "watch the new engine".into())?;
     let mut line = String::new();
-    let told = tokio::time::timeout(START_LIMIT, tokio::io::BufReader::new(&mut ready).read_line(&mut line)).await;
+    let told = tokio::time::timeout(START_TIMEOUT, tokio::io::BufReader::new(&mut ready).read_line(&mut line)).await;
     match told {
         Ok(Ok(_)) if line.trim() == "ready" => Ok(()),
         Ok(Ok(_)) if UnixStream::connect(state.socket()).await.is_ok() => Ok(()),

@@ -16,7 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::connect::{EngineCommand, connect};
 use crate::state::StateDir;
-use crate::stopped::Stopped;
+use crate::stopped_process::StoppedProcess;
 
 /// The variable that names the port of a session.
 pub const SESSION_PORT: &str = "DAGGER_SESSION_PORT";
@@ -83,7 +83,7 @@ impl Connection {
     pub(crate) async fn unless_stopped<T>(engine: Option<i32>, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             done = work => done,
-            fault = Stopped::wait(engine) => Err(fault),
+            fault = StoppedProcess::wait(engine) => Err(fault),
         }
     }
 

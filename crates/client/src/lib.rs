@@ -9,7 +9,7 @@ pub mod endpoint;
 pub mod http;
 pub mod link;
 pub mod state;
-mod stopped;
+mod stopped_process;
 pub mod streams;
 
 pub use connect::{EngineCommand, connect};

@@ -18,12 +18,12 @@ use tokio::task::JoinHandle;
 use crate::connect::{EngineCommand, connect};
 use crate::endpoint::{Connection, Endpoint, next_line};
 use crate::state::StateDir;
-use crate::streams::{EndAll, ShowTerminal, Streams};
+use crate::streams::{EndOnDrop, ShowTerminal, Streams};
 
 /// How often a client tries to attach to engines that hang up before they said anything.
-const TRIES: usize = 5;
+const MAX_ATTACH_TRIES: usize = 5;
 /// How long it waits before the next one.
-const AFTER_HANG_UP: Duration = Duration::from_millis(50);
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Receives events, in order.
 pub type OnEvent = Box<dyn FnMut(Event) + Send>;
@@ -49,8 +49,8 @@ pub struct Attached {
     listener: JoinHandle<()>,
     write: SharedWrite,
     /// The last request to be told everything, and the last that was fulfilled.
-    asked: AtomicU64,
-    told: watch::Receiver<u64>,
+    pings: AtomicU64,
+    pongs: watch::Receiver<u64>,
 }
 
 type Read = BufReader<ReadHalf<BufReader<Stream>>>;
@@ -77,9 +77,9 @@ pub async fn attach(
         let greeted = async { Ok(greet(endpoint, connection, hello).await) };
         match Connection::unless_stopped(engine, greeted).await? {
             // The kernel still takes connections to an engine that is just being killed, and breaks them.
-            Err(_) if launch.is_some() && tries < TRIES => {
+            Err(_) if launch.is_some() && tries < MAX_ATTACH_TRIES => {
                 tries += 1;
-                tokio::time::sleep(AFTER_HANG_UP).await;
+                tokio::time::sleep(RETRY_DELAY).await;
             }
             greeted => break greeted?,
         }
@@ -90,10 +90,10 @@ pub async fn attach(
         }
         Greeting::Welcome(welcome) => {
             let write = Arc::new(Mutex::new(write));
-            let (tell, told) = watch::channel(0);
+            let (pong, pongs) = watch::channel(0);
             let streams = Streams::new(endpoint.clone(), callbacks.terminal);
-            let listener = tokio::spawn(listen(read, write.clone(), callbacks.on_event, tell, streams));
-            Ok(Attached { endpoint: endpoint.clone(), welcome, listener, write, asked: AtomicU64::new(0), told })
+            let listener = tokio::spawn(listen(read, write.clone(), callbacks.on_event, pong, streams));
+            Ok(Attached { endpoint: endpoint.clone(), welcome, listener, write, pings: AtomicU64::new(0), pongs })
         }
     }
 }
@@ -129,15 +129,15 @@ impl Attached {
     pub async fn forward(&self, client: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
         let headers = [("content-type", "application/json"), (CLIENT_HEADER, client)];
         let answer = self.endpoint.request(Method::POST, rondel_link::QUERY, &headers, body).await?;
-        self.all_told().await;
+        self.flush_events().await;
         Ok(answer)
     }
 
     /// Waits until every event that the engine emitted until now has been received, or the engine hangs up.
-    async fn all_told(&self) {
-        let id = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        if say(&self.write, &FromClient::Ping { id }).await.is_ok() {
-            let _ = self.told.clone().wait_for(|told| *told >= id).await;
+    async fn flush_events(&self) {
+        let id = self.pings.fetch_add(1, Ordering::Relaxed) + 1;
+        if send(&self.write, &FromClient::Ping { id }).await.is_ok() {
+            let _ = self.pongs.clone().wait_for(|pong| *pong >= id).await;
         }
     }
 
@@ -182,7 +182,7 @@ impl Drop for Attached {
     }
 }
 
-async fn say(write: &SharedWrite, line: &FromClient) -> Result<()> {
+async fn send(write: &SharedWrite, line: &FromClient) -> Result<()> {
     let line = format!("{}\n", json(line)?);
     write.lock().await.write_all(line.as_bytes()).await.attempt(|| "speak to the engine".into())
 }
@@ -191,10 +191,10 @@ async fn listen(
     mut read: Read,
     write: SharedWrite,
     mut on_event: OnEvent,
-    tell: watch::Sender<u64>,
+    pong: watch::Sender<u64>,
     streams: Arc<Streams>,
 ) {
-    let _end = EndAll(streams.clone());
+    let _end = EndOnDrop(streams.clone());
     while let Ok(Some(line)) = next_line(&mut read).await {
         match parse(&line) {
             Ok(FromEngine::Event(event)) => on_event(event),
@@ -202,16 +202,16 @@ async fn listen(
                 let (write, asked) = (write.clone(), streams.clone());
                 streams.spawn(async move {
                     let answer = answer(&asked, question).await;
-                    let _ = say(&write, &FromClient::Answer { id, answer }).await;
+                    let _ = send(&write, &FromClient::Answer { id, answer }).await;
                 });
             }
             Ok(FromEngine::Release { ticket }) => streams.release(&ticket),
-            Ok(FromEngine::Pong { id }) => _ = tell.send(id),
+            Ok(FromEngine::Pong { id }) => _ = pong.send(id),
             // A newer engine may say what this client does not know; one that asks is told so.
             Err(_) => {
-                if let Ok(Asked { ask: Id { id } }) = parse(&line) {
+                if let Ok(UnknownQuestion { ask: QuestionId { id } }) = parse(&line) {
                     let answer = Answer::Failed("the client is too old to know this question".into());
-                    let _ = say(&write, &FromClient::Answer { id, answer }).await;
+                    let _ = send(&write, &FromClient::Answer { id, answer }).await;
                 }
             }
         }
@@ -220,12 +220,12 @@ async fn listen(
 
 /// A question of a kind that this client does not know.
 #[derive(serde::Deserialize)]
-struct Asked {
-    ask: Id,
+struct UnknownQuestion {
+    ask: QuestionId,
 }
 
 #[derive(serde::Deserialize)]
-struct Id {
+struct QuestionId {
     id: u64,
 }
 

@@ -21,7 +21,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::endpoint::Endpoint;
 
 /// How much may wait in each direction of a stream.
-const BUFFER: usize = 64 << 10;
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// A stream to the engine.
 pub type Stream = BufReader<rondel_streams::Stream>;
@@ -33,7 +33,7 @@ pub(crate) struct Streams {
     endpoint: Endpoint,
     terminal: Option<ShowTerminal>,
     /// Whoever holds it has the terminal.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    terminal_lock: Arc<tokio::sync::Mutex<()>>,
     tasks: Mutex<Tasks>,
 }
 
@@ -45,9 +45,9 @@ struct Tasks {
 }
 
 /// Ends every stream of a client when it is dropped.
-pub(crate) struct EndAll(pub(crate) Arc<Streams>);
+pub(crate) struct EndOnDrop(pub(crate) Arc<Streams>);
 
-impl Drop for EndAll {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         let mut tasks = self.0.tasks();
         tasks.ended = true;
@@ -57,7 +57,7 @@ impl Drop for EndAll {
 
 impl Streams {
     pub(crate) fn new(endpoint: Endpoint, terminal: Option<ShowTerminal>) -> Arc<Self> {
-        Arc::new(Self { endpoint, terminal, turn: Arc::default(), tasks: Mutex::default() })
+        Arc::new(Self { endpoint, terminal, terminal_lock: Arc::default(), tasks: Mutex::default() })
     }
 
     fn tasks(&self) -> MutexGuard<'_, Tasks> {
@@ -110,7 +110,7 @@ impl Streams {
         Box::pin(async move {
             let mut far = streams.open(&ticket).await?;
             streams.spawn(async move {
-                let _ = tokio::io::copy_bidirectional_with_sizes(&mut near, &mut far, BUFFER, BUFFER).await;
+                let _ = tokio::io::copy_bidirectional_with_sizes(&mut near, &mut far, BUFFER_BYTES, BUFFER_BYTES).await;
             });
             Ok(())
         })
@@ -180,12 +180,12 @@ impl Streams {
     /// The answer to [`rondel_link::Question::Terminal`]. Whoever asks while it is taken waits.
     pub(crate) async fn terminal(self: &Arc<Self>, ticket: &str) -> Answer {
         let Some(show) = self.terminal.clone() else { return Answer::Failed("the client has no TTY".into()) };
-        let turn = self.turn.clone().lock_owned().await;
+        let terminal_lock = self.terminal_lock.clone().lock_owned().await;
         match self.open(ticket).await {
             Ok(stream) => {
                 self.spawn(async move {
                     show(stream).await;
-                    drop(turn);
+                    drop(terminal_lock);
                 });
                 Answer::Done
             }

@@ -16,45 +16,45 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrit
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::nested::Door;
-use crate::sessions::{AttachedClient, Engine};
+use crate::clients::{AttachedClient, Engine};
+use crate::nested::NestedEndpoint;
 use crate::streams::ClientMachine;
 
 /// How much may wait for a client that reads slowly before new events are dropped, by [`weight`].
-const BACKLOG: u64 = 100_000;
+const MAX_QUEUED_EVENTS: u64 = 100_000;
 /// As much text of a log counts as one event, in bytes.
-const LOG_UNIT: usize = 512;
+const LOG_BYTES_PER_EVENT: usize = 512;
 
 /// How long a client may take to say who it is.
-const INTRODUCTION: Duration = Duration::from_secs(30);
+const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest line with which a client says who it is, in bytes.
-const LONGEST_HELLO: u64 = 1 << 20;
+const MAX_HELLO_BYTES: u64 = 1 << 20;
 /// The longest line of a client on this machine afterwards, in bytes: the answer to a question may
 /// be a large secret.
-const LONGEST_ANSWER: u64 = 256 << 20;
+const MAX_CLIENT_LINE_BYTES: u64 = 256 << 20;
 /// The longest line of a process in a container afterwards, in bytes: it is asked nothing.
-const LONGEST_LINE: u64 = 64 << 10;
+const MAX_CONTAINER_LINE_BYTES: u64 = 64 << 10;
 
 /// Where a client comes from.
 pub enum Origin {
     /// The engine's socket. It gets a session of its own, or joins that of the client with it.
     Machine(Arc<Engine>, Option<AttachedClient>),
     /// A process in a container that has access to the API, and its right to be attached.
-    Exec(Door, OwnedSemaphorePermit),
+    Exec(NestedEndpoint, OwnedSemaphorePermit),
 }
 
 impl Origin {
     fn detach(&self, id: &str) {
         match self {
             Origin::Machine(engine, _) => engine.detach(id),
-            Origin::Exec(door, _) => door.detach(id),
+            Origin::Exec(endpoint, _) => endpoint.detach(id),
         }
     }
 
-    fn longest_line(&self) -> u64 {
+    fn max_line_bytes(&self) -> u64 {
         match self {
-            Origin::Machine(..) => LONGEST_ANSWER,
-            Origin::Exec(..) => LONGEST_LINE,
+            Origin::Machine(..) => MAX_CLIENT_LINE_BYTES,
+            Origin::Exec(..) => MAX_CONTAINER_LINE_BYTES,
         }
     }
 }
@@ -69,7 +69,7 @@ impl Sink for Outbox {
     fn emit(&self, event: Event) {
         let line = FromEngine::Event(event);
         let weight = weight(&line);
-        if self.waiting.fetch_add(weight, Ordering::Relaxed) < BACKLOG {
+        if self.waiting.fetch_add(weight, Ordering::Relaxed) < MAX_QUEUED_EVENTS {
             let _ = self.lines.send(line);
         } else {
             self.waiting.fetch_sub(weight, Ordering::Relaxed);
@@ -80,7 +80,7 @@ impl Sink for Outbox {
 /// What a line counts for while it waits: memory is bounded, whether events are many or large.
 fn weight(line: &FromEngine) -> u64 {
     match line {
-        FromEngine::Event(Event::Log { text, .. }) => 1 + (text.len() / LOG_UNIT) as u64,
+        FromEngine::Event(Event::Log { text, .. }) => 1 + (text.len() / LOG_BYTES_PER_EVENT) as u64,
         _ => 1,
     }
 }
@@ -106,7 +106,7 @@ impl Link {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (tell, told) = oneshot::channel();
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(id, tell);
-        self.say(FromEngine::Ask { id, question });
+        self.send(FromEngine::Ask { id, question });
         tokio::select! {
             told = told => told.map_err(|_| gone()),
             () = self.gone.cancelled() => Err(gone()),
@@ -114,12 +114,12 @@ impl Link {
     }
 
     /// Tells the client something. One that is gone is told nothing.
-    pub(crate) fn say(&self, line: FromEngine) {
+    pub(crate) fn send(&self, line: FromEngine) {
         self.waiting.fetch_add(weight(&line), Ordering::Relaxed);
         let _ = self.lines.send(line);
     }
 
-    fn heard(&self, line: &str) {
+    fn on_message(&self, line: &str) {
         match serde_json::from_str(line) {
             Ok(FromClient::Answer { id, answer }) => {
                 let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
@@ -127,9 +127,9 @@ impl Link {
             }
             // ORDER: behind every event that was emitted until now.
             // A client that asks and does not read is not answered beyond what may wait for it.
-            Ok(FromClient::Ping { .. }) if self.waiting.load(Ordering::Relaxed) > 2 * BACKLOG => {}
+            Ok(FromClient::Ping { .. }) if self.waiting.load(Ordering::Relaxed) > 2 * MAX_QUEUED_EVENTS => {}
             Ok(FromClient::Ping { id }) => {
-                self.say(FromEngine::Pong { id });
+                self.send(FromEngine::Pong { id });
             }
             // A newer client may say what this engine does not know.
             Err(_) => {}
@@ -186,7 +186,7 @@ pub async fn serve(origin: Origin, upgraded: Upgraded) {
     let (read, mut write) = tokio::io::split(TokioIo::new(upgraded));
     let mut read = BufReader::new(read);
     let mut line = String::new();
-    let introduced = tokio::time::timeout(INTRODUCTION, read_line(&mut read, &mut line, LONGEST_HELLO)).await;
+    let introduced = tokio::time::timeout(HELLO_TIMEOUT, read_line(&mut read, &mut line, MAX_HELLO_BYTES)).await;
     if !matches!(introduced, Ok(true)) {
         return;
     }
@@ -228,8 +228,8 @@ pub async fn serve(origin: Origin, upgraded: Upgraded) {
     loop {
         line.clear();
         tokio::select! {
-            read = read_line(&mut read, &mut line, origin.longest_line()) => match read {
-                true => link.heard(&line),
+            read = read_line(&mut read, &mut line, origin.max_line_bytes()) => match read {
+                true => link.on_message(&line),
                 false => break,
             },
             () = attached.gone.cancelled() => break,
@@ -266,7 +266,7 @@ fn welcome(
             let machine = ClientMachine::new(link.clone(), engine.tickets.clone(), hello.streams);
             engine.attach(hello, link.clone(), Arc::new(machine), Emitter::new(sink), joined.as_ref())
         }
-        Origin::Exec(door, _) => door.attach(hello, sink),
+        Origin::Exec(endpoint, _) => endpoint.attach(hello, sink),
     }
 }
 

@@ -15,18 +15,18 @@ use rondel_ports::network::Networks;
 use rondel_ports::streams::{Address, Listening, Machine, Protocol, Stream};
 use rondel_streams::{inet, unix};
 
-use crate::notes::Noted;
+use crate::warnings::NetworksWithWarnings;
 
 /// The machine that a process in a container sees.
 pub struct ContainerMachine {
     host: Arc<HostLink>,
-    networks: Arc<Noted>,
+    networks: Arc<NetworksWithWarnings>,
     namespace: Weak<OwnedFd>,
 }
 
 impl ContainerMachine {
     /// The machine of a process in `namespace`.
-    pub fn new(host: Arc<HostLink>, networks: Arc<Noted>, namespace: Weak<OwnedFd>) -> Self {
+    pub fn new(host: Arc<HostLink>, networks: Arc<NetworksWithWarnings>, namespace: Weak<OwnedFd>) -> Self {
         Self { host, networks, namespace }
     }
 

@@ -16,13 +16,13 @@ use rondel_ports::cache::Cache as _;
 use rondel_query::Response as Answer;
 use rondel_query::execute::ResponseError;
 
-use crate::answer::{failure, run};
 use crate::attach::Origin;
+use crate::clients::{AttachedClient, Engine};
 use crate::failure_terminal::FailureObserver;
-use crate::sessions::{AttachedClient, Engine};
+use crate::graphql_request::{error_json, execute_body};
 
 /// The longest body of a request that controls the engine, in bytes.
-const CONTROL_BODY: usize = 1 << 20;
+const MAX_CONTROL_BODY_BYTES: usize = 1 << 20;
 
 /// The routes of the engine's socket.
 pub fn routes(engine: Arc<Engine>) -> Router {
@@ -35,9 +35,9 @@ pub fn routes(engine: Arc<Engine>) -> Router {
         .route(rondel_link::STOP, post(stop))
         .route(rondel_link::VERIFY, post(verify))
         .route(rondel_link::CACHE, get(cache).post(prune))
-        .route(rondel_link::WHY, post(why))
+        .route(rondel_link::WHY, post(explain_miss))
         .route(rondel_link::METRICS, get(crate::metrics::answer))
-        .layer(DefaultBodyLimit::max(CONTROL_BODY))
+        .layer(DefaultBodyLimit::max(MAX_CONTROL_BODY_BYTES))
         .with_state(engine)
 }
 
@@ -51,7 +51,7 @@ async fn query(State(engine): State<Arc<Engine>>, request: Request) -> Response<
     let work = async {
         let watch = FailureObserver::new(&client);
         let response = match client.prepare(&engine).await {
-            Ok(()) => run(&engine.evaluator, &client.caller, &body).await,
+            Ok(()) => execute_body(&engine.evaluator, &client.caller, &body).await,
             Err(fault) => Ok(refused(fault)),
         };
         match response {
@@ -61,7 +61,7 @@ async fn query(State(engine): State<Arc<Engine>>, request: Request) -> Response<
     };
     graphql(tokio::select! {
         text = work => text,
-        () = client.gone.cancelled() => failure("the client is gone"),
+        () = client.gone.cancelled() => error_json("the client is gone"),
     })
 }
 
@@ -73,7 +73,7 @@ fn named(engine: &Engine, headers: &HeaderMap) -> Option<AttachedClient> {
 /// The answer to a request that names no attached client.
 pub(crate) fn unknown_client() -> Response<Body> {
     let head = [(header::CONTENT_TYPE, "application/json"), (header::CONNECTION, "close")];
-    (StatusCode::UNAUTHORIZED, head, failure("the request names no attached client")).into_response()
+    (StatusCode::UNAUTHORIZED, head, error_json("the request names no attached client")).into_response()
 }
 
 /// The answer to a GraphQL request.
@@ -178,9 +178,9 @@ async fn prune(State(engine): State<Arc<Engine>>, body: Bytes) -> Response<Body>
     }
 }
 
-async fn why(State(engine): State<Arc<Engine>>, body: Bytes) -> Response<Body> {
+async fn explain_miss(State(engine): State<Arc<Engine>>, body: Bytes) -> Response<Body> {
     match serde_json::from_slice(&body) {
-        Ok(request) => json(&engine.gc.explained.why(&engine.services.ops, &request).await).into_response(),
+        Ok(request) => json(&engine.gc.input_log.explain_miss(&engine.services.ops, &request).await).into_response(),
         Err(e) => (StatusCode::BAD_REQUEST, e.to_string()).into_response(),
     }
 }

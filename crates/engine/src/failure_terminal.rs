@@ -8,7 +8,7 @@ use rondel_ops::{FailureScope, Failures};
 use rondel_query::Response;
 use rondel_session::Client;
 
-use crate::sessions::{AttachedClient, Engine};
+use crate::clients::{AttachedClient, Engine};
 
 /// A request of a client, watched for failures when the client asked for that.
 pub struct FailureObserver<'a>(Option<ObservedClient<'a>>);

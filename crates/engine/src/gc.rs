@@ -20,20 +20,20 @@ use rondel_store::Store;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::cache_miss_log::InputLog;
+use crate::clients::Engine;
 use crate::config::CacheConfig;
-use crate::explained::Explained;
-use crate::sessions::Engine;
 
 /// The clock of uses is this coarse, in milliseconds.
 const CLOCK_GRANULARITY_MS: i64 = 20;
 /// How often the free space of the disk is looked at.
-const LOOK: Duration = Duration::from_secs(2);
-/// How often what is kept is counted.
-const COUNT: Duration = Duration::from_secs(300);
-/// How often last uses and notes are written.
-const WRITE: Duration = Duration::from_secs(30);
+const DISK_POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// How often what is kept is pruned_at.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(300);
+/// How often last uses and notes are flushed_at.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
 /// How long the engine waits when nothing could be removed from a disk that is too full.
-const IN_VAIN: Duration = Duration::from_secs(10);
+const PRUNE_BACKOFF: Duration = Duration::from_secs(10);
 
 /// What keeps the engine's house.
 pub struct GarbageCollector {
@@ -41,10 +41,10 @@ pub struct GarbageCollector {
     name: String,
     policy: Policy,
     disk: u64,
-    /// Why work ran.
-    pub(crate) explained: Explained,
+    /// MissReport work ran.
+    pub(crate) input_log: InputLog,
     /// When what goes on now began, and how much of it did then.
-    under_way: Arc<Mutex<BTreeMap<i64, usize>>>,
+    active_work: Arc<Mutex<BTreeMap<i64, usize>>>,
     engine: OnceLock<Weak<Engine>>,
 }
 
@@ -61,13 +61,13 @@ impl GarbageCollector {
     /// When the kernel does not say how large the disk is.
     pub fn new(store: Arc<Store>, name: String, config: &CacheConfig) -> Result<Arc<Self>> {
         let disk = store.disk()?.size;
-        let explained = Explained::new(store.state_dir());
-        let (policy, under_way, engine) = (config.policy(disk), Arc::default(), OnceLock::new());
-        Ok(Arc::new(Self { store, name, policy, disk, explained, under_way, engine }))
+        let input_log = InputLog::new(store.state_dir());
+        let (policy, active_work, engine) = (config.policy(disk), Arc::default(), OnceLock::new());
+        Ok(Arc::new(Self { store, name, policy, disk, input_log, active_work, engine }))
     }
 
     /// Says whose house it is. A second engine is ignored.
-    pub fn serve(&self, engine: &Arc<Engine>) {
+    pub fn set_engine(&self, engine: &Arc<Engine>) {
         let _ = self.engine.set(Arc::downgrade(engine));
     }
 
@@ -78,8 +78,8 @@ impl GarbageCollector {
 
     /// What was used since then may be needed now.
     fn in_use_since(&self) -> i64 {
-        let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = under_way.keys().next().copied();
+        let active_work = self.active_work.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = active_work.keys().next().copied();
         let attached = self.engine().and_then(|engine| engine.oldest().map(|(since, _)| since));
         oldest.into_iter().chain(attached).min().unwrap_or_else(|| self.now()) - CLOCK_GRANULARITY_MS
     }
@@ -89,7 +89,7 @@ impl GarbageCollector {
     }
 
     /// Uses what live sessions hold in memory: what is used is not removed.
-    fn use_what_is_held(&self) {
+    fn touch_live_results(&self) {
         let Some(engine) = self.engine() else { return };
         engine.modules.snapshots().iter().for_each(|snapshot| _ = self.store.has(snapshot));
         let Some((_, moment)) = engine.oldest() else { return };
@@ -107,22 +107,22 @@ impl GarbageCollector {
         let gc = self.clone();
         let checked = move || {
             let found = gc.store.verify()?;
-            gc.forget_what_was_lost();
+            gc.forget_lost_results();
             Ok(found)
         };
         joined(tokio::task::spawn_blocking(checked).await)
     }
 
     /// The same as below, when the store found something damaged or missing.
-    fn forget_what_was_lost(&self) {
+    fn forget_lost_results(&self) {
         if self.store.take_lost() {
             self.store.notes().iter().for_each(|note| tracing::warn!("{note}"));
-            self.forget_what_is_gone();
+            self.forget_missing_results();
         }
     }
 
     /// Forgets results in memory that consist of what is not here any more.
-    fn forget_what_is_gone(&self) {
+    fn forget_missing_results(&self) {
         let Some(engine) = self.engine() else { return };
         engine.modules.retain(&|snapshot| self.store.keeps(snapshot));
         let mut seen = HashSet::new();
@@ -134,44 +134,44 @@ impl GarbageCollector {
     }
 
     fn prune_now(&self, request: &PruneRequest) -> Result<Pruned> {
-        self.use_what_is_held();
+        self.touch_live_results();
         let refers = |table: Table, entry: &[u8]| match table {
             Table::Files => rondel_hostlink::referred(entry),
             _ => rondel_ops::referred(table, entry),
         };
         let pruned = self.store.collect(request, &self.policy, self.in_use_since(), &refers)?;
         if !request.dry_run && !pruned.records.is_empty() {
-            self.forget_what_is_gone();
+            self.forget_missing_results();
         }
         Ok(pruned)
     }
 
     /// Keeps the disk as the policy says, until the engine ends.
-    pub async fn keep(self: Arc<Self>, ending: CancellationToken) {
-        let mut tick = tokio::time::interval(LOOK);
+    pub async fn run(self: Arc<Self>, ending: CancellationToken) {
+        let mut tick = tokio::time::interval(DISK_POLL_INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut counted, mut written) = (Instant::now(), Instant::now());
-        let mut rest: Option<Instant> = None;
+        let (mut pruned_at, mut flushed_at) = (Instant::now(), Instant::now());
+        let mut retry_at: Option<Instant> = None;
         loop {
             tokio::select! {
                 () = ending.cancelled() => break,
                 _ = tick.tick() => {}
             }
-            self.in_background(|gc| gc.forget_what_was_lost()).await;
+            self.in_background(|gc| gc.forget_lost_results()).await;
             let now = Instant::now();
-            if now - written >= WRITE {
-                written = now;
-                self.in_background(|gc| gc.write()).await;
+            if now - flushed_at >= FLUSH_INTERVAL {
+                flushed_at = now;
+                self.in_background(|gc| gc.flush()).await;
             }
             let tight = self.store.disk().is_ok_and(|disk| disk.free < self.policy.min_free);
-            let rested = rest.is_none_or(|until| now >= until);
-            if (tight && rested) || now - counted >= COUNT {
-                counted = now;
-                let freed = self.in_background(|gc| gc.prune_and_say()).await.unwrap_or_default();
-                rest = (tight && freed == 0).then(|| now + IN_VAIN);
+            let may_retry = retry_at.is_none_or(|until| now >= until);
+            if (tight && may_retry) || now - pruned_at >= PRUNE_INTERVAL {
+                pruned_at = now;
+                let freed = self.in_background(|gc| gc.prune_and_log()).await.unwrap_or_default();
+                retry_at = (tight && freed == 0).then(|| now + PRUNE_BACKOFF);
             }
         }
-        self.in_background(|gc| gc.write()).await;
+        self.in_background(|gc| gc.flush()).await;
     }
 
     async fn in_background<T: Send + 'static>(
@@ -182,12 +182,12 @@ impl GarbageCollector {
         tokio::task::spawn_blocking(move || work(&gc)).await.ok()
     }
 
-    fn write(&self) {
+    fn flush(&self) {
         self.store.write_uses();
-        self.explained.write();
+        self.input_log.write();
     }
 
-    fn prune_and_say(&self) -> u64 {
+    fn prune_and_log(&self) -> u64 {
         match self.prune_now(&PruneRequest::default()) {
             Ok(pruned) => {
                 if pruned.bytes > 0 {
@@ -241,12 +241,12 @@ fn joined<T>(done: std::result::Result<Result<T>, tokio::task::JoinError>) -> Re
 }
 
 /// Something that goes on.
-struct UnderWay {
+struct ActiveWork {
     all: Arc<Mutex<BTreeMap<i64, usize>>>,
     since: i64,
 }
 
-impl Drop for UnderWay {
+impl Drop for ActiveWork {
     fn drop(&mut self) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = all.get_mut(&self.since) {
@@ -261,11 +261,11 @@ impl Drop for UnderWay {
 impl Watch for GarbageCollector {
     fn begin(&self) -> Box<dyn Any + Send + Sync> {
         let since = self.now();
-        *self.under_way.lock().unwrap_or_else(PoisonError::into_inner).entry(since).or_default() += 1;
-        Box::new(UnderWay { all: self.under_way.clone(), since })
+        *self.active_work.lock().unwrap_or_else(PoisonError::into_inner).entry(since).or_default() += 1;
+        Box::new(ActiveWork { all: self.active_work.clone(), since })
     }
 
     fn note(&self, note: Note) {
-        self.explained.add(Note { at: self.now(), ..note });
+        self.input_log.add(Note { at: self.now(), ..note });
     }
 }

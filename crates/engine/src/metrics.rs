@@ -14,10 +14,10 @@ use rondel_ports::cache::Cache as _;
 use rondel_web::ServerLimits;
 use tokio_util::sync::CancellationToken;
 
-use crate::sessions::Engine;
+use crate::clients::Engine;
 
 /// How many connections may be open at a time.
-const CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 
 /// Serves the figures on `address` until the engine ends. Only this machine can ask: nobody is asked for credentials.
 ///
@@ -30,7 +30,7 @@ pub async fn serve(engine: Arc<Engine>, address: SocketAddr, ending: Cancellatio
     }
     let listener = tokio::net::TcpListener::bind(address).await.attempt(|| format!("serve metrics on `{address}`"))?;
     let routes = Router::new().route(rondel_link::METRICS, get(answer)).with_state(engine);
-    tokio::spawn(rondel_web::serve(listener, routes, ServerLimits::for_connections(CONNECTIONS), ending));
+    tokio::spawn(rondel_web::serve(listener, routes, ServerLimits::for_connections(MAX_CONNECTIONS), ending));
     Ok(())
 }
 

@@ -28,11 +28,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::answer::{answer, failure};
 use crate::attach::Origin;
+use crate::clients::{AttachedClient, Engine, NestedClient};
 use crate::container_machine::ContainerMachine;
 use crate::endpoint;
-use crate::sessions::{AttachedClient, Engine, Nesting};
+use crate::graphql_request::{error_json, execute_to_json};
 
 /// The header in which client libraries describe themselves.
 const METADATA_HEADER: &str = "x-dagger-client-metadata";
@@ -41,7 +41,7 @@ const MAX_VERSIONS: usize = 64;
 /// How many processes of one container may be attached at a time.
 const MAX_ATTACHED: usize = 64;
 /// How many connections one container may have at a time.
-const CONNECTIONS: usize = 512;
+const MAX_CONNECTIONS: usize = 512;
 
 /// Gives processes of one client access to the API.
 pub struct NestedScopes {
@@ -72,24 +72,24 @@ impl Scopes for NestedScopes {
         let engine = self.engine.upgrade().ok_or_else(gone)?;
         let ScopedProcess { listener, events, root, workdir, env, version, namespace } = process;
         let root = engine.host.enter(root);
-        let nesting = Nesting {
+        let nested = NestedClient {
             origin: self.origin.get().and_then(Weak::upgrade).ok_or_else(gone)?,
             events,
             root: root.path().to_owned(),
             workdir: PathBuf::from(workdir.as_str()),
-            link: Arc::new(Inside { env: env.into_iter().collect() }),
+            link: Arc::new(ContainerClientLink { env: env.into_iter().collect() }),
             machine: Arc::new(ContainerMachine::new(engine.host.clone(), engine.networks.clone(), namespace)),
         };
         let record = scope.record.clone().and_then(|record| record.0.downcast::<ExecScope>().ok());
         let scope = record.ok_or_else(|| Fault::bug("a process has an exec scope that the engine did not make"))?;
         let asked = version.filter(|_| scope.acting_module.is_none()).map(|version| View::of_client(&version));
-        let caller = engine.nested(&nesting, &scope, asked);
+        let caller = engine.nested(&nested, &scope, asked);
         // What a process says of its version counts more than what its environment says, and never more than the module.
         let fixed = scope.acting_module.is_some();
         let ending = engine.ending.child_token();
-        let door = Door {
+        let endpoint = NestedEndpoint {
             engine,
-            nesting,
+            nested,
             scope,
             caller,
             fixed,
@@ -102,8 +102,8 @@ impl Scopes for NestedScopes {
         let port = listener.local_addr().attempt(|| "read the port of a nested API".into())?.port();
         listener.set_nonblocking(true).attempt(|| "serve a nested API".into())?;
         let listener = tokio::net::TcpListener::from_std(listener).attempt(|| "serve a nested API".into())?;
-        let limits = ServerLimits::for_connections(CONNECTIONS);
-        let serving = rondel_web::serve(listener, routes(door), limits, ending.clone());
+        let limits = ServerLimits::for_connections(MAX_CONNECTIONS);
+        let serving = rondel_web::serve(listener, routes(endpoint), limits, ending.clone());
         let serving = AbortOnDropHandle::new(tokio::spawn(serving));
         // The files of the process can be named for as long as the API is served.
         Ok(ScopeBinding { env: environment(port), guard: Box::new((ending.drop_guard(), serving, root)) })
@@ -111,11 +111,11 @@ impl Scopes for NestedScopes {
 }
 
 /// A container as the machine of a client. What its processes ask for is looked for inside it.
-struct Inside {
+struct ContainerClientLink {
     env: HashMap<String, String>,
 }
 
-impl ClientLink for Inside {
+impl ClientLink for ContainerClientLink {
     fn variable<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<String>>> {
         Box::pin(std::future::ready(Ok(self.env.get(name).cloned())))
     }
@@ -148,9 +148,9 @@ fn environment(port: u16) -> Vec<(String, String)> {
 
 /// Where a process comes in.
 #[derive(Clone)]
-pub struct Door {
+pub struct NestedEndpoint {
     engine: Arc<Engine>,
-    nesting: Nesting,
+    nested: NestedClient,
     scope: Arc<ExecScope>,
     /// Who the process is.
     caller: Arc<Caller>,
@@ -169,8 +169,8 @@ pub struct Door {
     ending: CancellationToken,
 }
 
-impl Door {
-    /// Attaches a process: a client of its own in the scope of this door, which is told by `sink`
+impl NestedEndpoint {
+    /// Attaches a process: a client of its own in the scope of this endpoint, which is told by `sink`
     /// what its requests do.
     ///
     /// # Errors
@@ -184,11 +184,11 @@ impl Door {
                 Fault::denied("a process in a container cannot use `--allow`: only a client outside allows things");
             return Err(fault.with_hint("give `--allow` to the command on your machine"));
         }
-        let nesting =
-            Nesting { events: self.nesting.events.also(sink), workdir: hello.workdir, ..self.nesting.clone() };
+        let nested =
+            NestedClient { events: self.nested.events.also(sink), workdir: hello.workdir, ..self.nested.clone() };
         let asked = Some(&hello.version).filter(|version| !version.is_empty()).map(|version| View::of_client(version));
         let view = asked.filter(|_| !self.fixed).unwrap_or(self.caller.view);
-        let caller = self.engine.nested_client(&nesting, &self.scope, Some(view), true);
+        let caller = self.engine.nested_client(&nested, &self.scope, Some(view), true);
         let client = AttachedClient::new(caller, self.ending.child_token(), hello.modules);
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
         attached.insert(client.caller.client.to_string(), client.clone());
@@ -219,7 +219,7 @@ impl Door {
         if others.len() >= MAX_VERSIONS {
             others.clear();
         }
-        let caller = || self.engine.nested(&self.nesting, &self.scope, Some(view));
+        let caller = || self.engine.nested(&self.nested, &self.scope, Some(view));
         others.entry(view).or_insert_with(caller).clone()
     }
 }
@@ -238,30 +238,30 @@ fn version_in(metadata: &[u8]) -> Option<String> {
 
 /// Being able to connect is the authorization: there is no token to check before anything else
 /// happens.
-fn routes(door: Door) -> Router {
+fn routes(endpoint: NestedEndpoint) -> Router {
     Router::new()
         .route(rondel_link::QUERY, post(query).get(query_in_url))
         .route(rondel_link::ATTACH, get(attach))
         .route(rondel_link::SERVED, get(served))
         .route("/init", any(|| async { StatusCode::NO_CONTENT }))
         .route("/shutdown", any(|| async { StatusCode::OK }))
-        .with_state(door)
+        .with_state(endpoint)
 }
 
-async fn attach(State(door): State<Door>, request: Request) -> Response<Body> {
-    match door.places.clone().try_acquire_owned() {
-        Ok(place) => endpoint::attached(request, Origin::Exec(door, place)),
+async fn attach(State(endpoint): State<NestedEndpoint>, request: Request) -> Response<Body> {
+    match endpoint.places.clone().try_acquire_owned() {
+        Ok(place) => endpoint::attached(request, Origin::Exec(endpoint, place)),
         Err(_) => {
             let why = format!("{MAX_ATTACHED} processes of this container are attached, which is the most");
-            (StatusCode::SERVICE_UNAVAILABLE, failure(&why)).into_response()
+            (StatusCode::SERVICE_UNAVAILABLE, error_json(&why)).into_response()
         }
     }
 }
 
-async fn served(State(door): State<Door>, headers: HeaderMap) -> Response<Body> {
-    match door.named(&headers) {
-        Some(client) => match client.prepare(&door.engine).await {
-            Ok(()) => endpoint::json(&client.served(&door.engine)).into_response(),
+async fn served(State(endpoint): State<NestedEndpoint>, headers: HeaderMap) -> Response<Body> {
+    match endpoint.named(&headers) {
+        Some(client) => match client.prepare(&endpoint.engine).await {
+            Ok(()) => endpoint::json(&client.served(&endpoint.engine)).into_response(),
             Err(fault) => (StatusCode::BAD_REQUEST, endpoint::refused(fault).body()).into_response(),
         },
         None => endpoint::unknown_client(),
@@ -269,38 +269,42 @@ async fn served(State(door): State<Door>, headers: HeaderMap) -> Response<Body> 
 }
 
 /// A query whose parts stand in the address: spec/protocol.md §1.7.
-async fn query_in_url(State(door): State<Door>, headers: HeaderMap, RawQuery(parts): RawQuery) -> Response<Body> {
+async fn query_in_url(
+    State(endpoint): State<NestedEndpoint>,
+    headers: HeaderMap,
+    RawQuery(parts): RawQuery,
+) -> Response<Body> {
     let body = body_of(&parts.unwrap_or_default());
     // Its length is the head's.
     let headers =
         headers.into_iter().filter(|(name, _)| !matches!(name, Some(name) if *name == header::CONTENT_LENGTH));
-    answered(door, headers.filter_map(|(name, value)| Some((name?, value))).collect(), body.into()).await
+    answered(endpoint, headers.filter_map(|(name, value)| Some((name?, value))).collect(), body.into()).await
 }
 
-async fn query(State(door): State<Door>, request: Request) -> Response<Body> {
+async fn query(State(endpoint): State<NestedEndpoint>, request: Request) -> Response<Body> {
     let (head, body) = request.into_parts();
-    answered(door, head.headers, body).await
+    answered(endpoint, head.headers, body).await
 }
 
-async fn answered(door: Door, headers: HeaderMap, body: Body) -> Response<Body> {
-    let named = door.named(&headers);
-    let admission = named.as_ref().map_or(&door.admission, |client| &client.admission);
+async fn answered(endpoint: NestedEndpoint, headers: HeaderMap, body: Body) -> Response<Body> {
+    let named = endpoint.named(&headers);
+    let admission = named.as_ref().map_or(&endpoint.admission, |client| &client.admission);
     let (body, _admitted) = match admission.admit(&headers, body).await {
         Ok(admitted) => admitted,
         Err(refusal) => return refusal,
     };
     let Some(client) = named else {
-        return endpoint::graphql(answer(&door.engine.evaluator, &door.caller(&headers), &body).await);
+        return endpoint::graphql(execute_to_json(&endpoint.engine.evaluator, &endpoint.caller(&headers), &body).await);
     };
     let work = async {
-        match client.prepare(&door.engine).await {
-            Ok(()) => answer(&door.engine.evaluator, &client.caller, &body).await,
+        match client.prepare(&endpoint.engine).await {
+            Ok(()) => execute_to_json(&endpoint.engine.evaluator, &client.caller, &body).await,
             Err(fault) => endpoint::refused(fault).body(),
         }
     };
     endpoint::graphql(tokio::select! {
         text = work => text,
-        () = client.gone.cancelled() => failure("the client is gone"),
+        () = client.gone.cancelled() => error_json("the client is gone"),
     })
 }
 

@@ -14,9 +14,9 @@ use tokio::sync::mpsc;
 use crate::attach::Link;
 
 /// How many connections to an open port may wait to be taken; further ones wait at the client.
-const BACKLOG: usize = 64;
+const MAX_PENDING_CONNECTIONS: usize = 64;
 /// How long a stream may take to come in after the client said that it is open.
-const LATEST: Duration = Duration::from_secs(10);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Who waits for streams.
 #[derive(Default)]
@@ -49,14 +49,14 @@ impl Drop for Ticket {
 }
 
 /// A port that is open on a client's machine.
-struct Open {
+struct OpenPort {
     ticket: Ticket,
     link: Arc<Link>,
 }
 
-impl Drop for Open {
+impl Drop for OpenPort {
     fn drop(&mut self) {
-        self.link.say(FromEngine::Release { ticket: self.ticket.name.clone() });
+        self.link.send(FromEngine::Release { ticket: self.ticket.name.clone() });
     }
 }
 
@@ -90,7 +90,7 @@ impl ClientMachine {
             Answer::Failed(why) => return Err(Fault::user(format!("cannot {what}: {why}"))),
             _ => return Err(Fault::environment(format!("cannot {what}: the client's answer is not understood"))),
         }
-        let stream = tokio::time::timeout(LATEST, streams.recv()).await.ok().flatten();
+        let stream = tokio::time::timeout(OPEN_TIMEOUT, streams.recv()).await.ok().flatten();
         stream.ok_or_else(|| Fault::environment(format!("cannot {what}: the client did not open the stream")))
     }
 }
@@ -118,9 +118,9 @@ impl Machine for ClientMachine {
     fn listen(&self, port: u16, protocol: Protocol) -> BoxFuture<'_, Result<Listening>> {
         Box::pin(async move {
             self.check()?;
-            let (ticket, connections) = self.tickets.issue(BACKLOG);
+            let (ticket, connections) = self.tickets.issue(MAX_PENDING_CONNECTIONS);
             // The client may have opened the port when nobody waits for its answer any more.
-            let open = Open { ticket, link: self.link.clone() };
+            let open = OpenPort { ticket, link: self.link.clone() };
             let question = Question::Listen { ticket: open.ticket.name.clone(), port, protocol };
             let why = match self.link.ask(question).await? {
                 Answer::Port(port) => return Ok(Listening { port, connections, guard: Box::new(open) }),

@@ -26,21 +26,21 @@ use rondel_store::Store;
 use rondel_web::{Limits, Web};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::clients::{Engine, Parts};
 use crate::config::{Config, LimitsConfig, Weight};
 use crate::fields::AllFields;
 use crate::gc::GarbageCollector;
-use crate::notes::Noted;
-use crate::serve::ServeOptions;
-use crate::sessions::{Engine, Parts};
+use crate::lifecycle::ServeOptions;
+use crate::warnings::NetworksWithWarnings;
 
 /// Where administrators add authorities of their own. The first is also known to images.
 const ADDED_AUTHORITIES: [&str; 2] = ["/usr/local/share/ca-certificates", "/etc/pki/ca-trust/source/anchors"];
 /// The folder of git repositories in the state folder.
-const GIT: &str = "git";
+const GIT_DIR: &str = "git";
 /// Variables that name the engine: ours, and that of the original.
-const NAMES: [&str; 2] = ["RONDEL_ENGINE_NAME", "_EXPERIMENTAL_DAGGER_ENGINE_NAME"];
+const NAME_VARIABLES: [&str; 2] = ["RONDEL_ENGINE_NAME", "_EXPERIMENTAL_DAGGER_ENGINE_NAME"];
 /// Variables that name proxies.
-const PROXIES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+const PROXY_VARIABLES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
 
 /// An engine on this machine, as `options` say.
 ///
@@ -57,7 +57,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         ..rondel_network::Options::new(&options.state_dir, options.rootless)
     });
     let early = options.notes.iter().cloned().chain(store.notes()).collect();
-    let networks = Arc::new(Noted::new(bridge, early, sandbox.notes()));
+    let networks = Arc::new(NetworksWithWarnings::new(bridge, early, sandbox.notes()));
     sandbox.clean_up()?;
     networks.clean_up()?;
     let mut environment = Environment::from_variables(|name| std::env::var_os(name));
@@ -73,7 +73,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         images,
         http,
         host: host.clone(),
-        git: Arc::new(Git::new(&options.state_dir.join(GIT), git_variables(), open_files)?.with_egress(egress)),
+        git: Arc::new(Git::new(&options.state_dir.join(GIT_DIR), git_variables(), open_files)?.with_egress(egress)),
     };
     let gc = GarbageCollector::new(store.clone(), engine_name(&options.config), &options.config.cache)?;
     let given = rondel_ops::Options { trust: host_trust(), proxies: proxies(), watch: Some(gc.clone()) };
@@ -93,7 +93,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     let fields = AllFields::new(registry);
     let evaluator = Evaluator::new(fields.clone(), options.config.remembered_results, SealKey::derived(&mac_key));
     fields.add(modules.clone());
-    let noted = networks.clone();
+    let with_warnings = networks.clone();
     let engine = Engine::new(Parts {
         services,
         evaluator,
@@ -105,8 +105,8 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         rootless: options.rootless,
         grants: options.config.grants.clone(),
     });
-    noted.tell(&engine);
-    gc.serve(&engine);
+    with_warnings.set_engine(&engine);
+    gc.set_engine(&engine);
     Ok(engine)
 }
 
@@ -181,7 +181,7 @@ fn git_variables() -> Vec<(String, String)> {
 }
 
 fn proxies() -> Vec<(String, String)> {
-    let both = PROXIES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
+    let both = PROXY_VARIABLES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
     let set: HashMap<String, String> =
         both.filter_map(|name| Some((name.clone(), std::env::var(&name).ok()?))).collect();
     let mut set: Vec<_> = set.into_iter().collect();
@@ -192,7 +192,7 @@ fn proxies() -> Vec<(String, String)> {
 /// The engine's name: that of the configuration, of the environment, or of the machine.
 fn engine_name(config: &Config) -> String {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let chosen = config.name.clone().or_else(|| NAMES.iter().find_map(|name| set(name)));
+    let chosen = config.name.clone().or_else(|| NAME_VARIABLES.iter().find_map(|name| set(name)));
     chosen.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 

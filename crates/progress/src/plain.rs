@@ -2,26 +2,26 @@
 
 use rondel_events::{Event, Outcome};
 
-use crate::state::{Change, State};
+use crate::run_state::{RunState, Span, StateChange};
 
 /// Turns events into plain lines.
 #[derive(Debug, Default)]
 pub struct Plain {
-    state: State,
+    state: RunState,
 }
 
 impl Plain {
     /// What is known so far.
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &RunState {
         &self.state
     }
 
     /// Takes one event in and gives the lines it makes.
     pub fn lines(&mut self, event: Event) -> Vec<String> {
         match self.state.apply(event) {
-            Change::Started(id) => self.about(id, |span| format!("{:<4}{}", span.number, span.name)),
-            Change::Lines(id, _, lines) => lines.iter().flat_map(|line| self.output(id, line)).collect(),
-            Change::Ended(id, rest) => {
+            StateChange::Started(id) => self.about(id, |span| format!("{:<4}{}", span.number, span.name)),
+            StateChange::Lines(id, _, lines) => lines.iter().flat_map(|line| self.output(id, line)).collect(),
+            StateChange::Ended(id, rest) => {
                 let mut lines: Vec<String> = rest.iter().flat_map(|line| self.output(id, line)).collect();
                 lines.extend(self.about(id, |span| {
                     let took = duration(span.duration(span.started));
@@ -35,7 +35,7 @@ impl Plain {
                 }));
                 lines
             }
-            Change::Nothing => Vec::new(),
+            StateChange::Nothing => Vec::new(),
         }
     }
 
@@ -43,7 +43,7 @@ impl Plain {
         self.about(id, |span| format!("{:<4}| {line}", span.number))
     }
 
-    fn about(&self, id: rondel_events::SpanId, line: impl FnOnce(&crate::Span) -> String) -> Vec<String> {
+    fn about(&self, id: rondel_events::SpanId, line: impl FnOnce(&Span) -> String) -> Vec<String> {
         self.state.span(id).map(line).into_iter().collect()
     }
 }

@@ -3,7 +3,7 @@
 use rondel_events::{Event, Outcome, SpanId};
 
 use crate::plain::duration;
-use crate::state::{Span, State};
+use crate::run_state::{RunState, Span};
 
 /// At most this many lines of a span's output are shown.
 const OUTPUT_LINES: usize = 4;
@@ -11,13 +11,13 @@ const OUTPUT_LINES: usize = 4;
 /// Draws the state of a run as a block of lines that replaces the one before.
 #[derive(Debug, Default)]
 pub struct Tty {
-    state: State,
+    state: RunState,
     drawn: usize,
 }
 
 impl Tty {
     /// What is known so far.
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &RunState {
         &self.state
     }
 
@@ -48,7 +48,7 @@ impl Tty {
 }
 
 /// The lines for a terminal of `width` columns and `height` rows: what goes on, with its last output; then a summary.
-pub fn draw(state: &State, width: usize, height: usize, now: u64) -> Vec<String> {
+pub fn draw(state: &RunState, width: usize, height: usize, now: u64) -> Vec<String> {
     let mut lines = Vec::new();
     for (id, span) in state.spans().filter(|(_, span)| span.ended.is_none()) {
         lines.push(title(span, depth(state, id), now));
@@ -73,7 +73,7 @@ fn title(span: &Span, depth: usize, now: u64) -> String {
     format!("{:indent$}● {}{progress} {}", "", span.name, duration(span.duration(now)), indent = 2 * depth)
 }
 
-fn depth(state: &State, id: SpanId) -> usize {
+fn depth(state: &RunState, id: SpanId) -> usize {
     let parents = std::iter::successors(state.span(id), |span| state.span(span.parent));
     parents.skip(1).take(20).count()
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use http::Method;
-use rondel_engine::explained::{Explanation, Why, WhyRequest};
+use rondel_engine::cache_miss_log::{Explanation, MissQuery, MissReport};
 use rondel_fault::{Fault, Result};
 use rondel_model::explain::{Difference, Ended};
 use rondel_ports::cache::{Kind, Policy, PruneRequest, Pruned, Record, Size};
@@ -194,12 +194,12 @@ fn disk_of(settings: &Settings) -> Result<u64> {
 }
 
 async fn why(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
-    let request = WhyRequest {
+    let request = MissQuery {
         matching: matches.get_one::<String>("work").cloned(),
         all: matches.get_flag("all"),
         most: matches.get_one("most").copied().unwrap_or_default(),
     };
-    let why: Why = ask(settings, Method::POST, rondel_link::WHY, &request).await?;
+    let why: MissReport = ask(settings, Method::POST, rondel_link::WHY, &request).await?;
     if matches.get_flag("json") {
         return print_json(&why);
     }
@@ -207,7 +207,7 @@ async fn why(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn told(why: &Why, request: &WhyRequest) -> String {
+fn told(why: &MissReport, request: &MissQuery) -> String {
     let mut text = String::new();
     let now = now();
     match (&why.session, &request.matching) {

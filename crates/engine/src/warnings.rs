@@ -13,67 +13,67 @@ use rondel_ports::BoxFuture;
 use rondel_ports::network::{Membership, Network, Networks};
 use rondel_ports::streams::Protocol;
 
-use crate::sessions::Engine;
+use crate::clients::Engine;
 
 /// The networks of containers, with what there is to say about them.
-pub struct Noted {
+pub struct NetworksWithWarnings {
     bridge: Bridge,
     /// What was known at the start.
-    early: Vec<String>,
+    known_at_start: Vec<String>,
     /// What is part of the status only.
-    quiet: Vec<String>,
-    early_said: AtomicBool,
-    late_said: AtomicBool,
+    status_only: Vec<String>,
+    early_sent: AtomicBool,
+    late_sent: AtomicBool,
     engine: OnceLock<Weak<Engine>>,
 }
 
-impl Noted {
-    /// The networks of `bridge`; `early` is known before any of them, and so is `quiet`, of which
+impl NetworksWithWarnings {
+    /// The networks of `bridge`; `known_at_start` is known before any of them, and so is `status_only`, of which
     /// clients are not told by themselves.
-    pub fn new(bridge: Bridge, early: Vec<String>, quiet: Vec<String>) -> Self {
+    pub fn new(bridge: Bridge, known_at_start: Vec<String>, status_only: Vec<String>) -> Self {
         let said = AtomicBool::default;
-        Self { bridge, early, quiet, early_said: said(), late_said: said(), engine: OnceLock::new() }
+        Self { bridge, known_at_start, status_only, early_sent: said(), late_sent: said(), engine: OnceLock::new() }
     }
 
     /// Says whose clients are told. A second engine is ignored.
-    pub fn tell(&self, engine: &Arc<Engine>) {
+    pub fn set_engine(&self, engine: &Arc<Engine>) {
         let _ = self.engine.set(Arc::downgrade(engine));
     }
 
     /// Everything that is known by now.
     pub fn all(&self) -> Vec<String> {
-        self.early.iter().chain(&self.quiet).cloned().chain(self.bridge.note()).collect()
+        self.known_at_start.iter().chain(&self.status_only).cloned().chain(self.bridge.note()).collect()
     }
 
     /// Tells the first client what was known before it.
-    pub(crate) fn greet(&self, client: &Emitter) {
-        if !self.early_said.swap(true, Ordering::Relaxed) {
-            self.early.iter().for_each(|note| say(client, note));
+    pub(crate) fn warn_first_client(&self, client: &Emitter) {
+        if !self.early_sent.swap(true, Ordering::Relaxed) {
+            self.known_at_start.iter().for_each(|note| warn(client, note));
         }
     }
 
-    fn look(&self) {
+    fn warn_clients(&self) {
         let Some(note) = self.bridge.note() else { return };
-        if !self.late_said.swap(true, Ordering::Relaxed)
+        if !self.late_sent.swap(true, Ordering::Relaxed)
             && let Some(engine) = self.engine.get().and_then(Weak::upgrade)
         {
-            engine.listeners().iter().for_each(|client| say(client, &note));
+            engine.listeners().iter().for_each(|client| warn(client, &note));
         }
     }
 }
 
-fn say(client: &Emitter, note: &str) {
+fn warn(client: &Emitter, note: &str) {
     let span = client.span(Work::Other, "note");
     span.emitter().log(Stream::Note, note);
     span.end(Outcome::Done);
 }
 
-impl Networks for Noted {
+impl Networks for NetworksWithWarnings {
     fn connect(&self) -> BoxFuture<'_, Result<Network>> {
         Box::pin(async move {
             let network = self.bridge.connect().await?;
             if network.address.is_none() {
-                self.look();
+                self.warn_clients();
             }
             Ok(network)
         })

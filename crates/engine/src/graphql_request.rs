@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 /// The body of a request.
 #[derive(Deserialize)]
-struct Body {
+struct GraphqlBody {
     query: String,
     #[serde(default)]
     variables: Option<Map<String, Value>>,
@@ -18,8 +18,8 @@ struct Body {
 }
 
 /// Answers `body` for `caller`: always JSON that a client understands, whatever the body is.
-pub async fn answer(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, body: &[u8]) -> String {
-    match run(evaluator, caller, body).await {
+pub async fn execute_to_json(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, body: &[u8]) -> String {
+    match execute_body(evaluator, caller, body).await {
         Ok(response) => response.body(),
         Err(refused) => refused,
     }
@@ -29,26 +29,26 @@ pub async fn answer(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, body: &[u8
 ///
 /// # Errors
 /// The answer to a request that cannot be run.
-pub async fn run(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, body: &[u8]) -> Result<Response, String> {
-    let body: Body = serde_json::from_slice(body)
-        .map_err(|e| failure(&format!("the request is not a GraphQL request in JSON: {e}")))?;
+pub async fn execute_body(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, body: &[u8]) -> Result<Response, String> {
+    let body: GraphqlBody = serde_json::from_slice(body)
+        .map_err(|e| error_json(&format!("the request is not a GraphQL request in JSON: {e}")))?;
     let operation = {
         let request = Request {
             query: &body.query,
             operation_name: body.operation_name.as_deref().filter(|name| !name.is_empty()),
             variables: body.variables.as_ref(),
         };
-        rondel_gql::prepare(&caller.schema(), &request, &Limits::default()).map_err(|e| refusal(&e))?
+        rondel_gql::prepare(&caller.schema(), &request, &Limits::default()).map_err(|e| invalid_request(&e))?
     };
     Ok(execute(evaluator, caller, Arc::new(operation)).await)
 }
 
-fn refusal(e: &GqlError) -> String {
+fn invalid_request(e: &GqlError) -> String {
     let locations: Vec<_> = e.locations.iter().map(|l| json!({"line": l.line, "column": l.column})).collect();
     json!({"data": null, "errors": [{"message": e.message, "locations": locations}]}).to_string()
 }
 
 /// The answer to a request that could not be run at all.
-pub fn failure(message: &str) -> String {
+pub fn error_json(message: &str) -> String {
     json!({"data": null, "errors": [{"message": message}]}).to_string()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rondel_events::{Event, Outcome, SpanId, Stream, Work};
 
 /// How many of its last lines a span keeps.
-const KEPT_LINES: usize = 200;
+const MAX_CACHED_LINES: usize = 200;
 
 /// One piece of work.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,13 +31,13 @@ pub struct Span {
 
 /// A run.
 #[derive(Debug, Clone, Default)]
-pub struct State {
+pub struct RunState {
     spans: BTreeMap<SpanId, Span>,
 }
 
 /// What an event changed, for those who print as they go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum StateChange {
     /// A span began.
     Started(SpanId),
     /// Whole lines of output.
@@ -48,9 +48,9 @@ pub enum Change {
     Nothing,
 }
 
-impl State {
+impl RunState {
     /// Takes one event in.
-    pub fn apply(&mut self, event: Event) -> Change {
+    pub fn apply(&mut self, event: Event) -> StateChange {
         match event {
             Event::Start { span, parent, work, name, at } => {
                 let number = self.spans.len() + 1;
@@ -66,30 +66,30 @@ impl State {
                     partial: String::new(),
                 };
                 self.spans.insert(span, fresh);
-                Change::Started(span)
+                StateChange::Started(span)
             }
             Event::Log { span, stream, text } => match self.spans.get_mut(&span) {
                 Some(found) => {
-                    let lines = found.take(&text);
-                    if lines.is_empty() { Change::Nothing } else { Change::Lines(span, stream, lines) }
+                    let lines = found.append_text(&text);
+                    if lines.is_empty() { StateChange::Nothing } else { StateChange::Lines(span, stream, lines) }
                 }
-                None => Change::Nothing,
+                None => StateChange::Nothing,
             },
             Event::Progress { span, done, total } => {
                 if let Some(found) = self.spans.get_mut(&span) {
                     found.progress = Some((done, total));
                 }
-                Change::Nothing
+                StateChange::Nothing
             }
             Event::End { span, outcome, at } => match self.spans.get_mut(&span) {
                 Some(found) if found.ended.is_none() => {
                     let rest = std::mem::take(&mut found.partial);
                     let rest = if rest.is_empty() { Vec::new() } else { vec![rest] };
-                    found.keep(&rest);
+                    found.append_lines(&rest);
                     found.ended = Some((outcome, at));
-                    Change::Ended(span, rest)
+                    StateChange::Ended(span, rest)
                 }
-                _ => Change::Nothing,
+                _ => StateChange::Nothing,
             },
         }
     }
@@ -133,7 +133,7 @@ pub struct Totals {
 }
 
 impl Span {
-    fn take(&mut self, text: &str) -> Vec<String> {
+    fn append_text(&mut self, text: &str) -> Vec<String> {
         self.partial.push_str(text);
         let mut lines: Vec<String> = Vec::new();
         while let Some(end) = self.partial.find('\n') {
@@ -141,13 +141,13 @@ impl Span {
             self.partial.drain(..=end);
             lines.push(line);
         }
-        self.keep(&lines);
+        self.append_lines(&lines);
         lines
     }
 
-    fn keep(&mut self, lines: &[String]) {
+    fn append_lines(&mut self, lines: &[String]) {
         self.lines.extend_from_slice(lines);
-        let extra = self.lines.len().saturating_sub(KEPT_LINES);
+        let extra = self.lines.len().saturating_sub(MAX_CACHED_LINES);
         self.lines.drain(..extra);
     }
 

@@ -11,16 +11,16 @@ use rondel_web::ServerLimits;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::clients::Engine;
 use crate::config::Config;
-use crate::sessions::Engine;
 use crate::wiring;
 
 /// How many connections to the engine's socket may be open at a time.
-const CONNECTIONS: usize = 4096;
+const MAX_CONNECTIONS: usize = 4096;
 /// How often the engine looks whether it is idle.
-const IDLE_CHECK: Duration = Duration::from_secs(1);
+const IDLE_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How long work under way may take to stop when the engine ends.
-const WIND_DOWN: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How to serve.
 pub struct ServeOptions {
@@ -43,7 +43,7 @@ pub struct ServeOptions {
 pub async fn serve(mut options: ServeOptions) -> Result<()> {
     let idle = options.config.idle();
     let engine = wiring::wire(&options).await?;
-    let keeping = tokio::spawn(engine.gc.clone().keep(engine.ending.clone()));
+    let collecting = tokio::spawn(engine.gc.clone().run(engine.ending.clone()));
     if let Some(address) = options.config.metrics {
         crate::metrics::serve(engine.clone(), address, engine.ending.clone()).await?;
     }
@@ -57,21 +57,21 @@ pub async fn serve(mut options: ServeOptions) -> Result<()> {
         ready();
     }
     let ending = engine.ending.clone();
-    let limits = ServerLimits::for_connections(CONNECTIONS);
+    let limits = ServerLimits::for_connections(MAX_CONNECTIONS);
     let server = tokio::spawn(rondel_web::serve(listener, crate::endpoint::routes(engine.clone()), limits, ending));
     until_end(&engine, idle).await?;
     let _ = std::fs::remove_file(&socket);
     engine.ending.cancel();
-    let _ = tokio::time::timeout(WIND_DOWN, server).await;
-    wind_down(&engine).await;
-    let _ = tokio::time::timeout(WIND_DOWN, keeping).await;
+    let _ = tokio::time::timeout(STOP_TIMEOUT, server).await;
+    wait_for_evaluations(&engine).await;
+    let _ = tokio::time::timeout(STOP_TIMEOUT, collecting).await;
     Ok(())
 }
 
 async fn until_end(engine: &Arc<Engine>, idle: Option<Duration>) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;
     let mut interrupt = signal(SignalKind::interrupt()).attempt(|| "listen for signals".into())?;
-    let mut tick = tokio::time::interval(IDLE_CHECK);
+    let mut tick = tokio::time::interval(IDLE_POLL_INTERVAL);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -88,8 +88,8 @@ async fn until_end(engine: &Arc<Engine>, idle: Option<Duration>) -> Result<()> {
 }
 
 /// Lets processes under way end: their clients are gone, so their work is being cancelled.
-async fn wind_down(engine: &Arc<Engine>) {
-    let deadline = tokio::time::Instant::now() + WIND_DOWN;
+async fn wait_for_evaluations(engine: &Arc<Engine>) {
+    let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
     let mut tick = tokio::time::interval(Duration::from_millis(5));
     while engine.evaluator.graph().running() > 0 && tokio::time::Instant::now() < deadline {
         tick.tick().await;

@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gc::GarbageCollector;
 use crate::nested::NestedScopes;
-use crate::notes::Noted;
 use crate::streams::Tickets;
+use crate::warnings::NetworksWithWarnings;
 
 /// A running engine.
 pub struct Engine {
@@ -40,7 +40,7 @@ pub struct Engine {
     /// Files of this machine and of containers.
     pub host: Arc<HostLink>,
     /// Networks of containers, and remarks on what this machine lacks.
-    pub networks: Arc<Noted>,
+    pub networks: Arc<NetworksWithWarnings>,
     /// What keeps the disk in order.
     pub gc: Arc<GarbageCollector>,
     /// Whether it runs as an ordinary user.
@@ -143,7 +143,7 @@ pub struct Parts {
     /// Files of this machine and of containers.
     pub host: Arc<HostLink>,
     /// Networks of containers, and remarks on what this machine lacks.
-    pub networks: Arc<Noted>,
+    pub networks: Arc<NetworksWithWarnings>,
     /// What keeps the disk in order.
     pub gc: Arc<GarbageCollector>,
     /// Whether it runs as an ordinary user.
@@ -232,23 +232,28 @@ impl Engine {
         attached.is_main = joined.is_none();
         attached.since = (self.gc.now(), self.evaluator.graph().moment());
         if attached.is_main {
-            self.gc.explained.session(attached.since.0, &attached.caller.session, title);
+            self.gc.input_log.session(attached.since.0, &attached.caller.session, title);
         }
         self.clients().attached.insert(id, attached.clone());
-        self.networks.greet(&attached.caller.events);
+        self.networks.warn_first_client(&attached.caller.events);
         Ok(attached)
     }
 
     /// A caller for a process in a container: what it sees is decided by its scope alone. One that speaks for no module is
     /// a client of its own, of the version `asked` if it named one.
-    pub fn nested(self: &Arc<Self>, process: &Nesting, scope: &Arc<ExecScope>, asked: Option<View>) -> Arc<Caller> {
+    pub fn nested(
+        self: &Arc<Self>,
+        process: &NestedClient,
+        scope: &Arc<ExecScope>,
+        asked: Option<View>,
+    ) -> Arc<Caller> {
         self.nested_client(process, scope, asked, false)
     }
 
     /// The same; `own_modules`: modules that it names are files of its own, whatever its scope.
     pub(crate) fn nested_client(
         self: &Arc<Self>,
-        process: &Nesting,
+        process: &NestedClient,
         scope: &Arc<ExecScope>,
         asked: Option<View>,
         own_modules: bool,
@@ -363,7 +368,7 @@ impl Engine {
 
 /// Where a process in a container comes from.
 #[derive(Clone)]
-pub struct Nesting {
+pub struct NestedClient {
     /// The client whose files are "the host".
     pub origin: Arc<Client>,
     /// Where what it asks for is reported.

@@ -6,15 +6,15 @@ use rondel_fault::Fault;
 use tokio::time::Instant;
 
 /// How often a process that does not answer is looked at.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A look at a process.
-pub(crate) struct Stopped;
+pub(crate) struct StoppedProcess;
 
-impl Stopped {
+impl StoppedProcess {
     /// How long a process has to be stopped before it is reported: a person may stop it for a
     /// moment.
-    pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+    pub(crate) const GRACE_PERIOD: Duration = Duration::from_secs(3);
 
     /// What is said of the process `pid` when it is stopped now. One that is traced is not.
     pub(crate) fn fault(pid: i32) -> Option<Fault> {
@@ -33,10 +33,10 @@ impl Stopped {
         let Some(pid) = pid else { return std::future::pending().await };
         let mut since = None;
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
             match Self::fault(pid) {
                 None => since = None,
-                Some(fault) if since.get_or_insert_with(Instant::now).elapsed() >= Self::PATIENCE => return fault,
+                Some(fault) if since.get_or_insert_with(Instant::now).elapsed() >= Self::GRACE_PERIOD => return fault,
                 Some(_) => {}
             }
         }

@@ -1,4 +1,4 @@
-//! Why work ran, or did not have to: notes in a file of bounded size, written behind, and compared when somebody asks.
+//! MissReport work ran, or did not have to: notes in a file of bounded size, written behind, and compared when somebody asks.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -19,16 +19,16 @@ use serde::{Deserialize, Serialize};
 
 /// The file, and what its older half is called.
 const FILE: &str = "explained.jsonl";
-const OLDER: &str = "explained.jsonl.old";
+const ROTATED_FILE: &str = "explained.jsonl.old";
 /// The file becomes the older half when it is larger, in bytes.
-const LARGE: u64 = 4 << 20;
+const MAX_FILE_BYTES: u64 = 4 << 20;
 /// How many notes may wait to be written; of more, the oldest are lost.
-const WAITING: usize = 5_000;
+const MAX_WAITING: usize = 5_000;
 /// The kind of the note that a session leaves when it begins.
-const SESSION: &str = "session";
+const SESSION_KIND: &str = "session";
 
 /// The notes of one engine.
-pub struct Explained {
+pub struct InputLog {
     folder: PathBuf,
     waiting: Mutex<Vec<Note>>,
     writing: Mutex<()>,
@@ -36,7 +36,7 @@ pub struct Explained {
 
 /// What somebody wants to know.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct WhyRequest {
+pub struct MissQuery {
     /// Only work with this in its title, of whichever session; none: the work of the last session.
     pub matching: Option<String>,
     /// Also what did not have to run.
@@ -47,7 +47,7 @@ pub struct WhyRequest {
 
 /// The answer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Why {
+pub struct MissReport {
     /// What the session was, when one was asked about.
     pub session: Option<Note>,
     /// How many pieces of work did not have to run, without those that were not even looked up.
@@ -69,7 +69,7 @@ pub struct Explanation {
     pub differences: Vec<Difference>,
 }
 
-impl Explained {
+impl InputLog {
     /// Notes in the state folder.
     pub fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), waiting: Mutex::default(), writing: Mutex::default() }
@@ -78,15 +78,15 @@ impl Explained {
     /// Adds a note, soon.
     pub fn add(&self, note: Note) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() >= WAITING {
-            waiting.drain(..WAITING / 2);
+        if waiting.len() >= MAX_WAITING {
+            waiting.drain(..MAX_WAITING / 2);
         }
         waiting.push(note);
     }
 
     /// Remembers that a session began.
     pub fn session(&self, at: i64, session: &str, title: String) {
-        let (session, kind) = (session.to_owned(), SESSION.to_owned());
+        let (session, kind) = (session.to_owned(), SESSION_KIND.to_owned());
         self.add(Note { at, session, kind, title, ended: Ended::Ran, parts: Parts::new() });
     }
 
@@ -98,8 +98,8 @@ impl Explained {
         if notes.is_empty() {
             return;
         }
-        if fs::metadata(&path).is_ok_and(|meta| meta.len() > LARGE) {
-            let _ = fs::rename(&path, self.folder.join(OLDER));
+        if fs::metadata(&path).is_ok_and(|meta| meta.len() > MAX_FILE_BYTES) {
+            let _ = fs::rename(&path, self.folder.join(ROTATED_FILE));
         }
         let mut lines = Vec::new();
         for note in &notes {
@@ -114,21 +114,22 @@ impl Explained {
 
     fn read(&self) -> Vec<Note> {
         self.write();
-        let texts = [OLDER, FILE].map(|name| fs::read(self.folder.join(name)).unwrap_or_default());
+        let texts = [ROTATED_FILE, FILE].map(|name| fs::read(self.folder.join(name)).unwrap_or_default());
         // A line that was being written when the engine was killed is none.
         let lines = texts.iter().flat_map(|text| text.split(|byte| *byte == b'\n'));
         lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
 
     /// Answers `request`.
-    pub async fn why(&self, ops: &Arc<Ops>, request: &WhyRequest) -> Why {
+    pub async fn explain_miss(&self, ops: &Arc<Ops>, request: &MissQuery) -> MissReport {
         let notes = self.read();
-        let last = notes.iter().rev().find(|note| note.kind == SESSION);
+        let last = notes.iter().rev().find(|note| note.kind == SESSION_KIND);
         let is_asked = |note: &Note| match &request.matching {
-            Some(text) => note.kind != SESSION && note.title.contains(text.as_str()),
-            None => note.kind != SESSION && last.is_some_and(|last| last.session == note.session),
+            Some(text) => note.kind != SESSION_KIND && note.title.contains(text.as_str()),
+            None => note.kind != SESSION_KIND && last.is_some_and(|last| last.session == note.session),
         };
-        let mut why = Why { session: last.filter(|_| request.matching.is_none()).cloned(), ..Why::default() };
+        let mut why =
+            MissReport { session: last.filter(|_| request.matching.is_none()).cloned(), ..MissReport::default() };
         let most = if request.most == 0 { usize::MAX } else { request.most };
         for (at, note) in notes.iter().enumerate().rev().filter(|(_, note)| is_asked(note)) {
             let explanation = explain(note, &notes[..at]);
@@ -172,10 +173,10 @@ async fn with_files(ops: &Arc<Ops>, mut explanation: Explanation, earlier: &[Not
     let Some(nearest) = nearest(&explanation.note, earlier) else { return explanation };
     let cx = OpContext {
         events: Emitter::nowhere(),
-        secrets: Arc::new(Nobody),
-        scopes: Arc::new(Nobody),
+        secrets: Arc::new(NothingAvailable),
+        scopes: Arc::new(NothingAvailable),
         services: Arc::new(NoServices),
-        sockets: Arc::new(Nobody),
+        sockets: Arc::new(NothingAvailable),
         reach: Reach::Outside,
         failures: None,
     };
@@ -190,9 +191,9 @@ async fn with_files(ops: &Arc<Ops>, mut explanation: Explanation, earlier: &[Not
 }
 
 /// Has no secrets and serves nobody.
-struct Nobody;
+struct NothingAvailable;
 
-impl Secrets for Nobody {
+impl Secrets for NothingAvailable {
     fn plaintext<'a>(&'a self, _: &'a SecretRef) -> BoxFuture<'a, Result<Arc<Plaintext>>> {
         Box::pin(std::future::ready(Err(Fault::bug("explaining needs no secrets"))))
     }
@@ -202,13 +203,13 @@ impl Secrets for Nobody {
     }
 }
 
-impl Scopes for Nobody {
+impl Scopes for NothingAvailable {
     fn bind(&self, _: &Scope, _: ScopedProcess) -> Result<ScopeBinding> {
         Err(Fault::bug("explaining starts no process"))
     }
 }
 
-impl Sockets for Nobody {
+impl Sockets for NothingAvailable {
     fn find<'a>(&'a self, _: &'a SocketRef) -> BoxFuture<'a, Result<()>> {
         Box::pin(std::future::ready(Err(Fault::bug("explaining needs no sockets"))))
     }
