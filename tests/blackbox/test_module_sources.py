@@ -287,4 +287,4 @@ def test_an_id_leads_to_no_other_directory_of_the_machine(engine, folder):
     changed = raw.replace(b"mod-a", b"mod-b")
     assert changed != raw
     forged = "R" + base64.urlsafe_b64encode(changed).decode().rstrip("=")
-    engine.query(load(forged)).failed("its ID was not made by this engine")
+    engine.query(load(forged)).failed("this engine did not seal")

@@ -84,7 +84,7 @@ mod tests {
         let spoken = outer.acting_as(Some(&module()));
         assert_ne!(spoken.digest(), outer.digest());
         assert_eq!(spoken.acting_as(None).digest(), outer.digest());
-        assert!(spoken.records_identity() && !outer.records_identity());
+        assert!(spoken.starts_speakers() && outer.starts_speakers());
         assert!(Arc::ptr_eq(&spoken.acting_as(Some(&module())), &spoken));
         assert!(Arc::ptr_eq(spoken.receiver().expect("a receiver"), &plain));
     }

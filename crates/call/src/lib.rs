@@ -5,8 +5,8 @@
 //! fixed when it is made. A wire ID holds the whole recipe, so that any connection, and any later
 //! session, can load it; what came out of the call is never part of it. Chains may be thousands of
 //! calls deep: nothing here recurses along receivers. A call that may start a process with API access
-//! records the module as which that process acts ([`ModuleIdentity`]). A wire ID with such a record is
-//! sealed ([`SealKey`]): only the engine can write one.
+//! records the module as which that process acts ([`ModuleIdentity`]). A wire ID is sealed
+//! ([`SealKey`]): only the engine can write one.
 
 mod edit;
 mod identity;
@@ -19,7 +19,7 @@ use rondel_digest::{Digest, Hasher};
 
 pub use edit::edited;
 pub use identity::ModuleIdentity;
-pub use wire::{DecodeError, SealKey, decode, encode, is_id};
+pub use wire::{DecodeError, SealKey, decode, encode, is_id, seal};
 
 /// The argument that gives a process access to the API.
 pub const NESTING: &str = "experimentalPrivilegedNesting";
@@ -36,7 +36,6 @@ pub struct Call {
     rest: Option<Box<Rest>>,
     digest: Digest,
     starts_speakers: bool,
-    records_identity: bool,
     passing: bool,
 }
 
@@ -152,10 +151,6 @@ impl Call {
         let starts_speakers = spec.starts_speaker()
             || receiver.as_ref().is_some_and(|receiver| receiver.starts_speakers)
             || spec.args.iter().any(|(_, value)| value.starts_speakers());
-        let records_identity = spec.identity.is_some()
-            || receiver.as_ref().is_some_and(|receiver| receiver.records_identity)
-            || spec.module.as_ref().is_some_and(|module| module.module.records_identity)
-            || spec.args.iter().any(|(_, value)| value.records_identity());
         let passing = receiver.as_ref().is_some_and(|receiver| receiver.passing)
             || spec.implicit.iter().any(|(name, _)| PASSING.contains(&&**name))
             || spec.args.iter().any(|(_, value)| value.is_passing());
@@ -163,7 +158,7 @@ impl Call {
         let plain = nth == 0 && view.is_none() && module.is_none() && identity.is_none() && implicit.is_empty();
         let rest = (!plain).then(|| Box::new(Rest { nth, view, module, identity, implicit: implicit.into() }));
         let args = args.into();
-        Arc::new(Self { receiver, returns, field, args, rest, digest, starts_speakers, records_identity, passing })
+        Arc::new(Self { receiver, returns, field, args, rest, digest, starts_speakers, passing })
     }
 
     /// Whether the call, or one that it is made of, may start a process that speaks to the API.
@@ -174,11 +169,6 @@ impl Call {
     /// Whether it, or a call that it is made of, belongs to one session, client or request: nobody asks for it afterwards.
     pub fn is_passing(&self) -> bool {
         self.passing
-    }
-
-    /// Whether the call, or one that it is made of, records a module as which processes act.
-    pub fn records_identity(&self) -> bool {
-        self.records_identity
     }
 
     /// The recipe with every process that it starts acting as `identity`.
@@ -288,15 +278,6 @@ impl Literal {
             Literal::Call(call) => call.passing,
             Literal::List(items) => items.iter().any(Literal::is_passing),
             Literal::Object(fields) => fields.iter().any(|(_, value)| value.is_passing()),
-            _ => false,
-        }
-    }
-
-    fn records_identity(&self) -> bool {
-        match self {
-            Literal::Call(call) => call.records_identity,
-            Literal::List(items) => items.iter().any(Literal::records_identity),
-            Literal::Object(fields) => fields.iter().any(|(_, value)| value.records_identity()),
             _ => false,
         }
     }

@@ -1,16 +1,16 @@
-//! The wire form of a call: an opaque, self-contained text.
+//! The wire form of a call: an opaque, self-contained text that only the engine can write.
 //!
-//! `R` and the URL-safe base64 (no padding) of: one version byte, then every distinct call of the
-//! recipe, dependencies first, each as receiver reference, type, field, nth, view, module, arguments,
-//! implicit inputs. References are positions counted from one. Numbers are LEB128, texts are length
-//! and bytes; repeated texts are references into a table that grows as texts appear. The leading `R`
-//! keeps an ID from ever being all digits, which one client would print as a number.
+//! `R` and the URL-safe base64 (no padding) of: one version byte, 32 bytes of a MAC over everything that
+//! follows, then every distinct call of the recipe, dependencies first, each as receiver reference,
+//! type, field, nth, view, module, identity, arguments, implicit inputs. References are positions
+//! counted from one. Numbers are LEB128, texts are length and bytes; repeated texts are references into
+//! a table that grows as texts appear. The leading `R` keeps an ID from ever being all digits, which one
+//! client would print as a number.
 //!
-//! A recipe in which a call records as which module its processes act has another version byte, 32
-//! bytes of a MAC over everything that follows, and in each call, after the module, the identity:
-//! module reference, implementation, view. Only the engine has the key, and the MAC covers the whole
-//! recipe, so that no client can say as which module a process acts, or have a process of its own act
-//! as a module.
+//! A recipe is evaluated for the client that loads it, with fields that no schema has, with inputs that
+//! the engine found for the client that asked, and as the module that it records. So every ID is sealed:
+//! the MAC covers the whole recipe and its key never leaves the engine. A client can have evaluated what
+//! some client of this engine has selected, and can write or change nothing of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use rondel_digest::Digest;
 
 use crate::{Call, CallSpec, Literal, ModuleIdentity, ModuleRef};
 
-/// Of recipes in which no call records an identity.
-const PLAIN: u8 = 1;
-/// Of recipes in which a call does.
+/// The version of IDs without a seal, which early engines wrote.
+const UNSEALED: u8 = 1;
+/// The version of sealed IDs.
 const SEALED: u8 = 2;
 /// The length of a MAC.
 const MAC: usize = 32;
-/// Under this name early versions recorded an identity, without a seal.
-const EARLY_IDENTITY: &str = "scope";
+/// The length of what stands before the recipe.
+const HEAD: usize = 1 + MAC;
 /// Literals nest at most this deep; deeper ones come from nobody honest.
 const MAX_NESTING: usize = 200;
 
@@ -44,8 +44,8 @@ pub enum DecodeError {
     /// The content is damaged.
     #[error("a damaged ID: {0}")]
     Damaged(&'static str),
-    /// It says as which module a process acts, and not this engine said so.
-    #[error("an ID with work of a module that this engine did not seal: it was changed, or another engine made it")]
+    /// This engine did not write it, byte for byte.
+    #[error("an ID that this engine did not seal: it was changed, or another engine made it")]
     Unsealed,
 }
 
@@ -66,27 +66,33 @@ impl SealKey {
     }
 }
 
-/// The wire ID of `call`, sealed with `key` when it records an identity.
+/// The wire ID of `call`, sealed with `key`.
 pub fn encode(call: &Arc<Call>, key: &SealKey) -> String {
-    let sealed = call.records_identity();
-    let head = if sealed { 1 + MAC } else { 1 };
-    let mut w = Writer { out: vec![0; head], sealed, calls: HashMap::new(), texts: HashMap::new() };
+    let mut w = Writer { out: vec![0; HEAD], calls: HashMap::new(), texts: HashMap::new() };
     w.recipe(call);
-    w.out[0] = if sealed { SEALED } else { PLAIN };
-    if sealed {
-        let mac = key.mac(&w.out[head..]);
-        w.out[1..head].copy_from_slice(mac.as_bytes());
-    }
-    let mut text = String::with_capacity(w.out.len() * 4 / 3 + 2);
+    sealed(w.out, key)
+}
+
+/// The ID whose recipe is `bytes`, whatever they are: for tests of what reads recipes.
+pub fn seal(bytes: &[u8], key: &SealKey) -> String {
+    sealed([&[0; HEAD], bytes].concat(), key)
+}
+
+/// The ID of a recipe that follows [`HEAD`] free bytes.
+fn sealed(mut bytes: Vec<u8>, key: &SealKey) -> String {
+    let mac = key.mac(&bytes[HEAD..]);
+    bytes[0] = SEALED;
+    bytes[1..HEAD].copy_from_slice(mac.as_bytes());
+    let mut text = String::with_capacity(bytes.len() * 4 / 3 + 2);
     text.push('R');
-    URL_SAFE_NO_PAD.encode_string(&w.out, &mut text);
+    URL_SAFE_NO_PAD.encode_string(&bytes, &mut text);
     text
 }
 
 /// The call that `id` stands for.
 ///
 /// # Errors
-/// When the text is not an ID, not one of this version, or one that `key` should have sealed and did not.
+/// When the text is not an ID, not one of this version, or one that `key` did not seal.
 pub fn decode(id: &str, key: &SealKey) -> Result<Arc<Call>, DecodeError> {
     read(id, &|mac, body| key.mac(body).is_mac(mac))
 }
@@ -100,17 +106,15 @@ fn read(id: &str, is_sealed: &dyn Fn(&[u8], &[u8]) -> bool) -> Result<Arc<Call>,
     let not_an_id = || DecodeError::NotAnId(id.chars().take(40).collect());
     let body = id.strip_prefix('R').ok_or_else(not_an_id)?;
     let bytes = URL_SAFE_NO_PAD.decode(body).map_err(|_| not_an_id())?;
-    let mut r = Reader { rest: &bytes, sealed: false, calls: Vec::new(), texts: Vec::new() };
+    let mut r = Reader { rest: &bytes, calls: Vec::new(), texts: Vec::new() };
     match r.byte()? {
-        PLAIN => {}
-        SEALED => {
-            let mac = r.take(MAC)?;
-            if !is_sealed(mac, r.rest) {
-                return Err(DecodeError::Unsealed);
-            }
-            r.sealed = true;
-        }
+        SEALED => {}
+        UNSEALED => return Err(DecodeError::Unsealed),
         other => return Err(DecodeError::Version(other)),
+    }
+    let mac = r.take(MAC)?;
+    if !is_sealed(mac, r.rest) {
+        return Err(DecodeError::Unsealed);
     }
     while !r.rest.is_empty() {
         let call = r.call()?;
@@ -121,7 +125,6 @@ fn read(id: &str, is_sealed: &dyn Fn(&[u8], &[u8]) -> bool) -> Result<Arc<Call>,
 
 struct Writer {
     out: Vec<u8>,
-    sealed: bool,
     calls: HashMap<Digest, u64>,
     texts: HashMap<Arc<str>, u64>,
 }
@@ -165,11 +168,9 @@ impl Writer {
             }
         }
         self.module(call.module());
-        if self.sealed {
-            let identity = call.identity();
-            self.module(identity.map(|identity| &identity.module));
-            identity.into_iter().for_each(|identity| self.text(&identity.view));
-        }
+        let identity = call.identity();
+        self.module(identity.map(|identity| &identity.module));
+        identity.into_iter().for_each(|identity| self.text(&identity.view));
         self.number(call.args().len() as u64);
         for (name, value) in call.args() {
             self.text(name);
@@ -258,7 +259,6 @@ impl Writer {
 
 struct Reader<'a> {
     rest: &'a [u8],
-    sealed: bool,
     calls: Vec<Arc<Call>>,
     texts: Vec<Arc<str>>,
 }
@@ -273,9 +273,7 @@ impl<'a> Reader<'a> {
             _ => Some(self.text()?),
         };
         spec.module = self.module()?;
-        if self.sealed
-            && let Some(module) = self.module()?
-        {
+        if let Some(module) = self.module()? {
             spec.identity = Some(Arc::new(ModuleIdentity { module, view: self.text()? }));
         }
         for _ in 0..self.count()? {
@@ -284,9 +282,6 @@ impl<'a> Reader<'a> {
         }
         for _ in 0..self.count()? {
             let (name, value) = (self.text()?, self.text()?);
-            if &*name == EARLY_IDENTITY {
-                return Err(DecodeError::Unsealed);
-            }
             spec.implicit.push((name, value));
         }
         Ok(Call::new(receiver, spec))
@@ -446,6 +441,7 @@ mod tests {
         fn no_text_makes_it_panic(text in "R[A-Za-z0-9_-]{0,200}") {
             let _ = decode(&text, &key());
             let _ = is_id(&text);
+            let _ = decode(&seal(text.as_bytes(), &key()), &key());
         }
 
         #[test]
@@ -468,33 +464,33 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_is_believed_with_a_seal_only() {
-        let mine = encode(&acting(None, "a"), &key());
-        assert!(decode(&mine, &key()).expect("decodes").identity().is_some());
-        assert_eq!(decode(&mine, &SealKey::derived(&[8; 32])), Err(DecodeError::Unsealed));
-        let body = URL_SAFE_NO_PAD.decode(&mine[1..]).expect("base64");
-        let other = URL_SAFE_NO_PAD.decode(&encode(&acting(None, "b"), &key())[1..]).expect("base64");
-        // The seal of one recipe on another, a seal of zeros, and the same body as one without a seal.
-        for head in [&other[..=MAC], &[&[SEALED][..], &[0; MAC]].concat()[..], &[PLAIN][..]] {
-            let forged = format!("R{}", URL_SAFE_NO_PAD.encode([head, &body[1 + MAC..]].concat()));
-            let decoded = decode(&forged, &key());
-            assert!(decoded.as_ref().map_or(true, |call| call.identity().is_none() && call.digest() != body_of(&mine)));
-            assert!(head[0] == PLAIN || decoded == Err(DecodeError::Unsealed));
+    fn what_this_engine_did_not_seal_is_refused() {
+        let plain = |word: &str| acting(None, word).acting_as(None);
+        for [mine, other] in [[acting(None, "a"), acting(None, "b")], [plain("a"), plain("b")]] {
+            let id = encode(&mine, &key());
+            assert_eq!(decode(&id, &key()).expect("decodes").spec(), mine.spec());
+            assert_eq!(decode(&id, &SealKey::derived(&[8; 32])), Err(DecodeError::Unsealed));
+            let [body, other] =
+                [&id, &encode(&other, &key())].map(|id| URL_SAFE_NO_PAD.decode(&id[1..]).expect("base64"));
+            // The seal of another recipe, a seal of zeros, and a version without a seal.
+            for head in [&other[..HEAD], &[&[SEALED][..], &[0; MAC]].concat()[..], &[UNSEALED][..]] {
+                let forged = format!("R{}", URL_SAFE_NO_PAD.encode([head, &body[HEAD..]].concat()));
+                assert_eq!(decode(&forged, &key()), Err(DecodeError::Unsealed));
+            }
         }
-        let mut early = CallSpec::new("Container", "withExec");
-        early.implicit.push((EARLY_IDENTITY.into(), "m v0.18.10".into()));
-        assert_eq!(decode(&encode(&Call::new(None, early), &key()), &key()), Err(DecodeError::Unsealed));
-    }
-
-    fn body_of(id: &str) -> Digest {
-        decode(id, &key()).expect("decodes").digest()
     }
 
     #[test]
-    fn ids_without_an_identity_need_no_key() {
-        let call = acting(None, "a").acting_as(None);
-        let id = encode(&call, &key());
-        assert_eq!(decode(&id, &SealKey::derived(&[8; 32])).expect("decodes").digest(), call.digest());
-        assert_eq!(id, encode(&call, &SealKey::derived(&[8; 32])));
+    fn damaged_recipes_are_refused() {
+        let read = |bytes: &[u8]| decode(&seal(bytes, &key()), &key());
+        assert_eq!(read(&[]), Err(DecodeError::Damaged("it is empty")));
+        assert_eq!(read(&[9]), Err(DecodeError::Damaged("a reference to a call that is not there")));
+        let whole = URL_SAFE_NO_PAD.decode(&encode(&acting(None, "a"), &key())[1..]).expect("base64");
+        assert_eq!(read(&whole[HEAD..]).expect("decodes").digest(), acting(None, "a").digest());
+        // One that ends early is damaged, or ends behind the recipe of the module.
+        for end in 1..whole.len() - HEAD {
+            let cut = read(&whole[HEAD..HEAD + end]);
+            assert!(cut.as_ref().map_or(true, |call| &**call.returns() == "Module"), "{end} {cut:?}");
+        }
     }
 }
