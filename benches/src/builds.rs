@@ -1,5 +1,5 @@
-//! The same work as image builders do it: builds of Dockerfiles, images in and out, folders into images. Each row of ours is
-//! followed by that of `buildah`, when it is installed.
+//! The same work as image builders do it: builds of Dockerfiles, images in and out, folders into
+//! images. Each row of ours is followed by that of `buildah`, when it is installed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -149,7 +149,8 @@ impl Builder {
             Self::Rondel => {
                 engine.query(&format!("{{ host {{ directory(path: {folder:?}) {{ dockerBuild {{ sync }} }} }} }}"))
             }
-            // Without network, and with the one runtime that every machine has: what it does least work with.
+            // Without network, and with the one runtime that every machine has: what it does least
+            // work with.
             Self::Buildah { .. } => {
                 let mut words = vec!["build", "--quiet", "--pull-never", "--layers", "--network=none"];
                 let runc = find("runc").map(|path| path.display().to_string());

@@ -1,4 +1,5 @@
-//! The least HTTP that a GraphQL endpoint on loopback needs: one connection, one request after the other.
+//! The least HTTP that a GraphQL endpoint on loopback needs: one connection, one request after the
+//! other.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -23,7 +24,8 @@ impl Connection {
         Ok(Self { stream: BufReader::new(stream), head })
     }
 
-    /// Sends a query and checks that the answer has no errors. It is not parsed: it may be a thousand levels deep.
+    /// Sends a query and checks that the answer has no errors. It is not parsed: it may be a
+    /// thousand levels deep.
     pub(crate) fn query(&mut self, document: &str) -> Result<(), String> {
         let body = json!({ "query": document }).to_string();
         let request = format!("{}Content-Length: {}\r\n\r\n{body}", self.head, body.len());

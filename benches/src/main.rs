@@ -1,7 +1,9 @@
-//! Measures the budgets of `docs/architecture.md` from outside, on the binary that users run, and prints one table.
+//! Measures the budgets of `docs/architecture.md` from outside, on the binary that users run, and
+//! prints one table.
 //!
-//! *Invariants.* Nothing of the engine is linked in. Every row says its budget, the median, the 95th percentile and how
-//! often it ran. The engine's state is in a folder of its own, which is removed.
+//! *Invariants.* Nothing of the engine is linked in. Every row says its budget, the median, the
+//! 95th percentile and how often it ran. The engine's state is in a folder of its own, which is
+//! removed.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool that talks to its terminal")]
 
 mod builds;

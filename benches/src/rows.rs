@@ -49,7 +49,8 @@ fn memory(engine: &Engine) -> Result<Vec<Row>, String> {
     Ok(vec![Row::memory("idle engine memory", 40_000_000, engine.memory()?)])
 }
 
-/// What one more cached field costs inside one request: a request with many of them, less one with a single one.
+/// What one more cached field costs inside one request: a request with many of them, less one with
+/// a single one.
 fn cached(engine: &Engine) -> Result<Vec<Row>, String> {
     const CHAINS: u32 = 250;
     const FIELDS: u32 = 4;

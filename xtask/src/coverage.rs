@@ -1,4 +1,5 @@
-//! The report of the API coverage: made by the test that compares, so that a task needs nothing of the engine.
+//! The report of the API coverage: made by the test that compares, so that a task needs nothing of
+//! the engine.
 
 use std::path::Path;
 use std::process::Command;

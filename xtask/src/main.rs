@@ -1,6 +1,7 @@
 //! The project's own tasks, one intent each: `cargo xtask TASK`.
 //!
-//! *Invariants.* Few and small dependencies, so that a task starts soon. A task that fails says what to do about it.
+//! *Invariants.* Few and small dependencies, so that a task starts soon. A task that fails says
+//! what to do about it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool that talks to its terminal")]
 
 mod behaviours;
@@ -20,6 +21,7 @@ usage: cargo xtask TASK
   behaviours [REPORT.xml…]            what users observe, by number, and what came of the tests that show it
   tidy                                what the compiler does not check: layers, cycles, lengths, words, documents
   tidy cycles CRATE                   the files of one crate that import one another, with the lines
+  tidy wrap PATH…                     wrap comments that are too wide
   base-images [--into DIR] [NAME…]    prepare base images from Debian packages in an OCI layout (default .state/images)
   bench [--quick] [ROW…]              measure the budgets, on a release build
   cli-reference [--check]             write or compare docs/cli.md
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         ["api-coverage"] => coverage::run(&root()),
         ["behaviours", reports @ ..] => behaviours::run(&root(), reports),
         ["tidy"] => tidy::run(&root()),
+        ["tidy", "wrap", named @ ..] => tidy::wrap(&root(), named),
         ["tidy", "cycles", name] => tidy::cycles(&root(), name),
         ["base-images", rest @ ..] => images::run(&root(), rest),
         ["bench", rest @ ..] => bench::run(&root(), rest),

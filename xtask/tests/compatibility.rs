@@ -1,4 +1,5 @@
-//! The table of types in `docs/compatibility.md` says what the engine really evaluates, and that of behaviours what is not done.
+//! The table of types in `docs/compatibility.md` says what the engine really evaluates, and that of
+//! behaviours what is not done.
 //!
 //! `RONDEL_UPDATE=1 cargo test -p xtask --test compatibility` rewrites it.
 
@@ -54,8 +55,8 @@ fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// Interfaces, whose fields are evaluated by the types behind them, and types that nothing gives yet and that have
-/// nothing but an ID.
+/// Interfaces, whose fields are evaluated by the types behind them, and types that nothing gives
+/// yet and that have nothing but an ID.
 const NOTHING_OF_THEIR_OWN: [&str; 7] =
     ["ClientFilesyncMirror", "Exportable", "HTTPState", "Node", "RemoteGitMirror", "Socket", "Syncer"];
 
@@ -67,7 +68,8 @@ fn evaluated() -> BTreeSet<String> {
     surface.names().collect()
 }
 
-/// Fields of objects by the versions that had them, without those that load an ID, which every type has.
+/// Fields of objects by the versions that had them, without those that load an ID, which every type
+/// has.
 fn fields() -> BTreeMap<(&'static str, &'static str), BTreeSet<&'static str>> {
     let mut fields: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for line in API.lines().filter(|line| !line.starts_with('#')) {

@@ -1,7 +1,9 @@
-//! What users observe, by number, compared with the black-box tests that carry those numbers in their names.
+//! What users observe, by number, compared with the black-box tests that carry those numbers in
+//! their names.
 //!
-//! A test carries `CTR-002` as `ctr_002` in its own name or in that of one of its parameters. What came of the tests is read
-//! from the reports that `scripts/test` leaves, or from those that are named.
+//! A test carries `CTR-002` as `ctr_002` in its own name or in that of one of its parameters. What
+//! came of the tests is read from the reports that `scripts/test` leaves, or from those that are
+//! named.
 
 mod names;
 mod report;

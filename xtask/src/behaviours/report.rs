@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::names::Numbers;
 
-/// What came of the tests of one number; a later one is worse for whoever wants to know that it works.
+/// What came of the tests of one number; a later one is worse for whoever wants to know that it
+/// works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Outcome {
     /// No report has it as run.
@@ -34,7 +35,8 @@ pub(super) fn read(text: &str, numbers: &Numbers, outcomes: &mut BTreeMap<&'stat
     }
 }
 
-/// The text of an attribute; a name of a test needs no unescaping, because numbers have nothing to escape.
+/// The text of an attribute; a name of a test needs no unescaping, because numbers have nothing to
+/// escape.
 fn attribute<'a>(start: &'a str, name: &str) -> Option<&'a str> {
     let at = start.match_indices(name).find(|(at, _)| {
         let before = start[..*at].chars().next_back().is_none_or(|c| c == ' ');

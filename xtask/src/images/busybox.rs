@@ -1,4 +1,5 @@
-//! Busybox from scratch: the static program of the package `busybox-static`, its applets as links, and accounts.
+//! Busybox from scratch: the static program of the package `busybox-static`, its applets as links,
+//! and accounts.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -36,8 +37,8 @@ fn build(scratch: &Path) -> Result<Built, String> {
     let inside = tree.join("bin/busybox");
     fs::copy(&program, &inside).map_err(wrong)?;
     fs::set_permissions(&inside, fs::Permissions::from_mode(0o755)).map_err(wrong)?;
-    // The program is asked where it was found: a process that another thread starts just now may still hold the copy open
-    // for writing, and what is open for writing cannot be run.
+    // The program is asked where it was found: a process that another thread starts just now may
+    // still hold the copy open for writing, and what is open for writing cannot be run.
     for applet in text_of(Command::new(&program).arg("--list"))?.lines().filter(|a| *a != "busybox") {
         symlink("busybox", tree.join("bin").join(applet)).map_err(wrong)?;
     }

@@ -8,7 +8,8 @@ use super::{Built, EPOCH, PATH_VARIABLE, Recipe, apt_options, is_root, run_comma
 /// What a slim image does without.
 const SLIM: &str = "rm -rf \"$1\"/usr/share/doc/* \"$1\"/usr/share/man/* \"$1\"/usr/share/locale/* \
                     \"$1\"/usr/share/info/* \"$1\"/var/cache/apt/*.bin \"$1\"/var/log/*.log \"$1\"/var/log/apt/*";
-/// `python` and `pip` by their usual names, and packages may be installed beside those of the system.
+/// `python` and `pip` by their usual names, and packages may be installed beside those of the
+/// system.
 const PYTHON: &str = "ln -s /usr/bin/python3 \"$1\"/usr/local/bin/python; \
                       ln -s /usr/bin/pip3 \"$1\"/usr/local/bin/pip; \
                       rm -f \"$1\"/usr/lib/python3*/EXTERNALLY-MANAGED";
@@ -34,7 +35,8 @@ pub(super) fn older_python() -> Recipe {
     recipe("python-3.11", "bookworm", PYTHON_PACKAGES, &[SLIM, PYTHON], references, "python3", check)
 }
 
-/// A database and its client of Debian bookworm, for `scripts/services`. Its name says what it is, and is no project's own.
+/// A database and its client of Debian bookworm, for `scripts/services`. Its name says what it is,
+/// and is no project's own.
 pub(super) fn redis() -> Recipe {
     let packages = &["redis-server", "redis-tools"];
     let references = &["localhost/debian-redis:bookworm"];

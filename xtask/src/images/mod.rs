@@ -1,8 +1,9 @@
-//! Base images made from Debian packages, for machines with package registries but no image registry.
+//! Base images made from Debian packages, for machines with package registries but no image
+//! registry.
 //!
-//! *Invariants.* An image is never published under a name that promises something else: a tag tells the release
-//! and the version that are inside. The mirror is the one that the machine's own package manager uses. An image
-//! that is there and was made by the same recipe is not made again.
+//! *Invariants.* An image is never published under a name that promises something else: a tag tells
+//! the release and the version that are inside. The mirror is the one that the machine's own
+//! package manager uses. An image that is there and was made by the same recipe is not made again.
 
 mod busybox;
 mod debian;
@@ -33,7 +34,8 @@ struct Recipe {
 /// Puts the layer together in a scratch folder.
 type Build = Box<dyn Fn(&Path) -> Result<Built, String> + Send + Sync>;
 
-/// What a recipe made: an uncompressed tar in the scratch folder, and the full references it deserves.
+/// What a recipe made: an uncompressed tar in the scratch folder, and the full references it
+/// deserves.
 struct Built {
     tar: PathBuf,
     references: Vec<String>,

@@ -2,7 +2,7 @@
 
 use super::{Findings, Text};
 
-const MAX_COLUMNS: usize = 100;
+pub(super) const MAX_COLUMNS: usize = 100;
 
 /// Adds a finding for each line with a comment that is too wide.
 pub(super) fn check(texts: &[Text], findings: &mut Findings) {
@@ -10,7 +10,9 @@ pub(super) fn check(texts: &[Text], findings: &mut Findings) {
         for (at, line) in text.content.lines().enumerate() {
             let columns = line.chars().count();
             if columns > MAX_COLUMNS && in_rust(line).is_some() {
-                let message = format!("has a comment of {columns} columns, more than {MAX_COLUMNS}; wrap it");
+                let message = format!(
+                    "has a comment of {columns} columns, more than {MAX_COLUMNS}; `cargo xtask tidy wrap FILE` wraps it"
+                );
                 findings.add(&format!("{}:{}", text.path, at + 1), message);
             }
         }
@@ -26,7 +28,8 @@ pub(super) fn is_product(path: &str) -> bool {
     path.strip_prefix("crates/").and_then(|p| p.split_once('/')).is_some_and(|(_, rest)| rest.starts_with("src/"))
 }
 
-/// The comments of a file with their line numbers, from 1. Empty for languages without comments that we write.
+/// The comments of a file with their line numbers, from 1. Empty for languages without comments
+/// that we write.
 pub(super) fn of(text: &Text) -> Vec<(usize, &str)> {
     let lines = text.content.lines().enumerate();
     if text.has_extension("rs") {
@@ -49,7 +52,7 @@ pub(super) fn of(text: &Text) -> Vec<(usize, &str)> {
 }
 
 /// The part of a line of Rust from `//` on, where that is not in a string or an address.
-fn in_rust(line: &str) -> Option<&str> {
+pub(super) fn in_rust(line: &str) -> Option<&str> {
     let starts = line.match_indices("//").map(|(at, _)| at);
     let mut starts = starts.filter(|at| {
         let before = &line[..*at];

@@ -30,7 +30,8 @@ pub(super) fn check(root: &Path, texts: &[Text], findings: &mut Findings) {
     }
 }
 
-/// A path may hold one `*` or `{a,b}` for several, or end with a line number; then its fixed beginning has to exist.
+/// A path may hold one `*` or `{a,b}` for several, or end with a line number; then its fixed
+/// beginning has to exist.
 fn exists(root: &Path, named: &str) -> bool {
     let path = named.split([' ', ':']).next().unwrap_or(named);
     match path.find(['*', '{', '<']) {

@@ -11,6 +11,7 @@ mod paths;
 mod private;
 mod sources;
 mod words;
+mod wrap;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,19 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
 /// Prints the import cycles of one crate.
 pub(crate) fn cycles(root: &Path, name: &str) -> Result<(), String> {
     cycles::print(&read_all(root)?, name)
+}
+
+/// Wraps the wide comments of the Rust files that are named or stand in the folders that are named.
+pub(crate) fn wrap(root: &Path, named: &[&str]) -> Result<(), String> {
+    let is_named = |path: &str| named.iter().any(|n| Path::new(path).starts_with(n.trim_end_matches('/')));
+    for text in read_all(root)?.iter().filter(|t| t.has_extension("rs") && is_named(&t.path)) {
+        let wrapped = wrap::wrap(&text.content);
+        if wrapped != text.content {
+            fs::write(root.join(&text.path), wrapped).map_err(|e| format!("cannot write `{}`: {e}", text.path))?;
+            println!("wrapped comments of {}", text.path);
+        }
+    }
+    Ok(())
 }
 
 /// Every text file that is under version control or would be.

@@ -91,7 +91,8 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
-    /// The findings of a repository with one crate and one document, when `line` stands in the file `path`.
+    /// The findings of a repository with one crate and one document, when `line` stands in the file
+    /// `path`.
     fn check_line(path: &str, line: &str) -> Vec<String> {
         let text = |path: &str, content: &str| Text { path: path.to_owned(), content: content.to_owned() };
         let texts =

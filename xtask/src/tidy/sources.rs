@@ -28,7 +28,8 @@ pub(super) fn check(texts: &[Text], findings: &mut Findings) {
     }
 }
 
-/// Names and lengths of functions, as rustfmt lays them out: a body ends with a brace under the start of the line.
+/// Names and lengths of functions, as rustfmt lays them out: a body ends with a brace under the
+/// start of the line.
 fn functions<'l>(lines: &[&'l str]) -> Vec<(&'l str, usize)> {
     let mut found = Vec::new();
     for (at, line) in lines.iter().enumerate() {

@@ -2,7 +2,8 @@
 
 use super::{Findings, Text, comments};
 
-/// Put together here, so that this file does not find itself. What to write instead stands beside each.
+/// Put together here, so that this file does not find itself. What to write instead stands beside
+/// each.
 fn retired() -> [(String, &'static str); 4] {
     [
         (["who", "ever"].concat(), "name the one who does it"),
@@ -12,7 +13,8 @@ fn retired() -> [(String, &'static str); 4] {
     ]
 }
 
-/// Adds a finding for each retired word in the source of a crate, in comments, names and texts alike.
+/// Adds a finding for each retired word in the source of a crate, in comments, names and texts
+/// alike.
 pub(super) fn check(texts: &[Text], findings: &mut Findings) {
     let retired = retired();
     for text in texts.iter().filter(|t| t.has_extension("rs") && comments::is_product(&t.path)) {
@@ -25,7 +27,8 @@ pub(super) fn check(texts: &[Text], findings: &mut Findings) {
     }
 }
 
-/// Whether the word stands alone, and not as the name of the Unix user, which is quoted or beside a colon.
+/// Whether the word stands alone, and not as the name of the Unix user, which is quoted or beside a
+/// colon.
 fn has_word(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
         let before = line[..at].chars().next_back();

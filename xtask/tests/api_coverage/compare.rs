@@ -100,7 +100,8 @@ fn differences(kind: Kind, want: &Shape, have: &Shape, rule: Rule, known: &dyn F
     found
 }
 
-/// Whether everything that was a value of `want` can be expected of `have`, and nothing else: null may go, not come.
+/// Whether everything that was a value of `want` can be expected of `have`, and nothing else: null
+/// may go, not come.
 fn fits(have: &Type, want: &Type) -> bool {
     let (mut ours, mut theirs) = (&*have.text, &*want.text);
     loop {
@@ -116,7 +117,8 @@ fn fits(have: &Type, want: &Type) -> bool {
     }
 }
 
-/// Whether an argument takes what it took: a default and a deprecation may be added, nothing else may change.
+/// Whether an argument takes what it took: a default and a deprecation may be added, nothing else
+/// may change.
 fn accepts(ours: &Arg, arg: &Arg) -> bool {
     ours.ty.with_one_id() == arg.ty.with_one_id()
         && (arg.default.is_none() || ours.default == arg.default)

@@ -1,6 +1,7 @@
 //! The API that this engine serves is the API that every compared version had, member by member.
 //!
-//! `cargo xtask api-coverage` prints what this compares: it names a file in `RONDEL_API_COVERAGE` and prints that.
+//! `cargo xtask api-coverage` prints what this compares: it names a file in `RONDEL_API_COVERAGE`
+//! and prints that.
 
 mod compare;
 mod ours;

@@ -39,7 +39,8 @@ impl Ours {
         read(&serde_json::from_str(&text).expect("the introspection is JSON"))
     }
 
-    /// Whether a field works: something evaluates it. An ID works when something that is evaluated gives its object.
+    /// Whether a field works: something evaluates it. An ID works when something that is evaluated
+    /// gives its object.
     pub(crate) fn works(&self, name: &Name, shapes: &BTreeMap<Name, Shape>) -> bool {
         let loaded = name.member.strip_prefix("load").and_then(|rest| rest.strip_suffix("FromID"));
         match (&*name.member, loaded) {

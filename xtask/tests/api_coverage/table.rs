@@ -138,7 +138,8 @@ impl Type {
         self.text.trim_matches(['[', ']', '!'])
     }
 
-    /// A scalar of one type, such as `[FileID!]!`, in the way that has one scalar for all: `[ID!]!` of `File`.
+    /// A scalar of one type, such as `[FileID!]!`, in the way that has one scalar for all: `[ID!]!`
+    /// of `File`.
     pub(crate) fn with_one_id(&self) -> Self {
         match self.base().strip_suffix("ID").filter(|of| !of.is_empty()) {
             Some(of) => Self { text: self.text.replace(self.base(), "ID"), of: Some(of.into()) },

@@ -1,8 +1,8 @@
 //! Import cycles between the files of a crate.
 //!
-//! A file that names an item of another file depends on it, however the path is written: imported, inline, in a macro
-//! call, or through a re-export. Declaring a module and re-exporting what is below it is no dependency. Code that only
-//! tests have is left out.
+//! A file that names an item of another file depends on it, however the path is written: imported,
+//! inline, in a macro call, or through a re-export. Declaring a module and re-exporting what is
+//! below it is no dependency. Code that only tests have is left out.
 //!
 //! Recursive data may stay in one cycle where `[cycles]` of `xtask/layers.toml` lists its files.
 
@@ -21,7 +21,8 @@ use graph::Cycle;
 /// Only these crates have data that is recursive by its nature.
 const MAY_HAVE_CYCLES: [&str; 3] = ["gql", "model", "query"];
 
-/// Adds one finding for each group of files that import one another, and one for each allowance without such a group.
+/// Adds one finding for each group of files that import one another, and one for each allowance
+/// without such a group.
 pub(super) fn check(texts: &[Text], findings: &mut Findings) -> Result<(), String> {
     let table = texts.iter().find(|t| t.path == TABLE).ok_or_else(|| format!("there is no `{TABLE}`"))?;
     let mut allowed = allowed(&table.content, findings)?;

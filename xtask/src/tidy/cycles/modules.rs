@@ -1,4 +1,5 @@
-//! The modules of a crate: the items that each defines, the names that it imports, and the paths that its code names.
+//! The modules of a crate: the items that each defines, the names that it imports, and the paths
+//! that its code names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,7 +44,8 @@ pub(super) struct Path {
     pub(super) line: usize,
 }
 
-/// Reads the crate whose root is the file `root`. `files` has the text of each file of `src` by its path there.
+/// Reads the crate whose root is the file `root`. `files` has the text of each file of `src` by its
+/// path there.
 pub(super) fn read(files: &BTreeMap<&str, &str>, root: &str) -> Result<Tree, String> {
     let mut tree = Tree::default();
     tree.modules.push(Module { file: root.to_owned(), ..Module::default() });

@@ -38,8 +38,8 @@ pub(super) fn imports(tree: &Tree) -> Vec<Edge> {
 }
 
 impl Tree {
-    /// The module that the importing one needs. `None` for other crates, for a module by its mere name, and for a
-    /// re-export of what is below the importing module.
+    /// The module that the importing one needs. `None` for other crates, for a module by its mere
+    /// name, and for a re-export of what is below the importing module.
     fn imported(&self, from: usize, import: &Import) -> Option<usize> {
         let target = match (self.resolve(from, &import.path.segments, 0)?, &import.name) {
             (Target::ItemOf(module), _) | (Target::Module(module), None) => module,
