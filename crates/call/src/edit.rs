@@ -7,8 +7,9 @@ use rondel_digest::Digest;
 
 use crate::{Call, CallSpec, Literal};
 
-/// The recipe of `call` with `edit` applied to each of its calls, dependencies first, each distinct call once. Calls
-/// that nothing changes are shared. The recipes of modules that provide fields are not part of what is edited.
+/// The recipe of `call` with `edit` applied to each of its calls, dependencies first, each distinct
+/// call once. Calls that nothing changes are shared. The recipes of modules that provide fields are
+/// not part of what is edited.
 pub fn edited(call: &Arc<Call>, edit: &dyn Fn(&mut CallSpec)) -> Arc<Call> {
     let mut done: HashMap<Digest, Arc<Call>> = HashMap::new();
     let mut stack = vec![(call.clone(), false)];

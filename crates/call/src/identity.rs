@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use crate::ModuleRef;
 
-/// The module as which the processes act that a call starts: the work that an SDK or an entrypoint does
-/// for a module is done as that module.
+/// The module as which the processes act that a call starts: the work that an SDK or an entrypoint
+/// does for a module is done as that module.
 #[derive(Clone, Debug)]
 pub struct ModuleIdentity {
-    /// The module: what it is, and the call that gives it, which loads it when it is not known any more.
+    /// The module: what it is, and the call that gives it, which loads it when it is not known any
+    /// more.
     pub module: ModuleRef,
     /// The API version that it sees.
     pub view: Arc<str>,
@@ -17,8 +18,8 @@ pub struct ModuleIdentity {
 
 impl ModuleIdentity {
     /// The identity as keys know it.
-    // IDENTITY: what the module is and what it sees decide all that a process can observe; where the
-    // module was found does not count.
+    // IDENTITY: what the module is and what it sees decide all that a process can observe; where
+    // the module was found does not count.
     pub fn digest(&self) -> Digest {
         rondel_digest::of("module-identity/v1", &(self.module.implementation.as_bytes(), &*self.view))
     }

@@ -1,12 +1,12 @@
 //! The immutable call recipe and its wire ID.
 //!
-//! *Invariants.* A [`Call`] says what was asked and nothing else: receiver, field, arguments, the view
-//! where the field depends on it, the module that provides the field, implicit inputs. Its digest is
-//! fixed when it is made. A wire ID holds the whole recipe, so that any connection, and any later
-//! session, can load it; what came out of the call is never part of it. Chains may be thousands of
-//! calls deep: nothing here recurses along receivers. A call that may start a process with API access
-//! records the module as which that process acts ([`ModuleIdentity`]). A wire ID is sealed
-//! ([`SealKey`]): only the engine can write one.
+//! *Invariants.* A [`Call`] says what was asked and nothing else: receiver, field, arguments, the
+//! view where the field depends on it, the module that provides the field, implicit inputs. Its
+//! digest is fixed when it is made. A wire ID holds the whole recipe, so that any connection, and
+//! any later session, can load it; what came out of the call is never part of it. Chains may be
+//! thousands of calls deep: nothing here recurses along receivers. A call that may start a process
+//! with API access records the module as which that process acts ([`ModuleIdentity`]). A wire ID is
+//! sealed ([`SealKey`]): only the engine can write one.
 
 mod edit;
 mod identity;
@@ -26,8 +26,8 @@ pub const NESTING: &str = "experimentalPrivilegedNesting";
 
 /// One field selected on a receiver with its arguments.
 ///
-/// Every remembered result holds one, so it is small: texts that many calls have are shared, and what few calls have is
-/// held apart.
+/// Every remembered result holds one, so it is small: texts that many calls have are shared, and
+/// what few calls have is held apart.
 pub struct Call {
     receiver: Option<Arc<Call>>,
     returns: Arc<str>,
@@ -58,14 +58,16 @@ pub struct CallSpec {
     pub field: Arc<str>,
     /// The arguments that were given and differ from their defaults, in the order of the schema.
     pub args: Vec<(Arc<str>, Literal)>,
-    /// Counted from one: the element of the list that the field returns. Zero: the field's value itself.
+    /// Counted from one: the element of the list that the field returns. Zero: the field's value
+    /// itself.
     pub nth: u32,
     /// The view, recorded only where the field's meaning depends on it.
     // IDENTITY: two views share every call that does not record one.
     pub view: Option<Arc<str>>,
     /// The module that provides the field.
     pub module: Option<ModuleRef>,
-    /// The module as which processes act that the field starts. `None`: each is a client of its own.
+    /// The module as which processes act that the field starts. `None`: each is a client of its
+    /// own.
     // IDENTITY: part of the digest, so that no two modules share what was done as one of them.
     pub identity: Option<Arc<ModuleIdentity>>,
     /// Inputs that no argument shows: client, session, randomness.
@@ -131,8 +133,8 @@ impl CallSpec {
         self
     }
 
-    /// Whether evaluating the field may start a process that speaks to the API: the code of a module, or a process that
-    /// is given access.
+    /// Whether evaluating the field may start a process that speaks to the API: the code of a
+    /// module, or a process that is given access.
     pub fn starts_speaker(&self) -> bool {
         let given = |(name, value): &(Arc<str>, Literal)| &**name == NESTING && *value == Literal::Bool(true);
         self.module.is_some() || self.args.iter().any(given)
@@ -166,7 +168,8 @@ impl Call {
         self.starts_speakers
     }
 
-    /// Whether it, or a call that it is made of, belongs to one session, client or request: nobody asks for it afterwards.
+    /// Whether it, or a call that it is made of, belongs to one session, client or request: nobody
+    /// asks for it afterwards.
     pub fn is_passing(&self) -> bool {
         self.passing
     }
@@ -177,7 +180,8 @@ impl Call {
         if self.starts_speakers { edited(self, &|spec| spec.act_as(identity)) } else { self.clone() }
     }
 
-    /// The recipe with every meaning that depends on the view taken from `view`, except inside of modules.
+    /// The recipe with every meaning that depends on the view taken from `view`, except inside of
+    /// modules.
     #[must_use]
     pub fn seen_under(self: &Arc<Self>, view: &Arc<str>) -> Arc<Self> {
         edited(self, &|spec| {
@@ -231,7 +235,8 @@ impl Call {
         self.args.iter().find(|(found, _)| &**found == name).map(|(_, value)| value)
     }
 
-    /// Counted from one: the element of the list that the field returns. Zero: the field's value itself.
+    /// Counted from one: the element of the list that the field returns. Zero: the field's value
+    /// itself.
     pub fn nth(&self) -> u32 {
         self.rest.as_ref().map_or(0, |rest| rest.nth)
     }
@@ -251,7 +256,8 @@ impl Call {
         self.rest.as_ref().map_or(&[], |rest| &rest.implicit)
     }
 
-    /// The module as which processes act that the field starts. `None`: each is a client of its own.
+    /// The module as which processes act that the field starts. `None`: each is a client of its
+    /// own.
     pub fn identity(&self) -> Option<&Arc<ModuleIdentity>> {
         self.rest.as_ref()?.identity.as_ref()
     }

@@ -1,16 +1,17 @@
 //! The wire form of a call: an opaque, self-contained text that only the engine can write.
 //!
-//! `R` and the URL-safe base64 (no padding) of: one version byte, 32 bytes of a MAC over everything that
-//! follows, then every distinct call of the recipe, dependencies first, each as receiver reference,
-//! type, field, nth, view, module, identity, arguments, implicit inputs. References are positions
-//! counted from one. Numbers are LEB128, texts are length and bytes; repeated texts are references into
-//! a table that grows as texts appear. The leading `R` keeps an ID from ever being all digits, which one
-//! client would print as a number.
+//! `R` and the URL-safe base64 (no padding) of: one version byte, 32 bytes of a MAC over everything
+//! that follows, then every distinct call of the recipe, dependencies first, each as receiver
+//! reference, type, field, nth, view, module, identity, arguments, implicit inputs. References are
+//! positions counted from one. Numbers are LEB128, texts are length and bytes; repeated texts are
+//! references into a table that grows as texts appear. The leading `R` keeps an ID from ever being
+//! all digits, which one client would print as a number.
 //!
-//! A recipe is evaluated for the client that loads it, with fields that no schema has, with inputs that
-//! the engine found for the client that asked, and as the module that it records. So every ID is sealed:
-//! the MAC covers the whole recipe and its key never leaves the engine. A client can have evaluated what
-//! some client of this engine has selected, and can write or change nothing of it.
+//! A recipe is evaluated for the client that loads it, with fields that no schema has, with inputs
+//! that the engine found for the client that asked, and as the module that it records. So every ID
+//! is sealed: the MAC covers the whole recipe and its key never leaves the engine. A client can
+//! have evaluated what some client of this engine has selected, and can write or change nothing of
+//! it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,8 +57,8 @@ pub struct SealKey([u8; 32]);
 impl SealKey {
     /// The key that follows from `secret`.
     pub fn derived(secret: &[u8; 32]) -> Self {
-        // Clients can have other uses of the secret sign texts of their choice, such as a secret's plaintext.
-        // Such a signature must never be the seal of an ID.
+        // Clients can have other uses of the secret sign texts of their choice, such as a secret's
+        // plaintext. Such a signature must never be the seal of an ID.
         Self(rondel_digest::derived_key("rondel 2026-11 seal of wire IDs", secret))
     }
 

@@ -2,12 +2,12 @@
 //!
 //! The layout, so that it can be written again elsewhere. Every value starts with one tag byte.
 //! Integers are the tag `i` (signed) or `u` (unsigned) and 16 bytes, little endian; a float is `f`
-//! and its 8 bits-as-bytes; a boolean is `b` and one byte; text is `s`, bytes are
-//! `y`, each followed by the length (8 bytes, little endian) and the content; none and unit are
-//! `0`; some is `1` and the value; a sequence or tuple is `[`, its items, `]`; a map is `{`, keys and
-//! values in the order of their hashed keys, `}`; a struct is `(`, then per field its name as text
-//! and its value, `)`; an enum variant is `v`, its name as text, and its content as if it were a
-//! struct, a sequence or a value. Lengths and end marks make the layout free of ambiguities.
+//! and its 8 bits-as-bytes; a boolean is `b` and one byte; text is `s`, bytes are `y`, each
+//! followed by the length (8 bytes, little endian) and the content; none and unit are `0`; some is
+//! `1` and the value; a sequence or tuple is `[`, its items, `]`; a map is `{`, keys and values in
+//! the order of their hashed keys, `}`; a struct is `(`, then per field its name as text and its
+//! value, `)`; an enum variant is `v`, its name as text, and its content as if it were a struct, a
+//! sequence or a value. Lengths and end marks make the layout free of ambiguities.
 
 use serde::ser::{self, Serialize};
 

@@ -31,7 +31,8 @@ pub struct Request {
     pub ssh: Option<SocketRef>,
     /// Processes are pid 1 themselves.
     pub no_init: bool,
-    /// Keeps the cache mounts apart from those of other builds with the same names. Empty: those of the user.
+    /// Keeps the cache mounts apart from those of other builds with the same names. Empty: those of
+    /// the user.
     pub namespace: String,
     /// What `RUN` may ask for beyond the walls of a container.
     pub entitlements: Vec<Entitlement>,

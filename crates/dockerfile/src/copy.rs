@@ -1,4 +1,5 @@
-//! `COPY` and `ADD`: files from the context, from stages, images, addresses, repositories and here-documents.
+//! `COPY` and `ADD`: files from the context, from stages, images, addresses, repositories and
+//! here-documents.
 
 use rondel_model::op::{CopyPattern, Edit, TreePath};
 use rondel_model::{AbsPath, Fs, FsOp, ModeChange, Owner};
@@ -130,7 +131,8 @@ fn fetched(builder: &Builder<'_>, copy: &Copy, text: &str, checksum: Option<&str
     Ok(Group { source, ignore: Vec::new(), paths, unpack: copy.unpack.unwrap_or_default(), keep_owner: false })
 }
 
-/// The repository that an address means: `https://host/x.git?branch=b&subdir=d`, or `#ref:directory` after it.
+/// The repository that an address means: `https://host/x.git?branch=b&subdir=d`, or
+/// `#ref:directory` after it.
 fn repository(text: &str, mut keep_git_dir: bool, checksum: Option<&str>) -> Option<Need> {
     let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
     let (url, query) = rest.split_once('?').unwrap_or((rest, ""));

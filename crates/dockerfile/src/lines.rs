@@ -140,7 +140,8 @@ fn documents_of(line: &Line, escape: char) -> Vec<Document> {
     words::shell_words(&line.rest, escape).iter().filter_map(|word| document(word)).collect()
 }
 
-/// The here-document that a word begins: `<<NAME`, `<<-NAME`, `<<"A NAME"`, also after the number of a descriptor.
+/// The here-document that a word begins: `<<NAME`, `<<-NAME`, `<<"A NAME"`, also after the number
+/// of a descriptor.
 pub(crate) fn document(word: &str) -> Option<Document> {
     let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
     let (chomp, rest) = match rest.strip_prefix('-') {

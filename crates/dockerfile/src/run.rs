@@ -23,7 +23,8 @@ const VOLUMES: &str = "dockerfile\u{1f}";
 /// Stands between a namespace and the name of a volume in it.
 const SEPARATOR: &str = "\u{1f}";
 
-/// Where sockets of agents are mounted, without their number, and the variable that programs look in.
+/// Where sockets of agents are mounted, without their number, and the variable that programs look
+/// in.
 const AGENTS: &str = "/run/ssh-agent";
 const AGENT_VARIABLE: &str = "SSH_AUTH_SOCK";
 

@@ -116,7 +116,8 @@ impl Dockerfile {
         )
     }
 
-    /// The stage called `name` among those before `end`: of several the last one, which hides the others.
+    /// The stage called `name` among those before `end`: of several the last one, which hides the
+    /// others.
     pub(crate) fn named(&self, name: &str, end: usize) -> Option<usize> {
         self.stages[..end].iter().rposition(|stage| stage.name.as_deref() == Some(name))
     }

@@ -207,7 +207,8 @@ impl State {
         serde_json::from_value(own).unwrap_or_else(|_| vec!["/bin/sh".into(), "-c".into()])
     }
 
-    /// `text` with variables expanded and quotes removed. What `ENV` says goes before what `ARG` says.
+    /// `text` with variables expanded and quotes removed. What `ENV` says goes before what `ARG`
+    /// says.
     pub(crate) fn expand(&self, escape: char, text: &str, spot: &Spot) -> Result<String, Error> {
         let lookup = |name: &str| self.variable(name);
         Expander { escape, lookup: &lookup }.word(text).map_err(|message| spot.error(message))

@@ -1,16 +1,17 @@
 //! Words of instructions: splitting, quotes, and the expansion of variables.
 //!
-//! `$name`, `${name}`, and with a modifier `${name:-word}`, `:+`, `:?` (without the colon an empty value counts as set),
-//! `${name#pattern}`, `##`, `%`, `%%`, `${name/pattern/word}`, `//`. Nothing is expanded in single quotes. A name without a
-//! value is nothing.
+//! `$name`, `${name}`, and with a modifier `${name:-word}`, `:+`, `:?` (without the colon an empty
+//! value counts as set), `${name#pattern}`, `##`, `%`, `%%`, `${name/pattern/word}`, `//`. Nothing
+//! is expanded in single quotes. A name without a value is nothing.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 /// How deep modifiers may be inside one another.
 const MAX_DEPTH: usize = 32;
-/// How much variables may add to one text, in bytes: as much as the kernel takes for one argument of a process. Without a
-/// limit, variables made of each other ten times over fill any memory within ten lines.
+/// How much variables may add to one text, in bytes: as much as the kernel takes for one argument
+/// of a process. Without a limit, variables made of each other ten times over fill any memory
+/// within ten lines.
 const MAX_ADDED: usize = 128 << 10;
 /// How much work a pattern may be: the length of the value, squared, times that of the pattern.
 const MAX_WORK: usize = 1 << 28;
@@ -285,7 +286,8 @@ impl Pattern {
         }
     }
 
-    /// Calls `found` with the length of each start of `text` that matches, the shortest first, until it says that it is enough.
+    /// Calls `found` with the length of each start of `text` that matches, the shortest first,
+    /// until it says that it is enough.
     fn starts(&self, text: &[char], mut found: impl FnMut(usize) -> bool) {
         let reach = |positions: &mut Vec<bool>, mut at: usize| {
             positions[at] = true;

@@ -112,8 +112,8 @@ pub trait Sink: Send + Sync {
     /// Takes one event.
     fn emit(&self, event: Event);
 
-    /// Is told what decided whether the work of `span` ran. `parts` makes names and values for whoever wants them; most
-    /// do not.
+    /// Is told what decided whether the work of `span` ran. `parts` makes names and values for
+    /// whoever wants them; most do not.
     fn explain(&self, _span: SpanId, _parts: &dyn Fn() -> Vec<(String, String)>) {}
 }
 

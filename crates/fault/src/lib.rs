@@ -63,7 +63,8 @@ struct Inner {
 }
 
 impl Fault {
-    /// An error of the given kind. The message says what was attempted and on what, without a final period.
+    /// An error of the given kind. The message says what was attempted and on what, without a final
+    /// period.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self(Arc::new(Inner { kind, message: message.into(), hints: Vec::new(), detail: None, cause: None }))
     }
@@ -148,7 +149,8 @@ impl Fault {
         self.0.detail.as_ref()
     }
 
-    /// Message and causes in one line, joined by `: `. A cause whose text the line already ends with is left out.
+    /// Message and causes in one line, joined by `: `. A cause whose text the line already ends
+    /// with is left out.
     pub fn full_message(&self) -> String {
         let mut text = self.0.message.clone();
         let mut next = self.source();
@@ -197,7 +199,8 @@ impl Error for Fault {
 
 /// Turns any error into a [`Fault`] that says what was attempted.
 pub trait Attempt<T> {
-    /// The environment is to blame: `attempted` says what was tried, for example ``read `/etc/passwd` ``.
+    /// The environment is to blame: `attempted` says what was tried, for example ``read
+    /// `/etc/passwd` ``.
     ///
     /// # Errors
     /// The same error, told as a `Fault`.

@@ -1,13 +1,13 @@
-//! What every schema has: the scalars, directives and introspection types of the GraphQL specification, and the
-//! extension that lists applied directives.
+//! What every schema has: the scalars, directives and introspection types of the GraphQL
+//! specification, and the extension that lists applied directives.
 
 use std::sync::Arc;
 
 use crate::sdl;
 use crate::types::{ArgDef, DirectiveDef, FieldDef, FieldResolver, Name, TypeDef, TypeRef};
 
-/// The introspection types. `directives` on members, with the two types behind it, is an extension that
-/// code generators of official clients read.
+/// The introspection types. `directives` on members, with the two types behind it, is an extension
+/// that code generators of official clients read.
 const INTROSPECTION: &str = r#"
 "The root of introspection."
 type __Schema {

@@ -1,8 +1,10 @@
-//! Values as they are written to values of the schema's types, with the leniencies that official clients need.
+//! Values as they are written to values of the schema's types, with the leniencies that official
+//! clients need.
 //!
-//! Enums may be quoted and may name hidden or alias members; numbers and booleans may be quoted; an ID or
-//! string may be an integer; one value stands for a list of one; a `String!` field that an input object
-//! leaves out is the empty text. A `null` for a field of an input object counts as left out.
+//! Enums may be quoted and may name hidden or alias members; numbers and booleans may be quoted; an
+//! ID or string may be an integer; one value stands for a list of one; a `String!` field that an
+//! input object leaves out is the empty text. A `null` for a field of an input object counts as
+//! left out.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -95,7 +97,8 @@ impl<'a> Coercer<'_, 'a> {
         Ok(variable.value.clone())
     }
 
-    /// Whether a value of type `given` is one of type `wanted`. Scalars that stand for IDs are all the same.
+    /// Whether a value of type `given` is one of type `wanted`. Scalars that stand for IDs are all
+    /// the same.
     fn subtype(&self, given: &TypeRef, wanted: &TypeRef) -> bool {
         match (given, wanted) {
             (TypeRef::NonNull(given), TypeRef::NonNull(wanted)) => self.subtype(given, wanted),
@@ -234,8 +237,8 @@ impl<'a> Coercer<'_, 'a> {
     }
 }
 
-/// Whether values of the type called `name` are IDs: `ID` itself and the `FooID` scalars of older views, also
-/// where the view does not list them any more.
+/// Whether values of the type called `name` are IDs: `ID` itself and the `FooID` scalars of older
+/// views, also where the view does not list them any more.
 pub(crate) fn is_id(schema: &Schema, name: &str) -> bool {
     name == "ID"
         || (name.ends_with("ID") && schema.types.get(name).is_none_or(|def| matches!(def.kind, TypeKind::Scalar)))

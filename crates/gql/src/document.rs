@@ -1,5 +1,5 @@
-//! A parsed executable document: arenas and indices, so that neither parsing nor dropping recurses over
-//! selections.
+//! A parsed executable document: arenas and indices, so that neither parsing nor dropping recurses
+//! over selections.
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -30,8 +30,9 @@ pub enum ErrorKind {
     Validation,
 }
 
-/// A document that cannot be run. Its message goes to clients as it is, in the words of the reference
-/// implementation of GraphQL (capital letter, final period), because people and tools know those.
+/// A document that cannot be run. Its message goes to clients as it is, in the words of the
+/// reference implementation of GraphQL (capital letter, final period), because people and tools
+/// know those.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct GqlError {

@@ -1,9 +1,9 @@
-//! A document's selections to those of an operation: fragments expanded, directives applied, equal response
-//! keys merged, conflicts refused.
+//! A document's selections to those of an operation: fragments expanded, directives applied, equal
+//! response keys merged, conflicts refused.
 //!
-//! One level of selections is worked on at a time, from a list of levels to do; nothing recurses. All
-//! selections that share a response key are expanded together, also those of different runtime types, so
-//! that a conflict below them is found. The work is bounded by [`Limits::selections`].
+//! One level of selections is worked on at a time, from a list of levels to do; nothing recurses.
+//! All selections that share a response key are expanded together, also those of different runtime
+//! types, so that a conflict below them is found. The work is bounded by [`Limits::selections`].
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -560,8 +560,8 @@ fn guard<'x>(frame: &mut Frame<'x>, depth: u32, ty: &'x TypeDef) {
     guards.push((depth, &ty.name));
 }
 
-/// Whether two selections belong to objects that cannot be the same: at some depth one is of one object type
-/// and the other of another.
+/// Whether two selections belong to objects that cannot be the same: at some depth one is of one
+/// object type and the other of another.
 fn never_meet(one: &Guards<'_>, other: &Guards<'_>) -> bool {
     one.iter().any(|(depth, name)| other.iter().any(|(at, known)| at == depth && known != name))
 }

@@ -246,7 +246,8 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Reads one escape. A surrogate without its other half becomes U+FFFD, since no UTF-8 text can hold it.
+    /// Reads one escape. A surrogate without its other half becomes U+FFFD, since no UTF-8 text can
+    /// hold it.
     fn escape(&mut self) -> Result<char, GqlError> {
         let start = self.at;
         self.at += 2;

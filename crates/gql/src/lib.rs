@@ -1,9 +1,10 @@
 //! GraphQL text to validated operation.
 //!
-//! *Invariants.* Parsing, validation and printing are iterative over selections: depth is bounded by
-//! the document's size only. Documents are bounded by bytes, tokens, value nesting and expanded fields
-//! ([`Limits`]). There are no mutations and no subscriptions. This crate knows no views, no containers
-//! and nothing asynchronous; what evaluates a field is an opaque [`types::FieldResolver`].
+//! *Invariants.* Parsing, validation and printing are iterative over selections: depth is bounded
+//! by the document's size only. Documents are bounded by bytes, tokens, value nesting and expanded
+//! fields ([`Limits`]). There are no mutations and no subscriptions. This crate knows no views, no
+//! containers and nothing asynchronous; what evaluates a field is an opaque
+//! [`types::FieldResolver`].
 
 pub mod builtin;
 mod coerce;

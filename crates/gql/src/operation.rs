@@ -10,8 +10,8 @@ use crate::value::Value;
 /// Position of a [`Selection`] in [`Operation::selections`].
 pub type SelectionId = u32;
 
-/// One operation, ready to run: fragments are expanded, variables substituted, `@skip` and `@include`
-/// applied, equal response keys merged, values coerced to the argument types.
+/// One operation, ready to run: fragments are expanded, variables substituted, `@skip` and
+/// `@include` applied, equal response keys merged, values coerced to the argument types.
 #[derive(Debug, Default)]
 pub struct Operation {
     /// Every selection; parents come before their children.
@@ -27,11 +27,12 @@ pub struct Selection {
     pub alias: Name,
     /// What is selected.
     pub target: Target,
-    /// The runtime types for which it is selected, when it stands in fragments with type conditions:
-    /// the object's type must be, or implement, every one of them. Empty: always.
+    /// The runtime types for which it is selected, when it stands in fragments with type
+    /// conditions: the object's type must be, or implement, every one of them. Empty: always.
     pub conditions: Vec<Name>,
-    /// The selections on what the field returns, in order. Empty for leaves. Two of them share a response key only
-    /// where their conditions differ; [`Operation::applicable`] merges those for an object.
+    /// The selections on what the field returns, in order. Empty for leaves. Two of them share a
+    /// response key only where their conditions differ; [`Operation::applicable`] merges those for
+    /// an object.
     pub children: Vec<SelectionId>,
     /// Where it stands in the document.
     pub location: Location,
@@ -46,8 +47,8 @@ pub enum Target {
         parent: Name,
         /// The field.
         def: Arc<FieldDef>,
-        /// The arguments that were given, coerced; a `null` for an argument counts as not given, and so do
-        /// arguments that were left out. Defaults are *not* filled in.
+        /// The arguments that were given, coerced; a `null` for an argument counts as not given,
+        /// and so do arguments that were left out. Defaults are *not* filled in.
         args: Vec<(Name, Value)>,
     },
     /// `__typename`.
@@ -79,14 +80,15 @@ pub struct Location {
 pub struct Applicable<'o> {
     /// The selection.
     pub id: SelectionId,
-    /// The selections on what it returns. More than its own when other selections with the same response key
-    /// and other conditions apply to the object as well: those are the same call, answered once.
+    /// The selections on what it returns. More than its own when other selections with the same
+    /// response key and other conditions apply to the object as well: those are the same call,
+    /// answered once.
     pub children: Cow<'o, [SelectionId]>,
 }
 
 impl Operation {
-    /// The selections of `children` that apply to one object, each response key once, in order. `is_a` says
-    /// whether the object's type is, or implements, the type of that name.
+    /// The selections of `children` that apply to one object, each response key once, in order.
+    /// `is_a` says whether the object's type is, or implements, the type of that name.
     pub fn applicable<'o>(
         &'o self,
         children: &'o [SelectionId],

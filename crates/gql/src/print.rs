@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use crate::builtin;
 use crate::types::{AppliedDirective, ArgDef, Fields, Schema, TypeDef, TypeKind};
 
-/// Prints a schema: directives and types by name, members in their order; what is hidden or built in is left out.
+/// Prints a schema: directives and types by name, members in their order; what is hidden or built
+/// in is left out.
 pub fn print(schema: &Schema) -> String {
     let mut out = String::new();
     let mut directives: Vec<_> = schema.directives.iter().collect();
@@ -128,7 +129,8 @@ fn apply(out: &mut String, directives: &[AppliedDirective]) {
     }
 }
 
-/// A description as a block string, which the parser reads back unchanged where block strings can hold the text.
+/// A description as a block string, which the parser reads back unchanged where block strings can
+/// hold the text.
 fn describe(out: &mut String, indent: &str, text: &str) {
     if text.is_empty() {
         return;

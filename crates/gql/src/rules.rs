@@ -1,5 +1,5 @@
-//! Rules that hold for a whole document, whatever the schema: unique names, known and used fragments, no
-//! fragment within itself.
+//! Rules that hold for a whole document, whatever the schema: unique names, known and used
+//! fragments, no fragment within itself.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! Schema definition language to plain data.
 //!
-//! Applied directives are kept as they are, in order; `@deprecated` is also read into `deprecated`. Unions and
-//! extensions are refused: the API has none.
+//! Applied directives are kept as they are, in order; `@deprecated` is also read into `deprecated`.
+//! Unions and extensions are refused: the API has none.
 
 use std::sync::Arc;
 
@@ -94,8 +94,8 @@ pub fn parse(text: &str) -> Result<Document, GqlError> {
     Ok(document)
 }
 
-/// A schema from a text without gates, with the built-in types added. `behaviour` gives what evaluates a field,
-/// from the names of its type and its own.
+/// A schema from a text without gates, with the built-in types added. `behaviour` gives what
+/// evaluates a field, from the names of its type and its own.
 ///
 /// # Errors
 /// When the text is no schema.

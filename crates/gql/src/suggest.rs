@@ -1,6 +1,7 @@
 //! "Did you mean": the names closest to one that does not exist.
 
-/// A sentence with up to five names near `wanted`, with a leading space; empty when nothing is near.
+/// A sentence with up to five names near `wanted`, with a leading space; empty when nothing is
+/// near.
 pub(crate) fn did_you_mean<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
     if wanted.len() > 100 {
         return String::new();

@@ -1,7 +1,7 @@
 //! The type system that documents are validated against: pure data, every part shared.
 //!
-//! A [`Schema`] is a map of shared [`TypeDef`]s, so that a further view or a further module costs only
-//! what is different in it.
+//! A [`Schema`] is a map of shared [`TypeDef`]s, so that a further view or a further module costs
+//! only what is different in it.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -238,8 +238,8 @@ impl Fields {
 }
 
 impl FieldDef {
-    /// Whether introspection lists it. A name that starts with two underscores may be selected only: clients refuse
-    /// to read a schema that lists one.
+    /// Whether introspection lists it. A name that starts with two underscores may be selected
+    /// only: clients refuse to read a schema that lists one.
     pub fn is_listed(&self) -> bool {
         !self.name.starts_with("__")
     }

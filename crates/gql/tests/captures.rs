@@ -1,4 +1,5 @@
-//! What official clients were seen to send must parse: one request per distinct shape, long strings shortened.
+//! What official clients were seen to send must parse: one request per distinct shape, long strings
+//! shortened.
 
 use rondel_gql::Limits;
 use rondel_gql::document::Document;

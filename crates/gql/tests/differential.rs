@@ -1,4 +1,5 @@
-//! The same verdict as an independent implementation, on documents that our leniencies do not touch.
+//! The same verdict as an independent implementation, on documents that our leniencies do not
+//! touch.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Documents against a toy schema: what is accepted, what it becomes, what is refused and in which words.
+//! Documents against a toy schema: what is accepted, what it becomes, what is refused and in which
+//! words.
 
 use std::sync::Arc;
 

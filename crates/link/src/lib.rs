@@ -1,17 +1,18 @@
 //! What the engine and its clients say to each other beside GraphQL, as plain data.
 //!
 //! *Invariants.* One JSON document per line in each direction, on a connection that was upgraded at
-//! [`ATTACH`]. The first line of the client is a [`Hello`], the first line of the engine a [`Welcome`]
-//! or a [`Refusal`]. When the connection ends, the client is gone, and its work with it unless somebody
-//! else waits for it. Fields may be added; unknown ones are ignored. A question that a client does not know it answers with
-//! [`Answer::Failed`].
+//! [`ATTACH`]. The first line of the client is a [`Hello`], the first line of the engine a
+//! [`Welcome`] or a [`Refusal`]. When the connection ends, the client is gone, and its work with it
+//! unless somebody else waits for it. Fields may be added; unknown ones are ignored. A question
+//! that a client does not know it answers with [`Answer::Failed`].
 //!
 //! A process that was given a session attaches in the same way at the port of that session, with
 //! its token, and becomes a further client of the session; one that attaches on the engine's socket
 //! and names a client with [`CLIENT_HEADER`] joins the session of that client.
 //!
-//! Bytes that flow between the client's machine and containers never pass that connection: for each stream that the engine asks
-//! for, the client makes one more connection, upgraded at [`STREAM`], so that the kernel alone paces them. See [`stream`].
+//! Bytes that flow between the client's machine and containers never pass that connection: for each
+//! stream that the engine asks for, the client makes one more connection, upgraded at [`STREAM`],
+//! so that the kernel alone paces them. See [`stream`].
 
 pub mod stream;
 
@@ -69,7 +70,8 @@ pub struct Hello {
     /// The client opens streams.
     #[serde(default)]
     pub streams: bool,
-    /// What runs on the client's terminal, on what a process that failed left; empty: nothing is shown.
+    /// What runs on the client's terminal, on what a process that failed left; empty: nothing is
+    /// shown.
     #[serde(default)]
     pub interactive: Vec<String>,
     /// What modules and processes in containers may ask for beyond what everyone may, as `NAME` or
@@ -156,7 +158,8 @@ pub enum Question {
     Variable(String),
     /// The standard output of a shell command.
     Command(String),
-    /// The plaintext of the secret at the address of a provider. Asked only of clients that said they answer it.
+    /// The plaintext of the secret at the address of a provider. Asked only of clients that said
+    /// they answer it.
     Secret(String),
     /// Whether a unix socket is there: [`Answer::Done`], or why not.
     Socket(PathBuf),
@@ -167,7 +170,8 @@ pub enum Question {
         /// Where to.
         to: Address,
     },
-    /// A stream for every connection to a port of all of the machine's addresses: [`Answer::Port`] once the port is open.
+    /// A stream for every connection to a port of all of the machine's addresses: [`Answer::Port`]
+    /// once the port is open.
     Listen {
         /// What names each stream.
         ticket: String,

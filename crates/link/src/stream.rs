@@ -1,9 +1,10 @@
 //! What goes over a stream.
 //!
-//! A TCP connection or a unix socket: its bytes, in both directions. A UDP peer: packets, in both directions, each one datagram. A
-//! terminal: its output as bytes to the client, packets from it.
+//! A TCP connection or a unix socket: its bytes, in both directions. A UDP peer: packets, in both
+//! directions, each one datagram. A terminal: its output as bytes to the client, packets from it.
 
-/// The bytes before the content of a packet: its kind, and its length in two bytes, the more significant one first.
+/// The bytes before the content of a packet: its kind, and its length in two bytes, the more
+/// significant one first.
 pub const HEAD: usize = 3;
 
 /// A piece of a stream that keeps its borders.

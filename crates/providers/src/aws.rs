@@ -1,7 +1,8 @@
 //! Secrets Manager and Parameter Store of AWS.
 //!
-//! Keys come from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, else from the file of shared
-//! credentials; the region from the address, `AWS_REGION` or `AWS_DEFAULT_REGION`; `AWS_ENDPOINT_URL` names another server.
+//! Keys come from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, else from
+//! the file of shared credentials; the region from the address, `AWS_REGION` or
+//! `AWS_DEFAULT_REGION`; `AWS_ENDPOINT_URL` names another server.
 
 use std::time::SystemTime;
 

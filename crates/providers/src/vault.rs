@@ -1,8 +1,8 @@
 //! HashiCorp Vault: fields of secrets in its key-value engines, version 1 and 2.
 //!
-//! What is read from the environment has the names that Vault's own programs use, and for the rest those that pipelines
-//! know: `VAULT_PATH_PREFIX` (the mount, `secret`), `VAULT_APPROLE_ROLE_ID`, `VAULT_APPROLE_SECRET_ID` and
-//! `VAULT_APPROLE_MOUNT_PATH` (`approle`).
+//! What is read from the environment has the names that Vault's own programs use, and for the rest
+//! those that pipelines know: `VAULT_PATH_PREFIX` (the mount, `secret`), `VAULT_APPROLE_ROLE_ID`,
+//! `VAULT_APPROLE_SECRET_ID` and `VAULT_APPROLE_MOUNT_PATH` (`approle`).
 
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, StatusCode, Url};

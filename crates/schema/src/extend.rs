@@ -15,7 +15,8 @@ pub struct Extension {
     pub types: Vec<Arc<TypeDef>>,
     /// Fields of the root type, such as constructors.
     pub query_fields: Vec<Arc<FieldDef>>,
-    /// Objects and the interfaces that they implement as well: core objects that satisfy a module's interface.
+    /// Objects and the interfaces that they implement as well: core objects that satisfy a module's
+    /// interface.
     pub implements: Vec<(Name, Name)>,
     /// Makes the legacy ID surface of the types, in views that have it.
     pub legacy_load: Option<LegacyLoad>,

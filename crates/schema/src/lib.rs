@@ -1,9 +1,10 @@
-//! The type registry: every member of the API with the versions it belongs to, projected to one schema per view.
+//! The type registry: every member of the API with the versions it belongs to, projected to one
+//! schema per view.
 //!
-//! *Invariants.* A schema never changes once it is projected. Views that admit the same members share one
-//! schema, and different schemas share every type and field that is the same in both. A projected schema is
-//! valid GraphQL: what refers to a type that the view does not have is left out. This crate does not know
-//! what handlers do; it carries them.
+//! *Invariants.* A schema never changes once it is projected. Views that admit the same members
+//! share one schema, and different schemas share every type and field that is the same in both. A
+//! projected schema is valid GraphQL: what refers to a type that the view does not have is left
+//! out. This crate does not know what handlers do; it carries them.
 
 mod extend;
 mod introspect;

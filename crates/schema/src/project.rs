@@ -123,7 +123,8 @@ impl<'r> Cut<'r> {
         self.admitted(group).filter(|(_, field)| (!field.internal || !field.bare.is_listed()) && self.whole(field))
     }
 
-    /// The same for a field of an interface: all present implementers must have it, in a form that fits.
+    /// The same for a field of an interface: all present implementers must have it, in a form that
+    /// fits.
     fn interface_field<'g>(&self, interface: usize, group: &'g [Gated<Field>]) -> Option<(usize, &'g Field)> {
         let (at, field) = self.object_field(group)?;
         let implementers = self.registry.implementers.get(&interface).map(Vec::as_slice).unwrap_or_default();
@@ -137,7 +138,8 @@ impl<'r> Cut<'r> {
         all.then_some((at, field))
     }
 
-    /// Whether an object's field implements an interface's: GraphQL specification, `IsValidImplementation`.
+    /// Whether an object's field implements an interface's: GraphQL specification,
+    /// `IsValidImplementation`.
     fn satisfies(&self, own: &Field, shared: &Field) -> bool {
         let shared_args = || shared.args.iter().filter_map(|group| Some(self.input(group)?.1));
         let own_args = || own.args.iter().filter_map(|group| Some(self.input(group)?.1));
@@ -225,7 +227,8 @@ impl<'r> Cut<'r> {
         work.extend(implementers.iter().filter(|object| self.has_own_field(**object)));
     }
 
-    /// Whether the object has a field that none of its interfaces has: then an interface may well return it.
+    /// Whether the object has a field that none of its interfaces has: then an interface may well
+    /// return it.
     fn has_own_field(&self, at: usize) -> bool {
         let Kind::Object(members) = &self.registry.types[at].kind else { return false };
         let of_interface = |name: &Name| {

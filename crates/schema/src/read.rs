@@ -93,7 +93,8 @@ impl Reader<'_> {
             let returns = self.position(field.ty.base())?;
             let args = self.inputs(std::mem::take(&mut field.args))?;
             let name = field.name.clone();
-            // IDENTITY: what a later view has no more can only be found again under a view that has it.
+            // IDENTITY: what a later view has no more can only be found again under a view that has
+            // it.
             let lost = |gate: &Gate| gate.until.is_some();
             let versioned = marks.versioned || lost(&marks.gate) || args.iter().flatten().any(|arg| lost(&arg.gate));
             let bare: FieldDef = field.into_field(builtin::nothing("", ""));

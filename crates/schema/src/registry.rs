@@ -12,7 +12,8 @@ use rondel_version::{Gate, View};
 use crate::project::Projection;
 use crate::read;
 
-/// Views before this one have a scalar `FooID` and a field `loadFooFromID` for every object type `Foo`.
+/// Views before this one have a scalar `FooID` and a field `loadFooFromID` for every object type
+/// `Foo`.
 pub const LEGACY_IDS_UNTIL: View = View::new(0, 22, 0);
 
 /// Gives what evaluates `loadFooFromID`, from the name `Foo`.
@@ -42,7 +43,8 @@ pub struct FieldInfo<'r> {
     pub returns: &'r TypeRef,
     /// The views it belongs to. A field that occurs several times is asked about once for each.
     pub gate: Gate,
-    /// Whether its calls record the view: its meaning depends on it, or a later view lost it or one of its arguments.
+    /// Whether its calls record the view: its meaning depends on it, or a later view lost it or one
+    /// of its arguments.
     pub versioned: bool,
     /// What its results are shared by, when that is not everybody.
     pub scope: Option<Scope>,
@@ -148,17 +150,19 @@ pub(crate) struct Member {
 }
 
 impl Registry {
-    /// Reads a registry from schema text with gate directives: `@since(v:)`, `@until(v:)`, `@alias(of:)`,
-    /// `@versioned`, `@scope(per:)`, `@hidden`, `@internal`, and on a type that nothing refers to `@kept`. None of those is
-    /// shown to clients.
+    /// Reads a registry from schema text with gate directives: `@since(v:)`, `@until(v:)`,
+    /// `@alias(of:)`, `@versioned`, `@scope(per:)`, `@hidden`, `@internal`, and on a type that
+    /// nothing refers to `@kept`. None of those is shown to clients.
     ///
     /// # Errors
-    /// When the text is no schema, refers to a type that it does not define, or misuses a gate directive.
+    /// When the text is no schema, refers to a type that it does not define, or misuses a gate
+    /// directive.
     pub fn from_sdl(sdl: &str) -> Result<RegistryBuilder, Fault> {
         read::read(sdl)
     }
 
-    /// The schema that callers of `view` see. Projected once for all views that admit the same members.
+    /// The schema that callers of `view` see. Projected once for all views that admit the same
+    /// members.
     pub fn project(&self, view: View) -> Arc<Schema> {
         self.projection(view).schema.clone()
     }
@@ -207,7 +211,8 @@ impl RegistryBuilder {
         }
     }
 
-    /// Asks `behaviour` about every field of every object; where it has an answer, that is attached.
+    /// Asks `behaviour` about every field of every object; where it has an answer, that is
+    /// attached.
     pub fn attach_with(&mut self, mut behaviour: impl FnMut(FieldInfo<'_>) -> Option<FieldResolver>) {
         for entry in &mut self.types {
             let Kind::Object(members) = &mut entry.kind else { continue };
@@ -251,9 +256,9 @@ impl RegistryBuilder {
         all
     }
 
-    /// Closes the registry. Object fields without behaviour are dropped; interfaces keep the fields that all
-    /// their implementers have; types that nothing reaches are dropped. With `legacy_load`, views before
-    /// [`LEGACY_IDS_UNTIL`] get the legacy ID surface.
+    /// Closes the registry. Object fields without behaviour are dropped; interfaces keep the fields
+    /// that all their implementers have; types that nothing reaches are dropped. With
+    /// `legacy_load`, views before [`LEGACY_IDS_UNTIL`] get the legacy ID surface.
     pub fn finish(mut self, legacy_load: Option<LegacyLoad>) -> Registry {
         let mut missing = Vec::new();
         for entry in self.types.iter_mut().filter(|entry| !entry.builtin) {
@@ -331,8 +336,8 @@ impl RegistryBuilder {
     }
 }
 
-/// The legacy ID surface of the type called `name`; none for private types and for `Node`, which has its own
-/// `node(id:)`.
+/// The legacy ID surface of the type called `name`; none for private types and for `Node`, which
+/// has its own `node(id:)`.
 pub(crate) fn legacy_of(name: &str, load: &LegacyLoad) -> Option<Legacy> {
     if name.starts_with('_') || name == "Node" {
         return None;

@@ -45,8 +45,8 @@ fragment Reference on __Type {
 }
 ";
 
-/// The introspection file of `schema`: byte for byte the same for the same schema. The types of `hide`, their ID
-/// scalars and every field and argument that mentions one of them are left out.
+/// The introspection file of `schema`: byte for byte the same for the same schema. The types of
+/// `hide`, their ID scalars and every field and argument that mentions one of them are left out.
 ///
 /// # Errors
 /// When the schema cannot be introspected.

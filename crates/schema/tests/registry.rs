@@ -118,7 +118,8 @@ fn fields_say_what_they_are() {
     let all = builder.fields();
     let find = |ty, name| all.iter().find(|info| info.type_name == ty && info.field == name).copied().expect("a field");
     assert!(find("Query", "git").versioned);
-    // What a later view lost, or an argument of which it lost, can only be found again under the view of the call.
+    // What a later view lost, or an argument of which it lost, can only be found again under the
+    // view of the call.
     assert!(find("Query", "old").versioned && find("Container", "withDirectory").versioned);
     assert!(!find("Container", "sync").versioned);
     let export: Vec<bool> = all.iter().filter(|info| info.field == "export").map(|info| info.versioned).collect();
@@ -279,7 +280,8 @@ fn introspection_tells_what_clients_need() {
     );
 }
 
-/// Every type that is mentioned exists; every object and enum has members; interfaces are implemented.
+/// Every type that is mentioned exists; every object and enum has members; interfaces are
+/// implemented.
 fn check_valid(schema: &Schema) {
     for ty in schema.types.values() {
         let known =

@@ -60,7 +60,8 @@ pub fn of_connected(socket: UdpSocket) -> DuplexStream {
     near
 }
 
-/// Gives a stream to `give` for every peer that speaks to `socket`, until `give` says that nobody wants any more.
+/// Gives a stream to `give` for every peer that speaks to `socket`, until `give` says that nobody
+/// wants any more.
 pub async fn accept<G, F>(socket: UdpSocket, mut give: G)
 where
     G: FnMut(DuplexStream) -> F,

@@ -1,7 +1,8 @@
 //! Sockets as streams of bytes: what client and engine both do to carry bytes between them.
 //!
-//! *Invariants.* Everything that waits is bounded: a side that reads slowly makes the other wait, and datagrams that nobody takes are
-//! dropped, as they are on every network. No task outlives the stream it serves.
+//! *Invariants.* Everything that waits is bounded: a side that reads slowly makes the other wait,
+//! and datagrams that nobody takes are dropped, as they are on every network. No task outlives the
+//! stream it serves.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -16,6 +17,6 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-/// Bytes in both directions. What is written and not read on the other side is bounded: writing waits. It ends when either side
-/// drops it.
+/// Bytes in both directions. What is written and not read on the other side is bounded: writing
+/// waits. It ends when either side drops it.
 pub type Stream = Box<dyn ByteStream>;

@@ -12,7 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two tries.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
-/// Connects to the socket at `path`. As for a process that waits in `connect`, a full queue of connections is no error for a while.
+/// Connects to the socket at `path`. As for a process that waits in `connect`, a full queue of
+/// connections is no error for a while.
 ///
 /// # Errors
 /// When nobody listens there, or the queue stays full.

@@ -1,8 +1,9 @@
-//! API versions: what a caller sees (a view), when a member exists (a gate), and which versions work together.
+//! API versions: what a caller sees (a view), when a member exists (a gate), and which versions
+//! work together.
 //!
-//! *Invariants.* A [`View`] is always a base version: no prerelease, no build metadata. Comparison is
-//! semantic. Nothing here knows what a schema is. The rules are those of the compatibility table in
-//! `docs/compatibility.md`; the constants below are their single source.
+//! *Invariants.* A [`View`] is always a base version: no prerelease, no build metadata. Comparison
+//! is semantic. Nothing here knows what a schema is. The rules are those of the compatibility table
+//! in `docs/compatibility.md`; the constants below are their single source.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,8 +31,9 @@ impl View {
         Self { major, minor, patch }
     }
 
-    /// The view of whoever says nothing but a version: an empty text means the engine's own, a missing `v` is added,
-    /// prerelease and build metadata are dropped, and what is no version at all counts as `v0.11.9`.
+    /// The view of whoever says nothing but a version: an empty text means the engine's own, a
+    /// missing `v` is added, prerelease and build metadata are dropped, and what is no version at
+    /// all counts as `v0.11.9`.
     pub fn of_client(version: &str) -> Self {
         Semantic::normal(version).base
     }
@@ -138,7 +140,8 @@ pub enum Refused {
 /// The view of a module, from the text of `engineVersion` in its `dagger.json`.
 ///
 /// # Errors
-/// When the version is newer than [`ENGINE`] or older than [`OLDEST_MODULE`]. A prerelease is older than its release.
+/// When the version is newer than [`ENGINE`] or older than [`OLDEST_MODULE`]. A prerelease is older
+/// than its release.
 pub fn of_module(engine_version: &str) -> Result<View, Refused> {
     match engine_version {
         "" => return Ok(OLDEST_MODULE),
@@ -155,8 +158,8 @@ pub fn of_module(engine_version: &str) -> Result<View, Refused> {
     Ok(asked.base)
 }
 
-/// The view of a client library, from the version that it says it has. One that is newer than [`ENGINE`] is served: it
-/// knows what it does not find.
+/// The view of a client library, from the version that it says it has. One that is newer than
+/// [`ENGINE`] is served: it knows what it does not find.
 ///
 /// # Errors
 /// When it is older than [`OLDEST_CLIENT`].
