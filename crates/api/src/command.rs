@@ -19,7 +19,7 @@ pub(crate) fn resolve(config: &ImageConfig, args: &[String], use_entrypoint: boo
 
 /// The error of a container without a process.
 pub(crate) fn none() -> Fault {
-    // Clients match on this text; see spec/behaviours.md EXEC-003.
+    // Clients match on this text; see behaviour EXEC-003.
     Fault::user("no command has been set")
 }
 

@@ -114,7 +114,7 @@ pub(crate) fn leads_out(path: &str) -> bool {
 /// When a part is longer than 255 bytes.
 pub(crate) fn check_path(path: &str) -> Result<()> {
     match path.split('/').any(|part| part.len() > 255) {
-        // Clients match on this text; see spec/behaviours.md DIR-018.
+        // Clients match on this text; see behaviour DIR-018.
         true => Err(Fault::user("File name length exceeds the maximum supported 255 characters")),
         false => Ok(()),
     }

@@ -16,7 +16,7 @@ const MAX_EXPANDED: usize = 16 << 20;
 pub(crate) fn expand(container: &Container, text: &str) -> Result<String> {
     expand_with(text, MAX_EXPANDED, |name| {
         if container.secret_env.get(name).is_some() {
-            // Clients match on this text; see spec/behaviours.md ARG-011.
+            // Clients match on this text; see behaviour ARG-011.
             return Err(Fault::user(format!("expand cannot be used with secret env variable \"{name}\"")));
         }
         if container.volatile_env.get(name).is_some() {

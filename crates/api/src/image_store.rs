@@ -30,7 +30,7 @@ impl ImageStore {
     /// # Errors
     /// When there is none.
     pub(crate) async fn of(cx: &ResolverContext) -> Result<Self> {
-        // Clients match on this text; see spec/behaviours.md PUB-018.
+        // Clients match on this text; see behaviour PUB-018.
         let none = || {
             Fault::user("client has no supported api for loading image")
                 .with_hint("`docker`, `nerdctl` or `podman` must be in the client's `PATH`, with its service running")

@@ -64,7 +64,7 @@ pub(crate) fn filter(args: &Args) -> Result<Filter> {
 /// # Errors
 /// When the text names none.
 pub(crate) fn platform(text: &str) -> Result<Platform> {
-    // Clients match on the last words; see spec/behaviours.md PLT-006.
+    // Clients match on the last words; see behaviour PLT-006.
     text.parse().map_err(|unknown: rondel_model::platform::UnknownPlatform| Fault::user(unknown.to_string()))
 }
 

@@ -27,7 +27,7 @@ pub(crate) async fn stat(cx: &ResolverContext, place: &TreePath, asked: &str, fo
 /// # Errors
 /// When nothing or something else is there.
 pub(crate) async fn require_directory(cx: &ResolverContext, place: &TreePath, asked: &str) -> Result<()> {
-    // Clients match on this text; see spec/behaviours.md CFS-010.
+    // Clients match on this text; see behaviour CFS-010.
     match stat(cx, place, asked, true).await?.kind {
         EntryKind::Directory => Ok(()),
         _ => Err(Fault::user(format!("path {asked} is a file, not a directory"))),
@@ -65,6 +65,6 @@ fn is_of(kind: EntryKind, expected: Option<&str>) -> bool {
 
 /// The error for a path that is not there.
 pub(crate) fn missing(asked: &str) -> Fault {
-    // Clients match on this text; see spec/behaviours.md CFS-010, FIL-003, DIR-021.
+    // Clients match on this text; see behaviour CFS-010, FIL-003, DIR-021.
     Fault::user(format!("{asked}: no such file or directory"))
 }

@@ -30,7 +30,7 @@ pub(crate) fn locate(container: &Container, path: &AbsPath) -> Result<(Holder, T
 
 /// Where `rest` below the target of `mount` lies; `path` is the whole path.
 fn inside(mount: &Mount, rest: &str, path: &AbsPath) -> Result<TreePath> {
-    // Clients match on these texts; see spec/behaviours.md CFS-010.
+    // Clients match on these texts; see behaviour CFS-010.
     let why = match &mount.source {
         MountSource::Directory { fs, path, .. } | MountSource::Bind { fs, path, .. } => {
             return Ok(TreePath { fs: fs.clone(), path: path.join(rest) });

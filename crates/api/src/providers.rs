@@ -37,7 +37,7 @@ pub struct SecretUri {
 /// When it is no address.
 pub fn parse(text: &str) -> Result<SecretUri> {
     if !text.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme)) {
-        // Clients match on this text; see spec/behaviours.md SEC-006.
+        // Clients match on this text; see behaviour SEC-006.
         return Err(Fault::user(format!("malformed id: `{text}` is no secret address"))
             .with_hint("use an address such as `env://NAME`, `file://PATH` or `cmd://COMMAND`"));
     }
@@ -80,7 +80,7 @@ fn is_scheme(scheme: &str) -> bool {
 pub fn check(uri: &str) -> Result<()> {
     let scheme = uri.split("://").next().unwrap_or_default();
     let known = OWN.contains(&scheme) || ASKED.contains(&scheme) || KNOWN.contains(&scheme);
-    // Clients match on this text; see spec/behaviours.md SEC-006.
+    // Clients match on this text; see behaviour SEC-006.
     known.then_some(()).ok_or_else(|| Fault::user(format!("unsupported secret provider: \"{scheme}\"")))
 }
 

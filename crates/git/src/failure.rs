@@ -143,7 +143,7 @@ impl Failure {
             return fault.clone().context(format!("cannot read the repository `{url}`"));
         }
         let fault = match self.meaning() {
-            // Users match on the first words; see spec/behaviours.md GIT-019 and XS-004.
+            // Users match on the first words; see behaviour GIT-019 and XS-004.
             Some(Meaning::Refused) => Fault::denied(format!("Authentication failed for `{url}`")).with_hint(
                 "pass `httpAuthToken` or `httpAuthHeader`, or `sshAuthSocket` for SSH; or set up a credential helper for `git`",
             ),

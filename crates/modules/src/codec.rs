@@ -85,7 +85,7 @@ impl<'a> Codec<'a> {
                 (_, Json::Null) if ty.optional => leaf(Value::Null),
                 (kind, Json::Null) => {
                     let name = if matches!(kind, Kind::List(_)) { "List" } else { ty.name() };
-                    // Users match on this text; see spec/behaviours.md TYP-004.
+                    // Users match on this text; see behaviour TYP-004.
                     Err(Fault::user(format!("{place}: cannot create {name} from <nil>")))
                 }
                 (Kind::String, Json::String(text)) => leaf(Value::string(&**text)),
@@ -246,7 +246,7 @@ pub fn plain(evaluator: &Evaluator, value: &Literal) -> Json {
 }
 
 fn platform(text: &str) -> Result<String> {
-    // Users match on this text; see spec/behaviours.md TYP-005.
+    // Users match on this text; see behaviour TYP-005.
     let parsed = text.parse::<Platform>().map(|platform| platform.to_string());
     parsed.map_err(|_| Fault::user(format!("\"{text}\": unknown operating system or architecture: invalid argument")))
 }

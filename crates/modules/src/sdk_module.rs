@@ -124,7 +124,7 @@ impl SdkModule {
         of: &Arc<Module>,
     ) -> Result<Container> {
         if !self.has(RUNTIME) {
-            // Users match on the middle of this text; see spec/behaviours.md MOD-014.
+            // Users match on the middle of this text; see behaviour MOD-014.
             return Err(Fault::user(format!(
                 "the SDK `{}` of module `{}`: SDK does not support defining and executing functions",
                 self.name,

@@ -74,7 +74,7 @@ impl Workspace {
     /// When it leads out of the workspace.
     pub fn resolve(&self, path: &str) -> Result<String> {
         let from = if path.starts_with('/') { "" } else { &self.folder };
-        // Users match on the last words; see spec/behaviours.md WSP-004.
+        // Users match on the last words; see behaviour WSP-004.
         inside_context(from, path)
             .ok_or_else(|| Fault::user(format!("workspace path \"{path}\" resolves outside root")))
     }

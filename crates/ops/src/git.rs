@@ -256,7 +256,7 @@ impl Ops {
         if bare {
             return Ok((place.path.clone(), false));
         }
-        // Users match on this text; see spec/behaviours.md GIT-006.
+        // Users match on this text; see behaviour GIT-006.
         Err(Fault::user("not a git repository (or any of the parent directories): .git"))
     }
 }

@@ -129,7 +129,7 @@ fn check(path: &str) -> Result<()> {
             _ => depth += 1,
         }
         if depth < 0 {
-            // Clients match on this text; see spec/behaviours.md DIR-026.
+            // Clients match on this text; see behaviour DIR-026.
             return Err(Fault::user(format!("path cannot escape directory: {path}")));
         }
     }

@@ -76,7 +76,7 @@ fn field_of(plaintext: &[u8], field: &str) -> Result<Vec<u8>> {
     let document: Value =
         serde_json::from_slice(plaintext).map_err(|_| Fault::user("secret value is not valid JSON"))?;
     match document.get(field) {
-        // Clients match on this text; see spec/behaviours.md SEC-013.
+        // Clients match on this text; see behaviour SEC-013.
         None => Err(Fault::user(format!("field {field:?} not found in JSON secret"))),
         Some(Value::String(text)) => Ok(text.clone().into_bytes()),
         Some(Value::Null) => Ok(Vec::new()),
@@ -171,7 +171,7 @@ fn refused(service: &Service, name: &str, answer: &Value, status: reqwest::Statu
     let code = code.rsplit('#').next().and_then(|code| code.split(':').next()).unwrap_or_default();
     let said = ["message", "Message"].iter().find_map(|key| answer.get(*key)?.as_str()).unwrap_or_default();
     let kind = service.kind;
-    // Clients match on these texts; see spec/behaviours.md SEC-013.
+    // Clients match on these texts; see behaviour SEC-013.
     let (of, text) = match code {
         "ResourceNotFoundException" => (Kind::User, format!("secret not found: {name:?}")),
         "ParameterNotFound" => (Kind::User, format!("parameter not found: {name:?}")),

@@ -63,7 +63,7 @@ pub async fn read(uri: &str, machine: &Machine<'_>) -> Result<Vec<u8>> {
         "vault" => vault::read(&address, machine).await,
         "aws+sm" => aws::secret(&address, machine).await,
         "aws+ps" => aws::parameter(&address, machine).await,
-        // Clients match on this text; see spec/behaviours.md SEC-006.
+        // Clients match on this text; see behaviour SEC-006.
         other => Err(Fault::user(format!("unsupported secret provider: \"{other}\""))),
     }
 }

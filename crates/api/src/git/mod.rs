@@ -50,7 +50,7 @@ async fn guessed(caller: &Arc<Caller>, asked: GitRemote) -> Result<GitRemote> {
             other => return other,
         }
     }
-    // Users match on this text; see spec/behaviours.md GIT-024.
+    // Users match on this text; see behaviour GIT-024.
     let url = &asked.url;
     Err(Fault::denied("failed to determine Git URL protocol").with_hint(format!(
         "neither `https://{url}` nor `ssh://{url}` lets this client in; write the scheme to see why"
@@ -64,7 +64,7 @@ async fn agent(me: &Client, given: Option<SocketRef>) -> Result<SocketRef> {
         _ => None,
     };
     let own = path.map(|path| socket::named(me, &AbsPath::new(&path), path.clone().into()));
-    // Users match on this text; see spec/behaviours.md GIT-017 and XS-004.
+    // Users match on this text; see behaviour GIT-017 and XS-004.
     given.or(own).ok_or_else(|| {
         Fault::denied("SSH URLs are not supported without an SSH socket")
             .with_hint("pass `sshAuthSocket`, or start an agent with `ssh-agent` and `ssh-add`")
@@ -171,7 +171,7 @@ pub async fn find(caller: &Arc<Caller>, repository: &GitRepository, name: &str) 
         Some((name, commit)) => Some(Reference { name: name.to_string(), commit: commit.to_string() }),
         None => references.find(name),
     };
-    // Users match on the first words; see spec/behaviours.md GIT-004.
+    // Users match on the first words; see behaviour GIT-004.
     let found = found.ok_or_else(|| Fault::user(format!("repository does not contain ref \"{name}\"")))?;
     let name = if found.name.is_empty() { &found.commit } else { &found.name };
     Ok(GitRef { repository, name: (&**name).into(), commit: found.commit.into() })

@@ -43,7 +43,7 @@ pub(crate) fn register(surface: &mut Surface) {
 pub(crate) fn new(args: &Args) -> Result<Value> {
     let name = args.str("name")?;
     if name.contains('/') {
-        // Clients match on the last words; see spec/behaviours.md FIL-001.
+        // Clients match on the last words; see behaviour FIL-001.
         return Err(Fault::user(format!("file name `{name}` must not contain a directory")));
     }
     if name.is_empty() || &*name == "." || &*name == ".." {

@@ -121,7 +121,7 @@ fn below(cx: &ResolverContext, folder: &str, name: &str) -> String {
 async fn commit(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let id = args.str("id")?;
     if cx.view >= STRICT && !is_commit(&id) {
-        // Users match on this text; see spec/behaviours.md GIT-004.
+        // Users match on this text; see behaviour GIT-004.
         return Err(Fault::user(format!("invalid commit SHA: \"{id}\"")).with_hint("use `ref` for other names"));
     }
     found(&cx, &node, &id).await

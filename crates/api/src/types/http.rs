@@ -114,7 +114,7 @@ async fn downloaded(
     match checksum.filter(|expected| *expected != digest) {
         None => Ok(source),
         Some(expected) => {
-            // Clients match on this text; see spec/behaviours.md HTTP-002.
+            // Clients match on this text; see behaviour HTTP-002.
             let url = bare(url);
             let text = format!("http checksum mismatch for `{url}`: expected sha256:{expected}, got sha256:{digest}");
             Err(Fault::user(text))
@@ -158,7 +158,7 @@ fn checked(text: &str) -> Result<String> {
     let digits = text.strip_prefix("sha256:").filter(|digits| {
         digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     });
-    // Clients match on this text; see spec/behaviours.md HTTP-002.
+    // Clients match on this text; see behaviour HTTP-002.
     digits.map(ToOwned::to_owned).ok_or_else(|| {
         Fault::user(format!("invalid checksum {text:?}")).with_hint("Write `sha256:` and 64 hexadecimal digits")
     })

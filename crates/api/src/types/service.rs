@@ -38,7 +38,7 @@ pub(crate) fn endpoint(service: &Service, args: &Args) -> Result<Value> {
     };
     let port = port.ok_or_else(|| match args.given("port") {
         true => Fault::user("a port is a number between 1 and 65535"),
-        // Clients match on this text; see spec/behaviours.md SVC-001.
+        // Clients match on this text; see behaviour SVC-001.
         false => Fault::user("no ports exposed").with_hint("name a port, or expose one with `withExposedPort`"),
     })?;
     let scheme = args.opt_str("scheme")?.filter(|scheme| !scheme.is_empty());

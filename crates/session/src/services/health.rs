@@ -73,7 +73,7 @@ impl Started<'_> {
             let starting = begin.elapsed() < check.start_period;
             failures += i64::from(!starting);
             if failures >= retries {
-                // Clients match on this text; see spec/behaviours.md SVC-011.
+                // Clients match on this text; see behaviour SVC-011.
                 return Err(fault.context("health check errored"));
             }
             sleep(if starting { or(check.start_interval, interval) } else { interval }).await;

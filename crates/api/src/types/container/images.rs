@@ -26,7 +26,7 @@ pub(super) fn register(surface: &mut Surface) {
     entitled::guard_all(surface, TYPE, "build");
     surface.plain(TYPE, "imageRef", |container: &Container, _| match &container.image_ref {
         Some(reference) => Ok(Value::string(reference.to_string())),
-        // Clients match on this text; see spec/behaviours.md CTR-010.
+        // Clients match on this text; see behaviour CTR-010.
         None => Err(Fault::user("Image reference can only be retrieved immediately after the 'Container.From' call")
             .with_hint("ask for `imageRef` before anything else is changed")),
     });

@@ -70,7 +70,7 @@ pub(crate) fn last(container: &Container) -> Result<Service> {
 }
 
 fn made(container: &Container, request: ExecRequest) -> Result<Service> {
-    // Clients match on this text; see spec/behaviours.md SVC-020.
+    // Clients match on this text; see behaviour SVC-020.
     let exec = request.in_container(container).map_err(|_| Fault::user("no service command has been set"))?;
     let exec = ExecOp { volatile_env: Vec::new(), stdin: Stdin::Empty, expect: Expect::Any, ..exec };
     let (ports, health) = (container.ports(), Healthcheck::of(&container.config));
