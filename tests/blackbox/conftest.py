@@ -1,12 +1,11 @@
-"""Fixtures: an engine for the whole run, a fresh one for a test, and what must not be left behind."""
+"""Fixtures: engines for the whole run or for one test, sessions, folders, and git repositories."""
 
 import shutil
-import tempfile
-from pathlib import Path
 
 import pytest
 
-from harness import BINARY, IMAGES, Rondel, mirror_of
+from kit import BINARY, IMAGES, Rondel, mirror_of, short_folder
+from kit.git_server import Sample, Web, daemon
 
 
 def pytest_configure(config):
@@ -14,11 +13,6 @@ def pytest_configure(config):
         pytest.exit(f"there is no binary `{BINARY}`; build it, or set RONDEL_BIN")
     if not (IMAGES / "index.json").exists():
         pytest.exit(f"there are no base images in `{IMAGES}`; run `cargo xtask base-images`, or set RONDEL_IMAGES")
-
-
-def short_folder() -> Path:
-    """A socket's path is at most 107 bytes long."""
-    return Path(tempfile.mkdtemp(prefix="rb-", dir="/var/tmp"))
 
 
 @pytest.fixture(scope="session")
@@ -45,9 +39,23 @@ def fresh():
     rondel.remove()
 
 
+@pytest.fixture(scope="module")
+def session(engine):
+    """A session that the tests of one file share."""
+    with engine.session() as session:
+        yield session
+
+
+@pytest.fixture
+def own_session(engine):
+    """A session for one test."""
+    with engine.session() as session:
+        yield session
+
+
 @pytest.fixture
 def make_engine():
-    """Engines with a configuration of the test's own."""
+    """Makes engines, each with a configuration of its own."""
     made = []
 
     def make(config: str = "") -> Rondel:
@@ -61,7 +69,7 @@ def make_engine():
 
 @pytest.fixture
 def folder():
-    """A folder on disk, with a short path."""
+    """A folder for one test, with a short path."""
     path = short_folder()
     yield path
     shutil.rmtree(path, ignore_errors=True)
@@ -69,7 +77,37 @@ def folder():
 
 @pytest.fixture(scope="module")
 def place():
-    """A folder for what the tests of one file share."""
+    """A folder that the tests of one file share."""
     path = short_folder()
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def repository(folder):
+    """A folder that is the root of a repository: modules in it may depend on each other."""
+    (folder / ".git").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sample(place):
+    """A repository that the tests of one file share."""
+    return Sample(place / "repos")
+
+
+@pytest.fixture(scope="module")
+def web(sample):
+    """Smart HTTP for the sample, with credentials of every kind."""
+    with Web(sample.bare.parent) as server:
+        server.accept("x-access-token", "right")
+        server.accept("me", "helper")
+        server.accepted.add("Bearer header")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def git_address(sample):
+    """The address of a git daemon that serves the sample."""
+    with daemon(sample.bare.parent) as address:
+        yield address

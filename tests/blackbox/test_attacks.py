@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from harness import BINARY
+from kit import BINARY, sh
 
 SETUID = 0o4777
 ATTACKED = 77
@@ -74,8 +74,8 @@ def unchanged(engine):
             os.removexattr(file, name)
 
 
-def container(files: dict[str, bytes], links: dict[str, str] | None = None) -> str:
-    """The start of a query: busybox with these programs and links."""
+def busybox_with(files: dict[str, bytes], links: dict[str, str] | None = None) -> str:
+    """The start of a query: busybox with programs and symlinks."""
     script = "".join(
         f"mkdir -p $(dirname {path}); echo {base64.b64encode(content).decode()} | base64 -d > {path}; chmod 755 {path}; "
         for path, content in files.items()
@@ -114,7 +114,7 @@ def test_a_container_cannot_execute_the_engine(engine, way, options):
     files, links = WAYS[way]
     with unchanged(engine):
         files = {**files, loader(): elf(attack())}
-        document = container(files, links) + 'withExec(args: ["/attack"], expect: ANY%s) { exitCode } } } } }' % options
+        document = busybox_with(files, links) + 'withExec(args: ["/attack"], expect: ANY%s) { exitCode } } } } }' % options
         ended = engine.data(document)["container"]["from"]["withExec"]["withExec"]["exitCode"]
         assert ended not in (0, ATTACKED), "the program of the attack ran as the engine"
 
@@ -135,15 +135,13 @@ def test_a_link_that_changes_while_it_is_executed(engine, folder):
     )
     with unchanged(engine):
         files = {loader(): elf(attack())}
-        engine.data(container(files) + shared + ' { withExec(args: ["ln", "-sfn", "/bin/true", "/shared/way"]) { stdout } } } } } }')
-        turner = engine.start("query", stdin=-1)
-        turner.stdin.write(container({}) + shared + " { withExec(args: %s) { stdout } } } } } }" % json.dumps(["sh", "-c", turn]))
-        turner.stdin.close()
+        engine.data(busybox_with(files) + shared + ' { withExec(args: ["ln", "-sfn", "/bin/true", "/shared/way"]) { stdout } } } } } }')
+        turner = engine.start_query(busybox_with({}) + shared + " { " + sh(turn) + " { stdout } } } } } }")
         # A link that leads to `/proc` when it is looked at is refused, and so is one that is just being replaced.
-        outcome = engine.query(container(files) + shared + " { " + runs + "} } } } }")
+        outcome = engine.query(busybox_with(files) + shared + " { " + runs + "} } } } }")
         refusals = ["too many levels of symbolic links", "no such file or directory"]
         assert outcome.code == 0 or any(words in outcome.err for words in refusals), outcome.err
-        engine.data(container({}) + shared + ' { withExec(args: ["touch", "/shared/done"]) { stdout } } } } } }')
+        engine.data(busybox_with({}) + shared + ' { withExec(args: ["touch", "/shared/done"]) { stdout } } } } } }')
         assert turner.wait(timeout=60) == 0
         turner.stdout.close(), turner.stderr.close()
 
@@ -154,7 +152,7 @@ def test_a_health_check_cannot_execute_the_engine(engine):
     with unchanged(engine):
         files = {"/attack": b"#!/proc/self/exe\n", loader(): elf(attack())}
         outcome = engine.query(
-            container(files)
+            busybox_with(files)
             + 'withDockerHealthcheck(args: ["/attack"], interval: "1s", retries: 1) { withExposedPort(port: 80) { '
             + 'asService(args: ["sleep", "5"]) { start } } } } } } }'
         )
@@ -164,5 +162,5 @@ def test_a_health_check_cannot_execute_the_engine(engine):
 def test_the_executed_program_is_the_commands_own(engine):
     """While the kernel looks for an interpreter, `/proc/self/exe` is the small program that starts commands, and that is read-only."""
     look = "readlink /proc/1/exe; (echo x > /proc/1/exe) 2>/dev/null && echo written; ls -l /proc/1/exe | wc -l"
-    found = engine.data(container({}) + "withExec(args: %s) { stdout } } } } }" % json.dumps(["sh", "-c", look]))
+    found = engine.data(busybox_with({}) + "withExec(args: %s) { stdout } } } } }" % json.dumps(["sh", "-c", look]))
     assert found["container"]["from"]["withExec"]["withExec"]["stdout"] == "/memfd:.init (deleted)\n1\n"

@@ -2,17 +2,14 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from harness import IMAGES, ROOT, mirror_of
-from oci import Layout, base_layer, link, tar
+from kit import IMAGES, ROOT, mirror_of, run_in
+from kit.oci import Layout, base_layer, link, tar
 
 NAME = "example.com/test"
-
-
-def run_in(name: str, script: str = "echo fine") -> str:
-    return '{ container { from(address: "%s") { withExec(args: ["sh", "-c", %s]) { stdout } } } }' % (name, json.dumps(script))
 
 
 @pytest.fixture
@@ -30,7 +27,7 @@ def rondel(make_engine, layout):
 def healthy(rondel, layout) -> None:
     """After the mistake, the engine still works."""
     layout.image(f"{NAME}:good", base_layer(IMAGES))
-    assert "fine" in rondel.query(run_in(f"{NAME}:good")).ok().out
+    assert "fine" in rondel.query(run_in(f"{NAME}:good", "echo fine")).ok().out
 
 
 @pytest.mark.parametrize(
@@ -45,7 +42,7 @@ def healthy(rondel, layout) -> None:
     ],
 )
 def test_unknown_images(engine, address, words):
-    engine.query(run_in(address)).failed(*words, code=1)
+    engine.query(run_in(address, "echo fine")).failed(*words, code=1)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +92,7 @@ def test_a_layer_with_a_wrong_digest(rondel, layout):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(bytes(content))
-    rondel.query(run_in(f"{NAME}:bad")).failed(digest[:20], code=1)
+    rondel.query(run_in(f"{NAME}:bad", "echo fine")).failed(digest[:20], code=1)
     healthy(rondel, layout)
 
 
@@ -103,20 +100,20 @@ def test_a_truncated_layer(rondel, layout):
     (digest,) = layout.image(f"{NAME}:short", base_layer(IMAGES))
     path = layout.path(digest)
     path.write_bytes(path.read_bytes()[:-10_000])
-    rondel.query(run_in(f"{NAME}:short")).failed(digest[:20], code=1)
+    rondel.query(run_in(f"{NAME}:short", "echo fine")).failed(digest[:20], code=1)
     healthy(rondel, layout)
 
 
 def test_a_missing_layer(rondel, layout):
     (digest,) = layout.image(f"{NAME}:gone", base_layer(IMAGES))
     layout.path(digest).unlink()
-    rondel.query(run_in(f"{NAME}:gone")).failed(digest[:20], code=1)
+    rondel.query(run_in(f"{NAME}:gone", "echo fine")).failed(digest[:20], code=1)
     healthy(rondel, layout)
 
 
 def test_a_truncated_archive_of_the_right_digest(rondel, layout):
     layout.image(f"{NAME}:half", base_layer(IMAGES)[:500_100])
-    rondel.query(run_in(f"{NAME}:half")).failed(code=1)
+    rondel.query(run_in(f"{NAME}:half", "echo fine")).failed(code=1)
     healthy(rondel, layout)
 
 
@@ -126,7 +123,7 @@ def test_a_manifest_that_is_no_json(rondel, layout):
     entry["digest"] = layout.put(b"{ this is no manifest")
     entry["size"] = 21
     layout.flush()
-    rondel.query(run_in(f"{NAME}:odd")).failed(code=1)
+    rondel.query(run_in(f"{NAME}:odd", "echo fine")).failed(code=1)
     healthy(rondel, layout)
 
 
@@ -152,8 +149,6 @@ OUTSIDE = "rondel-escaped"
 )
 def test_archives_that_want_out(rondel, layout, entries):
     """Whether it is refused or kept inside: nothing outside is touched or read."""
-    from pathlib import Path
-
     layout.image(f"{NAME}:escape", base_layer(IMAGES), tar(*entries))
     done = rondel.query(run_in(f"{NAME}:escape", "cat /passwd 2>/dev/null; echo fine"))
     assert not (Path("/var/tmp") / OUTSIDE).exists()
@@ -187,7 +182,7 @@ def test_a_symlink_of_a_mounted_folder_stays_inside(engine, folder):
 
 def test_a_layer_that_is_a_bomb_of_names(rondel, layout):
     layout.image(f"{NAME}:deep", base_layer(IMAGES), tar(("/".join("d" * 200 for _ in range(15)) + "/f", b"x")))
-    done = rondel.query(run_in(f"{NAME}:deep"))
+    done = rondel.query(run_in(f"{NAME}:deep", "echo fine"))
     assert "fine" in done.out or done.failed(code=1)
     healthy(rondel, layout)
 
@@ -200,10 +195,10 @@ def test_no_space_left(make_engine, folder):
     try:
         rondel = make_engine()
         rondel.state = disk / "s"
-        rondel.query(run_in("busybox")).ok()
+        rondel.query(run_in("busybox", "echo fine")).ok()
         fill = "dd if=/dev/zero of=/big bs=1M count=64"
         rondel.query(run_in("busybox", fill)).failed("space")
-        rondel.query(run_in("debian:bookworm-slim")).failed("space", code=1)
+        rondel.query(run_in("debian:bookworm-slim", "echo fine")).failed("space", code=1)
         assert "fine" in rondel.query(run_in("busybox", "echo fine again")).ok().out
         rondel.verify()
         rondel.stop()
@@ -230,7 +225,7 @@ def test_deep_directories_of_containers_take_nothing_with_them(make_engine):
     for levels in (300, 5_000):
         rondel.query(deep(levels)).failed("directories are inside one another")
     rondel.stop()
-    assert "fine" in rondel.query(run_in("busybox")).ok().out
+    assert "fine" in rondel.query(run_in("busybox", "echo fine")).ok().out
     folder = rondel.folder / "host"
     subprocess.run(["python3", "-c", script % 1_500], cwd=rondel.folder, check=True)
     (rondel.folder / "d").rename(folder)

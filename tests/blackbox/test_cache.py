@@ -4,8 +4,8 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from gitserver import Sample, daemon
-from harness import IMAGES, mirror_of, wait_until
+from kit import IMAGES, eventually, mirror_of
+from kit.git_server import Sample, daemon
 
 ENTRIES = "entryCount diskSpaceBytes entries { description diskSpaceBytes activelyUsed createdTimeUnixNano mostRecentUseTimeUnixNano recordType recordTypes dagqlCall }"
 
@@ -158,7 +158,7 @@ def test_a_kill_while_pruning_leaves_a_valid_store(fresh):
         fresh.settle()
         pruning = fresh.start("cache", "prune")
         if round % 2:
-            wait_until(lambda: len(kept(fresh)) < 3, what="something to be removed")
+            eventually(lambda: len(kept(fresh)) < 3, what="something to be removed")
         fresh.kill()
         pruning.wait(timeout=30)
         fresh.data("{ version }")
@@ -240,5 +240,5 @@ def test_a_small_limit_is_kept_without_being_asked(make_engine):
     rondel = make_engine(mirror_of(IMAGES) + '[cache]\nmin-free = "100%"\nreserved = "3MB"\n')
     rondel.data(writes("a", 4))
     rondel.settle()
-    wait_until(lambda: sum(record["bytes"] for record in kept(rondel)) <= 3_000_000, 60, what="space to come back")
+    eventually(lambda: sum(record["bytes"] for record in kept(rondel)) <= 3_000_000, within=60, what="space to come back")
     rondel.verify()

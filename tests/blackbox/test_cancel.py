@@ -2,9 +2,8 @@
 
 import os
 import signal
-import uuid
 
-from harness import command_line, processes_with, wait_until
+from kit import command_line, eventually, processes_with, unique
 
 
 def field(seconds: str) -> str:
@@ -20,52 +19,40 @@ def asleep(seconds: str) -> list[int]:
     return [pid for pid in processes_with(seconds) if command_line(pid).startswith(b"sleep\0")]
 
 
-def start(rondel, document):
-    process = rondel.start("query", stdin=-1)
-    process.stdin.write(document)
-    process.stdin.close()
-    process.stdin = None
-    return process
-
-
-def marker() -> str:
-    return str(uuid.uuid4().int)[:12]
-
-
 def test_killing_the_client_ends_the_process(engine):
     for number in [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]:
-        name = marker()
-        client = start(engine, sleeping(name))
-        wait_until(lambda: processes_with(f"3600.{name}"), what="the process to start")
+        name = unique()
+        client = engine.start_query(sleeping(name))
+        eventually(lambda: processes_with(f"3600.{name}"), what="the process to start")
         os.kill(client.pid, number)
         client.wait(timeout=20)
-        wait_until(lambda: not processes_with(f"3600.{name}"), what=f"the process to end after signal {number}")
+        eventually(lambda: not processes_with(f"3600.{name}"), what=f"the process to end after signal {number}")
 
 
 def test_somebody_else_who_waits_keeps_the_work(engine):
-    name = marker()
+    name = unique()
     engine.settle()
-    first = start(engine, sleeping(name))
-    wait_until(lambda: asleep(f"3600.{name}"), what="the process to start")
+    first = engine.start_query(sleeping(name))
+    eventually(lambda: asleep(f"3600.{name}"), what="the process to start")
     before = asleep(f"3600.{name}")
     # What runs beside it shows that the second client asks by now.
-    second = start(engine, "{ beside: %s %s }" % (field(f"1800.{name}"), field(f"3600.{name}")))
-    wait_until(lambda: asleep(f"1800.{name}"), what="the second client to ask")
+    second = engine.start_query("{ beside: %s %s }" % (field(f"1800.{name}"), field(f"3600.{name}")))
+    eventually(lambda: asleep(f"1800.{name}"), what="the second client to ask")
     assert engine.status()["clients"] == 2
     first.kill()
     first.wait()
-    wait_until(lambda: engine.status()["clients"] == 1, what="the first client to be gone")
+    eventually(lambda: engine.status()["clients"] == 1, what="the first client to be gone")
     assert len(before) == 1 and asleep(f"3600.{name}") == before
     assert second.poll() is None
     second.kill()
     second.wait()
-    wait_until(lambda: not processes_with(name), what="the processes to end")
+    eventually(lambda: not processes_with(name), what="the processes to end")
 
 
 def test_stopping_the_engine_ends_the_process(fresh):
-    name = marker()
-    client = start(fresh, sleeping(name))
-    wait_until(lambda: processes_with(f"3600.{name}"), what="the process to start")
+    name = unique()
+    client = fresh.start_query(sleeping(name))
+    eventually(lambda: processes_with(f"3600.{name}"), what="the process to start")
     fresh.stop()
     client.wait(timeout=30)
     assert client.returncode != 0

@@ -2,18 +2,11 @@
 
 import os
 import shutil
-import subprocess
 
 import pytest
 
-from chain import Chain, directory, quote, tree
-from harness import EXAMPLES
-
-
-@pytest.fixture(scope="module")
-def session(engine):
-    with engine.session() as session:
-        yield session
+from kit import EXAMPLES, Chain, directory, files_of, quote
+from kit.git_server import git
 
 
 def changes(session, before: dict, after: dict) -> Chain:
@@ -105,8 +98,8 @@ def test_per_003_counts_survive_a_restart(fresh):
 
 def test_chg_007_sides_and_ids(session):
     both = changes(session, BEFORE, AFTER)
-    assert tree(both.then("before")) == {"same": "1\n", "edit": "1\n2\n3\n", "gone": "x\n", "old/a": "a\n", "old/sub/b": "b\n", "run": "#!\n"}
-    assert tree(both.then("after"))["edit"] == "1\ntwo\n3\n4\n"
+    assert files_of(both.then("before")) == {"same": "1\n", "edit": "1\n2\n3\n", "gone": "x\n", "old/a": "a\n", "old/sub/b": "b\n", "run": "#!\n"}
+    assert files_of(both.then("after"))["edit"] == "1\ntwo\n3\n4\n"
     loaded = Chain(session, [f"loadChangesetFromID(id: {quote(both.get('sync'))})"])
     assert loaded.get("modifiedPaths") == ["edit", "run"]
     broken = directory(session, {"a": "1"}).then('withError(err: "not today")').then(
@@ -119,7 +112,7 @@ def test_chg_007_sides_and_ids(session):
 def test_changes_are_done_to_another_directory(session):
     other = {**BEFORE, "mine": "m\n", "old/mine": "m\n", "edit": "other\n"}
     done = directory(session, other).then(f"withChanges(changes: {changes(session, BEFORE, AFTER).id()})")
-    assert tree(done) == {
+    assert files_of(done) == {
         "same": "1\n", "edit": "1\ntwo\n3\n4\n", "new": "n\n", "made/c": "c\n", "run": "#!\n", "mine": "m\n", "old/mine": "m\n",
     }
     assert done.get('stat(path: "run") { permissions }')["permissions"] == 0o755
@@ -129,10 +122,6 @@ def test_changes_are_done_to_another_directory(session):
     below = directory(session, {"p/old": "1", "q": "1"}).then('directory(path: "p")')
     below = below.then(f"withChanges(changes: {changes(session, {'old': '1'}, {'new': '1'}).id()})")
     assert below.get("entries") == ["new"]
-
-
-def in_git(folder, *words: str, **more):
-    return subprocess.run(["git", *words], cwd=folder, text=True, capture_output=True, check=True, **more).stdout
 
 
 def test_a_patch_is_read_by_git_and_by_us(session, engine, folder):
@@ -156,7 +145,7 @@ def test_a_patch_is_read_by_git_and_by_us(session, engine, folder):
     target = folder / "tree"
     directory(session, before).get(f"export(path: {quote(str(target))})")
     (folder / "p").write_text(text)
-    in_git(target, "apply", "--whitespace=nowarn", str(folder / "p"))
+    git(target, "apply", "--whitespace=nowarn", str(folder / "p"))
     assert (target / "edit").read_text() == "1\ntwo\n3\n4\n"
     assert (target / "bin").read_text() == "a\0c" * 99
     assert (target / 'q"q').read_text() == "2\n"
@@ -219,7 +208,7 @@ def test_chg_008_changes_that_go_together(session):
     mine = changed(session, {"f": "one\n2\n3\n", "x/a": "a\n", "keep": ("k\n", 0o755)})
     other = changed(session, {"f": "1\n2\nthree\n", "x/b": "b\n", "keep": "k\nk\n"})
     merged = mine.then(f"withChangeset(changes: {other.id()})")
-    assert tree(merged.then("after")) == {"f": "one\n2\nthree\n", "keep": "k\nk\n", "x/a": "a\n", "x/b": "b\n"}
+    assert files_of(merged.then("after")) == {"f": "one\n2\nthree\n", "keep": "k\nk\n", "x/a": "a\n", "x/b": "b\n"}
     assert merged.then("after").get('stat(path: "keep") { permissions }')["permissions"] == 0o755
     assert merged.get("addedPaths modifiedPaths") == {"addedPaths": ["x/", "x/a", "x/b"], "modifiedPaths": ["f", "keep"]}
     early = mine.then(f"withChangeset(changes: {other.id()}, onConflict: FAIL_EARLY)").error("sync")
@@ -228,11 +217,11 @@ def test_chg_008_changes_that_go_together(session):
     third = changed(session, {"f": "", "c": "c\n"})
     fourth = changed(session, {"f": "", "c": "c\n", "d": "d\n"})
     several = third.then(f"withChangesets(changes: [{fourth.id()}, {changed(session, {'e': 'e', 'f': ''}).id()}], onConflict: FAIL_EARLY)")
-    assert tree(several.then("after")) == {"keep": "k\n", "c": "c\n", "d": "d\n", "e": "e"}
+    assert files_of(several.then("after")) == {"keep": "k\n", "c": "c\n", "d": "d\n", "e": "e"}
     assert several.then(f"withChangeset(changes: {changed(session, {'keep': 'x'}).id()})").get("removedPaths") == ["f"]
     # Changes of different directories.
     elsewhere = changes(session, {"z": "1\n"}, {"z": "2\n"})
-    assert tree(mine.then(f"withChangeset(changes: {elsewhere.id()})").then("after"))["z"] == "2\n"
+    assert files_of(mine.then(f"withChangeset(changes: {elsewhere.id()})").then("after"))["z"] == "2\n"
     # A directory that one side empties and the other removes.
     left = changes(session, {"d/a": "1", "d/b": "1"}, {"d/b": "1"})
     right = changes(session, {"d/a": "1", "d/b": "1"}, {})

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from harness import BINARY, IMAGES, REPO
+from kit import BINARY, IMAGES, REPO
 
 ROUNDS = os.environ.get("RONDEL_CHAOS_ROUNDS", "5")
 

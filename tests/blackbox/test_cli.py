@@ -9,9 +9,7 @@ import threading
 
 import pytest
 
-from harness import BINARY, EXAMPLES, wait_until, write_module
-
-GREETER = EXAMPLES / "greeter"
+from kit import BINARY, GREETER, eventually, write_module
 
 
 def test_version(engine):
@@ -98,11 +96,9 @@ def test_engine_life(fresh):
 
 
 def test_an_idle_engine_ends(make_engine):
-    from harness import wait_until
-
     rondel = make_engine("idle-seconds = 1\n")
     rondel.data("{ version }")
-    wait_until(lambda: rondel.run("engine", "status").code == 1, what="the idle engine to end")
+    eventually(lambda: rondel.run("engine", "status").code == 1, what="the idle engine to end")
 
 
 def test_a_wrong_configuration_is_explained(make_engine):
@@ -176,10 +172,8 @@ def test_a_result_is_alone_on_its_line(connected):
 def test_a_stopped_engine_is_reported(fresh):
     assert fresh.data("{ version }")
     pid = fresh.status()["pid"]
-    waiting = fresh.start("query", stdin=subprocess.PIPE)
-    waiting.stdin.write('{ container { from(address: "busybox") { withExec(args: ["sleep", "1000"]) { stdout } } } }')
-    waiting.stdin.close()
-    wait_until(lambda: fresh.status()["execs"] == 1, what="the process to run")
+    waiting = fresh.start_query('{ container { from(address: "busybox") { withExec(args: ["sleep", "1000"]) { stdout } } } }')
+    eventually(lambda: fresh.status()["execs"] == 1, what="the process to run")
     os.kill(pid, signal.SIGSTOP)
     try:
         # A client that waits for an answer is told, and so is a new one.
@@ -211,11 +205,9 @@ def test_stopping_under_load(fresh):
     fresh.data('{ container { from(address: "busybox") { id } } }')
     clients = []
     for n in range(12):
-        client = fresh.start("--silent", "query", stdin=subprocess.PIPE)
-        client.stdin.write(document % ("while :; do :; done" if n < 2 else "while :; do sleep 1; done", n))
-        client.stdin.close()
-        clients.append(client)
-    wait_until(lambda: fresh.status()["execs"] == 12, seconds=60, what="the processes to run")
+        loop = "while :; do :; done" if n < 2 else "while :; do sleep 1; done"
+        clients.append(fresh.start_query(document % (loop, n), "--silent"))
+    eventually(lambda: fresh.status()["execs"] == 12, within=60, what="the processes to run")
     pids = fresh.engines()
     stopped = fresh.run("engine", "stop", timeout=120).ok()
     assert stopped.err == "" or "waiting for the engine to end" in stopped.err

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from harness import BINARY, CLIENTS, REPO
+from kit import BINARY, CLIENTS, REPO
 
 SECRET = "s3cr3t-of-the-pipeline"
 NODE = "node"
@@ -34,12 +34,12 @@ def test_pipeline(engine, folder, client, how):
         words, env=engine.environment(**environment), cwd=folder, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
-    check(json.loads(done.stdout.strip().splitlines()[-1]))
+    check_pipeline(json.loads(done.stdout.strip().splitlines()[-1]))
     assert SECRET not in done.stdout + done.stderr
     assert (folder / "out/x").read_text() == "hi\n"
 
 
-def check(seen: dict) -> None:
+def check_pipeline(seen: dict) -> None:
     error = seen.pop("error")
     missing = seen.pop("missing")
     assert seen.pop("env_value") == "green"

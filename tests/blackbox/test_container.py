@@ -1,50 +1,38 @@
 """`Container`: what users observe of base images, processes, entrypoints, variables, health checks, by number."""
 
+import hashlib
 import io
 import json
 import re
 import tarfile
-import time
 
 import pytest
 
-from harness import BINARY, IMAGES
-from oci import Layout, base_layer, machine, tar
+from kit import BINARY, IMAGES, ask, document, find_field, in_busybox, leaf, peak_memory, quote, set_secret, sh, unique
+from kit.oci import Layout, base_layer, machine, tar
 
 
-def quote(value) -> str:
-    return json.dumps(value)
-
-
-def busybox(selection: str) -> str:
-    return '{ container { from(address: "busybox") { ' + selection + " } } }"
-
-
-def of(data: dict) -> dict:
+def of_image(data: dict) -> dict:
     """What was selected of the container from an image."""
     return data["container"]["from"]
 
 
-def sh(script: str, more: str = "") -> str:
-    return 'withExec(args: ["sh", "-c", %s]%s)' % (quote(script), more)
-
-
 def test_ctr_002_ctr_009_ctr_010_arg_001_files_and_references_of_an_image(engine):
-    seen = of(engine.data(busybox('file(path: "/etc/passwd") { contents } imageRef entrypoint defaultArgs user platform workdir')))
+    seen = of_image(engine.data(in_busybox('file(path: "/etc/passwd") { contents } imageRef entrypoint defaultArgs user platform workdir')))
     assert seen["file"]["contents"].startswith("root:")
     assert re.fullmatch(r"docker\.io/library/busybox:latest@sha256:[0-9a-f]{64}", seen["imageRef"])
     assert (seen["entrypoint"], seen["defaultArgs"], seen["user"], seen["workdir"]) == ([], ["sh"], "", "/")
     with engine.session() as session:
         empty = session.query("{ directory { id } }")["directory"]["id"]
         for change in ['withExec(args: ["true"])', 'withDirectory(path: "/x", source: %s)' % quote(empty), 'withEnvVariable(name: "A", value: "b")', 'withLabel(name: "a", value: "b")']:
-            error = session.error(busybox(change + " { imageRef }"))
+            error = session.error(in_busybox(change + " { imageRef }"))
             assert error["message"].startswith("Image reference can only be retrieved immediately after the 'Container.From' call")
         assert "Image reference" in session.error("{ container { imageRef } }")["message"]
 
 
 def test_ctr_003_ctr_004_ctr_006_roots(engine):
     with engine.session() as session:
-        roots = of(session.query(busybox('rootfs { id } ' + sh("mkdir /out && cp /bin/busybox /out/echo") + ' { directory(path: "/out") { id } }')))
+        roots = of_image(session.query(in_busybox('rootfs { id } ' + sh("mkdir /out && cp /bin/busybox /out/echo") + ' { directory(path: "/out") { id } }')))
         whole, part = roots["rootfs"]["id"], roots["withExec"]["directory"]["id"]
         selection = 'withEnvVariable(name: "KEPT", value: "k") { withWorkdir(path: "/w") { withRootfs(directory: %s) { %s } } }'
         seen = session.query("{ container { " + selection % (quote(whole), 'workdir file(path: "/etc/passwd") { size } ' + sh("echo $KEPT") + " { stdout }") + " } }")
@@ -62,8 +50,7 @@ def test_ctr_007_an_image_merges_into_what_is_there(make_engine, folder):
     before = 'withEnvVariable(name: "%s", value: "%s") { ' * 3 % ("PATH", "/mine", "A", "own", "B", "own")
     before += 'withLabel(name: "same", value: "own") { withLabel(name: "mine", value: "own") { withExposedPort(port: 90, protocol: UDP, description: "d") { withUser(name: "me") { '
     seen = engine.data("{ container { " + before + 'from(address: "app:1") { user envVariables { name value } labels { name value } exposedPorts { port protocol description } }' + " }" * 9)
-    while "envVariables" not in seen:
-        (seen,) = seen.values()
+    seen = leaf(seen)
     assert {(e["name"], e["value"]) for e in seen["envVariables"]} == {("PATH", "/bin"), ("A", "own"), ("B", "image")}
     assert {(e["name"], e["value"]) for e in seen["labels"]} == {("same", "image"), ("mine", "own")}
     assert sorted(p["port"] for p in seen["exposedPorts"]) == [80, 90]
@@ -108,7 +95,7 @@ def test_ctr_013_archives_of_other_tools(engine, folder):
 
 def test_ctr_014_ctr_015_archives_of_our_own(engine):
     with engine.session() as session:
-        docker = of(session.query(busybox('withNewFile(path: "/f", contents: "docker") { asTarball(mediaTypes: DOCKER) { id } }')))
+        docker = of_image(session.query(in_busybox('withNewFile(path: "/f", contents: "docker") { asTarball(mediaTypes: DOCKER) { id } }')))
         source = quote(docker["withNewFile"]["asTarball"]["id"])
         assert session.query('{ container { import(source: %s) { file(path: "/f") { contents } } } }' % source)["container"]["import"]["file"]["contents"] == "docker"
         variant = '{ container(platform: "%s") { withNewFile(path: "/arch", contents: "%s") { id } } }'
@@ -135,12 +122,12 @@ def test_ctr_017_an_image_that_is_not_there(engine):
 
 def test_exec_001_exec_014_exec_022_plt_008_exit_codes(engine):
     with engine.session() as session:
-        assert "exit code: 1" in session.error(busybox('withExec(args: ["false"]) { sync }'))["message"]
+        assert "exit code: 1" in session.error(in_busybox('withExec(args: ["false"]) { sync }'))["message"]
         for expect, code, fine in [("ANY", 0, True), ("ANY", 1, True), ("FAILURE", 1, True), ("FAILURE", 0, False), ("SUCCESS", 1, False),
                                    ("ANY", 254, True), ("FAILURE", 254, True), ("SUCCESS", 254, False)]:
-            document = busybox(sh(f"exit {code}", f", expect: {expect}") + " { exitCode }")
+            document = in_busybox(sh(f"exit {code}", f", expect: {expect}") + " { exitCode }")
             if fine:
-                assert of(session.query(document))["withExec"]["exitCode"] == code
+                assert of_image(session.query(document))["withExec"]["exitCode"] == code
             else:
                 assert f"exit code: {code}" in session.error(document)["message"]
 
@@ -149,17 +136,17 @@ def test_exec_003_arg_005_arg_008_no_command(engine):
     with engine.session() as session:
         for field in ["stdout", "stderr"]:
             assert session.error("{ container { %s } }" % field)["message"] == "no command has been set"
-            assert session.error(busybox("withoutDefaultArgs { %s }" % field))["message"] == "no command has been set"
+            assert session.error(in_busybox("withoutDefaultArgs { %s }" % field))["message"] == "no command has been set"
         for field in ["stdout", "stderr", "combinedOutput", "exitCode"]:
-            made = busybox('withDefaultArgs(args: ["echo", "default"]) { %s }' % field)
+            made = in_busybox('withDefaultArgs(args: ["echo", "default"]) { %s }' % field)
             assert session.error(made)["message"] == "no command has been set"
     with engine.session("--version", "v0.11.9") as session:
-        made = busybox('withDefaultArgs(args: ["-n", "default"]) { withEntrypoint(args: ["echo"], keepDefaultArgs: true) { stdout } }')
-        assert of(session.query(made))["withDefaultArgs"]["withEntrypoint"]["stdout"] == "default"
+        made = in_busybox('withDefaultArgs(args: ["-n", "default"]) { withEntrypoint(args: ["echo"], keepDefaultArgs: true) { stdout } }')
+        assert of_image(session.query(made))["withDefaultArgs"]["withEntrypoint"]["stdout"] == "default"
 
 
 def test_exec_004_streams(engine):
-    seen = of(engine.data(busybox(sh("echo out; echo err >&2") + " { stdout stderr combinedOutput }")))["withExec"]
+    seen = of_image(engine.data(in_busybox(sh("echo out; echo err >&2") + " { stdout stderr combinedOutput }")))["withExec"]
     assert (seen["stdout"], seen["stderr"]) == ("out\n", "err\n")
     assert sorted(seen["combinedOutput"].split()) == ["err", "out"]
 
@@ -168,21 +155,19 @@ def test_exec_006_exec_007_standard_input_from_files_and_secrets(engine):
     with engine.session() as session:
         made = session.query('{ directory { withNewFile(path: "input.txt", contents: "from a file") { id } } setSecret(name: "s", plaintext: "from-a-secret") { id } }')
         folder, secret = made["directory"]["withNewFile"]["id"], made["setSecret"]["id"]
-        seen = of(session.query(busybox(
+        seen = of_image(session.query(in_busybox(
             'withMountedDirectory(path: "/mnt", source: %s) { withExec(args: ["cat"], redirectStdin: "/mnt/input.txt") { stdout } } ' % quote(folder)
             + 'withMountedSecret(path: "/run/s", source: %s) { withExec(args: ["md5sum"], redirectStdin: "/run/s") { stdout } }' % quote(secret))))
         assert seen["withMountedDirectory"]["withExec"]["stdout"] == "from a file"
-        import hashlib
-
         assert seen["withMountedSecret"]["withExec"]["stdout"].split()[0] == hashlib.md5(b"from-a-secret").hexdigest()
-        assert "nothing.txt" in session.error(busybox('withExec(args: ["cat"], redirectStdin: "/nothing.txt") { stdout }'))["message"]
-        both = session.error(busybox('withExec(args: ["cat"], stdin: "x", redirectStdin: "/etc/passwd") { stdout }'))
+        assert "nothing.txt" in session.error(in_busybox('withExec(args: ["cat"], redirectStdin: "/nothing.txt") { stdout }'))["message"]
+        both = session.error(in_busybox('withExec(args: ["cat"], stdin: "x", redirectStdin: "/etc/passwd") { stdout }'))
         assert "cannot set both" in both["message"]
 
 
 def test_exec_013_long_output_in_an_error_keeps_its_end(engine):
     with engine.session("--silent") as session:
-        error = session.error(busybox(sh("head -c 200000 /dev/zero | tr '\\0' x; echo END; head -c 102401 /dev/zero | tr '\\0' y >&2; exit 1") + " { stdout }"))
+        error = session.error(in_busybox(sh("head -c 200000 /dev/zero | tr '\\0' x; echo END; head -c 102401 /dev/zero | tr '\\0' y >&2; exit 1") + " { stdout }"))
     for stream, total, end in [("stdout", 200_004, "xEND"), ("stderr", 102_401, "yyy")]:
         text = error["extensions"][stream]
         # White space around it is cut, here the end of the last line.
@@ -192,38 +177,38 @@ def test_exec_013_long_output_in_an_error_keeps_its_end(engine):
 
 def test_the_output_in_an_error_is_trimmed(engine):
     with engine.session("--silent") as session:
-        extensions = session.error(busybox(sh("echo; echo ' out '; echo; printf '\\t err\\n\\n' >&2; exit 1") + " { stdout }"))["extensions"]
+        extensions = session.error(in_busybox(sh("echo; echo ' out '; echo; printf '\\t err\\n\\n' >&2; exit 1") + " { stdout }"))["extensions"]
     assert (extensions["stdout"], extensions["stderr"]) == ("out", "err")
 
 
 def test_exec_015_pid_1(engine):
     ps = 'withExec(args: ["ps", "-o", "pid,comm"]%s) { stdout }'
-    seen = of(engine.data(busybox("a: " + ps % "" + " b: " + ps % ", noInit: true")))
+    seen = of_image(engine.data(in_busybox("a: " + ps % "" + " b: " + ps % ", noInit: true")))
     assert re.search(r"^\s*1 \.init$", seen["a"]["stdout"], re.M), seen
     assert re.search(r"^\s*1 ps$", seen["b"]["stdout"], re.M), seen
 
 
 def test_exec_021_nothing_is_left(engine):
     with engine.session() as session:
-        rootfs = quote(of(session.query(busybox("rootfs { id }")))["rootfs"]["id"])
+        rootfs = quote(of_image(session.query(in_busybox("rootfs { id }")))["rootfs"]["id"])
         for exec in ['withExec(args: ["true"])', 'withExec(args: ["true"], noInit: true)', 'withExec(args: ["true"], insecureRootCapabilities: true)', 'withExec(args: ["true"], experimentalPrivilegedNesting: true)']:
-            after = quote(of(session.query(busybox(exec + " { rootfs { id } }")))["withExec"]["rootfs"]["id"])
+            after = quote(of_image(session.query(in_busybox(exec + " { rootfs { id } }")))["withExec"]["rootfs"]["id"])
             diff = session.query("{ loadDirectoryFromID(id: %s) { diff(other: %s) { glob(pattern: \"**/*\") } } }" % (rootfs, after))
             assert diff["loadDirectoryFromID"]["diff"]["glob"] == [], exec
 
 
 def test_exec_023_commands_are_looked_up(engine):
     with engine.session() as session:
-        made = busybox('withNewFile(path: "/own/tool", contents: "#!/bin/sh\\necho tool", permissions: 493) { withEnvVariable(name: "PATH", value: "/own:/bin") { withExec(args: ["tool"]) { stdout } } }')
-        assert of(session.query(made))["withNewFile"]["withEnvVariable"]["withExec"]["stdout"] == "tool\n"
-        assert "no-such-command" in session.error(busybox('withExec(args: ["no-such-command"]) { stdout }'))["message"]
+        made = in_busybox('withNewFile(path: "/own/tool", contents: "#!/bin/sh\\necho tool", permissions: 493) { withEnvVariable(name: "PATH", value: "/own:/bin") { withExec(args: ["tool"]) { stdout } } }')
+        assert of_image(session.query(made))["withNewFile"]["withEnvVariable"]["withExec"]["stdout"] == "tool\n"
+        assert "no-such-command" in session.error(in_busybox('withExec(args: ["no-such-command"]) { stdout }'))["message"]
 
 
 def test_exec_024_errors_of_ones_own(engine):
     with engine.session() as session:
-        for leaf in ["sync", "stdout", "rootfs { entries }", 'withExec(args: ["true"]) { sync }']:
-            assert session.error(busybox('withError(err: "my words") { %s }' % leaf))["message"] == "my words"
-        assert of(session.query(busybox('withError(err: "") { sync }')))
+        for selection in ["sync", "stdout", "rootfs { entries }", 'withExec(args: ["true"]) { sync }']:
+            assert session.error(in_busybox('withError(err: "my words") { %s }' % selection))["message"] == "my words"
+        assert of_image(session.query(in_busybox('withError(err: "") { sync }')))
 
 
 @pytest.mark.parametrize(
@@ -244,7 +229,7 @@ def test_exec_024_errors_of_ones_own(engine):
          "arg_006_empty", "arg_006_behind_an_entrypoint", "arg_007_nothing"],
 )
 def test_arg_003_arg_004_arg_006_arg_007_entrypoints(engine, selection, wanted):
-    seen = of(engine.data(busybox(selection)))
+    seen = of_image(engine.data(in_busybox(selection)))
     while seen.keys() != wanted.keys():
         (seen,) = seen.values()
     assert seen == wanted
@@ -253,12 +238,12 @@ def test_arg_003_arg_004_arg_006_arg_007_entrypoints(engine, selection, wanted):
 def test_arg_010_arg_011_expansion(engine):
     with engine.session() as session:
         selection = 'withEnvVariable(name: "A", value: "foo") { withEnvVariable(name: "B", value: "${A}/bin:$PATH", expand: %s) { envVariable(name: "B") } }'
-        seen = of(session.query(busybox("a: " + selection % "true" + " b: " + selection % "false")))
+        seen = of_image(session.query(in_busybox("a: " + selection % "true" + " b: " + selection % "false")))
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         assert seen["a"]["withEnvVariable"]["envVariable"] == f"foo/bin:{path}"
         assert seen["b"]["withEnvVariable"]["envVariable"] == "${A}/bin:$PATH"
-        secret = quote(session.query('{ setSecret(name: "t", plaintext: "x") { id } }')["setSecret"]["id"])
-        made = busybox('withSecretVariable(name: "TOKEN", secret: %s) { withExec(args: ["echo", "$TOKEN"], expand: true) { stdout } }' % secret)
+        secret = quote(set_secret(session, "x", "t"))
+        made = in_busybox('withSecretVariable(name: "TOKEN", secret: %s) { withExec(args: ["echo", "$TOKEN"], expand: true) { stdout } }' % secret)
         assert session.error(made)["message"] == 'expand cannot be used with secret env variable "TOKEN"'
 
 
@@ -335,8 +320,7 @@ def test_a_chain_needs_memory_for_what_its_steps_add(fresh):
     """8,000 labels took 4 GB: each step had a copy of everything before it."""
 
     def engine_memory() -> int:
-        status = open(f"/proc/{fresh.status()['pid']}/status").read()
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) >> 10
+        return peak_memory(fresh.status()["pid"]) >> 20
 
     with fresh.session() as session:
         session.query("{ container { user } }")
@@ -362,13 +346,13 @@ def test_a_chain_needs_memory_for_what_its_steps_add(fresh):
 
 def test_env_001_env_002_variables(engine):
     selection = 'withEnvVariable(name: "%s", value: "%s") { '
-    document = busybox(selection * 3 % ("A", "1", "B", "2", "A", "3") + 'envVariables { name value } none: envVariable(name: "UNKNOWN") '
+    document = in_busybox(selection * 3 % ("A", "1", "B", "2", "A", "3") + 'envVariables { name value } none: envVariable(name: "UNKNOWN") '
         'withoutEnvVariable(name: "A") { envVariables { name } ' + sh("echo ${A-unset} $B") + " { stdout } } } } }")
-    seen = of(engine.data(document))["withEnvVariable"]["withEnvVariable"]["withEnvVariable"]
+    seen = of_image(engine.data(document))["withEnvVariable"]["withEnvVariable"]["withEnvVariable"]
     assert [(e["name"], e["value"]) for e in seen["envVariables"]][1:] == [("A", "3"), ("B", "2")] and seen["none"] is None
     assert [e["name"] for e in seen["withoutEnvVariable"]["envVariables"]] == ["PATH", "B"]
     assert seen["withoutEnvVariable"]["withExec"]["stdout"] == "unset 2\n"
-    engine.query(busybox('withEnvVariable(name: "A=B", value: "") { envVariables { name } }')).failed("cannot be the name")
+    engine.query(in_busybox('withEnvVariable(name: "A=B", value: "") { envVariables { name } }')).failed("cannot be the name")
 
 
 def test_env_003_env_004_env_007_volatile_variables(fresh):
@@ -378,9 +362,7 @@ def test_env_003_env_004_env_007_volatile_variables(fresh):
         steps.append(f'withEnvVariable(name: "OTHER", value: "{other}")')
         steps.append(sh("echo $V; cat /proc/sys/kernel/random/uuid; echo"))
         steps.append(sh(f"echo second $V $OTHER {other}-{value}"))
-        data = fresh.data("{ container { " + " { ".join(steps[:4]) + " { stdout " + steps[4] + " { stdout } }" + " }" * 4 + " }")
-        while "stdout" not in data:
-            (data,) = data.values()
+        data = leaf(fresh.data(document("container", *steps[:4], "stdout " + steps[4] + " { stdout }")))
         return data["stdout"], data["withExec"]["stdout"]
 
     first, second = run("one")
@@ -407,17 +389,15 @@ def test_a_volatile_variable_leaves_no_trace_where_it_is_not(engine, before, wit
 
     def run(salt: str, *more: str) -> list:
         with engine.session() as session:
-            secret = quote(session.query('{ setSecret(name: "s", plaintext: "hidden-text") { id } }')["setSecret"]["id"])
+            secret = quote(set_secret(session, "hidden-text"))
             fields = ['withEnvVariable(name: "SALT", value: "%s")' % salt, *filter(None, [before.replace("SECRET", secret)]), *more]
             if not more:  # Also what `before` has of it is left out.
                 fields = [field.replace(volatile % "second" + " { ", "") for field in fields]
             chain = " { ".join(fields)
-            data = session.query(busybox(chain + " { " + show + " }" * chain.count("{") + " }"))
-        while "stdout" not in data:
-            (data,) = data.values()
-        return data["stdout"].split()
+            data = session.query(in_busybox(chain + " { " + show + " }" * chain.count("{") + " }"))
+        return find_field(data, "stdout").split()
 
-    one, two = (f"{number} {time.time()}" for number in range(2))
+    one, two = unique(), unique()
     first, bare = run(one, volatile % "second"), run(one)
     assert (first[0], bare[0]) == (with_it, without)
     # The value counts for nothing, and the way back is as the way there.
@@ -428,15 +408,15 @@ def test_a_volatile_variable_leaves_no_trace_where_it_is_not(engine, before, wit
 
 def test_a_volatile_variable_over_one_of_the_image(engine):
     show = sh("echo $PATH") + " { stdout }"
-    hidden = of(engine.data(busybox('withVolatileVariable(name: "PATH", value: "/bin:/volatile") { %s }' % show)))
+    hidden = of_image(engine.data(in_busybox('withVolatileVariable(name: "PATH", value: "/bin:/volatile") { %s }' % show)))
     assert hidden["withVolatileVariable"]["withExec"]["stdout"] == "/bin:/volatile\n"
-    assert "volatile" not in of(engine.data(busybox(show)))["withExec"]["stdout"]
+    assert "volatile" not in of_image(engine.data(in_busybox(show)))["withExec"]["stdout"]
 
 
 def test_env_005_volatile_variables_hide_others(engine, folder):
     selection = 'withEnvVariable(name: "V", value: "kept") { withVolatileVariable(name: "V", value: "v") { withVolatileVariable(name: "W", value: "w") { %s } } }'
     inner = 'envVariable(name: "V") w: envVariable(name: "W") envVariables { name } ' + sh("echo $V $W") + ' { stdout } withoutVolatileVariable(name: "V") { withoutVolatileVariable(name: "W") { ' + sh("echo $V ${W-unset}") + " { stdout } } }"
-    seen = of(engine.data(busybox(selection % inner)))["withEnvVariable"]["withVolatileVariable"]["withVolatileVariable"]
+    seen = of_image(engine.data(in_busybox(selection % inner)))["withEnvVariable"]["withVolatileVariable"]["withVolatileVariable"]
     assert (seen["envVariable"], seen["w"], [e["name"] for e in seen["envVariables"]]) == ("kept", None, ["PATH", "V"])
     assert seen["withExec"]["stdout"] == "v w\n"
     assert seen["withoutVolatileVariable"]["withoutVolatileVariable"]["withExec"]["stdout"] == "kept unset\n"
@@ -450,7 +430,7 @@ def test_env_010_users_and_groups(engine):
     queries.append('without: withUser(name: "daemon") { withoutUser { user %s } }' % script)
     queries.append('input: withUser(name: "daemon") { withExec(args: ["sh", "-c", "cat; id -u"], stdin: "in ") { stdout } }')
     passwd = 'withNewFile(path: "/etc/passwd", contents: "root:x:0:0::/:/bin/sh\\ndaemon:x:1:1::/:/bin/sh\\n") { withNewFile(path: "/etc/group", contents: "root:x:0:\\ndaemon:x:1:\\nextra:x:7:daemon\\nnobody:x:65534:\\n") { %s } }'
-    seen = of(engine.data(busybox(passwd % " ".join(queries))))["withNewFile"]["withNewFile"]
+    seen = of_image(engine.data(in_busybox(passwd % " ".join(queries))))["withNewFile"]["withNewFile"]
     outputs = [seen[f"u{at}"]["withExec"]["stdout"].split("\n") for at in range(6)]
     assert outputs[0][:2] == ["1", "1"] and "7" in outputs[0][2].split() and outputs[0][3] == "daemon"
     assert outputs[1][:3] == ["1", "65534", "65534"]
@@ -458,11 +438,11 @@ def test_env_010_users_and_groups(engine):
     assert outputs[5][:2] == ["0", "0"]
     assert seen["without"]["withoutUser"]["user"] == "" and seen["without"]["withoutUser"]["withExec"]["stdout"].startswith("0\n")
     assert seen["u1"]["user"] == "daemon:nobody" and seen["input"]["withExec"]["stdout"] == "in 1\n"
-    engine.query(busybox('withUser(name: "nobody-knows") { withExec(args: ["id"]) { stdout } }')).failed("nobody-knows")
+    engine.query(in_busybox('withUser(name: "nobody-knows") { withExec(args: ["id"]) { stdout } }')).failed("nobody-knows")
 
 
 def test_env_011_working_directories(engine):
-    seen = of(engine.data(busybox('withWorkdir(path: "/a") { withWorkdir(path: "b/../c") { workdir withExec(args: ["pwd"]) { stdout } withoutWorkdir { workdir withExec(args: ["pwd"]) { stdout } } } }')))
+    seen = of_image(engine.data(in_busybox('withWorkdir(path: "/a") { withWorkdir(path: "b/../c") { workdir withExec(args: ["pwd"]) { stdout } withoutWorkdir { workdir withExec(args: ["pwd"]) { stdout } } } }')))
     seen = seen["withWorkdir"]["withWorkdir"]
     assert (seen["workdir"], seen["withExec"]["stdout"]) == ("/a/c", "/a/c\n")
     assert (seen["withoutWorkdir"]["workdir"], seen["withoutWorkdir"]["withExec"]["stdout"]) == ("/", "/\n")
@@ -470,31 +450,31 @@ def test_env_011_working_directories(engine):
 
 def test_env_013_exposed_ports(engine):
     selection = 'withExposedPort(port: 5000) { withExposedPort(port: 5000, protocol: UDP, description: "d", experimentalSkipHealthcheck: true) { exposedPorts { port protocol description experimentalSkipHealthcheck } withoutExposedPort(port: 5000) { exposedPorts { protocol description } } } }'
-    seen = of(engine.data(busybox(selection)))["withExposedPort"]["withExposedPort"]
+    seen = of_image(engine.data(in_busybox(selection)))["withExposedPort"]["withExposedPort"]
     assert seen["exposedPorts"] == [
         {"port": 5000, "protocol": "TCP", "description": None, "experimentalSkipHealthcheck": False},
         {"port": 5000, "protocol": "UDP", "description": "d", "experimentalSkipHealthcheck": True},
     ]
     assert seen["withoutExposedPort"]["exposedPorts"] == [{"protocol": "UDP", "description": "d"}]
     for port in [0, 65536, -1]:
-        engine.query(busybox("withExposedPort(port: %d) { exposedPorts { port } }" % port)).failed("between 1 and 65535")
+        engine.query(in_busybox("withExposedPort(port: %d) { exposedPorts { port } }" % port)).failed("between 1 and 65535")
 
 
 CHECK = "args shell interval timeout startPeriod startInterval retries"
 
 
 def test_hc_002_defaults_of_a_health_check(engine):
-    seen = of(engine.data(busybox('dockerHealthcheck { shell } withDockerHealthcheck(args: ["curl", "x"]) { dockerHealthcheck { %s } withoutDockerHealthcheck { dockerHealthcheck { shell } } }' % CHECK)))
+    seen = of_image(engine.data(in_busybox('dockerHealthcheck { shell } withDockerHealthcheck(args: ["curl", "x"]) { dockerHealthcheck { %s } withoutDockerHealthcheck { dockerHealthcheck { shell } } }' % CHECK)))
     assert seen["dockerHealthcheck"] is None and seen["withDockerHealthcheck"]["withoutDockerHealthcheck"]["dockerHealthcheck"] is None
     assert seen["withDockerHealthcheck"]["dockerHealthcheck"] == {
         "args": ["curl", "x"], "shell": False, "interval": "0s", "timeout": "0s", "startPeriod": "0s", "startInterval": "0s", "retries": 0}
-    engine.query(busybox('withDockerHealthcheck(args: ["x"], interval: "soon") { dockerHealthcheck { interval } }')).failed("`interval`", "invalid duration `soon`")
-    engine.query(busybox('withDockerHealthcheck(args: ["x"], retries: -1) { dockerHealthcheck { retries } }')).failed("retries")
+    engine.query(in_busybox('withDockerHealthcheck(args: ["x"], interval: "soon") { dockerHealthcheck { interval } }')).failed("`interval`", "invalid duration `soon`")
+    engine.query(in_busybox('withDockerHealthcheck(args: ["x"], retries: -1) { dockerHealthcheck { retries } }')).failed("retries")
 
 
 def test_gpus_are_refused(engine):
     for field in ['experimentalWithGPU(devices: ["0"])', "experimentalWithAllGPUs"]:
-        engine.query(busybox(field + ' { withExec(args: ["true"]) { stdout } }')).failed("GPU support is not enabled")
+        engine.query(in_busybox(field + ' { withExec(args: ["true"]) { stdout } }')).failed("GPU support is not enabled")
 
 
 def test_exec_018_cli_ses_007_an_engine_in_an_engine(engine, folder):
@@ -518,10 +498,8 @@ def test_exec_018_cli_ses_007_an_engine_in_an_engine(engine, folder):
             'withNewFile(path: "/config.toml", contents: "offline = true\\n[[mirrors]]\\nlayout = \\"/images\\"\\n")',
             sh(script, ", insecureRootCapabilities: true"),
         ]
-        data = session.query("{ container { " + " { ".join(steps) + " { stdout }" + " }" * len(steps) + " }")
-    while "stdout" not in data:
-        (data,) = data.values()
-    assert data["stdout"].count("inner") == 2 and '"execs":1' in data["stdout"].replace(" ", ""), data["stdout"]
+        printed = ask(session, "container", *steps, "stdout")
+    assert printed.count("inner") == 2 and '"execs":1' in printed.replace(" ", ""), printed
 
 
 def test_mnt_003_mnt_008_mnt_009_mounts(engine):
@@ -532,7 +510,7 @@ def test_mnt_003_mnt_008_mnt_009_mounts(engine):
         files = 'withMountedFile(path: "/m/1", source: %s) { withMountedFile(path: "/m/2", source: %s) { withMountedFile(path: "/m/3", source: %s) { %s { stdout } } } }' % (one, two, one, sh("cat /m/1 /m/2 /m/3"))
         mounts = 'withMountedDirectory(path: "sub", source: %s) { withMountedTemp(path: "/t") { mounts %s { stdout } withoutMount(path: "sub") { mounts %s { stdout } } } }' % (folder, sh("ls sub"), sh("ls sub"))
         again = 'withMountedDirectory(path: "sub", source: %s) { withMountedTemp(path: "sub") { mounts withoutMount(path: "sub") { mounts %s { stdout } } } }' % (folder, sh("ls sub"))
-        seen = of(session.query(busybox(base % ("files: " + files + " mounts: " + mounts + " again: " + again))))["withNewFile"]["withWorkdir"]
+        seen = of_image(session.query(in_busybox(base % ("files: " + files + " mounts: " + mounts + " again: " + again))))["withNewFile"]["withWorkdir"]
     assert seen["files"]["withMountedFile"]["withMountedFile"]["withExec"]["stdout"] == "121"
     mounted = seen["mounts"]["withMountedTemp"]
     assert mounted["mounts"] == ["/w/sub", "/t"] and mounted["withExec"]["stdout"] == "b\n"
@@ -550,27 +528,27 @@ def test_secrets_cover_files_and_hold_none(engine):
         mounted = f'withMountedFile(path: "/s", source: {quote(made["directory"]["withNewFile"]["file"]["id"])})'
         for file, contents in [(written, "written"), (mounted, "mounted")]:
             for first, second in [(secret, file), (file, secret)]:
-                seen = of(session.query(busybox(f"{first} {{ {second} {{ {look} }} }}")))
+                seen = of_image(session.query(in_busybox(f"{first} {{ {second} {{ {look} }} }}")))
                 seen = list(list(seen.values())[0].values())[0]
                 # What a process sees is the secret, what it covers is the container's.
                 assert (seen["withExec"]["stdout"], seen["file"]["contents"], seen["exists"]) == ("***", contents, True)
-        alone = session.query(busybox(f'{secret} {{ exists(path: "/s") withExec(args: ["true"]) {{ exists(path: "/s") }} }}'))
-        assert of(alone)["withMountedSecret"]["exists"] is False
-        assert "/s: no such file or directory" in session.error(busybox(f'{secret} {{ file(path: "/s") {{ contents }} }}'))["message"]
+        alone = session.query(in_busybox(f'{secret} {{ exists(path: "/s") withExec(args: ["true"]) {{ exists(path: "/s") }} }}'))
+        assert of_image(alone)["withMountedSecret"]["exists"] is False
+        assert "/s: no such file or directory" in session.error(in_busybox(f'{secret} {{ file(path: "/s") {{ contents }} }}'))["message"]
         # A directory that is mounted above it later does not take it away.
         below = secret.replace('"/s"', '"/d/s"') + ' { withMountedDirectory(path: "/d", source: DIR) { withExec(args: ["cat", "/d/s"]) { stdout } } }'
         empty = session.query('{ directory { withNewFile(path: "s", contents: "") { id } } }')["directory"]["withNewFile"]["id"]
-        seen = of(session.query(busybox(below.replace("DIR", quote(empty)))))
+        seen = of_image(session.query(in_busybox(below.replace("DIR", quote(empty)))))
         assert seen["withMountedSecret"]["withMountedDirectory"]["withExec"]["stdout"] == "***"
 
 
 def test_mnt_007_temporary_folders(engine):
     show = sh("grep ' /t ' /proc/mounts") + " { stdout }"
-    seen = of(engine.data(busybox('a: withMountedTemp(path: "/t") { %s } b: withMountedTemp(path: "/t", size: 4000) { %s }' % (show, show))))
+    seen = of_image(engine.data(in_busybox('a: withMountedTemp(path: "/t") { %s } b: withMountedTemp(path: "/t", size: 4000) { %s }' % (show, show))))
     for name, size in [("a", False), ("b", True)]:
         line = seen[name]["withExec"]["stdout"]
         assert " tmpfs " in line and ("size=4k" in line) == size and ("size=" in line) == size, line
-    engine.query(busybox('withMountedTemp(path: "/t", size: 0) { mounts }')).failed("greater than zero")
+    engine.query(in_busybox('withMountedTemp(path: "/t", size: 0) { mounts }')).failed("greater than zero")
 
 
 def test_cli_ses_001_cli_ses_004_sessions(engine):
@@ -594,12 +572,11 @@ def test_cli_ses_002_clients_see_their_own_work(fresh):
     shared = sh("sleep 1; echo shared-output")
     document = '{ container { from(address: "busybox") { own: %s { stdout } shared: %s { stdout } } } }'
     trace = {"TRACEPARENT": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
-    fresh.data(busybox("platform"))
-    started = {name: fresh.start("query", "--progress", "plain", stdin=-1, env=trace) for name in ["one", "two"]}
-    for name, process in started.items():
-        process.stdin.write(document % (sh(f"echo output-of-{name}"), shared))
-        process.stdin.close()
-        process.stdin = None
+    fresh.data(in_busybox("platform"))
+    started = {
+        name: fresh.start_query(document % (sh(f"echo output-of-{name}"), shared), "--progress", "plain", env=trace)
+        for name in ["one", "two"]
+    }
     said = {name: process.communicate(timeout=60) for name, process in started.items()}
     for name, other in [("one", "two"), ("two", "one")]:
         out, err = said[name]

@@ -1,15 +1,6 @@
 """Files and directories inside containers."""
 
-import pytest
-
-from chain import Chain, directory, quote, tree
-
-
-@pytest.fixture(scope="module")
-def session(engine):
-    with engine.session() as session:
-        yield session
-
+from kit import Chain, busybox, directory, files_of, quote
 
 USERS = (
     'withExec(args: ["sh", "-c", "echo auser:x:1234:1234::/:/bin/sh >> /etc/passwd; echo auser:x:1234: >> /etc/group;'
@@ -17,69 +8,61 @@ USERS = (
 )
 
 
-def box(session) -> Chain:
-    return Chain(session, ["container", 'from(address: "busybox")'])
-
-
-def at(session, workdir: str = "/code") -> Chain:
-    return box(session).then(f"withWorkdir(path: {quote(workdir)})")
-
-
-def sh(chain: Chain, script: str) -> str:
-    return chain.then(f'withExec(args: ["sh", "-c", {quote(script)}])').get("stdout")
+def busybox_in(session, workdir: str = "/code") -> Chain:
+    return busybox(session).then(f"withWorkdir(path: {quote(workdir)})")
 
 
 def test_cfs_001_cfs_003_directories_are_merged(session):
     source = directory(session, {"p/a": "new", "p/n/b": "2", "p/c.md": "3", "q": "parent"}).then('directory(path: "p")').id()
-    base = at(session).then('withNewFile(path: "rel/a", contents: "old")').then('withNewFile(path: "rel/mine", contents: "m")')
+    base = busybox_in(session).then('withNewFile(path: "rel/a", contents: "old")').then('withNewFile(path: "rel/mine", contents: "m")')
     merged = base.then(f'withDirectory(path: "rel", source: {source}, exclude: ["*.md"])')
-    assert tree(merged.then('directory(path: "/code/rel")')) == {"a": "new", "mine": "m", "n/b": "2"}
+    assert files_of(merged.then('directory(path: "/code/rel")')) == {"a": "new", "mine": "m", "n/b": "2"}
 
 
 def test_cfs_004_below_a_mounted_part(session):
     whole = directory(session, {"sub/inner/x": "1", "beside": "2"}).then('directory(path: "sub")').id()
     more = directory(session, {"y": "3"}).id()
-    made = box(session).then(f'withMountedDirectory(path: "/mnt", source: {whole})')
+    made = busybox(session).then(f'withMountedDirectory(path: "/mnt", source: {whole})')
     made = made.then(f'withDirectory(path: "/mnt/a/b/foo", source: {more})')
-    assert sh(made, "cd /mnt; find . -type f | sort").split() == ["./a/b/foo/y", "./inner/x"]
-    assert tree(made.then('directory(path: "/mnt")')) == {"a/b/foo/y": "3", "inner/x": "1"}
+    assert made.run("cd /mnt; find . -type f | sort").split() == ["./a/b/foo/y", "./inner/x"]
+    assert files_of(made.then('directory(path: "/mnt")')) == {"a/b/foo/y": "3", "inner/x": "1"}
 
 
 def test_cfs_005_cfs_006_files(session):
     made = directory(session, {"deep/one": "1", "two": "2"})
     one, two = made.then('file(path: "deep/one")').id(), made.then('file(path: "two")').id()
-    assert at(session).then(f'withFile(path: "t", source: {one})').then('file(path: "/code/t")').get("contents") == "1"
-    assert at(session).then(f'withFile(path: "/abs/t", source: {one})').then('file(path: "/abs/t")').get("contents") == "1"
-    assert box(session).then(f'withFile(path: "/tmp", source: {one})').then('file(path: "/tmp/one")').get("contents") == "1"
+    assert busybox_in(session).then(f'withFile(path: "t", source: {one})').then('file(path: "/code/t")').get("contents") == "1"
+    assert busybox_in(session).then(f'withFile(path: "/abs/t", source: {one})').then('file(path: "/abs/t")').get("contents") == "1"
+    assert busybox(session).then(f'withFile(path: "/tmp", source: {one})').then('file(path: "/tmp/one")').get("contents") == "1"
     for path in ("several", "several/"):
-        several = at(session).then(f'withFiles(path: "{path}", sources: [{one}, {two}])')
+        several = busybox_in(session).then(f'withFiles(path: "{path}", sources: [{one}, {two}])')
         assert several.then('directory(path: "several")').get("entries") == ["one", "two"]
 
 
 def test_cfs_007_new_files(session):
-    made = at(session).then('withEnvVariable(name: "D", value: "expanded")')
+    made = busybox_in(session).then('withEnvVariable(name: "D", value: "expanded")')
     made = made.then(USERS)
     made = made.then('withNewFile(path: "${D}/f", contents: "x", permissions: 384, owner: "auser", expand: true)')
-    assert sh(made, "stat -c '%a %U:%G' /code/expanded/f; pwd") == "600 auser:auser\n/code\n"
+    assert made.run("stat -c '%a %U:%G' /code/expanded/f; pwd") == "600 auser:auser\n/code\n"
     assert made.then('withNewFile(path: "$D", contents: "plain")').then('file(path: "/code/$D")').get("contents") == "plain"
 
 
 def test_cfs_009_removal(session):
-    made = at(session).then('withNewFile(path: "bar/x", contents: "")').then('withNewFile(path: "y", contents: "")')
+    made = busybox_in(session).then('withNewFile(path: "bar/x", contents: "")').then('withNewFile(path: "y", contents: "")')
     assert made.then('withoutDirectory(path: "bar")').then('directory(path: ".")').get("entries") == ["y"]
     emptied = made.then('withoutDirectory(path: "")')
     assert emptied.then('directory(path: ".")').get("entries") == []
-    assert sh(emptied, "pwd; ls") == "/code\n"
+    assert emptied.run("pwd; ls") == "/code\n"
     for content in (".", "./", "bar/."):
         kept = "/code/bar" if "bar" in content else "/code"
-        assert sh(made.then(f'withoutDirectory(path: "{content}")'), f"ls {kept} && echo kept") == "kept\n"
-    assert sh(made.then('withoutDirectory(path: "bar/")'), "ls") == "y\n"
+        assert made.then(f'withoutDirectory(path: "{content}")').run(f"ls {kept} && echo kept") == "kept\n"
+    assert made.then('withoutDirectory(path: "bar/")').run("ls") == "y\n"
     removed = made.then('withWorkdir(path: "/")').then('withoutDirectory(path: "/code")')
-    assert sh(removed, "ls -d /code 2>/dev/null || echo gone") == "gone\n"
+    assert removed.run("ls -d /code 2>/dev/null || echo gone") == "gone\n"
 
 
 def test_cfs_010_errors(session):
-    made = box(session).then('withMountedTemp(path: "/tmpfs")')
+    made = busybox(session).then('withMountedTemp(path: "/tmpfs")')
     cache = Chain(session, ['cacheVolume(key: "cfs-010")']).id()
     made = made.then(f'withMountedCache(path: "/cache", cache: {cache})')
     for selection, words in (
@@ -96,39 +79,39 @@ def test_cfs_010_errors(session):
 def test_cfs_013_cfs_016_mounts(session):
     outer = directory(session, {"in/x": "outer", "y": "outer"}).id()
     inner = directory(session, {"x": "inner"}).id()
-    made = box(session).then(f'withMountedDirectory(path: "/mnt", source: {outer})')
+    made = busybox(session).then(f'withMountedDirectory(path: "/mnt", source: {outer})')
     made = made.then(f'withMountedDirectory(path: "/mnt/in", source: {inner})')
     assert made.then('directory(path: "/mnt/in")').then('file(path: "x")').get("contents") == "inner"
     assert made.then('file(path: "/mnt/y")').get("contents") == "outer"
     new, mounted = (Chain(session, [f'file(name: "f", contents: "{text}")']).id() for text in ("new", "mounted"))
-    over = box(session).then('withNewFile(path: "/f", contents: "under")').then(f'withMountedFile(path: "/f", source: {mounted})')
+    over = busybox(session).then('withNewFile(path: "/f", contents: "under")').then(f'withMountedFile(path: "/f", source: {mounted})')
     assert over.then('file(path: "/f")').get("contents") == "mounted"
     written = over.then(f'withFile(path: "/f", source: {new})')
-    assert sh(written, "cat /f") == "new"
-    assert sh(over.then('withoutFile(path: "/f")'), "ls /f 2>/dev/null || echo gone") == "gone\n"
+    assert written.run("cat /f") == "new"
+    assert over.then('withoutFile(path: "/f")').run("ls /f 2>/dev/null || echo gone") == "gone\n"
     appended = over.then('withExec(args: ["sh", "-c", "echo +>>/f"])')
-    assert appended.then('file(path: "/f")').get("contents") == sh(appended, "cat /f") == "mounted+\n"
+    assert appended.then('file(path: "/f")').get("contents") == appended.run("cat /f") == "mounted+\n"
 
 
 def test_cfs_015_cfs_019_links(session):
     made = directory(session, {"real/f": "1", "link": "->real"})
     behind = made.then('directory(path: "link")').id()
-    assert tree(box(session).then(f'withDirectory(path: "/x", source: {behind})').then('directory(path: "/x")')) == {"f": "1"}
-    clamped = box(session).then('withSymlink(target: "../../../../../../outside", linkName: "/escape")')
+    assert files_of(busybox(session).then(f'withDirectory(path: "/x", source: {behind})').then('directory(path: "/x")')) == {"f": "1"}
+    clamped = busybox(session).then('withSymlink(target: "../../../../../../outside", linkName: "/escape")')
     clamped = clamped.then('withNewFile(path: "/escape/foo", contents: "in")')
-    assert sh(clamped, "cat /outside/foo") == "in"
-    through = box(session).then('withNewFile(path: "/real", contents: "old")').then('withSymlink(target: "real", linkName: "/l")')
+    assert clamped.run("cat /outside/foo") == "in"
+    through = busybox(session).then('withNewFile(path: "/real", contents: "old")').then('withSymlink(target: "real", linkName: "/l")')
     through = through.then('withNewFile(path: "/l", contents: "new")')
-    assert sh(through, "cat /real; readlink /l") == "newreal\n"
+    assert through.run("cat /real; readlink /l") == "newreal\n"
     written = directory(session, {"real": "old", "l": "->real"}).then('withNewFile(path: "l", contents: "new")')
     assert written.then('file(path: "real")').get("contents") == "new"
-    named = box(session).then('withSymlink(target: "/etc", linkName: "../../../../../up")')
-    assert sh(named, "readlink /up") == "/etc\n"
+    named = busybox(session).then('withSymlink(target: "/etc", linkName: "../../../../../up")')
+    assert named.run("readlink /up") == "/etc\n"
 
 
 def test_cfs_017_existence(session):
     mount = directory(session, {"d/f": "123"})
-    made = at(session).then('withNewFile(path: "here", contents: "12")')
+    made = busybox_in(session).then('withNewFile(path: "here", contents: "12")')
     made = made.then(f'withMountedDirectory(path: "/m", source: {mount.id()})')
     made = made.then(f'withMountedFile(path: "/mf", source: {mount.then("file(path: " + quote("d/f") + ")").id()})')
     assert made.get('a: exists(path: "here") b: exists(path: "/m/d", expectedType: DIRECTORY_TYPE) c: exists(path: "/mf") d: exists(path: "/m/none")') == {
@@ -141,8 +124,8 @@ def test_cfs_017_existence(session):
 
 def test_cfs_020_links_count(session):
     def run(target: str, name: str) -> str:
-        made = at(session, "/").then(f'withSymlink(target: "{target}", linkName: "{name}")')
-        return sh(made, "cat /proc/sys/kernel/random/uuid")
+        made = busybox_in(session, "/").then(f'withSymlink(target: "{target}", linkName: "{name}")')
+        return made.run("cat /proc/sys/kernel/random/uuid")
 
     assert run("bar", "foo") == run("bar", "foo") != run("barf", "oo")
 
@@ -160,7 +143,7 @@ def test_cfs_021_a_file_counts_by_its_content(engine, folder):
     def runs() -> list:
         with engine.session() as client:
             files = [Chain(client, way).id() for way in ways]
-            return [sh(box(client).then(f'withFile(path: "/f", source: {file})'), "cat /proc/sys/kernel/random/uuid") for file in files]
+            return [busybox(client).then(f'withFile(path: "/f", source: {file})').run("cat /proc/sys/kernel/random/uuid") for file in files]
 
     first = runs()
     (folder / "other").write_text("2")
@@ -173,7 +156,7 @@ OWNERS = {"auser": "1234:1234", "auser:agroup": "1234:4321", "1234": "1234:1234"
 
 
 def test_cfs_022_owners(session):
-    base = box(session).then(USERS).then('withUser(name: "auser")')
+    base = busybox(session).then(USERS).then('withUser(name: "auser")')
     source = directory(session, {"d/sub/f": "1"})
     folder, file = source.id(), source.then('file(path: "d/sub/f")').id()
     cache = Chain(session, ['cacheVolume(key: "cfs-022")']).id()
@@ -184,9 +167,9 @@ def test_cfs_022_owners(session):
         made = base.then(f'withDirectory(path: "/o/dir", source: {folder}{given})').then(f'withFile(path: "/o/file", source: {file}{given})')
         made = made.then(f'withNewFile(path: "/o/new", contents: ""{given})')
         made = made.then(f'withMountedDirectory(path: "/o/md", source: {folder}{given})').then(f'withMountedFile(path: "/o/mf", source: {file}{given})')
-        lines = dict(line.split() for line in sh(made, show).splitlines())
+        lines = dict(line.split() for line in made.run(show).splitlines())
         wrong = {path: got for path, got in lines.items() if got != ids and path != "."}
         assert not wrong and len(lines) == 12, (owner, wrong, lines)
     made = base.then(f'withMountedSecret(path: "/s", source: {secret}, owner: "auser:agroup")')
     made = made.then(f'withMountedCache(path: "/c", cache: {cache}, owner: "auser:agroup")')
-    assert sh(made, "stat -c %u:%g /s /c").split() == ["1234:4321"] * 2
+    assert made.run("stat -c %u:%g /s /c").split() == ["1234:4321"] * 2

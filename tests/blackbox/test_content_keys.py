@@ -28,14 +28,14 @@ def monorepo(folder: Path) -> Path:
     return folder / "src"
 
 
-def ids(session, source: Path, name: str) -> tuple[str, str]:
+def ids_of_part(session, source: Path, name: str) -> tuple[str, str]:
     document = '{ host { directory(path: %s) { directory(path: "%s") { id file(path: "f") { id } } } } }'
     found = session.query(document % (json.dumps(str(source)), name))["host"]["directory"]["directory"]
     return found["id"], found["file"]["id"]
 
 
 def seen(session, source: Path, name: str, change: str) -> str:
-    directory, file = ids(session, source, name)
+    directory, file = ids_of_part(session, source, name)
     change = change.replace("$dir", json.dumps(directory)).replace("$file", json.dumps(file))
     if "$cache" in change:
         cache = session.query('{ cacheVolume(key: "parts") { id } }')["cacheVolume"]["id"]
@@ -83,7 +83,7 @@ def test_a_chain_of_processes_on_a_mounted_directory(engine, folder):
 
     def chain() -> tuple[list[str], int]:
         with engine.session() as session:
-            directory, _ = ids(session, source, "a")
+            directory, _ = ids_of_part(session, source, "a")
             steps = 'withExec(args: ["sh", "-c", "echo %d >> /mnt/log"])'
             document = (
                 '{ container { from(address: "busybox") { withMountedDirectory(path: "/mnt", source: %s) { %s { %s '

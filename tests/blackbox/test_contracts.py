@@ -6,66 +6,15 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from dataclasses import dataclass, field
 
 import pytest
 
-from harness import BINARY, EXAMPLES, REPO
+from kit import BINARY, EXAMPLES, REPO
+from kit.sdks import OUTPUT, SHARED, SOURCE, Sdk, types_document, write_config, write_module_with_sdk, write_sdk
 
 pytestmark = pytest.mark.once
 
-TEMPLATE = REPO / "tests/modules/contracts/program.py"
-SHARED = REPO / "tests/modules/matrix/shared"
-SOURCE = {"modSource": "ModuleSource", "introspectionJson": "File"}
-OUTPUT = {**SOURCE, "outputFilePath": "String"}
-RUNTIME = "give(chain(*process('serve_hello()'), 'id'))"
 REGISTERING = "give(chain(*process('give(probe())'), 'id'))"
-
-
-@dataclass
-class Sdk:
-    """An SDK by its functions and what they do."""
-
-    functions: dict
-    programs: dict
-    config: dict | None = None
-    words: list = field(default_factory=list)
-
-    @classmethod
-    def runtime(cls, code, *words):
-        """Contract 1: what the process answers when it is asked for types."""
-        program = f"give(chain(*process({code!r}), 'id'))"
-        return cls({"moduleRuntime": ("Container", SOURCE)}, {"moduleRuntime": program}, words=list(words))
-
-    @classmethod
-    def types(cls, returns, program, *words, args=None):
-        """`moduleTypes` with its type and its program."""
-        functions = {"moduleRuntime": ("Container", SOURCE), "moduleTypes": (returns, SOURCE if args is None else args)}
-        return cls(functions, {"moduleRuntime": RUNTIME, "moduleTypes": program}, words=list(words))
-
-    @classmethod
-    def container(cls, code, *words):
-        """Contract 2: the program of the types container."""
-        return cls.types("Container", f"give(chain(*process({code!r}, outputFilePath), 'id'))", *words, args=OUTPUT)
-
-    @classmethod
-    def typed(cls, program, *words):
-        return cls.types("Module", program, *words)
-
-    @classmethod
-    def declared(cls, program, *words):
-        return cls.types("[TypeDef]", program, *words)
-
-    @classmethod
-    def document(cls, document, *words):
-        text = document if isinstance(document, str) else json.dumps(document)
-        return cls.types("JSON", f"give({text!r})", *words)
-
-
-def types(*more, functions=(), **main):
-    """A types document with a main object."""
-    hello = {"name": "hello", "returns": "String!"}
-    return {"types": [{"kind": "OBJECT", "name": "Probe", "functions": [hello, *functions], **main}, *more]}
 
 
 NO_MAIN = "module([main_object('Other', [])])"
@@ -115,12 +64,12 @@ BROKEN = {
     "types-container/foreign-type": Sdk.container(f"write({FOREIGN})", "Dep"),
     "types-container/same-name": Sdk.container(f"write({SAME_NAME})", "Level"),
     "types-container/reserved-name": Sdk.container(f"write({RESERVED})", '"id"'),
-    "types-container/functions-twice": Sdk.container(f"write(module([{FUNCTIONS_TWICE}]))", "`aB`", "`a_b`", "Probe"),
-    "types-container/field-and-function": Sdk.container(f"write(module([{FIELD_AND_FUNCTION}]))", "field and a function", "`a`"),
+    "types-container/functions-twice": Sdk.container(f"write_config(module([{FUNCTIONS_TWICE}]))", "`aB`", "`a_b`", "Probe"),
+    "types-container/field-and-function": Sdk.container(f"write_config(module([{FIELD_AND_FUNCTION}]))", "field and a function", "`a`"),
     "types-container/enums-twice": Sdk.container(f"write({ENUMS_TWICE})", "two enums", "`Level`"),
-    "types-container/no-name": Sdk.container(f"write(module([{NO_NAME}]))", "1abc", "valid name"),
-    "types-container/wrong-default": Sdk.container(f"write(module([{NO_NUMBER}]))", "loud", "Boolean"),
-    "types-container/no-member": Sdk.container(f"write(module([{NO_MEMBER}], [protocol.level()]))", "nope", "`LOW`"),
+    "types-container/no-name": Sdk.container(f"write_config(module([{NO_NAME}]))", "1abc", "valid name"),
+    "types-container/wrong-default": Sdk.container(f"write_config(module([{NO_NUMBER}]))", "loud", "Boolean"),
+    "types-container/no-member": Sdk.container(f"write_config(module([{NO_MEMBER}], [protocol.level()]))", "nope", "`LOW`"),
     "types-container/answers-a-call": Sdk.container("give(probe())"),
     "types-container/folder": Sdk.container("import os; os.mkdir(sys.argv[1])", "/module-typedefs.json"),
     # Contract 3.
@@ -158,28 +107,28 @@ BROKEN = {
     "document/list": Sdk.document([]),
     "document/no-types": Sdk.document({"description": "nothing"}, "types"),
     "document/no-main-object": Sdk.document({"types": [{"kind": "OBJECT", "name": "Other"}]}, "Other"),
-    "document/unknown-kind": Sdk.document(types({"kind": "UNION", "name": "Both"}), "UNION"),
-    "document/no-name": Sdk.document(types({"kind": "OBJECT"}), "name"),
-    "document/no-function-name": Sdk.document(types(functions=[{"returns": "Int!"}]), "name"),
-    "document/empty-name": Sdk.document(types(functions=[{"name": "", "returns": "Int!"}]), "valid name"),
-    "document/bad-name": Sdk.document(types(functions=[{"name": "1x", "returns": "Int!"}]), "1x", "valid name"),
-    "document/constructor-with-result": Sdk.document(types(constructor={"returns": "Int!"}), "returns"),
-    "document/constructor-with-name": Sdk.document(types(constructor={"name": "x"}), "name"),
-    "document/null": Sdk.document(types(functions=[{"name": "go", "args": [{"name": "a", "type": "String!", "default": None}]}]), "null", "`String!`"),
-    "document/no-member": Sdk.document(types(functions=[{"name": "go", "args": [{"name": "a", "type": "NetworkProtocol!", "default": "XXX"}]}]), "XXX", "`TCP`"),
-    "document/input": Sdk.document(types(functions=[{"name": "go", "args": [{"name": "a", "type": "PortForward!"}]}]), "PortForward", "input"),
-    "document/unknown-type": Sdk.document(types(functions=[{"name": "go", "returns": "Nowhere!"}]), "Nowhere", "go"),
-    "document/no-type": Sdk.document(types(functions=[{"name": "go", "returns": "[String"}]), "[String", "go"),
-    "document/foreign-type": Sdk.document(types(functions=[{"name": "go", "returns": "Dep!"}]), "Dep", "go"),
-    "document/twice": Sdk.document(types(functions=[{"name": "go", "returns": "Int!"}] * 2), "go"),
-    "document/same-name": Sdk.document(types({"kind": "ENUM", "name": "Level", "members": [{"name": "A"}]}, {"kind": "OBJECT", "name": "Level"}), "Level"),
-    "document/reserved-name": Sdk.document(types(functions=[{"name": "id", "returns": "Int!"}]), '"id"'),
-    "document/reserved-field": Sdk.document(types(fields=[{"name": "id", "type": "Int!"}]), '"id"'),
-    "document/members-twice": Sdk.document(types({"kind": "ENUM", "name": "Level", "members": [{"name": "A", "value": "a"}] * 2}), "Level", "A"),
-    "document/interface-with-fields": Sdk.document(types({"kind": "INTERFACE", "name": "Duck", "fields": [{"name": "x", "type": "Int!"}]}), "Duck"),
-    "document/policy": Sdk.document(types(functions=[{"name": "go", "returns": "Int!", "cache": {"policy": "SOMETIMES"}}]), "SOMETIMES"),
-    "document/two-defaults": Sdk.document(types(functions=[{"name": "go", "returns": "Int!", "args": [{"name": "a", "type": "Directory!", "default": "x", "defaultPath": "."}]}]), "`a`"),
-    "document/unknown-key": Sdk.document(types(functions=[{"name": "go", "returns": "Int!", "arguments": []}]), "arguments"),
+    "document/unknown-kind": Sdk.document(types_document({"kind": "UNION", "name": "Both"}), "UNION"),
+    "document/no-name": Sdk.document(types_document({"kind": "OBJECT"}), "name"),
+    "document/no-function-name": Sdk.document(types_document(functions=[{"returns": "Int!"}]), "name"),
+    "document/empty-name": Sdk.document(types_document(functions=[{"name": "", "returns": "Int!"}]), "valid name"),
+    "document/bad-name": Sdk.document(types_document(functions=[{"name": "1x", "returns": "Int!"}]), "1x", "valid name"),
+    "document/constructor-with-result": Sdk.document(types_document(constructor={"returns": "Int!"}), "returns"),
+    "document/constructor-with-name": Sdk.document(types_document(constructor={"name": "x"}), "name"),
+    "document/null": Sdk.document(types_document(functions=[{"name": "go", "args": [{"name": "a", "type": "String!", "default": None}]}]), "null", "`String!`"),
+    "document/no-member": Sdk.document(types_document(functions=[{"name": "go", "args": [{"name": "a", "type": "NetworkProtocol!", "default": "XXX"}]}]), "XXX", "`TCP`"),
+    "document/input": Sdk.document(types_document(functions=[{"name": "go", "args": [{"name": "a", "type": "PortForward!"}]}]), "PortForward", "input"),
+    "document/unknown-type": Sdk.document(types_document(functions=[{"name": "go", "returns": "Nowhere!"}]), "Nowhere", "go"),
+    "document/no-type": Sdk.document(types_document(functions=[{"name": "go", "returns": "[String"}]), "[String", "go"),
+    "document/foreign-type": Sdk.document(types_document(functions=[{"name": "go", "returns": "Dep!"}]), "Dep", "go"),
+    "document/twice": Sdk.document(types_document(functions=[{"name": "go", "returns": "Int!"}] * 2), "go"),
+    "document/same-name": Sdk.document(types_document({"kind": "ENUM", "name": "Level", "members": [{"name": "A"}]}, {"kind": "OBJECT", "name": "Level"}), "Level"),
+    "document/reserved-name": Sdk.document(types_document(functions=[{"name": "id", "returns": "Int!"}]), '"id"'),
+    "document/reserved-field": Sdk.document(types_document(fields=[{"name": "id", "type": "Int!"}]), '"id"'),
+    "document/members-twice": Sdk.document(types_document({"kind": "ENUM", "name": "Level", "members": [{"name": "A", "value": "a"}] * 2}), "Level", "A"),
+    "document/interface-with-fields": Sdk.document(types_document({"kind": "INTERFACE", "name": "Duck", "fields": [{"name": "x", "type": "Int!"}]}), "Duck"),
+    "document/policy": Sdk.document(types_document(functions=[{"name": "go", "returns": "Int!", "cache": {"policy": "SOMETIMES"}}]), "SOMETIMES"),
+    "document/two-defaults": Sdk.document(types_document(functions=[{"name": "go", "returns": "Int!", "args": [{"name": "a", "type": "Directory!", "default": "x", "defaultPath": "."}]}]), "`a`"),
+    "document/unknown-key": Sdk.document(types_document(functions=[{"name": "go", "returns": "Int!", "arguments": []}]), "arguments"),
     # The SDK itself.
     "sdk/types-of-an-unknown-kind": Sdk.types("String", "give('abc')", "moduleTypes", "String"),
     "sdk/types-container-without-a-file": Sdk.types("Container", "give(chain('container', 'id'))", "moduleTypes", "outputFilePath"),
@@ -218,44 +167,13 @@ BROKEN = {
         ["no luck today"],
     ),
 }
-def write(folder, name, sdk, version="v0.21.8", **more):
-    """The folder of a module: its configuration."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = {"name": name, "engineVersion": version, "sdk": sdk, **more}
-    (folder / "dagger.json").write_text(json.dumps(config))
-    return folder
-
-
-def write_sdk(folder, sdk: Sdk, name="broken-sdk"):
-    """The folder of an SDK, in Python without the library."""
-    write(folder, name, {"source": "python"})
-    (folder / "pyproject.toml").write_text(f'[project]\nname = "{name}"\nversion = "0.1.0"\ndependencies = ["dagger-io"]\n')
-    source = folder / "src"
-    source.mkdir()
-    for path in (TEMPLATE, *SHARED.glob("*.py")):
-        shutil.copy(path, source)
-    (source / "settings.json").write_text(json.dumps({"functions": sdk.functions, "programs": sdk.programs}))
-
-
-@pytest.fixture
-def repository(folder):
-    (folder / ".git").mkdir()
-    return folder
-
-
-def module_with(repository, sdk: Sdk):
-    """A module `probe` that uses the SDK, beside a dependency with a type of its own."""
-    write_sdk(repository / "sdk", sdk)
-    shutil.copytree(REPO / "tests/modules/dep", repository / "dep")
-    source = {"source": "../sdk"} | ({"config": sdk.config} if sdk.config else {})
-    return write(repository / "probe", "probe", source, dependencies=[{"name": "dep", "source": "../dep"}])
 
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_contract(connected, repository, case):
     """The message names the module, the SDK, the contract or the function that broke it, and what is wrong."""
     sdk = BROKEN[case]
-    done = connected.run("call", "-m", module_with(repository, sdk), "hello").failed(*sdk.words)
+    done = connected.run("call", "-m", write_module_with_sdk(repository, sdk), "hello").failed(*sdk.words)
     message = done.err[done.err.rindex("\nError: ") :]
     contract = {"empty-call": "empty call", "types-container": "types container", "document": "types document"}
     name = contract.get(case.split("/")[0], case.split("/")[0])
@@ -269,8 +187,8 @@ GOOD = {
     "types-container": Sdk.container("write(probe())"),
     "typed": Sdk.typed("give(probe())"),
     "declared": Sdk.declared("give([main_object('Probe', [function('hello', 'String')])])"),
-    "document": Sdk.document(types()),
-    "file": Sdk.types("File", f"give(chain('directory', 'withNewFile(path: \"t.json\", contents: ' + protocol.json.dumps({json.dumps(types())!r}) + ')', 'file(path: \"t.json\")', 'id'))"),
+    "document": Sdk.document(types_document()),
+    "file": Sdk.types("File", f"give(chain('directory', 'withNewFile(path: \"t.json\", contents: ' + protocol.json.dumps({json.dumps(types_document())!r}) + ')', 'file(path: \"t.json\")', 'id'))"),
     "the-same-twice": Sdk.typed("level = protocol.level(); hello = function('hello', 'String'); give(module([main_object('Probe', [hello, hello])] * 2, [level, level]))"),
     "defaults": Sdk.typed("give(module([main_object('Probe', [function('hello', 'String', {'level': 'low', 'loud': 'true'}, level='Level', loud='Boolean')])], [protocol.level()]))"),
     "config": Sdk(
@@ -284,7 +202,7 @@ GOOD = {
 @pytest.mark.parametrize("case", GOOD)
 def test_a_kept_contract(connected, repository, case):
     """What the broken ones are made of works."""
-    assert connected.run("call", "-m", module_with(repository, GOOD[case]), "hello").ok().out.strip() == "hello"
+    assert connected.run("call", "-m", write_module_with_sdk(repository, GOOD[case]), "hello").ok().out.strip() == "hello"
 
 
 @pytest.mark.parametrize(
@@ -294,12 +212,12 @@ def test_a_kept_contract(connected, repository, case):
 )
 def test_a_runtime_that_answers_something_else(connected, repository, answer, words):
     code = f"give(probe()) if not protocol.asked()['parentName'] else {answer}"
-    connected.run("call", "-m", module_with(repository, Sdk.runtime(code)), "hello").failed(*words)
+    connected.run("call", "-m", write_module_with_sdk(repository, Sdk.runtime(code)), "hello").failed(*words)
 
 
-def names_of(folder, name, types, **more):
+def write_module_with_objects(folder, name, types, **more):
     """A module with the objects of `types`, which maps each to its only function."""
-    write(folder, name, {"source": "python"}, **more)
+    write_config(folder, name, {"source": "python"}, **more)
     (folder / "pyproject.toml").write_text(f'[project]\nname = "{name}"\nversion = "0.1.0"\ndependencies = ["dagger-io"]\n')
     (folder / "src").mkdir()
     for path in SHARED.glob("*.py"):
@@ -323,14 +241,14 @@ def test_one_name_for_two_things(connected, repository, case):
     """What modules are served as is told apart, or refused where the second arrives."""
     dependencies, words = CLASHES[case]
     for name, types in dependencies.items():
-        names_of(repository / "deps" / name, name, types)
+        write_module_with_objects(repository / "deps" / name, name, types)
     used = [f"../deps/{name}" for name in dependencies]
-    module = names_of(repository / "probe", "probe", {"Probe": "hello", "Foo": "own"}, dependencies=used)
+    module = write_module_with_objects(repository / "probe", "probe", {"Probe": "hello", "Foo": "own"}, dependencies=used)
     connected.run("functions", "-m", module).failed("`probe`", *words)
     aliases = [{"name": f"other{at}", "source": source} for at, source in enumerate(used)]
-    write(module, "probe", {"source": "python"}, dependencies=aliases)
+    write_config(module, "probe", {"source": "python"}, dependencies=aliases)
     connected.run("functions", "-m", module).ok()
-    write(module, "probe", {"source": "python"}, dependencies=[{"name": "1", "source": used[0]}])
+    write_config(module, "probe", {"source": "python"}, dependencies=[{"name": "1", "source": used[0]}])
     assert "`1` is not a valid name for a module" in connected.run("functions", "-m", module).err
 
 
@@ -357,11 +275,11 @@ def test_an_sdk_that_cannot_be_loaded(connected, folder, source, words):
     write_sdk(folder / "outside", GOOD["typed"])
     (repository / "none").mkdir()
     (repository / "none/dagger.json").write_text('{"name": "none", "engineVersion": "v0.21.8"}')
-    write(repository / "circle", "circle", {"source": "../probe"})
-    write(repository / "user", "user", {"source": "python"}, dependencies=["../probe"])
+    write_config(repository / "circle", "circle", {"source": "../probe"})
+    write_config(repository / "user", "user", {"source": "python"}, dependencies=["../probe"])
     (repository / "broken").mkdir()
     (repository / "broken/dagger.json").write_text("{")
-    module = write(repository / "probe", "probe", {"source": source})
+    module = write_config(repository / "probe", "probe", {"source": source})
     connected.run("functions", "-m", module).failed(*words)
     assert connected.data("{ version }")
 
@@ -382,7 +300,7 @@ def shell(tmp_path_factory):
 def greeter(shell, contract, version):
     module = shell / f"greeter-{contract}-{version}"
     shutil.copytree(EXAMPLES / "shell-greeter", module)
-    return write(module, "shell-greeter", {"source": f"../sdk-shell-{contract}"}, version)
+    return write_config(module, "shell-greeter", {"source": f"../sdk-shell-{contract}"}, version)
 
 
 @pytest.mark.parametrize("contract", ["empty-call", "types-container", "typed", "declared"])
@@ -426,14 +344,14 @@ def test_the_shell_sdk_with_its_setting(connected, shell):
     module = shell / "bash"
     module.mkdir()
     (module / "which.sh").write_text("#: which(): String!\necho ${BASH_VERSION:-none}\n")
-    write(module, "bash", {"source": "../sdk-shell-typed"})
+    write_config(module, "bash", {"source": "../sdk-shell-typed"})
     assert connected.run("call", "-m", module, "which").ok().out.strip() == "none"
-    write(module, "bash", {"source": "../sdk-shell-typed", "config": {"shell": "bash"}})
+    write_config(module, "bash", {"source": "../sdk-shell-typed", "config": {"shell": "bash"}})
     assert connected.run("call", "-m", module, "which").ok().out.strip() != "none"
 
 
 def test_self_calls(connected, shell):
-    """A module that asks for it sees its own types in what code is generated from, spec/protocol.md §5.8."""
+    """A module that asks for it sees its own types in what code is generated from."""
     sdk = shutil.copytree(EXAMPLES / "sdk-shell-declared", shell / "sdk-seeing")
     source = sdk / "src/sdk_shell_declared/__init__.py"
     runtime = "return dag.shell_lib().container(mod_source)\n"
@@ -443,7 +361,7 @@ def test_self_calls(connected, shell):
     (module / "own.sh").write_text("#: own(): Boolean!\ngrep -q '\"Selfish\"' /schema.json && echo true || echo false\n")
     seen = []
     for features in ({}, {"experimental": {"SELF_CALLS": True}}):
-        write(module, "selfish", {"source": "../sdk-seeing", **features})
+        write_config(module, "selfish", {"source": "../sdk-seeing", **features})
         seen.append(connected.run("call", "-m", module, "own").ok().out.strip())
     assert seen == ["false", "true"]
 
@@ -474,7 +392,7 @@ def test_comments_that_say_nothing(tmp_path, text):
 
 
 def test_comments_that_cannot_be_read_stop_the_load(connected, shell):
-    module = write(shell / "wrong", "wrong", {"source": "../sdk-shell-declared"})
+    module = write_config(shell / "wrong", "wrong", {"source": "../sdk-shell-declared"})
     (module / "go.sh").write_text("#: go(): Nowhere!\n")
     connected.run("functions", "-m", module).failed("`wrong`", "go.sh:1: unknown type `Nowhere`")
 

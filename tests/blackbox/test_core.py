@@ -4,18 +4,8 @@ import json
 
 import pytest
 
-FROM = 'container { from(address: "busybox") '
-
-
-def in_container(selection: str) -> str:
-    return "{ " + FROM + "{ " + selection + " } } }"
-
-
-def value(data):
-    """The only leaf of an answer."""
-    while isinstance(data, dict):
-        (data,) = data.values()
-    return data
+from kit import in_busybox, leaf, processes_with
+from kit.nested import ask_nested
 
 
 @pytest.mark.parametrize(
@@ -43,7 +33,7 @@ def value(data):
     ],
 )
 def test_containers(engine, selection, wanted):
-    assert value(engine.data(in_container(selection))) == wanted
+    assert leaf(engine.data(in_busybox(selection))) == wanted
 
 
 @pytest.mark.parametrize(
@@ -58,22 +48,22 @@ def test_containers(engine, selection, wanted):
     ],
 )
 def test_directories(engine, selection, wanted):
-    assert value(engine.data("{ directory { " + selection + " } }")) == wanted
+    assert leaf(engine.data("{ directory { " + selection + " } }")) == wanted
 
 
 def test_a_result_is_remembered_by_a_later_engine(fresh):
-    document = in_container('withExec(args: ["sh", "-c", "cat /proc/sys/kernel/random/uuid"]) { stdout }')
-    first = value(fresh.data(document))
-    assert value(fresh.data(document)) == first
+    document = in_busybox('withExec(args: ["sh", "-c", "cat /proc/sys/kernel/random/uuid"]) { stdout }')
+    first = leaf(fresh.data(document))
+    assert leaf(fresh.data(document)) == first
     assert fresh.execs() == 1
     fresh.stop()
-    assert value(fresh.data(document)) == first
+    assert leaf(fresh.data(document)) == first
     assert fresh.execs() == 0
 
 
 def test_equal_content_from_other_steps_stops_the_rebuild(fresh):
     def document(comment: str) -> str:
-        return in_container(
+        return in_busybox(
             f'withExec(args: ["sh", "-c", "mkdir /o; echo same > /o/f; touch -d @1 /o/f /o # {comment}"]) '
             '{ directory(path: "/o") { id } }'
         )
@@ -81,31 +71,27 @@ def test_equal_content_from_other_steps_stops_the_rebuild(fresh):
     seen = []
     with fresh.session() as session:
         for comment in "ab":
-            folder = value(session.query(document(comment)))
+            folder = leaf(session.query(document(comment)))
             run = 'withMountedDirectory(path: "/m", source: %s) { withExec(args: ["sh", "-c", "cat /m/f /proc/sys/kernel/random/uuid"]) { stdout } }'
-            seen.append(value(session.query(in_container(run % json.dumps(folder)))))
+            seen.append(leaf(session.query(in_busybox(run % json.dumps(folder)))))
     assert seen[0] == seen[1]
 
 
 def test_an_id_loads_in_a_later_session(engine):
     with engine.session() as session:
-        name = value(session.query(in_container('withNewFile(path: "/f", contents: "kept") { id }')))
+        name = leaf(session.query(in_busybox('withNewFile(path: "/f", contents: "kept") { id }')))
     assert not name.isdigit() and '"' not in name
     with engine.session() as session:
         loaded = "loadContainerFromID(id: %s) { file(path: \"/f\") { contents } }" % json.dumps(name)
-        assert value(session.query("{ " + loaded + " }")) == "kept"
+        assert leaf(session.query("{ " + loaded + " }")) == "kept"
         node = "node(id: %s) { ... on Container { file(path: \"/f\") { contents } } }" % json.dumps(name)
-        assert value(session.query("{ " + node + " }")) == "kept"
+        assert leaf(session.query("{ " + node + " }")) == "kept"
 
 
 def test_equal_work_of_two_clients_is_done_once(fresh):
-    document = in_container('withExec(args: ["sh", "-c", "sleep 1; cat /proc/sys/kernel/random/uuid"]) { stdout }')
+    document = in_busybox('withExec(args: ["sh", "-c", "sleep 1; cat /proc/sys/kernel/random/uuid"]) { stdout }')
     fresh.data("{ version }")
-    started = [fresh.start("query", stdin=-1) for _ in range(3)]
-    for process in started:
-        process.stdin.write(document)
-        process.stdin.close()
-        process.stdin = None
+    started = [fresh.start_query(document) for _ in range(3)]
     answers = {process.communicate(timeout=60)[0] for process in started}
     assert len(answers) == 1 and fresh.execs() == 1
 
@@ -143,7 +129,7 @@ def test_hostile_documents_get_an_answer(engine, document):
 
 def test_errors_of_processes_are_typed(engine):
     with engine.session() as session:
-        error = session.error(in_container('withExec(args: ["sh", "-c", "echo o; echo e >&2; exit 9"]) { stdout }'))
+        error = session.error(in_busybox('withExec(args: ["sh", "-c", "echo o; echo e >&2; exit 9"]) { stdout }'))
     extensions = error["extensions"]
     assert extensions["_type"] == "EXEC_ERROR"
     assert (extensions["exitCode"], extensions["stdout"].strip(), extensions["stderr"].strip()) == (9, "o", "e")
@@ -152,37 +138,27 @@ def test_errors_of_processes_are_typed(engine):
 
 
 def test_no_process_is_left_of_an_exec(engine):
-    from harness import processes_with
-
     marker = "86399.25"
-    document = in_container('withExec(args: ["sh", "-c", "(sleep %s &) ; echo done"]) { stdout }' % marker)
-    assert value(engine.data(document)) == "done\n"
+    document = in_busybox('withExec(args: ["sh", "-c", "(sleep %s &) ; echo done"]) { stdout }' % marker)
+    assert leaf(engine.data(document)) == "done\n"
     assert processes_with(marker) == []
 
 
 def test_exec_019_the_api_is_inside_a_nested_exec(connected):
-    script = (
-        "import json,os,urllib.request,base64;"
-        "p=os.environ['DAGGER_SESSION_PORT'];t=os.environ['DAGGER_SESSION_TOKEN'];"
-        "r=urllib.request.Request('http://127.0.0.1:'+p+'/query',"
-        "json.dumps({'query':'{directory{withNewFile(path:\\\"n\\\",contents:\\\"x\\\"){entries}}}'}).encode(),"
-        "{'Authorization':'Basic '+base64.b64encode((t+':').encode()).decode(),'Content-Type':'application/json'});"
-        "print(urllib.request.urlopen(r).read().decode())"
-    )
-    document = '{ container { from(address: "python:3.13-slim") { withExec(args: ["python3", "-c", %s], experimentalPrivilegedNesting: true) { stdout } } } }'
-    answer = json.loads(value(connected.data(document % json.dumps(script))))
+    nested = '{ directory { withNewFile(path: "n", contents: "x") { entries } } }'
+    (answer,) = ask_nested(connected.data, [nested]).values()
     assert answer["data"] == {"directory": {"withNewFile": {"entries": ["n"]}}}
 
 
 def test_no_api_without_nesting(engine):
-    document = in_container('withExec(args: ["sh", "-c", "echo ${DAGGER_SESSION_PORT:-none}"]) { stdout }')
-    assert value(engine.data(document)) == "none\n"
+    document = in_busybox('withExec(args: ["sh", "-c", "echo ${DAGGER_SESSION_PORT:-none}"]) { stdout }')
+    assert leaf(engine.data(document)) == "none\n"
 
 
 def test_the_source_of_an_image_is_said(fresh):
-    done = fresh.query(in_container("imageRef"))
+    done = fresh.query(in_busybox("imageRef"))
     assert "docker.io/library/busybox" in done.ok().out and "@sha256:" in done.out
-    shown = fresh.run("--progress", "plain", "query", stdin=in_container('withExec(args: ["true"]) { exitCode }')).ok()
+    shown = fresh.run("--progress", "plain", "query", stdin=in_busybox('withExec(args: ["true"]) { exitCode }')).ok()
     assert "busybox" in shown.err
 
 
@@ -190,28 +166,28 @@ def test_host_folders_are_read_by_content(engine, folder):
     (folder / "keep.txt").write_text("k")
     (folder / "skip.log").write_text("s")
     document = '{ host { directory(path: ".", exclude: ["*.log"]) { entries } } }'
-    assert value(engine.data(document, cwd=folder)) == ["keep.txt"]
+    assert leaf(engine.data(document, cwd=folder)) == ["keep.txt"]
     (folder / "keep.txt").write_text("changed")
-    assert value(engine.data('{ host { file(path: "keep.txt") { contents } } }', cwd=folder)) == "changed"
+    assert leaf(engine.data('{ host { file(path: "keep.txt") { contents } } }', cwd=folder)) == "changed"
 
 
 def test_export_and_import_of_an_image(engine, folder):
     tar = folder / "image.tar"
-    document = in_container('withNewFile(path: "/inside", contents: "here") { export(path: %s) }' % json.dumps(str(tar)))
+    document = in_busybox('withNewFile(path: "/inside", contents: "here") { export(path: %s) }' % json.dumps(str(tar)))
     engine.data(document)
     assert tar.stat().st_size > 10_000
     with engine.session() as session:
-        source = value(session.query("{ host { file(path: %s) { id } } }" % json.dumps(str(tar))))
+        source = leaf(session.query("{ host { file(path: %s) { id } } }" % json.dumps(str(tar))))
         again = 'container { import(source: %s) { file(path: "/inside") { contents } } }' % json.dumps(source)
-        assert value(session.query("{ " + again + " }")) == "here"
+        assert leaf(session.query("{ " + again + " }")) == "here"
 
 
 def test_a_cache_volume_is_kept_between_engines(fresh):
     def run(script: str) -> str:
         with fresh.session() as session:
-            cache = value(session.query('{ cacheVolume(key: "k") { id } }'))
+            cache = leaf(session.query('{ cacheVolume(key: "k") { id } }'))
             selection = 'withMountedCache(path: "/c", cache: %s) { withExec(args: ["sh", "-c", %s]) { stdout } }'
-            return value(session.query(in_container(selection % (json.dumps(cache), json.dumps(script)))))
+            return leaf(session.query(in_busybox(selection % (json.dumps(cache), json.dumps(script)))))
 
     run("echo one >> /c/log")
     fresh.stop()

@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from harness import wait_until
+from kit import eventually
 
 
 def makes(name: str, reader: str = "") -> str:
@@ -82,7 +82,7 @@ def test_a_hit_sees_that_a_layer_is_missing(fresh):
         layer = layer_of(fresh, name)
         damage(layer)
         # Layers that were just looked at are not looked at again.
-        wait_until(lambda: fresh.query(opened).code == 0 and (layer / "fs/d" / name).exists(), what="the layer to be made again")
+        eventually(lambda: fresh.query(opened).code == 0 and (layer / "fs/d" / name).exists(), what="the layer to be made again")
         assert fresh.data(opened)["container"]["from"]["withExec"]["file"]["contents"] == f"{name} is right\n"
         fresh.verify()
 

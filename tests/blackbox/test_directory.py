@@ -3,26 +3,8 @@
 import json
 import os
 import re
-import time
 
-import pytest
-
-from chain import Chain, directory, quote, tree
-
-
-@pytest.fixture(scope="module")
-def session(engine):
-    with engine.session() as session:
-        yield session
-
-
-def box(session) -> Chain:
-    return Chain(session, ["container", 'from(address: "busybox")'])
-
-
-def sh(chain: Chain, script: str) -> str:
-    return chain.then(f'withExec(args: ["sh", "-c", {quote(script)}])').get("stdout")
-
+from kit import Chain, busybox, directory, files_of, let_time_pass, quote
 
 FILES = {"a.txt": "1", "b/b.txt": "2", "b/c.md": "3", "c/a1": "4", "c/a2": "5", "c/deep/x.md/y": "6", "some-dir": None}
 
@@ -42,7 +24,7 @@ def test_dir_001_dir_024_entries_and_names(session):
 def test_dir_002_dir_011_a_selection_stays(session):
     chain = directory(session, {"x/y/z": "1", "beside": "2"}).then('directory(path: "x")')
     chain = chain.then('withNewFile(path: "n/m", contents: "3")')
-    assert tree(chain) == {"y/z": "1", "n/m": "3"}
+    assert files_of(chain) == {"y/z": "1", "n/m": "3"}
     file = directory(session, {"f": "4"}).then('file(path: "f")').id()
     chain = chain.then(f'withFile(path: "sub/", source: {file})')
     assert chain.get("entries") == ["n/", "sub/", "y/"]
@@ -55,7 +37,7 @@ def test_dir_004_directories_into_directories(session):
     base = directory(session, {"a": "old", "s/other": "o"})
 
     def copied(path: str, more: str = "") -> dict:
-        return tree(base.then(f"withDirectory(path: {quote(path)}, source: {source}{more})"))
+        return files_of(base.then(f"withDirectory(path: {quote(path)}, source: {source}{more})"))
 
     whole = {"a": "new", "s/k.txt": "k", "s/l.md": "l", "s/other": "o", ".gitignore": "*.md\n"}
     assert copied(".") == copied("/") == copied("") == whole
@@ -101,11 +83,11 @@ def test_dangling_links_are_kept_by_copies_of_directories(session, folder):
 
 def test_dir_006_modes(session):
     source = directory(session, {"ro": ("1", 0o444), "d/run": ("2", 0o755)}).then('withNewDirectory(path: "rod", permissions: 365)')
-    kept = box(session).then(f'withDirectory(path: "/x", source: {source.id()})')
-    assert sh(kept, "stat -c '%a' /x/ro /x/d/run /x/rod").split() == ["444", "755", "555"]
+    kept = busybox(session).then(f'withDirectory(path: "/x", source: {source.id()})')
+    assert kept.run("stat -c '%a' /x/ro /x/d/run /x/rod").split() == ["444", "755", "555"]
     inside = Chain(session, ["directory"]).then(f'withDirectory(path: "in", source: {source.id()}, permissions: 448)')
-    set_ = box(session).then(f'withDirectory(path: "/x", source: {inside.id()})')
-    assert sh(set_, "stat -c '%a' /x/in/ro /x/in/d /x/in/d/run /x/in/rod").split() == ["700"] * 4
+    set_ = busybox(session).then(f'withDirectory(path: "/x", source: {inside.id()})')
+    assert set_.run("stat -c '%a' /x/in/ro /x/in/d /x/in/d/run /x/in/rod").split() == ["700"] * 4
 
 
 def test_dir_012_several_files(session):
@@ -113,7 +95,7 @@ def test_dir_012_several_files(session):
     sources = "[" + ", ".join(made.then(f'file(path: "p/{name}")').id() for name in ("one", "two")) + "]"
     for path, at in (("", ""), ("/", ""), ("sub", "sub/"), ("sub/", "sub/")):
         chain = Chain(session, ["directory"]).then(f"withFiles(path: {quote(path)}, sources: {sources})")
-        assert tree(chain) == {f"{at}one": "1", f"{at}two": "2"}
+        assert files_of(chain) == {f"{at}one": "1", f"{at}two": "2"}
         assert chain.get(f'stat(path: "{at}one") {{ permissions }}')["permissions"] == 0o600
 
 
@@ -123,11 +105,12 @@ def test_dir_013_timestamps_make_archives_equal(session):
         for name in order:
             chain = chain.then(f'withNewFile(path: "{name}", contents: "x")')
         mounted = chain.then("withTimestamps(timestamp: 1000000000)").id()
-        at = box(session).then(f'withMountedDirectory(path: "/d", source: {mounted})')
-        return sh(at, "cd /d; stat -c %Y . a b b/c; find . | sort | tar c -T - --no-recursion 2>/dev/null | sha256sum; tar c a b | sha256sum")
+        at = busybox(session).then(f'withMountedDirectory(path: "/d", source: {mounted})')
+        return at.run("cd /d; stat -c %Y . a b b/c; find . | sort | tar c -T - --no-recursion 2>/dev/null | sha256sum; tar c a b | sha256sum")
 
     first = archive(["a", "b/c"])
-    time.sleep(1.1)
+    # Files made later have another time, in whole seconds.
+    let_time_pass(1.1)
     assert archive(["b/c", "a"]) == first
     # Children have the time.
     assert first.split()[1:4] == ["1000000000"] * 3
@@ -138,7 +121,7 @@ def test_dir_014_removal(session):
         chain = directory(session, FILES)
         if at:
             chain = chain.then(f'directory(path: "{at}")')
-        return sorted(tree(chain.then(field)))
+        return sorted(files_of(chain.then(field)))
 
     everything = sorted(path for path, text in FILES.items() if text is not None)
     assert left('withoutFile(path: "a*")') == everything[1:]
@@ -154,7 +137,7 @@ def test_dir_014_removal(session):
 def test_dir_015_differences(session):
     def diff(lower: dict, upper: dict, at: str = "/") -> dict:
         other = directory(session, upper).then(f'directory(path: "{at}")').id()
-        return tree(directory(session, lower).then(f'directory(path: "{at}")').then(f"diff(other: {other})"))
+        return files_of(directory(session, lower).then(f'directory(path: "{at}")').then(f"diff(other: {other})"))
 
     a, b = {"same": "1", "a": "1", "x/c": "1"}, {"same": "1", "b": "1", "x/c": "2", "x/d": "3"}
     assert diff(a, b) == {"b": "1", "x/c": "2", "x/d": "3"}
@@ -268,14 +251,14 @@ PATCHED = {"edit": "1\n2\n3\n", "gone/x": "x\n", "old": "o\n", "run": "r\n"}
 def test_dir_025_patches(session):
     base = directory(session, PATCHED)
     done = base.then(f"withPatch(patch: {quote(PATCH)})")
-    assert tree(done) == {"edit": "1\ntwo\n3\n", "made/n": "n\n", "new name": "o\n", "run": "r\n", "link": "1\ntwo\n3\n"}
+    assert files_of(done) == {"edit": "1\ntwo\n3\n", "made/n": "n\n", "new name": "o\n", "run": "r\n", "link": "1\ntwo\n3\n"}
     for path in ("made/n", "run"):
         assert done.get(f'stat(path: "{path}") {{ permissions }}')["permissions"] == 0o755
     assert done.get('exists(path: "link", expectedType: SYMLINK_TYPE)') is True
     # Relative to the selected directory.
     below = directory(session, {"p/edit": "1\n2\n3\n", "edit": "1\n2\n3\n"}).then('directory(path: "p")')
     plain = "--- a/edit\n+++ b/edit\n@@ -1,3 +1,3 @@\n 1\n-2\n+two\n 3\n"
-    assert tree(below.then(f"withPatch(patch: {quote(plain)})")) == {"edit": "1\ntwo\n3\n"}
+    assert files_of(below.then(f"withPatch(patch: {quote(plain)})")) == {"edit": "1\ntwo\n3\n"}
     for nothing in ("", "\n\n"):
         assert base.then(f"withPatch(patch: {quote(nothing)})").get("digest") == base.get("digest")
     for patch, words in (
@@ -290,7 +273,7 @@ def test_dir_025_patches(session):
     # Files of a patch are not in memory together: this one is larger than a file may be that is read.
     part = "printf 'diff --git a/f%d b/f%d\\nnew file mode 100644\\n--- /dev/null\\n+++ b/f%d\\n@@ -0,0 +1 @@\\n+' $i $i $i"
     script = f"for i in 1 2 3; do {part}; head -c 45000000 /dev/zero | tr '\\0' x; echo; done > /big"
-    big = box(session).then(f'withExec(args: ["sh", "-c", {quote(script)}])')
+    big = busybox(session).then(f'withExec(args: ["sh", "-c", {quote(script)}])')
     patch = big.then('file(path: "/big")')
     assert patch.get("size") > 128 << 20
     grown = base.then(f"withPatchFile(patch: {patch.id()})")
@@ -392,17 +375,17 @@ def test_dir_027_dir_029_links(session):
 
 def test_dir_028_absolute_links_mean_the_root_they_are_mounted_in(session):
     made = directory(session, {"hostname-file": "from the directory", "link": "->/target", "target": "from the directory"}).id()
-    at = box(session).then('withNewFile(path: "/target", contents: "from the container")')
-    assert sh(at.then(f'withMountedDirectory(path: "/mnt", source: {made})'), "cat /mnt/link") == "from the container"
-    assert sh(at.then(f'withDirectory(path: "/mnt", source: {made})'), "cat /mnt/link") == "from the container"
+    at = busybox(session).then('withNewFile(path: "/target", contents: "from the container")')
+    assert at.then(f'withMountedDirectory(path: "/mnt", source: {made})').run("cat /mnt/link") == "from the container"
+    assert at.then(f'withDirectory(path: "/mnt", source: {made})').run("cat /mnt/link") == "from the container"
 
 
 def test_dir_031_equal_content_by_other_steps(session):
-    at = box(session).then('withNewFile(path: "/base", contents: "x")')
+    at = busybox(session).then('withNewFile(path: "/base", contents: "x")')
 
     def written(removed: str) -> str:
         chain = at.then(f'withoutFile(path: "{removed}")').then('withNewFile(path: "/foo", contents: "hello")')
-        return sh(chain, "cat /proc/sys/kernel/random/uuid")
+        return chain.run("cat /proc/sys/kernel/random/uuid")
 
     # Nothing was there to remove, so what runs is the same, and ran once.
     assert written("/nothing") == written("/nothing-else")
@@ -421,14 +404,14 @@ def test_names_that_mean_something_to_others(session):
     names = [".wh.x", ".wh..wh..opq", "..a", "a b", "ä", "-rf", "*", "\\\\", "new\nline"]
     made = directory(session, {f"d/{name}": "1" for name in names})
     assert sorted(made.get('entries(path: "d")')) == sorted(names)
-    through = box(session).then(f'withDirectory(path: "/x", source: {made.id()})')
+    through = busybox(session).then(f'withDirectory(path: "/x", source: {made.id()})')
     assert sorted(through.then("directory(path: \"/x/d\")").get("entries")) == sorted(names)
     for path in ("", ".", "/", ".."):
         assert Chain(session, ["directory", f'withNewFile(path: "{path}", contents: "")']).error("sync")
 
 
 def test_everything_that_a_file_has_is_copied(session):
-    made = box(session).then(
+    made = busybox(session).then(
         'withExec(args: ["sh", "-c", '
         + quote(
             "mkdir /x && cd /x && echo 1 > a && ln a b && chown 7:8 a && chmod 4755 a && mkfifo p && ln -s a l"
@@ -437,9 +420,7 @@ def test_everything_that_a_file_has_is_copied(session):
         + "])"
     )
     copied = Chain(session, ["directory"]).then(f'withDirectory(path: "/", source: {made.then("directory(path: " + quote("/x") + ")").id()})')
-    seen = sh(
-        box(session).then(f'withMountedDirectory(path: "/y", source: {copied.id()})'),
-        "cd /y; stat -c '%n %a %u:%g %h %F' a b p l d; [ $(stat -c %i a) = $(stat -c %i b) ] && echo one; du -k s | cut -f1; stat -c %s s",
+    seen = busybox(session).then(f'withMountedDirectory(path: "/y", source: {copied.id()})').run("cd /y; stat -c '%n %a %u:%g %h %F' a b p l d; [ $(stat -c %i a) = $(stat -c %i b) ] && echo one; du -k s | cut -f1; stat -c %s s",
     ).splitlines()
     assert seen[:5] == [
         "a 4755 7:8 2 regular file", "b 4755 7:8 2 regular file", "p 644 0:0 1 fifo", "l 777 0:0 1 symbolic link", "d 2755 0:0 2 directory",

@@ -2,16 +2,16 @@
 
 import hashlib
 import io
-import json
 import socket
 import tarfile
 
 import pytest
 
-from corpus import CORPUS, EXPECTED, Bases, Case, configuration, read_tarball
-from gitserver import Sample, daemon
-from harness import IMAGES
-from web import Server, give
+from kit import IMAGES, ask, document, find_field, leaf, nest, quote, set_secret, sh
+from kit.dockerfiles import CORPUS, EXPECTED, Bases, Case, configuration, read_tarball
+from kit.git_server import Sample, daemon
+from kit.streams import start_service
+from kit.web import Server, give
 
 # Built in every run and compared with what was recorded; `scripts/dockerfiles` builds all of them, and with buildah.
 SAMPLE = [
@@ -44,19 +44,9 @@ SAMPLE = [
 ]
 
 
-@pytest.fixture(scope="module")
-def session(engine):
-    with engine.session() as session:
-        yield session
-
-
-def text(value) -> str:
-    return json.dumps(value)
-
-
 def context(files: dict) -> str:
     """A directory as a chain of fields, open at its end."""
-    fields = [f"withNewFile(path: {text(path)}, contents: {text(content)})" for path, content in files.items()]
+    fields = [f"withNewFile(path: {quote(path)}, contents: {quote(content)})" for path, content in files.items()]
     return "directory { " + " { ".join(fields)
 
 
@@ -64,37 +54,31 @@ def closing(files: dict) -> str:
     return " }" * len(files)
 
 
-def last(data: dict, depth: int):
-    for _ in range(depth):
-        data = next(iter(data.values()))
-    return data
-
-
-def document(dockerfile: str, selection: str, files: dict | None = None, args: str = "") -> tuple[str, int]:
+def build_document(dockerfile: str, selection: str, files: dict | None = None, args: str = "") -> str:
     files = {"Dockerfile": dockerfile, **(files or {})}
     call = f"dockerBuild({args})" if args else "dockerBuild"
-    return "{ " + context(files) + f" {{ {call} {{ {selection} }} }}" + closing(files) + "}", len(files) + 2
+    return "{ " + context(files) + f" {{ {call} {{ {selection} }} }}" + closing(files) + "}"
 
 
 def build(session, dockerfile: str, selection: str, files: dict | None = None, args: str = ""):
-    query, depth = document(dockerfile, selection, files, args)
-    return last(session.query(query), depth)
+    """What is selected of the container that a Dockerfile gives."""
+    return find_field(session.query(build_document(dockerfile, selection, files, args)), "dockerBuild")
 
 
 def refused(session, dockerfile: str, *words: str, files: dict | None = None, args: str = "") -> str:
-    query, _ = document(dockerfile, "sync", files, args)
-    message = session.error(query)["message"]
+    message = session.error(build_document(dockerfile, "sync", files, args))["message"]
     for word in words:
         assert word in message, message
     return message
 
 
 def read(session, dockerfile: str, path: str, files: dict | None = None, args: str = "") -> str:
-    return build(session, dockerfile, f"file(path: {text(path)}) {{ contents }}", files, args)["file"]["contents"]
+    return build(session, dockerfile, f"file(path: {quote(path)}) {{ contents }}", files, args)["file"]["contents"]
 
 
-def shell(command: str) -> str:
-    return f"withExec(args: [\"sh\", \"-c\", {text(command)}]) {{ stdout }}"
+def printed_by(script: str) -> str:
+    """The selection of what a script prints."""
+    return nest(sh(script), "stdout")
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +95,7 @@ def samples(session, tmp_path_factory):
     for name in SAMPLE:
         case = Case(CORPUS / name)
         path = folder / f"{name}.tar"
-        case.build(session, case.stage(folder), f"export(path: {text(str(path))})")
+        case.build(session, case.stage(folder), f"export(path: {quote(str(path))})")
         images[name] = read_tarball(path)
         path.unlink()
     return images
@@ -133,13 +117,12 @@ def test_dkr_001_the_dockerfile_is_found_by_default_by_name_and_below_a_selected
     contents = "file(path: \"/f\") { contents }"
     start = context({"Dockerfile": "FROM busybox\nCOPY f /f\n", **files})
     end = closing({"Dockerfile": "", **files})
-    depth = len(files) + 2
-    named = last(session.query(f'{{ {start} {{ dockerBuild(dockerfile: "sub/dir/Dockerfile.whee") {{ {contents} }} }}{end} }}'), depth)
-    assert named["dockerBuild"]["file"]["contents"] == "above\n"
-    default = last(session.query(f"{{ {start} {{ dockerBuild {{ {contents} }} }}{end} }}"), depth)
-    assert default["dockerBuild"]["file"]["contents"] == "above\n"
+    named = session.query(f'{{ {start} {{ dockerBuild(dockerfile: "sub/dir/Dockerfile.whee") {{ {contents} }} }}{end} }}')
+    assert leaf(named) == "above\n"
+    default = session.query(f"{{ {start} {{ dockerBuild {{ {contents} }} }}{end} }}")
+    assert leaf(default) == "above\n"
     below = f'directory(path: "sub") {{ a: dockerBuild {{ {contents} }} b: dockerBuild(dockerfile: "dir/Dockerfile.whee") {{ {contents} }} }}'
-    both = last(session.query(f"{{ {start} {{ {below} }}{end} }}"), depth)["directory"]
+    both = leaf(session.query(f"{{ {start} {{ {below} }}{end} }}"))
     assert [both[name]["file"]["contents"] for name in ("a", "b")] == ["below\n", "below\n"]
     assert "no such file or directory" in refused(session, "FROM busybox", args='dockerfile: "other"')
 
@@ -154,9 +137,9 @@ RUN --mount=type=secret,id=my-$S,env=$NAME,required=$YES test "$TOKEN" = plain &
 RUN --mount=type=bind,source=$F,target=/f,readonly=$YES cat /f > /bound
 """
     dockerfile = dockerfile.replace("ENV M", "ENV S=secret F=file M")
-    given = session.query('{ setSecret(name: "my-secret", plaintext: "plain") { id } }')["setSecret"]["id"]
-    script = shell("cat /cache /size /secret /bound")
-    got = build(session, dockerfile, script, {"file": "bound\n"}, f"secrets: [{text(given)}]")
+    given = set_secret(session, "plain", "my-secret")
+    script = printed_by("cat /cache /size /secret /bound")
+    got = build(session, dockerfile, script, {"file": "bound\n"}, f"secrets: [{quote(given)}]")
     assert got["withExec"]["stdout"] == "7:33 711\n7168\nok\nbound\n"
     for option, words in [
         ("type=$NONE,target=/x", "`` is no value for `type`"),
@@ -173,25 +156,25 @@ def test_matched_links_without_a_target_are_never_left_out(session):
     for copy in ["COPY --from=links /d/dang* /to/", "COPY --from=links /d/o* /to/", "COPY --from=links --parents /d/./dang* /to/", "COPY --from=links /d/dangling /to/"]:
         refused(session, stage + copy, "cannot copy: ", "lstat /", ": no such file or directory")
     refused(session, stage + "COPY --from=links /d/lo* /to/", "d/loop")
-    listed = build(session, stage + "COPY --from=links /d /to\nCOPY --from=links --exclude=dangling /d/[df]* /picked/\nCOPY --from=links /d/g* /followed/", shell("ls /to /picked; cat /followed/good"))
+    listed = build(session, stage + "COPY --from=links /d /to\nCOPY --from=links --exclude=dangling /d/[df]* /picked/\nCOPY --from=links /d/g* /followed/", printed_by("ls /to /picked; cat /followed/good"))
     assert listed["withExec"]["stdout"] == "/picked:\nfile\n\n/to:\ndangling\nfile\ngood\nloop\nout\n1\n"
 
 
 def test_ignored_targets_of_matched_links(session):
     link = 'withSymlink(target: "%s", linkName: "%s")'
 
-    def built(ignore: str, copy: str, leaf: str) -> str:
+    def built(ignore: str, copy: str, selection: str) -> str:
         fields = [
-            f"withNewFile(path: \"Dockerfile\", contents: {text('FROM busybox' + chr(10) + copy)})",
-            f"withNewFile(path: \".dockerignore\", contents: {text(ignore)})",
+            f"withNewFile(path: \"Dockerfile\", contents: {quote('FROM busybox' + chr(10) + copy)})",
+            f"withNewFile(path: \".dockerignore\", contents: {quote(ignore)})",
             'withNewFile(path: "ctx/a", contents: "a")',
             link % ("a", "ctx/link"),
             link % ("nowhere", "ctx/dangling"),
         ]
-        return "{ directory { " + " { ".join(fields) + " { dockerBuild { " + leaf + " } }" + " }" * (len(fields) + 1)
+        return document("directory", *fields, "dockerBuild", selection)
 
     def listed(ignore: str, copy: str) -> str:
-        return last(session.query(built(ignore, copy, shell("ls /to"))), 7)["withExec"]["stdout"]
+        return leaf(session.query(built(ignore, copy, printed_by("ls /to"))))
 
     # A link whose target is not in the context leads nowhere, as one whose target never was.
     for copy in ["COPY ctx/l* /to/", "ADD ctx/l* /to/"]:
@@ -238,7 +221,7 @@ VOLUME /data
 STOPSIGNAL SIGINT
 """
     path = tmp_path / "image.tar"
-    build(session, dockerfile, f"export(path: {text(str(path))})")
+    build(session, dockerfile, f"export(path: {quote(str(path))})")
     config = configuration(read_tarball(path).config)
     second = 10**9
     assert config["Healthcheck"] == {
@@ -274,7 +257,7 @@ COPY wild/a.txt .
 COPY wild/b.txt ./
 COPY d /w/.
 """
-    listing = shell("cd /; find d txt w -type f | sort | tr '\\n' ' '")
+    listing = printed_by("cd /; find d txt w -type f | sort | tr '\\n' ' '")
     got = build(session, dockerfile, listing, files)["withExec"]["stdout"]
     assert got == "d/x d/y/z txt/a.txt txt/b.txt w/a.txt w/b.txt w/relative w/x w/y/z "
     other = read(session, dockerfile, "/w/relative", {**files, "wild/x": "w"}, 'buildArgs: [{name: "SRC", value: "wild"}]')
@@ -295,9 +278,9 @@ COPY --from=one / /usr/local/
 COPY dirlink/in /ctx
 """
     start = 'directory { withNewFile(path: "real/in", contents: "in") { withSymlink(target: "real", linkName: "dirlink") { withNewFile(path: "Dockerfile", contents: %s) { dockerBuild { %s } } } } }'
-    listing = shell("cat /out/f /f /sub/f /usr/local/real/sub/f /ctx; ls /etc/svc | tr '\\n' ' '")
-    got = last(session.query("{" + start % (text(dockerfile), listing) + "}"), 5)
-    assert got["withExec"]["stdout"] == "s\ns\ns\ns\nin1.conf 2.conf "
+    listing = printed_by("cat /out/f /f /sub/f /usr/local/real/sub/f /ctx; ls /etc/svc | tr '\\n' ' '")
+    got = leaf(session.query("{" + start % (quote(dockerfile), listing) + "}"))
+    assert got == "s\ns\ns\ns\nin1.conf 2.conf "
 
 
 def test_dkr_008_modes_and_owners(session):
@@ -309,7 +292,7 @@ COPY --chown=:123 d/f /group
 COPY --chown=auser:agroup d/f /named
 COPY --chown=auser d /own
 """
-    stat = shell("stat -c %a:%u:%g /d /d/f /d/s /d/s/g /f /group /named /own/s/g | tr '\\n' ' '")
+    stat = printed_by("stat -c %a:%u:%g /d /d/f /d/s /d/s/g /f /group /named /own/s/g | tr '\\n' ' '")
     got = build(session, dockerfile, stat, {"d/f": "f", "d/s/g": "g"})["withExec"]["stdout"]
     assert got == "751:0:0 751:0:0 751:0:0 751:0:0 751:0:0 644:0:123 644:4001:4242 644:4001:4002 "
     refused(session, "FROM busybox\nCOPY --chmod=9 d/f /f", "line 2, `COPY`: `9` is no mode", files={"d/f": "f"})
@@ -318,7 +301,7 @@ COPY --chown=auser d /own
 
 def test_dkr_009_what_is_excluded_is_not_copied(session):
     dockerfile = "# syntax=docker/dockerfile:1.7-labs\nFROM busybox\nCOPY --exclude=no --exclude=Dockerfile . /all/\n"
-    got = build(session, dockerfile, shell("ls /all | tr '\\n' ' '"), {"no": "n", "yes": "y"})["withExec"]["stdout"]
+    got = build(session, dockerfile, printed_by("ls /all | tr '\\n' ' '"), {"no": "n", "yes": "y"})["withExec"]["stdout"]
     assert got == "yes "
     refused(session, "# syntax=example.org/other:1\nFROM busybox", 'syntax frontend "example.org/other:1" is unsupported')
 
@@ -340,10 +323,10 @@ def test_dkr_010_local_archives_are_unpacked(session, folder):
     lines = ["FROM busybox", "ADD real.tar /a", "ADD fake.tar /fake", "ADD --unpack=false real.tar /kept/"]
     (folder / "Dockerfile").write_text("\n".join(lines))
     (folder / "Evil").write_text("FROM busybox\nADD evil.tar /a/b/c/\n")
-    listing = shell("cat /a/inside/f /fake; ls /kept")
-    host = f"host {{ directory(path: {text(str(folder))}) {{ %s }} }}"
-    got = last(session.query("{" + host % f"dockerBuild {{ {listing} }}" + "}"), 3)
-    assert got["withExec"]["stdout"] == "in\nno archivereal.tar\n"
+    listing = printed_by("cat /a/inside/f /fake; ls /kept")
+    host = f"host {{ directory(path: {quote(str(folder))}) {{ %s }} }}"
+    got = leaf(session.query("{" + host % f"dockerBuild {{ {listing} }}" + "}"))
+    assert got == "in\nno archivereal.tar\n"
     error = session.error("{" + host % 'dockerBuild(dockerfile: "Evil") { sync }' + "}")["message"]
     assert "a path that leaves it: `../../f`" in error
 
@@ -354,7 +337,7 @@ def test_dkr_010_addresses_are_fetched_and_not_unpacked(session):
     with Server({"/x/a.tar": lambda handler: give(handler, 200, archive)}) as server:
         url = f"{server.address}/x/a.tar"
         lines = ["FROM busybox", f"ARG SUM={digest}", f"ADD --checksum=sha256:${{SUM}} {url} /kept/", f"ADD --unpack=true {url} /un/", f"ADD {url} /as"]
-        listing = shell("ls /kept /un | tr '\\n' ' '; cat /un/inside/f; stat -c %a:%u /kept/a.tar; sha256sum < /as")
+        listing = printed_by("ls /kept /un | tr '\\n' ' '; cat /un/inside/f; stat -c %a:%u /kept/a.tar; sha256sum < /as")
         got = build(session, "\n".join(lines), listing)["withExec"]["stdout"]
         assert got == f"/kept: a.tar  /un: inside in\n600:0\n{digest}  -\n"
         wrong = f"FROM busybox\nADD --checksum=sha256:{'0' * 64} {url} /x"
@@ -374,7 +357,7 @@ def test_dkr_010_repositories_are_checked_out(session, folder):
             f"ADD {url}?ref={sample.first} /first",
             f"ADD --keep-git-dir=true {url} /git",
         ]
-        listing = shell("cat /first/README; ls -d /*/.git; ls /main > /a; ls /dev-branch > /b; ls /query | cmp - /b; cmp -s /a /b || echo differ")
+        listing = printed_by("cat /first/README; ls -d /*/.git; ls /main > /a; ls /dev-branch > /b; ls /query | cmp - /b; cmp -s /a /b || echo differ")
         got = build(session, "\n".join(lines), listing)["withExec"]["stdout"]
         assert got == "one\n/git/.git\ndiffer\n"
         refused(session, f"FROM busybox\nADD {url}#nowhere /x", "`Dockerfile` line 2, `ADD`", "nowhere")
@@ -383,20 +366,20 @@ def test_dkr_010_repositories_are_checked_out(session, folder):
 def test_dkr_011_steps_reach_services_of_the_session(fresh, folder):
     repository = Sample(folder)
     with daemon(repository.bare.parent) as base, fresh.session() as session:
-        service = last(session.query('{ host { service(ports: [{frontend: 9418, backend: %s}]) { id hostname } } }' % base.rsplit(":", 1)[1]), 2)
+        service = ask(session, "host", "service(ports: [{frontend: 9418, backend: %s}])" % base.rsplit(":", 1)[1], "id hostname")
         add = f"FROM busybox\nADD git://{service['hostname']}/r.git#dev /repo"
         seen = 'file(path: "/repo/dev") { contents }'
         refused(session, add, "cannot find the host")
-        session.query('{ node(id: "%s") { ... on Service { start } } }' % service["id"])
+        start_service(session, quote(service["id"]))
         assert build(session, add, seen)["file"]["contents"] == "dev\n"
         serve = """{ container { from(address: "busybox") { withNewFile(path: "/srv/f", contents: "served") { withExposedPort(port: 80) {
             asService(args: ["httpd", "-f", "-p", "80", "-h", "/srv"]) { id hostname } } } } } }"""
-        service = last(session.query(serve), 5)
-        session.query('{ node(id: "%s") { ... on Service { start } } }' % service["id"])
+        service = leaf(session.query(serve))
+        start_service(session, quote(service["id"]))
         url = f"http://{service['hostname']}/f"
         # The C library inside busybox cannot be relied on to ask a name service.
         get = f"RUN python3 -c \"import urllib.request as u; u.urlretrieve('{url}', '/run-of-it')\""
-        shown = shell("cat /run-of-it /add")
+        shown = printed_by("cat /run-of-it /add")
         assert build(session, f"FROM python:3.13-slim\n{get}\nADD {url} /add", shown)["withExec"]["stdout"] == "servedserved"
 
 
@@ -446,14 +429,9 @@ def test_dkr_016_documents_are_run(session):
     assert read(session, dockerfile, "/two") == "/root\n"
 
 
-def secret(session, name: str, plaintext: str) -> str:
-    made = session.query(f"{{ setSecret(name: {text(name)}, plaintext: {text(plaintext)}) {{ id }} }}")
-    return made["setSecret"]["id"]
-
-
 def test_dkr_017_secrets_of_steps(session):
-    token = secret(session, "my-secret", "barbar-plain")
-    given = f"secrets: [{text(token)}]"
+    token = set_secret(session, "barbar-plain", "my-secret")
+    given = f"secrets: [{quote(token)}]"
     dockerfile = """FROM busybox
 RUN --mount=type=secret,id=my-secret,required=true test "$(cat /run/secrets/my-secret)" = barbar-plain
 RUN --mount=type=secret,id=my-secret,env=TOKEN test "$TOKEN" = barbar-plain
@@ -475,11 +453,11 @@ def test_dkr_019_sync_does_not_run_the_command(session):
 
 def test_dkr_020_what_is_ignored_is_not_there(session):
     files = {"bar": "1", "baz": "2", "bay": "3", "foo": "4", ".dockerignore": "ba*\n!bay\nDockerfile\n.dockerignore\n"}
-    got = build(session, "FROM busybox\nCOPY . /c/\n", shell("ls -A /c | tr '\\n' ' '"), files)["withExec"]["stdout"]
+    got = build(session, "FROM busybox\nCOPY . /c/\n", printed_by("ls -A /c | tr '\\n' ' '"), files)["withExec"]["stdout"]
     assert got == "bay foo "
     refused(session, "FROM busybox\nCOPY bar /c/\n", '"/bar": not found', "", files=files)
     own = {**files, "Dockerfile.dockerignore": "foo\n"}
-    got = build(session, "FROM busybox\nCOPY foo* bar /c/\n", shell("ls -A /c | tr '\\n' ' '"), own)["withExec"]["stdout"]
+    got = build(session, "FROM busybox\nCOPY foo* bar /c/\n", printed_by("ls -A /c | tr '\\n' ' '"), own)["withExec"]["stdout"]
     assert got == "bar "
 
 
@@ -500,7 +478,7 @@ def test_dkr_022_only_what_changed_is_done_again(fresh, folder):
         "COPY --from=0 /copied /bound /",
     ]
     (folder / "Dockerfile").write_text("\n".join(lines))
-    document = f"{{ host {{ directory(path: {text(str(folder))}) {{ dockerBuild {{ {shell('cat /copied /bound')} }} }} }} }}"
+    document = f"{{ host {{ directory(path: {quote(str(folder))}) {{ dockerBuild {{ {printed_by('cat /copied /bound')} }} }} }} }}"
 
     fresh.data("{ version }")
 
@@ -508,7 +486,7 @@ def test_dkr_022_only_what_changed_is_done_again(fresh, folder):
         """What comes out, and how many processes ran; each time in a session of its own."""
         before = fresh.execs()
         with fresh.session() as session:
-            return last(session.query(document), 4)["stdout"], fresh.execs() - before
+            return leaf(session.query(document)), fresh.execs() - before
 
     assert built() == ("11", 3)
     assert built() == ("11", 0)
@@ -521,12 +499,11 @@ def test_dkr_022_only_what_changed_is_done_again(fresh, folder):
 
 
 def test_dkr_023_a_context_that_needed_a_secret(session):
-    token = secret(session, "context-secret", "of-the-context")
-    made = f'container {{ from(address: "busybox") {{ withSecretVariable(name: "T", secret: {text(token)}) {{ %s }} }} }}'
+    token = set_secret(session, "of-the-context", "context-secret")
+    made = f'container {{ from(address: "busybox") {{ withSecretVariable(name: "T", secret: {quote(token)}) {{ %s }} }} }}'
     command = "mkdir /ctx && printf 'FROM busybox\\nRUN echo built > /b\\n' > /ctx/Dockerfile && test -n $T"
-    inner = f'withExec(args: ["sh", "-c", {text(command)}]) {{ directory(path: "/ctx") {{ dockerBuild {{ file(path: "/b") {{ contents }} }} }} }}'
-    got = last(session.query("{" + made % inner + "}"), 6)
-    assert got["file"]["contents"] == "built\n"
+    inner = f'withExec(args: ["sh", "-c", {quote(command)}]) {{ directory(path: "/ctx") {{ dockerBuild {{ file(path: "/b") {{ contents }} }} }} }}'
+    assert leaf(session.query("{" + made % inner + "}")) == "built\n"
 
 
 def test_exec_016_the_first_process_is_an_init_or_the_command(session):
@@ -563,8 +540,8 @@ def test_steps_reach_an_agent(session, folder):
         agent.bind(str(folder / "agent"))
         (folder / "agent").chmod(0o666)
         agent.listen()
-        found = session.query(f"{{ host {{ unixSocket(path: {text(str(folder / 'agent'))}) {{ id }} }} }}")
-        given = f"ssh: {text(found['host']['unixSocket']['id'])}"
+        found = session.query(f"{{ host {{ unixSocket(path: {quote(str(folder / 'agent'))}) {{ id }} }} }}")
+        given = f"ssh: {quote(found['host']['unixSocket']['id'])}"
         dockerfile = "FROM busybox\nRUN --mount=type=ssh,required=true test -S $SSH_AUTH_SOCK && echo $SSH_AUTH_SOCK > /agent\nRUN test -z \"$SSH_AUTH_SOCK\""
         assert read(session, dockerfile, "/agent", args=given) == "/run/ssh-agent.0\n"
     refused(session, dockerfile, 'ssh "default" is required but no ssh mappings were provided')
@@ -587,5 +564,5 @@ def test_container_build_of_old_views(engine):
         start = session.query(
             '{ directory { withNewFile(path: "Dockerfile", contents: "FROM busybox\\nARG A\\nENV B=$A") { id } } }'
         )["directory"]["withNewFile"]["id"]
-        document = f'{{ container {{ build(context: {text(start)}, buildArgs: [{{name: "A", value: "x"}}]) {{ envVariable(name: "B") }} }} }}'
+        document = f'{{ container {{ build(context: {quote(start)}, buildArgs: [{{name: "A", value: "x"}}]) {{ envVariable(name: "B") }} }} }}'
         assert session.query(document)["container"]["build"]["envVariable"] == "x"

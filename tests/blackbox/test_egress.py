@@ -5,29 +5,13 @@ import socket
 
 import pytest
 
-from gitserver import Sample, Web, commit, daemon, git
-from harness import IMAGES, ROOT, mirror_of, wait_until, write_module
-from test_nested_host import CLIENT
-from test_service_hosts import forge, last, text
-from web import Server, give
-from web import text as page
+from kit import IMAGES, ROOT, eventually, leaf, mirror_of, quote, write_module
+from kit.git_server import Web, commit, daemon, git, git_document
+from kit.nested import ask_nested
+from kit.streams import host_service_id, start_service
+from kit.web import Server, give, page
 
 REFUSED = "which a container does not reach"
-
-
-def nested(session, folder, documents: list) -> dict:
-    """What the API answers to each document inside a container, by the document."""
-    (folder / "client.py").write_text(CLIENT)
-    file = last(session.query(f'{{ host {{ file(path: "{folder}/client.py") {{ id }} }} }}'))
-    words = json.dumps(["python3", "/client.py", json.dumps(documents)])
-    return json.loads(
-        last(
-            session.query(
-                f"""{{ container {{ from(address: "python:3.13-slim") {{ withFile(path: "/client.py", source: "{file}") {{
-                withExec(args: {words}, experimentalPrivilegedNesting: true) {{ stdout }} }} }} }} }}"""
-            )
-        )
-    )
 
 
 def told(answer: dict) -> str:
@@ -36,16 +20,11 @@ def told(answer: dict) -> str:
 
 
 def fetched(url: str) -> str:
-    return f"{{ http(url: {text(url)}) {{ contents }} }}"
+    return f"{{ http(url: {quote(url)}) {{ contents }} }}"
 
 
 def commits(url: str) -> str:
-    return f"{{ git(url: {text(url)}) {{ head {{ commit }} }} }}"
-
-
-@pytest.fixture(scope="module")
-def sample(place):
-    return Sample(place / "repos")
+    return git_document(url, "head { commit }")
 
 
 def test_a_nested_client_reaches_nothing_of_the_machine(make_engine, folder, sample):
@@ -75,17 +54,17 @@ def test_a_nested_client_reaches_nothing_of_the_machine(make_engine, folder, sam
             '{ container { from(address: "127.0.0.2:%d/x:1") { id } } }' % other.port,
         ]
         with engine.session() as session:
-            answers = nested(session, folder, [*refused, fetched(f"{other.address}/f")])
+            answers = ask_nested(session.query, [*refused, fetched(f"{other.address}/f")])
             for document in refused:
                 assert REFUSED in told(answers[document]), (document, answers[document])
-            assert last(answers[fetched(f"{other.address}/f")]["data"]) == "allowed"
+            assert leaf(answers[fetched(f"{other.address}/f")]["data"]) == "allowed"
             assert not server.requests and not web.requests
             # The user's own client is not held back.
-            assert last(session.query(fetched(server.address + "/f"))) == "reached"
-            assert last(session.query(commits(web.open()))) == sample.second
+            assert leaf(session.query(fetched(server.address + "/f"))) == "reached"
+            assert leaf(session.query(commits(web.open()))) == sample.second
             # Content that the user fetched in this session is shared; no connection is made for it.
-            (again,) = nested(session, folder, [fetched(server.address + "/f")]).values()
-            assert last(again["data"]) == "reached" and len(server.seen("/f")) == 1
+            (again,) = ask_nested(session.query, [fetched(server.address + "/f")]).values()
+            assert leaf(again["data"]) == "reached" and len(server.seen("/f")) == 1
 
 
 def test_a_nested_client_reaches_what_is_allowed(make_engine, folder, sample):
@@ -93,7 +72,7 @@ def test_a_nested_client_reaches_what_is_allowed(make_engine, folder, sample):
     with Server({"/f": page("reached")}) as server, Web(sample.bare.parent) as web, daemon(sample.bare.parent) as base:
         with engine.session() as session:
             documents = [fetched(server.address + "/f"), commits(web.open()), commits(f"{base}/r.git")]
-            answers = [last(answer["data"]) for answer in nested(session, folder, documents).values()]
+            answers = [leaf(answer["data"]) for answer in ask_nested(session.query, documents).values()]
             assert answers == ["reached", sample.second, sample.second]
 
 
@@ -112,22 +91,22 @@ def test_a_submodule_leads_a_nested_client_nowhere_else(make_engine, folder, pla
             git(work, "update-index", "--add", "--cacheinfo", f"160000,{sample.second},lib")
             commit(work, {".gitmodules": modules, "a": "a"})
             git(root, "clone", "-q", "--bare", work.name, f"{name}.git")
-        tree = lambda name: f"{{ git(url: {text(outer.open(f'{name}.git'))}) {{ head {{ tree {{ entries }} }} }} }}"  # noqa: E731
+        tree = lambda name: f"{{ git(url: {quote(outer.open(f'{name}.git'))}) {{ head {{ tree {{ entries }} }} }} }}"  # noqa: E731
         with engine.session() as session:
-            for document, answer in nested(session, folder, [tree(name) for name in addresses]).items():
+            for document, answer in ask_nested(session.query, [tree(name) for name in addresses]).items():
                 assert "git error" in told(answer), (document, answer)
             assert not inner.requests
-            assert last(session.query(tree("web"))) == [".git/", ".gitmodules", "a", "lib/"]
+            assert leaf(session.query(tree("web"))) == [".git/", ".gitmodules", "a", "lib/"]
 
 
 def test_a_nested_client_reaches_services_of_its_session(engine, folder, sample):
     with Server({"/f": page("by a service")}) as server, Web(sample.bare.parent) as web, engine.session() as session:
-        services = [forge(session, server.port, 80, "pages"), forge(session, web.port, 80, "repositories")]
+        services = [host_service_id(session, server.port, 80, "pages"), host_service_id(session, web.port, 80, "repositories")]
         documents = [
             f'{{ http(url: "http://pages/f", experimentalServiceHost: {services[0]}) {{ contents }} }}',
             f'{{ git(url: "http://repositories/open/r.git", experimentalServiceHost: {services[1]}) {{ head {{ commit }} }} }}',
         ]
-        answers = [last(answer["data"]) for answer in nested(session, folder, documents).values()]
+        answers = [leaf(answer["data"]) for answer in ask_nested(session.query, documents).values()]
         assert answers == ["by a service", sample.second]
 
 
@@ -147,16 +126,16 @@ def configured(name: str, **more) -> dict:
 def test_what_the_user_named_a_nested_client_reaches(engine, folder, sample):
     """A repository is given to a process: it reaches that one, and still no other and not by its name."""
     with Web(sample.bare.parent) as web, Web(sample.bare.parent) as other, engine.session() as session:
-        given = lambda rest: text(last(session.query(f"{{ git(url: {text(web.open())}) {{ {rest} }} }}")))  # noqa: E731
-        address = text(last(session.query(f"{{ address(value: {text(web.open())}) {{ gitRepository {{ id }} }} }}")))
+        given = lambda rest: quote(leaf(session.query(f"{{ git(url: {quote(web.open())}) {{ {rest} }} }}")))  # noqa: E731
+        address = quote(leaf(session.query(f"{{ address(value: {quote(web.open())}) {{ gitRepository {{ id }} }} }}")))
         dev = given('branch(name: "dev") { id }')
         asked = [
             *(f"{{ node(id: {repository}) {{ ... on GitRepository {{ head {{ commit }} }} }} }}" for repository in (given("id"), address)),
-            f"{{ node(id: {dev}) {{ ... on GitRef {{ tree {{ file(path: {text('dev')}) {{ contents }} }} }} }} }}",
+            f"{{ node(id: {dev}) {{ ... on GitRef {{ tree {{ file(path: {quote('dev')}) {{ contents }} }} }} }} }}",
         ]
         refused = [commits(web.open()), commits(other.open())]
-        answers = nested(session, folder, [*asked, *refused])
-        assert [last(answers[document]["data"]) for document in asked] == [sample.second, sample.second, "dev\n"]
+        answers = ask_nested(session.query, [*asked, *refused])
+        assert [leaf(answers[document]["data"]) for document in asked] == [sample.second, sample.second, "dev\n"]
         for document in refused:
             assert REFUSED in told(answers[document]), (document, answers[document])
         assert not other.requests
@@ -177,23 +156,23 @@ def test_a_module_from_outside_leads_nowhere_on_the_machine(make_engine, folder,
             published(root, "made", made)
             # What is found in a further repository of the same server is no nearer to the machine.
             published(root, "far", configured("far", dependencies=[{"name": "uses", "source": (there if root == outer else here).open("uses.git")}]))
-        query = lambda address, rest: f"{{ moduleSource(refString: {text(address)}) {{ {rest} }} }}"  # noqa: E731
+        query = lambda address, rest: f"{{ moduleSource(refString: {quote(address)}) {{ {rest} }} }}"  # noqa: E731
         assert REFUSED in engine.run("functions", "-m", there.open("uses.git")).ok().err
         assert REFUSED in session.error(query(there.open("made.git"), "moduleName"))["message"]
         assert session.query(query(there.open("far.git"), "dependencies { dependencies { moduleName } }")) == {"moduleSource": {"dependencies": [{"dependencies": []}]}}
         # Also a directory of the API, whose content may come from anywhere.
-        tree = f"{{ git(url: {text(there.open('uses.git'))}) {{ head {{ tree {{ asModuleSource {{ dependencies {{ moduleName }} }} }} }} }} }}"
-        assert last(session.query(tree)) == []
+        tree = f"{{ git(url: {quote(there.open('uses.git'))}) {{ head {{ tree {{ asModuleSource {{ dependencies {{ moduleName }} }} }} }} }} }}"
+        assert leaf(session.query(tree)) == []
         documents = [query(library, "commit"), query(here.open("uses.git"), "commit")]
-        for document, answer in nested(session, folder, documents).items():
+        for document, answer in ask_nested(session.query, documents).items():
             assert REFUSED in told(answer), (document, answer)
         assert not here.requests
         # What the user names on the machine speaks for its own server, and so do files of the user.
         assert session.query(query(here.open("far.git"), "dependencies { dependencies { moduleName } }")) == {"moduleSource": {"dependencies": [{"dependencies": [{"moduleName": "lib"}]}]}}
-        assert last(session.query(query(here.open("made.git"), "moduleName"))) == "made"
+        assert leaf(session.query(query(here.open("made.git"), "moduleName"))) == "made"
         (folder / "own").mkdir()
         (folder / "own/dagger.json").write_text(uses["dagger.json"])
-        assert last(session.query(query(str(folder / "own"), "dependencies { moduleName }"))) == [{"moduleName": "lib"}]
+        assert leaf(session.query(query(str(folder / "own"), "dependencies { moduleName }"))) == [{"moduleName": "lib"}]
 
 
 DEFAULTS = """
@@ -248,7 +227,7 @@ def test_a_container_reaches_nothing_that_the_machine_listens_on(engine):
     with socket.create_server(("0.0.0.0", 0)) as listener:
         port = listener.getsockname()[1]
         script = "import sys; g = [int(l.split()[2], 16) for l in open('/proc/net/route') if l.split()[1] == '00000000'][0]; print('.'.join(str(g >> s & 255) for s in (0, 8, 16, 24)))"
-        run = lambda *args: last(engine.data('{ container { from(address: "python:3.13-slim") { withExec(args: %s) { stdout } } } }' % json.dumps(args)))  # noqa: E731
+        run = lambda *args: leaf(engine.data('{ container { from(address: "python:3.13-slim") { withExec(args: %s) { stdout } } } }' % json.dumps(args)))  # noqa: E731
         gateway = run("python3", "-c", script).strip()
         places = [f"{address}:{port}" for address in [gateway, *addresses] if not address.startswith("127.")]
         shown = run("python3", "-c", CONNECT, *places, f"{gateway}:53", "169.254.169.254:80").splitlines()
@@ -262,7 +241,7 @@ def test_dkr_014_a_step_in_the_network_of_the_machine(make_engine, folder):
         dockerfile = f"FROM busybox\nRUN --network=host wget -qO /f {server.address}/f\nRUN ! wget -T 2 -qO /g {server.address}/f\n"
         (folder / "Dockerfile").write_text(dockerfile)
         shown = engine.data(f'{{ host {{ directory(path: "{folder}") {{ dockerBuild {{ file(path: "/f") {{ contents }} }} }} }} }}')
-        assert last(shown) == "from the machine"
+        assert leaf(shown) == "from the machine"
 
 
 HEARER = """
@@ -293,11 +272,11 @@ way = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 gateway = [line.split() for line in open("/proc/net/route") if line.split()[1] == "00000000"][0][2]
 gateway = socket.inet_ntoa(struct.pack("<I", int(gateway, 16)))
 way.sendto(b"x", (gateway, 53))
-import time
+import select
 for _ in range(100):
     known = [line.split() for line in open("/proc/net/arp") if line.startswith(gateway + " ")]
     if known and known[0][3] != "00:00:00:00:00:00": break
-    time.sleep(0.01)
+    select.select([], [], [], 0.01)
 mac = lambda text: bytes.fromhex(text.replace(":", ""))
 to, own = mac(known[0][3]), mac(open("/sys/class/net/eth0/address").read().strip())
 other = own[:2] + socket.inet_aton(victim)
@@ -322,14 +301,14 @@ def test_raw_frames_of_another_session_do_not_arrive(engine):
     image = 'from(address: "python:3.13-slim")'
     made = f'container {{ {image} {{ withExposedPort(port: 8000) {{ withEnvVariable(name: "WHO", value: "%s") {{ asService(args: {json.dumps(["python3", "-c", HEARER])}) {{ id }} }} }} }} }}'
     with engine.session() as session, engine.session() as attacker:
-        hearer, friend = (text(last(session.query("{ " + made % name + " }"))) for name in ("hearer", "friend"))
+        hearer, friend = (quote(leaf(session.query("{ " + made % name + " }"))) for name in ("hearer", "friend"))
         for service in (hearer, friend):
-            session.query(f"{{ node(id: {service}) {{ ... on Service {{ start }} }} }}")
-        get = lambda service, path: last(session.query(f'{{ http(url: "http://it:8000/{path}", experimentalServiceHost: {service}) {{ contents }} }}'))  # noqa: E731
+            start_service(session, service)
+        get = lambda service, path: leaf(session.query(f'{{ http(url: "http://it:8000/{path}", experimentalServiceHost: {service}) {{ contents }} }}'))  # noqa: E731
         own, other = get(hearer, "own"), get(friend, "own")
         run = json.dumps(["python3", "-c", FORGER, other, own])
-        assert last(attacker.query(f"{{ container {{ {image} {{ withExec(args: {run}) {{ stdout }} }} }} }}")) == "sent\n"
+        assert leaf(attacker.query(f"{{ container {{ {image} {{ withExec(args: {run}) {{ stdout }} }} }} }}")) == "sent\n"
         # What a friend sends comes later, and does arrive.
         get(friend, f"send?{own}")
-        wait_until(lambda turns=iter(range(1000)): "from a friend" in get(hearer, f"seen?{next(turns)}"), what="the friend")
+        eventually(lambda turns=iter(range(1000)): "from a friend" in get(hearer, f"seen?{next(turns)}"), what="the friend")
         assert get(hearer, "seen?last") == "from a friend"

@@ -9,7 +9,7 @@ import threading
 import urllib.request
 import uuid
 
-from harness import IMAGES, free_port, mirror_of, processes_with, wait_until, write_module
+from kit import IMAGES, eventually, free_port, mirror_of, processes_with, serve_module, unique, write_module
 
 
 def test_eng_001_terminated_in_order(fresh):
@@ -36,7 +36,7 @@ def test_eng_002_name_and_version(make_engine):
 
 def test_eng_006_work_outlives_the_first_of_its_clients(engine):
     for disconnect in [False, True]:
-        marker = str(uuid.uuid4().int)[:12]
+        marker = unique()
         field = 'container { from(address: "busybox") { withExec(args: ["sh", "-c", "sleep %s.%s; echo done"]) { stdout } } }'
         document = "{ %s }" % (field % (2, marker))
         # What runs beside it shows that the second client asks by now.
@@ -52,11 +52,11 @@ def test_eng_006_work_outlives_the_first_of_its_clients(engine):
 
             one = threading.Thread(target=ask, args=(first,), daemon=True)
             one.start()
-            wait_until(lambda: processes_with(f"2.{marker}"), what="the process to start")
+            eventually(lambda: processes_with(f"2.{marker}"), what="the process to start")
             before = engine.execs()
             two = threading.Thread(target=lambda: answers.append(second.query(beside)), daemon=True)
             two.start()
-            wait_until(lambda: processes_with(f"1.{marker}"), what="the second client to ask")
+            eventually(lambda: processes_with(f"1.{marker}"), what="the second client to ask")
             if disconnect:
                 first.kill()
             else:
@@ -95,7 +95,7 @@ def test_eng_008_results_of_a_session_go_with_it(engine, folder):
                 'container { from(address: "busybox") { withEnvVariable(name: "A", value: "1") { envVariable(name: "A") } } } }'
                 % (folder, uuid.uuid4())
             )
-        wait_until(lambda: engine.status()["clients"] == 0, what="the client to be gone")
+        engine.wait_for_clients_to_go()
         return engine.status()["results"]
 
     work()
@@ -266,7 +266,7 @@ def test_xs_001_xs_002_per_003_functions_are_shared_by_what_they_are(connected, 
     source = copies[1] / "src/probe/__init__.py"
     source.write_text(source.read_text().replace("{name}!", "{name}."))
     with connected.session() as session:
-        session.query('{ moduleSource(refString: "%s") { asModule { serve } } }' % copies[0])
+        serve_module(session, copies[0])
         assert hello(copies[1], "hello", "--name=Ada") == "Hello, Ada."
         assert session.query('{ probe { hello(name: "Ada") } }')["probe"]["hello"] == "Hello, Ada!"
     connected.stop()

@@ -1,21 +1,13 @@
 """What goes beyond the walls of a container is the user's to ask for; modules and processes in containers need leave."""
 
-import base64
 import json
 
 import pytest
 
-from harness import IMAGES, mirror_of, write_module
-from test_scopes import RAW
+from kit import IMAGES, id_bytes, id_of_bytes, leaf, mirror_of, serve_module, write_module
+from kit.nested import NESTED_CLIENT, ask_nested
 
 DENIED = "security.insecure is not allowed"
-# Asks every document, and says what went wrong.
-ASK = RAW + """
-def told(document):
-    answer = ask(document)
-    return answer["errors"][0] if answer.get("errors") else answer["data"]
-print(json.dumps([told(document) for document in json.loads(sys.argv[1])]))
-"""
 CAPABILITIES = '["grep", "CapEff", "/proc/self/status"]'
 BOX = 'container { from(address: "busybox") { %s } }'
 INSECURE = "insecureRootCapabilities: true"
@@ -36,20 +28,9 @@ ASKING = {
 
 
 def nested(rondel, documents: list, *flags) -> list:
-    """What a process in a container, which acts as no module, is told."""
-    arguments = json.dumps(["python3", "-c", ASK, json.dumps(documents)])
-    found = rondel.data(
-        '{ container { from(address: "python:3.13-slim") { withExec(args: %s, experimentalPrivilegedNesting: true) { stdout } } } }'
-        % arguments,
-        *flags,
-    )
-    return json.loads(found["container"]["from"]["withExec"]["stdout"])
-
-
-def innermost(data):
-    while isinstance(data, dict):
-        (data,) = data.values()
-    return data
+    """The data or the error that a process in a container gets, which acts as no module."""
+    answers = ask_nested(lambda query: rondel.data(query, *flags), documents).values()
+    return [answer["errors"][0] if answer.get("errors") else answer["data"] for answer in answers]
 
 
 def is_full(text: str) -> bool:
@@ -59,11 +40,11 @@ def is_full(text: str) -> bool:
 
 
 def test_the_user_may_ask(engine):
-    assert is_full(innermost(engine.data(EXEC)))
-    assert is_full(innermost(engine.data(ASKING["build"])))
-    assert innermost(engine.data(SERVICE))
+    assert is_full(leaf(engine.data(EXEC)))
+    assert is_full(leaf(engine.data(ASKING["build"])))
+    assert leaf(engine.data(SERVICE))
     with engine.session() as session:
-        assert is_full(innermost(session.query(EXEC)))
+        assert is_full(leaf(session.query(EXEC)))
 
 
 def test_a_process_in_a_container_may_not(engine):
@@ -75,7 +56,7 @@ def test_a_process_in_a_container_may_not(engine):
         assert "--allow security.insecure" in hints and "allow = [" in hints, (name, told)
     plain = EXEC.replace(INSECURE, "insecureRootCapabilities: false")
     (told,) = nested(engine, [plain])
-    assert not is_full(innermost(told))
+    assert not is_full(leaf(told))
 
 
 def test_what_is_allowed_is_allowed(make_engine):
@@ -83,18 +64,18 @@ def test_what_is_allowed_is_allowed(make_engine):
     by_flag = make_engine()
     told = nested(by_flag, documents, "--allow", "security.insecure")
     assert [answer.get("message") for answer in told] == [None] * 3, told
-    assert is_full(innermost(told[0])) and is_full(innermost(told[1])) and innermost(told[2])
+    assert is_full(leaf(told[0])) and is_full(leaf(told[1])) and leaf(told[2])
     # For that session.
     assert DENIED in nested(by_flag, [EXEC])[0]["message"]
     assert DENIED in nested(by_flag, [EXEC], "--allow", "network.host")[0]["message"]
     assert DENIED in nested(by_flag, [EXEC], "--allow", "security.insecure=./somewhere")[0]["message"]
     by_flag.query("{ version }", "--allow", "insecure").failed("no entitlement", "security.insecure", code=1)
     by_file = make_engine('allow = ["security.insecure"]\n' + mirror_of(IMAGES))
-    assert is_full(innermost(nested(by_file, [EXEC])[0]))
+    assert is_full(leaf(nested(by_file, [EXEC])[0]))
     make_engine('allow = ["insecure"]\n').query("{ version }").failed("no entitlement", "config.toml", code=1)
 
 
-MODULE = RAW + """
+MODULE = NESTED_CLIENT + """
 import dagger
 from dagger import dag, function, object_type
 
@@ -146,32 +127,32 @@ def test_modules_need_leave(connected, folder):
 UNSEALED = "this engine did not seal"
 
 
-def forged(id: str, old: str, new: str) -> str:
-    """The ID with one text of its recipe changed, as anyone can do it."""
-    assert len(old) == len(new)
-    body = base64.urlsafe_b64decode(id[1:] + "=" * (-len(id[1:]) % 4))
-    assert old.encode() in body
-    return "R" + base64.urlsafe_b64encode(body.replace(old.encode(), new.encode())).decode().rstrip("=")
-
-
 @pytest.fixture(scope="module")
 def sealed(connected) -> str:
     words = json.dumps(["sh", "-c", "echo first; grep CapEff /proc/self/status"])
-    return innermost(connected.data("{ %s }" % (BOX % f"withExec(args: {words}, {INSECURE}) {{ id }}")))
+    return leaf(connected.data("{ %s }" % (BOX % f"withExec(args: {words}, {INSECURE}) {{ id }}")))
 
 
 LOAD = '{ loadContainerFromID(id: "%s") { stdout } }'
 
 
+def forged(id_: str, old: str, new: str) -> str:
+    """The ID with one text of its recipe changed, as anyone can do it."""
+    assert len(old) == len(new)
+    body = id_bytes(id_)
+    assert old.encode() in body
+    return id_of_bytes(body.replace(old.encode(), new.encode()))
+
+
 def test_what_the_user_asked_for_may_be_passed_on(connected, folder, sealed):
-    assert "CapEff" in innermost(nested(connected, [LOAD % sealed])[0])
+    assert "CapEff" in leaf(nested(connected, [LOAD % sealed])[0])
     module = write_module(folder / "m", MODULE)
     with connected.session() as session:
-        session.query('{ moduleSource(refString: "%s") { asModule { serve } } }' % module)
+        serve_module(session, module)
         assert "CapEff" in session.query('{ probe { given(ctr: "%s") } }' % sealed)["probe"]["given"]
     connected.stop()
     connected.run("cache", "prune").ok()
-    assert "CapEff" in innermost(nested(connected, [LOAD % sealed])[0]), "a seal holds for another run of the engine"
+    assert "CapEff" in leaf(nested(connected, [LOAD % sealed])[0]), "a seal holds for another run of the engine"
 
 
 def test_a_recipe_that_was_changed_is_refused_for_every_client(connected, folder, sealed):

@@ -6,42 +6,22 @@ import shutil
 
 import pytest
 
-from gitserver import Web, commit, git
-from harness import EXAMPLES, REPO, write_module
-from test_contracts import Sdk, write_sdk
+from kit import EXAMPLES, REPO, serve_module, write_module
+from kit.git_server import Web, commit, git
+from kit.sdks import (
+    ENTRYPOINT,
+    ENTRYPOINT_CALL,
+    ENTRYPOINT_TYPES,
+    entrypoint,
+    write_manifest,
+    write_module_with_entrypoint,
+    write_sdk,
+)
 
 pytestmark = pytest.mark.once
 
-TYPES = {"workspace": "Workspace"}
-CALL = {**TYPES, "receiverType": "String", "receiverValue": "JSON?", "fnName": "String", "fnArgs": "JSON"}
-FUNCTIONS = {"types": ("[TypeDef]", TYPES), "call": ("JSON", CALL)}
-HELLO = "give([main_object('Probe', [function('hello', 'String')])])"
 # What the processes that an entrypoint starts are told: the schema version that they are served.
 NESTED = "chain(*process({code!r}), 'withExec(args: [], useEntrypoint: true, experimentalPrivilegedNesting: true)', 'stdout')"
-
-
-def entry(types=HELLO, call="give(json.dumps('hello'))", functions=None, **more):
-    """An entrypoint by its programs."""
-    return Sdk(functions or FUNCTIONS, {"types": types, "call": call}, **more)
-
-
-def manifest(folder, more="", name="probe", version="v0.21.8", source="../entry", kind="module"):
-    """The folder of a module with an entrypoint."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = f'name = "{name}"\nengineVersion = "{version}"\n{more}\n[entrypoint]\nkind = "{kind}"\nsource = "{source}"\n'
-    (folder / "dagger-module.toml").write_text(written)
-    return folder
-
-
-@pytest.fixture
-def repository(folder):
-    (folder / ".git").mkdir()
-    return folder
-
-
-def module_with(repository, sdk: Sdk, **more):
-    write_sdk(repository / "entry", sdk)
-    return manifest(repository / "probe", **more)
 
 
 # The example.
@@ -76,8 +56,8 @@ SEEN = NESTED.format(code="print(protocol.view(), end='')")
 def test_whose_schema(connected, repository, version, members, view):
     """Types are read, and processes are served, as the module's version says; the entrypoint has its own."""
     called = "give(json.dumps(' '.join([json.loads(fnArgs)['level'], " + SEEN + ", protocol.view()])))"
-    sdk = entry(LEVELS.replace("level()", "protocol.level()") % SEEN, called)
-    module = module_with(repository, sdk, version=version)
+    sdk = entrypoint(LEVELS.replace("level()", "protocol.level()") % SEEN, called)
+    module = write_module_with_entrypoint(repository, sdk, version=version)
     listed = connected.run("call", "-m", module, "told", "--help").ok().out
     assert ", ".join(members) in listed, listed
     query = '{ probe { told(level: %s) } __type(name: "Probe") { description } }' % members[1]
@@ -89,15 +69,15 @@ def test_whose_schema(connected, repository, version, members, view):
 
 def test_processes_of_processes_speak_for_the_module(connected, repository):
     deeper = NESTED.format(code="print(" + SEEN + ", end='')")
-    module = module_with(repository, entry(call=f"give(json.dumps({deeper}))"), version="v0.18.10")
+    module = write_module_with_entrypoint(repository, entrypoint(call=f"give(json.dumps({deeper}))"), version="v0.18.10")
     assert connected.run("call", "-m", module, "hello").ok().out.strip() == "v0.18.10"
 
 
 def test_its_processes_see_what_the_module_uses(connected, repository):
     shutil.copytree(REPO / "tests/modules/dep", repository / "dep")
     code = "print('dep' in [it['name'] for it in protocol.ask('{ __schema { queryType { fields { name } } } }')['__schema']['queryType']['fields']], protocol.chain('currentModule', 'name'), end='')"
-    module = module_with(
-        repository, entry(call=f"give(json.dumps({NESTED.format(code=code)}))"), more='dependencies = ["../dep"]\n'
+    module = write_module_with_entrypoint(
+        repository, entrypoint(call=f"give(json.dumps({NESTED.format(code=code)}))"), more='dependencies = ["../dep"]\n'
     )
     assert connected.run("call", "-m", module, "hello").ok().out.strip() == "True probe"
 
@@ -117,7 +97,7 @@ def test_objects_constructors_and_arguments(connected, repository):
         "elif fnName == 'quiet': give('null')\n"
         "else: give(json.dumps(' '.join([receiverType, json.dumps(json.loads(receiverValue), sort_keys=True), json.dumps(args, sort_keys=True)])))\n"
     )
-    module = module_with(repository, entry(f"give([{made}, {child}])", call))
+    module = write_module_with_entrypoint(repository, entrypoint(f"give([{made}, {child}])", call))
     told = connected.run("call", "-m", module, "--saved=x", "told", "--files=a,b").ok().out.strip()
     assert told == 'Probe {"hidden": null, "saved": "x"} {"files": ["a", "b"]}'
     told = connected.run("call", "-m", module, "child", "told").ok().out.strip()
@@ -128,10 +108,10 @@ def test_objects_constructors_and_arguments(connected, repository):
 
 def test_errors_are_those_of_the_function(connected, repository):
     failing = "made = chain('error(message: \"no luck\")', 'withValue(name: \"reason\", value: \"5\")', 'id')\nchain('currentFunctionCall', f'returnError(error: \"{made}\")')"
-    module = module_with(repository, entry(call=failing))
+    module = write_module_with_entrypoint(repository, entrypoint(call=failing))
     session = connected.session()
     try:
-        session.query('{ moduleSource(refString: "%s") { asModule { serve } } }' % module)
+        serve_module(session, module)
         error = session.error("{ probe { hello } }")
     finally:
         session.close()
@@ -151,7 +131,7 @@ def test_the_workspace(connected, repository):
         " of('findUp(name: \"deep\", from: \"/shared\")'), of('findUp(name: \"a.txt\")'), of('findUp(name: \"nowhere\")'), of('file(path: \"../../x\")', 'contents'),"
         " of('directory(path: \"/..\")', 'entries'), of('findUp(name: \"a\", from: \"../..\")'), of('file(path: \"gone\")', 'contents'), of('file(path: \"sub\")', 'contents')])))"
     )
-    module = module_with(repository, entry(call=read), more='include = ["../shared"]\n')
+    module = write_module_with_entrypoint(repository, entrypoint(call=read), more='include = ["../shared"]\n')
     (module / "sub").mkdir()
     (module / "sub/b").write_text("b")
     (module / "a.txt").write_text("mine")
@@ -171,7 +151,7 @@ def test_an_edit_is_seen_and_nothing_else_runs_anything(connected, repository):
     """Types are read again when a file of the module changes; results are known by the module's files."""
     content = "chain(f'loadWorkspaceFromID(id: \"{workspace}\")', 'file(path: \"a.txt\")', 'contents')"
     types = f"give([main_object('Probe', [function(name, 'String') for name in {content}.split()])])"
-    module = module_with(repository, entry(types, f"give(json.dumps(fnName + ' of ' + {content}))"))
+    module = write_module_with_entrypoint(repository, entrypoint(types, f"give(json.dumps(fnName + ' of ' + {content}))"))
     (module / "a.txt").write_text("one two")
     assert connected.run("call", "-m", module, "two").ok().out.strip() == "two of one two"
     execs = connected.execs()
@@ -187,13 +167,13 @@ def test_the_rules_of_the_function_hold(connected, repository):
     """Whether a result is kept is said by the function of the module, not by the entrypoint."""
     never = "chain(f'loadFunctionFromID(id: \"{function(\"fresh\", \"String\")}\")', 'withCachePolicy(policy: Never)', 'id')"
     types = f"give([main_object('Probe', [{never}, function('kept', 'String')])])"
-    module = module_with(repository, entry(types, "import time\ngive(json.dumps(str(time.time())))"))
+    module = write_module_with_entrypoint(repository, entrypoint(types, "import time\ngive(json.dumps(str(time.time())))"))
 
     def call(name):
         return connected.run("call", "-m", module, name).ok().out
 
     assert call("kept") == call("kept") and call("fresh") != call("fresh")
-    manifest(module, "disableDefaultFunctionCaching = true\n")
+    write_manifest(module, "disableDefaultFunctionCaching = true\n")
     assert call("kept") != call("kept")
 
 
@@ -202,21 +182,21 @@ def test_the_rules_of_the_function_hold(connected, repository):
 TWO = "chain('typeDef', 'withObject(name: \"Other\")', 'withConstructor(function: \"' + function('', 'Other') + '\")', 'id')"
 ONE = "chain('typeDef', 'withObject(name: \"Probe\")', 'withConstructor(function: \"' + function('', 'Probe') + '\")', 'id')"
 BROKEN = {
-    "no-types": (entry(functions={"call": FUNCTIONS["call"]}), ["`types(workspace: Workspace!): [TypeDef!]!`, got `call`"]),
-    "no-call": (entry(functions={"types": FUNCTIONS["types"]}), ["`call(workspace: Workspace!, receiverType: String!,", "got `types`"]),
-    "types-without-a-workspace": (entry(functions={**FUNCTIONS, "types": ("[TypeDef]", {})}), ["got `types(): [TypeDef!]!`"]),
-    "types-of-another-kind": (entry(functions={**FUNCTIONS, "types": ("JSON", TYPES)}), ["got `types(workspace: Workspace!): JSON!`"]),
-    "types-of-a-directory": (entry(functions={**FUNCTIONS, "types": ("[TypeDef]", {"workspace": "Directory"})}), ["got `types(workspace: Directory!"]),
-    "call-with-text": (entry(functions={**FUNCTIONS, "call": ("JSON", {**CALL, "fnArgs": "String"})}), ["fnArgs: JSON!", "fnArgs: String!"]),
-    "call-that-needs-a-receiver": (entry(functions={**FUNCTIONS, "call": ("JSON", {**CALL, "receiverValue": "JSON"})}), ["receiverValue: JSON!"]),
-    "call-with-more": (entry(functions={**FUNCTIONS, "call": ("JSON", {**CALL, "colour": "String"})}), ["colour: String!"]),
-    "types/fails": (entry("raise SystemExit('no luck today')"), ["no luck today"]),
-    "types/other-id": (entry("give([chain('directory', 'id')])"), ["Directory"]),
-    "types/no-main-object": (entry("give([main_object('Other', [])])"), ["Other"]),
-    "types/scalar": (entry("give([protocol.type_def('String')])"), ["objects, interfaces and enums", "String"]),
-    "types/twice": (entry("give([main_object('Probe', []), protocol.level(), protocol.level()])"), ["two types called `Level`"]),
-    "types/reserved-name": (entry("give([main_object('Probe', [function('id', 'String')])])"), ['"id"']),
-    "types/constructors": (entry(f"give([{ONE}, {TWO}])"), ["multiple object constructors are not supported"]),
+    "no-types": (entrypoint(functions={"call": ENTRYPOINT["call"]}), ["`types(workspace: Workspace!): [TypeDef!]!`, got `call`"]),
+    "no-call": (entrypoint(functions={"types": ENTRYPOINT["types"]}), ["`call(workspace: Workspace!, receiverType: String!,", "got `types`"]),
+    "types-without-a-workspace": (entrypoint(functions={**ENTRYPOINT, "types": ("[TypeDef]", {})}), ["got `types(): [TypeDef!]!`"]),
+    "types-of-another-kind": (entrypoint(functions={**ENTRYPOINT, "types": ("JSON", ENTRYPOINT_TYPES)}), ["got `types(workspace: Workspace!): JSON!`"]),
+    "types-of-a-directory": (entrypoint(functions={**ENTRYPOINT, "types": ("[TypeDef]", {"workspace": "Directory"})}), ["got `types(workspace: Directory!"]),
+    "call-with-text": (entrypoint(functions={**ENTRYPOINT, "call": ("JSON", {**ENTRYPOINT_CALL, "fnArgs": "String"})}), ["fnArgs: JSON!", "fnArgs: String!"]),
+    "call-that-needs-a-receiver": (entrypoint(functions={**ENTRYPOINT, "call": ("JSON", {**ENTRYPOINT_CALL, "receiverValue": "JSON"})}), ["receiverValue: JSON!"]),
+    "call-with-more": (entrypoint(functions={**ENTRYPOINT, "call": ("JSON", {**ENTRYPOINT_CALL, "colour": "String"})}), ["colour: String!"]),
+    "types/fails": (entrypoint("raise SystemExit('no luck today')"), ["no luck today"]),
+    "types/other-id": (entrypoint("give([chain('directory', 'id')])"), ["Directory"]),
+    "types/no-main-object": (entrypoint("give([main_object('Other', [])])"), ["Other"]),
+    "types/scalar": (entrypoint("give([protocol.type_def('String')])"), ["objects, interfaces and enums", "String"]),
+    "types/twice": (entrypoint("give([main_object('Probe', []), protocol.level(), protocol.level()])"), ["two types called `Level`"]),
+    "types/reserved-name": (entrypoint("give([main_object('Probe', [function('id', 'String')])])"), ['"id"']),
+    "types/constructors": (entrypoint(f"give([{ONE}, {TWO}])"), ["multiple object constructors are not supported"]),
 }
 
 
@@ -224,7 +204,7 @@ BROKEN = {
 def test_a_broken_contract(connected, repository, case):
     """The message names the module, the entrypoint, the contract, what was expected and what came."""
     sdk, words = BROKEN[case]
-    done = connected.run("call", "-m", module_with(repository, sdk), "hello").failed(*words)
+    done = connected.run("call", "-m", write_module_with_entrypoint(repository, sdk), "hello").failed(*words)
     message = done.err[done.err.rindex("\nError: ") :]
     assert "`probe`" in message and "`../entry`" in message and "entrypoint" in message, message
 
@@ -241,12 +221,12 @@ def test_a_broken_contract(connected, repository, case):
     ids=["no-json", "nothing", "another-type", "no-answer", "fails"],
 )
 def test_a_call_that_answers_something_else(connected, repository, call, words):
-    connected.run("call", "-m", module_with(repository, entry(call=call)), "hello").failed(*words)
+    connected.run("call", "-m", write_module_with_entrypoint(repository, entrypoint(call=call)), "hello").failed(*words)
 
 
 def test_an_entrypoint_that_cannot_be_made(connected, repository):
     write_module(repository / "entry", "from dagger import object_type\n\n@object_type\nclass Entry:\n    needed: str\n", name="entry")
-    done = connected.run("functions", "-m", manifest(repository / "probe")).failed("made without arguments", "needed: String!")
+    done = connected.run("functions", "-m", write_manifest(repository / "probe")).failed("made without arguments", "needed: String!")
     assert "`../entry`" in done.err
 
 
@@ -296,7 +276,7 @@ def test_a_runtime_in_a_manifest(connected, folder):
 
 
 def test_dagger_json_wins(connected, repository):
-    module = manifest(repository / "probe", kind="dang")
+    module = write_manifest(repository / "probe", kind="dang")
     (module / "dagger.json").write_text('{"name": "other", "engineVersion": "v0.18.10"}')
     query = '{ moduleSource(refString: "%s") { moduleName engineVersion } }' % module
     assert connected.data(query)["moduleSource"] == {"moduleName": "other", "engineVersion": "v0.18.10"}
@@ -304,7 +284,7 @@ def test_dagger_json_wins(connected, repository):
 
 def test_an_entrypoint_as_a_dependency_and_in_a_directory(connected, repository):
     code = "import dagger\nfrom dagger import dag, function, object_type\n\n@object_type\nclass Uses:\n    @function\n    async def go(self) -> str:\n        return await dag.probe().hello()\n"
-    module_with(repository, entry(call="give(json.dumps('hello ' + receiverType))"))
+    write_module_with_entrypoint(repository, entrypoint(call="give(json.dumps('hello ' + receiverType))"))
     config = {"name": "uses", "engineVersion": "v0.21.8", "sdk": "python", "dependencies": ["../probe"]}
     uses = write_module(repository / "uses", code, name="uses", config=json.dumps(config))
     assert connected.run("call", "-m", uses, "go").ok().out.strip() == "hello Probe"
@@ -314,14 +294,14 @@ def test_an_entrypoint_as_a_dependency_and_in_a_directory(connected, repository)
 
 def test_an_entrypoint_in_a_repository(connected, folder):
     work = folder / "work"
-    write_sdk(work / "tools/entry", entry(call="give(json.dumps('from git'))"))
-    manifest(work / "probe", source="../tools/entry")
+    write_sdk(work / "tools/entry", entrypoint(call="give(json.dumps('from git'))"))
+    write_manifest(work / "probe", source="../tools/entry")
     git(work, "init", "-q")
     commit(work, {"README": "x\n"})
     git(folder, "clone", "-q", "--bare", str(work), str(folder / "served/mods.git"))
     with Web(folder / "served") as web:
         address = web.open("mods.git")
-        local = manifest(folder / "local/probe", source=f"{address}#main:tools/entry")
+        local = write_manifest(folder / "local/probe", source=f"{address}#main:tools/entry")
         assert connected.run("call", "-m", local, "hello").ok().out.strip() == "from git"
         assert connected.run("call", "-m", f"{address}/probe@main", "hello").ok().out.strip() == "from git"
 
@@ -333,7 +313,7 @@ SDK_CALL = "give(json.dumps(chain(*process('serve_hello()'), 'id') if fnName == 
 
 
 def used_as_sdk(repository, returns, value):
-    module_with(repository, entry(SDK_TYPES % returns, SDK_CALL % value))
+    write_module_with_entrypoint(repository, entrypoint(SDK_TYPES % returns, SDK_CALL % value))
     user = repository / "user"
     user.mkdir()
     (user / "dagger.json").write_text(json.dumps({"name": "user", "engineVersion": "v0.18.10", "sdk": "../probe"}))

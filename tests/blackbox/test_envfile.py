@@ -1,30 +1,20 @@
 """`EnvFile`: variables as people keep them in files."""
 
-import json
-
 import pytest
+
+from kit import document, leaf, quote
 
 pytestmark = pytest.mark.once
 
 
-def quote(text) -> str:
-    return json.dumps(text)
-
-
-def chain(variables, selection: str) -> str:
-    """An env file with the variables, and what is asked of it."""
-    steps = "".join(f"withVariable(name: {quote(name)}, value: {quote(value)}) {{ " for name, value in variables)
-    return "{ envFile { " + steps + selection + " }" * len(variables) + " } }"
-
-
-def last(data):
-    while isinstance(data, dict) and len(data) == 1:
-        (data,) = data.values()
-    return data
+def env_file(variables, selection: str) -> str:
+    """A document that selects something of an env file with these variables."""
+    steps = [f"withVariable(name: {quote(name)}, value: {quote(value)})" for name, value in variables]
+    return document("envFile", *steps, selection)
 
 
 def test_envf_001_variables(engine):
-    seen = last(engine.data(chain([("A", "1"), ("B", "$A"), ("A", "2")],
+    seen = leaf(engine.data(env_file([("A", "1"), ("B", "$A"), ("A", "2")],
         'get(name: "B") raw: get(name: "B", raw: true) none: get(name: "C") exists(name: "A") no: exists(name: "C") '
         'variables { name value } all: variables(raw: true) { name value } '
         'withoutVariable(name: "B") { variables { name } }')))
@@ -40,7 +30,7 @@ def test_envf_001_variables(engine):
 )
 def test_envf_001_namespaces(engine, prefix, names):
     variables = [("animal_name", "daisy"), ("ANIMAL_KIND", "dog"), ("my_app_token", "t"), ("foo", "$MISSING"), ("myApp_url", "$my_app_token"), ("MY_APP_NAME", "n")]
-    seen = last(engine.data(chain(variables, "namespace(prefix: %s) { variables { name value } }" % quote(prefix))))
+    seen = leaf(engine.data(env_file(variables, "namespace(prefix: %s) { variables { name value } }" % quote(prefix))))
     assert [entry["name"] for entry in seen] == names
     assert {"name": "url", "value": "t"} in seen or "url" not in names
 
@@ -51,31 +41,31 @@ def test_envf_002_quotes_and_references(engine):
         ("escaped", "a\\ b"), ("mixed", "hello, '$animal'"), ("default", "${MISSING:-none}"), ("later", "$last"), ("last", "end"),
         ("json", '\'["a", 1]\''), ("special", "!@#$%^&*()"),
     ]
-    seen = {entry["name"]: entry["value"] for entry in last(engine.data(chain(variables, "variables { name value }")))}
+    seen = {entry["name"]: entry["value"] for entry in leaf(engine.data(env_file(variables, "variables { name value }")))}
     assert seen == {
         "animal": "dog", "hero": "dogman", "double": "nice dog", "single": "nice $animal", "spaces": "a   b", "escaped": "a b",
         "mixed": "hello, $animal", "default": "none", "later": "end", "last": "end", "json": '["a", 1]', "special": "!@#$%^&*()",
     }
-    raw = {entry["name"]: entry["value"] for entry in last(engine.data(chain(variables, "variables(raw: true) { name value }")))}
+    raw = {entry["name"]: entry["value"] for entry in leaf(engine.data(env_file(variables, "variables(raw: true) { name value }")))}
     assert raw == dict(variables)
-    engine.query(chain([("A", "$B"), ("B", "$A")], 'get(name: "A")')).failed("circular dependency")
-    engine.query(chain([("A", "$(id)")], 'get(name: "A")')).failed("not executed")
-    engine.query(chain([("A B", "x")], "asFile { contents }")).failed("cannot be the name")
+    engine.query(env_file([("A", "$B"), ("B", "$A")], 'get(name: "A")')).failed("circular dependency")
+    engine.query(env_file([("A", "$(id)")], 'get(name: "A")')).failed("not executed")
+    engine.query(env_file([("A B", "x")], "asFile { contents }")).failed("cannot be the name")
 
 
 def test_envf_002_quoted_values_go_over_lines(engine, folder):
     (folder / "vars").write_text("KEY='-----BEGIN\n# no comment\n-----END'\nA=\"$B\n2\"\nB=1 # c\nC='1' # c\n")
-    seen = last(engine.data('{ host { file(path: "vars") { asEnvFile { variables { name value } } } } }', cwd=folder))
+    seen = leaf(engine.data('{ host { file(path: "vars") { asEnvFile { variables { name value } } } } }', cwd=folder))
     assert {entry["name"]: entry["value"] for entry in seen} == {"KEY": "-----BEGIN\n# no comment\n-----END", "A": "1 # c\n2", "B": "1 # c", "C": "1"}
 
 
 def test_envf_003_what_refers_to_others(engine):
     variables = [("GREETING", "bonjour"), ("NAME", "monde"), ("message", "$GREETING, $NAME!")]
-    seen = last(engine.data(chain(variables, 'get(name: "message") withVariable(name: "NAME", value: "toi") { get(name: "message") } '
+    seen = leaf(engine.data(env_file(variables, 'get(name: "message") withVariable(name: "NAME", value: "toi") { get(name: "message") } '
         'withoutVariable(name: "NAME") { get(name: "message", raw: true) }')))
     assert seen["get"] == "bonjour, monde!" and seen["withVariable"]["get"] == "bonjour, toi!"
     assert seen["withoutVariable"]["get"] == "$GREETING, $NAME!"
-    engine.query(chain(variables, 'withoutVariable(name: "NAME") { get(name: "message") }')).failed("NAME: unbound variable")
+    engine.query(env_file(variables, 'withoutVariable(name: "NAME") { get(name: "message") }')).failed("NAME: unbound variable")
 
 
 def test_envf_004_envf_007_fil_016_to_a_file_and_back(engine, folder):
@@ -83,12 +73,12 @@ def test_envf_004_envf_007_fil_016_to_a_file_and_back(engine, folder):
     (folder / "vars").write_text(text)
     (folder / "broken").write_text("A=1\nwhat is this\n")
     file = '{ host { file(path: "vars") { asEnvFile { %s } } } }'
-    seen = last(engine.data(file % 'get(name: "message") exists(name: "animal") asFile { name contents } withVariable(name: "B", value: "1") { asFile { contents } }', cwd=folder))
+    seen = leaf(engine.data(file % 'get(name: "message") exists(name: "animal") asFile { name contents } withVariable(name: "B", value: "1") { asFile { contents } }', cwd=folder))
     assert (seen["get"], seen["exists"]) == ("nice dog", True)
     assert seen["asFile"] == {"name": ".env", "contents": text}
     assert seen["withVariable"]["asFile"]["contents"] == text + "B=1\n"
     same = file % 'withVariable(name: "animal", value: "dog") { asFile { contents asEnvFile { get(name: "message") } } }'
-    assert last(engine.data(same, cwd=folder)) == {"contents": text, "asEnvFile": {"get": "nice dog"}}
+    assert leaf(engine.data(same, cwd=folder)) == {"contents": text, "asEnvFile": {"get": "nice dog"}}
     engine.query('{ host { file(path: "broken") { asEnvFile { get(name: "A") } } } }', cwd=folder).failed("line 2 of the env file")
 
 
@@ -105,4 +95,4 @@ def test_envf_005_env_012_variables_of_the_client(fresh, folder):
             assert seen_here["envVariable"] == name and seen_here["withExec"]["stdout"].startswith(f"{name} p\n")
             assert seen.setdefault(name, seen_here["withExec"]["stdout"]) == seen_here["withExec"]["stdout"]
     assert fresh.execs() == 2
-    assert last(fresh.data(chain([("A", "${MYNAME:-nobody}")], 'get(name: "A")'))) == "nobody"
+    assert leaf(fresh.data(env_file([("A", "${MYNAME:-nobody}")], 'get(name: "A")'))) == "nobody"

@@ -4,18 +4,12 @@ import json
 
 import pytest
 
-from harness import write_module
+from kit import IMAGES, IMPORTS, PROBE, mirror_of, module_config, write_module
 
 pytestmark = pytest.mark.once
 
-HEAD = "import dagger\nfrom dagger import dag, function, object_type\n\n"
-CODE = HEAD + "@object_type\nclass Probe:\n    @function\n    def go(self) -> str:\n        return 'gone'\n"
-WITH_DEPENDENCY = CODE + "\n    @function\n    async def ask(self) -> str:\n        return await dag.other().hello()\n"
-OTHER = HEAD + "@object_type\nclass Other:\n    @function\n    def hello(self) -> str:\n        return 'hi'\n"
-
-
-def named(name, **more) -> str:
-    return json.dumps({"name": name, "sdk": "python", "engineVersion": "v0.21.8", **more})
+WITH_DEPENDENCY = PROBE + "\n    @function\n    async def ask(self) -> str:\n        return await dag.other().hello()\n"
+OTHER = IMPORTS + "@object_type\nclass Other:\n    @function\n    def hello(self) -> str:\n        return 'hi'\n"
 
 
 def explained(engine, module, *words) -> dict[str, str]:
@@ -30,7 +24,7 @@ def explained(engine, module, *words) -> dict[str, str]:
 
 
 def test_every_input_that_changes_is_named(connected, folder):
-    module = write_module(folder / "probe", CODE, engine_version="v0.18.10")
+    module = write_module(folder / "probe", PROBE, engine_version="v0.18.10")
     (folder / "unrelated.txt").write_text("1")
     first = explained(connected, module)
     assert first["engineVersion"] == "v0.18.10, read as v0.18.10"
@@ -54,21 +48,21 @@ def test_every_input_that_changes_is_named(connected, folder):
     assert "engineVersion: v0.18.10 → v0.18.11" in moved["differs"], moved
 
     source = module / "src/probe/__init__.py"
-    source.write_text(CODE + "\n# edited\n")
+    source.write_text(PROBE + "\n# edited\n")
     (module / "src/probe/more.py").write_text("MORE = 1\n")
     edited = explained(connected, module)
     assert edited["types"] == "registered now"
     assert "src/probe/__init__.py" in edited["differs"] and "src/probe/more.py" in edited["differs"], edited
     assert "engineVersion" not in edited["differs"], edited
     (module / "src/probe/more.py").unlink()
-    source.write_text(CODE)
+    source.write_text(PROBE)
     assert explained(connected, module)["types"] == "held by the engine: nothing was run"
 
 
 def test_files_of_what_a_module_uses_are_named(connected, folder):
     (folder / ".git").mkdir()
-    module = write_module(folder / "probe", WITH_DEPENDENCY, config=named("probe", dependencies=["../other"]))
-    write_module(folder / "other", OTHER, name="other", config=named("other", dependencies=["../third"]))
+    module = write_module(folder / "probe", WITH_DEPENDENCY, config=module_config("probe", dependencies=["../other"]))
+    write_module(folder / "other", OTHER, name="other", config=module_config("other", dependencies=["../third"]))
     write_module(folder / "third", OTHER.replace("Other", "Third"), name="third")
     explained(connected, module)
     third = folder / "third/src/third/__init__.py"
@@ -78,10 +72,8 @@ def test_files_of_what_a_module_uses_are_named(connected, folder):
 
 
 def test_types_survive_a_restart(make_engine, folder):
-    from harness import IMAGES, mirror_of
-
     engine = make_engine(mirror_of(IMAGES, offline=False))
-    module = write_module(folder, CODE)
+    module = write_module(folder, PROBE)
     explained(engine, module)
     engine.stop()
     assert explained(engine, module)["types"] == "found in the store: nothing was run"
@@ -89,7 +81,7 @@ def test_types_survive_a_restart(make_engine, folder):
 
 
 def test_a_call_is_explained_as_well(connected, folder):
-    module = write_module(folder, CODE)
+    module = write_module(folder, PROBE)
     done = connected.run("call", "--explain", "-m", module, "go").ok()
     assert done.out == "gone" and "contract" in done.err
 
@@ -120,18 +112,18 @@ def test_a_broken_dependency_stops_only_what_needs_it(connected, folder, broken)
         ("./other", None, "./other", ["there is no folder"]),
         ("./other", "", "./other", ["no `dagger.json`"]),
         ("./other", "{", "./other", ["cannot read module configuration", "line 1"]),
-        ("./other", named("other", source=".."), "./other", ["contains parent directory components"]),
-        ("./other", named(""), "./other", ["`dagger.json` has no `name`"]),
-        ("./other", named("other", sdk="../no-sdk"), "./other", ['invalid SDK: "../no-sdk"']),
-        ("./other", named("other", sdk="foo-bar"), "./other", ['invalid SDK: "foo-bar"']),
-        ("./other", named("other", dependencies=["/etc"]), "./other", ["is absolute"]),
+        ("./other", module_config("other", source=".."), "./other", ["contains parent directory components"]),
+        ("./other", module_config(""), "./other", ["`dagger.json` has no `name`"]),
+        ("./other", module_config("other", sdk="../no-sdk"), "./other", ['invalid SDK: "../no-sdk"']),
+        ("./other", module_config("other", sdk="foo-bar"), "./other", ['invalid SDK: "foo-bar"']),
+        ("./other", module_config("other", dependencies=["/etc"]), "./other", ["is absolute"]),
         ("127.0.0.1:9/x/y", None, "127.0.0.1:9/x/y", ["cannot reach"]),
     ],
     ids=["alias", "folder", "no-configuration", "no-json", "source", "no-name", "no-folder-of-the-sdk", "sdk", "dependency", "server"],
 )
 def test_a_dependency_that_is_not_found_is_named(connected, folder, dependency, text, name, words):
     (folder / ".git").mkdir()
-    module = write_module(folder, CODE, config=named("probe", dependencies=[dependency]))
+    module = write_module(folder, PROBE, config=module_config("probe", dependencies=[dependency]))
     if text is not None:
         write_module(folder / "other", OTHER, name="other", config=text)
     if text == "":
@@ -146,8 +138,8 @@ def test_a_dependency_that_is_not_found_is_named(connected, folder, dependency, 
 
 def test_what_a_dependency_lacks_does_not_stop_its_dependents(connected, folder):
     (folder / ".git").mkdir()
-    module = write_module(folder, WITH_DEPENDENCY, config=named("probe", dependencies=["./other"]))
-    write_module(folder / "other", OTHER, config=named("other", dependencies=["../nowhere"]))
+    module = write_module(folder, WITH_DEPENDENCY, config=module_config("probe", dependencies=["./other"]))
+    write_module(folder / "other", OTHER, config=module_config("other", dependencies=["../nowhere"]))
     assert connected.run("call", "-m", module, "ask").ok().out == "hi"
     in_directory = f'{{ host {{ directory(path: "{module}") {{ asModule {{ name dependencies {{ name }} }} }} }} }}'
     assert connected.data(in_directory)["host"]["directory"]["asModule"] == {"name": "probe", "dependencies": [{"name": "other"}]}

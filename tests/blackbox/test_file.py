@@ -5,29 +5,13 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
-from chain import Chain, directory, quote
+from kit import Chain, busybox, directory, quote
 
 CHUNK = 3_984_588
 
 
-@pytest.fixture(scope="module")
-def session(engine):
-    with engine.session() as session:
-        yield session
-
-
 def file(session, contents: str, name: str = "f") -> Chain:
     return Chain(session, [f"file(name: {quote(name)}, contents: {quote(contents)})"])
-
-
-def box(session) -> Chain:
-    return Chain(session, ["container", 'from(address: "busybox")'])
-
-
-def sh(chain: Chain, script: str) -> str:
-    return chain.then(f'withExec(args: ["sh", "-c", {quote(script)}])').get("stdout")
 
 
 def test_fil_001_a_file_of_its_own(session):
@@ -62,7 +46,7 @@ def test_fil_003_size_and_name(session, engine, folder):
     assert made.then('file(path: "keep/that")').get("size name") == {"size": 4, "name": "that"}
     message = made.then('file(path: "keep/../this")').error("size")
     assert "keep/../this: no such file or directory" in message
-    assert box(session).then('file(path: "/etc/passwd")').get("name") == "passwd"
+    assert busybox(session).then('file(path: "/etc/passwd")').get("name") == "passwd"
     (folder / "sub").mkdir()
     (folder / "sub/here").write_text("123456")
     host = Chain(session, ["host"])
@@ -98,7 +82,7 @@ def test_fil_005_export(engine, folder):
         export('path: "there", allowParentDirPath: true')
         assert (work / "there/run").read_text() == "1"
         # Larger than a piece of the transfer, and over what was there.
-        big = box(client).then('withExec(args: ["sh", "-c", "head -c 9000001 /dev/zero > /big"])').then('file(path: "/big")')
+        big = busybox(client).then('withExec(args: ["sh", "-c", "head -c 9000001 /dev/zero > /big"])').then('file(path: "/big")')
         big.get('export(path: "deep/out")')
         assert (work / "deep/out").stat().st_size == 9_000_001
         assert not [name for name in os.listdir(work / "deep") if name != "out"]
@@ -107,10 +91,10 @@ def test_fil_005_export(engine, folder):
 def test_fil_006_contents_are_whole_and_limited(session):
     sizes = [CHUNK // 2, CHUNK, CHUNK * 2]
     script = "; ".join(f"head -c {size // 16 * 16 + size % 16} /dev/zero | tr '\\0' 'a' > /f{size}" for size in sizes)
-    made = box(session).then(f'withExec(args: ["sh", "-c", {quote(script + "; truncate -s 134217729 /large; truncate -s 134217728 /most")}])')
+    made = busybox(session).then(f'withExec(args: ["sh", "-c", {quote(script + "; truncate -s 134217729 /large; truncate -s 134217728 /most")}])')
     for size in sizes:
         text = made.then(f'file(path: "/f{size}")').get("contents")
-        inside = sh(made, f"md5sum < /f{size}").split()[0]
+        inside = made.run(f"md5sum < /f{size}").split()[0]
         assert hashlib.md5(text.encode()).hexdigest() == inside
     assert "larger than 134217728 bytes" in made.then('file(path: "/large")').error("contents(limitLines: 1)")
     assert made.then('file(path: "/most")').get("size") == 128 << 20
@@ -118,10 +102,10 @@ def test_fil_006_contents_are_whole_and_limited(session):
 
 def test_fil_007_timestamps(session):
     made = file(session, "1").then("withTimestamps(timestamp: 1000000000)").id()
-    at = box(session).then(f'withMountedFile(path: "/f", source: {made})')
-    assert sh(at, "stat -c '%X %Y' /f").split() == ["1000000000"] * 2
-    at = box(session).then(f'withFile(path: "/f", source: {made})')
-    assert sh(at, "stat -c '%Y' /f").split() == ["1000000000"]
+    at = busybox(session).then(f'withMountedFile(path: "/f", source: {made})')
+    assert at.run("stat -c '%X %Y' /f").split() == ["1000000000"] * 2
+    at = busybox(session).then(f'withFile(path: "/f", source: {made})')
+    assert at.run("stat -c '%Y' /f").split() == ["1000000000"]
 
 
 def test_fil_008_digests(session):
@@ -136,16 +120,16 @@ def test_fil_008_digests(session):
 
 
 def test_fil_013_owners(session):
-    rootfs = box(session).then(
+    rootfs = busybox(session).then(
         'withExec(args: ["sh", "-c", "echo auser:x:1234:1234::/:/bin/sh >> /etc/passwd; echo agroup:x:4321: >> /etc/group;'
         ' echo x > /f; mkdir /d; echo y > /d/g; chmod 4755 /f"])'
     )
     owned = rootfs.then('file(path: "/f")').then('chown(owner: "auser:agroup")')
-    at = box(session).then(f'withMountedFile(path: "/m", source: {owned.id()})')
-    assert sh(at, "stat -c '%u:%g %a' /m") == "1234:4321 4755\n"
+    at = busybox(session).then(f'withMountedFile(path: "/m", source: {owned.id()})')
+    assert at.run("stat -c '%u:%g %a' /m") == "1234:4321 4755\n"
     folder = rootfs.then('directory(path: "/d")').then('chown(path: ".", owner: "auser")')
-    at = box(session).then(f'withMountedDirectory(path: "/m", source: {folder.id()})')
-    assert sh(at, "stat -c '%u:%g' /m /m/g") == "1234:1234\n" * 2
+    at = busybox(session).then(f'withMountedDirectory(path: "/m", source: {folder.id()})')
+    assert at.run("stat -c '%u:%g' /m /m/g") == "1234:1234\n" * 2
     assert "unable to find user nobodyhere" in rootfs.then('file(path: "/f")').then('chown(owner: "nobodyhere")').error("sync")
 
 

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from harness import REPO
+from kit import REPO, leaf
 
 pytestmark = pytest.mark.once
 
@@ -45,7 +45,7 @@ def at(engine):
         session.close()
 
 
-def ask(session, document, **ids):
+def answer_of(session, document, **ids):
     """The answer, or the message of the first error; `$NAME` in the document stands for an ID."""
     for name, value in ids.items():
         document = document.replace(f"${name}", json.dumps(value))
@@ -56,13 +56,6 @@ def ask(session, document, **ids):
     return None, answer["data"]
 
 
-def inner(data):
-    """What a chain of single selections ends with."""
-    while isinstance(data, dict) and len(data) == 1:
-        (data,) = data.values()
-    return data
-
-
 def check(document, message, data, want):
     if isinstance(want, Fails):
         assert message, f"{document} gave {data}"
@@ -70,11 +63,11 @@ def check(document, message, data, want):
             assert word in message, f"`{word}` is not in: {message}"
     else:
         assert message is None, f"{document}: {message}"
-        assert want is ANY or inner(data) == want, document
+        assert want is ANY or leaf(data) == want, document
 
 
 def expect(session, document, want, **ids):
-    check(document, *ask(session, document, **ids), want)
+    check(document, *answer_of(session, document, **ids), want)
 
 
 FOLDER = 'directory { withNewFile(path: "d/f", contents: "x") { %s } }'
@@ -136,7 +129,7 @@ def test_gates(engine, at, document, version, want):
     folder = at("v0.21.8").query("{ %s }" % (FOLDER % "id"))["directory"]["withNewFile"]["id"]
     if document.startswith("query("):
         status, answer = session.post({"query": document, "variables": {"id": folder}})
-        assert inner(answer.get("data")) == want, answer
+        assert leaf(answer.get("data")) == want, answer
     else:
         expect(session, document, want, folder=folder)
 
@@ -231,7 +224,7 @@ def test_an_id_keeps_the_meaning_of_its_view(at):
         "own\n": ("v0.21.8", SAYS % 'withExec(args: ["echo", "own"]) { id }'),
         "entry echo default\n": ("v0.9.9", SAYS % 'withDefaultArgs(args: ["echo", "default"]) { pipeline(name: "p") { id } }'),
     }
-    ids = {text: inner(at(version).query("{ %s }" % document)) for text, (version, document) in made.items()}
+    ids = {text: leaf(at(version).query("{ %s }" % document)) for text, (version, document) in made.items()}
     for (text, made_id), version in itertools.product(ids.items(), ["v0.9.9", "v0.13.0", "v0.18.11", "v0.21.8"]):
         want = Fails("no command has been set") if "default" in text and version != "v0.9.9" else text
         expect(at(version), "{ loadContainerFromID(id: $made) { stdout } }", want, made=made_id)
@@ -240,25 +233,25 @@ def test_an_id_keeps_the_meaning_of_its_view(at):
 def test_fields_that_went_can_be_loaded(at):
     """A chain through fields and arguments that later views lost."""
     old = at("v0.11.9")
-    folder = inner(old.query("{ %s }" % (FOLDER % "id")))
-    _, data = ask(
+    folder = leaf(old.query("{ %s }" % (FOLDER % "id")))
+    _, data = answer_of(
         old,
         '{ container { withFocus { pipeline(name: "a") { withNewFile(path: "/e") { withDirectory(path: "/a", directory: $folder) { id } } } } } }',
         folder=folder,
     )
     for version in ["v0.11.9", "v0.21.8", "v0.22.0"]:
         found = '{ node(id: $it) { ... on Container { file(path: "/a/d/f") { contents } } } }'
-        expect(at(version), found, "x", it=inner(data))
-        expect(at(version), '{ node(id: $it) { ... on Container { file(path: "/e") { contents } } } }', "", it=inner(data))
+        expect(at(version), found, "x", it=leaf(data))
+        expect(at(version), '{ node(id: $it) { ... on Container { file(path: "/e") { contents } } } }', "", it=leaf(data))
 
 
 def test_namespaces_of_cache_volumes(at):
     def use(version, volume, command):
-        volume = inner(at(version).query("{ %s { id } }" % volume))
+        volume = leaf(at(version).query("{ %s { id } }" % volume))
         document = '{ container { from(address: "busybox") { withMountedCache(path: "/c", cache: $volume) { withExec(args: ["sh", "-c", %s]) { stdout } } } } }'
-        message, data = ask(at(version), document % json.dumps(command), volume=volume)
+        message, data = answer_of(at(version), document % json.dumps(command), volume=volume)
         assert message is None, message
-        return inner(data)
+        return leaf(data)
 
     volume = 'cacheVolume(key: "gates"%s)'
     use("v0.18.10", volume % ', namespace: "one"', "echo one > /c/f")
@@ -333,7 +326,7 @@ def test_gates_inside_a_module(connected, tmp_path, said, view):
     (module / "dagger.json").write_text(json.dumps(config))
     documents = [(document, steps) for name, document, steps in ROWS if name != "schemaVersion"]
     asked = ["{ __schemaVersion }", *[document for document, _ in documents]]
-    data = connected.data("query($them: String!) { probe { ask(documents: $them) } }", "-m", module, "--var", f"them={json.dumps(asked)}")
+    data = connected.data("query($them: String!) { probe { answer_of(documents: $them) } }", "-m", module, "--var", f"them={json.dumps(asked)}")
     answers = json.loads(data["probe"]["ask"])
     assert answers[0]["data"] == {"__schemaVersion": view}
     for (document, steps), answer in zip(documents, answers[1:], strict=True):

@@ -1,43 +1,21 @@
 """Git repositories on servers and in directories."""
 
 import json
-import os
 import signal
+import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gitserver import Sample, Ssh, Web, certificate, commit, daemon, git
-from harness import processes_with
+from kit import ROOT, eventually, processes_with, quote, set_secret
+from kit.git_server import Ssh, Web, certificate, commit, credential_helper, daemon, git, git_document
 
 
 @pytest.fixture(scope="module")
-def sample(place):
-    return Sample(place / "repos")
-
-
-@pytest.fixture(scope="module")
-def web(sample):
-    with Web(sample.bare.parent) as server:
-        server.accept("x-access-token", "right")
-        server.accept("me", "helper")
-        server.accepted.add("Bearer header")
-        yield server
-
-
-@pytest.fixture(scope="module")
-def served(sample):
-    with daemon(sample.bare.parent) as base:
-        yield f"{base}/r.git"
-
-
-def text(value: str) -> str:
-    return json.dumps(value)
-
-
-def asked(url: str, selection: str, more: str = "") -> str:
-    return "{ git(url: " + text(url) + more + ") { " + selection + " } }"
+def served(git_address):
+    """The address of the sample."""
+    return f"{git_address}/r.git"
 
 
 def test_git_001_git_003_heads_branches_tags_and_commits(engine, served, web, sample):
@@ -55,7 +33,7 @@ def test_git_001_git_003_heads_branches_tags_and_commits(engine, served, web, sa
         branches
     """
     for url in (served, web.open()):
-        found = engine.data(asked(url, selection))["git"]
+        found = engine.data(git_document(url, selection))["git"]
         assert found["head"] == {"commit": sample.second, "ref": "refs/heads/main"}
         assert found["branch"] == {"commit": sample.dev, "ref": "refs/heads/dev"} == found["short"]
         assert found["tag"] == {"commit": sample.second, "ref": "refs/tags/v0.10.0"}
@@ -71,12 +49,12 @@ def test_git_001_git_003_heads_branches_tags_and_commits(engine, served, web, sa
 def test_git_002_git_008_git_009_checkouts_are_clean(engine, served, sample, place):
     trees = {"branch": 'branch(name: "refs/heads/main")', "tag": 'tag(name: "v0.10.0")', "head": "head"}
     selection = " ".join(
-        f'{name}: {ref} {{ tree {{ export(path: {text(str(place / name))}) entries '
+        f'{name}: {ref} {{ tree {{ export(path: {quote(str(place / name))}) entries '
         'bare: directory(path: "/") { stat(path: "README") { permissions } } } } '
         for name, ref in trees.items()
     )
     selection += 'gone: head { tree(discardGitDir: true) { entries } }'
-    found = engine.data(asked(served, selection))["git"]
+    found = engine.data(git_document(served, selection))["git"]
     assert found["gone"]["tree"]["entries"] == ["README", "dir/", "run.sh"]
     assert found["head"]["tree"]["entries"] == [".git/", "README", "dir/", "run.sh"]
     for name, head in {"branch": "ref: refs/heads/main", "head": "ref: refs/heads/main", "tag": sample.second}.items():
@@ -87,23 +65,23 @@ def test_git_002_git_008_git_009_checkouts_are_clean(engine, served, sample, pla
         assert (folder / "run.sh").stat().st_mode & 0o777 == 0o755
         assert git(folder, "-c", "safe.directory=*", "config", "remote.origin.url") == served
     # A container sees the modification times.
-    id_of = engine.data(asked(served, "head { tree { id } }"))["git"]["head"]["tree"]["id"]
+    id_of = engine.data(git_document(served, "head { tree { id } }"))["git"]["head"]["tree"]["id"]
     seen = engine.data(
         '{ container { from(address: "busybox") { withMountedDirectory(path: "/r", source: '
-        + text(id_of)
+        + quote(id_of)
         + ') { withExec(args: ["stat", "-c", "%Y", "/r/README", "/r/dir/file"]) { stdout } } } } }'
     )
     assert seen["container"]["from"]["withMountedDirectory"]["withExec"]["stdout"] == "1\n1\n"
-    kept = asked(served, "head { tree { entries } }", ", keepGitDir: false")
+    kept = git_document(served, "head { tree { entries } }", ", keepGitDir: false")
     assert engine.data(kept)["git"]["head"]["tree"]["entries"] == ["README", "dir/", "run.sh"]
 
 
 def test_depth_and_tags_of_a_checkout(engine, served, sample, place):
     selection = " ".join(
-        f'{name}: head {{ tree({args}) {{ export(path: {text(str(place / name))}) }} }}'
+        f'{name}: head {{ tree({args}) {{ export(path: {quote(str(place / name))}) }} }}'
         for name, args in {"all": "depth: 0", "two": "depth: 2", "tagged": "includeTags: true", "one": "depth: 1"}.items()
     )
-    engine.data(asked(served, selection))
+    engine.data(git_document(served, selection))
     count = lambda name: git(place / name, "-c", "safe.directory=*", "rev-list", "--count", "HEAD")
     assert [count("all"), count("two"), count("one")] == ["2", "2", "1"]
     tags = lambda name: git(place / name, "-c", "safe.directory=*", "tag").split()
@@ -122,12 +100,12 @@ def test_tags_are_those_that_a_ref_reaches(engine, sample, folder, before, depth
         url = f"{base}/r.git"
         if before:
             inner = before if "tree" in before else before + " { tree }"
-            engine.data(asked(url, inner.removesuffix(" }") + " { entries } }"))
+            engine.data(git_document(url, inner.removesuffix(" }") + " { entries } }"))
         refs = {"main": "head", "dev": 'branch(name: "dev")', "tag": 'tag(name: "v0.9.5")', "sha": f'commit(id: "{sample.first}")'}
         selection = " ".join(
-            f"{key}: {ref} {{ tree(depth: {depth}, includeTags: true) {{ export(path: {text(str(into / key))}) }} }}" for key, ref in refs.items()
+            f"{key}: {ref} {{ tree(depth: {depth}, includeTags: true) {{ export(path: {quote(str(into / key))}) }} }}" for key, ref in refs.items()
         )
-        engine.data(asked(url, selection))
+        engine.data(git_document(url, selection))
     of = lambda key, *words: git(into / key, "-c", "safe.directory=*", *words).split()
     first = ["sdk/go/v0.1.0", "v0.9.5"]
     assert of("main", "tag") == ["sdk/go/v0.1.0", "v0.10.0", "v0.9.5"]
@@ -140,8 +118,8 @@ def test_tags_are_those_that_a_ref_reaches(engine, sample, folder, before, depth
 
 
 def test_tags_of_a_directory_and_tags_that_are_gone(engine, sample, place):
-    query = "{ host { directory(path: " + text(str(sample.work)) + ') { asGit { branch(name: "main") { tree(depth: -1, includeTags: true) { export(path: %s) } } } } } }'
-    engine.data(query % text(str(place / "local-tags")))
+    query = "{ host { directory(path: " + quote(str(sample.work)) + ') { asGit { branch(name: "main") { tree(depth: -1, includeTags: true) { export(path: %s) } } } } } }'
+    engine.data(query % quote(str(place / "local-tags")))
     tags = lambda name: git(place / name, "-c", "safe.directory=*", "tag").split()
     assert tags("local-tags") == ["sdk/go/v0.1.0", "v0.10.0", "v0.9.5"]
     root = place / "gone"
@@ -149,7 +127,7 @@ def test_tags_of_a_directory_and_tags_that_are_gone(engine, sample, place):
     git(root, "clone", "-q", "--bare", str(sample.bare), "g.git")
     with daemon(root) as base:
         take = lambda name, depth: engine.data(
-            asked(f"{base}/g.git", f"head {{ tree(depth: {depth}, includeTags: true) {{ export(path: {text(str(place / name))}) }} }}")
+            git_document(f"{base}/g.git", f"head {{ tree(depth: {depth}, includeTags: true) {{ export(path: {quote(str(place / name))}) }} }}")
         )
         take("before", 0)
         git(root / "g.git", "tag", "-d", "v0.9.5")
@@ -160,14 +138,14 @@ def test_tags_of_a_directory_and_tags_that_are_gone(engine, sample, place):
 
 
 def test_git_004_names_are_taken_strictly_unless_the_view_is_old(engine, served, sample):
-    error = lambda selection: engine.query(asked(served, selection))
+    error = lambda selection: engine.query(git_document(served, selection))
     error('commit(id: "main") { commit }').failed("invalid commit SHA")
     error('tag(name: "main") { commit }').failed("repository does not contain", "refs/tags/main")
     error('branch(name: "v0.9.5") { commit }').failed("repository does not contain", "refs/heads/v0.9.5")
     error('ref(name: "nope") { commit }').failed("repository does not contain", "nope")
     error(f'commit(id: "{"0" * 40}") {{ tree {{ entries }} }}').failed("has no commit")
     selection = 'commit(id: "main") { commit } tag(name: "main") { commit } branch(name: "v0.9.5") { commit }'
-    old = engine.data(asked(served, selection), "--api-version", "v0.18.10")["git"]
+    old = engine.data(git_document(served, selection), "--api-version", "v0.18.10")["git"]
     assert [old[name]["commit"] for name in ("commit", "tag", "branch")] == [sample.second, sample.second, sample.first]
 
 
@@ -175,7 +153,7 @@ def test_git_006_git_007_a_directory_as_a_repository(engine, sample, place):
     (place / "empty").mkdir(exist_ok=True)
     selection = "asGit { url head { commit ref tree { file(path: \"README\") { contents } } } branches tags }"
     for path in (sample.work, sample.work / ".git", sample.bare):
-        found = engine.data("{ host { directory(path: " + text(str(path)) + ") { " + selection + " } } }")
+        found = engine.data("{ host { directory(path: " + quote(str(path)) + ") { " + selection + " } } }")
         found = found["host"]["directory"]["asGit"]
         assert found["url"] == ""
         assert found["head"] == {
@@ -184,7 +162,7 @@ def test_git_006_git_007_a_directory_as_a_repository(engine, sample, place):
             "tree": {"file": {"contents": "two\n"}},
         }
         assert found["branches"] == ["dev", "main"] and "v0.10.0" in found["tags"]
-    empty = "{ host { directory(path: " + text(str(place / "empty")) + ") { asGit { head { commit } } } } }"
+    empty = "{ host { directory(path: " + quote(str(place / "empty")) + ") { asGit { head { commit } } } } }"
     engine.query(empty).failed("not a git repository")
 
 
@@ -200,7 +178,7 @@ def test_a_repository_cannot_make_the_engine_run_anything(engine, sample, place)
     (evil / ".git/objects/info/alternates").write_text("/etc\n")
     commit(evil, {".gitattributes": "* filter=x\n"}, 5)
     mark.unlink(missing_ok=True)
-    found = engine.data("{ host { directory(path: " + text(str(evil)) + ") { asGit { head { tree { entries } } } } } }")
+    found = engine.data("{ host { directory(path: " + quote(str(evil)) + ") { asGit { head { tree { entries } } } } } }")
     assert "README" in found["host"]["directory"]["asGit"]["head"]["tree"]["entries"]
     assert not mark.exists()
 
@@ -221,7 +199,7 @@ def test_a_nested_repository_cannot_make_the_engine_run_anything(engine, sample,
         (nested / "a").write_text("b\n")
     (folder / "README").write_text("changed\n")
     selection = "asGit { uncommitted { addedPaths modifiedPaths removedPaths } }"
-    found = engine.data("{ host { directory(path: " + text(str(folder)) + ") { " + selection + " } } }")
+    found = engine.data("{ host { directory(path: " + quote(str(folder)) + ") { " + selection + " } } }")
     found = found["host"]["directory"]["asGit"]["uncommitted"]
     assert found == {"addedPaths": [], "modifiedPaths": ["README"], "removedPaths": []}
     assert not mark.exists()
@@ -241,7 +219,7 @@ def test_a_repository_with_links_leads_to_no_other_files(engine, sample, place):
         git(place, "clone", "-q", str(sample.work), str(folder))
         subprocess.run(["rm", "-rf", folder / name], check=True)
         (folder / name).symlink_to(target)
-        asked = "{ host { directory(path: " + text(str(folder)) + ", noCache: true) { asGit { branches } } } }"
+        asked = "{ host { directory(path: " + quote(str(folder)) + ", noCache: true) { asGit { branches } } } }"
         said = engine.query(asked).failed()
         assert "CANARY" not in said.err and canary.read_text() == "CANARY\n", name
         subprocess.run(["rm", "-rf", folder], check=True)
@@ -252,15 +230,15 @@ def test_git_007_git_024_addresses_without_a_protocol(make_engine, sample, place
     engine = make_engine()
     trust = {"SSL_CERT_FILE": str(trusted)}
     with Web(sample.bare.parent, both) as server:
-        found = engine.data(asked(f"{server.host}/open/r.git", "url head { commit }"), env=trust)["git"]
+        found = engine.data(git_document(f"{server.host}/open/r.git", "url head { commit }"), env=trust)["git"]
         assert found == {"url": server.open(), "head": {"commit": sample.second}}
-        error = engine.query(asked(f"{server.host}/private/r.git", "url"), env=trust)
+        error = engine.query(git_document(f"{server.host}/private/r.git", "url"), env=trust)
         error.failed("failed to determine Git URL protocol")
 
 
 def test_addresses_that_are_none(engine):
     for url in ("--upload-pack=x", "ext::sh -c id", "file:///etc", "../x", "ssh://-oProxyCommand=x/y", "https://h/r#main"):
-        engine.query(asked(url, "head { commit }")).failed("cannot use the git address")
+        engine.query(git_document(url, "head { commit }")).failed("cannot use the git address")
 
 
 def test_git_013_patterns_of_tags_and_branches(engine, served):
@@ -272,7 +250,7 @@ def test_git_013_patterns_of_tags_and_branches(engine, served):
         none: tags(patterns: ["x*"])
         branches(patterns: ["d*"])
     """
-    found = engine.data(asked(served, selection))["git"]
+    found = engine.data(git_document(served, selection))["git"]
     assert found["any"] == ["sdk/go/v0.1.0", "v0.10.0", "v0.2.0", "v0.9.5"]
     assert found["anchored"] == ["v0.10.0", "v0.2.0", "v0.9.5"]
     assert found["below"] == ["sdk/go/v0.1.0"] and found["none"] == []
@@ -280,13 +258,13 @@ def test_git_013_patterns_of_tags_and_branches(engine, served):
 
 
 def test_git_014_the_latest_version(engine, served, place):
-    assert engine.data(asked(served, "latestVersion { ref }"))["git"]["latestVersion"]["ref"] == "refs/tags/v0.10.0"
+    assert engine.data(git_document(served, "latestVersion { ref }"))["git"]["latestVersion"]["ref"] == "refs/tags/v0.10.0"
     bare = place / "none"
     bare.mkdir()
     git(bare, "init", "-q")
     commit(bare, {"a": "a"})
     git(bare, "tag", "release-1")
-    local = "{ host { directory(path: " + text(str(bare)) + ") { asGit { latestVersion { ref } } } } }"
+    local = "{ host { directory(path: " + quote(str(bare)) + ") { asGit { latestVersion { ref } } } } }"
     engine.query(local).failed("no valid semver tags")
     git(bare, "tag", "v1.0.0-rc.2")
     git(bare, "tag", "v1.0.0-rc.10")
@@ -303,7 +281,7 @@ def test_git_016_what_is_not_committed(engine, served, sample, place):
     git(folder, "add", "-f", "kept.log")
     git(folder, "commit", "-q", "-m", "x")
     selection = "asGit { uncommitted { isEmpty addedPaths modifiedPaths removedPaths } }"
-    read = lambda path: engine.data("{ host { directory(path: " + text(str(path)) + ", noCache: true) { " + selection + " } } }")[
+    read = lambda path: engine.data("{ host { directory(path: " + quote(str(path)) + ", noCache: true) { " + selection + " } } }")[
         "host"
     ]["directory"]["asGit"]["uncommitted"]
     clean = {"isEmpty": True, "addedPaths": [], "modifiedPaths": [], "removedPaths": []}
@@ -321,59 +299,53 @@ def test_git_016_what_is_not_committed(engine, served, sample, place):
     assert sorted(found["modifiedPaths"]) == ["README", "kept.log"]
     assert any("run.sh" in path for path in found["removedPaths"]) and any("dir" in path for path in found["removedPaths"])
     assert read(folder / ".git") == clean
-    remote = engine.data(asked(served, "uncommitted { isEmpty addedPaths modifiedPaths removedPaths }"))
+    remote = engine.data(git_document(served, "uncommitted { isEmpty addedPaths modifiedPaths removedPaths }"))
     assert remote["git"]["uncommitted"] == clean
 
 
 def test_common_ancestors(engine, served, sample):
     with engine.session() as session:
-        dev = session.query(asked(served, 'branch(name: "dev") { id }'))["git"]["branch"]["id"]
-        found = session.query(asked(served, f"head {{ commonAncestor(other: {text(dev)}) {{ commit ref }} }}"))
+        dev = session.query(git_document(served, 'branch(name: "dev") { id }'))["git"]["branch"]["id"]
+        found = session.query(git_document(served, f"head {{ commonAncestor(other: {quote(dev)}) {{ commit ref }} }}"))
         assert found["git"]["head"]["commonAncestor"] == {"commit": sample.first, "ref": sample.first}
         local = session.query(
-            "{ host { directory(path: " + text(str(sample.work)) + f") {{ asGit {{ head {{ commonAncestor(other: {text(dev)}) {{ commit }} }} }} }} }} }}"
+            "{ host { directory(path: " + quote(str(sample.work)) + f") {{ asGit {{ head {{ commonAncestor(other: {quote(dev)}) {{ commit }} }} }} }} }} }}"
         )
         assert local["host"]["directory"]["asGit"]["head"]["commonAncestor"]["commit"] == sample.first
 
 
-def with_secret(session, plaintext: str) -> str:
-    query = "{ setSecret(name: \"s\", plaintext: " + text(plaintext) + ") { id } }"
-    return text(session.query(query)["setSecret"]["id"])
-
-
 def test_git_019_xs_004_credentials(engine, web, sample, place):
     selection = "head { commit tree { file(path: \"README\") { contents } } }"
-    plain = asked(web.private(), selection)
+    plain = git_document(web.private(), selection)
     with engine.session() as session:
-        token = with_secret(session, "right")
-        found = session.query(asked(web.private(), selection, f", httpAuthToken: {token}"))["git"]["head"]
+        token = quote(set_secret(session, "right"))
+        found = session.query(git_document(web.private(), selection, f", httpAuthToken: {token}"))["git"]["head"]
         assert found["tree"]["file"]["contents"] == "two\n"
-        header = with_secret(session, "Bearer header")
-        assert session.query(asked(web.private(), selection, f", httpAuthHeader: {header}"))["git"]["head"] == found
-        named = with_secret(session, "helper")
+        header = quote(set_secret(session, "Bearer header"))
+        assert session.query(git_document(web.private(), selection, f", httpAuthHeader: {header}"))["git"]["head"] == found
+        named = quote(set_secret(session, "helper"))
         more = f', httpAuthUsername: "me", httpAuthToken: {named}'
-        assert session.query(asked(web.private(), selection, more))["git"]["head"] == found
-        wrong = with_secret(session, "wrong")
+        assert session.query(git_document(web.private(), selection, more))["git"]["head"] == found
+        wrong = quote(set_secret(session, "wrong"))
         for more in (f", httpAuthToken: {wrong}", f", httpAuthHeader: {wrong}"):
-            error = session.error(asked(web.private(), selection, more))
+            error = session.error(git_document(web.private(), selection, more))
             assert error["message"].startswith("git error: authentication failed: Authentication failed"), error
         # Without credentials nothing of what is here already is given, not even to one who knows the commit.
         assert "Authentication failed" in session.error(plain)["message"]
-        known = asked(web.private(), f'commit(id: "{sample.second}") {{ tree {{ entries }} }}')
+        known = git_document(web.private(), f'commit(id: "{sample.second}") {{ tree {{ entries }} }}')
         assert "Authentication failed" in session.error(known)["message"]
-        again = session.query(asked(web.private(), selection, f", httpAuthToken: {token}"))["git"]["head"]
+        again = session.query(git_document(web.private(), selection, f", httpAuthToken: {token}"))["git"]["head"]
         assert again == found
     engine.query(plain).failed("Authentication failed")
 
 
 def test_git_019_credentials_of_the_clients_own_helper(engine, web, place):
-    plain = asked(web.private(), "head { tree { entries } }")
+    plain = git_document(web.private(), "head { tree { entries } }")
     config = place / "gitconfig"
-    helper = lambda password: f'[credential]\n\thelper = "!f() {{ echo username=me; echo password={password}; }}; f"\n'
-    config.write_text(helper("helper"))
+    config.write_text(credential_helper("helper"))
     found = engine.data(plain, env={"GIT_CONFIG_GLOBAL": str(config)})
     assert "README" in found["git"]["head"]["tree"]["entries"]
-    config.write_text(helper("other"))
+    config.write_text(credential_helper("other"))
     engine.query(plain, env={"GIT_CONFIG_GLOBAL": str(config)}).failed("Authentication failed")
     engine.query(plain, env={"GIT_CONFIG_GLOBAL": "/dev/null"}).failed("Authentication failed")
 
@@ -393,7 +365,7 @@ NETRC = [
 def test_the_netrc_of_the_client(engine, web, folder, content, good):
     (folder / ".netrc").write_text(content.format(host=web.host, name=web.host.split(":")[0]))
     env = {"HOME": str(folder), "GIT_CONFIG_GLOBAL": "/dev/null"}
-    done = engine.query(asked(web.private(), "head { tree { entries } }"), env=env)
+    done = engine.query(git_document(web.private(), "head { tree { entries } }"), env=env)
     if good:
         assert "README" in done.json()["git"]["head"]["tree"]["entries"]
     else:
@@ -403,12 +375,12 @@ def test_the_netrc_of_the_client(engine, web, folder, content, good):
 def test_a_credential_helper_goes_before_the_netrc(engine, web, folder):
     (folder / ".netrc").write_text("default login me password wrong")
     config = folder / "config"
-    config.write_text('[credential]\n\thelper = "!f() { echo username=me; echo password=helper; }; f"\n')
+    config.write_text(credential_helper("helper"))
     env = {"HOME": str(folder), "GIT_CONFIG_GLOBAL": str(config)}
-    query = asked(web.private(), "head { tree { entries } }")
+    query = git_document(web.private(), "head { tree { entries } }")
     assert "README" in engine.data(query, env=env)["git"]["head"]["tree"]["entries"]
     (folder / ".netrc").write_text("default login me password helper")
-    config.write_text('[credential]\n\thelper = "!f() { echo username=me; echo password=wrong; }; f"\n')
+    config.write_text(credential_helper("wrong"))
     engine.query(query, env=env).failed("Authentication failed")
 
 
@@ -436,11 +408,11 @@ def test_a_server_that_gives_files_only(make_engine, packed, sample, folder):
         branch(name: "dev") {{ commit {content("dev")} }}
         tag(name: "v0.10.0") {{ commit {content("README")} }}
         commit(id: "{sample.first}") {{ {content("README")} }}
-        deep: branch(name: "main") {{ tree(depth: 0, includeTags: true) {{ export(path: {text(str(folder / "deep"))}) }} }}
-        two: branch(name: "main") {{ tree(depth: 1) {{ export(path: {text(str(folder / "one"))}) }} }}
+        deep: branch(name: "main") {{ tree(depth: 0, includeTags: true) {{ export(path: {quote(str(folder / "deep"))}) }} }}
+        two: branch(name: "main") {{ tree(depth: 1) {{ export(path: {quote(str(folder / "one"))}) }} }}
         tags branches
     """
-    found = engine.data(asked(packed.dumb(), selection))["git"]
+    found = engine.data(git_document(packed.dumb(), selection))["git"]
     file = lambda what: {"file": {"contents": what}}
     assert found["head"] == {"commit": sample.second, "tree": file("two\n")} == found["tag"]
     assert found["branch"] == {"commit": sample.dev, "tree": file("dev\n")}
@@ -449,7 +421,7 @@ def test_a_server_that_gives_files_only(make_engine, packed, sample, folder):
     of = lambda name, *words: git(folder / name, "-c", "safe.directory=*", *words).split()
     assert of("deep", "rev-list", "--count", "HEAD") == ["2"] and of("one", "rev-list", "--count", "HEAD") == ["1"]
     assert of("deep", "tag") == ["sdk/go/v0.1.0", "v0.10.0", "v0.11.0", "v0.9.5"]
-    missing = asked(packed.dumb(), f'commit(id: "{"0" * 39}1") {{ tree {{ entries }} }}')
+    missing = git_document(packed.dumb(), f'commit(id: "{"0" * 39}1") {{ tree {{ entries }} }}')
     engine.query(missing).failed("has no commit")
 
 
@@ -460,24 +432,24 @@ def test_credentials_for_a_server_that_gives_files_only(make_engine, packed, fol
     for way, plaintext in ways.items():
         # Each fetches for itself: nothing is there that another one was let in to.
         with make_engine().session(env=nothing) as session:
-            more = ", " + way % with_secret(session, plaintext)
-            assert "README" in session.query(asked(url, selection, more))["git"]["head"]["tree"]["entries"], way
-            assert "Authentication failed" in session.error(asked(url, selection))["message"]
-            more = ", " + way % with_secret(session, "wrong")
-            assert "Authentication failed" in session.error(asked(url, selection, more))["message"]
+            more = ", " + way % quote(set_secret(session, plaintext))
+            assert "README" in session.query(git_document(url, selection, more))["git"]["head"]["tree"]["entries"], way
+            assert "Authentication failed" in session.error(git_document(url, selection))["message"]
+            more = ", " + way % quote(set_secret(session, "wrong"))
+            assert "Authentication failed" in session.error(git_document(url, selection, more))["message"]
     config = folder / "config"
-    config.write_text('[credential]\n\thelper = "!f() { echo username=me; echo password=helper; }; f"\n')
+    config.write_text(credential_helper("helper"))
     (folder / ".netrc").write_text(f"machine {packed.host} login me password helper")
     for env in ({"GIT_CONFIG_GLOBAL": str(config)}, {**nothing, "HOME": str(folder)}):
-        assert "README" in make_engine().data(asked(url, selection), env=env)["git"]["head"]["tree"]["entries"]
+        assert "README" in make_engine().data(git_document(url, selection), env=env)["git"]["head"]["tree"]["entries"]
 
 
 def test_old_views_add_credentials_afterwards(engine, web):
     document = """
         query Q($with: SecretID!) { git(url: %s) { withAuthToken(token: $with) { head { tree { entries } } } } }
-    """ % text(web.private())
+    """ % quote(web.private())
     with engine.session("--version", "v0.18.10") as session:
-        token = json.loads(with_secret(session, "right"))
+        token = set_secret(session, "right")
         status, answer = session.post({"query": document, "variables": {"with": token}})
         assert status == 200 and "README" in answer["data"]["git"]["withAuthToken"]["head"]["tree"]["entries"], answer
     with engine.session() as session:
@@ -487,31 +459,30 @@ def test_old_views_add_credentials_afterwards(engine, web):
 
 def test_git_017_ssh(engine, sample, place):
     with Ssh(place / "ssh", sample.bare.parent) as server:
-        query = asked(server.url(), "url head { commit tree { entries } }")
+        query = git_document(server.url(), "url head { commit tree { entries } }")
         engine.query(query, env={"SSH_AUTH_SOCK": ""}).failed("SSH URLs are not supported without an SSH socket")
         agent = {"SSH_AUTH_SOCK": server.agent_socket}
-        known = f", sshKnownHosts: {text(server.known_hosts())}"
-        found = engine.data(asked(server.url(), "url head { commit tree { entries } }", known), env=agent)["git"]
+        known = f", sshKnownHosts: {quote(server.known_hosts())}"
+        found = engine.data(git_document(server.url(), "url head { commit tree { entries } }", known), env=agent)["git"]
         assert found["url"] == server.url() and found["head"]["commit"] == sample.second
         assert "README" in found["head"]["tree"]["entries"] and set(server.users) == {"git"}
         with engine.session(env={"SSH_AUTH_SOCK": ""}) as session:
-            socket = session.query("{ host { unixSocket(path: " + text(server.agent_socket) + ") { id } } }")
-            socket = text(socket["host"]["unixSocket"]["id"])
-            found = session.query(asked(server.url(), 'branch(name: "dev") { tree { entries } }', f", sshAuthSocket: {socket}"))
+            socket = session.query("{ host { unixSocket(path: " + quote(server.agent_socket) + ") { id } } }")
+            socket = quote(socket["host"]["unixSocket"]["id"])
+            found = session.query(git_document(server.url(), 'branch(name: "dev") { tree { entries } }', f", sshAuthSocket: {socket}"))
             assert "dev" in found["git"]["branch"]["tree"]["entries"]
             assert "without an SSH socket" in session.error(query)["message"]
         import asyncssh
 
         other = server.known_hosts(asyncssh.generate_private_key("ssh-ed25519"))
-        refused = engine.query(asked(server.url(), "head { commit }", f", sshKnownHosts: {text(other)}"), env=agent)
+        refused = engine.query(git_document(server.url(), "head { commit }", f", sshKnownHosts: {quote(other)}"), env=agent)
         refused.failed("is not the one that is known")
         # What was fetched with the agent is not there for a client without it.
         engine.query(query, env={"SSH_AUTH_SOCK": ""}).failed("SSH URLs are not supported without an SSH socket")
         empty = place / "nobody"
         nobody = subprocess.Popen(["ssh-agent", "-D", "-a", str(empty)], stdout=subprocess.DEVNULL)
         try:
-            while not empty.exists():
-                pass
+            eventually(empty.exists, what="the agent")
             engine.query(query, env={"SSH_AUTH_SOCK": str(empty)}).failed("Authentication failed")
         finally:
             nobody.terminate()
@@ -519,7 +490,7 @@ def test_git_017_ssh(engine, sample, place):
 
 
 def test_trees_are_the_same_in_every_session(engine, served):
-    query = asked(served, "head { tree { id } }")
+    query = git_document(served, "head { tree { id } }")
     assert engine.data(query) == engine.data(query)
 
 
@@ -529,7 +500,7 @@ def test_git_023_the_name_of_a_service_follows_from_the_content_of_trees(engine,
 
     def name(branch: str) -> str:
         with engine.session() as session:
-            tree = session.query(asked(served, f'branch(name: "{branch}") {{ tree {{ id }} }}'))["git"]["branch"]["tree"]["id"]
+            tree = session.query(git_document(served, f'branch(name: "{branch}") {{ tree {{ id }} }}'))["git"]["branch"]["tree"]["id"]
             return session.query(run % tree)["container"]["from"]["withMountedDirectory"]["asService"]["hostname"]
 
     assert name("main") == name("main") != name("dev")
@@ -539,11 +510,11 @@ def test_git_025_references_are_the_same_in_a_session(engine, sample, place):
     folder = place / "moving"
     git(place, "clone", "-q", "--bare", str(sample.bare), str(folder / "m.git"))
     with Web(folder) as server, engine.session() as session:
-        query = asked(server.open("m.git"), "head { commit }")
+        query = git_document(server.open("m.git"), "head { commit }")
         read = lambda: session.query(query)["git"]["head"]["commit"]
         assert read() == sample.second
         git(folder / "m.git", "update-ref", "refs/heads/main", sample.dev)
-        more = asked(server.open("m.git"), 'branch(name: "main") { commit } tags')
+        more = git_document(server.open("m.git"), 'branch(name: "main") { commit } tags')
         assert read() == sample.second == session.query(more)["git"]["branch"]["commit"]
         lists = [path for path in server.requests if "info/refs" in path]
         assert len(lists) == 1, server.requests
@@ -552,7 +523,7 @@ def test_git_025_references_are_the_same_in_a_session(engine, sample, place):
 
 def test_only_what_is_asked_for_is_fetched_and_only_once(make_engine, sample, web):
     engine = make_engine()
-    query = asked(web.open(), "head { tree { entries } }")
+    query = git_document(web.open(), "head { tree { entries } }")
     before = len(web.requests)
     with ThreadPoolExecutor(4) as pool:
         answers = {json.dumps(answer) for answer in pool.map(lambda _: engine.data(query), range(4))}
@@ -562,7 +533,7 @@ def test_only_what_is_asked_for_is_fetched_and_only_once(make_engine, sample, we
     stores = list((engine.state / "git/remotes").glob("*.git")) + [p for p in (engine.state / "git/remotes").iterdir() if p.is_dir()]
     assert len(stores) == 1
     refs = subprocess.run(["git", "--git-dir", str(stores[0]), "for-each-ref", "--format=%(refname)"], text=True, capture_output=True)
-    if os.geteuid() == 0:
+    if ROOT:
         assert refs.stdout.split() == [f"refs/rondel/{sample.second}"], refs
     count = len(packs)
     engine.stop()
@@ -583,74 +554,68 @@ def test_submodules_and_large_files(engine, sample, place):
         modules = (root / "outer/.gitmodules").read_text().replace(str(root / "inner.git"), "../inner.git")
         commit(root / "outer", {".gitmodules": modules, "a": "a"})
         git(root, "clone", "-q", "--bare", "outer", "outer.git")
-        query = asked(server.open("outer.git"), 'head { tree { file(path: "lib/inside") { contents } } }')
+        query = git_document(server.open("outer.git"), 'head { tree { file(path: "lib/inside") { contents } } }')
         assert engine.data(query)["git"]["head"]["tree"]["file"]["contents"] == "in\n"
-        gone = asked(server.open("outer.git"), 'head { tree(discardGitDir: true) { glob(pattern: "**") } }')
+        gone = git_document(server.open("outer.git"), 'head { tree(discardGitDir: true) { glob(pattern: "**") } }')
         assert engine.data(gone)["git"]["head"]["tree"]["glob"] == [".gitmodules", "a", "lib/", "lib/inside"]
         pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"
         commit(root / "inner", {".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n", "x.bin": pointer})
         git(root, "clone", "-q", "--bare", "inner", "large.git")
-        engine.query(asked(server.open("large.git"), "head { tree { entries } }")).failed("git LFS", "x.bin")
+        engine.query(git_document(server.open("large.git"), "head { tree { entries } }")).failed("git LFS", "x.bin")
 
 
 def test_what_servers_say_is_told(engine, web, served):
-    engine.query(asked(web.open("nope.git"), "head { commit }")).failed("git error", "there is no git repository")
-    engine.query(asked(served.replace("r.git", "nope"), "head { commit }")).failed("there is no git repository")
-    engine.query(asked("https://does-not-exist.invalid/r", "head { commit }")).failed("cannot find the host")
-    engine.query(asked("http://127.0.0.1:9/r", "head { commit }")).failed("cannot reach")
+    engine.query(git_document(web.open("nope.git"), "head { commit }")).failed("git error", "there is no git repository")
+    engine.query(git_document(served.replace("r.git", "nope"), "head { commit }")).failed("there is no git repository")
+    engine.query(git_document("https://does-not-exist.invalid/r", "head { commit }")).failed("cannot find the host")
+    engine.query(git_document("http://127.0.0.1:9/r", "head { commit }")).failed("cannot reach")
 
 
 def test_a_killed_engine_leaves_a_store_that_works(make_engine, web, sample):
     engine = make_engine()
-    engine.data(asked(web.open(), "head { tree { entries } }"))
+    engine.data(git_document(web.open(), "head { tree { entries } }"))
     store = next(p for p in (engine.state / "git/remotes").iterdir() if p.is_dir())
     engine.kill()
-    if os.geteuid() == 0:
+    if ROOT:
         (store / "shallow.lock").write_text("")
         (store / "objects/pack/tmp_pack_x").write_text("half")
-        found = engine.data(asked(web.open(), 'tag(name: "v0.9.5") { tree(depth: 0) { file(path: "README") { contents } } }'))
+        found = engine.data(git_document(web.open(), 'tag(name: "v0.9.5") { tree(depth: 0) { file(path: "README") { contents } } }'))
         assert found["git"]["tag"]["tree"]["file"]["contents"] == "one\n"
         assert not (store / "objects/pack/tmp_pack_x").exists()
         # Even without its objects.
         engine.stop()
         for pack in (store / "objects/pack").glob("*.pack"):
             pack.unlink()
-    found = engine.data(asked(web.open(), 'branch(name: "dev") { tree { file(path: "dev") { contents } } }'))
+    found = engine.data(git_document(web.open(), 'branch(name: "dev") { tree { file(path: "dev") { contents } } }'))
     assert found["git"]["branch"]["tree"]["file"]["contents"] == "dev\n"
 
 
 def test_a_client_that_goes_away_ends_its_git(make_engine, sample):
-    import socket
-
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         engine = make_engine()
         port = silent.getsockname()[1]
-        client = engine.start("query", stdin=subprocess.PIPE)
-        client.stdin.write(asked(f"git://127.0.0.1:{port}/r", "head { commit }"))
-        client.stdin.close()
-        from harness import wait_until
-
+        client = engine.start_query(git_document(f"git://127.0.0.1:{port}/r", "head { commit }"))
         ours = lambda: processes_with(f"git://127.0.0.1:{port}/r")
-        wait_until(lambda: ours(), what="git to ask")
+        eventually(lambda: ours(), what="git to ask")
         client.send_signal(signal.SIGKILL)
         client.wait()
-        wait_until(lambda: not ours(), what="git to end")
+        eventually(lambda: not ours(), what="git to end")
 
 
 def test_adr_001_git_addresses(engine, served, sample):
     selection = f"""{{
-        repository: address(value: {text(served)}) {{ gitRepository {{ url head {{ commit }} }} }}
-        head: address(value: {text(served)}) {{ gitRef {{ commit }} }}
-        branch: address(value: {text(served + "#dev")}) {{ gitRef {{ ref }} }}
-        tag: address(value: {text(served + "#v0.10.0")}) {{ gitRef {{ ref commit }} }}
-        sha: address(value: {text(served + "#" + sample.first)}) {{ gitRef {{ ref }} }}
-        tree: address(value: {text(served + "#main")}) {{ directory(exclude: [".git"]) {{ entries }} }}
-        sub: address(value: {text(served + "#main:dir")}) {{ directory {{ entries }} }}
-        file: address(value: {text(served + "#dev:dir/file")}) {{ file {{ contents }} }}
-        local: address(value: {text(str(sample.work))}) {{ gitRepository {{ url head {{ commit }} }} }}
-        dev: address(value: {text(str(sample.work / ".git") + "#dev")}) {{ gitRef {{ commit }} }}
+        repository: address(value: {quote(served)}) {{ gitRepository {{ url head {{ commit }} }} }}
+        head: address(value: {quote(served)}) {{ gitRef {{ commit }} }}
+        branch: address(value: {quote(served + "#dev")}) {{ gitRef {{ ref }} }}
+        tag: address(value: {quote(served + "#v0.10.0")}) {{ gitRef {{ ref commit }} }}
+        sha: address(value: {quote(served + "#" + sample.first)}) {{ gitRef {{ ref }} }}
+        tree: address(value: {quote(served + "#main")}) {{ directory(exclude: [".git"]) {{ entries }} }}
+        sub: address(value: {quote(served + "#main:dir")}) {{ directory {{ entries }} }}
+        file: address(value: {quote(served + "#dev:dir/file")}) {{ file {{ contents }} }}
+        local: address(value: {quote(str(sample.work))}) {{ gitRepository {{ url head {{ commit }} }} }}
+        dev: address(value: {quote(str(sample.work / ".git") + "#dev")}) {{ gitRef {{ commit }} }}
     }}"""
     found = engine.data(selection)
     assert found["repository"]["gitRepository"] == {"url": served, "head": {"commit": sample.second}}
@@ -663,5 +628,5 @@ def test_adr_001_git_addresses(engine, served, sample):
     assert found["file"]["file"]["contents"] == "deep\n"
     assert found["local"]["gitRepository"] == {"url": "", "head": {"commit": sample.second}}
     assert found["dev"]["gitRef"]["commit"] == sample.dev
-    engine.query(f"{{ address(value: {text(served)}) {{ file {{ contents }} }} }}").failed("no file path specified within git repository")
-    engine.query(f"{{ address(value: {text(served + '#main')}) {{ gitRepository {{ url }} }} }}").failed("names more than a repository")
+    engine.query(f"{{ address(value: {quote(served)}) {{ file {{ contents }} }} }}").failed("no file path specified within git repository")
+    engine.query(f"{{ address(value: {quote(served + '#main')}) {{ gitRepository {{ url }} }} }}").failed("names more than a repository")

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from gitserver import Web, certificate, commit, git
-from harness import EXAMPLES, write_module
+from kit import EXAMPLES, quote, write_module
+from kit.git_server import Web, certificate, commit, credential_helper, git
 
 pytestmark = pytest.mark.once
 
@@ -66,15 +66,11 @@ def web(modules):
         yield server
 
 
-def text(value: str) -> str:
-    return json.dumps(value)
-
-
 FIELDS = "kind asString pin commit version cloneRef htmlRepoURL htmlURL repoRootPath sourceRootSubpath moduleName"
 
 
 def source(engine, reference: str, pin: str = "", **more) -> dict:
-    query = "{ moduleSource(refString: " + text(reference) + ", refPin: " + text(pin) + ") { " + FIELDS + " } }"
+    query = "{ moduleSource(refString: " + quote(reference) + ", refPin: " + quote(pin) + ") { " + FIELDS + " } }"
     return engine.data(query, **more)["moduleSource"]
 
 
@@ -103,7 +99,7 @@ def test_cfg_007_references(connected, web, modules):
     # Below the folder of the module; and without `.git`, the repository is looked for.
     check(f"{base}/sub/src@v1.2.3", modules.second)
     check(f"{web.open('mods')[:-4]}mods.git/sub@main", modules.second)
-    error = lambda reference: connected.query("{ moduleSource(refString: " + text(reference) + ") { commit } }")
+    error = lambda reference: connected.query("{ moduleSource(refString: " + quote(reference) + ") { commit } }")
     error(f"{base}/sub@v9.9.9").failed("has no version `v9.9.9`")
     error(f"{base}/nowhere").failed("has no folder `nowhere`")
     error(f"{base}/data").failed("no `dagger.json` in `data`")
@@ -120,7 +116,7 @@ def test_cfg_007_call_018_vanity_import_paths(make_engine, modules, place):
         server.pages["/team/plain?go-get=1"] = page % (f"{server.host}/team/plain", real.replace("https", "http"))
         server.pages["/team/other?go-get=1"] = page % (f"{server.host}/else", real)
         with engine.session(env=trust) as session:
-            asked = lambda reference: "moduleSource(refString: " + text(reference) + ") { " + FIELDS + " }"
+            asked = lambda reference: "moduleSource(refString: " + quote(reference) + ") { " + FIELDS + " }"
             references = [f"https://{vanity}/sub@v1.2.3", f"{vanity}/sub@v1.2.3"]
             answer = session.query("{ a: " + asked(references[0]) + " b: " + asked(references[1]) + " }")
             for reference, found in zip(references, [answer["a"], answer["b"]]):
@@ -149,7 +145,7 @@ def test_call_018_ctx_004_ctx_005_call_004_call_005_functions_of_a_module_in_a_r
 def test_xs_004_a_private_module_is_for_those_who_are_let_in(connected, web, place):
     reference = f"{web.private('mods.git')}/sub"
     config = place / "gitconfig"
-    config.write_text('[credential]\n\thelper = "!f() { echo username=me; echo password=helper; }; f"\n')
+    config.write_text(credential_helper("helper"))
     mine, other = {"GIT_CONFIG_GLOBAL": str(config)}, {"GIT_CONFIG_GLOBAL": "/dev/null"}
     connected.run("functions", "-m", reference, env=other).failed("Authentication failed")
     assert "told" in connected.run("functions", "-m", reference, env=mine).ok().out

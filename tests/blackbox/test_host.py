@@ -8,24 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-
-def value(data):
-    while isinstance(data, dict):
-        (data,) = data.values()
-    return data
+from kit import leaf, quote
 
 
-def text(value) -> str:
-    return json.dumps(str(value))
-
-
-def directory(path, ask, **more) -> str:
+def host_directory(path, ask, **more) -> str:
     arguments = "".join(f", {name}: {json.dumps(given)}" for name, given in more.items())
-    return f"{{ host {{ directory(path: {text(path)}{arguments}) {{ {ask} }} }} }}"
+    return f"{{ host {{ directory(path: {quote(path)}{arguments}) {{ {ask} }} }} }}"
 
 
-def file(path, ask, **more) -> str:
-    return directory(path, ask, **more).replace("directory(", "file(", 1)
+def host_file(path, ask, **more) -> str:
+    return host_directory(path, ask, **more).replace("directory(", "file(", 1)
 
 
 def fill(folder, **files):
@@ -48,19 +40,19 @@ def test_hst_001_paths_are_those_of_the_client(engine, tree):
     work = tree / "sub"
     entries = {".": ["b", "deep/"], "..": ["a", "sub/"], "deep": ["c"], "./deep/../deep/": ["c"], str(tree): ["a", "sub/"], "../../tree": ["a", "sub/"]}
     for path, wanted in entries.items():
-        assert value(engine.data(directory(path, "entries"), cwd=work)) == wanted, path
+        assert leaf(engine.data(host_directory(path, "entries"), cwd=work)) == wanted, path
     home = fill(engine.home / "in-home", x="home")
-    assert value(engine.data(directory("~/in-home", "entries"))) == ["x"]
-    assert value(engine.data(file("~/in-home/x", "contents"))) == "home"
+    assert leaf(engine.data(host_directory("~/in-home", "entries"))) == ["x"]
+    assert leaf(engine.data(host_file("~/in-home/x", "contents"))) == "home"
     home.joinpath("x").unlink()
-    engine.query(directory("nowhere", "entries"), cwd=work).failed("nowhere", "no such file or directory")
-    engine.query(directory("b", "entries"), cwd=work).failed("b", "not a directory")
+    engine.query(host_directory("nowhere", "entries"), cwd=work).failed("nowhere", "no such file or directory")
+    engine.query(host_directory("b", "entries"), cwd=work).failed("b", "not a directory")
 
 
 def test_hst_002_include_and_exclude(engine, folder):
     fill(folder, a__txt="", b__md="", sub__a__txt="", sub__skip__x="")
     (folder / "x.txt").write_text("")
-    names = lambda **more: value(engine.data(directory(folder, ALL, **more)))
+    names = lambda **more: leaf(engine.data(host_directory(folder, ALL, **more)))
     assert names(include=["*.txt"]) == ["x.txt"]
     assert names(exclude=["sub", "a"]) == ["b/", "b/md", "x.txt"]
     assert names(include=["sub"], exclude=["sub/skip"]) == ["sub/", "sub/a/", "sub/a/txt"]
@@ -71,7 +63,7 @@ def test_hst_002_gitignore(engine, folder):
     fill(folder, keep="", log="", sub__log="", sub__other="", sub__own="", sub__deep__own="")
     (folder / ".gitignore").write_text("log\n")
     (folder / "sub/.gitignore").write_text("own\n!log\n")
-    ask = lambda path, **more: value(engine.data(directory(path, 'glob(pattern: "**/*")', **more)))
+    ask = lambda path, **more: leaf(engine.data(host_directory(path, 'glob(pattern: "**/*")', **more)))
     everything = [".gitignore", "keep", "log", "sub/", "sub/.gitignore", "sub/deep/", "sub/deep/own", "sub/log", "sub/other", "sub/own"]
     assert ask(folder) == everything
     assert ask(folder, gitignore=True) == everything, "outside of a repository nothing is ignored"
@@ -81,45 +73,45 @@ def test_hst_002_gitignore(engine, folder):
     # Those above a folder count as well, and they count when they are left out themselves.
     assert [name for name in ask(folder / "sub", gitignore=True, exclude=[".gitignore"]) if name != "deep/"] == ["log", "other"]
     with engine.session(cwd=folder) as session:
-        both = [value(session.query(directory(folder, ALL, gitignore=on))) for on in (True, False, True)]
+        both = [leaf(session.query(host_directory(folder, ALL, gitignore=on))) for on in (True, False, True)]
         assert both[0] == both[2] and "log" in both[1] and "log" not in both[0]
 
 
 def test_hst_003_a_session_reads_a_directory_once(engine, tree):
     ask = 'file(path: "a") { contents }'
     with engine.session() as session:
-        read = lambda **more: value(session.query(directory(tree, ask, **more)))
+        read = lambda **more: leaf(session.query(host_directory(tree, ask, **more)))
         assert read() == "1"
-        kept = value(session.query(directory(tree, "sync")))
+        kept = leaf(session.query(host_directory(tree, "sync")))
         (tree / "a").write_text("changed")
         assert read() == "1"
         assert read(noCache=True) == "changed"
         load = f'{{ loadDirectoryFromID(id: "{kept}") {{ {ask} }} }}'
-        assert value(session.query(load)) == "1"
-    assert value(engine.data(directory(tree, ask))) == "changed"
-    assert value(engine.data(load)) == "1"
+        assert leaf(session.query(load)) == "1"
+    assert leaf(engine.data(host_directory(tree, ask))) == "changed"
+    assert leaf(engine.data(load)) == "1"
 
 
 def test_hst_003_a_session_reads_a_file_once(engine, tree):
     with engine.session() as session:
-        read = lambda **more: value(session.query(file(tree / "a", "contents", **more)))
+        read = lambda **more: leaf(session.query(host_file(tree / "a", "contents", **more)))
         assert read() == "1"
-        kept = value(session.query(file(tree / "a", "sync")))
+        kept = leaf(session.query(host_file(tree / "a", "sync")))
         (tree / "a").write_text("changed")
         assert (read(), read(noCache=True)) == ("1", "changed")
-        assert value(session.query(f'{{ loadFileFromID(id: "{kept}") {{ contents }} }}')) == "1"
+        assert leaf(session.query(f'{{ loadFileFromID(id: "{kept}") {{ contents }} }}')) == "1"
 
 
 def test_hst_005_files(engine, tree):
-    assert value(engine.data(file("a", "contents"), cwd=tree)) == "1"
-    assert value(engine.data(file("sub/deep/c", "contents"), cwd=tree)) == "3"
-    assert value(engine.data(file("../a", "name"), cwd=tree / "sub")) == "a"
-    engine.query(file("sub", "contents"), cwd=tree).failed("sub", "not a regular file")
-    engine.query(file("none", "contents"), cwd=tree).failed("none", "no such file or directory")
+    assert leaf(engine.data(host_file("a", "contents"), cwd=tree)) == "1"
+    assert leaf(engine.data(host_file("sub/deep/c", "contents"), cwd=tree)) == "3"
+    assert leaf(engine.data(host_file("../a", "name"), cwd=tree / "sub")) == "a"
+    engine.query(host_file("sub", "contents"), cwd=tree).failed("sub", "not a regular file")
+    engine.query(host_file("none", "contents"), cwd=tree).failed("none", "no such file or directory")
 
 
 def test_hst_006_a_new_session_sees_what_changed(engine, tree):
-    digests = lambda: [value(engine.data(directory(tree, ask))) for ask in ("digest", 'directory(path: "sub") { digest }')]
+    digests = lambda: [leaf(engine.data(host_directory(tree, ask))) for ask in ("digest", 'directory(path: "sub") { digest }')]
     first = digests()
     assert digests() == first
     (tree / "a").write_text("changed")
@@ -131,13 +123,13 @@ def test_hst_006_a_new_session_sees_what_changed(engine, tree):
 
 def test_hst_006_whatever_way_led_there_equal_content_is_one(fresh, tree, folder):
     """Small changes are stored as such, and still an equal tree elsewhere is the same to what uses it."""
-    build = lambda path: value(fresh.data(directory(path, "digest")))
+    build = lambda path: leaf(fresh.data(host_directory(path, "digest")))
     assert build(tree)
     (tree / "sub/b").write_text("later")
     (tree / "a").unlink()
     copy = fill(folder / "copy", sub__b="later", sub__deep__c="3")
     assert build(tree) == build(copy)
-    entries = lambda path: value(fresh.data(directory(path, ALL)))
+    entries = lambda path: leaf(fresh.data(host_directory(path, ALL)))
     assert entries(tree) == entries(copy) == ["sub/", "sub/b", "sub/deep/", "sub/deep/c"]
     fresh.verify()
 
@@ -156,7 +148,7 @@ def test_hst_007_subsets_at_the_same_time(engine, folder):
 
     def digests():
         with engine.session() as session, ThreadPoolExecutor(8) as pool:
-            return list(pool.map(lambda part: value(session.query(directory(folder, "digest", **part))), parts))
+            return list(pool.map(lambda part: leaf(session.query(host_directory(folder, "digest", **part))), parts))
 
     disturber = threading.Thread(target=disturb, daemon=True)
     disturber.start()
@@ -174,9 +166,9 @@ def test_hst_007_subsets_at_the_same_time(engine, folder):
 
 def test_hst_008_hard_links(engine, tree):
     os.link(tree / "a", tree / "sub/a2")
-    read = lambda: [value(engine.data(directory(tree, f'file(path: "{path}") {{ contents }}'))) for path in ("a", "sub/a2")]
+    read = lambda: [leaf(engine.data(host_directory(tree, f'file(path: "{path}") {{ contents }}'))) for path in ("a", "sub/a2")]
     assert read() == ["1", "1"]
-    assert value(engine.data(directory(tree / "sub", 'file(path: "a2") { contents }'))) == "1"
+    assert leaf(engine.data(host_directory(tree / "sub", 'file(path: "a2") { contents }'))) == "1"
     (tree / "a").write_text("both")
     assert read() == ["both", "both"]
     (tree / "sub/a2").unlink()
@@ -187,11 +179,11 @@ def test_hst_008_hard_links(engine, tree):
 def test_hst_009_links_on_the_way(engine, tree, folder):
     (folder / "link").symlink_to("tree")
     (tree / "inner").symlink_to("sub/deep")
-    assert value(engine.data(directory(folder / "link", "entries"))) == ["a", "inner", "sub/"]
-    assert value(engine.data(directory(folder / "link/inner", "entries"))) == ["c"]
-    assert value(engine.data(file(folder / "link/inner/c", "contents"))) == "3"
+    assert leaf(engine.data(host_directory(folder / "link", "entries"))) == ["a", "inner", "sub/"]
+    assert leaf(engine.data(host_directory(folder / "link/inner", "entries"))) == ["c"]
+    assert leaf(engine.data(host_file(folder / "link/inner/c", "contents"))) == "3"
     (folder / "gone").symlink_to("nowhere")
-    engine.query(directory(folder / "gone", "entries")).failed("gone", "no such file or directory")
+    engine.query(host_directory(folder / "gone", "entries")).failed("gone", "no such file or directory")
 
 
 def test_odd_names_and_what_is_no_file(engine, folder):
@@ -203,12 +195,12 @@ def test_odd_names_and_what_is_no_file(engine, folder):
     os.chdir(folder)
     listener.bind("socket")
     try:
-        found = value(engine.data(directory(folder, "entries")))
+        found = leaf(engine.data(host_directory(folder, "entries")))
     finally:
         listener.close()
         os.chdir("/")
     assert sorted(found) == sorted(names)
-    assert value(engine.data(directory(folder, f"file(path: {json.dumps(names[1])}) {{ contents }}"))) == "new\nline"
+    assert leaf(engine.data(host_directory(folder, f"file(path: {json.dumps(names[1])}) {{ contents }}"))) == "new\nline"
 
 
 def test_a_file_that_is_written_all_the_time(engine, folder):
@@ -226,7 +218,7 @@ def test_a_file_that_is_written_all_the_time(engine, folder):
     try:
         for _ in range(10):
             selection = 'entries file(path: "log") { contents }'
-            found = engine.data(directory(folder, selection, noCache=True))["host"]["directory"]
+            found = engine.data(host_directory(folder, selection, noCache=True))["host"]["directory"]
             assert len(found["entries"]) == 51 and set(found["file"]["contents"][:-7].split("\n")) <= {"a line", ""}
     finally:
         stop.set()
@@ -247,7 +239,7 @@ def test_files_that_come_and_go_while_they_are_read(engine, folder):
     churner.start()
     try:
         for _ in range(10):
-            found = value(engine.data(directory(folder, "entries", noCache=True)))
+            found = leaf(engine.data(host_directory(folder, "entries", noCache=True)))
             assert len([name for name in found if name.startswith("stable")]) == 200
     finally:
         stop.set()

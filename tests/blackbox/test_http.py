@@ -9,24 +9,24 @@ import subprocess
 
 import pytest
 
-from harness import IMAGES, mirror_of
-from web import Server, give, text
+from kit import IMAGES, mirror_of
+from kit.web import Server, give, page
 
 MODIFIED = "Wed, 21 Oct 2015 07:28:00 GMT"
 TOKEN = "Bearer plain-4b1d-of-a-header"
 
 
-def call(url: str, select: str = "contents", **args) -> str:
+def http_field(url: str, select: str = "contents", **args) -> str:
     given = "".join(f", {name}: {json.dumps(value)}" for name, value in args.items())
     return f"http(url: {json.dumps(url)}{given}) {{ {select} }}"
 
 
 def fetch(session, url: str, select: str = "contents", **args) -> dict:
-    return session.query("{ " + call(url, select, **args) + " }")["http"]
+    return session.query("{ " + http_field(url, select, **args) + " }")["http"]
 
 
 def failure(session, url: str, **args) -> str:
-    return session.error("{ " + call(url, **args) + " }")["message"]
+    return session.error("{ " + http_field(url, **args) + " }")["message"]
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +44,12 @@ def files():
             give(handler, 200, b"dated", Last_Modified=MODIFIED)
 
     routes = {
-        "/a.txt": text("hello"),
-        "/dir/a%20b.txt": text("spaces"),
-        "/": text("root"),
+        "/a.txt": page("hello"),
+        "/dir/a%20b.txt": page("spaces"),
+        "/": page("root"),
         "/tagged": tagged,
         "/dated": dated,
-        "/big": text("x" * (20 << 20)),
+        "/big": page("x" * (20 << 20)),
         "/broken": lambda handler: give(handler, 500),
         "/to/a": lambda handler: give(handler, 302, Location="/a.txt"),
         "/round": lambda handler: give(handler, 302, Location="/round"),
@@ -63,10 +63,10 @@ def test_http_001_contents_name_and_permissions(engine, files):
         answer = session.query(
             "{ plain: %s, named: %s, decoded: %s, root: %s }"
             % (
-                call(f"{files.address}/a.txt?x=/y", "contents name size"),
-                call(f"{files.address}/a.txt", "contents name stat { permissions }", name="b.sh", permissions=0o755),
-                call(f"{files.address}/dir/a%20b.txt", "name contents"),
-                call(f"{files.address}/", "name contents"),
+                http_field(f"{files.address}/a.txt?x=/y", "contents name size"),
+                http_field(f"{files.address}/a.txt", "contents name stat { permissions }", name="b.sh", permissions=0o755),
+                http_field(f"{files.address}/dir/a%20b.txt", "name contents"),
+                http_field(f"{files.address}/", "name contents"),
             )
         )
         assert answer == {
@@ -82,7 +82,7 @@ def test_http_001_contents_name_and_permissions(engine, files):
 
 def test_http_001_old_views_have_it_too(engine, files):
     for version in ["v0.11.9", "v0.18.10", "v0.19.11"]:
-        document = "{ " + call(f"{files.address}/a.txt") + " }"
+        document = "{ " + http_field(f"{files.address}/a.txt") + " }"
         assert engine.data(document, "--api-version", version)["http"]["contents"] == "hello"
 
 
@@ -152,7 +152,7 @@ def test_an_authorization_goes_to_its_host_alone(fresh):
         else:
             give(handler, 401)
 
-    with Server({"/f": text("elsewhere")}, host="127.0.0.2") as other:
+    with Server({"/f": page("elsewhere")}, host="127.0.0.2") as other:
         away = {"/guarded": guarded, "/away": lambda handler: give(handler, 302, Location=f"{other.address}/f")}
         with Server(away) as server:
             document = '{ secret(uri: "env://HEADER") { id } }'
@@ -223,7 +223,7 @@ def test_a_reset_connection_is_tried_again(engine):
 
 
 def test_proxies_of_the_host_are_used(make_engine):
-    with Server({"*": text("by proxy")}) as proxy, Server({"/f": text("direct")}) as server:
+    with Server({"*": page("by proxy")}) as proxy, Server({"/f": page("direct")}) as server:
         engine = make_engine(mirror_of(IMAGES))
         with engine.session(env={"http_proxy": proxy.address}) as session:
             assert fetch(session, "http://files.example/f") == {"contents": "by proxy"}
@@ -242,7 +242,7 @@ def test_certificates_are_those_that_the_host_trusts(make_engine, folder):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
     wrap = lambda plain: context.wrap_socket(plain, server_side=True)  # noqa: E731
-    with Server({"/f": text("over TLS")}, wrap=wrap) as server:
+    with Server({"/f": page("over TLS")}, wrap=wrap) as server:
         trusting = make_engine(mirror_of(IMAGES))
         with trusting.session(env={"SSL_CERT_FILE": str(folder / "ca.pem")}) as session:
             assert fetch(session, f"{server.address}/f") == {"contents": "over TLS"}
@@ -254,7 +254,7 @@ SERVED = """{ container { from(address: "busybox") { withFile(path: "/www/f", so
     withExposedPort(port: 8080) { asService(args: ["httpd", "-f", "-p", "8080", "-h", "/www"]) { id hostname } } } } } }"""
 
 
-def served(session, url: str) -> dict:
+def file_service(session, url: str) -> dict:
     """A service that serves the file at an address."""
     answer = session.query(SERVED % fetch(session, url, "id")["id"])
     return answer["container"]["from"]["withFile"]["withExposedPort"]["asService"]
@@ -264,13 +264,13 @@ def test_http_009_the_name_of_a_service_follows_from_the_content_of_files(engine
     names = []
     for _ in range(2):
         with engine.session() as session:
-            names.append(served(session, f"{files.address}/a.txt")["hostname"])
+            names.append(file_service(session, f"{files.address}/a.txt")["hostname"])
     assert names[0] == names[1]
 
 
 def test_a_service_is_the_host_of_an_address(engine, files):
     with engine.session() as session:
-        service = served(session, f"{files.address}/dated")
+        service = file_service(session, f"{files.address}/dated")
         url = f"http://{service['hostname']}:8080/f"
         assert fetch(session, url, experimentalServiceHost=service["id"]) == {"contents": "dated"}
         assert "404" in failure(session, url + "x", experimentalServiceHost=service["id"])

@@ -6,11 +6,8 @@ import contextlib
 import http.client
 import json
 import socket
-from pathlib import Path
 
-import pytest
-
-from harness import wait_until
+from kit import eventually, peak_memory
 
 MB = 1 << 20
 LIMIT = 32 * MB
@@ -29,7 +26,7 @@ def head(length: int | str, *more: str, path: str = "/query", token: str | None 
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def opened(session) -> socket.socket:
+def connect(session) -> socket.socket:
     return socket.create_connection(("127.0.0.1", session.port), timeout=60)
 
 
@@ -46,24 +43,12 @@ def answer(connection: socket.socket) -> tuple[int, bytes]:
     return response.status, response.read()
 
 
-def peak(pid: int) -> int:
-    """The most memory that the process ever had, in bytes."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
-
-
-@pytest.fixture
-def session(engine):
-    with engine.session() as session:
-        yield session
-
-
-def test_who_is_unknown_is_refused_before_a_body_is_read(engine, session):
+def test_who_is_unknown_is_refused_before_a_body_is_read(engine, own_session):
     """Not a byte of the body is sent: the answer does not wait for it."""
     for length in [1_200_000_000, 10, "chunked"]:
         for path in ["/query", "/attach", "/stream", "/served", "/init", "/nothing"]:
             for token in [None, "wrong"]:
-                with opened(session) as connection:
+                with connect(own_session) as connection:
                     connection.sendall(head(length, path=path, token=token))
                     assert answer(connection)[0] == 401, (path, token)
         with to_engine(engine) as connection:
@@ -74,11 +59,11 @@ def test_who_is_unknown_is_refused_before_a_body_is_read(engine, session):
             assert answer(connection)[0] == 401
 
 
-def test_a_body_that_is_too_large_is_refused(session):
+def test_a_body_that_is_too_large_is_refused(own_session):
     for length, body in [(LIMIT + 1, b""), (1_200_000_000, b""), (LIMIT + 1, b"x" * (LIMIT + 1)), ("chunked", None)]:
-        with opened(session) as connection:
+        with connect(own_session) as connection:
             more = ["Expect: 100-continue"] if body == b"" else []
-            connection.sendall(head(length, *more, token=session.token))
+            connection.sendall(head(length, *more, token=own_session.token))
             if body is None:
                 for _ in range(34):
                     connection.sendall(f"{MB:x}\r\n".encode() + b"x" * MB + b"\r\n")
@@ -90,9 +75,9 @@ def test_a_body_that_is_too_large_is_refused(session):
             assert json.loads(text)["errors"][0]["message"] == "the request body is larger than 32 MB"
 
 
-def test_a_large_body_is_taken(session):
+def test_a_large_body_is_taken(own_session):
     size = 31 * MB
-    status, found = session.post({"query": SIZED, "variables": {"x": "a" * size}})
+    status, found = own_session.post({"query": SIZED, "variables": {"x": "a" * size}})
     assert status == 200 and found["data"]["directory"]["withNewFile"]["file"]["size"] == size, str(found)[:300]
 
 
@@ -104,9 +89,9 @@ def test_control_requests_are_small(engine):
         assert answer(connection)[0] == 413
 
 
-def test_a_head_without_end_is_cut_off(engine, session):
-    for connect in [lambda: opened(session), lambda: to_engine(engine)]:
-        with connect() as connection:
+def test_a_head_without_end_is_cut_off(engine, own_session):
+    for open_connection in [lambda: connect(own_session), lambda: to_engine(engine)]:
+        with open_connection() as connection:
             sent = 0
             with contextlib.suppress(ConnectionError):
                 connection.sendall(b"POST /query HTTP/1.1\r\nHost: x\r\nx-long: ")
@@ -114,45 +99,45 @@ def test_a_head_without_end_is_cut_off(engine, session):
                     connection.sendall(b"a" * 10_000)
                     sent += 10_000
             assert sent < 4 * MB
-        with connect() as connection:
+        with open_connection() as connection:
             many = "".join(f"x-{n}: v\r\n" for n in range(5000))
             with contextlib.suppress(ConnectionError):
                 connection.sendall(f"POST /query HTTP/1.1\r\nHost: x\r\n{many}\r\n".encode())
                 assert answer(connection)[0] == 431
 
 
-def test_bodies_that_do_not_end_take_bounded_memory(engine, session):
+def test_bodies_that_do_not_end_take_bounded_memory(engine, own_session):
     """Twenty-five requests of 31 MB each, all but their last byte."""
-    pids = [engine.status()["pid"], session.process.pid]
-    before = [peak(pid) for pid in pids]
+    pids = [engine.status()["pid"], own_session.process.pid]
+    before = [peak_memory(pid) for pid in pids]
     part = b"x" * MB
     with contextlib.ExitStack() as open_ones:
         for _ in range(25):
-            connection = open_ones.enter_context(opened(session))
-            connection.sendall(head(31 * MB, token=session.token))
+            connection = open_ones.enter_context(connect(own_session))
+            connection.sendall(head(31 * MB, token=own_session.token))
             connection.settimeout(0.2)
             with contextlib.suppress(TimeoutError):
                 for _ in range(30):
                     connection.sendall(part)
         for pid, was in zip(pids, before):
-            assert peak(pid) - was < 200 * MB, "the bodies are in memory"
+            assert peak_memory(pid) - was < 200 * MB, "the bodies are in memory"
         # The client is full. Others are not held up, nor is the session when they are gone.
         assert engine.data("{ version }")["version"]
-    assert session.query("{ version }")["version"]
+    assert own_session.query("{ version }")["version"]
 
 
-def test_silent_connections_do_not_keep_others_out(session):
+def test_silent_connections_do_not_keep_others_out(own_session):
     """More than may be open at a time, and none of them says anything."""
     with contextlib.ExitStack() as silent:
         for _ in range(600):
-            silent.enter_context(opened(session)).sendall(b"POST /query HT")
-        assert session.query("{ version }")["version"]
+            silent.enter_context(connect(own_session)).sendall(b"POST /query HT")
+        assert own_session.query("{ version }")["version"]
 
 
-def test_many_requests_at_the_same_time(session):
+def test_many_requests_at_the_same_time(own_session):
     def ask(n: int) -> int:
         document = '{ directory { withNewFile(path: "a", contents: "%d") { file(path: "a") { size } } } }' % n
-        return session.query(document)["directory"]["withNewFile"]["file"]["size"]
+        return own_session.query(document)["directory"]["withNewFile"]["file"]["size"]
 
     with concurrent.futures.ThreadPoolExecutor(700) as pool:
         assert list(pool.map(ask, range(700))) == [len(str(n)) for n in range(700)]
@@ -206,21 +191,21 @@ print(json.dumps(seen))
 def test_a_container_cannot_fill_the_memory(engine):
     engine.data("{ version }")
     pid = engine.status()["pid"]
-    before = peak(pid)
+    before = peak_memory(pid)
     arguments = json.dumps(["python3", "-c", NESTED])
     found = engine.data(
         '{ container { from(address: "python:3.13-slim") { withExec(args: %s, experimentalPrivilegedNesting: true) { stdout } } } }'
         % arguments
     )
     assert json.loads(found["container"]["from"]["withExec"]["stdout"]) == [413, 413, [64, 16], 200, 200]
-    assert peak(pid) - before < 200 * MB
+    assert peak_memory(pid) - before < 200 * MB
 
 
 def test_who_attaches_and_says_nothing_takes_no_memory(engine):
     """The line with which a client introduces itself has an end, too."""
     engine.data("{ version }")
     pid = engine.status()["pid"]
-    before = peak(pid)
+    before = peak_memory(pid)
     with to_engine(engine) as connection:
         connection.sendall(b"GET /attach HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: rondel-link\r\n\r\n")
         assert connection.recv(12) == b"HTTP/1.1 101"
@@ -232,5 +217,5 @@ def test_who_attaches_and_says_nothing_takes_no_memory(engine):
             except ConnectionError:
                 return True
 
-        wait_until(closed, what="the engine to hang up")
-    assert peak(pid) - before < 50 * MB
+        eventually(closed, what="the engine to hang up")
+    assert peak_memory(pid) - before < 50 * MB

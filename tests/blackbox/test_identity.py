@@ -1,15 +1,13 @@
 """As which module a process acts that was asked for and not started yet: wherever the value goes, and who cannot choose it."""
 
-import base64
 import json
 
 import pytest
 
-from harness import write_module
-from test_contracts import RUNTIME, SOURCE, Sdk, write_sdk
-from test_entrypoint import entry, manifest, module_with
-from test_scopes import RAW
-from test_streams import Terminal, document
+from kit import id_bytes, id_of_bytes, write_module
+from kit.nested import NESTED_CLIENT, nested_exec
+from kit.sdks import RUNTIME, SOURCE, Sdk, entrypoint, write_manifest, write_module_with_entrypoint, write_sdk
+from kit.terminal import Terminal, document_file
 
 pytestmark = pytest.mark.once
 
@@ -27,14 +25,8 @@ else: give(json.dumps({LAZY}))
 """
 
 
-@pytest.fixture
-def repository(folder):
-    (folder / ".git").mkdir()
-    return folder
-
-
-def probe(repository, version=OLD, call=CALL, types=TYPES):
-    return module_with(repository, entry(types, call), version=version)
+def write_probe(repository, version=OLD, call=CALL, types=TYPES):
+    return write_module_with_entrypoint(repository, entrypoint(types, call), version=version)
 
 
 def lazy_id(rondel, module) -> str:
@@ -54,7 +46,7 @@ def stdout(rondel, id_: str) -> str:
 
 def test_a_client_and_an_engine_that_was_started_anew(connected, repository):
     """What the index kept and what a client has acts as the module still, whether the module is loaded or not."""
-    module = probe(repository)
+    module = write_probe(repository)
     known = lazy_id(connected, module)
     connected.stop()
     # Nothing is loaded: the ID brings what is needed.
@@ -68,7 +60,7 @@ def test_a_client_and_an_engine_that_was_started_anew(connected, repository):
 
 def test_modules_that_are_given_it(connected, repository):
     """An ordinary module, its results, and another module with an entrypoint: the process acts as the one that asked for it."""
-    module = probe(repository)
+    module = write_probe(repository)
     code = (
         "import dagger\nfrom dagger import function, object_type\n\n@object_type\nclass Uses:\n"
         "    @function\n    async def told(self, given: dagger.Container) -> str:\n        return await given.stdout()\n\n"
@@ -77,7 +69,7 @@ def test_modules_that_are_given_it(connected, repository):
     uses = write_module(repository / "uses", code, name="uses", engine_version="v0.18.10")
     known = lazy_id(connected, module)
     # The entrypoint is written for `Probe`; the module has that name under another one's configuration.
-    other = manifest(repository / "other", name="probe", version="v0.18.10")
+    other = write_manifest(repository / "other", name="probe", version="v0.18.10")
     for loaded_before in (uses, other):
         connected.run("functions", "-m", loaded_before).ok()
     before = connected.execs()
@@ -92,9 +84,9 @@ def test_modules_that_are_given_it(connected, repository):
 
 def test_what_a_client_asked_for_stays_the_clients(connected, repository):
     """A value given to a module with an entrypoint does not act as that module."""
-    module = probe(repository, version="v0.18.10")
+    module = write_probe(repository, version="v0.18.10")
     code = "print(ask('{__schemaVersion}')['data']['__schemaVersion'], 'errors' in ask('{currentModule{name}}'), end='')"
-    exec_ = f"withExec(args: {json.dumps(['python3', '-c', RAW + code])}, experimentalPrivilegedNesting: true)"
+    exec_ = nested_exec(code)
     made = connected.data('{ container { from(address: "python:3.13-slim") { %s { id } } } }' % exec_)
     known = made["container"]["from"]["withExec"]["id"]
     connected.run("functions", "-m", module).ok()
@@ -114,7 +106,7 @@ def test_an_ordinary_function_returns_what_its_processes_are(connected, reposito
         "    @function\n    async def eager(self, code: str) -> str:\n        return await self.lazy(code).stdout()\n"
     )
     module = write_module(repository / "probe", code, engine_version="v0.18.10")
-    code = json.dumps(RAW + "print(ask('{__schemaVersion}')['data']['__schemaVersion'], end='')")
+    code = json.dumps(NESTED_CLIENT + "print(ask('{__schemaVersion}')['data']['__schemaVersion'], end='')")
     told = connected.data("{ probe { lazy(code: %s) { stdout } eager(code: %s) } }" % (code, code), "-m", module)["probe"]
     assert told == {"lazy": {"stdout": NEWEST}, "eager": NEWEST}
 
@@ -166,22 +158,14 @@ def test_the_default_command_of_terminals(connected, repository):
     """A terminal acts as the module that set its command, not as the client that opens it."""
     program = "import sys; sys.path.insert(0, '/programs'); import protocol; print('view is ' + protocol.view())"
     default = f"'withDefaultTerminalCmd(args: ' + json.dumps(['python3', '-B', '-c', {program!r}]) + ', experimentalPrivilegedNesting: true)'"
-    module = probe(repository, call=f"give(json.dumps(chain(*process('pass'), {default}, 'id')))")
+    module = write_probe(repository, call=f"give(json.dumps(chain(*process('pass'), {default}, 'id')))")
     known = lazy_id(connected, module)
-    terminal = Terminal(connected, "query", "--doc", document(repository, loaded(known, "terminal { id }")))
+    terminal = Terminal(connected, "query", "--doc", document_file(repository, loaded(known, "terminal { id }")))
     terminal.until(f"view is {OLD}\r\n")
     assert terminal.end() == 0
 
 
 # Who cannot choose it.
-
-
-def bytes_of(id_: str) -> bytes:
-    return base64.urlsafe_b64decode(id_[1:] + "=" * (-len(id_[1:]) % 4))
-
-
-def text_of(raw: bytes) -> str:
-    return "R" + base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 UNSEALED = "this engine did not seal"
@@ -190,11 +174,11 @@ SEALED, HEAD = 2, 33
 
 def test_an_id_that_acts_as_a_module_cannot_be_written(connected, engine, repository):
     """Neither changed, nor put together from others, nor made by another engine, nor with its seal taken off."""
-    module = probe(repository)
+    module = write_probe(repository)
     known = lazy_id(connected, module)
-    raw = bytes_of(known)
+    raw = id_bytes(known)
     assert raw[0] == SEALED and b"protocol.view" in raw, "the test knows what it changes"
-    other = bytes_of(connected.data(loaded(known, 'withEnvVariable(name: "A", value: "b") { id }'))["loadContainerFromID"]["withEnvVariable"]["id"])
+    other = id_bytes(connected.data(loaded(known, 'withEnvVariable(name: "A", value: "b") { id }'))["loadContainerFromID"]["withEnvVariable"]["id"])
     forged = {
         "another command": raw.replace(b"protocol.view()", b"protocol.asked()"),
         "the seal of another recipe": other[:HEAD] + raw[HEAD:],
@@ -204,9 +188,9 @@ def test_an_id_that_acts_as_a_module_cannot_be_written(connected, engine, reposi
     for what, changed in forged.items():
         assert changed != raw, what
         for fields in ("stdout", "id"):
-            connected.query(loaded(text_of(changed), fields)).failed(UNSEALED, "cannot load an object", "ask for the object again")
-        connected.query('{ container { withMountedFile(path: "/f", source: "%s") { id } } }' % text_of(changed)).failed(UNSEALED)
-    connected.query(loaded(text_of(bytes([1]) + raw[HEAD:]))).failed(UNSEALED)
+            connected.query(loaded(id_of_bytes(changed), fields)).failed(UNSEALED, "cannot load an object", "ask for the object again")
+        connected.query('{ container { withMountedFile(path: "/f", source: "%s") { id } } }' % id_of_bytes(changed)).failed(UNSEALED)
+    connected.query(loaded(id_of_bytes(bytes([1]) + raw[HEAD:]))).failed(UNSEALED)
     # Another engine has another key.
     engine.query(loaded(known)).failed(UNSEALED)
     assert stdout(connected, known) == OLD
@@ -214,9 +198,9 @@ def test_an_id_that_acts_as_a_module_cannot_be_written(connected, engine, reposi
 
 def test_a_process_in_a_container_cannot_write_one(connected, repository):
     """What a process can do with a sealed ID is to have exactly that recipe evaluated, and to go on from its result."""
-    module = probe(repository)
+    module = write_probe(repository)
     known = lazy_id(connected, module)
-    code = RAW + (
+    code = (
         "known, forged = sys.argv[1:]\n"
         "def load(id, then): return ask('{ loadContainerFromID(id: \"' + id + '\") { ' + then + ' } }')\n"
         "print(load(known, 'stdout')['data']['loadContainerFromID']['stdout'])\n"
@@ -224,8 +208,7 @@ def test_a_process_in_a_container_cannot_write_one(connected, repository):
         "run = 'withExec(args: [\"python3\", \"-c\", \"import sys; sys.path.insert(0, chr(47) + chr(112) + \\'rograms\\'); from program import *; print(protocol.view())\"], experimentalPrivilegedNesting: true)'\n"
         "print(load(known, run + ' { stdout }')['data']['loadContainerFromID']['withExec']['stdout'])\n"
     )
-    words = json.dumps(["python3", "-c", code, known, text_of(bytes_of(known).replace(b"protocol.view()", b"protocol.asked()"))])
-    exec_ = f"withExec(args: {words}, experimentalPrivilegedNesting: true)"
+    exec_ = nested_exec(code, known, id_of_bytes(id_bytes(known).replace(b"protocol.view()", b"protocol.asked()")))
     told = connected.data('{ container { from(address: "python:3.13-slim") { %s { stdout } } } }' % exec_)
     lines = told["container"]["from"]["withExec"]["stdout"].split("\n")
     assert lines[0] == OLD and UNSEALED in lines[1]

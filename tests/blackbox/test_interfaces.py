@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from harness import write_module
+from kit import serve_module, write_module
+from kit.nested import NESTED_CLIENT
 
 pytestmark = pytest.mark.once
 
@@ -62,7 +63,7 @@ class Zoo:
     async def visit(self, friend: Friend) -> str:
         return await friend.pal().quack()
 """
-FARM = HEAD + """
+FARM = NESTED_CLIENT + HEAD + """
 @object_type
 class Mallard:
     name: str = "Mallard"
@@ -161,74 +162,66 @@ class Farm:
     @function
     async def types(self) -> str:
         '''What this code is told of itself.'''
-        import base64, os, urllib.request
-
-        token = base64.b64encode((os.environ["DAGGER_SESSION_TOKEN"] + ":").encode()).decode()
         query = "{ currentTypeDefs(hideCore: true) { asObject { name sourceModuleName fields { name } functions { name } } } }"
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{os.environ['DAGGER_SESSION_PORT']}/query",
-            json.dumps({"query": query}).encode(),
-            {"Authorization": "Basic " + token, "Content-Type": "application/json"},
-        )
-        return urllib.request.urlopen(request).read().decode()
+        return json.dumps(ask(query))
 """
 
 
 @pytest.fixture(scope="module")
-def session(connected, tmp_path_factory):
-    """A session that is served two modules, of which neither knows the other."""
+def farm_session(connected, tmp_path_factory):
+    """A session with two modules in its schema. Neither knows the other."""
     folder = tmp_path_factory.mktemp("interfaces")
     with connected.session() as session:
         for name, code in (("zoo", ZOO), ("farm", FARM)):
             source = write_module(folder / name, code, name)
-            session.query(f'{{ moduleSource(refString: "{source}") {{ asModule {{ serve }} }} }}')
+            serve_module(session, source)
         yield session
 
 
 @pytest.fixture(scope="module")
-def ids(session):
-    found = session.query("{ farm { mallard { id } decoy { id } owner { id } hen { id } cow { id } coop { id } pen { id } } }")["farm"]
+def ids(farm_session):
+    found = farm_session.query("{ farm { mallard { id } decoy { id } owner { id } hen { id } cow { id } coop { id } pen { id } } }")["farm"]
     return {name: made["id"] for name, made in found.items()}
 
 
-def test_an_object_of_another_module(session, ids):
+def test_an_object_of_another_module(farm_session, ids):
     duck = ids["mallard"]
-    found = session.query(f'{{ zoo {{ hear(duck: "{duck}") hearAll(ducks: ["{duck}"]) echo(duck: "{duck}") {{ quack __typename }} }} }}')["zoo"]
+    found = farm_session.query(f'{{ zoo {{ hear(duck: "{duck}") hearAll(ducks: ["{duck}"]) echo(duck: "{duck}") {{ quack __typename }} }} }}')["zoo"]
     said = "Mallard quacks"
     assert found == {"hear": said, "hearAll": [said], "echo": {"quack": said, "__typename": "FarmMallard"}}
 
 
-def test_an_object_whose_results_conform(session, ids):
-    assert session.query(f'{{ zoo {{ visit(friend: "{ids["owner"]}") }} }}') == {"zoo": {"visit": "Donald quacks"}}
+def test_an_object_whose_results_conform(farm_session, ids):
+    assert farm_session.query(f'{{ zoo {{ visit(friend: "{ids["owner"]}") }} }}') == {"zoo": {"visit": "Donald quacks"}}
 
 
-def test_an_object_that_takes_something_else(session, ids):
-    message = session.error(f'{{ zoo {{ hear(duck: "{ids["decoy"]}") }} }}')["message"]
+def test_an_object_that_takes_something_else(farm_session, ids):
+    message = farm_session.error(f'{{ zoo {{ hear(duck: "{ids["decoy"]}") }} }}')["message"]
     assert message == "load ZooDuck: expected ZooDuck, got FarmDecoy"
 
 
-def test_a_function_that_takes_one_implementer_of_an_interface(session, ids):
+def test_a_function_that_takes_one_implementer_of_an_interface(farm_session, ids):
     """`with_other(other: Other)` of an interface, implemented as `with_other(other: OtherImpl)`."""
     args = f'host: "{ids["coop"]}", other: "{ids["hen"]}"'
-    assert session.query(f"{{ zoo {{ meet({args}) keep({args}) {{ seen __typename }} }} }}") == {
+    assert farm_session.query(f"{{ zoo {{ meet({args}) keep({args}) {{ seen __typename }} }} }}") == {
         "zoo": {"meet": "hen Berta", "keep": {"seen": "hen Berta", "__typename": "FarmCoop"}}
     }
     # Another implementer is refused by the function that cannot take it.
-    message = session.error(f'{{ zoo {{ meet(host: "{ids["coop"]}", other: "{ids["cow"]}") }} }}')["message"]
+    message = farm_session.error(f'{{ zoo {{ meet(host: "{ids["coop"]}", other: "{ids["cow"]}") }} }}')["message"]
     assert "expected FarmHen, got FarmCow" in message, message
     # What takes something else altogether is no such host.
-    message = session.error(f'{{ zoo {{ meet(host: "{ids["pen"]}", other: "{ids["hen"]}") }} }}')["message"]
+    message = farm_session.error(f'{{ zoo {{ meet(host: "{ids["pen"]}", other: "{ids["hen"]}") }} }}')["message"]
     assert message == "load ZooHost: expected ZooHost, got FarmPen"
 
 
-def test_what_the_schema_says(session):
-    found = session.query('{ duck: __type(name: "ZooDuck") { possibleTypes { name } } friend: __type(name: "ZooFriend") { possibleTypes { name } } }')
+def test_what_the_schema_says(farm_session):
+    found = farm_session.query('{ duck: __type(name: "ZooDuck") { possibleTypes { name } } friend: __type(name: "ZooFriend") { possibleTypes { name } } }')
     names = {interface: [ty["name"] for ty in said["possibleTypes"]] for interface, said in found.items()}
     assert names == {"duck": ["FarmMallard"], "friend": ["FarmOwner"]}
 
 
-def test_types_as_the_code_of_a_module_is_told(session):
-    found = json.loads(session.query("{ farm { types } }")["farm"]["types"])["data"]["currentTypeDefs"]
+def test_types_as_the_code_of_a_module_is_told(farm_session):
+    found = json.loads(farm_session.query("{ farm { types } }")["farm"]["types"])["data"]["currentTypeDefs"]
     objects = {entry["asObject"]["name"]: entry["asObject"] for entry in found if entry["asObject"]}
     assert objects["FarmMallard"]["sourceModuleName"] == "farm"
     assert {function["name"] for function in objects["FarmMallard"]["functions"]} == {"quack", "eat"}

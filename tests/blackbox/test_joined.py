@@ -2,33 +2,23 @@
 
 import json
 import os
-import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from harness import BINARY, EXAMPLES, free_port, write_module
-
-GREETER = EXAMPLES / "greeter"
+from kit import BINARY, GREETER, PYTHON, container, document, leaf, write_module
+from kit.nested import NESTED_CLIENT
+from kit.web import Server, page
 
 # Runs commands in a container, and says of each what came out.
-DRIVER = """
-import base64, json, os, subprocess, sys, urllib.request
-
-def raw(document):
-    token = base64.b64encode((os.environ["DAGGER_SESSION_TOKEN"] + ":").encode()).decode()
-    address = "http://127.0.0.1:" + os.environ["DAGGER_SESSION_PORT"] + "/query"
-    request = urllib.request.Request(address, json.dumps({"query": document}).encode(),
-        {"Content-Type": "application/json", "Authorization": "Basic " + token})
-    return json.loads(urllib.request.urlopen(request).read())
+DRIVER = NESTED_CLIENT + """
+import subprocess
 
 def run(words, stdin="", cwd="/", env=None):
     done = subprocess.run(words, input=stdin, text=True, capture_output=True, cwd=cwd, env={**os.environ, **(env or {})})
     return {"code": done.returncode, "out": done.stdout, "err": done.stderr}
 
 def perform(step):
-    return raw(step["raw"]) if "raw" in step else run(**step)
+    return ask(step["raw"]) if "raw" in step else run(**step)
 
 def engines():
     found = []
@@ -51,7 +41,7 @@ def step(*words, stdin="", cwd="/", **env):
     return {"words": list(words), "stdin": stdin, "cwd": cwd, "env": env}
 
 
-def ids(rondel, *paths) -> list:
+def host_ids(rondel, *paths) -> list:
     kinds = ["directory" if path.is_dir() else "file" for path in paths]
     asked = " ".join(f"p{n}: {kind}(path: {json.dumps(str(path))}) {{ id }}" for n, (kind, path) in enumerate(zip(kinds, paths)))
     found = rondel.data(f"{{ host {{ {asked} }} }}")["host"]
@@ -62,23 +52,14 @@ def inside(rondel, folder, steps: list, modules: dict = {}) -> list:
     """What the steps gave, in one container that has the binary under both names."""
     driver = folder / "driver.py"
     driver.write_text(DRIVER + "\nprint(main(json.loads(sys.argv[1])))\n")
-    binary, script, *mounted = ids(rondel, BINARY, driver, *modules.values())
+    binary, script, *mounted = host_ids(rondel, BINARY, driver, *modules.values())
     mounts = [
         f'withMountedFile(path: "/usr/local/bin/{name}", source: "{binary}")' for name in ["rondel", "dagger"]
     ] + [f'withMountedFile(path: "/driver.py", source: "{script}")']
     mounts += [f'withMountedDirectory(path: "{path}", source: "{id}")' for path, id in zip(modules, mounted)]
     arguments = json.dumps(["python3", "/driver.py", json.dumps(steps)])
-    fields = [
-        "container",
-        'from(address: "python:3.13-slim")',
-        *mounts,
-        f"withExec(args: {arguments}, experimentalPrivilegedNesting: true)",
-        "stdout",
-    ]
-    found = rondel.data("{ " + " { ".join(fields) + " }" * len(fields))
-    while isinstance(found, dict):
-        (found,) = found.values()
-    seen = json.loads(found)
+    run = f"withExec(args: {arguments}, experimentalPrivilegedNesting: true)"
+    seen = json.loads(leaf(rondel.data(document(*container(PYTHON), *mounts, run, "stdout"))))
     assert seen["engines"] == [] and not seen["state"], seen
     return seen["results"]
 
@@ -140,7 +121,7 @@ def test_run_and_session_inside(engine, folder):
         folder,
         [
             step("rondel", "run", "sh", "-c", f"echo '{version}' | rondel query; exit 3"),
-            step("rondel", "run", "--api-version", "v0.18.10", "python3", "-c", "exec(open('/driver.py').read().rsplit('print', 1)[0]); print(raw('{ __schemaVersion }'))"),
+            step("rondel", "run", "--api-version", "v0.18.10", "python3", "-c", "exec(open('/driver.py').read().rsplit('print', 1)[0]); print(ask('{ __schemaVersion }'))"),
             step("rondel", "session", "--version", "v0.19.11"),
             step("rondel", "run", "rondel", "run", "rondel", "query", stdin=version),
         ],
@@ -250,32 +231,16 @@ def test_commands_under_run_join_its_session(engine, folder, nowhere):
 
 
 def test_streams_of_a_client_that_joined(engine, folder, nowhere):
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Length", "5")
-            self.end_headers()
-            self.wfile.write(b"there")
-
-        def log_message(self, *_):
-            pass
-
-    port = free_port()
-    server = HTTPServer(("127.0.0.1", port), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        service = engine.data('{ host { service(host: "127.0.0.1", ports: [{frontend: 80, backend: %d}]) { id } } }' % port)
-        document = folder / "q.graphql"
-        document.write_text(
+    with Server({"/": page("there")}) as server:
+        service = engine.data('{ host { service(host: "127.0.0.1", ports: [{frontend: 80, backend: %d}]) { id } } }' % server.port)
+        file = folder / "q.graphql"
+        file.write_text(
             '{ host { service(host: "127.0.0.1", ports: [{frontend: 80, backend: %d}]) { hostname endpoint } } '
             '  container { from(address: "busybox") { withServiceBinding(alias: "there", service: "%s") '
-            '  { withExec(args: ["wget", "-qO-", "http://there"]) { stdout } } } } }' % (port, service["host"]["service"]["id"])
+            '  { withExec(args: ["wget", "-qO-", "http://there"]) { stdout } } } } }' % (server.port, service["host"]["service"]["id"])
         )
-        done = engine.run("run", "env", f"RONDEL_STATE_DIR={nowhere}", "rondel", "query", "--doc", document)
+        done = engine.run("run", "env", f"RONDEL_STATE_DIR={nowhere}", "rondel", "query", "--doc", file)
         assert done.json()["container"]["from"]["withServiceBinding"]["withExec"]["stdout"] == "there"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_a_session_that_cannot_be_joined(engine, folder, nowhere):
@@ -296,10 +261,8 @@ def test_a_session_that_cannot_be_joined(engine, folder, nowhere):
 def test_who_joined_goes_with_the_session(engine, nowhere):
     session = engine.session()
     env = {"DAGGER_SESSION_PORT": str(session.port), "DAGGER_SESSION_TOKEN": session.token, "RONDEL_STATE_DIR": str(nowhere)}
-    document = '{ container { from(address: "busybox") { withExec(args: ["sleep", "1000", "%d"]) { stdout } } } }' % os.getpid()
-    joined = engine.start("--progress", "plain", "query", env=env, stdin=subprocess.PIPE)
-    joined.stdin.write(document)
-    joined.stdin.close()
+    sleeping = '{ container { from(address: "busybox") { withExec(args: ["sleep", "1000", "%d"]) { stdout } } } }' % os.getpid()
+    joined = engine.start_query(sleeping, "--progress", "plain", env=env)
     for line in joined.stderr:
         if "exec sleep" in line:
             break

@@ -4,11 +4,9 @@ import json
 
 import pytest
 
+from kit import quote
+
 pytestmark = pytest.mark.once
-
-
-def quote(text) -> str:
-    return json.dumps(text)
 
 
 @pytest.mark.parametrize("number", [0, 1, -7, 2**31 - 1])

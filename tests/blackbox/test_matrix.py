@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import IMAGES, REPO, ROOT, Rondel, mirror_of
+from kit import IMAGES, REPO, ROOT, Rondel, mirror_of
 
 TEMPLATES = REPO / "tests/modules/matrix"
 OLD, NEW = [("low", "low"), ("high", "high")], [("LOW", "low"), ("HIGH", "high")]

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness import write_module, wait_until
+from kit import eventually, serve_module, write_module
 
 pytestmark = pytest.mark.once
 
@@ -24,43 +24,43 @@ def clocks(connected, tmp_path_factory):
     return write_module(tmp_path_factory.mktemp("clocks"), CLOCKS)
 
 
-def ask(connected, module, selection):
+def call_probe(connected, module, selection):
     return connected.data(f"{{ probe {{ {selection} }} }}", "-m", module)["probe"]
 
 
 def test_kept_across_sessions(connected, clocks):
     # FCH-001.
-    first = ask(connected, clocks, "default")
+    first = call_probe(connected, clocks, "default")
     before = connected.execs()
-    assert ask(connected, clocks, "default") == first
+    assert call_probe(connected, clocks, "default") == first
     assert connected.execs() == before
-    assert ask(connected, clocks, 'default(name: "x")') != first
+    assert call_probe(connected, clocks, 'default(name: "x")') != first
 
 
 def test_kept_in_a_session(connected, clocks):
     # FCH-002.
-    found = ask(connected, clocks, "perSession again: perSession")
+    found = call_probe(connected, clocks, "perSession again: perSession")
     assert found["perSession"] == found["again"]
-    assert ask(connected, clocks, "perSession")["perSession"] != found["perSession"]
+    assert call_probe(connected, clocks, "perSession")["perSession"] != found["perSession"]
 
 
 def test_never_kept(connected, clocks):
-    found = ask(connected, clocks, 'never again: never a: neverBox { file(path: "now") { contents } } b: neverBox { file(path: "now") { contents } }')
+    found = call_probe(connected, clocks, 'never again: never a: neverBox { file(path: "now") { contents } } b: neverBox { file(path: "now") { contents } }')
     assert found["never"] != found["again"]
     assert found["a"] != found["b"]
 
 
 def test_kept_for_a_time(connected, clocks):
     with connected.session() as session:
-        session.query(f'{{ moduleSource(refString: "{clocks}") {{ asModule {{ serve }} }} }}')
+        serve_module(session, clocks)
         first = session.query("{ probe { short } }")
         assert session.query("{ probe { short } }") == first
-        wait_until(lambda: session.query("{ probe { short } }") != first, what="the result to expire")
+        eventually(lambda: session.query("{ probe { short } }") != first, what="the result to expire")
 
 
 def test_one_answer_for_all_who_ask_at_the_same_time(connected, clocks):
     # FCH-002.
-    found = ask(connected, clocks, "a: short b: short c: short d: short")
+    found = call_probe(connected, clocks, "a: short b: short c: short d: short")
     assert len(set(found.values())) == 1, found
 
 
@@ -70,7 +70,7 @@ def test_equal_calls_at_the_same_time_run_once(connected, folder):
     before = connected.execs()
     with ThreadPoolExecutor(4) as pool:
         with connected.session() as session:
-            session.query(f'{{ moduleSource(refString: "{module}") {{ asModule {{ serve }} }} }}')
+            serve_module(session, module)
             found = list(pool.map(lambda _: session.query("{ probe { default } }")["probe"]["default"], range(4)))
     assert len(set(found)) == 1
     # The constructor is no process here: the module has none of its own.
@@ -79,9 +79,9 @@ def test_equal_calls_at_the_same_time_run_once(connected, folder):
 
 def test_equal_modules_share_results_wherever_they_are(connected, folder):
     one, two = (write_module(folder / name, CLOCKS.replace("''", "'shared'")) for name in ("one", "two"))
-    first = ask(connected, one, "default")
+    first = call_probe(connected, one, "default")
     before = connected.execs()
-    assert ask(connected, two, "default") == first
+    assert call_probe(connected, two, "default") == first
     assert connected.execs() == before
 
 
@@ -90,10 +90,10 @@ def test_what_an_edit_makes_run_again(connected, folder):
     (module / "code").mkdir()
     for name in ("src", "pyproject.toml"):
         (module / name).rename(module / "code" / name)
-    first = ask(connected, module, "default")
+    first = call_probe(connected, module, "default")
     before = connected.execs()
     (module / "README.md").write_text("beside the source")
-    assert ask(connected, module, "default") == first
+    assert call_probe(connected, module, "default") == first
     assert connected.execs() == before
     source = module / "code/src/probe/__init__.py"
     source.write_text(source.read_text() + "\n# edited\n")
@@ -106,10 +106,10 @@ def test_what_an_edit_makes_run_again(connected, folder):
 
 def test_views_before_caching(connected, folder):
     module = write_module(folder, CLOCKS.replace("@function(cache='session')", "@function").replace("@function(cache='never')", "@function").replace("@function(cache='2s')", "@function"), engine_version="v0.19.3")
-    assert ask(connected, module, "default") != ask(connected, module, "default")
+    assert call_probe(connected, module, "default") != call_probe(connected, module, "default")
     kept = json.loads((module / "dagger.json").read_text())
     (module / "dagger.json").write_text(json.dumps({**kept, "disableDefaultFunctionCaching": False}))
-    assert ask(connected, module, "default") == ask(connected, module, "default")
+    assert call_probe(connected, module, "default") == call_probe(connected, module, "default")
 
 
 def test_xs_007_ctx_010_directories_from_the_context_count_by_content(connected, folder):
@@ -125,27 +125,27 @@ def test_xs_007_ctx_010_directories_from_the_context_count_by_content(connected,
     (folder / ".git").mkdir()
     (folder / "data").mkdir()
     (folder / "data/x.txt").write_text("one")
-    first = ask(connected, module, "read")["read"]
+    first = call_probe(connected, module, "read")["read"]
     assert first.startswith("one ['x.txt'] ")
     connected.run("call", "-m", module, "outside").failed("path should be relative to the context directory")
     (folder / "other.txt").write_text("not read")
-    assert ask(connected, module, "read")["read"] == first
+    assert call_probe(connected, module, "read")["read"] == first
     # A directory in a private field of the object counts as well.
     (folder / "data/y.txt").write_text("more")
-    with_more = ask(connected, module, "read")["read"]
+    with_more = call_probe(connected, module, "read")["read"]
     assert with_more.startswith("one ['x.txt', 'y.txt'] ")
     (folder / "data/x.txt").write_text("two")
-    assert ask(connected, module, "read")["read"].startswith("two ")
+    assert call_probe(connected, module, "read")["read"].startswith("two ")
     # What is equal to what was there before is no other argument, in whichever session.
     (folder / "data/x.txt").write_text("one")
     before = connected.execs()
-    assert ask(connected, module, "read")["read"] == with_more
+    assert call_probe(connected, module, "read")["read"] == with_more
     (folder / "data/y.txt").unlink()
-    assert ask(connected, module, "read")["read"] == first
+    assert call_probe(connected, module, "read")["read"] == first
     assert connected.execs() == before
     # CTX-010: within a session as well.
     with connected.session() as session:
-        session.query(f'{{ moduleSource(refString: "{module}") {{ asModule {{ serve }} }} }}')
+        serve_module(session, module)
         assert session.query("{ probe { read } }")["probe"]["read"] == first
         (folder / "data/x.txt").write_text("three")
         assert session.query("{ probe { read } }")["probe"]["read"].startswith("three ")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness import REPO
+from kit import REPO, serve_module
 
 pytestmark = pytest.mark.once
 
@@ -37,7 +37,7 @@ def test_null_is_not_the_default(connected, kinds):
     # TYP-004.
     assert kinds('matrix(a: "A", e: null)') == {"matrix": "'A', None, 'foo', None, None"}
     with connected.session() as session:
-        session.query(f'{{ moduleSource(refString: "{KINDS}") {{ asModule {{ serve }} }} }}')
+        serve_module(session, KINDS)
         query = 'query($e: String) { kinds { matrix(a: "A", e: $e) } }'
         for variables, last in (({"e": None}, "None"), ({}, "'bar'")):
             _, answer = session.post({"query": query, "variables": variables})
@@ -98,7 +98,7 @@ def test_what_is_refused(connected, selection, words):
 
 def test_an_object_of_the_wrong_type(connected):
     with connected.session() as session:
-        session.query(f'{{ moduleSource(refString: "{KINDS}") {{ asModule {{ serve }} }} }}')
+        serve_module(session, KINDS)
         given = session.query("{ directory { id } }")["directory"]["id"]
         message = session.error(f'{{ kinds {{ join(parts: ["{given}"]) }} }}')["message"]
         assert "expected KindsPart, got Directory" in message
@@ -139,7 +139,7 @@ def test_objects_inside_objects(kinds):
 
 def test_objects_as_arguments(connected):
     with connected.session() as session:
-        session.query(f'{{ moduleSource(refString: "{KINDS}") {{ asModule {{ serve }} }} }}')
+        serve_module(session, KINDS)
         made = session.query('{ kinds { part(name: "p") { id } parts(names: ["a", "b"]) { id } base { id } } }')["kinds"]
         part, (a, b), base = made["part"]["id"], [part["id"] for part in made["parts"]], made["base"]["id"]
         found = session.query(f'{{ kinds {{ join(parts: ["{a}", "{part}"], last: "{b}") }} }}')["kinds"]
@@ -161,7 +161,7 @@ def test_objects_as_arguments(connected):
 
 def test_interfaces(connected):
     with connected.session() as session:
-        session.query(f'{{ moduleSource(refString: "{KINDS}") {{ asModule {{ serve }} }} }}')
+        serve_module(session, KINDS)
         made = session.query('{ kinds { part(name: "p") { id } parts(names: ["a", "b"]) { id } } }')["kinds"]
         part, (a, b) = made["part"]["id"], [part["id"] for part in made["parts"]]
         found = session.query(f'{{ kinds {{ listen(quacker: "{part}") listenAll(quackers: ["{a}", "{b}"]) }} }}')["kinds"]
@@ -212,7 +212,7 @@ def test_failures_inside(connected, kinds):
     connected.run("call", "-m", KINDS, "fails-inside").failed("exit code: 42", "out", "err", code=42)
     assert kinds("failsAndRecovers") == {"failsAndRecovers": "3 out err"}
     with connected.session() as session:
-        session.query(f'{{ moduleSource(refString: "{KINDS}") {{ asModule {{ serve }} }} }}')
+        serve_module(session, KINDS)
         extensions = session.error("{ kinds { failsInside(code: 7) } }")["extensions"]
         assert (extensions["_type"], extensions["exitCode"], extensions["stdout"].strip(), extensions["stderr"].strip()) == ("EXEC_ERROR", 7, "out", "err")
 

@@ -4,16 +4,12 @@ import json
 
 import pytest
 
-from harness import REPO, processes_with, wait_until
+from kit import REPO, eventually, processes_with, serve_module
 
 pytestmark = pytest.mark.once
 
 RAW = REPO / "tests/modules/raw"
 MARK = "8640077.25"
-
-
-def call(connected, name, **more):
-    return connected.run("call", "-m", RAW, name, **more)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +40,7 @@ def call(connected, name, **more):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_answers_that_fail(connected, name, code, words):
-    first = next(line for line in call(connected, name).failed(*words, code=code).err.splitlines() if line.startswith("Error: "))
+    first = next(line for line in connected.call(RAW, name).failed(*words, code=code).err.splitlines() if line.startswith("Error: "))
     assert words[0].lower() in first.lower(), first
     assert connected.data("{ version }")
 
@@ -55,12 +51,12 @@ def test_answers_that_fail(connected, name, code, words):
     ids=lambda value: value,
 )
 def test_answers_that_are_right(connected, name, out):
-    assert call(connected, name).ok().out.strip() == out
+    assert connected.call(RAW, name).ok().out.strip() == out
 
 
 @pytest.mark.parametrize("name", ["twice", "value-then-error"])
 def test_the_first_answer_counts(connected, name):
-    done = call(connected, name, env={"DAGGER_PROGRESS": "plain"}).ok()
+    done = connected.call(RAW, name, env={"DAGGER_PROGRESS": "plain"}).ok()
     assert done.out.strip() == "first"
     assert "second: function call return already set" in done.err
 
@@ -72,7 +68,7 @@ def test_text_of_every_kind(connected):
 
 def test_values_of_an_error_reach_the_client(connected):
     with connected.session() as session:
-        session.query(f'{{ moduleSource(refString: "{RAW}") {{ asModule {{ serve }} }} }}')
+        serve_module(session, RAW)
         error = session.error("{ raw { errorAndFailure } }")
         assert error["message"] == "own words"
         assert error["extensions"]["reason"] == {"deep": [1, "zwei"]} and error["extensions"]["code"] == 7
@@ -82,7 +78,7 @@ def test_values_of_an_error_reach_the_client(connected):
 
 
 def test_who_asks(connected):
-    found = json.loads(call(connected, "who").ok().out)
+    found = json.loads(connected.call(RAW, "who").ok().out)
     assert found["currentModule"] == {"name": "raw"}
     assert found["currentFunctionCall"] == {"name": "who", "parentName": "Raw", "parent": "{}", "inputArgs": []}
 
@@ -96,17 +92,17 @@ def test_nobody_asks(connected, field):
 @pytest.mark.parametrize("name", ["hang", "answer-and-hang"])
 def test_what_hangs_ends_with_its_client(connected, name):
     client = connected.start("call", "-m", RAW, name)
-    wait_until(lambda: processes_with(MARK), 120, "the function to hang")
+    eventually(lambda: processes_with(MARK), within=120, what="the function to hang")
     client.terminate()
     client.communicate(timeout=20)
     assert client.returncode != 0
-    wait_until(lambda: not processes_with(MARK), what="the function to end")
+    eventually(lambda: not processes_with(MARK), what="the function to end")
     assert connected.data("{ version }")
 
 
 def test_what_a_function_leaves_behind_ends_with_it(connected):
-    assert call(connected, "orphan").ok().out.strip() == "left a process behind"
-    wait_until(lambda: not processes_with(MARK), what="the process to end")
+    assert connected.call(RAW, "orphan").ok().out.strip() == "left a process behind"
+    eventually(lambda: not processes_with(MARK), what="the process to end")
 
 
 def test_a_secret_of_a_module_is_no_result_for_later_sessions(connected):
@@ -122,10 +118,10 @@ def test_a_secret_of_a_module_is_no_result_for_later_sessions(connected):
 
 
 def test_results_are_kept_across_sessions_and_engines(connected):
-    first = call(connected, "clock").ok().out
+    first = connected.call(RAW, "clock").ok().out
     before = connected.execs()
-    assert call(connected, "clock").ok().out == first
+    assert connected.call(RAW, "clock").ok().out == first
     assert connected.execs() == before
     connected.stop()
-    assert call(connected, "clock").ok().out == first
+    assert connected.call(RAW, "clock").ok().out == first
     assert connected.execs() == 0

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from harness import CLIENTS, write_module
+from kit import CLIENTS, write_module
 
 CODE = (
     "import importlib.metadata, os, sys\nimport dagger\nfrom dagger import dag, function, object_type\n\n@object_type\nclass Probe:\n"

@@ -2,11 +2,10 @@
 
 import json
 import shutil
-import time
 
 import pytest
 
-from harness import REPO, write_module
+from kit import REPO, unique, write_module
 
 pytestmark = pytest.mark.once
 
@@ -60,7 +59,7 @@ def test_sec_005_sec_019_what_a_module_does_with_a_secret_of_its_own(connected, 
             return [session.query(document) for document in documents], connected.execs() - before
 
     ask("{ dep { hello } }")
-    document = '{ dep { boxed(salt: "%s") { stdout } } }' % time.time()
+    document = '{ dep { boxed(salt: "%s") { stdout } } }' % unique()
     once, first = ask(document, document)
     again, second = ask(document, document)
     assert once == again and once[0] == once[1]
@@ -74,11 +73,11 @@ def test_cvo_004_cvo_005_volumes_belong_to_their_module(connected, modules):
         return [text.split() for text in json.loads(connected.run(*words).ok().out)]
 
     # A volume that is handed on is the giver's; one key is two volumes in two modules.
-    own, handed, others, same = run(f"one{time.time()}")
+    own, handed, others, same = run(f"one{unique()}")
     assert (own, handed, others, same) == (["uses"], ["uses", "dep"], ["uses"], ["False"])
     source = modules / "dep/src/dep/__init__.py"
     source.write_text(source.read_text() + "\n# edited\n")
-    own, handed, others, _ = run(f"two{time.time()}")
+    own, handed, others, _ = run(f"two{unique()}")
     assert (own, handed, others) == (["uses", "dep", "uses"], ["uses", "dep", "uses", "dep"], ["uses", "uses"])
 
 
@@ -99,7 +98,7 @@ def test_cache_mounts_of_a_modules_dockerfiles_are_its_own(connected, folder):
     """No module finds in a cache mount what another one, or the user, left there under the same name."""
     for name in ["one", "two"]:
         write_module(folder / name, BUILDS.replace("Builder", name.capitalize()), name=name)
-    salt = str(time.time_ns())
+    salt = unique()
 
     def log(name: str, salt: str) -> list:
         return connected.run("call", "-m", folder / name, "log", f"--salt={salt}").ok().out.split()

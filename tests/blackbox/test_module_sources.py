@@ -1,21 +1,14 @@
 """Where modules come from: configurations, dependencies, escapes, names; each mistake with words that help."""
 
-import base64
 import json
 
 import pytest
 
-from harness import REPO, write_module
+from kit import IMPORTS, PROBE, REPO, eventually, id_bytes, id_of_bytes, module_config, processes_with, write_module
 
 pytestmark = pytest.mark.once
 
 USES = REPO / "tests/modules/uses"
-HEAD = "import dagger\nfrom dagger import dag, function, object_type\n\n"
-CODE = HEAD + "@object_type\nclass Probe:\n    @function\n    def go(self) -> str:\n        return 'gone'\n"
-
-
-def config(**more) -> str:
-    return json.dumps({"name": "probe", "sdk": "python", "engineVersion": "v0.21.8", **more})
 
 
 def error_of(done) -> str:
@@ -29,34 +22,34 @@ def error_of(done) -> str:
         ('{"name": 5}', ["dagger.json", "expected a string"]),
         ('{"name": "probe", "dependencies": {}}', ["dagger.json", "invalid type"]),
         ('{"name": "probe", "sdk": 7}', ["dagger.json"]),
-        (config(sdk="no-such-sdk"), ['invalid SDK: "no-such-sdk"', "built in: python"]),
-        (config(sdk="python@v1"), ["the python sdk does not currently support selecting a specific version"]),
-        (config(sdk="go"), ["`go` is not supported yet"]),
-        (config(sdk="./sdk"), ['invalid SDK: "./sdk"', "neither built in nor a folder"]),
-        (config(sdk="/sdk"), ["the SDK `/sdk` of module `probe` is absolute"]),
-        (config(sdk="../../../../../../../../sdk"), ["outside of the module's context directory"]),
-        (config(sdk="http://127.0.0.1:9/sdk"), ["find the SDK `http://127.0.0.1:9/sdk`", "cannot reach"]),
-        (config(sdk={"source": "python", "config": {"speed": 1}}), ["the SDK `python` knows no configuration key `speed`"]),
-        (config(engineVersion="v99.1.0"), ["module requires dagger v99.1.0, but you have v0.21.8"]),
-        (config(engineVersion="v0.9.8"), ["module requires dagger v0.9.8, but support for that version has been removed"]),
-        (config(engineVersion="v99.1.0", dependencies={"of": "the future"}), ["module requires dagger v99.1.0, but you have v0.21.8"]),
-        (config(engineVersion="v0.9.8", sdk=7), ["module requires dagger v0.9.8, but support for that version has been removed"]),
-        (config(engineVersion="v0.21.8", sdk=7), ["cannot read module configuration"]),
-        (config(name=""), ["`dagger.json` has no `name`"]),
-        (config(name="12"), ["`12` in `dagger.json` is not a valid name"]),
-        (config(source=".."), ['source path ".." contains parent directory components']),
-        (config(source="/etc"), ['source path "/etc" is absolute']),
-        (config(dependencies=["/etc"]), ['local module dep source path "/etc" is absolute']),
-        (config(dependencies=["../../../../../etc"]), ["escapes context"]),
-        (config(dependencies=["."]), ["circular dependency on itself"]),
-        (config(blueprint={"name": "b", "source": "./b"}), ["`blueprint`", "not supported yet"]),
-        (config(toolchains=["./t"]), ["`toolchains`", "not supported yet"]),
-        (config(include=["../../../../../../etc"]), ["etc", "is outside of context directory"]),
+        (module_config(sdk="no-such-sdk"), ['invalid SDK: "no-such-sdk"', "built in: python"]),
+        (module_config(sdk="python@v1"), ["the python sdk does not currently support selecting a specific version"]),
+        (module_config(sdk="go"), ["`go` is not supported yet"]),
+        (module_config(sdk="./sdk"), ['invalid SDK: "./sdk"', "neither built in nor a folder"]),
+        (module_config(sdk="/sdk"), ["the SDK `/sdk` of module `probe` is absolute"]),
+        (module_config(sdk="../../../../../../../../sdk"), ["outside of the module's context directory"]),
+        (module_config(sdk="http://127.0.0.1:9/sdk"), ["find the SDK `http://127.0.0.1:9/sdk`", "cannot reach"]),
+        (module_config(sdk={"source": "python", "config": {"speed": 1}}), ["the SDK `python` knows no configuration key `speed`"]),
+        (module_config(engineVersion="v99.1.0"), ["module requires dagger v99.1.0, but you have v0.21.8"]),
+        (module_config(engineVersion="v0.9.8"), ["module requires dagger v0.9.8, but support for that version has been removed"]),
+        (module_config(engineVersion="v99.1.0", dependencies={"of": "the future"}), ["module requires dagger v99.1.0, but you have v0.21.8"]),
+        (module_config(engineVersion="v0.9.8", sdk=7), ["module requires dagger v0.9.8, but support for that version has been removed"]),
+        (module_config(engineVersion="v0.21.8", sdk=7), ["cannot read module configuration"]),
+        (module_config(name=""), ["`dagger.json` has no `name`"]),
+        (module_config(name="12"), ["`12` in `dagger.json` is not a valid name"]),
+        (module_config(source=".."), ['source path ".." contains parent directory components']),
+        (module_config(source="/etc"), ['source path "/etc" is absolute']),
+        (module_config(dependencies=["/etc"]), ['local module dep source path "/etc" is absolute']),
+        (module_config(dependencies=["../../../../../etc"]), ["escapes context"]),
+        (module_config(dependencies=["."]), ["circular dependency on itself"]),
+        (module_config(blueprint={"name": "b", "source": "./b"}), ["`blueprint`", "not supported yet"]),
+        (module_config(toolchains=["./t"]), ["`toolchains`", "not supported yet"]),
+        (module_config(include=["../../../../../../etc"]), ["etc", "is outside of context directory"]),
     ],
     ids=range(27),
 )
 def test_eng_005_wrong_configurations(connected, folder, text, words):
-    module = write_module(folder, CODE, config=text)
+    module = write_module(folder, PROBE, config=text)
     done = connected.run("functions", "-m", module).failed(*words, code=1)
     assert words[0].lower() in error_of(done).lower() or "built in" in words[-1], done.err
     assert connected.data("{ version }")
@@ -98,12 +91,12 @@ def test_a_folder_that_describes_no_module(engine, folder):
         ("import no_such_package\n", ["find out the types of module `probe`", "no_such_package"]),
         ("raise RuntimeError('at import')\n", ["find out the types of module `probe`", "at import"]),
         ("x = 1\n", ["probe"]),
-        (HEAD + "@object_type\nclass Other:\n    @function\n    def go(self) -> str:\n        return ''\n", ["Probe"]),
+        (IMPORTS + "@object_type\nclass Other:\n    @function\n    def go(self) -> str:\n        return ''\n", ["Probe"]),
         ("import os\nos._exit(9)\n", ["find out the types of module `probe`", "exit code: 9"]),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n", ["find out the types of module `probe`", "exit code: 137"]),
         ("import os\nos._exit(0)\n", ["module `probe` registered no types"]),
-        (CODE + "\n    @function\n    def id(self) -> str:\n        return ''\n", ['cannot define field with reserved name "id" on object "Probe"']),
-        (CODE + "\n    @function\n    def other(self) -> 'Nope': ...\n\nclass Nope: ...\n", ["Nope"]),
+        (PROBE + "\n    @function\n    def id(self) -> str:\n        return ''\n", ['cannot define field with reserved name "id" on object "Probe"']),
+        (PROBE + "\n    @function\n    def other(self) -> 'Nope': ...\n\nclass Nope: ...\n", ["Nope"]),
     ],
     ids=["syntax", "import", "raises", "empty", "no-main-object", "exits", "is-killed", "registers-nothing", "reserved-name", "foreign-class"],
 )
@@ -114,37 +107,35 @@ def test_modules_that_do_not_load(connected, folder, code, words):
 
 
 def test_a_module_that_hangs_while_it_loads(connected, folder):
-    from harness import processes_with, wait_until
-
     module = write_module(folder, "import subprocess\nsubprocess.run(['sleep', '8640031.5'])\n")
     client = connected.start("functions", "-m", module)
-    wait_until(lambda: processes_with("8640031.5"), 60, "the module to hang")
+    eventually(lambda: processes_with("8640031.5"), within=60, what="the module to hang")
     client.terminate()
     client.communicate(timeout=20)
-    wait_until(lambda: not processes_with("8640031.5"), what="the module to end")
-    write_module(folder, CODE)
+    eventually(lambda: not processes_with("8640031.5"), what="the module to end")
+    write_module(folder, PROBE)
     assert connected.run("call", "-m", module, "go").ok().out.strip() == "gone"
 
 
 def test_circles(connected, folder):
     for name, other in (("a", "b"), ("b", "a")):
-        write_module(folder / name, CODE, name=name, config=config(name=name, dependencies=[f"../{other}"]))
+        write_module(folder / name, PROBE, name=name, config=module_config(name=name, dependencies=[f"../{other}"]))
     (folder / ".git").mkdir()
     connected.run("functions", "-m", folder / "a").failed('module "a" has a circular dependency on itself through dependency', code=1)
 
 
 def test_a_dependency_outside_of_the_context(connected, folder):
-    write_module(folder / "dep", CODE, name="dep")
-    write_module(folder / "probe", CODE, config=config(dependencies=["../dep"]))
+    write_module(folder / "dep", PROBE, name="dep")
+    write_module(folder / "probe", PROBE, config=module_config(dependencies=["../dep"]))
     done = connected.run("functions", "-m", folder / "probe")
     done.failed("../dep", "escapes context", code=1)
 
 
 def test_two_dependencies_of_one_name(connected, folder):
     (folder / ".git").mkdir()
-    write_module(folder / "one", CODE.replace("Probe", "Same"), name="same")
-    write_module(folder / "two", CODE.replace("Probe", "Same").replace("gone", "two"), name="same")
-    write_module(folder / "probe", CODE, config=config(dependencies=["../one", "../two"]))
+    write_module(folder / "one", PROBE.replace("Probe", "Same"), name="same")
+    write_module(folder / "two", PROBE.replace("Probe", "Same").replace("gone", "two"), name="same")
+    write_module(folder / "probe", PROBE, config=module_config(dependencies=["../one", "../two"]))
     connected.run("functions", "-m", folder / "probe").failed("same", code=1)
 
 
@@ -184,7 +175,7 @@ def test_a_renamed_dependency_keeps_its_own_name_for_itself(connected):
 
 def test_unicode_paths(connected, folder):
     # MOD-013.
-    module = write_module(folder / "мир 世界", CODE)
+    module = write_module(folder / "мир 世界", PROBE)
     assert connected.run("call", "-m", module, "go").ok().out.strip() == "gone"
 
 
@@ -228,11 +219,11 @@ def test_ignored_patterns(connected, folder):
 
 def test_links(connected, folder):
     (folder / ".git").mkdir()
-    write_module(folder / "real", CODE.replace("Probe", "Real"), name="real")
+    write_module(folder / "real", PROBE.replace("Probe", "Real"), name="real")
     (folder / "link").symlink_to("real")
     assert connected.run("call", "-m", folder / "link", "go").ok().out == "gone"
 
-    linked = write_module(folder / "linked", CODE, config=config(source="code", dependencies=["../link"]))
+    linked = write_module(folder / "linked", PROBE, config=module_config(source="code", dependencies=["../link"]))
     (folder / "code").mkdir()
     for name in ("src", "pyproject.toml"):
         (linked / name).rename(folder / "code" / name)
@@ -248,14 +239,14 @@ def pair(folder):
     """Two modules, `one` and `two`, beside which others can be."""
     (folder / ".git").mkdir()
     for name in ("one", "two"):
-        write_module(folder / name, CODE.replace("Probe", name.title()).replace("gone", name), name=name)
+        write_module(folder / name, PROBE.replace("Probe", name.title()).replace("gone", name), name=name)
     return folder
 
 
 def test_the_order_of_dependencies_is_not_told(connected, pair):
     texts = set()
     for dependencies in (["../one", "../two"], ["../two", "../one"]):
-        write_module(pair / "probe", CODE, config=config(dependencies=dependencies))
+        write_module(pair / "probe", PROBE, config=module_config(dependencies=dependencies))
         ask = f'{{ moduleSource(refString: "{pair}/probe") {{ introspectionSchemaJSON {{ contents }} asModule {{ introspectionSchemaJSON {{ contents }} }} }} }}'
         found = connected.data(ask)["moduleSource"]
         texts |= {found["introspectionSchemaJSON"]["contents"], found["asModule"]["introspectionSchemaJSON"]["contents"]}
@@ -267,8 +258,8 @@ def test_mod_008_dev_012_a_module_without_code_brings_others_together(connected,
     (pair / "both").mkdir()
     (pair / "both/dagger.json").write_text(json.dumps(both))
     assert connected.data("{ one { go } two { go } }", "-m", pair / "both") == {"one": {"go": "one"}, "two": {"go": "two"}}
-    # Those of a module with code are its own affair: spec/protocol.md §5.5.
-    write_module(pair / "probe", CODE, config=config(dependencies=["../one"]))
+    # Dependencies of a module with code are not served to clients.
+    write_module(pair / "probe", PROBE, config=module_config(dependencies=["../one"]))
     connected.query("{ one { go } }", "-m", pair / "probe").failed("one")
 
 
@@ -283,8 +274,7 @@ def test_an_id_leads_to_no_other_directory_of_the_machine(engine, folder):
     load = lambda id_: '{ loadModuleSourceFromID(id: "%s") { %s } }' % (id_, files)  # noqa: E731
     found = engine.data(load(known))["loadModuleSourceFromID"]["withIncludes"]
     assert found["contextDirectory"]["file"]["contents"] == "of mod-a"
-    raw = base64.urlsafe_b64decode(known[1:] + "=" * (-len(known[1:]) % 4))
+    raw = id_bytes(known)
     changed = raw.replace(b"mod-a", b"mod-b")
     assert changed != raw
-    forged = "R" + base64.urlsafe_b64encode(changed).decode().rstrip("=")
-    engine.query(load(forged)).failed("this engine did not seal")
+    engine.query(load(id_of_bytes(changed))).failed("this engine did not seal")

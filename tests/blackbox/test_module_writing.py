@@ -4,15 +4,16 @@ import json
 
 import pytest
 
-from test_contracts import RUNTIME, SOURCE, Sdk, types, write, write_sdk
+from kit import document, leaf, quote
+from kit.sdks import RUNTIME, SOURCE, Sdk, types_document, write_config, write_sdk
 
 pytestmark = pytest.mark.once
 
-CODE = """
+CODEGEN = """
 code = chain('directory', 'withNewFile(path: "probe/gen/code.txt", contents: "generated")', 'id')
 give(chain(f'generatedCode(code: "{code}")', 'withVCSGeneratedPaths(paths: ["gen/**"])', 'withVCSIgnoredPaths(paths: ["gen"])', 'id'))
 """
-CLIENT = """
+GENERATE_CLIENT = """
 schema = chain(f'loadFileFromID(id: "{introspectionJson}")', 'contents')
 names = [known['name'] for known in protocol.json.loads(schema)['__schema']['types']]
 seen = chain(f'loadModuleSourceFromID(id: "{modSource}")', 'contextDirectory', 'glob(pattern: "**/*.txt")')
@@ -30,10 +31,10 @@ GENERATOR = Sdk(
     },
     {
         "moduleRuntime": RUNTIME,
-        "moduleTypes": f"give({json.dumps(types())!r})",
-        "codegen": CODE,
+        "moduleTypes": f"give({json.dumps(types_document())!r})",
+        "codegen": CODEGEN,
         "requiredClientGenerationFiles": "give(['notes.txt'])",
-        "generateClient": CLIENT,
+        "generateClient": GENERATE_CLIENT,
     },
 )
 
@@ -42,31 +43,24 @@ GENERATOR = Sdk(
 def workshop(folder):
     """A repository with a generator and two plain modules."""
     (folder / ".git").mkdir()
-    write(folder / "dep", "dep", None)
-    write(folder / "other", "other", None)
+    write_config(folder / "dep", "dep", None)
+    write_config(folder / "other", "other", None)
     return folder
 
 
 def source(path, *steps, ask):
     """The document that selects `ask` of the changed source."""
-    chain = " { ".join([f'moduleSource(refString: {json.dumps(str(path))}, allowNotExists: true)', *steps, ask])
-    return "{ " + chain + " }" * (len(steps) + 2)
-
-
-def value(data):
-    while isinstance(data, dict) and len(data) == 1:
-        (data,) = data.values()
-    return data
+    return document(f"moduleSource(refString: {quote(path)}, allowNotExists: true)", *steps, ask)
 
 
 def config_of(engine, path, *steps):
     """The `dagger.json` that results, and where it is in the generated context."""
     below = f"{path.name}/dagger.json" if path.name else "dagger.json"
-    return json.loads(value(engine.data(source(path, *steps, "generatedContextDirectory", f'file(path: "{below}")', ask="contents"))))
+    return json.loads(leaf(engine.data(source(path, *steps, "generatedContextDirectory", f'file(path: "{below}")', ask="contents"))))
 
 
 def id_of(engine, path, *steps):
-    return value(engine.data(source(path, *steps, ask="id")))
+    return leaf(engine.data(source(path, *steps, ask="id")))
 
 
 def test_a_module_is_made_from_an_empty_folder(engine, workshop):
@@ -75,20 +69,18 @@ def test_a_module_is_made_from_an_empty_folder(engine, workshop):
     steps = ['withName(name: "new")', 'withSDK(source: "python")', 'withSourceSubpath(path: "code")', 'withEngineVersion(version: "latest")', 'withIncludes(patterns: ["../notes.txt"])']
     made = config_of(engine, new, *steps)
     assert made == {"name": "new", "sdk": {"source": "python"}, "source": "code", "engineVersion": "v0.21.8", "include": ["../notes.txt"]}
-    said = engine.data(source(new, *steps, ask="moduleName configExists sourceSubpath engineVersion sdk { source }"))
-    while len(said) == 1:
-        (said,) = said.values()
+    said = leaf(engine.data(source(new, *steps, ask="moduleName configExists sourceSubpath engineVersion sdk { source }")))
     assert said == {"moduleName": "new", "configExists": True, "sourceSubpath": "new/code", "engineVersion": "v0.21.8", "sdk": {"source": "python"}}
     assert not (new / "dagger.json").exists()
 
 
 def test_dependencies_come_and_go(engine, workshop):
-    main = write(workshop / "main", "main", None, include=["x"])
+    main = write_config(workshop / "main", "main", None, include=["x"])
     dep, other = (f'withDependencies(dependencies: ["{id_of(engine, workshop / name)}"])' for name in ("dep", "other"))
     made = config_of(engine, main, other, dep)
     assert made["dependencies"] == [{"name": "dep", "source": "../dep"}, {"name": "other", "source": "../other"}]
     assert made["include"] == ["x"]
-    assert value(engine.data(source(main, other, dep, ask="dependencies { moduleName }"))) == [{"moduleName": "dep"}, {"moduleName": "other"}]
+    assert leaf(engine.data(source(main, other, dep, ask="dependencies { moduleName }"))) == [{"moduleName": "dep"}, {"moduleName": "other"}]
     assert "dependencies" not in config_of(engine, main, dep, 'withoutDependencies(dependencies: ["../dep"])')
     renamed = id_of(engine, workshop / "other", 'withName(name: "dep")')
     named = f'withDependencies(dependencies: ["{renamed}"])'
@@ -102,7 +94,7 @@ def test_dependencies_come_and_go(engine, workshop):
 
 
 def test_what_cannot_be_changed_is_said(engine, workshop):
-    main = write(workshop / "main", "main", "python")
+    main = write_config(workshop / "main", "main", "python")
     engine.query(source(main, 'withSourceSubpath(path: "../..")', ask="id")).failed('source subpath "../.." escapes source root')
     engine.query(source(main, 'withName(name: "---")', ask="id")).failed("not a valid name")
     engine.query(source(main, 'withSDK(source: "../nothing")', ask="id")).failed('invalid SDK: "../nothing"')
@@ -115,16 +107,14 @@ def test_what_cannot_be_changed_is_said(engine, workshop):
 
 def test_an_sdk_generates_code_and_clients(connected, workshop):
     write_sdk(workshop / "sdk", GENERATOR, "broken-sdk")
-    probe = write(workshop / "probe", "probe", {"source": "../sdk"}, source="src", dependencies=["../dep"])
+    probe = write_config(workshop / "probe", "probe", {"source": "../sdk"}, source="src", dependencies=["../dep"])
     (probe / "src").mkdir()
     (probe / "src" / "main.txt").write_text("code")
     (probe / "notes.txt").write_text("notes")
     (probe / "other.txt").write_text("other")
     client = 'withClient(generator: "../sdk", outputDir: "client")'
     generated = source(probe, client, "generatedContextDirectory", ask='c: file(path: "probe/client/client.json") { contents } g: file(path: "probe/gen/code.txt") { contents } a: file(path: "probe/src/.gitattributes") { contents } i: file(path: "probe/src/.gitignore") { contents }')
-    found = connected.data(generated)
-    while len(found) == 1:
-        (found,) = found.values()
+    found = leaf(connected.data(generated))
     said = json.loads(found["c"]["contents"])
     assert said == {"probe": True, "host": True, "dep": True, "seen": ["probe/notes.txt", "probe/src/main.txt"]}, said
     assert found["g"]["contents"] == "generated"

@@ -4,20 +4,16 @@ import json
 
 import pytest
 
-from harness import wait_until, write_module
-from test_streams import Terminal
+from kit import IMPORTS, eventually, processes_with, write_module
+from kit.nested import NESTED_CLIENT
+from kit.terminal import Terminal
 
-HEAD = "import dagger\nfrom dagger import dag, function, object_type\n\n"
-CLASS = HEAD + "@object_type\nclass Probe:\n    @function\n"
-
-
-def call(connected, module, *words, **more):
-    return connected.run("call", "-m", module, *words, **more)
+CLASS = IMPORTS + "@object_type\nclass Probe:\n    @function\n"
 
 
 def test_a_good_module(connected, folder):
     module = write_module(folder, CLASS + "    def go(self, times: int = 2) -> list[str]:\n        return ['x'] * times\n")
-    assert call(connected, module, "go", "--times=3").ok().out.split() == ["x", "x", "x"]
+    assert connected.call(module, "go", "--times=3").ok().out.split() == ["x", "x", "x"]
 
 
 @pytest.mark.parametrize(
@@ -34,14 +30,14 @@ def test_a_good_module(connected, folder):
 )
 def test_functions_that_fail(connected, folder, body, words):
     module = write_module(folder, CLASS + body)
-    call(connected, module, "go").failed(*words)
+    connected.call(module, "go").failed(*words)
     assert connected.data("{ version }")
 
 
 def test_trm_001_the_exit_code_of_a_process_in_a_function(connected, folder):
     body = "    async def go(self) -> str:\n        return await dag.container().from_('busybox').with_exec(['sh', '-c', 'exit 6']).stdout()\n"
     module = write_module(folder, CLASS + body)
-    call(connected, module, "go").failed(code=6)
+    connected.call(module, "go").failed(code=6)
     # The process is shown to whoever wants to look, the function's own is not.
     terminal = Terminal(connected, "call", "-m", module, "go", "-i")
     assert "exit code: 6\r\n" in terminal.until("when you leave it, the error is told.\r\n")
@@ -51,18 +47,8 @@ def test_trm_001_the_exit_code_of_a_process_in_a_function(connected, folder):
     assert b"when you leave it" not in terminal.said
 
 
-RAW = """import json, os, urllib.request, base64, sys
-def ask(query):
-    token = base64.b64encode((os.environ['DAGGER_SESSION_TOKEN'] + ':').encode()).decode()
-    request = urllib.request.Request(
-        'http://127.0.0.1:' + os.environ['DAGGER_SESSION_PORT'] + '/query', json.dumps({'query': query}).encode(),
-        {'Authorization': 'Basic ' + token, 'Content-Type': 'application/json'})
-    return json.loads(urllib.request.urlopen(request).read())
-"""
-
-
 def test_returning_twice(connected, folder):
-    indented = RAW.replace("\n", "\n        ")
+    indented = NESTED_CLIENT.replace("\n", "\n        ")
     body = (
         "    def go(self) -> str:\n        " + indented + "\n"
         "        for text in 'ab':\n"
@@ -70,7 +56,7 @@ def test_returning_twice(connected, folder):
         "        return 'c'\n"
     )
     # The library returns a third time, and is told so.
-    call(connected, write_module(folder, CLASS + body), "go").failed("function call return already set")
+    connected.call(write_module(folder, CLASS + body), "go").failed("function call return already set")
 
 
 def test_a_function_that_prints_megabytes(connected, folder):
@@ -78,24 +64,22 @@ def test_a_function_that_prints_megabytes(connected, folder):
         "    def go(self) -> str:\n        import sys\n        line = 'y' * 1023 + '\\n'\n"
         "        for _ in range(8192):\n            sys.stdout.write(line)\n            sys.stderr.write(line)\n        return 'quiet'\n"
     )
-    assert call(connected, write_module(folder, CLASS + body), "go").ok().out.strip() == "quiet"
+    assert connected.call(write_module(folder, CLASS + body), "go").ok().out.strip() == "quiet"
 
 
 def test_a_function_that_returns_megabytes(connected, folder):
     body = "    def go(self) -> str:\n        return 'z' * 5_000_000\n"
-    assert len(call(connected, write_module(folder, CLASS + body), "go").ok().out.strip()) == 5_000_000
+    assert len(connected.call(write_module(folder, CLASS + body), "go").ok().out.strip()) == 5_000_000
 
 
 def test_a_function_that_hangs_ends_with_its_client(connected, folder):
-    from harness import processes_with
-
     body = "    def go(self) -> str:\n        import subprocess\n        subprocess.run(['sleep', '8640012.5'])\n        return ''\n"
     client = connected.start("call", "-m", write_module(folder, CLASS + body), "go")
-    wait_until(lambda: processes_with("8640012.5"), 120, "the function to hang")
+    eventually(lambda: processes_with("8640012.5"), within=120, what="the function to hang")
     client.terminate()
     client.wait(timeout=20)
     client.communicate()
-    wait_until(lambda: not processes_with("8640012.5"), what="the function to end")
+    eventually(lambda: not processes_with("8640012.5"), what="the function to end")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +88,7 @@ def test_a_function_that_hangs_ends_with_its_client(connected, folder):
         ("this is no python\n", ["SyntaxError"]),
         ("import no_such_package\n", ["no_such_package"]),
         ("x = 1\n", []),
-        (HEAD + "@object_type\nclass Other:\n    @function\n    def go(self) -> str:\n        return ''\n", []),
+        (IMPORTS + "@object_type\nclass Other:\n    @function\n    def go(self) -> str:\n        return ''\n", []),
         ("import os\nos._exit(9)\n", []),
         ("print('a' * 3_000_000)\nraise SystemExit(4)\n", []),
     ],
@@ -138,25 +122,25 @@ def test_wrong_configurations(connected, folder, config, words):
 def test_an_edit_runs_nothing_but_itself(connected, folder):
     code = CLASS + "    def go(self) -> str:\n        return 'one'\n"
     module = write_module(folder, code)
-    assert call(connected, module, "go").ok().out.strip() == "one"
+    assert connected.call(module, "go").ok().out.strip() == "one"
     before = connected.execs()
     write_module(folder, code.replace("one", "two"))
-    assert call(connected, module, "go").ok().out.strip() == "two"
+    assert connected.call(module, "go").ok().out.strip() == "two"
     # Registration and the call; dependencies are not installed again.
     assert connected.execs() - before <= 3, connected.execs() - before
 
 
 def test_state_of_objects_makes_the_round_trip(connected, folder):
     code = (
-        HEAD
+        IMPORTS
         + "@object_type\nclass Box:\n    items: list[str] = dagger.field(default=list)\n    folder: dagger.Directory | None = None\n\n"
         "    @function\n    def put(self, item: str) -> 'Box':\n        self.items.append(item)\n        self.folder = (self.folder or dag.directory()).with_new_file(item, item)\n        return self\n\n"
         "    @function\n    async def names(self) -> list[str]:\n        return await self.folder.entries()\n\n"
         "@object_type\nclass Probe:\n    @function\n    def box(self) -> Box:\n        return Box()\n"
     )
     module = write_module(folder, code)
-    assert call(connected, module, "box", "put", "--item=a", "put", "--item=b", "items").ok().out.split() == ["a", "b"]
-    assert call(connected, module, "box", "put", "--item=a", "put", "--item=b", "names").ok().out.split() == ["a", "b"]
+    assert connected.call(module, "box", "put", "--item=a", "put", "--item=b", "items").ok().out.split() == ["a", "b"]
+    assert connected.call(module, "box", "put", "--item=a", "put", "--item=b", "names").ok().out.split() == ["a", "b"]
 
 
 def test_containers_and_folders_as_arguments_and_results(connected, folder):
@@ -170,18 +154,18 @@ def test_containers_and_folders_as_arguments_and_results(connected, folder):
     given = folder / "given"
     given.mkdir()
     (given / "seen.txt").write_text("seen")
-    assert "seen.txt" in call(connected, module, "box", "--source", given, "with-exec", "--args", "ls", "stdout").ok().out
-    assert call(connected, module, "made", "entries").ok().out.strip() == "a.txt"
+    assert "seen.txt" in connected.call(module, "box", "--source", given, "with-exec", "--args", "ls", "stdout").ok().out
+    assert connected.call(module, "made", "entries").ok().out.strip() == "a.txt"
     out = folder / "out"
-    call(connected, module, "-o", out, "made").ok()
+    connected.call(module, "-o", out, "made").ok()
     assert (out / "a.txt").read_text() == "A"
 
 
 def test_a_dependency_on_disk(connected, folder):
-    write_module(folder / "dep", HEAD + "@object_type\nclass Dep:\n    @function\n    def word(self, n: int = 1) -> str:\n        return 'dep' * n\n", name="dep")
+    write_module(folder / "dep", IMPORTS + "@object_type\nclass Dep:\n    @function\n    def word(self, n: int = 1) -> str:\n        return 'dep' * n\n", name="dep")
     config = json.dumps({"name": "probe", "sdk": {"source": "python"}, "engineVersion": "v0.21.8", "dependencies": [{"name": "dep", "source": "../dep"}]})
     code = CLASS + "    async def go(self) -> str:\n        return 'of ' + await dag.dep().word(n=2)\n"
     # The context of a local module is the folder with `.git`, so that a dependency beside it belongs to it.
     (folder / ".git").mkdir()
     module = write_module(folder / "main", code, config=config)
-    assert call(connected, module, "go").ok().out.strip() == "of depdep"
+    assert connected.call(module, "go").ok().out.strip() == "of depdep"

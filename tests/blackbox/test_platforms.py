@@ -1,16 +1,15 @@
 """Platforms: which variant is taken, and processes of other machines."""
 
 import json
+import os
 import struct
+import subprocess
+import tempfile
 
 import pytest
 
-from harness import IMAGES
-from oci import Layout, base_layer, machine, tar
-
-
-def quote(value) -> str:
-    return json.dumps(value)
+from kit import IMAGES, quote
+from kit.oci import Layout, base_layer, machine, tar
 
 
 def foreign() -> str:
@@ -58,7 +57,7 @@ def test_plt_005_caches_are_shared_by_platforms(images):
             assert session.query(document)["container"]["from"]["withMountedCache"]["withExec"]["stdout"] == wanted
 
 
-def program(architecture: str) -> bytes:
+def smallest_program(architecture: str) -> bytes:
     """The smallest program of an architecture that prints its name and ends with 0."""
     text = architecture.encode() + b"\n"
     if architecture == "arm64":
@@ -77,14 +76,10 @@ def program(architecture: str) -> bytes:
 
 def runs(architecture: str) -> bool:
     """Whether this machine runs programs of the architecture."""
-    import os
-    import subprocess
-    import tempfile
-
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         path = os.path.join(folder, "program")
         with open(path, "wb") as file:
-            file.write(program(architecture))
+            file.write(smallest_program(architecture))
         os.chmod(path, 0o755)
         try:
             return subprocess.run([path], capture_output=True, check=False).stdout.decode().strip() == architecture
@@ -93,7 +88,7 @@ def runs(architecture: str) -> bool:
 
 
 def run_program(rondel, folder, architecture: str):
-    (folder / "program").write_bytes(program(architecture))
+    (folder / "program").write_bytes(smallest_program(architecture))
     with rondel.session(cwd=folder) as session:
         file = quote(session.query('{ host { file(path: "program") { id } } }')["host"]["file"]["id"])
         document = '{ container(platform: "linux/%s") { withFile(path: "/program", source: %s, permissions: 493) { withExec(args: ["/program"]) { stdout } } } }'

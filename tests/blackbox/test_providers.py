@@ -2,21 +2,21 @@
 
 import json
 import os
-import time
 
 import pytest
 
-from harness import Rondel
-from web import Server, give
+from kit import Rondel, eventually, set_secret
+from kit.nested import run_nested
+from kit.web import Server, give
 
 
-def ask(session, uri: str, select: str = "plaintext", **args) -> dict:
+def read_secret(session, uri: str, select: str = "plaintext", **args) -> dict:
     given = "".join(f", {name}: {json.dumps(value)}" for name, value in args.items())
     return session.query("{ secret(uri: %s%s) { %s } }" % (json.dumps(uri), given, select))["secret"]
 
 
 def plaintext(session, uri: str) -> str:
-    return ask(session, uri)["plaintext"]
+    return read_secret(session, uri)["plaintext"]
 
 
 def failure(session, uri: str) -> str:
@@ -48,8 +48,8 @@ def test_sec_006_variables_files_and_commands(engine, folder):
 
 def test_sec_008_the_cache_key_is_cut_out(engine):
     with engine.session(env={"X": "value"}) as session:
-        assert ask(session, "cmd://echo -n a?b=c&cacheKey=k&d=e", "uri")["uri"] == "cmd://echo -n a?b=c&d=e"
-        assert ask(session, "env://X?cacheKey=k", "uri plaintext") == {"uri": "env://X", "plaintext": "value"}
+        assert read_secret(session, "cmd://echo -n a?b=c&cacheKey=k&d=e", "uri")["uri"] == "cmd://echo -n a?b=c&d=e"
+        assert read_secret(session, "env://X?cacheKey=k", "uri plaintext") == {"uri": "env://X", "plaintext": "value"}
 
 
 def test_naming_a_secret_does_not_read_it(engine, folder):
@@ -57,13 +57,13 @@ def test_naming_a_secret_does_not_read_it(engine, folder):
         read = folder / "read"
         for query in ["", "?cacheKey=k"]:
             uri = f"cmd://touch {read}; echo -n x{query}"
-            assert ask(session, uri, "uri name") == {"uri": uri.removesuffix(query), "name": ""}
-            assert ask(session, uri, "uri", cacheKey="other") == {"uri": uri.removesuffix(query)}
+            assert read_secret(session, uri, "uri name") == {"uri": uri.removesuffix(query), "name": ""}
+            assert read_secret(session, uri, "uri", cacheKey="other") == {"uri": uri.removesuffix(query)}
             assert not read.exists()
-        assert ask(session, f"cmd://touch {read}; echo -n x")["plaintext"] == "x" and read.exists()
+        assert read_secret(session, f"cmd://touch {read}; echo -n x")["plaintext"] == "x" and read.exists()
         for provider in ["env://MISSING_V", "file:///no/such/file", "cmd://exit 3", "op://v/i/f", "vault://p.f", "aws+sm://n", "aws+ps://n", "libsecret://l", "gcp://p"]:
-            assert ask(session, provider + "?cacheKey=k", "uri") == {"uri": provider}
-            assert ask(session, provider, "uri") == {"uri": provider}
+            assert read_secret(session, provider + "?cacheKey=k", "uri") == {"uri": provider}
+            assert read_secret(session, provider, "uri") == {"uri": provider}
         for wrong in ["wtf://x", "not an address"]:
             assert session.error("{ secret(uri: %s) { uri } }" % json.dumps(wrong))["message"]
 
@@ -71,7 +71,7 @@ def test_naming_a_secret_does_not_read_it(engine, folder):
 def test_a_secret_that_cannot_be_read_fails_where_it_is_needed(engine):
     with engine.session() as session:
         for query in ["", "?cacheKey=unreadable"]:
-            given = json.dumps(ask(session, "env://TOP_SECRET_MISSING" + query, "id")["id"])
+            given = json.dumps(read_secret(session, "env://TOP_SECRET_MISSING" + query, "id")["id"])
             words = 'secret env var not found: "TOP..."'
             assert words in session.error("{ loadSecretFromID(id: %s) { plaintext } }" % given)["message"]
             made = '{ container { from(address: "busybox") { withSecretVariable(name: "T", secret: %s) { %s } } } }'
@@ -96,7 +96,7 @@ def test_xs_006_sec_008_what_a_secret_counts_as(engine, folder):
 
     def run(uri: str, salt: str, **env) -> str:
         with engine.session(env=env, cwd=folder) as session:
-            given = ask(session, uri, "id")["id"]
+            given = read_secret(session, uri, "id")["id"]
             answer = session.query(RUN % (given, salt))["container"]["from"]["withSecretVariable"]
             return answer["withExec"]["stdout"]
 
@@ -116,21 +116,21 @@ def test_xs_006_sec_008_what_a_secret_counts_as(engine, folder):
 
 def test_xs_006_secrets_with_one_key_keep_their_own_text(engine):
     with engine.session(env={"A": "text of a", "B": "text of b"}) as session:
-        given = {name: ask(session, f"env://{name}?cacheKey=same", "id")["id"] for name in "AB"}
+        given = {name: read_secret(session, f"env://{name}?cacheKey=same", "id")["id"] for name in "AB"}
         for name in "AB":
             assert session.query('{ node(id: "%s") { ... on Secret { plaintext } } }' % given[name])["node"] == {
                 "plaintext": f"text of {name.lower()}"
             }
 
 
-def program(folder, name: str, script: str):
+def write_program(folder, name: str, script: str):
     path = folder / name
     path.write_text("#!/bin/sh\n" + script)
     path.chmod(0o755)
 
 
 def test_sec_009_one_password(engine, folder):
-    program(
+    write_program(
         folder,
         "op",
         f"""printf '%s\\n' "$@" >> {folder}/asked
@@ -153,8 +153,7 @@ esac
         assert plaintext(session, uri) == f"one of {uri}"
         assert plaintext(session, uri + "?ttl=90s") == f"one of {uri}"
         assert (folder / "asked").read_text().count(uri) == 2
-        time.sleep(1.1)
-        assert plaintext(session, other + "?ttl=1s") == f"two of {other}"
+        eventually(lambda: plaintext(session, other + "?ttl=1s") == f"two of {other}", what="the text to expire")
         assert plaintext(session, uri) == f"one of {uri}"
         said = failure(session, "op://vault/missing/field")
         assert 'unable to lookup "op://vault/missing/field"' in said and "is no item" in said
@@ -203,8 +202,7 @@ def test_sec_010_vault(engine, vault):
         assert "invalid key format" in failure(session, "vault://testsecret")
         vault.data["testsecret"]["foo"] = "second"
         assert plaintext(session, "vault://testsecret.foo") == "first"
-        time.sleep(1.1)
-        assert plaintext(session, "vault://testsecret.foo?ttl=1s") == "second"
+        eventually(lambda: plaintext(session, "vault://testsecret.foo?ttl=1s") == "second", what="the text to expire")
     roles = {"VAULT_APPROLE_ROLE_ID": "role", "VAULT_APPROLE_SECRET_ID": "id-of-secret"}
     with engine.session(env={"VAULT_ADDR": vault.address, **roles}) as session:
         assert plaintext(session, "vault://testsecret.foo") == "second"
@@ -286,20 +284,7 @@ def test_sec_013_aws(engine, aws):
         assert plaintext(session, "aws+sm://plain") == "text"
 
 
-def dig(value, name):
-    while name not in value:
-        (value,) = value.values()
-    return value[name]
-
-
-CLIENT = """
-import base64, json, os, urllib.request
-def ask(document):
-    token = base64.b64encode((os.environ["DAGGER_SESSION_TOKEN"] + ":").encode()).decode()
-    address = "http://127.0.0.1:" + os.environ["DAGGER_SESSION_PORT"] + "/query"
-    headers = {"Content-Type": "application/json", "Authorization": "Basic " + token}
-    request = urllib.request.Request(address, json.dumps({"query": document}).encode(), headers)
-    return json.loads(urllib.request.urlopen(request).read())
+ASK_FOR_SECRETS = """
 for uri in ["env://INSIDE", "env://GIVEN", "env://OUTSIDE", "file:///inside", "file:///outside-only", "op://a/b/c"]:
     print(json.dumps(ask("{ secret(uri: %s) { plaintext } }" % json.dumps(uri))))
 """
@@ -308,15 +293,14 @@ for uri in ["env://INSIDE", "env://GIVEN", "env://OUTSIDE", "file:///inside", "f
 def test_sec_007_a_process_in_a_container_is_answered_from_inside_it(engine):
     """Nobody inside reads a variable of the host by naming it."""
     with engine.session(env={"OUTSIDE": "of the host"}) as session:
-        given = session.query('{ setSecret(name: "g", plaintext: "given inside") { id } }')["setSecret"]["id"]
-        answer = session.query(
-            """{ container { from(address: "python:3.13-slim") { withEnvVariable(name: "INSIDE", value: "a variable inside") {
-            withSecretVariable(name: "GIVEN", secret: "%s") { withNewFile(path: "/inside", contents: "a file inside") {
-            withNewFile(path: "/client.py", contents: %s) {
-            withExec(args: ["python3", "/client.py"], experimentalPrivilegedNesting: true) { stdout } } } } } } } }"""
-            % (given, json.dumps(CLIENT))
-        )
-    lines = [json.loads(line) for line in dig(answer, "stdout").splitlines()]
+        given = set_secret(session, "given inside", "g")
+        fields = [
+            'withEnvVariable(name: "INSIDE", value: "a variable inside")',
+            f'withSecretVariable(name: "GIVEN", secret: "{given}")',
+            'withNewFile(path: "/inside", contents: "a file inside")',
+        ]
+        printed = run_nested(session.query, ASK_FOR_SECRETS, *fields)
+    lines = [json.loads(line) for line in printed.splitlines()]
     values = [line["data"]["secret"]["plaintext"] if "errors" not in line else None for line in lines]
     # What the process itself was given is a secret in its output, too.
     assert values == ["a variable inside", "***", None, "a file inside", None, None]

@@ -1,6 +1,5 @@
 """Images that leave: published, exported, handed to the client's own tool; health checks and annotations on their way."""
 
-import gzip
 import io
 import json
 import os
@@ -9,43 +8,17 @@ import tarfile
 
 import pytest
 
-from harness import IMAGES, mirror_of
-from oci import Layout, base_layer, tar
-from registries import Registry, TokenRegistry, password_file
-
-
-def quote(value) -> str:
-    return json.dumps(value)
+from kit import IMAGES, leaf, nest, quote, set_secret
+from kit.oci import Layout, base_layer, tar
+from kit.registries import Registry, TokenRegistry
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """One registry for the tests of this file."""
+def shared_registry(tmp_path_factory):
+    """A registry that the tests of this file share."""
     registry = Registry(tmp_path_factory.mktemp("registry"))
     yield registry
     registry.stop()
-
-
-@pytest.fixture(scope="module")
-def online():
-    """An engine that may speak to registries."""
-    from conftest import short_folder
-    from harness import Rondel
-
-    rondel = Rondel(short_folder(), mirror_of(IMAGES, offline=False))
-    yield rondel
-    rondel.remove()
-
-
-def nested(steps, leaf: str) -> str:
-    return " { ".join(steps) + " { " + leaf + " }" * len(steps)
-
-
-def last(data):
-    """What is at the end of a chain."""
-    while isinstance(data, dict) and len(data) == 1:
-        (data,) = data.values()
-    return data
 
 
 def members(archive: bytes) -> dict[str, bytes]:
@@ -58,37 +31,37 @@ def config_in(files: dict[str, bytes]) -> dict:
     return json.loads(files[entry["Config"]])
 
 
-def test_pub_002_pub_004_layers(online, place):
-    with online.session() as session:
-        folders = [last(session.query('{ directory { withNewFile(path: "f%d", contents: "%d") { id } } }' % (n, n))) for n in range(10)]
+def test_pub_002_pub_004_layers(connected, shared_registry):
+    with connected.session() as session:
+        folders = [leaf(session.query('{ directory { withNewFile(path: "f%d", contents: "%d") { id } } }' % (n, n))) for n in range(10)]
         steps = ['withDirectory(path: "/d%d", source: %s)' % (n, quote(folder)) for n, folder in enumerate(folders)]
-        session.query("{ container { " + nested(steps, 'publish(address: "%s/ten:1")' % place.address) + " } }")
-        session.query('{ container { publish(address: "%s/none:1") } }' % place.address)
-    assert len(place.manifest("ten", "1")["layers"]) == 10
-    assert place.manifest("none", "1")["layers"] == []
+        session.query("{ container { " + nest(*steps, 'publish(address: "%s/ten:1")' % shared_registry.address) + " } }")
+        session.query('{ container { publish(address: "%s/none:1") } }' % shared_registry.address)
+    assert len(shared_registry.manifest("ten", "1")["layers"]) == 10
+    assert shared_registry.manifest("none", "1")["layers"] == []
 
 
-def test_pub_003_layers_of_the_base_are_kept(online, place):
+def test_pub_003_layers_of_the_base_are_kept(connected, shared_registry):
     """The base comes from the registry, packed by somebody else."""
-    name = f"{place.address}/base:1"
-    other = online.session()
+    name = f"{shared_registry.address}/base:1"
+    other = connected.session()
     made = 'withNewFile(path: "/one", contents: "1") { withNewFile(path: "/two", contents: "2") { publish(address: "%s") } }' % name
     with other as session:
         session.query('{ container { from(address: "busybox") { %s } } }' % made)
-    base = [layer["digest"] for layer in place.manifest("base", "1")["layers"]]
-    with online.session() as session:
-        rootfs = last(session.query('{ container { from(address: "%s") { rootfs { withNewFile(path: "/three", contents: "3") { id } } } } }' % name))
-        session.query('{ container { from(address: "%s") { withRootfs(directory: %s) { publish(address: "%s/on:1") } } } }' % (name, quote(rootfs), place.address))
-    layers = [layer["digest"] for layer in place.manifest("on", "1")["layers"]]
+    base = [layer["digest"] for layer in shared_registry.manifest("base", "1")["layers"]]
+    with connected.session() as session:
+        rootfs = leaf(session.query('{ container { from(address: "%s") { rootfs { withNewFile(path: "/three", contents: "3") { id } } } } }' % name))
+        session.query('{ container { from(address: "%s") { withRootfs(directory: %s) { publish(address: "%s/on:1") } } } }' % (name, quote(rootfs), shared_registry.address))
+    layers = [layer["digest"] for layer in shared_registry.manifest("on", "1")["layers"]]
     assert layers[: len(base)] == base and len(layers) == len(base) + 1
 
 
-def test_pub_003_layers_of_a_foreign_packer_are_kept(make_engine, place, folder):
+def test_pub_003_layers_of_a_foreign_packer_are_kept(make_engine, shared_registry, folder):
     layout = Layout(folder / "l")
     digests = layout.image("docker.io/library/app:1", base_layer(IMAGES), gzip_free := tar(("x", b"y")))
     engine = make_engine('offline = false\n[[mirrors]]\nlayout = "%s"\n' % layout.folder)
-    engine.data('{ container { from(address: "app:1") { withNewFile(path: "/new", contents: "n") { publish(address: "%s/foreign:1") } } } }' % place.address)
-    layers = [layer["digest"] for layer in place.manifest("foreign", "1")["layers"]]
+    engine.data('{ container { from(address: "app:1") { withNewFile(path: "/new", contents: "n") { publish(address: "%s/foreign:1") } } } }' % shared_registry.address)
+    layers = [layer["digest"] for layer in shared_registry.manifest("foreign", "1")["layers"]]
     assert gzip_free and layers[:2] == digests and len(layers) == 3
 
 
@@ -126,25 +99,25 @@ def variants(session, annotation: bool = False) -> list[str]:
     made = []
     for platform in PLATFORMS:
         steps = (note % platform if annotation else "") + "id" + (" }" if annotation else "")
-        made.append(last(session.query('{ container(platform: "%s") { withNewFile(path: "/arch", contents: "%s") { %s } } }' % (platform, platform, steps))))
+        made.append(leaf(session.query('{ container(platform: "%s") { withNewFile(path: "/arch", contents: "%s") { %s } } }' % (platform, platform, steps))))
     return made
 
 
-def test_pub_005_plt_003_env_009_variants_under_an_index(online, place, make_engine):
-    name = f"{place.address}/multi:1"
-    with online.session() as session:
+def test_pub_005_plt_003_env_009_variants_under_an_index(connected, shared_registry, make_engine):
+    name = f"{shared_registry.address}/multi:1"
+    with connected.session() as session:
         made = variants(session, annotation=True)
-        reference = last(session.query('{ container { publish(address: "%s", platformVariants: %s) } }' % (name, quote(made))))
-        exported = last(session.query("{ container { asTarball(platformVariants: %s) { id } } }" % quote(made)))
+        reference = leaf(session.query('{ container { publish(address: "%s", platformVariants: %s) } }' % (name, quote(made))))
+        exported = leaf(session.query("{ container { asTarball(platformVariants: %s) { id } } }" % quote(made)))
         twice = session.error('{ container { publish(address: "%s", platformVariants: %s) } }' % (name, quote([made[0], made[0]])))
         assert "two variants" in twice["message"]
         assert exported
-    index = place.manifest("multi", "1")
+    index = shared_registry.manifest("multi", "1")
     assert index["mediaType"] == "application/vnd.oci.image.index.v1+json"
     for entry, platform in zip(index["manifests"], PLATFORMS, strict=True):
         assert entry["platform"]["architecture"] == platform.split("/")[1]
         assert entry["annotations"] == {"who": platform}
-        assert place.manifest("multi", entry["digest"])["annotations"] == {"who": platform}
+        assert shared_registry.manifest("multi", entry["digest"])["annotations"] == {"who": platform}
     other = make_engine("offline = false\n")
     seen = other.data(
         "{ "
@@ -156,7 +129,7 @@ def test_pub_005_plt_003_env_009_variants_under_an_index(online, place, make_eng
     assert seen["default"]["from"] == seen["pinned"]["from"] == {"platform": other.data("{ defaultPlatform }")["defaultPlatform"]}
 
 
-def test_env_009_pub_013_env_006_hc_003_an_exported_configuration(online, folder):
+def test_env_009_pub_013_env_006_hc_003_an_exported_configuration(connected, folder):
     steps = [
         'from(address: "busybox")', 'withAnnotation(name: "a.b", value: "note")', 'withEntrypoint(args: ["/bin/e"])', 'withDefaultArgs(args: ["d"])',
         'withEnvVariable(name: "KEPT", value: "k")', 'withVolatileVariable(name: "VOLATILE", value: "v")', 'withUser(name: "1:2")', 'withWorkdir(path: "/w")',
@@ -164,7 +137,7 @@ def test_env_009_pub_013_env_006_hc_003_an_exported_configuration(online, folder
         'withDockerHealthcheck(args: ["curl", "x"], interval: "25s", timeout: "1500ms", startPeriod: "1m", startInterval: "2s", retries: 4)',
     ]
     leaf = 'export(path: "exec.tar") withDockerHealthcheck(args: ["curl x"], shell: true) { export(path: "shell.tar") }'
-    online.data("{ container { " + nested(steps, leaf) + " } }", cwd=folder)
+    connected.data("{ container { " + nest(*steps, leaf) + " } }", cwd=folder)
     files = members((folder / "exec.tar").read_bytes())
     config = config_in(files)["config"]
     assert config["Entrypoint"] == ["/bin/e"] and config["Cmd"] == ["d"] and config["User"] == "1:2" and config["WorkingDir"] == "/w"
@@ -179,26 +152,26 @@ def test_env_009_pub_013_env_006_hc_003_an_exported_configuration(online, folder
     assert shell["config"]["Healthcheck"] == {"Test": ["CMD-SHELL", "curl x"]}
 
 
-def test_hc_001_a_health_check_survives_publishing(online, place, make_engine):
-    name = f"{place.address}/healthy:1"
+def test_hc_001_a_health_check_survives_publishing(connected, shared_registry, make_engine):
+    name = f"{shared_registry.address}/healthy:1"
     fields = "dockerHealthcheck { args shell interval timeout startPeriod startInterval retries }"
-    online.data('{ container { from(address: "busybox") { withDockerHealthcheck(args: ["curl", "x"], interval: "25s", timeout: "90s", startPeriod: "1m", startInterval: "250ms", retries: 3) { publish(address: "%s") } } } }' % name)
+    connected.data('{ container { from(address: "busybox") { withDockerHealthcheck(args: ["curl", "x"], interval: "25s", timeout: "90s", startPeriod: "1m", startInterval: "250ms", retries: 3) { publish(address: "%s") } } } }' % name)
     seen = make_engine("offline = false\n").data('{ container { from(address: "%s") { %s } } }' % (name, fields))
-    assert last(seen) == {"args": ["curl", "x"], "shell": False, "interval": "25s", "timeout": "1m30s", "startPeriod": "1m0s", "startInterval": "250ms", "retries": 3}
+    assert leaf(seen) == {"args": ["curl", "x"], "shell": False, "interval": "25s", "timeout": "1m30s", "startPeriod": "1m0s", "startInterval": "250ms", "retries": 3}
 
 
-def test_pub_009_pub_020_tokens_are_kept_by_their_scope(online, place):
+def test_pub_009_pub_020_tokens_are_kept_by_their_scope(connected, shared_registry):
     """Everybody may pull, who is known may push: what was pulled without credentials does not decide what is pushed with them."""
-    front = TokenRegistry(place, "user", "pass")
+    front = TokenRegistry(shared_registry, "user", "pass")
     try:
-        online.data('{ container { from(address: "busybox") { publish(address: "%s/shared:1") } } }' % place.address)
-        with online.session() as session:
+        connected.data('{ container { from(address: "busybox") { publish(address: "%s/shared:1") } } }' % shared_registry.address)
+        with connected.session() as session:
             pulled = session.query('{ container { from(address: "%s/shared:1") { file(path: "/etc/passwd") { size } } } }' % front.address)
-            assert last(pulled) > 0 and all(not known for _, known in front.tokens)
+            assert leaf(pulled) > 0 and all(not known for _, known in front.tokens)
             push = 'withNewFile(path: "/n", contents: "%s") { publish(address: "%s/shared:%s") }'
             refused = session.error('{ container { from(address: "busybox") { %s } } }' % (push % ("0", front.address, "0")))
             assert "refuses" in refused["message"] or "UNAUTHORIZED" in refused["message"], refused
-            secret = last(session.query('{ setSecret(name: "p", plaintext: "pass") { id } }'))
+            secret = set_secret(session, "pass", "p")
             known = 'withRegistryAuth(address: "%s", username: "user", secret: %s)' % (front.address, quote(secret))
             for n in [1, 2]:
                 assert session.query('{ container { from(address: "busybox") { %s { %s } } } }' % (known, push % (n, front.address, f"k{n}")))
@@ -209,40 +182,40 @@ def test_pub_009_pub_020_tokens_are_kept_by_their_scope(online, place):
         front.stop()
 
 
-def test_pub_012_pub_015_exports(online, folder):
+def test_pub_012_pub_015_exports(connected, folder):
     export = '{ container { from(address: "busybox") { withNewFile(path: "/f", contents: "c") { export(path: "%s") } } } }'
     path = folder / "a/b/image.tar"
-    assert last(online.data(export % "a/b/image.tar", cwd=folder)) == str(path)
+    assert leaf(connected.data(export % "a/b/image.tar", cwd=folder)) == str(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert {"oci-layout", "index.json", "manifest.json"} <= set(members(path.read_bytes()))
-    online.query(export % "../outside.tar", cwd=folder).failed("outside")
+    connected.query(export % "../outside.tar", cwd=folder).failed("outside")
     assert not (folder.parent / "outside.tar").exists()
-    assert last(online.data(export % str(folder / "absolute.tar"), cwd=folder)) == str(folder / "absolute.tar")
+    assert leaf(connected.data(export % str(folder / "absolute.tar"), cwd=folder)) == str(folder / "absolute.tar")
     first = path.read_bytes()
     digest = '{ container { from(address: "busybox") { withNewFile(path: "/f", contents: "c") { asTarball { digest } } } } }'
-    assert last(online.data(digest)) == last(online.data(digest))
-    online.data(export % "again.tar", cwd=folder)
+    assert leaf(connected.data(digest)) == leaf(connected.data(digest))
+    connected.data(export % "again.tar", cwd=folder)
     assert (folder / "again.tar").read_bytes() == first
 
 
-def test_pub_016_the_same_content_under_two_names(online, place):
+def test_pub_016_the_same_content_under_two_names(connected, shared_registry):
     made = '{ container { from(address: "busybox") { withNewFile(path: "/same", contents: "s") { publish(address: "%s/%s:1") } } } }'
-    first, second = (last(online.data(made % (place.address, name))) for name in ["first", "second"])
+    first, second = (leaf(connected.data(made % (shared_registry.address, name))) for name in ["first", "second"])
     assert first != second and first.split("@")[1] == second.split("@")[1]
-    before = online.execs()
+    before = connected.execs()
     run = '{ container { from(address: "%s") { withExec(args: ["cat", "/proc/sys/kernel/random/uuid"]) { stdout } } } }'
-    assert last(online.data(run % first)) == last(online.data(run % second))
-    assert online.execs() == before + 1
+    assert leaf(connected.data(run % first)) == leaf(connected.data(run % second))
+    assert connected.execs() == before + 1
 
 
 @pytest.mark.parametrize("media", ["OCI", "DOCKER"])
-def test_pub_017_archives_are_read_again(online, media):
+def test_pub_017_archives_are_read_again(connected, media):
     """Every packing by every media type, by ourselves."""
-    with online.session() as session:
+    with connected.session() as session:
         for packing in ["Gzip", "Zstd", "Uncompressed"]:
             made = '{ container { from(address: "busybox") { withNewFile(path: "/f", contents: "%s") { asTarball(forcedCompression: %s, mediaTypes: %s) { id } } } } }'
-            source = last(session.query(made % (packing, packing, media)))
-            again = last(session.query('{ container { import(source: %s) { file(path: "/f") { contents } } } }' % quote(source)))
+            source = leaf(session.query(made % (packing, packing, media)))
+            again = leaf(session.query('{ container { import(source: %s) { file(path: "/f") { contents } } } }' % quote(source)))
             assert again == packing
 
 
@@ -259,7 +232,7 @@ esac
 """
 
 
-def test_pub_018_pub_019_the_store_of_the_client(online, folder):
+def test_pub_018_pub_019_the_store_of_the_client(connected, folder):
     tools = folder / "bin"
     tools.mkdir()
     for name in ["docker", "nerdctl", "podman"]:
@@ -269,12 +242,12 @@ def test_pub_018_pub_019_the_store_of_the_client(online, folder):
     (folder / "tmp").mkdir()
     export = '{ container { from(address: "busybox") { withNewFile(path: "/f", contents: "stored") { withEntrypoint(args: ["e"]) { exportImage(name: "%s") } } } } }'
     take = '{ host { containerImage(name: "%s") { entrypoint file(path: "/f") { contents } withExec(args: ["cat", "/f"]) { stdout } } } }'
-    online.query(export % "app:1", env=env).failed("client has no supported api for loading image")
-    online.query(take % "app:1", env=env).failed("client has no supported api for loading image")
+    connected.query(export % "app:1", env=env).failed("client has no supported api for loading image")
+    connected.query(take % "app:1", env=env).failed("client has no supported api for loading image")
     (folder / "store").mkdir()
-    online.data(export % "team/app:1", env=env)
+    connected.data(export % "team/app:1", env=env)
     assert (folder / "store/names").read_text() == "team/app:1\n"
-    assert last(online.data(take % "team/app:1", env=env)) == {"entrypoint": ["e"], "file": {"contents": "stored"}, "withExec": {"stdout": "stored"}}
-    online.query(take % "other:1", env=env).failed("no such image: other:1")
-    online.query(export % "Not A Name", env=env).failed("invalid image reference")
+    assert leaf(connected.data(take % "team/app:1", env=env)) == {"entrypoint": ["e"], "file": {"contents": "stored"}, "withExec": {"stdout": "stored"}}
+    connected.query(take % "other:1", env=env).failed("no such image: other:1")
+    connected.query(export % "Not A Name", env=env).failed("invalid image reference")
     assert list((folder / "tmp").iterdir()) == []

@@ -6,8 +6,8 @@ import urllib.request
 
 import pytest
 
-from harness import IMAGES, mirror_of, wait_until
-from registries import Registry, password_file
+from kit import IMAGES, eventually, mirror_of, set_secret
+from kit.registries import Registry, password_file
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def test_pub_011_credentials_of_the_client_when_content_is_fetched_again(online,
             return client.query("{ loadDirectoryFromID(id: %s) { %s } }" % (id, leaf))
 
         def prune():
-            wait_until(lambda: client.status()["clients"] == 0, what="the client to be gone")
-            wait_until(lambda: client.run("cache", "prune", "--json").json()["records"], what="something to prune")
+            client.wait_for_clients_to_go()
+            eventually(lambda: client.run("cache", "prune", "--json").json()["records"], what="something to prune")
 
         assert "inside" in str(read("entries").json())
         prune()
@@ -93,7 +93,7 @@ def test_pub_008_credentials(online, make_engine, folder):
         name = f"{registry.address}/private:1"
         publish(online, name).failed(code=1)
         with online.session() as session:
-            secret = session.query('{ setSecret(name: "p", plaintext: "pass") { id } }')["setSecret"]["id"]
+            secret = set_secret(session, "pass", "p")
             document = '{ container { from(address: "busybox") { withRegistryAuth(address: "%s", username: "user", secret: %s) { publish(address: "%s") } } } }'
             assert session.query(document % (registry.address, json.dumps(secret), name))
         client = make_engine("offline = false\n")

@@ -1,13 +1,12 @@
 """What a process in a container has: identity, capabilities, limits, mounts."""
 
 import json
-import os
 import resource
 from pathlib import Path
 
 import pytest
 
-from harness import IMAGES, mirror_of
+from kit import IMAGES, leaf, mirror_of
 
 BUNDLES = ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS"]
 
@@ -22,10 +21,7 @@ def output(engine, script: str, before: str = "", options: str = "", image: str 
         options,
         "}" * fields,
     )
-    found = engine.data(document)
-    while not isinstance(found, str):
-        (found,) = found.values()
-    return found
+    return leaf(engine.data(document))
 
 
 def test_supplementary_groups_contain_the_primary_one(engine):

@@ -4,19 +4,15 @@ import json
 
 import pytest
 
-from harness import write_module
+from kit import write_module
+from kit.nested import NESTED_CLIENT, run_nested
 
-RAW = """
-import base64, json, os, sys, urllib.error, urllib.request
-def ask(query, **headers):
-    token = base64.b64encode((os.environ['DAGGER_SESSION_TOKEN'] + ':').encode()).decode()
-    request = urllib.request.Request(
-        'http://127.0.0.1:' + os.environ['DAGGER_SESSION_PORT'] + '/query', json.dumps({'query': query}).encode(),
-        {'Authorization': 'Basic ' + token, 'Content-Type': 'application/json', **headers})
-    return json.loads(urllib.request.urlopen(request).read())
+# Code that makes the headers by which a library says its version.
+METADATA = """
 def metadata(version):
     text = json.dumps({'client_id': 'c', 'session_id': 's', 'client_secret_token': 't', 'client_version': version})
     return {'X-Dagger-Client-Metadata': base64.b64encode(text.encode()).decode()}
+
 """
 VERSION = "ask('{__schemaVersion}', **metadata(%r))['data']['__schemaVersion']"
 MODULE = """import dagger
@@ -37,14 +33,8 @@ class Probe:
 """
 
 
-def nested(engine, code: str, before: str = "") -> str:
-    """What the process prints, in a container that the field `before` changed."""
-    arguments = f'args: ["python3", "-c", {json.dumps(RAW + code)}], experimentalPrivilegedNesting: true'
-    fields = ["container", 'from(address: "python:3.13-slim")', *filter(None, [before]), f"withExec({arguments})", "stdout"]
-    found = engine.data("{ " + " { ".join(fields) + " }" * len(fields))
-    while isinstance(found, dict):
-        (found,) = found.values()
-    return found.strip()
+def nested(rondel, code: str, *before: str) -> str:
+    return run_nested(rondel.data, METADATA + code, *before)
 
 
 def test_a_process_of_nobody_is_a_client_of_its_own(connected):
@@ -93,14 +83,14 @@ def test_the_code_of_a_module_cannot_choose_whose_it_is(connected, probe):
         "[os.environ.update(_EXPERIMENTAL_DAGGER_VERSION='v0.21.8'), ask('{__schemaVersion}')['data']['__schemaVersion']][1]",
         "ask('{__schemaVersion}', **{'X-Dagger-Session-ID': 'other', 'x-rondel-client': 'c0'})['data']['__schemaVersion']",
     ]
-    code = RAW + f"answer = ' '.join([{', '.join(tries)}, ask('{{currentModule{{name}}}}')['data']['currentModule']['name']])"
+    code = NESTED_CLIENT + METADATA + f"answer = ' '.join([{', '.join(tries)}, ask('{{currentModule{{name}}}}')['data']['currentModule']['name']])"
     seen = connected.run("call", "-m", probe, "own", "--code", code).ok().out.split()
     assert seen == ["v0.18.10", "v0.18.10", "v0.18.10", "probe"]
 
 
 def test_processes_that_a_module_starts_are_clients_of_their_own(connected, probe):
     """As the newest of the original has it: only what an SDK does for a module is done in the module's name."""
-    code = RAW + "print(ask('{__schemaVersion}')['data']['__schemaVersion'], 'errors' in ask('{currentModule{name}}'))"
+    code = NESTED_CLIENT + METADATA + "print(ask('{__schemaVersion}')['data']['__schemaVersion'], 'errors' in ask('{currentModule{name}}'))"
     assert connected.run("call", "-m", probe, "nested", "--code", code).ok().out.split() == ["v0.21.8", "True"]
 
 

@@ -3,11 +3,9 @@
 import hashlib
 import json
 import os
-import re
 import time
-from pathlib import Path
 
-from harness import Rondel
+from kit import Rondel, ask, container, find_field, peak_memory, set_secret
 
 PLAINTEXT = "plain-7f3a-text-of-a-secret"
 
@@ -95,32 +93,20 @@ def test_an_error_about_a_secret_does_not_wait(engine):
     assert time.monotonic() - started < 10
 
 
-def make(session, text: str, name: str = "s") -> str:
-    document = "{ setSecret(name: %s, plaintext: %s) { id } }" % (json.dumps(name), json.dumps(text))
-    return session.query(document)["setSecret"]["id"]
-
-
-def dig(value, name):
-    while name not in value:
-        (value,) = value.values()
-    return value[name]
-
-
 def run(session, fields: list[str], args: list[str], more: str = "", select: str = "stdout") -> str:
     """What a process prints in a container that the fields changed."""
-    chain = ['container', 'from(address: "busybox")', *fields, f"withExec(args: {json.dumps(args)}{more})", select]
-    return dig(session.query("{ " + " { ".join(chain) + " }" * len(chain)), select)
+    return ask(session, *container(), *fields, f"withExec(args: {json.dumps(args)}{more})", select)
 
 
 def test_sec_001_variables(engine):
     with engine.session() as session:
-        one, two = make(session, "one"), make(session, "text two")
+        one, two = set_secret(session, "one"), set_secret(session, "text two")
         given = 'withSecretVariable(name: "T", secret: "%s")'
         print_lengths = ["sh", "-c", "echo ${#T} ${#U}; env | grep -c ^T="]
         assert run(session, [given % one], print_lengths) == "3 0\n1\n"
         assert run(session, [given % one, given % two], print_lengths) == "8 0\n1\n"
         assert run(session, [given % one, 'withoutSecretVariable(name: "T")'], ["sh", "-c", "echo ${#T}"]) == "0\n"
-        known = dig(session.query('{ container { %s { envVariables { name } } } }' % (given % one)), "envVariables")
+        known = find_field(session.query('{ container { %s { envVariables { name } } } }' % (given % one)), "envVariables")
         assert known == []
         # The next container has it, too; an image does not.
         after = [given % one, 'withExec(args: ["true"])']
@@ -129,14 +115,14 @@ def test_sec_001_variables(engine):
 
 def test_exec_007_standard_input_from_a_secret(engine):
     with engine.session() as session:
-        fields = ['withMountedSecret(path: "/in", source: "%s")' % make(session, "read from a secret\n")]
+        fields = ['withMountedSecret(path: "/in", source: "%s")' % set_secret(session, "read from a secret\n")]
         assert run(session, fields, ["wc", "-c"], ', redirectStdin: "/in"') == "19\n"
         assert run(session, fields, ["cat"], ', redirectStdin: "/in"').strip() == "***"
 
 
 def test_arg_011_a_secret_is_not_expanded(engine):
     with engine.session() as session:
-        given = 'withSecretVariable(name: "T", secret: "%s")' % make(session, "text")
+        given = 'withSecretVariable(name: "T", secret: "%s")' % set_secret(session, "text")
         document = '{ container { from(address: "busybox") { %s { withExec(args: ["echo", "$T"], expand: true) { stdout } } } } }'
         message = session.error(document % given)["message"]
         assert 'expand cannot be used with secret env variable "T"' in message
@@ -144,7 +130,7 @@ def test_arg_011_a_secret_is_not_expanded(engine):
 
 def test_mnt_011_mode_and_owner(engine):
     with engine.session() as session:
-        given = 'withMountedSecret(path: "/t", source: "%s"%%s)' % make(session, "text")
+        given = 'withMountedSecret(path: "/t", source: "%s"%%s)' % set_secret(session, "text")
         show = ["stat", "-c", "%a %u:%g", "/t"]
         assert run(session, [given % ""], show) == "400 0:0\n"
         assert run(session, [given % ", mode: 438"], show) == "666 0:0\n"
@@ -173,9 +159,7 @@ def test_secret_files_are_no_larger_than_secrets_in_memory(engine, folder):
     with open(folder / "sparse", "wb") as sparse:
         sparse.truncate(3 << 30)
     os.mkfifo(folder / "fifo")
-    # What the engine once used at most is told by the kernel.
-    status = lambda: Path(f"/proc/{engine.status()['pid']}/status").read_text()
-    most = lambda: int(re.search(r"VmHWM:\s+(\d+) kB", status())[1]) >> 10
+    most = lambda: peak_memory(engine.status()["pid"]) >> 20
     with engine.session(cwd=folder) as session:
         before = most()
         error = session.error('{ secret(uri: "file://./sparse") { plaintext } }')["message"]
@@ -206,7 +190,7 @@ def test_output_is_scrubbed_however_it_is_written(engine):
         for number, (texts, script, want) in enumerate(cases):
             fields = [f'withEnvVariable(name: "CASE", value: "{number}")']
             for index, text in enumerate(texts):
-                fields.append(f'withMountedSecret(path: "/s{index}", source: "{make(session, text)}")')
+                fields.append(f'withMountedSecret(path: "/s{index}", source: "{set_secret(session, text)}")')
             assert run(session, fields, ["sh", "-c", script], select="combinedOutput") == want, (texts, script)
 
 
@@ -214,7 +198,7 @@ def test_every_sink_is_scrubbed(fresh):
     """Files that receive output, errors, the names of what runs, progress, the engine's log."""
     text = "plain-77aa-of-a-sink"
     with fresh.session("--progress", "plain") as session:
-        given = 'withSecretVariable(name: "T", secret: "%s")' % make(session, text)
+        given = 'withSecretVariable(name: "T", secret: "%s")' % set_secret(session, text)
         to_file = ', redirectStdout: "/out", redirectStderr: "/err"'
         script = ["sh", "-c", "echo $T; echo $T >&2"]
         chain = f'container {{ from(address: "busybox") {{ {given} {{ withExec(args: {json.dumps(script)}{to_file}) {{'

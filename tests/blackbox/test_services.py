@@ -1,70 +1,32 @@
 """Services: processes that other containers reach by name, each once in a session, gone when nobody needs them."""
 
-import json
 import re
 import threading
 import time
 
-import pytest
-from harness import processes_with, wait_until, write_module
-
-PYTHON = "python:3.13-slim"
-
-
-@pytest.fixture(scope="module")
-def session(engine):
-    with engine.session() as session:
-        yield session
-
-
-def text(value) -> str:
-    return json.dumps(value)
-
-
-def chain(*links: str) -> str:
-    """Selections, each inside the one before."""
-    return " { ".join(links) + " }" * (len(links) - 1)
-
-
-def leaf(answer):
-    """The value at the end of a chain."""
-    while isinstance(answer, dict) and len(answer) == 1:
-        answer = next(iter(answer.values()))
-    return answer
-
-
-def ask(session, *links: str):
-    return leaf(session.query("{ " + chain(*links) + " }"))
+from kit import PYTHON, ask, container, document, eventually, processes_with, quote, serve_module, sh, write_module
 
 
 def fail(session, *links: str) -> dict:
-    return session.error("{ " + chain(*links) + " }")
-
-
-def container(image: str = "busybox") -> tuple:
-    return ("container", f'from(address: "{image}")')
-
-
-def sh(script: str) -> str:
-    return f'withExec(args: ["sh", "-c", {text(script)}])'
+    return session.error(document(*links))
 
 
 def py(script: str) -> str:
-    return f'withExec(args: ["python", "-c", {text(script)}])'
+    return f'withExec(args: ["python", "-c", {quote(script)}])'
 
 
 def service(session, script: str, *links: str, image: str = "busybox", what: str = "id") -> str:
     """A service that runs a script."""
-    return ask(session, *container(image), *links, f'asService(args: ["sh", "-c", {text(script)}])', what)
+    return ask(session, *container(image), *links, f'asService(args: ["sh", "-c", {quote(script)}])', what)
 
 
-def web(session, content: str, *links: str) -> str:
+def web_service(session, content: str, *links: str) -> str:
     """A web server with one file."""
-    file = f'withNewFile(path: "/srv/index.html", contents: {text(content)})'
+    file = f'withNewFile(path: "/srv/index.html", contents: {quote(content)})'
     return service(session, "httpd -f -p 80 -h /srv", file, "withExposedPort(port: 80)", *links)
 
 
-def of(identity: str) -> str:
+def loaded(identity: str) -> str:
     return f'loadServiceFromID(id: "{identity}")'
 
 
@@ -73,10 +35,10 @@ def bind(identity: str, alias: str = "www") -> str:
 
 
 def name(session, identity: str) -> str:
-    return ask(session, of(identity), "hostname")
+    return ask(session, loaded(identity), "hostname")
 
 
-def fetch(session, identity: str, alias: str = "www", salt: str = "") -> str:
+def fetch_from(session, identity: str, alias: str = "www", salt: str = "") -> str:
     return ask(session, *container(), bind(identity, alias), sh(f"wget -qO- http://{alias}/ # {salt}"), "stdout")
 
 
@@ -85,25 +47,25 @@ GET = "import urllib.request; print(urllib.request.urlopen('http://{}/', timeout
 
 
 def test_svc_001_hostnames_follow_from_content_and_endpoints_from_both(engine, session):
-    one, same, other = web(session, "1"), web(session, "1"), web(session, "2")
+    one, same, other = web_service(session, "1"), web_service(session, "1"), web_service(session, "2")
     hostname = name(session, one)
     assert hostname == name(session, same) != name(session, other)
     with engine.session() as later:
-        assert name(later, web(later, "1")) == hostname
-    assert ask(session, of(one), "endpoint") == f"{hostname}:80"
-    assert ask(session, of(one), 'endpoint(port: 8080, scheme: "http")') == f"http://{hostname}:8080"
+        assert name(later, web_service(later, "1")) == hostname
+    assert ask(session, loaded(one), "endpoint") == f"{hostname}:80"
+    assert ask(session, loaded(one), 'endpoint(port: 8080, scheme: "http")') == f"http://{hostname}:8080"
     closed = service(session, "sleep 1000")
-    assert "no ports exposed" in fail(session, of(closed), "endpoint")["message"]
-    assert "between 1 and 65535" in fail(session, of(one), "endpoint(port: 70000)")["message"]
+    assert "no ports exposed" in fail(session, loaded(closed), "endpoint")["message"]
+    assert "between 1 and 65535" in fail(session, loaded(one), "endpoint(port: 70000)")["message"]
 
 
 def test_svc_002_a_name_of_ones_own_is_known_in_the_session(session):
-    named = ask(session, of(web(session, "named")), 'withHostname(hostname: "wwwhatsup")', "id")
-    assert ask(session, of(named), 'endpoint(scheme: "http")') == "http://wwwhatsup:80"
-    ask(session, of(named), "start")
+    named = ask(session, loaded(web_service(session, "named")), 'withHostname(hostname: "wwwhatsup")', "id")
+    assert ask(session, loaded(named), 'endpoint(scheme: "http")') == "http://wwwhatsup:80"
+    ask(session, loaded(named), "start")
     assert ask(session, *container(PYTHON), py(GET.format("wwwhatsup")), "stdout") == "named\n"
-    assert "no host name" in fail(session, of(named), 'withHostname(hostname: "a b")', "id")["message"]
-    ask(session, of(named), "stop")
+    assert "no host name" in fail(session, loaded(named), 'withHostname(hostname: "a b")', "id")["message"]
+    ask(session, loaded(named), "stop")
 
 
 def test_svc_008_ports_of_a_service(session):
@@ -123,7 +85,7 @@ def test_svc_008_ports_of_a_service(session):
 def test_svc_009_udp(session):
     echo = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 4321))\nwhile True: s.sendto(*s.recvfrom(99))"
     server = ask(
-        session, *container(PYTHON), "withExposedPort(port: 4321, protocol: UDP)", f'asService(args: ["python", "-c", {text(echo)}])', "id"
+        session, *container(PYTHON), "withExposedPort(port: 4321, protocol: UDP)", f'asService(args: ["python", "-c", {quote(echo)}])', "id"
     )
     client = (
         "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(0.2)\n"
@@ -139,7 +101,7 @@ def test_svc_010_a_consumer_runs_when_ports_accept(session):
     slow = "sleep 0.7; httpd -f -p 80 -h /srv"
     file = 'withNewFile(path: "/srv/index.html", contents: "at last")'
     ready = service(session, slow, file, "withExposedPort(port: 80)")
-    assert fetch(session, ready) == "at last"
+    assert fetch_from(session, ready) == "at last"
     skipped = service(session, "sleep 1001", "withExposedPort(port: 80, experimentalSkipHealthcheck: true)")
     begun = time.monotonic()
     assert ask(session, *container(), bind(skipped), sh("echo ran"), "stdout") == "ran\n"
@@ -168,7 +130,7 @@ def test_svc_012_svc_020_a_service_that_does_not_start(session):
     starts = f"start {name(session, broken)}"
     for error, message in (
         (fail(session, *container(), bind(broken), sh("echo never"), "stdout"), f"{starts} (aliased as www): exit code: 42"),
-        (fail(session, of(broken), "start"), f"{starts}: exit code: 42"),
+        (fail(session, loaded(broken), "start"), f"{starts}: exit code: 42"),
     ):
         assert message in error["message"], error
         details = error["extensions"]
@@ -176,7 +138,7 @@ def test_svc_012_svc_020_a_service_that_does_not_start(session):
         assert details["cmd"] == ["sh", "-c", script]
     assert "no service command has been set" in fail(session, "container", "asService", "start")["message"]
     missing = ask(session, *container(), 'asService(args: ["/no/such/program"])', "id")
-    assert "no such file" in fail(session, of(missing), "start")["message"]
+    assert "no such file" in fail(session, loaded(missing), "start")["message"]
 
 
 def test_svc_013_a_service_that_ends_is_the_cause(session):
@@ -195,43 +157,43 @@ def test_svc_013_a_service_that_ends_is_the_cause(session):
 
 
 def test_svc_014_processes_inside_reach_services_of_the_session(engine, session):
-    server = web(session, "from within")
-    ask(session, of(server), "start")
+    server = web_service(session, "from within")
+    ask(session, loaded(server), "start")
     hostname = name(session, server)
-    document = "{ " + chain(*container(PYTHON), py(GET.format(hostname)), "stdout") + " }"
+    page = document(*container(PYTHON), py(GET.format(hostname)), "stdout")
     inner = (
         "import base64, json, os, urllib.request as u\n"
         "r = u.Request('http://127.0.0.1:' + os.environ['DAGGER_SESSION_PORT'] + '/query', "
-        f"json.dumps({{'query': {document!r}}}).encode(), {{'Content-Type': 'application/json'}})\n"
+        f"json.dumps({{'query': {page!r}}}).encode(), {{'Content-Type': 'application/json'}})\n"
         "print(u.urlopen(r).read().decode())\n"
         "print(open('/etc/resolv.conf').read())"
     )
-    nested = f'withExec(args: ["python", "-c", {text(inner)}], experimentalPrivilegedNesting: true)'
+    nested = f'withExec(args: ["python", "-c", {quote(inner)}], experimentalPrivilegedNesting: true)'
     said = ask(session, *container(PYTHON), nested, "stdout")
     assert "from within" in said
     assert re.search(r"^search [0-9a-v]{13}\.dagger\.local", said, re.MULTILINE), said
-    ask(session, of(server), "stop")
+    ask(session, loaded(server), "stop")
 
 
 def test_svc_015_start_and_stop(session):
-    server = web(session, "start and stop")
+    server = web_service(session, "start and stop")
     look = (*container(PYTHON), py(FIND.format(name(session, server))))
-    ask(session, of(server), "start")
-    ask(session, of(server), "start")
+    ask(session, loaded(server), "start")
+    ask(session, loaded(server), "start")
     assert ask(session, *look, "stdout").startswith("1")
-    ask(session, of(server), "stop")
+    ask(session, loaded(server), "stop")
     again = (*container(PYTHON), "withEnvVariable(name: \"AGAIN\", value: \"1\")", look[-1])
     assert "exit code" in fail(session, *again, "stdout")["message"]
-    ask(session, of(server), "stop")
+    ask(session, loaded(server), "stop")
     # Nobody hears the first request to end.
     script = "trap '' TERM; touch /deaf; while true; do sleep 0.1; done"
     deaf = service(session, script, 'withDockerHealthcheck(args: ["test", "-e", "/deaf"], interval: "50ms", retries: 100)')
-    ask(session, of(deaf), "start")
+    ask(session, loaded(deaf), "start")
     stopped = threading.Event()
-    first = threading.Thread(target=lambda: (ask(session, of(deaf), "stop"), stopped.set()), daemon=True)
+    first = threading.Thread(target=lambda: (ask(session, loaded(deaf), "stop"), stopped.set()), daemon=True)
     first.start()
     assert not stopped.wait(1)
-    ask(session, of(deaf), "stop(kill: true)")
+    ask(session, loaded(deaf), "stop(kill: true)")
     assert stopped.wait(10)
     first.join()
 
@@ -240,7 +202,7 @@ def test_svc_020_the_command_of_a_service(session):
     def runs(*links: str) -> str:
         """What the service says that it runs: the arguments behind a script that serves them."""
         served = ask(session, *container(), *links, "id")
-        return fetch(session, served)
+        return fetch_from(session, served)
 
     script = 'mkdir /srv; echo \\"$0 $*\\" > /srv/index.html; exec httpd -f -p 80 -h /srv'
     entry = f'withEntrypoint(args: ["sh", "-c", "{script}", "entry"])'
@@ -259,7 +221,7 @@ def test_svc_020_the_command_of_a_service(session):
 def test_env_006_services_do_not_see_volatile_variables(session):
     file = 'withVolatileVariable(name: "LOOSE", value: "seen")'
     script = "mkdir /srv; echo \"[$LOOSE]\" > /srv/index.html; exec httpd -f -p 80 -h /srv"
-    assert fetch(session, service(session, script, file, "withExposedPort(port: 80)")) == "[]\n"
+    assert fetch_from(session, service(session, script, file, "withExposedPort(port: 80)")) == "[]\n"
 
 
 def test_leg_015_the_process_that_ran_last_is_the_service_in_old_views(engine):
@@ -267,7 +229,7 @@ def test_leg_015_the_process_that_ran_last_is_the_service_in_old_views(engine):
         file = 'withNewFile(path: "/srv/index.html", contents: "the last")'
         run = 'withExec(args: ["httpd", "-f", "-p", "80", "-h", "/srv"])'
         served = ask(old, *container(), file, run, "withExposedPort(port: 80)", "asService", "id")
-        assert fetch(old, served) == "the last"
+        assert fetch_from(old, served) == "the last"
 
 
 def test_services_need_services_and_are_one_in_a_session(session):
@@ -276,13 +238,13 @@ def test_services_need_services_and_are_one_in_a_session(session):
     count = service(session, counter, "withExposedPort(port: 80)")
     relay = service(session, "mkdir /srv; wget -qO /srv/index.html http://count/cgi-bin/c; exec httpd -f -p 80 -h /srv", bind(count, "count"), "withExposedPort(port: 80)")
     visit = lambda salt: ask(session, *container(), bind(count, "count"), sh(f"wget -qO- http://count/cgi-bin/c # {salt}"), "stdout").strip()
-    assert fetch(session, relay).strip() == "1"
+    assert fetch_from(session, relay).strip() == "1"
     assert [visit("a"), visit("b")] == ["2", "3"]
 
 
 def test_sessions_do_not_reach_one_another(engine, session):
-    server = web(session, "private")
-    ask(session, of(server), "start")
+    server = web_service(session, "private")
+    ask(session, loaded(server), "start")
     address = ask(session, *container(PYTHON), py(FIND.format(name(session, server))), "stdout").strip()
     try_it = f"timeout 5 wget -qO- http://{address}/ && echo reached || echo refused"
     assert ask(session, *container(), sh(try_it), "stdout") == "privatereached\n"
@@ -290,16 +252,16 @@ def test_sessions_do_not_reach_one_another(engine, session):
         assert ask(stranger, *container(), sh(try_it + " # stranger"), "stdout") == "refused\n"
         # Not by its name either; and the same service is another instance there.
         assert "exit code" in fail(stranger, *container(PYTHON), "withWorkdir(path: \"/tmp\")", py(FIND.format(name(session, server))), "stdout")["message"]
-        assert fetch(stranger, server, salt="stranger") == "private"
-    ask(session, of(server), "stop")
+        assert fetch_from(stranger, server, salt="stranger") == "private"
+    ask(session, loaded(server), "stop")
 
 
 def test_a_service_ends_with_its_session(engine):
     marker = "7719.25"
     with engine.session() as session:
-        ask(session, of(service(session, f"sleep {marker}")), "start")
-        wait_until(lambda: processes_with(f"sleep {marker}"), what="the service")
-    wait_until(lambda: not processes_with(f"sleep {marker}"), 30, "the end of the service")
+        ask(session, loaded(service(session, f"sleep {marker}")), "start")
+        eventually(lambda: processes_with(f"sleep {marker}"), what="the service")
+    eventually(lambda: not processes_with(f"sleep {marker}"), within=30, what="the end of the service")
 
 
 MODULE = """
@@ -344,23 +306,19 @@ class One:
 """
 
 
-def serve(session, folder) -> None:
-    session.query("{ " + chain(f'moduleSource(refString: "{folder}")', "asModule", "serve") + " }")
-
-
 def test_svc_003_svc_004_svc_023_xs_003_services_of_modules(connected, folder):
     write_module(folder, MODULE, name="one")
     look = (*container(PYTHON), 'withEnvVariable(name: "WHO", value: "a client")', py(FIND.format("mine")), "stdout")
     with connected.session() as session:
-        serve(session, folder)
+        serve_module(session, folder)
         server = ask(session, "one", 'server(text: "of one")', "id")
-        assert fetch(session, server) == "of one"
+        assert fetch_from(session, server) == "of one"
         assert ask(session, "one", f'visit(server: "{server}", salt: "1")') == "of one"
         # Its own name is known to the code of the module, and to nobody else; another may use it too.
         assert ask(session, "one", 'findMine(text: "mine of one")') == "mine of one"
         assert "exit code" in fail(session, *look)["message"]
-        mine = ask(session, of(web(session, "mine of a client")), 'withHostname(hostname: "mine")', "id")
-        ask(session, of(mine), "start")
+        mine = ask(session, loaded(web_service(session, "mine of a client")), 'withHostname(hostname: "mine")', "id")
+        ask(session, loaded(mine), "start")
         assert ask(session, *container(PYTHON), py(GET.format("mine")), "stdout") == "mine of a client\n"
         assert ask(session, "one", 'findMine(text: "still of one")') == "still of one"
         # What is bound in one function can be used after another.
@@ -368,6 +326,6 @@ def test_svc_003_svc_004_svc_023_xs_003_services_of_modules(connected, folder):
         assert ask(session, "one", 'consumer(text: "bound by one")', read, "stdout") == "bound by one"
     # The function is remembered; its service starts in the session that uses it.
     with connected.session() as again:
-        serve(again, folder)
+        serve_module(again, folder)
         server = ask(again, "one", 'server(text: "of one")', "id")
-        assert fetch(again, server, salt="again") == "of one"
+        assert fetch_from(again, server, salt="again") == "of one"

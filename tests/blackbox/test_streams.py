@@ -1,19 +1,13 @@
 """Bytes between the client's machine and containers: unix sockets, terminals, ports."""
 
 import contextlib
-import fcntl
-import json
 import os
-import pty
-import select
 import socket
-import struct
-import termios
-import threading
-import time
-import urllib.request
 
-from harness import BINARY, free_port, processes_with, wait_until
+from kit import eventually, find_field, free_port, is_open, processes_with
+from kit.nested import NESTED_CLIENT
+from kit.streams import PAGE_SERVER, TcpServer, UnixServer, get, in_python, page_service_id, tunnel, words
+from kit.terminal import Terminal, document_file
 
 TALK = """
 import socket, sys
@@ -43,70 +37,10 @@ print(count)
 """
 
 
-class UnixServer:
-    """Answers each connection with what it received, after a prefix."""
-
-    def __init__(self, path, prefix: bytes = b"", delay: float = 0):
-        self.path, self.prefix, self.delay = path, prefix, delay
-        self.accepted = 0
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.bind(str(path))
-        self.socket.listen(64)
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self):
-        while True:
-            try:
-                near, _ = self.socket.accept()
-            except OSError:
-                return
-            self.accepted += 1
-            threading.Thread(target=self.answer, args=(near,), daemon=True).start()
-
-    def answer(self, near):
-        with near, contextlib.suppress(OSError):
-            near.sendall(self.prefix)
-            while piece := near.recv(65536):
-                near.sendall(piece)
-
-    def close(self):
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
-        self.socket.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-        with contextlib.suppress(OSError):
-            os.unlink(self.path)
-
-
-def dig(value, name):
-    while name not in value:
-        (value,) = value.values()
-    return value[name]
-
-
-def words(*args) -> str:
-    return json.dumps([str(arg) for arg in args])
-
-
-def python(steps: str, ending: str = "stdout") -> str:
-    """A chain on the Python image."""
-    return '{ container { from(address: "python:3.13-slim") ' + nest(steps, ending) + " } }"
-
-
-def nest(steps: str, ending: str) -> str:
-    lines = [line.strip() for line in steps.strip().splitlines()]
-    return "".join("{ " + line + " " for line in lines) + "{ " + ending + " }" + " }" * len(lines)
-
-
 def socket_id(asker, path, field: str = "host.unixSocket") -> str:
     if field == "host.unixSocket":
-        return dig(asker('{ host { unixSocket(path: "%s") { id } } }' % path), "id")
-    return dig(asker('{ address(value: "%s") { socket { id } } }' % path), "id")
+        return find_field(asker('{ host { unixSocket(path: "%s") { id } } }' % path), "id")
+    return find_field(asker('{ address(value: "%s") { socket { id } } }' % path), "id")
 
 
 def test_hst_005_hst_010_mnt_012_sockets_of_the_client(engine, folder):
@@ -117,21 +51,21 @@ def test_hst_005_hst_010_mnt_012_sockets_of_the_client(engine, folder):
         assert socket_id(session.query, f"unix://{folder}/one", "address") == ids["one"]
         talk = words("python3", "-c", TALK, "/s/agent", "hello")
         base = f'withUnixSocket(path: "/s/agent", source: "{ids["one"]}")'
-        answer = session.query(python(f"{base}\nwithExec(args: {talk})"))
-        assert dig(answer, "stdout") == "1:hello"
+        answer = session.query(in_python(f"{base}\nwithExec(args: {talk})"))
+        assert find_field(answer, "stdout") == "1:hello"
         # The same path again replaces, and each connection is one of its own.
         twice = words("sh", "-c", f"python3 -c '{TALK}' /s/agent a; python3 -c '{TALK}' /s/agent b")
         again = f'{base}\nwithUnixSocket(path: "/s/agent", source: "{ids["two"]}")\nwithExec(args: {twice})'
-        assert dig(session.query(python(again)), "stdout") == "2:a2:b"
+        assert find_field(session.query(in_python(again)), "stdout") == "2:a2:b"
         gone = f'{base}\nwithoutUnixSocket(path: "/s/agent")\nwithExec(args: {words("sh", "-c", "test ! -e /s/agent; echo $?")})'
-        assert dig(session.query(python(gone)), "stdout") == "0\n"
+        assert find_field(session.query(in_python(gone)), "stdout") == "0\n"
         # The file is not part of the tree, and is no mount that has one.
         rest = f'{base}\nwithExec(args: {words("stat", "-c", "%F %a %u:%g", "/s/agent")})'
-        assert dig(session.query(python(rest)), "stdout") == "socket 600 0:0\n"
+        assert find_field(session.query(in_python(rest)), "stdout") == "socket 600 0:0\n"
         owned = rest.replace('")\n', '", owner: "1000:1001")\n', 1)
-        assert dig(session.query(python(owned)), "stdout") == "socket 600 1000:1001\n"
+        assert find_field(session.query(in_python(owned)), "stdout") == "socket 600 1000:1001\n"
         user = f'withUser(name: "1000:1001")\n{base[:-1]}, owner: "1000:1001")\nwithExec(args: {talk})'
-        assert dig(session.query(python(user)), "stdout") == "1:hello"
+        assert find_field(session.query(in_python(user)), "stdout") == "1:hello"
         assert one.accepted == 2
 
 
@@ -139,28 +73,28 @@ def test_hst_010_much_at_once_and_slowly(engine, folder):
     with UnixServer(folder / "s"), engine.session() as session:
         mounted = f'withUnixSocket(path: "/s", source: "{socket_id(session.query, folder / "s")}")'
         bulk = f'{mounted}\nwithExec(args: {words("python3", "-c", BULK, "/s")})'
-        assert dig(session.query(python(bulk)), "stdout") == f"{512 * 65536}\n"
+        assert find_field(session.query(in_python(bulk)), "stdout") == f"{512 * 65536}\n"
         many = "import sys, threading, socket\nok = []\n" + (
             "def one(i):\n s = socket.socket(socket.AF_UNIX); s.connect('/s'); t = (str(i) * 1000).encode(); s.sendall(t)\n"
             " s.shutdown(1); d = b''\n while p := s.recv(9999): d += p\n ok.append(d == t)\n"
             "ts = [threading.Thread(target=one, args=(i,)) for i in range(100)]\n"
             "[t.start() for t in ts]; [t.join() for t in ts]; print(len(ok), all(ok))"
         )
-        assert dig(session.query(python(f'{mounted}\nwithExec(args: {words("python3", "-c", many)})')), "stdout") == "100 True\n"
+        assert find_field(session.query(in_python(f'{mounted}\nwithExec(args: {words("python3", "-c", many)})')), "stdout") == "100 True\n"
 
 
 def test_hst_010_a_socket_that_is_missing(engine, folder):
     with engine.session() as session:
         for path, why in [(folder / "none", "no such file or directory"), (folder, "it is no socket")]:
             mounted = f'withUnixSocket(path: "/s", source: "{socket_id(session.query, path)}")'
-            error = session.error(python(f'{mounted}\nwithExec(args: {words("echo", path)})'))
+            error = session.error(in_python(f'{mounted}\nwithExec(args: {words("echo", path)})'))
             assert f"cannot use the socket `{path}` of the client: {why}" in error["message"], error
         # Nobody listens any more: the connection breaks, and the process says so.
         server = UnixServer(folder / "dead")
         server.close()
         mounted = f'withUnixSocket(path: "/s", source: "{socket_id(session.query, folder / "dead")}")'
-        answer = session.query(python(f'{mounted}\nwithExec(args: {words("python3", "-c", TALK, "/s", "x")}, expect: ANY)', "stdout exitCode"))
-        assert dig(answer, "stdout") == ""
+        answer = session.query(in_python(f'{mounted}\nwithExec(args: {words("python3", "-c", TALK, "/s", "x")}, expect: ANY)', "stdout exitCode"))
+        assert find_field(answer, "stdout") == ""
 
 
 def test_xs_005_sockets_belong_to_a_session(engine, folder):
@@ -169,22 +103,22 @@ def test_xs_005_sockets_belong_to_a_session(engine, folder):
     with engine.session() as first, engine.session() as second:
         with UnixServer(folder / "s", b"first:"):
             mine = socket_id(first.query, folder / "s")
-            assert dig(first.query(python(document % (mine, 1, talk))), "stdout") == "first:x"
-            error = second.error(python(document % (mine, 2, talk)))
+            assert find_field(first.query(in_python(document % (mine, 1, talk))), "stdout") == "first:x"
+            error = second.error(in_python(document % (mine, 2, talk)))
             assert "the socket is not known in this session" in error["message"]
         with UnixServer(folder / "s", b"second:") as server:
             # The container was made by another session; what it names is now this session's own.
-            made = dig(first.query(python(f'withUnixSocket(path: "/s", source: "{mine}")', "id")), "id")
+            made = find_field(first.query(in_python(f'withUnixSocket(path: "/s", source: "{mine}")', "id")), "id")
             socket_id(second.query, folder / "s")
             run = '{ node(id: "%s") { ... on Container { withEnvVariable(name: "N", value: "3") { withExec(args: %s) { stdout } } } } }'
-            assert dig(second.query(run % (made, talk)), "stdout") == "second:x"
+            assert find_field(second.query(run % (made, talk)), "stdout") == "second:x"
             # What a process said over an equal socket once is remembered, as what it said over the network is.
-            assert dig(second.query(python(document % (socket_id(second.query, folder / "s"), 1, talk))), "stdout") == "first:x"
+            assert find_field(second.query(in_python(document % (socket_id(second.query, folder / "s"), 1, talk))), "stdout") == "first:x"
             assert server.accepted == 1
 
 
-NESTED = """
-import base64, json, os, socket, threading, urllib.request
+NESTED = NESTED_CLIENT + """
+import socket, threading
 
 server = socket.socket(socket.AF_UNIX)
 server.bind("/own")
@@ -194,13 +128,6 @@ def serve():
     near.sendall(b"from the inner process")
     near.close()
 threading.Thread(target=serve, daemon=True).start()
-
-def ask(document):
-    token = base64.b64encode((os.environ["DAGGER_SESSION_TOKEN"] + ":").encode()).decode()
-    address = "http://127.0.0.1:" + os.environ["DAGGER_SESSION_PORT"] + "/query"
-    headers = {"Content-Type": "application/json", "Authorization": "Basic " + token}
-    request = urllib.request.Request(address, json.dumps({"query": document}).encode(), headers)
-    return json.loads(urllib.request.urlopen(request).read())
 
 sock = ask('{ host { unixSocket(path: "/own") { id } } }')["data"]["host"]["unixSocket"]["id"]
 outer = ask('{ host { unixSocket(path: "OUTER") { id } } }')["data"]["host"]["unixSocket"]["id"]
@@ -215,65 +142,14 @@ def test_hst_010_sockets_of_a_process_in_a_container(engine, folder):
     with UnixServer(folder / "outer"), engine.session() as session:
         code = f"TALK = {TALK!r}\n" + NESTED.replace("OUTER", str(folder / "outer"))
         steps = f'withExec(args: {words("python3", "-c", code)}, experimentalPrivilegedNesting: true)'
-        said = dig(session.query(python(steps)), "stdout").splitlines()
+        said = find_field(session.query(in_python(steps)), "stdout").splitlines()
         assert said[0] == "from the inner process"
         assert "cannot use the socket" in said[1] and "no such file or directory" in said[1].lower(), said
 
 
-class Terminal:
-    """`rondel` on a terminal of its own, as a person uses it."""
-
-    def __init__(self, rondel, *words, cwd=None, columns=100, rows=40):
-        self.said = b""
-        pid, self.master = pty.fork()
-        if pid == 0:
-            os.chdir(cwd or rondel.folder)
-            os.execve(BINARY, [str(BINARY), *map(str, words)], rondel.environment(TERM="xterm"))
-        self.pid = pid
-        self.resize(columns, rows)
-
-    def resize(self, columns, rows):
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def until(self, text: str, seconds: float = 60) -> str:
-        """Reads until the text has come, and gives what came before and with it."""
-        deadline = time.monotonic() + seconds
-        wanted = text.encode()
-        while wanted not in self.said:
-            left = deadline - time.monotonic()
-            assert left > 0, f"`{text}` did not come:\n{self.said.decode(errors='replace')}"
-            if select.select([self.master], [], [], left)[0]:
-                try:
-                    piece = os.read(self.master, 65536)
-                except OSError:
-                    piece = b""
-                assert piece, f"`{text}` did not come before the end:\n{self.said.decode(errors='replace')}"
-                self.said += piece
-        at = self.said.index(wanted) + len(wanted)
-        got, self.said = self.said[:at], self.said[at:]
-        return got.decode(errors="replace")
-
-    def type(self, text: str):
-        os.write(self.master, text.encode())
-
-    def end(self) -> int:
-        """Reads the rest; the exit code."""
-        with contextlib.suppress(OSError):
-            while piece := os.read(self.master, 65536):
-                self.said += piece
-        os.close(self.master)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-
-def document(folder, text: str) -> str:
-    path = folder / f"{abs(hash(text))}.graphql"
-    path.write_text(text)
-    return str(path)
-
-
 def test_trm_001_a_terminal_in_a_container(engine, folder):
-    chain = python('withEnvVariable(name: "COLOUR", value: "green")\nwithWorkdir(path: "/code")\nterminal(cmd: ["sh"])\nwithExec(args: ["sh", "-c", "ls /code; echo went on"])')
-    terminal = Terminal(engine, "query", "--doc", document(folder, chain))
+    chain = in_python('withEnvVariable(name: "COLOUR", value: "green")\nwithWorkdir(path: "/code")\nterminal(cmd: ["sh"])\nwithExec(args: ["sh", "-c", "ls /code; echo went on"])')
+    terminal = Terminal(engine, "query", "--doc", document_file(folder, chain))
     terminal.until("# ")
     terminal.type("tty; stty size; pwd; echo colour=$COLOUR; test -t 2 && echo 'all' three; touch made\r")
     said = terminal.until("all three\r\n")
@@ -297,7 +173,7 @@ def test_trm_001_a_terminal_in_a_container(engine, folder):
 
 def test_trm_001_which_command_runs(engine, folder):
     steps = 'withDefaultTerminalCmd(args: ["echo", "the default one"])\nterminal\nterminal(cmd: ["sh", "-c", "echo the asked one; exit 1"])'
-    terminal = Terminal(engine, "query", "--doc", document(folder, python(steps, "workdir")))
+    terminal = Terminal(engine, "query", "--doc", document_file(folder, in_python(steps, "workdir")))
     terminal.until("the default one\r\n")
     terminal.until("the asked one\r\n")
     terminal.until('"workdir"')
@@ -305,32 +181,32 @@ def test_trm_001_which_command_runs(engine, folder):
     (folder / "dir").mkdir()
     (folder / "dir/only-file").write_text("")
     asked = '{ host { directory(path: "%s") { terminal(cmd: ["sh", "-c", "pwd; ls; id -u"]) { entries } } } }' % (folder / "dir")
-    terminal = Terminal(engine, "query", "--doc", document(folder, asked))
+    terminal = Terminal(engine, "query", "--doc", document_file(folder, asked))
     assert "/src\r\nonly-file\r\n0\r\n" in terminal.until('"entries"')
     assert terminal.end() == 0
 
 
 def test_trm_001_svc_021_no_terminal_to_show_it_on(engine):
-    engine.query(python("terminal", "workdir")).failed("cannot open a terminal", "no TTY")
-    engine.query(python("", 'asService(args: ["sleep", "9"]) { terminal { id } }')).failed("cannot open a terminal", "no TTY")
+    engine.query(in_python("terminal", "workdir")).failed("cannot open a terminal", "no TTY")
+    engine.query(in_python("", 'asService(args: ["sleep", "9"]) { terminal { id } }')).failed("cannot open a terminal", "no TTY")
     engine.query("{ host { service(ports: [{backend: 1}]) { terminal { id } } } }").failed("cannot open a terminal", "not a container")
     for command in ["query", "run", "session"]:
-        engine.run(command, "-i", *["true"][command != "run" :], stdin=python("", "workdir")).failed("no tty available for `--interactive`")
+        engine.run(command, "-i", *["true"][command != "run" :], stdin=in_python("", "workdir")).failed("no tty available for `--interactive`")
     with engine.session() as session:
-        assert "no TTY" in session.error(python("terminal", "workdir"))["message"]
+        assert "no TTY" in session.error(in_python("terminal", "workdir"))["message"]
     old = engine.query('{ container { from(address: "busybox") { terminal { websocketEndpoint } } } }', "--api-version", "v0.11.9")
     old.failed("websockets", "v0.12.0")
 
 
 def test_trm_001_a_client_that_goes_away(engine, folder):
     engine.settle()
-    terminal = Terminal(engine, "query", "--doc", document(folder, python('terminal(cmd: ["sh", "-c", "echo here; sleep 987654"])')))
+    terminal = Terminal(engine, "query", "--doc", document_file(folder, in_python('terminal(cmd: ["sh", "-c", "echo here; sleep 987654"])')))
     terminal.until("here")
-    wait_until(lambda: processes_with("sleep 987654"))
+    eventually(lambda: processes_with("sleep 987654"))
     os.kill(terminal.pid, 9)
     terminal.end()
-    wait_until(lambda: not processes_with("sleep 987654"), what="the end of the process")
-    wait_until(lambda: engine.status()["clients"] == 0, what="the end of the client")
+    eventually(lambda: not processes_with("sleep 987654"), what="the end of the process")
+    eventually(lambda: engine.status()["clients"] == 0, what="the end of the client")
 
 
 SERVE_HERE = "import http.server as h; open('index.html', 'w').write('the page'); h.HTTPServer(('', 8000), h.SimpleHTTPRequestHandler).serve_forever()"
@@ -339,12 +215,12 @@ FETCH = "import urllib.request as u; print(u.urlopen('http://%s:8000').read().de
 
 def inside_service(ending: str) -> str:
     steps = 'withEnvVariable(name: "COLOUR", value: "green")\nwithWorkdir(path: "/work")\nwithUser(name: "1000:1001")\nwithExposedPort(port: 8000)\nwithDefaultTerminalCmd(args: ["sh", "-i"])'
-    return python(steps, f"asService(args: {words('python3', '-c', SERVE_HERE)}) {{ {ending} }}")
+    return in_python(steps, f"asService(args: {words('python3', '-c', SERVE_HERE)}) {{ {ending} }}")
 
 
 def test_trm_001_terminals_of_a_program(engine, folder):
     chain = '{ container { from(address: "busybox") { terminal(cmd: ["echo", "one"]) { withExec(args: ["sh", "-c", "exit 9"]) { stdout } } } } }'
-    (folder / "program.py").write_text(f"{NESTED.partition('sock =')[0].replace('/own', f'{folder}/own')}print(ask({chain!r})['errors'][0]['message'])\n")
+    (folder / "program.py").write_text(f"{NESTED_CLIENT}print(ask({chain!r})['errors'][0]['message'])\n")
     terminal = Terminal(engine, "run", "-i", "--interactive-command=echo two", "python3", folder / "program.py")
     terminal.until("one\r\n")
     terminal.until("two\r\n")
@@ -354,7 +230,7 @@ def test_trm_001_terminals_of_a_program(engine, folder):
 
 def test_svc_021_a_terminal_in_a_service(engine, folder):
     chain = inside_service('terminal { terminal(cmd: ["cat", "index.html"]) { hostname } }')
-    terminal = Terminal(engine, "query", "--doc", document(folder, chain))
+    terminal = Terminal(engine, "query", "--doc", document_file(folder, chain))
     terminal.until("$ ")
     programs = "for f in /proc/[0-9]*/cmdline; do tr '\\0' '\\n' < $f | head -n 1; done"
     terminal.type(f"tty; stty size; pwd; id -u; echo colour=$COLOUR; stat -c owner=%u $(tty); echo programs $({programs}) all \'told\'\r")
@@ -379,7 +255,7 @@ def test_svc_021_a_terminal_in_a_service(engine, folder):
 
 def test_svc_021_a_terminal_that_ends_early(engine, folder):
     def ending(command: list) -> tuple:
-        terminal = Terminal(engine, "query", "--doc", document(folder, inside_service(f"terminal(cmd: {words(*command)}) {{ id }}")))
+        terminal = Terminal(engine, "query", "--doc", document_file(folder, inside_service(f"terminal(cmd: {words(*command)}) {{ id }}")))
         return terminal.end(), terminal.said.decode(errors="replace")
 
     code, said = ending(["nope"])
@@ -407,12 +283,12 @@ def failing(script: str) -> tuple:
 def test_trm_001_a_terminal_at_what_failed(engine, folder):
     with engine.session() as session:
         served, steps = failing("echo left > left; chmod 600 left; echo inside > /mnt/new; echo said; echo complained >&2; exit 3")
-        ids = {"SERVICE": dig(session.query(served), "id"), "CACHE": dig(session.query('{ cacheVolume(key: "k") { id } }'), "id")}
-        ids["DIRECTORY"] = dig(session.query('{ directory { withNewFile(path: "old", contents: "before\\n") { id } } }'), "id")
+        ids = {"SERVICE": find_field(session.query(served), "id"), "CACHE": find_field(session.query('{ cacheVolume(key: "k") { id } }'), "id")}
+        ids["DIRECTORY"] = find_field(session.query('{ directory { withNewFile(path: "old", contents: "before\\n") { id } } }'), "id")
         for name, value in ids.items():
             steps = steps.replace(name, value)
-        chain = python(steps)
-        terminal = Terminal(engine, "query", "-i", "--doc", document(folder, chain))
+        chain = in_python(steps)
+        terminal = Terminal(engine, "query", "-i", "--doc", document_file(folder, chain))
         assert "exit code: 3\r\n" in terminal.until("complained\r\n")
         terminal.until("$ ")
         # Whoever else wants it does not wait for a person.
@@ -434,14 +310,14 @@ def test_trm_001_a_terminal_at_what_failed(engine, folder):
 
 def test_trm_001_terminals_at_several_failures(engine, folder):
     inner = 'ask(\'{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "exit 7"]) { stdout } } } }\')["data"]["container"]'
-    code = f"TALK = ''\n{NESTED.partition('sock =')[0]}{inner}"
+    code = NESTED_CLIENT + inner
     fail = "withExec(args: %s) { stdout }"
-    several = python("", " ".join([
+    several = in_python("", " ".join([
         f'a: withExec(args: {words("python3", "-c", code)}, experimentalPrivilegedNesting: true) {{ stdout }}',
         f'b: withExec(args: {words("sh", "-c", "sleep 6; exit 4")}) {{ stdout }}',
         f'c: withExec(args: {words("sh", "-c", "exit 5")}, expect: FAILURE) {{ stdout }}',
     ]))
-    terminal = Terminal(engine, "query", "-i", "--interactive-command", "sh -c 'echo \"shown  here\"; read line; echo $line'", "--doc", document(folder, several))
+    terminal = Terminal(engine, "query", "-i", "--interactive-command", "sh -c 'echo \"shown  here\"; read line; echo $line'", "--doc", document_file(folder, several))
     # One after the other, in the order in which they failed.
     for wanted in ["exit code: 7", "exit code: 1", "exit code: 4"]:
         said = terminal.until("shown  here\r\n")
@@ -451,7 +327,7 @@ def test_trm_001_terminals_at_several_failures(engine, folder):
     assert terminal.end() in (1, 4)
     assert b"shown  here" not in terminal.said
     # What did not start is shown as it was found; what cannot be shown is said with the error.
-    absent = document(folder, python(f'withNewFile(path: "/found", contents: "as it was")\n{fail % words("absent")}'.removesuffix(" { stdout }")))
+    absent = document_file(folder, in_python(f'withNewFile(path: "/found", contents: "as it was")\n{fail % words("absent")}'.removesuffix(" { stdout }")))
     terminal = Terminal(engine, "query", "-i", "--interactive-command=cat /found", "--doc", absent)
     assert terminal.end() == 1
     assert b"as it was" in terminal.said and b'"absent": executable file not found' in terminal.said, terminal.said
@@ -459,44 +335,15 @@ def test_trm_001_terminals_at_several_failures(engine, folder):
     assert terminal.end() == 1
     assert b'Hint: The terminal at what failed ended with an error: exec: "/none": no such file' in terminal.said, terminal.said
     # A failure that nobody is told of is none.
-    caught = python(f'withExec(args: {words("sh", "-c", "exit 6")}, expect: ANY)', "exitCode")
-    terminal = Terminal(engine, "query", "-i", "--doc", document(folder, caught))
+    caught = in_python(f'withExec(args: {words("sh", "-c", "exit 6")}, expect: ANY)', "exitCode")
+    terminal = Terminal(engine, "query", "-i", "--doc", document_file(folder, caught))
     assert terminal.end() == 0 and b"exitCode" in terminal.said
-
-
-SERVER = "import http.server as h; open('/srv/index.html', 'w').write('the page'); h.HTTPServer(('', 8000), __import__('functools').partial(h.SimpleHTTPRequestHandler, directory='/srv')).serve_forever()"
-
-
-def serving(*ports: int) -> str:
-    exposed = "".join(f"withExposedPort(port: {port})\n" for port in ports)
-    return f'{exposed}withNewFile(path: "/srv/x", contents: "")'
-
-
-def service_id(session, *ports: int, listens: int = 8000) -> str:
-    server = SERVER.replace("8000", str(listens))
-    return dig(session.query(python(serving(*ports), f'asService(args: {words("python3", "-c", server)}) {{ id }}')), "id")
-
-
-def get(address: str) -> str:
-    with urllib.request.urlopen(address if "://" in address else f"http://{address}/", timeout=20) as answer:
-        return answer.read().decode()
-
-
-def is_open(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def tunnel(session, service: str, more: str, fields: str) -> dict:
-    made = dig(session.query('{ host { tunnel(service: "%s"%s) { id } } }' % (service, more)), "id")
-    session.query('{ node(id: "%s") { ... on Service { start } } }' % made)
-    return session.query('{ node(id: "%s") { ... on Service { %s } } }' % (made, fields))["node"]
 
 
 def test_svc_017_tunnels(engine):
     one, two = free_port(), free_port()
     with engine.session() as session:
-        service = service_id(session, 8000)
+        service = page_service_id(session, 8000)
         random = tunnel(session, service, "", 'hostname endpoint url: endpoint(scheme: "http") ports { port protocol }')
         assert random["hostname"] == "localhost" and get(random["endpoint"]) == "the page" and get(random["url"] + "/") == "the page"
         assert [f"localhost:{port['port']}" for port in random["ports"]] == [random["endpoint"]]
@@ -506,34 +353,23 @@ def test_svc_017_tunnels(engine):
         assert get(f"localhost:{one}") == get(f"localhost:{two}") == "the page"
         error = session.error('{ host { tunnel(service: "%s", ports: [{frontend: %d, backend: 8000}]) { start } } }' % (service, one))
         assert f"cannot listen on port {one}/tcp of the client's machine: address already in use" in error["message"], error
-        error = session.error('{ host { tunnel(service: "%s") { start } } }' % service_id(session))
+        error = session.error('{ host { tunnel(service: "%s") { start } } }' % page_service_id(session))
         assert "no ports to forward" in error["message"]
         error = session.error('{ host { tunnel(service: "%s", ports: [{frontend: 70000, backend: 1}]) { id } } }' % service)
         assert "`frontend` must be a port" in error["message"]
-        stopped = dig(session.query('{ host { tunnel(service: "%s", ports: [{frontend: %d, backend: 8000}]) { id } } }' % (service, free_port())), "id")
+        stopped = find_field(session.query('{ host { tunnel(service: "%s", ports: [{frontend: %d, backend: 8000}]) { id } } }' % (service, free_port())), "id")
         assert "not running" in session.error('{ node(id: "%s") { ... on Service { endpoint } } }' % stopped)["message"]
         assert is_open(one)
-    wait_until(lambda: not is_open(one) and not is_open(two), what="the end of the tunnels")
+    eventually(lambda: not is_open(one) and not is_open(two), what="the end of the tunnels")
 
 
 def test_svc_017_native_tunnels(engine):
     native, other = free_port(), free_port()
     with engine.session() as session:
-        service = service_id(session, native, listens=native)
+        service = page_service_id(session, native, listens=native)
         made = tunnel(session, service, f", native: true, ports: [{{frontend: {other}, backend: {native}}}]", "ports { port }")
         assert [port["port"] for port in made["ports"]] == [native, other]
         assert get(f"localhost:{native}") == get(f"localhost:{other}") == "the page"
-
-
-class TcpServer(UnixServer):
-    def __init__(self, prefix: bytes):
-        self.prefix, self.accepted = prefix, 0
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self.socket.getsockname()[1]
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def __exit__(self, *_):
-        self.close()
 
 
 DIAL = "import socket, sys; s = socket.create_connection((sys.argv[1], int(sys.argv[2]))); s.sendall(b'x'); s.shutdown(1); d = b''\nwhile p := s.recv(9): d += p\nprint(d.decode(), end='')"
@@ -547,11 +383,11 @@ def test_svc_018_adr_001_ports_of_the_client(engine):
         assert host["endpoint"] == host["hostname"] + ":80" and [p["port"] for p in host["ports"]] == [80, two.port]
         both = f'withServiceBinding(alias: "outside", service: "{host["id"]}")\n'
         for port, wanted in [(80, "one:x"), (two.port, "two:x")]:
-            assert dig(session.query(python(f'{both}withExec(args: {words("python3", "-c", DIAL, "outside", port)})')), "stdout") == wanted
+            assert find_field(session.query(in_python(f'{both}withExec(args: {words("python3", "-c", DIAL, "outside", port)})')), "stdout") == wanted
         assert "no ports specified" in session.error("{ host { service(ports: []) { id } } }")["message"]
-        address = dig(session.query('{ address(value: "tcp://127.0.0.1:%d") { service { id } } }' % one.port), "id")
+        address = find_field(session.query('{ address(value: "tcp://127.0.0.1:%d") { service { id } } }' % one.port), "id")
         bound = f'withServiceBinding(alias: "there", service: "{address}")\nwithExec(args: {words("python3", "-c", DIAL, "there", one.port)})'
-        assert dig(session.query(python(bound)), "stdout") == "one:x"
+        assert find_field(session.query(in_python(bound)), "stdout") == "one:x"
         for wrong in ["", "localhost:80", "tcp://", "http://localhost", "foo://bar", "tcp://h", "tcp://h:0", "tcp://h:x"]:
             assert "address" in session.error('{ address(value: "%s") { service { id } } }' % wrong)["message"], wrong
 
@@ -560,7 +396,7 @@ def test_svc_018_udp_both_ways(engine):
     echo = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 4321))\nwhile True: d, a = s.recvfrom(9999); s.sendto(d.upper(), a)"
     with engine.session() as session, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as near:
         exposed = 'withExposedPort(port: 4321, protocol: UDP)'
-        service = dig(session.query(python(exposed, f'asService(args: {words("python3", "-c", echo)}) {{ id }}')), "id")
+        service = find_field(session.query(in_python(exposed, f'asService(args: {words("python3", "-c", echo)}) {{ id }}')), "id")
         port = int(tunnel(session, service, "", "endpoint")["endpoint"].split(":")[1])
         near.settimeout(1)
         for _ in range(30):
@@ -574,17 +410,17 @@ def test_svc_018_udp_both_ways(engine):
 
 def test_svc_021_up_from_the_command_line(engine, folder):
     port = free_port()
-    up = f'{{ container {{ from(address: "python:3.13-slim") {{ withNewFile(path: "/srv/x", contents: "") {{ withExposedPort(port: 8000) {{ asService(args: {words("python3", "-c", SERVER)}) {{ up(ports: [{{frontend: {port}, backend: 8000}}]) }} }} }} }} }} }}'
-    process = engine.start("query", "--doc", document(folder, up))
-    wait_until(lambda: is_open(port), what="the tunnel")
+    up = f'{{ container {{ from(address: "python:3.13-slim") {{ withNewFile(path: "/srv/x", contents: "") {{ withExposedPort(port: 8000) {{ asService(args: {words("python3", "-c", PAGE_SERVER)}) {{ up(ports: [{{frontend: {port}, backend: 8000}}]) }} }} }} }} }} }}'
+    process = engine.start("query", "--doc", document_file(folder, up))
+    eventually(lambda: is_open(port), what="the tunnel")
     assert get(f"localhost:{port}") == "the page"
     process.send_signal(2)
     _, said = process.communicate(timeout=30)
     assert f"localhost:{port}" in said, said
-    wait_until(lambda: not is_open(port), what="the end of the tunnel")
+    eventually(lambda: not is_open(port), what="the end of the tunnel")
     # A client that is killed takes its ports with it.
-    process = engine.start("query", "--doc", document(folder, up.replace("asService", "withEnvVariable(name: \"A\", value: \"B\") { asService") + "}"))
-    wait_until(lambda: is_open(port), what="the tunnel")
+    process = engine.start("query", "--doc", document_file(folder, up.replace("asService", "withEnvVariable(name: \"A\", value: \"B\") { asService") + "}"))
+    eventually(lambda: is_open(port), what="the tunnel")
     process.kill()
     process.communicate(timeout=30)
-    wait_until(lambda: not is_open(port), what="the end of the tunnel")
+    eventually(lambda: not is_open(port), what="the end of the tunnel")

@@ -4,18 +4,10 @@ import io
 import os
 import tarfile
 
-import pytest
-
-from chain import Chain, directory, quote, tree
+from kit import Chain, busybox, directory, files_of, quote
 
 # As in distributions of which `/bin` is a link, and one with an absolute link.
 USR_MERGED = {"usr/bin/sh": "shell", "usr/lib/x": "x", "bin": "->usr/bin", "lib": "->/usr/lib", "sbin": "->bin"}
-
-
-@pytest.fixture(scope="module")
-def session(engine):
-    with engine.session() as session:
-        yield session
 
 
 def names(chain: Chain) -> set[str]:
@@ -118,7 +110,7 @@ def test_hard_links_between_host_and_engine(engine, session, folder):
     found = host.then("dockerBuild").then('file(path: "/seen")').get("contents").split()
     assert len(set(found)) == 1 and found[0].endswith(":3"), found
 
-    box = Chain(session, ["container", 'from(address: "busybox")'])
+    box = busybox(session)
     look = 'withExec(args: ["sh", "-c", "stat -c %i:%h /mnt/one /mnt/in/deep/two /mnt/three; stat -c %h /mnt/alone"])'
     for way in ["withMountedDirectory", "withDirectory"]:
         seen = box.then(f'{way}(path: "/mnt", source: {host.id()})').then(look).get("stdout").split()
@@ -144,11 +136,11 @@ def test_a_directory_takes_the_place_of_a_file(session):
     file = older.then('withoutDirectory(path: "x")').then('withNewFile(path: "x", contents: "a file")')
     source = directory(session, {"new": "new"}).id()
     replaced = file.then(f'withDirectory(path: "x", source: {source})')
-    assert tree(replaced) == {"keep": "k", "x/new": "new"}
+    assert files_of(replaced) == {"keep": "k", "x/new": "new"}
     container = Chain(session, ["container", f"withRootfs(directory: {file.id()})", f'withDirectory(path: "/x", source: {source})'])
-    assert tree(container.then("rootfs")) == {"keep": "k", "x/new": "new"}
+    assert files_of(container.then("rootfs")) == {"keep": "k", "x/new": "new"}
     # It is the same when one more layer comes on top, and in a process.
-    assert tree(replaced.then('withNewFile(path: "x/later", contents: "")')) == {"keep": "k", "x/later": "", "x/new": "new"}
+    assert files_of(replaced.then('withNewFile(path: "x/later", contents: "")')) == {"keep": "k", "x/later": "", "x/new": "new"}
     box = Chain(session, ["container", 'from(address: "busybox")', f'withMountedDirectory(path: "/mnt", source: {replaced.id()})'])
     assert box.then('withExec(args: ["ls", "/mnt/x"])').get("stdout") == "new\n"
 

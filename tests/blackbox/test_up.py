@@ -3,8 +3,9 @@
 import signal
 
 import pytest
-from harness import command_line, free_port, processes_with, wait_until, write_module
-from test_streams import get, is_open
+
+from kit import command_line, eventually, free_port, is_open, processes_with, write_module
+from kit.streams import get
 
 MODULE = """
 import dagger
@@ -53,9 +54,9 @@ def servers(port: int) -> list[int]:
     return [pid for pid in processes_with(f"httpd -f -p {port} -h") if command_line(pid).startswith(b"httpd\0")]
 
 
-def opened(process, port: int) -> None:
+def wait_for_port(process, port: int) -> None:
     """Waits for a port of this machine."""
-    wait_until(lambda: is_open(port) or process.poll() is not None, 120, "the port")
+    eventually(lambda: is_open(port) or process.poll() is not None, within=120, what="the port")
     assert process.poll() is None, process.communicate()
 
 
@@ -65,7 +66,7 @@ def interrupted(process, *ports: int) -> str:
     _, said = process.communicate(timeout=30)
     assert process.returncode == 0, said
     for port in ports:
-        wait_until(lambda port=port: not is_open(port) and not servers(port), what="the end of the services")
+        eventually(lambda port=port: not is_open(port) and not servers(port), what="the end of the services")
     return said
 
 
@@ -76,20 +77,20 @@ def test_up_002_services_of_a_module(connected, module, ports):
     assert any(line.startswith("web ") and line.endswith("The page.") for line in listed)
 
     process = connected.start("up", "-m", module, "web")
-    opened(process, web)
+    wait_for_port(process, web)
     assert get(f"localhost:{web}") == "the page" and get(f"http://localhost:{web}/behind") == "behind it"
     # A server has a process of its own for each connection, for as long as it lasts.
-    wait_until(lambda: len(servers(backend)) == 1, what="one server behind the page")
+    eventually(lambda: len(servers(backend)) == 1, what="one server behind the page")
     assert not is_open(backend)
     said = interrupted(process, web, backend)
     assert f"localhost:{web}" in said, said
 
     process = connected.start("up", "-m", module)
-    opened(process, web)
-    opened(process, backend)
+    wait_for_port(process, web)
+    wait_for_port(process, backend)
     assert get(f"localhost:{web}") == "the page" and get(f"localhost:{backend}") == "behind it"
     # What one is and the other is bound to is started once.
-    wait_until(lambda: len(servers(backend)) == 1, what="one server for both")
+    eventually(lambda: len(servers(backend)) == 1, what="one server for both")
     assert not is_open(unmarked)
     interrupted(process, web, backend)
 
@@ -99,7 +100,7 @@ def test_up_002_services_of_a_module(connected, module, ports):
 def test_svc_021_up_at_the_end_of_a_chain(connected, module, ports):
     other = free_port()
     process = connected.start("call", "-m", module, "web", "up", f"--ports={other}:{ports['WEB']}")
-    opened(process, other)
+    wait_for_port(process, other)
     assert get(f"localhost:{other}") == "the page"
     interrupted(process, other, ports["WEB"])
 

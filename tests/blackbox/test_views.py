@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness import EXAMPLES
+from kit import EXAMPLES
 
 pytestmark = pytest.mark.once
 

@@ -8,13 +8,7 @@ import signal
 import threading
 import time
 
-from harness import Rondel, wait_until
-
-
-def dig(value, name):
-    while name not in value:
-        (value,) = value.values()
-    return value[name]
+from kit import Rondel, eventually, find_field, unique
 
 
 class Volumes:
@@ -28,7 +22,7 @@ class Volumes:
 
     def folder(self, files: dict, more: str = "") -> str:
         chain = "".join('withNewFile(path: "%s", contents: "%s") { ' % pair for pair in files.items())
-        return dig(self.session.query("{ directory { %s%s id %s } }" % (chain, more, "} " * len(files))), "id")
+        return find_field(self.session.query("{ directory { %s%s id %s } }" % (chain, more, "} " * len(files))), "id")
 
     def text(self, volume: str, script: str, mount: str = "", salt: str = "") -> str:
         return """{ container { from(address: "busybox") { withEnvVariable(name: "SALT", value: "%s") {
@@ -40,14 +34,14 @@ class Volumes:
         )
 
     def run(self, *args, **more) -> str:
-        return dig(self.session.query(self.text(*args, **more)), "stdout").strip()
+        return find_field(self.session.query(self.text(*args, **more)), "stdout").strip()
 
     def together(self, volume: str, scripts: list, mount: str = "") -> list:
         """What each of several processes says that start at the same time."""
         said = [None] * len(scripts)
 
         def one(index):
-            said[index] = self.run(volume, scripts[index], mount, salt=f"{volume[-20:]}{index}{time.time()}")
+            said[index] = self.run(volume, scripts[index], mount, salt=f"{volume[-20:]}{index}{unique()}")
 
         threads = [threading.Thread(target=one, args=(index,), daemon=True) for index in range(len(scripts))]
         for thread in threads:
@@ -91,7 +85,7 @@ def test_mnt_006_the_owner_of_a_volume(engine):
             '{ directory { withNewDirectory(path: "d", permissions: 448) { '
             'withNewFile(path: "d/f", contents: "", permissions: 416) { id } } } }'
         )
-        mount = f', source: "{dig(seed, "id")}", owner: "123:456"'
+        mount = f', source: "{find_field(seed, "id")}", owner: "123:456"'
         said = v.run(v.volume("owned and seeded"), show + "; stat -c '%a %u:%g' /c/d /c/d/f", mount)
         assert said.split("\n") == ["755 123:456", "700 123:456", "640 123:456"]
 
@@ -101,9 +95,9 @@ def test_a_volume_mounted_with_another_owner_or_source_is_another_one(engine):
     with engine.session() as session:
         v = Volumes(session)
         volume, seed = v.volume("one of several"), v.folder({"log": "seed", "sub/log": "below"})
-        sub = dig(session.query('{ node(id: "%s") { ... on Directory { directory(path: "sub") { id } } } }' % seed), "id")
+        sub = find_field(session.query('{ node(id: "%s") { ... on Directory { directory(path: "sub") { id } } } }' % seed), "id")
         beside = v.folder({"log": "changed", "sub/log": "below"})
-        same = dig(session.query('{ node(id: "%s") { ... on Directory { directory(path: "sub") { id } } } }' % beside), "id")
+        same = find_field(session.query('{ node(id: "%s") { ... on Directory { directory(path: "sub") { id } } } }' % beside), "id")
         table = [
             ("", "1", "+1 0:0"),
             (', owner: "5:6"', "2", "+2 5:6"),
@@ -150,7 +144,7 @@ def test_cache_mounts_of_dockerfiles_with_other_options_are_others(engine):
     )
     with engine.session() as session:
         folder = '{ directory { withNewFile(path: "Dockerfile", contents: %s) { dockerBuild { file(path: "/out") { contents } } } } }'
-        said = dig(session.query(folder % json.dumps(dockerfile)), "contents").split("\n")[:-1]
+        said = find_field(session.query(folder % json.dumps(dockerfile)), "contents").split("\n")[:-1]
     want = [text for _, attributes, content in lines for text in (attributes, content)]
     assert said == want
 
@@ -192,7 +186,7 @@ def test_sharing(engine):
         stays = "touch /c/busy; until [ -e /c/over ]; do sleep 0.05; done; rm /c/over"
         busy = threading.Thread(target=v.run, args=(mixed, stays, shared), daemon=True)
         busy.start()
-        wait_until(lambda: v.run(mixed, "ls /c", shared, salt=str(time.time())) == "busy", what="somebody to be in it")
+        eventually(lambda: v.run(mixed, "ls /c", shared, salt=unique()) == "busy", what="somebody to be in it")
         assert v.run(mixed, "ls /c", ", sharing: PRIVATE", salt="mixed") == ""
         assert busy.is_alive()
         v.run(mixed, "touch /c/over", shared)
@@ -218,15 +212,15 @@ def test_a_cancelled_process_frees_a_locked_volume(engine):
         volume = v.volume("freed")
         other = engine.session()
         holder = Volumes(other)
-        text = holder.text(holder.volume("freed"), "touch /c/held; sleep 60", locked, salt=str(time.time()))
+        text = holder.text(holder.volume("freed"), "touch /c/held; sleep 60", locked, salt=unique())
         thread = threading.Thread(target=_ignore, args=(other, {"query": text}), daemon=True)
         thread.start()
-        wait_until(lambda: v.run(volume, "ls /c", salt=str(time.time())) == "held", what="the holder")
+        eventually(lambda: v.run(volume, "ls /c", salt=unique()) == "held", what="the holder")
         waiter = []
         waiting = threading.Thread(target=lambda: waiter.append(v.run(volume, "ls /c; echo got it", locked, salt="w")), daemon=True)
         waiting.start()
-        time.sleep(0.3)
-        assert not waiter
+        waiting.join(timeout=0.3)
+        assert waiting.is_alive() and not waiter
         other.kill()
         waiting.join(timeout=20)
         assert waiter == ["held\ngot it"]
@@ -268,9 +262,7 @@ def test_a_volume_half_seeded_by_a_killed_engine_is_seeded_again(fresh: Rondel, 
     pid = fresh.status()["pid"]
     asking.start()
     begun = lambda: next((fresh.state / "volumes").glob("*/f*"), None)  # noqa: E731
-    deadline = time.monotonic() + 20
-    while not begun() and time.monotonic() < deadline:
-        pass
+    eventually(begun, every=0.001, what="the first file of the volume")
     os.kill(pid, signal.SIGKILL)
     half = sum(1 for _ in (fresh.state / "volumes").glob("*/f*"))
     session.kill()
@@ -284,7 +276,7 @@ def test_a_volume_half_seeded_by_a_killed_engine_is_seeded_again(fresh: Rondel, 
 
 def test_cvo_006_an_unchanged_directory_of_the_host_runs_nothing_again(engine, folder):
     (folder / "in").mkdir()
-    (folder / "in/file").write_text(f"content {time.time()}")
+    (folder / "in/file").write_text(f"content {unique()}")
 
     def run() -> tuple:
         with engine.session(cwd=folder) as session:
@@ -295,7 +287,7 @@ def test_cvo_006_an_unchanged_directory_of_the_host_runs_nothing_again(engine, f
                 withExec(args: ["cat", "/in/file"]) { stdout } } } } }"""
                 % given
             )
-            return dig(said, "stdout"), engine.execs() - before
+            return find_field(said, "stdout"), engine.execs() - before
 
     first = run()
     assert first[1] == 1

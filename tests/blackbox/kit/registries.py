@@ -14,7 +14,8 @@ from pathlib import Path
 
 import bcrypt
 
-from harness import free_port, wait_until
+from kit.system import free_port
+from kit.waiting import eventually
 
 MANIFESTS = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
 
@@ -42,7 +43,7 @@ class Registry:
         self.process = subprocess.Popen(
             ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_until(self.answers, what="the registry")
+        eventually(self.answers, what="the registry")
 
     def answers(self) -> bool:
         assert self.process.poll() is None, f"the registry ended with code {self.process.returncode}"

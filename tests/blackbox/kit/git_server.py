@@ -11,7 +11,9 @@ import subprocess
 import threading
 from pathlib import Path
 
-from harness import free_port, wait_until
+from kit.graphql import document, quote
+from kit.system import free_port
+from kit.waiting import eventually
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "A",
@@ -48,6 +50,16 @@ def commit(folder: Path, files: dict[str, str], day: int = 1) -> str:
     git(folder, "add", "--all")
     git(folder, "commit", "-q", "-m", f"day {day}", day=day)
     return git(folder, "rev-parse", "HEAD")
+
+
+def git_document(url: str, selection: str, arguments: str = "") -> str:
+    """A document that selects something of a repository. `arguments` are further ones, each after a comma."""
+    return document(f"git(url: {quote(url)}{arguments})", selection)
+
+
+def credential_helper(password: str) -> str:
+    """A configuration of git whose credential helper knows the user `me`."""
+    return f'[credential]\n\thelper = "!f() {{ echo username=me; echo password={password}; }}; f"\n'
 
 
 class Sample:
@@ -87,7 +99,7 @@ def daemon(root: Path):
         return False
 
     try:
-        wait_until(answers, what="`git daemon`")
+        eventually(answers, what="`git daemon`")
         yield f"git://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -237,7 +249,7 @@ class Ssh:
         self.agent = subprocess.Popen(
             ["ssh-agent", "-D", "-a", self.agent_socket], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_until(lambda: os.path.exists(self.agent_socket), what="the agent")
+        eventually(lambda: os.path.exists(self.agent_socket), what="the agent")
         environment = {**os.environ, "SSH_AUTH_SOCK": self.agent_socket}
         subprocess.run(["ssh-add", "-q", str(private)], env=environment, check=True, capture_output=True)
         self.users: list[str] = []

@@ -60,6 +60,6 @@ def give(handler, status: int, body: bytes = b"", **headers) -> None:
     handler.wfile.write(body)
 
 
-def text(body: str, **headers):
+def page(body: str, **headers):
     """A route that gives a text."""
     return lambda handler: give(handler, 200, body.encode(), **headers)

@@ -1,29 +1,22 @@
-"""Drives the `rondel` binary from outside: one engine per state folder, commands, and sessions as libraries see them."""
+"""The `rondel` binary, driven from outside: engines, commands, and sessions as client libraries see them."""
 
 import base64
 import contextlib
 import http.client
-import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
-import time
+import tempfile
 from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[2]
-BINARY = Path(os.environ.get("RONDEL_BIN", REPO / "target/debug/rondel"))
-IMAGES = Path(os.environ.get("RONDEL_IMAGES", REPO / ".state/images"))
-CLIENTS = Path(os.environ.get("RONDEL_CLIENTS", REPO / ".state/clients"))
-EXAMPLES = REPO / "examples"
-ROOT = os.geteuid() == 0
-# Below those that the kernel gives to whoever asks for any, and elsewhere than another run of the suite begins.
-PORTS = itertools.count(10_000 + os.getpid() * 64 % 20_000)
+from kit.paths import BINARY, IMAGES
+from kit.system import command_line, processes_with
+from kit.waiting import eventually, let_time_pass
 
 
 class Outcome:
-    """What a finished command left behind."""
+    """The exit code and the output of a finished command."""
 
     def __init__(self, process: subprocess.CompletedProcess):
         self.code = process.returncode
@@ -35,7 +28,7 @@ class Outcome:
         return self
 
     def failed(self, *words: str, code: int | None = None) -> "Outcome":
-        """The command failed and its messages contain all the words, whatever their case."""
+        """The command failed, and its messages contain all the words in any case."""
         assert self.code != 0, f"it worked:\n{self.out}\n--- stderr\n{self.err}"
         if code is not None:
             assert self.code == code, f"exit code {self.code}\n{self.err}"
@@ -49,7 +42,7 @@ class Outcome:
 
 
 class Rondel:
-    """One state folder with its configuration."""
+    """One state directory with its configuration, and the commands that use it."""
 
     def __init__(self, folder: Path, config: str = ""):
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,6 +96,19 @@ class Rondel:
     def query(self, document: str, *flags, **more) -> Outcome:
         return self.run("query", *flags, stdin=document, **more)
 
+    def start_query(self, document: str, *flags, env: dict | None = None) -> subprocess.Popen:
+        """`rondel query` under way, which has read its document."""
+        process = self.start("query", *flags, env=env, stdin=subprocess.PIPE)
+        process.stdin.write(document)
+        process.stdin.close()
+        # `communicate` would write to it again.
+        process.stdin = None
+        return process
+
+    def call(self, module, *words, **more) -> Outcome:
+        """`rondel call` of a function of a module."""
+        return self.run("call", "-m", module, *words, **more)
+
     def data(self, document: str, *flags, **more):
         return self.query(document, *flags, **more).json()
 
@@ -110,7 +116,7 @@ class Rondel:
         return self.run("engine", "status").json()
 
     def execs(self) -> int:
-        """How many processes the engine has run in containers."""
+        """The number of processes that the engine has run in containers."""
         return self.status()["execs"]
 
     def verify(self) -> dict:
@@ -119,9 +125,12 @@ class Rondel:
         return report
 
     def settle(self) -> None:
-        """Waits until nothing is in use: no client is attached, and the clock of uses, which is coarse, has gone on."""
-        wait_until(lambda: self.status()["clients"] == 0, what="the clients to be gone")
-        time.sleep(0.1)
+        """Waits until nothing is in use: no client is attached, and the coarse clock of uses has moved on."""
+        self.wait_for_clients_to_go()
+        let_time_pass(0.1)
+
+    def wait_for_clients_to_go(self) -> None:
+        eventually(lambda: self.status()["clients"] == 0, what="the clients to be gone")
 
     def log(self) -> str:
         path = self.state / "engine.log"
@@ -138,11 +147,11 @@ class Rondel:
         return Session(self, flags, env, cwd)
 
     def engines(self) -> list[int]:
-        """The engine's process and, when an ordinary user's, the one that waits for it."""
+        """The engine's process. An ordinary user's engine also has one that waits for it."""
         return [pid for pid in processes_with(str(self.state)) if b"\0serve\0" in command_line(pid)]
 
     def remove(self) -> None:
-        """Ends the engine and removes everything; files of an ordinary user's further ids only the engine can remove."""
+        """Ends the engine and removes everything. Only the engine can remove files of subordinate IDs."""
         said = self.run("engine", "reset", timeout=1800)
         for pid in self.engines():
             said.err += f"the engine was still there as process {pid}\n"
@@ -153,7 +162,7 @@ class Rondel:
 
 
 class Session:
-    """`rondel session`, spoken to over HTTP as the official libraries do."""
+    """`rondel session`, asked over HTTP as the official libraries do."""
 
     def __init__(self, rondel: Rondel, flags, env, cwd):
         self.process = rondel.start("session", *flags, env=env, cwd=cwd, stdin=subprocess.PIPE)
@@ -213,78 +222,10 @@ class Session:
 
 
 def mirror_of(layout: Path, offline: bool = True) -> str:
-    """A configuration with one layout folder as mirror."""
+    """A configuration with one OCI layout as mirror."""
     return f"offline = {str(offline).lower()}\n[[mirrors]]\nlayout = {json.dumps(str(layout))}\n"
 
 
-def wait_until(condition, seconds: float = 20, what: str = "the condition") -> None:
-    """Polls; a test that waits for the world outside names what it waits for."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
-        time.sleep(0.02)
-
-
-def free_port() -> int:
-    """A port on which nobody listens, and which nobody else is given before the test uses it."""
-    for port in PORTS:
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("", port))
-            return port
-
-
-def processes_with(marker: str) -> list[int]:
-    """Processes of this run whose command line holds the marker; the suite may run as another user at the same time."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid() or not is_ours(entry):
-            continue
-        line = command_line(int(entry.name)).replace(b"\0", b" ").decode(errors="replace")
-        if marker in line:
-            found.append(int(entry.name))
-    return found
-
-
-def is_ours(process: Path) -> bool:
-    """Whether it is in our user namespace, or, unless we are root, this user's or in one that we made."""
-    try:
-        if not ROOT and f"Uid:\t{os.getuid()}\t" in (process / "status").read_text():
-            # An engine lets nobody but root look at it any closer.
-            return True
-        namespace = os.readlink(process / "ns/user")
-    except OSError:
-        return False
-    return not ROOT or namespace == os.readlink("/proc/self/ns/user")
-
-
-def command_line(pid: int) -> bytes:
-    """Words, each with a zero byte behind it; nothing when the process is gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def write_module(
-    folder: Path,
-    code: str,
-    name: str = "probe",
-    engine_version: str | None = "v0.21.8",
-    config: str | None = None,
-) -> Path:
-    """A Python module with `code` as its only source file."""
-    source = folder / "src" / name
-    source.mkdir(parents=True, exist_ok=True)
-    (source / "__init__.py").write_text(code)
-    (folder / "pyproject.toml").write_text(
-        f'[project]\nname = "{name}"\nversion = "0.1.0"\nrequires-python = ">=3.13"\ndependencies = ["dagger-io"]\n\n'
-        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n\n'
-        f'[tool.hatch.build.targets.wheel]\npackages = ["src/{name}"]\n'
-    )
-    if config is None:
-        document = {"name": name, "sdk": {"source": "python"}}
-        if engine_version is not None:
-            document["engineVersion"] = engine_version
-        config = json.dumps(document)
-    (folder / "dagger.json").write_text(config)
-    return folder
+def short_folder() -> Path:
+    """A new folder with a short path. The path of a socket is at most 107 bytes long."""
+    return Path(tempfile.mkdtemp(prefix="rb-", dir="/var/tmp"))

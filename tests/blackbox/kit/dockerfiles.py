@@ -9,7 +9,8 @@ import stat
 import tarfile
 from pathlib import Path
 
-from harness import REPO
+from kit.graphql import set_secret
+from kit.paths import REPO
 
 CORPUS = REPO / "tests/dockerfiles"
 EXPECTED = "expected.txt"
@@ -52,10 +53,7 @@ class Case:
 
     def build(self, session, context: Path, selection: str):
         """What `selection` gives of the container."""
-        ids = []
-        for name, text in self.secrets.items():
-            document = f"{{ setSecret(name: {json.dumps(name)}, plaintext: {json.dumps(text)}) {{ id }} }}"
-            ids.append(session.query(document)["setSecret"]["id"])
+        ids = [set_secret(session, text, name) for name, text in self.secrets.items()]
         secrets = f", secrets: {json.dumps(ids)}" if ids else ""
         data = session.query("{ " + self.field(context) % (secrets, selection) + " }")
         return data["host"]["directory"]["dockerBuild"]
