@@ -10,6 +10,7 @@ import pytest
 from kit import IMAGES, ask, document, find_field, leaf, nest, quote, set_secret, sh
 from kit.dockerfiles import CORPUS, EXPECTED, Bases, Case, configuration, read_tarball
 from kit.git_server import Sample, daemon
+from kit.golden import check_golden
 from kit.streams import start_service
 from kit.web import Server, give
 
@@ -103,8 +104,7 @@ def samples(session, tmp_path_factory):
 
 @pytest.mark.parametrize("name", SAMPLE)
 def test_the_corpus_gives_what_was_recorded(name, samples, bases):
-    expected = (CORPUS / name / EXPECTED).read_text().splitlines()
-    assert bases.added(samples[name]) == expected, "`scripts/dockerfiles --record` writes what is given now"
+    check_golden(CORPUS / name / EXPECTED, "\n".join(bases.added(samples[name])) + "\n")
 
 
 def test_dkr_001_the_dockerfile_is_found_by_default_by_name_and_below_a_selected_directory(session):

@@ -1,7 +1,7 @@
 //! The table of types in `docs/compatibility.md` says what the engine really evaluates, and that of
 //! behaviours what is not done.
 //!
-//! `RONDEL_UPDATE=1 cargo test -p xtask --test compatibility` rewrites it.
+//! `UPDATE_GOLDENS=1 cargo test -p xtask --test compatibility` rewrites it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -26,12 +26,12 @@ fn the_generated_tables_are_current() {
         let (_, after) = rest.split_once(&end).expect("the page has the end mark");
         text = format!("{before}{begin}{table}{end}{after}");
     }
-    if std::env::var_os("RONDEL_UPDATE").is_some() {
+    if std::env::var_os("UPDATE_GOLDENS").is_some() {
         std::fs::write(&page, text).expect("the page can be written");
     } else {
         assert!(
             there == text,
-            "`{PAGE}` is out of date; run: RONDEL_UPDATE=1 cargo test -p xtask --test compatibility"
+            "`{PAGE}` is out of date; run: UPDATE_GOLDENS=1 cargo test -p xtask --test compatibility"
         );
     }
 }
