@@ -1,7 +1,7 @@
 //! Where secrets come from: addresses of providers and how they are read, on the client's side.
 
 use std::io::{ErrorKind, Read as _};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rondel_fault::{Attempt as _, Fault, Result};
@@ -170,18 +170,14 @@ pub fn check_size(bytes: &[u8]) -> Result<()> {
 /// in another session.
 pub struct ClientSecrets {
     session: Arc<Session>,
-    client: OnceLock<Weak<Client>>,
+    /// Weak, because a client holds its secrets.
+    client: Weak<Client>,
 }
 
 impl ClientSecrets {
-    /// The plaintext of a session; providers follow with [`ClientSecrets::bind`], since a client holds its secrets.
-    pub fn new(session: Arc<Session>) -> Arc<Self> {
-        Arc::new(Self { session, client: OnceLock::new() })
-    }
-
-    /// Providers are asked on behalf of `client` from now on. A second client is ignored.
-    pub fn bind(&self, client: &Arc<Client>) {
-        self.client.get_or_init(|| Arc::downgrade(client));
+    /// The plaintext of `session`, and of the providers of `client`.
+    pub fn new(session: Arc<Session>, client: Weak<Client>) -> Arc<Self> {
+        Arc::new(Self { session, client })
     }
 }
 
@@ -189,7 +185,7 @@ impl Secrets for ClientSecrets {
     fn plaintext<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<Arc<Plaintext>>> {
         Box::pin(async move {
             let known = self.session.secrets.get(secret).is_some() || self.session.secrets.failure(secret).is_some();
-            let client = self.client.get().and_then(Weak::upgrade).filter(|_| !known && !secret.uri.is_empty());
+            let client = self.client.upgrade().filter(|_| !known && !secret.uri.is_empty());
             if let Some(client) = client {
                 let provided = read(&client, &secret.uri).await?;
                 self.session.secrets.put(secret, provided.clone());

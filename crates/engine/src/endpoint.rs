@@ -5,22 +5,27 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, Response, StatusCode, header};
+use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use hyper_util::rt::TokioIo;
-use rondel_fault::Fault;
-use rondel_gql::Location;
-use rondel_link::Ending;
+use rondel_events::{Emitter, Sink};
+use rondel_fault::Result;
+use rondel_link::{Ending, Hello};
 use rondel_ports::cache::Cache as _;
-use rondel_query::Response as Answer;
-use rondel_query::execute::ResponseError;
 
-use crate::attach::Origin;
-use crate::clients::{AttachedClient, Engine};
+use crate::attach::{self, AttachPoint};
+use crate::client_link::Link;
+use crate::client_registry::AttachedClient;
+use crate::engine::Engine;
 use crate::failure_terminal::FailureObserver;
 use crate::graphql_request::{error_json, execute_body};
+use crate::responses::{graphql, json, refused, switching_protocols, unknown_client, wants_upgrade};
+use crate::streams::ClientMachine;
 
+/// The longest line of a client after its hello, in bytes: the answer to a question may be a large
+/// secret.
+const MAX_LINE_BYTES: u64 = 256 << 20;
 /// The longest body of a request that controls the engine, in bytes.
 const MAX_CONTROL_BODY_BYTES: usize = 1 << 20;
 
@@ -28,7 +33,7 @@ const MAX_CONTROL_BODY_BYTES: usize = 1 << 20;
 pub fn routes(engine: Arc<Engine>) -> Router {
     Router::new()
         .route(rondel_link::QUERY, post(query))
-        .route(rondel_link::ATTACH, get(attach))
+        .route(rondel_link::ATTACH, get(attach_client))
         .route(rondel_link::STREAM, get(stream))
         .route(rondel_link::STATUS, get(status))
         .route(rondel_link::SERVED, get(served))
@@ -50,12 +55,12 @@ async fn query(State(engine): State<Arc<Engine>>, request: Request) -> Response<
     };
     let work = async {
         let watch = FailureObserver::new(&client);
-        let response = match client.prepare(&engine).await {
-            Ok(()) => execute_body(&engine.evaluator, &client.caller, &body).await,
+        let response = match client.prepare(&engine.api.modules, &engine.api.evaluator).await {
+            Ok(()) => execute_body(&engine.api.evaluator, &client.caller, &body).await,
             Err(fault) => Ok(refused(fault)),
         };
         match response {
-            Ok(response) => watch.answered(&engine, response).await.body(),
+            Ok(response) => watch.answered(&engine.api.services.ops, response).await.body(),
             Err(text) => text,
         }
     };
@@ -67,62 +72,53 @@ async fn query(State(engine): State<Arc<Engine>>, request: Request) -> Response<
 
 /// The attached client that a request names.
 fn named(engine: &Engine, headers: &HeaderMap) -> Option<AttachedClient> {
-    headers.get(rondel_link::CLIENT_HEADER).and_then(|v| v.to_str().ok()).and_then(|id| engine.client(id))
-}
-
-/// The answer to a request that names no attached client.
-pub(crate) fn unknown_client() -> Response<Body> {
-    let head = [(header::CONTENT_TYPE, "application/json"), (header::CONNECTION, "close")];
-    (StatusCode::UNAUTHORIZED, head, error_json("the request names no attached client")).into_response()
-}
-
-/// The answer to a GraphQL request.
-pub(crate) fn graphql(text: String) -> Response<Body> {
-    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+    headers.get(rondel_link::CLIENT_HEADER).and_then(|v| v.to_str().ok()).and_then(|id| engine.clients.get(id))
 }
 
 /// What the client is served, or the same error that its queries get.
 async fn served(State(engine): State<Arc<Engine>>, headers: HeaderMap) -> Response<Body> {
     let Some(client) = named(&engine, &headers) else { return unknown_client() };
     let watch = FailureObserver::new(&client);
-    match client.prepare(&engine).await {
-        Ok(()) => json(&client.served(&engine)).into_response(),
+    match client.prepare(&engine.api.modules, &engine.api.evaluator).await {
+        Ok(()) => json(&client.served(&engine.api.modules)).into_response(),
         Err(fault) => {
-            let refused = watch.answered(&engine, refused(fault)).await;
+            let refused = watch.answered(&engine.api.services.ops, refused(fault)).await;
             (StatusCode::BAD_REQUEST, refused.body()).into_response()
         }
     }
 }
 
-/// The answer to a request that `fault` kept from being run.
-pub(crate) fn refused(fault: Fault) -> Answer {
-    let error = ResponseError { fault, path: Vec::new(), location: Location { line: 1, column: 1 } };
-    Answer { data: None, errors: vec![error] }
-}
-
-async fn attach(State(engine): State<Arc<Engine>>, request: Request) -> Response<Body> {
-    // Who passes a further client on names the one whose session it joins.
+async fn attach_client(State(engine): State<Arc<Engine>>, request: Request) -> Response<Body> {
+    // A request that names a client attaches a further client to the session of that one.
     match request.headers().contains_key(rondel_link::CLIENT_HEADER) {
-        false => attached(request, Origin::Machine(engine, None)),
+        false => attach::upgrade(request, SocketAttachPoint { engine, joined: None }),
         true => match named(&engine, request.headers()) {
-            Some(client) => attached(request, Origin::Machine(engine, Some(client))),
+            Some(client) => attach::upgrade(request, SocketAttachPoint { engine, joined: Some(client) }),
             None => unknown_client(),
         },
     }
 }
 
-/// Upgrades the connection of `request` and attaches its client.
-pub(crate) fn attached(mut request: Request, origin: Origin) -> Response<Body> {
-    if !wants_upgrade(&request) {
-        return (StatusCode::UPGRADE_REQUIRED, "attach with `upgrade: rondel-link`").into_response();
+/// The engine's socket as a point at which clients attach.
+struct SocketAttachPoint {
+    engine: Arc<Engine>,
+    /// The client whose session a further client joins. `None` starts a new session.
+    joined: Option<AttachedClient>,
+}
+
+impl AttachPoint for SocketAttachPoint {
+    fn attach(&self, hello: Hello, link: &Arc<Link>, sink: Arc<dyn Sink>) -> Result<AttachedClient> {
+        let machine = ClientMachine::new(link.clone(), self.engine.tickets.clone(), hello.streams);
+        self.engine.attach(hello, link.clone(), Arc::new(machine), Emitter::new(sink), self.joined.as_ref())
     }
-    let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(async move {
-        if let Ok(upgraded) = upgrade.await {
-            crate::attach::serve(origin, upgraded).await;
-        }
-    });
-    switched()
+
+    fn detach(&self, id: &str) {
+        self.engine.detach(id);
+    }
+
+    fn max_line_bytes(&self) -> u64 {
+        MAX_LINE_BYTES
+    }
 }
 
 /// A stream that a client was asked for.
@@ -140,16 +136,7 @@ async fn stream(State(engine): State<Arc<Engine>>, mut request: Request) -> Resp
             let _ = waiting.send(Box::new(TokioIo::new(upgraded))).await;
         }
     });
-    switched()
-}
-
-fn wants_upgrade(request: &Request) -> bool {
-    request.headers().get(header::UPGRADE).and_then(|v| v.to_str().ok()) == Some(rondel_link::PROTOCOL)
-}
-
-fn switched() -> Response<Body> {
-    let head = [(header::CONNECTION, "upgrade"), (header::UPGRADE, rondel_link::PROTOCOL)];
-    (StatusCode::SWITCHING_PROTOCOLS, head).into_response()
+    switching_protocols()
 }
 
 async fn status(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
@@ -157,8 +144,8 @@ async fn status(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
 }
 
 async fn stop(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
-    let evaluations = engine.evaluator.graph().running();
-    let ending = Ending { clients: engine.client_names().len(), evaluations };
+    let evaluations = engine.api.evaluator.graph().running();
+    let ending = Ending { clients: engine.clients.len(), evaluations };
     engine.ending.cancel();
     json(&ending)
 }
@@ -180,19 +167,16 @@ async fn prune(State(engine): State<Arc<Engine>>, body: Bytes) -> Response<Body>
 
 async fn explain_miss(State(engine): State<Arc<Engine>>, body: Bytes) -> Response<Body> {
     match serde_json::from_slice(&body) {
-        Ok(request) => json(&engine.gc.input_log.explain_miss(&engine.services.ops, &request).await).into_response(),
+        Ok(request) => {
+            json(&engine.tracker.input_log.explain_miss(&engine.api.services.ops, &request).await).into_response()
+        }
         Err(e) => (StatusCode::BAD_REQUEST, e.to_string()).into_response(),
     }
 }
 
-fn answered<T: serde::Serialize>(result: rondel_fault::Result<T>) -> Response<Body> {
+fn answered<T: serde::Serialize>(result: Result<T>) -> Response<Body> {
     match result {
         Ok(value) => json(&value).into_response(),
         Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.full_message()).into_response(),
     }
-}
-
-pub(crate) fn json<T: serde::Serialize>(value: &T) -> impl IntoResponse + use<T> {
-    let text = serde_json::to_string(value).unwrap_or_default();
-    ([(header::CONTENT_TYPE, "application/json")], text)
 }

@@ -3,12 +3,14 @@
 //! *Invariants.* One terminal after the other, in the order in which processes failed. The answer is the same as without: what
 //! could not be shown is a hint on it.
 
+use std::sync::Arc;
+
 use rondel_fault::{Fault, Kind};
-use rondel_ops::{FailureScope, Failures};
+use rondel_ops::{FailureScope, Failures, Ops};
 use rondel_query::Response;
 use rondel_session::Client;
 
-use crate::clients::{AttachedClient, Engine};
+use crate::client_registry::AttachedClient;
 
 /// A request of a client, watched for failures when the client asked for that.
 pub struct FailureObserver<'a>(Option<ObservedClient<'a>>);
@@ -30,9 +32,9 @@ impl<'a> FailureObserver<'a> {
     }
 
     /// The answer, told to the client after it was shown what failed.
-    pub async fn answered(self, engine: &Engine, mut response: Response) -> Response {
+    pub async fn answered(self, ops: &Arc<Ops>, mut response: Response) -> Response {
         if let (Some(watched), Some(error)) = (self.0, response.errors.first_mut()) {
-            for hint in watched.show(engine).await {
+            for hint in watched.show(ops).await {
                 error.fault = error.fault.clone().with_hint(hint);
             }
         }
@@ -42,13 +44,13 @@ impl<'a> FailureObserver<'a> {
 
 impl ObservedClient<'_> {
     /// Shows what failed; what the person is to be told of what could not be shown.
-    async fn show(&self, engine: &Engine) -> Vec<String> {
+    async fn show(&self, ops: &Arc<Ops>) -> Vec<String> {
         let mut hints = Vec::new();
         let (left, more) = self.asking.failed();
         for one in left {
             let shown = async {
                 let terminal = self.client.machine.terminal().await?;
-                engine.services.ops.show_left(self.failures, one, terminal).await
+                ops.show_left(self.failures, one, terminal).await
             };
             match shown.await {
                 Err(fault) if fault.kind() == Kind::Cancelled => return hints,

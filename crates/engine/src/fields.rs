@@ -1,9 +1,9 @@
 //! Fields that a caller's schema does not show.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use rondel_call::{CallSpec, ModuleIdentity};
-use rondel_fault::{Fault, Result};
+use rondel_fault::Result;
 use rondel_gql::types::{FieldDef, TypeDef};
 use rondel_modules::Modules;
 use rondel_ports::BoxFuture;
@@ -14,18 +14,13 @@ use rondel_version::{ENGINE, View};
 /// Looks in the module that a call names, then in the core API, then in what the caller is served.
 pub struct AllFields {
     registry: Arc<Registry>,
-    modules: OnceLock<Arc<Modules>>,
+    modules: Arc<Modules>,
 }
 
 impl AllFields {
-    /// The fields of `registry`, until modules are known.
-    pub fn new(registry: Arc<Registry>) -> Arc<Self> {
-        Arc::new(Self { registry, modules: OnceLock::new() })
-    }
-
-    /// Also those of `modules` from now on.
-    pub fn add(&self, modules: Arc<Modules>) {
-        let _ = self.modules.set(modules);
+    /// The fields of `registry` and of `modules`.
+    pub fn new(registry: Arc<Registry>, modules: Arc<Modules>) -> Self {
+        Self { registry, modules }
     }
 
     fn core(&self, caller: &Caller, parent: &str, spec: &CallSpec) -> Option<Arc<FieldDef>> {
@@ -45,8 +40,7 @@ impl Fields for AllFields {
         Box::pin(async move {
             // The module loader's own fields are in no schema, and name no module.
             if (spec.module.is_some() || spec.field.starts_with('_'))
-                && let Some(modules) = self.modules.get()
-                && let Some(found) = modules.find_field(caller, parent, spec).await?
+                && let Some(found) = self.modules.find_field(caller, parent, spec).await?
             {
                 return Ok(Some(found));
             }
@@ -61,13 +55,10 @@ impl Fields for AllFields {
         caller: &'a Arc<Caller>,
         identity: Option<&'a Arc<ModuleIdentity>>,
     ) -> BoxFuture<'a, Result<Arc<Caller>>> {
-        Box::pin(async move {
-            let modules = self.modules.get().ok_or_else(|| Fault::bug("there are no modules yet"))?;
-            modules.acting_as(evaluator, caller, identity).await
-        })
+        Box::pin(self.modules.acting_as(evaluator, caller, identity))
     }
 
     fn type_of(&self, caller: &Arc<Caller>, node: &Node) -> Option<Arc<TypeDef>> {
-        self.modules.get()?.type_of(caller, node)
+        self.modules.type_of(caller, node)
     }
 }

@@ -1,15 +1,17 @@
 //! The engine: sessions, the endpoint, exec scopes, and all wiring.
 //!
 //! *Invariants.* This is the only crate that names adapters ([`wiring`]). What a client sees is decided
-//! when it attaches ([`clients`]); what a process in a container sees is decided by its exec scope alone
+//! when it attaches ([`engine`]); what a process in a container sees is decided by its exec scope alone
 //! ([`nested`]), never by anything it sends. No terminal is known here.
 
 pub mod attach;
 pub mod cache_miss_log;
-pub mod clients;
+pub mod client_link;
+pub mod client_registry;
 pub mod config;
 pub mod container_machine;
 pub mod endpoint;
+pub mod engine;
 pub mod failure_terminal;
 pub mod fields;
 pub mod gc;
@@ -17,10 +19,12 @@ pub mod graphql_request;
 pub mod lifecycle;
 pub mod metrics;
 pub mod nested;
+pub mod responses;
 pub mod streams;
 pub mod warnings;
 pub mod wiring;
+pub mod work_tracker;
 
 pub use config::Config;
-pub use lifecycle::{ServeOptions, serve};
-pub use wiring::remove_state;
+pub use lifecycle::serve;
+pub use wiring::{ServeOptions, remove_state};

@@ -2,7 +2,6 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +10,8 @@ use rondel_web::ServerLimits;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::clients::Engine;
-use crate::config::Config;
-use crate::wiring;
+use crate::engine::Engine;
+use crate::wiring::{self, ServeOptions};
 
 /// How many connections to the engine's socket may be open at a time.
 const MAX_CONNECTIONS: usize = 4096;
@@ -21,20 +19,6 @@ const MAX_CONNECTIONS: usize = 4096;
 const IDLE_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How long work under way may take to stop when the engine ends.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How to serve.
-pub struct ServeOptions {
-    /// The state folder.
-    pub state_dir: PathBuf,
-    /// The configuration.
-    pub config: Config,
-    /// Called as soon as clients can connect.
-    pub ready: Option<Box<dyn FnOnce() + Send>>,
-    /// The engine runs in a user namespace of its own.
-    pub rootless: bool,
-    /// Remarks on what this machine lacks.
-    pub notes: Vec<String>,
-}
 
 /// Serves until a signal, a request to stop, or idleness ends it.
 ///
@@ -78,7 +62,7 @@ async fn until_end(engine: &Arc<Engine>, idle: Option<Duration>) -> Result<()> {
             _ = interrupt.recv() => break,
             () = engine.ending.cancelled() => break,
             _ = tick.tick() => {
-                if idle.is_some_and(|limit| engine.idle().is_some_and(|since| since >= limit)) {
+                if idle.is_some_and(|limit| engine.clients.idle().is_some_and(|since| since >= limit)) {
                     break;
                 }
             }
@@ -91,7 +75,7 @@ async fn until_end(engine: &Arc<Engine>, idle: Option<Duration>) -> Result<()> {
 async fn wait_for_evaluations(engine: &Arc<Engine>) {
     let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
     let mut tick = tokio::time::interval(Duration::from_millis(5));
-    while engine.evaluator.graph().running() > 0 && tokio::time::Instant::now() < deadline {
+    while engine.api.evaluator.graph().running() > 0 && tokio::time::Instant::now() < deadline {
         tick.tick().await;
     }
 }

@@ -14,7 +14,7 @@ use rondel_ports::cache::Cache as _;
 use rondel_web::ServerLimits;
 use tokio_util::sync::CancellationToken;
 
-use crate::clients::Engine;
+use crate::engine::Engine;
 
 /// How many connections may be open at a time.
 const MAX_CONNECTIONS: usize = 64;

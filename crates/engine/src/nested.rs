@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use axum::Router;
 use axum::body::Body;
@@ -12,27 +12,34 @@ use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rondel_events::Sink;
+use rondel_api::providers::ClientSecrets;
+use rondel_events::{Emitter, Sink};
 use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_hostlink::HostLink;
 use rondel_link::Hello;
 use rondel_model::exec::Scope;
-use rondel_ops::{ScopeBinding, ScopedProcess, Scopes};
+use rondel_modules::Modules;
+use rondel_ops::{OpContext, ScopeBinding, ScopedProcess, Scopes};
 use rondel_ports::BoxFuture;
-use rondel_query::Caller;
-use rondel_session::{Client, ClientLink, ExecScope, Session};
-use rondel_version::View;
+use rondel_ports::egress::Reach;
+use rondel_ports::streams::Machine;
+use rondel_query::{Caller, Evaluator};
+use rondel_session::{Client, ClientLink, ClientServices, ExecScope, Services, Session};
+use rondel_version::{ENGINE, View};
 use rondel_web::{Admission, ServerLimits};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::attach::Origin;
-use crate::clients::{AttachedClient, Engine, NestedClient};
+use crate::attach::{self, AttachPoint};
+use crate::client_link::Link;
+use crate::client_registry::AttachedClient;
 use crate::container_machine::ContainerMachine;
-use crate::endpoint;
 use crate::graphql_request::{error_json, execute_to_json};
+use crate::responses;
+use crate::warnings::NetworksWithWarnings;
 
 /// The header in which client libraries describe themselves.
 const METADATA_HEADER: &str = "x-dagger-client-metadata";
@@ -43,22 +50,104 @@ const MAX_ATTACHED: usize = 64;
 /// How many connections one container may have at a time.
 const MAX_CONNECTIONS: usize = 512;
 
+/// The longest line of an attached process after its hello, in bytes: it is asked nothing.
+const MAX_LINE_BYTES: u64 = 64 << 10;
+
+/// Serves the API to processes in containers, and makes their callers.
+pub struct NestedApi {
+    /// What every handler may use.
+    pub services: Arc<Services>,
+    /// Evaluates calls.
+    pub evaluator: Arc<Evaluator>,
+    /// Loads and serves modules.
+    pub modules: Arc<Modules>,
+    /// Files of this machine and of containers.
+    pub host: Arc<HostLink>,
+    /// Networks of containers.
+    pub networks: Arc<NetworksWithWarnings>,
+    /// Fires when the engine is to end.
+    pub ending: CancellationToken,
+}
+
+/// The process in a container that a nested client comes from.
+#[derive(Clone)]
+pub struct NestedClient {
+    /// The client whose files are "the host".
+    pub origin: Arc<Client>,
+    /// Where the work for its requests is reported.
+    pub events: Emitter,
+    /// The prefix that stands for its root in paths of host files.
+    pub root: PathBuf,
+    /// Its working directory inside the root.
+    pub workdir: PathBuf,
+    /// Its environment.
+    pub link: Arc<dyn ClientLink>,
+    /// Its sockets and ports.
+    pub machine: Arc<dyn Machine>,
+}
+
+impl NestedApi {
+    /// A caller for a process in a container. It sees what its scope decides, and nothing else. A process
+    /// that acts as no module is a client of its own, of the version `asked` if it named one. With
+    /// `own_modules`, modules that it names are files of its own, whatever its scope.
+    fn caller(
+        self: &Arc<Self>,
+        process: &NestedClient,
+        scope: &Arc<ExecScope>,
+        asked: Option<View>,
+        own_modules: bool,
+    ) -> Arc<Caller> {
+        let view = scope.acting_module.as_ref().map_or(asked.unwrap_or(ENGINE), |acting_module| acting_module.view);
+        let child_identity = scope.child_identity();
+        let module = scope.acting_module.as_ref().map(|acting_module| acting_module.implementation);
+        let id = fresh_id("n");
+        let session = process.origin.session.clone();
+        let origin = Arc::downgrade(&process.origin);
+        let client = Arc::new(Client {
+            id: id.clone(),
+            session: session.clone(),
+            services: self.services.clone(),
+            workdir: process.workdir.clone(),
+            host_root: process.root.clone(),
+            own_modules: own_modules || scope.acting_module.is_none(),
+            link: Some(process.link.clone()),
+            machine: process.machine.clone(),
+            scope: Some(scope.clone()),
+            origin: Some(process.origin.clone()),
+            served: Mutex::default(),
+            op_cx: OpContext {
+                events: process.events.clone(),
+                secrets: ClientSecrets::new(session.clone(), origin.clone()),
+                scopes: NestedScopes::new(self, session.clone(), origin),
+                services: ClientServices::new(session.services.clone(), module),
+                sockets: session.sockets.clone(),
+                reach: Reach::Outside,
+                failures: process.origin.op_cx.failures.clone(),
+            },
+        });
+        let schema = self.modules.client_schema(&client, view);
+        let caller = Caller::new(session.id.clone(), id, view, schema, process.events.clone(), client);
+        Arc::new(caller.with_child_identity(child_identity))
+    }
+}
+
+/// A new name for a session or client, which begins with `prefix`.
+pub(crate) fn fresh_id(prefix: &str) -> Arc<str> {
+    format!("{prefix}{:032x}", rand::random::<u128>()).into()
+}
+
 /// Gives processes of one client access to the API.
 pub struct NestedScopes {
-    engine: Weak<Engine>,
+    api: Weak<NestedApi>,
     session: Arc<Session>,
-    origin: OnceLock<Weak<Client>>,
+    origin: Weak<Client>,
 }
 
 impl NestedScopes {
-    /// For a client of `session` that is being made.
-    pub fn new(engine: &Arc<Engine>, session: Arc<Session>) -> Arc<Self> {
-        Arc::new(Self { engine: Arc::downgrade(engine), session, origin: OnceLock::new() })
-    }
-
-    /// Says whose processes they are: module sources and contextual arguments of theirs are files of `origin`.
-    pub fn belong_to(&self, origin: &Arc<Client>) {
-        let _ = self.origin.set(Arc::downgrade(origin));
+    /// Scopes for processes of `origin`, a client of `session`. Their module sources and contextual
+    /// arguments are files of `origin`.
+    pub fn new(api: &Arc<NestedApi>, session: Arc<Session>, origin: Weak<Client>) -> Arc<Self> {
+        Arc::new(Self { api: Arc::downgrade(api), session, origin })
     }
 }
 
@@ -69,33 +158,33 @@ impl Scopes for NestedScopes {
 
     fn bind(&self, scope: &Scope, process: ScopedProcess) -> Result<ScopeBinding> {
         let gone = || Fault::cancelled(format!("the client of session `{}` is gone", self.session.id));
-        let engine = self.engine.upgrade().ok_or_else(gone)?;
+        let api = self.api.upgrade().ok_or_else(gone)?;
         let ScopedProcess { listener, events, root, workdir, env, version, namespace } = process;
-        let root = engine.host.enter(root);
+        let root = api.host.enter(root);
         let nested = NestedClient {
-            origin: self.origin.get().and_then(Weak::upgrade).ok_or_else(gone)?,
+            origin: self.origin.upgrade().ok_or_else(gone)?,
             events,
             root: root.path().to_owned(),
             workdir: PathBuf::from(workdir.as_str()),
             link: Arc::new(ContainerClientLink { env: env.into_iter().collect() }),
-            machine: Arc::new(ContainerMachine::new(engine.host.clone(), engine.networks.clone(), namespace)),
+            machine: Arc::new(ContainerMachine::new(api.host.clone(), api.networks.clone(), namespace)),
         };
         let record = scope.record.clone().and_then(|record| record.0.downcast::<ExecScope>().ok());
         let scope = record.ok_or_else(|| Fault::bug("a process has an exec scope that the engine did not make"))?;
         let asked = version.filter(|_| scope.acting_module.is_none()).map(|version| View::of_client(&version));
-        let caller = engine.nested(&nested, &scope, asked);
+        let caller = api.caller(&nested, &scope, asked, false);
         // What a process says of its version counts more than what its environment says, and never more than the module.
         let fixed = scope.acting_module.is_some();
-        let ending = engine.ending.child_token();
+        let ending = api.ending.child_token();
         let endpoint = NestedEndpoint {
-            engine,
+            api,
             nested,
             scope,
             caller,
             fixed,
             others: Arc::default(),
             attached: Arc::default(),
-            places: Arc::new(Semaphore::new(MAX_ATTACHED)),
+            slots: Arc::new(Semaphore::new(MAX_ATTACHED)),
             admission: Admission::default(),
             ending: ending.clone(),
         };
@@ -149,7 +238,7 @@ fn environment(port: u16) -> Vec<(String, String)> {
 /// Where a process comes in.
 #[derive(Clone)]
 pub struct NestedEndpoint {
-    engine: Arc<Engine>,
+    api: Arc<NestedApi>,
     nested: NestedClient,
     scope: Arc<ExecScope>,
     /// Who the process is.
@@ -162,11 +251,31 @@ pub struct NestedEndpoint {
     /// does not change what other processes see.
     attached: Arc<Mutex<HashMap<String, AttachedClient>>>,
     /// Room for further ones.
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     /// Lets requests in that come from processes which did not attach.
     admission: Admission,
     /// Fires when the API is no longer served.
     ending: CancellationToken,
+}
+
+/// The API in a container as a point at which processes attach, with the right of one to be attached.
+struct ExecAttachPoint {
+    endpoint: NestedEndpoint,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl AttachPoint for ExecAttachPoint {
+    fn attach(&self, hello: Hello, _: &Arc<Link>, sink: Arc<dyn Sink>) -> Result<AttachedClient> {
+        self.endpoint.attach(hello, sink)
+    }
+
+    fn detach(&self, id: &str) {
+        self.endpoint.detach(id);
+    }
+
+    fn max_line_bytes(&self) -> u64 {
+        MAX_LINE_BYTES
+    }
 }
 
 impl NestedEndpoint {
@@ -188,7 +297,7 @@ impl NestedEndpoint {
             NestedClient { events: self.nested.events.also(sink), workdir: hello.workdir, ..self.nested.clone() };
         let asked = Some(&hello.version).filter(|version| !version.is_empty()).map(|version| View::of_client(version));
         let view = asked.filter(|_| !self.fixed).unwrap_or(self.caller.view);
-        let caller = self.engine.nested_client(&nested, &self.scope, Some(view), true);
+        let caller = self.api.caller(&nested, &self.scope, Some(view), true);
         let client = AttachedClient::new(caller, self.ending.child_token(), hello.modules);
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
         attached.insert(client.caller.client.to_string(), client.clone());
@@ -219,7 +328,7 @@ impl NestedEndpoint {
         if others.len() >= MAX_VERSIONS {
             others.clear();
         }
-        let caller = || self.engine.nested(&self.nested, &self.scope, Some(view));
+        let caller = || self.api.caller(&self.nested, &self.scope, Some(view), false);
         others.entry(view).or_insert_with(caller).clone()
     }
 }
@@ -241,16 +350,16 @@ fn version_in(metadata: &[u8]) -> Option<String> {
 fn routes(endpoint: NestedEndpoint) -> Router {
     Router::new()
         .route(rondel_link::QUERY, post(query).get(query_in_url))
-        .route(rondel_link::ATTACH, get(attach))
+        .route(rondel_link::ATTACH, get(attach_process))
         .route(rondel_link::SERVED, get(served))
         .route("/init", any(|| async { StatusCode::NO_CONTENT }))
         .route("/shutdown", any(|| async { StatusCode::OK }))
         .with_state(endpoint)
 }
 
-async fn attach(State(endpoint): State<NestedEndpoint>, request: Request) -> Response<Body> {
-    match endpoint.places.clone().try_acquire_owned() {
-        Ok(place) => endpoint::attached(request, Origin::Exec(endpoint, place)),
+async fn attach_process(State(endpoint): State<NestedEndpoint>, request: Request) -> Response<Body> {
+    match endpoint.slots.clone().try_acquire_owned() {
+        Ok(slot) => attach::upgrade(request, ExecAttachPoint { endpoint, _slot: slot }),
         Err(_) => {
             let why = format!("{MAX_ATTACHED} processes of this container are attached, which is the most");
             (StatusCode::SERVICE_UNAVAILABLE, error_json(&why)).into_response()
@@ -260,11 +369,11 @@ async fn attach(State(endpoint): State<NestedEndpoint>, request: Request) -> Res
 
 async fn served(State(endpoint): State<NestedEndpoint>, headers: HeaderMap) -> Response<Body> {
     match endpoint.named(&headers) {
-        Some(client) => match client.prepare(&endpoint.engine).await {
-            Ok(()) => endpoint::json(&client.served(&endpoint.engine)).into_response(),
-            Err(fault) => (StatusCode::BAD_REQUEST, endpoint::refused(fault).body()).into_response(),
+        Some(client) => match client.prepare(&endpoint.api.modules, &endpoint.api.evaluator).await {
+            Ok(()) => responses::json(&client.served(&endpoint.api.modules)).into_response(),
+            Err(fault) => (StatusCode::BAD_REQUEST, responses::refused(fault).body()).into_response(),
         },
-        None => endpoint::unknown_client(),
+        None => responses::unknown_client(),
     }
 }
 
@@ -294,15 +403,15 @@ async fn answered(endpoint: NestedEndpoint, headers: HeaderMap, body: Body) -> R
         Err(refusal) => return refusal,
     };
     let Some(client) = named else {
-        return endpoint::graphql(execute_to_json(&endpoint.engine.evaluator, &endpoint.caller(&headers), &body).await);
+        return responses::graphql(execute_to_json(&endpoint.api.evaluator, &endpoint.caller(&headers), &body).await);
     };
     let work = async {
-        match client.prepare(&endpoint.engine).await {
-            Ok(()) => execute_to_json(&endpoint.engine.evaluator, &client.caller, &body).await,
-            Err(fault) => endpoint::refused(fault).body(),
+        match client.prepare(&endpoint.api.modules, &endpoint.api.evaluator).await {
+            Ok(()) => execute_to_json(&endpoint.api.evaluator, &client.caller, &body).await,
+            Err(fault) => responses::refused(fault).body(),
         }
     };
-    endpoint::graphql(tokio::select! {
+    responses::graphql(tokio::select! {
         text = work => text,
         () = client.gone.cancelled() => error_json("the client is gone"),
     })

@@ -11,7 +11,7 @@ use rondel_ports::BoxFuture;
 use rondel_ports::streams::{Address, Listening, Machine, Protocol, Stream};
 use tokio::sync::mpsc;
 
-use crate::attach::Link;
+use crate::client_link::Link;
 
 /// How many connections to an open port may wait to be taken; further ones wait at the client.
 const MAX_PENDING_CONNECTIONS: usize = 64;

@@ -1,9 +1,9 @@
-//! Remarks on what this machine lacks: part of the engine's status, and said once to whoever is attached.
+//! Warnings about missing host features: listed by `engine status`, and shown once to attached clients.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use rondel_events::{Emitter, Outcome, Stream, Work};
@@ -13,58 +13,55 @@ use rondel_ports::BoxFuture;
 use rondel_ports::network::{Membership, Network, Networks};
 use rondel_ports::streams::Protocol;
 
-use crate::clients::Engine;
+use crate::client_registry::ClientRegistry;
 
-/// The networks of containers, with what there is to say about them.
+/// The networks of containers, with warnings about what they lack.
 pub struct NetworksWithWarnings {
     bridge: Bridge,
-    /// What was known at the start.
-    known_at_start: Vec<String>,
-    /// What is part of the status only.
+    /// Warnings known at the start. The first client is shown them.
+    at_start: Vec<String>,
+    /// Warnings that are part of the status only.
     status_only: Vec<String>,
-    early_sent: AtomicBool,
-    late_sent: AtomicBool,
-    engine: OnceLock<Weak<Engine>>,
+    start_shown: AtomicBool,
+    network_shown: AtomicBool,
+    clients: Weak<ClientRegistry>,
 }
 
 impl NetworksWithWarnings {
-    /// The networks of `bridge`; `known_at_start` is known before any of them, and so is `status_only`, of which
-    /// clients are not told by themselves.
-    pub fn new(bridge: Bridge, known_at_start: Vec<String>, status_only: Vec<String>) -> Self {
-        let said = AtomicBool::default;
-        Self { bridge, known_at_start, status_only, early_sent: said(), late_sent: said(), engine: OnceLock::new() }
+    /// The networks of `bridge`. The first of `clients` is shown the warnings `at_start`; clients are
+    /// never shown those that are `status_only`.
+    pub fn new(bridge: Bridge, at_start: Vec<String>, status_only: Vec<String>, clients: Weak<ClientRegistry>) -> Self {
+        let (start_shown, network_shown) = (AtomicBool::default(), AtomicBool::default());
+        Self { bridge, at_start, status_only, start_shown, network_shown, clients }
     }
 
-    /// Says whose clients are told. A second engine is ignored.
-    pub fn set_engine(&self, engine: &Arc<Engine>) {
-        let _ = self.engine.set(Arc::downgrade(engine));
-    }
-
-    /// Everything that is known by now.
+    /// All warnings known by now.
     pub fn all(&self) -> Vec<String> {
-        self.known_at_start.iter().chain(&self.status_only).cloned().chain(self.bridge.note()).collect()
+        self.at_start.iter().chain(&self.status_only).cloned().chain(self.bridge.note()).collect()
     }
 
-    /// Tells the first client what was known before it.
+    /// Shows the first client the warnings known at the start.
     pub(crate) fn warn_first_client(&self, client: &Emitter) {
-        if !self.early_sent.swap(true, Ordering::Relaxed) {
-            self.known_at_start.iter().for_each(|note| warn(client, note));
+        if !self.start_shown.swap(true, Ordering::Relaxed) {
+            self.at_start.iter().for_each(|warning| show(client, warning));
         }
     }
 
+    /// Shows all attached clients once what the network turned out to lack.
     fn warn_clients(&self) {
-        let Some(note) = self.bridge.note() else { return };
-        if !self.late_sent.swap(true, Ordering::Relaxed)
-            && let Some(engine) = self.engine.get().and_then(Weak::upgrade)
-        {
-            engine.listeners().iter().for_each(|client| warn(client, &note));
+        let Some(warning) = self.bridge.note() else { return };
+        if !self.network_shown.swap(true, Ordering::Relaxed) {
+            tracing::warn!("{warning}");
+            if let Some(clients) = self.clients.upgrade() {
+                clients.emitters().iter().for_each(|client| show(client, &warning));
+            }
         }
     }
 }
 
-fn warn(client: &Emitter, note: &str) {
+fn show(client: &Emitter, warning: &str) {
     let span = client.span(Work::Other, "note");
-    span.emitter().log(Stream::Note, note);
+    span.emitter().log(Stream::Note, warning);
     span.end(Outcome::Done);
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rondel_api::surface::Surface;
 use rondel_api::types::cache_volume;
@@ -25,13 +26,16 @@ use rondel_session::{Client, Services};
 use rondel_store::Store;
 use rondel_web::{Limits, Web};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio_util::sync::CancellationToken;
 
-use crate::clients::{Engine, Parts};
+use crate::client_registry::ClientRegistry;
 use crate::config::{Config, LimitsConfig, Weight};
+use crate::engine::Engine;
 use crate::fields::AllFields;
-use crate::gc::GarbageCollector;
-use crate::lifecycle::ServeOptions;
+use crate::gc::{CacheUsers, GarbageCollector};
+use crate::nested::NestedApi;
 use crate::warnings::NetworksWithWarnings;
+use crate::work_tracker::WorkTracker;
 
 /// Where administrators add authorities of their own. The first is also known to images.
 const ADDED_AUTHORITIES: [&str; 2] = ["/usr/local/share/ca-certificates", "/etc/pki/ca-trust/source/anchors"];
@@ -42,10 +46,24 @@ const NAME_VARIABLES: [&str; 2] = ["RONDEL_ENGINE_NAME", "_EXPERIMENTAL_DAGGER_E
 /// Variables that name proxies.
 const PROXY_VARIABLES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
 
-/// An engine on this machine, as `options` say.
+/// How to serve.
+pub struct ServeOptions {
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// The configuration.
+    pub config: Config,
+    /// Called as soon as clients can connect.
+    pub ready: Option<Box<dyn FnOnce() + Send>>,
+    /// The engine runs in a user namespace of its own.
+    pub rootless: bool,
+    /// Warnings about missing host features.
+    pub warnings: Vec<String>,
+}
+
+/// Wires an engine on this machine, from the store up to the endpoint.
 ///
 /// # Errors
-/// When another engine has the state folder, or the machine refuses what is needed.
+/// When another engine has the state directory, or the machine refuses what is needed.
 pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     let store = Store::open(&options.state_dir, rondel_store::Options::default())?;
     let open_files = raise_open_files();
@@ -56,8 +74,9 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         allowed,
         ..rondel_network::Options::new(&options.state_dir, options.rootless)
     });
-    let early = options.notes.iter().cloned().chain(store.notes()).collect();
-    let networks = Arc::new(NetworksWithWarnings::new(bridge, early, sandbox.notes()));
+    let clients = Arc::new(ClientRegistry::default());
+    let at_start = options.warnings.iter().cloned().chain(store.notes()).collect();
+    let networks = Arc::new(NetworksWithWarnings::new(bridge, at_start, sandbox.notes(), Arc::downgrade(&clients)));
     sandbox.clean_up()?;
     networks.clean_up()?;
     let mut environment = Environment::from_variables(|name| std::env::var_os(name));
@@ -75,9 +94,9 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         host: host.clone(),
         git: Arc::new(Git::new(&options.state_dir.join(GIT_DIR), git_variables(), open_files)?.with_egress(egress)),
     };
-    let gc = GarbageCollector::new(store.clone(), engine_name(&options.config), &options.config.cache)?;
-    let given = rondel_ops::Options { trust: host_trust(), proxies: proxies(), watch: Some(gc.clone()) };
-    let ops = Ops::new_with(ports, given);
+    let tracker = WorkTracker::new(store.clone());
+    let ops_options = rondel_ops::Options { trust: host_trust(), proxies: proxies(), watch: Some(tracker.clone()) };
+    let ops = Ops::new_with(ports, ops_options);
     let modules = Modules::new();
     let mut surface = Surface::new();
     rondel_api::register_core(&mut surface);
@@ -88,26 +107,33 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     }
     let registry = Arc::new(rondel_api::registry(&surface)?);
     let mac_key = mac_key(&*store)?;
+    let fields = Arc::new(AllFields::new(registry.clone(), modules.clone()));
+    let evaluator = Evaluator::new(fields, options.config.remembered_results, SealKey::derived(&mac_key));
+    let cache = CacheUsers {
+        store: store.clone(),
+        tracker: tracker.clone(),
+        ops: ops.clone(),
+        evaluator: evaluator.clone(),
+        modules: modules.clone(),
+        clients: Arc::downgrade(&clients),
+    };
+    let gc = GarbageCollector::new(cache, &engine_name(&options.config), &options.config.cache)?;
     let services =
-        Arc::new(Services { ops, index: store.clone(), engine_info: gc.clone(), registry: registry.clone(), mac_key });
-    let fields = AllFields::new(registry);
-    let evaluator = Evaluator::new(fields.clone(), options.config.remembered_results, SealKey::derived(&mac_key));
-    fields.add(modules.clone());
-    let with_warnings = networks.clone();
-    let engine = Engine::new(Parts {
-        services,
-        evaluator,
-        modules,
+        Arc::new(Services { ops, index: store.clone(), engine_info: Arc::new(gc.clone()), registry, mac_key });
+    let ending = CancellationToken::new();
+    let api = Arc::new(NestedApi { services, evaluator, modules, host, networks, ending: ending.clone() });
+    Ok(Arc::new(Engine {
+        api,
         store,
-        host,
-        networks,
-        gc: gc.clone(),
+        gc,
+        tracker,
+        clients,
         rootless: options.rootless,
+        ending,
+        tickets: Arc::default(),
         grants: options.config.grants.clone(),
-    });
-    with_warnings.set_engine(&engine);
-    gc.set_engine(&engine);
-    Ok(engine)
+        started: Instant::now(),
+    }))
 }
 
 /// Removes everything that an engine keeps in `state_dir`, and what a killed one left in the kernel.

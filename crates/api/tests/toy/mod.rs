@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use rondel_api::providers::ClientSecrets;
@@ -96,19 +96,18 @@ impl Toy {
     /// A client of a new session.
     pub(crate) fn session(&self, name: &str, view: &str) -> Connection {
         let session = Session::new(name.into(), Grants::default());
-        let secrets = ClientSecrets::new(session.clone());
-        let op_cx = OpContext {
+        let op_cx = |client: &Weak<Client>| OpContext {
             events: Emitter::nowhere(),
-            secrets: secrets.clone(),
+            secrets: ClientSecrets::new(session.clone(), client.clone()),
             scopes: Arc::new(Nothing),
             services: Arc::new(NoServices),
             sockets: Arc::new(Nothing),
             reach: rondel_ports::egress::Reach::Anywhere,
             failures: None,
         };
-        let client = Arc::new(Client {
+        let client = Arc::new_cyclic(|this| Client {
             id: "client".into(),
-            session,
+            session: session.clone(),
             services: self.services.clone(),
             workdir: "/home/me/project".into(),
             host_root: "/".into(),
@@ -118,9 +117,8 @@ impl Toy {
             scope: None,
             origin: None,
             served: Mutex::default(),
-            op_cx,
+            op_cx: op_cx(this),
         });
-        secrets.bind(&client);
         let view = View::of_client(view);
         let schema = self.services.registry.project(view);
         let caller = Caller::new(name.into(), "client".into(), view, schema, Emitter::nowhere(), client);

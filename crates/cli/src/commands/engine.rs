@@ -66,9 +66,9 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode>
 
 fn serve(settings: &Settings, announce: bool, log_to_state: bool) -> Result<ExitCode> {
     let rootless = !rustix::process::geteuid().is_root();
-    let mut notes = Vec::new();
+    let mut warnings = Vec::new();
     if rootless && !rondel_network::rootless::enter_user_namespace()?.mapped_range {
-        notes.push(ONE_USER.to_owned());
+        warnings.push(ONE_USER.to_owned());
     }
     let filter = tracing_subscriber::EnvFilter::try_from_env("RONDEL_LOG").unwrap_or_else(|_| "warn".into());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
@@ -90,7 +90,7 @@ fn serve(settings: &Settings, announce: bool, log_to_state: bool) -> Result<Exit
             }
         })),
         rootless,
-        notes,
+        warnings,
     };
     let outcome = runtime.block_on(rondel_engine::serve(options));
     // What is in the middle of a large file is not waited for: nothing that it leaves has to be repaired.

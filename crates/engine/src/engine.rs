@@ -1,0 +1,151 @@
+//! A running engine: its parts, and what happens when clients attach and detach.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use rondel_api::providers::ClientSecrets;
+use rondel_events::Emitter;
+use rondel_fault::{Fault, Result};
+use rondel_link::{Hello, Status};
+use rondel_ops::{Failures, OpContext};
+use rondel_ports::egress::Reach;
+use rondel_ports::streams::Machine;
+use rondel_query::Caller;
+use rondel_session::{Client, ClientLink, ClientServices, Grants, Session};
+use rondel_store::Store;
+use rondel_version::View;
+use tokio_util::sync::CancellationToken;
+
+use crate::client_registry::{AttachTime, AttachedClient, ClientRegistry};
+use crate::gc::GarbageCollector;
+use crate::nested::{NestedApi, NestedScopes, fresh_id};
+use crate::streams::Tickets;
+use crate::work_tracker::WorkTracker;
+
+/// A running engine.
+pub struct Engine {
+    /// The API for processes in containers, with everything that evaluates calls.
+    pub api: Arc<NestedApi>,
+    /// The store, for warnings about damage.
+    pub store: Arc<Store>,
+    /// Garbage collection of the cache.
+    pub gc: GarbageCollector,
+    /// What runs now, and the inputs of what ran.
+    pub tracker: Arc<WorkTracker>,
+    /// Attached clients.
+    pub clients: Arc<ClientRegistry>,
+    /// Whether the engine runs as an ordinary user.
+    pub rootless: bool,
+    /// Fires when the engine is to end.
+    pub ending: CancellationToken,
+    /// Streams that clients were asked to open.
+    pub tickets: Arc<Tickets>,
+    /// What every session allows modules and processes in containers.
+    pub grants: Grants,
+    /// When the engine started.
+    pub started: Instant,
+}
+
+impl Engine {
+    /// Attaches the main client of a new session, or a further one of the session of `joined`.
+    ///
+    /// # Errors
+    /// When it allows what cannot be allowed, or the session it wants to join is over.
+    pub fn attach(
+        &self,
+        hello: Hello,
+        link: Arc<dyn ClientLink>,
+        machine: Arc<dyn Machine>,
+        events: Emitter,
+        joined: Option<&AttachedClient>,
+    ) -> Result<AttachedClient> {
+        let session = match joined {
+            None => Session::new(fresh_id("s"), self.grants.clone()),
+            Some(joined) if joined.gone.is_cancelled() => return Err(Fault::cancelled("the session is over")),
+            Some(joined) => rondel_session::client(&joined.caller)?.session.clone(),
+        };
+        session.grants.allow(&hello.allow, &hello.workdir)?;
+        let id = fresh_id("c");
+        let title = title(&hello);
+        let failures = (!hello.interactive.is_empty()).then(|| Failures::new(hello.interactive));
+        let client = Arc::new_cyclic(|this| Client {
+            id: id.clone(),
+            session: session.clone(),
+            services: self.api.services.clone(),
+            workdir: hello.workdir,
+            host_root: PathBuf::from("/"),
+            own_modules: true,
+            link: Some(link),
+            machine,
+            scope: None,
+            origin: None,
+            served: Mutex::default(),
+            op_cx: OpContext {
+                events: events.clone(),
+                secrets: ClientSecrets::new(session.clone(), this.clone()),
+                scopes: NestedScopes::new(&self.api, session.clone(), this.clone()),
+                services: ClientServices::new(session.services.clone(), None),
+                sockets: session.sockets.clone(),
+                reach: Reach::Anywhere,
+                failures,
+            },
+        });
+        let view = View::of_client(&hello.version);
+        let schema = self.api.services.registry.project(view);
+        let caller = Arc::new(Caller::new(session.id.clone(), id, view, schema, events, client));
+        let gone = joined.map_or(&self.ending, |joined| &joined.gone).child_token();
+        let mut attached = AttachedClient::new(caller, gone, hello.modules);
+        attached.is_main = joined.is_none();
+        attached.since = AttachTime { clock: self.tracker.now(), moment: self.api.evaluator.graph().moment() };
+        if attached.is_main {
+            self.tracker.input_log.session(attached.since.clock, &attached.caller.session, title);
+        }
+        self.clients.add(attached.clone());
+        self.api.networks.warn_first_client(&attached.caller.events);
+        Ok(attached)
+    }
+
+    /// Detaches a client, and cancels its work unless other clients wait for it.
+    pub fn detach(&self, id: &str) {
+        let Some(attached) = self.clients.remove(id) else { return };
+        attached.gone.cancel();
+        if attached.is_main {
+            self.api.evaluator.end_session(&attached.caller.session);
+            if let Ok(client) = rondel_session::client(&attached.caller) {
+                client.session.services.close();
+            }
+        }
+    }
+
+    /// Missing host features, and damage that was found.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.api.networks.all();
+        let more = self.store.notes();
+        let more: Vec<String> = more.into_iter().filter(|note| !warnings.contains(note)).collect();
+        warnings.extend(more);
+        warnings
+    }
+
+    /// The status of the engine.
+    pub fn status(&self) -> Status {
+        Status {
+            version: rondel_version::ENGINE.to_string(),
+            pid: std::process::id(),
+            uptime: self.started.elapsed().as_secs(),
+            clients: self.clients.len(),
+            results: self.api.evaluator.graph().len(),
+            execs: self.api.services.ops.stats().execs_run.load(std::sync::atomic::Ordering::Relaxed),
+            rootless: self.rootless,
+            notes: self.warnings(),
+        }
+    }
+}
+
+/// A description of a session for `rondel cache why`.
+fn title(hello: &Hello) -> String {
+    let modules: Vec<&str> =
+        hello.modules.iter().filter(|module| !module.optional).map(|module| module.reference.as_str()).collect();
+    let place = hello.workdir.display();
+    if modules.is_empty() { format!("in {place}") } else { format!("in {place}, module {}", modules.join(", ")) }
+}
