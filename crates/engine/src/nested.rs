@@ -334,7 +334,7 @@ impl NestedEndpoint {
 }
 
 /// The version of the library in the metadata that a client sends along, which is that of the engine when it names none:
-/// spec/protocol.md §1.6, §2.1.
+/// docs/protocol.md#client-metadata.
 fn version_in(metadata: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Metadata {
@@ -377,7 +377,7 @@ async fn served(State(endpoint): State<NestedEndpoint>, headers: HeaderMap) -> R
     }
 }
 
-/// A query whose parts stand in the address: spec/protocol.md §1.7.
+/// A query whose parts stand in the address: docs/protocol.md#http-endpoint.
 async fn query_in_url(
     State(endpoint): State<NestedEndpoint>,
     headers: HeaderMap,

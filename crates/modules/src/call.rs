@@ -1,4 +1,4 @@
-//! Calls of a module's functions: spec/protocol.md §6.
+//! Calls of a module's functions: docs/protocol.md#function-calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -233,7 +233,7 @@ pub async fn run(
             Err(blamed(fault.context(failed(&call, module))))
         }
         (Some(CallOutcome::Value(text)), Ok(_)) => Ok((text, started.load(Ordering::Relaxed))),
-        // Users match on this text; see spec/protocol.md §4.2.
+        // Users match on this text; see docs/protocol.md#the-runtime.
         (None, Ok(_)) if call.name.is_empty() && call.parent_name.is_empty() => Err(Fault::user(format!(
             "module `{}` registered no types: its runtime completed without returning a value",
             module.name()

@@ -23,7 +23,7 @@ pub fn check<'a>(module: &Module, others: impl Iterator<Item = &'a Arc<Module>>)
         } else if other.implementation == module.implementation {
             return Ok(true);
         } else {
-            // Users match on this text; see spec/protocol.md §5.4.
+            // Users match on this text; see docs/protocol.md#serving-modules.
             let (name, one, two) = (module.name(), module.source.describe(), other.source.describe());
             return Err(Fault::user(format!(
                 "module {name} (source: {one}) already exists with different source {two}"

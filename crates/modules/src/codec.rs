@@ -1,4 +1,4 @@
-//! Between the values of the API and the JSON that a module's code is spoken to in: spec/protocol.md §6.2.
+//! Between the values of the API and the JSON that a module's code is spoken to in: docs/protocol.md#encoding-of-values.
 //!
 //! Objects cross as IDs, objects of the module itself as their state, enums by the name the module gave them.
 
@@ -49,7 +49,7 @@ impl<'a> Codec<'a> {
                     let node = self.evaluator.load(self.caller, call).await?;
                     if !self.fits(ty, &node) {
                         let (wanted, got) = (ty.name(), node.type_name());
-                        // Clients match on this text; see spec/protocol.md §7.3.
+                        // Clients match on this text; see docs/protocol.md#ids.
                         return Err(Fault::user(format!("load {wanted}: expected {wanted}, got {got}")));
                     }
                     plain(self.evaluator, value)
@@ -85,7 +85,7 @@ impl<'a> Codec<'a> {
                 (_, Json::Null) if ty.optional => leaf(Value::Null),
                 (kind, Json::Null) => {
                     let name = if matches!(kind, Kind::List(_)) { "List" } else { ty.name() };
-                    // Users match on this text; see behaviour TYP-004.
+                    // Users match on this text; see docs/protocol.md#encoding-of-values.
                     Err(Fault::user(format!("{place}: cannot create {name} from <nil>")))
                 }
                 (Kind::String, Json::String(text)) => leaf(Value::string(&**text)),
@@ -246,7 +246,7 @@ pub fn plain(evaluator: &Evaluator, value: &Literal) -> Json {
 }
 
 fn platform(text: &str) -> Result<String> {
-    // Users match on this text; see behaviour TYP-005.
+    // Users match on this text; see docs/protocol.md#encoding-of-values.
     let parsed = text.parse::<Platform>().map(|platform| platform.to_string());
     parsed.map_err(|_| Fault::user(format!("\"{text}\": unknown operating system or architecture: invalid argument")))
 }

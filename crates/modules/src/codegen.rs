@@ -1,4 +1,4 @@
-//! Generated code: what an SDK's `codegen` adds to a module's source. spec/protocol.md §4.6.
+//! Generated code: what an SDK's `codegen` adds to a module's source. See docs/protocol.md#generated-code.
 
 use std::sync::Arc;
 

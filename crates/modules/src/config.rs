@@ -198,7 +198,7 @@ impl Config {
         if source.starts_with('/') {
             return Err(Fault::user(format!("source path \"{source}\" is absolute")));
         }
-        // Users match on this text; see behaviour CFG-002.
+        // Users match on this text; see docs/protocol.md#module-configuration.
         if source.split('/').any(|part| part == "..") {
             return Err(Fault::user(format!("source path \"{source}\" contains parent directory components")));
         }

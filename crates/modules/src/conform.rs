@@ -1,4 +1,4 @@
-//! Which types can stand where an interface of a module is expected: spec/protocol.md §5.9.
+//! Which types can stand where an interface of a module is expected: docs/protocol.md#interfaces.
 //!
 //! A type is judged by its functions, whoever made it: each function of the interface is there, takes what the interface
 //! says or a kind of that, and gives nothing else than what the interface says. Types that mention one another conform unless

@@ -83,7 +83,7 @@ async fn from_context(cx: &ResolverContext, target: &Target, arg: &FunctionArg) 
 /// The path in the context directory that `path` means: absolute ones start there, others at `dagger.json`.
 fn in_context(source: &ModuleSource, path: &str) -> Result<String> {
     let from = if path.starts_with('/') { "" } else { &source.root };
-    // Users match on this text; see spec/protocol.md §6.5.
+    // Users match on this text; see docs/protocol.md#default-paths.
     let words = "is outside of context directory, path should be relative to the context directory";
     inside_context(from, path).ok_or_else(|| Fault::user(format!("path \"{path}\" {words}")))
 }

@@ -1,4 +1,4 @@
-//! Entrypoints: modules that register the types of another module and serve its functions. spec/protocol.md §4.7.
+//! Entrypoints: modules that register the types of another module and serve its functions. See docs/protocol.md#entrypoints.
 //!
 //! What an entrypoint does for a module is done in that module's name, as with SDKs: its own process speaks for itself, and
 //! whatever process it starts speaks for the module. Unlike an SDK it is given values of others, as arguments of the module's

@@ -107,7 +107,7 @@ impl Modules {
                 return Ok(dependency);
             }
             if !lookup.allow_missing {
-                // Users match on this text; see behaviour CALL-013.
+                // Users match on this text; see docs/protocol.md#references-to-modules.
                 return Err(Fault::user(format!("module source \"{reference}\" does not exist")));
             }
         }
@@ -359,7 +359,7 @@ fn used(dependency: &Dependency, found: Result<Arc<ModuleSource>, Unfound>) -> R
 /// The modules on the way, with one more.
 fn followed(mut above: Vec<(String, String)>, place: &str, name: &str) -> Result<Vec<(String, String)>, Unfound> {
     if let Some((_, first)) = above.iter().find(|(known, _)| known == place) {
-        // Users match on this text; see behaviour MOD-010.
+        // Users match on this text; see docs/protocol.md#references-to-modules.
         return Err(Unfound::Circle(Fault::user(format!(
             "module \"{first}\" has a circular dependency on itself through dependency \"{name}\""
         ))));
@@ -381,7 +381,7 @@ pub(crate) fn no_sdk(module: &str, sdk: &Maker) -> Fault {
             .with_hint(format!("it has a `{FILE_NAME}` or a `{}` of its own", manifest::FILE_NAME));
     }
     let built_in = rondel_sdk::BUILTIN.join(", ");
-    // Users match on the first words; see behaviour MOD-001.
+    // Users match on the first words; see docs/protocol.md#functions-of-an-sdk.
     Fault::user(format!(
         "invalid SDK: \"{sdk}\" of module `{module}` is neither built in nor a folder with a `{FILE_NAME}`"
     ))
@@ -423,7 +423,7 @@ pub(crate) fn sdk_place(module: &str, sdk: &Maker, root: &str) -> Result<Locatio
 }
 
 fn local_dependency(source: &str, root: &str, context: &Path) -> Result<String> {
-    // Users match on these texts; see behaviour CFG-002.
+    // Users match on these texts; see docs/protocol.md#module-configuration.
     if source.starts_with('/') {
         return Err(Fault::user(format!("local module dep source path \"{source}\" is absolute")));
     }

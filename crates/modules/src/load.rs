@@ -594,7 +594,7 @@ pub enum Readers {
     Clients,
 }
 
-/// What a code generator is told of the API under `view` with `dependencies`: spec/protocol.md §4.5.
+/// What a code generator is told of the API under `view` with `dependencies`: docs/protocol.md#the-api-that-code-generators-see.
 ///
 /// # Errors
 /// When it cannot be written.

@@ -1,4 +1,4 @@
-//! `dagger-module.toml`: the form of configuration that came after v0.21.8. spec/protocol.md §4.7, §5.1.
+//! `dagger-module.toml`: the form of configuration that came after v0.21.8. docs/protocol.md#module-configuration.
 //!
 //! It is read as the same data as `dagger.json`, so that nothing behind it asks in which form a module is described.
 

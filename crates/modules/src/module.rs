@@ -127,7 +127,7 @@ impl Module {
     }
 
     /// Whether its code is generated with its own types in it, as it asks for: its SDK must be able to tell them before
-    /// there is code. spec/protocol.md §5.8.
+    /// there is code. docs/protocol.md#what-a-modules-code-sees.
     pub fn calls_itself(&self) -> bool {
         self.wants_itself() && !self.types.objects.is_empty()
     }

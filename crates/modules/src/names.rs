@@ -1,6 +1,6 @@
 //! How names in a module's language become names of the API.
 //!
-//! The rules are those of spec/protocol.md §5.7: a run of capitals counts as one word whose tail becomes lower
+//! The rules are those of docs/protocol.md#names: a run of capitals counts as one word whose tail becomes lower
 //! case, a digit ends a word, and `LLM` and `JSON` stay as they are.
 
 /// Words that keep their capitals when they are the whole name of a type.

@@ -119,7 +119,7 @@ impl Resolver<'_> {
         let reserved =
             def.fields.iter().map(|f| &f.name).chain(def.functions.iter().map(|f| &f.name)).any(|name| name == "id");
         if reserved {
-            // Users match on this text; see spec/protocol.md §5.6.
+            // Users match on this text; see docs/protocol.md#type-definitions.
             return Err(Fault::user(format!("cannot define field with reserved name \"id\" on {place}")));
         }
         if let Some(field) = def.fields.iter().find(|field| def.functions.iter().any(|f| f.name == field.name)) {
@@ -236,7 +236,7 @@ impl Resolver<'_> {
             ));
         };
         match owner {
-            // Users match on this text; see spec/protocol.md §5.6.
+            // Users match on this text; see docs/protocol.md#type-definitions.
             Owner::Module(module) if !matches!(found, Kind::Enum(_)) => {
                 Err(Fault::user(format!("{} cannot reference external type from dependency module \"{module}\"", at()))
                     .with_hint("wrap it in an object of the module itself"))

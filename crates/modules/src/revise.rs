@@ -60,7 +60,7 @@ impl ModuleSource {
     /// When the path leaves that folder.
     pub fn with_source(&self, path: &str) -> Result<Self> {
         let inside = if path.starts_with('/') { None } else { inside_context("", path) };
-        // Users match on this text; see behaviour DEV-001b.
+        // Users match on this text; see docs/protocol.md#module-configuration.
         let inside = inside.ok_or_else(|| Fault::user(format!("source subpath \"{path}\" escapes source root")))?;
         self.revised(|config| set(config, "source", if inside.is_empty() { "." } else { &inside }))
     }
@@ -137,7 +137,7 @@ impl ModuleSource {
             let source = self.reference_to(dependency)?;
             match all.iter().find(|entry| entry.name == name) {
                 Some(known) if known.leads_to(self, &source) => continue,
-                // Users match on the first words; see behaviour DEV-005.
+                // Users match on the first words; see docs/protocol.md#changing-dependencies.
                 Some(known) => {
                     return Err(Fault::user(format!(
                         "duplicate dependency name \"{name}\": it is `{}` already, and cannot be `{source}` as well",
@@ -169,7 +169,7 @@ impl ModuleSource {
 
     /// That there is no dependency called `name`, which was to be `done`.
     pub fn no_dependency(&self, name: &str, done: &str) -> Fault {
-        // Users match on this text; see behaviour DEV-007.
+        // Users match on this text; see docs/protocol.md#changing-dependencies.
         let fault = Fault::user(format!(
             "dependency \"{name}\" was requested to be {done}, but it is not found in the dependencies list"
         ));
@@ -281,7 +281,7 @@ impl ModuleSource {
             )));
         }
         if self.kind == SourceKind::Local && self.host != other.host {
-            // Users match on this text; see behaviour CALL-012.
+            // Users match on this text; see docs/protocol.md#module-configuration.
             return Err(Fault::user(format!(
                 "local module dependency context directory \"{}\" is not in parent context directory \"{}\"",
                 other.host, self.host

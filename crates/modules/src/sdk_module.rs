@@ -1,4 +1,4 @@
-//! SDKs that are modules: what they can do, and their functions as the engine calls them. spec/protocol.md §4.
+//! SDKs that are modules: what they can do, and their functions as the engine calls them. See docs/protocol.md#functions-of-an-sdk.
 
 use std::sync::Arc;
 
@@ -124,7 +124,7 @@ impl SdkModule {
         of: &Arc<Module>,
     ) -> Result<Container> {
         if !self.has(RUNTIME) {
-            // Users match on the middle of this text; see behaviour MOD-014.
+            // Users match on the middle of this text; see docs/protocol.md#functions-of-an-sdk.
             return Err(Fault::user(format!(
                 "the SDK `{}` of module `{}`: SDK does not support defining and executing functions",
                 self.name,

@@ -151,7 +151,7 @@ impl ModuleSource {
     }
 
     /// What the module is, wherever it was found: equal sources share results.
-    // IDENTITY: spec/protocol.md §5.3.
+    // IDENTITY: docs/protocol.md#identity-of-a-source.
     pub fn digest(&self) -> Digest {
         let sdk = self.config.sdk.as_ref();
         let dependencies: Vec<(&str, Digest)> = self.found().map(|d| (d.name(), d.digest())).collect();
@@ -162,7 +162,7 @@ impl ModuleSource {
     }
 
     /// The same content, wherever it was found: what an SDK is given, so that its results are shared.
-    // IDENTITY: spec/protocol.md §4.1.
+    // IDENTITY: docs/protocol.md#functions-of-an-sdk.
     pub fn content(&self) -> Self {
         Self {
             kind: SourceKind::Dir,
@@ -336,7 +336,7 @@ pub enum Reference {
     Either,
 }
 
-/// Classifies a reference as spec/protocol.md §5.2 says.
+/// Classifies a reference as docs/protocol.md#references-to-modules says.
 pub fn classify(reference: &str, pin: &str) -> Reference {
     let scheme = ["http://", "https://", "ssh://", "git://"].iter().any(|scheme| reference.starts_with(scheme));
     let scp = || {

@@ -164,7 +164,7 @@ impl Registration<'_> {
         let given = entrypoint.types(self.evaluator, self.caller, self.module).await.map_err(|e| self.doing(e))?;
         let types = self.of_list(&given).await?;
         if types.objects.iter().filter(|object| object.constructor.is_some()).count() > 1 {
-            // Users match on this text; see spec/protocol.md §4.7.
+            // Users match on this text; see docs/protocol.md#entrypoints.
             return Err(
                 self.broken("one object with a constructor", "several: multiple object constructors are not supported")
             );

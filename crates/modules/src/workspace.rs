@@ -1,4 +1,4 @@
-//! Workspaces: the files among which an entrypoint finds a module. spec/protocol.md §4.7, spec/behaviours.md §17.1.
+//! Workspaces: the files among which an entrypoint finds a module. See docs/protocol.md#workspaces.
 //!
 //! *Invariants.* A workspace is content: the files that belong to a module, laid out as in its context directory, and the
 //! folder of the module in them. Where a checkout lies on a machine is not part of it, so that what was read from one is
@@ -74,7 +74,7 @@ impl Workspace {
     /// When it leads out of the workspace.
     pub fn resolve(&self, path: &str) -> Result<String> {
         let from = if path.starts_with('/') { "" } else { &self.folder };
-        // Users match on the last words; see behaviour WSP-004.
+        // Users match on the last words; see docs/protocol.md#workspaces.
         inside_context(from, path)
             .ok_or_else(|| Fault::user(format!("workspace path \"{path}\" resolves outside root")))
     }

@@ -350,7 +350,7 @@ impl Evaluator {
         match expected {
             Some(expected) if !self.is_a(caller, &node, expected) => {
                 let got = node.type_name();
-                // Clients match on this text; see spec/protocol.md §7.3.
+                // Clients match on this text; see docs/protocol.md#ids.
                 Err(Fault::user(format!("load {expected}: expected {expected}, got {got}")))
             }
             _ => Ok(node),

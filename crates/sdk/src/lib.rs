@@ -71,7 +71,7 @@ pub fn is_builtin(name: &str) -> bool {
 pub fn find(name: &str) -> Result<Arc<dyn Sdk>> {
     let (base, version) = name.split_once('@').map_or((name, None), |(base, version)| (base, Some(version)));
     if let (Some(_), "go" | "python" | "typescript" | "dang") = (version, base) {
-        // Users match on this text; see behaviour MOD-001.
+        // Users match on this text; see docs/protocol.md#functions-of-an-sdk.
         return Err(Fault::user(format!("the {base} sdk does not currently support selecting a specific version")));
     }
     match base {

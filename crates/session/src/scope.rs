@@ -110,7 +110,7 @@ impl FunctionCall {
     pub fn answer(&self, outcome: CallOutcome) -> Result<()> {
         let mut slot = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_some() {
-            // Clients match on this text; see spec/protocol.md §4.2.
+            // Clients match on this text; see docs/protocol.md#the-runtime.
             return Err(Fault::user("function call return already set"));
         }
         *slot = Some(outcome);

@@ -116,7 +116,7 @@ impl Gate {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The module wants a newer API than this engine has.
-    // The text is matched by users of the API; see spec/protocol.md §1.9.
+    // The text is matched by users of the API; see docs/protocol.md#versions-and-views.
     #[error("module requires dagger {wanted}, but you have {ENGINE}")]
     TooNew {
         /// The version the module asks for.

@@ -57,7 +57,7 @@ async fn file(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     }
     let (directory, name) = if remote {
         let parsed = git::Address::parse(address);
-        // Users match on this text; see spec/protocol.md §8.4.
+        // Users match on this text; see docs/protocol.md#addresses.
         let path = parsed.path.ok_or_else(|| {
             Fault::user(format!("no file path specified within git repository `{address}`"))
                 .with_hint("name the file as in `https://example.com/repository#main:path`")

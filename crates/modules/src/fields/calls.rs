@@ -39,7 +39,7 @@ pub(super) fn register(surface: &mut Surface) {
 
 fn current(cx: &ResolverContext) -> Result<Outcome> {
     let scope = client(&cx.caller)?.scope.as_ref();
-    // Users match on this text; see spec/protocol.md §6.2.
+    // Users match on this text; see docs/protocol.md#function-calls.
     let none = || Fault::user("no current module: main client caller has no current module");
     let call: Option<&Arc<FunctionCall>> = scope.ok_or_else(none)?.call.as_ref();
     let call = call.ok_or_else(|| Fault::user("no current function call: the client does not serve one"))?;

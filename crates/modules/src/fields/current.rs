@@ -48,7 +48,7 @@ fn current(cx: &ResolverContext) -> Result<Arc<Module>> {
     let scope = client(&cx.caller)?.scope.as_ref();
     let acting_module = scope.and_then(|scope| scope.acting_module.clone());
     let module = acting_module.and_then(|acting_module| acting_module.module.downcast::<Module>().ok());
-    // Users match on this text; see spec/protocol.md §6.2.
+    // Users match on this text; see docs/protocol.md#function-calls.
     module.ok_or_else(|| Fault::user("no current module: main client caller has no current module"))
 }
 

@@ -120,7 +120,7 @@ async fn with_updates(
         match known {
             None => return Err(source.no_dependency(name, "updated")),
             Some((config, _)) if classify(&config.source, &config.pin) == Reference::Local => {
-                // Users match on this text; see behaviour DEV-007.
+                // Users match on this text; see docs/protocol.md#changing-dependencies.
                 return Err(Fault::user("updating local dependencies is not supported")
                     .with_hint(format!("`{name}` is read from its folder each time it is used")));
             }
