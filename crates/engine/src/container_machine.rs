@@ -51,7 +51,7 @@ impl ContainerMachine {
 
     fn open(&self, port: u16, protocol: Protocol) -> Result<Listening> {
         let what = || format!("listen on port {port}/{protocol} of the container");
-        let inet::Door { port, connections, guard } =
+        let inet::PortListener { port, connections, guard } =
             inet::listen(self.socket(protocol)?, port, protocol).attempt(what)?;
         Ok(Listening { port, connections, guard: Box::new(guard) })
     }

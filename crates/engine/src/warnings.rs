@@ -88,12 +88,12 @@ impl Networks for NetworksWithWarnings {
         self.bridge.socket(namespace, protocol)
     }
 
-    fn join(&self, network: &Network, neighbourhood: &str) -> Result<Membership> {
-        self.bridge.join(network, neighbourhood)
+    fn join(&self, network: &Network, group: &str) -> Result<Membership> {
+        self.bridge.join(network, group)
     }
 
-    fn publish(&self, network: &Network, neighbourhood: &str, names: &[String]) -> Result<Membership> {
-        self.bridge.publish(network, neighbourhood, names)
+    fn publish(&self, network: &Network, group: &str, names: &[String]) -> Result<Membership> {
+        self.bridge.publish(network, group, names)
     }
 
     fn dial(&self, network: &Network, port: u16, patience: Duration) -> Result<TcpStream> {

@@ -69,7 +69,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     let open_files = raise_open_files();
     let sandbox = Arc::new(Sandbox::new(sandbox_options(&options.config.limits, open_files))?);
     let allowed = options.config.security.egress.clone();
-    let egress = Egress::new(allowed.clone(), Arc::new(rondel_network::is_of_this_machine));
+    let egress = Egress::new(allowed.clone(), Arc::new(rondel_network::is_host_or_container_address));
     let bridge = Bridge::new(rondel_network::Options {
         allowed,
         ..rondel_network::Options::new(&options.state_dir, options.rootless)

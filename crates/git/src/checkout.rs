@@ -6,14 +6,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rondel_fault::{Attempt as _, Fault, Result};
-use rondel_ports::git::{Checkout, Login, Repository};
+use rondel_ports::git::{Checkout, Credentials, Repository};
 use rondel_ports::snapshots::MAX_LEVELS;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
 use crate::command::Run;
-use crate::failure::{Failure, without_password};
-use crate::remote::{From, Objects, Store, Want, address};
-use crate::{Git, adopt, outside};
+use crate::git_error::{GitError, without_password};
+use crate::remote::{CommitRequest, Objects, RemoteSource, Store, address};
+use crate::{Git, sanitize_repository, transport};
 
 /// How a file begins that stands for one in git LFS.
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1";
@@ -26,12 +26,12 @@ const MODIFIED: u64 = 1;
 pub(crate) async fn checkout(git: &Git, repository: &Repository, what: &Checkout, into: &Path) -> Result<()> {
     let mut objects = objects(git, repository, &want(what)).await?;
     let mut done = write(git, repository, &objects, what, into).await;
-    if let (Err(failure), Objects::Store(store), Repository::Remote { url, key, login }) =
+    if let (Err(failure), Objects::Store(store), Repository::Remote { url, key, credentials }) =
         (&done, &mut objects, repository)
         && failure.is_damage()
     {
         store.renew(git, url, &what.commit).await?;
-        store.have(git, &From { url, key, login }, &want(what)).await?;
+        store.have(git, &RemoteSource { url, key, credentials }, &want(what)).await?;
         empty(into)?;
         done = write(git, repository, &objects, what, into).await;
     }
@@ -45,15 +45,15 @@ pub(crate) async fn checkout(git: &Git, repository: &Repository, what: &Checkout
     finished.unwrap_or_else(|e| Err(Fault::bug(format!("work on files panicked: {e}"))))
 }
 
-fn want(what: &Checkout) -> Want<'_> {
-    Want { commit: &what.commit, name: &what.name, depth: what.depth, tags: what.tags }
+fn want(what: &Checkout) -> CommitRequest<'_> {
+    CommitRequest { commit: &what.commit, name: &what.name, depth: what.depth, tags: what.tags }
 }
 
-async fn objects(git: &Git, repository: &Repository, want: &Want<'_>) -> Result<Objects> {
+async fn objects(git: &Git, repository: &Repository, want: &CommitRequest<'_>) -> Result<Objects> {
     match repository {
-        Repository::Remote { url, key, login } => {
-            let store = Store::open(git, url, login, want.commit).await?;
-            store.have(git, &From { url, key, login }, want).await?;
+        Repository::Remote { url, key, credentials } => {
+            let store = Store::open(git, url, credentials, want.commit).await?;
+            store.have(git, &RemoteSource { url, key, credentials }, want).await?;
             Ok(Objects::Store(store))
         }
         Repository::Kept { folder, guard } => Ok(Objects::Kept(folder.clone(), guard.clone())),
@@ -66,7 +66,7 @@ async fn write(
     objects: &Objects,
     what: &Checkout,
     into: &Path,
-) -> Result<(), Failure> {
+) -> Result<(), GitError> {
     let inner = into.join(".git");
     let quiet = |run| async { git.runner.run(run).await.map(drop) };
     let format = if what.commit.len() == 64 { "--object-format=sha256" } else { "--object-format=sha1" };
@@ -109,22 +109,22 @@ async fn write(
         }
     }
     quiet(Run::on(&inner, ["reset", "--hard", "--quiet"]).variable("GIT_WORK_TREE", into)).await?;
-    if let Repository::Remote { url, login, .. } = repository
+    if let Repository::Remote { url, credentials, .. } = repository
         && into.join(".gitmodules").is_file()
     {
         let args = ["-C".as_ref(), into.as_os_str()];
         let update = ["submodule", "--quiet", "update", "--init", "--recursive"].map(AsRef::as_ref);
         let run =
             |limit: Option<&'static str>| Run::new(args.into_iter().chain(update).chain(limit.map(AsRef::as_ref)));
-        match outside::run(git, run(Some("--depth=1")), &address(url), login).await {
+        match transport::run(git, run(Some("--depth=1")), &address(url), credentials).await {
             Err(failure) if failure.is_whole_histories_only() => {
-                outside::run(git, run(None), &address(url), login).await?;
+                transport::run(git, run(None), &address(url), credentials).await?;
             }
             done => _ = done?,
         }
     }
     // An index without the file system's particulars: the same for the same commit.
-    fs::remove_file(inner.join("index")).map_err(|e| Failure::Said(e.to_string()))?;
+    fs::remove_file(inner.join("index")).map_err(|e| GitError::Messages(e.to_string()))?;
     quiet(Run::on(&inner, ["read-tree", "HEAD"])).await
 }
 
@@ -134,19 +134,22 @@ pub(crate) async fn common_ancestor(
     one: (&Repository, &str),
     other: (&Repository, &str),
 ) -> Result<Option<String>> {
-    let all = |commit| Want { commit, name: "", depth: 0, tags: false };
+    let all = |commit| CommitRequest { commit, name: "", depth: 0, tags: false };
     let first = objects(git, one.0, &all(one.1)).await?;
     let same = match (one.0, other.0) {
-        (Repository::Remote { url: a, login: one, .. }, Repository::Remote { url: b, login: other, .. }) => {
-            let service = |login: &Login| login.host.as_ref().map(|host| host.key);
+        (
+            Repository::Remote { url: a, credentials: one, .. },
+            Repository::Remote { url: b, credentials: other, .. },
+        ) => {
+            let service = |credentials: &Credentials| credentials.host.as_ref().map(|host| host.key);
             a == b && service(one) == service(other)
         }
         (Repository::Kept { folder: a, .. }, Repository::Kept { folder: b, .. }) => a == b,
         _ => false,
     };
     let (folder, borrowed) = match (&first, other.0) {
-        (Objects::Store(store), Repository::Remote { url, key, login }) if same => {
-            store.have(git, &From { url, key, login }, &all(other.1)).await?;
+        (Objects::Store(store), Repository::Remote { url, key, credentials }) if same => {
+            store.have(git, &RemoteSource { url, key, credentials }, &all(other.1)).await?;
             (first.folder().to_owned(), None)
         }
         _ if same => (first.folder().to_owned(), None),
@@ -164,7 +167,7 @@ pub(crate) async fn common_ancestor(
     }
     match git.runner.run(run).await {
         Ok(output) => Ok(Some(String::from_utf8_lossy(&output).trim().to_owned())),
-        Err(Failure::Said(messages)) if messages.trim().is_empty() => Ok(None),
+        Err(GitError::Messages(messages)) if messages.trim().is_empty() => Ok(None),
         Err(failure) => Err(failure.on_folder("merge-base".as_ref())),
     }
 }
@@ -175,7 +178,7 @@ pub(crate) async fn committed(git: &Git, repository: &Repository, work_tree: &Pa
         return Err(Fault::bug("a repository on a server has no work tree"));
     };
     let tree = work_tree.to_owned();
-    let adopted = tokio::task::spawn_blocking(move || adopt::work_tree(&tree)).await;
+    let adopted = tokio::task::spawn_blocking(move || sanitize_repository::work_tree(&tree)).await;
     adopted.unwrap_or_else(|e| Err(Fault::bug(format!("work on files panicked: {e}"))))?;
     let index = git.fresh();
     let on =

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-use crate::failure::Failure;
+use crate::git_error::GitError;
 
 /// Protocols that are spoken to the outside.
 const OUTSIDE: &str = "http:https:ssh:git";
@@ -111,10 +111,10 @@ impl Runner {
     }
 
     /// What `git` printed.
-    pub(crate) async fn run(&self, run: Run<'_>) -> Result<Vec<u8>, Failure> {
+    pub(crate) async fn run(&self, run: Run<'_>) -> Result<Vec<u8>, GitError> {
         let mut command = self.command(&run);
-        let mut child = command.spawn().map_err(|e| Failure::Start(e.kind()))?;
-        let mut group = Group { id: child.id().and_then(|id| Pid::from_raw(id.cast_signed())) };
+        let mut child = command.spawn().map_err(|e| GitError::NotStarted(e.kind()))?;
+        let mut group = ProcessGroup { id: child.id().and_then(|id| Pid::from_raw(id.cast_signed())) };
         if let Some(id) = group.id {
             // It may have ended already.
             let _ = rustix::process::prlimit(Some(id), Resource::Nofile, self.open_files);
@@ -137,7 +137,7 @@ impl Runner {
         let (output, messages) = listened?;
         match status {
             Some(status) if status.success() => Ok(output),
-            _ => Err(Failure::Said(messages)),
+            _ => Err(GitError::Messages(messages)),
         }
     }
 
@@ -203,11 +203,11 @@ impl Runner {
 }
 
 /// A process with its children; they are killed when nobody waits for them.
-struct Group {
+struct ProcessGroup {
     id: Option<Pid>,
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(id) = self.id {
             let _ = rustix::process::kill_process_group(id, Signal::KILL);
@@ -216,9 +216,9 @@ impl Drop for Group {
 }
 
 /// Output and messages up to the end of both.
-async fn listen(child: &mut Child, patience: Duration) -> Result<(Vec<u8>, String), Failure> {
+async fn listen(child: &mut Child, patience: Duration) -> Result<(Vec<u8>, String), GitError> {
     let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(Failure::Said("it has no output".into()));
+        return Err(GitError::Messages("it has no output".into()));
     };
     let (mut output, mut messages) = (Vec::new(), Vec::new());
     let (mut more_out, mut more_err) = (true, true);
@@ -227,11 +227,11 @@ async fn listen(child: &mut Child, patience: Duration) -> Result<(Vec<u8>, Strin
         tokio::select! {
             n = take(&mut out, &mut output), if more_out => more_out = n > 0,
             n = take(&mut err, &mut messages), if more_err => more_err = n > 0,
-            () = tokio::time::sleep_until(deadline) => return Err(Failure::Silent(patience)),
+            () = tokio::time::sleep_until(deadline) => return Err(GitError::Timeout(patience)),
         }
         deadline = Instant::now() + patience;
         if output.len() > MAX_OUTPUT {
-            return Err(Failure::Said("it prints too much".into()));
+            return Err(GitError::Messages("it prints too much".into()));
         }
         if messages.len() > 2 * TAIL {
             messages.drain(..messages.len() - TAIL);
@@ -297,6 +297,6 @@ mod tests {
         command.args(["-c", "echo out; echo err >&2; sleep 60"]).kill_on_drop(true);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
         let heard = listen(&mut child, Duration::from_millis(200)).await;
-        assert!(matches!(heard, Err(Failure::Silent(_))));
+        assert!(matches!(heard, Err(GitError::Timeout(_))));
     }
 }

@@ -10,19 +10,19 @@
 //! | `known_hosts` | keys that SSH servers showed first |
 //!
 //! *Invariants.* No configuration, hook or filter that came from outside is ever used, and none of the user's: what `git`
-//! is told stands in [`command`], and what `git` gets to see of a folder that came from outside, in [`adopt`]. Nothing is asked on a terminal. An address is never taken for an option, and only
+//! is told stands in [`command`], and what `git` gets to see of a folder that came from outside, in [`sanitize_repository`]. Nothing is asked on a terminal. An address is never taken for an option, and only
 //! `http`, `https`, `ssh` and `git` are spoken to the outside. Who is not let in by a server gets nothing that was fetched
 //! from it for somebody else. Secrets are neither in command lines nor in files. A process that nobody waits for is killed
 //! with all its children; locks that a killed engine left are removed.
 
-mod adopt;
 mod checkout;
 mod command;
-mod confine;
-mod door;
-mod failure;
-mod outside;
+mod egress_relay;
+mod git_error;
 mod remote;
+mod sanitize_repository;
+mod tcp_relay;
+mod transport;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ use rustix::process::Rlimit;
 use crate::command::Runner;
 
 /// How many repositories from directories are kept for those who ask next.
-const KEPT: usize = 16;
+const MAX_KEPT: usize = 16;
 
 /// Repositories by the `git` program.
 pub struct Git {
@@ -50,14 +50,14 @@ pub struct Git {
     stores: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<bool>>>>,
     /// Who was let in by a server since the engine started.
     admitted: Mutex<HashSet<Digest>>,
-    kept: Mutex<Vec<(Digest, PathBuf, Arc<Folder>)>>,
+    kept: Mutex<Vec<(Digest, PathBuf, Arc<RemovedOnDrop>)>>,
     next: AtomicU64,
 }
 
 /// A folder that is removed with this value.
-struct Folder(PathBuf);
+struct RemovedOnDrop(PathBuf);
 
-impl Drop for Folder {
+impl Drop for RemovedOnDrop {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -125,12 +125,12 @@ impl rondel_ports::git::Git for Git {
             return Ok(Repository::Kept { folder, guard });
         }
         let folder = self.fresh();
-        let guard = Arc::new(Folder(folder.clone()));
+        let guard = Arc::new(RemovedOnDrop(folder.clone()));
         std::fs::create_dir_all(&folder).attempt(|| format!("make `{}`", folder.display()))?;
         fill(&folder)?;
-        adopt::git_dir(&folder)?;
+        sanitize_repository::git_dir(&folder)?;
         let mut kept = lock(&self.kept);
-        if kept.len() >= KEPT {
+        if kept.len() >= MAX_KEPT {
             kept.remove(0);
         }
         kept.push((*key, folder.clone(), guard.clone()));

@@ -9,17 +9,17 @@ use std::time::{Duration, SystemTime};
 
 use rondel_digest::Digest;
 use rondel_fault::{Attempt as _, Fault, Result};
-use rondel_ports::git::{Login, Reference, References, Repository};
+use rondel_ports::git::{Credentials, Reference, References, Repository};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::command::{Run, end_recorded};
-use crate::failure::{Failure, without_password};
-use crate::{Git, lock, outside};
+use crate::git_error::{GitError, without_password};
+use crate::{Git, lock, transport};
 
 /// How long a server may take to say which refs it has.
-const PATIENCE: Duration = Duration::from_secs(90);
+const LIST_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long a server may say nothing while it sends a commit.
-const PATIENCE_FETCHING: Duration = Duration::from_secs(300);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The refs of `repository`.
 pub(crate) async fn references(git: &Git, repository: &Repository) -> Result<References> {
@@ -29,11 +29,11 @@ pub(crate) async fn references(git: &Git, repository: &Repository) -> Result<Ref
             let run = Run::new(listing.iter().map(AsRef::as_ref).chain([folder.as_os_str()]));
             Ok(parse(&git.runner.text(run).await?))
         }
-        Repository::Remote { url, key, login } => {
+        Repository::Remote { url, key, credentials } => {
             let address = address(url);
             let mut run = Run::new(listing.iter().copied().chain([&*address]));
-            run.patience = PATIENCE;
-            let output = outside::run(git, run, &address, login).await.map_err(|failure| failure.at(url))?;
+            run.patience = LIST_TIMEOUT;
+            let output = transport::run(git, run, &address, credentials).await.map_err(|failure| failure.at(url))?;
             lock(&git.admitted).insert(*key);
             Ok(parse(&String::from_utf8_lossy(&output)))
         }
@@ -82,8 +82,8 @@ pub(crate) struct Store {
 impl Store {
     /// The store of `url` for commits with names as long as `commit`.
     // IDENTITY: what one service has under an address is not what another has there.
-    pub(crate) async fn open(git: &Git, url: &str, login: &Login, commit: &str) -> Result<Self> {
-        let key = match &login.host {
+    pub(crate) async fn open(git: &Git, url: &str, credentials: &Credentials, commit: &str) -> Result<Self> {
+        let key = match &credentials.host {
             None => rondel_digest::of("git/store/v1", &(url, commit.len())),
             Some(host) => rondel_digest::of("git/store/service/v1", &(url, commit.len(), host.key)),
         };
@@ -109,7 +109,7 @@ impl Store {
     }
 
     /// Has the commit, with `depth` commits of history (zero: all) and, when tags are wanted, all of the server's.
-    pub(crate) async fn have(&self, git: &Git, from: &From<'_>, want: &Want<'_>) -> Result<()> {
+    pub(crate) async fn have(&self, git: &Git, from: &RemoteSource<'_>, want: &CommitRequest<'_>) -> Result<()> {
         if !git_has(git, from).await? {
             return Err(Fault::bug("a server's commits are asked for before its refs"));
         }
@@ -126,7 +126,7 @@ impl Store {
         Ok(())
     }
 
-    async fn fetch_commit(&self, git: &Git, from: &From<'_>, want: &Want<'_>) -> Result<()> {
+    async fn fetch_commit(&self, git: &Git, from: &RemoteSource<'_>, want: &CommitRequest<'_>) -> Result<()> {
         let kept = format!("refs/rondel/{}", want.commit);
         let by_commit = self.fetch(git, from, &[format!("+{}:{kept}", want.commit)], want.depth, Stale::Kept).await;
         match by_commit {
@@ -162,11 +162,11 @@ impl Store {
     async fn fetch(
         &self,
         git: &Git,
-        from: &From<'_>,
+        from: &RemoteSource<'_>,
         refs: &[String],
         depth: u32,
         stale: Stale,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), GitError> {
         let limit = match depth {
             0 if self.is_shallow() => Some("--unshallow".to_owned()),
             0 => None,
@@ -183,11 +183,11 @@ impl Store {
     async fn fetch_limited(
         &self,
         git: &Git,
-        from: &From<'_>,
+        from: &RemoteSource<'_>,
         refs: &[String],
         limit: Option<&str>,
         stale: Stale,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), GitError> {
         let address = address(from.url);
         let mut args: Vec<String> =
             ["fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--force", "--update-shallow"]
@@ -201,9 +201,9 @@ impl Store {
         args.extend(refs.iter().cloned());
         let record = running(&self.folder);
         let mut run = Run::on(&self.folder, args);
-        run.patience = PATIENCE_FETCHING;
+        run.patience = FETCH_TIMEOUT;
         run.record = Some(&record);
-        outside::run(git, run, &address, from.login).await.map(drop)
+        transport::run(git, run, &address, from.credentials).await.map(drop)
     }
 }
 
@@ -215,14 +215,14 @@ enum Stale {
 }
 
 /// Whose commits are wanted.
-pub(crate) struct From<'a> {
+pub(crate) struct RemoteSource<'a> {
     pub(crate) url: &'a str,
     pub(crate) key: &'a Digest,
-    pub(crate) login: &'a Login,
+    pub(crate) credentials: &'a Credentials,
 }
 
 /// What is wanted.
-pub(crate) struct Want<'a> {
+pub(crate) struct CommitRequest<'a> {
     pub(crate) commit: &'a str,
     pub(crate) name: &'a str,
     pub(crate) depth: u32,
@@ -230,10 +230,10 @@ pub(crate) struct Want<'a> {
 }
 
 /// Whether the server lets in who asks; it is asked once.
-async fn git_has(git: &Git, from: &From<'_>) -> Result<bool> {
+async fn git_has(git: &Git, from: &RemoteSource<'_>) -> Result<bool> {
     if !lock(&git.admitted).contains(from.key) {
-        let (url, login) = (from.url.to_owned(), from.login.clone());
-        references(git, &Repository::Remote { url, key: *from.key, login }).await?;
+        let (url, credentials) = (from.url.to_owned(), from.credentials.clone());
+        references(git, &Repository::Remote { url, key: *from.key, credentials }).await?;
     }
     Ok(lock(&git.admitted).contains(from.key))
 }

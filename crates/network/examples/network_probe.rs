@@ -20,7 +20,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -105,9 +105,9 @@ fn reach(options: &Options, server: SocketAddr, machine: SocketAddr) -> Outcome<
             .to_owned();
         let (greeting, answer, mtu) = inside(&network, move || {
             let mut greeting = String::new();
-            TcpStream::connect_timeout(&server, PATIENCE)?.read_to_string(&mut greeting)?;
+            TcpStream::connect_timeout(&server, TIMEOUT)?.read_to_string(&mut greeting)?;
             let socket = UdpSocket::bind("0.0.0.0:0")?;
-            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.set_read_timeout(Some(TIMEOUT))?;
             socket
                 .send_to(b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01", (gateway, 53))?;
             let mut answer = [0; 512];
@@ -166,7 +166,7 @@ fn time(options: Options, count: usize) -> Outcome<()> {
     for _ in 0..count.min(50) {
         let begin = Instant::now();
         let network = runtime.block_on(bridge.connect())?;
-        inside(&network, move || Ok(TcpStream::connect_timeout(&server, PATIENCE)?))?;
+        inside(&network, move || Ok(TcpStream::connect_timeout(&server, TIMEOUT)?))?;
         talking.push(begin.elapsed());
         kept.push(network);
     }

@@ -14,11 +14,11 @@ use rondel_ports::streams::Protocol;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use tokio::sync::oneshot;
 
-use crate::ground::Ground;
-use crate::names::Names;
 use crate::namespace;
-use crate::neighbours::Neighbours;
+use crate::network_backend::Backend;
+use crate::network_policy::NetworkPolicy;
 use crate::pool::Pool;
+use crate::resource_names::ResourceNames;
 use crate::uplink;
 
 /// How to build networks.
@@ -52,22 +52,22 @@ pub struct Bridge {
 
 struct Shared {
     options: Options,
-    names: Names,
-    ground: Mutex<Option<Arc<Ground>>>,
+    names: ResourceNames,
+    backend: Mutex<Option<Arc<Backend>>>,
     pool: Arc<Pool>,
 }
 
 impl Bridge {
     /// Networks for one engine; touches nothing yet.
     pub fn new(options: Options) -> Self {
-        let names = Names::of(&options.state_dir);
-        Self { shared: Arc::new(Shared { options, names, ground: Mutex::default(), pool: Arc::default() }) }
+        let names = ResourceNames::of(&options.state_dir);
+        Self { shared: Arc::new(Shared { options, names, backend: Mutex::default(), pool: Arc::default() }) }
     }
 
     /// Why containers have no way out and what to do about it. Known after the first network; none when all is well.
     pub fn note(&self) -> Option<String> {
         match self.shared.lock().as_deref() {
-            Some(Ground::Alone(note)) => Some(note.clone()),
+            Some(Backend::LoopbackOnly(note)) => Some(note.clone()),
             _ => None,
         }
     }
@@ -84,7 +84,7 @@ impl Networks for Bridge {
             std::thread::Builder::new()
                 .name("rondel-netns".into())
                 .spawn(move || {
-                    let network = shared.ground().and_then(|ground| ground.attach());
+                    let network = shared.backend().and_then(|backend| backend.attach());
                     drop(shared);
                     let _ = send.send(network);
                 })
@@ -120,19 +120,19 @@ impl Networks for Bridge {
             .attempt(|| "make a socket inside a container's network".to_owned())
     }
 
-    fn join(&self, network: &Network, neighbourhood: &str) -> Result<Membership> {
-        let (Some(neighbours), Some(address)) = (self.shared.neighbours(), network.address) else {
+    fn join(&self, network: &Network, group: &str) -> Result<Membership> {
+        let (Some(policy), Some(address)) = (self.shared.policy(), network.address) else {
             return Ok(Box::new(()));
         };
-        let member = neighbours.join(address, neighbourhood);
-        Ok(Box::new(member.attempt(|| format!("let the container at {address} reach its neighbours"))?))
+        let member = policy.join(address, group);
+        Ok(Box::new(member.attempt(|| format!("let the container at {address} reach the services of its session"))?))
     }
 
-    fn publish(&self, network: &Network, neighbourhood: &str, names: &[String]) -> Result<Membership> {
-        let (Some(neighbours), Some(address)) = (self.shared.neighbours(), network.address) else {
+    fn publish(&self, network: &Network, group: &str, names: &[String]) -> Result<Membership> {
+        let (Some(policy), Some(address)) = (self.shared.policy(), network.address) else {
             return Ok(Box::new(()));
         };
-        let published = neighbours.publish(address, neighbourhood, names);
+        let published = policy.publish(address, group, names);
         Ok(Box::new(published.attempt(|| format!("let containers reach the one at {address}"))?))
     }
 
@@ -145,14 +145,14 @@ impl Networks for Bridge {
     }
 
     fn clean_up(&self) -> Result<()> {
-        let ground = self.shared.lock();
-        if ground.is_some() {
+        let backend = self.shared.lock();
+        if backend.is_some() {
             return Ok(());
         }
         if self.shared.options.rootless {
             uplink::end_recorded(&self.shared.names.record)
         } else {
-            self.shared.names.sweep()
+            self.shared.names.remove_all()
         }
     }
 }
@@ -164,28 +164,28 @@ impl Drop for Bridge {
 }
 
 impl Shared {
-    fn ground(&self) -> Result<Arc<Ground>> {
-        let mut ground = self.lock();
-        if let Some(ready) = ground.as_ref() {
+    fn backend(&self) -> Result<Arc<Backend>> {
+        let mut backend = self.lock();
+        if let Some(ready) = backend.as_ref() {
             return Ok(ready.clone());
         }
-        let ready = Arc::new(Ground::prepare(&self.options, &self.names, &self.pool)?);
+        let ready = Arc::new(Backend::prepare(&self.options, &self.names, &self.pool)?);
         self.pool
             .start(ready.clone(), self.options.pool)
             .attempt(|| "start a thread that holds networks ready".to_owned())?;
-        Ok(ground.insert(ready).clone())
+        Ok(backend.insert(ready).clone())
     }
 
     /// Who may reach whom; none as long as there is no bridge.
-    fn neighbours(&self) -> Option<Arc<Neighbours>> {
+    fn policy(&self) -> Option<Arc<NetworkPolicy>> {
         match self.lock().as_deref() {
-            Some(Ground::Bridged(bridged)) => Some(bridged.neighbours().clone()),
+            Some(Backend::Bridge(bridge)) => Some(bridge.policy().clone()),
             _ => None,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Ground>>> {
-        self.ground.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Backend>>> {
+        self.backend.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

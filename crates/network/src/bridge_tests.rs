@@ -10,9 +10,9 @@ use std::time::Duration;
 use rondel_ports::network::{Network, Networks};
 
 use super::*;
-use crate::ground::Ground;
+use crate::network_backend::Backend;
 use crate::test_machine::{
-    MACHINE, PATIENCE, QUESTION, WORLD, ask_name, ask_who_i_am, block_on, connect, links_here, name_server, on_machine,
+    MACHINE, QUESTION, TIMEOUT, WORLD, ask_name, ask_who_i_am, block_on, connect, links_here, name_server, on_machine,
     own_links, server, sh, wait_until,
 };
 
@@ -29,7 +29,7 @@ fn a_container_reaches_machine_world_and_names() {
         let inside = namespace::inside(network.namespace.as_fd(), || server(network.address.unwrap())).unwrap();
         let seen = {
             let mut text = String::new();
-            TcpStream::connect_timeout(&inside, PATIENCE).unwrap().read_to_string(&mut text).unwrap();
+            TcpStream::connect_timeout(&inside, TIMEOUT).unwrap().read_to_string(&mut text).unwrap();
             text
         };
         assert_eq!(seen, gateway.to_string(), "the container at {address} sees the machine as its gateway");
@@ -126,11 +126,11 @@ fn cycles_and_crowds_leave_nothing() {
         addresses.dedup();
         assert_eq!(addresses.len(), 50);
         drop(crowd);
-        let ground = bridge.shared.ground().unwrap();
-        let Ground::Bridged(bridged) = &*ground else { panic!("no bridge") };
-        wait_until("addresses come back", || bridged.lent() <= 6);
+        let backend = bridge.shared.backend().unwrap();
+        let Backend::Bridge(bridged) = &*backend else { panic!("no bridge") };
+        wait_until("addresses come back", || bridged.leased() <= 6);
         wait_until("interfaces are reaped", || own_links().len() <= 7);
-        drop((ground, bridge));
+        drop((backend, bridge));
         wait_until("all is gone", || own_links().is_empty());
         assert_eq!(sh("nft list tables"), "");
     });
@@ -208,8 +208,8 @@ fn what_a_killed_engine_left_is_removed() {
         std::mem::forget(killed);
         assert!(sh("nft list tables").contains("rondel-"));
         let elsewhere = tempfile::tempdir().unwrap();
-        let neighbour = Bridge::new(Options { pool: 0, ..Options::new(elsewhere.path(), false) });
-        neighbour.clean_up().unwrap();
+        let other = Bridge::new(Options { pool: 0, ..Options::new(elsewhere.path(), false) });
+        other.clean_up().unwrap();
         assert_eq!(own_links().len(), 2, "another engine's are left alone");
 
         let next = machine.bridge(0);
@@ -264,7 +264,7 @@ fn the_world_cannot_call_a_container() {
         let network = connect(&bridge);
         let address = network.address.unwrap();
         let inside = namespace::inside(network.namespace.as_fd(), || server(address)).unwrap();
-        assert!(TcpStream::connect_timeout(&inside, PATIENCE).is_ok(), "the machine may");
+        assert!(TcpStream::connect_timeout(&inside, TIMEOUT).is_ok(), "the machine may");
         let from_world = namespace::inside(machine.world.as_fd(), || {
             sh("ip route add 10.87.0.0/16 via 198.51.100.1");
             TcpStream::connect_timeout(&inside, Duration::from_millis(300))
@@ -306,7 +306,7 @@ fn the_first_packet_of_a_new_container_arrives() {
 }
 
 #[test]
-fn neighbours_reach_what_is_published_and_nobody_else_does() {
+fn a_group_reaches_what_is_published_and_no_other_container_does() {
     on_machine(|machine| {
         let bridge = machine.bridge(0);
         let [service, friend, late, stranger, alone] = [(); 5].map(|()| connect(&bridge));
@@ -331,7 +331,7 @@ fn neighbours_reach_what_is_published_and_nobody_else_does() {
         let ask = |network: &Network| {
             namespace::inside(network.namespace.as_fd(), || {
                 let socket = UdpSocket::bind("0.0.0.0:0")?;
-                socket.set_read_timeout(Some(PATIENCE))?;
+                socket.set_read_timeout(Some(TIMEOUT))?;
                 socket.send_to(question, (gateway, 53))?;
                 let mut answer = [0; 512];
                 let length = socket.recv(&mut answer)?;

@@ -1,4 +1,4 @@
-//! The name service: containers ask it on the bridge. It knows the names of their neighbourhood, and asks whom the host asks for
+//! The name service: containers ask it on the bridge. It knows the names of their group, and asks whom the host asks for
 //! the rest.
 //!
 //! Other packets pass unread, apart from their number. Nothing is cached. Questions over TCP all pass. The host's settings are read for each
@@ -14,17 +14,17 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
-use crate::links::Subnet;
-use crate::neighbours::{Meaning, Neighbours};
-use crate::question::Question;
-use crate::resolver::Settings;
+use crate::dns_query::DnsQuery;
+use crate::interfaces::Subnet;
+use crate::network_policy::{NameAnswer, NetworkPolicy};
+use crate::resolv_conf::ResolvConf;
 
 const PORT: u16 = 53;
-const AT_ONCE: usize = 256;
-const LARGEST: usize = 65_535;
-const PER_SERVER: Duration = Duration::from_secs(2);
-const LAST_SERVER: Duration = Duration::from_secs(5);
-const PER_CONVERSATION: Duration = Duration::from_secs(30);
+const MAX_CONCURRENT: usize = 256;
+const MAX_MESSAGE_BYTES: usize = 65_535;
+const SERVER_TIMEOUT: Duration = Duration::from_secs(2);
+const LAST_SERVER_TIMEOUT: Duration = Duration::from_secs(5);
+const TCP_TIMEOUT: Duration = Duration::from_secs(30);
 const HEADER: usize = 12;
 
 /// Sockets on the bridge, opened in the bridge's namespace.
@@ -55,7 +55,7 @@ impl Forwarder {
     pub(crate) fn start(
         sockets: Sockets,
         clients: Subnet,
-        neighbours: Arc<Neighbours>,
+        policy: Arc<NetworkPolicy>,
         settings: PathBuf,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -63,7 +63,7 @@ impl Forwarder {
         let thread = std::thread::Builder::new().name("rondel-dns".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    _ = serve(sockets, clients, neighbours, settings) => {}
+                    _ = serve(sockets, clients, policy, settings) => {}
                     _ = stopped => {}
                 }
             });
@@ -82,17 +82,17 @@ impl Drop for Forwarder {
     }
 }
 
-async fn serve(sockets: Sockets, clients: Subnet, neighbours: Arc<Neighbours>, settings: PathBuf) -> io::Result<()> {
+async fn serve(sockets: Sockets, clients: Subnet, policy: Arc<NetworkPolicy>, settings: PathBuf) -> io::Result<()> {
     let datagrams = Arc::new(tokio::net::UdpSocket::from_std(sockets.0)?);
     let streams = tokio::net::TcpListener::from_std(sockets.1)?;
     let settings: Arc<Path> = settings.into();
-    let permits = Arc::new(Semaphore::new(AT_ONCE));
-    let mut question = vec![0; LARGEST];
+    let permits = Arc::new(Semaphore::new(MAX_CONCURRENT));
+    let mut question = vec![0; MAX_MESSAGE_BYTES];
     loop {
         tokio::select! {
             received = datagrams.recv_from(&mut question) => {
                 let Ok((length, client)) = received else { continue };
-                if let Some(answer) = known(&neighbours, client, &question[..length]) {
+                if let Some(answer) = known(&policy, client, &question[..length]) {
                     let _ = datagrams.send_to(&answer, client).await;
                     continue;
                 }
@@ -113,7 +113,7 @@ async fn serve(sockets: Sockets, clients: Subnet, neighbours: Arc<Neighbours>, s
                 let Some(permit) = admit(clients, client, &permits) else { continue };
                 let settings = settings.clone();
                 tokio::spawn(async move {
-                    let _ = timeout(PER_CONVERSATION, converse(stream, &settings)).await;
+                    let _ = timeout(TCP_TIMEOUT, converse(stream, &settings)).await;
                     drop(permit);
                 });
             }
@@ -129,13 +129,13 @@ fn admit(clients: Subnet, client: SocketAddr, permits: &Arc<Semaphore>) -> Optio
 }
 
 /// The answer, when the question is about a name in a domain of ours.
-fn known(neighbours: &Neighbours, client: SocketAddr, packet: &[u8]) -> Option<Vec<u8>> {
+fn known(policy: &NetworkPolicy, client: SocketAddr, packet: &[u8]) -> Option<Vec<u8>> {
     let IpAddr::V4(asker) = client.ip() else { return None };
-    let question = Question::read(packet)?;
-    match neighbours.meaning(asker, &question.name) {
-        Meaning::Address(address) => Some(question.address(packet, address)),
-        Meaning::Nothing => Some(question.nothing(packet)),
-        Meaning::Foreign => None,
+    let question = DnsQuery::read(packet)?;
+    match policy.resolve(asker, &question.name) {
+        NameAnswer::Address(address) => Some(question.address(packet, address)),
+        NameAnswer::NoSuchName => Some(question.nothing(packet)),
+        NameAnswer::Forward => None,
     }
 }
 
@@ -144,9 +144,9 @@ async fn answer(question: &[u8], settings: &Path) -> Option<Vec<u8>> {
     if question.len() < HEADER {
         return None;
     }
-    let servers = Settings::read(settings).nameservers;
+    let servers = ResolvConf::read(settings).nameservers;
     for (index, server) in servers.iter().enumerate() {
-        let patience = if index + 1 == servers.len() { LAST_SERVER } else { PER_SERVER };
+        let patience = if index + 1 == servers.len() { LAST_SERVER_TIMEOUT } else { SERVER_TIMEOUT };
         if let Ok(Ok(answer)) = timeout(patience, ask(question, *server)).await {
             return Some(answer);
         }
@@ -159,7 +159,7 @@ async fn ask(question: &[u8], server: SocketAddr) -> io::Result<Vec<u8>> {
     let socket = tokio::net::UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
     socket.send(question).await?;
-    let mut answer = vec![0; LARGEST];
+    let mut answer = vec![0; MAX_MESSAGE_BYTES];
     loop {
         let length = socket.recv(&mut answer).await?;
         if length >= HEADER && answer[..2] == question[..2] {
@@ -181,8 +181,8 @@ fn server_failure(question: &[u8]) -> Vec<u8> {
 }
 
 async fn converse(mut client: tokio::net::TcpStream, settings: &Path) -> io::Result<()> {
-    for server in Settings::read(settings).nameservers {
-        if let Ok(Ok(mut upstream)) = timeout(PER_SERVER, tokio::net::TcpStream::connect(server)).await {
+    for server in ResolvConf::read(settings).nameservers {
+        if let Ok(Ok(mut upstream)) = timeout(SERVER_TIMEOUT, tokio::net::TcpStream::connect(server)).await {
             tokio::io::copy_bidirectional(&mut client, &mut upstream).await?;
             return Ok(());
         }

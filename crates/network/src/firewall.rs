@@ -10,7 +10,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use crate::links::Subnet;
+use crate::interfaces::Subnet;
 use crate::netlink::{Attributes, Batch, CREATE, Socket, attribute, text};
 pub(crate) use crate::nftables::socket;
 use crate::nftables::{
@@ -21,9 +21,9 @@ use crate::nftables::{
     to_port, verdict, within,
 };
 
-/// The neighbourhood of each container, as a number.
+/// The group of each container, as a number.
 const MEMBERS: &str = "members";
-/// Which container a neighbourhood may reach.
+/// Which container a group may reach.
 const PUBLISHED: &str = "published";
 /// Addresses of the machine on which an ordinary user's engine runs.
 const MACHINE: &str = "machine";
@@ -152,8 +152,8 @@ impl Rules<'_> {
         }
     }
 
-    /// From one container to another: what is published in the neighbourhood of the first, and the answers. A packet carries
-    /// the number of the neighbourhood as its mark; no mark comes out of a container. That a connection stands is not enough:
+    /// From one container to another: what is published in the group of the first, and the answers. A packet carries
+    /// the number of the group as its mark; no mark comes out of a container. That a connection stands is not enough:
     /// it may be one of containers that had the addresses before.
     fn between_containers(&self, batch: &mut Batch, refuse: Refuse) {
         let between = |rule: &mut Attributes<'_>, answers: bool| {
@@ -167,7 +167,7 @@ impl Rules<'_> {
             self.rule(batch, &FORWARD, |rule| {
                 between(rule, answers);
                 address(rule, client);
-                mark_with_neighbourhood(rule);
+                mark_with_group(rule);
             });
             self.rule(batch, &FORWARD, |rule| {
                 between(rule, answers);
@@ -222,8 +222,8 @@ impl Rules<'_> {
 
 const META_MARK: u32 = 3;
 
-/// Goes on if the loaded address is in a neighbourhood, whose number becomes the packet's mark.
-fn mark_with_neighbourhood(rule: &mut Attributes<'_>) {
+/// Goes on if the loaded address is in a group, whose number becomes the packet's mark.
+fn mark_with_group(rule: &mut Attributes<'_>) {
     expression(rule, "lookup", |a| {
         a.text(1, MEMBERS).network_number(2, REGISTER).network_number(3, REGISTER);
     });
@@ -232,7 +232,7 @@ fn mark_with_neighbourhood(rule: &mut Attributes<'_>) {
     });
 }
 
-/// Goes on if the loaded address is published in the neighbourhood that the packet's mark says.
+/// Goes on if the loaded address is published in the group that the packet's mark says.
 fn is_published(rule: &mut Attributes<'_>) {
     expression(rule, "meta", |a| {
         a.network_number(2, META_MARK).network_number(1, NEXT_REGISTER);
@@ -245,9 +245,9 @@ fn is_published(rule: &mut Attributes<'_>) {
 /// Something that the packet filter knows of an address.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Element {
-    /// It is a container in the neighbourhood with this number.
+    /// It is a container in the group with this number.
     Member(Ipv4Addr, u32),
-    /// The neighbourhood with this number may reach it.
+    /// The group with this number may reach it.
     Published(Ipv4Addr, u32),
     /// It is one of the machine on which an ordinary user's engine runs.
     Machine(Ipv4Addr),

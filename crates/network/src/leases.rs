@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::links::Subnet;
+use crate::interfaces::Subnet;
 
 /// The first address is the network, the second the gateway.
 const FIRST: u32 = 2;
@@ -13,13 +13,13 @@ const FIRST: u32 = 2;
 #[derive(Debug)]
 pub(crate) struct Leases {
     subnet: Subnet,
-    state: Mutex<State>,
+    state: Mutex<LeaseState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct LeaseState {
     next: u32,
-    lent: HashSet<u32>,
+    leased: HashSet<u32>,
 }
 
 /// An address that nobody else has until this is dropped.
@@ -34,20 +34,20 @@ pub(crate) struct Lease {
 impl Leases {
     /// All addresses of a subnet apart from network, gateway and broadcast.
     pub(crate) fn new(subnet: Subnet) -> Arc<Self> {
-        Arc::new(Self { subnet, state: Mutex::new(State { next: FIRST, lent: HashSet::new() }) })
+        Arc::new(Self { subnet, state: Mutex::new(LeaseState { next: FIRST, leased: HashSet::new() }) })
     }
 
     /// Lends an address; none when all are lent.
     pub(crate) fn take(self: &Arc<Self>) -> Option<Lease> {
         let end = self.subnet.broadcast().to_bits() - self.subnet.host(0).to_bits();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.lent.len() as u32 >= end.saturating_sub(FIRST) {
+        if state.leased.len() as u32 >= end.saturating_sub(FIRST) {
             return None;
         }
         loop {
             let offset = state.next;
             state.next = if offset + 1 >= end { FIRST } else { offset + 1 };
-            if state.lent.insert(offset) {
+            if state.leased.insert(offset) {
                 return Some(Lease { address: self.subnet.host(offset), offset, leases: self.clone() });
             }
         }
@@ -55,14 +55,14 @@ impl Leases {
 
     /// How many addresses are lent.
     #[cfg(test)]
-    pub(crate) fn lent(&self) -> usize {
-        self.state.lock().unwrap().lent.len()
+    pub(crate) fn leased(&self) -> usize {
+        self.state.lock().unwrap().leased.len()
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.leases.state.lock().unwrap_or_else(PoisonError::into_inner).lent.remove(&self.offset);
+        self.leases.state.lock().unwrap_or_else(PoisonError::into_inner).leased.remove(&self.offset);
     }
 }
 
@@ -80,6 +80,6 @@ mod tests {
         let last: Vec<u8> = lent.iter().map(|lease| lease.address.octets()[3]).collect();
         assert_eq!(last, [3, 4, 5, 6, 2]);
         drop(lent);
-        assert_eq!(leases.lent(), 0);
+        assert_eq!(leases.leased(), 0);
     }
 }

@@ -5,7 +5,7 @@
 //! A namespace is given to another container only when it is as new: nobody else has a handle of it, no socket is or lingers
 //! in it, and no process that could change its interfaces was in it (whoever runs one keeps a handle beyond the lease).
 //! Each container has a link of its own. It sends with its own address and no other, and reaches the outside, the name service,
-//! and containers that were published to its neighbourhood. It reaches nothing else of this machine, and nothing by IPv6.
+//! and containers that were published to its group. It reaches nothing else of this machine, and nothing by IPv6.
 //! Names in the kernel follow from the state folder, so engines do not meet, and a run finds what a killed one left.
 //! What the host firewall drops by `iptables` in its legacy form, or by an explicit rule, stays dropped.
 
@@ -13,25 +13,25 @@
 
 mod bridge;
 mod dns;
+mod dns_query;
 mod firewall;
-mod ground;
+mod host_addresses;
+mod interfaces;
 mod leases;
-mod links;
-mod machine;
-mod names;
 mod namespace;
-mod neighbours;
 mod netlink;
+mod network_backend;
+mod network_policy;
 mod nftables;
 mod pool;
-mod question;
 #[cfg(test)]
 mod raw_frames_tests;
-mod resolver;
+mod resolv_conf;
+mod resource_names;
 pub mod rootless;
 #[cfg(test)]
 mod test_machine;
 mod uplink;
 
 pub use bridge::{Bridge, Options};
-pub use machine::is_of_this_machine;
+pub use host_addresses::is_host_or_container_address;

@@ -24,7 +24,7 @@ const KIND_ERROR: u16 = 2;
 const KIND_DONE: u16 = 3;
 const NESTED: u16 = 0x8000;
 const HEADER: usize = 16;
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The two families that we speak.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,7 @@ impl Socket {
             Family::Netfilter => Some(rustix::net::netlink::NETFILTER),
         };
         let fd = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
-        sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(PATIENCE))?;
+        sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(TIMEOUT))?;
         Ok(Self { fd, sequence: 0, buffer: vec![0; 64 * 1024] })
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::links::Subnet;
+use crate::interfaces::Subnet;
 use crate::netlink::{APPEND, Attributes, Batch, CREATE, Family, Socket, word};
 
 /// The protocol family of IPv4 tables.

@@ -7,22 +7,22 @@ use std::time::Duration;
 
 use rondel_ports::network::Network;
 
-use crate::ground::Ground;
 use crate::namespace;
+use crate::network_backend::Backend;
 
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// How many networks lie ready at most, for each that is made in advance: those beyond came back.
-const RETURNED: usize = 3;
+const MAX_READY_FACTOR: usize = 3;
 
 /// Networks held ready.
 #[derive(Default)]
 pub(crate) struct Pool {
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct PoolState {
     ready: Vec<Network>,
     /// How many are made in advance.
     size: usize,
@@ -41,20 +41,20 @@ impl Pool {
     /// Takes a network back, unless there are enough; then it is not made.
     pub(crate) fn give_back(&self, network: impl FnOnce() -> Network) {
         let mut state = self.lock();
-        if !state.closed && state.ready.len() < state.size * RETURNED {
+        if !state.closed && state.ready.len() < state.size * MAX_READY_FACTOR {
             state.ready.push(network());
         }
     }
 
     /// Keeps `size` networks ready from now on, in the background.
-    pub(crate) fn start(self: &Arc<Self>, ground: Arc<Ground>, size: usize) -> io::Result<()> {
+    pub(crate) fn start(self: &Arc<Self>, backend: Arc<Backend>, size: usize) -> io::Result<()> {
         let mut state = self.lock();
         if size == 0 || state.closed || state.filler.is_some() {
             return Ok(());
         }
         let pool = self.clone();
         let filler =
-            std::thread::Builder::new().name("rondel-netpool".into()).spawn(move || pool.fill(&ground, size))?;
+            std::thread::Builder::new().name("rondel-netpool".into()).spawn(move || pool.fill(&backend, size))?;
         (state.filler, state.size) = (Some(filler), size);
         Ok(())
     }
@@ -73,7 +73,7 @@ impl Pool {
         }
     }
 
-    fn fill(&self, ground: &Ground, size: usize) {
+    fn fill(&self, backend: &Backend, size: usize) {
         let mut state = self.lock();
         while !state.closed {
             if state.ready.len() >= size {
@@ -81,11 +81,13 @@ impl Pool {
                 continue;
             }
             drop(state);
-            let made = namespace::on_thread(|| ground.attach().map_err(io::Error::other));
+            let made = namespace::on_thread(|| backend.attach().map_err(io::Error::other));
             state = self.lock();
             match made {
                 // Others may have come back meanwhile.
-                Ok(network) if !state.closed && state.ready.len() < size * RETURNED => state.ready.push(network),
+                Ok(network) if !state.closed && state.ready.len() < size * MAX_READY_FACTOR => {
+                    state.ready.push(network)
+                }
                 // ORDER: a network that goes asks this pool to take it back.
                 Ok(network) => {
                     drop(state);
@@ -94,13 +96,13 @@ impl Pool {
                 }
                 // Whoever asks next tries for himself and is told why.
                 Err(_) => {
-                    state = self.changed.wait_timeout(state, AFTER_FAILURE).unwrap_or_else(PoisonError::into_inner).0
+                    state = self.changed.wait_timeout(state, RETRY_DELAY).unwrap_or_else(PoisonError::into_inner).0
                 }
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

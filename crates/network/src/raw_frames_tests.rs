@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use rondel_ports::network::{Network, Networks};
 
-use crate::links::{CONTAINER_LINK, hardware_address};
+use crate::interfaces::{CONTAINER_LINK, hardware_address};
 use crate::test_machine::{
-    MACHINE, PATIENCE, WORLD, ask_who_i_am, block_on, connect, links_here, on_machine, server, sh, wait_until,
+    MACHINE, TIMEOUT, WORLD, ask_who_i_am, block_on, connect, links_here, on_machine, server, sh, wait_until,
 };
 use crate::{Bridge, Options, namespace};
 
@@ -280,14 +280,14 @@ fn the_machine_is_reached_for_names_alone() {
         assert!(reach(metadata).is_err(), "the link of the machine is reached");
         assert!(reach(SocketAddr::from((GATEWAY, 53))).is_ok(), "names");
         let inside = namespace::inside(network.namespace.as_fd(), || server(network.address.unwrap())).unwrap();
-        assert!(TcpStream::connect_timeout(&inside, PATIENCE).is_ok(), "the machine may");
+        assert!(TcpStream::connect_timeout(&inside, TIMEOUT).is_ok(), "the machine may");
         drop((network, bridge));
 
         let allowed = ["203.0.113.9", "169.254.169.254/32"].map(|text| text.parse().unwrap()).to_vec();
         let bridge = Bridge::new(Options { allowed, pool: 0, ..Options::new(machine.folder.path(), false) });
         let network = block_on(bridge.connect()).unwrap();
         let reach =
-            |to: SocketAddr| namespace::inside(network.namespace.as_fd(), || TcpStream::connect_timeout(&to, PATIENCE));
+            |to: SocketAddr| namespace::inside(network.namespace.as_fd(), || TcpStream::connect_timeout(&to, TIMEOUT));
         assert!(reach(server(Ipv4Addr::new(203, 0, 113, 9)).unwrap()).is_ok() && reach(metadata).is_ok());
         assert!(reach(server(MACHINE).unwrap()).is_err());
     });

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use rondel_ports::network::{Network, Networks};
 
 use crate::netlink::{Family, Socket};
-use crate::{Bridge, Options, links, namespace};
+use crate::{Bridge, Options, interfaces, namespace};
 
 pub(crate) const WORLD: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 pub(crate) const MACHINE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) const QUESTION: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01";
 
 /// A machine and the world behind its uplink.
@@ -83,7 +83,7 @@ pub(crate) fn server(address: Ipv4Addr) -> std::io::Result<SocketAddr> {
 pub(crate) fn ask_who_i_am(network: &Network, server: SocketAddr) -> std::io::Result<String> {
     namespace::inside(network.namespace.as_fd(), || {
         let mut text = String::new();
-        TcpStream::connect_timeout(&server, PATIENCE)?.read_to_string(&mut text)?;
+        TcpStream::connect_timeout(&server, TIMEOUT)?.read_to_string(&mut text)?;
         Ok(text)
     })
 }
@@ -112,7 +112,7 @@ pub(crate) fn name_server(address: &str) {
 pub(crate) fn ask_name(network: &Network, server: Ipv4Addr) -> Vec<u8> {
     namespace::inside(network.namespace.as_fd(), || {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
         socket.send_to(QUESTION, (server, 53))?;
         let mut answer = vec![0; 512];
         let (length, _) = socket.recv_from(&mut answer)?;
@@ -122,8 +122,8 @@ pub(crate) fn ask_name(network: &Network, server: Ipv4Addr) -> Vec<u8> {
     .unwrap()
 }
 
-pub(crate) fn links_here() -> Vec<links::Link> {
-    links::list(&mut Socket::open(Family::Route).unwrap()).unwrap()
+pub(crate) fn links_here() -> Vec<interfaces::Link> {
+    interfaces::list(&mut Socket::open(Family::Route).unwrap()).unwrap()
 }
 
 pub(crate) fn own_links() -> Vec<String> {
@@ -133,7 +133,7 @@ pub(crate) fn own_links() -> Vec<String> {
 pub(crate) fn wait_until(what: &str, check: impl Fn() -> bool) {
     let begin = Instant::now();
     while !check() {
-        assert!(begin.elapsed() < PATIENCE, "{what}");
+        assert!(begin.elapsed() < TIMEOUT, "{what}");
         std::thread::park_timeout(Duration::from_millis(5));
     }
 }

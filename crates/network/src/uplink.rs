@@ -15,12 +15,12 @@ use rondel_fault::{Attempt, Fault, Result};
 use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::links::{self, Subnet};
+use crate::interfaces::{self, Subnet};
 use crate::namespace;
 use crate::netlink::{Batch, Family, Socket};
 
 const START: Duration = Duration::from_secs(10);
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// A program that gives a namespace a way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl Uplink {
             let place = Place::show(path)?;
             let mut socket = Socket::open(Family::Route)?;
             let mut batch = Batch::default();
-            links::bring_up(&mut batch, links::LOOPBACK);
+            interfaces::bring_up(&mut batch, interfaces::LOOPBACK);
             socket.apply(batch)?;
             Ok((namespace, place, socket))
         })
@@ -159,11 +159,11 @@ impl Uplink {
     ) -> Result<()> {
         let begin = Instant::now();
         while begin.elapsed() < START {
-            let routes = links::routes(socket).attempt(|| "list routes".to_owned())?;
+            let routes = interfaces::routes(socket).attempt(|| "list routes".to_owned())?;
             if routes.iter().any(|route| route.destination.prefix == 0) {
                 return Ok(());
             }
-            match ended.recv_timeout(LOOK_AGAIN) {
+            match ended.recv_timeout(POLL_INTERVAL) {
                 Ok(Err(error)) => return Err(error).attempt(|| format!("run `{program}`")),
                 Ok(Ok(_)) | Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,

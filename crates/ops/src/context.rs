@@ -84,7 +84,7 @@ pub trait Services: Send + Sync {
     ///
     /// # Errors
     /// When the kernel refuses.
-    fn join(&self, ops: &Arc<Ops>, network: &Network, bindings: &[ServiceBinding]) -> Result<Neighbour>;
+    fn join(&self, ops: &Arc<Ops>, network: &Network, bindings: &[ServiceBinding]) -> Result<JoinedNetwork>;
 }
 
 /// Services that are up.
@@ -107,7 +107,7 @@ impl BoundServices {
 }
 
 /// A process's place in the network of its session.
-pub struct Neighbour {
+pub struct JoinedNetwork {
     /// The domains in which it looks for names, in this order.
     pub search: Vec<String>,
     /// Ends it when it is dropped.
@@ -132,8 +132,8 @@ impl Services for NoServices {
         Box::pin(std::future::ready(bound))
     }
 
-    fn join(&self, _: &Arc<Ops>, _: &Network, _: &[ServiceBinding]) -> Result<Neighbour> {
-        Ok(Neighbour { search: Vec::new(), membership: Box::new(()) })
+    fn join(&self, _: &Arc<Ops>, _: &Network, _: &[ServiceBinding]) -> Result<JoinedNetwork> {
+        Ok(JoinedNetwork { search: Vec::new(), membership: Box::new(()) })
     }
 }
 

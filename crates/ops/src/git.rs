@@ -10,7 +10,7 @@ use rondel_fault::{Attempt as _, Fault, Kind, Result};
 use rondel_model::git::{GitAccess, GitRemote, GitSource, GitTree};
 use rondel_model::op::{Filter, TreePath};
 use rondel_model::{AbsPath, SecretRef, Snapshot, SocketRef};
-use rondel_ports::git::{Agent, Checkout, Login, References, Repository};
+use rondel_ports::git::{Agent, Checkout, Credentials, References, Repository};
 use rondel_ports::snapshots::Snapshots;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
@@ -178,14 +178,14 @@ impl Ops {
             }
             GitSource::Remote(remote) => {
                 let reached = self.reach(cx, remote.service.as_ref()).await?;
-                let login = Login { host: reached.host.clone(), ..self.login(cx, remote).await? };
+                let credentials = Credentials { host: reached.host.clone(), ..self.credentials(cx, remote).await? };
                 let key = rondel_digest::of("git/access/v1", remote);
-                Ok((Repository::Remote { url: remote.url.to_string(), key, login }, reached))
+                Ok((Repository::Remote { url: remote.url.to_string(), key, credentials }, reached))
             }
         }
     }
 
-    async fn login(self: &Arc<Self>, cx: &OpContext, remote: &GitRemote) -> Result<Login> {
+    async fn credentials(self: &Arc<Self>, cx: &OpContext, remote: &GitRemote) -> Result<Credentials> {
         let GitAccess { username, token, header, known_hosts, agent } = &remote.access;
         let authorization = match (header, token) {
             (Some(header), _) => Some(text(cx, header).await?),
@@ -200,7 +200,7 @@ impl Ops {
             Some(socket) => Some(self.agent(cx, socket).await?),
             None => None,
         };
-        Ok(Login { authorization, known_hosts: known_hosts.to_string(), agent, host: None, reach: remote.reach })
+        Ok(Credentials { authorization, known_hosts: known_hosts.to_string(), agent, host: None, reach: remote.reach })
     }
 
     /// A socket of this machine that leads to an agent of the client's.

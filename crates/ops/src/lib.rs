@@ -58,7 +58,8 @@ use rondel_ports::images::Credentials;
 pub use changes::patch::apply_to as apply_patch;
 pub use changes::{Change, ChangeKind};
 pub use context::{
-    BoundServices, ExecResult, Neighbour, NoServices, OpContext, Ports, ScopeBinding, ScopedProcess, Scopes, Services,
+    BoundServices, ExecResult, JoinedNetwork, NoServices, OpContext, Ports, ScopeBinding, ScopedProcess, Scopes,
+    Services,
 };
 pub use failures::{FailureScope, Failures, Left};
 pub use git::Uncommitted;

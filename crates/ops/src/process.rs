@@ -199,9 +199,9 @@ impl Process<'_> {
         // is known under its address for a while. No other process is given it as long as there is a handle of it.
         let is_service = matches!(special, Some(Special::Long(_)));
         let _spoilt = (self.exec.insecure || is_service).then(|| network.namespace.clone());
-        let neighbour = self.cx.services.join(self.ops, &network, services)?;
+        let joined = self.cx.services.join(self.ops, &network, services)?;
         let resolver = network.resolv_conf.take().filter(|_| !self.exec.offline);
-        network.resolv_conf = resolver.map(|text| with_search(&text, &neighbour.search));
+        network.resolv_conf = resolver.map(|text| with_search(&text, &joined.search));
         let Prepared { trees, root, mounts, sockets, bundle } =
             self.prepare(inputs, claims.clone(), secret_files, &network).await?;
         let sockets = match sockets.map(|sockets| sockets.serve(&self.cx.sockets, self.events)).transpose() {
@@ -222,7 +222,7 @@ impl Process<'_> {
                 }
             }
         };
-        drop((neighbour, sockets));
+        drop((joined, sockets));
         let ended = match ended {
             Ok(exit) if !services.is_empty() && (is_service || !self.exec.expect.admits(exit.code)) => {
                 let cause = tokio::time::timeout(CAUSE, &mut bound.ended).await;

@@ -13,7 +13,7 @@ use crate::network::Host;
 
 /// How a server is asked. Its `Debug` shows no secret.
 #[derive(Clone, Default)]
-pub struct Login {
+pub struct Credentials {
     /// The value of the header `Authorization`.
     pub authorization: Option<String>,
     /// Public keys of SSH servers, in the form of `known_hosts`; empty: the key that a server shows first counts.
@@ -35,9 +35,9 @@ pub struct Agent {
     pub guard: Arc<dyn Any + Send + Sync>,
 }
 
-impl std::fmt::Debug for Login {
+impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Login(…)")
+        f.write_str("Credentials(…)")
     }
 }
 
@@ -51,7 +51,7 @@ pub enum Repository {
         /// What stands for the address and for who asks: what one may read is not shown to another.
         key: Digest,
         /// How the server is asked.
-        login: Login,
+        credentials: Credentials,
     },
     /// Kept in a folder of its own by [`Git::keep`].
     Kept {

@@ -52,7 +52,7 @@ impl fmt::Debug for Host {
     }
 }
 
-/// Makes networks. Containers cannot reach one another, unless one was published to a neighbourhood that the other is in.
+/// Makes networks. Containers cannot reach one another, unless one was published to a group that the other is in.
 pub trait Networks: Send + Sync {
     /// A network with a way out, through NAT.
     ///
@@ -72,19 +72,19 @@ pub trait Networks: Send + Sync {
     /// When the kernel refuses.
     fn listen(&self, network: &Network) -> Result<TcpListener>;
 
-    /// Takes `network` into a neighbourhood, until the membership is dropped: it may reach what is published there, and is
+    /// Takes `network` into a group, until the membership is dropped: it may reach what is published there, and is
     /// told the names of it.
     ///
     /// # Errors
     /// When the kernel refuses.
-    fn join(&self, network: &Network, neighbourhood: &str) -> Result<Membership>;
+    fn join(&self, network: &Network, group: &str) -> Result<Membership>;
 
-    /// Lets everybody in a neighbourhood reach `network`, and find it under the complete domain names `names`, until the
+    /// Lets everybody in a group reach `network`, and find it under the complete domain names `names`, until the
     /// membership is dropped.
     ///
     /// # Errors
     /// When the kernel refuses.
-    fn publish(&self, network: &Network, neighbourhood: &str, names: &[String]) -> Result<Membership>;
+    fn publish(&self, network: &Network, group: &str, names: &[String]) -> Result<Membership>;
 
     /// A connection to a TCP port of `network`, made from inside of it. Blocks.
     ///

@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use rondel_digest::Sha256Digest;
 use rondel_fault::{Attempt as _, Result};
 use rondel_ports::network::Host;
-use rondel_web::{Door, is_loopback};
+use rondel_web::{UnixRelay, is_loopback};
 use tempfile::TempDir;
 
 use crate::auth::Tokens;
@@ -34,7 +34,7 @@ pub(crate) struct Connection {
     schemes: Mutex<HashMap<String, &'static str>>,
     holders: Mutex<HashMap<(String, Sha256Digest), String>>,
     /// What all requests go through, when no name leads to the registry.
-    _way: Option<(Door, TempDir)>,
+    _way: Option<(UnixRelay, TempDir)>,
 }
 
 impl Connection {
@@ -59,7 +59,7 @@ impl Connection {
     /// As for [`Connection::new`].
     pub(crate) fn outside(&self) -> Result<Self> {
         Ok(Self {
-            http: rondel_web::outside_client(&self.environment.web, self.timing.limits(), follow)?,
+            http: rondel_web::egress_checked_client(&self.environment.web, self.timing.limits(), follow)?,
             outside: true,
             environment: self.environment.clone(),
             timing: self.timing,
@@ -88,9 +88,9 @@ impl Connection {
             url = other;
         }
         let folder = TempDir::new_in(&host.folder).attempt(attempted)?;
-        let door = Door::open(folder.path(), &url, host.dial.clone())?;
+        let relay = UnixRelay::open(folder.path(), &url, host.dial.clone())?;
         Ok(Self {
-            http: door.client(&self.environment.web, self.timing.limits())?,
+            http: relay.client(&self.environment.web, self.timing.limits())?,
             outside: false,
             environment: self.environment.clone(),
             timing: self.timing,
@@ -98,7 +98,7 @@ impl Connection {
             insecure: HashSet::from([authority.to_owned()]),
             schemes: Mutex::default(),
             holders: Mutex::default(),
-            _way: Some((door, folder)),
+            _way: Some((relay, folder)),
         })
     }
 

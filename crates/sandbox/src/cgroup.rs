@@ -16,7 +16,7 @@ use rondel_ports::process::Limit;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
 use crate::child;
-use crate::limits::Figures;
+use crate::limits::LimitValues;
 
 const MEMORY: &str = "memory";
 const PIDS: &str = "pids";
@@ -29,7 +29,7 @@ const OF_ENGINE: &str = "rondel-engine-";
 /// Control groups for containers.
 pub(crate) struct Cgroups {
     folder: PathBuf,
-    figures: Figures,
+    values: LimitValues,
     controllers: Vec<&'static str>,
     next: AtomicU64,
     /// Groups that could not be removed yet.
@@ -47,7 +47,7 @@ pub(crate) struct Cgroup<'a> {
 
 impl Cgroups {
     /// Finds a place for groups; else, why there is none.
-    pub(crate) fn find(figures: Figures) -> Result<Self, String> {
+    pub(crate) fn find(values: LimitValues) -> Result<Self, String> {
         let unreadable = |error: io::Error| format!("control groups cannot be looked at: {error}");
         let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(unreadable)?;
         let own = fs::read_to_string("/proc/self/cgroup").map_err(unreadable)?;
@@ -55,14 +55,14 @@ impl Cgroups {
         if !child::starts_in_cgroups() {
             return Err("the kernel does not start processes in control groups here".to_owned());
         }
-        Self::below(&place.0, &place.1, figures)
+        Self::below(&place.0, &place.1, values)
     }
 
     /// Finds a place between the group `own` and `top`, the mounted hierarchy.
-    fn below(top: &Path, own: &Path, figures: Figures) -> Result<Self, String> {
+    fn below(top: &Path, own: &Path, values: LimitValues) -> Result<Self, String> {
         let mut reason = None;
         for place in own.ancestors().take_while(|place| place.starts_with(top)) {
-            match Self::in_place(place, figures) {
+            match Self::in_place(place, values) {
                 Ok(found) => return Ok(found),
                 Err(why) => reason = reason.or(Some(why)),
             }
@@ -70,7 +70,7 @@ impl Cgroups {
         Err(reason.unwrap_or_else(|| "the engine's control group is not below the mounted ones".to_owned()))
     }
 
-    fn in_place(place: &Path, figures: Figures) -> Result<Self, String> {
+    fn in_place(place: &Path, values: LimitValues) -> Result<Self, String> {
         let at = |error: io::Error| format!("control groups cannot be made in `{}`: {error}", place.display());
         let available = words(&place.join("cgroup.controllers")).map_err(at)?;
         let wanted: Vec<&'static str> =
@@ -89,7 +89,7 @@ impl Cgroups {
         let (folder, lock) = own_folder(place).map_err(at)?;
         let mut groups = Self {
             folder,
-            figures,
+            values,
             controllers: Vec::new(),
             next: AtomicU64::new(0),
             left: Mutex::default(),
@@ -102,10 +102,10 @@ impl Cgroups {
 
     fn limit_all(&self) -> io::Result<()> {
         if self.has(MEMORY) {
-            fs::write(self.folder.join("memory.max"), self.figures.total_memory.to_string())?;
+            fs::write(self.folder.join("memory.max"), self.values.total_memory.to_string())?;
         }
         if self.has(PIDS) {
-            fs::write(self.folder.join("pids.max"), self.figures.total_processes.to_string())?;
+            fs::write(self.folder.join("pids.max"), self.values.total_processes.to_string())?;
         }
         Ok(())
     }
@@ -145,14 +145,14 @@ impl Cgroups {
     fn settings(&self) -> Vec<(&'static str, String)> {
         let mut settings = Vec::new();
         if self.has(MEMORY) {
-            settings.push(("memory.max", self.figures.memory.to_string()));
+            settings.push(("memory.max", self.values.memory.to_string()));
             settings.push(("memory.oom.group", "1".to_owned()));
         }
         if self.has(PIDS) {
-            settings.push(("pids.max", self.figures.processes.to_string()));
+            settings.push(("pids.max", self.values.processes.to_string()));
         }
         for (controller, file, weight) in
-            [("cpu", "cpu.weight", self.figures.cpu_weight), ("io", "io.weight", self.figures.io_weight)]
+            [("cpu", "cpu.weight", self.values.cpu_weight), ("io", "io.weight", self.values.io_weight)]
         {
             if let Some(weight) = weight.filter(|_| self.has(controller)) {
                 settings.push((file, weight.to_string()));
@@ -192,9 +192,9 @@ impl Cgroup<'_> {
             found.and_then(|(_, number)| number.trim().parse::<u64>().ok()).unwrap_or(0)
         };
         if count("memory.events", "oom_kill") > 0 {
-            return Some(Limit::Memory(self.of.figures.memory));
+            return Some(Limit::Memory(self.of.values.memory));
         }
-        (count("pids.events", "max") > 0).then_some(Limit::Processes(self.of.figures.processes))
+        (count("pids.events", "max") > 0).then_some(Limit::Processes(self.of.values.processes))
     }
 }
 

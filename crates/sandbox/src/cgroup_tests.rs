@@ -5,9 +5,9 @@
 use super::*;
 use crate::limits::Limits;
 
-fn figures() -> Figures {
+fn values() -> LimitValues {
     let chosen = Limits { cpu_weight: Some(50), ..Limits::default() };
-    Figures::new(&chosen, 1000, 800)
+    LimitValues::new(&chosen, 1000, 800)
 }
 
 /// A hierarchy in which `a/b` is the engine's group; `a` gives `given` to the groups in it.
@@ -49,7 +49,7 @@ fn a_container_has_its_limits() {
     let lock = open(&folder).unwrap();
     let groups = Cgroups {
         folder: folder.clone(),
-        figures: figures(),
+        values: values(),
         controllers: vec!["memory", "pids", "cpu"],
         next: AtomicU64::new(0),
         left: Mutex::default(),
@@ -82,14 +82,14 @@ fn the_nearest_group_that_gives_controllers_is_used() {
     fs::remove_file(own.join("cgroup.subtree_control")).unwrap();
     fs::create_dir(own.join("cgroup.subtree_control")).unwrap();
     assert!(enable(&own, &["memory"]).is_err(), "what cannot be read gives nothing");
-    let reason = Cgroups::below(top.path(), &own, figures()).err().unwrap();
+    let reason = Cgroups::below(top.path(), &own, values()).err().unwrap();
     assert!(reason.contains("a/b"), "the nearest place is named: {reason}");
 }
 
 #[test]
 fn without_controllers_there_is_a_reason() {
     let top = hierarchy("hugetlb cpu", "cpu");
-    let reason = Cgroups::below(top.path(), &top.path().join("a/b"), figures()).err();
+    let reason = Cgroups::below(top.path(), &top.path().join("a/b"), values()).err();
     assert_eq!(reason.as_deref(), Some("control groups of version 2 limit neither memory nor processes here"));
 }
 
@@ -134,9 +134,9 @@ fn groups_of_the_engines_own_are_complete() {
 fn a_process_starts_in_its_group() {
     use std::io::Read;
 
-    use crate::act::{Act, Step};
     use crate::child::{Plan, Stacks, Strings};
-    use crate::starter::Starter;
+    use crate::sealed_program::SealedProgram;
+    use crate::steps::{Action, Step};
 
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let own = fs::read_to_string("/proc/self/cgroup").unwrap();
@@ -146,26 +146,29 @@ fn a_process_starts_in_its_group() {
     }
     let Ok((folder, _lock)) = own_folder(&place) else { return };
     let group = open(&folder).unwrap();
-    let (starter, _report) = Starter::new().unwrap();
+    let (sealed, _report) = SealedProgram::new().unwrap();
     let (mut reader, writer) = io::pipe().unwrap();
     let (cat, path) = (c"/bin/cat".to_owned(), c"/proc/self/cgroup".to_owned());
     let plan = Plan {
         namespaces: 0,
         cgroup: Some(group.as_raw_fd()),
-        setup: vec![Step::must(Act::Inherit(starter.writer()))],
+        setup: vec![Step::required(Action::ClearCloseOnExec(sealed.writer()))],
         slots: Vec::new(),
         filter: Vec::new(),
-        program: starter.program(),
+        program: sealed.program(),
         init: None,
-        command: vec![Step::must(Act::Stream { from: writer.as_raw_fd(), to: 1 }), Step::must(Act::UnblockSignals)],
-        args: starter.arguments(c"0", std::slice::from_ref(&cat), vec![cat.clone(), path]),
+        command: vec![
+            Step::required(Action::SetStandardStream { from: writer.as_raw_fd(), to: 1 }),
+            Step::required(Action::UnblockSignals),
+        ],
+        args: sealed.arguments(c"0", std::slice::from_ref(&cat), vec![cat.clone(), path]),
         env: Strings::new(Vec::new()),
-        failure: child::Failure::default(),
+        failure: child::ChildFailure::default(),
         borrower: std::sync::atomic::AtomicI32::new(0),
     };
-    let handle = crate::handle::Handle::default();
+    let handle = crate::kill_handle::KillHandle::default();
     let pid = child::spawn(&plan, &mut Stacks::default(), &handle);
-    drop((writer, starter));
+    drop((writer, sealed));
     let mut printed = String::new();
     reader.read_to_string(&mut printed).unwrap();
     // SAFETY: the kernel opened the descriptor in `spawn`; it is closed by `close` below only.

@@ -1,9 +1,9 @@
-//! The code of the new processes, until they execute the sealed program of `starter`, which
+//! The code of the new processes, until they execute the sealed program of `sealed_program`, which
 //! executes the command.
 //!
 //! They run on the memory of the engine while the thread that made them sleeps (`CLONE_VM | CLONE_VFORK`), so this file makes
 //! raw system calls only, allocates nothing, takes no lock, has no thread locals (and so no `errno`) and cannot panic. The one
-//! thing it writes is [`Failure`] and the slots of the plan.
+//! thing it writes is [`ChildFailure`] and the slots of the plan.
 //!
 //! Pid 1 prepares the container, makes the process of the command and becomes the init program. The
 //! command starts when the init program tells it to, not earlier: until then pid 1 has the memory
@@ -16,8 +16,8 @@ use std::os::fd::RawFd;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
-use crate::act::{Act, Step};
-use crate::handle::Handle;
+use crate::kill_handle::KillHandle;
+use crate::steps::{Action, Step};
 
 const STACK_BYTES: usize = 64 * 1024;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -47,14 +47,14 @@ macro_rules! call {
 
 /// Stacks for pid 1 and for the command, which live at the same time.
 pub(crate) struct Stacks {
-    first: Vec<u128>,
-    second: Vec<u128>,
+    pid1: Vec<u128>,
+    command: Vec<u128>,
 }
 
 impl Default for Stacks {
     fn default() -> Self {
         let one = || vec![0_u128; STACK_BYTES / size_of::<u128>()];
-        Self { first: one(), second: one() }
+        Self { pid1: one(), command: one() }
     }
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct Plan {
     /// The environment.
     pub(crate) env: Strings,
     /// What went wrong.
-    pub(crate) failure: Failure,
+    pub(crate) failure: ChildFailure,
     /// The process of the command while it runs on our memory, else 0. Written by the kernel.
     pub(crate) borrower: AtomicI32,
 }
@@ -110,7 +110,7 @@ impl Strings {
 
 /// Where a new process failed. Written by it, read by the engine.
 #[derive(Default)]
-pub(crate) struct Failure {
+pub(crate) struct ChildFailure {
     stage: AtomicUsize,
     index: AtomicUsize,
     error: AtomicI32,
@@ -133,7 +133,7 @@ pub(crate) enum Stage {
 
 const STAGES: [Stage; 5] = [Stage::Setup, Stage::BeforeInit, Stage::Init, Stage::Command, Stage::Start];
 
-impl Failure {
+impl ChildFailure {
     /// The stage, the index in it and the error, when something failed.
     pub(crate) fn get(&self) -> Option<(Stage, usize, io::Error)> {
         let stage = STAGES.get(self.stage.load(Ordering::SeqCst).checked_sub(1)?)?;
@@ -151,10 +151,10 @@ impl Failure {
     }
 }
 
-struct Start<'a> {
+struct ChildStart<'a> {
     plan: &'a Plan,
-    handle: &'a Handle,
-    second_stack: *mut c_void,
+    handle: &'a KillHandle,
+    command_stack: *mut c_void,
 }
 
 /// Makes pid 1, and returns its number when both new processes have executed the sealed program, or
@@ -162,9 +162,9 @@ struct Start<'a> {
 ///
 /// # Errors
 /// When no process could be made.
-pub(crate) fn spawn(plan: &Plan, stacks: &mut Stacks, handle: &Handle) -> io::Result<libc::pid_t> {
-    let start = Start { plan, handle, second_stack: stacks.second.as_mut_ptr_range().end.cast() };
-    let stack = stacks.first.as_mut_ptr_range().end.cast();
+pub(crate) fn spawn(plan: &Plan, stacks: &mut Stacks, handle: &KillHandle) -> io::Result<libc::pid_t> {
+    let start = ChildStart { plan, handle, command_stack: stacks.command.as_mut_ptr_range().end.cast() };
+    let stack = stacks.pid1.as_mut_ptr_range().end.cast();
     let flags = plan.namespaces | libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
     let every_signal = u64::MAX;
     let mut before = 0_u64;
@@ -180,12 +180,12 @@ pub(crate) fn spawn(plan: &Plan, stacks: &mut Stacks, handle: &Handle) -> io::Re
         let argument = (&raw const start).cast_mut().cast();
         let outcome = match plan.cgroup {
             None => {
-                let pid = libc::clone(first, stack, flags, argument, handle.slot());
+                let pid = libc::clone(pid1_main, stack, flags, argument, handle.slot());
                 if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
             }
             Some(cgroup) => {
-                let bottom = stacks.first.as_mut_ptr() as u64;
-                let size = size_of_val(stacks.first.as_slice()) as u64;
+                let bottom = stacks.pid1.as_mut_ptr() as u64;
+                let size = size_of_val(stacks.pid1.as_slice()) as u64;
                 let described = CloneArguments {
                     flags: (flags & !libc::SIGCHLD) as u64 | CLONE_INTO_CGROUP,
                     pidfd: handle.slot() as u64,
@@ -195,7 +195,7 @@ pub(crate) fn spawn(plan: &Plan, stacks: &mut Stacks, handle: &Handle) -> io::Re
                     cgroup: cgroup as u64,
                     ..CloneArguments::default()
                 };
-                let pid = clone_into(&described, first, argument);
+                let pid = clone3_with_stack(&described, pid1_main, argument);
                 if pid < 0 { Err(io::Error::from_raw_os_error(-pid as c_int)) } else { Ok(pid as libc::pid_t) }
             }
         };
@@ -234,7 +234,7 @@ pub(crate) fn starts_in_cgroups() -> bool {
 /// # Safety
 /// As for `clone`: the arguments are valid, and the stack lives as long as the new process uses it.
 #[cfg(target_arch = "x86_64")]
-unsafe fn clone_into(
+unsafe fn clone3_with_stack(
     described: &CloneArguments,
     function: extern "C" fn(*mut c_void) -> c_int,
     argument: *mut c_void,
@@ -264,7 +264,7 @@ unsafe fn clone_into(
 /// # Safety
 /// As for `clone`: the arguments are valid, and the stack lives as long as the new process uses it.
 #[cfg(target_arch = "aarch64")]
-unsafe fn clone_into(
+unsafe fn clone3_with_stack(
     described: &CloneArguments,
     function: extern "C" fn(*mut c_void) -> c_int,
     argument: *mut c_void,
@@ -301,18 +301,18 @@ fn wait_for(borrower: &AtomicI32) {
     }
 }
 
-extern "C" fn first(start: *mut c_void) -> c_int {
-    // SAFETY: `spawn` hands over a `Start` that outlives this function.
-    let Start { plan, handle, second_stack } = unsafe { &*start.cast::<Start<'_>>() };
+extern "C" fn pid1_main(start: *mut c_void) -> c_int {
+    // SAFETY: `spawn` hands over a `ChildStart` that outlives this function.
+    let ChildStart { plan, handle, command_stack } = unsafe { &*start.cast::<ChildStart<'_>>() };
     if handle.is_killed() || !perform_all(&plan.setup, plan, Stage::Setup) {
         return 1;
     }
-    let Some(init) = &plan.init else { return second(start) };
+    let Some(init) = &plan.init else { return command_main(start) };
     let flags = libc::CLONE_VM | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD;
     let (none, borrower) = (ptr::null_mut::<c_void>(), plan.borrower.as_ptr());
     // SAFETY: the second stack is not in use. The thread that sleeps in `spawn` keeps everything alive until the kernel has
     // cleared `borrower`, which it sets before this call returns.
-    let pid = unsafe { libc::clone(second, *second_stack, flags, start, borrower, none, borrower) };
+    let pid = unsafe { libc::clone(command_main, *command_stack, flags, start, borrower, none, borrower) };
     if pid < 0 {
         plan.failure.set(Stage::Init, 0, libc::EAGAIN);
         return 1;
@@ -325,9 +325,9 @@ extern "C" fn first(start: *mut c_void) -> c_int {
     1
 }
 
-extern "C" fn second(start: *mut c_void) -> c_int {
-    // SAFETY: as in `first`.
-    let plan = unsafe { (*start.cast::<Start<'_>>()).plan };
+extern "C" fn command_main(start: *mut c_void) -> c_int {
+    // SAFETY: as in `pid1_main`.
+    let plan = unsafe { (*start.cast::<ChildStart<'_>>()).plan };
     if perform_all(&plan.command, plan, Stage::Command)
         && let Err(error) = execute(plan.program, &plan.args, &plan.env.pointers)
     {
@@ -343,7 +343,7 @@ fn execute(program: RawFd, args: &Strings, env: &[*const c_char]) -> Result<(), 
 
 fn perform_all(steps: &[Step], plan: &Plan, stage: Stage) -> bool {
     for (index, step) in steps.iter().enumerate() {
-        if let Err(error) = perform(&step.act, plan)
+        if let Err(error) = perform(&step.action, plan)
             && !step.optional
         {
             plan.failure.set(stage, index, error);
@@ -353,114 +353,114 @@ fn perform_all(steps: &[Step], plan: &Plan, stage: Stage) -> bool {
     true
 }
 
-fn perform(act: &Act, plan: &Plan) -> Result<(), c_int> {
+fn perform(action: &Action, plan: &Plan) -> Result<(), c_int> {
     let here = libc::AT_FDCWD;
     let nothing = ptr::null::<c_char>();
-    match act {
-        Act::DieWithEngine(engine) => return die_with_engine(*engine),
-        Act::OomScore(digits) => return oom_score(digits),
-        Act::Limit { resource, limits } => {
+    match action {
+        Action::SetParentDeathSignal(engine) => return die_with_engine(*engine),
+        Action::OomScoreAdj(digits) => return oom_score(digits),
+        Action::SetRlimit { resource, limits } => {
             call!(SYS_prlimit64, 0, *resource, limits.as_ptr(), ptr::null_mut::<u64>());
         }
-        Act::OwnCgroups => {
+        Action::UnshareCgroups => {
             call!(SYS_unshare, libc::CLONE_NEWCGROUP);
         }
-        Act::EnterContainer { container, namespaces } => {
+        Action::JoinNamespaces { container, namespaces } => {
             call!(SYS_setns, *container, *namespaces);
         }
-        Act::EnterNetwork(namespace) => {
+        Action::JoinNetwork(namespace) => {
             call!(SYS_setns, *namespace, libc::CLONE_NEWNET);
         }
-        Act::LoopbackUp => return loopback_up(),
-        Act::CutOffMounts => {
+        Action::LoopbackUp => return loopback_up(),
+        Action::MakeMountsPrivate => {
             call!(SYS_mount, nothing, c"/".as_ptr(), nothing, libc::MS_REC | libc::MS_PRIVATE, nothing);
         }
-        Act::Root(mount) => return change_root(*mount),
-        Act::ForgetHost => {
+        Action::PivotRoot(mount) => return change_root(*mount),
+        Action::DetachOldRoot => {
             // The old root lies on top of the new one, where no path from the root leads, but this does.
             call!(SYS_umount2, c".".as_ptr(), libc::MNT_DETACH);
             call!(SYS_chdir, c"/".as_ptr());
         }
-        Act::Attach { mount, target } => attach(*mount, target)?,
-        Act::Take { path, slot } => {
+        Action::AttachMount { mount, target } => attach(*mount, target)?,
+        Action::OpenTree { path, slot } => {
             let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC;
             let mount = call!(SYS_open_tree, here, path.as_ptr(), flags);
             if let Some(slot) = plan.slots.get(*slot) {
                 slot.store(mount as c_int, Ordering::SeqCst);
             }
         }
-        Act::Give { slot, target } => {
+        Action::MoveMount { slot, target } => {
             let mount = plan.slots.get(*slot).map_or(-1, |slot| slot.load(Ordering::SeqCst));
             attach(mount, target)?;
             call!(SYS_close, mount);
         }
-        Act::Mount { source, target, kind, flags, data } => {
+        Action::Mount { source, target, kind, flags, data } => {
             let kind = if kind.is_empty() { nothing } else { kind.as_ptr() };
             let data = if data.is_empty() { nothing } else { data.as_ptr() };
             call!(SYS_mount, source.as_ptr(), target.as_ptr(), kind, *flags, data);
         }
-        Act::KernelObjects { target, flags, instead } => {
-            if let Err(error) = kernel_objects(target, *flags) {
+        Action::MountSysfs { target, flags, instead } => {
+            if let Err(error) = mount_sysfs(target, *flags) {
                 return instead.map_or(Err(error), |mount| attach(mount, target));
             }
         }
-        Act::Unmount(path) => {
+        Action::Unmount(path) => {
             call!(SYS_umount2, path.as_ptr(), libc::MNT_DETACH);
         }
-        Act::Directory { parent, name, owner } => return directory(parent, name, *owner),
-        Act::HostName(name) => {
+        Action::MakeDirectory { parent, name, owner } => return directory(parent, name, *owner),
+        Action::SetHostname(name) => {
             call!(SYS_sethostname, name.as_ptr(), name.count_bytes());
         }
-        Act::FileModeMask(mask) => {
+        Action::Umask(mask) => {
             call!(SYS_umask, *mask);
         }
-        Act::DefaultSignals => default_signals(),
-        Act::AwaitInit => {
+        Action::ResetSignals => default_signals(),
+        Action::AwaitInit => {
             let signal = 1_u64 << (libc::SIGUSR1 - 1);
             call!(SYS_rt_sigtimedwait, &raw const signal, 0, 0, KERNEL_SIGSET_BYTES);
         }
-        Act::UnblockSignals => {
+        Action::UnblockSignals => {
             let none = 0_u64;
             call!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, ptr::null_mut::<u64>(), KERNEL_SIGSET_BYTES);
         }
-        Act::CloseFiles { except } => return close_files(except),
-        Act::Inherit(descriptor) => {
+        Action::CloseDescriptors { except } => return close_files(except),
+        Action::ClearCloseOnExec(descriptor) => {
             call!(SYS_fcntl, *descriptor, libc::F_SETFD, 0);
         }
-        Act::CloseOnExec => {
+        Action::SetCloseOnExec => {
             call!(SYS_close_range, FIRST_FILE, u32::MAX, CLOSE_RANGE_CLOEXEC);
         }
-        Act::Filter => {
+        Action::Seccomp => {
             let filter = libc::sock_fprog { len: plan.filter.len() as u16, filter: plan.filter.as_ptr().cast_mut() };
             call!(SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter);
         }
-        Act::Capabilities(keep) => return capabilities(*keep),
-        Act::KeepCapabilities => {
+        Action::LimitCapabilities(keep) => return capabilities(*keep),
+        Action::KeepCapabilities => {
             call!(SYS_prctl, libc::PR_SET_KEEPCAPS, 1, 0, 0, 0);
         }
-        Act::EveryCapability(all) => return every_capability(*all),
-        Act::Session => {
+        Action::RaiseAmbientCapabilities(all) => return every_capability(*all),
+        Action::Setsid => {
             call!(SYS_setsid);
         }
-        Act::Stream { from, to } => {
+        Action::SetStandardStream { from, to } => {
             call!(SYS_dup3, *from, *to, 0);
         }
-        Act::ControllingTerminal => {
+        Action::SetControllingTerminal => {
             call!(SYS_ioctl, 0, libc::TIOCSCTTY, 0);
         }
-        Act::OpenInput(path) => {
+        Action::OpenStdin(path) => {
             let file = open(path, libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOCTTY)?;
             call!(SYS_dup3, file, 0, 0);
             call!(SYS_close, file);
         }
-        Act::Groups(groups) => {
+        Action::Setgroups(groups) => {
             call!(SYS_setgroups, groups.len(), groups.as_ptr());
         }
-        Act::Identity { user, group } => {
+        Action::SetUser { user, group } => {
             call!(SYS_setresgid, *group, *group, *group);
             call!(SYS_setresuid, *user, *user, *user);
         }
-        Act::WorkingDirectory(path) => {
+        Action::Chdir(path) => {
             let directory = open(path, libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC)?;
             call!(SYS_fchdir, directory);
             call!(SYS_close, directory);
@@ -495,7 +495,7 @@ fn attach(mount: RawFd, target: &CStr) -> Result<(), c_int> {
     Ok(())
 }
 
-fn kernel_objects(target: &CStr, flags: u64) -> Result<(), c_int> {
+fn mount_sysfs(target: &CStr, flags: u64) -> Result<(), c_int> {
     let kind = c"sysfs".as_ptr();
     call!(SYS_mount, kind, target.as_ptr(), kind, flags, ptr::null::<c_char>());
     Ok(())

@@ -10,8 +10,8 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-use crate::limits::Enforced;
-use crate::{filter, mounts};
+use crate::limits::EnforcedLimits;
+use crate::{mounts, seccomp};
 
 /// The capabilities that the OCI world gives a container: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
 /// net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap.
@@ -69,14 +69,14 @@ pub(crate) struct Host {
     /// `/dev/null`, through which its owner and permissions cannot be changed.
     pub(crate) null: OwnedFd,
     /// What limits containers.
-    pub(crate) limits: Enforced,
+    pub(crate) limits: EnforcedLimits,
     /// The system call filter.
     pub(crate) filter: Vec<libc::sock_filter>,
 }
 
 impl Host {
     /// Looks; `limits` are those of containers.
-    pub(crate) fn look(limits: Enforced) -> Result<Self> {
+    pub(crate) fn detect(limits: EnforcedLimits) -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).attempt(|| format!("read `{path}`"));
         let status = read("/proc/self/status")?;
         let (permitted, bounding) = (capability_set(&status, "CapPrm")?, capability_set(&status, "CapBnd")?);
@@ -98,7 +98,7 @@ impl Host {
                 .attempt(|| "get a handle of the engine's own process".into())?,
             null: null()?,
             limits,
-            filter: filter::compile(),
+            filter: seccomp::compile(),
         })
     }
 

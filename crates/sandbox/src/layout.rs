@@ -12,11 +12,11 @@ use rondel_ports::process::{ProcessMount, ProcessMountSource};
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use rustix::mount::MountAttrFlags;
 
-use crate::act::{Act, Step};
 use crate::host::Host;
 use crate::mounts;
 use crate::program::c_string;
-use crate::tree::{Place, Tree, Want};
+use crate::steps::{Action, Step};
+use crate::tree::{ContainerPaths, FileKind, ResolvedPath};
 use crate::users::{self, Identity};
 
 const NO_SUID: u64 = libc::MS_NOSUID;
@@ -40,7 +40,7 @@ pub(crate) struct Layout<'a> {
     host: &'a Host,
     insecure: bool,
     /// The paths of the container.
-    pub(crate) tree: Tree,
+    pub(crate) tree: ContainerPaths,
     /// What must stay open until the container has started.
     pub(crate) keep: Vec<OwnedFd>,
     steps: Vec<Step>,
@@ -70,7 +70,7 @@ impl<'a> Layout<'a> {
         Ok(Self {
             host,
             insecure,
-            tree: Tree::new(root),
+            tree: ContainerPaths::new(root),
             keep: Vec::new(),
             steps: Vec::new(),
             contents: Contents::default(),
@@ -81,9 +81,9 @@ impl<'a> Layout<'a> {
 
     /// `/proc`, `/dev` and `/sys`.
     pub(crate) fn system(&mut self) -> Result<()> {
-        self.kernel[0] = self.kernel_file_system("proc", "/proc", NO_SUID | NO_DEV | NO_EXEC, "", Step::must)?;
+        self.kernel[0] = self.kernel_file_system("proc", "/proc", NO_SUID | NO_DEV | NO_EXEC, "", Step::required)?;
         self.devices()?;
-        self.kernel_objects()
+        self.mount_sysfs()
     }
 
     /// Covers what the OCI world hides from a container, and forbids writes to the rest of the kernel's settings. What is mounted
@@ -99,12 +99,15 @@ impl<'a> Layout<'a> {
             // What an older or newer kernel has in the container's own `/proc` may differ from the host's by a race only.
             let is_certain = !path.starts_with("/sys");
             let path = self.kernel_path(path);
-            let act = match (is_directory, &empty) {
+            let action = match (is_directory, &empty) {
                 (false, _) => {
                     let nothing = read_only_device(Path::new("/dev/null"))?;
-                    let act = Act::Attach { mount: nothing.as_raw_fd(), target: c_string(path.as_str(), "a target")? };
+                    let action = Action::AttachMount {
+                        mount: nothing.as_raw_fd(),
+                        target: c_string(path.as_str(), "a target")?,
+                    };
                     self.keep.push(nothing);
-                    act
+                    action
                 }
                 (true, Some(empty)) => mount(empty, &path, "", libc::MS_BIND, "")?,
                 (true, None) => mount("tmpfs", &path, "tmpfs", flags | libc::MS_RDONLY, "size=0,nr_inodes=2")?,
@@ -112,12 +115,12 @@ impl<'a> Layout<'a> {
             if *is_directory && is_certain {
                 empty = Some(path);
             }
-            self.steps.push(if is_certain { Step::must(act) } else { Step::may(act) });
+            self.steps.push(if is_certain { Step::required(action) } else { Step::optional(action) });
         }
         for path in &self.host.read_only {
             let path = &self.kernel_path(path);
-            self.steps.push(Step::must(mount(path, path, "", libc::MS_BIND | libc::MS_REC, "")?));
-            self.steps.push(Step::must(mount(
+            self.steps.push(Step::required(mount(path, path, "", libc::MS_BIND | libc::MS_REC, "")?));
+            self.steps.push(Step::required(mount(
                 path,
                 path,
                 "",
@@ -162,7 +165,7 @@ impl<'a> Layout<'a> {
     }
 
     /// A mount point for a mount of the description. Inside `/proc` are links to what processes have, and nothing to mount on.
-    fn mount_point(&mut self, target: &str, want: Want) -> Result<Place> {
+    fn mount_point(&mut self, target: &str, want: FileKind) -> Result<ResolvedPath> {
         let place = self.tree.mount_point(target, want)?;
         if place.path.strip_prefix(self.kernel[0].as_str()).is_some_and(|rest| rest.starts_with('/')) {
             return Err(Fault::user(format!("cannot mount on `{target}`: it is inside of `/proc`")));
@@ -206,8 +209,8 @@ impl<'a> Layout<'a> {
     /// Directories to make for a working directory that is missing.
     pub(crate) fn working_directory(&mut self, path: &str, owner: &Identity) -> Result<()> {
         match self.tree.find(path)?.map(|place| place.kind) {
-            Some(Want::Directory) => return Ok(()),
-            Some(Want::File) => {
+            Some(FileKind::Directory) => return Ok(()),
+            Some(FileKind::File) => {
                 return Err(Fault::user(format!("cannot use `{path}` as working directory: it is a file")));
             }
             None => {}
@@ -217,24 +220,27 @@ impl<'a> Layout<'a> {
             let what = "the working directory";
             let parent = c_string(if prefix.is_empty() { "/" } else { prefix.as_str() }, what)?;
             let (name_here, owner) = (c_string(name, what)?, (owner.user, owner.group));
-            self.steps.push(Step::must(Act::Directory { parent, name: name_here, owner }));
+            self.steps.push(Step::required(Action::MakeDirectory { parent, name: name_here, owner }));
             let _ = write!(prefix, "/{name}");
         }
         Ok(())
     }
 
     /// The steps in their order, and how many slots they use. What they use is in `tree` and `keep`.
-    pub(crate) fn finish(mut self) -> Result<(Tree, Vec<OwnedFd>, Vec<Step>, usize)> {
+    pub(crate) fn finish(mut self) -> Result<(ContainerPaths, Vec<OwnedFd>, Vec<Step>, usize)> {
         let mut steps = Vec::new();
         if let Some(memory) = self.contents.memory.take() {
             // ORDER: `/dev` lends its place before it is mounted; each file keeps its file system alive.
             let place = self.tree.find("/dev")?.map_or_else(|| "/dev".to_owned(), |place| place.path);
             let target = c_string(place.as_str(), "`/dev`")?;
-            steps.push(Step::must(Act::Attach { mount: memory.as_raw_fd(), target: target.clone() }));
+            steps.push(Step::required(Action::AttachMount { mount: memory.as_raw_fd(), target: target.clone() }));
             for slot in 0..self.contents.count {
-                steps.push(Step::must(Act::Take { path: c_string(format!("{place}/{slot}"), "`/dev`")?, slot }));
+                steps.push(Step::required(Action::OpenTree {
+                    path: c_string(format!("{place}/{slot}"), "`/dev`")?,
+                    slot,
+                }));
             }
-            steps.push(Step::must(Act::Unmount(target)));
+            steps.push(Step::required(Action::Unmount(target)));
             self.keep.push(memory);
         }
         steps.append(&mut self.steps);
@@ -271,12 +277,12 @@ impl<'a> Layout<'a> {
 
     fn tree_mount(&mut self, target: &str, mount: OwnedFd, read_only: bool) -> Result<()> {
         let stat = rustix::fs::fstat(&mount).attempt(|| "look at the source of the mount".into())?;
-        let want = if FileType::from_raw_mode(stat.st_mode).is_dir() { Want::Directory } else { Want::File };
+        let want = if FileType::from_raw_mode(stat.st_mode).is_dir() { FileKind::Directory } else { FileKind::File };
         if read_only {
             mounts::make_read_only(mount.as_fd()).attempt(|| "make the mount read-only".into())?;
         }
         let place = self.mount_point(target, want)?;
-        self.steps.push(Step::must(Act::Attach {
+        self.steps.push(Step::required(Action::AttachMount {
             mount: mount.as_raw_fd(),
             target: c_string(place.path.as_str(), "the target")?,
         }));
@@ -302,9 +308,10 @@ impl<'a> Layout<'a> {
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).attempt(what)?;
         let seen = rustix::fs::openat(memory, &name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).attempt(what)?;
         self.contents.count += 1;
-        let place = self.mount_point(target, Want::File)?;
-        self.steps.push(Step::must(Act::Give { slot, target: c_string(place.path.as_str(), "the target")? }));
-        self.tree.add(&place.path, Some(seen), Want::File);
+        let place = self.mount_point(target, FileKind::File)?;
+        self.steps
+            .push(Step::required(Action::MoveMount { slot, target: c_string(place.path.as_str(), "the target")? }));
+        self.tree.add(&place.path, Some(seen), FileKind::File);
         Ok(())
     }
 
@@ -314,11 +321,11 @@ impl<'a> Layout<'a> {
         target: &str,
         flags: u64,
         data: &str,
-        step: fn(Act) -> Step,
+        step: fn(Action) -> Step,
     ) -> Result<String> {
-        let place = self.tree.mount_point(target, Want::Directory)?;
+        let place = self.tree.mount_point(target, FileKind::Directory)?;
         self.steps.push(step(mount(kind, &place.path, kind, flags, data)?));
-        self.tree.add(&place.path, None, Want::Directory);
+        self.tree.add(&place.path, None, FileKind::Directory);
         Ok(place.path)
     }
 
@@ -335,8 +342,8 @@ impl<'a> Layout<'a> {
         for name in ["pts", "shm", "mqueue"] {
             rustix::fs::mkdirat(&memory, name, Mode::from_raw_mode(0o755)).attempt(what)?;
         }
-        let place = self.tree.mount_point("/dev", Want::Directory)?;
-        self.steps.push(Step::must(Act::Attach {
+        let place = self.tree.mount_point("/dev", FileKind::Directory)?;
+        self.steps.push(Step::required(Action::AttachMount {
             mount: memory.as_raw_fd(),
             target: c_string(place.path.as_str(), "`/dev`")?,
         }));
@@ -349,10 +356,10 @@ impl<'a> Layout<'a> {
             None => {
                 let group = terminal_group(self.host).map_or_else(String::new, |group| format!(",gid={group}"));
                 let terminals = format!("newinstance,ptmxmode=0666,mode=0620{group}");
-                self.kernel_file_system("devpts", "/dev/pts", NO_SUID | NO_EXEC, &terminals, Step::must)?;
+                self.kernel_file_system("devpts", "/dev/pts", NO_SUID | NO_EXEC, &terminals, Step::required)?;
             }
         }
-        self.kernel_file_system("mqueue", "/dev/mqueue", NO_SUID | NO_DEV | NO_EXEC, "", Step::may)?;
+        self.kernel_file_system("mqueue", "/dev/mqueue", NO_SUID | NO_DEV | NO_EXEC, "", Step::optional)?;
         let attributes =
             MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         let shared = mounts::memory(&[("mode", "1777"), ("size", "64m")], attributes)?;
@@ -369,8 +376,8 @@ impl<'a> Layout<'a> {
         }
     }
 
-    fn kernel_objects(&mut self) -> Result<()> {
-        let place = self.tree.mount_point("/sys", Want::Directory)?;
+    fn mount_sysfs(&mut self) -> Result<()> {
+        let place = self.tree.mount_point("/sys", FileKind::Directory)?;
         let read_only = if self.insecure { 0 } else { libc::MS_RDONLY };
         let flags = NO_SUID | NO_DEV | NO_EXEC | read_only;
         let is_root = self.host.users.is_full();
@@ -380,26 +387,32 @@ impl<'a> Layout<'a> {
             mounts::make_read_only(copy.as_fd())
                 .attempt(|| "make `/sys` of the host read-only for the container".into())?;
         }
-        let act = Act::KernelObjects {
+        let action = Action::MountSysfs {
             target: c_string(place.path.as_str(), "`/sys`")?,
             flags,
             instead: instead.as_ref().map(AsRawFd::as_raw_fd),
         };
-        self.steps.push(if is_root { Step::must(act) } else { Step::may(act) });
+        self.steps.push(if is_root { Step::required(action) } else { Step::optional(action) });
         self.keep.extend(instead);
-        self.tree.add(&place.path, None, Want::Directory);
+        self.tree.add(&place.path, None, FileKind::Directory);
         if self.host.unified_cgroups {
             let target = format!("{}/fs/cgroup", place.path);
-            self.steps.push(Step::may(mount("cgroup2", &target, "cgroup2", flags, "")?));
+            self.steps.push(Step::optional(mount("cgroup2", &target, "cgroup2", flags, "")?));
         }
         self.kernel[1] = place.path;
         Ok(())
     }
 }
 
-fn mount(source: &str, target: &str, kind: &str, flags: u64, data: &str) -> Result<Act> {
+fn mount(source: &str, target: &str, kind: &str, flags: u64, data: &str) -> Result<Action> {
     let (source, target) = (c_string(source, "a source")?, c_string(target, "a target")?);
-    Ok(Act::Mount { source, target, kind: c_string(kind, "a file system")?, flags, data: c_string(data, "an option")? })
+    Ok(Action::Mount {
+        source,
+        target,
+        kind: c_string(kind, "a file system")?,
+        flags,
+        data: c_string(data, "an option")?,
+    })
 }
 
 /// A device of the host, whose owner and permissions nobody can change through it.

@@ -3,7 +3,7 @@
 //! A run goes through the files in this order: `run` (one container from its description to its
 //! exit), `layout` (mounts as a list of steps), `tree` (paths inside the container, mount points
 //! that leave no trace), `users`, `program`, `child` (the only code that runs in the new process),
-//! `starter` (the program that executes the command), `output` (streams, waiting, killing).
+//! `sealed_program` (the program that executes the command), `output` (streams, waiting, killing).
 //! `limits` and `cgroup` say how much a container may take.
 //!
 //! # Invariants
@@ -17,7 +17,7 @@
 //!   closed before it opens any path. Links of `/proc` to what a process has are followed by nobody.
 //! * What hides parts of the kernel is mounted before anything that the description asks for, from the engine's own files.
 //! * No process of a container can look into a process that runs on the engine's memory. Such a
-//!   process executes nothing but the sealed program of [`starter`], which executes the command:
+//!   process executes nothing but the sealed program of [`sealed_program`], which executes the command:
 //!   whatever the kernel resolves for a command, `/proc/self/exe` is that program and never the
 //!   engine.
 //! * A container opens the devices that it is given and no others, and cannot change those.
@@ -25,14 +25,11 @@
 //! * A container is likelier to be killed than the engine when the machine runs out of memory.
 //! * Deliberately absent: images, networks, snapshots, the clock.
 
-mod act;
 mod cgroup;
 mod child;
-mod filter;
-mod filter_table;
-mod handle;
+mod exec_in;
 mod host;
-mod inside;
+mod kill_handle;
 mod layout;
 mod limits;
 mod mounts;
@@ -40,7 +37,10 @@ mod output;
 mod pool;
 mod program;
 mod run;
-mod starter;
+mod sealed_program;
+mod seccomp;
+mod seccomp_table;
+mod steps;
 mod terminal;
 mod tree;
 mod users;
@@ -56,9 +56,9 @@ use rustix::process::{DumpableBehavior, Signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cgroup::Cgroups;
-use crate::handle::{Handle, KillOnDrop};
 use crate::host::Host;
-use crate::limits::Enforced;
+use crate::kill_handle::{KillHandle, KillOnDrop};
+use crate::limits::EnforcedLimits;
 pub use crate::limits::Limits;
 use crate::pool::Pool;
 
@@ -94,8 +94,8 @@ impl Sandbox {
         // A further process in a container runs on our memory until it executes its program, and whoever is in there already sees it.
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .attempt(|| "keep the engine's memory to itself".into())?;
-        let limits = Enforced::look(&options.limits, options.open_files);
-        Ok(Self { host: Arc::new(Host::look(limits)?), pool: Arc::new(Pool::new(options.idle_threads.get())) })
+        let limits = EnforcedLimits::detect(&options.limits, options.open_files);
+        Ok(Self { host: Arc::new(Host::detect(limits)?), pool: Arc::new(Pool::new(options.idle_threads.get())) })
     }
 
     /// What this machine lacks to limit containers.
@@ -129,7 +129,7 @@ impl Processes for Sandbox {
                 signals = Some(wanted);
                 ProcessControl { started, signals: none }
             });
-            let handle = Arc::new(Handle::default());
+            let handle = Arc::new(KillHandle::default());
             let (sender, mut receiver) = oneshot::channel();
             let (host, run_handle) = (Arc::clone(&self.host), Arc::clone(&handle));
             self.pool.submit(Box::new(move |stacks| {
@@ -160,7 +160,7 @@ impl Processes for Sandbox {
     fn enter(&self, entrance: Entrance, spec: CommandSpec, cancel: CancellationToken) -> BoxFuture<'_, Result<Exit>> {
         Box::pin(async move {
             let what = spec.args.first().cloned().unwrap_or_default();
-            let handle = Arc::new(Handle::default());
+            let handle = Arc::new(KillHandle::default());
             let (sender, mut receiver) = oneshot::channel();
             let (host, run_handle) = (Arc::clone(&self.host), Arc::clone(&handle));
             // The thread is among the container's processes from then on: an ordinary user's cannot leave them again.
@@ -168,7 +168,7 @@ impl Processes for Sandbox {
                 .name("rondel-enter".into())
                 .spawn(move || {
                     let mut stacks = child::Stacks::default();
-                    let _ = sender.send(inside::run(&host, &entrance, spec, &run_handle, &mut stacks));
+                    let _ = sender.send(exec_in::run(&host, &entrance, spec, &run_handle, &mut stacks));
                 })
                 .attempt(|| format!("start a thread for `{what}`"))?;
             let _guard = KillOnDrop(&handle);

@@ -7,8 +7,8 @@ use std::fs;
 use rondel_ports::cache::Size;
 use rustix::process::{Resource, Rlimit, getrlimit};
 
-use crate::act::{Act, Step};
 use crate::cgroup::Cgroups;
+use crate::steps::{Action, Step};
 
 /// By how much containers are likelier to be killed than the engine when the machine runs out of
 /// memory.
@@ -31,9 +31,9 @@ pub struct Limits {
     pub io_weight: Option<u16>,
 }
 
-/// The same in figures.
+/// The same in values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Figures {
+pub(crate) struct LimitValues {
     /// Bytes for one container.
     pub(crate) memory: u64,
     /// Bytes for all containers together.
@@ -46,7 +46,7 @@ pub(crate) struct Figures {
     pub(crate) io_weight: Option<u16>,
 }
 
-impl Figures {
+impl LimitValues {
     /// The limits on a machine with so much memory, where so many processes are possible.
     pub(crate) fn new(limits: &Limits, memory: u64, processes: u64) -> Self {
         let total_processes = processes / 8 * 7;
@@ -62,7 +62,7 @@ impl Figures {
 }
 
 /// How the limits of containers are enforced.
-pub(crate) struct Enforced {
+pub(crate) struct EnforcedLimits {
     /// Control groups, where they are usable.
     pub(crate) cgroups: Option<Cgroups>,
     /// Why they are not.
@@ -75,21 +75,21 @@ pub(crate) struct Enforced {
     open_files: Option<Rlimit>,
 }
 
-impl Enforced {
+impl EnforcedLimits {
     /// Looks at what this machine offers.
-    pub(crate) fn look(limits: &Limits, open_files: Option<Rlimit>) -> Self {
-        let figures = Figures::new(limits, machine_memory(), machine_processes());
-        let (cgroups, reason) = match Cgroups::find(figures) {
+    pub(crate) fn detect(limits: &Limits, open_files: Option<Rlimit>) -> Self {
+        let values = LimitValues::new(limits, machine_memory(), machine_processes());
+        let (cgroups, reason) = match Cgroups::find(values) {
             Ok(cgroups) => (Some(cgroups), None),
             Err(reason) => (None, Some(reason)),
         };
         let mut of_process = Vec::new();
         if cgroups.is_none() {
-            of_process.push((Resource::Nproc, at_most(Resource::Nproc, figures.processes)));
+            of_process.push((Resource::Nproc, at_most(Resource::Nproc, values.processes)));
             // By default this would refuse memory to programs that only reserve addresses, such as
             // sanitizers.
             if limits.memory.is_some() {
-                of_process.push((Resource::Data, at_most(Resource::Data, figures.memory)));
+                of_process.push((Resource::Data, at_most(Resource::Data, values.memory)));
             }
         }
         let own_score =
@@ -107,20 +107,20 @@ impl Enforced {
 
     /// The first steps of a container, before it leaves the files of the host.
     pub(crate) fn first_steps(&self) -> Vec<Step> {
-        let mut steps = vec![Step::may(Act::OomScore(self.oom_score.clone()))];
-        steps.extend(self.open_files.iter().map(|limit| Step::must(of(Resource::Nofile, limit))));
+        let mut steps = vec![Step::optional(Action::OomScoreAdj(self.oom_score.clone()))];
+        steps.extend(self.open_files.iter().map(|limit| Step::required(of(Resource::Nofile, limit))));
         steps
     }
 
     /// The steps of a command that limit its processes.
     pub(crate) fn steps_of_process(&self) -> impl Iterator<Item = Step> {
-        self.of_process.iter().map(|(resource, limit)| Step::must(of(*resource, limit)))
+        self.of_process.iter().map(|(resource, limit)| Step::required(of(*resource, limit)))
     }
 }
 
-fn of(resource: Resource, limit: &Rlimit) -> Act {
+fn of(resource: Resource, limit: &Rlimit) -> Action {
     let number = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
-    Act::Limit { resource: resource as u32, limits: [number(limit.current), number(limit.maximum)] }
+    Action::SetRlimit { resource: resource as u32, limits: [number(limit.current), number(limit.maximum)] }
 }
 
 /// A limit that may not be above the one in force.
@@ -156,13 +156,13 @@ mod tests {
 
     #[test]
     fn figures_follow_from_the_machine_or_the_choice() {
-        let figures = Figures::new(&Limits::default(), 1000, 800);
-        assert_eq!((figures.memory, figures.total_memory), (900, 950));
-        assert_eq!((figures.processes, figures.total_processes), (400, 700));
+        let values = LimitValues::new(&Limits::default(), 1000, 800);
+        assert_eq!((values.memory, values.total_memory), (900, 950));
+        assert_eq!((values.processes, values.total_processes), (400, 700));
         let chosen = Limits { memory: Some(Size::Bytes(5)), processes: Some(7), cpu_weight: Some(3), io_weight: None };
-        let figures = Figures::new(&chosen, 1000, 800);
-        assert_eq!((figures.memory, figures.processes, figures.cpu_weight), (5, 7, Some(3)));
+        let values = LimitValues::new(&chosen, 1000, 800);
+        assert_eq!((values.memory, values.processes, values.cpu_weight), (5, 7, Some(3)));
         let too_many = Limits { processes: Some(10_000), ..Limits::default() };
-        assert_eq!(Figures::new(&too_many, 1000, 800).processes, 700, "no container takes what the machine needs");
+        assert_eq!(LimitValues::new(&too_many, 1000, 800).processes, 700, "no container takes what the machine needs");
     }
 }

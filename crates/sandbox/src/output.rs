@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use crate::starter::{NotExecuted, Report, Reported};
+use crate::sealed_program::{NotExecuted, ReportPipe, StartReport};
 
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -86,7 +86,7 @@ pub(crate) enum Ended {
 pub(crate) fn watch(
     pidfd: BorrowedFd<'_>,
     mut streams: [Stream; 2],
-    report: Report,
+    report: ReportPipe,
     running: impl FnOnce() -> Result<()>,
 ) -> Result<Ended> {
     let mut start = Start { report: Some(report), running: Some(running), failure: None };
@@ -128,21 +128,21 @@ pub(crate) fn watch(
 
 /// What is known of the start of a command.
 struct Start<F> {
-    report: Option<Report>,
+    report: Option<ReportPipe>,
     running: Option<F>,
     failure: Option<NotExecuted>,
 }
 
 impl<F: FnOnce() -> Result<()>> Start<F> {
     fn read(&mut self) -> Result<()> {
-        match self.report.as_mut().map(Report::read) {
-            None | Some(Reported::Nothing) => return Ok(()),
-            Some(Reported::Running) => {
+        match self.report.as_mut().map(ReportPipe::read) {
+            None | Some(StartReport::Nothing) => return Ok(()),
+            Some(StartReport::Running) => {
                 if let Some(running) = self.running.take() {
                     running()?;
                 }
             }
-            Some(Reported::NotExecuted(failure)) => self.failure = Some(failure),
+            Some(StartReport::NotExecuted(failure)) => self.failure = Some(failure),
         }
         self.report = None;
         Ok(())

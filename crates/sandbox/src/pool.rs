@@ -14,12 +14,12 @@ pub(crate) type Job = Box<dyn FnOnce(&mut Stacks) + Send>;
 /// A pool that grows with the work and keeps a few threads.
 pub(crate) struct Pool {
     keep: usize,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     wake: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct PoolState {
     jobs: VecDeque<Job>,
     idle: usize,
     closed: bool,
@@ -78,7 +78,7 @@ impl Pool {
         state.jobs.pop_front()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

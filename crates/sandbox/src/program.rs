@@ -5,8 +5,8 @@ use std::io;
 
 use rondel_fault::{Fault, Result};
 
-use crate::starter::NotExecuted;
-use crate::tree::Tree;
+use crate::sealed_program::NotExecuted;
+use crate::tree::ContainerPaths;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const SHEBANG_BYTES: u64 = 256;
@@ -44,7 +44,7 @@ pub(crate) fn explain(
     candidates: &[CString],
     program: &str,
     workdir: &str,
-    tree: &mut Tree,
+    tree: &mut ContainerPaths,
 ) -> Fault {
     let tried = candidates.get(failure.index);
     if !failure.interpreter_missing {
@@ -87,7 +87,7 @@ pub(crate) fn refusal(tried: Option<&CString>, program: &str, error: &io::Error)
 }
 
 /// What the first line of a script asks for.
-fn interpreter(tree: &mut Tree, path: &str) -> Option<String> {
+fn interpreter(tree: &mut ContainerPaths, path: &str) -> Option<String> {
     let start = tree.read(path, SHEBANG_BYTES).ok()??;
     let line = String::from_utf8_lossy(start.strip_prefix(b"#!")?).into_owned();
     // A carriage return belongs to the name, which is what is wrong with such a script.

@@ -8,18 +8,18 @@ use std::sync::atomic::AtomicI32;
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_ports::process::{Entrance, Exit, Limit, OutputSink, ProcessSpec, ProcessStdin};
 
-use crate::act::{Act, Step};
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::child::{self, Init, Plan, Stacks, Stage, Strings};
-use crate::handle::Handle;
 use crate::host::Host;
+use crate::kill_handle::KillHandle;
 use crate::layout::{self, Layout};
 use crate::limits::machine_kills;
 use crate::output::{self, Ended, Stream};
 use crate::program::{c_string, candidates, explain, not_started};
-use crate::starter::{Report, Starter};
+use crate::sealed_program::{ReportPipe, SealedProgram};
+use crate::steps::{Action, Step};
 use crate::terminal::Terminal;
-use crate::tree::Tree;
+use crate::tree::ContainerPaths;
 use crate::users::Identity;
 
 const HOST_NAME_BYTES: usize = 64;
@@ -33,11 +33,11 @@ struct Container {
     streams: [Stream; 2],
     /// Ends of pipes and detached mounts for the new processes.
     given: Vec<OwnedFd>,
-    starter: Starter,
-    report: Report,
+    sealed: SealedProgram,
+    report: ReportPipe,
     /// Files to try as the program, in order.
     candidates: Vec<CString>,
-    tree: Tree,
+    tree: ContainerPaths,
     program: String,
     workdir: String,
 }
@@ -46,19 +46,19 @@ struct Container {
 ///
 /// # Errors
 /// When the description is wrong, or the kernel refuses.
-pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &Handle, stacks: &mut Stacks) -> Result<Exit> {
+pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &KillHandle, stacks: &mut Stacks) -> Result<Exit> {
     // ORDER: to the end: as long as there is a handle of the network namespace, nobody else is given it.
     let _network = spec.network.clone();
     let mut spec = spec;
     let started = spec.control.take().map(|control| control.started);
     let kills = machine_kills();
     let cgroup = host.limits.cgroups.as_ref().map(Cgroups::container).transpose()?;
-    let Container { mut plan, streams, given, starter, report, candidates, mut tree, program, workdir } =
+    let Container { mut plan, streams, given, sealed, report, candidates, mut tree, program, workdir } =
         prepare(host, spec)?;
     plan.cgroup = cgroup.as_ref().map(Cgroup::handle);
     let pid = child::spawn(&plan, stacks, handle)
         .map_err(|error| Fault::environment("cannot make the namespaces of the container").caused_by(error))?;
-    drop((given, starter));
+    drop((given, sealed));
     // SAFETY: the kernel opened the descriptor in `spawn`; it is closed by `close` below only.
     let pidfd = unsafe { BorrowedFd::borrow_raw(handle.pidfd()) };
     let outcome = match plan.failure.get() {
@@ -108,8 +108,8 @@ fn limit_reached(cgroup: Option<&Cgroup<'_>>, kills: u64, exit: Exit) -> Option<
 pub(crate) fn refused(step: Option<&Step>, error: &std::io::Error) -> Fault {
     let cause = std::io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(0));
     match step {
-        Some(Step { act, .. }) if act.is_asked_for() => Fault::user(format!("cannot {act}")).caused_by(cause),
-        Some(Step { act, .. }) => Fault::environment(format!("cannot {act}")).caused_by(cause),
+        Some(Step { action, .. }) if action.is_user_error() => Fault::user(format!("cannot {action}")).caused_by(cause),
+        Some(Step { action, .. }) => Fault::environment(format!("cannot {action}")).caused_by(cause),
         None => Fault::bug("a container failed in a step that it does not have").caused_by(cause),
     }
 }
@@ -146,24 +146,24 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
     let (tree, mut given, mount_steps, slots) = layout.finish()?;
 
     let network = network.as_ref().map(|namespace| namespace.as_raw_fd());
-    let mut setup = vec![Step::must(Act::DieWithEngine(host.engine.as_raw_fd()))];
+    let mut setup = vec![Step::required(Action::SetParentDeathSignal(host.engine.as_raw_fd()))];
     setup.extend(host.limits.first_steps());
     if host.cgroup_namespaces {
         // ORDER: in the container's own group, which is the root of the namespace then.
-        setup.push(Step::must(Act::OwnCgroups));
+        setup.push(Step::required(Action::UnshareCgroups));
     }
-    setup.push(Step::must(network.map_or(Act::LoopbackUp, Act::EnterNetwork)));
-    setup.extend([Act::CutOffMounts, Act::FileModeMask(0), Act::Root(root_descriptor)].map(Step::must));
+    setup.push(Step::required(network.map_or(Action::LoopbackUp, Action::JoinNetwork)));
+    setup.extend([Action::MakeMountsPrivate, Action::Umask(0), Action::PivotRoot(root_descriptor)].map(Step::required));
     setup.extend(mount_steps);
     // ORDER: an ordinary user may mount `/proc` and `/sys` only while those of the host are in the same mount namespace.
-    setup.push(Step::must(Act::ForgetHost));
+    setup.push(Step::required(Action::DetachOldRoot));
     setup.extend(
-        [Act::HostName(c_string(hostname, "the host name")?), Act::FileModeMask(0o022), Act::DefaultSignals]
-            .map(Step::must),
+        [Action::SetHostname(c_string(hostname, "the host name")?), Action::Umask(0o022), Action::ResetSignals]
+            .map(Step::required),
     );
-    setup.push(Step::must(Act::CloseOnExec));
+    setup.push(Step::required(Action::SetCloseOnExec));
     if !insecure {
-        setup.extend([Act::Filter, Act::Capabilities(host.capabilities)].map(Step::must));
+        setup.extend([Action::Seccomp, Action::LimitCapabilities(host.capabilities)].map(Step::required));
     }
 
     let slave = terminal.map(|(master, slave)| {
@@ -177,12 +177,12 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
     }
     if !no_init {
         // ORDER: while both still are the same user, so that init may send its signal.
-        command.push(Step::must(Act::AwaitInit));
+        command.push(Step::required(Action::AwaitInit));
     }
     let directory = c_string(workdir.as_str(), "the working directory")?;
-    let (starter, report) = Starter::new()?;
+    let (sealed, report) = SealedProgram::new()?;
     let start = Start { directory, input, bound: no_init, insecure };
-    command.extend(start_steps(host, &starter, &identity, start));
+    command.extend(start_steps(host, &sealed, &identity, start));
     let candidates = candidates(&program, &env)?;
     let args = args.into_iter().map(|text| c_string(text, "an argument")).collect::<Result<_>>()?;
     let plan = Plan {
@@ -192,18 +192,18 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
         slots: (0..slots).map(|_| AtomicI32::new(-1)).collect(),
         filter: host.filter.clone(),
         init: (!no_init).then(|| init(host)),
-        program: starter.program(),
+        program: sealed.program(),
         command,
-        args: starter.arguments(&host.limits.oom_score, &candidates, args),
+        args: sealed.arguments(&host.limits.oom_score, &candidates, args),
         env: Strings::new(
             env.into_iter()
                 .map(|(name, value)| c_string(format!("{name}={value}"), &format!("the variable `{name}`")))
                 .collect::<Result<_>>()?,
         ),
-        failure: child::Failure::default(),
+        failure: child::ChildFailure::default(),
         borrower: AtomicI32::new(0),
     };
-    Ok(Container { plan, streams, given, starter, report, candidates, tree, program, workdir })
+    Ok(Container { plan, streams, given, sealed, report, candidates, tree, program, workdir })
 }
 
 fn checked_host_name(name: String) -> Result<String> {
@@ -226,8 +226,8 @@ fn namespaces(network: bool) -> libc::c_int {
 
 fn init(host: &Host) -> Init {
     let null = host.null.as_raw_fd();
-    let steps = (0..3).map(|to| Step::must(Act::Stream { from: null, to })).collect();
-    Init { steps, args: Starter::init_arguments(&host.limits.oom_score) }
+    let steps = (0..3).map(|to| Step::required(Action::SetStandardStream { from: null, to })).collect();
+    Init { steps, args: SealedProgram::init_arguments(&host.limits.oom_score) }
 }
 
 /// The standard streams: ours, the path of standard input when it is one, and the steps that set them up.
@@ -251,9 +251,10 @@ pub(crate) fn streams(
         }
         ProcessStdin::Path(text) => path = Some(c_string(text, "the path of standard input")?),
     }
-    let mut steps = vec![Step::must(Act::Session)];
+    let mut steps = vec![Step::required(Action::Setsid)];
     steps.extend(
-        [(input, 0), (out.as_raw_fd(), 1), (err.as_raw_fd(), 2)].map(|(from, to)| Step::must(Act::Stream { from, to })),
+        [(input, 0), (out.as_raw_fd(), 1), (err.as_raw_fd(), 2)]
+            .map(|(from, to)| Step::required(Action::SetStandardStream { from, to })),
     );
     given.extend([out, err]);
     Ok(([stdout, stderr], path, steps))
@@ -270,9 +271,9 @@ pub(crate) fn hand_over(stdin: &mut ProcessStdin, master: OwnedFd) {
 pub(crate) fn on_terminal(slave: &OwnedFd, identity: &Identity) -> Result<Vec<Step>> {
     rustix::fs::fchown(slave, Some(rustix::fs::Uid::from_raw(identity.user)), None)
         .attempt(|| "give the terminal to the user of the container".into())?;
-    let mut steps = vec![Step::must(Act::Session)];
-    steps.extend((0..3).map(|to| Step::must(Act::Stream { from: slave.as_raw_fd(), to })));
-    steps.push(Step::must(Act::ControllingTerminal));
+    let mut steps = vec![Step::required(Action::Setsid)];
+    steps.extend((0..3).map(|to| Step::required(Action::SetStandardStream { from: slave.as_raw_fd(), to })));
+    steps.push(Step::required(Action::SetControllingTerminal));
     Ok(steps)
 }
 
@@ -289,35 +290,38 @@ pub(crate) struct Start {
 }
 
 /// The last steps of a process: where it is, who it is, what it reads.
-pub(crate) fn start_steps(host: &Host, starter: &Starter, identity: &Identity, start: Start) -> Vec<Step> {
+pub(crate) fn start_steps(host: &Host, sealed: &SealedProgram, identity: &Identity, start: Start) -> Vec<Step> {
     let Start { directory, input, bound, insecure } = start;
-    let groups = Act::Groups(identity.groups.clone());
+    let groups = Action::Setgroups(identity.groups.clone());
     let engine = host.engine.as_raw_fd();
-    let mut for_start = vec![starter.program(), starter.writer()];
+    let mut for_start = vec![sealed.program(), sealed.writer()];
     for_start.sort_unstable();
     let mut at_first = [&*for_start, &[engine]].concat();
     at_first.sort_unstable();
     let mut steps = vec![
         // ORDER: before any path of the container is opened, on which the files of the engine must not be.
-        Step::must(Act::CloseFiles { except: at_first }),
-        Step::must(Act::WorkingDirectory(directory)),
-        if host.groups_denied { Step::may(groups) } else { Step::must(groups) },
+        Step::required(Action::CloseDescriptors { except: at_first }),
+        Step::required(Action::Chdir(directory)),
+        if host.groups_denied { Step::optional(groups) } else { Step::required(groups) },
     ];
     steps.extend(host.limits.steps_of_process());
-    let become_user = Act::Identity { user: identity.user, group: identity.group };
+    let become_user = Action::SetUser { user: identity.user, group: identity.group };
     if insecure {
-        steps.extend([Act::KeepCapabilities, become_user, Act::EveryCapability(host.every_capability)].map(Step::must));
+        steps.extend(
+            [Action::KeepCapabilities, become_user, Action::RaiseAmbientCapabilities(host.every_capability)]
+                .map(Step::required),
+        );
     } else {
-        steps.push(Step::must(become_user));
+        steps.push(Step::required(become_user));
     }
     if bound {
         // ORDER: a change of identity makes the kernel forget it.
-        steps.push(Step::must(Act::DieWithEngine(engine)));
+        steps.push(Step::required(Action::SetParentDeathSignal(engine)));
     }
-    steps.push(Step::must(Act::CloseFiles { except: for_start }));
-    steps.push(Step::must(Act::Inherit(starter.writer())));
+    steps.push(Step::required(Action::CloseDescriptors { except: for_start }));
+    steps.push(Step::required(Action::ClearCloseOnExec(sealed.writer())));
     // The file of standard input is one that the user may read, relative to where the user is.
-    steps.extend(input.map(|path| Step::must(Act::OpenInput(path))));
-    steps.push(Step::must(Act::UnblockSignals));
+    steps.extend(input.map(|path| Step::required(Action::OpenStdin(path))));
+    steps.push(Step::required(Action::UnblockSignals));
     steps
 }

@@ -18,7 +18,7 @@ const MAX_LINKS: usize = 40;
 
 /// What a mount point must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Want {
+pub(crate) enum FileKind {
     /// A directory.
     Directory,
     /// Anything else.
@@ -26,16 +26,16 @@ pub(crate) enum Want {
 }
 
 /// A path without links, and what is there.
-pub(crate) struct Place {
+pub(crate) struct ResolvedPath {
     /// Absolute.
     pub(crate) path: String,
     /// What it is.
-    pub(crate) kind: Want,
+    pub(crate) kind: FileKind,
 }
 
 /// The mounts of a container, in order, and the mount points made for them. Dropping it removes those mount points that are
 /// still as they were made.
-pub(crate) struct Tree {
+pub(crate) struct ContainerPaths {
     layers: Vec<Layer>,
     made: Vec<Made>,
     touched: Vec<Touched>,
@@ -46,7 +46,7 @@ struct Layer {
     at: String,
     /// None when only the running container can see it, as with `/proc`.
     mount: Option<OwnedFd>,
-    kind: Want,
+    kind: FileKind,
     /// Goes with the container: what is made in it need not be removed.
     passing: bool,
 }
@@ -54,7 +54,7 @@ struct Layer {
 struct Made {
     parent: usize,
     name: String,
-    kind: Want,
+    kind: FileKind,
 }
 
 struct Touched {
@@ -64,39 +64,39 @@ struct Touched {
     after: Timespec,
 }
 
-enum Look {
+enum PathLookup {
     Directory,
     File,
     Link(String),
     Missing,
 }
 
-impl Tree {
+impl ContainerPaths {
     /// A tree of the root alone.
     pub(crate) fn new(root: OwnedFd) -> Self {
         Self {
-            layers: vec![Layer { at: String::new(), mount: Some(root), kind: Want::Directory, passing: false }],
+            layers: vec![Layer { at: String::new(), mount: Some(root), kind: FileKind::Directory, passing: false }],
             made: Vec::new(),
             touched: Vec::new(),
         }
     }
 
     /// Adds a mount at a resolved path and keeps it open.
-    pub(crate) fn add(&mut self, place: &str, mount: Option<OwnedFd>, kind: Want) {
+    pub(crate) fn add(&mut self, place: &str, mount: Option<OwnedFd>, kind: FileKind) {
         self.layers.push(Layer { at: place.trim_end_matches('/').to_owned(), mount, kind, passing: false });
     }
 
     /// Adds a directory in memory, of which nothing is left when the container has ended.
     pub(crate) fn add_passing(&mut self, place: &str, mount: OwnedFd) {
         let at = place.trim_end_matches('/').to_owned();
-        self.layers.push(Layer { at, mount: Some(mount), kind: Want::Directory, passing: true });
+        self.layers.push(Layer { at, mount: Some(mount), kind: FileKind::Directory, passing: true });
     }
 
     /// Follows a path; none when something on it is missing.
     ///
     /// # Errors
     /// When there are too many links, or a file where a directory must be.
-    pub(crate) fn find(&mut self, path: &str) -> Result<Option<Place>> {
+    pub(crate) fn find(&mut self, path: &str) -> Result<Option<ResolvedPath>> {
         match self.plain(path) {
             Some(place) => Ok(Some(place)),
             None => self.walk(path, None),
@@ -107,7 +107,7 @@ impl Tree {
     ///
     /// # Errors
     /// As for `find`, when what is there is not what is wanted, or it cannot be made.
-    pub(crate) fn mount_point(&mut self, path: &str, want: Want) -> Result<Place> {
+    pub(crate) fn mount_point(&mut self, path: &str, want: FileKind) -> Result<ResolvedPath> {
         let place = match self.plain(path) {
             Some(place) => place,
             None => self
@@ -118,10 +118,10 @@ impl Tree {
             return Err(Fault::user(format!("cannot mount on `{path}`: it is the root of the container")));
         }
         match (place.kind, want) {
-            (Want::File, Want::Directory) => {
+            (FileKind::File, FileKind::Directory) => {
                 Err(Fault::user(format!("cannot mount a directory on `{path}`: a file is there")))
             }
-            (Want::Directory, Want::File) => {
+            (FileKind::Directory, FileKind::File) => {
                 Err(Fault::user(format!("cannot mount a file on `{path}`: a directory is there")))
             }
             _ => Ok(place),
@@ -154,7 +154,7 @@ impl Tree {
     }
 
     /// What a path leads to, when everything on it is there and nothing on it is a link: one look is enough then.
-    fn plain(&self, path: &str) -> Option<Place> {
+    fn plain(&self, path: &str) -> Option<ResolvedPath> {
         let mut resolved = String::with_capacity(path.len() + 1);
         for name in path.split('/').filter(|name| !name.is_empty() && *name != ".") {
             if name == ".." {
@@ -164,43 +164,45 @@ impl Tree {
             resolved.push_str(name);
         }
         match self.look(&resolved).ok()? {
-            Look::Directory if resolved.is_empty() => Some(Place { path: "/".into(), kind: Want::Directory }),
-            Look::Directory => Some(Place { path: resolved, kind: Want::Directory }),
-            Look::File => Some(Place { path: resolved, kind: Want::File }),
-            Look::Link(_) | Look::Missing => None,
+            PathLookup::Directory if resolved.is_empty() => {
+                Some(ResolvedPath { path: "/".into(), kind: FileKind::Directory })
+            }
+            PathLookup::Directory => Some(ResolvedPath { path: resolved, kind: FileKind::Directory }),
+            PathLookup::File => Some(ResolvedPath { path: resolved, kind: FileKind::File }),
+            PathLookup::Link(_) | PathLookup::Missing => None,
         }
     }
 
-    fn walk(&mut self, path: &str, make: Option<Want>) -> Result<Option<Place>> {
+    fn walk(&mut self, path: &str, make: Option<FileKind>) -> Result<Option<ResolvedPath>> {
         let mut pending: VecDeque<String> = components(path).collect();
         let mut resolved = String::new();
-        let mut kind = Want::Directory;
+        let mut kind = FileKind::Directory;
         let mut links = 0;
         while let Some(name) = pending.pop_front() {
             if name == ".." {
                 up(&mut resolved);
-                kind = Want::Directory;
+                kind = FileKind::Directory;
                 continue;
             }
             let length = resolved.len();
             resolved.push('/');
             resolved.push_str(&name);
             let mut look = self.look(&resolved)?;
-            if let (Look::Missing, Some(want)) = (&look, make) {
-                let kind = if pending.is_empty() { want } else { Want::Directory };
+            if let (PathLookup::Missing, Some(want)) = (&look, make) {
+                let kind = if pending.is_empty() { want } else { FileKind::Directory };
                 self.make(&resolved[..length], &name, kind)?;
-                look = if kind == Want::Directory { Look::Directory } else { Look::File };
+                look = if kind == FileKind::Directory { PathLookup::Directory } else { PathLookup::File };
             }
             match look {
-                Look::Missing => return Ok(None),
-                Look::Directory => kind = Want::Directory,
-                Look::File if pending.is_empty() => kind = Want::File,
-                Look::File => {
+                PathLookup::Missing => return Ok(None),
+                PathLookup::Directory => kind = FileKind::Directory,
+                PathLookup::File if pending.is_empty() => kind = FileKind::File,
+                PathLookup::File => {
                     return Err(Fault::user(format!(
                         "cannot follow `{path}` in the container: `{resolved}` is a file"
                     )));
                 }
-                Look::Link(target) => {
+                PathLookup::Link(target) => {
                     links += 1;
                     if links > MAX_LINKS {
                         return Err(Fault::user(format!(
@@ -211,14 +213,14 @@ impl Tree {
                     for component in components(&target).rev() {
                         pending.push_front(component);
                     }
-                    kind = Want::Directory;
+                    kind = FileKind::Directory;
                 }
             }
         }
         if resolved.is_empty() {
             resolved.push('/');
         }
-        Ok(Some(Place { path: resolved, kind }))
+        Ok(Some(ResolvedPath { path: resolved, kind }))
     }
 
     /// The mount that covers a resolved path, and the path below it.
@@ -233,32 +235,36 @@ impl Tree {
         found.unwrap_or((0, path.trim_start_matches('/')))
     }
 
-    fn look(&self, path: &str) -> Result<Look> {
+    fn look(&self, path: &str) -> Result<PathLookup> {
         let (index, rest) = self.cover(path);
         let layer = &self.layers[index];
         let (Some(mount), false) = (&layer.mount, rest.is_empty()) else {
-            return Ok(if layer.kind == Want::File && rest.is_empty() { Look::File } else { Look::Directory });
+            return Ok(if layer.kind == FileKind::File && rest.is_empty() {
+                PathLookup::File
+            } else {
+                PathLookup::Directory
+            });
         };
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let what = || format!("look at `{path}` of the container");
         let found = match rustix::fs::openat2(mount, rest, flags, Mode::empty(), resolve()) {
             Ok(found) => found,
-            Err(Errno::NOENT) => return Ok(Look::Missing),
+            Err(Errno::NOENT) => return Ok(PathLookup::Missing),
             Err(error) => return Err(error).attempt(what),
         };
         let stat = rustix::fs::fstat(&found).attempt(what)?;
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => Ok(Look::Directory),
+            FileType::Directory => Ok(PathLookup::Directory),
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(&found, c"", Vec::new())
                     .attempt(|| format!("read the link `{path}` of the container"))?;
-                Ok(Look::Link(text(target, path)?))
+                Ok(PathLookup::Link(text(target, path)?))
             }
-            _ => Ok(Look::File),
+            _ => Ok(PathLookup::File),
         }
     }
 
-    fn make(&mut self, parent: &str, name: &str, kind: Want) -> Result<()> {
+    fn make(&mut self, parent: &str, name: &str, kind: FileKind) -> Result<()> {
         let (index, rest) = self.cover(parent);
         let what = || format!("make the mount point `{parent}/{name}`");
         let layer = &self.layers[index];
@@ -298,8 +304,8 @@ impl Tree {
             let directory = &self.touched[made.parent].directory;
             // What cannot be removed is in use by now, and so a change that the process made.
             let _ = match made.kind {
-                Want::Directory => rustix::fs::unlinkat(directory, &made.name, AtFlags::REMOVEDIR),
-                Want::File => match rustix::fs::statat(directory, &made.name, AtFlags::SYMLINK_NOFOLLOW) {
+                FileKind::Directory => rustix::fs::unlinkat(directory, &made.name, AtFlags::REMOVEDIR),
+                FileKind::File => match rustix::fs::statat(directory, &made.name, AtFlags::SYMLINK_NOFOLLOW) {
                     Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_size == 0 => {
                         rustix::fs::unlinkat(directory, &made.name, AtFlags::empty())
                     }
@@ -318,19 +324,19 @@ impl Tree {
     }
 }
 
-impl Drop for Tree {
+impl Drop for ContainerPaths {
     fn drop(&mut self) {
         self.remove_mount_points();
     }
 }
 
-fn make_in(directory: &OwnedFd, name: &str, kind: Want) -> Result<(), Errno> {
+fn make_in(directory: &OwnedFd, name: &str, kind: FileKind) -> Result<(), Errno> {
     match kind {
-        Want::Directory => {
+        FileKind::Directory => {
             rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(0o755))?;
             rustix::fs::chmodat(directory, name, Mode::from_raw_mode(0o755), AtFlags::empty())
         }
-        Want::File => {
+        FileKind::File => {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let file = rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644))?;
             rustix::fs::fchmod(file, Mode::from_raw_mode(0o644))
@@ -383,7 +389,7 @@ mod tests {
         ] {
             symlink(target, root.path().join(link)).unwrap();
         }
-        let mut tree = Tree::new(open(root.path()));
+        let mut tree = ContainerPaths::new(open(root.path()));
         for (path, expected) in paths {
             let found = tree.find(path).map(|place| place.map(|place| place.path));
             assert_eq!(found.ok().flatten().as_deref(), *expected, "`{path}`");
@@ -416,17 +422,17 @@ mod tests {
         };
         let paths = [root.path().to_owned(), root.path().join("etc"), volume.path().to_owned()];
         let before: Vec<_> = paths.iter().map(|path| times(path)).collect();
-        let mut tree = Tree::new(open(root.path()));
+        let mut tree = ContainerPaths::new(open(root.path()));
         for (path, want, expected) in [
-            ("/a/b/c", Want::Directory, "/a/b/c"),
-            ("/a/b/file", Want::File, "/a/b/file"),
-            ("/etc/hosts", Want::File, "/etc/hosts"),
-            ("/etc/dangling", Want::File, "/run/made/here"),
+            ("/a/b/c", FileKind::Directory, "/a/b/c"),
+            ("/a/b/file", FileKind::File, "/a/b/file"),
+            ("/etc/hosts", FileKind::File, "/etc/hosts"),
+            ("/etc/dangling", FileKind::File, "/run/made/here"),
         ] {
             assert_eq!(tree.mount_point(path, want).unwrap().path, expected);
         }
-        tree.add("/a/b/c", Some(open(volume.path())), Want::Directory);
-        assert_eq!(tree.mount_point("/a/b/c/sub", Want::Directory).unwrap().path, "/a/b/c/sub");
+        tree.add("/a/b/c", Some(open(volume.path())), FileKind::Directory);
+        assert_eq!(tree.mount_point("/a/b/c/sub", FileKind::Directory).unwrap().path, "/a/b/c/sub");
         assert!(volume.path().join("sub").is_dir());
         assert!(!root.path().join("a/b/c/sub").exists());
         drop(tree);
@@ -438,9 +444,11 @@ mod tests {
     fn nothing_is_undone_in_what_goes_with_the_container() {
         let (root, memory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::create_dir(root.path().join("dev")).unwrap();
-        let mut tree = Tree::new(open(root.path()));
+        let mut tree = ContainerPaths::new(open(root.path()));
         tree.add_passing("/dev", open(memory.path()));
-        for (path, want) in [("/dev/null", Want::File), ("/dev/pts", Want::Directory), ("/dev/null", Want::File)] {
+        for (path, want) in
+            [("/dev/null", FileKind::File), ("/dev/pts", FileKind::Directory), ("/dev/null", FileKind::File)]
+        {
             assert_eq!(tree.mount_point(path, want).unwrap().path, path);
         }
         drop(tree);
@@ -451,8 +459,8 @@ mod tests {
     #[test]
     fn what_the_process_made_stays() {
         let root = tempfile::tempdir().unwrap();
-        let mut tree = Tree::new(open(root.path()));
-        tree.mount_point("/a/b", Want::Directory).unwrap();
+        let mut tree = ContainerPaths::new(open(root.path()));
+        tree.mount_point("/a/b", FileKind::Directory).unwrap();
         fs::write(root.path().join("a/kept"), "x").unwrap();
         drop(tree);
         assert!(root.path().join("a/kept").exists());
@@ -464,19 +472,19 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("file"), "x").unwrap();
         fs::create_dir(root.path().join("directory")).unwrap();
-        let mut tree = Tree::new(open(root.path()));
+        let mut tree = ContainerPaths::new(open(root.path()));
         let mut refused =
             |path: &str, want| tree.mount_point(path, want).map(|place| place.path).map_err(|fault| fault.to_string());
         assert_eq!(
-            refused("/file", Want::Directory),
+            refused("/file", FileKind::Directory),
             Err("cannot mount a directory on `/file`: a file is there".into())
         );
         assert_eq!(
-            refused("/directory", Want::File),
+            refused("/directory", FileKind::File),
             Err("cannot mount a file on `/directory`: a directory is there".into())
         );
         assert_eq!(
-            refused("/x/..", Want::Directory),
+            refused("/x/..", FileKind::Directory),
             Err("cannot mount on `/x/..`: it is the root of the container".into())
         );
     }

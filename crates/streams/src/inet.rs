@@ -17,7 +17,7 @@ const BACKLOG: usize = 64;
 const QUEUE: u32 = 1024;
 
 /// An open port; it closes when this is dropped.
-pub struct Door {
+pub struct PortListener {
     /// The port.
     pub port: u16,
     /// A stream for every connection, or for every peer.
@@ -58,7 +58,7 @@ pub async fn connect(socket: OwnedFd, address: SocketAddr, protocol: Protocol) -
 ///
 /// # Errors
 /// When the port is taken.
-pub fn listen(socket: OwnedFd, port: u16, protocol: Protocol) -> io::Result<Door> {
+pub fn listen(socket: OwnedFd, port: u16, protocol: Protocol) -> io::Result<PortListener> {
     let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     let (sender, connections) = mpsc::channel(BACKLOG);
     let (port, serving) = match protocol {
@@ -89,5 +89,5 @@ pub fn listen(socket: OwnedFd, port: u16, protocol: Protocol) -> io::Result<Door
             (port, tokio::spawn(serve))
         }
     };
-    Ok(Door { port, connections, guard: Serving(serving) })
+    Ok(PortListener { port, connections, guard: Serving(serving) })
 }

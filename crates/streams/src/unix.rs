@@ -8,9 +8,9 @@ use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 /// How long whoever listens may be too busy to accept.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two tries.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Connects to the socket at `path`. As for a process that waits in `connect`, a full queue of
 /// connections is no error for a while.
@@ -18,11 +18,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// # Errors
 /// When nobody listens there, or the queue stays full.
 pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
     loop {
         match UnixStream::connect(path.as_ref()).await {
             Err(e) if e.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
-                tokio::time::sleep(LOOK_AGAIN).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
             other => return other,
         }

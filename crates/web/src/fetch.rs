@@ -21,9 +21,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::OnceCell;
 
 use crate::connection::{Limits, client, network, refusal, shown};
-use crate::door::Door;
-use crate::outside::{check, outside_client};
+use crate::egress_client::{check, egress_checked_client};
 use crate::proxy_env::ProxyEnvironment;
+use crate::unix_relay::UnixRelay;
 
 /// A request whose connection is reset is made again so often.
 const RETRIES: u32 = 3;
@@ -56,13 +56,13 @@ impl Web {
         let url = address(request.url)?;
         let what = format!("fetch `{}`", shown(&url));
         let beside = into.parent().unwrap_or(Path::new("/"));
-        let door = request.dial.map(|dial| Door::open(beside, &url, dial)).transpose()?;
-        let client = match (&door, request.reach) {
-            (Some(door), _) => door.client(&self.proxy_env, self.limits)?,
+        let relay = request.dial.map(|dial| UnixRelay::open(beside, &url, dial)).transpose()?;
+        let client = match (&relay, request.reach) {
+            (Some(relay), _) => relay.client(&self.proxy_env, self.limits)?,
             (None, Reach::Anywhere) => self.client.clone(),
             (None, Reach::Outside) => {
                 check(&self.proxy_env.egress, &url).map_err(|fault| fault.context(format!("cannot {what}")))?;
-                let make = || async { outside_client(&self.proxy_env, self.limits, follow) };
+                let make = || async { egress_checked_client(&self.proxy_env, self.limits, follow) };
                 self.outside.get_or_try_init(make).await?.clone()
             }
         };

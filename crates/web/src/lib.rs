@@ -7,16 +7,16 @@
 
 mod bodies;
 mod connection;
-mod door;
+mod egress_client;
 mod fetch;
-mod outside;
 mod proxy_env;
 mod server;
+mod unix_relay;
 
 pub use bodies::{Admission, Admitted, BODY_LIMIT, RequestLimits};
 pub use connection::{Limits, body, client, is_loopback, network, origin, shown};
-pub use door::Door;
+pub use egress_client::{check, egress_checked_client};
 pub use fetch::Web;
-pub use outside::{check, outside_client};
 pub use proxy_env::ProxyEnvironment;
 pub use server::{ServerLimits, serve};
+pub use unix_relay::UnixRelay;

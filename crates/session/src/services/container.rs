@@ -12,7 +12,7 @@ use super::instance::ServiceLaunch;
 
 /// Runs a service to its end: how it ended.
 pub(super) async fn run(launch: ServiceLaunch, service: &ContainerService) -> Fault {
-    let ServiceLaunch { ops, cx, hostname, names, neighbourhood, signals, cancel, ready } = launch;
+    let ServiceLaunch { ops, cx, hostname, names, group, signals, cancel, ready } = launch;
     let (tell_started, started) = oneshot::channel();
     let (tell_surroundings, environment) = oneshot::channel();
     let control = ServiceControl {
@@ -27,7 +27,7 @@ pub(super) async fn run(launch: ServiceLaunch, service: &ContainerService) -> Fa
         let Ok(ServiceEnvironment { network, granted }) = environment.await else {
             return std::future::pending().await;
         };
-        let membership = ops.ports().networks.publish(&network, &neighbourhood, &names)?;
+        let membership = ops.ports().networks.publish(&network, &group, &names)?;
         let Ok(entrance) = started.await else { return std::future::pending().await };
         let started = Started { ops: &ops, cx: &cx, service, network: &network, entrance: &entrance };
         started.ready().await?;

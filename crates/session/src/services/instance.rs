@@ -56,7 +56,7 @@ pub(crate) struct ServiceLaunch {
     /// The complete names under which containers find it.
     pub(crate) names: Vec<String>,
     /// Who finds it.
-    pub(crate) neighbourhood: Arc<str>,
+    pub(crate) group: Arc<str>,
     /// Signals for it.
     pub(crate) signals: mpsc::UnboundedReceiver<i32>,
     /// Ends it at once.
@@ -105,7 +105,7 @@ impl Instance {
             cx: cx.clone(),
             hostname: service.hostname().to_owned(),
             names: vec![session.full_name(service)],
-            neighbourhood: session.session.clone(),
+            group: session.session.clone(),
             signals: received,
             cancel: instance.cancel.clone(),
             ready,

@@ -18,7 +18,7 @@ use futures_util::future::{select_all, try_join_all};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::service::{Forward, Service, ServiceBinding, label};
-use rondel_ops::{BoundServices, Inside, Neighbour, OpContext, Ops, Services};
+use rondel_ops::{BoundServices, Inside, JoinedNetwork, OpContext, Ops, Services};
 use rondel_ports::BoxFuture;
 use rondel_ports::network::Network;
 use rondel_ports::streams::Machine;
@@ -259,7 +259,7 @@ impl Services for ClientServices {
         })
     }
 
-    fn join(&self, ops: &Arc<Ops>, network: &Network, bindings: &[ServiceBinding]) -> Result<Neighbour> {
+    fn join(&self, ops: &Arc<Ops>, network: &Network, bindings: &[ServiceBinding]) -> Result<JoinedNetwork> {
         let session = &self.session;
         let given = bindings.iter().filter_map(|binding| binding.service.given_name()?.module.as_ref());
         let mut search: Vec<String> = Vec::with_capacity(2);
@@ -271,7 +271,7 @@ impl Services for ClientServices {
         }
         search.push(session.domain(None));
         let membership = ops.ports().networks.join(network, &session.session)?;
-        Ok(Neighbour { search, membership })
+        Ok(JoinedNetwork { search, membership })
     }
 }
 

@@ -48,16 +48,16 @@ pub(super) fn run<'a>(
             opened = opened => opened,
             () = cancel.cancelled() => Err(stopped("tunnel")),
         };
-        let (doors, used) = match opened {
+        let (listeners, used) = match opened {
             Ok(opened) => opened,
             Err(fault) => return fault,
         };
-        let forwards = doors.iter().map(|(forward, _)| *forward).collect();
+        let forwards = listeners.iter().map(|(forward, _)| *forward).collect();
         let mut carrying = JoinSet::new();
-        for (forward, door) in doors {
+        for (forward, listener) in listeners {
             let (ops, network) = (ops.clone(), used.up.network.clone());
             let dial: Dial = Arc::new(move || Box::pin(dial(ops.clone(), network.clone(), forward)));
-            carrying.spawn(carry(door, dial, cx.events.clone()));
+            carrying.spawn(carry(listener, dial, cx.events.clone()));
         }
         let _ = ready.send(Up { network: used.up.network.clone(), inside: None, forwards });
         until_end(&used, &mut signals, &cancel).await
@@ -100,12 +100,12 @@ pub fn forwards(tunnel: &TunnelService) -> Result<Vec<Forward>> {
 }
 
 async fn open(machine: Arc<dyn Machine>, tunnel: &TunnelService) -> Result<Vec<(Forward, Listening)>> {
-    let mut doors = Vec::new();
+    let mut listeners = Vec::new();
     for forward in forwards(tunnel)? {
-        let door = machine.listen(forward.frontend.unwrap_or(0), transport(forward.protocol)).await?;
-        doors.push((Forward { frontend: Some(door.port), ..forward }, door));
+        let listener = machine.listen(forward.frontend.unwrap_or(0), transport(forward.protocol)).await?;
+        listeners.push((Forward { frontend: Some(listener.port), ..forward }, listener));
     }
-    Ok(doors)
+    Ok(listeners)
 }
 
 /// Connects to a port of a service, from inside its network.
@@ -119,21 +119,22 @@ async fn dial(ops: Arc<Ops>, network: Network, forward: Forward) -> Result<Strea
 
 /// Runs ports that lead to a client's machine to their end: how they ended.
 pub(super) async fn run_host(launch: ServiceLaunch, session: &Arc<SessionServices>, host: &HostService) -> Fault {
-    let ServiceLaunch { ops, cx, names, neighbourhood, mut signals, cancel, ready, .. } = launch;
+    let ServiceLaunch { ops, cx, names, group, mut signals, cancel, ready, .. } = launch;
     let opened = async {
         let machine = session.machine(&host.client)?;
         let network = ops.ports().networks.connect().await?;
-        let membership = ops.ports().networks.publish(&network, &neighbourhood, &names)?;
-        let mut doors = Vec::new();
+        let membership = ops.ports().networks.publish(&network, &group, &names)?;
+        let mut listeners = Vec::new();
         for forward in &host.ports {
             let (port, protocol) = (forward.frontend.unwrap_or(forward.backend), transport(forward.protocol));
             let socket = ops.ports().networks.socket(network.namespace.as_fd(), protocol)?;
-            let door = inet::listen(socket, port, protocol).attempt(|| format!("listen on port {port}/{protocol}"))?;
-            doors.push((*forward, door));
+            let listener =
+                inet::listen(socket, port, protocol).attempt(|| format!("listen on port {port}/{protocol}"))?;
+            listeners.push((*forward, listener));
         }
-        Ok::<_, Fault>((machine, network, membership, doors))
+        Ok::<_, Fault>((machine, network, membership, listeners))
     };
-    let (machine, network, _membership, doors) = match opened.await {
+    let (machine, network, _membership, listeners) = match opened.await {
         Ok(opened) => opened,
         Err(fault) => return fault,
     };
@@ -141,14 +142,14 @@ pub(super) async fn run_host(launch: ServiceLaunch, session: &Arc<SessionService
     // handle of the namespace.
     let _spoilt = network.namespace.clone();
     let mut carrying = JoinSet::new();
-    for (forward, door) in doors {
+    for (forward, listener) in listeners {
         let (machine, name) = (machine.clone(), host.host.clone());
         let dial: Dial = Arc::new(move || {
             let (machine, protocol) = (machine.clone(), transport(forward.protocol));
             let to = Address::Port { host: name.clone(), port: forward.backend, protocol };
             Box::pin(async move { machine.dial(to).await })
         });
-        let inet::Door { port, connections, guard } = door;
+        let inet::PortListener { port, connections, guard } = listener;
         carrying.spawn(carry(Listening { port, connections, guard: Box::new(guard) }, dial, cx.events.clone()));
     }
     let _ = ready.send(Up { network, inside: None, forwards: Vec::new() });
@@ -159,11 +160,11 @@ pub(super) async fn run_host(launch: ServiceLaunch, session: &Arc<SessionService
 }
 
 /// Passes every connection on, until the port closes.
-async fn carry(mut door: Listening, dial: Dial, events: Emitter) {
+async fn carry(mut listener: Listening, dial: Dial, events: Emitter) {
     let mut open = JoinSet::new();
     loop {
         tokio::select! {
-            near = door.connections.recv(), if open.len() < MAX_CONNECTIONS => {
+            near = listener.connections.recv(), if open.len() < MAX_CONNECTIONS => {
                 let Some(near) = near else { return };
                 open.spawn(pass_on(near, dial.clone(), events.clone()));
             }

@@ -8,23 +8,23 @@ use rondel_digest::Digest;
 use rondel_fault::{Attempt, Result};
 
 use crate::firewall;
-use crate::links;
+use crate::interfaces;
 use crate::netlink::{Batch, Family, Socket};
 
 /// The names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Names {
+pub(crate) struct ResourceNames {
     /// The bridge.
     pub(crate) bridge: String,
     /// The packet filter table.
     pub(crate) table: String,
-    /// This machine's end of a container's cable, with `%d` for a number.
-    pub(crate) cable: String,
+    /// This machine's end of a container's veth, with `%d` for a number.
+    pub(crate) veth: String,
     /// The file in which the helper process of an ordinary user is noted.
     pub(crate) record: PathBuf,
 }
 
-impl Names {
+impl ResourceNames {
     /// The names for a state folder.
     pub(crate) fn of(state_dir: &Path) -> Self {
         let place = state_dir.canonicalize().unwrap_or_else(|_| state_dir.to_owned());
@@ -33,19 +33,19 @@ impl Names {
         Self {
             bridge: format!("rnd{short}"),
             table: format!("rondel-{short}"),
-            cable: format!("v{short}%d"),
+            veth: format!("v{short}%d"),
             record: place.join("network-helper"),
         }
     }
 
-    /// What the names of all cables begin with, and no other's.
-    pub(crate) fn cables(&self) -> &str {
-        self.cable.trim_end_matches("%d")
+    /// What the names of all veths begin with, and no other's.
+    pub(crate) fn veth_prefix(&self) -> &str {
+        self.veth.trim_end_matches("%d")
     }
 
-    /// Removes bridge, cables and rules from the namespace of the calling thread; what is not there is no error.
-    pub(crate) fn sweep(&self) -> Result<()> {
-        self.sweep_links().attempt(|| format!("remove bridge `{}`", self.bridge))?;
+    /// Removes bridge, veths and rules from the namespace of the calling thread; what is not there is no error.
+    pub(crate) fn remove_all(&self) -> Result<()> {
+        self.remove_interfaces().attempt(|| format!("remove bridge `{}`", self.bridge))?;
         let rules = firewall::socket().and_then(|mut socket| firewall::remove(&mut socket, &self.table));
         match rules {
             Err(error) if !missing_in_kernel(&error) => {
@@ -55,15 +55,15 @@ impl Names {
         }
     }
 
-    fn sweep_links(&self) -> io::Result<()> {
+    fn remove_interfaces(&self) -> io::Result<()> {
         let mut socket = Socket::open(Family::Route)?;
-        let prefix = self.cables();
-        for link in links::list(&mut socket)? {
+        let prefix = self.veth_prefix();
+        for link in interfaces::list(&mut socket)? {
             if link.name != self.bridge && !link.name.starts_with(prefix) {
                 continue;
             }
             let mut batch = Batch::default();
-            links::remove(&mut batch, &link.name);
+            interfaces::remove(&mut batch, &link.name);
             match socket.apply(batch) {
                 Err(error) if error.raw_os_error() != Some(libc::ENODEV) => return Err(error),
                 _ => {}
@@ -73,11 +73,11 @@ impl Names {
     }
 }
 
-/// Whether an interface has a name as engines give them: a bridge, or this machine's end of a cable.
-pub(crate) fn is_of_an_engine(name: &str) -> bool {
+/// Whether an interface has a name as engines give them: a bridge, or this machine's end of a veth.
+pub(crate) fn is_engine_interface(name: &str) -> bool {
     let is_hex = |text: &str| text.len() == 8 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let of_cable = |rest: &str| rest.get(..8).is_some_and(is_hex) && rest[8..].bytes().all(|b| b.is_ascii_digit());
-    name.strip_prefix("rnd").is_some_and(is_hex) || name.strip_prefix('v').is_some_and(of_cable)
+    let is_veth = |rest: &str| rest.get(..8).is_some_and(is_hex) && rest[8..].bytes().all(|b| b.is_ascii_digit());
+    name.strip_prefix("rnd").is_some_and(is_hex) || name.strip_prefix('v').is_some_and(is_veth)
 }
 
 fn missing_in_kernel(error: &io::Error) -> bool {
@@ -90,11 +90,11 @@ mod tests {
 
     #[test]
     fn names_fit_the_kernel_and_differ() {
-        let one = Names::of(Path::new("/nonexistent/one"));
-        assert!(one.bridge.len() <= 15 && one.cable.trim_end_matches("%d").len() <= 9, "{one:?}");
-        assert_eq!(one, Names::of(Path::new("/nonexistent/one")));
-        assert_ne!(one, Names::of(Path::new("/nonexistent/two")));
-        assert!(is_of_an_engine(&one.bridge) && is_of_an_engine(&one.cable.replace("%d", "17")));
-        assert!(!["veth0", "eth0", "v1234", "rnd", "vé12345678"].into_iter().any(is_of_an_engine));
+        let one = ResourceNames::of(Path::new("/nonexistent/one"));
+        assert!(one.bridge.len() <= 15 && one.veth.trim_end_matches("%d").len() <= 9, "{one:?}");
+        assert_eq!(one, ResourceNames::of(Path::new("/nonexistent/one")));
+        assert_ne!(one, ResourceNames::of(Path::new("/nonexistent/two")));
+        assert!(is_engine_interface(&one.bridge) && is_engine_interface(&one.veth.replace("%d", "17")));
+        assert!(!["veth0", "eth0", "v1234", "rnd", "vé12345678"].into_iter().any(is_engine_interface));
     }
 }

@@ -19,7 +19,7 @@ use crate::proxy_env::ProxyEnvironment;
 ///
 /// # Errors
 /// As for [`crate::client`].
-pub fn outside_client(
+pub fn egress_checked_client(
     proxy_env: &ProxyEnvironment,
     limits: Limits,
     follow: fn(redirect::Attempt<'_>) -> redirect::Action,
@@ -31,7 +31,7 @@ pub fn outside_client(
     });
     let proxies = [&proxy_env.http_proxy, &proxy_env.https_proxy].into_iter().flatten();
     let proxies = proxies.filter_map(|url| Some(Url::parse(url).ok()?.host_str()?.to_owned())).collect();
-    let resolver = Checked { egress: proxy_env.egress.clone(), proxies };
+    let resolver = CheckedResolver { egress: proxy_env.egress.clone(), proxies };
     client_with(proxy_env, limits, policy, |builder| builder.dns_resolver(Arc::new(resolver)))
 }
 
@@ -48,13 +48,13 @@ pub fn check(egress: &Egress, url: &Url) -> Result<()> {
 }
 
 /// Looks names up, and gives those of their addresses that are not refused.
-struct Checked {
+struct CheckedResolver {
     egress: Egress,
     /// The hosts of proxies.
     proxies: Arc<[String]>,
 }
 
-impl Resolve for Checked {
+impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (egress, proxies) = (self.egress.clone(), self.proxies.clone());
         Box::pin(async move {

@@ -13,9 +13,9 @@ use rondel_fault::{Attempt as _, Fault, Result};
 use rustix::fs::OFlags;
 
 /// What is taken of a git directory. Its configuration is read for the format of its objects and replaced.
-const TAKEN: [&str; 7] = ["HEAD", "config", "objects", "packed-refs", "refs", "reftable", "shallow"];
+const KEPT_ENTRIES: [&str; 7] = ["HEAD", "config", "objects", "packed-refs", "refs", "reftable", "shallow"];
 /// What among the objects says where to find others, or names files: never needed.
-const ELSEWHERE: [&str; 3] = ["info", "pack/multi-pack-index", "pack/multi-pack-index.d"];
+const REMOVED_OBJECT_FILES: [&str; 3] = ["info", "pack/multi-pack-index", "pack/multi-pack-index.d"];
 /// Most that is read of a configuration, in bytes.
 const MAX_CONFIGURATION: u64 = 1 << 20;
 
@@ -26,13 +26,13 @@ const MAX_CONFIGURATION: u64 = 1 << 20;
 pub(crate) fn git_dir(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).attempt(|| format!("list `{}`", folder.display()))? {
         let entry = entry.attempt(|| format!("list `{}`", folder.display()))?;
-        if !TAKEN.iter().any(|taken| entry.file_name() == *taken) {
+        if !KEPT_ENTRIES.iter().any(|taken| entry.file_name() == *taken) {
             discard(&entry.path())?;
         }
     }
     // ORDER: a path below is no detour only after this.
     check_kinds(folder)?;
-    for path in ELSEWHERE {
+    for path in REMOVED_OBJECT_FILES {
         discard(&folder.join("objects").join(path))?;
     }
     for path in ["refs", "objects"] {

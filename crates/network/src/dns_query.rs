@@ -10,7 +10,7 @@ const SECONDS: u32 = 0;
 
 /// One question in a packet.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Question {
+pub(crate) struct DnsQuery {
     /// The name, without the dot at its end.
     pub(crate) name: String,
     kind: u16,
@@ -18,7 +18,7 @@ pub(crate) struct Question {
     end: usize,
 }
 
-impl Question {
+impl DnsQuery {
     /// The question of a packet; none when it is no plain question with one name.
     pub(crate) fn read(packet: &[u8]) -> Option<Self> {
         let half = |at: usize| Some(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?]));
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn a_question_is_read_and_answered() {
         let asked = packet(1);
-        let question = Question::read(&asked).unwrap();
+        let question = DnsQuery::read(&asked).unwrap();
         assert_eq!(question.name, "www.s");
         let answer = question.address(&asked, Ipv4Addr::new(10, 87, 0, 9));
         assert_eq!(&answer[..12], b"\x12\x34\x85\x80\x00\x01\x00\x01\x00\x00\x00\x00");
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn other_records_of_a_container_are_none() {
         let asked = packet(28);
-        let answer = Question::read(&asked).unwrap().address(&asked, Ipv4Addr::LOCALHOST);
+        let answer = DnsQuery::read(&asked).unwrap().address(&asked, Ipv4Addr::LOCALHOST);
         assert_eq!(answer[2..8], *b"\x85\x80\x00\x01\x00\x00");
         assert_eq!(answer.len(), asked.len() - 4);
     }
@@ -119,13 +119,13 @@ mod tests {
     fn broken_packets_are_no_questions() {
         let whole = packet(1);
         for length in 0..whole.len() - 4 {
-            assert_eq!(Question::read(&whole[..length]), None, "{length}");
+            assert_eq!(DnsQuery::read(&whole[..length]), None, "{length}");
         }
         let mut pointer = whole.clone();
         pointer[12] = 0xc0;
-        assert_eq!(Question::read(&pointer), None);
+        assert_eq!(DnsQuery::read(&pointer), None);
         let mut response = whole;
         response[2] |= 0x80;
-        assert_eq!(Question::read(&response), None);
+        assert_eq!(DnsQuery::read(&response), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The way of a `git` to a host that no name leads to: a port of this machine's loopback, behind which connections are made.
 //!
 //! *Invariants.* Only processes of the engine's own user come through, whoever else is on the machine. Nothing but the one host
-//! is ever reached, or, for a process in a container, nothing of this machine. The port closes, and every connection that came through it ends, with the door.
+//! is ever reached, or, for a process in a container, nothing of this machine. The port closes, and every connection that came through it ends, with the relay.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::confine::Outside;
+use crate::egress_relay::EgressConnector;
 
 /// How many connections may be open at a time; further ones are closed at once.
 const MAX_CONNECTIONS: usize = 64;
@@ -21,39 +21,39 @@ const CONNECTIONS: &str = "/proc/self/net/tcp";
 
 /// How whoever connects says where to.
 #[derive(Clone)]
-pub(crate) enum Manner {
+pub(crate) enum RelayProtocol {
     /// Not at all: to this port.
     Port(u16, Dial),
     /// As to a SOCKS 5 proxy, by this name alone.
-    Proxy(String, Dial),
+    SocksToHost(String, Dial),
     /// As to a SOCKS 5 proxy, to any host outside of this machine.
-    Outside(Outside),
+    SocksToEgress(EgressConnector),
 }
 
 /// A port of loopback that leads to a host, until it is dropped.
-pub(crate) struct Door {
+pub(crate) struct TcpRelay {
     pub(crate) port: u16,
     _serving: JoinSet<()>,
 }
 
-impl Door {
-    pub(crate) async fn open(manner: Manner) -> Result<Self> {
+impl TcpRelay {
+    pub(crate) async fn start(protocol: RelayProtocol) -> Result<Self> {
         let attempted = || "open a way to a service".to_owned();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.attempt(attempted)?;
         let port = listener.local_addr().attempt(attempted)?.port();
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, port, manner));
+        serving.spawn(serve(listener, port, protocol));
         Ok(Self { port, _serving: serving })
     }
 }
 
-async fn serve(listener: TcpListener, port: u16, manner: Manner) {
+async fn serve(listener: TcpListener, port: u16, protocol: RelayProtocol) {
     let mut connections = JoinSet::new();
     while let Ok((near, from)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
         if connections.len() < MAX_CONNECTIONS && is_own(from, port).await {
             // Whoever asked sees its connection end; there is nobody else to tell.
-            connections.spawn(pass(near, manner.clone()));
+            connections.spawn(pass(near, protocol.clone()));
         }
     }
 }
@@ -77,17 +77,17 @@ fn user_of(listed: &str, from: SocketAddrV4, to: SocketAddrV4) -> Option<u32> {
     })
 }
 
-async fn pass(near: TcpStream, manner: Manner) {
-    if let Some((mut near, mut far)) = through(near, manner).await {
+async fn pass(near: TcpStream, protocol: RelayProtocol) {
+    if let Some((mut near, mut far)) = through(near, protocol).await {
         let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
     }
 }
 
-async fn through(mut near: TcpStream, manner: Manner) -> Option<(TcpStream, TcpStream)> {
-    let proxy = !matches!(manner, Manner::Port(..));
-    let far = match manner {
-        Manner::Port(port, dial) => tokio::task::spawn_blocking(move || dial(port)),
-        Manner::Proxy(host, dial) => {
+async fn through(mut near: TcpStream, protocol: RelayProtocol) -> Option<(TcpStream, TcpStream)> {
+    let proxy = !matches!(protocol, RelayProtocol::Port(..));
+    let far = match protocol {
+        RelayProtocol::Port(port, dial) => tokio::task::spawn_blocking(move || dial(port)),
+        RelayProtocol::SocksToHost(host, dial) => {
             let (name, port) = asked(&mut near).await.ok()??;
             if !name.eq_ignore_ascii_case(&host) {
                 near.write_all(&answer(2)).await.ok()?;
@@ -95,7 +95,7 @@ async fn through(mut near: TcpStream, manner: Manner) -> Option<(TcpStream, TcpS
             }
             tokio::task::spawn_blocking(move || dial(port))
         }
-        Manner::Outside(outside) => {
+        RelayProtocol::SocksToEgress(outside) => {
             let (name, port) = asked(&mut near).await.ok()??;
             tokio::task::spawn_blocking(move || outside.connect(&name, port))
         }
@@ -113,9 +113,9 @@ async fn through(mut near: TcpStream, manner: Manner) -> Option<(TcpStream, TcpS
 async fn asked(near: &mut TcpStream) -> std::io::Result<Option<(String, u16)>> {
     let mut head = [0; 2];
     near.read_exact(&mut head).await?;
-    let mut manners = vec![0; usize::from(head[1])];
-    near.read_exact(&mut manners).await?;
-    if head[0] != 5 || !manners.contains(&0) {
+    let mut methods = vec![0; usize::from(head[1])];
+    near.read_exact(&mut methods).await?;
+    if head[0] != 5 || !methods.contains(&0) {
         near.write_all(&[5, 0xff]).await?;
         return Ok(None);
     }
@@ -196,12 +196,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_leads_to_the_host() {
-        let door = Door::open(Manner::Port(9418, numbers())).await.expect("opens");
-        let mut near = TcpStream::connect((Ipv4Addr::LOCALHOST, door.port)).await.expect("connects");
+        let relay = TcpRelay::start(RelayProtocol::Port(9418, numbers())).await.expect("opens");
+        let mut near = TcpStream::connect((Ipv4Addr::LOCALHOST, relay.port)).await.expect("connects");
         let mut got = String::new();
         near.read_to_string(&mut got).await.expect("reads");
         assert_eq!(got, "9418");
-        drop(door);
+        drop(relay);
     }
 
     #[tokio::test]
@@ -210,12 +210,12 @@ mod tests {
         let port = listener.local_addr().expect("has an address").port();
         let egress = |allowed: &str| Egress::new([allowed.parse().expect("a range")], Arc::new(|_| false));
         for (allowed, want) in [("127.0.0.1", 0), ("192.0.2.1", 5)] {
-            let outside = Outside::new(egress(allowed));
-            let door = Door::open(Manner::Outside(outside.clone())).await.expect("opens");
+            let outside = EgressConnector::new(egress(allowed));
+            let relay = TcpRelay::start(RelayProtocol::SocksToEgress(outside.clone())).await.expect("opens");
             let name = [&[3, 9][..], b"localhost"].concat();
             let mapped = [&[4][..], &Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets()].concat();
             for host in [vec![1, 127, 0, 0, 1], name, mapped] {
-                let mut near = TcpStream::connect((Ipv4Addr::LOCALHOST, door.port)).await.expect("connects");
+                let mut near = TcpStream::connect((Ipv4Addr::LOCALHOST, relay.port)).await.expect("connects");
                 let request = [&[5, 1, 0, 5, 1, 0][..], &host, &port.to_be_bytes()].concat();
                 near.write_all(&request).await.expect("asks");
                 let mut got = [0; 12];
@@ -228,9 +228,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_proxy_leads_to_one_host_alone() {
-        let door = Door::open(Manner::Proxy("Web".into(), numbers())).await.expect("opens");
+        let relay = TcpRelay::start(RelayProtocol::SocksToHost("Web".into(), numbers())).await.expect("opens");
         for (name, want) in [("web", Some("8080")), ("other", None)] {
-            let mut near = TcpStream::connect((Ipv4Addr::LOCALHOST, door.port)).await.expect("connects");
+            let mut near = TcpStream::connect((Ipv4Addr::LOCALHOST, relay.port)).await.expect("connects");
             let mut request = vec![5, 1, 0, 5, 1, 0, 3, u8::try_from(name.len()).expect("is short")];
             request.extend_from_slice(name.as_bytes());
             request.extend_from_slice(&8080_u16.to_be_bytes());

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use libc::{c_long, sock_filter};
 
-use crate::filter_table::{LAST_KNOWN, allowed, conditional};
+use crate::seccomp_table::{LAST_KNOWN, allowed, conditional};
 
 /// What happens to one system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub(crate) enum SyscallRule {
     /// It is made.
     Allowed,
     /// It fails with `EPERM`.
@@ -57,13 +57,16 @@ pub(crate) fn compile() -> Vec<sock_filter> {
 }
 
 /// Where each range of numbers starts and what it gets, ascending; neighbours differ.
-fn ranges() -> Vec<(u32, Rule)> {
-    let mut rules: BTreeMap<c_long, Rule> = allowed().map(|number| (number, Rule::Allowed)).collect();
+fn ranges() -> Vec<(u32, SyscallRule)> {
+    let mut rules: BTreeMap<c_long, SyscallRule> = allowed().map(|number| (number, SyscallRule::Allowed)).collect();
     rules.extend(conditional());
-    let mut ranges: Vec<(u32, Rule)> = Vec::new();
+    let mut ranges: Vec<(u32, SyscallRule)> = Vec::new();
     for number in 0..=LAST_KNOWN + 1 {
-        let rule =
-            if number > LAST_KNOWN { Rule::Missing } else { rules.get(&number).copied().unwrap_or(Rule::Refused) };
+        let rule = if number > LAST_KNOWN {
+            SyscallRule::Missing
+        } else {
+            rules.get(&number).copied().unwrap_or(SyscallRule::Refused)
+        };
         if ranges.last().is_none_or(|(_, last)| *last != rule) {
             ranges.push((number as u32, rule));
         }
@@ -71,7 +74,7 @@ fn ranges() -> Vec<(u32, Rule)> {
     ranges
 }
 
-fn search(ranges: &[(u32, Rule)]) -> Vec<sock_filter> {
+fn search(ranges: &[(u32, SyscallRule)]) -> Vec<sock_filter> {
     if let [(_, rule)] = ranges {
         return verdict(*rule);
     }
@@ -88,17 +91,17 @@ fn search(ranges: &[(u32, Rule)]) -> Vec<sock_filter> {
     code
 }
 
-fn verdict(rule: Rule) -> Vec<sock_filter> {
+fn verdict(rule: SyscallRule) -> Vec<sock_filter> {
     let first = plain(LOAD, OFFSET_FIRST_ARGUMENT);
     match rule {
-        Rule::Allowed => vec![plain(RETURN, ALLOW)],
-        Rule::Refused => vec![plain(RETURN, REFUSE)],
-        Rule::Missing => vec![plain(RETURN, MISS)],
-        Rule::FirstArgumentHasNone(bits) => {
+        SyscallRule::Allowed => vec![plain(RETURN, ALLOW)],
+        SyscallRule::Refused => vec![plain(RETURN, REFUSE)],
+        SyscallRule::Missing => vec![plain(RETURN, MISS)],
+        SyscallRule::FirstArgumentHasNone(bits) => {
             vec![first, branch(IF_ANY_BIT, bits, 1, 0), plain(RETURN, ALLOW), plain(RETURN, REFUSE)]
         }
-        Rule::FirstArgumentIsNoneOf(values) => by_value(values, REFUSE, ALLOW),
-        Rule::FirstArgumentIsOneOf(values) => by_value(values, ALLOW, REFUSE),
+        SyscallRule::FirstArgumentIsNoneOf(values) => by_value(values, REFUSE, ALLOW),
+        SyscallRule::FirstArgumentIsOneOf(values) => by_value(values, ALLOW, REFUSE),
     }
 }
 

@@ -10,14 +10,14 @@ use rondel_ports::process::{CommandSpec, Entrance, Exit, ProcessStdin};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
-use crate::act::{Act, Step};
 use crate::child::{self, Plan, Stacks, Stage, Strings};
-use crate::handle::Handle;
 use crate::host::Host;
+use crate::kill_handle::KillHandle;
 use crate::output::Ended;
 use crate::program::{c_string, candidates, not_started, refusal};
 use crate::run::{Start, hand_over, on_terminal, refused, start_steps, streams};
-use crate::starter::Starter;
+use crate::sealed_program::SealedProgram;
+use crate::steps::{Action, Step};
 use crate::{output, terminal, users};
 
 /// The most bytes of an account file that are read.
@@ -31,7 +31,7 @@ pub(crate) fn run(
     host: &Host,
     entrance: &Entrance,
     spec: CommandSpec,
-    handle: &Handle,
+    handle: &KillHandle,
     stacks: &mut Stacks,
 ) -> Result<Exit> {
     let CommandSpec { args, mut env, workdir, user, insecure, mut stdin, stdout, stderr } = spec;
@@ -55,9 +55,9 @@ pub(crate) fn run(
         command = on_terminal(&slave, &identity)?;
         given.push(slave);
     }
-    let (starter, report) = Starter::new()?;
+    let (sealed, report) = SealedProgram::new()?;
     let start = Start { directory: c_string(workdir, "the working directory")?, input, bound: true, insecure };
-    command.extend(start_steps(host, &starter, &identity, start));
+    command.extend(start_steps(host, &sealed, &identity, start));
     let candidates = candidates(&program, &env)?;
     let args = args.into_iter().map(|text| c_string(text, "an argument")).collect::<Result<_>>()?;
     let membership = std::fs::read_to_string(format!("/proc/{}/cgroup", entrance.pid)).unwrap_or_default();
@@ -68,20 +68,20 @@ pub(crate) fn run(
         setup: setup(host, entrance, insecure),
         slots: Vec::<AtomicI32>::new(),
         filter: host.filter.clone(),
-        program: starter.program(),
+        program: sealed.program(),
         init: None,
         command,
-        args: starter.arguments(&host.limits.oom_score, &candidates, args),
+        args: sealed.arguments(&host.limits.oom_score, &candidates, args),
         env: Strings::new(
             env.into_iter()
                 .map(|(name, value)| c_string(format!("{name}={value}"), &format!("the variable `{name}`")))
                 .collect::<Result<_>>()?,
         ),
-        failure: child::Failure::default(),
+        failure: child::ChildFailure::default(),
         borrower: AtomicI32::new(0),
     };
-    among_processes(entrance, || child::spawn(&plan, stacks, handle))?;
-    drop((given, starter));
+    in_pid_namespace(entrance, || child::spawn(&plan, stacks, handle))?;
+    drop((given, sealed));
     // SAFETY: the kernel opened the descriptor in `spawn`; it is closed by `close` below only.
     let pidfd = unsafe { BorrowedFd::borrow_raw(handle.pidfd()) };
     let outcome = match plan.failure.get() {
@@ -112,25 +112,25 @@ fn setup(host: &Host, entrance: &Entrance, insecure: bool) -> Vec<Step> {
         namespaces |= libc::CLONE_NEWCGROUP;
     }
     let container = entrance.process.as_raw_fd();
-    let mut setup = vec![Step::must(Act::DieWithEngine(host.engine.as_raw_fd()))];
+    let mut setup = vec![Step::required(Action::SetParentDeathSignal(host.engine.as_raw_fd()))];
     setup.extend(host.limits.first_steps());
     setup.extend(
         [
-            Act::EnterContainer { container, namespaces },
-            Act::FileModeMask(0o022),
-            Act::DefaultSignals,
-            Act::CloseOnExec,
+            Action::JoinNamespaces { container, namespaces },
+            Action::Umask(0o022),
+            Action::ResetSignals,
+            Action::SetCloseOnExec,
         ]
-        .map(Step::must),
+        .map(Step::required),
     );
     if !insecure {
-        setup.extend([Act::Filter, Act::Capabilities(host.capabilities)].map(Step::must));
+        setup.extend([Action::Seccomp, Action::LimitCapabilities(host.capabilities)].map(Step::required));
     }
     setup
 }
 
 /// Makes a process among those of the container, where everything is that the calling thread makes from then on.
-fn among_processes(entrance: &Entrance, make: impl FnOnce() -> std::io::Result<libc::pid_t>) -> Result<()> {
+fn in_pid_namespace(entrance: &Entrance, make: impl FnOnce() -> std::io::Result<libc::pid_t>) -> Result<()> {
     enter(entrance.process.as_fd()).attempt(|| "enter the processes of the container".into())?;
     make().map(drop).map_err(|error| Fault::environment("cannot make a process in the container").caused_by(error))
 }

@@ -4,7 +4,7 @@
 
 use libc::c_long;
 
-use crate::filter::Rule;
+use crate::seccomp::SyscallRule;
 
 /// The last system call that the published profile has judged; programs are told that later ones do
 /// not exist, and fall back.
@@ -41,12 +41,12 @@ const REFUSED_FAMILIES: &[u32] = &[libc::AF_ALG as u32, libc::AF_VSOCK as u32];
 const NAMESPACE_FLAGS: u32 = 0x7E02_0000;
 
 /// What is allowed under a condition, or refused in another way.
-pub(crate) fn conditional() -> Vec<(c_long, Rule)> {
+pub(crate) fn conditional() -> Vec<(c_long, SyscallRule)> {
     vec![
-        (libc::SYS_clone, Rule::FirstArgumentHasNone(NAMESPACE_FLAGS)),
-        (libc::SYS_clone3, Rule::Missing),
-        (libc::SYS_personality, Rule::FirstArgumentIsOneOf(&[0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff])),
-        (libc::SYS_socket, Rule::FirstArgumentIsNoneOf(REFUSED_FAMILIES)),
+        (libc::SYS_clone, SyscallRule::FirstArgumentHasNone(NAMESPACE_FLAGS)),
+        (libc::SYS_clone3, SyscallRule::Missing),
+        (libc::SYS_personality, SyscallRule::FirstArgumentIsOneOf(&[0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff])),
+        (libc::SYS_socket, SyscallRule::FirstArgumentIsNoneOf(REFUSED_FAMILIES)),
     ]
 }
 
@@ -154,10 +154,10 @@ mod tests {
         match kind {
             "allowed" => Some("allowed".into()),
             "needs" => None,
-            "missing" => Some(format!("{:?}", Rule::Missing)),
-            "no-bits" => Some(format!("{:?}", Rule::FirstArgumentHasNone(numbers[0]))),
-            "none-of" => Some(format!("{:?}", Rule::FirstArgumentIsNoneOf(numbers.leak()))),
-            "one-of" => Some(format!("{:?}", Rule::FirstArgumentIsOneOf(numbers.leak()))),
+            "missing" => Some(format!("{:?}", SyscallRule::Missing)),
+            "no-bits" => Some(format!("{:?}", SyscallRule::FirstArgumentHasNone(numbers[0]))),
+            "none-of" => Some(format!("{:?}", SyscallRule::FirstArgumentIsNoneOf(numbers.leak()))),
+            "one-of" => Some(format!("{:?}", SyscallRule::FirstArgumentIsOneOf(numbers.leak()))),
             other => panic!("unknown rule `{other}`"),
         }
     }

@@ -1,108 +1,119 @@
 //! How `git` speaks to a server: who asks, which SSH servers are known, and the way to a host that no name leads to.
 //!
-//! A service is reached through a [`Door`]. SSH and git's own protocol are told its port in place of the address, and keep the
+//! A service is reached through a [`TcpRelay`]. SSH and git's own protocol are told its port in place of the address, and keep the
 //! name that was meant for the keys of hosts and for virtual hosts; HTTP takes it for a proxy, so that names in certificates
 //! stay what they are. Whatever else a repository leads to, such as submodules on other servers, is reached as ever, unless it is
-//! a process in a container that asks: see [`crate::confine`].
+//! a process in a container that asks: see [`crate::egress_relay`].
 
 use std::path::{Path, PathBuf};
 
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_ports::egress::Reach;
-use rondel_ports::git::Login;
+use rondel_ports::git::Credentials;
 use rondel_ports::network::Dial;
 
 use crate::Git;
 use crate::command::{Run, Ssh};
-use crate::confine::Outside;
-use crate::door::{Door, Manner, accepts};
-use crate::failure::Failure;
+use crate::egress_relay::EgressConnector;
+use crate::git_error::GitError;
+use crate::tcp_relay::{RelayProtocol, TcpRelay, accepts};
 
 /// What SSH takes a service for: no name that anybody else has.
 const SERVICE: &str = "rondel-service";
 /// SSH options that restrict it to one server.
-const NO_OTHERS: &str = "Host * !rondel-service\n  ProxyCommand false\n";
-/// Where doors are.
+const DENY_OTHER_HOSTS: &str = "Host * !rondel-service\n  ProxyCommand false\n";
+/// Where relays are.
 pub(crate) const LOOPBACK: &str = "127.0.0.1";
 
-/// What `run` printed, which asks the server of `address` as `login` says.
-pub(crate) async fn run(git: &Git, mut run: Run<'_>, address: &str, login: &Login) -> Result<Vec<u8>, Failure> {
-    let unprepared = |fault: Fault| Failure::Said(fault.full_message());
-    let place = Place::of(address);
+/// What `run` printed, which asks the server of `address` as `credentials` says.
+pub(crate) async fn run(
+    git: &Git,
+    mut run: Run<'_>,
+    address: &str,
+    credentials: &Credentials,
+) -> Result<Vec<u8>, GitError> {
+    let unprepared = |fault: Fault| GitError::Messages(fault.full_message());
+    let server = ServerAddress::of(address);
     run.outside = true;
-    if let (Some(value), Some(place)) = (&login.authorization, place.as_ref().filter(|place| place.is_web())) {
+    if let (Some(value), Some(server)) = (&credentials.authorization, server.as_ref().filter(|server| server.is_web()))
+    {
         // Other servers, that a redirect or a submodule leads to, are not told.
-        run.settings.push((format!("http.{}.extraHeader", place.base()), format!("Authorization: {value}")));
+        run.settings.push((format!("http.{}.extraHeader", server.base()), format!("Authorization: {value}")));
     }
-    if let Some(agent) = &login.agent {
+    if let Some(agent) = &credentials.agent {
         run.variables.push(("SSH_AUTH_SOCK", agent.path.clone().into()));
     }
-    let known_hosts = Temporary::known_hosts(git, login).map_err(unprepared)?;
+    let known_hosts = TemporaryFile::known_hosts(git, credentials).map_err(unprepared)?;
     let known = known_hosts.as_ref().map(|file| &*file.0);
-    let outside = (login.reach == Reach::Outside).then(|| Outside::new(git.egress.clone()));
+    let outside = (credentials.reach == Reach::Outside).then(|| EgressConnector::new(git.egress.clone()));
     let _confined = match &outside {
         Some(outside) => Some(outside.confine(&mut run, &git.runner.variables).await.map_err(unprepared)?),
         None => None,
     };
-    let dial = match (&login.host, &outside, &place) {
+    let dial = match (&credentials.host, &outside, &server) {
         (Some(host), ..) => Some(host.dial.clone()),
-        (None, Some(outside), Some(place)) if !place.is_web() => Some(outside.dial(place.host)),
+        (None, Some(outside), Some(server)) if !server.is_web() => Some(outside.dial(server.host)),
         _ => None,
     };
-    let refused = |failure| outside.as_ref().and_then(Outside::refusal).map_or(failure, Failure::Forbidden);
-    let (Some(dial), Some(place)) = (dial, place) else {
-        let alone = outside.as_ref().map(|_| Temporary::write(git, NO_OTHERS)).transpose().map_err(unprepared)?;
+    let refused =
+        |failure| outside.as_ref().and_then(EgressConnector::refusal).map_or(failure, GitError::EgressRefused);
+    let (Some(dial), Some(server)) = (dial, server) else {
+        let alone =
+            outside.as_ref().map(|_| TemporaryFile::write(git, DENY_OTHER_HOSTS)).transpose().map_err(unprepared)?;
         let ssh = alone.as_ref().map_or(Ssh::Known(known), |file| Ssh::Configured(&file.0));
         run.variables.push(("GIT_SSH_COMMAND", git.runner.ssh(&ssh).into()));
         return git.runner.run(run).await.map_err(refused);
     };
-    accepts(&dial, place.port()).await.map_err(|fault| refused(Failure::Away(fault.full_message())))?;
-    let door = lead(&mut run, &dial, &place).await.map_err(unprepared)?;
-    let mut config = place.ssh_config(door.port, known, login, &git.runner.known_hosts);
+    accepts(&dial, server.port()).await.map_err(|fault| refused(GitError::Unreachable(fault.full_message())))?;
+    let relay = configure_relay(&mut run, &dial, &server).await.map_err(unprepared)?;
+    let mut config = server.ssh_config(relay.port, known, credentials, &git.runner.known_hosts);
     if outside.is_some() {
-        config.push_str(NO_OTHERS);
+        config.push_str(DENY_OTHER_HOSTS);
     }
-    let config = Temporary::write(git, &config).map_err(unprepared)?;
+    let config = TemporaryFile::write(git, &config).map_err(unprepared)?;
     run.variables.push(("GIT_SSH_COMMAND", git.runner.ssh(&Ssh::Configured(&config.0)).into()));
     let done = git.runner.run(run).await;
     done.map_err(|failure| match failure {
-        Failure::Said(text) => refused(Failure::Said(text.replace(LOOPBACK, place.host))),
+        GitError::Messages(text) => refused(GitError::Messages(text.replace(LOOPBACK, server.host))),
         other => refused(other),
     })
 }
 
-/// A door to which `run` is led wherever it means `place`.
-async fn lead(run: &mut Run<'_>, dial: &Dial, place: &Place<'_>) -> Result<Door> {
+/// A relay to which `run` is led wherever it means `server`.
+async fn configure_relay(run: &mut Run<'_>, dial: &Dial, server: &ServerAddress<'_>) -> Result<TcpRelay> {
     let dial = dial.clone();
-    let manner =
-        if place.is_web() { Manner::Proxy(place.host.to_owned(), dial) } else { Manner::Port(place.port(), dial) };
-    let door = Door::open(manner).await?;
-    let base = place.base();
-    if place.is_web() {
-        run.settings.push((format!("http.{base}.proxy"), format!("socks5h://{LOOPBACK}:{}", door.port)));
+    let protocol = if server.is_web() {
+        RelayProtocol::SocksToHost(server.host.to_owned(), dial)
+    } else {
+        RelayProtocol::Port(server.port(), dial)
+    };
+    let relay = TcpRelay::start(protocol).await?;
+    let base = server.base();
+    if server.is_web() {
+        run.settings.push((format!("http.{base}.proxy"), format!("socks5h://{LOOPBACK}:{}", relay.port)));
         // What needs no proxy is said by names of hosts, and this name is not theirs.
         run.variables.extend(["NO_PROXY", "no_proxy"].map(|name| (name, "".into())));
-        return Ok(door);
+        return Ok(relay);
     }
     let mut instead = |new: String, old: String| run.settings.push((format!("url.{new}.insteadOf"), old));
-    let user = place.user.unwrap_or("git");
-    match place.scheme {
+    let user = server.user.unwrap_or("git");
+    match server.scheme {
         Some("git") => {
-            instead(format!("git://{LOOPBACK}:{}/", door.port), base);
-            run.variables.push(("GIT_OVERRIDE_VIRTUAL_HOST", place.authority.into()));
+            instead(format!("git://{LOOPBACK}:{}/", relay.port), base);
+            run.variables.push(("GIT_OVERRIDE_VIRTUAL_HOST", server.authority.into()));
         }
         Some(_) => {
-            instead(format!("ssh://{user}@{SERVICE}/"), format!("ssh://{user}@{}/", place.authority));
+            instead(format!("ssh://{user}@{SERVICE}/"), format!("ssh://{user}@{}/", server.authority));
             // As submodules say it whose address is relative.
             instead(format!("ssh://git@{SERVICE}/"), base);
         }
-        None => instead(format!("{user}@{SERVICE}:"), format!("{user}@{}:", place.authority)),
+        None => instead(format!("{user}@{SERVICE}:"), format!("{user}@{}:", server.authority)),
     }
-    Ok(door)
+    Ok(relay)
 }
 
 /// Where a server is, as an address says it.
-struct Place<'a> {
+struct ServerAddress<'a> {
     /// None: an address of the form `user@host:path`, by SSH.
     scheme: Option<&'a str>,
     user: Option<&'a str>,
@@ -112,13 +123,13 @@ struct Place<'a> {
     port: Option<u16>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> ServerAddress<'a> {
     fn of(address: &'a str) -> Option<Self> {
-        let (scheme, place) = match address.split_once("://") {
+        let (scheme, server) = match address.split_once("://") {
             Some((scheme, rest)) => (Some(scheme), rest.split(['/', '?', '#']).next()?),
             None => (None, address.split_once(':')?.0),
         };
-        let (user, authority) = place.rsplit_once('@').map_or((None, place), |(user, rest)| (Some(user), rest));
+        let (user, authority) = server.rsplit_once('@').map_or((None, server), |(user, rest)| (Some(user), rest));
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, port),
             _ => (authority, ""),
@@ -145,11 +156,11 @@ impl<'a> Place<'a> {
         })
     }
 
-    /// The configuration of an SSH for which the server is a `door`. What `login` says of keys stands in `known`; the keys that
+    /// The configuration of an SSH for which the server is a `relay`. What `credentials` says of keys stands in `known`; the keys that
     /// servers show are kept in `seen` unless there is `known`. That of a service is not kept: the way leads to it and to nobody
     /// else, and it may well be a new one for each session.
-    fn ssh_config(&self, door: u16, known: Option<&Path>, login: &Login, seen: &Path) -> String {
-        let given = &login.known_hosts;
+    fn ssh_config(&self, relay: u16, known: Option<&Path>, credentials: &Credentials, seen: &Path) -> String {
+        let given = &credentials.known_hosts;
         let (name, port) = (self.host, self.port());
         let with_port = format!("[{name}]:{port}");
         // A key may also be listed for all ports of a host.
@@ -161,18 +172,18 @@ impl<'a> Place<'a> {
             format!("  UserKnownHostsFile \"{file}\"\n  StrictHostKeyChecking {check}\n")
         };
         let others = trust(seen, "accept-new");
-        let service = if login.host.is_some() { trust(Path::new("/dev/null"), "no") } else { others.clone() };
+        let service = if credentials.host.is_some() { trust(Path::new("/dev/null"), "no") } else { others.clone() };
         format!(
-            "Host {SERVICE}\n  HostName {LOOPBACK}\n  Port {door}\n  HostKeyAlias {key}\n  CheckHostIP no\n{service}\
+            "Host {SERVICE}\n  HostName {LOOPBACK}\n  Port {relay}\n  HostKeyAlias {key}\n  CheckHostIP no\n{service}\
              Host *\n{others}"
         )
     }
 }
 
 /// A file that is removed with this value.
-struct Temporary(PathBuf);
+struct TemporaryFile(PathBuf);
 
-impl Temporary {
+impl TemporaryFile {
     fn write(git: &Git, text: &str) -> Result<Self> {
         let made = Self(git.fresh());
         std::fs::write(&made.0, text).attempt(|| "write what SSH is told".into())?;
@@ -180,15 +191,15 @@ impl Temporary {
     }
 
     /// What was said of the keys of servers; none: nothing.
-    fn known_hosts(git: &Git, login: &Login) -> Result<Option<Self>> {
-        match login.known_hosts.trim_end() {
+    fn known_hosts(git: &Git, credentials: &Credentials) -> Result<Option<Self>> {
+        match credentials.known_hosts.trim_end() {
             "" => Ok(None),
             known => Self::write(git, &format!("{known}\n")).map(Some),
         }
     }
 }
 
-impl Drop for Temporary {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
@@ -205,8 +216,8 @@ mod tests {
     #[test]
     fn places_of_addresses() {
         let check = |address: &str, want: Option<(&str, &str, u16)>| {
-            let place = Place::of(address);
-            let got = place.as_ref().map(|place| (place.base(), place.host, place.port()));
+            let server = ServerAddress::of(address);
+            let got = server.as_ref().map(|server| (server.base(), server.host, server.port()));
             assert_eq!(got.as_ref().map(|(base, host, port)| (&**base, *host, *port)), want, "{address}");
         };
         check("https://me:pw@h:1/r.git", Some(("https://h:1/", "h", 1)));
@@ -223,13 +234,13 @@ mod tests {
     #[test]
     fn ssh_is_told_which_key_a_service_has() {
         let check = |address: &str, given: &str, want: &str| {
-            let place = Place::of(address).expect("an address");
+            let server = ServerAddress::of(address).expect("an address");
             let known = (!given.is_empty()).then_some(Path::new("/k"));
             let nowhere: Dial = Arc::new(|_| Err(Fault::bug("is not called")));
             let key = rondel_digest::Digest::of_bytes(b"");
             let host = Host { key, dial: nowhere, folder: PathBuf::new(), guard: Arc::new(()) };
-            let login = Login { known_hosts: given.into(), host: Some(host), ..Login::default() };
-            let text = place.ssh_config(99, known, &login, Path::new("/seen"));
+            let credentials = Credentials { known_hosts: given.into(), host: Some(host), ..Credentials::default() };
+            let text = server.ssh_config(99, known, &credentials, Path::new("/seen"));
             let lines: Vec<_> = text.lines().map(|line| line.split_whitespace().last().unwrap_or_default()).collect();
             assert_eq!(lines.join(" "), format!("{SERVICE} {LOOPBACK} 99 {want}"), "{text}");
         };

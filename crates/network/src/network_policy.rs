@@ -1,4 +1,4 @@
-//! Who may reach whom, and under which name: containers of one neighbourhood reach what is published there, and nobody else does.
+//! Who may reach whom, and under which name: containers of one group reach what is published there, and nobody else does.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -8,20 +8,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::firewall::{self, Element};
 use crate::netlink::Socket;
 
-/// Every neighbourhood on a bridge. The packet filter knows of one as soon as something is published in it.
-pub(crate) struct Neighbours(Mutex<State>);
+/// Every group on a bridge. The packet filter knows of one as soon as something is published in it.
+pub(crate) struct NetworkPolicy(Mutex<PolicyState>);
 
-struct State {
+struct PolicyState {
     filter: Socket,
     table: String,
-    groups: HashMap<String, Group>,
+    groups: HashMap<String, NetworkGroup>,
     /// Where a container is.
-    places: HashMap<Ipv4Addr, String>,
+    group_of: HashMap<Ipv4Addr, String>,
     last: u32,
 }
 
 #[derive(Default)]
-struct Group {
+struct NetworkGroup {
     /// What it is called in the packet filter.
     mark: u32,
     members: HashSet<Ipv4Addr>,
@@ -34,47 +34,47 @@ struct Group {
 
 /// What a name means to whoever asks.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Meaning {
+pub(crate) enum NameAnswer {
     /// A container.
     Address(Ipv4Addr),
     /// It is in a domain of ours, and nothing.
-    Nothing,
+    NoSuchName,
     /// Somebody else may know.
-    Foreign,
+    Forward,
 }
 
 /// The domain in which all our names are.
 const DOMAIN: &str = ".dagger.local";
 
-/// A container in a neighbourhood.
+/// A container in a group.
 pub(crate) struct Member {
-    neighbours: Arc<Neighbours>,
+    policy: Arc<NetworkPolicy>,
     address: Ipv4Addr,
 }
 
-/// A container that others in a neighbourhood may reach.
+/// A container that others in a group may reach.
 pub(crate) struct Published {
-    neighbours: Arc<Neighbours>,
-    neighbourhood: String,
+    policy: Arc<NetworkPolicy>,
+    group_name: String,
     address: Ipv4Addr,
     names: Vec<String>,
 }
 
-impl Neighbours {
+impl NetworkPolicy {
     /// Nobody; `table` is that of the packet filter that `filter` speaks to.
     pub(crate) fn new(filter: Socket, table: String) -> Arc<Self> {
-        let (groups, places) = (HashMap::new(), HashMap::new());
-        Arc::new(Self(Mutex::new(State { filter, table, groups, places, last: 0 })))
+        let (groups, group_of) = (HashMap::new(), HashMap::new());
+        Arc::new(Self(Mutex::new(PolicyState { filter, table, groups, group_of, last: 0 })))
     }
 
     /// Takes a container in.
-    pub(crate) fn join(self: &Arc<Self>, address: Ipv4Addr, neighbourhood: &str) -> io::Result<Member> {
+    pub(crate) fn join(self: &Arc<Self>, address: Ipv4Addr, group_name: &str) -> io::Result<Member> {
         let mut state = self.lock();
-        let group = state.group(neighbourhood);
+        let group = state.group(group_name);
         group.members.insert(address);
         let (known, mark) = (group.known, group.mark);
-        state.places.insert(address, neighbourhood.to_owned());
-        let member = Member { neighbours: self.clone(), address };
+        state.group_of.insert(address, group_name.to_owned());
+        let member = Member { policy: self.clone(), address };
         if known {
             let told = state.tell(&[Element::Member(address, mark)], true);
             drop(state);
@@ -83,20 +83,20 @@ impl Neighbours {
         Ok(member)
     }
 
-    /// Adds or removes what the packet filter knows beside neighbourhoods.
+    /// Adds or removes what the packet filter knows beside groups.
     pub(crate) fn tell(&self, elements: &[Element], add: bool) -> io::Result<()> {
         self.lock().tell(elements, add)
     }
 
-    /// Lets a neighbourhood reach a container.
+    /// Lets a group reach a container.
     pub(crate) fn publish(
         self: &Arc<Self>,
         address: Ipv4Addr,
-        neighbourhood: &str,
+        group_name: &str,
         names: &[String],
     ) -> io::Result<Published> {
         let mut state = self.lock();
-        let group = state.group(neighbourhood);
+        let group = state.group(group_name);
         let mut elements = Vec::new();
         let mark = group.mark;
         if !std::mem::replace(&mut group.known, true) {
@@ -111,36 +111,36 @@ impl Neighbours {
         for name in &names {
             group.names.entry(name.clone()).or_default().push(address);
         }
-        let published = Published { neighbours: self.clone(), neighbourhood: neighbourhood.to_owned(), address, names };
+        let published = Published { policy: self.clone(), group_name: group_name.to_owned(), address, names };
         let told = state.tell(&elements, true);
         drop(state);
         told.map(|()| published)
     }
 
     /// What `name` means to the container at `asker`.
-    pub(crate) fn meaning(&self, asker: Ipv4Addr, name: &str) -> Meaning {
+    pub(crate) fn resolve(&self, asker: Ipv4Addr, name: &str) -> NameAnswer {
         let name = name.to_ascii_lowercase();
         let state = self.lock();
-        let group = state.places.get(&asker).and_then(|place| state.groups.get(place));
+        let group = state.group_of.get(&asker).and_then(|name| state.groups.get(name));
         match group.and_then(|group| group.names.get(&name)?.last()) {
-            Some(address) => Meaning::Address(*address),
-            None if name.ends_with(DOMAIN) => Meaning::Nothing,
-            None => Meaning::Foreign,
+            Some(address) => NameAnswer::Address(*address),
+            None if name.ends_with(DOMAIN) => NameAnswer::NoSuchName,
+            None => NameAnswer::Forward,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PolicyState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn group(&mut self, neighbourhood: &str) -> &mut Group {
-        if !self.groups.contains_key(neighbourhood) {
+impl PolicyState {
+    fn group(&mut self, group_name: &str) -> &mut NetworkGroup {
+        if !self.groups.contains_key(group_name) {
             self.last = self.last.wrapping_add(1);
-            self.groups.insert(neighbourhood.to_owned(), Group { mark: self.last, ..Group::default() });
+            self.groups.insert(group_name.to_owned(), NetworkGroup { mark: self.last, ..NetworkGroup::default() });
         }
-        self.groups.entry(neighbourhood.to_owned()).or_default()
+        self.groups.entry(group_name.to_owned()).or_default()
     }
 
     fn tell(&mut self, elements: &[Element], add: bool) -> io::Result<()> {
@@ -150,33 +150,33 @@ impl State {
         firewall::change_elements(&mut self.filter, &self.table, elements, add)
     }
 
-    /// Forgets a neighbourhood in which nobody is.
-    fn forget_empty(&mut self, neighbourhood: &str) {
-        if self.groups.get(neighbourhood).is_some_and(|group| group.members.is_empty() && group.published.is_empty()) {
-            self.groups.remove(neighbourhood);
+    /// Forgets a group in which nobody is.
+    fn forget_empty(&mut self, group_name: &str) {
+        if self.groups.get(group_name).is_some_and(|group| group.members.is_empty() && group.published.is_empty()) {
+            self.groups.remove(group_name);
         }
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
-        let mut state = self.neighbours.lock();
-        let Some(place) = state.places.remove(&self.address) else { return };
-        let Some(group) = state.groups.get_mut(&place) else { return };
+        let mut state = self.policy.lock();
+        let Some(name_of_group) = state.group_of.remove(&self.address) else { return };
+        let Some(group) = state.groups.get_mut(&name_of_group) else { return };
         group.members.remove(&self.address);
         let (known, mark) = (group.known, group.mark);
         if known {
             // What is not there any more need not be removed.
             let _ = state.tell(&[Element::Member(self.address, mark)], false);
         }
-        state.forget_empty(&place);
+        state.forget_empty(&name_of_group);
     }
 }
 
 impl Drop for Published {
     fn drop(&mut self) {
-        let mut state = self.neighbours.lock();
-        let Some(group) = state.groups.get_mut(&self.neighbourhood) else { return };
+        let mut state = self.policy.lock();
+        let Some(group) = state.groups.get_mut(&self.group_name) else { return };
         for name in &self.names {
             if let Some(addresses) = group.names.get_mut(name) {
                 if let Some(at) = addresses.iter().rposition(|address| *address == self.address) {
@@ -196,6 +196,6 @@ impl Drop for Published {
             group.published.remove(&self.address);
             let _ = state.tell(&[Element::Published(self.address, mark)], false);
         }
-        state.forget_empty(&self.neighbourhood);
+        state.forget_empty(&self.group_name);
     }
 }

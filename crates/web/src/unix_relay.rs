@@ -15,10 +15,10 @@ use crate::fetch::MAX_REDIRECTS;
 use crate::proxy_env::ProxyEnvironment;
 
 /// The socket's name.
-const NAME: &str = "door";
+const NAME: &str = "relay";
 
 /// A socket whose connections lead to one port of one host, until it is dropped.
-pub struct Door {
+pub struct UnixRelay {
     /// Through the descriptor of its folder: a socket's path is at most 107 bytes long.
     path: PathBuf,
     origin: String,
@@ -26,8 +26,8 @@ pub struct Door {
     _serving: JoinSet<()>,
 }
 
-impl Door {
-    /// A door in `folder`, to the host of `url`.
+impl UnixRelay {
+    /// A relay in `folder`, to the host of `url`.
     ///
     /// # Errors
     /// When the folder has one already, or no socket can be made in it.
@@ -42,7 +42,7 @@ impl Door {
         Ok(Self { path, origin: origin(url), _folder: folder, _serving: serving })
     }
 
-    /// A client all of whose connections go through the door. It follows redirects to the same host alone.
+    /// A client all of whose connections go through the relay. It follows redirects to the same host alone.
     ///
     /// # Errors
     /// As for [`crate::client`].

@@ -19,37 +19,37 @@ use rondel_ports::network::Network;
 use crate::bridge::Options;
 use crate::dns::{Forwarder, Sockets};
 use crate::firewall::{self, Element, Rules};
+use crate::interfaces::{self, CONTAINER_LINK, Route, Subnet, VethPair};
 use crate::leases::{Lease, Leases};
-use crate::links::{self, CONTAINER_LINK, Cable, Route, Subnet};
-use crate::names::Names;
 use crate::namespace;
-use crate::neighbours::Neighbours;
 use crate::netlink::{Batch, Family, Socket};
+use crate::network_policy::NetworkPolicy;
 use crate::pool::Pool;
-use crate::resolver::Settings;
+use crate::resolv_conf::ResolvConf;
+use crate::resource_names::ResourceNames;
 use crate::uplink::{self, Helper, Uplink};
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 /// There where the kernel speaks IPv6.
 const IPV6: &str = "/proc/sys/net/ipv6";
 /// The smallest packet of a link with IPv6.
-const LEAST_IPV6_MTU: u32 = 1280;
+const MIN_IPV6_MTU: u32 = 1280;
 const SOCKETS: &str = "/proc/thread-self/net/sockstat";
-const USUAL_MTU: u32 = 1500;
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
-const LOOK_AGAIN: Duration = Duration::from_micros(100);
+const DEFAULT_MTU: u32 = 1500;
+const LINK_UP_TIMEOUT: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_micros(100);
 
 /// Where containers stand.
-pub(crate) enum Ground {
+pub(crate) enum Backend {
     /// On a bridge, with a way out.
-    Bridged(Arc<Bridged>),
+    Bridge(Arc<BridgeBackend>),
     /// Nowhere: each has its loopback only. The text says what to do about it.
-    Alone(String),
+    LoopbackOnly(String),
 }
 
 /// A bridge with everything that belongs to it.
-pub(crate) struct Bridged {
-    names: Names,
+pub(crate) struct BridgeBackend {
+    names: ResourceNames,
     mtu: u32,
     /// Links have IPv6.
     ipv6: bool,
@@ -60,7 +60,7 @@ pub(crate) struct Bridged {
     /// Takes back networks that nobody made use of.
     pool: Weak<Pool>,
     socket: Mutex<Socket>,
-    neighbours: Arc<Neighbours>,
+    policy: Arc<NetworkPolicy>,
     /// Declared before the uplink, so that it ends first.
     _forwarder: Option<Forwarder>,
     uplink: Option<Uplink>,
@@ -69,21 +69,21 @@ pub(crate) struct Bridged {
 }
 
 /// What a container holds as long as its network lives. A network that nobody can tell from a new one goes back to the pool.
-struct Hold(Option<Attached>);
+struct PooledNetwork(Option<BridgedNetwork>);
 
 /// A namespace on the bridge.
-struct Attached {
+struct BridgedNetwork {
     namespace: Arc<OwnedFd>,
     /// The kernel's count of sockets in the namespace.
     sockets: File,
     lease: Lease,
-    bridged: Arc<Bridged>,
+    bridge: Arc<BridgeBackend>,
 }
 
-impl Drop for Hold {
+impl Drop for PooledNetwork {
     fn drop(&mut self) {
         if let Some(attached) = self.0.take()
-            && let Some(pool) = attached.bridged.pool.upgrade()
+            && let Some(pool) = attached.bridge.pool.upgrade()
             && attached.is_as_new()
         {
             pool.give_back(|| attached.network());
@@ -91,13 +91,13 @@ impl Drop for Hold {
     }
 }
 
-impl Attached {
+impl BridgedNetwork {
     fn network(self) -> Network {
         Network {
             namespace: self.namespace.clone(),
             address: Some(self.lease.address),
-            resolv_conf: Some(self.bridged.resolv_conf.clone()),
-            lease: Arc::new(Hold(Some(self))),
+            resolv_conf: Some(self.bridge.resolv_conf.clone()),
+            lease: Arc::new(PooledNetwork(Some(self))),
         }
     }
 
@@ -121,14 +121,14 @@ fn without_sockets(counts: &str) -> bool {
     count("sockets:", "used") == Some("0") && count("TCP:", "tw") == Some("0")
 }
 
-impl Ground {
+impl Backend {
     /// Prepares everything; called once, before the first container.
-    pub(crate) fn prepare(options: &Options, names: &Names, pool: &Arc<Pool>) -> Result<Self> {
+    pub(crate) fn prepare(options: &Options, names: &ResourceNames, pool: &Arc<Pool>) -> Result<Self> {
         let mut host = Socket::open(Family::Route).attempt(|| "open a netlink socket".to_owned())?;
-        let routes = links::routes(&mut host).attempt(|| "list the routes of this machine".to_owned())?;
+        let routes = interfaces::routes(&mut host).attempt(|| "list the routes of this machine".to_owned())?;
         let mtu =
             mtu_of_default_route(&mut host, &routes).attempt(|| "list the interfaces of this machine".to_owned())?;
-        let settings = Settings::read(&options.resolv_conf);
+        let settings = ResolvConf::read(&options.resolv_conf);
         let mut taken: Vec<Subnet> =
             routes.iter().map(|route| route.destination).filter(|destination| destination.prefix > 1).collect();
         taken.extend(settings.reachable().into_iter().map(|server| Subnet::new(server, 32)));
@@ -136,30 +136,30 @@ impl Ground {
         let uplink = if options.rootless {
             let helper = match Helper::find(&std::env::var_os("PATH").unwrap_or_default()) {
                 Ok(helper) => helper,
-                Err(note) => return Ok(Self::Alone(note)),
+                Err(note) => return Ok(Self::LoopbackOnly(note)),
             };
             uplink::end_recorded(&names.record)?;
             let between = pick(uplink::candidates(), &taken)?;
             taken.push(between);
             Some(Uplink::start(helper, mtu, between, names.record.clone())?)
         } else {
-            names.sweep()?;
+            names.remove_all()?;
             None
         };
         let subnet = pick(candidates(), &taken)?;
-        let mut bridged = Bridged::build(names.clone(), mtu, subnet, uplink, &settings, options)?;
-        bridged.pool = Arc::downgrade(pool);
-        Ok(Self::Bridged(Arc::new(bridged)))
+        let mut bridge = BridgeBackend::build(names.clone(), mtu, subnet, uplink, &settings, options)?;
+        bridge.pool = Arc::downgrade(pool);
+        Ok(Self::Bridge(Arc::new(bridge)))
     }
 
     /// A new network. Runs on a thread that ends right afterwards, because it moves into the namespace.
     pub(crate) fn attach(&self) -> Result<Network> {
         match self {
-            Self::Bridged(bridged) => Bridged::attach(bridged),
-            Self::Alone(_) => {
+            Self::Bridge(bridge) => BridgeBackend::attach(bridge),
+            Self::LoopbackOnly(_) => {
                 let (namespace, mut inner) = new_namespace()?;
                 let mut batch = Batch::default();
-                links::bring_up(&mut batch, links::LOOPBACK);
+                interfaces::bring_up(&mut batch, interfaces::LOOPBACK);
                 inner.apply(batch).attempt(|| "bring up the loopback of a network namespace".to_owned())?;
                 Ok(Network { namespace: Arc::new(namespace), address: None, resolv_conf: None, lease: Arc::new(()) })
             }
@@ -167,25 +167,25 @@ impl Ground {
     }
 }
 
-impl Bridged {
+impl BridgeBackend {
     fn build(
-        names: Names,
+        names: ResourceNames,
         mtu: u32,
         subnet: Subnet,
         uplink: Option<Uplink>,
-        settings: &Settings,
+        settings: &ResolvConf,
         options: &Options,
     ) -> Result<Self> {
         let gateway = subnet.host(1);
         let work = || {
             let mut socket = Socket::open(Family::Route)?;
             let mut batch = Batch::default();
-            links::add_bridge(&mut batch, &names.bridge, mtu, gateway);
+            interfaces::add_bridge(&mut batch, &names.bridge, mtu, gateway);
             socket.apply(batch)?;
-            let found = links::list(&mut socket)?.into_iter().find(|link| link.name == names.bridge);
+            let found = interfaces::list(&mut socket)?.into_iter().find(|link| link.name == names.bridge);
             let index = found.map(|link| link.index).ok_or(io::ErrorKind::NotFound)?;
             let mut batch = Batch::default();
-            links::add_address(&mut batch, index, gateway, subnet);
+            interfaces::add_address(&mut batch, index, gateway, subnet);
             socket.apply(batch)?;
             if std::fs::read_to_string(FORWARDING)?.trim() == "0" {
                 std::fs::write(FORWARDING, "1")?;
@@ -195,21 +195,21 @@ impl Bridged {
         let base = uplink.as_ref().map(|uplink| uplink.namespace.as_fd());
         let socket = within(base, work).attempt(|| format!("make bridge `{}` with subnet {subnet}", names.bridge))?;
         let (name_service, servers) = name_servers(base, gateway, settings)?;
-        let neighbours = write_rules(base, &names, subnet, &servers, options, uplink.as_ref())?;
+        let policy = write_rules(base, &names, subnet, &servers, options, uplink.as_ref())?;
         let forwarder = name_service.map(|sockets| {
-            let started = Forwarder::start(sockets, subnet, neighbours.clone(), options.resolv_conf.clone());
+            let started = Forwarder::start(sockets, subnet, policy.clone(), options.resolv_conf.clone());
             started.attempt(|| format!("start the name service on {gateway}"))
         });
         Ok(Self {
             mtu,
-            ipv6: Path::new(IPV6).exists() && mtu >= LEAST_IPV6_MTU,
+            ipv6: Path::new(IPV6).exists() && mtu >= MIN_IPV6_MTU,
             gateway,
             subnet,
             resolv_conf: settings.text(&servers),
             leases: Leases::new(subnet),
             pool: Weak::new(),
             socket: Mutex::new(socket),
-            neighbours,
+            policy,
             _forwarder: forwarder.transpose()?,
             machine: Mutex::default(),
             uplink,
@@ -221,34 +221,37 @@ impl Bridged {
         let lease =
             self.leases.take().ok_or_else(|| Fault::environment(format!("no address is left in {}", self.subnet)))?;
         let address = lease.address;
-        self.learn_machine().attempt(|| "tell the packet filter the addresses of this machine".to_owned())?;
+        self.update_machine_addresses()
+            .attempt(|| "tell the packet filter the addresses of this machine".to_owned())?;
         let (namespace, mut inner) = new_namespace()?;
         let sockets = File::open(SOCKETS).attempt(|| format!("open `{SOCKETS}`"))?;
         let mut outside = Batch::default();
-        let (name, gateway, namespace_fd) = (&self.names.cable, self.gateway, namespace.as_fd());
-        let cable = Cable { name, mtu: self.mtu, gateway, address, namespace: namespace_fd };
-        links::add_cable(&mut outside, &cable);
+        let (name, gateway, namespace_fd) = (&self.names.veth, self.gateway, namespace.as_fd());
+        let veth = VethPair { name, mtu: self.mtu, gateway, address, namespace: namespace_fd };
+        interfaces::add_veth_pair(&mut outside, &veth);
         let attached = self.socket.lock().unwrap_or_else(PoisonError::into_inner).apply(outside);
         attached.attempt(|| "make the link of a container".to_owned())?;
 
         self.configure(&mut inner, address).attempt(|| format!("give a container the address {address}"))?;
-        Ok(Attached { namespace: Arc::new(namespace), sockets, lease, bridged: self.clone() }.network())
+        Ok(BridgedNetwork { namespace: Arc::new(namespace), sockets, lease, bridge: self.clone() }.network())
     }
 
     fn configure(&self, inner: &mut Socket, address: Ipv4Addr) -> io::Result<()> {
-        let link =
-            links::list(inner)?.into_iter().find(|link| link.name == CONTAINER_LINK).ok_or(io::ErrorKind::NotFound)?;
+        let link = interfaces::list(inner)?
+            .into_iter()
+            .find(|link| link.name == CONTAINER_LINK)
+            .ok_or(io::ErrorKind::NotFound)?;
         let outer = link.other_end.ok_or(io::ErrorKind::NotFound)?;
         // ORDER: the link has its settings before the first packet may come.
         let mut batch = Batch::default();
-        links::lead(&mut batch, outer, address, self.gateway, self.ipv6);
+        interfaces::configure_host_end(&mut batch, outer, address, self.gateway, self.ipv6);
         self.socket.lock().unwrap_or_else(PoisonError::into_inner).apply(batch)?;
         let mut batch = Batch::default();
-        links::bring_up(&mut batch, links::LOOPBACK);
-        links::bring_up(&mut batch, link.index);
-        links::add_address(&mut batch, link.index, address, Subnet::new(address, 32));
-        links::add_neighbour(&mut batch, link.index, self.gateway);
-        links::add_default_route(&mut batch, link.index, self.gateway);
+        interfaces::bring_up(&mut batch, interfaces::LOOPBACK);
+        interfaces::bring_up(&mut batch, link.index);
+        interfaces::add_address(&mut batch, link.index, address, Subnet::new(address, 32));
+        interfaces::add_neighbour(&mut batch, link.index, self.gateway);
+        interfaces::add_default_route(&mut batch, link.index, self.gateway);
         inner.apply(batch)?;
         self.await_link(outer)
     }
@@ -256,49 +259,49 @@ impl Bridged {
     /// Waits until packets pass: one that is sent earlier is lost, and its sender tries again a second later.
     fn await_link(&self, link: u32) -> io::Result<()> {
         let begin = Instant::now();
-        while begin.elapsed() < LONGEST_WAIT {
-            if links::is_up(&mut self.socket.lock().unwrap_or_else(PoisonError::into_inner), link)? {
+        while begin.elapsed() < LINK_UP_TIMEOUT {
+            if interfaces::is_up(&mut self.socket.lock().unwrap_or_else(PoisonError::into_inner), link)? {
                 break;
             }
-            std::thread::sleep(LOOK_AGAIN);
+            std::thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }
 
     /// Tells the packet filter which addresses this machine has now, when containers leave through a program that runs on it:
     /// what they send there would arrive as if the machine itself had sent it. Runs in the machine's own network namespace.
-    fn learn_machine(&self) -> io::Result<()> {
+    fn update_machine_addresses(&self) -> io::Result<()> {
         if self.uplink.is_none() {
             return Ok(());
         }
         let mut known = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = links::addresses(&mut Socket::open(Family::Route)?)?;
+        let now = interfaces::addresses(&mut Socket::open(Family::Route)?)?;
         let (gone, new): (Vec<_>, Vec<_>) =
             (known.difference(&now).copied().collect(), now.difference(&known).copied().collect());
         for (addresses, add) in [(gone, false), (new, true)] {
             let elements: Vec<_> = addresses.into_iter().map(Element::Machine).collect();
-            self.neighbours.tell(&elements, add)?;
+            self.policy.tell(&elements, add)?;
         }
         *known = now;
         Ok(())
     }
 
     /// Who may reach whom.
-    pub(crate) fn neighbours(&self) -> &Arc<Neighbours> {
-        &self.neighbours
+    pub(crate) fn policy(&self) -> &Arc<NetworkPolicy> {
+        &self.policy
     }
 
     /// How many addresses are lent.
     #[cfg(test)]
-    pub(crate) fn lent(&self) -> usize {
-        self.leases.lent()
+    pub(crate) fn leased(&self) -> usize {
+        self.leases.leased()
     }
 }
 
-impl Drop for Bridged {
+impl Drop for BridgeBackend {
     fn drop(&mut self) {
         if self.uplink.is_none() {
-            let _ = self.names.sweep();
+            let _ = self.names.remove_all();
         }
     }
 }
@@ -307,7 +310,7 @@ impl Drop for Bridged {
 fn name_servers(
     base: Option<std::os::fd::BorrowedFd<'_>>,
     gateway: Ipv4Addr,
-    settings: &Settings,
+    settings: &ResolvConf,
 ) -> Result<(Option<Sockets>, Vec<Ipv4Addr>)> {
     match within(base, || Sockets::bind(gateway)) {
         Ok(sockets) => Ok((Some(sockets), vec![gateway])),
@@ -323,12 +326,12 @@ fn name_servers(
 /// Writes the rules; what they know of containers is up to what is returned.
 fn write_rules(
     base: Option<std::os::fd::BorrowedFd<'_>>,
-    names: &Names,
+    names: &ResourceNames,
     subnet: Subnet,
     name_servers: &[Ipv4Addr],
     options: &Options,
     uplink: Option<&Uplink>,
-) -> Result<Arc<Neighbours>> {
+) -> Result<Arc<NetworkPolicy>> {
     let mut refused: Vec<Subnet> =
         refused_ranges().into_iter().map(|(base, prefix)| Subnet::new(base, prefix)).collect();
     // What the helper is on its side of the way out is of this machine.
@@ -338,12 +341,12 @@ fn write_rules(
         IpAddr::V6(_) => None,
     };
     let allowed: Vec<Subnet> = options.allowed.iter().filter_map(v4).collect();
-    let (table, links) = (&*names.table, names.cables());
+    let (table, links) = (&*names.table, names.veth_prefix());
     let rules = Rules { table, links, subnet, name_servers, refused: &refused, allowed: &allowed };
     let write = || {
         let mut socket = firewall::socket()?;
         firewall::set_up(&mut socket, &rules)?;
-        Ok(Neighbours::new(socket, names.table.clone()))
+        Ok(NetworkPolicy::new(socket, names.table.clone()))
     };
     within(base, write).map_err(|error| {
         Fault::environment(format!("cannot write the packet filter table `{}`", names.table))
@@ -378,8 +381,8 @@ fn mtu_of_default_route(socket: &mut Socket, routes: &[Route]) -> io::Result<u32
         .iter()
         .filter(|route| route.destination.prefix == 0 && route.link.is_some())
         .min_by_key(|route| route.metric);
-    let Some(index) = best.and_then(|route| route.link) else { return Ok(USUAL_MTU) };
-    Ok(links::list(socket)?.into_iter().find(|link| link.index == index).map_or(USUAL_MTU, |link| link.mtu))
+    let Some(index) = best.and_then(|route| route.link) else { return Ok(DEFAULT_MTU) };
+    Ok(interfaces::list(socket)?.into_iter().find(|link| link.index == index).map_or(DEFAULT_MTU, |link| link.mtu))
 }
 
 /// The subnets that a bridge may take, in this order.

@@ -14,12 +14,12 @@ use rondel_ports::egress::Egress;
 use rondel_ports::network::Dial;
 
 use crate::command::Run;
-use crate::door::{Door, Manner};
 use crate::lock;
-use crate::outside::LOOPBACK;
+use crate::tcp_relay::{RelayProtocol, TcpRelay};
+use crate::transport::LOOPBACK;
 
 /// How long a host may take to accept a connection.
-const PATIENCE: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// What submodules are fetched by.
 const FOR_SUBMODULES: &str = "http:https:ssh";
 /// Proxy variables of `curl`, for one scheme and for all.
@@ -28,12 +28,12 @@ const EVERY_PROXY: [&str; 2] = ["all_proxy", "ALL_PROXY"];
 
 /// Makes connections to hosts outside of this machine, and remembers why one was refused.
 #[derive(Clone)]
-pub(crate) struct Outside {
+pub(crate) struct EgressConnector {
     egress: Egress,
     refused: Arc<std::sync::Mutex<Option<Fault>>>,
 }
 
-impl Outside {
+impl EgressConnector {
     pub(crate) fn new(egress: Egress) -> Self {
         Self { egress, refused: Arc::default() }
     }
@@ -53,7 +53,7 @@ impl Outside {
                 refused = Some(fault);
                 continue;
             }
-            match TcpStream::connect_timeout(&address, PATIENCE).attempt(attempted) {
+            match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).attempt(attempted) {
                 Ok(stream) => return Ok(stream),
                 Err(fault) => failed = Some(fault),
             }
@@ -73,10 +73,10 @@ impl Outside {
     }
 
     /// Leads what `run` does by HTTP, until the port is dropped. `variables` are those that `git` is told anyway.
-    pub(crate) async fn confine(&self, run: &mut Run<'_>, variables: &[(String, String)]) -> Result<Door> {
-        let door = Door::open(Manner::Outside(self.clone())).await?;
+    pub(crate) async fn confine(&self, run: &mut Run<'_>, variables: &[(String, String)]) -> Result<TcpRelay> {
+        let relay = TcpRelay::start(RelayProtocol::SocksToEgress(self.clone())).await?;
         let set = |name: &str| variables.iter().any(|(known, value)| known == name && !value.is_empty());
-        let proxy = format!("socks5h://{LOOPBACK}:{}", door.port);
+        let proxy = format!("socks5h://{LOOPBACK}:{}", relay.port);
         for (lower, upper) in PROXIES {
             if ![lower, upper].iter().chain(&EVERY_PROXY).any(|name| set(name)) {
                 run.variables.push((lower, proxy.clone().into()));
@@ -87,6 +87,6 @@ impl Outside {
         if run.args.iter().any(|arg| arg == "submodule") {
             run.variables.push(("GIT_ALLOW_PROTOCOL", FOR_SUBMODULES.into()));
         }
-        Ok(door)
+        Ok(relay)
     }
 }

@@ -28,17 +28,17 @@ const MODE: u32 = 0o555;
 const SEAL_EXEC: SealFlags = SealFlags::from_bits_retain(0x20);
 
 /// The sealed program of one container, and the pipe on which it reports.
-pub(crate) struct Starter {
+pub(crate) struct SealedProgram {
     program: OwnedFd,
     writer: OwnedFd,
 }
 
 /// The engine's end of the pipe.
-pub(crate) struct Report(File);
+pub(crate) struct ReportPipe(File);
 
 /// What came through the pipe so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reported {
+pub(crate) enum StartReport {
     /// Nothing yet.
     Nothing,
     /// The command runs.
@@ -58,19 +58,19 @@ pub(crate) struct NotExecuted {
     pub(crate) error: i32,
 }
 
-impl Starter {
+impl SealedProgram {
     /// The program in a new file that cannot be written, and a new pipe.
     ///
     /// # Errors
     /// When the kernel refuses either.
-    pub(crate) fn new() -> Result<(Self, Report)> {
+    pub(crate) fn new() -> Result<(Self, ReportPipe)> {
         let pipe = || {
             let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
             rustix::fs::fcntl_setfl(&reader, OFlags::NONBLOCK)?;
             Ok::<_, Errno>((reader, writer))
         };
         let (reader, writer) = pipe().attempt(|| "make a pipe for the start of the command".into())?;
-        Ok((Self { program: sealed()?, writer }, Report(reader.into())))
+        Ok((Self { program: sealed()?, writer }, ReportPipe(reader.into())))
     }
 
     /// The file of the program.
@@ -99,25 +99,25 @@ impl Starter {
     }
 }
 
-impl Report {
+impl ReportPipe {
     /// What came.
-    pub(crate) fn read(&mut self) -> Reported {
+    pub(crate) fn read(&mut self) -> StartReport {
         let mut record = [0; 12];
         match self.0.read(&mut record) {
-            Ok(0) => Reported::Running,
+            Ok(0) => StartReport::Running,
             Ok(_) => {
                 let number = |at: usize| {
                     record.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_ne_bytes)
                 };
                 let index = usize::try_from(number(4)).unwrap_or(usize::MAX);
-                Reported::NotExecuted(NotExecuted { interpreter_missing: number(0) == 2, index, error: number(8) })
+                StartReport::NotExecuted(NotExecuted { interpreter_missing: number(0) == 2, index, error: number(8) })
             }
-            Err(_) => Reported::Nothing,
+            Err(_) => StartReport::Nothing,
         }
     }
 }
 
-impl AsFd for Report {
+impl AsFd for ReportPipe {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -182,13 +182,13 @@ mod tests {
 
     #[test]
     fn reports_are_read() {
-        let (starter, mut report) = Starter::new().unwrap();
-        assert_eq!(report.read(), Reported::Nothing);
+        let (sealed, mut report) = SealedProgram::new().unwrap();
+        assert_eq!(report.read(), StartReport::Nothing);
         let record: Vec<u8> = [2_i32, 3, libc::ENOENT].iter().flat_map(|number| number.to_ne_bytes()).collect();
-        rustix::io::write(&starter.writer, &record).unwrap();
+        rustix::io::write(&sealed.writer, &record).unwrap();
         let expected = NotExecuted { interpreter_missing: true, index: 3, error: libc::ENOENT };
-        assert_eq!(report.read(), Reported::NotExecuted(expected));
-        drop(starter);
-        assert_eq!(report.read(), Reported::Running);
+        assert_eq!(report.read(), StartReport::NotExecuted(expected));
+        drop(sealed);
+        assert_eq!(report.read(), StartReport::Running);
     }
 }

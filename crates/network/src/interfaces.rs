@@ -40,7 +40,7 @@ pub(crate) struct Link {
     pub(crate) name: String,
     /// The largest packet, in bytes.
     pub(crate) mtu: u32,
-    /// The index of the other end of a cable, in the namespace of that end.
+    /// The index of the other end of a veth, in the namespace of that end.
     pub(crate) other_end: Option<u32>,
 }
 
@@ -117,12 +117,12 @@ pub(crate) fn add_bridge(batch: &mut Batch, name: &str, mtu: u32, gateway: Ipv4A
 }
 
 /// What a container is attached with.
-pub(crate) struct Cable<'a> {
+pub(crate) struct VethPair<'a> {
     /// The name of this machine's end; `%d` in it becomes a free number.
     pub(crate) name: &'a str,
     /// The largest packet, in bytes.
     pub(crate) mtu: u32,
-    /// The address of this machine on the cable.
+    /// The address of this machine on the veth.
     pub(crate) gateway: Ipv4Addr,
     /// The address of the container.
     pub(crate) address: Ipv4Addr,
@@ -131,17 +131,17 @@ pub(crate) struct Cable<'a> {
 }
 
 /// Adds a pair of interfaces: one end is this machine's, the other is `eth0` of the container. Nothing else is on it.
-pub(crate) fn add_cable(batch: &mut Batch, cable: &Cable<'_>) {
+pub(crate) fn add_veth_pair(batch: &mut Batch, veth: &VethPair<'_>) {
     batch.request(NEW_LINK, CREATE | EXCLUSIVE, &header(0, UP), |a| {
-        a.text(LINK_NAME, cable.name).number(LINK_MTU, cable.mtu).bytes(LINK_ADDRESS, &hardware_address(cable.gateway));
+        a.text(LINK_NAME, veth.name).number(LINK_MTU, veth.mtu).bytes(LINK_ADDRESS, &hardware_address(veth.gateway));
         a.nest(LINK_INFO, |info| {
             info.bytes(1, b"veth").nest(2, |data| {
                 data.nest(1, |peer| {
                     peer.raw(&header(0, 0))
                         .text(LINK_NAME, CONTAINER_LINK)
-                        .number(LINK_MTU, cable.mtu)
-                        .bytes(LINK_ADDRESS, &hardware_address(cable.address))
-                        .number(LINK_NAMESPACE, cable.namespace.as_raw_fd() as u32);
+                        .number(LINK_MTU, veth.mtu)
+                        .bytes(LINK_ADDRESS, &hardware_address(veth.address))
+                        .number(LINK_NAMESPACE, veth.namespace.as_raw_fd() as u32);
                 });
             });
         });
@@ -150,7 +150,7 @@ pub(crate) fn add_cable(batch: &mut Batch, cable: &Cable<'_>) {
 
 /// Leads packets for `address` to a link, and no others: the kernel drops what comes from there with another source. With
 /// `ipv6`, the link gets no address of that kind by itself.
-pub(crate) fn lead(batch: &mut Batch, link: u32, address: Ipv4Addr, gateway: Ipv4Addr, ipv6: bool) {
+pub(crate) fn configure_host_end(batch: &mut Batch, link: u32, address: Ipv4Addr, gateway: Ipv4Addr, ipv6: bool) {
     const IPV4: u16 = 2;
     const SETTINGS: u16 = 1;
     const REVERSE_PATH: u16 = 8;

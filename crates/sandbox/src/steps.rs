@@ -7,72 +7,72 @@ use std::os::fd::RawFd;
 /// A step of a new process.
 pub(crate) struct Step {
     /// What it does.
-    pub(crate) act: Act,
+    pub(crate) action: Action,
     /// A failure does not matter.
     pub(crate) optional: bool,
 }
 
 impl Step {
     /// A step that must succeed.
-    pub(crate) fn must(act: Act) -> Self {
-        Self { act, optional: false }
+    pub(crate) fn required(action: Action) -> Self {
+        Self { action, optional: false }
     }
 
     /// A step that may fail.
-    pub(crate) fn may(act: Act) -> Self {
-        Self { act, optional: true }
+    pub(crate) fn optional(action: Action) -> Self {
+        Self { action, optional: true }
     }
 }
 
 /// One act. Descriptors are numbers, because the process that uses them has a copy of the table; their owners outlive it.
-pub(crate) enum Act {
+pub(crate) enum Action {
     /// Die when the engine does; it has died already when its pidfd, given here, says so.
-    DieWithEngine(RawFd),
+    SetParentDeathSignal(RawFd),
     /// Make the kernel prefer this process, and what it starts, when it has to kill one for want of
     /// memory; in digits.
-    OomScore(CString),
+    OomScoreAdj(CString),
     /// Limit a resource of this process and what it starts.
-    Limit {
+    SetRlimit {
         /// The kernel's number of the resource.
         resource: u32,
         /// The soft and the hard limit.
         limits: [u64; 2],
     },
     /// See the own control group as the root of all.
-    OwnCgroups,
+    UnshareCgroups,
     /// Enter namespaces of a container.
-    EnterContainer {
+    JoinNamespaces {
         /// The pidfd of its first process.
         container: RawFd,
         /// Which, as `CLONE_NEW…` flags.
         namespaces: i32,
     },
     /// Enter this network namespace.
-    EnterNetwork(RawFd),
+    JoinNetwork(RawFd),
     /// Bring the loopback interface up.
     LoopbackUp,
     /// Cut the mount namespace off from that of the host.
-    CutOffMounts,
+    MakeMountsPrivate,
     /// Make this detached mount the root.
-    Root(RawFd),
+    PivotRoot(RawFd),
     /// Forget the old root.
-    ForgetHost,
+    DetachOldRoot,
     /// Attach a detached mount.
-    Attach {
+    AttachMount {
         /// The mount.
         mount: RawFd,
         /// Where.
         target: CString,
     },
     /// Copy the mount at a path into a slot, detached.
-    Take {
+    OpenTree {
         /// The path.
         path: CString,
         /// The index of the slot.
         slot: usize,
     },
     /// Attach what a slot has.
-    Give {
+    MoveMount {
         /// The index of the slot.
         slot: usize,
         /// Where.
@@ -92,7 +92,7 @@ pub(crate) enum Act {
         data: CString,
     },
     /// Mount `/sys`, or attach something instead when the kernel refuses.
-    KernelObjects {
+    MountSysfs {
         /// Where.
         target: CString,
         /// The flags.
@@ -103,7 +103,7 @@ pub(crate) enum Act {
     /// Unmount lazily.
     Unmount(CString),
     /// Make a directory that may exist already; a new one gets the owner.
-    Directory {
+    MakeDirectory {
         /// The path of the directory in which it is made; no link of `/proc` is followed to what a
         /// process has.
         parent: CString,
@@ -113,108 +113,110 @@ pub(crate) enum Act {
         owner: (u32, u32),
     },
     /// Set the host name.
-    HostName(CString),
+    SetHostname(CString),
     /// Set the permission bits that new files do not get.
-    FileModeMask(u32),
+    Umask(u32),
     /// Default reactions to every signal.
-    DefaultSignals,
+    ResetSignals,
     /// Wait until the init program runs and says so.
     AwaitInit,
     /// Receive every signal.
     UnblockSignals,
     /// Close everything but the standard streams, and what is given. From then on the process knows nothing of the engine's files,
     /// which paths below `/proc/self/fd` would lead to.
-    CloseFiles {
+    CloseDescriptors {
         /// What stays open, ascending.
         except: Vec<RawFd>,
     },
     /// Let this descriptor survive the next exec.
-    Inherit(RawFd),
+    ClearCloseOnExec(RawFd),
     /// Nothing but the standard streams survives an exec.
-    CloseOnExec,
+    SetCloseOnExec,
     /// Install the system call filter.
-    Filter,
+    Seccomp,
     /// Keep these capabilities only.
-    Capabilities(u64),
+    LimitCapabilities(u64),
     /// A change of user takes no capability away.
     KeepCapabilities,
     /// Have these capabilities in every set, so that programs which are executed have them too,
     /// whatever user runs them.
-    EveryCapability(u64),
+    RaiseAmbientCapabilities(u64),
     /// Lead a new session.
-    Session,
+    Setsid,
     /// Make a descriptor a standard stream.
-    Stream {
+    SetStandardStream {
         /// The descriptor.
         from: RawFd,
         /// 0, 1 or 2.
         to: RawFd,
     },
     /// Make standard input, a terminal, the one that controls the session.
-    ControllingTerminal,
+    SetControllingTerminal,
     /// Open a file as standard input; no link of `/proc` is followed to what a process has.
-    OpenInput(CString),
+    OpenStdin(CString),
     /// Set the supplementary groups.
-    Groups(Vec<u32>),
+    Setgroups(Vec<u32>),
     /// Become this user and group.
-    Identity {
+    SetUser {
         /// The user.
         user: u32,
         /// The group.
         group: u32,
     },
     /// Set the working directory; no link of `/proc` is followed to what a process has.
-    WorkingDirectory(CString),
+    Chdir(CString),
 }
 
-impl Act {
+impl Action {
     /// Whether a failure is the fault of whoever described the process.
-    pub(crate) fn is_asked_for(&self) -> bool {
-        matches!(self, Self::Directory { .. } | Self::OpenInput(_) | Self::WorkingDirectory(_))
+    pub(crate) fn is_user_error(&self) -> bool {
+        matches!(self, Self::MakeDirectory { .. } | Self::OpenStdin(_) | Self::Chdir(_))
     }
 }
 
 /// What is attempted, to follow `cannot`.
-impl fmt::Display for Act {
+impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DieWithEngine(_) => f.write_str("bind the life of the container to the engine"),
-            Self::OomScore(_) => f.write_str("set the out-of-memory score of the container"),
-            Self::Limit { resource, .. } => write!(f, "set the resource limit {resource} of the container"),
-            Self::OwnCgroups => f.write_str("make the namespace of control groups"),
-            Self::EnterContainer { .. } => f.write_str("enter the namespaces of the container"),
-            Self::EnterNetwork(_) => f.write_str("enter the network namespace of the container"),
+            Self::SetParentDeathSignal(_) => f.write_str("bind the life of the container to the engine"),
+            Self::OomScoreAdj(_) => f.write_str("set the out-of-memory score of the container"),
+            Self::SetRlimit { resource, .. } => write!(f, "set the resource limit {resource} of the container"),
+            Self::UnshareCgroups => f.write_str("make the namespace of control groups"),
+            Self::JoinNamespaces { .. } => f.write_str("enter the namespaces of the container"),
+            Self::JoinNetwork(_) => f.write_str("enter the network namespace of the container"),
             Self::LoopbackUp => f.write_str("bring up the loopback interface of the container"),
-            Self::CutOffMounts => f.write_str("make the mounts of the container private"),
-            Self::Root(_) => f.write_str("change to the root of the container"),
-            Self::ForgetHost => f.write_str("unmount the files of the host"),
-            Self::Attach { target, .. } | Self::Give { target, .. } => write!(f, "mount on `{}`", text(target)),
-            Self::Take { path, .. } => write!(f, "copy the mount of the file `{}`", text(path)),
+            Self::MakeMountsPrivate => f.write_str("make the mounts of the container private"),
+            Self::PivotRoot(_) => f.write_str("change to the root of the container"),
+            Self::DetachOldRoot => f.write_str("unmount the files of the host"),
+            Self::AttachMount { target, .. } | Self::MoveMount { target, .. } => {
+                write!(f, "mount on `{}`", text(target))
+            }
+            Self::OpenTree { path, .. } => write!(f, "copy the mount of the file `{}`", text(path)),
             Self::Mount { target, kind, .. } if kind.is_empty() => write!(f, "bind or remount `{}`", text(target)),
             Self::Mount { target, kind, .. } => write!(f, "mount `{}` on `{}`", text(kind), text(target)),
-            Self::KernelObjects { target, .. } => write!(f, "mount `sysfs` on `{}`", text(target)),
+            Self::MountSysfs { target, .. } => write!(f, "mount `sysfs` on `{}`", text(target)),
             Self::Unmount(path) => write!(f, "unmount `{}`", text(path)),
-            Self::Directory { parent, name, .. } => {
+            Self::MakeDirectory { parent, name, .. } => {
                 write!(f, "make the working directory `{}/{}`", text(parent).trim_end_matches('/'), text(name))
             }
-            Self::HostName(name) => write!(f, "set the host name `{}`", text(name)),
-            Self::FileModeMask(_) => f.write_str("set the file mode mask"),
-            Self::DefaultSignals => f.write_str("reset the reactions to signals"),
+            Self::SetHostname(name) => write!(f, "set the host name `{}`", text(name)),
+            Self::Umask(_) => f.write_str("set the file mode mask"),
+            Self::ResetSignals => f.write_str("reset the reactions to signals"),
             Self::AwaitInit => f.write_str("wait for the init program"),
             Self::UnblockSignals => f.write_str("unblock signals"),
-            Self::CloseFiles { .. } => f.write_str("close the files of the engine"),
-            Self::Inherit(_) => f.write_str("hand over the pipe for the start of the command"),
-            Self::CloseOnExec => f.write_str("mark descriptors to be closed"),
-            Self::Filter => f.write_str("install the system call filter"),
-            Self::Capabilities(_) => f.write_str("drop capabilities"),
-            Self::KeepCapabilities | Self::EveryCapability(_) => f.write_str("hand over capabilities"),
-            Self::Session => f.write_str("make a session"),
-            Self::Stream { to, .. } => write!(f, "set up standard stream {to}"),
-            Self::ControllingTerminal => f.write_str("make the terminal that of the session"),
-            Self::OpenInput(path) => write!(f, "open `{}` as standard input", text(path)),
-            Self::Groups(groups) => write!(f, "set the supplementary groups {groups:?}"),
-            Self::Identity { user, group } => write!(f, "become user {user} and group {group}"),
-            Self::WorkingDirectory(path) => write!(f, "change to the working directory `{}`", text(path)),
+            Self::CloseDescriptors { .. } => f.write_str("close the files of the engine"),
+            Self::ClearCloseOnExec(_) => f.write_str("hand over the pipe for the start of the command"),
+            Self::SetCloseOnExec => f.write_str("mark descriptors to be closed"),
+            Self::Seccomp => f.write_str("install the system call filter"),
+            Self::LimitCapabilities(_) => f.write_str("drop capabilities"),
+            Self::KeepCapabilities | Self::RaiseAmbientCapabilities(_) => f.write_str("hand over capabilities"),
+            Self::Setsid => f.write_str("make a session"),
+            Self::SetStandardStream { to, .. } => write!(f, "set up standard stream {to}"),
+            Self::SetControllingTerminal => f.write_str("make the terminal that of the session"),
+            Self::OpenStdin(path) => write!(f, "open `{}` as standard input", text(path)),
+            Self::Setgroups(groups) => write!(f, "set the supplementary groups {groups:?}"),
+            Self::SetUser { user, group } => write!(f, "become user {user} and group {group}"),
+            Self::Chdir(path) => write!(f, "change to the working directory `{}`", text(path)),
         }
     }
 }

@@ -8,25 +8,25 @@ use rondel_fault::Fault;
 
 /// Why `git` did not do it.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum GitError {
     /// It cannot be started.
-    Start(io::ErrorKind),
+    NotStarted(io::ErrorKind),
     /// It said nothing for so long.
-    Silent(Duration),
+    Timeout(Duration),
     /// It ended with these messages.
-    Said(String),
+    Messages(String),
     /// The server accepts no connection, for this reason.
-    Away(String),
+    Unreachable(String),
     /// We do not connect to a host on behalf of who asks.
-    Forbidden(Fault),
+    EgressRefused(Fault),
 }
 
 /// What the messages of `git` mean, by words that are in them: the first that fits counts.
-const MEANINGS: [(Meaning, &[&str]); 8] = [
-    (Meaning::Full, &["No space left on device", "Disk quota exceeded"]),
-    (Meaning::OtherKey, &["Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED"]),
+const ERROR_PATTERNS: [(ErrorClass, &[&str]); 8] = [
+    (ErrorClass::Full, &["No space left on device", "Disk quota exceeded"]),
+    (ErrorClass::OtherKey, &["Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED"]),
     (
-        Meaning::Refused,
+        ErrorClass::Refused,
         &[
             "Authentication failed",
             "could not read Username",
@@ -40,7 +40,7 @@ const MEANINGS: [(Meaning, &[&str]); 8] = [
         ],
     ),
     (
-        Meaning::NoHost,
+        ErrorClass::NoHost,
         &[
             "Could not resolve host",
             "Name or service not known",
@@ -51,7 +51,7 @@ const MEANINGS: [(Meaning, &[&str]); 8] = [
         ],
     ),
     (
-        Meaning::NoCommit,
+        ErrorClass::NoCommit,
         &[
             "not our ref",
             "unadvertised object",
@@ -62,7 +62,7 @@ const MEANINGS: [(Meaning, &[&str]); 8] = [
         ],
     ),
     (
-        Meaning::NoRepository,
+        ErrorClass::NoRepository,
         &[
             "epository not found",
             "repository not exported",
@@ -74,7 +74,7 @@ const MEANINGS: [(Meaning, &[&str]); 8] = [
         ],
     ),
     (
-        Meaning::Unreachable,
+        ErrorClass::Unreachable,
         &[
             "Connection refused",
             "Connection timed out",
@@ -93,11 +93,14 @@ const MEANINGS: [(Meaning, &[&str]); 8] = [
             "Could not read from remote repository",
         ],
     ),
-    (Meaning::Certificate, &["SSL certificate", "server certificate verification failed", "certificate has expired"]),
+    (
+        ErrorClass::Certificate,
+        &["SSL certificate", "server certificate verification failed", "certificate has expired"],
+    ),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
+enum ErrorClass {
     Full,
     OtherKey,
     Refused,
@@ -108,54 +111,57 @@ enum Meaning {
     Certificate,
 }
 
-impl Failure {
-    fn meaning(&self) -> Option<Meaning> {
-        let Self::Said(messages) = self else { return None };
-        MEANINGS.iter().find(|(_, words)| words.iter().any(|word| messages.contains(word))).map(|(meaning, _)| *meaning)
+impl GitError {
+    fn class(&self) -> Option<ErrorClass> {
+        let Self::Messages(messages) = self else { return None };
+        ERROR_PATTERNS
+            .iter()
+            .find(|(_, words)| words.iter().any(|word| messages.contains(word)))
+            .map(|(class, _)| *class)
     }
 
     /// Whether the server does not have, or does not give, a commit.
     pub(crate) fn is_missing_commit(&self) -> bool {
-        self.meaning() == Some(Meaning::NoCommit)
+        self.class() == Some(ErrorClass::NoCommit)
     }
 
     /// Whether the server gives commits with all of their history only.
     pub(crate) fn is_whole_histories_only(&self) -> bool {
-        matches!(self, Self::Said(messages) if messages.contains("does not support shallow"))
+        matches!(self, Self::Messages(messages) if messages.contains("does not support shallow"))
     }
 
     /// Whether what was kept may be damaged.
     pub(crate) fn is_damage(&self) -> bool {
         let words = ["bad object", "is corrupt", "loose object", "missing blob", "unable to read tree", "missing tree"];
-        matches!(self, Self::Said(messages) if words.iter().any(|word| messages.contains(word)))
+        matches!(self, Self::Messages(messages) if words.iter().any(|word| messages.contains(word)))
     }
 
     /// The failure of a run that asked the server of `url`.
     pub(crate) fn at(&self, url: &str) -> Fault {
         // Users match on these words.
-        let refused = self.meaning() == Some(Meaning::Refused);
+        let refused = self.class() == Some(ErrorClass::Refused);
         self.about(url).context(if refused { "git error: authentication failed" } else { "git error" })
     }
 
     fn about(&self, url: &str) -> Fault {
         let url = without_password(url);
-        if let Self::Forbidden(fault) = self {
+        if let Self::EgressRefused(fault) = self {
             return fault.clone().context(format!("cannot read the repository `{url}`"));
         }
-        let fault = match self.meaning() {
+        let fault = match self.class() {
             // Users match on the first words; see behaviour GIT-019 and XS-004.
-            Some(Meaning::Refused) => Fault::denied(format!("Authentication failed for `{url}`")).with_hint(
+            Some(ErrorClass::Refused) => Fault::denied(format!("Authentication failed for `{url}`")).with_hint(
                 "pass `httpAuthToken` or `httpAuthHeader`, or `sshAuthSocket` for SSH; or set up a credential helper for `git`",
             ),
-            Some(Meaning::OtherKey) => Fault::denied(format!("the SSH server of `{url}` is not the one that is known"))
+            Some(ErrorClass::OtherKey) => Fault::denied(format!("the SSH server of `{url}` is not the one that is known"))
                 .with_hint("its host key is another one, or `sshKnownHosts` does not list it"),
-            Some(Meaning::NoHost) => Fault::environment(format!("cannot find the host of `{url}`")),
-            Some(Meaning::NoRepository) => Fault::user(format!("there is no git repository at `{url}`"))
+            Some(ErrorClass::NoHost) => Fault::environment(format!("cannot find the host of `{url}`")),
+            Some(ErrorClass::NoRepository) => Fault::user(format!("there is no git repository at `{url}`"))
                 .with_hint("some servers say the same when a repository is private"),
-            Some(Meaning::Unreachable) => Fault::environment(format!("cannot reach `{url}`")),
-            Some(Meaning::Certificate) => Fault::environment(format!("the certificate of `{url}` is not trusted"))
+            Some(ErrorClass::Unreachable) => Fault::environment(format!("cannot reach `{url}`")),
+            Some(ErrorClass::Certificate) => Fault::environment(format!("the certificate of `{url}` is not trusted"))
                 .with_hint("set `SSL_CERT_FILE` for the engine to a bundle with its authority"),
-            None if matches!(self, Self::Away(_)) => Fault::environment(format!("cannot reach `{url}`")),
+            None if matches!(self, Self::Unreachable(_)) => Fault::environment(format!("cannot reach `{url}`")),
             _ => return self.or_local(&format!("read the git repository `{url}`")),
         };
         fault.caused_by(io::Error::other(self.said()))
@@ -168,17 +174,17 @@ impl Failure {
 
     fn or_local(&self, doing: &str) -> Fault {
         match self {
-            Self::Start(io::ErrorKind::NotFound) => Fault::environment("cannot run `git`: it is not installed")
+            Self::NotStarted(io::ErrorKind::NotFound) => Fault::environment("cannot run `git`: it is not installed")
                 .with_hint("install it on the machine of the engine, such as with `apt-get install git`"),
-            Self::Start(kind) => Fault::environment(format!("cannot run `git`: {kind}")),
-            Self::Silent(patience) => {
+            Self::NotStarted(kind) => Fault::environment(format!("cannot run `git`: {kind}")),
+            Self::Timeout(patience) => {
                 Fault::environment(format!("cannot {doing}: nothing was heard for {} seconds", patience.as_secs()))
             }
-            Self::Said(_) if self.meaning() == Some(Meaning::Full) => {
+            Self::Messages(_) if self.class() == Some(ErrorClass::Full) => {
                 Fault::environment(format!("cannot {doing}: the disk is full"))
             }
-            Self::Forbidden(fault) => fault.clone().context(format!("cannot {doing}")),
-            Self::Said(_) | Self::Away(_) => {
+            Self::EgressRefused(fault) => fault.clone().context(format!("cannot {doing}")),
+            Self::Messages(_) | Self::Unreachable(_) => {
                 Fault::environment(format!("cannot {doing}")).caused_by(io::Error::other(self.said()))
             }
         }
@@ -187,10 +193,10 @@ impl Failure {
     /// The lines that say why.
     fn said(&self) -> String {
         let messages = match self {
-            Self::Said(messages) => messages,
-            Self::Away(reason) => return reason.clone(),
-            Self::Forbidden(fault) => return fault.full_message(),
-            Self::Start(_) | Self::Silent(_) => return String::new(),
+            Self::Messages(messages) => messages,
+            Self::Unreachable(reason) => return reason.clone(),
+            Self::EgressRefused(fault) => return fault.full_message(),
+            Self::NotStarted(_) | Self::Timeout(_) => return String::new(),
         };
         let lines = messages.lines().flat_map(|line| line.rsplit('\r').next()).map(str::trim);
         let telling: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
@@ -204,8 +210,8 @@ impl Failure {
 /// An address without the password that may stand in it.
 pub(crate) fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let (place, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    match place.rsplit_once('@') {
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
         Some((user, host)) => {
             let user = user.split_once(':').map_or(user, |(user, _)| user);
             format!("{scheme}://{user}@{host}{path}")
@@ -221,7 +227,7 @@ mod tests {
     #[test]
     fn messages_are_understood() {
         let check = |said: &str, want: &str| {
-            let told = Failure::Said(said.to_owned()).at("https://me:pw@h/r").full_message();
+            let told = GitError::Messages(said.to_owned()).at("https://me:pw@h/r").full_message();
             assert!(told.starts_with("git error: ") && told.contains(want) && !told.contains("me:pw"), "{told}");
         };
         let denied = "fatal: could not read Username for 'http://h': terminal prompts disabled";
@@ -233,13 +239,13 @@ mod tests {
         check("fatal: unable to connect to h:\nh[0: 127.0.0.1]: errno=Connection refused", "cannot reach");
         check("error: file write error: No space left on device\nfatal: index-pack failed", "the disk is full");
         check("warning: x\nfatal: something else", "fatal: something else");
-        assert!(Failure::Said("fatal: remote error: upload-pack: not our ref 12".into()).is_missing_commit());
-        assert!(Failure::Said("error: Unable to find 12 under http://h/r".into()).is_missing_commit());
-        let dumb = Failure::Said("fatal: dumb http transport does not support shallow capabilities".into());
+        assert!(GitError::Messages("fatal: remote error: upload-pack: not our ref 12".into()).is_missing_commit());
+        assert!(GitError::Messages("error: Unable to find 12 under http://h/r".into()).is_missing_commit());
+        let dumb = GitError::Messages("fatal: dumb http transport does not support shallow capabilities".into());
         assert!(dumb.is_whole_histories_only() && !dumb.is_missing_commit());
-        let away = Failure::Away("connection refused".into()).at("git://h/r").full_message();
+        let away = GitError::Unreachable("connection refused".into()).at("git://h/r").full_message();
         assert!(away.contains("cannot reach `git://h/r`") && away.contains("connection refused"), "{away}");
-        let missing = Failure::Start(io::ErrorKind::NotFound).at("x");
+        let missing = GitError::NotStarted(io::ErrorKind::NotFound).at("x");
         assert!(missing.full_message().contains("not installed") && !missing.hints().is_empty());
     }
 }

@@ -3,9 +3,9 @@
 use std::io;
 use std::net::IpAddr;
 
-use crate::links;
-use crate::names;
+use crate::interfaces;
 use crate::netlink::{Family, Message, Socket, attribute, word};
+use crate::resource_names;
 
 const GET_ROUTE: u16 = 26;
 const TYPE_UNICAST: u8 = 1;
@@ -13,7 +13,7 @@ const ATTRIBUTE_LINK: u16 = 4;
 
 /// Whether `address` is one of this machine, as the calling thread's network namespace has it, or that of a container of an
 /// engine. What the kernel does not say counts as such an address. Blocks for microseconds.
-pub fn is_of_this_machine(address: IpAddr) -> bool {
+pub fn is_host_or_container_address(address: IpAddr) -> bool {
     leads_here(address).unwrap_or(true)
 }
 
@@ -35,7 +35,7 @@ fn leads_here(address: IpAddr) -> io::Result<bool> {
     let attributes = body.get(12..).unwrap_or_default();
     let Some(index) = attribute(attributes, ATTRIBUTE_LINK) else { return Ok(false) };
     let index = u32::from_ne_bytes(word(index, 0)?);
-    Ok(links::name_of(&mut socket, index)?.is_some_and(|name| names::is_of_an_engine(&name)))
+    Ok(interfaces::name_of(&mut socket, index)?.is_some_and(|name| resource_names::is_engine_interface(&name)))
 }
 
 /// The route of a packet. `None`: the address is unreachable.
@@ -61,10 +61,10 @@ mod tests {
             for here in
                 ["127.0.0.1", "127.8.8.8", "198.51.100.1", "::1", "2001:db8::1", "10.87.0.1", "10.87.200.1", &container]
             {
-                assert!(is_of_this_machine(here.parse().unwrap()), "{here}");
+                assert!(is_host_or_container_address(here.parse().unwrap()), "{here}");
             }
             for elsewhere in ["198.51.100.2", "192.0.2.9", "2001:db8::2", "2001:db8:9::1"] {
-                assert!(!is_of_this_machine(elsewhere.parse().unwrap()), "{elsewhere}");
+                assert!(!is_host_or_container_address(elsewhere.parse().unwrap()), "{elsewhere}");
             }
         });
     }

@@ -7,14 +7,14 @@ const PORT: u16 = 53;
 
 /// The settings of a resolver.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Settings {
+pub(crate) struct ResolvConf {
     /// Whom to ask, in this order.
     pub(crate) nameservers: Vec<SocketAddr>,
     /// The lines that say how to ask: search domains and options.
-    pub(crate) manners: Vec<String>,
+    pub(crate) other_lines: Vec<String>,
 }
 
-impl Settings {
+impl ResolvConf {
     /// Reads a file; one that is missing or names nobody means the resolver of this machine.
     pub(crate) fn read(path: &Path) -> Self {
         let mut settings = Self::parse(&std::fs::read_to_string(path).unwrap_or_default());
@@ -31,7 +31,7 @@ impl Settings {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") => settings.nameservers.extend(words.next().and_then(nameserver)),
-                Some("search" | "domain" | "options" | "sortlist") => settings.manners.push(line.to_owned()),
+                Some("search" | "domain" | "options" | "sortlist") => settings.other_lines.push(line.to_owned()),
                 _ => {}
             }
         }
@@ -44,7 +44,7 @@ impl Settings {
         for server in nameservers {
             text.push_str(&format!("nameserver {server}\n"));
         }
-        for line in &self.manners {
+        for line in &self.other_lines {
             text.push_str(line);
             text.push('\n');
         }
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn host_settings_become_those_of_a_container() {
         let text = "# made by hand\nnameserver 127.0.0.53\nnameserver 192.0.2.53 ; second\nnameserver fe80::1%1\nnameserver nonsense\nsearch a.example b.example\noptions ndots:3 edns0\n";
-        let settings = Settings::parse(text);
+        let settings = ResolvConf::parse(text);
         assert_eq!(
             settings.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["127.0.0.53:53", "192.0.2.53:53", "[fe80::1%1]:53"]
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_means_this_machine() {
-        let settings = Settings::read(Path::new("/nonexistent/resolv.conf"));
+        let settings = ResolvConf::read(Path::new("/nonexistent/resolv.conf"));
         assert_eq!(settings.nameservers, [SocketAddr::from(([127, 0, 0, 1], 53))]);
         assert!(settings.reachable().is_empty());
     }

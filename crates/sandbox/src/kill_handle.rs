@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::process::{Signal, pidfd_send_signal};
 
 /// A container that will run, runs or has run.
-pub(crate) struct Handle {
+pub(crate) struct KillHandle {
     /// Written by the kernel while it makes pid 1, before that process runs.
     pidfd: AtomicI32,
     /// Somebody asked for its end.
@@ -16,13 +16,13 @@ pub(crate) struct Handle {
     user: Mutex<()>,
 }
 
-impl Default for Handle {
+impl Default for KillHandle {
     fn default() -> Self {
         Self { pidfd: AtomicI32::new(-1), killed: AtomicBool::new(false), user: Mutex::new(()) }
     }
 }
 
-impl Handle {
+impl KillHandle {
     /// Kills every process of the container, now or as soon as it starts.
     pub(crate) fn kill(&self) {
         let _user = self.lock();
@@ -80,7 +80,7 @@ impl Handle {
 }
 
 /// Kills the container when a future that waits for it is dropped.
-pub(crate) struct KillOnDrop<'a>(pub(crate) &'a Handle);
+pub(crate) struct KillOnDrop<'a>(pub(crate) &'a KillHandle);
 
 impl Drop for KillOnDrop<'_> {
     fn drop(&mut self) {
