@@ -121,7 +121,7 @@ impl Engine {
     /// Missing host features, and damage that was found.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.api.networks.all();
-        let more = self.store.notes();
+        let more = self.store.warnings();
         let more: Vec<String> = more.into_iter().filter(|note| !warnings.contains(note)).collect();
         warnings.extend(more);
         warnings

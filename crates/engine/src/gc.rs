@@ -88,7 +88,7 @@ impl GarbageCollector {
     /// Marks as used what live sessions hold in memory, so that it is not pruned.
     fn touch_live_results(&self) {
         let cache = &self.cache;
-        cache.modules.snapshots().iter().for_each(|snapshot| _ = cache.store.has(snapshot));
+        cache.modules.snapshots().iter().for_each(|snapshot| _ = cache.store.touch_if_present(snapshot));
         let Some(since) = cache.clients.upgrade().and_then(|clients| clients.oldest()) else { return };
         let mut seen = HashSet::new();
         for node in cache.evaluator.graph().used_since(since.moment) {
@@ -113,7 +113,7 @@ impl GarbageCollector {
     /// Forgets results in memory that are not complete, if the store found something damaged or missing.
     fn forget_lost_results(&self) {
         if self.cache.store.take_lost() {
-            self.cache.store.notes().iter().for_each(|note| tracing::warn!("{note}"));
+            self.cache.store.warnings().iter().for_each(|note| tracing::warn!("{note}"));
             self.forget_missing_results();
         }
     }
@@ -121,10 +121,10 @@ impl GarbageCollector {
     /// Forgets results in memory of which a layer is not in the store any more.
     fn forget_missing_results(&self) {
         let CacheUsers { store, modules, evaluator, .. } = &self.cache;
-        modules.retain(&|snapshot| store.keeps(snapshot));
+        modules.retain(&|snapshot| store.contains(snapshot));
         let mut seen = HashSet::new();
         let here = |fs: &Fs| match fs.op() {
-            FsOp::Known(snapshot) => store.keeps(snapshot),
+            FsOp::Known(snapshot) => store.contains(snapshot),
             _ => true,
         };
         evaluator.graph().retain(|_, node| Ops::consists_of(&node.value, &mut seen, &here));

@@ -75,7 +75,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         ..rondel_network::Options::new(&options.state_dir, options.rootless)
     });
     let clients = Arc::new(ClientRegistry::default());
-    let at_start = options.warnings.iter().cloned().chain(store.notes()).collect();
+    let at_start = options.warnings.iter().cloned().chain(store.warnings()).collect();
     let networks = Arc::new(NetworksWithWarnings::new(bridge, at_start, sandbox.notes(), Arc::downgrade(&clients)));
     sandbox.clean_up()?;
     networks.clean_up()?;

@@ -214,7 +214,7 @@ fn recall(link: &HostLink, listing: &Digest) -> Option<Snapshot> {
     let (layers, rest) = bytes.as_chunks::<32>();
     let layers: Vec<LayerId> = layers.iter().map(|layer| LayerId(Digest::from_bytes(*layer))).collect();
     let snapshot = Snapshot::from(layers);
-    (rest.is_empty() && link.snapshots.has(&snapshot)).then_some(snapshot)
+    (rest.is_empty() && link.snapshots.touch_if_present(&snapshot)).then_some(snapshot)
 }
 
 /// The file of an item, as it is now; none when there is no file any more.
@@ -304,7 +304,7 @@ struct New<'a> {
 
 /// A few changes make a layer on top of the last whole copy; else everything is copied.
 fn build(link: &HostLink, source: &Source<'_>, listed: &Listed<'_>, key: &Digest) -> Result<Snapshot, Stop> {
-    let base = Base::load(&*link.index, key).filter(|base| link.snapshots.has(&base.snapshot));
+    let base = Base::load(&*link.index, key).filter(|base| link.snapshots.touch_if_present(&base.snapshot));
     let told = links::told(listed.items, listed.digests, listed.links);
     let changes = base.and_then(|base| Some((base.changes(listed.items, &told)?, base.snapshot)));
     if let Some((changes, base)) = changes {
@@ -325,11 +325,11 @@ fn written(
     write: impl FnOnce(&WorkTree) -> Result<(), Stop>,
 ) -> Result<Snapshot, Stop> {
     let label = Label::new("source.local", "Host.directory", path.to_string_lossy());
-    let tree = WorkTree { label, ..link.snapshots.begin(base)? };
+    let tree = WorkTree { label, ..link.snapshots.prepare(base)? };
     match write(&tree) {
         Ok(()) => Ok(link.snapshots.commit(tree)?),
         Err(stop) => {
-            link.snapshots.discard(tree);
+            link.snapshots.abort(tree);
             Err(stop)
         }
     }

@@ -60,7 +60,7 @@ impl Fixture {
     }
 
     fn text(&self, snapshot: &Snapshot, path: &str) -> String {
-        let tree = Snapshots::open(&*self.store, snapshot).unwrap();
+        let tree = Snapshots::view(&*self.store, snapshot).unwrap();
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(tree.root.as_fd(), path, flags, Mode::empty()).unwrap();
         let mut text = String::new();
@@ -78,7 +78,7 @@ impl Fixture {
     }
 
     fn some_tree(&self) -> Snapshot {
-        let tree = self.store.begin(&Snapshot::empty()).unwrap();
+        let tree = self.store.prepare(&Snapshot::empty()).unwrap();
         fs::write(tree.upper.join("new"), "new").unwrap();
         self.store.commit(tree).unwrap()
     }
@@ -122,7 +122,7 @@ fn what_is_written_is_inside() {
     let f = fixture();
     let before = f.outside();
     let snapshot = f.some_tree();
-    let tree = Snapshots::open(&*f.store, &snapshot).unwrap();
+    let tree = Snapshots::view(&*f.store, &snapshot).unwrap();
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(tree.root.as_fd(), "new", flags, Mode::empty()).unwrap();
     for (wipe, path) in

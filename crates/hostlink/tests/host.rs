@@ -43,7 +43,7 @@ impl Fixture {
     }
 
     /// Makes every file old enough to be trusted by its stamp.
-    fn settle(&self) {
+    fn flush_trash(&self) {
         let wait = SystemTime::now() + Duration::from_millis(60);
         while SystemTime::now() < wait {
             std::thread::yield_now();
@@ -55,7 +55,7 @@ impl Fixture {
     }
 
     fn names(&self, snapshot: &Snapshot) -> Vec<String> {
-        let tree = self.store.open(snapshot).unwrap();
+        let tree = self.store.view(snapshot).unwrap();
         let mut names = Vec::new();
         list(&at(&tree.root), Path::new(""), &mut names);
         names
@@ -111,7 +111,7 @@ fn everything_that_is_content_arrives() {
     .unwrap();
     let snapshot = f.import(&Filter::default());
     drop(socket);
-    let tree = f.store.open(&snapshot).unwrap();
+    let tree = f.store.view(&snapshot).unwrap();
     let root = at(&tree.root);
     assert_eq!(fs::read_to_string(root.join("a/run.sh")).unwrap(), "echo");
     let mode = |path: &str| fs::symlink_metadata(root.join(path)).unwrap().mode() & 0o7777;
@@ -157,18 +157,18 @@ fn equal_content_is_one_snapshot() {
 fn unchanged_files_are_not_opened() {
     let f = fixture();
     f.write("a/file", "content");
-    f.settle();
+    f.flush_trash();
     let first = f.import(&Filter::default());
     let stat = f.host().join("a/file").metadata().unwrap();
     let accessed = |path: &Path| path.metadata().unwrap().accessed().unwrap();
     let file = File::options().write(true).open(f.host().join("a/file")).unwrap();
     let old = SystemTime::UNIX_EPOCH + Duration::from_secs(5);
     file.set_times(fs::FileTimes::new().set_accessed(old).set_modified(stat.modified().unwrap())).unwrap();
-    f.settle();
+    f.flush_trash();
     f.import(&Filter::default());
     file.set_times(fs::FileTimes::new().set_accessed(old).set_modified(stat.modified().unwrap())).unwrap();
     drop(file);
-    f.settle();
+    f.flush_trash();
     f.import(&Filter::default());
     let before = accessed(&f.host().join("a/file"));
     for _ in 0..3 {
@@ -187,7 +187,7 @@ fn a_rewrite_within_one_tick_is_seen() {
     for n in 0..50 {
         fs::write(f.host().join("file"), format!("{n:04}")).unwrap();
         let snapshot = f.import(&Filter::default());
-        let tree = f.store.open(&snapshot).unwrap();
+        let tree = f.store.view(&snapshot).unwrap();
         assert_eq!(fs::read_to_string(at(&tree.root).join("file")).unwrap(), format!("{n:04}"));
         assert!(seen.insert(snapshot));
     }
@@ -228,12 +228,12 @@ fn what_is_written_all_the_time_is_taken_as_it_is_read() {
         for _ in 0..15 {
             let snapshot = f.import(&Filter::default());
             assert_eq!(f.names(&snapshot).len(), 43);
-            let tree = f.store.open(&snapshot).unwrap();
+            let tree = f.store.view(&snapshot).unwrap();
             let log = fs::read_to_string(at(&tree.root).join("a.log")).unwrap();
             assert!(log.len() >= last);
             last = log.len();
             let snapshot = f.link.import_file(&f.host().join("b.log")).unwrap();
-            let tree = f.store.open(&snapshot).unwrap();
+            let tree = f.store.view(&snapshot).unwrap();
             let log = fs::read_to_string(at(&tree.root).join("b.log")).unwrap();
             assert!(log.len() >= file);
             file = log.len();
@@ -241,7 +241,7 @@ fn what_is_written_all_the_time_is_taken_as_it_is_read() {
     });
     // What was taken was not remembered as what the file has now.
     let snapshot = f.import(&Filter::default());
-    let tree = f.store.open(&snapshot).unwrap();
+    let tree = f.store.view(&snapshot).unwrap();
     for log in &logs {
         assert!(fs::read(log).unwrap() == fs::read(at(&tree.root).join(log.file_name().unwrap())).unwrap());
     }
@@ -347,7 +347,7 @@ fn a_single_file() {
 
 /// A tree in the store that holds what `make` makes.
 fn made(f: &Fixture, make: impl FnOnce(&Path)) -> Snapshot {
-    let tree = f.store.begin(&Snapshot::empty()).unwrap();
+    let tree = f.store.prepare(&Snapshot::empty()).unwrap();
     make(&at(&tree.root));
     f.store.commit(tree).unwrap()
 }
@@ -374,7 +374,7 @@ fn exports_merge_or_wipe() {
     f.write("out/other/x", "stays");
     symlink("elsewhere", f.host().join("out/d/link")).unwrap();
     let out = f.host().join("out");
-    let tree = f.store.open(&snapshot).unwrap();
+    let tree = f.store.view(&snapshot).unwrap();
     f.link.export(tree.root.as_fd(), &out, false).unwrap();
     assert_eq!(fs::read_to_string(out.join("d/file")).unwrap(), "new");
     assert_eq!(fs::read_link(out.join("d/link")).unwrap(), Path::new("file"));
@@ -399,7 +399,7 @@ fn exports_do_not_leave_their_target() {
     fs::create_dir_all(f.host().join("precious")).unwrap();
     fs::create_dir(&out).unwrap();
     symlink("../precious", out.join("x")).unwrap();
-    let export = |s: &Snapshot, wipe| f.link.export(f.store.open(s).unwrap().root.as_fd(), &out, wipe);
+    let export = |s: &Snapshot, wipe| f.link.export(f.store.view(s).unwrap().root.as_fd(), &out, wipe);
     let error = export(&with_dir, false).unwrap_err();
     assert!(error.to_string().contains("cannot export the directory `x`"), "{error}");
     assert!(host_names(&f.host().join("precious")).is_empty());
@@ -411,7 +411,7 @@ fn exports_do_not_leave_their_target() {
     export(&with_file, true).unwrap();
     assert_eq!(host_names(&out), ["x"]);
     fs::write(f.host().join("plain"), "").unwrap();
-    let tree = f.store.open(&with_file).unwrap();
+    let tree = f.store.view(&with_file).unwrap();
     let error = f.link.export(tree.root.as_fd(), &f.host().join("plain"), false).unwrap_err().to_string();
     assert!(error.contains("it is not a directory"), "{error}");
 }
@@ -423,7 +423,7 @@ fn a_file_is_exported_whole() {
         fs::write(root.join("bin"), "program").unwrap();
         fs::set_permissions(root.join("bin"), Permissions::from_mode(0o755)).unwrap();
     });
-    let tree = f.store.open(&snapshot).unwrap();
+    let tree = f.store.view(&snapshot).unwrap();
     let file = File::open(at(&tree.root).join("bin")).unwrap();
     let to = f.host().join("a/b/program");
     f.link.export_file(file.as_fd(), &to).unwrap();
@@ -463,9 +463,9 @@ fn a_pruned_layer_is_made_again() {
     f.write("x", "1");
     let first = f.import(&Filter::default());
     f.store.prune(&Default::default(), &Default::default()).unwrap();
-    assert!(!f.store.has(&first));
+    assert!(!f.store.touch_if_present(&first));
     let again = f.import(&Filter::default());
-    assert!(f.store.has(&again));
+    assert!(f.store.touch_if_present(&again));
     assert_eq!(f.names(&again), ["x"]);
 }
 
@@ -475,7 +475,7 @@ fn nothing_that_changes_is_missed_after_nothing_changed() {
     f.write("dir/file", "one");
     f.write("dir/gone", "x");
     symlink("file", f.host().join("dir/link")).unwrap();
-    f.settle();
+    f.flush_trash();
     let all = filter(&[], &[], false);
     let mut seen = vec![f.import(&all)];
     let changes: [&dyn Fn(&Path); 6] = [
@@ -494,7 +494,7 @@ fn nothing_that_changes_is_missed_after_nothing_changed() {
             assert_eq!(Some(&f.import(&all)), seen.last());
         }
         apply(&f.host().join("dir"));
-        f.settle();
+        f.flush_trash();
         let next = f.import(&all);
         assert!(!seen.contains(&next));
         seen.push(next);
@@ -561,10 +561,10 @@ fn a_small_layer_of_changes_holds_what_a_whole_copy_holds() {
         let snapshot = f.import(&all);
         small += usize::from(snapshot.layers().len() == 2);
         assert!(snapshot.layers().len() <= 2, "round {round}");
-        let tree = f.store.open(&snapshot).unwrap();
+        let tree = f.store.view(&snapshot).unwrap();
         assert_eq!(described(&at(&tree.root)), described(&f.host()), "round {round}");
         if round % 10 == 9 {
-            f.settle();
+            f.flush_trash();
         }
         for _ in 0..1 + round % 3 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -592,12 +592,12 @@ fn many_changes_are_a_whole_copy_again() {
 
 /// The inode of each of `paths` in a tree.
 fn inodes(f: &Fixture, snapshot: &Snapshot, paths: &[&str]) -> Vec<u64> {
-    let tree = f.store.open(snapshot).unwrap();
+    let tree = f.store.view(snapshot).unwrap();
     paths.iter().map(|path| fs::metadata(at(&tree.root).join(path)).unwrap().ino()).collect()
 }
 
 fn text(f: &Fixture, snapshot: &Snapshot, path: &str) -> String {
-    let tree = f.store.open(snapshot).unwrap();
+    let tree = f.store.view(snapshot).unwrap();
     fs::read_to_string(at(&tree.root).join(path)).unwrap()
 }
 
@@ -612,7 +612,7 @@ fn hard_links_stay_on_the_way_in() {
     fs::hard_link(f.host().join("a/one"), f.host().join("z-two")).unwrap();
     // A name outside of what is taken is no link in it.
     fs::hard_link(f.host().join("alone"), f.dir.path().join("outside")).unwrap();
-    f.settle();
+    f.flush_trash();
     let all = Filter::default();
     let first = f.import(&all);
     let [one, two, alone] = inodes(&f, &first, &["a/one", "z-two", "alone"])[..] else { unreachable!() };
@@ -623,17 +623,17 @@ fn hard_links_stay_on_the_way_in() {
 
     // Each of these is a small change over the whole copy.
     fs::write(f.host().join("z-two"), "other").unwrap();
-    f.settle();
+    f.flush_trash();
     let changed = f.import(&all);
     assert_eq!((text(&f, &changed, "a/one"), text(&f, &changed, "z-two")), ("other".into(), "other".into()));
     fs::hard_link(f.host().join("a/one"), f.host().join("a/three")).unwrap();
-    f.settle();
+    f.flush_trash();
     let [one, two, three] = inodes(&f, &f.import(&all), &["a/one", "z-two", "a/three"])[..] else { unreachable!() };
     assert!(one == two && two == three);
     // What was a link and is a file of its own changes when its content does.
     fs::remove_file(f.host().join("a/three")).unwrap();
     f.write("a/three", "third");
-    f.settle();
+    f.flush_trash();
     let apart = f.import(&all);
     let [one, two, three] = inodes(&f, &apart, &["a/one", "z-two", "a/three"])[..] else { unreachable!() };
     assert!(one == two && two != three);
@@ -651,7 +651,7 @@ fn hard_links_stay_on_the_way_out() {
     }
     f.write("in/alone", "same");
     let snapshot = f.link.import(&f.host().join("in"), &Filter::default()).unwrap();
-    let tree = f.store.open(&snapshot).unwrap();
+    let tree = f.store.view(&snapshot).unwrap();
     let out = f.host().join("out");
     let inode = |name: &str| fs::metadata(out.join(name)).unwrap().ino();
     // Also over what was there, twice, and where a name was something else.

@@ -29,12 +29,12 @@ impl Ops {
     pub async fn tree(self: &Arc<Self>, cx: &OpContext, fs: &Fs) -> Result<Snapshot> {
         if let FsOp::Known(snapshot) = fs.op() {
             // Being asked for is a use: what is used is not removed.
-            self.ports.snapshots.has(snapshot);
+            self.ports.snapshots.touch_if_present(snapshot);
             return Ok(snapshot.clone());
         }
         let digest = fs.digest();
         if let Some(snapshot) = self.trees.peek(&digest) {
-            if self.ports.snapshots.has(&snapshot) {
+            if self.ports.snapshots.touch_if_present(&snapshot) {
                 return Ok(snapshot);
             }
             self.trees.retain(|other, _| *other != digest);
@@ -159,7 +159,7 @@ impl Ops {
     ) -> Option<T> {
         let bytes = self.ports.index.get(Table::Ops, key)?;
         let value: T = serde_json::from_slice(&bytes).ok()?;
-        if !refers(&value).into_iter().all(|snapshot| self.ports.snapshots.has(snapshot)) {
+        if !refers(&value).into_iter().all(|snapshot| self.ports.snapshots.touch_if_present(snapshot)) {
             return None;
         }
         count(counter);
@@ -213,7 +213,7 @@ pub(crate) struct NewLayer<'a> {
 }
 
 impl NewLayer<'_> {
-    fn begin(&self, store: &dyn Snapshots) -> Result<WorkTree> {
+    fn prepare(&self, store: &dyn Snapshots) -> Result<WorkTree> {
         let tree = stack::begin(store, self.base)?;
         let opened = if self.times { tree.opened } else { SystemTime::UNIX_EPOCH };
         Ok(WorkTree { label: self.label.clone(), opened, ..tree })
@@ -229,7 +229,7 @@ pub(crate) fn borrowing(
     work: impl Fn(Root<'_>, Option<&Lender>) -> Result<()>,
 ) -> Result<Snapshot> {
     let mut crossed = false;
-    let done = finish(store, layer.begin(store)?, |tree| {
+    let done = finish(store, layer.prepare(store)?, |tree| {
         let lender = Lender::new(store, source, tree);
         let done = work(Root(tree.root.as_fd()), lender.as_ref());
         crossed = lender.as_ref().is_some_and(Lender::is_crossed);
@@ -239,7 +239,7 @@ pub(crate) fn borrowing(
     if !crossed {
         return done;
     }
-    finish(store, layer.begin(store)?, |tree| work(Root(tree.root.as_fd()), None))
+    finish(store, layer.prepare(store)?, |tree| work(Root(tree.root.as_fd()), None))
 }
 
 fn finish(
@@ -250,7 +250,7 @@ fn finish(
     match work(&mut tree) {
         Ok(()) => store.commit(tree),
         Err(fault) => {
-            store.discard(tree);
+            store.abort(tree);
             Err(fault)
         }
     }

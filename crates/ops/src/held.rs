@@ -21,16 +21,16 @@ impl Ops {
     pub fn use_tree(&self, fs: &Fs) {
         let snapshots = &self.ports.snapshots;
         match fs.op() {
-            FsOp::Known(snapshot) => _ = snapshots.has(snapshot),
+            FsOp::Known(snapshot) => _ = snapshots.touch_if_present(snapshot),
             FsOp::Exec { exec, .. } => {
                 if let Some(result) = self.execs.peek(&exec.digest()) {
-                    snapshots.has(&result.rootfs);
-                    result.mounts.values().for_each(|snapshot| _ = snapshots.has(snapshot));
+                    snapshots.touch_if_present(&result.rootfs);
+                    result.mounts.values().for_each(|snapshot| _ = snapshots.touch_if_present(snapshot));
                 }
             }
             _ => {
                 if let Some(snapshot) = self.trees.peek(&fs.digest()) {
-                    snapshots.has(&snapshot);
+                    snapshots.touch_if_present(&snapshot);
                 }
             }
         }

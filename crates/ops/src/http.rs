@@ -109,7 +109,7 @@ impl Ops {
     /// What was fetched last, when it is still here.
     fn known_download(&self, key: &Digest) -> Option<Known> {
         let known: Known = serde_json::from_slice(&self.ports.index.get(Table::Facts, key)?).ok()?;
-        self.ports.snapshots.has(&known.snapshot).then_some(known)
+        self.ports.snapshots.touch_if_present(&known.snapshot).then_some(known)
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use rondel_fault::Fault;
 use rondel_model::{LayerId, Snapshot};
-use rondel_ports::snapshots::{LentLayer, Snapshots, WorkTree};
+use rondel_ports::snapshots::{LinkableLayer, Snapshots, WorkTree};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
@@ -34,7 +34,7 @@ pub(crate) struct Lender {
 struct Layer {
     id: LayerId,
     root: OwnedFd,
-    linked: bool,
+    has_hardlinks: bool,
     used: Cell<bool>,
 }
 
@@ -53,8 +53,13 @@ pub(crate) struct Lent<'a> {
 impl Lender {
     /// For files of `source`; none when they have to be copied.
     pub(crate) fn new(store: &dyn Snapshots, source: &Snapshot, tree: &WorkTree) -> Option<Self> {
-        let layers = store.lend(source, &tree.base)?;
-        let layer = |LentLayer { layer, root, linked }| Layer { id: layer, root, linked, used: Cell::new(false) };
+        let layers = store.linkable_layers(source, &tree.base)?;
+        let layer = |LinkableLayer { layer, root, has_hardlinks }| Layer {
+            id: layer,
+            root,
+            has_hardlinks,
+            used: Cell::new(false),
+        };
         let layers = layers.into_iter().map(layer).collect();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let upper = rustix::fs::open(&tree.upper, flags, Mode::empty()).ok()?;
@@ -108,7 +113,7 @@ impl<'a> Lent<'a> {
             if !stat_at(dir.as_fd(), name).ok().flatten().is_some_and(|found| is_it(&found)) {
                 continue;
             }
-            if self.lender.layers[*at].linked && stat.st_nlink > 1 {
+            if self.lender.layers[*at].has_hardlinks && stat.st_nlink > 1 {
                 return false;
             }
             let taken = match rustix::fs::linkat(dir, name, &self.to, new, AtFlags::empty()) {

@@ -285,10 +285,10 @@ impl Trees {
 
     /// Throws everything away.
     pub(crate) fn discard(self, store: &dyn Snapshots) {
-        store.discard(self.root);
+        store.abort(self.root);
         for mount in self.mounts {
             if let Held::Writable(tree) = mount.held {
-                store.discard(tree);
+                store.abort(tree);
             }
         }
     }
@@ -303,7 +303,7 @@ impl Trees {
         let mut mounts = BTreeMap::new();
         for mount in self.mounts {
             match mount.held {
-                Held::Writable(tree) if result.is_err() => store.discard(tree),
+                Held::Writable(tree) if result.is_err() => store.abort(tree),
                 Held::Writable(tree) => match store.commit(WorkTree { label: label.clone(), ..tree }) {
                     Ok(snapshot) => drop(mounts.insert(mount.target, snapshot)),
                     Err(fault) => result = Err(fault),

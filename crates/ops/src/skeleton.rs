@@ -46,7 +46,7 @@ impl Skeletons {
 
     fn layer(&self, store: &dyn Snapshots, points: Points) -> Result<LayerId> {
         let mut known = lock(&self.0);
-        if let Some(layer) = known.get(&points).filter(|layer| store.has(&Snapshot::new([**layer]))) {
+        if let Some(layer) = known.get(&points).filter(|layer| store.touch_if_present(&Snapshot::new([**layer]))) {
             return Ok(*layer);
         }
         let label = Label::new("internal", "", "mount points of processes");

@@ -11,24 +11,24 @@ use rondel_ports::snapshots::{Snapshots, Tree, WorkTree};
 /// Opens `snapshot` for reading.
 pub(crate) fn open(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<Tree> {
     match distinct(snapshot) {
-        None => store.open(snapshot),
-        Some(distinct) => store.open(&distinct),
+        None => store.view(snapshot),
+        Some(distinct) => store.view(&distinct),
     }
 }
 
 /// Opens `snapshot` for reading by a process.
 pub(crate) fn open_for_process(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<Tree> {
     match distinct(snapshot) {
-        None => store.open_for_process(snapshot),
-        Some(distinct) => store.open_for_process(&distinct),
+        None => store.view_for_process(snapshot),
+        Some(distinct) => store.view_for_process(&distinct),
     }
 }
 
 /// Opens a writable state on top of `snapshot`; what is committed is on top of the whole stack.
 pub(crate) fn begin(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<WorkTree> {
     match distinct(snapshot) {
-        None => store.begin(snapshot),
-        Some(distinct) => store.begin(&distinct).map(|tree| WorkTree { base: snapshot.clone(), ..tree }),
+        None => store.prepare(snapshot),
+        Some(distinct) => store.prepare(&distinct).map(|tree| WorkTree { base: snapshot.clone(), ..tree }),
     }
 }
 

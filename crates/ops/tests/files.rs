@@ -217,7 +217,7 @@ async fn hard_links_and_holes_survive() {
     let w = world();
     let script = ["write", "/a", "x"];
     let made = w.ops.exec(&w.cx, &exec(&Fs::scratch(), &script).into()).await.unwrap();
-    let tree = rondel_ports::snapshots::Snapshots::begin(&*w.store, &made.rootfs).unwrap();
+    let tree = rondel_ports::snapshots::Snapshots::prepare(&*w.store, &made.rootfs).unwrap();
     {
         use std::os::fd::AsRawFd;
         let root = format!("/proc/self/fd/{}", tree.root.as_raw_fd());
@@ -230,7 +230,7 @@ async fn hard_links_and_holes_survive() {
     let source = Fs::known(rondel_ports::snapshots::Snapshots::commit(&*w.store, tree).unwrap());
     let copied = Fs::from(copy(&Fs::scratch(), &source, "/", "/to"));
     let snapshot = w.ops.tree(&w.cx, &copied).await.unwrap();
-    let tree = rondel_ports::snapshots::Snapshots::open(&*w.store, &snapshot).unwrap();
+    let tree = rondel_ports::snapshots::Snapshots::view(&*w.store, &snapshot).unwrap();
     use std::os::fd::AsRawFd;
     use std::os::unix::fs::MetadataExt;
     let stat = |name: &str| std::fs::metadata(format!("/proc/self/fd/{}/to/{name}", tree.root.as_raw_fd())).unwrap();

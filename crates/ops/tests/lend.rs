@@ -22,20 +22,20 @@ use support::*;
 struct NoLender(Arc<Store>);
 
 impl Snapshots for NoLender {
-    fn open(&self, snapshot: &Snapshot) -> Result<Tree> {
-        self.0.open(snapshot)
+    fn view(&self, snapshot: &Snapshot) -> Result<Tree> {
+        self.0.view(snapshot)
     }
-    fn begin(&self, snapshot: &Snapshot) -> Result<WorkTree> {
-        self.0.begin(snapshot)
+    fn prepare(&self, snapshot: &Snapshot) -> Result<WorkTree> {
+        self.0.prepare(snapshot)
     }
     fn commit(&self, tree: WorkTree) -> Result<Snapshot> {
         self.0.commit(tree)
     }
-    fn discard(&self, tree: WorkTree) {
-        self.0.discard(tree);
+    fn abort(&self, tree: WorkTree) {
+        self.0.abort(tree);
     }
-    fn has(&self, snapshot: &Snapshot) -> bool {
-        self.0.has(snapshot)
+    fn touch_if_present(&self, snapshot: &Snapshot) -> bool {
+        self.0.touch_if_present(snapshot)
     }
     fn unpack(&self, blob: &Path, compression: Compression, expected: &LayerBlob) -> Result<LayerId> {
         self.0.unpack(blob, compression, expected)
@@ -69,7 +69,7 @@ impl Snapshots for NoLender {
 /// The number that `path` has in the layer that gave it, and its number of names.
 async fn file(w: &World, fs: &Fs, path: &str) -> (u64, u64) {
     let snapshot = w.ops.tree(&w.cx, fs).await.unwrap();
-    let tree = w.store.open(&snapshot).unwrap();
+    let tree = w.store.view(&snapshot).unwrap();
     let meta = std::fs::metadata(format!("/proc/self/fd/{}{path}", tree.root.as_raw_fd())).unwrap();
     (meta.ino(), meta.nlink())
 }
@@ -112,7 +112,7 @@ async fn what_stays_as_it_is_is_not_copied() {
     assert_eq!(file(&w, &isolated, "/item").await.0, b);
 
     // What is written to a copy is not written to what it was made of.
-    let tree = w.store.begin(&w.ops.tree(&w.cx, &copied).await.unwrap()).unwrap();
+    let tree = w.store.prepare(&w.ops.tree(&w.cx, &copied).await.unwrap()).unwrap();
     std::fs::write(format!("/proc/self/fd/{}/to/a", tree.root.as_raw_fd()), "changed").unwrap();
     w.store.commit(tree).unwrap();
     assert_eq!(w.ops.read(&w.cx, &place(&source, "/in/a")).await.unwrap(), *b"1");
@@ -152,7 +152,7 @@ async fn no_tree_has_a_file_twice() {
     assert_ne!(file(&w, &third, "/z/a").await.0, file(&w, &third, "/a").await.0);
     // A layer that is there already, with files of what it gets on top of now, is made anew. Who runs on it goes on.
     let lent = w.ops.tree(&w.cx, &once(&source)).await.unwrap();
-    let running = w.store.open(&lent).unwrap();
+    let running = w.store.view(&lent).unwrap();
     let inside = Fs::from(copy(&source, &source, "/", "/x"));
     let own = w.ops.tree(&w.cx, &inside).await.unwrap();
     assert_eq!(own.layers().last(), lent.layers().last());

@@ -29,25 +29,25 @@ pub struct WorkTree {
     pub base: Snapshot,
     /// Where the changes are collected, in overlay form.
     pub upper: PathBuf,
-    /// The folder that holds `upper` and the overlay's work folder; removed by commit and discard.
+    /// The folder that holds `upper` and the overlay's work folder; removed by commit and abort.
     pub scratch: PathBuf,
     /// When it was opened: modification times from then on count as "now" and for no identity.
     pub opened: SystemTime,
     /// What people are told of the layer that it becomes. It is no part of its identity.
     pub label: Label,
-    /// Layers whose files were given further names in it; see [`Snapshots::lend`].
+    /// Layers whose files were given further names in it; see [`Snapshots::linkable_layers`].
     pub shares: Vec<LayerId>,
 }
 
 /// A layer whose files may be given further names.
 #[derive(Debug)]
-pub struct LentLayer {
+pub struct LinkableLayer {
     /// Which.
     pub layer: LayerId,
     /// Its root directory.
     pub root: OwnedFd,
     /// Some of its files have several names in it. Those are copied, so that their number of names stays what it is.
-    pub linked: bool,
+    pub has_hardlinks: bool,
 }
 
 /// What made a layer, for people.
@@ -122,27 +122,27 @@ pub trait Snapshots: Send + Sync {
     ///
     /// # Errors
     /// When a layer is missing or the kernel refuses the mount.
-    fn open(&self, snapshot: &Snapshot) -> Result<Tree>;
+    fn view(&self, snapshot: &Snapshot) -> Result<Tree>;
 
     /// Opens `snapshot` for reading by a process. What the process finds in its list of mounts does
     /// not say where the store is, as far as that can be avoided.
     ///
     /// # Errors
-    /// As for [`Snapshots::open`].
-    fn open_for_process(&self, snapshot: &Snapshot) -> Result<Tree> {
-        self.open(snapshot)
+    /// As for [`Snapshots::view`].
+    fn view_for_process(&self, snapshot: &Snapshot) -> Result<Tree> {
+        self.view(snapshot)
     }
 
     /// Opens a new writable state on top of `snapshot`.
     ///
     /// # Errors
     /// When a layer is missing, the disk is full or the kernel refuses the mount.
-    fn begin(&self, snapshot: &Snapshot) -> Result<WorkTree>;
+    fn prepare(&self, snapshot: &Snapshot) -> Result<WorkTree>;
 
     /// The layers of `source`, highest first, when their files may be given further names in a layer on
     /// `base`, beside its overlay, instead of being copied. None: they have to be copied. Nobody who sees the result may
     /// take two files for one, so nothing is lent where `base` may have the same files already.
-    fn lend(&self, source: &Snapshot, base: &Snapshot) -> Option<Vec<LentLayer>> {
+    fn linkable_layers(&self, source: &Snapshot, base: &Snapshot) -> Option<Vec<LinkableLayer>> {
         let _ = (source, base);
         None
     }
@@ -166,14 +166,14 @@ pub trait Snapshots: Send + Sync {
     fn commit(&self, tree: WorkTree) -> Result<Snapshot>;
 
     /// Throws the changes of `tree` away.
-    fn discard(&self, tree: WorkTree);
+    fn abort(&self, tree: WorkTree);
 
     /// Whether every layer of `snapshot` is here.
-    fn has(&self, snapshot: &Snapshot) -> bool;
+    fn touch_if_present(&self, snapshot: &Snapshot) -> bool;
 
     /// Whether every layer of `snapshot` is here, without that being a use of it.
-    fn keeps(&self, snapshot: &Snapshot) -> bool {
-        self.has(snapshot)
+    fn contains(&self, snapshot: &Snapshot) -> bool {
+        self.touch_if_present(snapshot)
     }
 
     /// Unpacks a layer blob: a tar with OCI whiteouts, packed as `compression`. Verifies digest and size of the

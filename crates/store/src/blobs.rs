@@ -11,8 +11,8 @@ use rondel_model::LayerId;
 use rondel_ports::snapshots::Compression;
 use sha2::Digest as _;
 
-use crate::sqlite::Space;
-use crate::stamp::Stamp;
+use crate::last_used::LastUsed;
+use crate::sqlite::IndexTable;
 use crate::{Store, sys, verify};
 
 /// Passes bytes on and knows their digest and number.
@@ -59,7 +59,7 @@ impl<W: Write> Write for Hashing<W> {
 }
 
 /// Where the blob `digest` is or would be.
-pub(crate) fn place(store: &Store, digest: &Sha256Digest) -> PathBuf {
+pub(crate) fn path_of(store: &Store, digest: &Sha256Digest) -> PathBuf {
     store.state.path("blobs/sha256").join(digest.hex())
 }
 
@@ -67,14 +67,14 @@ pub(crate) fn place(store: &Store, digest: &Sha256Digest) -> PathBuf {
 /// known, or which a machine that stopped may have damaged, is compared with its name first.
 pub(crate) fn find(store: &Store, digest: &Sha256Digest) -> Option<PathBuf> {
     let mut used = store.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
-    let path = place(store, digest);
+    let path = path_of(store, digest);
     let meta = fs::symlink_metadata(&path).ok()?;
-    let kept: Option<u64> = store.recall(Space::Blobs, &key_of_blob(digest));
+    let kept: Option<u64> = store.get_fact(IndexTable::Blobs, &key_of_blob(digest));
     let problem = if !meta.is_file() {
         Some("is no file".to_owned())
     } else if let Some(kept) = kept.filter(|kept| *kept != meta.len()) {
         Some(format!("has {} bytes instead of {kept}", meta.len()))
-    } else if kept.is_none() || store.state.doubts.has_blob(digest) {
+    } else if kept.is_none() || store.state.suspects.is_blob_suspect(digest) {
         // What cannot be read now is not here now.
         let found = verify::verify_blob(store, digest).ok()?;
         (found != *digest).then(|| format!("has content with the digest `{found}`"))
@@ -83,20 +83,20 @@ pub(crate) fn find(store: &Store, digest: &Sha256Digest) -> Option<PathBuf> {
     };
     if let Some(problem) = problem {
         used.remove(digest);
-        store.set_aside(&path, &format!("the blob `{digest}` {problem}"));
+        store.quarantine(&path, &format!("the blob `{digest}` {problem}"));
         return None;
     }
     if kept.is_none() {
         note_size(store, digest, meta.len());
     }
-    store.state.doubts.clear_blob(digest);
-    used.entry(*digest).or_insert_with(|| Stamp::of_file(&path)).touch();
+    store.state.suspects.mark_blob_verified(digest);
+    used.entry(*digest).or_insert_with(|| LastUsed::from_mtime(&path)).touch();
     Some(path)
 }
 
 /// Notes the size of a blob that is whole. Where that cannot be written, it is compared with its name once more.
 fn note_size(store: &Store, digest: &Sha256Digest, size: u64) {
-    let _ = store.remember(Space::Blobs, &key_of_blob(digest), &size);
+    let _ = store.put_fact(IndexTable::Blobs, &key_of_blob(digest), &size);
 }
 
 /// The key under which the size of a blob is remembered.
@@ -106,10 +106,10 @@ pub(crate) fn key_of_blob(digest: &Sha256Digest) -> Digest {
 
 /// Keeps `content`, whose digest must be `digest`.
 pub(crate) fn put(store: &Store, digest: &Sha256Digest, content: &mut dyn Read) -> Result<PathBuf> {
-    if let Some(place) = find(store, digest) {
-        return Ok(place);
+    if let Some(path) = find(store, digest) {
+        return Ok(path);
     }
-    let place = place(store, digest);
+    let path = path_of(store, digest);
     with_scratch(store, |scratch| {
         let temp = scratch.join("blob");
         let mut writer = Hashing::new(File::create_new(&temp).attempt(|| format!("make `{}`", temp.display()))?);
@@ -122,42 +122,43 @@ pub(crate) fn put(store: &Store, digest: &Sha256Digest, content: &mut dyn Read) 
         }
         adopt(store, &temp, digest, size)
     })?;
-    Ok(place)
+    Ok(path)
 }
 
-/// Keeps the verified file `path` as the blob `digest`: by a link when it is in a scratch folder of the store, where
+/// Keeps the verified file `source` as the blob `digest`: by a link when it is in a scratch folder of the store, where
 /// nobody writes to a finished file, by copying otherwise.
-pub(crate) fn keep(store: &Store, path: &Path, digest: &Sha256Digest) -> Result<PathBuf> {
-    if let Some(place) = find(store, digest) {
-        return Ok(place);
+pub(crate) fn keep(store: &Store, source: &Path, digest: &Sha256Digest) -> Result<PathBuf> {
+    if let Some(path) = find(store, digest) {
+        return Ok(path);
     }
-    let place = place(store, digest);
-    let own = path.starts_with(store.state.path("scratch")) && fs::symlink_metadata(path).is_ok_and(|it| it.is_file());
-    if own && fs::hard_link(path, &place).is_ok() {
-        let size = fs::metadata(&place).attempt(|| format!("keep the blob `{digest}`"))?.len();
+    let path = path_of(store, digest);
+    let own =
+        source.starts_with(store.state.path("scratch")) && fs::symlink_metadata(source).is_ok_and(|it| it.is_file());
+    if own && fs::hard_link(source, &path).is_ok() {
+        let size = fs::metadata(&path).attempt(|| format!("keep the blob `{digest}`"))?.len();
         note_size(store, digest, size);
-        return Ok(place);
+        return Ok(path);
     }
     with_scratch(store, |scratch| {
         let temp = scratch.join("blob");
-        let copy = || -> io::Result<u64> { sys::copy_bytes(&File::open(path)?, &File::create_new(&temp)?) };
+        let copy = || -> io::Result<u64> { sys::copy_bytes(&File::open(source)?, &File::create_new(&temp)?) };
         let size = copy().attempt(|| format!("keep the blob `{digest}`"))?;
         adopt(store, &temp, digest, size)
     })?;
-    Ok(place)
+    Ok(path)
 }
 
 /// Gives the finished file `temp` of `size` bytes its place as the blob `digest`.
 pub(crate) fn adopt(store: &Store, temp: &Path, digest: &Sha256Digest, size: u64) -> Result<()> {
-    let place = place(store, digest);
-    fs::rename(temp, &place).attempt(|| format!("keep `{}`", place.display()))?;
+    let path = path_of(store, digest);
+    fs::rename(temp, &path).attempt(|| format!("keep `{}`", path.display()))?;
     note_size(store, digest, size);
     Ok(())
 }
 
 /// Runs `work` with a scratch folder that is gone afterwards.
 pub(crate) fn with_scratch<T>(store: &Store, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
-    let scratch = store.state.scratch()?;
+    let scratch = store.state.scratch_dir()?;
     let result = work(&scratch);
     let removed = sys::remove_tree(&scratch).attempt(|| format!("remove `{}`", scratch.display()));
     let value = result?;

@@ -9,10 +9,10 @@ use rondel_model::{LayerId, Snapshot};
 use rondel_ports::snapshots::{Label, WorkTree};
 use rustix::fs::OFlags;
 
-use crate::identity::{Times, byte_text, layer_id};
+use crate::layer_digest::{Times, byte_text, layer_id};
 use crate::layers::LayerInfo;
-use crate::scan::{self, Kind, Node};
-use crate::sharing;
+use crate::scan::{self, Node, NodeKind};
+use crate::shared_inodes;
 use crate::sys::{self, Time};
 use crate::{Store, layers};
 
@@ -26,7 +26,7 @@ pub(crate) fn commit(store: &Store, tree: WorkTree) -> Result<Snapshot> {
     // whoever goes on may need.
     let is_spent = result.as_ref().is_ok_and(|snapshot| *snapshot == base || !upper.exists());
     if is_spent {
-        store.state.drop_scratch(scratch, mount);
+        store.state.remove_scratch_later(scratch, mount);
         return result;
     }
     drop(mount);
@@ -50,12 +50,12 @@ fn commit_upper(store: &Store, changes: Changes<'_>, mount: &mut Option<OwnedFd>
     let Changes { base, upper, scratch, opened, label, shares } = changes;
     let failed = || format!("read the changes in `{}`", upper.display());
     let root = sys::open_dir(upper).attempt(failed)?;
-    let mut nodes = scan::scan(&root, store.state.user).attempt(failed)?;
+    let mut nodes = scan::scan(&root, store.state.user_xattrs).attempt(failed)?;
     let below = Below::open(store, base, &nodes, opened)?;
     if nodes.len() > 1 {
         drop(mount.take());
     }
-    let inherited = normalise(&root, &below, &mut nodes, opened, store.state.user).attempt(failed)?;
+    let inherited = normalise(&root, &below, &mut nodes, opened, store.state.user_xattrs).attempt(failed)?;
     if nodes.is_empty() {
         return Ok(base.clone());
     }
@@ -64,8 +64,10 @@ fn commit_upper(store: &Store, changes: Changes<'_>, mount: &mut Option<OwnedFd>
     let times = Times { opened: Some(opened), inherited };
     let layer = layer_id(&nodes, &contents, &times);
     let mut info = LayerInfo::new(&nodes, times, label);
-    info.shares = sharing::family(store, &shares);
-    store.keep_layer(&layer, upper, scratch, info, &|there| sharing::meets(store, base, &there.shares))?;
+    info.shares = shared_inodes::sharing_closure(store, &shares);
+    store.commit_layer(&layer, upper, scratch, info, &|there| {
+        shared_inodes::conflicts_with(store, base, &there.shares)
+    })?;
     Ok(base.with(layer))
 }
 
@@ -81,7 +83,7 @@ fn normalise(
 ) -> std::io::Result<Vec<String>> {
     let lower = nodes.iter().map(|node| below.find(node, opened, user)).collect::<std::io::Result<Vec<_>>>()?;
     for (node, lower) in nodes.iter_mut().zip(&lower) {
-        if node.opaque && !lower.as_ref().is_some_and(|lower| lower.kind == Kind::Dir) {
+        if node.opaque && !lower.as_ref().is_some_and(|lower| lower.kind == NodeKind::Dir) {
             let dir = sys::open_below(root.as_fd(), &node.path, sys::DIR)?;
             sys::remove_xattr(&sys::fd_path(dir.as_fd(), b""), scan::opaque_xattr(user))?;
             node.opaque = false;
@@ -122,7 +124,7 @@ impl Below {
     fn open(store: &Store, base: &Snapshot, nodes: &[Node], opened: Time) -> Result<Self> {
         let top = base.layers().last().map(|layer| store.layer_root(layer)).transpose()?;
         let asks = top.is_some() && nodes.iter().any(|node| !node.path.is_empty() && may_cover(node, opened));
-        let all = if asks { Some(layers::open(store, base)?.root) } else { None };
+        let all = if asks { Some(layers::view(store, base)?.root) } else { None };
         Ok(Self { top, all })
     }
 
@@ -145,13 +147,13 @@ impl Below {
 
 /// Whether an entry may have come from below.
 fn may_cover(node: &Node, opened: Time) -> bool {
-    node.kind != Kind::Whiteout && (node.kind == Kind::Dir || node.mtime < opened)
+    node.kind != NodeKind::Whiteout && (node.kind == NodeKind::Dir || node.mtime < opened)
 }
 
 fn bare_root() -> Node {
     Node {
         path: Vec::new(),
-        kind: Kind::Dir,
+        kind: NodeKind::Dir,
         mode: 0o755,
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
@@ -169,8 +171,8 @@ fn bare_root() -> Node {
 /// names that came and went leave it behind.
 fn is_idle(node: &Node, lower: Option<&Node>, opened: Time) -> bool {
     let Some(lower) = lower else { return false };
-    node.kind == Kind::Dir
-        && lower.kind == Kind::Dir
+    node.kind == NodeKind::Dir
+        && lower.kind == NodeKind::Dir
         && !node.opaque
         && (node.mode, node.uid, node.gid) == (lower.mode, lower.uid, lower.gid)
         && node.xattrs == lower.xattrs
@@ -187,7 +189,7 @@ fn parents(nodes: &[Node]) -> Vec<usize> {
             open.pop();
         }
         parents.push(open.last().copied().unwrap_or(0));
-        if node.kind == Kind::Dir {
+        if node.kind == NodeKind::Dir {
             open.push(index);
         }
     }

@@ -13,9 +13,9 @@ use std::fs::File;
 use std::io;
 use std::sync::PoisonError;
 
-use crate::identity::{Times, layer_id};
+use crate::layer_digest::{Times, layer_id};
 use crate::layers::LayerInfo;
-use crate::sqlite::Space;
+use crate::sqlite::IndexTable;
 use crate::{Store, blobs, scan, sys};
 
 /// The stack to mount for `snapshot`: the same content in no more layers than allowed.
@@ -43,17 +43,18 @@ pub(crate) fn flatten(store: &Store, snapshot: &Snapshot) -> Result<Snapshot> {
     if snapshot.layers().len() < 2 {
         return Ok(snapshot.clone());
     }
-    let known = |key| store.recall::<LayerId>(Space::Flattened, key).filter(|layer| store.layer(layer).is_some());
+    let known =
+        |key| store.get_fact::<LayerId>(IndexTable::Flattened, key).filter(|layer| store.touch_layer(layer).is_some());
     let key = snapshot.digest();
     if let Some(layer) = known(&key) {
         return Ok(vec![layer].into());
     }
-    let _one_at_a_time = store.flattening.lock().unwrap_or_else(PoisonError::into_inner);
+    let _one_at_a_time = store.flatten_lock.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(layer) = known(&key) {
         return Ok(vec![layer].into());
     }
     let layer = merge(store, snapshot)?;
-    store.remember(Space::Flattened, &key, &layer)?;
+    store.put_fact(IndexTable::Flattened, &key, &layer)?;
     Ok(vec![layer].into())
 }
 
@@ -65,24 +66,24 @@ fn merge(store: &Store, snapshot: &Snapshot) -> Result<LayerId> {
         let path = scratch.join("upper");
         std::fs::create_dir(&path).attempt(failed)?;
         let root = sys::open_dir(&path).attempt(failed)?;
-        merge_dirs(&highest_first, &root, store.state.user).attempt(failed)?;
-        let nodes = scan::scan(&root, store.state.user).attempt(failed)?;
+        merge_dirs(&highest_first, &root, store.state.user_xattrs).attempt(failed)?;
+        let nodes = scan::scan(&root, store.state.user_xattrs).attempt(failed)?;
         let contents = scan::hash_files(root.as_fd(), &nodes).attempt(failed)?;
         let times = Times::default();
         let layer = layer_id(&nodes, &contents, &times);
         let label = Label::new("internal", "", format!("{} layers merged", snapshot.layers().len()));
         let mut info = LayerInfo::new(&nodes, times, label);
         // Its files are hard links to those of its parts.
-        info.disk = nodes.iter().filter(|node| node.kind == scan::Kind::Dir).count() as u64 * 4096;
-        store.keep_layer(&layer, &path, scratch, info, &|_| false)?;
+        info.disk = nodes.iter().filter(|node| node.kind == scan::NodeKind::Dir).count() as u64 * 4096;
+        store.commit_layer(&layer, &path, scratch, info, &|_| false)?;
         Ok(layer)
     })
 }
 
 /// What a name means in a stack of directories.
-enum Found {
+enum NameInStack {
     /// In the directory with this index.
-    Other(usize),
+    Entry(usize),
     /// Directories that are shown as one, highest first; closed: no lower one counts any more.
     Dirs(Vec<usize>, bool),
     Hidden,
@@ -90,7 +91,7 @@ enum Found {
 
 /// Fills `target` with what the overlay of `dirs`, highest first, shows, and gives it the attributes of the highest.
 fn merge_dirs(dirs: &[OwnedFd], target: &OwnedFd, user: bool) -> io::Result<()> {
-    let mut found: BTreeMap<CString, Found> = BTreeMap::new();
+    let mut found: BTreeMap<CString, NameInStack> = BTreeMap::new();
     for (index, dir) in dirs.iter().enumerate() {
         for name in sys::names(dir.as_fd())? {
             note(&mut found, name, index, dir, user)?;
@@ -98,9 +99,9 @@ fn merge_dirs(dirs: &[OwnedFd], target: &OwnedFd, user: bool) -> io::Result<()> 
     }
     for (name, found) in found {
         match found {
-            Found::Hidden => {}
-            Found::Other(index) => link(&dirs[index], target, &name)?,
-            Found::Dirs(indices, _) => {
+            NameInStack::Hidden => {}
+            NameInStack::Entry(index) => link(&dirs[index], target, &name)?,
+            NameInStack::Dirs(indices, _) => {
                 let below = indices.iter().map(|index| sys::open_dir_at(dirs[*index].as_fd(), name.to_bytes()));
                 let below = below.collect::<io::Result<Vec<_>>>()?;
                 rustix::fs::mkdirat(target, &name, Mode::from_raw_mode(0o700))?;
@@ -108,19 +109,19 @@ fn merge_dirs(dirs: &[OwnedFd], target: &OwnedFd, user: bool) -> io::Result<()> 
             }
         }
     }
-    dirs.first().map_or(Ok(()), |highest| dress(highest, target))
+    dirs.first().map_or(Ok(()), |highest| copy_attributes(highest, target))
 }
 
 fn note(
-    found: &mut BTreeMap<CString, Found>,
+    found: &mut BTreeMap<CString, NameInStack>,
     name: CString,
     index: usize,
     dir: &OwnedFd,
     user: bool,
 ) -> io::Result<()> {
     let open = match found.get_mut(&name) {
-        Some(Found::Other(_) | Found::Hidden | Found::Dirs(_, true)) => return Ok(()),
-        Some(Found::Dirs(indices, closed)) => Some((indices, closed)),
+        Some(NameInStack::Entry(_) | NameInStack::Hidden | NameInStack::Dirs(_, true)) => return Ok(()),
+        Some(NameInStack::Dirs(indices, closed)) => Some((indices, closed)),
         None => None,
     };
     let stat = sys::stat_at(dir.as_fd(), &name)?;
@@ -133,14 +134,14 @@ fn note(
                 indices.push(index);
                 *closed = opaque;
             }
-            None => drop(found.insert(name, Found::Dirs(vec![index], opaque))),
+            None => drop(found.insert(name, NameInStack::Dirs(vec![index], opaque))),
         }
         return Ok(());
     }
     match open {
         Some((_, closed)) => *closed = true,
-        None if kind == FileType::CharacterDevice && stat.st_rdev == 0 => drop(found.insert(name, Found::Hidden)),
-        None => drop(found.insert(name, Found::Other(index))),
+        None if kind == FileType::CharacterDevice && stat.st_rdev == 0 => drop(found.insert(name, NameInStack::Hidden)),
+        None => drop(found.insert(name, NameInStack::Entry(index))),
     }
     Ok(())
 }
@@ -171,7 +172,7 @@ fn link(from: &OwnedFd, target: &OwnedFd, name: &CString) -> io::Result<()> {
     sys::set_mtime(target.as_fd(), name.to_bytes(), sys::mtime(&stat))
 }
 
-fn dress(from: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
+fn copy_attributes(from: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
     let stat = rustix::fs::fstat(from)?;
     rustix::fs::fchown(target, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
     rustix::fs::fchmod(target, Mode::from_raw_mode(stat.st_mode & 0o7777))?;

@@ -14,7 +14,7 @@ use crate::sys;
 /// What SQLite appends to the name of the index for its log and its shared memory, and nothing for the index itself.
 const PARTS: [&str; 3] = ["", "-wal", "-shm"];
 /// Appended to the name of the index when it is set aside.
-const ASIDE: &str = ".damaged";
+const QUARANTINE: &str = ".damaged";
 /// Appended to the name of the index: a file that says why it is to be set aside when it is opened the next time.
 const SUSPECT: &str = ".suspect";
 
@@ -40,8 +40,8 @@ pub(crate) fn is_damage(path: &Path, error: &Error) -> bool {
 ///
 /// # Errors
 /// When it cannot be renamed.
-pub(crate) fn set_aside(path: &Path) -> Result<PathBuf> {
-    let aside = with(path, ASIDE);
+pub(crate) fn quarantine(path: &Path) -> Result<PathBuf> {
+    let aside = with(path, QUARANTINE);
     for part in PARTS {
         let (from, to) = (with(path, part), with(&aside, part));
         let failed = || format!("set `{}` aside", from.display());

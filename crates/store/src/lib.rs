@@ -21,29 +21,29 @@
 //! and entry that can be seen is whole, whatever was being written or removed. Whoever names a path inside a layer that came from outside goes through
 //! `openat2` relative to the layer's root. The overlay's own attributes never count as content.
 
-mod ahead;
 mod blobs;
-mod clear;
-mod collect;
 mod commit;
-mod doubt;
+mod crash_recovery;
 mod flatten;
-mod identity;
+mod gc;
 mod index_damage;
+mod last_used;
+mod layer_digest;
 mod layers;
 pub mod memory;
 mod overlay;
 mod pack;
-mod reaper;
+mod path_layers;
+mod read_ahead;
+mod remove_tree;
 mod scan;
-mod sharing;
+mod shared_inodes;
 mod sqlite;
-mod stamp;
-mod state;
-mod subtree;
+mod state_dir;
 mod sys;
 mod tar_read;
 mod tar_write;
+mod trash;
 mod unpack;
 mod verify;
 mod volumes;
@@ -59,15 +59,15 @@ use rondel_digest::{Digest, Sha256Digest};
 use rondel_fault::Result;
 use rondel_model::{LayerId, Snapshot};
 use rondel_ports::index::{Index, Table};
-use rondel_ports::snapshots::{Compression, LayerBlob, LentLayer, Snapshots, Tree, Verification, WorkTree};
+use rondel_ports::snapshots::{Compression, LayerBlob, LinkableLayer, Snapshots, Tree, Verification, WorkTree};
 
+use crate::last_used::LastUsed;
 use crate::layers::LayerInfo;
-use crate::sqlite::{Space, SqliteIndex};
-use crate::stamp::Stamp;
-use crate::state::State;
+use crate::sqlite::{IndexTable, SqliteIndex};
+use crate::state_dir::StateDir;
 use crate::volumes::VolumeUse;
 
-pub use crate::collect::{Disk, Refers};
+pub use crate::gc::{Disk, Refers};
 pub use crate::unpack::Limits;
 pub use crate::verify::{Check, Usage};
 
@@ -81,7 +81,7 @@ pub struct Options {
 }
 
 /// So many of the things that were set aside are told.
-const MAX_NOTES: usize = 20;
+const MAX_WARNINGS: usize = 20;
 
 impl Default for Options {
     fn default() -> Self {
@@ -91,16 +91,16 @@ impl Default for Options {
 
 /// The store of one engine.
 pub struct Store {
-    state: State,
+    state: StateDir,
     index: SqliteIndex,
     options: Options,
-    known: RwLock<HashMap<LayerId, Arc<LayerInfo>>>,
-    blobs_used: Mutex<HashMap<Sha256Digest, Stamp>>,
+    layer_cache: RwLock<HashMap<LayerId, Arc<LayerInfo>>>,
+    blobs_used: Mutex<HashMap<Sha256Digest, LastUsed>>,
     volumes_used: Mutex<HashMap<Digest, VolumeUse>>,
-    flattening: Mutex<()>,
-    collecting: Mutex<()>,
+    flatten_lock: Mutex<()>,
+    gc_lock: Mutex<()>,
     /// What was set aside, for people, and whether somebody has yet to forget results that consist of it.
-    aside: Mutex<Vec<String>>,
+    quarantined: Mutex<Vec<String>>,
     lost: AtomicBool,
 }
 
@@ -110,19 +110,19 @@ impl Store {
     /// # Errors
     /// When another engine uses the folder, its format is unknown, or it cannot be read or written.
     pub fn open(state_dir: &Path, options: Options) -> Result<Arc<Self>> {
-        let state = State::open(state_dir)?;
-        collect::make_room(&state)?;
+        let state = StateDir::open(state_dir)?;
+        gc::free_space(&state)?;
         let index = SqliteIndex::open(&state.path("index.sqlite"))?;
         Ok(Arc::new(Self {
             state,
             index,
             options,
-            known: RwLock::default(),
+            layer_cache: RwLock::default(),
             blobs_used: Mutex::default(),
             volumes_used: Mutex::default(),
-            flattening: Mutex::default(),
-            collecting: Mutex::default(),
-            aside: Mutex::default(),
+            flatten_lock: Mutex::default(),
+            gc_lock: Mutex::default(),
+            quarantined: Mutex::default(),
             lost: AtomicBool::new(false),
         }))
     }
@@ -132,7 +132,7 @@ impl Store {
     /// # Errors
     /// When it is no state folder, an engine uses it, or something cannot be removed.
     pub fn remove(state_dir: &Path) -> Result<()> {
-        state::remove(state_dir)
+        state_dir::remove(state_dir)
     }
 
     /// The state folder.
@@ -141,9 +141,9 @@ impl Store {
     }
 
     /// What people should know of damage that was found: each line once, the last of many.
-    pub fn notes(&self) -> Vec<String> {
-        let aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
-        self.index.notes().into_iter().chain(aside.iter().cloned()).collect()
+    pub fn warnings(&self) -> Vec<String> {
+        let quarantined = self.quarantined.lock().unwrap_or_else(PoisonError::into_inner);
+        self.index.warnings().into_iter().chain(quarantined.iter().cloned()).collect()
     }
 
     /// Whether something was set aside since this was asked last: what consists of it is not here any more.
@@ -152,21 +152,21 @@ impl Store {
     }
 
     /// Moves what is at `path`, which is no use, out of the way; `why` is for people.
-    fn set_aside(&self, path: &Path, why: &str) {
-        if self.state.set_aside(path).is_err() {
+    fn quarantine(&self, path: &Path, why: &str) {
+        if self.state.quarantine(path).is_err() {
             return;
         }
         self.lost.store(true, Ordering::Release);
-        let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
-        if aside.len() == MAX_NOTES {
-            aside.remove(0);
+        let mut quarantined = self.quarantined.lock().unwrap_or_else(PoisonError::into_inner);
+        if quarantined.len() == MAX_WARNINGS {
+            quarantined.remove(0);
         }
-        aside.push(format!("{why}; it was set aside, and is made again when it is needed"));
+        quarantined.push(format!("{why}; it was set aside, and is made again when it is needed"));
     }
 
     /// Waits until everything that was thrown away is gone from the disk.
-    pub fn settle(&self) {
-        self.state.settle();
+    pub fn flush_trash(&self) {
+        self.state.flush_trash();
     }
 
     /// What the store needs on disk.
@@ -194,11 +194,11 @@ impl Store {
         verify::verify(self, check)
     }
 
-    fn recall<T: serde::de::DeserializeOwned>(&self, space: Space, key: &Digest) -> Option<T> {
+    fn get_fact<T: serde::de::DeserializeOwned>(&self, space: IndexTable, key: &Digest) -> Option<T> {
         self.index.get_in(space, key).and_then(|bytes| serde_json::from_slice(&bytes).ok())
     }
 
-    fn remember<T: serde::Serialize>(&self, space: Space, key: &Digest, value: &T) -> Result<()> {
+    fn put_fact<T: serde::Serialize>(&self, space: IndexTable, key: &Digest, value: &T) -> Result<()> {
         use rondel_fault::Attempt;
         let bytes = serde_json::to_vec(value).attempt(|| "encode a fact of the store".into())?;
         self.index.put_in(space, key, &bytes, None)
@@ -206,41 +206,41 @@ impl Store {
 }
 
 impl Snapshots for Store {
-    fn open(&self, snapshot: &Snapshot) -> Result<Tree> {
-        layers::open(self, snapshot)
+    fn view(&self, snapshot: &Snapshot) -> Result<Tree> {
+        layers::view(self, snapshot)
     }
 
-    fn open_for_process(&self, snapshot: &Snapshot) -> Result<Tree> {
-        layers::open_for_process(self, snapshot)
+    fn view_for_process(&self, snapshot: &Snapshot) -> Result<Tree> {
+        layers::view_for_process(self, snapshot)
     }
 
-    fn begin(&self, snapshot: &Snapshot) -> Result<WorkTree> {
-        layers::begin(self, snapshot)
+    fn prepare(&self, snapshot: &Snapshot) -> Result<WorkTree> {
+        layers::prepare(self, snapshot)
     }
 
-    fn lend(&self, source: &Snapshot, base: &Snapshot) -> Option<Vec<LentLayer>> {
-        sharing::lend(self, source, base)
+    fn linkable_layers(&self, source: &Snapshot, base: &Snapshot) -> Option<Vec<LinkableLayer>> {
+        shared_inodes::linkable_layers(self, source, base)
     }
 
     fn layers_at(&self, snapshot: &Snapshot, path: &Path) -> Result<Vec<LayerId>> {
-        subtree::layers_at(self, snapshot, path)
+        path_layers::layers_at(self, snapshot, path)
     }
 
     fn commit(&self, tree: WorkTree) -> Result<Snapshot> {
         commit::commit(self, tree)
     }
 
-    fn discard(&self, tree: WorkTree) {
+    fn abort(&self, tree: WorkTree) {
         let WorkTree { root, scratch, .. } = tree;
         drop(root);
         let _ = sys::remove_tree(&scratch);
     }
 
-    fn has(&self, snapshot: &Snapshot) -> bool {
-        snapshot.layers().iter().all(|layer| self.layer(layer).is_some())
+    fn touch_if_present(&self, snapshot: &Snapshot) -> bool {
+        snapshot.layers().iter().all(|layer| self.touch_layer(layer).is_some())
     }
 
-    fn keeps(&self, snapshot: &Snapshot) -> bool {
+    fn contains(&self, snapshot: &Snapshot) -> bool {
         snapshot.layers().iter().all(|layer| self.inspect(layer).is_some())
     }
 
@@ -249,8 +249,8 @@ impl Snapshots for Store {
     }
 
     fn layer_of_diff(&self, diff_id: &Sha256Digest) -> Option<LayerId> {
-        let layer: LayerId = self.recall(Space::Diffs, &blobs::key_of_diff(diff_id))?;
-        self.layer(&layer).map(|_| layer)
+        let layer: LayerId = self.get_fact(IndexTable::Diffs, &blobs::key_of_diff(diff_id))?;
+        self.touch_layer(&layer).map(|_| layer)
     }
 
     fn pack(&self, layer: &LayerId, compression: Compression) -> Result<(LayerBlob, PathBuf)> {
@@ -270,7 +270,7 @@ impl Snapshots for Store {
     }
 
     fn temp_dir(&self) -> Result<PathBuf> {
-        self.state.scratch()
+        self.state.scratch_dir()
     }
 
     fn flatten(&self, snapshot: &Snapshot) -> Result<Snapshot> {

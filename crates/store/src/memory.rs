@@ -8,11 +8,11 @@ use rondel_digest::Digest;
 use rondel_fault::Result;
 use rondel_ports::index::{Index, Table};
 
-type Entry = (Vec<u8>, Option<SystemTime>);
+type MemoryEntry = (Vec<u8>, Option<SystemTime>);
 
 /// An [`Index`] without a disk.
 #[derive(Debug, Default)]
-pub struct MemoryIndex(RwLock<HashMap<(Table, Digest), Entry>>);
+pub struct MemoryIndex(RwLock<HashMap<(Table, Digest), MemoryEntry>>);
 
 impl MemoryIndex {
     /// An empty index.

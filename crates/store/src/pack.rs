@@ -17,10 +17,10 @@ use rondel_ports::snapshots::{Compression, LayerBlob};
 use rustix::fs::OFlags;
 
 use crate::blobs::{self, Hashing};
-use crate::scan::{self, Kind, Node};
-use crate::sqlite::Space;
+use crate::scan::{self, Node, NodeKind};
+use crate::sqlite::IndexTable;
 use crate::tar_write::{self, Header};
-use crate::{Store, identity, sys};
+use crate::{Store, layer_digest, sys};
 
 /// What one thread packs at a time, in bytes.
 const GZIP_BLOCK: usize = 1 << 20;
@@ -28,25 +28,25 @@ const GZIP_BLOCK: usize = 1 << 20;
 /// The blob of `layer`, made when there is none yet.
 pub(crate) fn pack(store: &Store, layer: &LayerId, compression: Compression) -> Result<(LayerBlob, PathBuf)> {
     let key = blobs::key_of_packed(layer, compression);
-    if let Some(blob) = store.recall::<LayerBlob>(Space::Packed, &key)
+    if let Some(blob) = store.get_fact::<LayerBlob>(IndexTable::Packed, &key)
         && let Some(path) = blobs::find(store, &blob.digest)
     {
         return Ok((blob, path));
     }
     let name = layer.0.short();
     let root = store.layer_root(layer)?;
-    let nodes = scan::scan(&root, store.state.user).attempt(|| format!("read the layer `{name}`"))?;
+    let nodes = scan::scan(&root, store.state.user_xattrs).attempt(|| format!("read the layer `{name}`"))?;
     let (blob, path) = blobs::with_scratch(store, |scratch| {
         let temp = scratch.join("blob");
         let (digest, size, diff_id) =
             write_blob(&temp, root.as_fd(), &nodes, compression).attempt(|| format!("pack the layer `{name}`"))?;
         blobs::adopt(store, &temp, &digest, size)?;
         let blob = LayerBlob { digest, size, diff_id, media_type: media_type(compression).to_owned() };
-        Ok((blob, blobs::place(store, &digest)))
+        Ok((blob, blobs::path_of(store, &digest)))
     })?;
-    store.remember(Space::Packed, &key, &blob)?;
-    if store.recall::<LayerId>(Space::Diffs, &blobs::key_of_diff(&blob.diff_id)).is_none() {
-        store.remember(Space::Diffs, &blobs::key_of_diff(&blob.diff_id), layer)?;
+    store.put_fact(IndexTable::Packed, &key, &blob)?;
+    if store.get_fact::<LayerId>(IndexTable::Diffs, &blobs::key_of_diff(&blob.diff_id)).is_none() {
+        store.put_fact(IndexTable::Diffs, &blobs::key_of_diff(&blob.diff_id), layer)?;
     }
     Ok((blob, path))
 }
@@ -98,7 +98,7 @@ fn plain(error: GzpError) -> io::Error {
 }
 
 fn write_tar<W: Write>(out: W, root: BorrowedFd<'_>, nodes: &[Node]) -> io::Result<(W, Sha256Digest)> {
-    let links = identity::link_targets(nodes);
+    let links = layer_digest::link_targets(nodes);
     let names: HashMap<usize, &[u8]> = links.iter().map(|(at, first)| (*at, nodes[*first].path.as_slice())).collect();
     let mut out = Hashing::new(out);
     for (index, node) in nodes.iter().enumerate() {
@@ -126,23 +126,23 @@ fn write_node(out: &mut impl Write, root: BorrowedFd<'_>, node: &Node, link: Opt
         return tar_write::write_header(out, &header);
     }
     header.kind = match node.kind {
-        Kind::File => b'0',
-        Kind::Symlink => b'2',
-        Kind::Char => b'3',
-        Kind::Block => b'4',
-        Kind::Dir => b'5',
-        Kind::Fifo => b'6',
-        Kind::Socket => return Ok(()),
-        Kind::Whiteout => {
+        NodeKind::File => b'0',
+        NodeKind::Symlink => b'2',
+        NodeKind::Char => b'3',
+        NodeKind::Block => b'4',
+        NodeKind::Dir => b'5',
+        NodeKind::Fifo => b'6',
+        NodeKind::Socket => return Ok(()),
+        NodeKind::Whiteout => {
             return write_mark(out, scan::parent(&node.path), &[b".wh.", scan::base_name(&node.path)].concat());
         }
     };
-    if node.kind == Kind::Dir {
+    if node.kind == NodeKind::Dir {
         header.name = if node.path.is_empty() { b"./".to_vec() } else { scan::join(&node.path, b"") };
         tar_write::write_header(out, &header)?;
         return if node.opaque { write_mark(out, &node.path, b".wh..wh..opq") } else { Ok(()) };
     }
-    if node.kind != Kind::File {
+    if node.kind != NodeKind::File {
         return tar_write::write_header(out, &header);
     }
     header.size = node.size;

@@ -17,7 +17,7 @@ const MAX_LEVELS_APART: usize = 16;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum NodeKind {
     File,
     Dir,
     Symlink,
@@ -34,7 +34,7 @@ pub(crate) enum Kind {
 pub(crate) struct Node {
     /// Relative to the layer's root, without leading slash; empty for the root.
     pub(crate) path: Vec<u8>,
-    pub(crate) kind: Kind,
+    pub(crate) kind: NodeKind,
     /// Permission bits, with set-id and sticky.
     pub(crate) mode: u32,
     pub(crate) uid: u32,
@@ -91,13 +91,13 @@ fn scan_dir(dir: BorrowedFd<'_>, path: &[u8], level: usize, user: bool) -> io::R
         .map(|name| node(dir, &join(path, name.to_bytes()), name.to_bytes(), user))
         .collect::<io::Result<_>>()?;
     let below = |entry: &Node| -> io::Result<Vec<Node>> {
-        if entry.kind != Kind::Dir {
+        if entry.kind != NodeKind::Dir {
             return Ok(Vec::new());
         }
         let child = sys::open_dir_at(dir, base_name(&entry.path))?;
         scan_dir(child.as_fd(), &entry.path, level + 1, user)
     };
-    let dirs = entries.iter().filter(|entry| entry.kind == Kind::Dir).count();
+    let dirs = entries.iter().filter(|entry| entry.kind == NodeKind::Dir).count();
     // Waking threads costs more than the few directories that a process usually touches. A thread that waits for others takes
     // their work onto its own stack, so deep down there is nothing to wait for.
     let subtrees: Vec<Vec<Node>> = if dirs > 8 && level < MAX_LEVELS_APART {
@@ -117,15 +117,15 @@ fn scan_dir(dir: BorrowedFd<'_>, path: &[u8], level: usize, user: bool) -> io::R
 pub(crate) fn node(dir: BorrowedFd<'_>, path: &[u8], name: &[u8], user: bool) -> io::Result<Node> {
     let stat = sys::stat_at(dir, if name.is_empty() { b".".as_slice() } else { name })?;
     let mut node = plain(path, &stat);
-    if node.kind == Kind::Whiteout {
+    if node.kind == NodeKind::Whiteout {
         return Ok(Node { mode: 0, uid: 0, gid: 0, mtime: (0, 0), shared: None, ..node });
     }
-    if node.kind == Kind::Symlink {
+    if node.kind == NodeKind::Symlink {
         node.target = rustix::fs::readlinkat(dir, name, Vec::new())?.into_bytes();
     }
     for (key, value) in sys::xattrs(&sys::fd_path(dir, name))? {
         if key == opaque_xattr(user) {
-            node.opaque = value == b"y" && node.kind == Kind::Dir;
+            node.opaque = value == b"y" && node.kind == NodeKind::Dir;
         } else if user && key == OWNER_XATTR && (stat.st_uid, stat.st_gid) == (0, 0) {
             restore_owner(&mut node, &value);
         } else if user && key == DEVICE_XATTR {
@@ -140,25 +140,25 @@ pub(crate) fn node(dir: BorrowedFd<'_>, path: &[u8], name: &[u8], user: bool) ->
 fn plain(path: &[u8], stat: &Stat) -> Node {
     let device = (rustix::fs::major(stat.st_rdev as _), rustix::fs::minor(stat.st_rdev as _));
     let kind = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => Kind::Dir,
-        FileType::Symlink => Kind::Symlink,
-        FileType::Fifo => Kind::Fifo,
-        FileType::Socket => Kind::Socket,
-        FileType::CharacterDevice if device == (0, 0) => Kind::Whiteout,
-        FileType::CharacterDevice => Kind::Char,
-        FileType::BlockDevice => Kind::Block,
-        _ => Kind::File,
+        FileType::Directory => NodeKind::Dir,
+        FileType::Symlink => NodeKind::Symlink,
+        FileType::Fifo => NodeKind::Fifo,
+        FileType::Socket => NodeKind::Socket,
+        FileType::CharacterDevice if device == (0, 0) => NodeKind::Whiteout,
+        FileType::CharacterDevice => NodeKind::Char,
+        FileType::BlockDevice => NodeKind::Block,
+        _ => NodeKind::File,
     };
     Node {
         path: path.to_vec(),
         kind,
-        mode: if kind == Kind::Symlink { 0o777 } else { stat.st_mode & 0o7777 },
+        mode: if kind == NodeKind::Symlink { 0o777 } else { stat.st_mode & 0o7777 },
         uid: stat.st_uid,
         gid: stat.st_gid,
-        device: if matches!(kind, Kind::Char | Kind::Block) { device } else { (0, 0) },
-        size: if kind == Kind::File { stat.st_size as u64 } else { 0 },
+        device: if matches!(kind, NodeKind::Char | NodeKind::Block) { device } else { (0, 0) },
+        size: if kind == NodeKind::File { stat.st_size as u64 } else { 0 },
         mtime: sys::mtime(stat),
-        shared: (kind != Kind::Dir && stat.st_nlink > 1).then_some((stat.st_dev, stat.st_ino)),
+        shared: (kind != NodeKind::Dir && stat.st_nlink > 1).then_some((stat.st_dev, stat.st_ino)),
         target: Vec::new(),
         xattrs: BTreeMap::new(),
         opaque: false,
@@ -180,7 +180,7 @@ fn restore_device(node: &mut Node, value: &[u8]) {
     if let [kind, major, minor] = parts[..]
         && let (Ok(major), Ok(minor)) = (major.parse(), minor.parse())
     {
-        node.kind = if kind == "b" { Kind::Block } else { Kind::Char };
+        node.kind = if kind == "b" { NodeKind::Block } else { NodeKind::Char };
         node.device = (major, minor);
     }
 }
@@ -188,7 +188,7 @@ fn restore_device(node: &mut Node, value: &[u8]) {
 /// The digest of the content of every regular file among `nodes`, in their order.
 pub(crate) fn hash_files(root: BorrowedFd<'_>, nodes: &[Node]) -> io::Result<Vec<Option<Digest>>> {
     let hash = |node: &Node| -> io::Result<Option<Digest>> {
-        if node.kind != Kind::File {
+        if node.kind != NodeKind::File {
             return Ok(None);
         }
         // Access times are part of what was written, and not to be changed by looking.

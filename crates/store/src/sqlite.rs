@@ -19,11 +19,11 @@ use rondel_fault::{Attempt, Fault, Result};
 use rondel_ports::index::{Index, Table};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use crate::index_damage::{is_damage, set_aside, suspect, suspected};
+use crate::index_damage::{is_damage, quarantine, suspect, suspected};
 
 /// A table of the index, or one that the store keeps for itself. The numbers are what is written to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Space {
+pub(crate) enum IndexTable {
     Ops = 1,
     Calls = 2,
     Types = 3,
@@ -42,7 +42,7 @@ pub(crate) enum Space {
     Blobs = 24,
 }
 
-impl From<Table> for Space {
+impl From<Table> for IndexTable {
     fn from(table: Table) -> Self {
         match table {
             Table::Ops => Self::Ops,
@@ -56,10 +56,10 @@ impl From<Table> for Space {
 }
 
 /// Values above this size stay on disk only.
-const IN_MEMORY: usize = 64 << 10;
+const MAX_VALUE_IN_MEMORY: usize = 64 << 10;
 
 #[derive(Clone)]
-struct Entry {
+struct IndexEntry {
     /// None: too large for memory.
     value: Option<Arc<[u8]>>,
     /// Milliseconds since the Unix epoch.
@@ -67,9 +67,9 @@ struct Entry {
     sum: i64,
 }
 
-type Mirror = RwLock<HashMap<(u8, Digest), Entry>>;
+type Mirror = RwLock<HashMap<(u8, Digest), IndexEntry>>;
 
-struct Write {
+struct PendingWrite {
     space: u8,
     key: Digest,
     /// None removes.
@@ -77,23 +77,23 @@ struct Write {
     until: Option<i64>,
 }
 
-enum Order {
-    Write(Write, SyncSender<Result<()>>),
+enum WriterRequest {
+    Write(PendingWrite, SyncSender<Result<()>>),
     /// The log has become long.
     Checkpoint,
 }
 
 /// The persistent index.
 pub(crate) struct SqliteIndex {
-    shared: Arc<Shared>,
+    shared: Arc<IndexShared>,
     reader: Mutex<Connection>,
-    orders: Option<Mutex<Sender<Order>>>,
+    orders: Option<Mutex<Sender<WriterRequest>>>,
     thread: Option<JoinHandle<()>>,
     /// What there is to say about how it was opened.
     note: Option<String>,
 }
 
-struct Shared {
+struct IndexShared {
     path: PathBuf,
     mirror: Mirror,
     /// Why nothing is written any more.
@@ -106,12 +106,12 @@ struct Shared {
 const SCHEMA: i64 = 2;
 
 /// What a use of the file came to when it is no entry.
-enum Unusable {
+enum OpenError {
     Damaged(String),
     Refused(rusqlite::Error),
 }
 
-struct Opened {
+struct OpenConnections {
     writer: Connection,
     reader: Connection,
     mover: Connection,
@@ -119,7 +119,7 @@ struct Opened {
 }
 
 /// After so many transactions the log is moved to the tables: SQLite's own bound of 1,000 pages, with about two for each.
-const CHECKPOINT: usize = 500;
+const CHECKPOINT_AFTER: usize = 500;
 
 impl SqliteIndex {
     /// Opens the index at `path`, which is made when missing. One that cannot be used is set aside.
@@ -128,12 +128,12 @@ impl SqliteIndex {
     /// When the disk or the system refuses.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let opened = match suspected(path) {
-            Some(reason) => Err(Unusable::Damaged(reason)),
+            Some(reason) => Err(OpenError::Damaged(reason)),
             None => Self::read(path),
         };
         let (opened, note) = match opened {
-            Err(Unusable::Damaged(reason)) => {
-                let aside = set_aside(path)?;
+            Err(OpenError::Damaged(reason)) => {
+                let aside = quarantine(path)?;
                 let note = format!(
                     "the index of results could not be used ({reason}); it is now `{}`, and results are made again",
                     aside.display()
@@ -142,8 +142,8 @@ impl SqliteIndex {
             }
             opened => (opened, None),
         };
-        let Opened { writer, reader, mover, mirror } = opened.map_err(|unusable| refused(path, unusable))?;
-        let shared = Arc::new(Shared {
+        let OpenConnections { writer, reader, mover, mirror } = opened.map_err(|unusable| refused(path, unusable))?;
+        let shared = Arc::new(IndexShared {
             path: path.to_owned(),
             mirror,
             broken: OnceLock::new(),
@@ -160,20 +160,20 @@ impl SqliteIndex {
         Ok(Self { shared, reader: Mutex::new(reader), orders, thread: Some(thread), note })
     }
 
-    fn read(path: &Path) -> Result<Opened, Unusable> {
+    fn read(path: &Path) -> Result<OpenConnections, OpenError> {
         let unusable = |error| match is_damage(path, &error) {
-            true => Unusable::Damaged(error.to_string()),
-            false => Unusable::Refused(error),
+            true => OpenError::Damaged(error.to_string()),
+            false => OpenError::Refused(error),
         };
         let writer = Self::connect(path).map_err(unusable)?;
         let version = version(&writer).map_err(unusable)?;
         if !(0..=SCHEMA).contains(&version) {
-            return Err(Unusable::Damaged(format!("it has the unknown version {version}")));
+            return Err(OpenError::Damaged(format!("it has the unknown version {version}")));
         }
         let (reader, mover) = (Self::connect(path).map_err(unusable)?, Self::connect(path).map_err(unusable)?);
         prepare(&writer, version).map_err(unusable)?;
         let mirror = load(&reader).map_err(unusable)?;
-        Ok(Opened { writer, reader, mover, mirror })
+        Ok(OpenConnections { writer, reader, mover, mirror })
     }
 
     fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -186,14 +186,14 @@ impl SqliteIndex {
     }
 
     /// What there is to say about the index.
-    pub(crate) fn notes(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let broken = self.shared.broken.get().map(|reason| {
             format!("the index of results is damaged ({reason}); what is made now is made again after the next start")
         });
         self.note.iter().cloned().chain(broken).collect()
     }
 
-    pub(crate) fn get_in(&self, space: Space, key: &Digest) -> Option<Vec<u8>> {
+    pub(crate) fn get_in(&self, space: IndexTable, key: &Digest) -> Option<Vec<u8>> {
         let entry =
             self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner).get(&(space as u8, *key)).cloned()?;
         if entry.until.is_some_and(|until| until <= now()) {
@@ -208,11 +208,11 @@ impl SqliteIndex {
 
     /// Removes the entries that read as something else than what was written, and names them.
     pub(crate) fn drop_damaged(&self) -> Vec<(u8, Digest)> {
-        let all: Vec<((u8, Digest), Entry)> = {
+        let all: Vec<((u8, Digest), IndexEntry)> = {
             let mirror = self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner);
             mirror.iter().map(|(key, entry)| (*key, entry.clone())).collect()
         };
-        let is_damaged = |(space, key): &(u8, Digest), entry: &Entry| match &entry.value {
+        let is_damaged = |(space, key): &(u8, Digest), entry: &IndexEntry| match &entry.value {
             Some(value) => sum(*space, key, value, entry.until) != entry.sum,
             None => match self.read_large_in(*space, key) {
                 Ok(Some(value)) => sum(*space, key, &value, entry.until) != entry.sum,
@@ -247,7 +247,7 @@ impl SqliteIndex {
         removed
     }
 
-    fn read_large(&self, space: Space, key: &Digest) -> rusqlite::Result<Option<Vec<u8>>> {
+    fn read_large(&self, space: IndexTable, key: &Digest) -> rusqlite::Result<Option<Vec<u8>>> {
         self.read_large_in(space as u8, key)
     }
 
@@ -257,40 +257,46 @@ impl SqliteIndex {
         query.query_row(params![space, key.as_bytes()], |row| row.get(0)).optional()
     }
 
-    pub(crate) fn put_in(&self, space: Space, key: &Digest, value: &[u8], expires_in: Option<Duration>) -> Result<()> {
+    pub(crate) fn put_in(
+        &self,
+        space: IndexTable,
+        key: &Digest,
+        value: &[u8],
+        expires_in: Option<Duration>,
+    ) -> Result<()> {
         let lifetime = expires_in.map(|lifetime| i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX));
         self.write(space, key, Some(value.into()), lifetime.map(|lifetime| now().saturating_add(lifetime)))
     }
 
-    pub(crate) fn remove_in(&self, space: Space, key: &Digest) -> Result<()> {
+    pub(crate) fn remove_in(&self, space: IndexTable, key: &Digest) -> Result<()> {
         if self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner).contains_key(&(space as u8, *key)) {
             return self.write(space, key, None, None);
         }
         Ok(())
     }
 
-    fn write(&self, space: Space, key: &Digest, value: Option<Arc<[u8]>>, until: Option<i64>) -> Result<()> {
-        let write = Write { space: space as u8, key: *key, value, until };
+    fn write(&self, space: IndexTable, key: &Digest, value: Option<Arc<[u8]>>, until: Option<i64>) -> Result<()> {
+        let write = PendingWrite { space: space as u8, key: *key, value, until };
         if let Ok(mut connection) = self.shared.connection.try_lock() {
             let written = self.shared.commit(&mut connection, std::slice::from_ref(&write));
             drop(connection);
-            if self.shared.transactions.load(Ordering::Relaxed) >= CHECKPOINT {
+            if self.shared.transactions.load(Ordering::Relaxed) >= CHECKPOINT_AFTER {
                 self.shared.transactions.store(0, Ordering::Relaxed);
-                self.order(Order::Checkpoint)?;
+                self.order(WriterRequest::Checkpoint)?;
             }
             return written;
         }
         let (done, wait) = sync_channel(1);
-        self.order(Order::Write(write, done))?;
+        self.order(WriterRequest::Write(write, done))?;
         wait.recv().map_err(|_| gone())?
     }
 
-    fn order(&self, order: Order) -> Result<()> {
+    fn order(&self, order: WriterRequest) -> Result<()> {
         let orders = self.orders.as_ref().ok_or_else(gone)?;
         orders.lock().unwrap_or_else(PoisonError::into_inner).send(order).map_err(|_| gone())
     }
 
-    pub(crate) fn each_in(&self, space: Space, visit: &mut dyn FnMut(Digest, &[u8])) -> Result<()> {
+    pub(crate) fn each_in(&self, space: IndexTable, visit: &mut dyn FnMut(Digest, &[u8])) -> Result<()> {
         let time = now();
         let mut keys: Vec<Digest> = {
             let mirror = self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner);
@@ -309,7 +315,7 @@ impl SqliteIndex {
     }
 
     /// How many live entries `space` has.
-    pub(crate) fn count(&self, space: Space) -> u64 {
+    pub(crate) fn count(&self, space: IndexTable) -> u64 {
         let mirror = self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner);
         mirror.keys().filter(|(found, _)| *found == space as u8).count() as u64
     }
@@ -408,7 +414,7 @@ fn sum(space: u8, key: &Digest, value: &[u8], until: Option<i64>) -> i64 {
 fn load(reader: &Connection) -> rusqlite::Result<Mirror> {
     let mut query =
         reader.prepare("SELECT space, key, CASE WHEN length(value) <= ?1 THEN value END, until, sum FROM entries")?;
-    let mut rows = query.query(params![IN_MEMORY as i64])?;
+    let mut rows = query.query(params![MAX_VALUE_IN_MEMORY as i64])?;
     let mut entries = HashMap::new();
     while let Some(row) = rows.next()? {
         entries.extend(entry(row).ok());
@@ -416,9 +422,9 @@ fn load(reader: &Connection) -> rusqlite::Result<Mirror> {
     Ok(RwLock::new(entries))
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<((u8, Digest), Entry)> {
+fn entry(row: &Row<'_>) -> rusqlite::Result<((u8, Digest), IndexEntry)> {
     let value: Option<Vec<u8>> = row.get(2)?;
-    let entry = Entry { value: value.map(Into::into), until: row.get(3)?, sum: row.get(4)? };
+    let entry = IndexEntry { value: value.map(Into::into), until: row.get(3)?, sum: row.get(4)? };
     Ok(((row.get::<_, u8>(0)?, Digest::from_bytes(row.get::<_, [u8; 32]>(1)?)), entry))
 }
 
@@ -434,17 +440,17 @@ fn gone() -> Fault {
 }
 
 /// Does what is ordered until nobody can order any more.
-fn work(shared: &Shared, mover: &Connection, orders: &Receiver<Order>) {
+fn work(shared: &IndexShared, mover: &Connection, orders: &Receiver<WriterRequest>) {
     const BATCH: usize = 512;
     while let Ok(first) = orders.recv() {
         let (mut batch, mut waiting, mut checkpoint) = (Vec::new(), Vec::new(), false);
         for order in std::iter::once(first).chain(orders.try_iter().take(BATCH - 1)) {
             match order {
-                Order::Write(write, done) => {
+                WriterRequest::Write(write, done) => {
                     batch.push(write);
                     waiting.push(done);
                 }
-                Order::Checkpoint => checkpoint = true,
+                WriterRequest::Checkpoint => checkpoint = true,
             }
         }
         if !batch.is_empty() {
@@ -456,7 +462,7 @@ fn work(shared: &Shared, mover: &Connection, orders: &Receiver<Order>) {
                 let _ = done.send(told);
             }
         }
-        checkpoint |= shared.transactions.load(Ordering::Relaxed) >= CHECKPOINT;
+        checkpoint |= shared.transactions.load(Ordering::Relaxed) >= CHECKPOINT_AFTER;
         if checkpoint {
             shared.transactions.store(0, Ordering::Relaxed);
             // What cannot be moved now is moved the next time, or when the file is closed.
@@ -470,9 +476,9 @@ fn work(shared: &Shared, mover: &Connection, orders: &Receiver<Order>) {
     }
 }
 
-impl Shared {
+impl IndexShared {
     /// Writes all of `batch` or nothing. Once the file is broken, what is written is known until the engine ends.
-    fn commit(&self, connection: &mut Connection, batch: &[Write]) -> Result<()> {
+    fn commit(&self, connection: &mut Connection, batch: &[PendingWrite]) -> Result<()> {
         if self.broken.get().is_none() {
             match write_batch(connection, batch) {
                 Ok(()) => _ = self.transactions.fetch_add(1, Ordering::Relaxed),
@@ -491,13 +497,13 @@ impl Shared {
     }
 }
 
-fn write_batch(connection: &mut Connection, batch: &[Write]) -> rusqlite::Result<()> {
+fn write_batch(connection: &mut Connection, batch: &[PendingWrite]) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     batch.iter().try_for_each(|write| write_one(&transaction, write))?;
     transaction.commit()
 }
 
-fn write_one(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
+fn write_one(transaction: &Transaction<'_>, write: &PendingWrite) -> rusqlite::Result<()> {
     let (space, key) = (write.space, write.key.as_bytes());
     match &write.value {
         Some(value) => transaction
@@ -513,15 +519,15 @@ fn write_one(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<(
 }
 
 /// `all`: large values are nowhere else.
-fn update(mirror: &Mirror, batch: &[Write], all: bool) {
+fn update(mirror: &Mirror, batch: &[PendingWrite], all: bool) {
     let mut mirror = mirror.write().unwrap_or_else(PoisonError::into_inner);
     for write in batch {
         let key = (write.space, write.key);
         match &write.value {
             Some(value) => {
                 let sum = sum(write.space, &write.key, value, write.until);
-                let value = (all || value.len() <= IN_MEMORY).then(|| value.clone());
-                mirror.insert(key, Entry { value, until: write.until, sum });
+                let value = (all || value.len() <= MAX_VALUE_IN_MEMORY).then(|| value.clone());
+                mirror.insert(key, IndexEntry { value, until: write.until, sum });
             }
             None => {
                 mirror.remove(&key);
@@ -530,11 +536,11 @@ fn update(mirror: &Mirror, batch: &[Write], all: bool) {
     }
 }
 
-fn refused(path: &Path, unusable: Unusable) -> Fault {
+fn refused(path: &Path, unusable: OpenError) -> Fault {
     let fault = Fault::environment(format!("cannot open the index `{}`", path.display()));
     match unusable {
-        Unusable::Damaged(reason) => fault.context(reason),
-        Unusable::Refused(error) => fault.caused_by(error),
+        OpenError::Damaged(reason) => fault.context(reason),
+        OpenError::Refused(error) => fault.caused_by(error),
     }
     .with_hint("remove the file to start with an empty index")
 }

@@ -12,7 +12,7 @@ const META_LIMIT: u64 = 4 << 20;
 
 /// What an archive entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum TarEntryKind {
     File,
     Dir,
     Symlink,
@@ -27,10 +27,10 @@ pub(crate) enum Kind {
 
 /// One entry of an archive.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct TarEntry {
     pub(crate) name: Vec<u8>,
     pub(crate) link: Vec<u8>,
-    pub(crate) kind: Kind,
+    pub(crate) kind: TarEntryKind,
     pub(crate) mode: u32,
     pub(crate) uid: u64,
     pub(crate) gid: u64,
@@ -67,7 +67,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// The next entry; none at the end.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Entry>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<TarEntry>> {
         let mut pax = BTreeMap::new();
         let mut sparse_pairs = Vec::new();
         let (mut long_name, mut long_link) = (None, None);
@@ -122,16 +122,16 @@ impl<R: Read> Archive<R> {
         stored: u64,
         pax: &BTreeMap<Vec<u8>, Vec<u8>>,
         pairs: &[(u64, u64)],
-    ) -> io::Result<Entry> {
+    ) -> io::Result<TarEntry> {
         let text = |key: &str| pax.get(key.as_bytes()).map(Vec::as_slice);
         let stored = text("size").map(decimal).transpose()?.unwrap_or(stored);
         let type_byte = header[156];
         let has_data = matches!(type_byte, b'0' | 0 | b'7' | b'S') || !matches!(type_byte, b'1'..=b'6');
         self.expect(if has_data { stored } else { 0 });
-        let mut entry = Entry {
+        let mut entry = TarEntry {
             name: text("path").map_or_else(|| header_name(header), <[u8]>::to_vec),
             link: text("linkpath").unwrap_or_else(|| until_zero(&header[157..257])).to_vec(),
-            kind: Kind::Other(type_byte),
+            kind: TarEntryKind::Other(type_byte),
             mode: (number(&header[100..108])? & 0o7777) as u32,
             uid: text("uid").map_or_else(|| number(&header[108..116]), decimal)?,
             gid: text("gid").map_or_else(|| number(&header[116..124]), decimal)?,
@@ -145,30 +145,30 @@ impl<R: Read> Archive<R> {
             parts: None,
         };
         entry.kind = match type_byte {
-            b'0' | 0 | b'7' if entry.name.ends_with(b"/") => Kind::Dir,
-            b'0' | 0 | b'7' => Kind::File,
-            b'1' => Kind::HardLink,
-            b'2' => Kind::Symlink,
-            b'3' => Kind::Char,
-            b'4' => Kind::Block,
-            b'5' => Kind::Dir,
-            b'6' => Kind::Fifo,
-            b'S' => Kind::File,
-            other => Kind::Other(other),
+            b'0' | 0 | b'7' if entry.name.ends_with(b"/") => TarEntryKind::Dir,
+            b'0' | 0 | b'7' => TarEntryKind::File,
+            b'1' => TarEntryKind::HardLink,
+            b'2' => TarEntryKind::Symlink,
+            b'3' => TarEntryKind::Char,
+            b'4' => TarEntryKind::Block,
+            b'5' => TarEntryKind::Dir,
+            b'6' => TarEntryKind::Fifo,
+            b'S' => TarEntryKind::File,
+            other => TarEntryKind::Other(other),
         };
-        if matches!(entry.kind, Kind::Char | Kind::Block) {
+        if matches!(entry.kind, TarEntryKind::Char | TarEntryKind::Block) {
             let part = |at: usize| number(&header[at..at + 8]).map(|n| n as u32);
             entry.device = (part(329)?, part(337)?);
         }
         match type_byte {
             b'S' => self.gnu_sparse(header, &mut entry)?,
-            _ if entry.kind == Kind::File => self.pax_sparse(pax, pairs, &mut entry)?,
+            _ if entry.kind == TarEntryKind::File => self.pax_sparse(pax, pairs, &mut entry)?,
             _ => {}
         }
         Ok(entry)
     }
 
-    fn gnu_sparse(&mut self, header: &[u8; BLOCK], entry: &mut Entry) -> io::Result<()> {
+    fn gnu_sparse(&mut self, header: &[u8; BLOCK], entry: &mut TarEntry) -> io::Result<()> {
         let mut parts = Vec::new();
         collect_parts(&header[386..386 + 4 * 24], &mut parts)?;
         entry.size = number(&header[483..495])?;
@@ -190,7 +190,7 @@ impl<R: Read> Archive<R> {
         &mut self,
         pax: &BTreeMap<Vec<u8>, Vec<u8>>,
         pairs: &[(u64, u64)],
-        entry: &mut Entry,
+        entry: &mut TarEntry,
     ) -> io::Result<()> {
         let text = |key: &str| pax.get(key.as_bytes()).map(Vec::as_slice);
         let real = text("GNU.sparse.realsize").or_else(|| text("GNU.sparse.size"));

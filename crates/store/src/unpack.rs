@@ -12,11 +12,11 @@ use rondel_fault::{Attempt, Fault, Kind as FaultKind, Result};
 use rondel_model::LayerId;
 use rondel_ports::snapshots::{Compression, Label, LayerBlob};
 
-use crate::ahead::read_ahead;
 use crate::blobs::{self, Hashing};
-use crate::identity::{Times, layer_id};
+use crate::layer_digest::{Times, layer_id};
 use crate::layers::LayerInfo;
-use crate::sqlite::Space;
+use crate::read_ahead::read_ahead;
+use crate::sqlite::IndexTable;
 use crate::tar_read::Archive;
 use crate::{Store, scan, sys};
 
@@ -44,12 +44,12 @@ pub(crate) fn unpack(store: &Store, blob: &Path, compression: Compression, expec
         let root_path = scratch.join("upper");
         std::fs::create_dir(&root_path).attempt(|| format!("make `{}`", root_path.display()))?;
         let root = sys::open_dir(&root_path).attempt(|| format!("open `{}`", root_path.display()))?;
-        let mut tree = TreeWriter::new(&root, store.state.user, store.options.limits);
+        let mut tree = TreeWriter::new(&root, store.state.user_xattrs, store.options.limits);
         stream(blob, compression, expected, &mut tree)
             .map_err(|fault| fault.context(format!("cannot unpack {name}")))?;
         tree.finish().map_err(|e| disk(&format!("unpack {name}"), e))?;
         let failed = || format!("read {name} after unpacking");
-        let nodes = scan::scan(&root, store.state.user).attempt(failed)?;
+        let nodes = scan::scan(&root, store.state.user_xattrs).attempt(failed)?;
         let contents = scan::hash_files(root.as_fd(), &nodes).attempt(failed)?;
         let times = Times::default();
         let layer = layer_id(&nodes, &contents, &times);
@@ -57,11 +57,11 @@ pub(crate) fn unpack(store: &Store, blob: &Path, compression: Compression, expec
         let label = Label::new("regular", "Container.from", format!("image layer {}", expected.digest));
         // It may get into any stack, so it must share with nobody.
         let replaces = |there: &LayerInfo| !there.shares.is_empty();
-        store.keep_layer(&layer, &root_path, scratch, LayerInfo::new(&nodes, times, label), &replaces)?;
+        store.commit_layer(&layer, &root_path, scratch, LayerInfo::new(&nodes, times, label), &replaces)?;
         Ok(layer)
     })?;
-    store.remember(Space::Packed, &blobs::key_of_packed(&layer, compression), expected)?;
-    store.remember(Space::Diffs, &blobs::key_of_diff(&expected.diff_id), &layer)?;
+    store.put_fact(IndexTable::Packed, &blobs::key_of_packed(&layer, compression), expected)?;
+    store.put_fact(IndexTable::Diffs, &blobs::key_of_diff(&expected.diff_id), &layer)?;
     Ok(layer)
 }
 

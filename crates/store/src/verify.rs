@@ -14,9 +14,9 @@ use rondel_ports::snapshots::{LayerBlob, Verification};
 use serde::Serialize;
 
 use crate::blobs::{self, Hashing};
-use crate::identity::layer_id;
-use crate::layers::{Found, LayerInfo};
-use crate::sqlite::Space;
+use crate::layer_digest::layer_id;
+use crate::layers::{LayerInfo, LayerOnDisk};
+use crate::sqlite::IndexTable;
 use crate::{Store, scan, sys};
 
 /// Says what is wrong with an entry of the index, if anything.
@@ -38,11 +38,11 @@ pub struct Usage {
 }
 
 /// The tables whose entries refer to snapshots and values.
-const RESULTS: [(Table, Space); 4] = [
-    (Table::Ops, Space::Ops),
-    (Table::Calls, Space::Calls),
-    (Table::Types, Space::Types),
-    (Table::Images, Space::Images),
+const RESULTS: [(Table, IndexTable); 4] = [
+    (Table::Ops, IndexTable::Ops),
+    (Table::Calls, IndexTable::Calls),
+    (Table::Types, IndexTable::Types),
+    (Table::Images, IndexTable::Images),
 ];
 
 pub(crate) fn usage(store: &Store) -> Result<Usage> {
@@ -54,7 +54,7 @@ pub(crate) fn usage(store: &Store) -> Result<Usage> {
     }
     for blob in blobs(store)? {
         usage.blobs += 1;
-        usage.blob_bytes += fs::metadata(blobs::place(store, &blob)).map_or(0, |meta| meta.len());
+        usage.blob_bytes += fs::metadata(blobs::path_of(store, &blob)).map_or(0, |meta| meta.len());
     }
     Ok(usage)
 }
@@ -67,7 +67,7 @@ pub(crate) fn verify(store: &Store, check: &Check<'_>) -> Result<Verification> {
             Ok(None) => found.layers += 1,
             Ok(Some(problem)) => {
                 let problem = format!("the layer `{layer}` {problem}");
-                if set_layer_aside(store, &layer, &problem) {
+                if quarantine_layer(store, &layer, &problem) {
                     found.problems.push(problem);
                 }
             }
@@ -81,11 +81,11 @@ pub(crate) fn verify(store: &Store, check: &Check<'_>) -> Result<Verification> {
                 let problem = format!("the blob `{blob}` has content with the digest `{actual}`");
                 let mut used = store.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
                 used.remove(&blob);
-                store.set_aside(&blobs::place(store, &blob), &problem);
+                store.quarantine(&blobs::path_of(store, &blob), &problem);
                 drop(used);
                 found.problems.push(problem);
             }
-            Err(fault) => found.problems.extend(blobs::place(store, &blob).exists().then(|| fault.to_string())),
+            Err(fault) => found.problems.extend(blobs::path_of(store, &blob).exists().then(|| fault.to_string())),
         }
     }
     for (space, key) in store.index.drop_damaged() {
@@ -102,21 +102,21 @@ pub(crate) fn verify(store: &Store, check: &Check<'_>) -> Result<Verification> {
 
 fn verify_layer(store: &Store, layer: &LayerId) -> Result<Option<String>> {
     match store.check_layer(layer)? {
-        Found::Whole(info) => problem(store, layer, &info),
-        Found::Damaged(why) => Ok(Some(why)),
-        Found::Absent => Ok(None),
+        LayerOnDisk::Intact(info) => problem(store, layer, &info),
+        LayerOnDisk::Damaged(why) => Ok(Some(why)),
+        LayerOnDisk::Missing => Ok(None),
     }
 }
 
 /// Whether it was there, damaged: it may have been removed while it was looked at.
 // ORDER: under the lock under which layers are removed and become known.
-fn set_layer_aside(store: &Store, layer: &LayerId, problem: &str) -> bool {
-    let mut known = store.known.write().unwrap_or_else(PoisonError::into_inner);
+fn quarantine_layer(store: &Store, layer: &LayerId, problem: &str) -> bool {
+    let mut known = store.layer_cache.write().unwrap_or_else(PoisonError::into_inner);
     let folder = store.layer_dir(layer);
     let is_there = folder.exists();
     if is_there {
         known.remove(layer);
-        store.set_aside(&folder, problem);
+        store.quarantine(&folder, problem);
     }
     is_there
 }
@@ -125,7 +125,7 @@ fn set_layer_aside(store: &Store, layer: &LayerId, problem: &str) -> bool {
 pub(crate) fn problem(store: &Store, layer: &LayerId, info: &LayerInfo) -> Result<Option<String>> {
     let root = store.layer_root(layer)?;
     let read = || -> io::Result<Option<String>> {
-        let nodes = scan::scan(&root, store.state.user)?;
+        let nodes = scan::scan(&root, store.state.user_xattrs)?;
         if nodes.len() as u64 != info.entries {
             return Ok(Some(format!("has {} entries instead of {}", nodes.len(), info.entries)));
         }
@@ -146,7 +146,7 @@ fn is_lost(error: &io::Error) -> bool {
 
 pub(crate) fn verify_blob(store: &Store, blob: &Sha256Digest) -> Result<Sha256Digest> {
     let failed = || format!("read the blob `{blob}`");
-    let mut reader = Hashing::new(File::open(blobs::place(store, blob)).attempt(failed)?);
+    let mut reader = Hashing::new(File::open(blobs::path_of(store, blob)).attempt(failed)?);
     io::copy(&mut reader, &mut io::sink()).attempt(failed)?;
     Ok(reader.finish().1)
 }
@@ -154,13 +154,13 @@ pub(crate) fn verify_blob(store: &Store, blob: &Sha256Digest) -> Result<Sha256Di
 pub(crate) fn prune(store: &Store, keep: &HashSet<LayerId>, keep_blobs: &HashSet<Sha256Digest>) -> Result<Usage> {
     let before = usage(store)?;
     for layer in layers(store)?.into_iter().filter(|layer| !keep.contains(layer)) {
-        if let Ok(mut known) = store.known.write() {
+        if let Ok(mut known) = store.layer_cache.write() {
             known.remove(&layer);
         }
         store.state.trash(&store.layer_dir(&layer))?;
     }
-    forget(store, Space::Diffs, keep)?;
-    forget(store, Space::Flattened, keep)?;
+    forget(store, IndexTable::Diffs, keep)?;
+    forget(store, IndexTable::Flattened, keep)?;
     let mut packed = keep_blobs.clone();
     for layer in keep {
         for compression in [
@@ -168,15 +168,15 @@ pub(crate) fn prune(store: &Store, keep: &HashSet<LayerId>, keep_blobs: &HashSet
             rondel_ports::snapshots::Compression::Gzip,
             rondel_ports::snapshots::Compression::Zstd,
         ] {
-            let blob: Option<LayerBlob> = store.recall(Space::Packed, &blobs::key_of_packed(layer, compression));
+            let blob: Option<LayerBlob> = store.get_fact(IndexTable::Packed, &blobs::key_of_packed(layer, compression));
             packed.extend(blob.map(|blob| blob.digest));
         }
     }
     for blob in blobs(store)?.into_iter().filter(|blob| !packed.contains(blob)) {
-        let path = blobs::place(store, &blob);
+        let path = blobs::path_of(store, &blob);
         sys::remove_tree(&path).attempt(|| format!("remove `{}`", path.display()))?;
     }
-    store.settle();
+    store.flush_trash();
     let after = usage(store)?;
     Ok(Usage {
         layers: before.layers.saturating_sub(after.layers),
@@ -187,7 +187,7 @@ pub(crate) fn prune(store: &Store, keep: &HashSet<LayerId>, keep_blobs: &HashSet
     })
 }
 
-fn forget(store: &Store, space: Space, keep: &HashSet<LayerId>) -> Result<()> {
+fn forget(store: &Store, space: IndexTable, keep: &HashSet<LayerId>) -> Result<()> {
     let mut gone = Vec::new();
     store.index.each_in(space, &mut |key, value| {
         let layer: Option<LayerId> = serde_json::from_slice(value).ok();

@@ -284,7 +284,7 @@ fn gnu_tar_forms() {
         let f = fixture();
         let (path, expected) = blob(f.dir.path(), &output.stdout, Compression::None);
         let layer = f.store.unpack(&path, Compression::None, &expected).unwrap();
-        let tree = f.store.open(&Snapshot::empty().with(layer)).unwrap();
+        let tree = f.store.view(&Snapshot::empty().with(layer)).unwrap();
         let root = at(&tree.root);
         assert!(fs::read(root.join("holes")).unwrap() == want, "{args:?}");
         assert!(fs::metadata(root.join("holes")).unwrap().blocks() < 2048 || args.len() == 1);

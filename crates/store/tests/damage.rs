@@ -73,18 +73,18 @@ fn verification_sets_damaged_layers_aside() {
     for (name, damage) in LAYER_DAMAGE {
         let f = fixture();
         let snapshot = layer(&f.store);
-        assert_eq!((f.store.verify().unwrap().layers, f.store.notes()), (1, vec![]));
+        assert_eq!((f.store.verify().unwrap().layers, f.store.warnings()), (1, vec![]));
         damage(&folder(&f.store, &snapshot));
         let found = f.store.verify().unwrap();
         assert_eq!((found.layers, found.problems.len(), aside(&f.store)), (0, 1, 1), "{name}: {found:?}");
         assert!(found.problems[0].contains(&snapshot.layers()[0].to_string()), "{found:?}");
-        assert!(!f.store.has(&snapshot) && !f.store.keeps(&snapshot) && f.store.take_lost(), "{name}");
-        assert!(f.store.notes()[0].contains("was set aside"), "{name}: {:?}", f.store.notes());
+        assert!(!f.store.touch_if_present(&snapshot) && !f.store.contains(&snapshot) && f.store.take_lost(), "{name}");
+        assert!(f.store.warnings()[0].contains("was set aside"), "{name}: {:?}", f.store.warnings());
         // The same again is the same layer, whole.
         assert_eq!(layer(&f.store), snapshot, "{name}");
-        assert!(f.store.has(&snapshot) && f.store.verify().unwrap().problems.is_empty(), "{name}");
+        assert!(f.store.touch_if_present(&snapshot) && f.store.verify().unwrap().problems.is_empty(), "{name}");
         let (store, _dir) = reopened(f);
-        assert!(store.has(&snapshot), "{name}");
+        assert!(store.touch_if_present(&snapshot), "{name}");
         assert_eq!(aside(&store), 0, "{name}");
     }
 }
@@ -92,10 +92,10 @@ fn verification_sets_damaged_layers_aside() {
 /// Waits until the store has looked at a layer again, which it does not do each time.
 fn has_no_more(store: &Store, snapshot: &Snapshot) -> bool {
     let until = Instant::now() + Duration::from_secs(20);
-    while store.has(snapshot) && Instant::now() < until {
+    while store.touch_if_present(snapshot) && Instant::now() < until {
         std::thread::yield_now();
     }
-    !store.has(snapshot)
+    !store.touch_if_present(snapshot)
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_hit_sees_what_is_missing() {
     for (name, damage) in LAYER_DAMAGE.iter().filter(|(name, _)| visible.contains(name)) {
         let f = fixture();
         let snapshot = layer(&f.store);
-        assert!(f.store.has(&snapshot));
+        assert!(f.store.touch_if_present(&snapshot));
         damage(&folder(&f.store, &snapshot));
         assert!(has_no_more(&f.store, &snapshot), "{name}");
         assert_eq!((aside(&f.store), layer(&f.store)), (1, snapshot), "{name}");
@@ -123,11 +123,14 @@ fn a_record_that_cannot_be_read_is_no_layer_after_the_next_start() {
         let snapshot = layer(&f.store);
         damage(&folder(&f.store, &snapshot));
         let (store, _dir) = reopened(f);
-        assert!(!store.has(&snapshot), "{name}");
+        assert!(!store.touch_if_present(&snapshot), "{name}");
         assert_eq!(layer(&store), snapshot, "{name}");
         let state = store.state_dir().to_owned();
         drop(store);
-        assert!(Store::open(&state, Options::default()).unwrap().has(&snapshot), "{name}: it was not replaced");
+        assert!(
+            Store::open(&state, Options::default()).unwrap().touch_if_present(&snapshot),
+            "{name}: it was not replaced"
+        );
     }
 }
 
@@ -153,7 +156,7 @@ fn a_state_folder_on_another_disk_is_compared_once() {
     let record = folder(&f.store, &whole).join("meta.json");
     let before = fs::read(&record).unwrap();
     let (store, _dir) = reopened(f);
-    assert!(store.has(&whole) && !store.has(&damaged));
+    assert!(store.touch_if_present(&whole) && !store.touch_if_present(&damaged));
     assert_ne!(fs::read(&record).unwrap(), before, "it is compared each time");
     assert_eq!(store.verify().unwrap().problems, [""; 0]);
 }
@@ -282,14 +285,14 @@ fn a_damaged_index_is_set_aside() {
         assert!(size(&index) > 100_000);
         damage(&index);
         let store = Store::open(&state, Options::default()).unwrap_or_else(|e| panic!("{name}: {e:?}"));
-        let notes = store.notes();
+        let notes = store.warnings();
         assert!(notes.len() == 1 && notes[0].contains("index.sqlite.damaged"), "{name}: {notes:?}");
         assert!(state.join("index.sqlite.damaged").exists(), "{name}");
         assert_eq!(count(&store), 0, "{name}");
         store.put(Table::Ops, &key(0), b"value 000000", None).unwrap();
         drop(store);
         let store = Store::open(&state, Options::default()).unwrap();
-        assert_eq!((count(&store), store.notes().len()), (1, 0), "{name}");
+        assert_eq!((count(&store), store.warnings().len()), (1, 0), "{name}");
         drop(store);
         Store::remove(&state).unwrap();
         assert!(!state.exists(), "{name}");
@@ -301,7 +304,7 @@ fn an_empty_index_is_an_empty_index() {
     let (state, _dir) = filled();
     fs::write(state.join("index.sqlite"), "").unwrap();
     let store = Store::open(&state, Options::default()).unwrap();
-    assert_eq!((count(&store), store.notes().len()), (0, 0));
+    assert_eq!((count(&store), store.warnings().len()), (0, 0));
 }
 
 #[test]
@@ -360,7 +363,7 @@ fn an_index_of_the_first_version_is_taken_over() {
     connection.execute_batch("ALTER TABLE entries DROP COLUMN sum; PRAGMA user_version = 1;").unwrap();
     drop(connection);
     let store = Store::open(&state, Options::default()).unwrap();
-    assert_eq!((count(&store), store.notes().len()), (2_004, 0));
+    assert_eq!((count(&store), store.warnings().len()), (2_004, 0));
 }
 
 #[test]

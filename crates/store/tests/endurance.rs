@@ -143,11 +143,11 @@ fn a_full_disk_is_told_and_nothing_is_left() {
     assert!(fault.to_string().contains("No space left"), "{fault}");
     assert_eq!(leftovers(&store), 0);
 
-    let tree = store.begin(&Snapshot::empty()).unwrap();
+    let tree = store.prepare(&Snapshot::empty()).unwrap();
     assert!(fs::write(at(&tree.root).join("large"), vec![1; 8 << 20]).is_err());
-    store.discard(tree);
+    store.abort(tree);
     let after = change(&store, &Snapshot::empty(), |root, _| fs::write(root.join("small"), "x").unwrap());
-    assert!(store.has(&after));
+    assert!(store.touch_if_present(&after));
     assert_eq!(leftovers(&store), 0);
     drop(store);
 }
@@ -205,7 +205,7 @@ fn what_was_committed_survives_a_kill() {
         let found = store.verify().unwrap();
         assert_eq!(found.problems, Vec::<String>::new());
         for line in fs::read_to_string(&told).unwrap().lines() {
-            assert!(store.has(&Snapshot::empty().with(LayerId(line.parse().unwrap()))), "{line}");
+            assert!(store.touch_if_present(&Snapshot::empty().with(LayerId(line.parse().unwrap()))), "{line}");
         }
         assert_eq!(fs::read_dir(dir.path().join("state/scratch")).unwrap().count(), 1);
     }

@@ -20,8 +20,8 @@ use support::{at, change, fixture, fixture_with, get_xattr, leftovers, set_mtime
 fn the_empty_snapshot() {
     let f = fixture();
     assert_eq!(show(&f.store, &Snapshot::empty()), [""; 0]);
-    assert!(f.store.has(&Snapshot::empty()));
-    let tree = f.store.open(&Snapshot::empty()).unwrap();
+    assert!(f.store.touch_if_present(&Snapshot::empty()));
+    let tree = f.store.view(&Snapshot::empty()).unwrap();
     let error = fs::write(at(&tree.root).join("x"), "").unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
     let same = change(&f.store, &Snapshot::empty(), |_, _| {});
@@ -205,7 +205,7 @@ fn the_root_directory_keeps_its_attributes() {
     assert_eq!(base.layers().len(), 1);
     let top = change(&f.store, &base, |root, _| fs::write(root.join("x"), "").unwrap());
     for snapshot in [&base, &top] {
-        let tree = f.store.open(snapshot).unwrap();
+        let tree = f.store.view(snapshot).unwrap();
         assert_eq!(fs::metadata(at(&tree.root)).unwrap().mode() & 0o7777, 0o1777);
     }
 }
@@ -258,7 +258,7 @@ fn metadata_survives_packing() {
     let (blob, path) = f.store.pack(&base.layers()[0], Compression::Zstd).unwrap();
     let layer = other.store.unpack(&path, Compression::Zstd, &blob).unwrap();
     assert_eq!(show(&other.store, &Snapshot::empty().with(layer)), show(&f.store, &base));
-    let tree = other.store.open(&Snapshot::empty().with(layer)).unwrap();
+    let tree = other.store.view(&Snapshot::empty().with(layer)).unwrap();
     let file = at(&tree.root).join("file");
     assert_eq!(get_xattr(&file, "user.binary"), b"a\nb\0c\xff");
     assert_eq!(fs::metadata(&file).unwrap().mtime(), 1_234_567_890);
@@ -300,9 +300,9 @@ fn a_large_layer_is_one_stream_and_the_same_every_time() {
 #[test]
 fn a_discarded_tree_leaves_nothing() {
     let f = fixture();
-    let tree = f.store.begin(&Snapshot::empty()).unwrap();
+    let tree = f.store.prepare(&Snapshot::empty()).unwrap();
     fs::write(at(&tree.root).join("x"), "").unwrap();
-    f.store.discard(tree);
+    f.store.abort(tree);
     assert_eq!(leftovers(&f.store), 0);
 }
 
@@ -311,8 +311,8 @@ fn a_missing_layer_is_told() {
     let f = fixture();
     let missing = rondel_model::LayerId(rondel_digest::Digest::of_bytes(b"x"));
     let snapshot = Snapshot::empty().with(missing);
-    assert!(!f.store.has(&snapshot));
-    let error = f.store.open(&snapshot).unwrap_err().to_string();
+    assert!(!f.store.touch_if_present(&snapshot));
+    let error = f.store.view(&snapshot).unwrap_err().to_string();
     assert!(error.contains("is missing in the store"), "{error}");
 }
 
@@ -325,7 +325,7 @@ fn pruning_keeps_what_it_shall() {
     f.store.pack(&b.layers()[1], Compression::None).unwrap();
     let freed = f.store.prune(&a.layers().iter().copied().collect(), &HashSet::new()).unwrap();
     assert_eq!((freed.layers, freed.blobs), (1, 1));
-    assert!(f.store.has(&a) && !f.store.has(&b));
+    assert!(f.store.touch_if_present(&a) && !f.store.touch_if_present(&b));
     assert_eq!(f.store.usage().unwrap().layers, 1);
     assert_eq!(leftovers(&f.store), 0);
 }
@@ -335,7 +335,7 @@ fn what_a_killed_engine_left_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     {
         let store = rondel_store::Store::open(dir.path(), Options::default()).unwrap();
-        let tree = store.begin(&Snapshot::empty()).unwrap();
+        let tree = store.prepare(&Snapshot::empty()).unwrap();
         fs::write(at(&tree.root).join("x"), "").unwrap();
         fs::create_dir(dir.path().join("layers").join("0".repeat(64))).unwrap();
         std::mem::forget(tree.scratch);
@@ -362,7 +362,7 @@ fn xattrs_on_a_mount() {
         fs::write(root.join("f"), "").unwrap();
         set_xattr(&root.join("f"), "user.k", b"v");
     });
-    let tree = f.store.open(&s).unwrap();
+    let tree = f.store.view(&s).unwrap();
     assert_eq!(get_xattr(&at(&tree.root.as_fd()).join("f"), "user.k"), b"v");
 }
 
@@ -409,7 +409,7 @@ fn what_a_power_cut_damaged_is_not_used() {
     // Who opens it and uses nothing leaves it in doubt.
     drop(Store::open(&state, Options::default()).unwrap());
     let store = Store::open(&state, Options::default()).unwrap();
-    assert_eq!([&whole, &cut, &empty].map(|layer| store.has(layer)), [true, false, false]);
+    assert_eq!([&whole, &cut, &empty].map(|layer| store.touch_if_present(layer)), [true, false, false]);
     assert_eq!((store.blob(&kept.digest).is_some(), store.blob(&lost.digest)), (true, None));
     assert_eq!(store.verify().unwrap().problems, [""; 0]);
     assert_eq!((write(&store, "cut"), write(&store, "empty")), (cut.clone(), empty.clone()));
@@ -424,7 +424,7 @@ fn what_a_power_cut_damaged_is_not_used() {
     fs::write(folder(&cut).join("fs/d/cut"), "").unwrap();
     fs::write(state.join("run"), "an earlier run").unwrap();
     let store = Store::open(&state, Options::default()).unwrap();
-    assert_eq!([&whole, &cut].map(|layer| store.has(layer)), [true, true]);
+    assert_eq!([&whole, &cut].map(|layer| store.touch_if_present(layer)), [true, true]);
     assert_eq!(store.verify().unwrap().problems.len(), 1);
 }
 

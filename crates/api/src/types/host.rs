@@ -81,7 +81,7 @@ fn read_layers(args: &Args) -> Result<Snapshot> {
 /// The snapshot that the ID says, as long as it is here.
 fn kept(cx: &ResolverContext, args: &Args) -> Result<Snapshot> {
     let snapshot = read_layers(args)?;
-    if tools(cx)?.0.ports().snapshots.has(&snapshot) {
+    if tools(cx)?.0.ports().snapshots.touch_if_present(&snapshot) {
         return Ok(snapshot);
     }
     let fault = Fault::environment("the files behind the ID of a directory are not in the store any more");

@@ -339,17 +339,17 @@ impl Networks for Nothing {
 }
 
 impl Snapshots for Nothing {
-    fn open(&self, _: &Snapshot) -> Result<Tree> {
+    fn view(&self, _: &Snapshot) -> Result<Tree> {
         absent()
     }
-    fn begin(&self, _: &Snapshot) -> Result<WorkTree> {
+    fn prepare(&self, _: &Snapshot) -> Result<WorkTree> {
         absent()
     }
     fn commit(&self, _: WorkTree) -> Result<Snapshot> {
         absent()
     }
-    fn discard(&self, _: WorkTree) {}
-    fn has(&self, _: &Snapshot) -> bool {
+    fn abort(&self, _: WorkTree) {}
+    fn touch_if_present(&self, _: &Snapshot) -> bool {
         true
     }
     fn unpack(&self, _: &Path, _: Compression, _: &LayerBlob) -> Result<LayerId> {

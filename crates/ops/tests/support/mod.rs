@@ -140,7 +140,7 @@ impl World {
 
     /// A tree with one file that has all these names.
     pub async fn linked(&self, names: &[&str], content: &str) -> Snapshot {
-        let tree = self.store.begin(&Snapshot::empty()).unwrap();
+        let tree = self.store.prepare(&Snapshot::empty()).unwrap();
         let at = |name: &str| PathBuf::from(format!("/proc/self/fd/{}{name}", tree.root.as_raw_fd()));
         for name in names {
             fs::create_dir_all(at(name).parent().unwrap()).unwrap();
@@ -154,7 +154,7 @@ impl World {
 
     /// The tree with another modification time of a file, as it comes from a host.
     pub async fn touched(&self, fs: &Fs, name: &str) -> Fs {
-        let tree = self.store.begin(&self.ops.tree(&self.cx, fs).await.unwrap()).unwrap();
+        let tree = self.store.prepare(&self.ops.tree(&self.cx, fs).await.unwrap()).unwrap();
         let file = File::options().write(true).open(format!("/proc/self/fd/{}{name}", tree.root.as_raw_fd())).unwrap();
         file.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(7)).unwrap();
         Fs::known(self.store.commit(tree).unwrap())
@@ -162,7 +162,7 @@ impl World {
 
     /// How many files of a tree these names are.
     pub async fn inodes(&self, fs: &Fs, names: &[&str]) -> usize {
-        let tree = self.store.open(&self.ops.tree(&self.cx, fs).await.unwrap()).unwrap();
+        let tree = self.store.view(&self.ops.tree(&self.cx, fs).await.unwrap()).unwrap();
         let inode = |name: &&str| {
             fs::metadata(format!("/proc/self/fd/{}{name}", tree.root.as_raw_fd()))
                 .unwrap_or_else(|e| panic!("{name}: {e}"))

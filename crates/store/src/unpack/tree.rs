@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::{Limits, damaged, disk};
 use crate::scan::{self, DEVICE_XATTR, OWNER_XATTR, base_name, join, parent};
 use crate::sys::{self, Time};
-use crate::tar_read::{Archive, Entry, Kind};
+use crate::tar_read::{Archive, TarEntry, TarEntryKind};
 
 const WHITEOUT_PREFIX: &[u8] = b".wh.";
 const OPAQUE_MARK: &[u8] = b".wh..wh..opq";
@@ -42,12 +42,12 @@ impl<'a> TreeWriter<'a> {
     }
 
     /// Writes one entry, whose content is the next that `archive` reads.
-    pub(super) fn add<R: Read>(&mut self, entry: Entry, archive: &mut Archive<R>) -> Result<()> {
+    pub(super) fn add<R: Read>(&mut self, entry: TarEntry, archive: &mut Archive<R>) -> Result<()> {
         self.bound(&entry)?;
         let path = clean(&entry.name)?;
         if path.is_empty() {
             return match entry.kind {
-                Kind::Dir => self.dress_root(&entry),
+                TarEntryKind::Dir => self.set_root_attributes(&entry),
                 _ => Err(Fault::user("the archive has an entry without a name")),
             };
         }
@@ -55,7 +55,7 @@ impl<'a> TreeWriter<'a> {
         if name.starts_with(WHITEOUT_PREFIX) {
             return self.whiteout(&path, name);
         }
-        self.write(&path, &entry, archive).map_err(|failure| failure.told(&entry.name))
+        self.write(&path, &entry, archive).map_err(|failure| failure.into_fault(&entry.name))
     }
 
     /// Sets the times and modes of the directories.
@@ -71,9 +71,9 @@ impl<'a> TreeWriter<'a> {
         Ok(())
     }
 
-    fn bound(&mut self, entry: &Entry) -> Result<()> {
+    fn bound(&mut self, entry: &TarEntry) -> Result<()> {
         self.entries += 1;
-        if matches!(entry.kind, Kind::File) {
+        if matches!(entry.kind, TarEntryKind::File) {
             self.bytes = self.bytes.saturating_add(entry.size);
         }
         if self.entries > self.limits.entries {
@@ -85,18 +85,18 @@ impl<'a> TreeWriter<'a> {
         Ok(())
     }
 
-    fn dress_root(&mut self, entry: &Entry) -> Result<()> {
+    fn set_root_attributes(&mut self, entry: &TarEntry) -> Result<()> {
         let root = self.root.as_fd();
-        self.dress(root, b"", entry).attempt(|| "set the attributes of the root directory".into())?;
+        self.set_attributes(root, b"", entry).attempt(|| "set the attributes of the root directory".into())?;
         self.dirs.insert(Vec::new(), (entry.mode, entry.mtime));
         Ok(())
     }
 
     fn whiteout(&mut self, path: &[u8], name: &[u8]) -> Result<()> {
-        let told = |failure: Failure| failure.told(path);
+        let into_fault = |failure: EntryError| failure.into_fault(path);
         if name == OPAQUE_MARK {
-            let dir = self.dir(parent(path)).map_err(told)?;
-            return self.make_opaque(dir.as_fd()).map_err(|e| told(e.into()));
+            let dir = self.dir(parent(path)).map_err(into_fault)?;
+            return self.make_opaque(dir.as_fd()).map_err(|e| into_fault(e.into()));
         }
         if name.starts_with(RESERVED_PREFIX) {
             return Ok(());
@@ -105,8 +105,8 @@ impl<'a> TreeWriter<'a> {
         if matches!(hidden, b"" | b"." | b"..") {
             return Err(Fault::user(format!("the archive has the malformed whiteout `{}`", show(path))));
         }
-        let dir = self.dir(parent(path)).map_err(told)?;
-        self.hide(dir.as_fd(), hidden).map_err(|e| told(e.into()))
+        let dir = self.dir(parent(path)).map_err(into_fault)?;
+        self.hide(dir.as_fd(), hidden).map_err(|e| into_fault(e.into()))
     }
 
     /// Hides the lower `name`. What this archive itself has put there stays: a whiteout speaks of lower layers only.
@@ -141,43 +141,45 @@ impl<'a> TreeWriter<'a> {
         Ok(())
     }
 
-    fn write<R: Read>(&mut self, path: &[u8], entry: &Entry, archive: &mut Archive<R>) -> Result<(), Failure> {
+    fn write<R: Read>(&mut self, path: &[u8], entry: &TarEntry, archive: &mut Archive<R>) -> Result<(), EntryError> {
         let dir = self.dir(parent(path))?;
         let (dir, name) = (dir.as_fd(), base_name(path));
-        if entry.kind == Kind::Dir {
+        if entry.kind == TarEntryKind::Dir {
             self.make_dir(dir, path)?;
-            self.dress(dir, name, entry)?;
+            self.set_attributes(dir, name, entry)?;
             self.dirs.insert(path.to_vec(), (entry.mode, entry.mtime));
             return Ok(());
         }
-        if entry.kind == Kind::HardLink {
+        if entry.kind == TarEntryKind::HardLink {
             return self.hard_link(dir, path, entry);
         }
-        self.make_room(dir, path)?;
+        self.remove_existing(dir, path)?;
         match entry.kind {
-            Kind::File => write_file(dir, name, entry, archive)?,
-            Kind::Symlink if entry.link.is_empty() => return Err(Failure::refused("it is a symbolic link to nothing")),
-            Kind::Symlink => rustix::fs::symlinkat(entry.link.as_slice(), dir, name)?,
-            Kind::Fifo => rustix::fs::mknodat(dir, name, FileType::Fifo, Mode::empty(), 0)?,
-            Kind::Char if entry.device == (0, 0) => {
-                return Err(Failure::refused("it is a device that means a whiteout"));
+            TarEntryKind::File => write_file(dir, name, entry, archive)?,
+            TarEntryKind::Symlink if entry.link.is_empty() => {
+                return Err(EntryError::refused("it is a symbolic link to nothing"));
             }
-            Kind::Char => self.device(dir, name, FileType::CharacterDevice, entry)?,
-            Kind::Block => self.device(dir, name, FileType::BlockDevice, entry)?,
-            Kind::Other(byte) => {
-                return Err(Failure::refused(&format!(
+            TarEntryKind::Symlink => rustix::fs::symlinkat(entry.link.as_slice(), dir, name)?,
+            TarEntryKind::Fifo => rustix::fs::mknodat(dir, name, FileType::Fifo, Mode::empty(), 0)?,
+            TarEntryKind::Char if entry.device == (0, 0) => {
+                return Err(EntryError::refused("it is a device that means a whiteout"));
+            }
+            TarEntryKind::Char => self.device(dir, name, FileType::CharacterDevice, entry)?,
+            TarEntryKind::Block => self.device(dir, name, FileType::BlockDevice, entry)?,
+            TarEntryKind::Other(byte) => {
+                return Err(EntryError::refused(&format!(
                     "it has the unknown type `{}`",
                     char::from(byte).escape_default()
                 )));
             }
-            Kind::Dir | Kind::HardLink => {}
+            TarEntryKind::Dir | TarEntryKind::HardLink => {}
         }
-        self.dress(dir, name, entry)?;
+        self.set_attributes(dir, name, entry)?;
         Ok(sys::set_mtime(dir, name, entry.mtime)?)
     }
 
     /// The directory `path`, made with its parents when missing. A file or whiteout in its place gives way to it.
-    fn dir(&mut self, path: &[u8]) -> Result<OwnedFd, Failure> {
+    fn dir(&mut self, path: &[u8]) -> Result<OwnedFd, EntryError> {
         if let Some((last, dir)) = &self.last
             && last == path
         {
@@ -189,9 +191,9 @@ impl<'a> TreeWriter<'a> {
                 let above = self.dir(parent(path))?;
                 self.make_dir(above.as_fd(), path)?;
                 self.dirs.insert(path.to_vec(), (0o755, (0, 0)));
-                resolve(self.root.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(Failure::resolving)?
+                resolve(self.root.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(EntryError::resolving)?
             }
-            Err(e) => return Err(Failure::resolving(e)),
+            Err(e) => return Err(EntryError::resolving(e)),
         };
         self.last = Some((path.to_vec(), dir.try_clone()?));
         Ok(dir)
@@ -215,7 +217,7 @@ impl<'a> TreeWriter<'a> {
         Ok(())
     }
 
-    fn make_room(&mut self, dir: BorrowedFd<'_>, path: &[u8]) -> io::Result<()> {
+    fn remove_existing(&mut self, dir: BorrowedFd<'_>, path: &[u8]) -> io::Result<()> {
         match sys::stat_at(dir, base_name(path)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(e),
@@ -231,33 +233,33 @@ impl<'a> TreeWriter<'a> {
         Ok(())
     }
 
-    fn hard_link(&mut self, dir: BorrowedFd<'_>, path: &[u8], entry: &Entry) -> Result<(), Failure> {
-        let target = clean(&entry.link).map_err(|_| Failure::refused("it is a hard link that leaves the layer"))?;
+    fn hard_link(&mut self, dir: BorrowedFd<'_>, path: &[u8], entry: &TarEntry) -> Result<(), EntryError> {
+        let target = clean(&entry.link).map_err(|_| EntryError::refused("it is a hard link that leaves the layer"))?;
         if target == path {
             return Ok(());
         }
         let missing =
-            || Failure::refused(&format!("it is a hard link to `{}`, which the layer has not", show(&target)));
+            || EntryError::refused(&format!("it is a hard link to `{}`, which the layer has not", show(&target)));
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let from = match resolve(self.root.as_fd(), parent(&target), flags) {
             Ok(from) => from,
             Err(Errno::NOENT | Errno::NOTDIR) => return Err(missing()),
-            Err(e) => return Err(Failure::resolving(e)),
+            Err(e) => return Err(EntryError::resolving(e)),
         };
         match sys::stat_at(from.as_fd(), base_name(&target)) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-                return Err(Failure::refused("it is a hard link to a directory"));
+                return Err(EntryError::refused("it is a hard link to a directory"));
             }
             Ok(_) if is_whiteout(from.as_fd(), base_name(&target))? => return Err(missing()),
             Ok(_) => {}
             Err(_) => return Err(missing()),
         }
-        self.make_room(dir, path)?;
+        self.remove_existing(dir, path)?;
         Ok(rustix::fs::linkat(&from, base_name(&target), dir, base_name(path), AtFlags::empty())?)
     }
 
     /// Makes a device, or where that is not permitted an empty file that stands for it.
-    fn device(&self, dir: BorrowedFd<'_>, name: &[u8], kind: FileType, entry: &Entry) -> io::Result<()> {
+    fn device(&self, dir: BorrowedFd<'_>, name: &[u8], kind: FileType, entry: &TarEntry) -> io::Result<()> {
         let (major, minor) = entry.device;
         match rustix::fs::mknodat(dir, name, kind, Mode::empty(), rustix::fs::makedev(major, minor)) {
             Err(Errno::PERM) if self.user => {
@@ -270,7 +272,7 @@ impl<'a> TreeWriter<'a> {
     }
 
     /// Owner, mode and extended attributes of `name` in `dir`. Owner first: changing it clears set-id bits and capabilities.
-    fn dress(&self, dir: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> io::Result<()> {
+    fn set_attributes(&self, dir: BorrowedFd<'_>, name: &[u8], entry: &TarEntry) -> io::Result<()> {
         let path = sys::fd_path(dir, name);
         let at = if name.is_empty() { b".".as_slice() } else { name };
         let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
@@ -284,13 +286,13 @@ impl<'a> TreeWriter<'a> {
                 // What stands for another owner belongs to root, also in a directory whose content gets the group of it.
                 let root = (Some(Uid::ROOT), Some(Gid::ROOT));
                 rustix::fs::chownat(dir, at, root.0, root.1, AtFlags::SYMLINK_NOFOLLOW)?;
-                if matches!(entry.kind, Kind::File | Kind::Dir) {
+                if matches!(entry.kind, TarEntryKind::File | TarEntryKind::Dir) {
                     sys::set_xattr(&path, OWNER_XATTR, format!("{uid}:{gid}").as_bytes())?;
                 }
             }
             Err(e) => return Err(e.into()),
         }
-        if entry.kind == Kind::Symlink {
+        if entry.kind == TarEntryKind::Symlink {
             return Ok(());
         }
         for (key, value) in entry.xattrs.iter().filter(|(key, _)| scan::is_content_xattr(key)) {
@@ -304,7 +306,7 @@ impl<'a> TreeWriter<'a> {
 }
 
 /// Why an entry could not be written.
-enum Failure {
+enum EntryError {
     /// The archive asks for something that must not be.
     Refused(String),
     /// The archive could not be read.
@@ -313,7 +315,7 @@ enum Failure {
     Disk(io::Error),
 }
 
-impl Failure {
+impl EntryError {
     fn refused(why: &str) -> Self {
         Self::Refused(why.to_owned())
     }
@@ -326,7 +328,7 @@ impl Failure {
         }
     }
 
-    fn told(self, path: &[u8]) -> Fault {
+    fn into_fault(self, path: &[u8]) -> Fault {
         let path = show(path);
         match self {
             Self::Refused(why) => Fault::user(format!("the entry `{path}` is refused: {why}")),
@@ -336,13 +338,13 @@ impl Failure {
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for EntryError {
     fn from(error: io::Error) -> Self {
         Self::Disk(error)
     }
 }
 
-impl From<Errno> for Failure {
+impl From<Errno> for EntryError {
     fn from(error: Errno) -> Self {
         Self::Disk(error.into())
     }
@@ -351,16 +353,16 @@ impl From<Errno> for Failure {
 fn write_file<R: Read>(
     dir: BorrowedFd<'_>,
     name: &[u8],
-    entry: &Entry,
+    entry: &TarEntry,
     archive: &mut Archive<R>,
-) -> Result<(), Failure> {
+) -> Result<(), EntryError> {
     let mut file = new_file(dir, name)?;
     let whole = [(0, entry.size)];
     let parts = entry.parts.as_deref().unwrap_or(&whole);
     let mut end = 0;
     for (offset, length) in parts {
         let stop = offset.checked_add(*length).filter(|stop| *stop <= entry.size && *offset >= end);
-        end = stop.ok_or_else(|| Failure::refused("it is a sparse file whose parts do not fit"))?;
+        end = stop.ok_or_else(|| EntryError::refused("it is a sparse file whose parts do not fit"))?;
         file.seek(SeekFrom::Start(*offset))?;
         copy_exactly(archive, &mut file, *length)?;
     }
@@ -370,13 +372,13 @@ fn write_file<R: Read>(
     Ok(())
 }
 
-fn copy_exactly<R: Read>(archive: &mut Archive<R>, file: &mut File, mut left: u64) -> Result<(), Failure> {
+fn copy_exactly<R: Read>(archive: &mut Archive<R>, file: &mut File, mut left: u64) -> Result<(), EntryError> {
     let mut buffer = vec![0u8; usize::try_from(left).unwrap_or(usize::MAX).clamp(1, 128 << 10)];
     while left > 0 {
         let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let got = archive.read(&mut buffer[..want]).map_err(Failure::Damaged)?;
+        let got = archive.read(&mut buffer[..want]).map_err(EntryError::Damaged)?;
         if got == 0 {
-            return Err(Failure::refused("it has less content than its header says"));
+            return Err(EntryError::refused("it has less content than its header says"));
         }
         file.write_all(&buffer[..got])?;
         left -= got as u64;

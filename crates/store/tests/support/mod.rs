@@ -36,14 +36,14 @@ pub(crate) fn at(root: &impl AsFd) -> PathBuf {
 
 /// Commits what `change` does on top of `base`.
 pub(crate) fn change(store: &Store, base: &Snapshot, change: impl FnOnce(&Path, &WorkTree)) -> Snapshot {
-    let tree = store.begin(base).unwrap();
+    let tree = store.prepare(base).unwrap();
     change(&at(&tree.root), &tree);
     store.commit(tree).unwrap()
 }
 
 /// Everything a process sees in a snapshot, one line per entry.
 pub(crate) fn show(store: &Store, snapshot: &Snapshot) -> Vec<String> {
-    let tree = store.open(snapshot).unwrap();
+    let tree = store.view(snapshot).unwrap();
     let mut lines = Vec::new();
     list(&at(&tree.root), "", &mut lines);
     lines
@@ -99,7 +99,7 @@ pub(crate) fn blob(dir: &Path, tar: &[u8], compression: Compression) -> (PathBuf
 
 /// The number of entries in what the store is still writing or removing.
 pub(crate) fn leftovers(store: &Store) -> usize {
-    store.settle();
+    store.flush_trash();
     let count = |folder: &str| fs::read_dir(store.state_dir().join(folder)).unwrap().count();
     count("scratch") - 1 + count("trash")
 }

@@ -17,10 +17,10 @@ const SHARED_LEVELS: usize = 16;
 
 /// Removes of the trees at `paths` what can be removed. A path that is no folder is left as it is, and an error is told nobody:
 /// who calls looks at what is left. Nobody may change the trees meanwhile.
-pub(crate) fn trees(paths: impl Iterator<Item = PathBuf>) {
+pub(crate) fn remove_trees(paths: impl Iterator<Item = PathBuf>) {
     let roots = paths.filter(|path| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()));
-    let folders = roots.map(|path| Arc::new(Folder { path, level: 0, _within: None })).collect();
-    let work = Work { state: Mutex::new(State { folders, busy: 0 }), changed: Condvar::new() };
+    let folders = roots.map(|path| Arc::new(PendingDir { path, level: 0, _within: None })).collect();
+    let work = Work { state: Mutex::new(RemovalQueue { folders, busy: 0 }), changed: Condvar::new() };
     thread::scope(|scope| {
         for _ in 1..REMOVERS {
             // Without further threads it takes longer.
@@ -31,13 +31,13 @@ pub(crate) fn trees(paths: impl Iterator<Item = PathBuf>) {
 }
 
 /// A folder that is removed when nobody needs it any more: it was listed, and all folders in it are gone.
-struct Folder {
+struct PendingDir {
     path: PathBuf,
     level: usize,
-    _within: Option<Arc<Folder>>,
+    _within: Option<Arc<PendingDir>>,
 }
 
-impl Drop for Folder {
+impl Drop for PendingDir {
     // ORDER: before the fields, and so before the folder that it is in.
     fn drop(&mut self) {
         let _ = fs::remove_dir(&self.path);
@@ -45,13 +45,13 @@ impl Drop for Folder {
 }
 
 struct Work {
-    state: Mutex<State>,
+    state: Mutex<RemovalQueue>,
     changed: Condvar,
 }
 
-struct State {
+struct RemovalQueue {
     /// Which nobody has listed yet.
-    folders: Vec<Arc<Folder>>,
+    folders: Vec<Arc<PendingDir>>,
     /// How many threads list one, and may find more.
     busy: usize,
 }
@@ -67,7 +67,7 @@ impl Work {
     }
 
     /// The next folder, or nothing when there will be none.
-    fn take(&self) -> Option<Arc<Folder>> {
+    fn take(&self) -> Option<Arc<PendingDir>> {
         let mut state = self.state();
         loop {
             if let Some(folder) = state.folders.pop() {
@@ -82,11 +82,11 @@ impl Work {
     }
 
     /// Removes what is in a folder, and leaves the folders in it to everybody.
-    fn empty(&self, folder: &Arc<Folder>) {
+    fn empty(&self, folder: &Arc<PendingDir>) {
         for entry in fs::read_dir(&folder.path).into_iter().flatten().flatten() {
             let path = entry.path();
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) && folder.level < SHARED_LEVELS {
-                let inner = Folder { path, level: folder.level + 1, _within: Some(folder.clone()) };
+                let inner = PendingDir { path, level: folder.level + 1, _within: Some(folder.clone()) };
                 self.state().folders.push(Arc::new(inner));
                 self.changed.notify_one();
             } else {
@@ -95,7 +95,7 @@ impl Work {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RemovalQueue> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -129,7 +129,7 @@ mod tests {
         let file = dir.path().join("file");
         fs::write(&file, "x").unwrap();
 
-        super::trees(trees.iter().cloned().chain([link.clone(), file.clone(), dir.path().join("missing")]));
+        super::remove_trees(trees.iter().cloned().chain([link.clone(), file.clone(), dir.path().join("missing")]));
 
         assert_eq!(trees.map(|tree| tree.exists()), [false; 3]);
         assert!(link.is_symlink() && file.exists());

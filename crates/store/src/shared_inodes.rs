@@ -8,17 +8,17 @@
 use std::collections::BTreeSet;
 
 use rondel_model::{LayerId, Snapshot};
-use rondel_ports::snapshots::LentLayer;
+use rondel_ports::snapshots::LinkableLayer;
 
 use crate::Store;
 
 /// Sources with more layers lend nothing: each directory is looked for in each layer.
 const MAX_LAYERS: usize = 32;
 /// Layers that share with more others lend nothing, so that records stay small.
-const MAX_RELATIVES: usize = 64;
+const MAX_SHARING_LAYERS: usize = 64;
 
 /// `layers`, and all with which they may have files in common.
-pub(crate) fn family(store: &Store, layers: &[LayerId]) -> Vec<LayerId> {
+pub(crate) fn sharing_closure(store: &Store, layers: &[LayerId]) -> Vec<LayerId> {
     let mut all: BTreeSet<LayerId> = layers.iter().copied().collect();
     for layer in layers {
         all.extend(store.inspect(layer).iter().flat_map(|info| info.shares.iter().copied()));
@@ -27,25 +27,25 @@ pub(crate) fn family(store: &Store, layers: &[LayerId]) -> Vec<LayerId> {
 }
 
 /// Whether a layer that shares with `relatives` may have a file in common with a layer of `base`.
-pub(crate) fn meets(store: &Store, base: &Snapshot, relatives: &[LayerId]) -> bool {
-    let related = |layer: &LayerId| relatives.binary_search(layer).is_ok();
-    !relatives.is_empty()
+pub(crate) fn conflicts_with(store: &Store, base: &Snapshot, sharing: &[LayerId]) -> bool {
+    let related = |layer: &LayerId| sharing.binary_search(layer).is_ok();
+    !sharing.is_empty()
         && base
             .layers()
             .iter()
             .any(|layer| related(layer) || store.inspect(layer).is_some_and(|info| info.shares.iter().any(related)))
 }
 
-/// See `Snapshots::lend`.
-pub(crate) fn lend(store: &Store, source: &Snapshot, base: &Snapshot) -> Option<Vec<LentLayer>> {
-    let relatives = family(store, source.layers());
-    let bounded = source.layers().len() <= MAX_LAYERS && relatives.len() <= MAX_RELATIVES;
-    if !bounded || meets(store, base, &relatives) {
+/// See `Snapshots::linkable_layers`.
+pub(crate) fn linkable_layers(store: &Store, source: &Snapshot, base: &Snapshot) -> Option<Vec<LinkableLayer>> {
+    let sharing = sharing_closure(store, source.layers());
+    let bounded = source.layers().len() <= MAX_LAYERS && sharing.len() <= MAX_SHARING_LAYERS;
+    if !bounded || conflicts_with(store, base, &sharing) {
         return None;
     }
-    let lent = |layer: &LayerId| {
-        let linked = store.layer(layer)?.linked;
-        Some(LentLayer { layer: *layer, root: store.layer_root(layer).ok()?, linked })
+    let linkable = |layer: &LayerId| {
+        let has_hardlinks = store.touch_layer(layer)?.has_hardlinks;
+        Some(LinkableLayer { layer: *layer, root: store.layer_root(layer).ok()?, has_hardlinks })
     };
-    source.layers().iter().rev().map(lent).collect()
+    source.layers().iter().rev().map(linkable).collect()
 }

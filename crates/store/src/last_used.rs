@@ -12,12 +12,12 @@ const CLOCK_GRANULARITY_MS: i64 = 30_000;
 
 /// When something was used last, in milliseconds since the Unix epoch.
 #[derive(Debug, Default)]
-pub(crate) struct Stamp {
+pub(crate) struct LastUsed {
     used: AtomicI64,
     written: AtomicI64,
 }
 
-impl Stamp {
+impl LastUsed {
     /// Used now, for the first time: a file made now has that time.
     pub(crate) fn now() -> Self {
         Self::at(now())
@@ -29,7 +29,7 @@ impl Stamp {
     }
 
     /// As the time of a file says.
-    pub(crate) fn of_file(path: &Path) -> Self {
+    pub(crate) fn from_mtime(path: &Path) -> Self {
         let modified = std::fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok();
         let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
         Self::at(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
@@ -41,13 +41,13 @@ impl Stamp {
     }
 
     /// The last use.
-    pub(crate) fn used(&self) -> i64 {
+    pub(crate) fn millis(&self) -> i64 {
         self.used.load(Ordering::Relaxed)
     }
 
     /// The use that is to be written, when it is much later than the one that was.
     pub(crate) fn due(&self) -> Option<i64> {
-        let used = self.used();
+        let used = self.millis();
         (used - self.written.load(Ordering::Relaxed) >= CLOCK_GRANULARITY_MS).then(|| {
             self.written.store(used, Ordering::Relaxed);
             used
@@ -62,7 +62,7 @@ pub(crate) fn now() -> i64 {
 }
 
 /// Makes `millis` the time of the file `path`; what cannot be written is known until the engine ends.
-pub(crate) fn write(path: &Path, millis: i64) {
+pub(crate) fn write_mtime(path: &Path, millis: i64) {
     let time = Timespec { tv_sec: millis.div_euclid(1000), tv_nsec: millis.rem_euclid(1000) * 1_000_000 };
     let times = Timestamps { last_access: time, last_modification: time };
     let _ = rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW);

@@ -10,7 +10,7 @@ use rondel_digest::{Digest, Hasher};
 use rondel_model::LayerId;
 use serde::{Deserialize, Serialize};
 
-use crate::scan::{Kind, Node};
+use crate::scan::{Node, NodeKind};
 use crate::sys::Time;
 
 /// Which modification times of a layer say nothing about its content.
@@ -98,15 +98,15 @@ pub(crate) fn link_targets(nodes: &[Node]) -> HashMap<usize, usize> {
     links
 }
 
-fn kind_name(kind: Kind) -> &'static str {
+fn kind_name(kind: NodeKind) -> &'static str {
     match kind {
-        Kind::File => "file",
-        Kind::Dir => "dir",
-        Kind::Symlink => "symlink",
-        Kind::Fifo => "fifo",
-        Kind::Socket => "socket",
-        Kind::Char => "char",
-        Kind::Block => "block",
-        Kind::Whiteout => "whiteout",
+        NodeKind::File => "file",
+        NodeKind::Dir => "dir",
+        NodeKind::Symlink => "symlink",
+        NodeKind::Fifo => "fifo",
+        NodeKind::Socket => "socket",
+        NodeKind::Char => "char",
+        NodeKind::Block => "block",
+        NodeKind::Whiteout => "whiteout",
     }
 }

@@ -17,9 +17,9 @@ use rondel_ports::cache::{Kind, Policy, PruneRequest, Pruned, Record};
 use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Compression, LayerBlob};
 
-use crate::sqlite::Space;
-use crate::stamp::{self, Stamp};
-use crate::state::State;
+use crate::last_used::{self, LastUsed};
+use crate::sqlite::IndexTable;
+use crate::state_dir::StateDir;
 use crate::{Store, blobs, sys, verify, volumes};
 
 /// Says which layers an entry of the index refers to; none: it is not known to refer to any.
@@ -50,7 +50,7 @@ impl Store {
 
     /// Milliseconds since the Unix epoch, on the clock of uses.
     pub fn clock(&self) -> i64 {
-        stamp::now()
+        last_used::now()
     }
 
     /// Everything that can be removed, in no order. What was used since `in_use_since` is active.
@@ -71,9 +71,9 @@ impl Store {
                 description: description.trim_start_matches('/').to_owned(),
                 call: "Query.cacheVolume".into(),
                 bytes: volumes::size(self, &key),
-                made: known.made,
-                used: known.used,
-                active: known.used >= in_use_since,
+                made: known.created_at,
+                used: known.last_used,
+                active: known.last_used >= in_use_since,
             });
         }
         records.extend(self.repositories(in_use_since));
@@ -82,18 +82,18 @@ impl Store {
 
     fn layer_records(&self, in_use_since: i64) -> Result<Vec<Record>> {
         let mut sizes: HashMap<Sha256Digest, u64> = HashMap::new();
-        let mut loose: HashMap<Sha256Digest, Stamp> = HashMap::new();
+        let mut loose: HashMap<Sha256Digest, LastUsed> = HashMap::new();
         for blob in verify::blobs(self)? {
-            let path = blobs::place(self, &blob);
+            let path = blobs::path_of(self, &blob);
             let Ok(meta) = fs::metadata(&path) else { continue };
             sizes.insert(blob, meta.blocks() * 512);
-            loose.insert(blob, Stamp::of_file(&path));
+            loose.insert(blob, LastUsed::from_mtime(&path));
         }
         let mut records = Vec::new();
         for layer in verify::layers(self)? {
             let Some(info) = self.inspect(&layer) else { continue };
             let packed = self.packed(&layer);
-            let used = info.used.used();
+            let used = info.last_used.millis();
             loose.retain(|blob, _| !packed.contains(blob));
             let own = if info.disk > 0 { info.disk } else { info.bytes + info.entries * 1024 };
             let label = &info.label;
@@ -106,14 +106,14 @@ impl Store {
                 description: described,
                 call: label.call.clone(),
                 bytes: own + packed.iter().filter_map(|blob| sizes.get(blob)).sum::<u64>(),
-                made: info.made,
+                made: info.created_at,
                 used,
                 active: used >= in_use_since,
             });
         }
         let known = self.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
         for (blob, stamp) in loose {
-            let used = known.get(&blob).map_or(stamp.used(), Stamp::used);
+            let used = known.get(&blob).map_or(stamp.millis(), LastUsed::millis);
             records.push(Record {
                 kind: Kind::Blob,
                 id: blob.hex(),
@@ -121,7 +121,7 @@ impl Store {
                 description: format!("blob {blob}"),
                 call: String::new(),
                 bytes: sizes.get(&blob).copied().unwrap_or_default(),
-                made: stamp.used(),
+                made: stamp.millis(),
                 used,
                 active: used >= in_use_since,
             });
@@ -136,7 +136,7 @@ impl Store {
             let id = entry.file_name().into_string().ok()?;
             id.parse::<Digest>().ok()?;
             let path = entry.path();
-            let used = Stamp::of_file(&path).used();
+            let used = LastUsed::from_mtime(&path).millis();
             let described = fs::read_to_string(path.join("description")).ok().filter(|text| !text.is_empty());
             Some(Record {
                 kind: Kind::Repository,
@@ -145,7 +145,7 @@ impl Store {
                 record_type: "source.git.checkout".into(),
                 call: "Query.git".into(),
                 bytes: volumes::disk_usage(&path),
-                made: Stamp::of_file(&path.join("config")).used(),
+                made: LastUsed::from_mtime(&path.join("config")).millis(),
                 used,
                 active: used >= in_use_since,
             })
@@ -165,8 +165,8 @@ impl Store {
         in_use_since: i64,
         refers: &Refers<'_>,
     ) -> Result<Pruned> {
-        let _one_at_a_time = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.settle();
+        let _one_at_a_time = self.gc_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.flush_trash();
         let mut records = self.records(in_use_since)?;
         let total: u64 = records.iter().map(|record| record.bytes).sum();
         let policy = request.policy.as_ref().unwrap_or(policy);
@@ -174,9 +174,9 @@ impl Store {
             return Ok(Pruned { left: total, ..Pruned::default() });
         };
         if !request.dry_run {
-            self.state.drop_set_aside();
+            self.state.empty_quarantine();
         }
-        let latest = stamp::now() - i64::try_from(request.unused_for.as_millis()).unwrap_or(i64::MAX);
+        let latest = last_used::now() - i64::try_from(request.unused_for.as_millis()).unwrap_or(i64::MAX);
         records.retain(|record| !record.active && record.used <= latest && wanted(request, record));
         // What was made later stands on what was made before.
         records.sort_by_key(|record| (record.used, -record.made));
@@ -192,7 +192,7 @@ impl Store {
             }
         }
         if !request.dry_run && !pruned.records.is_empty() {
-            self.settle();
+            self.flush_trash();
             self.forget_removed(refers);
         }
         Ok(pruned)
@@ -201,21 +201,21 @@ impl Store {
     /// Writes the last uses that are not on disk yet.
     pub fn write_uses(&self) {
         let layers: Vec<(LayerId, i64)> = {
-            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            known.iter().filter_map(|(layer, info)| Some((*layer, info.used.due()?))).collect()
+            let known = self.layer_cache.read().unwrap_or_else(PoisonError::into_inner);
+            known.iter().filter_map(|(layer, info)| Some((*layer, info.last_used.due()?))).collect()
         };
         for (layer, used) in layers {
-            stamp::write(&self.layer_dir(&layer).join("meta.json"), used);
+            last_used::write_mtime(&self.layer_dir(&layer).join("meta.json"), used);
         }
         let blobs: Vec<(Sha256Digest, i64)> = {
             let known = self.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
             known.iter().filter_map(|(blob, stamp)| Some((*blob, stamp.due()?))).collect()
         };
         for (blob, used) in blobs {
-            stamp::write(&blobs::place(self, &blob), used);
+            last_used::write_mtime(&blobs::path_of(self, &blob), used);
         }
         volumes::write_uses(self);
-        self.state.doubts.alive();
+        self.state.suspects.heartbeat();
     }
 
     fn remove_record(&self, record: &Record, in_use_since: i64) -> Result<bool> {
@@ -234,7 +234,7 @@ impl Store {
     fn remove_repository(&self, id: &str, in_use_since: i64) -> Result<bool> {
         let path = self.state.path(REPOSITORIES).join(id);
         let Ok(folder) = fs::File::open(&path) else { return Ok(false) };
-        if folder.try_lock().is_err() || Stamp::of_file(&path).used() >= in_use_since {
+        if folder.try_lock().is_err() || LastUsed::from_mtime(&path).millis() >= in_use_since {
             return Ok(false);
         }
         self.state.trash(&path).map(|()| true)
@@ -242,8 +242,8 @@ impl Store {
 
     fn remove_layer(&self, layer: &LayerId, in_use_since: i64) -> Result<bool> {
         let packed = self.packed(layer);
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.get(layer).is_some_and(|info| info.used.used() >= in_use_since) {
+        let mut known = self.layer_cache.write().unwrap_or_else(PoisonError::into_inner);
+        if known.get(layer).is_some_and(|info| info.last_used.millis() >= in_use_since) {
             return Ok(false);
         }
         let folder = self.layer_dir(layer);
@@ -264,8 +264,8 @@ impl Store {
 
     fn remove_blob(&self, blob: &Sha256Digest, in_use_since: i64) -> Result<bool> {
         let mut used = self.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = blobs::place(self, blob);
-        if used.get(blob).is_some_and(|stamp| stamp.used() >= in_use_since) {
+        let path = blobs::path_of(self, blob);
+        if used.get(blob).is_some_and(|stamp| stamp.millis() >= in_use_since) {
             return Ok(false);
         }
         used.remove(blob);
@@ -276,7 +276,7 @@ impl Store {
     /// The blobs that `layer` was packed as.
     fn packed(&self, layer: &LayerId) -> Vec<Sha256Digest> {
         let blob = |compression| {
-            let blob: LayerBlob = self.recall(Space::Packed, &blobs::key_of_packed(layer, compression))?;
+            let blob: LayerBlob = self.get_fact(IndexTable::Packed, &blobs::key_of_packed(layer, compression))?;
             Some(blob.digest)
         };
         [Compression::None, Compression::Gzip, Compression::Zstd].into_iter().filter_map(blob).collect()
@@ -288,11 +288,11 @@ impl Store {
         let Ok(names) = verify::names(self, "layers") else { return };
         let here: HashSet<Digest> = names.iter().filter_map(|name| name.parse().ok()).collect();
         let of_layer = |_: Table, value: &[u8]| serde_json::from_slice(value).ok().map(|layer: LayerId| vec![layer]);
-        let spaces: [(Space, Table, &Refers<'_>); 4] = [
-            (Space::Ops, Table::Ops, refers),
-            (Space::Files, Table::Files, refers),
-            (Space::Diffs, Table::Facts, &of_layer),
-            (Space::Flattened, Table::Facts, &of_layer),
+        let spaces: [(IndexTable, Table, &Refers<'_>); 4] = [
+            (IndexTable::Ops, Table::Ops, refers),
+            (IndexTable::Files, Table::Files, refers),
+            (IndexTable::Diffs, Table::Facts, &of_layer),
+            (IndexTable::Flattened, Table::Facts, &of_layer),
         ];
         let mut gone = Vec::new();
         for (space, table, refers) in spaces {
@@ -302,22 +302,22 @@ impl Store {
                 }
             });
         }
-        let _ = self.index.each_in(Space::Packed, &mut |key, value| {
+        let _ = self.index.each_in(IndexTable::Packed, &mut |key, value| {
             let blob: Option<LayerBlob> = serde_json::from_slice(value).ok();
-            if blob.is_some_and(|blob| !blobs::place(self, &blob.digest).exists()) {
-                gone.push((Space::Packed, key));
+            if blob.is_some_and(|blob| !blobs::path_of(self, &blob.digest).exists()) {
+                gone.push((IndexTable::Packed, key));
             }
         });
         let blobs = verify::blobs(self).unwrap_or_default();
         let blobs: HashSet<Digest> = blobs.iter().map(blobs::key_of_blob).collect();
-        let _ = self.index.each_in(Space::Blobs, &mut |key, _| {
+        let _ = self.index.each_in(IndexTable::Blobs, &mut |key, _| {
             if !blobs.contains(&key) {
-                gone.push((Space::Blobs, key));
+                gone.push((IndexTable::Blobs, key));
             }
         });
-        let _ = self.index.each_in(Space::Volumes, &mut |key, _| {
+        let _ = self.index.each_in(IndexTable::Volumes, &mut |key, _| {
             if !self.state.path("volumes").join(key.hex()).exists() {
-                gone.push((Space::Volumes, key));
+                gone.push((IndexTable::Volumes, key));
             }
         });
         if gone.into_iter().try_for_each(|(space, key)| self.index.remove_in(space, &key)).is_ok() {
@@ -337,25 +337,27 @@ fn wanted(request: &PruneRequest, record: &Record) -> bool {
         && request.matching.as_ref().is_none_or(|text| record.description.contains(text.as_str()))
 }
 
-fn disk(state: &State) -> Result<Disk> {
+fn disk(state: &StateDir) -> Result<Disk> {
     let found = rustix::fs::statvfs(state.root()).attempt(|| format!("look at `{}`", state.root().display()))?;
     Ok(Disk { size: found.f_blocks * found.f_frsize, free: found.f_bavail * found.f_frsize })
 }
 
 /// Makes a little room on a full disk, before there is an index: with what was thrown away, then with the layers that
 /// were not used for longest, which are made again when somebody needs them.
-pub(crate) fn make_room(state: &State) -> Result<()> {
+pub(crate) fn free_space(state: &StateDir) -> Result<()> {
     if disk(state)?.free >= ROOM {
         return Ok(());
     }
-    state.settle();
+    state.flush_trash();
     if disk(state)?.free >= ROOM {
         return Ok(());
     }
     let folder = state.path("layers");
     let entries = fs::read_dir(&folder).attempt(|| format!("list `{}`", folder.display()))?;
-    let mut layers: Vec<(i64, PathBuf)> =
-        entries.flatten().map(|entry| (Stamp::of_file(&entry.path().join("meta.json")).used(), entry.path())).collect();
+    let mut layers: Vec<(i64, PathBuf)> = entries
+        .flatten()
+        .map(|entry| (LastUsed::from_mtime(&entry.path().join("meta.json")).millis(), entry.path()))
+        .collect();
     layers.sort_unstable();
     let mut freed = 0;
     for (_, layer) in layers {

@@ -15,32 +15,32 @@ use rondel_digest::Sha256Digest;
 use rondel_model::LayerId;
 use serde::Deserialize;
 
-use crate::stamp::{self, Stamp};
+use crate::last_used::{self, LastUsed};
 
 /// Tells the run of the machine; its time is the last sign of life.
 pub(crate) const RUN: &str = "run";
 /// Has one empty file for everything that is doubted.
-pub(crate) const DOUBTED: &str = "doubted";
+pub(crate) const SUSPECTS: &str = "doubted";
 /// The kernel keeps what was written back for half a minute, or some minutes where it saves power.
 const MARGIN: i64 = 15 * 60 * 1000;
 
 /// What is doubted.
 #[derive(Debug)]
-pub(crate) struct Doubts {
+pub(crate) struct SuspectSet {
     root: PathBuf,
     names: Mutex<HashSet<String>>,
 }
 
-impl Doubts {
+impl SuspectSet {
     /// Looks in which run of the machine, now `run`, the state folder `root` was used last, and what is to be doubted. What
     /// cannot be written down, on a full disk, is doubted anew by whoever opens the folder next.
     pub(crate) fn open(root: &Path, run: &str) -> Self {
-        let (told, folder) = (root.join(RUN), root.join(DOUBTED));
+        let (told, folder) = (root.join(RUN), root.join(SUSPECTS));
         let _ = fs::create_dir_all(&folder);
         let mut names: HashSet<String> = entries(&folder).filter_map(|path| Some(name(&path)?.to_owned())).collect();
         if fs::read_to_string(&told).ok().as_deref() != Some(run) {
             // Without a sign of life everything is doubted.
-            let since = Stamp::of_file(&told).used() - MARGIN;
+            let since = LastUsed::from_mtime(&told).millis() - MARGIN;
             let found: Vec<String> = layers(root, since).into_iter().chain(blobs(root, since)).collect();
             // ORDER: the run last: who is interrupted before does all of it again.
             let new = root.join("run.new");
@@ -52,36 +52,36 @@ impl Doubts {
     }
 
     /// Notes that the machine still runs.
-    pub(crate) fn alive(&self) {
-        stamp::write(&self.root.join(RUN), stamp::now());
+    pub(crate) fn heartbeat(&self) {
+        last_used::write_mtime(&self.root.join(RUN), last_used::now());
     }
 
     /// Whether `layer` is to be compared with its name.
-    pub(crate) fn has_layer(&self, layer: &LayerId) -> bool {
-        self.has(&layer_name(layer))
+    pub(crate) fn is_layer_suspect(&self, layer: &LayerId) -> bool {
+        self.contains(&layer_name(layer))
     }
 
     /// Notes that `layer` is what its name says.
-    pub(crate) fn clear_layer(&self, layer: &LayerId) {
-        self.clear(&layer_name(layer));
+    pub(crate) fn mark_layer_verified(&self, layer: &LayerId) {
+        self.mark_verified(&layer_name(layer));
     }
 
     /// Whether `blob` is to be compared with its name.
-    pub(crate) fn has_blob(&self, blob: &Sha256Digest) -> bool {
-        self.has(&blob_name(blob))
+    pub(crate) fn is_blob_suspect(&self, blob: &Sha256Digest) -> bool {
+        self.contains(&blob_name(blob))
     }
 
     /// Notes that `blob` is what its name says.
-    pub(crate) fn clear_blob(&self, blob: &Sha256Digest) {
-        self.clear(&blob_name(blob));
+    pub(crate) fn mark_blob_verified(&self, blob: &Sha256Digest) {
+        self.mark_verified(&blob_name(blob));
     }
 
-    fn has(&self, name: &str) -> bool {
+    fn contains(&self, name: &str) -> bool {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 
-    fn clear(&self, name: &str) {
-        if self.has(name) && fs::remove_file(self.root.join(DOUBTED).join(name)).is_ok() {
+    fn mark_verified(&self, name: &str) {
+        if self.contains(name) && fs::remove_file(self.root.join(SUSPECTS).join(name)).is_ok() {
             self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         }
     }
@@ -106,7 +106,7 @@ fn layers(root: &Path, since: i64) -> Vec<String> {
     for layer in entries(&root.join("layers")) {
         let record = layer.join("meta.json");
         // Its time is the last use, which is never before it was made.
-        if Stamp::of_file(&record).used() < since {
+        if LastUsed::from_mtime(&record).millis() < since {
             continue;
         }
         match fs::read(&record).ok().and_then(|text| serde_json::from_slice::<Made>(&text).ok()) {
@@ -120,7 +120,7 @@ fn layers(root: &Path, since: i64) -> Vec<String> {
 
 /// The blobs that were used since then, and so those that were made.
 fn blobs(root: &Path, since: i64) -> Vec<String> {
-    let used = entries(&root.join("blobs/sha256")).filter(|blob| Stamp::of_file(blob).used() >= since);
+    let used = entries(&root.join("blobs/sha256")).filter(|blob| LastUsed::from_mtime(blob).millis() >= since);
     used.filter_map(|blob| Some(format!("blob-{}", name(&blob)?))).collect()
 }
 

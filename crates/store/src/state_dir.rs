@@ -12,31 +12,31 @@ use rondel_fault::{Attempt, Fault, Result};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use crate::clear;
-use crate::doubt::{self, Doubts};
-use crate::reaper::Reaper;
+use crate::crash_recovery::{self, SuspectSet};
+use crate::remove_tree;
 use crate::sys;
+use crate::trash::BackgroundRemover;
 
 /// The state folder, locked for this process as long as this value lives.
-pub(crate) struct State {
+pub(crate) struct StateDir {
     root: PathBuf,
     next: AtomicU64,
     /// Declared before the lock, so that it ends first.
-    reaper: Reaper,
+    remover: BackgroundRemover,
     /// Overlay attributes are in the `user.` namespace.
-    pub(crate) user: bool,
+    pub(crate) user_xattrs: bool,
     /// What a machine that stopped may have damaged.
-    pub(crate) doubts: Doubts,
+    pub(crate) suspects: SuspectSet,
     _lock: File,
 }
 
-impl State {
+impl StateDir {
     /// Locks and prepares `root`, and empties what a killed engine left in `scratch`.
     pub(crate) fn open(root: &Path) -> Result<Self> {
         let made = DirBuilder::new().recursive(true).mode(PRIVATE).create(root);
         made.attempt(|| format!("make the state folder `{}`", root.display()))?;
         let root = root.canonicalize().attempt(|| format!("find the state folder `{}`", root.display()))?;
-        close_to_others(&root)?;
+        restrict_access(&root)?;
         let lock = lock(&root)?;
         let user = sys::in_user_namespace();
         check_format(&root, user)?;
@@ -44,9 +44,16 @@ impl State {
             let folder = root.join(folder);
             fs::create_dir_all(&folder).attempt(|| format!("make `{}`", folder.display()))?;
         }
-        let doubts = Doubts::open(&root, &doubt::this_run());
-        let state = Self { root, next: AtomicU64::new(0), reaper: Reaper::start()?, user, doubts, _lock: lock };
-        state.clean()?;
+        let suspects = SuspectSet::open(&root, &crash_recovery::this_run());
+        let state = Self {
+            root,
+            next: AtomicU64::new(0),
+            remover: BackgroundRemover::start()?,
+            user_xattrs: user,
+            suspects,
+            _lock: lock,
+        };
+        state.clean_up()?;
         Ok(state)
     }
 
@@ -61,14 +68,14 @@ impl State {
     }
 
     /// A new empty folder in `scratch`.
-    pub(crate) fn scratch(&self) -> Result<PathBuf> {
+    pub(crate) fn scratch_dir(&self) -> Result<PathBuf> {
         let path = self.root.join(format!("scratch/{}", self.next.fetch_add(1, Ordering::Relaxed)));
         fs::create_dir(&path).attempt(|| format!("make `{}`", path.display()))?;
         Ok(path)
     }
 
     /// The empty directory that stands for the empty snapshot.
-    pub(crate) fn empty(&self) -> PathBuf {
+    pub(crate) fn empty_dir(&self) -> PathBuf {
         self.root.join("scratch/empty")
     }
 
@@ -83,13 +90,13 @@ impl State {
             }
         };
         fs::rename(path, &target).attempt(|| format!("remove `{}`", path.display()))?;
-        self.reaper.remove(target, None);
+        self.remover.remove(target, None);
         Ok(())
     }
 
     /// Makes `path` disappear at once, and keeps it in a folder of damaged things until the state folder is opened again.
-    pub(crate) fn set_aside(&self, path: &Path) -> Result<()> {
-        let folder = self.root.join(ASIDE);
+    pub(crate) fn quarantine(&self, path: &Path) -> Result<()> {
+        let folder = self.root.join(QUARANTINE);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let moved =
@@ -101,8 +108,8 @@ impl State {
     }
 
     /// Throws everything away that was set aside.
-    pub(crate) fn drop_set_aside(&self) {
-        let folder = self.root.join(ASIDE);
+    pub(crate) fn empty_quarantine(&self) {
+        let folder = self.root.join(QUARANTINE);
         if folder.exists() {
             // What cannot be thrown away now is the next time.
             let _ = self.trash(&folder);
@@ -110,16 +117,16 @@ impl State {
     }
 
     /// Takes `mount` down and removes its folder of `scratch`, both soon.
-    pub(crate) fn drop_scratch(&self, path: PathBuf, mount: Option<OwnedFd>) {
-        self.reaper.remove(path, mount);
+    pub(crate) fn remove_scratch_later(&self, path: PathBuf, mount: Option<OwnedFd>) {
+        self.remover.remove(path, mount);
     }
 
     /// Waits until everything that was thrown away is gone.
-    pub(crate) fn settle(&self) {
-        self.reaper.settle();
+    pub(crate) fn flush_trash(&self) {
+        self.remover.flush();
     }
 
-    fn clean(&self) -> Result<()> {
+    fn clean_up(&self) -> Result<()> {
         let trash = self.root.join("trash");
         let scratch = self.root.join("scratch");
         if scratch.exists() {
@@ -129,14 +136,14 @@ impl State {
             let target = target.unwrap_or_else(|| trash.join("old"));
             fs::rename(&scratch, &target).attempt(|| format!("empty `{}`", scratch.display()))?;
         }
-        if fs::create_dir_all(self.empty()).is_err() {
+        if fs::create_dir_all(self.empty_dir()).is_err() {
             // A full disk: what was thrown away goes first.
             sys::remove_tree(&trash).and_then(|()| fs::create_dir_all(&trash)).attempt(|| "empty the trash".into())?;
-            fs::create_dir_all(self.empty()).attempt(|| format!("make `{}`", self.empty().display()))?;
+            fs::create_dir_all(self.empty_dir()).attempt(|| format!("make `{}`", self.empty_dir().display()))?;
         }
         let old = fs::read_dir(&trash).attempt(|| format!("list `{}`", trash.display()))?;
-        old.filter_map(|entry| entry.ok().map(|entry| entry.path())).for_each(|path| self.reaper.remove(path, None));
-        self.drop_set_aside();
+        old.filter_map(|entry| entry.ok().map(|entry| entry.path())).for_each(|path| self.remover.remove(path, None));
+        self.empty_quarantine();
         self.drop_unfinished_layers()
     }
 
@@ -153,14 +160,14 @@ impl State {
 }
 
 /// The folder of what was found damaged.
-const ASIDE: &str = "quarantine";
+const QUARANTINE: &str = "quarantine";
 
 /// What a state folder holds; its format last, so that what is left of it can be removed again.
 const CONTENT: [&str; 21] = [
     "git",
-    doubt::RUN,
+    crash_recovery::RUN,
     "run.new",
-    doubt::DOUBTED,
+    crash_recovery::SUSPECTS,
     "explained.jsonl",
     "explained.jsonl.old",
     "layers",
@@ -168,7 +175,7 @@ const CONTENT: [&str; 21] = [
     "volumes",
     "scratch",
     "trash",
-    ASIDE,
+    QUARANTINE,
     "index.sqlite",
     "index.sqlite-wal",
     "index.sqlite-shm",
@@ -181,7 +188,7 @@ const CONTENT: [&str; 21] = [
 ];
 
 /// What others have in a folder that becomes a state folder: the engine's log and socket, and what makers of file systems leave.
-const BESIDE: [&str; 4] = ["engine.log", "engine.sock", "format.new", "lost+found"];
+const MAY_BE_BESIDE: [&str; 4] = ["engine.log", "engine.sock", "format.new", "lost+found"];
 
 /// Removes the content of a state folder that nobody uses.
 pub(crate) fn remove(root: &Path) -> Result<()> {
@@ -191,7 +198,7 @@ pub(crate) fn remove(root: &Path) -> Result<()> {
     }
     let _lock = lock(root)?;
     // Whatever that leaves goes below, or is told.
-    clear::trees(CONTENT.iter().map(|name| root.join(name)));
+    remove_tree::remove_trees(CONTENT.iter().map(|name| root.join(name)));
     for name in CONTENT {
         let path = root.join(name);
         sys::remove_tree(&path).attempt(|| format!("remove `{}`", path.display()))?;
@@ -251,7 +258,7 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(2);
 const PRIVATE: u32 = 0o700;
 
 /// Lets nobody but this user into the state folder, unless it is a folder for other things too.
-fn close_to_others(root: &Path) -> Result<()> {
+fn restrict_access(root: &Path) -> Result<()> {
     let attempted = || format!("look at the state folder `{}`", root.display());
     let mode = fs::metadata(root).attempt(attempted)?.permissions().mode() & 0o7777;
     if mode == PRIVATE {
@@ -260,7 +267,7 @@ fn close_to_others(root: &Path) -> Result<()> {
     if !root.join("format").exists() {
         for entry in fs::read_dir(root).attempt(attempted)? {
             let name = entry.attempt(attempted)?.file_name();
-            if !CONTENT.iter().chain(&BESIDE).any(|known| name == *known) {
+            if !CONTENT.iter().chain(&MAY_BE_BESIDE).any(|known| name == *known) {
                 return Err(Fault::user(format!(
                     "`{}` holds other things, such as `{}`, and cannot become a state folder",
                     root.display(),

@@ -11,69 +11,69 @@ use rondel_fault::{Attempt, Result};
 
 use crate::sys;
 
-enum Order {
+enum TrashRequest {
     Remove(PathBuf, Option<OwnedFd>),
-    Tell(SyncSender<()>),
+    Flush(SyncSender<()>),
 }
 
 /// A thread that removes trees, one after the other. When this ends it finishes the tree under way; what is left then
 /// lies in `scratch` or `trash` and goes when the folder is opened again.
-pub(crate) struct Reaper {
-    orders: Option<Mutex<Sender<Order>>>,
+pub(crate) struct BackgroundRemover {
+    requests: Option<Mutex<Sender<TrashRequest>>>,
     thread: Option<JoinHandle<()>>,
     ending: Arc<AtomicBool>,
 }
 
-impl Reaper {
+impl BackgroundRemover {
     pub(crate) fn start() -> Result<Self> {
         let (send, receive) = channel();
         let ending = Arc::new(AtomicBool::new(false));
         let seen = ending.clone();
         let thread = std::thread::Builder::new()
-            .name("reaper".into())
+            .name("remover".into())
             .spawn(move || remove_all(&receive, &seen))
             .attempt(|| "start the thread that removes files".into())?;
-        Ok(Self { orders: Some(Mutex::new(send)), thread: Some(thread), ending })
+        Ok(Self { requests: Some(Mutex::new(send)), thread: Some(thread), ending })
     }
 
     /// Closes `mount` and removes `path` soon. Nobody may use its name again.
     pub(crate) fn remove(&self, path: PathBuf, mount: Option<OwnedFd>) {
-        self.order(Order::Remove(path, mount));
+        self.request(TrashRequest::Remove(path, mount));
     }
 
     /// Waits until everything ordered so far is gone.
-    pub(crate) fn settle(&self) {
+    pub(crate) fn flush(&self) {
         let (tell, told) = sync_channel(1);
-        self.order(Order::Tell(tell));
+        self.request(TrashRequest::Flush(tell));
         let _ = told.recv();
     }
 
-    fn order(&self, order: Order) {
-        if let Some(orders) = &self.orders {
+    fn request(&self, request: TrashRequest) {
+        if let Some(requests) = &self.requests {
             // A thread that is gone leaves the rest to the next start.
-            let _ = orders.lock().unwrap_or_else(PoisonError::into_inner).send(order);
+            let _ = requests.lock().unwrap_or_else(PoisonError::into_inner).send(request);
         }
     }
 }
 
-fn remove_all(orders: &Receiver<Order>, ending: &AtomicBool) {
-    while let Ok(order) = orders.recv() {
-        match order {
-            Order::Remove(..) if ending.load(Ordering::Relaxed) => {}
-            Order::Remove(path, mount) => {
+fn remove_all(requests: &Receiver<TrashRequest>, ending: &AtomicBool) {
+    while let Ok(request) = requests.recv() {
+        match request {
+            TrashRequest::Remove(..) if ending.load(Ordering::Relaxed) => {}
+            TrashRequest::Remove(path, mount) => {
                 drop(mount);
                 let _ = sys::remove_tree(&path);
             }
-            Order::Tell(tell) => drop(tell.send(())),
+            TrashRequest::Flush(tell) => drop(tell.send(())),
         }
     }
 }
 
-impl Drop for Reaper {
+impl Drop for BackgroundRemover {
     // ORDER: the thread has ended before the lock of the state folder is given back: the next engine uses the same names.
     fn drop(&mut self) {
         self.ending.store(true, Ordering::Relaxed);
-        self.orders = None;
+        self.requests = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

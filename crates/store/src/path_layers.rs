@@ -15,15 +15,15 @@ use crate::{Store, flatten, scan, sys};
 
 /// What one layer says about a path.
 #[derive(Debug, PartialEq, Eq)]
-enum Says {
+enum PathInLayer {
     /// Nothing: the layers below decide.
-    Nothing,
+    Absent,
     /// A directory that is merged with those below.
     Merged,
     /// Something that hides whatever is below.
-    Covered,
+    Opaque,
     /// The layer has nothing there, and hides what the layers below have.
-    Hidden,
+    Whiteout,
 }
 
 /// See `Snapshots::layers_at`.
@@ -31,12 +31,13 @@ pub(crate) fn layers_at(store: &Store, snapshot: &Snapshot, path: &Path) -> Resu
     let mut deciding = Vec::new();
     for layer in flatten::distinct(snapshot).into_iter().rev() {
         let root = store.layer_root(&layer)?;
-        let says = says(root, path, store.state.user);
-        let says = says.attempt(|| format!("look at `{}` in the layer `{}`", path.display(), layer.0.short()))?;
-        if matches!(says, Says::Merged | Says::Covered) {
+        let path_in_layer = path_in_layer(root, path, store.state.user_xattrs);
+        let path_in_layer =
+            path_in_layer.attempt(|| format!("look at `{}` in the layer `{}`", path.display(), layer.0.short()))?;
+        if matches!(path_in_layer, PathInLayer::Merged | PathInLayer::Opaque) {
             deciding.push(layer);
         }
-        if matches!(says, Says::Covered | Says::Hidden) {
+        if matches!(path_in_layer, PathInLayer::Opaque | PathInLayer::Whiteout) {
             break;
         }
     }
@@ -44,7 +45,7 @@ pub(crate) fn layers_at(store: &Store, snapshot: &Snapshot, path: &Path) -> Resu
     Ok(deciding)
 }
 
-fn says(root: OwnedFd, path: &Path, user: bool) -> std::io::Result<Says> {
+fn path_in_layer(root: OwnedFd, path: &Path, user: bool) -> std::io::Result<PathInLayer> {
     let is_opaque = |dir: &OwnedFd| -> std::io::Result<bool> {
         let marked = sys::xattr(&sys::fd_path(dir.as_fd(), b""), scan::opaque_xattr(user))?;
         Ok(marked.is_some_and(|value| value == b"y"))
@@ -60,17 +61,17 @@ fn says(root: OwnedFd, path: &Path, user: bool) -> std::io::Result<Says> {
         let stat = match sys::stat_at(dir.as_fd(), part) {
             Ok(stat) => stat,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(if opaque { Says::Hidden } else { Says::Nothing });
+                return Ok(if opaque { PathInLayer::Whiteout } else { PathInLayer::Absent });
             }
             Err(e) => return Err(e),
         };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {}
-            FileType::CharacterDevice if stat.st_rdev == 0 => return Ok(Says::Hidden),
-            _ => return Ok(if parts.next().is_none() { Says::Covered } else { Says::Hidden }),
+            FileType::CharacterDevice if stat.st_rdev == 0 => return Ok(PathInLayer::Whiteout),
+            _ => return Ok(if parts.next().is_none() { PathInLayer::Opaque } else { PathInLayer::Whiteout }),
         }
         dir = sys::open_dir_at(dir.as_fd(), part.as_bytes())?;
         opaque |= is_opaque(&dir)?;
     }
-    Ok(if opaque { Says::Covered } else { Says::Merged })
+    Ok(if opaque { PathInLayer::Opaque } else { PathInLayer::Merged })
 }
