@@ -38,9 +38,9 @@ pub(crate) async fn build(
 ) -> Result<Container> {
     let file = args.opt_str("dockerfile")?.unwrap_or_else(|| Arc::from("Dockerfile"));
     let path = context.place.path.join_inside(&file);
-    let text = text(cx, context, &path)
-        .await?
-        .ok_or_else(|| Fault::user(format!("failed to read dockerfile: open {file}: no such file or directory")))?;
+    let text = text(cx, context, &path).await?.ok_or_else(|| {
+        Fault::not_found(format!("failed to read dockerfile: open {file}: no such file or directory"))
+    })?;
     let dockerfile = rondel_dockerfile::parse(&file, &text).map_err(|error| error.fault())?;
     let request = Request {
         context: context.place.clone(),

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use rondel_call::{Call, Literal, edited};
-use rondel_fault::{Fault, Kind, Result};
+use rondel_fault::{Code, Fault, Kind, Result};
 use rondel_model::entitlement::Entitlement;
 use rondel_query::{Args, ResolverContext};
 use rondel_session::{check_entitled, client};
@@ -98,5 +98,6 @@ pub(crate) fn insecure(args: &Args) -> Result<bool> {
 /// The refusal of a recipe whose seal is missing.
 pub(crate) fn unsealed(entitlement: Entitlement) -> Fault {
     Fault::denied(format!("{entitlement} is not allowed: no client that may ask for it made this call"))
+        .with_code(Code::EntitlementRequired)
         .with_hint(format!("make the call again as a client on your machine, or with `--allow {entitlement}`"))
 }

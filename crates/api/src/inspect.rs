@@ -66,5 +66,5 @@ fn is_of(kind: EntryKind, expected: Option<&str>) -> bool {
 /// The error for a path that is not there.
 pub(crate) fn missing(asked: &str) -> Fault {
     // Clients match on this text; see behaviour CFS-010, FIL-003, DIR-021.
-    Fault::user(format!("{asked}: no such file or directory"))
+    Fault::not_found(format!("{asked}: no such file or directory"))
 }

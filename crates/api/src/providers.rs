@@ -210,7 +210,7 @@ async fn variable(client: &Client, name: &str) -> Result<Plaintext> {
         0..4 => name.to_owned(),
         _ => name.chars().take(3).chain("...".chars()).collect(),
     };
-    let missing = || Fault::user(format!("secret env var not found: \"{shown}\""));
+    let missing = || Fault::not_found(format!("secret env var not found: \"{shown}\""));
     Ok(Plaintext::new(found.ok_or_else(missing)?.into_bytes()))
 }
 
@@ -243,7 +243,7 @@ async fn file(client: &Client, path: &str) -> Result<Plaintext> {
     let read = read.await.attempt(|| format!("read secret file `{path}`"))?;
     read.map(Plaintext::new).map_err(|error| match error.kind() {
         ErrorKind::FileTooLarge => Fault::user(error.to_string()),
-        ErrorKind::NotFound => Fault::user(format!("cannot read secret file `{path}`: no such file or directory")),
+        ErrorKind::NotFound => Fault::not_found(format!("cannot read secret file `{path}`: no such file or directory")),
         _ => Fault::user(format!("cannot read secret file `{path}`")).caused_by(error),
     })
 }

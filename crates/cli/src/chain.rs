@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use clap::{Arg, ArgMatches, Command};
 use rondel_client::{Attached, ClientCallbacks};
-use rondel_fault::{Detail, ExecFailure, Fault, Result};
+use rondel_fault::{Code, Detail, ExecFailure, Fault, Result};
 use rondel_link::{Hello, ModuleRequest, Served, ServedModule};
 use serde_json::{Value, json};
 
@@ -333,6 +333,9 @@ fn data(answer: &[u8]) -> Result<Value> {
         Some("BUG_ERROR") => Fault::bug(message),
         _ => Fault::user(message),
     };
+    if let Some(code) = extensions["code"].as_str().and_then(Code::from_name) {
+        fault = fault.with_code(code);
+    }
     if extensions["_type"] == "EXEC_ERROR" {
         let text = |name: &str| extensions[name].as_str().unwrap_or_default().to_owned();
         let cmd = extensions["cmd"].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(ToOwned::to_owned));

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use rondel_fault::{Fault, Kind};
+use rondel_fault::{Code, Fault, Kind};
 use rondel_ops::{FailureScope, Failures, Ops};
 use rondel_query::Response;
 use rondel_session::Client;
@@ -68,7 +68,9 @@ impl ObservedClient<'_> {
 }
 
 fn not_shown(fault: &Fault) -> String {
-    let why = fault.full_message();
-    let cure = if why.starts_with("exec: ") { "; `--interactive-command` names another program" } else { "" };
-    format!("The terminal at what failed ended with an error: {why}{cure}")
+    let cure = match fault.code() {
+        Code::ExecNotStarted => "; `--interactive-command` names another program",
+        _ => "",
+    };
+    format!("The terminal at what failed ended with an error: {}{cure}", fault.full_message())
 }

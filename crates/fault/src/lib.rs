@@ -1,9 +1,10 @@
-//! The one error that crosses crate borders: whose fault it is, what was attempted, how to cure it.
+//! The error type of every crate border: whose fault an error is, what was attempted, how to cure it.
 //!
 //! *Invariants.* A [`Fault`] is cheap to clone, because one evaluation may have several waiters. It
-//! keeps its cause. Hints are data, not part of the message. It knows nothing of GraphQL or of
-//! terminals: the edges translate it. Inside a crate, narrow error enums are preferred; they become
-//! a `Fault` where they leave the crate.
+//! keeps its cause. Hints are data, not part of the message. Product code decides by [`Kind`] and
+//! [`Code`], never by the text of a message. The crate knows nothing of GraphQL or terminals: the
+//! edges translate. Inside a crate, narrow error enums are preferred; they become a `Fault` where
+//! they leave the crate.
 
 use std::error::Error;
 use std::fmt;
@@ -17,14 +18,99 @@ pub type Result<T, E = Fault> = std::result::Result<T, E>;
 pub enum Kind {
     /// What was asked is wrong: arguments, source code, configuration.
     User,
-    /// The world did not play along: network, disk, kernel, a missing program.
+    /// The machine or a server failed: network, disk, kernel, a missing program.
     Environment,
-    /// It is possible and not permitted.
+    /// The operation exists and is not permitted.
     Denied,
-    /// Nobody waits for it any more, or somebody asked to stop.
+    /// The last waiter is gone, or a stop was requested.
     Cancelled,
-    /// Rondel broke a promise of its own.
+    /// Rondel broke one of its own invariants.
     Bug,
+}
+
+/// The stable identity of an error, for programs. Texts of messages may change, codes do not.
+///
+/// The API returns it as `extensions.code`, the metrics count errors by it. The names are those of
+/// the gRPC status codes where one fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Code {
+    /// Arguments, source code or configuration are wrong. The default of [`Kind::User`].
+    InvalidArgument,
+    /// The machine or a server failed. The default of [`Kind::Environment`].
+    Unavailable,
+    /// The operation is not permitted. The default of [`Kind::Denied`].
+    PermissionDenied,
+    /// The work was cancelled. The default of [`Kind::Cancelled`].
+    Cancelled,
+    /// An invariant of Rondel was broken. The default of [`Kind::Bug`].
+    Internal,
+    /// A process ended with a status that was not expected.
+    ExecFailed,
+    /// A process could not be started: its program is missing or cannot be executed.
+    ExecNotStarted,
+    /// A file, directory, secret, module or field does not exist.
+    NotFound,
+    /// The disk is full, or a limit of the machine was reached.
+    ResourceExhausted,
+    /// The client has to be granted an entitlement first.
+    EntitlementRequired,
+    /// An ID was not made by this engine, or was changed.
+    InvalidId,
+    /// An evaluation waits for its own result.
+    EvaluationCycle,
+}
+
+impl Code {
+    /// Every code, in the order of declaration.
+    pub const ALL: [Code; 12] = [
+        Code::InvalidArgument,
+        Code::Unavailable,
+        Code::PermissionDenied,
+        Code::Cancelled,
+        Code::Internal,
+        Code::ExecFailed,
+        Code::ExecNotStarted,
+        Code::NotFound,
+        Code::ResourceExhausted,
+        Code::EntitlementRequired,
+        Code::InvalidId,
+        Code::EvaluationCycle,
+    ];
+
+    /// The name in answers of the API and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::InvalidArgument => "INVALID_ARGUMENT",
+            Code::Unavailable => "UNAVAILABLE",
+            Code::PermissionDenied => "PERMISSION_DENIED",
+            Code::Cancelled => "CANCELLED",
+            Code::Internal => "INTERNAL",
+            Code::ExecFailed => "EXEC_FAILED",
+            Code::ExecNotStarted => "EXEC_NOT_STARTED",
+            Code::NotFound => "NOT_FOUND",
+            Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+            Code::EntitlementRequired => "ENTITLEMENT_REQUIRED",
+            Code::InvalidId => "INVALID_ID",
+            Code::EvaluationCycle => "EVALUATION_CYCLE",
+        }
+    }
+
+    /// The code with this name, or `None`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == name)
+    }
+}
+
+impl From<Kind> for Code {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::User => Code::InvalidArgument,
+            Kind::Environment => Code::Unavailable,
+            Kind::Denied => Code::PermissionDenied,
+            Kind::Cancelled => Code::Cancelled,
+            Kind::Bug => Code::Internal,
+        }
+    }
 }
 
 /// A process that ended with a status that was not expected.
@@ -56,6 +142,7 @@ pub struct Fault(Arc<Inner>);
 #[derive(Clone)]
 struct Inner {
     kind: Kind,
+    code: Code,
     message: String,
     hints: Vec<String>,
     detail: Option<Detail>,
@@ -66,7 +153,8 @@ impl Fault {
     /// An error of the given kind. The message says what was attempted and on what, without a final
     /// period.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Arc::new(Inner { kind, message: message.into(), hints: Vec::new(), detail: None, cause: None }))
+        let (message, code) = (message.into(), Code::from(kind));
+        Self(Arc::new(Inner { kind, code, message, hints: Vec::new(), detail: None, cause: None }))
     }
 
     /// What was asked is wrong.
@@ -74,29 +162,40 @@ impl Fault {
         Self::new(Kind::User, message)
     }
 
-    /// The world did not play along.
+    /// The machine or a server failed.
     pub fn environment(message: impl Into<String>) -> Self {
         Self::new(Kind::Environment, message)
     }
 
-    /// Possible, but not permitted.
+    /// The operation exists and is not permitted.
     pub fn denied(message: impl Into<String>) -> Self {
         Self::new(Kind::Denied, message)
     }
 
-    /// Nobody waits for the result any more.
+    /// The last waiter is gone, or a stop was requested.
     pub fn cancelled(message: impl Into<String>) -> Self {
         Self::new(Kind::Cancelled, message)
     }
 
-    /// A promise of our own was broken.
+    /// An invariant of Rondel was broken.
     pub fn bug(message: impl Into<String>) -> Self {
         Self::new(Kind::Bug, message)
     }
 
     /// A failed process.
     pub fn exec(message: impl Into<String>, failure: ExecFailure) -> Self {
-        Self::user(message).with_detail(Detail::Exec(failure))
+        Self::user(message).with_code(Code::ExecFailed).with_detail(Detail::Exec(failure))
+    }
+
+    /// Something that was named does not exist.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::user(message).with_code(Code::NotFound)
+    }
+
+    /// Replaces the code that follows from the kind.
+    #[must_use]
+    pub fn with_code(self, code: Code) -> Self {
+        self.edit(|inner| inner.code = code)
     }
 
     /// Adds a cure, as a full sentence without a final period.
@@ -117,11 +216,12 @@ impl Fault {
         self.edit(|inner| inner.cause = Some(Arc::new(cause)))
     }
 
-    /// Wraps it: `message` says what was attempted; kind, hints and detail stay.
+    /// Wraps the error: `message` says what was attempted. Kind, code, hints and detail stay.
     #[must_use]
     pub fn context(self, message: impl Into<String>) -> Self {
         Self(Arc::new(Inner {
             kind: self.0.kind,
+            code: self.0.code,
             message: message.into(),
             hints: self.0.hints.clone(),
             detail: self.0.detail.clone(),
@@ -134,12 +234,17 @@ impl Fault {
         self.0.kind
     }
 
+    /// The stable identity, for programs.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
     /// What was attempted and on what, without causes.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// What the reader can do about it.
+    /// What the reader can do, one sentence each.
     pub fn hints(&self) -> &[String] {
         &self.0.hints
     }
@@ -203,14 +308,24 @@ pub trait Attempt<T> {
     /// `/etc/passwd` ``.
     ///
     /// # Errors
-    /// The same error, told as a `Fault`.
+    /// The same error as the cause of a `Fault`.
     fn attempt(self, attempted: impl FnOnce() -> String) -> Result<T>;
 }
 
 impl<T, E: Error + Send + Sync + 'static> Attempt<T> for std::result::Result<T, E> {
     fn attempt(self, attempted: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|e| Fault::environment(format!("cannot {}", attempted())).caused_by(e))
+        self.map_err(|e| {
+            let fault = Fault::environment(format!("cannot {}", attempted()));
+            let fault = if is_full(&e) { fault.with_code(Code::ResourceExhausted) } else { fault };
+            fault.caused_by(e)
+        })
     }
+}
+
+/// Whether the operating system refused for want of space or of a quota.
+fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    matches!(kind, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded))
 }
 
 #[cfg(test)]
@@ -235,5 +350,25 @@ mod tests {
     fn foreign_causes_are_kept() {
         let e: Result<()> = Err(std::io::Error::other("no such luck")).attempt(|| "read `x`".into());
         assert_eq!(e.map_err(|f| f.to_string()), Err("cannot read `x`: no such luck".to_owned()));
+    }
+
+    #[test]
+    fn the_code_follows_from_the_kind_until_it_is_set() {
+        assert_eq!(Fault::denied("no").code(), Code::PermissionDenied);
+        let missing = Fault::not_found("x: no such file or directory");
+        assert_eq!(missing.context("read `x`").code(), Code::NotFound);
+        let full: Result<()> = Err(std::io::Error::from(std::io::ErrorKind::StorageFull)).attempt(|| "write".into());
+        assert_eq!(
+            full.map_err(|fault| (fault.kind(), fault.code())),
+            Err((Kind::Environment, Code::ResourceExhausted))
+        );
+    }
+
+    #[test]
+    fn names_of_codes_are_read_back() {
+        for code in Code::ALL {
+            assert_eq!(Code::from_name(code.as_str()), Some(code));
+        }
+        assert_eq!(Code::from_name("NO_SUCH_CODE"), None);
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::time::Duration;
 
-use rondel_fault::Fault;
+use rondel_fault::{Code, Fault};
 
 /// Why `git` did not do it.
 #[derive(Debug)]
@@ -181,7 +181,7 @@ impl GitError {
                 Fault::environment(format!("cannot {doing}: nothing was heard for {} seconds", patience.as_secs()))
             }
             Self::Messages(_) if self.class() == Some(ErrorClass::Full) => {
-                Fault::environment(format!("cannot {doing}: the disk is full"))
+                Fault::environment(format!("cannot {doing}: the disk is full")).with_code(Code::ResourceExhausted)
             }
             Self::EgressRefused(fault) => fault.clone().context(format!("cannot {doing}")),
             Self::Messages(_) | Self::Unreachable(_) => {

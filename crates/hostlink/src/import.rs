@@ -91,7 +91,7 @@ pub(crate) fn file(link: &HostLink, path: &Path) -> Result<Snapshot> {
 fn not_found(path: &Path, error: io::Error) -> Fault {
     match error.kind() {
         // Users match on this text.
-        io::ErrorKind::NotFound => Fault::user(format!("{}: no such file or directory", path.display())),
+        io::ErrorKind::NotFound => Fault::not_found(format!("{}: no such file or directory", path.display())),
         _ => walk::failed("find", path, b"", error),
     }
 }

@@ -152,13 +152,13 @@ pub(crate) fn holder<'a>(root: Root<'_>, path: &'a Path) -> Result<(OwnedFd, &'a
 fn not_found(path: &str) -> Fault {
     // Users of two builders match on what follows the first colon.
     let path = path.trim_start_matches('/');
-    Fault::user(format!("cannot copy: \"/{path}\": not found: lstat /{path}: no such file or directory"))
+    Fault::not_found(format!("cannot copy: \"/{path}\": not found: lstat /{path}: no such file or directory"))
         .with_hint("check the path, the name of the stage and what `.dockerignore` excludes")
 }
 
 fn dangling(link: &Path, target: &Path) -> Fault {
     let (link, target) = (link.display(), target.display());
-    Fault::user(format!("cannot copy: \"/{link}\" is a symlink: lstat /{target}: no such file or directory"))
+    Fault::not_found(format!("cannot copy: \"/{link}\" is a symlink: lstat /{target}: no such file or directory"))
         .with_hint("exclude the symlink, or copy the directory that holds it: symlinks inside stay as they are")
 }
 

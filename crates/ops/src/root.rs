@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Code, Fault, Result};
 use rondel_model::AbsPath;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -214,7 +214,7 @@ pub(crate) fn remove(dir: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
 pub(crate) fn failed(error: Errno, attempted: &str, path: impl AsRef<Path>) -> Fault {
     let path = path.as_ref().display();
     match error {
-        Errno::NOENT => Fault::user(format!("{path}: no such file or directory")),
+        Errno::NOENT => Fault::not_found(format!("{path}: no such file or directory")),
         Errno::NOTDIR => Fault::user(format!("path {path} is a file, not a directory")),
         Errno::ISDIR => Fault::user(format!("path {path} is a directory, not a file")),
         Errno::NAMETOOLONG => Fault::user(NAME_TOO_LONG),
@@ -224,6 +224,9 @@ pub(crate) fn failed(error: Errno, attempted: &str, path: impl AsRef<Path>) -> F
             let fault = Fault::environment(format!("cannot {attempted} `{path}`")).caused_by(error);
             fault.with_hint("the engine's user has too few ids for this owner; `rondel engine status` says more")
         }
+        Errno::NOSPC | Errno::DQUOT => Fault::environment(format!("cannot {attempted} `{path}`"))
+            .with_code(Code::ResourceExhausted)
+            .caused_by(error),
         error => Fault::environment(format!("cannot {attempted} `{path}`")).caused_by(error),
     }
 }

@@ -77,7 +77,7 @@ fn field_of(plaintext: &[u8], field: &str) -> Result<Vec<u8>> {
         serde_json::from_slice(plaintext).map_err(|_| Fault::user("secret value is not valid JSON"))?;
     match document.get(field) {
         // Clients match on this text; see behaviour SEC-013.
-        None => Err(Fault::user(format!("field {field:?} not found in JSON secret"))),
+        None => Err(Fault::not_found(format!("field {field:?} not found in JSON secret"))),
         Some(Value::String(text)) => Ok(text.clone().into_bytes()),
         Some(Value::Null) => Ok(Vec::new()),
         Some(other) => Ok(other.to_string().into_bytes()),

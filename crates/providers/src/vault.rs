@@ -30,7 +30,7 @@ pub(crate) async fn read(address: &Address<'_>, machine: &Machine<'_>) -> Result
     match data.get(field) {
         Some(Value::String(text)) => Ok(text.clone().into_bytes()),
         // Clients match on these texts; see behaviour SEC-010.
-        None | Some(Value::Null) => Err(Fault::user(format!("secret {field:?} not found in path {path:?}"))),
+        None | Some(Value::Null) => Err(Fault::not_found(format!("secret {field:?} not found in path {path:?}"))),
         Some(_) => Err(Fault::user(format!("secret {field:?} in path {path:?} is not a string"))),
     }
 }
@@ -142,7 +142,7 @@ fn header(text: &str, what: &str) -> Result<HeaderValue> {
 
 fn missing(path: &str) -> Fault {
     // Clients match on the last words; see behaviour SEC-010.
-    Fault::user(format!("path {path:?}: secret not found"))
+    Fault::not_found(format!("path {path:?}: secret not found"))
 }
 
 /// The refusal of a request, with the reasons that Vault lists.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 use rondel_call::{Call, CallSpec, DecodeError, Literal, ModuleIdentity, SealKey};
 use rondel_digest::Digest;
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Code, Fault, Result};
 use rondel_gql::Value as Constant;
 use rondel_gql::types::{FieldDef, Name, Schema, TypeDef, TypeKind, TypeRef};
 use rondel_graph::Graph;
@@ -136,7 +136,7 @@ impl Evaluator {
     pub fn decode(&self, id: &str) -> Result<Arc<Call>> {
         rondel_call::decode(id, &self.seal).map_err(|e| {
             let unsealed = e == DecodeError::Unsealed;
-            let fault = Fault::user("cannot load an object").caused_by(e);
+            let fault = Fault::user("cannot load an object").with_code(Code::InvalidId).caused_by(e);
             if !unsealed {
                 return fault;
             }

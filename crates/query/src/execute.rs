@@ -55,16 +55,14 @@ impl ResponseError {
             "path": self.path,
             "locations": [{"line": self.location.line, "column": self.location.column}],
         });
-        if let Some(extensions) = extensions(&self.fault) {
-            error["extensions"] = extensions.into();
-        }
+        error["extensions"] = extensions(&self.fault).into();
         error
     }
 }
 
-/// What the clients need to make an error of their own type. Absent rather than empty: an object without `_type` is
-/// refused by one of them.
-fn extensions(fault: &Fault) -> Option<serde_json::Map<String, serde_json::Value>> {
+/// What clients make an error of their own type from: `_type`, the stable `code`, the hints, and the
+/// detail. Values that a module attached to its error win over names of ours.
+fn extensions(fault: &Fault) -> serde_json::Map<String, serde_json::Value> {
     let mut map = match fault.detail() {
         Some(Detail::Exec(failure)) => {
             let value = json!({
@@ -76,15 +74,14 @@ fn extensions(fault: &Fault) -> Option<serde_json::Map<String, serde_json::Value
             });
             value.as_object().cloned().unwrap_or_default()
         }
-        Some(Detail::Values(values)) if !values.is_empty() => values.clone(),
-        _ => serde_json::Map::new(),
+        Some(Detail::Values(values)) => values.clone(),
+        None => serde_json::Map::new(),
     };
     if !fault.hints().is_empty() {
         map.insert("hints".into(), fault.hints().into());
     }
-    if map.is_empty() {
-        return None;
-    }
+    map.entry("code").or_insert_with(|| fault.code().as_str().into());
+    // One of the clients refuses extensions without this field.
     if !map.get("_type").is_some_and(serde_json::Value::is_string) {
         let kind = match fault.kind() {
             Kind::User => "USER_ERROR",
@@ -95,7 +92,7 @@ fn extensions(fault: &Fault) -> Option<serde_json::Map<String, serde_json::Value
         };
         map.insert("_type".into(), kind.into());
     }
-    Some(map)
+    map
 }
 
 /// Runs `operation` for `caller`.

@@ -354,11 +354,14 @@ async fn errors_have_the_form_that_clients_read() {
     let error = &answer["errors"][0];
     assert_eq!(error["message"], "it failed");
     assert_eq!(error["path"], serde_json::json!(["box", "add", "fail"]));
-    let want =
-        serde_json::json!({"_type": "EXEC_ERROR", "cmd": ["false"], "exitCode": 3, "stdout": "o", "stderr": "e"});
+    let want = serde_json::json!({
+        "_type": "EXEC_ERROR", "code": "EXEC_FAILED", "cmd": ["false"], "exitCode": 3, "stdout": "o", "stderr": "e"
+    });
     assert_eq!(error["extensions"], want);
-    let answer = World::new().ask("{box{nothing}}").await;
-    assert!(answer.contains("`nothing` must not be null"), "{answer}");
+    let answer: serde_json::Value = serde_json::from_str(&World::new().ask("{box{nothing}}").await).unwrap();
+    let error = &answer["errors"][0];
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("`nothing` must not be null")), "{answer}");
+    assert_eq!(error["extensions"], serde_json::json!({"_type": "USER_ERROR", "code": "INVALID_ARGUMENT"}));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::io;
 
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Code, Fault, Result};
 
 use crate::sealed_program::NotExecuted;
 use crate::tree::ContainerPaths;
@@ -56,7 +56,7 @@ pub(crate) fn explain(
         Some(interpreter) => format!("its interpreter `{interpreter}` does not exist in the container"),
         None => "the loader or interpreter that it asks for does not exist in the container".to_owned(),
     };
-    Fault::user(format!("exec: \"{tried}\": {reason}"))
+    Fault::user(format!("exec: \"{tried}\": {reason}")).with_code(Code::ExecNotStarted)
 }
 
 /// The error of an exec of the sealed program. It has the same arguments and variables as the
@@ -68,10 +68,10 @@ pub(crate) fn not_started(candidates: &[CString], program: &str, error: io::Erro
     }
 }
 
-/// The kernel's reason why the program did not run.
+/// The error for a program that the kernel refused to execute.
 pub(crate) fn refusal(tried: Option<&CString>, program: &str, error: &io::Error) -> Fault {
     let tried = tried.map_or_else(|| program.to_owned(), |path| path.to_string_lossy().into_owned());
-    match error.raw_os_error() {
+    let fault = match error.raw_os_error() {
         Some(libc::ENOENT) if !program.contains('/') => {
             Fault::user(format!("exec: \"{program}\": executable file not found in $PATH"))
         }
@@ -83,7 +83,8 @@ pub(crate) fn refusal(tried: Option<&CString>, program: &str, error: &io::Error)
             .with_hint("Links below `/proc` to what a process has open or runs are not followed"),
         Some(libc::E2BIG) => Fault::user(format!("exec: \"{tried}\": argument list too long")),
         _ => Fault::environment(format!("exec: \"{tried}\": {error}")),
-    }
+    };
+    fault.with_code(Code::ExecNotStarted)
 }
 
 /// What the first line of a script asks for.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Code, Fault, Result};
 use rondel_model::AbsPath;
 use rondel_model::entitlement::Entitlement;
 
@@ -131,7 +131,7 @@ pub fn check_entitled(client: &Client, entitlement: Entitlement) -> Result<()> {
     };
     // Users of BuildKit match on the last words.
     let fault = Fault::denied(format!("{who} may not ask for this: {entitlement} is not allowed"));
-    let fault = fault.with_hint(format!(
+    let fault = fault.with_code(Code::EntitlementRequired).with_hint(format!(
         "`--allow {entitlement}` allows it to every module and process of the session, `allow = [\"{entitlement}\"]` in \
          the configuration to those of every session"
     ));

@@ -70,7 +70,7 @@ fn one(top: Root<'_>, file: &FilePatch<'_, [u8]>) -> Result<()> {
     let old = match &from {
         None => None,
         Some(path) => Some(content::read(top.0, path)?.ok_or_else(|| {
-            Fault::user(format!("cannot apply the patch to `{}`: no such file or directory", path.display()))
+            Fault::not_found(format!("cannot apply the patch to `{}`: no such file or directory", path.display()))
         })?),
     };
     if let Some(path) = to.as_ref().filter(|to| from.as_ref() != Some(to))
