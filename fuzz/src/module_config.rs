@@ -1,11 +1,11 @@
 //! `dagger.json` and `dagger-module.toml`.
 
-use rondel_modules::config::Config;
-use rondel_modules::manifest;
+use rondel_modules::config::dagger_module_toml;
+use rondel_modules::config::module_config::ModuleConfig;
 
 /// Reads the input as text.
 pub fn run(input: &[u8]) {
     let text = &*String::from_utf8_lossy(input);
-    let _ = Config::parse(text, "dagger.json");
-    let _ = manifest::parse(text, "dagger-module.toml");
+    let _ = ModuleConfig::parse(text, "dagger.json");
+    let _ = dagger_module_toml::parse(text, "dagger-module.toml");
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rondel_events::Emitter;
 use rondel_fault::{Fault, Kind, Result};
 use rondel_link::{ModuleRequest, Served, ServedModule};
-use rondel_modules::{Lookup, Modules};
+use rondel_modules::{Modules, ResolveOptions};
 use rondel_query::{Caller, Evaluator};
 use rondel_web::Admission;
 use tokio::sync::OnceCell;
@@ -87,7 +87,7 @@ impl AttachedClient {
     }
 
     async fn serve(&self, modules: &Arc<Modules>, evaluator: &Arc<Evaluator>, request: &ModuleRequest) -> Result<()> {
-        let source = match modules.resolve(&self.caller, &request.reference, Lookup::default()).await {
+        let source = match modules.resolve(&self.caller, &request.reference, ResolveOptions::default()).await {
             Ok(source) => source,
             Err(fault) if request.optional && fault.kind() == Kind::User => return Ok(()),
             Err(fault) => return Err(fault),
@@ -98,13 +98,14 @@ impl AttachedClient {
 
     /// The modules that the client is served.
     pub fn served(&self, modules: &Modules) -> Served {
-        let served = rondel_session::client(&self.caller).map(rondel_modules::load::served).unwrap_or_default();
-        let describe = |served: &rondel_modules::serve::Served| ServedModule {
-            name: served.surfaced.module.name().to_owned(),
-            description: served.surfaced.module.types.description.to_string(),
-            constructor: served.surfaced.constructor.as_ref().map(|field| field.name.to_string()),
-            broken: served.surfaced.module.broken.iter().map(broken).collect(),
-            explanation: modules.explain(&served.surfaced.module),
+        let served =
+            rondel_session::client(&self.caller).map(rondel_modules::load::modules::served).unwrap_or_default();
+        let describe = |served: &rondel_modules::module::module_schema::ServedModule| ServedModule {
+            name: served.schema.module.name().to_owned(),
+            description: served.schema.module.types.description.to_string(),
+            constructor: served.schema.constructor.as_ref().map(|field| field.name.to_string()),
+            broken: served.schema.module.broken.iter().map(broken).collect(),
+            explanation: modules.explain(&served.schema.module),
         };
         Served { modules: served.iter().map(describe).collect() }
     }

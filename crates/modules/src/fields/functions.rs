@@ -6,8 +6,8 @@ use rondel_model::Value;
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::typedefs::value as type_value;
-use super::{notes, optional, placed};
-use crate::typedef::{Function, FunctionArg, SourceMap, TypeDef};
+use super::{annotations, optional, source_map_field};
+use crate::typedef::type_def::{Function, FunctionArg, SourceMap, TypeDef};
 
 /// What an SDK generated.
 #[derive(Clone)]
@@ -58,12 +58,12 @@ fn builders(surface: &mut Surface) {
 }
 
 async fn with_arg(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
-    let notes = notes(&args).await?;
+    let notes = annotations(&args).await?;
     let text = |name: &str| Ok(args.opt_str(name)?.filter(|text| !text.is_empty()).map(|text| text.to_string()));
     let default_value = match args.literal("defaultValue") {
         rondel_call::Literal::Null => None,
         rondel_call::Literal::String(text) => Some(text.to_string()).filter(|text| !text.is_empty()),
-        other => Some(crate::codec::plain(&cx.evaluator, &other).to_string()),
+        other => Some(crate::call::codec::literal_json(&cx.evaluator, &other).to_string()),
     };
     let arg = FunctionArg {
         original: args.str("name")?.to_string(),
@@ -85,7 +85,7 @@ fn readers(surface: &mut Surface) {
     surface.plain("Function", "description", |f: &Function, _| Ok(Value::string(&*f.description)));
     surface.plain("Function", "returnType", |f: &Function, _| Ok(type_value(f.returns.clone())));
     surface.plain("Function", "deprecated", |f: &Function, _| Ok(optional(f.deprecated.as_deref())));
-    placed(surface, "Function", |f: &Function| f.source_map.as_ref());
+    source_map_field(surface, "Function", |f: &Function| f.source_map.as_ref());
     surface.plain("Function", "sourceModuleName", |f: &Function, _| Ok(Value::string(&*f.source_module)));
     surface.plain("Function", "args", |f: &Function, _| {
         Ok(Value::List(f.args.iter().map(|arg| Value::object("FunctionArg", arg.clone())).collect()))
@@ -107,7 +107,7 @@ fn arguments(surface: &mut Surface) {
     });
     surface
         .plain("FunctionArg", "ignore", |it: &FunctionArg, _| Ok(Value::strings(it.ignore.iter().map(String::as_str))));
-    placed(surface, "FunctionArg", |it: &FunctionArg| it.source_map.as_ref());
+    source_map_field(surface, "FunctionArg", |it: &FunctionArg| it.source_map.as_ref());
     surface.plain("FunctionArg", "deprecated", |it: &FunctionArg, _| Ok(optional(it.deprecated.as_deref())));
 }
 

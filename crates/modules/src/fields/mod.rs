@@ -1,14 +1,14 @@
 //! The API of modules and types, registered on the surface of the core.
 
-mod calls;
-mod current;
+mod current_module;
+mod current_type_defs;
+mod edit_source;
+mod function_call;
 mod functions;
-mod listing;
 mod module;
-mod revise;
-mod services;
 mod source;
 mod typedefs;
+mod up;
 mod workspace;
 
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use rondel_model::Value;
 use rondel_query::{Args, Outcome};
 use rondel_version::View;
 
-use crate::build::Notes;
-use crate::load::Modules;
-use crate::typedef::SourceMap;
+use crate::load::modules::Modules;
+use crate::typedef::builder::Annotations;
+use crate::typedef::type_def::SourceMap;
 
 pub(crate) use functions::GeneratedCode;
 pub(crate) use workspace::value as workspace_value;
@@ -31,12 +31,12 @@ pub fn register_modules(surface: &mut Surface, modules: &Arc<Modules>) {
     typedefs::register(surface);
     functions::register(surface);
     module::register(surface, modules);
-    services::register(surface);
+    up::register(surface);
     source::register(surface, modules);
-    revise::register(surface, modules);
-    calls::register(surface);
-    current::register(surface);
-    listing::register(surface, modules);
+    edit_source::register(surface, modules);
+    function_call::register(surface);
+    current_module::register(surface);
+    current_type_defs::register(surface, modules);
     workspace::register(surface);
 }
 
@@ -49,7 +49,7 @@ fn optional(text: Option<&str>) -> Value {
 const NULL_PLACES_SINCE: View = View::new(0, 19, 0);
 
 /// Registers the field `sourceMap` of `type_name`.
-fn placed<T>(surface: &mut Surface, type_name: &str, place: fn(&T) -> Option<&SourceMap>)
+fn source_map_field<T>(surface: &mut Surface, type_name: &str, place: fn(&T) -> Option<&SourceMap>)
 where
     T: Send + Sync + 'static,
 {
@@ -64,12 +64,12 @@ where
 }
 
 /// Documentation, place and deprecation, as far as the field has arguments for them.
-async fn notes(args: &Args) -> Result<Notes> {
+async fn annotations(args: &Args) -> Result<Annotations> {
     let place = match args.field().arg("sourceMap") {
         Some(_) => args.opt_object("sourceMap").await?,
         None => None,
     };
-    Ok(Notes {
+    Ok(Annotations {
         description: args.opt_str("description")?.unwrap_or_default().to_string(),
         source_map: place.map(|node| node.get::<SourceMap>().cloned()).transpose()?,
         deprecated: match args.field().arg("deprecated") {

@@ -9,12 +9,12 @@ use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::source::introspection;
 use super::typedefs::value as type_value;
-use crate::call::work;
-use crate::config::SdkConfig;
-use crate::load::{Modules, module_of};
-use crate::module::{Module, ModuleValue};
-use crate::runtime::runtime;
-use crate::typedef::{Kind, ModuleTypes, TypeDef};
+use crate::call::function_call::op_context;
+use crate::config::module_config::SdkConfig;
+use crate::load::modules::{Modules, module_of};
+use crate::module::loaded_module::{Module, ModuleValue};
+use crate::sdk::runtime::runtime;
+use crate::typedef::type_def::{ModuleTypes, TypeDef, TypeDefKind};
 
 pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
     surface.field("Query", "module", |_, _, _| std::future::ready(Ok(described(ModuleTypes::default()).into())));
@@ -27,7 +27,7 @@ pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
     let it = modules.clone();
     surface.field("Module", "generatedContextDirectory", move |cx: ResolverContext, node, _| {
         let modules = it.clone();
-        async move { crate::codegen::generated(&cx, &modules, &module_of(&node)?.source).await }
+        async move { crate::load::codegen::generated(&cx, &modules, &module_of(&node)?.source).await }
     });
     let serving = modules.clone();
     surface.field("Module", "serve", move |cx: ResolverContext, node, args| {
@@ -74,15 +74,23 @@ fn readers(surface: &mut Surface) {
     });
     surface.plain("Module", "description", |it: &ModuleValue, _| Ok(Value::string(&*it.types.description)));
     surface.plain("Module", "objects", |it: &ModuleValue, _| {
-        Ok(Value::List(it.types.objects.iter().map(|def| type_value(TypeDef::of(Kind::Object(def.clone())))).collect()))
+        Ok(Value::List(
+            it.types.objects.iter().map(|def| type_value(TypeDef::of(TypeDefKind::Object(def.clone())))).collect(),
+        ))
     });
     surface.plain("Module", "interfaces", |it: &ModuleValue, _| {
         Ok(Value::List(
-            it.types.interfaces.iter().map(|def| type_value(TypeDef::of(Kind::Interface(def.clone())))).collect(),
+            it.types
+                .interfaces
+                .iter()
+                .map(|def| type_value(TypeDef::of(TypeDefKind::Interface(def.clone()))))
+                .collect(),
         ))
     });
     surface.plain("Module", "enums", |it: &ModuleValue, _| {
-        Ok(Value::List(it.types.enums.iter().map(|def| type_value(TypeDef::of(Kind::Enum(def.clone())))).collect()))
+        Ok(Value::List(
+            it.types.enums.iter().map(|def| type_value(TypeDef::of(TypeDefKind::Enum(def.clone())))).collect(),
+        ))
     });
     surface.plain("Module", "dependencies", |it: &ModuleValue, _| {
         let dependencies = it.loaded.iter().flat_map(|module| &module.dependencies);
@@ -104,7 +112,7 @@ fn readers(surface: &mut Surface) {
 
 fn serve(modules: &Arc<Modules>, cx: &ResolverContext, node: &Node, args: &Args) -> Result<Outcome> {
     let module = module_of(node)?;
-    work(cx)?;
+    op_context(cx)?;
     modules.serve(&cx.caller, &module, args.bool("includeDependencies")?, args.bool("entrypoint")?)?;
     Ok(Value::Null.into())
 }

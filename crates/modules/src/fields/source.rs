@@ -11,13 +11,13 @@ use rondel_version::View;
 
 use super::module::{loaded, sdk_value};
 use super::optional;
-use crate::codegen::generated;
-use crate::config::GeneratedClient;
-use crate::find::Lookup;
-use crate::load::{Modules, Readers, introspection_text};
-use crate::module::Module;
-use crate::remote::GitOrigin;
-use crate::source::{ModuleSource, inside_context};
+use crate::config::module_config::GeneratedClient;
+use crate::load::codegen::generated;
+use crate::load::modules::{Modules, SchemaAudience, introspection_text};
+use crate::module::loaded_module::Module;
+use crate::source::git_source::GitOrigin;
+use crate::source::module_source::{ModuleSource, inside_context};
+use crate::source::resolve_source::ResolveOptions;
 
 pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
     let with = |modules: &Arc<Modules>| modules.clone();
@@ -70,7 +70,7 @@ fn of(node: &Node) -> Result<&ModuleSource> {
 async fn module_source(modules: &Arc<Modules>, cx: &ResolverContext, args: &Args) -> Result<Outcome> {
     let (reference, pin) = (args.str("refString")?, args.opt_str("refPin")?.unwrap_or_default());
     let (exact, allow_missing) = (args.bool("disableFindUp")?, args.bool("allowNotExists")?);
-    let lookup = Lookup { pin: &pin, exact, allow_missing, unconfigured: true, reach: None };
+    let lookup = ResolveOptions { pin: &pin, exact, allow_missing, unconfigured: true, reach: None };
     let source = modules.resolve(&cx.caller, &reference, lookup).await?;
     match args.opt_str("requireKind")? {
         Some(kind) if *kind != *source.kind.member() => {
@@ -176,8 +176,8 @@ fn places(surface: &mut Surface) {
         let from = if asked.starts_with('/') { "" } else { &it.root };
         let inside = inside_context(from, &asked).ok_or_else(outside)?;
         match &it.git {
-            Some(git) => Ok(crate::context::directory_value(&git.whole, AbsPath::new(&inside))),
-            None => Ok(crate::context::directory_value(&it.snapshot, it.base.join_inside(&inside))),
+            Some(git) => Ok(crate::call::context_args::directory_value(&git.whole, AbsPath::new(&inside))),
+            None => Ok(crate::call::context_args::directory_value(&it.snapshot, it.base.join_inside(&inside))),
         }
     });
     surface.plain("ModuleSource", "blueprint", |_: &ModuleSource, _| Ok(optional(None)));
@@ -191,6 +191,7 @@ async fn introspection_of(modules: &Arc<Modules>, cx: &ResolverContext, source: 
 
 /// The introspection file for code generators: the API under `view`, with what a module uses.
 pub(super) async fn introspection(cx: &ResolverContext, view: View, dependencies: &[Arc<Module>]) -> Result<Outcome> {
-    let text = introspection_text(&client(&cx.caller)?.services.registry, view, dependencies, Readers::ModuleCode)?;
-    Ok(crate::context::file_of(cx, "schema.json", text.into_bytes()).await?.into())
+    let text =
+        introspection_text(&client(&cx.caller)?.services.registry, view, dependencies, SchemaAudience::ModuleCode)?;
+    Ok(crate::call::context_args::file_with_content(cx, "schema.json", text.into_bytes()).await?.into())
 }

@@ -7,9 +7,10 @@ use rondel_fault::Result;
 use rondel_model::{Object, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 
-use super::{notes, optional, placed};
-use crate::typedef::{
-    EnumDef, EnumMember, FieldDef, Function, InputDef, InterfaceDef, Kind, ObjectDef, ScalarDef, SourceMap, TypeDef,
+use super::{annotations, optional, source_map_field};
+use crate::typedef::type_def::{
+    EnumDef, EnumMember, FieldDef, Function, InputDef, InterfaceDef, ObjectDef, ScalarDef, SourceMap, TypeDef,
+    TypeDefKind,
 };
 
 /// The data of a `ListTypeDef`.
@@ -63,20 +64,20 @@ fn builders(surface: &mut Surface) {
     });
     surface.field("TypeDef", "withListOf", |_, node, args| async move {
         let element = args.object("elementType").await?.get::<TypeDef>()?.clone();
-        Ok(value(own(&node)?.with(Kind::List(Arc::new(element)))).into())
+        Ok(value(own(&node)?.with(TypeDefKind::List(Arc::new(element)))).into())
     });
     surface.field("TypeDef", "withObject", |_, node, args| async move {
-        Ok(value(own(&node)?.with_object(&args.str("name")?, notes(&args).await?)?).into())
+        Ok(value(own(&node)?.with_object(&args.str("name")?, annotations(&args).await?)?).into())
     });
     surface.field("TypeDef", "withInterface", |_, node, args| async move {
-        Ok(value(own(&node)?.with_interface(&args.str("name")?, notes(&args).await?)?).into())
+        Ok(value(own(&node)?.with_interface(&args.str("name")?, annotations(&args).await?)?).into())
     });
     surface.field("TypeDef", "withEnum", |_, node, args| async move {
-        Ok(value(own(&node)?.with_enum(&args.str("name")?, notes(&args).await?)?).into())
+        Ok(value(own(&node)?.with_enum(&args.str("name")?, annotations(&args).await?)?).into())
     });
     surface.field("TypeDef", "withField", |_, node, args| async move {
         let ty = args.object("typeDef").await?.get::<TypeDef>()?.clone();
-        Ok(value(own(&node)?.with_field(&args.str("name")?, ty, notes(&args).await?)?).into())
+        Ok(value(own(&node)?.with_field(&args.str("name")?, ty, annotations(&args).await?)?).into())
     });
     surface.field("TypeDef", "withFunction", |_, node, args| async move {
         let function = args.object("function").await?.get::<Function>()?.clone();
@@ -87,11 +88,11 @@ fn builders(surface: &mut Surface) {
         Ok(value(own(&node)?.with_constructor(function.get::<Function>()?)?).into())
     });
     surface.field("TypeDef", "withEnumValue", |_, node, args| async move {
-        Ok(value(own(&node)?.with_enum_value(&args.str("value")?, notes(&args).await?)?).into())
+        Ok(value(own(&node)?.with_enum_value(&args.str("value")?, annotations(&args).await?)?).into())
     });
     surface.field("TypeDef", "withEnumMember", |cx: ResolverContext, node, args| async move {
         let given = args.opt_str("value")?.unwrap_or_default();
-        Ok(value(own(&node)?.with_enum_member(cx.view, &args.str("name")?, &given, notes(&args).await?)?).into())
+        Ok(value(own(&node)?.with_enum_member(cx.view, &args.str("name")?, &given, annotations(&args).await?)?).into())
     });
 }
 
@@ -107,23 +108,23 @@ fn readers(surface: &mut Surface) {
     surface.plain("TypeDef", "optional", |ty: &TypeDef, _| Ok(Value::Bool(ty.optional)));
     surface.plain("TypeDef", "name", |ty: &TypeDef, _| Ok(Value::string(ty.name())));
     surface.plain("TypeDef", "asObject", |ty: &TypeDef, _| {
-        Ok(if let Kind::Object(def) = &ty.kind { shared("ObjectTypeDef", def) } else { Value::Null })
+        Ok(if let TypeDefKind::Object(def) = &ty.kind { shared("ObjectTypeDef", def) } else { Value::Null })
     });
     surface.plain("TypeDef", "asInterface", |ty: &TypeDef, _| {
-        Ok(if let Kind::Interface(def) = &ty.kind { shared("InterfaceTypeDef", def) } else { Value::Null })
+        Ok(if let TypeDefKind::Interface(def) = &ty.kind { shared("InterfaceTypeDef", def) } else { Value::Null })
     });
     surface.plain("TypeDef", "asEnum", |ty: &TypeDef, _| {
-        Ok(if let Kind::Enum(def) = &ty.kind { shared("EnumTypeDef", def) } else { Value::Null })
+        Ok(if let TypeDefKind::Enum(def) = &ty.kind { shared("EnumTypeDef", def) } else { Value::Null })
     });
     surface.plain("TypeDef", "asInput", |ty: &TypeDef, _| {
-        Ok(if let Kind::Input(def) = &ty.kind { shared("InputTypeDef", def) } else { Value::Null })
+        Ok(if let TypeDefKind::Input(def) = &ty.kind { shared("InputTypeDef", def) } else { Value::Null })
     });
     surface.plain("TypeDef", "asScalar", |ty: &TypeDef, _| {
-        Ok(if let Kind::Scalar(def) = &ty.kind { shared("ScalarTypeDef", def) } else { Value::Null })
+        Ok(if let TypeDefKind::Scalar(def) = &ty.kind { shared("ScalarTypeDef", def) } else { Value::Null })
     });
     surface.plain("TypeDef", "asList", |ty: &TypeDef, _| {
         let element = |def: &Arc<TypeDef>| Value::object("ListTypeDef", Element(def.as_ref().clone()));
-        Ok(if let Kind::List(def) = &ty.kind { element(def) } else { Value::Null })
+        Ok(if let TypeDefKind::List(def) = &ty.kind { element(def) } else { Value::Null })
     });
     surface.plain("ListTypeDef", "elementTypeDef", |it: &Element, _| Ok(value(it.0.clone())));
     surface.plain("ScalarTypeDef", "name", |it: &ScalarDef, _| Ok(Value::string(&*it.name)));
@@ -140,7 +141,7 @@ fn fields_value(fields: &[FieldDef]) -> Value {
 fn objects(surface: &mut Surface) {
     surface.plain("ObjectTypeDef", "name", |it: &ObjectDef, _| Ok(Value::string(&*it.name)));
     surface.plain("ObjectTypeDef", "description", |it: &ObjectDef, _| Ok(Value::string(&*it.description)));
-    placed(surface, "ObjectTypeDef", |it: &ObjectDef| it.source_map.as_ref());
+    source_map_field(surface, "ObjectTypeDef", |it: &ObjectDef| it.source_map.as_ref());
     surface.plain("ObjectTypeDef", "deprecated", |it: &ObjectDef, _| Ok(optional(it.deprecated.as_deref())));
     surface.plain("ObjectTypeDef", "sourceModuleName", |it: &ObjectDef, _| Ok(Value::string(&*it.source_module)));
     surface.plain("ObjectTypeDef", "fields", |it: &ObjectDef, _| Ok(fields_value(&it.fields)));
@@ -150,13 +151,13 @@ fn objects(surface: &mut Surface) {
     });
     surface.plain("InterfaceTypeDef", "name", |it: &InterfaceDef, _| Ok(Value::string(&*it.name)));
     surface.plain("InterfaceTypeDef", "description", |it: &InterfaceDef, _| Ok(Value::string(&*it.description)));
-    placed(surface, "InterfaceTypeDef", |it: &InterfaceDef| it.source_map.as_ref());
+    source_map_field(surface, "InterfaceTypeDef", |it: &InterfaceDef| it.source_map.as_ref());
     surface.plain("InterfaceTypeDef", "sourceModuleName", |it: &InterfaceDef, _| Ok(Value::string(&*it.source_module)));
     surface.plain("InterfaceTypeDef", "functions", |it: &InterfaceDef, _| Ok(functions_value(&it.functions)));
     surface.plain("FieldTypeDef", "name", |it: &FieldDef, _| Ok(Value::string(&*it.name)));
     surface.plain("FieldTypeDef", "description", |it: &FieldDef, _| Ok(Value::string(&*it.description)));
     surface.plain("FieldTypeDef", "typeDef", |it: &FieldDef, _| Ok(value(it.type_def.clone())));
-    placed(surface, "FieldTypeDef", |it: &FieldDef| it.source_map.as_ref());
+    source_map_field(surface, "FieldTypeDef", |it: &FieldDef| it.source_map.as_ref());
     surface.plain("FieldTypeDef", "deprecated", |it: &FieldDef, _| Ok(optional(it.deprecated.as_deref())));
 }
 
@@ -166,13 +167,13 @@ fn enums(surface: &mut Surface) {
     };
     surface.plain("EnumTypeDef", "name", |it: &EnumDef, _| Ok(Value::string(&*it.name)));
     surface.plain("EnumTypeDef", "description", |it: &EnumDef, _| Ok(Value::string(&*it.description)));
-    placed(surface, "EnumTypeDef", |it: &EnumDef| it.source_map.as_ref());
+    source_map_field(surface, "EnumTypeDef", |it: &EnumDef| it.source_map.as_ref());
     surface.plain("EnumTypeDef", "sourceModuleName", |it: &EnumDef, _| Ok(Value::string(&*it.source_module)));
     surface.plain("EnumTypeDef", "members", members);
     surface.plain("EnumTypeDef", "values", members);
     surface.plain("EnumValueTypeDef", "name", |it: &EnumMember, _| Ok(Value::string(&*it.name)));
     surface.plain("EnumValueTypeDef", "value", |it: &EnumMember, _| Ok(Value::string(&*it.value)));
     surface.plain("EnumValueTypeDef", "description", |it: &EnumMember, _| Ok(Value::string(&*it.description)));
-    placed(surface, "EnumValueTypeDef", |it: &EnumMember| it.source_map.as_ref());
+    source_map_field(surface, "EnumValueTypeDef", |it: &EnumMember| it.source_map.as_ref());
     surface.plain("EnumValueTypeDef", "deprecated", |it: &EnumMember, _| Ok(optional(it.deprecated.as_deref())));
 }

@@ -7,9 +7,9 @@ use rondel_model::{AbsPath, Fs, FsOp, Value};
 use rondel_ops::EntryKind;
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 
-use crate::call::work;
-use crate::context::known;
-use crate::workspace::Workspace;
+use crate::call::context_args::snapshot_object;
+use crate::call::function_call::op_context;
+use crate::source::workspace::Workspace;
 
 pub(super) fn register(surface: &mut Surface) {
     surface.plain("Workspace", "path", |it: &Workspace, _| Ok(Value::string(it.path())));
@@ -30,7 +30,7 @@ fn of(node: &Node) -> Result<&Workspace> {
 async fn place_of(cx: &ResolverContext, node: &Node, path: &str, wanted: EntryKind) -> Result<TreePath> {
     let workspace = of(node)?;
     let place = workspace.place(&workspace.resolve(path)?);
-    let (ops, op_cx) = work(cx)?;
+    let (ops, op_cx) = op_context(cx)?;
     let cannot = |why: &str| Err(Fault::user(format!("cannot read \"{path}\" of the workspace: {why}")));
     match ops.stat(&op_cx, &place, true).await? {
         None => cannot("no such file or directory"),
@@ -45,9 +45,9 @@ async fn directory(cx: ResolverContext, node: Node, args: Args) -> Result<Outcom
     let place = place_of(&cx, &node, &args.str("path")?, EntryKind::Directory).await?;
     let (include, exclude) = (args.strings("include")?, args.strings("exclude")?);
     let filter = Filter { include, exclude, gitignore: args.bool("gitignore")? };
-    let (ops, op_cx) = work(&cx)?;
+    let (ops, op_cx) = op_context(&cx)?;
     let picked = ops.tree(&op_cx, &Fs::new(FsOp::Filter { source: place, filter: filter.into() })).await?;
-    known(&cx, "_snapshot", &picked, None).await.map(Outcome::from)
+    snapshot_object(&cx, "_snapshot", &picked, None).await.map(Outcome::from)
 }
 
 // IDENTITY: as for `directory`.
@@ -66,16 +66,16 @@ async fn file(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
         owner: None,
         permissions: None,
     };
-    let (ops, op_cx) = work(&cx)?;
+    let (ops, op_cx) = op_context(&cx)?;
     let copied = ops.tree(&op_cx, &Fs::from(copy)).await?;
-    known(&cx, "_snapshotFile", &copied, Some(&name)).await.map(Outcome::from)
+    snapshot_object(&cx, "_snapshotFile", &copied, Some(&name)).await.map(Outcome::from)
 }
 
 /// The nearest file or directory called `name`, from `from` up to the root, as a path that starts there; empty: none.
 async fn find_up(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let workspace = of(&node)?;
     let name = args.str("name")?;
-    let (ops, op_cx) = work(&cx)?;
+    let (ops, op_cx) = op_context(&cx)?;
     let mut at = Some(AbsPath::root().join_inside(&workspace.resolve(&args.str("from")?)?));
     while let Some(folder) = at {
         let found = folder.join_inside(&name);
@@ -87,7 +87,7 @@ async fn find_up(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome>
     Ok(Value::string("").into())
 }
 
-/// The value that a call of [`crate::workspace::FIELD`] gives.
+/// The value that a call of [`crate::source::workspace::FIELD`] gives.
 pub(crate) fn value(cx: &ResolverContext) -> Result<Outcome> {
     Ok(Value::object("Workspace", Workspace::of_call(&cx.call)?).into())
 }

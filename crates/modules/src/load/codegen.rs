@@ -1,0 +1,182 @@
+//! Generated code: what an SDK's `codegen` adds to a module's source. See docs/protocol.md#generated-code.
+
+use std::sync::Arc;
+
+use rondel_call::Literal;
+use rondel_fault::{Fault, Result};
+use rondel_model::op::TreePath;
+use rondel_model::{Directory, Value};
+use rondel_query::{Node, Outcome, ResolverContext};
+
+use crate::call::context_args::snapshot_object;
+use crate::call::function_call::op_context;
+use crate::config::module_config::GeneratedClient;
+use crate::fields::GeneratedCode;
+use crate::load::modules::{Modules, acting_as, client_introspection};
+use crate::module::loaded_module::Provider;
+use crate::sdk::sdk_module::{CLIENT, CLIENT_FILES, CODEGEN, SdkArguments, SdkModule};
+use crate::source::module_source::{ModuleSource, inside_context};
+
+/// The context directory of `source` with its configuration, the code that its SDK generates, and its clients.
+///
+/// # Errors
+/// When the SDK or a generator fails, or gives something else.
+pub async fn generated(cx: &ResolverContext, modules: &Arc<Modules>, source: &Arc<ModuleSource>) -> Result<Outcome> {
+    let context = snapshot_object(cx, "_snapshot", &source.snapshot, None).await?;
+    let mut all = step(cx, &context, "directory", vec![("path", text(source.base.as_str()))]).await?;
+    if source.config_exists() {
+        let path = source.root_path().join(source.config.format.file_name());
+        let args = vec![("path", text(path.as_str())), ("contents", Literal::String(source.config_text.clone()))];
+        all = step(cx, &all, "withNewFile", args).await?;
+    }
+    if source.config.sdk.is_some() {
+        all = with_code(cx, modules, source, all).await?;
+    }
+    for client in &source.config.clients {
+        let doing = |e: Fault| {
+            e.context(format!("generate the client in `{}` of module `{}`", client.directory, source.name()))
+        };
+        all = with_client(cx, modules, source, client, all).await.map_err(doing)?;
+    }
+    Ok(all.into())
+}
+
+/// `all` with the code that the module's SDK generates.
+async fn with_code(
+    cx: &ResolverContext,
+    modules: &Arc<Modules>,
+    source: &Arc<ModuleSource>,
+    all: Node,
+) -> Result<Node> {
+    let module = Arc::new(modules.untyped(Some(&cx.evaluator), &cx.caller, source).await?);
+    let Provider::Module(sdk) = &module.provider else { return Ok(all) };
+    if !sdk.has(CODEGEN) {
+        return Ok(all);
+    }
+    let caller = acting_as(&cx.caller, &module)?;
+    let seen = match module.wants_itself() {
+        true => modules.load(Some(&cx.evaluator), &cx.caller, source).await?,
+        false => module.clone(),
+    };
+    let node = sdk.call(&cx.evaluator, &caller, &seen, CODEGEN, SdkArguments::default()).await?;
+    let code = node.value.get::<GeneratedCode>().ok_or_else(|| wrong(sdk, CODEGEN, "`GeneratedCode!`", &node))?;
+    let doing = |e: Fault| e.context(format!("evaluate what `{CODEGEN}` of the SDK `{}` gave", sdk.name));
+    let mut all = merged(cx, &all, &code.code).await.map_err(doing)?;
+    if source.config.generates_ignores() {
+        let attributes = code.generated.iter().map(|path| format!("/{path} linguist-generated"));
+        all = with_lines(cx, source, all, ".gitattributes", attributes.collect()).await?;
+        let ignored = code.ignored.iter().map(|path| format!("/{path}"));
+        all = with_lines(cx, source, all, ".gitignore", ignored.collect()).await?;
+    }
+    Ok(all)
+}
+
+/// `all` with a client of the module, as its generator makes it.
+async fn with_client(
+    cx: &ResolverContext,
+    modules: &Arc<Modules>,
+    source: &Arc<ModuleSource>,
+    client: &GeneratedClient,
+    all: Node,
+) -> Result<Node> {
+    let name = &client.generator;
+    if rondel_sdk::is_builtin(name) {
+        return Err(Fault::user(format!("the built-in SDK `{name}` generates no clients"))
+            .with_hint("name a module with a function `generateClient` as `generator` in `dagger.json`"));
+    }
+    let generator = modules.tool(&cx.caller, source, name).await?;
+    let generator = modules.load(Some(&cx.evaluator), &cx.caller, &generator).await?;
+    let generator = SdkModule::new(generator, name, None)?;
+    if !generator.has(CLIENT) {
+        return Err(Fault::user(format!("the SDK `{name}` generates no clients: it has no function `{CLIENT}`")));
+    }
+    let module = modules.load(Some(&cx.evaluator), &cx.caller, source).await?;
+    let caller = acting_as(&cx.caller, &module)?;
+    let mut files = Vec::new();
+    if generator.has(CLIENT_FILES) {
+        let node = generator.call(&cx.evaluator, &caller, &module, CLIENT_FILES, SdkArguments::default()).await?;
+        files = strings(&node.value).ok_or_else(|| wrong(&generator, CLIENT_FILES, "`[String!]!`", &node))?;
+    }
+    let given = SdkArguments {
+        introspection: Some(client_introspection(&cx.evaluator, &caller, &module).await?),
+        folder: Some(client.directory.clone()),
+    };
+    let seen = Arc::new(module.of_source(modules.reloaded(&cx.caller, source, &files).await?));
+    let node = generator.call(&cx.evaluator, &caller, &seen, CLIENT, given).await?;
+    if node.get::<Directory>().is_err() {
+        return Err(wrong(&generator, CLIENT, "`Directory!`", &node));
+    }
+    merged(cx, &all, &node).await
+}
+
+fn strings(value: &Value) -> Option<Vec<String>> {
+    let Value::List(items) = value else { return None };
+    items
+        .iter()
+        .map(|item| match item {
+            Value::String(text) => Some(text.to_string()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn wrong(sdk: &SdkModule, function: &str, wanted: &str, came: &Node) -> Fault {
+    Fault::user(format!("`{function}` of the SDK `{}` must give {wanted}, and gave `{}`", sdk.name, came.type_name()))
+}
+
+/// `all` with the files of `more` over it.
+async fn merged(cx: &ResolverContext, all: &Node, more: &Node) -> Result<Node> {
+    let directory = more.get::<Directory>()?;
+    if let Some(error) = &directory.error {
+        return Err(Fault::user(&**error));
+    }
+    // Generated code is evaluated here, and is content from now on. Else an SDK that works for another module, and is given
+    // it, would have it generated again as that module.
+    let (ops, op_cx) = op_context(cx)?;
+    let made = snapshot_object(cx, "_snapshot", &ops.tree(&op_cx, &directory.place.fs).await?, None).await?;
+    let made = step(cx, &made, "directory", vec![("path", text(directory.place.path.as_str()))]).await?;
+    let call = made.call.clone().ok_or_else(|| Fault::bug("a directory has no call"))?;
+    step(cx, all, "withDirectory", vec![("path", text("/")), ("source", Literal::Call(call))]).await
+}
+
+/// `directory` with `lines` at the end of the file `name` of the module's source, but none that is there already.
+async fn with_lines(
+    cx: &ResolverContext,
+    source: &ModuleSource,
+    directory: Node,
+    name: &str,
+    lines: Vec<String>,
+) -> Result<Node> {
+    if lines.is_empty() {
+        return Ok(directory);
+    }
+    let folder = inside_context(&source.root, source.config.source_subpath()).unwrap_or_default();
+    let (ops, op_cx) = op_context(cx)?;
+    let place = directory.get::<Directory>()?.place.clone();
+    let file = TreePath { fs: place.fs, path: place.path.join_inside(&folder).join(name) };
+    let mut content = match ops.stat(&op_cx, &file, true).await? {
+        Some(_) => String::from_utf8_lossy(&ops.read(&op_cx, &file).await?).into_owned(),
+        None => String::new(),
+    };
+    for line in lines {
+        if content.lines().any(|known| known == line) {
+            continue;
+        }
+        if !content.is_empty() && !content.ends_with('\n') {
+            content.push('\n');
+        }
+        content.push_str(&line);
+        content.push('\n');
+    }
+    let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+    step(cx, &directory, "withNewFile", vec![("path", text(&path)), ("contents", text(&content))]).await
+}
+
+async fn step(cx: &ResolverContext, receiver: &Node, field: &str, args: Vec<(&str, Literal)>) -> Result<Node> {
+    let args = args.into_iter().map(|(name, value)| (name.into(), value)).collect();
+    cx.evaluator.internal(&cx.caller, receiver, field, args).await
+}
+
+fn text(text: &str) -> Literal {
+    Literal::String(text.into())
+}

@@ -1,0 +1,97 @@
+//! The module loader's own fields: reachable by recipes, in no schema.
+
+use std::sync::Arc;
+
+use rondel_call::CallSpec;
+use rondel_fault::Fault;
+use rondel_gql::types::{FieldDef, TypeRef};
+use rondel_model::Value;
+use rondel_query::{Outcome, Resolver, ResolverContext};
+
+use crate::call::codec::{self, Codec, parse_type};
+use crate::load::modules::Modules;
+use crate::module::loaded_module::{self, ModuleValue};
+use crate::module::module_schema::type_ref;
+use crate::source::module_source::{self, ModuleSource};
+use crate::source::workspace;
+
+/// The field that `spec` selects on `parent`, when it is one of them.
+pub(crate) fn find(modules: &Arc<Modules>, parent: &str, spec: &CallSpec) -> Option<Arc<FieldDef>> {
+    match (parent, &*spec.field) {
+        ("Query", module_source::FIELD) => Some(field(
+            module_source::FIELD,
+            named("ModuleSource"),
+            Resolver::new(|cx: ResolverContext, _, _| async move {
+                let source = ModuleSource::of_call(&cx.call)?;
+                Ok(Value::object("ModuleSource", source).into())
+            }),
+        )),
+        ("ModuleSource", loaded_module::FIELD) => Some(as_module(modules)),
+        ("Query", codec::FIELD) => Some(module_value(modules, spec)),
+        ("Query", workspace::FIELD) => Some(field(
+            workspace::FIELD,
+            named("Workspace"),
+            Resolver::new(|cx: ResolverContext, _, _| async move { crate::fields::workspace_value(&cx) }),
+        )),
+        _ => None,
+    }
+}
+
+/// What gives a module from its source, the same for whoever asks.
+pub(crate) fn as_module(modules: &Arc<Modules>) -> Arc<FieldDef> {
+    let modules = modules.clone();
+    let behaviour = Resolver::new(move |cx: ResolverContext, node, _| {
+        let modules = modules.clone();
+        async move {
+            let source = Arc::new(rondel_query::Node::get::<ModuleSource>(&node)?.clone());
+            let module = modules.load(Some(&cx.evaluator), &cx.caller, &source).await?;
+            let value = ModuleValue { types: module.types.clone(), loaded: Some(module) };
+            Ok(Outcome::from(Value::object("Module", value)))
+        }
+    });
+    field(loaded_module::FIELD, named("Module"), behaviour)
+}
+
+fn module_value(modules: &Arc<Modules>, spec: &CallSpec) -> Arc<FieldDef> {
+    let (modules, reference) = (modules.clone(), spec.module.clone());
+    let owner = reference.clone();
+    let mut behaviour = Resolver::new(move |cx: ResolverContext, _, _| {
+        let (modules, owner) = (modules.clone(), owner.clone());
+        async move {
+            let damaged = || Fault::user("cannot load a value of a module: its ID is damaged");
+            let get = |name: &str| cx.call.arg(name).cloned();
+            let (Some(rondel_call::Literal::String(ty)), Some(rondel_call::Literal::String(json)), Some(owner)) =
+                (get("type"), get("json"), owner)
+            else {
+                return Err(damaged());
+            };
+            let schema = modules.schema_of_reference(Some(&cx.evaluator), &cx.caller, &owner).await?;
+            let json = serde_json::from_str(&json).map_err(|_| damaged())?;
+            let ty = parse_type(&schema.module, &ty);
+            let codec = Codec { evaluator: &cx.evaluator, caller: &cx.caller, module: &schema.module };
+            let node = codec.decode(&ty, &json, "a module").await?;
+            Ok(Outcome::from(node.value))
+        }
+    });
+    behaviour.module = reference;
+    // The real type needs the module; nobody asks this field for more than its name.
+    let ty = type_ref(&crate::typedef::type_def::TypeDef::default(), false);
+    let ty = if spec.returns.is_empty() { ty } else { TypeRef::Named(spec.returns.clone()) };
+    field(codec::FIELD, ty, behaviour)
+}
+
+fn named(name: &str) -> TypeRef {
+    TypeRef::NonNull(Box::new(TypeRef::Named(name.into())))
+}
+
+fn field(name: &str, ty: TypeRef, behaviour: Resolver) -> Arc<FieldDef> {
+    Arc::new(FieldDef {
+        name: name.into(),
+        description: "".into(),
+        args: Vec::new(),
+        ty,
+        deprecated: None,
+        directives: Vec::new(),
+        behaviour: behaviour.erased(),
+    })
+}

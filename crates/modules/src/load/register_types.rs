@@ -1,0 +1,314 @@
+//! How a module's types are found out: four contracts between the engine and an SDK, and one translator for what comes
+//! of them. Whatever process builds the types speaks for the module that is being loaded, and what it built is read
+//! under that module's view, whoever built it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rondel_call::Call;
+use rondel_fault::{Fault, Result};
+use rondel_model::op::TreePath;
+use rondel_model::{AbsPath, Container, File, Fs, Value};
+use rondel_query::{Caller, Evaluator, Node};
+use rondel_session::{ExecScope, FunctionCall, client};
+
+use crate::call::function_call::{process, run};
+use crate::module::loaded_module::{Module, ModuleValue, Provider};
+use crate::sdk::entrypoint::Entrypoint;
+use crate::sdk::sdk_module::{OUTPUT_PATH, SdkArguments, SdkModule, TYPES, takes};
+use crate::typedef::external_types;
+use crate::typedef::type_def::{Function, ModuleTypes, TypeDef, TypeDefKind};
+use crate::typedef::types_json;
+
+/// A way in which an SDK registers a module's types. All of them give the same data, which is checked the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contract {
+    /// The runtime is run with an empty function name and answers with the ID of a module.
+    EmptyCall,
+    /// `moduleTypes` gives a container; what it runs writes the ID of a module to a file.
+    TypesContainer,
+    /// `moduleTypes` gives the module.
+    Typed,
+    /// `moduleTypes` gives the types.
+    Declared,
+    /// `moduleTypes` gives the types as a document.
+    Document,
+    /// `types` of the entrypoint gives the types.
+    Entrypoint,
+}
+
+impl fmt::Display for Contract {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Contract::EmptyCall => "empty call",
+            Contract::TypesContainer => "types container",
+            Contract::Typed => "typed",
+            Contract::Declared => "declared",
+            Contract::Document => "types document",
+            Contract::Entrypoint => "entrypoint",
+        })
+    }
+}
+
+impl Contract {
+    /// The contract that a function `moduleTypes` offers; else what was expected of it.
+    pub fn of_signature(function: &Function) -> Result<Self, String> {
+        let returns = function.returns.describe();
+        let (contract, args): (Self, &[&str]) = match returns.as_str() {
+            "Container!" => (Self::TypesContainer, &["modSource", "introspectionJson", "outputFilePath"]),
+            "Module!" => (Self::Typed, &["modSource", "introspectionJson"]),
+            "[TypeDef!]!" => (Self::Declared, &["modSource", "introspectionJson"]),
+            "File!" | "JSON!" => (Self::Document, &["modSource", "introspectionJson"]),
+            _ => (Self::EmptyCall, &[]),
+        };
+        let has_output = function.args.iter().any(|arg| arg.name == "outputFilePath");
+        let fits = contract != Self::EmptyCall && takes(function, args);
+        if fits && has_output == (contract == Self::TypesContainer) {
+            return Ok(contract);
+        }
+        Err("(modSource: ModuleSource!, introspectionJson: File!, outputFilePath: String!): Container!, or \
+             (modSource: ModuleSource!, introspectionJson: File!) with the result Module!, [TypeDef!]!, File! or JSON!"
+            .to_owned())
+    }
+}
+
+/// The types of `module`, registered by its SDK under the module's own view. `caller` starts processes that speak for
+/// the module.
+///
+/// # Errors
+/// When the SDK breaks the contract, or the module's code fails.
+pub async fn register(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &Arc<Module>) -> Result<ModuleTypes> {
+    let registration = Registration { evaluator, caller, module };
+    match &module.provider {
+        Provider::None => Ok(ModuleTypes::default()),
+        Provider::Builtin(_) => registration.empty_call().await,
+        Provider::Module(sdk) => match sdk.contract {
+            Contract::EmptyCall | Contract::Entrypoint => registration.empty_call().await,
+            Contract::TypesContainer => registration.types_container(sdk).await,
+            Contract::Typed => registration.typed(sdk).await,
+            Contract::Declared => registration.declared(sdk).await,
+            Contract::Document => registration.document(sdk).await,
+        },
+        Provider::Entrypoint(entrypoint) => registration.entrypoint(entrypoint).await,
+    }
+}
+
+/// One registration of the types of one module.
+struct Registration<'a> {
+    evaluator: &'a Arc<Evaluator>,
+    caller: &'a Arc<Caller>,
+    module: &'a Arc<Module>,
+}
+
+impl Registration<'_> {
+    async fn empty_call(&self) -> Result<ModuleTypes> {
+        let call = FunctionCall::new(String::new(), String::new(), "null".to_owned(), Vec::new());
+        let (text, _) =
+            run(self.evaluator, self.caller, self.module, Arc::new(call)).await.map_err(|e| self.doing(e))?;
+        self.of_text(&text, "a call of `returnValue` with the JSON text of the ID of a `Module`").await
+    }
+
+    async fn types_container(&self, sdk: &SdkModule) -> Result<ModuleTypes> {
+        let node = sdk
+            .call(self.evaluator, self.caller, self.module, TYPES, SdkArguments::default())
+            .await
+            .map_err(|e| self.doing(e))?;
+        let container = node.get::<Container>()?;
+        let acting_module = Some(self.module.acting_module());
+        let scope = ExecScope {
+            acting_module: acting_module.clone(),
+            children_act_as: acting_module,
+            adopts: true,
+            ..ExecScope::default()
+        }
+        .seal();
+        let expected =
+            format!("a container whose command writes the JSON text of the ID of a `Module` to `{OUTPUT_PATH}`");
+        let Some(mut exec) = process(container, scope) else {
+            return Err(self.broken(&expected, "a container without a command"));
+        };
+        exec.workdir = container.workdir();
+        let me = client(self.caller)?;
+        let mut cx = me.op_cx.clone();
+        cx.events = self.caller.events.clone();
+        let ops = &me.services.ops;
+        let ended = ops.exec(&cx, &Arc::new(exec)).await;
+        let ended = ended.map_err(|e| self.doing(e.context("run the types container")))?;
+        let output = TreePath { fs: Fs::known(ended.rootfs.clone()), path: AbsPath::new(OUTPUT_PATH) };
+        if ops.stat(&cx, &output, true).await?.is_none() {
+            return Err(self.broken(&expected, "a container whose command wrote no such file"));
+        }
+        let read = ops.read(&cx, &output).await;
+        let read = read.map_err(|e| self.broken(&expected, &format!("something that cannot be read: {e}")))?;
+        self.of_text(&String::from_utf8_lossy(&read), &expected).await
+    }
+
+    async fn typed(&self, sdk: &SdkModule) -> Result<ModuleTypes> {
+        let node = sdk
+            .call(self.evaluator, self.caller, self.module, TYPES, SdkArguments::default())
+            .await
+            .map_err(|e| self.doing(e))?;
+        let call = node.call.ok_or_else(|| Fault::bug("a module has no call"))?;
+        self.of_call(&call, "a `Module` with types").await
+    }
+
+    async fn declared(&self, sdk: &SdkModule) -> Result<ModuleTypes> {
+        let node = sdk
+            .call(self.evaluator, self.caller, self.module, TYPES, SdkArguments::default())
+            .await
+            .map_err(|e| self.doing(e))?;
+        self.of_list(&node).await
+    }
+
+    async fn entrypoint(&self, entrypoint: &Entrypoint) -> Result<ModuleTypes> {
+        let given = entrypoint.types(self.evaluator, self.caller, self.module).await.map_err(|e| self.doing(e))?;
+        let types = self.of_list(&given).await?;
+        if types.objects.iter().filter(|object| object.constructor.is_some()).count() > 1 {
+            // Users match on this text; see docs/protocol.md#entrypoints.
+            return Err(
+                self.broken("one object with a constructor", "several: multiple object constructors are not supported")
+            );
+        }
+        Ok(types)
+    }
+
+    /// The types that a list of definitions stands for.
+    async fn of_list(&self, node: &Node) -> Result<ModuleTypes> {
+        const EXPECTED: &str = "a list of objects, interfaces and enums";
+        let Value::List(items) = &node.value else { return Err(Fault::bug("a list is no list")) };
+        let mut types = ModuleTypes::default();
+        for index in 0..items.len() {
+            let call = node.element(index).and_then(|element| element.call);
+            let call = call.ok_or_else(|| Fault::bug("a type definition has no call"))?;
+            let node = self.read(&call).await?;
+            let ty = node.get::<TypeDef>()?;
+            let field = match &ty.kind {
+                TypeDefKind::Object(_) => "withObject",
+                TypeDefKind::Interface(_) => "withInterface",
+                TypeDefKind::Enum(_) => "withEnum",
+                _ => return Err(self.broken(EXPECTED, &format!("one with {} in it", ty.shown()))),
+            };
+            let name = ty.name();
+            if types.object(name).is_some() || types.interface(name).is_some() || types.enumeration(name).is_some() {
+                return Err(self.broken(EXPECTED, &format!("two types called `{name}`")));
+            }
+            types = types.with_type(field, ty)?;
+        }
+        Ok(types)
+    }
+
+    async fn document(&self, sdk: &SdkModule) -> Result<ModuleTypes> {
+        let node = sdk
+            .call(self.evaluator, self.caller, self.module, TYPES, SdkArguments::default())
+            .await
+            .map_err(|e| self.doing(e))?;
+        let text = match &node.value {
+            Value::String(text) => text.to_string(),
+            _ => {
+                let place = node.get::<File>()?.place.clone();
+                let me = client(self.caller)?;
+                let bytes = me.services.ops.read(&me.op_cx, &place).await.map_err(|e| self.doing(e))?;
+                String::from_utf8_lossy(&bytes).into_owned()
+            }
+        };
+        let core = client(self.caller)?.services.registry.project(self.module.view);
+        let foreign = |name: &str| external_types::find(&self.module.dependencies, &core, name);
+        types_json::read(&text, self.module.view, &foreign)
+            .map_err(|e| self.broken("a types document", &format!("one that cannot be read: {e}")))
+    }
+
+    /// The types of the module whose ID `text` is, as JSON text.
+    async fn of_text(&self, text: &str, expected: &str) -> Result<ModuleTypes> {
+        let shown = || match text.trim() {
+            "" => "nothing".to_owned(),
+            text => text.chars().take(80).collect(),
+        };
+        let id: String = serde_json::from_str(text)
+            .map_err(|_| self.broken(expected, &format!("something that is no JSON string: {}", shown())))?;
+        let call = self
+            .evaluator
+            .decode(&id)
+            .map_err(|_| self.broken(expected, &format!("something that is no ID: {}", shown())))?;
+        self.of_call(&call, expected).await
+    }
+
+    async fn of_call(&self, call: &Arc<Call>, expected: &str) -> Result<ModuleTypes> {
+        let node = self.read(call).await?;
+        match node.value.get::<ModuleValue>() {
+            Some(ModuleValue { loaded: None, types }) => Ok(types.as_ref().clone()),
+            Some(_) => Err(self.broken(expected, "a module that was loaded from a source")),
+            None => Err(self.broken(expected, &format!("the ID of a `{}`", node.type_name()))),
+        }
+    }
+
+    /// What a recipe means under the module's view, whoever wrote it under whichever.
+    async fn read(&self, call: &Arc<Call>) -> Result<Node> {
+        let view: Arc<str> = self.module.view.to_string().into();
+        let call = self.evaluator.received(self.caller, &call.seen_under(&view));
+        self.evaluator.load(self.caller, &call).await.map_err(|e| self.doing(e))
+    }
+
+    fn doing(&self, fault: Fault) -> Fault {
+        fault.context(format!("find out the types of module `{}` {}", self.module.name(), self.by()))
+    }
+
+    /// Who registers the types, and how.
+    fn by(&self) -> String {
+        format!("from {} ({})", self.module.provider_label(), self.module.contract())
+    }
+
+    fn broken(&self, expected: &str, came: &str) -> Fault {
+        let (maker, contract) = (self.module.provider_label(), self.module.contract());
+        Fault::user(format!(
+            "{maker} broke the contract \"{contract}\" for module `{}`: expected {expected}, got {came}",
+            self.module.name()
+        ))
+        .with_hint(format!("this is for its author: docs/sdk-authors.md describes \"{contract}\""))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::typedef::type_def::{FunctionArg, ObjectDef};
+
+    fn object(name: &str) -> TypeDef {
+        TypeDef::of(TypeDefKind::Object(Arc::new(ObjectDef { name: name.to_owned(), ..ObjectDef::default() })))
+    }
+
+    #[test]
+    fn contracts_by_signature() {
+        let arg = |name: &str, ty: TypeDef| FunctionArg { name: name.into(), type_def: ty, ..FunctionArg::default() };
+        let of_name = |name: &str| match name {
+            "modSource" => object("ModuleSource"),
+            "introspectionJson" => object("File").with_optional(true),
+            _ => TypeDef::of(TypeDefKind::String),
+        };
+        let check = |args: &[&str], returns: TypeDef, want: Option<Contract>| {
+            let args = args.iter().map(|name| arg(name, of_name(name))).collect();
+            let function = Function { args, returns, ..Function::default() };
+            assert_eq!(Contract::of_signature(&function).ok(), want);
+        };
+        let two = ["modSource", "introspectionJson"];
+        let three = ["modSource", "introspectionJson", "outputFilePath"];
+        check(&three, object("Container"), Some(Contract::TypesContainer));
+        check(&two, object("Container"), None);
+        check(&two, object("Module"), Some(Contract::Typed));
+        check(&["modSource"], object("Module"), Some(Contract::Typed));
+        check(&three, object("Module"), None);
+        check(&two, TypeDef::of(TypeDefKind::List(Arc::new(object("TypeDef")))), Some(Contract::Declared));
+        check(&two, object("File"), Some(Contract::Document));
+        check(&["modSource", "other"], object("Module"), None);
+        check(&two, TypeDef::of(TypeDefKind::String), None);
+        check(&two, object("Module").with_optional(true), None);
+        for wrong in [
+            object("File"),
+            TypeDef::of(TypeDefKind::String),
+            TypeDef::of(TypeDefKind::List(Arc::new(object("ModuleSource")))),
+        ] {
+            let function =
+                Function { args: vec![arg("modSource", wrong)], returns: object("Module"), ..Function::default() };
+            assert!(Contract::of_signature(&function).is_err());
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! A loaded module, and the objects that its functions give.
+
+use std::sync::Arc;
+
+use rondel_call::{Call, CallSpec, ModuleRef};
+use rondel_digest::Digest;
+use rondel_fault::Fault;
+use rondel_model::Container;
+use rondel_sdk::Sdk;
+use rondel_session::ActingModule;
+use rondel_version::View;
+use tokio::sync::OnceCell;
+
+use crate::load::register_types::Contract;
+use crate::names::field_name;
+use crate::sdk::entrypoint::Entrypoint;
+use crate::sdk::sdk_module::{SdkModule, TYPES};
+use crate::source::module_source::{ModuleSource, SourceRole};
+use crate::typedef::type_def::{CachePolicy, Function, ModuleTypes, ObjectDef};
+
+/// The engine's own field of a module source that gives the module, for whoever asks.
+pub const FIELD: &str = "_asModule";
+/// The feature of an SDK that lets the code of a module see the module's own types.
+const SELF_CALLS: &str = "SELF_CALLS";
+/// From this version on results of functions are kept across sessions unless the module says otherwise.
+const CACHED_SINCE: View = View::new(0, 19, 4);
+
+/// A loaded module.
+pub struct Module {
+    /// Where it comes from.
+    pub source: Arc<ModuleSource>,
+    /// The API version that it sees.
+    pub view: View,
+    /// Its types as they are served; empty while they are being found out.
+    pub types: Arc<ModuleTypes>,
+    /// What it uses.
+    pub dependencies: Vec<Arc<Module>>,
+    /// What it would use and cannot, and why.
+    pub broken: Vec<(String, Fault)>,
+    /// What it is: equal implementations share results.
+    pub implementation: Digest,
+    pub(crate) provider: Provider,
+    pub(crate) runtime: Arc<OnceCell<Container>>,
+}
+
+/// What makes a module's runtime and finds out its types.
+#[derive(Clone)]
+pub enum Provider {
+    /// Nothing: the module has no code of its own.
+    None,
+    /// A built-in SDK.
+    Builtin(Arc<dyn Sdk>),
+    /// A module.
+    Module(Arc<SdkModule>),
+    /// A module that serves its functions itself.
+    Entrypoint(Arc<Entrypoint>),
+}
+
+impl Provider {
+    /// What of it decides runtimes and types.
+    pub fn version(&self) -> Option<String> {
+        match self {
+            Provider::None => None,
+            Provider::Builtin(sdk) => Some(sdk.version().to_owned()),
+            Provider::Module(sdk) => Some(sdk.module.implementation.to_string()),
+            Provider::Entrypoint(entrypoint) => Some(entrypoint.module.implementation.to_string()),
+        }
+    }
+}
+
+/// An object of a module: its type and its state as the module's code gave it, private parts included.
+#[derive(Clone)]
+pub struct ModuleObject {
+    /// The module.
+    pub module: Arc<Module>,
+    /// The type.
+    pub def: Arc<ObjectDef>,
+    /// The state by the module's own names.
+    pub state: Arc<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// What the API calls a module: one that is being described, or one that was loaded.
+#[derive(Clone)]
+pub struct ModuleValue {
+    /// Its types.
+    pub types: Arc<ModuleTypes>,
+    /// The module, when it was loaded.
+    pub loaded: Option<Arc<Module>>,
+}
+
+/// For whom results of a function hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResultLifetime {
+    /// For everybody, for a number of seconds.
+    Persistent(Option<u64>),
+    /// For one session.
+    Session,
+    /// For one call.
+    Never,
+}
+
+impl Module {
+    /// The name under which it is served.
+    pub fn name(&self) -> &str {
+        self.source.name()
+    }
+
+    /// The call that gives it.
+    pub fn call(&self) -> Arc<Call> {
+        Call::new(Some(self.source.call()), CallSpec::new("Module", FIELD))
+    }
+
+    /// The module as processes speak for it.
+    pub fn acting_module(self: &Arc<Self>) -> ActingModule {
+        ActingModule {
+            view: self.view,
+            implementation: self.implementation,
+            call: self.call(),
+            source: self.source.place().into(),
+            module: self.clone(),
+        }
+    }
+
+    /// How its configuration names its SDK.
+    pub fn sdk_name(&self) -> &str {
+        self.source.config.sdk.as_ref().map(|sdk| sdk.source.as_str()).unwrap_or_default()
+    }
+
+    /// Whether its code is generated with its own types in it, as it asks for: its SDK must be able to tell them before
+    /// there is code. docs/protocol.md#what-a-modules-code-sees.
+    pub fn calls_itself(&self) -> bool {
+        self.wants_itself() && !self.types.objects.is_empty()
+    }
+
+    /// The same, whether its types are known already or not.
+    pub fn wants_itself(&self) -> bool {
+        let sdk = self.source.config.sdk.as_ref();
+        let asked = sdk.and_then(|sdk| sdk.experimental.get(SELF_CALLS)).and_then(serde_json::Value::as_bool);
+        let able = matches!(&self.provider, Provider::Module(sdk) if sdk.has(TYPES));
+        asked == Some(true) && able
+    }
+
+    /// How people name what registers its types: the SDK, or the entrypoint.
+    pub fn provider_label(&self) -> String {
+        match &self.provider {
+            Provider::Entrypoint(entrypoint) => format!("the entrypoint `{}`", entrypoint.name),
+            _ => format!("the SDK `{}`", self.sdk_name()),
+        }
+    }
+
+    /// How its types are registered.
+    pub fn contract(&self) -> Contract {
+        match &self.provider {
+            Provider::Module(sdk) => sdk.contract,
+            Provider::Entrypoint(_) => Contract::Entrypoint,
+            Provider::None | Provider::Builtin(_) => Contract::EmptyCall,
+        }
+    }
+
+    /// What calls of its functions say about it.
+    pub fn reference(&self) -> ModuleRef {
+        ModuleRef { module: self.call(), implementation: self.implementation }
+    }
+
+    /// Its main object.
+    pub fn main(&self) -> Option<&Arc<ObjectDef>> {
+        self.types.object(&crate::names::type_name(self.name()))
+    }
+
+    /// The field of the root type that makes its main object.
+    pub fn constructor_name(&self) -> String {
+        field_name(self.name())
+    }
+
+    /// For whom results of `function` hold.
+    pub fn lifetime(&self, function: &Function) -> ResultLifetime {
+        if self.source.config.sdk.as_ref().is_some_and(|sdk| sdk.debug) {
+            return ResultLifetime::Never;
+        }
+        let disabled = match self.source.role {
+            SourceRole::Sdk => Some(false),
+            SourceRole::Module => self.source.config.disable_default_function_caching,
+        };
+        match function.cache {
+            CachePolicy::Never => ResultLifetime::Never,
+            CachePolicy::PerSession => ResultLifetime::Session,
+            CachePolicy::Default(seconds) => ResultLifetime::Persistent(seconds),
+            CachePolicy::Unsaid if !disabled.unwrap_or(self.view < CACHED_SINCE) => ResultLifetime::Persistent(None),
+            CachePolicy::Unsaid => ResultLifetime::Session,
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Loaded modules as data: what provides them, and the GraphQL types that they add to a schema.
+
+pub(crate) mod interface_conformance;
+pub mod load_report;
+pub mod loaded_module;
+pub mod module_schema;
+pub mod name_conflicts;

@@ -1,0 +1,61 @@
+//! What modules that are served side by side must not both have: one name stands for one thing.
+
+use std::sync::Arc;
+
+use rondel_fault::{Fault, Result};
+
+use crate::config::module_config::FILE_NAME;
+use crate::module::loaded_module::Module;
+
+/// Checks that serving `module` beside `others` is possible; whether it is among them already.
+///
+/// # Errors
+/// When another module has its name, or a name of what it serves.
+pub fn check<'a>(module: &Module, others: impl Iterator<Item = &'a Arc<Module>>) -> Result<bool> {
+    for other in others {
+        if other.name() != module.name() {
+            if let Some(shared) = shared(other, module) {
+                let (one, two) = (other.name(), module.name());
+                let message = format!("the modules `{one}` and `{two}` cannot be served together: both have {shared}");
+                let hint = format!("give one of them another `name` under `dependencies` in `{FILE_NAME}`");
+                return Err(Fault::user(message).with_hint(hint));
+            }
+        } else if other.implementation == module.implementation {
+            return Ok(true);
+        } else {
+            // Users match on this text; see docs/protocol.md#serving-modules.
+            let (name, one, two) = (module.name(), module.source.describe(), other.source.describe());
+            return Err(Fault::user(format!(
+                "module {name} (source: {one}) already exists with different source {two}"
+            )));
+        }
+    }
+    Ok(false)
+}
+
+/// That what a module uses can be served together.
+///
+/// # Errors
+/// As for [`check`].
+pub fn among(dependencies: &[Arc<Module>]) -> Result<()> {
+    for (at, module) in dependencies.iter().enumerate() {
+        check(module, dependencies[..at].iter())?;
+    }
+    Ok(())
+}
+
+/// What both add to a schema under one name.
+fn shared(one: &Module, other: &Module) -> Option<String> {
+    let has = |name: &str| {
+        let types = &other.types;
+        types.object(name).is_some() || types.interface(name).is_some() || types.enumeration(name).is_some()
+    };
+    let types = &one.types;
+    let objects = types.objects.iter().map(|def| &def.name);
+    let rest = types.interfaces.iter().map(|def| &def.name).chain(types.enums.iter().map(|def| &def.name));
+    match objects.chain(rest).find(|name| has(name)) {
+        Some(name) => Some(format!("the type `{name}`")),
+        None => (one.constructor_name() == other.constructor_name())
+            .then(|| format!("the constructor `{}`", one.constructor_name())),
+    }
+}

@@ -1,0 +1,303 @@
+//! Entrypoints: modules that register the types of another module and serve its functions. See docs/protocol.md#entrypoints.
+//!
+//! What an entrypoint does for a module is done in that module's name, as with SDKs: its own process speaks for itself, and
+//! whatever process it starts speaks for the module. Unlike an SDK it is given values of others, as arguments of the module's
+//! functions: these stay what they are. Results of `call` are kept under the call of the module's function,
+//! so that the rules of that function hold and not those of the entrypoint.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use rondel_call::Literal;
+use rondel_fault::{Fault, Result};
+use rondel_gql::types::FieldDef;
+use rondel_query::{Caller, Evaluator, Node};
+use rondel_session::{CallOutcome, FunctionCall};
+use rondel_version::ENGINE;
+use serde_json::{Map, Value as Json};
+
+use crate::call::function_call::run;
+use crate::load::modules::{Modules, acting_as};
+use crate::module::loaded_module::{Module, ModuleObject, Provider};
+use crate::module::module_schema::ModuleSchema;
+use crate::sdk::sdk_module::{describe, required};
+use crate::source::module_source::ModuleSource;
+use crate::source::workspace::Workspace;
+use crate::typedef::type_def::{Function, ObjectDef};
+
+/// A function that an entrypoint has: its name, its arguments with their types, and its result.
+struct Signature {
+    name: &'static str,
+    args: &'static [(&'static str, &'static str)],
+    returns: &'static str,
+}
+
+const WORKSPACE: &str = "workspace";
+const RECEIVER_TYPE: &str = "receiverType";
+const RECEIVER: &str = "receiverValue";
+const FUNCTION: &str = "fnName";
+const ARGS: &str = "fnArgs";
+
+/// Registers types.
+const TYPES: Signature = Signature { name: "types", args: &[(WORKSPACE, "Workspace!")], returns: "[TypeDef!]!" };
+/// Serves a function call.
+const CALL: Signature = Signature {
+    name: "call",
+    args: &[
+        (WORKSPACE, "Workspace!"),
+        (RECEIVER_TYPE, "String!"),
+        (RECEIVER, "JSON"),
+        (FUNCTION, "String!"),
+        (ARGS, "JSON!"),
+    ],
+    returns: "JSON!",
+};
+
+impl Signature {
+    fn describe(&self) -> String {
+        let args: Vec<_> = self.args.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
+        format!("`{}({}): {}`", self.name, args.join(", "), self.returns)
+    }
+
+    /// Whether `function` can be called with these arguments, and gives this result.
+    fn fits(&self, function: &Function) -> bool {
+        let takes = |(name, ty): &(&str, &str)| {
+            let given = function.args.iter().find(|arg| arg.name == *name).map(|arg| arg.type_def.describe());
+            // An argument that need not be given takes what is given as well.
+            given.is_some_and(|given| given == *ty || Some(&*given) == ty.strip_suffix('!'))
+        };
+        let known = |name: &str| self.args.iter().any(|(known, _)| *known == name);
+        let free = |arg: &crate::typedef::type_def::FunctionArg| arg.type_def.optional || arg.default_value.is_some();
+        function.returns.describe() == self.returns
+            && self.args.iter().all(takes)
+            && function.args.iter().all(|arg| known(&arg.name) || free(arg))
+    }
+}
+
+/// A module as another module's entrypoint.
+pub struct Entrypoint {
+    /// The module that is the entrypoint.
+    pub module: Arc<Module>,
+    /// How the other module's configuration names it.
+    pub name: String,
+    constructor: Arc<FieldDef>,
+    types: Arc<FieldDef>,
+    main: Arc<ObjectDef>,
+    call: Arc<Function>,
+}
+
+impl Entrypoint {
+    /// `module` as the entrypoint called `name` of the module `of`.
+    ///
+    /// # Errors
+    /// When it lacks one of the functions, or has one that cannot be called.
+    fn new(module: Arc<Module>, name: &str, of: &str) -> Result<Self> {
+        let refused = |expected: &str, got: &str| {
+            Fault::user(format!(
+                "the entrypoint `{name}` of module `{of}` broke the contract \"entrypoint\": expected {expected}, got {got}"
+            ))
+            .with_hint(format!(
+                "this is for the author of the entrypoint: the main object of its module `{}` has the functions {} and {}",
+                module.name(),
+                TYPES.describe(),
+                CALL.describe()
+            ))
+        };
+        let Some(main) = module.main().cloned() else {
+            return Err(refused("a module with functions", "one without"));
+        };
+        if let Some(arg) = main.constructor.as_deref().and_then(required) {
+            let got = format!("one that requires `{}: {}`", arg.original, arg.type_def.describe());
+            return Err(refused("a main object that is made without arguments", &got));
+        }
+        let find = |wanted: &Signature| -> Result<Arc<Function>> {
+            let found = main.functions.iter().find(|function| function.name == wanted.name);
+            match found {
+                Some(function) if wanted.fits(function) => Ok(function.clone()),
+                Some(function) => Err(refused(
+                    &format!("a function {}", wanted.describe()),
+                    &format!("`{}{}`", function.name, describe(function)),
+                )),
+                None => {
+                    let known: Vec<_> = main.functions.iter().map(|function| format!("`{}`", function.name)).collect();
+                    let known = if known.is_empty() { "no function".to_owned() } else { known.join(", ") };
+                    Err(refused(&format!("a function {}", wanted.describe()), &known))
+                }
+            }
+        };
+        let (types, call) = (find(&TYPES)?, find(&CALL)?);
+        let schema = ModuleSchema::of(&module);
+        let lost = || Fault::bug("an entrypoint lost its functions");
+        let types = schema.field(&main.name, &types.name).ok_or_else(lost)?;
+        let constructor = schema.constructor.clone().ok_or_else(lost)?;
+        Ok(Self { module, name: name.to_owned(), constructor, types, main, call })
+    }
+
+    /// The definitions of the types of `of`, as `types` gives them. `caller` starts processes that speak for `of`.
+    ///
+    /// # Errors
+    /// What the function fails with.
+    pub async fn types(&self, evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, of: &Module) -> Result<Node> {
+        let doing = |e: Fault| e.context(format!("call `{}` of the entrypoint `{}`", TYPES.name, self.name));
+        let object = self.object(evaluator, caller).await.map_err(doing)?;
+        let args = vec![(WORKSPACE.into(), Literal::Call(Workspace::of(&of.source).call()))];
+        evaluator.invoke(caller, &object, &self.types, args, ENGINE).await.map_err(doing)
+    }
+
+    /// The JSON text that `call` gives for one function call of `of`.
+    ///
+    /// # Errors
+    /// The error that it answers, which then is the answer to `asked` as well; its failure; or that it answers something
+    /// else.
+    pub fn call<'a>(
+        &'a self,
+        evaluator: &'a Arc<Evaluator>,
+        caller: &'a Arc<Caller>,
+        of: &'a Arc<Module>,
+        asked: &'a FunctionCall,
+    ) -> BoxFuture<'a, Result<String>> {
+        Box::pin(async move {
+            let caller = acting_as(caller, of)?;
+            let object = self.object(evaluator, &caller).await?;
+            let state = Json::Object(object.get::<ModuleObject>()?.state.as_ref().clone()).to_string();
+            let inner = FunctionCall::new(
+                self.call.original.clone(),
+                self.main.original.clone(),
+                state,
+                self.arguments(evaluator, of, asked)?,
+            );
+            let inner = Arc::new(inner);
+            let text = match run(evaluator, &caller, &self.module, inner.clone()).await {
+                Ok((text, _)) => text,
+                Err(fault) => {
+                    if let Some(CallOutcome::Error(_)) = inner.outcome() {
+                        asked.answer(CallOutcome::Error(fault.clone()))?;
+                    }
+                    return Err(fault);
+                }
+            };
+            self.result(of, &text)
+        })
+    }
+
+    /// The arguments of `call` by the names that the entrypoint's code has for them, each as JSON text.
+    fn arguments(&self, evaluator: &Evaluator, of: &Module, asked: &FunctionCall) -> Result<Vec<(String, String)>> {
+        let broken = |e| Fault::bug("an argument of a function call is no JSON").caused_by(e);
+        let mut given = Map::new();
+        for (name, text) in &asked.args {
+            given.insert(name.clone(), serde_json::from_str(text).map_err(broken)?);
+        }
+        let receiver: Json = serde_json::from_str(&asked.parent).map_err(broken)?;
+        let mut arguments = Vec::new();
+        for arg in &self.call.args {
+            let value = match arg.name.as_str() {
+                WORKSPACE => Json::from(evaluator.encode(&Workspace::of(&of.source).call())),
+                RECEIVER_TYPE => asked.parent_name.as_str().into(),
+                // A value of the scalar `JSON` is JSON text.
+                RECEIVER if receiver.is_null() => Json::Null,
+                RECEIVER => receiver.to_string().into(),
+                FUNCTION => asked.name.as_str().into(),
+                ARGS => Json::Object(given.clone()).to_string().into(),
+                _ => match &arg.default_value {
+                    Some(text) => serde_json::from_str(text).map_err(broken)?,
+                    None => continue,
+                },
+            };
+            arguments.push((arg.original.clone(), value.to_string()));
+        }
+        Ok(arguments)
+    }
+
+    /// What the function of `of` gives, when `text` is what `call` answered.
+    fn result(&self, of: &Module, text: &str) -> Result<String> {
+        let broken = |got: &str| {
+            let shown: String = got.chars().take(80).collect();
+            Fault::user(format!(
+                "the entrypoint `{}` of module `{}` broke the contract \"entrypoint\": expected JSON text from `{}`, got {shown}",
+                self.name,
+                of.name(),
+                CALL.name
+            ))
+            .with_hint("a result is written as for `returnValue`; of a function without a result it is `null`")
+        };
+        match serde_json::from_str(text) {
+            Ok(Json::String(inner)) => match serde_json::from_str::<Json>(&inner) {
+                Ok(_) => Ok(inner),
+                Err(_) => Err(broken(&inner)),
+            },
+            Ok(Json::Null) => Err(broken("no value")),
+            Ok(_) => Ok(text.to_owned()),
+            Err(_) => Err(broken(text)),
+        }
+    }
+
+    /// Its main object.
+    async fn object(&self, evaluator: &Arc<Evaluator>, caller: &Arc<Caller>) -> Result<Node> {
+        evaluator.invoke(caller, &Node::root(), &self.constructor, Vec::new(), ENGINE).await
+    }
+}
+
+impl Modules {
+    /// What serves the functions of a module that has an entrypoint.
+    ///
+    /// # Errors
+    /// When the entrypoint cannot be loaded, or breaks the contract.
+    pub(crate) async fn entrypoint(
+        self: &Arc<Self>,
+        evaluator: Option<&Arc<Evaluator>>,
+        caller: &Arc<Caller>,
+        source: &ModuleSource,
+    ) -> Result<Provider> {
+        let named = source.config.entrypoint.as_ref().map(|entrypoint| entrypoint.source.as_str()).unwrap_or_default();
+        let lost = || Fault::bug(format!("module `{}` lost its entrypoint", source.name()));
+        let entrypoint = source.sdk.as_ref().ok_or_else(lost)?;
+        let module = self.load(evaluator, caller, entrypoint).await;
+        let module = module.map_err(|e| e.context(format!("load the entrypoint `{named}`")))?;
+        Entrypoint::new(module, named, source.name()).map(|entrypoint| Provider::Entrypoint(Arc::new(entrypoint)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::typedef::type_def::{FunctionArg, ScalarDef, TypeDef, TypeDefKind};
+
+    fn ty(text: &str) -> TypeDef {
+        let (name, optional) = text.strip_suffix('!').map_or((text, true), |name| (name, false));
+        let kind = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+            Some(element) => TypeDefKind::List(Arc::new(ty(element))),
+            None if name == "String" => TypeDefKind::String,
+            None if name == "JSON" => {
+                TypeDefKind::Scalar(Arc::new(ScalarDef { name: name.into(), ..ScalarDef::default() }))
+            }
+            None => TypeDefKind::Object(Arc::new(ObjectDef { name: name.into(), ..ObjectDef::default() })),
+        };
+        TypeDef { kind, optional }
+    }
+
+    fn function(args: &[(&str, &str)], returns: &str) -> Function {
+        let arg = |(name, text): &(&str, &str)| FunctionArg {
+            name: (*name).into(),
+            type_def: ty(text),
+            ..FunctionArg::default()
+        };
+        Function { args: args.iter().map(arg).collect(), returns: ty(returns), ..Function::default() }
+    }
+
+    #[test]
+    fn signatures() {
+        let types = |args: &[(&str, &str)], returns: &str| TYPES.fits(&function(args, returns));
+        assert!(types(&[("workspace", "Workspace!")], "[TypeDef!]!"));
+        assert!(types(&[("workspace", "Workspace"), ("more", "String")], "[TypeDef!]!"));
+        assert!(!types(&[], "[TypeDef!]!"));
+        assert!(!types(&[("workspace", "Directory!")], "[TypeDef!]!"));
+        assert!(!types(&[("workspace", "Workspace!"), ("more", "String!")], "[TypeDef!]!"));
+        assert!(!types(&[("workspace", "Workspace!")], "[TypeDef!]"));
+        assert!(CALL.fits(&function(CALL.args, "JSON!")));
+        let mut args = CALL.args.to_vec();
+        args[2].1 = "JSON!";
+        assert!(!CALL.fits(&function(&args, "JSON!")), "a constructor has no receiver");
+        assert!(!CALL.fits(&function(CALL.args, "String!")));
+        assert_eq!(TYPES.describe(), "`types(workspace: Workspace!): [TypeDef!]!`");
+    }
+}

@@ -1,0 +1,56 @@
+//! The container that serves a module's functions: made once, when the first call needs it.
+
+use std::sync::Arc;
+
+use rondel_fault::{Fault, Result};
+use rondel_model::Container;
+use rondel_query::{Caller, Evaluator};
+use rondel_schema::Registry;
+use rondel_session::client;
+
+use crate::load::modules::{acting_as, schemas_for_code};
+use crate::module::loaded_module::{Module, Provider};
+
+/// The runtime of `module`.
+///
+/// # Errors
+/// When the module has no SDK, or its SDK cannot make one.
+pub async fn runtime(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &Arc<Module>) -> Result<Container> {
+    let make = async || match &module.provider {
+        Provider::None => Err(Fault::user(format!("module `{}` has no SDK, and so no functions", module.name()))),
+        Provider::Builtin(sdk) => {
+            let me = client(caller)?;
+            let mut cx = me.op_cx.clone();
+            cx.events = caller.events.clone();
+            sdk.runtime(&me.services.ops, &cx, &source_of(module, &me.services.registry)).await
+        }
+        Provider::Entrypoint(entrypoint) => Err(Fault::user(format!(
+            "module `{}` has no runtime: its functions are served by the entrypoint `{}`",
+            module.name(),
+            entrypoint.name
+        ))),
+        Provider::Module(sdk) => sdk.runtime(evaluator, &acting_as(caller, module)?, module).await,
+    };
+    module.runtime.get_or_try_init(make).await.cloned()
+}
+
+/// Who made the runtime of `module`, for people.
+pub fn runtime_provider(module: &Module) -> String {
+    let function = if let Provider::Module(_) = module.provider { "`moduleRuntime` of " } else { "" };
+    format!("{function}the SDK `{}`", module.sdk_name())
+}
+
+fn source_of(module: &Arc<Module>, registry: &Registry) -> rondel_sdk::Source {
+    let source = &module.source;
+    let (core, schema) = schemas_for_code(registry, module.view, &module.dependencies);
+    rondel_sdk::Source {
+        name: source.config.name.clone(),
+        context: source.context(),
+        root: source.root.clone(),
+        source: crate::source::module_source::inside_context(&source.root, source.config.source_subpath())
+            .unwrap_or_default(),
+        view: module.view,
+        core,
+        schema,
+    }
+}

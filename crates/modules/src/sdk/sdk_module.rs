@@ -1,0 +1,286 @@
+//! SDKs that are modules: what they can do, and their functions as the engine calls them. See docs/protocol.md#functions-of-an-sdk.
+
+use std::sync::Arc;
+
+use rondel_call::{Call, Literal};
+use rondel_fault::{Fault, Kind as FaultKind, Result};
+use rondel_model::Container;
+use rondel_query::{Caller, Evaluator, Node};
+use rondel_version::ENGINE;
+use serde_json::{Map, Value as Json};
+
+use crate::load::modules::introspection;
+use crate::load::register_types::Contract;
+use crate::module::loaded_module::{Module, Provider};
+use crate::module::module_schema::ModuleSchema;
+use crate::names::field_name;
+use crate::typedef::type_def::{Function, FunctionArg, TypeDef, TypeDefKind};
+
+/// The function that registers types.
+pub const TYPES: &str = "moduleTypes";
+/// The function that generates code.
+pub const CODEGEN: &str = "codegen";
+/// The function that generates a client.
+pub const CLIENT: &str = "generateClient";
+/// The function that names the files of the host that generating a client needs.
+pub const CLIENT_FILES: &str = "requiredClientGenerationFiles";
+/// The function that makes a runtime.
+const RUNTIME: &str = "moduleRuntime";
+/// The function that is given the configuration.
+const CONFIG: &str = "withConfig";
+/// Their arguments.
+const SOURCE: &str = "modSource";
+const INTROSPECTION: &str = "introspectionJson";
+const OUTPUT: &str = "outputFilePath";
+const FOLDER: &str = "outputDir";
+/// Their types, without the mark that null is none: an SDK may allow it.
+const ARGUMENTS: &[(&str, &str)] =
+    &[(SOURCE, "ModuleSource"), (INTROSPECTION, "File"), (OUTPUT, "String"), (FOLDER, "String")];
+/// Where a types container leaves the ID.
+pub const OUTPUT_PATH: &str = "/module-typedefs.json";
+
+type Arguments = Vec<(Arc<str>, Literal)>;
+
+/// What a function of an SDK is given beside the module's source.
+#[derive(Default)]
+pub struct SdkArguments {
+    /// The introspection file; none: that of what the module's code sees.
+    pub introspection: Option<Arc<Call>>,
+    /// The folder for the files of a client.
+    pub folder: Option<String>,
+}
+
+/// A module as another module's SDK.
+pub struct SdkModule {
+    /// The module that is the SDK.
+    pub module: Arc<Module>,
+    /// How the other module's configuration names it.
+    pub name: String,
+    /// How it registers types.
+    pub contract: Contract,
+    schema: Arc<ModuleSchema>,
+    config: Option<Arguments>,
+}
+
+impl SdkModule {
+    /// `module` as the SDK called `name`, configured with `config`.
+    ///
+    /// # Errors
+    /// When it has no main object, a function of the wrong signature, or cannot be configured like that.
+    pub fn new(module: Arc<Module>, name: &str, config: Option<&Map<String, Json>>) -> Result<Self> {
+        let find = |function: &str| -> Option<Arc<Function>> {
+            module.main()?.functions.iter().find(|known| known.name == function).cloned()
+        };
+        let contract = match find(TYPES) {
+            None => Contract::EmptyCall,
+            Some(function) => Contract::of_signature(&function).map_err(|came| signature(name, &function, &came))?,
+        };
+        if let (Contract::Typed, Provider::Entrypoint(entrypoint)) = (contract, &module.provider) {
+            return Err(Fault::user(format!(
+                "the SDK `{name}` cannot keep the contract \"{contract}\": its functions are served by the entrypoint `{}`, \
+                 so that processes which it starts speak for the SDK and not for the module being loaded",
+                entrypoint.name
+            ))
+            .with_hint("let `moduleTypes` give a container that registers the types, or the types themselves"));
+        }
+        if let Some(function) = find(RUNTIME) {
+            let fits = function.returns.describe() == "Container!" && takes(&function, &[SOURCE, INTROSPECTION]);
+            if !fits {
+                return Err(signature(
+                    name,
+                    &function,
+                    "(modSource: ModuleSource!, introspectionJson: File!): Container!",
+                ));
+            }
+        }
+        if let Some(arg) = module.main().and_then(|main| main.constructor.clone()).and_then(|c| required(&c).cloned()) {
+            return Err(Fault::user(format!(
+                "the SDK `{name}` cannot be used: its constructor requires `{}`, and an SDK is made without arguments",
+                arg.original
+            ))
+            .with_hint("give the argument a default"));
+        }
+        if let (Some(function), Some(main)) = (find(CONFIG), module.main())
+            && function.returns.describe() != format!("{}!", main.name)
+        {
+            return Err(signature(name, &function, &format!("a result of the type `{}!`", main.name)));
+        }
+        let config = match config.filter(|config| !config.is_empty()) {
+            None => None,
+            Some(config) => Some(configuration(name, find(CONFIG), config)?),
+        };
+        let schema = ModuleSchema::of(&module);
+        Ok(Self { module, name: name.to_owned(), contract, schema, config })
+    }
+
+    /// The container whose entrypoint serves the functions of `of`.
+    ///
+    /// # Errors
+    /// When the SDK makes none, or its function fails.
+    pub async fn runtime(
+        &self,
+        evaluator: &Arc<Evaluator>,
+        caller: &Arc<Caller>,
+        of: &Arc<Module>,
+    ) -> Result<Container> {
+        if !self.has(RUNTIME) {
+            // Users match on the middle of this text; see docs/protocol.md#functions-of-an-sdk.
+            return Err(Fault::user(format!(
+                "the SDK `{}` of module `{}`: SDK does not support defining and executing functions",
+                self.name,
+                of.name()
+            ))
+            .with_hint(
+                "it has no function `moduleRuntime(modSource: ModuleSource!, introspectionJson: File!): Container!`",
+            ));
+        }
+        Ok(self.call(evaluator, caller, of, RUNTIME, SdkArguments::default()).await?.get::<Container>()?.clone())
+    }
+
+    /// Calls `function` for the module `of`, with what of the known arguments it takes.
+    ///
+    /// # Errors
+    /// What the function fails with.
+    pub async fn call(
+        &self,
+        evaluator: &Arc<Evaluator>,
+        caller: &Arc<Caller>,
+        of: &Arc<Module>,
+        function: &str,
+        given: SdkArguments,
+    ) -> Result<Node> {
+        let doing = |e: Fault| {
+            with_guide(e.context(format!("call `{function}` of the SDK `{}` for module `{}`", self.name, of.name())))
+        };
+        let object = self.object(evaluator, caller).await.map_err(doing)?;
+        let field = self.schema.field(object.type_name(), function);
+        let field = field.ok_or_else(|| Fault::bug(format!("an SDK lost its function `{function}`")))?;
+        let mut args: Arguments = Vec::new();
+        for arg in &field.args {
+            let value = match &*arg.name {
+                SOURCE => Literal::Call(of.source.content().call()),
+                INTROSPECTION => Literal::Call(match &given.introspection {
+                    Some(call) => call.clone(),
+                    None => introspection(evaluator, caller, of).await.map_err(doing)?,
+                }),
+                OUTPUT => Literal::String(OUTPUT_PATH.into()),
+                FOLDER => Literal::String(given.folder.as_deref().unwrap_or_default().into()),
+                _ => continue,
+            };
+            args.push((arg.name.clone(), value));
+        }
+        evaluator.invoke(caller, &object, &field, args, ENGINE).await.map_err(doing)
+    }
+
+    /// Whether it has a function of that name.
+    pub fn has(&self, function: &str) -> bool {
+        self.module.main().is_some_and(|main| main.functions.iter().any(|known| known.name == function))
+    }
+
+    /// The main object, configured.
+    async fn object(&self, evaluator: &Arc<Evaluator>, caller: &Arc<Caller>) -> Result<Node> {
+        let constructor = self.schema.constructor.as_ref();
+        let constructor = constructor.ok_or_else(|| Fault::user("the SDK has no main object"))?;
+        let object = evaluator.invoke(caller, &Node::root(), constructor, Vec::new(), ENGINE).await?;
+        let Some(config) = &self.config else { return Ok(object) };
+        let field = self.schema.field(object.type_name(), CONFIG);
+        let field = field.ok_or_else(|| Fault::bug(format!("an SDK lost its function `{CONFIG}`")))?;
+        evaluator.invoke(caller, &object, &field, config.clone(), ENGINE).await
+    }
+}
+
+/// `fault`, with where to read what an SDK has to do unless something better is said already.
+pub fn with_guide(fault: Fault) -> Fault {
+    if !fault.hints().is_empty() || fault.kind() != FaultKind::User {
+        return fault;
+    }
+    fault.with_hint("docs/sdk-authors.md says what each function of an SDK gives, and which types a module may have")
+}
+
+/// The first argument that must be given.
+pub(crate) fn required(function: &Function) -> Option<&FunctionArg> {
+    function.args.iter().find(|arg| !arg.type_def.optional && arg.default_value.is_none())
+}
+
+/// Whether every argument that `function` requires is one of `names`, and those that the engine gives have their types.
+pub fn takes(function: &Function, names: &[&str]) -> bool {
+    let given = |arg: &FunctionArg| names.contains(&arg.name.as_str());
+    let typed = |arg: &FunctionArg| {
+        let known = ARGUMENTS.iter().find(|(name, _)| *name == arg.name);
+        known.is_none_or(|(_, ty)| arg.type_def.describe().trim_end_matches('!') == *ty)
+    };
+    let filled = |arg: &FunctionArg| given(arg) || arg.type_def.optional || arg.default_value.is_some();
+    function.args.iter().all(|arg| filled(arg) && typed(arg))
+}
+
+/// How a function looks.
+pub fn describe(function: &Function) -> String {
+    let args: Vec<_> = function.args.iter().map(|arg| format!("{}: {}", arg.name, arg.type_def.describe())).collect();
+    format!("({}): {}", args.join(", "), function.returns.describe())
+}
+
+fn signature(sdk: &str, function: &Function, wanted: &str) -> Fault {
+    Fault::user(format!(
+        "the SDK `{sdk}` has a function `{}` that the engine cannot call: expected {wanted}, got {}",
+        function.name,
+        describe(function)
+    ))
+    .with_hint("docs/sdk-authors.md lists the functions of an SDK and their signatures")
+}
+
+/// The arguments of `withConfig` for the keys of `sdk.config`.
+fn configuration(sdk: &str, function: Option<Arc<Function>>, config: &Map<String, Json>) -> Result<Arguments> {
+    let Some(function) = function else {
+        return Err(Fault::user(format!("the SDK `{sdk}` takes no configuration: it has no function `{CONFIG}`"))
+            .with_hint("remove `sdk.config` from `dagger.json`"));
+    };
+    let mut args = Vec::new();
+    for (key, value) in config {
+        let arg = function.args.iter().find(|arg| arg.original == *key || arg.name == field_name(key));
+        let Some(arg) = arg else {
+            let known: Vec<_> = function.args.iter().map(|arg| format!("`{}`", arg.original)).collect();
+            return Err(Fault::user(format!("the SDK `{sdk}` knows no configuration key `{key}`"))
+                .with_hint(format!("it knows {}", known.join(", "))));
+        };
+        let literal = literal(&arg.type_def, value).ok_or_else(|| {
+            Fault::user(format!(
+                "the configuration key `{key}` of the SDK `{sdk}` must be `{}`, and is {value}",
+                arg.type_def.describe()
+            ))
+            .with_hint("change it under `sdk.config` in `dagger.json`")
+        })?;
+        args.push((arg.name.as_str().into(), literal));
+    }
+    if let Some(missing) = function.args.iter().find(|arg| {
+        !arg.type_def.optional
+            && arg.default_value.is_none()
+            && !args.iter().any(|(name, _): &(Arc<str>, _)| **name == *arg.name)
+    }) {
+        return Err(Fault::user(format!(
+            "the SDK `{sdk}` needs the configuration key `{}` of type `{}`",
+            missing.original,
+            missing.type_def.describe()
+        ))
+        .with_hint("set it under `sdk.config` in `dagger.json`"));
+    }
+    // IDENTITY: the order of the schema, whatever the order in the file.
+    args.sort_by_key(|(name, _)| function.args.iter().position(|arg| *arg.name == **name));
+    Ok(args)
+}
+
+/// `json` as a value of the type `ty`; none when it is none.
+pub fn literal(ty: &TypeDef, json: &Json) -> Option<Literal> {
+    Some(match (&ty.kind, json) {
+        (_, Json::Null) if ty.optional => Literal::Null,
+        (TypeDefKind::String, Json::String(text)) => Literal::String(text.as_str().into()),
+        (TypeDefKind::Enum(_), Json::String(text)) => Literal::Enum(text.as_str().into()),
+        (TypeDefKind::Scalar(_), Json::String(text)) => Literal::String(text.as_str().into()),
+        (TypeDefKind::Boolean, Json::Bool(value)) => Literal::Bool(*value),
+        (TypeDefKind::Integer, Json::Number(number)) => Literal::Int(number.as_i64()?),
+        (TypeDefKind::Float, Json::Number(number)) => Literal::Float(number.as_f64()?),
+        (TypeDefKind::List(element), Json::Array(items)) => {
+            Literal::List(items.iter().map(|item| literal(element, item)).collect::<Option<_>>()?)
+        }
+        _ => return None,
+    })
+}

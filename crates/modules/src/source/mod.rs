@@ -1,0 +1,11 @@
+//! Sources of modules: what a reference leads to, the files and the dependencies of a module.
+
+pub mod dependency;
+mod edit_config;
+pub mod git_source;
+pub mod module_source;
+pub(crate) mod referrer;
+mod reload_source;
+pub mod resolve_source;
+mod vanity;
+pub mod workspace;

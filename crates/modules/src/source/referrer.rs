@@ -1,0 +1,147 @@
+//! How far the engine goes for what modules name: dependencies, SDKs, repositories and images that are defaults of arguments.
+//!
+//! *Invariants.* Who named an address decides, not who makes the engine load it. Files of the user's machine speak for the
+//! user. A module in a repository speaks for the server of that repository, where the user named it, and for the outside
+//! otherwise: no module from elsewhere leads the engine to its machine. Servers are compared as they are written, since who
+//! has a name decides which address it is.
+
+use std::sync::Arc;
+
+use rondel_api::reach;
+use rondel_fault::Result;
+use rondel_model::Reach;
+use rondel_query::{Caller, ResolverContext};
+use rondel_session::{Client, client};
+
+use crate::load::modules::with_client;
+use crate::source::git_source::{GitOrigin, server};
+use crate::source::module_source::{ModuleSource, SourceKind};
+
+/// For whom a configuration speaks, or the code of a module where it declares defaults.
+#[derive(Clone, Debug)]
+pub(crate) enum Referrer {
+    /// For the user.
+    User,
+    /// For a module in a repository that the user named, or that was named on its server.
+    Repository(Arc<GitOrigin>),
+    /// For a module from elsewhere, or a process in a container.
+    Untrusted,
+}
+
+impl Referrer {
+    /// By a client, or in its files.
+    pub(crate) fn of_client(me: &Client) -> Self {
+        match me.op_cx.reach {
+            Reach::Anywhere => Self::User,
+            Reach::Outside => Self::Untrusted,
+        }
+    }
+
+    /// In the repository `git`. `None`: in a directory of the API, whose content may come from anywhere.
+    pub(crate) fn in_repository(me: &Client, git: Option<&Arc<GitOrigin>>) -> Self {
+        match git.filter(|git| git.reach(me) == Reach::Anywhere) {
+            Some(git) => Self::Repository(git.clone()),
+            None => Self::Untrusted,
+        }
+    }
+
+    /// By the module `source`, as far as `me` goes at most where it is on a host: an ID may claim that.
+    pub(crate) fn of_module(me: &Client, source: &ModuleSource) -> Self {
+        match source.kind {
+            SourceKind::Local => Self::of_client(me),
+            SourceKind::Dir | SourceKind::Git => Self::in_repository(me, source.git.as_ref()),
+        }
+    }
+
+    /// How far connections for `reference` may lead.
+    pub(crate) fn reach(&self, reference: &str) -> Reach {
+        match self {
+            Self::User => Reach::Anywhere,
+            Self::Repository(git) if [&git.clone_ref, &git.url].map(|url| server(url)).contains(&server(reference)) => {
+                Reach::Anywhere
+            }
+            Self::Repository(_) | Self::Untrusted => Reach::Outside,
+        }
+    }
+}
+
+impl GitOrigin {
+    /// How far connections to the repository may lead.
+    pub(crate) fn reach(&self, me: &Client) -> Reach {
+        reach::sealed(me, &self.url, &self.seal)
+    }
+}
+
+/// `cx` for the default `address` that the code of `source` declares: a caller that is the user goes no further for it
+/// than the module may.
+pub(crate) fn restricted_to_referrer(
+    cx: &ResolverContext,
+    source: &ModuleSource,
+    address: &str,
+) -> Result<ResolverContext> {
+    let me = client(&cx.caller)?;
+    match Referrer::of_module(me, source).reach(address) {
+        Reach::Anywhere => Ok(cx.clone()),
+        Reach::Outside => Ok(ResolverContext { caller: outside(&cx.caller)?, ..cx.clone() }),
+    }
+}
+
+/// The caller, for whom connections lead to the outside alone.
+fn outside(caller: &Arc<Caller>) -> Result<Arc<Caller>> {
+    let me = client(caller)?;
+    match me.op_cx.reach {
+        Reach::Outside => Ok(caller.clone()),
+        Reach::Anywhere => {
+            Ok(Arc::new(with_client(caller, me.outside()).with_child_identity(caller.child_identity.clone())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_speaks_for_its_server() {
+        let named = |url: &str, clone_ref: &str| {
+            Referrer::Repository(Arc::new(GitOrigin {
+                url: url.into(),
+                clone_ref: clone_ref.into(),
+                version: "v1".into(),
+                name: "refs/tags/v1".into(),
+                commit: "c".into(),
+                whole: rondel_model::Snapshot::empty(),
+                seal: "".into(),
+            }))
+        };
+        let here = named("http://127.0.0.1:3000/a/b.git", "http://127.0.0.1:3000/a/b.git");
+        let check = |named: &Referrer, reference: &str, want: Reach| {
+            assert_eq!(named.reach(reference), want, "{reference}");
+        };
+        check(&here, "http://127.0.0.1:3000/c/d.git/sub@v1", Reach::Anywhere);
+        for other in [
+            "http://127.0.0.1:3001/c.git",
+            "http://127.0.0.1/c.git",
+            "http://me@127.0.0.1:3000/c.git",
+            "https://127.0.0.1:3000/c.git",
+            "127.0.0.1:3000/c.git",
+            "git@127.0.0.1:c.git",
+        ] {
+            check(&here, other, Reach::Outside);
+        }
+        let vanity = named("https://h/r.git", "v.example/m");
+        check(&vanity, "v.example/other", Reach::Anywhere);
+        check(&vanity, "https://h/s.git", Reach::Anywhere);
+        for trick in [
+            "https://h\\@127.0.0.1/x",
+            "https://h@127.0.0.1/x",
+            "https://h?/x",
+            "https://h.evil/x",
+            "http://localhost/x",
+        ] {
+            check(&vanity, trick, Reach::Outside);
+        }
+        check(&Referrer::User, "http://localhost/x", Reach::Anywhere);
+        check(&Referrer::Untrusted, "https://h/r.git", Reach::Outside);
+    }
+}

@@ -1,0 +1,97 @@
+//! Sources whose configuration was changed: the files that belong to them now, and the modules that they name.
+
+use std::sync::Arc;
+
+use rondel_fault::Result;
+use rondel_model::op::Filter;
+use rondel_model::{AbsPath, Fs, FsOp};
+use rondel_query::Caller;
+use rondel_session::client;
+
+use crate::config::dagger_module_toml::ProviderRef;
+use crate::load::modules::Modules;
+use crate::source::module_source::{ModuleSource, SourceKind, context_patterns};
+use crate::source::referrer::Referrer;
+use crate::source::resolve_source::{ReferenceLocation, ResolveOptions, SourceRequest};
+
+impl Modules {
+    /// `source` with the files that its configuration asks for, and `more` of them, relative to its `dagger.json`. Of a
+    /// source that is not on a host, files that did not belong to it before are not known.
+    ///
+    /// # Errors
+    /// When a path leaves the context directory, or a file cannot be read.
+    pub(crate) async fn reloaded(
+        &self,
+        caller: &Arc<Caller>,
+        source: &ModuleSource,
+        more: &[String],
+    ) -> Result<ModuleSource> {
+        let me = client(caller)?;
+        let ops = &me.services.ops;
+        let mut config = source.config.clone();
+        config.include.extend_from_slice(more);
+        let (include, mut exclude) = context_patterns(&source.root, &config)?;
+        let doing = || format!("load the files of module `{}`", source.name());
+        let snapshot = match source.kind {
+            SourceKind::Local => {
+                exclude.push(".git".into());
+                let filter = Filter { include, exclude, gitignore: true };
+                ops.import_dir(&me.op_cx, source.host_directory(me)?, &filter).await
+            }
+            _ => {
+                let filter = Filter { include, exclude, gitignore: false };
+                ops.tree(
+                    &me.op_cx,
+                    &Fs::new(FsOp::Filter { source: source.whole_context().place, filter: filter.into() }),
+                )
+                .await
+            }
+        };
+        let base = AbsPath::root();
+        Ok(ModuleSource { snapshot: snapshot.map_err(|e| e.context(doing()))?, base, ..source.clone() })
+    }
+
+    /// The module that the configuration of `source` names as an SDK, or as the generator of a client.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) async fn tool(
+        &self,
+        caller: &Arc<Caller>,
+        source: &ModuleSource,
+        reference: &str,
+    ) -> Result<Arc<ModuleSource>> {
+        let me = client(caller)?;
+        let named = ProviderRef::sdk(reference);
+        let found = match crate::source::resolve_source::locate_provider(source.name(), &named, &source.root)? {
+            ReferenceLocation::Remote => {
+                let reach = Some(Referrer::of_module(me, source).reach(reference));
+                self.in_repository(
+                    caller,
+                    reference,
+                    ResolveOptions { reach, ..ResolveOptions::default() },
+                    SourceRequest::tool(String::new()),
+                )
+                .await
+            }
+            ReferenceLocation::Inside(root) if source.kind == SourceKind::Local => {
+                let root = source.host_directory(me)?.join(root);
+                self.local(caller, SourceRequest::tool(root)).await
+            }
+            ReferenceLocation::Inside(root) => {
+                let request = SourceRequest::tool(root);
+                let request = match &source.git {
+                    Some(git) => request.from(git.clone()),
+                    None => request,
+                };
+                self.inside(caller, &source.whole_context(), request).await
+            }
+        };
+        let found = found
+            .map_err(|e| e.fault().context(crate::source::resolve_source::resolving_provider(source.name(), &named)))?;
+        if !found.config_exists() {
+            return Err(crate::source::resolve_source::provider_not_found(source.name(), &named));
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,514 @@
+//! Finding sources of modules: on the host of a client, in directories of the API, and what they use.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, try_join_all};
+use rondel_fault::{Fault, Result};
+use rondel_model::op::{Edit, Filter, TreePath};
+use rondel_model::{AbsPath, Directory, Fs, FsOp, Reach};
+use rondel_query::Caller;
+use rondel_session::{Client, client};
+
+use crate::config::dagger_module_toml::{self, ConfigFormat, ProviderRef};
+use crate::config::module_config::{DependencyConfig, FILE_NAME, ModuleConfig};
+use crate::load::modules::{Modules, cache_bounded, lock};
+use crate::source::dependency::{Dependency, ResolveError, Unresolved};
+use crate::source::git_source::GitOrigin;
+use crate::source::module_source::{
+    ModuleSource, ReferenceKind, SourceKind, SourceRole, classify, context_patterns, inside_context,
+};
+use crate::source::referrer::Referrer;
+
+/// How a reference is looked up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ResolveOptions<'a> {
+    /// The commit that was pinned.
+    pub pin: &'a str,
+    /// The folder itself, not one above it.
+    pub exact: bool,
+    /// A folder of a repository without a configuration, or a path of the host where nothing is, is a source, too.
+    pub allow_missing: bool,
+    /// A folder of the host without a configuration is a source, too: one that can be configured.
+    pub unconfigured: bool,
+    /// Reach of connections. `None`: that of the caller, who names the reference.
+    pub reach: Option<Reach>,
+}
+
+impl<'a> ResolveOptions<'a> {
+    /// As the configuration of a module says of its SDK or entrypoint.
+    fn of(provider: &'a ProviderRef, referrer: &Referrer) -> Self {
+        Self { pin: &provider.pin, reach: Some(referrer.reach(&provider.reference)), ..Self::default() }
+    }
+
+    /// As the configuration of a module says of a dependency.
+    fn dependency(dependency: &'a DependencyConfig, referrer: &Referrer) -> Self {
+        Self { pin: &dependency.pin, reach: Some(referrer.reach(&dependency.source)), ..Self::default() }
+    }
+}
+
+/// A source to be found in the folder `root`.
+pub(crate) struct SourceRequest<P> {
+    root: P,
+    renamed: Option<String>,
+    role: SourceRole,
+    /// The places and names of the modules that need it.
+    dependents: Vec<(String, String)>,
+    /// The repository that it is in.
+    git: Option<Arc<GitOrigin>>,
+}
+
+impl<P> SourceRequest<P> {
+    /// Under its own name, for its own functions.
+    pub(crate) fn of(root: P) -> Self {
+        Self { root, renamed: None, role: SourceRole::Module, dependents: Vec::new(), git: None }
+    }
+
+    /// For making runtimes, types or clients of other modules.
+    pub(crate) fn tool(root: P) -> Self {
+        Self { role: SourceRole::Sdk, ..Self::of(root) }
+    }
+
+    /// In another folder.
+    pub(crate) fn at<Q>(self, root: Q) -> SourceRequest<Q> {
+        SourceRequest { root, renamed: self.renamed, role: self.role, dependents: self.dependents, git: self.git }
+    }
+
+    /// In a folder of a git repository.
+    pub(crate) fn from(mut self, git: Arc<GitOrigin>) -> Self {
+        self.git = Some(git);
+        self
+    }
+}
+
+impl Modules {
+    /// Finds the source that `reference` means to the caller.
+    ///
+    /// # Errors
+    /// When there is none, or its configuration cannot be read.
+    pub async fn resolve(
+        &self,
+        caller: &Arc<Caller>,
+        reference: &str,
+        options: ResolveOptions<'_>,
+    ) -> Result<Arc<ModuleSource>> {
+        let me = client(caller)?;
+        let host = reference_client(me);
+        let path = host.host_path(reference);
+        let exists = exists(me, &path);
+        match classify(reference, options.pin) {
+            ReferenceKind::Local => {}
+            ReferenceKind::Either if exists => {}
+            _ => {
+                let request = SourceRequest::of(String::new());
+                return self.in_repository(caller, reference, options, request).await.map_err(ResolveError::fault);
+            }
+        }
+        if !exists {
+            if let Some(dependency) = self.dependency(caller, reference).await? {
+                return Ok(dependency);
+            }
+            if !options.allow_missing {
+                // Users match on this text; see docs/protocol.md#references-to-modules.
+                return Err(Fault::user(format!("module source \"{reference}\" does not exist")));
+            }
+        }
+        let root = match find_config_folder(me, host, &path).filter(|root| !options.exact || *root == path) {
+            Some(root) => root,
+            None if options.unconfigured || options.allow_missing => path,
+            None => {
+                return Err(Fault::user(format!("no `{FILE_NAME}` in `{}` or above it", path.display()))
+                    .with_hint("name the folder of a module with `-m`"));
+            }
+        };
+        self.local(caller, SourceRequest::of(root)).await.map_err(ResolveError::fault)
+    }
+
+    /// The dependency called `name` of the module in whose folder the caller is.
+    async fn dependency(&self, caller: &Arc<Caller>, name: &str) -> Result<Option<Arc<ModuleSource>>> {
+        if name.starts_with(['/', '.']) {
+            return Ok(None);
+        }
+        let me = client(caller)?;
+        let host = reference_client(me);
+        let Some(root) = find_config_folder(me, host, &host.host_path(".")) else { return Ok(None) };
+        let source = self.local(caller, SourceRequest::of(root)).await.map_err(ResolveError::fault)?;
+        match source.dependencies.iter().find(|dependency| dependency.name() == name) {
+            None => Ok(None),
+            Some(Dependency::Found(dependency)) => Ok(Some(dependency.clone())),
+            Some(Dependency::Unresolved(missing)) => {
+                Err(missing.why.clone().context(format!("find the dependency `{name}`")))
+            }
+        }
+    }
+
+    /// The source that is described in a folder of the host.
+    pub(crate) fn local<'a>(
+        &'a self,
+        caller: &'a Arc<Caller>,
+        request: SourceRequest<PathBuf>,
+    ) -> BoxFuture<'a, Result<Arc<ModuleSource>, ResolveError>> {
+        Box::pin(async move {
+            let SourceRequest { root, renamed, role, dependents, git: _ } = request;
+            let me = client(caller)?;
+            let referrer = Referrer::of_client(reference_client(me));
+            let ops = &me.services.ops;
+            let files = ops.ports().host.clone();
+            // What belongs to a module is picked by paths below its context directory, where links are not followed.
+            let root = files.real(&root).unwrap_or(root);
+            let git = files.find_up(&root, ".git").filter(|git| git.starts_with(&reference_client(me).host_root));
+            let git = git.and_then(|git| git.parent().map(Path::to_owned));
+            let context = git.unwrap_or_else(|| root.clone());
+            let below = path_below(&context, &root).unwrap_or_default();
+            let (config_text, config) = self.host_config(me, &root).await?;
+            let name = renamed.clone().unwrap_or_else(|| config.name.clone());
+            let path = check_cycle(dependents, &root.to_string_lossy(), &name)?;
+            let (mut include, mut exclude) = context_patterns(&below, &config)?;
+            exclude.push(".git".into());
+            // A source folder that is a link is taken with the folder that it leads to.
+            let code = root.join(config.source_subpath());
+            if let Some(real) = files.real(&code).ok().filter(|real| *real != code) {
+                let (link, folder) = (path_below(&context, &code), path_below(&context, &real));
+                include.extend(link.into_iter().chain(folder.map(|folder| format!("{folder}/**"))));
+            }
+            let filter = Filter { include, exclude, gitignore: true };
+            let snapshot = async {
+                if config_text.is_empty() {
+                    return Ok(ops.tree(&me.op_cx, &empty_context(&below)).await?);
+                }
+                let imported = ops.import_dir(&me.op_cx, &context, &filter).await;
+                imported.map_err(|e| e.context(format!("load the source of module `{name}`")).into())
+            };
+            let dependency = |dependency: &DependencyConfig| {
+                let dependency = dependency.clone();
+                let (context, below, dependents, referrer) =
+                    (context.clone(), below.clone(), path.clone(), referrer.clone());
+                async move {
+                    let renamed = Some(dependency.name.clone()).filter(|name| !name.is_empty());
+                    let request = SourceRequest { renamed, dependents, ..SourceRequest::of(String::new()) };
+                    let is_there = |inside: &str| exists(me, &context.join(inside));
+                    let inside = match classify(&dependency.source, &dependency.pin) {
+                        ReferenceKind::Either
+                            if inside_context(&below, &dependency.source).is_some_and(|it| is_there(&it)) =>
+                        {
+                            local_dependency(&dependency.source, &below, &context)?
+                        }
+                        ReferenceKind::Local => local_dependency(&dependency.source, &below, &context)?,
+                        _ => {
+                            let options = ResolveOptions::dependency(&dependency, &referrer);
+                            let found = self.in_repository(caller, &dependency.source, options, request).await;
+                            return dependency_of(&dependency, found);
+                        }
+                    };
+                    let root = context.join(&inside);
+                    dependency_of(
+                        &dependency,
+                        match is_there(&inside) {
+                            true => self.local(caller, request.at(root)).await,
+                            false => Err(Fault::user(format!("there is no folder `{}`", root.display())).into()),
+                        },
+                    )
+                }
+            };
+            let sdk = async {
+                let Some(sdk) = config.provider_ref() else { return Ok(None) };
+                let request = SourceRequest { dependents: path.clone(), ..SourceRequest::tool(String::new()) };
+                let found = match locate_provider(&name, &sdk, &below)? {
+                    ReferenceLocation::Remote => {
+                        self.in_repository(caller, &sdk.reference, ResolveOptions::of(&sdk, &referrer), request).await
+                    }
+                    ReferenceLocation::Inside(inside) if format_in(me, &context.join(&inside)).is_some() => {
+                        self.local(caller, request.at(context.join(inside))).await
+                    }
+                    ReferenceLocation::Inside(_) => return Err(provider_not_found(&name, &sdk).into()),
+                };
+                found.map(Some).map_err(|e| e.context(resolving_provider(&name, &sdk)))
+            };
+            let (snapshot, dependencies, sdk) =
+                tokio::try_join!(snapshot, try_join_all(config.dependencies.iter().map(dependency)), sdk)?;
+            let host = context.to_string_lossy().into_owned();
+            Ok(Arc::new(ModuleSource {
+                kind: SourceKind::Local,
+                snapshot,
+                base: AbsPath::root(),
+                root: below,
+                host_seal: me.services.host_seal(&host).to_string().into(),
+                host,
+                git: None,
+                config_text,
+                config,
+                renamed,
+                dependencies,
+                sdk,
+                role,
+            }))
+        })
+    }
+
+    async fn host_config(&self, me: &Client, root: &Path) -> Result<(Arc<str>, ModuleConfig)> {
+        let Some(format) = format_in(me, root) else { return Ok(("".into(), ModuleConfig::default())) };
+        let path = root.join(format.file_name());
+        let place = path.to_string_lossy().into_owned();
+        let snapshot = me.services.ops.import_file(&me.op_cx, &path).await?;
+        let key = snapshot.digest();
+        let known = lock(&self.configs).get(&key).cloned();
+        let text = match known {
+            Some(text) => text,
+            None => {
+                let file = TreePath { fs: Fs::known(snapshot), path: AbsPath::new(format.file_name()) };
+                let text: Arc<str> = utf8(me.services.ops.read(&me.op_cx, &file).await?, &place)?.into();
+                cache_bounded(&self.configs, key, text.clone());
+                text
+            }
+        };
+        let config = ModuleConfig::read(format, &text, &place)?;
+        Ok((text, config))
+    }
+
+    /// The source that is described in the folder `root` of a directory of the API.
+    ///
+    /// # Errors
+    /// When the configuration cannot be read.
+    pub async fn in_directory(
+        &self,
+        caller: &Arc<Caller>,
+        directory: &Directory,
+        root: String,
+    ) -> Result<Arc<ModuleSource>> {
+        self.inside(caller, directory, SourceRequest::of(root)).await.map_err(ResolveError::fault)
+    }
+
+    /// The source that is described in a folder of `directory`.
+    pub(crate) fn inside<'a>(
+        &'a self,
+        caller: &'a Arc<Caller>,
+        directory: &'a Directory,
+        request: SourceRequest<String>,
+    ) -> BoxFuture<'a, Result<Arc<ModuleSource>, ResolveError>> {
+        Box::pin(async move {
+            let SourceRequest { root, renamed, role, dependents, git } = request;
+            let me = client(caller)?;
+            let referrer = Referrer::in_repository(me, git.as_ref());
+            let ops = &me.services.ops;
+            let (config_text, config) = directory_config(me, directory, &root).await?;
+            let name = renamed.clone().unwrap_or_else(|| config.name.clone());
+            let path = check_cycle(dependents, &format!("{} {root}", directory.place.fs.digest()), &name)?;
+            let (include, exclude) = context_patterns(&root, &config)?;
+            let filter = Filter { include, exclude, gitignore: false };
+            let filtered = Fs::new(FsOp::Filter { source: directory.place.clone(), filter: filter.into() });
+            // As in `local`. A source in a directory of the API has nowhere else to take files from when it is configured.
+            let empty = git.is_some() && config_text.is_empty();
+            let context = if empty { empty_context(&root) } else { filtered };
+            let snapshot = ops.tree(&me.op_cx, &context).await?;
+            let mut dependencies = Vec::new();
+            for dependency in &config.dependencies {
+                let renamed = (!dependency.name.is_empty()).then(|| dependency.name.clone());
+                let request = SourceRequest {
+                    renamed,
+                    dependents: path.clone(),
+                    git: git.clone(),
+                    ..SourceRequest::of(String::new())
+                };
+                let found = if is_remote(&dependency.source, &dependency.pin) {
+                    let options = ResolveOptions::dependency(dependency, &referrer);
+                    self.in_repository(caller, &dependency.source, options, request).await
+                } else {
+                    let inside = local_dependency(&dependency.source, &root, Path::new("/"))?;
+                    self.inside(caller, directory, request.at(inside)).await
+                };
+                dependencies.push(dependency_of(dependency, found)?);
+            }
+            let sdk = match config.provider_ref() {
+                None => None,
+                Some(sdk) => {
+                    let request =
+                        SourceRequest { dependents: path, git: git.clone(), ..SourceRequest::tool(String::new()) };
+                    let found = match locate_provider(&name, &sdk, &root)? {
+                        ReferenceLocation::Remote => {
+                            self.in_repository(caller, &sdk.reference, ResolveOptions::of(&sdk, &referrer), request)
+                                .await
+                        }
+                        ReferenceLocation::Inside(root) => self.inside(caller, directory, request.at(root)).await,
+                    };
+                    let found = found.map_err(|e| e.context(resolving_provider(&name, &sdk)))?;
+                    Some(found)
+                        .filter(|found| found.config_exists())
+                        .ok_or_else(|| provider_not_found(&name, &sdk))
+                        .map(Some)?
+                }
+            };
+            let kind = if git.is_some() { SourceKind::Git } else { SourceKind::Dir };
+            let (base, host) = (AbsPath::root(), String::new());
+            Ok(Arc::new(ModuleSource {
+                kind,
+                snapshot,
+                base,
+                root,
+                host,
+                host_seal: "".into(),
+                git,
+                config_text,
+                config,
+                renamed,
+                dependencies,
+                sdk,
+                role,
+            }))
+        })
+    }
+}
+
+/// `path` relative to the folder `context`; none when it is elsewhere.
+fn path_below(context: &Path, path: &Path) -> Option<String> {
+    path.strip_prefix(context).ok().map(|path| path.to_string_lossy().into_owned())
+}
+
+/// A dependency that was looked for.
+fn dependency_of(
+    dependency: &DependencyConfig,
+    found: Result<Arc<ModuleSource>, ResolveError>,
+) -> Result<Dependency, ResolveError> {
+    match found {
+        Ok(source) => Ok(Dependency::Found(source)),
+        Err(unfound) => Ok(Dependency::Unresolved(Unresolved::new(dependency, unfound.tolerated()?))),
+    }
+}
+
+/// The modules on the way, with one more.
+fn check_cycle(
+    mut dependents: Vec<(String, String)>,
+    place: &str,
+    name: &str,
+) -> Result<Vec<(String, String)>, ResolveError> {
+    if let Some((_, first)) = dependents.iter().find(|(known, _)| known == place) {
+        // Users match on this text; see docs/protocol.md#references-to-modules.
+        return Err(ResolveError::Cycle(Fault::user(format!(
+            "module \"{first}\" has a circular dependency on itself through dependency \"{name}\""
+        ))));
+    }
+    dependents.push((place.to_owned(), name.to_owned()));
+    Ok(dependents)
+}
+
+/// What is being done.
+pub(crate) fn resolving_provider(module: &str, sdk: &ProviderRef) -> String {
+    format!("find the {} `{}` of module `{module}`", sdk.word, sdk.written)
+}
+
+/// That there is no such SDK.
+pub(crate) fn provider_not_found(module: &str, sdk: &ProviderRef) -> Fault {
+    let ProviderRef { word, written: sdk, .. } = sdk;
+    if *word != ProviderRef::sdk("").word {
+        return Fault::user(format!("the {word} `{sdk}` of module `{module}` is no folder with a module"))
+            .with_hint(format!("it has a `{FILE_NAME}` or a `{}` of its own", dagger_module_toml::FILE_NAME));
+    }
+    let built_in = rondel_sdk::BUILTIN.join(", ");
+    // Users match on the first words; see docs/protocol.md#functions-of-an-sdk.
+    Fault::user(format!(
+        "invalid SDK: \"{sdk}\" of module `{module}` is neither built in nor a folder with a `{FILE_NAME}`"
+    ))
+    .with_hint(format!("built in: {built_in}; a path is relative to the folder of the module's `{FILE_NAME}`"))
+}
+
+/// Whether a reference means a server also where nobody can look for a folder of that name.
+fn is_remote(reference: &str, pin: &str) -> bool {
+    match classify(reference, pin) {
+        ReferenceKind::Git => true,
+        ReferenceKind::Either => reference.split_once('/').is_some_and(|(host, _)| host.contains('.')),
+        ReferenceKind::Local => false,
+    }
+}
+
+/// Where a module that another one names is.
+pub(crate) enum ReferenceLocation {
+    /// In a folder of the same context directory.
+    Inside(String),
+    /// In a git repository.
+    Remote,
+}
+
+/// Where the SDK of a module is, when the module is in the folder `root`.
+pub(crate) fn locate_provider(module: &str, sdk: &ProviderRef, root: &str) -> Result<ReferenceLocation> {
+    let ProviderRef { word, written, reference, pin } = sdk;
+    if reference.starts_with('/') {
+        return Err(Fault::user(format!("the path of the {word} `{written}` of module `{module}` is absolute"))
+            .with_hint("write it relative to the folder of the module's configuration"));
+    }
+    if is_remote(reference, pin) {
+        return Ok(ReferenceLocation::Remote);
+    }
+    let outside = || {
+        Fault::user(format!("the {word} `{written}` of module `{module}` is outside of the module's context directory"))
+            .with_hint("that is the nearest folder above with a `.git`; without one, the module's own folder")
+    };
+    inside_context(root, reference).map(ReferenceLocation::Inside).ok_or_else(outside)
+}
+
+fn local_dependency(source: &str, root: &str, context: &Path) -> Result<String> {
+    // Users match on these texts; see docs/protocol.md#module-configuration.
+    if source.starts_with('/') {
+        return Err(Fault::user(format!("local module dep source path \"{source}\" is absolute")));
+    }
+    let escapes =
+        || Fault::user(format!("local module dep source path \"{source}\" escapes context \"{}\"", context.display()));
+    inside_context(root, source).ok_or_else(escapes)
+}
+
+/// Whose files module references mean: those of the client itself, unless it is a module's own code.
+fn reference_client(me: &Client) -> &Client {
+    if me.own_modules { me } else { me.host_client() }
+}
+
+/// The nearest folder that describes a module: `path` or one above it.
+fn find_config_folder(me: &Client, host: &Client, path: &Path) -> Option<PathBuf> {
+    let files = &me.services.ops.ports().host;
+    let nearest = |format: ConfigFormat| {
+        files.find_up(path, format.file_name()).filter(|found| found.starts_with(&host.host_root))
+    };
+    let folders = ConfigFormat::ALL.into_iter().filter_map(|format| nearest(format)?.parent().map(Path::to_owned));
+    folders.max_by_key(|folder| folder.components().count())
+}
+
+/// In which format a folder of the host describes a module; none: in none.
+fn format_in(me: &Client, folder: &Path) -> Option<ConfigFormat> {
+    ConfigFormat::ALL.into_iter().find(|format| exists(me, &folder.join(format.file_name())))
+}
+
+/// What the folder `root` of a directory says of a module, verbatim and read; nothing when it describes none.
+async fn directory_config(me: &Client, directory: &Directory, root: &str) -> Result<(Arc<str>, ModuleConfig)> {
+    let ops = &me.services.ops;
+    for format in ConfigFormat::ALL {
+        let path = directory.place.path.join_inside(root).join(format.file_name());
+        let file = TreePath { fs: directory.place.fs.clone(), path };
+        if ops.stat(&me.op_cx, &file, true).await?.is_some() {
+            let place = format!("{}/{}", if root.is_empty() { "." } else { root }, format.file_name());
+            let text = utf8(ops.read(&me.op_cx, &file).await?, &place)?;
+            let config =
+                if text.is_empty() { ModuleConfig::default() } else { ModuleConfig::read(format, &text, &place)? };
+            return Ok((text.into(), config));
+        }
+    }
+    Ok(("".into(), ModuleConfig::default()))
+}
+
+fn exists(me: &Client, path: &Path) -> bool {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return true };
+    let found = me.services.ops.ports().host.find_up(parent, &name.to_string_lossy());
+    found.as_deref() == Some(path)
+}
+
+fn utf8(bytes: Vec<u8>, place: &str) -> Result<String> {
+    String::from_utf8(bytes)
+        .map_err(|_| Fault::user(format!("cannot read module configuration `{place}`: it is not UTF-8 text")))
+}
+/// The context directory of a source without a configuration, which says of no file that it belongs to the module: the empty
+/// folder `root`.
+fn empty_context(root: &str) -> Fs {
+    let path = AbsPath::new(root);
+    match path.is_root() {
+        true => Fs::scratch(),
+        false => {
+            Fs::new(FsOp::Edit { base: Fs::scratch(), edit: Edit::MakeDir { path, permissions: 0o755, owner: None } })
+        }
+    }
+}

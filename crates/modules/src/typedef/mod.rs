@@ -1,0 +1,8 @@
+//! Type definitions of modules as data.
+
+pub mod builder;
+pub mod default_value;
+pub mod external_types;
+pub mod link_types;
+pub mod type_def;
+pub(crate) mod types_json;

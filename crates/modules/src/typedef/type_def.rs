@@ -1,0 +1,353 @@
+//! Type definitions as data: what a module says about its types, and what the API says about all of them.
+//!
+//! Everything is immutable and cheap to clone. `name` is the name in the API, `original` the one in the
+//! module's own language, which is the one that the module's code is spoken to with.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A use of a type.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TypeDef {
+    /// Which type.
+    pub kind: TypeDefKind,
+    /// Null is a value of it.
+    pub optional: bool,
+}
+
+/// A type. Those with content may be mere references: a name without content.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum TypeDefKind {
+    /// Not said yet.
+    #[default]
+    Unset,
+    /// `String`.
+    String,
+    /// `Int`.
+    Integer,
+    /// `Float`.
+    Float,
+    /// `Boolean`.
+    Boolean,
+    /// Nothing.
+    Void,
+    /// A scalar with a name of its own.
+    Scalar(Arc<ScalarDef>),
+    /// A list.
+    List(Arc<TypeDef>),
+    /// An object.
+    Object(Arc<ObjectDef>),
+    /// An interface.
+    Interface(Arc<InterfaceDef>),
+    /// An enum.
+    Enum(Arc<EnumDef>),
+    /// An input object.
+    Input(Arc<InputDef>),
+}
+
+/// A scalar.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScalarDef {
+    /// Its name.
+    pub name: String,
+    /// Its documentation.
+    pub description: String,
+    /// The module it belongs to; empty for the core.
+    pub source_module: String,
+}
+
+/// An object.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ObjectDef {
+    /// Its name in the API.
+    pub name: String,
+    /// Its name in the module.
+    pub original: String,
+    /// Its documentation.
+    pub description: String,
+    /// Where it stands in the source.
+    pub source_map: Option<SourceMap>,
+    /// The reason, when it is deprecated.
+    pub deprecated: Option<String>,
+    /// Its data that everybody can read.
+    pub fields: Vec<FieldDef>,
+    /// Its functions.
+    pub functions: Vec<Arc<Function>>,
+    /// What makes it.
+    pub constructor: Option<Arc<Function>>,
+    /// The module it belongs to; empty for the core.
+    pub source_module: String,
+}
+
+/// An interface.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InterfaceDef {
+    /// Its name in the API.
+    pub name: String,
+    /// Its name in the module.
+    pub original: String,
+    /// Its documentation.
+    pub description: String,
+    /// Where it stands in the source.
+    pub source_map: Option<SourceMap>,
+    /// Its functions.
+    pub functions: Vec<Arc<Function>>,
+    /// The module it belongs to; empty for the core.
+    pub source_module: String,
+}
+
+/// An enum.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EnumDef {
+    /// Its name in the API.
+    pub name: String,
+    /// Its name in the module.
+    pub original: String,
+    /// Its documentation.
+    pub description: String,
+    /// Where it stands in the source.
+    pub source_map: Option<SourceMap>,
+    /// Its members.
+    pub members: Vec<EnumMember>,
+    /// The module it belongs to; empty for the core.
+    pub source_module: String,
+}
+
+/// A member of an enum.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EnumMember {
+    /// Its name in the API.
+    pub name: String,
+    /// Its name in the module.
+    pub original: String,
+    /// What it stands for in the module.
+    pub value: String,
+    /// Its documentation.
+    pub description: String,
+    /// Where it stands in the source.
+    pub source_map: Option<SourceMap>,
+    /// The reason, when it is deprecated.
+    pub deprecated: Option<String>,
+}
+
+/// An input object.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InputDef {
+    /// Its name.
+    pub name: String,
+    /// Its fields.
+    pub fields: Vec<FieldDef>,
+}
+
+/// A piece of an object's data.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FieldDef {
+    /// Its name in the API.
+    pub name: String,
+    /// Its name in the module.
+    pub original: String,
+    /// Its documentation.
+    pub description: String,
+    /// Its type.
+    pub type_def: TypeDef,
+    /// Where it stands in the source.
+    pub source_map: Option<SourceMap>,
+    /// The reason, when it is deprecated.
+    pub deprecated: Option<String>,
+}
+
+/// A function.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Function {
+    /// Its name in the API.
+    pub name: String,
+    /// Its name in the module.
+    pub original: String,
+    /// Its documentation.
+    pub description: String,
+    /// Its arguments.
+    pub args: Vec<FunctionArg>,
+    /// What it returns.
+    pub returns: TypeDef,
+    /// Where it stands in the source.
+    pub source_map: Option<SourceMap>,
+    /// The reason, when it is deprecated.
+    pub deprecated: Option<String>,
+    /// How long its results hold.
+    pub cache: CachePolicy,
+    /// It checks something.
+    pub check: bool,
+    /// It generates files.
+    pub generator: bool,
+    /// It starts services.
+    pub up: bool,
+    /// The module it belongs to; empty for the core.
+    pub source_module: String,
+}
+
+/// An argument.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FunctionArg {
+    /// Its name in the API.
+    pub name: String,
+    /// Its name in the module.
+    pub original: String,
+    /// Its documentation.
+    pub description: String,
+    /// Its type.
+    pub type_def: TypeDef,
+    /// Its default, as JSON text.
+    pub default_value: Option<String>,
+    /// The path beside the module's source that is passed when nothing else is.
+    pub default_path: Option<String>,
+    /// The address that is passed when nothing else is.
+    pub default_address: Option<String>,
+    /// What of a directory is not passed.
+    pub ignore: Vec<String>,
+    /// Where it stands in the source.
+    pub source_map: Option<SourceMap>,
+    /// The reason, when it is deprecated.
+    pub deprecated: Option<String>,
+}
+
+/// How long results of a function hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CachePolicy {
+    /// As the module says.
+    #[default]
+    Unsaid,
+    /// Across sessions, for a number of seconds or as long as the engine wants.
+    Default(Option<u64>),
+    /// Within a session.
+    PerSession,
+    /// Not at all.
+    Never,
+}
+
+/// A place in a module's source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceMap {
+    /// The module; empty for the module itself.
+    pub module: String,
+    /// The file, relative to the module's source root.
+    pub filename: String,
+    /// The line.
+    pub line: i64,
+    /// The column.
+    pub column: i64,
+    /// Where to read it on the web; empty when nobody knows.
+    pub url: String,
+}
+
+/// What a module registers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModuleTypes {
+    /// What the module is for.
+    pub description: String,
+    /// Its objects.
+    pub objects: Vec<Arc<ObjectDef>>,
+    /// Its interfaces.
+    pub interfaces: Vec<Arc<InterfaceDef>>,
+    /// Its enums.
+    pub enums: Vec<Arc<EnumDef>>,
+}
+
+impl TypeDef {
+    /// A type that is never null.
+    pub fn of(kind: TypeDefKind) -> Self {
+        Self { kind, optional: false }
+    }
+
+    /// The member of `TypeDefKind`; none while nothing was said.
+    pub fn kind_name(&self) -> Option<&'static str> {
+        Some(match &self.kind {
+            TypeDefKind::Unset => return None,
+            TypeDefKind::String => "STRING_KIND",
+            TypeDefKind::Integer => "INTEGER_KIND",
+            TypeDefKind::Float => "FLOAT_KIND",
+            TypeDefKind::Boolean => "BOOLEAN_KIND",
+            TypeDefKind::Void => "VOID_KIND",
+            TypeDefKind::Scalar(_) => "SCALAR_KIND",
+            TypeDefKind::List(_) => "LIST_KIND",
+            TypeDefKind::Object(_) => "OBJECT_KIND",
+            TypeDefKind::Interface(_) => "INTERFACE_KIND",
+            TypeDefKind::Enum(_) => "ENUM_KIND",
+            TypeDefKind::Input(_) => "INPUT_KIND",
+        })
+    }
+
+    /// The name of the type; empty for lists and what was not said.
+    pub fn name(&self) -> &str {
+        match &self.kind {
+            TypeDefKind::Unset | TypeDefKind::List(_) => "",
+            TypeDefKind::String => "String",
+            TypeDefKind::Integer => "Int",
+            TypeDefKind::Float => "Float",
+            TypeDefKind::Boolean => "Boolean",
+            TypeDefKind::Void => "Void",
+            TypeDefKind::Scalar(def) => &def.name,
+            TypeDefKind::Object(def) => &def.name,
+            TypeDefKind::Interface(def) => &def.name,
+            TypeDefKind::Enum(def) => &def.name,
+            TypeDefKind::Input(def) => &def.name,
+        }
+    }
+
+    /// How people write it: `[String!]!`.
+    pub fn describe(&self) -> String {
+        let mark = if self.optional { "" } else { "!" };
+        match &self.kind {
+            TypeDefKind::List(element) => format!("[{}]{mark}", element.describe()),
+            _ => format!("{}{mark}", self.name()),
+        }
+    }
+
+    /// The same in a sentence: `` `[String!]!` ``, or that it says nothing.
+    pub fn shown(&self) -> String {
+        match &self.base().kind {
+            TypeDefKind::Unset => "a type without a kind".to_owned(),
+            _ => format!("`{}`", self.describe()),
+        }
+    }
+
+    /// The type inside all lists.
+    pub fn base(&self) -> &TypeDef {
+        match &self.kind {
+            TypeDefKind::List(element) => element.base(),
+            _ => self,
+        }
+    }
+}
+
+impl ObjectDef {
+    /// The field called `name` in the API.
+    pub fn field(&self, name: &str) -> Option<&FieldDef> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+}
+
+impl EnumDef {
+    /// The member that the module calls `text`: by its own name, else by its name in the API, else by its value.
+    pub fn member(&self, text: &str) -> Option<&EnumMember> {
+        let find = |key: fn(&EnumMember) -> &str| self.members.iter().find(|member| key(member) == text);
+        find(|m| &m.original).or_else(|| find(|m| &m.name)).or_else(|| find(|m| &m.value))
+    }
+}
+
+impl ModuleTypes {
+    /// The object called `name` in the API.
+    pub fn object(&self, name: &str) -> Option<&Arc<ObjectDef>> {
+        self.objects.iter().find(|def| def.name == name)
+    }
+
+    /// The interface called `name` in the API.
+    pub fn interface(&self, name: &str) -> Option<&Arc<InterfaceDef>> {
+        self.interfaces.iter().find(|def| def.name == name)
+    }
+
+    /// The enum called `name` in the API.
+    pub fn enumeration(&self, name: &str) -> Option<&Arc<EnumDef>> {
+        self.enums.iter().find(|def| def.name == name)
+    }
+}
