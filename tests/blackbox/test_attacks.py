@@ -120,7 +120,7 @@ def test_a_container_cannot_execute_the_engine(engine, way, options):
 
 
 @only_x86
-def test_a_link_that_changes_while_it_is_executed(engine, folder):
+def test_a_symlink_that_changes_during_execution_does_not_reach_the_engine(engine, folder):
     """A second container turns a link around on a shared volume, so that no check before the execution can help."""
     volume = 'withMountedCache(path: "/shared", cache: %s)'
     volumes = engine.data('{ cacheVolume(key: "race-%s") { id } }' % folder.name)
@@ -159,7 +159,7 @@ def test_a_health_check_cannot_execute_the_engine(engine):
         outcome.failed("health")
 
 
-def test_the_executed_program_is_the_commands_own(engine):
+def test_proc_1_exe_is_the_read_only_init(engine):
     """While the kernel looks for an interpreter, `/proc/self/exe` is the small program that starts commands, and that is read-only."""
     look = "readlink /proc/1/exe; (echo x > /proc/1/exe) 2>/dev/null && echo written; ls -l /proc/1/exe | wc -l"
     found = engine.data(busybox_with({}) + "withExec(args: %s) { stdout } } } } }" % json.dumps(["sh", "-c", look]))

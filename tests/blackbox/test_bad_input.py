@@ -41,7 +41,7 @@ def healthy(rondel, layout) -> None:
         ("localhost:1/a:b", ["localhost:1"]),
     ],
 )
-def test_unknown_images(engine, address, words):
+def test_an_unknown_image_is_named_in_the_error(engine, address, words):
     engine.query(run_in(address, "echo fine")).failed(*words, code=1)
 
 
@@ -66,27 +66,27 @@ def test_unknown_images(engine, address, words):
         ('nonsense', ["nonsense"]),
     ],
 )
-def test_wrong_arguments(engine, selection, words):
+def test_a_wrong_argument_is_named_in_the_error(engine, selection, words):
     document = '{ container { from(address: "busybox") { %s } } }' % selection
     engine.query(document).failed(*words)
     assert engine.data("{ version }")
 
 
-def test_an_id_of_another_type(engine):
+def test_an_id_of_another_type_is_refused(engine):
     with engine.session() as session:
         name = session.query('{ directory { id } }')["directory"]["id"]
         error = session.error("{ loadContainerFromID(id: %s) { rootfs { entries } } }" % json.dumps(name))
         assert "Container" in error["message"] or "Directory" in error["message"], error
 
 
-def test_no_entrypoint(rondel, layout):
+def test_an_exec_without_an_entrypoint_fails(rondel, layout):
     layout.image(f"{NAME}:bare", base_layer(IMAGES))
     done = rondel.query('{ container { from(address: "%s:bare") { withExec(args: [], useEntrypoint: true) { stdout } } } }' % NAME)
     done.failed(code=1)
     healthy(rondel, layout)
 
 
-def test_a_layer_with_a_wrong_digest(rondel, layout):
+def test_a_layer_with_a_wrong_digest_is_refused(rondel, layout):
     (digest,) = layout.image(f"{NAME}:bad", base_layer(IMAGES))
     path = layout.path(digest)
     content = bytearray(path.read_bytes())
@@ -96,7 +96,7 @@ def test_a_layer_with_a_wrong_digest(rondel, layout):
     healthy(rondel, layout)
 
 
-def test_a_truncated_layer(rondel, layout):
+def test_a_truncated_layer_is_refused(rondel, layout):
     (digest,) = layout.image(f"{NAME}:short", base_layer(IMAGES))
     path = layout.path(digest)
     path.write_bytes(path.read_bytes()[:-10_000])
@@ -104,20 +104,20 @@ def test_a_truncated_layer(rondel, layout):
     healthy(rondel, layout)
 
 
-def test_a_missing_layer(rondel, layout):
+def test_a_missing_layer_is_named_in_the_error(rondel, layout):
     (digest,) = layout.image(f"{NAME}:gone", base_layer(IMAGES))
     layout.path(digest).unlink()
     rondel.query(run_in(f"{NAME}:gone", "echo fine")).failed(digest[:20], code=1)
     healthy(rondel, layout)
 
 
-def test_a_truncated_archive_of_the_right_digest(rondel, layout):
+def test_a_truncated_archive_of_the_right_digest_is_refused(rondel, layout):
     layout.image(f"{NAME}:half", base_layer(IMAGES)[:500_100])
     rondel.query(run_in(f"{NAME}:half", "echo fine")).failed(code=1)
     healthy(rondel, layout)
 
 
-def test_a_manifest_that_is_no_json(rondel, layout):
+def test_a_manifest_that_is_not_json_is_refused(rondel, layout):
     layout.image(f"{NAME}:odd", base_layer(IMAGES))
     entry = layout.entries[-1]
     entry["digest"] = layout.put(b"{ this is no manifest")
@@ -147,7 +147,7 @@ OUTSIDE = "rondel-escaped"
     ],
     ids=range(11),
 )
-def test_archives_that_want_out(rondel, layout, entries):
+def test_an_archive_cannot_escape_its_root(rondel, layout, entries):
     """Whether it is refused or kept inside: nothing outside is touched or read."""
     layout.image(f"{NAME}:escape", base_layer(IMAGES), tar(*entries))
     done = rondel.query(run_in(f"{NAME}:escape", "cat /passwd 2>/dev/null; echo fine"))
@@ -160,7 +160,7 @@ def test_archives_that_want_out(rondel, layout, entries):
     healthy(rondel, layout)
 
 
-def test_no_reads_through_symlinks_of_an_image(rondel, layout, folder):
+def test_symlinks_of_an_image_do_not_reach_the_host(rondel, layout, folder):
     """A symlink in an image points into the image, never at the host."""
     secret = folder / "host-secret"
     secret.write_text("of the host")
@@ -170,7 +170,7 @@ def test_no_reads_through_symlinks_of_an_image(rondel, layout, folder):
         assert "of the host" not in rondel.query(base % (NAME, selection)).failed(code=1).out
 
 
-def test_a_symlink_of_a_mounted_folder_stays_inside(engine, folder):
+def test_a_symlink_of_a_host_directory_stays_inside(engine, folder):
     (folder / "host-secret").write_text("of the host")
     source = folder / "source"
     source.mkdir()
@@ -180,7 +180,7 @@ def test_a_symlink_of_a_mounted_folder_stays_inside(engine, folder):
         assert "of the host" not in json.dumps(answer)
 
 
-def test_a_layer_that_is_a_bomb_of_names(rondel, layout):
+def test_a_layer_of_very_deep_names_leaves_the_engine_working(rondel, layout):
     layout.image(f"{NAME}:deep", base_layer(IMAGES), tar(("/".join("d" * 200 for _ in range(15)) + "/f", b"x")))
     done = rondel.query(run_in(f"{NAME}:deep", "echo fine"))
     assert "fine" in done.out or done.failed(code=1)
@@ -188,7 +188,7 @@ def test_a_layer_that_is_a_bomb_of_names(rondel, layout):
 
 
 @pytest.mark.skipif(not ROOT, reason="a small disk is a mount, which only root makes")
-def test_no_space_left(make_engine, folder):
+def test_a_full_disk_is_an_error_and_loses_nothing(make_engine, folder):
     disk = folder / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)], check=True)
@@ -210,11 +210,11 @@ def test_no_space_left(make_engine, folder):
     "document",
     ["{ host { directory(path: \"/no/such/folder\") { entries } } }", "{ host { file(path: \"nothing.txt\") { contents } } }"],
 )
-def test_missing_things_on_the_host(engine, document):
+def test_a_missing_path_of_the_host_is_an_error(engine, document):
     engine.query(document).failed("no", code=1)
 
 
-def test_deep_directories_of_containers_take_nothing_with_them(make_engine):
+def test_very_deep_directories_of_containers_are_refused_and_removed(make_engine):
     rondel = make_engine()
     script = "import os\nfor _ in range(%d):\n    os.mkdir('d')\n    os.chdir('d')\n"
     shell = 'i=0; while [ $i -lt %d ]; do mkdir d; cd d; i=$((i+1)); done'

@@ -23,7 +23,7 @@ def kept(rondel) -> list[dict]:
     return rondel.run("cache", "ls", "--json").json()
 
 
-def test_gc_002_limits_as_they_are_written(make_engine):
+def test_gc_002_limits_are_read_in_every_unit(make_engine):
     rondel = make_engine(
         mirror_of(IMAGES) + '[cache]\nmax-used = "1GB"\nreserved = 512\nminFreeSpace = "20%"\ntarget = "0.5 GiB"\n'
     )
@@ -79,7 +79,7 @@ def test_gc_004_gc_005_gc_007_pruning_keeps_what_is_in_use(fresh):
     fresh.verify()
 
 
-def test_gc_006_what_was_pruned_comes_back(fresh, folder):
+def test_gc_006_a_pruned_result_is_made_again(fresh, folder):
     (folder / "input").write_text("from the host")
     mounted = (
         '{ host { directory(path: "%s") { id } } }' % folder,
@@ -126,7 +126,7 @@ def test_gc_006_a_pruned_repository_is_fetched_again(fresh, folder):
     fresh.verify()
 
 
-def test_what_is_pruned_can_be_chosen(fresh):
+def test_records_to_prune_are_chosen_by_flags(fresh):
     volume = fresh.data('{ cacheVolume(key: "chosen") { id } }')["cacheVolume"]["id"]
     document = (
         '{ container { from(address: "busybox") { withMountedCache(path: "/c", cache: "%s") '
@@ -171,7 +171,7 @@ def why(rondel, *words) -> str:
     return rondel.run("cache", "why", *words).ok().out
 
 
-def test_what_a_power_cut_damaged_is_made_again(fresh):
+def test_layers_damaged_by_a_power_cut_are_made_again(fresh):
     document = writes("cut", 1, 'file(path: "/big") { size }')
     seen = fresh.data(document)
     fresh.stop()
@@ -187,7 +187,7 @@ def test_what_a_power_cut_damaged_is_made_again(fresh):
     assert fresh.data(document) == seen and fresh.execs() == 1
 
 
-def test_why_says_which_input_differs(fresh, folder):
+def test_why_names_the_input_that_differs(fresh, folder):
     def build(value: str) -> None:
         directory = fresh.data('{ host { directory(path: "%s") { id } } }' % folder)["host"]["directory"]["id"]
         fresh.data(
@@ -215,7 +215,7 @@ def test_why_says_which_input_differs(fresh, folder):
     assert parts["args"] == "sh -c cat /src/*" and parts["rootfs"].startswith("image ")
 
 
-def test_why_of_failures_and_secrets(fresh):
+def test_why_explains_failures_and_shows_no_secret(fresh):
     failing = '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "exit 3"]) { stdout } } } }'
     fresh.query(failing).failed("exit code: 3")
     before = fresh.execs()
@@ -235,7 +235,7 @@ def test_why_of_failures_and_secrets(fresh):
     assert "topsecret" not in said and "topsecret" not in kept_notes
 
 
-def test_a_small_limit_is_kept_without_being_asked(make_engine):
+def test_a_small_limit_is_enforced_in_the_background(make_engine):
     """The free space that the configuration asks for is more than there can be: what nobody uses goes by itself."""
     rondel = make_engine(mirror_of(IMAGES) + '[cache]\nmin-free = "100%"\nreserved = "3MB"\n')
     rondel.data(writes("a", 4))

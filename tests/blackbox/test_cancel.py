@@ -29,7 +29,7 @@ def test_killing_the_client_ends_the_process(engine):
         eventually(lambda: not processes_with(f"3600.{name}"), what=f"the process to end after signal {number}")
 
 
-def test_somebody_else_who_waits_keeps_the_work(engine):
+def test_work_goes_on_while_another_client_waits_for_it(engine):
     name = unique()
     engine.settle()
     first = engine.start_query(sleeping(name))

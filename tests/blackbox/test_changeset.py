@@ -17,7 +17,7 @@ BEFORE = {"same": "1\n", "edit": "1\n2\n3\n", "gone": "x\n", "old/a": "a\n", "ol
 AFTER = {"same": "1\n", "edit": "1\ntwo\n3\n4\n", "new": "n\n", "made/c": "c\n", "made/sub": None, "run": ("#!\n", 0o755)}
 
 
-def test_chg_001_paths(session):
+def test_chg_001_changed_paths_are_listed_by_kind(session):
     both = changes(session, BEFORE, AFTER)
     assert both.get("addedPaths modifiedPaths removedPaths isEmpty") == {
         "addedPaths": ["made/", "made/c", "made/sub/", "new"],
@@ -48,7 +48,7 @@ def test_chg_001_paths(session):
 STATS = "diffStats { path oldPath kind addedLines removedLines }"
 
 
-def test_chg_002_counts(session):
+def test_chg_002_changed_lines_are_counted(session):
     text = "".join(f"line {n}\n" for n in range(40))
     before = {**BEFORE, "move": text, "binary": "a\0b\n"}
     after = {**AFTER, "made/moved": text.replace("line 7\n", "other\nother\n"), "binary": "a\0c\n"}
@@ -96,7 +96,7 @@ def test_per_003_counts_survive_a_restart(fresh):
     assert fresh.data(document % before) == first
 
 
-def test_chg_007_sides_and_ids(session):
+def test_chg_007_both_sides_are_directories_and_ids_load(session):
     both = changes(session, BEFORE, AFTER)
     assert files_of(both.then("before")) == {"same": "1\n", "edit": "1\n2\n3\n", "gone": "x\n", "old/a": "a\n", "old/sub/b": "b\n", "run": "#!\n"}
     assert files_of(both.then("after"))["edit"] == "1\ntwo\n3\n4\n"
@@ -109,7 +109,7 @@ def test_chg_007_sides_and_ids(session):
         assert "not today" in broken.error(leaf)
 
 
-def test_changes_are_done_to_another_directory(session):
+def test_changes_can_be_applied_to_another_directory(session):
     other = {**BEFORE, "mine": "m\n", "old/mine": "m\n", "edit": "other\n"}
     done = directory(session, other).then(f"withChanges(changes: {changes(session, BEFORE, AFTER).id()})")
     assert files_of(done) == {
@@ -124,7 +124,7 @@ def test_changes_are_done_to_another_directory(session):
     assert below.get("entries") == ["new"]
 
 
-def test_a_patch_is_read_by_git_and_by_us(session, engine, folder):
+def test_a_patch_is_applied_by_git_and_by_the_engine(session, engine, folder):
     before = {**BEFORE, "b b": "sp\n", "bin": "a\0b", "ä": "ä", 'q"q': "1\n", "end": "1\n2", "link": "->gone", "kind": "x\n"}
     after = {**AFTER, "b b": "sp2\n", "bin": "a\0c" * 99, "ä": "ö", 'q"q': "2\n", "end": "1\n2\n3", "link": "->new", "kind": "->x", "none": ""}
     made = changes(session, before, after)
@@ -179,7 +179,7 @@ def changed(session, change: dict) -> Chain:
 
 
 @pytest.mark.parametrize("case", CONFLICTS)
-def test_chg_008_conflicts(session, case):
+def test_chg_008_conflicts_are_resolved_by_the_strategy(session, case):
     ours, theirs, words, *wanted = CONFLICTS[case]
     (path,) = ours
     mine, other = changed(session, {**ours, "a": "a"}), changed(session, {**theirs, "b": "b"})
@@ -204,7 +204,7 @@ def test_chg_008_conflicts(session, case):
             assert after.then(f'file(path: "{path}")').get("contents") == content
 
 
-def test_chg_008_changes_that_go_together(session):
+def test_chg_008_changes_without_conflict_are_merged(session):
     mine = changed(session, {"f": "one\n2\n3\n", "x/a": "a\n", "keep": ("k\n", 0o755)})
     other = changed(session, {"f": "1\n2\nthree\n", "x/b": "b\n", "keep": "k\nk\n"})
     merged = mine.then(f"withChangeset(changes: {other.id()})")
@@ -228,7 +228,7 @@ def test_chg_008_changes_that_go_together(session):
     assert left.then(f"withChangeset(changes: {right.id()})").then("after").get("entries") == []
 
 
-def test_chg_006_export_to_the_host(session, folder):
+def test_chg_006_an_export_applies_changes_to_the_host(session, folder):
     target = folder / "out"
     (target / "old/sub").mkdir(parents=True)
     for name in ("same", "edit", "gone", "old/a", "old/sub/b", "mine", "old/mine"):
@@ -253,7 +253,7 @@ def test_chg_006_export_to_the_host(session, folder):
     assert (precious / "a").read_text() == "keep"
 
 
-def test_call_017_chg_006_on_the_command_line(connected, folder):
+def test_call_017_chg_006_call_shows_or_applies_a_changeset(connected, folder):
     for name in ("before", "other"):
         (folder / name).mkdir()
         (folder / name / "gone").write_text("x\n")

@@ -12,18 +12,18 @@ import pytest
 from kit import BINARY, GREETER, eventually, write_module
 
 
-def test_version(engine):
+def test_version_names_both_versions(engine):
     done = engine.run("version").ok()
     assert done.out.startswith("rondel v") and "v0.21" in done.out and done.err == ""
 
 
-def test_help_and_usage_errors(engine):
+def test_help_is_printed_and_usage_errors_name_the_word(engine):
     assert "call" in engine.run("--help").ok().out
     engine.run("no-such-command").failed("no-such-command")
     engine.run("call", "--no-such-flag", cwd=GREETER).failed("no-such-flag")
 
 
-def test_query(engine, folder):
+def test_query_takes_stdin_or_a_file_with_variables(engine, folder):
     done = engine.query("{ version }")
     assert list(done.json()) == ["version"]
     document = folder / "q.graphql"
@@ -43,13 +43,13 @@ def test_progress_goes_to_standard_error(engine):
     engine.run("--progress", "tty", "query", stdin="{ version }").failed("no tty available")
 
 
-def test_functions(connected):
+def test_functions_lists_names_and_descriptions(connected):
     done = connected.run("functions", "-m", GREETER).ok()
     assert done.out.splitlines()[0].split() == ["Name", "Description"]
     assert any(line.startswith("hello ") for line in done.out.splitlines())
 
 
-def test_call(connected):
+def test_a_repeated_call_starts_no_process(connected):
     first = connected.run("call", "-m", GREETER, "hello", "--name=Ada").ok()
     assert "Ada" in first.out
     before = connected.execs()
@@ -59,12 +59,12 @@ def test_call(connected):
     assert "no process was started" in again.err
 
 
-def test_call_from_the_folder_of_the_module(connected):
+def test_call_finds_the_module_above_the_working_directory(connected):
     assert "Bea" in connected.run("call", "hello", "--name", "Bea", cwd=GREETER).ok().out
     assert "Bea" in connected.run("call", "hello", "--name", "Bea", cwd=GREETER / "src").ok().out
 
 
-def test_call_output_forms(connected, folder):
+def test_call_prints_plain_or_json_or_saves(connected, folder):
     plain = connected.run("call", "-m", GREETER, "hello", "--name=Eve").ok()
     as_json = connected.run("call", "-m", GREETER, "--json", "hello", "--name=Eve").ok()
     assert json.loads(as_json.out) == plain.out.rstrip("\n")
@@ -73,7 +73,7 @@ def test_call_output_forms(connected, folder):
     assert target.read_text().strip() == plain.out.strip() and "Saved output to" in saved.err
 
 
-def test_call_errors(connected, folder):
+def test_call_names_the_wrong_word(connected, folder):
     connected.run("call", "-m", GREETER, "no-such-function").failed("no-such-function", code=1)
     connected.run("call", "-m", GREETER, "hello", "--nme=x").failed("--nme", code=1)
     connected.run("call", "-m", folder, "hello").failed(code=1)
@@ -81,11 +81,11 @@ def test_call_errors(connected, folder):
 
 
 @pytest.mark.parametrize("words", [["call", "--help"], ["call", "hello", "--help"]])
-def test_help_of_functions(connected, words):
+def test_help_lists_functions(connected, words):
     assert "hello" in connected.run(words[0], "-m", GREETER, *words[1:]).ok().out
 
 
-def test_engine_life(fresh):
+def test_an_engine_starts_and_stops(fresh):
     fresh.run("engine", "status").failed(code=1)
     fresh.data("{ version }")
     status = fresh.status()
@@ -148,7 +148,7 @@ def test_lists_as_flags(connected, folder):
     [["version"], ["query"], ["cache", "ls"], ["cache", "ls", "--json"], ["cache", "why"], ["engine", "status"], ["--help"]],
     ids=" ".join,
 )
-def test_who_reads_no_more_is_told_nothing(engine, words):
+def test_a_closed_output_is_no_error(engine, words):
     engine.data("{ version }")
     reader, writer = os.pipe()
     os.close(reader)
@@ -160,7 +160,7 @@ def test_who_reads_no_more_is_told_nothing(engine, words):
     assert err == "" and process.returncode in (0, 128 + signal.SIGPIPE), (process.returncode, err)
 
 
-def test_a_result_is_alone_on_its_line(connected):
+def test_a_result_starts_on_a_line_of_its_own(connected):
     words = [str(BINARY), "--progress", "plain", "call", "-m", str(GREETER), "hello", "--name=Ada"]
     alone = connected.run(*words[1:]).ok().out
     both = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=connected.environment())
@@ -187,7 +187,7 @@ def test_a_stopped_engine_is_reported(fresh):
     assert fresh.data("{ version }")
 
 
-def test_a_folder_with_other_things_is_not_written_to(fresh, folder):
+def test_a_folder_with_other_files_is_no_state_directory(fresh, folder):
     mine = folder / "mine"
     mine.mkdir(mode=0o755)
     (mine / "letter").write_text("dear")
@@ -199,7 +199,7 @@ def test_a_folder_with_other_things_is_not_written_to(fresh, folder):
     assert (fresh.state / "engine.log").is_file()
 
 
-def test_stopping_under_load(fresh):
+def test_stop_waits_for_a_busy_engine(fresh):
     """Clients, processes and a busy machine: the end is waited for, and it comes."""
     document = '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "trap : TERM; %s", "%d"]) { stdout } } } }'
     fresh.data('{ container { from(address: "busybox") { id } } }')
@@ -218,7 +218,7 @@ def test_stopping_under_load(fresh):
         client.stderr.close()
 
 
-def test_stopping_says_what_it_waits_for(fresh):
+def test_stop_says_what_it_waits_for(fresh):
     """As long as something holds the state folder, no other engine could start there."""
     assert fresh.data("{ version }")
     with (fresh.state / "lock").open("r+") as lock:

@@ -22,7 +22,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("how", ["cli-bin", "run"])
 @pytest.mark.parametrize("client", PROGRAMS)
-def test_pipeline(engine, folder, client, how):
+def test_an_official_library_runs_its_pipeline(engine, folder, client, how):
     (folder / "host.txt").write_text("from the host\n")
     environment = {"PIPELINE_SECRET": SECRET, "PIPELINE_RUN": uuid.uuid4().hex}
     words = [*map(str, PROGRAMS[client]), str(folder)]
@@ -79,7 +79,7 @@ def test_sigterm_ends_the_session_with_0(engine):
 
 
 @pytest.mark.parametrize("lines", [2_000, 100_000])
-def test_a_session_whose_errors_nobody_reads_goes_on(engine, lines):
+def test_a_session_goes_on_when_its_stderr_is_not_read(engine, lines):
     session = engine.session()
     loud = f'yes {"x" * 99} | head -n {lines} && echo {uuid.uuid4().hex}'
     asked = 'container { from(address: "busybox") { withExec(args: ["sh", "-c", "%s"]) { stdout } } }' % loud
@@ -89,7 +89,7 @@ def test_a_session_whose_errors_nobody_reads_goes_on(engine, lines):
     assert session.close() == 0
 
 
-def test_a_library_that_reads_no_errors(engine, folder):
+def test_a_library_may_leave_stderr_unread(engine, folder):
     """As that of v0.18 does it unless it is told where logs go."""
     program = folder / "quiet.py"
     program.write_text(
@@ -110,7 +110,7 @@ def test_a_library_that_reads_no_errors(engine, folder):
     assert (done.returncode, done.stdout) == (0, "300000\n"), done.stderr
 
 
-def test_what_is_shown_is_whole_before_the_error(engine):
+def test_all_output_is_shown_before_the_error(engine):
     document = '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "seq 5000; exit 3"]) { stdout } } } }'
     done = engine.run("--progress", "plain", "query", stdin=document)
     before, _, _ = done.err.partition("Error:")
@@ -124,7 +124,7 @@ def test_run_passes_the_exit_code_on(engine):
     assert int(seen[0]) > 0 and seen[1]
 
 
-def test_no_engine_can_be_started_without_a_state_folder():
+def test_an_engine_needs_a_state_directory():
     kept = {name: os.environ[name] for name in ["PATH"]}
     done = subprocess.run([str(BINARY), "engine", "status"], env=kept, capture_output=True, text=True)
     assert done.returncode == 1 and "HOME" in done.stderr

@@ -17,7 +17,7 @@ def of_image(data: dict) -> dict:
     return data["container"]["from"]
 
 
-def test_ctr_002_ctr_009_ctr_010_arg_001_files_and_references_of_an_image(engine):
+def test_ctr_002_ctr_009_ctr_010_arg_001_an_image_has_files_and_a_reference(engine):
     seen = of_image(engine.data(in_busybox('file(path: "/etc/passwd") { contents } imageRef entrypoint defaultArgs user platform workdir')))
     assert seen["file"]["contents"].startswith("root:")
     assert re.fullmatch(r"docker\.io/library/busybox:latest@sha256:[0-9a-f]{64}", seen["imageRef"])
@@ -30,7 +30,7 @@ def test_ctr_002_ctr_009_ctr_010_arg_001_files_and_references_of_an_image(engine
         assert "Image reference" in session.error("{ container { imageRef } }")["message"]
 
 
-def test_ctr_003_ctr_004_ctr_006_roots(engine):
+def test_ctr_003_ctr_004_ctr_006_a_root_can_be_taken_and_replaced(engine):
     with engine.session() as session:
         roots = of_image(session.query(in_busybox('rootfs { id } ' + sh("mkdir /out && cp /bin/busybox /out/echo") + ' { directory(path: "/out") { id } }')))
         whole, part = roots["rootfs"]["id"], roots["withExec"]["directory"]["id"]
@@ -42,7 +42,7 @@ def test_ctr_003_ctr_004_ctr_006_roots(engine):
         assert hello["container"]["withRootfs"]["withExec"]["stdout"] == "Hello, world!\n"
 
 
-def test_ctr_007_an_image_merges_into_what_is_there(make_engine, folder):
+def test_ctr_007_an_image_merges_into_the_configuration(make_engine, folder):
     layout = Layout(folder / "l")
     layout.image("docker.io/library/app:1", base_layer(IMAGES), config={
         "Env": ["PATH=/bin", "B=image"], "Labels": {"same": "image"}, "ExposedPorts": {"80/tcp": {}}, "Cmd": ["sh"]})
@@ -76,7 +76,7 @@ def archive_of(folder) -> bytes:
     return buffer.getvalue()
 
 
-def test_ctr_013_archives_of_other_tools(engine, folder):
+def test_ctr_013_archives_of_other_tools_are_imported(engine, folder):
     """As apko writes them: an index in the index, no names."""
     layout = Layout(folder / "l")
     layout.image("ignored", base_layer(IMAGES), tar(("etc/apko.json", b"{}")), config={"Env": ["PATH=/bin", "MARK=apko"]})
@@ -93,7 +93,7 @@ def test_ctr_013_archives_of_other_tools(engine, folder):
         assert seen["container"]["import"] == {"envVariable": "apko", "withExec": {"stdout": "apko {}\n"}}
 
 
-def test_ctr_014_ctr_015_archives_of_our_own(engine):
+def test_ctr_014_ctr_015_our_own_archives_are_imported(engine):
     with engine.session() as session:
         docker = of_image(session.query(in_busybox('withNewFile(path: "/f", contents: "docker") { asTarball(mediaTypes: DOCKER) { id } }')))
         source = quote(docker["withNewFile"]["asTarball"]["id"])
@@ -107,20 +107,20 @@ def test_ctr_014_ctr_015_archives_of_our_own(engine):
         assert "linux/riscv64" in session.error('{ container(platform: "linux/riscv64") { import(source: %s) { platform } } }' % source)["message"]
 
 
-def test_what_is_no_image_archive_is_named(engine):
+def test_a_file_that_is_no_image_archive_is_named(engine):
     with engine.session() as session:
         source = quote(session.query('{ file(name: "nope", contents: "no archive") { id } }')["file"]["id"])
         error = session.error("{ container { import(source: %s) { platform } } }" % source)["message"]
         assert "`/nope`" in error and "image archive" in error and "/proc" not in error
 
 
-def test_ctr_017_an_image_that_is_not_there(engine):
+def test_ctr_017_a_missing_image_is_named(engine):
     for reference in ["nowhere:1", "no-such-host.invalid/x:1", "busybox:no-such-tag"]:
         engine.query('{ container { from(address: "%s") { file(path: "/x") { contents } } } }' % reference).failed(reference.split(":")[0].split("/")[-1])
     engine.query('{ container { from(address: "Bad Name") { imageRef } } }').failed("invalid image reference")
 
 
-def test_exec_001_exec_014_exec_022_plt_008_exit_codes(engine):
+def test_exec_001_exec_014_exec_022_plt_008_exit_codes_are_compared_with_what_is_expected(engine):
     with engine.session() as session:
         assert "exit code: 1" in session.error(in_busybox('withExec(args: ["false"]) { sync }'))["message"]
         for expect, code, fine in [("ANY", 0, True), ("ANY", 1, True), ("FAILURE", 1, True), ("FAILURE", 0, False), ("SUCCESS", 1, False),
@@ -132,7 +132,7 @@ def test_exec_001_exec_014_exec_022_plt_008_exit_codes(engine):
                 assert f"exit code: {code}" in session.error(document)["message"]
 
 
-def test_exec_003_arg_005_arg_008_no_command(engine):
+def test_exec_003_arg_005_arg_008_output_needs_a_command(engine):
     with engine.session() as session:
         for field in ["stdout", "stderr"]:
             assert session.error("{ container { %s } }" % field)["message"] == "no command has been set"
@@ -145,13 +145,13 @@ def test_exec_003_arg_005_arg_008_no_command(engine):
         assert of_image(session.query(made))["withDefaultArgs"]["withEntrypoint"]["stdout"] == "default"
 
 
-def test_exec_004_streams(engine):
+def test_exec_004_output_streams_are_kept_apart(engine):
     seen = of_image(engine.data(in_busybox(sh("echo out; echo err >&2") + " { stdout stderr combinedOutput }")))["withExec"]
     assert (seen["stdout"], seen["stderr"]) == ("out\n", "err\n")
     assert sorted(seen["combinedOutput"].split()) == ["err", "out"]
 
 
-def test_exec_006_exec_007_standard_input_from_files_and_secrets(engine):
+def test_exec_006_exec_007_standard_input_comes_from_files_and_secrets(engine):
     with engine.session() as session:
         made = session.query('{ directory { withNewFile(path: "input.txt", contents: "from a file") { id } } setSecret(name: "s", plaintext: "from-a-secret") { id } }')
         folder, secret = made["directory"]["withNewFile"]["id"], made["setSecret"]["id"]
@@ -181,14 +181,14 @@ def test_the_output_in_an_error_is_trimmed(engine):
     assert (extensions["stdout"], extensions["stderr"]) == ("out", "err")
 
 
-def test_exec_015_pid_1(engine):
+def test_exec_015_pid_1_is_an_init_or_the_command(engine):
     ps = 'withExec(args: ["ps", "-o", "pid,comm"]%s) { stdout }'
     seen = of_image(engine.data(in_busybox("a: " + ps % "" + " b: " + ps % ", noInit: true")))
     assert re.search(r"^\s*1 \.init$", seen["a"]["stdout"], re.M), seen
     assert re.search(r"^\s*1 ps$", seen["b"]["stdout"], re.M), seen
 
 
-def test_exec_021_nothing_is_left(engine):
+def test_exec_021_an_exec_leaves_nothing_in_the_root(engine):
     with engine.session() as session:
         rootfs = quote(of_image(session.query(in_busybox("rootfs { id }")))["rootfs"]["id"])
         for exec in ['withExec(args: ["true"])', 'withExec(args: ["true"], noInit: true)', 'withExec(args: ["true"], insecureRootCapabilities: true)', 'withExec(args: ["true"], experimentalPrivilegedNesting: true)']:
@@ -197,14 +197,14 @@ def test_exec_021_nothing_is_left(engine):
             assert diff["loadDirectoryFromID"]["diff"]["glob"] == [], exec
 
 
-def test_exec_023_commands_are_looked_up(engine):
+def test_exec_023_commands_are_looked_up_in_path(engine):
     with engine.session() as session:
         made = in_busybox('withNewFile(path: "/own/tool", contents: "#!/bin/sh\\necho tool", permissions: 493) { withEnvVariable(name: "PATH", value: "/own:/bin") { withExec(args: ["tool"]) { stdout } } }')
         assert of_image(session.query(made))["withNewFile"]["withEnvVariable"]["withExec"]["stdout"] == "tool\n"
         assert "no-such-command" in session.error(in_busybox('withExec(args: ["no-such-command"]) { stdout }'))["message"]
 
 
-def test_exec_024_errors_of_ones_own(engine):
+def test_exec_024_an_error_of_the_client_is_returned(engine):
     with engine.session() as session:
         for selection in ["sync", "stdout", "rootfs { entries }", 'withExec(args: ["true"]) { sync }']:
             assert session.error(in_busybox('withError(err: "my words") { %s }' % selection))["message"] == "my words"
@@ -228,14 +228,14 @@ def test_exec_024_errors_of_ones_own(engine):
     ids=["arg_003_reset", "arg_003_kept", "arg_005_none", "arg_005_without", "arg_005_default_kept", "arg_004_both", "arg_004_entrypoint_alone",
          "arg_006_empty", "arg_006_behind_an_entrypoint", "arg_007_nothing"],
 )
-def test_arg_003_arg_004_arg_006_arg_007_entrypoints(engine, selection, wanted):
+def test_arg_003_arg_004_arg_006_arg_007_entrypoints_and_default_arguments_combine(engine, selection, wanted):
     seen = of_image(engine.data(in_busybox(selection)))
     while seen.keys() != wanted.keys():
         (seen,) = seen.values()
     assert seen == wanted
 
 
-def test_arg_010_arg_011_expansion(engine):
+def test_arg_010_arg_011_variables_are_expanded_on_request(engine):
     with engine.session() as session:
         selection = 'withEnvVariable(name: "A", value: "foo") { withEnvVariable(name: "B", value: "${A}/bin:$PATH", expand: %s) { envVariable(name: "B") } }'
         seen = of_image(session.query(in_busybox("a: " + selection % "true" + " b: " + selection % "false")))
@@ -300,7 +300,7 @@ def test_volatile_variables_are_not_expanded(engine):
         assert expanding - {field.split("(")[0] for field in EXPANDING} <= {"withUnixSocket"}
 
 
-def test_texts_of_variables_are_bounded(engine):
+def test_the_length_of_expanded_text_is_limited(engine):
     doubled = 'withEnvVariable(name: "A", value: "${A}${A}", expand: true) { '
     with engine.session() as session:
         message = session.error('{ container { withEnvVariable(name: "A", value: "x") { ' + doubled * 30 + "user" + " }" * 33)["message"]
@@ -344,7 +344,7 @@ def test_a_chain_needs_memory_for_what_its_steps_add(fresh):
         assert engine_memory() - before < 300, (before, engine_memory())
 
 
-def test_env_001_env_002_variables(engine):
+def test_env_001_env_002_variables_are_set_and_removed(engine):
     selection = 'withEnvVariable(name: "%s", value: "%s") { '
     document = in_busybox(selection * 3 % ("A", "1", "B", "2", "A", "3") + 'envVariables { name value } none: envVariable(name: "UNKNOWN") '
         'withoutEnvVariable(name: "A") { envVariables { name } ' + sh("echo ${A-unset} $B") + " { stdout } } } } }")
@@ -355,7 +355,7 @@ def test_env_001_env_002_variables(engine):
     engine.query(in_busybox('withEnvVariable(name: "A=B", value: "") { envVariables { name } }')).failed("cannot be the name")
 
 
-def test_env_003_env_004_env_007_volatile_variables(fresh):
+def test_env_003_env_004_env_007_volatile_variables_are_no_part_of_a_key(fresh):
     def run(value: str, other: str = "same", before: bool = False) -> str:
         image, volatile = 'from(address: "busybox")', f'withVolatileVariable(name: "V", value: "{value}")'
         steps = [volatile, image] if before else [image, volatile]
@@ -382,7 +382,7 @@ def test_env_003_env_004_env_007_volatile_variables(fresh):
         "second", "unset", id="over a variable that is removed afterwards"),
     pytest.param('withSecretVariable(name: "FOO", secret: SECRET)', "***", "***", id="below a secret variable"),
 ])
-def test_a_volatile_variable_leaves_no_trace_where_it_is_not(engine, before, with_it, without):
+def test_a_volatile_variable_changes_no_result_without_it(engine, before, with_it, without):
     """Whatever counts for no key changes nothing for those who ask without it, in either order."""
     volatile = 'withVolatileVariable(name: "FOO", value: "%s")'
     show = sh("echo ${FOO-unset}; head -c 16 /dev/urandom | base64") + " { stdout }"
@@ -406,7 +406,7 @@ def test_a_volatile_variable_leaves_no_trace_where_it_is_not(engine, before, wit
     assert (run(two)[0], run(two, volatile % "second")[0]) == (without, with_it)
 
 
-def test_a_volatile_variable_over_one_of_the_image(engine):
+def test_a_volatile_variable_hides_one_of_the_image(engine):
     show = sh("echo $PATH") + " { stdout }"
     hidden = of_image(engine.data(in_busybox('withVolatileVariable(name: "PATH", value: "/bin:/volatile") { %s }' % show)))
     assert hidden["withVolatileVariable"]["withExec"]["stdout"] == "/bin:/volatile\n"
@@ -422,7 +422,7 @@ def test_env_005_volatile_variables_hide_others(engine, folder):
     assert seen["withoutVolatileVariable"]["withoutVolatileVariable"]["withExec"]["stdout"] == "kept unset\n"
 
 
-def test_env_010_users_and_groups(engine):
+def test_env_010_users_and_groups_are_looked_up_in_the_image(engine):
     script = sh("id -u; id -g; id -G; whoami 2>/dev/null || true") + " { stdout }"
     queries = []
     for at, user in enumerate(["daemon", "daemon:nobody", "1234", "1234:5678", "1:nobody", "root"]):
@@ -441,14 +441,14 @@ def test_env_010_users_and_groups(engine):
     engine.query(in_busybox('withUser(name: "nobody-knows") { withExec(args: ["id"]) { stdout } }')).failed("nobody-knows")
 
 
-def test_env_011_working_directories(engine):
+def test_env_011_working_directories_are_relative_to_the_last(engine):
     seen = of_image(engine.data(in_busybox('withWorkdir(path: "/a") { withWorkdir(path: "b/../c") { workdir withExec(args: ["pwd"]) { stdout } withoutWorkdir { workdir withExec(args: ["pwd"]) { stdout } } } }')))
     seen = seen["withWorkdir"]["withWorkdir"]
     assert (seen["workdir"], seen["withExec"]["stdout"]) == ("/a/c", "/a/c\n")
     assert (seen["withoutWorkdir"]["workdir"], seen["withoutWorkdir"]["withExec"]["stdout"]) == ("/", "/\n")
 
 
-def test_env_013_exposed_ports(engine):
+def test_env_013_ports_are_exposed_per_protocol(engine):
     selection = 'withExposedPort(port: 5000) { withExposedPort(port: 5000, protocol: UDP, description: "d", experimentalSkipHealthcheck: true) { exposedPorts { port protocol description experimentalSkipHealthcheck } withoutExposedPort(port: 5000) { exposedPorts { protocol description } } } }'
     seen = of_image(engine.data(in_busybox(selection)))["withExposedPort"]["withExposedPort"]
     assert seen["exposedPorts"] == [
@@ -463,7 +463,7 @@ def test_env_013_exposed_ports(engine):
 CHECK = "args shell interval timeout startPeriod startInterval retries"
 
 
-def test_hc_002_defaults_of_a_health_check(engine):
+def test_hc_002_a_health_check_has_defaults(engine):
     seen = of_image(engine.data(in_busybox('dockerHealthcheck { shell } withDockerHealthcheck(args: ["curl", "x"]) { dockerHealthcheck { %s } withoutDockerHealthcheck { dockerHealthcheck { shell } } }' % CHECK)))
     assert seen["dockerHealthcheck"] is None and seen["withDockerHealthcheck"]["withoutDockerHealthcheck"]["dockerHealthcheck"] is None
     assert seen["withDockerHealthcheck"]["dockerHealthcheck"] == {
@@ -477,7 +477,7 @@ def test_gpus_are_refused(engine):
         engine.query(in_busybox(field + ' { withExec(args: ["true"]) { stdout } }')).failed("GPU support is not enabled")
 
 
-def test_exec_018_cli_ses_007_an_engine_in_an_engine(engine, folder):
+def test_exec_018_cli_ses_007_an_engine_runs_in_a_container(engine, folder):
     """Containers in a container: this engine's own binary, with all capabilities and a cache volume for its state."""
     script = """set -e
     export RONDEL_STATE_DIR=/tmp/state RONDEL_CONFIG=/config.toml HOME=/root
@@ -502,7 +502,7 @@ def test_exec_018_cli_ses_007_an_engine_in_an_engine(engine, folder):
     assert printed.count("inner") == 2 and '"execs":1' in printed.replace(" ", ""), printed
 
 
-def test_mnt_003_mnt_008_mnt_009_mounts(engine):
+def test_mnt_003_mnt_008_mnt_009_mounts_are_replaced_and_removed(engine):
     with engine.session() as session:
         made = session.query('{ directory { a: withNewFile(path: "a", contents: "1") { file(path: "a") { id } } b: withNewFile(path: "b", contents: "2") { file(path: "b") { id } id } } }')["directory"]
         one, two, folder = quote(made["a"]["file"]["id"]), quote(made["b"]["file"]["id"]), quote(made["b"]["id"])
@@ -519,7 +519,7 @@ def test_mnt_003_mnt_008_mnt_009_mounts(engine):
     assert again["mounts"] == ["/w/sub"] and again["withoutMount"] == {"mounts": [], "withExec": {"stdout": "below\n"}}
 
 
-def test_secrets_cover_files_and_hold_none(engine):
+def test_a_mounted_secret_covers_a_file_and_is_no_file(engine):
     look = 'withExec(args: ["cat", "/s"]) { stdout } file(path: "/s") { contents } exists(path: "/s")'
     with engine.session() as session:
         made = session.query('{ setSecret(name: "s", plaintext: "of the secret") { id } directory { withNewFile(path: "f", contents: "mounted") { file(path: "f") { id } } } }')
@@ -542,7 +542,7 @@ def test_secrets_cover_files_and_hold_none(engine):
         assert seen["withMountedSecret"]["withMountedDirectory"]["withExec"]["stdout"] == "***"
 
 
-def test_mnt_007_temporary_folders(engine):
+def test_mnt_007_a_temporary_mount_has_the_size_asked_for(engine):
     show = sh("grep ' /t ' /proc/mounts") + " { stdout }"
     seen = of_image(engine.data(in_busybox('a: withMountedTemp(path: "/t") { %s } b: withMountedTemp(path: "/t", size: 4000) { %s }' % (show, show))))
     for name, size in [("a", False), ("b", True)]:
@@ -551,7 +551,7 @@ def test_mnt_007_temporary_folders(engine):
     engine.query(in_busybox('withMountedTemp(path: "/t", size: 0) { mounts }')).failed("greater than zero")
 
 
-def test_cli_ses_001_cli_ses_004_sessions(engine):
+def test_cli_ses_001_cli_ses_004_a_session_has_the_view_of_its_library(engine):
     with engine.session() as session:
         assert session.query("{ __schemaVersion }") == {"__schemaVersion": "v0.21.8"}
         assert session.close() == 0

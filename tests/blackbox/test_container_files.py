@@ -19,7 +19,7 @@ def test_cfs_001_cfs_003_directories_are_merged(session):
     assert files_of(merged.then('directory(path: "/code/rel")')) == {"a": "new", "mine": "m", "n/b": "2"}
 
 
-def test_cfs_004_below_a_mounted_part(session):
+def test_cfs_004_a_directory_is_added_below_a_mount(session):
     whole = directory(session, {"sub/inner/x": "1", "beside": "2"}).then('directory(path: "sub")').id()
     more = directory(session, {"y": "3"}).id()
     made = busybox(session).then(f'withMountedDirectory(path: "/mnt", source: {whole})')
@@ -28,7 +28,7 @@ def test_cfs_004_below_a_mounted_part(session):
     assert files_of(made.then('directory(path: "/mnt")')) == {"a/b/foo/y": "3", "inner/x": "1"}
 
 
-def test_cfs_005_cfs_006_files(session):
+def test_cfs_005_cfs_006_files_are_copied_to_a_path_or_into_a_directory(session):
     made = directory(session, {"deep/one": "1", "two": "2"})
     one, two = made.then('file(path: "deep/one")').id(), made.then('file(path: "two")').id()
     assert busybox_in(session).then(f'withFile(path: "t", source: {one})').then('file(path: "/code/t")').get("contents") == "1"
@@ -39,7 +39,7 @@ def test_cfs_005_cfs_006_files(session):
         assert several.then('directory(path: "several")').get("entries") == ["one", "two"]
 
 
-def test_cfs_007_new_files(session):
+def test_cfs_007_a_new_file_has_owner_mode_and_an_expanded_path(session):
     made = busybox_in(session).then('withEnvVariable(name: "D", value: "expanded")')
     made = made.then(USERS)
     made = made.then('withNewFile(path: "${D}/f", contents: "x", permissions: 384, owner: "auser", expand: true)')
@@ -47,7 +47,7 @@ def test_cfs_007_new_files(session):
     assert made.then('withNewFile(path: "$D", contents: "plain")').then('file(path: "/code/$D")').get("contents") == "plain"
 
 
-def test_cfs_009_removal(session):
+def test_cfs_009_files_and_directories_are_removed(session):
     made = busybox_in(session).then('withNewFile(path: "bar/x", contents: "")').then('withNewFile(path: "y", contents: "")')
     assert made.then('withoutDirectory(path: "bar")').then('directory(path: ".")').get("entries") == ["y"]
     emptied = made.then('withoutDirectory(path: "")')
@@ -61,7 +61,7 @@ def test_cfs_009_removal(session):
     assert removed.run("ls -d /code 2>/dev/null || echo gone") == "gone\n"
 
 
-def test_cfs_010_errors(session):
+def test_cfs_010_a_wrong_path_is_named(session):
     made = busybox(session).then('withMountedTemp(path: "/tmpfs")')
     cache = Chain(session, ['cacheVolume(key: "cfs-010")']).id()
     made = made.then(f'withMountedCache(path: "/cache", cache: {cache})')
@@ -76,7 +76,7 @@ def test_cfs_010_errors(session):
         assert words in made.then(selection).error("sync")
 
 
-def test_cfs_013_cfs_016_mounts(session):
+def test_cfs_013_cfs_016_mounted_files_are_read_and_written(session):
     outer = directory(session, {"in/x": "outer", "y": "outer"}).id()
     inner = directory(session, {"x": "inner"}).id()
     made = busybox(session).then(f'withMountedDirectory(path: "/mnt", source: {outer})')
@@ -93,7 +93,7 @@ def test_cfs_013_cfs_016_mounts(session):
     assert appended.then('file(path: "/f")').get("contents") == appended.run("cat /f") == "mounted+\n"
 
 
-def test_cfs_015_cfs_019_links(session):
+def test_cfs_015_cfs_019_symlinks_are_followed_inside_the_root(session):
     made = directory(session, {"real/f": "1", "link": "->real"})
     behind = made.then('directory(path: "link")').id()
     assert files_of(busybox(session).then(f'withDirectory(path: "/x", source: {behind})').then('directory(path: "/x")')) == {"f": "1"}
@@ -109,7 +109,7 @@ def test_cfs_015_cfs_019_links(session):
     assert named.run("readlink /up") == "/etc\n"
 
 
-def test_cfs_017_existence(session):
+def test_cfs_017_existence_is_that_of_files_and_mounts(session):
     mount = directory(session, {"d/f": "123"})
     made = busybox_in(session).then('withNewFile(path: "here", contents: "12")')
     made = made.then(f'withMountedDirectory(path: "/m", source: {mount.id()})')
@@ -122,7 +122,7 @@ def test_cfs_017_existence(session):
     assert made.get('stat(path: "/m/d") { fileType name }') == {"fileType": "DIRECTORY", "name": "d"}
 
 
-def test_cfs_020_links_count(session):
+def test_cfs_020_symlinks_are_part_of_a_key(session):
     def run(target: str, name: str) -> str:
         made = busybox_in(session, "/").then(f'withSymlink(target: "{target}", linkName: "{name}")')
         return made.run("cat /proc/sys/kernel/random/uuid")
@@ -130,7 +130,7 @@ def test_cfs_020_links_count(session):
     assert run("bar", "foo") == run("bar", "foo") != run("barf", "oo")
 
 
-def test_cfs_021_a_file_counts_by_its_content(engine, folder):
+def test_cfs_021_a_file_is_keyed_by_its_content(engine, folder):
     (folder / "f").write_text("1")
     (folder / "other").write_text("1")
     path = quote(str(folder))
@@ -155,7 +155,7 @@ def test_cfs_021_a_file_counts_by_its_content(engine, folder):
 OWNERS = {"auser": "1234:1234", "auser:agroup": "1234:4321", "1234": "1234:1234", "5:6": "5:6", "auser:6": "1234:6", "5:agroup": "5:4321", "5": "5:5"}
 
 
-def test_cfs_022_owners(session):
+def test_cfs_022_every_copy_and_mount_has_the_owner_asked_for(session):
     base = busybox(session).then(USERS).then('withUser(name: "auser")')
     source = directory(session, {"d/sub/f": "1"})
     folder, file = source.id(), source.then('file(path: "d/sub/f")').id()

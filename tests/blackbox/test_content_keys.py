@@ -77,7 +77,7 @@ def test_a_change_beside_a_directory_runs_nothing(engine, folder, change):
     assert runs("a") == 1
 
 
-def test_a_chain_of_processes_on_a_mounted_directory(engine, folder):
+def test_processes_on_a_part_of_a_tree_are_keyed_by_that_part(engine, folder):
     source = monorepo(folder)
     (source / "a/f").write_text(folder.name)
 
@@ -100,7 +100,7 @@ def test_a_chain_of_processes_on_a_mounted_directory(engine, folder):
     assert chain() == (["f", "in/", "log"], 0)
 
 
-def test_times_that_a_user_set_count(engine):
+def test_timestamps_that_were_set_are_part_of_a_key(engine):
     made = 'directory { withNewFile(path: "a/f", contents: "x") { withTimestamps(timestamp: %d) { directory(path: "a") { id } } } }'
     look = (
         '{ container { from(address: "busybox") { withMountedDirectory(path: "/mnt", source: %s) '
@@ -113,7 +113,7 @@ def test_times_that_a_user_set_count(engine):
             assert seen == f"{time}\n"
 
 
-def test_a_bind_mount_of_a_dockerfile_and_a_context_below(engine, folder):
+def test_steps_of_a_dockerfile_are_keyed_by_the_files_they_use(engine, folder):
     source = monorepo(folder)
     lines = [
         "FROM busybox",
@@ -150,7 +150,7 @@ def test_a_bind_mount_of_a_dockerfile_and_a_context_below(engine, folder):
     assert built(again, "a") == ("oneother", 2)
 
 
-def test_why_a_process_on_a_part_of_a_tree_ran_again(fresh, folder):
+def test_why_names_the_changed_file_of_a_part_of_a_tree(fresh, folder):
     source = monorepo(folder)
     for content in ["first", "second"]:
         (source / "a/f").write_text(content)
@@ -160,7 +160,7 @@ def test_why_a_process_on_a_part_of_a_tree_ran_again(fresh, folder):
     assert "mount /mnt" in told and "f" in told.split("mount /mnt", 1)[1], told
 
 
-def test_a_module_source_is_known_by_what_belongs_to_it(engine, folder):
+def test_a_module_source_is_keyed_by_its_own_files(engine, folder):
     module = folder / "repo/modules/one"
     module.mkdir(parents=True)
     (module / "dagger.json").write_text(json.dumps({"name": "one", "sdk": "python", "engineVersion": "v0.21.8"}))

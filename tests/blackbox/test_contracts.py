@@ -170,7 +170,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_contract(connected, repository, case):
+def test_a_broken_contract_is_named_with_its_sdk(connected, repository, case):
     """The message names the module, the SDK, the contract or the function that broke it, and what is wrong."""
     sdk = BROKEN[case]
     done = connected.run("call", "-m", write_module_with_sdk(repository, sdk), "hello").failed(*sdk.words)
@@ -200,7 +200,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("case", GOOD)
-def test_a_kept_contract(connected, repository, case):
+def test_a_kept_contract_works(connected, repository, case):
     """What the broken ones are made of works."""
     assert connected.run("call", "-m", write_module_with_sdk(repository, GOOD[case]), "hello").ok().out.strip() == "hello"
 
@@ -210,7 +210,7 @@ def test_a_kept_contract(connected, repository, case):
     [("give(5)", ["must give `String!`, and gave a number: 5"]), ("None", ['function "hello" completed without returning a value'])],
     ids=["number", "nothing"],
 )
-def test_a_runtime_that_answers_something_else(connected, repository, answer, words):
+def test_a_wrong_answer_of_a_runtime_is_named(connected, repository, answer, words):
     code = f"give(probe()) if not protocol.asked()['parentName'] else {answer}"
     connected.run("call", "-m", write_module_with_sdk(repository, Sdk.runtime(code)), "hello").failed(*words)
 
@@ -237,7 +237,7 @@ CLASHES = {
 
 
 @pytest.mark.parametrize("case", CLASHES)
-def test_one_name_for_two_things(connected, repository, case):
+def test_two_things_of_one_name_are_refused(connected, repository, case):
     """What modules are served as is told apart, or refused where the second arrives."""
     dependencies, words = CLASHES[case]
     for name, types in dependencies.items():
@@ -268,7 +268,7 @@ def test_one_name_for_two_things(connected, repository, case):
     ],
     ids=["missing", "outside", "absolute", "no-module", "sdk-without-sdk", "itself", "circle", "uses-its-module", "broken", "no-name"],
 )
-def test_an_sdk_that_cannot_be_loaded(connected, folder, source, words):
+def test_an_sdk_that_cannot_be_loaded_is_named(connected, folder, source, words):
     repository = folder / "r"
     (repository / ".git").mkdir(parents=True)
     (repository / "empty").mkdir()
@@ -304,7 +304,7 @@ def greeter(shell, contract, version):
 
 
 @pytest.mark.parametrize("contract", ["empty-call", "types-container", "typed", "declared"])
-def test_the_shell_sdk(connected, shell, contract):
+def test_the_shell_sdk_works_by_every_contract(connected, shell, contract):
     module = greeter(shell, contract, "v0.21.8")
 
     def call(*words):
@@ -321,18 +321,18 @@ def test_the_shell_sdk(connected, shell, contract):
 
 
 @pytest.mark.parametrize("contract", ["empty-call", "types-container", "typed", "declared"])
-def test_the_shell_sdk_under_an_early_version(connected, shell, contract):
+def test_the_shell_sdk_works_under_an_early_version(connected, shell, contract):
     module = greeter(shell, contract, "v0.18.10")
     done = connected.run("call", "-m", module, "hello", "--level=high").ok()
     assert done.out.strip() == "HELLO, WORLD!"
     connected.run("call", "-m", module, "hello", "--level=MIDDLE").failed("possible values: low, high")
 
 
-def test_the_shell_example(connected):
+def test_the_shell_example_works(connected):
     assert connected.run("call", "-m", EXAMPLES / "shell-greeter", "hello", "--name=Ada").ok().out.strip() == "Hello, Ada!"
 
 
-def test_an_sdk_by_hand(connected, folder):
+def test_functions_of_an_sdk_can_be_called(connected, folder):
     """An SDK's functions are functions of a module."""
     (folder / "schema.json").write_text("{}")
     source = ["--mod-source", EXAMPLES / "shell-greeter", "--introspection-json", folder / "schema.json"]
@@ -340,7 +340,7 @@ def test_an_sdk_by_hand(connected, folder):
     assert connected.run(*words).json()["types"][0]["name"] == "ShellGreeter"
 
 
-def test_the_shell_sdk_with_its_setting(connected, shell):
+def test_the_shell_sdk_takes_its_setting(connected, shell):
     module = shell / "bash"
     module.mkdir()
     (module / "which.sh").write_text("#: which(): String!\necho ${BASH_VERSION:-none}\n")
@@ -350,7 +350,7 @@ def test_the_shell_sdk_with_its_setting(connected, shell):
     assert connected.run("call", "-m", module, "which").ok().out.strip() != "none"
 
 
-def test_self_calls(connected, shell):
+def test_a_module_with_self_calls_sees_its_own_types(connected, shell):
     """A module that asks for it sees its own types in what code is generated from."""
     sdk = shutil.copytree(EXAMPLES / "sdk-shell-declared", shell / "sdk-seeing")
     source = sdk / "src/sdk_shell_declared/__init__.py"
@@ -383,7 +383,7 @@ SILLY = {
 
 
 @pytest.mark.parametrize("text", SILLY)
-def test_comments_that_say_nothing(tmp_path, text):
+def test_a_wrong_declaration_is_named_with_its_line(tmp_path, text):
     (tmp_path / "go.sh").write_text(text + "\n")
     program = "import sys, comments\ntry: comments.Module(sys.argv[1], 'm')\nexcept comments.Wrong as error: print(error)"
     words = [sys.executable, "-B", "-c", program, tmp_path]
@@ -391,7 +391,7 @@ def test_comments_that_say_nothing(tmp_path, text):
     assert done.stdout.startswith(SILLY[text]), done.stdout
 
 
-def test_comments_that_cannot_be_read_stop_the_load(connected, shell):
+def test_a_wrong_declaration_stops_the_load(connected, shell):
     module = write_config(shell / "wrong", "wrong", {"source": "../sdk-shell-declared"})
     (module / "go.sh").write_text("#: go(): Nowhere!\n")
     connected.run("functions", "-m", module).failed("`wrong`", "go.sh:1: unknown type `Nowhere`")
@@ -407,7 +407,7 @@ def blocks(text):
 
 
 @pytest.mark.skipif(not GUIDE.exists(), reason="a copy of the tests without the documents")
-def test_the_guide(connected, folder):
+def test_the_guide_makes_a_working_sdk(connected, folder):
     """From an empty folder to a working SDK, by the letter of the guide."""
     section = GUIDE.read_text().split("## An SDK from an empty folder")[1].split("\nThe other contracts differ")[0]
     intro, *steps = re.split(r"^\d\. ", section, flags=re.MULTILINE)

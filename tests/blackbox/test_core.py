@@ -32,7 +32,7 @@ from kit.nested import ask_nested
         ('withNewFile(path: "/f", contents: "x", permissions: 384) { withExec(args: ["stat", "-c", "%a", "/f"]) { stdout } }', "600\n"),
     ],
 )
-def test_containers(engine, selection, wanted):
+def test_a_container_gives_what_is_selected(engine, selection, wanted):
     assert leaf(engine.data(in_busybox(selection))) == wanted
 
 
@@ -47,11 +47,11 @@ def test_containers(engine, selection, wanted):
         ('withNewFile(path: "a", contents: "héllo") { file(path: "a") { size } }', 6),
     ],
 )
-def test_directories(engine, selection, wanted):
+def test_a_directory_gives_what_is_selected(engine, selection, wanted):
     assert leaf(engine.data("{ directory { " + selection + " } }")) == wanted
 
 
-def test_a_result_is_remembered_by_a_later_engine(fresh):
+def test_a_result_is_cached_for_a_later_engine(fresh):
     document = in_busybox('withExec(args: ["sh", "-c", "cat /proc/sys/kernel/random/uuid"]) { stdout }')
     first = leaf(fresh.data(document))
     assert leaf(fresh.data(document)) == first
@@ -96,7 +96,7 @@ def test_equal_work_of_two_clients_is_done_once(fresh):
     assert len(answers) == 1 and fresh.execs() == 1
 
 
-def test_a_chain_of_5000_selections(engine):
+def test_a_chain_of_5000_selections_answers(engine):
     depth = 5000
     document = "{ container " + '{ withEnvVariable(name: "A", value: "1") ' * depth + '{ envVariable(name: "A") }' + "}" * depth + "}"
     with engine.session() as session:
@@ -137,7 +137,7 @@ def test_errors_of_processes_are_typed(engine):
     assert "exit code: 9" in error["message"]
 
 
-def test_no_process_is_left_of_an_exec(engine):
+def test_an_exec_leaves_no_process(engine):
     marker = "86399.25"
     document = in_busybox('withExec(args: ["sh", "-c", "(sleep %s &) ; echo done"]) { stdout }' % marker)
     assert leaf(engine.data(document)) == "done\n"
@@ -155,7 +155,7 @@ def test_no_api_without_nesting(engine):
     assert leaf(engine.data(document)) == "none\n"
 
 
-def test_the_source_of_an_image_is_said(fresh):
+def test_an_image_names_its_reference(fresh):
     done = fresh.query(in_busybox("imageRef"))
     assert "docker.io/library/busybox" in done.ok().out and "@sha256:" in done.out
     shown = fresh.run("--progress", "plain", "query", stdin=in_busybox('withExec(args: ["true"]) { exitCode }')).ok()
@@ -171,7 +171,7 @@ def test_host_folders_are_read_by_content(engine, folder):
     assert leaf(engine.data('{ host { file(path: "keep.txt") { contents } } }', cwd=folder)) == "changed"
 
 
-def test_export_and_import_of_an_image(engine, folder):
+def test_an_exported_image_is_imported(engine, folder):
     tar = folder / "image.tar"
     document = in_busybox('withNewFile(path: "/inside", contents: "here") { export(path: %s) }' % json.dumps(str(tar)))
     engine.data(document)

@@ -73,7 +73,7 @@ def test_a_damaged_layer_is_set_aside_and_made_again(fresh):
     assert not (fresh.state / "quarantine").exists()
 
 
-def test_a_hit_sees_that_a_layer_is_missing(fresh):
+def test_a_cache_hit_notices_a_missing_layer(fresh):
     """Nobody asked for a verification."""
     for name, damage in [("gone", shutil.rmtree), ("hollow", lambda layer: shutil.rmtree(layer / "fs")), ("less", lambda layer: (layer / "fs/top-less").unlink())]:
         document, leaf = makes(name), 'file(path: "/d/%s") { contents }' % name

@@ -9,7 +9,7 @@ from kit import Chain, busybox, directory, files_of, let_time_pass, quote
 FILES = {"a.txt": "1", "b/b.txt": "2", "b/c.md": "3", "c/a1": "4", "c/a2": "5", "c/deep/x.md/y": "6", "some-dir": None}
 
 
-def test_dir_001_dir_024_entries_and_names(session):
+def test_dir_001_dir_024_entries_and_names_are_listed(session):
     tree_ = directory(session, FILES)
     assert Chain(session, ["directory"]).get("entries") == []
     assert tree_.get("entries") == ["a.txt", "b/", "c/", "some-dir/"]
@@ -21,7 +21,7 @@ def test_dir_001_dir_024_entries_and_names(session):
     assert "c/../missing: no such file or directory" in tree_.then('directory(path: "c/../missing")').error("name")
 
 
-def test_dir_002_dir_011_a_selection_stays(session):
+def test_dir_002_dir_011_a_selected_directory_is_the_root_of_changes(session):
     chain = directory(session, {"x/y/z": "1", "beside": "2"}).then('directory(path: "x")')
     chain = chain.then('withNewFile(path: "n/m", contents: "3")')
     assert files_of(chain) == {"y/z": "1", "n/m": "3"}
@@ -32,7 +32,7 @@ def test_dir_002_dir_011_a_selection_stays(session):
     assert chain.get('exists(path: "../beside")') is False
 
 
-def test_dir_004_directories_into_directories(session):
+def test_dir_004_directories_are_merged_into_directories(session):
     source = directory(session, {"a": "new", "s/k.txt": "k", "s/l.md": "l", ".gitignore": "*.md\n"}).id()
     base = directory(session, {"a": "old", "s/other": "o"})
 
@@ -47,7 +47,7 @@ def test_dir_004_directories_into_directories(session):
     assert "s/l.md" not in copied("/", ", gitignore: true")
 
 
-def test_paths_beside_a_directory_and_the_empty_path(session):
+def test_paths_outside_of_a_directory_are_refused(session):
     made = directory(session, {"b/f": "1"}).then('directory(path: "b")')
     for path in ["../c", "x/../../c"]:
         assert "cannot create directory outside parent" in made.then(f"withNewDirectory(path: {quote(path)})").error("id")
@@ -57,7 +57,7 @@ def test_paths_beside_a_directory_and_the_empty_path(session):
     assert made.get('stat(path: ".") { fileType }') == {"fileType": "DIRECTORY"}
 
 
-def test_long_lists_of_patterns(session, folder):
+def test_thousands_of_patterns_are_matched(session, folder):
     for n in range(2_000):
         (folder / f"f{n}.txt").write_text("")
     (folder / "kept.md").write_text("")
@@ -69,7 +69,7 @@ def test_long_lists_of_patterns(session, folder):
     assert ignoring.then("filter(gitignore: true)").get("entries") == [".gitignore", "f7.txt", "kept.md"]
 
 
-def test_dangling_links_are_kept_by_copies_of_directories(session, folder):
+def test_dangling_symlinks_are_copied(session, folder):
     (folder / "d").mkdir()
     (folder / "d" / "dangling").symlink_to("nowhere")
     (folder / "d" / "out").symlink_to("/etc/nowhere")
@@ -81,7 +81,7 @@ def test_dangling_links_are_kept_by_copies_of_directories(session, folder):
         assert into.get('glob(pattern: "a/d/*")') == ["a/d/dangling", "a/d/out"]
 
 
-def test_dir_006_modes(session):
+def test_dir_006_modes_are_kept_or_set(session):
     source = directory(session, {"ro": ("1", 0o444), "d/run": ("2", 0o755)}).then('withNewDirectory(path: "rod", permissions: 365)')
     kept = busybox(session).then(f'withDirectory(path: "/x", source: {source.id()})')
     assert kept.run("stat -c '%a' /x/ro /x/d/run /x/rod").split() == ["444", "755", "555"]
@@ -90,7 +90,7 @@ def test_dir_006_modes(session):
     assert set_.run("stat -c '%a' /x/in/ro /x/in/d /x/in/d/run /x/in/rod").split() == ["700"] * 4
 
 
-def test_dir_012_several_files(session):
+def test_dir_012_several_files_are_copied_at_once(session):
     made = directory(session, {"p/one": ("1", 0o600), "p/two": ("2", 0o755)})
     sources = "[" + ", ".join(made.then(f'file(path: "p/{name}")').id() for name in ("one", "two")) + "]"
     for path, at in (("", ""), ("/", ""), ("sub", "sub/"), ("sub/", "sub/")):
@@ -116,7 +116,7 @@ def test_dir_013_timestamps_make_archives_equal(session):
     assert first.split()[1:4] == ["1000000000"] * 3
 
 
-def test_dir_014_removal(session):
+def test_dir_014_files_and_directories_are_removed_by_pattern(session):
     def left(field: str, at: str = "") -> list:
         chain = directory(session, FILES)
         if at:
@@ -134,7 +134,7 @@ def test_dir_014_removal(session):
     assert left('withoutDirectory(path: "deep")', "c") == ["a1", "a2"]
 
 
-def test_dir_015_differences(session):
+def test_dir_015_a_diff_holds_what_is_new_or_changed(session):
     def diff(lower: dict, upper: dict, at: str = "/") -> dict:
         other = directory(session, upper).then(f'directory(path: "{at}")').id()
         return files_of(directory(session, lower).then(f'directory(path: "{at}")').then(f"diff(other: {other})"))
@@ -147,7 +147,7 @@ def test_dir_015_differences(session):
     assert diff({}, a) == a
 
 
-def test_dir_017_export(engine, folder):
+def test_dir_017_an_export_merges_or_wipes(engine, folder):
     (folder / "work/out").mkdir(parents=True)
     (folder / "work/out/extra").write_text("mine")
     made = directory(None, {"a": "1", "d/run": ("2", 0o750)})
@@ -164,7 +164,7 @@ def test_dir_017_export(engine, folder):
         assert (folder / "up/d/run").read_text() == "2"
 
 
-def test_dir_018_long_names(session):
+def test_dir_018_names_of_more_than_255_characters_are_refused(session):
     long = "n" * 256
     words = "File name length exceeds the maximum supported 255 characters"
     for change in (
@@ -178,13 +178,13 @@ def test_dir_018_long_names(session):
     assert fine.get("entries") == [long[1:]]
 
 
-def test_dir_021_sync(session):
+def test_dir_021_sync_evaluates_and_gives_an_id(session):
     assert "foo: no such file or directory" in Chain(session, ["directory", 'directory(path: "foo")']).error("sync")
     done = Chain(session, ["directory"]).get("sync")
     assert Chain(session, [f"loadDirectoryFromID(id: {quote(done)})"]).get("entries") == []
 
 
-def test_dir_022_patterns(session):
+def test_dir_022_glob_matches_paths(session):
     made = directory(session, FILES)
     assert made.get('glob(pattern: "*.md")') == []
     assert made.get('glob(pattern: "**/*.md")') == ["b/c.md", "c/deep/x.md/"]
@@ -198,7 +198,7 @@ def test_dir_022_patterns(session):
     assert "no: no such file or directory" in made.then('directory(path: "no")').error('glob(pattern: "*")')
 
 
-def test_dir_023_digests(session):
+def test_dir_023_a_digest_is_that_of_the_content(session):
     def digest(files: dict, at: str = "/") -> str:
         return directory(session, files).then(f'directory(path: "{at}")').get("digest")
 
@@ -248,7 +248,7 @@ new file mode 120000
 PATCHED = {"edit": "1\n2\n3\n", "gone/x": "x\n", "old": "o\n", "run": "r\n"}
 
 
-def test_dir_025_patches(session):
+def test_dir_025_patches_are_applied(session):
     base = directory(session, PATCHED)
     done = base.then(f"withPatch(patch: {quote(PATCH)})")
     assert files_of(done) == {"edit": "1\ntwo\n3\n", "made/n": "n\n", "new name": "o\n", "run": "r\n", "link": "1\ntwo\n3\n"}
@@ -293,7 +293,7 @@ SEARCHED = {
 FIELDS = "{ filePath lineNumber absoluteOffset matchedLines submatches { text start end } }"
 
 
-def test_dir_026_search(session):
+def test_dir_026_a_search_finds_lines(session):
     made = directory(session, SEARCHED).then('withSymlink(target: "sub", linkName: "dir")').then('withSymlink(target: "/etc", linkName: "out")')
 
     def found(arguments: str) -> list:
@@ -344,7 +344,7 @@ def test_per_003_matches_survive_a_restart(fresh):
     assert fresh.data(document) == first
 
 
-def test_dir_027_dir_029_links(session):
+def test_dir_027_dir_029_symlinks_are_followed_inside_a_directory(session):
     made = directory(session, {"d/f": "1", "d/rel": "->f", "x/y/up": "->../../d/f", "abs": "->/d/f", "ld": "->d", "dangling": "->none"})
     for path in ("d/rel", "x/y/up", "abs", "ld/rel"):
         assert made.then(f'file(path: "{path}")').get("contents") == "1"
@@ -373,14 +373,14 @@ def test_dir_027_dir_029_links(session):
     assert "none: no such file or directory" in made.error('stat(path: "none") { size }')
 
 
-def test_dir_028_absolute_links_mean_the_root_they_are_mounted_in(session):
+def test_dir_028_absolute_symlinks_mean_the_root_they_are_mounted_in(session):
     made = directory(session, {"hostname-file": "from the directory", "link": "->/target", "target": "from the directory"}).id()
     at = busybox(session).then('withNewFile(path: "/target", contents: "from the container")')
     assert at.then(f'withMountedDirectory(path: "/mnt", source: {made})').run("cat /mnt/link") == "from the container"
     assert at.then(f'withDirectory(path: "/mnt", source: {made})').run("cat /mnt/link") == "from the container"
 
 
-def test_dir_031_equal_content_by_other_steps(session):
+def test_dir_031_equal_content_made_by_other_steps_is_a_cache_hit(session):
     at = busybox(session).then('withNewFile(path: "/base", contents: "x")')
 
     def written(removed: str) -> str:
@@ -391,7 +391,7 @@ def test_dir_031_equal_content_by_other_steps(session):
     assert written("/nothing") == written("/nothing-else")
 
 
-def test_dir_032_errors_and_up(session):
+def test_dir_032_errors_are_returned_and_find_up_goes_to_the_root(session):
     made = directory(session, {"a/b/c": "1", "go.mod": "2", "a/go.mod": "3"})
     assert made.get('findUp(name: "go.mod", start: "a/b")') == "a/go.mod"
     assert made.get('findUp(name: "go.mod", start: ".")') == "go.mod"
@@ -400,7 +400,7 @@ def test_dir_032_errors_and_up(session):
     assert made.then('withError(err: "")').get("entries") == ["a/", "go.mod"]
 
 
-def test_names_that_mean_something_to_others(session):
+def test_names_with_a_meaning_elsewhere_are_plain_names(session):
     names = [".wh.x", ".wh..wh..opq", "..a", "a b", "ä", "-rf", "*", "\\\\", "new\nline"]
     made = directory(session, {f"d/{name}": "1" for name in names})
     assert sorted(made.get('entries(path: "d")')) == sorted(names)

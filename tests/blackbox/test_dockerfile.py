@@ -103,7 +103,7 @@ def samples(session, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", SAMPLE)
-def test_the_corpus_gives_what_was_recorded(name, samples, bases):
+def test_an_image_of_the_corpus_is_as_recorded(name, samples, bases):
     check_golden(CORPUS / name / EXPECTED, "\n".join(bases.added(samples[name])) + "\n")
 
 
@@ -127,7 +127,7 @@ def test_dkr_001_the_dockerfile_is_found_by_default_by_name_and_below_a_selected
     assert "no such file or directory" in refused(session, "FROM busybox", args='dockerfile: "other"')
 
 
-def test_variables_in_the_options_of_mounts(session):
+def test_variables_are_expanded_in_options_of_mounts(session):
     dockerfile = """FROM busybox AS base
 ARG U=7
 ENV M=0711 P=c YES=true KIND=cache HOW=locked NAME=TOKEN
@@ -150,7 +150,7 @@ RUN --mount=type=bind,source=$F,target=/f,readonly=$YES cat /f > /bound
         refused(session, f"FROM busybox\nENV P=c\nRUN --mount={option} true", words)
 
 
-def test_matched_links_without_a_target_are_never_left_out(session):
+def test_a_matched_symlink_without_a_target_is_an_error(session):
     # The links come from a stage, or from the context by way of a directory made with them.
     stage = "FROM busybox AS links\nRUN mkdir /d && cd /d && echo 1 > file && ln -s file good && ln -s nowhere dangling && ln -s /out/of/it out && ln -s loop loop\nFROM busybox\n"
     for copy in ["COPY --from=links /d/dang* /to/", "COPY --from=links /d/o* /to/", "COPY --from=links --parents /d/./dang* /to/", "COPY --from=links /d/dangling /to/"]:
@@ -160,7 +160,7 @@ def test_matched_links_without_a_target_are_never_left_out(session):
     assert listed["withExec"]["stdout"] == "/picked:\nfile\n\n/to:\ndangling\nfile\ngood\nloop\nout\n1\n"
 
 
-def test_ignored_targets_of_matched_links(session):
+def test_an_ignored_target_of_a_symlink_does_not_exist(session):
     link = 'withSymlink(target: "%s", linkName: "%s")'
 
     def built(ignore: str, copy: str, selection: str) -> str:
@@ -266,7 +266,7 @@ COPY d /w/.
     refused(session, "FROM busybox\nCOPY missing /c", '"/missing": not found', files=files)
 
 
-def test_dkr_007_copies_go_through_links(session):
+def test_dkr_007_copies_follow_symlinks(session):
     dockerfile = """FROM busybox AS one
 RUN mkdir -p /real/sub /svc/a /svc/b && echo s > /real/sub/f && ln -s /real /link && echo 1 > /svc/a/1.conf && echo 2 > /svc/b/2.conf && echo no > /svc/b/x
 FROM busybox
@@ -283,7 +283,7 @@ COPY dirlink/in /ctx
     assert got == "s\ns\ns\ns\nin1.conf 2.conf "
 
 
-def test_dkr_008_modes_and_owners(session):
+def test_dkr_008_copies_have_the_mode_and_owner_asked_for(session):
     dockerfile = """FROM busybox
 RUN echo auser:x:4001:4002::/:/bin/sh >> /etc/passwd && echo agroup:x:4242: >> /etc/group
 COPY --chmod=751 d /d
@@ -299,7 +299,7 @@ COPY --chown=auser d /own
     refused(session, "FROM busybox\nCOPY --chown=ghost d/f /f", "unable to find user ghost", files={"d/f": "f"})
 
 
-def test_dkr_009_what_is_excluded_is_not_copied(session):
+def test_dkr_009_excluded_files_are_not_copied(session):
     dockerfile = "# syntax=docker/dockerfile:1.7-labs\nFROM busybox\nCOPY --exclude=no --exclude=Dockerfile . /all/\n"
     got = build(session, dockerfile, printed_by("ls /all | tr '\\n' ' '"), {"no": "n", "yes": "y"})["withExec"]["stdout"]
     assert got == "yes "
@@ -383,12 +383,12 @@ def test_dkr_011_steps_reach_services_of_the_session(fresh, folder):
         assert build(session, f"FROM python:3.13-slim\n{get}\nADD {url} /add", shown)["withExec"]["stdout"] == "servedserved"
 
 
-def test_dkr_014_networks_of_steps(session):
+def test_dkr_014_a_step_may_have_no_network(session):
     inside = build(session, "FROM busybox\nRUN --network=none ip addr > /addr", 'file(path: "/addr") { contents }')
     assert "127.0.0.1" in inside["file"]["contents"] and "eth0" not in inside["file"]["contents"]
 
 
-def test_dkr_015_arguments_and_targets(session):
+def test_dkr_015_arguments_and_targets_are_taken(session):
     dockerfile = "FROM busybox AS first\nARG A=default\nRUN echo $A > /a\nFROM first AS second\nRUN echo second >> /a\n"
     given = 'buildArgs: [{name: "A", value: "given"}]'
     assert read(session, dockerfile, "/a") == "default\nsecond\n"
@@ -407,29 +407,29 @@ def test_dkr_015_of_stages_with_one_name_the_last_counts(session):
     assert read(session, dockerfile, "/a", args=', target: "x"') == "4\n"
 
 
-def test_caches_are_read_only_when_it_is_said(session):
+def test_cache_mounts_are_read_only_on_request(session):
     dockerfile = "FROM busybox\nRUN --mount=type=cache,id=of-ro,target=/c echo kept > /c/f\nRUN --mount=type=cache,id=of-ro,target=/c,ro %s"
     assert read(session, dockerfile % "cp /c/f /seen", "/seen") == "kept\n"
     assert "Read-only file system" in read(session, dockerfile % "! touch /c/x 2> /seen", "/seen")
 
 
-def test_signals_are_known(session):
+def test_an_unknown_stop_signal_is_refused(session):
     refused(session, "FROM busybox\nSTOPSIGNAL NOPE", "line 2, `STOPSIGNAL`", "`NOPE` is no signal")
 
 
-def test_dkr_016_documents_have_names_with_blanks(session):
+def test_dkr_016_here_documents_may_have_names_with_blanks(session):
     dockerfile = "FROM busybox\nRUN <<'E O F' cat > /one\n$HOME\nE O F\nCOPY <<\"A B\" /two\n$HOME\nA B\nRUN <<'C D'\necho 3 > /three\nC D"
     for path, content in [("/one", "$HOME\n"), ("/two", "$HOME\n"), ("/three", "3\n")]:
         assert read(session, dockerfile, path) == content
 
 
-def test_dkr_016_documents_are_run(session):
+def test_dkr_016_here_documents_are_run(session):
     dockerfile = "FROM busybox\nRUN <<EOF\nset -e\nx=1\necho $x > /one\nEOF\nRUN cat <<A > /two\n$HOME\nA\n"
     assert read(session, dockerfile, "/one") == "1\n"
     assert read(session, dockerfile, "/two") == "/root\n"
 
 
-def test_dkr_017_secrets_of_steps(session):
+def test_dkr_017_a_step_reads_its_secrets(session):
     token = set_secret(session, "barbar-plain", "my-secret")
     given = f"secrets: [{quote(token)}]"
     dockerfile = """FROM busybox
@@ -451,7 +451,7 @@ def test_dkr_019_sync_does_not_run_the_command(session):
     refused(session, "FROM busybox\nRUN echo why >&2; false", "did not complete successfully: exit code: 1")
 
 
-def test_dkr_020_what_is_ignored_is_not_there(session):
+def test_dkr_020_ignored_files_do_not_exist(session):
     files = {"bar": "1", "baz": "2", "bay": "3", "foo": "4", ".dockerignore": "ba*\n!bay\nDockerfile\n.dockerignore\n"}
     got = build(session, "FROM busybox\nCOPY . /c/\n", printed_by("ls -A /c | tr '\\n' ' '"), files)["withExec"]["stdout"]
     assert got == "bay foo "
@@ -461,7 +461,7 @@ def test_dkr_020_what_is_ignored_is_not_there(session):
     assert got == "bar "
 
 
-def test_dkr_022_only_what_changed_is_done_again(fresh, folder):
+def test_dkr_022_only_changed_steps_run_again(fresh, folder):
     folder.chmod(0o755)
     (folder / "src").mkdir()
     (folder / "src/f").write_text("1")
@@ -498,7 +498,7 @@ def test_dkr_022_only_what_changed_is_done_again(fresh, folder):
     assert built() == ("32", 3)
 
 
-def test_dkr_023_a_context_that_needed_a_secret(session):
+def test_dkr_023_a_context_may_need_a_secret(session):
     token = set_secret(session, "of-the-context", "context-secret")
     made = f'container {{ from(address: "busybox") {{ withSecretVariable(name: "T", secret: {quote(token)}) {{ %s }} }} }}'
     command = "mkdir /ctx && printf 'FROM busybox\\nRUN echo built > /b\\n' > /ctx/Dockerfile && test -n $T"
@@ -515,7 +515,7 @@ def test_exec_016_the_first_process_is_an_init_or_the_command(session):
     assert without["me"]["contents"] == "1\n" and without["one"]["contents"].startswith("/bin/sh -c")
 
 
-def test_unneeded_stages_do_not_run_and_others_run_side_by_side(session):
+def test_unneeded_stages_do_not_run_and_others_run_in_parallel(session):
     wait = 'i=0; while [ ! -e /meet/%s ] && [ $i -lt 100 ]; do i=$((i+1)); sleep 0.1; done; test -e /meet/%s'
     step = "RUN --mount=type=cache,id=meeting,target=/meet touch /meet/%s; %s"
     dockerfile = "\n".join(
@@ -534,7 +534,7 @@ def test_unneeded_stages_do_not_run_and_others_run_side_by_side(session):
     assert build(session, dockerfile, "sync")["sync"]
 
 
-def test_steps_reach_an_agent(session, folder):
+def test_a_step_reaches_an_ssh_agent(session, folder):
     folder.chmod(0o755)
     with socket.socket(socket.AF_UNIX) as agent:
         agent.bind(str(folder / "agent"))
@@ -547,7 +547,7 @@ def test_steps_reach_an_agent(session, folder):
     refused(session, dockerfile, 'ssh "default" is required but no ssh mappings were provided')
 
 
-def test_mistakes_are_told_with_their_place(session):
+def test_a_mistake_is_named_with_its_line(session):
     refused(session, "FROM busybox\n\nFOO bar\n", "`Dockerfile` line 3, `FOO`: unknown instruction: FOO")
     refused(session, "RUN x", "line 1, `RUN`: no build stage in current context")
     refused(session, "FROM busybox AS a\nCOPY --from=later x /x\nFROM a AS later", "the stage `later` is not before this one")
@@ -559,7 +559,7 @@ def test_mistakes_are_told_with_their_place(session):
     refused(session, "FROM busybox\nRUN --mount=type=ssh,required true", 'ssh "default" is required')
 
 
-def test_container_build_of_old_views(engine):
+def test_old_views_have_container_build(engine):
     with engine.session("--version", "v0.18.10") as session:
         start = session.query(
             '{ directory { withNewFile(path: "Dockerfile", contents: "FROM busybox\\nARG A\\nENV B=$A") { id } } }'

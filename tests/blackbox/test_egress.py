@@ -76,7 +76,7 @@ def test_a_nested_client_reaches_what_is_allowed(make_engine, folder, sample):
             assert answers == ["reached", sample.second, sample.second]
 
 
-def test_a_submodule_leads_a_nested_client_nowhere_else(make_engine, folder, place, sample):
+def test_a_submodule_leads_a_nested_client_to_no_other_server(make_engine, folder, place, sample):
     engine = make_engine(mirror_of(IMAGES) + '[security]\negress = ["127.0.0.2"]\n')
     root = place / "with-submodules"
     root.mkdir()
@@ -123,7 +123,7 @@ def configured(name: str, **more) -> dict:
     return {"dagger.json": json.dumps({"name": name, "engineVersion": "v0.21.8", **more})}
 
 
-def test_what_the_user_named_a_nested_client_reaches(engine, folder, sample):
+def test_a_nested_client_reaches_a_repository_that_it_was_given(engine, folder, sample):
     """A repository is given to a process: it reaches that one, and still no other and not by its name."""
     with Web(sample.bare.parent) as web, Web(sample.bare.parent) as other, engine.session() as session:
         given = lambda rest: quote(leaf(session.query(f"{{ git(url: {quote(web.open())}) {{ {rest} }} }}")))  # noqa: E731
@@ -141,7 +141,7 @@ def test_what_the_user_named_a_nested_client_reaches(engine, folder, sample):
         assert not other.requests
 
 
-def test_a_module_from_outside_leads_nowhere_on_the_machine(make_engine, folder, place):
+def test_a_module_from_outside_reaches_nothing_of_the_machine(make_engine, folder, place):
     """Neither by a dependency nor by an SDK, also when the user names the module, and a module on the machine does."""
     # The second address stands for a server outside.
     engine = make_engine(mirror_of(IMAGES) + '[security]\negress = ["127.0.0.2"]\n')
@@ -195,7 +195,7 @@ class Probe:
 
 
 @pytest.mark.once
-def test_a_default_of_a_module_leads_to_no_other_server_of_the_machine(connected, place, sample):
+def test_a_default_of_a_module_reaches_no_other_server_of_the_machine(connected, place, sample):
     """A module in a repository speaks for the server of that repository, although the user named it."""
     with Web(sample.bare.parent) as here, Web(place / "served") as there:
         work = write_module(place / "served/probe", DEFAULTS.replace("ELSEWHERE", here.open()))
@@ -235,7 +235,7 @@ def test_a_container_reaches_nothing_that_the_machine_listens_on(engine):
 
 
 @pytest.mark.skipif(not ROOT, reason="the kernel lets an ordinary user move no process into the network of the machine")
-def test_dkr_014_a_step_in_the_network_of_the_machine(make_engine, folder):
+def test_dkr_014_a_step_may_have_the_network_of_the_machine(make_engine, folder):
     engine = make_engine()
     with Server({"/f": page("from the machine")}) as server:
         dockerfile = f"FROM busybox\nRUN --network=host wget -qO /f {server.address}/f\nRUN ! wget -T 2 -qO /g {server.address}/f\n"

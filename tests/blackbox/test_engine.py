@@ -12,7 +12,7 @@ import uuid
 from kit import IMAGES, eventually, free_port, mirror_of, processes_with, serve_module, unique, write_module
 
 
-def test_eng_001_terminated_in_order(fresh):
+def test_eng_001_a_terminated_engine_ends_in_order(fresh):
     engine = fresh.start("engine", "serve", "--announce")
     assert engine.stdout.readline() == "ready\n"
     fresh.data("{ version }")
@@ -23,7 +23,7 @@ def test_eng_001_terminated_in_order(fresh):
     assert not (fresh.state / "engine.sock").exists()
 
 
-def test_eng_002_name_and_version(make_engine):
+def test_eng_002_the_engine_has_a_name_and_a_version(make_engine):
     rondel = make_engine('name = "builder-7"\n' + mirror_of(IMAGES))
     found = rondel.data("{ version engine { name clients } }")
     assert found["engine"]["name"] == "builder-7" and len(found["engine"]["clients"]) == 1
@@ -68,7 +68,7 @@ def test_eng_006_work_outlives_the_first_of_its_clients(engine):
             assert done and done[0]["container"]["from"]["withExec"]["stdout"] == "done\n", answers
 
 
-def test_eng_007_figures_for_monitoring(make_engine):
+def test_eng_007_metrics_are_served(make_engine):
     port = free_port()
     rondel = make_engine(f'metrics = "127.0.0.1:{port}"\n' + mirror_of(IMAGES))
     with rondel.session() as session:
@@ -85,7 +85,7 @@ def test_eng_007_figures_for_monitoring(make_engine):
     rondel.query("{ version }").failed("not an address of loopback")
 
 
-def test_eng_008_results_of_a_session_go_with_it(engine, folder):
+def test_eng_008_results_of_a_session_end_with_it(engine, folder):
     (folder / "file").write_text("x")
 
     def work() -> int:
@@ -250,7 +250,7 @@ GREETS = (
 )
 
 
-def test_xs_001_xs_002_per_003_functions_are_shared_by_what_they_are(connected, folder):
+def test_xs_001_xs_002_per_003_equal_modules_share_results(connected, folder):
     copies = [write_module(folder / name, GREETS) for name in ["one", "two"]]
 
     def hello(module, *words) -> str:
@@ -274,7 +274,7 @@ def test_xs_001_xs_002_per_003_functions_are_shared_by_what_they_are(connected, 
     assert connected.execs() == 0, "results of functions survive a restart"
 
 
-def test_xs_009_parts_of_equal_directories(engine):
+def test_xs_009_equal_parts_of_directories_are_readable(engine):
     document = (
         '{ one: directory { withNewFile(path: "subdirA/f", contents: "same") { directory(path: "subdirA") { id } } } '
         '  two: directory { withNewFile(path: "subdirB/f", contents: "same") { directory(path: "subdirB") { id } } } }'

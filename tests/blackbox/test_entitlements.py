@@ -39,7 +39,7 @@ def is_full(text: str) -> bool:
     return int(text.split()[1], 16) & ~usual != 0
 
 
-def test_the_user_may_ask(engine):
+def test_the_user_may_ask_for_all_capabilities(engine):
     assert is_full(leaf(engine.data(EXEC)))
     assert is_full(leaf(engine.data(ASKING["build"])))
     assert leaf(engine.data(SERVICE))
@@ -47,7 +47,7 @@ def test_the_user_may_ask(engine):
         assert is_full(leaf(session.query(EXEC)))
 
 
-def test_a_process_in_a_container_may_not(engine):
+def test_a_process_in_a_container_may_not_ask_for_them(engine):
     # That the same was made for the user is no way to it.
     engine.data(EXEC)
     for name, told in zip(ASKING, nested(engine, list(ASKING.values()))):
@@ -59,7 +59,7 @@ def test_a_process_in_a_container_may_not(engine):
     assert not is_full(leaf(told))
 
 
-def test_what_is_allowed_is_allowed(make_engine):
+def test_an_entitlement_holds_for_its_session(make_engine):
     documents = [ASKING[name] for name in ["exec", "build", "service"]]
     by_flag = make_engine()
     told = nested(by_flag, documents, "--allow", "security.insecure")
@@ -109,7 +109,7 @@ class Probe:
 """
 
 
-def test_modules_need_leave(connected, folder):
+def test_a_module_needs_an_entitlement(connected, folder):
     module = write_module(folder / "m", MODULE)
     connected.run("call", "-m", module, "caps").failed(DENIED, f"--allow security.insecure={module}")
     connected.run("call", "-m", module, "lazy", "stdout").failed(DENIED)
@@ -144,7 +144,7 @@ def forged(id_: str, old: str, new: str) -> str:
     return id_of_bytes(body.replace(old.encode(), new.encode()))
 
 
-def test_what_the_user_asked_for_may_be_passed_on(connected, folder, sealed):
+def test_an_id_with_the_users_entitlement_can_be_passed_on(connected, folder, sealed):
     assert "CapEff" in leaf(nested(connected, [LOAD % sealed])[0])
     module = write_module(folder / "m", MODULE)
     with connected.session() as session:

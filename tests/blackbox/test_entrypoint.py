@@ -27,7 +27,7 @@ NESTED = "chain(*process({code!r}), 'withExec(args: [], useEntrypoint: true, exp
 # The example.
 
 
-def test_the_example(connected):
+def test_the_example_works(connected):
     module = EXAMPLES / "entrypoint-greeter"
 
     def call(*words):
@@ -53,7 +53,7 @@ SEEN = NESTED.format(code="print(protocol.view(), end='')")
     "version, members, view",
     [("v0.18.10", ["low", "high"], "v0.18.10"), ("v0.18.11", ["LOW", "HIGH"], "v0.18.11"), ("v0.21.8", ["LOW", "HIGH"], "v0.21.8")],
 )
-def test_whose_schema(connected, repository, version, members, view):
+def test_a_module_sees_the_schema_of_its_own_version(connected, repository, version, members, view):
     """Types are read, and processes are served, as the module's version says; the entrypoint has its own."""
     called = "give(json.dumps(' '.join([json.loads(fnArgs)['level'], " + SEEN + ", protocol.view()])))"
     sdk = entrypoint(LEVELS.replace("level()", "protocol.level()") % SEEN, called)
@@ -67,13 +67,13 @@ def test_whose_schema(connected, repository, version, members, view):
     assert found["__type"]["description"] == view
 
 
-def test_processes_of_processes_speak_for_the_module(connected, repository):
+def test_nested_processes_act_as_the_module(connected, repository):
     deeper = NESTED.format(code="print(" + SEEN + ", end='')")
     module = write_module_with_entrypoint(repository, entrypoint(call=f"give(json.dumps({deeper}))"), version="v0.18.10")
     assert connected.run("call", "-m", module, "hello").ok().out.strip() == "v0.18.10"
 
 
-def test_its_processes_see_what_the_module_uses(connected, repository):
+def test_processes_of_an_entrypoint_see_dependencies_of_the_module(connected, repository):
     shutil.copytree(REPO / "tests/modules/dep", repository / "dep")
     code = "print('dep' in [it['name'] for it in protocol.ask('{ __schema { queryType { fields { name } } } }')['__schema']['queryType']['fields']], protocol.chain('currentModule', 'name'), end='')"
     module = write_module_with_entrypoint(
@@ -85,7 +85,7 @@ def test_its_processes_see_what_the_module_uses(connected, repository):
 # What `call` is given.
 
 
-def test_objects_constructors_and_arguments(connected, repository):
+def test_an_entrypoint_gets_objects_constructors_and_arguments(connected, repository):
     made = "chain('typeDef', 'withObject(name: \"Probe\")', f'withField(name: \"saved\", typeDef: \"{protocol.type_def(\"String\")}\")'"
     made += ", 'withConstructor(function: \"' + function('', 'Probe', {'saved': 'nothing'}, saved='String') + '\")'"
     made += ", *(f'withFunction(function: \"{it}\")' for it in [function('told', 'String', files='[String]', more='String?'), function('child', 'Child'), function('quiet', 'Void?')]), 'id')"
@@ -106,7 +106,7 @@ def test_objects_constructors_and_arguments(connected, repository):
     assert connected.run("call", "-m", module, "saved").ok().out.strip() == "nothing"
 
 
-def test_errors_are_those_of_the_function(connected, repository):
+def test_an_error_of_an_entrypoint_is_that_of_the_function(connected, repository):
     failing = "made = chain('error(message: \"no luck\")', 'withValue(name: \"reason\", value: \"5\")', 'id')\nchain('currentFunctionCall', f'returnError(error: \"{made}\")')"
     module = write_module_with_entrypoint(repository, entrypoint(call=failing))
     session = connected.session()
@@ -121,7 +121,7 @@ def test_errors_are_those_of_the_function(connected, repository):
 # The workspace.
 
 
-def test_the_workspace(connected, repository):
+def test_the_workspace_reads_files_of_the_module(connected, repository):
     read = (
         "def of(*fields, workspace=workspace):\n"
         "    try: return chain(f'loadWorkspaceFromID(id: \"{workspace}\")', *fields)\n"
@@ -147,7 +147,7 @@ def test_the_workspace(connected, repository):
     assert "no such file or directory" in found[13] and "it is no file" in found[14], found
 
 
-def test_an_edit_is_seen_and_nothing_else_runs_anything(connected, repository):
+def test_only_an_edit_of_the_module_runs_anything(connected, repository):
     """Types are read again when a file of the module changes; results are known by the module's files."""
     content = "chain(f'loadWorkspaceFromID(id: \"{workspace}\")', 'file(path: \"a.txt\")', 'contents')"
     types = f"give([main_object('Probe', [function(name, 'String') for name in {content}.split()])])"
@@ -163,7 +163,7 @@ def test_an_edit_is_seen_and_nothing_else_runs_anything(connected, repository):
     connected.run("call", "-m", module, "two").failed("two")
 
 
-def test_the_rules_of_the_function_hold(connected, repository):
+def test_the_cache_policy_is_that_of_the_function(connected, repository):
     """Whether a result is kept is said by the function of the module, not by the entrypoint."""
     never = "chain(f'loadFunctionFromID(id: \"{function(\"fresh\", \"String\")}\")', 'withCachePolicy(policy: Never)', 'id')"
     types = f"give([main_object('Probe', [{never}, function('kept', 'String')])])"
@@ -201,7 +201,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_contract(connected, repository, case):
+def test_a_broken_contract_of_an_entrypoint_is_named(connected, repository, case):
     """The message names the module, the entrypoint, the contract, what was expected and what came."""
     sdk, words = BROKEN[case]
     done = connected.run("call", "-m", write_module_with_entrypoint(repository, sdk), "hello").failed(*words)
@@ -220,11 +220,11 @@ def test_a_broken_contract(connected, repository, case):
     ],
     ids=["no-json", "nothing", "another-type", "no-answer", "fails"],
 )
-def test_a_call_that_answers_something_else(connected, repository, call, words):
+def test_a_wrong_answer_of_a_call_is_named(connected, repository, call, words):
     connected.run("call", "-m", write_module_with_entrypoint(repository, entrypoint(call=call)), "hello").failed(*words)
 
 
-def test_an_entrypoint_that_cannot_be_made(connected, repository):
+def test_an_entrypoint_with_required_arguments_is_refused(connected, repository):
     write_module(repository / "entry", "from dagger import object_type\n\n@object_type\nclass Entry:\n    needed: str\n", name="entry")
     done = connected.run("functions", "-m", write_manifest(repository / "probe")).failed("made without arguments", "needed: String!")
     assert "`../entry`" in done.err
@@ -248,7 +248,7 @@ def test_an_entrypoint_that_cannot_be_made(connected, repository):
     ],
     ids=["dang", "no-kind", "no-source", "both", "missing", "outside", "absolute", "itself", "no-functions", "no-toml", "text", "blueprint"],
 )
-def test_what_a_manifest_cannot_say(connected, folder, written, words):
+def test_a_wrong_manifest_is_explained(connected, folder, written, words):
     repository = folder / "r"
     (repository / ".git").mkdir(parents=True)
     (repository / "none").mkdir()
@@ -262,7 +262,7 @@ def test_what_a_manifest_cannot_say(connected, folder, written, words):
 # The manifest in other places.
 
 
-def test_a_runtime_in_a_manifest(connected, folder):
+def test_a_manifest_may_name_a_runtime(connected, folder):
     code = "from dagger import function, object_type\n\n@object_type\nclass Probe:\n    @function\n    def hello(self) -> str:\n        return 'from python'\n"
     module = write_module(folder / "probe", code)
     (module / "dagger.json").unlink()
@@ -275,14 +275,14 @@ def test_a_runtime_in_a_manifest(connected, folder):
     assert "dagger-module.toml" in found["source"]["contextDirectory"]["entries"]
 
 
-def test_dagger_json_wins(connected, repository):
+def test_dagger_json_wins_over_a_manifest(connected, repository):
     module = write_manifest(repository / "probe", kind="dang")
     (module / "dagger.json").write_text('{"name": "other", "engineVersion": "v0.18.10"}')
     query = '{ moduleSource(refString: "%s") { moduleName engineVersion } }' % module
     assert connected.data(query)["moduleSource"] == {"moduleName": "other", "engineVersion": "v0.18.10"}
 
 
-def test_an_entrypoint_as_a_dependency_and_in_a_directory(connected, repository):
+def test_a_module_with_an_entrypoint_can_be_a_dependency(connected, repository):
     code = "import dagger\nfrom dagger import dag, function, object_type\n\n@object_type\nclass Uses:\n    @function\n    async def go(self) -> str:\n        return await dag.probe().hello()\n"
     write_module_with_entrypoint(repository, entrypoint(call="give(json.dumps('hello ' + receiverType))"))
     config = {"name": "uses", "engineVersion": "v0.21.8", "sdk": "python", "dependencies": ["../probe"]}
@@ -292,7 +292,7 @@ def test_an_entrypoint_as_a_dependency_and_in_a_directory(connected, repository)
     assert connected.data(query)["host"]["directory"]["asModule"]["objects"] == [{"asObject": {"name": "Probe"}}]
 
 
-def test_an_entrypoint_in_a_repository(connected, folder):
+def test_an_entrypoint_may_be_in_a_repository(connected, folder):
     work = folder / "work"
     write_sdk(work / "tools/entry", entrypoint(call="give(json.dumps('from git'))"))
     write_manifest(work / "probe", source="../tools/entry")
@@ -320,7 +320,7 @@ def used_as_sdk(repository, returns, value):
     return user
 
 
-def test_an_sdk_with_an_entrypoint(connected, repository):
+def test_an_sdk_may_have_an_entrypoint(connected, repository):
     user = used_as_sdk(repository, "[TypeDef]", "[main_object('User', [function('hello', 'String')])]")
     assert connected.run("call", "-m", user, "hello").ok().out.strip() == "hello"
 

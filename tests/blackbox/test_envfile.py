@@ -13,7 +13,7 @@ def env_file(variables, selection: str) -> str:
     return document("envFile", *steps, selection)
 
 
-def test_envf_001_variables(engine):
+def test_envf_001_variables_are_set_read_and_removed(engine):
     seen = leaf(engine.data(env_file([("A", "1"), ("B", "$A"), ("A", "2")],
         'get(name: "B") raw: get(name: "B", raw: true) none: get(name: "C") exists(name: "A") no: exists(name: "C") '
         'variables { name value } all: variables(raw: true) { name value } '
@@ -28,14 +28,14 @@ def test_envf_001_variables(engine):
     "prefix, names",
     [("animal", ["name", "KIND"]), ("animal_", ["name", "KIND"]), ("my-app", ["token", "url", "NAME"]), ("MY_APP_", ["token", "url", "NAME"]), ("none", [])],
 )
-def test_envf_001_namespaces(engine, prefix, names):
+def test_envf_001_a_namespace_selects_variables_by_prefix(engine, prefix, names):
     variables = [("animal_name", "daisy"), ("ANIMAL_KIND", "dog"), ("my_app_token", "t"), ("foo", "$MISSING"), ("myApp_url", "$my_app_token"), ("MY_APP_NAME", "n")]
     seen = leaf(engine.data(env_file(variables, "namespace(prefix: %s) { variables { name value } }" % quote(prefix))))
     assert [entry["name"] for entry in seen] == names
     assert {"name": "url", "value": "t"} in seen or "url" not in names
 
 
-def test_envf_002_quotes_and_references(engine):
+def test_envf_002_quotes_and_references_are_read(engine):
     variables = [
         ("animal", "dog"), ("hero", "${animal}man"), ("double", '"nice $animal"'), ("single", "'nice $animal'"), ("spaces", "a   b"),
         ("escaped", "a\\ b"), ("mixed", "hello, '$animal'"), ("default", "${MISSING:-none}"), ("later", "$last"), ("last", "end"),
@@ -53,13 +53,13 @@ def test_envf_002_quotes_and_references(engine):
     engine.query(env_file([("A B", "x")], "asFile { contents }")).failed("cannot be the name")
 
 
-def test_envf_002_quoted_values_go_over_lines(engine, folder):
+def test_envf_002_quoted_values_may_have_several_lines(engine, folder):
     (folder / "vars").write_text("KEY='-----BEGIN\n# no comment\n-----END'\nA=\"$B\n2\"\nB=1 # c\nC='1' # c\n")
     seen = leaf(engine.data('{ host { file(path: "vars") { asEnvFile { variables { name value } } } } }', cwd=folder))
     assert {entry["name"]: entry["value"] for entry in seen} == {"KEY": "-----BEGIN\n# no comment\n-----END", "A": "1 # c\n2", "B": "1 # c", "C": "1"}
 
 
-def test_envf_003_what_refers_to_others(engine):
+def test_envf_003_references_are_resolved_when_read(engine):
     variables = [("GREETING", "bonjour"), ("NAME", "monde"), ("message", "$GREETING, $NAME!")]
     seen = leaf(engine.data(env_file(variables, 'get(name: "message") withVariable(name: "NAME", value: "toi") { get(name: "message") } '
         'withoutVariable(name: "NAME") { get(name: "message", raw: true) }')))
@@ -68,7 +68,7 @@ def test_envf_003_what_refers_to_others(engine):
     engine.query(env_file(variables, 'withoutVariable(name: "NAME") { get(name: "message") }')).failed("NAME: unbound variable")
 
 
-def test_envf_004_envf_007_fil_016_to_a_file_and_back(engine, folder):
+def test_envf_004_envf_007_fil_016_an_env_file_keeps_its_text(engine, folder):
     text = "# kept\nexport animal=dog\n\nmessage=\"nice ${animal}\"\n"
     (folder / "vars").write_text(text)
     (folder / "broken").write_text("A=1\nwhat is this\n")
@@ -82,7 +82,7 @@ def test_envf_004_envf_007_fil_016_to_a_file_and_back(engine, folder):
     engine.query('{ host { file(path: "broken") { asEnvFile { get(name: "A") } } } }', cwd=folder).failed("line 2 of the env file")
 
 
-def test_envf_005_env_012_variables_of_the_client(fresh, folder):
+def test_envf_005_env_012_references_are_to_variables_of_the_client(fresh, folder):
     (folder / ".env").write_text("NAME=${MYNAME}\nPLAIN=p\n")
     script = "echo $NAME $PLAIN; cat /proc/sys/kernel/random/uuid"
     seen = {}

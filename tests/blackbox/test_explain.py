@@ -59,7 +59,7 @@ def test_every_input_that_changes_is_named(connected, folder):
     assert explained(connected, module)["types"] == "held by the engine: nothing was run"
 
 
-def test_files_of_what_a_module_uses_are_named(connected, folder):
+def test_changed_files_of_dependencies_are_named(connected, folder):
     (folder / ".git").mkdir()
     module = write_module(folder / "probe", WITH_DEPENDENCY, config=module_config("probe", dependencies=["../other"]))
     write_module(folder / "other", OTHER, name="other", config=module_config("other", dependencies=["../third"]))
@@ -80,7 +80,7 @@ def test_types_survive_a_restart(make_engine, folder):
     assert engine.execs() == 0
 
 
-def test_a_call_is_explained_as_well(connected, folder):
+def test_a_call_is_explained(connected, folder):
     module = write_module(folder, PROBE)
     done = connected.run("call", "--explain", "-m", module, "go").ok()
     assert done.out == "gone" and "contract" in done.err
@@ -136,7 +136,7 @@ def test_a_dependency_that_is_not_found_is_named(connected, folder, dependency, 
     assert connected.data(size)["moduleSource"]["introspectionSchemaJSON"]["size"] > 0
 
 
-def test_what_a_dependency_lacks_does_not_stop_its_dependents(connected, folder):
+def test_a_missing_dependency_does_not_stop_indirect_dependents(connected, folder):
     (folder / ".git").mkdir()
     module = write_module(folder, WITH_DEPENDENCY, config=module_config("probe", dependencies=["./other"]))
     write_module(folder / "other", OTHER, config=module_config("other", dependencies=["../nowhere"]))

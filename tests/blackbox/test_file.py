@@ -14,7 +14,7 @@ def file(session, contents: str, name: str = "f") -> Chain:
     return Chain(session, [f"file(name: {quote(name)}, contents: {quote(contents)})"])
 
 
-def test_fil_001_a_file_of_its_own(session):
+def test_fil_001_a_file_is_made_from_name_and_contents(session):
     assert file(session, "hi").get("contents name size") == {"contents": "hi", "name": "f", "size": 2}
     for name in ("sub/f", "/f", "f/"):
         assert "must not contain a directory" in file(session, "", name).error("sync")
@@ -24,7 +24,7 @@ def test_fil_001_a_file_of_its_own(session):
     assert moded.get("stat { permissions name fileType }") == {"permissions": 0o700, "name": "x", "fileType": "REGULAR"}
 
 
-def test_fil_002_lines(session):
+def test_fil_002_contents_are_read_by_lines(session):
     text = "".join(f"line {n}\n" for n in range(1, 13))
     made = file(session, text)
 
@@ -41,7 +41,7 @@ def test_fil_002_lines(session):
     assert file(session, odd).get("contents") == odd
 
 
-def test_fil_003_size_and_name(session, engine, folder):
+def test_fil_003_a_file_has_a_size_and_a_name(session, engine, folder):
     made = directory(session, {"keep/that": "1234"})
     assert made.then('file(path: "keep/that")').get("size name") == {"size": 4, "name": "that"}
     message = made.then('file(path: "keep/../this")').error("size")
@@ -55,7 +55,7 @@ def test_fil_003_size_and_name(session, engine, folder):
     assert by_file.get("name size") == by_folder.get("name size") == {"name": "here", "size": 6}
 
 
-def test_fil_004_another_name(session):
+def test_fil_004_a_file_can_be_renamed(session):
     made = file(session, "1").then('withName(name: "baz")')
     assert made.get("name contents") == {"name": "baz", "contents": "1"}
     into = Chain(session, ["directory"]).then(f'withFile(path: "d/", source: {made.id()})')
@@ -64,7 +64,7 @@ def test_fil_004_another_name(session):
         assert made.error(f'withName(name: "{name}") {{ name }}')
 
 
-def test_fil_005_export(engine, folder):
+def test_fil_005_a_file_is_exported(engine, folder):
     work = folder / "work"
     (work / "there").mkdir(parents=True)
     made = Chain(None, ["directory", 'withNewFile(path: "run", contents: "1", permissions: 484)', 'file(path: "run")'])
@@ -100,7 +100,7 @@ def test_fil_006_contents_are_whole_and_limited(session):
     assert made.then('file(path: "/most")').get("size") == 128 << 20
 
 
-def test_fil_007_timestamps(session):
+def test_fil_007_timestamps_are_set(session):
     made = file(session, "1").then("withTimestamps(timestamp: 1000000000)").id()
     at = busybox(session).then(f'withMountedFile(path: "/f", source: {made})')
     assert at.run("stat -c '%X %Y' /f").split() == ["1000000000"] * 2
@@ -108,7 +108,7 @@ def test_fil_007_timestamps(session):
     assert at.run("stat -c '%Y' /f").split() == ["1000000000"]
 
 
-def test_fil_008_digests(session):
+def test_fil_008_a_digest_may_leave_out_metadata(session):
     def digests(mode: int, text: str = "x") -> dict:
         chain = directory(session, {"f": (text, mode)}).then('file(path: "f")')
         return chain.get("whole: digest content: digest(excludeMetadata: true)")
@@ -119,7 +119,7 @@ def test_fil_008_digests(session):
     assert one["content"] != other["content"] and one == digests(0o644)
 
 
-def test_fil_013_owners(session):
+def test_fil_013_owners_are_looked_up_in_the_container(session):
     rootfs = busybox(session).then(
         'withExec(args: ["sh", "-c", "echo auser:x:1234:1234::/:/bin/sh >> /etc/passwd; echo agroup:x:4321: >> /etc/group;'
         ' echo x > /f; mkdir /d; echo y > /d/g; chmod 4755 /f"])'
@@ -133,7 +133,7 @@ def test_fil_013_owners(session):
     assert "unable to find user nobodyhere" in rootfs.then('file(path: "/f")').then('chown(owner: "nobodyhere")').error("sync")
 
 
-def test_fil_015_many_at_once(session, folder):
+def test_fil_015_files_are_read_in_parallel(session, folder):
     for n in range(10):
         (folder / f"f{n}").write_text(f"content {n}")
     with ThreadPoolExecutor(10) as pool:
@@ -141,7 +141,7 @@ def test_fil_015_many_at_once(session, folder):
         assert list(read) == [f"content {n}" for n in range(10)]
 
 
-def test_replacement_and_search(session):
+def test_text_is_replaced_and_found(session):
     made = file(session, "one two\ntwo\nthree two\n")
 
     def replaced(arguments: str) -> str:

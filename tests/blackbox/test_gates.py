@@ -123,7 +123,7 @@ def cases():
 
 
 @pytest.mark.parametrize("document, version, want", cases())
-def test_gates(engine, at, document, version, want):
+def test_a_gate_has_both_sides(engine, at, document, version, want):
     (engine.folder / "secret.txt").write_text("from a file")
     session = at(version)
     folder = at("v0.21.8").query("{ %s }" % (FOLDER % "id"))["directory"]["withNewFile"]["id"]
@@ -142,7 +142,7 @@ EXPORTS = [
 
 
 @pytest.mark.parametrize("name, document", EXPORTS)
-def test_export_says_where_it_went(engine, at, name, document):
+def test_export_returns_the_path_since_its_gate(engine, at, name, document):
     for version, path in [("v0.11.9", f"old-{name}"), ("v0.12.0", f"new-{name}")]:
         want = True if version == "v0.11.9" else str(engine.folder / path)
         expect(at(version), "{ %s }" % (document % path), want)
@@ -194,7 +194,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("type_name, field, steps", SHAPES, ids=[f"{t}.{f}" for t, f, _ in SHAPES])
-def test_shapes(at, type_name, field, steps):
+def test_a_field_has_the_shape_of_its_view(at, type_name, field, steps):
     for version, want in steps:
         assert shape(at(version), type_name, field) == want, version
 
@@ -211,7 +211,7 @@ ENUM_GATES = [
 
 
 @pytest.mark.parametrize("name, always, later, before, since", ENUM_GATES, ids=[row[0] for row in ENUM_GATES])
-def test_members_of_enums(at, name, always, later, before, since):
+def test_an_enum_has_the_members_of_its_view(at, name, always, later, before, since):
     members = lambda version: {v["name"] for v in at(version).query(INTROSPECTION % json.dumps(name))["__type"]["enumValues"]}
     assert members(before) == set(always)
     assert members(since) == set(always) | set(later)
@@ -230,7 +230,7 @@ def test_an_id_keeps_the_meaning_of_its_view(at):
         expect(at(version), "{ loadContainerFromID(id: $made) { stdout } }", want, made=made_id)
 
 
-def test_fields_that_went_can_be_loaded(at):
+def test_ids_through_removed_fields_can_be_loaded(at):
     """A chain through fields and arguments that later views lost."""
     old = at("v0.11.9")
     folder = leaf(old.query("{ %s }" % (FOLDER % "id")))
@@ -245,7 +245,7 @@ def test_fields_that_went_can_be_loaded(at):
         expect(at(version), '{ node(id: $it) { ... on Container { file(path: "/e") { contents } } } }', "", it=leaf(data))
 
 
-def test_namespaces_of_cache_volumes(at):
+def test_namespaces_of_cache_volumes_are_kept_apart(at):
     def use(version, volume, command):
         volume = leaf(at(version).query("{ %s { id } }" % volume))
         document = '{ container { from(address: "busybox") { withMountedCache(path: "/c", cache: $volume) { withExec(args: ["sh", "-c", %s]) { stdout } } } } }'
@@ -265,13 +265,13 @@ def test_namespaces_of_cache_volumes(at):
 # What the flag `--api-version` means is not guessed.
 @pytest.mark.parametrize("version", ["v99", "v0.9.8", "v0.22.0", "soon", "", "v0.18.10.1", "v0.18.x", "latest"])
 @pytest.mark.parametrize("command", ["query", "run"])
-def test_versions_that_are_not_served(engine, command, version):
+def test_a_version_that_is_not_served_is_refused(engine, command, version):
     words = [command, "--api-version", version] + (["true"] if command == "run" else [])
     engine.run(*words, stdin="{ version }").failed("version", version.strip() or "``")
 
 
 @pytest.mark.parametrize("version, view", [("0.18.10", "v0.18.10"), ("v0.18.11-dev-abc", "v0.18.11"), ("v0.21.8+build", "v0.21.8"), ("v0.18", "v0.18.0")])
-def test_versions_that_are_served(engine, version, view):
+def test_a_version_is_read_as_its_view(engine, version, view):
     assert engine.data("{ __schemaVersion }", "--api-version", version) == {"__schemaVersion": view}
 
 
@@ -280,19 +280,19 @@ def test_versions_that_are_served(engine, version, view):
     "version, view",
     [("", "v0.21.8"), ("0.18.10", "v0.18.10"), ("v0.20.6-241210-dev-abc", "v0.20.6"), ("main", "v0.11.9"), ("v0.18.1.2", "v0.11.9"), ("v99", "v99.0.0")],
 )
-def test_versions_of_libraries(engine, version, view):
+def test_the_version_of_a_library_chooses_the_view(engine, version, view):
     with engine.session("--version", version) as session:
         assert session.query("{ __schemaVersion }") == {"__schemaVersion": view}
 
 
 @pytest.mark.parametrize("version", ["v0.9.8", "0.3.0-old", "v0.9.9-rc.1"])
-def test_libraries_that_are_too_old(engine, version):
+def test_a_library_that_is_too_old_is_refused(engine, version):
     wanted = version if version.startswith("v") else f"v{version}"
     engine.run("session", "--version", version).failed(f"incompatible client version {wanted}")
     engine.run("session", env={"_EXPERIMENTAL_DAGGER_VERSION": version}).failed(f"incompatible client version {wanted}")
 
 
-def test_the_version_of_the_environment(engine):
+def test_the_environment_may_name_the_version(engine):
     env = {"_EXPERIMENTAL_DAGGER_VERSION": "v0.18.10"}
     assert engine.data("{ __schemaVersion }", env=env) == {"__schemaVersion": "v0.18.10"}
     assert engine.data("{ __schemaVersion }", "--api-version", "v0.19.0", env=env) == {"__schemaVersion": "v0.19.0"}
@@ -317,7 +317,7 @@ def order(version):
 
 
 @pytest.mark.parametrize("said, view", MODULES_OF_VERSIONS)
-def test_gates_inside_a_module(connected, tmp_path, said, view):
+def test_a_module_sees_the_gates_of_its_version(connected, tmp_path, said, view):
     """Every row again, asked by a module that was written for a version."""
     module = tmp_path / "probe"
     shutil.copytree(MODULES / "gates-probe", module)
@@ -344,7 +344,7 @@ def test_gates_inside_a_module(connected, tmp_path, said, view):
         ("v0.9.9-rc.1", "module requires dagger v0.9.9-rc.1, but support for that version has been removed"),
     ],
 )
-def test_modules_that_are_not_served(engine, tmp_path, version, message):
+def test_a_module_of_a_version_that_is_not_served_is_refused(engine, tmp_path, version, message):
     module = tmp_path / "probe"
     shutil.copytree(MODULES / "gates-probe", module)
     (module / "dagger.json").write_text(json.dumps({"name": "probe", "engineVersion": version, "sdk": "python"}))
@@ -363,7 +363,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("version", WRITTEN)
-def test_modules_of_their_time(connected, version):
+def test_modules_with_the_library_of_their_time_work(connected, version):
     observed, members = WRITTEN[version]
     module = MODULES / f"gates-{version}"
     document = "{ gates { observed %s } }" % (f"echo(level: {members[1]}) byDefault: echo" if members else "")

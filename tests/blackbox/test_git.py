@@ -18,7 +18,7 @@ def served(git_address):
     return f"{git_address}/r.git"
 
 
-def test_git_001_git_003_heads_branches_tags_and_commits(engine, served, web, sample):
+def test_git_001_git_003_heads_branches_tags_and_commits_are_found(engine, served, web, sample):
     selection = f"""
         head {{ commit ref }}
         branch(name: "dev") {{ commit ref }}
@@ -76,7 +76,7 @@ def test_git_002_git_008_git_009_checkouts_are_clean(engine, served, sample, pla
     assert engine.data(kept)["git"]["head"]["tree"]["entries"] == ["README", "dir/", "run.sh"]
 
 
-def test_depth_and_tags_of_a_checkout(engine, served, sample, place):
+def test_a_checkout_has_the_depth_and_tags_asked_for(engine, served, sample, place):
     selection = " ".join(
         f'{name}: head {{ tree({args}) {{ export(path: {quote(str(place / name))}) }} }}'
         for name, args in {"all": "depth: 0", "two": "depth: 2", "tagged": "includeTags: true", "one": "depth: 1"}.items()
@@ -91,7 +91,7 @@ def test_depth_and_tags_of_a_checkout(engine, served, sample, place):
 
 @pytest.mark.parametrize("before", ["head", 'branch(name: "dev")', "head { tree(includeTags: true) }", ""])
 @pytest.mark.parametrize("depth", [-1, 0])
-def test_tags_are_those_that_a_ref_reaches(engine, sample, folder, before, depth):
+def test_a_checkout_has_the_tags_that_its_ref_reaches(engine, sample, folder, before, depth):
     """After any shallow use of the repository (`TestGitCheckedTags`)."""
     root, into = folder / "served", folder / "into"
     root.mkdir()
@@ -117,7 +117,7 @@ def test_tags_are_those_that_a_ref_reaches(engine, sample, folder, before, depth
         assert not (into / key / ".git/refs/rondel").exists()
 
 
-def test_tags_of_a_directory_and_tags_that_are_gone(engine, sample, place):
+def test_deleted_tags_are_not_in_a_later_checkout(engine, sample, place):
     query = "{ host { directory(path: " + quote(str(sample.work)) + ') { asGit { branch(name: "main") { tree(depth: -1, includeTags: true) { export(path: %s) } } } } } }'
     engine.data(query % quote(str(place / "local-tags")))
     tags = lambda name: git(place / name, "-c", "safe.directory=*", "tag").split()
@@ -137,7 +137,7 @@ def test_tags_of_a_directory_and_tags_that_are_gone(engine, sample, place):
     assert git(place / "after", "-c", "safe.directory=*", "rev-parse", "sdk/go/v0.1.0") == sample.second
 
 
-def test_git_004_names_are_taken_strictly_unless_the_view_is_old(engine, served, sample):
+def test_git_004_names_are_strict_except_in_old_views(engine, served, sample):
     error = lambda selection: engine.query(git_document(served, selection))
     error('commit(id: "main") { commit }').failed("invalid commit SHA")
     error('tag(name: "main") { commit }').failed("repository does not contain", "refs/tags/main")
@@ -149,7 +149,7 @@ def test_git_004_names_are_taken_strictly_unless_the_view_is_old(engine, served,
     assert [old[name]["commit"] for name in ("commit", "tag", "branch")] == [sample.second, sample.second, sample.first]
 
 
-def test_git_006_git_007_a_directory_as_a_repository(engine, sample, place):
+def test_git_006_git_007_a_directory_can_be_a_repository(engine, sample, place):
     (place / "empty").mkdir(exist_ok=True)
     selection = "asGit { url head { commit ref tree { file(path: \"README\") { contents } } } branches tags }"
     for path in (sample.work, sample.work / ".git", sample.bare):
@@ -205,7 +205,7 @@ def test_a_nested_repository_cannot_make_the_engine_run_anything(engine, sample,
     assert not mark.exists()
 
 
-def test_a_repository_with_links_leads_to_no_other_files(engine, sample, place):
+def test_a_repository_with_symlinks_reaches_no_other_files(engine, sample, place):
     canary = place / "canary"
     for name, target in {
         ".git/config": canary,
@@ -225,7 +225,7 @@ def test_a_repository_with_links_leads_to_no_other_files(engine, sample, place):
         subprocess.run(["rm", "-rf", folder], check=True)
 
 
-def test_git_007_git_024_addresses_without_a_protocol(make_engine, sample, place):
+def test_git_007_git_024_the_protocol_of_an_address_is_found(make_engine, sample, place):
     trusted, both = certificate(place)
     engine = make_engine()
     trust = {"SSL_CERT_FILE": str(trusted)}
@@ -236,12 +236,12 @@ def test_git_007_git_024_addresses_without_a_protocol(make_engine, sample, place
         error.failed("failed to determine Git URL protocol")
 
 
-def test_addresses_that_are_none(engine):
+def test_an_unsafe_git_address_is_refused(engine):
     for url in ("--upload-pack=x", "ext::sh -c id", "file:///etc", "../x", "ssh://-oProxyCommand=x/y", "https://h/r#main"):
         engine.query(git_document(url, "head { commit }")).failed("cannot use the git address")
 
 
-def test_git_013_patterns_of_tags_and_branches(engine, served):
+def test_git_013_tags_and_branches_are_filtered_by_pattern(engine, served):
     selection = """
         any: tags(patterns: ["v*"])
         anchored: tags(patterns: ["refs/tags/v*"])
@@ -257,7 +257,7 @@ def test_git_013_patterns_of_tags_and_branches(engine, served):
     assert found["several"] == ["v0.2.0", "v0.9.5"] and found["branches"] == ["dev"]
 
 
-def test_git_014_the_latest_version(engine, served, place):
+def test_git_014_the_latest_version_is_the_highest_tag(engine, served, place):
     assert engine.data(git_document(served, "latestVersion { ref }"))["git"]["latestVersion"]["ref"] == "refs/tags/v0.10.0"
     bare = place / "none"
     bare.mkdir()
@@ -274,7 +274,7 @@ def test_git_014_the_latest_version(engine, served, place):
     assert read() == "refs/tags/v1.0.0"
 
 
-def test_git_016_what_is_not_committed(engine, served, sample, place):
+def test_git_016_uncommitted_changes_are_listed(engine, served, sample, place):
     folder = place / "dirty"
     git(place, "clone", "-q", str(sample.work), str(folder))
     commit(folder, {".gitignore": "*.log\n", "kept.log": "x"}, 6)
@@ -303,7 +303,7 @@ def test_git_016_what_is_not_committed(engine, served, sample, place):
     assert remote["git"]["uncommitted"] == clean
 
 
-def test_common_ancestors(engine, served, sample):
+def test_a_common_ancestor_is_found_across_repositories(engine, served, sample):
     with engine.session() as session:
         dev = session.query(git_document(served, 'branch(name: "dev") { id }'))["git"]["branch"]["id"]
         found = session.query(git_document(served, f"head {{ commonAncestor(other: {quote(dev)}) {{ commit ref }} }}"))
@@ -314,7 +314,7 @@ def test_common_ancestors(engine, served, sample):
         assert local["host"]["directory"]["asGit"]["head"]["commonAncestor"]["commit"] == sample.first
 
 
-def test_git_019_xs_004_credentials(engine, web, sample, place):
+def test_git_019_xs_004_a_private_repository_needs_credentials(engine, web, sample, place):
     selection = "head { commit tree { file(path: \"README\") { contents } } }"
     plain = git_document(web.private(), selection)
     with engine.session() as session:
@@ -339,7 +339,7 @@ def test_git_019_xs_004_credentials(engine, web, sample, place):
     engine.query(plain).failed("Authentication failed")
 
 
-def test_git_019_credentials_of_the_clients_own_helper(engine, web, place):
+def test_git_019_the_clients_credential_helper_is_asked(engine, web, place):
     plain = git_document(web.private(), "head { tree { entries } }")
     config = place / "gitconfig"
     config.write_text(credential_helper("helper"))
@@ -362,7 +362,7 @@ NETRC = [
 
 
 @pytest.mark.parametrize("content, good", NETRC)
-def test_the_netrc_of_the_client(engine, web, folder, content, good):
+def test_the_clients_netrc_is_read(engine, web, folder, content, good):
     (folder / ".netrc").write_text(content.format(host=web.host, name=web.host.split(":")[0]))
     env = {"HOME": str(folder), "GIT_CONFIG_GLOBAL": "/dev/null"}
     done = engine.query(git_document(web.private(), "head { tree { entries } }"), env=env)
@@ -400,7 +400,7 @@ def packed(sample, place):
         yield server
 
 
-def test_a_server_that_gives_files_only(make_engine, packed, sample, folder):
+def test_a_dumb_server_serves_a_repository(make_engine, packed, sample, folder):
     engine = make_engine()
     content = lambda name: 'tree { file(path: "' + name + '") { contents } }'
     selection = f"""
@@ -425,7 +425,7 @@ def test_a_server_that_gives_files_only(make_engine, packed, sample, folder):
     engine.query(missing).failed("has no commit")
 
 
-def test_credentials_for_a_server_that_gives_files_only(make_engine, packed, folder):
+def test_a_dumb_server_gets_credentials(make_engine, packed, folder):
     url, selection = packed.dumb(place="dumb-private"), "head { tree { entries } }"
     nothing = {"GIT_CONFIG_GLOBAL": "/dev/null"}
     ways = {"httpAuthToken: %s": "right", 'httpAuthUsername: "me", httpAuthToken: %s': "helper", "httpAuthHeader: %s": "Bearer header"}
@@ -444,7 +444,7 @@ def test_credentials_for_a_server_that_gives_files_only(make_engine, packed, fol
         assert "README" in make_engine().data(git_document(url, selection), env=env)["git"]["head"]["tree"]["entries"]
 
 
-def test_old_views_add_credentials_afterwards(engine, web):
+def test_old_views_add_credentials_to_a_repository(engine, web):
     document = """
         query Q($with: SecretID!) { git(url: %s) { withAuthToken(token: $with) { head { tree { entries } } } } }
     """ % quote(web.private())
@@ -457,7 +457,7 @@ def test_old_views_add_credentials_afterwards(engine, web):
         assert "errors" in answer, answer
 
 
-def test_git_017_ssh(engine, sample, place):
+def test_git_017_a_repository_is_fetched_over_ssh(engine, sample, place):
     with Ssh(place / "ssh", sample.bare.parent) as server:
         query = git_document(server.url(), "url head { commit tree { entries } }")
         engine.query(query, env={"SSH_AUTH_SOCK": ""}).failed("SSH URLs are not supported without an SSH socket")
@@ -521,7 +521,7 @@ def test_git_025_references_are_the_same_in_a_session(engine, sample, place):
         assert engine.data(query)["git"]["head"]["commit"] == sample.dev
 
 
-def test_only_what_is_asked_for_is_fetched_and_only_once(make_engine, sample, web):
+def test_one_commit_is_fetched_once(make_engine, sample, web):
     engine = make_engine()
     query = git_document(web.open(), "head { tree { entries } }")
     before = len(web.requests)
@@ -542,7 +542,7 @@ def test_only_what_is_asked_for_is_fetched_and_only_once(make_engine, sample, we
     assert not any("fetch" in path for path in web.requests[before:]) and count >= 1
 
 
-def test_submodules_and_large_files(engine, sample, place):
+def test_submodules_are_fetched_and_git_lfs_is_refused(engine, sample, place):
     root = place / "super"
     root.mkdir()
     git(root, "init", "-q", "inner")
@@ -564,7 +564,7 @@ def test_submodules_and_large_files(engine, sample, place):
         engine.query(git_document(server.open("large.git"), "head { tree { entries } }")).failed("git LFS", "x.bin")
 
 
-def test_what_servers_say_is_told(engine, web, served):
+def test_an_error_of_a_server_is_named(engine, web, served):
     engine.query(git_document(web.open("nope.git"), "head { commit }")).failed("git error", "there is no git repository")
     engine.query(git_document(served.replace("r.git", "nope"), "head { commit }")).failed("there is no git repository")
     engine.query(git_document("https://does-not-exist.invalid/r", "head { commit }")).failed("cannot find the host")
@@ -590,7 +590,7 @@ def test_a_killed_engine_leaves_a_store_that_works(make_engine, web, sample):
     assert found["git"]["branch"]["tree"]["file"]["contents"] == "dev\n"
 
 
-def test_a_client_that_goes_away_ends_its_git(make_engine, sample):
+def test_a_killed_client_ends_its_git_process(make_engine, sample):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -604,7 +604,7 @@ def test_a_client_that_goes_away_ends_its_git(make_engine, sample):
         eventually(lambda: not ours(), what="git to end")
 
 
-def test_adr_001_git_addresses(engine, served, sample):
+def test_adr_001_an_address_may_be_a_repository_or_a_part_of_it(engine, served, sample):
     selection = f"""{{
         repository: address(value: {quote(served)}) {{ gitRepository {{ url head {{ commit }} }} }}
         head: address(value: {quote(served)}) {{ gitRef {{ commit }} }}

@@ -74,7 +74,7 @@ def source(engine, reference: str, pin: str = "", **more) -> dict:
     return engine.data(query, **more)["moduleSource"]
 
 
-def test_cfg_007_references(connected, web, modules):
+def test_cfg_007_a_reference_names_repository_path_and_version(connected, web, modules):
     base = web.open("mods.git")
     found = source(connected, f"{base}/sub@v1.2.3")
     assert found == {
@@ -106,7 +106,7 @@ def test_cfg_007_references(connected, web, modules):
     error(web.open("none.git")).failed("there is no git repository")
 
 
-def test_cfg_007_call_018_vanity_import_paths(make_engine, modules, place):
+def test_cfg_007_call_018_vanity_import_paths_are_resolved(make_engine, modules, place):
     trusted, both = certificate(place)
     engine, trust = make_engine(), {"SSL_CERT_FILE": str(trusted)}
     with Web(modules.bare.parent, both) as server:
@@ -129,7 +129,7 @@ def test_cfg_007_call_018_vanity_import_paths(make_engine, modules, place):
             assert "has no version `v9.9.9`" in error["message"], error
 
 
-def test_call_018_ctx_004_ctx_005_call_004_call_005_functions_of_a_module_in_a_repository(connected, web, modules):
+def test_call_018_ctx_004_ctx_005_call_004_call_005_a_module_in_a_repository_gets_its_own_files(connected, web, modules):
     base = web.open("mods.git")
     call = lambda *words: connected.run("call", "-m", f"{base}/sub@v1.2.3", "told", *words).ok().out.split()
     head = f"refs/tags/sub/v1.2.3@{modules.first}"
@@ -142,7 +142,7 @@ def test_call_018_ctx_004_ctx_005_call_004_call_005_functions_of_a_module_in_a_r
     assert call(*given) == ["two", "two", main, f"refs/tags/v1.2.3@{modules.second}", "False"]
 
 
-def test_xs_004_a_private_module_is_for_those_who_are_let_in(connected, web, place):
+def test_xs_004_a_private_module_needs_credentials(connected, web, place):
     reference = f"{web.private('mods.git')}/sub"
     config = place / "gitconfig"
     config.write_text(credential_helper("helper"))
@@ -152,7 +152,7 @@ def test_xs_004_a_private_module_is_for_those_who_are_let_in(connected, web, pla
     connected.run("functions", "-m", reference, env=other).failed("Authentication failed")
 
 
-def test_dependencies_in_repositories(connected, web, modules, folder):
+def test_a_dependency_may_be_in_a_repository(connected, web, modules, folder):
     base = web.open("mods.git")
     document = {"name": "uses", "sdk": {"source": "python"}, "engineVersion": "v0.21.8"}
     pinned = [{"name": "probe", "source": f"{base}/sub@main", "pin": modules.first}]
@@ -164,7 +164,7 @@ def test_dependencies_in_repositories(connected, web, modules, folder):
     assert "the dependency `probe` could not be loaded: find the module" in listed.err and "has no folder `gone`" in listed.err
 
 
-def test_ctx_005_ctx_006_a_local_repository(connected, modules):
+def test_ctx_005_ctx_006_a_local_module_gets_its_repository(connected, modules):
     call = lambda: connected.run("call", "-m", modules.work / "sub", "told").ok().out.split()
     head = f"refs/heads/main@{modules.second}"
     assert call() == ["two", "near", head, head, "False"]
@@ -175,7 +175,7 @@ def test_ctx_005_ctx_006_a_local_repository(connected, modules):
         (modules.work / "data/y").unlink()
 
 
-def test_mod_014_an_sdk_in_a_repository(connected, place, folder):
+def test_mod_014_an_sdk_may_be_in_a_repository(connected, place, folder):
     root = place / "sdk"
     root.mkdir()
     git(root, "init", "-q", "work")

@@ -49,7 +49,7 @@ def test_hst_001_paths_are_those_of_the_client(engine, tree):
     engine.query(host_directory("b", "entries"), cwd=work).failed("b", "not a directory")
 
 
-def test_hst_002_include_and_exclude(engine, folder):
+def test_hst_002_patterns_include_and_exclude(engine, folder):
     fill(folder, a__txt="", b__md="", sub__a__txt="", sub__skip__x="")
     (folder / "x.txt").write_text("")
     names = lambda **more: leaf(engine.data(host_directory(folder, ALL, **more)))
@@ -59,7 +59,7 @@ def test_hst_002_include_and_exclude(engine, folder):
     assert names(include=["**/txt"], exclude=["a"]) == ["sub/", "sub/a/", "sub/a/txt"]
 
 
-def test_hst_002_gitignore(engine, folder):
+def test_hst_002_gitignore_files_are_honoured(engine, folder):
     fill(folder, keep="", log="", sub__log="", sub__other="", sub__own="", sub__deep__own="")
     (folder / ".gitignore").write_text("log\n")
     (folder / "sub/.gitignore").write_text("own\n!log\n")
@@ -102,7 +102,7 @@ def test_hst_003_a_session_reads_a_file_once(engine, tree):
         assert leaf(session.query(f'{{ loadFileFromID(id: "{kept}") {{ contents }} }}')) == "1"
 
 
-def test_hst_005_files(engine, tree):
+def test_hst_005_files_are_read_by_path(engine, tree):
     assert leaf(engine.data(host_file("a", "contents"), cwd=tree)) == "1"
     assert leaf(engine.data(host_file("sub/deep/c", "contents"), cwd=tree)) == "3"
     assert leaf(engine.data(host_file("../a", "name"), cwd=tree / "sub")) == "a"
@@ -121,7 +121,7 @@ def test_hst_006_a_new_session_sees_what_changed(engine, tree):
     assert digests() == first
 
 
-def test_hst_006_whatever_way_led_there_equal_content_is_one(fresh, tree, folder):
+def test_hst_006_equal_trees_are_equal_after_any_changes(fresh, tree, folder):
     """Small changes are stored as such, and still an equal tree elsewhere is the same to what uses it."""
     build = lambda path: leaf(fresh.data(host_directory(path, "digest")))
     assert build(tree)
@@ -134,7 +134,7 @@ def test_hst_006_whatever_way_led_there_equal_content_is_one(fresh, tree, folder
     fresh.verify()
 
 
-def test_hst_007_subsets_at_the_same_time(engine, folder):
+def test_hst_007_subsets_are_read_in_parallel(engine, folder):
     for number in range(8):
         fill(folder, **{f"part{number}__x": f"{number}", f"part{number}__noise__y": ""})
     parts = [{"include": [f"part{number}"], "exclude": ["**/noise"]} for number in range(8)] + [{"exclude": ["**/noise"]}] * 4
@@ -164,7 +164,7 @@ def test_hst_007_subsets_at_the_same_time(engine, folder):
     assert differing == [3, 8, 9, 10, 11]
 
 
-def test_hst_008_hard_links(engine, tree):
+def test_hst_008_hard_links_are_read(engine, tree):
     os.link(tree / "a", tree / "sub/a2")
     read = lambda: [leaf(engine.data(host_directory(tree, f'file(path: "{path}") {{ contents }}'))) for path in ("a", "sub/a2")]
     assert read() == ["1", "1"]
@@ -176,7 +176,7 @@ def test_hst_008_hard_links(engine, tree):
     assert read() == ["both", "own"]
 
 
-def test_hst_009_links_on_the_way(engine, tree, folder):
+def test_hst_009_symlinks_in_a_path_are_followed(engine, tree, folder):
     (folder / "link").symlink_to("tree")
     (tree / "inner").symlink_to("sub/deep")
     assert leaf(engine.data(host_directory(folder / "link", "entries"))) == ["a", "inner", "sub/"]
@@ -186,7 +186,7 @@ def test_hst_009_links_on_the_way(engine, tree, folder):
     engine.query(host_directory(folder / "gone", "entries")).failed("gone", "no such file or directory")
 
 
-def test_odd_names_and_what_is_no_file(engine, folder):
+def test_odd_names_are_kept_and_special_files_left_out(engine, folder):
     names = [" blank ", "new\nline", "-dash", "*star*", "ünï", "q\"uote", "back\\slash", "#hash", "x" * 255]
     for name in names:
         (folder / name).write_text(name)
@@ -203,7 +203,7 @@ def test_odd_names_and_what_is_no_file(engine, folder):
     assert leaf(engine.data(host_directory(folder, f"file(path: {json.dumps(names[1])}) {{ contents }}"))) == "new\nline"
 
 
-def test_a_file_that_is_written_all_the_time(engine, folder):
+def test_a_file_is_read_while_it_is_written(engine, folder):
     fill(folder, **{f"stable{number}": "x" * 4000 for number in range(50)})
     stop = threading.Event()
 
@@ -225,7 +225,7 @@ def test_a_file_that_is_written_all_the_time(engine, folder):
         writer.join()
 
 
-def test_files_that_come_and_go_while_they_are_read(engine, folder):
+def test_files_may_come_and_go_while_a_directory_is_read(engine, folder):
     fill(folder, **{f"stable{number}": "x" for number in range(200)})
     stop = threading.Event()
 

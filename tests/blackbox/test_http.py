@@ -58,7 +58,7 @@ def files():
         yield server
 
 
-def test_http_001_contents_name_and_permissions(engine, files):
+def test_http_001_a_file_has_contents_name_and_permissions(engine, files):
     with engine.session() as session:
         answer = session.query(
             "{ plain: %s, named: %s, decoded: %s, root: %s }"
@@ -80,13 +80,13 @@ def test_http_001_contents_name_and_permissions(engine, files):
         assert "cannot be the name" in failure(session, f"{files.address}/a.txt", name="../x")
 
 
-def test_http_001_old_views_have_it_too(engine, files):
+def test_http_001_old_views_have_the_field(engine, files):
     for version in ["v0.11.9", "v0.18.10", "v0.19.11"]:
         document = "{ " + http_field(f"{files.address}/a.txt") + " }"
         assert engine.data(document, "--api-version", version)["http"]["contents"] == "hello"
 
 
-def test_http_002_checksums(engine, files):
+def test_http_002_checksums_are_verified(engine, files):
     right = "sha256:" + hashlib.sha256(b"hello").hexdigest()
     wrong = "sha256:" + "0" * 64
     with engine.session() as session:
@@ -98,7 +98,7 @@ def test_http_002_checksums(engine, files):
         assert fetch(session, url, checksum=right) == {"contents": "hello"}
 
 
-def test_http_005_the_time_of_a_file_is_that_of_which_the_server_speaks(engine, files):
+def test_http_005_the_time_of_a_file_is_its_last_modified_header(engine, files):
     with engine.session() as session:
         document = """{ container { from(address: "busybox") { withMountedFile(path: "/f", source: "%s") {
             withExec(args: ["stat", "-c", "%%Y", "/f"]) { stdout } } } } }"""
@@ -107,7 +107,7 @@ def test_http_005_the_time_of_a_file_is_that_of_which_the_server_speaks(engine, 
         assert answer["stdout"].strip() == "1445412480"
 
 
-def test_http_006_one_request_in_a_session_and_only_what_changed_is_sent_again(engine, files):
+def test_http_006_a_session_asks_once_and_a_later_one_revalidates(engine, files):
     for path, header in [("/tagged", "If-None-Match"), ("/dated", "If-Modified-Since")]:
         before = len(files.seen(path))
         with engine.session() as session:
@@ -120,7 +120,7 @@ def test_http_006_one_request_in_a_session_and_only_what_changed_is_sent_again(e
         assert files.seen(path)[-1].get(header)
 
 
-def test_what_uses_a_file_follows_its_content(engine):
+def test_the_user_of_a_file_is_keyed_by_its_content(engine):
     said = {"body": b"one"}
     with Server({"/f": lambda handler: give(handler, 200, said["body"])}) as server:
         document = """{ container { from(address: "busybox") { withFile(path: "/f", source: "%s") {
@@ -145,7 +145,7 @@ def test_what_uses_a_file_follows_its_content(engine):
     assert engine.data('{ node(id: "%s") { ... on File { contents } } }' % given)["node"] == {"contents": "one"}
 
 
-def test_an_authorization_goes_to_its_host_alone(fresh):
+def test_an_authorization_is_sent_to_its_own_host_only(fresh):
     def guarded(handler):
         if handler.headers.get("Authorization") == TOKEN:
             give(handler, 200, b"for you")
@@ -169,7 +169,7 @@ def test_an_authorization_goes_to_its_host_alone(fresh):
     assert "plain-4b1d" not in fresh.log()
 
 
-def test_what_goes_wrong_is_said(engine, files):
+def test_a_failed_request_is_explained(engine, files):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         nobody = closed.getsockname()[1]
@@ -231,7 +231,7 @@ def test_proxies_of_the_host_are_used(make_engine):
         assert [path for _, path, _ in proxy.requests] == ["http://files.example/f"]
 
 
-def test_certificates_are_those_that_the_host_trusts(make_engine, folder):
+def test_certificates_that_the_host_trusts_are_trusted(make_engine, folder):
     for words in [
         "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem",
         "req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key.pem -out request.pem",
@@ -268,7 +268,7 @@ def test_http_009_the_name_of_a_service_follows_from_the_content_of_files(engine
     assert names[0] == names[1]
 
 
-def test_a_service_is_the_host_of_an_address(engine, files):
+def test_a_service_can_be_the_host_of_an_address(engine, files):
     with engine.session() as session:
         service = file_service(session, f"{files.address}/dated")
         url = f"http://{service['hostname']}:8080/f"

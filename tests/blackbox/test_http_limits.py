@@ -43,7 +43,7 @@ def answer(connection: socket.socket) -> tuple[int, bytes]:
     return response.status, response.read()
 
 
-def test_who_is_unknown_is_refused_before_a_body_is_read(engine, own_session):
+def test_an_unknown_client_is_refused_before_its_body_is_read(engine, own_session):
     """Not a byte of the body is sent: the answer does not wait for it."""
     for length in [1_200_000_000, 10, "chunked"]:
         for path in ["/query", "/attach", "/stream", "/served", "/init", "/nothing"]:
@@ -81,7 +81,7 @@ def test_a_large_body_is_taken(own_session):
     assert status == 200 and found["data"]["directory"]["withNewFile"]["file"]["size"] == size, str(found)[:300]
 
 
-def test_control_requests_are_small(engine):
+def test_control_requests_are_limited_in_size(engine):
     with to_engine(engine) as connection:
         body = json.dumps({"matching": "x" * (2 * MB)}).encode()
         with contextlib.suppress(ConnectionError):
@@ -89,7 +89,7 @@ def test_control_requests_are_small(engine):
         assert answer(connection)[0] == 413
 
 
-def test_a_head_without_end_is_cut_off(engine, own_session):
+def test_an_endless_header_is_cut_off(engine, own_session):
     for open_connection in [lambda: connect(own_session), lambda: to_engine(engine)]:
         with open_connection() as connection:
             sent = 0
@@ -134,7 +134,7 @@ def test_silent_connections_do_not_keep_others_out(own_session):
         assert own_session.query("{ version }")["version"]
 
 
-def test_many_requests_at_the_same_time(own_session):
+def test_700_requests_are_answered_in_parallel(own_session):
     def ask(n: int) -> int:
         document = '{ directory { withNewFile(path: "a", contents: "%d") { file(path: "a") { size } } } }' % n
         return own_session.query(document)["directory"]["withNewFile"]["file"]["size"]
@@ -201,7 +201,7 @@ def test_a_container_cannot_fill_the_memory(engine):
     assert peak_memory(pid) - before < 200 * MB
 
 
-def test_who_attaches_and_says_nothing_takes_no_memory(engine):
+def test_an_endless_line_of_an_attached_client_is_cut_off(engine):
     """The line with which a client introduces itself has an end, too."""
     engine.data("{ version }")
     pid = engine.status()["pid"]

@@ -44,7 +44,7 @@ def stdout(rondel, id_: str) -> str:
 # Where the value goes.
 
 
-def test_a_client_and_an_engine_that_was_started_anew(connected, repository):
+def test_an_id_acts_as_its_module_after_a_restart(connected, repository):
     """What the index kept and what a client has acts as the module still, whether the module is loaded or not."""
     module = write_probe(repository)
     known = lazy_id(connected, module)
@@ -58,7 +58,7 @@ def test_a_client_and_an_engine_that_was_started_anew(connected, repository):
     assert connected.execs() == 0
 
 
-def test_modules_that_are_given_it(connected, repository):
+def test_a_process_acts_as_its_module_in_other_modules(connected, repository):
     """An ordinary module, its results, and another module with an entrypoint: the process acts as the one that asked for it."""
     module = write_probe(repository)
     code = (
@@ -82,7 +82,7 @@ def test_modules_that_are_given_it(connected, repository):
     assert connected.execs() - before == 5 + 1 + 1
 
 
-def test_what_a_client_asked_for_stays_the_clients(connected, repository):
+def test_a_process_of_a_client_does_not_act_as_a_module(connected, repository):
     """A value given to a module with an entrypoint does not act as that module."""
     module = write_probe(repository, version="v0.18.10")
     code = "print(ask('{__schemaVersion}')['data']['__schemaVersion'], 'errors' in ask('{currentModule{name}}'), end='')"
@@ -97,7 +97,7 @@ def test_what_a_client_asked_for_stays_the_clients(connected, repository):
     assert connected.execs() - before == 3
 
 
-def test_an_ordinary_function_returns_what_its_processes_are(connected, repository):
+def test_a_process_that_module_code_starts_is_a_client_of_its_own(connected, repository):
     """Eager and lazy alike: a process that the code of a module starts is a client of its own."""
     code = (
         "import dagger\nfrom dagger import dag, function, object_type\n\n@object_type\nclass Probe:\n    @function\n"
@@ -111,7 +111,7 @@ def test_an_ordinary_function_returns_what_its_processes_are(connected, reposito
     assert told == {"lazy": {"stdout": NEWEST}, "eager": NEWEST}
 
 
-def test_what_an_sdk_kept_serves_the_module_that_it_works_for(connected, repository):
+def test_an_id_kept_by_an_sdk_acts_as_the_module_it_works_for(connected, repository):
     """An SDK keeps an ID from its work on one module, and evaluates it for another: it acts as that other one."""
     volume = "chain('container', f'from(address: \"{protocol.IMAGE}\")', 'withMountedCache(path: \"/kept\", cache: \"' + chain('cacheVolume(key: \"ids\")', 'id') + '\")'"
     keep = f"{volume}, 'withExec(args: ' + json.dumps(['sh', '-c', 'test -e /kept/id || echo \"$0\" >/kept/id; cat /kept/id; : ' + modSource[-30:], {LAZY}]) + ')', 'stdout')"
@@ -126,7 +126,7 @@ def test_what_an_sdk_kept_serves_the_module_that_it_works_for(connected, reposit
         assert found["__type"]["description"] == version
 
 
-def test_generated_code_is_content(connected, repository):
+def test_generated_code_is_not_generated_again_for_its_reader(connected, repository):
     """An SDK that reads what was generated for another module does not have it generated again as its own."""
     run = "'withExec(args: [], useEntrypoint: true, experimentalPrivilegedNesting: true)', 'directory(path: \"/generated\")', 'id'"
     code = "import os\nos.mkdir('/generated')\nopen('/generated/seen', 'w').write(protocol.view())"
@@ -154,7 +154,7 @@ def test_generated_code_is_content(connected, repository):
     assert connected.execs() - before == 2, "the types of two modules, and nothing that was generated"
 
 
-def test_the_default_command_of_terminals(connected, repository):
+def test_a_terminal_acts_as_the_module_that_set_its_command(connected, repository):
     """A terminal acts as the module that set its command, not as the client that opens it."""
     program = "import sys; sys.path.insert(0, '/programs'); import protocol; print('view is ' + protocol.view())"
     default = f"'withDefaultTerminalCmd(args: ' + json.dumps(['python3', '-B', '-c', {program!r}]) + ', experimentalPrivilegedNesting: true)'"
@@ -196,7 +196,7 @@ def test_an_id_that_acts_as_a_module_cannot_be_written(connected, engine, reposi
     assert stdout(connected, known) == OLD
 
 
-def test_a_process_in_a_container_cannot_write_one(connected, repository):
+def test_a_process_in_a_container_cannot_write_such_an_id(connected, repository):
     """What a process can do with a sealed ID is to have exactly that recipe evaluated, and to go on from its result."""
     module = write_probe(repository)
     known = lazy_id(connected, module)

@@ -184,23 +184,23 @@ def ids(farm_session):
     return {name: made["id"] for name, made in found.items()}
 
 
-def test_an_object_of_another_module(farm_session, ids):
+def test_an_object_of_another_module_can_implement_an_interface(farm_session, ids):
     duck = ids["mallard"]
     found = farm_session.query(f'{{ zoo {{ hear(duck: "{duck}") hearAll(ducks: ["{duck}"]) echo(duck: "{duck}") {{ quack __typename }} }} }}')["zoo"]
     said = "Mallard quacks"
     assert found == {"hear": said, "hearAll": [said], "echo": {"quack": said, "__typename": "FarmMallard"}}
 
 
-def test_an_object_whose_results_conform(farm_session, ids):
+def test_a_result_that_conforms_is_enough(farm_session, ids):
     assert farm_session.query(f'{{ zoo {{ visit(friend: "{ids["owner"]}") }} }}') == {"zoo": {"visit": "Donald quacks"}}
 
 
-def test_an_object_that_takes_something_else(farm_session, ids):
+def test_an_object_with_another_argument_type_does_not_conform(farm_session, ids):
     message = farm_session.error(f'{{ zoo {{ hear(duck: "{ids["decoy"]}") }} }}')["message"]
     assert message == "load ZooDuck: expected ZooDuck, got FarmDecoy"
 
 
-def test_a_function_that_takes_one_implementer_of_an_interface(farm_session, ids):
+def test_a_function_may_take_one_implementer_of_an_interface(farm_session, ids):
     """`with_other(other: Other)` of an interface, implemented as `with_other(other: OtherImpl)`."""
     args = f'host: "{ids["coop"]}", other: "{ids["hen"]}"'
     assert farm_session.query(f"{{ zoo {{ meet({args}) keep({args}) {{ seen __typename }} }} }}") == {
@@ -214,13 +214,13 @@ def test_a_function_that_takes_one_implementer_of_an_interface(farm_session, ids
     assert message == "load ZooHost: expected ZooHost, got FarmPen"
 
 
-def test_what_the_schema_says(farm_session):
+def test_the_schema_lists_implementers(farm_session):
     found = farm_session.query('{ duck: __type(name: "ZooDuck") { possibleTypes { name } } friend: __type(name: "ZooFriend") { possibleTypes { name } } }')
     names = {interface: [ty["name"] for ty in said["possibleTypes"]] for interface, said in found.items()}
     assert names == {"duck": ["FarmMallard"], "friend": ["FarmOwner"]}
 
 
-def test_types_as_the_code_of_a_module_is_told(farm_session):
+def test_module_code_sees_its_types_by_their_full_names(farm_session):
     found = json.loads(farm_session.query("{ farm { types } }")["farm"]["types"])["data"]["currentTypeDefs"]
     objects = {entry["asObject"]["name"]: entry["asObject"] for entry in found if entry["asObject"]}
     assert objects["FarmMallard"]["sourceModuleName"] == "farm"

@@ -97,7 +97,7 @@ def test_queries_join_the_session_of_the_container(engine, folder):
     assert results[8]["code"] == 1 and "env var not found" in results[8]["err"]
 
 
-def test_what_controls_an_engine_says_that_there_is_none(engine, folder):
+def test_commands_that_control_an_engine_are_refused_inside(engine, folder):
     commands = [["engine", "stop"], ["engine", "status"], ["engine", "verify"], ["engine", "reset"], ["cache", "ls"], ["cache", "prune"]]
     more = [
         step("rondel", "-i", "query", stdin="{ version }"),
@@ -114,7 +114,7 @@ def test_what_controls_an_engine_says_that_there_is_none(engine, folder):
     good(results[-1])
 
 
-def test_run_and_session_inside(engine, folder):
+def test_run_and_session_join_inside_a_container(engine, folder):
     version = "{ __schemaVersion }"
     results = inside(
         engine,
@@ -132,7 +132,7 @@ def test_run_and_session_inside(engine, folder):
     assert json.loads(good(results[3])) == {"__schemaVersion": "v0.21.8"}
 
 
-def test_modules_inside(connected, folder):
+def test_modules_of_the_container_are_called_inside(connected, folder):
     served = '{ __type(name: "Greeter") { name } }'
     results = inside(
         connected,
@@ -230,7 +230,7 @@ def test_commands_under_run_join_its_session(engine, folder, nowhere):
     assert not nowhere.exists()
 
 
-def test_streams_of_a_client_that_joined(engine, folder, nowhere):
+def test_a_joined_client_has_its_own_ports(engine, folder, nowhere):
     with Server({"/": page("there")}) as server:
         service = engine.data('{ host { service(host: "127.0.0.1", ports: [{frontend: 80, backend: %d}]) { id } } }' % server.port)
         file = folder / "q.graphql"
@@ -243,7 +243,7 @@ def test_streams_of_a_client_that_joined(engine, folder, nowhere):
         assert done.json()["container"]["from"]["withServiceBinding"]["withExec"]["stdout"] == "there"
 
 
-def test_a_session_that_cannot_be_joined(engine, folder, nowhere):
+def test_a_session_that_cannot_be_joined_is_an_error(engine, folder, nowhere):
     with engine.session() as session:
         here = {"DAGGER_SESSION_PORT": str(session.port), "RONDEL_STATE_DIR": str(nowhere)}
         token = {"DAGGER_SESSION_TOKEN": session.token}
@@ -258,7 +258,7 @@ def test_a_session_that_cannot_be_joined(engine, folder, nowhere):
     assert not nowhere.exists()
 
 
-def test_who_joined_goes_with_the_session(engine, nowhere):
+def test_a_joined_client_ends_with_the_session(engine, nowhere):
     session = engine.session()
     env = {"DAGGER_SESSION_PORT": str(session.port), "DAGGER_SESSION_TOKEN": session.token, "RONDEL_STATE_DIR": str(nowhere)}
     sleeping = '{ container { from(address: "busybox") { withExec(args: ["sleep", "1000", "%d"]) { stdout } } } }' % os.getpid()

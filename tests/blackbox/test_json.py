@@ -10,12 +10,12 @@ pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize("number", [0, 1, -7, 2**31 - 1])
-def test_jsn_001_integers(engine, number):
+def test_jsn_001_integers_are_values(engine, number):
     json_value = engine.data("{ json { newInteger(value: %d) { asInteger contents } } }" % number)["json"]["newInteger"]
     assert json_value == {"asInteger": number, "contents": str(number)}
 
 
-def test_jsn_001_strings_and_booleans(engine):
+def test_jsn_001_strings_and_booleans_are_values(engine):
     for text in ["", "plain", 'with "quotes"\n\ttabs and ünïcödé']:
         seen = engine.data("{ json { newString(value: %s) { asString contents } } }" % quote(text))["json"]["newString"]
         assert seen["asString"] == text and json.loads(seen["contents"]) == text
@@ -31,7 +31,7 @@ def test_jsn_001_values_of_another_kind_are_refused(engine):
         assert "value is not an integer" in session.error('{ json { withContents(contents: "1.5") { asInteger } } }')["message"]
 
 
-def test_jsn_002_objects_and_arrays(engine):
+def test_jsn_002_objects_and_arrays_are_taken_apart(engine):
     document = {"b": [1, "two", True, None], "a": {"deep": {"er": 5}}}
     with engine.session() as session:
         made = "json { withContents(contents: %s) { %%s } }" % quote(json.dumps(document))

@@ -173,7 +173,7 @@ def measure(rondel, work: Work) -> dict:
 
 
 @pytest.mark.timeout(120 + 20 * ROUNDS)
-def test_kill(make_engine, folder, monkeypatch):
+def test_a_killed_engine_loses_no_result_and_leaves_nothing(make_engine, folder, monkeypatch):
     dice = random.Random(SEED)
     work = Work(folder / "layout", dice, f"8641{dice.randrange(10**6):06}")
     for variable in ("TMPDIR", "XDG_RUNTIME_DIR"):
@@ -286,7 +286,7 @@ def test_streams_end_with_the_engine(fresh, folder):
         leaks.close()
 
 
-def test_nothing_is_written_outside_the_state_folder(fresh):
+def test_nothing_is_written_outside_the_state_directory(fresh):
     leaks = LeakCheck(fresh)
     try:
         fresh.data(run_in("busybox", "echo somewhere > /else"))
@@ -300,7 +300,7 @@ def test_nothing_is_written_outside_the_state_folder(fresh):
         leaks.close()
 
 
-def test_the_check_sees_what_is_left(fresh, folder):
+def test_the_leak_check_sees_each_kind_of_leak(fresh, folder):
     """Makes one of each kind of leak, and cleans up."""
     leaks = LeakCheck(fresh)
     mark = folder.name
@@ -340,7 +340,7 @@ def test_the_check_sees_what_is_left(fresh, folder):
     leaks.close()
 
 
-def test_the_next_command_may_come_at_once(fresh):
+def test_a_command_works_right_after_a_kill(fresh):
     """The kernel takes a while to end a process, and as long as it does, connections to its socket are accepted."""
     dice = random.Random(SEED)
     kept = fresh.data(run_in("busybox", UUID))
@@ -354,7 +354,7 @@ def test_the_next_command_may_come_at_once(fresh):
     fresh.verify()
 
 
-def test_commands_at_the_same_time_start_one_engine(fresh):
+def test_parallel_commands_start_one_engine(fresh):
     fresh.data(run_in("busybox", "true"))
     for _ in range(5):
         kill(fresh, fresh.engines())

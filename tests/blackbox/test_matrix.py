@@ -341,17 +341,17 @@ def matrix(connected, request):
 
 
 @pytest.mark.parametrize("cell", reduced(all_cells()), ids=str)
-def test_cell(matrix, cell):
+def test_a_module_sees_its_version_under_every_sdk(matrix, cell):
     assert matrix.submit(cell).result() == cell.expected()
 
 
 @pytest.mark.parametrize("cell", reduced(hidden_cells()), ids=str)
-def test_hidden(matrix, cell):
+def test_a_hidden_registration_sees_the_modules_version(matrix, cell):
     assert matrix.submit(cell).result() == cell.expected()
 
 
 @pytest.mark.parametrize("contract", ["types-container", "typed"])
-def test_behind_a_call_made_earlier(matrix, contract):
+def test_an_earlier_call_of_the_helper_changes_nothing(matrix, contract):
     """The helper registers types for itself first: what it remembers says nothing about the module."""
     cell = Cell("v0.18.10", "v0.21.8", contract, "dependency")
     module = matrix.module(cell, f"earlier-{contract}", "# earlier\n")
@@ -367,7 +367,7 @@ def test_behind_a_call_made_earlier(matrix, contract):
 
 
 @pytest.mark.parametrize("contract", CONTRACTS)
-def test_two_modules_at_once(matrix, contract):
+def test_two_modules_of_equal_bytes_are_kept_apart(matrix, contract):
     """Two modules of the same bytes and of different versions, loaded at the same moment by the same SDK."""
     cells = [Cell(version, "v0.19.11", contract) for version in ("v0.18.10", "v0.21.8")]
     modules = [matrix.module(cell, f"at-once-{cell}", f"# at once: {contract}\n") for cell in cells]
@@ -382,7 +382,7 @@ def test_two_modules_at_once(matrix, contract):
 
 
 @pytest.mark.parametrize("lazy", reduced(lazy_cells()), ids=str)
-def test_lazy(matrix, lazy):
+def test_a_lazy_result_sees_the_modules_version_and_runs_once(matrix, lazy):
     assert matrix.look_lazily(lazy) == lazy.expected()
 
 

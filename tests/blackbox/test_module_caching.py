@@ -28,7 +28,7 @@ def call_probe(connected, module, selection):
     return connected.data(f"{{ probe {{ {selection} }} }}", "-m", module)["probe"]
 
 
-def test_kept_across_sessions(connected, clocks):
+def test_results_are_kept_across_sessions(connected, clocks):
     # FCH-001.
     first = call_probe(connected, clocks, "default")
     before = connected.execs()
@@ -37,20 +37,20 @@ def test_kept_across_sessions(connected, clocks):
     assert call_probe(connected, clocks, 'default(name: "x")') != first
 
 
-def test_kept_in_a_session(connected, clocks):
+def test_results_may_be_kept_in_a_session(connected, clocks):
     # FCH-002.
     found = call_probe(connected, clocks, "perSession again: perSession")
     assert found["perSession"] == found["again"]
     assert call_probe(connected, clocks, "perSession")["perSession"] != found["perSession"]
 
 
-def test_never_kept(connected, clocks):
+def test_results_may_never_be_kept(connected, clocks):
     found = call_probe(connected, clocks, 'never again: never a: neverBox { file(path: "now") { contents } } b: neverBox { file(path: "now") { contents } }')
     assert found["never"] != found["again"]
     assert found["a"] != found["b"]
 
 
-def test_kept_for_a_time(connected, clocks):
+def test_results_may_be_kept_for_a_time(connected, clocks):
     with connected.session() as session:
         serve_module(session, clocks)
         first = session.query("{ probe { short } }")
@@ -58,13 +58,13 @@ def test_kept_for_a_time(connected, clocks):
         eventually(lambda: session.query("{ probe { short } }") != first, what="the result to expire")
 
 
-def test_one_answer_for_all_who_ask_at_the_same_time(connected, clocks):
+def test_parallel_calls_of_one_query_get_one_answer(connected, clocks):
     # FCH-002.
     found = call_probe(connected, clocks, "a: short b: short c: short d: short")
     assert len(set(found.values())) == 1, found
 
 
-def test_equal_calls_at_the_same_time_run_once(connected, folder):
+def test_parallel_equal_calls_run_once(connected, folder):
     module = write_module(folder, CLOCKS)
     assert connected.run("functions", "-m", module).ok()
     before = connected.execs()
@@ -85,7 +85,7 @@ def test_equal_modules_share_results_wherever_they_are(connected, folder):
     assert connected.execs() == before
 
 
-def test_what_an_edit_makes_run_again(connected, folder):
+def test_an_edit_runs_only_the_function_again(connected, folder):
     module = write_module(folder / "m", CLOCKS, config=json.dumps({"name": "probe", "sdk": "python", "engineVersion": "v0.21.8", "source": "code"}))
     (module / "code").mkdir()
     for name in ("src", "pyproject.toml"):
@@ -104,7 +104,7 @@ def test_what_an_edit_makes_run_again(connected, folder):
     assert any("/runtime DONE" in line for line in execs)
 
 
-def test_views_before_caching(connected, folder):
+def test_results_are_not_kept_in_views_before_caching(connected, folder):
     module = write_module(folder, CLOCKS.replace("@function(cache='session')", "@function").replace("@function(cache='never')", "@function").replace("@function(cache='2s')", "@function"), engine_version="v0.19.3")
     assert call_probe(connected, module, "default") != call_probe(connected, module, "default")
     kept = json.loads((module / "dagger.json").read_text())
@@ -112,7 +112,7 @@ def test_views_before_caching(connected, folder):
     assert call_probe(connected, module, "default") == call_probe(connected, module, "default")
 
 
-def test_xs_007_ctx_010_directories_from_the_context_count_by_content(connected, folder):
+def test_xs_007_ctx_010_context_directories_are_keyed_by_content(connected, folder):
     code = (
         "import time\nimport dagger\nfrom typing import Annotated\nfrom dagger import DefaultPath, function, object_type\n\n@object_type\nclass Probe:\n"
         "    kept: Annotated[dagger.Directory, DefaultPath('/data')]\n\n"

@@ -21,13 +21,13 @@ def kinds(connected):
     return ask
 
 
-def test_scalars(kinds):
+def test_scalars_arrive_as_they_are(kinds):
     found = kinds('scalars(text: "tä", number: 9007199254740993, real: 2.0, flag: true) unicode(text: "Grüße 🎉") nothing')
     assert found["scalars"] == ["str:tä", "int:9007199254740993", "float:2.0", "bool:True"]
     assert found["unicode"] == "«Grüße 🎉» 7" and found["nothing"] is None
 
 
-def test_optional_and_default(kinds):
+def test_optional_arguments_have_defaults(kinds):
     # MOD-004.
     found = kinds('a: matrix(a: "A") b: matrix(a: "A", b: "B", c: "C", d: "D", e: "E") c: matrix(a: "A", b: null, d: null)')
     assert found == {"a": "'A', None, 'foo', None, 'bar'", "b": "'A', 'B', 'C', 'D', 'E'", "c": "'A', None, 'foo', None, 'bar'"}
@@ -44,7 +44,7 @@ def test_null_is_not_the_default(connected, kinds):
             assert answer == {"data": {"kinds": {"matrix": f"'A', None, 'foo', None, {last}"}}}
 
 
-def test_optional_and_default_in_introspection(connected):
+def test_introspection_shows_optional_arguments_and_defaults(connected):
     query = '{ __type(name: "Kinds") { fields { name args { name defaultValue type { kind name ofType { kind name } } } } } }'
     fields = connected.data(query, "-m", KINDS)["__type"]["fields"]
     args = next(field["args"] for field in fields if field["name"] == "matrix")
@@ -60,17 +60,17 @@ def test_optional_and_default_in_introspection(connected):
     assert not any(field["name"].startswith("__") for field in fields)
 
 
-def test_enums(kinds):
+def test_enums_are_arguments_and_results(kinds):
     found = kinds("levels(levels: [HIGH, LOW], maybe: HIGH) coreEnum udp: coreEnum(protocol: UDP)")
     assert found == {"levels": ["HIGH", "LOW", "LOW", "HIGH"], "coreEnum": "TCP", "udp": "UDP"}
 
 
-def test_lists(kinds):
+def test_lists_may_be_nested_empty_or_null(kinds):
     found = kinds("nestedList(rows: [[1, 2], [], [3]]) none: maybeNumbers empty: maybeNumbers(numbers: []) null: maybeNumbers(numbers: null)")
     assert found == {"nestedList": [[2, 1], [], [3]], "none": None, "empty": [], "null": None}
 
 
-def test_scalars_with_a_meaning(kinds):
+def test_json_and_platforms_are_scalars(kinds):
     found = kinds(r'json(document: "{\"a\": [1, null]}") platform(platform: "linux/arm64/v8") otherName(from: "x")')
     assert json.loads(found["json"]) == {"a": [1, None]}
     assert found["platform"] == "linux/arm64" and found["otherName"] == "x"
@@ -92,11 +92,11 @@ def test_scalars_with_a_meaning(kinds):
     ],
     ids=range(10),
 )
-def test_what_is_refused(connected, selection, words):
+def test_a_wrong_argument_is_refused(connected, selection, words):
     connected.query(f"{{ kinds {{ {selection} }} }}", "-m", KINDS).failed(*words, code=1)
 
 
-def test_an_object_of_the_wrong_type(connected):
+def test_an_object_of_the_wrong_type_is_refused(connected):
     with connected.session() as session:
         serve_module(session, KINDS)
         given = session.query("{ directory { id } }")["directory"]["id"]
@@ -106,26 +106,26 @@ def test_an_object_of_the_wrong_type(connected):
         assert "expected File, got Directory" in message
 
 
-def test_constructors_and_fields(kinds, connected):
+def test_constructors_set_fields(kinds, connected):
     found = kinds("tag numbers unset base { entries }", '(tag: "T", numbers: [1, 2])')
     assert found == {"tag": "T", "numbers": [1, 2], "unset": None, "base": {"entries": ["tag"]}}
     connected.query('{ kinds(tag: "refuse") { tag } }', "-m", KINDS).failed("too bad: so sad", code=1)
 
 
-def test_lists_of_lists_of_objects(connected, kinds):
+def test_objects_in_lists_of_lists_have_ids(connected, kinds):
     found = kinds('rows(names: [["a", "b"], [], ["c"]]) { name id grain { size } }')["rows"]
     assert [[part["name"] for part in row] for row in found] == [["a", "b"], [], ["c"]]
     one = found[0][1]["id"]
     assert connected.data(f'{{ node(id: "{one}") {{ ... on KindsPart {{ reveal }} }} }}', "-m", KINDS)["node"]["reveal"] == "secret of b"
 
 
-def test_state_that_is_not_in_the_schema(kinds):
+def test_private_state_is_kept_between_calls(kinds):
     found = kinds('count { tag count { tag base { file(path: "tag") { contents } } } }', '(tag: "T")')
     assert found["count"]["tag"] == "counted 42"
     assert found["count"]["count"] == {"tag": "counted 43", "base": {"file": {"contents": "T"}}}
 
 
-def test_objects_inside_objects(kinds):
+def test_objects_hold_objects(kinds):
     found = kinds(
         'part(name: "p") { weight grain { size } reveal ground(sizes: [1, 2]) { grain { size noted } grains { noted } reveal } } '
         "none: maybePart(given: false) { name } some: maybePart(given: true) { name }"
@@ -137,7 +137,7 @@ def test_objects_inside_objects(kinds):
     assert (found["none"], found["some"]) == (None, {"name": "given"})
 
 
-def test_objects_as_arguments(connected):
+def test_objects_are_arguments(connected):
     with connected.session() as session:
         serve_module(session, KINDS)
         made = session.query('{ kinds { part(name: "p") { id } parts(names: ["a", "b"]) { id } base { id } } }')["kinds"]
@@ -159,7 +159,7 @@ def test_objects_as_arguments(connected):
         assert found == {"objects": "['x'] y ran\n", "folders": {"glob": ["0/", "0/x", "1/", "1/tag"]}}
 
 
-def test_interfaces(connected):
+def test_objects_implement_interfaces(connected):
     with connected.session() as session:
         serve_module(session, KINDS)
         made = session.query('{ kinds { part(name: "p") { id } parts(names: ["a", "b"]) { id } } }')["kinds"]
@@ -172,7 +172,7 @@ def test_interfaces(connected):
         assert "KindsQuacker" in session.error(f'{{ kinds {{ listen(quacker: "{folder}") }} }}')["message"]
 
 
-def test_ids_of_module_objects_in_a_later_session(connected):
+def test_ids_of_module_objects_load_in_a_later_session(connected):
     query = '{ kinds { part(name: "p") { id } parts(names: ["a", "b"]) { id } } }'
     made = connected.data(query, "-m", KINDS)["kinds"]
     ids = [made["part"]["id"], *(part["id"] for part in made["parts"])]
@@ -184,14 +184,14 @@ def test_ids_of_module_objects_in_a_later_session(connected):
         assert session.query(f'{{ node(id: "{ids[2]}") {{ id __typename }} }}')["node"]["__typename"] == "KindsPart"
 
 
-def test_an_id_in_a_list_does_not_hold_the_list(kinds):
+def test_an_id_of_a_list_member_is_short(kinds):
     names = json.dumps([f"name{number}" for number in range(200)])
     found = kinds(f"parts(names: {names}) {{ id }}")["parts"]
     assert len({part["id"] for part in found}) == 200
     assert max(len(part["id"]) for part in found) < 2000
 
 
-def test_secrets(connected):
+def test_secrets_pass_through_functions_and_are_redacted(connected):
     env = {"TOKEN_OF_TEST": "f00-bar-secret-value"}
     call = lambda *words: connected.run("call", "-m", KINDS, *words, env=env)  # noqa: E731
     assert call("secret", "--token=env://TOKEN_OF_TEST").ok().out.strip() == "20"
@@ -202,12 +202,12 @@ def test_secrets(connected):
     assert done.out.strip() == "f00-bar-secret-value"
 
 
-def test_arguments_from_the_context(kinds):
+def test_arguments_default_to_files_of_the_context(kinds):
     # CTX-007.
     assert kinds("context contextFile") == {"context": ["pyproject.toml"], "contextFile": "dagger.json"}
 
 
-def test_failures_inside(connected, kinds):
+def test_a_failed_process_of_a_function_keeps_its_exit_code(connected, kinds):
     # CON-006.
     connected.run("call", "-m", KINDS, "fails-inside").failed("exit code: 42", "out", "err", code=42)
     assert kinds("failsAndRecovers") == {"failsAndRecovers": "3 out err"}
@@ -217,7 +217,7 @@ def test_failures_inside(connected, kinds):
         assert (extensions["_type"], extensions["exitCode"], extensions["stdout"].strip(), extensions["stderr"].strip()) == ("EXEC_ERROR", 7, "out", "err")
 
 
-def test_the_entrypoint(connected):
+def test_functions_of_the_main_object_are_at_the_root(connected):
     found = connected.data('{ tag kinds { tag } with(tag: "W") { tag matrix(a: "x") kinds(tag: "V") { tag } } }', "-m", KINDS)
     assert found == {
         "tag": "untagged",
@@ -226,7 +226,7 @@ def test_the_entrypoint(connected):
     }
 
 
-def test_current_types(connected):
+def test_current_types_are_those_of_the_module(connected):
     query = "{ currentTypeDefs(hideCore: true) { asObject { name sourceModuleName functions { name args { name } } fields { name } } asEnum { name members { name value } } asInterface { name } } }"
     found = connected.data(query, "-m", KINDS)["currentTypeDefs"]
     objects = {entry["asObject"]["name"]: entry["asObject"] for entry in found if entry["asObject"]}
@@ -239,7 +239,7 @@ def test_current_types(connected):
     assert [entry["asInterface"]["name"] for entry in found if entry["asInterface"]] == ["KindsQuacker"]
 
 
-def test_the_view_of_the_caller(connected):
+def test_a_caller_keeps_its_own_view(connected):
     found = connected.data("{ __schemaVersion kinds { tag } }", "--api-version", "v0.18.10", "-m", KINDS)
     assert found == {"__schemaVersion": "v0.18.10", "kinds": {"tag": "untagged"}}
     assert connected.data("{ __schemaVersion }") == {"__schemaVersion": "v0.21.8"}

@@ -39,7 +39,7 @@ MARK = "8640077.25"
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_answers_that_fail(connected, name, code, words):
+def test_a_wrong_answer_is_explained(connected, name, code, words):
     first = next(line for line in connected.call(RAW, name).failed(*words, code=code).err.splitlines() if line.startswith("Error: "))
     assert words[0].lower() in first.lower(), first
     assert connected.data("{ version }")
@@ -50,7 +50,7 @@ def test_answers_that_fail(connected, name, code, words):
     [("huge-number", "9007199254740993"), ("whole-float", "3"), ("view", "v0.21.8"), ("self-call", "v0.21.8")],
     ids=lambda value: value,
 )
-def test_answers_that_are_right(connected, name, out):
+def test_a_right_answer_is_returned(connected, name, out):
     assert connected.call(RAW, name).ok().out.strip() == out
 
 
@@ -61,7 +61,7 @@ def test_the_first_answer_counts(connected, name):
     assert "second: function call return already set" in done.err
 
 
-def test_text_of_every_kind(connected):
+def test_text_of_every_kind_arrives_unchanged(connected):
     data = connected.data("{ raw { unicode } }", "-m", RAW)
     assert data["raw"]["unicode"] == 'Grüße, 世界 🎉 \u0000\u001f\u2028 "quoted" \\ end'
 
@@ -77,20 +77,20 @@ def test_values_of_an_error_reach_the_client(connected):
         assert {name: error["extensions"][name] for name in wanted} == wanted
 
 
-def test_who_asks(connected):
+def test_module_code_is_told_which_function_is_called(connected):
     found = json.loads(connected.call(RAW, "who").ok().out)
     assert found["currentModule"] == {"name": "raw"}
     assert found["currentFunctionCall"] == {"name": "who", "parentName": "Raw", "parent": "{}", "inputArgs": []}
 
 
 @pytest.mark.parametrize("field", ["currentModule", "currentFunctionCall"])
-def test_nobody_asks(connected, field):
+def test_a_client_has_no_current_module(connected, field):
     with connected.session() as session:
         assert session.error(f"{{ {field} {{ name }} }}")["message"] == "no current module: main client caller has no current module"
 
 
 @pytest.mark.parametrize("name", ["hang", "answer-and-hang"])
-def test_what_hangs_ends_with_its_client(connected, name):
+def test_a_hanging_function_ends_with_its_client(connected, name):
     client = connected.start("call", "-m", RAW, name)
     eventually(lambda: processes_with(MARK), within=120, what="the function to hang")
     client.terminate()
@@ -100,12 +100,12 @@ def test_what_hangs_ends_with_its_client(connected, name):
     assert connected.data("{ version }")
 
 
-def test_what_a_function_leaves_behind_ends_with_it(connected):
+def test_processes_that_a_function_left_end_with_it(connected):
     assert connected.call(RAW, "orphan").ok().out.strip() == "left a process behind"
     eventually(lambda: not processes_with(MARK), what="the process to end")
 
 
-def test_a_secret_of_a_module_is_no_result_for_later_sessions(connected):
+def test_a_secret_of_a_module_is_not_kept_for_later_sessions(connected):
     connected.data("{ version }")
     before = connected.execs()
     for _ in range(2):

@@ -32,12 +32,12 @@ def versions(connected, module, *names):
 
 
 @pytest.mark.parametrize("engine_version", ["v0.21.8", "v0.18.12", "v0.11.4", "v0.21.0-dev-1"])
-def test_one_library_whatever_the_view(connected, folder, engine_version):
+def test_every_view_gets_one_library(connected, folder, engine_version):
     module = write_module(folder, CODE, engine_version=engine_version)
     assert versions(connected, module, "dagger-io") == ["0.21.11"]
 
 
-def test_a_version_of_the_library_that_the_project_names(connected, folder):
+def test_a_version_of_the_library_in_the_project_is_ignored(connected, folder):
     module = project(folder, HEAD + 'dependencies = ["dagger-io==0.18.12"]\n')
     assert versions(connected, module, "dagger-io") == ["0.21.11"]
 
@@ -191,7 +191,7 @@ class User:
 
 
 @pytest.mark.parametrize("engine_version", ["v0.21.8", "v0.12.6"])
-def test_members_of_dependencies_that_are_words_of_python(connected, folder, engine_version):
+def test_members_named_like_python_keywords_can_be_called(connected, folder, engine_version):
     write_module(folder / "dep", DEP, "dep")
     config = {"name": "user", "sdk": {"source": "python"}, "engineVersion": engine_version, "dependencies": [{"name": "dep", "source": "dep"}]}
     (folder / ".git").mkdir()
@@ -200,18 +200,18 @@ def test_members_of_dependencies_that_are_words_of_python(connected, folder, eng
     assert json.loads(found) == ["text", "x y", "x t", "a", "b", "fast"]
 
 
-def test_an_extra_dependency(connected, folder):
+def test_an_extra_dependency_is_installed(connected, folder):
     module = project(folder, HEAD + 'dependencies = ["dagger-io", "iniconfig==2.0.0"]\n')
     assert connected.run("call", "-m", module, "extra").ok().out.strip() == "iniconfig"
     assert versions(connected, module, "iniconfig") == ["2.0.0"]
 
 
-def test_an_unknown_dependency(connected, folder):
+def test_an_unknown_dependency_is_named(connected, folder):
     module = project(folder, HEAD + 'dependencies = ["dagger-io", "iniconfig==99.0.0"]\n')
     connected.run("functions", "-m", module).failed("iniconfig==99.0.0")
 
 
-def test_exact_versions_of_a_lock_file(connected, folder):
+def test_a_lock_file_pins_versions(connected, folder):
     module = project(folder, HEAD + 'dependencies = ["dagger-io", "iniconfig"]\n', requirements__lock="iniconfig==2.0.0\n    # via probe\n")
     assert versions(connected, module, "iniconfig") == ["2.0.0"]
     (module / "pyproject.toml").write_text(HEAD + 'dependencies = ["iniconfig"]\n[tool.dagger]\nuse-uv = false\n')
@@ -269,7 +269,7 @@ def test_a_lock_file_pins_nothing_that_the_library_needs(connected, folder, engi
     assert tuple(map(int, names["beartype"].split(".")[:2])) >= (0, 22)
 
 
-def test_packages_of_the_same_repository(connected, folder):
+def test_packages_of_the_same_repository_are_installed(connected, folder):
     """Named by `[tool.uv.sources]` with a path, and leading to another one."""
     (folder / ".git").mkdir()
     for name, needs in (("base", "[]"), ("lib", '["base-package"]')):
@@ -290,7 +290,7 @@ def test_packages_of_the_same_repository(connected, folder):
 
 
 @pytest.mark.parametrize("vendored", [True, False])
-def test_the_library_that_projects_carry(connected, folder, vendored):
+def test_a_vendored_library_is_replaced(connected, folder, vendored):
     text = HEAD + 'dependencies = ["dagger-io"]\n[tool.uv.sources]\ndagger-io = { path = "sdk", editable = true }\n'
     module = project(folder, text)
     if vendored:
@@ -300,7 +300,7 @@ def test_the_library_that_projects_carry(connected, folder, vendored):
     assert versions(connected, module, "dagger-io") == ["0.21.11"]
 
 
-def test_uv(connected, folder):
+def test_settings_of_uv_are_used(connected, folder):
     text = HEAD + 'requires-python = ">=3.10"\ndependencies = ["dagger-io", "iniconfig"]\n[tool.uv]\nconstraint-dependencies = ["iniconfig==2.0.0"]\n'
     module = project(folder, text)
     assert versions(connected, module, "iniconfig", "dagger-io") == ["2.0.0", "0.21.11"]
@@ -316,7 +316,7 @@ source = { registry = "https://index.example/simple" }
 """
 
 
-def test_a_lock_file_of_uv(connected, folder):
+def test_a_lock_file_of_uv_pins_versions(connected, folder):
     text = HEAD + 'requires-python = ">=3.10"\ndependencies = ["dagger-io", "iniconfig"]\n'
     module = project(folder, text, uv__lock=UV_LOCK)
     assert versions(connected, module, "iniconfig", "dagger-io") == ["2.0.0", "0.21.11"]
@@ -326,31 +326,31 @@ def test_a_lock_file_of_uv(connected, folder):
     "wanted, version",
     [(">=3.11", "3.11"), (">=3.10", "3.11"), (">=3.12", "3.13"), (">=3.11,!=3.11.*", "3.13"), ("<3.13", "3.11"), (">=3.13", "3.13")],
 )
-def test_the_lowest_python_that_can_be_had(connected, folder, wanted, version):
+def test_the_lowest_available_python_is_used(connected, folder, wanted, version):
     """The base images are 3.11 and 3.13."""
     module = project(folder, HEAD + f'requires-python = "{wanted}"\ndependencies = ["dagger-io"]\n')
     assert connected.run("call", "-m", module, "python").ok().out.strip() == version
 
 
-def test_a_python_that_cannot_be_had(connected, folder):
+def test_an_unavailable_python_is_named(connected, folder):
     module = project(folder, HEAD + 'requires-python = "==3.12.*"\ndependencies = ["dagger-io"]\n')
     connected.run("call", "-m", module, "python").failed("prepare the base image of module `probe`", "python:3.12-slim")
     (module / ".python-version").write_text("3.8\n")
     connected.run("call", "-m", module, "python").failed("prepare the base image of module `probe`", "python:3.8-slim")
 
 
-def test_an_image_of_the_projects_own(connected, folder):
+def test_a_project_may_name_its_base_image(connected, folder):
     module = project(folder, HEAD + 'dependencies = ["dagger-io"]\n[tool.dagger]\nbase-image = "python:3.13-slim"\n')
     assert connected.run("call", "-m", module, "python").ok().out.strip() == "3.13"
     (module / "pyproject.toml").write_text(HEAD + '[tool.dagger]\nbase-image = "no such image"\n')
     connected.run("call", "-m", module, "python").failed("prepare the base image of module `probe`", "no such image")
 
 
-def test_a_broken_project_file(connected, folder):
+def test_a_broken_project_file_is_named(connected, folder):
     connected.run("functions", "-m", project(folder, "[project\n")).failed("cannot read `pyproject.toml` of module `probe`", "line 1")
 
 
-def test_a_project_without_a_file(connected, folder):
+def test_a_project_needs_no_file(connected, folder):
     module = write_module(folder, CODE)
     (module / "pyproject.toml").unlink()
     assert versions(connected, module, "dagger-io") == ["0.21.11"]

@@ -22,7 +22,7 @@ def modules(tmp_path_factory):
     return folder
 
 
-def test_sec_015_secrets_on_every_way_between_modules(connected, modules):
+def test_sec_015_secrets_pass_between_modules_and_are_redacted(connected, modules):
     done = connected.run(
         "call", "--progress", "plain", "-m", modules / "uses", "--json", "secrets", "--token=env://TOKEN", env={"TOKEN": TOKEN}
     )
@@ -36,7 +36,7 @@ def test_sec_015_secrets_on_every_way_between_modules(connected, modules):
     assert TOKEN not in done.err + connected.log()
 
 
-def test_sec_018_call_006_an_optional_secret_in_the_state_of_an_object(connected, modules, folder):
+def test_sec_018_call_006_an_object_may_hold_an_optional_secret(connected, modules, folder):
     (folder / "token").write_text("of a file")
     for flags, want in [
         ([], ["nothing", "nothing"]),
@@ -49,7 +49,7 @@ def test_sec_018_call_006_an_optional_secret_in_the_state_of_an_object(connected
         assert json.loads(done.ok().out) == want, flags
 
 
-def test_sec_005_sec_019_what_a_module_does_with_a_secret_of_its_own(connected, modules):
+def test_sec_005_sec_019_a_container_with_a_modules_own_secret_is_made_per_session(connected, modules):
     """The container is made again in each session, because the secret is of the session; its process does not run again."""
 
     def ask(*documents: str) -> tuple:
@@ -94,7 +94,7 @@ class Builder:
 '''
 
 
-def test_cache_mounts_of_a_modules_dockerfiles_are_its_own(connected, folder):
+def test_cache_mounts_of_a_modules_dockerfiles_belong_to_the_module(connected, folder):
     """No module finds in a cache mount what another one, or the user, left there under the same name."""
     for name in ["one", "two"]:
         write_module(folder / name, BUILDS.replace("Builder", name.capitalize()), name=name)

@@ -48,14 +48,14 @@ def error_of(done) -> str:
     ],
     ids=range(27),
 )
-def test_eng_005_wrong_configurations(connected, folder, text, words):
+def test_eng_005_a_wrong_configuration_is_explained(connected, folder, text, words):
     module = write_module(folder, PROBE, config=text)
     done = connected.run("functions", "-m", module).failed(*words, code=1)
     assert words[0].lower() in error_of(done).lower() or "built in" in words[-1], done.err
     assert connected.data("{ version }")
 
 
-def test_no_configuration(connected, folder):
+def test_a_missing_configuration_is_explained(connected, folder):
     connected.run("functions", "-m", folder).failed("no `dagger.json` in", str(folder), code=1)
     (folder / "dagger-module.toml").write_text('name = "demo"\n[entrypoint]\nkind = "dang"\nsource = "."\n')
     connected.run("functions", "-m", folder).failed("`dagger-module.toml`", "not supported yet", code=1)
@@ -63,7 +63,7 @@ def test_no_configuration(connected, folder):
     connected.run("functions", "-m", "127.0.0.1:9/x/y").failed("127.0.0.1:9/x/y", "cannot reach", code=1)
 
 
-def test_a_folder_that_describes_no_module(engine, folder):
+def test_a_folder_without_a_configuration_has_no_files(engine, folder):
     """It is a source of nothing: what else is in it does not belong to a module (`TestLoadWhenNoModule`)."""
     (folder / "repo/.git").mkdir(parents=True)
     (folder / "repo/sub").mkdir()
@@ -100,13 +100,13 @@ def test_a_folder_that_describes_no_module(engine, folder):
     ],
     ids=["syntax", "import", "raises", "empty", "no-main-object", "exits", "is-killed", "registers-nothing", "reserved-name", "foreign-class"],
 )
-def test_modules_that_do_not_load(connected, folder, code, words):
+def test_a_module_that_does_not_load_is_explained(connected, folder, code, words):
     done = connected.run("functions", "-m", write_module(folder, code)).failed(*words)
     assert words[0].lower() in error_of(done).lower(), done.err
     assert connected.data("{ version }")
 
 
-def test_a_module_that_hangs_while_it_loads(connected, folder):
+def test_a_module_that_hangs_while_loading_ends_with_its_client(connected, folder):
     module = write_module(folder, "import subprocess\nsubprocess.run(['sleep', '8640031.5'])\n")
     client = connected.start("functions", "-m", module)
     eventually(lambda: processes_with("8640031.5"), within=60, what="the module to hang")
@@ -117,21 +117,21 @@ def test_a_module_that_hangs_while_it_loads(connected, folder):
     assert connected.run("call", "-m", module, "go").ok().out.strip() == "gone"
 
 
-def test_circles(connected, folder):
+def test_a_circular_dependency_is_refused(connected, folder):
     for name, other in (("a", "b"), ("b", "a")):
         write_module(folder / name, PROBE, name=name, config=module_config(name=name, dependencies=[f"../{other}"]))
     (folder / ".git").mkdir()
     connected.run("functions", "-m", folder / "a").failed('module "a" has a circular dependency on itself through dependency', code=1)
 
 
-def test_a_dependency_outside_of_the_context(connected, folder):
+def test_a_dependency_outside_of_the_context_is_refused(connected, folder):
     write_module(folder / "dep", PROBE, name="dep")
     write_module(folder / "probe", PROBE, config=module_config(dependencies=["../dep"]))
     done = connected.run("functions", "-m", folder / "probe")
     done.failed("../dep", "escapes context", code=1)
 
 
-def test_two_dependencies_of_one_name(connected, folder):
+def test_two_dependencies_of_one_name_are_refused(connected, folder):
     (folder / ".git").mkdir()
     write_module(folder / "one", PROBE.replace("Probe", "Same"), name="same")
     write_module(folder / "two", PROBE.replace("Probe", "Same").replace("gone", "two"), name="same")
@@ -139,12 +139,12 @@ def test_two_dependencies_of_one_name(connected, folder):
     connected.run("functions", "-m", folder / "probe").failed("same", code=1)
 
 
-def test_find_up_and_names_of_dependencies(connected):
+def test_a_module_is_found_above_and_by_the_name_of_a_dependency(connected):
     assert connected.run("call", "hello", cwd=USES / "src").ok().out.strip() == "Good day, you! Good day, you!"
     assert connected.run("call", "-m", "dep", "hello", cwd=USES).ok().out.strip() == "Hello, World!"
 
 
-def test_dependencies(connected):
+def test_dependencies_are_called_by_module_code(connected):
     found = connected.data("{ uses { hello items turned filesOfDep views } }", "-m", USES)["uses"]
     assert found == {
         "hello": "Good day, you! Good day, you!",
@@ -156,7 +156,7 @@ def test_dependencies(connected):
     }
 
 
-def test_what_crosses_two_modules(connected):
+def test_errors_secrets_and_directories_cross_two_modules(connected):
     # The process's own exit code comes through both modules.
     connected.run("call", "-m", USES, "breaks").failed("Error: process", "exit code: 17", "of the dependency", code=17)
     assert connected.run("call", "-m", USES, "length", "--token=env://T_O_K", env={"T_O_K": "12345"}).ok().out.strip() == "5"
@@ -173,7 +173,7 @@ def test_a_renamed_dependency_keeps_its_own_name_for_itself(connected):
     assert {"Twin", "TwinItem"} <= names and all(name.startswith("Twin") for name in names)
 
 
-def test_unicode_paths(connected, folder):
+def test_a_module_may_have_a_unicode_path(connected, folder):
     # MOD-013.
     module = write_module(folder / "мир 世界", PROBE)
     assert connected.run("call", "-m", module, "go").ok().out.strip() == "gone"
@@ -189,7 +189,7 @@ IGNORED = [
 ]
 
 
-def test_ignored_patterns(connected, folder):
+def test_ignored_patterns_filter_directories(connected, folder):
     # CTX-007.
     context = folder / "context"
     for path in ("main.go", "backend/a.go", "frontend/b.txt", "internal/foo/bar.go", "internal/foo/baz.go", ".gitignore"):
@@ -217,7 +217,7 @@ def test_ignored_patterns(connected, folder):
     assert given == ["main.go"]
 
 
-def test_links(connected, folder):
+def test_symlinked_modules_and_sources_are_followed(connected, folder):
     (folder / ".git").mkdir()
     write_module(folder / "real", PROBE.replace("Probe", "Real"), name="real")
     (folder / "link").symlink_to("real")
@@ -243,7 +243,7 @@ def pair(folder):
     return folder
 
 
-def test_the_order_of_dependencies_is_not_told(connected, pair):
+def test_the_order_of_dependencies_does_not_change_the_schema(connected, pair):
     texts = set()
     for dependencies in (["../one", "../two"], ["../two", "../one"]):
         write_module(pair / "probe", PROBE, config=module_config(dependencies=dependencies))
@@ -253,7 +253,7 @@ def test_the_order_of_dependencies_is_not_told(connected, pair):
     assert len(texts) == 1 and '"one"' in texts.pop()
 
 
-def test_mod_008_dev_012_a_module_without_code_brings_others_together(connected, pair):
+def test_mod_008_dev_012_a_module_without_code_serves_its_dependencies(connected, pair):
     both = {"name": "both", "engineVersion": "v0.21.8", "dependencies": ["../one", "../two"]}
     (pair / "both").mkdir()
     (pair / "both/dagger.json").write_text(json.dumps(both))
@@ -263,7 +263,7 @@ def test_mod_008_dev_012_a_module_without_code_brings_others_together(connected,
     connected.query("{ one { go } }", "-m", pair / "probe").failed("one")
 
 
-def test_an_id_leads_to_no_other_directory_of_the_machine(engine, folder):
+def test_a_changed_id_reads_no_other_directory_of_the_machine(engine, folder):
     """A process in a container can write any ID. The engine reads files of the machine for its own alone."""
     for name in ("mod-a", "mod-b"):
         (folder / name).mkdir()

@@ -74,7 +74,7 @@ def test_a_module_is_made_from_an_empty_folder(engine, workshop):
     assert not (new / "dagger.json").exists()
 
 
-def test_dependencies_come_and_go(engine, workshop):
+def test_dependencies_are_added_and_removed(engine, workshop):
     main = write_config(workshop / "main", "main", None, include=["x"])
     dep, other = (f'withDependencies(dependencies: ["{id_of(engine, workshop / name)}"])' for name in ("dep", "other"))
     made = config_of(engine, main, other, dep)
@@ -93,7 +93,7 @@ def test_dependencies_come_and_go(engine, workshop):
     assert config_of(engine, main, dep, "withUpdateDependencies(dependencies: [])")["dependencies"] == [{"name": "dep", "source": "../dep"}]
 
 
-def test_what_cannot_be_changed_is_said(engine, workshop):
+def test_a_change_that_is_not_possible_is_explained(engine, workshop):
     main = write_config(workshop / "main", "main", "python")
     engine.query(source(main, 'withSourceSubpath(path: "../..")', ask="id")).failed('source subpath "../.." escapes source root')
     engine.query(source(main, 'withName(name: "---")', ask="id")).failed("not a valid name")

@@ -11,7 +11,7 @@ from kit.terminal import Terminal
 CLASS = IMPORTS + "@object_type\nclass Probe:\n    @function\n"
 
 
-def test_a_good_module(connected, folder):
+def test_a_module_is_called(connected, folder):
     module = write_module(folder, CLASS + "    def go(self, times: int = 2) -> list[str]:\n        return ['x'] * times\n")
     assert connected.call(module, "go", "--times=3").ok().out.split() == ["x", "x", "x"]
 
@@ -28,13 +28,13 @@ def test_a_good_module(connected, folder):
     ],
     ids=["raises", "exits", "is-killed", "returns-nothing", "another-type", "process-fails"],
 )
-def test_functions_that_fail(connected, folder, body, words):
+def test_a_failing_function_is_an_error(connected, folder, body, words):
     module = write_module(folder, CLASS + body)
     connected.call(module, "go").failed(*words)
     assert connected.data("{ version }")
 
 
-def test_trm_001_the_exit_code_of_a_process_in_a_function(connected, folder):
+def test_trm_001_the_exit_code_of_a_process_in_a_function_is_kept(connected, folder):
     body = "    async def go(self) -> str:\n        return await dag.container().from_('busybox').with_exec(['sh', '-c', 'exit 6']).stdout()\n"
     module = write_module(folder, CLASS + body)
     connected.call(module, "go").failed(code=6)
@@ -47,7 +47,7 @@ def test_trm_001_the_exit_code_of_a_process_in_a_function(connected, folder):
     assert b"when you leave it" not in terminal.said
 
 
-def test_returning_twice(connected, folder):
+def test_returning_twice_is_refused(connected, folder):
     indented = NESTED_CLIENT.replace("\n", "\n        ")
     body = (
         "    def go(self) -> str:\n        " + indented + "\n"
@@ -59,7 +59,7 @@ def test_returning_twice(connected, folder):
     connected.call(write_module(folder, CLASS + body), "go").failed("function call return already set")
 
 
-def test_a_function_that_prints_megabytes(connected, folder):
+def test_a_function_may_print_megabytes(connected, folder):
     body = (
         "    def go(self) -> str:\n        import sys\n        line = 'y' * 1023 + '\\n'\n"
         "        for _ in range(8192):\n            sys.stdout.write(line)\n            sys.stderr.write(line)\n        return 'quiet'\n"
@@ -67,7 +67,7 @@ def test_a_function_that_prints_megabytes(connected, folder):
     assert connected.call(write_module(folder, CLASS + body), "go").ok().out.strip() == "quiet"
 
 
-def test_a_function_that_returns_megabytes(connected, folder):
+def test_a_function_may_return_megabytes(connected, folder):
     body = "    def go(self) -> str:\n        return 'z' * 5_000_000\n"
     assert len(connected.call(write_module(folder, CLASS + body), "go").ok().out.strip()) == 5_000_000
 
@@ -94,7 +94,7 @@ def test_a_function_that_hangs_ends_with_its_client(connected, folder):
     ],
     ids=["syntax", "import", "empty", "no-main-object", "exits", "prints"],
 )
-def test_modules_that_do_not_load(connected, folder, code, words):
+def test_a_module_that_does_not_load_is_an_error(connected, folder, code, words):
     module = write_module(folder, code)
     connected.run("functions", "-m", module).failed(*words)
     assert connected.data("{ version }")
@@ -114,12 +114,12 @@ def test_modules_that_do_not_load(connected, folder, code, words):
     ],
     ids=range(8),
 )
-def test_wrong_configurations(connected, folder, config, words):
+def test_a_wrong_configuration_names_what_is_wrong(connected, folder, config, words):
     module = write_module(folder, CLASS + "    def go(self) -> str:\n        return ''\n", config=config)
     connected.run("functions", "-m", module).failed(*words, code=1)
 
 
-def test_an_edit_runs_nothing_but_itself(connected, folder):
+def test_an_edit_does_not_install_dependencies_again(connected, folder):
     code = CLASS + "    def go(self) -> str:\n        return 'one'\n"
     module = write_module(folder, code)
     assert connected.call(module, "go").ok().out.strip() == "one"
@@ -130,7 +130,7 @@ def test_an_edit_runs_nothing_but_itself(connected, folder):
     assert connected.execs() - before <= 3, connected.execs() - before
 
 
-def test_state_of_objects_makes_the_round_trip(connected, folder):
+def test_state_of_objects_is_kept_between_calls(connected, folder):
     code = (
         IMPORTS
         + "@object_type\nclass Box:\n    items: list[str] = dagger.field(default=list)\n    folder: dagger.Directory | None = None\n\n"
@@ -143,7 +143,7 @@ def test_state_of_objects_makes_the_round_trip(connected, folder):
     assert connected.call(module, "box", "put", "--item=a", "put", "--item=b", "names").ok().out.split() == ["a", "b"]
 
 
-def test_containers_and_folders_as_arguments_and_results(connected, folder):
+def test_containers_and_directories_are_arguments_and_results(connected, folder):
     code = (
         CLASS
         + "    def box(self, source: dagger.Directory, name: str = 'f') -> dagger.Container:\n"
@@ -161,7 +161,7 @@ def test_containers_and_folders_as_arguments_and_results(connected, folder):
     assert (out / "a.txt").read_text() == "A"
 
 
-def test_a_dependency_on_disk(connected, folder):
+def test_a_dependency_on_disk_is_called(connected, folder):
     write_module(folder / "dep", IMPORTS + "@object_type\nclass Dep:\n    @function\n    def word(self, n: int = 1) -> str:\n        return 'dep' * n\n", name="dep")
     config = json.dumps({"name": "probe", "sdk": {"source": "python"}, "engineVersion": "v0.21.8", "dependencies": [{"name": "dep", "source": "../dep"}]})
     code = CLASS + "    async def go(self) -> str:\n        return 'of ' + await dag.dep().word(n=2)\n"

@@ -6,7 +6,7 @@ from kit import leaf, sh
 from kit.nested import ask_nested
 
 
-def test_links_lead_nowhere_else(engine, folder):
+def test_the_host_of_a_nested_client_is_its_container(engine, folder):
     secret = folder / "outside"
     secret.mkdir()
     (secret / "only-outside").write_text("from the host")

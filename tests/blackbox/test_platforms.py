@@ -34,14 +34,14 @@ def images(folder, make_engine):
     return make_engine('offline = true\n[[mirrors]]\nlayout = "%s"\n' % layout.folder)
 
 
-def test_plt_002_the_only_platform_of_a_name(images):
+def test_plt_002_an_image_of_one_platform_is_taken(images):
     seen = images.data('{ container { from(address: "only-foreign:1") { platform file(path: "/etc/passwd") { size } } } }')["container"]["from"]
     assert seen["platform"] == f"linux/{foreign()}" and seen["file"]["size"] > 0
     asked = '{ container(platform: "linux/riscv64") { from(address: "only-foreign:1") { platform } } }'
     images.query(asked).failed("no image for platform `linux/riscv64`")
 
 
-def test_plt_007_images_of_windows(images):
+def test_plt_007_files_of_windows_images_are_read(images):
     seen = images.data('{ container(platform: "windows/amd64") { from(address: "windows:1") { platform rootfs { entries } } } }')["container"]["from"]
     assert seen == {"platform": "windows/amd64", "rootfs": {"entries": ["Files/", "UtilityVM/"]}}
     images.query('{ container(platform: "windows/amd64") { from(address: "windows:1") { withExec(args: ["cmd"]) { stdout } } } }').failed("windows/amd64")
@@ -95,7 +95,7 @@ def run_program(rondel, folder, architecture: str):
         return session.post({"query": document % (architecture, file)})[1]
 
 
-def test_plt_004_roots_of_other_platforms_by_native_tools(engine, folder):
+def test_plt_004_native_tools_make_roots_of_other_platforms(engine, folder):
     """A native tool makes the root of another platform; what is for this machine runs."""
     answer = run_program(engine, folder, machine())
     assert answer["data"]["container"]["withFile"]["withExec"]["stdout"] == machine() + "\n", answer
@@ -114,7 +114,7 @@ def test_a_program_of_another_platform_without_an_emulator_is_a_clear_error(engi
     assert f"linux/{foreign()}" in message and "emulator" in message, message
 
 
-def test_plt_001_programs_of_another_platform(engine, folder):
+def test_plt_001_programs_of_another_platform_run_by_an_emulator(engine, folder):
     if not runs(foreign()):
         pytest.skip("no emulator is registered on this machine")
     answer = run_program(engine, folder, foreign())

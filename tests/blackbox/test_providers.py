@@ -23,7 +23,7 @@ def failure(session, uri: str) -> str:
     return session.error("{ secret(uri: %s) { plaintext } }" % json.dumps(uri))["message"]
 
 
-def test_sec_006_variables_files_and_commands(engine, folder):
+def test_sec_006_secrets_come_from_variables_files_and_commands(engine, folder):
     (folder / "token").write_text("of a file")
     (engine.home / "at-home").write_text("of the home")
     env = {"TOP_SECRET_NAME": "of a variable"}
@@ -46,7 +46,7 @@ def test_sec_006_variables_files_and_commands(engine, folder):
             assert words in failure(session, uri), uri
 
 
-def test_sec_008_the_cache_key_is_cut_out(engine):
+def test_sec_008_the_cache_key_is_no_part_of_the_address(engine):
     with engine.session(env={"X": "value"}) as session:
         assert read_secret(session, "cmd://echo -n a?b=c&cacheKey=k&d=e", "uri")["uri"] == "cmd://echo -n a?b=c&d=e"
         assert read_secret(session, "env://X?cacheKey=k", "uri plaintext") == {"uri": "env://X", "plaintext": "value"}
@@ -91,7 +91,7 @@ RUN = """{ container { from(address: "busybox") { withSecretVariable(name: "T", 
     withExec(args: ["sh", "-c", "echo %s; head -c 8 /dev/urandom | od -An -tx1"]) { stdout } } } } }"""
 
 
-def test_xs_006_sec_008_what_a_secret_counts_as(engine, folder):
+def test_xs_006_sec_008_a_secret_is_keyed_by_its_value_or_cache_key(engine, folder):
     """The value by default; what the user says, wherever the value comes from."""
 
     def run(uri: str, salt: str, **env) -> str:
@@ -129,7 +129,7 @@ def write_program(folder, name: str, script: str):
     path.chmod(0o755)
 
 
-def test_sec_009_one_password(engine, folder):
+def test_sec_009_secrets_come_from_1password(engine, folder):
     write_program(
         folder,
         "op",
@@ -190,7 +190,7 @@ def vault():
         yield server
 
 
-def test_sec_010_vault(engine, vault):
+def test_sec_010_secrets_come_from_vault(engine, vault):
     env = {"VAULT_ADDR": vault.address, "VAULT_TOKEN": "root-token"}
     with engine.session(env=env) as session:
         assert plaintext(session, "vault://testsecret.foo") == "first"
@@ -244,7 +244,7 @@ def aws():
         yield server
 
 
-def test_sec_013_aws(engine, aws):
+def test_sec_013_secrets_come_from_aws(engine, aws):
     env = {
         "AWS_ENDPOINT_URL": aws.address,
         "AWS_REGION": "eu-central-1",
@@ -290,7 +290,7 @@ for uri in ["env://INSIDE", "env://GIVEN", "env://OUTSIDE", "file:///inside", "f
 """
 
 
-def test_sec_007_a_process_in_a_container_is_answered_from_inside_it(engine):
+def test_sec_007_secrets_of_a_nested_client_come_from_its_container(engine):
     """Nobody inside reads a variable of the host by naming it."""
     with engine.session(env={"OUTSIDE": "of the host"}) as session:
         given = set_secret(session, "given inside", "g")
@@ -307,7 +307,7 @@ def test_sec_007_a_process_in_a_container_is_answered_from_inside_it(engine):
     assert "of the host" not in json.dumps(lines)
 
 
-def test_call_006_secrets_as_flags(fresh: Rondel, folder):
+def test_call_006_flags_accept_short_addresses_of_secrets(fresh: Rondel, folder):
     """Address forms of the command line, without a module: through `address`."""
     (folder / "token").write_text("of a file")
     (fresh.home / "at-home").write_text("of the home")

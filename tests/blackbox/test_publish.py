@@ -31,7 +31,7 @@ def config_in(files: dict[str, bytes]) -> dict:
     return json.loads(files[entry["Config"]])
 
 
-def test_pub_002_pub_004_layers(connected, shared_registry):
+def test_pub_002_pub_004_a_published_image_has_a_layer_per_directory(connected, shared_registry):
     with connected.session() as session:
         folders = [leaf(session.query('{ directory { withNewFile(path: "f%d", contents: "%d") { id } } }' % (n, n))) for n in range(10)]
         steps = ['withDirectory(path: "/d%d", source: %s)' % (n, quote(folder)) for n, folder in enumerate(folders)]
@@ -86,7 +86,7 @@ def test_the_history_of_the_base_is_kept(make_engine, folder):
     assert history(dockerfile) == [*made, ours]
 
 
-def test_layers_that_cannot_be_packed_say_so(engine):
+def test_an_unsupported_compression_is_refused(engine):
     error = engine.query('{ container { withNewFile(path: "/f", contents: "c") { asTarball(forcedCompression: EStarGZ) { size } } } }')
     error.failed("layers cannot be packed as `EStarGZ`")
 
@@ -103,7 +103,7 @@ def variants(session, annotation: bool = False) -> list[str]:
     return made
 
 
-def test_pub_005_plt_003_env_009_variants_under_an_index(connected, shared_registry, make_engine):
+def test_pub_005_plt_003_env_009_variants_are_published_under_an_index(connected, shared_registry, make_engine):
     name = f"{shared_registry.address}/multi:1"
     with connected.session() as session:
         made = variants(session, annotation=True)
@@ -129,7 +129,7 @@ def test_pub_005_plt_003_env_009_variants_under_an_index(connected, shared_regis
     assert seen["default"]["from"] == seen["pinned"]["from"] == {"platform": other.data("{ defaultPlatform }")["defaultPlatform"]}
 
 
-def test_env_009_pub_013_env_006_hc_003_an_exported_configuration(connected, folder):
+def test_env_009_pub_013_env_006_hc_003_an_export_has_the_configuration(connected, folder):
     steps = [
         'from(address: "busybox")', 'withAnnotation(name: "a.b", value: "note")', 'withEntrypoint(args: ["/bin/e"])', 'withDefaultArgs(args: ["d"])',
         'withEnvVariable(name: "KEPT", value: "k")', 'withVolatileVariable(name: "VOLATILE", value: "v")', 'withUser(name: "1:2")', 'withWorkdir(path: "/w")',
@@ -182,7 +182,7 @@ def test_pub_009_pub_020_tokens_are_kept_by_their_scope(connected, shared_regist
         front.stop()
 
 
-def test_pub_012_pub_015_exports(connected, folder):
+def test_pub_012_pub_015_exports_are_files_with_equal_bytes(connected, folder):
     export = '{ container { from(address: "busybox") { withNewFile(path: "/f", contents: "c") { export(path: "%s") } } } }'
     path = folder / "a/b/image.tar"
     assert leaf(connected.data(export % "a/b/image.tar", cwd=folder)) == str(path)
@@ -198,7 +198,7 @@ def test_pub_012_pub_015_exports(connected, folder):
     assert (folder / "again.tar").read_bytes() == first
 
 
-def test_pub_016_the_same_content_under_two_names(connected, shared_registry):
+def test_pub_016_equal_content_under_two_names_has_one_digest(connected, shared_registry):
     made = '{ container { from(address: "busybox") { withNewFile(path: "/same", contents: "s") { publish(address: "%s/%s:1") } } } }'
     first, second = (leaf(connected.data(made % (shared_registry.address, name))) for name in ["first", "second"])
     assert first != second and first.split("@")[1] == second.split("@")[1]
@@ -209,7 +209,7 @@ def test_pub_016_the_same_content_under_two_names(connected, shared_registry):
 
 
 @pytest.mark.parametrize("media", ["OCI", "DOCKER"])
-def test_pub_017_archives_are_read_again(connected, media):
+def test_pub_017_archives_of_every_packing_are_imported(connected, media):
     """Every packing by every media type, by ourselves."""
     with connected.session() as session:
         for packing in ["Gzip", "Zstd", "Uncompressed"]:
@@ -232,7 +232,7 @@ esac
 """
 
 
-def test_pub_018_pub_019_the_store_of_the_client(connected, folder):
+def test_pub_018_pub_019_images_go_to_and_from_the_clients_tool(connected, folder):
     tools = folder / "bin"
     tools.mkdir()
     for name in ["docker", "nerdctl", "podman"]:

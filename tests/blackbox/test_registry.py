@@ -28,7 +28,7 @@ def online(make_engine):
     return make_engine(mirror_of(IMAGES, offline=False))
 
 
-def test_pub_001_publish_and_pull_back(online, make_engine, registry):
+def test_pub_001_a_published_image_is_pulled(online, make_engine, registry):
     name = f"{registry.address}/team/app:1"
     published = publish(online, name).json()
     reference = published["container"]["from"]["withNewFile"]["publish"]
@@ -42,7 +42,7 @@ def test_pub_001_publish_and_pull_back(online, make_engine, registry):
 
 
 @pytest.mark.parametrize("compression", ["Gzip", "Zstd", "Uncompressed"])
-def test_pub_007_compressions_and_media_types(online, registry, compression):
+def test_pub_007_images_have_the_compression_and_media_type_asked_for(online, registry, compression):
     for media in ["OCIMediaTypes", "DockerMediaTypes"]:
         name = f"{registry.address}/c:{compression.lower()}-{media.lower()}"
         if media == "DockerMediaTypes" and compression == "Zstd":
@@ -55,7 +55,7 @@ def test_pub_007_compressions_and_media_types(online, registry, compression):
         assert manifest["layers"]
 
 
-def test_pub_011_credentials_of_the_client_when_content_is_fetched_again(online, make_engine, folder):
+def test_pub_011_content_is_fetched_again_with_credentials_of_the_client(online, make_engine, folder):
     registry = Registry(folder, password_file("user", "pass"))
     try:
         name = f"{registry.address}/private:1"
@@ -87,7 +87,7 @@ def test_pub_011_credentials_of_the_client_when_content_is_fetched_again(online,
         registry.stop()
 
 
-def test_pub_008_credentials(online, make_engine, folder):
+def test_pub_008_a_private_registry_needs_credentials(online, make_engine, folder):
     registry = Registry(folder, password_file("user", "pass"))
     try:
         name = f"{registry.address}/private:1"

@@ -45,7 +45,7 @@ def test_sockets_of_the_kernels_cryptography_are_refused(engine):
     assert output(engine, script, image="python:3.13-slim") == "38 1\n40 1\n"
 
 
-def test_open_files_are_limited_as_before_the_engine_raised_its_own(engine):
+def test_open_files_are_limited_as_for_the_engines_parent(engine):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert output(engine, "ulimit -Sn; ulimit -Hn") == f"{soft}\n{hard}\n"
     limits = Path(f"/proc/{engine.status()['pid']}/limits").read_text().splitlines()
@@ -79,14 +79,14 @@ def test_wrong_limits_are_refused(make_engine):
     make_engine("[limits]\ncpu-weight = 0\n").run("engine", "serve").failed("weight", "10000")
 
 
-def test_mounts_do_not_say_where_the_engine_keeps_its_files(engine):
+def test_mounts_do_not_name_the_state_directory(engine):
     directory = engine.data('{ directory { withNewFile(path: "f", contents: "x") { id } } }')["directory"]["withNewFile"]["id"]
     mounted = "withMountedDirectory(path: \"/ro\", source: %s, readOnly: true) {" % json.dumps(directory)
     mounts = output(engine, "cat /ro/f /proc/self/mountinfo", mounted)
     assert " /ro " in mounts and str(engine.state) not in mounts, mounts
 
 
-def test_trust_leaves_no_trace_in_the_root_folder(engine):
+def test_trusted_certificates_leave_no_trace_in_the_root(engine):
     """An authority that the host trusts is trusted, and nothing of that is to be seen in `/` or kept."""
     assert "rondel" not in output(engine, "ls -a /")
     variables = dict(line.split("=", 1) for line in output(engine, "env").splitlines())

@@ -37,7 +37,7 @@ def nested(rondel, code: str, *before: str) -> str:
     return run_nested(rondel.data, METADATA + code, *before)
 
 
-def test_a_process_of_nobody_is_a_client_of_its_own(connected):
+def test_a_process_without_a_module_is_a_client_of_its_own(connected):
     assert nested(connected, "print(ask('{__schemaVersion}')['data']['__schemaVersion'])") == "v0.21.8"
     assert nested(connected, f"print({VERSION % 'v0.18.10'})") == "v0.18.10"
     assert nested(connected, f"print({VERSION % 'v0.18.10'}, {VERSION % 'v0.19.11'}, {VERSION % ''})") == "v0.18.10 v0.19.11 v0.21.8"
@@ -58,7 +58,7 @@ def test_the_environment_of_a_container_names_the_version_of_its_clients(connect
     assert nested(connected, f"print({VERSION % ''})", version % "v0.18.10") == "v0.21.8"
 
 
-def test_queries_in_addresses(connected):
+def test_queries_may_be_in_the_address(connected):
     get = (
         "import urllib.parse\n"
         "def get(**parts):\n"
@@ -76,7 +76,7 @@ def probe(tmp_path_factory):
     return write_module(tmp_path_factory.mktemp("probe"), MODULE, engine_version="v0.18.10")
 
 
-def test_the_code_of_a_module_cannot_choose_whose_it_is(connected, probe):
+def test_module_code_cannot_choose_its_identity(connected, probe):
     """Neither header, nor environment, nor an argument, nor an ID changes what it is served."""
     tries = [
         VERSION % "v0.21.8",
@@ -94,7 +94,7 @@ def test_processes_that_a_module_starts_are_clients_of_their_own(connected, prob
     assert connected.run("call", "-m", probe, "nested", "--code", code).ok().out.split() == ["v0.21.8", "True"]
 
 
-def test_no_random_part_of_a_scope_counts(connected):
+def test_random_parts_of_a_scope_are_no_part_of_a_key(connected):
     """Two sessions, an engine that was started anew: ports, tokens, clients and sessions differ, and the result is found."""
     code = "print(len(ask('{__schemaVersion}')['data']), os.environ['DAGGER_SESSION_PORT'], os.environ['DAGGER_SESSION_TOKEN'])"
     first = nested(connected, code)
@@ -106,7 +106,7 @@ def test_no_random_part_of_a_scope_counts(connected):
     assert connected.execs() == 0
 
 
-def test_what_a_code_generator_is_told(connected, tmp_path):
+def test_a_code_generator_sees_the_schema_of_the_module(connected, tmp_path):
     """The API at the module's version with what the module uses, the same bytes from the source and from the module."""
     config = {"name": "user", "sdk": "python", "engineVersion": "v0.18.10", "dependencies": ["./dep"]}
     module = write_module(tmp_path, MODULE.replace("Probe", "User"), name="user", config=json.dumps(config))

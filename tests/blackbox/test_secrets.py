@@ -49,7 +49,7 @@ def use(rondel: Rondel) -> list[str]:
     return said
 
 
-def test_a_secret_is_nowhere(fresh):
+def test_the_plaintext_of_a_secret_is_nowhere(fresh):
     said = use(fresh)
     assert any("***" in text for text in said)
     for text in said:
@@ -87,7 +87,7 @@ def test_the_key_depends_on_the_value_and_not_on_the_name_alone(fresh):
     assert run("b" * 30) == "30"
 
 
-def test_an_error_about_a_secret_does_not_wait(engine):
+def test_an_error_about_a_secret_comes_at_once(engine):
     started = time.monotonic()
     engine.query('{ secret(uri: "env://NO_SUCH_VARIABLE") { plaintext } }').failed("env var not found")
     assert time.monotonic() - started < 10
@@ -98,7 +98,7 @@ def run(session, fields: list[str], args: list[str], more: str = "", select: str
     return ask(session, *container(), *fields, f"withExec(args: {json.dumps(args)}{more})", select)
 
 
-def test_sec_001_variables(engine):
+def test_sec_001_secrets_are_variables_of_a_process(engine):
     with engine.session() as session:
         one, two = set_secret(session, "one"), set_secret(session, "text two")
         given = 'withSecretVariable(name: "T", secret: "%s")'
@@ -113,7 +113,7 @@ def test_sec_001_variables(engine):
         assert run(session, after, ["sh", "-c", "echo ${#T}"]) == "3\n"
 
 
-def test_exec_007_standard_input_from_a_secret(engine):
+def test_exec_007_standard_input_may_be_a_secret(engine):
     with engine.session() as session:
         fields = ['withMountedSecret(path: "/in", source: "%s")' % set_secret(session, "read from a secret\n")]
         assert run(session, fields, ["wc", "-c"], ', redirectStdin: "/in"') == "19\n"
@@ -128,7 +128,7 @@ def test_arg_011_a_secret_is_not_expanded(engine):
         assert 'expand cannot be used with secret env variable "T"' in message
 
 
-def test_mnt_011_mode_and_owner(engine):
+def test_mnt_011_a_mounted_secret_has_mode_and_owner(engine):
     with engine.session() as session:
         given = 'withMountedSecret(path: "/t", source: "%s"%%s)' % set_secret(session, "text")
         show = ["stat", "-c", "%a %u:%g", "/t"]
@@ -170,7 +170,7 @@ def test_secret_files_are_no_larger_than_secrets_in_memory(engine, folder):
         assert taken["secret"]["id"]
 
 
-def test_output_is_scrubbed_however_it_is_written(engine):
+def test_output_is_redacted_in_every_way_of_writing(engine):
     key = "-----BEGIN KEY-----\nfirst line of it\nanother line of it\n-----END KEY-----\n"
     slow = "for c in p l a i n; do printf $c; sleep 0.02; done"
     cases = [
@@ -194,7 +194,7 @@ def test_output_is_scrubbed_however_it_is_written(engine):
             assert run(session, fields, ["sh", "-c", script], select="combinedOutput") == want, (texts, script)
 
 
-def test_every_sink_is_scrubbed(fresh):
+def test_every_sink_is_redacted(fresh):
     """Files that receive output, errors, the names of what runs, progress, the engine's log."""
     text = "plain-77aa-of-a-sink"
     with fresh.session("--progress", "plain") as session:

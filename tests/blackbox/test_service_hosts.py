@@ -44,7 +44,7 @@ README = 'tree { file(path: "README") { contents } }'
 LIB = 'head { tree { file(path: "lib/README") { contents } } }'
 
 
-def test_a_service_is_the_host_of_a_repository(own_session, engine, sample, served, web):
+def test_a_service_can_be_the_host_of_a_repository(own_session, engine, sample, served, web):
     for service, url in [
         (host_service_id(own_session, served, 9418), "git://forge/{}"),
         (host_service_id(own_session, served, 7000), "git://forge:7000/{}"),
@@ -68,7 +68,7 @@ def test_a_service_is_the_host_of_a_repository(own_session, engine, sample, serv
     assert "Authentication failed" in own_session.error(hosted(private, service, "head { commit }"))["message"]
 
 
-def test_a_service_is_the_host_of_a_repository_by_tls(make_engine, place, sample):
+def test_a_service_can_be_the_host_of_a_repository_by_tls(make_engine, place, sample):
     trusted, both = certificate(place, "DNS:forge")
     with Web(sample.bare.parent, both) as server:
         with make_engine().session(env={"SSL_CERT_FILE": str(trusted), "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "forge"}) as session:
@@ -79,7 +79,7 @@ def test_a_service_is_the_host_of_a_repository_by_tls(make_engine, place, sample
             assert "certificate" in refused["message"], refused
 
 
-def test_git_017_ssh_to_a_service_on_a_port_of_its_own(own_session, engine, sample, place):
+def test_git_017_a_service_on_another_port_is_reached_by_ssh(own_session, engine, sample, place):
     import asyncssh
 
     with Ssh(place / "ssh", sample.bare.parent) as server:
@@ -144,7 +144,7 @@ def running(session, image: str, args: list[str], *links: str) -> dict:
     return ask(session, *container(image), *links, f"asService(args: {quote(args)})", "id hostname")
 
 
-def test_a_container_is_the_host_of_a_repository(own_session, sample, served):
+def test_a_container_can_be_the_host_of_a_repository(own_session, sample, served):
     real = 'withServiceBinding(alias: "real", service: %s)' % host_service_id(own_session, served, 9418)
     relay = running(own_session, "python:3.13-slim", ["python", "-c", RELAY], real, "withExposedPort(port: 9418)")
     url, service = f"git://{relay['hostname']}/r.git", quote(relay["id"])
@@ -177,7 +177,7 @@ def test_svc_002_a_started_service_is_found_by_its_name(engine, sample, web):
         assert other.error(fetched(page["hostname"]))["message"]
 
 
-def test_a_service_that_exits_is_the_reason(own_session):
+def test_a_service_that_exits_is_named_as_the_reason(own_session):
     for links in (["withExposedPort(port: 80)"], []):
         gone = running(own_session, "busybox", ["sh", "-c", "echo no >&2; exit 42"], *links)
         for scheme in ("http", "git"):
@@ -190,7 +190,7 @@ def test_a_service_that_exits_is_the_reason(own_session):
             assert "exit code: 42" in error["message"], error
 
 
-def test_a_service_is_a_registry(engine, folder):
+def test_a_service_can_be_a_registry(engine, folder):
     """The engine is one that asks no registry: a service is none of the network."""
     (folder / "other").mkdir()
     open_, closed = Registry(folder), Registry(folder / "other", password_file("user", "pass"))

@@ -59,7 +59,7 @@ def test_svc_001_hostnames_follow_from_content_and_endpoints_from_both(engine, s
     assert "between 1 and 65535" in fail(session, loaded(one), "endpoint(port: 70000)")["message"]
 
 
-def test_svc_002_a_name_of_ones_own_is_known_in_the_session(session):
+def test_svc_002_a_chosen_hostname_is_known_in_the_session(session):
     named = ask(session, loaded(web_service(session, "named")), 'withHostname(hostname: "wwwhatsup")', "id")
     assert ask(session, loaded(named), 'endpoint(scheme: "http")') == "http://wwwhatsup:80"
     ask(session, loaded(named), "start")
@@ -68,7 +68,7 @@ def test_svc_002_a_name_of_ones_own_is_known_in_the_session(session):
     ask(session, loaded(named), "stop")
 
 
-def test_svc_008_ports_of_a_service(session):
+def test_svc_008_a_service_lists_its_ports(session):
     links = (
         'withExposedPort(port: 8000, description: "eight thousand")',
         "withExposedPort(port: 8000, protocol: UDP, experimentalSkipHealthcheck: true)",
@@ -82,7 +82,7 @@ def test_svc_008_ports_of_a_service(session):
     assert found == [tcp, udp]
 
 
-def test_svc_009_udp(session):
+def test_svc_009_a_service_is_reached_by_udp(session):
     echo = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 4321))\nwhile True: s.sendto(*s.recvfrom(99))"
     server = ask(
         session, *container(PYTHON), "withExposedPort(port: 4321, protocol: UDP)", f'asService(args: ["python", "-c", {quote(echo)}])', "id"
@@ -97,7 +97,7 @@ def test_svc_009_udp(session):
     assert ask(session, *container(PYTHON), bind(server, "echo"), py(client), "stdout") == "hey\n"
 
 
-def test_svc_010_a_consumer_runs_when_ports_accept(session):
+def test_svc_010_a_consumer_runs_once_ports_accept(session):
     slow = "sleep 0.7; httpd -f -p 80 -h /srv"
     file = 'withNewFile(path: "/srv/index.html", contents: "at last")'
     ready = service(session, slow, file, "withExposedPort(port: 80)")
@@ -108,7 +108,7 @@ def test_svc_010_a_consumer_runs_when_ports_accept(session):
     assert time.monotonic() - begun < 5
 
 
-def test_svc_011_a_health_check_decides(session):
+def test_svc_011_a_health_check_decides_when_a_service_is_ready(session):
     script = "echo started > /state; sleep 0.5; echo ready > /state; sleep 1000"
     file = "grep -q ready /state"
     for check in (f'args: ["sh", "-c", "{file}"]', f'args: ["{file}"], shell: true'):
@@ -124,7 +124,7 @@ def test_svc_011_a_health_check_decides(session):
     assert details["cmd"][-1].startswith("echo out")
 
 
-def test_svc_012_svc_020_a_service_that_does_not_start(session):
+def test_svc_012_svc_020_a_service_that_does_not_start_is_named(session):
     script = "echo hello there; exit 42"
     broken = service(session, script, "withExposedPort(port: 80)")
     starts = f"start {name(session, broken)}"
@@ -141,7 +141,7 @@ def test_svc_012_svc_020_a_service_that_does_not_start(session):
     assert "no such file" in fail(session, loaded(missing), "start")["message"]
 
 
-def test_svc_013_a_service_that_ends_is_the_cause(session):
+def test_svc_013_a_service_that_ends_is_named_as_the_cause(session):
     web_for_a_while = "(sleep 3; kill -9 $(cat /pid)) & httpd -f -p 80 & echo $! > /pid; wait $!; echo bye; exit 42"
     mortal = service(session, web_for_a_while, "withExposedPort(port: 80)")
     begun = time.monotonic()
@@ -175,7 +175,7 @@ def test_svc_014_processes_inside_reach_services_of_the_session(engine, session)
     ask(session, loaded(server), "stop")
 
 
-def test_svc_015_start_and_stop(session):
+def test_svc_015_a_service_is_started_and_stopped(session):
     server = web_service(session, "start and stop")
     look = (*container(PYTHON), py(FIND.format(name(session, server))))
     ask(session, loaded(server), "start")
@@ -198,7 +198,7 @@ def test_svc_015_start_and_stop(session):
     first.join()
 
 
-def test_svc_020_the_command_of_a_service(session):
+def test_svc_020_a_service_runs_its_command(session):
     def runs(*links: str) -> str:
         """What the service says that it runs: the arguments behind a script that serves them."""
         served = ask(session, *container(), *links, "id")
@@ -224,7 +224,7 @@ def test_env_006_services_do_not_see_volatile_variables(session):
     assert fetch_from(session, service(session, script, file, "withExposedPort(port: 80)")) == "[]\n"
 
 
-def test_leg_015_the_process_that_ran_last_is_the_service_in_old_views(engine):
+def test_leg_015_old_views_take_the_last_exec_as_the_service(engine):
     with engine.session(env={"_EXPERIMENTAL_DAGGER_VERSION": "v0.14.0"}) as old:
         file = 'withNewFile(path: "/srv/index.html", contents: "the last")'
         run = 'withExec(args: ["httpd", "-f", "-p", "80", "-h", "/srv"])'
@@ -232,7 +232,7 @@ def test_leg_015_the_process_that_ran_last_is_the_service_in_old_views(engine):
         assert fetch_from(old, served) == "the last"
 
 
-def test_services_need_services_and_are_one_in_a_session(session):
+def test_a_service_runs_once_in_a_session(session):
     """Two users of a service find one instance, also one behind another service."""
     counter = "mkdir -p /srv/cgi-bin; printf '%s\\n' '#!/bin/sh' 'echo; echo >> /count; wc -l < /count' > /srv/cgi-bin/c; chmod +x /srv/cgi-bin/c; exec httpd -f -p 80 -h /srv"
     count = service(session, counter, "withExposedPort(port: 80)")
@@ -306,7 +306,7 @@ class One:
 """
 
 
-def test_svc_003_svc_004_svc_023_xs_003_services_of_modules(connected, folder):
+def test_svc_003_svc_004_svc_023_xs_003_services_of_modules_are_used_in_every_session(connected, folder):
     write_module(folder, MODULE, name="one")
     look = (*container(PYTHON), 'withEnvVariable(name: "WHO", value: "a client")', py(FIND.format("mine")), "stdout")
     with connected.session() as session:

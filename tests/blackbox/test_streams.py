@@ -43,7 +43,7 @@ def socket_id(asker, path, field: str = "host.unixSocket") -> str:
     return find_field(asker('{ address(value: "%s") { socket { id } } }' % path), "id")
 
 
-def test_hst_005_hst_010_mnt_012_sockets_of_the_client(engine, folder):
+def test_hst_005_hst_010_mnt_012_sockets_of_the_client_are_reached(engine, folder):
     with UnixServer(folder / "one", b"1:") as one, UnixServer(folder / "two", b"2:"), engine.session() as session:
         ids = {name: socket_id(session.query, folder / name) for name in ("one", "two")}
         assert ids["one"] != ids["two"]
@@ -69,7 +69,7 @@ def test_hst_005_hst_010_mnt_012_sockets_of_the_client(engine, folder):
         assert one.accepted == 2
 
 
-def test_hst_010_much_at_once_and_slowly(engine, folder):
+def test_hst_010_a_socket_carries_bulk_and_many_connections(engine, folder):
     with UnixServer(folder / "s"), engine.session() as session:
         mounted = f'withUnixSocket(path: "/s", source: "{socket_id(session.query, folder / "s")}")'
         bulk = f'{mounted}\nwithExec(args: {words("python3", "-c", BULK, "/s")})'
@@ -83,7 +83,7 @@ def test_hst_010_much_at_once_and_slowly(engine, folder):
         assert find_field(session.query(in_python(f'{mounted}\nwithExec(args: {words("python3", "-c", many)})')), "stdout") == "100 True\n"
 
 
-def test_hst_010_a_socket_that_is_missing(engine, folder):
+def test_hst_010_a_missing_socket_is_named(engine, folder):
     with engine.session() as session:
         for path, why in [(folder / "none", "no such file or directory"), (folder, "it is no socket")]:
             mounted = f'withUnixSocket(path: "/s", source: "{socket_id(session.query, path)}")'
@@ -138,7 +138,7 @@ print(ask(run % (outer, talk))["errors"][0]["message"])
 """
 
 
-def test_hst_010_sockets_of_a_process_in_a_container(engine, folder):
+def test_hst_010_sockets_of_a_nested_client_are_those_of_its_container(engine, folder):
     with UnixServer(folder / "outer"), engine.session() as session:
         code = f"TALK = {TALK!r}\n" + NESTED.replace("OUTER", str(folder / "outer"))
         steps = f'withExec(args: {words("python3", "-c", code)}, experimentalPrivilegedNesting: true)'
@@ -147,7 +147,7 @@ def test_hst_010_sockets_of_a_process_in_a_container(engine, folder):
         assert "cannot use the socket" in said[1] and "no such file or directory" in said[1].lower(), said
 
 
-def test_trm_001_a_terminal_in_a_container(engine, folder):
+def test_trm_001_a_terminal_opens_in_a_container(engine, folder):
     chain = in_python('withEnvVariable(name: "COLOUR", value: "green")\nwithWorkdir(path: "/code")\nterminal(cmd: ["sh"])\nwithExec(args: ["sh", "-c", "ls /code; echo went on"])')
     terminal = Terminal(engine, "query", "--doc", document_file(folder, chain))
     terminal.until("# ")
@@ -171,7 +171,7 @@ def test_trm_001_a_terminal_in_a_container(engine, folder):
     assert '"went on\\n"' in said, said
 
 
-def test_trm_001_which_command_runs(engine, folder):
+def test_trm_001_a_terminal_runs_the_default_or_the_given_command(engine, folder):
     steps = 'withDefaultTerminalCmd(args: ["echo", "the default one"])\nterminal\nterminal(cmd: ["sh", "-c", "echo the asked one; exit 1"])'
     terminal = Terminal(engine, "query", "--doc", document_file(folder, in_python(steps, "workdir")))
     terminal.until("the default one\r\n")
@@ -186,7 +186,7 @@ def test_trm_001_which_command_runs(engine, folder):
     assert terminal.end() == 0
 
 
-def test_trm_001_svc_021_no_terminal_to_show_it_on(engine):
+def test_trm_001_svc_021_a_client_without_a_tty_gets_an_error(engine):
     engine.query(in_python("terminal", "workdir")).failed("cannot open a terminal", "no TTY")
     engine.query(in_python("", 'asService(args: ["sleep", "9"]) { terminal { id } }')).failed("cannot open a terminal", "no TTY")
     engine.query("{ host { service(ports: [{backend: 1}]) { terminal { id } } } }").failed("cannot open a terminal", "not a container")
@@ -198,7 +198,7 @@ def test_trm_001_svc_021_no_terminal_to_show_it_on(engine):
     old.failed("websockets", "v0.12.0")
 
 
-def test_trm_001_a_client_that_goes_away(engine, folder):
+def test_trm_001_a_terminal_ends_with_its_client(engine, folder):
     engine.settle()
     terminal = Terminal(engine, "query", "--doc", document_file(folder, in_python('terminal(cmd: ["sh", "-c", "echo here; sleep 987654"])')))
     terminal.until("here")
@@ -218,7 +218,7 @@ def inside_service(ending: str) -> str:
     return in_python(steps, f"asService(args: {words('python3', '-c', SERVE_HERE)}) {{ {ending} }}")
 
 
-def test_trm_001_terminals_of_a_program(engine, folder):
+def test_trm_001_a_program_opens_terminals(engine, folder):
     chain = '{ container { from(address: "busybox") { terminal(cmd: ["echo", "one"]) { withExec(args: ["sh", "-c", "exit 9"]) { stdout } } } } }'
     (folder / "program.py").write_text(f"{NESTED_CLIENT}print(ask({chain!r})['errors'][0]['message'])\n")
     terminal = Terminal(engine, "run", "-i", "--interactive-command=echo two", "python3", folder / "program.py")
@@ -228,7 +228,7 @@ def test_trm_001_terminals_of_a_program(engine, folder):
     assert terminal.end() == 0
 
 
-def test_svc_021_a_terminal_in_a_service(engine, folder):
+def test_svc_021_a_terminal_opens_in_a_service(engine, folder):
     chain = inside_service('terminal { terminal(cmd: ["cat", "index.html"]) { hostname } }')
     terminal = Terminal(engine, "query", "--doc", document_file(folder, chain))
     terminal.until("$ ")
@@ -253,7 +253,7 @@ def test_svc_021_a_terminal_in_a_service(engine, folder):
     assert terminal.end() == 0
 
 
-def test_svc_021_a_terminal_that_ends_early(engine, folder):
+def test_svc_021_a_terminal_that_ends_early_is_an_error(engine, folder):
     def ending(command: list) -> tuple:
         terminal = Terminal(engine, "query", "--doc", document_file(folder, inside_service(f"terminal(cmd: {words(*command)}) {{ id }}")))
         return terminal.end(), terminal.said.decode(errors="replace")
@@ -280,7 +280,7 @@ def failing(script: str) -> tuple:
     """
 
 
-def test_trm_001_a_terminal_at_what_failed(engine, folder):
+def test_trm_001_a_terminal_opens_at_a_failed_process(engine, folder):
     with engine.session() as session:
         served, steps = failing("echo left > left; chmod 600 left; echo inside > /mnt/new; echo said; echo complained >&2; exit 3")
         ids = {"SERVICE": find_field(session.query(served), "id"), "CACHE": find_field(session.query('{ cacheVolume(key: "k") { id } }'), "id")}
@@ -308,7 +308,7 @@ def test_trm_001_a_terminal_at_what_failed(engine, folder):
         assert engine.execs() > before
 
 
-def test_trm_001_terminals_at_several_failures(engine, folder):
+def test_trm_001_failures_get_their_terminals_in_order(engine, folder):
     inner = 'ask(\'{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "exit 7"]) { stdout } } } }\')["data"]["container"]'
     code = NESTED_CLIENT + inner
     fail = "withExec(args: %s) { stdout }"
@@ -340,7 +340,7 @@ def test_trm_001_terminals_at_several_failures(engine, folder):
     assert terminal.end() == 0 and b"exitCode" in terminal.said
 
 
-def test_svc_017_tunnels(engine):
+def test_svc_017_tunnels_reach_services(engine):
     one, two = free_port(), free_port()
     with engine.session() as session:
         service = page_service_id(session, 8000)
@@ -363,7 +363,7 @@ def test_svc_017_tunnels(engine):
     eventually(lambda: not is_open(one) and not is_open(two), what="the end of the tunnels")
 
 
-def test_svc_017_native_tunnels(engine):
+def test_svc_017_native_tunnels_keep_port_numbers(engine):
     native, other = free_port(), free_port()
     with engine.session() as session:
         service = page_service_id(session, native, listens=native)
@@ -375,7 +375,7 @@ def test_svc_017_native_tunnels(engine):
 DIAL = "import socket, sys; s = socket.create_connection((sys.argv[1], int(sys.argv[2]))); s.sendall(b'x'); s.shutdown(1); d = b''\nwhile p := s.recv(9): d += p\nprint(d.decode(), end='')"
 
 
-def test_svc_018_adr_001_ports_of_the_client(engine):
+def test_svc_018_adr_001_containers_reach_ports_of_the_client(engine):
     with TcpServer(b"one:") as one, TcpServer(b"two:") as two, engine.session() as session:
         ports = f"[{{frontend: 80, backend: {one.port}}}, {{backend: {two.port}}}]"
         fields = "id hostname endpoint ports { port }"
@@ -392,7 +392,7 @@ def test_svc_018_adr_001_ports_of_the_client(engine):
             assert "address" in session.error('{ address(value: "%s") { service { id } } }' % wrong)["message"], wrong
 
 
-def test_svc_018_udp_both_ways(engine):
+def test_svc_018_a_tunnel_carries_udp_both_ways(engine):
     echo = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 4321))\nwhile True: d, a = s.recvfrom(9999); s.sendto(d.upper(), a)"
     with engine.session() as session, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as near:
         exposed = 'withExposedPort(port: 4321, protocol: UDP)'
@@ -408,7 +408,7 @@ def test_svc_018_udp_both_ways(engine):
             raise AssertionError("no answer")
 
 
-def test_svc_021_up_from_the_command_line(engine, folder):
+def test_svc_021_up_opens_ports_until_it_is_interrupted(engine, folder):
     port = free_port()
     up = f'{{ container {{ from(address: "python:3.13-slim") {{ withNewFile(path: "/srv/x", contents: "") {{ withExposedPort(port: 8000) {{ asService(args: {words("python3", "-c", PAGE_SERVER)}) {{ up(ports: [{{frontend: {port}, backend: 8000}}]) }} }} }} }} }} }}'
     process = engine.start("query", "--doc", document_file(folder, up))

@@ -39,14 +39,14 @@ def writers(session) -> dict[str, Chain]:
     }
 
 
-def test_directories_go_where_links_of_the_target_lead(session):
+def test_copies_follow_symlinks_of_the_target(session):
     want = {"bin", "lib", "sbin", "usr/bin/sh", "usr/bin/foo", "usr/bin/in/g", "usr/lib/x", "usr/lib/y"}
     for writer, written in writers(session).items():
         assert names(written) == want, writer
         assert written.then('file(path: "/bin/sh")').get("contents") == "shell", writer
 
 
-def test_a_copy_to_a_root_with_links(session, folder):
+def test_a_dockerfile_copies_to_a_root_with_symlinks(session, folder):
     folder.chmod(0o755)
     for path in ["rootfs/bin/foo", "rootfs/sbin/in/g"]:
         (folder / path).parent.mkdir(parents=True)
@@ -97,7 +97,7 @@ def test_an_archive_stays_where_it_is_unpacked(session, folder):
     assert "hard" in root.session.error(Chain(session, ["host", f"directory(path: {quote(str(folder))}, noCache: true)", "dockerBuild"]).document("sync"))["message"]
 
 
-def test_hard_links_between_host_and_engine(engine, session, folder):
+def test_hard_links_are_kept_between_host_and_engine(engine, session, folder):
     folder.chmod(0o755)
     source = folder / "src"
     (source / "in/deep").mkdir(parents=True)
@@ -145,7 +145,7 @@ def test_a_directory_takes_the_place_of_a_file(session):
     assert box.then('withExec(args: ["ls", "/mnt/x"])').get("stdout") == "new\n"
 
 
-def test_the_directory_above(session):
+def test_the_parent_directory_is_inside_the_tree(session):
     chain = directory(session, {"a/b/f": "f", "a/g": "g"})
     below = chain.then('directory(path: "a/b")')
     assert below.then('directory(path: "..")').get("entries") == ["b/", "g"]

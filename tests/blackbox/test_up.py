@@ -70,7 +70,7 @@ def interrupted(process, *ports: int) -> str:
     return said
 
 
-def test_up_002_services_of_a_module(connected, module, ports):
+def test_up_002_up_runs_the_services_of_a_module(connected, module, ports):
     web, backend, unmarked = ports["WEB"], ports["BACKEND"], ports["UNMARKED"]
     listed = connected.run("up", "-m", module, "--list").ok().out.splitlines()
     assert sorted(line.split()[0] for line in listed[1:]) == ["backend", "web"], listed
@@ -97,7 +97,7 @@ def test_up_002_services_of_a_module(connected, module, ports):
     connected.run("up", "-m", module, "unmarked").failed("the module has no service called `unmarked`", "--list")
 
 
-def test_svc_021_up_at_the_end_of_a_chain(connected, module, ports):
+def test_svc_021_up_runs_at_the_end_of_a_chain(connected, module, ports):
     other = free_port()
     process = connected.start("call", "-m", module, "web", "up", f"--ports={other}:{ports['WEB']}")
     wait_for_port(process, other)
@@ -126,7 +126,7 @@ class Twice:
 """
 
 
-def test_up_002_two_services_on_one_port(connected, folder):
+def test_up_002_two_services_on_one_port_are_refused(connected, folder):
     port = free_port()
     module = write_module(folder, COLLISION.replace("PORT", str(port)), name="twice")
     before = connected.execs()

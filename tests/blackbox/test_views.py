@@ -24,13 +24,13 @@ def own_enums(rondel, module) -> dict:
     return {name: members for name, members in enums("-m", module).items() if name not in core}
 
 
-def test_members_of_enums(connected):
+def test_a_module_has_the_enum_members_of_its_version(connected):
     old, new = own_enums(connected, OLD), own_enums(connected, NEW)
     flat = lambda enums: sorted(member for members in enums.values() for member in members)
     assert (flat(old), flat(new)) == (["high", "low"], ["HIGH", "LOW"])
 
 
-def test_members_of_enums_are_what_calls_take(connected):
+def test_calls_take_the_members_of_the_view(connected):
     for module in [OLD, NEW]:
         functions = connected.run("functions", "-m", module).ok().out
         assert functions
@@ -56,7 +56,7 @@ def test_every_view_answers(engine, version):
     assert {"Container", "Directory", "File", "Query"} <= {t["name"] for t in types}
 
 
-def test_arguments_come_and_go(engine):
+def test_arguments_differ_between_views(engine):
     old = arguments(engine, "v0.18.10", "Directory", "withDirectory")
     new = arguments(engine, "v0.21.8", "Directory", "withDirectory")
     assert "directory" in old and "source" in new and "directory" not in new

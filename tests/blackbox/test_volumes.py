@@ -75,7 +75,7 @@ def test_mnt_005_a_new_volume_starts_from_a_directory(engine):
         assert v.run(volume, "ls /c", mount, salt="4") == "sub"
 
 
-def test_mnt_006_the_owner_of_a_volume(engine):
+def test_mnt_006_a_volume_has_an_owner(engine):
     show = "stat -c '%a %u:%g' /c"
     with engine.session() as session:
         v = Volumes(session)
@@ -90,7 +90,7 @@ def test_mnt_006_the_owner_of_a_volume(engine):
         assert said.split("\n") == ["755 123:456", "700 123:456", "640 123:456"]
 
 
-def test_a_volume_mounted_with_another_owner_or_source_is_another_one(engine):
+def test_a_mount_with_another_owner_or_source_is_another_volume(engine):
     log = "echo +$SALT >> /c/log; cat /c/log | tr -d '\\n'; stat -c ' %u:%g' /c"
     with engine.session() as session:
         v = Volumes(session)
@@ -122,7 +122,7 @@ def test_a_volume_mounted_with_another_owner_or_source_is_another_one(engine):
     assert {"one of several", "one of several owner 5:6"} <= listed, listed
 
 
-def test_cache_mounts_of_dockerfiles_with_other_options_are_others(engine):
+def test_cache_mounts_with_other_options_are_other_volumes(engine):
     lines = [
         ("uid=5,gid=6", "755 5:6", "+"),
         ("uid=5", "755 5:0", "+"),
@@ -149,7 +149,7 @@ def test_cache_mounts_of_dockerfiles_with_other_options_are_others(engine):
     assert said == want
 
 
-def test_cvo_007_a_volume_says_how_it_is_mounted(engine):
+def test_cvo_007_a_volume_has_mount_options(engine):
     with engine.session() as session:
         v = Volumes(session)
         seed = v.folder({"f": "seed"})
@@ -165,7 +165,7 @@ def test_cvo_007_a_volume_says_how_it_is_mounted(engine):
 MEET = """touch /c/%(n)d; n=0; while [ $(ls /c | wc -l) -lt 3 ] && [ $n -lt 100 ]; do sleep 0.05; n=$((n+1)); done; ls /c | wc -l"""
 
 
-def test_sharing(engine):
+def test_a_volume_is_shared_by_its_mode(engine):
     with engine.session() as session:
         v = Volumes(session)
         # SHARED: all three are in it at the same time.
@@ -194,7 +194,7 @@ def test_sharing(engine):
         assert v.run(mixed, "ls /c", ", sharing: PRIVATE", salt="after") == "busy"
 
 
-def test_a_service_and_who_is_bound_to_it_do_not_wait_for_one_another(engine):
+def test_a_locked_volume_of_a_bound_service_is_no_deadlock(engine):
     with engine.session() as session:
         volume = Volumes(session).volume("both want it")
         base = 'container { from(address: "busybox") { withMountedCache(path: "/c", cache: "%s", sharing: LOCKED) { %s } } }'
@@ -233,7 +233,7 @@ def _ignore(session, body):
         session.post(body)
 
 
-def test_seeding_happens_once_however_many_ask(engine):
+def test_parallel_users_seed_a_volume_once(engine):
     with engine.session() as session:
         v = Volumes(session)
         seed = v.folder({"log": "seed\\n", **{f"d/{n}": "x" for n in range(50)}})
