@@ -316,12 +316,12 @@ def test_the_leak_check_sees_each_kind_of_leak(fresh, folder):
             cable, table = f"v{leaks.tag}9", ["ip", f"rondel-{leaks.tag}"]
             place = fresh.folder / "place"
             place.mkdir()
-            leaks = [
+            planted = [
                 ("interfaces", ["ip", "link", "add", cable, "type", "bridge"], ["ip", "link", "delete", cable]),
                 ("packet filter tables", ["nft", "add", "table", *table], ["nft", "delete", "table", *table]),
                 ("mounts", ["mount", "-t", "tmpfs", "none", str(place)], ["umount", str(place)]),
             ]
-            for what, make, remove in leaks:
+            for what, make, remove in planted:
                 if shutil.which(make[0]):
                     subprocess.run(make, check=True)
                     undo.append(remove)
