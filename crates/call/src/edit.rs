@@ -5,7 +5,26 @@ use std::sync::Arc;
 
 use rondel_digest::Digest;
 
-use crate::{Call, CallSpec, Literal};
+use crate::recipe::{Call, CallSpec, Literal, ModuleIdentity};
+
+impl Call {
+    /// The recipe with every process that it starts acting as `identity`.
+    #[must_use]
+    pub fn acting_as(self: &Arc<Self>, identity: Option<&Arc<ModuleIdentity>>) -> Arc<Self> {
+        if self.starts_speakers() { edited(self, &|spec| spec.act_as(identity)) } else { self.clone() }
+    }
+
+    /// The recipe with every meaning that depends on the view taken from `view`, except inside of
+    /// modules.
+    #[must_use]
+    pub fn seen_under(self: &Arc<Self>, view: &Arc<str>) -> Arc<Self> {
+        edited(self, &|spec| {
+            if spec.view.is_some() && spec.module.is_none() {
+                spec.view = Some(view.clone());
+            }
+        })
+    }
+}
 
 /// The recipe of `call` with `edit` applied to each of its calls, dependencies first, each distinct
 /// call once. Calls that nothing changes are shared. The recipes of modules that provide fields are
@@ -59,8 +78,8 @@ mod tests {
     use rondel_digest::Digest;
 
     use super::*;
-    use crate::identity::tests::identity;
-    use crate::{ModuleIdentity, ModuleRef, NESTING};
+    use crate::recipe::tests::identity;
+    use crate::recipe::{ModuleRef, NESTING};
 
     fn exec(receiver: Option<Arc<Call>>, nested: bool) -> Arc<Call> {
         let mut spec = CallSpec::new("Container", "withExec");

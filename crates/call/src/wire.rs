@@ -20,7 +20,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rondel_digest::Digest;
 
-use crate::{Call, CallSpec, Literal, ModuleIdentity, ModuleRef};
+use crate::recipe::{Call, CallSpec, Literal, ModuleIdentity, ModuleRef};
 
 /// The version of IDs without a seal, which early engines wrote.
 const UNSEALED: u8 = 1;
@@ -30,7 +30,7 @@ const SEALED: u8 = 2;
 const MAC: usize = 32;
 /// The length of what stands before the recipe.
 const HEAD: usize = 1 + MAC;
-/// Literals nest at most this deep; deeper ones come from nobody honest.
+/// Literals nest at most this deep; no ID of ours is deeper.
 const MAX_NESTING: usize = 200;
 
 /// Why a text is not an ID of ours.
@@ -384,7 +384,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::identity::tests::identity;
+    use crate::recipe::tests::identity;
 
     fn literal() -> impl Strategy<Value = Literal> {
         let leaf = prop_oneof![

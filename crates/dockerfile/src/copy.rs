@@ -4,9 +4,10 @@
 use rondel_model::op::{CopyPattern, Edit, TreePath};
 use rondel_model::{AbsPath, Fs, FsOp, ModeChange, Owner};
 
-use crate::build::{Builder, Need, Stop};
+use crate::build::Builder;
 use crate::command::Copy;
 use crate::error::Spot;
+use crate::request::{Need, Stop};
 use crate::state::State;
 
 /// What stands at the start of every address of a file.

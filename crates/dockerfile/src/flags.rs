@@ -1,6 +1,6 @@
 //! Flags of instructions: `--name=value` before the first other word.
 
-/// The flags of an instruction that nobody asked for yet.
+/// The flags of an instruction that were not read yet.
 #[derive(Debug, Default)]
 pub(crate) struct Flags(Vec<(String, Option<String>)>);
 
@@ -30,7 +30,7 @@ impl Flags {
         }
     }
 
-    /// A flag that nobody took.
+    /// A flag that was not read.
     pub(crate) fn rest(&self) -> Option<&str> {
         self.0.first().map(|(name, _)| &**name)
     }

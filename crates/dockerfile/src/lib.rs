@@ -3,10 +3,11 @@
 //! *Invariants.* No I/O, nothing asynchronous, no clock, no environment. What a build needs from
 //! outside (images that `FROM` names, what `ADD` fetches) is asked for as data ([`Outcome::Needs`])
 //! and handed in as data ([`Known`]); asking again with more known gives the same trees. Nothing is
-//! evaluated here: stages become values, so that those which nobody needs never run and those which
+//! evaluated here: stages become values, so that those which the target does not need never run and those which
 //! do not depend on one another run side by side. Errors name the file, the line and the
 //! instruction.
 
+mod apply;
 mod build;
 mod command;
 mod copy;
@@ -15,14 +16,16 @@ mod flags;
 mod ignore;
 mod lines;
 mod mount;
+mod request;
 mod run;
 mod stages;
 mod state;
 mod values;
 mod words;
 
-pub use build::{Base, Known, Need, Outcome, Request, Secret, build};
+pub use build::build;
 pub use error::Error;
 pub use ignore::patterns as ignore_patterns;
 pub use lines::MAX_BYTES;
+pub use request::{Base, Known, Need, Outcome, Request, Secret};
 pub use stages::{Dockerfile, parse};

@@ -7,11 +7,12 @@ use rondel_model::exec::{ExecOp, Expect, Stdin};
 use rondel_model::op::{Edit, ExecOutput, Filter, ISOLATED, TreePath};
 use rondel_model::{AbsPath, Fs, FsOp, Mount, MountSource, Owner, SecretRef, SocketRef};
 
-use crate::build::{Builder, Secret, Stop};
+use crate::build::Builder;
 use crate::command::{Run, Words};
 use crate::error::Spot;
 use crate::lines;
 use crate::mount::{MountKind, MountSpec};
+use crate::request::{Secret, Stop};
 use crate::state::State;
 
 /// Where scripts of here-documents are mounted.
@@ -60,7 +61,7 @@ impl State {
             args,
             env: self.environment().into_iter().chain(parts.env).collect(),
             secret_env: parts.secret_env,
-            volatile_env: self.proxies(builder),
+            volatile_env: self.proxies(builder.request),
             services: Vec::new(),
             workdir: self.container.workdir(),
             user: self.container.config.user.clone(),

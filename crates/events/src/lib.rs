@@ -1,8 +1,8 @@
 //! Spans, logs and progress as plain data, and the narrow way to emit them.
 //!
 //! *Invariants.* Nothing here knows exporters or screens. Emitting never blocks and never fails. An
-//! [`Emitter`] is passed down as a value; there is no global one. Text in an event was scrubbed of
-//! secrets by whoever emitted it.
+//! [`Emitter`] is passed down as a value; there is no global one. The emitter of an
+//! event removes secrets from its text.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,7 +45,7 @@ pub enum Outcome {
     Cached,
     /// It failed, with this message.
     Failed(String),
-    /// Nobody waited for it any more.
+    /// Its last waiter left.
     Cancelled,
 }
 
@@ -112,8 +112,8 @@ pub trait Sink: Send + Sync {
     /// Takes one event.
     fn emit(&self, event: Event);
 
-    /// Is told what decided whether the work of `span` ran. `parts` makes names and values for
-    /// whoever wants them; most do not.
+    /// Takes the inputs that decided whether the work of `span` ran. `parts` gives their names
+    /// and values; most sinks never call it.
     fn explain(&self, _span: SpanId, _parts: &dyn Fn() -> Vec<(String, String)>) {}
 }
 
@@ -182,7 +182,7 @@ impl Emitter {
         self.sink.emit(Event::Log { span: self.parent, stream, text: text.into() });
     }
 
-    /// Says what decided whether the work of the current span ran, to whoever wants to know.
+    /// Reports the inputs that decided whether the work of the current span ran.
     pub fn explain(&self, parts: &dyn Fn() -> Vec<(String, String)>) {
         self.sink.explain(self.parent, parts);
     }

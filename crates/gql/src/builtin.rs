@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use crate::error::GqlError;
 use crate::sdl;
-use crate::types::{ArgDef, DirectiveDef, FieldDef, FieldResolver, Name, TypeDef, TypeRef};
+use crate::types::{ArgDef, DirectiveDef, FieldDef, FieldResolver, Name, Schema, TypeDef, TypeRef};
 
 /// The introspection types. `directives` on members, with the two types behind it, is an extension
 /// that code generators of official clients read.
@@ -124,7 +125,7 @@ pub fn types() -> Vec<Arc<TypeDef>> {
     parsed().types.into_iter().map(|ty| Arc::new(ty.into_type(nothing))).collect()
 }
 
-/// The same as they are written, for whoever builds a schema from definitions.
+/// The same as they are written, for code that builds a schema from definitions.
 pub fn definitions() -> Vec<sdl::Type> {
     parsed().types
 }
@@ -132,6 +133,23 @@ pub fn definitions() -> Vec<sdl::Type> {
 /// The directives that every schema has.
 pub fn directives() -> Vec<Arc<DirectiveDef>> {
     parsed().directives.into_iter().map(Arc::new).collect()
+}
+
+/// A schema from a text without gates, with the built-in types added. `behaviour` gives what
+/// evaluates a field, from the names of its type and its own.
+///
+/// # Errors
+/// When the text is no schema.
+pub fn schema(text: &str, behaviour: impl Fn(&str, &str) -> FieldResolver) -> Result<Schema, GqlError> {
+    let document = sdl::parse(text)?;
+    let mut schema = Schema { query: document.query.unwrap_or_else(|| Name::from("Query")), ..Schema::default() };
+    schema.directives = directives();
+    schema.directives.extend(document.directives.into_iter().map(Arc::new));
+    let own = document.types.into_iter().map(|ty| Arc::new(ty.into_type(&behaviour)));
+    for ty in types().into_iter().chain(own) {
+        schema.types.insert(ty.name.clone(), ty);
+    }
+    Ok(schema)
 }
 
 /// Whether `name` is one of the types that only introspection returns.

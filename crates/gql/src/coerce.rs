@@ -21,7 +21,7 @@ pub(crate) struct Variable {
     pub(crate) ty: TypeRef,
     /// Whether it has a default that is not null.
     pub(crate) has_default: bool,
-    /// Its value; none when neither the request nor a default gives one.
+    /// Its value. `None` when neither the request nor a default gives one.
     pub(crate) value: Option<Value>,
     /// Whether the document uses it.
     pub(crate) used: Cell<bool>,
@@ -41,7 +41,7 @@ pub(crate) struct Coercer<'x, 'a> {
 }
 
 impl<'a> Coercer<'_, 'a> {
-    /// The value of `literal` where `ty` is expected; none when it is a variable without value.
+    /// The value of `literal` where `ty` is expected. `None` for a variable without a value.
     pub(crate) fn coerce(
         &self,
         literal: &Literal<'a>,

@@ -12,6 +12,7 @@ pub mod document;
 mod error;
 mod expand;
 mod lexer;
+mod name;
 pub mod operation;
 mod prepare;
 mod print;

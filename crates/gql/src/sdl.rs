@@ -9,8 +9,8 @@ use crate::document::{Literal, literal, type_reference};
 use crate::error::{GqlError, Limits};
 use crate::lexer::{Lexer, Token};
 use crate::types::{
-    AppliedDirective, ArgDef, DirectiveDef, EnumValue, FieldDef, FieldResolver, Fields, Name, Schema, TypeDef,
-    TypeKind, TypeRef,
+    AppliedDirective, ArgDef, DirectiveDef, EnumValue, FieldDef, FieldResolver, Fields, Name, TypeDef, TypeKind,
+    TypeRef,
 };
 use crate::value::Value;
 
@@ -92,23 +92,6 @@ pub fn parse(text: &str) -> Result<Document, GqlError> {
         parser.definition(&mut document)?;
     }
     Ok(document)
-}
-
-/// A schema from a text without gates, with the built-in types added. `behaviour` gives what
-/// evaluates a field, from the names of its type and its own.
-///
-/// # Errors
-/// When the text is no schema.
-pub fn schema(text: &str, behaviour: impl Fn(&str, &str) -> FieldResolver) -> Result<Schema, GqlError> {
-    let document = parse(text)?;
-    let mut schema = Schema { query: document.query.unwrap_or_else(|| Name::from("Query")), ..Schema::default() };
-    schema.directives = crate::builtin::directives();
-    schema.directives.extend(document.directives.into_iter().map(Arc::new));
-    let own = document.types.into_iter().map(|ty| Arc::new(ty.into_type(&behaviour)));
-    for ty in crate::builtin::types().into_iter().chain(own) {
-        schema.types.insert(ty.name.clone(), ty);
-    }
-    Ok(schema)
 }
 
 impl Type {

@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use crate::value::Value;
 
-/// A name of the type system. Shared, because the same few names occur everywhere.
-pub type Name = Arc<str>;
+pub use crate::name::Name;
 
 /// One schema: what one caller sees.
 #[derive(Clone, Default)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::types::Name;
+use crate::name::Name;
 
 /// A constant GraphQL value.
 #[derive(Clone, Debug, PartialEq)]

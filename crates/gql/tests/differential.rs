@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use apollo_compiler::{ExecutableDocument, Schema as Reference};
 use rondel_gql::types::FieldResolver;
-use rondel_gql::{Limits, Request, prepare, sdl};
+use rondel_gql::{Limits, Request, builtin, prepare};
 
 const DOCUMENTS: &[&str] = &[
     "{ files { name } }",
@@ -103,7 +103,7 @@ const DOCUMENTS: &[&str] = &[
 #[test]
 fn verdicts_agree() {
     let text = include_str!("toy.graphql");
-    let ours = sdl::schema(text, |_, _| FieldResolver(Arc::new(()))).expect("the toy schema");
+    let ours = builtin::schema(text, |_, _| FieldResolver(Arc::new(()))).expect("the toy schema");
     let reference = Reference::parse_and_validate(text, "toy.graphql").expect("a valid schema");
     let variables = serde_json::json!({"n": 1, "b": true, "l": [[1]], "m": 1});
     let mut differing = Vec::new();

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use rondel_gql::types::{EnumValue, FieldResolver, Name, TypeKind};
-use rondel_gql::{ErrorKind, Limits, Operation, Request, Schema, SelectionId, Target, prepare, sdl};
+use rondel_gql::{ErrorKind, Limits, Operation, Request, Schema, SelectionId, Target, builtin, prepare};
 
 fn toy() -> Schema {
     let mut schema =
-        sdl::schema(include_str!("toy.graphql"), |_, _| FieldResolver(Arc::new(()))).expect("the toy schema");
+        builtin::schema(include_str!("toy.graphql"), |_, _| FieldResolver(Arc::new(()))).expect("the toy schema");
     let kind = Arc::make_mut(schema.types.get_mut("Kind").expect("an enum"));
     let TypeKind::Enum(members) = &mut kind.kind else { panic!("no enum") };
     for (name, alias_of, hidden) in [("long", Some("LONG"), false), ("OLD", None, true), ("short", Some("SHORT"), true)]
@@ -366,7 +366,7 @@ fn selections_that_overlap_are_merged_for_an_object() {
 fn schema_text_survives_printing() {
     let schema = toy();
     let text = rondel_gql::print(&schema);
-    let again = sdl::schema(&text, |_, _| FieldResolver(Arc::new(()))).expect("printed text parses");
+    let again = builtin::schema(&text, |_, _| FieldResolver(Arc::new(()))).expect("printed text parses");
     assert_eq!(rondel_gql::print(&again), text);
     assert!(!text.contains("deep"), "hidden arguments are not printed");
 }

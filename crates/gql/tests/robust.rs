@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use rondel_gql::types::FieldResolver;
-use rondel_gql::{Limits, Request, Schema, prepare, sdl};
+use rondel_gql::{Limits, Request, Schema, builtin, prepare, sdl};
 
 fn toy() -> Schema {
-    sdl::schema(include_str!("toy.graphql"), |_, _| FieldResolver(Arc::new(()))).expect("the toy schema")
+    builtin::schema(include_str!("toy.graphql"), |_, _| FieldResolver(Arc::new(()))).expect("the toy schema")
 }
 
 const PIECES: &[&str] = &[

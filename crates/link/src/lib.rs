@@ -3,7 +3,7 @@
 //! *Invariants.* One JSON document per line in each direction, on a connection that was upgraded at
 //! [`ATTACH`]. The first line of the client is a [`Hello`], the first line of the engine a
 //! [`Welcome`] or a [`Refusal`]. When the connection ends, the client is gone, and its work with it
-//! unless somebody else waits for it. Fields may be added; unknown ones are ignored. A question
+//! unless another client waits for it. Fields may be added; unknown ones are ignored. A question
 //! that a client does not know it answers with [`Answer::Failed`].
 //!
 //! A process that was given a session attaches in the same way at the port of that session, with
@@ -323,7 +323,7 @@ pub struct ServedModule {
     pub name: String,
     /// What people read about it; may be empty.
     pub description: String,
-    /// The field of the root type that makes its main object; none: it has no main object.
+    /// The field of the root type that makes its main object. `None`: it has no main object.
     pub constructor: Option<String>,
     /// What it would use and cannot, and why.
     #[serde(default)]

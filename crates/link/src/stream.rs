@@ -46,7 +46,7 @@ impl Packet {
         bytes
     }
 
-    /// The packet of a kind with some content; none when it is not known.
+    /// The packet of a kind with some content. `None` for a kind that is not known.
     pub fn of(kind: u8, content: Vec<u8>) -> Option<Self> {
         match (kind, &content[..]) {
             (0, _) => Some(Packet::Data(content)),

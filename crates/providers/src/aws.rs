@@ -15,8 +15,8 @@ use rondel_web::network;
 use serde_json::{Value, json};
 
 use crate::address::Address;
+use crate::machine::{Machine, json as json_of};
 use crate::sign::{Keys, Request, Scope, authorization, stamp};
-use crate::{Machine, json as json_of};
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 

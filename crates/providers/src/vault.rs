@@ -11,7 +11,7 @@ use rondel_web::network;
 use serde_json::{Value, json};
 
 use crate::address::Address;
-use crate::{Machine, json as json_of};
+use crate::machine::{Machine, json as json_of};
 
 const WHOM: &str = "Vault";
 /// Where Vault's own programs look for it.

@@ -193,7 +193,7 @@ fn behaviour(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::Field
 impl World {
     fn new() -> Self {
         let counts = Arc::new(Counts::default());
-        let schema = Arc::new(rondel_gql::sdl::schema(SDL, |t, f| behaviour(&counts, t, f)).unwrap());
+        let schema = Arc::new(rondel_gql::builtin::schema(SDL, |t, f| behaviour(&counts, t, f)).unwrap());
         let evaluator = Evaluator::new(Arc::new(Known(schema.clone())), 1_000_000, SealKey::derived(&[7; 32]));
         Self { evaluator, schema, counts }
     }

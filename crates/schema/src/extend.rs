@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rondel_gql::types::{FieldDef, Name, Schema, TypeDef, TypeKind};
 use rondel_version::View;
 
+use crate::entry::{LEGACY_IDS_UNTIL, LegacyLoad, legacy_of};
 use crate::project::{add_legacy, add_query_fields};
-use crate::registry::{LEGACY_IDS_UNTIL, LegacyLoad, legacy_of};
 
 /// What modules add to a schema.
 #[derive(Clone, Default)]

@@ -6,6 +6,8 @@
 //! projected schema is valid GraphQL: what refers to a type that the view does not have is left
 //! out. This crate does not know what handlers do; it carries them.
 
+mod builder;
+mod entry;
 mod extend;
 mod introspect;
 mod project;
@@ -13,8 +15,10 @@ mod read;
 mod registry;
 mod schema_json;
 
+pub use builder::{FieldInfo, RegistryBuilder};
+pub use entry::{LEGACY_IDS_UNTIL, LegacyLoad, Scope};
 pub use extend::{Extension, extend};
 pub use introspect::{IntrospectionCache, introspect};
-pub use registry::{FieldInfo, LEGACY_IDS_UNTIL, LegacyLoad, Registry, RegistryBuilder, Scope};
+pub use registry::Registry;
 pub use rondel_gql::print as sdl;
 pub use schema_json::{schema_json, without};

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use rondel_gql::types::{EnumValue, FieldDef, Fields, Name, Schema, TypeDef, TypeKind, TypeRef};
 use rondel_version::View;
 
-use crate::registry::{Entry, Field, Gated, Input, Kind, LEGACY_IDS_UNTIL, Legacy, Members, Registry};
+use crate::entry::{Content, Entry, Field, Gated, Input, Kind, LEGACY_IDS_UNTIL, Legacy, Members};
 
 /// A projected view.
 pub(crate) struct Projection {
@@ -16,10 +16,10 @@ pub(crate) struct Projection {
     pub(crate) internal: HashMap<Name, HashMap<Name, Arc<FieldDef>>>,
 }
 
-impl Registry {
+impl Content {
     /// Projects `view`.
-    pub(crate) fn make_projection(&self, view: View) -> Projection {
-        let cut = Cut { registry: self, view, present: self.present(view) };
+    pub(crate) fn project(&self, view: View) -> Projection {
+        let cut = Cut { content: self, view, present: self.present(view) };
         let mut schema = Schema {
             types: HashMap::with_capacity(self.types.len() * 2),
             directives: self.directives.clone(),
@@ -46,7 +46,7 @@ impl Registry {
     /// Which types the view has: admitted, with members, and reached from the root.
     fn present(&self, view: View) -> Vec<bool> {
         let present = self.types.iter().map(|entry| entry.gate.admits(view)).collect();
-        let mut cut = Cut { registry: self, view, present };
+        let mut cut = Cut { content: self, view, present };
         loop {
             let empty: Vec<usize> = (0..self.types.len()).filter(|at| cut.present[*at] && cut.is_empty(*at)).collect();
             if empty.is_empty() {
@@ -91,7 +91,7 @@ pub(crate) fn add_query_fields(schema: &mut Schema, added: Vec<Arc<FieldDef>>) {
 
 /// The registry as one view cuts it, while it is found out which types are present.
 struct Cut<'r> {
-    registry: &'r Registry,
+    content: &'r Content,
     view: View,
     present: Vec<bool>,
 }
@@ -127,8 +127,8 @@ impl<'r> Cut<'r> {
     /// fits.
     fn interface_field<'g>(&self, interface: usize, group: &'g [Gated<Field>]) -> Option<(usize, &'g Field)> {
         let (at, field) = self.object_field(group)?;
-        let implementers = self.registry.implementers.get(&interface).map(Vec::as_slice).unwrap_or_default();
-        let all = implementers.iter().filter(|at| self.present[**at]).all(|at| match &self.registry.types[*at].kind {
+        let implementers = self.content.implementers.get(&interface).map(Vec::as_slice).unwrap_or_default();
+        let all = implementers.iter().filter(|at| self.present[**at]).all(|at| match &self.content.types[*at].kind {
             Kind::Object(members) => members.fields.iter().any(|group| {
                 group.first().is_some_and(|first| first.it.bare.name == field.bare.name)
                     && self.object_field(group).is_some_and(|(_, own)| self.satisfies(own, field))
@@ -164,7 +164,7 @@ impl<'r> Cut<'r> {
     }
 
     fn implements(&self, object: &Name, interface: &Name) -> bool {
-        let types = &self.registry.types;
+        let types = &self.content.types;
         types.iter().find(|entry| entry.name == *object).is_some_and(|entry| match &entry.kind {
             Kind::Object(members) | Kind::Interface(members) => {
                 members.interfaces.iter().any(|at| types[*at].name == *interface)
@@ -174,14 +174,14 @@ impl<'r> Cut<'r> {
     }
 
     fn field<'g>(&self, at: usize, group: &'g [Gated<Field>]) -> Option<(usize, &'g Field)> {
-        match self.registry.types[at].kind {
+        match self.content.types[at].kind {
             Kind::Interface(_) => self.interface_field(at, group),
             _ => self.object_field(group),
         }
     }
 
     fn is_empty(&self, at: usize) -> bool {
-        match &self.registry.types[at].kind {
+        match &self.content.types[at].kind {
             Kind::Scalar => false,
             Kind::Object(members) | Kind::Interface(members) => {
                 !members.fields.iter().any(|group| self.field(at, group).is_some())
@@ -195,11 +195,11 @@ impl<'r> Cut<'r> {
 
     /// The types that the root, the directives and the kept types reach.
     fn reached(&self) -> Vec<bool> {
-        let types = &self.registry.types;
+        let types = &self.content.types;
         let mut reached: Vec<bool> = types.iter().map(|entry| entry.builtin).collect();
         let kept = (0..types.len()).filter(|at| types[*at].kept);
-        let mut work: Vec<usize> = kept.chain([self.registry.query]).collect();
-        for arg in self.registry.directives.iter().flat_map(|directive| &directive.args) {
+        let mut work: Vec<usize> = kept.chain([self.content.query]).collect();
+        for arg in self.content.directives.iter().flat_map(|directive| &directive.args) {
             work.extend(types.iter().position(|entry| entry.name == *arg.ty.base()));
         }
         while let Some(at) = work.pop() {
@@ -223,16 +223,16 @@ impl<'r> Cut<'r> {
             work.push(field.returns);
             work.extend(field.args.iter().filter_map(|group| Some(self.input(group)?.1.ty)));
         }
-        let implementers = self.registry.implementers.get(&at).map(Vec::as_slice).unwrap_or_default();
+        let implementers = self.content.implementers.get(&at).map(Vec::as_slice).unwrap_or_default();
         work.extend(implementers.iter().filter(|object| self.has_own_field(**object)));
     }
 
     /// Whether the object has a field that none of its interfaces has: then an interface may well
     /// return it.
     fn has_own_field(&self, at: usize) -> bool {
-        let Kind::Object(members) = &self.registry.types[at].kind else { return false };
+        let Kind::Object(members) = &self.content.types[at].kind else { return false };
         let of_interface = |name: &Name| {
-            members.interfaces.iter().any(|interface| match &self.registry.types[*interface].kind {
+            members.interfaces.iter().any(|interface| match &self.content.types[*interface].kind {
                 Kind::Interface(shared) => shared.fields.iter().flatten().any(|field| field.it.bare.name == *name),
                 _ => false,
             })
@@ -245,7 +245,7 @@ impl<'r> Cut<'r> {
 
     /// The type as the view has it; the same `Arc` for all views that have it alike.
     fn type_def(&self, at: usize) -> Arc<TypeDef> {
-        let entry = &self.registry.types[at];
+        let entry = &self.content.types[at];
         let mut key = Vec::new();
         let kind = match &entry.kind {
             Kind::Scalar => TypeKind::Scalar,
@@ -297,7 +297,7 @@ impl<'r> Cut<'r> {
         for interface in &members.interfaces {
             key.push(u32::from(self.present[*interface]));
             if self.present[*interface] {
-                interfaces.push(self.registry.types[*interface].name.clone());
+                interfaces.push(self.content.types[*interface].name.clone());
             }
         }
         let mut list = Vec::with_capacity(members.fields.len());

@@ -8,13 +8,27 @@ use rondel_gql::types::{AppliedDirective, ArgDef, EnumValue, FieldDef, Name};
 use rondel_gql::{Value, builtin, sdl};
 use rondel_version::{Gate, View};
 
-use crate::registry::{Entry, Field, Gated, Input, Kind, Member, Members, RegistryBuilder, Scope};
+use crate::builder::RegistryBuilder;
+use crate::entry::{Entry, Field, Gated, Input, Kind, Member, Members, Scope};
+use crate::registry::Registry;
 
 /// Directives that only the registry reads.
 const OWN: [&str; 8] = ["since", "until", "alias", "versioned", "scope", "hidden", "internal", "kept"];
 
-/// Reads `text`.
-pub(crate) fn read(text: &str) -> Result<RegistryBuilder> {
+impl Registry {
+    /// Reads a registry from schema text with gate directives: `@since(v:)`, `@until(v:)`,
+    /// `@alias(of:)`, `@versioned`, `@scope(per:)`, `@hidden`, `@internal`, and on a type that
+    /// nothing refers to `@kept`. None of those is shown to clients.
+    ///
+    /// # Errors
+    /// When the text is no schema, refers to a type that it does not define, or misuses a gate
+    /// directive.
+    pub fn from_sdl(sdl: &str) -> Result<RegistryBuilder> {
+        read(sdl)
+    }
+}
+
+fn read(text: &str) -> Result<RegistryBuilder> {
     let document = sdl::parse(text).map_err(|error| {
         let place = error.locations.first().copied().unwrap_or_default();
         Fault::bug(format!("cannot read the schema text, line {} column {}", place.line, place.column)).caused_by(error)

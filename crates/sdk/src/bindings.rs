@@ -518,7 +518,7 @@ enum DepLevel { LOW None }
 "#;
 
     fn schema(text: &str) -> Schema {
-        rondel_gql::sdl::schema(text, rondel_gql::builtin::nothing).expect("a schema")
+        rondel_gql::builtin::schema(text, rondel_gql::builtin::nothing).expect("a schema")
     }
 
     fn check_holds(text: &str, parts: &[&str]) {

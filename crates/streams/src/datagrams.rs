@@ -43,7 +43,7 @@ pub fn of_connected(socket: UdpSocket) -> DuplexStream {
             loop {
                 let received = match socket.recv(&mut buffer).await {
                     Ok(length) => buffer.get(..length).unwrap_or_default().to_vec(),
-                    // Nobody was there when the last one came; somebody may be for the next.
+                    // The peer was not there when the last one came; it may be for the next.
                     Err(e) if e.kind() == ErrorKind::ConnectionRefused => continue,
                     Err(_) => return,
                 };
@@ -60,8 +60,8 @@ pub fn of_connected(socket: UdpSocket) -> DuplexStream {
     near
 }
 
-/// Gives a stream to `give` for every peer that speaks to `socket`, until `give` says that nobody
-/// wants any more.
+/// Gives a stream to `give` for every peer that speaks to `socket`, until `give` returns
+/// `false`.
 pub async fn accept<G, F>(socket: UdpSocket, mut give: G)
 where
     G: FnMut(DuplexStream) -> F,
@@ -171,6 +171,6 @@ mod tests {
         drop(streams);
         let third = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
         third.send_to(b"three", address).await.expect("is sent");
-        serving.await.expect("ends, because nobody wants streams any more");
+        serving.await.expect("ends, because the receiver of streams is gone");
     }
 }

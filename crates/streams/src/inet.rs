@@ -1,4 +1,4 @@
-//! Ports, on sockets that somebody else made: inside a network namespace, for one.
+//! TCP and UDP ports on sockets that the caller made, for example in a network namespace.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -38,7 +38,7 @@ impl Drop for Serving {
 /// Connects `socket`, which does not block, to `address`.
 ///
 /// # Errors
-/// When nobody answers there.
+/// When the connection is refused or times out.
 pub async fn connect(socket: OwnedFd, address: SocketAddr, protocol: Protocol) -> io::Result<Stream> {
     match protocol {
         Protocol::Tcp => {

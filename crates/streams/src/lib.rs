@@ -1,7 +1,7 @@
-//! Sockets as streams of bytes: what client and engine both do to carry bytes between them.
+//! Sockets as streams of bytes, carried between client and engine.
 //!
 //! *Invariants.* Everything that waits is bounded: a side that reads slowly makes the other wait,
-//! and datagrams that nobody takes are dropped, as they are on every network. No task outlives the
+//! and datagrams without a reader are dropped, as they are on every network. No task outlives the
 //! stream it serves.
 
 use tokio::io::{AsyncRead, AsyncWrite};

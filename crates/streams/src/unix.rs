@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
-/// How long whoever listens may be too busy to accept.
+/// How long a listener may be too busy to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two tries.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
@@ -16,7 +16,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// connections is no error for a while.
 ///
 /// # Errors
-/// When nobody listens there, or the queue stays full.
+/// When no process listens there, or the queue of the listener stays full.
 pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
     let deadline = Instant::now() + CONNECT_TIMEOUT;
     loop {

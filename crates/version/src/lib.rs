@@ -31,9 +31,9 @@ impl View {
         Self { major, minor, patch }
     }
 
-    /// The view of whoever says nothing but a version: an empty text means the engine's own, a
-    /// missing `v` is added, prerelease and build metadata are dropped, and what is no version at
-    /// all counts as `v0.11.9`.
+    /// The view of a client, from its version alone. An empty text means the engine's own version.
+    /// A missing `v` is added; prerelease and build metadata are dropped. A text that is no
+    /// version counts as `v0.11.9`.
     pub fn of_client(version: &str) -> Self {
         Semantic::normal(version).base
     }
@@ -91,9 +91,9 @@ impl<'de> serde::Deserialize<'de> for View {
 /// The versions a member of the schema belongs to: from `since` on, and before `until`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 pub struct Gate {
-    /// The first view that has the member; none: all older ones have it.
+    /// The first view that has the member. `None`: every older view has it.
     pub since: Option<View>,
-    /// The first view that has the member no more; none: all newer ones have it.
+    /// The first view without the member. `None`: every newer view has it.
     pub until: Option<View>,
 }
 
@@ -171,7 +171,7 @@ pub fn of_client(version: &str) -> Result<View, Refused> {
     }
 }
 
-/// Why an API version that somebody typed is not served.
+/// Why an API version that a user typed is not served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotServed {
     /// It is no version.
@@ -185,7 +185,7 @@ pub enum NotServed {
     },
 }
 
-/// The view that somebody typed, who means exactly that: nothing is guessed.
+/// The view that a user typed. Nothing is guessed.
 ///
 /// # Errors
 /// When it is no version, or one that this engine does not have.

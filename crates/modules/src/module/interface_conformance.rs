@@ -165,7 +165,7 @@ type Query { x: Int }
 "#;
 
     fn check_conforming(interface: &str, want: &[&str]) {
-        let schema = rondel_gql::sdl::schema(TYPES, rondel_gql::builtin::nothing).expect("a schema");
+        let schema = rondel_gql::builtin::schema(TYPES, rondel_gql::builtin::nothing).expect("a schema");
         let types = schema.types.values().map(|ty| (&*ty.name, &**ty)).collect();
         let found = conforming(&types, "Query", &[&interface.into()]);
         let found: Vec<&str> = found.iter().map(|(object, _)| &**object).collect();
@@ -184,7 +184,7 @@ type Query { x: Int }
 
     #[test]
     fn interfaces_conform_to_interfaces() {
-        let schema = rondel_gql::sdl::schema(TYPES, rondel_gql::builtin::nothing).expect("a schema");
+        let schema = rondel_gql::builtin::schema(TYPES, rondel_gql::builtin::nothing).expect("a schema");
         let find = |name: &str| schema.types.get(name).map(|ty| &**ty);
         assert!(conforms(&find, "Friend", "Friend") && !conforms(&find, "Duck", "Friend"));
         assert!(!conforms(&find, "Mallard", "Directory") && !conforms(&find, "Missing", "Duck"));
