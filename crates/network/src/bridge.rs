@@ -2,13 +2,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_ports::BoxFuture;
-use rondel_ports::egress::Cidr;
 use rondel_ports::network::{Membership, Network, Networks};
 use rondel_ports::streams::Protocol;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
@@ -17,32 +15,10 @@ use tokio::sync::oneshot;
 use crate::namespace;
 use crate::network_backend::Backend;
 use crate::network_policy::NetworkPolicy;
+use crate::options::Options;
 use crate::pool::Pool;
 use crate::resource_names::ResourceNames;
 use crate::uplink;
-
-/// How to build networks.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The engine's state folder; names of bridge and rules follow from it.
-    pub state_dir: PathBuf,
-    /// Whether the engine is an ordinary user's, in a user namespace of its own.
-    pub rootless: bool,
-    /// How many networks to hold ready.
-    pub pool: usize,
-    /// The resolver settings of the host.
-    pub resolv_conf: PathBuf,
-    /// What containers reach although it is of this machine or its link.
-    pub allowed: Vec<Cidr>,
-}
-
-impl Options {
-    /// Two networks held ready, and the host's own resolver settings.
-    pub fn new(state_dir: impl Into<PathBuf>, rootless: bool) -> Self {
-        let (state_dir, resolv_conf) = (state_dir.into(), PathBuf::from("/etc/resolv.conf"));
-        Self { state_dir, rootless, pool: 2, resolv_conf, allowed: Vec::new() }
-    }
-}
 
 /// Networks on one bridge per engine. Nothing exists before the first [`Networks::connect`]; all goes with the
 /// last of this and its networks.
@@ -170,8 +146,9 @@ impl Shared {
             return Ok(ready.clone());
         }
         let ready = Arc::new(Backend::prepare(&self.options, &self.names, &self.pool)?);
+        let backend_of_pool = ready.clone();
         self.pool
-            .start(ready.clone(), self.options.pool)
+            .start(move || backend_of_pool.attach(), self.options.pool)
             .attempt(|| "start a thread that holds networks ready".to_owned())?;
         Ok(backend.insert(ready).clone())
     }

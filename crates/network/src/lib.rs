@@ -23,6 +23,7 @@ mod netlink;
 mod network_backend;
 mod network_policy;
 mod nftables;
+mod options;
 mod pool;
 #[cfg(test)]
 mod raw_frames_tests;
@@ -33,5 +34,6 @@ pub mod rootless;
 mod test_machine;
 mod uplink;
 
-pub use bridge::{Bridge, Options};
+pub use bridge::Bridge;
 pub use host_addresses::is_host_or_container_address;
+pub use options::Options;

@@ -16,7 +16,6 @@ use rondel_fault::{Attempt, Fault, Result};
 use rondel_ports::egress::refused_ranges;
 use rondel_ports::network::Network;
 
-use crate::bridge::Options;
 use crate::dns::{Forwarder, Sockets};
 use crate::firewall::{self, Element, Rules};
 use crate::interfaces::{self, CONTAINER_LINK, Route, Subnet, VethPair};
@@ -24,6 +23,7 @@ use crate::leases::{Lease, Leases};
 use crate::namespace;
 use crate::netlink::{Batch, Family, Socket};
 use crate::network_policy::NetworkPolicy;
+use crate::options::Options;
 use crate::pool::Pool;
 use crate::resolv_conf::ResolvConf;
 use crate::resource_names::ResourceNames;

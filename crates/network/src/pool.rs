@@ -5,10 +5,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rondel_fault::Result;
 use rondel_ports::network::Network;
 
 use crate::namespace;
-use crate::network_backend::Backend;
 
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// How many networks lie ready at most, for each that is made in advance: those beyond came back.
@@ -47,14 +47,17 @@ impl Pool {
     }
 
     /// Keeps `size` networks ready from now on, in the background.
-    pub(crate) fn start(self: &Arc<Self>, backend: Arc<Backend>, size: usize) -> io::Result<()> {
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        make: impl Fn() -> Result<Network> + Send + Sync + 'static,
+        size: usize,
+    ) -> io::Result<()> {
         let mut state = self.lock();
         if size == 0 || state.closed || state.filler.is_some() {
             return Ok(());
         }
         let pool = self.clone();
-        let filler =
-            std::thread::Builder::new().name("rondel-netpool".into()).spawn(move || pool.fill(&backend, size))?;
+        let filler = std::thread::Builder::new().name("rondel-netpool".into()).spawn(move || pool.fill(&make, size))?;
         (state.filler, state.size) = (Some(filler), size);
         Ok(())
     }
@@ -73,7 +76,7 @@ impl Pool {
         }
     }
 
-    fn fill(&self, backend: &Backend, size: usize) {
+    fn fill(&self, make: &(impl Fn() -> Result<Network> + Sync), size: usize) {
         let mut state = self.lock();
         while !state.closed {
             if state.ready.len() >= size {
@@ -81,7 +84,7 @@ impl Pool {
                 continue;
             }
             drop(state);
-            let made = namespace::on_thread(|| backend.attach().map_err(io::Error::other));
+            let made = namespace::on_thread(|| make().map_err(io::Error::other));
             state = self.lock();
             match made {
                 // Others may have come back meanwhile.

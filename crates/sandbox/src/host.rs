@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-use crate::limits::EnforcedLimits;
+use crate::enforced_limits::EnforcedLimits;
 use crate::{mounts, seccomp};
 
 /// The capabilities that the OCI world gives a container: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,

@@ -27,6 +27,7 @@
 
 mod cgroup;
 mod child;
+mod enforced_limits;
 mod exec_in;
 mod host;
 mod kill_handle;
@@ -56,9 +57,9 @@ use rustix::process::{DumpableBehavior, Signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cgroup::Cgroups;
+use crate::enforced_limits::EnforcedLimits;
 use crate::host::Host;
 use crate::kill_handle::{KillHandle, KillOnDrop};
-use crate::limits::EnforcedLimits;
 pub use crate::limits::Limits;
 use crate::pool::Pool;
 

@@ -10,10 +10,10 @@ use rondel_ports::process::{Entrance, Exit, Limit, OutputSink, ProcessSpec, Proc
 
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::child::{self, Init, Plan, Stacks, Stage, Strings};
+use crate::enforced_limits::machine_kills;
 use crate::host::Host;
 use crate::kill_handle::KillHandle;
 use crate::layout::{self, Layout};
-use crate::limits::machine_kills;
 use crate::output::{self, Ended, Stream};
 use crate::program::{c_string, candidates, explain, not_started};
 use crate::sealed_program::{ReportPipe, SealedProgram};

@@ -5,24 +5,7 @@ use std::collections::BTreeMap;
 
 use libc::{c_long, sock_filter};
 
-use crate::seccomp_table::{LAST_KNOWN, allowed, conditional};
-
-/// What happens to one system call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SyscallRule {
-    /// It is made.
-    Allowed,
-    /// It fails with `EPERM`.
-    Refused,
-    /// It fails with `ENOSYS`, so that programs fall back to an older call.
-    Missing,
-    /// It is made when its first argument has none of these bits, else refused.
-    FirstArgumentHasNone(u32),
-    /// It is made when its first argument is none of these, else refused.
-    FirstArgumentIsNoneOf(&'static [u32]),
-    /// It is made when its first argument is one of these, else refused.
-    FirstArgumentIsOneOf(&'static [u32]),
-}
+use crate::seccomp_table::{LAST_KNOWN, SyscallRule, allowed, conditional};
 
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u32 = 0xC000_003E;

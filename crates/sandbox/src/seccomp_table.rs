@@ -4,7 +4,22 @@
 
 use libc::c_long;
 
-use crate::seccomp::SyscallRule;
+/// What happens to one system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SyscallRule {
+    /// It is made.
+    Allowed,
+    /// It fails with `EPERM`.
+    Refused,
+    /// It fails with `ENOSYS`, so that programs fall back to an older call.
+    Missing,
+    /// It is made when its first argument has none of these bits, else refused.
+    FirstArgumentHasNone(u32),
+    /// It is made when its first argument is none of these, else refused.
+    FirstArgumentIsNoneOf(&'static [u32]),
+    /// It is made when its first argument is one of these, else refused.
+    FirstArgumentIsOneOf(&'static [u32]),
+}
 
 /// The last system call that the published profile has judged; programs are told that later ones do
 /// not exist, and fall back.
