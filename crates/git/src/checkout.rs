@@ -11,9 +11,10 @@ use rondel_ports::snapshots::MAX_LEVELS;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
 use crate::command::Run;
+use crate::context::GitContext;
 use crate::git_error::{GitError, without_password};
 use crate::remote::{CommitRequest, Objects, RemoteSource, Store, address};
-use crate::{Git, sanitize_repository, transport};
+use crate::{sanitize_repository, transport};
 
 /// How a file begins that stands for one in git LFS.
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1";
@@ -23,7 +24,7 @@ const FETCHED: &str = "refs/rondel/fetched";
 const MODIFIED: u64 = 1;
 
 /// Writes the files of a commit into `into`.
-pub(crate) async fn checkout(git: &Git, repository: &Repository, what: &Checkout, into: &Path) -> Result<()> {
+pub(crate) async fn checkout(git: &GitContext, repository: &Repository, what: &Checkout, into: &Path) -> Result<()> {
     let mut objects = objects(git, repository, &want(what)).await?;
     let mut done = write(git, repository, &objects, what, into).await;
     if let (Err(failure), Objects::Store(store), Repository::Remote { url, key, credentials }) =
@@ -49,7 +50,7 @@ fn want(what: &Checkout) -> CommitRequest<'_> {
     CommitRequest { commit: &what.commit, name: &what.name, depth: what.depth, tags: what.tags }
 }
 
-async fn objects(git: &Git, repository: &Repository, want: &CommitRequest<'_>) -> Result<Objects> {
+async fn objects(git: &GitContext, repository: &Repository, want: &CommitRequest<'_>) -> Result<Objects> {
     match repository {
         Repository::Remote { url, key, credentials } => {
             let store = Store::open(git, url, credentials, want.commit).await?;
@@ -61,7 +62,7 @@ async fn objects(git: &Git, repository: &Repository, want: &CommitRequest<'_>) -
 }
 
 async fn write(
-    git: &Git,
+    git: &GitContext,
     repository: &Repository,
     objects: &Objects,
     what: &Checkout,
@@ -130,7 +131,7 @@ async fn write(
 
 /// The best common ancestor of two commits.
 pub(crate) async fn common_ancestor(
-    git: &Git,
+    git: &GitContext,
     one: (&Repository, &str),
     other: (&Repository, &str),
 ) -> Result<Option<String>> {
@@ -173,7 +174,7 @@ pub(crate) async fn common_ancestor(
 }
 
 /// Writes what a commit of everything in `work_tree` would have into `into`.
-pub(crate) async fn committed(git: &Git, repository: &Repository, work_tree: &Path, into: &Path) -> Result<()> {
+pub(crate) async fn committed(git: &GitContext, repository: &Repository, work_tree: &Path, into: &Path) -> Result<()> {
     let Repository::Kept { folder, guard: _guard } = repository else {
         return Err(Fault::bug("a repository on a server has no work tree"));
     };

@@ -1,33 +1,40 @@
 //! Git repositories by the `git` program: [`Git`] implements the port.
 //!
-//! The folder:
+//! The directory:
 //!
 //! | path | what |
 //! |---|---|
-//! | `remotes/<key>/` | what was fetched from one address, or from one service under it, whoever asked: objects, each once; locked (`flock`) while it is used, so that the store may remove the others |
-//! | `kept/<n>` | repositories from directories of the API, as long as somebody uses them; files for a single `git` |
+//! | `remotes/<key>/` | a store: objects fetched from one address, or from one service under that address, for all clients; each object once. Locked (`flock`) while it is used, so that the garbage collection of the cache may remove the others |
+//! | `kept/<n>` | repositories from directories of the API, as long as they are used; temporary files of a single `git` |
 //! | `home/` | the home directory of every `git`; empty |
 //! | `known_hosts` | keys that SSH servers showed first |
 //!
-//! *Invariants.* No configuration, hook or filter that came from outside is ever used, and none of the user's: what `git`
-//! is told stands in [`command`], and what `git` gets to see of a folder that came from outside, in [`sanitize_repository`]. Nothing is asked on a terminal. An address is never taken for an option, and only
-//! `http`, `https`, `ssh` and `git` are spoken to the outside. Who is not let in by a server gets nothing that was fetched
-//! from it for somebody else. Secrets are neither in command lines nor in files. A process that nobody waits for is killed
-//! with all its children; locks that a killed engine left are removed.
+//! *Invariants.*
+//! * No configuration, hook or filter that came from outside is ever used, and none of the user's.
+//!   What `git` is told stands in [`command`]. What it sees of a directory that came from outside
+//!   is decided in [`sanitize_repository`].
+//! * Nothing is asked on a terminal.
+//! * An address is never taken for an option, and only `http`, `https`, `ssh` and `git` are spoken
+//!   to the outside.
+//! * A client whose credentials a server refuses gets nothing that was fetched from that server
+//!   for another client.
+//! * Secrets are neither in command lines nor in files.
+//! * A process is killed with all its children when its result is no longer awaited.
+//! * Locks that a killed engine left are removed.
 
 mod checkout;
 mod command;
-mod egress_relay;
+mod context;
+mod egress;
+mod egress_proxy;
 mod git_error;
 mod remote;
 mod sanitize_repository;
 mod tcp_relay;
 mod transport;
 
-use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rondel_digest::Digest;
 use rondel_fault::{Attempt as _, Result};
@@ -36,25 +43,19 @@ use rondel_ports::egress::Egress;
 use rondel_ports::git::{Checkout, References, Repository};
 use rustix::process::Rlimit;
 
-use crate::command::Runner;
+use crate::context::{GitContext, lock};
 
-/// How many repositories from directories are kept for those who ask next.
+/// How many repositories from directories stay ready for the next operation.
 const MAX_KEPT: usize = 16;
 
 /// Repositories by the `git` program.
 pub struct Git {
-    folder: PathBuf,
-    runner: Runner,
-    egress: Egress,
-    /// One user of a remote's folder at a time; made when the folder is used first.
-    stores: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<bool>>>>,
-    /// Who was let in by a server since the engine started.
-    admitted: Mutex<HashSet<Digest>>,
+    context: GitContext,
+    /// The repositories from directories, the oldest first, with the digest of their content.
     kept: Mutex<Vec<(Digest, PathBuf, Arc<RemovedOnDrop>)>>,
-    next: AtomicU64,
 }
 
-/// A folder that is removed with this value.
+/// A directory that is removed with this value.
 struct RemovedOnDrop(PathBuf);
 
 impl Drop for RemovedOnDrop {
@@ -64,42 +65,26 @@ impl Drop for RemovedOnDrop {
 }
 
 impl Git {
-    /// Works in `folder`, which is this one's alone. `variables` are the proxies and certificates
+    /// Works in `folder`, which nothing else uses. `variables` are the proxies and certificates
     /// that `git` is told of, `open_files` is its limit of open files.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// When a directory cannot be made.
     pub fn new(folder: &Path, variables: Vec<(String, String)>, open_files: Rlimit) -> Result<Self> {
-        let kept = folder.join("kept");
-        let _ = std::fs::remove_dir_all(&kept);
-        for made in [kept, folder.join("home"), folder.join("remotes")] {
-            std::fs::create_dir_all(&made).attempt(|| format!("make `{}`", made.display()))?;
-        }
-        Ok(Self {
-            folder: folder.to_owned(),
-            runner: Runner::new(folder, variables, open_files),
-            egress: Egress::default(),
-            stores: Mutex::default(),
-            admitted: Mutex::default(),
-            kept: Mutex::default(),
-            next: AtomicU64::new(0),
-        })
+        Ok(Self { context: GitContext::new(folder, variables, open_files)?, kept: Mutex::default() })
     }
 
-    /// The same, with what may be reached for processes in containers.
+    /// Sets what work for processes in containers may connect to.
     #[must_use]
-    pub fn with_egress(self, egress: Egress) -> Self {
-        Self { egress, ..self }
-    }
-
-    fn fresh(&self) -> PathBuf {
-        self.folder.join("kept").join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+    pub fn with_egress(mut self, egress: Egress) -> Self {
+        self.context.egress = egress;
+        self
     }
 }
 
 impl rondel_ports::git::Git for Git {
     fn references<'a>(&'a self, repository: &'a Repository) -> BoxFuture<'a, Result<References>> {
-        Box::pin(remote::references(self, repository))
+        Box::pin(remote::references(&self.context, repository))
     }
 
     fn checkout<'a>(
@@ -108,7 +93,7 @@ impl rondel_ports::git::Git for Git {
         what: &'a Checkout,
         into: &'a Path,
     ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(checkout::checkout(self, repository, what, into))
+        Box::pin(checkout::checkout(&self.context, repository, what, into))
     }
 
     fn common_ancestor<'a>(
@@ -116,7 +101,7 @@ impl rondel_ports::git::Git for Git {
         one: (&'a Repository, &'a str),
         other: (&'a Repository, &'a str),
     ) -> BoxFuture<'a, Result<Option<String>>> {
-        Box::pin(checkout::common_ancestor(self, one, other))
+        Box::pin(checkout::common_ancestor(&self.context, one, other))
     }
 
     fn keep(&self, key: &Digest, fill: &mut dyn FnMut(&Path) -> Result<()>) -> Result<Repository> {
@@ -124,7 +109,7 @@ impl rondel_ports::git::Git for Git {
         if let Some((_, folder, guard)) = known {
             return Ok(Repository::Kept { folder, guard });
         }
-        let folder = self.fresh();
+        let folder = self.context.fresh();
         let guard = Arc::new(RemovedOnDrop(folder.clone()));
         std::fs::create_dir_all(&folder).attempt(|| format!("make `{}`", folder.display()))?;
         fill(&folder)?;
@@ -143,10 +128,6 @@ impl rondel_ports::git::Git for Git {
         work_tree: &'a Path,
         into: &'a Path,
     ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(checkout::committed(self, repository, work_tree, into))
+        Box::pin(checkout::committed(&self.context, repository, work_tree, into))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

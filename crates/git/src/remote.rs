@@ -13,8 +13,9 @@ use rondel_ports::git::{Credentials, Reference, References, Repository};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::command::{Run, end_recorded};
+use crate::context::{GitContext, lock};
 use crate::git_error::{GitError, without_password};
-use crate::{Git, lock, transport};
+use crate::transport;
 
 /// How long a server may take to say which refs it has.
 const LIST_TIMEOUT: Duration = Duration::from_secs(90);
@@ -22,7 +23,7 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(90);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The refs of `repository`.
-pub(crate) async fn references(git: &Git, repository: &Repository) -> Result<References> {
+pub(crate) async fn references(git: &GitContext, repository: &Repository) -> Result<References> {
     let listing = ["ls-remote", "--symref", "--"];
     match repository {
         Repository::Kept { folder, .. } => {
@@ -82,7 +83,7 @@ pub(crate) struct Store {
 impl Store {
     /// The store of `url` for commits with names as long as `commit`.
     // IDENTITY: what one service has under an address is not what another has there.
-    pub(crate) async fn open(git: &Git, url: &str, credentials: &Credentials, commit: &str) -> Result<Self> {
+    pub(crate) async fn open(git: &GitContext, url: &str, credentials: &Credentials, commit: &str) -> Result<Self> {
         let key = match &credentials.host {
             None => rondel_digest::of("git/store/v1", &(url, commit.len())),
             Some(host) => rondel_digest::of("git/store/service/v1", &(url, commit.len(), host.key)),
@@ -102,14 +103,14 @@ impl Store {
     }
 
     /// Forgets everything: what is kept was found damaged.
-    pub(crate) async fn renew(&mut self, git: &Git, url: &str, commit: &str) -> Result<()> {
+    pub(crate) async fn renew(&mut self, git: &GitContext, url: &str, commit: &str) -> Result<()> {
         std::fs::remove_dir_all(&self.folder).attempt(|| format!("remove `{}`", self.folder.display()))?;
         self.held = hold(git, &self.folder, url, commit).await?;
         Ok(())
     }
 
     /// Has the commit, with `depth` commits of history (zero: all) and, when tags are wanted, all of the server's.
-    pub(crate) async fn have(&self, git: &Git, from: &RemoteSource<'_>, want: &CommitRequest<'_>) -> Result<()> {
+    pub(crate) async fn have(&self, git: &GitContext, from: &RemoteSource<'_>, want: &CommitRequest<'_>) -> Result<()> {
         if !git_has(git, from).await? {
             return Err(Fault::bug("a server's commits are asked for before its refs"));
         }
@@ -126,7 +127,7 @@ impl Store {
         Ok(())
     }
 
-    async fn fetch_commit(&self, git: &Git, from: &RemoteSource<'_>, want: &CommitRequest<'_>) -> Result<()> {
+    async fn fetch_commit(&self, git: &GitContext, from: &RemoteSource<'_>, want: &CommitRequest<'_>) -> Result<()> {
         let kept = format!("refs/rondel/{}", want.commit);
         let by_commit = self.fetch(git, from, &[format!("+{}:{kept}", want.commit)], want.depth, Stale::Kept).await;
         match by_commit {
@@ -149,7 +150,7 @@ impl Store {
         Err(Fault::user(format!("the repository `{}` has no commit `{}`", without_password(from.url), want.commit)))
     }
 
-    async fn has(&self, git: &Git, commit: &str) -> bool {
+    async fn has(&self, git: &GitContext, commit: &str) -> bool {
         git.runner.run(Run::on(&self.folder, ["cat-file", "-e", &format!("{commit}^{{commit}}")])).await.is_ok()
     }
 
@@ -161,7 +162,7 @@ impl Store {
     /// Fetches `refs` with `depth` commits of history, zero: all. A server that gives whole histories only gives those.
     async fn fetch(
         &self,
-        git: &Git,
+        git: &GitContext,
         from: &RemoteSource<'_>,
         refs: &[String],
         depth: u32,
@@ -182,7 +183,7 @@ impl Store {
 
     async fn fetch_limited(
         &self,
-        git: &Git,
+        git: &GitContext,
         from: &RemoteSource<'_>,
         refs: &[String],
         limit: Option<&str>,
@@ -230,7 +231,7 @@ pub(crate) struct CommitRequest<'a> {
 }
 
 /// Whether the server lets in who asks; it is asked once.
-async fn git_has(git: &Git, from: &RemoteSource<'_>) -> Result<bool> {
+async fn git_has(git: &GitContext, from: &RemoteSource<'_>) -> Result<bool> {
     if !lock(&git.admitted).contains(from.key) {
         let (url, credentials) = (from.url.to_owned(), from.credentials.clone());
         references(git, &Repository::Remote { url, key: *from.key, credentials }).await?;
@@ -243,7 +244,7 @@ fn running(folder: &Path) -> PathBuf {
 }
 
 /// The folder of a store, made if need be, and locked until the file is dropped. Its time is that of its last use.
-async fn hold(git: &Git, folder: &Path, url: &str, commit: &str) -> Result<File> {
+async fn hold(git: &GitContext, folder: &Path, url: &str, commit: &str) -> Result<File> {
     let attempted = || format!("use `{}`", folder.display());
     loop {
         if !folder.join("HEAD").exists() {
@@ -264,7 +265,7 @@ async fn hold(git: &Git, folder: &Path, url: &str, commit: &str) -> Result<File>
     }
 }
 
-async fn make(git: &Git, folder: &Path, url: &str, commit: &str) -> Result<()> {
+async fn make(git: &GitContext, folder: &Path, url: &str, commit: &str) -> Result<()> {
     let format = if commit.len() == 64 { "--object-format=sha256" } else { "--object-format=sha1" };
     let made = git.fresh();
     let args = ["init", "--quiet", "--bare", "--template=", format].map(AsRef::as_ref);

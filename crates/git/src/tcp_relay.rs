@@ -1,60 +1,64 @@
-//! The way of a `git` to a host that no name leads to: a port of this machine's loopback, behind which connections are made.
+//! Relays for `git` to a service of the session, or to hosts outside: a port on this machine's
+//! loopback whose connections the engine continues.
 //!
-//! *Invariants.* Only processes of the engine's own user come through, whoever else is on the machine. Nothing but the one host
-//! is ever reached, or, for a process in a container, nothing of this machine. The port closes, and every connection that came through it ends, with the relay.
+//! *Invariants.* Only processes of the engine's own user are let in, and no other process of the
+//! machine. A relay reaches the one host that it was made for, or, for a process in a container,
+//! nothing of this machine. The port closes with the relay, and so does every connection that came
+//! through it.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_ports::network::Dial;
+use rondel_streams::relay::{self, Relay};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 
-use crate::egress_relay::EgressConnector;
+use crate::egress::EgressConnector;
 
-/// How many connections may be open at a time; further ones are closed at once.
+/// How many connections may be open at a time; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 64;
 /// The kernel's list of the connections of this network namespace.
 const CONNECTIONS: &str = "/proc/self/net/tcp";
+/// The address on which relays listen.
+pub(crate) const LOOPBACK: &str = "127.0.0.1";
 
-/// How whoever connects says where to.
+/// How a connection says where it leads.
 #[derive(Clone)]
 pub(crate) enum RelayProtocol {
-    /// Not at all: to this port.
+    /// It says nothing: every connection leads to this port of the host.
     Port(u16, Dial),
-    /// As to a SOCKS 5 proxy, by this name alone.
+    /// By SOCKS 5, and only to the host with this name.
     SocksToHost(String, Dial),
-    /// As to a SOCKS 5 proxy, to any host outside of this machine.
+    /// By SOCKS 5, to every host that the egress rules allow.
     SocksToEgress(EgressConnector),
 }
 
 /// A port of loopback that leads to a host, until it is dropped.
 pub(crate) struct TcpRelay {
     pub(crate) port: u16,
-    _serving: JoinSet<()>,
+    _relay: Relay,
 }
 
 impl TcpRelay {
+    /// Listens on a free port of loopback.
     pub(crate) async fn start(protocol: RelayProtocol) -> Result<Self> {
         let attempted = || "open a way to a service".to_owned();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.attempt(attempted)?;
         let port = listener.local_addr().attempt(attempted)?.port();
-        let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, port, protocol));
-        Ok(Self { port, _serving: serving })
+        let relay = Relay::start(listener, MAX_CONNECTIONS, move |near| carry(near, port, protocol.clone()));
+        Ok(Self { port, _relay: relay })
     }
 }
 
-async fn serve(listener: TcpListener, port: u16, protocol: RelayProtocol) {
-    let mut connections = JoinSet::new();
-    while let Ok((near, from)) = listener.accept().await {
-        while connections.try_join_next().is_some() {}
-        if connections.len() < MAX_CONNECTIONS && is_own(from, port).await {
-            // Whoever asked sees its connection end; there is nobody else to tell.
-            connections.spawn(pass(near, protocol.clone()));
-        }
+/// Carries one connection. When that fails the connection ends, which `git` reports.
+async fn carry(near: TcpStream, port: u16, protocol: RelayProtocol) {
+    let Ok(from) = near.peer_addr() else { return };
+    if is_own(from, port).await
+        && let Some((mut near, mut far)) = connect(near, protocol).await
+    {
+        let _ = relay::copy(&mut near, &mut far).await;
     }
 }
 
@@ -66,7 +70,8 @@ async fn is_own(from: SocketAddr, port: u16) -> bool {
     user_of(&listed, from, to) == Some(user)
 }
 
-/// The user whose established connection leads from `from` to `to`. A closed one shows no user: it is none.
+/// The user whose established connection leads from `from` to `to`. `None` also for a connection
+/// that was closed, since the kernel shows no user for it.
 fn user_of(listed: &str, from: SocketAddrV4, to: SocketAddrV4) -> Option<u32> {
     let shown = |end: SocketAddrV4| format!("{:08X}:{:04X}", u32::from_ne_bytes(end.ip().octets()), end.port());
     let (from, to) = (shown(from), shown(to));
@@ -77,40 +82,35 @@ fn user_of(listed: &str, from: SocketAddrV4, to: SocketAddrV4) -> Option<u32> {
     })
 }
 
-async fn pass(near: TcpStream, protocol: RelayProtocol) {
-    if let Some((mut near, mut far)) = through(near, protocol).await {
-        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-    }
-}
-
-async fn through(mut near: TcpStream, protocol: RelayProtocol) -> Option<(TcpStream, TcpStream)> {
+/// Opens the other side of a connection, after what its protocol says first.
+async fn connect(mut near: TcpStream, protocol: RelayProtocol) -> Option<(TcpStream, TcpStream)> {
     let proxy = !matches!(protocol, RelayProtocol::Port(..));
     let far = match protocol {
         RelayProtocol::Port(port, dial) => tokio::task::spawn_blocking(move || dial(port)),
         RelayProtocol::SocksToHost(host, dial) => {
-            let (name, port) = asked(&mut near).await.ok()??;
+            let (name, port) = read_socks_request(&mut near).await.ok()??;
             if !name.eq_ignore_ascii_case(&host) {
-                near.write_all(&answer(2)).await.ok()?;
+                near.write_all(&socks_reply(2)).await.ok()?;
                 return None;
             }
             tokio::task::spawn_blocking(move || dial(port))
         }
-        RelayProtocol::SocksToEgress(outside) => {
-            let (name, port) = asked(&mut near).await.ok()??;
-            tokio::task::spawn_blocking(move || outside.connect(&name, port))
+        RelayProtocol::SocksToEgress(connector) => {
+            let (name, port) = read_socks_request(&mut near).await.ok()??;
+            tokio::task::spawn_blocking(move || connector.connect(&name, port))
         }
     };
     let far = far.await.ok()?;
     if proxy {
-        near.write_all(&answer(if far.is_ok() { 0 } else { 5 })).await.ok()?;
+        near.write_all(&socks_reply(if far.is_ok() { 0 } else { 5 })).await.ok()?;
     }
     let far = far.ok()?;
     far.set_nonblocking(true).ok()?;
     Some((near, TcpStream::from_std(far).ok()?))
 }
 
-/// The host and port of a connect request (RFC 1928). `None`: another command.
-async fn asked(near: &mut TcpStream) -> std::io::Result<Option<(String, u16)>> {
+/// Reads a SOCKS connect request (RFC 1928): host and port, or `None` if it is another command.
+async fn read_socks_request(near: &mut TcpStream) -> std::io::Result<Option<(String, u16)>> {
     let mut head = [0; 2];
     near.read_exact(&mut head).await?;
     let mut methods = vec![0; usize::from(head[1])];
@@ -139,15 +139,15 @@ async fn asked(near: &mut TcpStream) -> std::io::Result<Option<(String, u16)>> {
             Ipv6Addr::from(address).to_string()
         }
         _ => {
-            near.write_all(&answer(7)).await?;
+            near.write_all(&socks_reply(7)).await?;
             return Ok(None);
         }
     };
     Ok(Some((host, near.read_u16().await?)))
 }
 
-/// The answer of a proxy with a code of RFC 1928.
-fn answer(code: u8) -> [u8; 10] {
+/// The reply of a SOCKS proxy with a code of RFC 1928.
+fn socks_reply(code: u8) -> [u8; 10] {
     [5, code, 0, 1, 0, 0, 0, 0, 0, 0]
 }
 

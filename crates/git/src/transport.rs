@@ -3,7 +3,7 @@
 //! A service is reached through a [`TcpRelay`]. SSH and git's own protocol are told its port in place of the address, and keep the
 //! name that was meant for the keys of hosts and for virtual hosts; HTTP takes it for a proxy, so that names in certificates
 //! stay what they are. Whatever else a repository leads to, such as submodules on other servers, is reached as ever, unless it is
-//! a process in a container that asks: see [`crate::egress_relay`].
+//! a process in a container that asks: see [`crate::egress_proxy`].
 
 use std::path::{Path, PathBuf};
 
@@ -12,22 +12,21 @@ use rondel_ports::egress::Reach;
 use rondel_ports::git::Credentials;
 use rondel_ports::network::Dial;
 
-use crate::Git;
 use crate::command::{Run, Ssh};
-use crate::egress_relay::EgressConnector;
+use crate::context::GitContext;
+use crate::egress::EgressConnector;
+use crate::egress_proxy::confine;
 use crate::git_error::GitError;
-use crate::tcp_relay::{RelayProtocol, TcpRelay, accepts};
+use crate::tcp_relay::{LOOPBACK, RelayProtocol, TcpRelay, accepts};
 
 /// What SSH takes a service for: no name that anybody else has.
 const SERVICE: &str = "rondel-service";
 /// SSH options that restrict it to one server.
 const DENY_OTHER_HOSTS: &str = "Host * !rondel-service\n  ProxyCommand false\n";
-/// Where relays are.
-pub(crate) const LOOPBACK: &str = "127.0.0.1";
 
 /// What `run` printed, which asks the server of `address` as `credentials` says.
 pub(crate) async fn run(
-    git: &Git,
+    git: &GitContext,
     mut run: Run<'_>,
     address: &str,
     credentials: &Credentials,
@@ -47,7 +46,7 @@ pub(crate) async fn run(
     let known = known_hosts.as_ref().map(|file| &*file.0);
     let outside = (credentials.reach == Reach::Outside).then(|| EgressConnector::new(git.egress.clone()));
     let _confined = match &outside {
-        Some(outside) => Some(outside.confine(&mut run, &git.runner.variables).await.map_err(unprepared)?),
+        Some(outside) => Some(confine(outside, &mut run, &git.runner.variables).await.map_err(unprepared)?),
         None => None,
     };
     let dial = match (&credentials.host, &outside, &server) {
@@ -184,14 +183,14 @@ impl<'a> ServerAddress<'a> {
 struct TemporaryFile(PathBuf);
 
 impl TemporaryFile {
-    fn write(git: &Git, text: &str) -> Result<Self> {
+    fn write(git: &GitContext, text: &str) -> Result<Self> {
         let made = Self(git.fresh());
         std::fs::write(&made.0, text).attempt(|| "write what SSH is told".into())?;
         Ok(made)
     }
 
     /// What was said of the keys of servers; none: nothing.
-    fn known_hosts(git: &Git, credentials: &Credentials) -> Result<Option<Self>> {
+    fn known_hosts(git: &GitContext, credentials: &Credentials) -> Result<Option<Self>> {
         match credentials.known_hosts.trim_end() {
             "" => Ok(None),
             known => Self::write(git, &format!("{known}\n")).map(Some),

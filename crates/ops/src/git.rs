@@ -12,8 +12,8 @@ use rondel_model::op::{Filter, TreePath};
 use rondel_model::{AbsPath, SecretRef, Snapshot, SocketRef};
 use rondel_ports::git::{Agent, Checkout, Credentials, References, Repository};
 use rondel_ports::snapshots::Snapshots;
+use rondel_streams::relay::{self, Relay};
 use tokio::net::UnixListener;
-use tokio::task::JoinHandle;
 
 use crate::context::OpContext;
 use crate::evaluate::{change, open_dir};
@@ -27,6 +27,8 @@ use crate::{Ops, copy, stack};
 
 /// The user name that goes with a token when none was given: servers take any.
 const TOKEN_USER: &str = "x-access-token";
+/// How many connections to an SSH agent may be open at a time; further ones wait to be accepted.
+const MAX_AGENT_CONNECTIONS: usize = 64;
 /// What counts of a git directory.
 const COUNTS: [&str; 7] = ["HEAD", "config", "packed-refs", "shallow", "objects", "refs", "reftable"];
 
@@ -210,17 +212,15 @@ impl Ops {
         let path = folder.0.join("agent");
         let listener = UnixListener::bind(&path).attempt(|| format!("listen on `{}`", path.display()))?;
         let (sockets, socket) = (cx.sockets.clone(), socket.clone());
-        let serving = tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let (sockets, socket) = (sockets.clone(), socket.clone());
-                tokio::spawn(async move {
-                    if let Ok(mut far) = sockets.connect(&socket).await {
-                        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-                    }
-                });
+        let relay = Relay::start(listener, MAX_AGENT_CONNECTIONS, move |mut near| {
+            let (sockets, socket) = (sockets.clone(), socket.clone());
+            async move {
+                if let Ok(mut far) = sockets.connect(&socket).await {
+                    let _ = relay::copy(&mut near, &mut far).await;
+                }
             }
         });
-        Ok(Agent { path, guard: Arc::new(Serving { task: serving, _folder: folder }) })
+        Ok(Agent { path, guard: Arc::new((relay, folder)) })
     }
 
     async fn local_repository(self: &Arc<Self>, tree: &Snapshot, git_dir: AbsPath) -> Result<Repository> {
@@ -258,18 +258,6 @@ impl Ops {
         }
         // Users match on this text; see behaviour GIT-006.
         Err(Fault::user("not a git repository (or any of the parent directories): .git"))
-    }
-}
-
-/// Leads to an agent for as long as it lives.
-struct Serving {
-    task: JoinHandle<()>,
-    _folder: Folder,
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

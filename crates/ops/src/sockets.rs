@@ -12,17 +12,14 @@ use rondel_events::{Emitter, Stream as Log};
 use rondel_fault::{Attempt, Result};
 use rondel_model::SocketRef;
 use rondel_ports::streams::Sockets;
+use rondel_streams::relay::{self, Relay};
 use rustix::fs::{AtFlags, Mode, OFlags};
-use tokio::task::JoinSet;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::exec::remove_folder;
 use crate::owner::Ids;
 
 /// How many connections to one socket may be open at a time; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 512;
-/// How much waits in each direction of a connection.
-const BUFFER: usize = 64 << 10;
 
 /// Socket files of one container.
 pub(crate) struct SocketFiles {
@@ -63,13 +60,15 @@ impl SocketFiles {
 
     /// Serves the files until the guard is dropped.
     pub(crate) fn serve(mut self, sockets: &Arc<dyn Sockets>, events: &Emitter) -> Result<Serving> {
-        let mut tasks = Vec::new();
+        let mut relays = Vec::new();
         for (socket, listener) in self.listening.drain(..) {
             let listener = tokio::net::UnixListener::from_std(listener).attempt(|| "serve a socket".into())?;
-            let task = tokio::spawn(serve(listener, socket, sockets.clone(), events.clone()));
-            tasks.push(AbortOnDropHandle::new(task));
+            let (sockets, events) = (sockets.clone(), events.clone());
+            relays.push(Relay::start(listener, MAX_CONNECTIONS, move |near| {
+                pass_on(near, socket.clone(), sockets.clone(), events.clone())
+            }));
         }
-        Ok(Serving { _tasks: tasks, _files: self })
+        Ok(Serving { _relays: relays, _files: self })
     }
 }
 
@@ -81,28 +80,15 @@ impl Drop for SocketFiles {
 
 /// Sockets that are being served; they end when it is dropped.
 pub(crate) struct Serving {
-    _tasks: Vec<AbortOnDropHandle<()>>,
+    _relays: Vec<Relay>,
     _files: SocketFiles,
-}
-
-async fn serve(listener: tokio::net::UnixListener, socket: SocketRef, sockets: Arc<dyn Sockets>, events: Emitter) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => {
-                let Ok((near, _)) = accepted else { return };
-                connections.spawn(pass_on(near, socket.clone(), sockets.clone(), events.clone()));
-            }
-            Some(_) = connections.join_next() => {}
-        }
-    }
 }
 
 async fn pass_on(mut near: tokio::net::UnixStream, socket: SocketRef, sockets: Arc<dyn Sockets>, events: Emitter) {
     match sockets.connect(&socket).await {
         Ok(mut far) => {
-            // One side that breaks off ends the connection; nobody is left to be told.
-            let _ = tokio::io::copy_bidirectional_with_sizes(&mut near, &mut far, BUFFER, BUFFER).await;
+            // When one side breaks off, the connection ends on both sides, which both see.
+            let _ = relay::copy(&mut near, &mut far).await;
         }
         Err(fault) => events.log(Log::Note, format!("a connection to a socket of the client failed: {fault}\n")),
     }

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub mod datagrams;
 pub mod inet;
 pub mod packets;
+pub mod relay;
 pub mod tty;
 pub mod unix;
 

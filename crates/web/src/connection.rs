@@ -8,7 +8,10 @@ use std::time::Duration;
 use reqwest::{Response, Url, redirect};
 use rondel_fault::{Attempt as _, Fault, Result};
 
-use crate::ProxyEnvironment;
+use crate::proxy_env::ProxyEnvironment;
+
+/// How many redirects are followed.
+pub(crate) const MAX_REDIRECTS: usize = 10;
 
 /// How long to wait. The defaults are for the open internet.
 #[derive(Debug, Clone, Copy)]

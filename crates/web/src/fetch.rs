@@ -20,7 +20,7 @@ use sha2::Digest as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::OnceCell;
 
-use crate::connection::{Limits, client, network, refusal, shown};
+use crate::connection::{Limits, MAX_REDIRECTS, client, network, refusal, shown};
 use crate::egress_client::{check, egress_checked_client};
 use crate::proxy_env::ProxyEnvironment;
 use crate::unix_relay::UnixRelay;
@@ -29,7 +29,6 @@ use crate::unix_relay::UnixRelay;
 const RETRIES: u32 = 3;
 /// Before the first repetition; doubled for each further one.
 const PAUSE: Duration = Duration::from_millis(100);
-pub(crate) const MAX_REDIRECTS: usize = 10;
 /// Bytes between two progress events.
 const STEP: u64 = 1 << 20;
 

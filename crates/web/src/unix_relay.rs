@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use reqwest::{Url, redirect};
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_ports::network::Dial;
+use rondel_streams::relay::{self, Relay};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
-use tokio::task::JoinSet;
 
-use crate::connection::{Limits, client_with, origin};
-use crate::fetch::MAX_REDIRECTS;
+use crate::connection::{Limits, MAX_REDIRECTS, client_with, origin};
 use crate::proxy_env::ProxyEnvironment;
 
 /// The socket's name.
 const NAME: &str = "relay";
+/// How many connections may be open at a time; further ones wait to be accepted.
+const MAX_CONNECTIONS: usize = 256;
 
 /// A socket whose connections lead to one port of one host, until it is dropped.
 pub struct UnixRelay {
@@ -23,7 +24,7 @@ pub struct UnixRelay {
     path: PathBuf,
     origin: String,
     _folder: File,
-    _serving: JoinSet<()>,
+    _relay: Relay,
 }
 
 impl UnixRelay {
@@ -37,9 +38,16 @@ impl UnixRelay {
         let path = PathBuf::from(format!("/proc/self/fd/{}/{NAME}", folder.as_raw_fd()));
         let listener = UnixListener::bind(&path).attempt(attempted)?;
         let port = url.port_or_known_default().ok_or_else(|| Fault::user(format!("`{}` has no port", origin(url))))?;
-        let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, port, dial));
-        Ok(Self { path, origin: origin(url), _folder: folder, _serving: serving })
+        let relay = Relay::start(listener, MAX_CONNECTIONS, move |near| {
+            let dial = dial.clone();
+            async move {
+                // The HTTP client sees its connection end, which is its error.
+                if let Err(fault) = carry(near, port, dial).await {
+                    tracing::debug!(%fault, "a connection to a service ended");
+                }
+            }
+        });
+        Ok(Self { path, origin: origin(url), _folder: folder, _relay: relay })
     }
 
     /// A client all of whose connections go through the relay. It follows redirects to the same host alone.
@@ -59,25 +67,13 @@ impl UnixRelay {
     }
 }
 
-async fn serve(listener: UnixListener, port: u16, dial: Dial) {
-    let mut connections = JoinSet::new();
-    while let Ok((near, _)) = listener.accept().await {
-        let dial = dial.clone();
-        connections.spawn(async move {
-            // Whoever asked sees its connection end; there is nobody else to tell.
-            if let Err(fault) = connect(near, port, dial).await {
-                tracing::debug!(%fault, "a connection to a service ended");
-            }
-        });
-    }
-}
-
-async fn connect(mut near: UnixStream, port: u16, dial: Dial) -> Result<()> {
+async fn carry(mut near: UnixStream, port: u16, dial: Dial) -> Result<()> {
+    let attempted = || format!("connect to port {port}");
     let far = tokio::task::spawn_blocking(move || dial(port)).await;
-    let far = far.attempt(|| format!("connect to port {port}"))??;
-    far.set_nonblocking(true).attempt(|| format!("connect to port {port}"))?;
-    let mut far = TcpStream::from_std(far).attempt(|| format!("connect to port {port}"))?;
-    tokio::io::copy_bidirectional(&mut near, &mut far).await.map(drop).attempt(|| format!("talk to port {port}"))
+    let far = far.attempt(attempted)??;
+    far.set_nonblocking(true).attempt(attempted)?;
+    let mut far = TcpStream::from_std(far).attempt(attempted)?;
+    relay::copy(&mut near, &mut far).await.attempt(|| format!("talk to port {port}"))
 }
 
 #[cfg(test)]

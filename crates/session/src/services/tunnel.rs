@@ -15,8 +15,8 @@ use rondel_ports::BoxFuture;
 use rondel_ports::network::Network;
 use rondel_ports::streams::{self, Address, Listening, Machine, Stream};
 use rondel_streams::inet;
+use rondel_streams::relay::{self, Relay};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::instance::ServiceLaunch;
@@ -24,8 +24,6 @@ use super::{SessionServices, Up, Use};
 
 /// How many connections through one port may be open at a time; further ones wait.
 const MAX_CONNECTIONS: usize = 1024;
-/// How much may wait in each direction of a connection.
-const BUFFER: usize = 64 << 10;
 
 /// Opens a stream to where a port leads.
 type Dial = Arc<dyn Fn() -> BoxFuture<'static, Result<Stream>> + Send + Sync>;
@@ -53,11 +51,11 @@ pub(super) fn run<'a>(
             Err(fault) => return fault,
         };
         let forwards = listeners.iter().map(|(forward, _)| *forward).collect();
-        let mut carrying = JoinSet::new();
+        let mut carrying = Vec::new();
         for (forward, listener) in listeners {
             let (ops, network) = (ops.clone(), used.up.network.clone());
             let dial: Dial = Arc::new(move || Box::pin(dial(ops.clone(), network.clone(), forward)));
-            carrying.spawn(carry(listener, dial, cx.events.clone()));
+            carrying.push((carry(listener.connections, dial, cx.events.clone()), listener.guard));
         }
         let _ = ready.send(Up { network: used.up.network.clone(), inside: None, forwards });
         until_end(&used, &mut signals, &cancel).await
@@ -141,7 +139,7 @@ pub(super) async fn run_host(launch: ServiceLaunch, session: &Arc<SessionService
     // ORDER: dropped after the network: its address is known for a while, so no container is given it as long as there is a
     // handle of the namespace.
     let _spoilt = network.namespace.clone();
-    let mut carrying = JoinSet::new();
+    let mut carrying = Vec::new();
     for (forward, listener) in listeners {
         let (machine, name) = (machine.clone(), host.host.clone());
         let dial: Dial = Arc::new(move || {
@@ -149,8 +147,7 @@ pub(super) async fn run_host(launch: ServiceLaunch, session: &Arc<SessionService
             let to = Address::Port { host: name.clone(), port: forward.backend, protocol };
             Box::pin(async move { machine.dial(to).await })
         });
-        let inet::PortListener { port, connections, guard } = listener;
-        carrying.spawn(carry(Listening { port, connections, guard: Box::new(guard) }, dial, cx.events.clone()));
+        carrying.push((carry(listener.connections, dial, cx.events.clone()), listener.guard));
     }
     let _ = ready.send(Up { network, inside: None, forwards: Vec::new() });
     tokio::select! {
@@ -160,24 +157,15 @@ pub(super) async fn run_host(launch: ServiceLaunch, session: &Arc<SessionService
 }
 
 /// Passes every connection on, until the port closes.
-async fn carry(mut listener: Listening, dial: Dial, events: Emitter) {
-    let mut open = JoinSet::new();
-    loop {
-        tokio::select! {
-            near = listener.connections.recv(), if open.len() < MAX_CONNECTIONS => {
-                let Some(near) = near else { return };
-                open.spawn(pass_on(near, dial.clone(), events.clone()));
-            }
-            Some(_) = open.join_next() => {}
-        }
-    }
+fn carry(connections: mpsc::Receiver<Stream>, dial: Dial, events: Emitter) -> Relay {
+    Relay::start(connections, MAX_CONNECTIONS, move |near| pass_on(near, dial.clone(), events.clone()))
 }
 
 async fn pass_on(mut near: Stream, dial: Dial, events: Emitter) {
     match dial().await {
         Ok(mut far) => {
-            // One side that breaks off ends the connection; nobody is left to be told.
-            let _ = tokio::io::copy_bidirectional_with_sizes(&mut near, &mut far, BUFFER, BUFFER).await;
+            // When one side breaks off, the connection ends on both sides, which both see.
+            let _ = relay::copy(&mut near, &mut far).await;
         }
         Err(fault) => events.log(Log::Note, format!("a connection failed: {}\n", fault.full_message())),
     }
