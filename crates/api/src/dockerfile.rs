@@ -10,7 +10,7 @@ use rondel_model::container::RegistryAuth;
 use rondel_model::entitlement::Entitlement;
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Container, Directory, Fs, ImageConfig, Platform, SecretRef, SocketRef, Table};
-use rondel_ops::AtRegistry;
+use rondel_ops::RegistryImage;
 use rondel_query::{Args, Node, ResolverContext};
 use rondel_session::{check_entitled, client};
 
@@ -166,7 +166,7 @@ async fn image(cx: &ResolverContext, reference: &str, platform: &Platform, auth:
     let (ops, op_cx) = tools(cx)?;
     let credentials = credentials::among(&op_cx, auth, &reference).await?;
     let exact = *platform != Platform::native();
-    let wanted = AtRegistry { credentials, ..AtRegistry::named(&reference) };
+    let wanted = RegistryImage { credentials, ..RegistryImage::named(&reference) };
     let image = ops.resolve_image(&op_cx, &wanted, platform, exact).await?;
     let (config, history) = (images::configuration(&image)?, images::history(&image));
     let platform = image.platform.clone();

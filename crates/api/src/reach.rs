@@ -1,4 +1,4 @@
-//! Reach of a repository's address. It is that of the client that named the address, whichever client asks for the data later.
+//! EgressScope of a repository's address. It is that of the client that named the address, whichever client asks for the data later.
 //!
 //! The user's own client reaches whatever the engine's machine reaches, a process in a container only the outside
 //! (`rondel_ports::egress`). What the user names becomes a recipe that others load: the code of a function that is given a
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rondel_call::Literal;
 use rondel_fault::Result;
-use rondel_model::Reach;
+use rondel_model::EgressScope;
 use rondel_query::{Args, ResolverContext};
 use rondel_session::{Client, client};
 
@@ -24,10 +24,10 @@ pub fn seal(me: &Client, url: &str) -> Arc<str> {
 }
 
 /// How far the engine goes for `url` when `given` is what a recipe says of it.
-pub fn sealed(me: &Client, url: &str, given: &str) -> Reach {
+pub fn sealed(me: &Client, url: &str, given: &str) -> EgressScope {
     // How long it takes to compare two MACs of them says nothing about how much of them is equal.
     let [given, want] = [given, &seal(me, url)].map(|text| me.services.mac(text.as_bytes()));
-    if given == want { Reach::Anywhere } else { Reach::Outside }
+    if given == want { EgressScope::Anywhere } else { EgressScope::Outside }
 }
 
 /// Adds the seal of `url` when a client selects it that reaches as far.
@@ -35,7 +35,7 @@ pub(crate) fn with_seal(cx: &ResolverContext, mut args: Arguments) -> Result<Arg
     let me = client(&cx.caller)?;
     args.retain(|(name, _)| &**name != SEAL);
     let url = args.iter().find(|(name, _)| &**name == "url").map(|(_, value)| value);
-    if let (Reach::Anywhere, Some(Literal::String(url))) = (me.op_cx.reach, url) {
+    if let (EgressScope::Anywhere, Some(Literal::String(url))) = (me.op_cx.egress, url) {
         let seal = seal(me, url);
         args.push((SEAL.into(), Literal::String(seal)));
     }
@@ -44,8 +44,8 @@ pub(crate) fn with_seal(cx: &ResolverContext, mut args: Arguments) -> Result<Arg
 
 /// How far the engine goes for `url`, as the call says. Without a seal it is the outside, also for the user's own client: a
 /// process wrote the recipe.
-pub(crate) fn of(args: &Args, url: &str) -> Result<Reach> {
+pub(crate) fn of(args: &Args, url: &str) -> Result<EgressScope> {
     let cx = args.cx();
-    let Some(Literal::String(given)) = cx.call.arg(SEAL) else { return Ok(Reach::Outside) };
+    let Some(Literal::String(given)) = cx.call.arg(SEAL) else { return Ok(EgressScope::Outside) };
     Ok(sealed(client(&cx.caller)?, url, given))
 }

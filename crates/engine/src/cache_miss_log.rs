@@ -12,7 +12,7 @@ use rondel_model::explain::{Difference, Ended, Note, Parts};
 use rondel_model::{SecretRef, Snapshot, SocketRef};
 use rondel_ops::{NoServices, OpContext, Ops, ScopeBinding, ScopedProcess, Scopes};
 use rondel_ports::BoxFuture;
-use rondel_ports::egress::Reach;
+use rondel_ports::egress::EgressScope;
 use rondel_ports::secrets::{Plaintext, Secrets};
 use rondel_ports::streams::{Sockets, Stream};
 use serde::{Deserialize, Serialize};
@@ -177,7 +177,7 @@ async fn with_files(ops: &Arc<Ops>, mut explanation: Explanation, earlier: &[Not
         scopes: Arc::new(NothingAvailable),
         services: Arc::new(NoServices),
         sockets: Arc::new(NothingAvailable),
-        reach: Reach::Outside,
+        egress: EgressScope::Outside,
         failures: None,
     };
     for difference in &mut explanation.differences {

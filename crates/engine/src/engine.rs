@@ -9,7 +9,7 @@ use rondel_events::Emitter;
 use rondel_fault::{Fault, Result};
 use rondel_link::{Hello, Status};
 use rondel_ops::{Failures, OpContext};
-use rondel_ports::egress::Reach;
+use rondel_ports::egress::EgressScope;
 use rondel_ports::streams::Machine;
 use rondel_query::Caller;
 use rondel_session::{Client, ClientLink, ClientServices, Grants, Session};
@@ -87,7 +87,7 @@ impl Engine {
                 scopes: NestedScopes::new(&self.api, session.clone(), this.clone()),
                 services: ClientServices::new(session.services.clone(), None),
                 sockets: session.sockets.clone(),
-                reach: Reach::Anywhere,
+                egress: EgressScope::Anywhere,
                 failures,
             },
         });

@@ -50,7 +50,7 @@ impl ObservedClient<'_> {
         for one in left {
             let shown = async {
                 let terminal = self.client.machine.terminal().await?;
-                ops.show_left(self.failures, one, terminal).await
+                ops.show_failed_exec(self.failures, one, terminal).await
             };
             match shown.await {
                 Err(fault) if fault.kind() == Kind::Cancelled => return hints,

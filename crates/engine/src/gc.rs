@@ -92,8 +92,8 @@ impl GarbageCollector {
         let Some(since) = cache.clients.upgrade().and_then(|clients| clients.oldest()) else { return };
         let mut seen = HashSet::new();
         for node in cache.evaluator.graph().used_since(since.moment) {
-            Ops::consists_of(&node.value, &mut seen, &|fs| {
-                cache.ops.use_tree(fs);
+            Ops::all_inputs(&node.value, &mut seen, &|fs| {
+                cache.ops.touch(fs);
                 true
             });
         }
@@ -127,14 +127,14 @@ impl GarbageCollector {
             FsOp::Known(snapshot) => store.contains(snapshot),
             _ => true,
         };
-        evaluator.graph().retain(|_, node| Ops::consists_of(&node.value, &mut seen, &here));
+        evaluator.graph().retain(|_, node| Ops::all_inputs(&node.value, &mut seen, &here));
     }
 
     fn prune_now(&self, request: &PruneRequest) -> Result<Pruned> {
         self.touch_live_results();
         let refers = |table: Table, entry: &[u8]| match table {
             Table::Files => rondel_hostlink::referred(entry),
-            _ => rondel_ops::referred(table, entry),
+            _ => rondel_ops::referenced_layers(table, entry),
         };
         let pruned = self.cache.store.collect(request, &self.policy, self.in_use_since(), &refers)?;
         if !request.dry_run && !pruned.records.is_empty() {

@@ -21,7 +21,7 @@ use rondel_model::exec::Scope;
 use rondel_modules::Modules;
 use rondel_ops::{OpContext, ScopeBinding, ScopedProcess, Scopes};
 use rondel_ports::BoxFuture;
-use rondel_ports::egress::Reach;
+use rondel_ports::egress::EgressScope;
 use rondel_ports::streams::Machine;
 use rondel_query::{Caller, Evaluator};
 use rondel_session::{Client, ClientLink, ClientServices, ExecScope, Services, Session};
@@ -121,7 +121,7 @@ impl NestedApi {
                 scopes: NestedScopes::new(self, session.clone(), origin),
                 services: ClientServices::new(session.services.clone(), module),
                 sockets: session.sockets.clone(),
-                reach: Reach::Outside,
+                egress: EgressScope::Outside,
                 failures: process.origin.op_cx.failures.clone(),
             },
         });

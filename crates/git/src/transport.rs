@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use rondel_fault::{Attempt as _, Fault, Result};
-use rondel_ports::egress::Reach;
+use rondel_ports::egress::EgressScope;
 use rondel_ports::git::Credentials;
 use rondel_ports::network::Dial;
 
@@ -44,7 +44,7 @@ pub(crate) async fn run(
     }
     let known_hosts = TemporaryFile::known_hosts(git, credentials).map_err(unprepared)?;
     let known = known_hosts.as_ref().map(|file| &*file.0);
-    let outside = (credentials.reach == Reach::Outside).then(|| EgressConnector::new(git.egress.clone()));
+    let outside = (credentials.egress == EgressScope::Outside).then(|| EgressConnector::new(git.egress.clone()));
     let _confined = match &outside {
         Some(outside) => Some(confine(outside, &mut run, &git.runner.variables).await.map_err(unprepared)?),
         None => None,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::egress::EgressScope;
 use crate::op::TreePath;
-use crate::reach::Reach;
 use crate::secret::SecretRef;
 use crate::service::Service;
 use crate::socket::SocketRef;
@@ -47,13 +47,13 @@ pub struct GitRemote {
     /// How far connections to it may lead, as it is for who named the address.
     // IDENTITY: it says nothing about the content. What is here already needs no connection.
     #[serde(skip)]
-    pub reach: Reach,
+    pub egress: EgressScope,
 }
 
 impl GitRemote {
     /// At an address that is asked without credentials.
-    pub fn at(url: impl Into<Arc<str>>, reach: Reach) -> Self {
-        Self { url: url.into(), access: GitAccess::default(), service: None, reach }
+    pub fn at(url: impl Into<Arc<str>>, egress: EgressScope) -> Self {
+        Self { url: url.into(), access: GitAccess::default(), service: None, egress }
     }
 
     /// Whether anybody may ask it anywhere: it has no service for its host, and is not told who asks.

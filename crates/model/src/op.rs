@@ -171,6 +171,8 @@ pub enum FsOp {
     /// Files copied into a tree.
     Copy(Box<CopyOp>),
     /// Files that patterns pick, copied into a tree.
+    // IDENTITY: hashed under its old name, so that recipe digests stay what they were.
+    #[serde(rename = "Gather")]
     CopyPattern(Box<CopyPattern>),
     /// A small change to a tree.
     Edit {

@@ -11,7 +11,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::exec::Scope;
 use rondel_model::{AbsPath, ServiceBinding, Snapshot};
 use rondel_ports::BoxFuture;
-use rondel_ports::egress::Reach;
+use rondel_ports::egress::EgressScope;
 use rondel_ports::git::Git;
 use rondel_ports::host::HostFiles;
 use rondel_ports::http::Http;
@@ -62,7 +62,7 @@ pub struct OpContext {
     pub sockets: Arc<dyn Sockets>,
     /// How far connections of the engine may lead. What was fetched for the session's user is shared all the same: it is a
     /// connection that is refused, and not content.
-    pub reach: Reach,
+    pub egress: EgressScope,
     /// Where a person is shown what failed processes left; none: nobody looks.
     pub failures: Option<Arc<Failures>>,
 }

@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat, Timespec, Time
 use rustix::io::Errno;
 
 use crate::filter;
-use crate::lend::{Lender, Lent, Origin, may_lend};
+use crate::hardlink_copy::{LinkDir, LinkOrigin, LinkSource, is_linkable};
 use crate::owner::{self, Ids};
 use crate::root::{Root, check_names, failed, inner, kind, names, open_dir_at, permissions, remove, stat_at};
 
@@ -42,24 +42,24 @@ pub(crate) struct Target<'a> {
     /// Where it is, without links, relative to the root.
     path: PathBuf,
     dir: OwnedFd,
-    how: Reached,
+    how: TargetOrigin,
 }
 
 /// How the directory that receives a copy was found.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reached {
+enum TargetOrigin {
     /// It was there.
-    There,
+    Existing,
     /// It was just made.
-    Made,
+    Created,
     /// A symbolic link leads to it.
-    Followed,
+    ViaSymlink,
 }
 
 impl<'a> Target<'a> {
     /// The directory `path` of the tree at `root`, which is open as `dir` and was there before.
     pub(crate) fn new(root: Root<'a>, path: PathBuf, dir: OwnedFd) -> Self {
-        Self { root, path, dir, how: Reached::There }
+        Self { root, path, dir, how: TargetOrigin::Existing }
     }
 
     /// The root of a tree of its own.
@@ -99,7 +99,7 @@ impl<'a> Target<'a> {
                 let found = found.filter(|found| found.stat.is_some_and(|stat| kind(&stat) == FileType::Directory));
                 if let Some(found) = found {
                     let dir = self.root.open_dir(&found.path)?;
-                    return Ok(Self { root: self.root, path: found.path, dir, how: Reached::Followed });
+                    return Ok(Self { root: self.root, path: found.path, dir, how: TargetOrigin::ViaSymlink });
                 }
                 remove(self.as_fd(), name)?;
             }
@@ -107,7 +107,7 @@ impl<'a> Target<'a> {
             None => {}
         }
         rustix::fs::mkdirat(&self.dir, name, Mode::from_raw_mode(0o755))?;
-        Ok(Self { root: self.root, path, dir: open_dir_at(self.as_fd(), name)?, how: Reached::Made })
+        Ok(Self { root: self.root, path, dir: open_dir_at(self.as_fd(), name)?, how: TargetOrigin::Created })
     }
 }
 
@@ -118,36 +118,47 @@ impl Copier {
     }
 
     /// Copies what is in `from` into `to`; what both have comes from `from`, directories are merged, also through symbolic
-    /// links of the target. Files that `lent` has are taken from there.
-    pub(crate) fn content(&mut self, from: BorrowedFd<'_>, to: &Target<'_>, lent: Option<&Lent<'_>>) -> Result<()> {
+    /// links of the target. Files that `link_dir` has are taken from there.
+    pub(crate) fn content(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: &Target<'_>,
+        link_dir: Option<&LinkDir<'_>>,
+    ) -> Result<()> {
         for name in names(from).map_err(|e| failed(e, "list", self.shown()))? {
             self.at.push(&name);
             if self.chosen.as_ref().is_none_or(|chosen| chosen.contains(&self.at)) {
-                self.entry(from, to, &name, lent)?;
+                self.entry(from, to, &name, link_dir)?;
             }
             self.at.pop();
         }
         Ok(())
     }
 
-    fn entry(&mut self, from: BorrowedFd<'_>, to: &Target<'_>, name: &OsStr, lent: Option<&Lent<'_>>) -> Result<()> {
+    fn entry(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: &Target<'_>,
+        name: &OsStr,
+        link_dir: Option<&LinkDir<'_>>,
+    ) -> Result<()> {
         let stat = stat_at(from, name).map_err(|e| failed(e, "read", self.shown()))?;
         let Some(stat) = stat else { return Ok(()) };
         let fail = |e| failed(e, "copy", Path::new("/").join(&self.at));
         if kind(&stat) != FileType::Directory {
-            if self.taken(to.as_fd(), name, name, &stat, lent).map_err(fail)? {
+            if self.taken(to.as_fd(), name, name, &stat, link_dir).map_err(fail)? {
                 return Ok(());
             }
             return self.link_or_file(from, to, name, &stat).map_err(|e| failed(e, "copy", self.shown()));
         }
         let target = to.below(name).map_err(|e| failed(e, "make", self.shown()))?;
         let source = open_dir_at(from, name).map_err(|e| failed(e, "list", self.shown()))?;
-        if let Some(lent) = lent.filter(|_| target.how == Reached::Followed) {
-            return Err(lent.cross());
+        if let Some(link_dir) = link_dir.filter(|_| target.how == TargetOrigin::ViaSymlink) {
+            return Err(link_dir.cross());
         }
-        let made = target.how == Reached::Made;
-        let lent = lent.and_then(|lent| lent.below(name, target.as_fd(), made));
-        self.content(source.as_fd(), &target, lent.as_ref())?;
+        let made = target.how == TargetOrigin::Created;
+        let link_dir = link_dir.and_then(|link_dir| link_dir.below(name, target.as_fd(), made));
+        self.content(source.as_fd(), &target, link_dir.as_ref())?;
         if made || !self.keep_existing {
             let (holder, new) = target.holder().map_err(|e| failed(e, "copy", self.shown()))?;
             self.attributes(from, holder.as_fd(), name, new, &stat).map_err(|e| failed(e, "copy", self.shown()))?;
@@ -155,20 +166,20 @@ impl Copier {
         Ok(())
     }
 
-    /// Takes the file `name` from `lent` as `new` in `to`, when it stays as it is; whether that was possible.
+    /// Takes the file `name` from `link_dir` as `new` in `to`, when it stays as it is; whether that was possible.
     fn taken(
         &self,
         to: BorrowedFd<'_>,
         name: &OsStr,
         new: &OsStr,
         stat: &Stat,
-        lent: Option<&Lent<'_>>,
+        link_dir: Option<&LinkDir<'_>>,
     ) -> Result<bool, Errno> {
-        let Some(lent) = lent.filter(|_| may_lend(stat) && self.keeps(stat)) else { return Ok(false) };
-        if !lent.is_fresh() {
+        let Some(link_dir) = link_dir.filter(|_| is_linkable(stat) && self.keeps(stat)) else { return Ok(false) };
+        if !link_dir.is_fresh() {
             remove(to, new)?;
         }
-        Ok(lent.take(name, new, stat))
+        Ok(link_dir.take(name, new, stat))
     }
 
     /// Whether a file with the status `stat` keeps its owner and permissions.
@@ -250,15 +261,15 @@ impl Copier {
 }
 
 /// Applies `op`: copies from `source` to `target`.
-pub(crate) fn apply(op: &CopyOp, source: Root<'_>, target: Root<'_>, lender: Option<&Lender>) -> Result<()> {
+pub(crate) fn apply(op: &CopyOp, source: Root<'_>, target: Root<'_>, link_source: Option<&LinkSource>) -> Result<()> {
     check_names(&op.target)?;
     let ids = op.owner.as_ref().map(|owner| owner::resolve(target, owner)).transpose()?;
     let from = source.find(inner(&op.source.path), true).map_err(|e| failed(e, "read", op.source.path.as_str()))?;
     let stat = from.stat.ok_or_else(|| failed(Errno::NOENT, "read", op.source.path.as_str()))?;
     let is_dir = kind(&stat) == FileType::Directory;
     match (op.source_is_file, is_dir) {
-        (true, false) => copy_file(op, ids, source, &from.path, &stat, (target, lender)),
-        (false, true) => copy_directory(op, ids, source, &from.path, &stat, (target, lender)),
+        (true, false) => copy_file(op, ids, source, &from.path, &stat, (target, link_source)),
+        (false, true) => copy_directory(op, ids, source, &from.path, &stat, (target, link_source)),
         (true, true) => Err(failed(Errno::ISDIR, "copy", op.source.path.as_str())),
         (false, false) => Err(failed(Errno::NOTDIR, "copy", op.source.path.as_str())),
     }
@@ -270,7 +281,7 @@ fn copy_file(
     source: Root<'_>,
     from: &Path,
     stat: &Stat,
-    (target, lender): (Root<'_>, Option<&Lender>),
+    (target, link_source): (Root<'_>, Option<&LinkSource>),
 ) -> Result<()> {
     let fail = |e| failed(e, "copy a file to", op.target.as_str());
     let asked = op.source.path.file_name().unwrap_or_default();
@@ -279,9 +290,9 @@ fn copy_file(
     let parent = from.parent().unwrap_or(Path::new(""));
     let holder = source.open_dir(parent).map_err(fail)?;
     let copier = Copier { ids, mode: op.permissions.map(ModeChange::Set), ..Copier::new() };
-    let origin = lender.map(|lender| (lender, parent));
-    let landing = Landing { target, path: &op.target, is_dir: op.target_is_dir, origin };
-    landing.file(&copier, holder.as_fd(), file_name, own_name, stat)
+    let origin = link_source.map(|link_source| (link_source, parent));
+    let destination = Destination { target, path: &op.target, is_dir: op.target_is_dir, origin };
+    destination.file(&copier, holder.as_fd(), file_name, own_name, stat)
 }
 
 fn copy_directory(
@@ -290,32 +301,32 @@ fn copy_directory(
     source: Root<'_>,
     from: &Path,
     stat: &Stat,
-    (target, lender): (Root<'_>, Option<&Lender>),
+    (target, link_source): (Root<'_>, Option<&LinkSource>),
 ) -> Result<()> {
-    let origin = lender.map(|lender| (lender, from));
+    let origin = link_source.map(|link_source| (link_source, from));
     let from = source.open_dir(from).map_err(|e| failed(e, "copy a directory to", op.target.as_str()))?;
     let chosen = filter::choose(from.as_fd(), &op.filter)?;
     let keep_existing = chosen.is_some();
     let mode = op.permissions.map(ModeChange::Set);
     let mut copier = Copier { ids, mode, chosen, keep_existing, ..Copier::new() };
-    let landing = Landing { target, path: &op.target, is_dir: true, origin };
-    landing.clear()?;
-    landing.directory(&mut copier, from.as_fd(), stat)
+    let destination = Destination { target, path: &op.target, is_dir: true, origin };
+    destination.clear()?;
+    destination.directory(&mut copier, from.as_fd(), stat)
 }
 
 /// Where something is copied to.
-pub(crate) struct Landing<'a> {
+pub(crate) struct Destination<'a> {
     /// The tree.
     pub(crate) target: Root<'a>,
     /// The path in it.
     pub(crate) path: &'a AbsPath,
     /// It names a directory.
     pub(crate) is_dir: bool,
-    /// Where the directory is, or the one that holds the file, for a lender.
-    pub(crate) origin: Origin<'a>,
+    /// Where the directory is, or the one that holds the file, for a link_source.
+    pub(crate) origin: LinkOrigin<'a>,
 }
 
-impl Landing<'_> {
+impl Destination<'_> {
     /// Copies the file `from` in `holder`: to the path, or, when that is a directory, into it as `own_name`.
     pub(crate) fn file(
         &self,
@@ -336,8 +347,8 @@ impl Landing<'_> {
             return Err(fail(Errno::NAMETOOLONG));
         }
         let (dir, path) = self.target.ensure_dir(inner(&dir), &mut |new| chown(new, copier.ids)).map_err(fail)?;
-        let lent = self.origin.and_then(|(lender, from)| lender.at(from, &path, dir.as_fd()));
-        if copier.taken(dir.as_fd(), from, &name, stat, lent.as_ref()).map_err(fail)? {
+        let link_dir = self.origin.and_then(|(link_source, from)| link_source.at(from, &path, dir.as_fd()));
+        if copier.taken(dir.as_fd(), from, &name, stat, link_dir.as_ref()).map_err(fail)? {
             return Ok(());
         }
         copier.file(holder, from, dir.as_fd(), &name, stat).map_err(fail)
@@ -362,9 +373,9 @@ impl Landing<'_> {
         let existed = self.target.find(inner(self.path), true).map_err(fail)?.stat.is_some();
         let made = &mut |new: BorrowedFd<'_>| chown(new, copier.ids);
         let (to, path) = self.target.ensure_dir(inner(self.path), made).map_err(fail)?;
-        let lent = self.origin.and_then(|(lender, from)| lender.at(from, &path, to.as_fd()));
+        let link_dir = self.origin.and_then(|(link_source, from)| link_source.at(from, &path, to.as_fd()));
         let to = Target::new(self.target, path, to);
-        copier.content(from, &to, lent.as_ref())?;
+        copier.content(from, &to, link_dir.as_ref())?;
         if existed {
             return Ok(());
         }
@@ -378,13 +389,13 @@ pub(crate) fn as_root(
     from: BorrowedFd<'_>,
     filter: &rondel_model::op::Filter,
     to: BorrowedFd<'_>,
-    origin: Origin<'_>,
+    origin: LinkOrigin<'_>,
 ) -> Result<()> {
     let chosen = filter::choose(from, filter)?;
     let to = Target::root(Root(to))?;
     let mut copier = Copier { chosen, ..Copier::new() };
-    let lent = origin.and_then(|(lender, from)| lender.at(from, Path::new(""), to.as_fd()));
-    copier.content(from, &to, lent.as_ref())?;
+    let link_dir = origin.and_then(|(link_source, from)| link_source.at(from, Path::new(""), to.as_fd()));
+    copier.content(from, &to, link_dir.as_ref())?;
     let stat = rustix::fs::fstat(from).map_err(|e| failed(e, "read", "/"))?;
     let dot = OsStr::new(".");
     copier.attributes(from, to.as_fd(), dot, dot, &stat).map_err(|e| failed(e, "copy", "/"))

@@ -17,21 +17,21 @@ use rondel_ports::snapshots::Label;
 use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::copy::{Copier, Landing};
-use crate::digest::Hash;
-use crate::evaluate::{NewLayer, borrowing, found_dir, open_dir};
+use crate::copy::{Copier, Destination};
+use crate::evaluate::{NewLayer, found_dir, open_dir, with_hardlinks};
 use crate::filter::{glob, has_wildcards};
-use crate::lend::Origin;
+use crate::hardlink_copy::LinkOrigin;
 use crate::owner::{self, Ids};
 use crate::root::{Root, check_names, failed, inner, kind, names, open_dir_at, stat_at};
-use crate::{Ops, key, stack, unpack};
+use crate::tree_hash::TreeHasher;
+use crate::{Ops, dedup_layers, key, unpack};
 
 /// Ends the part of a path that leads to what is picked and is not copied with it.
 const PIVOT: &str = "/./";
 
 /// One thing that was picked.
 #[derive(Clone)]
-struct Item {
+struct PickedPath {
     /// Where it is, without links, relative to the source.
     at: PathBuf,
     /// The path that was asked for, from the pivot on.
@@ -44,7 +44,7 @@ struct Item {
 }
 
 /// The patterns of a gathering, ready for use.
-struct Rules {
+struct PickRules {
     ignore: Matcher,
     exclude: Matcher,
     /// There are no patterns: everything passes.
@@ -68,15 +68,15 @@ impl Ops {
         let (op, below) = (op.clone(), base.clone());
         let snapshot = self
             .files(key::gather(&op, &base, Err(picked)), move |store| {
-                let tree = stack::open(store, &source)?;
+                let tree = dedup_layers::open(store, &source)?;
                 let (dir, path) = found_dir(Root(tree.root.as_fd()), &op.source.path)?;
                 let from = Root(dir.as_fd());
                 let items = pick(&op, from)?;
                 let layer = NewLayer { base: &below, label: Label::default(), times: true };
-                borrowing(store, &layer, &source, |root, lender| {
+                with_hardlinks(store, &layer, &source, |root, link_source| {
                     // Two items may have one name, for which the overlay is then asked a second time.
-                    let lender = lender.filter(|_| items.len() == 1);
-                    apply(&op, from, items.clone(), root, lender.map(|lender| (lender, &*path)))
+                    let link_source = link_source.filter(|_| items.len() == 1);
+                    apply(&op, from, items.clone(), root, link_source.map(|link_source| (link_source, &*path)))
                 })
             })
             .await?;
@@ -91,7 +91,7 @@ pub(crate) fn isolate(
     source: &Snapshot,
     place: &TreePath,
 ) -> Result<Snapshot> {
-    let tree = stack::open(store, source)?;
+    let tree = dedup_layers::open(store, source)?;
     let root = Root(tree.root.as_fd());
     let fail = |e| failed(e, "read", place.path.as_str());
     let found = root.find(inner(&place.path), true).map_err(fail)?;
@@ -100,27 +100,27 @@ pub(crate) fn isolate(
     let is_dir = kind(&stat) == FileType::Directory;
     let origin = if is_dir { &*found.path } else { found.path.parent().unwrap_or(Path::new("")) };
     let layer = NewLayer { base: &Snapshot::empty(), label: Label::default(), times: place.fs.sets_times() };
-    borrowing(store, &layer, source, |target, lender| {
-        let origin = lender.map(|lender| (lender, origin));
-        let landing = Landing { target, path: &path, is_dir: false, origin };
+    with_hardlinks(store, &layer, source, |target, link_source| {
+        let origin = link_source.map(|link_source| (link_source, origin));
+        let destination = Destination { target, path: &path, is_dir: false, origin };
         if is_dir {
             let from = root.open_dir(&found.path).map_err(fail)?;
-            return landing.directory(&mut Copier::new(), from.as_fd(), &stat);
+            return destination.directory(&mut Copier::new(), from.as_fd(), &stat);
         }
         let (holder, name) = holder(root, &found.path).map_err(fail)?;
-        landing.file(&Copier::new(), holder.as_fd(), name, OsString::new(), &stat)
+        destination.file(&Copier::new(), holder.as_fd(), name, OsString::new(), &stat)
     })
 }
 
 /// What stands for everything that is picked.
 fn identity(ops: &Ops, op: &CopyPattern, source: &Snapshot) -> Result<Digest> {
-    let tree = stack::open(&*ops.ports.snapshots, source)?;
+    let tree = dedup_layers::open(&*ops.ports.snapshots, source)?;
     let dir = open_dir(Root(tree.root.as_fd()), &op.source.path)?;
     let root = Root(dir.as_fd());
     let mut digests = Vec::new();
     for item in pick(op, root)? {
         let fail = |e| failed(e, "read", &item.at);
-        let mut hash = Hash::of_chosen(item.chosen.as_ref(), op.source.fs.sets_times());
+        let mut hash = TreeHasher::of_chosen(item.chosen.as_ref(), op.source.fs.sets_times());
         hash.record(item.asked.as_os_str().as_bytes());
         let (holder, name) = holder(root, &item.at).map_err(fail)?;
         hash.entry(holder.as_fd(), name, &item.stat).map_err(fail)?;
@@ -163,13 +163,13 @@ fn dangling(link: &Path, target: &Path) -> Fault {
 }
 
 /// Everything that `op` picks below `root`, in the order in which it was asked for.
-fn pick(op: &CopyPattern, root: Root<'_>) -> Result<Vec<Item>> {
+fn pick(op: &CopyPattern, root: Root<'_>) -> Result<Vec<PickedPath>> {
     let matcher = |exclude: &[String]| {
         let filter = Filter { exclude: exclude.to_vec(), ..Filter::default() };
         Matcher::new(&filter).map_err(|e| Fault::user(e.to_string()))
     };
     let open = op.ignore.is_empty() && op.exclude.is_empty();
-    let rules = Rules { ignore: matcher(&op.ignore)?, exclude: matcher(&op.exclude)?, open };
+    let rules = PickRules { ignore: matcher(&op.ignore)?, exclude: matcher(&op.exclude)?, open };
     let mut items = Vec::new();
     for text in &op.paths {
         let (pivot, rest) = match text.find(PIVOT).filter(|_| op.parents) {
@@ -193,10 +193,10 @@ fn pick(op: &CopyPattern, root: Root<'_>) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-impl Rules {
+impl PickRules {
     /// What is at `asked`, when it is there and passes. A symlink whose target is missing or
     /// ignored is an error: a copy never silently lacks what its pattern matched.
-    fn item(&self, root: Root<'_>, asked: &Path, pivot: PathBuf, rest: PathBuf) -> Result<Option<Item>> {
+    fn item(&self, root: Root<'_>, asked: &Path, pivot: PathBuf, rest: PathBuf) -> Result<Option<PickedPath>> {
         let find = |path: &Path, follow| match root.find(path, follow) {
             Ok(found) => Ok(Some(found)),
             Err(Errno::NOTDIR) => Ok(None),
@@ -208,7 +208,7 @@ impl Rules {
             return Ok(None);
         }
         if kind(&stat) != FileType::Symlink {
-            return self.passing(root, Item { at: own.path, asked: rest, pivot, stat, chosen: None });
+            return self.passing(root, PickedPath { at: own.path, asked: rest, pivot, stat, chosen: None });
         }
         let excluded = !self.exclude.file(asked.file_name().unwrap_or_default().as_bytes());
         if self.ignores(&own.path) {
@@ -218,7 +218,7 @@ impl Rules {
         let lost = target.as_ref().map_or_else(|| own.path.clone(), |target| target.path.clone());
         let there = target.filter(|target| !target.links.iter().any(|link| self.ignores(link)));
         let item = match there.and_then(|target| Some((target.path, target.stat?))) {
-            Some((at, stat)) => self.passing(root, Item { at, asked: rest, pivot, stat, chosen: None })?,
+            Some((at, stat)) => self.passing(root, PickedPath { at, asked: rest, pivot, stat, chosen: None })?,
             None => None,
         };
         match item {
@@ -233,7 +233,7 @@ impl Rules {
     }
 
     /// `item` with what of it passes, when anything does.
-    fn passing(&self, root: Root<'_>, item: Item) -> Result<Option<Item>> {
+    fn passing(&self, root: Root<'_>, item: PickedPath) -> Result<Option<PickedPath>> {
         if self.open {
             return Ok(Some(item));
         }
@@ -246,7 +246,7 @@ impl Rules {
         let mut chosen = HashSet::new();
         let dir = root.open_dir(&item.at).map_err(fail)?;
         let any = self.choose(dir.as_fd(), &item.at, &mut PathBuf::new(), &mut chosen).map_err(fail)?;
-        Ok((any || itself).then_some(Item { chosen: Some(chosen), ..item }))
+        Ok((any || itself).then_some(PickedPath { chosen: Some(chosen), ..item }))
     }
 
     /// Whether anything below passes.
@@ -279,7 +279,7 @@ impl Rules {
 }
 
 /// One part of a pattern.
-enum Part<'a> {
+enum PatternPart<'a> {
     Name(&'a str),
     Pattern(Glob),
     /// Any number of directories.
@@ -291,9 +291,9 @@ fn expand(root: Root<'_>, pattern: &str) -> Result<Vec<PathBuf>> {
     let mut places = vec![PathBuf::new()];
     for part in pattern.split('/').filter(|part| !part.is_empty()) {
         let part = match part {
-            "**" => Part::Directories,
-            part if has_wildcards(part) => Part::Pattern(glob(part)?),
-            part => Part::Name(part),
+            "**" => PatternPart::Directories,
+            part if has_wildcards(part) => PatternPart::Pattern(glob(part)?),
+            part => PatternPart::Name(part),
         };
         let mut next = Vec::new();
         for place in places {
@@ -304,7 +304,7 @@ fn expand(root: Root<'_>, pattern: &str) -> Result<Vec<PathBuf>> {
     Ok(places)
 }
 
-fn grow(root: Root<'_>, place: PathBuf, part: &Part<'_>, next: &mut Vec<PathBuf>) -> Result<(), Errno> {
+fn grow(root: Root<'_>, place: PathBuf, part: &PatternPart<'_>, next: &mut Vec<PathBuf>) -> Result<(), Errno> {
     let listed = |place: &Path| -> Result<Option<OwnedFd>, Errno> {
         match root.find(place, true) {
             Ok(found) if found.stat.is_some_and(|s| kind(&s) == FileType::Directory) => {
@@ -315,13 +315,13 @@ fn grow(root: Root<'_>, place: PathBuf, part: &Part<'_>, next: &mut Vec<PathBuf>
         }
     };
     match part {
-        Part::Name(name) => next.push(place.join(name)),
-        Part::Pattern(glob) => {
+        PatternPart::Name(name) => next.push(place.join(name)),
+        PatternPart::Pattern(glob) => {
             let Some(dir) = listed(&place)? else { return Ok(()) };
             let matching = names(dir.as_fd())?.into_iter().filter(|name| glob.matches(name.as_bytes()));
             next.extend(matching.map(|name| place.join(name)));
         }
-        Part::Directories => {
+        PatternPart::Directories => {
             let Some(dir) = listed(&place)? else { return Ok(()) };
             for name in names(dir.as_fd())? {
                 let is_dir = stat_at(dir.as_fd(), &name)?.is_some_and(|s| kind(&s) == FileType::Directory);
@@ -335,7 +335,13 @@ fn grow(root: Root<'_>, place: PathBuf, part: &Part<'_>, next: &mut Vec<PathBuf>
     Ok(())
 }
 
-fn apply(op: &CopyPattern, source: Root<'_>, items: Vec<Item>, target: Root<'_>, origin: Origin<'_>) -> Result<()> {
+fn apply(
+    op: &CopyPattern,
+    source: Root<'_>,
+    items: Vec<PickedPath>,
+    target: Root<'_>,
+    origin: LinkOrigin<'_>,
+) -> Result<()> {
     check_names(&op.target)?;
     let given = op.owner.as_ref().map(|owner| owner::resolve(target, owner)).transpose()?;
     let ids = given.or((!op.keep_owner).then_some(Ids::ROOT));
@@ -349,12 +355,12 @@ fn apply(op: &CopyPattern, source: Root<'_>, items: Vec<Item>, target: Root<'_>,
             let below = if is_dir { Some(&*item.asked) } else { item.asked.parent() };
             path = path.join_inside(&below.unwrap_or(Path::new("")).to_string_lossy());
         }
-        let lent_from = origin.map(|(lender, below)| {
+        let link_from = origin.map(|(link_source, below)| {
             let held = if is_dir { &*item.at } else { item.at.parent().unwrap_or(Path::new("")) };
-            (lender, below.join(held))
+            (link_source, below.join(held))
         });
-        let origin = lent_from.as_ref().map(|(lender, from)| (*lender, &**from));
-        let landing = Landing { target, path: &path, is_dir: op.target_is_dir || op.parents, origin };
+        let origin = link_from.as_ref().map(|(link_source, from)| (*link_source, &**from));
+        let destination = Destination { target, path: &path, is_dir: op.target_is_dir || op.parents, origin };
         if is_dir {
             let from = source.open_dir(&item.at).map_err(fail)?;
             if op.target_is_dir {
@@ -362,7 +368,7 @@ fn apply(op: &CopyPattern, source: Root<'_>, items: Vec<Item>, target: Root<'_>,
                 let made = &mut |new: BorrowedFd<'_>| crate::copy::chown(new, ids);
                 target.ensure_dir(inner(&op.target), made).map_err(|e| failed(e, "make", op.target.as_str()))?;
             }
-            landing.directory(&mut copier, from.as_fd(), &item.stat)?;
+            destination.directory(&mut copier, from.as_fd(), &item.stat)?;
             continue;
         }
         if op.unpack && kind(&item.stat) == FileType::RegularFile {
@@ -373,20 +379,20 @@ fn apply(op: &CopyPattern, source: Root<'_>, items: Vec<Item>, target: Root<'_>,
         }
         let (holder, name) = holder(source, &item.at).map_err(fail)?;
         let own = item.asked.file_name().unwrap_or(name).to_owned();
-        landing.file(&copier, holder.as_fd(), name, own, &item.stat)?;
+        destination.file(&copier, holder.as_fd(), name, own, &item.stat)?;
     }
     Ok(())
 }
 
 /// The directories from the pivot to an item.
-fn parents(item: &Item) -> Vec<PathBuf> {
+fn parents(item: &PickedPath) -> Vec<PathBuf> {
     let parts: Vec<_> = item.asked.parent().into_iter().flat_map(Path::components).collect();
     let normal = |part: &Component<'_>| matches!(part, Component::Normal(_));
     (1..=parts.len()).map(|end| parts[..end].iter().filter(|part| normal(part)).collect()).collect()
 }
 
 /// Makes the directories that lead to an item as they are in the source.
-fn lead(op: &CopyPattern, copier: &Copier, source: Root<'_>, item: &Item, target: Root<'_>) -> Result<()> {
+fn lead(op: &CopyPattern, copier: &Copier, source: Root<'_>, item: &PickedPath, target: Root<'_>) -> Result<()> {
     for parent in parents(item) {
         let fail = |e| failed(e, "copy", &parent);
         let to = inner(&op.target).join(&parent);

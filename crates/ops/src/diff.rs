@@ -11,7 +11,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::copy::{Copier, Target};
-use crate::lend::Origin;
+use crate::hardlink_copy::LinkOrigin;
 use crate::root::{Root, failed, kind, names, open_dir_at, permissions, stat_at};
 
 /// Copies into `to` what the directory `upper` has and `lower` has not, or has with another type, owner, permissions or
@@ -20,22 +20,22 @@ pub(crate) fn apply(
     lower: BorrowedFd<'_>,
     upper: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
-    origin: Origin<'_>,
+    origin: LinkOrigin<'_>,
 ) -> Result<()> {
-    let mut found = Found { chosen: HashSet::new(), at: PathBuf::new() };
-    found.compare(Some(lower), upper).map_err(|e| failed(e, "compare", found.at.display().to_string()))?;
+    let mut changed = ChangedPaths { chosen: HashSet::new(), at: PathBuf::new() };
+    changed.compare(Some(lower), upper).map_err(|e| failed(e, "compare", changed.at.display().to_string()))?;
     let to = Target::root(Root(to))?;
-    let mut copier = Copier { chosen: Some(found.chosen), ..Copier::new() };
-    let lent = origin.and_then(|(lender, from)| lender.at(from, Path::new(""), to.as_fd()));
-    copier.content(upper, &to, lent.as_ref())
+    let mut copier = Copier { chosen: Some(changed.chosen), ..Copier::new() };
+    let link_dir = origin.and_then(|(link_source, from)| link_source.at(from, Path::new(""), to.as_fd()));
+    copier.content(upper, &to, link_dir.as_ref())
 }
 
-struct Found {
+struct ChangedPaths {
     chosen: HashSet<PathBuf>,
     at: PathBuf,
 }
 
-impl Found {
+impl ChangedPaths {
     /// Notes what differs below; whether anything does.
     fn compare(&mut self, lower: Option<BorrowedFd<'_>>, upper: BorrowedFd<'_>) -> Result<bool, Errno> {
         let mut any = false;

@@ -127,7 +127,8 @@ fn remove_path(root: Root<'_>, pattern: &str, base: &AbsPath, what: Removal) -> 
             Removal::Directory => empty(root, &found.path).map_err(fail),
         };
     }
-    let parts = wanted.strip_prefix(base).unwrap_or_default().split('/').map(Part::new).collect::<Result<Vec<_>>>()?;
+    let parts =
+        wanted.strip_prefix(base).unwrap_or_default().split('/').map(PatternPart::new).collect::<Result<Vec<_>>>()?;
     for path in expand(root, found.path, &parts).map_err(fail)? {
         remove_at(root, &path, what).map_err(fail)?;
     }
@@ -135,27 +136,27 @@ fn remove_path(root: Root<'_>, pattern: &str, base: &AbsPath, what: Removal) -> 
 }
 
 /// A part of a path to remove.
-enum Part<'a> {
+enum PatternPart<'a> {
     Name(&'a str),
     Pattern(Glob),
 }
 
-impl<'a> Part<'a> {
+impl<'a> PatternPart<'a> {
     fn new(text: &'a str) -> Result<Self> {
-        if has_wildcards(text) { glob(text).map(Part::Pattern) } else { Ok(Part::Name(text)) }
+        if has_wildcards(text) { glob(text).map(PatternPart::Pattern) } else { Ok(PatternPart::Name(text)) }
     }
 }
 
 /// Every existing path that the pattern `parts` below `dir` names. Links in directories are followed.
-fn expand(root: Root<'_>, dir: PathBuf, parts: &[Part<'_>]) -> Result<Vec<PathBuf>, Errno> {
+fn expand(root: Root<'_>, dir: PathBuf, parts: &[PatternPart<'_>]) -> Result<Vec<PathBuf>, Errno> {
     let mut places = vec![dir];
     for (index, part) in parts.iter().enumerate() {
         let last = index + 1 == parts.len();
         let mut next = Vec::new();
         for place in places {
             let names: Vec<OsString> = match part {
-                Part::Name(name) => vec![OsString::from(name)],
-                Part::Pattern(glob) => {
+                PatternPart::Name(name) => vec![OsString::from(name)],
+                PatternPart::Pattern(glob) => {
                     let dir = root.open_dir(&place)?;
                     names(dir.as_fd())?.into_iter().filter(|name| glob.matches(name.as_bytes())).collect()
                 }

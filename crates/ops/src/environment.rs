@@ -13,7 +13,7 @@ use crate::options::{BUNDLE_TARGET, BUNDLE_VARIABLES, DEFAULT_PATH, Options};
 pub(crate) fn environment(
     exec: &ExecOp,
     secrets: &[Arc<Plaintext>],
-    granted: &[(String, String)],
+    api_env: &[(String, String)],
     options: &Options,
     bundle: bool,
 ) -> Result<Vec<(String, String)>> {
@@ -35,7 +35,7 @@ pub(crate) fn environment(
             env.set_unless_set(name, BUNDLE_TARGET);
         }
     }
-    for (name, value) in granted {
+    for (name, value) in api_env {
         env.set(name, value);
     }
     Ok(env.0)

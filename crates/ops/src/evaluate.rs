@@ -15,11 +15,11 @@ use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Label, Snapshots, WorkTree};
 
 use crate::context::OpContext;
+use crate::hardlink_copy::LinkSource;
 use crate::key::{self, Key};
-use crate::lend::Lender;
 use crate::root::{Root, failed, inner, kind};
 use crate::stats::count;
-use crate::{Ops, copy, copy_pattern, diff, edit, stack};
+use crate::{Ops, copy, copy_pattern, dedup_layers, diff, edit};
 
 impl Ops {
     /// The tree that `fs` stands for. Work is done at most once, whoever asks.
@@ -46,7 +46,7 @@ impl Ops {
     /// Boxed: it leads back to [`Ops::tree`].
     fn evaluate(self: Arc<Self>, cx: OpContext, fs: Fs) -> BoxFuture<'static, Result<Snapshot>> {
         Box::pin(async move {
-            let _in_use = self.begin();
+            let _in_use = self.mark_in_use();
             match fs.op() {
                 FsOp::Known(snapshot) => Ok(snapshot.clone()),
                 FsOp::Image(op) => self.image(&cx, op).await,
@@ -65,11 +65,11 @@ impl Ops {
                     let content = self.content(&source, &op.source, &op.filter).await?;
                     let (key, op) = (key::copy(op, &base, content), op.clone());
                     self.files(key, move |store| {
-                        let tree = stack::open(store, &source)?;
+                        let tree = dedup_layers::open(store, &source)?;
                         let label = label("Container.withDirectory", format!("copy to {}", op.target));
                         let layer = NewLayer { base: &base, label, times: true };
-                        borrowing(store, &layer, &source, |root, lender| {
-                            copy::apply(&op, Root(tree.root.as_fd()), root, lender)
+                        with_hardlinks(store, &layer, &source, |root, link_source| {
+                            copy::apply(&op, Root(tree.root.as_fd()), root, link_source)
                         })
                     })
                     .await
@@ -118,13 +118,13 @@ impl Ops {
         let key = Key::Diff { lower: contents.0, upper: contents.1 }.digest();
         let (lower, upper) = (lower.path.clone(), upper.path.clone());
         self.files(key, move |store| {
-            let (below, tree) = (stack::open(store, &below)?, stack::open(store, &above)?);
+            let (below, tree) = (dedup_layers::open(store, &below)?, dedup_layers::open(store, &above)?);
             let lower = open_dir(Root(below.root.as_fd()), &lower)?;
             let (upper, path) = found_dir(Root(tree.root.as_fd()), &upper)?;
             let label = label("Directory.diff", "what differs between two directories");
             let layer = NewLayer { base: &Snapshot::empty(), label, times: true };
-            borrowing(store, &layer, &above, |root, lender| {
-                let origin = lender.map(|lender| (lender, &*path));
+            with_hardlinks(store, &layer, &above, |root, link_source| {
+                let origin = link_source.map(|link_source| (link_source, &*path));
                 diff::apply(lower.as_fd(), upper.as_fd(), root.0, origin)
             })
         })
@@ -198,7 +198,7 @@ pub(crate) fn labelled(
     label: Label,
     work: impl FnOnce(Root<'_>) -> Result<()>,
 ) -> Result<Snapshot> {
-    finish(store, WorkTree { label, ..stack::begin(store, base)? }, |tree| work(Root(tree.root.as_fd())))
+    finish(store, WorkTree { label, ..dedup_layers::begin(store, base)? }, |tree| work(Root(tree.root.as_fd())))
 }
 
 /// A layer to be made.
@@ -214,7 +214,7 @@ pub(crate) struct NewLayer<'a> {
 
 impl NewLayer<'_> {
     fn prepare(&self, store: &dyn Snapshots) -> Result<WorkTree> {
-        let tree = stack::begin(store, self.base)?;
+        let tree = dedup_layers::begin(store, self.base)?;
         let opened = if self.times { tree.opened } else { SystemTime::UNIX_EPOCH };
         Ok(WorkTree { label: self.label.clone(), opened, ..tree })
     }
@@ -222,18 +222,18 @@ impl NewLayer<'_> {
 
 /// The tree with `layer`, which `work` fills and may take files of `source` for as they are. It is done again without when
 /// that turns out impossible.
-pub(crate) fn borrowing(
+pub(crate) fn with_hardlinks(
     store: &dyn Snapshots,
     layer: &NewLayer<'_>,
     source: &Snapshot,
-    work: impl Fn(Root<'_>, Option<&Lender>) -> Result<()>,
+    work: impl Fn(Root<'_>, Option<&LinkSource>) -> Result<()>,
 ) -> Result<Snapshot> {
     let mut crossed = false;
     let done = finish(store, layer.prepare(store)?, |tree| {
-        let lender = Lender::new(store, source, tree);
-        let done = work(Root(tree.root.as_fd()), lender.as_ref());
-        crossed = lender.as_ref().is_some_and(Lender::is_crossed);
-        tree.shares = lender.map(|lender| lender.used()).unwrap_or_default();
+        let link_source = LinkSource::new(store, source, tree);
+        let done = work(Root(tree.root.as_fd()), link_source.as_ref());
+        crossed = link_source.as_ref().is_some_and(LinkSource::must_copy);
+        tree.shares = link_source.map(|link_source| link_source.used()).unwrap_or_default();
         done
     });
     if !crossed {
@@ -257,12 +257,12 @@ fn finish(
 }
 
 fn pick(store: &dyn Snapshots, source: &Snapshot, place: &TreePath, filter: &Filter) -> Result<Snapshot> {
-    let tree = stack::open(store, source)?;
+    let tree = dedup_layers::open(store, source)?;
     let (from, path) = found_dir(Root(tree.root.as_fd()), &place.path)?;
     let label = label("Directory.filter", format!("files below {}", place.path));
     let layer = NewLayer { base: &Snapshot::empty(), label, times: place.fs.sets_times() };
-    borrowing(store, &layer, source, |root, lender| {
-        copy::as_root(from.as_fd(), filter, root.0, lender.map(|lender| (lender, &*path)))
+    with_hardlinks(store, &layer, source, |root, link_source| {
+        copy::as_root(from.as_fd(), filter, root.0, link_source.map(|link_source| (link_source, &*path)))
     })
 }
 

@@ -44,7 +44,7 @@ impl Ops {
     /// Boxed: it leads back to [`Ops::exec`] by the trees it needs.
     fn find_or_run(self: Arc<Self>, cx: OpContext, exec: Arc<ExecOp>) -> BoxFuture<'static, Result<Arc<ExecResult>>> {
         Box::pin(async move {
-            let _in_use = self.begin();
+            let _in_use = self.mark_in_use();
             if exec.args.is_empty() {
                 return Err(Fault::user("no command has been set"));
             }
@@ -76,7 +76,7 @@ impl Ops {
     ) -> Result<Arc<ExecResult>> {
         let cancel = CancellationToken::new();
         let stop = cancel.clone().drop_guard();
-        let in_use = self.begin();
+        let in_use = self.mark_in_use();
         let task = tokio::spawn(async move {
             let span = cx.events.span(Work::Exec, title(&cx, &exec));
             let run = Run(Process { ops: &self, cx: &cx, exec: &exec, events: span.emitter(), cancel: &cancel });

@@ -16,7 +16,7 @@ use crate::process::{known_secrets, title};
 use crate::read::EntryKind;
 
 /// How many files are named.
-const NAMED: usize = 12;
+const MAX_NAMED_FILES: usize = 12;
 
 impl Ops {
     /// Remembers why something ran, or did not have to, on behalf of the session of `cx`.
@@ -61,9 +61,9 @@ impl Ops {
         let gone: Vec<String> =
             gone.into_iter().filter(|name| !named.contains(name)).map(|name| format!("-{name}")).collect();
         named.extend(gone);
-        if named.len() > NAMED {
-            let more = named.len() - NAMED;
-            named.truncate(NAMED);
+        if named.len() > MAX_NAMED_FILES {
+            let more = named.len() - MAX_NAMED_FILES;
+            named.truncate(MAX_NAMED_FILES);
             named.push(format!("and {more} more"));
         }
         Ok(named)

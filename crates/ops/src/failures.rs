@@ -15,29 +15,29 @@ use rondel_ports::streams::Stream;
 
 use crate::context::OpContext;
 use crate::process::{ExitedMounts, Process, title};
-use crate::terminal::with_kind;
+use crate::terminal::with_term;
 use crate::{Ops, lock};
 
 /// How many failures of one client wait to be shown. Each holds services.
-const MAX: usize = 8;
+const MAX_FAILURES: usize = 8;
 /// How many lines of what a process wrote last are shown with its failure.
-const LINES: usize = 20;
+const MAX_OUTPUT_LINES: usize = 20;
 
 /// The failures of one client that asked to be shown them.
 pub struct Failures {
     command: Vec<String>,
-    state: Mutex<State>,
+    state: Mutex<FailureState>,
 }
 
 #[derive(Default)]
-struct State {
+struct FailureState {
     requests: usize,
-    left: Vec<Left>,
+    left: Vec<FailedExec>,
     more: usize,
 }
 
 /// What a process that failed left: everything that a further process needs to stand in its place.
-pub struct Left {
+pub struct FailedExec {
     /// What the process was.
     of: Digest,
     exec: ExecOp,
@@ -72,16 +72,16 @@ impl Failures {
         }
         let digest = exec.digest();
         let again = state.left.iter().any(|left| left.of == digest);
-        if !again && state.left.len() >= MAX {
+        if !again && state.left.len() >= MAX_FAILURES {
             state.more += 1;
         }
-        !again && state.left.len() < MAX
+        !again && state.left.len() < MAX_FAILURES
     }
 }
 
 impl FailureScope<'_> {
     /// Takes what failed processes left, in the order in which they failed, and how many more there were.
-    pub fn failed(&self) -> (Vec<Left>, usize) {
+    pub fn failed(&self) -> (Vec<FailedExec>, usize) {
         let mut state = lock(&self.0.state);
         (std::mem::take(&mut state.left), std::mem::take(&mut state.more))
     }
@@ -121,7 +121,7 @@ impl Process<'_> {
                     }
                 }
                 let cx = OpContext { failures: None, ..self.cx.clone() };
-                let left = Left { of: self.exec.digest(), exec, fault: fault.clone(), cx, _services: services };
+                let left = FailedExec { of: self.exec.digest(), exec, fault: fault.clone(), cx, _services: services };
                 lock(&failures.state).left.push(left);
                 Err(fault)
             }
@@ -136,11 +136,16 @@ impl Ops {
     ///
     /// # Errors
     /// When the command cannot be started, or the client is gone.
-    pub async fn show_left(self: &Arc<Self>, failures: &Failures, left: Left, terminal: Stream) -> Result<()> {
-        let Left { exec, fault, cx, _services, .. } = left;
+    pub async fn show_failed_exec(
+        self: &Arc<Self>,
+        failures: &Failures,
+        left: FailedExec,
+        terminal: Stream,
+    ) -> Result<()> {
+        let FailedExec { exec, fault, cx, _services, .. } = left;
         let exec = ExecOp {
             args: failures.command.clone(),
-            env: with_kind(exec.env),
+            env: with_term(exec.env),
             stdin: Stdin::Empty,
             redirect_stdout: None,
             redirect_stderr: None,
@@ -158,7 +163,7 @@ fn intro(fault: &Fault) -> String {
     if let Some(Detail::Exec(failure)) = fault.detail() {
         let said = [&failure.stderr, &failure.stdout].into_iter().find(|text| !text.trim().is_empty());
         let said: Vec<&str> = said.map_or("", |text| text.trim_end()).lines().collect();
-        lines.extend(said.iter().skip(said.len().saturating_sub(LINES)).map(|line| (*line).to_owned()));
+        lines.extend(said.iter().skip(said.len().saturating_sub(MAX_OUTPUT_LINES)).map(|line| (*line).to_owned()));
     }
     lines.push("This terminal shows what it left; when you leave it, the error is told.".to_owned());
     lines.iter().flat_map(|line| [line.as_str(), "\r\n"]).collect()

@@ -24,13 +24,18 @@ pub(crate) fn choose(dir: BorrowedFd<'_>, filter: &Filter) -> Result<Option<Hash
         return Ok(None);
     }
     let matcher = Matcher::new(filter).map_err(|e| Fault::user(e.to_string()))?;
-    let mut choice =
-        Choice { matcher, gitignore: filter.gitignore, rules: Vec::new(), chosen: HashSet::new(), at: PathBuf::new() };
-    choice.walk(dir).map_err(|e| failed(e, "filter", choice.at.display().to_string()))?;
-    Ok(Some(choice.chosen))
+    let mut walk = FilterWalk {
+        matcher,
+        gitignore: filter.gitignore,
+        rules: Vec::new(),
+        chosen: HashSet::new(),
+        at: PathBuf::new(),
+    };
+    walk.walk(dir).map_err(|e| failed(e, "filter", walk.at.display().to_string()))?;
+    Ok(Some(walk.chosen))
 }
 
-struct Choice {
+struct FilterWalk {
     matcher: Matcher,
     gitignore: bool,
     /// The rules that hold here, with the directories that hold them; the nearest is last.
@@ -39,7 +44,7 @@ struct Choice {
     at: PathBuf,
 }
 
-impl Choice {
+impl FilterWalk {
     /// Whether anything below passes.
     fn walk(&mut self, dir: BorrowedFd<'_>) -> Result<bool, Errno> {
         let outer = self.rules.len();

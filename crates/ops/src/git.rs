@@ -19,11 +19,11 @@ use crate::context::OpContext;
 use crate::evaluate::{change, open_dir};
 use crate::exec::Folder;
 use crate::key::{self, Key};
-use crate::reach::Reached;
 use crate::read::EntryKind;
 use crate::root::Root;
+use crate::service_client::ServiceHost;
 use crate::stats::count;
-use crate::{Ops, copy, stack};
+use crate::{Ops, copy, dedup_layers};
 
 /// The user name that goes with a token when none was given: servers take any.
 const TOKEN_USER: &str = "x-access-token";
@@ -45,10 +45,10 @@ impl Ops {
     /// The refs of a repository, as they are now.
     ///
     /// # Errors
-    /// When there is none, the server refuses (`Denied`), or it cannot be reached.
+    /// When there is none, the server refuses (`Denied`), or it cannot be service_host.
     pub async fn git_references(self: &Arc<Self>, cx: &OpContext, source: &GitSource) -> Result<References> {
-        let (repository, reached) = self.repository(cx, source).await?;
-        reached.during(self.ports.git.references(&repository)).await
+        let (repository, service_host) = self.repository(cx, source).await?;
+        service_host.during(self.ports.git.references(&repository)).await
     }
 
     /// The best common ancestor of two commits, none when they have none.
@@ -61,10 +61,10 @@ impl Ops {
         one: (&GitSource, &str),
         other: (&GitSource, &str),
     ) -> Result<Option<String>> {
-        let (first, first_reached) = self.repository(cx, one.0).await?;
-        let (second, second_reached) = self.repository(cx, other.0).await?;
+        let (first, first_host) = self.repository(cx, one.0).await?;
+        let (second, second_host) = self.repository(cx, other.0).await?;
         let found = self.ports.git.common_ancestor((&first, one.1), (&second, other.1));
-        first_reached.during(second_reached.during(found)).await
+        first_host.during(second_host.during(found)).await
     }
 
     /// What is not committed in the directory `place`; none when it has no work tree or nothing was committed yet.
@@ -138,7 +138,7 @@ impl Ops {
     }
 
     async fn check_out(self: &Arc<Self>, cx: &OpContext, tree: &GitTree, depth: u32, tags: bool) -> Result<Snapshot> {
-        let (repository, reached) = self.repository(cx, &tree.source).await?;
+        let (repository, service_host) = self.repository(cx, &tree.source).await?;
         let what = Checkout {
             commit: tree.commit.to_string(),
             name: tree.name.to_string(),
@@ -149,7 +149,7 @@ impl Ops {
         let folders = self.folders().await?;
         let into = folders.0.join("tree");
         std::fs::create_dir(&into).attempt(|| format!("make `{}`", into.display()))?;
-        reached.during(self.ports.git.checkout(&repository, &what, &into)).await?;
+        service_host.during(self.ports.git.checkout(&repository, &what, &into)).await?;
         self.take(folders, into).await
     }
 
@@ -171,18 +171,19 @@ impl Ops {
     }
 
     /// A repository, and what its host is for as long as somebody works with it.
-    async fn repository(self: &Arc<Self>, cx: &OpContext, source: &GitSource) -> Result<(Repository, Reached)> {
+    async fn repository(self: &Arc<Self>, cx: &OpContext, source: &GitSource) -> Result<(Repository, ServiceHost)> {
         match source {
             GitSource::Local(place) => {
                 let (git_dir, _) = self.git_dir(cx, place).await?;
                 let tree = self.tree(cx, &place.fs).await?;
-                Ok((self.local_repository(&tree, git_dir).await?, Reached::by_name()))
+                Ok((self.local_repository(&tree, git_dir).await?, ServiceHost::by_name()))
             }
             GitSource::Remote(remote) => {
-                let reached = self.reach(cx, remote.service.as_ref()).await?;
-                let credentials = Credentials { host: reached.host.clone(), ..self.credentials(cx, remote).await? };
+                let service_host = self.connect_service(cx, remote.service.as_ref()).await?;
+                let credentials =
+                    Credentials { host: service_host.host.clone(), ..self.credentials(cx, remote).await? };
                 let key = rondel_digest::of("git/access/v1", remote);
-                Ok((Repository::Remote { url: remote.url.to_string(), key, credentials }, reached))
+                Ok((Repository::Remote { url: remote.url.to_string(), key, credentials }, service_host))
             }
         }
     }
@@ -202,7 +203,13 @@ impl Ops {
             Some(socket) => Some(self.agent(cx, socket).await?),
             None => None,
         };
-        Ok(Credentials { authorization, known_hosts: known_hosts.to_string(), agent, host: None, reach: remote.reach })
+        Ok(Credentials {
+            authorization,
+            known_hosts: known_hosts.to_string(),
+            agent,
+            host: None,
+            egress: remote.egress,
+        })
     }
 
     /// A socket of this machine that leads to an agent of the client's.
@@ -264,7 +271,7 @@ impl Ops {
 /// Copies the directory `path` of a snapshot, filtered, to the folder `into`.
 fn copy_out(store: &dyn Snapshots, tree: &Snapshot, path: &AbsPath, filter: &Filter, into: &Path) -> Result<()> {
     std::fs::create_dir_all(into).attempt(|| format!("make `{}`", into.display()))?;
-    let tree = stack::open(store, tree)?;
+    let tree = dedup_layers::open(store, tree)?;
     let from = open_dir(Root(tree.root.as_fd()), path)?;
     let to = std::fs::File::open(into).attempt(|| format!("open `{}`", into.display()))?;
     copy::as_root(from.as_fd(), filter, to.as_fd(), None)

@@ -34,7 +34,7 @@ pub struct Download<'a> {
 
 /// A file as it was when it was last fetched.
 #[derive(Serialize, Deserialize)]
-struct Known {
+struct CachedDownload {
     validators: Validators,
     digest: Sha256Digest,
     snapshot: Snapshot,
@@ -75,17 +75,17 @@ impl Ops {
         };
         let known = self.known_download(key);
         let nothing = Validators::default();
-        let reached = self.reach(cx, wanted.service).await?;
+        let service_host = self.connect_service(cx, wanted.service).await?;
         let request = Request {
             url: wanted.url,
             authorization: plaintext.as_deref(),
             known: known.as_ref().map_or(&nothing, |known| &known.validators),
-            dial: reached.host.as_ref().map(|host| host.dial.clone()),
-            reach: cx.reach,
+            dial: service_host.host.as_ref().map(|host| host.dial.clone()),
+            egress: cx.egress,
         };
         let folder = Folder(self.blocking(|ops| ops.ports.snapshots.temp_dir()).await?);
         let content = folder.0.join("content");
-        let answer = reached.during(self.ports.http.fetch(request, &content, events)).await?;
+        let answer = service_host.during(self.ports.http.fetch(request, &content, events)).await?;
         let Answer::Fetched(fetched) = answer else {
             let known = known.ok_or_else(|| Fault::bug("a server said that nothing changed that was not here"))?;
             return Ok((place(known.digest, known.snapshot), false));
@@ -97,7 +97,7 @@ impl Ops {
                 keep(&*ops.ports.snapshots, &content, digest, modified)
             })
             .await?;
-        let known = Known { validators, digest, snapshot };
+        let known = CachedDownload { validators, digest, snapshot };
         if !known.validators.is_empty() {
             let bytes = serde_json::to_vec(&known)
                 .map_err(|e| Fault::bug("cannot write what is known of a download as JSON").caused_by(e))?;
@@ -107,8 +107,8 @@ impl Ops {
     }
 
     /// What was fetched last, when it is still here.
-    fn known_download(&self, key: &Digest) -> Option<Known> {
-        let known: Known = serde_json::from_slice(&self.ports.index.get(Table::Facts, key)?).ok()?;
+    fn known_download(&self, key: &Digest) -> Option<CachedDownload> {
+        let known: CachedDownload = serde_json::from_slice(&self.ports.index.get(Table::Facts, key)?).ok()?;
         self.ports.snapshots.touch_if_present(&known.snapshot).then_some(known)
     }
 }

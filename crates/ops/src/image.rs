@@ -10,26 +10,26 @@ use rondel_model::image::ImageRef;
 use rondel_model::op::{Filter, ImageOp, ImportOp, TreePath};
 use rondel_model::service::Service;
 use rondel_model::{LayerId, Platform, Snapshot};
-use rondel_ports::egress::Reach;
+use rondel_ports::egress::EgressScope;
 use rondel_ports::images::{Credentials, Images, ResolvedImage};
 use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Compression, LayerBlob};
 
 use crate::context::OpContext;
 use crate::exec::Folder;
-use crate::reach::Reached;
 use crate::read::file_path;
+use crate::service_client::ServiceHost;
 use crate::stats::count;
-use crate::{Ops, key, lock, stack};
+use crate::{Ops, dedup_layers, key, lock};
 
 /// Layers of one image that are fetched at the same time.
-const AT_ONCE: usize = 3;
+const MAX_PARALLEL_LAYERS: usize = 3;
 
 /// Credentials that are remembered for pulls to come.
 const MAX_CREDENTIALS: usize = 10_000;
 
 /// An image on its way.
-struct Pull {
+struct ImagePull {
     images: Arc<dyn Images>,
     image: ResolvedImage,
     credentials: Option<Credentials>,
@@ -37,7 +37,7 @@ struct Pull {
 
 /// An image in a registry, and how that is asked.
 #[derive(Clone)]
-pub struct AtRegistry<'a> {
+pub struct RegistryImage<'a> {
     /// The image.
     pub reference: &'a ImageRef,
     /// Who asks; none: whom the host's configuration says.
@@ -46,7 +46,7 @@ pub struct AtRegistry<'a> {
     pub service: Option<&'a Service>,
 }
 
-impl<'a> AtRegistry<'a> {
+impl<'a> RegistryImage<'a> {
     /// Where its name says, without credentials of one's own.
     pub fn named(reference: &'a ImageRef) -> Self {
         Self { reference, credentials: None, service: None }
@@ -63,7 +63,7 @@ impl Ops {
     pub async fn resolve_image(
         self: &Arc<Self>,
         cx: &OpContext,
-        wanted: &AtRegistry<'_>,
+        wanted: &RegistryImage<'_>,
         platform: &Platform,
         exact: bool,
     ) -> Result<ResolvedImage> {
@@ -74,8 +74,8 @@ impl Ops {
             self.remember_credentials(&image, wanted);
             return Ok(image);
         }
-        let reached = self.reach(cx, wanted.service).await?;
-        let images = self.images(cx, &reached);
+        let service_host = self.connect_service(cx, wanted.service).await?;
+        let images = self.images(cx, &service_host);
         let resolving = async {
             let (reference, credentials) = (wanted.reference, &wanted.credentials);
             if reference.digest.is_none()
@@ -88,22 +88,22 @@ impl Ops {
             self.remember_image(&image, platform)?;
             Ok(image)
         };
-        let image = reached.during(resolving).await?;
+        let image = service_host.during(resolving).await?;
         self.remember_credentials(&image, wanted);
         Ok(image)
     }
 
     /// The registries, or the one that a service is.
-    pub(crate) fn images(&self, cx: &OpContext, reached: &Reached) -> Arc<dyn Images> {
-        match (&reached.host, cx.reach) {
+    pub(crate) fn images(&self, cx: &OpContext, service_host: &ServiceHost) -> Arc<dyn Images> {
+        match (&service_host.host, cx.egress) {
             (Some(host), _) => self.ports.images.through(host.clone()),
-            (None, Reach::Anywhere) => self.ports.images.clone(),
-            (None, Reach::Outside) => self.ports.images.outside(),
+            (None, EgressScope::Anywhere) => self.ports.images.clone(),
+            (None, EgressScope::Outside) => self.ports.images.outside(),
         }
     }
 
     /// Layers are fetched when they are needed, with the credentials that were given last.
-    fn remember_credentials(&self, image: &ResolvedImage, wanted: &AtRegistry<'_>) {
+    fn remember_credentials(&self, image: &ResolvedImage, wanted: &RegistryImage<'_>) {
         let Some(credentials) = wanted.credentials.clone() else { return };
         let mut known = lock(&self.credentials);
         if known.len() >= MAX_CREDENTIALS {
@@ -137,7 +137,7 @@ impl Ops {
             Some(image) => image,
             None => {
                 let credentials = self.credentials_for(&op.reference, op.service.as_ref());
-                let wanted = AtRegistry { reference: &op.reference, credentials, service: op.service.as_ref() };
+                let wanted = RegistryImage { reference: &op.reference, credentials, service: op.service.as_ref() };
                 self.resolve_image(cx, &wanted, &op.platform, false).await?
             }
         };
@@ -146,14 +146,14 @@ impl Ops {
         }
         let span = cx.events.span(Work::Pull, format!("pull {}", op.reference));
         let pulled = async {
-            let reached = self.reach(cx, op.service.as_ref()).await?;
+            let service_host = self.connect_service(cx, op.service.as_ref()).await?;
             let credentials = self.credentials_for(&image.reference, op.service.as_ref());
-            let pull = Arc::new(Pull { images: self.images(cx, &reached), image, credentials });
+            let pull = Arc::new(ImagePull { images: self.images(cx, &service_host), image, credentials });
             let layers = stream::iter(0..pull.image.layers.len())
                 .map(|index| self.layer(pull.clone(), index, span.emitter().clone()))
-                .buffered(AT_ONCE)
+                .buffered(MAX_PARALLEL_LAYERS)
                 .try_collect();
-            reached.during(layers).await
+            service_host.during(layers).await
         };
         let layers: Result<Vec<LayerId>> = pulled.await;
         match layers {
@@ -174,7 +174,7 @@ impl Ops {
     }
 
     /// One layer, fetched and unpacked at most once at a time whoever asks for it under whatever name.
-    async fn layer(self: &Arc<Self>, pull: Arc<Pull>, index: usize, events: Emitter) -> Result<LayerId> {
+    async fn layer(self: &Arc<Self>, pull: Arc<ImagePull>, index: usize, events: Emitter) -> Result<LayerId> {
         let diff_id = pull.image.layers[index].diff_id;
         if let Some(layer) = self.ports.snapshots.layer_of_diff(&diff_id) {
             count(&self.stats.pulls_cached);
@@ -184,7 +184,7 @@ impl Ops {
         self.layers.retain(|other, _| *other != key);
         let ops = self.clone();
         let fetch = move || async move {
-            let Pull { images, image, credentials } = &*pull;
+            let ImagePull { images, image, credentials } = &*pull;
             let layer = &image.layers[index];
             let folder = Folder(ops.blocking(|ops| ops.ports.snapshots.temp_dir()).await?);
             let blob = folder.0.join("layer");
@@ -261,7 +261,7 @@ impl Ops {
         platform: &Platform,
         then: impl FnOnce(ResolvedImage, Vec<std::path::PathBuf>) -> Result<T>,
     ) -> Result<T> {
-        let tree = stack::open(&*self.ports.snapshots, tree)?;
+        let tree = dedup_layers::open(&*self.ports.snapshots, tree)?;
         let scratch = Folder(self.ports.snapshots.temp_dir()?);
         let (_archive, path) = file_path(&tree, &source.path)?;
         let read = self.ports.images.read_archive(&path, tag, platform, &scratch.0);

@@ -3,7 +3,7 @@
 //! IDENTITY: everything that is hashed here is listed in the types of this file. Sessions, tokens, ports, engine records,
 //! the values of volatile variables and what cache volumes hold are not among it. The names of volatile variables and the
 //! identity of cache volumes are: a call without them never gets a result that they had a part in. What is read below the
-//! root of a tree counts by the content at its path ([`crate::content`]), and not by the tree around it.
+//! root of a tree counts by the content at its path ([`crate::content_digest`]), and not by the tree around it.
 
 use rondel_digest::Digest;
 use rondel_model::exec::{MountSource, Scope, Sharing, Stdin};

@@ -6,15 +6,15 @@
 
 pub mod context;
 pub mod options;
-pub mod scrub;
+pub mod redact;
 
 mod archive;
 mod changes;
-mod content;
+mod content_digest;
 mod copy;
 mod copy_pattern;
+mod dedup_layers;
 mod diff;
-mod digest;
 mod edit;
 mod environment;
 mod evaluate;
@@ -22,28 +22,28 @@ mod exec;
 mod explain;
 mod failures;
 mod filter;
+mod gc_roots;
 mod git;
-mod held;
+mod hardlink_copy;
 mod http;
 mod image;
 mod key;
-mod lend;
+mod mountpoint_layer;
 mod mounts;
 mod output;
 mod owner;
 mod process;
 mod publish;
-mod reach;
 mod read;
-mod resolver;
+mod resolv_conf;
 mod root;
 mod search;
 mod service;
-mod skeleton;
+mod service_client;
 mod sockets;
-mod stack;
 mod stats;
 mod terminal;
+mod tree_hash;
 mod unpack;
 mod volumes;
 
@@ -55,26 +55,26 @@ use rondel_graph::Graph;
 use rondel_model::{LayerId, Snapshot};
 use rondel_ports::images::Credentials;
 
-pub use changes::patch::apply_to as apply_patch;
+pub use changes::apply_patch::apply_to as apply_patch;
 pub use changes::{Change, ChangeKind};
 pub use context::{
     BoundServices, ExecResult, JoinedNetwork, NoServices, OpContext, Ports, ScopeBinding, ScopedProcess, Scopes,
     Services,
 };
-pub use failures::{FailureScope, Failures, Left};
+pub use failures::{FailedExec, FailureScope, Failures};
+pub use gc_roots::referenced_layers;
 pub use git::Uncommitted;
-pub use held::referred;
 pub use http::Download;
-pub use image::AtRegistry;
+pub use image::RegistryImage;
 pub use options::{BUNDLES, HostTrust, Options};
 pub use process::ServiceEnvironment;
 pub use read::{Entry, EntryKind, MAX_BYTES, Stat};
 pub use search::{Match, Search, Submatch};
-pub use service::{Inside, ServiceControl};
+pub use service::{RunningContainer, ServiceControl};
 pub use stats::OpStats;
 
 /// How many results are remembered in memory, per kind; the index on disk has them all.
-const REMEMBERED: usize = 25_000;
+const MAX_CACHED: usize = 25_000;
 
 /// Evaluates work. One for the whole engine.
 pub struct Ops {
@@ -90,7 +90,7 @@ pub struct Ops {
     /// By the digest of the tar inside.
     layers: Graph<LayerId>,
     volumes: volumes::Volumes,
-    skeletons: skeleton::Skeletons,
+    mountpoint_layers: mountpoint_layer::MountpointLayers,
     /// Who resolved an image may pull it later, when its files are needed. By name and digest.
     credentials: Mutex<HashMap<Digest, Credentials>>,
 }
@@ -107,12 +107,12 @@ impl Ops {
             ports,
             options,
             stats: OpStats::default(),
-            trees: Graph::new(REMEMBERED),
-            execs: Graph::new(REMEMBERED),
-            runs: Graph::new(REMEMBERED),
-            layers: Graph::new(REMEMBERED),
+            trees: Graph::new(MAX_CACHED),
+            execs: Graph::new(MAX_CACHED),
+            runs: Graph::new(MAX_CACHED),
+            layers: Graph::new(MAX_CACHED),
             volumes: volumes::Volumes::default(),
-            skeletons: skeleton::Skeletons::default(),
+            mountpoint_layers: mountpoint_layer::MountpointLayers::default(),
             credentials: Mutex::default(),
         })
     }

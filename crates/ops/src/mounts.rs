@@ -19,33 +19,33 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::copy::plain_file;
+use crate::mountpoint_layer::Mountpoints;
 use crate::options::{BUNDLE_TARGET, BUNDLES, EXTRA_TARGET};
 use crate::owner::{self, Ids};
 use crate::root::{Root, failed, inner, kind, names};
-use crate::skeleton::Points;
 use crate::sockets::SocketFiles;
 use crate::volumes::{Claims, Volumes};
-use crate::{Ops, edit, stack};
+use crate::{Ops, dedup_layers, edit};
 
 /// The trees of one process, until they are committed or thrown away.
 pub(crate) struct Trees {
     root: WorkTree,
-    mounts: Vec<Mounted>,
+    mounts: Vec<MountedTree>,
 }
 
-struct Mounted {
+struct MountedTree {
     target: AbsPath,
     /// The path inside what holds it that is mounted at the target.
     path: AbsPath,
-    held: Held,
+    backing: MountBacking,
 }
 
 /// What is behind a mount.
-enum Held {
+enum MountBacking {
     Writable(WorkTree),
     ReadOnly(Snapshot),
     Volume(PathBuf),
-    Passing,
+    Ephemeral,
 }
 
 /// The trees, and the mounts that go into the process.
@@ -73,10 +73,10 @@ pub(crate) fn prepare(
     let empty = Snapshot::empty();
     let trust = &ops.options.trust;
     let extra = trust.extra_dir.as_deref().filter(|dir| has_content(dir));
-    let points = Points { resolver, extra: extra.is_some() };
-    let root = ops.skeletons.begin(store, inputs.first().unwrap_or(&empty), points)?;
+    let points = Mountpoints { resolver, extra: extra.is_some() };
+    let root = ops.mountpoint_layers.begin(store, inputs.first().unwrap_or(&empty), points)?;
     let mut trees = Trees { root, mounts: Vec::new() };
-    let mut preparing = Preparing {
+    let mut preparing = MountPreparation {
         store,
         volumes: &ops.volumes,
         claims,
@@ -101,7 +101,7 @@ pub(crate) fn prepare(
     }
 }
 
-struct Preparing<'a> {
+struct MountPreparation<'a> {
     store: &'a dyn Snapshots,
     volumes: &'a Volumes,
     claims: &'a Claims,
@@ -113,46 +113,47 @@ struct Preparing<'a> {
     sockets: Option<SocketFiles>,
 }
 
-impl Preparing<'_> {
+impl MountPreparation<'_> {
     fn all(&mut self, exec: &ExecOp, trees: &mut Trees) -> Result<()> {
         for mount in &exec.mounts {
             let target = &mount.target;
             let context = |fault: Fault| fault.context(format!("cannot mount `{target}`"));
             match &mount.source {
                 MountSource::Directory { path, read_only, owner, .. } => {
-                    let what = Wanted { path, owner: owner.as_ref(), read_only: *read_only, file: Some(false) };
+                    let what = TreeMount { path, owner: owner.as_ref(), read_only: *read_only, file: Some(false) };
                     self.tree(target, &what, trees).map_err(context)?;
                 }
                 MountSource::File { path, owner, .. } => {
-                    let what = Wanted { path, owner: owner.as_ref(), read_only: false, file: Some(true) };
+                    let what = TreeMount { path, owner: owner.as_ref(), read_only: false, file: Some(true) };
                     self.tree(target, &what, trees).map_err(context)?;
                 }
                 MountSource::Bind { path, read_only, .. } => {
-                    let what = Wanted { path, owner: None, read_only: *read_only, file: None };
+                    let what = TreeMount { path, owner: None, read_only: *read_only, file: None };
                     self.tree(target, &what, trees).map_err(context)?;
                 }
                 MountSource::Cache { source, sharing, read_only, .. } => {
                     let path = self.volume(source.as_ref(), *sharing).map_err(context)?;
-                    let held = File::open(&path).attempt(|| format!("open `{}`", path.display())).map_err(context)?;
-                    let mount = clone(Root(held.as_fd()), &AbsPath::root(), Some(false))?;
+                    let backing =
+                        File::open(&path).attempt(|| format!("open `{}`", path.display())).map_err(context)?;
+                    let mount = clone(Root(backing.as_fd()), &AbsPath::root(), Some(false))?;
                     self.push(target, ProcessMountSource::Detached { mount, read_only: *read_only });
-                    trees.mount(target, &AbsPath::root(), Held::Volume(path));
+                    trees.mount(target, &AbsPath::root(), MountBacking::Volume(path));
                 }
                 MountSource::Temp { size } => {
                     self.push(target, ProcessMountSource::Temp { size: *size });
-                    trees.mount(target, &AbsPath::root(), Held::Passing);
+                    trees.mount(target, &AbsPath::root(), MountBacking::Ephemeral);
                 }
                 MountSource::Secret { owner, mode, .. } => {
                     let bytes = self.secrets.next().map_or_else(Vec::new, |secret| secret.bytes().to_vec());
                     let owner = owner.as_ref().map_or_else(String::new, |owner| owner.0.to_string());
                     self.push(target, ProcessMountSource::Content { bytes, mode: *mode, owner });
-                    trees.mount(target, &AbsPath::root(), Held::Passing);
+                    trees.mount(target, &AbsPath::root(), MountBacking::Ephemeral);
                 }
                 MountSource::Socket { socket, owner } => {
                     let ids = resolve(trees, owner.as_ref())?;
                     let mount = self.socket(socket, ids).map_err(context)?;
                     self.push(target, ProcessMountSource::Detached { mount, read_only: false });
-                    trees.mount(target, &AbsPath::root(), Held::Passing);
+                    trees.mount(target, &AbsPath::root(), MountBacking::Ephemeral);
                 }
             }
         }
@@ -178,24 +179,24 @@ impl Preparing<'_> {
         clone(Root(folder.as_fd()), &AbsPath::new(&name), Some(true))
     }
 
-    fn tree(&mut self, target: &AbsPath, what: &Wanted<'_>, trees: &mut Trees) -> Result<()> {
+    fn tree(&mut self, target: &AbsPath, what: &TreeMount<'_>, trees: &mut Trees) -> Result<()> {
         let empty = Snapshot::empty();
         let snapshot = self.inputs.next().unwrap_or(&empty);
         if what.read_only && what.owner.is_none() {
-            let tree = stack::open_for_process(self.store, snapshot)?;
+            let tree = dedup_layers::open_for_process(self.store, snapshot)?;
             let mount = clone(Root(tree.root.as_fd()), what.path, what.file)?;
             self.push(target, ProcessMountSource::Detached { mount, read_only: true });
-            trees.mount(target, what.path, Held::ReadOnly(snapshot.clone()));
+            trees.mount(target, what.path, MountBacking::ReadOnly(snapshot.clone()));
             return Ok(());
         }
         let ids = resolve(trees, what.owner)?;
-        let tree = stack::begin(self.store, snapshot)?;
+        let tree = dedup_layers::begin(self.store, snapshot)?;
         let mount = match ids {
             Some(ids) => edit::own(Root(tree.root.as_fd()), what.path, ids),
             None => Ok(()),
         };
         let mount = mount.and_then(|()| clone(Root(tree.root.as_fd()), what.path, what.file));
-        trees.mount(target, what.path, Held::Writable(tree));
+        trees.mount(target, what.path, MountBacking::Writable(tree));
         self.push(target, ProcessMountSource::Detached { mount: mount?, read_only: what.read_only });
         Ok(())
     }
@@ -228,7 +229,7 @@ impl Preparing<'_> {
     }
 }
 
-struct Wanted<'a> {
+struct TreeMount<'a> {
     path: &'a AbsPath,
     owner: Option<&'a Owner>,
     read_only: bool,
@@ -279,15 +280,15 @@ fn clone(root: Root<'_>, path: &AbsPath, file: Option<bool>) -> Result<OwnedFd> 
 }
 
 impl Trees {
-    fn mount(&mut self, target: &AbsPath, path: &AbsPath, held: Held) {
-        self.mounts.push(Mounted { target: target.clone(), path: path.clone(), held });
+    fn mount(&mut self, target: &AbsPath, path: &AbsPath, backing: MountBacking) {
+        self.mounts.push(MountedTree { target: target.clone(), path: path.clone(), backing });
     }
 
     /// Throws everything away.
     pub(crate) fn discard(self, store: &dyn Snapshots) {
         store.abort(self.root);
         for mount in self.mounts {
-            if let Held::Writable(tree) = mount.held {
+            if let MountBacking::Writable(tree) = mount.backing {
                 store.abort(tree);
             }
         }
@@ -302,14 +303,14 @@ impl Trees {
         let mut result = store.commit(WorkTree { label: label.clone(), ..self.root });
         let mut mounts = BTreeMap::new();
         for mount in self.mounts {
-            match mount.held {
-                Held::Writable(tree) if result.is_err() => store.abort(tree),
-                Held::Writable(tree) => match store.commit(WorkTree { label: label.clone(), ..tree }) {
+            match mount.backing {
+                MountBacking::Writable(tree) if result.is_err() => store.abort(tree),
+                MountBacking::Writable(tree) => match store.commit(WorkTree { label: label.clone(), ..tree }) {
                     Ok(snapshot) => drop(mounts.insert(mount.target, snapshot)),
                     Err(fault) => result = Err(fault),
                 },
-                Held::ReadOnly(snapshot) => drop(mounts.insert(mount.target, snapshot)),
-                Held::Volume(_) | Held::Passing => {}
+                MountBacking::ReadOnly(snapshot) => drop(mounts.insert(mount.target, snapshot)),
+                MountBacking::Volume(_) | MountBacking::Ephemeral => {}
             }
         }
         result.map(|root| (root, mounts))
@@ -325,16 +326,16 @@ impl Trees {
             return write_in(Root(self.root.root.as_fd()), path, &mut content);
         };
         let inside = mount.path.join_inside(rest);
-        match &mount.held {
-            Held::Writable(tree) => write_in(Root(tree.root.as_fd()), &inside, &mut content),
-            Held::Volume(folder) => {
+        match &mount.backing {
+            MountBacking::Writable(tree) => write_in(Root(tree.root.as_fd()), &inside, &mut content),
+            MountBacking::Volume(folder) => {
                 let folder = File::open(folder).attempt(|| format!("open the cache volume at `{}`", mount.target))?;
                 write_in(Root(folder.as_fd()), &inside, &mut content)
             }
-            Held::ReadOnly(_) => {
+            MountBacking::ReadOnly(_) => {
                 Err(Fault::user(format!("cannot redirect output to `{path}`: `{}` is mounted read-only", mount.target)))
             }
-            Held::Passing => Ok(()),
+            MountBacking::Ephemeral => Ok(()),
         }
     }
 }

@@ -9,28 +9,28 @@ use rondel_fault::{Attempt, Result};
 use rondel_ports::process::OutputSink;
 
 use crate::lock;
-use crate::scrub::{Scrubber, Secrets};
+use crate::redact::{Redactor, Secrets};
 
 /// Bytes kept of each stream; what comes after is counted and, but for the end, forgotten.
-const KEPT: usize = 64 << 20;
+const MAX_KEPT_BYTES: usize = 64 << 20;
 
 /// Bytes of each stream in the error of a process. Compatibility: clients rely on the bound.
-const IN_ERROR: usize = 102_400;
+const MAX_ERROR_BYTES: usize = 102_400;
 
 /// Collects both streams of one process.
 #[derive(Clone)]
-pub(crate) struct Capture(Arc<Mutex<State>>);
+pub(crate) struct Capture(Arc<Mutex<CaptureState>>);
 
-struct State {
+struct CaptureState {
     events: Emitter,
-    streams: [OneStream; 2],
-    combined: Kept,
+    streams: [StreamCapture; 2],
+    combined: BoundedOutput,
 }
 
-struct OneStream {
+struct StreamCapture {
     stream: Stream,
-    scrubber: Scrubber,
-    kept: Kept,
+    redactor: Redactor,
+    kept: BoundedOutput,
     /// The beginning of a character whose rest has not come yet.
     partial: Vec<u8>,
     redirect: Option<File>,
@@ -52,15 +52,15 @@ impl Capture {
     /// Shows output on `events`; a stream with a file in `redirects` goes there too, all of it.
     pub(crate) fn new(events: Emitter, secrets: &Secrets, redirects: [Option<File>; 2]) -> Self {
         let mut redirects = redirects.into_iter();
-        let streams = [Stream::Stdout, Stream::Stderr].map(|stream| OneStream {
+        let streams = [Stream::Stdout, Stream::Stderr].map(|stream| StreamCapture {
             stream,
-            scrubber: secrets.scrubber(),
-            kept: Kept::default(),
+            redactor: secrets.redactor(),
+            kept: BoundedOutput::default(),
             partial: Vec::new(),
             redirect: redirects.next().flatten(),
             failure: None,
         });
-        Self(Arc::new(Mutex::new(State { events, streams, combined: Kept::default() })))
+        Self(Arc::new(Mutex::new(CaptureState { events, streams, combined: BoundedOutput::default() })))
     }
 
     /// Receives standard output (0) or standard error (1).
@@ -68,7 +68,7 @@ impl Capture {
         let state = self.0.clone();
         Box::new(move |piece| {
             let mut state = lock(&state);
-            let clean = state.streams[which].scrubber.push(piece);
+            let clean = state.streams[which].redactor.push(piece);
             state.take(which, &clean);
         })
     }
@@ -80,7 +80,7 @@ impl Capture {
     pub(crate) fn finish(self) -> Result<Written> {
         let mut state = lock(&self.0);
         for which in 0..2 {
-            let rest = state.streams[which].scrubber.finish();
+            let rest = state.streams[which].redactor.finish();
             state.take(which, &rest);
             let partial = std::mem::take(&mut state.streams[which].partial);
             if !partial.is_empty() {
@@ -100,7 +100,7 @@ impl Capture {
     }
 }
 
-impl State {
+impl CaptureState {
     fn take(&mut self, which: usize, clean: &[u8]) {
         if clean.is_empty() {
             return;
@@ -136,21 +136,21 @@ fn whole_characters(bytes: &[u8]) -> usize {
 
 /// The beginning of a stream, within bounds, and its end.
 #[derive(Default)]
-struct Kept {
+struct BoundedOutput {
     head: Vec<u8>,
     /// What came after the head; only its end.
     tail: Vec<u8>,
     total: u64,
 }
 
-impl Kept {
+impl BoundedOutput {
     fn push(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
-        let (first, rest) = bytes.split_at(bytes.len().min(KEPT - self.head.len()));
+        let (first, rest) = bytes.split_at(bytes.len().min(MAX_KEPT_BYTES - self.head.len()));
         self.head.extend_from_slice(first);
         self.tail.extend_from_slice(rest);
-        if self.tail.len() > 4 * IN_ERROR {
-            self.tail.drain(..self.tail.len() - IN_ERROR);
+        if self.tail.len() > 4 * MAX_ERROR_BYTES {
+            self.tail.drain(..self.tail.len() - MAX_ERROR_BYTES);
         }
     }
 
@@ -163,12 +163,12 @@ impl Kept {
         text.into()
     }
 
-    /// The last [`IN_ERROR`] bytes without white space around them; when something is missing, a
+    /// The last [`MAX_ERROR_BYTES`] bytes without white space around them; when something is missing, a
     /// marker overwrites the first of them.
     fn tail(&self) -> String {
-        let mut end = Vec::with_capacity(IN_ERROR);
-        let from_tail = &self.tail[self.tail.len().saturating_sub(IN_ERROR)..];
-        let wanted = IN_ERROR - from_tail.len();
+        let mut end = Vec::with_capacity(MAX_ERROR_BYTES);
+        let from_tail = &self.tail[self.tail.len().saturating_sub(MAX_ERROR_BYTES)..];
+        let wanted = MAX_ERROR_BYTES - from_tail.len();
         end.extend_from_slice(&self.head[self.head.len().saturating_sub(wanted)..]);
         end.extend_from_slice(from_tail);
         let omitted = self.total - end.len() as u64;
@@ -187,14 +187,14 @@ mod tests {
 
     #[test]
     fn errors_show_the_end() {
-        let mut kept = Kept::default();
+        let mut kept = BoundedOutput::default();
         kept.push(b"\n star");
         kept.push(b"t\n\n");
         assert_eq!(kept.tail(), "start");
-        kept.push(&vec![b'x'; IN_ERROR]);
+        kept.push(&vec![b'x'; MAX_ERROR_BYTES]);
         kept.push(b"end");
         let tail = kept.tail();
-        assert_eq!(tail.len(), IN_ERROR);
+        assert_eq!(tail.len(), MAX_ERROR_BYTES);
         assert!(tail.starts_with("[omitting 12 bytes]...xxx"), "{}", &tail[..40]);
         assert!(tail.ends_with("xend"));
     }

@@ -26,25 +26,25 @@ use crate::environment::{environment, variable};
 use crate::mounts::{self, Prepared, Trees};
 use crate::options::HOSTNAME;
 use crate::output::{Capture, Written};
-use crate::resolver::with_search;
-use crate::scrub::Secrets;
+use crate::redact::Secrets;
+use crate::resolv_conf::with_search;
 use crate::stats::count;
 use crate::volumes::{self, Claims};
 
 /// Where the limits of containers are chosen.
-const LIMITS: &str = "the section `[limits]` of the engine's configuration says how much a container may take";
+const LIMITS_HINT: &str = "the section `[limits]` of the engine's configuration says how much a container may take";
 
 /// What a process that failed may have lacked.
-const ALONE: &str = "containers reach nothing outside; `rondel engine status` says why";
+const NO_UPLINK_HINT: &str = "containers reach nothing outside; `rondel engine status` says why";
 
 /// Names the version of the API that a process wants which speaks for no module. Clients know this name.
 const VERSION_VARIABLE: &str = "_EXPERIMENTAL_DAGGER_VERSION";
 
-/// A service that dies takes its users down with it: how long after the end of a user its death still counts as the cause.
-const CAUSE: Duration = Duration::from_millis(200);
+/// A service that dies takes its users down with it: how service after the end of a user its death still counts as the cause.
+const EXIT_GRACE: Duration = Duration::from_millis(200);
 
 /// The most characters of a command line in the name of a span.
-const SHOWN: usize = 80;
+const MAX_TITLE_CHARS: usize = 80;
 
 /// One run of one process.
 pub(crate) struct Process<'a> {
@@ -55,8 +55,8 @@ pub(crate) struct Process<'a> {
     pub(crate) cancel: &'a CancellationToken,
 }
 
-/// What is different about a process that runs for long.
-pub(crate) struct Long {
+/// What is different about a process that runs for service.
+pub(crate) struct ServiceProcess {
     /// Its host name.
     pub(crate) hostname: String,
     /// The engine's side of it.
@@ -65,19 +65,19 @@ pub(crate) struct Long {
     pub(crate) environment: oneshot::Sender<ServiceEnvironment>,
 }
 
-/// What a process that runs for long has around it.
+/// What a process that runs for service has around it.
 #[derive(Clone)]
 pub struct ServiceEnvironment {
     /// Its network.
     pub network: Network,
     /// The variables by which it finds the API; none when it has no access.
-    pub granted: Vec<(String, String)>,
+    pub api_env: Vec<(String, String)>,
 }
 
 /// How a process differs from one that is only waited for.
-pub(crate) enum Special {
-    /// It runs for long.
-    Long(Long),
+pub(crate) enum ProcessMode {
+    /// It runs for service.
+    Service(ServiceProcess),
     /// It runs on a terminal.
     Terminal(ProcessTerminal),
 }
@@ -123,9 +123,9 @@ impl Finished {
         }
         let mut fault = Fault::exec(message, failure);
         if matches!(self.limit, Some(Limit::Memory(_) | Limit::Processes(_))) {
-            fault = fault.with_hint(LIMITS);
+            fault = fault.with_hint(LIMITS_HINT);
         }
-        if self.alone { fault.with_hint(ALONE) } else { fault }
+        if self.alone { fault.with_hint(NO_UPLINK_HINT) } else { fault }
     }
 
     /// What an error tells of it.
@@ -164,9 +164,9 @@ impl Process<'_> {
         &self,
         inputs: Vec<Snapshot>,
         redirects: [Option<File>; 2],
-        special: Option<Special>,
+        mode: Option<ProcessMode>,
     ) -> Result<Finished> {
-        match self.attempt(inputs, redirects, special).await? {
+        match self.attempt(inputs, redirects, mode).await? {
             Ok(finished) => Ok(finished),
             Err(Unfinished { fault, rest }) => self.discard(rest.trees, fault).await,
         }
@@ -177,7 +177,7 @@ impl Process<'_> {
         &self,
         inputs: Vec<Snapshot>,
         redirects: [Option<File>; 2],
-        special: Option<Special>,
+        mode: Option<ProcessMode>,
     ) -> Result<Result<Finished, Unfinished>> {
         let platform = &self.exec.platform;
         if platform.os != Platform::native().os {
@@ -196,8 +196,8 @@ impl Process<'_> {
         let mut network = self.network().await?;
         let alone = network.address.is_none() && !self.exec.offline && !self.exec.host_network;
         // ORDER: dropped after the network: a process with every capability may have changed the namespace, and one that listens
-        // is known under its address for a while. No other process is given it as long as there is a handle of it.
-        let is_service = matches!(special, Some(Special::Long(_)));
+        // is known under its address for a while. No other process is given it as service as there is a handle of it.
+        let is_service = matches!(mode, Some(ProcessMode::Service(_)));
         let _spoilt = (self.exec.insecure || is_service).then(|| network.namespace.clone());
         let joined = self.cx.services.join(self.ops, &network, services)?;
         let resolver = network.resolv_conf.take().filter(|_| !self.exec.offline);
@@ -210,8 +210,7 @@ impl Process<'_> {
         };
         let stop = self.cancel.child_token();
         let ended = {
-            let started =
-                self.start(root, mounts, bundle, network, &secret_env, &bound.hosts, &capture, special, &stop);
+            let started = self.start(root, mounts, bundle, network, &secret_env, &bound.hosts, &capture, mode, &stop);
             let mut started = std::pin::pin!(started);
             tokio::select! {
                 ended = &mut started => ended,
@@ -225,7 +224,7 @@ impl Process<'_> {
         drop((joined, sockets));
         let ended = match ended {
             Ok(exit) if !services.is_empty() && (is_service || !self.exec.expect.admits(exit.code)) => {
-                let cause = tokio::time::timeout(CAUSE, &mut bound.ended).await;
+                let cause = tokio::time::timeout(EXIT_GRACE, &mut bound.ended).await;
                 cause.map_or(Ok(exit), Err)
             }
             ended => ended.map_err(|fault| not_started(fault, platform)),
@@ -240,12 +239,12 @@ impl Process<'_> {
         })
     }
 
-    /// Runs a further command where the process runs, with the variables `granted` beside its own: how it ended.
+    /// Runs a further command where the process runs, with the variables `api_env` beside its own: how it ended.
     pub(crate) async fn enter(
         &self,
         entrance: &Entrance,
         args: Vec<String>,
-        granted: &[(String, String)],
+        api_env: &[(String, String)],
         stdin: ProcessStdin,
     ) -> Result<ExecFailure> {
         let (secret_env, secret_files) = self.plaintexts().await?;
@@ -258,7 +257,7 @@ impl Process<'_> {
             env: environment(
                 self.exec,
                 &secret_env,
-                granted,
+                api_env,
                 &self.ops.options,
                 self.ops.options.trust.is_always_given(),
             )?,
@@ -352,7 +351,7 @@ impl Process<'_> {
         secret_env: &[Arc<Plaintext>],
         hosts: &[(Ipv4Addr, String)],
         capture: &Capture,
-        special: Option<Special>,
+        mode: Option<ProcessMode>,
         stop: &CancellationToken,
     ) -> Result<Exit> {
         let ports = self.ops.ports();
@@ -371,21 +370,21 @@ impl Process<'_> {
             }
             None => None,
         };
-        let granted = binding.as_ref().map_or(&[][..], |binding| &binding.env);
+        let api_env = binding.as_ref().map_or(&[][..], |binding| &binding.env);
         let mut stdin = match &self.exec.stdin {
             Stdin::Empty => ProcessStdin::Empty,
             Stdin::Text(text) => ProcessStdin::Bytes(text.as_bytes().to_vec()),
             Stdin::File(path) => ProcessStdin::Path(path.as_str().to_owned()),
         };
-        let (hostname, control) = match special {
+        let (hostname, control) = match mode {
             None => (HOSTNAME.to_owned(), None),
-            Some(Special::Terminal(terminal)) => {
+            Some(ProcessMode::Terminal(terminal)) => {
                 stdin = ProcessStdin::Terminal(terminal);
                 (HOSTNAME.to_owned(), None)
             }
-            Some(Special::Long(Long { hostname, control, environment })) => {
+            Some(ProcessMode::Service(ServiceProcess { hostname, control, environment })) => {
                 // The receiver may be gone.
-                let _ = environment.send(ServiceEnvironment { network: network.clone(), granted: granted.to_vec() });
+                let _ = environment.send(ServiceEnvironment { network: network.clone(), api_env: api_env.to_vec() });
                 (hostname, Some(control))
             }
         };
@@ -393,7 +392,7 @@ impl Process<'_> {
             root,
             mounts,
             args: self.exec.args.clone(),
-            env: environment(self.exec, secret_env, granted, &self.ops.options, bundle)?,
+            env: environment(self.exec, secret_env, api_env, &self.ops.options, bundle)?,
             workdir: self.exec.workdir.as_str().to_owned(),
             user: self.exec.user.clone(),
             hostname,
@@ -454,8 +453,8 @@ pub(crate) fn known_secrets(cx: &OpContext, exec: &ExecOp) -> Secrets {
 /// A command line in one line, shortened.
 fn short(line: &str) -> String {
     let mut words = line.split_whitespace().collect::<Vec<_>>().join(" ");
-    if words.chars().count() > SHOWN {
-        words = words.chars().take(SHOWN - 1).chain(['…']).collect();
+    if words.chars().count() > MAX_TITLE_CHARS {
+        words = words.chars().take(MAX_TITLE_CHARS - 1).chain(['…']).collect();
     }
     format!("exec {words}")
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::Ops;
 use crate::context::OpContext;
-use crate::image::AtRegistry;
+use crate::image::RegistryImage;
 use crate::stats::count;
 
 /// When every image was made, so that equal content gives equal images.
@@ -26,7 +26,7 @@ impl Ops {
     pub async fn publish(
         self: &Arc<Self>,
         cx: &OpContext,
-        to: &AtRegistry<'_>,
+        to: &RegistryImage<'_>,
         variants: &[Container],
         compression: Option<Compression>,
         media_types: MediaTypes,
@@ -35,10 +35,10 @@ impl Ops {
         count(&self.stats.pushes);
         let span = cx.events.span(Work::Push, format!("push {}", to.reference));
         let pushed = async {
-            let reached = self.reach(cx, to.service).await?;
-            let registry = self.images(cx, &reached);
+            let service_host = self.connect_service(cx, to.service).await?;
+            let registry = self.images(cx, &service_host);
             let credentials = to.credentials.clone();
-            reached.during(registry.push(to.reference, images, media_types, credentials, span.emitter())).await
+            service_host.during(registry.push(to.reference, images, media_types, credentials, span.emitter())).await
         };
         let pushed = pushed.await;
         match &pushed {

@@ -19,7 +19,7 @@ use crate::context::OpContext;
 use crate::copy::text;
 use crate::evaluate::open_dir;
 use crate::root::{Root, failed, inner, kind, names, permissions, stat_at};
-use crate::{Ops, digest, filter, stack};
+use crate::{Ops, dedup_layers, filter, tree_hash};
 
 /// The largest file that is read into memory.
 pub const MAX_BYTES: u64 = 128 << 20;
@@ -151,12 +151,12 @@ impl Ops {
         .await
     }
 
-    /// `sha256:<hex>` of content and, unless excluded, metadata of what is at `place`; see the module `digest`.
+    /// `sha256:<hex>` of content and, unless excluded, metadata of what is at `place`; see the module `tree_hash`.
     ///
     /// # Errors
     /// When it does not exist.
     pub async fn digest(self: &Arc<Self>, cx: &OpContext, place: &TreePath, exclude_metadata: bool) -> Result<String> {
-        self.look(cx, place, move |root, path| digest::of(root, path, exclude_metadata)).await
+        self.look(cx, place, move |root, path| tree_hash::of(root, path, exclude_metadata)).await
     }
 
     /// Writes the directory at `place` to the host: merged over what is there, or (`wipe`) replacing it.
@@ -214,7 +214,7 @@ impl Ops {
         let snapshot = self.tree(cx, &place.fs).await?;
         let path = place.path.clone();
         self.blocking(move |ops| {
-            let tree = stack::open(&*ops.ports.snapshots, &snapshot)?;
+            let tree = dedup_layers::open(&*ops.ports.snapshots, &snapshot)?;
             work(Root(tree.root.as_fd()), &path)
         })
         .await

@@ -19,7 +19,7 @@ const MAX_LINKS: usize = 40;
 pub(crate) struct Root<'a>(pub(crate) BorrowedFd<'a>);
 
 /// What is at a path.
-pub(crate) struct Found {
+pub(crate) struct ResolvedPath {
     /// The path without links, relative to the root; empty for the root.
     pub(crate) path: PathBuf,
     /// Its status; none when nothing is there.
@@ -31,7 +31,7 @@ pub(crate) struct Found {
 impl Root<'_> {
     /// Where `path` is, with the links in its directories followed, and (`follow`) in its last part too. Parts that do
     /// not exist are kept as they are.
-    pub(crate) fn find(&self, path: &Path, follow: bool) -> Result<Found, Errno> {
+    pub(crate) fn find(&self, path: &Path, follow: bool) -> Result<ResolvedPath, Errno> {
         let mut pending: VecDeque<OsString> = parts(path);
         let mut at = PathBuf::new();
         let mut stat = Some(self.stat(Path::new(""))?);
@@ -64,7 +64,7 @@ impl Root<'_> {
                 stat = self.lstat(&at)?;
             }
         }
-        Ok(Found { path: at, stat, links })
+        Ok(ResolvedPath { path: at, stat, links })
     }
 
     /// The directory at a path without links, open for listing.

@@ -24,7 +24,7 @@ use crate::copy::text;
 use crate::evaluate::open_dir;
 use crate::key::Key;
 use crate::root::{Root, failed, inner, kind, names, open_dir_at, stat_at};
-use crate::{Ops, stack};
+use crate::{Ops, dedup_layers};
 
 /// The most that is kept of all matches together, in bytes.
 const MAX_TEXT: usize = 128 << 20;
@@ -137,33 +137,33 @@ fn check(path: &str) -> Result<()> {
 }
 
 fn run(ops: &Ops, snapshot: &Snapshot, path: &AbsPath, search: &Search) -> Result<Vec<Match>> {
-    let tree = stack::open(&*ops.ports.snapshots, snapshot)?;
+    let tree = dedup_layers::open(&*ops.ports.snapshots, snapshot)?;
     let root = Root(tree.root.as_fd());
-    let mut hunt = Hunt::new(search)?;
+    let mut run = SearchRun::new(search)?;
     let fail = |e| failed(e, "search", path.as_str());
     let found = root.find(inner(path), true).map_err(fail)?;
     let stat = found.stat.ok_or_else(|| fail(Errno::NOENT))?;
     if kind(&stat) != FileType::Directory {
         let holder = root.open_dir(found.path.parent().unwrap_or(Path::new(""))).map_err(fail)?;
         let (name, shown) = (found.path.file_name().unwrap_or_default(), path.file_name().unwrap_or_default());
-        hunt.file(holder.as_fd(), Path::new(name), PathBuf::from(shown))?;
-        return Ok(hunt.found);
+        run.file(holder.as_fd(), Path::new(name), PathBuf::from(shown))?;
+        return Ok(run.found);
     }
     let dir = open_dir(root, path)?;
     if search.paths.is_empty() {
-        hunt.directory(dir.as_fd(), &mut PathBuf::new())?;
+        run.directory(dir.as_fd(), &mut PathBuf::new())?;
     }
     for path in &search.paths {
-        hunt.place(Root(dir.as_fd()), path)?;
+        run.place(Root(dir.as_fd()), path)?;
     }
-    Ok(hunt.found)
+    Ok(run.found)
 }
 
-struct Hunt<'a> {
+struct SearchRun<'a> {
     search: &'a Search,
     matcher: RegexMatcher,
     searcher: Searcher,
-    globs: Option<Globs>,
+    globs: Option<GlobRules>,
     /// The rules that hold here, with the directories that hold them; the strongest is last.
     rules: Vec<(PathBuf, IgnoreFile)>,
     found: Vec<Match>,
@@ -171,13 +171,13 @@ struct Hunt<'a> {
 }
 
 /// Which files the globs pick.
-struct Globs {
+struct GlobRules {
     rules: IgnoreFile,
     /// Some glob picks; what none picks is left out.
     picks: bool,
 }
 
-impl<'a> Hunt<'a> {
+impl<'a> SearchRun<'a> {
     fn new(search: &'a Search) -> Result<Self> {
         let mut builder = RegexMatcherBuilder::new();
         builder.multi_line(true).case_insensitive(search.insensitive).fixed_strings(search.literal);
@@ -194,7 +194,7 @@ impl<'a> Hunt<'a> {
         let mut searcher = SearcherBuilder::new();
         searcher.line_number(true).multi_line(search.multiline).binary_detection(BinaryDetection::quit(0));
         searcher.heap_limit(Some(MAX_IN_MEMORY));
-        let globs = (!search.globs.is_empty()).then(|| Globs {
+        let globs = (!search.globs.is_empty()).then(|| GlobRules {
             rules: IgnoreFile::parse(search.globs.join("\n").as_bytes()),
             picks: search.globs.iter().any(|glob| !glob.starts_with('!')),
         });
@@ -255,7 +255,7 @@ impl<'a> Hunt<'a> {
 
     fn wanted(&self, path: &Path, name: &[u8], is_dir: bool) -> bool {
         if let Some(globs) = &self.globs {
-            // Globs are stronger than everything else.
+            // GlobRules are stronger than everything else.
             match globs.rules.decides(path.as_os_str().as_bytes(), is_dir) {
                 Some(picked) => return picked,
                 None if globs.picks && !is_dir => return false,
@@ -279,7 +279,7 @@ impl<'a> Hunt<'a> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(dir, name, flags, Mode::empty()).map_err(|e| failed(e, "search", &path))?;
         let limit = self.search.limit.map(|limit| limit - self.found.len());
-        let mut hits = Hits {
+        let mut sink = MatchSink {
             matcher: &self.matcher,
             path: text(&path),
             files_only: self.search.files_only,
@@ -289,11 +289,11 @@ impl<'a> Hunt<'a> {
             binary: false,
         };
         self.searcher
-            .search_file(&self.matcher, &File::from(file), &mut hits)
+            .search_file(&self.matcher, &File::from(file), &mut sink)
             .map_err(|e| Fault::user(format!("cannot search `{}`: {e}", path.display())))?;
-        if !hits.binary {
-            self.size = hits.size;
-            self.found.append(&mut hits.found);
+        if !sink.binary {
+            self.size = sink.size;
+            self.found.append(&mut sink.found);
         }
         Ok(())
     }
@@ -316,7 +316,7 @@ fn rules(dir: BorrowedFd<'_>, name: &str) -> Result<Option<IgnoreFile>, Errno> {
 }
 
 /// Takes what matches in one file.
-struct Hits<'a> {
+struct MatchSink<'a> {
     matcher: &'a RegexMatcher,
     path: String,
     files_only: bool,
@@ -326,7 +326,7 @@ struct Hits<'a> {
     binary: bool,
 }
 
-impl Sink for Hits<'_> {
+impl Sink for MatchSink<'_> {
     type Error = std::io::Error;
 
     fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> Result<bool, Self::Error> {

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::Ops;
 use crate::context::OpContext;
-use crate::process::{Long, Process, ServiceEnvironment, Special, title};
+use crate::process::{Process, ProcessMode, ServiceEnvironment, ServiceProcess, title};
 
 /// The engine's side of a service.
 pub struct ServiceControl {
@@ -28,11 +28,11 @@ pub struct ServiceControl {
 
 /// The inside of a service's container.
 #[derive(Clone)]
-pub struct Inside {
+pub struct RunningContainer {
     /// The way into it.
     pub entrance: Entrance,
     /// The variables by which its process finds the API; none when it has no access.
-    pub granted: Vec<(String, String)>,
+    pub api_env: Vec<(String, String)>,
 }
 
 impl Ops {
@@ -69,14 +69,14 @@ impl Ops {
         let span = events.span(Work::Exec, format!("service {} {}", control.hostname, title(&cx, &exec)));
         Box::pin(async move {
             let ServiceControl { hostname, process, environment, cancel } = control;
-            let long = Long { hostname, control: process, environment };
+            let service = ServiceProcess { hostname, control: process, environment };
             let process = Process { ops: &ops, cx: &cx, exec: &exec, events: span.emitter(), cancel: &cancel };
             let ended = async {
                 if exec.args.is_empty() {
                     return Err(Fault::user("no service command has been set"));
                 }
                 let inputs = try_join_all(exec.inputs().into_iter().map(|fs| ops.tree(&cx, fs))).await?;
-                let finished = process.run(inputs, [None, None], Some(Special::Long(long))).await?;
+                let finished = process.run(inputs, [None, None], Some(ProcessMode::Service(service))).await?;
                 let detail = finished.detail(&exec);
                 ops.blocking(move |ops| {
                     finished.rest.trees.discard(&*ops.ports().snapshots);

@@ -21,20 +21,20 @@ use tokio::sync::oneshot;
 use crate::Ops;
 use crate::context::OpContext;
 use crate::environment::variable;
-use crate::process::{Process, Special, title};
-use crate::service::Inside;
+use crate::process::{Process, ProcessMode, title};
+use crate::service::RunningContainer;
 
-/// How long what a process said last may take to be shown.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How service what a process said last may take to be shown.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How much is read of a terminal at a time.
-const PIECE: usize = 16 << 10;
+const READ_SIZE: usize = 16 << 10;
 /// Names the kind of a terminal to programs.
-const KIND: &str = "TERM";
+const TERM: &str = "TERM";
 /// The kind of a client's terminal, which nobody asks for.
-const USUAL_KIND: &str = "xterm-256color";
+const DEFAULT_TERM: &str = "xterm-256color";
 
 /// Why bytes flow no more.
-enum End {
+enum TerminalEnd {
     /// Nobody has the terminal of the container open any more.
     Shown,
     /// The client is gone.
@@ -42,9 +42,9 @@ enum End {
 }
 
 /// An environment that says which kind of terminal there is.
-pub(crate) fn with_kind(mut env: Vec<(String, String)>) -> Vec<(String, String)> {
-    if variable(&env, KIND).is_none() {
-        env.push((KIND.to_owned(), USUAL_KIND.to_owned()));
+pub(crate) fn with_term(mut env: Vec<(String, String)>) -> Vec<(String, String)> {
+    if variable(&env, TERM).is_none() {
+        env.push((TERM.to_owned(), DEFAULT_TERM.to_owned()));
     }
     env
 }
@@ -56,7 +56,7 @@ impl Ops {
     /// # Errors
     /// When it cannot be started, or the client is gone.
     pub async fn interact(self: &Arc<Self>, cx: &OpContext, exec: ExecOp, terminal: Stream) -> Result<i32> {
-        let exec = ExecOp { env: with_kind(exec.env), ..exec };
+        let exec = ExecOp { env: with_term(exec.env), ..exec };
         self.interact_after(cx, exec, terminal, String::new()).await
     }
 
@@ -69,7 +69,7 @@ impl Ops {
         intro: String,
     ) -> Result<i32> {
         let (ops, of, exec) = (self.clone(), cx.clone(), Arc::new(exec));
-        apart(cx, title(cx, &exec), move |events, cancel| async move {
+        in_own_task(cx, title(cx, &exec), move |events, cancel| async move {
             let process = Process { ops: &ops, cx: &of, exec: &exec, events: &events, cancel: &cancel };
             process.interact(terminal, &intro).await
         })
@@ -85,17 +85,17 @@ impl Ops {
         self: &Arc<Self>,
         cx: &OpContext,
         service: &ContainerService,
-        inside: Inside,
+        inside: RunningContainer,
         args: Vec<String>,
         terminal: Stream,
     ) -> Result<i32> {
-        let exec = ExecOp { args: args.clone(), env: with_kind(service.exec.env.clone()), ..service.exec.clone() };
+        let exec = ExecOp { args: args.clone(), env: with_term(service.exec.env.clone()), ..service.exec.clone() };
         let (ops, of, exec) = (self.clone(), cx.clone(), Arc::new(exec));
-        apart(cx, title(cx, &exec), move |events, cancel| async move {
+        in_own_task(cx, title(cx, &exec), move |events, cancel| async move {
             let process = Process { ops: &ops, cx: &of, exec: &exec, events: &events, cancel: &cancel };
             let enter = |asked| {
                 let stdin = ProcessStdin::Terminal(asked);
-                process.enter(&inside.entrance, args, &inside.granted, stdin)
+                process.enter(&inside.entrance, args, &inside.api_env, stdin)
             };
             process.on_terminal(terminal, "", enter).await.map(|ended| ended.exit_code)
         })
@@ -104,7 +104,7 @@ impl Ops {
 }
 
 /// Does `work` in a task of its own, which cleans up even when nobody waits any more.
-async fn apart<F: Future<Output = Result<i32>> + Send>(
+async fn in_own_task<F: Future<Output = Result<i32>> + Send>(
     cx: &OpContext,
     title: String,
     work: impl FnOnce(Emitter, CancellationToken) -> F + Send + 'static,
@@ -132,7 +132,7 @@ impl Process<'_> {
             return Err(Fault::user("no command has been set"));
         }
         let inputs = try_join_all(self.exec.inputs().into_iter().map(|fs| self.ops.tree(self.cx, fs))).await?;
-        let run = |asked| self.run(inputs, [None, None], Some(Special::Terminal(asked)));
+        let run = |asked| self.run(inputs, [None, None], Some(ProcessMode::Terminal(asked)));
         let finished = self.on_terminal(terminal, intro, run).await?;
         let exit_code = finished.exit_code;
         self.ops
@@ -162,12 +162,12 @@ impl Process<'_> {
         tokio::select! {
             finished = &mut run => {
                 // ORDER: what the process said last is shown before the terminal is the client's again.
-                let _ = tokio::time::timeout(LAST_WORDS, carry).await;
+                let _ = tokio::time::timeout(DRAIN_TIMEOUT, carry).await;
                 finished
             }
             end = &mut carry => match end {
-                End::Shown => run.await,
-                End::Gone => {
+                TerminalEnd::Shown => run.await,
+                TerminalEnd::Gone => {
                     self.cancel.cancel();
                     let _ = run.await;
                     Err(gone())
@@ -182,9 +182,9 @@ async fn carry(
     given: oneshot::Receiver<OwnedFd>,
     mut typed: impl AsyncRead + Unpin,
     mut shown: impl AsyncWrite + Unpin,
-) -> End {
+) -> TerminalEnd {
     let Some(master) = given.await.ok().and_then(|master| Tty::new(master).ok()) else {
-        return End::Shown;
+        return TerminalEnd::Shown;
     };
     let up = async {
         loop {
@@ -201,21 +201,21 @@ async fn carry(
         }
     };
     let down = async {
-        let mut piece = vec![0; PIECE];
+        let mut piece = vec![0; READ_SIZE];
         loop {
             let length = match master.read(&mut piece).await {
                 Ok(length) if length > 0 => length,
                 _ => break,
             };
             if shown.write_all(piece.get(..length).unwrap_or_default()).await.is_err() {
-                return End::Gone;
+                return TerminalEnd::Gone;
             }
         }
         let _ = shown.shutdown().await;
-        End::Shown
+        TerminalEnd::Shown
     };
     tokio::select! {
-        () = up => End::Gone,
+        () = up => TerminalEnd::Gone,
         end = down => end,
     }
 }

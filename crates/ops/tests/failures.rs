@@ -42,7 +42,7 @@ async fn a_person_sees_what_a_process_left() {
     assert_eq!((left.len(), more), (1, 0));
     let (mut near, far) = tokio::io::duplex(1 << 16);
     near.write_all(&Packet::Size { columns: 80, rows: 24 }.bytes()).await.unwrap();
-    w.ops.show_left(&failures, left.into_iter().next().unwrap(), Box::new(far)).await.unwrap();
+    w.ops.show_failed_exec(&failures, left.into_iter().next().unwrap(), Box::new(far)).await.unwrap();
     let mut shown = String::new();
     near.read_to_string(&mut shown).await.unwrap();
     assert!(shown.contains("exit code: 3\r\nalas\r\n"), "{shown}");

@@ -10,7 +10,7 @@ use rondel_digest::Sha256Digest;
 use rondel_model::image::ImageRef;
 use rondel_model::op::{ImageOp, ImportOp};
 use rondel_model::{Container, Fs, History, Platform};
-use rondel_ops::AtRegistry;
+use rondel_ops::RegistryImage;
 use rondel_ports::images::{MediaTypes, ResolvedImage};
 use rondel_ports::snapshots::{Compression, Snapshots};
 use serde_json::json;
@@ -52,20 +52,20 @@ async fn pulled_once() {
     let files = [("/a", "1"), ("/b", "2"), ("/c", "3"), ("/d", "4"), ("/e", "5")];
     let reference = serve(&builder, &w, &["r.example/one", "r.example/two"], &files).await;
     let platform = Platform::native();
-    let resolved = w.ops.resolve_image(&w.cx, &AtRegistry::named(&reference), &platform, true).await.unwrap();
+    let resolved = w.ops.resolve_image(&w.cx, &RegistryImage::named(&reference), &platform, true).await.unwrap();
     assert_eq!(w.images.fetched.load(Ordering::SeqCst), 0);
     assert_eq!(w.names(&image(&resolved.reference)).await, ["a", "b", "c", "d", "e"]);
     assert_eq!(w.images.fetched.load(Ordering::SeqCst), 5);
     let again = w.restarted();
-    again.ops.resolve_image(&w.cx, &AtRegistry::named(&resolved.reference), &platform, true).await.unwrap();
+    again.ops.resolve_image(&w.cx, &RegistryImage::named(&resolved.reference), &platform, true).await.unwrap();
     again.names(&image(&resolved.reference)).await;
     assert_eq!((w.images.resolved.load(Ordering::SeqCst), w.images.fetched.load(Ordering::SeqCst)), (1, 5));
     let two: ImageRef = "r.example/two".parse().unwrap();
-    let two = w.ops.resolve_image(&w.cx, &AtRegistry::named(&two), &platform, true).await.unwrap();
+    let two = w.ops.resolve_image(&w.cx, &RegistryImage::named(&two), &platform, true).await.unwrap();
     assert_eq!(w.names(&image(&two.reference)).await.len(), 5);
     assert_eq!((w.images.resolved.load(Ordering::SeqCst), w.images.fetched.load(Ordering::SeqCst)), (2, 5));
     let unknown: ImageRef = "r.example/none".parse().unwrap();
-    let fault = w.ops.resolve_image(&w.cx, &AtRegistry::named(&unknown), &platform, true).await.unwrap_err();
+    let fault = w.ops.resolve_image(&w.cx, &RegistryImage::named(&unknown), &platform, true).await.unwrap_err();
     assert!(fault.to_string().contains("not found"));
 }
 
@@ -76,7 +76,7 @@ async fn pushed_with_a_layer_per_step() {
     let target: ImageRef = "r.example/out:1".parse().unwrap();
     let push = async |container: &Container| {
         let variants = std::slice::from_ref(container);
-        w.ops.publish(&w.cx, &AtRegistry::named(&target), variants, None, MediaTypes::Oci).await.unwrap()
+        w.ops.publish(&w.cx, &RegistryImage::named(&target), variants, None, MediaTypes::Oci).await.unwrap()
     };
     let empty = push(&container).await;
     container.rootfs = w.files(&[("/a", "1"), ("/b", "2"), ("/c", "3")]);
@@ -100,7 +100,7 @@ async fn the_history_of_the_base_is_kept() {
     let mut container = Container::scratch(Platform::native());
     let configuration = async |container: &Container| -> serde_json::Value {
         let variants = std::slice::from_ref(container);
-        w.ops.publish(&w.cx, &AtRegistry::named(&target), variants, None, MediaTypes::Oci).await.unwrap();
+        w.ops.publish(&w.cx, &RegistryImage::named(&target), variants, None, MediaTypes::Oci).await.unwrap();
         serde_json::from_slice(&w.images.pushed.lock().unwrap().last().unwrap().1[0]).unwrap()
     };
     let ours = json!({"created": "1970-01-01T00:00:00Z", "created_by": "rondel"});

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
-pub use rondel_model::Reach;
+pub use rondel_model::EgressScope;
 use serde::Deserialize;
 
 /// A range of IP addresses, written as an address or in CIDR notation.

@@ -8,7 +8,7 @@ use rondel_digest::Digest;
 use rondel_fault::Result;
 
 use crate::BoxFuture;
-use crate::egress::Reach;
+use crate::egress::EgressScope;
 use crate::network::Host;
 
 /// How a server is asked. Its `Debug` shows no secret.
@@ -23,7 +23,7 @@ pub struct Credentials {
     /// The host of the address, when no name leads to it.
     pub host: Option<Host>,
     /// How far connections to other hosts may lead.
-    pub reach: Reach,
+    pub egress: EgressScope,
 }
 
 /// The socket of an SSH agent.

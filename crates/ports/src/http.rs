@@ -9,7 +9,7 @@ use rondel_fault::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::BoxFuture;
-use crate::egress::Reach;
+use crate::egress::EgressScope;
 use crate::network::Dial;
 use crate::secrets::Plaintext;
 
@@ -40,7 +40,7 @@ pub struct Request<'a> {
     /// How its host is reached, when it is none that names are found for.
     pub dial: Option<Dial>,
     /// How far the request and its redirects may lead, when names are found.
-    pub reach: Reach,
+    pub egress: EgressScope,
 }
 
 /// What a server answers.

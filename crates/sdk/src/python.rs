@@ -13,7 +13,7 @@ use rondel_model::exec::{Expect, Sharing, Stdin};
 use rondel_model::image::ImageRef;
 use rondel_model::op::{CopyOp, Edit, ExecOutput, Filter, ImageOp, TreePath};
 use rondel_model::{AbsPath, Container, ExecOp, Fs, FsOp, ImageConfig, Mount, MountSource, Platform};
-use rondel_ops::{AtRegistry, OpContext, Ops};
+use rondel_ops::{OpContext, Ops, RegistryImage};
 
 use crate::python_project::{Files, Install, Lock, Project, local_sources};
 use crate::{Sdk, Source, bindings};
@@ -144,7 +144,7 @@ async fn image(ops: &Arc<Ops>, cx: &OpContext, name: &str) -> Result<Container> 
     let platform = Platform::native();
     let reference: ImageRef =
         name.parse().map_err(|e: rondel_model::image::InvalidReference| Fault::user(e.to_string()))?;
-    let found = ops.resolve_image(cx, &AtRegistry::named(&reference), &platform, false).await?;
+    let found = ops.resolve_image(cx, &RegistryImage::named(&reference), &platform, false).await?;
     let config: serde_json::Value = serde_json::from_str(found.config.get())
         .map_err(|e| Fault::user(format!("cannot read the configuration of image `{name}`")).caused_by(e))?;
     let config: ImageConfig = match config.get("config") {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rondel_fault::{Fault, Result};
 use rondel_ops::OpContext;
 use rondel_ports::BoxFuture;
-use rondel_ports::egress::Reach;
+use rondel_ports::egress::EgressScope;
 use rondel_ports::streams::Machine;
 use rondel_query::{Caller, ResolverContext};
 
@@ -121,7 +121,7 @@ impl Client {
     /// The same client, for whom connections of the engine lead to the outside alone.
     #[must_use]
     pub fn outside(&self) -> Self {
-        Self { op_cx: OpContext { reach: Reach::Outside, ..self.op_cx.clone() }, ..self.again() }
+        Self { op_cx: OpContext { egress: EgressScope::Outside, ..self.op_cx.clone() }, ..self.again() }
     }
 
     fn again(&self) -> Self {

@@ -84,7 +84,7 @@ mod tests {
     use std::net::TcpListener;
 
     use rondel_events::Emitter;
-    use rondel_ports::egress::Reach;
+    use rondel_ports::egress::EgressScope;
     use rondel_ports::http::{Http, Request, Validators};
 
     use super::*;
@@ -114,22 +114,22 @@ mod tests {
         let egress = Egress::new(["127.0.0.2".parse().expect("an address")], Arc::new(|_| false));
         let web =
             Web::new(ProxyEnvironment { egress, ..ProxyEnvironment::default() }, Limits::default()).expect("a client");
-        let ask = async |url: String, reach: Reach| {
+        let ask = async |url: String, egress: EgressScope| {
             let folder = tempfile::tempdir().expect("a folder");
-            let request = Request { url: &url, authorization: None, known: &Validators::default(), dial: None, reach };
+            let request = Request { url: &url, authorization: None, known: &Validators::default(), dial: None, egress };
             web.fetch(request, &folder.path().join("content"), &Emitter::nowhere()).await
         };
         for host in ["127.0.0.1", "localhost", "2130706433", "[::ffff:7f00:1]"] {
-            let refused = ask(format!("http://{host}:{here}/"), Reach::Outside).await.expect_err(host);
+            let refused = ask(format!("http://{host}:{here}/"), EgressScope::Outside).await.expect_err(host);
             assert!(refused.full_message().contains("a container does not reach"), "{refused}");
             assert!(!refused.hints().is_empty(), "{refused}");
         }
         for port in [by_address, by_name] {
             let url = format!("http://127.0.0.2:{port}/");
-            let refused = ask(url.clone(), Reach::Outside).await.expect_err("is refused");
+            let refused = ask(url.clone(), EgressScope::Outside).await.expect_err("is refused");
             assert!(refused.full_message().contains("a container does not reach"), "{}", refused.full_message());
-            ask(url, Reach::Anywhere).await.expect("the user may");
+            ask(url, EgressScope::Anywhere).await.expect("the user may");
         }
-        ask(format!("http://localhost:{here}/"), Reach::Anywhere).await.expect("the user may");
+        ask(format!("http://localhost:{here}/"), EgressScope::Anywhere).await.expect("the user may");
     }
 }

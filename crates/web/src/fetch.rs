@@ -13,7 +13,7 @@ use rondel_digest::Sha256Digest;
 use rondel_events::Emitter;
 use rondel_fault::{Attempt as _, Fault, Kind, Result};
 use rondel_ports::BoxFuture;
-use rondel_ports::egress::Reach;
+use rondel_ports::egress::EgressScope;
 use rondel_ports::http::{Answer, Fetched, Http, Request, Validators};
 use rondel_ports::secrets::Plaintext;
 use sha2::Digest as _;
@@ -56,10 +56,10 @@ impl Web {
         let what = format!("fetch `{}`", shown(&url));
         let beside = into.parent().unwrap_or(Path::new("/"));
         let relay = request.dial.map(|dial| UnixRelay::open(beside, &url, dial)).transpose()?;
-        let client = match (&relay, request.reach) {
+        let client = match (&relay, request.egress) {
             (Some(relay), _) => relay.client(&self.proxy_env, self.limits)?,
-            (None, Reach::Anywhere) => self.client.clone(),
-            (None, Reach::Outside) => {
+            (None, EgressScope::Anywhere) => self.client.clone(),
+            (None, EgressScope::Outside) => {
                 check(&self.proxy_env.egress, &url).map_err(|fault| fault.context(format!("cannot {what}")))?;
                 let make = || async { egress_checked_client(&self.proxy_env, self.limits, follow) };
                 self.outside.get_or_try_init(make).await?.clone()

@@ -83,7 +83,7 @@ mod tests {
     use std::sync::Arc;
 
     use rondel_events::Emitter;
-    use rondel_ports::egress::Reach;
+    use rondel_ports::egress::EgressScope;
     use rondel_ports::http::{Answer, Http, Request, Validators};
 
     use super::*;
@@ -121,8 +121,13 @@ mod tests {
                 std::net::TcpStream::connect(("127.0.0.1", real)).attempt(|| "connect".into())
             });
             let url = format!("http://service:8080/{path}");
-            let request =
-                Request { url: &url, authorization: None, known: &nothing, dial: Some(dial), reach: Reach::Outside };
+            let request = Request {
+                url: &url,
+                authorization: None,
+                known: &nothing,
+                dial: Some(dial),
+                egress: EgressScope::Outside,
+            };
             let answer = web.fetch(request, &into, &Emitter::nowhere()).await;
             match (again, answer) {
                 (0, Ok(Answer::Fetched(_))) => assert_eq!(std::fs::read(&into).expect("is written"), b"here"),

@@ -26,7 +26,7 @@ pub use version::latest;
 /// When it is no address of a repository, or SSH is asked for and there is no agent.
 pub async fn remote(caller: &Arc<Caller>, asked: GitRemote) -> Result<GitRemote> {
     let Some(scheme) = scheme(&asked.url)? else { return guessed(caller, asked).await };
-    let GitRemote { url, access, service, reach } = asked;
+    let GitRemote { url, access, service, egress } = asked;
     let me = client(caller)?;
     let (https, ssh) = (matches!(scheme, Scheme::Http | Scheme::Https), scheme == Scheme::Ssh);
     let access = GitAccess {
@@ -35,7 +35,7 @@ pub async fn remote(caller: &Arc<Caller>, asked: GitRemote) -> Result<GitRemote>
         agent: if ssh { Some(agent(me, access.agent).await?) } else { None },
         ..access
     };
-    Ok(GitRemote { url, access, service, reach })
+    Ok(GitRemote { url, access, service, egress })
 }
 
 async fn guessed(caller: &Arc<Caller>, asked: GitRemote) -> Result<GitRemote> {
@@ -79,7 +79,7 @@ async fn agent(me: &Client, given: Option<SocketRef>) -> Result<SocketRef> {
 pub async fn known(caller: &Arc<Caller>, remote: &GitRemote) -> Result<Arc<KnownRemote>> {
     let me = client(caller)?;
     // IDENTITY: credentials are a client's own. What one address leads to depends on how far one gets.
-    let key = rondel_digest::of("git/known/v2", &(remote, remote.reach, &*me.id));
+    let key = rondel_digest::of("git/known/v2", &(remote, remote.egress, &*me.id));
     let (again, remote) = (caller.clone(), remote.clone());
     let ask = move || async move {
         let me = client(&again)?;

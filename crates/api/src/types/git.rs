@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::git::{GitAccess, GitRef, GitRemote, GitRepository, GitSource, GitTree};
-use rondel_model::{Changeset, Directory, Fs, FsOp, Platform, Reach, SecretRef, Snapshot, SocketRef, Value};
+use rondel_model::{Changeset, Directory, EgressScope, Fs, FsOp, Platform, SecretRef, Snapshot, SocketRef, Value};
 use rondel_ports::git::{Reference, is_commit};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client;
@@ -90,8 +90,8 @@ async fn repository(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome>
         None => found_service(&cx, &args, &url)?,
         given => given,
     };
-    let reach = reach::of(&args, &url)?;
-    let remote = git::remote(&cx.caller, GitRemote { url, access, service, reach }).await?;
+    let egress = reach::of(&args, &url)?;
+    let remote = git::remote(&cx.caller, GitRemote { url, access, service, egress }).await?;
     let source = GitSource::Remote(remote.into());
     let repository = GitRepository { source, discard_git_dir: !args.bool("keepGitDir")?, head: None };
     Ok(Value::object(REPOSITORY, repository).into())
@@ -143,7 +143,7 @@ fn ref_outcome(cx: &ResolverContext, found: GitRef) -> Result<Outcome> {
             if found.repository.discard_git_dir {
                 spec = spec.arg("discardGitDir", Literal::Bool(true));
             }
-            if remote.reach == Reach::Anywhere {
+            if remote.egress == EgressScope::Anywhere {
                 let seal = reach::seal(client(&cx.caller)?, &remote.url);
                 spec = spec.arg(reach::SEAL, Literal::String(seal));
             }
@@ -161,8 +161,8 @@ async fn known(_: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     if !is_commit(&commit) || !(name.starts_with("refs/") || name == commit) {
         return Err(Fault::user("the ID of a git ref is damaged"));
     }
-    let reach = reach::of(&args, &url)?;
-    let source = GitSource::Remote(GitRemote::at(url, reach).into());
+    let egress = reach::of(&args, &url)?;
+    let source = GitSource::Remote(GitRemote::at(url, egress).into());
     let repository = GitRepository { source, discard_git_dir: args.bool("discardGitDir")?, head: None };
     Ok(Value::object(REF, GitRef { repository, name, commit }).into())
 }
@@ -170,8 +170,8 @@ async fn known(_: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
 /// A repository whose `HEAD` is said: that of a module, at the commit of the module.
 async fn at_commit(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let url = args.str("url")?;
-    let reach = reach::of(&args, &url)?;
-    let remote = git::remote(&cx.caller, GitRemote::at(url, reach)).await?;
+    let egress = reach::of(&args, &url)?;
+    let remote = git::remote(&cx.caller, GitRemote::at(url, egress)).await?;
     let head = Some((args.str("name")?, args.str("commit")?));
     let repository = GitRepository { source: GitSource::Remote(remote.into()), discard_git_dir: false, head };
     Ok(Value::object(REPOSITORY, repository).into())

@@ -102,7 +102,7 @@ impl Toy {
             scopes: Arc::new(Nothing),
             services: Arc::new(NoServices),
             sockets: Arc::new(Nothing),
-            reach: rondel_ports::egress::Reach::Anywhere,
+            egress: rondel_ports::egress::EgressScope::Anywhere,
             failures: None,
         };
         let client = Arc::new_cyclic(|this| Client {

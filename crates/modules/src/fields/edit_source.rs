@@ -141,8 +141,8 @@ async fn with_updates(
             Some(name) if name.contains('@') => format!("{place}@{}", name.rsplit('@').next().unwrap_or_default()),
             _ => config.source.clone(),
         };
-        let reach = Some(Referrer::of_module(client(&cx.caller)?, source).reach(&reference));
-        let lookup = ResolveOptions { reach, ..ResolveOptions::default() };
+        let egress = Some(Referrer::of_module(client(&cx.caller)?, source).reach(&reference));
+        let lookup = ResolveOptions { egress, ..ResolveOptions::default() };
         let mut newer = modules.resolve(&cx.caller, &reference, lookup).await?.as_ref().clone();
         // The name that its dependent gives it: what was not found has none of its own.
         let own = found.found().map(|source| source.name().to_owned());

@@ -70,7 +70,7 @@ fn of(node: &Node) -> Result<&ModuleSource> {
 async fn module_source(modules: &Arc<Modules>, cx: &ResolverContext, args: &Args) -> Result<Outcome> {
     let (reference, pin) = (args.str("refString")?, args.opt_str("refPin")?.unwrap_or_default());
     let (exact, allow_missing) = (args.bool("disableFindUp")?, args.bool("allowNotExists")?);
-    let lookup = ResolveOptions { pin: &pin, exact, allow_missing, unconfigured: true, reach: None };
+    let lookup = ResolveOptions { pin: &pin, exact, allow_missing, unconfigured: true, egress: None };
     let source = modules.resolve(&cx.caller, &reference, lookup).await?;
     match args.opt_str("requireKind")? {
         Some(kind) if *kind != *source.kind.member() => {

@@ -6,7 +6,7 @@ use rondel_api::git;
 use rondel_fault::{Fault, Kind, Result};
 use rondel_model::git::{GitRemote, GitSource, GitTree};
 use rondel_model::op::TreePath;
-use rondel_model::{AbsPath, Directory, Fs, FsOp, Platform, Reach, Snapshot};
+use rondel_model::{AbsPath, Directory, EgressScope, Fs, FsOp, Platform, Snapshot};
 use rondel_ports::git::{Reference, References, is_commit};
 use rondel_query::Caller;
 use rondel_session::client;
@@ -169,8 +169,8 @@ fn pick(references: &References, root: &str, version: Option<&str>) -> Option<Re
 }
 
 /// The repository at an address, and what its server says.
-async fn asked(caller: &Arc<Caller>, url: &str, reach: Reach) -> Result<(GitRemote, References)> {
-    let remote = git::remote(caller, GitRemote::at(url, reach)).await?;
+async fn asked(caller: &Arc<Caller>, url: &str, egress: EgressScope) -> Result<(GitRemote, References)> {
+    let remote = git::remote(caller, GitRemote::at(url, egress)).await?;
     let known = git::known(caller, &remote).await?;
     let remote = GitRemote { access: known.access.clone(), ..remote };
     Ok((remote, known.references.clone()))
@@ -191,8 +191,8 @@ impl Modules {
         let doing = || format!("find the module `{reference}`");
         let parts = ReferenceParts::of(reference);
         let me = client(caller)?;
-        let reach = options.reach.unwrap_or(me.op_cx.reach);
-        let (found, root) = self.repository(caller, &parts, reach).await.map_err(|e| e.context(doing()))?;
+        let egress = options.egress.unwrap_or(me.op_cx.egress);
+        let (found, root) = self.repository(caller, &parts, egress).await.map_err(|e| e.context(doing()))?;
         let (remote, references) = found;
         let named = pick(&references.1, &root, parts.version);
         let pinned = match options.pin {
@@ -209,9 +209,9 @@ impl Modules {
         let shown = name.strip_prefix("refs/heads/").unwrap_or(&name).to_owned();
         let version = parts.version.map_or(shown, ToOwned::to_owned);
         let whole = self.files(caller, &remote, &commit).await.map_err(|e| e.context(doing()))?;
-        let seal = match reach {
-            Reach::Anywhere => rondel_api::reach::seal(me, &remote.url),
-            Reach::Outside => "".into(),
+        let seal = match egress {
+            EgressScope::Anywhere => rondel_api::reach::seal(me, &remote.url),
+            EgressScope::Outside => "".into(),
         };
         let url = remote.url.to_string();
         let origin = GitOrigin { url, clone_ref: references.0, version, name, commit, whole, seal };
@@ -224,20 +224,20 @@ impl Modules {
         &self,
         caller: &Arc<Caller>,
         parts: &ReferenceParts<'_>,
-        reach: Reach,
+        egress: EgressScope,
     ) -> Result<((GitRemote, (String, References)), String)> {
         let mut first = None;
         for (clone_ref, root) in parts.candidates() {
-            match asked(caller, &clone_ref, reach).await {
+            match asked(caller, &clone_ref, egress).await {
                 Ok((remote, references)) => return Ok(((remote, (clone_ref, references)), root)),
                 Err(fault) if matches!(fault.kind(), Kind::User | Kind::Denied) => _ = first.get_or_insert(fault),
                 Err(fault) => return Err(fault),
             }
         }
         if let Some(host) = parts.vanity_host()
-            && let Some(found) = vanity::repository(caller, host, &parts.path, reach).await?
+            && let Some(found) = vanity::repository(caller, host, &parts.path, egress).await?
         {
-            let (remote, references) = asked(caller, &found.url, reach).await?;
+            let (remote, references) = asked(caller, &found.url, egress).await?;
             let (clone_ref, root) = parts.split(found.parts);
             return Ok(((remote, (clone_ref, references)), root));
         }

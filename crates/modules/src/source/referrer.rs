@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rondel_api::reach;
 use rondel_fault::Result;
-use rondel_model::Reach;
+use rondel_model::EgressScope;
 use rondel_query::{Caller, ResolverContext};
 use rondel_session::{Client, client};
 
@@ -31,15 +31,15 @@ pub(crate) enum Referrer {
 impl Referrer {
     /// By a client, or in its files.
     pub(crate) fn of_client(me: &Client) -> Self {
-        match me.op_cx.reach {
-            Reach::Anywhere => Self::User,
-            Reach::Outside => Self::Untrusted,
+        match me.op_cx.egress {
+            EgressScope::Anywhere => Self::User,
+            EgressScope::Outside => Self::Untrusted,
         }
     }
 
     /// In the repository `git`. `None`: in a directory of the API, whose content may come from anywhere.
     pub(crate) fn in_repository(me: &Client, git: Option<&Arc<GitOrigin>>) -> Self {
-        match git.filter(|git| git.reach(me) == Reach::Anywhere) {
+        match git.filter(|git| git.reach(me) == EgressScope::Anywhere) {
             Some(git) => Self::Repository(git.clone()),
             None => Self::Untrusted,
         }
@@ -54,20 +54,20 @@ impl Referrer {
     }
 
     /// How far connections for `reference` may lead.
-    pub(crate) fn reach(&self, reference: &str) -> Reach {
+    pub(crate) fn reach(&self, reference: &str) -> EgressScope {
         match self {
-            Self::User => Reach::Anywhere,
+            Self::User => EgressScope::Anywhere,
             Self::Repository(git) if [&git.clone_ref, &git.url].map(|url| server(url)).contains(&server(reference)) => {
-                Reach::Anywhere
+                EgressScope::Anywhere
             }
-            Self::Repository(_) | Self::Untrusted => Reach::Outside,
+            Self::Repository(_) | Self::Untrusted => EgressScope::Outside,
         }
     }
 }
 
 impl GitOrigin {
     /// How far connections to the repository may lead.
-    pub(crate) fn reach(&self, me: &Client) -> Reach {
+    pub(crate) fn reach(&self, me: &Client) -> EgressScope {
         reach::sealed(me, &self.url, &self.seal)
     }
 }
@@ -81,17 +81,17 @@ pub(crate) fn restricted_to_referrer(
 ) -> Result<ResolverContext> {
     let me = client(&cx.caller)?;
     match Referrer::of_module(me, source).reach(address) {
-        Reach::Anywhere => Ok(cx.clone()),
-        Reach::Outside => Ok(ResolverContext { caller: outside(&cx.caller)?, ..cx.clone() }),
+        EgressScope::Anywhere => Ok(cx.clone()),
+        EgressScope::Outside => Ok(ResolverContext { caller: outside(&cx.caller)?, ..cx.clone() }),
     }
 }
 
 /// The caller, for whom connections lead to the outside alone.
 fn outside(caller: &Arc<Caller>) -> Result<Arc<Caller>> {
     let me = client(caller)?;
-    match me.op_cx.reach {
-        Reach::Outside => Ok(caller.clone()),
-        Reach::Anywhere => {
+    match me.op_cx.egress {
+        EgressScope::Outside => Ok(caller.clone()),
+        EgressScope::Anywhere => {
             Ok(Arc::new(with_client(caller, me.outside()).with_child_identity(caller.child_identity.clone())))
         }
     }
@@ -115,10 +115,10 @@ mod tests {
             }))
         };
         let here = named("http://127.0.0.1:3000/a/b.git", "http://127.0.0.1:3000/a/b.git");
-        let check = |named: &Referrer, reference: &str, want: Reach| {
+        let check = |named: &Referrer, reference: &str, want: EgressScope| {
             assert_eq!(named.reach(reference), want, "{reference}");
         };
-        check(&here, "http://127.0.0.1:3000/c/d.git/sub@v1", Reach::Anywhere);
+        check(&here, "http://127.0.0.1:3000/c/d.git/sub@v1", EgressScope::Anywhere);
         for other in [
             "http://127.0.0.1:3001/c.git",
             "http://127.0.0.1/c.git",
@@ -127,11 +127,11 @@ mod tests {
             "127.0.0.1:3000/c.git",
             "git@127.0.0.1:c.git",
         ] {
-            check(&here, other, Reach::Outside);
+            check(&here, other, EgressScope::Outside);
         }
         let vanity = named("https://h/r.git", "v.example/m");
-        check(&vanity, "v.example/other", Reach::Anywhere);
-        check(&vanity, "https://h/s.git", Reach::Anywhere);
+        check(&vanity, "v.example/other", EgressScope::Anywhere);
+        check(&vanity, "https://h/s.git", EgressScope::Anywhere);
         for trick in [
             "https://h\\@127.0.0.1/x",
             "https://h@127.0.0.1/x",
@@ -139,9 +139,9 @@ mod tests {
             "https://h.evil/x",
             "http://localhost/x",
         ] {
-            check(&vanity, trick, Reach::Outside);
+            check(&vanity, trick, EgressScope::Outside);
         }
-        check(&Referrer::User, "http://localhost/x", Reach::Anywhere);
-        check(&Referrer::Untrusted, "https://h/r.git", Reach::Outside);
+        check(&Referrer::User, "http://localhost/x", EgressScope::Anywhere);
+        check(&Referrer::Untrusted, "https://h/r.git", EgressScope::Outside);
     }
 }

@@ -65,11 +65,11 @@ impl Modules {
         let named = ProviderRef::sdk(reference);
         let found = match crate::source::resolve_source::locate_provider(source.name(), &named, &source.root)? {
             ReferenceLocation::Remote => {
-                let reach = Some(Referrer::of_module(me, source).reach(reference));
+                let egress = Some(Referrer::of_module(me, source).reach(reference));
                 self.in_repository(
                     caller,
                     reference,
-                    ResolveOptions { reach, ..ResolveOptions::default() },
+                    ResolveOptions { egress, ..ResolveOptions::default() },
                     SourceRequest::tool(String::new()),
                 )
                 .await

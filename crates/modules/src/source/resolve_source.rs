@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, try_join_all};
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{Edit, Filter, TreePath};
-use rondel_model::{AbsPath, Directory, Fs, FsOp, Reach};
+use rondel_model::{AbsPath, Directory, EgressScope, Fs, FsOp};
 use rondel_query::Caller;
 use rondel_session::{Client, client};
 
@@ -31,19 +31,19 @@ pub struct ResolveOptions<'a> {
     pub allow_missing: bool,
     /// A folder of the host without a configuration is a source, too: one that can be configured.
     pub unconfigured: bool,
-    /// Reach of connections. `None`: that of the caller, who names the reference.
-    pub reach: Option<Reach>,
+    /// EgressScope of connections. `None`: that of the caller, who names the reference.
+    pub egress: Option<EgressScope>,
 }
 
 impl<'a> ResolveOptions<'a> {
     /// As the configuration of a module says of its SDK or entrypoint.
     fn of(provider: &'a ProviderRef, referrer: &Referrer) -> Self {
-        Self { pin: &provider.pin, reach: Some(referrer.reach(&provider.reference)), ..Self::default() }
+        Self { pin: &provider.pin, egress: Some(referrer.reach(&provider.reference)), ..Self::default() }
     }
 
     /// As the configuration of a module says of a dependency.
     fn dependency(dependency: &'a DependencyConfig, referrer: &Referrer) -> Self {
-        Self { pin: &dependency.pin, reach: Some(referrer.reach(&dependency.source)), ..Self::default() }
+        Self { pin: &dependency.pin, egress: Some(referrer.reach(&dependency.source)), ..Self::default() }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use rondel_fault::{Kind, Result};
-use rondel_model::Reach;
+use rondel_model::EgressScope;
 use rondel_ops::{Download, OpContext};
 use rondel_query::Caller;
 use rondel_session::client;
@@ -32,10 +32,10 @@ pub(crate) async fn repository(
     caller: &Arc<Caller>,
     host: &str,
     path: &[&str],
-    reach: Reach,
+    egress: EgressScope,
 ) -> Result<Option<VanityRepository>> {
     let me = client(caller)?;
-    let op_cx = OpContext { reach, ..me.op_cx.clone() };
+    let op_cx = OpContext { egress, ..me.op_cx.clone() };
     let url = format!("https://{host}/{}?go-get=1", path.join("/"));
     let wanted = Download { url: &url, authorization: None, service: None };
     let page = match me.services.ops.download(&op_cx, &wanted).await {

@@ -14,7 +14,7 @@ use rondel_fault::{Attempt, Result};
 const MAX_BYTES: u64 = 2 << 30;
 
 /// The most bytes in one line.
-const LINE: usize = 52;
+const MAX_LINE_BYTES: usize = 52;
 
 /// The digits of git's base 85.
 const DIGITS: &[u8; 85] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
@@ -32,7 +32,7 @@ pub(super) fn literal(bytes: &[u8]) -> Result<Vec<u8>> {
 
 /// Lines of at most 52 bytes, each in base 85 behind its length.
 fn encode(bytes: &[u8], out: &mut Vec<u8>) {
-    for line in bytes.chunks(LINE) {
+    for line in bytes.chunks(MAX_LINE_BYTES) {
         let length = u8::try_from(line.len()).unwrap_or(0);
         out.push(if length <= 26 { b'A' + length - 1 } else { b'a' + length - 27 });
         for group in line.chunks(4) {

@@ -13,7 +13,7 @@ use crate::root::{failed, kind, names, open_dir_at, permissions, stat_at};
 
 /// How a path differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum DiffKind {
     /// Only the newer directory has it.
     Added,
     /// Only the older directory has it.
@@ -24,19 +24,19 @@ pub(crate) enum What {
     Mode,
 }
 
-/// A path that differs. What became something else between directory and file is removed and added.
+/// A path that differs. DiffKind became something else between directory and file is removed and added.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Difference {
+pub(crate) struct DiffEntry {
     /// Relative to both directories.
     pub(crate) path: PathBuf,
     /// Whether it is a directory.
     pub(crate) dir: bool,
     /// How it differs.
-    pub(crate) what: What,
+    pub(crate) what: DiffKind,
 }
 
-/// What differs, in the order of paths, a directory before what is in it. Owners and times do not count.
-pub(crate) fn compare(before: BorrowedFd<'_>, after: BorrowedFd<'_>) -> Result<Vec<Difference>> {
+/// DiffKind differs, in the order of paths, a directory before what is in it. Owners and times do not count.
+pub(crate) fn compare(before: BorrowedFd<'_>, after: BorrowedFd<'_>) -> Result<Vec<DiffEntry>> {
     let mut comparison = Comparison { found: Vec::new(), at: PathBuf::new() };
     comparison.both(before, after).map_err(|e| failed(e, "compare", comparison.at.display().to_string()))?;
     Ok(comparison.found)
@@ -48,13 +48,13 @@ pub(crate) fn executable(stat: &Stat) -> bool {
 }
 
 struct Comparison {
-    found: Vec<Difference>,
+    found: Vec<DiffEntry>,
     at: PathBuf,
 }
 
 impl Comparison {
-    fn note(&mut self, dir: bool, what: What) {
-        self.found.push(Difference { path: self.at.clone(), dir, what });
+    fn note(&mut self, dir: bool, what: DiffKind) {
+        self.found.push(DiffEntry { path: self.at.clone(), dir, what });
     }
 
     fn both(&mut self, before: BorrowedFd<'_>, after: BorrowedFd<'_>) -> Result<(), Errno> {
@@ -75,7 +75,7 @@ impl Comparison {
         match (stat_at(before, name)?, stat_at(after, name)?) {
             (Some(old), Some(new)) if is_dir(&old) && is_dir(&new) => {
                 if permissions(&old) != permissions(&new) {
-                    self.note(true, What::Mode);
+                    self.note(true, DiffKind::Mode);
                 }
                 if old.st_ino == new.st_ino && old.st_dev == new.st_dev {
                     return Ok(());
@@ -84,25 +84,25 @@ impl Comparison {
             }
             (Some(old), Some(new)) if !is_dir(&old) && !is_dir(&new) => {
                 if executable(&old) != executable(&new) || !same_content(before, &old, after, &new, name)? {
-                    self.note(false, What::Modified);
+                    self.note(false, DiffKind::Modified);
                 } else if permissions(&old) != permissions(&new) {
-                    self.note(false, What::Mode);
+                    self.note(false, DiffKind::Mode);
                 }
                 Ok(())
             }
             (old, new) => {
                 if let Some(old) = old {
-                    self.whole(before, name, &old, What::Removed)?;
+                    self.whole(before, name, &old, DiffKind::Removed)?;
                 }
                 match new {
-                    Some(new) => self.whole(after, name, &new, What::Added),
+                    Some(new) => self.whole(after, name, &new, DiffKind::Added),
                     None => Ok(()),
                 }
             }
         }
     }
 
-    fn whole(&mut self, holder: BorrowedFd<'_>, name: &OsStr, stat: &Stat, what: What) -> Result<(), Errno> {
+    fn whole(&mut self, holder: BorrowedFd<'_>, name: &OsStr, stat: &Stat, what: DiffKind) -> Result<(), Errno> {
         let dir = kind(stat) == FileType::Directory;
         self.note(dir, what);
         if !dir {

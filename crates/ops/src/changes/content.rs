@@ -17,7 +17,7 @@ use crate::root::{failed, kind, permissions, stat_at};
 pub(crate) const MAX_TEXT: usize = 512 << 20;
 
 /// The part of a file in which a zero byte says that it is no text.
-const PROBE: usize = 8_000;
+const BINARY_PROBE_BYTES: usize = 8_000;
 
 /// What a path holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Content {
 
 /// Whether `bytes` are text of a size that is worth comparing by lines.
 pub(crate) fn is_text(bytes: &[u8]) -> bool {
-    bytes.len() <= MAX_TEXT && !bytes[..bytes.len().min(PROBE)].contains(&0)
+    bytes.len() <= MAX_TEXT && !bytes[..bytes.len().min(BINARY_PROBE_BYTES)].contains(&0)
 }
 
 /// What is at `path` below `top`, no link followed; none when nothing or a directory is there.

@@ -71,7 +71,7 @@ pub(crate) fn counts(old: &[u8], new: &[u8]) -> (usize, usize) {
 
 /// What is done where both texts changed the same lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Favour {
+pub(crate) enum ConflictSide {
     /// Both are written, with marks around them.
     Neither,
     /// Ours.
@@ -82,7 +82,7 @@ pub(crate) enum Favour {
 
 /// A text that came of two changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Merged {
+pub(crate) struct MergedText {
     /// The text.
     pub(crate) text: Vec<u8>,
     /// Whether both changed the same lines, differently.
@@ -90,12 +90,12 @@ pub(crate) struct Merged {
 }
 
 /// `base` with the changes that led to `ours` and those that led to `theirs`.
-pub(crate) fn merge(base: &[u8], ours: &[u8], theirs: &[u8], favour: Favour) -> Merged {
-    let mut merge = Merge {
-        ours: Side { lines: lines(ours), hunks: hunks(base, ours), next: 0, shift: 0 },
-        theirs: Side { lines: lines(theirs), hunks: hunks(base, theirs), next: 0, shift: 0 },
-        out: Merged { text: Vec::new(), conflicts: false },
-        favour,
+pub(crate) fn merge(base: &[u8], ours: &[u8], theirs: &[u8], on_conflict: ConflictSide) -> MergedText {
+    let mut merge = LineMerge {
+        ours: MergeSide { lines: lines(ours), hunks: hunks(base, ours), next: 0, shift: 0 },
+        theirs: MergeSide { lines: lines(theirs), hunks: hunks(base, theirs), next: 0, shift: 0 },
+        out: MergedText { text: Vec::new(), conflicts: false },
+        on_conflict,
     };
     let base = lines(base);
     let mut at = 0;
@@ -109,7 +109,7 @@ pub(crate) fn merge(base: &[u8], ours: &[u8], theirs: &[u8], favour: Favour) -> 
 }
 
 /// One of the two changed texts.
-struct Side<'a> {
+struct MergeSide<'a> {
     lines: Vec<&'a [u8]>,
     hunks: Vec<Hunk>,
     /// The hunk that was not taken yet.
@@ -118,7 +118,7 @@ struct Side<'a> {
     shift: isize,
 }
 
-impl<'a> Side<'a> {
+impl<'a> MergeSide<'a> {
     fn peek(&self) -> Option<&Hunk> {
         self.hunks.get(self.next)
     }
@@ -136,14 +136,14 @@ impl<'a> Side<'a> {
     }
 }
 
-struct Merge<'a> {
-    ours: Side<'a>,
-    theirs: Side<'a>,
-    out: Merged,
-    favour: Favour,
+struct LineMerge<'a> {
+    ours: MergeSide<'a>,
+    theirs: MergeSide<'a>,
+    out: MergedText,
+    on_conflict: ConflictSide,
 }
 
-impl Merge<'_> {
+impl LineMerge<'_> {
     /// The next lines of the base that anybody changed. Changes that touch one another belong together.
     fn next_range(&self) -> Option<Range<usize>> {
         let starts = [&self.ours, &self.theirs].into_iter().filter_map(|side| side.peek().map(|hunk| hunk.old.start));
@@ -182,10 +182,10 @@ impl Merge<'_> {
         let (mine, other) = (&ours[head..ours.len() - tail], &theirs[head..theirs.len() - tail]);
         self.out.conflicts = true;
         self.write(&ours[..head]);
-        match self.favour {
-            Favour::Ours => self.write(mine),
-            Favour::Theirs => self.write(other),
-            Favour::Neither => {
+        match self.on_conflict {
+            ConflictSide::Ours => self.write(mine),
+            ConflictSide::Theirs => self.write(other),
+            ConflictSide::Neither => {
                 self.mark(b"<<<<<<< ours\n");
                 self.write(mine);
                 self.mark(b"=======\n");
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn two_changes_in_one() {
         let check = |base: &str, ours: &str, theirs: &str, want: Result<&str, &str>| {
-            let merged = merge(base.as_bytes(), ours.as_bytes(), theirs.as_bytes(), Favour::Neither);
+            let merged = merge(base.as_bytes(), ours.as_bytes(), theirs.as_bytes(), ConflictSide::Neither);
             let text = String::from_utf8_lossy(&merged.text).into_owned();
             let got = if merged.conflicts { Err(text) } else { Ok(text) };
             assert_eq!(got, want.map(ToOwned::to_owned).map_err(ToOwned::to_owned), "{base:?} {ours:?} {theirs:?}");
@@ -266,12 +266,12 @@ mod tests {
 
     #[test]
     fn a_side_is_favoured_only_where_both_changed() {
-        let check = |favour, want: &[u8]| {
-            let merged = merge(b"1\n2\n3\n", b"one\nours\n3\n", b"1\ntheirs\n3\nfour\n", favour);
+        let check = |on_conflict, want: &[u8]| {
+            let merged = merge(b"1\n2\n3\n", b"one\nours\n3\n", b"1\ntheirs\n3\nfour\n", on_conflict);
             assert_eq!(merged.text, want);
         };
-        check(Favour::Ours, b"one\nours\n3\nfour\n");
-        check(Favour::Theirs, b"1\ntheirs\n3\nfour\n");
+        check(ConflictSide::Ours, b"one\nours\n3\nfour\n");
+        check(ConflictSide::Theirs, b"1\ntheirs\n3\nfour\n");
     }
 
     #[test]
@@ -280,10 +280,19 @@ mod tests {
         for base in texts {
             for other in texts {
                 let (base, other) = (base.as_bytes(), other.as_bytes());
-                let favour = Favour::Neither;
-                assert_eq!(merge(base, other, base, favour), Merged { text: other.to_vec(), conflicts: false });
-                assert_eq!(merge(base, base, other, favour), Merged { text: other.to_vec(), conflicts: false });
-                assert_eq!(merge(base, other, other, favour), Merged { text: other.to_vec(), conflicts: false });
+                let on_conflict = ConflictSide::Neither;
+                assert_eq!(
+                    merge(base, other, base, on_conflict),
+                    MergedText { text: other.to_vec(), conflicts: false }
+                );
+                assert_eq!(
+                    merge(base, base, other, on_conflict),
+                    MergedText { text: other.to_vec(), conflicts: false }
+                );
+                assert_eq!(
+                    merge(base, other, other, on_conflict),
+                    MergedText { text: other.to_vec(), conflicts: false }
+                );
             }
         }
     }

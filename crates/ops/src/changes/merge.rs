@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use rondel_fault::{Fault, Result};
 use rondel_model::changes::OnConflict;
 
-use super::apply;
-use super::compare::{Difference, What, compare};
+use super::apply_diff;
+use super::compare::{DiffEntry, DiffKind, compare};
 use super::content::{self, Content};
-use super::lines::{self, Favour};
-use super::put::{self, New};
+use super::lines::{self, ConflictSide};
+use super::write_file::{self, NewFile};
 use crate::copy::Target;
 
 /// A directory before and after changes.
 #[derive(Clone, Copy)]
-pub(crate) struct Sides<'a> {
+pub(crate) struct DiffPair<'a> {
     /// The older directory.
     pub(crate) before: BorrowedFd<'a>,
     /// The newer one.
@@ -24,7 +24,7 @@ pub(crate) struct Sides<'a> {
 }
 
 /// Does both changes to `to`, which is what both were made from.
-pub(crate) fn merge(to: &Target<'_>, ours: Sides<'_>, theirs: Sides<'_>, on_conflict: OnConflict) -> Result<()> {
+pub(crate) fn merge(to: &Target<'_>, ours: DiffPair<'_>, theirs: DiffPair<'_>, on_conflict: OnConflict) -> Result<()> {
     let mut merge = Merge {
         ours,
         theirs,
@@ -39,7 +39,7 @@ pub(crate) fn merge(to: &Target<'_>, ours: Sides<'_>, theirs: Sides<'_>, on_conf
     let others = compare(theirs.before, theirs.after)?;
     for difference in &mine {
         match difference.dir {
-            true if difference.what == What::Added => drop(merge.our_dirs.insert(difference.path.clone())),
+            true if difference.what == DiffKind::Added => drop(merge.our_dirs.insert(difference.path.clone())),
             true => {}
             false => drop(merge.our_files.insert(difference.path.clone(), difference.what)),
         }
@@ -50,63 +50,67 @@ pub(crate) fn merge(to: &Target<'_>, ours: Sides<'_>, theirs: Sides<'_>, on_conf
     if !merge.conflicts.is_empty() {
         return Err(Fault::user(merge.conflicts.join("\n")));
     }
-    apply::apply(to, ours.after, mine.iter())?;
-    apply::apply(to, theirs.after, merge.taken.iter())?;
+    apply_diff::apply(to, ours.after, mine.iter())?;
+    apply_diff::apply(to, theirs.after, merge.taken.iter())?;
     // Directories that became empty only by both.
-    apply::apply(to, ours.after, mine.iter().filter(|d| d.dir && d.what == What::Removed))?;
+    apply_diff::apply(to, ours.after, mine.iter().filter(|d| d.dir && d.what == DiffKind::Removed))?;
     for (path, text, mode) in &merge.texts {
-        let owner = put::owner(to.as_fd(), path)?;
-        put::write(to.as_fd(), path, &New { bytes: text, mode: *mode, link: false, owner })?;
+        let owner = write_file::owner(to.as_fd(), path)?;
+        write_file::write(to.as_fd(), path, &NewFile { bytes: text, mode: *mode, link: false, owner })?;
     }
     Ok(())
 }
 
 struct Merge<'a> {
-    ours: Sides<'a>,
-    theirs: Sides<'a>,
+    ours: DiffPair<'a>,
+    theirs: DiffPair<'a>,
     on_conflict: OnConflict,
-    our_files: BTreeMap<PathBuf, What>,
+    our_files: BTreeMap<PathBuf, DiffKind>,
     our_dirs: BTreeSet<PathBuf>,
-    /// What of theirs is done as it is.
-    taken: Vec<Difference>,
+    /// DiffKind of theirs is done as it is.
+    taken: Vec<DiffEntry>,
     /// Texts that both changed: path, text, permissions.
     texts: Vec<(PathBuf, Vec<u8>, u32)>,
     conflicts: Vec<String>,
 }
 
 impl Merge<'_> {
-    fn take(&mut self, theirs: &Difference) -> Result<()> {
-        if theirs.what != What::Removed && self.blocked(theirs) {
+    fn take(&mut self, theirs: &DiffEntry) -> Result<()> {
+        if theirs.what != DiffKind::Removed && self.blocked(theirs) {
             self.settle(theirs, "path is a file in one changeset and a directory in the other", true);
             return Ok(());
         }
         let ours = if theirs.dir { None } else { self.our_files.get(&theirs.path).copied() };
         match (ours, theirs.what) {
-            (None, _) | (Some(What::Mode), What::Removed | What::Modified) => self.taken.push(theirs.clone()),
-            (Some(_), What::Mode) | (Some(What::Removed), What::Removed) => {}
-            (Some(What::Removed), What::Added) | (Some(What::Added), What::Removed) => self.taken.push(theirs.clone()),
-            (Some(What::Removed), What::Modified) => self.settle(theirs, MODIFIED_REMOVED, false),
-            (Some(What::Modified), What::Removed) => {
-                // What was changed stays, unless theirs wins.
+            (None, _) | (Some(DiffKind::Mode), DiffKind::Removed | DiffKind::Modified) => {
+                self.taken.push(theirs.clone())
+            }
+            (Some(_), DiffKind::Mode) | (Some(DiffKind::Removed), DiffKind::Removed) => {}
+            (Some(DiffKind::Removed), DiffKind::Added) | (Some(DiffKind::Added), DiffKind::Removed) => {
+                self.taken.push(theirs.clone())
+            }
+            (Some(DiffKind::Removed), DiffKind::Modified) => self.settle(theirs, MODIFIED_REMOVED, false),
+            (Some(DiffKind::Modified), DiffKind::Removed) => {
+                // DiffKind was changed stays, unless theirs wins.
                 if self.on_conflict != OnConflict::Mark {
                     self.settle(theirs, MODIFIED_REMOVED, false);
                 }
             }
-            (Some(What::Mode), What::Added) => self.taken.push(theirs.clone()),
-            (Some(What::Added | What::Modified), _) => self.both(theirs)?,
+            (Some(DiffKind::Mode), DiffKind::Added) => self.taken.push(theirs.clone()),
+            (Some(DiffKind::Added | DiffKind::Modified), _) => self.both(theirs)?,
         }
         Ok(())
     }
 
     /// Whether ours has a file where theirs needs a directory, or the other way round.
-    fn blocked(&self, theirs: &Difference) -> bool {
-        let is_file = |path: &Path| matches!(self.our_files.get(path), Some(What::Added | What::Modified));
+    fn blocked(&self, theirs: &DiffEntry) -> bool {
+        let is_file = |path: &Path| matches!(self.our_files.get(path), Some(DiffKind::Added | DiffKind::Modified));
         let above = theirs.path.ancestors().skip(1).any(is_file);
         above || if theirs.dir { is_file(&theirs.path) } else { self.our_dirs.contains(&theirs.path) }
     }
 
     /// Decides a conflict that has no middle; `hard` says that marking does not help either.
-    fn settle(&mut self, theirs: &Difference, why: &str, hard: bool) {
+    fn settle(&mut self, theirs: &DiffEntry, why: &str, hard: bool) {
         match self.on_conflict {
             OnConflict::Ours => {}
             OnConflict::Theirs => self.taken.push(theirs.clone()),
@@ -121,7 +125,7 @@ impl Merge<'_> {
     }
 
     /// Both added or both changed a file.
-    fn both(&mut self, theirs: &Difference) -> Result<()> {
+    fn both(&mut self, theirs: &DiffEntry) -> Result<()> {
         let path = &theirs.path;
         let (mine, other) = (content::read(self.ours.after, path)?, content::read(self.theirs.after, path)?);
         let (Some(mine), Some(other)) = (mine, other) else {
@@ -131,7 +135,7 @@ impl Merge<'_> {
         if mine.bytes() == other.bytes() && mine.git_mode() == other.git_mode() {
             return Ok(());
         }
-        let why = if theirs.what == What::Added { BOTH_ADDED } else { BOTH_MODIFIED };
+        let why = if theirs.what == DiffKind::Added { BOTH_ADDED } else { BOTH_MODIFIED };
         let base = match content::read(self.theirs.before, path)? {
             Some(base) => Some(base),
             None => content::read(self.ours.before, path)?,
@@ -148,12 +152,12 @@ impl Merge<'_> {
                     Some(Content::File { bytes, mode }) => (&bytes[..], Some(mode & 0o111)),
                     _ => (&[][..], None),
                 };
-                let favour = match self.on_conflict {
-                    OnConflict::Ours => Favour::Ours,
-                    OnConflict::Theirs => Favour::Theirs,
-                    _ => Favour::Neither,
+                let on_conflict = match self.on_conflict {
+                    OnConflict::Ours => ConflictSide::Ours,
+                    OnConflict::Theirs => ConflictSide::Theirs,
+                    _ => ConflictSide::Neither,
                 };
-                let merged = lines::merge(text, mine, other, favour);
+                let merged = lines::merge(text, mine, other, on_conflict);
                 if merged.conflicts && self.on_conflict == OnConflict::Fail {
                     self.conflict(path, why);
                 }

@@ -1,15 +1,15 @@
-//! What differs between directories: told, counted, written as a patch, done to other directories and to the host.
+//! DiffKind differs between directories: cached_changes, counted, written as a patch, done to other directories and to the host.
 
-mod apply;
+mod apply_diff;
+pub(crate) mod apply_patch;
 mod binary;
 mod compare;
 mod content;
+mod format_patch;
 mod lines;
 mod merge;
-pub(crate) mod patch;
-mod put;
 mod rename;
-mod write;
+mod write_file;
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write as _};
@@ -34,8 +34,8 @@ use crate::evaluate::{change, found_dir, open_dir};
 use crate::key::Key;
 use crate::read::open_regular;
 use crate::root::{Root, failed};
-use crate::{Ops, stack};
-use compare::{Difference, What, compare};
+use crate::{Ops, dedup_layers};
+use compare::{DiffEntry, DiffKind, compare};
 
 /// How a path changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ pub enum ChangeKind {
 /// A path that changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// Relative to the directory; that of a directory ends with a slash. What is no UTF-8 is replaced.
+    /// Relative to the directory; that of a directory ends with a slash. DiffKind is no UTF-8 is replaced.
     pub path: String,
     /// The path it had, of what was renamed.
     pub old_path: Option<String>,
@@ -72,7 +72,8 @@ impl Ops {
     /// # Errors
     /// When a directory cannot be evaluated or read.
     pub async fn changes(self: &Arc<Self>, cx: &OpContext, pair: &Pair) -> Result<Vec<Change>> {
-        self.told(cx, pair, "paths", |_, _, differences| Ok(visible(differences).map(change_of).collect())).await
+        self.cached_changes(cx, pair, "paths", |_, _, differences| Ok(visible(differences).map(change_of).collect()))
+            .await
     }
 
     /// The same with renamed files found and lines counted.
@@ -80,10 +81,10 @@ impl Ops {
     /// # Errors
     /// When a directory cannot be evaluated or read.
     pub async fn diff_stats(self: &Arc<Self>, cx: &OpContext, pair: &Pair) -> Result<Vec<Change>> {
-        self.told(cx, pair, "stats", counted).await
+        self.cached_changes(cx, pair, "stats", counted).await
     }
 
-    /// Removes on the host what was removed, and writes what was added or changed. What the older directory did not have
+    /// Removes on the host what was removed, and writes what was added or changed. DiffKind the older directory did not have
     /// stays.
     ///
     /// # Errors
@@ -99,11 +100,11 @@ impl Ops {
             .blocking(move |ops| {
                 let store = &*ops.ports.snapshots;
                 let [layer, before] = snapshots;
-                let layer = stack::open(store, &layer)?;
-                let before = Dir::open(store, &before, &pair.before.path)?;
-                let after = Dir::open(store, &after, &pair.after.path)?;
+                let layer = dedup_layers::open(store, &layer)?;
+                let before = OpenDir::open(store, &before, &pair.before.path)?;
+                let after = OpenDir::open(store, &after, &pair.after.path)?;
                 let differences = compare(before.fd(), after.fd())?;
-                let removed = differences.iter().rev().filter(|d| d.what == What::Removed);
+                let removed = differences.iter().rev().filter(|d| d.what == DiffKind::Removed);
                 let removed: Vec<PathBuf> = removed.map(|d| d.path.clone()).collect();
                 ops.ports.host.remove(&to, &removed)?;
                 ops.ports.host.export(layer.root.as_fd(), &to, false)
@@ -116,12 +117,12 @@ impl Ops {
         done
     }
 
-    async fn told(
+    async fn cached_changes(
         self: &Arc<Self>,
         cx: &OpContext,
         pair: &Pair,
         what: &'static str,
-        tell: impl FnOnce(&Dir, &Dir, &[Difference]) -> Result<Vec<Change>> + Send + 'static,
+        tell: impl FnOnce(&OpenDir, &OpenDir, &[DiffEntry]) -> Result<Vec<Change>> + Send + 'static,
     ) -> Result<Vec<Change>> {
         let (before, after) = futures_util::try_join!(self.tree(cx, &pair.before.fs), self.tree(cx, &pair.after.fs))?;
         if before == after && pair.before.path == pair.after.path {
@@ -134,22 +135,22 @@ impl Ops {
         }
         crate::stats::count(&self.stats.files_done);
         let pair = pair.clone();
-        let told = self
+        let cached_changes = self
             .blocking(move |ops| {
                 let store = &*ops.ports.snapshots;
-                let before = Dir::open(store, &before, &pair.before.path)?;
-                let after = Dir::open(store, &after, &pair.after.path)?;
+                let before = OpenDir::open(store, &before, &pair.before.path)?;
+                let after = OpenDir::open(store, &after, &pair.after.path)?;
                 let differences = compare(before.fd(), after.fd())?;
                 let mut changes = tell(&before, &after, &differences)?;
                 changes.sort_by(|a, b| a.path.cmp(&b.path));
                 Ok(changes)
             })
             .await?;
-        self.store(&key, &told)?;
-        Ok(told)
+        self.store(&key, &cached_changes)?;
+        Ok(cached_changes)
     }
 
-    /// What is at `places` of `trees`, in their order.
+    /// DiffKind is at `places` of `trees`, in their order.
     async fn contents(self: &Arc<Self>, trees: &[&Snapshot], places: &[&TreePath]) -> Result<Vec<Digest>> {
         let all = Filter::default();
         let mut contents = Vec::with_capacity(trees.len());
@@ -194,7 +195,7 @@ fn name(op: &ChangesOp) -> &'static str {
 fn evaluate(store: &dyn Snapshots, op: &ChangesOp, trees: &[Snapshot]) -> Result<Snapshot> {
     let places = op.places();
     let open = |index: usize| match (trees.get(index), places.get(index)) {
-        (Some(tree), Some(place)) => Dir::open(store, tree, &place.path),
+        (Some(tree), Some(place)) => OpenDir::open(store, tree, &place.path),
         _ => Err(Fault::bug("work on changes has too few inputs")),
     };
     let base = trees.first().cloned().unwrap_or_else(Snapshot::empty);
@@ -202,12 +203,12 @@ fn evaluate(store: &dyn Snapshots, op: &ChangesOp, trees: &[Snapshot]) -> Result
         ChangesOp::Apply { base: place, .. } => {
             let (before, after) = (open(1)?, open(2)?);
             let differences = compare(before.fd(), after.fd())?;
-            change(store, &base, |root| apply::apply(&target(root, &place.path)?, after.fd(), differences.iter()))
+            change(store, &base, |root| apply_diff::apply(&target(root, &place.path)?, after.fd(), differences.iter()))
         }
         ChangesOp::Merge { base: place, on_conflict, .. } => {
             let (a, b, c, d) = (open(1)?, open(2)?, open(3)?, open(4)?);
-            let ours = merge::Sides { before: a.fd(), after: b.fd() };
-            let theirs = merge::Sides { before: c.fd(), after: d.fd() };
+            let ours = merge::DiffPair { before: a.fd(), after: b.fd() };
+            let theirs = merge::DiffPair { before: c.fd(), after: d.fd() };
             change(store, &base, |root| merge::merge(&target(root, &place.path)?, ours, theirs, *on_conflict))
         }
         ChangesOp::Write { .. } => {
@@ -218,16 +219,16 @@ fn evaluate(store: &dyn Snapshots, op: &ChangesOp, trees: &[Snapshot]) -> Result
                 let file = rustix::fs::openat(root.0, PATCH_NAME, flags, Mode::from_raw_mode(0o644));
                 let file = file.map_err(|e| failed(e, "make", PATCH_NAME))?;
                 let mut out = BufWriter::new(File::from(file));
-                write::write(before.fd(), after.fd(), &differences, &mut out)?;
+                format_patch::write(before.fd(), after.fd(), &differences, &mut out)?;
                 out.flush().attempt(|| "write a patch".into())
             })
         }
         ChangesOp::Patch { base: place, patch } => {
             let tree = trees.get(1).ok_or_else(|| Fault::bug("there is no patch"))?;
-            let tree = stack::open(store, tree)?;
+            let tree = dedup_layers::open(store, tree)?;
             let patch = open_regular(Root(tree.root.as_fd()), &patch.path)?;
             let lines = BufReader::new(File::from(patch));
-            change(store, &base, |root| patch::apply_to(&open_dir(root, &place.path)?, lines))
+            change(store, &base, |root| apply_patch::apply_to(&open_dir(root, &place.path)?, lines))
         }
     }
 }
@@ -239,15 +240,15 @@ fn target<'a>(root: Root<'a>, path: &AbsPath) -> Result<Target<'a>> {
 }
 
 /// A directory of an opened tree.
-struct Dir {
+struct OpenDir {
     dir: OwnedFd,
     /// Keeps the mount.
     _tree: Tree,
 }
 
-impl Dir {
+impl OpenDir {
     fn open(store: &dyn Snapshots, snapshot: &Snapshot, path: &AbsPath) -> Result<Self> {
-        let tree = stack::open(store, snapshot)?;
+        let tree = dedup_layers::open(store, snapshot)?;
         let dir = open_dir(Root(tree.root.as_fd()), path)?;
         Ok(Self { dir, _tree: tree })
     }
@@ -257,26 +258,26 @@ impl Dir {
     }
 }
 
-/// What people see as changes.
-fn visible(differences: &[Difference]) -> impl Iterator<Item = &Difference> {
-    differences.iter().filter(|d| d.what != What::Mode)
+/// DiffKind people see as changes.
+fn visible(differences: &[DiffEntry]) -> impl Iterator<Item = &DiffEntry> {
+    differences.iter().filter(|d| d.what != DiffKind::Mode)
 }
 
-fn change_of(difference: &Difference) -> Change {
+fn change_of(difference: &DiffEntry) -> Change {
     let slash = if difference.dir { "/" } else { "" };
     let kind = match difference.what {
-        What::Added => ChangeKind::Added,
-        What::Removed => ChangeKind::Removed,
-        What::Modified | What::Mode => ChangeKind::Modified,
+        DiffKind::Added => ChangeKind::Added,
+        DiffKind::Removed => ChangeKind::Removed,
+        DiffKind::Modified | DiffKind::Mode => ChangeKind::Modified,
     };
     let path = format!("{}{slash}", text(&difference.path));
     Change { path, old_path: None, kind, added_lines: 0, removed_lines: 0 }
 }
 
-fn counted(before: &Dir, after: &Dir, differences: &[Difference]) -> Result<Vec<Change>> {
+fn counted(before: &OpenDir, after: &OpenDir, differences: &[DiffEntry]) -> Result<Vec<Change>> {
     let renamed = rename::find(before.fd(), after.fd(), differences)?;
     let mut changes = Vec::new();
-    for (index, difference) in differences.iter().enumerate().filter(|(_, d)| d.what != What::Mode) {
+    for (index, difference) in differences.iter().enumerate().filter(|(_, d)| d.what != DiffKind::Mode) {
         if renamed.iter().any(|(old, _)| *old == index) {
             continue;
         }
@@ -297,8 +298,8 @@ fn counted(before: &Dir, after: &Dir, differences: &[Difference]) -> Result<Vec<
     Ok(changes)
 }
 
-fn counts(old: Option<(&Dir, &PathBuf)>, new: Option<(&Dir, &PathBuf)>) -> Result<(usize, usize)> {
-    let read = |side: Option<(&Dir, &PathBuf)>| match side {
+fn counts(old: Option<(&OpenDir, &PathBuf)>, new: Option<(&OpenDir, &PathBuf)>) -> Result<(usize, usize)> {
+    let read = |side: Option<(&OpenDir, &PathBuf)>| match side {
         None => Ok(None),
         Some((dir, path)) => match content::regular(dir.fd(), path)? {
             Some((size, _)) if size > content::MAX_TEXT as u64 => Ok(Some(content::Content::Special)),

@@ -7,7 +7,7 @@ use std::path::Path;
 use rondel_digest::Digest;
 use rondel_fault::Result;
 
-use super::compare::{Difference, What};
+use super::compare::{DiffEntry, DiffKind};
 use super::content::{self, regular};
 use super::lines;
 
@@ -21,10 +21,10 @@ const MAX_BYTES: u64 = 1 << 20;
 pub(crate) fn find(
     before: BorrowedFd<'_>,
     after: BorrowedFd<'_>,
-    differences: &[Difference],
+    differences: &[DiffEntry],
 ) -> Result<Vec<(usize, usize)>> {
-    let mut removed = candidates(before, differences, What::Removed)?;
-    let mut added = candidates(after, differences, What::Added)?;
+    let mut removed = candidates(before, differences, DiffKind::Removed)?;
+    let mut added = candidates(after, differences, DiffKind::Added)?;
     let mut found = equal(before, after, differences, &mut removed, &mut added)?;
     removed.retain(|file| file.size <= MAX_BYTES);
     added.retain(|file| file.size <= MAX_BYTES);
@@ -34,16 +34,16 @@ pub(crate) fn find(
     Ok(found)
 }
 
-struct Candidate {
+struct RenameCandidate {
     index: usize,
     size: u64,
 }
 
-fn candidates(top: BorrowedFd<'_>, differences: &[Difference], what: What) -> Result<Vec<Candidate>> {
+fn candidates(top: BorrowedFd<'_>, differences: &[DiffEntry], what: DiffKind) -> Result<Vec<RenameCandidate>> {
     let mut found = Vec::new();
     for (index, difference) in differences.iter().enumerate().filter(|(_, d)| d.what == what && !d.dir) {
         if let Some((size, _)) = regular(top, &difference.path)?.filter(|(size, _)| *size > 0) {
-            found.push(Candidate { index, size });
+            found.push(RenameCandidate { index, size });
         }
     }
     Ok(found)
@@ -53,9 +53,9 @@ fn candidates(top: BorrowedFd<'_>, differences: &[Difference], what: What) -> Re
 fn equal(
     before: BorrowedFd<'_>,
     after: BorrowedFd<'_>,
-    differences: &[Difference],
-    removed: &mut Vec<Candidate>,
-    added: &mut Vec<Candidate>,
+    differences: &[DiffEntry],
+    removed: &mut Vec<RenameCandidate>,
+    added: &mut Vec<RenameCandidate>,
 ) -> Result<Vec<(usize, usize)>> {
     let digest = |top, path: &Path| -> Result<Digest> {
         Ok(Digest::of_bytes(content::read(top, path)?.as_ref().map_or(&[][..], |content| content.bytes())))
@@ -85,15 +85,15 @@ fn equal(
 fn similar(
     before: BorrowedFd<'_>,
     after: BorrowedFd<'_>,
-    differences: &[Difference],
-    removed: &[Candidate],
-    added: &[Candidate],
+    differences: &[DiffEntry],
+    removed: &[RenameCandidate],
+    added: &[RenameCandidate],
 ) -> Result<Vec<(usize, usize)>> {
-    let summary = |top, file: &Candidate| -> Result<Summary> {
-        Ok(Summary::of(content::read(top, &differences[file.index].path)?.map_or(Vec::new(), |c| c.bytes().to_vec())))
+    let summary = |top, file: &RenameCandidate| -> Result<LineSizes> {
+        Ok(LineSizes::of(content::read(top, &differences[file.index].path)?.map_or(Vec::new(), |c| c.bytes().to_vec())))
     };
-    let old: Vec<Summary> = removed.iter().map(|file| summary(before, file)).collect::<Result<_>>()?;
-    let new: Vec<Summary> = added.iter().map(|file| summary(after, file)).collect::<Result<_>>()?;
+    let old: Vec<LineSizes> = removed.iter().map(|file| summary(before, file)).collect::<Result<_>>()?;
+    let new: Vec<LineSizes> = added.iter().map(|file| summary(after, file)).collect::<Result<_>>()?;
     let mut pairs = Vec::new();
     for (i, a) in old.iter().enumerate() {
         for (j, b) in new.iter().enumerate() {
@@ -115,12 +115,12 @@ fn similar(
 }
 
 /// How many bytes of a text are in which lines.
-struct Summary {
+struct LineSizes {
     lines: HashMap<Vec<u8>, usize>,
     size: usize,
 }
 
-impl Summary {
+impl LineSizes {
     fn of(text: Vec<u8>) -> Self {
         let mut found: HashMap<Vec<u8>, usize> = HashMap::new();
         for line in lines::lines(&text) {

@@ -77,7 +77,7 @@ pub fn world_on(options: Options, layers: impl Fn(Arc<Store>) -> Arc<dyn Snapsho
         scopes: Arc::new(ToyScopes::default()),
         services: Arc::new(NoServices),
         sockets: Arc::new(NoSockets),
-        reach: rondel_ports::egress::Reach::Anywhere,
+        egress: rondel_ports::egress::EgressScope::Anywhere,
         failures: None,
     };
     let ops = Ops::new_with(ports.clone(), options);

@@ -2,7 +2,7 @@
 
 use rondel_fault::{Fault, Result};
 use rondel_model::service::ContainerService;
-use rondel_ops::{Inside, ServiceControl, ServiceEnvironment};
+use rondel_ops::{RunningContainer, ServiceControl, ServiceEnvironment};
 use rondel_ports::process::ProcessControl;
 use tokio::sync::oneshot;
 
@@ -24,14 +24,14 @@ pub(super) async fn run(launch: ServiceLaunch, service: &ContainerService) -> Fa
     let mut serving = ops.serve(cx.clone(), service, control, &cx.events);
     let come_up = async {
         // Who would tell ends early when it does not.
-        let Ok(ServiceEnvironment { network, granted }) = environment.await else {
+        let Ok(ServiceEnvironment { network, api_env }) = environment.await else {
             return std::future::pending().await;
         };
         let membership = ops.ports().networks.publish(&network, &group, &names)?;
         let Ok(entrance) = started.await else { return std::future::pending().await };
         let started = Started { ops: &ops, cx: &cx, service, network: &network, entrance: &entrance };
         started.ready().await?;
-        let inside = Some(Inside { entrance, granted });
+        let inside = Some(RunningContainer { entrance, api_env });
         Ok((Up { network, inside, forwards: Vec::new() }, membership))
     };
     let come_up: Result<_> = tokio::select! {

@@ -18,7 +18,7 @@ use futures_util::future::{select_all, try_join_all};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::service::{Forward, Service, ServiceBinding, label};
-use rondel_ops::{BoundServices, Inside, JoinedNetwork, OpContext, Ops, Services};
+use rondel_ops::{BoundServices, JoinedNetwork, OpContext, Ops, RunningContainer, Services};
 use rondel_ports::BoxFuture;
 use rondel_ports::network::Network;
 use rondel_ports::streams::Machine;
@@ -53,7 +53,7 @@ pub struct Up {
     /// Its network.
     pub network: Network,
     /// The inside of its container; none for what is no container.
-    pub inside: Option<Inside>,
+    pub inside: Option<RunningContainer>,
     /// The ports that are open on the machine of a client, for a tunnel.
     pub forwards: Vec<Forward>,
 }

@@ -3,7 +3,7 @@
 use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Container, File, Fs, Value};
-use rondel_ops::AtRegistry;
+use rondel_ops::RegistryImage;
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::{TYPE, images, of};
@@ -48,7 +48,7 @@ async fn publish(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome>
     let credentials = credentials::of(&op_cx, of(&node)?, &reference).await?;
     let (compression, media_types) = (inputs::compression(&args)?, inputs::media_types(&args)?);
     let service = inputs::service(&args, "registryService").await?;
-    let to = AtRegistry { reference: &reference, credentials, service: service.as_ref() };
+    let to = RegistryImage { reference: &reference, credentials, service: service.as_ref() };
     let digest = ops.publish(&op_cx, &to, &variants, compression, media_types).await?;
     Ok(Value::string(reference.pinned(digest).to_string()).into())
 }

@@ -7,7 +7,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::image::{ImageRef, InvalidReference};
 use rondel_model::op::{ImageOp, ImportOp, TreePath};
 use rondel_model::{Container, File, Fs, History, ImageConfig, Platform, Value};
-use rondel_ops::AtRegistry;
+use rondel_ops::RegistryImage;
 use rondel_ports::images::ResolvedImage;
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 
@@ -61,7 +61,7 @@ async fn based_on(cx: &ResolverContext, container: &Container, args: &Args) -> R
     let (ops, op_cx) = tools(cx)?;
     let credentials = credentials::of(&op_cx, container, &reference).await?;
     let exact = container.platform != Platform::native();
-    let wanted = AtRegistry { reference: &reference, credentials, service: service.as_ref() };
+    let wanted = RegistryImage { reference: &reference, credentials, service: service.as_ref() };
     let image = ops.resolve_image(&op_cx, &wanted, &container.platform, exact).await?;
     let merged = config::merged(&container.config, image.config.get())?;
     let op = ImageOp { reference: image.reference.clone(), platform: image.platform.clone(), service };

@@ -30,7 +30,7 @@ pub(crate) fn of(root: Root<'_>, path: &AbsPath, exclude_metadata: bool) -> Resu
     let fail = |e| failed(e, "read", path.as_str());
     let found = root.find(inner(path), true).map_err(fail)?;
     let stat = found.stat.ok_or_else(|| fail(Errno::NOENT))?;
-    let mut hash = Hash { metadata: !exclude_metadata, ..Hash::new() };
+    let mut hash = TreeHasher { metadata: !exclude_metadata, ..TreeHasher::new() };
     if kind(&stat) == FileType::Directory {
         let dir = root.open_dir(&found.path).map_err(fail)?;
         hash.directory(dir.as_fd(), &mut PathBuf::new()).map_err(fail)?;
@@ -43,7 +43,7 @@ pub(crate) fn of(root: Root<'_>, path: &AbsPath, exclude_metadata: bool) -> Resu
 }
 
 /// A digest in the making.
-pub(crate) struct Hash<'a> {
+pub(crate) struct TreeHasher<'a> {
     sha: Sha256,
     metadata: bool,
     /// Extended attributes count, too, as a record of their own after the entry's.
@@ -56,7 +56,7 @@ pub(crate) struct Hash<'a> {
     names: HashMap<(u64, u64), PathBuf>,
 }
 
-impl<'a> Hash<'a> {
+impl<'a> TreeHasher<'a> {
     /// A digest of nothing, with metadata.
     pub(crate) fn new() -> Self {
         let names = HashMap::new();

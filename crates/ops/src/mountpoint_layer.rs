@@ -14,7 +14,7 @@ use rondel_ports::snapshots::{Label, Snapshots, WorkTree};
 
 use crate::evaluate::labelled;
 use crate::options::EXTRA_TARGET;
-use crate::{edit, lock, stack};
+use crate::{dedup_layers, edit, lock};
 
 /// Stacks with more layers are left alone: they are merged in part before they are mounted, which would have to be done
 /// once more with one layer more.
@@ -22,7 +22,7 @@ const MAX_LAYERS: usize = 90;
 
 /// What is mounted in a process beside what every process has.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Points {
+pub(crate) struct Mountpoints {
     /// `/etc/resolv.conf`.
     pub(crate) resolver: bool,
     /// The folder of further authorities.
@@ -31,20 +31,20 @@ pub(crate) struct Points {
 
 /// The layers that were made already.
 #[derive(Default)]
-pub(crate) struct Skeletons(Mutex<HashMap<Points, LayerId>>);
+pub(crate) struct MountpointLayers(Mutex<HashMap<Mountpoints, LayerId>>);
 
-impl Skeletons {
+impl MountpointLayers {
     /// Opens a writable state on top of `base` that has the mount points `points`; a commit is on top of `base` alone.
-    pub(crate) fn begin(&self, store: &dyn Snapshots, base: &Snapshot, points: Points) -> Result<WorkTree> {
+    pub(crate) fn begin(&self, store: &dyn Snapshots, base: &Snapshot, points: Mountpoints) -> Result<WorkTree> {
         if base.layers().len() > MAX_LAYERS {
-            return stack::begin(store, base);
+            return dedup_layers::begin(store, base);
         }
         let skeleton = self.layer(store, points)?;
         let layers: Vec<LayerId> = [skeleton].into_iter().chain(base.layers().iter().copied()).collect();
-        stack::begin(store, &layers.into()).map(|tree| WorkTree { base: base.clone(), ..tree })
+        dedup_layers::begin(store, &layers.into()).map(|tree| WorkTree { base: base.clone(), ..tree })
     }
 
-    fn layer(&self, store: &dyn Snapshots, points: Points) -> Result<LayerId> {
+    fn layer(&self, store: &dyn Snapshots, points: Mountpoints) -> Result<LayerId> {
         let mut known = lock(&self.0);
         if let Some(layer) = known.get(&points).filter(|layer| store.touch_if_present(&Snapshot::new([**layer]))) {
             return Ok(*layer);
@@ -59,7 +59,7 @@ impl Skeletons {
     }
 }
 
-impl Points {
+impl Mountpoints {
     fn edits(self) -> Vec<Edit> {
         let directory = |path| Edit::MakeDir { path: AbsPath::new(path), permissions: 0o755, owner: None };
         let file = |path| Edit::WriteFile {

@@ -16,9 +16,9 @@ use rondel_ports::index::Table;
 use rustix::fs::FileType;
 
 use crate::copy_pattern::holder;
-use crate::digest::Hash;
-use crate::root::{Found, Root, failed, inner, kind};
-use crate::{Ops, filter, stack};
+use crate::root::{ResolvedPath, Root, failed, inner, kind};
+use crate::tree_hash::TreeHasher;
+use crate::{Ops, dedup_layers, filter};
 
 impl Ops {
     /// The digest of what passes `filter` at `place`, whose tree is `tree`. The root of a tree, unfiltered, is known by its
@@ -56,7 +56,7 @@ impl Ops {
 
 fn find(ops: &Ops, snapshot: &Snapshot, path: &AbsPath, filter: &Filter, times: bool) -> Result<Digest> {
     let store = &*ops.ports.snapshots;
-    let tree = stack::open(store, snapshot)?;
+    let tree = dedup_layers::open(store, snapshot)?;
     let root = Root(tree.root.as_fd());
     let Some(found) = root.find(inner(path), true).ok().filter(|found| found.stat.is_some()) else {
         // Whoever works on it says what is wrong.
@@ -74,18 +74,18 @@ fn find(ops: &Ops, snapshot: &Snapshot, path: &AbsPath, filter: &Filter, times: 
 
 // IDENTITY: paths below the place, kinds, permissions, owners, extended attributes, contents, targets of links, and which
 // names are one file. The name of the place does not count, and times only where the user set them.
-fn read(root: Root<'_>, found: &Found, filter: &Filter, times: bool) -> Result<Digest> {
+fn read(root: Root<'_>, found: &ResolvedPath, filter: &Filter, times: bool) -> Result<Digest> {
     let fail = |e| failed(e, "read", Path::new("/").join(&found.path));
     let Some(stat) = &found.stat else { return Err(fail(rustix::io::Errno::NOENT)) };
     let (holder, name) = holder(root, &found.path).map_err(fail)?;
     if kind(stat) != FileType::Directory {
-        let mut hash = Hash::of_chosen(None, times);
+        let mut hash = TreeHasher::of_chosen(None, times);
         hash.entry(holder.as_fd(), name, stat).map_err(fail)?;
         return Ok(rondel_digest::of("content/v1", &hash.finish()));
     }
     let dir = root.open_dir(&found.path).map_err(fail)?;
     let chosen = filter::choose(dir.as_fd(), filter)?;
-    let mut hash = Hash::of_chosen(chosen.as_ref(), times);
+    let mut hash = TreeHasher::of_chosen(chosen.as_ref(), times);
     hash.entry(holder.as_fd(), name, stat).map_err(fail)?;
     hash.directory(dir.as_fd(), &mut PathBuf::new()).map_err(fail)?;
     Ok(rondel_digest::of("content/v1", &hash.finish()))

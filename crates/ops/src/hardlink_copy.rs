@@ -1,7 +1,7 @@
 //! Files of layers that get a further name in a new layer, instead of being copied.
 //!
 //! Layers never change, so a file may be in several. The name is made where the new layer's overlay collects changes, beside
-//! the overlay, which must not be asked for it afterwards. Where a file cannot be lent, it is copied as ever: the layer is
+//! the overlay, which must not be asked for it afterwards. Where a file cannot be link_dir, it is copied as ever: the layer is
 //! the same one in both cases.
 
 use std::cell::Cell;
@@ -21,13 +21,13 @@ use crate::root::{Root, kind, open_dir_at, permissions, stat_at};
 const MAX_NAMES: u64 = 60_000;
 
 /// The name that a file has for a moment; one that has it is copied.
-const PASSING: &str = ".rondel-lent";
+const PASSING: &str = ".rondel-link_dir";
 
 /// The layers of a source, for one layer that is being made.
-pub(crate) struct Lender {
+pub(crate) struct LinkSource {
     layers: Vec<Layer>,
     upper: OwnedFd,
-    /// Two directories of the source go to one directory, so that the overlay would be asked for lent names.
+    /// Two directories of the source go to one directory, so that the overlay would be asked for link_dir names.
     crossed: Cell<bool>,
 }
 
@@ -38,19 +38,19 @@ struct Layer {
     used: Cell<bool>,
 }
 
-/// Where a copy comes from, for a lender: the lender, and the path of a directory of the source, without links.
-pub(crate) type Origin<'a> = Option<(&'a Lender, &'a Path)>;
+/// Where a copy comes from, for a link_source: the link_source, and the path of a directory of the source, without links.
+pub(crate) type LinkOrigin<'a> = Option<(&'a LinkSource, &'a Path)>;
 
 /// One directory: in each layer of the source that has it, highest first, and in the layer that is being made.
-pub(crate) struct Lent<'a> {
-    lender: &'a Lender,
+pub(crate) struct LinkDir<'a> {
+    link_source: &'a LinkSource,
     from: Vec<(usize, OwnedFd)>,
     to: OwnedFd,
     /// Nothing below has this directory, so nothing in it has to be replaced.
     fresh: bool,
 }
 
-impl Lender {
+impl LinkSource {
     /// For files of `source`; none when they have to be copied.
     pub(crate) fn new(store: &dyn Snapshots, source: &Snapshot, tree: &WorkTree) -> Option<Self> {
         let layers = store.linkable_layers(source, &tree.base)?;
@@ -66,36 +66,36 @@ impl Lender {
         Some(Self { layers, upper, crossed: Cell::new(false) })
     }
 
-    /// The layers that lent something.
+    /// The layers that link_dir something.
     pub(crate) fn used(&self) -> Vec<LayerId> {
         self.layers.iter().filter(|layer| layer.used.get()).map(|layer| layer.id).collect()
     }
 
     /// Whether the copy has to be made anew without lending.
-    pub(crate) fn is_crossed(&self) -> bool {
+    pub(crate) fn must_copy(&self) -> bool {
         self.crossed.get()
     }
 
     /// The directory `from` of the source, and the directory `to`, which is open as `target`; both paths without links.
-    pub(crate) fn at(&self, from: &Path, to: &Path, target: BorrowedFd<'_>) -> Option<Lent<'_>> {
+    pub(crate) fn at(&self, from: &Path, to: &Path, target: BorrowedFd<'_>) -> Option<LinkDir<'_>> {
         let layers = self.layers.iter().enumerate();
         let from: Vec<_> = layers.filter_map(|(at, layer)| Some((at, open(&layer.root, from).ok()?))).collect();
         let to = in_upper(target, || open(&self.upper, to))?;
-        Some(Lent { lender: self, from, to, fresh: false })
+        Some(LinkDir { link_source: self, from, to, fresh: false })
     }
 }
 
-impl<'a> Lent<'a> {
+impl<'a> LinkDir<'a> {
     /// The directory `name` in this one, which is open as `target`; `fresh`: it was just made.
-    pub(crate) fn below(&self, name: &OsStr, target: BorrowedFd<'_>, fresh: bool) -> Option<Lent<'a>> {
+    pub(crate) fn below(&self, name: &OsStr, target: BorrowedFd<'_>, fresh: bool) -> Option<LinkDir<'a>> {
         let from = self.from.iter().filter_map(|(at, dir)| Some((*at, open_dir_at(dir.as_fd(), name).ok()?))).collect();
         let to = in_upper(target, || open_dir_at(self.to.as_fd(), name))?;
-        Some(Lent { lender: self.lender, from, to, fresh })
+        Some(LinkDir { link_source: self.link_source, from, to, fresh })
     }
 
-    /// Gives the whole copy up: a symbolic link of the target leads to a directory that may receive lent names, too.
+    /// Gives the whole copy up: a symbolic link of the target leads to a directory that may receive link_dir names, too.
     pub(crate) fn cross(&self) -> Fault {
-        self.lender.crossed.set(true);
+        self.link_source.crossed.set(true);
         Fault::bug("a copy through a symbolic link was not made anew")
     }
 
@@ -113,7 +113,7 @@ impl<'a> Lent<'a> {
             if !stat_at(dir.as_fd(), name).ok().flatten().is_some_and(|found| is_it(&found)) {
                 continue;
             }
-            if self.lender.layers[*at].has_hardlinks && stat.st_nlink > 1 {
+            if self.link_source.layers[*at].has_hardlinks && stat.st_nlink > 1 {
                 return false;
             }
             let taken = match rustix::fs::linkat(dir, name, &self.to, new, AtFlags::empty()) {
@@ -122,14 +122,14 @@ impl<'a> Lent<'a> {
                 other => other,
             };
             if taken.is_ok() {
-                self.lender.layers[*at].used.set(true);
+                self.link_source.layers[*at].used.set(true);
             }
             return taken.is_ok();
         }
         false
     }
 
-    /// ORDER: the mark goes only when the file takes its place, since the overlay copies over it what cannot be lent.
+    /// ORDER: the mark goes only when the file takes its place, since the overlay copies over it what cannot be link_dir.
     fn over_mark(&self, dir: &OwnedFd, name: &OsStr, new: &OsStr) -> Result<(), Errno> {
         rustix::fs::linkat(dir, name, &self.to, PASSING, AtFlags::empty())?;
         rustix::fs::renameat(&self.to, PASSING, &self.to, new)
@@ -137,8 +137,8 @@ impl<'a> Lent<'a> {
     }
 }
 
-/// Whether a file with the status `stat` can be lent at all.
-pub(crate) fn may_lend(stat: &Stat) -> bool {
+/// Whether a file with the status `stat` can be link_dir at all.
+pub(crate) fn is_linkable(stat: &Stat) -> bool {
     kind(stat) == FileType::RegularFile && stat.st_nlink <= MAX_NAMES
 }
 

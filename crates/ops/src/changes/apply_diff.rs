@@ -8,7 +8,7 @@ use rondel_fault::Result;
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
-use super::compare::{Difference, What, holder};
+use super::compare::{DiffEntry, DiffKind, holder};
 use crate::copy::{Copier, Target};
 use crate::root::{failed, kind, permissions, stat_at};
 
@@ -17,14 +17,14 @@ use crate::root::{failed, kind, permissions, stat_at};
 pub(crate) fn apply<'a>(
     to: &Target<'_>,
     after: BorrowedFd<'_>,
-    differences: impl Iterator<Item = &'a Difference> + Clone,
+    differences: impl Iterator<Item = &'a DiffEntry> + Clone,
 ) -> Result<()> {
-    let removed: Vec<&Difference> = differences.clone().filter(|d| d.what == What::Removed).collect();
+    let removed: Vec<&DiffEntry> = differences.clone().filter(|d| d.what == DiffKind::Removed).collect();
     for gone in removed.into_iter().rev() {
         remove(to.as_fd(), gone).map_err(|e| failed(e, "remove", &gone.path))?;
     }
     let mut chosen = HashSet::new();
-    for new in differences.clone().filter(|d| d.what != What::Removed) {
+    for new in differences.clone().filter(|d| d.what != DiffKind::Removed) {
         let mut path = Some(&*new.path);
         while let Some(at) = path.filter(|at| !at.as_os_str().is_empty()) {
             if !chosen.insert(at.to_owned()) {
@@ -35,13 +35,13 @@ pub(crate) fn apply<'a>(
     }
     let mut copier = Copier { chosen: Some(chosen), keep_existing: true, ..Copier::new() };
     copier.content(after, to, None)?;
-    for dir in differences.filter(|d| d.dir && d.what == What::Mode) {
+    for dir in differences.filter(|d| d.dir && d.what == DiffKind::Mode) {
         set_mode(to.as_fd(), after, &dir.path).map_err(|e| failed(e, "set the mode of", &dir.path))?;
     }
     Ok(())
 }
 
-fn remove(to: BorrowedFd<'_>, gone: &Difference) -> Result<(), Errno> {
+fn remove(to: BorrowedFd<'_>, gone: &DiffEntry) -> Result<(), Errno> {
     let (Some(dir), Some(name)) = (holder(to, &gone.path)?, gone.path.file_name()) else { return Ok(()) };
     let flags = if gone.dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
     match rustix::fs::unlinkat(dir, name, flags) {

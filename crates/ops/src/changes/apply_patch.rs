@@ -11,7 +11,7 @@ use rondel_fault::{Attempt, Fault, Result};
 
 use super::binary;
 use super::content::{self, Content};
-use super::put::{self, New};
+use super::write_file::{self, NewFile};
 use crate::root::Root;
 
 /// The largest part of a patch: two versions of the largest text that is patched by lines.
@@ -82,7 +82,7 @@ fn one(top: Root<'_>, file: &FilePatch<'_, [u8]>) -> Result<()> {
         return Err(Fault::user(format!("cannot apply the patch to `{named}`: it is a submodule")));
     }
     let new = patched(file.patch(), old.as_ref().map_or(&[][..], Content::bytes), &named)?;
-    let owner = from.as_ref().map(|path| put::owner(top.0, path)).transpose()?.flatten();
+    let owner = from.as_ref().map(|path| write_file::owner(top.0, path)).transpose()?.flatten();
     let keep = matches!(file.operation(), FileOperation::Copy { .. });
     if let Some(from) = from.as_ref().filter(|from| !keep && to.as_ref() != Some(from)) {
         if to.is_none() && !new.is_empty() {
@@ -90,7 +90,7 @@ fn one(top: Root<'_>, file: &FilePatch<'_, [u8]>) -> Result<()> {
                 "cannot apply the patch to `{named}`: patch does not apply: it removes the file, which holds more than it says"
             )));
         }
-        put::remove(top.0, from)?;
+        write_file::remove(top.0, from)?;
     }
     let Some(to) = to else { return Ok(()) };
     let mode = match (file.new_mode(), old.as_ref()) {
@@ -104,7 +104,7 @@ fn one(top: Root<'_>, file: &FilePatch<'_, [u8]>) -> Result<()> {
         Some(mode) => *mode == FileMode::Symlink,
         None => matches!(old, Some(Content::Link(_))),
     };
-    put::write(top.0, &to, &New { bytes: &new, mode, link, owner })
+    write_file::write(top.0, &to, &NewFile { bytes: &new, mode, link, owner })
 }
 
 fn patched(patch: &PatchKind<'_, [u8]>, old: &[u8], name: &str) -> Result<Vec<u8>> {

@@ -14,18 +14,18 @@ use crate::context::{BoundServices, OpContext};
 use crate::exec::Folder;
 
 /// How long a service that is up may take to accept a connection.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long after a failure the end of a service may become known that is the reason of it.
-const HINDSIGHT: Duration = Duration::from_millis(200);
+const EXIT_GRACE: Duration = Duration::from_millis(200);
 
 /// A host that may be a service, for as long as somebody works with it.
-pub(crate) struct Reached {
+pub(crate) struct ServiceHost {
     /// The service, up; none: no service is meant.
     pub(crate) host: Option<Host>,
     ended: BoxFuture<'static, Fault>,
 }
 
-impl Reached {
+impl ServiceHost {
     /// No service is meant.
     pub(crate) fn by_name() -> Self {
         Self { host: None, ended: Box::pin(std::future::pending()) }
@@ -39,7 +39,7 @@ impl Reached {
             fault = &mut ended => Err(fault),
             done = work => match done {
                 Err(fault) if host.is_some() && fault.kind() == Kind::Environment => {
-                    Err(tokio::time::timeout(HINDSIGHT, ended).await.unwrap_or(fault))
+                    Err(tokio::time::timeout(EXIT_GRACE, ended).await.unwrap_or(fault))
                 }
                 done => done,
             },
@@ -52,8 +52,12 @@ impl Ops {
     ///
     /// # Errors
     /// When it does not come up.
-    pub(crate) async fn reach(self: &Arc<Self>, cx: &OpContext, service: Option<&Service>) -> Result<Reached> {
-        let Some(service) = service else { return Ok(Reached::by_name()) };
+    pub(crate) async fn connect_service(
+        self: &Arc<Self>,
+        cx: &OpContext,
+        service: Option<&Service>,
+    ) -> Result<ServiceHost> {
+        let Some(service) = service else { return Ok(ServiceHost::by_name()) };
         let binding = ServiceBinding { alias: service.hostname().to_owned(), service: service.clone() };
         let BoundServices { networks, ended, guard, .. } = cx.services.bind(self, cx, &[binding]).await?;
         let (_, network) =
@@ -61,12 +65,12 @@ impl Ops {
         let folder = Folder(self.blocking(|ops| ops.ports.snapshots.temp_dir()).await?);
         let (key, dial, path) = (service.digest(), self.dial(&network), folder.0.clone());
         let host = Host { key, dial, folder: path, guard: Arc::new((guard, folder)) };
-        Ok(Reached { host: Some(host), ended })
+        Ok(ServiceHost { host: Some(host), ended })
     }
 
-    /// How a port of a service is reached.
+    /// How a port of a service is service_host.
     fn dial(&self, network: &Network) -> Dial {
         let (networks, network) = (self.ports.networks.clone(), network.clone());
-        Arc::new(move |port| networks.dial(&network, port, PATIENCE))
+        Arc::new(move |port| networks.dial(&network, port, DIAL_TIMEOUT))
     }
 }

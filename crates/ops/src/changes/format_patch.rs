@@ -9,7 +9,7 @@ use rondel_fault::{Attempt, Result};
 use sha1::{Digest as _, Sha1};
 
 use super::binary::literal;
-use super::compare::{Difference, What};
+use super::compare::{DiffEntry, DiffKind};
 use super::content::{self, Content};
 use super::lines::{self, Hunk};
 
@@ -20,14 +20,14 @@ const CONTEXT: usize = 3;
 pub(crate) fn write(
     before: BorrowedFd<'_>,
     after: BorrowedFd<'_>,
-    differences: &[Difference],
+    differences: &[DiffEntry],
     out: &mut dyn Write,
 ) -> Result<()> {
-    for difference in differences.iter().filter(|d| !d.dir && d.what != What::Mode) {
-        let old = if difference.what == What::Added { None } else { content::read(before, &difference.path)? };
-        let new = if difference.what == What::Removed { None } else { content::read(after, &difference.path)? };
+    for difference in differences.iter().filter(|d| !d.dir && d.what != DiffKind::Mode) {
+        let old = if difference.what == DiffKind::Added { None } else { content::read(before, &difference.path)? };
+        let new = if difference.what == DiffKind::Removed { None } else { content::read(after, &difference.path)? };
         let text = match (&old, &new) {
-            // What becomes a link, or is one no more, is another file.
+            // DiffKind becomes a link, or is one no more, is another file.
             (Some(old @ Content::File { .. }), Some(new @ Content::Link(_)))
             | (Some(old @ Content::Link(_)), Some(new @ Content::File { .. })) => {
                 let mut text = entry(&difference.path, Some(old), None)?;

@@ -78,7 +78,7 @@ fn verified(w: &World) {
     assert_eq!(w.store.verify().unwrap().problems, [""; 0]);
 }
 
-/// The layer on top, made where nothing can be lent.
+/// The layer on top, made where nothing can be link_dir.
 async fn copied_alone(fs: impl Fn(&World) -> Fs) -> Snapshot {
     let w = world_on(Options::default(), |store| Arc::new(NoLender(store)));
     let fs = fs(&w);
@@ -151,11 +151,11 @@ async fn no_tree_has_a_file_twice() {
     let third = Fs::from(copy(&source, &select, "/", "/z"));
     assert_ne!(file(&w, &third, "/z/a").await.0, file(&w, &third, "/a").await.0);
     // A layer that is there already, with files of what it gets on top of now, is made anew. Who runs on it goes on.
-    let lent = w.ops.tree(&w.cx, &once(&source)).await.unwrap();
-    let running = w.store.view(&lent).unwrap();
+    let link_dir = w.ops.tree(&w.cx, &once(&source)).await.unwrap();
+    let running = w.store.view(&link_dir).unwrap();
     let inside = Fs::from(copy(&source, &source, "/", "/x"));
     let own = w.ops.tree(&w.cx, &inside).await.unwrap();
-    assert_eq!(own.layers().last(), lent.layers().last());
+    assert_eq!(own.layers().last(), link_dir.layers().last());
     assert_eq!(std::fs::read(format!("/proc/self/fd/{}/x/b", running.root.as_raw_fd())).unwrap(), *b"2");
     assert_ne!(file(&w, &inside, "/x/a").await.0, file(&w, &inside, "/a").await.0);
     assert_eq!(file(&w, &inside, "/x/a").await.1, 1);
@@ -176,7 +176,7 @@ async fn layers_are_the_same_whether_or_not_files_were_lent() {
     ];
     for make in made {
         let w = world();
-        let lent = w.ops.tree(&w.cx, &make(&w)).await.unwrap();
-        assert_eq!(lent, copied_alone(make).await);
+        let link_dir = w.ops.tree(&w.cx, &make(&w)).await.unwrap();
+        assert_eq!(link_dir, copied_alone(make).await);
     }
 }

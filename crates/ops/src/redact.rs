@@ -1,7 +1,7 @@
 //! Takes plaintext of secrets out of output on its way to any sink, however the output is cut into pieces.
 //!
 //! Looked for are: the whole plaintext, however short; the plaintext without white space around it; and, of a plaintext
-//! with several lines, each line of at least [`SHORTEST_LINE`] bytes without the white space around it. Shorter lines are
+//! with several lines, each line of at least [`MIN_LINE_BYTES`] bytes without the white space around it. Shorter lines are
 //! what keeps the others together, as the braces of JSON: they tell nothing, and every output has them.
 
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use std::sync::Arc;
 /// What stands in place of a secret.
 pub const MASK: &[u8] = b"***";
 /// Lines of a plaintext with fewer bytes are not looked for on their own.
-pub const SHORTEST_LINE: usize = 3;
+pub const MIN_LINE_BYTES: usize = 3;
 
 /// What to look for, shared by every stream of a process.
 #[derive(Clone, Default)]
-pub struct Secrets(Arc<Table>);
+pub struct Secrets(Arc<PatternTable>);
 
 #[derive(Default)]
-struct Table {
+struct PatternTable {
     patterns: Vec<Vec<u8>>,
     /// By first byte: indices into `patterns`, longest first.
     first: Vec<Vec<usize>>,
@@ -39,7 +39,7 @@ impl Secrets {
             }
             patterns.extend([plaintext.to_vec(), trimmed.to_vec()]);
             let lines = trimmed.split(|&b| b == b'\n').map(<[u8]>::trim_ascii);
-            patterns.extend(lines.filter(|line| line.len() >= SHORTEST_LINE).map(<[u8]>::to_vec));
+            patterns.extend(lines.filter(|line| line.len() >= MIN_LINE_BYTES).map(<[u8]>::to_vec));
         }
         patterns.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         patterns.dedup();
@@ -47,38 +47,38 @@ impl Secrets {
         for (index, pattern) in patterns.iter().enumerate() {
             first[usize::from(pattern[0])].push(index);
         }
-        Self(Arc::new(Table { patterns, first }))
+        Self(Arc::new(PatternTable { patterns, first }))
     }
 
-    /// A scrubber for one stream.
-    pub fn scrubber(&self) -> Scrubber {
-        Scrubber { secrets: self.clone(), held: Vec::new() }
+    /// A redactor for one stream.
+    pub fn redactor(&self) -> Redactor {
+        Redactor { secrets: self.clone(), held: Vec::new() }
     }
 
     /// `text` without secrets.
     pub fn scrub(&self, text: &str) -> String {
-        let mut scrubber = self.scrubber();
-        let mut out = scrubber.push(text.as_bytes());
-        out.extend(scrubber.finish());
+        let mut redactor = self.redactor();
+        let mut out = redactor.push(text.as_bytes());
+        out.extend(redactor.finish());
         String::from_utf8_lossy(&out).into_owned()
     }
 }
 
 /// Scrubs one stream. What may be the beginning of a secret is held back until more is known.
 #[derive(Debug)]
-pub struct Scrubber {
+pub struct Redactor {
     secrets: Secrets,
     held: Vec<u8>,
 }
 
 /// What is at a position.
-enum Look {
+enum PatternMatch {
     Nothing,
     Secret(usize),
     Undecided,
 }
 
-impl Scrubber {
+impl Redactor {
     /// Takes the next piece; gives what is known to be clean.
     pub fn push(&mut self, piece: &[u8]) -> Vec<u8> {
         if self.secrets.0.patterns.is_empty() {
@@ -98,15 +98,15 @@ impl Scrubber {
         let mut at = 0;
         while at < self.held.len() {
             match self.secrets.0.look(&self.held[at..], over) {
-                Look::Nothing => {
+                PatternMatch::Nothing => {
                     clean.push(self.held[at]);
                     at += 1;
                 }
-                Look::Secret(length) => {
+                PatternMatch::Secret(length) => {
                     clean.extend_from_slice(MASK);
                     at += length;
                 }
-                Look::Undecided => break,
+                PatternMatch::Undecided => break,
             }
         }
         self.held.drain(..at);
@@ -114,21 +114,21 @@ impl Scrubber {
     }
 }
 
-impl Table {
+impl PatternTable {
     /// The longest secret that `rest` begins with, unless a longer one could still follow.
-    fn look(&self, rest: &[u8], over: bool) -> Look {
+    fn look(&self, rest: &[u8], over: bool) -> PatternMatch {
         let Some(candidates) = rest.first().and_then(|&byte| self.first.get(usize::from(byte))) else {
-            return Look::Nothing;
+            return PatternMatch::Nothing;
         };
         for pattern in candidates.iter().map(|&index| &self.patterns[index]) {
             if rest.starts_with(pattern) {
-                return Look::Secret(pattern.len());
+                return PatternMatch::Secret(pattern.len());
             }
             if !over && pattern.starts_with(rest) {
-                return Look::Undecided;
+                return PatternMatch::Undecided;
             }
         }
-        Look::Nothing
+        PatternMatch::Nothing
     }
 }
 
@@ -140,9 +140,9 @@ mod tests {
     use super::*;
 
     fn scrub(secrets: &[&str], pieces: &[&str]) -> String {
-        let mut scrubber = Secrets::new(secrets.iter().map(|s| s.as_bytes())).scrubber();
-        let mut out: Vec<u8> = pieces.iter().flat_map(|piece| scrubber.push(piece.as_bytes())).collect();
-        out.extend(scrubber.finish());
+        let mut redactor = Secrets::new(secrets.iter().map(|s| s.as_bytes())).redactor();
+        let mut out: Vec<u8> = pieces.iter().flat_map(|piece| redactor.push(piece.as_bytes())).collect();
+        out.extend(redactor.finish());
         String::from_utf8(out).unwrap()
     }
 
@@ -166,10 +166,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_secret_is_not_held_back() {
-        let mut scrubber = Secrets::new([b"token".as_slice()]).scrubber();
-        assert_eq!(scrubber.push(b"line\n"), b"line\n");
-        assert_eq!(scrubber.push(b"a to"), b"a ");
-        assert_eq!(scrubber.push(b"p"), b"top");
+        let mut redactor = Secrets::new([b"token".as_slice()]).redactor();
+        assert_eq!(redactor.push(b"line\n"), b"line\n");
+        assert_eq!(redactor.push(b"a to"), b"a ");
+        assert_eq!(redactor.push(b"p"), b"top");
     }
 
     proptest! {

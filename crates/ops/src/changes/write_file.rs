@@ -15,7 +15,7 @@ use crate::owner::Ids;
 use crate::root::{failed, open_dir_at, remove as remove_any, stat_at};
 
 /// What is written.
-pub(crate) struct New<'a> {
+pub(crate) struct NewFile<'a> {
     /// The content, or the target of a link.
     pub(crate) bytes: &'a [u8],
     /// The permission bits.
@@ -27,11 +27,11 @@ pub(crate) struct New<'a> {
 }
 
 /// Writes a file or link at `path`, with its parents. A directory in the way is an error.
-pub(crate) fn write(top: BorrowedFd<'_>, path: &Path, new: &New<'_>) -> Result<()> {
+pub(crate) fn write(top: BorrowedFd<'_>, path: &Path, new: &NewFile<'_>) -> Result<()> {
     write_inner(top, path, new).map_err(|e| failed(e, "write", path))
 }
 
-fn write_inner(top: BorrowedFd<'_>, path: &Path, new: &New<'_>) -> Result<(), Errno> {
+fn write_inner(top: BorrowedFd<'_>, path: &Path, new: &NewFile<'_>) -> Result<(), Errno> {
     let name = path.file_name().ok_or(Errno::ISDIR)?;
     let ids = new.owner.unwrap_or(Ids::ROOT);
     let dir = ensure(top, path.parent().unwrap_or(Path::new("")))?;

@@ -13,12 +13,12 @@ use crate::{ExecResult, Ops};
 
 impl Ops {
     /// Work begins; what is used from now on is needed until the guard is dropped.
-    pub(crate) fn begin(&self) -> Option<Box<dyn Any + Send + Sync>> {
+    pub(crate) fn mark_in_use(&self) -> Option<Box<dyn Any + Send + Sync>> {
         self.options.watch.as_ref().map(|watch| watch.begin())
     }
 
     /// Uses what `fs` gave, as far as that is remembered.
-    pub fn use_tree(&self, fs: &Fs) {
+    pub fn touch(&self, fs: &Fs) {
         let snapshots = &self.ports.snapshots;
         match fs.op() {
             FsOp::Known(snapshot) => _ = snapshots.touch_if_present(snapshot),
@@ -37,7 +37,7 @@ impl Ops {
     }
 
     /// Whether `holds` says so of every tree that `value` is made of. `seen` holds those of which it was said.
-    pub fn consists_of(value: &Value, seen: &mut HashSet<Digest>, holds: &dyn Fn(&Fs) -> bool) -> bool {
+    pub fn all_inputs(value: &Value, seen: &mut HashSet<Digest>, holds: &dyn Fn(&Fs) -> bool) -> bool {
         let (mut trees, mut looked) = (Vec::new(), Vec::new());
         trees_of(value, &mut trees);
         while let Some(fs) = trees.pop() {
@@ -69,7 +69,7 @@ fn trees_of(value: &Value, into: &mut Vec<Fs>) {
 }
 
 /// The layers that an entry of the index of results refers to; none: it refers to none.
-pub fn referred(table: Table, entry: &[u8]) -> Option<Vec<LayerId>> {
+pub fn referenced_layers(table: Table, entry: &[u8]) -> Option<Vec<LayerId>> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Kept {
