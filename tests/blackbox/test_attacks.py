@@ -1,4 +1,4 @@
-"""What a process in a container tries against the engine and its machine."""
+"""Attacks of a process in a container on the engine and its machine."""
 
 import base64
 import contextlib
@@ -19,7 +19,7 @@ only_x86 = pytest.mark.skipif(not X86, reason="the programs of these attacks are
 
 
 def elf(code: bytes, interpreter: bytes = b"") -> bytes:
-    """A static program of one segment; with an interpreter, the kernel is to load that one."""
+    """A static program of one segment. With an interpreter, the kernel loads the interpreter."""
     base, headers = 0x400000, 1 + bool(interpreter)
     start = 64 + 56 * headers
     text = interpreter + b"\0" + code if interpreter else code
@@ -56,7 +56,7 @@ def attack() -> bytes:
 
 @contextlib.contextmanager
 def unchanged(engine):
-    """The file that the engine runs from is the same afterwards: content, mode, owner and attributes."""
+    """Asserts that the engine's file keeps its content, mode, owner and attributes."""
     engine.data("{ version }")
     file = os.path.realpath(BINARY)
 
@@ -86,7 +86,10 @@ def busybox_with(files: dict[str, bytes], links: dict[str, str] | None = None) -
 
 
 def loader() -> str:
-    """The loader that the engine's file asks for: in a container, it is the container's file."""
+    """The path of the loader that the engine's file names.
+
+    In a container it is the container's file.
+    """
     content = BINARY.read_bytes()
     (count,) = struct.unpack_from("<H", content, 56)
     (at,) = struct.unpack_from("<Q", content, 32)
@@ -121,7 +124,9 @@ def test_a_container_cannot_execute_the_engine(engine, way, options):
 
 @only_x86
 def test_a_symlink_that_changes_during_execution_does_not_reach_the_engine(engine, folder):
-    """A second container turns a link around on a shared volume, so that no check before the execution can help."""
+    """A second container flips a symlink on a shared volume, so a check before the execution is no
+    help.
+    """
     volume = 'withMountedCache(path: "/shared", cache: %s)'
     volumes = engine.data('{ cacheVolume(key: "race-%s") { id } }' % folder.name)
     shared = volume % json.dumps(volumes["cacheVolume"]["id"])
@@ -137,7 +142,7 @@ def test_a_symlink_that_changes_during_execution_does_not_reach_the_engine(engin
         files = {loader(): elf(attack())}
         engine.data(busybox_with(files) + shared + ' { withExec(args: ["ln", "-sfn", "/bin/true", "/shared/way"]) { stdout } } } } } }')
         turner = engine.start_query(busybox_with({}) + shared + " { " + sh(turn) + " { stdout } } } } } }")
-        # A link that leads to `/proc` when it is looked at is refused, and so is one that is just being replaced.
+        # The engine refuses a symlink that leads to `/proc`, and one that is being replaced.
         outcome = engine.query(busybox_with(files) + shared + " { " + runs + "} } } } }")
         refusals = ["too many levels of symbolic links", "no such file or directory"]
         assert outcome.code == 0 or any(words in outcome.err for words in refusals), outcome.err
@@ -160,7 +165,7 @@ def test_a_health_check_cannot_execute_the_engine(engine):
 
 
 def test_proc_1_exe_is_the_read_only_init(engine):
-    """While the kernel looks for an interpreter, `/proc/self/exe` is the small program that starts commands, and that is read-only."""
+    """While the kernel resolves an interpreter, `/proc/self/exe` is the small read-only init."""
     look = "readlink /proc/1/exe; (echo x > /proc/1/exe) 2>/dev/null && echo written; ls -l /proc/1/exe | wc -l"
     found = engine.data(busybox_with({}) + "withExec(args: %s) { stdout } } } } }" % json.dumps(["sh", "-c", look]))
     assert found["container"]["from"]["withExec"]["withExec"]["stdout"] == "/memfd:.init (deleted)\n1\n"

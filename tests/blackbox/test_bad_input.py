@@ -1,4 +1,4 @@
-"""Wrong input gets a clear error, and nothing is lost by it."""
+"""Wrong input is a clear error and loses no data."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ def rondel(make_engine, layout):
 
 
 def healthy(rondel, layout) -> None:
-    """After the mistake, the engine still works."""
+    """Asserts that the engine still works."""
     layout.image(f"{NAME}:good", base_layer(IMAGES))
     assert "fine" in rondel.query(run_in(f"{NAME}:good", "echo fine")).ok().out
 
@@ -148,7 +148,7 @@ OUTSIDE = "rondel-escaped"
     ids=range(11),
 )
 def test_an_archive_cannot_escape_its_root(rondel, layout, entries):
-    """Whether it is refused or kept inside: nothing outside is touched or read."""
+    """The archive is refused or unpacked inside the root. Files outside are not written or read."""
     layout.image(f"{NAME}:escape", base_layer(IMAGES), tar(*entries))
     done = rondel.query(run_in(f"{NAME}:escape", "cat /passwd 2>/dev/null; echo fine"))
     assert not (Path("/var/tmp") / OUTSIDE).exists()
@@ -221,7 +221,7 @@ def test_very_deep_directories_of_containers_are_refused_and_removed(make_engine
     made = '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", %s]) { rootfs { digest } } } } }'
     deep = lambda levels: made % json.dumps(shell % levels)
     assert "digest" in rondel.query(deep(200)).ok().out
-    # One that no path leads through any more is removed, too.
+    # A directory that is too deep for any path is removed as well.
     for levels in (300, 5_000):
         rondel.query(deep(levels)).failed("directories are inside one another")
     rondel.stop()

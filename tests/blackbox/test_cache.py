@@ -1,4 +1,4 @@
-"""What the engine keeps on disk: listed, limited, pruned, made again; and why work ran."""
+"""The cache on disk: listing, limits, pruning, rebuilding, and why work ran."""
 
 import json
 import os
@@ -179,7 +179,7 @@ def test_layers_damaged_by_a_power_cut_are_made_again(fresh):
     assert len(damaged) >= 1
     for path in damaged:
         path.write_bytes(b"")
-    # As if the machine had started anew since.
+    # As after a reboot of the machine.
     (fresh.state / "run").write_text("another run")
     assert fresh.data(document) == seen and fresh.execs() == 1
     fresh.verify()
@@ -236,7 +236,7 @@ def test_why_explains_failures_and_shows_no_secret(fresh):
 
 
 def test_a_small_limit_is_enforced_in_the_background(make_engine):
-    """The free space that the configuration asks for is more than there can be: what nobody uses goes by itself."""
+    """`min-free` is more than the disk has, so the engine removes everything that is not in use."""
     rondel = make_engine(mirror_of(IMAGES) + '[cache]\nmin-free = "100%"\nreserved = "3MB"\n')
     rondel.data(writes("a", 4))
     rondel.settle()

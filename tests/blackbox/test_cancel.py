@@ -1,4 +1,4 @@
-"""A client that goes away takes its work along, unless somebody else waits for it."""
+"""Work ends with its client, unless another client waits for it."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ def sleeping(marker: str) -> str:
 
 
 def asleep(seconds: str) -> list[int]:
-    """The process that sleeps, without the shell that started it a moment before."""
+    """The sleeping process, without the shell that started it."""
     return [pid for pid in processes_with(seconds) if command_line(pid).startswith(b"sleep\0")]
 
 
@@ -35,7 +35,7 @@ def test_work_goes_on_while_another_client_waits_for_it(engine):
     first = engine.start_query(sleeping(name))
     eventually(lambda: asleep(f"3600.{name}"), what="the process to start")
     before = asleep(f"3600.{name}")
-    # What runs beside it shows that the second client asks by now.
+    # The other exec of the same query shows that the second client is waiting.
     second = engine.start_query("{ beside: %s %s }" % (field(f"1800.{name}"), field(f"3600.{name}")))
     eventually(lambda: asleep(f"1800.{name}"), what="the second client to ask")
     assert engine.status()["clients"] == 2

@@ -1,4 +1,6 @@
-"""Changesets: what differs between directories, as paths, counts, patches and merges, and done to other directories."""
+"""Changesets: differences between directories as paths, counts and patches; merging and applying
+them.
+"""
 
 import os
 import shutil
@@ -29,12 +31,12 @@ def test_chg_001_changed_paths_are_listed_by_kind(session):
     assert same.get("addedPaths modifiedPaths removedPaths isEmpty") == {
         "addedPaths": [], "modifiedPaths": [], "removedPaths": [], "isEmpty": True,
     }
-    # What changes between file and directory is removed and added.
+    # A path that changes between file and directory is removed and added.
     kinds = changes(session, {"x": "1", "y/z": "1", "l": "1"}, {"x/z": "1", "y": "1", "l": "->x"})
     assert kinds.get("addedPaths modifiedPaths removedPaths") == {
         "addedPaths": ["x/", "x/z", "y"], "modifiedPaths": ["l"], "removedPaths": ["x", "y/"],
     }
-    # Below a place, paths are relative to it.
+    # In a selected directory, paths are relative to it.
     inner = directory(session, {"p/a": "1", "q": "1"}).then('directory(path: "p")').then(
         "changes(from: " + directory(session, {"p/b": "1"}).then('directory(path: "p")').id() + ")"
     )
@@ -72,7 +74,7 @@ def test_chg_002_changed_lines_are_counted(session):
 
 
 def test_lists_of_plain_data_need_no_selection(session):
-    """The official suite asks for `diffStats` so."""
+    """The official suite selects `diffStats` without fields."""
     both = changes(session, {"edit": "1\n"}, {"edit": "2\n", "new": "n\n"})
     row = {"oldPath": None, "removedLines": 0, "addedLines": 1}
     assert both.get("diffStats") == [
@@ -81,7 +83,7 @@ def test_lists_of_plain_data_need_no_selection(session):
     ]
     named = Chain(session, ["container", 'withLabel(name: "a", value: "b")'])
     assert named.get("labels") == [{"name": "a", "value": "b"}]
-    # Not what has more than data: nobody asked for its effects.
+    # A type with functions is not selected whole, because the functions have effects.
     listed = Chain(session, ["directory", "asModuleSource"]).document("dependencies")
     status, answer = session.post({"query": listed})
     assert status == 200 and answer["data"]["directory"]["asModuleSource"]["dependencies"] == []
@@ -118,7 +120,7 @@ def test_changes_can_be_applied_to_another_directory(session):
     assert done.get('stat(path: "run") { permissions }')["permissions"] == 0o755
     assert done.get('exists(path: "made/sub")') is True
     assert done.get('exists(path: "empty")') is False
-    # Below a place, nothing beside it changes.
+    # Changes to a selected directory leave its siblings alone.
     below = directory(session, {"p/old": "1", "q": "1"}).then('directory(path: "p")')
     below = below.then(f"withChanges(changes: {changes(session, {'old': '1'}, {'new': '1'}).id()})")
     assert below.get("entries") == ["new"]
@@ -154,7 +156,7 @@ def test_a_patch_is_applied_by_git_and_by_the_engine(session, engine, folder):
     assert not (target / "old").exists()
 
 
-# What two changes of `BASE` give: ours, theirs, the conflict, and the file under each way to decide.
+# Two changes of `BASE`: ours, theirs, the conflict, and the file by each strategy.
 BASE = {"f": "1\n2\n3\n", "keep": "k\n"}
 MODIFIED, ADDED, REMOVED = (
     "path modified in both changesets",
@@ -242,7 +244,7 @@ def test_chg_006_an_export_applies_changes_to_the_host(session, folder):
         "same": "here\n", "edit": "1\ntwo\n3\n4\n", "new": "n\n", "made/c": "c\n", "run": "#!\n", "mine": "here\n", "old/mine": "here\n",
     }
     assert (target / "made/sub").is_dir() and not (target / "old/sub").exists()
-    # Removing goes through no link.
+    # A removal does not follow symlinks.
     precious = folder / "precious"
     precious.mkdir()
     (precious / "a").write_text("keep")

@@ -1,4 +1,6 @@
-"""A short sample of `scripts/chaos`: a kill, damaged layers, blobs and an index, and for root a full disk."""
+"""A short sample of `scripts/chaos`: a kill, damaged layers, blobs and an index, and for root a
+full disk.
+"""
 
 import os
 import subprocess

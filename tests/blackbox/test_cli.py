@@ -1,4 +1,4 @@
-"""Commands: what they print, where, and with which exit code."""
+"""Commands: their output, where it goes, and their exit codes."""
 
 import fcntl
 import json
@@ -176,7 +176,7 @@ def test_a_stopped_engine_is_reported(fresh):
     eventually(lambda: fresh.status()["execs"] == 1, what="the process to run")
     os.kill(pid, signal.SIGSTOP)
     try:
-        # A client that waits for an answer is told, and so is a new one.
+        # A waiting client and a new one both get the error.
         for done in [fresh.query("{ version }", timeout=30), fresh.run("engine", "stop", timeout=30)]:
             done.failed(f"process {pid} is stopped", f"kill -CONT {pid}", code=1)
         assert waiting.wait(timeout=30) == 1 and f"process {pid} is stopped" in waiting.stderr.read()
@@ -194,13 +194,13 @@ def test_a_folder_with_other_files_is_no_state_directory(fresh, folder):
     for words in [["query"], ["engine", "serve"], ["cache", "ls"]]:
         fresh.run("--state-dir", mine, *words, stdin="{ version }").failed("holds other things", "letter", code=1)
         assert [path.name for path in mine.iterdir()] == ["letter"]
-    # What an engine says once it has its folder is in the log there.
+    # An engine writes its log to its state directory.
     fresh.data("{ version }", env={"RONDEL_LOG": "info"})
     assert (fresh.state / "engine.log").is_file()
 
 
 def test_stop_waits_for_a_busy_engine(fresh):
-    """Clients, processes and a busy machine: the end is waited for, and it comes."""
+    """`engine stop` waits for clients, processes and a busy machine."""
     document = '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "trap : TERM; %s", "%d"]) { stdout } } } }'
     fresh.data('{ container { from(address: "busybox") { id } } }')
     clients = []
@@ -219,10 +219,10 @@ def test_stop_waits_for_a_busy_engine(fresh):
 
 
 def test_stop_says_what_it_waits_for(fresh):
-    """As long as something holds the state folder, no other engine could start there."""
+    """While another process holds the lock, no engine could start in the state directory."""
     assert fresh.data("{ version }")
     with (fresh.state / "lock").open("r+") as lock:
-        # Taken at the moment in which the engine lets go of it.
+        # The thread gets the lock when the engine releases it.
         holder = threading.Thread(target=fcntl.flock, args=(lock, fcntl.LOCK_EX))
         holder.start()
         stop = fresh.start("engine", "stop")

@@ -1,4 +1,4 @@
-"""The official libraries, unmodified, through their own way of starting an engine and through `rondel run`."""
+"""The official libraries, unmodified, by their own start of an engine and by `rondel run`."""
 
 import json
 import os
@@ -90,7 +90,7 @@ def test_a_session_goes_on_when_its_stderr_is_not_read(engine, lines):
 
 
 def test_a_library_may_leave_stderr_unread(engine, folder):
-    """As that of v0.18 does it unless it is told where logs go."""
+    """The library of v0.18 leaves stderr unread unless it has a log output."""
     program = folder / "quiet.py"
     program.write_text(
         "import anyio, dagger\n"

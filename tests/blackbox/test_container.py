@@ -1,4 +1,6 @@
-"""`Container`: what users observe of base images, processes, entrypoints, variables, health checks, by number."""
+"""`Container`: base images, processes, entrypoints, variables and health checks, by behaviour
+number.
+"""
 
 import hashlib
 import io
@@ -13,7 +15,7 @@ from kit.oci import Layout, base_layer, machine, tar
 
 
 def of_image(data: dict) -> dict:
-    """What was selected of the container from an image."""
+    """The selection of a container from an image."""
     return data["container"]["from"]
 
 
@@ -170,7 +172,7 @@ def test_exec_013_long_output_in_an_error_keeps_its_end(engine):
         error = session.error(in_busybox(sh("head -c 200000 /dev/zero | tr '\\0' x; echo END; head -c 102401 /dev/zero | tr '\\0' y >&2; exit 1") + " { stdout }"))
     for stream, total, end in [("stdout", 200_004, "xEND"), ("stderr", 102_401, "yyy")]:
         text = error["extensions"][stream]
-        # White space around it is cut, here the end of the last line.
+        # Surrounding white space is cut, here the last newline.
         assert len(text) == 102_400 - (stream == "stdout") and text.endswith(end), (len(text), text[-20:])
         assert text.startswith(f"[omitting {total - 102_400} bytes]..."), text[:60]
 
@@ -247,7 +249,7 @@ def test_arg_010_arg_011_variables_are_expanded_on_request(engine):
         assert session.error(made)["message"] == 'expand cannot be used with secret env variable "TOKEN"'
 
 
-# Every field that has the argument `expand`, with a reference in each argument that it counts for.
+# Every field with the argument `expand`, with a reference in each expanded argument.
 EXPANDING = [
     'asService(args: ["$V"], expand: true) { id }',
     'directory(path: "/$V", expand: true) { id }',
@@ -367,7 +369,7 @@ def test_env_003_env_004_env_007_volatile_variables_are_no_part_of_a_key(fresh):
 
     first, second = run("one")
     assert first.startswith("one\n") and second == "second one same same-one\n"
-    # Only the volatile value is another: a hit. What runs behind it sees its own value.
+    # Only the volatile value differs: a cache hit. A later exec that misses sees the new value.
     again, second = run("two")
     assert again == first and second == "second two same same-two\n"
     assert run("three", before=True)[0] == first
@@ -383,7 +385,9 @@ def test_env_003_env_004_env_007_volatile_variables_are_no_part_of_a_key(fresh):
     pytest.param('withSecretVariable(name: "FOO", secret: SECRET)', "***", "***", id="below a secret variable"),
 ])
 def test_a_volatile_variable_changes_no_result_without_it(engine, before, with_it, without):
-    """Whatever counts for no key changes nothing for those who ask without it, in either order."""
+    """A volatile variable is no part of a key, and does not change a result without it, in either
+    order.
+    """
     volatile = 'withVolatileVariable(name: "FOO", value: "%s")'
     show = sh("echo ${FOO-unset}; head -c 16 /dev/urandom | base64") + " { stdout }"
 
@@ -391,7 +395,7 @@ def test_a_volatile_variable_changes_no_result_without_it(engine, before, with_i
         with engine.session() as session:
             secret = quote(set_secret(session, "hidden-text"))
             fields = ['withEnvVariable(name: "SALT", value: "%s")' % salt, *filter(None, [before.replace("SECRET", secret)]), *more]
-            if not more:  # Also what `before` has of it is left out.
+            if not more:  # The one in `before` is left out, too.
                 fields = [field.replace(volatile % "second" + " { ", "") for field in fields]
             chain = " { ".join(fields)
             data = session.query(in_busybox(chain + " { " + show + " }" * chain.count("{") + " }"))
@@ -400,7 +404,7 @@ def test_a_volatile_variable_changes_no_result_without_it(engine, before, with_i
     one, two = unique(), unique()
     first, bare = run(one, volatile % "second"), run(one)
     assert (first[0], bare[0]) == (with_it, without)
-    # The value counts for nothing, and the way back is as the way there.
+    # The value is no part of the key, and removing the variable restores the result.
     assert run(one, volatile % "third") == first
     assert run(one, volatile % "third", 'withoutVolatileVariable(name: "FOO")')[0] == without
     assert (run(two)[0], run(two, volatile % "second")[0]) == (without, with_it)
@@ -478,7 +482,9 @@ def test_gpus_are_refused(engine):
 
 
 def test_exec_018_cli_ses_007_an_engine_runs_in_a_container(engine, folder):
-    """Containers in a container: this engine's own binary, with all capabilities and a cache volume for its state."""
+    """Containers in a container: this engine's own binary, with all capabilities and a cache volume
+    for its state.
+    """
     script = """set -e
     export RONDEL_STATE_DIR=/tmp/state RONDEL_CONFIG=/config.toml HOME=/root
     for n in 1 2; do
@@ -530,12 +536,12 @@ def test_a_mounted_secret_covers_a_file_and_is_no_file(engine):
             for first, second in [(secret, file), (file, secret)]:
                 seen = of_image(session.query(in_busybox(f"{first} {{ {second} {{ {look} }} }}")))
                 seen = list(list(seen.values())[0].values())[0]
-                # What a process sees is the secret, what it covers is the container's.
+                # A process sees the secret. The covered file is the container's.
                 assert (seen["withExec"]["stdout"], seen["file"]["contents"], seen["exists"]) == ("***", contents, True)
         alone = session.query(in_busybox(f'{secret} {{ exists(path: "/s") withExec(args: ["true"]) {{ exists(path: "/s") }} }}'))
         assert of_image(alone)["withMountedSecret"]["exists"] is False
         assert "/s: no such file or directory" in session.error(in_busybox(f'{secret} {{ file(path: "/s") {{ contents }} }}'))["message"]
-        # A directory that is mounted above it later does not take it away.
+        # A directory that is mounted above it later does not hide it.
         below = secret.replace('"/s"', '"/d/s"') + ' { withMountedDirectory(path: "/d", source: DIR) { withExec(args: ["cat", "/d/s"]) { stdout } } }'
         empty = session.query('{ directory { withNewFile(path: "s", contents: "") { id } } }')["directory"]["withNewFile"]["id"]
         seen = of_image(session.query(in_busybox(below.replace("DIR", quote(empty)))))
@@ -568,7 +574,9 @@ def test_cli_ses_005_many_clients_wait_for_the_engine_that_one_of_them_starts(fr
 
 
 def test_cli_ses_002_clients_see_their_own_work(fresh):
-    """Two clients in one trace, with a process that they share: each sees its own and the shared one, once."""
+    """Two clients in one trace, with a process that they share: each sees its own and the shared
+    one, once.
+    """
     shared = sh("sleep 1; echo shared-output")
     document = '{ container { from(address: "busybox") { own: %s { stdout } shared: %s { stdout } } } }'
     trace = {"TRACEPARENT": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}

@@ -1,4 +1,4 @@
-"""What a part of a tree is known by: its content, and not the tree around it."""
+"""A part of a tree is keyed by its own content, not by the tree around it."""
 
 import json
 import os
@@ -48,12 +48,12 @@ def seen(session, source: Path, name: str, change: str) -> str:
 @pytest.mark.parametrize("change", [MOUNT, READ_ONLY, OWNED, COPY, FILTERED, MOUNTED_FILE, FILE, CACHE])
 def test_a_change_beside_a_directory_runs_nothing(engine, folder, change):
     source = monorepo(folder)
-    # Nothing of another test is known here already.
+    # Content that no other test has cached.
     for name in ["a", "twin"]:
         (source / name / "f").write_text(f"one of {folder.name}")
 
     def runs(name: str) -> int:
-        """How many processes run for a client that comes anew."""
+        """The number of processes that run for a new client."""
         with engine.session() as session:
             before = engine.execs()
             assert "/mnt/f" in seen(session, source, name, change)
@@ -138,7 +138,7 @@ def test_steps_of_a_dockerfile_are_keyed_by_the_files_they_use(engine, folder):
     (source / "b/f").write_text("changed")
     assert built(source, "a") == ("oneone", 0)
     assert built(source, "twin") == ("oneone", 0)
-    # The first hit comes by the content of another folder, then something else changes there.
+    # The first hit is by the content of another folder. Then an unrelated file changes there.
     again = folder / "again"
     shutil.copytree(source, again, copy_function=shutil.copyfile)
     for path in again.rglob("*"):

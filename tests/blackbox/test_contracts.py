@@ -1,4 +1,4 @@
-"""What an SDK hands back is checked where it arrives: every contract, broken in every way, with what its author is told."""
+"""Contracts of SDKs, each broken in every way, and the error that the SDK's author gets."""
 
 import json
 import re
@@ -171,7 +171,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_contract_is_named_with_its_sdk(connected, repository, case):
-    """The message names the module, the SDK, the contract or the function that broke it, and what is wrong."""
+    """The message names the module, the SDK, the contract or the function that broke it, and what
+    is wrong.
+    """
     sdk = BROKEN[case]
     done = connected.run("call", "-m", write_module_with_sdk(repository, sdk), "hello").failed(*sdk.words)
     message = done.err[done.err.rindex("\nError: ") :]
@@ -201,7 +203,7 @@ GOOD = {
 
 @pytest.mark.parametrize("case", GOOD)
 def test_a_kept_contract_works(connected, repository, case):
-    """What the broken ones are made of works."""
+    """The parts of the broken SDKs work."""
     assert connected.run("call", "-m", write_module_with_sdk(repository, GOOD[case]), "hello").ok().out.strip() == "hello"
 
 
@@ -238,7 +240,7 @@ CLASHES = {
 
 @pytest.mark.parametrize("case", CLASHES)
 def test_two_things_of_one_name_are_refused(connected, repository, case):
-    """What modules are served as is told apart, or refused where the second arrives."""
+    """Two types or modules of one name in a schema are refused. An alias resolves it."""
     dependencies, words = CLASHES[case]
     for name, types in dependencies.items():
         write_module_with_objects(repository / "deps" / name, name, types)
@@ -408,7 +410,7 @@ def blocks(text):
 
 @pytest.mark.skipif(not GUIDE.exists(), reason="a copy of the tests without the documents")
 def test_the_guide_makes_a_working_sdk(connected, folder):
-    """From an empty folder to a working SDK, by the letter of the guide."""
+    """Follows the guide word by word from an empty folder to a working SDK."""
     section = GUIDE.read_text().split("## An SDK from an empty folder")[1].split("\nThe other contracts differ")[0]
     intro, *steps = re.split(r"^\d\. ", section, flags=re.MULTILINE)
     make, config, code, module, use = [blocks(step) for step in steps]

@@ -1,4 +1,4 @@
-"""Containers, directories and files through GraphQL, and what is remembered."""
+"""Containers, directories and files through GraphQL, and which results are cached."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Damage on the disk: what is found damaged is not served, it is set aside and made again; and the engine starts."""
+"""Damage on disk: damaged data is set aside and made again, and the engine starts."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from kit import eventually
 
 
 def makes(name: str, reader: str = "") -> str:
-    """A process that leaves `/d/NAME` and `/top-NAME`, and what a later one, the process of `reader`, reads of them."""
+    """A process that writes `/d/NAME` and `/top-NAME`, and a later one that reads both."""
     script = f"mkdir /d; echo {name} is right > /d/{name}; echo right > /top-{name}"
     read = 'withExec(args: ["sh", "-c", "cat /d/* /top-* ; : %s"]) { stdout }' % reader
     return '{ container { from(address: "busybox") { withExec(args: ["sh", "-c", "%s"]) { %s } } } }' % (script, read)
@@ -25,7 +25,7 @@ def layer_of(rondel, name: str) -> Path:
 
 
 def damage_notes(rondel) -> list[str]:
-    """What the status says of damage. It also says what the machine cannot limit."""
+    """Notes of the status about damage, without those about missing limits."""
     return [note for note in rondel.status()["notes"] if "limit" not in note]
 
 
@@ -58,7 +58,7 @@ def test_a_damaged_layer_is_set_aside_and_made_again(fresh):
             found = fresh.run("engine", "verify")
             assert found.code == 1, found
             assert [layer.name in problem for problem in json.loads(found.out)["problems"]] == [True], found
-            # The text that was read is known. Who needs the files has them made again.
+            # The text is cached. An exec that needs the files has them made again.
             assert said(session.query(document)) == f"{name} is right\nright\n"
             assert fresh.execs() == before
             assert said(session.query(makes(name, "another"))) == f"{name} is right\nright\n"
@@ -74,14 +74,14 @@ def test_a_damaged_layer_is_set_aside_and_made_again(fresh):
 
 
 def test_a_cache_hit_notices_a_missing_layer(fresh):
-    """Nobody asked for a verification."""
+    """Without `engine verify`."""
     for name, damage in [("gone", shutil.rmtree), ("hollow", lambda layer: shutil.rmtree(layer / "fs")), ("less", lambda layer: (layer / "fs/top-less").unlink())]:
         document, leaf = makes(name), 'file(path: "/d/%s") { contents }' % name
         opened = document[: document.index("withExec", document.index("withExec") + 1)] + leaf + " } } } }"
         fresh.data(document)
         layer = layer_of(fresh, name)
         damage(layer)
-        # Layers that were just looked at are not looked at again.
+        # The engine does not look at a layer again that it has just checked.
         eventually(lambda: fresh.query(opened).code == 0 and (layer / "fs/d" / name).exists(), what="the layer to be made again")
         assert fresh.data(opened)["container"]["from"]["withExec"]["file"]["contents"] == f"{name} is right\n"
         fresh.verify()
@@ -116,7 +116,7 @@ def test_damaged_layers_and_blobs_of_an_image_are_fetched_again(fresh):
     assert fresh.run("engine", "verify").code == 1
     assert size("2") == whole
     fresh.verify()
-    # Without a verification: a blob that is too short is none, and so is a layer that is not there.
+    # Without `engine verify`: a short blob and a missing layer count as absent.
     for blob in (fresh.state / "blobs/sha256").iterdir():
         os.truncate(blob, 1)
     fresh.stop()
@@ -152,13 +152,13 @@ def test_a_damaged_index_is_set_aside_and_the_engine_starts(fresh):
         [note] = damage_notes(fresh)
         assert "index.sqlite.damaged" in note
         fresh.verify()
-        # It is said once, and the new index is one.
+        # The damage is reported once, and the new index works.
         assert "index.sqlite.damaged" not in fresh.query(document).err
         assert fresh.execs() == 2
         fresh.stop()
         fresh.data(document)
         assert (fresh.execs(), damage_notes(fresh)) == (0, [])
-    # Volumes are no results: they stay.
+    # Volumes are not in the index. They stay.
     said_last = fresh.data(use % (volume, "last"))["container"]["from"]["withMountedCache"]["withExec"]["stdout"]
     assert said_last.split() == ["first", "last"]
     fresh.stop()

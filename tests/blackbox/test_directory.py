@@ -1,4 +1,4 @@
-"""Directories: what is in them, changes to them, and searches."""
+"""Directories: their entries, changes to them, and searches."""
 
 import json
 import os
@@ -112,7 +112,7 @@ def test_dir_013_timestamps_make_archives_equal(session):
     # Files made later have another time, in whole seconds.
     let_time_pass(1.1)
     assert archive(["b/c", "a"]) == first
-    # Children have the time.
+    # Children have the timestamp, too.
     assert first.split()[1:4] == ["1000000000"] * 3
 
 
@@ -270,7 +270,7 @@ def test_dir_025_patches_are_applied(session):
         (plain.replace("@@ -1,3 +1,3 @@", "@@ -x @@"), "cannot read the patch"),
     ):
         assert words in base.then(f"withPatch(patch: {quote(patch)})").error("sync"), patch
-    # Files of a patch are not in memory together: this one is larger than a file may be that is read.
+    # A patch may be larger than a file that `contents` returns, because it is streamed.
     part = "printf 'diff --git a/f%d b/f%d\\nnew file mode 100644\\n--- /dev/null\\n+++ b/f%d\\n@@ -0,0 +1 @@\\n+' $i $i $i"
     script = f"for i in 1 2 3; do {part}; head -c 45000000 /dev/zero | tr '\\0' x; echo; done > /big"
     big = busybox(session).then(f'withExec(args: ["sh", "-c", {quote(script)}])')
@@ -329,7 +329,7 @@ def test_dir_026_a_search_finds_lines(session):
     assert found('pattern: "none of this"') == []
     for path in ("..", "sub/../..", "../x"):
         assert f"path cannot escape directory: {path}" in made.error(f'search(pattern: "x", paths: ["{path}"]) {{ filePath }}')
-    # A link that leads out means a place inside.
+    # A symlink to the outside is resolved inside the directory.
     assert "no such file or directory" in made.error('search(pattern: "root", paths: ["out"]) { filePath }')
     assert "cannot search for `(`" in made.error('search(pattern: "(") { filePath }')
     below = made.then('directory(path: "sub")')
@@ -348,7 +348,7 @@ def test_dir_027_dir_029_symlinks_are_followed_inside_a_directory(session):
     made = directory(session, {"d/f": "1", "d/rel": "->f", "x/y/up": "->../../d/f", "abs": "->/d/f", "ld": "->d", "dangling": "->none"})
     for path in ("d/rel", "x/y/up", "abs", "ld/rel"):
         assert made.then(f'file(path: "{path}")').get("contents") == "1"
-    # Links in the directories of a new link are followed, the link itself is not.
+    # Symlinks in the parent path of a new symlink are followed, the last component is not.
     through = made.then('withSymlink(target: "f", linkName: "ld/new")')
     assert through.get('entries(path: "d")') == ["f", "new", "rel"]
     for there in ("d/rel", "d/f", "dangling"):
@@ -387,7 +387,7 @@ def test_dir_031_equal_content_made_by_other_steps_is_a_cache_hit(session):
         chain = at.then(f'withoutFile(path: "{removed}")').then('withNewFile(path: "/foo", contents: "hello")')
         return chain.run("cat /proc/sys/kernel/random/uuid")
 
-    # Nothing was there to remove, so what runs is the same, and ran once.
+    # Removing nothing changes nothing, so the exec ran once.
     assert written("/nothing") == written("/nothing-else")
 
 

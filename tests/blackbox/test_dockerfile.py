@@ -1,4 +1,4 @@
-"""Dockerfiles: what a build gives, what it refuses, and what it does not do again."""
+"""Dockerfiles: images that builds give, errors, and steps that are cached."""
 
 import hashlib
 import io
@@ -14,7 +14,8 @@ from kit.golden import check_golden
 from kit.streams import start_service
 from kit.web import Server, give
 
-# Built in every run and compared with what was recorded; `scripts/dockerfiles` builds all of them, and with buildah.
+# Built in every run and compared with the recorded images. `scripts/dockerfiles` builds the whole
+# corpus.
 SAMPLE = [
     "add-archives",
     "args-shadow",
@@ -62,7 +63,7 @@ def build_document(dockerfile: str, selection: str, files: dict | None = None, a
 
 
 def build(session, dockerfile: str, selection: str, files: dict | None = None, args: str = ""):
-    """What is selected of the container that a Dockerfile gives."""
+    """Builds a Dockerfile, and returns the selection of the container."""
     return find_field(session.query(build_document(dockerfile, selection, files, args)), "dockerBuild")
 
 
@@ -78,7 +79,7 @@ def read(session, dockerfile: str, path: str, files: dict | None = None, args: s
 
 
 def printed_by(script: str) -> str:
-    """The selection of what a script prints."""
+    """The selection of the output of a script."""
     return nest(sh(script), "stdout")
 
 
@@ -151,7 +152,7 @@ RUN --mount=type=bind,source=$F,target=/f,readonly=$YES cat /f > /bound
 
 
 def test_a_matched_symlink_without_a_target_is_an_error(session):
-    # The links come from a stage, or from the context by way of a directory made with them.
+    # The symlinks come from a stage, or from a context that is a directory of the API.
     stage = "FROM busybox AS links\nRUN mkdir /d && cd /d && echo 1 > file && ln -s file good && ln -s nowhere dangling && ln -s /out/of/it out && ln -s loop loop\nFROM busybox\n"
     for copy in ["COPY --from=links /d/dang* /to/", "COPY --from=links /d/o* /to/", "COPY --from=links --parents /d/./dang* /to/", "COPY --from=links /d/dangling /to/"]:
         refused(session, stage + copy, "cannot copy: ", "lstat /", ": no such file or directory")
@@ -176,11 +177,11 @@ def test_an_ignored_target_of_a_symlink_does_not_exist(session):
     def listed(ignore: str, copy: str) -> str:
         return leaf(session.query(built(ignore, copy, printed_by("ls /to"))))
 
-    # A link whose target is not in the context leads nowhere, as one whose target never was.
+    # A symlink whose target is ignored dangles, as one without a target does.
     for copy in ["COPY ctx/l* /to/", "ADD ctx/l* /to/"]:
         assert "lstat /ctx/a: no such file or directory" in session.error(built("ctx/a", copy, "sync"))["message"]
     assert "lstat /ctx/nowhere" in session.error(built("", "COPY ctx/* /to/", "sync"))["message"]
-    # An ignored link is not there, wherever it leads.
+    # An ignored symlink does not exist, whatever its target.
     assert listed("ctx/dangling", "COPY ctx/* /to/") == "a\nlink\n"
     assert listed("ctx/dangling\nctx/link", "COPY ctx/* /to/") == "a\n"
     assert "\"/ctx/link\": not found" in session.error(built("ctx/link", "COPY ctx/link /to/", "sync"))["message"]
@@ -377,7 +378,7 @@ def test_dkr_011_steps_reach_services_of_the_session(fresh, folder):
         service = leaf(session.query(serve))
         start_service(session, quote(service["id"]))
         url = f"http://{service['hostname']}/f"
-        # The C library inside busybox cannot be relied on to ask a name service.
+        # busybox's C library does not reliably query a name server.
         get = f"RUN python3 -c \"import urllib.request as u; u.urlretrieve('{url}', '/run-of-it')\""
         shown = printed_by("cat /run-of-it /add")
         assert build(session, f"FROM python:3.13-slim\n{get}\nADD {url} /add", shown)["withExec"]["stdout"] == "servedserved"
@@ -483,7 +484,7 @@ def test_dkr_022_only_changed_steps_run_again(fresh, folder):
     fresh.data("{ version }")
 
     def built() -> tuple[str, int]:
-        """What comes out, and how many processes ran; each time in a session of its own."""
+        """The output and the number of processes of a build in a new session."""
         before = fresh.execs()
         with fresh.session() as session:
             return leaf(session.query(document)), fresh.execs() - before

@@ -1,4 +1,6 @@
-"""What a process in a container reaches: the outside and the services of its session, and nothing of the engine's machine."""
+"""A process in a container reaches the outside and its session's services, not the engine's
+machine.
+"""
 
 import json
 import socket
@@ -28,7 +30,10 @@ def commits(url: str) -> str:
 
 
 def test_a_nested_client_reaches_nothing_of_the_machine(make_engine, folder, sample):
-    """By address, by name, after a redirect, as a submodule; the user's own client does, and whoever is allowed."""
+    """Not by address, by name or after a redirect.
+
+    The user's own client and allowed addresses work.
+    """
     engine = make_engine(mirror_of(IMAGES, offline=False) + '[security]\negress = ["127.0.0.2"]\n')
     routes = {"/f": page("reached")}
     with Server(routes) as server, Server({}, host="127.0.0.2") as other, Web(sample.bare.parent) as web, daemon(sample.bare.parent) as base:
@@ -59,7 +64,7 @@ def test_a_nested_client_reaches_nothing_of_the_machine(make_engine, folder, sam
                 assert REFUSED in told(answers[document]), (document, answers[document])
             assert leaf(answers[fetched(f"{other.address}/f")]["data"]) == "allowed"
             assert not server.requests and not web.requests
-            # The user's own client is not held back.
+            # The user's own client is not restricted.
             assert leaf(session.query(fetched(server.address + "/f"))) == "reached"
             assert leaf(session.query(commits(web.open()))) == sample.second
             # Content that the user fetched in this session is shared; no connection is made for it.
@@ -84,7 +89,7 @@ def test_a_submodule_leads_a_nested_client_to_no_other_server(make_engine, folde
         addresses = {"web": inner.open(), "name": inner.open().replace("127.0.0.1", "localhost"), "git": f"{base}/r.git", "ssh": "ssh://git@127.0.0.1:9/r.git"}
         for name, address in addresses.items():
             work = root / f"{name}-work"
-            # The folder of a submodule that is not there is empty.
+            # The folder of a submodule that was not fetched is empty.
             (work / "lib").mkdir(parents=True)
             git(work, "init", "-q")
             modules = f'[submodule "lib"]\n\tpath = lib\n\turl = {address}\n'
@@ -111,7 +116,7 @@ def test_a_nested_client_reaches_services_of_its_session(engine, folder, sample)
 
 
 def published(root, name: str, files: dict) -> str:
-    """A repository in the folder of a server; gives its file name."""
+    """Makes a repository in the folder of a server, and returns its file name."""
     (root / name).mkdir(parents=True)
     git(root / name, "init", "-q")
     commit(root / name, files)
@@ -124,7 +129,9 @@ def configured(name: str, **more) -> dict:
 
 
 def test_a_nested_client_reaches_a_repository_that_it_was_given(engine, folder, sample):
-    """A repository is given to a process: it reaches that one, and still no other and not by its name."""
+    """A process reaches a repository by the ID that it was given, and no other, and not by the
+    address.
+    """
     with Web(sample.bare.parent) as web, Web(sample.bare.parent) as other, engine.session() as session:
         given = lambda rest: quote(leaf(session.query(f"{{ git(url: {quote(web.open())}) {{ {rest} }} }}")))  # noqa: E731
         address = quote(leaf(session.query(f"{{ address(value: {quote(web.open())}) {{ gitRepository {{ id }} }} }}")))
@@ -142,7 +149,7 @@ def test_a_nested_client_reaches_a_repository_that_it_was_given(engine, folder, 
 
 
 def test_a_module_from_outside_reaches_nothing_of_the_machine(make_engine, folder, place):
-    """Neither by a dependency nor by an SDK, also when the user names the module, and a module on the machine does."""
+    """Not by a dependency and not by an SDK, although the user named the module."""
     # The second address stands for a server outside.
     engine = make_engine(mirror_of(IMAGES) + '[security]\negress = ["127.0.0.2"]\n')
     inner, outer = place / "inner", place / "outer"
@@ -154,7 +161,7 @@ def test_a_module_from_outside_reaches_nothing_of_the_machine(make_engine, folde
         for root in (outer, inner):
             published(root, "uses", uses)
             published(root, "made", made)
-            # What is found in a further repository of the same server is no nearer to the machine.
+            # A further repository of the same server has no more rights.
             published(root, "far", configured("far", dependencies=[{"name": "uses", "source": (there if root == outer else here).open("uses.git")}]))
         query = lambda address, rest: f"{{ moduleSource(refString: {quote(address)}) {{ {rest} }} }}"  # noqa: E731
         assert REFUSED in engine.run("functions", "-m", there.open("uses.git")).ok().err
@@ -167,7 +174,8 @@ def test_a_module_from_outside_reaches_nothing_of_the_machine(make_engine, folde
         for document, answer in ask_nested(session.query, documents).items():
             assert REFUSED in told(answer), (document, answer)
         assert not here.requests
-        # What the user names on the machine speaks for its own server, and so do files of the user.
+        # A module that the user names on the machine may use its own server, and so may the user's
+        # files.
         assert session.query(query(here.open("far.git"), "dependencies { dependencies { moduleName } }")) == {"moduleSource": {"dependencies": [{"dependencies": [{"moduleName": "lib"}]}]}}
         assert leaf(session.query(query(here.open("made.git"), "moduleName"))) == "made"
         (folder / "own").mkdir()
@@ -196,7 +204,7 @@ class Probe:
 
 @pytest.mark.once
 def test_a_default_of_a_module_reaches_no_other_server_of_the_machine(connected, place, sample):
-    """A module in a repository speaks for the server of that repository, although the user named it."""
+    """A module in a repository may use the server of that repository only."""
     with Web(sample.bare.parent) as here, Web(place / "served") as there:
         work = write_module(place / "served/probe", DEFAULTS.replace("ELSEWHERE", here.open()))
         git(work, "init", "-q")
@@ -205,7 +213,7 @@ def test_a_default_of_a_module_reaches_no_other_server_of_the_machine(connected,
         for function in ("elsewhere", "ref"):
             connected.run("call", "-m", there.open("probe.git"), function).failed(REFUSED)
         assert not here.requests
-        # The same code in files of the user may.
+        # The same code in the user's files is allowed.
         assert connected.run("call", "-m", work, "ref").ok().out.strip() == sample.second
 
 
@@ -222,7 +230,7 @@ for where in sys.argv[1:]:
 
 
 def test_a_container_reaches_nothing_that_the_machine_listens_on(engine):
-    """Its gateway and every other address of the machine; names are found all the same."""
+    """Not on the gateway and on no other address of the machine. The name server is reached."""
     addresses = [socket.gethostbyname(socket.gethostname())]
     with socket.create_server(("0.0.0.0", 0)) as listener:
         port = listener.getsockname()[1]
@@ -297,7 +305,7 @@ print("sent")
 
 
 def test_raw_frames_of_another_session_do_not_arrive(engine):
-    """Another session's container claims addresses of a session's containers, with packet sockets, which it may have."""
+    """A container of another session forges addresses of this session by packet sockets."""
     image = 'from(address: "python:3.13-slim")'
     made = f'container {{ {image} {{ withExposedPort(port: 8000) {{ withEnvVariable(name: "WHO", value: "%s") {{ asService(args: {json.dumps(["python3", "-c", HEARER])}) {{ id }} }} }} }} }}'
     with engine.session() as session, engine.session() as attacker:
@@ -308,7 +316,7 @@ def test_raw_frames_of_another_session_do_not_arrive(engine):
         own, other = get(hearer, "own"), get(friend, "own")
         run = json.dumps(["python3", "-c", FORGER, other, own])
         assert leaf(attacker.query(f"{{ container {{ {image} {{ withExec(args: {run}) {{ stdout }} }} }} }}")) == "sent\n"
-        # What a friend sends comes later, and does arrive.
+        # A later datagram of the same session arrives.
         get(friend, f"send?{own}")
         eventually(lambda turns=iter(range(1000)): "from a friend" in get(hearer, f"seen?{next(turns)}"), what="the friend")
         assert get(hearer, "seen?last") == "from a friend"

@@ -1,4 +1,6 @@
-"""The engine's process: its end, its name, shared work, figures, memory, registries, restarts; results across sessions."""
+"""The engine's process: end, name, shared work, metrics, registries, restarts, results across
+sessions.
+"""
 
 import hashlib
 import http.server
@@ -39,7 +41,7 @@ def test_eng_006_work_outlives_the_first_of_its_clients(engine):
         marker = unique()
         field = 'container { from(address: "busybox") { withExec(args: ["sh", "-c", "sleep %s.%s; echo done"]) { stdout } } }'
         document = "{ %s }" % (field % (2, marker))
-        # What runs beside it shows that the second client asks by now.
+        # The other exec of the same query shows that the second client is waiting.
         beside = "{ beside: %s %s }" % (field % (1, marker), field % (2, marker))
         with engine.session() as first, engine.session() as second:
             answers = []
@@ -104,7 +106,7 @@ def test_eng_008_results_of_a_session_end_with_it(engine, folder):
 
 
 class CountingRegistry:
-    """One image under one tag, and how often what was asked for."""
+    """A registry with one image under one tag, which counts requests."""
 
     def __init__(self):
         index = json.loads((IMAGES / "index.json").read_text())

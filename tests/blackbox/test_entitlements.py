@@ -1,4 +1,4 @@
-"""What goes beyond the walls of a container is the user's to ask for; modules and processes in containers need leave."""
+"""Entitlements: the user may ask for all capabilities, modules and containers need permission."""
 
 import json
 
@@ -48,7 +48,7 @@ def test_the_user_may_ask_for_all_capabilities(engine):
 
 
 def test_a_process_in_a_container_may_not_ask_for_them(engine):
-    # That the same was made for the user is no way to it.
+    # A cached result of the user does not help.
     engine.data(EXEC)
     for name, told in zip(ASKING, nested(engine, list(ASKING.values()))):
         assert DENIED in told.get("message", ""), (name, told)
@@ -65,7 +65,7 @@ def test_an_entitlement_holds_for_its_session(make_engine):
     told = nested(by_flag, documents, "--allow", "security.insecure")
     assert [answer.get("message") for answer in told] == [None] * 3, told
     assert is_full(leaf(told[0])) and is_full(leaf(told[1])) and leaf(told[2])
-    # For that session.
+    # For that session only.
     assert DENIED in nested(by_flag, [EXEC])[0]["message"]
     assert DENIED in nested(by_flag, [EXEC], "--allow", "network.host")[0]["message"]
     assert DENIED in nested(by_flag, [EXEC], "--allow", "security.insecure=./somewhere")[0]["message"]
@@ -118,7 +118,7 @@ def test_a_module_needs_an_entitlement(connected, folder):
         allowed = ["--allow", leave, "call", "-m", module]
         assert is_full(connected.run(*allowed, "caps", "--tag", leave, cwd=folder).ok().out), leave
     assert is_full(connected.run(*allowed, "lazy", "--tag", leave, "stdout", cwd=folder).ok().out)
-    # Leave is for one module, and for one session.
+    # The entitlement is for one module and for one session.
     for flags in [[], ["--allow", f"security.insecure={folder}/other"], ["--allow", f"network.host={module}"]]:
         connected.run(*flags, "call", "-m", module, "caps", "--tag", "later").failed(DENIED)
         connected.run(*flags, "call", "-m", module, "lazy", "--tag", "later", "stdout").failed(DENIED)

@@ -1,4 +1,6 @@
-"""Modules with an entrypoint: `dagger-module.toml`, types and calls by another module, and the workspace that it reads."""
+"""Modules with an entrypoint: `dagger-module.toml`, types and calls by another module, and the
+workspace that it reads.
+"""
 
 import json
 import re
@@ -20,7 +22,7 @@ from kit.sdks import (
 
 pytestmark = pytest.mark.once
 
-# What the processes that an entrypoint starts are told: the schema version that they are served.
+# Code that starts a process, which prints the schema version that it sees.
 NESTED = "chain(*process({code!r}), 'withExec(args: [], useEntrypoint: true, experimentalPrivilegedNesting: true)', 'stdout')"
 
 
@@ -43,7 +45,7 @@ def test_the_example_works(connected):
     assert re.search(r"contract +entrypoint", explained) and re.search(r"entrypoint = entrypoint-shell", explained), explained
 
 
-# Whose schema.
+# The schema that processes see.
 
 LEVELS = "give([main_object('Probe', [function('told', 'String', {'level': 'low'}, level='Level')], %s), level()])"
 SEEN = NESTED.format(code="print(protocol.view(), end='')")
@@ -54,7 +56,7 @@ SEEN = NESTED.format(code="print(protocol.view(), end='')")
     [("v0.18.10", ["low", "high"], "v0.18.10"), ("v0.18.11", ["LOW", "HIGH"], "v0.18.11"), ("v0.21.8", ["LOW", "HIGH"], "v0.21.8")],
 )
 def test_a_module_sees_the_schema_of_its_own_version(connected, repository, version, members, view):
-    """Types are read, and processes are served, as the module's version says; the entrypoint has its own."""
+    """Types and processes have the module's version. The entrypoint has its own."""
     called = "give(json.dumps(' '.join([json.loads(fnArgs)['level'], " + SEEN + ", protocol.view()])))"
     sdk = entrypoint(LEVELS.replace("level()", "protocol.level()") % SEEN, called)
     module = write_module_with_entrypoint(repository, sdk, version=version)
@@ -62,7 +64,7 @@ def test_a_module_sees_the_schema_of_its_own_version(connected, repository, vers
     assert ", ".join(members) in listed, listed
     query = '{ probe { told(level: %s) } __type(name: "Probe") { description } }' % members[1]
     found = connected.data(query, "-m", module)
-    # The code knows a member by its own name, whatever callers see.
+    # The code gets the member by its own name, in every view of the caller.
     assert found["probe"]["told"] == f"HIGH {view} v0.21.8"
     assert found["__type"]["description"] == view
 
@@ -82,7 +84,7 @@ def test_processes_of_an_entrypoint_see_dependencies_of_the_module(connected, re
     assert connected.run("call", "-m", module, "hello").ok().out.strip() == "True probe"
 
 
-# What `call` is given.
+# Arguments of `call`.
 
 
 def test_an_entrypoint_gets_objects_constructors_and_arguments(connected, repository):
@@ -148,7 +150,10 @@ def test_the_workspace_reads_files_of_the_module(connected, repository):
 
 
 def test_only_an_edit_of_the_module_runs_anything(connected, repository):
-    """Types are read again when a file of the module changes; results are known by the module's files."""
+    """Types are read again when a file of the module changes.
+
+    Results are keyed by the module's files.
+    """
     content = "chain(f'loadWorkspaceFromID(id: \"{workspace}\")', 'file(path: \"a.txt\")', 'contents')"
     types = f"give([main_object('Probe', [function(name, 'String') for name in {content}.split()])])"
     module = write_module_with_entrypoint(repository, entrypoint(types, f"give(json.dumps(fnName + ' of ' + {content}))"))
@@ -164,7 +169,7 @@ def test_only_an_edit_of_the_module_runs_anything(connected, repository):
 
 
 def test_the_cache_policy_is_that_of_the_function(connected, repository):
-    """Whether a result is kept is said by the function of the module, not by the entrypoint."""
+    """The module's function decides whether its result is cached, not the entrypoint."""
     never = "chain(f'loadFunctionFromID(id: \"{function(\"fresh\", \"String\")}\")', 'withCachePolicy(policy: Never)', 'id')"
     types = f"give([main_object('Probe', [{never}, function('kept', 'String')])])"
     module = write_module_with_entrypoint(repository, entrypoint(types, "import time\ngive(json.dumps(str(time.time())))"))
@@ -177,7 +182,7 @@ def test_the_cache_policy_is_that_of_the_function(connected, repository):
     assert call("kept") != call("kept")
 
 
-# What is not an entrypoint.
+# Broken entrypoints.
 
 TWO = "chain('typeDef', 'withObject(name: \"Other\")', 'withConstructor(function: \"' + function('', 'Other') + '\")', 'id')"
 ONE = "chain('typeDef', 'withObject(name: \"Probe\")', 'withConstructor(function: \"' + function('', 'Probe') + '\")', 'id')"
@@ -202,7 +207,8 @@ BROKEN = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_contract_of_an_entrypoint_is_named(connected, repository, case):
-    """The message names the module, the entrypoint, the contract, what was expected and what came."""
+    """The message names the module, the entrypoint, the contract, what was expected and what came.
+    """
     sdk, words = BROKEN[case]
     done = connected.run("call", "-m", write_module_with_entrypoint(repository, sdk), "hello").failed(*words)
     message = done.err[done.err.rindex("\nError: ") :]

@@ -1,4 +1,4 @@
-"""`EnvFile`: variables as people keep them in files."""
+"""`EnvFile`: variables in files."""
 
 import pytest
 

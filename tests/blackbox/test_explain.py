@@ -1,4 +1,6 @@
-"""`--explain`: how a module was loaded, and which input made it run again. Modules whose dependencies are broken."""
+"""`--explain`: how a module was loaded, and which input made it run again. Modules whose
+dependencies are broken.
+"""
 
 import json
 
@@ -13,7 +15,7 @@ OTHER = IMPORTS + "@object_type\nclass Other:\n    @function\n    def hello(self
 
 
 def explained(engine, module, *words) -> dict[str, str]:
-    """The rows by their labels; rows with one label are joined."""
+    """The rows by label. Rows of one label are joined."""
     done = engine.run("functions", "--explain", "-m", module, *words).ok()
     rows: dict[str, str] = {}
     for line in done.err.splitlines():

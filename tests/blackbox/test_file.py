@@ -1,4 +1,4 @@
-"""Files: what they hold, changes to them, and how they reach the host."""
+"""Files: contents, changes, and exports to the host."""
 
 import hashlib
 import os
@@ -81,7 +81,7 @@ def test_fil_005_a_file_is_exported(engine, folder):
             assert "directory" in Chain(client, made.parts).error(f'export(path: "{path}")')
         export('path: "there", allowParentDirPath: true')
         assert (work / "there/run").read_text() == "1"
-        # Larger than a piece of the transfer, and over what was there.
+        # Larger than a chunk of the transfer, over an existing file.
         big = busybox(client).then('withExec(args: ["sh", "-c", "head -c 9000001 /dev/zero > /big"])').then('file(path: "/big")')
         big.get('export(path: "deep/out")')
         assert (work / "deep/out").stat().st_size == 9_000_001
@@ -158,7 +158,7 @@ def test_text_is_replaced_and_found(session):
     hits = made.get('search(pattern: "t.o") { filePath lineNumber absoluteOffset }')
     assert [(hit["filePath"], hit["lineNumber"], hit["absoluteOffset"]) for hit in hits] == [("f", 1, 0), ("f", 2, 8), ("f", 3, 12)]
     assert len(made.get('search(pattern: "two", limit: 2) { filePath }')) == 2
-    # What repeats too much is refused before it is searched for.
+    # A pattern that repeats too much is refused before the search.
     for pattern in ["\\\\p{L}{50000}", "(?i)(\\\\w{500}){20}"]:
         assert "size limit of 4194304" in made.error(f'search(pattern: "{pattern}") {{ filePath }}')
     nested = directory(session, {"d/n.txt": "needle"}).then('file(path: "d/n.txt")')

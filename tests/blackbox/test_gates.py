@@ -1,5 +1,7 @@
-"""Every version gate of the core API on a running engine: the old behaviour under the last version before it, the new one
-from it on. One engine; one session per version."""
+"""Version gates of the core API: the old behaviour before a version, the new one from it on.
+
+The tests share one engine, with one session per version.
+"""
 
 import itertools
 import json
@@ -24,7 +26,7 @@ class Fails:
         return f"fails{self.words}"
 
 
-# Some answer.
+# Any answer.
 ANY = object()
 UNKNOWN = Fails("Cannot query field")
 UNKNOWN_ARGUMENT = Fails("Unknown argument")
@@ -46,7 +48,10 @@ def at(engine):
 
 
 def answer_of(session, document, **ids):
-    """The answer, or the message of the first error; `$NAME` in the document stands for an ID."""
+    """The message of the first error, and the data.
+
+    `$NAME` in the document is replaced by an ID.
+    """
     for name, value in ids.items():
         document = document.replace(f"${name}", json.dumps(value))
     status, answer = session.post({"query": document})
@@ -74,7 +79,8 @@ FOLDER = 'directory { withNewFile(path: "d/f", contents: "x") { %s } }'
 SAYS = 'container { from(address: "busybox") { withEntrypoint(args: ["echo", "entry"]) { %s } } }'
 TYPE = 'typeDef { withEnum(name: "E") { withEnumMember(name: "NAME", value: "worth") { asEnum { members { name value } } } } }'
 
-# Name, document, and from which version on it gives what: oldest first, each with the last version before the next.
+# Name, document, and its result by version: oldest first, each with the last version before the
+# next.
 ROWS = [
     ("schemaVersion", "{ __schemaVersion }", [("v0.11.9", "v0.11.9"), ("v0.18.10", "v0.18.10"), ("v123.456.789", "v123.456.789")]),
     ("Query.pipeline", '{ pipeline(name: "a", labels: [{name: "x", value: "y"}]) { directory { entries } } }', [("v0.12.7", []), ("v0.13.0", UNKNOWN)]),
@@ -161,7 +167,7 @@ def written(ty):
 
 
 def shape(session, type_name, field):
-    """A field as it would be written in a schema; None when the view has no such field or type."""
+    """A field as it is written in a schema. `None` if the view has no such field or type."""
     ty = session.query(INTROSPECTION % json.dumps(type_name))["__type"]
     found = [f for f in (ty or {}).get("fields") or [] if f["name"] == field]
     if not found:
@@ -218,7 +224,7 @@ def test_an_enum_has_the_members_of_its_view(at, name, always, later, before, si
 
 
 def test_an_id_keeps_the_meaning_of_its_view(at):
-    """What was made under one view is loaded under every other, and means there what it meant."""
+    """An ID made under one view loads under every other, with the same meaning."""
     made = {
         "entry echo own\n": ("v0.11.9", SAYS % 'withExec(args: ["echo", "own"]) { id }'),
         "own\n": ("v0.21.8", SAYS % 'withExec(args: ["echo", "own"]) { id }'),
@@ -231,7 +237,7 @@ def test_an_id_keeps_the_meaning_of_its_view(at):
 
 
 def test_ids_through_removed_fields_can_be_loaded(at):
-    """A chain through fields and arguments that later views lost."""
+    """A chain through fields and arguments that later views do not have."""
     old = at("v0.11.9")
     folder = leaf(old.query("{ %s }" % (FOLDER % "id")))
     _, data = answer_of(
@@ -262,7 +268,7 @@ def test_namespaces_of_cache_volumes_are_kept_apart(at):
     assert use("v0.21.8", volume % "", "cat /c/f") == "shared\n"
 
 
-# What the flag `--api-version` means is not guessed.
+# `--api-version` is not guessed.
 @pytest.mark.parametrize("version", ["v99", "v0.9.8", "v0.22.0", "soon", "", "v0.18.10.1", "v0.18.x", "latest"])
 @pytest.mark.parametrize("command", ["query", "run"])
 def test_a_version_that_is_not_served_is_refused(engine, command, version):
@@ -275,7 +281,7 @@ def test_a_version_is_read_as_its_view(engine, version, view):
     assert engine.data("{ __schemaVersion }", "--api-version", version) == {"__schemaVersion": view}
 
 
-# A library says its version, and is believed.
+# The version that a library names is trusted.
 @pytest.mark.parametrize(
     "version, view",
     [("", "v0.21.8"), ("0.18.10", "v0.18.10"), ("v0.20.6-241210-dev-abc", "v0.20.6"), ("main", "v0.11.9"), ("v0.18.1.2", "v0.11.9"), ("v99", "v99.0.0")],
@@ -300,7 +306,7 @@ def test_the_environment_may_name_the_version(engine):
         assert session.query("{ __schemaVersion }") == {"__schemaVersion": "v0.18.10"}
 
 
-# What a module says as its version, and the view that it has.
+# The version in a module's configuration, and its view.
 MODULES_OF_VERSIONS = [
     (None, "v0.9.9"),
     ("soon", "v0.11.9"),
@@ -351,7 +357,7 @@ def test_a_module_of_a_version_that_is_not_served_is_refused(engine, tmp_path, v
     engine.run("functions", "-m", module).failed(message)
 
 
-# Modules with the library of their time: what they rely on, and what the members of their enum are called.
+# Modules with the library of their time: results that they rely on, and members of their enum.
 WRITTEN = {
     "v0.11.9": ({"stdout": "entry echo default\n", "withExec": "entry echo own\n", "entries": ["d"], "loaded": "x"}, None),
     "v0.12.7": ({"stdout": "no command has been set", "withExec": "entry echo own\n", "export": "/scratch/out", "loaded": "x"}, None),

@@ -85,7 +85,7 @@ def test_a_checkout_has_the_depth_and_tags_asked_for(engine, served, sample, pla
     count = lambda name: git(place / name, "-c", "safe.directory=*", "rev-list", "--count", "HEAD")
     assert [count("all"), count("two"), count("one")] == ["2", "2", "1"]
     tags = lambda name: git(place / name, "-c", "safe.directory=*", "tag").split()
-    # Those of the one commit that is there.
+    # Tags of the only commit in the checkout.
     assert tags("tagged") == ["v0.10.0"] and tags("one") == []
 
 
@@ -330,7 +330,7 @@ def test_git_019_xs_004_a_private_repository_needs_credentials(engine, web, samp
         for more in (f", httpAuthToken: {wrong}", f", httpAuthHeader: {wrong}"):
             error = session.error(git_document(web.private(), selection, more))
             assert error["message"].startswith("git error: authentication failed: Authentication failed"), error
-        # Without credentials nothing of what is here already is given, not even to one who knows the commit.
+        # Without credentials, cached content is not returned, even by its commit.
         assert "Authentication failed" in session.error(plain)["message"]
         known = git_document(web.private(), f'commit(id: "{sample.second}") {{ tree {{ entries }} }}')
         assert "Authentication failed" in session.error(known)["message"]
@@ -386,7 +386,7 @@ def test_a_credential_helper_goes_before_the_netrc(engine, web, folder):
 
 @pytest.fixture(scope="module")
 def packed(sample, place):
-    """A repository for servers that know nothing of git, with packs and loose objects."""
+    """A repository for dumb servers, with packs and loose objects."""
     root = place / "packed"
     root.mkdir()
     git(root, "clone", "-q", "--bare", str(sample.bare), "r.git")
@@ -430,7 +430,7 @@ def test_a_dumb_server_gets_credentials(make_engine, packed, folder):
     nothing = {"GIT_CONFIG_GLOBAL": "/dev/null"}
     ways = {"httpAuthToken: %s": "right", 'httpAuthUsername: "me", httpAuthToken: %s': "helper", "httpAuthHeader: %s": "Bearer header"}
     for way, plaintext in ways.items():
-        # Each fetches for itself: nothing is there that another one was let in to.
+        # Each engine fetches for itself, so no cache of another one helps.
         with make_engine().session(env=nothing) as session:
             more = ", " + way % quote(set_secret(session, plaintext))
             assert "README" in session.query(git_document(url, selection, more))["git"]["head"]["tree"]["entries"], way
@@ -477,7 +477,7 @@ def test_git_017_a_repository_is_fetched_over_ssh(engine, sample, place):
         other = server.known_hosts(asyncssh.generate_private_key("ssh-ed25519"))
         refused = engine.query(git_document(server.url(), "head { commit }", f", sshKnownHosts: {quote(other)}"), env=agent)
         refused.failed("is not the one that is known")
-        # What was fetched with the agent is not there for a client without it.
+        # A client without the agent does not get content that was fetched with it.
         engine.query(query, env={"SSH_AUTH_SOCK": ""}).failed("SSH URLs are not supported without an SSH socket")
         empty = place / "nobody"
         nobody = subprocess.Popen(["ssh-agent", "-D", "-a", str(empty)], stdout=subprocess.DEVNULL)
@@ -529,7 +529,7 @@ def test_one_commit_is_fetched_once(make_engine, sample, web):
         answers = {json.dumps(answer) for answer in pool.map(lambda _: engine.data(query), range(4))}
     assert len(answers) == 1
     packs = [path for path in web.requests[before:] if path.endswith("git-upload-pack")]
-    # Each session asks for the refs; the commit is fetched once.
+    # Each session lists the refs. The commit is fetched once.
     stores = list((engine.state / "git/remotes").glob("*.git")) + [p for p in (engine.state / "git/remotes").iterdir() if p.is_dir()]
     assert len(stores) == 1
     refs = subprocess.run(["git", "--git-dir", str(stores[0]), "for-each-ref", "--format=%(refname)"], text=True, capture_output=True)

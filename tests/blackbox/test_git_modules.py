@@ -1,4 +1,4 @@
-"""Modules in git repositories: references to them, what they depend on, and what they are given of their repository."""
+"""Modules in git repositories: references, dependencies, and files of their repository."""
 
 import json
 import shutil
@@ -96,7 +96,7 @@ def test_cfg_007_a_reference_names_repository_path_and_version(connected, web, m
     check(f"{base}/sub@{modules.first}", modules.first)
     check(f"{base}/sub@sub/v1.2.3", modules.first)
     check(f"{base}/sub@v1.2.3", modules.second, modules.second)
-    # Below the folder of the module; and without `.git`, the repository is looked for.
+    # A path below the module's folder, and a repository without `.git` in its address.
     check(f"{base}/sub/src@v1.2.3", modules.second)
     check(f"{web.open('mods')[:-4]}mods.git/sub@main", modules.second)
     error = lambda reference: connected.query("{ moduleSource(refString: " + quote(reference) + ") { commit } }")
@@ -134,7 +134,7 @@ def test_call_018_ctx_004_ctx_005_call_004_call_005_a_module_in_a_repository_get
     call = lambda *words: connected.run("call", "-m", f"{base}/sub@v1.2.3", "told", *words).ok().out.split()
     head = f"refs/tags/sub/v1.2.3@{modules.first}"
     assert call() == ["one", "near", head, head, "False"]
-    # What is given counts: addresses of repositories and paths of this machine.
+    # Explicit arguments win: addresses of repositories and paths of this machine.
     work, main = modules.work, f"refs/heads/main@{modules.second}"
     given = ["--src", f"{base}#main:data", "--near", f"{base}#main:data/x", "--repo", base, "--ref", f"{base}#main"]
     assert call(*given) == ["two", "two", main, main, "False"]

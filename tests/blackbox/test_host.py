@@ -70,7 +70,7 @@ def test_hst_002_gitignore_files_are_honoured(engine, folder):
     (folder / ".git").mkdir()
     wanted = [".git/", ".gitignore", "keep", "sub/", "sub/.gitignore", "sub/deep/", "sub/log", "sub/other"]
     assert [name for name in ask(folder, gitignore=True) if name != "sub/deep/"] == [name for name in wanted if name != "sub/deep/"]
-    # Those above a folder count as well, and they count when they are left out themselves.
+    # `.gitignore` files above a folder apply, too, also when they are excluded.
     assert [name for name in ask(folder / "sub", gitignore=True, exclude=[".gitignore"]) if name != "deep/"] == ["log", "other"]
     with engine.session(cwd=folder) as session:
         both = [leaf(session.query(host_directory(folder, ALL, gitignore=on))) for on in (True, False, True)]
@@ -122,7 +122,7 @@ def test_hst_006_a_new_session_sees_what_changed(engine, tree):
 
 
 def test_hst_006_equal_trees_are_equal_after_any_changes(fresh, tree, folder):
-    """Small changes are stored as such, and still an equal tree elsewhere is the same to what uses it."""
+    """Small changes are stored as changes. An equal tree elsewhere still has the same digest."""
     build = lambda path: leaf(fresh.data(host_directory(path, "digest")))
     assert build(tree)
     (tree / "sub/b").write_text("later")

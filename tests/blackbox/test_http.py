@@ -1,4 +1,4 @@
-"""Files of the web: what they are, when they are asked for, and what goes wrong."""
+"""Files by HTTP: contents, caching, errors."""
 
 import hashlib
 import json
@@ -139,7 +139,7 @@ def test_the_user_of_a_file_is_keyed_by_its_content(engine):
         assert run() == ("two", 1)
         said["body"] = b"one"
         assert run() == ("one", 0)
-        # An ID says what is in the file: it can be loaded when the server is gone.
+        # An ID names the content, so it loads when the server is gone.
         with engine.session() as session:
             given = fetch(session, f"{server.address}/f", "id")["id"]
     assert engine.data('{ node(id: "%s") { ... on File { contents } } }' % given)["node"] == {"contents": "one"}
@@ -159,7 +159,7 @@ def test_an_authorization_is_sent_to_its_own_host_only(fresh):
             with fresh.session("--progress", "plain", env={"HEADER": TOKEN + "\n"}) as session:
                 given = session.query(document)["secret"]["id"]
                 assert fetch(session, f"{server.address}/guarded", authHeader=given) == {"contents": "for you"}
-                # Without it, it is another request.
+                # Without the header it is another request.
                 assert "401" in failure(session, f"{server.address}/guarded")
                 assert fetch(session, f"{server.address}/away", authHeader=given) == {"contents": "elsewhere"}
                 session.process.stdin.close()
@@ -206,7 +206,7 @@ def test_a_reset_connection_is_tried_again(engine):
         def answer(handler):
             tries.append(handler.path)
             if len([path for path in tries if path == handler.path]) <= times:
-                # A reset, and no orderly end.
+                # A reset instead of an orderly end.
                 handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 handler.connection.close()
                 handler.close_connection = True
@@ -274,6 +274,6 @@ def test_a_service_can_be_the_host_of_an_address(engine, files):
         url = f"http://{service['hostname']}:8080/f"
         assert fetch(session, url, experimentalServiceHost=service["id"]) == {"contents": "dated"}
         assert "404" in failure(session, url + "x", experimentalServiceHost=service["id"])
-        # Its name is known as long as it is up, in its session alone.
+        # The hostname resolves while the service is up, and only in its session.
         with engine.session() as other:
             assert "cannot fetch" in failure(other, url)

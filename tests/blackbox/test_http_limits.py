@@ -1,4 +1,5 @@
-"""What a client can make a listener hold: nothing before it is known, and a bounded amount afterwards."""
+"""Memory that clients can make a listener hold: none before they are known, then a limited amount.
+"""
 
 import base64
 import concurrent.futures
@@ -44,7 +45,7 @@ def answer(connection: socket.socket) -> tuple[int, bytes]:
 
 
 def test_an_unknown_client_is_refused_before_its_body_is_read(engine, own_session):
-    """Not a byte of the body is sent: the answer does not wait for it."""
+    """The answer comes before a byte of the body is sent."""
     for length in [1_200_000_000, 10, "chunked"]:
         for path in ["/query", "/attach", "/stream", "/served", "/init", "/nothing"]:
             for token in [None, "wrong"]:
@@ -121,13 +122,13 @@ def test_bodies_that_do_not_end_take_bounded_memory(engine, own_session):
                     connection.sendall(part)
         for pid, was in zip(pids, before):
             assert peak_memory(pid) - was < 200 * MB, "the bodies are in memory"
-        # The client is full. Others are not held up, nor is the session when they are gone.
+        # The client's limit is reached. Other clients are not delayed, and the session recovers.
         assert engine.data("{ version }")["version"]
     assert own_session.query("{ version }")["version"]
 
 
 def test_silent_connections_do_not_keep_others_out(own_session):
-    """More than may be open at a time, and none of them says anything."""
+    """More connections than may be open at a time, all of them silent."""
     with contextlib.ExitStack() as silent:
         for _ in range(600):
             silent.enter_context(connect(own_session)).sendall(b"POST /query HT")
@@ -202,7 +203,7 @@ def test_a_container_cannot_fill_the_memory(engine):
 
 
 def test_an_endless_line_of_an_attached_client_is_cut_off(engine):
-    """The line with which a client introduces itself has an end, too."""
+    """The first line of an attached client is limited in length."""
     engine.data("{ version }")
     pid = engine.status()["pid"]
     before = peak_memory(pid)

@@ -1,4 +1,4 @@
-"""As which module a process acts that was asked for and not started yet: wherever the value goes, and who cannot choose it."""
+"""The module that a lazy process acts as, wherever its value goes, and who cannot choose it."""
 
 import json
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.once
 OLD, NEWEST = "v0.19.11", "v0.21.8"
 EXEC = "withExec(args: [], useEntrypoint: true, experimentalPrivilegedNesting: true)"
 VIEW = "print(protocol.view(), end='')"
-# An ID of a container whose process is not started yet; it says which schema version it sees.
+# The ID of a container whose process has not started. It prints the schema version that it sees.
 LAZY = f"chain(*process({VIEW!r}), {EXEC!r}, 'id')"
 TYPES = "give([main_object('Probe', [function('container', 'Container'), function('told', 'String', given='Container'), function('same', 'Container', given='Container')])])"
 CALL = f"""
@@ -45,7 +45,7 @@ def stdout(rondel, id_: str) -> str:
 
 
 def test_an_id_acts_as_its_module_after_a_restart(connected, repository):
-    """What the index kept and what a client has acts as the module still, whether the module is loaded or not."""
+    """Cached results and IDs of a client act as the module, whether it is loaded or not."""
     module = write_probe(repository)
     known = lazy_id(connected, module)
     connected.stop()
@@ -59,7 +59,9 @@ def test_an_id_acts_as_its_module_after_a_restart(connected, repository):
 
 
 def test_a_process_acts_as_its_module_in_other_modules(connected, repository):
-    """An ordinary module, its results, and another module with an entrypoint: the process acts as the one that asked for it."""
+    """In an ordinary module and in one with an entrypoint, the process acts as the module that made
+    it.
+    """
     module = write_probe(repository)
     code = (
         "import dagger\nfrom dagger import function, object_type\n\n@object_type\nclass Uses:\n"
@@ -68,7 +70,7 @@ def test_a_process_acts_as_its_module_in_other_modules(connected, repository):
     )
     uses = write_module(repository / "uses", code, name="uses", engine_version="v0.18.10")
     known = lazy_id(connected, module)
-    # The entrypoint is written for `Probe`; the module has that name under another one's configuration.
+    # The entrypoint is written for `Probe`, so the other module has the same name.
     other = write_manifest(repository / "other", name="probe", version="v0.18.10")
     for loaded_before in (uses, other):
         connected.run("functions", "-m", loaded_before).ok()
@@ -78,7 +80,7 @@ def test_a_process_acts_as_its_module_in_other_modules(connected, repository):
     told = connected.data('{ probe { told(given: "%s") same(given: "%s") { stdout } container { stdout } } }' % (known, known), "-m", other)
     assert told["probe"] == {"told": OLD, "same": {"stdout": OLD}, "container": {"stdout": "v0.18.10"}}
     assert stdout(connected, known) == OLD
-    # Five calls of functions, one process each; the process that was asked for once; and that of the other module.
+    # Five function calls, the lazy process once, and that of the other module.
     assert connected.execs() - before == 5 + 1 + 1
 
 
@@ -98,7 +100,7 @@ def test_a_process_of_a_client_does_not_act_as_a_module(connected, repository):
 
 
 def test_a_process_that_module_code_starts_is_a_client_of_its_own(connected, repository):
-    """Eager and lazy alike: a process that the code of a module starts is a client of its own."""
+    """A process that module code starts is a client of its own, eager or lazy."""
     code = (
         "import dagger\nfrom dagger import dag, function, object_type\n\n@object_type\nclass Probe:\n    @function\n"
         "    def lazy(self, code: str) -> dagger.Container:\n"
@@ -112,7 +114,10 @@ def test_a_process_that_module_code_starts_is_a_client_of_its_own(connected, rep
 
 
 def test_an_id_kept_by_an_sdk_acts_as_the_module_it_works_for(connected, repository):
-    """An SDK keeps an ID from its work on one module, and evaluates it for another: it acts as that other one."""
+    """An SDK keeps an ID from one module and evaluates it for another.
+
+    The process acts as the other.
+    """
     volume = "chain('container', f'from(address: \"{protocol.IMAGE}\")', 'withMountedCache(path: \"/kept\", cache: \"' + chain('cacheVolume(key: \"ids\")', 'id') + '\")'"
     keep = f"{volume}, 'withExec(args: ' + json.dumps(['sh', '-c', 'test -e /kept/id || echo \"$0\" >/kept/id; cat /kept/id; : ' + modSource[-30:], {LAZY}]) + ')', 'stdout')"
     document = {"kind": "OBJECT", "name": "Probe", "functions": [{"name": "hello", "returns": "String!"}]}
@@ -127,7 +132,7 @@ def test_an_id_kept_by_an_sdk_acts_as_the_module_it_works_for(connected, reposit
 
 
 def test_generated_code_is_not_generated_again_for_its_reader(connected, repository):
-    """An SDK that reads what was generated for another module does not have it generated again as its own."""
+    """An SDK that reads generated code of another module does not run the generator again."""
     run = "'withExec(args: [], useEntrypoint: true, experimentalPrivilegedNesting: true)', 'directory(path: \"/generated\")', 'id'"
     code = "import os\nos.mkdir('/generated')\nopen('/generated/seen', 'w').write(protocol.view())"
     codegen = f"give(chain('generatedCode(code: \"' + chain(*process({code!r}), {run}) + '\")', 'id'))"
@@ -165,7 +170,7 @@ def test_a_terminal_acts_as_the_module_that_set_its_command(connected, repositor
     assert terminal.end() == 0
 
 
-# Who cannot choose it.
+# Attempts to choose the identity.
 
 
 UNSEALED = "this engine did not seal"
@@ -173,7 +178,7 @@ SEALED, HEAD = 2, 33
 
 
 def test_an_id_that_acts_as_a_module_cannot_be_written(connected, engine, repository):
-    """Neither changed, nor put together from others, nor made by another engine, nor with its seal taken off."""
+    """Not by a change, by parts of other IDs, by another engine, or without the seal."""
     module = write_probe(repository)
     known = lazy_id(connected, module)
     raw = id_bytes(known)
@@ -197,7 +202,7 @@ def test_an_id_that_acts_as_a_module_cannot_be_written(connected, engine, reposi
 
 
 def test_a_process_in_a_container_cannot_write_such_an_id(connected, repository):
-    """What a process can do with a sealed ID is to have exactly that recipe evaluated, and to go on from its result."""
+    """A process can only evaluate the recipe of a sealed ID, and continue from its result."""
     module = write_probe(repository)
     known = lazy_id(connected, module)
     code = (

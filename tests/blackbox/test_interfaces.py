@@ -1,4 +1,4 @@
-"""Interfaces of modules: what stands where one is expected, whichever module it comes from."""
+"""Interfaces of modules: objects of any module that conform are accepted."""
 
 import json
 
@@ -209,7 +209,7 @@ def test_a_function_may_take_one_implementer_of_an_interface(farm_session, ids):
     # Another implementer is refused by the function that cannot take it.
     message = farm_session.error(f'{{ zoo {{ meet(host: "{ids["coop"]}", other: "{ids["cow"]}") }} }}')["message"]
     assert "expected FarmHen, got FarmCow" in message, message
-    # What takes something else altogether is no such host.
+    # A type whose function takes another type does not conform.
     message = farm_session.error(f'{{ zoo {{ meet(host: "{ids["pen"]}", other: "{ids["hen"]}") }} }}')["message"]
     assert message == "load ZooHost: expected ZooHost, got FarmPen"
 

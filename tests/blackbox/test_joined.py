@@ -1,4 +1,4 @@
-"""`rondel` in an environment that names a session: it joins that session, in containers and outside, and starts no engine."""
+"""`rondel` in an environment that names a session joins it and starts no engine."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from kit import BINARY, GREETER, PYTHON, container, document, leaf, write_module
 from kit.nested import NESTED_CLIENT
 from kit.web import Server, page
 
-# Runs commands in a container, and says of each what came out.
+# Runs commands in a container, and prints the result of each.
 DRIVER = NESTED_CLIENT + """
 import subprocess
 
@@ -49,7 +49,7 @@ def host_ids(rondel, *paths) -> list:
 
 
 def inside(rondel, folder, steps: list, modules: dict = {}) -> list:
-    """What the steps gave, in one container that has the binary under both names."""
+    """Results of the steps in one container that has the binary under both names."""
     driver = folder / "driver.py"
     driver.write_text(DRIVER + "\nprint(main(json.loads(sys.argv[1])))\n")
     binary, script, *mounted = host_ids(rondel, BINARY, driver, *modules.values())
@@ -93,7 +93,7 @@ def test_queries_join_the_session_of_the_container(engine, folder):
     assert results[5]["code"] == 7 and "seen" in results[5]["err"]
     good(results[6])
     assert "rondel" in good(results[7]) and "dagger" in results[7]["out"]
-    # The container is the machine: what one process of it has in its environment is not the container's.
+    # The container is the client's machine. A variable of one process is not the container's.
     assert results[8]["code"] == 1 and "env var not found" in results[8]["err"]
 
 
@@ -153,7 +153,7 @@ def test_modules_of_the_container_are_called_inside(connected, folder):
     assert any(line.startswith("hello ") for line in good(results[0]).splitlines())
     assert "Ada" in good(results[1]) and "Bea" in good(results[2]) and "Eve" in good(results[3])
     assert json.loads(good(results[4])) == {"__type": {"name": "Greeter"}}
-    # What one process is served is not served to the others of its container.
+    # A module that one process serves is not in the schema of the others.
     assert results[5]["data"] == {"__type": None} and json.loads(good(results[6])) == {"__type": None}
     assert results[7]["code"] == 1 and "does not exist" in results[7]["err"], "the host's files are not the container's"
     assert results[8]["code"] == 1 and "no-such" in results[8]["err"]
@@ -200,7 +200,7 @@ def test_the_code_of_a_module_joins_as_that_module(connected, folder):
 
 @pytest.fixture
 def nowhere(folder):
-    """A state folder in which an engine would be started by a command that joins no session."""
+    """The state directory in which a command that joins no session would start an engine."""
     return folder / "nowhere"
 
 
@@ -251,7 +251,7 @@ def test_a_session_that_cannot_be_joined_is_an_error(engine, folder, nowhere):
         engine.query("{ version }", env={**here, "DAGGER_SESSION_TOKEN": "wrong"}).failed("does not accept the token", code=1)
         engine.query("{ version }", env=here).failed("DAGGER_SESSION_TOKEN", code=1)
         engine.query("{ version }", env={**here, **token, "DAGGER_SESSION_PORT": "x"}).failed("no port", code=1)
-        # A state folder that is named is meant.
+        # An explicit state directory wins.
         engine.run("--state-dir", engine.state, "engine", "status", env={**here, **token}).ok()
         engine.run("--state-dir", nowhere, "engine", "status", env={**here, **token}).failed("no engine is running", code=1)
     engine.query("{ version }", env={**here, **token}).failed("cannot join the session", code=1)

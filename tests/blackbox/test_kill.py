@@ -1,4 +1,6 @@
-"""`kill -9` of the engine at random moments: the next command works, finished results stay, nothing leaks."""
+"""`kill -9` of the engine at random moments: the next command works, finished results stay, nothing
+leaks.
+"""
 
 import collections
 import contextlib
@@ -35,7 +37,7 @@ WROTE = "everything is written"
 
 
 def all_of(documents: list) -> str:
-    """One document that asks for everything that the documents ask for."""
+    """One document with the selections of all documents."""
     return "{ %s }" % " ".join(f"r{n}: {document.strip()[1:-1]}" for n, document in enumerate(documents))
 
 
@@ -43,7 +45,7 @@ def all_of(documents: list) -> str:
 
 
 class Client:
-    """A query under way, and how far it has come."""
+    """A running query and its progress."""
 
     def __init__(self, rondel, document: str):
         self.lines = []
@@ -63,7 +65,7 @@ class Client:
             self.changed.notify_all()
 
     def phase(self) -> str:
-        """What the engine is doing now, as far as it has said so."""
+        """The current phase of the query, by its progress output."""
         said = [line for _, line in self.lines]
         if "the end" in said:
             return "after"
@@ -82,7 +84,7 @@ class Client:
             assert self.changed.wait_for(lambda: self.phase() in (phase, "after"), 120), self.lines
 
     def durations(self) -> dict:
-        """How long the phases of a query that was left alone took."""
+        """The durations of the phases of an undisturbed query."""
         phases, last = {}, self.began
         lines, self.lines = self.lines, []
         for at, line in lines:
@@ -136,13 +138,13 @@ class Work:
 
 
 def unfinished(state: Path) -> list:
-    """What a killed engine was at: folders it had not given their final place."""
+    """Unfinished folders of a killed engine, not yet in their final place."""
     found = [entry.name for entry in (state / "scratch").glob("*") if entry.name != "empty"]
     return found + [entry.name for entry in (state / "layers").glob("*") if not (entry / "meta.json").exists()]
 
 
 def kill(rondel, pids: list) -> None:
-    """Kills the processes, and waits for the end of the engine; commands that do not wait have a test of their own."""
+    """Kills the processes, and waits for the end of the engine."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -150,7 +152,10 @@ def kill(rondel, pids: list) -> None:
 
 
 def is_let_go(state: Path) -> bool:
-    """Whether the kernel has closed the files of a killed engine, which it does a while after it took its memory away."""
+    """Whether the kernel has closed the files of a killed engine.
+
+    It frees the memory before that.
+    """
     try:
         with open(state / "lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -161,7 +166,7 @@ def is_let_go(state: Path) -> bool:
 
 
 def measure(rondel, work: Work) -> dict:
-    """How long the phases take on this machine now."""
+    """The durations of the phases on this machine."""
     took = {"start": 0.2, "exec": 0.4}
     for kind in ("pull", "commit"):
         client = Client(rondel, work.of(kind))
@@ -201,7 +206,8 @@ def rounds(rondel, leaks: LeakCheck, work: Work, dice: random.Random) -> None:
     hits, cut = collections.Counter(), collections.Counter()
     for turn in range(ROUNDS):
         kind = PHASES[turn % 3]
-        # Mostly while the engine does what the round is about; each fifth time while it starts, after another kill.
+        # Mostly in the round's own phase. Each fifth time while the engine starts, after another
+        # kill.
         aim = "start" if turn % 5 == 4 else kind
         document = work.of(kind)
         if aim == "start":
@@ -212,20 +218,20 @@ def rounds(rondel, leaks: LeakCheck, work: Work, dice: random.Random) -> None:
         delay = dice.uniform(0, took[aim])
         let_time_pass(delay)
         eventually(lambda: rondel.engines() or client.process.poll() is not None, within=20, what="an engine")
-        # An ordinary user's engine has a process that waits for it: they end together, whichever is killed.
+        # An ordinary user's engine has a second process. Both end when one is killed.
         engines = rondel.engines()
         phase, over = client.phase(), any(line == "the end" for _, line in client.lines)
         kill(rondel, [dice.choice(engines)] if engines else [])
         cut_off = unfinished(rondel.state)
         eventually(lambda: client.process.poll() is not None or rondel.engines(), within=20, what="the client")
         if client.process.poll() is None:
-            # It had heard nothing yet, and goes on with an engine of its own.
+            # The client had no answer yet, and started another engine.
             assert phase == "start", client.lines
             client.process.kill()
             kill(rondel, rondel.engines())
         code, _ = client.finish()
         assert not over or code == 0, client.lines
-        # The work is said to be done a moment before the answer is given.
+        # Progress reports the end of the work shortly before the answer.
         phase = "after" if code == 0 and phase != "start" else "commit" if phase == "after" else phase
         cut[phase] += bool(cut_off)
         hits[phase] += 1
@@ -239,7 +245,7 @@ def rounds(rondel, leaks: LeakCheck, work: Work, dice: random.Random) -> None:
         assert mounts == set(), (kind, delay, mounts)
         print(f"round {turn}: {kind}, killed {delay:.3f} s into `{aim}`: hit `{phase}`", flush=True)
         if kind != "exec":
-            # What was cut off is done anew, and is a finished result from then on.
+            # The interrupted work is done again, and counts as a finished result from now on.
             finished.append(document)
             kept = rondel.data(all_of(finished))
     count = lambda found: ", ".join(f"{phase} {n}" for phase, n in sorted(found.items()))
@@ -249,7 +255,7 @@ def rounds(rondel, leaks: LeakCheck, work: Work, dice: random.Random) -> None:
 
 
 def test_streams_end_with_the_engine(fresh, folder):
-    """A terminal and a tunnel while the engine is killed: both clients hear of it, and nothing is left."""
+    """A terminal and a tunnel end with an error when the engine is killed, and leave nothing."""
     leaks = LeakCheck(fresh)
     try:
         fresh.data(run_in("busybox", "true"))
@@ -268,7 +274,7 @@ def test_streams_end_with_the_engine(fresh, folder):
         kill(fresh, fresh.engines()[:1])
         assert held.recv(1) == b""
         held.close()
-        # The terminal is the person's again, and says why.
+        # The terminal is restored, and shows the reason.
         terminal.until("Error: ")
         assert termios.tcgetattr(terminal.master) == usual
         assert terminal.end() == 1
@@ -277,7 +283,7 @@ def test_streams_end_with_the_engine(fresh, folder):
         assert "engine" in session.error("{ container { id } }")["message"]
         assert session.close() == 0
         eventually(lambda: not processes_with("8641351") and not processes_with("http.server"), what="the end of both processes")
-        # The next one works, and finds nothing that it stumbles over.
+        # The next engine works.
         fresh.data(run_in("busybox", "echo again"))
         fresh.verify()
         fresh.stop()
@@ -341,7 +347,7 @@ def test_the_leak_check_sees_each_kind_of_leak(fresh, folder):
 
 
 def test_a_command_works_right_after_a_kill(fresh):
-    """The kernel takes a while to end a process, and as long as it does, connections to its socket are accepted."""
+    """While the kernel ends a process, connections to its socket are still accepted."""
     dice = random.Random(SEED)
     kept = fresh.data(run_in("busybox", UUID))
     for turn in range(10):
@@ -375,5 +381,5 @@ def test_reset_after_a_kill_leaves_nothing(fresh):
         leaks.check()
     finally:
         leaks.close()
-        # Whatever a failure left is found by the next engine.
+        # The next engine finds what a failure left.
         fresh.data(run_in("busybox", "true"))

@@ -1,9 +1,10 @@
-"""Whose schema: for every version of a module, every version of its SDK, and every way to register types.
+"""The schema that modules and SDKs see: every version of a module, of its SDK, and every contract.
 
-In each cell the members of the enum, the schema version that the user's code saw, and what a caller sees are those of
-the module's version, while the SDK sees its own. In the lazy cells an SDK or an entrypoint returns what is not made yet:
-the process that makes it, when a caller needs it, sees the module's version as well, and runs once. Run as a program
-(`scripts/matrix`) it prints the cells as a table.
+In each cell the members of the enum, the schema version of the user's code and the view of a caller
+are those of the module's version. The SDK sees its own version. In the lazy cells an SDK or an
+entrypoint returns a value that is not made yet. The process that makes it for a caller sees the
+module's version as well, and runs once. Run as a program (`scripts/matrix`) it prints the cells as
+a table.
 """
 
 import json
@@ -23,9 +24,9 @@ from kit import IMAGES, REPO, ROOT, Rondel, mirror_of
 
 TEMPLATES = REPO / "tests/modules/matrix"
 OLD, NEW = [("low", "low"), ("high", "high")], [("LOW", "low"), ("HIGH", "high")]
-# What the code is told: callers of old versions see members by their values, the code knows them by its names.
+# Members as the code gets them: by name. Callers of old versions see them by value.
 TOLD = ["LOW", "HIGH"]
-# What stands in `dagger.json`, none for nothing; the members that the version has; the view that its code sees.
+# By the version in `dagger.json`: the members of the enum, and the view that the code sees.
 MODULES = {
     "v0.9.9": (OLD, "v0.9.9"),
     "v0.18.10": (OLD, "v0.18.10"),
@@ -55,7 +56,7 @@ class Cell:
         return f"{self.module}-sdk-{self.sdk}-{self.contract}{route}"
 
     def is_lost_without_scope(self):
-        """Whether it is wrong in an engine whose processes speak for those who start them, and that reads what it is given."""
+        """Whether the cell fails in an engine that was built with `without_scope.patch`."""
         if self.contract == "declared":
             return MODULES[self.sdk][0] is not MODULES[self.module][0]
         return self.contract in ("types-container", "typed") and MODULES[self.sdk][1] != MODULES[self.module][1]
@@ -69,17 +70,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Found:
-    """What a caller sees of a module."""
+    """A module as its caller sees it."""
 
     members: list
     description: str
     told: str
-    """What a function was told, the schema version that it saw, and the one that its SDK saw."""
+    """The argument of a function, its schema version, and the schema version of its SDK."""
 
 
 @dataclass(frozen=True)
 class LazyCell(Cell):
-    """A module's version, that of its SDK or entrypoint, what that returns, and by which route."""
+    """A module's version, that of its SDK or entrypoint, the kind of lazy result, and the route."""
 
     def is_lost_without_scope(self):
         return MODULES[self.sdk][1] != MODULES[self.module][1]
@@ -91,7 +92,7 @@ class LazyCell(Cell):
         return Lazy([view], self.processes(), int(calls_again))
 
     def processes(self):
-        """Those of functions, those that make what was returned, and those that tell a caller of a service."""
+        """Processes of functions, of the lazy results, and of the service and its caller."""
         functions = {"client": 2, "runtime": 3, "entrypoint": 1 + len(LAZY_RESULTS)}.get(self.contract, 1)
         services = 2 if self.contract == "entrypoint" else 0
         return functions + services + {"plain": 1, "deep": 3, "chain": 2, "dependency": 2}[self.route]
@@ -99,7 +100,7 @@ class LazyCell(Cell):
 
 @dataclass(frozen=True)
 class Lazy:
-    """What became of a value that was not made yet when it was returned."""
+    """The evaluation of a lazy result."""
 
     views: list
     """The schema versions that its processes saw."""
@@ -123,7 +124,7 @@ LAZY_RESULTS = {
 
 
 def sdk_versions(module: str) -> list:
-    """An older SDK, one of the same version, a newer one; where there is none older or newer, none."""
+    """Versions of SDKs: an older one, the module's own, and a newer one, as far as they exist."""
     older = {"v0.9.9": [], "absent": [], "v0.18.10": ["v0.9.9"]}.get(module, ["v0.18.10"])
     newer = {"v0.21.8": [], "latest": []}.get(module, ["v0.21.8"])
     return [*older, module, *newer]
@@ -140,13 +141,15 @@ def all_cells() -> list:
 
 
 def hidden_cells() -> list:
-    """The process that registers the types two levels deeper, earlier in a chain, or behind a dependency of the SDK."""
+    """The process that registers the types two levels deeper, earlier in a chain, or behind a
+    dependency of the SDK.
+    """
     contracts, modules = ["types-container", "typed"], ["v0.9.9", "v0.18.10", "v0.18.11", "v0.21.8"]
     return [Cell(m, other(m), contract, route) for route in ("deep", "chain", "dependency") for contract in contracts for m in modules]
 
 
 def lazy_cells() -> list:
-    """Everything that an SDK or an entrypoint can return unmade, and the routes to the process that makes it."""
+    """Every lazy result of an SDK or an entrypoint, and the routes to the process that makes it."""
     all_versions = ("v0.9.9", "v0.18.10", "v0.21.8")
     contracts = {"codegen": all_versions, "codegen-sync": all_versions[:2], "entrypoint": all_versions}
     contracts |= dict.fromkeys(["client", "runtime", "types-file"], all_versions[1:])
@@ -187,7 +190,7 @@ class Matrix:
         return self.seen(self.module(cell))
 
     def seen(self, module: Path) -> Found:
-        """What callers see: by introspection, by the type definitions, and by a call."""
+        """The module as callers see it by introspection, by type definitions and by a call."""
         data = self.rondel.data(QUESTIONS, "-m", module)
         (known,) = [e["asEnum"] for e in data["currentTypeDefs"] if e["asEnum"] and e["asEnum"]["name"] == "MatrixLevel"]
         members = [(member["name"], member["value"]) for member in known["members"]]
@@ -198,7 +201,7 @@ class Matrix:
         return Found(members, data["main"]["description"], told)
 
     def look_lazily(self, cell: LazyCell) -> Lazy:
-        """Alone, so that processes can be counted: what a module's SDK or entrypoint returned unmade, seen twice."""
+        """Evaluates a lazy result twice, alone, so that processes can be counted."""
         for running in self.running.values():
             running.exception()
         module = self.module(cell)
@@ -210,7 +213,7 @@ class Matrix:
         return Lazy(sorted(set(seen)), processes, self.rondel.execs() - before - processes)
 
     def seen_of_codegen(self, module: Path) -> tuple:
-        """What the generated code says, and what reads it by its ID."""
+        """The view in the generated code, and a function that reads it again by its ID."""
         read = f"id {READ}"
         made = self.rondel.data('{ moduleSource(refString: "%s") { generatedContextDirectory { %s } } }' % (module, read))
         made = made["moduleSource"]["generatedContextDirectory"]
@@ -220,7 +223,7 @@ class Matrix:
     seen_of_client = seen_of_codegen
 
     def seen_of_runtime(self, module: Path) -> tuple:
-        """What a process saw that made a part of the runtime, as a function tells that is served by it."""
+        """The view of a process that made a part of the runtime, as a function reports it."""
 
         def told():
             return [self.rondel.run("call", "-m", module, "told").ok().out.split()[3]]
@@ -235,7 +238,7 @@ class Matrix:
         return description(), description
 
     def seen_of_entrypoint(self, module: Path) -> tuple:
-        """What each result says, read through the module, and by its ID by another client."""
+        """The view in each result, and a function that reads them again by ID as another client."""
         fields = [f"{name} {{ id {read} }}" for name, (_, read) in LAZY_RESULTS.items()]
         made = self.rondel.data("{ matrix { %s } }" % " ".join(fields), "-m", module)["matrix"]
         service = made.pop("service")["id"]
@@ -254,7 +257,7 @@ class Matrix:
         return seen, again
 
     def module(self, cell: Cell, name: str = "", remark: str = "") -> Path:
-        """The folder of the cell's module; modules with a remark share nothing with others."""
+        """The folder of the cell's module. A remark makes the module differ from all others."""
         folder = self.folder / "modules" / (name or str(cell))
         builtin = cell.contract == "builtin"
         if cell.contract == "entrypoint":
@@ -352,7 +355,7 @@ def test_a_hidden_registration_sees_the_modules_version(matrix, cell):
 
 @pytest.mark.parametrize("contract", ["types-container", "typed"])
 def test_an_earlier_call_of_the_helper_changes_nothing(matrix, contract):
-    """The helper registers types for itself first: what it remembers says nothing about the module."""
+    """The helper registers types for itself first. Its cached result is not used for the module."""
     cell = Cell("v0.18.10", "v0.21.8", contract, "dependency")
     module = matrix.module(cell, f"earlier-{contract}", "# earlier\n")
     helper = matrix.helper("v0.21.8")
@@ -361,14 +364,16 @@ def test_an_earlier_call_of_the_helper_changes_nothing(matrix, contract):
     known = matrix.rondel.data('{ loadModuleFromID(id: "%s") { objects { asObject { description } } } }' % first)
     assert known["loadModuleFromID"]["objects"][0]["asObject"]["description"] == "registered under v0.21.8"
     assert matrix.seen(module) == cell.expected()
-    # And the other way round: the module's load is remembered, the helper's own call is not that one.
+    # The cached load of the module is not used for the helper's own call.
     again = matrix.rondel.run("call", "-m", helper, "types", *files).ok().out.strip()
     assert again == first
 
 
 @pytest.mark.parametrize("contract", CONTRACTS)
 def test_two_modules_of_equal_bytes_are_kept_apart(matrix, contract):
-    """Two modules of the same bytes and of different versions, loaded at the same moment by the same SDK."""
+    """Two modules of the same bytes and of different versions, loaded at the same moment by the
+    same SDK.
+    """
     cells = [Cell(version, "v0.19.11", contract) for version in ("v0.18.10", "v0.21.8")]
     modules = [matrix.module(cell, f"at-once-{cell}", f"# at once: {contract}\n") for cell in cells]
     start = threading.Barrier(len(cells))
@@ -387,8 +392,11 @@ def test_a_lazy_result_sees_the_modules_version_and_runs_once(matrix, lazy):
 
 
 def main(words: list) -> int:
-    """Prints the table; words choose the cells whose names contain all of them. With `--without-scope` the engine is one that
-    was built with `without_scope.patch`: then exactly the cells have to be wrong that only the exec scope keeps right."""
+    """Prints the table of the cells whose names contain all words.
+
+    With `--without-scope` the engine was built with `without_scope.patch`. Then exactly the cells
+    have to be wrong that need the exec scope.
+    """
     without_scope = "--without-scope" in words
     words = [word for word in words if word != "--without-scope"]
     folder = Path(tempfile.mkdtemp(prefix="rb-", dir="/var/tmp"))

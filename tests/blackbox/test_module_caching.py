@@ -1,4 +1,4 @@
-"""How long results of functions hold, and what an edit makes run again."""
+"""How long results of functions are cached, and what runs again after an edit."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -73,7 +73,7 @@ def test_parallel_equal_calls_run_once(connected, folder):
             serve_module(session, module)
             found = list(pool.map(lambda _: session.query("{ probe { default } }")["probe"]["default"], range(4)))
     assert len(set(found)) == 1
-    # The constructor is no process here: the module has none of its own.
+    # The constructor is no process, because the module has none of its own.
     assert connected.execs() - before <= 2
 
 
@@ -130,13 +130,13 @@ def test_xs_007_ctx_010_context_directories_are_keyed_by_content(connected, fold
     connected.run("call", "-m", module, "outside").failed("path should be relative to the context directory")
     (folder / "other.txt").write_text("not read")
     assert call_probe(connected, module, "read")["read"] == first
-    # A directory in a private field of the object counts as well.
+    # A directory in a private field of the object is part of the key, too.
     (folder / "data/y.txt").write_text("more")
     with_more = call_probe(connected, module, "read")["read"]
     assert with_more.startswith("one ['x.txt', 'y.txt'] ")
     (folder / "data/x.txt").write_text("two")
     assert call_probe(connected, module, "read")["read"].startswith("two ")
-    # What is equal to what was there before is no other argument, in whichever session.
+    # Equal content is the same argument in every session.
     (folder / "data/x.txt").write_text("one")
     before = connected.execs()
     assert call_probe(connected, module, "read")["read"] == with_more

@@ -13,7 +13,7 @@ KINDS = REPO / "tests/modules/kinds"
 
 @pytest.fixture(scope="module")
 def kinds(connected):
-    """Asks about the module; the answer's part below its constructor."""
+    """Selects something of the module's main object."""
 
     def ask(selection, arguments=""):
         return connected.data(f"{{ kinds{arguments} {{ {selection} }} }}", "-m", KINDS)["kinds"]
@@ -180,7 +180,7 @@ def test_ids_of_module_objects_load_in_a_later_session(connected):
     found = [connected.data(f'{{ node(id: "{one}") {{ ... on KindsPart {{ name reveal }} }} }}', "-m", KINDS)["node"] for one in ids]
     assert found == [{"name": name, "reveal": f"secret of {name}"} for name in "pab"]
     with connected.session() as session:
-        # Nothing is served here: the ID brings its module along.
+        # No module is served. The ID names its module.
         assert session.query(f'{{ node(id: "{ids[2]}") {{ id __typename }} }}')["node"]["__typename"] == "KindsPart"
 
 

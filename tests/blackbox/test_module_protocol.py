@@ -1,4 +1,4 @@
-"""What a runtime may answer, and what not: a module that speaks the protocol itself, and breaks it."""
+"""Answers of a runtime, by a module that speaks the protocol itself and breaks it."""
 
 import json
 
@@ -110,9 +110,9 @@ def test_a_secret_of_a_module_is_not_kept_for_later_sessions(connected):
     before = connected.execs()
     for _ in range(2):
         assert connected.data("{ raw { secret { plaintext } } }", "-m", RAW)["raw"]["secret"]["plaintext"] == "plain-text-of-the-module"
-    # The function runs in both sessions; the constructor at most once.
+    # The function runs in both sessions, the constructor at most once.
     assert 2 <= connected.execs() - before <= 4
-    # The index and the log; an ordinary user cannot read all of what containers left in layers.
+    # The index and the log. An ordinary user cannot read all files in layers.
     state = b"".join(path.read_bytes() for path in connected.state.iterdir() if path.is_file())
     assert b"plain-text-of-the-module" not in state
 

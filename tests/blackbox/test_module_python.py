@@ -1,4 +1,4 @@
-"""The Python SDK: the ways in which a project says what it needs."""
+"""The Python SDK: settings of a project."""
 
 import json
 import re
@@ -83,7 +83,9 @@ class Probe:
     ],
 )
 def test_bindings_are_those_of_the_view(connected, folder, engine_version, entry, typed_id):
-    """The first two are `TestSkipEntrypoint…` and `TestLegacyPythonSDKLoadFromIDCompat` of the original's suite."""
+    """The first two are `TestSkipEntrypoint…` and `TestLegacyPythonSDKLoadFromIDCompat` of the
+    original's suite.
+    """
     module = write_module(folder, VIEWED, engine_version=engine_version)
     found = connected.run("call", "-m", module, "entry")
     assert entry in (found.ok().out if entry == "/root" else found.failed().err)
@@ -131,7 +133,8 @@ lost = [f"{n}.{m}" for n in ours.__all__ if isinstance(getattr(ours, n), type) a
         for m in members(getattr(theirs, n)) if m not in members(getattr(ours, n))]
 print(json.dumps({"wrong": wrong, "compared": compared, "missing": missing, "lost": lost}))
 """
-# The library's API is that of v0.21.11. What belongs to the machine of a client is not for the code of modules.
+# The library's API is that of v0.21.11. What belongs to the machine of a client is not for the
+# code of modules.
 NEWER = {"Address.volume", "Binding.as_volume", "Container.with_mounted_volume", "Env.with_volume_input", "Env.with_volume_output"}
 NEWER |= {"Query.load_volume_from_id", "Query.sshfs_volume"}
 
@@ -270,7 +273,7 @@ def test_a_lock_file_pins_nothing_that_the_library_needs(connected, folder, engi
 
 
 def test_packages_of_the_same_repository_are_installed(connected, folder):
-    """Named by `[tool.uv.sources]` with a path, and leading to another one."""
+    """By a path in `[tool.uv.sources]`, also of an indirect dependency."""
     (folder / ".git").mkdir()
     for name, needs in (("base", "[]"), ("lib", '["base-package"]')):
         package = folder / f"{name} package"

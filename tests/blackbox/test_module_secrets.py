@@ -14,7 +14,7 @@ TOKEN = "plain-9c2e-text-of-the-caller"
 
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory):
-    """A copy, so that one of them can be edited."""
+    """Copies of two modules, of which one is edited."""
     folder = tmp_path_factory.mktemp("modules")
     (folder / ".git").mkdir()
     for name in ["uses", "dep"]:
@@ -50,7 +50,10 @@ def test_sec_018_call_006_an_object_may_hold_an_optional_secret(connected, modul
 
 
 def test_sec_005_sec_019_a_container_with_a_modules_own_secret_is_made_per_session(connected, modules):
-    """The container is made again in each session, because the secret is of the session; its process does not run again."""
+    """The secret is of the session, so the container is made per session.
+
+    Its process does not run again.
+    """
 
     def ask(*documents: str) -> tuple:
         with connected.session() as session:
@@ -63,7 +66,7 @@ def test_sec_005_sec_019_a_container_with_a_modules_own_secret_is_made_per_sessi
     once, first = ask(document, document)
     again, second = ask(document, document)
     assert once == again and once[0] == once[1]
-    # The constructor, the function and its container's process; then the first two alone.
+    # The constructor, the function and its container's process. Then only the first two.
     assert (first, second) == (3, 2)
 
 
@@ -72,7 +75,7 @@ def test_cvo_004_cvo_005_volumes_belong_to_their_module(connected, modules):
         words = ["call", "-m", modules / "uses", "--json", "volumes", f"--salt={salt}"]
         return [text.split() for text in json.loads(connected.run(*words).ok().out)]
 
-    # A volume that is handed on is the giver's; one key is two volumes in two modules.
+    # A volume passed to a module stays the giver's. One key is two volumes in two modules.
     own, handed, others, same = run(f"one{unique()}")
     assert (own, handed, others, same) == (["uses"], ["uses", "dep"], ["uses"], ["False"])
     source = modules / "dep/src/dep/__init__.py"
@@ -95,7 +98,7 @@ class Builder:
 
 
 def test_cache_mounts_of_a_modules_dockerfiles_belong_to_the_module(connected, folder):
-    """No module finds in a cache mount what another one, or the user, left there under the same name."""
+    """A module does not see a cache mount of the same name of another module or the user."""
     for name in ["one", "two"]:
         write_module(folder / name, BUILDS.replace("Builder", name.capitalize()), name=name)
     salt = unique()

@@ -1,4 +1,5 @@
-"""Where modules come from: configurations, dependencies, escapes, names; each mistake with words that help."""
+"""Sources of modules: configurations, dependencies, paths and names, and the errors for mistakes.
+"""
 
 import json
 
@@ -64,7 +65,7 @@ def test_a_missing_configuration_is_explained(connected, folder):
 
 
 def test_a_folder_without_a_configuration_has_no_files(engine, folder):
-    """It is a source of nothing: what else is in it does not belong to a module (`TestLoadWhenNoModule`)."""
+    """Files of such a folder belong to no module (`TestLoadWhenNoModule`)."""
     (folder / "repo/.git").mkdir(parents=True)
     (folder / "repo/sub").mkdir()
     for place in ("repo/file", "repo/sub/file", "file"):
@@ -236,7 +237,7 @@ def test_symlinked_modules_and_sources_are_followed(connected, folder):
 
 @pytest.fixture
 def pair(folder):
-    """Two modules, `one` and `two`, beside which others can be."""
+    """A repository with the modules `one` and `two`."""
     (folder / ".git").mkdir()
     for name in ("one", "two"):
         write_module(folder / name, PROBE.replace("Probe", name.title()).replace("gone", name), name=name)
@@ -264,7 +265,10 @@ def test_mod_008_dev_012_a_module_without_code_serves_its_dependencies(connected
 
 
 def test_a_changed_id_reads_no_other_directory_of_the_machine(engine, folder):
-    """A process in a container can write any ID. The engine reads files of the machine for its own alone."""
+    """A process in a container can write any ID.
+
+    The engine reads files of the machine for its own alone.
+    """
     for name in ("mod-a", "mod-b"):
         (folder / name).mkdir()
         (folder / name / "secret").write_text(f"of {name}")

@@ -1,4 +1,6 @@
-"""Module sources with a changed configuration, and what is generated into them: what tools that write `dagger.json` use."""
+"""Module sources with a changed configuration or generated code, as tools use them to write
+`dagger.json`.
+"""
 
 import json
 
@@ -54,7 +56,7 @@ def source(path, *steps, ask):
 
 
 def config_of(engine, path, *steps):
-    """The `dagger.json` that results, and where it is in the generated context."""
+    """The `dagger.json` of the changed source."""
     below = f"{path.name}/dagger.json" if path.name else "dagger.json"
     return json.loads(leaf(engine.data(source(path, *steps, "generatedContextDirectory", f'file(path: "{below}")', ask="contents"))))
 

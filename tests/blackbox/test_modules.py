@@ -1,4 +1,4 @@
-"""Modules that do the wrong thing, and what their callers are told."""
+"""Modules with mistakes, and the errors that their callers get."""
 
 import json
 
@@ -38,7 +38,7 @@ def test_trm_001_the_exit_code_of_a_process_in_a_function_is_kept(connected, fol
     body = "    async def go(self) -> str:\n        return await dag.container().from_('busybox').with_exec(['sh', '-c', 'exit 6']).stdout()\n"
     module = write_module(folder, CLASS + body)
     connected.call(module, "go").failed(code=6)
-    # The process is shown to whoever wants to look, the function's own is not.
+    # A terminal opens at the failed process, not at the function's.
     terminal = Terminal(connected, "call", "-m", module, "go", "-i")
     assert "exit code: 6\r\n" in terminal.until("when you leave it, the error is told.\r\n")
     terminal.until("# ")
@@ -55,7 +55,7 @@ def test_returning_twice_is_refused(connected, folder):
         "            ask('{ currentFunctionCall { returnValue(value: ' + json.dumps(json.dumps(text)) + ') } }')\n"
         "        return 'c'\n"
     )
-    # The library returns a third time, and is told so.
+    # The library returns a third time, and gets the error.
     connected.call(write_module(folder, CLASS + body), "go").failed("function call return already set")
 
 
@@ -165,7 +165,7 @@ def test_a_dependency_on_disk_is_called(connected, folder):
     write_module(folder / "dep", IMPORTS + "@object_type\nclass Dep:\n    @function\n    def word(self, n: int = 1) -> str:\n        return 'dep' * n\n", name="dep")
     config = json.dumps({"name": "probe", "sdk": {"source": "python"}, "engineVersion": "v0.21.8", "dependencies": [{"name": "dep", "source": "../dep"}]})
     code = CLASS + "    async def go(self) -> str:\n        return 'of ' + await dag.dep().word(n=2)\n"
-    # The context of a local module is the folder with `.git`, so that a dependency beside it belongs to it.
+    # The context of a local module is the folder with `.git`, so a sibling can be a dependency.
     (folder / ".git").mkdir()
     module = write_module(folder / "main", code, config=config)
     assert connected.call(module, "go").ok().out.strip() == "of depdep"

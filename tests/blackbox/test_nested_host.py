@@ -1,4 +1,4 @@
-"""What a process in a container names as "the host" is its own container, whatever links it makes there."""
+"""The "host" of a process in a container is its own container, whatever symlinks it makes."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Platforms: which variant is taken, and processes of other machines."""
+"""Platforms: the choice of a variant, and programs of other machines."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def test_plt_005_caches_are_shared_by_platforms(images):
     with images.session() as session:
         cache = quote(session.query('{ cacheVolume(key: "shared") { id } }')["cacheVolume"]["id"])
         selection = 'withMountedCache(path: "/c", cache: %s) { withExec(args: ["sh", "-c", "echo %s >> /c/log; cat /c/log"]) { stdout } }'
-        # The image of the other platform holds programs of this one: what runs is decided by the files.
+        # The image of the other platform holds programs of this one. The program file decides.
         for image, wanted in [("s390x", "s390x\n"), ("only-foreign", "s390x\nonly-foreign\n")]:
             document = '{ container(platform: "%s") { from(address: "%s:1") { %s } } }' % ("linux/s390x" if image == "s390x" else f"linux/{foreign()}", image, selection % (cache, image))
             assert session.query(document)["container"]["from"]["withMountedCache"]["withExec"]["stdout"] == wanted
@@ -96,7 +96,7 @@ def run_program(rondel, folder, architecture: str):
 
 
 def test_plt_004_native_tools_make_roots_of_other_platforms(engine, folder):
-    """A native tool makes the root of another platform; what is for this machine runs."""
+    """A native tool makes the root of another platform."""
     answer = run_program(engine, folder, machine())
     assert answer["data"]["container"]["withFile"]["withExec"]["stdout"] == machine() + "\n", answer
     with engine.session() as session:

@@ -1,4 +1,4 @@
-"""Where secrets come from: addresses of providers, read on the client's machine."""
+"""Providers of secrets: addresses that are read on the client's machine."""
 
 import json
 import os
@@ -92,7 +92,7 @@ RUN = """{ container { from(address: "busybox") { withSecretVariable(name: "T", 
 
 
 def test_xs_006_sec_008_a_secret_is_keyed_by_its_value_or_cache_key(engine, folder):
-    """The value by default; what the user says, wherever the value comes from."""
+    """The value is the key by default. A `cacheKey` replaces it for every provider."""
 
     def run(uri: str, salt: str, **env) -> str:
         with engine.session(env=env, cwd=folder) as session:
@@ -110,7 +110,7 @@ def test_xs_006_sec_008_a_secret_is_keyed_by_its_value_or_cache_key(engine, fold
         first = run(uri + "?cacheKey=k", "keyed", X="value")
         assert run(uri + "?cacheKey=k", "keyed", X="changed") == first
         assert run(uri + "?cacheKey=l", "keyed", X="value") != first
-    # Secrets said to be the same are the same, whatever their addresses.
+    # Secrets with one cache key are the same, whatever their addresses.
     assert run("env://X?cacheKey=k", "keyed", X="1") == run("cmd://echo -n 2?cacheKey=k", "keyed")
 
 
@@ -166,7 +166,9 @@ esac
 
 @pytest.fixture
 def vault():
-    """A server that speaks Vault's protocol: `secret` is a key-value engine of version 2, `old` one of version 1."""
+    """A server that speaks Vault's protocol: `secret` is a key-value engine of version 2, `old` one
+    of version 1.
+    """
     data = {"testsecret": {"foo": "first", "number": 5}, "a/b c": {"f": "spaces"}}
     tokens = {"root-token"}
 
@@ -291,7 +293,7 @@ for uri in ["env://INSIDE", "env://GIVEN", "env://OUTSIDE", "file:///inside", "f
 
 
 def test_sec_007_secrets_of_a_nested_client_come_from_its_container(engine):
-    """Nobody inside reads a variable of the host by naming it."""
+    """A process inside cannot read a variable of the host."""
     with engine.session(env={"OUTSIDE": "of the host"}) as session:
         given = set_secret(session, "given inside", "g")
         fields = [
@@ -302,7 +304,7 @@ def test_sec_007_secrets_of_a_nested_client_come_from_its_container(engine):
         printed = run_nested(session.query, ASK_FOR_SECRETS, *fields)
     lines = [json.loads(line) for line in printed.splitlines()]
     values = [line["data"]["secret"]["plaintext"] if "errors" not in line else None for line in lines]
-    # What the process itself was given is a secret in its output, too.
+    # A secret of the process itself is redacted in its output.
     assert values == ["a variable inside", "***", None, "a file inside", None, None]
     assert "of the host" not in json.dumps(lines)
 

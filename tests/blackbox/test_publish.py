@@ -1,4 +1,4 @@
-"""Images that leave: published, exported, handed to the client's own tool; health checks and annotations on their way."""
+"""Images that are published, exported or handed to the client's own tool."""
 
 import io
 import json
@@ -42,7 +42,7 @@ def test_pub_002_pub_004_a_published_image_has_a_layer_per_directory(connected, 
 
 
 def test_pub_003_layers_of_the_base_are_kept(connected, shared_registry):
-    """The base comes from the registry, packed by somebody else."""
+    """The base comes from the registry, packed by another tool."""
     name = f"{shared_registry.address}/base:1"
     other = connected.session()
     made = 'withNewFile(path: "/one", contents: "1") { withNewFile(path: "/two", contents: "2") { publish(address: "%s") } }' % name
@@ -66,7 +66,7 @@ def test_pub_003_layers_of_a_foreign_packer_are_kept(make_engine, shared_registr
 
 
 def test_the_history_of_the_base_is_kept(make_engine, folder):
-    """A foreign image's configuration says how each layer was made, and what made none."""
+    """The configuration of a foreign image has the history of layers and of empty steps."""
     layout = Layout(folder / "l")
     made = [{"created_by": "ADD file"}, {"created_by": "ENV A=1", "empty_layer": True}, {"created": "2020-01-02T03:04:05Z", "created_by": "COPY x", "comment": "c"}]
     layout.image("docker.io/library/app:1", base_layer(IMAGES), tar(("x", b"y")), history=made)
@@ -161,7 +161,10 @@ def test_hc_001_a_health_check_survives_publishing(connected, shared_registry, m
 
 
 def test_pub_009_pub_020_tokens_are_kept_by_their_scope(connected, shared_registry):
-    """Everybody may pull, who is known may push: what was pulled without credentials does not decide what is pushed with them."""
+    """Pulling is anonymous, pushing needs credentials.
+
+    A token for pulling is not used for pushing.
+    """
     front = TokenRegistry(shared_registry, "user", "pass")
     try:
         connected.data('{ container { from(address: "busybox") { publish(address: "%s/shared:1") } } }' % shared_registry.address)
@@ -210,7 +213,7 @@ def test_pub_016_equal_content_under_two_names_has_one_digest(connected, shared_
 
 @pytest.mark.parametrize("media", ["OCI", "DOCKER"])
 def test_pub_017_archives_of_every_packing_are_imported(connected, media):
-    """Every packing by every media type, by ourselves."""
+    """Every compression with every media type."""
     with connected.session() as session:
         for packing in ["Gzip", "Zstd", "Uncompressed"]:
             made = '{ container { from(address: "busybox") { withNewFile(path: "/f", contents: "%s") { asTarball(forcedCompression: %s, mediaTypes: %s) { id } } } } }'

@@ -1,4 +1,4 @@
-"""What a process in a container has: identity, capabilities, limits, mounts."""
+"""The identity, capabilities, limits and mounts of a process in a container."""
 
 import json
 import resource
@@ -12,7 +12,7 @@ BUNDLES = ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", 
 
 
 def output(engine, script: str, before: str = "", options: str = "", image: str = "busybox") -> str:
-    """What a script prints in a container; `before` are fields before it."""
+    """The output of a script in a container. `before` are fields before the exec."""
     fields = before.count("{") + 4
     document = '{ container { from(address: "%s") { %s withExec(args: %s%s) { stdout %s' % (
         image,
@@ -87,7 +87,7 @@ def test_mounts_do_not_name_the_state_directory(engine):
 
 
 def test_trusted_certificates_leave_no_trace_in_the_root(engine):
-    """An authority that the host trusts is trusted, and nothing of that is to be seen in `/` or kept."""
+    """Certificates that the host trusts are trusted, without files in `/` or in the result."""
     assert "rondel" not in output(engine, "ls -a /")
     variables = dict(line.split("=", 1) for line in output(engine, "env").splitlines())
     for name in set(BUNDLES) & set(variables):

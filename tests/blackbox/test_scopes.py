@@ -1,4 +1,6 @@
-"""Exec scopes: what a process in a container is served, what it cannot choose, and what of its scope counts for nothing."""
+"""Exec scopes: the schema that a process sees, which it cannot choose, and parts that are in no
+key.
+"""
 
 import json
 
@@ -48,13 +50,13 @@ def test_a_process_without_a_module_is_a_client_of_its_own(connected):
 
 
 def test_the_environment_of_a_container_names_the_version_of_its_clients(connected):
-    """Unless a library says its own; what is no version counts as the oldest that anybody has had."""
+    """A library's own version wins. A malformed version counts as the oldest."""
     code = f"print(ask('{{__schemaVersion}}')['data']['__schemaVersion'], {VERSION % 'v0.19.11'})"
     version = 'withEnvVariable(name: "_EXPERIMENTAL_DAGGER_VERSION", value: "%s")'
     assert nested(connected, code, version % "v0.18.10") == "v0.18.10 v0.19.11"
     assert nested(connected, code, version % "soon") == "v0.11.9 v0.19.11"
     assert nested(connected, code) == "v0.21.8 v0.19.11"
-    # One that says nothing of its version has that of the engine.
+    # A library without a version gets the engine's.
     assert nested(connected, f"print({VERSION % ''})", version % "v0.18.10") == "v0.21.8"
 
 
@@ -77,7 +79,7 @@ def probe(tmp_path_factory):
 
 
 def test_module_code_cannot_choose_its_identity(connected, probe):
-    """Neither header, nor environment, nor an argument, nor an ID changes what it is served."""
+    """No header, variable, argument or ID changes the schema that it sees."""
     tries = [
         VERSION % "v0.21.8",
         "[os.environ.update(_EXPERIMENTAL_DAGGER_VERSION='v0.21.8'), ask('{__schemaVersion}')['data']['__schemaVersion']][1]",
@@ -89,13 +91,15 @@ def test_module_code_cannot_choose_its_identity(connected, probe):
 
 
 def test_processes_that_a_module_starts_are_clients_of_their_own(connected, probe):
-    """As the newest of the original has it: only what an SDK does for a module is done in the module's name."""
+    """As in the newest original: only work of an SDK for a module acts as the module."""
     code = NESTED_CLIENT + METADATA + "print(ask('{__schemaVersion}')['data']['__schemaVersion'], 'errors' in ask('{currentModule{name}}'))"
     assert connected.run("call", "-m", probe, "nested", "--code", code).ok().out.split() == ["v0.21.8", "True"]
 
 
 def test_random_parts_of_a_scope_are_no_part_of_a_key(connected):
-    """Two sessions, an engine that was started anew: ports, tokens, clients and sessions differ, and the result is found."""
+    """The result is a cache hit in another session and after a restart, with other ports and
+    tokens.
+    """
     code = "print(len(ask('{__schemaVersion}')['data']), os.environ['DAGGER_SESSION_PORT'], os.environ['DAGGER_SESSION_TOKEN'])"
     first = nested(connected, code)
     execs = connected.execs()
@@ -107,7 +111,9 @@ def test_random_parts_of_a_scope_are_no_part_of_a_key(connected):
 
 
 def test_a_code_generator_sees_the_schema_of_the_module(connected, tmp_path):
-    """The API at the module's version with what the module uses, the same bytes from the source and from the module."""
+    """The API at the module's version with its dependencies, the same bytes by source and by
+    module.
+    """
     config = {"name": "user", "sdk": "python", "engineVersion": "v0.18.10", "dependencies": ["./dep"]}
     module = write_module(tmp_path, MODULE.replace("Probe", "User"), name="user", config=json.dumps(config))
     write_module(tmp_path / "dep", MODULE.replace("Probe", "Dep"), name="dep")

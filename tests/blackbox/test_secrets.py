@@ -1,4 +1,4 @@
-"""The plaintext of a secret is nowhere but in the process that was given it."""
+"""The plaintext of a secret is only in the process that got the secret."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ def files_with(folder, needle: bytes) -> list[str]:
 
 
 def use(rondel: Rondel) -> list[str]:
-    """Uses the secret in every way there is; gives everything that came back."""
+    """Uses the secret in every way, and returns all output."""
     said = []
     with rondel.session("--progress", "plain", env={"MY_SECRET": PLAINTEXT}) as session:
         for make in [
@@ -53,7 +53,7 @@ def test_the_plaintext_of_a_secret_is_nowhere(fresh):
     said = use(fresh)
     assert any("***" in text for text in said)
     for text in said:
-        # What is given as an ID may be opaque, but must not be a wrapping of the plaintext.
+        # An ID must not contain the plaintext.
         assert PLAINTEXT not in text, text[:2000]
     fresh.stop()
     assert files_with(fresh.state, PLAINTEXT.encode()) == []
@@ -94,7 +94,7 @@ def test_an_error_about_a_secret_comes_at_once(engine):
 
 
 def run(session, fields: list[str], args: list[str], more: str = "", select: str = "stdout") -> str:
-    """What a process prints in a container that the fields changed."""
+    """The output of a process in a container that the fields changed."""
     return ask(session, *container(), *fields, f"withExec(args: {json.dumps(args)}{more})", select)
 
 
@@ -108,7 +108,7 @@ def test_sec_001_secrets_are_variables_of_a_process(engine):
         assert run(session, [given % one, 'withoutSecretVariable(name: "T")'], ["sh", "-c", "echo ${#T}"]) == "0\n"
         known = find_field(session.query('{ container { %s { envVariables { name } } } }' % (given % one)), "envVariables")
         assert known == []
-        # The next container has it, too; an image does not.
+        # The next container has the secret, too.
         after = [given % one, 'withExec(args: ["true"])']
         assert run(session, after, ["sh", "-c", "echo ${#T}"]) == "3\n"
 
@@ -195,7 +195,7 @@ def test_output_is_redacted_in_every_way_of_writing(engine):
 
 
 def test_every_sink_is_redacted(fresh):
-    """Files that receive output, errors, the names of what runs, progress, the engine's log."""
+    """Redirected files, errors, names of execs, progress and the engine's log."""
     text = "plain-77aa-of-a-sink"
     with fresh.session("--progress", "plain") as session:
         given = 'withSecretVariable(name: "T", secret: "%s")' % set_secret(session, text)

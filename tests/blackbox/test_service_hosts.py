@@ -1,4 +1,4 @@
-"""Services of a session as hosts that the engine itself talks to: git servers and registries that no name of the machine leads to."""
+"""Services of a session as git servers and registries that the engine itself connects to."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from kit.streams import host_service_id, start_service
 
 @pytest.fixture(scope="module")
 def sample(place):
-    """A repository, one with it as its submodule by a relative address, and another one under the name of the first."""
+    """A repository, one with it as a relative submodule, and another one of the same name."""
     made = Sample(place / "repos")
     outer = place / "outer"
     outer.mkdir()
@@ -58,8 +58,8 @@ def test_a_service_can_be_the_host_of_a_repository(own_session, engine, sample, 
         assert leaf(own_session.query(hosted(url.format("outer.git"), service, LIB))) == "two\n"
         error = own_session.error(hosted(url.format("nope.git"), service, "head { commit }"))
         assert "there is no git repository at" in error["message"], error
-        # Nobody else has a host of this name.
-        # Its name is known as long as it is up, in its session alone.
+        # No other host has this name.
+        # The hostname resolves while the service is up, and only in its session.
         with engine.session() as other:
             assert "cannot find the host" in other.error("{ git(url: " + quote(url.format("r.git")) + ") { head { commit } } }")["message"]
     token = quote(set_secret(own_session, "right", "t"))
@@ -117,9 +117,9 @@ def test_services_under_one_address_are_told_apart(engine, sample, served, place
                 seen.setdefault(content, set()).add(found["latestVersion"]["tree"]["id"])
                 missing = session.error(hosted(url, service, f'commit(id: "{strange}") {{ {README} }}'))
                 assert "has no commit" in missing["message"], missing
-        # What was served is known by its content, in whichever session.
+        # Served content has the same ID in every session.
         assert all(len(ids) == 1 for ids in seen.values()) and seen["two\n"] != seen["other\n"]
-    # What came of it needs the service no more.
+    # The result loads without the service.
     with engine.session() as later:
         (tree,) = seen["other\n"]
         assert leaf(later.query(f'{{ loadDirectoryFromID(id: {quote(tree)}) {{ file(path: "README") {{ contents }} }} }}')) == "other\n"
@@ -157,7 +157,10 @@ def test_a_container_can_be_the_host_of_a_repository(own_session, sample, served
 
 
 def test_svc_002_a_started_service_is_found_by_its_name(engine, sample, web):
-    """Without `experimentalServiceHost`, as containers find it; what another service gives under the name is another thing."""
+    """Without `experimentalServiceHost`.
+
+    Content of another service under the same name is another result.
+    """
     fetched = lambda host: '{ http(url: "http://%s:8080/f") { contents } }' % host  # noqa: E731
     commit_of = '{ git(url: "http://code:80/open/r.git") { head { commit } } }'
     with engine.session() as session:
@@ -191,7 +194,7 @@ def test_a_service_that_exits_is_named_as_the_reason(own_session):
 
 
 def test_a_service_can_be_a_registry(engine, folder):
-    """The engine is one that asks no registry: a service is none of the network."""
+    """The engine is offline. A service still is a registry."""
     (folder / "other").mkdir()
     open_, closed = Registry(folder), Registry(folder / "other", password_file("user", "pass"))
     image = lambda service, more: f'from(address: "hub:5000/team/app:1", registryService: {service}) {{ {more} }}'  # noqa: E731

@@ -1,4 +1,4 @@
-"""Services: processes that other containers reach by name, each once in a session, gone when nobody needs them."""
+"""Services: processes that other containers reach by name, once per session."""
 
 import re
 import threading
@@ -150,7 +150,7 @@ def test_svc_013_a_service_that_ends_is_named_as_the_cause(session):
     bound = f"bound service {name(session, mortal)} (aliased as www) exited"
     assert re.search(re.escape(bound) + ".*exit code: 42", error["message"]), error
     assert error["extensions"]["exitCode"] == 42
-    # What needs a service that needs it, fails with it too.
+    # A service that needs the ended one fails, too.
     middle = service(session, "httpd -f -p 80 # middle", bind(mortal, "below"), "withExposedPort(port: 80)")
     error = fail(session, *container(), bind(middle, "middle"), sh("sleep 61"), "stdout")
     assert re.search(r"\(aliased as middle\) exited.*\(aliased as below\) exited.*exit code: 42", error["message"]), error
@@ -185,7 +185,7 @@ def test_svc_015_a_service_is_started_and_stopped(session):
     again = (*container(PYTHON), "withEnvVariable(name: \"AGAIN\", value: \"1\")", look[-1])
     assert "exit code" in fail(session, *again, "stdout")["message"]
     ask(session, loaded(server), "stop")
-    # Nobody hears the first request to end.
+    # The process ignores SIGTERM.
     script = "trap '' TERM; touch /deaf; while true; do sleep 0.1; done"
     deaf = service(session, script, 'withDockerHealthcheck(args: ["test", "-e", "/deaf"], interval: "50ms", retries: 100)')
     ask(session, loaded(deaf), "start")
@@ -200,7 +200,7 @@ def test_svc_015_a_service_is_started_and_stopped(session):
 
 def test_svc_020_a_service_runs_its_command(session):
     def runs(*links: str) -> str:
-        """What the service says that it runs: the arguments behind a script that serves them."""
+        """The arguments of the service's command, which its script serves."""
         served = ask(session, *container(), *links, "id")
         return fetch_from(session, served)
 
@@ -233,7 +233,7 @@ def test_leg_015_old_views_take_the_last_exec_as_the_service(engine):
 
 
 def test_a_service_runs_once_in_a_session(session):
-    """Two users of a service find one instance, also one behind another service."""
+    """Two users of a service reach one instance, also through another service."""
     counter = "mkdir -p /srv/cgi-bin; printf '%s\\n' '#!/bin/sh' 'echo; echo >> /count; wc -l < /count' > /srv/cgi-bin/c; chmod +x /srv/cgi-bin/c; exec httpd -f -p 80 -h /srv"
     count = service(session, counter, "withExposedPort(port: 80)")
     relay = service(session, "mkdir /srv; wget -qO /srv/index.html http://count/cgi-bin/c; exec httpd -f -p 80 -h /srv", bind(count, "count"), "withExposedPort(port: 80)")
@@ -250,7 +250,7 @@ def test_sessions_do_not_reach_one_another(engine, session):
     assert ask(session, *container(), sh(try_it), "stdout") == "privatereached\n"
     with engine.session() as stranger:
         assert ask(stranger, *container(), sh(try_it + " # stranger"), "stdout") == "refused\n"
-        # Not by its name either; and the same service is another instance there.
+        # Not by name either. The same service is another instance in that session.
         assert "exit code" in fail(stranger, *container(PYTHON), "withWorkdir(path: \"/tmp\")", py(FIND.format(name(session, server))), "stdout")["message"]
         assert fetch_from(stranger, server, salt="stranger") == "private"
     ask(session, loaded(server), "stop")
@@ -314,17 +314,18 @@ def test_svc_003_svc_004_svc_023_xs_003_services_of_modules_are_used_in_every_se
         server = ask(session, "one", 'server(text: "of one")', "id")
         assert fetch_from(session, server) == "of one"
         assert ask(session, "one", f'visit(server: "{server}", salt: "1")') == "of one"
-        # Its own name is known to the code of the module, and to nobody else; another may use it too.
+        # Its hostname resolves only for the module's code. Another client may use the same
+        # hostname.
         assert ask(session, "one", 'findMine(text: "mine of one")') == "mine of one"
         assert "exit code" in fail(session, *look)["message"]
         mine = ask(session, loaded(web_service(session, "mine of a client")), 'withHostname(hostname: "mine")', "id")
         ask(session, loaded(mine), "start")
         assert ask(session, *container(PYTHON), py(GET.format("mine")), "stdout") == "mine of a client\n"
         assert ask(session, "one", 'findMine(text: "still of one")') == "still of one"
-        # What is bound in one function can be used after another.
+        # A binding of one function works in a later exec of the client.
         read = sh("wget -qO- http://www/")
         assert ask(session, "one", 'consumer(text: "bound by one")', read, "stdout") == "bound by one"
-    # The function is remembered; its service starts in the session that uses it.
+    # The function's result is cached. Its service starts in the session that uses it.
     with connected.session() as again:
         serve_module(again, folder)
         server = ask(again, "one", 'server(text: "of one")', "id")

@@ -53,13 +53,13 @@ def test_hst_005_hst_010_mnt_012_sockets_of_the_client_are_reached(engine, folde
         base = f'withUnixSocket(path: "/s/agent", source: "{ids["one"]}")'
         answer = session.query(in_python(f"{base}\nwithExec(args: {talk})"))
         assert find_field(answer, "stdout") == "1:hello"
-        # The same path again replaces, and each connection is one of its own.
+        # A second socket at a path replaces the first. Each connection is separate.
         twice = words("sh", "-c", f"python3 -c '{TALK}' /s/agent a; python3 -c '{TALK}' /s/agent b")
         again = f'{base}\nwithUnixSocket(path: "/s/agent", source: "{ids["two"]}")\nwithExec(args: {twice})'
         assert find_field(session.query(in_python(again)), "stdout") == "2:a2:b"
         gone = f'{base}\nwithoutUnixSocket(path: "/s/agent")\nwithExec(args: {words("sh", "-c", "test ! -e /s/agent; echo $?")})'
         assert find_field(session.query(in_python(gone)), "stdout") == "0\n"
-        # The file is not part of the tree, and is no mount that has one.
+        # The socket is not part of the tree.
         rest = f'{base}\nwithExec(args: {words("stat", "-c", "%F %a %u:%g", "/s/agent")})'
         assert find_field(session.query(in_python(rest)), "stdout") == "socket 600 0:0\n"
         owned = rest.replace('")\n', '", owner: "1000:1001")\n', 1)
@@ -89,7 +89,7 @@ def test_hst_010_a_missing_socket_is_named(engine, folder):
             mounted = f'withUnixSocket(path: "/s", source: "{socket_id(session.query, path)}")'
             error = session.error(in_python(f'{mounted}\nwithExec(args: {words("echo", path)})'))
             assert f"cannot use the socket `{path}` of the client: {why}" in error["message"], error
-        # Nobody listens any more: the connection breaks, and the process says so.
+        # Without a listener the connection ends without data.
         server = UnixServer(folder / "dead")
         server.close()
         mounted = f'withUnixSocket(path: "/s", source: "{socket_id(session.query, folder / "dead")}")'
@@ -107,12 +107,13 @@ def test_xs_005_sockets_belong_to_a_session(engine, folder):
             error = second.error(in_python(document % (mine, 2, talk)))
             assert "the socket is not known in this session" in error["message"]
         with UnixServer(folder / "s", b"second:") as server:
-            # The container was made by another session; what it names is now this session's own.
+            # The container is of another session. Its socket is now this session's socket of the
+            # same path.
             made = find_field(first.query(in_python(f'withUnixSocket(path: "/s", source: "{mine}")', "id")), "id")
             socket_id(second.query, folder / "s")
             run = '{ node(id: "%s") { ... on Container { withEnvVariable(name: "N", value: "3") { withExec(args: %s) { stdout } } } } }'
             assert find_field(second.query(run % (made, talk)), "stdout") == "second:x"
-            # What a process said over an equal socket once is remembered, as what it said over the network is.
+            # The output of an exec with an equal socket is cached, as with the network.
             assert find_field(second.query(in_python(document % (socket_id(second.query, folder / "s"), 1, talk))), "stdout") == "first:x"
             assert server.accepted == 1
 
@@ -159,7 +160,7 @@ def test_trm_001_a_terminal_opens_in_a_container(engine, folder):
     terminal.until("# ")
     terminal.type("sleep 0.3; stty size\r")
     terminal.until("50 120")
-    # What is typed as Ctrl-C is for the process, not for the client.
+    # Ctrl-C goes to the process, not to the client.
     terminal.type("sh -c 'echo fast \"asleep\"; exec sleep 1000'\r")
     terminal.until("fast asleep\r\n")
     terminal.type("\x03")
@@ -167,7 +168,7 @@ def test_trm_001_a_terminal_opens_in_a_container(engine, folder):
     terminal.type("exit 3\r")
     said = terminal.until('"stdout"') + terminal.until("\n")
     assert terminal.end() == 0
-    # Nothing of it is kept, and the chain goes on.
+    # Changes in the terminal are discarded, and the chain goes on.
     assert '"went on\\n"' in said, said
 
 
@@ -240,14 +241,14 @@ def test_svc_021_a_terminal_opens_in_a_service(engine, folder):
     assert {"/.init", "python3", "sh"} <= set(said.rpartition("programs ")[2].split()), said
     terminal.type(f'cat index.html; echo; echo changed > index.html; python3 -c "{FETCH % "localhost"}"; echo all \'done\'\r')
     said = terminal.until("all done\r\n")
-    # What is typed may stand before the prompt.
+    # The echo of the input may come before the prompt.
     assert "the page\r\n" in said and "\r\nchanged\r\n" in said, said
     terminal.type("sh -c 'echo fast \"asleep\"; exec sleep 1000'\r")
     terminal.until("fast asleep\r\n")
     terminal.type("\x03")
     terminal.until("$ ")
     terminal.type("exit 3\r")
-    # The service is the same one, and what was done in it stays done.
+    # The service is the same instance, and its changed file is still changed.
     terminal.until("changed\r\n")
     terminal.until('"hostname"')
     assert terminal.end() == 0
@@ -267,7 +268,7 @@ def test_svc_021_a_terminal_that_ends_early_is_an_error(engine, folder):
 
 
 def failing(script: str) -> tuple:
-    """A process with everything that a process may have."""
+    """A failing process with every kind of mount and binding."""
     served = f"{{ container {{ from(address: \"python:3.13-slim\") {{ withWorkdir(path: \"/work\") {{ withExposedPort(port: 8000) {{ asService(args: {words('python3', '-c', SERVE_HERE)}) {{ id }} }} }} }} }} }}"
     return served, f"""
         withEnvVariable(name: "COLOUR", value: "green")
@@ -291,7 +292,7 @@ def test_trm_001_a_terminal_opens_at_a_failed_process(engine, folder):
         terminal = Terminal(engine, "query", "-i", "--doc", document_file(folder, chain))
         assert "exit code: 3\r\n" in terminal.until("complained\r\n")
         terminal.until("$ ")
-        # Whoever else wants it does not wait for a person.
+        # Another client does not wait for the terminal.
         before = engine.execs()
         assert "exit code: 3" in session.error(chain)["message"]
         assert engine.execs() == before + 2
@@ -302,7 +303,7 @@ def test_trm_001_a_terminal_opens_at_a_failed_process(engine, folder):
         terminal.type("exit 5\r")
         assert terminal.end() == 3
         assert b"exit code: 3" in terminal.said
-        # Nothing of it is remembered.
+        # The failure is not cached.
         before = engine.execs()
         assert "exit code: 3" in session.error(chain)["message"]
         assert engine.execs() > before
@@ -326,7 +327,7 @@ def test_trm_001_failures_get_their_terminals_in_order(engine, folder):
         terminal.until("typed\r\ntyped\r\n")
     assert terminal.end() in (1, 4)
     assert b"shown  here" not in terminal.said
-    # What did not start is shown as it was found; what cannot be shown is said with the error.
+    # A command that did not start gets a terminal in its container. A failed terminal is a hint.
     absent = document_file(folder, in_python(f'withNewFile(path: "/found", contents: "as it was")\n{fail % words("absent")}'.removesuffix(" { stdout }")))
     terminal = Terminal(engine, "query", "-i", "--interactive-command=cat /found", "--doc", absent)
     assert terminal.end() == 1
@@ -334,7 +335,7 @@ def test_trm_001_failures_get_their_terminals_in_order(engine, folder):
     terminal = Terminal(engine, "query", "-i", "--interactive-command=/none -l", "--doc", absent)
     assert terminal.end() == 1
     assert b'Hint: The terminal at what failed ended with an error: exec: "/none": no such file' in terminal.said, terminal.said
-    # A failure that nobody is told of is none.
+    # An expected failure opens no terminal.
     caught = in_python(f'withExec(args: {words("sh", "-c", "exit 6")}, expect: ANY)', "exitCode")
     terminal = Terminal(engine, "query", "-i", "--doc", document_file(folder, caught))
     assert terminal.end() == 0 and b"exitCode" in terminal.said
@@ -418,7 +419,7 @@ def test_svc_021_up_opens_ports_until_it_is_interrupted(engine, folder):
     _, said = process.communicate(timeout=30)
     assert f"localhost:{port}" in said, said
     eventually(lambda: not is_open(port), what="the end of the tunnel")
-    # A client that is killed takes its ports with it.
+    # The ports of a killed client are closed.
     process = engine.start("query", "--doc", document_file(folder, up.replace("asService", "withEnvVariable(name: \"A\", value: \"B\") { asService") + "}"))
     eventually(lambda: is_open(port), what="the tunnel")
     process.kill()

@@ -1,4 +1,5 @@
-"""How trees are written: symbolic links of the target, archives, hard links, what takes the place of what."""
+"""Writing trees: symlinks of the target, archives, hard links, files in the place of directories.
+"""
 
 import io
 import os
@@ -91,7 +92,7 @@ def test_an_archive_stays_where_it_is_unpacked(session, folder):
     assert set(root.then('directory(path: "/d/e")').get('glob(pattern: "**")')) == {"etc/", "etc/x", "lnk", "up", "y"}
     for outside in ["/etc/x", "/y", "/d/y", "/d/e/../x"]:
         assert root.get(f"exists(path: {quote(outside)})") is False, outside
-    # A hard link to what lies outside is no way out either.
+    # A hard link to a file outside is refused.
     with tarfile.open(folder / "a.tar", "a") as archive:
         archive.addfile(hard)
     assert "hard" in root.session.error(Chain(session, ["host", f"directory(path: {quote(str(folder))}, noCache: true)", "dockerBuild"]).document("sync"))["message"]
@@ -153,10 +154,10 @@ def test_the_parent_directory_is_inside_the_tree(session):
     assert below.then('directory(path: "../../../..")').get("entries") == ["a/"], "the root is the end"
     assert below.then('file(path: "../g")').get("contents") == "g"
     assert below.get('entries(path: "..")') == ["b/", "g"]
-    # Whether something exists is asked of the directory alone.
+    # `exists` looks in the directory only.
     assert below.get('exists(path: "../g")') is False and below.get('exists(path: "../f")') is True
     assert below.then('directory(path: "/")').get("entries") == ["f"], "a path that starts with a slash is inside"
-    # What is mounted is the directory alone.
+    # Only the directory itself is mounted.
     mounted = Chain(session, ["container", f'withMountedDirectory(path: "/mnt", source: {below.id()})', 'directory(path: "/mnt")'])
     assert mounted.get("entries") == ["f"] and mounted.then('directory(path: "..")').get("entries") == ["f"]
 
@@ -180,11 +181,11 @@ def test_a_module_source_without_a_configuration_has_an_empty_context(session, f
     assert source.get("configExists") is False
     assert source.then("contextDirectory").get('glob(pattern: "**")') == []
     assert f"no `dagger.json` in {folder}/some" in source.then("asModule").error("name")
-    # In a repository, the folder is there and nothing else.
+    # In a repository, the context holds the folder only.
     (folder / ".git").mkdir()
     again = Chain(session, [f"moduleSource(refString: {quote(str(folder / 'some'))}, disableFindUp: true)"])
     assert again.then("contextDirectory").get('glob(pattern: "**")') == ["some/"]
-    # What belongs to it is taken when it is configured.
+    # A configured source has its included files.
     configured = again.then('withName(name: "some")').then('withIncludes(patterns: ["main.py"])')
     assert "some/main.py" in configured.then("contextDirectory").get('glob(pattern: "**")')
     missing = Chain(session, [f"moduleSource(refString: {quote(str(folder / 'none'))}, allowNotExists: true)"])

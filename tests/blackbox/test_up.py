@@ -61,7 +61,7 @@ def wait_for_port(process, port: int) -> None:
 
 
 def interrupted(process, *ports: int) -> str:
-    """Presses Ctrl-C, which is the usual end; what was printed."""
+    """Ends the command as Ctrl-C does, and returns its output."""
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 0, said
@@ -89,7 +89,7 @@ def test_up_002_up_runs_the_services_of_a_module(connected, module, ports):
     wait_for_port(process, web)
     wait_for_port(process, backend)
     assert get(f"localhost:{web}") == "the page" and get(f"localhost:{backend}") == "behind it"
-    # What one is and the other is bound to is started once.
+    # A service that is also a binding of another starts once.
     eventually(lambda: len(servers(backend)) == 1, what="one server for both")
     assert not is_open(unmarked)
     interrupted(process, web, backend)

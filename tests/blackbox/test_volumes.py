@@ -1,4 +1,4 @@
-"""Cache volumes: what is in them, who shares them, and what becomes of that when somebody is killed."""
+"""Cache volumes: contents, sharing, owners, and kills."""
 
 import contextlib
 import http.client
@@ -12,7 +12,7 @@ from kit import Rondel, eventually, find_field, unique
 
 
 class Volumes:
-    """A session with shorter words."""
+    """Short forms for queries about cache volumes."""
 
     def __init__(self, session):
         self.session = session
@@ -37,7 +37,7 @@ class Volumes:
         return find_field(self.session.query(self.text(*args, **more)), "stdout").strip()
 
     def together(self, volume: str, scripts: list, mount: str = "") -> list:
-        """What each of several processes says that start at the same time."""
+        """The output of each of several processes that start at the same time."""
         said = [None] * len(scripts)
 
         def one(index):
@@ -103,16 +103,16 @@ def test_a_mount_with_another_owner_or_source_is_another_volume(engine):
             (', owner: "5:6"', "2", "+2 5:6"),
             (', owner: "7:8"', "3", "+3 7:8"),
             (', owner: "5:6"', "4", "+2+4 5:6"),
-            # A name is who it is in the container; root owns what has no other owner.
+            # A name is looked up in the container. Without an owner, the volume is root's.
             (', owner: "daemon"', "5", "+5 1:1"),
             (', owner: "1:1"', "6", "+5+6 1:1"),
             (', owner: "root"', "7", "+1+7 0:0"),
             (f', source: "{seed}"', "8", "seed+8 0:0"),
             (f', source: "{sub}"', "9", "below+9 0:0"),
             (f', source: "{sub}", owner: "5:6"', "a", "below+a 5:6"),
-            # Only what the source itself holds counts.
+            # Only the content of the source is part of the identity.
             (f', source: "{same}"', "b", "below+9+b 0:0"),
-            # How it is shared says nothing about which one it is.
+            # The sharing mode is no part of the identity.
             (", sharing: LOCKED", "c", "+1+7+c 0:0"),
             ("", "d", "+1+7+c+d 0:0"),
         ]
@@ -156,7 +156,7 @@ def test_cvo_007_a_volume_has_mount_options(engine):
         volume = v.volume("with defaults", f', source: "{seed}", owner: "7:8", sharing: LOCKED')
         assert v.run(volume, "stat -c '%u:%g' /c; cat /c/f") == "7:8\nseed"
         meet = "touch /c/$SALT; sleep 0.3; ls /c | wc -l; rm /c/$SALT"
-        # One after the other: nobody sees anything of the others.
+        # One after the other: no process sees the files of another.
         assert v.together(volume, [meet.replace("$SALT", str(n)) for n in range(3)]) == ["2", "2", "2"]
         other = v.volume("with other defaults", ', owner: "7:8"')
         assert v.run(other, "stat -c '%u:%g' /c", ', owner: "9:9"') == "9:9"
@@ -179,7 +179,7 @@ def test_a_volume_is_shared_by_its_mode(engine):
         own = "ls /c | grep -v kept; touch /c/$$ /c/kept; sleep 3; ls /c | grep -vc kept"
         assert v.together(private, [own] * 3, ", sharing: PRIVATE") == ["1", "1", "1"]
         assert time.monotonic() - start < 8.5, "they waited for one another"
-        # Whoever is alone has the volume itself, and a private user keeps off it while somebody is in it.
+        # A single private user gets the volume itself, but not while another process uses it.
         assert v.run(private, "ls /c | grep kept", ", sharing: PRIVATE", salt="later") == "kept"
         mixed = v.volume("mixed")
         shared = ", sharing: SHARED"
@@ -228,7 +228,7 @@ def test_a_cancelled_process_frees_a_locked_volume(engine):
 
 
 def _ignore(session, body):
-    """Asks in a session that is killed meanwhile."""
+    """Sends a request in a session that is killed before the answer."""
     with contextlib.suppress(OSError, http.client.HTTPException):
         session.post(body)
 

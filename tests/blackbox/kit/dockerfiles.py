@@ -1,4 +1,4 @@
-"""The corpus of Dockerfiles in `tests/dockerfiles`: what is in it, and images as something that can be compared."""
+"""The corpus of Dockerfiles in `tests/dockerfiles`, and images in a form that can be compared."""
 
 import gzip
 import hashlib
@@ -30,11 +30,11 @@ class Case:
         self.secrets = self.meta.get("secrets", {})
         self.target = self.meta.get("target", "")
         self.dockerfile = self.meta.get("dockerfile", "Dockerfile")
-        # Why another builder cannot build it; none when it can.
+        # Why buildah cannot build it. `None` if it can.
         self.alone = self.meta.get("buildah")
 
     def stage(self, folder: Path) -> Path:
-        """A copy whose owners and modes do not depend on how this checkout came about."""
+        """A copy of the context. Its owners and modes do not depend on this checkout."""
         modes = self.meta.get("modes", {})
         target = folder / self.name
         copy_tree(self.folder, target)
@@ -43,7 +43,7 @@ class Case:
         return target
 
     def field(self, context: Path) -> str:
-        """The field of the API that builds it, from `context`."""
+        """The field of the API that builds the case from `context`."""
         args = [f"dockerfile: {json.dumps(self.dockerfile)}"]
         if self.target:
             args.append(f"target: {json.dumps(self.target)}")
@@ -52,7 +52,7 @@ class Case:
         return f"host {{ directory(path: {json.dumps(str(context))}) {{ dockerBuild({', '.join(args)}%s) {{ %s }} }} }}"
 
     def build(self, session, context: Path, selection: str):
-        """What `selection` gives of the container."""
+        """Builds the case, and returns the values of `selection` of the container."""
         ids = [set_secret(session, text, name) for name, text in self.secrets.items()]
         secrets = f", secrets: {json.dumps(ids)}" if ids else ""
         data = session.query("{ " + self.field(context) % (secrets, selection) + " }")
@@ -128,7 +128,7 @@ class Image:
 
 
 def read_layout(read, name: str | None = None) -> Image:
-    """The image of a layout, whose files `read` gives by path."""
+    """The image of an OCI layout. `read` returns a file of the layout by its path."""
     manifests = json.loads(read("index.json"))["manifests"]
     named = [m for m in manifests if m.get("annotations", {}).get("org.opencontainers.image.ref.name") == name]
     blob = lambda digest: read("blobs/" + digest.replace(":", "/"))
@@ -148,7 +148,7 @@ def read_tarball(path: Path) -> Image:
 
 
 def read_docker_archive(path: Path) -> Image:
-    """The form that has the whole configuration of Docker."""
+    """An image in Docker's archive format, which has the whole configuration."""
     with tarfile.open(path) as archive:
         read = lambda name: archive.extractfile(name).read()
         manifest = json.loads(read("manifest.json"))[0]
@@ -161,7 +161,7 @@ def read_folder(path: Path, name: str | None = None) -> Image:
 
 
 class Bases:
-    """The base images, to tell what a build added."""
+    """The base images, to find the files that a build added."""
 
     def __init__(self, layout: Path):
         self.images = []
@@ -175,7 +175,9 @@ class Bases:
         return max(fits, key=lambda base: len(base.diff_ids)).files if fits else {}
 
     def added(self, image: Image) -> list[str]:
-        """What the image has beyond its base, and what it lacks, one line each; then its configuration."""
+        """Differences between the image and its base, one line each, then the image's
+        configuration.
+        """
         below = self.below(image)
         lines = [f"{line} {path!r}" for path, line in image.files.items() if below.get(path) != line]
         lines += [f"gone {path!r}" for path in below if path not in image.files]
@@ -183,12 +185,12 @@ class Bases:
         return sorted(lines) + config.splitlines()
 
 
-# What tells of the build and not of the image.
+# Keys that describe the build, not the image.
 OF_THE_BUILD = {"Hostname", "Domainname", "Image", "ArgsEscaped", "AttachStdin", "AttachStdout", "AttachStderr"}
 
 
 def configuration(document: dict) -> dict:
-    """The part of a configuration that says something: empty values are as good as none."""
+    """The configuration without empty values."""
     config = {key: value for key, value in (document.get("config") or {}).items() if value and key not in OF_THE_BUILD}
     if config.get("WorkingDir") == "/":
         del config["WorkingDir"]

@@ -1,4 +1,4 @@
-"""Git repositories and servers for them, on loopback: git's own protocol, smart HTTP with and without credentials, SSH."""
+"""Git repositories, and servers for them on loopback: git's own protocol, HTTP, SSH."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ IDENTITY = {
 
 
 def git(folder: Path, *words: str, day: int = 1, stdin: str | None = None) -> str:
-    """Runs git in a folder, at noon of a day, and gives what it printed."""
+    """Runs git in a folder at noon of a day, and returns its output."""
     date = f"2024-01-{day:02}T12:00:00Z"
     environment = {**os.environ, **IDENTITY, "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
     done = subprocess.run(
@@ -42,7 +42,7 @@ def git(folder: Path, *words: str, day: int = 1, stdin: str | None = None) -> st
 
 
 def commit(folder: Path, files: dict[str, str], day: int = 1) -> str:
-    """Writes files, commits everything, and gives the commit."""
+    """Writes files, commits everything, and returns the commit."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def commit(folder: Path, files: dict[str, str], day: int = 1) -> str:
 
 
 def git_document(url: str, selection: str, arguments: str = "") -> str:
-    """A document that selects something of a repository. `arguments` are further ones, each after a comma."""
+    """A document that selects something of a repository. `arguments` start with a comma."""
     return document(f"git(url: {quote(url)}{arguments})", selection)
 
 
@@ -87,7 +87,7 @@ class Sample:
 
 @contextlib.contextmanager
 def daemon(root: Path):
-    """`git daemon`; gives the address of the folder."""
+    """Runs `git daemon`. Yields the address of the folder."""
     port = free_port()
     words = ["git", "daemon", "--export-all", f"--base-path={root}", "--listen=127.0.0.1", f"--port={port}", "--reuseaddr"]
     process = subprocess.Popen([*words, str(root)], env={**os.environ, **IDENTITY}, stderr=subprocess.DEVNULL)
@@ -107,7 +107,7 @@ def daemon(root: Path):
 
 
 def certificate(folder: Path, name: str = "IP:127.0.0.1") -> tuple[Path, Path]:
-    """A certificate that has to be trusted, and both it and its key."""
+    """Two files: a self-signed certificate, and the certificate with its key."""
     alone, both = folder / "certificate.pem", folder / "both.pem"
     words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost -keyout key.pem -addext basicConstraints=critical,CA:FALSE"
     subprocess.run([*words.split(), "-addext", f"subjectAltName={name}", "-out", str(alone)], cwd=folder, check=True, capture_output=True)
@@ -116,9 +116,12 @@ def certificate(folder: Path, name: str = "IP:127.0.0.1") -> tuple[Path, Path]:
 
 
 class Web:
-    """Smart HTTP. What is below `/open` is anyone's, below `/private` it needs one of `accepted` as `Authorization`. The same files
-    below `/dumb` and `/dumb-private`, as a server gives them that knows nothing of git. `pages` are given as they are, by their
-    path with its query."""
+    """A web server for the repositories below `root`.
+
+    `/open` is smart HTTP for anyone. `/private` needs an `Authorization` of `accepted`. `/dumb` and
+    `/dumb-private` serve the same files without git. `pages` are served as they are, by path and
+    query.
+    """
 
     def __init__(self, root: Path, certificate: Path | None = None, host: str = "127.0.0.1"):
         self.requests: list[str] = []
@@ -234,7 +237,7 @@ class Web:
 
 
 class Ssh:
-    """An SSH server that runs git for whoever has the key, and an agent that has it."""
+    """An SSH server that runs git, and an SSH agent with the accepted key."""
 
     def __init__(self, folder: Path, root: Path):
         import asyncssh
@@ -284,7 +287,7 @@ class Ssh:
             await self.over.wait()
             server.close()
 
-        # What is left under way when the server ends is cancelled, and waited for.
+        # `asyncio.run` cancels and awaits connections that are open when the server ends.
         self.thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
         self.thread.start()
         assert ready.wait(20)

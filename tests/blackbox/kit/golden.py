@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def check_golden(path: Path, text: str) -> None:
-    """The text is that of a golden file. With `UPDATE_GOLDENS=1` in the environment the file is written instead."""
+    """Asserts that `text` is in a golden file. `UPDATE_GOLDENS=1` writes the file instead."""
     if os.environ.get("UPDATE_GOLDENS"):
         path.write_text(text)
     golden = path.read_text() if path.exists() else ""

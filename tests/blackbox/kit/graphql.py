@@ -47,7 +47,10 @@ def container(image: str = "busybox") -> tuple[str, str]:
 
 
 def sh(script: str, options: str = "") -> str:
-    """The field that runs a shell script. `options` are further arguments, each after a comma."""
+    """The field that runs a shell script.
+
+    `options` are further arguments and start with a comma.
+    """
     return f'withExec(args: ["sh", "-c", {quote(script)}]{options})'
 
 
@@ -77,7 +80,7 @@ def id_of_bytes(raw: bytes) -> str:
 
 
 def unique() -> str:
-    """Digits that no other call gives: what makes work new, or a process known by its command line."""
+    """Digits that no other call returns: a salt for a cache key, a marker in a command line."""
     return str(uuid.uuid4().int)[:12]
 
 
@@ -117,7 +120,9 @@ def busybox(session) -> Chain:
 
 
 def directory(session, files: dict) -> Chain:
-    """A directory: contents by path. `None` is a directory, a pair is contents and permissions, `->x` a symlink."""
+    """A directory by path: contents, `(contents, mode)`, `->target` for a symlink, `None` for a
+    directory.
+    """
     chain = Chain(session, ["directory"])
     for path, contents in files.items():
         mode = ""

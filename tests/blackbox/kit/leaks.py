@@ -29,7 +29,10 @@ from kit.waiting import eventually, let_time_pass
 
 
 class FileWatch:
-    """Which processes make which entries in folders. The kernel tells root, by fanotify with names."""
+    """Which processes make which entries in folders.
+
+    The kernel tells root, by fanotify with names.
+    """
 
     CREATE, MOVED_TO, ON_DIR = 0x100, 0x80, 0x40000000
     CLOSE_ON_EXEC, NON_BLOCKING, REPORT_DIR_AND_NAME = 1, 2, 0xC00
@@ -59,7 +62,8 @@ class FileWatch:
         events = os.read(self.fd, 1 << 16)
         while events:
             length, _, _, head, _, _, pid = struct.unpack_from("=IBBHQii", events)
-            # After the head: a record of kind, length and file system, a handle with its own length, the name.
+            # After the head: a record of kind, length and file system, a handle with its own
+            # length, the name.
             (handle,) = struct.unpack_from("=I", events, head + 12)
             name = events[head + 20 + handle : length].split(b"\0")[0].decode(errors="replace")
             if is_own(pid):
@@ -135,7 +139,10 @@ class LeakCheck:
                 pass
 
     def learn_names(self) -> None:
-        """Finds the host's end of a container's veth pair. Its name holds the tag of all names of this engine."""
+        """Finds the host's end of a container's veth pair.
+
+        Its name holds the tag of all names of this engine.
+        """
         if not ROOT:
             return
         number = self.rondel.data(run_in("busybox", "cat /sys/class/net/eth0/iflink; cat /proc/sys/kernel/random/uuid >&2"))
@@ -185,7 +192,8 @@ class LeakCheck:
         return {folder for folder in new if (self.tag or "rondel") in folder or any(folder.endswith("/" + o) for o in own)}
 
     def left_files(self) -> set:
-        """New entries of shared folders that this engine made. Root knows the maker from the kernel, others by the owner."""
+        """New entries of shared folders that this engine made, by fanotify for root, else by owner.
+        """
         return {path for folder in self.folders for path in self.new_entries(Path(folder)) if self.made(path)}
 
     def new_entries(self, folder: Path) -> list:

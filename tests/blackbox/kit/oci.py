@@ -1,4 +1,4 @@
-"""Builds OCI layouts, also wrong ones."""
+"""OCI layouts built by tests, correct ones and damaged ones."""
 
 import gzip
 import hashlib
@@ -33,7 +33,7 @@ class Layout:
         return digest
 
     def image(self, name: str, *layers: bytes, config: dict | None = None, packed: bool = True, history: list | None = None) -> list[str]:
-        """Adds an image; gives the digests of its layers."""
+        """Adds an image, and returns the digests of its layers."""
         descriptors = []
         diff_ids = []
         for layer in layers:

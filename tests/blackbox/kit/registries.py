@@ -1,4 +1,4 @@
-"""Registries on loopback: Debian's `docker-registry`, and one in front of it that asks for tokens."""
+"""Registries on loopback: Debian's `docker-registry`, and a proxy that asks for tokens."""
 
 import base64
 import http.client
@@ -25,7 +25,7 @@ def password_file(user: str, password: str) -> str:
 
 
 class Registry:
-    """A registry; with `users`, lines of a password file, one that asks for credentials."""
+    """A registry. With `users`, lines of a password file, it asks for credentials."""
 
     def __init__(self, folder: Path, users: str = ""):
         self.port = free_port()
@@ -70,8 +70,10 @@ class Registry:
 
 
 class TokenRegistry:
-    """Asks for a token of the right scope before it passes a request on to `behind`. Everybody may pull; `user` with
-    `password` may push."""
+    """A proxy for `behind` that asks for a token of the right scope. Pulling is anonymous.
+
+    Pushing needs `user` with `password`.
+    """
 
     def __init__(self, behind: Registry, user: str, password: str):
         expected = base64.b64encode(f"{user}:{password}".encode()).decode()

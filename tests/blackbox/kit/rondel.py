@@ -1,4 +1,4 @@
-"""The `rondel` binary, driven from outside: engines, commands, and sessions as client libraries see them."""
+"""The `rondel` binary, driven from outside: engines, commands and sessions."""
 
 import base64
 import contextlib
@@ -125,7 +125,8 @@ class Rondel:
         return report
 
     def settle(self) -> None:
-        """Waits until nothing is in use: no client is attached, and the coarse clock of uses has moved on."""
+        """Waits until nothing is in use: no client is attached, and the coarse clock has moved on.
+        """
         self.wait_for_clients_to_go()
         let_time_pass(0.1)
 
@@ -151,7 +152,10 @@ class Rondel:
         return [pid for pid in processes_with(str(self.state)) if b"\0serve\0" in command_line(pid)]
 
     def remove(self) -> None:
-        """Ends the engine and removes everything. Only the engine can remove files of subordinate IDs."""
+        """Ends the engine and removes all files.
+
+        Only the engine can remove those of subordinate IDs.
+        """
         said = self.run("engine", "reset", timeout=1800)
         for pid in self.engines():
             said.err += f"the engine was still there as process {pid}\n"

@@ -30,7 +30,7 @@ class Sdk:
 
     @classmethod
     def runtime(cls, code, *words):
-        """Contract 1: what the process answers when it is asked for types."""
+        """Contract 1, by the program that answers the request for types."""
         program = f"give(chain(*process({code!r}), 'id'))"
         return cls({"moduleRuntime": ("Container", SOURCE)}, {"moduleRuntime": program}, words=list(words))
 

@@ -71,7 +71,10 @@ def words(*args) -> str:
 
 
 def in_python(steps: str, ending: str = "stdout") -> str:
-    """A document on the Python image: the lines of `steps` are fields, `ending` is selected of the last."""
+    """A document on the Python image.
+
+    Each line of `steps` is a field, `ending` the last selection.
+    """
     return document(*container(PYTHON), *(line.strip() for line in steps.strip().splitlines()), ending)
 
 

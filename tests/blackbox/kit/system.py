@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kit.paths import ROOT
 
-# Below the ports that the kernel hands out by itself. Runs of the suite start at different ports.
+# Below the kernel's ephemeral ports. Runs of the suite start at different ports.
 PORTS = itertools.count(10_000 + os.getpid() * 64 % 20_000)
 
 
@@ -31,7 +31,7 @@ def is_open(port: int) -> bool:
 
 
 def processes_with(marker: str) -> list[int]:
-    """Processes of this run whose command line holds the marker. The suite may run as another user at the same time."""
+    """Processes of this run with `marker` in the command line. Runs of other users do not count."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid() or not is_ours(entry):
@@ -43,7 +43,8 @@ def processes_with(marker: str) -> list[int]:
 
 
 def is_ours(process: Path) -> bool:
-    """Whether a process is in our user namespace. Unless we are root: whether it is this user's, or in one we made."""
+    """Whether a process is in our user namespace or, for an ordinary user, in one of this user's.
+    """
     try:
         if not ROOT and f"Uid:\t{os.getuid()}\t" in (process / "status").read_text():
             # Only root may look at an engine any closer.
@@ -90,7 +91,8 @@ def descendants() -> dict[int, str]:
 
 
 def mount_lines(pid="self") -> list[str]:
-    """Mounts of a process: root, mount point, kind, source and options. Without the numbers that the kernel gives them."""
+    """Mounts of a process: root, mount point, kind, source, options. Without the kernel's numbers.
+    """
     try:
         lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
     except OSError:

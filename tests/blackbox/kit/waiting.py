@@ -1,4 +1,5 @@
-"""The only waits of the suite: a bounded poll of a condition, and time that has to pass by itself."""
+"""The only waits of the suite: a bounded poll of a condition, and time that has to pass by itself.
+"""
 
 import threading
 import time
@@ -21,5 +22,7 @@ def eventually(condition, within: float = 20, what="the condition", every: float
 
 
 def let_time_pass(seconds: float) -> None:
-    """For a test whose subject is time itself: a clock that has to move on, a random moment for a kill."""
+    """For a test whose subject is time itself: a clock that has to move on, a random moment for a
+    kill.
+    """
     _NEVER.wait(seconds)

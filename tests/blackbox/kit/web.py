@@ -1,4 +1,4 @@
-"""HTTP servers on loopback for tests: each path answers with a function, and every request is remembered."""
+"""HTTP servers on loopback: a function answers each path, and every request is recorded."""
 
 import threading
 from email.message import Message
