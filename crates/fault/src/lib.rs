@@ -1,4 +1,5 @@
-//! The error type of every crate border: whose fault an error is, what was attempted, how to cure it.
+//! The error type of every crate border: whose fault an error is, what was attempted, how to cure
+//! it.
 //!
 //! *Invariants.* A [`Fault`] is cheap to clone, because one evaluation may have several waiters. It
 //! keeps its cause. Hints are data, not part of the message. Product code decides by [`Kind`] and

@@ -10,6 +10,8 @@ use toml::Table;
 use super::{Findings, Text};
 
 pub(super) const TABLE: &str = "xtask/layers.toml";
+/// The table of crates for people.
+const MAP: &str = "docs/architecture.md";
 const PREFIX: &str = "rondel-";
 
 /// The table, read.
@@ -37,6 +39,8 @@ pub(super) fn check(root: &Path, texts: &[Text], findings: &mut Findings) -> Res
             layers.check_one(&name, *layer, &dependency, findings);
         }
     }
+    let map = texts.iter().find(|t| t.path == MAP).map_or("", |t| &t.content);
+    layers.check_map(map, findings);
     for text in texts.iter().filter(|t| t.has_extension("rs")) {
         let owner = text.path.strip_prefix("crates/").and_then(|p| p.split('/').next()).unwrap_or("");
         if !layers.unsafe_in.iter().any(|c| c == owner) && text.content.lines().any(is_unsafe) {
@@ -69,6 +73,23 @@ impl Layers {
             adapters: list("adapters", "crates"),
             adapters_named_by: list("adapters", "named-by"),
         })
+    }
+
+    /// That each crate stands in one row of the table of crates, which begins with its layer.
+    fn check_map(&self, map: &str, findings: &mut Findings) {
+        let rows: Vec<(&str, &str)> = map
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")?.split_once(" | `crates/").map(|(layer, _)| (layer, line)))
+            .collect();
+        for (name, layer) in &self.layer_of {
+            let named = format!("`crates/{name}`");
+            let found: Vec<&str> =
+                rows.iter().filter(|(_, line)| line.contains(&named)).map(|(layer, _)| *layer).collect();
+            if found != [layer.to_string()] {
+                let message = format!("lists {named} under {found:?}; its layer in `{TABLE}` is {layer}");
+                findings.add(MAP, message);
+            }
+        }
     }
 
     fn check_one(&self, name: &str, layer: usize, dependency: &str, findings: &mut Findings) {
@@ -130,6 +151,20 @@ fn strings(value: Option<&toml::Value>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_map_has_each_crate_once_with_its_layer() {
+        let layers = Layers::read("[[layers]]\ncrates = [\"a\"]\n[[layers]]\ncrates = [\"b\", \"c\"]");
+        let layers = layers.unwrap_or_else(|e| panic!("{e}"));
+        let found = |map: &str| {
+            let mut findings = Findings::default();
+            layers.check_map(map, &mut findings);
+            findings.0.len()
+        };
+        assert_eq!(found("| 0 | `crates/a` | x | y |\n| 1 | `crates/b`, `crates/c` | x | y |"), 0);
+        assert_eq!(found("| 0 | `crates/a` | x | y |\n| 0 | `crates/b`, `crates/c` | x | y |"), 2);
+        assert_eq!(found("| 0 | `crates/a` | x | y |\n| 1 | `crates/b` | x | y |"), 1);
+    }
 
     #[test]
     fn directions_are_checked() {

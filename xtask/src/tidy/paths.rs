@@ -1,17 +1,24 @@
 //! Paths of this repository that comments and documents name: each exists.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Findings, Text, comments};
 
 /// A word that starts so is meant as a path of this repository.
-const FOLDERS: [&str; 10] =
-    ["crates/", "docs/", "tests/", "scripts/", "xtask/", "examples/", "benches/", "fuzz/", "spec/", "cases/"];
+const FOLDERS: [&str; 11] =
+    [".ci/", "crates/", "docs/", "tests/", "scripts/", "xtask/", "examples/", "benches/", "fuzz/", "spec/", "cases/"];
 /// These are not in the repository, whatever one machine has beside it.
 const OUTSIDE: [&str; 2] = ["spec/", "cases/"];
 
-/// Adds a finding for each path that is not there, or that has no such section.
+/// Behaviours by number, first in each line.
+const BEHAVIOURS: &str = "xtask/data/behaviours.tsv";
+
+/// Adds a finding for each path that is not there or has no such section, and for each unknown
+/// number of a behaviour.
 pub(super) fn check(root: &Path, texts: &[Text], findings: &mut Findings) {
+    let table = texts.iter().find(|t| t.path == BEHAVIOURS).map_or("", |t| &t.content);
+    let known: BTreeSet<&str> = table.lines().filter_map(|line| line.split('\t').next()).collect();
     let looked_at = texts.iter().filter(|t| !t.path.starts_with("fuzz/corpus") && !t.path.starts_with("tests/modules"));
     for text in looked_at {
         let is_document = is_document(&text.path);
@@ -21,6 +28,10 @@ pub(super) fn check(root: &Path, texts: &[Text], findings: &mut Findings) {
             comments::of(text)
         };
         for (number, line) in lines {
+            for behaviour in behaviours(line).filter(|behaviour| !known.contains(behaviour)) {
+                let message = format!("names the behaviour {behaviour}, which `{BEHAVIOURS}` does not have");
+                findings.add(&format!("{}:{number}", text.path), message);
+            }
             for named in words(line) {
                 if let Some(problem) = problem(root, texts, &text.path, named, is_document) {
                     findings.add(&format!("{}:{number}", text.path), format!("names `{named}`, {problem}"));
@@ -80,6 +91,20 @@ fn slug(heading: &str) -> String {
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
+/// The numbers after `behaviour` or `behaviours`, such as CTR-002.
+fn behaviours(line: &str) -> impl Iterator<Item = &str> {
+    let after = line.split_once("behaviour").map_or("", |(_, after)| after.strip_prefix('s').unwrap_or(after));
+    let words = after.split([' ', ',', '.', ';', '`', ')']).filter(|word| !word.is_empty() && *word != "and");
+    words.take_while(|word| {
+        let number = word.trim_end_matches(|c: char| c.is_ascii_lowercase()).rsplit_once('-');
+        number.is_some_and(|(family, number)| {
+            family.chars().all(|c| c.is_ascii_uppercase() || c == '-')
+                && !number.is_empty()
+                && number.chars().all(|c| c.is_ascii_digit())
+        })
+    })
+}
+
 /// The words of a line that could be paths, without the marks around them.
 fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split(|c: char| c.is_whitespace() || "`\"'()[];|".contains(c))
@@ -132,6 +157,16 @@ mod tests {
         let found = check_line("crates/a/src/x.rs", &format!("/// Clients match on it; see {outside} §1.2."));
         assert!(found[0].contains("is not in the repository"), "{found:?}");
         assert_eq!(check_line("crates/a/src/x.rs", "// git-lfs.github.com/spec/v1"), [""; 0]);
+    }
+
+    #[test]
+    fn numbers_of_behaviours_are_those_of_the_table() {
+        let all = |line: &'static str| behaviours(line).collect::<Vec<_>>();
+        assert_eq!(all("// see behaviour GIT-017 and XS-004."), ["GIT-017", "XS-004"]);
+        assert_eq!(all("// behaviours CFS-010, DIR-021, and more"), ["CFS-010", "DIR-021"]);
+        assert_eq!(all("// The behaviour of a field."), [""; 0]);
+        let found = check_line("crates/a/src/x.rs", "// Clients match on this text; see behaviour CTR-999.");
+        assert!(found[0].contains("names the behaviour CTR-999"), "{found:?}");
     }
 
     #[test]
