@@ -97,7 +97,7 @@ impl Engine {
         let gone = joined.map_or(&self.ending, |joined| &joined.gone).child_token();
         let mut attached = AttachedClient::new(caller, gone, hello.modules);
         attached.is_main = joined.is_none();
-        attached.since = AttachTime { clock: self.tracker.now(), moment: self.api.evaluator.graph().moment() };
+        attached.since = AttachTime { clock: self.tracker.now(), moment: self.api.evaluator.graph().clock() };
         if attached.is_main {
             self.tracker.input_log.session(attached.since.clock, &attached.caller.session, title);
         }
@@ -127,6 +127,14 @@ impl Engine {
         warnings
     }
 
+    /// The labels of running calls, execs and pulls, sorted.
+    fn running(&self) -> Vec<String> {
+        let (calls, work) = (self.api.evaluator.graph().running_labels(), self.api.services.ops.running_labels());
+        let mut labels: Vec<String> = calls.iter().chain(&work).map(ToString::to_string).collect();
+        labels.sort_unstable();
+        labels
+    }
+
     /// The status of the engine.
     pub fn status(&self) -> Status {
         Status {
@@ -135,6 +143,7 @@ impl Engine {
             uptime: self.started.elapsed().as_secs(),
             clients: self.clients.len(),
             results: self.api.evaluator.graph().len(),
+            running: self.running(),
             execs: self.api.services.ops.stats().execs_run.load(std::sync::atomic::Ordering::Relaxed),
             rootless: self.rootless,
             notes: self.warnings(),

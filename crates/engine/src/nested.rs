@@ -396,6 +396,13 @@ async fn query(State(endpoint): State<NestedEndpoint>, request: Request) -> Resp
 }
 
 async fn answered(endpoint: NestedEndpoint, headers: HeaderMap, body: Body) -> Response<Body> {
+    // What the process asks for is a part of the function call that it serves: a function that
+    // calls itself with the same arguments would wait for itself.
+    let evaluation = endpoint.scope.call.as_ref().map(|call| call.evaluation.clone()).unwrap_or_default();
+    evaluation.scope(answered_within(endpoint, headers, body)).await
+}
+
+async fn answered_within(endpoint: NestedEndpoint, headers: HeaderMap, body: Body) -> Response<Body> {
     let named = endpoint.named(&headers);
     let admission = named.as_ref().map_or(&endpoint.admission, |client| &client.admission);
     let (body, _admitted) = match admission.admit(&headers, body).await {

@@ -291,6 +291,9 @@ pub struct Status {
     pub clients: usize,
     /// Remembered results.
     pub results: usize,
+    /// What is being evaluated: type and field of each call, or the command of an exec. Sorted.
+    #[serde(default)]
+    pub running: Vec<String>,
     /// Processes run in containers since the start.
     pub execs: u64,
     /// Whether it runs as an ordinary user.

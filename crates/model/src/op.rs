@@ -206,6 +206,24 @@ pub enum FsOp {
 }
 
 impl FsOp {
+    /// The kind of work, as lists of running work name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            FsOp::Known(_) => "known tree",
+            FsOp::Image(_) => "layers of an image",
+            FsOp::Import(_) => "import of an image archive",
+            FsOp::Exec { .. } => "tree of a process",
+            FsOp::Copy(_) => "copy",
+            FsOp::CopyPattern(_) => "copy by patterns",
+            FsOp::Edit { .. } => "edit",
+            FsOp::Diff { .. } => "diff",
+            FsOp::Select(_) | FsOp::Isolate(_) => "subtree",
+            FsOp::Filter { .. } => "filter",
+            FsOp::Changes(_) => "changes",
+            FsOp::Git(_) => "git checkout",
+        }
+    }
+
     /// The trees that it works on.
     pub fn inputs(&self) -> Vec<&Fs> {
         match self {

@@ -33,14 +33,14 @@ impl Ops {
             return Ok(snapshot.clone());
         }
         let digest = fs.digest();
-        if let Some(snapshot) = self.trees.peek(&digest) {
+        if let Some(snapshot) = self.trees.get(&digest) {
             if self.ports.snapshots.touch_if_present(&snapshot) {
                 return Ok(snapshot);
             }
-            self.trees.retain(|other, _| *other != digest);
+            self.trees.remove(&[digest]);
         }
-        let (ops, cx, fs) = (self.clone(), cx.clone(), fs.clone());
-        self.trees.evaluate(digest, move || ops.evaluate(cx, fs)).await
+        let (ops, cx, own) = (self.clone(), cx.clone(), fs.clone());
+        self.trees.evaluate(digest, || fs.op().name().into(), move || ops.evaluate(cx, own)).await
     }
 
     /// Boxed: it leads back to [`Ops::tree`].

@@ -27,14 +27,15 @@ impl Ops {
     /// When it cannot run, or its exit code is not expected (then with the detail of a process).
     pub async fn exec(self: &Arc<Self>, cx: &OpContext, exec: &Arc<ExecOp>) -> Result<Arc<ExecResult>> {
         let digest = exec.digest();
-        if let Some(result) = self.execs.peek(&digest) {
+        if let Some(result) = self.execs.get(&digest) {
             if self.complete(&result) {
                 return Ok(result);
             }
-            self.execs.retain(|other, _| *other != digest);
+            self.execs.remove(&[digest]);
         }
-        let (ops, cx, exec) = (self.clone(), cx.clone(), exec.clone());
-        self.execs.evaluate(digest, move || ops.find_or_run(cx, exec)).await
+        let label = || title(cx, exec).into();
+        let (ops, own, op) = (self.clone(), cx.clone(), exec.clone());
+        self.execs.evaluate(digest, label, move || ops.find_or_run(own, op)).await
     }
 
     fn complete(&self, result: &ExecResult) -> bool {
@@ -58,11 +59,11 @@ impl Ops {
                 return Ok(Arc::new(result));
             }
             let flight = rondel_digest::of("run/v1", &(key, exec.expect));
-            if self.runs.peek(&flight).is_some_and(|result| !self.complete(&result)) {
-                self.runs.retain(|other, _| *other != flight);
+            if self.runs.get(&flight).is_some_and(|result| !self.complete(&result)) {
+                self.runs.remove(&[flight]);
             }
-            let ops = self.clone();
-            self.runs.evaluate(flight, move || ops.supervise(cx, exec, inputs, key)).await
+            let (ops, label) = (self.clone(), title(&cx, &exec));
+            self.runs.evaluate(flight, || label.into(), move || ops.supervise(cx, exec, inputs, key)).await
         })
     }
 

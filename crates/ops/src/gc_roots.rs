@@ -23,13 +23,13 @@ impl Ops {
         match fs.op() {
             FsOp::Known(snapshot) => _ = snapshots.touch_if_present(snapshot),
             FsOp::Exec { exec, .. } => {
-                if let Some(result) = self.execs.peek(&exec.digest()) {
+                if let Some(result) = self.execs.get(&exec.digest()) {
                     snapshots.touch_if_present(&result.rootfs);
                     result.mounts.values().for_each(|snapshot| _ = snapshots.touch_if_present(snapshot));
                 }
             }
             _ => {
-                if let Some(snapshot) = self.trees.peek(&fs.digest()) {
+                if let Some(snapshot) = self.trees.get(&fs.digest()) {
                     snapshots.touch_if_present(&snapshot);
                 }
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use rondel_digest::Digest;
+use rondel_digest::{Digest, Sha256Digest};
 use rondel_events::{Emitter, Outcome, Work};
 use rondel_fault::{Fault, Kind, Result};
 use rondel_model::image::ImageRef;
@@ -181,16 +181,16 @@ impl Ops {
             return Ok(layer);
         }
         let key = rondel_digest::of("layer/v1", &diff_id);
-        self.layers.retain(|other, _| *other != key);
-        let ops = self.clone();
+        self.layers.remove(&[key]);
+        let label = || format!("pull layer {}", short_digest(&pull.image.layers[index].digest)).into();
+        let (ops, pull) = (self.clone(), pull.clone());
         let fetch = move || async move {
             let ImagePull { images, image, credentials } = &*pull;
             let layer = &image.layers[index];
             let folder = Folder(ops.blocking(|ops| ops.ports.snapshots.temp_dir()).await?);
             let blob = folder.0.join("layer");
             count(&ops.stats.pulls);
-            let short = layer.digest.hex()[..12].to_owned();
-            let span = events.span(Work::Pull, format!("layer {short}"));
+            let span = events.span(Work::Pull, format!("layer {}", short_digest(&layer.digest)));
             images.fetch(image, layer, &blob, credentials.clone(), span.emitter()).await?;
             let expected = layer.clone();
             let unpacked = ops
@@ -203,7 +203,7 @@ impl Ops {
             span.end(Outcome::Done);
             Ok(unpacked)
         };
-        self.layers.evaluate(key, fetch).await
+        self.layers.evaluate(key, label, fetch).await
     }
 
     fn credentials_for(&self, reference: &ImageRef, service: Option<&Service>) -> Option<Credentials> {
@@ -287,4 +287,8 @@ fn compression_of(media_type: &str) -> Compression {
         kind if kind.ends_with("gzip") => Compression::Gzip,
         _ => Compression::None,
     }
+}
+/// The first 12 hexadecimal digits, for people.
+fn short_digest(digest: &Sha256Digest) -> String {
+    digest.hex()[..12].to_owned()
 }

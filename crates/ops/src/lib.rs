@@ -96,6 +96,11 @@ pub struct Ops {
 }
 
 impl Ops {
+    /// The labels of running execs and pulls, in no order.
+    pub fn running_labels(&self) -> Vec<Arc<str>> {
+        [self.runs.running_labels(), self.layers.running_labels()].concat()
+    }
+
     /// Evaluates against `ports`, without trust or proxies of the host.
     pub fn new(ports: Ports) -> Arc<Self> {
         Self::new_with(ports, Options::default())

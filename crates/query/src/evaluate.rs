@@ -166,7 +166,7 @@ impl Evaluator {
     /// Forgets what only `session` could ask for: it is over.
     pub fn end_session(&self, session: &str) {
         let passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
-        self.graph.forget(&passing.unwrap_or_default());
+        self.graph.remove(&passing.unwrap_or_default());
     }
 
     /// Selects `field` on `receiver` with the arguments that a document gave.
@@ -255,7 +255,7 @@ impl Evaluator {
         let cx = ResolverContext { evaluator: self.clone(), caller: caller.clone(), call: call.clone(), view };
         let args = Args::new(cx.clone(), field.clone());
         let handler = behaviour.handler.clone();
-        let (key, call_is_passing) = (call.digest(), call.is_passing());
+        let (key, labelled, call_is_passing) = (call.digest(), call.clone(), call.is_passing());
         let work = async move {
             let outcome = handler(cx, receiver, args).await?;
             let value = outcome.value.sharing_name(call.returns());
@@ -272,7 +272,7 @@ impl Evaluator {
                     }
                     work
                 };
-                self.graph.evaluate(key, start).await
+                self.graph.evaluate(key, || label(&labelled), start).await
             }
         }
     }
@@ -286,7 +286,7 @@ impl Evaluator {
         let mut next = Some(call.clone());
         let mut node = Node::root();
         while let Some(call) = next {
-            if let Some(found) = self.graph.peek(&whole(&call).digest()) {
+            if let Some(found) = self.graph.get(&whole(&call).digest()) {
                 node = pick(found, &call)?;
                 break;
             }
@@ -407,6 +407,12 @@ impl Evaluator {
         let found = self.fields.find(caller, parent, spec).await?;
         found.ok_or_else(|| Fault::user(format!("type `{parent}` has no field `{}`", spec.field)))
     }
+}
+
+/// How a running evaluation is listed: the type of the receiver and the field, such as `Container.withExec`.
+fn label(call: &Call) -> Arc<str> {
+    let parent = call.receiver().map_or("Query", |receiver| receiver.returns());
+    format!("{parent}.{}", call.field()).into()
 }
 
 fn whole(call: &Arc<Call>) -> Arc<Call> {

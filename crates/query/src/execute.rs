@@ -199,7 +199,7 @@ impl Run {
             }
         };
         if level % LEVELS_PER_TASK == LEVELS_PER_TASK - 1 {
-            let task = AbortOnDropHandle::new(tokio::spawn(work));
+            let task = AbortOnDropHandle::new(tokio::spawn(rondel_graph::inherit(work)));
             return Box::pin(async move { task.await.unwrap_or_else(|e| Err(vec![panicked(&e)])) });
         }
         Box::pin(work)

@@ -33,6 +33,7 @@ type Box implements Node {
   ranAs: String!
   fail: Int!
   nothing: Int!
+  itself: Box!
 }
 type Lid implements Node { id: ID! }
 type Query {
@@ -171,6 +172,9 @@ fn behaviour(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::Field
         ("Box", "ranAs") => {
             Resolver::new(|_, node: Node, _| async move { Ok(Value::string(&*node.get::<Ran>()?.0).into()) })
         }
+        ("Box", "itself") => Resolver::new(|cx: ResolverContext, _, _| async move {
+            Ok(cx.evaluator.load(&cx.caller, &cx.call).await?.into())
+        }),
         ("Box", "nothing") => simple(|_, _| Ok(Value::Null)),
         ("Query", "box") => root(|args| Ok(boxed(args.int("start")?))),
         ("Query", "lid") => root(|_| Ok(Value::object("Lid", ()))),
@@ -362,6 +366,17 @@ async fn errors_have_the_form_that_clients_read() {
     let error = &answer["errors"][0];
     assert!(error["message"].as_str().is_some_and(|text| text.contains("`nothing` must not be null")), "{answer}");
     assert_eq!(error["extensions"], serde_json::json!({"_type": "USER_ERROR", "code": "INVALID_ARGUMENT"}));
+}
+
+#[tokio::test]
+async fn a_call_that_needs_its_own_result_is_an_error() {
+    let answer: serde_json::Value = serde_json::from_str(&World::new().ask("{box{itself{total}}}").await).unwrap();
+    let error = &answer["errors"][0];
+    assert_eq!(error["extensions"]["code"], "EVALUATION_CYCLE", "{error}");
+    assert!(
+        error["message"].as_str().is_some_and(|text| text.starts_with("Box.itself needs its own result")),
+        "{error}"
+    );
 }
 
 #[tokio::test]

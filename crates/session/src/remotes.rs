@@ -39,6 +39,6 @@ impl Remotes {
     where
         F: Future<Output = Result<Arc<KnownRemote>>> + Send + 'static,
     {
-        self.0.evaluate(key, ask).await
+        self.0.evaluate(key, || "list the refs of a git repository".into(), ask).await
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rondel_call::{Call, ModuleIdentity, ModuleRef};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
+use rondel_graph::Evaluation;
 use rondel_model::exec::{Scope, ScopeRecord};
 use rondel_query::ChildIdentity;
 use rondel_version::{ENGINE, View};
@@ -85,6 +86,8 @@ pub struct FunctionCall {
     pub parent: String,
     /// Name and JSON text of every argument.
     pub args: Vec<(String, String)>,
+    /// The evaluation that waits for the outcome.
+    pub evaluation: Evaluation,
     outcome: Mutex<Option<CallOutcome>>,
 }
 
@@ -98,9 +101,9 @@ pub enum CallOutcome {
 }
 
 impl FunctionCall {
-    /// A call that was not answered yet.
+    /// A call that was not answered yet, as a part of the evaluation of the current task.
     pub fn new(name: String, parent_name: String, parent: String, args: Vec<(String, String)>) -> Self {
-        Self { name, parent_name, parent, args, outcome: Mutex::new(None) }
+        Self { name, parent_name, parent, args, evaluation: Evaluation::current(), outcome: Mutex::new(None) }
     }
 
     /// Takes the answer.

@@ -99,12 +99,13 @@ async fn evaluate(
     let key = rondel_digest::of("timed-call/v1", &(stable_keys(&cx.call).0, &cx.caller.session));
     let ran = Arc::new(AtomicBool::new(false));
     let (own, receiver, args, target, mine) = (cx.clone(), receiver.clone(), args.clone(), target.clone(), ran.clone());
+    let label = target.describe();
     let work = || async move {
         let (outcome, known) = find_or_run(&own, &receiver, &args, &target).await?;
         mine.store(!known, Ordering::Relaxed);
         Ok(Node { call: outcome.rebind, value: outcome.value })
     };
-    let node = cx.evaluator.graph().share(key, work).await?;
+    let node = cx.evaluator.graph().evaluate_uncached(key, || label.into(), work).await?;
     Ok((Outcome { value: node.value, rebind: node.call }, !ran.load(Ordering::Relaxed)))
 }
 

@@ -299,7 +299,8 @@ impl Modules {
             Ok(Node { call: None, value: Value::object("ModuleTypes", types) })
         };
         // One registration, whoever asks at the same time; from then on the index knows.
-        let registered = evaluator.graph().evaluate(key, work).await?;
+        let registered =
+            evaluator.graph().evaluate(key, || format!("types of module {}", module.name()).into(), work).await?;
         Ok((registered.get::<ModuleTypes>()?.clone(), true))
     }
 
