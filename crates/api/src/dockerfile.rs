@@ -170,7 +170,12 @@ async fn image(cx: &ResolverContext, reference: &str, platform: &Platform, auth:
     let image = ops.resolve_image(&op_cx, &wanted, platform, exact).await?;
     let (config, history) = (images::configuration(&image)?, images::history(&image));
     let platform = image.platform.clone();
-    let op = rondel_model::op::ImageOp { reference: image.reference, platform: image.platform, service: None };
+    let op = rondel_model::op::ImageOp {
+        reference: image.reference,
+        platform: image.platform,
+        service: None,
+        egress: op_cx.egress,
+    };
     Ok(Base { place: TreePath { fs: Fs::from(op), path: AbsPath::root() }, config, history, platform })
 }
 

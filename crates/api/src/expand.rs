@@ -81,7 +81,7 @@ mod tests {
     fn container() -> Container {
         let mut container = Container::scratch(Platform::native())
             .configure(|c| c.env = Some(entries::table(["A=foo", "PATH=/bin", "EMPTY="])));
-        let secret = SecretRef { key: Digest::of_bytes(b"x"), name: "s".into(), uri: "".into() };
+        let secret = SecretRef { key: Digest::of_bytes(b"x"), name: "s".into(), uri: "".into(), foreign: false };
         container.secret_env.set("TOKEN", secret);
         container.volatile_env.set("RUN_ID", "7".into());
         container

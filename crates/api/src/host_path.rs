@@ -19,8 +19,9 @@ pub(crate) struct HostPath {
 /// `path` as `client` means it: `~` is its home, a relative path starts at its working directory.
 ///
 /// # Errors
-/// When there is no home.
+/// When there is no home, or the client is not the one that asked.
 pub(crate) async fn resolve(client: &Client, path: &str) -> Result<HostPath> {
+    client.check_own("use files of the machine")?;
     let home = match path == "~" || path.starts_with("~/") {
         true => Some(home(client).await?),
         false => None,

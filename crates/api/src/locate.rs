@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn secrets_cover_files_and_hold_none() {
         let secret = || MountSource::Secret {
-            secret: SecretRef { key: Digest::of_bytes(b"x"), name: "s".into(), uri: "".into() },
+            secret: SecretRef { key: Digest::of_bytes(b"x"), name: "s".into(), uri: "".into(), foreign: false },
             owner: None,
             mode: 0o400,
         };

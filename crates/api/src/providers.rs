@@ -94,6 +94,8 @@ pub async fn read(client: &Client, uri: &str) -> Result<Provided> {
         "env" => variable(client, rest).await?,
         "file" => file(client, rest).await?,
         "cmd" => command(client, rest).await?,
+        // The session remembers what providers gave the user.
+        asked if ASKED.contains(&asked) && client.is_foreign() => return ask(client, uri).await,
         asked if ASKED.contains(&asked) => return client.session.secrets.provided(uri, ask(client, uri)).await,
         known if KNOWN.contains(&known) => {
             return Err(Fault::user(format!("secret provider `{known}` is not supported by this engine"))
@@ -185,7 +187,7 @@ impl Secrets for ClientSecrets {
     fn plaintext<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<Arc<Plaintext>>> {
         Box::pin(async move {
             let known = self.session.secrets.get(secret).is_some() || self.session.secrets.failure(secret).is_some();
-            let client = self.client.upgrade().filter(|_| !known && !secret.uri.is_empty());
+            let client = self.client.upgrade().filter(|_| !known && !secret.uri.is_empty() && !secret.foreign);
             if let Some(client) = client {
                 let provided = read(&client, &secret.uri).await?;
                 self.session.secrets.put(secret, provided.clone());

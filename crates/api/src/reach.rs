@@ -30,11 +30,11 @@ pub fn sealed(me: &Client, url: &str, given: &str) -> EgressScope {
     if given == want { EgressScope::Anywhere } else { EgressScope::Outside }
 }
 
-/// Adds the seal of `url` when a client selects it that reaches as far.
-pub(crate) fn with_seal(cx: &ResolverContext, mut args: Arguments) -> Result<Arguments> {
+/// Adds the seal of the address in the argument `named` when a client selects it that reaches as far.
+pub(crate) fn with_seal(cx: &ResolverContext, mut args: Arguments, named: &str) -> Result<Arguments> {
     let me = client(&cx.caller)?;
     args.retain(|(name, _)| &**name != SEAL);
-    let url = args.iter().find(|(name, _)| &**name == "url").map(|(_, value)| value);
+    let url = args.iter().find(|(name, _)| &**name == named).map(|(_, value)| value);
     if let (EgressScope::Anywhere, Some(Literal::String(url))) = (me.op_cx.egress, url) {
         let seal = seal(me, url);
         args.push((SEAL.into(), Literal::String(seal)));

@@ -29,6 +29,7 @@ pub struct Surface {
 struct Entry {
     handler: Handler,
     prepare: Option<Prepare>,
+    personal: bool,
 }
 
 impl Surface {
@@ -44,7 +45,7 @@ impl Surface {
         Fut: Future<Output = Result<Outcome>> + Send + 'static,
     {
         let handler: Handler = Arc::new(move |cx, node, args| Box::pin(handler(cx, node, args)));
-        self.fields.insert((type_name.to_owned(), field.to_owned()), Entry { handler, prepare: None });
+        self.fields.insert((type_name.to_owned(), field.to_owned()), Entry { handler, prepare: None, personal: false });
         self
     }
 
@@ -84,6 +85,17 @@ impl Surface {
         self
     }
 
+    /// What the registered fields `names` of `type_name` give depends on the client that asks: on its machine, its environment
+    /// or its credentials.
+    pub fn personal(&mut self, type_name: &str, names: &[&str]) -> &mut Self {
+        for name in names {
+            if let Some(entry) = self.fields.get_mut(&(type_name.to_owned(), (*name).to_owned())) {
+                entry.personal = true;
+            }
+        }
+        self
+    }
+
     /// Whether `type_name.field` was registered.
     pub fn has(&self, type_name: &str, field: &str) -> bool {
         self.fields.contains_key(&(type_name.to_owned(), field.to_owned()))
@@ -103,6 +115,7 @@ impl Surface {
                 handler: entry.handler.clone(),
                 cache_scope: cache_scope(info.scope),
                 versioned: false,
+                personal: entry.personal,
                 prepare: entry.prepare.clone(),
                 module: None,
             },

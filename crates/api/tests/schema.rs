@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rondel_api::{Surface, core_sdl, register_core, registry};
-use rondel_schema::Registry;
+use rondel_schema::{Registry, Scope};
 use rondel_version::{ENGINE, View};
 
 fn core() -> Registry {
@@ -17,6 +17,61 @@ fn core() -> Registry {
 
 fn view(text: &str) -> View {
     text.parse().expect("a version")
+}
+
+/// Fields whose results are a client's or a session's own, and which give a process in a container and the user's client
+/// the same: why none of them is personal.
+const NOT_PERSONAL: [(&str, &str); 13] = [
+    // What they give is a call of a field that is personal, or content.
+    ("Address", "container directory file gitRef gitRepository secret service socket"),
+    // It names nothing outside of the receiver, and is evaluated with the credentials that a client passes.
+    ("Container", "withRegistryAuth withoutRegistryAuth withVolatileVariable"),
+    // The seal of its address says how far the engine goes (`reach`).
+    ("Container", "from"),
+    // What is in a file counts; who asked is told apart where variables are evaluated.
+    ("File", "asEnvFile"),
+    ("EnvFile", "withVariable"),
+    // The figures of the engine itself.
+    ("EngineCache", "entrySet"),
+    // What a service has of its own.
+    ("Service", "ports"),
+    // What they give is content, and the call that gives it again holds that content.
+    ("Query", "http _http"),
+    // The text is in the session; who asked is in the call where there is an address to read.
+    ("Query", "setSecret _secret"),
+    // The session has the socket that a client gave.
+    ("Query", "_socket"),
+    // Texts and types.
+    ("Query", "currentTypeDefs"),
+    // Not supported.
+    ("Query", "env llm currentEnv"),
+    ("Env", "withCurrentModule"),
+];
+
+/// An ID is evaluated for the client that loads it. So a field whose result depends on the client is personal, or is
+/// said to need that not.
+#[test]
+fn what_depends_on_the_client_says_so() {
+    let mut surface = Surface::new();
+    register_core(&mut surface);
+    let mut builder = Registry::from_sdl(core_sdl()).expect("the text is read");
+    let (mut missing, mut unknown) = (BTreeSet::new(), BTreeSet::new());
+    for (type_name, fields) in NOT_PERSONAL {
+        unknown.extend(fields.split(' ').map(|field| format!("{type_name}.{field}")));
+    }
+    let excused = unknown.clone();
+    builder.attach_with(|info| {
+        let own = matches!(info.scope, Some(Scope::Client | Scope::Session | Scope::Call));
+        let name = format!("{}.{}", info.type_name, info.field);
+        unknown.remove(&name);
+        let behaviour = surface.behaviour(&info);
+        if surface.has(info.type_name, info.field) && own && !behaviour.personal && !excused.contains(&name) {
+            missing.insert(name);
+        }
+        Some(behaviour.erased())
+    });
+    assert!(missing.is_empty(), "say whether it depends on the client's machine: {missing:?}");
+    assert!(unknown.is_empty(), "there is no such field: {unknown:?}");
 }
 
 /// One golden file per view that is unlike its neighbours: the engine's own in full, every other one as what differs from

@@ -8,6 +8,10 @@ use rondel_digest::{Digest, Hasher};
 /// The argument that gives a process access to the API.
 pub const NESTING: &str = "experimentalPrivilegedNesting";
 
+/// The argument that says that a process in a container asked for what depends on its own machine. No document can set it,
+/// since no schema has it.
+pub const FOREIGN: &str = "_foreign";
+
 /// One field selected on a receiver with its arguments.
 ///
 /// Every cached result holds one, so it is small: texts that many calls have are shared, and parts
@@ -21,6 +25,7 @@ pub struct Call {
     digest: Digest,
     starts_speakers: bool,
     passing: bool,
+    foreign: bool,
 }
 
 /// The parts that few calls have. See [`CallSpec`].
@@ -150,6 +155,12 @@ impl CallSpec {
         self.module.is_some() || self.args.iter().any(given)
     }
 
+    /// Whether a process in a container asked for it, and it depends on who asks.
+    pub fn is_foreign(&self) -> bool {
+        // Arguments of a module's function are named by its author.
+        self.module.is_none() && self.args.iter().any(|(name, _)| &**name == FOREIGN)
+    }
+
     /// Records as which module processes act that the field starts, if it may start any.
     pub fn act_as(&mut self, identity: Option<&Arc<ModuleIdentity>>) {
         self.identity = identity.filter(|_| self.starts_speaker()).cloned();
@@ -166,11 +177,18 @@ impl Call {
         let passing = receiver.as_ref().is_some_and(|receiver| receiver.passing)
             || spec.implicit.iter().any(|(name, _)| PASSING.contains(&&**name))
             || spec.args.iter().any(|(_, value)| value.is_passing());
+        let foreign = spec.is_foreign() || receiver.as_ref().is_some_and(|receiver| receiver.foreign);
         let CallSpec { returns, field, args, nth, view, module, identity, implicit } = spec;
         let plain = nth == 0 && view.is_none() && module.is_none() && identity.is_none() && implicit.is_empty();
         let rest = (!plain).then(|| Box::new(Rest { nth, view, module, identity, implicit: implicit.into() }));
         let args = args.into();
-        Arc::new(Self { receiver, returns, field, args, rest, digest, starts_speakers, passing })
+        Arc::new(Self { receiver, returns, field, args, rest, digest, starts_speakers, passing, foreign })
+    }
+
+    /// Whether the call, or one on whose result it is selected, is for a process in a container: it depends on who asks, and
+    /// such a process asked.
+    pub fn is_foreign(&self) -> bool {
+        self.foreign
     }
 
     /// Whether the call, or one that it is made of, may start a process that speaks to the API.

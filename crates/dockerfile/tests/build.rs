@@ -104,7 +104,7 @@ fn processes() {
 
 #[test]
 fn mounts() {
-    let secret = SecretRef { key: Digest::of_bytes(b"x"), name: "token".into(), uri: "".into() };
+    let secret = SecretRef { key: Digest::of_bytes(b"x"), name: "token".into(), uri: "".into(), foreign: false };
     let secrets = vec![Secret { names: vec!["token".into()], secret: secret.clone() }];
     let text = "FROM x\nRUN --mount=type=secret,id=token --mount=type=secret,id=token,env=T --mount=type=cache,target=/c \
                 --mount=target=/b,source=s --mount=type=tmpfs,target=t,size=1k x";

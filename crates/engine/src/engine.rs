@@ -90,6 +90,7 @@ impl Engine {
                 egress: EgressScope::Anywhere,
                 failures,
             },
+            is_stranger: false,
         });
         let view = View::of_client(&hello.version);
         let schema = self.api.services.registry.project(view);

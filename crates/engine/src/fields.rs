@@ -58,6 +58,10 @@ impl Fields for AllFields {
         Box::pin(self.modules.acting_as(evaluator, caller, identity))
     }
 
+    fn stranger(&self, caller: &Arc<Caller>) -> Result<Arc<Caller>> {
+        rondel_modules::load::modules::stranger(caller)
+    }
+
     fn type_of(&self, caller: &Arc<Caller>, node: &Node) -> Option<Arc<TypeDef>> {
         self.modules.type_of(caller, node)
     }

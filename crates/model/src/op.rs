@@ -6,6 +6,7 @@ use rondel_digest::Digest;
 use serde::Serialize;
 
 use crate::changes::ChangesOp;
+use crate::egress::EgressScope;
 use crate::exec::ExecOp;
 use crate::git::{GitSource, GitTree};
 use crate::image::ImageRef;
@@ -255,6 +256,10 @@ pub struct ImageOp {
     // IDENTITY: whoever cannot reach it does not fail for those who can. What is made of the image goes by its content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
+    /// How far connections for its layers may lead.
+    // IDENTITY: its layers are known by their content.
+    #[serde(skip)]
+    pub egress: EgressScope,
 }
 
 /// An image in an archive (OCI layout or the older Docker form).

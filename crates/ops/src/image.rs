@@ -133,6 +133,7 @@ impl Ops {
 
     /// The tree of an image.
     pub(crate) async fn image(self: &Arc<Self>, cx: &OpContext, op: &ImageOp) -> Result<Snapshot> {
+        let cx = &OpContext { egress: op.egress, ..cx.clone() };
         let image = match self.known_image(&op.reference, &op.platform) {
             Some(image) => image,
             None => {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rondel_digest::Sha256Digest;
+use rondel_model::EgressScope;
 use rondel_model::image::ImageRef;
 use rondel_model::op::{ImageOp, ImportOp};
 use rondel_model::{Container, Fs, History, Platform};
@@ -43,7 +44,12 @@ async fn serve(from: &World, to: &World, names: &[&str], files: &[(&str, &str)])
 }
 
 fn image(reference: &ImageRef) -> Fs {
-    Fs::from(ImageOp { reference: reference.clone(), platform: Platform::native(), service: None })
+    Fs::from(ImageOp {
+        reference: reference.clone(),
+        platform: Platform::native(),
+        service: None,
+        egress: EgressScope::Anywhere,
+    })
 }
 
 #[tokio::test]

@@ -23,6 +23,8 @@ pub struct Caller {
     pub context: Arc<dyn Any + Send + Sync>,
     /// As which module processes act that its calls start.
     pub child_identity: ChildIdentity,
+    /// A process in a container, not a client of the user's.
+    pub is_foreign: bool,
     schema: RwLock<Arc<Schema>>,
 }
 
@@ -71,6 +73,7 @@ impl Caller {
             events,
             context,
             child_identity: ChildIdentity::default(),
+            is_foreign: false,
             schema: RwLock::new(schema),
         }
     }
@@ -79,6 +82,13 @@ impl Caller {
     #[must_use]
     pub fn with_child_identity(mut self, child_identity: ChildIdentity) -> Self {
         self.child_identity = child_identity;
+        self
+    }
+
+    /// The same; `is_foreign`: it is a process in a container.
+    #[must_use]
+    pub fn with_foreign(mut self, is_foreign: bool) -> Self {
+        self.is_foreign = is_foreign;
         self
     }
 
@@ -97,7 +107,7 @@ impl Caller {
     pub fn reporting(&self, events: Emitter) -> Arc<Self> {
         let (session, client, context) = (self.session.clone(), self.client.clone(), self.context.clone());
         let caller = Self::new(session, client, self.view, self.schema(), events, context);
-        Arc::new(caller.with_child_identity(self.child_identity.clone()))
+        Arc::new(caller.with_child_identity(self.child_identity.clone()).with_foreign(self.is_foreign))
     }
 
     /// What the engine knows beyond the caller's names, as a `T`.

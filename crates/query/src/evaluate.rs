@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-use rondel_call::{Call, CallSpec, DecodeError, Literal, ModuleIdentity, SealKey};
+use rondel_call::{Call, CallSpec, DecodeError, FOREIGN, Literal, ModuleIdentity, SealKey};
 use rondel_digest::Digest;
 use rondel_fault::{Code, Fault, Result};
 use rondel_gql::Value as Constant;
@@ -93,6 +93,14 @@ pub trait Fields: Send + Sync {
         _identity: Option<&'a Arc<ModuleIdentity>>,
     ) -> BoxFuture<'a, Result<Arc<Caller>>> {
         Box::pin(std::future::ready(Err(Fault::bug("there are no modules here as which to act"))))
+    }
+
+    /// The same caller, without its machine, its environment and its credentials: to evaluate what another client asked for.
+    ///
+    /// # Errors
+    /// When the caller was not made by an engine.
+    fn stranger(&self, _caller: &Arc<Caller>) -> Result<Arc<Caller>> {
+        Err(Fault::bug("there are no clients here"))
     }
 
     /// The type of `node`, an object of a module that the caller is not served: with the interfaces of the caller's schema
@@ -234,13 +242,21 @@ impl Evaluator {
         if spec.starts_speaker() {
             spec.act_as(caller.child_identity.used());
         }
+        let mut caller = caller.clone();
+        // IDENTITY: what depends on who asks is another call for a process in a container than for the user.
+        if behaviour.personal && (caller.is_foreign || receiver.call.as_ref().is_some_and(|call| call.is_foreign())) {
+            spec.args.push((FOREIGN.into(), Literal::Bool(true)));
+            if !caller.is_foreign {
+                caller = self.fields.stranger(&caller)?;
+            }
+        }
         if let Some(prepare) = &behaviour.prepare {
             let call = Call::new(receiver.call.clone(), spec.clone());
             let cx = ResolverContext { evaluator: self.clone(), caller: caller.clone(), call, view };
             spec.args = prepare(&cx, spec.args).await?;
         }
         let call = Call::new(receiver.call.clone(), spec);
-        self.run(caller, receiver.clone(), call, field, behaviour).await
+        self.run(&caller, receiver.clone(), call, field, behaviour).await
     }
 
     async fn run(
@@ -309,6 +325,8 @@ impl Evaluator {
         spec.module = behaviour.module.clone();
         // IDENTITY: what was asked as a module is evaluated as that module, and has the digest that it had.
         let actor = if spec.starts_speaker() { self.actor(caller, recorded).await? } else { caller.clone() };
+        // Whose machine it depends on asked for it then, and may be gone. Whoever loads it now is another client.
+        let actor = if spec.is_foreign() { self.fields.stranger(&actor)? } else { actor };
         let call = Call::new(receiver.call.clone(), spec);
         let node = self.run(&actor, receiver.clone(), call, &field, behaviour).await?;
         pick(node, recorded)

@@ -51,6 +51,9 @@ pub struct Resolver {
     pub cache_scope: CacheScope,
     /// Its meaning depends on the view, which is therefore recorded in the call.
     pub versioned: bool,
+    /// What it gives depends on the client that asks: on its machine, its environment or its credentials. A call that a
+    /// process in a container asked for records that, and is never evaluated with the rights of another client.
+    pub personal: bool,
     /// Rewrites arguments before they become part of the call.
     pub prepare: Option<Prepare>,
     /// The module that provides it.
@@ -65,7 +68,14 @@ impl Resolver {
         Fut: Future<Output = Result<Outcome>> + Send + 'static,
     {
         let handler: Handler = Arc::new(move |cx, node, args| Box::pin(handler(cx, node, args)));
-        Self { handler, cache_scope: CacheScope::Global, versioned: false, prepare: None, module: None }
+        Self {
+            handler,
+            cache_scope: CacheScope::Global,
+            versioned: false,
+            personal: false,
+            prepare: None,
+            module: None,
+        }
     }
 
     /// The same, for use again as `reuse` says.

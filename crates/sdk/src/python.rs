@@ -153,7 +153,7 @@ async fn image(ops: &Arc<Ops>, cx: &OpContext, name: &str) -> Result<Container> 
         _ => ImageConfig::default(),
     };
     let mut base = Container::scratch(found.platform.clone());
-    let op = ImageOp { reference: found.reference, platform: found.platform, service: None };
+    let op = ImageOp { reference: found.reference, platform: found.platform, service: None, egress: cx.egress };
     base.rootfs = Fs::from(op);
     base.config = Arc::new(config);
     Ok(base)

@@ -83,6 +83,8 @@ pub struct Client {
     pub served: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
     /// For whom deferred work is evaluated.
     pub op_cx: OpContext,
+    /// It evaluates what another client asked for, and lends it nothing of its own.
+    pub is_stranger: bool,
 }
 
 /// The client that asks.
@@ -91,6 +93,16 @@ pub struct Client {
 /// When the caller was not made by an engine.
 pub fn client(caller: &Caller) -> Result<&Client> {
     caller.context::<Client>().ok_or_else(|| Fault::bug("the caller has no client"))
+}
+
+/// The client that asks, whose own machine the field means.
+///
+/// # Errors
+/// When it is another client than the one that selected the field.
+pub fn client_on_machine(cx: &ResolverContext) -> Result<&Client> {
+    let me = client(&cx.caller)?;
+    me.check_own(&format!("evaluate `{}`", cx.call.field()))?;
+    Ok(me)
 }
 
 /// The context for deferred work on behalf of the caller, reporting where the caller reports.
@@ -124,6 +136,32 @@ impl Client {
         Self { op_cx: OpContext { egress: EgressScope::Outside, ..self.op_cx.clone() }, ..self.again() }
     }
 
+    /// The same client, as it evaluates what another client asked for: without its machine, its environment and its
+    /// credentials. Connections of the engine lead to the outside alone.
+    #[must_use]
+    pub fn stranger(&self) -> Self {
+        Self { link: None, is_stranger: true, ..self.outside() }
+    }
+
+    /// Whether it is a process in a container, or evaluates what one asked for.
+    pub fn is_foreign(&self) -> bool {
+        self.origin.is_some() || self.is_stranger
+    }
+
+    /// Refuses what needs the machine of the client that asked, for another client.
+    ///
+    /// # Errors
+    /// When it is a stranger.
+    pub fn check_own(&self, doing: &str) -> Result<()> {
+        match self.is_stranger {
+            false => Ok(()),
+            true => Err(Fault::denied(format!(
+                "cannot {doing} for this client: a process in a container asked for it, and meant its own machine"
+            ))
+            .with_hint("select it again as the client whose machine is meant, and pass the result")),
+        }
+    }
+
     fn again(&self) -> Self {
         Self {
             id: self.id.clone(),
@@ -138,6 +176,7 @@ impl Client {
             origin: self.origin.clone(),
             served: Mutex::new(self.served.lock().unwrap_or_else(PoisonError::into_inner).clone()),
             op_cx: self.op_cx.clone(),
+            is_stranger: self.is_stranger,
         }
     }
 

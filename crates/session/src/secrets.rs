@@ -34,8 +34,13 @@ impl Provided {
     }
 }
 
-/// What stands for plaintext: the key, and the address, since several addresses may be said to have one key.
-type Handle = (Digest, Arc<str>);
+/// What stands for plaintext: the key, and the address, since several addresses may be said to have one key. By the same
+/// address a process in a container means something else.
+type Handle = (Digest, Arc<str>, bool);
+
+fn handle(secret: &SecretRef) -> Handle {
+    (secret.key, secret.uri.clone(), secret.foreign)
+}
 
 /// What the provider at one address gave; whoever reads it waits for whoever reads it already.
 type Slot = Arc<tokio::sync::Mutex<Option<Provided>>>;
@@ -56,14 +61,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl SecretStore {
     /// Remembers plaintext for as long as it lasts.
     pub fn put(&self, secret: &SecretRef, provided: Provided) {
-        let handle = (secret.key, secret.uri.clone());
+        let handle = handle(secret);
         lock(&self.failed).remove(&handle);
         lock(&self.known).insert(handle, provided);
     }
 
     /// Remembers why there is no plaintext. It is the error of everything that needs it.
     pub fn put_failure(&self, secret: &SecretRef, fault: Fault) {
-        let handle = (secret.key, secret.uri.clone());
+        let handle = handle(secret);
         lock(&self.known).remove(&handle);
         let mut failed = lock(&self.failed);
         if failed.len() >= MAX_ADDRESSES {
@@ -74,13 +79,13 @@ impl SecretStore {
 
     /// Why there is no plaintext.
     pub fn failure(&self, secret: &SecretRef) -> Option<Fault> {
-        lock(&self.failed).get(&(secret.key, secret.uri.clone())).cloned()
+        lock(&self.failed).get(&handle(secret)).cloned()
     }
 
     /// The plaintext, when some client of the session gave it and it has not expired.
     pub fn get(&self, secret: &SecretRef) -> Option<Arc<Plaintext>> {
         let known = lock(&self.known);
-        let found = known.get(&(secret.key, secret.uri.clone()));
+        let found = known.get(&handle(secret));
         found.filter(|provided| provided.is_valid()).map(|provided| provided.plaintext.clone())
     }
 
@@ -130,7 +135,7 @@ mod tests {
     use super::*;
 
     fn secret(uri: &str) -> SecretRef {
-        SecretRef { key: Digest::of_bytes(b"key"), name: "".into(), uri: uri.into() }
+        SecretRef { key: Digest::of_bytes(b"key"), name: "".into(), uri: uri.into(), foreign: false }
     }
 
     fn provided(text: &str, until: Option<Instant>) -> Provided {

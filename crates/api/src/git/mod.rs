@@ -97,7 +97,7 @@ pub async fn known(caller: &Arc<Caller>, remote: &GitRemote) -> Result<Arc<Known
         };
         let Some((username, password)) = found else { return Err(denied) };
         let key = me.services.mac(password.as_bytes());
-        let token = SecretRef { key, name: "".into(), uri: "".into() };
+        let token = SecretRef { key, name: "".into(), uri: "".into(), foreign: false };
         me.session.secrets.put(&token, Provided::lasting(Plaintext::new(password.into_bytes())));
         let access = GitAccess { username: username.into(), token: Some(token), ..remote.access.clone() };
         let references = references(me, &GitRemote { access: access.clone(), ..remote }).await?;

@@ -40,6 +40,7 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field(TYPE, "get", get);
     surface.field(TYPE, "variables", variables);
     surface.field(TYPE, "namespace", namespace);
+    surface.personal(TYPE, &["get", "variables", "namespace"]);
 }
 
 fn value(file: Dotenv) -> Value {

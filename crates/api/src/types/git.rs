@@ -25,8 +25,9 @@ const REF: &str = "GitRef";
 pub(crate) fn register(surface: &mut Surface) {
     surface.field("Query", "git", repository);
     surface.field("Query", "_gitRef", known);
-    surface
-        .prepare("Query", "git", |cx, args| Box::pin(async move { reach::with_seal(&cx, with_service(&cx, args)?) }));
+    surface.prepare("Query", "git", |cx, args| {
+        Box::pin(async move { reach::with_seal(&cx, with_service(&cx, args)?, "url") })
+    });
     surface.field("Query", "_gitRepository", at_commit);
     surface.field("Directory", "asGit", as_git);
     surface.field(REPOSITORY, "head", |cx, node, _| async move { found(&cx, &node, "HEAD").await });
@@ -64,6 +65,9 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field(REPOSITORY, "uncommitted", uncommitted);
     surface.plain(REF, "commit", |it: &GitRef, _| Ok(Value::string(it.commit.clone())));
     surface.plain(REF, "ref", |it: &GitRef, _| Ok(Value::string(it.name.clone())));
+    surface
+        .personal("Query", &["git", "_gitRepository"])
+        .personal(REPOSITORY, &["head", "ref", "branch", "tag", "commit", "latestVersion", "tags", "branches"]);
     surface.field(REF, "tree", tree);
     surface.field(REF, "commonAncestor", common_ancestor);
 }

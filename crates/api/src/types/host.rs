@@ -6,7 +6,7 @@ use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Directory, File, Fs, LayerId, Platform, Snapshot, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::client;
+use rondel_session::client_on_machine;
 
 use crate::inspect::tools;
 use crate::surface::{Arguments, Rewriting};
@@ -20,6 +20,7 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field("Host", "directory", directory).prepare("Host", "directory", uncached);
     surface.field("Host", "file", file).prepare("Host", "file", uncached);
     surface.field("Host", "findUp", find_up).prepare("Host", "findUp", uncached);
+    surface.personal("Host", &["directory", "file", "findUp"]);
     surface.field("Query", "_snapshot", snapshot);
     surface.field("Query", "_snapshotFile", snapshot_file);
 }
@@ -34,7 +35,7 @@ fn uncached(_: ResolverContext, mut args: Arguments) -> Rewriting {
 }
 
 async fn directory(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
-    let path = host_path::resolve(client(&cx.caller)?, &args.str("path")?).await?;
+    let path = host_path::resolve(client_on_machine(&cx)?, &args.str("path")?).await?;
     let (ops, op_cx) = tools(&cx)?;
     let imported = ops.import_dir(&op_cx, &path.real, &inputs::filter(&args)?).await?;
     Ok(imported_directory(imported))
@@ -49,7 +50,7 @@ pub fn imported_directory(snapshot: Snapshot) -> Outcome {
 
 async fn file(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let asked = args.str("path")?;
-    let path = host_path::resolve(client(&cx.caller)?, &asked).await?;
+    let path = host_path::resolve(client_on_machine(&cx)?, &asked).await?;
     let name = path.shown.file_name().map(ToOwned::to_owned);
     let name = name.ok_or_else(|| Fault::user(format!("path {asked} is a directory, not a file")))?;
     let (ops, op_cx) = tools(&cx)?;
@@ -100,7 +101,7 @@ async fn snapshot_file(cx: ResolverContext, _: Node, args: Args) -> Result<Outco
 /// The path found is relative to the working directory, where the search starts.
 async fn find_up(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let name = args.str("name")?;
-    let client = client(&cx.caller)?;
+    let client = client_on_machine(&cx)?;
     let start = host_path::resolve(client, ".").await?.real;
     let host = tools(&cx)?.0.ports().host.clone();
     let (from, wanted) = (start.clone(), name.to_string());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rondel_call::{Call, CallSpec, Literal};
+use rondel_call::{Call, CallSpec, FOREIGN, Literal};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::{SecretRef, Value};
@@ -24,6 +24,10 @@ pub(crate) fn register(surface: &mut Surface) {
     });
     surface.field("Secret", "uri", uri);
     surface.field("Secret", "plaintext", plaintext);
+    surface
+        .personal("Query", &["secret"])
+        .personal("Host", &["setSecretFile"])
+        .personal("Secret", &["id", "plaintext"]);
 }
 
 /// A secret of a provider that was named and not read. Its ID is where it is read: what takes a
@@ -47,7 +51,7 @@ fn hide_plaintext(cx: ResolverContext, mut args: Arguments) -> Rewriting {
             };
             providers::check_size(text.as_bytes())?;
             let key = client.services.mac(text.as_bytes());
-            let secret = SecretRef { key, name: "".into(), uri: "".into() };
+            let secret = SecretRef { key, name: "".into(), uri: "".into(), foreign: false };
             client.session.secrets.put(&secret, Provided::lasting(Plaintext::new(text.as_bytes().to_vec())));
             *value = inputs::string(&key.hex());
         }
@@ -92,7 +96,7 @@ async fn id(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
         (None, Ok(provided)) => client.services.mac(provided.plaintext.bytes()),
         (None, Err(_)) => rondel_digest::of("secret/unread/v1", &rand::random::<[u8; 32]>()),
     };
-    let secret = SecretRef { key, name: "".into(), uri: unread.uri.as_str().into() };
+    let secret = SecretRef { key, name: "".into(), uri: unread.uri.as_str().into(), foreign: client.is_foreign() };
     match provided {
         Ok(provided) => client.session.secrets.put(&secret, provided),
         Err(fault) => client.session.secrets.put_failure(&secret, fault),
@@ -112,7 +116,9 @@ async fn from_file(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> 
 }
 
 fn outcome(cx: &ResolverContext, key: Digest, name: &str, uri: &str, provided: Option<Provided>) -> Result<Outcome> {
-    let secret = SecretRef { key, name: name.into(), uri: uri.into() };
+    // Only what has an address is read again.
+    let foreign = !uri.is_empty() && client(&cx.caller)?.is_foreign();
+    let secret = SecretRef { key, name: name.into(), uri: uri.into(), foreign };
     if let Some(provided) = provided {
         client(&cx.caller)?.session.secrets.put(&secret, provided);
     }
@@ -128,6 +134,9 @@ fn stable(cx: &ResolverContext, secret: &SecretRef) -> Arc<Call> {
             spec = spec.arg(argument, inputs::string(text));
         }
     }
+    if secret.foreign {
+        spec = spec.arg(FOREIGN, Literal::Bool(true));
+    }
     // IDENTITY: plaintext is known to a session only, so the call is one of the session.
     spec.implicit = vec![("session".into(), cx.caller.session.clone())];
     Call::new(None, spec)
@@ -137,10 +146,11 @@ fn stable(cx: &ResolverContext, secret: &SecretRef) -> Arc<Call> {
 async fn known(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let key: Digest = args.str("key")?.parse().map_err(|_| Fault::user("the ID of a secret is damaged"))?;
     let text = |name| args.opt_str(name).map(|text| text.unwrap_or_default());
-    let secret = SecretRef { key, name: text("name")?, uri: text("uri")? };
+    let secret = SecretRef { key, name: text("name")?, uri: text("uri")?, foreign: cx.call.is_foreign() };
     let client = client(&cx.caller)?;
     let secrets = &client.session.secrets;
     if secrets.get(&secret).is_none() && secrets.failure(&secret).is_none() && !secret.uri.is_empty() {
+        client.check_own(&format!("read the secret `{}`", secret.uri))?;
         let provided = providers::read(client, &secret.uri).await?;
         secrets.put(&secret, provided);
     }

@@ -7,14 +7,14 @@ use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::{AbsPath, MountSource, SocketRef, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::{Client, client, sockets};
+use rondel_session::{Client, client, client_on_machine, sockets};
 
 use crate::locate::{mount, touched};
 use crate::types::container;
 use crate::{Surface, host_path, inputs};
 
 pub(crate) fn register(surface: &mut Surface) {
-    surface.field("Host", "unixSocket", of_host);
+    surface.field("Host", "unixSocket", of_host).personal("Host", &["unixSocket"]);
     surface.field("Query", "_socket", known);
     surface.field("Container", "withUnixSocket", mounted);
     surface.plain("Container", "withoutUnixSocket", without);
@@ -22,7 +22,7 @@ pub(crate) fn register(surface: &mut Surface) {
 
 /// Whether there is a socket counts when it is used.
 async fn of_host(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
-    let client = client(&cx.caller)?;
+    let client = client_on_machine(&cx)?;
     let path = host_path::resolve(client, &args.str("path")?).await?;
     let SocketRef { key } = named(client, &path.shown, path.real);
     let mut spec = CallSpec::new("Socket", "_socket").arg("key", inputs::string(&key.hex()));

@@ -6,7 +6,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::Value;
 use rondel_model::service::{Forward, HostService, Protocol, Service, ServiceKind, TunnelService};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::{client, client::op_cx};
+use rondel_session::{client, client::op_cx, client_on_machine};
 use rondel_version::View;
 
 use crate::types::container::service::{asked, last};
@@ -21,6 +21,7 @@ const WITH_ARGUMENTS: View = View::new(0, 15, 2);
 pub(crate) fn register(surface: &mut Surface) {
     surface.field("Host", "tunnel", tunnel);
     surface.field("Host", "service", of_host);
+    surface.personal("Host", &["tunnel", "service"]);
     surface.field("Service", "up", up);
     surface.field("Container", "up", container_up);
     entitled::guard(surface, "Container", "up");
@@ -38,7 +39,7 @@ async fn tunnel(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
 
 /// A tunnel to the machine of whoever asks.
 fn made(cx: &ResolverContext, service: Service, ports: Vec<Forward>, native: bool) -> Result<Service> {
-    let me = client(&cx.caller)?;
+    let me = client_on_machine(cx)?;
     me.session.services.lend(me.id.clone(), me.machine.clone());
     let tunnel = TunnelService { service, ports, native, client: me.id.clone() };
     rondel_session::services::forwards(&tunnel)?;
@@ -46,7 +47,7 @@ fn made(cx: &ResolverContext, service: Service, ports: Vec<Forward>, native: boo
 }
 
 async fn of_host(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
-    let me = client(&cx.caller)?;
+    let me = client_on_machine(&cx)?;
     let ports = forwards(&args)?;
     if ports.is_empty() {
         return Err(Fault::user("no ports specified").with_hint("name at least one port of the host"));

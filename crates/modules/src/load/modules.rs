@@ -535,10 +535,23 @@ fn caller_acting_as(caller: &Arc<Caller>, module: Option<&Module>) -> Result<Arc
     Ok(Arc::new(with_client(caller, me).with_child_identity(child_identity)))
 }
 
+/// The caller, as it evaluates what another client asked for.
+///
+/// # Errors
+/// When the caller was not made by an engine.
+pub fn stranger(caller: &Arc<Caller>) -> Result<Arc<Caller>> {
+    let me = client(caller)?;
+    match me.is_stranger {
+        true => Ok(caller.clone()),
+        false => Ok(Arc::new(with_client(caller, me.stranger()).with_child_identity(caller.child_identity.clone()))),
+    }
+}
+
 /// The caller as the client `me`.
 pub(crate) fn with_client(caller: &Caller, me: Client) -> Caller {
     let (session, id, events) = (caller.session.clone(), caller.client.clone(), caller.events.clone());
-    Caller::new(session, id, caller.view, caller.schema(), events, Arc::new(me))
+    let is_foreign = me.is_foreign();
+    Caller::new(session, id, caller.view, caller.schema(), events, Arc::new(me)).with_foreign(is_foreign)
 }
 
 /// The introspection file of what the code of `module` sees, by a call that depends on its content alone.

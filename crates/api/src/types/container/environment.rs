@@ -41,6 +41,7 @@ pub(super) fn register(surface: &mut Surface) {
         Ok(c)
     });
     surface.field(TYPE, "withEnvFileVariables", with_env_file);
+    surface.personal(TYPE, &["withEnvFileVariables"]);
     surface.field(TYPE, "withSecretVariable", with_secret_variable);
     change(surface, "withoutSecretVariable", |c, args| Ok(without_secret(c, &args.str("name")?)));
     surface.field(TYPE, "withRegistryAuth", with_registry_auth);

@@ -6,23 +6,26 @@ use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::image::{ImageRef, InvalidReference};
 use rondel_model::op::{ImageOp, ImportOp, TreePath};
-use rondel_model::{Container, File, Fs, History, ImageConfig, Platform, Value};
-use rondel_ops::RegistryImage;
+use rondel_model::{Container, EgressScope, File, Fs, History, ImageConfig, Platform, Value};
+use rondel_ops::{OpContext, RegistryImage};
 use rondel_ports::images::ResolvedImage;
 use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_session::client;
 
 use super::{TYPE, changed, config, of, value};
 use crate::image_store::ImageStore;
 use crate::inspect::tools;
 use crate::types::directory;
-use crate::{Surface, credentials, dockerfile, entitled, inputs};
+use crate::{Surface, credentials, dockerfile, entitled, inputs, reach};
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "from", from);
+    surface.prepare(TYPE, "from", |cx, args| Box::pin(std::future::ready(reach::with_seal(&cx, args, "address"))));
     surface.field(TYPE, "_from", pinned);
     surface.field(TYPE, "import", import);
     surface.field("Host", "containerImage", from_store);
     surface.field(TYPE, "build", build);
+    surface.personal("Host", &["containerImage"]).personal(TYPE, &["build"]);
     entitled::guard_all(surface, TYPE, "build");
     surface.plain(TYPE, "imageRef", |container: &Container, _| match &container.image_ref {
         Some(reference) => Ok(Value::string(reference.to_string())),
@@ -45,6 +48,10 @@ async fn from(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     if let service @ Literal::Call(_) = args.literal("registryService") {
         spec = spec.arg("registryService", service);
     }
+    if let EgressScope::Anywhere = reach::of(&args, &args.str("address")?)? {
+        let seal = reach::seal(client(&cx.caller)?, &pinned.to_string());
+        spec = spec.arg(reach::SEAL, Literal::String(seal));
+    }
     // IDENTITY: the digest says what the image is, whoever asked for whichever tag.
     let rebind = Some(Call::new(node.call.clone(), spec));
     Ok(Outcome { value: value(container), rebind })
@@ -58,13 +65,15 @@ async fn pinned(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> 
 async fn based_on(cx: &ResolverContext, container: &Container, args: &Args) -> Result<(Container, ImageRef)> {
     let reference = reference(&args.str("address")?)?;
     let service = inputs::service(args, "registryService").await?;
+    let egress = reach::of(args, &args.str("address")?)?;
     let (ops, op_cx) = tools(cx)?;
+    let op_cx = OpContext { egress, ..op_cx };
     let credentials = credentials::of(&op_cx, container, &reference).await?;
     let exact = container.platform != Platform::native();
     let wanted = RegistryImage { reference: &reference, credentials, service: service.as_ref() };
     let image = ops.resolve_image(&op_cx, &wanted, &container.platform, exact).await?;
     let merged = config::merged(&container.config, image.config.get())?;
-    let op = ImageOp { reference: image.reference.clone(), platform: image.platform.clone(), service };
+    let op = ImageOp { reference: image.reference.clone(), platform: image.platform.clone(), service, egress };
     let container = Container {
         rootfs: Fs::from(op),
         history: history(&image),

@@ -9,7 +9,7 @@ use crate::types::container;
 use crate::{Surface, dockerfile, entitled, inputs};
 
 pub(super) fn register(surface: &mut Surface) {
-    surface.field(TYPE, "dockerBuild", docker_build);
+    surface.field(TYPE, "dockerBuild", docker_build).personal(TYPE, &["dockerBuild"]);
     entitled::guard_all(surface, TYPE, "dockerBuild");
 }
 
