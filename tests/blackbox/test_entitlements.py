@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kit import IMAGES, id_bytes, id_of_bytes, leaf, mirror_of, serve_module, write_module
+from kit import IMAGES, UNSEALED, id_bytes, id_of_bytes, leaf, mirror_of, serve_module, write_module
 from kit.nested import NESTED_CLIENT, ask_nested
 
 DENIED = "security.insecure is not allowed"
@@ -27,7 +27,7 @@ ASKING = {
 }
 
 
-def nested(rondel, documents: list, *flags) -> list:
+def answers_inside(rondel, documents: list, *flags) -> list:
     """The data or the error that a process in a container gets, which acts as no module."""
     answers = ask_nested(lambda query: rondel.data(query, *flags), documents).values()
     return [answer["errors"][0] if answer.get("errors") else answer["data"] for answer in answers]
@@ -50,28 +50,28 @@ def test_the_user_may_ask_for_all_capabilities(engine):
 def test_a_process_in_a_container_may_not_ask_for_them(engine):
     # A cached result of the user does not help.
     engine.data(EXEC)
-    for name, told in zip(ASKING, nested(engine, list(ASKING.values()))):
+    for name, told in zip(ASKING, answers_inside(engine, list(ASKING.values()))):
         assert DENIED in told.get("message", ""), (name, told)
         hints = " ".join(told["extensions"]["hints"])
         assert "--allow security.insecure" in hints and "allow = [" in hints, (name, told)
     plain = EXEC.replace(INSECURE, "insecureRootCapabilities: false")
-    (told,) = nested(engine, [plain])
+    (told,) = answers_inside(engine, [plain])
     assert not is_full(leaf(told))
 
 
 def test_an_entitlement_holds_for_its_session(make_engine):
     documents = [ASKING[name] for name in ["exec", "build", "service"]]
     by_flag = make_engine()
-    told = nested(by_flag, documents, "--allow", "security.insecure")
+    told = answers_inside(by_flag, documents, "--allow", "security.insecure")
     assert [answer.get("message") for answer in told] == [None] * 3, told
     assert is_full(leaf(told[0])) and is_full(leaf(told[1])) and leaf(told[2])
     # For that session only.
-    assert DENIED in nested(by_flag, [EXEC])[0]["message"]
-    assert DENIED in nested(by_flag, [EXEC], "--allow", "network.host")[0]["message"]
-    assert DENIED in nested(by_flag, [EXEC], "--allow", "security.insecure=./somewhere")[0]["message"]
+    assert DENIED in answers_inside(by_flag, [EXEC])[0]["message"]
+    assert DENIED in answers_inside(by_flag, [EXEC], "--allow", "network.host")[0]["message"]
+    assert DENIED in answers_inside(by_flag, [EXEC], "--allow", "security.insecure=./somewhere")[0]["message"]
     by_flag.query("{ version }", "--allow", "insecure").failed("no entitlement", "security.insecure", code=1)
     by_file = make_engine('allow = ["security.insecure"]\n' + mirror_of(IMAGES))
-    assert is_full(leaf(nested(by_file, [EXEC])[0]))
+    assert is_full(leaf(answers_inside(by_file, [EXEC])[0]))
     make_engine('allow = ["insecure"]\n').query("{ version }").failed("no entitlement", "config.toml", code=1)
 
 
@@ -124,9 +124,6 @@ def test_a_module_needs_an_entitlement(connected, folder):
         connected.run(*flags, "call", "-m", module, "lazy", "--tag", "later", "stdout").failed(DENIED)
 
 
-UNSEALED = "this engine did not seal"
-
-
 @pytest.fixture(scope="module")
 def sealed(connected) -> str:
     words = json.dumps(["sh", "-c", "echo first; grep CapEff /proc/self/status"])
@@ -145,20 +142,20 @@ def forged(id_: str, old: str, new: str) -> str:
 
 
 def test_an_id_with_the_users_entitlement_can_be_passed_on(connected, folder, sealed):
-    assert "CapEff" in leaf(nested(connected, [LOAD % sealed])[0])
+    assert "CapEff" in leaf(answers_inside(connected, [LOAD % sealed])[0])
     module = write_module(folder / "m", MODULE)
     with connected.session() as session:
         serve_module(session, module)
         assert "CapEff" in session.query('{ probe { given(ctr: "%s") } }' % sealed)["probe"]["given"]
     connected.stop()
     connected.run("cache", "prune").ok()
-    assert "CapEff" in leaf(nested(connected, [LOAD % sealed])[0]), "a seal holds for another run of the engine"
+    assert "CapEff" in leaf(answers_inside(connected, [LOAD % sealed])[0]), "a seal holds for another run of the engine"
 
 
 def test_a_recipe_that_was_changed_is_refused_for_every_client(connected, folder, sealed):
     changed = forged(sealed, "echo first", "echo other")
     connected.query(LOAD % changed).failed(UNSEALED, code=1)
-    assert UNSEALED in nested(connected, [LOAD % changed])[0]["message"]
+    assert UNSEALED in answers_inside(connected, [LOAD % changed])[0]["message"]
     module = write_module(folder / "m", MODULE)
     connected.run("call", "-m", module, "smuggled", "--id", changed, "stdout").failed(UNSEALED)
     image = forged(sealed, "busybox", "busybux")

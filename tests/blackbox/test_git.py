@@ -13,12 +13,12 @@ from kit.git_server import Ssh, Web, certificate, commit, credential_helper, dae
 
 
 @pytest.fixture(scope="module")
-def served(git_address):
+def sample_address(git_address):
     """The address of the sample."""
     return f"{git_address}/r.git"
 
 
-def test_git_001_git_003_heads_branches_tags_and_commits_are_found(engine, served, web, sample):
+def test_git_001_git_003_heads_branches_tags_and_commits_are_found(engine, sample_address, web, sample):
     selection = f"""
         head {{ commit ref }}
         branch(name: "dev") {{ commit ref }}
@@ -32,7 +32,7 @@ def test_git_001_git_003_heads_branches_tags_and_commits_are_found(engine, serve
         tags
         branches
     """
-    for url in (served, web.open()):
+    for url in (sample_address, web.open()):
         found = engine.data(git_document(url, selection))["git"]
         assert found["head"] == {"commit": sample.second, "ref": "refs/heads/main"}
         assert found["branch"] == {"commit": sample.dev, "ref": "refs/heads/dev"} == found["short"]
@@ -46,7 +46,7 @@ def test_git_001_git_003_heads_branches_tags_and_commits_are_found(engine, serve
         assert found["branches"] == ["dev", "main"]
 
 
-def test_git_002_git_008_git_009_checkouts_are_clean(engine, served, sample, place):
+def test_git_002_git_008_git_009_checkouts_are_clean(engine, sample_address, sample, place):
     trees = {"branch": 'branch(name: "refs/heads/main")', "tag": 'tag(name: "v0.10.0")', "head": "head"}
     selection = " ".join(
         f'{name}: {ref} {{ tree {{ export(path: {quote(str(place / name))}) entries '
@@ -54,37 +54,37 @@ def test_git_002_git_008_git_009_checkouts_are_clean(engine, served, sample, pla
         for name, ref in trees.items()
     )
     selection += 'gone: head { tree(discardGitDir: true) { entries } }'
-    found = engine.data(git_document(served, selection))["git"]
+    found = engine.data(git_document(sample_address, selection))["git"]
     assert found["gone"]["tree"]["entries"] == ["README", "dir/", "run.sh"]
     assert found["head"]["tree"]["entries"] == [".git/", "README", "dir/", "run.sh"]
     for name, head in {"branch": "ref: refs/heads/main", "head": "ref: refs/heads/main", "tag": sample.second}.items():
         folder = place / name
-        assert git(folder, "-c", "safe.directory=*", "status", "--porcelain") == ""
+        assert git(folder, "status", "--porcelain") == ""
         assert (folder / ".git/HEAD").read_text().strip() == head
-        assert git(folder, "-c", "safe.directory=*", "rev-list", "--count", "HEAD") == "1"
+        assert git(folder, "rev-list", "--count", "HEAD") == "1"
         assert (folder / "run.sh").stat().st_mode & 0o777 == 0o755
-        assert git(folder, "-c", "safe.directory=*", "config", "remote.origin.url") == served
+        assert git(folder, "config", "remote.origin.url") == sample_address
     # A container sees the modification times.
-    id_of = engine.data(git_document(served, "head { tree { id } }"))["git"]["head"]["tree"]["id"]
+    id_of = engine.data(git_document(sample_address, "head { tree { id } }"))["git"]["head"]["tree"]["id"]
     seen = engine.data(
         '{ container { from(address: "busybox") { withMountedDirectory(path: "/r", source: '
         + quote(id_of)
         + ') { withExec(args: ["stat", "-c", "%Y", "/r/README", "/r/dir/file"]) { stdout } } } } }'
     )
     assert seen["container"]["from"]["withMountedDirectory"]["withExec"]["stdout"] == "1\n1\n"
-    kept = git_document(served, "head { tree { entries } }", ", keepGitDir: false")
+    kept = git_document(sample_address, "head { tree { entries } }", ", keepGitDir: false")
     assert engine.data(kept)["git"]["head"]["tree"]["entries"] == ["README", "dir/", "run.sh"]
 
 
-def test_a_checkout_has_the_depth_and_tags_asked_for(engine, served, sample, place):
+def test_a_checkout_has_the_depth_and_tags_asked_for(engine, sample_address, sample, place):
     selection = " ".join(
         f'{name}: head {{ tree({args}) {{ export(path: {quote(str(place / name))}) }} }}'
         for name, args in {"all": "depth: 0", "two": "depth: 2", "tagged": "includeTags: true", "one": "depth: 1"}.items()
     )
-    engine.data(git_document(served, selection))
-    count = lambda name: git(place / name, "-c", "safe.directory=*", "rev-list", "--count", "HEAD")
+    engine.data(git_document(sample_address, selection))
+    count = lambda name: git(place / name, "rev-list", "--count", "HEAD")
     assert [count("all"), count("two"), count("one")] == ["2", "2", "1"]
-    tags = lambda name: git(place / name, "-c", "safe.directory=*", "tag").split()
+    tags = lambda name: git(place / name, "tag").split()
     # Tags of the only commit in the checkout.
     assert tags("tagged") == ["v0.10.0"] and tags("one") == []
 
@@ -106,21 +106,21 @@ def test_a_checkout_has_the_tags_that_its_ref_reaches(engine, sample, folder, be
             f"{key}: {ref} {{ tree(depth: {depth}, includeTags: true) {{ export(path: {quote(str(into / key))}) }} }}" for key, ref in refs.items()
         )
         engine.data(git_document(url, selection))
-    of = lambda key, *words: git(into / key, "-c", "safe.directory=*", *words).split()
+    of = lambda key, *words: git(into / key, *words).split()
     first = ["sdk/go/v0.1.0", "v0.9.5"]
     assert of("main", "tag") == ["sdk/go/v0.1.0", "v0.10.0", "v0.9.5"]
     assert of("dev", "tag") == ["sdk/go/v0.1.0", "v0.2.0", "v0.9.5"]
     assert of("tag", "tag") == first == of("sha", "tag")
     assert of("main", "rev-parse", "v0.10.0") == [sample.annotated] and of("main", "rev-list", "--count", "HEAD") == ["2"]
     for key in refs:
-        assert "rondel" not in git(into / key, "-c", "safe.directory=*", "for-each-ref"), "no name of ours is left"
+        assert "rondel" not in git(into / key, "for-each-ref"), "no name of ours is left"
         assert not (into / key / ".git/refs/rondel").exists()
 
 
 def test_deleted_tags_are_not_in_a_later_checkout(engine, sample, place):
     query = "{ host { directory(path: " + quote(str(sample.work)) + ') { asGit { branch(name: "main") { tree(depth: -1, includeTags: true) { export(path: %s) } } } } } }'
     engine.data(query % quote(str(place / "local-tags")))
-    tags = lambda name: git(place / name, "-c", "safe.directory=*", "tag").split()
+    tags = lambda name: git(place / name, "tag").split()
     assert tags("local-tags") == ["sdk/go/v0.1.0", "v0.10.0", "v0.9.5"]
     root = place / "gone"
     root.mkdir()
@@ -134,18 +134,18 @@ def test_deleted_tags_are_not_in_a_later_checkout(engine, sample, place):
         git(root / "g.git", "tag", "-f", "sdk/go/v0.1.0", "main")
         take("after", 9)
     assert tags("before") == ["sdk/go/v0.1.0", "v0.10.0", "v0.9.5"] and tags("after") == ["sdk/go/v0.1.0", "v0.10.0"]
-    assert git(place / "after", "-c", "safe.directory=*", "rev-parse", "sdk/go/v0.1.0") == sample.second
+    assert git(place / "after", "rev-parse", "sdk/go/v0.1.0") == sample.second
 
 
-def test_git_004_names_are_strict_except_in_old_views(engine, served, sample):
-    error = lambda selection: engine.query(git_document(served, selection))
+def test_git_004_names_are_strict_except_in_old_views(engine, sample_address, sample):
+    error = lambda selection: engine.query(git_document(sample_address, selection))
     error('commit(id: "main") { commit }').failed("invalid commit SHA")
     error('tag(name: "main") { commit }').failed("repository does not contain", "refs/tags/main")
     error('branch(name: "v0.9.5") { commit }').failed("repository does not contain", "refs/heads/v0.9.5")
     error('ref(name: "nope") { commit }').failed("repository does not contain", "nope")
     error(f'commit(id: "{"0" * 40}") {{ tree {{ entries }} }}').failed("has no commit")
     selection = 'commit(id: "main") { commit } tag(name: "main") { commit } branch(name: "v0.9.5") { commit }'
-    old = engine.data(git_document(served, selection), "--api-version", "v0.18.10")["git"]
+    old = engine.data(git_document(sample_address, selection), "--api-version", "v0.18.10")["git"]
     assert [old[name]["commit"] for name in ("commit", "tag", "branch")] == [sample.second, sample.second, sample.first]
 
 
@@ -241,7 +241,7 @@ def test_an_unsafe_git_address_is_refused(engine):
         engine.query(git_document(url, "head { commit }")).failed("cannot use the git address")
 
 
-def test_git_013_tags_and_branches_are_filtered_by_pattern(engine, served):
+def test_git_013_tags_and_branches_are_filtered_by_pattern(engine, sample_address):
     selection = """
         any: tags(patterns: ["v*"])
         anchored: tags(patterns: ["refs/tags/v*"])
@@ -250,15 +250,15 @@ def test_git_013_tags_and_branches_are_filtered_by_pattern(engine, served):
         none: tags(patterns: ["x*"])
         branches(patterns: ["d*"])
     """
-    found = engine.data(git_document(served, selection))["git"]
+    found = engine.data(git_document(sample_address, selection))["git"]
     assert found["any"] == ["sdk/go/v0.1.0", "v0.10.0", "v0.2.0", "v0.9.5"]
     assert found["anchored"] == ["v0.10.0", "v0.2.0", "v0.9.5"]
     assert found["below"] == ["sdk/go/v0.1.0"] and found["none"] == []
     assert found["several"] == ["v0.2.0", "v0.9.5"] and found["branches"] == ["dev"]
 
 
-def test_git_014_the_latest_version_is_the_highest_tag(engine, served, place):
-    assert engine.data(git_document(served, "latestVersion { ref }"))["git"]["latestVersion"]["ref"] == "refs/tags/v0.10.0"
+def test_git_014_the_latest_version_is_the_highest_tag(engine, sample_address, place):
+    assert engine.data(git_document(sample_address, "latestVersion { ref }"))["git"]["latestVersion"]["ref"] == "refs/tags/v0.10.0"
     bare = place / "none"
     bare.mkdir()
     git(bare, "init", "-q")
@@ -274,7 +274,7 @@ def test_git_014_the_latest_version_is_the_highest_tag(engine, served, place):
     assert read() == "refs/tags/v1.0.0"
 
 
-def test_git_016_uncommitted_changes_are_listed(engine, served, sample, place):
+def test_git_016_uncommitted_changes_are_listed(engine, sample_address, sample, place):
     folder = place / "dirty"
     git(place, "clone", "-q", str(sample.work), str(folder))
     commit(folder, {".gitignore": "*.log\n", "kept.log": "x"}, 6)
@@ -299,14 +299,14 @@ def test_git_016_uncommitted_changes_are_listed(engine, served, sample, place):
     assert sorted(found["modifiedPaths"]) == ["README", "kept.log"]
     assert any("run.sh" in path for path in found["removedPaths"]) and any("dir" in path for path in found["removedPaths"])
     assert read(folder / ".git") == clean
-    remote = engine.data(git_document(served, "uncommitted { isEmpty addedPaths modifiedPaths removedPaths }"))
+    remote = engine.data(git_document(sample_address, "uncommitted { isEmpty addedPaths modifiedPaths removedPaths }"))
     assert remote["git"]["uncommitted"] == clean
 
 
-def test_a_common_ancestor_is_found_across_repositories(engine, served, sample):
+def test_a_common_ancestor_is_found_across_repositories(engine, sample_address, sample):
     with engine.session() as session:
-        dev = session.query(git_document(served, 'branch(name: "dev") { id }'))["git"]["branch"]["id"]
-        found = session.query(git_document(served, f"head {{ commonAncestor(other: {quote(dev)}) {{ commit ref }} }}"))
+        dev = session.query(git_document(sample_address, 'branch(name: "dev") { id }'))["git"]["branch"]["id"]
+        found = session.query(git_document(sample_address, f"head {{ commonAncestor(other: {quote(dev)}) {{ commit ref }} }}"))
         assert found["git"]["head"]["commonAncestor"] == {"commit": sample.first, "ref": sample.first}
         local = session.query(
             "{ host { directory(path: " + quote(str(sample.work)) + f") {{ asGit {{ head {{ commonAncestor(other: {quote(dev)}) {{ commit }} }} }} }} }} }}"
@@ -418,7 +418,7 @@ def test_a_dumb_server_serves_a_repository(make_engine, packed, sample, folder):
     assert found["branch"] == {"commit": sample.dev, "tree": file("dev\n")}
     assert found["commit"]["tree"] == file("one\n")
     assert found["tags"] == ["sdk/go/v0.1.0", "v0.10.0", "v0.11.0", "v0.2.0", "v0.9.5"] and found["branches"] == ["dev", "main"]
-    of = lambda name, *words: git(folder / name, "-c", "safe.directory=*", *words).split()
+    of = lambda name, *words: git(folder / name, *words).split()
     assert of("deep", "rev-list", "--count", "HEAD") == ["2"] and of("one", "rev-list", "--count", "HEAD") == ["1"]
     assert of("deep", "tag") == ["sdk/go/v0.1.0", "v0.10.0", "v0.11.0", "v0.9.5"]
     missing = git_document(packed.dumb(), f'commit(id: "{"0" * 39}1") {{ tree {{ entries }} }}')
@@ -489,18 +489,18 @@ def test_git_017_a_repository_is_fetched_over_ssh(engine, sample, place):
             nobody.wait()
 
 
-def test_trees_are_the_same_in_every_session(engine, served):
-    query = git_document(served, "head { tree { id } }")
+def test_trees_are_the_same_in_every_session(engine, sample_address):
+    query = git_document(sample_address, "head { tree { id } }")
     assert engine.data(query) == engine.data(query)
 
 
-def test_git_023_the_name_of_a_service_follows_from_the_content_of_trees(engine, served):
+def test_git_023_the_name_of_a_service_follows_from_the_content_of_trees(engine, sample_address):
     run = """{ container { from(address: "busybox") { withMountedDirectory(path: "/srv", source: "%s") {
         asService(args: ["httpd", "-f"]) { hostname } } } } }"""
 
     def name(branch: str) -> str:
         with engine.session() as session:
-            tree = session.query(git_document(served, f'branch(name: "{branch}") {{ tree {{ id }} }}'))["git"]["branch"]["tree"]["id"]
+            tree = session.query(git_document(sample_address, f'branch(name: "{branch}") {{ tree {{ id }} }}'))["git"]["branch"]["tree"]["id"]
             return session.query(run % tree)["container"]["from"]["withMountedDirectory"]["asService"]["hostname"]
 
     assert name("main") == name("main") != name("dev")
@@ -564,9 +564,9 @@ def test_submodules_are_fetched_and_git_lfs_is_refused(engine, sample, place):
         engine.query(git_document(server.open("large.git"), "head { tree { entries } }")).failed("git LFS", "x.bin")
 
 
-def test_an_error_of_a_server_is_named(engine, web, served):
+def test_an_error_of_a_server_is_named(engine, web, sample_address):
     engine.query(git_document(web.open("nope.git"), "head { commit }")).failed("git error", "there is no git repository")
-    engine.query(git_document(served.replace("r.git", "nope"), "head { commit }")).failed("there is no git repository")
+    engine.query(git_document(sample_address.replace("r.git", "nope"), "head { commit }")).failed("there is no git repository")
     engine.query(git_document("https://does-not-exist.invalid/r", "head { commit }")).failed("cannot find the host")
     engine.query(git_document("http://127.0.0.1:9/r", "head { commit }")).failed("cannot reach")
 
@@ -604,21 +604,21 @@ def test_a_killed_client_ends_its_git_process(make_engine, sample):
         eventually(lambda: not ours(), what="git to end")
 
 
-def test_adr_001_an_address_may_be_a_repository_or_a_part_of_it(engine, served, sample):
+def test_adr_001_an_address_may_be_a_repository_or_a_part_of_it(engine, sample_address, sample):
     selection = f"""{{
-        repository: address(value: {quote(served)}) {{ gitRepository {{ url head {{ commit }} }} }}
-        head: address(value: {quote(served)}) {{ gitRef {{ commit }} }}
-        branch: address(value: {quote(served + "#dev")}) {{ gitRef {{ ref }} }}
-        tag: address(value: {quote(served + "#v0.10.0")}) {{ gitRef {{ ref commit }} }}
-        sha: address(value: {quote(served + "#" + sample.first)}) {{ gitRef {{ ref }} }}
-        tree: address(value: {quote(served + "#main")}) {{ directory(exclude: [".git"]) {{ entries }} }}
-        sub: address(value: {quote(served + "#main:dir")}) {{ directory {{ entries }} }}
-        file: address(value: {quote(served + "#dev:dir/file")}) {{ file {{ contents }} }}
+        repository: address(value: {quote(sample_address)}) {{ gitRepository {{ url head {{ commit }} }} }}
+        head: address(value: {quote(sample_address)}) {{ gitRef {{ commit }} }}
+        branch: address(value: {quote(sample_address + "#dev")}) {{ gitRef {{ ref }} }}
+        tag: address(value: {quote(sample_address + "#v0.10.0")}) {{ gitRef {{ ref commit }} }}
+        sha: address(value: {quote(sample_address + "#" + sample.first)}) {{ gitRef {{ ref }} }}
+        tree: address(value: {quote(sample_address + "#main")}) {{ directory(exclude: [".git"]) {{ entries }} }}
+        sub: address(value: {quote(sample_address + "#main:dir")}) {{ directory {{ entries }} }}
+        file: address(value: {quote(sample_address + "#dev:dir/file")}) {{ file {{ contents }} }}
         local: address(value: {quote(str(sample.work))}) {{ gitRepository {{ url head {{ commit }} }} }}
         dev: address(value: {quote(str(sample.work / ".git") + "#dev")}) {{ gitRef {{ commit }} }}
     }}"""
     found = engine.data(selection)
-    assert found["repository"]["gitRepository"] == {"url": served, "head": {"commit": sample.second}}
+    assert found["repository"]["gitRepository"] == {"url": sample_address, "head": {"commit": sample.second}}
     assert found["head"]["gitRef"]["commit"] == sample.second
     assert found["branch"]["gitRef"]["ref"] == "refs/heads/dev"
     assert found["tag"]["gitRef"] == {"ref": "refs/tags/v0.10.0", "commit": sample.second}
@@ -628,5 +628,5 @@ def test_adr_001_an_address_may_be_a_repository_or_a_part_of_it(engine, served, 
     assert found["file"]["file"]["contents"] == "deep\n"
     assert found["local"]["gitRepository"] == {"url": "", "head": {"commit": sample.second}}
     assert found["dev"]["gitRef"]["commit"] == sample.dev
-    engine.query(f"{{ address(value: {quote(served)}) {{ file {{ contents }} }} }}").failed("no file path specified within git repository")
-    engine.query(f"{{ address(value: {quote(served + '#main')}) {{ gitRepository {{ url }} }} }}").failed("names more than a repository")
+    engine.query(f"{{ address(value: {quote(sample_address)}) {{ file {{ contents }} }} }}").failed("no file path specified within git repository")
+    engine.query(f"{{ address(value: {quote(sample_address + '#main')}) {{ gitRepository {{ url }} }} }}").failed("names more than a repository")

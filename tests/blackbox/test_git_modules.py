@@ -55,13 +55,13 @@ class Modules:
 
 
 @pytest.fixture(scope="module")
-def modules(place):
+def module_repository(place):
     return Modules(place / "repos")
 
 
 @pytest.fixture(scope="module")
-def web(modules):
-    with Web(modules.bare.parent) as server:
+def module_server(module_repository):
+    with Web(module_repository.bare.parent) as server:
         server.accept("me", "helper")
         yield server
 
@@ -69,47 +69,47 @@ def web(modules):
 FIELDS = "kind asString pin commit version cloneRef htmlRepoURL htmlURL repoRootPath sourceRootSubpath moduleName"
 
 
-def source(engine, reference: str, pin: str = "", **more) -> dict:
+def module_source(engine, reference: str, pin: str = "", **more) -> dict:
     query = "{ moduleSource(refString: " + quote(reference) + ", refPin: " + quote(pin) + ") { " + FIELDS + " } }"
     return engine.data(query, **more)["moduleSource"]
 
 
-def test_cfg_007_a_reference_names_repository_path_and_version(connected, web, modules):
-    base = web.open("mods.git")
-    found = source(connected, f"{base}/sub@v1.2.3")
+def test_cfg_007_a_reference_names_repository_path_and_version(connected, module_server, module_repository):
+    base = module_server.open("mods.git")
+    found = module_source(connected, f"{base}/sub@v1.2.3")
     assert found == {
         "kind": "GIT_SOURCE",
         "asString": f"{base}/sub@v1.2.3",
-        "pin": modules.first,
-        "commit": modules.first,
+        "pin": module_repository.first,
+        "commit": module_repository.first,
         "version": "v1.2.3",
         "cloneRef": base,
-        "htmlRepoURL": f"https://{web.host}/open/mods",
-        "htmlURL": f"https://{web.host}/open/mods/src/{modules.first}/sub",
-        "repoRootPath": f"{web.host}/open/mods",
+        "htmlRepoURL": f"https://{module_server.host}/open/mods",
+        "htmlURL": f"https://{module_server.host}/open/mods/src/{module_repository.first}/sub",
+        "repoRootPath": f"{module_server.host}/open/mods",
         "sourceRootSubpath": "sub",
         "moduleName": "probe",
     }
-    check = lambda reference, want, pin="": source(connected, reference, pin)["commit"] == want or pytest.fail(reference)
-    check(f"{base}/sub@main", modules.second)
-    check(f"{base}/sub", modules.second)
-    check(f"{base}/sub@{modules.first}", modules.first)
-    check(f"{base}/sub@sub/v1.2.3", modules.first)
-    check(f"{base}/sub@v1.2.3", modules.second, modules.second)
+    check = lambda reference, want, pin="": module_source(connected, reference, pin)["commit"] == want or pytest.fail(reference)
+    check(f"{base}/sub@main", module_repository.second)
+    check(f"{base}/sub", module_repository.second)
+    check(f"{base}/sub@{module_repository.first}", module_repository.first)
+    check(f"{base}/sub@sub/v1.2.3", module_repository.first)
+    check(f"{base}/sub@v1.2.3", module_repository.second, module_repository.second)
     # A path below the module's folder, and a repository without `.git` in its address.
-    check(f"{base}/sub/src@v1.2.3", modules.second)
-    check(f"{web.open('mods')[:-4]}mods.git/sub@main", modules.second)
+    check(f"{base}/sub/src@v1.2.3", module_repository.second)
+    check(f"{module_server.open('mods')[:-4]}mods.git/sub@main", module_repository.second)
     error = lambda reference: connected.query("{ moduleSource(refString: " + quote(reference) + ") { commit } }")
     error(f"{base}/sub@v9.9.9").failed("has no version `v9.9.9`")
     error(f"{base}/nowhere").failed("has no folder `nowhere`")
     error(f"{base}/data").failed("no `dagger.json` in `data`")
-    error(web.open("none.git")).failed("there is no git repository")
+    error(module_server.open("none.git")).failed("there is no git repository")
 
 
-def test_cfg_007_call_018_vanity_import_paths_are_resolved(make_engine, modules, place):
+def test_cfg_007_call_018_vanity_import_paths_are_resolved(make_engine, module_repository, place):
     trusted, both = certificate(place)
     engine, trust = make_engine(), {"SSL_CERT_FILE": str(trusted)}
-    with Web(modules.bare.parent, both) as server:
+    with Web(module_repository.bare.parent, both) as server:
         page = '<html><head><meta charset="utf-8"><meta name="go-import" content="%s git %s"></head><body>x</body></html>'
         vanity, real = f"{server.host}/team/mod", server.open("mods.git")
         server.pages |= {f"/team/mod{rest}?go-get=1": page % (vanity, real) for rest in ("", "/sub")}
@@ -120,7 +120,7 @@ def test_cfg_007_call_018_vanity_import_paths_are_resolved(make_engine, modules,
             references = [f"https://{vanity}/sub@v1.2.3", f"{vanity}/sub@v1.2.3"]
             answer = session.query("{ a: " + asked(references[0]) + " b: " + asked(references[1]) + " }")
             for reference, found in zip(references, [answer["a"], answer["b"]]):
-                assert found["asString"] == reference and found["cloneRef"] == real and found["commit"] == modules.first
+                assert found["asString"] == reference and found["cloneRef"] == real and found["commit"] == module_repository.first
                 assert found["sourceRootSubpath"] == "sub" and found["htmlRepoURL"] == f"https://{server.host}/open/mods"
             for refused in ("plain", "other", "none"):
                 error = session.error("{ " + asked(f"https://{server.host}/team/{refused}/sub@main") + " }")
@@ -129,21 +129,21 @@ def test_cfg_007_call_018_vanity_import_paths_are_resolved(make_engine, modules,
             assert "has no version `v9.9.9`" in error["message"], error
 
 
-def test_call_018_ctx_004_ctx_005_call_004_call_005_a_module_in_a_repository_gets_its_own_files(connected, web, modules):
-    base = web.open("mods.git")
+def test_call_018_ctx_004_ctx_005_call_004_call_005_a_module_in_a_repository_gets_its_own_files(connected, module_server, module_repository):
+    base = module_server.open("mods.git")
     call = lambda *words: connected.run("call", "-m", f"{base}/sub@v1.2.3", "told", *words).ok().out.split()
-    head = f"refs/tags/sub/v1.2.3@{modules.first}"
+    head = f"refs/tags/sub/v1.2.3@{module_repository.first}"
     assert call() == ["one", "near", head, head, "False"]
     # Explicit arguments win: addresses of repositories and paths of this machine.
-    work, main = modules.work, f"refs/heads/main@{modules.second}"
+    work, main = module_repository.work, f"refs/heads/main@{module_repository.second}"
     given = ["--src", f"{base}#main:data", "--near", f"{base}#main:data/x", "--repo", base, "--ref", f"{base}#main"]
     assert call(*given) == ["two", "two", main, main, "False"]
     given = ["--src", f"file://{work}/data", "--near", work / "data/x", "--repo", work / ".git", "--ref", f"{work}/.git#v1.2.3"]
-    assert call(*given) == ["two", "two", main, f"refs/tags/v1.2.3@{modules.second}", "False"]
+    assert call(*given) == ["two", "two", main, f"refs/tags/v1.2.3@{module_repository.second}", "False"]
 
 
-def test_xs_004_a_private_module_needs_credentials(connected, web, place):
-    reference = f"{web.private('mods.git')}/sub"
+def test_xs_004_a_private_module_needs_credentials(connected, module_server, place):
+    reference = f"{module_server.private('mods.git')}/sub"
     config = place / "gitconfig"
     config.write_text(credential_helper("helper"))
     mine, other = {"GIT_CONFIG_GLOBAL": str(config)}, {"GIT_CONFIG_GLOBAL": "/dev/null"}
@@ -152,10 +152,10 @@ def test_xs_004_a_private_module_needs_credentials(connected, web, place):
     connected.run("functions", "-m", reference, env=other).failed("Authentication failed")
 
 
-def test_a_dependency_may_be_in_a_repository(connected, web, modules, folder):
-    base = web.open("mods.git")
+def test_a_dependency_may_be_in_a_repository(connected, module_server, module_repository, folder):
+    base = module_server.open("mods.git")
     document = {"name": "uses", "sdk": {"source": "python"}, "engineVersion": "v0.21.8"}
-    pinned = [{"name": "probe", "source": f"{base}/sub@main", "pin": modules.first}]
+    pinned = [{"name": "probe", "source": f"{base}/sub@main", "pin": module_repository.first}]
     write_module(folder, USES, name="uses", config=json.dumps({**document, "dependencies": pinned}))
     assert connected.run("call", "-m", folder, "go").ok().out.startswith("one near")
     missing = [{"name": "probe", "source": f"{base}/gone@main"}]
@@ -164,15 +164,15 @@ def test_a_dependency_may_be_in_a_repository(connected, web, modules, folder):
     assert "the dependency `probe` could not be loaded: find the module" in listed.err and "has no folder `gone`" in listed.err
 
 
-def test_ctx_005_ctx_006_a_local_module_gets_its_repository(connected, modules):
-    call = lambda: connected.run("call", "-m", modules.work / "sub", "told").ok().out.split()
-    head = f"refs/heads/main@{modules.second}"
+def test_ctx_005_ctx_006_a_local_module_gets_its_repository(connected, module_repository):
+    call = lambda: connected.run("call", "-m", module_repository.work / "sub", "told").ok().out.split()
+    head = f"refs/heads/main@{module_repository.second}"
     assert call() == ["two", "near", head, head, "False"]
-    (modules.work / "data/y").write_text("new")
+    (module_repository.work / "data/y").write_text("new")
     try:
         assert call() == ["two", "near", head, head, "True"]
     finally:
-        (modules.work / "data/y").unlink()
+        (module_repository.work / "data/y").unlink()
 
 
 def test_mod_014_an_sdk_may_be_in_a_repository(connected, place, folder):

@@ -25,7 +25,7 @@ def fetch(session, url: str, select: str = "contents", **args) -> dict:
     return session.query("{ " + http_field(url, select, **args) + " }")["http"]
 
 
-def failure(session, url: str, **args) -> str:
+def http_failure(session, url: str, **args) -> str:
     return session.error("{ " + http_field(url, **args) + " }")["message"]
 
 
@@ -77,7 +77,7 @@ def test_http_001_a_file_has_contents_name_and_permissions(engine, files):
         }
         assert fetch(session, f"{files.address}/big", "size") == {"size": 20 << 20}
         assert fetch(session, f"{files.address}/to/a", "name contents") == {"name": "a", "contents": "hello"}
-        assert "cannot be the name" in failure(session, f"{files.address}/a.txt", name="../x")
+        assert "cannot be the name" in http_failure(session, f"{files.address}/a.txt", name="../x")
 
 
 def test_http_001_old_views_have_the_field(engine, files):
@@ -92,9 +92,9 @@ def test_http_002_checksums_are_verified(engine, files):
     with engine.session() as session:
         url = f"{files.address}/a.txt"
         assert fetch(session, url, checksum=right) == {"contents": "hello"}
-        said = failure(session, url, checksum=wrong)
+        said = http_failure(session, url, checksum=wrong)
         assert "http checksum mismatch" in said and f"expected {wrong}" in said and right in said
-        assert 'invalid checksum "not-a-digest"' in failure(session, url, checksum="not-a-digest")
+        assert 'invalid checksum "not-a-digest"' in http_failure(session, url, checksum="not-a-digest")
         assert fetch(session, url, checksum=right) == {"contents": "hello"}
 
 
@@ -160,7 +160,7 @@ def test_an_authorization_is_sent_to_its_own_host_only(fresh):
                 given = session.query(document)["secret"]["id"]
                 assert fetch(session, f"{server.address}/guarded", authHeader=given) == {"contents": "for you"}
                 # Without the header it is another request.
-                assert "401" in failure(session, f"{server.address}/guarded")
+                assert "401" in http_failure(session, f"{server.address}/guarded")
                 assert fetch(session, f"{server.address}/away", authHeader=given) == {"contents": "elsewhere"}
                 session.process.stdin.close()
                 assert "plain-4b1d" not in session.process.stdout.read() + session.process.stderr.read()
@@ -193,7 +193,7 @@ def test_a_failed_request_is_explained(engine, files):
                 ("ftp://h.example/x", ["only http and https"]),
                 ("nonsense", ["no URL"]),
             ]:
-                said = failure(session, address)
+                said = http_failure(session, address)
                 assert all(word in said for word in words), (address, said)
                 assert "hunter2" not in said
             assert len(server.seen("/short")) == 1
@@ -218,7 +218,7 @@ def test_a_reset_connection_is_tried_again(engine):
 
     with Server({"/twice": rude(2), "/always": rude(1000)}) as server, engine.session() as session:
         assert fetch(session, f"{server.address}/twice") == {"contents": "in the end"}
-        assert "cannot fetch" in failure(session, f"{server.address}/always")
+        assert "cannot fetch" in http_failure(session, f"{server.address}/always")
         assert (tries.count("/twice"), tries.count("/always")) == (3, 4)
 
 
@@ -247,7 +247,7 @@ def test_certificates_that_the_host_trusts_are_trusted(make_engine, folder):
         with trusting.session(env={"SSL_CERT_FILE": str(folder / "ca.pem")}) as session:
             assert fetch(session, f"{server.address}/f") == {"contents": "over TLS"}
         with make_engine(mirror_of(IMAGES)).session() as session:
-            assert "certificate" in failure(session, f"{server.address}/f")
+            assert "certificate" in http_failure(session, f"{server.address}/f")
 
 
 SERVED = """{ container { from(address: "busybox") { withFile(path: "/www/f", source: "%s") {
@@ -273,7 +273,7 @@ def test_a_service_can_be_the_host_of_an_address(engine, files):
         service = file_service(session, f"{files.address}/dated")
         url = f"http://{service['hostname']}:8080/f"
         assert fetch(session, url, experimentalServiceHost=service["id"]) == {"contents": "dated"}
-        assert "404" in failure(session, url + "x", experimentalServiceHost=service["id"])
+        assert "404" in http_failure(session, url + "x", experimentalServiceHost=service["id"])
         # The hostname resolves while the service is up, and only in its session.
         with engine.session() as other:
-            assert "cannot fetch" in failure(other, url)
+            assert "cannot fetch" in http_failure(other, url)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kit import id_bytes, id_of_bytes, write_module
+from kit import UNSEALED, id_bytes, id_of_bytes, write_module
 from kit.nested import NESTED_CLIENT, nested_exec
 from kit.sdks import RUNTIME, SOURCE, Sdk, entrypoint, write_manifest, write_module_with_entrypoint, write_sdk
 from kit.terminal import Terminal, document_file
@@ -173,7 +173,6 @@ def test_a_terminal_acts_as_the_module_that_set_its_command(connected, repositor
 # Attempts to choose the identity.
 
 
-UNSEALED = "this engine did not seal"
 SEALED, HEAD = 2, 33
 
 

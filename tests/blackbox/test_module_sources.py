@@ -5,7 +5,18 @@ import json
 
 import pytest
 
-from kit import IMPORTS, PROBE, REPO, eventually, id_bytes, id_of_bytes, module_config, processes_with, write_module
+from kit import (
+    IMPORTS,
+    PROBE,
+    REPO,
+    UNSEALED,
+    eventually,
+    id_bytes,
+    id_of_bytes,
+    module_config,
+    processes_with,
+    write_module,
+)
 
 pytestmark = pytest.mark.once
 
@@ -281,4 +292,4 @@ def test_a_changed_id_reads_no_other_directory_of_the_machine(engine, folder):
     raw = id_bytes(known)
     changed = raw.replace(b"mod-a", b"mod-b")
     assert changed != raw
-    engine.query(load(id_of_bytes(changed))).failed("this engine did not seal")
+    engine.query(load(id_of_bytes(changed))).failed(UNSEALED)

@@ -50,7 +50,7 @@ def workshop(folder):
     return folder
 
 
-def source(path, *steps, ask):
+def source_document(path, *steps, ask):
     """The document that selects `ask` of the changed source."""
     return document(f"moduleSource(refString: {quote(path)}, allowNotExists: true)", *steps, ask)
 
@@ -58,11 +58,11 @@ def source(path, *steps, ask):
 def config_of(engine, path, *steps):
     """The `dagger.json` of the changed source."""
     below = f"{path.name}/dagger.json" if path.name else "dagger.json"
-    return json.loads(leaf(engine.data(source(path, *steps, "generatedContextDirectory", f'file(path: "{below}")', ask="contents"))))
+    return json.loads(leaf(engine.data(source_document(path, *steps, "generatedContextDirectory", f'file(path: "{below}")', ask="contents"))))
 
 
 def id_of(engine, path, *steps):
-    return leaf(engine.data(source(path, *steps, ask="id")))
+    return leaf(engine.data(source_document(path, *steps, ask="id")))
 
 
 def test_a_module_is_made_from_an_empty_folder(engine, workshop):
@@ -71,7 +71,7 @@ def test_a_module_is_made_from_an_empty_folder(engine, workshop):
     steps = ['withName(name: "new")', 'withSDK(source: "python")', 'withSourceSubpath(path: "code")', 'withEngineVersion(version: "latest")', 'withIncludes(patterns: ["../notes.txt"])']
     made = config_of(engine, new, *steps)
     assert made == {"name": "new", "sdk": {"source": "python"}, "source": "code", "engineVersion": "v0.21.8", "include": ["../notes.txt"]}
-    said = leaf(engine.data(source(new, *steps, ask="moduleName configExists sourceSubpath engineVersion sdk { source }")))
+    said = leaf(engine.data(source_document(new, *steps, ask="moduleName configExists sourceSubpath engineVersion sdk { source }")))
     assert said == {"moduleName": "new", "configExists": True, "sourceSubpath": "new/code", "engineVersion": "v0.21.8", "sdk": {"source": "python"}}
     assert not (new / "dagger.json").exists()
 
@@ -82,14 +82,14 @@ def test_dependencies_are_added_and_removed(engine, workshop):
     made = config_of(engine, main, other, dep)
     assert made["dependencies"] == [{"name": "dep", "source": "../dep"}, {"name": "other", "source": "../other"}]
     assert made["include"] == ["x"]
-    assert leaf(engine.data(source(main, other, dep, ask="dependencies { moduleName }"))) == [{"moduleName": "dep"}, {"moduleName": "other"}]
+    assert leaf(engine.data(source_document(main, other, dep, ask="dependencies { moduleName }"))) == [{"moduleName": "dep"}, {"moduleName": "other"}]
     assert "dependencies" not in config_of(engine, main, dep, 'withoutDependencies(dependencies: ["../dep"])')
     renamed = id_of(engine, workshop / "other", 'withName(name: "dep")')
     named = f'withDependencies(dependencies: ["{renamed}"])'
-    engine.query(source(main, dep, named, ask="id")).failed('duplicate dependency name "dep"', "withName")
-    engine.query(source(main, 'withoutDependencies(dependencies: ["nobody"])', ask="id")).failed("nobody", "not found in the dependencies list")
-    engine.query(source(main, dep, 'withUpdateDependencies(dependencies: ["dep"])', ask="id")).failed("updating local dependencies is not supported")
-    engine.query(source(main, 'withUpdateDependencies(dependencies: ["nobody"])', ask="id")).failed(
+    engine.query(source_document(main, dep, named, ask="id")).failed('duplicate dependency name "dep"', "withName")
+    engine.query(source_document(main, 'withoutDependencies(dependencies: ["nobody"])', ask="id")).failed("nobody", "not found in the dependencies list")
+    engine.query(source_document(main, dep, 'withUpdateDependencies(dependencies: ["dep"])', ask="id")).failed("updating local dependencies is not supported")
+    engine.query(source_document(main, 'withUpdateDependencies(dependencies: ["nobody"])', ask="id")).failed(
         'dependency "nobody" was requested to be updated, but it is not found in the dependencies list'
     )
     assert config_of(engine, main, dep, "withUpdateDependencies(dependencies: [])")["dependencies"] == [{"name": "dep", "source": "../dep"}]
@@ -97,12 +97,12 @@ def test_dependencies_are_added_and_removed(engine, workshop):
 
 def test_a_change_that_is_not_possible_is_explained(engine, workshop):
     main = write_config(workshop / "main", "main", "python")
-    engine.query(source(main, 'withSourceSubpath(path: "../..")', ask="id")).failed('source subpath "../.." escapes source root')
-    engine.query(source(main, 'withName(name: "---")', ask="id")).failed("not a valid name")
-    engine.query(source(main, 'withSDK(source: "../nothing")', ask="id")).failed('invalid SDK: "../nothing"')
-    engine.query(source(main, 'withEngineVersion(version: "v99.0.0")', ask="id")).failed("v99.0.0")
-    engine.query(source(main, 'withoutClient(path: "x")', ask="id")).failed("no generated client in `x`")
-    builtin = source(main, 'withClient(generator: "python", outputDir: "x")', "generatedContextDirectory", ask="entries")
+    engine.query(source_document(main, 'withSourceSubpath(path: "../..")', ask="id")).failed('source subpath "../.." escapes source root')
+    engine.query(source_document(main, 'withName(name: "---")', ask="id")).failed("not a valid name")
+    engine.query(source_document(main, 'withSDK(source: "../nothing")', ask="id")).failed('invalid SDK: "../nothing"')
+    engine.query(source_document(main, 'withEngineVersion(version: "v99.0.0")', ask="id")).failed("v99.0.0")
+    engine.query(source_document(main, 'withoutClient(path: "x")', ask="id")).failed("no generated client in `x`")
+    builtin = source_document(main, 'withClient(generator: "python", outputDir: "x")', "generatedContextDirectory", ask="entries")
     engine.query(builtin).failed("the built-in SDK `python` generates no clients")
     assert config_of(engine, main, "withExperimentalFeatures(features: [SELF_CALLS])")["sdk"] == {"source": "python", "experimental": {"SELF_CALLS": True}}
 
@@ -115,7 +115,7 @@ def test_an_sdk_generates_code_and_clients(connected, workshop):
     (probe / "notes.txt").write_text("notes")
     (probe / "other.txt").write_text("other")
     client = 'withClient(generator: "../sdk", outputDir: "client")'
-    generated = source(probe, client, "generatedContextDirectory", ask='c: file(path: "probe/client/client.json") { contents } g: file(path: "probe/gen/code.txt") { contents } a: file(path: "probe/src/.gitattributes") { contents } i: file(path: "probe/src/.gitignore") { contents }')
+    generated = source_document(probe, client, "generatedContextDirectory", ask='c: file(path: "probe/client/client.json") { contents } g: file(path: "probe/gen/code.txt") { contents } a: file(path: "probe/src/.gitattributes") { contents } i: file(path: "probe/src/.gitignore") { contents }')
     found = leaf(connected.data(generated))
     said = json.loads(found["c"]["contents"])
     assert said == {"probe": True, "host": True, "dep": True, "seen": ["probe/notes.txt", "probe/src/main.txt"]}, said
@@ -124,5 +124,5 @@ def test_an_sdk_generates_code_and_clients(connected, workshop):
     assert config_of(connected, probe, client)["clients"] == [{"generator": "../sdk", "directory": "client"}]
     none = Sdk({"moduleRuntime": ("Container", SOURCE)}, {"moduleRuntime": RUNTIME})
     write_sdk(workshop / "none", none, "broken-sdk")
-    plain = source(probe, 'withClient(generator: "../none", outputDir: "client")', "generatedContextDirectory", ask="entries")
+    plain = source_document(probe, 'withClient(generator: "../none", outputDir: "client")', "generatedContextDirectory", ask="entries")
     connected.query(plain).failed("the SDK `../none` generates no clients", "generateClient")

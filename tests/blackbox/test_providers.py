@@ -19,7 +19,7 @@ def plaintext(session, uri: str) -> str:
     return read_secret(session, uri)["plaintext"]
 
 
-def failure(session, uri: str) -> str:
+def secret_failure(session, uri: str) -> str:
     return session.error("{ secret(uri: %s) { plaintext } }" % json.dumps(uri))["message"]
 
 
@@ -43,7 +43,7 @@ def test_sec_006_secrets_come_from_variables_files_and_commands(engine, folder):
             ("libsecret://login/x", "`libsecret` is not supported"),
             ("gcp://projects/x", "`gcp` is not supported"),
         ]:
-            assert words in failure(session, uri), uri
+            assert words in secret_failure(session, uri), uri
 
 
 def test_sec_008_the_cache_key_is_no_part_of_the_address(engine):
@@ -155,13 +155,13 @@ esac
         assert (folder / "asked").read_text().count(uri) == 2
         eventually(lambda: plaintext(session, other + "?ttl=1s") == f"two of {other}", what="the text to expire")
         assert plaintext(session, uri) == f"one of {uri}"
-        said = failure(session, "op://vault/missing/field")
+        said = secret_failure(session, "op://vault/missing/field")
         assert 'unable to lookup "op://vault/missing/field"' in said and "is no item" in said
-        assert "invalid ttl" in failure(session, "op://vault/item/field?ttl=soon")
+        assert "invalid ttl" in secret_failure(session, "op://vault/item/field?ttl=soon")
     with engine.session(env={"PATH": f"{folder}:{os.environ['PATH']}"}) as session:
         assert plaintext(session, uri) == f"two of {uri}"
     with engine.session(env={"PATH": "/nonexistent"}) as session:
-        assert "no program `op`" in failure(session, uri)
+        assert "no program `op`" in secret_failure(session, uri)
 
 
 @pytest.fixture
@@ -198,10 +198,10 @@ def test_sec_010_secrets_come_from_vault(engine, vault):
         assert plaintext(session, "vault://testsecret.foo") == "first"
         assert plaintext(session, "vault://testsecret.foo?ttl=1s") == "first"
         assert plaintext(session, "vault://a/b c.f") == "spaces"
-        assert 'secret "bar" not found in path "testsecret"' in failure(session, "vault://testsecret.bar")
-        assert 'secret "number" in path "testsecret" is not a string' in failure(session, "vault://testsecret.number")
-        assert "secret not found" in failure(session, "vault://nothing.foo")
-        assert "invalid key format" in failure(session, "vault://testsecret")
+        assert 'secret "bar" not found in path "testsecret"' in secret_failure(session, "vault://testsecret.bar")
+        assert 'secret "number" in path "testsecret" is not a string' in secret_failure(session, "vault://testsecret.number")
+        assert "secret not found" in secret_failure(session, "vault://nothing.foo")
+        assert "invalid key format" in secret_failure(session, "vault://testsecret")
         vault.data["testsecret"]["foo"] = "second"
         assert plaintext(session, "vault://testsecret.foo") == "first"
         eventually(lambda: plaintext(session, "vault://testsecret.foo?ttl=1s") == "second", what="the text to expire")
@@ -217,7 +217,7 @@ def test_sec_010_secrets_come_from_vault(engine, vault):
         ({"VAULT_ADDR": "http://127.0.0.1:1"}, "cannot read path"),
     ]:
         with engine.session(env={**env, **more}) as session:
-            said = failure(session, "vault://testsecret.foo")
+            said = secret_failure(session, "vault://testsecret.foo")
             assert words in said and "wrong-" not in said, said
 
 
@@ -271,14 +271,14 @@ def test_sec_013_secrets_come_from_aws(engine, aws):
             ("aws+sm://plain?field=x", "not valid JSON"),
             ("aws+sm://plain?version=a&stage=b", "cannot specify both"),
         ]:
-            assert words in failure(session, uri), uri
+            assert words in secret_failure(session, uri), uri
     without = {name: value for name, value in env.items() if name != "AWS_REGION"}
     with engine.session(env={**without, "AWS_DEFAULT_REGION": ""}) as session:
-        assert "AWS_REGION" in failure(session, "aws+sm://plain")
+        assert "AWS_REGION" in secret_failure(session, "aws+sm://plain")
         assert plaintext(session, "aws+sm://plain?region=us-east-1") == "text"
     keyless = {name: value for name, value in env.items() if not name.startswith("AWS_ACCESS")}
     with engine.session(env=keyless) as session:
-        assert "there are no keys" in failure(session, "aws+sm://plain")
+        assert "there are no keys" in secret_failure(session, "aws+sm://plain")
         (engine.home / ".aws").mkdir(exist_ok=True)
         (engine.home / ".aws/credentials").write_text(
             "[default]\naws_access_key_id = AKID\naws_secret_access_key = plain-key-of-a-file\n"

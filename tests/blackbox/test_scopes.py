@@ -35,17 +35,17 @@ class Probe:
 """
 
 
-def nested(rondel, code: str, *before: str) -> str:
+def printed_inside(rondel, code: str, *before: str) -> str:
     return run_nested(rondel.data, METADATA + code, *before)
 
 
 def test_a_process_without_a_module_is_a_client_of_its_own(connected):
-    assert nested(connected, "print(ask('{__schemaVersion}')['data']['__schemaVersion'])") == "v0.21.8"
-    assert nested(connected, f"print({VERSION % 'v0.18.10'})") == "v0.18.10"
-    assert nested(connected, f"print({VERSION % 'v0.18.10'}, {VERSION % 'v0.19.11'}, {VERSION % ''})") == "v0.18.10 v0.19.11 v0.21.8"
-    refused = nested(connected, "print(ask('{currentModule{name}}')['errors'][0]['message'])")
+    assert printed_inside(connected, "print(ask('{__schemaVersion}')['data']['__schemaVersion'])") == "v0.21.8"
+    assert printed_inside(connected, f"print({VERSION % 'v0.18.10'})") == "v0.18.10"
+    assert printed_inside(connected, f"print({VERSION % 'v0.18.10'}, {VERSION % 'v0.19.11'}, {VERSION % ''})") == "v0.18.10 v0.19.11 v0.21.8"
+    refused = printed_inside(connected, "print(ask('{currentModule{name}}')['errors'][0]['message'])")
     assert "no current module" in refused
-    refused = nested(connected, "print(ask('{currentFunctionCall{name}}')['errors'][0]['message'])")
+    refused = printed_inside(connected, "print(ask('{currentFunctionCall{name}}')['errors'][0]['message'])")
     assert "no current" in refused
 
 
@@ -53,11 +53,11 @@ def test_the_environment_of_a_container_names_the_version_of_its_clients(connect
     """A library's own version wins. A malformed version counts as the oldest."""
     code = f"print(ask('{{__schemaVersion}}')['data']['__schemaVersion'], {VERSION % 'v0.19.11'})"
     version = 'withEnvVariable(name: "_EXPERIMENTAL_DAGGER_VERSION", value: "%s")'
-    assert nested(connected, code, version % "v0.18.10") == "v0.18.10 v0.19.11"
-    assert nested(connected, code, version % "soon") == "v0.11.9 v0.19.11"
-    assert nested(connected, code) == "v0.21.8 v0.19.11"
+    assert printed_inside(connected, code, version % "v0.18.10") == "v0.18.10 v0.19.11"
+    assert printed_inside(connected, code, version % "soon") == "v0.11.9 v0.19.11"
+    assert printed_inside(connected, code) == "v0.21.8 v0.19.11"
     # A library without a version gets the engine's.
-    assert nested(connected, f"print({VERSION % ''})", version % "v0.18.10") == "v0.21.8"
+    assert printed_inside(connected, f"print({VERSION % ''})", version % "v0.18.10") == "v0.21.8"
 
 
 def test_queries_may_be_in_the_address(connected):
@@ -68,9 +68,9 @@ def test_queries_may_be_in_the_address(connected):
         "    return json.loads(urllib.request.urlopen(address).read())\n"
     )
     code = get + "print(get(query='query($p: String!) { directory { withNewFile(path: $p, contents: \"+ &\") { entries } } }', variables='{\"p\": \"a b\"}'))\n"
-    assert nested(connected, code) == "{'data': {'directory': {'withNewFile': {'entries': ['a b']}}}}"
-    assert "not a GraphQL request" in nested(connected, get + "print(get()['errors'][0]['message'])")
-    assert "not a GraphQL request" in nested(connected, get + "print(get(query='{version}', variables='{')['errors'][0]['message'])")
+    assert printed_inside(connected, code) == "{'data': {'directory': {'withNewFile': {'entries': ['a b']}}}}"
+    assert "not a GraphQL request" in printed_inside(connected, get + "print(get()['errors'][0]['message'])")
+    assert "not a GraphQL request" in printed_inside(connected, get + "print(get(query='{version}', variables='{')['errors'][0]['message'])")
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +101,12 @@ def test_random_parts_of_a_scope_are_no_part_of_a_key(connected):
     tokens.
     """
     code = "print(len(ask('{__schemaVersion}')['data']), os.environ['DAGGER_SESSION_PORT'], os.environ['DAGGER_SESSION_TOKEN'])"
-    first = nested(connected, code)
+    first = printed_inside(connected, code)
     execs = connected.execs()
-    assert nested(connected, code) == first
+    assert printed_inside(connected, code) == first
     assert connected.execs() == execs
     connected.stop()
-    assert nested(connected, code) == first
+    assert printed_inside(connected, code) == first
     assert connected.execs() == 0
 
 

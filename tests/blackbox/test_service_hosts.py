@@ -30,7 +30,7 @@ def sample(place):
 
 
 @pytest.fixture(scope="module")
-def served(git_address):
+def daemon_port(git_address):
     """The port of a git daemon that serves the sample."""
     return int(git_address.rsplit(":", 1)[1])
 
@@ -44,10 +44,10 @@ README = 'tree { file(path: "README") { contents } }'
 LIB = 'head { tree { file(path: "lib/README") { contents } } }'
 
 
-def test_a_service_can_be_the_host_of_a_repository(own_session, engine, sample, served, web):
+def test_a_service_can_be_the_host_of_a_repository(own_session, engine, sample, daemon_port, web):
     for service, url in [
-        (host_service_id(own_session, served, 9418), "git://forge/{}"),
-        (host_service_id(own_session, served, 7000), "git://forge:7000/{}"),
+        (host_service_id(own_session, daemon_port, 9418), "git://forge/{}"),
+        (host_service_id(own_session, daemon_port, 7000), "git://forge:7000/{}"),
         (host_service_id(own_session, web.port, 8080), "http://forge:8080/open/{}"),
     ]:
         selection = f'url head {{ commit ref {README} }} tag(name: "v0.9.5") {{ {README} }} branches'
@@ -103,10 +103,10 @@ def test_git_017_a_service_on_another_port_is_reached_by_ssh(own_session, engine
             assert "SSH URLs are not supported without an SSH socket" in refused["message"], refused
 
 
-def test_services_under_one_address_are_told_apart(engine, sample, served, place):
+def test_services_under_one_address_are_told_apart(engine, sample, daemon_port, place):
     url, selection = "git://forge/r.git", f"head {{ commit {README} }} latestVersion {{ ref tree(includeTags: true) {{ id }} }}"
     with daemon(place / "others") as base:
-        first = (served, "two\n", sample.second, sample.other)
+        first = (daemon_port, "two\n", sample.second, sample.other)
         other = (int(base.rsplit(":", 1)[1]), "other\n", sample.other, sample.second)
         seen = {}
         with engine.session() as one, engine.session() as two:
@@ -144,8 +144,8 @@ def running(session, image: str, args: list[str], *links: str) -> dict:
     return ask(session, *container(image), *links, f"asService(args: {quote(args)})", "id hostname")
 
 
-def test_a_container_can_be_the_host_of_a_repository(own_session, sample, served):
-    real = 'withServiceBinding(alias: "real", service: %s)' % host_service_id(own_session, served, 9418)
+def test_a_container_can_be_the_host_of_a_repository(own_session, sample, daemon_port):
+    real = 'withServiceBinding(alias: "real", service: %s)' % host_service_id(own_session, daemon_port, 9418)
     relay = running(own_session, "python:3.13-slim", ["python", "-c", RELAY], real, "withExposedPort(port: 9418)")
     url, service = f"git://{relay['hostname']}/r.git", quote(relay["id"])
     assert leaf(own_session.query(hosted(url, service, f"head {{ {README} }}"))) == "two\n"

@@ -26,7 +26,7 @@ def web_service(session, content: str, *links: str) -> str:
     return service(session, "httpd -f -p 80 -h /srv", file, "withExposedPort(port: 80)", *links)
 
 
-def loaded(identity: str) -> str:
+def loaded_service(identity: str) -> str:
     return f'loadServiceFromID(id: "{identity}")'
 
 
@@ -35,7 +35,7 @@ def bind(identity: str, alias: str = "www") -> str:
 
 
 def name(session, identity: str) -> str:
-    return ask(session, loaded(identity), "hostname")
+    return ask(session, loaded_service(identity), "hostname")
 
 
 def fetch_from(session, identity: str, alias: str = "www", salt: str = "") -> str:
@@ -52,20 +52,20 @@ def test_svc_001_hostnames_follow_from_content_and_endpoints_from_both(engine, s
     assert hostname == name(session, same) != name(session, other)
     with engine.session() as later:
         assert name(later, web_service(later, "1")) == hostname
-    assert ask(session, loaded(one), "endpoint") == f"{hostname}:80"
-    assert ask(session, loaded(one), 'endpoint(port: 8080, scheme: "http")') == f"http://{hostname}:8080"
+    assert ask(session, loaded_service(one), "endpoint") == f"{hostname}:80"
+    assert ask(session, loaded_service(one), 'endpoint(port: 8080, scheme: "http")') == f"http://{hostname}:8080"
     closed = service(session, "sleep 1000")
-    assert "no ports exposed" in fail(session, loaded(closed), "endpoint")["message"]
-    assert "between 1 and 65535" in fail(session, loaded(one), "endpoint(port: 70000)")["message"]
+    assert "no ports exposed" in fail(session, loaded_service(closed), "endpoint")["message"]
+    assert "between 1 and 65535" in fail(session, loaded_service(one), "endpoint(port: 70000)")["message"]
 
 
 def test_svc_002_a_chosen_hostname_is_known_in_the_session(session):
-    named = ask(session, loaded(web_service(session, "named")), 'withHostname(hostname: "wwwhatsup")', "id")
-    assert ask(session, loaded(named), 'endpoint(scheme: "http")') == "http://wwwhatsup:80"
-    ask(session, loaded(named), "start")
+    named = ask(session, loaded_service(web_service(session, "named")), 'withHostname(hostname: "wwwhatsup")', "id")
+    assert ask(session, loaded_service(named), 'endpoint(scheme: "http")') == "http://wwwhatsup:80"
+    ask(session, loaded_service(named), "start")
     assert ask(session, *container(PYTHON), py(GET.format("wwwhatsup")), "stdout") == "named\n"
-    assert "no host name" in fail(session, loaded(named), 'withHostname(hostname: "a b")', "id")["message"]
-    ask(session, loaded(named), "stop")
+    assert "no host name" in fail(session, loaded_service(named), 'withHostname(hostname: "a b")', "id")["message"]
+    ask(session, loaded_service(named), "stop")
 
 
 def test_svc_008_a_service_lists_its_ports(session):
@@ -130,7 +130,7 @@ def test_svc_012_svc_020_a_service_that_does_not_start_is_named(session):
     starts = f"start {name(session, broken)}"
     for error, message in (
         (fail(session, *container(), bind(broken), sh("echo never"), "stdout"), f"{starts} (aliased as www): exit code: 42"),
-        (fail(session, loaded(broken), "start"), f"{starts}: exit code: 42"),
+        (fail(session, loaded_service(broken), "start"), f"{starts}: exit code: 42"),
     ):
         assert message in error["message"], error
         details = error["extensions"]
@@ -138,7 +138,7 @@ def test_svc_012_svc_020_a_service_that_does_not_start_is_named(session):
         assert details["cmd"] == ["sh", "-c", script]
     assert "no service command has been set" in fail(session, "container", "asService", "start")["message"]
     missing = ask(session, *container(), 'asService(args: ["/no/such/program"])', "id")
-    assert "no such file" in fail(session, loaded(missing), "start")["message"]
+    assert "no such file" in fail(session, loaded_service(missing), "start")["message"]
 
 
 def test_svc_013_a_service_that_ends_is_named_as_the_cause(session):
@@ -158,7 +158,7 @@ def test_svc_013_a_service_that_ends_is_named_as_the_cause(session):
 
 def test_svc_014_processes_inside_reach_services_of_the_session(engine, session):
     server = web_service(session, "from within")
-    ask(session, loaded(server), "start")
+    ask(session, loaded_service(server), "start")
     hostname = name(session, server)
     page = document(*container(PYTHON), py(GET.format(hostname)), "stdout")
     inner = (
@@ -172,28 +172,28 @@ def test_svc_014_processes_inside_reach_services_of_the_session(engine, session)
     said = ask(session, *container(PYTHON), nested, "stdout")
     assert "from within" in said
     assert re.search(r"^search [0-9a-v]{13}\.dagger\.local", said, re.MULTILINE), said
-    ask(session, loaded(server), "stop")
+    ask(session, loaded_service(server), "stop")
 
 
 def test_svc_015_a_service_is_started_and_stopped(session):
     server = web_service(session, "start and stop")
     look = (*container(PYTHON), py(FIND.format(name(session, server))))
-    ask(session, loaded(server), "start")
-    ask(session, loaded(server), "start")
+    ask(session, loaded_service(server), "start")
+    ask(session, loaded_service(server), "start")
     assert ask(session, *look, "stdout").startswith("1")
-    ask(session, loaded(server), "stop")
+    ask(session, loaded_service(server), "stop")
     again = (*container(PYTHON), "withEnvVariable(name: \"AGAIN\", value: \"1\")", look[-1])
     assert "exit code" in fail(session, *again, "stdout")["message"]
-    ask(session, loaded(server), "stop")
+    ask(session, loaded_service(server), "stop")
     # The process ignores SIGTERM.
     script = "trap '' TERM; touch /deaf; while true; do sleep 0.1; done"
     deaf = service(session, script, 'withDockerHealthcheck(args: ["test", "-e", "/deaf"], interval: "50ms", retries: 100)')
-    ask(session, loaded(deaf), "start")
+    ask(session, loaded_service(deaf), "start")
     stopped = threading.Event()
-    first = threading.Thread(target=lambda: (ask(session, loaded(deaf), "stop"), stopped.set()), daemon=True)
+    first = threading.Thread(target=lambda: (ask(session, loaded_service(deaf), "stop"), stopped.set()), daemon=True)
     first.start()
     assert not stopped.wait(1)
-    ask(session, loaded(deaf), "stop(kill: true)")
+    ask(session, loaded_service(deaf), "stop(kill: true)")
     assert stopped.wait(10)
     first.join()
 
@@ -244,7 +244,7 @@ def test_a_service_runs_once_in_a_session(session):
 
 def test_sessions_do_not_reach_one_another(engine, session):
     server = web_service(session, "private")
-    ask(session, loaded(server), "start")
+    ask(session, loaded_service(server), "start")
     address = ask(session, *container(PYTHON), py(FIND.format(name(session, server))), "stdout").strip()
     try_it = f"timeout 5 wget -qO- http://{address}/ && echo reached || echo refused"
     assert ask(session, *container(), sh(try_it), "stdout") == "privatereached\n"
@@ -253,13 +253,13 @@ def test_sessions_do_not_reach_one_another(engine, session):
         # Not by name either. The same service is another instance in that session.
         assert "exit code" in fail(stranger, *container(PYTHON), "withWorkdir(path: \"/tmp\")", py(FIND.format(name(session, server))), "stdout")["message"]
         assert fetch_from(stranger, server, salt="stranger") == "private"
-    ask(session, loaded(server), "stop")
+    ask(session, loaded_service(server), "stop")
 
 
 def test_a_service_ends_with_its_session(engine):
     marker = "7719.25"
     with engine.session() as session:
-        ask(session, loaded(service(session, f"sleep {marker}")), "start")
+        ask(session, loaded_service(service(session, f"sleep {marker}")), "start")
         eventually(lambda: processes_with(f"sleep {marker}"), what="the service")
     eventually(lambda: not processes_with(f"sleep {marker}"), within=30, what="the end of the service")
 
@@ -318,8 +318,8 @@ def test_svc_003_svc_004_svc_023_xs_003_services_of_modules_are_used_in_every_se
         # hostname.
         assert ask(session, "one", 'findMine(text: "mine of one")') == "mine of one"
         assert "exit code" in fail(session, *look)["message"]
-        mine = ask(session, loaded(web_service(session, "mine of a client")), 'withHostname(hostname: "mine")', "id")
-        ask(session, loaded(mine), "start")
+        mine = ask(session, loaded_service(web_service(session, "mine of a client")), 'withHostname(hostname: "mine")', "id")
+        ask(session, loaded_service(mine), "start")
         assert ask(session, *container(PYTHON), py(GET.format("mine")), "stdout") == "mine of a client\n"
         assert ask(session, "one", 'findMine(text: "still of one")') == "still of one"
         # A binding of one function works in a later exec of the client.

@@ -6,6 +6,7 @@ Names that most files use are imported from here. The others are in the module o
 
 from kit.graphql import (
     PYTHON,
+    UNSEALED,
     Chain,
     ask,
     busybox,
@@ -42,6 +43,7 @@ __all__ = [
     "PYTHON",
     "REPO",
     "ROOT",
+    "UNSEALED",
     "Chain",
     "Outcome",
     "Rondel",

@@ -30,7 +30,7 @@ def git(folder: Path, *words: str, day: int = 1, stdin: str | None = None) -> st
     date = f"2024-01-{day:02}T12:00:00Z"
     environment = {**os.environ, **IDENTITY, "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
     done = subprocess.run(
-        ["git", "-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always", *words],
+        ["git", "-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always", "-c", "safe.directory=*", *words],
         cwd=folder,
         env=environment,
         input=stdin,

@@ -5,6 +5,8 @@ import json
 import uuid
 
 PYTHON = "python:3.13-slim"
+# A part of the error for an ID that the engine did not write.
+UNSEALED = "this engine did not seal"
 
 
 def quote(value) -> str:
