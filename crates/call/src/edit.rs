@@ -1,4 +1,4 @@
-//! Recipes with some of their calls changed.
+//! Edits of recipes: a copy in which some calls are changed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl Call {
 
 /// The recipe of `call` with `edit` applied to each of its calls, dependencies first, each distinct
 /// call once. Calls that nothing changes are shared. The recipes of modules that provide fields are
-/// not part of what is edited.
+/// not edited.
 pub fn edited(call: &Arc<Call>, edit: &dyn Fn(&mut CallSpec)) -> Arc<Call> {
     let mut done: HashMap<Digest, Arc<Call>> = HashMap::new();
     let mut stack = vec![(call.clone(), false)];

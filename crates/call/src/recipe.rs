@@ -1,4 +1,4 @@
-//! The recipe: one call, what it is made of, and its digest.
+//! The recipe of a value: one call with its receiver and arguments, and its digest.
 
 use std::fmt;
 use std::sync::Arc;
@@ -273,7 +273,7 @@ impl Call {
         self.rest.as_ref()?.identity.as_ref()
     }
 
-    /// The recipe digest: what was asked.
+    /// The recipe digest.
     pub fn digest(&self) -> Digest {
         self.digest
     }

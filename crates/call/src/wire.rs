@@ -90,7 +90,7 @@ fn sealed(mut bytes: Vec<u8>, key: &SealKey) -> String {
     text
 }
 
-/// The call that `id` stands for.
+/// The call that `id` encodes.
 ///
 /// # Errors
 /// When the text is not an ID, not one of this version, or one that `key` did not seal.

@@ -1,4 +1,4 @@
-//! Each instruction as a change of its stage. `RUN` and `COPY` have files of their own.
+//! Applies instructions to the state of a stage. `RUN` and `COPY` have files of their own.
 
 use rondel_model::op::Edit;
 use rondel_model::{Fs, FsOp, Owner};

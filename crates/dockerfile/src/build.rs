@@ -1,4 +1,4 @@
-//! Stages to containers.
+//! Builds stages into containers.
 
 use rondel_model::{Fs, Platform};
 
@@ -8,7 +8,7 @@ use crate::stages::{Dockerfile, From};
 use crate::state::State;
 use crate::words::Expander;
 
-/// Builds `request` of `dockerfile` with what is `known`.
+/// Builds `request` of `dockerfile` with the answers in `known`.
 ///
 /// # Errors
 /// When the Dockerfile, seen with the request, is wrong.
@@ -154,7 +154,7 @@ fn expand(dockerfile: &Dockerfile, values: &[(String, String)], text: &str) -> R
     Expander { escape: dockerfile.escape, lookup: &lookup }.word(text)
 }
 
-/// What is known of platforms without being declared.
+/// The build arguments about platforms, which need no declaration.
 fn platform_args(request: &Request) -> Vec<(String, String)> {
     let mut args = Vec::new();
     for (prefix, platform) in [("BUILD", &Platform::native()), ("TARGET", &request.platform)] {

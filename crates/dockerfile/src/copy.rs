@@ -117,7 +117,7 @@ fn is_remote(text: &str) -> bool {
     is_web(text) || text.starts_with("git@") || text.starts_with("git://") || text.starts_with("ssh://")
 }
 
-/// What is behind an address.
+/// The content of an address of `ADD`: a file of the web or a repository.
 fn fetched(builder: &Builder<'_>, copy: &Copy, text: &str, checksum: Option<&str>, spot: &Spot) -> Result<Group, Stop> {
     if let Some(need) = repository(text, copy.keep_git_dir, checksum) {
         let found = builder.need(need, spot)?;

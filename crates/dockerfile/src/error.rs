@@ -1,10 +1,10 @@
-//! What is wrong with a Dockerfile, and where.
+//! Errors in a Dockerfile, with file, line and instruction.
 
 use std::sync::Arc;
 
 use rondel_model::entitlement::Entitlement;
 
-/// What is wrong with a Dockerfile.
+/// An error in a Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{file}` line {line}{}: {message}", if .instruction.is_empty() { String::new() } else { format!(", `{instruction}`") })]
 pub struct Error {
@@ -14,7 +14,7 @@ pub struct Error {
     pub line: usize,
     /// The instruction as its keyword; empty when it is not about one.
     pub instruction: String,
-    /// What is wrong.
+    /// The message.
     pub message: String,
     /// The entitlement that it lacks.
     pub denied: Option<Entitlement>,
@@ -57,7 +57,7 @@ impl Spot {
         Error { file, line, instruction, message: message.into(), denied: None }
     }
 
-    /// The error that this place asks for what is not allowed.
+    /// The error that this instruction asks for something that is not allowed.
     pub(crate) fn denied(&self, entitlement: Entitlement) -> Error {
         // Users match on these words.
         Error { denied: Some(entitlement), ..self.error(format!("{entitlement} is not allowed")) }

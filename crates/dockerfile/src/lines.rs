@@ -1,4 +1,4 @@
-//! Text to instructions: directives, comments, continued lines, here-documents.
+//! Splits text into instructions: directives, comments, continued lines, here-documents.
 
 use crate::error::{Error, Source};
 use crate::words;

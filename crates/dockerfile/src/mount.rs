@@ -23,7 +23,7 @@ pub(crate) struct MountSpec {
     pub(crate) gid: Option<u32>,
 }
 
-/// What is mounted.
+/// The kind of a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MountKind {
     Bind,
@@ -34,7 +34,7 @@ pub(crate) enum MountKind {
 }
 
 impl MountSpec {
-    /// `uid:gid`, when one of both was said.
+    /// `uid:gid`, when one of both was given.
     pub(crate) fn owner(&self) -> Option<String> {
         match (self.uid, self.gid) {
             (None, None) => None,

@@ -1,4 +1,4 @@
-//! What a build starts from, what it needs from outside, and what comes of an attempt.
+//! The request of a build, its needs from outside, and the outcome of an attempt.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::error::{Error, Spot};
 pub struct Request {
     /// The build context.
     pub context: TreePath,
-    /// What of the context does not count as there.
+    /// Patterns of files of the context that are left out.
     pub ignore: Vec<String>,
     /// The platform of the result.
     pub platform: Platform,
@@ -65,7 +65,7 @@ pub enum Need {
     Git {
         /// The repository.
         url: String,
-        /// A branch, tag or commit; none is the default branch.
+        /// A branch, tag or commit. `None` is the default branch.
         reference: Option<String>,
         /// A directory in it; empty is all.
         directory: String,
@@ -89,10 +89,10 @@ pub struct Base {
     pub platform: Platform,
 }
 
-/// What is known of the world so far.
+/// The needs that were answered so far.
 pub type Known = HashMap<Need, Base>;
 
-/// What came of an attempt.
+/// The outcome of an attempt.
 #[derive(Debug)]
 pub enum Outcome {
     /// The container.

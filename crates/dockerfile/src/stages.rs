@@ -1,4 +1,4 @@
-//! A Dockerfile as stages.
+//! Parses a Dockerfile into stages.
 
 use std::collections::BTreeSet;
 
@@ -101,7 +101,7 @@ impl Dockerfile {
         Ok(())
     }
 
-    /// The stage that is asked for: by name or number; the last one when nothing is asked for.
+    /// The target stage, by name or number. An empty text means the last stage.
     pub(crate) fn target(&self, target: &str) -> Result<usize, Error> {
         let last = self.stages.len() - 1;
         if target.is_empty() {

@@ -1,4 +1,4 @@
-//! A stage as its instructions change it.
+//! The state of a stage between two instructions.
 
 use rondel_model::op::TreePath;
 use rondel_model::table::entries;
@@ -80,7 +80,7 @@ impl State {
         });
     }
 
-    /// The command line that words mean: what is written for the shell goes after it.
+    /// The command line of an instruction. Text in shell form is appended to the shell.
     pub(crate) fn command_line(&self, words: &Words) -> Vec<String> {
         match words {
             Words::List(words) => words.clone(),

@@ -215,7 +215,7 @@ impl Expander<'_> {
     }
 }
 
-/// What was expanded so far.
+/// The text that was expanded so far.
 #[derive(Default)]
 struct Text {
     text: String,

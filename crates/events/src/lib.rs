@@ -1,8 +1,8 @@
 //! Spans, logs and progress as plain data, and the narrow way to emit them.
 //!
 //! *Invariants.* Nothing here knows exporters or screens. Emitting never blocks and never fails. An
-//! [`Emitter`] is passed down as a value; there is no global one. The emitter of an
-//! event removes secrets from its text.
+//! [`Emitter`] is passed down as a value; there is no global one. The emitter of an event
+//! removes secrets from its text.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
 pub struct SpanId(pub u64);
 
-/// What kind of work a span stands for.
+/// The kind of work that a span describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
@@ -159,7 +159,7 @@ impl Emitter {
         Self::new(Arc::new(Nowhere))
     }
 
-    /// The same; `sink` is told everything as well.
+    /// The same emitter, with `sink` receiving every event as well.
     #[must_use]
     pub fn also(&self, sink: Arc<dyn Sink>) -> Self {
         Self { sink: Arc::new(Both(self.sink.clone(), sink)), parent: self.parent }

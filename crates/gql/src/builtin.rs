@@ -1,4 +1,4 @@
-//! What every schema has: the scalars, directives and introspection types of the GraphQL
+//! Built-in parts of every schema: the scalars, directives and introspection types of the GraphQL
 //! specification, and the extension that lists applied directives.
 
 use std::sync::Arc;

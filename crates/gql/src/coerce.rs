@@ -1,8 +1,8 @@
-//! Values as they are written to values of the schema's types, with the leniencies that official
-//! clients need.
+//! Coercion of literals and variables to the schema's types, with the leniencies that official
+//! clients need; see docs/protocol.md#graphql-leniencies.
 //!
 //! Enums may be quoted and may name hidden or alias members; numbers and booleans may be quoted; an
-//! ID or string may be an integer; one value stands for a list of one; a `String!` field that an
+//! ID or string may be an integer; one value is taken as a list of one; a `String!` field that an
 //! input object leaves out is the empty text. A `null` for a field of an input object counts as
 //! left out.
 

@@ -41,7 +41,7 @@ pub enum OperationKind {
 /// An operation.
 #[derive(Debug)]
 pub struct OperationDefinition<'a> {
-    /// What it does.
+    /// Query, mutation or subscription.
     pub kind: OperationKind,
     /// Its name; the short form `{…}` has none.
     pub name: Option<&'a str>,
@@ -88,7 +88,7 @@ pub struct FragmentDefinition<'a> {
 /// One selection.
 #[derive(Debug)]
 pub struct Node<'a> {
-    /// What it selects.
+    /// Its selections.
     pub kind: NodeKind<'a>,
     /// Directives on it.
     pub directives: Range<u32>,
@@ -129,7 +129,7 @@ pub enum NodeKind<'a> {
 pub struct Argument<'a> {
     /// Its name.
     pub name: &'a str,
-    /// What is given for it.
+    /// Its value.
     pub value: Literal<'a>,
     /// Where it stands.
     pub location: Location,

@@ -1,4 +1,4 @@
-//! What can be wrong with a document, and how large one may be.
+//! Errors of GraphQL documents, and limits of their size.
 
 use crate::operation::Location;
 
@@ -36,7 +36,7 @@ pub enum ErrorKind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct GqlError {
-    /// What is wrong.
+    /// The message.
     pub message: String,
     /// Where it is wrong; may be empty.
     pub locations: Vec<Location>,

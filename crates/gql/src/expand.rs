@@ -1,5 +1,5 @@
-//! A document's selections to those of an operation: fragments expanded, directives applied, equal
-//! response keys merged, conflicts refused.
+//! Expands the selections of a document into those of an operation: fragments expanded, directives
+//! applied, equal response keys merged, conflicts refused.
 //!
 //! One level of selections is worked on at a time, from a list of levels to do; nothing recurses.
 //! All selections that share a response key are expanded together, also those of different runtime

@@ -1,4 +1,4 @@
-//! Text to tokens, one at a time, with places.
+//! Lexer: GraphQL text to tokens, one at a time, with line and column.
 
 use std::borrow::Cow;
 use std::fmt;

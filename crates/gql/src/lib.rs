@@ -1,4 +1,4 @@
-//! GraphQL text to validated operation.
+//! Parses and validates GraphQL: text to operation.
 //!
 //! *Invariants.* Parsing, validation and printing are iterative over selections: depth is bounded
 //! by the document's size only. Documents are bounded by bytes, tokens, value nesting and expanded

@@ -1,4 +1,4 @@
-//! A validated operation: what the executor walks. Flat, so that depth costs nothing.
+//! The validated operation that the executor walks. It is flat, so that depth needs no recursion.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ pub struct Operation {
 pub struct Selection {
     /// The key in the response.
     pub alias: Name,
-    /// What is selected.
+    /// The selected fields.
     pub target: Target,
     /// The runtime types for which it is selected, when it stands in fragments with type
     /// conditions: the object's type must be, or implement, every one of them. Empty: always.

@@ -1,4 +1,4 @@
-//! Text and variables to an operation that can be run.
+//! Prepares a request: text and variables to an operation that can be run.
 
 use std::cell::Cell;
 use std::collections::HashMap;

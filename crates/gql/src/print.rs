@@ -1,4 +1,4 @@
-//! A schema as text, always the same for the same schema: what golden files hold.
+//! Prints a schema as text. Equal schemas give equal text; golden files hold it.
 
 use std::fmt::Write as _;
 

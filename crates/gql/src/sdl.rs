@@ -1,4 +1,4 @@
-//! Schema definition language to plain data.
+//! Parses schema definition language to plain data.
 //!
 //! Applied directives are kept as they are, in order; `@deprecated` is also read into `deprecated`.
 //! Unions and extensions are refused: the API has none.
@@ -34,7 +34,7 @@ pub struct Type {
     pub description: Name,
     /// Directives applied to it.
     pub directives: Vec<AppliedDirective>,
-    /// What it is made of.
+    /// Its members.
     pub kind: Kind,
 }
 
@@ -72,7 +72,7 @@ pub struct Field {
     pub description: Name,
     /// Arguments in order; a name may occur more than once.
     pub args: Vec<ArgDef>,
-    /// What it returns.
+    /// The type that it returns.
     pub ty: TypeRef,
     /// The reason, when it is deprecated.
     pub deprecated: Option<Name>,

@@ -30,7 +30,7 @@ pub struct TypeDef {
     pub name: Name,
     /// What people read about it; may be empty.
     pub description: Name,
-    /// What it is made of.
+    /// Its members.
     pub kind: TypeKind,
     /// Directives applied to it.
     pub directives: Vec<AppliedDirective>,
@@ -71,7 +71,7 @@ pub struct FieldDef {
     pub description: Name,
     /// Arguments in order.
     pub args: Vec<Arc<ArgDef>>,
-    /// What it returns.
+    /// The type that it returns.
     pub ty: TypeRef,
     /// The reason, when it is deprecated.
     pub deprecated: Option<Name>,

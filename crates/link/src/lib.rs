@@ -1,4 +1,4 @@
-//! What the engine and its clients say to each other beside GraphQL, as plain data.
+//! Messages between the engine and its clients besides GraphQL, as plain data.
 //!
 //! *Invariants.* One JSON document per line in each direction, on a connection that was upgraded at
 //! [`ATTACH`]. The first line of the client is a [`Hello`], the first line of the engine a
@@ -37,7 +37,7 @@ pub const SERVED: &str = "/served";
 pub const STREAM: &str = "/stream";
 /// The header that names the stream.
 pub const TICKET_HEADER: &str = "x-rondel-ticket";
-/// The path that lists what is kept on disk, and takes requests to remove some of it.
+/// The path that lists the cache on disk, and takes requests to prune it.
 pub const CACHE: &str = "/cache";
 /// The path that says why work ran, or did not have to.
 pub const WHY: &str = "/cache/why";
@@ -47,7 +47,7 @@ pub const METRICS: &str = "/metrics";
 pub const PROTOCOL: &str = "rondel-link";
 /// The header that names the attached client in a GraphQL request.
 pub const CLIENT_HEADER: &str = "x-rondel-client";
-/// The file name of the engine's socket in the state folder.
+/// The file name of the engine's socket in the state directory.
 pub const SOCKET: &str = "engine.sock";
 
 /// Who attaches.
@@ -143,7 +143,7 @@ pub enum FromEngine {
         /// The ticket.
         ticket: String,
     },
-    /// Everything that happened before the client asked for this has been told.
+    /// Every event from before the client asked for this was sent.
     Pong {
         /// Names the request.
         id: u64,
@@ -328,7 +328,7 @@ pub struct ServedModule {
     pub description: String,
     /// The field of the root type that makes its main object. `None`: it has no main object.
     pub constructor: Option<String>,
-    /// What it would use and cannot, and why.
+    /// Dependencies that it cannot use, and why.
     #[serde(default)]
     pub broken: Vec<String>,
     /// How it came to be loaded: labels and texts.

@@ -1,4 +1,4 @@
-//! What goes over a stream.
+//! The content of a stream.
 //!
 //! A TCP connection or a unix socket: its bytes, in both directions. A UDP peer: packets, in both
 //! directions, each one datagram. A terminal: its output as bytes to the client, packets from it.

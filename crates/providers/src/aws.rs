@@ -28,7 +28,7 @@ struct Service {
     endpoint: &'static str,
     /// The operation that reads.
     target: &'static str,
-    /// What it keeps, in messages.
+    /// The kind of its values, for messages.
     kind: &'static str,
 }
 

@@ -1,9 +1,9 @@
 //! Providers of secrets beyond variables, files and commands, as the client asks them on its own
 //! machine.
 //!
-//! *Invariants.* One file per provider. Nothing is kept: who asks again is answered anew, and
-//! remembers what it wants to. Variables come from [`Machine`], never from the process. No message
-//! holds plaintext, a token or a key.
+//! *Invariants.* One file per provider. Nothing is cached: each request asks the provider again.
+//! Variables come from [`Machine`], never from the process. No message holds plaintext, a token or
+//! a key.
 
 mod address;
 mod aws;

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use rondel_fault::{Fault, Result};
 use tokio::process::Command;
 
-/// The most characters that are told of what the command complains about.
+/// The most characters of the command's standard error in a message.
 const MAX_SAID: usize = 500;
 
 /// The secret at `uri`, as `op` understands it.

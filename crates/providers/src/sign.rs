@@ -12,7 +12,7 @@ pub(crate) struct Keys {
     pub(crate) session: Option<String>,
 }
 
-/// What is signed: a request, by its parts. Names of headers are in lower case and sorted.
+/// The parts of a request that are signed. Names of headers are in lower case and sorted.
 pub(crate) struct Request<'a> {
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
@@ -20,7 +20,7 @@ pub(crate) struct Request<'a> {
     pub(crate) body: &'a [u8],
 }
 
-/// When and for whom.
+/// Time, region and service of a signature.
 pub(crate) struct Scope<'a> {
     /// As `20150830T123600Z`.
     pub(crate) time: &'a str,

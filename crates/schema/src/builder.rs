@@ -17,7 +17,7 @@ pub struct FieldInfo<'r> {
     pub type_name: &'r str,
     /// The field.
     pub field: &'r str,
-    /// What it returns.
+    /// The type that it returns.
     pub returns: &'r TypeRef,
     /// The views it belongs to. A field that occurs several times is asked about once for each.
     pub gate: Gate,
@@ -85,7 +85,7 @@ impl RegistryBuilder {
         }
     }
 
-    /// Every object field of the text, with what it says about it.
+    /// Every object field of the schema text, with its description.
     pub fn fields(&self) -> Vec<FieldInfo<'_>> {
         let mut all = Vec::new();
         for entry in self.types.iter().filter(|entry| !entry.builtin) {

@@ -50,7 +50,7 @@ pub(crate) struct Entry {
     /// Whether a view has it although nothing gives or takes it.
     pub(crate) kept: bool,
     pub(crate) kind: Kind,
-    /// What was projected already, by what was chosen.
+    /// Definitions that were projected already, by the members that were chosen.
     pub(crate) made: Mutex<HashMap<Vec<u32>, Arc<TypeDef>>>,
     pub(crate) legacy: Option<Legacy>,
 }
@@ -97,7 +97,7 @@ pub(crate) struct Field {
     pub(crate) returns: usize,
     /// Groups of arguments of one name.
     pub(crate) args: Vec<Vec<Gated<Input>>>,
-    /// What was projected already, by which arguments were chosen.
+    /// Definitions that were projected already, by the arguments that were chosen.
     pub(crate) made: Mutex<HashMap<Vec<u32>, Arc<FieldDef>>>,
 }
 

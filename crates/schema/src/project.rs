@@ -1,4 +1,4 @@
-//! One view of the registry.
+//! Projection: the schema of one view, from the registry.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};

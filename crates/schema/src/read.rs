@@ -1,4 +1,4 @@
-//! Schema text with gate directives to a registry.
+//! Reads schema text with gate directives into a registry.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

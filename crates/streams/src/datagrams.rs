@@ -24,7 +24,7 @@ const BUFFER: usize = 256 << 10;
 const MAX_WAITING: usize = 64;
 /// How many peers one port may have at a time.
 const MAX_PEERS: usize = 1024;
-/// How long a peer that is silent, and told nothing, is one.
+/// How long a peer is kept without a packet in either direction.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// A socket that has one peer.

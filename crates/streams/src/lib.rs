@@ -18,6 +18,6 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-/// Bytes in both directions. What is written and not read on the other side is bounded: writing
+/// Bytes in both directions. Bytes that the other side did not read yet are bounded: writing
 /// waits. It ends when either side drops it.
 pub type Stream = Box<dyn ByteStream>;

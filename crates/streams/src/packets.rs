@@ -5,9 +5,9 @@ use std::io::{self, ErrorKind};
 use rondel_link::stream::{HEAD, Packet, read_head};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// The next packet of a known kind; none at the end of the stream.
+/// The next packet of a known kind, or `None` at the end of the stream.
 ///
-/// Not to be given up halfway: what was read of a packet would be lost.
+/// Not cancellation-safe: the part of a packet that was read would be lost.
 ///
 /// # Errors
 /// When the stream breaks off, also in the middle of a packet.

@@ -159,7 +159,7 @@ pub fn of_module(engine_version: &str) -> Result<View, Refused> {
 }
 
 /// The view of a client library, from the version that it says it has. One that is newer than
-/// [`ENGINE`] is served: it knows what it does not find.
+/// [`ENGINE`] is served: it handles missing fields itself.
 ///
 /// # Errors
 /// When it is older than [`OLDEST_CLIENT`].
@@ -180,7 +180,7 @@ pub enum NotServed {
     /// It is outside of what there is.
     #[error("cannot serve the API version `{asked}`: there are {OLDEST_CLIENT} to {ENGINE}")]
     OutOfRange {
-        /// What was asked for.
+        /// The version that was asked for.
         asked: String,
     },
 }
