@@ -9,16 +9,9 @@ import pytest
 
 from kit import IMAGES, ROOT, eventually, leaf, mirror_of, quote, write_module
 from kit.git_server import Web, commit, daemon, git, git_document
-from kit.nested import ask_nested
+from kit.nested import REFUSED, ask_nested, error_message
 from kit.streams import host_service_id, start_service
 from kit.web import Server, give, page
-
-REFUSED = "which a container does not reach"
-
-
-def told(answer: dict) -> str:
-    assert answer.get("errors"), answer
-    return answer["errors"][0]["message"]
 
 
 def fetched(url: str) -> str:
@@ -61,7 +54,7 @@ def test_a_nested_client_reaches_nothing_of_the_machine(make_engine, folder, sam
         with engine.session() as session:
             answers = ask_nested(session.query, [*refused, fetched(f"{other.address}/f")])
             for document in refused:
-                assert REFUSED in told(answers[document]), (document, answers[document])
+                assert REFUSED in error_message(answers[document]), (document, answers[document])
             assert leaf(answers[fetched(f"{other.address}/f")]["data"]) == "allowed"
             assert not server.requests and not web.requests
             # The user's own client is not restricted.
@@ -99,7 +92,7 @@ def test_a_submodule_leads_a_nested_client_to_no_other_server(make_engine, folde
         tree = lambda name: f"{{ git(url: {quote(outer.open(f'{name}.git'))}) {{ head {{ tree {{ entries }} }} }} }}"  # noqa: E731
         with engine.session() as session:
             for document, answer in ask_nested(session.query, [tree(name) for name in addresses]).items():
-                assert "git error" in told(answer), (document, answer)
+                assert "git error" in error_message(answer), (document, answer)
             assert not inner.requests
             assert leaf(session.query(tree("web"))) == [".git/", ".gitmodules", "a", "lib/"]
 
@@ -144,7 +137,7 @@ def test_a_nested_client_reaches_a_repository_that_it_was_given(engine, folder, 
         answers = ask_nested(session.query, [*asked, *refused])
         assert [leaf(answers[document]["data"]) for document in asked] == [sample.second, sample.second, "dev\n"]
         for document in refused:
-            assert REFUSED in told(answers[document]), (document, answers[document])
+            assert REFUSED in error_message(answers[document]), (document, answers[document])
         assert not other.requests
 
 
@@ -172,7 +165,7 @@ def test_a_module_from_outside_reaches_nothing_of_the_machine(make_engine, folde
         assert leaf(session.query(tree)) == []
         documents = [query(library, "commit"), query(here.open("uses.git"), "commit")]
         for document, answer in ask_nested(session.query, documents).items():
-            assert REFUSED in told(answer), (document, answer)
+            assert REFUSED in error_message(answer), (document, answer)
         assert not here.requests
         # A module that the user names on the machine may use its own server, and so may the user's
         # files.

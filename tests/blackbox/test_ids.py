@@ -1,6 +1,5 @@
-"""An ID is a recipe that the engine evaluates for the client that loads it: who can write one, and with whose rights it is evaluated."""
+"""IDs are recipes that the engine evaluates: who can write one, and with whose rights."""
 
-import base64
 import json
 import os
 import socketserver
@@ -8,22 +7,16 @@ import threading
 
 import pytest
 
-from gitserver import Web
-from harness import IMAGES, mirror_of, write_module
-from registries import Registry
-from test_egress import REFUSED, nested, sample, told  # noqa: F401
-from test_nested_host import CLIENT
-from test_providers import program
-from test_service_hosts import last, text
-from web import Server
-from web import text as page
+from kit import IMAGES, UNSEALED, id_of_bytes, leaf, mirror_of, quote, write_module, write_program
+from kit.git_server import Web
+from kit.nested import NESTED_CLIENT, REFUSED, ask_nested, error_message, run_nested
+from kit.registries import Registry
+from kit.web import Server, page
 
-UNSEALED = "this engine did not seal"
 CANARY = "of-the-users-machine"
-ASK = CLIENT[: CLIENT.index("print(")]
 
 
-# Who can write one.
+# Writing IDs.
 
 
 def number(n: int) -> bytes:
@@ -62,7 +55,7 @@ def recipe(*calls, sealed: bool) -> bytes:
 def written(*calls) -> list[str]:
     """IDs of the recipe as a process writes them: of the version without a seal, and with a seal of zeros."""
     bodies = [b"\1" + recipe(*calls, sealed=False), b"\2" + bytes(32) + recipe(*calls, sealed=True)]
-    return ["R" + base64.urlsafe_b64encode(body).decode().rstrip("=") for body in bodies]
+    return [id_of_bytes(body) for body in bodies]
 
 
 def chains(folder, port: int, session: str = "") -> dict:
@@ -102,14 +95,14 @@ def test_a_written_id_is_refused(engine, folder):
                 documents[f'{{ node(id: "{id_}") {{ ... on {kind} {{ {selection} }} }} }}'] = what
         for document, what in documents.items():
             status, answer = session.post({"query": document})
-            assert UNSEALED in told(answer), (what, answer)
+            assert UNSEALED in error_message(answer), (what, answer)
             assert CANARY not in json.dumps(answer), what
-        for document, answer in nested(session, folder, list(documents)).items():
-            assert UNSEALED in told(answer), (documents[document], answer)
+        for document, answer in ask_nested(session.query, list(documents)).items():
+            assert UNSEALED in error_message(answer), (documents[document], answer)
         assert not server.requests
 
 
-SMUGGLES = """
+SMUGGLES = NESTED_CLIENT + """
 import json, os
 import dagger
 from dagger import dag, function, object_type
@@ -130,12 +123,7 @@ class Probe:
         return await dag.container().from_("busybox").with_mounted_directory("/m", dag.load_directory_from_id(dagger.DirectoryID(id))).with_exec(["cat", "/m/secret"]).stdout()
 
     def smuggled(self, id: str):
-        import base64, urllib.request
-        token = base64.b64encode((os.environ["DAGGER_SESSION_TOKEN"] + ":").encode()).decode()
-        document = "{ currentFunctionCall { returnValue(value: %s) } }" % json.dumps(json.dumps(id))
-        headers = {"Content-Type": "application/json", "Authorization": "Basic " + token}
-        address = "http://127.0.0.1:" + os.environ["DAGGER_SESSION_PORT"] + "/query"
-        urllib.request.urlopen(urllib.request.Request(address, json.dumps({"query": document}).encode(), headers)).read()
+        ask("{ currentFunctionCall { returnValue(value: %s) } }" % json.dumps(json.dumps(id)))
         os._exit(0)
 """
 
@@ -158,19 +146,19 @@ def test_a_module_returns_no_id_that_it_wrote(connected, folder):
         connected.run("call", "-m", module, "container", "--id", id_, "env-variable", "--name", "X").failed(UNSEALED)
 
 
-# With whose rights it is evaluated.
+# The rights of an ID.
 
 
-def selected(session, folder, document: str):
+def selected(session, document: str):
     """What a process in a container gets for its selection."""
-    (answer,) = nested(session, folder, [document]).values()
+    (answer,) = ask_nested(session.query, [document]).values()
     assert "errors" not in answer, answer
-    return last(answer["data"])
+    return leaf(answer["data"])
 
 
 def refused(session, document: str, words: str):
     _, answer = session.post({"query": document})
-    assert words in told(answer), answer
+    assert words in error_message(answer), answer
     assert CANARY not in json.dumps(answer)
 
 
@@ -181,19 +169,19 @@ def test_variables_that_a_container_names_are_not_the_users(connected, folder):
     """Variables in an env file are those of the client that selected it, in any session and after a restart."""
     file = 'envFile { withVariable(name: "P_X", value: "<${CANARY:-}>") { %s } }'
     with connected.session(env={"CANARY": CANARY}) as session:
-        known = selected(session, folder, "{ %s }" % (file % 'namespace(prefix: "P") { id }'))
-        plain = selected(session, folder, "{ %s }" % (file % "id"))
+        known = selected(session, "{ %s }" % (file % 'namespace(prefix: "P") { id }'))
+        plain = selected(session, "{ %s }" % (file % "id"))
         put = 'withEnvFileVariables(source: "%s") { id }' % plain
-        box = selected(session, folder, "{ container { %s } }" % put)
+        box = selected(session, "{ container { %s } }" % put)
     for restart in (False, True):
         if restart:
             connected.stop()
         with connected.session(env={"CANARY": CANARY}) as session:
             get = '{ loadEnvFileFromID(id: "%s") { %s } }'
-            assert last(session.query(get % (known, "asFile { contents }"))) == "X=<>\n"
-            assert last(session.query('{ loadContainerFromID(id: "%s") { envVariable(name: "P_X") } }' % box)) == "<>"
+            assert leaf(session.query(get % (known, "asFile { contents }"))) == "X=<>\n"
+            assert leaf(session.query('{ loadContainerFromID(id: "%s") { envVariable(name: "P_X") } }' % box)) == "<>"
             # What the user expands is expanded for the user.
-            assert last(session.query("{ %s }" % (file % 'get(name: "P_X")'))) == f"<{CANARY}>"
+            assert leaf(session.query("{ %s }" % (file % 'get(name: "P_X")'))) == f"<{CANARY}>"
 
 
 def test_a_secret_of_a_container_is_read_for_no_other_client(connected, folder):
@@ -202,13 +190,11 @@ def test_a_secret_of_a_container_is_read_for_no_other_client(connected, folder):
     file = f'withNewFile(path: "{folder}/secret", contents: "of the container")'
     ask = '{ secret(uri: "file://%s/secret") { id } }' % folder
     with connected.session() as session:
-        words = json.dumps(["python3", "-c", CLIENT, json.dumps([ask])])
-        run = "withExec(args: %s, experimentalPrivilegedNesting: true) { stdout }" % words
-        answer = json.loads(last(session.query('{ container { from(address: "python:3.13-slim") { %s { %s } } } }' % (file, run))))
-        known = last(answer[ask]["data"])
+        answer = ask_nested(session.query, [ask], file)
+        known = leaf(answer[ask]["data"])
         # In this session it is what the container has.
         load = '{ loadSecretFromID(id: "%s") { plaintext } }' % known
-        assert last(session.query(load)) == "of the container"
+        assert leaf(session.query(load)) == "of the container"
     for restart in (False, True):
         if restart:
             connected.stop()
@@ -227,39 +213,36 @@ def test_a_secret_that_failed_is_not_read_on_the_users_machine_later(connected, 
         "    ask('{' + ' '.join('a%%d: secret(uri: \"env://N%%d\") { id }' %% (i, 1000 * part + i) for i in range(1000)) + '}')\n"
         "print(json.dumps(ask('{ loadSecretFromID(id: \"' + first + '\") { plaintext } }')))\n"
     ) % folder
-    client = ASK + code
     with connected.session() as session:
-        words = json.dumps(["python3", "-c", client])
-        told_ = last(session.query('{ container { from(address: "python:3.13-slim") { withExec(args: %s, experimentalPrivilegedNesting: true) { stdout } } } }' % words))
-        assert CANARY not in told_ and "errors" in told_
+        printed = run_nested(session.query, code)
+        assert CANARY not in printed and "errors" in printed
 
 
 def test_a_container_shares_no_cache_key_with_the_user(engine, folder):
     """The same address and `cacheKey` are another secret in a container: it neither gets the user's text nor replaces it."""
     uri = "env://CANARY?cacheKey=guessed"
     with engine.session(env={"CANARY": CANARY}) as session:
-        known = last(session.query('{ secret(uri: "%s") { id } }' % uri))
+        known = leaf(session.query('{ secret(uri: "%s") { id } }' % uri))
         load = '{ loadSecretFromID(id: "%s") { plaintext } }'
-        client = ASK + (
+        code = (
             "mine = ask('{ secret(uri: \"%s\") { id } }')['data']['secret']['id']\nprint(mine, json.dumps(ask('{ loadSecretFromID(id: \"' + mine + '\") { plaintext } }')))\n" % uri
         )
-        words = json.dumps(["python3", "-c", client])
-        box = 'container { from(address: "python:3.13-slim") { withEnvVariable(name: "CANARY", value: "%s") { withExec(args: %s, experimentalPrivilegedNesting: true) { stdout } } } }'
-        mine, said = last(session.query("{ %s }" % (box % ("of the container", words)))).split(" ", 1)
+        inside = 'withEnvVariable(name: "CANARY", value: "of the container")'
+        mine, said = run_nested(session.query, code, inside).split(" ", 1)
         assert json.loads(said)["data"]["loadSecretFromID"]["plaintext"] == "of the container"
-        assert last(session.query(load % known)) == CANARY
-        assert last(session.query('{ secret(uri: "%s") { plaintext } }' % uri)) == CANARY
-        assert last(session.query(load % mine)) == "of the container"
+        assert leaf(session.query(load % known)) == CANARY
+        assert leaf(session.query('{ secret(uri: "%s") { plaintext } }' % uri)) == CANARY
+        assert leaf(session.query(load % mine)) == "of the container"
 
 
 def test_what_a_provider_gave_the_user_is_not_a_containers(engine, folder):
     """A provider's answer is remembered in the session for the user's clients alone."""
-    program(folder, "op", f"printf %s {CANARY}\n")
+    write_program(folder, "op", f"printf %s {CANARY}\n")
     uri = "op://vault/item/field"
     with engine.session(env={"PATH": f"{folder}:{os.environ['PATH']}"}) as session:
-        assert last(session.query('{ secret(uri: "%s") { plaintext } }' % uri)) == CANARY
-        (answer,) = nested(session, folder, ['{ secret(uri: "%s") { plaintext } }' % uri]).values()
-        assert "needs a client on a host" in told(answer)
+        assert leaf(session.query('{ secret(uri: "%s") { plaintext } }' % uri)) == CANARY
+        (answer,) = ask_nested(session.query, ['{ secret(uri: "%s") { plaintext } }' % uri]).values()
+        assert "needs a client on a host" in error_message(answer)
 
 
 class Answers(socketserver.StreamRequestHandler):
@@ -281,15 +264,15 @@ def test_ports_that_a_container_names_are_its_own(connected, folder, listening):
     read = 'container { from(address: "busybox") { withServiceBinding(alias: "h", service: "%s") { withExec(args: ["sh", "-c", "nc h %d </dev/null"]) { stdout } } } }'
     with connected.session() as session:
         # The user's own is another one, also when the user asked first.
-        own = last(session.query("{ %s }" % host))
-        assert last(session.query("{ %s }" % (read % (own, listening)))) == CANARY
-        known = selected(session, folder, "{ %s }" % host)
+        own = leaf(session.query("{ %s }" % host))
+        assert leaf(session.query("{ %s }" % (read % (own, listening)))) == CANARY
+        known = selected(session, "{ %s }" % host)
         assert known != own
         # While the user's service is passed on, it stays the user's.
-        assert selected(session, folder, "{ %s }" % (read % (own, listening))) == CANARY
+        assert selected(session, "{ %s }" % (read % (own, listening))) == CANARY
         service = 'container { from(address: "busybox") { withExposedPort(port: 1) { asService(args: ["true"]) { id } } } }'
-        service = last(session.query("{ %s }" % service))
-        tunnel = selected(session, folder, '{ host { tunnel(service: "%s") { id } } }' % service)
+        service = leaf(session.query("{ %s }" % service))
+        tunnel = selected(session, '{ host { tunnel(service: "%s") { id } } }' % service)
     for restart in (False, True):
         if restart:
             connected.stop()
@@ -311,9 +294,9 @@ def test_an_image_is_pulled_with_the_reach_of_who_named_it(make_engine, folder, 
     name = f"{registry.address}/made:1"
     engine = make_engine(mirror_of(IMAGES, offline=False) + '[security]\negress = ["127.0.0.0/8"]\n')
     with engine.session() as session:
-        made = 'container { from(address: "busybox") { withNewFile(path: "/made", contents: "for the user") { publish(address: %s) } } }' % text(name)
+        made = 'container { from(address: "busybox") { withNewFile(path: "/made", contents: "for the user") { publish(address: %s) } } }' % quote(name)
         session.query("{ %s }" % made)
-        known = selected(session, folder, "{ container { from(address: %s) { id } } }" % text(name))
+        known = selected(session, "{ container { from(address: %s) { id } } }" % quote(name))
     engine.stop()
     engine.run("cache", "prune").ok()
     engine.stop()
@@ -321,11 +304,11 @@ def test_an_image_is_pulled_with_the_reach_of_who_named_it(make_engine, folder, 
     read = '{ loadContainerFromID(id: "%s") { file(path: "/made") { contents } } }'
     with engine.session() as session:
         refused(session, read % known, REFUSED)
-        own = last(session.query("{ container { from(address: %s) { id } } }" % text(name)))
-        (answer,) = nested(session, folder, [read % own]).values()
-        assert last(answer["data"]) == "for the user"
-        (answer,) = nested(session, folder, ["{ container { from(address: %s) { id } } }" % text(name)]).values()
-        assert REFUSED in told(answer)
+        own = leaf(session.query("{ container { from(address: %s) { id } } }" % quote(name)))
+        (answer,) = ask_nested(session.query, [read % own]).values()
+        assert leaf(answer["data"]) == "for the user"
+        (answer,) = ask_nested(session.query, ["{ container { from(address: %s) { id } } }" % quote(name)]).values()
+        assert REFUSED in error_message(answer)
 
 
 def test_credentials_of_the_user_are_not_for_repositories_that_a_container_names(make_engine, folder, sample):
@@ -336,8 +319,8 @@ def test_credentials_of_the_user_are_not_for_repositories_that_a_container_names
         web.accept("me", "right")
         repository = "git(url: %s) { %s }"
         with engine.session() as session:
-            known = selected(session, folder, "{ %s }" % (repository % (text(web.private()), "id")))
-            assert last(session.query("{ %s }" % (repository % (text(web.private()), "head { commit }")))) == sample.second
+            known = selected(session, "{ %s }" % (repository % (quote(web.private()), "id")))
+            assert leaf(session.query("{ %s }" % (repository % (quote(web.private()), "head { commit }")))) == sample.second
         load = '{ loadGitRepositoryFromID(id: "%s") { head { commit } } }' % known
         with engine.session() as session:
             refused(session, load, "Authentication failed")

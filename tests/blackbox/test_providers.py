@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from kit import Rondel, eventually, set_secret
+from kit import Rondel, eventually, set_secret, write_program
 from kit.nested import run_nested
 from kit.web import Server, give
 
@@ -121,12 +121,6 @@ def test_xs_006_secrets_with_one_key_keep_their_own_text(engine):
             assert session.query('{ node(id: "%s") { ... on Secret { plaintext } } }' % given[name])["node"] == {
                 "plaintext": f"text of {name.lower()}"
             }
-
-
-def write_program(folder, name: str, script: str):
-    path = folder / name
-    path.write_text("#!/bin/sh\n" + script)
-    path.chmod(0o755)
 
 
 def test_sec_009_secrets_come_from_1password(engine, folder):

@@ -29,7 +29,7 @@ from kit.graphql import (
 from kit.modules import IMPORTS, PROBE, module_config, serve_module, write_module
 from kit.paths import BINARY, CLIENTS, EXAMPLES, GREETER, IMAGES, REPO, ROOT
 from kit.rondel import Outcome, Rondel, Session, mirror_of, short_folder
-from kit.system import command_line, free_port, is_open, peak_memory, processes_with
+from kit.system import command_line, free_port, is_open, peak_memory, processes_with, write_program
 from kit.waiting import eventually, let_time_pass
 
 __all__ = [
@@ -77,4 +77,5 @@ __all__ = [
     "short_folder",
     "unique",
     "write_module",
+    "write_program",
 ]

@@ -4,6 +4,8 @@ import json
 
 from kit.graphql import PYTHON, container, document, leaf, quote
 
+# A part of the error for an address that a container does not reach.
+REFUSED = "which a container does not reach"
 # Python code for a process in a container: `ask` sends a document and returns the whole answer.
 NESTED_CLIENT = """
 import base64, json, os, sys, urllib.error, urllib.request
@@ -39,3 +41,9 @@ def ask_nested(query, documents: list[str], *before: str) -> dict[str, dict]:
     run = f"withExec(args: {args}, experimentalPrivilegedNesting: true)"
     answers = json.loads(leaf(query(document(*container(PYTHON), *before, run, "stdout"))))
     return dict(zip(documents, answers, strict=True))
+
+
+def error_message(answer: dict) -> str:
+    """The message of the first error of an answer. Fails if there is none."""
+    assert answer.get("errors"), answer
+    return answer["errors"][0]["message"]

@@ -145,3 +145,10 @@ def own_ids() -> set[int]:
             if owner in (user.pw_name, str(user.pw_uid)):
                 ids |= set(range(int(first), int(first) + int(count)))
     return ids
+
+
+def write_program(folder: Path, name: str, script: str) -> None:
+    """An executable shell script."""
+    path = folder / name
+    path.write_text("#!/bin/sh\n" + script)
+    path.chmod(0o755)
