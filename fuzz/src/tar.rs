@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use rondel_digest::Sha256Digest;
-use rondel_ports::snapshots::{Compression, LayerBlob, Snapshots};
+use rondel_ports::snapshots::{Compression, LayerBlob, LayerBlobs};
 use rondel_store::{Limits, Options, Store};
 
 /// Headers stand in blocks of so many bytes.

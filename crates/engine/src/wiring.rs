@@ -83,9 +83,12 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     environment.web.egress = egress.clone();
     let http = Arc::new(Web::new(environment.web.clone(), Limits::default())?);
     let images = Arc::new(Registry::new(registry_config(&options.config), environment)?);
-    let host = Arc::new(HostLink::new(store.clone(), store.clone()));
+    let host = Arc::new(HostLink::new(store.clone(), store.clone(), store.clone()));
     let ports = Ports {
         snapshots: store.clone(),
+        blobs: store.clone(),
+        volumes: store.clone(),
+        temp_dirs: store.clone(),
         index: store.clone(),
         processes: sandbox,
         networks: networks.clone(),

@@ -12,15 +12,15 @@ use rondel_fault::{Attempt, Fault, Result};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use crate::copy;
-use crate::place::Place;
-use crate::walk::{self, Stamp, failed, join, show};
+use crate::copy_file;
+use crate::host_path::HostPath;
+use crate::walk::{self, FileStat, failed, join, show};
 
 const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
 /// Writes the directory `from` to `to`.
-pub(crate) fn directory(from: BorrowedFd<'_>, place: &Place, wipe: bool) -> Result<()> {
-    let to = &place.shown();
+pub(crate) fn directory(from: BorrowedFd<'_>, place: &HostPath, wipe: bool) -> Result<()> {
+    let to = &place.display_path();
     let target = place.make_dirs().map_err(|fault| match place.exists() && !place.is_dir() {
         true => Fault::user(format!("cannot export a directory to `{}`: it is not a directory", to.display()))
             .caused_by(fault),
@@ -31,14 +31,14 @@ pub(crate) fn directory(from: BorrowedFd<'_>, place: &Place, wipe: bool) -> Resu
 }
 
 /// Removes files and empty directories below `place`.
-pub(crate) fn remove_below(place: &Place, paths: &[PathBuf]) -> Result<()> {
+pub(crate) fn remove_below(place: &HostPath, paths: &[PathBuf]) -> Result<()> {
     if paths.is_empty() || !place.is_dir() {
         return Ok(());
     }
-    let top = place.open(DIR).attempt(|| format!("open `{}`", place.shown().display()))?;
+    let top = place.open(DIR).attempt(|| format!("open `{}`", place.display_path().display()))?;
     for path in paths {
         let removed = remove_one(&top, path);
-        removed.map_err(|e| failed("remove", &place.shown(), path.as_os_str().as_bytes(), e.into()))?;
+        removed.map_err(|e| failed("remove", &place.display_path(), path.as_os_str().as_bytes(), e.into()))?;
     }
     Ok(())
 }
@@ -64,8 +64,8 @@ fn remove_one(top: &OwnedFd, path: &Path) -> Result<(), Errno> {
 }
 
 /// Writes the file `from` to `to`.
-pub(crate) fn file(from: BorrowedFd<'_>, place: &Place) -> Result<()> {
-    let to = &place.shown();
+pub(crate) fn file(from: BorrowedFd<'_>, place: &HostPath) -> Result<()> {
+    let to = &place.display_path();
     if place.is_dir() {
         return Err(Fault::user(format!("cannot export a file to `{}`: it is a directory", to.display())));
     }
@@ -133,7 +133,7 @@ impl Export<'_> {
                 let target = rustix::fs::openat(to, name, DIR, Mode::empty()).map_err(write)?;
                 self.dir(&below, &target, path)?;
                 rustix::fs::fchmod(&target, Mode::from_raw_mode(stat.st_mode & 0o7777)).map_err(write)?;
-                rustix::fs::futimens(&target, &copy::times(Stamp::of(&stat).mtime)).map_err(write)
+                rustix::fs::futimens(&target, &copy_file::times(FileStat::of(&stat).mtime)).map_err(write)
             }
             FileType::Symlink => put_link(from, to, name).map_err(|e| failed("write", self.to, path, e)),
             _ => {
@@ -209,9 +209,9 @@ fn put_file(from: &File, stat: &Stat, dir: BorrowedFd<'_>, name: &[u8]) -> io::R
     let (temp, file) = with_temp_name(|temp| rustix::fs::openat(dir, temp, flags, Mode::from_raw_mode(0o600)))?;
     let file = File::from(file);
     let write = || -> io::Result<()> {
-        copy::content(from, &file)?;
+        copy_file::content(from, &file)?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-        rustix::fs::futimens(&file, &copy::times(Stamp::of(stat).mtime))?;
+        rustix::fs::futimens(&file, &copy_file::times(FileStat::of(stat).mtime))?;
         Ok(rustix::fs::renameat(dir, temp.as_str(), dir, name)?)
     };
     write().inspect_err(|_| {

@@ -8,7 +8,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::op::Filter;
 use rondel_model::pattern::{Descend, IgnoreFile, Matcher};
 
-use crate::place::Place;
+use crate::host_path::HostPath;
 
 /// The `.gitignore` files that speak of one directory, nearest first.
 #[derive(Debug, Clone)]
@@ -31,16 +31,16 @@ impl Ignores {
     }
 
     /// The files of `root` and of the directories above it. Outside of a git repository there are none.
-    pub(crate) fn above(root: &Place) -> Self {
-        let above: Vec<Place> = root.ancestors().collect();
+    pub(crate) fn above(root: &HostPath) -> Self {
+        let above: Vec<HostPath> = root.ancestors().collect();
         let Some(top) = above.iter().position(|dir| dir.join(".git").exists()) else {
             return Self(None);
         };
-        let start = root.shown();
+        let start = root.display_path();
         let mut ignores = Self(None);
         for dir in above[..=top].iter().rev() {
             let Ok(contents) = dir.join(".gitignore").read_small() else { continue };
-            let way = start.strip_prefix(dir.shown()).unwrap_or(Path::new("")).as_os_str().as_encoded_bytes();
+            let way = start.strip_prefix(dir.display_path()).unwrap_or(Path::new("")).as_os_str().as_encoded_bytes();
             let above = if way.is_empty() { Vec::new() } else { [way, b"/"].concat() };
             ignores.push(IgnoreFile::parse(&contents), 0, above);
         }
@@ -100,16 +100,16 @@ impl Rules {
     }
 
     /// The `.gitignore` files that count for a walk of `root`.
-    pub(crate) fn ignores(&self, root: &Place) -> Ignores {
+    pub(crate) fn ignores(&self, root: &HostPath) -> Ignores {
         if self.gitignore { Ignores::above(root) } else { Ignores::none() }
     }
 
     /// Whether `.gitignore` files above `root`, up to the root of its repository, ignore it or a directory that leads there.
-    pub(crate) fn ignore_root(&self, root: &Place) -> bool {
+    pub(crate) fn ignore_root(&self, root: &HostPath) -> bool {
         let inside = root.ancestors().take_while(|dir| !dir.join(".git").exists());
         self.gitignore
             && inside.into_iter().any(|dir| {
-                let name = dir.shown().file_name().map(|name| name.as_encoded_bytes().to_vec());
+                let name = dir.display_path().file_name().map(|name| name.as_encoded_bytes().to_vec());
                 name.is_some_and(|name| Ignores::above(&dir.parent()).ignores(&name, true))
             })
     }

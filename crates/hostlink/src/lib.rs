@@ -6,52 +6,37 @@
 //! modification times are no identity, everything is owned by root. What is stored is what was hashed: a file that changes
 //! meanwhile is copied once and taken as it was read then. An exported file appears whole or not at all, and nothing that
 //! is exported is written through a symbolic link below the target. A path inside a container never leads out of it
-//! ([`place`]).
+//! ([`host_path`]).
 
-mod base;
-mod cache;
-mod copy;
+mod copy_file;
 mod export;
 pub mod filter;
+mod hard_links;
+mod host_link;
+mod host_path;
 mod import;
-mod links;
-mod moving;
-mod packed;
-mod place;
+mod incremental_base;
+mod packed_paths;
+mod stat_cache;
+mod unstable_files;
 mod walk;
 
 use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_model::Snapshot;
 use rondel_model::op::Filter;
 use rondel_ports::host::HostFiles;
-use rondel_ports::index::Index;
-use rondel_ports::snapshots::Snapshots;
 
-use crate::cache::StatCache;
-use crate::place::Roots;
+use crate::host_path::HostPath;
 
+pub use crate::host_link::HostLink;
+pub use crate::host_path::ContainerRoot;
 pub use crate::import::referred;
-pub use crate::place::ContainerRoot;
-
-/// The files of this machine, kept in `Snapshots`, remembered in `Index`.
-pub struct HostLink {
-    snapshots: Arc<dyn Snapshots>,
-    index: Arc<dyn Index>,
-    cache: StatCache,
-    roots: Arc<Roots>,
-}
 
 impl HostLink {
-    /// Host files over a store and an index.
-    pub fn new(snapshots: Arc<dyn Snapshots>, index: Arc<dyn Index>) -> Self {
-        Self { snapshots, index, cache: StatCache::default(), roots: Arc::default() }
-    }
-
     /// Makes the files below `root`, that of a container, known under the path of what is returned, for as long as that lives.
     pub fn enter(&self, root: OwnedFd) -> ContainerRoot {
         self.roots.enter(root)
@@ -63,7 +48,7 @@ impl HostLink {
     /// When nothing or something else is there.
     pub fn socket(&self, path: &Path) -> Result<OwnedFd> {
         let place = self.roots.place(path)?;
-        let what = || format!("use the socket `{}`", place.shown().display());
+        let what = || format!("use the socket `{}`", place.display_path().display());
         let found = place.open(rustix::fs::OFlags::PATH).attempt(what)?;
         let stat = rustix::fs::fstat(&found).attempt(what)?;
         match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
@@ -100,11 +85,11 @@ impl HostFiles for HostLink {
     }
 
     fn real(&self, path: &Path) -> std::io::Result<PathBuf> {
-        Ok(self.roots.place(path).map_err(std::io::Error::other)?.found()?.given())
+        Ok(self.roots.place(path).map_err(std::io::Error::other)?.canonical()?.as_given())
     }
 
     fn find_up(&self, start: &Path, name: &str) -> Option<PathBuf> {
         let start = self.roots.place(start).ok()?;
-        start.ancestors().map(|dir| dir.join(name)).find(place::Place::exists).map(|found| found.given())
+        start.ancestors().map(|dir| dir.join(name)).find(HostPath::exists).map(|found| found.as_given())
     }
 }

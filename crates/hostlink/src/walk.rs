@@ -13,11 +13,11 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
 use crate::filter::{Ignores, Rules};
-use crate::place::Place;
+use crate::host_path::HostPath;
 
 /// What the file system says of a file; when it says the same again, the content is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub(crate) struct FileStat {
     pub(crate) size: u64,
     /// Nanoseconds since the Unix epoch.
     pub(crate) mtime: i64,
@@ -27,7 +27,7 @@ pub(crate) struct Stamp {
     pub(crate) mode: u32,
 }
 
-impl Stamp {
+impl FileStat {
     pub(crate) fn of(stat: &Stat) -> Self {
         let nanos = |seconds: i64, nanos: u64| {
             seconds.saturating_mul(1_000_000_000).saturating_add(i64::try_from(nanos).unwrap_or(0))
@@ -49,7 +49,7 @@ impl Stamp {
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum EntryKind {
     File,
     Dir,
     /// With its target.
@@ -58,11 +58,11 @@ pub(crate) enum Kind {
 
 /// One entry of a host directory.
 #[derive(Debug, Clone)]
-pub(crate) struct Item {
+pub(crate) struct WalkEntry {
     /// Relative to the root of the walk.
     pub(crate) path: Vec<u8>,
-    pub(crate) kind: Kind,
-    pub(crate) stamp: Stamp,
+    pub(crate) kind: EntryKind,
+    pub(crate) stamp: FileStat,
     /// Device and inode of a file that has several names somewhere.
     pub(crate) shared: Option<(u64, u64)>,
 }
@@ -78,10 +78,10 @@ struct Walk<'a> {
 }
 
 /// Lists what of `root` passes: directories before their content, names sorted. Sockets, pipes and devices are left out.
-pub(crate) fn walk(root: &Place, dir: &OwnedFd, rules: &Rules) -> Result<Vec<Item>> {
+pub(crate) fn walk(root: &HostPath, dir: &OwnedFd, rules: &Rules) -> Result<Vec<WalkEntry>> {
     let ignores = rules.ignores(root);
     let in_repository = rules.reads_gitignore() && root.ancestors().any(|dir| dir.join(".git").exists());
-    Walk { root: &root.shown(), rules }.dir(dir.as_fd(), (b"", 0), &ignores, in_repository)
+    Walk { root: &root.display_path(), rules }.dir(dir.as_fd(), (b"", 0), &ignores, in_repository)
 }
 
 impl Walk<'_> {
@@ -92,7 +92,7 @@ impl Walk<'_> {
         (path, level): (&[u8], usize),
         ignores: &Ignores,
         gitignore: bool,
-    ) -> Result<Vec<Item>> {
+    ) -> Result<Vec<WalkEntry>> {
         if level > MAX_LEVELS {
             return Err(Fault::user(format!(
                 "cannot take `{}`: more than {MAX_LEVELS} directories are inside one another",
@@ -107,12 +107,12 @@ impl Walk<'_> {
             own = ignores.with(path, &read_small(dir).map_err(|e| self.failed("read the `.gitignore` of", path, e))?);
             ignores = &own;
         }
-        let listed: Vec<(Item, bool)> = names
+        let listed: Vec<(WalkEntry, bool)> = names
             .iter()
             .filter_map(|(name, kind)| self.entry(dir, &join(path, name.to_bytes()), name, *kind, ignores).transpose())
             .collect::<Result<_>>()?;
-        let below = |(item, _): &(Item, bool)| -> Result<Vec<Item>> {
-            if item.kind != Kind::Dir || !self.rules.descends(&item.path, ignores) {
+        let below = |(item, _): &(WalkEntry, bool)| -> Result<Vec<WalkEntry>> {
+            if item.kind != EntryKind::Dir || !self.rules.descends(&item.path, ignores) {
                 return Ok(Vec::new());
             }
             match rustix::fs::openat(dir, base_name(&item.path), DIR, Mode::empty()) {
@@ -121,9 +121,9 @@ impl Walk<'_> {
                 Err(e) => Err(self.failed("open", &item.path, e.into())),
             }
         };
-        let dirs = listed.iter().filter(|(item, _)| item.kind == Kind::Dir).count();
+        let dirs = listed.iter().filter(|(item, _)| item.kind == EntryKind::Dir).count();
         // A thread that waits for others takes their work onto its own stack, so deep down there is nothing to wait for.
-        let subtrees: Vec<Vec<Item>> = if dirs > 1 && level < MAX_LEVELS_APART {
+        let subtrees: Vec<Vec<WalkEntry>> = if dirs > 1 && level < MAX_LEVELS_APART {
             listed.par_iter().map(below).collect::<Result<_>>()?
         } else {
             listed.iter().map(below).collect::<Result<_>>()?
@@ -146,7 +146,7 @@ impl Walk<'_> {
         name: &CString,
         kind: FileType,
         ignores: &Ignores,
-    ) -> Result<Option<(Item, bool)>> {
+    ) -> Result<Option<(WalkEntry, bool)>> {
         let passes = |is_dir: bool| self.rules.passes(path, is_dir, ignores);
         if kind != FileType::Directory && kind != FileType::Unknown && !passes(false) {
             return Ok(None);
@@ -159,15 +159,15 @@ impl Walk<'_> {
         };
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         let shared = (is_file && stat.st_nlink > 1).then_some((stat.st_dev, stat.st_ino));
-        let item = |kind| Item { path: path.to_vec(), kind, stamp: Stamp::of(&stat), shared };
+        let item = |kind| WalkEntry { path: path.to_vec(), kind, stamp: FileStat::of(&stat), shared };
         Ok(match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 let passes = passes(true);
-                (passes || self.rules.descends(path, ignores)).then(|| (item(Kind::Dir), passes))
+                (passes || self.rules.descends(path, ignores)).then(|| (item(EntryKind::Dir), passes))
             }
-            FileType::RegularFile => passes(false).then(|| (item(Kind::File), true)),
+            FileType::RegularFile => passes(false).then(|| (item(EntryKind::File), true)),
             FileType::Symlink if passes(false) => match rustix::fs::readlinkat(dir, name, Vec::new()) {
-                Ok(target) => Some((item(Kind::Link(target.into_bytes())), true)),
+                Ok(target) => Some((item(EntryKind::Link(target.into_bytes())), true)),
                 Err(Errno::NOENT | Errno::INVAL) => None,
                 Err(e) => return Err(self.failed("read", path, e.into())),
             },

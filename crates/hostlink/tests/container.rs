@@ -32,7 +32,7 @@ fn open(path: &Path) -> OwnedFd {
 fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("state"), Options::default()).unwrap();
-    let link = HostLink::new(store.clone(), store.clone());
+    let link = HostLink::new(store.clone(), store.clone(), store.clone());
     let outside = dir.path().join("outside");
     let root = dir.path().join("root");
     // Where an absolute link to `outside` leads inside the container.

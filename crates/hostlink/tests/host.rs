@@ -26,7 +26,7 @@ struct Fixture {
 fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("state"), Options::default()).unwrap();
-    let link = HostLink::new(store.clone(), store.clone());
+    let link = HostLink::new(store.clone(), store.clone(), store.clone());
     fs::create_dir(dir.path().join("host")).unwrap();
     Fixture { dir, store, link }
 }
@@ -175,7 +175,7 @@ fn unchanged_files_are_not_opened() {
         assert_eq!(f.import(&Filter::default()), first);
     }
     assert_eq!(accessed(&f.host().join("a/file")), before);
-    let again = HostLink::new(f.store.clone(), f.store.clone());
+    let again = HostLink::new(f.store.clone(), f.store.clone(), f.store.clone());
     assert_eq!(again.import(&f.host(), &Filter::default()).unwrap(), first);
     assert_eq!(accessed(&f.host().join("a/file")), before);
 }

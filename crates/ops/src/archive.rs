@@ -14,7 +14,6 @@ use crate::Ops;
 use crate::context::OpContext;
 use crate::copy::plain_file;
 use crate::evaluate::change;
-use crate::exec::remove_folder;
 use crate::key::Key;
 
 /// The name of the file.
@@ -52,13 +51,13 @@ impl Ops {
         let ops = self.clone();
         let snapshot = self
             .files(key, move |store| {
-                let folder = store.temp_dir()?;
-                let path = folder.join(NAME);
+                let folder = ops.ports().temp_dirs.temp_dir()?;
+                let path = folder.path().join(NAME);
                 let snapshot = ops.ports().images.archive(images, media_types, &path).and_then(|()| {
                     let mut file = File::open(&path).attempt(|| format!("read `{}`", path.display()))?;
                     change(store, &Snapshot::empty(), |root| plain_file(&mut file, root.0, OsStr::new(NAME), 0o600))
                 });
-                remove_folder(&folder);
+                drop(folder);
                 snapshot
             })
             .await?;

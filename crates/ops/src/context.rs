@@ -11,6 +11,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::exec::Scope;
 use rondel_model::{AbsPath, ServiceBinding, Snapshot};
 use rondel_ports::BoxFuture;
+use rondel_ports::dirs::{TempDirs, Volumes};
 use rondel_ports::egress::EgressScope;
 use rondel_ports::git::Git;
 use rondel_ports::host::HostFiles;
@@ -20,7 +21,7 @@ use rondel_ports::index::Index;
 use rondel_ports::network::{Membership, Network, Networks};
 use rondel_ports::process::Processes;
 use rondel_ports::secrets::Secrets;
-use rondel_ports::snapshots::Snapshots;
+use rondel_ports::snapshots::{LayerBlobs, Snapshots};
 use rondel_ports::streams::Sockets;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,12 @@ use crate::{Failures, Ops};
 pub struct Ports {
     /// Layers and snapshots.
     pub snapshots: Arc<dyn Snapshots>,
+    /// Layers as blobs.
+    pub blobs: Arc<dyn LayerBlobs>,
+    /// Cache volumes.
+    pub volumes: Arc<dyn Volumes>,
+    /// Temporary directories.
+    pub temp_dirs: Arc<dyn TempDirs>,
     /// Results.
     pub index: Arc<dyn Index>,
     /// Processes in containers.

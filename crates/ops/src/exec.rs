@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::Seek;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
@@ -12,6 +11,7 @@ use rondel_events::{Outcome, Work};
 use rondel_fault::{Attempt, Fault, Kind, Result};
 use rondel_model::explain::Ended;
 use rondel_model::{ExecOp, Snapshot};
+use rondel_ports::dirs::TempDir;
 use rondel_ports::snapshots::Label;
 use rondel_ports::{BoxFuture, CancellationToken};
 
@@ -171,37 +171,17 @@ impl Run<'_> {
 }
 
 /// A folder for the time of one run.
-struct Scratch(std::path::PathBuf);
+struct Scratch(TempDir);
 
 impl Scratch {
     async fn new(ops: &Arc<Ops>) -> Result<Self> {
-        ops.blocking(|ops| ops.ports().snapshots.temp_dir()).await.map(Self)
+        ops.blocking(|ops| ops.ports().temp_dirs.temp_dir()).await.map(Self)
     }
 
     fn file(&self, name: &str) -> Result<File> {
-        let path = self.0.join(name);
+        let path = self.0.path().join(name);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true).mode(0o600);
         options.open(&path).attempt(|| format!("make `{}`", path.display()))
     }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        remove_folder(&self.0);
-    }
-}
-
-/// A temporary folder.
-pub(crate) struct Folder(pub(crate) PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        remove_folder(&self.0);
-    }
-}
-
-/// Removes a temporary folder; what is left of it goes at the next start.
-pub(crate) fn remove_folder(path: &Path) {
-    let _ = std::fs::remove_dir_all(path);
 }

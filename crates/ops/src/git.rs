@@ -10,6 +10,7 @@ use rondel_fault::{Attempt as _, Fault, Kind, Result};
 use rondel_model::git::{GitAccess, GitRemote, GitSource, GitTree};
 use rondel_model::op::{Filter, TreePath};
 use rondel_model::{AbsPath, SecretRef, Snapshot, SocketRef};
+use rondel_ports::dirs::TempDir;
 use rondel_ports::git::{Agent, Checkout, Credentials, References, Repository};
 use rondel_ports::snapshots::Snapshots;
 use rondel_streams::relay::{self, Relay};
@@ -17,7 +18,6 @@ use tokio::net::UnixListener;
 
 use crate::context::OpContext;
 use crate::evaluate::{change, open_dir};
-use crate::exec::Folder;
 use crate::key::{self, Key};
 use crate::read::EntryKind;
 use crate::root::Root;
@@ -89,7 +89,7 @@ impl Ops {
             }
         };
         let folders = self.folders().await?;
-        let (copied, into) = (folders.0.join("work"), folders.0.join("tree"));
+        let (copied, into) = (folders.path().join("work"), folders.path().join("tree"));
         let (place, target) = (place.clone(), copied.clone());
         self.blocking(move |ops| {
             // Of nested repositories only that they are there: `git` leaves their folders alone.
@@ -147,18 +147,18 @@ impl Ops {
             keep_git_dir: !tree.discard_git_dir,
         };
         let folders = self.folders().await?;
-        let into = folders.0.join("tree");
+        let into = folders.path().join("tree");
         std::fs::create_dir(&into).attempt(|| format!("make `{}`", into.display()))?;
         service_host.during(self.ports.git.checkout(&repository, &what, &into)).await?;
         self.take(folders, into).await
     }
 
-    async fn folders(self: &Arc<Self>) -> Result<Folder> {
-        self.blocking(|ops| ops.ports.snapshots.temp_dir().map(Folder)).await
+    async fn folders(self: &Arc<Self>) -> Result<TempDir> {
+        self.blocking(|ops| ops.ports.temp_dirs.temp_dir()).await
     }
 
     /// The files in the folder `from` as a snapshot.
-    async fn take(self: &Arc<Self>, folders: Folder, from: PathBuf) -> Result<Snapshot> {
+    async fn take(self: &Arc<Self>, folders: TempDir, from: PathBuf) -> Result<Snapshot> {
         self.blocking(move |ops| {
             let folder = std::fs::File::open(&from).attempt(|| format!("open `{}`", from.display()))?;
             let taken = change(&*ops.ports.snapshots, &Snapshot::empty(), |root| {
@@ -216,7 +216,7 @@ impl Ops {
     async fn agent(self: &Arc<Self>, cx: &OpContext, socket: &SocketRef) -> Result<Agent> {
         cx.sockets.find(socket).await.map_err(|e| e.context("find the SSH agent"))?;
         let folder = self.folders().await?;
-        let path = folder.0.join("agent");
+        let path = folder.path().join("agent");
         let listener = UnixListener::bind(&path).attempt(|| format!("listen on `{}`", path.display()))?;
         let (sockets, socket) = (cx.sockets.clone(), socket.clone());
         let relay = Relay::start(listener, MAX_AGENT_CONNECTIONS, move |mut near| {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::OpContext;
 use crate::evaluate::change;
-use crate::exec::Folder;
+
 use crate::{Ops, copy, edit};
 
 /// A file to download.
@@ -83,8 +83,8 @@ impl Ops {
             dial: service_host.host.as_ref().map(|host| host.dial.clone()),
             egress: cx.egress,
         };
-        let folder = Folder(self.blocking(|ops| ops.ports.snapshots.temp_dir()).await?);
-        let content = folder.0.join("content");
+        let folder = self.blocking(|ops| ops.ports.temp_dirs.temp_dir()).await?;
+        let content = folder.path().join("content");
         let answer = service_host.during(self.ports.http.fetch(request, &content, events)).await?;
         let Answer::Fetched(fetched) = answer else {
             let known = known.ok_or_else(|| Fault::bug("a server said that nothing changed that was not here"))?;

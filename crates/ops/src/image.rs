@@ -16,7 +16,7 @@ use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Compression, LayerBlob};
 
 use crate::context::OpContext;
-use crate::exec::Folder;
+
 use crate::read::file_path;
 use crate::service_client::ServiceHost;
 use crate::stats::count;
@@ -171,13 +171,13 @@ impl Ops {
     }
 
     fn here(&self, layers: &[LayerBlob]) -> Option<Vec<LayerId>> {
-        layers.iter().map(|layer| self.ports.snapshots.layer_of_diff(&layer.diff_id)).collect()
+        layers.iter().map(|layer| self.ports.blobs.layer_of_diff(&layer.diff_id)).collect()
     }
 
     /// One layer, fetched and unpacked at most once at a time whoever asks for it under whatever name.
     async fn layer(self: &Arc<Self>, pull: Arc<ImagePull>, index: usize, events: Emitter) -> Result<LayerId> {
         let diff_id = pull.image.layers[index].diff_id;
-        if let Some(layer) = self.ports.snapshots.layer_of_diff(&diff_id) {
+        if let Some(layer) = self.ports.blobs.layer_of_diff(&diff_id) {
             count(&self.stats.pulls_cached);
             return Ok(layer);
         }
@@ -188,8 +188,8 @@ impl Ops {
         let fetch = move || async move {
             let ImagePull { images, image, credentials } = &*pull;
             let layer = &image.layers[index];
-            let folder = Folder(ops.blocking(|ops| ops.ports.snapshots.temp_dir()).await?);
-            let blob = folder.0.join("layer");
+            let folder = ops.blocking(|ops| ops.ports.temp_dirs.temp_dir()).await?;
+            let blob = folder.path().join("layer");
             count(&ops.stats.pulls);
             let span = events.span(Work::Pull, format!("layer {}", short_digest(&layer.digest)));
             images.fetch(image, layer, &blob, credentials.clone(), span.emitter()).await?;
@@ -197,8 +197,8 @@ impl Ops {
             let unpacked = ops
                 .blocking(move |ops| {
                     let folder = folder;
-                    let blob = folder.0.join("layer");
-                    ops.ports.snapshots.unpack(&blob, compression_of(&expected.media_type), &expected)
+                    let blob = folder.path().join("layer");
+                    ops.ports.blobs.unpack(&blob, compression_of(&expected.media_type), &expected)
                 })
                 .await?;
             span.end(Outcome::Done);
@@ -223,7 +223,7 @@ impl Ops {
         let snapshot = self
             .blocking(move |ops| {
                 ops.with_archive(&source, &op.source, &op.tag, &op.platform, |image, blobs| {
-                    let store = &*ops.ports.snapshots;
+                    let store = &*ops.ports.blobs;
                     let layer =
                         |(layer, blob): (&LayerBlob, &std::path::PathBuf)| match store.layer_of_diff(&layer.diff_id) {
                             Some(there) => Ok(there),
@@ -263,9 +263,9 @@ impl Ops {
         then: impl FnOnce(ResolvedImage, Vec<std::path::PathBuf>) -> Result<T>,
     ) -> Result<T> {
         let tree = dedup_layers::open(&*self.ports.snapshots, tree)?;
-        let scratch = Folder(self.ports.snapshots.temp_dir()?);
+        let scratch = self.ports.temp_dirs.temp_dir()?;
         let (_archive, path) = file_path(&tree, &source.path)?;
-        let read = self.ports.images.read_archive(&path, tag, platform, &scratch.0);
+        let read = self.ports.images.read_archive(&path, tag, platform, scratch.path());
         let (image, blobs) = read.map_err(|fault| fault.context(format!("cannot import `{}`", source.path)))?;
         then(image, blobs)
     }

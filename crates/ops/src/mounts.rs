@@ -11,6 +11,7 @@ use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::exec::{MountSource, Sharing};
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, ExecOp, Owner, Snapshot, SocketRef};
+use rondel_ports::dirs::TempDirs;
 use rondel_ports::process::{ProcessMount, ProcessMountSource};
 use rondel_ports::secrets::Plaintext;
 use rondel_ports::snapshots::{Label, Snapshots, WorkTree};
@@ -78,6 +79,8 @@ pub(crate) fn prepare(
     let mut trees = Trees { root, mounts: Vec::new() };
     let mut preparing = MountPreparation {
         store,
+        volume_dirs: &*ops.ports().volumes,
+        temp_dirs: &*ops.ports().temp_dirs,
         volumes: &ops.volumes,
         claims,
         caches: 0,
@@ -103,6 +106,8 @@ pub(crate) fn prepare(
 
 struct MountPreparation<'a> {
     store: &'a dyn Snapshots,
+    volume_dirs: &'a dyn rondel_ports::dirs::Volumes,
+    temp_dirs: &'a dyn TempDirs,
     volumes: &'a Volumes,
     claims: &'a Claims,
     /// The number of the next cache mount.
@@ -166,13 +171,13 @@ impl MountPreparation<'_> {
         let claimed = self.claims.volume(self.caches, sharing);
         let (volume, folder) = claimed.ok_or_else(|| Fault::bug("a cache volume is used that was not claimed"))?;
         self.caches += 1;
-        self.volumes.folder(self.store, folder, seed, volume.owner)
+        self.volumes.folder((self.store, self.volume_dirs), folder, seed, volume.owner)
     }
 
     fn socket(&mut self, socket: &SocketRef, owner: Option<Ids>) -> Result<OwnedFd> {
         let files = match &mut self.sockets {
             Some(files) => files,
-            none => none.insert(SocketFiles::new(self.store.temp_dir()?)),
+            none => none.insert(SocketFiles::new(self.temp_dirs.temp_dir()?)),
         };
         let name = files.add(socket, owner)?;
         let folder = File::open(files.folder()).attempt(|| "open the folder of sockets".into())?;

@@ -73,7 +73,7 @@ impl Ops {
     }
 
     fn image_of(&self, container: &Container, tree: &Snapshot, compression: Compression) -> Result<OutgoingImage> {
-        let pack = |layer| self.ports.snapshots.pack(layer, compression);
+        let pack = |layer| self.ports.blobs.pack(layer, compression);
         let layers = tree.layers().iter().map(pack).collect::<Result<Vec<_>>>()?;
         let diff_ids: Vec<String> = layers.iter().map(|(layer, _)| layer.diff_id.to_string()).collect();
         Ok(OutgoingImage {

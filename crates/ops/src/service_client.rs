@@ -11,7 +11,6 @@ use rondel_ports::network::{Dial, Host, Network};
 
 use crate::Ops;
 use crate::context::{BoundServices, OpContext};
-use crate::exec::Folder;
 
 /// How long a service that is up may take to accept a connection.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,8 +61,8 @@ impl Ops {
         let BoundServices { networks, ended, guard, .. } = cx.services.bind(self, cx, &[binding]).await?;
         let (_, network) =
             networks.into_iter().next().ok_or_else(|| Fault::bug("a service is up and has no network"))?;
-        let folder = Folder(self.blocking(|ops| ops.ports.snapshots.temp_dir()).await?);
-        let (key, dial, path) = (service.digest(), self.dial(&network), folder.0.clone());
+        let folder = self.blocking(|ops| ops.ports.temp_dirs.temp_dir()).await?;
+        let (key, dial, path) = (service.digest(), self.dial(&network), folder.path().to_owned());
         let host = Host { key, dial, folder: path, guard: Arc::new((guard, folder)) };
         Ok(ServiceHost { host: Some(host), ended })
     }

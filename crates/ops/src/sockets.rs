@@ -5,17 +5,17 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rondel_events::{Emitter, Stream as Log};
 use rondel_fault::{Attempt, Result};
 use rondel_model::SocketRef;
+use rondel_ports::dirs::TempDir;
 use rondel_ports::streams::Sockets;
 use rondel_streams::relay::{self, Relay};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use crate::exec::remove_folder;
 use crate::owner::Ids;
 
 /// How many connections to one socket may be open at a time; further ones wait to be accepted.
@@ -23,26 +23,26 @@ const MAX_CONNECTIONS: usize = 512;
 
 /// Socket files of one container.
 pub(crate) struct SocketFiles {
-    folder: PathBuf,
+    folder: TempDir,
     listening: Vec<(SocketRef, UnixListener)>,
 }
 
 impl SocketFiles {
     /// No files yet; `folder` is removed with them.
-    pub(crate) fn new(folder: PathBuf) -> Self {
+    pub(crate) fn new(folder: TempDir) -> Self {
         Self { folder, listening: Vec::new() }
     }
 
     /// The folder.
     pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.path()
     }
 
     /// Listens on a new file for what leads to `socket`; its name in the folder.
     pub(crate) fn add(&mut self, socket: &SocketRef, owner: Option<Ids>) -> Result<String> {
         let what = || "make a socket for a container".to_owned();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = rustix::fs::open(&self.folder, flags, Mode::empty()).attempt(what)?;
+        let folder = rustix::fs::open(self.folder.path(), flags, Mode::empty()).attempt(what)?;
         let name = self.listening.len().to_string();
         // The path of a socket is short by the kernel's rule; that of the folder need not be.
         let path = format!("/proc/self/fd/{}/{name}", std::os::fd::AsRawFd::as_raw_fd(&folder));
@@ -69,12 +69,6 @@ impl SocketFiles {
             }));
         }
         Ok(Serving { _relays: relays, _files: self })
-    }
-}
-
-impl Drop for SocketFiles {
-    fn drop(&mut self) {
-        remove_folder(&self.folder);
     }
 }
 

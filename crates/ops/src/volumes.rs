@@ -231,14 +231,14 @@ impl Volumes {
     /// The folder `folder`, which holds `seed` and belongs to `ids` when it is new.
     pub(crate) fn folder(
         &self,
-        store: &dyn Snapshots,
+        (store, dirs): (&dyn Snapshots, &dyn rondel_ports::dirs::Volumes),
         folder: &str,
         seed: Option<(&Snapshot, &AbsPath)>,
         ids: Option<Ids>,
     ) -> Result<PathBuf> {
         let making = lock(&self.making).entry(folder.to_owned()).or_default().clone();
         let _only = lock(&making);
-        let path = store.volume(folder)?;
+        let path = dirs.volume(folder)?;
         let root = File::open(&path).attempt(|| format!("open the cache volume `{folder}`"))?;
         if is_made(&root, &path)? {
             return Ok(path);

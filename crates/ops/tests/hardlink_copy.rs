@@ -3,25 +3,22 @@
 
 mod support;
 
-use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rondel_digest::Sha256Digest;
 use rondel_fault::Result;
 use rondel_model::op::{Edit, Filter, FsOp, Owner};
-use rondel_model::{AbsPath, Fs, LayerId, Snapshot};
+use rondel_model::{AbsPath, Fs, Snapshot};
 use rondel_ops::Options;
-use rondel_ports::snapshots::{Compression, LayerBlob, Snapshots, Tree, Verification, WorkTree};
+use rondel_ports::snapshots::{Layers, Snapshots, Tree, WorkTree};
 use rondel_store::Store;
 use support::*;
 
-/// A store that lends nothing.
-struct NoLender(Arc<Store>);
+/// A store whose layers may not be hard-linked.
+struct WithoutLinks(Arc<Store>);
 
-impl Snapshots for NoLender {
+impl Snapshots for WithoutLinks {
     fn view(&self, snapshot: &Snapshot) -> Result<Tree> {
         self.0.view(snapshot)
     }
@@ -37,34 +34,12 @@ impl Snapshots for NoLender {
     fn touch_if_present(&self, snapshot: &Snapshot) -> bool {
         self.0.touch_if_present(snapshot)
     }
-    fn unpack(&self, blob: &Path, compression: Compression, expected: &LayerBlob) -> Result<LayerId> {
-        self.0.unpack(blob, compression, expected)
-    }
-    fn layer_of_diff(&self, diff_id: &Sha256Digest) -> Option<LayerId> {
-        self.0.layer_of_diff(diff_id)
-    }
-    fn pack(&self, layer: &LayerId, compression: Compression) -> Result<(LayerBlob, PathBuf)> {
-        self.0.pack(layer, compression)
-    }
-    fn blob(&self, digest: &Sha256Digest) -> Option<PathBuf> {
-        self.0.blob(digest)
-    }
-    fn put_blob(&self, digest: &Sha256Digest, content: &mut dyn Read) -> Result<PathBuf> {
-        self.0.put_blob(digest, content)
-    }
-    fn volume(&self, name: &str) -> Result<PathBuf> {
-        self.0.volume(name)
-    }
-    fn temp_dir(&self) -> Result<PathBuf> {
-        self.0.temp_dir()
-    }
-    fn flatten(&self, snapshot: &Snapshot) -> Result<Snapshot> {
-        self.0.flatten(snapshot)
-    }
-    fn verify(&self) -> Result<Verification> {
-        self.0.verify()
+    fn contains(&self, snapshot: &Snapshot) -> bool {
+        self.0.contains(snapshot)
     }
 }
+
+impl Layers for WithoutLinks {}
 
 /// The number that `path` has in the layer that gave it, and its number of names.
 async fn file(w: &World, fs: &Fs, path: &str) -> (u64, u64) {
@@ -80,7 +55,7 @@ fn verified(w: &World) {
 
 /// The layer on top, made where nothing can be link_dir.
 async fn copied_alone(fs: impl Fn(&World) -> Fs) -> Snapshot {
-    let w = world_on(Options::default(), |store| Arc::new(NoLender(store)));
+    let w = world_on(Options::default(), |store| Arc::new(WithoutLinks(store)));
     let fs = fs(&w);
     w.ops.tree(&w.cx, &fs).await.unwrap()
 }

@@ -13,7 +13,7 @@ use rondel_model::op::{ImageOp, ImportOp};
 use rondel_model::{Container, Fs, History, Platform};
 use rondel_ops::RegistryImage;
 use rondel_ports::images::{MediaTypes, ResolvedImage};
-use rondel_ports::snapshots::{Compression, Snapshots};
+use rondel_ports::snapshots::{Compression, LayerBlobs};
 use serde_json::json;
 use support::*;
 

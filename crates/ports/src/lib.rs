@@ -4,6 +4,7 @@
 //! knows neither GraphQL nor sessions. Blocking ports say so: their callers use the blocking pool.
 
 pub mod cache;
+pub mod dirs;
 pub mod egress;
 pub mod git;
 pub mod host;

@@ -116,16 +116,17 @@ pub struct Verification {
     pub problems: Vec<String>,
 }
 
-/// Content-addressed layers, and snapshots made of them.
-pub trait Snapshots: Send + Sync {
-    /// Opens `snapshot` for reading.
+/// Snapshots: views for reading, working trees for writing. Everything here blocks.
+pub trait Snapshots: Layers {
+    /// Mounts a read-only view of `snapshot`.
     ///
     /// # Errors
     /// When a layer is missing or the kernel refuses the mount.
     fn view(&self, snapshot: &Snapshot) -> Result<Tree>;
 
-    /// Opens `snapshot` for reading by a process. What the process finds in its list of mounts does
-    /// not say where the store is, as far as that can be avoided.
+    /// Mounts a read-only view of `snapshot` for a process in a container.
+    ///
+    /// As far as possible, the process's list of mounts does not show the path of the store.
     ///
     /// # Errors
     /// As for [`Snapshots::view`].
@@ -133,23 +134,38 @@ pub trait Snapshots: Send + Sync {
         self.view(snapshot)
     }
 
-    /// Opens a new writable state on top of `snapshot`.
+    /// Mounts a new writable tree on top of `snapshot`.
     ///
     /// # Errors
     /// When a layer is missing, the disk is full or the kernel refuses the mount.
     fn prepare(&self, snapshot: &Snapshot) -> Result<WorkTree>;
 
-    /// The layers of `source`, highest first, when their files may be given further names in a layer on
-    /// `base`, beside its overlay, instead of being copied. None: they have to be copied. Nobody who sees the result may
-    /// take two files for one, so nothing is lent where `base` may have the same files already.
-    fn linkable_layers(&self, source: &Snapshot, base: &Snapshot) -> Option<Vec<LinkableLayer>> {
-        let _ = (source, base);
-        None
-    }
+    /// Turns the changes of `tree` into a layer and returns the base with that layer on top.
+    ///
+    /// Returns the base unchanged if nothing changed. Equal content gives an equal layer:
+    /// modification times at or after `tree.opened` do not count.
+    ///
+    /// # Errors
+    /// When the disk is full or a file cannot be read. Nothing is left behind.
+    fn commit(&self, tree: WorkTree) -> Result<Snapshot>;
 
-    /// The layers of `snapshot` that decide what is at and below `path`, lowest first. `path` is relative to the root,
-    /// has no symbolic links and exists. Layers without anything there are not among them, so that equal answers mean
-    /// equal content at that path.
+    /// Discards the changes of `tree`.
+    fn abort(&self, tree: WorkTree);
+
+    /// Returns whether every layer of `snapshot` is in the store, and marks the layers that are as
+    /// used now. Layers in use are not pruned.
+    fn touch_if_present(&self, snapshot: &Snapshot) -> bool;
+
+    /// Returns whether every layer of `snapshot` is in the store. Does not count as a use.
+    fn contains(&self, snapshot: &Snapshot) -> bool;
+}
+
+/// The single layers that a snapshot consists of.
+pub trait Layers: Send + Sync {
+    /// The layers of `snapshot` that decide what is at and below `path`, lowest first.
+    ///
+    /// `path` is relative to the root, contains no symlinks and exists. Layers without an entry
+    /// there are left out, so equal answers mean equal content at that path.
     ///
     /// # Errors
     /// When a layer is missing or cannot be read.
@@ -158,70 +174,46 @@ pub trait Snapshots: Send + Sync {
         Ok(snapshot.layers().to_vec())
     }
 
-    /// Turns the changes of `tree` into a layer and gives the stack with it; without changes, the stack as it was.
-    /// Equal content gives an equal layer: modification times since `tree.opened` do not count.
+    /// The layers of `source`, highest first, if files of them may be hard-linked into a layer on
+    /// top of `base`, outside of its overlay, instead of being copied. `None` means copy.
     ///
-    /// # Errors
-    /// When the disk is full or a file cannot be read; then nothing is left behind.
-    fn commit(&self, tree: WorkTree) -> Result<Snapshot>;
-
-    /// Throws the changes of `tree` away.
-    fn abort(&self, tree: WorkTree);
-
-    /// Whether every layer of `snapshot` is here.
-    fn touch_if_present(&self, snapshot: &Snapshot) -> bool;
-
-    /// Whether every layer of `snapshot` is here, without that being a use of it.
-    fn contains(&self, snapshot: &Snapshot) -> bool {
-        self.touch_if_present(snapshot)
+    /// A process must not see two unrelated paths with one inode. So the answer is `None` if `base`
+    /// may have the same files already.
+    fn linkable_layers(&self, source: &Snapshot, base: &Snapshot) -> Option<Vec<LinkableLayer>> {
+        let _ = (source, base);
+        None
     }
+}
 
-    /// Unpacks a layer blob: a tar with OCI whiteouts, packed as `compression`. Verifies digest and size of the
-    /// packed bytes and the `diff_id`. The blob is kept, so that it can be pushed again unchanged.
+/// Layers as OCI blobs, and other blobs of images. Everything here blocks.
+pub trait LayerBlobs: Send + Sync {
+    /// Unpacks a layer blob: a tar with OCI whiteouts, compressed with `compression`.
+    ///
+    /// Verifies digest and size of the compressed bytes, and the `diff_id`. The blob is kept, so
+    /// that it can be pushed again unchanged.
     ///
     /// # Errors
-    /// When the archive is hostile, damaged or not what it should be, or the disk is full; nothing is left behind.
+    /// When the archive is hostile, damaged or not the expected one, or the disk is full. Nothing is
+    /// left behind.
     fn unpack(&self, blob: &Path, compression: Compression, expected: &LayerBlob) -> Result<LayerId>;
 
-    /// The layer that was unpacked from the blob with this `diff_id`, if it is here.
+    /// The layer that was unpacked from a blob with this `diff_id`, or `None` if it is not in the
+    /// store.
     fn layer_of_diff(&self, diff_id: &Sha256Digest) -> Option<LayerId>;
 
-    /// Packs a layer as a blob; a layer that came as a blob of this compression gives the same blob again.
+    /// Packs a layer as a blob. A layer that was unpacked from a blob of this compression gives that
+    /// blob again.
     ///
     /// # Errors
     /// When the layer is missing or the disk is full.
     fn pack(&self, layer: &LayerId, compression: Compression) -> Result<(LayerBlob, PathBuf)>;
 
-    /// The path of a kept blob.
+    /// The path of the blob `digest`, or `None` if it is not in the store.
     fn blob(&self, digest: &Sha256Digest) -> Option<PathBuf>;
 
-    /// Keeps a blob whose digest is known: manifests, configurations.
+    /// Stores a blob whose digest is known, such as a manifest or an image configuration.
     ///
     /// # Errors
-    /// When the content does not match or the disk is full.
+    /// When the content has another digest, or the disk is full.
     fn put_blob(&self, digest: &Sha256Digest, content: &mut dyn Read) -> Result<PathBuf>;
-
-    /// The folder of a cache volume, made when missing. `private` asks for one that nobody else uses now.
-    ///
-    /// # Errors
-    /// When the disk is full.
-    fn volume(&self, name: &str) -> Result<PathBuf>;
-
-    /// A new empty folder for temporary files on the same file system; removed at the next start at the latest.
-    ///
-    /// # Errors
-    /// When the disk is full.
-    fn temp_dir(&self) -> Result<PathBuf>;
-
-    /// The stack with everything merged into one layer, for stacks that grow too high to mount.
-    ///
-    /// # Errors
-    /// When the disk is full.
-    fn flatten(&self, snapshot: &Snapshot) -> Result<Snapshot>;
-
-    /// Checks every layer, blob and result.
-    ///
-    /// # Errors
-    /// When the store cannot be read at all.
-    fn verify(&self) -> Result<Verification>;
 }

@@ -13,7 +13,8 @@ use sha2::Digest as _;
 
 use crate::last_used::LastUsed;
 use crate::sqlite::IndexTable;
-use crate::{Store, sys, verify};
+use crate::store::Store;
+use crate::sys;
 
 /// Passes bytes on and knows their digest and number.
 pub(crate) struct Hashing<T> {
@@ -76,7 +77,7 @@ pub(crate) fn find(store: &Store, digest: &Sha256Digest) -> Option<PathBuf> {
         Some(format!("has {} bytes instead of {kept}", meta.len()))
     } else if kept.is_none() || store.state.suspects.is_blob_suspect(digest) {
         // What cannot be read now is not here now.
-        let found = verify::verify_blob(store, digest).ok()?;
+        let found = digest_on_disk(store, digest).ok()?;
         (found != *digest).then(|| format!("has content with the digest `{found}`"))
     } else {
         None
@@ -182,4 +183,18 @@ pub(crate) fn compression_name(compression: Compression) -> &'static str {
         Compression::Gzip => "gzip",
         Compression::Zstd => "zstd",
     }
+}
+
+/// Computes the digest of the blob's content on disk.
+pub(crate) fn digest_on_disk(store: &Store, blob: &Sha256Digest) -> Result<Sha256Digest> {
+    let failed = || format!("read the blob `{blob}`");
+    let mut reader = Hashing::new(File::open(path_of(store, blob)).attempt(failed)?);
+    io::copy(&mut reader, &mut io::sink()).attempt(failed)?;
+    Ok(reader.finish().1)
+}
+
+/// Lists the blobs on disk.
+pub(crate) fn list(store: &Store) -> Result<Vec<Sha256Digest>> {
+    let names = store.state.names("blobs/sha256")?;
+    Ok(names.iter().filter_map(|name| format!("sha256:{name}").parse().ok()).collect())
 }

@@ -10,11 +10,12 @@ use rondel_ports::snapshots::{Label, WorkTree};
 use rustix::fs::OFlags;
 
 use crate::layer_digest::{Times, byte_text, layer_id};
-use crate::layers::LayerInfo;
+use crate::layer_info::LayerInfo;
+use crate::mounts;
 use crate::scan::{self, Node, NodeKind};
 use crate::shared_inodes;
+use crate::store::Store;
 use crate::sys::{self, Time};
-use crate::{Store, layers};
 
 /// Commits the changes of `tree`; its scratch folder is gone afterwards in any case.
 pub(crate) fn commit(store: &Store, tree: WorkTree) -> Result<Snapshot> {
@@ -124,7 +125,7 @@ impl Below {
     fn open(store: &Store, base: &Snapshot, nodes: &[Node], opened: Time) -> Result<Self> {
         let top = base.layers().last().map(|layer| store.layer_root(layer)).transpose()?;
         let asks = top.is_some() && nodes.iter().any(|node| !node.path.is_empty() && may_cover(node, opened));
-        let all = if asks { Some(layers::view(store, base)?.root) } else { None };
+        let all = if asks { Some(mounts::view(store, base)?.root) } else { None };
         Ok(Self { top, all })
     }
 

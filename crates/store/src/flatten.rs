@@ -14,9 +14,10 @@ use std::io;
 use std::sync::PoisonError;
 
 use crate::layer_digest::{Times, layer_id};
-use crate::layers::LayerInfo;
+use crate::layer_info::LayerInfo;
 use crate::sqlite::IndexTable;
-use crate::{Store, blobs, scan, sys};
+use crate::store::Store;
+use crate::{blobs, scan, sys};
 
 /// The stack to mount for `snapshot`: the same content in no more layers than allowed.
 pub(crate) fn mountable(store: &Store, snapshot: &Snapshot) -> Result<Vec<LayerId>> {
@@ -38,8 +39,18 @@ pub(crate) fn distinct(snapshot: &Snapshot) -> Vec<LayerId> {
     stack
 }
 
+impl Store {
+    /// Returns the stack of the one layer that has the content of all layers of `snapshot`.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub fn flatten(&self, snapshot: &Snapshot) -> Result<Snapshot> {
+        flatten(self, snapshot)
+    }
+}
+
 /// The stack of the one layer that has the content of all of `snapshot`.
-pub(crate) fn flatten(store: &Store, snapshot: &Snapshot) -> Result<Snapshot> {
+fn flatten(store: &Store, snapshot: &Snapshot) -> Result<Snapshot> {
     if snapshot.layers().len() < 2 {
         return Ok(snapshot.clone());
     }

@@ -7,7 +7,6 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use rondel_digest::{Digest, Sha256Digest};
@@ -17,35 +16,24 @@ use rondel_ports::cache::{Kind, Policy, PruneRequest, Pruned, Record};
 use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Compression, LayerBlob};
 
+use crate::disk_space::Disk;
 use crate::last_used::{self, LastUsed};
 use crate::sqlite::IndexTable;
-use crate::state_dir::StateDir;
-use crate::{Store, blobs, sys, verify, volumes};
+use crate::store::Store;
+use crate::{blobs, disk_space, layers, sys, volumes};
 
 /// Says which layers an entry of the index refers to; none: it is not known to refer to any.
 pub type Refers<'a> = dyn Fn(Table, &[u8]) -> Option<Vec<LayerId>> + 'a;
 
-/// A disk, in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Disk {
-    /// Its size.
-    pub size: u64,
-    /// What is free on it, for whom the engine runs as.
-    pub free: u64,
-}
-
 /// Where repositories are, below the state folder.
 const REPOSITORIES: &str = "git/remotes";
-/// What has to be free when the store is opened: the index writes a little.
-const ROOM: u64 = 4 << 20;
-
 impl Store {
     /// The disk that holds the state folder.
     ///
     /// # Errors
     /// When the kernel does not say.
     pub fn disk(&self) -> Result<Disk> {
-        disk(&self.state)
+        disk_space::disk(&self.state)
     }
 
     /// Milliseconds since the Unix epoch, on the clock of uses.
@@ -59,7 +47,7 @@ impl Store {
     /// When the state folder cannot be listed.
     pub fn records(&self, in_use_since: i64) -> Result<Vec<Record>> {
         let mut records = self.layer_records(in_use_since)?;
-        for name in verify::names(self, "volumes")? {
+        for name in self.state.names("volumes")? {
             let Ok(key) = name.parse::<Digest>() else { continue };
             let known = volumes::inspect(self, &key);
             let readable = known.name.replace('\u{1f}', "/").replace('\u{1e}', " ");
@@ -83,14 +71,14 @@ impl Store {
     fn layer_records(&self, in_use_since: i64) -> Result<Vec<Record>> {
         let mut sizes: HashMap<Sha256Digest, u64> = HashMap::new();
         let mut loose: HashMap<Sha256Digest, LastUsed> = HashMap::new();
-        for blob in verify::blobs(self)? {
+        for blob in blobs::list(self)? {
             let path = blobs::path_of(self, &blob);
             let Ok(meta) = fs::metadata(&path) else { continue };
             sizes.insert(blob, meta.blocks() * 512);
             loose.insert(blob, LastUsed::from_mtime(&path));
         }
         let mut records = Vec::new();
-        for layer in verify::layers(self)? {
+        for layer in layers::list(self)? {
             let Some(info) = self.inspect(&layer) else { continue };
             let packed = self.packed(&layer);
             let used = info.last_used.millis();
@@ -144,7 +132,7 @@ impl Store {
                 id,
                 record_type: "source.git.checkout".into(),
                 call: "Query.git".into(),
-                bytes: volumes::disk_usage(&path),
+                bytes: disk_space::disk_usage(&path),
                 made: LastUsed::from_mtime(&path.join("config")).millis(),
                 used,
                 active: used >= in_use_since,
@@ -285,7 +273,7 @@ impl Store {
     /// Takes entries out of the index that refer to what is not here. What cannot be written now, on a full disk, is
     /// taken out the next time: such an entry is no hit.
     fn forget_removed(&self, refers: &Refers<'_>) {
-        let Ok(names) = verify::names(self, "layers") else { return };
+        let Ok(names) = self.state.names("layers") else { return };
         let here: HashSet<Digest> = names.iter().filter_map(|name| name.parse().ok()).collect();
         let of_layer = |_: Table, value: &[u8]| serde_json::from_slice(value).ok().map(|layer: LayerId| vec![layer]);
         let spaces: [(IndexTable, Table, &Refers<'_>); 4] = [
@@ -308,7 +296,7 @@ impl Store {
                 gone.push((IndexTable::Packed, key));
             }
         });
-        let blobs = verify::blobs(self).unwrap_or_default();
+        let blobs = blobs::list(self).unwrap_or_default();
         let blobs: HashSet<Digest> = blobs.iter().map(blobs::key_of_blob).collect();
         let _ = self.index.each_in(IndexTable::Blobs, &mut |key, _| {
             if !blobs.contains(&key) {
@@ -335,38 +323,4 @@ fn wanted(request: &PruneRequest, record: &Record) -> bool {
     };
     request.kind.as_ref().is_none_or(|asked| asked == kind || *asked == record.record_type)
         && request.matching.as_ref().is_none_or(|text| record.description.contains(text.as_str()))
-}
-
-fn disk(state: &StateDir) -> Result<Disk> {
-    let found = rustix::fs::statvfs(state.root()).attempt(|| format!("look at `{}`", state.root().display()))?;
-    Ok(Disk { size: found.f_blocks * found.f_frsize, free: found.f_bavail * found.f_frsize })
-}
-
-/// Makes a little room on a full disk, before there is an index: with what was thrown away, then with the layers that
-/// were not used for longest, which are made again when somebody needs them.
-pub(crate) fn free_space(state: &StateDir) -> Result<()> {
-    if disk(state)?.free >= ROOM {
-        return Ok(());
-    }
-    state.flush_trash();
-    if disk(state)?.free >= ROOM {
-        return Ok(());
-    }
-    let folder = state.path("layers");
-    let entries = fs::read_dir(&folder).attempt(|| format!("list `{}`", folder.display()))?;
-    let mut layers: Vec<(i64, PathBuf)> = entries
-        .flatten()
-        .map(|entry| (LastUsed::from_mtime(&entry.path().join("meta.json")).millis(), entry.path()))
-        .collect();
-    layers.sort_unstable();
-    let mut freed = 0;
-    for (_, layer) in layers {
-        if freed >= ROOM || disk(state)?.free >= ROOM {
-            break;
-        }
-        freed += volumes::disk_usage(&layer);
-        let _ = fs::remove_file(layer.join("meta.json"));
-        sys::remove_tree(&layer).attempt(|| format!("remove `{}`", layer.display()))?;
-    }
-    Ok(())
 }

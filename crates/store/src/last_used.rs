@@ -6,9 +6,10 @@ use std::time::UNIX_EPOCH;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 
 /// Uses closer to each other than this are not told apart on disk, in milliseconds.
-const CLOCK_GRANULARITY_MS: i64 = 30_000;
+pub(crate) const CLOCK_GRANULARITY_MS: i64 = 30_000;
 
 /// When something was used last, in milliseconds since the Unix epoch.
 #[derive(Debug, Default)]
@@ -53,6 +54,22 @@ impl LastUsed {
             used
         })
     }
+}
+
+/// What is known of one volume.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct VolumeUse {
+    pub(crate) name: String,
+    #[serde(rename = "made")]
+    pub(crate) created_at: i64,
+    #[serde(rename = "used")]
+    pub(crate) last_used: i64,
+    /// The use that is on disk.
+    #[serde(skip)]
+    pub(crate) persisted: i64,
+    /// What it takes on disk, and when that was found out.
+    #[serde(skip)]
+    pub(crate) size: Option<(u64, i64)>,
 }
 
 /// Now, in milliseconds since the Unix epoch.

@@ -1,117 +1,24 @@
-//! Layers on disk: what is known of one, and stacks of them as mounts.
+//! Layers on disk: looking one up, checking it, adding one.
 
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use rondel_fault::{Attempt, Fault, Result};
-use rondel_model::{LayerId, Snapshot};
-use rondel_ports::snapshots::{Label, Tree, WorkTree};
-use rustix::fs::{CWD, Gid, Mode, RenameFlags, Uid, renameat_with};
-use serde::{Deserialize, Serialize};
+use rondel_model::LayerId;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::last_used::{self, LastUsed};
-use crate::layer_digest::{Times, link_targets};
-use crate::scan::{self, Node, NodeKind};
-use crate::sys::{self, Time};
-use crate::{Store, flatten, overlay, verify};
-
-/// What `meta.json` of a layer says. The file's own modification time is when the layer was used last.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct LayerInfo {
-    /// The version of this record.
-    pub(crate) version: u32,
-    /// How many entries the layer has, its root included.
-    pub(crate) entries: u64,
-    /// The sum of the sizes of its files.
-    pub(crate) bytes: u64,
-    /// It hides nothing of a lower layer, so that it can be shown without an overlay.
-    #[serde(rename = "plain")]
-    pub(crate) has_no_whiteouts: bool,
-    /// Which modification times are no content.
-    pub(crate) times: Times,
-    /// About what it takes on disk; zero: unknown.
-    #[serde(default)]
-    pub(crate) disk: u64,
-    /// When it was made, in milliseconds since the Unix epoch; zero: unknown.
-    #[serde(default, rename = "made")]
-    pub(crate) created_at: i64,
-    /// What made it.
-    #[serde(default)]
-    pub(crate) label: Label,
-    /// The layers with which it may have files in common.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) shares: Vec<LayerId>,
-    /// Some of its files have several names in it; unknown counts as such.
-    #[serde(default = "unknown", rename = "linked")]
-    pub(crate) has_hardlinks: bool,
-    /// Its root directory, as it was left. `None`: it was made before that was noted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    root: Option<RootDir>,
-    /// When it was used last.
-    #[serde(skip)]
-    pub(crate) last_used: LastUsed,
-    /// When its root directory was looked at last, in milliseconds.
-    #[serde(skip)]
-    root_checked_at: AtomicI64,
-}
-
-/// What tells the root directory of a layer from another one, and from itself with other entries. A rename leaves both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct RootDir {
-    inode: u64,
-    modified: Time,
-}
-
-impl RootDir {
-    fn of(path: &Path) -> std::io::Result<Self> {
-        let meta = fs::symlink_metadata(path)?;
-        if !meta.is_dir() {
-            return Err(std::io::ErrorKind::NotADirectory.into());
-        }
-        let nanoseconds = u32::try_from(meta.mtime_nsec()).unwrap_or_default();
-        Ok(Self { inode: meta.ino(), modified: (meta.mtime(), nanoseconds) })
-    }
-}
+use crate::layer_digest::layer_id;
+use crate::layer_info::{LayerInfo, LayerOnDisk, RootDir};
+use crate::store::Store;
+use crate::{scan, sys};
 
 /// For so long nobody looks at the root directory of a layer again, in milliseconds: stacks are high, and looked at often.
 const ROOT_CHECK_INTERVAL_MS: i64 = 250;
-
-fn unknown() -> bool {
-    true
-}
-
-/// What an entry takes on disk beside its content, and the size of a block.
-const BLOCK: u64 = 4096;
-
-impl LayerInfo {
-    pub(crate) fn new(nodes: &[Node], times: Times, label: Label) -> Self {
-        let size = |node: &Node| match node.kind {
-            NodeKind::File => node.size.div_ceil(BLOCK) * BLOCK,
-            NodeKind::Dir => BLOCK,
-            _ => 0,
-        };
-        Self {
-            version: 1,
-            entries: nodes.len() as u64,
-            bytes: nodes.iter().map(|node| node.size).sum(),
-            has_no_whiteouts: !nodes.iter().any(|node| node.opaque || node.kind == NodeKind::Whiteout),
-            times,
-            disk: nodes.iter().map(size).sum::<u64>() + BLOCK,
-            created_at: last_used::now(),
-            label,
-            shares: Vec::new(),
-            has_hardlinks: !link_targets(nodes).is_empty(),
-            root: None,
-            last_used: LastUsed::now(),
-            root_checked_at: AtomicI64::default(),
-        }
-    }
-}
 
 impl Store {
     /// What is known of `layer`, which is used by that; none when it is not here.
@@ -196,7 +103,7 @@ impl Store {
         let moved = info.root.is_some_and(|left| left != root);
         info.root = Some(root);
         if moved || self.state.suspects.is_layer_suspect(layer) {
-            if let Some(why) = verify::problem(self, layer, &info)? {
+            if let Some(why) = problem(self, layer, &info)? {
                 return Ok(LayerOnDisk::Damaged(why));
             }
             self.state.suspects.mark_layer_verified(layer);
@@ -272,20 +179,6 @@ impl Store {
     }
 }
 
-/// What was found where a layer should be.
-pub(crate) enum LayerOnDisk {
-    Intact(Box<LayerInfo>),
-    /// Why it is no layer.
-    Damaged(String),
-    Missing,
-}
-
-impl LayerOnDisk {
-    fn damaged_record() -> Self {
-        Self::Damaged("has no readable record".into())
-    }
-}
-
 /// Writes the record at `path` anew; its time, which is the last use, stays.
 fn rewrite(path: &Path, info: &LayerInfo) {
     let new = path.with_extension("new");
@@ -295,110 +188,31 @@ fn rewrite(path: &Path, info: &LayerInfo) {
     let _ = written.and_then(|()| fs::rename(&new, path));
 }
 
-/// A read-only view of `snapshot`.
-pub(crate) fn view(store: &Store, snapshot: &Snapshot) -> Result<Tree> {
-    let stack = flatten::mountable(store, snapshot)?;
-    let root = match stack[..] {
-        [] => overlay::clone_read_only(open_empty(store)?.as_fd())?,
-        [single] if store.touch_layer(&single).is_some_and(|info| info.has_no_whiteouts) => {
-            overlay::clone_read_only(store.layer_root(&single)?.as_fd())?
+/// What is wrong with `layer`, of which `info` is known.
+pub(crate) fn problem(store: &Store, layer: &LayerId, info: &LayerInfo) -> Result<Option<String>> {
+    let root = store.layer_root(layer)?;
+    let read = || -> io::Result<Option<String>> {
+        let nodes = scan::scan(&root, store.state.user_xattrs)?;
+        if nodes.len() as u64 != info.entries {
+            return Ok(Some(format!("has {} entries instead of {}", nodes.len(), info.entries)));
         }
-        _ => overlay_view(store, &stack)?,
+        let contents = scan::hash_files(root.as_fd(), &nodes)?;
+        let actual = layer_id(&nodes, &contents, &info.times);
+        Ok((actual != *layer).then(|| format!("has content with the digest `{actual}`")))
     };
-    Ok(Tree { root })
-}
-
-/// A read-only view of `snapshot` for a process. The list of mounts shows the path of what a clone
-/// was made of, and of an overlay only the descriptors that it was made with.
-pub(crate) fn view_for_process(store: &Store, snapshot: &Snapshot) -> Result<Tree> {
-    let stack = flatten::mountable(store, snapshot)?;
-    if stack.is_empty() {
-        return view(store, snapshot);
+    match read() {
+        Err(error) if is_lost(&error) => Ok(Some(format!("cannot be read: {error}"))),
+        other => other.attempt(|| format!("read the layer `{layer}`")),
     }
-    Ok(Tree { root: overlay_view(store, &stack)? })
 }
 
-/// A read-only overlay of at least one layer.
-fn overlay_view(store: &Store, stack: &[LayerId]) -> Result<OwnedFd> {
-    let mut roots = roots(store, stack)?;
-    if roots.len() == 1 {
-        roots.insert(0, open_empty(store)?);
-    }
-    overlay::overlay(&roots, None, store.state.user_xattrs, store.state.root())
+/// Whether the disk says by `error` that it has lost what it held; anything else may be well another time.
+fn is_lost(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EBADMSG | libc::EUCLEAN))
 }
 
-/// A writable state on top of `snapshot`.
-pub(crate) fn prepare(store: &Store, snapshot: &Snapshot) -> Result<WorkTree> {
-    let stack = flatten::mountable(store, snapshot)?;
-    let mut roots = roots(store, &stack)?;
-    let bare = roots.is_empty();
-    if bare {
-        roots.push(open_empty(store)?);
-    }
-    let scratch = store.state.scratch_dir()?;
-    let prepared = prepare_in(store, &scratch, &roots, bare);
-    let (root, opened) = match prepared {
-        Ok(prepared) => prepared,
-        Err(fault) => {
-            let _ = sys::remove_tree(&scratch);
-            return Err(fault);
-        }
-    };
-    let opened = SystemTime::UNIX_EPOCH + Duration::new(opened.0.max(0).cast_unsigned(), opened.1);
-    let label = Label::default();
-    Ok(WorkTree {
-        root,
-        base: snapshot.clone(),
-        upper: scratch.join("upper"),
-        scratch,
-        opened,
-        label,
-        shares: Vec::new(),
-    })
-}
-
-fn prepare_in(store: &Store, scratch: &Path, roots: &[OwnedFd], bare: bool) -> Result<(OwnedFd, Time)> {
-    let (upper_path, work_path) = (scratch.join("upper"), scratch.join("work"));
-    let make = || -> std::io::Result<(OwnedFd, OwnedFd, Time)> {
-        fs::create_dir(&upper_path)?;
-        fs::create_dir(&work_path)?;
-        let (upper, work) = (sys::open_dir(&upper_path)?, sys::open_dir(&work_path)?);
-        let opened = sys::mtime(&rustix::fs::fstat(&work)?);
-        match roots.last() {
-            Some(below) if !bare => copy_root_attributes(&upper, below, store.state.user_xattrs)?,
-            _ => {
-                rustix::fs::fchmod(&upper, Mode::from_raw_mode(0o755))?;
-                rustix::fs::futimens(&upper, &sys::timestamps((0, 0)))?;
-            }
-        }
-        Ok((upper, work, opened))
-    };
-    let (upper, work, opened) = make().attempt(|| format!("prepare `{}`", scratch.display()))?;
-    let writable = overlay::Writable { upper: upper.as_fd(), work: work.as_fd() };
-    let root = overlay::overlay(roots, Some(&writable), store.state.user_xattrs, scratch)?;
-    Ok((root, opened))
-}
-
-/// Gives the root of a new upper directory what the root below it has: an overlay shows the upper one.
-fn copy_root_attributes(upper: &OwnedFd, below: &OwnedFd, user: bool) -> std::io::Result<()> {
-    let node = scan::node(below.as_fd(), b"", b"", user)?;
-    let stat = rustix::fs::fstat(below)?;
-    rustix::fs::fchown(upper, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
-    rustix::fs::fchmod(upper, Mode::from_raw_mode(node.mode))?;
-    let path = sys::fd_path(upper.as_fd(), b"");
-    for (key, value) in sys::xattrs(&sys::fd_path(below.as_fd(), b"."))? {
-        if scan::is_content_xattr(&key) || key == scan::OWNER_XATTR {
-            sys::set_xattr(&path, &key, &value)?;
-        }
-    }
-    Ok(rustix::fs::futimens(upper, &sys::timestamps(node.mtime))?)
-}
-
-fn roots(store: &Store, stack: &[LayerId]) -> Result<Vec<OwnedFd>> {
-    stack.iter().map(|layer| store.layer_root(layer)).collect()
-}
-
-fn open_empty(store: &Store) -> Result<OwnedFd> {
-    let path = store.state.empty_dir();
-    sys::open_dir(&path).attempt(|| format!("open `{}`", path.display()))
+/// Lists the layers on disk.
+pub(crate) fn list(store: &Store) -> Result<Vec<LayerId>> {
+    let names = store.state.names("layers")?;
+    Ok(names.iter().filter_map(|name| name.parse().ok()).map(LayerId).collect())
 }

@@ -19,8 +19,9 @@ use rustix::fs::OFlags;
 use crate::blobs::{self, Hashing};
 use crate::scan::{self, Node, NodeKind};
 use crate::sqlite::IndexTable;
+use crate::store::Store;
 use crate::tar_write::{self, Header};
-use crate::{Store, layer_digest, sys};
+use crate::{layer_digest, sys};
 
 /// What one thread packs at a time, in bytes.
 const GZIP_BLOCK: usize = 1 << 20;

@@ -11,7 +11,8 @@ use rondel_fault::{Attempt, Result};
 use rondel_model::{LayerId, Snapshot};
 use rustix::fs::FileType;
 
-use crate::{Store, flatten, scan, sys};
+use crate::store::Store;
+use crate::{flatten, scan, sys};
 
 /// What one layer says about a path.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! A layer never changes, so its files may have further names in other layers. A process that sees two names of one file
 //! takes them for hard links, and copies them as such; so layers with files in common are never in one stack. Who shares
-//! with whom is told by [`LayerInfo::shares`](crate::layers::LayerInfo), which holds for the layers' names, whether or not
+//! with whom is told by [`LayerInfo::shares`](crate::layer_info::LayerInfo), which holds for the layers' names, whether or not
 //! the files are still the same. Layers that were merged for a mount stand in no stack and are not told.
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use rondel_model::{LayerId, Snapshot};
 use rondel_ports::snapshots::LinkableLayer;
 
-use crate::Store;
+use crate::store::Store;
 
 /// Sources with more layers lend nothing: each directory is looked for in each layer.
 const MAX_LAYERS: usize = 32;

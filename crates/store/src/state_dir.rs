@@ -126,6 +126,18 @@ impl StateDir {
         self.remover.flush();
     }
 
+    /// The sorted names in the directory `folder` of the state directory.
+    pub(crate) fn names(&self, folder: &str) -> Result<Vec<String>> {
+        let path = self.path(folder);
+        let failed = || format!("list `{}`", path.display());
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&path).attempt(failed)? {
+            names.extend(entry.attempt(failed)?.file_name().into_string());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
     fn clean_up(&self) -> Result<()> {
         let trash = self.root.join("trash");
         let scratch = self.root.join("scratch");

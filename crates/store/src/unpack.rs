@@ -1,5 +1,6 @@
 //! From a packed layer blob to a layer: decompress, verify, and write the entries in overlay form.
 
+mod errors;
 mod tree;
 
 use std::fs::File;
@@ -8,34 +9,21 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use rondel_digest::Sha256Digest;
-use rondel_fault::{Attempt, Fault, Kind as FaultKind, Result};
+use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::LayerId;
 use rondel_ports::snapshots::{Compression, Label, LayerBlob};
 
 use crate::blobs::{self, Hashing};
 use crate::layer_digest::{Times, layer_id};
-use crate::layers::LayerInfo;
+use crate::layer_info::LayerInfo;
 use crate::read_ahead::read_ahead;
 use crate::sqlite::IndexTable;
+use crate::store::Store;
 use crate::tar_read::Archive;
-use crate::{Store, scan, sys};
+use crate::{scan, sys};
 
+use errors::{damaged, disk};
 use tree::TreeWriter;
-
-/// Bounds for what an archive may unpack to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// The number of entries.
-    pub entries: u64,
-    /// The sum of the sizes of its files, holes included.
-    pub bytes: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { entries: 10_000_000, bytes: 1 << 40 }
-    }
-}
 
 /// Unpacks `blob` as a layer, and keeps the blob.
 pub(crate) fn unpack(store: &Store, blob: &Path, compression: Compression, expected: &LayerBlob) -> Result<LayerId> {
@@ -117,17 +105,4 @@ fn write_entries(tar: &mut impl Read, tree: &mut TreeWriter<'_>) -> Result<()> {
     }
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(damaged)?;
     Ok(())
-}
-
-fn damaged(error: io::Error) -> Fault {
-    Fault::environment("the archive is damaged").caused_by(error)
-}
-
-/// An error of writing a layer: the disk is to blame, unless the archive asks for what cannot be.
-fn disk(attempted: &str, error: io::Error) -> Fault {
-    let kind = match error.kind() {
-        io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => FaultKind::User,
-        _ => FaultKind::Environment,
-    };
-    Fault::new(kind, format!("cannot {attempted}")).caused_by(error)
 }

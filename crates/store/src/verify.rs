@@ -1,9 +1,7 @@
 //! Checking, counting and pruning what is in the store.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io;
-use std::os::fd::AsFd;
+use std::fs;
 use std::sync::PoisonError;
 
 use rondel_digest::{Digest, Sha256Digest};
@@ -13,11 +11,11 @@ use rondel_ports::index::Table;
 use rondel_ports::snapshots::{LayerBlob, Verification};
 use serde::Serialize;
 
-use crate::blobs::{self, Hashing};
-use crate::layer_digest::layer_id;
-use crate::layers::{LayerInfo, LayerOnDisk};
+use crate::blobs;
+use crate::layer_info::LayerOnDisk;
 use crate::sqlite::IndexTable;
-use crate::{Store, scan, sys};
+use crate::store::Store;
+use crate::{layers, sys};
 
 /// Says what is wrong with an entry of the index, if anything.
 pub type Check<'a> = dyn Fn(Table, &Digest, &[u8]) -> Option<String> + 'a;
@@ -45,14 +43,49 @@ const RESULTS: [(Table, IndexTable); 4] = [
     (Table::Images, IndexTable::Images),
 ];
 
-pub(crate) fn usage(store: &Store) -> Result<Usage> {
+impl Store {
+    /// The space that the store takes on disk.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn usage(&self) -> Result<Usage> {
+        usage(self)
+    }
+
+    /// Removes every layer that is not in `keep`, and every blob that is neither in `keep_blobs` nor
+    /// the packed form of a kept layer. Only kept layers may be mounted meanwhile.
+    ///
+    /// # Errors
+    /// When something cannot be removed. What was removed before stays removed.
+    pub fn prune(&self, keep: &HashSet<LayerId>, keep_blobs: &HashSet<Sha256Digest>) -> Result<Usage> {
+        prune(self, keep, keep_blobs)
+    }
+
+    /// Checks every layer and blob, and that every result can be read.
+    ///
+    /// # Errors
+    /// When the store cannot be read at all.
+    pub fn verify(&self) -> Result<Verification> {
+        self.verify_with(&|_, _, _| None)
+    }
+
+    /// Checks every layer and blob, and every result with `check`.
+    ///
+    /// # Errors
+    /// When the store cannot be read at all.
+    pub fn verify_with(&self, check: &Check<'_>) -> Result<Verification> {
+        verify(self, check)
+    }
+}
+
+fn usage(store: &Store) -> Result<Usage> {
     let mut usage =
         Usage { results: RESULTS.iter().map(|(_, space)| store.index.count(*space)).sum(), ..Usage::default() };
-    for layer in layers(store)? {
+    for layer in layers::list(store)? {
         usage.layers += 1;
         usage.layer_bytes += store.inspect(&layer).map_or(0, |info| info.bytes);
     }
-    for blob in blobs(store)? {
+    for blob in blobs::list(store)? {
         usage.blobs += 1;
         usage.blob_bytes += fs::metadata(blobs::path_of(store, &blob)).map_or(0, |meta| meta.len());
     }
@@ -60,9 +93,9 @@ pub(crate) fn usage(store: &Store) -> Result<Usage> {
 }
 
 /// Checks everything. What is damaged is set aside, so that it is no hit for anybody.
-pub(crate) fn verify(store: &Store, check: &Check<'_>) -> Result<Verification> {
+fn verify(store: &Store, check: &Check<'_>) -> Result<Verification> {
     let mut found = Verification { problems: store.index.check()?, ..Verification::default() };
-    for layer in layers(store)? {
+    for layer in layers::list(store)? {
         match verify_layer(store, &layer) {
             Ok(None) => found.layers += 1,
             Ok(Some(problem)) => {
@@ -74,8 +107,8 @@ pub(crate) fn verify(store: &Store, check: &Check<'_>) -> Result<Verification> {
             Err(fault) => found.problems.extend(store.layer_dir(&layer).exists().then(|| fault.to_string())),
         }
     }
-    for blob in blobs(store)? {
-        match verify_blob(store, &blob) {
+    for blob in blobs::list(store)? {
+        match blobs::digest_on_disk(store, &blob) {
             Ok(actual) if actual == blob => found.blobs += 1,
             Ok(actual) => {
                 let problem = format!("the blob `{blob}` has content with the digest `{actual}`");
@@ -102,7 +135,7 @@ pub(crate) fn verify(store: &Store, check: &Check<'_>) -> Result<Verification> {
 
 fn verify_layer(store: &Store, layer: &LayerId) -> Result<Option<String>> {
     match store.check_layer(layer)? {
-        LayerOnDisk::Intact(info) => problem(store, layer, &info),
+        LayerOnDisk::Intact(info) => layers::problem(store, layer, &info),
         LayerOnDisk::Damaged(why) => Ok(Some(why)),
         LayerOnDisk::Missing => Ok(None),
     }
@@ -121,39 +154,9 @@ fn quarantine_layer(store: &Store, layer: &LayerId, problem: &str) -> bool {
     is_there
 }
 
-/// What is wrong with `layer`, of which `info` is known.
-pub(crate) fn problem(store: &Store, layer: &LayerId, info: &LayerInfo) -> Result<Option<String>> {
-    let root = store.layer_root(layer)?;
-    let read = || -> io::Result<Option<String>> {
-        let nodes = scan::scan(&root, store.state.user_xattrs)?;
-        if nodes.len() as u64 != info.entries {
-            return Ok(Some(format!("has {} entries instead of {}", nodes.len(), info.entries)));
-        }
-        let contents = scan::hash_files(root.as_fd(), &nodes)?;
-        let actual = layer_id(&nodes, &contents, &info.times);
-        Ok((actual != *layer).then(|| format!("has content with the digest `{actual}`")))
-    };
-    match read() {
-        Err(error) if is_lost(&error) => Ok(Some(format!("cannot be read: {error}"))),
-        other => other.attempt(|| format!("read the layer `{layer}`")),
-    }
-}
-
-/// Whether the disk says by `error` that it has lost what it held; anything else may be well another time.
-fn is_lost(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EIO | libc::EBADMSG | libc::EUCLEAN))
-}
-
-pub(crate) fn verify_blob(store: &Store, blob: &Sha256Digest) -> Result<Sha256Digest> {
-    let failed = || format!("read the blob `{blob}`");
-    let mut reader = Hashing::new(File::open(blobs::path_of(store, blob)).attempt(failed)?);
-    io::copy(&mut reader, &mut io::sink()).attempt(failed)?;
-    Ok(reader.finish().1)
-}
-
-pub(crate) fn prune(store: &Store, keep: &HashSet<LayerId>, keep_blobs: &HashSet<Sha256Digest>) -> Result<Usage> {
+fn prune(store: &Store, keep: &HashSet<LayerId>, keep_blobs: &HashSet<Sha256Digest>) -> Result<Usage> {
     let before = usage(store)?;
-    for layer in layers(store)?.into_iter().filter(|layer| !keep.contains(layer)) {
+    for layer in layers::list(store)?.into_iter().filter(|layer| !keep.contains(layer)) {
         if let Ok(mut known) = store.layer_cache.write() {
             known.remove(&layer);
         }
@@ -172,7 +175,7 @@ pub(crate) fn prune(store: &Store, keep: &HashSet<LayerId>, keep_blobs: &HashSet
             packed.extend(blob.map(|blob| blob.digest));
         }
     }
-    for blob in blobs(store)?.into_iter().filter(|blob| !packed.contains(blob)) {
+    for blob in blobs::list(store)?.into_iter().filter(|blob| !packed.contains(blob)) {
         let path = blobs::path_of(store, &blob);
         sys::remove_tree(&path).attempt(|| format!("remove `{}`", path.display()))?;
     }
@@ -196,25 +199,4 @@ fn forget(store: &Store, space: IndexTable, keep: &HashSet<LayerId>) -> Result<(
         }
     })?;
     gone.iter().try_for_each(|key| store.index.remove_in(space, key))
-}
-
-pub(crate) fn layers(store: &Store) -> Result<Vec<LayerId>> {
-    let names = names(store, "layers")?;
-    Ok(names.iter().filter_map(|name| name.parse().ok()).map(LayerId).collect())
-}
-
-pub(crate) fn blobs(store: &Store) -> Result<Vec<Sha256Digest>> {
-    let names = names(store, "blobs/sha256")?;
-    Ok(names.iter().filter_map(|name| format!("sha256:{name}").parse().ok()).collect())
-}
-
-pub(crate) fn names(store: &Store, folder: &str) -> Result<Vec<String>> {
-    let path = store.state.path(folder);
-    let failed = || format!("list `{}`", path.display());
-    let mut names = Vec::new();
-    for entry in fs::read_dir(&path).attempt(failed)? {
-        names.extend(entry.attempt(failed)?.file_name().into_string());
-    }
-    names.sort_unstable();
-    Ok(names)
 }

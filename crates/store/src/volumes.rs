@@ -1,35 +1,16 @@
 //! Cache volumes: folders whose names and uses are kept beside them.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use rondel_digest::Digest;
 use rondel_fault::{Attempt, Result};
-use serde::{Deserialize, Serialize};
 
+use crate::disk_space::disk_usage;
+use crate::last_used::{self, CLOCK_GRANULARITY_MS, VolumeUse};
 use crate::sqlite::IndexTable;
-use crate::{Store, last_used};
-
-/// Uses closer to each other than this are not told apart on disk, in milliseconds.
-const CLOCK_GRANULARITY_MS: i64 = 30_000;
-
-/// What is known of one volume.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct VolumeUse {
-    pub(crate) name: String,
-    #[serde(rename = "made")]
-    pub(crate) created_at: i64,
-    #[serde(rename = "used")]
-    pub(crate) last_used: i64,
-    /// The use that is on disk.
-    #[serde(skip)]
-    persisted: i64,
-    /// What it takes on disk, and when that was found out.
-    #[serde(skip)]
-    size: Option<(u64, i64)>,
-}
+use crate::store::Store;
 
 /// The folder of the volume `name`, made when missing.
 // ORDER: it is used under the lock under which volumes are removed.
@@ -105,21 +86,4 @@ fn stored_use(store: &Store, key: &Digest) -> VolumeUse {
 
 fn path_of(store: &Store, key: &Digest) -> PathBuf {
     store.state.path("volumes").join(key.hex())
-}
-
-/// What the tree at `path` takes on disk, in bytes; what cannot be read counts nothing.
-pub(crate) fn disk_usage(path: &Path) -> u64 {
-    let Ok(meta) = fs::symlink_metadata(path) else { return 0 };
-    let mut bytes = meta.blocks() * 512;
-    let mut folders = if meta.is_dir() { vec![path.to_owned()] } else { Vec::new() };
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else { continue };
-            bytes += meta.blocks() * 512;
-            if meta.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    bytes
 }

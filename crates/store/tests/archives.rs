@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 
 use rondel_fault::Kind;
 use rondel_model::Snapshot;
-use rondel_ports::snapshots::{Compression, LayerBlob, Snapshots};
+use rondel_ports::snapshots::{Compression, LayerBlob, LayerBlobs, Snapshots};
 use rondel_store::{Limits, Options};
 use support::{at, blob, fixture, fixture_with, leftovers, show};
 use tar::{Builder, EntryType, Header};

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use rondel_digest::Digest;
 use rondel_model::Snapshot;
+use rondel_ports::dirs::Volumes;
 use rondel_ports::index::{Index, Table};
-use rondel_ports::snapshots::{Compression, Snapshots};
+use rondel_ports::snapshots::{Compression, LayerBlobs, Snapshots};
 use rondel_store::{Options, Store};
 
 use support::{Fixture, change, fixture};

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 use rondel_model::{LayerId, Snapshot};
-use rondel_ports::snapshots::{Compression, Snapshots};
+use rondel_ports::snapshots::{Compression, LayerBlobs, Snapshots};
 use rondel_store::{Options, Store};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use support::{at, blob, change, fixture, leftovers, set_mtime, set_xattr, show};

@@ -12,7 +12,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use rondel_model::Snapshot;
-use rondel_ports::snapshots::{Compression, Snapshots};
+use rondel_ports::dirs::Volumes;
+use rondel_ports::snapshots::{Compression, LayerBlobs, Layers, Snapshots};
 use rondel_store::{Options, Store};
 use support::{at, change, fixture, fixture_with, get_xattr, leftovers, set_mtime, set_xattr, show};
 

@@ -23,6 +23,7 @@ use rondel_model::op::Filter;
 use rondel_model::{LayerId, Platform, Snapshot, SocketRef};
 use rondel_ops::{NoServices, OpContext, Ops, Ports, ScopeBinding, Scopes};
 use rondel_ports::cache::{Cache, Policy, PruneRequest, Pruned, Record};
+use rondel_ports::dirs::{TempDir, TempDirs, Volumes};
 use rondel_ports::git::{Checkout, Git, References, Repository};
 use rondel_ports::host::HostFiles;
 use rondel_ports::http::{self, Http};
@@ -30,7 +31,7 @@ use rondel_ports::images::{Credentials, Images, MediaTypes, OutgoingImage, Resol
 use rondel_ports::index::{Index, Table};
 use rondel_ports::network::{Host, Membership, Network, Networks};
 use rondel_ports::process::{CommandSpec, Entrance, Exit, ProcessSpec, Processes};
-use rondel_ports::snapshots::{Compression, LayerBlob, Snapshots, Tree, Verification, WorkTree};
+use rondel_ports::snapshots::{Compression, LayerBlob, LayerBlobs, Layers, Snapshots, Tree, WorkTree};
 use rondel_ports::streams::{Address, Listening, Machine, Protocol, Sockets, Stream};
 use rondel_ports::{BoxFuture, CancellationToken};
 use rondel_query::{Caller, Evaluator, Fields, execute};
@@ -67,13 +68,20 @@ impl Toy {
         Self::with(store.clone(), store, Some(dir))
     }
 
-    fn with(snapshots: Arc<dyn Snapshots>, index: Arc<dyn Index>, dir: Option<tempfile::TempDir>) -> Self {
+    fn with(
+        layers: Arc<impl Snapshots + LayerBlobs + Volumes + TempDirs + 'static>,
+        index: Arc<dyn Index>,
+        dir: Option<tempfile::TempDir>,
+    ) -> Self {
         let counters = Arc::new(Counters::default());
         let mut surface = Surface::new();
         register_core(&mut surface);
         let registry = Arc::new(registry(&surface).expect("a registry"));
         let ops = Ops::new(Ports {
-            snapshots,
+            snapshots: layers.clone(),
+            blobs: layers.clone(),
+            volumes: layers.clone(),
+            temp_dirs: layers,
             index: index.clone(),
             processes: Arc::new(Nothing),
             networks: Arc::new(Nothing),
@@ -353,6 +361,14 @@ impl Snapshots for Nothing {
     fn touch_if_present(&self, _: &Snapshot) -> bool {
         true
     }
+    fn contains(&self, _: &Snapshot) -> bool {
+        true
+    }
+}
+
+impl Layers for Nothing {}
+
+impl LayerBlobs for Nothing {
     fn unpack(&self, _: &Path, _: Compression, _: &LayerBlob) -> Result<LayerId> {
         absent()
     }
@@ -368,16 +384,16 @@ impl Snapshots for Nothing {
     fn put_blob(&self, _: &Sha256Digest, _: &mut dyn Read) -> Result<PathBuf> {
         absent()
     }
+}
+
+impl Volumes for Nothing {
     fn volume(&self, _: &str) -> Result<PathBuf> {
         absent()
     }
-    fn temp_dir(&self) -> Result<PathBuf> {
-        absent()
-    }
-    fn flatten(&self, _: &Snapshot) -> Result<Snapshot> {
-        absent()
-    }
-    fn verify(&self) -> Result<Verification> {
+}
+
+impl TempDirs for Nothing {
+    fn temp_dir(&self) -> Result<TempDir> {
         absent()
     }
 }

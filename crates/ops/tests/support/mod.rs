@@ -63,6 +63,9 @@ pub fn world_on(options: Options, layers: impl Fn(Arc<Store>) -> Arc<dyn Snapsho
     let events = Arc::new(Recorder::default());
     let ports = Ports {
         snapshots: layers(store.clone()),
+        blobs: store.clone(),
+        volumes: store.clone(),
+        temp_dirs: store.clone(),
         index: store.clone(),
         processes: processes.clone(),
         networks: Arc::new(ToyNetworks),

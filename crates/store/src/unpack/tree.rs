@@ -13,7 +13,8 @@ use rondel_ports::snapshots::MAX_LEVELS;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 
-use super::{Limits, damaged, disk};
+use super::errors::{damaged, disk};
+use crate::options::Limits;
 use crate::scan::{self, DEVICE_XATTR, OWNER_XATTR, base_name, join, parent};
 use crate::sys::{self, Time};
 use crate::tar_read::{Archive, TarEntry, TarEntryKind};

@@ -22,9 +22,9 @@ pub(crate) fn order(one: &[u8], other: &[u8]) -> Ordering {
 }
 
 /// Reads what was packed.
-pub(crate) struct Reader<'a>(&'a [u8]);
+pub(crate) struct PackedReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> PackedReader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }

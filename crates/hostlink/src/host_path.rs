@@ -25,12 +25,12 @@ const MAX_LINKS: usize = 40;
 
 /// The roots of running containers, by name.
 #[derive(Default)]
-pub(crate) struct Roots {
+pub(crate) struct ContainerRoots {
     next: AtomicU64,
     open: Mutex<HashMap<PathBuf, Arc<OwnedFd>>>,
 }
 
-impl Roots {
+impl ContainerRoots {
     pub(crate) fn enter(self: &Arc<Self>, root: OwnedFd) -> ContainerRoot {
         let path = Path::new(CONTAINERS).join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), Arc::new(root));
@@ -38,9 +38,9 @@ impl Roots {
     }
 
     /// The place that `path` means.
-    pub(crate) fn place(&self, path: &Path) -> Result<Place> {
+    pub(crate) fn place(&self, path: &Path) -> Result<HostPath> {
         let Ok(inside) = path.strip_prefix(CONTAINERS) else {
-            return Ok(Place { root: None, prefix: PathBuf::new(), path: path.to_owned() });
+            return Ok(HostPath { root: None, prefix: PathBuf::new(), path: path.to_owned() });
         };
         let mut parts = inside.components();
         let prefix = parts.next().map(|name| Path::new(CONTAINERS).join(name)).unwrap_or_default();
@@ -48,14 +48,14 @@ impl Roots {
         let root = root.ok_or_else(|| {
             Fault::cancelled(format!("the container that names `/{}` has ended", parts.as_path().display()))
         })?;
-        Ok(Place { root: Some(root), path: parts.as_path().to_owned(), prefix })
+        Ok(HostPath { root: Some(root), path: parts.as_path().to_owned(), prefix })
     }
 }
 
 /// A container whose files can be named; no longer after it is dropped.
 pub struct ContainerRoot {
     path: PathBuf,
-    roots: Arc<Roots>,
+    roots: Arc<ContainerRoots>,
 }
 
 impl ContainerRoot {
@@ -72,7 +72,7 @@ impl Drop for ContainerRoot {
 }
 
 /// A path of the machine, or one below the root of a container.
-pub(crate) struct Place {
+pub(crate) struct HostPath {
     root: Option<Arc<OwnedFd>>,
     /// What stands for the root in paths.
     prefix: PathBuf,
@@ -80,9 +80,9 @@ pub(crate) struct Place {
     path: PathBuf,
 }
 
-impl Place {
+impl HostPath {
     /// The path, as whoever named it sees it.
-    pub(crate) fn shown(&self) -> PathBuf {
+    pub(crate) fn display_path(&self) -> PathBuf {
         if self.root.is_some() { Path::new("/").join(&self.path) } else { self.path.clone() }
     }
 
@@ -92,7 +92,7 @@ impl Place {
     }
 
     /// The path in the form in which it was given.
-    pub(crate) fn given(&self) -> PathBuf {
+    pub(crate) fn as_given(&self) -> PathBuf {
         self.prefix.join(&self.path)
     }
 
@@ -159,7 +159,7 @@ impl Place {
     ///
     /// # Errors
     /// When nothing is there.
-    pub(crate) fn found(self) -> io::Result<Self> {
+    pub(crate) fn canonical(self) -> io::Result<Self> {
         match &self.root {
             None => Ok(self.at(self.path.canonicalize()?)),
             Some(_) => {
@@ -170,7 +170,7 @@ impl Place {
     }
 
     /// The directory that holds the file, with the file's name there, after all links; none when it cannot be a file.
-    pub(crate) fn leaf(&self) -> io::Result<Option<(OwnedFd, OsString)>> {
+    pub(crate) fn open_parent(&self) -> io::Result<Option<(OwnedFd, OsString)>> {
         let mut path = if self.root.is_some() { self.path.clone() } else { self.path.canonicalize()? };
         for _ in 0..MAX_LINKS {
             let Some(name) = path.file_name().map(ToOwned::to_owned) else { return Ok(None) };
@@ -190,7 +190,7 @@ impl Place {
 
     /// Opens the directory, made with those above it where missing.
     pub(crate) fn make_dirs(&self) -> Result<OwnedFd> {
-        let shown = self.shown();
+        let shown = self.display_path();
         if self.root.is_none() {
             fs::create_dir_all(&self.path).attempt(|| format!("make `{}`", shown.display()))?;
             return self.open(OFlags::RDONLY | OFlags::DIRECTORY).attempt(|| format!("open `{}`", shown.display()));

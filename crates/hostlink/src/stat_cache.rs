@@ -13,48 +13,48 @@ use rondel_digest::{Digest, Hasher};
 use rondel_fault::Result;
 use rondel_ports::index::{Index, Table};
 
-use crate::packed::{self, Reader};
-use crate::walk::{Item, Kind, Stamp};
+use crate::packed_paths::{self, PackedReader};
+use crate::walk::{EntryKind, FileStat, WalkEntry};
 
 /// The clock of file times is this much coarser than the clock, at most.
-const COARSE_NANOS: i64 = 20_000_000;
+const CLOCK_GRANULARITY_NANOS: i64 = 20_000_000;
 
 /// As many directories are held in memory; others are read from the index again.
-const IN_MEMORY: usize = 1024;
+const MAX_DIRECTORIES_IN_MEMORY: usize = 1024;
 
 /// As many bytes may the directories in memory take together; one that takes more alone is read from the index each time.
-const BYTES_IN_MEMORY: usize = 48 << 20;
+const MAX_BYTES_IN_MEMORY: usize = 48 << 20;
 
 /// The form of what is stored.
-const FORM: &[u8] = b"stat/3\n";
+const FORMAT: &[u8] = b"stat/3\n";
 
 /// What one file takes beside its path: the length of that, stamp and digest.
-const BESIDE_PATH: usize = 4 + 4 * 8 + 4 + 32;
+const BYTES_BESIDE_PATH: usize = 4 + 4 * 8 + 4 + 32;
 
-/// Stamp and content digest of settled files, in the order of a walk.
+/// FileStat and content digest of settled files, in the order of a walk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct KnownFiles {
     bytes: Arc<Vec<u8>>,
     files: usize,
 }
 
 /// One file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry<'a> {
+struct KnownFile<'a> {
     path: &'a [u8],
-    stamp: Stamp,
+    stamp: FileStat,
     digest: Digest,
 }
 
-impl Known {
+impl KnownFiles {
     /// Of `files`, which come in the order of a walk.
-    pub(crate) fn of<'a>(files: impl Iterator<Item = (&'a Item, Digest)> + Clone) -> Self {
-        let size = files.clone().map(|(item, _)| item.path.len() + BESIDE_PATH).sum::<usize>();
-        let mut bytes = Vec::with_capacity(FORM.len() + size);
-        bytes.extend(FORM);
+    pub(crate) fn of<'a>(files: impl Iterator<Item = (&'a WalkEntry, Digest)> + Clone) -> Self {
+        let size = files.clone().map(|(item, _)| item.path.len() + BYTES_BESIDE_PATH).sum::<usize>();
+        let mut bytes = Vec::with_capacity(FORMAT.len() + size);
+        bytes.extend(FORMAT);
         let mut count = 0;
         for (item, digest) in files {
-            packed::path(&mut bytes, &item.path);
+            packed_paths::path(&mut bytes, &item.path);
             let stamp = &item.stamp;
             bytes.extend(stamp.size.to_le_bytes());
             bytes.extend(stamp.mtime.to_le_bytes());
@@ -73,16 +73,16 @@ impl Known {
     }
 
     /// For each of `items`, in the order of a walk, the digest of the content when its stamp is the known one.
-    pub(crate) fn digests(&self, items: &[Item]) -> Vec<Option<Digest>> {
+    pub(crate) fn digests(&self, items: &[WalkEntry]) -> Vec<Option<Digest>> {
         let mut entries = self.entries();
         let mut next = entries.next();
-        let find = |item: &Item| {
+        let find = |item: &WalkEntry| {
             while let Some(entry) = next {
-                match packed::order(entry.path, &item.path) {
+                match packed_paths::order(entry.path, &item.path) {
                     Ordering::Less => next = entries.next(),
                     Ordering::Equal => {
                         next = entries.next();
-                        return (item.kind == Kind::File && entry.stamp == item.stamp).then_some(entry.digest);
+                        return (item.kind == EntryKind::File && entry.stamp == item.stamp).then_some(entry.digest);
                     }
                     Ordering::Greater => return None,
                 }
@@ -93,21 +93,21 @@ impl Known {
     }
 
     /// Whether the files among `items` are these, unchanged.
-    fn are(&self, items: &[Item]) -> bool {
+    fn are(&self, items: &[WalkEntry]) -> bool {
         let mut entries = self.entries();
-        let same = |item: &Item| {
+        let same = |item: &WalkEntry| {
             entries.next().is_some_and(|entry| entry.path == item.path.as_slice() && entry.stamp == item.stamp)
         };
-        items.iter().filter(|item| item.kind == Kind::File).all(same) && entries.next().is_none()
+        items.iter().filter(|item| item.kind == EntryKind::File).all(same) && entries.next().is_none()
     }
 
-    fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        let mut reader = Reader::new(self.bytes.strip_prefix(FORM).unwrap_or_default());
+    fn entries(&self) -> impl Iterator<Item = KnownFile<'_>> {
+        let mut reader = PackedReader::new(self.bytes.strip_prefix(FORMAT).unwrap_or_default());
         std::iter::from_fn(move || entry(&mut reader))
     }
 
     fn read(bytes: Vec<u8>) -> Option<Self> {
-        let mut reader = Reader::new(bytes.strip_prefix(FORM)?);
+        let mut reader = PackedReader::new(bytes.strip_prefix(FORMAT)?);
         let mut files = 0;
         while !reader.is_done() {
             entry(&mut reader)?;
@@ -117,70 +117,70 @@ impl Known {
     }
 }
 
-fn entry<'a>(reader: &mut Reader<'a>) -> Option<Entry<'a>> {
+fn entry<'a>(reader: &mut PackedReader<'a>) -> Option<KnownFile<'a>> {
     let path = reader.path()?;
-    let stamp = Stamp {
+    let stamp = FileStat {
         size: u64::from_le_bytes(reader.take()?),
         mtime: i64::from_le_bytes(reader.take()?),
         ctime: i64::from_le_bytes(reader.take()?),
         inode: u64::from_le_bytes(reader.take()?),
         mode: u32::from_le_bytes(reader.take()?),
     };
-    Some(Entry { path, stamp, digest: Digest::from_bytes(reader.take()?) })
+    Some(KnownFile { path, stamp, digest: Digest::from_bytes(reader.take()?) })
 }
 
 /// What is held of one directory.
 #[derive(Clone)]
-struct Held {
-    known: Known,
+struct CachedDirectory {
+    known: KnownFiles,
     /// The digest of what is no file, and of the whole listing, when the files were as `known` says.
     listed: Option<(Digest, Digest)>,
 }
 
 /// The stamps of directories, by the digest of root and filter.
 #[derive(Default)]
-pub(crate) struct StatCache(Mutex<HashMap<Digest, Held>>);
+pub(crate) struct StatCache(Mutex<HashMap<Digest, CachedDirectory>>);
 
 impl StatCache {
-    pub(crate) fn get(&self, index: &dyn Index, key: &Digest) -> Known {
+    pub(crate) fn get(&self, index: &dyn Index, key: &Digest) -> KnownFiles {
         if let Some(held) = self.held(key) {
             return held.known;
         }
-        let known = index.get(Table::Files, key).and_then(Known::read).unwrap_or_default();
-        self.hold(key, Held { known: known.clone(), listed: None });
+        let known = index.get(Table::Files, key).and_then(KnownFiles::read).unwrap_or_default();
+        self.hold(key, CachedDirectory { known: known.clone(), listed: None });
         known
     }
 
-    pub(crate) fn set(&self, index: &dyn Index, key: &Digest, known: Known) -> Result<()> {
+    pub(crate) fn set(&self, index: &dyn Index, key: &Digest, known: KnownFiles) -> Result<()> {
         index.put(Table::Files, key, &known.bytes, None)?;
-        self.hold(key, Held { known, listed: None });
+        self.hold(key, CachedDirectory { known, listed: None });
         Ok(())
     }
 
     /// The digest of the listing, when `items` are exactly those for which it was noted.
-    pub(crate) fn unchanged(&self, key: &Digest, items: &[Item]) -> Option<Digest> {
-        let Held { known, listed } = self.held(key)?;
+    pub(crate) fn unchanged(&self, key: &Digest, items: &[WalkEntry]) -> Option<Digest> {
+        let CachedDirectory { known, listed } = self.held(key)?;
         let (others, listing) = listed?;
         (others_of(items) == others && known.are(items)).then_some(listing)
     }
 
     /// Notes that `items`, whose files are all as `known` says, have the listing with this digest.
-    pub(crate) fn note(&self, key: &Digest, known: &Known, items: &[Item], listing: Digest) {
-        self.hold(key, Held { known: known.clone(), listed: Some((others_of(items), listing)) });
+    pub(crate) fn note(&self, key: &Digest, known: &KnownFiles, items: &[WalkEntry], listing: Digest) {
+        self.hold(key, CachedDirectory { known: known.clone(), listed: Some((others_of(items), listing)) });
     }
 
-    fn held(&self, key: &Digest) -> Option<Held> {
+    fn held(&self, key: &Digest) -> Option<CachedDirectory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
-    fn hold(&self, key: &Digest, new: Held) {
+    fn hold(&self, key: &Digest, new: CachedDirectory) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.remove(key);
         let bytes: usize = held.values().map(|held| held.known.bytes.len()).sum();
-        if held.len() >= IN_MEMORY || bytes + new.known.bytes.len() > BYTES_IN_MEMORY {
+        if held.len() >= MAX_DIRECTORIES_IN_MEMORY || bytes + new.known.bytes.len() > MAX_BYTES_IN_MEMORY {
             held.clear();
         }
-        if new.known.bytes.len() <= BYTES_IN_MEMORY {
+        if new.known.bytes.len() <= MAX_BYTES_IN_MEMORY {
             held.insert(*key, new);
         }
     }
@@ -188,13 +188,13 @@ impl StatCache {
 
 /// The digest of everything among `items` that is no file.
 // IDENTITY: what a listing says of directories and links, no more.
-fn others_of(items: &[Item]) -> Digest {
+fn others_of(items: &[WalkEntry]) -> Digest {
     let mut hasher = Hasher::new("hostlink/others/v1");
     for item in items {
         match &item.kind {
-            Kind::File => continue,
-            Kind::Dir => hasher.bytes(&item.path).bytes(b"dir").bytes(&item.stamp.mode.to_le_bytes()),
-            Kind::Link(target) => hasher.bytes(&item.path).bytes(b"link").bytes(target),
+            EntryKind::File => continue,
+            EntryKind::Dir => hasher.bytes(&item.path).bytes(b"dir").bytes(&item.stamp.mode.to_le_bytes()),
+            EntryKind::Link(target) => hasher.bytes(&item.path).bytes(b"link").bytes(target),
         };
     }
     hasher.finish()
@@ -203,11 +203,11 @@ fn others_of(items: &[Item]) -> Digest {
 /// The moment before which file times must lie for a file to count as settled.
 pub(crate) fn settled_before() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX) - COARSE_NANOS
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX) - CLOCK_GRANULARITY_NANOS
 }
 
 /// Whether a file with this stamp was last written before `moment`.
-pub(crate) fn is_settled(stamp: &Stamp, moment: i64) -> bool {
+pub(crate) fn is_settled(stamp: &FileStat, moment: i64) -> bool {
     stamp.mtime.max(stamp.ctime) < moment
 }
 
@@ -215,19 +215,24 @@ pub(crate) fn is_settled(stamp: &Stamp, moment: i64) -> bool {
 mod tests {
     use super::*;
 
-    fn item(path: &str, kind: Kind, size: u64) -> Item {
-        Item { path: path.into(), kind, stamp: Stamp { size, mtime: -2, ctime: 3, inode: 4, mode: 5 }, shared: None }
+    fn item(path: &str, kind: EntryKind, size: u64) -> WalkEntry {
+        WalkEntry {
+            path: path.into(),
+            kind,
+            stamp: FileStat { size, mtime: -2, ctime: 3, inode: 4, mode: 5 },
+            shared: None,
+        }
     }
 
     #[test]
     fn stamps_survive_their_encoding() {
-        let files = [item("a\u{ff}/b", Kind::File, 1), item("c", Kind::File, u64::MAX)];
+        let files = [item("a\u{ff}/b", EntryKind::File, 1), item("c", EntryKind::File, u64::MAX)];
         let digests = [Digest::of_bytes(b"x"), Digest::of_bytes(b"y")];
-        let known = Known::of(files.iter().zip(digests));
+        let known = KnownFiles::of(files.iter().zip(digests));
         let bytes = known.bytes.to_vec();
-        assert_eq!(Known::read(bytes.clone()), Some(known.clone()));
-        assert_eq!(Known::read(bytes[..bytes.len() - 1].to_vec()), None);
-        assert_eq!(Known::read(b"other".to_vec()), None);
+        assert_eq!(KnownFiles::read(bytes.clone()), Some(known.clone()));
+        assert_eq!(KnownFiles::read(bytes[..bytes.len() - 1].to_vec()), None);
+        assert_eq!(KnownFiles::read(b"other".to_vec()), None);
         assert_eq!(known.digests(&files), digests.map(Some));
         assert!(known.are(&files) && !known.are(&files[..1]));
     }
@@ -235,20 +240,20 @@ mod tests {
     #[test]
     fn a_listing_is_compared_in_one_pass() {
         let digest = Digest::of_bytes(b"x");
-        let known = ["a", "a/b", "a.b", "d"].map(|path| item(path, Kind::File, 1));
-        let known = Known::of(known.iter().map(|item| (item, digest)));
-        let check = |items: &[Item], want: &[bool]| {
+        let known = ["a", "a/b", "a.b", "d"].map(|path| item(path, EntryKind::File, 1));
+        let known = KnownFiles::of(known.iter().map(|item| (item, digest)));
+        let check = |items: &[WalkEntry], want: &[bool]| {
             let found: Vec<bool> = known.digests(items).iter().map(Option::is_some).collect();
             assert_eq!(found, want);
         };
         let now = [
-            item("a", Kind::Dir, 1),
-            item("a/a", Kind::File, 1),
-            item("a/b", Kind::File, 1),
-            item("a.b", Kind::File, 2),
-            item("c", Kind::File, 1),
-            item("d", Kind::File, 1),
-            item("e", Kind::File, 1),
+            item("a", EntryKind::Dir, 1),
+            item("a/a", EntryKind::File, 1),
+            item("a/b", EntryKind::File, 1),
+            item("a.b", EntryKind::File, 2),
+            item("c", EntryKind::File, 1),
+            item("d", EntryKind::File, 1),
+            item("e", EntryKind::File, 1),
         ];
         check(&now, &[false, false, true, false, false, true, false]);
         check(&[], &[]);

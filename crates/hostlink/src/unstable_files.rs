@@ -8,50 +8,41 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rondel_digest::Digest;
 use rondel_fault::{Attempt as _, Result};
-use rondel_ports::snapshots::Snapshots;
+use rondel_ports::dirs::{TempDir, TempDirs};
 
-use crate::copy;
-use crate::walk::{Item, Stamp};
+use crate::copy_file;
+use crate::walk::{FileStat, WalkEntry};
 
 /// So often is a file copied in the hope that it stands still meanwhile; the last copy is taken as it is.
 const TRIES: usize = 2;
 
 /// What was taken by one import.
-pub(crate) struct Moving<'a> {
-    snapshots: &'a dyn Snapshots,
-    state: Mutex<State>,
+pub(crate) struct UnstableFiles<'a> {
+    temp_dirs: &'a dyn TempDirs,
+    state: Mutex<Copies>,
 }
 
 #[derive(Default)]
-struct State {
-    folder: Option<Folder>,
-    files: HashMap<Vec<u8>, Taken>,
+struct Copies {
+    folder: Option<TempDir>,
+    files: HashMap<Vec<u8>, UnstableFile>,
 }
 
 #[derive(Clone, Copy)]
-enum Taken {
+enum UnstableFile {
     /// With this content, and this stamp when the copying began.
-    Copied(Digest, Stamp),
+    Copied(Digest, FileStat),
     /// It went away.
     Gone,
 }
 
-/// A folder that is removed with this value.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-impl<'a> Moving<'a> {
-    /// Nothing was taken yet; copies are made where `snapshots` has its temporary files.
-    pub(crate) fn new(snapshots: &'a dyn Snapshots) -> Self {
-        Self { snapshots, state: Mutex::default() }
+impl<'a> UnstableFiles<'a> {
+    /// Nothing was taken yet; copies are made in a directory of `temp_dirs`.
+    pub(crate) fn new(temp_dirs: &'a dyn TempDirs) -> Self {
+        Self { temp_dirs, state: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Copies> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -59,35 +50,35 @@ impl<'a> Moving<'a> {
     pub(crate) fn take(&self, path: &[u8], file: &File) -> Result<Digest> {
         let name = Digest::of_bytes(path).hex();
         let place = match &mut self.state().folder {
-            Some(folder) => folder.0.join(name),
-            none => none.insert(Folder(self.snapshots.temp_dir()?)).0.join(name),
+            Some(folder) => folder.path().join(name),
+            none => none.insert(self.temp_dirs.temp_dir()?).path().join(name),
         };
         let (digest, stamp) = copied(file, &place).attempt(|| "copy a file that changes".into())?;
-        self.state().files.insert(path.to_vec(), Taken::Copied(digest, stamp));
+        self.state().files.insert(path.to_vec(), UnstableFile::Copied(digest, stamp));
         Ok(digest)
     }
 
     /// Notes that nothing is at `path` any more.
     pub(crate) fn gone(&self, path: &[u8]) {
-        self.state().files.insert(path.to_vec(), Taken::Gone);
+        self.state().files.insert(path.to_vec(), UnstableFile::Gone);
     }
 
     /// Whether what is at `path` was taken.
-    pub(crate) fn has(&self, path: &[u8]) -> bool {
+    pub(crate) fn contains(&self, path: &[u8]) -> bool {
         self.state().files.contains_key(path)
     }
 
     /// The copy of what is at `path`, if there is one.
     pub(crate) fn copy_of(&self, path: &[u8]) -> io::Result<Option<File>> {
         let place = match (&*self.state(), Digest::of_bytes(path).hex()) {
-            (State { folder: Some(folder), files }, name) if files.contains_key(path) => folder.0.join(name),
+            (Copies { folder: Some(folder), files }, name) if files.contains_key(path) => folder.path().join(name),
             _ => return Ok(None),
         };
         File::open(place).map(Some)
     }
 
     /// Makes a listing say what was taken instead of what was listed.
-    pub(crate) fn correct(&self, items: &mut Vec<Item>, digests: &mut Vec<Option<Digest>>) {
+    pub(crate) fn correct(&self, items: &mut Vec<WalkEntry>, digests: &mut Vec<Option<Digest>>) {
         let state = self.state();
         if state.files.is_empty() {
             return;
@@ -95,24 +86,26 @@ impl<'a> Moving<'a> {
         let listed = std::mem::take(items).into_iter().zip(std::mem::take(digests));
         let corrected = listed.filter_map(|(item, digest)| match state.files.get(&item.path) {
             None => Some((item, digest)),
-            Some(Taken::Copied(digest, stamp)) => Some((Item { stamp: *stamp, shared: None, ..item }, Some(*digest))),
-            Some(Taken::Gone) => None,
+            Some(UnstableFile::Copied(digest, stamp)) => {
+                Some((WalkEntry { stamp: *stamp, shared: None, ..item }, Some(*digest)))
+            }
+            Some(UnstableFile::Gone) => None,
         });
         (*items, *digests) = corrected.unzip();
     }
 }
 
-fn copied(mut file: &File, place: &PathBuf) -> io::Result<(Digest, Stamp)> {
+fn copied(mut file: &File, place: &PathBuf) -> io::Result<(Digest, FileStat)> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let stamp = Stamp::of(&rustix::fs::fstat(file)?);
+        let stamp = FileStat::of(&rustix::fs::fstat(file)?);
         let mut copy = File::options().read(true).write(true).create(true).truncate(true).open(place)?;
         file.rewind()?;
-        copy::at_most(file, &copy, stamp.size)?;
-        if tries == TRIES || Stamp::of(&rustix::fs::fstat(file)?) == stamp {
+        copy_file::at_most(file, &copy, stamp.size)?;
+        if tries == TRIES || FileStat::of(&rustix::fs::fstat(file)?) == stamp {
             copy.rewind()?;
-            return Ok((copy::digest(&copy, stamp.size)?, stamp));
+            return Ok((copy_file::digest(&copy, stamp.size)?, stamp));
         }
     }
 }

@@ -8,18 +8,18 @@ use rondel_fault::Result;
 use rondel_model::{LayerId, Snapshot};
 use rondel_ports::index::{Index, Table};
 
-use crate::packed::{self, Reader};
-use crate::walk::{Item, Kind};
+use crate::packed_paths::{self, PackedReader};
+use crate::walk::{EntryKind, WalkEntry};
 
 /// The form of what is stored.
-const FORM: &[u8] = b"base/2\n";
+const FORMAT: &[u8] = b"base/2\n";
 /// Up to this many changes are always made on top.
-const FEW: usize = 64;
+const MIN_CHANGES: usize = 64;
 /// A part of the entries, one in so many, may change before everything is copied again.
-const PART: usize = 4;
+const MAX_CHANGED_PART: usize = 4;
 
 /// A whole copy: its snapshot and what it holds.
-pub(crate) struct Base {
+pub(crate) struct IncrementalBase {
     /// The copy.
     pub(crate) snapshot: Snapshot,
     bytes: Vec<u8>,
@@ -29,7 +29,7 @@ pub(crate) struct Base {
 
 /// What one entry is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Entry<'a> {
+struct BaseEntry<'a> {
     path: &'a [u8],
     kind: u8,
     /// Permission bits; none count for links.
@@ -55,15 +55,15 @@ pub(crate) struct Changes {
     pub(crate) touched: Vec<usize>,
 }
 
-impl Base {
+impl IncrementalBase {
     /// Reads what was written for `key`.
     pub(crate) fn load(index: &dyn Index, key: &Digest) -> Option<Self> {
         let bytes = index.get(Table::Files, &at(key))?;
-        let mut reader = Reader::new(bytes.strip_prefix(FORM)?);
+        let mut reader = PackedReader::new(bytes.strip_prefix(FORMAT)?);
         let count = u32::from_le_bytes(reader.take()?);
         let layers: Option<Vec<LayerId>> =
             (0..count).map(|_| reader.take().map(|bytes| LayerId(Digest::from_bytes(bytes)))).collect();
-        let head = FORM.len() + 4 + 32 * usize::try_from(count).ok()?;
+        let head = FORMAT.len() + 4 + 32 * usize::try_from(count).ok()?;
         Some(Self { snapshot: layers?.into(), bytes, head })
     }
 
@@ -75,15 +75,15 @@ impl Base {
         index: &dyn Index,
         key: &Digest,
         snapshot: &Snapshot,
-        items: &[Item],
+        items: &[WalkEntry],
         digests: &[Option<Digest>],
     ) -> Result<()> {
-        let mut bytes = FORM.to_vec();
+        let mut bytes = FORMAT.to_vec();
         bytes.extend(u32::try_from(snapshot.layers().len()).unwrap_or(u32::MAX).to_le_bytes());
         snapshot.layers().iter().for_each(|layer| bytes.extend(layer.0.as_bytes()));
         for (item, digest) in items.iter().zip(digests) {
             let entry = entry_of(item, *digest);
-            packed::path(&mut bytes, entry.path);
+            packed_paths::path(&mut bytes, entry.path);
             bytes.push(entry.kind);
             bytes.extend(entry.mode.to_le_bytes());
             bytes.extend(entry.digest.as_bytes());
@@ -92,17 +92,17 @@ impl Base {
     }
 
     /// How `items` differ, whose files have `digests`; none when everything may as well be copied, or this is damaged.
-    pub(crate) fn changes(&self, items: &[Item], digests: &[Option<Digest>]) -> Option<Changes> {
-        let most = FEW.max(items.len() / PART);
+    pub(crate) fn changes(&self, items: &[WalkEntry], digests: &[Option<Digest>]) -> Option<Changes> {
+        let most = MIN_CHANGES.max(items.len() / MAX_CHANGED_PART);
         let mut changes = Changes::default();
-        let mut reader = Reader::new(self.bytes.get(self.head..)?);
+        let mut reader = PackedReader::new(self.bytes.get(self.head..)?);
         let mut old = read(&mut reader)?;
         let mut place = 0;
         loop {
             let new = items.get(place).map(|item| entry_of(item, digests[place]));
             let side = match (&old, &new) {
                 (None, None) => break,
-                (Some(old), Some(new)) => packed::order(old.path, new.path),
+                (Some(old), Some(new)) => packed_paths::order(old.path, new.path),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
             };
@@ -121,16 +121,16 @@ impl Base {
         let gone = changes.removed.iter().map(|(path, _)| parent(path));
         let come = changes.added.iter().map(|place| parent(&items[*place].path));
         let touched: BTreeSet<&[u8]> = gone.chain(come).collect();
-        let find = |path: &[u8]| items.binary_search_by(|item| packed::order(&item.path, path)).ok();
+        let find = |path: &[u8]| items.binary_search_by(|item| packed_paths::order(&item.path, path)).ok();
         changes.touched =
-            touched.into_iter().filter_map(find).filter(|place| items[*place].kind == Kind::Dir).collect();
+            touched.into_iter().filter_map(find).filter(|place| items[*place].kind == EntryKind::Dir).collect();
         Some(changes)
     }
 }
 
 impl Changes {
     /// Notes what becomes of one path: what was there, and what is there at this place of the listing.
-    fn note(&mut self, old: Option<Entry<'_>>, new: Option<Entry<'_>>, place: usize) {
+    fn note(&mut self, old: Option<BaseEntry<'_>>, new: Option<BaseEntry<'_>>, place: usize) {
         match (old, new) {
             (Some(old), Some(new)) if old == new => {}
             (Some(old), Some(new)) if old.kind == DIR && new.kind == DIR => self.modes.push(place),
@@ -148,26 +148,26 @@ fn at(key: &Digest) -> Digest {
 }
 
 // IDENTITY: as in a listing: names, kinds, permissions, contents, link targets.
-fn entry_of(item: &Item, digest: Option<Digest>) -> Entry<'_> {
+fn entry_of(item: &WalkEntry, digest: Option<Digest>) -> BaseEntry<'_> {
     let mode = item.stamp.mode & 0o7777;
     let (kind, mode, digest) = match &item.kind {
-        Kind::File => (FILE, mode, digest.unwrap_or(Digest::from_bytes([0; 32]))),
-        Kind::Dir => (DIR, mode, Digest::from_bytes([0; 32])),
-        Kind::Link(target) => (LINK, 0, Digest::of_bytes(target)),
+        EntryKind::File => (FILE, mode, digest.unwrap_or(Digest::from_bytes([0; 32]))),
+        EntryKind::Dir => (DIR, mode, Digest::from_bytes([0; 32])),
+        EntryKind::Link(target) => (LINK, 0, Digest::of_bytes(target)),
     };
-    Entry { path: &item.path, kind, mode, digest }
+    BaseEntry { path: &item.path, kind, mode, digest }
 }
 
 /// The next entry; the outer none: damaged.
 #[expect(clippy::option_option, reason = "damaged, the end, or an entry")]
-fn read<'a>(reader: &mut Reader<'a>) -> Option<Option<Entry<'a>>> {
+fn read<'a>(reader: &mut PackedReader<'a>) -> Option<Option<BaseEntry<'a>>> {
     if reader.is_done() {
         return Some(None);
     }
     let path = reader.path()?;
     let [kind] = reader.take()?;
     let mode = u32::from_le_bytes(reader.take()?);
-    Some(Some(Entry { path, kind, mode, digest: Digest::from_bytes(reader.take()?) }))
+    Some(Some(BaseEntry { path, kind, mode, digest: Digest::from_bytes(reader.take()?) }))
 }
 
 fn parent(path: &[u8]) -> &[u8] {
@@ -177,34 +177,39 @@ fn parent(path: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::walk::Stamp;
+    use crate::walk::FileStat;
 
-    fn item(path: &str, kind: Kind, mode: u32) -> Item {
-        Item { path: path.into(), kind, stamp: Stamp { size: 0, mtime: 0, ctime: 0, inode: 0, mode }, shared: None }
+    fn item(path: &str, kind: EntryKind, mode: u32) -> WalkEntry {
+        WalkEntry {
+            path: path.into(),
+            kind,
+            stamp: FileStat { size: 0, mtime: 0, ctime: 0, inode: 0, mode },
+            shared: None,
+        }
     }
 
-    fn digests(items: &[Item], content: &str) -> Vec<Option<Digest>> {
-        items.iter().map(|item| (item.kind == Kind::File).then(|| Digest::of_bytes(content.as_bytes()))).collect()
+    fn digests(items: &[WalkEntry], content: &str) -> Vec<Option<Digest>> {
+        items.iter().map(|item| (item.kind == EntryKind::File).then(|| Digest::of_bytes(content.as_bytes()))).collect()
     }
 
-    fn base(items: &[Item]) -> Base {
+    fn base(items: &[WalkEntry]) -> IncrementalBase {
         let index = rondel_store::memory::MemoryIndex::default();
         let key = Digest::of_bytes(b"key");
         let snapshot = Snapshot::new(vec![LayerId(Digest::of_bytes(b"layer"))]);
-        Base::store(&index, &key, &snapshot, items, &digests(items, "x")).expect("is stored");
-        let base = Base::load(&index, &key).expect("is there");
+        IncrementalBase::store(&index, &key, &snapshot, items, &digests(items, "x")).expect("is stored");
+        let base = IncrementalBase::load(&index, &key).expect("is there");
         assert_eq!(base.snapshot, snapshot);
         base
     }
 
     #[test]
     fn what_changed() {
-        let file = |path: &str| item(path, Kind::File, 0o644);
-        let dir = |path: &str| item(path, Kind::Dir, 0o755);
-        let link = |path: &str, to: &str| item(path, Kind::Link(to.into()), 0o777);
+        let file = |path: &str| item(path, EntryKind::File, 0o644);
+        let dir = |path: &str| item(path, EntryKind::Dir, 0o755);
+        let link = |path: &str, to: &str| item(path, EntryKind::Link(to.into()), 0o777);
         let base = base(&[dir("a"), file("a/f"), link("a/l", "f"), file("b"), dir("d"), dir("d/e"), file("d/e/f")]);
         let check =
-            |now: &[Item], content: &str, removed: &[&str], added: &[&str], modes: &[&str], touched: &[&str]| {
+            |now: &[WalkEntry], content: &str, removed: &[&str], added: &[&str], modes: &[&str], touched: &[&str]| {
                 let changes = base.changes(now, &digests(now, content)).expect("are few");
                 let paths = |places: &[usize]| -> Vec<String> {
                     places.iter().map(|place| String::from_utf8_lossy(&now[*place].path).into_owned()).collect()
@@ -218,14 +223,14 @@ mod tests {
         let same = [dir("a"), file("a/f"), link("a/l", "f"), file("b"), dir("d"), dir("d/e"), file("d/e/f")];
         check(&same, "x", &[], &[], &[], &[]);
         check(&same, "y", &["d/e/f", "b", "a/f"], &["a/f", "b", "d/e/f"], &[], &["a", "d/e"]);
-        let other = [item("a", Kind::Dir, 0o700), link("a/l", "g"), file("b"), file("d")];
+        let other = [item("a", EntryKind::Dir, 0o700), link("a/l", "g"), file("b"), file("d")];
         check(&other, "x", &["d/e/f", "d/e", "d", "a/l", "a/f"], &["a/l", "d"], &["a"], &["a"]);
         check(&[], "x", &["d/e/f", "d/e", "d", "b", "a/l", "a/f", "a"], &[], &[], &[]);
     }
 
     #[test]
     fn many_changes_are_no_changes() {
-        let many: Vec<Item> = (0..100).map(|n| item(&format!("f{n:03}"), Kind::File, 0o644)).collect();
+        let many: Vec<WalkEntry> = (0..100).map(|n| item(&format!("f{n:03}"), EntryKind::File, 0o644)).collect();
         assert_eq!(base(&many).changes(&many, &digests(&many, "y")), None);
         assert!(base(&many).changes(&many, &digests(&many, "x")).is_some());
         let mut damaged = base(&many);

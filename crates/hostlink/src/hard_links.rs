@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use rondel_digest::{Digest, Hasher};
 
-use crate::walk::Item;
+use crate::walk::WalkEntry;
 
 /// For each listed file that is a further name of another: which one has its first name. What a listing or the content
 /// says differently of two names makes them two files, so that a file system with unreliable inode numbers loses nothing.
-pub(crate) fn find(items: &[Item], digests: &[Option<Digest>]) -> HashMap<usize, usize> {
+pub(crate) fn find(items: &[WalkEntry], digests: &[Option<Digest>]) -> HashMap<usize, usize> {
     let mut firsts = HashMap::new();
     let mut links = HashMap::new();
     for (at, item) in items.iter().enumerate() {
@@ -23,8 +23,12 @@ pub(crate) fn find(items: &[Item], digests: &[Option<Digest>]) -> HashMap<usize,
 
 /// The digests of files, where that of a file with several names says all of them: when one name comes, goes or changes,
 /// each of them counts as changed, because an overlay takes a file apart of which it copies one name.
-pub(crate) fn told(items: &[Item], digests: &[Option<Digest>], links: &HashMap<usize, usize>) -> Vec<Option<Digest>> {
-    let mut told = digests.to_vec();
+pub(crate) fn group_digests(
+    items: &[WalkEntry],
+    digests: &[Option<Digest>],
+    links: &HashMap<usize, usize>,
+) -> Vec<Option<Digest>> {
+    let mut grouped = digests.to_vec();
     let mut groups: HashMap<usize, Vec<usize>> = HashMap::new();
     for (at, first) in links {
         groups.entry(*first).or_default().push(*at);
@@ -38,8 +42,8 @@ pub(crate) fn told(items: &[Item], digests: &[Option<Digest>], links: &HashMap<u
         }
         let digest = hasher.finish();
         for at in std::iter::once(first).chain(others) {
-            told[at] = Some(digest);
+            grouped[at] = Some(digest);
         }
     }
-    told
+    grouped
 }

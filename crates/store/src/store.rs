@@ -1,0 +1,110 @@
+//! The store itself: its state directory, its index and what it caches in memory.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use rondel_digest::{Digest, Sha256Digest};
+use rondel_fault::{Attempt as _, Result};
+use rondel_model::LayerId;
+
+use crate::last_used::{LastUsed, VolumeUse};
+use crate::layer_info::LayerInfo;
+use crate::options::Options;
+use crate::sqlite::{IndexTable, SqliteIndex};
+use crate::state_dir::StateDir;
+use crate::{disk_space, state_dir};
+
+/// How many warnings are kept. The oldest one goes first.
+const MAX_WARNINGS: usize = 20;
+
+/// The store of one engine.
+pub struct Store {
+    pub(crate) state: StateDir,
+    pub(crate) index: SqliteIndex,
+    pub(crate) options: Options,
+    pub(crate) layer_cache: RwLock<HashMap<LayerId, Arc<LayerInfo>>>,
+    pub(crate) blobs_used: Mutex<HashMap<Sha256Digest, LastUsed>>,
+    pub(crate) volumes_used: Mutex<HashMap<Digest, VolumeUse>>,
+    pub(crate) flatten_lock: Mutex<()>,
+    pub(crate) gc_lock: Mutex<()>,
+    /// What was set aside, for people, and whether somebody has yet to forget results that consist of it.
+    pub(crate) quarantined: Mutex<Vec<String>>,
+    pub(crate) lost: AtomicBool,
+}
+
+impl Store {
+    /// Opens the store in `state_dir`, which is made when missing.
+    ///
+    /// # Errors
+    /// When another engine uses the folder, its format is unknown, or it cannot be read or written.
+    pub fn open(state_dir: &Path, options: Options) -> Result<Arc<Self>> {
+        let state = StateDir::open(state_dir)?;
+        disk_space::free_space(&state)?;
+        let index = SqliteIndex::open(&state.path("index.sqlite"))?;
+        Ok(Arc::new(Self {
+            state,
+            index,
+            options,
+            layer_cache: RwLock::default(),
+            blobs_used: Mutex::default(),
+            volumes_used: Mutex::default(),
+            flatten_lock: Mutex::default(),
+            gc_lock: Mutex::default(),
+            quarantined: Mutex::default(),
+            lost: AtomicBool::new(false),
+        }))
+    }
+
+    /// Removes everything that a store keeps in `state_dir`, and the folder too when nothing else is in it.
+    ///
+    /// # Errors
+    /// When it is no state folder, an engine uses it, or something cannot be removed.
+    pub fn remove(state_dir: &Path) -> Result<()> {
+        state_dir::remove(state_dir)
+    }
+
+    /// The state folder.
+    pub fn state_dir(&self) -> &Path {
+        self.state.root()
+    }
+
+    /// What people should know of damage that was found: each line once, the last of many.
+    pub fn warnings(&self) -> Vec<String> {
+        let quarantined = self.quarantined.lock().unwrap_or_else(PoisonError::into_inner);
+        self.index.warnings().into_iter().chain(quarantined.iter().cloned()).collect()
+    }
+
+    /// Whether something was set aside since this was asked last: what consists of it is not here any more.
+    pub fn take_lost(&self) -> bool {
+        self.lost.swap(false, Ordering::AcqRel)
+    }
+
+    /// Moves what is at `path`, which is no use, out of the way; `why` is for people.
+    pub(crate) fn quarantine(&self, path: &Path, why: &str) {
+        if self.state.quarantine(path).is_err() {
+            return;
+        }
+        self.lost.store(true, Ordering::Release);
+        let mut quarantined = self.quarantined.lock().unwrap_or_else(PoisonError::into_inner);
+        if quarantined.len() == MAX_WARNINGS {
+            quarantined.remove(0);
+        }
+        quarantined.push(format!("{why}; it was set aside, and is made again when it is needed"));
+    }
+
+    /// Waits until everything that was thrown away is gone from the disk.
+    pub fn flush_trash(&self) {
+        self.state.flush_trash();
+    }
+
+    pub(crate) fn get_fact<T: serde::de::DeserializeOwned>(&self, space: IndexTable, key: &Digest) -> Option<T> {
+        self.index.get_in(space, key).and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    }
+
+    pub(crate) fn put_fact<T: serde::Serialize>(&self, space: IndexTable, key: &Digest, value: &T) -> Result<()> {
+        let bytes = serde_json::to_vec(value).attempt(|| "encode a fact of the store".into())?;
+        self.index.put_in(space, key, &bytes, None)
+    }
+}
