@@ -37,7 +37,7 @@ impl NetworksWithWarnings {
 
     /// All warnings known by now.
     pub fn all(&self) -> Vec<String> {
-        self.at_start.iter().chain(&self.status_only).cloned().chain(self.bridge.note()).collect()
+        self.at_start.iter().chain(&self.status_only).cloned().chain(self.bridge.warning()).collect()
     }
 
     /// Shows the first client the warnings known at the start.
@@ -49,7 +49,7 @@ impl NetworksWithWarnings {
 
     /// Shows all attached clients once what the network turned out to lack.
     fn warn_clients(&self) {
-        let Some(warning) = self.bridge.note() else { return };
+        let Some(warning) = self.bridge.warning() else { return };
         if !self.network_shown.swap(true, Ordering::Relaxed) {
             tracing::warn!("{warning}");
             if let Some(clients) = self.clients.upgrade() {

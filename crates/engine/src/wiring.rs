@@ -76,7 +76,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     });
     let clients = Arc::new(ClientRegistry::default());
     let at_start = options.warnings.iter().cloned().chain(store.warnings()).collect();
-    let networks = Arc::new(NetworksWithWarnings::new(bridge, at_start, sandbox.notes(), Arc::downgrade(&clients)));
+    let networks = Arc::new(NetworksWithWarnings::new(bridge, at_start, sandbox.warnings(), Arc::downgrade(&clients)));
     sandbox.clean_up()?;
     networks.clean_up()?;
     let mut environment = Environment::from_variables(|name| std::env::var_os(name));

@@ -1,4 +1,4 @@
-//! The files of a commit, and what commits have in common.
+//! Checks out the files of a commit, and finds common ancestors of commits.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -16,9 +16,9 @@ use crate::git_error::{GitError, without_password};
 use crate::remote::{CommitRequest, Objects, RemoteSource, Store, address};
 use crate::{sanitize_repository, transport};
 
-/// How a file begins that stands for one in git LFS.
+/// The first bytes of a git LFS pointer file.
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1";
-/// The name of what is fetched, while it is.
+/// The ref of a fetched commit during the fetch.
 const FETCHED: &str = "refs/rondel/fetched";
 /// The modification time of every file, in seconds since the Unix epoch.
 const MODIFIED: u64 = 1;
@@ -79,7 +79,7 @@ async fn write(
     if what.depth > 0 {
         fetch.push(depth.as_ref());
     }
-    // Tags of what is fetched come with it, but only when that gets a name.
+    // `git` fetches tags of the commit only if the commit is fetched into a ref.
     let named = format!("{}:{FETCHED}", what.commit);
     if !what.tags {
         fetch.push("--no-tags".as_ref());
@@ -93,7 +93,7 @@ async fn write(
         quiet(Run::on(&inner, ["update-ref", "--end-of-options", &what.name, &what.commit])).await?;
         quiet(Run::on(&inner, ["symbolic-ref", "HEAD", &what.name])).await?;
     } else {
-        // The object of a tag that no ref names any more stands for its commit.
+        // The commit may be given by its tag object, which no ref names any more.
         let commit = format!("{}^{{commit}}", what.commit);
         quiet(Run::on(&inner, ["update-ref", "--no-deref", "HEAD", &commit])).await?;
         let has_tag = git.runner.run(Run::on(&inner, ["rev-parse", "--verify", "--quiet", &what.name])).await.is_ok();
@@ -124,12 +124,12 @@ async fn write(
             done => _ = done?,
         }
     }
-    // An index without the file system's particulars: the same for the same commit.
+    // An index without inode numbers and times: the same for the same commit.
     fs::remove_file(inner.join("index")).map_err(|e| GitError::Messages(e.to_string()))?;
     quiet(Run::on(&inner, ["read-tree", "HEAD"])).await
 }
 
-/// The best common ancestor of two commits.
+/// Finds the best common ancestor of two commits.
 pub(crate) async fn common_ancestor(
     git: &GitContext,
     one: (&Repository, &str),
@@ -156,7 +156,7 @@ pub(crate) async fn common_ancestor(
         _ if same => (first.folder().to_owned(), None),
         _ => {
             let folder = first.folder().to_owned();
-            // Two stores are never locked at a time.
+            // Two stores are never locked at the same time, which could deadlock.
             drop(first);
             let second = objects(git, other.0, &all(other.1)).await?;
             (folder, Some(second))
@@ -173,14 +173,14 @@ pub(crate) async fn common_ancestor(
     }
 }
 
-/// Writes what a commit of everything in `work_tree` would have into `into`.
+/// Writes the files that a commit of everything in `work_tree` would have into `into`.
 pub(crate) async fn committed(git: &GitContext, repository: &Repository, work_tree: &Path, into: &Path) -> Result<()> {
     let Repository::Kept { folder, guard: _guard } = repository else {
         return Err(Fault::bug("a repository on a server has no work tree"));
     };
     let tree = work_tree.to_owned();
-    let adopted = tokio::task::spawn_blocking(move || sanitize_repository::work_tree(&tree)).await;
-    adopted.unwrap_or_else(|e| Err(Fault::bug(format!("work on files panicked: {e}"))))?;
+    let sanitized = tokio::task::spawn_blocking(move || sanitize_repository::work_tree(&tree)).await;
+    sanitized.unwrap_or_else(|e| Err(Fault::bug(format!("work on files panicked: {e}"))))?;
     let index = git.fresh();
     let on =
         |args: &[&str]| Run::on(folder, args).variable("GIT_INDEX_FILE", &index).variable("GIT_WORK_TREE", work_tree);
@@ -205,7 +205,8 @@ fn empty(folder: &Path) -> Result<()> {
     fs::remove_dir_all(folder).and_then(|()| fs::create_dir(folder)).attempt(|| format!("empty `{}`", folder.display()))
 }
 
-/// Removes what is no content, and gives every file the same time and one of two permissions.
+/// Removes files of `.git` that depend on the run, and gives every file the same time and one of
+/// two permissions.
 fn finish(into: &Path, keep_git_dir: bool) -> Result<()> {
     for name in ["FETCH_HEAD", "ORIG_HEAD", "description", "branches", "logs", "hooks"] {
         let path = into.join(".git").join(name);
@@ -226,14 +227,14 @@ fn finish(into: &Path, keep_git_dir: bool) -> Result<()> {
 
 struct Walk {
     keep_git_dir: bool,
-    /// Some attributes send files to git LFS.
+    /// Whether some `.gitattributes` use git LFS.
     lfs: bool,
-    /// A file that stands for another one.
+    /// The first git LFS pointer file.
     pointer: Option<PathBuf>,
 }
 
 impl Walk {
-    /// Finishes `folder`, which lies `level` folders below the checkout.
+    /// Finishes `folder`, which is `level` directories below the checkout.
     fn folder(&mut self, folder: &Path, level: usize) -> std::io::Result<()> {
         if level > MAX_LEVELS {
             return Err(std::io::Error::other(format!("more than {MAX_LEVELS} directories are inside one another")));
@@ -253,10 +254,10 @@ impl Walk {
                 if kind.is_file() {
                     self.file(&path)?;
                 }
-                settle(&path, kind)?;
+                set_mode_and_time(&path, kind)?;
             }
         }
-        settle(folder, fs::symlink_metadata(folder)?.file_type())
+        set_mode_and_time(folder, fs::symlink_metadata(folder)?.file_type())
     }
 
     fn file(&mut self, path: &Path) -> std::io::Result<()> {
@@ -279,10 +280,10 @@ fn normalise(path: &Path) -> std::io::Result<()> {
             normalise(&entry?.path())?;
         }
     }
-    settle(path, kind)
+    set_mode_and_time(path, kind)
 }
 
-fn settle(path: &Path, kind: fs::FileType) -> std::io::Result<()> {
+fn set_mode_and_time(path: &Path, kind: fs::FileType) -> std::io::Result<()> {
     if !kind.is_symlink() {
         let executable = kind.is_dir() || fs::symlink_metadata(path)?.permissions().mode() & 0o100 != 0;
         fs::set_permissions(path, Permissions::from_mode(if executable { 0o755 } else { 0o644 }))?;

@@ -1,4 +1,4 @@
-//! Running `git`: what it is told, what it is not told, and how it ends.
+//! Runs `git` with a fixed environment and configuration, and waits for its end.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use tokio::time::Instant;
 
 use crate::git_error::GitError;
 
-/// Protocols that are spoken to the outside.
+/// The protocols that `git` may use to the outside.
 const OUTSIDE: &str = "http:https:ssh:git";
-/// Most that is taken of what `git` prints, in bytes.
+/// The most output of `git` that is read, in bytes.
 const MAX_OUTPUT: usize = 256 << 20;
-/// What is kept of its messages, in bytes.
-const TAIL: usize = 16 << 10;
+/// The most of its messages that is kept, in bytes.
+const MAX_MESSAGES: usize = 16 << 10;
 
-/// What every `git` is told.
+/// The configuration of every `git`.
 const SETTINGS: [(&str, &str); 17] = [
     ("advice.detachedHead", "false"),
     ("core.askPass", ""),
@@ -44,47 +44,47 @@ const SETTINGS: [(&str, &str); 17] = [
 /// Runs `git`.
 pub(crate) struct Runner {
     home: PathBuf,
-    /// The keys that servers showed first.
+    /// The file with the keys that SSH servers showed first.
     pub(crate) known_hosts: PathBuf,
     /// Proxy and certificate variables of `git`.
     pub(crate) variables: Vec<(String, String)>,
-    /// That of `git`, which is lower than the engine's.
+    /// The limit of open files of `git`, which is lower than the engine's.
     open_files: Rlimit,
 }
 
-/// How SSH knows servers.
+/// How SSH verifies the keys of servers.
 pub(crate) enum Ssh<'a> {
-    /// By the keys in this file; without one, by the key that a server shows first, and by that one from then on.
+    /// By the keys in this file. With `None`, a server's first key is trusted and stored.
     Known(Option<&'a Path>),
-    /// As this file of its configuration says.
+    /// By this SSH configuration file.
     Configured(&'a Path),
 }
 
-/// One run.
+/// One run of `git`.
 pub(crate) struct Run<'a> {
     /// The arguments.
     pub(crate) args: Vec<OsString>,
-    /// More settings.
+    /// Further configuration.
     pub(crate) settings: Vec<(String, String)>,
-    /// More variables.
+    /// Further environment variables.
     pub(crate) variables: Vec<(&'static str, OsString)>,
-    /// Whether it may speak to the outside; else, to folders.
+    /// Whether it may connect to the outside. Else it may use local directories only.
     pub(crate) outside: bool,
-    /// How long it may say nothing.
-    pub(crate) patience: Duration,
-    /// Where to write down that it runs, for the next engine should this one be killed.
+    /// How long it may run without any output.
+    pub(crate) timeout: Duration,
+    /// The file that records its process, for the next engine in case this one is killed.
     pub(crate) record: Option<&'a Path>,
 }
 
 impl<'a> Run<'a> {
-    /// A run on folders.
+    /// A run on local directories.
     pub(crate) fn new<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Self {
         Self {
             args: args.into_iter().map(|arg| arg.as_ref().to_owned()).collect(),
             settings: Vec::new(),
             variables: Vec::new(),
             outside: false,
-            patience: Duration::from_secs(600),
+            timeout: Duration::from_secs(600),
             record: None,
         }
     }
@@ -98,7 +98,7 @@ impl<'a> Run<'a> {
         run
     }
 
-    /// With a variable.
+    /// Adds an environment variable.
     pub(crate) fn variable(mut self, name: &'static str, value: impl AsRef<OsStr>) -> Self {
         self.variables.push((name, value.as_ref().to_owned()));
         self
@@ -110,19 +110,19 @@ impl Runner {
         Self { home: folder.join("home"), known_hosts: folder.join("known_hosts"), variables, open_files }
     }
 
-    /// What `git` printed.
+    /// Runs `git` and returns its output.
     pub(crate) async fn run(&self, run: Run<'_>) -> Result<Vec<u8>, GitError> {
         let mut command = self.command(&run);
         let mut child = command.spawn().map_err(|e| GitError::NotStarted(e.kind()))?;
         let mut group = ProcessGroup { id: child.id().and_then(|id| Pid::from_raw(id.cast_signed())) };
         if let Some(id) = group.id {
-            // It may have ended already.
+            // Fails if it has ended already.
             let _ = rustix::process::prlimit(Some(id), Resource::Nofile, self.open_files);
         }
         if let Some(record) = run.record {
-            write_down(record, &child);
+            record_process(record, &child);
         }
-        let listened = listen(&mut child, run.patience).await;
+        let listened = listen(&mut child, run.timeout).await;
         let status = match &listened {
             Ok(_) => child.wait().await.ok(),
             Err(_) => None,
@@ -141,7 +141,7 @@ impl Runner {
         }
     }
 
-    /// The same for a run on folders, as text.
+    /// Runs `git` on local directories and returns its output as text.
     pub(crate) async fn text(&self, run: Run<'_>) -> Result<String> {
         let doing = run.args.iter().find(|arg| !arg.as_encoded_bytes().starts_with(b"-")).cloned();
         let output = self.run(run).await.map_err(|failure| failure.on_folder(&doing.unwrap_or_default()))?;
@@ -184,7 +184,7 @@ impl Runner {
         command
     }
 
-    /// How SSH is spoken: with the keys of an agent, to servers whose keys are known.
+    /// The SSH command: authenticates with the keys of an agent, and verifies the server's key.
     pub(crate) fn ssh(&self, how: &Ssh<'_>) -> String {
         let quoted = |path: &Path| format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"));
         let known = |file: &Path, check: &str| {
@@ -202,7 +202,7 @@ impl Runner {
     }
 }
 
-/// A process with its children; they are killed when nobody waits for them.
+/// A process group, which is killed on drop.
 struct ProcessGroup {
     id: Option<Pid>,
 }
@@ -215,26 +215,26 @@ impl Drop for ProcessGroup {
     }
 }
 
-/// Output and messages up to the end of both.
-async fn listen(child: &mut Child, patience: Duration) -> Result<(Vec<u8>, String), GitError> {
+/// Reads output and messages up to the end of both.
+async fn listen(child: &mut Child, timeout: Duration) -> Result<(Vec<u8>, String), GitError> {
     let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(GitError::Messages("it has no output".into()));
     };
     let (mut output, mut messages) = (Vec::new(), Vec::new());
     let (mut more_out, mut more_err) = (true, true);
-    let mut deadline = Instant::now() + patience;
+    let mut deadline = Instant::now() + timeout;
     while more_out || more_err {
         tokio::select! {
             n = take(&mut out, &mut output), if more_out => more_out = n > 0,
             n = take(&mut err, &mut messages), if more_err => more_err = n > 0,
-            () = tokio::time::sleep_until(deadline) => return Err(GitError::Timeout(patience)),
+            () = tokio::time::sleep_until(deadline) => return Err(GitError::Timeout(timeout)),
         }
-        deadline = Instant::now() + patience;
+        deadline = Instant::now() + timeout;
         if output.len() > MAX_OUTPUT {
             return Err(GitError::Messages("it prints too much".into()));
         }
-        if messages.len() > 2 * TAIL {
-            messages.drain(..messages.len() - TAIL);
+        if messages.len() > 2 * MAX_MESSAGES {
+            messages.drain(..messages.len() - MAX_MESSAGES);
         }
     }
     Ok((output, String::from_utf8_lossy(&messages).into_owned()))
@@ -244,8 +244,8 @@ async fn take(from: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) -> usize 
     from.read_buf(into).await.unwrap_or(0)
 }
 
-/// Writes the process and when it started.
-fn write_down(record: &Path, child: &Child) {
+/// Records the process with its start time.
+fn record_process(record: &Path, child: &Child) {
     if let Some(id) = child.id()
         && let Some(started) = started(id)
     {
@@ -253,7 +253,7 @@ fn write_down(record: &Path, child: &Child) {
     }
 }
 
-/// Kills what `record` says still runs, which an engine that is gone has started.
+/// Kills the process in `record` if it still runs, which a killed engine left behind.
 pub(crate) fn end_recorded(record: &Path) -> Result<()> {
     let Ok(text) = std::fs::read_to_string(record) else { return Ok(()) };
     if let Some((id, since)) = text.split_once(' ')
@@ -267,7 +267,7 @@ pub(crate) fn end_recorded(record: &Path) -> Result<()> {
     std::fs::remove_file(record).attempt(|| format!("remove `{}`", record.display()))
 }
 
-/// When a process started, in the kernel's own clock.
+/// The start time of a process, in clock ticks since boot.
 fn started(id: u32) -> Option<String> {
     let text = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     text.rsplit_once(')')?.1.split_whitespace().nth(19).map(ToOwned::to_owned)

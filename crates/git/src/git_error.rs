@@ -1,4 +1,4 @@
-//! Why `git` did not do it, in our words.
+//! Errors of `git`, classified by its messages.
 
 use std::ffi::OsStr;
 use std::io;
@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use rondel_fault::{Code, Fault};
 
-/// Why `git` did not do it.
+/// The reason why a run of `git` failed.
 #[derive(Debug)]
 pub(crate) enum GitError {
     /// It cannot be started.
     NotStarted(io::ErrorKind),
-    /// It said nothing for so long.
+    /// It was silent for this long.
     Timeout(Duration),
     /// It ended with these messages.
     Messages(String),
-    /// The server accepts no connection, for this reason.
+    /// The server accepts no connection. The text is the reason.
     Unreachable(String),
-    /// We do not connect to a host on behalf of who asks.
+    /// The egress rules refuse to connect to a host for this client.
     EgressRefused(Fault),
 }
 
-/// What the messages of `git` mean, by words that are in them: the first that fits counts.
+/// The class of an error by words in the messages of `git`. The first match counts.
 const ERROR_PATTERNS: [(ErrorClass, &[&str]); 8] = [
     (ErrorClass::Full, &["No space left on device", "Disk quota exceeded"]),
     (ErrorClass::OtherKey, &["Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED"]),
@@ -57,7 +57,7 @@ const ERROR_PATTERNS: [(ErrorClass, &[&str]); 8] = [
             "unadvertised object",
             "couldn't find remote ref",
             "Server does not allow request for",
-            // Of a server that gives files only.
+            // From a server of the dumb HTTP protocol.
             "error: Unable to find ",
         ],
     ),
@@ -120,23 +120,23 @@ impl GitError {
             .map(|(class, _)| *class)
     }
 
-    /// Whether the server does not have, or does not give, a commit.
+    /// Whether the server does not have a commit, or does not send it.
     pub(crate) fn is_missing_commit(&self) -> bool {
         self.class() == Some(ErrorClass::NoCommit)
     }
 
-    /// Whether the server gives commits with all of their history only.
+    /// Whether the server only supports whole histories.
     pub(crate) fn is_whole_histories_only(&self) -> bool {
         matches!(self, Self::Messages(messages) if messages.contains("does not support shallow"))
     }
 
-    /// Whether what was kept may be damaged.
+    /// Whether the store may be damaged.
     pub(crate) fn is_damage(&self) -> bool {
         let words = ["bad object", "is corrupt", "loose object", "missing blob", "unable to read tree", "missing tree"];
         matches!(self, Self::Messages(messages) if words.iter().any(|word| messages.contains(word)))
     }
 
-    /// The failure of a run that asked the server of `url`.
+    /// The error of a run that used the server of `url`.
     pub(crate) fn at(&self, url: &str) -> Fault {
         // Users match on these words.
         let refused = self.class() == Some(ErrorClass::Refused);
@@ -167,7 +167,7 @@ impl GitError {
         fault.caused_by(io::Error::other(self.said()))
     }
 
-    /// The failure of `git subcommand` on folders.
+    /// The error of `git SUBCOMMAND` on local directories.
     pub(crate) fn on_folder(&self, subcommand: &OsStr) -> Fault {
         self.or_local(&format!("run `git {}`", subcommand.to_string_lossy()))
     }
@@ -177,8 +177,8 @@ impl GitError {
             Self::NotStarted(io::ErrorKind::NotFound) => Fault::environment("cannot run `git`: it is not installed")
                 .with_hint("install it on the machine of the engine, such as with `apt-get install git`"),
             Self::NotStarted(kind) => Fault::environment(format!("cannot run `git`: {kind}")),
-            Self::Timeout(patience) => {
-                Fault::environment(format!("cannot {doing}: nothing was heard for {} seconds", patience.as_secs()))
+            Self::Timeout(timeout) => {
+                Fault::environment(format!("cannot {doing}: nothing was heard for {} seconds", timeout.as_secs()))
             }
             Self::Messages(_) if self.class() == Some(ErrorClass::Full) => {
                 Fault::environment(format!("cannot {doing}: the disk is full")).with_code(Code::ResourceExhausted)
@@ -190,7 +190,7 @@ impl GitError {
         }
     }
 
-    /// The lines that say why.
+    /// The last lines that give the reason.
     fn said(&self) -> String {
         let messages = match self {
             Self::Messages(messages) => messages,
@@ -207,7 +207,7 @@ impl GitError {
     }
 }
 
-/// An address without the password that may stand in it.
+/// An address without its password.
 pub(crate) fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));

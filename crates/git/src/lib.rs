@@ -2,12 +2,13 @@
 //!
 //! The directory:
 //!
-//! | path | what |
-//! |---|---|
-//! | `remotes/<key>/` | a store: objects fetched from one address, or from one service under that address, for all clients; each object once. Locked (`flock`) while it is used, so that the garbage collection of the cache may remove the others |
-//! | `kept/<n>` | repositories from directories of the API, as long as they are used; temporary files of a single `git` |
-//! | `home/` | the home directory of every `git`; empty |
-//! | `known_hosts` | keys that SSH servers showed first |
+//! * `remotes/<key>/` is a store: objects fetched from one address, or from one service under that
+//!   address, for all clients, each object once. It is locked (`flock`) while it is used, so that
+//!   the garbage collection of the cache may remove the others.
+//! * `kept/<n>` are repositories from directories of the API, as long as they are used, and
+//!   temporary files of a single `git`.
+//! * `home/` is the home directory of every `git`, and empty.
+//! * `known_hosts` has the keys that SSH servers showed first.
 //!
 //! *Invariants.*
 //! * No configuration, hook or filter that came from outside is ever used, and none of the user's.

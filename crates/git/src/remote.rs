@@ -1,4 +1,4 @@
-//! Servers, and what was fetched from them.
+//! Remote repositories: lists their refs, and keeps a store of fetched objects for each.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -17,12 +17,12 @@ use crate::context::{GitContext, lock};
 use crate::git_error::{GitError, without_password};
 use crate::transport;
 
-/// How long a server may take to say which refs it has.
+/// How long a server may take to list its refs.
 const LIST_TIMEOUT: Duration = Duration::from_secs(90);
-/// How long a server may say nothing while it sends a commit.
+/// How long a server may be silent while it sends a commit.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The refs of `repository`.
+/// Lists the refs of `repository`.
 pub(crate) async fn references(git: &GitContext, repository: &Repository) -> Result<References> {
     let listing = ["ls-remote", "--symref", "--"];
     match repository {
@@ -33,7 +33,7 @@ pub(crate) async fn references(git: &GitContext, repository: &Repository) -> Res
         Repository::Remote { url, key, credentials } => {
             let address = address(url);
             let mut run = Run::new(listing.iter().copied().chain([&*address]));
-            run.patience = LIST_TIMEOUT;
+            run.timeout = LIST_TIMEOUT;
             let output = transport::run(git, run, &address, credentials).await.map_err(|failure| failure.at(url))?;
             lock(&git.admitted).insert(*key);
             Ok(parse(&String::from_utf8_lossy(&output)))
@@ -64,7 +64,7 @@ fn parse(text: &str) -> References {
     references
 }
 
-/// The address as `git` is given it: SSH speaks as `git` unless somebody else was named.
+/// The address for `git`. SSH addresses without a user get the user `git`.
 pub(crate) fn address(url: &str) -> String {
     match url.strip_prefix("ssh://") {
         Some(rest) if !rest.split('/').next().unwrap_or_default().contains('@') => format!("ssh://git@{rest}"),
@@ -72,7 +72,7 @@ pub(crate) fn address(url: &str) -> String {
     }
 }
 
-/// What is kept of one address, for one user at a time.
+/// The store of one address, locked for one operation at a time.
 pub(crate) struct Store {
     pub(crate) folder: PathBuf,
     #[allow(dead_code, reason = "what is locked is not removed to make room")]
@@ -81,8 +81,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// The store of `url` for commits with names as long as `commit`.
-    // IDENTITY: what one service has under an address is not what another has there.
+    /// Opens the store of `url` for the object format of `commit`, which its length tells.
+    // IDENTITY: two services with the same address are different repositories.
     pub(crate) async fn open(git: &GitContext, url: &str, credentials: &Credentials, commit: &str) -> Result<Self> {
         let key = match &credentials.host {
             None => rondel_digest::of("git/store/v1", &(url, commit.len())),
@@ -102,14 +102,15 @@ impl Store {
         Ok(Self { folder, held, _turn: turn })
     }
 
-    /// Forgets everything: what is kept was found damaged.
+    /// Replaces the store by an empty one, because it was found damaged.
     pub(crate) async fn renew(&mut self, git: &GitContext, url: &str, commit: &str) -> Result<()> {
         std::fs::remove_dir_all(&self.folder).attempt(|| format!("remove `{}`", self.folder.display()))?;
         self.held = hold(git, &self.folder, url, commit).await?;
         Ok(())
     }
 
-    /// Has the commit, with `depth` commits of history (zero: all) and, when tags are wanted, all of the server's.
+    /// Fetches the commit unless it is here, with `depth` commits of history (zero for all), and
+    /// all tags of the server if they are wanted.
     pub(crate) async fn have(&self, git: &GitContext, from: &RemoteSource<'_>, want: &CommitRequest<'_>) -> Result<()> {
         if !git_has(git, from).await? {
             return Err(Fault::bug("a server's commits are asked for before its refs"));
@@ -119,7 +120,8 @@ impl Store {
             self.fetch_commit(git, from, want).await?;
         }
         if want.tags {
-            // Those that the server has no more go: they would be taken for tags of commits that it still has.
+            // Tags that the server no longer has are removed: they would be taken for tags of
+            // commits that it still has.
             let all = ["+refs/tags/*:refs/tags/*".to_owned()];
             let fetched = self.fetch(git, from, &all, want.depth, Stale::Removed).await;
             fetched.map_err(|failure| failure.at(from.url))?;
@@ -135,7 +137,7 @@ impl Store {
             Err(failure) if !failure.is_missing_commit() => return Err(failure.at(from.url)),
             Err(_) => {}
         }
-        // Old servers give refs only.
+        // Old servers send refs only.
         let mut tries = vec![(vec!["+refs/heads/*:refs/rondel/heads/*".to_owned()], 0)];
         if want.name.starts_with("refs/") {
             tries.insert(0, (vec![format!("+{}:{kept}", want.name)], want.depth));
@@ -154,12 +156,13 @@ impl Store {
         git.runner.run(Run::on(&self.folder, ["cat-file", "-e", &format!("{commit}^{{commit}}")])).await.is_ok()
     }
 
-    /// Whether some commits are here without those before them, as it is now: each fetch may change that.
+    /// Whether the store is shallow now. Each fetch may change that.
     fn is_shallow(&self) -> bool {
         std::fs::metadata(self.folder.join("shallow")).is_ok_and(|file| file.len() > 0)
     }
 
-    /// Fetches `refs` with `depth` commits of history, zero: all. A server that gives whole histories only gives those.
+    /// Fetches `refs` with `depth` commits of history, zero for all. A server that only supports
+    /// whole histories sends those.
     async fn fetch(
         &self,
         git: &GitContext,
@@ -202,27 +205,27 @@ impl Store {
         args.extend(refs.iter().cloned());
         let record = running(&self.folder);
         let mut run = Run::on(&self.folder, args);
-        run.patience = FETCH_TIMEOUT;
+        run.timeout = FETCH_TIMEOUT;
         run.record = Some(&record);
         transport::run(git, run, &address, from.credentials).await.map(drop)
     }
 }
 
-/// What becomes of refs that the server has no more.
+/// What to do with refs that the server no longer has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stale {
     Kept,
     Removed,
 }
 
-/// Whose commits are wanted.
+/// The repository to fetch from.
 pub(crate) struct RemoteSource<'a> {
     pub(crate) url: &'a str,
     pub(crate) key: &'a Digest,
     pub(crate) credentials: &'a Credentials,
 }
 
-/// What is wanted.
+/// The commit to fetch.
 pub(crate) struct CommitRequest<'a> {
     pub(crate) commit: &'a str,
     pub(crate) name: &'a str,
@@ -230,7 +233,7 @@ pub(crate) struct CommitRequest<'a> {
     pub(crate) tags: bool,
 }
 
-/// Whether the server lets in who asks; it is asked once.
+/// Whether the server accepts the credentials. Each repository is checked once.
 async fn git_has(git: &GitContext, from: &RemoteSource<'_>) -> Result<bool> {
     if !lock(&git.admitted).contains(from.key) {
         let (url, credentials) = (from.url.to_owned(), from.credentials.clone());
@@ -243,7 +246,8 @@ fn running(folder: &Path) -> PathBuf {
     folder.with_extension("running")
 }
 
-/// The folder of a store, made if need be, and locked until the file is dropped. Its time is that of its last use.
+/// Makes the directory of a store if it is missing, and locks it until the file is dropped. Its
+/// modification time is the time of its last use.
 async fn hold(git: &GitContext, folder: &Path, url: &str, commit: &str) -> Result<File> {
     let attempted = || format!("use `{}`", folder.display());
     loop {
@@ -254,10 +258,10 @@ async fn hold(git: &GitContext, folder: &Path, url: &str, commit: &str) -> Resul
             Err(e) if e.kind() == ErrorKind::NotFound => continue,
             opened => opened.attempt(attempted)?,
         };
-        // Whoever removes it holds the lock no longer than a renaming takes.
+        // A process that removes the store holds the lock only for a rename.
         held.lock_shared().attempt(attempted)?;
         held.set_modified(SystemTime::now()).attempt(attempted)?;
-        // ORDER: it may have been removed before it was locked, and from then on it is not.
+        // ORDER: after locking. The store may have been removed before, and cannot be from then on.
         let there = std::fs::metadata(folder).ok().map(|there| there.ino());
         if there == Some(held.metadata().attempt(attempted)?.ino()) {
             return Ok(held);
@@ -274,12 +278,13 @@ async fn make(git: &GitContext, folder: &Path, url: &str, commit: &str) -> Resul
     git.runner.text(Run::on(&made, allow)).await?;
     let description = made.join("description");
     std::fs::write(&description, without_password(url)).attempt(|| format!("write `{}`", description.display()))?;
-    // ORDER: a store that can be seen is whole.
+    // ORDER: last, so that a visible store is complete.
     let _ = std::fs::remove_dir_all(folder);
     std::fs::rename(&made, folder).attempt(|| format!("make `{}`", folder.display()))
 }
 
-/// Removes what a `git` that was killed left behind. Nothing else uses the folder.
+/// Removes lock and temporary files that a killed `git` left behind. No other process uses the
+/// directory.
 fn remove_locks(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
@@ -296,7 +301,7 @@ fn remove_locks(folder: &Path) {
     }
 }
 
-/// Where the objects of a repository are, and what keeps them there.
+/// The directory with the objects of a repository, and its guard.
 pub(crate) enum Objects {
     Store(Store),
     Kept(PathBuf, #[allow(dead_code, reason = "keeps the folder")] Arc<dyn std::any::Any + Send + Sync>),

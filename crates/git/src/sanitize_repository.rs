@@ -1,8 +1,9 @@
-//! Folders that came from outside, made such that `git` may be run on them.
+//! Sanitizes directories that came from outside, so that `git` may run on them.
 //!
-//! Of a git directory only objects and refs are taken, and only as regular files in directories: a symbolic link would make
-//! `git`, which runs on this machine and not inside the tree, read or write files of this machine. Of a work tree only files
-//! are taken: `git` asks a repository that is nested in another one for its state, and does so by that one's configuration.
+//! Of a git directory only objects and refs are kept, and only as regular files in directories: a
+//! symlink would make `git`, which runs on this machine and not inside the tree, read or write
+//! files of this machine. Of a work tree only files are kept: `git` reads the state of a nested
+//! repository with that repository's configuration.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -12,17 +13,18 @@ use std::path::Path;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rustix::fs::OFlags;
 
-/// What is taken of a git directory. Its configuration is read for the format of its objects and replaced.
+/// The entries of a git directory that are kept. The configuration is read for the object format
+/// and then replaced.
 const KEPT_ENTRIES: [&str; 7] = ["HEAD", "config", "objects", "packed-refs", "refs", "reftable", "shallow"];
-/// What among the objects says where to find others, or names files: never needed.
+/// Files among the objects that refer to other object stores, or name files. They are never needed.
 const REMOVED_OBJECT_FILES: [&str; 3] = ["info", "pack/multi-pack-index", "pack/multi-pack-index.d"];
-/// Most that is read of a configuration, in bytes.
+/// The most bytes of a configuration that are read.
 const MAX_CONFIGURATION: u64 = 1 << 20;
 
-/// Makes the git directory in `folder`, which belongs to nobody else, one that may be used.
+/// Sanitizes the git directory in `folder`, which no other process uses.
 ///
 /// # Errors
-/// When it has anything but regular files and directories.
+/// When it has entries other than regular files and directories.
 pub(crate) fn git_dir(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).attempt(|| format!("list `{}`", folder.display()))? {
         let entry = entry.attempt(|| format!("list `{}`", folder.display()))?;
@@ -30,7 +32,7 @@ pub(crate) fn git_dir(folder: &Path) -> Result<()> {
             discard(&entry.path())?;
         }
     }
-    // ORDER: a path below is no detour only after this.
+    // ORDER: paths below `folder` are free of symlinks only after this.
     check_kinds(folder)?;
     for path in REMOVED_OBJECT_FILES {
         discard(&folder.join("objects").join(path))?;
@@ -42,7 +44,7 @@ pub(crate) fn git_dir(folder: &Path) -> Result<()> {
     configure(&folder.join("config"))
 }
 
-/// Empties the folders in `folder` that have a repository of their own, and removes any repository at its top.
+/// Empties nested repositories in `folder`, and removes the repository at its top.
 pub(crate) fn work_tree(folder: &Path) -> Result<()> {
     discard(&folder.join(".git"))?;
     let mut pending = vec![folder.to_owned()];
@@ -84,7 +86,7 @@ fn check_kinds(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Replaces a configuration by one that says what it has to about the format of objects.
+/// Replaces a configuration by a minimal one with the same object format.
 fn configure(config: &Path) -> Result<()> {
     let attempted = || format!("write `{}`", config.display());
     let given = match File::open(config) {
@@ -107,7 +109,7 @@ fn configure(config: &Path) -> Result<()> {
     made.attempt(attempted)?.write_all(text.as_bytes()).attempt(attempted)
 }
 
-/// Removes what is at `path`, whatever it is; links are not followed.
+/// Removes the file or directory at `path`. Symlinks are not followed.
 fn discard(path: &Path) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Err(_) => return Ok(()),

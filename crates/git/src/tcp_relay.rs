@@ -174,7 +174,7 @@ mod tests {
             2: 0100007F:A001 0100007F:1F90 06 00000000:00000000 00:00000000 00000000     0        0 0 1\n";
         let check = |from: u16, want: Option<u32>| {
             let end = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-            // The list is in the order of this machine's bytes.
+            // The list has the byte order of this machine.
             let listed = listed.replace("0100007F", &format!("{:08X}", u32::from_ne_bytes([127, 0, 0, 1])));
             assert_eq!(user_of(&listed, end(from), end(0x1f90)), want);
         };
@@ -183,7 +183,7 @@ mod tests {
         check(0xa002, None);
     }
 
-    /// A host whose ports all give their number and close.
+    /// A host whose ports all send their number and close.
     fn numbers() -> Dial {
         Arc::new(|port| {
             let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).attempt(|| "listen".into())?;

@@ -1,9 +1,11 @@
-//! How `git` speaks to a server: who asks, which SSH servers are known, and the way to a host that no name leads to.
+//! Runs `git` against a server: credentials, SSH known hosts, and the relay through which `git`
+//! reaches a service of the session.
 //!
-//! A service is reached through a [`TcpRelay`]. SSH and git's own protocol are told its port in place of the address, and keep the
-//! name that was meant for the keys of hosts and for virtual hosts; HTTP takes it for a proxy, so that names in certificates
-//! stay what they are. Whatever else a repository leads to, such as submodules on other servers, is reached as ever, unless it is
-//! a process in a container that asks: see [`crate::egress_proxy`].
+//! A service is reached through a [`TcpRelay`]. SSH and git's own protocol connect to its port in
+//! place of the address. They keep the original name for host keys and virtual hosts. HTTP uses it
+//! as a proxy, so that names in certificates stay valid. Other servers that a repository refers to,
+//! such as those of submodules, are reached directly, unless the work is for a process in a
+//! container: see [`crate::egress_proxy`].
 
 use std::path::{Path, PathBuf};
 
@@ -19,12 +21,12 @@ use crate::egress_proxy::confine;
 use crate::git_error::GitError;
 use crate::tcp_relay::{LOOPBACK, RelayProtocol, TcpRelay, accepts};
 
-/// What SSH takes a service for: no name that anybody else has.
+/// The host name of a service in the SSH configuration. No other host has it.
 const SERVICE: &str = "rondel-service";
-/// SSH options that restrict it to one server.
+/// SSH configuration that refuses every other host.
 const DENY_OTHER_HOSTS: &str = "Host * !rondel-service\n  ProxyCommand false\n";
 
-/// What `run` printed, which asks the server of `address` as `credentials` says.
+/// Runs `run`, which uses the server of `address`, with `credentials`. Returns its output.
 pub(crate) async fn run(
     git: &GitContext,
     mut run: Run<'_>,
@@ -36,7 +38,8 @@ pub(crate) async fn run(
     run.outside = true;
     if let (Some(value), Some(server)) = (&credentials.authorization, server.as_ref().filter(|server| server.is_web()))
     {
-        // Other servers, that a redirect or a submodule leads to, are not told.
+        // Limited to this server: other servers, which a redirect or a submodule leads to, do not
+        // get it.
         run.settings.push((format!("http.{}.extraHeader", server.base()), format!("Authorization: {value}")));
     }
     if let Some(agent) = &credentials.agent {
@@ -78,7 +81,7 @@ pub(crate) async fn run(
     })
 }
 
-/// A relay to which `run` is led wherever it means `server`.
+/// Starts a relay to `server` and makes `run` use it in place of `server`.
 async fn configure_relay(run: &mut Run<'_>, dial: &Dial, server: &ServerAddress<'_>) -> Result<TcpRelay> {
     let dial = dial.clone();
     let protocol = if server.is_web() {
@@ -90,7 +93,7 @@ async fn configure_relay(run: &mut Run<'_>, dial: &Dial, server: &ServerAddress<
     let base = server.base();
     if server.is_web() {
         run.settings.push((format!("http.{base}.proxy"), format!("socks5h://{LOOPBACK}:{}", relay.port)));
-        // What needs no proxy is said by names of hosts, and this name is not theirs.
+        // `NO_PROXY` lists real hosts, and this name is not one of them.
         run.variables.extend(["NO_PROXY", "no_proxy"].map(|name| (name, "".into())));
         return Ok(relay);
     }
@@ -103,7 +106,7 @@ async fn configure_relay(run: &mut Run<'_>, dial: &Dial, server: &ServerAddress<
         }
         Some(_) => {
             instead(format!("ssh://{user}@{SERVICE}/"), format!("ssh://{user}@{}/", server.authority));
-            // As submodules say it whose address is relative.
+            // The form of submodules with a relative address.
             instead(format!("ssh://git@{SERVICE}/"), base);
         }
         None => instead(format!("{user}@{SERVICE}:"), format!("{user}@{}:", server.authority)),
@@ -111,9 +114,9 @@ async fn configure_relay(run: &mut Run<'_>, dial: &Dial, server: &ServerAddress<
     Ok(relay)
 }
 
-/// Where a server is, as an address says it.
+/// The server of a repository address, in its parts.
 struct ServerAddress<'a> {
-    /// None: an address of the form `user@host:path`, by SSH.
+    /// `None` for an SSH address of the form `user@host:path`.
     scheme: Option<&'a str>,
     user: Option<&'a str>,
     /// Host and port, as they were written.
@@ -141,7 +144,7 @@ impl<'a> ServerAddress<'a> {
         matches!(self.scheme, Some("http" | "https"))
     }
 
-    /// What all addresses on the server begin with.
+    /// The prefix of all addresses on the server.
     fn base(&self) -> String {
         format!("{}://{}/", self.scheme.unwrap_or("ssh"), self.authority)
     }
@@ -155,14 +158,15 @@ impl<'a> ServerAddress<'a> {
         })
     }
 
-    /// The configuration of an SSH for which the server is a `relay`. What `credentials` says of keys stands in `known`; the keys that
-    /// servers show are kept in `seen` unless there is `known`. That of a service is not kept: the way leads to it and to nobody
-    /// else, and it may well be a new one for each session.
+    /// The SSH configuration that leads to the port `relay`. `known` is the file with the known
+    /// hosts of `credentials`. Without it, keys that servers show are stored in `seen`. The key of
+    /// a service is not stored: the relay leads only to that service, and each session may have a
+    /// new one.
     fn ssh_config(&self, relay: u16, known: Option<&Path>, credentials: &Credentials, seen: &Path) -> String {
         let given = &credentials.known_hosts;
         let (name, port) = (self.host, self.port());
         let with_port = format!("[{name}]:{port}");
-        // A key may also be listed for all ports of a host.
+        // A key may be listed for all ports of a host.
         let lists = |name: &str| given.split([' ', ',', '\t', '\n']).any(|word| word.eq_ignore_ascii_case(name));
         let key = if port == 22 || (lists(name) && !lists(&with_port)) { name } else { &with_port };
         let trust = |file: &Path, check: &str| {
@@ -179,17 +183,17 @@ impl<'a> ServerAddress<'a> {
     }
 }
 
-/// A file that is removed with this value.
+/// A temporary file, which is removed on drop.
 struct TemporaryFile(PathBuf);
 
 impl TemporaryFile {
     fn write(git: &GitContext, text: &str) -> Result<Self> {
         let made = Self(git.fresh());
-        std::fs::write(&made.0, text).attempt(|| "write what SSH is told".into())?;
+        std::fs::write(&made.0, text).attempt(|| "write the SSH configuration".into())?;
         Ok(made)
     }
 
-    /// What was said of the keys of servers; none: nothing.
+    /// Writes the known hosts of `credentials` to a file. `None` if there are none.
     fn known_hosts(git: &GitContext, credentials: &Credentials) -> Result<Option<Self>> {
         match credentials.known_hosts.trim_end() {
             "" => Ok(None),

@@ -94,7 +94,7 @@ fn reach(options: &Options, server: SocketAddr, machine: SocketAddr) -> Outcome<
     let first = begin.elapsed();
     say(&format!("address: {:?}", network.address))?;
     say(&format!("resolv.conf: {:?}", network.resolv_conf))?;
-    say(&format!("note: {:?}", bridge.note()))?;
+    say(&format!("note: {:?}", bridge.warning()))?;
     say(&format!("listener: {}", bridge.listen(&network)?.local_addr()?.ip()))?;
     if network.address.is_some() {
         let gateway = network

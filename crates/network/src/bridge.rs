@@ -1,4 +1,4 @@
-//! Container networks on a bridge: the adapter of [`Networks`].
+//! The adapter of the port [`Networks`]: container networks on a bridge.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,8 +20,8 @@ use crate::pool::Pool;
 use crate::resource_names::ResourceNames;
 use crate::uplink;
 
-/// Networks on one bridge per engine. Nothing exists before the first [`Networks::connect`]; all goes with the
-/// last of this and its networks.
+/// Container networks of one engine. Nothing exists in the kernel before the first
+/// [`Networks::connect`]. Everything is removed when this value and all its networks are dropped.
 pub struct Bridge {
     shared: Arc<Shared>,
 }
@@ -34,14 +34,15 @@ struct Shared {
 }
 
 impl Bridge {
-    /// Networks for one engine; touches nothing yet.
+    /// Networks with these options. Changes nothing on the machine yet.
     pub fn new(options: Options) -> Self {
         let names = ResourceNames::of(&options.state_dir);
         Self { shared: Arc::new(Shared { options, names, backend: Mutex::default(), pool: Arc::default() }) }
     }
 
-    /// Why containers have no way out and what to do about it. Known after the first network; none when all is well.
-    pub fn note(&self) -> Option<String> {
+    /// A warning that containers cannot reach the outside, with what to do about it. `None` if they
+    /// can, or before the first network was made.
+    pub fn warning(&self) -> Option<String> {
         match self.shared.lock().as_deref() {
             Some(Backend::LoopbackOnly(note)) => Some(note.clone()),
             _ => None,
@@ -153,7 +154,7 @@ impl Shared {
         Ok(backend.insert(ready).clone())
     }
 
-    /// Who may reach whom; none as long as there is no bridge.
+    /// The network policy, or `None` as long as there is no bridge.
     fn policy(&self) -> Option<Arc<NetworkPolicy>> {
         match self.lock().as_deref() {
             Some(Backend::Bridge(bridge)) => Some(bridge.policy().clone()),

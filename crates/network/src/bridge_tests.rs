@@ -52,7 +52,7 @@ fn a_container_reaches_machine_world_and_names() {
         let inside = namespace::inside(network.namespace.as_fd(), || Ok(links_here())).unwrap();
         assert_eq!(inside.iter().find(|link| link.name == "eth0").unwrap().mtu, 1400);
         assert!(links_here().iter().filter(|link| link.name != "lo").all(|link| link.mtu == 1400));
-        assert!(bridge.note().is_none());
+        assert!(bridge.warning().is_none());
     });
 }
 
@@ -163,7 +163,7 @@ fn networks_come_back_unless_somebody_may_have_left_something() {
             drop(network);
             drop(handle);
         });
-        assert_eq!(held, 40, "whoever has a handle may change something");
+        assert_eq!(held, 40, "the holder of a handle may change something");
         let lingering = addresses(&|network| {
             let socket = namespace::inside(network.namespace.as_fd(), || UdpSocket::bind("0.0.0.0:0")).unwrap();
             drop(network);

@@ -1,8 +1,9 @@
-//! The name service: containers ask it on the bridge. It knows the names of their group, and asks whom the host asks for
-//! the rest.
+//! The name service for containers, which listens on the bridge. It answers names of services in
+//! the container's group, and forwards other queries to the host's name servers.
 //!
-//! Other packets pass unread, apart from their number. Nothing is cached. Questions over TCP all pass. The host's settings are read for each
-//! question, so that a machine that changes networks keeps its names. Questions from outside the bridge are dropped.
+//! Forwarded packets are not parsed beyond their ID. Nothing is cached. Queries over TCP are all
+//! forwarded. The host's `resolv.conf` is read for each query, so that names keep working when the
+//! machine changes networks. Queries from outside the bridge are dropped.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -34,7 +35,7 @@ impl Sockets {
     /// Binds both protocols.
     ///
     /// # Errors
-    /// When somebody else answers there already.
+    /// When another program listens there already.
     pub(crate) fn bind(address: Ipv4Addr) -> io::Result<Self> {
         let datagrams = UdpSocket::bind((address, PORT))?;
         let streams = TcpListener::bind((address, PORT))?;
@@ -44,14 +45,15 @@ impl Sockets {
     }
 }
 
-/// A running forwarder; ends when it is dropped.
+/// The running name service. It ends when this is dropped.
 pub(crate) struct Forwarder {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Forwarder {
-    /// Starts to answer. Upstream sockets belong to the namespace of the calling thread.
+    /// Starts the service. Sockets to the host's name servers belong to the namespace of the
+    /// calling thread.
     pub(crate) fn start(
         sockets: Sockets,
         clients: Subnet,
@@ -128,7 +130,7 @@ fn admit(clients: Subnet, client: SocketAddr, permits: &Arc<Semaphore>) -> Optio
     }
 }
 
-/// The answer, when the question is about a name in a domain of ours.
+/// The answer to a query for a name of ours, or `None` for every other packet.
 fn known(policy: &NetworkPolicy, client: SocketAddr, packet: &[u8]) -> Option<Vec<u8>> {
     let IpAddr::V4(asker) = client.ip() else { return None };
     let question = DnsQuery::read(packet)?;
@@ -139,15 +141,16 @@ fn known(policy: &NetworkPolicy, client: SocketAddr, packet: &[u8]) -> Option<Ve
     }
 }
 
-/// The first answer of the host's servers; when none answers, one that says so. None: not a question.
+/// The first answer of the host's name servers, or `SERVFAIL` if none answers. `None` if the packet
+/// is no query.
 async fn answer(question: &[u8], settings: &Path) -> Option<Vec<u8>> {
     if question.len() < HEADER {
         return None;
     }
     let servers = ResolvConf::read(settings).nameservers;
     for (index, server) in servers.iter().enumerate() {
-        let patience = if index + 1 == servers.len() { LAST_SERVER_TIMEOUT } else { SERVER_TIMEOUT };
-        if let Ok(Ok(answer)) = timeout(patience, ask(question, *server)).await {
+        let limit = if index + 1 == servers.len() { LAST_SERVER_TIMEOUT } else { SERVER_TIMEOUT };
+        if let Ok(Ok(answer)) = timeout(limit, ask(question, *server)).await {
             return Some(answer);
         }
     }
@@ -169,7 +172,7 @@ async fn ask(question: &[u8], server: SocketAddr) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The header of the question with the bits *response* and *server failure*, without any record.
+/// The answer `SERVFAIL` without any record.
 fn server_failure(question: &[u8]) -> Vec<u8> {
     const RESPONSE: u8 = 0x80;
     const SERVER_FAILURE: u8 = 2;

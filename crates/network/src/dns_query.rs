@@ -1,25 +1,26 @@
-//! Questions to the name service, as far as they are about containers.
+//! DNS queries: parsing the question of a packet, and answers about containers.
 
 use std::net::Ipv4Addr;
 
 const HEADER: usize = 12;
 const TYPE_A: u16 = 1;
 const CLASS_IN: u16 = 1;
-/// Names mean something else soon: nobody shall remember them.
+/// TTL of answers. Zero, because a name may soon belong to another container: clients must not
+/// cache it.
 const SECONDS: u32 = 0;
 
-/// One question in a packet.
+/// The question of a DNS query.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DnsQuery {
     /// The name, without the dot at its end.
     pub(crate) name: String,
     kind: u16,
-    /// Where the question ends in the packet.
+    /// The offset in the packet at which the question ends.
     end: usize,
 }
 
 impl DnsQuery {
-    /// The question of a packet; none when it is no plain question with one name.
+    /// Parses a packet. `None` unless it is a plain query with one question.
     pub(crate) fn read(packet: &[u8]) -> Option<Self> {
         let half = |at: usize| Some(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?]));
         let is_query = packet.get(2)? & 0xf8 == 0;
@@ -47,12 +48,13 @@ impl DnsQuery {
         (half(at + 2)? == CLASS_IN).then_some(Self { name, kind: half(at)?, end: at + 4 })
     }
 
-    /// The answer that the name is that of a container. Only IPv4 is known of it.
+    /// The answer that the name belongs to a container at `address`. Only an `A` query gets a
+    /// record.
     pub(crate) fn address(&self, packet: &[u8], address: Ipv4Addr) -> Vec<u8> {
         let records = u8::from(self.kind == TYPE_A);
         let mut answer = self.begin(packet, 0, records);
         if records == 1 {
-            // The name is where the question has it.
+            // A pointer to the name in the question.
             answer.extend_from_slice(&[0xc0, HEADER as u8]);
             answer.extend_from_slice(&TYPE_A.to_be_bytes());
             answer.extend_from_slice(&CLASS_IN.to_be_bytes());
@@ -63,7 +65,7 @@ impl DnsQuery {
         answer
     }
 
-    /// The answer that there is no such name.
+    /// The answer `NXDOMAIN`.
     pub(crate) fn nothing(&self, packet: &[u8]) -> Vec<u8> {
         const NO_SUCH_NAME: u8 = 3;
         self.begin(packet, NO_SUCH_NAME, 0)

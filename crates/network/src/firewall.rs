@@ -1,10 +1,13 @@
-//! What may pass between containers, this machine and the outside: the rules, written in one transaction.
+//! The packet filter: which packets may pass between containers, this machine and the outside. All
+//! rules are written in one transaction.
 //!
-//! The rules lie in tables of our own, one for IPv4 and one that refuses IPv6. A packet of a container is dropped before
-//! anything else looks at it, unless its source is the address to which its link leads: the routing table says so, hence no
-//! rule changes with a container. A chain elsewhere that drops what it does not know (Docker sets such a policy) still has the
-//! last word over forwarded packets, so each such chain gets two marked rules in front. Not covered: `iptables` in its legacy
-//! form with a dropping policy, and foreign chains that refuse by an explicit rule.
+//! The rules are in tables of our own, one for IPv4 and one that refuses IPv6. A packet of a
+//! container is dropped first of all, unless its source is the address that is routed to its link.
+//! The routing table decides that, so no rule changes with a container.
+//!
+//! A chain of another program with a dropping policy (Docker sets one) still drops forwarded
+//! packets, so each such chain gets two marked rules in front. Not covered: legacy `iptables` with
+//! a dropping policy, and chains of others that refuse by an explicit rule.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -21,14 +24,14 @@ use crate::nftables::{
     to_port, verdict, within,
 };
 
-/// The group of each container, as a number.
+/// Set: the number of each container's group.
 const MEMBERS: &str = "members";
-/// Which container a group may reach.
+/// Set: the containers that each group may reach.
 const PUBLISHED: &str = "published";
-/// Addresses of the machine on which an ordinary user's engine runs.
+/// Set: the addresses of the machine on which an ordinary user's engine runs.
 const MACHINE: &str = "machine";
 
-/// `nft` names the types of elements by these numbers.
+/// The numbers by which `nft` names types of elements.
 const TYPE_ADDRESS: u32 = 7;
 const TYPE_MARK: u32 = 19;
 
@@ -36,36 +39,36 @@ const DNS: u16 = 53;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// Before connection tracking, so that a forged packet belongs to no connection.
+/// The priority before connection tracking, so that a forged packet belongs to no connection.
 const BEFORE_TRACKING: i32 = -300;
 const SPOOFING: Chain = Chain { name: "spoofing", kind: "filter", hook: HOOK_PREROUTING, priority: BEFORE_TRACKING };
 const INPUT: Chain = Chain { name: "input", kind: "filter", hook: HOOK_INPUT, priority: 0 };
 const FORWARD: Chain = Chain { name: "forward", kind: "filter", hook: HOOK_FORWARD, priority: 0 };
 const POSTROUTING: Chain = Chain { name: "postrouting", kind: "nat", hook: HOOK_POSTROUTING, priority: 100 };
 
-/// What the rules are about.
+/// The input of the rules.
 #[derive(Debug)]
 pub(crate) struct Rules<'a> {
     /// The name of the tables.
     pub(crate) table: &'a str,
-    /// What the names of containers' links begin with, and no other's.
+    /// The prefix of the names of containers' links, and of no other link.
     pub(crate) links: &'a str,
     /// The addresses of containers.
     pub(crate) subnet: Subnet,
-    /// Whom containers ask for names, wherever that is.
+    /// The name servers of containers, inside or outside of this machine.
     pub(crate) name_servers: &'a [Ipv4Addr],
-    /// What containers do not reach although the way out leads there.
+    /// Ranges outside that containers must not reach.
     pub(crate) refused: &'a [Subnet],
-    /// What containers reach all the same.
+    /// Ranges that containers may reach nevertheless.
     pub(crate) allowed: &'a [Subnet],
 }
 
-/// How packets are refused.
+/// The expression that refuses a packet.
 type Refuse = fn(&mut Attributes<'_>);
 
 /// Writes the tables, replacing those of the same name.
 pub(crate) fn set_up(socket: &mut Socket, rules: &Rules<'_>) -> io::Result<()> {
-    // A kernel may lack what tells the sender at once that its packet does not pass.
+    // A kernel may lack `reject`, which tells the sender at once that its packet is refused.
     rules.write(socket, reject).or_else(|_| rules.write(socket, drop_it))?;
     if Path::new("/proc/sys/net/ipv6").exists() {
         rules.write_ipv6(socket)?;
@@ -104,7 +107,8 @@ impl Rules<'_> {
         add_rule(batch, IPV4, self.table, chain, expressions);
     }
 
-    /// Only a container sends with its address, and with no other.
+    /// Drops packets of containers with another source address, and packets from elsewhere with the
+    /// address of a container.
     fn sources(&self, batch: &mut Batch) {
         self.rule(batch, &SPOOFING, |rule| {
             interface(rule, Side::In, self.links, true);
@@ -119,7 +123,8 @@ impl Rules<'_> {
         });
     }
 
-    /// Containers ask for names, and answer. Nothing else that this machine listens on is theirs.
+    /// Packets from containers to this machine: DNS queries and answers pass. Everything else that
+    /// this machine listens on is refused.
     fn to_machine(&self, batch: &mut Batch, refuse: Refuse) {
         self.accept_allowed(batch, &INPUT);
         self.rule(batch, &INPUT, |rule| {
@@ -133,7 +138,7 @@ impl Rules<'_> {
         });
     }
 
-    /// Name servers, and what the configuration allows.
+    /// Accepts packets to name servers, and to the ranges that the configuration allows.
     fn accept_allowed(&self, batch: &mut Batch, chain: &Chain) {
         for (server, protocol) in self.name_servers.iter().flat_map(|server| [(server, UDP), (server, TCP)]) {
             self.rule(batch, chain, |rule| {
@@ -152,9 +157,10 @@ impl Rules<'_> {
         }
     }
 
-    /// From one container to another: what is published in the group of the first, and the answers. A packet carries
-    /// the number of the group as its mark; no mark comes out of a container. That a connection stands is not enough:
-    /// it may be one of containers that had the addresses before.
+    /// Packets between containers: those to a container that is published in the sender's group
+    /// pass, and the answers. A packet gets the number of the group as its mark. Containers cannot
+    /// send marks. An established connection alone is not enough: it may belong to containers that
+    /// had these addresses before.
     fn between_containers(&self, batch: &mut Batch, refuse: Refuse) {
         let between = |rule: &mut Attributes<'_>, answers: bool| {
             interface(rule, Side::In, self.links, true);
@@ -222,7 +228,8 @@ impl Rules<'_> {
 
 const META_MARK: u32 = 3;
 
-/// Goes on if the loaded address is in a group, whose number becomes the packet's mark.
+/// Continues the rule if the loaded address is in a group, and marks the packet with the group's
+/// number.
 fn mark_with_group(rule: &mut Attributes<'_>) {
     expression(rule, "lookup", |a| {
         a.text(1, MEMBERS).network_number(2, REGISTER).network_number(3, REGISTER);
@@ -232,7 +239,7 @@ fn mark_with_group(rule: &mut Attributes<'_>) {
     });
 }
 
-/// Goes on if the loaded address is published in the group that the packet's mark says.
+/// Continues the rule if the loaded address is published in the group of the packet's mark.
 fn is_published(rule: &mut Attributes<'_>) {
     expression(rule, "meta", |a| {
         a.network_number(2, META_MARK).network_number(1, NEXT_REGISTER);
@@ -242,18 +249,18 @@ fn is_published(rule: &mut Attributes<'_>) {
     });
 }
 
-/// Something that the packet filter knows of an address.
+/// An element of a set in the packet filter: a fact about an address.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Element {
-    /// It is a container in the group with this number.
+    /// The address is a container in the group with this number.
     Member(Ipv4Addr, u32),
-    /// The group with this number may reach it.
+    /// The group with this number may reach the address.
     Published(Ipv4Addr, u32),
-    /// It is one of the machine on which an ordinary user's engine runs.
+    /// The address belongs to the machine on which an ordinary user's engine runs.
     Machine(Ipv4Addr),
 }
 
-/// Adds or removes what the packet filter knows of addresses, all or nothing.
+/// Adds or removes elements in one transaction.
 pub(crate) fn change_elements(socket: &mut Socket, table: &str, elements: &[Element], add: bool) -> io::Result<()> {
     let mut batch = begin();
     for element in elements {
@@ -298,7 +305,7 @@ fn add_sets(batch: &mut Batch, table: &str) {
     });
 }
 
-/// Removes the tables and the marked rules; nothing there is no error.
+/// Removes the tables and the marked rules. It is no error when there are none.
 pub(crate) fn remove(socket: &mut Socket, table: &str) -> io::Result<()> {
     let mut batch = begin();
     add_table(&mut batch, IPV4, table);
@@ -315,9 +322,9 @@ pub(crate) fn remove(socket: &mut Socket, table: &str) -> io::Result<()> {
     end(socket, batch)
 }
 
-/// Where a foreign chain is.
+/// The location of a chain in another program's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct ChainLocation {
     family: u8,
     table: String,
     chain: String,
@@ -325,7 +332,7 @@ struct Place {
 
 fn open_foreign_chains(socket: &mut Socket, table: &str, links: &str) -> io::Result<()> {
     let places = dropping_chains(socket, table)?;
-    let marked: Vec<Place> = marked_rules(socket, table)?.into_iter().map(|(place, _)| place).collect();
+    let marked: Vec<ChainLocation> = marked_rules(socket, table)?.into_iter().map(|(place, _)| place).collect();
     for place in places.iter().filter(|place| !marked.contains(place)) {
         let mut batch = begin();
         for side in [Side::In, Side::Out] {
@@ -342,7 +349,7 @@ fn open_foreign_chains(socket: &mut Socket, table: &str, links: &str) -> io::Res
     Ok(())
 }
 
-fn dropping_chains(socket: &mut Socket, own: &str) -> io::Result<Vec<Place>> {
+fn dropping_chains(socket: &mut Socket, own: &str) -> io::Result<Vec<ChainLocation>> {
     let mut places = Vec::new();
     for family in [IPV4, INET] {
         for message in socket.dump(LIST_CHAINS, &header(family))? {
@@ -351,14 +358,14 @@ fn dropping_chains(socket: &mut Socket, own: &str) -> io::Result<Vec<Place>> {
             let policy = attribute(body, 5).and_then(network_number);
             let table = attribute(body, 1).map(text).unwrap_or_default();
             if hook == Some(HOOK_FORWARD) && policy == Some(DROP) && table != own {
-                places.push(Place { family, table, chain: attribute(body, 3).map(text).unwrap_or_default() });
+                places.push(ChainLocation { family, table, chain: attribute(body, 3).map(text).unwrap_or_default() });
             }
         }
     }
     Ok(places)
 }
 
-fn marked_rules(socket: &mut Socket, table: &str) -> io::Result<Vec<(Place, Vec<u8>)>> {
+fn marked_rules(socket: &mut Socket, table: &str) -> io::Result<Vec<(ChainLocation, Vec<u8>)>> {
     let mark = mark(table);
     let mut rules = Vec::new();
     for family in [IPV4, INET] {
@@ -367,14 +374,14 @@ fn marked_rules(socket: &mut Socket, table: &str) -> io::Result<Vec<(Place, Vec<
             let (Some(found), Some(handle)) = (attribute(body, 7), attribute(body, 3)) else { continue };
             if found == mark {
                 let named = |kind| attribute(body, kind).map(text).unwrap_or_default();
-                rules.push((Place { family, table: named(1), chain: named(2) }, handle.to_vec()));
+                rules.push((ChainLocation { family, table: named(1), chain: named(2) }, handle.to_vec()));
             }
         }
     }
     Ok(rules)
 }
 
-/// A comment, in the form in which `nft` shows it.
+/// The comment that marks our rules, in the format that `nft` shows.
 fn mark(table: &str) -> Vec<u8> {
     let mut bytes = vec![0, table.len() as u8 + 1];
     bytes.extend_from_slice(table.as_bytes());

@@ -1,4 +1,4 @@
-//! Which addresses lead to this machine itself or to a container on it, as the kernel would route a packet there now.
+//! Which addresses belong to this machine or to a container on it, by the kernel's current routes.
 
 use std::io;
 use std::net::IpAddr;
@@ -11,8 +11,9 @@ const GET_ROUTE: u16 = 26;
 const TYPE_UNICAST: u8 = 1;
 const ATTRIBUTE_LINK: u16 = 4;
 
-/// Whether `address` is one of this machine, as the calling thread's network namespace has it, or that of a container of an
-/// engine. What the kernel does not say counts as such an address. Blocks for microseconds.
+/// Whether `address` belongs to this machine, as the calling thread's network namespace has it, or
+/// to a container of an engine. Returns `true` when the kernel gives no answer. Blocks for
+/// microseconds.
 pub fn is_host_or_container_address(address: IpAddr) -> bool {
     leads_here(address).unwrap_or(true)
 }
@@ -38,7 +39,7 @@ fn leads_here(address: IpAddr) -> io::Result<bool> {
     Ok(interfaces::name_of(&mut socket, index)?.is_some_and(|name| resource_names::is_engine_interface(&name)))
 }
 
-/// The route of a packet. `None`: the address is unreachable.
+/// The route of a packet, or `None` if the address is unreachable.
 fn route(socket: &mut Socket, question: &[u8]) -> io::Result<Option<Message>> {
     match socket.fetch(GET_ROUTE, question) {
         Err(error) if error.kind() == io::ErrorKind::NetworkUnreachable => Ok(None),

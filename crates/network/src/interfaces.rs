@@ -1,4 +1,4 @@
-//! Links, addresses and routes, told over netlink.
+//! Network interfaces, addresses and routes, by `rtnetlink`.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -40,18 +40,18 @@ pub(crate) struct Link {
     pub(crate) name: String,
     /// The largest packet, in bytes.
     pub(crate) mtu: u32,
-    /// The index of the other end of a veth, in the namespace of that end.
+    /// The index of the other end of a veth pair, in the namespace of that end.
     pub(crate) other_end: Option<u32>,
 }
 
 /// An IPv4 route.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Route {
-    /// Where it leads.
+    /// The destination.
     pub(crate) destination: Subnet,
-    /// The interface that it uses.
+    /// The index of its interface.
     pub(crate) link: Option<u32>,
-    /// Lower wins.
+    /// The metric. The route with the lowest one is used.
     pub(crate) metric: u32,
 }
 
@@ -98,7 +98,8 @@ impl std::fmt::Display for Subnet {
     }
 }
 
-/// A hardware address that follows from the IPv4 address, so that a neighbour entry stays true when the address is leased again.
+/// The hardware address for an IPv4 address. It is derived from the IPv4 address, so a neighbour
+/// entry stays valid when the address is leased again.
 pub(crate) fn hardware_address(address: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = address.octets();
     [0x02, 0x72, a, b, c, d]
@@ -116,13 +117,13 @@ pub(crate) fn add_bridge(batch: &mut Batch, name: &str, mtu: u32, gateway: Ipv4A
     });
 }
 
-/// What a container is attached with.
+/// A veth pair that attaches a container.
 pub(crate) struct VethPair<'a> {
-    /// The name of this machine's end; `%d` in it becomes a free number.
+    /// The name of the host's end. The kernel replaces `%d` by a free number.
     pub(crate) name: &'a str,
     /// The largest packet, in bytes.
     pub(crate) mtu: u32,
-    /// The address of this machine on the veth.
+    /// The address of the host's end.
     pub(crate) gateway: Ipv4Addr,
     /// The address of the container.
     pub(crate) address: Ipv4Addr,
@@ -130,7 +131,7 @@ pub(crate) struct VethPair<'a> {
     pub(crate) namespace: BorrowedFd<'a>,
 }
 
-/// Adds a pair of interfaces: one end is this machine's, the other is `eth0` of the container. Nothing else is on it.
+/// Adds a veth pair: one end on the host, the other is `eth0` of the container.
 pub(crate) fn add_veth_pair(batch: &mut Batch, veth: &VethPair<'_>) {
     batch.request(NEW_LINK, CREATE | EXCLUSIVE, &header(0, UP), |a| {
         a.text(LINK_NAME, veth.name).number(LINK_MTU, veth.mtu).bytes(LINK_ADDRESS, &hardware_address(veth.gateway));
@@ -148,8 +149,9 @@ pub(crate) fn add_veth_pair(batch: &mut Batch, veth: &VethPair<'_>) {
     });
 }
 
-/// Leads packets for `address` to a link, and no others: the kernel drops what comes from there with another source. With
-/// `ipv6`, the link gets no address of that kind by itself.
+/// Configures the host's end of a veth pair: routes `address` to it and makes the kernel drop
+/// packets from it with another source. With `ipv6`, the kernel gives the interface no IPv6 address
+/// by itself.
 pub(crate) fn configure_host_end(batch: &mut Batch, link: u32, address: Ipv4Addr, gateway: Ipv4Addr, ipv6: bool) {
     const IPV4: u16 = 2;
     const SETTINGS: u16 = 1;
@@ -172,8 +174,8 @@ pub(crate) fn configure_host_end(batch: &mut Batch, link: u32, address: Ipv4Addr
             }
         });
     });
-    // To one address, as static as an administrator makes it, on the link itself. The kernel may not have reaped yet the link
-    // of the container that had the address before.
+    // A static host route on the link. It replaces an existing one: the kernel may not yet have
+    // reaped the link of the container that had the address before.
     let head = [2, 32, 0, 0, 254, 3, 253, 1, 0, 0, 0, 0];
     batch.request(NEW_ROUTE, CREATE | REPLACE, &head, |a| {
         a.bytes(1, &address.octets()).number(4, link).bytes(7, &gateway.octets());
@@ -181,7 +183,8 @@ pub(crate) fn configure_host_end(batch: &mut Batch, link: u32, address: Ipv4Addr
     add_neighbour(batch, link, address);
 }
 
-/// Says which hardware address an address on a link has, for as long as the link lives. What the link says does not change it.
+/// Adds a permanent neighbour entry: the hardware address of an address on a link. ARP packets from
+/// the link do not change it.
 pub(crate) fn add_neighbour(batch: &mut Batch, link: u32, address: Ipv4Addr) {
     const PERMANENT: u16 = 0x80;
     let mut head = [0; 12];
@@ -217,7 +220,8 @@ pub(crate) fn add_address(batch: &mut Batch, link: u32, address: Ipv4Addr, subne
     });
 }
 
-/// Sends everything through a gateway, which is on the link whatever the address of the link says.
+/// Adds a default route through a gateway. The gateway is on the link, also if the link's subnet
+/// does not include it.
 pub(crate) fn add_default_route(batch: &mut Batch, link: u32, gateway: Ipv4Addr) {
     const ON_LINK: u32 = 4;
     let mut head = [2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
@@ -247,14 +251,14 @@ pub(crate) fn name_of(socket: &mut Socket, link: u32) -> io::Result<Option<Strin
     Ok(message.and_then(|message| attribute(message.body.get(16..)?, LINK_NAME).map(text)))
 }
 
-/// Whether packets pass over a link. The kernel decides this some time after both ends are up.
+/// Whether a link passes packets, which it does some time after both ends are up.
 pub(crate) fn is_up(socket: &mut Socket, link: u32) -> io::Result<bool> {
     const UP: u8 = 6;
     let Some(message) = socket.fetch(LIST_LINKS, &header(link, 0))? else { return Ok(false) };
     Ok(attribute(message.body.get(16..).unwrap_or_default(), LINK_STATE) == Some(&[UP]))
 }
 
-/// Every IPv4 address of this machine that others may reach: all but those of its loopback network.
+/// Every IPv4 address of this machine, without those of the loopback network.
 pub(crate) fn addresses(socket: &mut Socket) -> io::Result<BTreeSet<Ipv4Addr>> {
     const LOCAL: u16 = 2;
     let mut addresses = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! The addresses of a subnet, lent to containers.
+//! Leases of the addresses of a subnet to containers.
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::interfaces::Subnet;
 
-/// The first address is the network, the second the gateway.
+/// Offset of the first leased address. The first address of a subnet is the network, the second the
+/// gateway.
 const FIRST: u32 = 2;
 
-/// Lends addresses. One that came back is lent again as late as possible.
+/// Leases addresses. A returned address is leased again as late as possible.
 #[derive(Debug)]
 pub(crate) struct Leases {
     subnet: Subnet,
@@ -22,7 +23,7 @@ struct LeaseState {
     leased: HashSet<u32>,
 }
 
-/// An address that nobody else has until this is dropped.
+/// A leased address. It is returned when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Lease {
     /// The address.
@@ -37,7 +38,7 @@ impl Leases {
         Arc::new(Self { subnet, state: Mutex::new(LeaseState { next: FIRST, leased: HashSet::new() }) })
     }
 
-    /// Lends an address; none when all are lent.
+    /// Leases an address. `None` if all are leased.
     pub(crate) fn take(self: &Arc<Self>) -> Option<Lease> {
         let end = self.subnet.broadcast().to_bits() - self.subnet.host(0).to_bits();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,7 +54,7 @@ impl Leases {
         }
     }
 
-    /// How many addresses are lent.
+    /// How many addresses are leased.
     #[cfg(test)]
     pub(crate) fn leased(&self) -> usize {
         self.state.lock().unwrap().leased.len()

@@ -1,13 +1,21 @@
-//! Container networks: namespaces, bridge, NAT, name service; and the start of an engine that runs as an ordinary user.
+//! Container networks: namespaces, bridge, NAT and name service. Also starts the engine of an
+//! ordinary user in its user namespace.
 //!
-//! *Invariants.* Everything is spoken to the kernel directly; no `ip`, `nft` or `iptables` is run. Nothing exists before
-//! the first container asks for a network. An interface of a container is never deleted: closing the namespace reaps it.
-//! A namespace is given to another container only when it is as new: nobody else has a handle of it, no socket is or lingers
-//! in it, and no process that could change its interfaces was in it (whoever runs one keeps a handle beyond the lease).
-//! Each container has a link of its own. It sends with its own address and no other, and reaches the outside, the name service,
-//! and containers that were published to its group. It reaches nothing else of this machine, and nothing by IPv6.
-//! Names in the kernel follow from the state folder, so engines do not meet, and a run finds what a killed one left.
-//! What the host firewall drops by `iptables` in its legacy form, or by an explicit rule, stays dropped.
+//! *Invariants.*
+//!
+//! * The kernel is configured over netlink. No `ip`, `nft` or `iptables` is run.
+//! * Nothing exists before the first container needs a network.
+//! * An interface of a container is never deleted. The kernel removes it when its namespace is
+//!   closed.
+//! * A namespace is reused for another container only when it is as good as new: there is no other
+//!   handle of it, no socket is or lingers in it, and no process that could change its interfaces
+//!   was in it. The caller that runs such a process keeps a handle beyond the lease.
+//! * Each container has a veth pair of its own. It can send only with its own address. It reaches
+//!   the outside, the name service, and containers that were published to its group, which is the
+//!   network of its session. It reaches nothing else of this machine, and nothing by IPv6.
+//! * The names of kernel resources are derived from the state directory. So the resources of two
+//!   engines never collide, and an engine finds what a killed one left behind.
+//! * Packets that the host firewall drops by legacy `iptables` or by an explicit rule stay dropped.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

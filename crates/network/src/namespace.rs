@@ -1,4 +1,4 @@
-//! Work inside a network namespace, each piece on a thread of its own.
+//! Runs work inside a network namespace, on a thread of its own.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +8,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space}
 
 /// Moves the calling thread into a new network namespace and returns a handle of it.
 ///
-/// The thread is of no use for anything else afterwards and must end soon, because it keeps the namespace alive.
+/// The thread keeps the namespace alive, so it must end soon and do nothing else.
 pub(crate) fn leave_for_new() -> io::Result<OwnedFd> {
     // SAFETY: a network namespace is per thread; no memory or file descriptor stops being shared.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET)? };

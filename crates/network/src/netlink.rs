@@ -1,6 +1,7 @@
-//! Netlink sockets: batches of requests, one send each, and dumps.
+//! Netlink sockets: batches of requests in one message each, and dumps.
 //!
-//! A socket belongs to the network namespace in which it was opened, whichever thread uses it later.
+//! A socket belongs to the network namespace in which it was opened, on whichever thread it is used
+//! later.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,11 +12,11 @@ use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, So
 const FLAG_REQUEST: u16 = 1;
 const FLAG_ACK: u16 = 4;
 const FLAG_DUMP: u16 = 0x300;
-/// Create what is not there yet.
+/// Create what does not exist yet.
 pub(crate) const CREATE: u16 = 0x400;
-/// Put it in the place of what is there already.
+/// Replace what exists already.
 pub(crate) const REPLACE: u16 = 0x100;
-/// Refuse when it is there already.
+/// Fail if it exists already.
 pub(crate) const EXCLUSIVE: u16 = 0x200;
 /// Add at the end of the list.
 pub(crate) const APPEND: u16 = 0x800;
@@ -26,7 +27,7 @@ const NESTED: u16 = 0x8000;
 const HEADER: usize = 16;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The two families that we speak.
+/// The two netlink families that are used.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Family {
     /// Links, addresses and routes.
@@ -65,7 +66,7 @@ impl Socket {
     /// Sends all requests at once and waits until each is acknowledged.
     ///
     /// # Errors
-    /// The first refusal of the kernel; the other requests of a route batch may have been carried out.
+    /// The first error of the kernel. Other requests of a route batch may have been carried out.
     pub(crate) fn apply(&mut self, mut batch: Batch) -> io::Result<()> {
         let first = self.sequence.wrapping_add(1);
         self.sequence = batch.number(self.sequence);
@@ -90,7 +91,7 @@ impl Socket {
         outcome
     }
 
-    /// What the kernel says about one thing.
+    /// Fetches one object from the kernel, or `None` if there is none.
     pub(crate) fn fetch(&mut self, kind: u16, body: &[u8]) -> io::Result<Option<Message>> {
         let mut batch = Batch::default();
         batch.push(kind, FLAG_REQUEST | FLAG_ACK, body, |_| {});
@@ -172,7 +173,8 @@ impl Batch {
         self.push(kind, flags | FLAG_REQUEST | FLAG_ACK, body, attributes);
     }
 
-    /// Adds a mark that opens or closes a transaction. It is answered only when the whole transaction fails.
+    /// Adds a message that opens or closes a transaction. The kernel answers it only when the whole
+    /// transaction fails.
     pub(crate) fn envelope(&mut self, kind: u16, body: &[u8]) {
         self.enveloped = true;
         self.push(kind, FLAG_REQUEST, body, |_| {});
@@ -235,7 +237,7 @@ impl Attributes<'_> {
         self.bytes(kind, &number.to_be_bytes())
     }
 
-    /// Adds bytes that no attribute header precedes.
+    /// Adds bytes without an attribute header.
     pub(crate) fn raw(&mut self, data: &[u8]) -> &mut Self {
         self.0.extend_from_slice(data);
         self

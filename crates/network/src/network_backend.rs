@@ -1,7 +1,9 @@
-//! What all containers of one engine share: the gateway, rules, addresses, name service; and how one container is attached.
+//! The network that all containers of one engine share: gateway, packet filter, addresses and name
+//! service. Attaches containers to it.
 //!
-//! Each container is at the other end of a link of its own, to which one route leads. There is no segment that two share, so
-//! what a container says of hardware addresses concerns itself alone. The bridge has no ports; it holds the gateway's address.
+//! Each container has a veth pair of its own, to which one route leads. No two containers share a
+//! network segment, so a container that forges hardware addresses affects only itself. The bridge
+//! has no ports. It holds the gateway's address.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -30,51 +32,52 @@ use crate::resource_names::ResourceNames;
 use crate::uplink::{self, Helper, Uplink};
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
-/// There where the kernel speaks IPv6.
+/// This directory exists if the kernel supports IPv6.
 const IPV6: &str = "/proc/sys/net/ipv6";
-/// The smallest packet of a link with IPv6.
+/// The smallest MTU that IPv6 allows.
 const MIN_IPV6_MTU: u32 = 1280;
 const SOCKETS: &str = "/proc/thread-self/net/sockstat";
 const DEFAULT_MTU: u32 = 1500;
 const LINK_UP_TIMEOUT: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_micros(100);
 
-/// Where containers stand.
+/// The kind of network that containers get.
 pub(crate) enum Backend {
-    /// On a bridge, with a way out.
+    /// A bridge with access to the outside.
     Bridge(Arc<BridgeBackend>),
-    /// Nowhere: each has its loopback only. The text says what to do about it.
+    /// No network but loopback. The text is a warning for the user that says how to change this.
     LoopbackOnly(String),
 }
 
-/// A bridge with everything that belongs to it.
+/// A bridge with its addresses, packet filter, name service and uplink.
 pub(crate) struct BridgeBackend {
     names: ResourceNames,
     mtu: u32,
-    /// Links have IPv6.
+    /// Whether interfaces have IPv6 settings.
     ipv6: bool,
     gateway: Ipv4Addr,
     subnet: Subnet,
     resolv_conf: String,
     leases: Arc<Leases>,
-    /// Takes back networks that nobody made use of.
+    /// The pool that unmodified networks are returned to.
     pool: Weak<Pool>,
     socket: Mutex<Socket>,
     policy: Arc<NetworkPolicy>,
     /// Declared before the uplink, so that it ends first.
     _forwarder: Option<Forwarder>,
     uplink: Option<Uplink>,
-    /// The addresses of this machine that the packet filter behind an uplink knows of.
+    /// The addresses of this machine that were added to the packet filter. Used with an uplink
+    /// only.
     machine: Mutex<BTreeSet<Ipv4Addr>>,
 }
 
-/// What a container holds as long as its network lives. A network that nobody can tell from a new one goes back to the pool.
+/// Lease of a network. On drop, an unmodified network is returned to the pool.
 struct PooledNetwork(Option<BridgedNetwork>);
 
-/// A namespace on the bridge.
+/// A namespace that is attached to the bridge.
 struct BridgedNetwork {
     namespace: Arc<OwnedFd>,
-    /// The kernel's count of sockets in the namespace.
+    /// `/proc/net/sockstat` of the namespace, which counts its sockets.
     sockets: File,
     lease: Lease,
     bridge: Arc<BridgeBackend>,
@@ -101,9 +104,10 @@ impl BridgedNetwork {
         }
     }
 
-    /// Whether nobody else has a handle of the namespace, and no socket is or lingers in it. Its interfaces and settings are as
-    /// they were made, because only a process with more than the usual capabilities can change them: whoever runs one keeps
-    /// a handle beyond the lease.
+    /// Whether there is no other handle of the namespace and no socket is or lingers in it. Its
+    /// interfaces and settings are unmodified then: only a process with more than the usual
+    /// capabilities can change them, and the caller that runs such a process keeps a handle beyond
+    /// the lease.
     fn is_as_new(&self) -> bool {
         let mut text = [0; 256];
         let length = rustix::io::pread(&self.sockets, &mut text, 0).unwrap_or(0);
@@ -111,7 +115,7 @@ impl BridgedNetwork {
     }
 }
 
-/// Whether `/proc/net/sockstat` counts no socket, and no connection that lingers after its end.
+/// Whether `/proc/net/sockstat` counts no socket, and no connection in `TIME_WAIT`.
 fn without_sockets(counts: &str) -> bool {
     let count = |line: &str, name: &str| {
         let mut words =
@@ -122,7 +126,7 @@ fn without_sockets(counts: &str) -> bool {
 }
 
 impl Backend {
-    /// Prepares everything; called once, before the first container.
+    /// Creates the backend. Called once, before the first container.
     pub(crate) fn prepare(options: &Options, names: &ResourceNames, pool: &Arc<Pool>) -> Result<Self> {
         let mut host = Socket::open(Family::Route).attempt(|| "open a netlink socket".to_owned())?;
         let routes = interfaces::routes(&mut host).attempt(|| "list the routes of this machine".to_owned())?;
@@ -152,7 +156,8 @@ impl Backend {
         Ok(Self::Bridge(Arc::new(bridge)))
     }
 
-    /// A new network. Runs on a thread that ends right afterwards, because it moves into the namespace.
+    /// Makes a new network. The calling thread moves into its namespace and must end right
+    /// afterwards.
     pub(crate) fn attach(&self) -> Result<Network> {
         match self {
             Self::Bridge(bridge) => BridgeBackend::attach(bridge),
@@ -222,7 +227,7 @@ impl BridgeBackend {
             self.leases.take().ok_or_else(|| Fault::environment(format!("no address is left in {}", self.subnet)))?;
         let address = lease.address;
         self.update_machine_addresses()
-            .attempt(|| "tell the packet filter the addresses of this machine".to_owned())?;
+            .attempt(|| "update the addresses of this machine in the packet filter".to_owned())?;
         let (namespace, mut inner) = new_namespace()?;
         let sockets = File::open(SOCKETS).attempt(|| format!("open `{SOCKETS}`"))?;
         let mut outside = Batch::default();
@@ -242,7 +247,7 @@ impl BridgeBackend {
             .find(|link| link.name == CONTAINER_LINK)
             .ok_or(io::ErrorKind::NotFound)?;
         let outer = link.other_end.ok_or(io::ErrorKind::NotFound)?;
-        // ORDER: the link has its settings before the first packet may come.
+        // ORDER: the interface gets its settings before the first packet can arrive.
         let mut batch = Batch::default();
         interfaces::configure_host_end(&mut batch, outer, address, self.gateway, self.ipv6);
         self.socket.lock().unwrap_or_else(PoisonError::into_inner).apply(batch)?;
@@ -256,7 +261,8 @@ impl BridgeBackend {
         self.await_link(outer)
     }
 
-    /// Waits until packets pass: one that is sent earlier is lost, and its sender tries again a second later.
+    /// Waits until the interface passes packets. A packet that is sent earlier is lost, and its
+    /// sender retries a second later.
     fn await_link(&self, link: u32) -> io::Result<()> {
         let begin = Instant::now();
         while begin.elapsed() < LINK_UP_TIMEOUT {
@@ -268,8 +274,9 @@ impl BridgeBackend {
         Ok(())
     }
 
-    /// Tells the packet filter which addresses this machine has now, when containers leave through a program that runs on it:
-    /// what they send there would arrive as if the machine itself had sent it. Runs in the machine's own network namespace.
+    /// Updates the addresses of this machine in the packet filter, when containers reach the
+    /// outside through a user-mode stack. Packets that they send to these addresses would arrive as
+    /// if the machine itself had sent them. Runs in the machine's own network namespace.
     fn update_machine_addresses(&self) -> io::Result<()> {
         if self.uplink.is_none() {
             return Ok(());
@@ -280,18 +287,18 @@ impl BridgeBackend {
             (known.difference(&now).copied().collect(), now.difference(&known).copied().collect());
         for (addresses, add) in [(gone, false), (new, true)] {
             let elements: Vec<_> = addresses.into_iter().map(Element::Machine).collect();
-            self.policy.tell(&elements, add)?;
+            self.policy.change_filter(&elements, add)?;
         }
         *known = now;
         Ok(())
     }
 
-    /// Who may reach whom.
+    /// The policy that says which containers may reach each other.
     pub(crate) fn policy(&self) -> &Arc<NetworkPolicy> {
         &self.policy
     }
 
-    /// How many addresses are lent.
+    /// How many addresses are leased.
     #[cfg(test)]
     pub(crate) fn leased(&self) -> usize {
         self.leases.leased()
@@ -306,7 +313,8 @@ impl Drop for BridgeBackend {
     }
 }
 
-/// Whom containers ask for names, and the sockets on which that is us.
+/// The name servers of containers, and the sockets of our own name service. No sockets if another
+/// program already answers on port 53 of every address.
 fn name_servers(
     base: Option<std::os::fd::BorrowedFd<'_>>,
     gateway: Ipv4Addr,
@@ -314,7 +322,7 @@ fn name_servers(
 ) -> Result<(Option<Sockets>, Vec<Ipv4Addr>)> {
     match within(base, || Sockets::bind(gateway)) {
         Ok(sockets) => Ok((Some(sockets), vec![gateway])),
-        // Somebody answers on every address of this machine, so on the gateway's too.
+        // Another program listens on every address of this machine, so also on the gateway's.
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let reachable = settings.reachable();
             Ok((None, if reachable.is_empty() { vec![gateway] } else { reachable }))
@@ -323,7 +331,7 @@ fn name_servers(
     }
 }
 
-/// Writes the rules; what they know of containers is up to what is returned.
+/// Writes the packet filter rules. The returned policy adds and removes containers.
 fn write_rules(
     base: Option<std::os::fd::BorrowedFd<'_>>,
     names: &ResourceNames,
@@ -362,7 +370,7 @@ fn new_namespace() -> Result<(OwnedFd, Socket)> {
     make().map_err(|error: io::Error| {
         Fault::environment("cannot make a network namespace")
             .caused_by(error)
-            .with_hint("See /proc/sys/user/max_net_namespaces")
+            .with_hint("see /proc/sys/user/max_net_namespaces")
     })
 }
 
@@ -385,7 +393,7 @@ fn mtu_of_default_route(socket: &mut Socket, routes: &[Route]) -> io::Result<u32
     Ok(interfaces::list(socket)?.into_iter().find(|link| link.index == index).map_or(DEFAULT_MTU, |link| link.mtu))
 }
 
-/// The subnets that a bridge may take, in this order.
+/// The subnets that a bridge may use, in order of preference.
 fn candidates() -> impl Iterator<Item = Subnet> {
     let ten = (87..=254).map(|second| Subnet::new(Ipv4Addr::new(10, second, 0, 0), 16));
     let twelve = (20..=31).map(|second| Subnet::new(Ipv4Addr::new(172, second, 0, 0), 16));

@@ -1,4 +1,6 @@
-//! Who may reach whom, and under which name: containers of one group reach what is published there, and nobody else does.
+//! Which containers may reach each other, and by which names. The containers of a group reach the
+//! containers that are published in it. No other container does. A group is the network of one
+//! session.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -8,51 +10,52 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::firewall::{self, Element};
 use crate::netlink::Socket;
 
-/// Every group on a bridge. The packet filter knows of one as soon as something is published in it.
+/// The groups of one bridge. A group is added to the packet filter when the first container is
+/// published in it.
 pub(crate) struct NetworkPolicy(Mutex<PolicyState>);
 
 struct PolicyState {
     filter: Socket,
     table: String,
     groups: HashMap<String, NetworkGroup>,
-    /// Where a container is.
+    /// The group of each container, by its address.
     group_of: HashMap<Ipv4Addr, String>,
     last: u32,
 }
 
 #[derive(Default)]
 struct NetworkGroup {
-    /// What it is called in the packet filter.
+    /// The number of the group in the packet filter.
     mark: u32,
     members: HashSet<Ipv4Addr>,
     published: HashMap<Ipv4Addr, usize>,
-    /// Names with the addresses behind them, the newest last.
+    /// The addresses of each name, the newest last.
     names: HashMap<String, Vec<Ipv4Addr>>,
-    /// The packet filter knows its members.
+    /// Whether its members were added to the packet filter.
     known: bool,
 }
 
-/// What a name means to whoever asks.
+/// The answer to a name that a container asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NameAnswer {
     /// A container.
     Address(Ipv4Addr),
-    /// It is in a domain of ours, and nothing.
+    /// The name is in our domain and does not exist.
     NoSuchName,
-    /// Somebody else may know.
+    /// The name is not ours: forward the query to the host's name servers.
     Forward,
 }
 
-/// The domain in which all our names are.
+/// The domain of all names of services.
 const DOMAIN: &str = ".dagger.local";
 
-/// A container in a group.
+/// Membership of a container in a group. Dropping it removes the container from the group.
 pub(crate) struct Member {
     policy: Arc<NetworkPolicy>,
     address: Ipv4Addr,
 }
 
-/// A container that others in a group may reach.
+/// A container that the members of a group may reach. Dropping it ends that.
 pub(crate) struct Published {
     policy: Arc<NetworkPolicy>,
     group_name: String,
@@ -61,13 +64,13 @@ pub(crate) struct Published {
 }
 
 impl NetworkPolicy {
-    /// Nobody; `table` is that of the packet filter that `filter` speaks to.
+    /// A policy without groups. `filter` is a socket to the packet filter, `table` the table there.
     pub(crate) fn new(filter: Socket, table: String) -> Arc<Self> {
         let (groups, group_of) = (HashMap::new(), HashMap::new());
         Arc::new(Self(Mutex::new(PolicyState { filter, table, groups, group_of, last: 0 })))
     }
 
-    /// Takes a container in.
+    /// Adds the container at `address` to a group.
     pub(crate) fn join(self: &Arc<Self>, address: Ipv4Addr, group_name: &str) -> io::Result<Member> {
         let mut state = self.lock();
         let group = state.group(group_name);
@@ -76,19 +79,19 @@ impl NetworkPolicy {
         state.group_of.insert(address, group_name.to_owned());
         let member = Member { policy: self.clone(), address };
         if known {
-            let told = state.tell(&[Element::Member(address, mark)], true);
+            let changed = state.change_filter(&[Element::Member(address, mark)], true);
             drop(state);
-            told?;
+            changed?;
         }
         Ok(member)
     }
 
-    /// Adds or removes what the packet filter knows beside groups.
-    pub(crate) fn tell(&self, elements: &[Element], add: bool) -> io::Result<()> {
-        self.lock().tell(elements, add)
+    /// Adds or removes elements of the packet filter that do not belong to a group.
+    pub(crate) fn change_filter(&self, elements: &[Element], add: bool) -> io::Result<()> {
+        self.lock().change_filter(elements, add)
     }
 
-    /// Lets a group reach a container.
+    /// Lets the members of a group reach the container at `address`, also by `names`.
     pub(crate) fn publish(
         self: &Arc<Self>,
         address: Ipv4Addr,
@@ -112,12 +115,12 @@ impl NetworkPolicy {
             group.names.entry(name.clone()).or_default().push(address);
         }
         let published = Published { policy: self.clone(), group_name: group_name.to_owned(), address, names };
-        let told = state.tell(&elements, true);
+        let changed = state.change_filter(&elements, true);
         drop(state);
-        told.map(|()| published)
+        changed.map(|()| published)
     }
 
-    /// What `name` means to the container at `asker`.
+    /// Resolves `name` for the container at `asker`.
     pub(crate) fn resolve(&self, asker: Ipv4Addr, name: &str) -> NameAnswer {
         let name = name.to_ascii_lowercase();
         let state = self.lock();
@@ -143,14 +146,14 @@ impl PolicyState {
         self.groups.entry(group_name.to_owned()).or_default()
     }
 
-    fn tell(&mut self, elements: &[Element], add: bool) -> io::Result<()> {
+    fn change_filter(&mut self, elements: &[Element], add: bool) -> io::Result<()> {
         if elements.is_empty() {
             return Ok(());
         }
         firewall::change_elements(&mut self.filter, &self.table, elements, add)
     }
 
-    /// Forgets a group in which nobody is.
+    /// Removes a group without members and published containers.
     fn forget_empty(&mut self, group_name: &str) {
         if self.groups.get(group_name).is_some_and(|group| group.members.is_empty() && group.published.is_empty()) {
             self.groups.remove(group_name);
@@ -166,8 +169,8 @@ impl Drop for Member {
         group.members.remove(&self.address);
         let (known, mark) = (group.known, group.mark);
         if known {
-            // What is not there any more need not be removed.
-            let _ = state.tell(&[Element::Member(self.address, mark)], false);
+            // Removing fails only if the element is gone already.
+            let _ = state.change_filter(&[Element::Member(self.address, mark)], false);
         }
         state.forget_empty(&name_of_group);
     }
@@ -194,7 +197,7 @@ impl Drop for Published {
         });
         if times == Some(0) {
             group.published.remove(&self.address);
-            let _ = state.tell(&[Element::Published(self.address, mark)], false);
+            let _ = state.change_filter(&[Element::Published(self.address, mark)], false);
         }
         state.forget_empty(&self.group_name);
     }

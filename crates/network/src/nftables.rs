@@ -1,4 +1,4 @@
-//! nf_tables over netlink: tables, chains, rules and their expressions, as requests of a batch.
+//! nf_tables over netlink: requests for tables, chains, rules and expressions in a batch.
 
 use std::io;
 
@@ -81,7 +81,7 @@ pub(crate) fn begin() -> Batch {
     batch
 }
 
-/// Carries a transaction out, all of it or nothing.
+/// Commits a transaction, all of it or nothing.
 pub(crate) fn end(socket: &mut Socket, mut batch: Batch) -> io::Result<()> {
     batch.envelope(BATCH_END, &[0, 0, 0, 10]);
     socket.apply(batch)
@@ -152,7 +152,7 @@ pub(crate) fn expression(rule: &mut Attributes<'_>, name: &str, data: impl FnOnc
     });
 }
 
-/// Goes on with the rule if the register holds `value`, or if it does not.
+/// Continues the rule if the register holds `value`, or, unless `equal`, if it does not.
 pub(crate) fn compare(rule: &mut Attributes<'_>, equal: bool, value: &[u8]) {
     expression(rule, "cmp", |a| {
         a.network_number(1, REGISTER).network_number(2, u32::from(!equal)).nest(3, |data| {
@@ -161,13 +161,14 @@ pub(crate) fn compare(rule: &mut Attributes<'_>, equal: bool, value: &[u8]) {
     });
 }
 
-/// Goes on if the name of an interface begins with `prefix`, or if it does not.
+/// Continues the rule if the name of an interface begins with `prefix`, or, unless `equal`, if it
+/// does not.
 pub(crate) fn interface(rule: &mut Attributes<'_>, side: Side, prefix: &str, equal: bool) {
     load_interface(rule, side);
     compare(rule, equal, prefix.as_bytes());
 }
 
-/// Goes on unless the interface is the loopback.
+/// Continues the rule unless the interface is the loopback.
 pub(crate) fn not_loopback(rule: &mut Attributes<'_>, side: Side) {
     load_interface(rule, side);
     compare(rule, false, b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
@@ -191,14 +192,14 @@ pub(crate) fn address(rule: &mut Attributes<'_>, offset: u32) {
     });
 }
 
-/// Goes on if the address at an offset of the IPv4 header is in a subnet.
+/// Continues the rule if the address at an offset of the IPv4 header is in a subnet.
 pub(crate) fn within(rule: &mut Attributes<'_>, offset: u32, subnet: Subnet) {
     address(rule, offset);
     mask(rule, &subnet.mask().octets());
     compare(rule, true, &subnet.host(0).octets());
 }
 
-/// Goes on if the packet is of a transport protocol and its destination port is `port`.
+/// Continues the rule if the packet has this transport protocol and destination port.
 pub(crate) fn to_port(rule: &mut Attributes<'_>, protocol: u8, port: u16) {
     const TRANSPORT_PROTOCOL: u32 = 16;
     const TRANSPORT_HEADER: u32 = 2;
@@ -212,7 +213,8 @@ pub(crate) fn to_port(rule: &mut Attributes<'_>, protocol: u8, port: u16) {
     compare(rule, true, &port.to_be_bytes());
 }
 
-/// Goes on if an answer to the packet's source would not leave by the interface that the packet came in by.
+/// Continues the rule if an answer to the packet's source would leave by another interface than the
+/// one that the packet came in by (reverse path filter).
 pub(crate) fn source_is_elsewhere(rule: &mut Attributes<'_>) {
     const RESULT_IS_INTERFACE: u32 = 1;
     const BY_SOURCE: u32 = 1;
@@ -235,7 +237,7 @@ fn mask(rule: &mut Attributes<'_>, bits: &[u8; 4]) {
     });
 }
 
-/// Goes on if the packet belongs to a connection that stands, or is an error about one.
+/// Continues the rule if the packet belongs to an established connection, or is an error about one.
 pub(crate) fn known_connection(rule: &mut Attributes<'_>) {
     const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
     expression(rule, "ct", |a| {
@@ -245,7 +247,7 @@ pub(crate) fn known_connection(rule: &mut Attributes<'_>) {
     compare(rule, false, &[0; 4]);
 }
 
-/// Decides about the packet.
+/// Ends the rule with a verdict.
 pub(crate) fn verdict(rule: &mut Attributes<'_>, code: u32) {
     expression(rule, "immediate", |a| {
         a.network_number(1, 0).nest(2, |data| {
@@ -261,7 +263,7 @@ pub(crate) fn drop_it(rule: &mut Attributes<'_>) {
     verdict(rule, DROP);
 }
 
-/// Drops the packet and tells its sender that the administrator does not want it.
+/// Drops the packet and sends `administratively prohibited` to its sender.
 pub(crate) fn reject(rule: &mut Attributes<'_>) {
     const UNREACHABLE: u32 = 0;
     const PROHIBITED: u8 = 13;

@@ -1,4 +1,4 @@
-//! Networks that are ready before somebody asks for them: new ones, and those that came back as they were given out.
+//! A pool of networks that are ready for use: made in advance, or returned unmodified.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,10 +11,11 @@ use rondel_ports::network::Network;
 use crate::namespace;
 
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// How many networks lie ready at most, for each that is made in advance: those beyond came back.
+/// The pool holds at most this many times the networks that are made in advance. The others were
+/// returned.
 const MAX_READY_FACTOR: usize = 3;
 
-/// Networks held ready.
+/// The pool.
 #[derive(Default)]
 pub(crate) struct Pool {
     state: Mutex<PoolState>,
@@ -24,21 +25,21 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct PoolState {
     ready: Vec<Network>,
-    /// How many are made in advance.
+    /// How many networks are made in advance.
     size: usize,
     closed: bool,
     filler: Option<JoinHandle<()>>,
 }
 
 impl Pool {
-    /// A network that is ready.
+    /// Takes a network that is ready, or `None` if there is none.
     pub(crate) fn take(&self) -> Option<Network> {
         let network = self.lock().ready.pop()?;
         self.changed.notify_one();
         Some(network)
     }
 
-    /// Takes a network back, unless there are enough; then it is not made.
+    /// Returns a network to the pool. `network` is not called if the pool is full.
     pub(crate) fn give_back(&self, network: impl FnOnce() -> Network) {
         let mut state = self.lock();
         if !state.closed && state.ready.len() < state.size * MAX_READY_FACTOR {
@@ -46,7 +47,7 @@ impl Pool {
         }
     }
 
-    /// Keeps `size` networks ready from now on, in the background.
+    /// Starts to keep `size` networks ready in the background, made by `make`.
     pub(crate) fn start(
         self: &Arc<Self>,
         make: impl Fn() -> Result<Network> + Send + Sync + 'static,
@@ -62,7 +63,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Gives everything back and returns when the background work has ended.
+    /// Drops all networks and waits until the background work has ended.
     pub(crate) fn close(&self) {
         let (filler, ready) = {
             let mut state = self.lock();
@@ -87,17 +88,17 @@ impl Pool {
             let made = namespace::on_thread(|| make().map_err(io::Error::other));
             state = self.lock();
             match made {
-                // Others may have come back meanwhile.
+                // Other networks may have been returned meanwhile.
                 Ok(network) if !state.closed && state.ready.len() < size * MAX_READY_FACTOR => {
                     state.ready.push(network)
                 }
-                // ORDER: a network that goes asks this pool to take it back.
+                // ORDER: dropping a network locks this pool, to return it.
                 Ok(network) => {
                     drop(state);
                     drop(network);
                     state = self.lock();
                 }
-                // Whoever asks next tries for himself and is told why.
+                // The next caller makes a network itself and gets the error.
                 Err(_) => {
                     state = self.changed.wait_timeout(state, RETRY_DELAY).unwrap_or_else(PoisonError::into_inner).0
                 }

@@ -1,4 +1,5 @@
-//! What a container does with raw frames, which it may send: its own traffic is all that it can affect. Needs root.
+//! What a container does with raw frames, which it may send: its own traffic is all that it can
+//! affect. Needs root.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
@@ -95,7 +96,8 @@ fn datagram(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), data: &[u8]) -> Vec<u8> 
     [&head[..], &sport, &dport, &length.to_be_bytes(), &[0, 0], data].concat()
 }
 
-/// Sends a datagram from a container to the gateway's interface, whatever address it claims to come from.
+/// Sends a datagram from a container to the gateway's interface, whatever address it claims to come
+/// from.
 fn spoof(raw: &Raw, attacker: &Network, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), data: &[u8]) {
     let own = hardware_address(attacker.address.unwrap());
     raw.send(&frame(hardware_address(GATEWAY), own, IPV4, &datagram(from, to, data)));
@@ -142,7 +144,8 @@ fn a_hardware_address_cannot_be_taken_over() {
             text_at(&socket).unwrap_or_default()
         };
         assert_eq!(send(b"before"), b"before");
-        // A bridge would learn from these where the victim is, and its neighbours who has its address.
+        // A bridge would learn from these where the victim is, and its neighbours who has its
+        // address.
         for to in [EVERYBODY, hardware_address(GATEWAY)] {
             let answer = arp_answer(hardware_address(address), address, to, GATEWAY);
             raw.send(&frame(to, hardware_address(address), ARP, &answer));
@@ -307,7 +310,7 @@ fn a_connection_does_not_outlive_its_session() {
         there.send_to(b"answer", here_of(&client, &here)).unwrap();
         assert_eq!(text_at(&here).as_deref(), Some(&b"answer"[..]));
 
-        // The service's network is lent to another session, as it is.
+        // The service's network is leased to another session, as it is.
         let [of_service, _of_client] = members;
         drop((published, of_service));
         let _member = bridge.join(&service, "two").unwrap();

@@ -1,21 +1,21 @@
-//! What `/etc/resolv.conf` of the host says, and what a container's says.
+//! `resolv.conf`: parses the host's and writes the one of a container.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::path::Path;
 
 const PORT: u16 = 53;
 
-/// The settings of a resolver.
+/// A parsed `resolv.conf`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ResolvConf {
-    /// Whom to ask, in this order.
+    /// The name servers, in this order.
     pub(crate) nameservers: Vec<SocketAddr>,
-    /// The lines that say how to ask: search domains and options.
+    /// The other lines: search domains and options.
     pub(crate) other_lines: Vec<String>,
 }
 
 impl ResolvConf {
-    /// Reads a file; one that is missing or names nobody means the resolver of this machine.
+    /// Reads a file. Without a name server, or without the file, the name server is this machine.
     pub(crate) fn read(path: &Path) -> Self {
         let mut settings = Self::parse(&std::fs::read_to_string(path).unwrap_or_default());
         if settings.nameservers.is_empty() {
@@ -38,7 +38,7 @@ impl ResolvConf {
         settings
     }
 
-    /// The text for a container that asks `nameservers`.
+    /// The text of a container's file with other name servers.
     pub(crate) fn text(&self, nameservers: &[Ipv4Addr]) -> String {
         let mut text = String::new();
         for server in nameservers {
@@ -51,7 +51,7 @@ impl ResolvConf {
         text
     }
 
-    /// The nameservers that a container can ask itself.
+    /// The name servers that a container can reach without our name service: IPv4, not loopback.
     pub(crate) fn reachable(&self) -> Vec<Ipv4Addr> {
         let v4 = |server: &SocketAddr| match server.ip() {
             IpAddr::V4(address) if !address.is_loopback() && !address.is_unspecified() => Some(address),

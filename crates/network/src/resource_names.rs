@@ -1,4 +1,5 @@
-//! The names of what one engine makes in the kernel; they follow from its state folder, so that a later run finds what an earlier one left.
+//! The names of the kernel resources of one engine. They are derived from its state directory, so
+//! that a later run finds what an earlier one left behind.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -11,21 +12,21 @@ use crate::firewall;
 use crate::interfaces;
 use crate::netlink::{Batch, Family, Socket};
 
-/// The names.
+/// The names of one engine's kernel resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ResourceNames {
     /// The bridge.
     pub(crate) bridge: String,
     /// The packet filter table.
     pub(crate) table: String,
-    /// This machine's end of a container's veth, with `%d` for a number.
+    /// The host's end of a container's veth pair, with `%d` for a number.
     pub(crate) veth: String,
-    /// The file in which the helper process of an ordinary user is noted.
+    /// The file that records the helper process of an ordinary user's uplink.
     pub(crate) record: PathBuf,
 }
 
 impl ResourceNames {
-    /// The names for a state folder.
+    /// The names for a state directory.
     pub(crate) fn of(state_dir: &Path) -> Self {
         let place = state_dir.canonicalize().unwrap_or_else(|_| state_dir.to_owned());
         let digest = Digest::of_bytes(place.as_os_str().as_bytes()).hex();
@@ -38,12 +39,13 @@ impl ResourceNames {
         }
     }
 
-    /// What the names of all veths begin with, and no other's.
+    /// The prefix of the names of all veth interfaces of this engine, and of no other interface.
     pub(crate) fn veth_prefix(&self) -> &str {
         self.veth.trim_end_matches("%d")
     }
 
-    /// Removes bridge, veths and rules from the namespace of the calling thread; what is not there is no error.
+    /// Removes bridge, veth interfaces and rules from the namespace of the calling thread. A
+    /// missing one is no error.
     pub(crate) fn remove_all(&self) -> Result<()> {
         self.remove_interfaces().attempt(|| format!("remove bridge `{}`", self.bridge))?;
         let rules = firewall::socket().and_then(|mut socket| firewall::remove(&mut socket, &self.table));
@@ -73,7 +75,7 @@ impl ResourceNames {
     }
 }
 
-/// Whether an interface has a name as engines give them: a bridge, or this machine's end of a veth.
+/// Whether an interface has the name of an engine's bridge, or of the host's end of a veth pair.
 pub(crate) fn is_engine_interface(name: &str) -> bool {
     let is_hex = |text: &str| text.len() == 8 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let is_veth = |rest: &str| rest.get(..8).is_some_and(is_hex) && rest[8..].bytes().all(|b| b.is_ascii_digit());

@@ -1,9 +1,10 @@
-//! How the engine of an ordinary user becomes root of a user namespace of its own.
+//! Starts the engine of an ordinary user as root of a user namespace of its own.
 //!
-//! The process splits in two. The child goes on in new user and mount namespaces as uid 0. The parent writes the child's
-//! id maps, because only a process outside may, and then does nothing but pass on signals and, at the end, the exit
-//! status. Each dies with the other. Session, process group and open files are the child's too; the parent keeps none of them,
-//! so that whoever reads the engine's output sees its end.
+//! The process forks. The child continues in new user and mount namespaces as uid 0. The parent
+//! writes the child's id maps, because only a process outside may, and then only passes on signals
+//! and, at the end, the exit status. Each dies with the other. Session, process group and open
+//! files are the child's too. The parent closes its files, so that a reader of the engine's output
+//! sees the end of it.
 
 use std::ffi::CStr;
 use std::fs;
@@ -15,24 +16,26 @@ use rustix::mount::MountPropagationFlags;
 use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 
-/// Set to `1` in the environment of an engine that runs in its own user namespace, and of whatever it starts.
+/// Set to `1` in the environment of an engine that runs in its own user namespace, and of the
+/// programs that it starts.
 pub const ROOTLESS_MARKER: &str = "RONDEL_ROOTLESS";
 
 const RANGE: u8 = b'r';
 const SINGLE: u8 = b's';
 const READY: u8 = b'+';
 
-/// What an engine has become.
+/// The outcome of [`enter_user_namespace`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entered {
-    /// Whether further user and group ids than 0 are mapped. Without them, files of other users cannot be made.
+    /// Whether subordinate user and group ids are mapped. Without them, files of other users cannot
+    /// be created.
     pub mapped_range: bool,
 }
 
-/// Goes on in a user namespace and a mount namespace of this process's own, as uid 0.
+/// Continues in a new user namespace and mount namespace, as uid 0.
 ///
-/// Returns in a child of the calling process; the calling process itself never returns, but ends as the child ends.
-/// Has to be called before the first thread is started.
+/// Returns in a child of the calling process. The calling process itself never returns: it ends as
+/// the child ends. Must be called before the first thread is started.
 ///
 /// # Errors
 /// When the process has several threads, or the kernel does not let this user make namespaces.
@@ -68,7 +71,7 @@ fn go_on(parent: u32, mut ready: PipeWriter, mut mapped: PipeReader) -> Result<E
         `sysctl kernel.apparmor_restrict_unprivileged_userns=0`, `user.max_user_namespaces` above 0";
     let refused = |error: io::Error| Fault::environment(format!("cannot {ATTEMPT}")).caused_by(error).with_hint(HINT);
     die_with(parent)?;
-    // SAFETY: the process has one thread; no memory or file descriptor stops being shared with anybody.
+    // SAFETY: the process has one thread; no memory or file descriptor stops being shared.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNS) }
         .map_err(|error| refused(error.into()))?;
     ready.write_all(&[READY]).attempt(|| "tell the parent process to map ids".to_owned())?;
@@ -134,7 +137,8 @@ fn supervise(child: libc::pid_t, ids: Ids, mut ready: PipeReader, mut mapped: Pi
     relay(child)
 }
 
-/// Maps the ranges that the administrator gave this user; false when there are none or a step fails.
+/// Maps the subordinate id ranges of this user. Returns `false` when there are none or a step
+/// fails.
 fn map_range(child: libc::pid_t, ids: Ids) -> bool {
     let name = user_name(ids.user);
     let (users, groups) =
@@ -161,7 +165,7 @@ fn run_mapper(program: &str, child: libc::pid_t, own: u32, ranges: &[(u32, u32)]
         .is_ok_and(|status| status.success())
 }
 
-/// Maps id 0 to this user and nothing else. A group map that is written already stays.
+/// Maps id 0 to this user and nothing else. An existing group map stays.
 fn map_single(child: libc::pid_t, ids: Ids) -> io::Result<()> {
     let file = |name: &str| format!("/proc/{child}/{name}");
     if fs::read_to_string(file("gid_map"))?.is_empty() {
@@ -175,7 +179,7 @@ fn sub_ids(path: &str, user: u32, name: Option<&str>) -> Vec<(u32, u32)> {
     parse_sub_ids(&fs::read_to_string(path).unwrap_or_default(), user, name)
 }
 
-/// Start and length of each range of a user, who stands there by name or by number.
+/// Start and length of each range of a user, who is listed by name or by number.
 fn parse_sub_ids(text: &str, user: u32, name: Option<&str>) -> Vec<(u32, u32)> {
     let number = user.to_string();
     let range = |line: &str| {
@@ -189,7 +193,8 @@ fn parse_sub_ids(text: &str, user: u32, name: Option<&str>) -> Vec<(u32, u32)> {
 
 fn user_name(user: u32) -> Option<String> {
     let mut buffer = vec![0; 16 * 1024];
-    // SAFETY: all pointers are valid for the call; the name points into `buffer`, which lives until it is copied.
+    // SAFETY: all pointers are valid for the call; the name points into `buffer`, which lives until
+    // it is copied.
     unsafe {
         let mut entry: libc::passwd = std::mem::zeroed();
         let mut found = std::ptr::null_mut();
@@ -203,7 +208,8 @@ fn user_name(user: u32) -> Option<String> {
 
 /// Passes signals on and ends as the child ends.
 fn relay(child: libc::pid_t) -> ! {
-    // SAFETY: system calls on values of this frame. `_exit` is meant: destructors and buffers belong to the child.
+    // SAFETY: system calls on values of this frame. `_exit` is meant: destructors and buffers
+    // belong to the child.
     unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&mut all);
@@ -221,7 +227,8 @@ fn relay(child: libc::pid_t) -> ! {
     }
 }
 
-/// The child's wait status once it has ended; stops this process as long as the child is stopped.
+/// Waits for the end of the child and returns its wait status. Stops this process as long as the
+/// child is stopped.
 fn ended(child: libc::pid_t) -> Option<libc::c_int> {
     loop {
         let mut status = 0;
@@ -243,7 +250,8 @@ fn ended(child: libc::pid_t) -> Option<libc::c_int> {
 }
 
 fn end_like(status: libc::c_int) -> ! {
-    // SAFETY: system calls on values of this frame. `_exit` is meant: destructors and buffers belong to the child.
+    // SAFETY: system calls on values of this frame. `_exit` is meant: destructors and buffers
+    // belong to the child.
     unsafe {
         if !libc::WIFSIGNALED(status) {
             libc::_exit(libc::WEXITSTATUS(status));

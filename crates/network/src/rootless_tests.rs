@@ -1,6 +1,7 @@
 //! An ordinary user's engine, played by `examples/network_probe.rs` on a machine of the tests' own.
 //!
-//! User, id ranges and `/dev/net/tun` exist in a mount namespace of the test only. The machine needs root.
+//! User, id ranges and `/dev/net/tun` exist in a mount namespace of the test only. The machine
+//! needs root.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -36,7 +37,8 @@ fn folder(machine: &Machine, offer: Offer) -> PathBuf {
         .unwrap();
     std::fs::write(folder.join("subid"), if offer.ranges { "probe:700000:65536\n" } else { "" }).unwrap();
     std::fs::write(folder.join("resolv.conf"), "nameserver 127.0.0.77\noptions ndots:2\n").unwrap();
-    // A place for the probe. A copy could not be run while a process that another test starts has inherited the writer's handle.
+    // A place for the probe. A copy could not be run while a process that another test starts has
+    // inherited the writer's handle.
     std::fs::write(folder.join("network_probe"), "").unwrap();
     let bin = folder.join("bin");
     std::fs::create_dir(&bin).unwrap();

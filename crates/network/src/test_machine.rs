@@ -1,4 +1,5 @@
-//! A machine for tests, made of network namespaces: one stands for the machine, one for the world outside. Needs root.
+//! A machine for tests, made of network namespaces: one stands for the machine, one for the world
+//! outside. Needs root.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};

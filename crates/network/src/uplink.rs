@@ -1,4 +1,5 @@
-//! The way out of an ordinary user: a network namespace of our own and a helper program that carries its packets.
+//! The uplink of an ordinary user's engine: a network namespace and a helper program (a user-mode
+//! network stack) that forwards its packets.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -22,7 +23,7 @@ use crate::netlink::{Batch, Family, Socket};
 const START: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// A program that gives a namespace a way out.
+/// A helper program that connects a namespace to the outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Helper {
     /// `slirp4netns`.
@@ -39,7 +40,7 @@ impl Helper {
         }
     }
 
-    /// What there is, the preferred one first; or what to do about it.
+    /// Finds an installed helper, the preferred one first. The error is a warning for the user.
     pub(crate) fn find(path: &std::ffi::OsStr) -> Result<(Self, PathBuf), String> {
         for helper in [Self::Slirp4netns, Self::Pasta] {
             let found =
@@ -97,13 +98,13 @@ fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// A namespace with a way out; the helper ends when this is dropped.
+/// A namespace with an uplink. The helper ends when this is dropped.
 pub(crate) struct Uplink {
     /// The namespace.
     pub(crate) namespace: OwnedFd,
-    /// The addresses on the helper's side of the way out.
+    /// The addresses on the helper's side of the uplink.
     pub(crate) between: Subnet,
-    /// Where the helper finds the namespace.
+    /// The path at which the helper finds the namespace.
     _place: Place,
     process: OwnedFd,
     record: PathBuf,
@@ -111,7 +112,8 @@ pub(crate) struct Uplink {
 }
 
 impl Uplink {
-    /// Makes the namespace and starts the helper; `record` is where the helper is noted for [`end_recorded`].
+    /// Makes the namespace and starts the helper. The helper's process is written to `record` for
+    /// [`end_recorded`].
     pub(crate) fn start(helper: (Helper, PathBuf), mtu: u32, subnet: Subnet, record: PathBuf) -> Result<Self> {
         let program = helper.0.program();
         let path = record.with_extension("namespace");
@@ -173,12 +175,12 @@ impl Uplink {
     }
 }
 
-/// A file on which a namespace is mounted. The helpers cannot take it from `/proc`: the kernel shows the files of a
-/// process with more capabilities to nobody.
+/// A file on which a namespace is mounted. The helpers cannot open it in `/proc`: the kernel hides
+/// the files of a process with more capabilities.
 struct Place(PathBuf);
 
 impl Place {
-    /// Shows the namespace of the calling thread.
+    /// Mounts the namespace of the calling thread on a file.
     fn show(path: PathBuf) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
@@ -207,7 +209,8 @@ impl Drop for Uplink {
     }
 }
 
-/// Runs the helper to its end. The thread has to live as long as the helper: the kernel ends a child with the thread that started it.
+/// Runs the helper to its end. The thread must live as long as the helper: the kernel ends a child
+/// with the thread that started it.
 fn keep(mut command: Command, report: &mpsc::Sender<io::Result<(u32, OwnedFd)>>) {
     // SAFETY: the closure makes one system call and allocates nothing.
     unsafe { command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)) };
@@ -237,13 +240,14 @@ fn note(record: &Path, id: u32) -> io::Result<()> {
     fs::write(record, format!("{id} {born}\n"))
 }
 
-/// When a process started, in clock ticks since the machine did: with the process id it names one process for good.
+/// The start time of a process, in clock ticks since boot. With the process id it identifies one
+/// process for good.
 fn birth(id: u32) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     text.rsplit_once(')')?.1.split_whitespace().nth(19).map(str::to_owned)
 }
 
-/// Ends the helper that an engine noted and left behind.
+/// Ends the helper that is recorded in `record`, which a killed engine left behind.
 pub(crate) fn end_recorded(record: &Path) -> Result<()> {
     let _ = fs::remove_file(record.with_extension("namespace"));
     let Ok(text) = fs::read_to_string(record) else { return Ok(()) };
@@ -263,7 +267,7 @@ pub(crate) fn end_recorded(record: &Path) -> Result<()> {
     fs::remove_file(record).attempt(|| format!("remove `{}`", record.display()))
 }
 
-/// The subnets between helper and namespace, the customary one first.
+/// The candidates for the subnet between helper and namespace, the customary one first.
 pub(crate) fn candidates() -> impl Iterator<Item = Subnet> {
     let customary = Subnet::new(Ipv4Addr::new(10, 0, 2, 0), 24);
     std::iter::once(customary).chain((0..=255).map(|third| Subnet::new(Ipv4Addr::new(10, 86, third, 0), 24)))

@@ -36,7 +36,8 @@ pub type Dial = Arc<dyn Fn(u16) -> Result<TcpStream> + Send + Sync>;
 /// A host that no name leads to: a service, which stays up for as long as this lives.
 #[derive(Clone)]
 pub struct Host {
-    /// What stands for it. What is known of one host is not true of another, whatever name they are given.
+    /// What stands for it. What is known of one host is not true of another, whatever name they are
+    /// given.
     pub key: Digest,
     /// How it is reached.
     pub dial: Dial,
@@ -52,7 +53,8 @@ impl fmt::Debug for Host {
     }
 }
 
-/// Makes networks. Containers cannot reach one another, unless one was published to a group that the other is in.
+/// Makes networks of containers. A container reaches another one only if that was published to its
+/// group.
 pub trait Networks: Send + Sync {
     /// A network with a way out, through NAT.
     ///
@@ -72,15 +74,15 @@ pub trait Networks: Send + Sync {
     /// When the kernel refuses.
     fn listen(&self, network: &Network) -> Result<TcpListener>;
 
-    /// Takes `network` into a group, until the membership is dropped: it may reach what is published there, and is
-    /// told the names of it.
+    /// Adds `network` to a group, until the membership is dropped: it may reach what is published
+    /// there, also by name. A group is the network of one session.
     ///
     /// # Errors
     /// When the kernel refuses.
     fn join(&self, network: &Network, group: &str) -> Result<Membership>;
 
-    /// Lets everybody in a group reach `network`, and find it under the complete domain names `names`, until the
-    /// membership is dropped.
+    /// Lets all members of a group reach `network`, also by the fully qualified domain names
+    /// `names`, until the membership is dropped.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -92,13 +94,15 @@ pub trait Networks: Send + Sync {
     /// When nobody accepts it within `patience`.
     fn dial(&self, network: &Network, port: u16, patience: Duration) -> Result<TcpStream>;
 
-    /// A new IPv4 socket in a network namespace, not bound and not connected; it stays there, whoever uses it.
+    /// A new IPv4 socket in a network namespace, not bound and not connected; it stays there,
+    /// whoever uses it.
     ///
     /// # Errors
     /// When the kernel refuses.
     fn socket(&self, namespace: BorrowedFd<'_>, protocol: Protocol) -> Result<OwnedFd>;
 
-    /// Removes what an earlier run of the engine left behind when it was killed: bridge, rules, helpers.
+    /// Removes what an earlier run of the engine left behind when it was killed: bridge, rules,
+    /// helpers.
     ///
     /// # Errors
     /// When something is there and cannot be removed.

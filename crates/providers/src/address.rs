@@ -16,7 +16,7 @@ impl<'a> Address<'a> {
         Self { scheme, path, query }
     }
 
-    /// The value of a parameter that was given.
+    /// The value of a parameter, or `None` if it is missing or empty.
     pub(crate) fn parameter(&self, name: &str) -> Option<&'a str> {
         let found = self.query.iter().find(|(other, _)| *other == name)?;
         Some(found.1).filter(|value| !value.is_empty())

@@ -1,8 +1,8 @@
 //! Secrets Manager and Parameter Store of AWS.
 //!
 //! Keys come from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, else from
-//! the file of shared credentials; the region from the address, `AWS_REGION` or
-//! `AWS_DEFAULT_REGION`; `AWS_ENDPOINT_URL` names another server.
+//! the shared credentials file. The region comes from the address, `AWS_REGION` or
+//! `AWS_DEFAULT_REGION`. `AWS_ENDPOINT_URL` names another server.
 
 use std::time::SystemTime;
 
@@ -20,13 +20,13 @@ use crate::sign::{Keys, Request, Scope, authorization, stamp};
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
-/// One service.
+/// A service of AWS.
 struct Service {
-    /// In host names and signatures.
+    /// Its name in host names and signatures.
     name: &'static str,
-    /// The variable that names another server for it alone.
+    /// The variable that names another server for this service alone.
     endpoint: &'static str,
-    /// The operation that reads.
+    /// The operation that reads an entry.
     target: &'static str,
     /// The kind of its values, for messages.
     kind: &'static str,
@@ -41,7 +41,7 @@ const SECRETS: Service = Service {
 const PARAMETERS: Service =
     Service { name: "ssm", endpoint: "AWS_ENDPOINT_URL_SSM", target: "AmazonSSM.GetParameter", kind: "parameter" };
 
-/// A secret, or (`field`) a field of one that is JSON.
+/// Reads a secret of Secrets Manager, or with `field` one field of a JSON secret.
 pub(crate) async fn secret(address: &Address<'_>, machine: &Machine<'_>) -> Result<Vec<u8>> {
     let name = address.path;
     let mut asked = json!({ "SecretId": name });
@@ -62,7 +62,7 @@ pub(crate) async fn secret(address: &Address<'_>, machine: &Machine<'_>) -> Resu
     }
 }
 
-/// A parameter, decrypted.
+/// Reads a parameter of Parameter Store, decrypted.
 pub(crate) async fn parameter(address: &Address<'_>, machine: &Machine<'_>) -> Result<Vec<u8>> {
     let name = format!("/{}", address.path.trim_start_matches('/'));
     let asked = json!({ "Name": name, "WithDecryption": true });
@@ -129,7 +129,7 @@ fn endpoint(service: &Service, region: &str, machine: &Machine<'_>) -> Result<Ur
     let text = chosen.unwrap_or_else(|| format!("https://{}.{region}.{domain}", service.name));
     let url = Url::parse(&text).ok().filter(Url::has_host);
     url.ok_or_else(|| {
-        Fault::user(format!("`{region}` gives no address of AWS")).with_hint("Check AWS_ENDPOINT_URL and the region")
+        Fault::user(format!("`{region}` gives no address of AWS")).with_hint("check AWS_ENDPOINT_URL and the region")
     })
 }
 
@@ -145,7 +145,7 @@ async fn keys(machine: &Machine<'_>) -> Result<Keys> {
     let found = shared.as_deref().and_then(|text| profile_of(text, &profile));
     found.ok_or_else(|| {
         Fault::user("cannot sign requests to AWS: there are no keys")
-            .with_hint("Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
+            .with_hint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
     })
 }
 

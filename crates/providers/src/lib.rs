@@ -1,5 +1,5 @@
-//! Providers of secrets beyond variables, files and commands, as the client asks them on its own
-//! machine.
+//! Secret providers beyond variables, files and commands: 1Password, Vault and AWS. The client
+//! reads them on its own machine.
 //!
 //! *Invariants.* One file per provider. Nothing is cached: each request asks the provider again.
 //! Variables come from [`Machine`], never from the process. No message holds plaintext, a token or
@@ -18,10 +18,10 @@ use address::Address;
 
 pub use machine::Machine;
 
-/// The schemes of addresses that are read here.
+/// The URI schemes of these providers.
 pub const SCHEMES: [&str; 4] = ["op", "vault", "aws+sm", "aws+ps"];
 
-/// The plaintext of the secret at `uri`, whose scheme is one of [`SCHEMES`].
+/// Reads the plaintext of the secret at `uri`, whose scheme is one of [`SCHEMES`].
 ///
 /// # Errors
 /// When the provider is not set up, cannot be reached, or has no such secret.

@@ -1,4 +1,4 @@
-//! 1Password, through its own command `op`, which also knows service accounts.
+//! 1Password, through its command `op`, which also supports service accounts.
 
 use std::io::ErrorKind;
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use tokio::process::Command;
 /// The most characters of the command's standard error in a message.
 const MAX_SAID: usize = 500;
 
-/// The secret at `uri`, as `op` understands it.
+/// Reads the secret at `uri` with `op`.
 pub(crate) async fn read(uri: &str) -> Result<Vec<u8>> {
     let mut command = Command::new("op");
     command.args(["read", "-n", uri]).stdin(Stdio::null()).kill_on_drop(true);
@@ -23,7 +23,7 @@ pub(crate) async fn read(uri: &str) -> Result<Vec<u8>> {
         }
         Err(e) if e.kind() == ErrorKind::NotFound => {
             Err(Fault::user(format!("{attempted}: there is no program `op` on the `PATH` of the client"))
-                .with_hint("Install the command line tool of 1Password and sign in, or set OP_SERVICE_ACCOUNT_TOKEN"))
+                .with_hint("install the command line tool of 1Password and sign in, or set OP_SERVICE_ACCOUNT_TOKEN"))
         }
         Err(e) => Err(Fault::environment(attempted).caused_by(e)),
     }

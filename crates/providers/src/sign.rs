@@ -1,14 +1,14 @@
-//! Signatures of requests to AWS, version 4.
+//! AWS Signature Version 4: signs requests to AWS.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ring::{digest, hmac};
 
-/// Who signs.
+/// The keys that sign.
 pub(crate) struct Keys {
     pub(crate) id: String,
     pub(crate) secret: String,
-    /// Of keys that are lent for a while.
+    /// The session token of temporary keys.
     pub(crate) session: Option<String>,
 }
 
@@ -22,7 +22,7 @@ pub(crate) struct Request<'a> {
 
 /// Time, region and service of a signature.
 pub(crate) struct Scope<'a> {
-    /// As `20150830T123600Z`.
+    /// The time as `20150830T123600Z`.
     pub(crate) time: &'a str,
     pub(crate) region: &'a str,
     pub(crate) service: &'a str,
@@ -38,7 +38,7 @@ impl Scope<'_> {
     }
 }
 
-/// The header `authorization`.
+/// The value of the header `authorization`.
 pub(crate) fn authorization(keys: &Keys, request: &Request<'_>, scope: &Scope<'_>) -> String {
     let names = request.headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
     let headers: String = request.headers.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
@@ -65,7 +65,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A moment as `20150830T123600Z`.
+/// A time as `20150830T123600Z`.
 pub(crate) fn stamp(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (year, month, day) = date(seconds / 86_400);
@@ -73,7 +73,7 @@ pub(crate) fn stamp(time: SystemTime) -> String {
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }
 
-/// Year, month and day of a number of days since the first of January 1970.
+/// Year, month and day, from the number of days since 1970-01-01.
 fn date(mut days: u64) -> (u64, u64, u64) {
     let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let mut year = 1970;

@@ -1,8 +1,8 @@
 //! HashiCorp Vault: fields of secrets in its key-value engines, version 1 and 2.
 //!
-//! What is read from the environment has the names that Vault's own programs use, and for the rest
-//! those that pipelines know: `VAULT_PATH_PREFIX` (the mount, `secret`), `VAULT_APPROLE_ROLE_ID`,
-//! `VAULT_APPROLE_SECRET_ID` and `VAULT_APPROLE_MOUNT_PATH` (`approle`).
+//! Environment variables have the names that Vault's own programs use. The others have the names
+//! that are customary in CI pipelines: `VAULT_PATH_PREFIX` (the mount, `secret`),
+//! `VAULT_APPROLE_ROLE_ID`, `VAULT_APPROLE_SECRET_ID` and `VAULT_APPROLE_MOUNT_PATH` (`approle`).
 
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
@@ -14,15 +14,16 @@ use crate::address::Address;
 use crate::machine::{Machine, json as json_of};
 
 const WHOM: &str = "Vault";
-/// Where Vault's own programs look for it.
+/// The default address of Vault's own programs.
 const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
 
-/// The field behind the last dot of the secret at the path before it.
+/// Reads a field of a secret: the field is behind the last dot of the address, the secret's path
+/// before it.
 pub(crate) async fn read(address: &Address<'_>, machine: &Machine<'_>) -> Result<Vec<u8>> {
     let parts = address.path.rsplit_once('.').filter(|(path, field)| !path.is_empty() && !field.is_empty());
     let Some((path, field)) = parts else {
         return Err(
-            Fault::user(format!("invalid key format: {}", address.path)).with_hint("Write `vault://PATH.FIELD`")
+            Fault::user(format!("invalid key format: {}", address.path)).with_hint("write `vault://PATH.FIELD`")
         );
     };
     let vault = Vault::open(machine).await?;
@@ -72,7 +73,7 @@ impl Vault {
         let kept = machine.home_file(".vault-token").await.filter(|token| !token.trim().is_empty());
         kept.ok_or_else(|| {
             Fault::user("cannot read from Vault: there is no token").with_hint(
-                "Set VAULT_TOKEN, or VAULT_APPROLE_ROLE_ID and VAULT_APPROLE_SECRET_ID, or run `vault login`",
+                "set VAULT_TOKEN, or VAULT_APPROLE_ROLE_ID and VAULT_APPROLE_SECRET_ID, or run `vault login`",
             )
         })
     }
@@ -92,7 +93,7 @@ impl Vault {
         token.map(ToOwned::to_owned).ok_or_else(|| Fault::environment(format!("cannot {attempted}: it gave no token")))
     }
 
-    /// The fields of a secret, whichever version its engine has.
+    /// The fields of a secret in an engine of either version.
     async fn secret(&self, path: &str) -> Result<Value> {
         let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let (status, answer) = self.get(&["data"], &segments, path).await?;
@@ -145,7 +146,7 @@ fn missing(path: &str) -> Fault {
     Fault::not_found(format!("path {path:?}: secret not found"))
 }
 
-/// The refusal of a request, with the reasons that Vault lists.
+/// The error of a refused request, with the reasons that Vault lists.
 fn refused(attempted: &str, status: StatusCode, answer: &Value) -> Fault {
     let reasons = answer.get("errors").and_then(Value::as_array).into_iter().flatten();
     let reasons: Vec<&str> = reasons.filter_map(Value::as_str).collect();

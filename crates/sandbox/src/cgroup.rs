@@ -1,8 +1,8 @@
-//! Control groups of version 2: one for each container, below one for all of an engine's.
+//! Control groups of version 2: one for each container, below one for all containers of the engine.
 //!
-//! The place is the engine's own group or one above it, the nearest in which groups may be made
-//! that limit memory or processes. The engine's folder is locked as long as it lives, so that the
-//! next engine knows what a killed one has left.
+//! The engine's group is made in the group that the engine runs in or in one above it: the nearest
+//! one whose children can limit memory or processes. Its directory is locked as long as the engine
+//! lives, so that the next engine recognises groups that a killed one left behind.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,10 +20,11 @@ use crate::limits::LimitValues;
 
 const MEMORY: &str = "memory";
 const PIDS: &str = "pids";
-/// The controllers that are used, the needed ones first: one of those must be there.
+/// The controllers that are used. At least one of the first two must be available.
 const CONTROLLERS: [&str; 4] = [MEMORY, PIDS, "cpu", "io"];
 const PREFIX: &str = "rondel-";
-/// The group of an engine that had to leave the place in which it makes groups.
+/// The name of the group into which an engine moves itself, when it had to leave the group in which
+/// it makes others.
 const OF_ENGINE: &str = "rondel-engine-";
 
 /// Control groups for containers.
@@ -34,7 +35,7 @@ pub(crate) struct Cgroups {
     next: AtomicU64,
     /// Groups that could not be removed yet.
     left: Mutex<Vec<PathBuf>>,
-    /// Held as long as the groups are used.
+    /// The lock on the directory.
     _lock: OwnedFd,
 }
 
@@ -46,7 +47,7 @@ pub(crate) struct Cgroup<'a> {
 }
 
 impl Cgroups {
-    /// Finds a place for groups; else, why there is none.
+    /// Makes the engine's group. The error is a reason for a warning.
     pub(crate) fn find(values: LimitValues) -> Result<Self, String> {
         let unreadable = |error: io::Error| format!("control groups cannot be looked at: {error}");
         let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(unreadable)?;
@@ -58,7 +59,8 @@ impl Cgroups {
         Self::below(&place.0, &place.1, values)
     }
 
-    /// Finds a place between the group `own` and `top`, the mounted hierarchy.
+    /// Makes the engine's group in `own` or in a group above it, up to `top`, where the hierarchy
+    /// is mounted.
     fn below(top: &Path, own: &Path, values: LimitValues) -> Result<Self, String> {
         let mut reason = None;
         for place in own.ancestors().take_while(|place| place.starts_with(top)) {
@@ -114,12 +116,12 @@ impl Cgroups {
         self.controllers.contains(&controller)
     }
 
-    /// Whether memory is limited, and processes.
+    /// Whether memory is limited, and whether processes are.
     pub(crate) fn limits(&self) -> (bool, bool) {
         (self.has(MEMORY), self.has(PIDS))
     }
 
-    /// A new group with the limits of a container.
+    /// Makes a group with the limits of a container.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -161,11 +163,11 @@ impl Cgroups {
         settings
     }
 
-    /// The group of a container of this engine that runs, by what `/proc` says of its first
-    /// process.
+    /// Opens the group of a running container of this engine. `membership` is `/proc/PID/cgroup` of
+    /// its first process.
     pub(crate) fn of_process(&self, membership: &str) -> Option<OwnedFd> {
         let path = Path::new(membership.lines().find_map(|line| line.strip_prefix("0::"))?);
-        // What a container made inside of its group is part of it.
+        // Groups that the container made inside of its own belong to it.
         let mut components = path.components().skip_while(|part| Some(part.as_os_str()) != self.folder.file_name());
         components.next()?;
         open(&self.folder.join(components.next()?)).ok()
@@ -179,12 +181,12 @@ impl Drop for Cgroups {
 }
 
 impl Cgroup<'_> {
-    /// The folder, open.
+    /// The group's directory, open.
     pub(crate) fn handle(&self) -> RawFd {
         self.handle.as_raw_fd()
     }
 
-    /// The limit that the container reached, after its end.
+    /// The limit that the container reached, or `None`. Called after its end.
     pub(crate) fn reached(&self) -> Option<Limit> {
         let count = |file: &str, name: &str| {
             let text = fs::read_to_string(self.path.join(file)).unwrap_or_default();
@@ -206,7 +208,7 @@ impl Drop for Cgroup<'_> {
     }
 }
 
-/// Where the hierarchy is mounted, and the engine's own group in it.
+/// The mount point of the hierarchy, and the directory of the engine's own group.
 fn place(mounts: &str, own: &str) -> Option<(PathBuf, PathBuf)> {
     let own = own.lines().find_map(|line| line.strip_prefix("0::"))?;
     let (root, top) = mounts.lines().find_map(|line| {
@@ -223,7 +225,7 @@ fn is_enough(controllers: &[&str]) -> bool {
     controllers.contains(&MEMORY) || controllers.contains(&PIDS)
 }
 
-/// Lets groups in `place` use these controllers; those that they can use then.
+/// Enables controllers for the groups in `place`. Returns those that are enabled.
 fn enable(place: &Path, wanted: &[&'static str]) -> io::Result<Vec<&'static str>> {
     let control = place.join("cgroup.subtree_control");
     let mut moved = false;
@@ -234,7 +236,7 @@ fn enable(place: &Path, wanted: &[&'static str]) -> io::Result<Vec<&'static str>
         }
         let ask = || fs::write(&control, format!("+{name}"));
         let mut asked = ask();
-        // A group with processes cannot give controllers to groups in it.
+        // A group with processes cannot enable controllers for its children.
         if asked.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy) && !moved {
             moved = leave(place)?;
             asked = if moved { ask() } else { asked };
@@ -246,7 +248,8 @@ fn enable(place: &Path, wanted: &[&'static str]) -> io::Result<Vec<&'static str>
     Ok(wanted.iter().copied().filter(|name| enabled.iter().any(|word| word == name)).collect())
 }
 
-/// Moves the engine into a group of its own when it is alone in `place`; whether it did.
+/// Moves the engine into a child group if it is the only process in `place`. Returns whether it
+/// did.
 fn leave(place: &Path) -> io::Result<bool> {
     let own = std::process::id().to_string();
     if words(&place.join("cgroup.procs"))? != [own.clone()] {
@@ -261,13 +264,13 @@ fn leave(place: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// A folder that no other engine has, locked.
+/// Makes and locks a directory that no other engine uses.
 fn own_folder(place: &Path) -> io::Result<(PathBuf, OwnedFd)> {
     let mut number = u64::from(std::process::id());
     loop {
         let folder = place.join(format!("{PREFIX}{number}"));
         match fs::create_dir(&folder) {
-            // Engines in several namespaces of processes may have one number.
+            // Engines in several PID namespaces may have the same PID.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1 << 32,
             Err(error) => return Err(error),
             Ok(()) => {
@@ -279,7 +282,7 @@ fn own_folder(place: &Path) -> io::Result<(PathBuf, OwnedFd)> {
     }
 }
 
-/// Removes what engines that were killed have left in `place`.
+/// Removes groups that killed engines left in `place`.
 fn remove_left(place: &Path) {
     for entry in fs::read_dir(place).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -294,7 +297,7 @@ fn remove_left(place: &Path) {
     }
 }
 
-/// Removes a group and those in it. One with processes stays.
+/// Removes a group and its children. A group with processes stays.
 fn remove(group: &Path) -> io::Result<()> {
     for entry in fs::read_dir(group)?.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

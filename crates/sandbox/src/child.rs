@@ -1,14 +1,15 @@
-//! The code of the new processes, until they execute the sealed program of `sealed_program`, which
+//! The code that new processes run until they execute the sealed program of `sealed_program`, which
 //! executes the command.
 //!
-//! They run on the memory of the engine while the thread that made them sleeps (`CLONE_VM | CLONE_VFORK`), so this file makes
-//! raw system calls only, allocates nothing, takes no lock, has no thread locals (and so no `errno`) and cannot panic. The one
-//! thing it writes is [`ChildFailure`] and the slots of the plan.
+//! They run on the memory of the engine while the thread that made them sleeps (`CLONE_VM |
+//! CLONE_VFORK`), so this code makes raw system calls only, allocates nothing, takes no lock, has
+//! no thread locals (and so no `errno`) and cannot panic. It writes only [`ChildFailure`] and the
+//! slots of the plan.
 //!
 //! Pid 1 prepares the container, makes the process of the command and becomes the init program. The
 //! command starts when the init program tells it to, not earlier: until then pid 1 has the memory
 //! of the engine, and a command that may look into the memory of pid 1 would see it. No process
-//! executes anything that a container may choose from here.
+//! executes a file from here that a container may choose.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::io;
@@ -32,8 +33,9 @@ const LAST_CAPABILITY: isize = 63;
 const KERNEL_SIGSET_BYTES: isize = 8;
 const LAST_SIGNAL: isize = 64;
 
-/// A system call whose failure ends the function. Strings end with a zero byte, arrays with a null pointer, and pointers lead to
-/// live values of the size that the call expects.
+/// A system call. A failure returns its error number from the function. Strings end with a zero
+/// byte, arrays with a null pointer, and pointers lead to live values of the size that the call
+/// expects.
 macro_rules! call {
     ($number:ident $(, $argument:expr)* $(,)?) => {{
         // SAFETY: as the macro says.
@@ -45,7 +47,7 @@ macro_rules! call {
     }};
 }
 
-/// Stacks for pid 1 and for the command, which live at the same time.
+/// The stacks of pid 1 and of the command's process, which live at the same time.
 pub(crate) struct Stacks {
     pid1: Vec<u128>,
     command: Vec<u128>,
@@ -58,43 +60,45 @@ impl Default for Stacks {
     }
 }
 
-/// Everything that the new processes do.
+/// The plan of the new processes: all that they do.
 pub(crate) struct Plan {
     /// Namespaces to make, as `CLONE_NEW…` flags.
     pub(crate) namespaces: c_int,
-    /// The control group in which pid 1 starts, and with it everything that it starts.
+    /// The control group in which pid 1 and all its children start, or `None` for the engine's own.
     pub(crate) cgroup: Option<RawFd>,
-    /// Steps of pid 1 for the container.
+    /// The steps of pid 1 that set up the container.
     pub(crate) setup: Vec<Step>,
-    /// Detached mounts in flight between two steps; -1 is empty.
+    /// Descriptors of detached mounts between [`Action::OpenTree`] and [`Action::MoveMount`]. -1 is
+    /// empty.
     pub(crate) slots: Vec<AtomicI32>,
     /// The system call filter.
     pub(crate) filter: Vec<libc::sock_filter>,
     /// The sealed program.
     pub(crate) program: RawFd,
-    /// The steps before pid 1 becomes the init program; none when the command is pid 1 itself.
+    /// The steps before pid 1 becomes the init program. `None` when the command is pid 1 itself.
     pub(crate) init: Option<Init>,
-    /// Steps of the command's process.
+    /// The steps of the command's process.
     pub(crate) command: Vec<Step>,
     /// The arguments with which the sealed program executes the command.
     pub(crate) args: Strings,
     /// The environment.
     pub(crate) env: Strings,
-    /// What went wrong.
+    /// The failure of a new process, if any.
     pub(crate) failure: ChildFailure,
-    /// The process of the command while it runs on our memory, else 0. Written by the kernel.
+    /// The PID of the command's process while it runs on the engine's memory, else 0. Written by
+    /// the kernel.
     pub(crate) borrower: AtomicI32,
 }
 
 /// The init program.
 pub(crate) struct Init {
-    /// Steps of pid 1 after it made the command.
+    /// The steps of pid 1 after it made the command's process.
     pub(crate) steps: Vec<Step>,
     /// Its arguments.
     pub(crate) args: Strings,
 }
 
-/// Strings and the array of pointers to them that the kernel wants.
+/// Strings with the null-terminated array of pointers to them that `execveat` takes.
 pub(crate) struct Strings {
     pointers: Vec<*const c_char>,
     _owned: Vec<CString>,
@@ -108,7 +112,7 @@ impl Strings {
     }
 }
 
-/// Where a new process failed. Written by it, read by the engine.
+/// The step in which a new process failed. Written by the process, read by the engine.
 #[derive(Default)]
 pub(crate) struct ChildFailure {
     stage: AtomicUsize,
@@ -123,18 +127,18 @@ pub(crate) enum Stage {
     Setup,
     /// A step of [`Init::steps`].
     BeforeInit,
-    /// The execution of the init program, or the making of the command's process.
+    /// Executing the init program, or making the command's process.
     Init,
     /// A step of [`Plan::command`].
     Command,
-    /// The execution of the sealed program for the command.
+    /// Executing the sealed program for the command.
     Start,
 }
 
 const STAGES: [Stage; 5] = [Stage::Setup, Stage::BeforeInit, Stage::Init, Stage::Command, Stage::Start];
 
 impl ChildFailure {
-    /// The stage, the index in it and the error, when something failed.
+    /// The stage, the index in it and the error, or `None` if nothing failed.
     pub(crate) fn get(&self) -> Option<(Stage, usize, io::Error)> {
         let stage = STAGES.get(self.stage.load(Ordering::SeqCst).checked_sub(1)?)?;
         Some((
@@ -157,11 +161,11 @@ struct ChildStart<'a> {
     command_stack: *mut c_void,
 }
 
-/// Makes pid 1, and returns its number when both new processes have executed the sealed program, or
-/// one has failed: then `plan.failure` says where. The kernel writes the pidfd to `handle`.
+/// Makes pid 1. Returns its PID once both new processes have executed the sealed program or one has
+/// failed, which `plan.failure` says. The kernel writes the pidfd to `handle`.
 ///
 /// # Errors
-/// When no process could be made.
+/// When the kernel makes no process.
 pub(crate) fn spawn(plan: &Plan, stacks: &mut Stacks, handle: &KillHandle) -> io::Result<libc::pid_t> {
     let start = ChildStart { plan, handle, command_stack: stacks.command.as_mut_ptr_range().end.cast() };
     let stack = stacks.pid1.as_mut_ptr_range().end.cast();
@@ -169,9 +173,10 @@ pub(crate) fn spawn(plan: &Plan, stacks: &mut Stacks, handle: &KillHandle) -> io
     let every_signal = u64::MAX;
     let mut before = 0_u64;
     let set_mask = libc::SIG_SETMASK as isize;
-    // SAFETY: both sets are eight bytes, the size given. A handler of the engine must not run on the memory that the new
-    // processes share. `start` and both stacks outlive their use: the kernel resumes this thread only when pid 1 has executed a
-    // program or ended, and `wait_for` returns when the command's process has.
+    // SAFETY: both sets are eight bytes, the size given. A handler of the engine must not run on
+    // the memory that the new processes share. `start` and both stacks outlive their use: the
+    // kernel resumes this thread only when pid 1 has executed a program or ended, and `wait_for`
+    // returns when the command's process has.
     unsafe {
         system_call(
             libc::SYS_rt_sigprocmask,
@@ -222,14 +227,15 @@ struct CloneArguments {
     cgroup: u64,
 }
 
-/// Whether the kernel, and what filters its calls, lets processes start in control groups.
+/// Whether the kernel, and a seccomp filter of the engine's own, allow `clone3`, which starts
+/// processes in control groups.
 pub(crate) fn starts_in_cgroups() -> bool {
-    // SAFETY: without arguments of a valid size the kernel makes nothing and says so.
+    // SAFETY: without arguments of a valid size the kernel makes no process and returns `EINVAL`.
     unsafe { system_call(libc::SYS_clone3, &[0, 0]) == -(libc::EINVAL as isize) }
 }
 
-/// `clone3` with a stack for the new process, which runs `function` there. The number of the
-/// process, or the error number, negative.
+/// `clone3` with a stack for the new process, which runs `function` on it. Returns the PID, or the
+/// negative error number.
 ///
 /// # Safety
 /// As for `clone`: the arguments are valid, and the stack lives as long as the new process uses it.
@@ -258,8 +264,8 @@ unsafe fn clone3_with_stack(
     result
 }
 
-/// `clone3` with a stack for the new process, which runs `function` there. The number of the
-/// process, or the error number, negative.
+/// `clone3` with a stack for the new process, which runs `function` on it. Returns the PID, or the
+/// negative error number.
 ///
 /// # Safety
 /// As for `clone`: the arguments are valid, and the stack lives as long as the new process uses it.
@@ -287,7 +293,8 @@ unsafe fn clone3_with_stack(
     result
 }
 
-/// Waits until the process that borrows our memory has given it back: then the kernel writes a zero and wakes us.
+/// Waits until the process that borrows the engine's memory has executed a program or ended. The
+/// kernel then writes zero (`CLONE_CHILD_CLEARTID`) and wakes this thread.
 fn wait_for(borrower: &AtomicI32) {
     loop {
         let process = borrower.load(Ordering::SeqCst);
@@ -310,8 +317,8 @@ extern "C" fn pid1_main(start: *mut c_void) -> c_int {
     let Some(init) = &plan.init else { return command_main(start) };
     let flags = libc::CLONE_VM | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD;
     let (none, borrower) = (ptr::null_mut::<c_void>(), plan.borrower.as_ptr());
-    // SAFETY: the second stack is not in use. The thread that sleeps in `spawn` keeps everything alive until the kernel has
-    // cleared `borrower`, which it sets before this call returns.
+    // SAFETY: the second stack is not in use. The thread that sleeps in `spawn` keeps everything
+    // alive until the kernel has cleared `borrower`, which it sets before this call returns.
     let pid = unsafe { libc::clone(command_main, *command_stack, flags, start, borrower, none, borrower) };
     if pid < 0 {
         plan.failure.set(Stage::Init, 0, libc::EAGAIN);
@@ -377,7 +384,8 @@ fn perform(action: &Action, plan: &Plan) -> Result<(), c_int> {
         }
         Action::PivotRoot(mount) => return change_root(*mount),
         Action::DetachOldRoot => {
-            // The old root lies on top of the new one, where no path from the root leads, but this does.
+            // The old root lies on top of the new one. No path from the root leads there, but `.`
+            // does.
             call!(SYS_umount2, c".".as_ptr(), libc::MNT_DETACH);
             call!(SYS_chdir, c"/".as_ptr());
         }
@@ -469,8 +477,8 @@ fn perform(action: &Action, plan: &Plan) -> Result<(), c_int> {
     Ok(())
 }
 
-/// Opens a path of the container as its user wrote it. `/proc/self/fd/…` and `/proc/self/exe` are files of the engine as long as
-/// the process runs on its memory, so such links are refused (`ELOOP`).
+/// Opens a path of the container that its user wrote. `/proc/self/fd/…` and `/proc/self/exe` are
+/// files of the engine while the process runs on its memory, so magic links are refused (`ELOOP`).
 fn open(path: &CStr, flags: c_int) -> Result<isize, c_int> {
     // The kernel's `open_how`: flags, mode, how paths are resolved.
     let how = [flags as u64, 0, RESOLVE_NO_MAGICLINKS];
@@ -501,7 +509,7 @@ fn mount_sysfs(target: &CStr, flags: u64) -> Result<(), c_int> {
     Ok(())
 }
 
-/// The new root goes on top of the old one, where no directory of the host is needed for it.
+/// The new root is mounted on top of the old one, so it needs no directory of the host.
 fn change_root(mount: RawFd) -> Result<(), c_int> {
     attach(mount, c"/")?;
     call!(SYS_fchdir, mount);
@@ -517,7 +525,7 @@ fn die_with_engine(engine: RawFd) -> Result<(), c_int> {
     if ended > 0 { Err(libc::ESRCH) } else { Ok(()) }
 }
 
-/// The file is one of the host, which a container does not know yet.
+/// Uses the host's `/proc`, because the container's is not mounted yet.
 fn oom_score(digits: &CStr) -> Result<(), c_int> {
     let path = c"/proc/self/oom_score_adj";
     let file = call!(SYS_openat, libc::AT_FDCWD, path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
@@ -539,8 +547,8 @@ fn loopback_up() -> Result<(), c_int> {
     Ok(())
 }
 
-/// What a container shares with another may change while this runs, so the way to the directory is
-/// not taken for granted.
+/// Other containers may change a shared directory while this runs, so `parent` is opened anew and
+/// checked.
 fn directory(parent: &CStr, name: &CStr, owner: (u32, u32)) -> Result<(), c_int> {
     let parent = open(parent, libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC)?;
     let made = make_directory(parent, name);
@@ -556,11 +564,11 @@ fn make_directory(parent: isize, name: &CStr) -> Result<(), c_int> {
     Ok(())
 }
 
-/// What the engine ignores would be ignored by the container as well.
+/// Signals that the engine ignores would be ignored by the container as well.
 fn default_signals() {
     let mut signal = 1;
     while signal <= LAST_SIGNAL {
-        // Two signals cannot be changed; that is fine.
+        // `SIGKILL` and `SIGSTOP` cannot be changed.
         let _ = default_signal(signal);
         signal += 1;
     }
@@ -583,7 +591,7 @@ fn capabilities(keep: u64) -> Result<(), c_int> {
     while capability <= LAST_CAPABILITY {
         if (keep >> capability) & 1 == 0 {
             match drop_from_bounding_set(capability) {
-                // What the kernel does not know ends the list.
+                // `EINVAL` is the first capability that the kernel does not know.
                 Err(libc::EINVAL) => break,
                 other => other?,
             }
@@ -605,7 +613,7 @@ fn every_capability(all: u64) -> Result<(), c_int> {
     Ok(())
 }
 
-/// The effective and permitted sets, and the inheritable one.
+/// Sets the effective and permitted sets to `own`, and the inheritable one to `inheritable`.
 fn set_capabilities(own: u64, inheritable: u64) -> Result<(), c_int> {
     let header = [CAPABILITY_VERSION_3, 0];
     let [low, high] = [0, 32].map(|shift| [(own >> shift) as u32, (inheritable >> shift) as u32]);
@@ -622,15 +630,15 @@ fn six(arguments: &[isize]) -> [isize; 6] {
     six
 }
 
-/// A system call. The result is negative when it fails: the error number.
+/// A system call. A failure returns the negative error number.
 ///
 /// # Safety
-/// As the call asks of its arguments.
+/// The arguments must be as the call requires.
 #[cfg(target_arch = "x86_64")]
 unsafe fn system_call(number: c_long, arguments: &[isize]) -> isize {
     let [a, b, c, d, e, f] = six(arguments);
     let result;
-    // SAFETY: the registers are those of the kernel's convention; the rest is up to the caller.
+    // SAFETY: the registers are those of the kernel's convention. The caller guarantees the rest.
     unsafe {
         std::arch::asm!("syscall", inlateout("rax") number as isize => result, in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
             in("r8") e, in("r9") f, out("rcx") _, out("r11") _, options(nostack));
@@ -638,15 +646,15 @@ unsafe fn system_call(number: c_long, arguments: &[isize]) -> isize {
     result
 }
 
-/// A system call. The result is negative when it fails: the error number.
+/// A system call. A failure returns the negative error number.
 ///
 /// # Safety
-/// As the call asks of its arguments.
+/// The arguments must be as the call requires.
 #[cfg(target_arch = "aarch64")]
 unsafe fn system_call(number: c_long, arguments: &[isize]) -> isize {
     let [a, b, c, d, e, f] = six(arguments);
     let result;
-    // SAFETY: the registers are those of the kernel's convention; the rest is up to the caller.
+    // SAFETY: the registers are those of the kernel's convention. The caller guarantees the rest.
     unsafe {
         std::arch::asm!("svc 0", in("x8") number, inlateout("x0") a => result, in("x1") b, in("x2") c, in("x3") d, in("x4") e,
             in("x5") f, options(nostack));

@@ -10,27 +10,27 @@ use crate::cgroup::Cgroups;
 use crate::limits::{LimitValues, Limits};
 use crate::steps::{Action, Step};
 
-/// By how much containers are likelier to be killed than the engine when the machine runs out of
-/// memory.
+/// The difference of `oom_score_adj` between containers and the engine: the kernel prefers to kill
+/// containers when the machine runs out of memory.
 const OOM_SCORE: i32 = 500;
 const MAX_OOM_SCORE: i32 = 1000;
 
 /// How the limits of containers are enforced.
 pub(crate) struct EnforcedLimits {
-    /// Control groups, where they are usable.
+    /// Control groups, if they are usable.
     pub(crate) cgroups: Option<Cgroups>,
-    /// Why they are not.
+    /// The reason why they are not usable.
     pub(crate) reason: Option<String>,
-    /// The score of containers, in digits.
+    /// The `oom_score_adj` of containers, in digits.
     pub(crate) oom_score: CString,
-    /// Limits of each process.
+    /// The resource limits of each process.
     of_process: Vec<(Resource, Rlimit)>,
-    /// Open files as they were before the engine raised their limit.
+    /// The limit of open files before the engine raised its own.
     open_files: Option<Rlimit>,
 }
 
 impl EnforcedLimits {
-    /// Looks at what this machine offers.
+    /// Detects what this machine can enforce.
     pub(crate) fn detect(limits: &Limits, open_files: Option<Rlimit>) -> Self {
         let values = LimitValues::new(limits, machine_memory(), machine_processes());
         let (cgroups, reason) = match Cgroups::find(values) {
@@ -40,8 +40,8 @@ impl EnforcedLimits {
         let mut of_process = Vec::new();
         if cgroups.is_none() {
             of_process.push((Resource::Nproc, at_most(Resource::Nproc, values.processes)));
-            // By default this would refuse memory to programs that only reserve addresses, such as
-            // sanitizers.
+            // Not by default: it would refuse memory to programs that only reserve addresses, such
+            // as sanitizers.
             if limits.memory.is_some() {
                 of_process.push((Resource::Data, at_most(Resource::Data, values.memory)));
             }
@@ -98,7 +98,7 @@ fn machine_processes() -> u64 {
     setting("pid_max").min(setting("threads-max"))
 }
 
-/// How many processes the machine has killed for want of memory so far.
+/// The machine's number of out-of-memory kills so far.
 pub(crate) fn machine_kills() -> u64 {
     let text = fs::read_to_string("/proc/vmstat").unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! A further process in a container that runs.
+//! Starts a further process in a running container, as `docker exec` does.
 
 use std::fs::File;
 use std::io::Read;
@@ -82,7 +82,7 @@ pub(crate) fn run(
     };
     in_pid_namespace(entrance, || child::spawn(&plan, stacks, handle))?;
     drop((given, sealed));
-    // SAFETY: the kernel opened the descriptor in `spawn`; it is closed by `close` below only.
+    // SAFETY: the kernel opened the descriptor in `spawn`. Only `close` below closes it.
     let pidfd = unsafe { BorrowedFd::borrow_raw(handle.pidfd()) };
     let outcome = match plan.failure.get() {
         None => output::watch(pidfd, streams, report, || Ok(())).and_then(|ended| match ended {
@@ -129,21 +129,23 @@ fn setup(host: &Host, entrance: &Entrance, insecure: bool) -> Vec<Step> {
     setup
 }
 
-/// Makes a process among those of the container, where everything is that the calling thread makes from then on.
+/// Makes a process in the PID namespace of the container. All later children of the calling thread
+/// are in it, too.
 fn in_pid_namespace(entrance: &Entrance, make: impl FnOnce() -> std::io::Result<libc::pid_t>) -> Result<()> {
-    enter(entrance.process.as_fd()).attempt(|| "enter the processes of the container".into())?;
+    enter(entrance.process.as_fd()).attempt(|| "enter the PID namespace of the container".into())?;
     make().map(drop).map_err(|error| Fault::environment("cannot make a process in the container").caused_by(error))
 }
 
 fn enter(namespace: BorrowedFd<'_>) -> std::io::Result<()> {
-    // SAFETY: a plain system call; it decides in which namespace the next children of this thread are, nothing else.
+    // SAFETY: a plain system call. It only sets the PID namespace of this thread's next children.
     if unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWPID) } < 0 {
         return Err(std::io::Error::last_os_error());
     }
     Ok(())
 }
 
-/// The root of the container. The number of its process may be used again, but not as long as it lives.
+/// Opens the root of the container. Its PID may be reused after its end, so this checks afterwards
+/// that the process is still alive.
 fn root_of(entrance: &Entrance) -> Result<OwnedFd> {
     let path = format!("/proc/{}/root", entrance.pid);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -156,7 +158,7 @@ fn root_of(entrance: &Entrance) -> Result<OwnedFd> {
     }
 }
 
-/// The content of an account file; nothing when there is none.
+/// The content of an account file. Empty if there is none.
 fn text(root: &OwnedFd, path: &str) -> Result<String> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = match rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT) {

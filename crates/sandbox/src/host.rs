@@ -1,4 +1,4 @@
-//! What the sandbox needs to know of the host, found out once.
+//! The facts about the host that the sandbox needs, detected once.
 
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -13,8 +13,8 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use crate::enforced_limits::EnforcedLimits;
 use crate::{mounts, seccomp};
 
-/// The capabilities that the OCI world gives a container: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
-/// net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap.
+/// The default capabilities of OCI container engines: chown, dac_override, fowner, fsetid, kill,
+/// setgid, setuid, setpcap, net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap.
 const DEFAULT_CAPABILITIES: &[u32] = &[0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31];
 
 /// Paths that a container sees empty.
@@ -39,43 +39,43 @@ const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", 
 /// Devices that every container has.
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 
-/// Where processes see what they have as empty standard input.
+/// The path in its file system of the device that is empty standard input.
 const NULL: &str = "dev/null";
 
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
 
-/// The host.
+/// The facts about the host.
 pub(crate) struct Host {
-    /// What a container keeps of the engine's capabilities, as bits.
+    /// The engine's capabilities that a container keeps, as bits.
     pub(crate) capabilities: u64,
-    /// What the engine has, as bits.
+    /// The engine's capabilities, as bits.
     pub(crate) every_capability: u64,
-    /// User numbers that exist.
+    /// The user ids that are mapped.
     pub(crate) users: IdMap,
-    /// Group numbers that exist.
+    /// The group ids that are mapped.
     pub(crate) groups: IdMap,
-    /// Supplementary groups cannot be set.
+    /// Whether the kernel denies `setgroups`.
     pub(crate) groups_denied: bool,
     /// Masked paths that exist, and whether they are directories.
     pub(crate) masked: Vec<(&'static str, bool)>,
     /// Read-only paths that exist.
     pub(crate) read_only: Vec<&'static str>,
-    /// Control groups have namespaces.
+    /// Whether the kernel has namespaces of control groups.
     pub(crate) cgroup_namespaces: bool,
-    /// The second version of control groups is the only one.
+    /// Whether version 2 is the only version of control groups in use.
     pub(crate) unified_cgroups: bool,
-    /// The engine.
+    /// The engine's own pidfd.
     pub(crate) engine: OwnedFd,
-    /// `/dev/null`, through which its owner and permissions cannot be changed.
+    /// `/dev/null`, opened so that its owner and permissions cannot be changed.
     pub(crate) null: OwnedFd,
-    /// What limits containers.
+    /// How containers are limited.
     pub(crate) limits: EnforcedLimits,
     /// The system call filter.
     pub(crate) filter: Vec<libc::sock_filter>,
 }
 
 impl Host {
-    /// Looks; `limits` are those of containers.
+    /// Detects the facts. `limits` are those of containers.
     pub(crate) fn detect(limits: EnforcedLimits) -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).attempt(|| format!("read `{path}`"));
         let status = read("/proc/self/status")?;
@@ -102,7 +102,7 @@ impl Host {
         })
     }
 
-    /// The devices for a container, as paths of the host.
+    /// The devices of a container, as paths of the host.
     pub(crate) fn devices(&self, every: bool) -> Vec<PathBuf> {
         if every {
             all_devices(Path::new("/dev"))
@@ -112,7 +112,9 @@ impl Host {
     }
 }
 
-/// The host's is one that root of a container could change, who has it as standard input; an ordinary user's could not.
+/// Makes a `/dev/null` on a read-only file system. Root of a container could change the host's,
+/// which it has as standard input. An ordinary user, who cannot make devices, gets the host's,
+/// which containers cannot change then.
 fn null() -> Result<OwnedFd> {
     let own = || -> Result<OwnedFd> {
         let what = || "make a `/dev/null`".to_owned();
@@ -130,7 +132,8 @@ fn null() -> Result<OwnedFd> {
     })
 }
 
-/// Device nodes below a directory, without the terminals, queues and memory that a container has of its own.
+/// The device nodes below a directory, without the terminals, queues and shared memory that a
+/// container has of its own.
 fn all_devices(directory: &Path) -> Vec<PathBuf> {
     const OWN: &[&str] = &["pts", "shm", "mqueue", "hugepages", "ptmx", "console"];
     let mut found = Vec::new();
@@ -154,12 +157,12 @@ fn capability_set(status: &str, name: &str) -> Result<u64> {
         .ok_or_else(|| Fault::environment(format!("`/proc/self/status` has no capability set `{name}`")))
 }
 
-/// Which numbers of users or groups exist in a user namespace.
+/// The ids of users or groups that are mapped in a user namespace.
 #[derive(Debug)]
 pub(crate) struct IdMap(Vec<(u64, u64)>);
 
 impl IdMap {
-    /// Reads the kernel's table: first inside, first outside, how many.
+    /// Parses `/proc/self/uid_map`: first id inside, first outside, count.
     fn parse(text: &str) -> Self {
         let lines = text.lines().filter_map(|line| {
             let mut fields = line.split_whitespace().map(str::parse::<u64>);
@@ -169,13 +172,13 @@ impl IdMap {
         Self(lines.collect())
     }
 
-    /// Whether the number exists.
+    /// Whether the id is mapped.
     pub(crate) fn has(&self, id: u32) -> bool {
         let id = u64::from(id);
         self.0.iter().any(|(first, count)| id >= *first && id - first < *count)
     }
 
-    /// Whether it is the map of a host: every number exists.
+    /// Whether every id is mapped, as in the initial user namespace.
     pub(crate) fn is_full(&self) -> bool {
         self.has(0) && self.has(u32::MAX - 1)
     }

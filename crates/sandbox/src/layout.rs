@@ -1,4 +1,4 @@
-//! What a container sees of files: its mounts as a list of steps.
+//! The file systems of a container: its mounts as a list of steps.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -25,7 +25,7 @@ const NO_EXEC: u64 = libc::MS_NOEXEC;
 const ACCOUNT_FILE_LIMIT: u64 = 16 << 20;
 const TERMINAL_GROUP: u32 = 5;
 
-/// Names in `/dev` that lead elsewhere.
+/// The symlinks in `/dev`.
 const LINKS: &[(&str, &str)] = &[
     ("/proc/self/fd", "fd"),
     ("/proc/self/fd/0", "stdin"),
@@ -35,23 +35,24 @@ const LINKS: &[(&str, &str)] = &[
     ("pts/ptmx", "ptmx"),
 ];
 
-/// The mounts of a container, as they come together.
+/// The mounts of a container under construction.
 pub(crate) struct Layout<'a> {
     host: &'a Host,
     insecure: bool,
     /// The paths of the container.
     pub(crate) tree: ContainerPaths,
-    /// What must stay open until the container has started.
+    /// Descriptors that must stay open until the container has started.
     pub(crate) keep: Vec<OwnedFd>,
     steps: Vec<Step>,
     contents: Contents,
-    /// Where `/proc` and `/sys` really are, whatever links the root has.
+    /// The resolved paths of `/proc` and `/sys`, which may be symlinks in the root.
     kernel: [String; 2],
-    /// What is mounted on `/dev/pts` instead of a new file system of terminals.
+    /// A mount for `/dev/pts`, or `None` for a new `devpts`.
     pub(crate) terminals: Option<OwnedFd>,
 }
 
-/// Files with a given content. They lie in one file system in memory, from which the new process takes each by its path.
+/// Files with a given content. They are in one `tmpfs`, from which the new process takes each by
+/// its path.
 #[derive(Default)]
 struct Contents {
     memory: Option<OwnedFd>,
@@ -62,7 +63,7 @@ impl<'a> Layout<'a> {
     /// A container with nothing but its root.
     ///
     /// # Errors
-    /// When the kernel does not let the devices of the root be closed.
+    /// When the kernel refuses to make the root `nodev`.
     pub(crate) fn new(host: &'a Host, root: OwnedFd, insecure: bool) -> Result<Self> {
         if !insecure {
             mounts::forbid_devices(root.as_fd()).attempt(|| "close the devices of the container's root".into())?;
@@ -86,17 +87,18 @@ impl<'a> Layout<'a> {
         self.mount_sysfs()
     }
 
-    /// Covers what the OCI world hides from a container, and forbids writes to the rest of the kernel's settings. What is mounted
-    /// here and on what are files of the kernel and of the engine: nothing that somebody else could have put there.
+    /// Mounts the masked and read-only paths of the OCI runtime specification. Sources and targets
+    /// are files of the kernel and of the engine, never files that a container could have placed
+    /// there.
     pub(crate) fn masks(&mut self) -> Result<()> {
         if self.insecure {
             return Ok(());
         }
         let flags = NO_SUID | NO_DEV | NO_EXEC;
-        // One empty directory does for all.
+        // One empty directory serves all masks.
         let mut empty: Option<String> = None;
         for (path, is_directory) in &self.host.masked {
-            // What an older or newer kernel has in the container's own `/proc` may differ from the host's by a race only.
+            // The container's `/proc` has the same paths as the host's, except for races.
             let is_certain = !path.starts_with("/sys");
             let path = self.kernel_path(path);
             let action = match (is_directory, &empty) {
@@ -131,7 +133,8 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, where the description does not mount something of its own there.
+    /// Writes `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, unless the description mounts
+    /// its own file there.
     pub(crate) fn names(
         &mut self,
         hostname: &str,
@@ -154,7 +157,7 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    /// Where a path of `/proc` or `/sys` is in the container.
+    /// The path in the container of a path below `/proc` or `/sys`.
     fn kernel_path(&self, path: &str) -> String {
         let [processes, objects] = &self.kernel;
         match (path.strip_prefix("/proc"), path.strip_prefix("/sys")) {
@@ -164,7 +167,8 @@ impl<'a> Layout<'a> {
         }
     }
 
-    /// A mount point for a mount of the description. Inside `/proc` are links to what processes have, and nothing to mount on.
+    /// A mount point for a mount of the description. Refuses paths inside `/proc`, whose magic
+    /// links lead to files of processes.
     fn mount_point(&mut self, target: &str, want: FileKind) -> Result<ResolvedPath> {
         let place = self.tree.mount_point(target, want)?;
         if place.path.strip_prefix(self.kernel[0].as_str()).is_some_and(|rest| rest.starts_with('/')) {
@@ -173,14 +177,14 @@ impl<'a> Layout<'a> {
         Ok(place)
     }
 
-    /// One mount of the description.
+    /// Adds one mount of the description.
     pub(crate) fn described(&mut self, mount: ProcessMount) -> Result<()> {
         let ProcessMount { target, source } = mount;
         let what = format!("cannot mount `{target}` in the container");
         self.source(&target, source).map_err(|fault| fault.context(what))
     }
 
-    /// A user of the container.
+    /// Looks up a user of the container.
     pub(crate) fn identity(&mut self, written: &str) -> Result<Identity> {
         let mut text = |path| -> Result<String> {
             Ok(self
@@ -194,7 +198,7 @@ impl<'a> Layout<'a> {
             Fault::environment(format!(
                 "cannot run as `{written}`: {what} {id} is not mapped in the user namespace of the engine"
             ))
-            .with_hint("Give the user who runs the engine a larger range in `/etc/subuid` and `/etc/subgid`")
+            .with_hint("give the user who runs the engine a larger range in `/etc/subuid` and `/etc/subgid`")
         };
         if !self.host.users.has(identity.user) {
             return Err(unmapped("user", identity.user));
@@ -206,7 +210,7 @@ impl<'a> Layout<'a> {
         Ok(identity)
     }
 
-    /// Directories to make for a working directory that is missing.
+    /// Adds steps that make a missing working directory.
     pub(crate) fn working_directory(&mut self, path: &str, owner: &Identity) -> Result<()> {
         match self.tree.find(path)?.map(|place| place.kind) {
             Some(FileKind::Directory) => return Ok(()),
@@ -226,11 +230,13 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    /// The steps in their order, and how many slots they use. What they use is in `tree` and `keep`.
+    /// The paths, the descriptors to keep open, the steps in their order, and the number of slots
+    /// that the steps use.
     pub(crate) fn finish(mut self) -> Result<(ContainerPaths, Vec<OwnedFd>, Vec<Step>, usize)> {
         let mut steps = Vec::new();
         if let Some(memory) = self.contents.memory.take() {
-            // ORDER: `/dev` lends its place before it is mounted; each file keeps its file system alive.
+            // ORDER: the `tmpfs` of the contents is mounted on `/dev` for a moment, before the
+            // container's `/dev` is. Each file keeps its file system alive.
             let place = self.tree.find("/dev")?.map_or_else(|| "/dev".to_owned(), |place| place.path);
             let target = c_string(place.as_str(), "`/dev`")?;
             steps.push(Step::required(Action::AttachMount { mount: memory.as_raw_fd(), target: target.clone() }));
@@ -332,7 +338,7 @@ impl<'a> Layout<'a> {
     fn devices(&mut self) -> Result<()> {
         let memory = mounts::memory(&[("mode", "755"), ("size", "64m")], MountAttrFlags::MOUNT_ATTR_NOSUID)?;
         if !self.insecure {
-            // Those that a container has are mounts of their own.
+            // The devices of a container are mounts of their own.
             mounts::forbid_devices(memory.as_fd()).attempt(|| "close `/dev` of the container".into())?;
         }
         let what = || "fill `/dev` of the container".to_owned();
@@ -347,7 +353,7 @@ impl<'a> Layout<'a> {
             mount: memory.as_raw_fd(),
             target: c_string(place.path.as_str(), "`/dev`")?,
         }));
-        self.tree.add_passing(&place.path, memory);
+        self.tree.add_ephemeral(&place.path, memory);
         for device in self.host.devices(self.insecure) {
             self.device(&device)?;
         }
@@ -366,7 +372,7 @@ impl<'a> Layout<'a> {
         self.tree_mount("/dev/shm", shared, false)
     }
 
-    /// A device of the host; an ordinary user could not make one.
+    /// Mounts a device of the host. An ordinary user could not make the device node.
     fn device(&mut self, path: &Path) -> Result<()> {
         let Some(target) = path.to_str() else { return Ok(()) };
         match read_only_device(path) {
@@ -381,7 +387,7 @@ impl<'a> Layout<'a> {
         let read_only = if self.insecure { 0 } else { libc::MS_RDONLY };
         let flags = NO_SUID | NO_DEV | NO_EXEC | read_only;
         let is_root = self.host.users.is_full();
-        // An ordinary user may not mount it for a network namespace that is somebody else's.
+        // An ordinary user may not mount it for a network namespace of another user namespace.
         let instead = if is_root { None } else { mounts::copy_of(Path::new("/sys")).ok() };
         if let (Some(copy), false) = (&instead, self.insecure) {
             mounts::make_read_only(copy.as_fd())
@@ -415,7 +421,7 @@ fn mount(source: &str, target: &str, kind: &str, flags: u64, data: &str) -> Resu
     })
 }
 
-/// A device of the host, whose owner and permissions nobody can change through it.
+/// A mount of a device of the host, through which its owner and permissions cannot be changed.
 fn read_only_device(path: &Path) -> Result<OwnedFd> {
     let device = mounts::copy_of(path)?;
     mounts::make_read_only(device.as_fd()).attempt(|| format!("make `{}` unchangeable", path.display()))?;

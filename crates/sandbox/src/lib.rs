@@ -1,28 +1,32 @@
-//! The sandbox: runs processes in containers with bare system calls. Implements [`rondel_ports::process::Processes`].
+//! The sandbox: runs processes in containers with bare system calls. Implements
+//! [`rondel_ports::process::Processes`].
 //!
-//! A run goes through the files in this order: `run` (one container from its description to its
-//! exit), `layout` (mounts as a list of steps), `tree` (paths inside the container, mount points
-//! that leave no trace), `users`, `program`, `child` (the only code that runs in the new process),
+//! A run uses the files in this order: `run` (one container from its description to its exit),
+//! `layout` (mounts as a list of steps), `tree` (paths inside the container, mount points that
+//! leave no trace), `users`, `program`, `child` (the only code that runs in the new process),
 //! `sealed_program` (the program that executes the command), `output` (streams, waiting, killing).
-//! `limits` and `cgroup` say how much a container may take.
+//! `exec_in` starts a further process in a running container. `limits`, `enforced_limits` and
+//! `cgroup` limit the resources of containers.
 //!
 //! # Invariants
-//! * Everything is prepared before the new process exists. It shares the memory of the engine, so it makes raw system calls
-//!   only: no allocation, no locks, no panics. What it does is a list of steps made beforehand; when one fails, its index and
-//!   the error number say what was attempted on what.
-//! * A container never outlives the thread that started it, and so never the engine: pid 1 asks for `SIGKILL` when that thread
-//!   ends. Threads of the pool therefore watch one container each, to its end.
-//! * No path of a container is followed outside of it: before the start paths are resolved component by component below the
-//!   mounts that will be there, after it the root is the container's, and files of the engine that a new process still has are
-//!   closed before it opens any path. Links of `/proc` to what a process has are followed by nobody.
-//! * What hides parts of the kernel is mounted before anything that the description asks for, from the engine's own files.
+//! * Everything is prepared before the new process exists. It shares the memory of the engine, so
+//!   it makes raw system calls only: no allocation, no locks, no panics. It performs a list of
+//!   steps that were made beforehand. When a step fails, its index and the error number say what
+//!   was attempted on what.
+//! * A container never outlives the thread that started it, and so never the engine: pid 1 asks for
+//!   `SIGKILL` when that thread ends. So each thread of the pool watches one container, to its end.
+//! * No path of a container is followed outside of it: before the start, paths are resolved
+//!   component by component below the mounts that will be there. After it, the root is the
+//!   container's. Files of the engine that a new process still has are closed before it opens any
+//!   path. Magic links of `/proc` are never followed.
+//! * Masks over parts of the kernel are mounted before the mounts of the description, and from the
+//!   engine's own files.
 //! * No process of a container can look into a process that runs on the engine's memory. Such a
-//!   process executes nothing but the sealed program of [`sealed_program`], which executes the command:
-//!   whatever the kernel resolves for a command, `/proc/self/exe` is that program and never the
-//!   engine.
-//! * A container opens the devices that it is given and no others, and cannot change those.
-//! * Nothing is raised beyond what the engine itself has: capabilities, limits, identities.
-//! * A container is likelier to be killed than the engine when the machine runs out of memory.
+//!   process executes only the sealed program of [`sealed_program`], which executes the command. So
+//!   when the kernel resolves the command, `/proc/self/exe` is that program and never the engine.
+//! * A container can open only the devices that it is given, and cannot change them.
+//! * A container never has more capabilities, limits or ids than the engine itself.
+//! * When the machine runs out of memory, the kernel kills a container rather than the engine.
 //! * Deliberately absent: images, networks, snapshots, the clock.
 
 mod cgroup;
@@ -63,14 +67,15 @@ use crate::kill_handle::{KillHandle, KillOnDrop};
 pub use crate::limits::Limits;
 use crate::pool::Pool;
 
-/// What can be chosen about a [`Sandbox`].
+/// The options of a [`Sandbox`].
 #[derive(Debug, Clone)]
 pub struct SandboxOptions {
-    /// How many threads stay ready for the next container; each watches one container at a time.
+    /// How many idle threads stay ready for the next container. Each thread watches one container
+    /// at a time.
     pub idle_threads: NonZeroUsize,
-    /// What one container may take of the machine.
+    /// The resource limits of one container.
     pub limits: Limits,
-    /// The limit of open files that containers get; absent: the engine's own.
+    /// The limit of open files of containers. `None` is the engine's own.
     pub open_files: Option<Rlimit>,
 }
 
@@ -87,24 +92,24 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Looks at the host once: capabilities, mapped identities, what `/proc` and `/dev` have.
+    /// Examines the host once: capabilities, mapped ids, `/proc` and `/dev`.
     ///
     /// # Errors
     /// When `/proc` cannot be read, or the kernel refuses a file in memory.
     pub fn new(options: SandboxOptions) -> Result<Self> {
-        // A further process in a container runs on our memory until it executes its program, and whoever is in there already sees it.
+        // A further process in a container runs on the engine's memory until it executes its
+        // program, and other processes of the container see it already.
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .attempt(|| "keep the engine's memory to itself".into())?;
         let limits = EnforcedLimits::detect(&options.limits, options.open_files);
         Ok(Self { host: Arc::new(Host::detect(limits)?), pool: Arc::new(Pool::new(options.idle_threads.get())) })
     }
 
-    /// What this machine lacks to limit containers.
-    pub fn notes(&self) -> Vec<String> {
+    /// Warnings about resource limits that this machine cannot enforce.
+    pub fn warnings(&self) -> Vec<String> {
         let limits = &self.host.limits;
         let (memory, processes) = limits.cgroups.as_ref().map_or((false, false), Cgroups::limits);
-        // The kernel counts the processes of an ordinary user, and lets root have as many as it
-        // wants.
+        // The kernel limits the number of processes of an ordinary user, but not of root.
         let lacking = match (memory, processes || !self.host.users.is_full()) {
             (true, true) => return Vec::new(),
             (false, true) => "memory",
@@ -134,7 +139,7 @@ impl Processes for Sandbox {
             let (sender, mut receiver) = oneshot::channel();
             let (host, run_handle) = (Arc::clone(&self.host), Arc::clone(&handle));
             self.pool.submit(Box::new(move |stacks| {
-                // A receiver that is gone was dropped with the future: nobody asks for the outcome.
+                // The receiver is gone when the future was dropped. The outcome is not needed then.
                 let _ = sender.send(run::run(&host, spec, &run_handle, stacks));
             }))?;
             let _guard = KillOnDrop(&handle);
@@ -164,7 +169,8 @@ impl Processes for Sandbox {
             let handle = Arc::new(KillHandle::default());
             let (sender, mut receiver) = oneshot::channel();
             let (host, run_handle) = (Arc::clone(&self.host), Arc::clone(&handle));
-            // The thread is among the container's processes from then on: an ordinary user's cannot leave them again.
+            // The thread stays in the container's PID namespace from then on: an ordinary user's
+            // thread cannot leave it again.
             std::thread::Builder::new()
                 .name("rondel-enter".into())
                 .spawn(move || {
@@ -186,13 +192,13 @@ impl Processes for Sandbox {
     }
 
     fn clean_up(&self) -> Result<()> {
-        // ORDER: the kernel has killed what an earlier engine left behind (see the second invariant), and with the last process
-        // of a container its mounts and namespaces went too.
+        // ORDER: the kernel killed the containers of an earlier engine when it ended (see the
+        // second invariant). Their mounts and namespaces ended with their last process.
         Ok(())
     }
 }
 
-/// The next signal for the program; never, when nobody sends any.
+/// The next signal for the program. Never completes without a sender.
 async fn next(signals: &mut Option<mpsc::UnboundedReceiver<i32>>) -> Option<i32> {
     match signals {
         Some(signals) => signals.recv().await,

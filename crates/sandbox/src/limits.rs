@@ -2,24 +2,25 @@
 
 use rondel_ports::cache::Size;
 
-/// The share of the machine's memory that one container may take.
+/// The default share of the machine's memory for one container.
 const MEMORY: Size = Size::Percent(90.0);
 
-/// What one container may take. What is absent follows from the machine.
+/// Resource limits of one container, as configured. `None` is a default that depends on the
+/// machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Limits {
-    /// Memory: bytes, or a share of that of the machine.
+    /// Memory: bytes, or a share of the machine's.
     pub memory: Option<Size>,
-    /// How many processes and threads run at once.
+    /// The number of processes and threads at a time.
     pub processes: Option<u64>,
-    /// The share of processor time when there is too little for all, 1 to 10,000; 100 is what
-    /// others have.
+    /// `cpu.weight`, 1 to 10,000: the share of processor time under contention. Other processes
+    /// have 100.
     pub cpu_weight: Option<u16>,
-    /// The same for the disk.
+    /// `io.weight`: the same for the disk.
     pub io_weight: Option<u16>,
 }
 
-/// The same in values.
+/// Resource limits in absolute numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LimitValues {
     /// Bytes for one container.
@@ -35,7 +36,7 @@ pub(crate) struct LimitValues {
 }
 
 impl LimitValues {
-    /// The limits on a machine with so much memory, where so many processes are possible.
+    /// The limits on a machine with `memory` bytes that can run `processes` processes.
     pub(crate) fn new(limits: &Limits, memory: u64, processes: u64) -> Self {
         let total_processes = processes / 8 * 7;
         Self {

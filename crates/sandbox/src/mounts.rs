@@ -18,7 +18,7 @@ pub(crate) fn memory(options: &[(&str, &str)], attributes: MountAttrFlags) -> Re
     detached("tmpfs", options, attributes)
 }
 
-/// A new file system of the kernel, mounted nowhere.
+/// A new file system as a detached mount.
 ///
 /// # Errors
 /// When the kernel refuses it.
@@ -34,16 +34,17 @@ pub(crate) fn detached(kind: &str, options: &[(&str, &str)], attributes: MountAt
     make().attempt(|| format!("make a file system of the kind `{kind}`"))
 }
 
-/// A detached copy of what is mounted at a path of the host, with everything below it.
+/// A detached copy of the mount at a path of the host, with all mounts below it.
 ///
 /// # Errors
-/// When there is nothing, or the kernel refuses.
+/// When the path does not exist, or the kernel refuses.
 pub(crate) fn copy_of(path: &Path) -> Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     open_tree(CWD, path, flags).attempt(|| format!("mount `{}` of the host", path.display()))
 }
 
-/// Makes a detached mount and all below it read-only. Devices can still be used; their owners and permissions cannot be changed.
+/// Makes a detached mount and all mounts below it read-only. Devices can still be used, but their
+/// owners and permissions cannot be changed.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -51,7 +52,7 @@ pub(crate) fn make_read_only(mount: BorrowedFd<'_>) -> std::io::Result<()> {
     restrict(mount, MountAttrFlags::MOUNT_ATTR_RDONLY)
 }
 
-/// Lets nobody open a device on a detached mount or below it.
+/// Makes a detached mount and all mounts below it `nodev`: no device can be opened there.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -64,7 +65,8 @@ fn restrict(mount: BorrowedFd<'_>, attributes: MountAttrFlags) -> std::io::Resul
     let attributes = [u64::from(attributes.bits()), 0, 0, 0];
     let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
     let size = size_of_val(&attributes);
-    // SAFETY: the path is an empty C string, the attributes live until the call returns, and their size is given.
+    // SAFETY: the path is an empty C string, the attributes live until the call returns, and their
+    // size is given.
     let result = unsafe {
         libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &raw const attributes, size)
     };

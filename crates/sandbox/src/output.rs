@@ -1,4 +1,4 @@
-//! The standard streams of a container, and its end.
+//! The standard streams of a container, and waiting for its end.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -16,17 +16,18 @@ use crate::sealed_program::{NotExecuted, ReportPipe, StartReport};
 
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// A pipe whose end we read does not block, into a sink.
+/// A pipe from a process into a sink. The engine's end does not block.
 pub(crate) struct Stream {
     reader: Option<File>,
     sink: OutputSink,
 }
 
 impl Stream {
-    /// The stream, and the end for the process, which the user of the process may open again.
+    /// Makes a pipe. Returns the process's end too, which belongs to the process's user, who may
+    /// reopen it.
     ///
     /// # Errors
-    /// When the kernel gives no pipe.
+    /// When the kernel makes no pipe.
     pub(crate) fn new(sink: OutputSink, user: u32) -> Result<(Self, OwnedFd)> {
         let make = || {
             let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -38,7 +39,7 @@ impl Stream {
         Ok((Self { reader: Some(File::from(reader)), sink }, writer))
     }
 
-    /// Delivers what is there now.
+    /// Delivers the bytes that are in the pipe now.
     fn deliver(&mut self, piece: &mut [u8]) {
         while let Some(reader) = &mut self.reader {
             match reader.read(piece) {
@@ -56,7 +57,7 @@ impl Stream {
     }
 }
 
-/// Bytes as a file in memory, to be read from the start.
+/// A file in memory with these bytes, positioned at the start.
 ///
 /// # Errors
 /// When there is no memory for it.
@@ -74,22 +75,22 @@ pub(crate) fn input(bytes: &[u8], user: u32) -> Result<OwnedFd> {
 pub(crate) enum Ended {
     /// The command ran.
     Exit(Exit),
-    /// It did not.
+    /// The command could not be executed.
     NotExecuted(NotExecuted),
 }
 
-/// Delivers output until the container has ended and everything is delivered. `running` is called
+/// Delivers output until the container has ended and all output is delivered. `running` is called
 /// when the command runs.
 ///
 /// # Errors
-/// When the kernel does not tell how it ended, or `running` fails.
+/// When the kernel reports no exit status, or `running` fails.
 pub(crate) fn watch(
     pidfd: BorrowedFd<'_>,
     mut streams: [Stream; 2],
     report: ReportPipe,
     running: impl FnOnce() -> Result<()>,
 ) -> Result<Ended> {
-    let mut start = Start { report: Some(report), running: Some(running), failure: None };
+    let mut start = StartState { report: Some(report), running: Some(running), failure: None };
     let mut piece = vec![0; PIECE_BYTES];
     loop {
         let (ended, reported, ready) = {
@@ -120,20 +121,21 @@ pub(crate) fn watch(
         }
     }
     let exit = wait(pidfd)?;
-    // ORDER: with pid 1 every process of the container is gone and no one writes any more: what is in the pipes is all there is.
+    // ORDER: with pid 1 every process of the container has ended, so the pipes hold all remaining
+    // output.
     streams.iter_mut().for_each(|stream| stream.deliver(&mut piece));
     start.read()?;
     Ok(start.failure.map_or(Ended::Exit(exit), Ended::NotExecuted))
 }
 
-/// What is known of the start of a command.
-struct Start<F> {
+/// The state of a command's start, as the report pipe tells it.
+struct StartState<F> {
     report: Option<ReportPipe>,
     running: Option<F>,
     failure: Option<NotExecuted>,
 }
 
-impl<F: FnOnce() -> Result<()>> Start<F> {
+impl<F: FnOnce() -> Result<()>> StartState<F> {
     fn read(&mut self) -> Result<()> {
         match self.report.as_mut().map(ReportPipe::read) {
             None | Some(StartReport::Nothing) => return Ok(()),
@@ -149,10 +151,10 @@ impl<F: FnOnce() -> Result<()>> Start<F> {
     }
 }
 
-/// Waits for pid 1, and with it for every process of the container.
+/// Waits for the end of pid 1, and so of every process of the container.
 ///
 /// # Errors
-/// When the kernel does not tell how it ended.
+/// When the kernel reports no exit status.
 pub(crate) fn wait(pidfd: BorrowedFd<'_>) -> Result<Exit> {
     let status = loop {
         match waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED) {
@@ -163,5 +165,5 @@ pub(crate) fn wait(pidfd: BorrowedFd<'_>) -> Result<Exit> {
     let code = status
         .and_then(|status| status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal)));
     code.map(|code| Exit { code, limit: None })
-        .ok_or_else(|| Fault::bug("the kernel told neither an exit code nor a signal"))
+        .ok_or_else(|| Fault::bug("the kernel reported neither an exit code nor a signal"))
 }

@@ -1,4 +1,5 @@
-//! Threads that watch one container each. They are our own, because a container dies with the thread that started it.
+//! A pool of threads that watch one container each. It is our own, because a container dies with
+//! the thread that started it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use crate::child::Stacks;
 /// Work for one thread, with the stacks for the processes it starts.
 pub(crate) type Job = Box<dyn FnOnce(&mut Stacks) + Send>;
 
-/// A pool that grows with the work and keeps a few threads.
+/// A pool that grows with the work and keeps a few idle threads.
 pub(crate) struct Pool {
     keep: usize,
     state: Mutex<PoolState>,
@@ -26,7 +27,7 @@ struct PoolState {
 }
 
 impl Pool {
-    /// A pool that keeps up to `keep` threads when there is nothing to do.
+    /// A pool that keeps up to `keep` idle threads.
     pub(crate) fn new(keep: usize) -> Self {
         Self { keep, state: Mutex::default(), wake: Condvar::new() }
     }
@@ -36,7 +37,7 @@ impl Pool {
         let mut state = self.lock();
         if state.idle > state.jobs.len() {
             state.jobs.push_back(job);
-            // A thread that is woken earlier would wait for the lock.
+            // Unlocked first, because the woken thread needs the lock.
             drop(state);
             self.wake.notify_one();
             return Ok(());
@@ -50,7 +51,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Lets waiting threads end; busy ones end after their container.
+    /// Ends the idle threads. Busy ones end after their container.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.wake.notify_all();

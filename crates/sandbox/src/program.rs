@@ -1,4 +1,5 @@
-//! Which files a command may mean, and what to say when none of them runs.
+//! Finding a command's program: the candidate files in `PATH`, and the error when none of them
+//! runs.
 
 use std::ffi::CString;
 use std::io;
@@ -14,7 +15,7 @@ const SHEBANG_BYTES: u64 = 256;
 /// A string for the kernel.
 ///
 /// # Errors
-/// When it has a zero byte; `what` says which string it is.
+/// When it has a zero byte. `what` names the string in the error.
 pub(crate) fn c_string(text: impl Into<Vec<u8>>, what: &str) -> Result<CString> {
     CString::new(text).map_err(|error| Fault::user(format!("{what} has a zero byte at {}", error.nul_position())))
 }
@@ -38,7 +39,7 @@ pub(crate) fn candidates(program: &str, env: &[(String, String)]) -> Result<Vec<
     path.split(':').map(join).collect()
 }
 
-/// Why the program did not run.
+/// The error of a program that did not run, with its missing interpreter.
 pub(crate) fn explain(
     failure: NotExecuted,
     candidates: &[CString],
@@ -59,8 +60,8 @@ pub(crate) fn explain(
     Fault::user(format!("exec: \"{tried}\": {reason}")).with_code(Code::ExecNotStarted)
 }
 
-/// The error of an exec of the sealed program. It has the same arguments and variables as the
-/// command, and a few more.
+/// The error of executing the sealed program. It has the arguments and variables of the command and
+/// a few more, so these may be too long.
 pub(crate) fn not_started(candidates: &[CString], program: &str, error: io::Error) -> Fault {
     match error.raw_os_error() {
         Some(libc::E2BIG) => refusal(candidates.first(), program, &error),
@@ -78,20 +79,20 @@ pub(crate) fn refusal(tried: Option<&CString>, program: &str, error: &io::Error)
         Some(libc::ENOENT | libc::ENOTDIR) => Fault::user(format!("exec: \"{tried}\": no such file or directory")),
         Some(libc::EACCES) => Fault::user(format!("exec: \"{tried}\": permission denied")),
         Some(libc::ENOEXEC) => Fault::user(format!("exec: \"{tried}\": exec format error"))
-            .with_hint("The file is neither a program for this machine nor a script that starts with `#!`"),
+            .with_hint("the file is neither a program for this machine nor a script that starts with `#!`"),
         Some(libc::ELOOP) => Fault::user(format!("exec: \"{tried}\": too many levels of symbolic links"))
-            .with_hint("Links below `/proc` to what a process has open or runs are not followed"),
+            .with_hint("magic links below `/proc`, to what a process has open or runs, are not followed"),
         Some(libc::E2BIG) => Fault::user(format!("exec: \"{tried}\": argument list too long")),
         _ => Fault::environment(format!("exec: \"{tried}\": {error}")),
     };
     fault.with_code(Code::ExecNotStarted)
 }
 
-/// What the first line of a script asks for.
+/// The interpreter in the first line of a script.
 fn interpreter(tree: &mut ContainerPaths, path: &str) -> Option<String> {
     let start = tree.read(path, SHEBANG_BYTES).ok()??;
     let line = String::from_utf8_lossy(start.strip_prefix(b"#!")?).into_owned();
-    // A carriage return belongs to the name, which is what is wrong with such a script.
+    // A carriage return stays part of the name: it is the mistake in such a script.
     let name = line.split(['\n', ' ', '\t']).find(|word| !word.is_empty())?;
     Some(name.escape_debug().to_string())
 }

@@ -23,15 +23,15 @@ use crate::tree::ContainerPaths;
 use crate::users::Identity;
 
 const HOST_NAME_BYTES: usize = 64;
-/// How a command ends that was killed.
+/// The exit code of a command that was killed by `SIGKILL`.
 const KILLED: i32 = 128 + libc::SIGKILL;
 
-/// A container that is ready to start. The order of the fields is the order of their end: descriptors that the processes use,
-/// then the mount points.
+/// A container that is ready to start. Fields are dropped in this order: first the descriptors that
+/// the processes use, then the mount points.
 struct Container {
     plan: Plan,
     streams: [Stream; 2],
-    /// Ends of pipes and detached mounts for the new processes.
+    /// Ends of pipes and detached mounts that the new processes use.
     given: Vec<OwnedFd>,
     sealed: SealedProgram,
     report: ReportPipe,
@@ -47,7 +47,8 @@ struct Container {
 /// # Errors
 /// When the description is wrong, or the kernel refuses.
 pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &KillHandle, stacks: &mut Stacks) -> Result<Exit> {
-    // ORDER: to the end: as long as there is a handle of the network namespace, nobody else is given it.
+    // ORDER: held to the end. A network namespace is not reused as long as there is another handle
+    // of it.
     let _network = spec.network.clone();
     let mut spec = spec;
     let started = spec.control.take().map(|control| control.started);
@@ -59,7 +60,7 @@ pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &KillHandle, stacks: &
     let pid = child::spawn(&plan, stacks, handle)
         .map_err(|error| Fault::environment("cannot make the namespaces of the container").caused_by(error))?;
     drop((given, sealed));
-    // SAFETY: the kernel opened the descriptor in `spawn`; it is closed by `close` below only.
+    // SAFETY: the kernel opened the descriptor in `spawn`. Only `close` below closes it.
     let pidfd = unsafe { BorrowedFd::borrow_raw(handle.pidfd()) };
     let outcome = match plan.failure.get() {
         None => {
@@ -77,7 +78,8 @@ pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &KillHandle, stacks: &
             })
         }
         Some((stage, index, error)) => {
-            // It ends without our doing, unless the command already ran when the init program could not.
+            // The container ends by itself, unless the command ran already when the init program
+            // failed to start.
             handle.kill();
             let _ = output::wait(pidfd);
             let step = |steps: &[Step]| refused(steps.get(index), &error);
@@ -94,8 +96,8 @@ pub(crate) fn run(host: &Host, spec: ProcessSpec, handle: &KillHandle, stacks: &
     outcome
 }
 
-/// The limit that may be why a command ended so. Before it the machine had killed so many processes
-/// for want of memory.
+/// The limit that may be the reason for a command's exit, or `None`. `kills` is the machine's
+/// number of out-of-memory kills before the command started.
 fn limit_reached(cgroup: Option<&Cgroup<'_>>, kills: u64, exit: Exit) -> Option<Limit> {
     if exit.code == 0 {
         return None;
@@ -132,7 +134,7 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
         _ => None,
     };
     layout.system()?;
-    // ORDER: before anything that the description mounts, so that every path is the kernel's own.
+    // ORDER: before the mounts of the description, so that every path is the kernel's own.
     layout.masks()?;
     layout.names(&hostname, &spec.hosts, spec.resolv_conf.as_deref(), &mounts)?;
     for mount in mounts {
@@ -149,13 +151,15 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
     let mut setup = vec![Step::required(Action::SetParentDeathSignal(host.engine.as_raw_fd()))];
     setup.extend(host.limits.first_steps());
     if host.cgroup_namespaces {
-        // ORDER: in the container's own group, which is the root of the namespace then.
+        // ORDER: after pid 1 is in the container's own group, which becomes the root of the
+        // namespace.
         setup.push(Step::required(Action::UnshareCgroups));
     }
     setup.push(Step::required(network.map_or(Action::LoopbackUp, Action::JoinNetwork)));
     setup.extend([Action::MakeMountsPrivate, Action::Umask(0), Action::PivotRoot(root_descriptor)].map(Step::required));
     setup.extend(mount_steps);
-    // ORDER: an ordinary user may mount `/proc` and `/sys` only while those of the host are in the same mount namespace.
+    // ORDER: an ordinary user may mount `/proc` and `/sys` only while those of the host are in the
+    // same mount namespace.
     setup.push(Step::required(Action::DetachOldRoot));
     setup.extend(
         [Action::SetHostname(c_string(hostname, "the host name")?), Action::Umask(0o022), Action::ResetSignals]
@@ -176,7 +180,7 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
         given.push(slave);
     }
     if !no_init {
-        // ORDER: while both still are the same user, so that init may send its signal.
+        // ORDER: while both are still the same user, so that init may send its signal.
         command.push(Step::required(Action::AwaitInit));
     }
     let directory = c_string(workdir.as_str(), "the working directory")?;
@@ -230,7 +234,8 @@ fn init(host: &Host) -> Init {
     Init { steps, args: SealedProgram::init_arguments(&host.limits.oom_score) }
 }
 
-/// The standard streams: ours, the path of standard input when it is one, and the steps that set them up.
+/// Makes the standard streams. Returns the engine's ends, the path of standard input if it is a
+/// path, and the steps that set the streams up.
 pub(crate) fn streams(
     host: &Host,
     identity: &Identity,
@@ -260,7 +265,8 @@ pub(crate) fn streams(
     Ok(([stdout, stderr], path, steps))
 }
 
-/// Gives the engine's side of a terminal to whoever asked for it, who may be gone; then the process finds that it hung up.
+/// Hands the engine's side of a terminal to the caller that asked for it. If the caller is gone,
+/// the terminal hangs up.
 pub(crate) fn hand_over(stdin: &mut ProcessStdin, master: OwnedFd) {
     if let ProcessStdin::Terminal(asked) = std::mem::replace(stdin, ProcessStdin::Empty) {
         let _ = asked.master.send(master);
@@ -277,19 +283,19 @@ pub(crate) fn on_terminal(slave: &OwnedFd, identity: &Identity) -> Result<Vec<St
     Ok(steps)
 }
 
-/// How a process starts.
+/// The start of a process: where and how it starts.
 pub(crate) struct Start {
     /// Its working directory.
     pub(crate) directory: CString,
-    /// The path of its standard input, when that is a path.
+    /// The path of its standard input, if that is a path.
     pub(crate) input: Option<CString>,
-    /// It has to ask by itself for its end with the engine.
+    /// Whether the process must itself request to die with the engine.
     pub(crate) bound: bool,
-    /// It has every capability of the engine, whatever its user.
+    /// Whether it has every capability of the engine, with any user.
     pub(crate) insecure: bool,
 }
 
-/// The last steps of a process: where it is, who it is, what it reads.
+/// The last steps of a process: working directory, user, descriptors, standard input.
 pub(crate) fn start_steps(host: &Host, sealed: &SealedProgram, identity: &Identity, start: Start) -> Vec<Step> {
     let Start { directory, input, bound, insecure } = start;
     let groups = Action::Setgroups(identity.groups.clone());
@@ -299,7 +305,8 @@ pub(crate) fn start_steps(host: &Host, sealed: &SealedProgram, identity: &Identi
     let mut at_first = [&*for_start, &[engine]].concat();
     at_first.sort_unstable();
     let mut steps = vec![
-        // ORDER: before any path of the container is opened, on which the files of the engine must not be.
+        // ORDER: before any path of the container is opened, which must not lead to a file of the
+        // engine.
         Step::required(Action::CloseDescriptors { except: at_first }),
         Step::required(Action::Chdir(directory)),
         if host.groups_denied { Step::optional(groups) } else { Step::required(groups) },
@@ -315,12 +322,12 @@ pub(crate) fn start_steps(host: &Host, sealed: &SealedProgram, identity: &Identi
         steps.push(Step::required(become_user));
     }
     if bound {
-        // ORDER: a change of identity makes the kernel forget it.
+        // ORDER: after the change of user, which clears it.
         steps.push(Step::required(Action::SetParentDeathSignal(engine)));
     }
     steps.push(Step::required(Action::CloseDescriptors { except: for_start }));
     steps.push(Step::required(Action::ClearCloseOnExec(sealed.writer())));
-    // The file of standard input is one that the user may read, relative to where the user is.
+    // Standard input is opened as the user, relative to the working directory.
     steps.extend(input.map(|path| Step::required(Action::OpenStdin(path))));
     steps.push(Step::required(Action::UnblockSignals));
     steps

@@ -1,10 +1,11 @@
-//! How a command comes to run: through a small program in sealed memory, which executes it and
+//! The sealed program: a small program in a sealed file in memory, which executes the command and
 //! reports when it cannot.
 //!
 //! The kernel resolves the interpreter of a script (`#!`) or of a program (`PT_INTERP`) while the
-//! process still has the memory image of what it ran before, so a path such as `/proc/self/exe`
-//! leads to that. It must not be the engine. Each container has a file of its own, because root of
-//! a container owns the file and may change its mode and attributes: that harms itself only.
+//! process still has the image of the program that it ran before, so a path such as
+//! `/proc/self/exe` leads to that program. It must not be the engine. Each container has a file of
+//! its own, because root of a container owns the file and may change its mode and attributes: that
+//! harms itself only.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -20,11 +21,11 @@ use crate::child::Strings;
 
 static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 
-/// What processes see as its name.
+/// Its name, as processes see it.
 const NAME: &CStr = c"/.init";
 /// Every user of a container may read and execute it.
 const MODE: u32 = 0o555;
-/// `F_SEAL_EXEC` of Linux 6.3: nobody changes whether the file may be executed.
+/// `F_SEAL_EXEC` of Linux 6.3: the executable bits cannot be changed.
 const SEAL_EXEC: SealFlags = SealFlags::from_bits_retain(0x20);
 
 /// The sealed program of one container, and the pipe on which it reports.
@@ -36,10 +37,10 @@ pub(crate) struct SealedProgram {
 /// The engine's end of the pipe.
 pub(crate) struct ReportPipe(File);
 
-/// What came through the pipe so far.
+/// The content of the report pipe so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StartReport {
-    /// Nothing yet.
+    /// No report yet.
     Nothing,
     /// The command runs.
     Running,
@@ -50,7 +51,7 @@ pub(crate) enum StartReport {
 /// Why a command did not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotExecuted {
-    /// The candidate is there, and the program that interprets it is not.
+    /// Whether the candidate exists and its interpreter does not.
     pub(crate) interpreter_missing: bool,
     /// The index of the candidate.
     pub(crate) index: usize,
@@ -59,7 +60,7 @@ pub(crate) struct NotExecuted {
 }
 
 impl SealedProgram {
-    /// The program in a new file that cannot be written, and a new pipe.
+    /// Makes a new sealed file with the program, and a new pipe.
     ///
     /// # Errors
     /// When the kernel refuses either.
@@ -83,8 +84,7 @@ impl SealedProgram {
         self.writer.as_raw_fd()
     }
 
-    /// The arguments that make it pid 1 of a container; `score` is that for a kill for want of
-    /// memory.
+    /// The arguments that make it pid 1 of a container. `score` is the `oom_score_adj`.
     pub(crate) fn init_arguments(score: &CStr) -> Strings {
         Strings::new(vec![NAME.to_owned(), score.to_owned()])
     }
@@ -100,7 +100,7 @@ impl SealedProgram {
 }
 
 impl ReportPipe {
-    /// What came.
+    /// Reads the report.
     pub(crate) fn read(&mut self) -> StartReport {
         let mut record = [0; 12];
         match self.0.read(&mut record) {
@@ -128,9 +128,9 @@ fn decimal(number: impl ToString) -> CString {
     CString::new(number.to_string()).unwrap_or_default()
 }
 
-/// Other processes that start at this moment may have a copy of the descriptor. That does not
-/// matter: a file in memory that was never opened by a path counts as open for writing for nobody,
-/// so it can be executed.
+/// Makes the sealed file. Other processes that start at this moment may have a copy of the
+/// descriptor, which does not matter: a file in memory that was never opened by a path does not
+/// count as open for writing, so it can be executed.
 fn sealed() -> Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // Kernels before 6.3 do not know the flag and make every such file executable.

@@ -1,5 +1,6 @@
-//! Compiles the table of system calls to a program of the kernel's packet filter: a binary search over ranges of numbers, so
-//! that it is short (the kernel runs it once per call number when it is installed) and quick.
+//! Compiles the seccomp filter: the table of system calls as a BPF program. It is a binary search
+//! over ranges of numbers, so it is short (the kernel runs it once per call number when it is
+//! installed) and fast.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +40,8 @@ pub(crate) fn compile() -> Vec<sock_filter> {
     program
 }
 
-/// Where each range of numbers starts and what it gets, ascending; neighbours differ.
+/// The start and the rule of each range of numbers, ascending. Adjacent ranges have different
+/// rules.
 fn ranges() -> Vec<(u32, SyscallRule)> {
     let mut rules: BTreeMap<c_long, SyscallRule> = allowed().map(|number| (number, SyscallRule::Allowed)).collect();
     rules.extend(conditional());
@@ -88,7 +90,7 @@ fn verdict(rule: SyscallRule) -> Vec<sock_filter> {
     }
 }
 
-/// Decides by whether the first argument is one of these.
+/// Decides by whether the first argument is one of `values`.
 fn by_value(values: &[u32], listed: u32, other: u32) -> Vec<sock_filter> {
     let mut code = vec![plain(LOAD, OFFSET_FIRST_ARGUMENT)];
     for value in values {
@@ -110,7 +112,7 @@ fn branch(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
 mod tests {
     use super::*;
 
-    /// What the kernel would do.
+    /// The verdict that the kernel would return.
     fn judge(program: &[sock_filter], architecture: u32, number: u32, argument: u32) -> u32 {
         let (mut at, mut accumulator) = (0, 0);
         loop {

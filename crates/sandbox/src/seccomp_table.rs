@@ -1,28 +1,28 @@
-//! Which system calls a container may make: the default profile of the OCI world as data, for a
-//! container without `CAP_SYS_ADMIN` and its like. What is not listed fails with `EPERM`. A test
-//! compares it with what is published, which `data/default_profile.tsv` lists: change both.
+//! The seccomp profile as data: the default profile that container engines publish, for a container
+//! without `CAP_SYS_ADMIN` and similar capabilities. Calls that are not listed fail with `EPERM`. A
+//! test compares this table with the published profile in `data/default_profile.tsv`: change both.
 
 use libc::c_long;
 
-/// What happens to one system call.
+/// The rule for one system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SyscallRule {
-    /// It is made.
+    /// It is allowed.
     Allowed,
     /// It fails with `EPERM`.
     Refused,
     /// It fails with `ENOSYS`, so that programs fall back to an older call.
     Missing,
-    /// It is made when its first argument has none of these bits, else refused.
+    /// It is allowed if its first argument has none of these bits, else refused.
     FirstArgumentHasNone(u32),
-    /// It is made when its first argument is none of these, else refused.
+    /// It is allowed if its first argument is none of these, else refused.
     FirstArgumentIsNoneOf(&'static [u32]),
-    /// It is made when its first argument is one of these, else refused.
+    /// It is allowed if its first argument is one of these, else refused.
     FirstArgumentIsOneOf(&'static [u32]),
 }
 
-/// The last system call that the published profile has judged; programs are told that later ones do
-/// not exist, and fall back.
+/// The last system call that the published profile covers. Later ones fail with `ENOSYS`, so that
+/// programs fall back.
 pub(crate) const LAST_KNOWN: c_long = 466;
 
 #[cfg(target_arch = "x86_64")]
@@ -30,7 +30,8 @@ const IO_PGETEVENTS: c_long = 333;
 #[cfg(target_arch = "aarch64")]
 const IO_PGETEVENTS: c_long = 292;
 
-/// Calls that the C library has no name for. From 424 on numbers are the same on every architecture.
+/// Calls that the `libc` crate has no constant for. From 424 on, numbers are the same on every
+/// architecture.
 const UNNAMED: &[(&str, c_long)] = &[
     ("SYS_io_pgetevents", IO_PGETEVENTS),
     ("SYS_cachestat", 451),
@@ -48,14 +49,15 @@ const UNNAMED: &[(&str, c_long)] = &[
     ("SYS_removexattrat", 466),
 ];
 
-/// Address families of sockets that a container may not have: the kernel's cryptography, a rich
-/// source of its faults, and other virtual machines, which it would reach past its network.
+/// Socket families that a container may not use: `AF_ALG`, the kernel's cryptography, which had
+/// many vulnerabilities, and `AF_VSOCK`, which would reach other virtual machines past the
+/// container's network.
 const REFUSED_FAMILIES: &[u32] = &[libc::AF_ALG as u32, libc::AF_VSOCK as u32];
 
-/// Every `CLONE_NEW…` flag: namespaces are for those who may administer the system.
+/// Every `CLONE_NEW…` flag: namespaces need `CAP_SYS_ADMIN`.
 const NAMESPACE_FLAGS: u32 = 0x7E02_0000;
 
-/// What is allowed under a condition, or refused in another way.
+/// Calls with another rule than always allowed or refused.
 pub(crate) fn conditional() -> Vec<(c_long, SyscallRule)> {
     vec![
         (libc::SYS_clone, SyscallRule::FirstArgumentHasNone(NAMESPACE_FLAGS)),
@@ -65,7 +67,7 @@ pub(crate) fn conditional() -> Vec<(c_long, SyscallRule)> {
     ]
 }
 
-/// What is allowed always.
+/// Calls that are always allowed.
 pub(crate) fn allowed() -> impl Iterator<Item = c_long> {
     named().map(|(_, number)| number)
 }
@@ -161,7 +163,7 @@ mod tests {
         rules
     }
 
-    /// A rule of the published list as this table writes it. `None`: the call is refused.
+    /// A rule of the published list as this table writes it. `None` if the call is refused.
     fn rule(written: &str) -> Option<String> {
         let (kind, arguments) = written.split_once(' ').unwrap_or((written, ""));
         let numbers: Vec<u32> =

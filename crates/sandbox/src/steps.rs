@@ -1,4 +1,5 @@
-//! What a new process does, one system call or a few at a time, as data. Made by `layout` and `run`, performed by `child`.
+//! The steps of a new process as data: each is one system call or a few. Made by `layout` and
+//! `run`, performed by `child`.
 
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -6,9 +7,9 @@ use std::os::fd::RawFd;
 
 /// A step of a new process.
 pub(crate) struct Step {
-    /// What it does.
+    /// The system calls to make.
     pub(crate) action: Action,
-    /// A failure does not matter.
+    /// Whether a failure is ignored.
     pub(crate) optional: bool,
 }
 
@@ -24,88 +25,89 @@ impl Step {
     }
 }
 
-/// One act. Descriptors are numbers, because the process that uses them has a copy of the table; their owners outlive it.
+/// One action. Descriptors are numbers, because the process that uses them has a copy of the
+/// descriptor table. Their owners outlive the process's use.
 pub(crate) enum Action {
-    /// Die when the engine does; it has died already when its pidfd, given here, says so.
+    /// `prctl(PR_SET_PDEATHSIG)`: die with the engine. Fails if the engine's pidfd, given here,
+    /// shows that it has died already.
     SetParentDeathSignal(RawFd),
-    /// Make the kernel prefer this process, and what it starts, when it has to kill one for want of
-    /// memory; in digits.
+    /// Write `oom_score_adj`, in digits: the kernel prefers to kill this process and its children
+    /// when the machine runs out of memory.
     OomScoreAdj(CString),
-    /// Limit a resource of this process and what it starts.
+    /// `setrlimit(2)` for this process and its children.
     SetRlimit {
         /// The kernel's number of the resource.
         resource: u32,
         /// The soft and the hard limit.
         limits: [u64; 2],
     },
-    /// See the own control group as the root of all.
+    /// `unshare(CLONE_NEWCGROUP)`: the process sees its own control group as the root.
     UnshareCgroups,
-    /// Enter namespaces of a container.
+    /// `setns(2)`: join namespaces of a running container.
     JoinNamespaces {
         /// The pidfd of its first process.
         container: RawFd,
-        /// Which, as `CLONE_NEW…` flags.
+        /// The namespaces, as `CLONE_NEW…` flags.
         namespaces: i32,
     },
-    /// Enter this network namespace.
+    /// `setns(2)`: join this network namespace.
     JoinNetwork(RawFd),
     /// Bring the loopback interface up.
     LoopbackUp,
-    /// Cut the mount namespace off from that of the host.
+    /// Make all mounts private, so that no mount event passes to or from the host.
     MakeMountsPrivate,
-    /// Make this detached mount the root.
+    /// `pivot_root(2)` to this detached mount.
     PivotRoot(RawFd),
-    /// Forget the old root.
+    /// Detach the old root, the files of the host.
     DetachOldRoot,
-    /// Attach a detached mount.
+    /// `move_mount(2)`: attach a detached mount whose descriptor is known.
     AttachMount {
         /// The mount.
         mount: RawFd,
-        /// Where.
+        /// The target path.
         target: CString,
     },
-    /// Copy the mount at a path into a slot, detached.
+    /// `open_tree(2)`: copy the mount at a path, detached, into a slot.
     OpenTree {
         /// The path.
         path: CString,
         /// The index of the slot.
         slot: usize,
     },
-    /// Attach what a slot has.
+    /// `move_mount(2)`: attach the detached mount of a slot.
     MoveMount {
         /// The index of the slot.
         slot: usize,
-        /// Where.
+        /// The target path.
         target: CString,
     },
     /// `mount(2)`.
     Mount {
         /// The source.
         source: CString,
-        /// Where.
+        /// The target path.
         target: CString,
-        /// The file system, empty for a bind or a remount.
+        /// The file system type. Empty for a bind or a remount.
         kind: CString,
         /// The flags.
         flags: u64,
-        /// Options of the file system.
+        /// The options of the file system.
         data: CString,
     },
-    /// Mount `/sys`, or attach something instead when the kernel refuses.
+    /// Mount `sysfs`, or attach another mount instead when the kernel refuses.
     MountSysfs {
-        /// Where.
+        /// The target path.
         target: CString,
         /// The flags.
         flags: u64,
-        /// A detached mount.
+        /// The detached mount to attach instead.
         instead: Option<RawFd>,
     },
-    /// Unmount lazily.
+    /// `umount2(MNT_DETACH)`: unmount lazily.
     Unmount(CString),
-    /// Make a directory that may exist already; a new one gets the owner.
+    /// Make a directory unless it exists. A new one gets the owner.
     MakeDirectory {
-        /// The path of the directory in which it is made; no link of `/proc` is followed to what a
-        /// process has.
+        /// The path of the parent directory. Magic links of `/proc` are not followed.
         parent: CString,
         /// Its name there.
         name: CString,
@@ -114,67 +116,68 @@ pub(crate) enum Action {
     },
     /// Set the host name.
     SetHostname(CString),
-    /// Set the permission bits that new files do not get.
+    /// `umask(2)`: the permission bits that new files do not get.
     Umask(u32),
-    /// Default reactions to every signal.
+    /// Reset the handlers of all signals to the default.
     ResetSignals,
-    /// Wait until the init program runs and says so.
+    /// Wait for the signal of the init program, which it sends when it runs.
     AwaitInit,
-    /// Receive every signal.
+    /// Unblock all signals.
     UnblockSignals,
-    /// Close everything but the standard streams, and what is given. From then on the process knows nothing of the engine's files,
-    /// which paths below `/proc/self/fd` would lead to.
+    /// Close all descriptors but the standard streams and `except`. From then on no path below
+    /// `/proc/self/fd` leads to a file of the engine.
     CloseDescriptors {
-        /// What stays open, ascending.
+        /// The descriptors that stay open, ascending.
         except: Vec<RawFd>,
     },
-    /// Let this descriptor survive the next exec.
+    /// Clear `FD_CLOEXEC`, so that this descriptor survives the next exec.
     ClearCloseOnExec(RawFd),
-    /// Nothing but the standard streams survives an exec.
+    /// Set `FD_CLOEXEC` on all descriptors but the standard streams.
     SetCloseOnExec,
-    /// Install the system call filter.
+    /// Install the seccomp filter.
     Seccomp,
-    /// Keep these capabilities only.
+    /// Drop all other capabilities, also from the bounding set.
     LimitCapabilities(u64),
-    /// A change of user takes no capability away.
+    /// `PR_SET_KEEPCAPS`: a change of user keeps the capabilities.
     KeepCapabilities,
-    /// Have these capabilities in every set, so that programs which are executed have them too,
-    /// whatever user runs them.
+    /// Raise these capabilities in every set, including the ambient one, so that executed programs
+    /// have them too, with every user.
     RaiseAmbientCapabilities(u64),
-    /// Lead a new session.
+    /// `setsid(2)`: lead a new session.
     Setsid,
-    /// Make a descriptor a standard stream.
+    /// `dup3(2)`: make a descriptor a standard stream.
     SetStandardStream {
         /// The descriptor.
         from: RawFd,
         /// 0, 1 or 2.
         to: RawFd,
     },
-    /// Make standard input, a terminal, the one that controls the session.
+    /// `TIOCSCTTY`: make standard input, a terminal, the controlling terminal of the session.
     SetControllingTerminal,
-    /// Open a file as standard input; no link of `/proc` is followed to what a process has.
+    /// Open a file as standard input. Magic links of `/proc` are not followed.
     OpenStdin(CString),
-    /// Set the supplementary groups.
+    /// `setgroups(2)`: set the supplementary groups.
     Setgroups(Vec<u32>),
-    /// Become this user and group.
+    /// `setresgid(2)` and `setresuid(2)`: become this user and group.
     SetUser {
         /// The user.
         user: u32,
         /// The group.
         group: u32,
     },
-    /// Set the working directory; no link of `/proc` is followed to what a process has.
+    /// `fchdir(2)`: set the working directory. Magic links of `/proc` are not followed.
     Chdir(CString),
 }
 
 impl Action {
-    /// Whether a failure is the fault of whoever described the process.
+    /// Whether a failure is the user's fault: the step follows from a path of the process's
+    /// description.
     pub(crate) fn is_user_error(&self) -> bool {
         matches!(self, Self::MakeDirectory { .. } | Self::OpenStdin(_) | Self::Chdir(_))
     }
 }
 
-/// What is attempted, to follow `cannot`.
+/// What the action attempts, to follow `cannot` in an error.
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

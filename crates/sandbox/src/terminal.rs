@@ -1,4 +1,5 @@
-//! The terminal of a container: one of the terminals that the container itself has, so that its programs find its name.
+//! The terminal of a container: one of its own `/dev/pts`, so that its programs find the terminal's
+//! name.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
@@ -11,12 +12,12 @@ use rustix::termios::Winsize;
 
 use crate::mounts;
 
-/// What the kernel calls a file system of terminals.
+/// The magic number of `devpts`.
 const TERMINALS_MAGIC: i64 = 0x1cd1;
 
 /// A terminal, before its container exists.
 pub(crate) struct Terminal {
-    /// What is mounted on `/dev/pts`, to be taken once.
+    /// The `devpts` to mount on `/dev/pts`.
     pub(crate) mount: OwnedFd,
     /// The engine's side.
     pub(crate) master: OwnedFd,
@@ -25,7 +26,7 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// The first terminal of a new file system of terminals; `group` may write to it.
+    /// Makes the first terminal of a new `devpts`. `group` may write to it.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -40,15 +41,15 @@ impl Terminal {
     }
 }
 
-/// A further terminal of a container that runs: the engine's side and the container's.
+/// Opens a further terminal of a running container: the engine's side and the container's.
 ///
 /// # Errors
-/// When the container has no terminals at `/dev/pts` any more, or the kernel refuses.
+/// When the container has no `devpts` at `/dev/pts` any more, or the kernel refuses.
 pub(crate) fn further(root: &OwnedFd, asked: &ProcessTerminal) -> Result<(OwnedFd, OwnedFd)> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let terminals = rustix::fs::openat2(root, "dev/pts", flags, Mode::empty(), ResolveFlags::IN_ROOT)
         .attempt(|| "find the terminals of the container at `/dev/pts`".into())?;
-    // The container decides what is there.
+    // The container may have mounted another file system there.
     let found = rustix::fs::fstatfs(&terminals).attempt(|| "look at `/dev/pts` of the container".into())?;
     if found.f_type != TERMINALS_MAGIC {
         return Err(Fault::user("cannot open a terminal in the container: something else is mounted on `/dev/pts`"));
@@ -56,7 +57,7 @@ pub(crate) fn further(root: &OwnedFd, asked: &ProcessTerminal) -> Result<(OwnedF
     open(terminals.as_fd(), asked.columns, asked.rows)
 }
 
-/// A new terminal of a file system of terminals.
+/// Opens a new terminal of a `devpts`.
 fn open(terminals: BorrowedFd<'_>, columns: u16, rows: u16) -> Result<(OwnedFd, OwnedFd)> {
     let open = || {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;

@@ -1,8 +1,8 @@
-//! The paths of a container before it exists: what is mounted where, what a path leads to, and mount points that are made for
-//! the time of the run and leave no trace.
+//! The paths of a container before it exists: resolves paths below the mounts that it will have,
+//! and makes mount points for the time of the run, which are removed afterwards.
 //!
-//! Every component is looked up below the mount that will cover it, without following links; links are followed here, inside
-//! the container's root. So no path leads outside, whatever the links say.
+//! Every component is looked up below the mount that will cover it, without following symlinks.
+//! Symlinks are followed by this code, inside the container's root. So no symlink leads outside.
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 const MAX_LINKS: usize = 40;
 
-/// What a mount point must be.
+/// The kind of a file: directory or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileKind {
     /// A directory.
@@ -25,39 +25,39 @@ pub(crate) enum FileKind {
     File,
 }
 
-/// A path without links, and what is there.
+/// A path without symlinks, and the kind of the file there.
 pub(crate) struct ResolvedPath {
     /// Absolute.
     pub(crate) path: String,
-    /// What it is.
+    /// The kind of the file.
     pub(crate) kind: FileKind,
 }
 
-/// The mounts of a container, in order, and the mount points made for them. Dropping it removes those mount points that are
-/// still as they were made.
+/// The mounts of a container, in order, and the mount points that were made for them. On drop,
+/// unmodified mount points are removed.
 pub(crate) struct ContainerPaths {
-    layers: Vec<Layer>,
-    made: Vec<Made>,
-    touched: Vec<Touched>,
+    mounts: Vec<MountEntry>,
+    made: Vec<MadeMountPoint>,
+    touched: Vec<TouchedDirectory>,
 }
 
-struct Layer {
-    /// Without the last slash: the root is empty.
+struct MountEntry {
+    /// The path without the last slash. Empty for the root.
     at: String,
-    /// None when only the running container can see it, as with `/proc`.
+    /// The mount, or `None` for one that only the running container can see, as `/proc`.
     mount: Option<OwnedFd>,
     kind: FileKind,
-    /// Goes with the container: what is made in it need not be removed.
-    passing: bool,
+    /// Whether it ends with the container, so that files in it need not be removed.
+    ephemeral: bool,
 }
 
-struct Made {
+struct MadeMountPoint {
     parent: usize,
     name: String,
     kind: FileKind,
 }
 
-struct Touched {
+struct TouchedDirectory {
     directory: OwnedFd,
     identity: (u64, u64),
     before: Timespec,
@@ -75,7 +75,12 @@ impl ContainerPaths {
     /// A tree of the root alone.
     pub(crate) fn new(root: OwnedFd) -> Self {
         Self {
-            layers: vec![Layer { at: String::new(), mount: Some(root), kind: FileKind::Directory, passing: false }],
+            mounts: vec![MountEntry {
+                at: String::new(),
+                mount: Some(root),
+                kind: FileKind::Directory,
+                ephemeral: false,
+            }],
             made: Vec::new(),
             touched: Vec::new(),
         }
@@ -83,19 +88,19 @@ impl ContainerPaths {
 
     /// Adds a mount at a resolved path and keeps it open.
     pub(crate) fn add(&mut self, place: &str, mount: Option<OwnedFd>, kind: FileKind) {
-        self.layers.push(Layer { at: place.trim_end_matches('/').to_owned(), mount, kind, passing: false });
+        self.mounts.push(MountEntry { at: place.trim_end_matches('/').to_owned(), mount, kind, ephemeral: false });
     }
 
-    /// Adds a directory in memory, of which nothing is left when the container has ended.
-    pub(crate) fn add_passing(&mut self, place: &str, mount: OwnedFd) {
+    /// Adds a directory in memory, which ends with the container.
+    pub(crate) fn add_ephemeral(&mut self, place: &str, mount: OwnedFd) {
         let at = place.trim_end_matches('/').to_owned();
-        self.layers.push(Layer { at, mount: Some(mount), kind: FileKind::Directory, passing: true });
+        self.mounts.push(MountEntry { at, mount: Some(mount), kind: FileKind::Directory, ephemeral: true });
     }
 
-    /// Follows a path; none when something on it is missing.
+    /// Resolves a path. `None` if a component is missing.
     ///
     /// # Errors
-    /// When there are too many links, or a file where a directory must be.
+    /// When there are too many symlinks, or a file where a directory must be.
     pub(crate) fn find(&mut self, path: &str) -> Result<Option<ResolvedPath>> {
         match self.plain(path) {
             Some(place) => Ok(Some(place)),
@@ -103,10 +108,11 @@ impl ContainerPaths {
         }
     }
 
-    /// Follows a path to a mount point and makes what is missing.
+    /// Resolves the path of a mount point and makes missing components.
     ///
     /// # Errors
-    /// As for `find`, when what is there is not what is wanted, or it cannot be made.
+    /// As for `find`. Also when there is a file of the other kind, or the mount point cannot be
+    /// made.
     pub(crate) fn mount_point(&mut self, path: &str, want: FileKind) -> Result<ResolvedPath> {
         let place = match self.plain(path) {
             Some(place) => place,
@@ -128,14 +134,14 @@ impl ContainerPaths {
         }
     }
 
-    /// The content of a regular file, up to `limit` bytes; none when there is none.
+    /// The content of a regular file, up to `limit` bytes. `None` if there is none.
     ///
     /// # Errors
     /// As for `find`, or when it cannot be read.
     pub(crate) fn read(&mut self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         let Some(place) = self.find(path)? else { return Ok(None) };
         let (layer, rest) = self.cover(&place.path);
-        let Some(mount) = &self.layers[layer].mount else { return Ok(None) };
+        let Some(mount) = &self.mounts[layer].mount else { return Ok(None) };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let opened = if rest.is_empty() {
             rustix::fs::open(format!("/proc/self/fd/{}", mount.as_raw_fd()), flags, Mode::empty())
@@ -147,13 +153,13 @@ impl ContainerPaths {
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
             return Ok(None);
         }
-        // One more than it has, so that its end is seen without another look.
+        // One byte more than the file has, so that reading to the end needs no growth.
         let mut content = Vec::with_capacity(usize::try_from(limit.min(stat.st_size as u64 + 1)).unwrap_or(0));
         File::from(file).take(limit).read_to_end(&mut content).attempt(|| format!("read `{path}` of the container"))?;
         Ok(Some(content))
     }
 
-    /// What a path leads to, when everything on it is there and nothing on it is a link: one look is enough then.
+    /// Resolves a path with one lookup, if all of it exists and has no symlinks. Else `None`.
     fn plain(&self, path: &str) -> Option<ResolvedPath> {
         let mut resolved = String::with_capacity(path.len() + 1);
         for name in path.split('/').filter(|name| !name.is_empty() && *name != ".") {
@@ -231,13 +237,13 @@ impl ContainerPaths {
             None => None,
         };
         let found =
-            self.layers.iter().enumerate().rev().find_map(|(index, layer)| below(&layer.at).map(|rest| (index, rest)));
+            self.mounts.iter().enumerate().rev().find_map(|(index, layer)| below(&layer.at).map(|rest| (index, rest)));
         found.unwrap_or((0, path.trim_start_matches('/')))
     }
 
     fn look(&self, path: &str) -> Result<PathLookup> {
         let (index, rest) = self.cover(path);
-        let layer = &self.layers[index];
+        let layer = &self.mounts[index];
         let (Some(mount), false) = (&layer.mount, rest.is_empty()) else {
             return Ok(if layer.kind == FileKind::File && rest.is_empty() {
                 PathLookup::File
@@ -267,9 +273,9 @@ impl ContainerPaths {
     fn make(&mut self, parent: &str, name: &str, kind: FileKind) -> Result<()> {
         let (index, rest) = self.cover(parent);
         let what = || format!("make the mount point `{parent}/{name}`");
-        let layer = &self.layers[index];
+        let layer = &self.mounts[index];
         let Some(mount) = &layer.mount else { return Ok(()) };
-        if layer.passing && rest.is_empty() {
+        if layer.ephemeral && rest.is_empty() {
             return make_in(mount, name, kind).attempt(what);
         }
         let rest = if rest.is_empty() { "." } else { rest };
@@ -285,15 +291,16 @@ impl ContainerPaths {
                 known
             }
             None => {
-                self.touched.push(Touched { directory, identity, before: modified(&before), after });
+                self.touched.push(TouchedDirectory { directory, identity, before: modified(&before), after });
                 self.touched.len() - 1
             }
         };
-        self.made.push(Made { parent, name: name.to_owned(), kind });
+        self.made.push(MadeMountPoint { parent, name: name.to_owned(), kind });
         Ok(())
     }
 
-    /// Removes what was made, where nobody made use of it, and gives directories their old time of modification back.
+    /// Removes mount points that were not used, and restores the modification time of their
+    /// directories.
     fn remove_mount_points(&mut self) {
         let unchanged: Vec<bool> = self
             .touched
@@ -302,7 +309,7 @@ impl ContainerPaths {
             .collect();
         for made in self.made.drain(..).rev() {
             let directory = &self.touched[made.parent].directory;
-            // What cannot be removed is in use by now, and so a change that the process made.
+            // A mount point that cannot be removed was filled by the process, and is its change.
             let _ = match made.kind {
                 FileKind::Directory => rustix::fs::unlinkat(directory, &made.name, AtFlags::REMOVEDIR),
                 FileKind::File => match rustix::fs::statat(directory, &made.name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -317,7 +324,7 @@ impl ContainerPaths {
             if unchanged {
                 let keep = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
                 let times = Timestamps { last_access: keep, last_modification: touched.before };
-                // A directory that was itself made and removed above has no times any more.
+                // Fails for a directory that was itself removed above.
                 let _ = rustix::fs::futimens(touched.directory.as_fd(), &times);
             }
         }
@@ -445,7 +452,7 @@ mod tests {
         let (root, memory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::create_dir(root.path().join("dev")).unwrap();
         let mut tree = ContainerPaths::new(open(root.path()));
-        tree.add_passing("/dev", open(memory.path()));
+        tree.add_ephemeral("/dev", open(memory.path()));
         for (path, want) in
             [("/dev/null", FileKind::File), ("/dev/pts", FileKind::Directory), ("/dev/null", FileKind::File)]
         {

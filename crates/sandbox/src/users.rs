@@ -1,11 +1,11 @@
-//! Who a process is: a user as written, looked up in the account files of the container.
+//! Users of a container: looks up a user in `/etc/passwd` and `/etc/group` of the container.
 
 use rondel_fault::{Fault, Result};
 
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
 
-/// A user, found.
+/// The ids of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// The user's number.
@@ -13,8 +13,8 @@ pub(crate) struct Identity {
     /// The primary group's number.
     pub(crate) group: u32,
     /// Numbers of the supplementary groups. The primary group is the first of them: a program that
-    /// sets another primary group would otherwise leave it, and with it what a file forbids to that
-    /// group.
+    /// sets another primary group would otherwise leave it, and so escape what a file forbids to
+    /// that group.
     pub(crate) groups: Vec<u32>,
     /// The home directory.
     pub(crate) home: String,
@@ -27,10 +27,11 @@ struct Account<'a> {
     home: &'a str,
 }
 
-/// Finds `written` (`name`, `name:group`, `uid`, `uid:gid`; empty is root) in the content of `/etc/passwd` and `/etc/group`.
+/// Looks up `written` (`name`, `name:group`, `uid`, `uid:gid`, or empty for root) in the content of
+/// `/etc/passwd` and `/etc/group`.
 ///
 /// # Errors
-/// When a name is in neither file, or a number is none of a user.
+/// When a name is not in the file, or a number is no valid id.
 pub(crate) fn find(written: &str, passwd: &str, group: &str) -> Result<Identity> {
     let (user_text, group_text) = match written.split_once(':') {
         Some((user, group)) => (user, Some(group)),
@@ -38,7 +39,7 @@ pub(crate) fn find(written: &str, passwd: &str, group: &str) -> Result<Identity>
     };
     let user_text = if user_text.is_empty() { "0" } else { user_text };
     let account = match number(user_text) {
-        // A name may consist of digits; the name wins.
+        // A name may consist of digits. The name takes precedence.
         Some(user) => accounts(passwd)
             .find(|account| account.name == user_text)
             .or_else(|| accounts(passwd).find(|account| account.user == user)),

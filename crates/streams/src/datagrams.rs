@@ -18,7 +18,7 @@ use crate::packets;
 
 /// The longest datagram.
 const MAX_BYTES: usize = 65_535;
-/// How much may wait in each direction of a peer.
+/// How many bytes may wait in each direction of a peer.
 const BUFFER: usize = 256 << 10;
 /// How many datagrams of one peer may wait.
 const MAX_WAITING: usize = 64;
@@ -27,14 +27,14 @@ const MAX_PEERS: usize = 1024;
 /// How long a peer is kept without a packet in either direction.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// A socket that has one peer.
+/// The packets of a connected socket as a stream.
 pub fn of_connected(socket: UdpSocket) -> DuplexStream {
     let (near, far) = tokio::io::duplex(BUFFER);
     tokio::spawn(async move {
         let (mut read, mut write) = tokio::io::split(far);
         let up = async {
             while let Ok(Some(Packet::Data(data))) = packets::read(&mut read).await {
-                // What cannot be sent is lost, as it may be anywhere on its way.
+                // A datagram that cannot be sent is lost, as it may be anywhere on its way.
                 let _ = socket.send(&data).await;
             }
         };

@@ -11,16 +11,16 @@ use tokio::task::JoinHandle;
 
 use crate::{Stream, datagrams};
 
-/// How many connections to an open port may wait to be taken; the kernel keeps further ones.
+/// How many accepted connections may wait for the caller. The kernel queues further ones.
 const BACKLOG: usize = 64;
-/// How many connections the kernel keeps.
+/// How many connections the kernel queues.
 const QUEUE: u32 = 1024;
 
-/// An open port; it closes when this is dropped.
+/// A listening port. It closes when the guard is dropped.
 pub struct PortListener {
     /// The port.
     pub port: u16,
-    /// A stream for every connection, or for every peer.
+    /// One stream for every TCP connection, or for every UDP peer.
     pub connections: mpsc::Receiver<Stream>,
     /// Closes the port when it is dropped.
     pub guard: Serving,
@@ -54,7 +54,7 @@ pub async fn connect(socket: OwnedFd, address: SocketAddr, protocol: Protocol) -
     }
 }
 
-/// Listens with `socket`, which does not block, on `port` of all addresses; zero is any free port.
+/// Listens with `socket`, which does not block, on `port` of all addresses. Zero is any free port.
 ///
 /// # Errors
 /// When the port is taken.

@@ -13,7 +13,7 @@ pub mod relay;
 pub mod tty;
 pub mod unix;
 
-/// Bytes in both directions.
+/// A stream of bytes in both directions.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}

@@ -1,4 +1,4 @@
-//! Packets on a stream.
+//! Packets on a stream: reading and writing them.
 
 use std::io::{self, ErrorKind};
 

@@ -1,4 +1,4 @@
-//! Terminals: either side of one, read and written without blocking.
+//! Terminals: reads and writes either side of one without blocking.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,23 +8,23 @@ use rustix::io::Errno;
 use rustix::termios::Winsize;
 use tokio::io::unix::AsyncFd;
 
-/// The size of a terminal that does not say one.
+/// The size of a terminal that reports none.
 const USUAL: (u16, u16) = (80, 24);
 
 /// A side of a terminal, opened so that it does not block.
 pub struct Tty(AsyncFd<OwnedFd>);
 
 impl Tty {
-    /// For use in the runtime that calls.
+    /// A terminal for use in the calling runtime.
     ///
     /// # Errors
-    /// When the kernel does not tell when it is ready.
+    /// When the kernel cannot report when it is ready.
     #[expect(deprecated, reason = "what replaces it is unsafe, for descriptors that may change; this one is owned")]
     pub fn new(terminal: OwnedFd) -> io::Result<Self> {
         Ok(Self(AsyncFd::new(terminal)?))
     }
 
-    /// Reads; nothing is lost when it is given up. At its end a terminal has an error, or nothing.
+    /// Reads. Cancellation safe. At its end a terminal returns an error, or zero bytes.
     ///
     /// # Errors
     /// When it hung up.
@@ -62,7 +62,7 @@ impl Tty {
         Packet::Size { columns: or(columns, USUAL.0), rows: or(rows, USUAL.1) }
     }
 
-    /// Gives it another size. One that hung up has none.
+    /// Sets its size. Has no effect on a terminal that hung up.
     pub fn resize(&self, columns: u16, rows: u16) {
         let size = Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
         let _ = rustix::termios::tcsetwinsize(self.0.get_ref(), size);

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 /// How long a listener may be too busy to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two tries.
+/// The pause between two tries.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Connects to the socket at `path`. As for a process that waits in `connect`, a full queue of
-/// connections is no error for a while.
+/// Connects to the socket at `path`. While the listener's queue is full it waits, as a blocking
+/// `connect` does, up to a bound.
 ///
 /// # Errors
 /// When no process listens there, or the queue of the listener stays full.

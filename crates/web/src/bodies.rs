@@ -1,4 +1,4 @@
-//! Taking in the bodies of requests, so that they cost a bounded amount of memory.
+//! Admission of requests: reads their bodies within a bounded amount of memory.
 //!
 //! *Invariants.* An unknown client is refused before [`Admission::admit`]: its body is never read.
 //! A body is read only when there is room for all of it; the room is held until its request is
@@ -17,10 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The largest body of a request, in bytes.
 pub const BODY_LIMIT: usize = 32 << 20;
-/// How long a body that is too large is read on before the refusal, so that its sender comes to
-/// read it.
+/// How long a body that is too large is read on before the refusal, so that its sender reads the
+/// refusal.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How much of it, in bytes.
+/// How much of such a body is read, in bytes.
 const DRAINED: usize = 256 << 20;
 
 /// Bounds on the requests of one client.
@@ -30,7 +30,7 @@ pub struct RequestLimits {
     pub body: usize,
     /// The bodies of all requests under way together, in bytes; not less than `body`.
     pub bodies: usize,
-    /// Requests under way; further ones wait.
+    /// The number of requests under way. Further ones wait.
     pub requests: usize,
     /// How long a body may take to arrive.
     pub arrival: Duration,
@@ -42,7 +42,7 @@ impl Default for RequestLimits {
     }
 }
 
-/// Lets requests of one client in. Cheap to clone: clones share their bounds.
+/// Admits requests of one client. Cheap to clone: clones share their bounds.
 #[derive(Debug, Clone)]
 pub struct Admission {
     limits: RequestLimits,
@@ -56,7 +56,7 @@ impl Default for Admission {
     }
 }
 
-/// The right to be worked on. It is held until the request is answered.
+/// The permission for one request. It is held until the request is answered.
 #[derive(Debug)]
 pub struct Admitted {
     _request: OwnedSemaphorePermit,
@@ -70,8 +70,7 @@ impl Admission {
         Self { limits, requests, bodies }
     }
 
-    /// Reads the body of a request of the client, when there is room for it and for one more
-    /// request.
+    /// Reads the body of a request, once there is room for it and for one more request.
     ///
     /// # Errors
     /// The answer to a body that is too large, breaks off, or takes too long to arrive.
@@ -106,7 +105,7 @@ impl Admission {
         Ok((bytes, Admitted { _request: request, _body: held }))
     }
 
-    /// The refusal of a body that is too large. A client that writes before it reads is let write,
+    /// The refusal of a body that is too large. A client that writes before it reads may write on,
     /// up to a bound.
     async fn too_large(&self, headers: &HeaderMap, mut body: Body, length: Option<u64>) -> Response {
         let waits = headers.contains_key(EXPECT) || length.is_some_and(|length| length > DRAINED as u64);
@@ -145,7 +144,7 @@ async fn collect(mut body: Body, most: usize) -> Result<Bytes, Broken> {
         if first.len() + all.len() + data.len() > most {
             return Err(Broken::TooLarge(body));
         }
-        // Nearly every body is one frame, and is not copied.
+        // Nearly every body is one frame, which is not copied.
         match (first.is_empty(), all.is_empty()) {
             (true, true) => first = data,
             _ => {

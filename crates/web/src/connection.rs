@@ -1,4 +1,4 @@
-//! Clients with the host's trust and proxies, and how their failures are told.
+//! HTTP clients with the host's certificates and proxies, and errors of their requests.
 
 use std::error::Error as _;
 use std::net::IpAddr;
@@ -13,10 +13,10 @@ use crate::proxy_env::ProxyEnvironment;
 /// How many redirects are followed.
 pub(crate) const MAX_REDIRECTS: usize = 10;
 
-/// How long to wait. The defaults are for the open internet.
+/// Timeouts of a client. The defaults are for the open internet.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// For a connection.
+    /// For making a connection.
     pub connect: Duration,
     /// For the next byte.
     pub idle: Duration,
@@ -28,15 +28,16 @@ impl Default for Limits {
     }
 }
 
-/// A client that trusts whom the host trusts and goes through its proxies; redirects are followed as `policy` says.
+/// A client that trusts the host's certificates and uses its proxies. `policy` decides about
+/// redirects.
 ///
 /// # Errors
-/// When no certificate of the named ones can be read, or a proxy is no URL.
+/// When none of the named certificates can be read, or a proxy is no URL.
 pub fn client(proxy_env: &ProxyEnvironment, limits: Limits, policy: redirect::Policy) -> Result<reqwest::Client> {
     client_with(proxy_env, limits, policy, |builder| builder)
 }
 
-/// The same, changed by `more`.
+/// A [`client`] whose builder is changed by `more`.
 pub(crate) fn client_with(
     proxy_env: &ProxyEnvironment,
     limits: Limits,
@@ -66,13 +67,13 @@ fn tls(proxy_env: &ProxyEnvironment) -> Result<rustls::ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        // A host without certificates can still use what needs none.
+        // Without certificates, plain HTTP still works.
         for error in &found.errors {
             tracing::warn!(%error, "the trusted certificates of the host could not be read");
         }
         if let Some(named) = file.or(dir) {
             return Err(Fault::environment(format!("there are no certificates in `{}`", named.display()))
-                .with_hint("Set SSL_CERT_FILE to a PEM file with the certificates to trust, or unset it"));
+                .with_hint("set SSL_CERT_FILE to a PEM file with the certificates to trust, or unset it"));
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -86,7 +87,7 @@ fn proxies(proxy_env: &ProxyEnvironment) -> Result<Vec<reqwest::Proxy>> {
     let user = proxy_env.no_proxy.as_deref().unwrap_or_default();
     let direct = reqwest::NoProxy::from_string(&format!("localhost,127.0.0.0/8,::1,{user}"));
     let make = |make: fn(&str) -> reqwest::Result<reqwest::Proxy>, url: &str, name: &str| {
-        // The address may hold a password: it is not told.
+        // The address may hold a password, so the error does not show it.
         let proxy = make(url).map_err(|_| Fault::user(format!("{name} is not the address of a proxy")))?;
         Ok(proxy.no_proxy(direct.clone()))
     };
@@ -105,7 +106,7 @@ pub fn is_loopback(authority: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// A failure of the network, told without the address: it may hold a signature.
+/// An error of the network, without the address, which may hold a signature.
 pub fn network(error: reqwest::Error, attempted: &str) -> Fault {
     let error = error.without_url();
     if let Some(fault) = refusal(&error) {
@@ -121,7 +122,7 @@ pub fn network(error: reqwest::Error, attempted: &str) -> Fault {
     Fault::environment(format!("cannot {attempted}{timeout}")).caused_by(std::io::Error::other(reason))
 }
 
-/// What was refused by ourselves, when that is why a request failed.
+/// The egress rules' refusal, if that is why a request failed, else `None`.
 pub(crate) fn refusal(error: &reqwest::Error) -> Option<Fault> {
     let mut next = error.source();
     while let Some(cause) = next {
@@ -133,7 +134,7 @@ pub(crate) fn refusal(error: &reqwest::Error) -> Option<Fault> {
     None
 }
 
-/// The body of a response from `whom`, at most `limit` bytes.
+/// Reads the body of a response from the server `whom`, at most `limit` bytes.
 ///
 /// # Errors
 /// When it is larger, or the connection breaks.
@@ -148,12 +149,12 @@ pub async fn body(mut response: Response, limit: u64, whom: &str) -> Result<Vec<
     Ok(bytes)
 }
 
-/// Scheme, host and port.
+/// Scheme, host and port of a URL.
 pub fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-/// An address for people, without what may be secret in it.
+/// A URL for messages, without the parts that may be secret.
 pub fn shown(url: &Url) -> String {
     let mut text = format!("{}{}", origin(url), url.path());
     if url.query().is_some() {

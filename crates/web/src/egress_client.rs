@@ -1,8 +1,10 @@
-//! Clients for work of a process in a container: they connect to nothing of this machine or its link.
+//! HTTP clients for work of a process in a container: they do not connect to this machine or its
+//! link.
 //!
-//! A name is looked up once, and connections are made to the addresses that were checked, so that a name which means something
-//! else a moment later gains nothing. An address that a URL says itself is looked up nowhere: it is checked before the first
-//! request and before each redirect. A proxy of the host's is reached wherever it is, and decides itself what it connects to.
+//! A name is looked up once, and connections are made to the addresses that were checked. So a name
+//! that resolves differently a moment later gains nothing. A URL whose host is an IP address is
+//! checked before the first request and before each redirect. The host's proxy may be at any
+//! address, and decides itself what it connects to.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use rondel_ports::egress::Egress;
 use crate::connection::{Limits, client_with};
 use crate::proxy_env::ProxyEnvironment;
 
-/// The same as [`crate::client`], for a process in a container. Its requests have to pass [`check`] first.
+/// A [`crate::client`] for work of a process in a container. Call [`check`] before each request.
 ///
 /// # Errors
 /// As for [`crate::client`].
@@ -35,7 +37,7 @@ pub fn egress_checked_client(
     client_with(proxy_env, limits, policy, |builder| builder.dns_resolver(Arc::new(resolver)))
 }
 
-/// Checks a URL whose host is an address.
+/// Checks a URL whose host is an IP address. Other URLs pass: the client checks their addresses.
 ///
 /// # Errors
 /// When the address is refused.
@@ -47,10 +49,10 @@ pub fn check(egress: &Egress, url: &Url) -> Result<()> {
     }
 }
 
-/// Looks names up, and gives those of their addresses that are not refused.
+/// A resolver that returns only addresses which the egress rules allow.
 struct CheckedResolver {
     egress: Egress,
-    /// The hosts of proxies.
+    /// The hosts of the proxies, which may have any address.
     proxies: Arc<[String]>,
 }
 
@@ -90,7 +92,7 @@ mod tests {
     use super::*;
     use crate::Web;
 
-    /// Answers every request on `address` with `answer`; gives its port.
+    /// Answers every request on `address` with `answer`. Returns its port.
     fn server(address: &str, answer: String) -> u16 {
         let listener = TcpListener::bind((address, 0)).expect("listens");
         let port = listener.local_addr().expect("has a port").port();

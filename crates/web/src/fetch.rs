@@ -1,4 +1,4 @@
-//! Files by address: streamed to disk, asked for again only when they changed.
+//! Download of files: streamed to disk, and revalidated with `ETag` and `Last-Modified`.
 
 use std::error::Error as _;
 use std::io;
@@ -25,24 +25,24 @@ use crate::egress_client::{check, egress_checked_client};
 use crate::proxy_env::ProxyEnvironment;
 use crate::unix_relay::UnixRelay;
 
-/// A request whose connection is reset is made again so often.
+/// How often a request is repeated whose connection was reset.
 const RETRIES: u32 = 3;
-/// Before the first repetition; doubled for each further one.
+/// The pause before the first repetition. It doubles for each further one.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Bytes between two progress events.
+/// The number of bytes between two progress events.
 const STEP: u64 = 1 << 20;
 
-/// Fetches files from the web. Cheap to share behind an `Arc`; keeps connections.
+/// Fetches files from the web. Cheap to share behind an `Arc`. Keeps connections open.
 pub struct Web {
     proxy_env: ProxyEnvironment,
     limits: Limits,
     client: reqwest::Client,
-    /// For processes in containers; made with the first request.
+    /// The client for processes in containers. Made with the first request.
     outside: OnceCell<reqwest::Client>,
 }
 
 impl Web {
-    /// For the user whom `surroundings` describe.
+    /// Fetches with the proxies and certificates of `proxy_env`.
     ///
     /// # Errors
     /// As for [`client`].
@@ -74,12 +74,12 @@ impl Web {
         loop {
             let call = client.get(url.clone()).headers(headers.clone());
             match once(call, &what, request.known, into, progress).await {
-                Err(Failure::Reset(fault)) if repeated < RETRIES => {
-                    tracing::debug!(%fault, "asking again");
+                Err(FetchError::Reset(fault)) if repeated < RETRIES => {
+                    tracing::debug!(%fault, "repeating a request");
                     tokio::time::sleep(PAUSE * 2u32.pow(repeated)).await;
                     repeated += 1;
                 }
-                Err(Failure::Reset(fault) | Failure::Final(fault)) => return Err(fault),
+                Err(FetchError::Reset(fault) | FetchError::Final(fault)) => return Err(fault),
                 Ok(answer) => return Ok(answer),
             }
         }
@@ -105,27 +105,27 @@ impl Http for Web {
     }
 }
 
-enum Failure {
+enum FetchError {
     /// The connection was reset.
     Reset(Fault),
-    /// Nothing that a repetition would cure.
+    /// An error that a repetition would not cure.
     Final(Fault),
 }
 
-impl From<Fault> for Failure {
+impl From<Fault> for FetchError {
     fn from(fault: Fault) -> Self {
-        Failure::Final(fault)
+        FetchError::Final(fault)
     }
 }
 
-/// One request, to its end.
+/// Makes one request and writes the answer to `into`.
 async fn once(
     call: reqwest::RequestBuilder,
     what: &str,
     known: &Validators,
     into: &Path,
     progress: &Emitter,
-) -> Result<Answer, Failure> {
+) -> Result<Answer, FetchError> {
     let response = call.send().await.map_err(|e| failure(e, what))?;
     if response.status() == StatusCode::NOT_MODIFIED && !known.is_empty() {
         return Ok(Answer::Unchanged);
@@ -138,7 +138,12 @@ async fn once(
     Ok(Answer::Fetched(Fetched { validators, digest, modified }))
 }
 
-async fn write(mut response: Response, what: &str, into: &Path, progress: &Emitter) -> Result<Sha256Digest, Failure> {
+async fn write(
+    mut response: Response,
+    what: &str,
+    into: &Path,
+    progress: &Emitter,
+) -> Result<Sha256Digest, FetchError> {
     let attempted = || format!("write `{}`", into.display());
     let total = response.content_length().unwrap_or(0);
     let mut file = tokio::fs::File::create(into).await.attempt(attempted)?;
@@ -156,7 +161,7 @@ async fn write(mut response: Response, what: &str, into: &Path, progress: &Emitt
     Ok(Sha256Digest::from_bytes(hash.finalize().into()))
 }
 
-/// Refuses what is no success.
+/// Returns an error unless the status is a success.
 fn expect(response: Response, what: &str) -> Result<Response> {
     let status = response.status();
     if status.is_success() {
@@ -169,33 +174,33 @@ fn expect(response: Response, what: &str) -> Result<Response> {
     };
     // Clients match on `invalid response status` and the number.
     let fault = Fault::new(kind, format!("cannot {what}: invalid response status {status}"));
-    Err(if kind == Kind::Denied { fault.with_hint("Set `authHeader`, or check the one that is set") } else { fault })
+    Err(if kind == Kind::Denied { fault.with_hint("set `authHeader`, or check the one that is set") } else { fault })
 }
 
-fn failure(error: reqwest::Error, what: &str) -> Failure {
+fn failure(error: reqwest::Error, what: &str) -> FetchError {
     let reset = is_reset(&error);
     let fault = if error.is_redirect() && refusal(&error).is_none() {
         Fault::user(format!("cannot {what}: it redirects more than {MAX_REDIRECTS} times"))
     } else {
         network(error, what)
     };
-    if reset { Failure::Reset(fault) } else { Failure::Final(fault) }
+    if reset { FetchError::Reset(fault) } else { FetchError::Final(fault) }
 }
 
-fn broken(error: reqwest::Error, what: &str, size: u64, total: u64) -> Failure {
+fn broken(error: reqwest::Error, what: &str, size: u64, total: u64) -> FetchError {
     if is_reset(&error) {
-        return Failure::Reset(network(error, what));
+        return FetchError::Reset(network(error, what));
     }
     let timeout = error.is_timeout();
     let fault = network(error, what);
-    Failure::Final(match (timeout, total) {
+    FetchError::Final(match (timeout, total) {
         (true, _) => fault,
         (false, 0) => fault.context(format!("cannot {what}: the answer is truncated: it ended after {size} bytes")),
         (false, _) => fault.context(format!("cannot {what}: the answer is truncated: it has {size} of {total} bytes")),
     })
 }
 
-/// Whether the other side broke the connection, so that a repetition may help.
+/// Whether the server broke the connection, so that a repetition may help.
 fn is_reset(error: &reqwest::Error) -> bool {
     let mut next = error.source();
     while let Some(cause) = next {
@@ -215,7 +220,7 @@ fn is_reset(error: &reqwest::Error) -> bool {
 }
 
 fn address(text: &str) -> Result<Url> {
-    // The text may hold a password: it is not told.
+    // The text may hold a password, so the error does not show it.
     let url = Url::parse(text).map_err(|e| Fault::user("cannot fetch a file: its address is no URL").caused_by(e))?;
     match url.scheme() {
         "http" | "https" if url.has_host() => Ok(url),
@@ -226,7 +231,7 @@ fn address(text: &str) -> Result<Url> {
 }
 
 fn authorization(plaintext: &Plaintext) -> Result<HeaderValue> {
-    // Files of secrets end with a line break more often than not.
+    // Files of secrets usually end with a line break.
     let mut header = HeaderValue::from_bytes(plaintext.bytes().trim_ascii())
         .map_err(|_| Fault::user("the secret of `authHeader` has characters that no header can carry"))?;
     header.set_sensitive(true);

@@ -1,9 +1,9 @@
-//! How this machine speaks HTTP: trust, proxies and time limits, files by address, and the bounds
-//! under which it is served.
+//! HTTP of this machine: clients with trust, proxies and time limits; download of files; and a
+//! server with bounds.
 //!
-//! *Invariants.* Nothing is read from the environment here: [`ProxyEnvironment`] carry it. No message holds the user name,
-//! password or query of an address, since any of them may be a secret. What is written stays within the file that the caller
-//! names.
+//! *Invariants.* Nothing is read from the environment here: a [`ProxyEnvironment`] carries it. No
+//! message holds the user name, password or query of an address, since any of them may be a secret.
+//! Only the file that the caller names is written.
 
 mod bodies;
 mod connection;

@@ -1,16 +1,17 @@
-//! What the host says about the way out: plain data, read by nobody else.
+//! The proxy and certificate variables of the host, as plain data. The only place where they are
+//! read.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use rondel_ports::egress::Egress;
 
-/// What the environment of the user says. Unknown is `None`.
+/// Proxies and certificates from the user's environment. `None` for variables that are not set.
 #[derive(Debug, Clone, Default)]
 pub struct ProxyEnvironment {
     /// `SSL_CERT_FILE`: the trusted certificates, instead of the host's.
     pub certificate_file: Option<PathBuf>,
-    /// `SSL_CERT_DIR`: a folder of trusted certificates, instead of the host's.
+    /// `SSL_CERT_DIR`: a directory of trusted certificates, instead of the host's.
     pub certificate_dir: Option<PathBuf>,
     /// `HTTP_PROXY` or `http_proxy`.
     pub http_proxy: Option<String>,
@@ -23,7 +24,7 @@ pub struct ProxyEnvironment {
 }
 
 impl ProxyEnvironment {
-    /// Takes what is needed from the variables that `get` knows; `std::env::var_os` for the process' own.
+    /// Reads the variables through `get`, which is `std::env::var_os` for the process's own.
     pub fn from_variables(get: impl Fn(&str) -> Option<OsString>) -> Self {
         let value = |name: &str| get(name).filter(|v| !v.is_empty());
         let text = |upper: &str| {

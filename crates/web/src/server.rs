@@ -1,5 +1,5 @@
-//! Serving HTTP on a socket of this machine, with bounds on everything that a client can make the
-//! server hold.
+//! An HTTP server on a socket of this machine, with bounds on everything that a client can make it
+//! hold.
 //!
 //! *Invariants.* The number of open connections is bounded: further ones wait in the kernel. A
 //! connection that carries no request and moves no bytes is closed after a while, whether it has
@@ -32,7 +32,7 @@ use tokio_util::task::TaskTracker;
 const STREAMS: u32 = 128;
 /// The longest head of a request where the protocol does not bound it itself, in bytes.
 const HEAD: u32 = 64 << 10;
-/// How often a connection is looked at.
+/// How often a connection is checked.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Bounds on connections.
@@ -81,7 +81,7 @@ pub async fn serve<L: Listener>(mut listener: L, routes: Router, limits: ServerL
 
 struct Connection {
     limits: ServerLimits,
-    /// A further connection waits.
+    /// Whether a further connection waits.
     full: Arc<AtomicBool>,
     /// Held as long as the connection is open.
     #[allow(dead_code, reason = "what counts is when it is dropped")]

@@ -1,4 +1,5 @@
-//! The way to a host that no name leads to: a socket beside the file being fetched, behind which connections are made.
+//! A relay for HTTP to a service of the session: a unix socket whose connections the engine
+//! continues to the service.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -13,14 +14,15 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 use crate::connection::{Limits, MAX_REDIRECTS, client_with, origin};
 use crate::proxy_env::ProxyEnvironment;
 
-/// The socket's name.
+/// The socket's name in its directory.
 const NAME: &str = "relay";
 /// How many connections may be open at a time; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
 
-/// A socket whose connections lead to one port of one host, until it is dropped.
+/// A unix socket whose connections lead to one port of one host, until it is dropped.
 pub struct UnixRelay {
-    /// Through the descriptor of its folder: a socket's path is at most 107 bytes long.
+    /// Goes through the descriptor of its directory, because a socket's path is at most 107 bytes
+    /// long.
     path: PathBuf,
     origin: String,
     _folder: File,
@@ -28,10 +30,10 @@ pub struct UnixRelay {
 }
 
 impl UnixRelay {
-    /// A relay in `folder`, to the host of `url`.
+    /// Listens in `folder` for connections to the host of `url`, which `dial` opens.
     ///
     /// # Errors
-    /// When the folder has one already, or no socket can be made in it.
+    /// When the directory has a relay already, or no socket can be made in it.
     pub fn open(folder: &Path, url: &Url, dial: Dial) -> Result<Self> {
         let attempted = || format!("open a way to `{}`", origin(url));
         let folder = File::open(folder).attempt(attempted)?;
@@ -50,7 +52,8 @@ impl UnixRelay {
         Ok(Self { path, origin: origin(url), _folder: folder, _relay: relay })
     }
 
-    /// A client all of whose connections go through the relay. It follows redirects to the same host alone.
+    /// An HTTP client whose connections all go through the relay. It follows redirects to the same
+    /// host only.
     ///
     /// # Errors
     /// As for [`crate::client`].
@@ -89,7 +92,7 @@ mod tests {
     use super::*;
     use crate::Web;
 
-    /// Answers one request with a text and one with a redirect; gives its port.
+    /// Answers one request with a text and one with a redirect. Returns its port.
     fn server(elsewhere: &'static str) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listens");
         let port = listener.local_addr().expect("has a port").port();
