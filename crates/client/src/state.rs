@@ -78,7 +78,7 @@ impl StateDir {
 
     /// The engine's log.
     pub fn log(&self) -> PathBuf {
-        self.0.join("engine.log")
+        self.0.join(rondel_link::LOG)
     }
 }
 

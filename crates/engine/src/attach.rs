@@ -17,6 +17,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrit
 
 use crate::client_link::Link;
 use crate::client_registry::AttachedClient;
+use crate::figures::Figures;
 use crate::responses::{switching_protocols, wants_upgrade};
 
 /// How long a client may take to send its hello.
@@ -37,6 +38,9 @@ pub(crate) trait AttachPoint: Send + Sync + 'static {
 
     /// The longest line of a client after its hello, in bytes.
     fn max_line_bytes(&self) -> u64;
+
+    /// Where refused clients are counted.
+    fn figures(&self) -> &Figures;
 }
 
 /// Upgrades the connection of `request` and attaches its client at `point`.
@@ -67,6 +71,8 @@ async fn serve(point: impl AttachPoint, upgraded: Upgraded) {
     let attached = match attach(&point, &line, &link) {
         Ok(attached) => attached,
         Err(e) => {
+            tracing::warn!(code = e.code().as_str(), reason = e.full_message(), "client refused");
+            point.figures().clients_refused.inc();
             let refusal = Greeting::Refusal(Refusal { message: e.full_message(), hints: e.hints().to_vec() });
             let _ = write.write_all(json_line(&refusal).as_bytes()).await;
             return;

@@ -9,17 +9,20 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use hyper_util::rt::TokioIo;
-use rondel_events::{Emitter, Sink};
+use rondel_events::Sink;
 use rondel_fault::Result;
 use rondel_link::{Ending, Hello};
 use rondel_ports::cache::Cache as _;
+use rondel_query::Caller;
 
 use crate::attach::{self, AttachPoint};
 use crate::client_link::Link;
 use crate::client_registry::AttachedClient;
 use crate::engine::Engine;
 use crate::failure_terminal::FailureObserver;
+use crate::figures::Figures;
 use crate::graphql_request::{error_json, execute_body};
+use crate::operator_log::report_errors;
 use crate::responses::{graphql, json, refused, switching_protocols, unknown_client, wants_upgrade};
 use crate::streams::ClientMachine;
 
@@ -60,8 +63,15 @@ async fn query(State(engine): State<Arc<Engine>>, request: Request) -> Response<
             Err(fault) => Ok(refused(fault)),
         };
         match response {
-            Ok(response) => watch.answered(&engine.api.services.ops, response).await.body(),
-            Err(text) => text,
+            Ok(response) => {
+                let Caller { session, client, .. } = &*client.caller;
+                report_errors(session, client, &response, &engine.api.figures);
+                watch.answered(&engine.api.services.ops, response).await.body()
+            }
+            Err(text) => {
+                engine.api.figures.invalid_request();
+                text
+            }
         }
     };
     graphql(tokio::select! {
@@ -109,7 +119,7 @@ struct SocketAttachPoint {
 impl AttachPoint for SocketAttachPoint {
     fn attach(&self, hello: Hello, link: &Arc<Link>, sink: Arc<dyn Sink>) -> Result<AttachedClient> {
         let machine = ClientMachine::new(link.clone(), self.engine.tickets.clone(), hello.streams);
-        self.engine.attach(hello, link.clone(), Arc::new(machine), Emitter::new(sink), self.joined.as_ref())
+        self.engine.attach(hello, link.clone(), Arc::new(machine), sink, self.joined.as_ref())
     }
 
     fn detach(&self, id: &str) {
@@ -118,6 +128,10 @@ impl AttachPoint for SocketAttachPoint {
 
     fn max_line_bytes(&self) -> u64 {
         MAX_LINE_BYTES
+    }
+
+    fn figures(&self) -> &Figures {
+        &self.engine.api.figures
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rondel_api::providers::ClientSecrets;
-use rondel_events::Emitter;
+use rondel_events::{Emitter, Sink};
 use rondel_fault::{Fault, Result};
 use rondel_link::{Hello, Status};
 use rondel_ops::{Failures, OpContext};
@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client_registry::{AttachTime, AttachedClient, ClientRegistry};
 use crate::gc::GarbageCollector;
+use crate::log_output::LogOutput;
 use crate::nested::{NestedApi, NestedScopes, fresh_id};
+use crate::operator_log::OperatorLog;
 use crate::streams::Tickets;
 use crate::work_tracker::WorkTracker;
 
@@ -45,6 +47,8 @@ pub struct Engine {
     pub grants: Grants,
     /// When the engine started.
     pub started: Instant,
+    /// The log for operators.
+    pub log: LogOutput,
 }
 
 impl Engine {
@@ -57,7 +61,7 @@ impl Engine {
         hello: Hello,
         link: Arc<dyn ClientLink>,
         machine: Arc<dyn Machine>,
-        events: Emitter,
+        sink: Arc<dyn Sink>,
         joined: Option<&AttachedClient>,
     ) -> Result<AttachedClient> {
         let session = match joined {
@@ -68,6 +72,11 @@ impl Engine {
         session.grants.allow(&hello.allow, &hello.workdir)?;
         let id = fresh_id("c");
         let title = title(&hello);
+        if joined.is_none() {
+            self.log.redact(&session);
+        }
+        let log = OperatorLog::new(session.id.clone(), id.clone(), sink, self.api.figures.clone());
+        let events = Emitter::new(log);
         let failures = (!hello.interactive.is_empty()).then(|| Failures::new(hello.interactive));
         let client = Arc::new_cyclic(|this| Client {
             id: id.clone(),
@@ -100,8 +109,10 @@ impl Engine {
         attached.is_main = joined.is_none();
         attached.since = AttachTime { clock: self.tracker.now(), moment: self.api.evaluator.graph().clock() };
         if attached.is_main {
-            self.tracker.input_log.session(attached.since.clock, &attached.caller.session, title);
+            self.tracker.input_log.session(attached.since.clock, &attached.caller.session, title.clone());
         }
+        let (session, client) = (&*attached.caller.session, &*attached.caller.client);
+        tracing::info!(session, client, view = %view, main = attached.is_main, title, "client attached");
         self.clients.add(attached.clone());
         self.api.networks.warn_first_client(&attached.caller.events);
         Ok(attached)
@@ -111,6 +122,9 @@ impl Engine {
     pub fn detach(&self, id: &str) {
         let Some(attached) = self.clients.remove(id) else { return };
         attached.gone.cancel();
+        let (session, client) = (&*attached.caller.session, &*attached.caller.client);
+        let attached_ms = self.tracker.now() - attached.since.clock;
+        tracing::info!(session, client, attached_ms, main = attached.is_main, "client detached");
         if attached.is_main {
             self.api.evaluator.end_session(&attached.caller.session);
             if let Ok(client) = rondel_session::client(&attached.caller) {

@@ -1,7 +1,7 @@
 //! Garbage collection of the local cache: decides what is in use, applies the disk policy, prunes.
 //! Also answers `Query.engine`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use rondel_model::{Fs, FsOp};
 use rondel_modules::Modules;
 use rondel_ops::Ops;
 use rondel_ports::BoxFuture;
-use rondel_ports::cache::{Cache, Policy, PruneRequest, Pruned, Record};
+use rondel_ports::cache::{Cache, Kind, Policy, PruneRequest, Pruned, Record};
 use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Snapshots as _, Verification};
 use rondel_query::Evaluator;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client_registry::ClientRegistry;
 use crate::config::CacheConfig;
+use crate::figures::Figures;
 use crate::work_tracker::WorkTracker;
 
 /// The granularity of the clock of last uses, in milliseconds.
@@ -42,6 +43,28 @@ pub struct GarbageCollector {
     policy: Policy,
     disk: u64,
     cache: CacheUsers,
+    figures: Arc<Figures>,
+}
+
+/// Why the cache is pruned.
+#[derive(Clone, Copy)]
+enum PruneReason {
+    /// A client asked for it.
+    Request,
+    /// The disk has less free space than the policy wants.
+    DiskFull,
+    /// The policy is applied from time to time.
+    Policy,
+}
+
+impl PruneReason {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::DiskFull => "disk-full",
+            Self::Policy => "policy",
+        }
+    }
 }
 
 /// The cache, and what refers to it.
@@ -72,9 +95,9 @@ impl GarbageCollector {
     ///
     /// # Errors
     /// When the kernel does not report the size of the disk.
-    pub fn new(cache: CacheUsers, name: &str, config: &CacheConfig) -> Result<Self> {
+    pub fn new(cache: CacheUsers, figures: Arc<Figures>, name: &str, config: &CacheConfig) -> Result<Self> {
         let disk = cache.store.disk()?.size;
-        Ok(Self { name: name.into(), policy: config.policy(disk), disk, cache })
+        Ok(Self { name: name.into(), policy: config.policy(disk), disk, cache, figures })
     }
 
     /// Records used at or after this time count as in use and are not pruned.
@@ -97,6 +120,11 @@ impl GarbageCollector {
                 true
             });
         }
+    }
+
+    /// The free space of the disk in bytes, or 0 if the kernel does not report it.
+    pub(crate) fn free_space(&self) -> u64 {
+        self.cache.store.disk().map_or(0, |disk| disk.free)
     }
 
     /// Verifies the whole cache. Damaged results are forgotten, in memory too.
@@ -130,7 +158,7 @@ impl GarbageCollector {
         evaluator.graph().retain(|_, node| Ops::all_inputs(&node.value, &mut seen, &here));
     }
 
-    fn prune_now(&self, request: &PruneRequest) -> Result<Pruned> {
+    fn prune_now(&self, request: &PruneRequest, reason: PruneReason) -> Result<Pruned> {
         self.touch_live_results();
         let refers = |table: Table, entry: &[u8]| match table {
             Table::Files => rondel_hostlink::referred(entry),
@@ -139,8 +167,35 @@ impl GarbageCollector {
         let pruned = self.cache.store.collect(request, &self.policy, self.in_use_since(), &refers)?;
         if !request.dry_run && !pruned.records.is_empty() {
             self.forget_missing_results();
+            self.log_prune(request, reason.name(), &pruned);
         }
         Ok(pruned)
+    }
+
+    fn log_prune(&self, request: &PruneRequest, reason: &'static str, pruned: &Pruned) {
+        let mut kinds: BTreeMap<Kind, usize> = BTreeMap::new();
+        for record in &pruned.records {
+            *kinds.entry(record.kind).or_default() += 1;
+            let Record { kind, id, bytes, description, .. } = record;
+            tracing::debug!(?kind, id, bytes, description, "record pruned");
+        }
+        let count = |kind: Kind| kinds.get(&kind).copied();
+        let unused_for_s = Some(request.unused_for.as_secs()).filter(|seconds| *seconds > 0);
+        tracing::info!(
+            reason,
+            records = pruned.records.len(),
+            bytes = pruned.bytes,
+            left_bytes = pruned.left,
+            layers = count(Kind::Layer),
+            blobs = count(Kind::Blob),
+            volumes = count(Kind::Volume),
+            repositories = count(Kind::Repository),
+            kind = request.kind,
+            matching = request.matching,
+            unused_for_s,
+            "cache pruned"
+        );
+        self.figures.pruned(reason, pruned.records.len(), pruned.bytes);
     }
 
     /// Applies the disk policy until the engine ends.
@@ -164,7 +219,8 @@ impl GarbageCollector {
             let may_retry = retry_at.is_none_or(|until| now >= until);
             if (tight && may_retry) || now - pruned_at >= PRUNE_INTERVAL {
                 pruned_at = now;
-                let freed = self.in_background(|gc| gc.prune_and_log()).await.unwrap_or_default();
+                let reason = if tight { PruneReason::DiskFull } else { PruneReason::Policy };
+                let freed = self.in_background(move |gc| gc.prune_in_background(reason)).await.unwrap_or_default();
                 retry_at = (tight && freed == 0).then(|| now + PRUNE_BACKOFF);
             }
         }
@@ -184,16 +240,11 @@ impl GarbageCollector {
         self.cache.tracker.input_log.write();
     }
 
-    fn prune_and_log(&self) -> u64 {
-        match self.prune_now(&PruneRequest::default()) {
-            Ok(pruned) => {
-                if pruned.bytes > 0 {
-                    tracing::info!("removed {} bytes in {} records", pruned.bytes, pruned.records.len());
-                }
-                pruned.bytes
-            }
+    fn prune_in_background(&self, reason: PruneReason) -> u64 {
+        match self.prune_now(&PruneRequest::default(), reason) {
+            Ok(pruned) => pruned.bytes,
             Err(fault) => {
-                tracing::warn!("cannot prune the cache: {}", fault.full_message());
+                tracing::warn!(reason = reason.name(), error = fault.full_message(), "cannot prune the cache");
                 0
             }
         }
@@ -226,7 +277,9 @@ impl Cache for GarbageCollector {
 
     fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned>> {
         let gc = self.clone();
-        Box::pin(async move { joined(tokio::task::spawn_blocking(move || gc.prune_now(&request)).await) })
+        Box::pin(async move {
+            joined(tokio::task::spawn_blocking(move || gc.prune_now(&request, PruneReason::Request)).await)
+        })
     }
 }
 

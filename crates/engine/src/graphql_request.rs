@@ -1,4 +1,4 @@
-//! A GraphQL request body, answered for a caller.
+//! Executes the body of a GraphQL request for a caller.
 
 use std::sync::Arc;
 
@@ -17,18 +17,10 @@ struct GraphqlBody {
     operation_name: Option<String>,
 }
 
-/// Answers `body` for `caller`: always JSON that a client understands, whatever the body is.
-pub async fn execute_to_json(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, body: &[u8]) -> String {
-    match execute_body(evaluator, caller, body).await {
-        Ok(response) => response.body(),
-        Err(refused) => refused,
-    }
-}
-
-/// Runs what `body` asks for.
+/// Executes the request in `body` for `caller`.
 ///
 /// # Errors
-/// The answer to a request that cannot be run.
+/// The response, as JSON, when `body` is no valid request.
 pub async fn execute_body(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, body: &[u8]) -> Result<Response, String> {
     let body: GraphqlBody = serde_json::from_slice(body)
         .map_err(|e| error_json(&format!("the request is not a GraphQL request in JSON: {e}")))?;
@@ -48,7 +40,7 @@ fn invalid_request(e: &GqlError) -> String {
     json!({"data": null, "errors": [{"message": e.message, "locations": locations}]}).to_string()
 }
 
-/// The answer to a request that could not be run at all.
+/// The response to a request that could not be executed, as JSON.
 pub fn error_json(message: &str) -> String {
     json!({"data": null, "errors": [{"message": message}]}).to_string()
 }

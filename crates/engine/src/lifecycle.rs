@@ -27,6 +27,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub async fn serve(mut options: ServeOptions) -> Result<()> {
     let idle = options.config.idle();
     let engine = wiring::wire(&options).await?;
+    // The store's lock is held: a directory that the engine refuses gets no log.
+    engine.log.open_file(&options.state_dir.join(rondel_link::LOG));
     let collecting = tokio::spawn(engine.gc.clone().run(engine.ending.clone()));
     if let Some(address) = options.config.metrics {
         crate::metrics::serve(engine.clone(), address, engine.ending.clone()).await?;
@@ -37,38 +39,56 @@ pub async fn serve(mut options: ServeOptions) -> Result<()> {
     let listener = UnixListener::bind(&socket).attempt(|| format!("listen on `{}`", socket.display()))?;
     std::fs::set_permissions(&socket, Permissions::from_mode(0o600))
         .attempt(|| format!("protect `{}`", socket.display()))?;
+    log_start(&engine, &options);
     if let Some(ready) = options.ready.take() {
         ready();
     }
     let ending = engine.ending.clone();
     let limits = ServerLimits::for_connections(MAX_CONNECTIONS);
     let server = tokio::spawn(rondel_web::serve(listener, crate::endpoint::routes(engine.clone()), limits, ending));
-    until_end(&engine, idle).await?;
+    let reason = until_end(&engine, idle).await?;
+    let (clients, evaluations) = (engine.clients.len(), engine.api.evaluator.graph().running());
+    tracing::info!(reason, clients, evaluations, "engine is stopping");
     let _ = std::fs::remove_file(&socket);
     engine.ending.cancel();
     let _ = tokio::time::timeout(STOP_TIMEOUT, server).await;
     wait_for_evaluations(&engine).await;
     let _ = tokio::time::timeout(STOP_TIMEOUT, collecting).await;
+    tracing::info!(uptime_s = engine.started.elapsed().as_secs(), "engine stopped");
     Ok(())
 }
 
-async fn until_end(engine: &Arc<Engine>, idle: Option<Duration>) -> Result<()> {
+fn log_start(engine: &Engine, options: &ServeOptions) {
+    let version = rondel_version::ENGINE.to_string();
+    let warnings = engine.warnings();
+    tracing::info!(
+        version,
+        pid = std::process::id(),
+        state_dir = %options.state_dir.display(),
+        rootless = options.rootless,
+        warnings = warnings.len(),
+        "engine started"
+    );
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+}
+
+/// Waits for the end, and returns its reason.
+async fn until_end(engine: &Arc<Engine>, idle: Option<Duration>) -> Result<&'static str> {
     let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;
     let mut interrupt = signal(SignalKind::interrupt()).attempt(|| "listen for signals".into())?;
     let mut tick = tokio::time::interval(IDLE_POLL_INTERVAL);
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            () = engine.ending.cancelled() => break,
+            _ = terminate.recv() => return Ok("SIGTERM"),
+            _ = interrupt.recv() => return Ok("SIGINT"),
+            () = engine.ending.cancelled() => return Ok("request"),
             _ = tick.tick() => {
                 if idle.is_some_and(|limit| engine.clients.idle().is_some_and(|since| since >= limit)) {
-                    break;
+                    return Ok("idle");
                 }
             }
         }
     }
-    Ok(())
 }
 
 /// Lets processes under way end: their clients are gone, so their work is being cancelled.

@@ -1,16 +1,25 @@
-//! Figures for monitoring, in Prometheus's text form. The names are those that dashboards of the original read.
+//! The endpoint of figures for monitoring, which Prometheus reads.
+//!
+//! Names with `dagger_` are those that dashboards of the original read.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{Response, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
 use rondel_fault::{Attempt as _, Fault, Result};
-use rondel_ports::cache::Cache as _;
+use rondel_ports::cache::{Cache as _, Kind, Record};
 use rondel_web::ServerLimits;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +28,8 @@ use crate::engine::Engine;
 /// How many connections may be open at a time.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Serves the figures on `address` until the engine ends. Only this machine can ask: nobody is asked for credentials.
+/// Serves the figures on `address` until the engine ends. Requests need no credentials, and come from
+/// this machine only.
 ///
 /// # Errors
 /// When the address is not one of this machine alone, or is taken.
@@ -34,22 +44,88 @@ pub async fn serve(engine: Arc<Engine>, address: SocketAddr, ending: Cancellatio
     Ok(())
 }
 
+/// The format of the figures, OpenMetrics.
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// Answers with the figures.
-pub async fn answer(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
+pub async fn answer(State(engine): State<Arc<Engine>>) -> Response<Body> {
     let records = engine.gc.records().await.unwrap_or_default();
+    let mut text = String::new();
+    let encoded = encode_registry(&mut text, engine.api.figures.registry())
+        .and_then(|()| encode_registry(&mut text, &current(&engine, &records)))
+        .and_then(|()| encode_eof(&mut text));
+    match encoded {
+        Ok(()) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()).into_response(),
+    }
+}
+
+/// The figures that the engine can tell at any time.
+fn current(engine: &Engine, records: &[Record]) -> Registry {
+    let mut registry = Registry::default();
     let status = engine.status();
+    let graph = engine.api.evaluator.graph();
     let bytes: u64 = records.iter().map(|record| record.bytes).sum();
-    let figures = [
+    let gauges = [
         ("dagger_connected_clients", "Attached clients", status.clients as u64),
-        ("dagger_dagql_cache_entries", "Results remembered in memory", status.results as u64),
+        ("dagger_dagql_cache_entries", "Results cached in memory", status.results as u64),
         ("dagger_local_cache_total_disk_size_bytes", "What the cache takes on disk", bytes),
         ("dagger_local_cache_entries", "Records of the cache on disk", records.len() as u64),
-        ("rondel_execs_total", "Processes run in containers since the start", status.execs),
+        ("rondel_sessions", "Sessions", engine.clients.sessions() as u64),
+        ("rondel_clients", "Attached clients", status.clients as u64),
+        ("rondel_results", "Results cached in memory", status.results as u64),
+        ("rondel_evaluations_running", "Evaluations of API calls that run or wait", graph.running() as u64),
+        ("rondel_disk_free_bytes", "Free space of the disk with the state directory", engine.gc.free_space()),
+        ("rondel_warnings", "Warnings about missing host features and damage", status.notes.len() as u64),
+        ("rondel_uptime_seconds", "Seconds since the engine started", status.uptime),
     ];
-    let mut text = String::new();
-    for (name, help, value) in figures {
-        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
-        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+    for (name, help, value) in gauges {
+        registry.register(name, help, ConstGauge::new(value));
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+    registry.register("rondel_execs", "Processes run in containers since the start", ConstCounter::new(status.execs));
+    let version = [("version", status.version)];
+    registry.register("rondel_build", "The version of the engine", Info::new(version));
+    registry.register("rondel_cache_bytes", "What the cache takes on disk, by kind of record", by_kind(records));
+    let (hits, misses) = lookups(engine);
+    registry.register("rondel_cache_hits", "Results that were cached, by kind of work", hits);
+    registry.register("rondel_cache_misses", "Work that was not cached and ran, by kind", misses);
+    registry
+}
+
+/// A label and its value.
+type Label = [(&'static str, &'static str); 1];
+
+fn by_kind(records: &[Record]) -> Family<Label, Gauge> {
+    let family = Family::<Label, Gauge>::default();
+    for kind in [Kind::Layer, Kind::Blob, Kind::Volume, Kind::Repository] {
+        let bytes: u64 = records.iter().filter(|record| record.kind == kind).map(|record| record.bytes).sum();
+        let name = match kind {
+            Kind::Layer => "layer",
+            Kind::Blob => "blob",
+            Kind::Volume => "volume",
+            Kind::Repository => "repository",
+        };
+        family.get_or_create(&[("kind", name)]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+    family
+}
+
+/// Hits and misses by kind of work.
+fn lookups(engine: &Engine) -> (Family<Label, Counter>, Family<Label, Counter>) {
+    let (hits, misses) = (Family::<Label, Counter>::default(), Family::<Label, Counter>::default());
+    let (calls, ops, figures) =
+        (engine.api.evaluator.graph().stats(), engine.api.services.ops.stats(), &engine.api.figures);
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let kinds = [
+        ("call", read(&calls.hits) + read(&calls.joins), read(&calls.runs)),
+        ("function", figures.functions_cached.get(), figures.functions_run.get()),
+        ("exec", read(&ops.execs_cached), read(&ops.execs_run)),
+        ("files", read(&ops.files_cached), read(&ops.files_done)),
+        ("layer", read(&ops.pulls_cached), read(&ops.pulls)),
+    ];
+    for (kind, hit, missed) in kinds {
+        hits.get_or_create(&[("kind", kind)]).inc_by(hit);
+        misses.get_or_create(&[("kind", kind)]).inc_by(missed);
+    }
+    (hits, misses)
 }

@@ -37,7 +37,9 @@ use crate::attach::{self, AttachPoint};
 use crate::client_link::Link;
 use crate::client_registry::AttachedClient;
 use crate::container_machine::ContainerMachine;
-use crate::graphql_request::{error_json, execute_to_json};
+use crate::figures::Figures;
+use crate::graphql_request::{error_json, execute_body};
+use crate::operator_log::report_errors;
 use crate::responses;
 use crate::warnings::NetworksWithWarnings;
 
@@ -67,6 +69,8 @@ pub struct NestedApi {
     pub networks: Arc<NetworksWithWarnings>,
     /// Fires when the engine is to end.
     pub ending: CancellationToken,
+    /// Figures for monitoring.
+    pub figures: Arc<Figures>,
 }
 
 /// The process in a container that a nested client comes from.
@@ -277,6 +281,10 @@ impl AttachPoint for ExecAttachPoint {
     fn max_line_bytes(&self) -> u64 {
         MAX_LINE_BYTES
     }
+
+    fn figures(&self) -> &Figures {
+        &self.endpoint.api.figures
+    }
 }
 
 impl NestedEndpoint {
@@ -300,6 +308,8 @@ impl NestedEndpoint {
         let view = asked.filter(|_| !self.fixed).unwrap_or(self.caller.view);
         let caller = self.api.caller(&nested, &self.scope, Some(view), true);
         let client = AttachedClient::new(caller, self.ending.child_token(), hello.modules);
+        let (session, client_id, origin) = (&*client.caller.session, &*client.caller.client, &*self.nested.origin.id);
+        tracing::info!(session, client = client_id, origin, "client attached in a container");
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
         attached.insert(client.caller.client.to_string(), client.clone());
         Ok(client)
@@ -310,6 +320,7 @@ impl NestedEndpoint {
         let gone = self.attached.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         if let Some(client) = gone {
             client.gone.cancel();
+            tracing::info!(session = &*client.caller.session, client = id, "client detached in a container");
         }
     }
 
@@ -363,6 +374,9 @@ async fn attach_process(State(endpoint): State<NestedEndpoint>, request: Request
         Ok(slot) => attach::upgrade(request, ExecAttachPoint { endpoint, _slot: slot }),
         Err(_) => {
             let why = format!("{MAX_ATTACHED} processes of this container are attached, which is the most");
+            let (session, client) = (&*endpoint.caller.session, &*endpoint.caller.client);
+            tracing::warn!(session, client, reason = why, "client refused");
+            endpoint.api.figures.clients_refused.inc();
             (StatusCode::SERVICE_UNAVAILABLE, error_json(&why)).into_response()
         }
     }
@@ -411,18 +425,34 @@ async fn answered_within(endpoint: NestedEndpoint, headers: HeaderMap, body: Bod
         Err(refusal) => return refusal,
     };
     let Some(client) = named else {
-        return responses::graphql(execute_to_json(&endpoint.api.evaluator, &endpoint.caller(&headers), &body).await);
+        return responses::graphql(execute(&endpoint.api, &endpoint.caller(&headers), &body).await);
     };
     let work = async {
         match client.prepare(&endpoint.api.modules, &endpoint.api.evaluator).await {
-            Ok(()) => execute_to_json(&endpoint.api.evaluator, &client.caller, &body).await,
-            Err(fault) => responses::refused(fault).body(),
+            Ok(()) => execute(&endpoint.api, &client.caller, &body).await,
+            Err(fault) => report(&endpoint.api, &client.caller, &responses::refused(fault)),
         }
     };
     responses::graphql(tokio::select! {
         text = work => text,
         () = client.gone.cancelled() => error_json("the client is gone"),
     })
+}
+
+/// The response to `body`, as JSON.
+async fn execute(api: &NestedApi, caller: &Arc<Caller>, body: &[u8]) -> String {
+    match execute_body(&api.evaluator, caller, body).await {
+        Ok(response) => report(api, caller, &response),
+        Err(invalid) => {
+            api.figures.invalid_request();
+            invalid
+        }
+    }
+}
+
+fn report(api: &NestedApi, caller: &Caller, response: &rondel_query::Response) -> String {
+    report_errors(&caller.session, &caller.client, response, &api.figures);
+    response.body()
 }
 
 /// The parts of a query in an address as the body of a request.

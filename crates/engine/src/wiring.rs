@@ -32,7 +32,9 @@ use crate::client_registry::ClientRegistry;
 use crate::config::{Config, LimitsConfig, Weight};
 use crate::engine::Engine;
 use crate::fields::AllFields;
+use crate::figures::Figures;
 use crate::gc::{CacheUsers, GarbageCollector};
+use crate::log_output::LogOutput;
 use crate::nested::NestedApi;
 use crate::warnings::NetworksWithWarnings;
 use crate::work_tracker::WorkTracker;
@@ -58,6 +60,8 @@ pub struct ServeOptions {
     pub rootless: bool,
     /// Warnings about missing host features.
     pub warnings: Vec<String>,
+    /// The log for operators.
+    pub log: LogOutput,
 }
 
 /// Wires an engine on this machine, from the store up to the endpoint.
@@ -120,11 +124,12 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         modules: modules.clone(),
         clients: Arc::downgrade(&clients),
     };
-    let gc = GarbageCollector::new(cache, &engine_name(&options.config), &options.config.cache)?;
+    let figures = Arc::new(Figures::default());
+    let gc = GarbageCollector::new(cache, figures.clone(), &engine_name(&options.config), &options.config.cache)?;
     let services =
         Arc::new(Services { ops, index: store.clone(), engine_info: Arc::new(gc.clone()), registry, mac_key });
     let ending = CancellationToken::new();
-    let api = Arc::new(NestedApi { services, evaluator, modules, host, networks, ending: ending.clone() });
+    let api = Arc::new(NestedApi { services, evaluator, modules, host, networks, ending: ending.clone(), figures });
     Ok(Arc::new(Engine {
         api,
         store,
@@ -136,6 +141,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         tickets: Arc::default(),
         grants: options.config.grants.clone(),
         started: Instant::now(),
+        log: options.log.clone(),
     }))
 }
 

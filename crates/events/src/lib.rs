@@ -1,19 +1,19 @@
 //! Spans, logs and progress as plain data, and the narrow way to emit them.
 //!
 //! *Invariants.* Nothing here knows exporters or screens. Emitting never blocks and never fails. An
-//! [`Emitter`] is passed down as a value; there is no global one. The emitter of an event
-//! removes secrets from its text.
+//! [`Emitter`] is passed down as a value; there is no global one. The code that emits an event redacts
+//! secrets in its text.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-/// Names one span within one engine run. Zero is "no span".
+/// Identifies one span within one engine run. Zero means "no span".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
 pub struct SpanId(pub u64);
 
-/// The kind of work that a span describes.
+/// The kind of work of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
@@ -23,15 +23,15 @@ pub enum Work {
     Function,
     /// A process in a container.
     Exec,
-    /// An image on its way in.
+    /// Pulling an image, or fetching a file of the web or a git checkout.
     Pull,
-    /// An image on its way out.
+    /// Pushing an image.
     Push,
-    /// Files between host and engine.
+    /// Transferring files between host and engine.
     Sync,
     /// Work on files in a snapshot.
     Files,
-    /// Anything else worth a line.
+    /// Other work that deserves a line.
     Other,
 }
 
@@ -41,15 +41,15 @@ pub enum Work {
 pub enum Outcome {
     /// The work was done now.
     Done,
-    /// The result was remembered; nothing ran.
+    /// The result was cached. Nothing ran.
     Cached,
-    /// It failed, with this message.
+    /// The work failed with this message.
     Failed(String),
-    /// Its last waiter left.
+    /// The work was cancelled because nothing waited for it any more.
     Cancelled,
 }
 
-/// Which stream a log line came from.
+/// The stream that a log line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stream {
@@ -57,11 +57,11 @@ pub enum Stream {
     Stdout,
     /// Standard error of a process.
     Stderr,
-    /// A remark of the engine itself.
+    /// A message of the engine itself.
     Note,
 }
 
-/// One thing that happened.
+/// One event of a span.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
@@ -69,11 +69,11 @@ pub enum Event {
     Start {
         /// The span.
         span: SpanId,
-        /// The span it belongs to; zero for a root.
+        /// The parent span. Zero for a root.
         parent: SpanId,
-        /// What kind of work.
+        /// The kind of work.
         work: Work,
-        /// A short text for people, such as `exec apt-get update`.
+        /// A short title, such as `exec apt-get update`.
         name: String,
         /// Microseconds since the Unix epoch.
         at: u64,
@@ -82,7 +82,7 @@ pub enum Event {
     End {
         /// The span.
         span: SpanId,
-        /// How it ended.
+        /// The outcome.
         outcome: Outcome,
         /// Microseconds since the Unix epoch.
         at: u64,
@@ -91,33 +91,47 @@ pub enum Event {
     Log {
         /// The span.
         span: SpanId,
-        /// Where it came from.
+        /// The stream.
         stream: Stream,
-        /// The text; invalid UTF-8 is replaced.
+        /// The text. Invalid UTF-8 is replaced.
         text: String,
     },
-    /// How far a span has come.
+    /// Progress of a span.
     Progress {
         /// The span.
         span: SpanId,
         /// Units done, in bytes unless the name of the span says otherwise.
         done: u64,
-        /// Units in all; zero when unknown.
+        /// Total units. Zero when unknown.
         total: u64,
     },
 }
 
-/// Where events go. Implementations never block.
-pub trait Sink: Send + Sync {
-    /// Takes one event.
-    fn emit(&self, event: Event);
-
-    /// Takes the inputs that decided whether the work of `span` ran. `parts` gives their names
-    /// and values; most sinks never call it.
-    fn explain(&self, _span: SpanId, _parts: &dyn Fn() -> Vec<(String, String)>) {}
+/// A fact about a span for the engine's own log. Attributes are not sent to clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attribute {
+    /// The id of the API call that asked for the work: its short recipe digest.
+    CallId(Arc<str>),
+    /// The id of the process: its short recipe digest.
+    ExecId(String),
+    /// The exit code of the process.
+    ExitCode(i32),
 }
 
-/// A sink that forgets everything.
+/// Receives events. Implementations never block.
+pub trait Sink: Send + Sync {
+    /// Receives one event.
+    fn emit(&self, event: Event);
+
+    /// Receives the inputs that decided whether the work of `span` ran. `parts` builds their names and
+    /// values; most sinks do not call it.
+    fn explain(&self, _span: SpanId, _parts: &dyn Fn() -> Vec<(String, String)>) {}
+
+    /// Receives a fact about `span`.
+    fn attribute(&self, _span: SpanId, _attribute: &Attribute) {}
+}
+
+/// A sink that drops every event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Nowhere;
 
@@ -137,6 +151,11 @@ impl Sink for Both {
         self.0.explain(span, parts);
         self.1.explain(span, parts);
     }
+
+    fn attribute(&self, span: SpanId, attribute: &Attribute) {
+        self.0.attribute(span, attribute);
+        self.1.attribute(span, attribute);
+    }
 }
 
 /// Emits events under one parent span. Cheap to clone.
@@ -144,6 +163,7 @@ impl Sink for Both {
 pub struct Emitter {
     sink: Arc<dyn Sink>,
     parent: SpanId,
+    call: Option<Arc<str>>,
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -151,7 +171,7 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 impl Emitter {
     /// An emitter for root spans.
     pub fn new(sink: Arc<dyn Sink>) -> Self {
-        Self { sink, parent: SpanId::default() }
+        Self { sink, parent: SpanId::default(), call: None }
     }
 
     /// An emitter whose events go nowhere.
@@ -159,25 +179,34 @@ impl Emitter {
         Self::new(Arc::new(Nowhere))
     }
 
-    /// The same emitter, with `sink` receiving every event as well.
+    /// The same emitter, whose events `sink` receives too.
     #[must_use]
     pub fn also(&self, sink: Arc<dyn Sink>) -> Self {
-        Self { sink: Arc::new(Both(self.sink.clone(), sink)), parent: self.parent }
+        Self { sink: Arc::new(Both(self.sink.clone(), sink)), ..self.clone() }
     }
 
-    /// The span that new spans will belong to.
+    /// The same emitter for the work of one API call. Its spans get the id `call`.
+    #[must_use]
+    pub fn for_call(&self, call: impl Into<Arc<str>>) -> Self {
+        Self { call: Some(call.into()), ..self.clone() }
+    }
+
+    /// The parent of new spans.
     pub fn parent(&self) -> SpanId {
         self.parent
     }
 
-    /// Opens a span. It ends when [`Span::end`] is called, or as cancelled when it is dropped.
+    /// Opens a span. It ends with [`Span::end`]. A span that is dropped ends as cancelled.
     pub fn span(&self, work: Work, name: impl Into<String>) -> Span {
         let id = SpanId(NEXT.fetch_add(1, Ordering::Relaxed));
         self.sink.emit(Event::Start { span: id, parent: self.parent, work, name: name.into(), at: now() });
-        Span { emitter: Emitter { sink: self.sink.clone(), parent: id }, ended: false }
+        if let Some(call) = &self.call {
+            self.sink.attribute(id, &Attribute::CallId(call.clone()));
+        }
+        Span { emitter: Emitter { parent: id, ..self.clone() }, ended: false }
     }
 
-    /// Adds output to the current span.
+    /// Emits output of the current span.
     pub fn log(&self, stream: Stream, text: impl Into<String>) {
         self.sink.emit(Event::Log { span: self.parent, stream, text: text.into() });
     }
@@ -187,7 +216,12 @@ impl Emitter {
         self.sink.explain(self.parent, parts);
     }
 
-    /// Says how far the current span has come.
+    /// Reports a fact about the current span to the engine's own log.
+    pub fn attribute(&self, attribute: &Attribute) {
+        self.sink.attribute(self.parent, attribute);
+    }
+
+    /// Reports the progress of the current span.
     pub fn progress(&self, done: u64, total: u64) {
         self.sink.emit(Event::Progress { span: self.parent, done, total });
     }

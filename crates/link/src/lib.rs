@@ -49,6 +49,8 @@ pub const PROTOCOL: &str = "rondel-link";
 pub const CLIENT_HEADER: &str = "x-rondel-client";
 /// The file name of the engine's socket in the state directory.
 pub const SOCKET: &str = "engine.sock";
+/// The file name of the engine's log in the state directory.
+pub const LOG: &str = "engine.log";
 
 /// Who attaches.
 #[derive(Debug, Clone, Serialize, Deserialize, Default)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use rondel_digest::Digest;
-use rondel_events::{Outcome, Work};
+use rondel_events::{Attribute, Outcome, Work};
 use rondel_fault::{Attempt, Fault, Kind, Result};
 use rondel_model::explain::Ended;
 use rondel_model::{ExecOp, Snapshot};
@@ -54,6 +54,7 @@ impl Ops {
             let stored = self.stored::<ExecResult>(&key, &self.stats.execs_cached, snapshots);
             if let Some(result) = stored.filter(|result| exec.expect.admits(result.exit_code)) {
                 let span = cx.events.span(Work::Exec, title(&cx, &exec));
+                span.emitter().attribute(&Attribute::ExecId(key.short()));
                 self.explain_exec(&cx, span.emitter(), &exec, &inputs, Ended::Cached);
                 span.end(Outcome::Cached);
                 return Ok(Arc::new(result));
@@ -80,6 +81,7 @@ impl Ops {
         let in_use = self.mark_in_use();
         let task = tokio::spawn(async move {
             let span = cx.events.span(Work::Exec, title(&cx, &exec));
+            span.emitter().attribute(&Attribute::ExecId(key.short()));
             let run = Run(Process { ops: &self, cx: &cx, exec: &exec, events: span.emitter(), cancel: &cancel });
             let result = run.run(inputs, key).await;
             let _in_use = in_use;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use rondel_events::Emitter;
+use rondel_events::{Attribute, Emitter};
 use rondel_fault::{Attempt, ExecFailure, Fault, Kind, Result};
 use rondel_model::exec::{MountSource, Stdin};
 use rondel_model::{ExecOp, Platform, SecretRef, Snapshot};
@@ -233,6 +233,7 @@ impl Process<'_> {
         let rest = ExitedMounts { trees, services: bound.guard, _claims: claims };
         Ok(match finished {
             Ok((Exit { code, limit }, written)) => {
+                self.events.attribute(&Attribute::ExitCode(code));
                 Ok(Finished { exit_code: code, limit, written, rest, secrets, alone })
             }
             Err(fault) => Err(Unfinished { fault: clean(fault, &secrets), rest }),

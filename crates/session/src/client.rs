@@ -111,7 +111,7 @@ pub fn client_on_machine(cx: &ResolverContext) -> Result<&Client> {
 /// When the caller was not made by an engine.
 pub fn op_cx(cx: &ResolverContext) -> Result<OpContext> {
     let mut op_cx = client(&cx.caller)?.op_cx.clone();
-    op_cx.events = cx.caller.events.clone();
+    op_cx.events = cx.caller.events.for_call(cx.call.digest().short());
     Ok(op_cx)
 }
 

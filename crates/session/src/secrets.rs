@@ -89,6 +89,11 @@ impl SecretStore {
         found.filter(|provided| provided.is_valid()).map(|provided| provided.plaintext.clone())
     }
 
+    /// Every plaintext of the session, to redact it in logs. Expired ones are among them.
+    pub fn plaintexts(&self) -> Vec<Arc<Plaintext>> {
+        lock(&self.known).values().map(|provided| provided.plaintext.clone()).collect()
+    }
+
     /// What the provider at `uri` gave, or gives now by `read`, which is run by one caller at a time.
     ///
     /// # Errors

@@ -200,7 +200,8 @@ const CONTENT: [&str; 21] = [
 ];
 
 /// What others have in a folder that becomes a state folder: the engine's log and socket, and what makers of file systems leave.
-const MAY_BE_BESIDE: [&str; 4] = ["engine.log", "engine.sock", "format.new", "lost+found"];
+const MAY_BE_BESIDE: [&str; 7] =
+    ["engine.log", "engine.log.1", "engine.log.2", "engine.log.3", "engine.sock", "format.new", "lost+found"];
 
 /// Removes the content of a state folder that nobody uses.
 pub(crate) fn remove(root: &Path) -> Result<()> {

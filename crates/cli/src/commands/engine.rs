@@ -1,12 +1,13 @@
 //! `rondel engine serve|status|stop|verify|reset`.
 
-use std::path::Path;
+use std::fs::File;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use http::Method;
-use rondel_engine::{Config, ServeOptions};
+use rondel_engine::rotating_file::all_files;
+use rondel_engine::{Config, LogFormat, LogOutput, ServeOptions};
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_link::Ending;
 
@@ -16,6 +17,13 @@ use crate::settings::Settings;
 const ONE_USER: &str = "containers have root as their only user, because this user has no ranges in `/etc/subuid` and \
     `/etc/subgid` (or `newuidmap` is missing); programs that change to another user fail. An administrator can add ranges: \
     `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`; then restart the engine";
+
+/// The variable with the filter of the engine's log, such as `info` or `rondel_registry=debug`.
+const LOG_VARIABLE: &str = "RONDEL_LOG";
+/// The variable with the format of the engine's log.
+const LOG_FORMAT_VARIABLE: &str = "RONDEL_LOG_FORMAT";
+/// The filter of a log for which the environment has none.
+const DEFAULT_LOG_FILTER: &str = "info";
 
 /// How often an engine that ends is looked at.
 const LOOK: Duration = Duration::from_millis(10);
@@ -38,7 +46,7 @@ pub(crate) fn command() -> Command {
         .long("log")
         .action(ArgAction::SetTrue)
         .hide(true)
-        .help("Write to the log in the state folder instead of standard error, as soon as clients can connect");
+        .help("Write to the log in the state directory alone, as soon as clients can connect");
     Command::new("engine")
         .about("Control the engine; other commands start it when they need it")
         .subcommand_required(true)
@@ -70,20 +78,18 @@ fn serve(settings: &Settings, announce: bool, log_to_state: bool) -> Result<Exit
     if rootless && !rondel_network::rootless::enter_user_namespace()?.mapped_range {
         warnings.push(ONE_USER.to_owned());
     }
-    let filter = tracing_subscriber::EnvFilter::try_from_env("RONDEL_LOG").unwrap_or_else(|_| "warn".into());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    let _ = log.try_init();
+    let log = install_log()?;
     let state = settings.state()?;
     state.make()?;
     let config = Config::read(settings.config().as_deref())?;
-    let log_file = state.log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().attempt(|| "start".into())?;
+    let at_ready = log.clone();
     let options = ServeOptions {
         state_dir: state.path().to_owned(),
         config,
         ready: Some(Box::new(move || {
             if log_to_state {
-                log_to(&log_file);
+                at_ready.leave_stderr(Box::new(redirect_stderr));
             }
             if announce {
                 announce_ready();
@@ -91,6 +97,7 @@ fn serve(settings: &Settings, announce: bool, log_to_state: bool) -> Result<Exit
         })),
         rootless,
         warnings,
+        log,
     };
     let outcome = runtime.block_on(rondel_engine::serve(options));
     // What is in the middle of a large file is not waited for: nothing that it leaves has to be repaired.
@@ -98,14 +105,24 @@ fn serve(settings: &Settings, announce: bool, log_to_state: bool) -> Result<Exit
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-/// Writes what is said on standard error to `log` from now on, and what was said until now first: a
-/// client gave a file in memory for that. A log that cannot be opened is no reason to end.
-fn log_to(log: &Path) {
-    let opened = std::fs::OpenOptions::new().create(true).append(true).open(log);
-    let until_now = std::fs::read("/proc/self/fd/2").unwrap_or_default();
-    let Ok(mut log) = opened.or_else(|_| std::fs::OpenOptions::new().write(true).open("/dev/null")) else { return };
-    let _ = std::io::Write::write_all(&mut log, &until_now);
-    let _ = rustix::stdio::dup2_stderr(&log);
+/// Starts the engine's log, as the environment says.
+fn install_log() -> Result<LogOutput> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let format = match set(LOG_FORMAT_VARIABLE) {
+        Some(format) => {
+            format.parse().map_err(|fault: Fault| fault.context(format!("read `{LOG_FORMAT_VARIABLE}`")))?
+        }
+        None => LogFormat::default(),
+    };
+    let log = LogOutput::default();
+    let filter = set(LOG_VARIABLE).unwrap_or_else(|| DEFAULT_LOG_FILTER.to_owned());
+    log.install(format, &filter).map_err(|fault| fault.context(format!("read `{LOG_VARIABLE}`")))?;
+    Ok(log)
+}
+
+/// Makes `log` the standard error of this process, instead of the file in memory that a client gave.
+fn redirect_stderr(log: &File) {
+    let _ = rustix::stdio::dup2_stderr(log);
 }
 
 /// Tells whoever started this engine that it listens, and lets go of standard output.
@@ -196,7 +213,7 @@ fn reset(settings: &Settings) -> Result<ExitCode> {
         rondel_network::rootless::enter_user_namespace()?;
     }
     rondel_engine::remove_state(state.path(), rootless)?;
-    for file in [state.socket(), state.log()] {
+    for file in all_files(&state.log()).into_iter().chain([state.socket()]) {
         let _ = std::fs::remove_file(file);
     }
     let _ = std::fs::remove_dir(state.path());

@@ -1,0 +1,183 @@
+//! The log for operators: where its lines go, in which format, and what is redacted in them.
+//!
+//! *Invariants.* Every line passes [`LogOutput`], which redacts the secrets of all live sessions. Lines
+//! are written at once, so that none is lost when the engine is killed. A log that cannot be written
+//! never stops the engine.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_ops::redact::Secrets;
+use rondel_session::Session;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::rotating_file::{MAX_FILE_BYTES, OnOpen, RotatingFile};
+
+/// How much is kept for the log file until it is opened, in bytes.
+const MAX_EARLY_BYTES: usize = 256 << 10;
+
+/// The format of log lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A time, a level, a message and `name=value` fields.
+    #[default]
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "human" => Ok(Self::Human),
+            "json" => Ok(Self::Json),
+            _ => Err(Fault::user(format!("`{text}` is no log format")).with_hint("use `human` or `json`")),
+        }
+    }
+}
+
+/// Writes log lines to standard error and to a file. Cheap to clone.
+#[derive(Clone)]
+pub struct LogOutput(Arc<Mutex<OutputState>>);
+
+struct OutputState {
+    stderr: bool,
+    file: Option<RotatingFile>,
+    /// Lines for the file from before it was opened.
+    early: Vec<u8>,
+    sessions: Vec<Weak<Session>>,
+}
+
+impl Default for LogOutput {
+    fn default() -> Self {
+        let state = OutputState { stderr: true, file: None, early: Vec::new(), sessions: Vec::new() };
+        Self(Arc::new(Mutex::new(state)))
+    }
+}
+
+impl LogOutput {
+    /// Makes `tracing` write here, with the levels that `filter` selects.
+    ///
+    /// # Errors
+    /// When `filter` is malformed.
+    pub fn install(&self, format: LogFormat, filter: &str) -> Result<()> {
+        let filter = EnvFilter::builder().parse(filter);
+        let filter = filter.attempt(|| "read the filter of the engine's log".into())?;
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(self.clone()).with_ansi(false);
+        // A second subscriber in one process is refused. The first one goes on.
+        let _ = match format {
+            LogFormat::Human => log.try_init(),
+            LogFormat::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        };
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            let thread = std::thread::current();
+            let thread = thread.name().unwrap_or("unnamed");
+            tracing::error!(thread, place, reason = panic.payload_as_str().unwrap_or_default(), "panicked");
+        }));
+        Ok(())
+    }
+
+    /// Opens the log file at `path`, and writes the lines into it that came before. A file that cannot be
+    /// opened leaves standard error alone.
+    pub(crate) fn open_file(&self, path: &Path) {
+        let mut state = self.state();
+        let early = std::mem::take(&mut state.early);
+        if let Ok(mut file) = RotatingFile::open(path, MAX_FILE_BYTES) {
+            let _ = file.write_line(&early);
+            state.file = Some(file);
+        }
+    }
+
+    /// Writes to the file alone from now on. `on_open` is called with the file, and with each further one
+    /// after a rotation; it is called with `/dev/null` when there is no file.
+    pub fn leave_stderr(&self, on_open: OnOpen) {
+        let mut state = self.state();
+        state.stderr = false;
+        match &mut state.file {
+            Some(file) => file.follow(on_open),
+            None => {
+                if let Ok(null) = std::fs::File::options().write(true).open("/dev/null") {
+                    on_open(&null);
+                }
+            }
+        }
+    }
+
+    /// Redacts the secrets of `session` for as long as it lives.
+    pub(crate) fn redact(&self, session: &Arc<Session>) {
+        let mut state = self.state();
+        state.sessions.retain(|session| session.strong_count() > 0);
+        state.sessions.push(Arc::downgrade(session));
+    }
+
+    fn state(&self) -> MutexGuard<'_, OutputState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OutputState {
+    fn write_line(&mut self, line: &[u8]) {
+        if self.stderr {
+            let _ = io::stderr().write_all(line);
+        }
+        match &mut self.file {
+            Some(file) => _ = file.write_line(line),
+            None if self.early.len() + line.len() <= MAX_EARLY_BYTES => self.early.extend_from_slice(line),
+            None => {}
+        }
+    }
+
+    /// The secrets of all live sessions, as they are and as they look inside quotes.
+    fn secrets(&self) -> Option<Secrets> {
+        let live = self.sessions.iter().filter_map(Weak::upgrade);
+        let known: Vec<_> = live.flat_map(|session| session.secrets.plaintexts()).collect();
+        if known.is_empty() {
+            return None;
+        }
+        let mut patterns: Vec<Vec<u8>> = Vec::new();
+        for plaintext in &known {
+            patterns.push(plaintext.bytes().to_vec());
+            if let Ok(text) = std::str::from_utf8(plaintext.bytes()) {
+                let json = serde_json::to_string(text.trim()).unwrap_or_default();
+                let quoted = [json, format!("{:?}", text.trim())];
+                let inside = |text: &String| Some(text.strip_prefix('"')?.strip_suffix('"')?.as_bytes().to_vec());
+                patterns.extend(quoted.iter().filter_map(inside));
+            }
+        }
+        Some(Secrets::new(patterns.iter().map(Vec::as_slice)))
+    }
+}
+
+impl Write for LogOutput {
+    /// Writes one whole line: `tracing` formats an event and writes it at once.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut state = self.state();
+        match state.secrets() {
+            Some(secrets) => {
+                let clean = secrets.scrub(&String::from_utf8_lossy(line));
+                state.write_line(clean.as_bytes());
+            }
+            None => state.write_line(line),
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for LogOutput {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
