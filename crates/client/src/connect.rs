@@ -1,4 +1,4 @@
-//! Connects to the engine, and starts it when there is none.
+//! Connects to the engine, and starts one if none runs.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
@@ -17,22 +17,22 @@ use tokio::time::Instant;
 use crate::state::StateDir;
 use crate::stopped_process::StoppedProcess;
 
-/// How long a new engine may take to answer.
+/// How long a new engine may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long to wait between looks at an engine that starts or ends.
+/// How often a starting or ending engine is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How to start an engine.
+/// The command that starts an engine.
 #[derive(Debug, Clone)]
 pub struct EngineCommand {
     /// The program.
     pub program: PathBuf,
-    /// The configuration file, when one was named.
+    /// The configuration file. `None` leaves the choice to the engine.
     pub config: Option<PathBuf>,
 }
 
-/// A connection to the engine of `state`, which `launch` starts when there is none.
+/// Connects to the engine of `state`. `launch` starts one if none runs.
 ///
 /// # Errors
 /// When no engine answers and none can be started.
@@ -59,14 +59,14 @@ pub async fn connect(state: &StateDir, launch: Option<&EngineCommand>) -> Result
                     let stream = UnixStream::connect(&socket).await;
                     return stream.map_err(|e| no_answer(state, "it ended at once", None).caused_by(e));
                 }
-                // The engine of another client was faster, and listens soon.
+                // Another client started an engine at the same time. It listens soon.
                 Err(_) if state.is_held() => {}
                 Err(fault) => return Err(fault),
             }
         } else {
             let holder = state.holder();
             if let Some((pid, fault)) = holder.and_then(|pid| Some((pid, StoppedProcess::fault(pid)?))) {
-                // It may be going on in a moment.
+                // The process may be continued in a moment.
                 let since = held_by.filter(|(known, _)| *known == pid).map_or_else(Instant::now, |(_, since)| since);
                 held_by = Some((pid, since));
                 if since.elapsed() >= StoppedProcess::GRACE_PERIOD {
@@ -86,7 +86,8 @@ fn nobody_listens(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
-/// Starts an engine and waits until it listens, or until another one that was started at the same time does.
+/// Starts an engine and waits until it listens, or until an engine that another client started at
+/// the same time does.
 async fn start(state: &StateDir, launch: &EngineCommand) -> Result<()> {
     state.make()?;
     let (ready, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
@@ -105,8 +106,8 @@ async fn start(state: &StateDir, launch: &EngineCommand) -> Result<()> {
     }
 }
 
-/// Starts an engine. What it says before it has the state folder is in the file that is returned: a
-/// folder which it refuses is not written to.
+/// Starts an engine. Returns the file with its output from before it had the state directory: an
+/// engine does not write to a directory that it refuses.
 fn spawn(state: &StateDir, launch: &EngineCommand, tell: OwnedFd) -> Result<File> {
     let early = rustix::fs::memfd_create("rondel-engine-log", MemfdFlags::CLOEXEC).map_err(io::Error::from);
     let early = File::from(early.attempt(|| "make a log for the new engine".into())?);
@@ -121,7 +122,8 @@ fn spawn(state: &StateDir, launch: &EngineCommand, tell: OwnedFd) -> Result<File
     Ok(early)
 }
 
-/// `early`: what the engine said before it had the state folder.
+/// The error of an engine that did not start. `early` is its output from before it had the state
+/// directory.
 fn no_answer(state: &StateDir, why: &str, early: Option<File>) -> Fault {
     let why = if why.is_empty() { "it ended before it listened" } else { why };
     let mut fault = Fault::environment(format!("the engine did not start: {why}"));

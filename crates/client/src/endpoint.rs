@@ -1,4 +1,4 @@
-//! Where the API is reached: the socket of an engine, or the port of a session that another process
+//! Endpoints of the API: the socket of an engine, or the port of a session that another process
 //! serves.
 //!
 //! *Invariants.* A process that was given a session ([`OpenSession`]) never starts an engine of its
@@ -42,7 +42,7 @@ impl OpenSession {
     /// The session that the environment names, if it names one.
     ///
     /// # Errors
-    /// When the port is no port, or there is no token for it.
+    /// When the variable holds no port number, or the token is missing.
     pub fn find(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>> {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let Some(port) = set(SESSION_PORT) else { return Ok(None) };
@@ -56,10 +56,10 @@ impl OpenSession {
     }
 }
 
-/// Where the API is reached.
+/// An endpoint of the API.
 #[derive(Debug, Clone)]
 pub enum Endpoint {
-    /// The engine of a state folder.
+    /// The engine of a state directory.
     Engine(StateDir),
     /// A session that is open already.
     Session(OpenSession),
@@ -68,7 +68,7 @@ pub enum Endpoint {
 /// A connection to the API.
 pub(crate) struct Connection {
     pub(crate) stream: Stream,
-    /// The engine's process, where it can be told.
+    /// The engine's process. `None` if the kernel does not report it.
     engine: Option<i32>,
 }
 
@@ -79,7 +79,8 @@ impl Connection {
         Self { stream: Box::new(stream), engine }
     }
 
-    /// Waits for `work`, which needs the engine, as long as the engine is not stopped.
+    /// Waits for `work`, which needs the engine. Fails when the engine's process is stopped by a
+    /// signal.
     pub(crate) async fn unless_stopped<T>(engine: Option<i32>, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             done = work => done,
@@ -87,7 +88,7 @@ impl Connection {
         }
     }
 
-    /// The engine's process, where it can be told.
+    /// The engine's process. `None` if the kernel does not report it.
     pub(crate) fn engine(&self) -> Option<i32> {
         self.engine
     }
@@ -99,7 +100,7 @@ impl Endpoint {
         matches!(self, Endpoint::Session(_))
     }
 
-    /// A connection; `launch` starts the engine when there is none.
+    /// Connects. `launch` starts the engine if none runs.
     pub(crate) async fn open(&self, launch: Option<&EngineCommand>) -> Result<Connection> {
         match self {
             Endpoint::Engine(state) => Ok(Connection::of_engine(connect(state, launch).await?)),
@@ -140,8 +141,8 @@ impl Endpoint {
         Connection::unless_stopped(engine, answer).await
     }
 
-    /// Asks for an upgrade at `path` on `stream`, and sends `first` behind it. What follows the
-    /// answer's head is left to be read.
+    /// Requests an upgrade at `path` on `stream`, and sends `first` behind it. Everything after the
+    /// head of the response is left to be read.
     pub(crate) async fn upgrade(
         &self,
         stream: Stream,
@@ -163,7 +164,7 @@ impl Endpoint {
         Ok(stream)
     }
 
-    /// Reads the head of the answer to an upgrade.
+    /// Reads the head of the response to an upgrade.
     async fn skip_head(&self, read: &mut BufReader<impl AsyncRead + Unpin>) -> Result<()> {
         let status = next_line(read).await?.unwrap_or_default();
         if !status.contains(" 101 ") {

@@ -1,4 +1,4 @@
-//! HTTP over the engine's socket: one request, one answer.
+//! HTTP over the engine's socket: one request, one response.
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -7,10 +7,10 @@ use hyper_util::rt::TokioIo;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_streams::Stream;
 
-/// Sends one request over `stream` and reads the whole answer.
+/// Sends one request over `stream` and reads the whole response.
 ///
 /// # Errors
-/// When the engine goes away meanwhile, or the request is malformed.
+/// When the engine goes away first, or the request is malformed.
 pub async fn request(
     stream: Stream,
     method: Method,

@@ -1,8 +1,8 @@
-//! Finds the engine, starts it when there is none, and talks to it.
+//! Finds the engine, starts one if none runs, and talks to it.
 //!
-//! *Invariants.* The engine is found on the unix socket in the state folder, unless the environment
-//! names a session that another process serves. A client never replaces a running engine. No
-//! adapter and no internals of the engine are known here.
+//! *Invariants.* The engine is found on the unix socket in the state directory, unless the
+//! environment names a session that another process serves. A client never replaces a running
+//! engine. No adapter and no internals of the engine are known here.
 
 pub mod connect;
 pub mod endpoint;

@@ -1,4 +1,4 @@
-//! A client attached to the engine: events come in, questions are answered, GraphQL goes out.
+//! A client attached to the engine: receives events, answers questions, sends GraphQL.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,19 +20,19 @@ use crate::endpoint::{Connection, Endpoint, next_line};
 use crate::state::StateDir;
 use crate::streams::{EndOnDrop, ShowTerminal, Streams};
 
-/// How often a client tries to attach to engines that hang up before they said anything.
+/// How often a client tries to attach to an engine that hangs up at once.
 const MAX_ATTACH_TRIES: usize = 5;
-/// How long it waits before the next one.
+/// The delay before the next try.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Receives events, in order.
 pub type OnEvent = Box<dyn FnMut(Event) + Send>;
 
-/// What a client gives to the engine beside answers.
+/// Handlers of what the engine sends to a client.
 pub struct ClientCallbacks {
     /// Receives events.
     pub on_event: OnEvent,
-    /// Shows terminals; none: there is none.
+    /// Shows terminals. `None` if the client has no terminal.
     pub terminal: Option<ShowTerminal>,
 }
 
@@ -48,7 +48,7 @@ pub struct Attached {
     welcome: Welcome,
     listener: JoinHandle<()>,
     write: SharedWrite,
-    /// The last request to be told everything, and the last that was fulfilled.
+    /// The number of the last ping, and of the last pong.
     pings: AtomicU64,
     pongs: watch::Receiver<u64>,
 }
@@ -57,10 +57,10 @@ type Read = BufReader<ReadHalf<BufReader<Stream>>>;
 type Write = WriteHalf<BufReader<Stream>>;
 type SharedWrite = Arc<Mutex<Write>>;
 
-/// Attaches a client as `hello` says, and starts the engine when there is none.
+/// Attaches a client as `hello` describes it. `launch` starts an engine if none runs.
 ///
 /// # Errors
-/// When there is no engine, or it refuses.
+/// When there is no engine, or the engine refuses the client.
 pub async fn attach(
     endpoint: &Endpoint,
     launch: Option<&EngineCommand>,
@@ -73,10 +73,11 @@ pub async fn attach(
     let (read, write, line) = loop {
         let connection = endpoint.open(launch).await?;
         let engine = connection.engine();
-        // One that is stopped is no better for another try.
+        // A stopped engine is not tried again.
         let greeted = async { Ok(greet(endpoint, connection, hello).await) };
         match Connection::unless_stopped(engine, greeted).await? {
-            // The kernel still takes connections to an engine that is just being killed, and breaks them.
+            // The kernel still accepts connections to an engine that is being killed, and then
+            // breaks them.
             Err(_) if launch.is_some() && tries < MAX_ATTACH_TRIES => {
                 tries += 1;
                 tokio::time::sleep(RETRY_DELAY).await;
@@ -98,7 +99,7 @@ pub async fn attach(
     }
 }
 
-/// Says hello on a new connection; the engine's first line comes back.
+/// Sends the hello on a new connection, and returns the engine's first line.
 async fn greet(endpoint: &Endpoint, connection: Connection, hello: &Hello) -> Result<(Read, Write, String)> {
     let first = format!("{}\n", json(hello)?);
     let stream = endpoint.upgrade(connection.stream, rondel_link::ATTACH, &[], &first).await?;
@@ -109,23 +110,25 @@ async fn greet(endpoint: &Endpoint, connection: Connection, hello: &Hello) -> Re
 }
 
 impl Attached {
-    /// What the engine said.
+    /// The engine's welcome.
     pub fn welcome(&self) -> &Welcome {
         &self.welcome
     }
 
-    /// Sends a GraphQL request body and gives the body of the answer. Whatever happened for it was told by then.
+    /// Sends a GraphQL request body and returns the body of the response. Its events were received
+    /// by then.
     ///
     /// # Errors
-    /// When the engine goes away meanwhile.
+    /// When the engine goes away first.
     pub async fn query(&self, body: impl Into<Bytes>) -> Result<Bytes> {
         Ok(self.forward(&self.welcome.client, body.into()).await?.1)
     }
 
-    /// The same as the client `client` of the same session, with the status of the answer.
+    /// Sends a request as the client `client` of the same session. Returns the status of the
+    /// response too.
     ///
     /// # Errors
-    /// When the engine goes away meanwhile.
+    /// When the engine goes away first.
     pub async fn forward(&self, client: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
         let headers = [("content-type", "application/json"), (CLIENT_HEADER, client)];
         let answer = self.endpoint.request(Method::POST, rondel_link::QUERY, &headers, body).await?;
@@ -133,7 +136,8 @@ impl Attached {
         Ok(answer)
     }
 
-    /// Waits until every event that the engine emitted until now has been received, or the engine hangs up.
+    /// Waits until every event that the engine emitted until now has been received, or the engine
+    /// hangs up.
     async fn flush_events(&self) {
         let id = self.pings.fetch_add(1, Ordering::Relaxed) + 1;
         if send(&self.write, &FromClient::Ping { id }).await.is_ok() {
@@ -141,19 +145,21 @@ impl Attached {
         }
     }
 
-    /// The modules that this client is served, as the body of the engine's answer; an error has the form of a GraphQL answer.
+    /// The modules that this client is served, as the body of the engine's response. An error has
+    /// the form of a GraphQL response.
     ///
     /// # Errors
-    /// When the engine goes away meanwhile.
+    /// When the engine goes away first.
     pub async fn served(&self) -> Result<std::result::Result<Bytes, Bytes>> {
         let (status, body) = self.describe(&self.welcome.client).await?;
         Ok(if status.is_success() { Ok(body) } else { Err(body) })
     }
 
-    /// The engine's answer to which modules the client `client` of the same session is served.
+    /// The engine's response about the modules that the client `client` of the same session is
+    /// served.
     ///
     /// # Errors
-    /// When the engine goes away meanwhile.
+    /// When the engine goes away first.
     pub async fn describe(&self, client: &str) -> Result<(StatusCode, Bytes)> {
         self.endpoint.request(Method::GET, rondel_link::SERVED, &[(CLIENT_HEADER, client)], Bytes::new()).await
     }
@@ -207,7 +213,8 @@ async fn listen(
             }
             Ok(FromEngine::Release { ticket }) => streams.release(&ticket),
             Ok(FromEngine::Pong { id }) => _ = pong.send(id),
-            // A newer engine may say what this client does not know; one that asks is told so.
+            // A newer engine may send messages that this client does not know. Unknown questions
+            // are refused.
             Err(_) => {
                 if let Ok(UnknownQuestion { ask: QuestionId { id } }) = parse(&line) {
                     let answer = Answer::Failed("the client is too old to know this question".into());
@@ -274,7 +281,8 @@ pub async fn control(state: &StateDir, method: Method, path: &str) -> Result<Byt
     ask(state, None, method, path, Bytes::new()).await
 }
 
-/// The same with a body; `launch` starts an engine when there is none.
+/// Sends one request with a body to the engine outside of any client. `launch` starts an engine if
+/// none runs.
 ///
 /// # Errors
 /// When there is no engine, or it refuses.

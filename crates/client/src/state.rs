@@ -1,4 +1,4 @@
-//! Where the engine's state and the user's configuration are.
+//! Finds the engine's state directory and the user's configuration file.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -6,22 +6,23 @@ use std::path::{Path, PathBuf};
 
 use rondel_fault::{Attempt as _, Fault, Result};
 
-/// The variable that names the state folder.
+/// The variable that names the state directory.
 pub const STATE_DIR_VARIABLE: &str = "RONDEL_STATE_DIR";
 /// The variable that names the configuration file.
 pub const CONFIG_VARIABLE: &str = "RONDEL_CONFIG";
 /// The longest path a unix socket can have.
 const SOCKET_PATH_LIMIT: usize = 107;
 
-/// The state folder of one engine.
+/// The state directory of one engine.
 #[derive(Debug, Clone)]
 pub struct StateDir(PathBuf);
 
 impl StateDir {
-    /// The folder given, else that of [`STATE_DIR_VARIABLE`], else `rondel` in the user's state folder.
+    /// The directory `given`, else that of [`STATE_DIR_VARIABLE`], else `rondel` in the user's
+    /// state directory.
     ///
     /// # Errors
-    /// When there is no home folder to put it into, or the path is too long for a socket.
+    /// When there is no home directory for it, or the path is too long for a socket.
     pub fn find(given: Option<&Path>, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let set = |name: &str| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let default = || {
@@ -45,15 +46,16 @@ impl StateDir {
         Ok(dir)
     }
 
-    /// The folder.
+    /// The path.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Makes the folder unless it is there. What containers write and results say is kept in it: nobody else gets in.
+    /// Creates the directory if it does not exist. It holds files of containers and results, so
+    /// other users get no access.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When it cannot be created.
     pub fn make(&self) -> Result<()> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
         made.attempt(|| format!("make the state folder `{}`", self.0.display()))
@@ -64,14 +66,14 @@ impl StateDir {
         self.0.join(rondel_link::SOCKET)
     }
 
-    /// Whether an engine has the folder, be it one that starts or one that ends.
+    /// Whether an engine holds the directory. A starting and an ending engine do too.
     pub fn is_held(&self) -> bool {
         use rustix::fs::{FlockOperation, flock};
         let Ok(lock) = std::fs::File::open(self.0.join("lock")) else { return false };
         flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
     }
 
-    /// The process of the engine that has the folder, as that engine wrote it down.
+    /// The process of the engine that holds the directory, as that engine recorded it.
     pub fn holder(&self) -> Option<i32> {
         std::fs::read_to_string(self.0.join("lock")).ok()?.trim().parse().ok()
     }
@@ -82,7 +84,8 @@ impl StateDir {
     }
 }
 
-/// The configuration file: that of [`CONFIG_VARIABLE`], else `rondel/config.toml` in the user's configuration folder.
+/// The configuration file: that of [`CONFIG_VARIABLE`], else `rondel/config.toml` in the user's
+/// configuration directory.
 pub fn config_file(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let set = |name: &str| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     set(CONFIG_VARIABLE).or_else(|| {

@@ -1,22 +1,22 @@
-//! Notices that the engine's process is stopped by a signal, so that no client waits for ever.
+//! Detects that the engine's process is stopped by a signal, so that no client waits for ever.
 
 use std::time::Duration;
 
 use rondel_fault::Fault;
 use tokio::time::Instant;
 
-/// How often a process that does not answer is looked at.
+/// How often a process that does not answer is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A look at a process.
+/// Detection of stopped processes.
 pub(crate) struct StoppedProcess;
 
 impl StoppedProcess {
-    /// How long a process has to be stopped before it is reported: a person may stop it for a
+    /// How long a process has to be stopped before it is reported. A person may stop it for a
     /// moment.
     pub(crate) const GRACE_PERIOD: Duration = Duration::from_secs(3);
 
-    /// What is said of the process `pid` when it is stopped now. One that is traced is not.
+    /// The error if the process `pid` is stopped now. A traced process does not count as stopped.
     pub(crate) fn fault(pid: i32) -> Option<Fault> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
@@ -27,8 +27,8 @@ impl StoppedProcess {
         })
     }
 
-    /// Returns when the process has been stopped for a while; never, when it is not, or there is
-    /// none.
+    /// Returns when the process has been stopped for [`Self::GRACE_PERIOD`]. Never returns if it is
+    /// not stopped or does not exist.
     pub(crate) async fn wait(pid: Option<i32>) -> Fault {
         let Some(pid) = pid else { return std::future::pending().await };
         let mut since = None;

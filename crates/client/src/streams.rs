@@ -1,7 +1,7 @@
 //! Streams between this machine and the engine: dialled, accepted, or the terminal's.
 //!
-//! *Invariants.* Everything ends with the client: ports close, connections break. Each stream is a connection of its own to the
-//! engine, so that the kernel paces it.
+//! *Invariants.* Every stream ends with the client: ports close, connections break. Each stream is
+//! a connection of its own to the engine, so that the kernel paces it.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -20,7 +20,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::endpoint::Endpoint;
 
-/// How much may wait in each direction of a stream.
+/// The buffer in each direction of a stream, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// A stream to the engine.
@@ -32,7 +32,7 @@ pub type ShowTerminal = Arc<dyn Fn(Stream) -> Pin<Box<dyn Future<Output = ()> + 
 pub(crate) struct Streams {
     endpoint: Endpoint,
     terminal: Option<ShowTerminal>,
-    /// Whoever holds it has the terminal.
+    /// The holder of this lock uses the terminal.
     terminal_lock: Arc<tokio::sync::Mutex<()>>,
     tasks: Mutex<Tasks>,
 }
@@ -140,7 +140,7 @@ impl Streams {
             loop {
                 let near = match listener.accept().await {
                     Ok((near, _)) => near,
-                    // Somebody gave up, or this process has too many files open for now.
+                    // The peer went away, or this process has too many files open for now.
                     Err(_) => {
                         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
                         continue;
@@ -149,7 +149,7 @@ impl Streams {
                 let Some(streams) = streams.upgrade() else { return };
                 let _ = near.set_nodelay(true);
                 let joining = streams.join(&ticket, near);
-                // A stream that nobody waits for ends the connection.
+                // If the engine does not wait for the stream, the connection ends.
                 streams.spawn(async move { drop(joining.await) });
             }
         });
@@ -177,7 +177,8 @@ impl Streams {
         }
     }
 
-    /// The answer to [`rondel_link::Question::Terminal`]. Whoever asks while it is taken waits.
+    /// The answer to [`rondel_link::Question::Terminal`]. While the terminal is in use, further
+    /// questions wait.
     pub(crate) async fn terminal(self: &Arc<Self>, ticket: &str) -> Answer {
         let Some(show) = self.terminal.clone() else { return Answer::Failed("the client has no TTY".into()) };
         let terminal_lock = self.terminal_lock.clone().lock_owned().await;
@@ -215,7 +216,7 @@ fn done(result: Result<()>) -> Answer {
     }
 }
 
-/// Without the number of the error, and small like the rest of a message.
+/// The text of `e` without the error number, with a lower case first letter.
 fn plain(e: &std::io::Error) -> String {
     let text = e.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);

@@ -1,4 +1,5 @@
-//! MissReport work ran, or did not have to: notes in a file of bounded size, written behind, and compared when somebody asks.
+//! The inputs of work that ran or was cached, for `rondel cache why`: entries in a file of bounded
+//! size, written in the background and compared when a client asks.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -17,65 +18,66 @@ use rondel_ports::secrets::{Plaintext, Secrets};
 use rondel_ports::streams::{Sockets, Stream};
 use serde::{Deserialize, Serialize};
 
-/// The file, and what its older half is called.
+/// The name of the file, and of its older half.
 const FILE: &str = "explained.jsonl";
 const ROTATED_FILE: &str = "explained.jsonl.old";
-/// The file becomes the older half when it is larger, in bytes.
+/// The size at which the file becomes the older half, in bytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;
-/// How many notes may wait to be written; of more, the oldest are lost.
+/// How many entries may wait to be written. Of more, the oldest are lost.
 const MAX_WAITING: usize = 5_000;
-/// The kind of the note that a session leaves when it begins.
+/// The kind of the entry that marks the start of a session.
 const SESSION_KIND: &str = "session";
 
-/// The notes of one engine.
+/// The log of inputs of one engine.
 pub struct InputLog {
     folder: PathBuf,
     waiting: Mutex<Vec<Note>>,
     writing: Mutex<()>,
 }
 
-/// What somebody wants to know.
+/// A request for explanations of cache misses.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct MissQuery {
-    /// Only work with this in its title, of whichever session; none: the work of the last session.
+    /// Only work of any session with this text in its title. `None` asks for the work of the last
+    /// session.
     pub matching: Option<String>,
-    /// Also what did not have to run.
+    /// Also work that was cached.
     pub all: bool,
-    /// How much at most, the latest first.
+    /// The greatest number of explanations, the latest first. Zero is no limit.
     pub most: usize,
 }
 
-/// The answer.
+/// The explanations of cache misses.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct MissReport {
-    /// What the session was, when one was asked about.
+    /// The session, when the request is about the last one.
     pub session: Option<Note>,
-    /// How many pieces of work did not have to run, without those that were not even looked up.
+    /// How much work was cached. Work that was not looked up does not count.
     pub cached: usize,
-    /// The pieces of work, in order.
+    /// The explained work, in order.
     pub work: Vec<Explanation>,
 }
 
-/// One piece of work beside the nearest earlier one.
+/// Work beside the earlier work whose inputs are nearest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Explanation {
     /// The work.
     pub note: Note,
-    /// When the nearest earlier one was; none: there was none.
+    /// When the nearest earlier work ran. `None` if there was none.
     pub nearest: Option<i64>,
-    /// How that ended.
+    /// How the nearest earlier work ended.
     pub nearest_ended: Option<Ended>,
-    /// What differs from it.
+    /// The inputs that differ.
     pub differences: Vec<Difference>,
 }
 
 impl InputLog {
-    /// Notes in the state folder.
+    /// The log in the state directory `folder`.
     pub fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), waiting: Mutex::default(), writing: Mutex::default() }
     }
 
-    /// Adds a note, soon.
+    /// Adds an entry. It is written later.
     pub fn add(&self, note: Note) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= MAX_WAITING {
@@ -84,13 +86,14 @@ impl InputLog {
         waiting.push(note);
     }
 
-    /// Remembers that a session began.
+    /// Marks the start of a session.
     pub fn session(&self, at: i64, session: &str, title: String) {
         let (session, kind) = (session.to_owned(), SESSION_KIND.to_owned());
         self.add(Note { at, session, kind, title, ended: Ended::Ran, parts: Parts::new() });
     }
 
-    /// Writes what waits. What cannot be written is lost: it is for people, and no disk is full for its sake.
+    /// Writes the waiting entries. Entries that cannot be written are lost: nothing depends on
+    /// them, and they must not fill the disk.
     pub fn write(&self) {
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let notes = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
@@ -115,12 +118,12 @@ impl InputLog {
     fn read(&self) -> Vec<Note> {
         self.write();
         let texts = [ROTATED_FILE, FILE].map(|name| fs::read(self.folder.join(name)).unwrap_or_default());
-        // A line that was being written when the engine was killed is none.
+        // A line that was cut off when the engine was killed is skipped.
         let lines = texts.iter().flat_map(|text| text.split(|byte| *byte == b'\n'));
         lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
 
-    /// Answers `request`.
+    /// Explains why work ran, as `request` asks.
     pub async fn explain_miss(&self, ops: &Arc<Ops>, request: &MissQuery) -> MissReport {
         let notes = self.read();
         let last = notes.iter().rev().find(|note| note.kind == SESSION_KIND);
@@ -144,7 +147,7 @@ impl InputLog {
     }
 }
 
-/// Whether there was nothing to do: of files of the host, when they are what they were.
+/// Whether the work was cached. An import of host files is cached when the files are unchanged.
 fn is_cached(explanation: &Explanation) -> bool {
     let unchanged = explanation.nearest.is_some() && explanation.differences.is_empty();
     explanation.note.ended == Ended::Cached || (explanation.note.kind == "import" && unchanged)
@@ -168,7 +171,7 @@ fn explain(note: &Note, earlier: &[Note]) -> Explanation {
     }
 }
 
-/// With the files that differ, where both trees are still here.
+/// Adds the files that differ, where both trees are still in the store.
 async fn with_files(ops: &Arc<Ops>, mut explanation: Explanation, earlier: &[Note]) -> Explanation {
     let Some(nearest) = nearest(&explanation.note, earlier) else { return explanation };
     let cx = OpContext {
@@ -190,7 +193,7 @@ async fn with_files(ops: &Arc<Ops>, mut explanation: Explanation, earlier: &[Not
     explanation
 }
 
-/// Has no secrets and serves nobody.
+/// Has no secrets, sockets or API: comparing files needs none.
 struct NothingAvailable;
 
 impl Secrets for NothingAvailable {

@@ -1,7 +1,7 @@
 //! The attached clients of the engine, by name.
 //!
-//! *Invariants.* A leaf: nothing here starts, stops or wires anything. Clients hold the services of the
-//! engine, so whatever those services are made of holds the registry weakly.
+//! *Invariants.* A leaf: nothing here starts, stops or wires anything. Clients hold the services of
+//! the engine, so whatever those services are made of holds the registry weakly.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,8 +31,8 @@ struct RegistryState {
 pub struct AttachTime {
     /// Milliseconds on the clock of last uses.
     pub clock: i64,
-    /// The moment as the graph of results counts uses.
-    pub moment: u64,
+    /// The clock of the graph of results, which counts uses.
+    pub graph_clock: u64,
 }
 
 /// An attached client.

@@ -11,59 +11,61 @@ use rondel_ports::egress::Cidr;
 use rondel_session::Grants;
 use serde::Deserialize;
 
-/// What a configuration file can say. Everything has a default; unknown keys are errors.
+/// The configuration. Every key has a default. Unknown keys are errors.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Config {
-    /// Where images are looked for before their registry, in order.
+    /// Mirrors in which images are looked up before their registry, in order.
     pub mirrors: Vec<Mirror>,
-    /// Registries that are spoken to without TLS.
+    /// Registries that the engine connects to without TLS.
     pub insecure_registries: Vec<String>,
     /// Never use the network to find images.
     pub offline: bool,
-    /// Seconds without clients after which the engine ends; zero: never.
+    /// Seconds without clients after which the engine ends. Zero is never.
     pub idle_seconds: u64,
-    /// How many results are remembered in memory.
+    /// How many results are cached in memory.
     pub remembered_results: usize,
-    /// The engine's name; absent: that of the machine.
+    /// The engine's name. `None` is the name of the machine.
     pub name: Option<String>,
-    /// Where figures for monitoring are served, on loopback; absent: on the engine's socket only.
+    /// The loopback address that serves figures for monitoring. `None` serves them on the engine's
+    /// socket only.
     pub metrics: Option<SocketAddr>,
-    /// How much is kept on disk.
+    /// How much disk space the cache may use.
     pub cache: CacheConfig,
-    /// How much a container may take of the machine.
+    /// Resource limits of each container.
     pub limits: LimitsConfig,
-    /// What processes in containers may do beyond what they may everywhere.
+    /// Permissions of processes in containers.
     pub security: SecurityConfig,
-    /// What modules and processes in containers may ask for beyond the walls of a container, as
-    /// `NAME` or `NAME=MODULE`. A module is a folder, relative to that of the configuration file,
-    /// or a repository.
+    /// Entitlements that modules and processes in containers may ask for, as `NAME` or
+    /// `NAME=MODULE`. A module is a directory, relative to that of the configuration file, or a
+    /// repository.
     pub allow: Vec<String>,
-    /// The same, understood.
+    /// `allow`, parsed.
     #[serde(skip)]
     pub grants: Grants,
 }
 
-/// What processes in containers may do beyond what they may everywhere.
+/// Permissions of processes in containers.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct SecurityConfig {
-    /// Addresses of this machine or its link that they may reach, by themselves and by `http`, `git` and images.
+    /// Addresses of this machine or its link that containers may reach, by themselves and by
+    /// `http`, `git` and images.
     pub egress: Vec<Cidr>,
 }
 
-/// How much a container may take of the machine. What is absent follows from the machine.
+/// Resource limits of each container. An absent limit follows from the machine.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct LimitsConfig {
-    /// Memory: bytes, or a share of that of the machine.
+    /// Memory: bytes, or a share of the machine's memory.
     pub memory: Option<Size>,
-    /// Processes and threads at once.
+    /// The number of processes and threads.
     pub processes: Option<NonZeroU64>,
-    /// The share of processor time when there is too little for all: 1 to 10,000, and 100 is what
-    /// others have.
+    /// The share of processor time when processors are busy: 1 to 10,000. The default of other
+    /// processes is 100.
     pub cpu_weight: Option<Weight>,
-    /// The same for the disk.
+    /// The share of disk time, likewise.
     pub io_weight: Option<Weight>,
 }
 
@@ -90,20 +92,21 @@ impl TryFrom<u16> for Weight {
     }
 }
 
-/// How much is kept on disk. The names in capitals are those of configurations of the original and its predecessor.
+/// How much disk space the cache may use. The names in camel case are those of configurations of
+/// Dagger and BuildKit.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct CacheConfig {
-    /// The most that the cache may take.
+    /// The most disk space that the cache may use.
     #[serde(alias = "maxUsedSpace")]
     pub max_used: Size,
-    /// What the cache may always take, however full the disk is.
+    /// Disk space that the cache may always use, however full the disk is.
     #[serde(alias = "reservedSpace", alias = "keepBytes")]
     pub reserved: Size,
-    /// What is to stay free on the disk.
+    /// Disk space that stays free.
     #[serde(alias = "minFreeSpace")]
     pub min_free: Size,
-    /// How far is pruned once it has to be.
+    /// How much the cache uses after pruning.
     #[serde(alias = "targetSpace")]
     pub target: Size,
 }
@@ -120,7 +123,7 @@ impl Default for CacheConfig {
 }
 
 impl CacheConfig {
-    /// In bytes, on a disk of `disk` bytes.
+    /// The policy in bytes, on a disk of `disk` bytes.
     pub fn policy(&self, disk: u64) -> Policy {
         Policy {
             max_used: self.max_used.bytes(disk),
@@ -131,13 +134,13 @@ impl CacheConfig {
     }
 }
 
-/// Another place for images.
+/// A mirror of registries.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Mirror {
-    /// Which registry it stands in for, such as `docker.io`; absent: every one.
+    /// The registry that it mirrors, such as `docker.io`. `None` mirrors every registry.
     pub registry: Option<String>,
-    /// An OCI layout folder. A relative path is relative to the configuration file.
+    /// An OCI layout directory. A relative path is relative to the configuration file.
     pub layout: Option<PathBuf>,
     /// The address of another registry.
     pub url: Option<String>,
@@ -163,10 +166,10 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads `path`; a file that is not there is the default configuration.
+    /// Reads `path`. A missing file is the default configuration.
     ///
     /// # Errors
-    /// When the file cannot be read or says something unknown.
+    /// When the file cannot be read, or has an unknown key or a malformed value.
     pub fn read(path: Option<&Path>) -> Result<Self> {
         let Some(path) = path else { return Ok(Self::default()) };
         let text = match std::fs::read_to_string(path) {
@@ -190,7 +193,7 @@ impl Config {
         Ok(config)
     }
 
-    /// How long the engine stays without clients; none: for ever.
+    /// How long the engine goes on without clients. `None` is without a limit.
     pub fn idle(&self) -> Option<Duration> {
         (self.idle_seconds > 0).then(|| Duration::from_secs(self.idle_seconds))
     }

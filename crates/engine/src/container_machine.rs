@@ -1,7 +1,8 @@
-//! The machine of a client that is a process in a container: sockets of its files, ports of its network.
+//! The machine of a client that is a process in a container: sockets of its files, ports of its
+//! network.
 //!
-//! *Invariants.* A path never leads out of the container's root, a port never out of its network namespace. Nothing here keeps
-//! either alive.
+//! *Invariants.* A path never leads out of the container's root, and a port never out of its
+//! network namespace. Nothing here keeps the root or the namespace alive.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};

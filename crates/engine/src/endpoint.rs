@@ -85,7 +85,7 @@ fn named(engine: &Engine, headers: &HeaderMap) -> Option<AttachedClient> {
     headers.get(rondel_link::CLIENT_HEADER).and_then(|v| v.to_str().ok()).and_then(|id| engine.clients.get(id))
 }
 
-/// What the client is served, or the same error that its queries get.
+/// The modules that the client is served, or the same error that its queries get.
 async fn served(State(engine): State<Arc<Engine>>, headers: HeaderMap) -> Response<Body> {
     let Some(client) = named(&engine, &headers) else { return unknown_client() };
     let watch = FailureObserver::new(&client);
@@ -135,7 +135,7 @@ impl AttachPoint for SocketAttachPoint {
     }
 }
 
-/// A stream that a client was asked for.
+/// Accepts a stream that the engine asked a client for.
 async fn stream(State(engine): State<Arc<Engine>>, mut request: Request) -> Response<Body> {
     if !wants_upgrade(&request) {
         return (StatusCode::UPGRADE_REQUIRED, "open streams with `upgrade: rondel-link`").into_response();

@@ -107,7 +107,7 @@ impl Engine {
         let gone = joined.map_or(&self.ending, |joined| &joined.gone).child_token();
         let mut attached = AttachedClient::new(caller, gone, hello.modules);
         attached.is_main = joined.is_none();
-        attached.since = AttachTime { clock: self.tracker.now(), moment: self.api.evaluator.graph().clock() };
+        attached.since = AttachTime { clock: self.tracker.now(), graph_clock: self.api.evaluator.graph().clock() };
         if attached.is_main {
             self.tracker.input_log.session(attached.since.clock, &attached.caller.session, title.clone());
         }

@@ -1,7 +1,8 @@
-//! What failed, shown to the person at a client's terminal before the failure is told.
+//! Opens a terminal on failed commands for a client with `--interactive`, before it receives the
+//! error.
 //!
-//! *Invariants.* One terminal after the other, in the order in which processes failed. The answer is the same as without: what
-//! could not be shown is a hint on it.
+//! *Invariants.* One terminal after the other, in the order in which processes failed. The answer
+//! is the same as without: what could not be shown is a hint on it.
 
 use std::sync::Arc;
 

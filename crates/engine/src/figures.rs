@@ -1,7 +1,7 @@
 //! Figures for monitoring that are counted while the engine works.
 //!
-//! Figures that the engine can tell at any time, such as the number of clients, are read when they are
-//! asked for: see `metrics.rs`.
+//! Figures that the engine can tell at any time, such as the number of clients, are read when they
+//! are asked for: see `metrics.rs`.
 
 use std::time::Duration;
 

@@ -114,7 +114,7 @@ impl GarbageCollector {
         cache.modules.snapshots().iter().for_each(|snapshot| _ = cache.store.touch_if_present(snapshot));
         let Some(since) = cache.clients.upgrade().and_then(|clients| clients.oldest()) else { return };
         let mut seen = HashSet::new();
-        for node in cache.evaluator.graph().used_since(since.moment) {
+        for node in cache.evaluator.graph().used_since(since.graph_clock) {
             Ops::all_inputs(&node.value, &mut seen, &|fs| {
                 cache.ops.touch(fs);
                 true
@@ -138,7 +138,8 @@ impl GarbageCollector {
         joined(tokio::task::spawn_blocking(checked).await)
     }
 
-    /// Forgets results in memory that are not complete, if the store found something damaged or missing.
+    /// Forgets results in memory that are not complete, if the store found something damaged or
+    /// missing.
     fn forget_lost_results(&self) {
         if self.cache.store.take_lost() {
             self.cache.store.warnings().iter().for_each(|note| tracing::warn!("{note}"));

@@ -1,8 +1,8 @@
 //! The engine: sessions, the endpoint, exec scopes, and all wiring.
 //!
-//! *Invariants.* This is the only crate that names adapters ([`wiring`]). What a client sees is decided
-//! when it attaches ([`engine`]); what a process in a container sees is decided by its exec scope alone
-//! ([`nested`]), never by anything it sends. No terminal is known here.
+//! *Invariants.* This is the only crate that names adapters ([`wiring`]). What a client sees is
+//! decided when it attaches ([`engine`]); what a process in a container sees is decided by its exec
+//! scope alone ([`nested`]), never by anything it sends. No terminal is known here.
 
 pub mod attach;
 pub mod cache_miss_log;

@@ -1,4 +1,4 @@
-//! The engine's life: from the first answer to the last.
+//! The lifecycle of the engine: starts it, serves its socket, and stops it.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,15 +15,16 @@ use crate::wiring::{self, ServeOptions};
 
 /// How many connections to the engine's socket may be open at a time.
 const MAX_CONNECTIONS: usize = 4096;
-/// How often the engine looks whether it is idle.
+/// How often the engine checks whether it is idle.
 const IDLE_POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// How long work under way may take to stop when the engine ends.
+/// How long running work may take to stop when the engine ends.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves until a signal, a request to stop, or idleness ends it.
+/// Runs an engine until a signal, a request to stop, or idleness ends it.
 ///
 /// # Errors
-/// When the engine cannot start: another one has the state folder, the kernel refuses, the disk is full.
+/// When the engine cannot start: another engine has the state directory, the kernel refuses, or the
+/// disk is full.
 pub async fn serve(mut options: ServeOptions) -> Result<()> {
     let idle = options.config.idle();
     let engine = wiring::wire(&options).await?;
@@ -34,7 +35,7 @@ pub async fn serve(mut options: ServeOptions) -> Result<()> {
         crate::metrics::serve(engine.clone(), address, engine.ending.clone()).await?;
     }
     let socket = options.state_dir.join(rondel_link::SOCKET);
-    // The store's lock is held: a socket that lies there belongs to nobody.
+    // The store's lock is held: an existing socket is left from an engine that was killed.
     let _ = std::fs::remove_file(&socket);
     let listener = UnixListener::bind(&socket).attempt(|| format!("listen on `{}`", socket.display()))?;
     std::fs::set_permissions(&socket, Permissions::from_mode(0o600))
@@ -91,7 +92,7 @@ async fn until_end(engine: &Arc<Engine>, idle: Option<Duration>) -> Result<&'sta
     }
 }
 
-/// Lets processes under way end: their clients are gone, so their work is being cancelled.
+/// Waits for running evaluations. Their clients are gone, so they are being cancelled.
 async fn wait_for_evaluations(engine: &Arc<Engine>) {
     let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
     let mut tick = tokio::time::interval(Duration::from_millis(5));

@@ -1,8 +1,8 @@
 //! The log for operators: where its lines go, in which format, and what is redacted in them.
 //!
-//! *Invariants.* Every line passes [`LogOutput`], which redacts the secrets of all live sessions. Lines
-//! are written at once, so that none is lost when the engine is killed. A log that cannot be written
-//! never stops the engine.
+//! *Invariants.* Every line passes [`LogOutput`], which redacts the secrets of all live sessions.
+//! Lines are written at once, so that none is lost when the engine is killed. A log that cannot be
+//! written never stops the engine.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -84,8 +84,8 @@ impl LogOutput {
         Ok(())
     }
 
-    /// Opens the log file at `path`, and writes the lines into it that came before. A file that cannot be
-    /// opened leaves standard error alone.
+    /// Opens the log file at `path`, and writes the lines into it that came before. A file that
+    /// cannot be opened leaves standard error alone.
     pub(crate) fn open_file(&self, path: &Path) {
         let mut state = self.state();
         let early = std::mem::take(&mut state.early);
@@ -95,8 +95,8 @@ impl LogOutput {
         }
     }
 
-    /// Writes to the file alone from now on. `on_open` is called with the file, and with each further one
-    /// after a rotation; it is called with `/dev/null` when there is no file.
+    /// Writes to the file alone from now on. `on_open` is called with the file, and with each
+    /// further one after a rotation; it is called with `/dev/null` when there is no file.
     pub fn leave_stderr(&self, on_open: OnOpen) {
         let mut state = self.state();
         state.stderr = false;

@@ -28,8 +28,8 @@ use crate::engine::Engine;
 /// How many connections may be open at a time.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Serves the figures on `address` until the engine ends. Requests need no credentials, and come from
-/// this machine only.
+/// Serves the figures on `address` until the engine ends. Requests need no credentials, and come
+/// from this machine only.
 ///
 /// # Errors
 /// When the address is not one of this machine alone, or is taken.

@@ -1,4 +1,5 @@
-//! The API inside a container: whoever connects to the listener of an exec *is* its scope.
+//! Serves the API inside a container. The listener decides the exec scope: every connection on it
+//! acts with that scope.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -45,7 +46,7 @@ use crate::warnings::NetworksWithWarnings;
 
 /// The header in which client libraries describe themselves.
 const METADATA_HEADER: &str = "x-dagger-client-metadata";
-/// How many versions one process may speak as at a time.
+/// How many API versions the processes of one container may name at a time.
 const MAX_VERSIONS: usize = 64;
 /// How many processes of one container may be attached at a time.
 const MAX_ATTACHED: usize = 64;
@@ -91,9 +92,9 @@ pub struct NestedClient {
 }
 
 impl NestedApi {
-    /// A caller for a process in a container. It sees what its scope decides, and nothing else. A process
-    /// that acts as no module is a client of its own, of the version `asked` if it named one. With
-    /// `own_modules`, modules that it names are files of its own, whatever its scope.
+    /// A caller for a process in a container. It sees what its scope decides, and nothing else. A
+    /// process that acts as no module is a client of its own, of the version `asked` if it named
+    /// one. With `own_modules`, modules that it names are files of its own, whatever its scope.
     fn caller(
         self: &Arc<Self>,
         process: &NestedClient,
@@ -178,7 +179,8 @@ impl Scopes for NestedScopes {
         let scope = record.ok_or_else(|| Fault::bug("a process has an exec scope that the engine did not make"))?;
         let asked = version.filter(|_| scope.acting_module.is_none()).map(|version| View::of_client(&version));
         let caller = api.caller(&nested, &scope, asked, false);
-        // What a process says of its version counts more than what its environment says, and never more than the module.
+        // A version that a process names takes precedence over its environment, and never over the
+        // module.
         let fixed = scope.acting_module.is_some();
         let ending = api.ending.child_token();
         let endpoint = NestedEndpoint {
@@ -199,12 +201,12 @@ impl Scopes for NestedScopes {
         let limits = ServerLimits::for_connections(MAX_CONNECTIONS);
         let serving = rondel_web::serve(listener, routes(endpoint), limits, ending.clone());
         let serving = AbortOnDropHandle::new(tokio::spawn(serving));
-        // The files of the process can be named for as long as the API is served.
+        // Paths of the process can be resolved for as long as the API is served.
         Ok(ScopeBinding { env: environment(port), guard: Box::new((ending.drop_guard(), serving, root)) })
     }
 }
 
-/// A container as the machine of a client. What its processes ask for is looked for inside it.
+/// The link to a client in a container: variables are those of the container.
 struct ContainerClientLink {
     env: HashMap<String, String>,
 }
@@ -229,41 +231,42 @@ fn outside(scheme: &str) -> Fault {
         .with_hint("Pass the secret into the container as an argument or a variable")
 }
 
-/// What a client library needs to find the API. The names are those that the official libraries read.
+/// The variables by which a client library finds the API. The official libraries read these names.
 fn environment(port: u16) -> Vec<(String, String)> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     vec![
         ("DAGGER_SESSION_PORT".into(), port.to_string()),
-        // Being able to connect is the authorization: the listener is in the process's own network namespace.
+        // Being able to connect is the authorization: the listener is in the process's own network
+        // namespace.
         ("DAGGER_SESSION_TOKEN".into(), format!("{:032x}", rand::random::<u128>())),
         ("DAGGER_ENGINE_NUM_CPU".into(), cores.to_string()),
     ]
 }
 
-/// Where a process comes in.
+/// The endpoint of one container.
 #[derive(Clone)]
 pub struct NestedEndpoint {
     api: Arc<NestedApi>,
     nested: NestedClient,
     scope: Arc<ExecScope>,
-    /// Who the process is.
+    /// The caller of requests that name no attached client.
     caller: Arc<Caller>,
-    /// Its version is settled by the module for which it speaks.
+    /// The module as which the process acts decides the version.
     fixed: bool,
-    /// The same as a client of another version, for other processes.
+    /// Callers of other versions, for processes that name one.
     others: Arc<Mutex<HashMap<View, Arc<Caller>>>>,
     /// Processes that attached. Each is a client of its own with this scope: serving it a module
     /// does not change what other processes see.
     attached: Arc<Mutex<HashMap<String, AttachedClient>>>,
-    /// Room for further ones.
+    /// Slots for further attached processes.
     slots: Arc<Semaphore>,
-    /// Lets requests in that come from processes which did not attach.
+    /// Limits requests of processes that did not attach.
     admission: Admission,
     /// Fires when the API is no longer served.
     ending: CancellationToken,
 }
 
-/// The API in a container as a point at which processes attach, with the right of one to be attached.
+/// The API in a container as a point at which processes attach, with the slot of one process.
 struct ExecAttachPoint {
     endpoint: NestedEndpoint,
     _slot: OwnedSemaphorePermit,
@@ -288,11 +291,11 @@ impl AttachPoint for ExecAttachPoint {
 }
 
 impl NestedEndpoint {
-    /// Attaches a process: a client of its own in the scope of this endpoint, which is told by `sink`
-    /// what its requests do.
+    /// Attaches a process as a client of its own in the scope of this endpoint. `sink` receives the
+    /// events of its requests.
     ///
     /// # Errors
-    /// When it wants what a process in a container cannot have.
+    /// When the process asks for something that a process in a container cannot have.
     pub(crate) fn attach(&self, hello: Hello, sink: Arc<dyn Sink>) -> Result<AttachedClient> {
         if !hello.interactive.is_empty() {
             return Err(Fault::user("a process in a container cannot use `--interactive`: it has no terminal to show"));
@@ -315,7 +318,7 @@ impl NestedEndpoint {
         Ok(client)
     }
 
-    /// Lets an attached process go, and its work with it.
+    /// Detaches a process and cancels its work.
     pub(crate) fn detach(&self, id: &str) {
         let gone = self.attached.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         if let Some(client) = gone {
@@ -324,19 +327,21 @@ impl NestedEndpoint {
         }
     }
 
-    /// The attached process that a request names. Any other name says nothing: every process here has this scope.
+    /// The attached process that a request names. Unknown names are ignored: every process here has
+    /// this scope.
     fn named(&self, headers: &HeaderMap) -> Option<AttachedClient> {
         let id = headers.get(rondel_link::CLIENT_HEADER).and_then(|v| v.to_str().ok())?;
         self.attached.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    /// Who asks. A process whose version is not settled may name that of its library.
+    /// The caller of a request. A process may name the version of its library, unless a module
+    /// decides it.
     fn caller(&self, headers: &HeaderMap) -> Arc<Caller> {
         let version = headers.get(METADATA_HEADER).and_then(|value| version_in(value.as_bytes()));
         let view = version.filter(|_| !self.fixed).map(|version| View::of_client(&version));
         let Some(view) = view.filter(|view| *view != self.caller.view) else { return self.caller.clone() };
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        // A process cannot fill the memory with versions.
+        // The bound keeps a process from filling the memory with versions.
         if others.len() >= MAX_VERSIONS {
             others.clear();
         }
@@ -345,8 +350,8 @@ impl NestedEndpoint {
     }
 }
 
-/// The version of the library in the metadata that a client sends along, which is that of the engine when it names none:
-/// docs/protocol.md#client-metadata.
+/// The version of the library in the metadata header. A client that names none gets the engine's
+/// version: docs/protocol.md#client-metadata.
 fn version_in(metadata: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Metadata {
@@ -357,8 +362,7 @@ fn version_in(metadata: &[u8]) -> Option<String> {
     serde_json::from_slice::<Metadata>(&json).ok().map(|metadata| metadata.client_version)
 }
 
-/// Being able to connect is the authorization: there is no token to check before anything else
-/// happens.
+/// The routes. Being able to connect is the authorization, so no token is checked.
 fn routes(endpoint: NestedEndpoint) -> Router {
     Router::new()
         .route(rondel_link::QUERY, post(query).get(query_in_url))
@@ -392,14 +396,14 @@ async fn served(State(endpoint): State<NestedEndpoint>, headers: HeaderMap) -> R
     }
 }
 
-/// A query whose parts stand in the address: docs/protocol.md#http-endpoint.
+/// Executes a query in the query string of the URL: docs/protocol.md#http-endpoint.
 async fn query_in_url(
     State(endpoint): State<NestedEndpoint>,
     headers: HeaderMap,
     RawQuery(parts): RawQuery,
 ) -> Response<Body> {
     let body = body_of(&parts.unwrap_or_default());
-    // Its length is the head's.
+    // The content length describes the body of the GET request, not the query.
     let headers =
         headers.into_iter().filter(|(name, _)| !matches!(name, Some(name) if *name == header::CONTENT_LENGTH));
     answered(endpoint, headers.filter_map(|(name, value)| Some((name?, value))).collect(), body.into()).await
@@ -455,11 +459,11 @@ fn report(api: &NestedApi, caller: &Caller, response: &rondel_query::Response) -
     response.body()
 }
 
-/// The parts of a query in an address as the body of a request.
+/// The request body for a query in a query string.
 fn body_of(parts: &str) -> String {
     let parts: HashMap<_, _> = url::form_urlencoded::parse(parts.as_bytes()).collect();
     let [query, name] = ["query", "operationName"].map(|part| json!(parts.get(part)));
-    // What is no JSON is refused as it is in a body.
+    // Malformed JSON is refused in the same way as in a body.
     let variables = parts.get("variables").filter(|text| !text.is_empty()).map_or("null", |text| text.as_ref());
     format!(r#"{{"query": {query}, "operationName": {name}, "variables": {variables}}}"#)
 }

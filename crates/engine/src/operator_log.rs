@@ -13,7 +13,8 @@ use rondel_query::Response;
 
 use crate::figures::Figures;
 
-/// Counts the errors of an answer to a client's request, and logs those that are not the client's own.
+/// Counts the errors of an answer to a client's request, and logs those that are not the client's
+/// own.
 pub(crate) fn report_errors(session: &str, client: &str, response: &Response, figures: &Figures) {
     for error in &response.errors {
         figures.error(&error.fault);

@@ -1,4 +1,4 @@
-//! Streams that clients were asked to open: by which ticket each comes in, and to whom it goes.
+//! Streams that clients open for the engine, each named by a ticket.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,16 +13,16 @@ use tokio::sync::mpsc;
 
 use crate::client_link::Link;
 
-/// How many connections to an open port may wait to be taken; further ones wait at the client.
+/// How many connections to an open port may wait to be accepted. Further ones wait at the client.
 const MAX_PENDING_CONNECTIONS: usize = 64;
-/// How long a stream may take to come in after the client said that it is open.
+/// How long a stream may take to arrive after the client answered that it is open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who waits for streams.
+/// The waiters for streams, by ticket.
 #[derive(Default)]
 pub struct Tickets(Mutex<HashMap<String, mpsc::Sender<Stream>>>);
 
-/// The right to one or more streams; it ends when it is dropped.
+/// The right to one or more streams. It ends when it is dropped.
 struct Ticket {
     name: String,
     tickets: Arc<Tickets>,
@@ -36,7 +36,7 @@ impl Tickets {
         (Ticket { name, tickets: self.clone() }, receiver)
     }
 
-    /// Who waits for a stream that comes in by this ticket.
+    /// The waiter for streams with the ticket `name`.
     pub fn waiting(&self, name: &str) -> Option<mpsc::Sender<Stream>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
@@ -68,7 +68,7 @@ pub struct ClientMachine {
 }
 
 impl ClientMachine {
-    /// The machine behind `link`; `able`: the client opens streams.
+    /// The machine behind `link`. `able` says that the client opens streams.
     pub fn new(link: Arc<Link>, tickets: Arc<Tickets>, able: bool) -> Self {
         Self { link, tickets, able }
     }
@@ -81,7 +81,7 @@ impl ClientMachine {
         }
     }
 
-    /// The one stream that the answer to `question` is about.
+    /// Asks `question` and waits for the one stream that the client opens for it.
     async fn stream(&self, question: impl FnOnce(String) -> Question, what: &str) -> Result<Stream> {
         self.check()?;
         let (ticket, mut streams) = self.tickets.issue(1);
@@ -119,7 +119,7 @@ impl Machine for ClientMachine {
         Box::pin(async move {
             self.check()?;
             let (ticket, connections) = self.tickets.issue(MAX_PENDING_CONNECTIONS);
-            // The client may have opened the port when nobody waits for its answer any more.
+            // The client may open the port after this future was dropped. The guard closes it then.
             let open = OpenPort { ticket, link: self.link.clone() };
             let question = Question::Listen { ticket: open.ticket.name.clone(), port, protocol };
             let why = match self.link.ask(question).await? {

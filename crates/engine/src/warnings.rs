@@ -1,4 +1,5 @@
-//! Warnings about missing host features: listed by `engine status`, and shown once to attached clients.
+//! Warnings about missing host features: listed by `engine status`, and shown once to attached
+//! clients.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -28,8 +29,8 @@ pub struct NetworksWithWarnings {
 }
 
 impl NetworksWithWarnings {
-    /// The networks of `bridge`. The first of `clients` is shown the warnings `at_start`; clients are
-    /// never shown those that are `status_only`.
+    /// The networks of `bridge`. The first of `clients` is shown the warnings `at_start`; clients
+    /// are never shown those that are `status_only`.
     pub fn new(bridge: Bridge, at_start: Vec<String>, status_only: Vec<String>, clients: Weak<ClientRegistry>) -> Self {
         let (start_shown, network_shown) = (AtomicBool::default(), AtomicBool::default());
         Self { bridge, at_start, status_only, start_shown, network_shown, clients }

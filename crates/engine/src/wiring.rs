@@ -39,16 +39,16 @@ use crate::nested::NestedApi;
 use crate::warnings::NetworksWithWarnings;
 use crate::work_tracker::WorkTracker;
 
-/// Where administrators add authorities of their own. The first is also known to images.
+/// Directories in which administrators add certificate authorities. Images know the first one too.
 const ADDED_AUTHORITIES: [&str; 2] = ["/usr/local/share/ca-certificates", "/etc/pki/ca-trust/source/anchors"];
-/// The folder of git repositories in the state folder.
+/// The directory of git repositories in the state directory.
 const GIT_DIR: &str = "git";
-/// Variables that name the engine: ours, and that of the original.
+/// Variables that name the engine: Rondel's and Dagger's.
 const NAME_VARIABLES: [&str; 2] = ["RONDEL_ENGINE_NAME", "_EXPERIMENTAL_DAGGER_ENGINE_NAME"];
 /// Variables that name proxies.
 const PROXY_VARIABLES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
 
-/// How to serve.
+/// How to run an engine.
 pub struct ServeOptions {
     /// The state directory.
     pub state_dir: PathBuf,
@@ -145,23 +145,25 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     }))
 }
 
-/// Removes everything that an engine keeps in `state_dir`, and what a killed one left in the kernel.
+/// Removes everything that an engine stores in `state_dir`, and what a killed engine left in the
+/// kernel.
 ///
 /// # Errors
-/// When it is no state folder, an engine uses it, or something cannot be removed.
+/// When `state_dir` is no state directory, an engine uses it, or something cannot be removed.
 pub fn remove_state(state_dir: &Path, rootless: bool) -> Result<()> {
-    // ORDER: the names of bridge and rules follow from the folder while it is there; they go when certainly no engine uses it.
+    // ORDER: the names of bridge and rules follow from the directory while it exists. They are
+    // removed once no engine can use it.
     let networks = Bridge::new(rondel_network::Options::new(state_dir, rootless));
     Store::remove(state_dir)?;
     networks.clean_up()
 }
 
-/// Lets the engine open as many files as the machine admits, since each container and client takes
-/// a few. The limit before, which is that of every program that the engine starts: some programs
-/// walk through all numbers below it.
+/// Raises the limit of open files to the most that the machine permits, since each container and
+/// client needs a few. Returns the limit before. Programs that the engine starts get that one: some
+/// programs walk through all numbers below it.
 fn raise_open_files() -> Rlimit {
     let before = getrlimit(Resource::Nofile);
-    // A kernel that refuses leaves it as it is.
+    // If the kernel refuses, the limit stays as it is.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, ..before });
     before
 }
@@ -176,8 +178,9 @@ fn sandbox_options(limits: &LimitsConfig, open_files: Rlimit) -> SandboxOptions 
     SandboxOptions { limits, open_files: Some(open_files), ..SandboxOptions::default() }
 }
 
-/// Cache volumes of a module's code are its own: they keep their name across versions of it. Modules of one name are told
-/// apart by where they are in their repository; that itself may be somewhere else the next time.
+/// The namespace of cache volumes of the calling module. Volumes of a module's code belong to the
+/// module, and keep their name across its versions. Modules of one name are distinguished by their
+/// path in the repository. The address of the repository does not count, because it may change.
 fn module_namespace(client: &Client) -> Option<String> {
     let module = client.scope.as_ref()?.acting_module.clone()?.module.downcast::<Module>().ok()?;
     Some(format!("{}\u{1f}{}", module.source.name(), module.source.root))
@@ -196,7 +199,8 @@ fn registry_config(config: &Config) -> RegistryConfig {
     RegistryConfig { mirrors: mirrors.collect(), insecure: config.insecure_registries.clone(), offline: config.offline }
 }
 
-/// The authorities that the host trusts: the user's own choice first.
+/// The certificate authorities that the host trusts. A bundle that the user chose is the first
+/// choice.
 fn host_trust() -> HostTrust {
     let chosen = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
     let has_content = |path: &str| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
@@ -206,7 +210,7 @@ fn host_trust() -> HostTrust {
     HostTrust { bundle, added, extra_dir: extra.is_dir().then(|| extra.to_owned()) }
 }
 
-/// What `git` is told of proxies and authorities.
+/// The variables that give `git` proxies and certificate authorities.
 fn git_variables() -> Vec<(String, String)> {
     let mut variables = proxies();
     if let Some(bundle) = host_trust().bundle {
@@ -224,14 +228,15 @@ fn proxies() -> Vec<(String, String)> {
     set
 }
 
-/// The engine's name: that of the configuration, of the environment, or of the machine.
+/// The engine's name: from the configuration, the environment, or the machine, in this order.
 fn engine_name(config: &Config) -> String {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let chosen = config.name.clone().or_else(|| NAME_VARIABLES.iter().find_map(|name| set(name)));
     chosen.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
-/// The key of MACs over plaintext, from which that of IDs is derived: made once per state folder.
+/// The key of MACs over plaintext, made once per state directory. The key of sealed IDs is derived
+/// from it.
 fn mac_key(index: &dyn Index) -> Result<[u8; 32]> {
     let name = rondel_digest::of("fact", "mac-key");
     if let Some(key) = index.get(Table::Facts, &name).and_then(|bytes| bytes.try_into().ok()) {

@@ -1,8 +1,8 @@
 //! Spans, logs and progress as plain data, and the narrow way to emit them.
 //!
 //! *Invariants.* Nothing here knows exporters or screens. Emitting never blocks and never fails. An
-//! [`Emitter`] is passed down as a value; there is no global one. The code that emits an event redacts
-//! secrets in its text.
+//! [`Emitter`] is passed down as a value; there is no global one. The code that emits an event
+//! redacts secrets in its text.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -123,8 +123,8 @@ pub trait Sink: Send + Sync {
     /// Receives one event.
     fn emit(&self, event: Event);
 
-    /// Receives the inputs that decided whether the work of `span` ran. `parts` builds their names and
-    /// values; most sinks do not call it.
+    /// Receives the inputs that decided whether the work of `span` ran. `parts` builds their names
+    /// and values; most sinks do not call it.
     fn explain(&self, _span: SpanId, _parts: &dyn Fn() -> Vec<(String, String)>) {}
 
     /// Receives a fact about `span`.

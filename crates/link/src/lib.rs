@@ -245,7 +245,7 @@ pub enum FromClient {
         /// What came out.
         answer: Answer,
     },
-    /// Asks for [`FromEngine::Told`].
+    /// Asks for [`FromEngine::Pong`].
     Ping {
         /// Names the request.
         id: u64,

@@ -1,4 +1,4 @@
-//! Plain lines, one after the other, for logs.
+//! Plain progress output, for logs: one line after the other.
 
 use rondel_events::{Event, Outcome};
 
@@ -11,12 +11,12 @@ pub struct Plain {
 }
 
 impl Plain {
-    /// What is known so far.
+    /// The state of the run.
     pub fn state(&self) -> &RunState {
         &self.state
     }
 
-    /// Takes one event in and gives the lines it makes.
+    /// Applies one event and returns the lines for it.
     pub fn lines(&mut self, event: Event) -> Vec<String> {
         match self.state.apply(event) {
             StateChange::Started(id) => self.about(id, |span| format!("{:<4}{}", span.number, span.name)),

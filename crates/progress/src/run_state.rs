@@ -1,24 +1,24 @@
-//! What is known about a run, from the events seen so far.
+//! The state of a run, reduced from its events.
 
 use std::collections::BTreeMap;
 
 use rondel_events::{Event, Outcome, SpanId, Stream, Work};
 
-/// How many of its last lines a span keeps.
+/// How many of its last lines a span caches.
 const MAX_CACHED_LINES: usize = 200;
 
 /// One piece of work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// The span it belongs to; zero for a root.
+    /// The parent span. Zero for a root.
     pub parent: SpanId,
     /// What kind of work.
     pub work: Work,
-    /// A short text for people.
+    /// A short title.
     pub name: String,
     /// Microseconds since the Unix epoch.
     pub started: u64,
-    /// How it ended and when; none while it goes on.
+    /// The outcome and the time of the end. `None` while it runs.
     pub ended: Option<(Outcome, u64)>,
     /// Its last lines of output.
     pub lines: Vec<String>,
@@ -29,27 +29,27 @@ pub struct Span {
     partial: String,
 }
 
-/// A run.
+/// The state of a run.
 #[derive(Debug, Clone, Default)]
 pub struct RunState {
     spans: BTreeMap<SpanId, Span>,
 }
 
-/// What an event changed, for those who print as they go.
+/// The change that an event made, for output that prints at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StateChange {
     /// A span began.
     Started(SpanId),
     /// Whole lines of output.
     Lines(SpanId, Stream, Vec<String>),
-    /// A span ended; the lines are what was left without a line end.
+    /// A span ended. The lines are output without a line end.
     Ended(SpanId, Vec<String>),
     /// Nothing to print.
     Nothing,
 }
 
 impl RunState {
-    /// Takes one event in.
+    /// Applies one event.
     pub fn apply(&mut self, event: Event) -> StateChange {
         match event {
             Event::Start { span, parent, work, name, at } => {
@@ -104,7 +104,7 @@ impl RunState {
         self.spans.iter().map(|(id, span)| (*id, span))
     }
 
-    /// How many processes and function calls really ran, and how many were remembered.
+    /// How many processes ran, images were pulled, and results were cached.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
         for span in self.spans.values() {
@@ -128,7 +128,7 @@ pub struct Totals {
     pub execs: usize,
     /// Images that were pulled.
     pub pulls: usize,
-    /// Processes and function calls whose results were remembered.
+    /// Processes and function calls whose results were cached.
     pub cached: usize,
 }
 

@@ -1,4 +1,4 @@
-//! A few lines at the bottom of a terminal that say what goes on now.
+//! Progress on a terminal: a few lines at the bottom that show running work.
 
 use rondel_events::{Event, Outcome, SpanId};
 
@@ -16,17 +16,18 @@ pub struct Tty {
 }
 
 impl Tty {
-    /// What is known so far.
+    /// The state of the run.
     pub fn state(&self) -> &RunState {
         &self.state
     }
 
-    /// Takes one event in.
+    /// Applies one event.
     pub fn apply(&mut self, event: Event) {
         self.state.apply(event);
     }
 
-    /// The bytes that replace the last block by the present one. `now` is in microseconds since the Unix epoch.
+    /// The bytes that replace the last block by the present one. `now` is in microseconds since the
+    /// Unix epoch.
     pub fn frame(&mut self, width: usize, height: usize, now: u64) -> String {
         let lines = draw(&self.state, width, height, now);
         let mut frame = self.erase();
@@ -38,7 +39,7 @@ impl Tty {
         frame
     }
 
-    /// The bytes that take the last block away.
+    /// The bytes that erase the last block.
     pub fn erase(&mut self) -> String {
         match std::mem::take(&mut self.drawn) {
             0 => String::new(),
@@ -47,7 +48,8 @@ impl Tty {
     }
 }
 
-/// The lines for a terminal of `width` columns and `height` rows: what goes on, with its last output; then a summary.
+/// The lines for a terminal of `width` columns and `height` rows: running work with its last
+/// output, then a summary.
 pub fn draw(state: &RunState, width: usize, height: usize, now: u64) -> Vec<String> {
     let mut lines = Vec::new();
     for (id, span) in state.spans().filter(|(_, span)| span.ended.is_none()) {

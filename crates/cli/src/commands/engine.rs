@@ -22,6 +22,10 @@ const ONE_USER: &str = "containers have root as their only user, because this us
 const LOG_VARIABLE: &str = "RONDEL_LOG";
 /// The variable with the format of the engine's log.
 const LOG_FORMAT_VARIABLE: &str = "RONDEL_LOG_FORMAT";
+/// What `rondel engine serve --help` says about the log.
+const LOG_HELP: &str = "The engine logs to standard error and to `engine.log` in the state directory. \
+    `RONDEL_LOG` selects levels, such as `info`, `debug` or `warn,rondel_registry=debug` [default: info]. \
+    `RONDEL_LOG_FORMAT` is `human` or `json` [default: human].";
 /// The filter of a log for which the environment has none.
 const DEFAULT_LOG_FILTER: &str = "info";
 
@@ -50,7 +54,9 @@ pub(crate) fn command() -> Command {
     Command::new("engine")
         .about("Control the engine; other commands start it when they need it")
         .subcommand_required(true)
-        .subcommand(Command::new("serve").about("Run the engine in the foreground").args([announce, log]))
+        .subcommand(
+            Command::new("serve").about("Run the engine in the foreground").args([announce, log]).after_help(LOG_HELP),
+        )
         .subcommand(Command::new("status").about("Say whether an engine runs, and how it is"))
         .subcommand(Command::new("stop").about("End the engine, and everything it runs"))
         .subcommand(
