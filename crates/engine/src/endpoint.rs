@@ -142,7 +142,7 @@ async fn stream(State(engine): State<Arc<Engine>>, mut request: Request) -> Resp
     }
     let ticket = request.headers().get(rondel_link::TICKET_HEADER).and_then(|v| v.to_str().ok());
     let Some(waiting) = ticket.and_then(|ticket| engine.tickets.waiting(ticket)) else {
-        return (StatusCode::NOT_FOUND, "nobody waits for this stream").into_response();
+        return (StatusCode::NOT_FOUND, "nothing waits for this stream").into_response();
     };
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
