@@ -87,7 +87,7 @@ impl AttachedClient {
     }
 
     async fn serve(&self, modules: &Arc<Modules>, evaluator: &Arc<Evaluator>, request: &ModuleRequest) -> Result<()> {
-        let source = match modules.resolve(&self.caller, &request.reference, ResolveOptions::default()).await {
+        let source = match modules.sources.resolve(&self.caller, &request.reference, ResolveOptions::default()).await {
             Ok(source) => source,
             Err(fault) if request.optional && fault.kind() == Kind::User => return Ok(()),
             Err(fault) => return Err(fault),
@@ -99,7 +99,7 @@ impl AttachedClient {
     /// The modules that the client is served.
     pub fn served(&self, modules: &Modules) -> Served {
         let served =
-            rondel_session::client(&self.caller).map(rondel_modules::load::modules::served).unwrap_or_default();
+            rondel_session::client(&self.caller).map(rondel_modules::schema::client_schema::served).unwrap_or_default();
         let describe = |served: &rondel_modules::module::module_schema::ServedModule| ServedModule {
             name: served.schema.module.name().to_owned(),
             description: served.schema.module.types.description.to_string(),

@@ -59,7 +59,7 @@ impl Fields for AllFields {
     }
 
     fn stranger(&self, caller: &Arc<Caller>) -> Result<Arc<Caller>> {
-        rondel_modules::load::modules::stranger(caller)
+        rondel_modules::caller::stranger(caller)
     }
 
     fn type_of(&self, caller: &Arc<Caller>, node: &Node) -> Option<Arc<TypeDef>> {

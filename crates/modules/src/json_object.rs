@@ -5,7 +5,7 @@ use rondel_fault::{Fault, Result};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
-use crate::call::codec::kind_of;
+use crate::json::kind_of;
 
 /// The keys of an object.
 pub(crate) struct JsonObject {

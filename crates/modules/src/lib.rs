@@ -6,13 +6,18 @@
 //! in payloads are the module's own, names in schemas those of the API. Results of functions are kept under their
 //! calls; the process that made them counts for no key.
 
+mod bounded_cache;
 pub mod call;
+pub mod caller;
 pub mod config;
+mod content;
 pub mod fields;
+mod json;
 mod json_object;
 pub mod load;
 pub mod module;
 pub mod names;
+pub mod schema;
 pub mod sdk;
 pub mod source;
 pub mod typedef;
@@ -20,4 +25,4 @@ pub mod typedef;
 pub use fields::register_modules;
 pub use load::modules::Modules;
 pub use module::loaded_module::{Module, ModuleObject, ModuleValue};
-pub use source::resolve_source::ResolveOptions;
+pub use source::resolve_options::ResolveOptions;

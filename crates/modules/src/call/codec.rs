@@ -11,8 +11,9 @@ use rondel_model::{Platform, Value};
 use rondel_query::{Caller, Evaluator, Node};
 use serde_json::Value as Json;
 
-use crate::module::interface_conformance;
+use crate::json::{integer, kind_of};
 use crate::module::loaded_module::{Module, ModuleObject};
+use crate::module::module_schema::object_conforms;
 use crate::typedef::type_def::{TypeDef, TypeDefKind};
 
 /// The engine's own field that gives a value from its JSON.
@@ -159,7 +160,7 @@ impl<'a> Codec<'a> {
                 if self.caller.schema().types.contains_key(&*def.name) {
                     return self.evaluator.is_a(self.caller, node, &def.name);
                 }
-                interface_conformance::beside(self.module, &self.caller.schema(), node, &def.name)
+                object_conforms(self.module, &self.caller.schema(), node, &def.name)
             }
             _ => false,
         }
@@ -221,19 +222,6 @@ fn named(module: &Module, name: &str) -> TypeDefKind {
     TypeDefKind::Object(types.object(name).cloned().unwrap_or_else(foreign))
 }
 
-/// What a field holds that the module's code left out.
-pub fn zero(ty: &TypeDef) -> Json {
-    match &ty.kind {
-        _ if ty.optional => Json::Null,
-        TypeDefKind::String => "".into(),
-        TypeDefKind::Integer => 0.into(),
-        TypeDefKind::Float => 0.0.into(),
-        TypeDefKind::Boolean => false.into(),
-        TypeDefKind::List(_) => Json::Array(Vec::new()),
-        _ => Json::Null,
-    }
-}
-
 /// A literal as JSON; an object is its ID.
 pub fn literal_json(evaluator: &Evaluator, value: &Literal) -> Json {
     match value {
@@ -254,23 +242,6 @@ fn platform(text: &str) -> Result<String> {
     // Users match on this text; see docs/protocol.md#encoding-of-values.
     let parsed = text.parse::<Platform>().map(|platform| platform.to_string());
     parsed.map_err(|_| Fault::user(format!("\"{text}\": unknown operating system or architecture: invalid argument")))
-}
-
-pub(crate) fn integer(number: &serde_json::Number) -> Option<i64> {
-    let whole = |x: f64| (x.fract() == 0.0 && x.abs() <= 9_007_199_254_740_992.0).then_some(x as i64);
-    number.as_i64().or_else(|| number.as_f64().and_then(whole))
-}
-
-/// What people call the kind of a value.
-pub(crate) fn kind_of(json: &Json) -> &'static str {
-    match json {
-        Json::Null => "null",
-        Json::Bool(_) => "a boolean",
-        Json::Number(_) => "a number",
-        Json::String(_) => "a string",
-        Json::Array(_) => "a list",
-        Json::Object(_) => "an object",
-    }
 }
 
 /// Whether a value refers to what only this session has: secrets it set, files of its clients.

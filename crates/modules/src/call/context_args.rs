@@ -7,13 +7,16 @@ use rondel_api::git;
 use rondel_api::reach::SEAL;
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
-use rondel_model::op::{Edit, Filter, TreePath};
-use rondel_model::{AbsPath, Directory, Fs, FsOp, Platform, Snapshot};
+use rondel_model::op::{Filter, TreePath};
+use rondel_model::{AbsPath, Fs, FsOp};
 use rondel_query::{Node, ResolverContext};
 use rondel_session::client;
 
-use crate::call::function_call::{FunctionTarget, op_context};
-use crate::source::module_source::{ModuleSource, SourceKind, inside_context};
+use crate::caller::op_context;
+use crate::content::snapshot_object;
+use crate::module::function_target::FunctionTarget;
+use crate::source::module_source::{ModuleSource, SourceKind};
+use crate::source::reference::inside_context;
 use crate::source::referrer::restricted_to_referrer;
 use crate::typedef::type_def::{FunctionArg, TypeDefKind};
 
@@ -148,37 +151,4 @@ async fn file(cx: &ResolverContext, source: &ModuleSource, path: &str) -> Result
     let directory = directory(cx, source, parent.as_str(), &[]).await?;
     let path = Literal::String(name.into());
     cx.evaluator.internal(&cx.caller, &directory, "file", vec![("path".into(), path)]).await
-}
-
-/// A snapshot as an object of the API, by a call that holds its content alone.
-///
-/// # Errors
-/// When the API has no such field.
-pub async fn snapshot_object(
-    cx: &ResolverContext,
-    field: &str,
-    snapshot: &Snapshot,
-    name: Option<&str>,
-) -> Result<Node> {
-    let layers = snapshot.layers().iter().map(|layer| Literal::String(layer.0.hex().into())).collect();
-    let mut args: Arguments = vec![("layers".into(), Literal::List(layers))];
-    args.extend(name.map(|name| ("name".into(), Literal::String(name.into()))));
-    cx.evaluator.internal(&cx.caller, &Node::root(), field, args).await
-}
-
-/// A file with `content`, by a call that depends on its content alone.
-///
-/// # Errors
-/// When it cannot be stored.
-pub async fn file_with_content(cx: &ResolverContext, name: &str, content: Vec<u8>) -> Result<Node> {
-    let (ops, op_cx) = op_context(cx)?;
-    let edit = Edit::WriteFile { path: AbsPath::new(name), contents: content.into(), permissions: 0o644, owner: None };
-    let snapshot = ops.tree(&op_cx, &Fs::new(FsOp::Edit { base: Fs::scratch(), edit })).await?;
-    snapshot_object(cx, "_snapshotFile", &snapshot, Some(name)).await
-}
-
-/// A directory of the API with the files of `snapshot` below `path`.
-pub fn directory_value(snapshot: &Snapshot, path: AbsPath) -> rondel_model::Value {
-    let place = TreePath { fs: Fs::known(snapshot.clone()), path };
-    rondel_model::Value::object("Directory", Directory { place, platform: Platform::native(), error: None })
 }

@@ -4,53 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use rondel_call::{Call, Literal};
 use rondel_digest::Digest;
 use rondel_events::{Outcome as Ended, Work};
-use rondel_fault::{Detail, ExecFailure, Fault, Kind, Result};
-use rondel_model::exec::{Expect, Scope, Stdin};
+use rondel_fault::{Fault, Kind, Result};
 use rondel_model::explain::Ended as Cause;
-use rondel_model::{AbsPath, Container, ExecOp};
 use rondel_ports::index::Table;
-use rondel_query::{Args, Caller, Evaluator, Node, Outcome, ResolverContext};
+use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client::op_cx;
-use rondel_session::{CallOutcome, ExecScope, FunctionCall, client};
+use rondel_session::{FunctionCall, client};
 use serde_json::Value as Json;
 
 use crate::call::codec::{Codec, is_session_bound};
+use crate::call::run::run;
+use crate::module::function_target::FunctionTarget;
 use crate::module::load_report;
-use crate::module::loaded_module::{Module, ModuleObject, Provider, ResultLifetime};
-use crate::sdk::runtime::{runtime, runtime_provider};
-use crate::typedef::type_def::{Function, ObjectDef};
+use crate::module::loaded_module::{ModuleObject, ResultLifetime};
 
 /// The longest time for which results are kept, in seconds.
 const MAX_RESULT_SECONDS: u64 = 7 * 24 * 3600;
-
-/// A function of a module, bound to its place.
-#[derive(Clone)]
-pub struct FunctionTarget {
-    /// The module.
-    pub module: Arc<Module>,
-    /// The object that it is a function of.
-    pub object: Arc<ObjectDef>,
-    /// The function; the constructor has an empty name.
-    pub function: Arc<Function>,
-}
-
-impl FunctionTarget {
-    /// How people name it: `greeter.hello`.
-    pub fn describe(&self) -> String {
-        let module = self.module.name();
-        match (self.function.original.as_str(), &self.object.name) {
-            ("", _) => format!("{module} (constructor)"),
-            (function, object) if self.module.main().is_some_and(|main| main.name == *object) => {
-                format!("{module}.{function}")
-            }
-            (function, _) => format!("{module}.{}.{function}", self.object.original),
-        }
-    }
-}
 
 /// Calls the function: from the index when it is known, else by running the module's runtime.
 ///
@@ -193,165 +165,4 @@ async fn run_function(
         Fault::user(format!("{} answered with something that is not JSON", target.describe())).caused_by(e)
     })?;
     Ok((json, started))
-}
-
-/// Has one function call of `module` served, by its runtime or its entrypoint, and gives the JSON text that is the answer,
-/// and whether the code may have started a process that speaks for whom those of the caller do.
-///
-/// # Errors
-/// The error that it answered, its failure when it answered nothing, or that it did neither.
-pub async fn run(
-    evaluator: &Arc<Evaluator>,
-    caller: &Arc<Caller>,
-    module: &Arc<Module>,
-    call: Arc<FunctionCall>,
-) -> Result<(String, bool)> {
-    // What the code lacked may be why it failed.
-    let blamed = |fault: Fault| {
-        module.broken.iter().fold(fault, |fault, (name, why)| {
-            fault.with_hint(format!("the dependency `{name}` could not be loaded: {}", why.full_message()))
-        })
-    };
-    if let Provider::Entrypoint(entrypoint) = &module.provider {
-        // The result is the same for every caller: processes that the entrypoint starts act as the module, and so do those
-        // of calls in its result that are not evaluated yet.
-        return match entrypoint.call(evaluator, caller, module, &call).await {
-            Ok(text) => Ok((text, false)),
-            Err(fault) if call.outcome().is_some() => Err(blamed(fault)),
-            Err(fault) => Err(blamed(fault.context(failed(&call, module)))),
-        };
-    }
-    let container = runtime(evaluator, caller, module).await?;
-    let me = client(caller)?;
-    let mut cx = me.op_cx.clone();
-    cx.events = caller.events.clone();
-    let ExecScope { children_act_as, adopts, .. } = me.scope.as_deref().cloned().unwrap_or_default();
-    let started = Arc::new(AtomicBool::new(false));
-    let (acting_module, served) = (Some(module.acting_module()), Some(call.clone()));
-    let scope = ExecScope { acting_module, call: served, children_act_as, adopts, started: started.clone() };
-    let mut exec = process(&container, scope.seal()).ok_or_else(|| {
-        Fault::user(format!("the runtime of module `{}` is a container without a command", module.name()))
-            .with_hint(format!("the SDK `{}` must give it an entrypoint", module.sdk_name()))
-    })?;
-    // IDENTITY: what a call answers is kept under the call, never under the process.
-    exec.salt = Some(format!("{:032x}", rand::random::<u128>()));
-    // A runtime may be work that nobody did yet: when it fails, the module's code has no part in it.
-    let ops = &me.services.ops;
-    let making =
-        || format!("make the runtime of module `{}`, as {} describes it", module.name(), runtime_provider(module));
-    try_join_all(exec.inputs().into_iter().map(|fs| ops.tree(&cx, fs))).await.map_err(|e| e.context(making()))?;
-    let ended = ops.exec(&cx, &Arc::new(exec)).await;
-    match (call.outcome(), ended) {
-        (Some(CallOutcome::Error(fault)), _) => Err(blamed(fault)),
-        (Some(CallOutcome::Value(_)), Err(fault)) | (None, Err(fault)) => {
-            let started = matches!(fault.detail(), Some(Detail::Exec(_))) || fault.kind() != Kind::User;
-            let runs = || format!("start the command of the runtime, which {} gave", runtime_provider(module));
-            let fault = if started { fault } else { fault.context(runs()) };
-            Err(blamed(fault.context(failed(&call, module))))
-        }
-        (Some(CallOutcome::Value(text)), Ok(_)) => Ok((text, started.load(Ordering::Relaxed))),
-        // Users match on this text; see docs/protocol.md#the-runtime.
-        (None, Ok(_)) if call.name.is_empty() && call.parent_name.is_empty() => Err(Fault::user(format!(
-            "module `{}` registered no types: its runtime completed without returning a value",
-            module.name()
-        ))
-        .with_hint("it is asked for types by a call with an empty function name, and must answer with `returnValue`")),
-        (None, Ok(_)) => {
-            let what = if call.name.is_empty() { "constructor".into() } else { format!("function \"{}\"", call.name) };
-            let hint = format!(
-                "the runtime of module `{}`, which {} gave, has to answer every call with `returnValue` or `returnError`",
-                module.name(),
-                runtime_provider(module)
-            );
-            Err(Fault::user(format!("{what} completed without returning a value")).with_hint(hint))
-        }
-    }
-}
-
-fn failed(call: &FunctionCall, module: &Module) -> String {
-    match (call.name.as_str(), call.parent_name.as_str()) {
-        ("", "") => format!("run the runtime of module `{}` for its types", module.name()),
-        ("", _) => format!("call the constructor of module `{}`", module.name()),
-        (function, object) => format!("call function `{function}` of `{object}` in module `{}`", module.name()),
-    }
-}
-
-/// The command of `container` as a process that speaks as `scope` says; none when there is no command.
-pub fn process(container: &Container, scope: Scope) -> Option<ExecOp> {
-    let config = &container.config;
-    let args: Vec<String> = config.entrypoint.iter().chain(&config.cmd).flatten().cloned().collect();
-    (!args.is_empty()).then(|| ExecOp {
-        rootfs: container.rootfs.clone(),
-        mounts: container.mounts.to_vec(),
-        args,
-        env: container.environment(),
-        secret_env: container.secret_environment(),
-        volatile_env: container.volatile_environment(),
-        workdir: AbsPath::new("/scratch"),
-        user: config.user.clone(),
-        stdin: Stdin::Empty,
-        redirect_stdout: None,
-        redirect_stderr: None,
-        expect: Expect::Success,
-        scope: Some(scope),
-        insecure: false,
-        no_init: false,
-        offline: false,
-        host_network: false,
-        scrub: container.scrub.clone(),
-        platform: container.platform.clone(),
-        services: container.services.values().cloned().collect(),
-        salt: None,
-    })
-}
-
-/// The error that `message` and `values` of the API's `Error` stand for: a failed process when they say so.
-pub fn error_of(message: &str, values: &[(String, Json)]) -> Fault {
-    let get = |name: &str| values.iter().find(|(known, _)| known == name).map(|(_, value)| value);
-    let fault = Fault::user(message);
-    if values.is_empty() {
-        return fault;
-    }
-    let text = |name: &str| get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
-    if get("_type").and_then(Json::as_str) == Some("EXEC_ERROR") {
-        let words = get("cmd").and_then(Json::as_array).into_iter().flatten();
-        let failure = ExecFailure {
-            cmd: words.filter_map(Json::as_str).map(ToOwned::to_owned).collect(),
-            exit_code: get("exitCode").and_then(Json::as_i64).and_then(|code| i32::try_from(code).ok()).unwrap_or(1),
-            stdout: text("stdout"),
-            stderr: text("stderr"),
-        };
-        return fault.with_detail(Detail::Exec(failure));
-    }
-    fault.with_detail(Detail::Values(values.iter().cloned().collect()))
-}
-
-/// The context for deferred work on behalf of the caller of `cx`.
-///
-/// # Errors
-/// When the caller was not made by an engine.
-pub fn op_context(cx: &ResolverContext) -> Result<(Arc<rondel_ops::Ops>, rondel_ops::OpContext)> {
-    Ok((client(&cx.caller)?.services.ops.clone(), op_cx(cx)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn errors_of_functions() {
-        let values =
-            |json: Json| json.as_object().map(|map| map.clone().into_iter().collect::<Vec<_>>()).unwrap_or_default();
-        let exec =
-            values(json!({"_type": "EXEC_ERROR", "cmd": ["sh", "-c"], "exitCode": 42, "stdout": "o", "stderr": "e"}));
-        let fault = error_of("boom", &exec);
-        assert!(
-            matches!(fault.detail(), Some(Detail::Exec(f)) if f.exit_code == 42 && f.cmd == ["sh", "-c"] && f.stderr == "e")
-        );
-        let fault = error_of("boom", &values(json!({"reason": {"a": 1}})));
-        assert!(matches!(fault.detail(), Some(Detail::Values(map)) if map["reason"]["a"] == 1));
-        assert!(error_of("boom", &[]).detail().is_none());
-    }
 }

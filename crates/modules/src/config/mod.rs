@@ -1,4 +1,7 @@
 //! Configuration files of modules: `dagger.json` and `dagger-module.toml`.
 
+pub mod dagger_json;
 pub mod dagger_module_toml;
 pub mod module_config;
+pub mod provider_ref;
+mod read_config;

@@ -4,12 +4,13 @@ use rondel_fault::{Fault, Result};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::config::dagger_module_toml::{ConfigFormat, EntrypointConfig, parse as parse_manifest};
 use crate::json_object::{JsonObject, StringOrObject, object};
 use crate::names::{is_graphql_name, type_name};
 
-/// The name of the file.
-pub const FILE_NAME: &str = "dagger.json";
+/// The name of the configuration file that every version has.
+pub const DAGGER_JSON: &str = "dagger.json";
+/// The name of the configuration file of versions after v0.21.8.
+pub const DAGGER_MODULE_TOML: &str = "dagger-module.toml";
 
 /// What the file says. Unknown keys are ignored, as every version did.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,6 +43,38 @@ pub struct ModuleConfig {
     pub entrypoint: Option<EntrypointConfig>,
     /// The file that it stands in.
     pub format: ConfigFormat,
+}
+
+/// The file that a configuration stands in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConfigFormat {
+    /// `dagger.json`; it wins where both are.
+    #[default]
+    Json,
+    /// `dagger-module.toml`.
+    Toml,
+}
+
+impl ConfigFormat {
+    /// All of them, the one that wins first.
+    pub const ALL: [ConfigFormat; 2] = [ConfigFormat::Json, ConfigFormat::Toml];
+
+    /// The name of the file.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            ConfigFormat::Json => DAGGER_JSON,
+            ConfigFormat::Toml => DAGGER_MODULE_TOML,
+        }
+    }
+}
+
+/// What registers a module's types and serves its functions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EntrypointConfig {
+    /// What kind of program it is.
+    pub kind: String,
+    /// The address of its directory: a path relative to the file, or one in a git repository.
+    pub source: String,
 }
 
 /// What turns a module's source into a runtime.
@@ -103,6 +136,13 @@ impl SdkConfig {
     }
 }
 
+impl EntrypointConfig {
+    pub(crate) fn read(place: &str, value: &Json) -> Result<Self> {
+        let keys = object(place, value, "an object")?;
+        Ok(Self { kind: keys.get("kind")?, source: keys.get("source")? })
+    }
+}
+
 impl GeneratedClient {
     fn read(place: &str, value: &Json) -> Result<Self> {
         let keys = object(place, value, "an object")?;
@@ -130,37 +170,6 @@ impl DependencyConfig {
 }
 
 impl ModuleConfig {
-    /// Reads `text` in the format `format`; `place` says where it stands.
-    ///
-    /// # Errors
-    /// As for [`ModuleConfig::parse`].
-    pub fn read(format: ConfigFormat, text: &str, place: &str) -> Result<Self> {
-        match format {
-            ConfigFormat::Json => Self::parse(text, place),
-            ConfigFormat::Toml => parse_manifest(text, place)?.checked(place),
-        }
-    }
-
-    /// Reads the `text` of a `dagger.json`; `place` says where it stands.
-    ///
-    /// # Errors
-    /// When it is no JSON, a key has a value of the wrong type, or a path leaves its place.
-    pub fn parse(text: &str, place: &str) -> Result<Self> {
-        let cannot = || format!("cannot read module configuration `{place}`");
-        // An array would be taken for the fields in order.
-        if !text.trim_start().starts_with('{') {
-            return Err(Fault::user(format!("{}: it is no JSON object", cannot())));
-        }
-        let keys = JsonObject::parse(text).map_err(|e| Fault::user(cannot()).caused_by(e))?;
-        let config = Self::of(&keys).map_err(|e| refused_version(&keys).unwrap_or_else(|| e.context(cannot())))?;
-        config.checked(place)
-    }
-
-    fn checked(self, place: &str) -> Result<Self> {
-        self.check_paths().map_err(|e| e.context(format!("cannot read module configuration `{place}`")))?;
-        Ok(self)
-    }
-
     /// What the keys say that both formats have.
     pub(crate) fn of(keys: &JsonObject) -> Result<Self> {
         let sdk = keys.read("sdk", |place, value| SdkConfig::read(place, value).map(Some))?;
@@ -193,7 +202,7 @@ impl ModuleConfig {
         if self.source.is_empty() { "." } else { &self.source }
     }
 
-    fn check_paths(&self) -> Result<()> {
+    pub(crate) fn check_paths(&self) -> Result<()> {
         let source = &self.source;
         if source.starts_with('/') {
             return Err(Fault::user(format!("source path \"{source}\" is absolute")));
@@ -239,88 +248,5 @@ impl ModuleConfig {
             return unsupported("dependencies.customizations");
         }
         self.check_entrypoint()
-    }
-}
-
-/// What is wrong with the version of a configuration that cannot be read: another engine may well read it.
-fn refused_version(keys: &JsonObject) -> Option<Fault> {
-    let version: String = keys.get("engineVersion").ok().filter(|version: &String| !version.is_empty())?;
-    rondel_version::of_module(&version).err().map(|refused| Fault::user(refused.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_field_in_every_form() {
-        let text = r#"{
-            "$schema": "https://example.org/x.json", "name": "greeter", "engineVersion": "v0.21.8", "unknown": [1],
-            "sdk": {"source": "python", "debug": true, "experimental": {"SELF_CALLS": true}, "config": {"a": 1}},
-            "source": "src", "include": ["../x", "!y"], "exclude": ["z"],
-            "dependencies": ["./dep", {"name": "other", "source": "github.com/x/y@v1", "pin": "abc", "customizations": [], "ignoreChecks": []}],
-            "toolchains": [], "blueprint": {"name": "b", "source": "../b"}, "codegen": {"automaticGitignore": false},
-            "clients": [{"generator": "typescript", "directory": "client"}], "disableDefaultFunctionCaching": true
-        }"#;
-        let config = ModuleConfig::parse(text, "x").expect("parses");
-        let sdk = config.sdk.clone().unwrap_or_default();
-        assert_eq!((&*sdk.source, sdk.debug, sdk.experimental.len()), ("python", true, 1));
-        assert_eq!(config.dependencies[0], DependencyConfig { source: "./dep".into(), ..DependencyConfig::default() });
-        assert_eq!((&*config.dependencies[1].name, &*config.dependencies[1].pin), ("other", "abc"));
-        assert_eq!(config.disable_default_function_caching, Some(true));
-        let refused = config.check_supported().map_err(|e| e.to_string());
-        assert_eq!(refused, Err("`blueprint` in `dagger.json` of `greeter` is not supported yet".to_owned()));
-        let short = ModuleConfig::parse(r#"{"name": "x", "sdk": "python"}"#, "x").expect("parses");
-        assert_eq!((short.sdk.map(|s| s.source), &*short.source), (Some("python".into()), ""));
-    }
-
-    #[test]
-    fn nothing_said_and_said_twice() {
-        let nothing = r#"{"name": "a", "engineVersion": null, "sdk": null, "source": null, "include": null, "exclude": null,
-            "dependencies": null, "toolchains": null, "blueprint": null, "codegen": null, "clients": null}"#;
-        let named = ModuleConfig { name: "a".into(), ..ModuleConfig::default() };
-        assert_eq!(ModuleConfig::parse(nothing, "x").map_err(|e| e.to_string()), Ok(named.clone()));
-        let deeper = r#"{"name": "a", "sdk": {"source": "python", "config": null, "debug": null, "experimental": null},
-            "dependencies": [{"name": null, "source": "./x", "pin": null, "customizations": null}]}"#;
-        let config = ModuleConfig::parse(deeper, "x").expect("parses");
-        assert_eq!(config.dependencies, [DependencyConfig { source: "./x".into(), ..DependencyConfig::default() }]);
-        assert_eq!(config.sdk, Some(SdkConfig { source: "python".into(), ..SdkConfig::default() }));
-        let twice = ModuleConfig::parse(r#"{"name": "x", "name": "a"}"#, "x").map_err(|e| e.to_string());
-        assert_eq!(twice, Ok(named));
-    }
-
-    #[test]
-    fn names() {
-        let check = |name: &str, want: Option<&str>| {
-            let config = ModuleConfig { name: name.into(), ..ModuleConfig::default() };
-            assert_eq!(config.check_name().err().map(|e| e.to_string()).as_deref(), want);
-        };
-        check("my-module", None);
-        check("enums-v0.18.10", None);
-        check("", Some("`dagger.json` has no `name`"));
-        check("12", Some("`12` in `dagger.json` is not a valid name for a module"));
-        check("---", Some("`---` in `dagger.json` is not a valid name for a module"));
-    }
-
-    #[test]
-    fn what_is_wrong_is_said() {
-        let check = |text: &str, want: &str| {
-            let got = ModuleConfig::parse(text, "/m/dagger.json").map_err(|e| e.to_string()).expect_err("is refused");
-            assert!(got.starts_with("cannot read module configuration `/m/dagger.json`: "), "{got}");
-            assert!(got.contains(want), "{got}");
-        };
-        check("{", "EOF");
-        check(r#"{"name": 1}"#, "`name`: invalid type: integer `1`, expected a string");
-        check(r#"{"sdk": 7}"#, "`sdk`: invalid type: a number, expected a string or an object");
-        check(r#"{"sdk": {"source": "s", "config": ["a"]}}"#, "`sdk.config`: invalid type: sequence, expected a map");
-        check(r#"{"sdk": {"source": "s", "debug": "yes"}}"#, "`sdk.debug`: invalid type");
-        check(r#"{"dependencies": {}}"#, "`dependencies`: invalid type: an object, expected a list");
-        check(r#"{"dependencies": [7]}"#, "`dependencies`: invalid type: a number, expected a string or an object");
-        check(r#"{"dependencies": [{"name": 7}]}"#, "`dependencies.name`: invalid type");
-        check("[]", "it is no JSON object");
-        check("", "it is no JSON object");
-        check(r#"{"source": "../x"}"#, "source path \"../x\" contains parent directory components");
-        check(r#"{"source": ".."}"#, "source path \"..\" contains parent directory components");
-        check(r#"{"source": "/x"}"#, "source path \"/x\" is absolute");
     }
 }

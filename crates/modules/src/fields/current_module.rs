@@ -11,11 +11,12 @@ use rondel_model::{AbsPath, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client;
 
-use super::module::loaded;
-use crate::call::context_args::snapshot_object;
-use crate::call::function_call::op_context;
+use super::objects::module_object;
+use crate::caller::op_context;
+use crate::content::snapshot_object;
 use crate::module::loaded_module::Module;
-use crate::source::module_source::{ModuleSource, inside_context};
+use crate::source::module_source::ModuleSource;
+use crate::source::reference::inside_context;
 
 /// The module that the client acts for.
 struct Current(Arc<Module>);
@@ -36,7 +37,7 @@ pub(super) fn register(surface: &mut Surface) {
         directory(&cx, &source, &source.base).await.map(Outcome::from)
     });
     surface.plain("CurrentModule", "dependencies", |it: &Current, _| {
-        Ok(Value::List(it.0.dependencies.iter().map(|module| loaded(module).value).collect()))
+        Ok(Value::List(it.0.dependencies.iter().map(|module| module_object(module).value).collect()))
     });
     surface.field("CurrentModule", "workdir", |cx: ResolverContext, _, args| async move { workdir(&cx, &args).await });
     surface.field("CurrentModule", "workdirFile", |cx: ResolverContext, _, args| async move {

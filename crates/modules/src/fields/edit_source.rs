@@ -9,11 +9,12 @@ use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client;
 use rondel_version::ENGINE;
 
-use super::source::outcome;
+use super::objects::source_object;
 use crate::load::modules::Modules;
-use crate::source::module_source::{ModuleSource, ReferenceKind, classify};
+use crate::source::module_source::ModuleSource;
+use crate::source::reference::{ReferenceKind, classify};
 use crate::source::referrer::Referrer;
-use crate::source::resolve_source::ResolveOptions;
+use crate::source::resolve_options::ResolveOptions;
 
 pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
     pure(surface);
@@ -25,7 +26,7 @@ fn pure(surface: &mut Surface) {
     let mut change = |field: &str, change: fn(&ModuleSource, &Args) -> Result<ModuleSource>| {
         surface.field("ModuleSource", field, move |_, node: Node, args: Args| {
             let changed = node.get::<ModuleSource>().and_then(|source| change(source, &args));
-            std::future::ready(changed.map(|source| outcome(&Arc::new(source))))
+            std::future::ready(changed.map(|source| source_object(&Arc::new(source))))
         });
     };
     change("withName", |it, args| it.with_name(&args.str("name")?));
@@ -40,7 +41,7 @@ fn pure(surface: &mut Surface) {
         for dependency in args.objects("dependencies").await? {
             added.push(dependency.get::<ModuleSource>()?.clone());
         }
-        Ok(outcome(&Arc::new(node.get::<ModuleSource>()?.with_dependencies(&added)?)))
+        Ok(source_object(&Arc::new(node.get::<ModuleSource>()?.with_dependencies(&added)?)))
     });
 }
 
@@ -52,7 +53,7 @@ fn loading(surface: &mut Surface, modules: &Arc<Modules>) {
             let modules = modules.clone();
             async move {
                 let changed = change(node.get::<ModuleSource>()?, &args)?;
-                Ok(outcome(&Arc::new(with_files(&modules, &cx, changed).await?)))
+                Ok(source_object(&Arc::new(with_files(&modules, &cx, changed).await?)))
             }
         });
     };
@@ -65,7 +66,7 @@ fn loading(surface: &mut Surface, modules: &Arc<Modules>) {
         async move {
             let source = node.get::<ModuleSource>()?;
             let updated = with_updates(&modules, &cx, source, &args.strings("dependencies")?).await?;
-            Ok(outcome(&Arc::new(updated)))
+            Ok(source_object(&Arc::new(updated)))
         }
     });
     surface.field("ModuleSource", "generatedContextChangeset", |cx: ResolverContext, node: Node, _| async move {
@@ -74,10 +75,10 @@ fn loading(surface: &mut Surface, modules: &Arc<Modules>) {
 }
 
 async fn with_files(modules: &Modules, cx: &ResolverContext, source: ModuleSource) -> Result<ModuleSource> {
-    let mut source = modules.reloaded(&cx.caller, &source, &[]).await?;
+    let mut source = modules.sources.reloaded(&cx.caller, &source, &[]).await?;
     let sdk = source.config.sdk.as_ref().filter(|sdk| !rondel_sdk::is_builtin(&sdk.source));
     if let (Some(sdk), None) = (sdk, &source.sdk) {
-        source.sdk = Some(modules.tool(&cx.caller, &source, &sdk.source).await?);
+        source.sdk = Some(modules.sources.tool(&cx.caller, &source, &sdk.source).await?);
     }
     Ok(source)
 }
@@ -141,9 +142,9 @@ async fn with_updates(
             Some(name) if name.contains('@') => format!("{place}@{}", name.rsplit('@').next().unwrap_or_default()),
             _ => config.source.clone(),
         };
-        let egress = Some(Referrer::of_module(client(&cx.caller)?, source).reach(&reference));
+        let egress = Some(Referrer::of_module(client(&cx.caller)?, source).egress(&reference));
         let lookup = ResolveOptions { egress, ..ResolveOptions::default() };
-        let mut newer = modules.resolve(&cx.caller, &reference, lookup).await?.as_ref().clone();
+        let mut newer = modules.sources.resolve(&cx.caller, &reference, lookup).await?.as_ref().clone();
         // The name that its dependent gives it: what was not found has none of its own.
         let own = found.found().map(|source| source.name().to_owned());
         newer.renamed = own.or_else(|| Some(config.name.clone()).filter(|name| !name.is_empty()));

@@ -9,7 +9,7 @@ use rondel_model::{Object, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::{CallOutcome, FunctionCall, client};
 
-use crate::call::function_call::error_of;
+use crate::call::api_error::error_of;
 
 /// One argument of a call.
 #[derive(Clone)]

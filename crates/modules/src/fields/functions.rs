@@ -5,20 +5,10 @@ use rondel_fault::Result;
 use rondel_model::Value;
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 
+use super::definition::{annotations, optional, source_map_field};
 use super::typedefs::value as type_value;
-use super::{annotations, optional, source_map_field};
+use crate::load::codegen::GeneratedCode;
 use crate::typedef::type_def::{Function, FunctionArg, SourceMap, TypeDef};
-
-/// What an SDK generated.
-#[derive(Clone)]
-pub(crate) struct GeneratedCode {
-    /// The directory.
-    pub code: Node,
-    /// What of it is noted as generated.
-    pub generated: Vec<String>,
-    /// What of it is not kept.
-    pub ignored: Vec<String>,
-}
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field("Query", "function", |_, _, args: Args| async move {

@@ -7,12 +7,13 @@ use rondel_fault::Result;
 use rondel_model::Value;
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 
-use super::source::introspection;
+use super::objects::{introspection, module_object, sdk_value, source_object};
 use super::typedefs::value as type_value;
-use crate::call::function_call::op_context;
+use crate::caller::op_context;
 use crate::config::module_config::SdkConfig;
-use crate::load::modules::{Modules, module_of};
-use crate::module::loaded_module::{Module, ModuleValue};
+use crate::load::modules::Modules;
+use crate::module::loaded_module::ModuleValue;
+use crate::module::loaded_module::module_of;
 use crate::sdk::runtime::runtime;
 use crate::typedef::type_def::{ModuleTypes, TypeDef, TypeDefKind};
 
@@ -40,16 +41,6 @@ pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
 
 fn described(types: ModuleTypes) -> Value {
     Value::object("Module", ModuleValue { types: Arc::new(types), loaded: None })
-}
-
-/// A loaded module as an object of the API.
-pub(super) fn loaded(module: &Arc<Module>) -> Outcome {
-    let value = ModuleValue { types: module.types.clone(), loaded: Some(module.clone()) };
-    Outcome { value: Value::object("Module", value), rebind: Some(module.call()) }
-}
-
-pub(super) fn sdk_value(sdk: Option<&SdkConfig>) -> Value {
-    sdk.map_or(Value::Null, |sdk| Value::object("SDKConfig", sdk.clone()))
 }
 
 fn builders(surface: &mut Surface) {
@@ -94,14 +85,14 @@ fn readers(surface: &mut Surface) {
     });
     surface.plain("Module", "dependencies", |it: &ModuleValue, _| {
         let dependencies = it.loaded.iter().flat_map(|module| &module.dependencies);
-        Ok(Value::List(dependencies.map(|module| loaded(module).value).collect()))
+        Ok(Value::List(dependencies.map(|module| module_object(module).value).collect()))
     });
     surface.plain("Module", "sdk", |it: &ModuleValue, _| {
         Ok(sdk_value(it.loaded.as_ref().and_then(|module| module.source.config.sdk.as_ref())))
     });
     surface.field("Module", "source", |_, node, _| async move {
         let value = node.get::<ModuleValue>()?;
-        Ok(value.loaded.as_ref().map_or(Value::Null.into(), |module| super::source::outcome(&module.source)))
+        Ok(value.loaded.as_ref().map_or(Value::Null.into(), |module| source_object(&module.source)))
     });
     surface.field("Module", "sync", rondel_api::surface::id);
     surface.field("Module", "runtime", |cx: ResolverContext, node, _| async move {

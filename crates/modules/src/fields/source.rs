@@ -6,18 +6,16 @@ use rondel_api::Surface;
 use rondel_fault::{Fault, Result};
 use rondel_model::{AbsPath, Directory, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::client;
-use rondel_version::View;
 
-use super::module::{loaded, sdk_value};
-use super::optional;
+use super::definition::optional;
+use super::objects::{introspection, module_object, sdk_value, source_object};
 use crate::config::module_config::GeneratedClient;
 use crate::load::codegen::generated;
-use crate::load::modules::{Modules, SchemaAudience, introspection_text};
-use crate::module::loaded_module::Module;
-use crate::source::git_source::GitOrigin;
-use crate::source::module_source::{ModuleSource, inside_context};
-use crate::source::resolve_source::ResolveOptions;
+use crate::load::modules::Modules;
+use crate::source::git_origin::GitOrigin;
+use crate::source::module_source::ModuleSource;
+use crate::source::reference::inside_context;
+use crate::source::resolve_options::ResolveOptions;
 
 pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
     let with = |modules: &Arc<Modules>| modules.clone();
@@ -34,7 +32,7 @@ pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
     let it = with(modules);
     surface.field("Directory", "asModuleSource", move |cx: ResolverContext, node, args| {
         let modules = it.clone();
-        async move { in_directory(&modules, &cx, &node, &args).await.map(|source| outcome(&source)) }
+        async move { in_directory(&modules, &cx, &node, &args).await.map(|source| source_object(&source)) }
     });
     let it = with(modules);
     surface.field("Directory", "asModule", move |cx: ResolverContext, node, args| {
@@ -58,11 +56,6 @@ pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
     places(surface);
 }
 
-/// A source as an object of the API, by a call that holds its content.
-pub(super) fn outcome(source: &Arc<ModuleSource>) -> Outcome {
-    Outcome { value: Value::object("ModuleSource", source.as_ref().clone()), rebind: Some(source.call()) }
-}
-
 fn of(node: &Node) -> Result<&ModuleSource> {
     node.get::<ModuleSource>()
 }
@@ -71,19 +64,19 @@ async fn module_source(modules: &Arc<Modules>, cx: &ResolverContext, args: &Args
     let (reference, pin) = (args.str("refString")?, args.opt_str("refPin")?.unwrap_or_default());
     let (exact, allow_missing) = (args.bool("disableFindUp")?, args.bool("allowNotExists")?);
     let lookup = ResolveOptions { pin: &pin, exact, allow_missing, unconfigured: true, egress: None };
-    let source = modules.resolve(&cx.caller, &reference, lookup).await?;
+    let source = modules.sources.resolve(&cx.caller, &reference, lookup).await?;
     match args.opt_str("requireKind")? {
         Some(kind) if *kind != *source.kind.member() => {
             let got = source.kind.member();
             Err(Fault::user(format!("module source \"{reference}\" must be of kind {kind}, and is of kind {got}")))
         }
-        _ => Ok(outcome(&source)),
+        _ => Ok(source_object(&source)),
     }
 }
 
 async fn as_module(modules: &Arc<Modules>, cx: &ResolverContext, source: Arc<ModuleSource>) -> Result<Outcome> {
     let module = modules.load(Some(&cx.evaluator), &cx.caller, &source).await?;
-    Ok(loaded(&module))
+    Ok(module_object(&module))
 }
 
 async fn in_directory(
@@ -95,7 +88,7 @@ async fn in_directory(
     let path = args.opt_str("sourceRootPath")?.unwrap_or_default();
     let root = inside_context("", &path)
         .ok_or_else(|| Fault::user(format!("source root path \"{path}\" is outside of the directory")))?;
-    modules.in_directory(&cx.caller, node.get::<Directory>()?, root).await
+    modules.sources.in_directory(&cx.caller, node.get::<Directory>()?, root).await
 }
 
 /// A field of sources in repositories: of the repository and the folder in it.
@@ -137,7 +130,7 @@ fn names(surface: &mut Surface) {
     surface.plain("ModuleConfigClient", "directory", |it: &GeneratedClient, _| Ok(Value::string(&*it.directory)));
     surface.plain("ModuleSource", "toolchains", |_: &ModuleSource, _| Ok(Value::List(Arc::new([]))));
     surface.plain("ModuleSource", "dependencies", |it: &ModuleSource, _| {
-        Ok(Value::List(it.found().map(|dependency| outcome(dependency).value).collect()))
+        Ok(Value::List(it.found().map(|dependency| source_object(dependency).value).collect()))
     });
     surface.field("ModuleSource", "sync", rondel_api::surface::id);
 }
@@ -176,8 +169,8 @@ fn places(surface: &mut Surface) {
         let from = if asked.starts_with('/') { "" } else { &it.root };
         let inside = inside_context(from, &asked).ok_or_else(outside)?;
         match &it.git {
-            Some(git) => Ok(crate::call::context_args::directory_value(&git.whole, AbsPath::new(&inside))),
-            None => Ok(crate::call::context_args::directory_value(&it.snapshot, it.base.join_inside(&inside))),
+            Some(git) => Ok(crate::content::directory_value(&git.whole, AbsPath::new(&inside))),
+            None => Ok(crate::content::directory_value(&it.snapshot, it.base.join_inside(&inside))),
         }
     });
     surface.plain("ModuleSource", "blueprint", |_: &ModuleSource, _| Ok(optional(None)));
@@ -187,11 +180,4 @@ async fn introspection_of(modules: &Arc<Modules>, cx: &ResolverContext, source: 
     // What the module would see when it is loaded, with dependencies left out that cannot be.
     let (dependencies, _) = modules.dependencies(Some(&cx.evaluator), &cx.caller, source).await?;
     introspection(cx, source.view()?, &dependencies).await
-}
-
-/// The introspection file for code generators: the API under `view`, with what a module uses.
-pub(super) async fn introspection(cx: &ResolverContext, view: View, dependencies: &[Arc<Module>]) -> Result<Outcome> {
-    let text =
-        introspection_text(&client(&cx.caller)?.services.registry, view, dependencies, SchemaAudience::ModuleCode)?;
-    Ok(crate::call::context_args::file_with_content(cx, "schema.json", text.into_bytes()).await?.into())
 }

@@ -7,7 +7,7 @@ use rondel_fault::Result;
 use rondel_model::{Object, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 
-use super::{annotations, optional, source_map_field};
+use super::definition::{annotations, optional, source_map_field};
 use crate::typedef::type_def::{
     EnumDef, EnumMember, FieldDef, Function, InputDef, InterfaceDef, ObjectDef, ScalarDef, SourceMap, TypeDef,
     TypeDefKind,

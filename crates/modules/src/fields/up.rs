@@ -13,10 +13,10 @@ use rondel_model::pattern::Matcher;
 use rondel_model::service::{Protocol, Service};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 
-use super::module::loaded;
-use crate::load::modules::module_of;
+use super::objects::module_object;
+use crate::call::field_resolvers::callable_schema;
 use crate::module::loaded_module::Module;
-use crate::module::module_schema::ModuleSchema;
+use crate::module::loaded_module::module_of;
 use crate::names::kebab;
 use crate::typedef::type_def::{Function, ObjectDef, TypeDef, TypeDefKind};
 
@@ -56,7 +56,7 @@ pub(super) fn register(surface: &mut Surface) {
     surface.plain("Up", "description", |up: &Up, _| Ok(Value::string(&*up.description)));
     surface
         .plain("Up", "path", |up: &Up, _| Ok(Value::List(up.path.iter().map(|name| Value::string(&**name)).collect())));
-    surface.plain("Up", "originalModule", |up: &Up, _| Ok(loaded(&up.module).value));
+    surface.plain("Up", "originalModule", |up: &Up, _| Ok(module_object(&up.module).value));
     surface.field("Up", "run", |cx: ResolverContext, node: Node, _| async move {
         let up = node.get::<Up>()?.clone();
         let service = made(&cx, &up).await?;
@@ -151,7 +151,7 @@ fn check_ports<'a>(services: impl Iterator<Item = (&'a Up, &'a Node)>) -> Result
 }
 
 async fn service(cx: &ResolverContext, up: &Up) -> Result<Node> {
-    let schema = ModuleSchema::of(&up.module);
+    let schema = callable_schema(&up.module);
     let lost = |what: &str| Fault::bug(format!("the module lost its `{what}`"));
     let constructor = schema.constructor.clone().ok_or_else(|| lost("constructor"))?;
     if let Some(arg) = up.module.main().and_then(|main| required(main.constructor.as_deref())) {

@@ -7,8 +7,8 @@ use rondel_model::{AbsPath, Fs, FsOp, Value};
 use rondel_ops::EntryKind;
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 
-use crate::call::context_args::snapshot_object;
-use crate::call::function_call::op_context;
+use crate::caller::op_context;
+use crate::content::snapshot_object;
 use crate::source::workspace::Workspace;
 
 pub(super) fn register(surface: &mut Surface) {
@@ -85,9 +85,4 @@ async fn find_up(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome>
         at = folder.parent();
     }
     Ok(Value::string("").into())
-}
-
-/// The value that a call of [`crate::source::workspace::FIELD`] gives.
-pub(crate) fn value(cx: &ResolverContext) -> Result<Outcome> {
-    Ok(Value::object("Workspace", Workspace::of_call(&cx.call)?).into())
 }

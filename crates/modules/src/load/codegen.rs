@@ -8,14 +8,28 @@ use rondel_model::op::TreePath;
 use rondel_model::{Directory, Value};
 use rondel_query::{Node, Outcome, ResolverContext};
 
-use crate::call::context_args::snapshot_object;
-use crate::call::function_call::op_context;
+use crate::caller::op_context;
 use crate::config::module_config::GeneratedClient;
-use crate::fields::GeneratedCode;
-use crate::load::modules::{Modules, acting_as, client_introspection};
-use crate::module::loaded_module::Provider;
-use crate::sdk::sdk_module::{CLIENT, CLIENT_FILES, CODEGEN, SdkArguments, SdkModule};
-use crate::source::module_source::{ModuleSource, inside_context};
+use crate::content::snapshot_object;
+use crate::load::modules::Modules;
+use crate::module::acting_as::acting_as;
+use crate::module::introspection::client_introspection;
+use crate::module::loaded_module::{Provider, SdkModule};
+use crate::module::sdk_contract::{CLIENT, CLIENT_FILES, CODEGEN};
+use crate::sdk::sdk_module::SdkArguments;
+use crate::source::module_source::ModuleSource;
+use crate::source::reference::inside_context;
+
+/// What an SDK generated.
+#[derive(Clone)]
+pub(crate) struct GeneratedCode {
+    /// The directory.
+    pub code: Node,
+    /// What of it is noted as generated.
+    pub generated: Vec<String>,
+    /// What of it is not kept.
+    pub ignored: Vec<String>,
+}
 
 /// The context directory of `source` with its configuration, the code that its SDK generates, and its clients.
 ///
@@ -84,9 +98,9 @@ async fn with_client(
         return Err(Fault::user(format!("the built-in SDK `{name}` generates no clients"))
             .with_hint("name a module with a function `generateClient` as `generator` in `dagger.json`"));
     }
-    let generator = modules.tool(&cx.caller, source, name).await?;
-    let generator = modules.load(Some(&cx.evaluator), &cx.caller, &generator).await?;
-    let generator = SdkModule::new(generator, name, None)?;
+    let generator = modules.sources.tool(&cx.caller, source, name).await?;
+    let schema = modules.load_schema(Some(&cx.evaluator), &cx.caller, &generator).await?;
+    let generator = SdkModule::new(&schema, name, None)?;
     if !generator.has(CLIENT) {
         return Err(Fault::user(format!("the SDK `{name}` generates no clients: it has no function `{CLIENT}`")));
     }
@@ -101,7 +115,7 @@ async fn with_client(
         introspection: Some(client_introspection(&cx.evaluator, &caller, &module).await?),
         folder: Some(client.directory.clone()),
     };
-    let seen = Arc::new(module.of_source(modules.reloaded(&cx.caller, source, &files).await?));
+    let seen = Arc::new(module.of_source(modules.sources.reloaded(&cx.caller, source, &files).await?));
     let node = generator.call(&cx.evaluator, &caller, &seen, CLIENT, given).await?;
     if node.get::<Directory>().is_err() {
         return Err(wrong(&generator, CLIENT, "`Directory!`", &node));

@@ -3,23 +3,46 @@
 use std::sync::Arc;
 
 use rondel_call::CallSpec;
-use rondel_fault::Fault;
+use rondel_fault::{Fault, Result};
 use rondel_gql::types::{FieldDef, TypeRef};
 use rondel_model::Value;
-use rondel_query::{Outcome, Resolver, ResolverContext};
+use rondel_query::{Caller, Outcome, Resolver, ResolverContext};
 
 use crate::call::codec::{self, Codec, parse_type};
 use crate::load::modules::Modules;
 use crate::module::loaded_module::{self, ModuleValue};
 use crate::module::module_schema::type_ref;
-use crate::source::module_source::{self, ModuleSource};
-use crate::source::workspace;
+use crate::source::module_source::ModuleSource;
+use crate::source::source_call;
+use crate::source::workspace::{self, Workspace};
+
+impl Modules {
+    /// A field that the core registry does not know: of a module, or of the module loader itself.
+    ///
+    /// # Errors
+    /// When the module that should have it cannot be loaded.
+    pub async fn find_field(
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
+        parent: &str,
+        spec: &CallSpec,
+    ) -> Result<Option<Arc<FieldDef>>> {
+        if let Some(own) = find(self, parent, spec) {
+            return Ok(Some(own));
+        }
+        if let Some(reference) = &spec.module {
+            let schema = self.schema_of_reference(None, caller, reference).await?;
+            return Ok(schema.field(parent, &spec.field));
+        }
+        Ok(None)
+    }
+}
 
 /// The field that `spec` selects on `parent`, when it is one of them.
-pub(crate) fn find(modules: &Arc<Modules>, parent: &str, spec: &CallSpec) -> Option<Arc<FieldDef>> {
+fn find(modules: &Arc<Modules>, parent: &str, spec: &CallSpec) -> Option<Arc<FieldDef>> {
     match (parent, &*spec.field) {
-        ("Query", module_source::FIELD) => Some(field(
-            module_source::FIELD,
+        ("Query", source_call::FIELD) => Some(field(
+            source_call::FIELD,
             named("ModuleSource"),
             Resolver::new(|cx: ResolverContext, _, _| async move {
                 let source = ModuleSource::of_call(&cx.call)?;
@@ -31,14 +54,16 @@ pub(crate) fn find(modules: &Arc<Modules>, parent: &str, spec: &CallSpec) -> Opt
         ("Query", workspace::FIELD) => Some(field(
             workspace::FIELD,
             named("Workspace"),
-            Resolver::new(|cx: ResolverContext, _, _| async move { crate::fields::workspace_value(&cx) }),
+            Resolver::new(|cx: ResolverContext, _, _| async move {
+                Ok(Value::object("Workspace", Workspace::of_call(&cx.call)?).into())
+            }),
         )),
         _ => None,
     }
 }
 
 /// What gives a module from its source, the same for whoever asks.
-pub(crate) fn as_module(modules: &Arc<Modules>) -> Arc<FieldDef> {
+fn as_module(modules: &Arc<Modules>) -> Arc<FieldDef> {
     let modules = modules.clone();
     let behaviour = Resolver::new(move |cx: ResolverContext, node, _| {
         let modules = modules.clone();

@@ -2,7 +2,6 @@
 //! of them. Whatever process builds the types speaks for the module that is being loaded, and what it built is read
 //! under that module's view, whoever built it.
 
-use std::fmt;
 use std::sync::Arc;
 
 use rondel_call::Call;
@@ -12,65 +11,12 @@ use rondel_model::{AbsPath, Container, File, Fs, Value};
 use rondel_query::{Caller, Evaluator, Node};
 use rondel_session::{ExecScope, FunctionCall, client};
 
-use crate::call::function_call::{process, run};
-use crate::module::loaded_module::{Module, ModuleValue, Provider};
-use crate::sdk::entrypoint::Entrypoint;
-use crate::sdk::sdk_module::{OUTPUT_PATH, SdkArguments, SdkModule, TYPES, takes};
-use crate::typedef::external_types;
-use crate::typedef::type_def::{Function, ModuleTypes, TypeDef, TypeDefKind};
+use crate::call::run::{process, run};
+use crate::module::loaded_module::{EntrypointModule, Module, ModuleValue, Provider, SdkModule};
+use crate::module::sdk_contract::{Contract, OUTPUT_PATH, TYPES};
+use crate::sdk::sdk_module::SdkArguments;
+use crate::typedef::type_def::{ModuleTypes, TypeDef, TypeDefKind};
 use crate::typedef::types_json;
-
-/// A way in which an SDK registers a module's types. All of them give the same data, which is checked the same way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Contract {
-    /// The runtime is run with an empty function name and answers with the ID of a module.
-    EmptyCall,
-    /// `moduleTypes` gives a container; what it runs writes the ID of a module to a file.
-    TypesContainer,
-    /// `moduleTypes` gives the module.
-    Typed,
-    /// `moduleTypes` gives the types.
-    Declared,
-    /// `moduleTypes` gives the types as a document.
-    Document,
-    /// `types` of the entrypoint gives the types.
-    Entrypoint,
-}
-
-impl fmt::Display for Contract {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Contract::EmptyCall => "empty call",
-            Contract::TypesContainer => "types container",
-            Contract::Typed => "typed",
-            Contract::Declared => "declared",
-            Contract::Document => "types document",
-            Contract::Entrypoint => "entrypoint",
-        })
-    }
-}
-
-impl Contract {
-    /// The contract that a function `moduleTypes` offers; else what was expected of it.
-    pub fn of_signature(function: &Function) -> Result<Self, String> {
-        let returns = function.returns.describe();
-        let (contract, args): (Self, &[&str]) = match returns.as_str() {
-            "Container!" => (Self::TypesContainer, &["modSource", "introspectionJson", "outputFilePath"]),
-            "Module!" => (Self::Typed, &["modSource", "introspectionJson"]),
-            "[TypeDef!]!" => (Self::Declared, &["modSource", "introspectionJson"]),
-            "File!" | "JSON!" => (Self::Document, &["modSource", "introspectionJson"]),
-            _ => (Self::EmptyCall, &[]),
-        };
-        let has_output = function.args.iter().any(|arg| arg.name == "outputFilePath");
-        let fits = contract != Self::EmptyCall && takes(function, args);
-        if fits && has_output == (contract == Self::TypesContainer) {
-            return Ok(contract);
-        }
-        Err("(modSource: ModuleSource!, introspectionJson: File!, outputFilePath: String!): Container!, or \
-             (modSource: ModuleSource!, introspectionJson: File!) with the result Module!, [TypeDef!]!, File! or JSON!"
-            .to_owned())
-    }
-}
 
 /// The types of `module`, registered by its SDK under the module's own view. `caller` starts processes that speak for
 /// the module.
@@ -160,7 +106,7 @@ impl Registration<'_> {
         self.of_list(&node).await
     }
 
-    async fn entrypoint(&self, entrypoint: &Entrypoint) -> Result<ModuleTypes> {
+    async fn entrypoint(&self, entrypoint: &EntrypointModule) -> Result<ModuleTypes> {
         let given = entrypoint.types(self.evaluator, self.caller, self.module).await.map_err(|e| self.doing(e))?;
         let types = self.of_list(&given).await?;
         if types.objects.iter().filter(|object| object.constructor.is_some()).count() > 1 {
@@ -212,7 +158,7 @@ impl Registration<'_> {
             }
         };
         let core = client(self.caller)?.services.registry.project(self.module.view);
-        let foreign = |name: &str| external_types::find(&self.module.dependencies, &core, name);
+        let foreign = |name: &str| self.module.external_type(&core, name);
         types_json::read(&text, self.module.view, &foreign)
             .map_err(|e| self.broken("a types document", &format!("one that cannot be read: {e}")))
     }
@@ -264,51 +210,5 @@ impl Registration<'_> {
             self.module.name()
         ))
         .with_hint(format!("this is for its author: docs/sdk-authors.md describes \"{contract}\""))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::typedef::type_def::{FunctionArg, ObjectDef};
-
-    fn object(name: &str) -> TypeDef {
-        TypeDef::of(TypeDefKind::Object(Arc::new(ObjectDef { name: name.to_owned(), ..ObjectDef::default() })))
-    }
-
-    #[test]
-    fn contracts_by_signature() {
-        let arg = |name: &str, ty: TypeDef| FunctionArg { name: name.into(), type_def: ty, ..FunctionArg::default() };
-        let of_name = |name: &str| match name {
-            "modSource" => object("ModuleSource"),
-            "introspectionJson" => object("File").with_optional(true),
-            _ => TypeDef::of(TypeDefKind::String),
-        };
-        let check = |args: &[&str], returns: TypeDef, want: Option<Contract>| {
-            let args = args.iter().map(|name| arg(name, of_name(name))).collect();
-            let function = Function { args, returns, ..Function::default() };
-            assert_eq!(Contract::of_signature(&function).ok(), want);
-        };
-        let two = ["modSource", "introspectionJson"];
-        let three = ["modSource", "introspectionJson", "outputFilePath"];
-        check(&three, object("Container"), Some(Contract::TypesContainer));
-        check(&two, object("Container"), None);
-        check(&two, object("Module"), Some(Contract::Typed));
-        check(&["modSource"], object("Module"), Some(Contract::Typed));
-        check(&three, object("Module"), None);
-        check(&two, TypeDef::of(TypeDefKind::List(Arc::new(object("TypeDef")))), Some(Contract::Declared));
-        check(&two, object("File"), Some(Contract::Document));
-        check(&["modSource", "other"], object("Module"), None);
-        check(&two, TypeDef::of(TypeDefKind::String), None);
-        check(&two, object("Module").with_optional(true), None);
-        for wrong in [
-            object("File"),
-            TypeDef::of(TypeDefKind::String),
-            TypeDef::of(TypeDefKind::List(Arc::new(object("ModuleSource")))),
-        ] {
-            let function =
-                Function { args: vec![arg("modSource", wrong)], returns: object("Module"), ..Function::default() };
-            assert!(Contract::of_signature(&function).is_err());
-        }
     }
 }

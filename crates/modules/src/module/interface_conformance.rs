@@ -5,19 +5,14 @@
 //! something speaks against it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
-use rondel_gql::types::{ArgDef, FieldDef as Field, Name, Schema, TypeDef as Type, TypeKind, TypeRef};
-use rondel_query::Node;
-
-use crate::module::loaded_module::{Module, ModuleObject};
-use crate::module::module_schema::ModuleSchema;
+use rondel_gql::types::{ArgDef, FieldDef as Field, Name, TypeDef as Type, TypeKind, TypeRef};
 
 /// Types by name.
-pub(crate) type Types<'a> = HashMap<&'a str, &'a Type>;
+pub(crate) type TypesByName<'a> = HashMap<&'a str, &'a Type>;
 
 /// The objects and the interfaces called `interfaces` that they conform to. The root type, called `root`, is none of them.
-pub(crate) fn conforming<'a>(types: &Types<'a>, root: &str, interfaces: &[&'a Name]) -> Vec<(Name, Name)> {
+pub(crate) fn conforming<'a>(types: &TypesByName<'a>, root: &str, interfaces: &[&'a Name]) -> Vec<(Name, Name)> {
     let find = |name: &str| types.get(name).copied();
     let is_object = |ty: &&&Type| matches!(ty.kind, TypeKind::Object(_)) && *ty.name != *root;
     let mut objects: Vec<&Name> = types.values().filter(is_object).map(|ty| &ty.name).collect();
@@ -64,22 +59,6 @@ fn holds<'a>(find: &impl Fn(&str) -> Option<&'a Type>, pair: Pair, assumed: &mut
         }
     }
     true
-}
-
-/// Whether the object conforms to the interface called `interface` of `module`, which the caller's `schema` does not show.
-pub(crate) fn beside(module: &Arc<Module>, schema: &Schema, node: &Node, interface: &str) -> bool {
-    let own = node.value.get::<ModuleObject>().map(|object| &object.module);
-    let module_schemas: Vec<_> =
-        own.into_iter().chain([module]).flat_map(surroundings).map(|module| ModuleSchema::of(&module)).collect();
-    let mut types: Types<'_> = schema.types.values().map(|ty| (&*ty.name, &**ty)).collect();
-    types.extend(module_schemas.iter().flat_map(|schema| &schema.types).map(|ty| (&*ty.name, &**ty)));
-    conforms(&|name: &str| types.get(name).copied(), node.type_name(), interface)
-}
-
-/// The modules whose types those of `module` mention, and the module last.
-pub(crate) fn surroundings(module: &Arc<Module>) -> impl Iterator<Item = Arc<Module>> + use<> {
-    let dependencies = module.dependencies.clone();
-    dependencies.into_iter().chain([module.clone()])
 }
 
 /// A type, and an interface that it has to conform to.

@@ -16,7 +16,7 @@ use rondel_ports::index::{Index, Table};
 use rondel_query::{Caller, Node};
 use rondel_session::client;
 
-use crate::call::function_call::FunctionTarget;
+use crate::module::function_target::FunctionTarget;
 use crate::module::loaded_module::{Module, Provider, ResultLifetime};
 use crate::source::module_source::ModuleSource;
 

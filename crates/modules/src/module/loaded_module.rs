@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use rondel_call::{Call, CallSpec, ModuleRef};
+use rondel_call::{Call, CallSpec, Literal, ModuleRef};
 use rondel_digest::Digest;
-use rondel_fault::Fault;
+use rondel_fault::{Fault, Result};
+use rondel_gql::types::{FieldDef, Schema, TypeDef as GraphqlType};
 use rondel_model::Container;
+use rondel_query::Node;
 use rondel_sdk::Sdk;
 use rondel_session::ActingModule;
 use rondel_version::View;
 use tokio::sync::OnceCell;
 
-use crate::load::register_types::Contract;
+use crate::module::sdk_contract::{Contract, TYPES};
 use crate::names::field_name;
-use crate::sdk::entrypoint::Entrypoint;
-use crate::sdk::sdk_module::{SdkModule, TYPES};
 use crate::source::module_source::{ModuleSource, SourceRole};
+use crate::typedef::external_types::{self, ExternalType};
 use crate::typedef::type_def::{CachePolicy, Function, ModuleTypes, ObjectDef};
 
 /// The engine's own field of a module source that gives the module, for whoever asks.
@@ -53,7 +54,7 @@ pub enum Provider {
     /// A module.
     Module(Arc<SdkModule>),
     /// A module that serves its functions itself.
-    Entrypoint(Arc<Entrypoint>),
+    Entrypoint(Arc<EntrypointModule>),
 }
 
 impl Provider {
@@ -66,6 +67,38 @@ impl Provider {
             Provider::Entrypoint(entrypoint) => Some(entrypoint.module.implementation.to_string()),
         }
     }
+}
+
+/// A module as another module's SDK.
+pub struct SdkModule {
+    /// The module that is the SDK.
+    pub module: Arc<Module>,
+    /// How the other module's configuration names it.
+    pub name: String,
+    /// How it registers types.
+    pub contract: Contract,
+    /// The field of the root type that makes its main object.
+    pub(crate) constructor: Option<Arc<FieldDef>>,
+    /// The GraphQL type of its main object.
+    pub(crate) main: Option<Arc<GraphqlType>>,
+    /// The arguments of `withConfig`, if it is configured.
+    pub(crate) config: Option<Vec<(Arc<str>, Literal)>>,
+}
+
+/// A module as another module's entrypoint.
+pub struct EntrypointModule {
+    /// The module that is the entrypoint.
+    pub module: Arc<Module>,
+    /// How the other module's configuration names it.
+    pub name: String,
+    /// The field of the root type that makes its main object.
+    pub(crate) constructor: Arc<FieldDef>,
+    /// The field that registers types.
+    pub(crate) types: Arc<FieldDef>,
+    /// The type of its main object.
+    pub(crate) main: Arc<ObjectDef>,
+    /// The function that serves function calls.
+    pub(crate) call: Arc<Function>,
 }
 
 /// An object of a module: its type and its state as the module's code gave it, private parts included.
@@ -189,4 +222,49 @@ impl Module {
             CachePolicy::Unsaid => ResultLifetime::Session,
         }
     }
+}
+
+impl SdkModule {
+    /// Whether it has a function of that name.
+    pub fn has(&self, function: &str) -> bool {
+        self.module.main().is_some_and(|main| main.functions.iter().any(|known| known.name == function))
+    }
+}
+
+impl Module {
+    /// The same while its types are being found out.
+    pub(crate) fn partial(&self) -> Module {
+        self.of_source(self.source.as_ref().clone())
+    }
+
+    /// The same with another source, while its types are being found out.
+    pub(crate) fn of_source(&self, source: ModuleSource) -> Module {
+        Module {
+            source: Arc::new(source),
+            view: self.view,
+            types: Arc::default(),
+            dependencies: self.dependencies.clone(),
+            broken: self.broken.clone(),
+            implementation: self.implementation,
+            provider: self.provider.clone(),
+            runtime: self.runtime.clone(),
+        }
+    }
+
+    /// The type called `name` that the module can see and does not own. `core` is the API that it sees.
+    pub fn external_type(&self, core: &Schema, name: &str) -> Option<ExternalType> {
+        let dependencies = self.dependencies.iter().map(|module| (module.name(), &*module.types));
+        external_types::find(dependencies, core, name)
+    }
+
+    /// The modules whose types those of this module mention, and this module last.
+    pub(crate) fn with_dependencies(self: &Arc<Self>) -> impl Iterator<Item = Arc<Self>> + use<> {
+        self.dependencies.clone().into_iter().chain([self.clone()])
+    }
+}
+
+/// The object of the API that `call` of [`FIELD`] gives.
+pub fn module_of(node: &Node) -> Result<Arc<Module>> {
+    let value = node.get::<ModuleValue>()?;
+    value.loaded.clone().ok_or_else(|| Fault::user("the module was described, not loaded: it has no source"))
 }

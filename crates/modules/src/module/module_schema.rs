@@ -12,10 +12,10 @@ use rondel_model::Value;
 use rondel_query::{CacheScope, Evaluator, Node, Outcome, Resolver, ResolverContext};
 use serde_json::Value as Json;
 
-use crate::call::codec::{Codec, zero};
-use crate::call::function_call::{FunctionTarget, call};
-use crate::module::interface_conformance::conforming;
-use crate::module::loaded_module::{Module, ModuleObject, ResultLifetime};
+use crate::module::function_target::FunctionTarget;
+use crate::module::interface_conformance::{TypesByName, conforming, conforms};
+use crate::module::loaded_module::{Module, ModuleObject};
+use crate::module::name_conflicts;
 use crate::typedef::type_def::{
     CachePolicy, EnumDef, FieldDef, Function, FunctionArg, InterfaceDef, ObjectDef, SourceMap, TypeDef, TypeDefKind,
 };
@@ -42,19 +42,59 @@ pub struct ServedModule {
     pub entrypoint: bool,
 }
 
-/// The data of a root object that knows the constructor arguments of the entrypoint module.
-struct EntryRoot(Vec<(Name, Constant)>);
+/// Makes the resolvers of a module's fields.
+pub trait FieldResolvers {
+    /// The resolver of a function or a constructor.
+    fn function(&self, target: FunctionTarget) -> Resolver;
+
+    /// The resolver of a piece of an object's data.
+    fn data(&self, module: &Arc<Module>, object: &Arc<ObjectDef>, field: &FieldDef) -> Resolver;
+
+    /// The resolver of a constructor that the module does not declare: it gives an object without state of the type
+    /// `returns`.
+    fn empty_object(&self, module: &Arc<Module>, returns: &TypeDef) -> Resolver;
+}
+
+/// Resolvers of fields that nothing evaluates.
+struct Unevaluated;
+
+impl Unevaluated {
+    fn resolver() -> Resolver {
+        Resolver::new(|_, _, _| {
+            std::future::ready(Err::<Outcome, _>(Fault::bug("a field of a schema without resolvers was selected")))
+        })
+    }
+}
+
+impl FieldResolvers for Unevaluated {
+    fn function(&self, _: FunctionTarget) -> Resolver {
+        Self::resolver()
+    }
+
+    fn data(&self, _: &Arc<Module>, _: &Arc<ObjectDef>, _: &FieldDef) -> Resolver {
+        Self::resolver()
+    }
+
+    fn empty_object(&self, _: &Arc<Module>, _: &TypeDef) -> Resolver {
+        Self::resolver()
+    }
+}
 
 impl ModuleSchema {
-    /// What `module` adds to a schema.
-    pub fn of(module: &Arc<Module>) -> Arc<Self> {
+    /// What `module` adds to a schema, with fields that `resolvers` evaluates.
+    pub fn new(module: &Arc<Module>, resolvers: &dyn FieldResolvers) -> Arc<Self> {
         let types = &module.types;
         let mut all = Vec::new();
-        all.extend(types.objects.iter().map(|def| Arc::new(object(module, def))));
+        all.extend(types.objects.iter().map(|def| Arc::new(object(module, def, resolvers))));
         all.extend(types.interfaces.iter().map(|def| Arc::new(interface(module, def))));
         all.extend(types.enums.iter().map(|def| Arc::new(enumeration(module, def))));
-        let constructor = module.main().map(|main| constructor(module, main));
+        let constructor = module.main().map(|main| constructor(module, main, resolvers));
         Arc::new(Self { module: module.clone(), types: all, constructor })
+    }
+
+    /// What `module` adds to a schema whose fields are never evaluated: for schemas as text and for comparing types.
+    pub fn shape(module: &Arc<Module>) -> Arc<Self> {
+        Self::new(module, &Unevaluated)
     }
 
     /// The field `name` of the type `parent`.
@@ -96,10 +136,10 @@ fn implementations(base: &Schema, types: &[Arc<Type>]) -> Vec<(Name, Name)> {
     conforming(&all, &base.query, &interfaces)
 }
 
-fn object(module: &Arc<Module>, def: &Arc<ObjectDef>) -> Type {
+fn object(module: &Arc<Module>, def: &Arc<ObjectDef>, resolvers: &dyn FieldResolvers) -> Type {
     let mut fields = vec![id_field(module, &def.name)];
-    fields.extend(def.fields.iter().map(|field| getter(module, def, field)));
-    fields.extend(def.functions.iter().map(|function| method(module, def, function)));
+    fields.extend(def.fields.iter().map(|field| getter(module, def, field, resolvers)));
+    fields.extend(def.functions.iter().map(|function| method(module, def, function, resolvers)));
     fields.sort_by(|a, b| a.name.cmp(&b.name));
     let kind = TypeKind::Object(Fields::new(fields, vec!["Node".into()]));
     described(module, &def.name, &def.description, def.source_map.as_ref(), kind)
@@ -154,23 +194,13 @@ fn id_field(module: &Module, ty: &str) -> Arc<Field> {
     })
 }
 
-fn getter(module: &Arc<Module>, object: &Arc<ObjectDef>, field: &FieldDef) -> Arc<Field> {
-    let shared = Arc::new((module.clone(), object.clone(), field.clone()));
-    let mut behaviour = Resolver::new(move |cx: ResolverContext, node: Node, _| {
-        let shared = shared.clone();
-        async move {
-            let (module, object, field) = &*shared;
-            let left_out = zero(&field.type_def);
-            let state = &node.get::<ModuleObject>()?.state;
-            let json = match state.get(&field.original) {
-                None | Some(Json::Null) => &left_out,
-                Some(json) => json,
-            };
-            let codec = Codec { evaluator: &cx.evaluator, caller: &cx.caller, module };
-            let place = format!("field `{}` of `{}`", field.original, object.original);
-            codec.decode(&field.type_def, json, &place).await.map(Outcome::from)
-        }
-    });
+fn getter(
+    module: &Arc<Module>,
+    object: &Arc<ObjectDef>,
+    field: &FieldDef,
+    resolvers: &dyn FieldResolvers,
+) -> Arc<Field> {
+    let mut behaviour = resolvers.data(module, object, field);
     behaviour.module = Some(module.reference());
     Arc::new(Field {
         name: (*field.name).into(),
@@ -183,48 +213,28 @@ fn getter(module: &Arc<Module>, object: &Arc<ObjectDef>, field: &FieldDef) -> Ar
     })
 }
 
-fn method(module: &Arc<Module>, object: &Arc<ObjectDef>, function: &Arc<Function>) -> Arc<Field> {
+fn method(
+    module: &Arc<Module>,
+    object: &Arc<ObjectDef>,
+    function: &Arc<Function>,
+    resolvers: &dyn FieldResolvers,
+) -> Arc<Field> {
     let target = FunctionTarget { module: module.clone(), object: object.clone(), function: function.clone() };
-    field_of(module, function, &function.name, resolver_of(target))
+    field_of(module, function, &function.name, resolvers.function(target))
 }
 
-fn resolver_of(target: FunctionTarget) -> Resolver {
-    // IDENTITY: within a session by the graph; across sessions by the index, under a key without the session.
-    let cache_scope = match target.module.lifetime(&target.function) {
-        ResultLifetime::Persistent(None) | ResultLifetime::Session => CacheScope::Session,
-        ResultLifetime::Persistent(Some(_)) | ResultLifetime::Never => CacheScope::PerCall,
-    };
-    let reference = target.module.reference();
-    let contextual = target.clone();
-    let mut behaviour =
-        Resolver::new(move |cx, node, args| call(cx, node, args, target.clone())).cache_scope(cache_scope);
-    behaviour.module = Some(reference);
-    behaviour.prepare = Some(Arc::new(move |cx: &ResolverContext, args| {
-        let (cx, target) = (cx.clone(), contextual.clone());
-        Box::pin(async move { crate::call::context_args::complete(&cx, &target, args).await })
-    }));
-    behaviour
-}
-
-fn constructor(module: &Arc<Module>, main: &Arc<ObjectDef>) -> Arc<Field> {
+fn constructor(module: &Arc<Module>, main: &Arc<ObjectDef>, resolvers: &dyn FieldResolvers) -> Arc<Field> {
     let name = module.constructor_name();
     if let Some(function) = &main.constructor {
         let target = FunctionTarget { module: module.clone(), object: main.clone(), function: function.clone() };
-        return field_of(module, function, &name, resolver_of(target));
+        return field_of(module, function, &name, resolvers.function(target));
     }
     let function = Function {
         description: main.description.clone(),
         returns: TypeDef::of(TypeDefKind::Object(main.clone())),
         ..Function::default()
     };
-    let (owner, returns) = (module.clone(), function.returns.clone());
-    let mut behaviour = Resolver::new(move |cx: ResolverContext, _, _| {
-        let (owner, returns) = (owner.clone(), returns.clone());
-        async move {
-            let codec = Codec { evaluator: &cx.evaluator, caller: &cx.caller, module: &owner };
-            codec.decode(&returns, &Json::Object(Default::default()), "a constructor").await.map(Outcome::from)
-        }
-    });
+    let mut behaviour = resolvers.empty_object(module, &function.returns);
     behaviour.module = Some(module.reference());
     field_of(module, &function, &name, behaviour)
 }
@@ -348,6 +358,28 @@ fn directive<const N: usize>(name: &str, args: [(&str, Constant); N]) -> Applied
     AppliedDirective { name: name.into(), args: args.into_iter().map(|(name, value)| (name.into(), value)).collect() }
 }
 
+/// Whether the object conforms to the interface called `interface` of `module`, which the caller's `schema` does not show.
+pub(crate) fn object_conforms(module: &Arc<Module>, schema: &Schema, node: &Node, interface: &str) -> bool {
+    let own = node.value.get::<ModuleObject>().map(|object| &object.module);
+    let module_schemas: Vec<_> = own
+        .into_iter()
+        .chain([module])
+        .flat_map(Module::with_dependencies)
+        .map(|module| ModuleSchema::shape(&module))
+        .collect();
+    let mut types: TypesByName<'_> = schema.types.values().map(|ty| (&*ty.name, &**ty)).collect();
+    types.extend(module_schemas.iter().flat_map(|schema| &schema.types).map(|ty| (&*ty.name, &**ty)));
+    conforms(&|name: &str| types.get(name).copied(), node.type_name(), interface)
+}
+
+/// Checks that serving `module` beside `served` is possible; whether it is served already.
+///
+/// # Errors
+/// When another module has its name, or a name of what it serves.
+pub fn check_served(served: &[ServedModule], module: &Module) -> Result<bool> {
+    name_conflicts::check(module, served.iter().map(|other| &other.schema.module))
+}
+
 /// Fields of the root type that stand for those of the main object; with constructor arguments, `with` takes them.
 /// A function that is called like the constructor stays behind it.
 fn entry_fields(schema: &ModuleSchema) -> Vec<Arc<Field>> {
@@ -399,6 +431,9 @@ fn with_field(module: &Arc<Module>, constructor: &Arc<Field>) -> Arc<Field> {
     })
 }
 
+/// The data of a root object that knows the constructor arguments of the entrypoint module.
+struct EntryRoot(Vec<(Name, Constant)>);
+
 /// A literal as a document would have given it.
 pub fn constant_of(evaluator: &Evaluator, value: &Literal) -> Constant {
     match value {
@@ -414,14 +449,6 @@ pub fn constant_of(evaluator: &Evaluator, value: &Literal) -> Constant {
         }
         Literal::Call(call) => Constant::string(evaluator.encode(call)),
     }
-}
-
-/// Checks that serving `module` beside `served` is possible; whether it is served already.
-///
-/// # Errors
-/// When another module has its name, or a name of what it serves.
-pub fn check_served(served: &[ServedModule], module: &Module) -> Result<bool> {
-    crate::module::name_conflicts::check(module, served.iter().map(|other| &other.schema.module))
 }
 
 #[cfg(test)]
@@ -502,7 +529,7 @@ mod tests {
 
     #[test]
     fn what_a_schema_shows() {
-        let schema = ModuleSchema::of(&module());
+        let schema = ModuleSchema::shape(&module());
         let describe = |parent: &str, name: &str| {
             let field = schema.field(parent, name).expect("the field");
             let args: Vec<String> = field
@@ -538,7 +565,7 @@ mod tests {
     #[test]
     fn the_same_name_twice() {
         let module = module();
-        let served = [ServedModule { schema: ModuleSchema::of(&module), constructor: true, entrypoint: false }];
+        let served = [ServedModule { schema: ModuleSchema::shape(&module), constructor: true, entrypoint: false }];
         assert_eq!(check_served(&served, &module).ok(), Some(true));
         let other = Module {
             implementation: rondel_digest::Digest::of_bytes(b"x"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
 
-use crate::config::module_config::FILE_NAME;
+use crate::config::module_config::DAGGER_JSON;
 use crate::module::loaded_module::Module;
 
 /// Checks that serving `module` beside `others` is possible; whether it is among them already.
@@ -17,7 +17,7 @@ pub fn check<'a>(module: &Module, others: impl Iterator<Item = &'a Arc<Module>>)
             if let Some(shared) = shared(other, module) {
                 let (one, two) = (other.name(), module.name());
                 let message = format!("the modules `{one}` and `{two}` cannot be served together: both have {shared}");
-                let hint = format!("give one of them another `name` under `dependencies` in `{FILE_NAME}`");
+                let hint = format!("give one of them another `name` under `dependencies` in `{DAGGER_JSON}`");
                 return Err(Fault::user(message).with_hint(hint));
             }
         } else if other.implementation == module.implementation {

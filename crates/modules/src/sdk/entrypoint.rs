@@ -7,23 +7,17 @@
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
-use rondel_gql::types::FieldDef;
 use rondel_query::{Caller, Evaluator, Node};
-use rondel_session::{CallOutcome, FunctionCall};
+use rondel_session::FunctionCall;
 use rondel_version::ENGINE;
 use serde_json::{Map, Value as Json};
 
-use crate::call::function_call::run;
-use crate::load::modules::{Modules, acting_as};
-use crate::module::loaded_module::{Module, ModuleObject, Provider};
+use crate::module::loaded_module::{EntrypointModule, Module, ModuleObject};
 use crate::module::module_schema::ModuleSchema;
-use crate::sdk::sdk_module::{describe, required};
-use crate::source::module_source::ModuleSource;
 use crate::source::workspace::Workspace;
-use crate::typedef::type_def::{Function, ObjectDef};
+use crate::typedef::type_def::Function;
 
 /// A function that an entrypoint has: its name, its arguments with their types, and its result.
 struct Signature {
@@ -74,24 +68,13 @@ impl Signature {
     }
 }
 
-/// A module as another module's entrypoint.
-pub struct Entrypoint {
-    /// The module that is the entrypoint.
-    pub module: Arc<Module>,
-    /// How the other module's configuration names it.
-    pub name: String,
-    constructor: Arc<FieldDef>,
-    types: Arc<FieldDef>,
-    main: Arc<ObjectDef>,
-    call: Arc<Function>,
-}
-
-impl Entrypoint {
+impl EntrypointModule {
     /// `module` as the entrypoint called `name` of the module `of`.
     ///
     /// # Errors
     /// When it lacks one of the functions, or has one that cannot be called.
-    fn new(module: Arc<Module>, name: &str, of: &str) -> Result<Self> {
+    pub(crate) fn new(schema: &ModuleSchema, name: &str, of: &str) -> Result<Self> {
+        let module = schema.module.clone();
         let refused = |expected: &str, got: &str| {
             Fault::user(format!(
                 "the entrypoint `{name}` of module `{of}` broke the contract \"entrypoint\": expected {expected}, got {got}"
@@ -106,7 +89,7 @@ impl Entrypoint {
         let Some(main) = module.main().cloned() else {
             return Err(refused("a module with functions", "one without"));
         };
-        if let Some(arg) = main.constructor.as_deref().and_then(required) {
+        if let Some(arg) = main.constructor.as_deref().and_then(Function::first_required_arg) {
             let got = format!("one that requires `{}: {}`", arg.original, arg.type_def.describe());
             return Err(refused("a main object that is made without arguments", &got));
         }
@@ -116,7 +99,7 @@ impl Entrypoint {
                 Some(function) if wanted.fits(function) => Ok(function.clone()),
                 Some(function) => Err(refused(
                     &format!("a function {}", wanted.describe()),
-                    &format!("`{}{}`", function.name, describe(function)),
+                    &format!("`{}{}`", function.name, function.signature()),
                 )),
                 None => {
                     let known: Vec<_> = main.functions.iter().map(|function| format!("`{}`", function.name)).collect();
@@ -126,7 +109,6 @@ impl Entrypoint {
             }
         };
         let (types, call) = (find(&TYPES)?, find(&CALL)?);
-        let schema = ModuleSchema::of(&module);
         let lost = || Fault::bug("an entrypoint lost its functions");
         let types = schema.field(&main.name, &types.name).ok_or_else(lost)?;
         let constructor = schema.constructor.clone().ok_or_else(lost)?;
@@ -144,40 +126,26 @@ impl Entrypoint {
         evaluator.invoke(caller, &object, &self.types, args, ENGINE).await.map_err(doing)
     }
 
-    /// The JSON text that `call` gives for one function call of `of`.
+    /// The call of `call` that has `asked`, one function call of `of`, served. `caller` starts processes that act as `of`.
     ///
     /// # Errors
-    /// The error that it answers, which then is the answer to `asked` as well; its failure; or that it answers something
-    /// else.
-    pub fn call<'a>(
-        &'a self,
-        evaluator: &'a Arc<Evaluator>,
-        caller: &'a Arc<Caller>,
-        of: &'a Arc<Module>,
-        asked: &'a FunctionCall,
-    ) -> BoxFuture<'a, Result<String>> {
-        Box::pin(async move {
-            let caller = acting_as(caller, of)?;
-            let object = self.object(evaluator, &caller).await?;
-            let state = Json::Object(object.get::<ModuleObject>()?.state.as_ref().clone()).to_string();
-            let inner = FunctionCall::new(
-                self.call.original.clone(),
-                self.main.original.clone(),
-                state,
-                self.arguments(evaluator, of, asked)?,
-            );
-            let inner = Arc::new(inner);
-            let text = match run(evaluator, &caller, &self.module, inner.clone()).await {
-                Ok((text, _)) => text,
-                Err(fault) => {
-                    if let Some(CallOutcome::Error(_)) = inner.outcome() {
-                        asked.answer(CallOutcome::Error(fault.clone()))?;
-                    }
-                    return Err(fault);
-                }
-            };
-            self.result(of, &text)
-        })
+    /// What making its main object fails with.
+    pub(crate) async fn serving_call(
+        &self,
+        evaluator: &Arc<Evaluator>,
+        caller: &Arc<Caller>,
+        of: &Module,
+        asked: &FunctionCall,
+    ) -> Result<Arc<FunctionCall>> {
+        let object = self.object(evaluator, caller).await?;
+        let state = Json::Object(object.get::<ModuleObject>()?.state.as_ref().clone()).to_string();
+        let inner = FunctionCall::new(
+            self.call.original.clone(),
+            self.main.original.clone(),
+            state,
+            self.arguments(evaluator, of, asked)?,
+        );
+        Ok(Arc::new(inner))
     }
 
     /// The arguments of `call` by the names that the entrypoint's code has for them, each as JSON text.
@@ -209,7 +177,7 @@ impl Entrypoint {
     }
 
     /// What the function of `of` gives, when `text` is what `call` answered.
-    fn result(&self, of: &Module, text: &str) -> Result<String> {
+    pub(crate) fn answer(&self, of: &Module, text: &str) -> Result<String> {
         let broken = |got: &str| {
             let shown: String = got.chars().take(80).collect();
             Fault::user(format!(
@@ -237,30 +205,10 @@ impl Entrypoint {
     }
 }
 
-impl Modules {
-    /// What serves the functions of a module that has an entrypoint.
-    ///
-    /// # Errors
-    /// When the entrypoint cannot be loaded, or breaks the contract.
-    pub(crate) async fn entrypoint(
-        self: &Arc<Self>,
-        evaluator: Option<&Arc<Evaluator>>,
-        caller: &Arc<Caller>,
-        source: &ModuleSource,
-    ) -> Result<Provider> {
-        let named = source.config.entrypoint.as_ref().map(|entrypoint| entrypoint.source.as_str()).unwrap_or_default();
-        let lost = || Fault::bug(format!("module `{}` lost its entrypoint", source.name()));
-        let entrypoint = source.sdk.as_ref().ok_or_else(lost)?;
-        let module = self.load(evaluator, caller, entrypoint).await;
-        let module = module.map_err(|e| e.context(format!("load the entrypoint `{named}`")))?;
-        Entrypoint::new(module, named, source.name()).map(|entrypoint| Provider::Entrypoint(Arc::new(entrypoint)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::typedef::type_def::{FunctionArg, ScalarDef, TypeDef, TypeDefKind};
+    use crate::typedef::type_def::{FunctionArg, ObjectDef, ScalarDef, TypeDef, TypeDefKind};
 
     fn ty(text: &str) -> TypeDef {
         let (name, optional) = text.strip_suffix('!').map_or((text, true), |name| (name, false));

@@ -8,8 +8,10 @@ use rondel_query::{Caller, Evaluator};
 use rondel_schema::Registry;
 use rondel_session::client;
 
-use crate::load::modules::{acting_as, schemas_for_code};
+use crate::module::acting_as::acting_as;
+use crate::module::introspection::schemas_for_code;
 use crate::module::loaded_module::{Module, Provider};
+use crate::source::reference::inside_context;
 
 /// The runtime of `module`.
 ///
@@ -47,8 +49,7 @@ fn source_of(module: &Arc<Module>, registry: &Registry) -> rondel_sdk::Source {
         name: source.config.name.clone(),
         context: source.context(),
         root: source.root.clone(),
-        source: crate::source::module_source::inside_context(&source.root, source.config.source_subpath())
-            .unwrap_or_default(),
+        source: inside_context(&source.root, source.config.source_subpath()).unwrap_or_default(),
         view: module.view,
         core,
         schema,

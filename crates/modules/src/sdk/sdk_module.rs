@@ -4,40 +4,20 @@ use std::sync::Arc;
 
 use rondel_call::{Call, Literal};
 use rondel_fault::{Fault, Kind as FaultKind, Result};
+use rondel_gql::types::FieldDef;
 use rondel_model::Container;
 use rondel_query::{Caller, Evaluator, Node};
 use rondel_version::ENGINE;
 use serde_json::{Map, Value as Json};
 
-use crate::load::modules::introspection;
-use crate::load::register_types::Contract;
-use crate::module::loaded_module::{Module, Provider};
+use crate::module::introspection::introspection;
+use crate::module::loaded_module::{Module, Provider, SdkModule};
 use crate::module::module_schema::ModuleSchema;
+use crate::module::sdk_contract::{
+    CONFIG, Contract, FOLDER, INTROSPECTION, OUTPUT, OUTPUT_PATH, RUNTIME, SOURCE, TYPES, takes,
+};
 use crate::names::field_name;
-use crate::typedef::type_def::{Function, FunctionArg, TypeDef, TypeDefKind};
-
-/// The function that registers types.
-pub const TYPES: &str = "moduleTypes";
-/// The function that generates code.
-pub const CODEGEN: &str = "codegen";
-/// The function that generates a client.
-pub const CLIENT: &str = "generateClient";
-/// The function that names the files of the host that generating a client needs.
-pub const CLIENT_FILES: &str = "requiredClientGenerationFiles";
-/// The function that makes a runtime.
-const RUNTIME: &str = "moduleRuntime";
-/// The function that is given the configuration.
-const CONFIG: &str = "withConfig";
-/// Their arguments.
-const SOURCE: &str = "modSource";
-const INTROSPECTION: &str = "introspectionJson";
-const OUTPUT: &str = "outputFilePath";
-const FOLDER: &str = "outputDir";
-/// Their types, without the mark that null is none: an SDK may allow it.
-const ARGUMENTS: &[(&str, &str)] =
-    &[(SOURCE, "ModuleSource"), (INTROSPECTION, "File"), (OUTPUT, "String"), (FOLDER, "String")];
-/// Where a types container leaves the ID.
-pub const OUTPUT_PATH: &str = "/module-typedefs.json";
+use crate::typedef::type_def::{Function, TypeDef, TypeDefKind};
 
 type Arguments = Vec<(Arc<str>, Literal)>;
 
@@ -50,24 +30,13 @@ pub struct SdkArguments {
     pub folder: Option<String>,
 }
 
-/// A module as another module's SDK.
-pub struct SdkModule {
-    /// The module that is the SDK.
-    pub module: Arc<Module>,
-    /// How the other module's configuration names it.
-    pub name: String,
-    /// How it registers types.
-    pub contract: Contract,
-    schema: Arc<ModuleSchema>,
-    config: Option<Arguments>,
-}
-
 impl SdkModule {
     /// `module` as the SDK called `name`, configured with `config`.
     ///
     /// # Errors
     /// When it has no main object, a function of the wrong signature, or cannot be configured like that.
-    pub fn new(module: Arc<Module>, name: &str, config: Option<&Map<String, Json>>) -> Result<Self> {
+    pub fn new(schema: &ModuleSchema, name: &str, config: Option<&Map<String, Json>>) -> Result<Self> {
+        let module = schema.module.clone();
         let find = |function: &str| -> Option<Arc<Function>> {
             module.main()?.functions.iter().find(|known| known.name == function).cloned()
         };
@@ -93,7 +62,9 @@ impl SdkModule {
                 ));
             }
         }
-        if let Some(arg) = module.main().and_then(|main| main.constructor.clone()).and_then(|c| required(&c).cloned()) {
+        if let Some(arg) =
+            module.main().and_then(|main| main.constructor.clone()).and_then(|c| c.first_required_arg().cloned())
+        {
             return Err(Fault::user(format!(
                 "the SDK `{name}` cannot be used: its constructor requires `{}`, and an SDK is made without arguments",
                 arg.original
@@ -109,8 +80,8 @@ impl SdkModule {
             None => None,
             Some(config) => Some(configuration(name, find(CONFIG), config)?),
         };
-        let schema = ModuleSchema::of(&module);
-        Ok(Self { module, name: name.to_owned(), contract, schema, config })
+        let main = module.main().and_then(|main| schema.types.iter().find(|ty| *ty.name == *main.name).cloned());
+        Ok(Self { module, name: name.to_owned(), contract, constructor: schema.constructor.clone(), main, config })
     }
 
     /// The container whose entrypoint serves the functions of `of`.
@@ -153,7 +124,7 @@ impl SdkModule {
             with_guide(e.context(format!("call `{function}` of the SDK `{}` for module `{}`", self.name, of.name())))
         };
         let object = self.object(evaluator, caller).await.map_err(doing)?;
-        let field = self.schema.field(object.type_name(), function);
+        let field = self.field(function);
         let field = field.ok_or_else(|| Fault::bug(format!("an SDK lost its function `{function}`")))?;
         let mut args: Arguments = Vec::new();
         for arg in &field.args {
@@ -172,18 +143,17 @@ impl SdkModule {
         evaluator.invoke(caller, &object, &field, args, ENGINE).await.map_err(doing)
     }
 
-    /// Whether it has a function of that name.
-    pub fn has(&self, function: &str) -> bool {
-        self.module.main().is_some_and(|main| main.functions.iter().any(|known| known.name == function))
+    fn field(&self, function: &str) -> Option<Arc<FieldDef>> {
+        self.main.as_ref()?.field(function).cloned()
     }
 
     /// The main object, configured.
     async fn object(&self, evaluator: &Arc<Evaluator>, caller: &Arc<Caller>) -> Result<Node> {
-        let constructor = self.schema.constructor.as_ref();
+        let constructor = self.constructor.as_ref();
         let constructor = constructor.ok_or_else(|| Fault::user("the SDK has no main object"))?;
         let object = evaluator.invoke(caller, &Node::root(), constructor, Vec::new(), ENGINE).await?;
         let Some(config) = &self.config else { return Ok(object) };
-        let field = self.schema.field(object.type_name(), CONFIG);
+        let field = self.field(CONFIG);
         let field = field.ok_or_else(|| Fault::bug(format!("an SDK lost its function `{CONFIG}`")))?;
         evaluator.invoke(caller, &object, &field, config.clone(), ENGINE).await
     }
@@ -197,33 +167,11 @@ pub fn with_guide(fault: Fault) -> Fault {
     fault.with_hint("docs/sdk-authors.md says what each function of an SDK gives, and which types a module may have")
 }
 
-/// The first argument that must be given.
-pub(crate) fn required(function: &Function) -> Option<&FunctionArg> {
-    function.args.iter().find(|arg| !arg.type_def.optional && arg.default_value.is_none())
-}
-
-/// Whether every argument that `function` requires is one of `names`, and those that the engine gives have their types.
-pub fn takes(function: &Function, names: &[&str]) -> bool {
-    let given = |arg: &FunctionArg| names.contains(&arg.name.as_str());
-    let typed = |arg: &FunctionArg| {
-        let known = ARGUMENTS.iter().find(|(name, _)| *name == arg.name);
-        known.is_none_or(|(_, ty)| arg.type_def.describe().trim_end_matches('!') == *ty)
-    };
-    let filled = |arg: &FunctionArg| given(arg) || arg.type_def.optional || arg.default_value.is_some();
-    function.args.iter().all(|arg| filled(arg) && typed(arg))
-}
-
-/// How a function looks.
-pub fn describe(function: &Function) -> String {
-    let args: Vec<_> = function.args.iter().map(|arg| format!("{}: {}", arg.name, arg.type_def.describe())).collect();
-    format!("({}): {}", args.join(", "), function.returns.describe())
-}
-
 fn signature(sdk: &str, function: &Function, wanted: &str) -> Fault {
     Fault::user(format!(
         "the SDK `{sdk}` has a function `{}` that the engine cannot call: expected {wanted}, got {}",
         function.name,
-        describe(function)
+        function.signature()
     ))
     .with_hint("docs/sdk-authors.md lists the functions of an SDK and their signatures")
 }

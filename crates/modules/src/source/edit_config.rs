@@ -7,10 +7,9 @@ use rondel_fault::{Fault, Result};
 use rondel_model::AbsPath;
 use serde_json::{Map, Value as Json, json};
 
-use crate::config::dagger_module_toml::ConfigFormat;
-use crate::config::module_config::{FILE_NAME, ModuleConfig};
-use crate::source::dependency::Dependency;
-use crate::source::module_source::{ModuleSource, SourceKind, inside_context};
+use crate::config::module_config::{ConfigFormat, DAGGER_JSON, ModuleConfig};
+use crate::source::module_source::{Dependency, ModuleSource, SourceKind};
+use crate::source::reference::inside_context;
 
 /// The keys of `dagger.json` that are changed.
 const DEPENDENCIES: &str = "dependencies";
@@ -38,7 +37,7 @@ impl ModuleSource {
             return Ok(self.clone());
         }
         let text = serde_json::to_string_pretty(&after).map_err(unreadable)? + "\n";
-        let config = ModuleConfig::parse(&text, FILE_NAME)?;
+        let config = ModuleConfig::parse(&text, DAGGER_JSON)?;
         Ok(Self { config, config_text: text.into(), ..self.clone() })
     }
 

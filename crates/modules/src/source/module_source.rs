@@ -1,14 +1,12 @@
 //! A module's source as data: everything that loading needs, in a form that survives sessions.
 //!
 //! *Invariants.* A source is a snapshot with a configuration, never a folder that may change. Its call, a
-//! selection of the engine's own field [`FIELD`], holds all of it, so that an ID of anything that a module
+//! selection of the engine's own field `_moduleSource`, holds all of it, so that an ID of anything that a module
 //! made can be loaded later without looking at the host again.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use rondel_api::reach::SEAL;
-use rondel_call::{Call, CallSpec, Literal};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
@@ -16,15 +14,9 @@ use rondel_model::{AbsPath, Directory, Fs, Platform, Snapshot};
 use rondel_session::Client;
 use rondel_version::View;
 
-use crate::config::dagger_module_toml::ConfigFormat;
 use crate::config::module_config::ModuleConfig;
-use crate::source::dependency::{Dependency, Unresolved};
-use crate::source::git_source::GitOrigin;
-
-/// The engine's own field that gives a source from everything it consists of.
-pub const FIELD: &str = "_moduleSource";
-/// Dependencies of dependencies are followed this deep.
-const MAX_DEPTH: usize = 64;
+use crate::source::dependency::Unresolved;
+use crate::source::git_origin::GitOrigin;
 
 /// Where a source was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +69,15 @@ pub struct ModuleSource {
     pub sdk: Option<Arc<ModuleSource>>,
     /// What the module is there for.
     pub role: SourceRole,
+}
+
+/// A dependency of a module, in the order of its configuration.
+#[derive(Clone, Debug)]
+pub enum Dependency {
+    /// It is there.
+    Found(Arc<ModuleSource>),
+    /// It is not, or its configuration cannot be read.
+    Unresolved(Unresolved),
 }
 
 /// What a module is loaded for.
@@ -193,294 +194,33 @@ impl ModuleSource {
         }
         Ok(Path::new(&self.host))
     }
+}
 
-    /// The call that gives it.
-    pub fn call(&self) -> Arc<Call> {
-        let text = |text: &str| Literal::String(text.into());
-        let layers = self.snapshot.layers().iter().map(|layer| text(&layer.to_string())).collect();
-        let dependencies = self.dependencies.iter().map(Dependency::written).collect();
-        let spec = CallSpec::new("ModuleSource", FIELD)
-            .arg("kind", text(self.kind.member()))
-            .arg("sdk", self.sdk.as_ref().map_or(Literal::Null, |sdk| Literal::Call(sdk.call())))
-            .arg("isSdk", Literal::Bool(self.role == SourceRole::Sdk))
-            .arg("layers", Literal::List(layers))
-            .arg("base", text(self.base.as_str()))
-            .arg("root", text(&self.root))
-            .arg("host", text(&self.host))
-            .arg("hostSeal", Literal::String(self.host_seal.clone()))
-            .arg("config", Literal::String(self.config_text.clone()))
-            .arg("name", self.renamed.as_deref().map_or(Literal::Null, text))
-            .arg("dependencies", Literal::List(dependencies));
-        let spec = match &self.git {
-            Some(git) => spec.arg("git", written(git)),
-            None => spec,
-        };
-        let spec = match self.git.as_ref().filter(|git| !git.seal.is_empty()) {
-            Some(git) => spec.arg(SEAL, Literal::String(git.seal.clone())),
-            None => spec,
-        };
-        let spec = match self.config.format {
-            ConfigFormat::Json => spec,
-            ConfigFormat::Toml => spec.arg("isManifest", Literal::Bool(true)),
-        };
-        Call::new(None, spec)
-    }
-
-    /// The source that a call of [`FIELD`] gives.
-    ///
-    /// # Errors
-    /// When it is no such call, or damaged.
-    pub fn of_call(call: &Call) -> Result<Self> {
-        Self::read(call, 0)
-    }
-
-    fn read(call: &Call, depth: usize) -> Result<Self> {
-        let damaged = |what: &str| Fault::user(format!("cannot load a module source: its ID has no valid `{what}`"));
-        if &**call.field() != FIELD || depth > MAX_DEPTH {
-            return Err(damaged("field"));
+impl Dependency {
+    /// The name under which it is served.
+    pub fn name(&self) -> &str {
+        match self {
+            Dependency::Found(source) => source.name(),
+            Dependency::Unresolved(missing) => &missing.name,
         }
-        let get = |name: &str| call.arg(name);
-        let text = |name: &str| match get(name) {
-            Some(Literal::String(text)) => Ok(text.clone()),
-            _ => Err(damaged(name)),
-        };
-        let list = |name: &str| match get(name) {
-            Some(Literal::List(items)) => Ok(&items[..]),
-            _ => Err(damaged(name)),
-        };
-        let layer = |item: &Literal| match item {
-            Literal::String(text) => text.parse().map(rondel_model::LayerId).map_err(|_| damaged("layers")),
-            _ => Err(damaged("layers")),
-        };
-        let module = |item: &Literal| match item {
-            Literal::Call(call) => Self::read(call, depth + 1).map(Arc::new),
-            _ => Err(damaged("dependencies")),
-        };
-        let dependency = |item: &Literal| match Unresolved::read(item) {
-            Some(missing) => Ok(Dependency::Unresolved(missing)),
-            None => module(item).map(Dependency::Found),
-        };
-        let layers: Vec<_> = list("layers")?.iter().map(layer).collect::<Result<_>>()?;
-        let config_text = text("config")?;
-        let format =
-            if get("isManifest") == Some(&Literal::Bool(true)) { ConfigFormat::Toml } else { ConfigFormat::Json };
-        let config = if config_text.is_empty() {
-            ModuleConfig::default()
-        } else {
-            ModuleConfig::read(format, &config_text, format.file_name())?
-        };
-        Ok(Self {
-            kind: match &*text("kind")? {
-                "DIR_SOURCE" => SourceKind::Dir,
-                "GIT_SOURCE" => SourceKind::Git,
-                _ => SourceKind::Local,
-            },
-            git: get("git")
-                .map(|git| origin(git, text(SEAL).unwrap_or_default()).ok_or_else(|| damaged("git")).map(Arc::new))
-                .transpose()?,
-            snapshot: layers.into(),
-            base: AbsPath::new(&text("base")?),
-            root: text("root")?.to_string(),
-            host: text("host")?.to_string(),
-            host_seal: text("hostSeal").unwrap_or_default(),
-            config_text,
-            config,
-            renamed: text("name").ok().map(|name| name.to_string()),
-            dependencies: list("dependencies")?.iter().map(dependency).collect::<Result<_>>()?,
-            sdk: get("sdk").filter(|sdk| **sdk != Literal::Null).map(module).transpose()?,
-            role: if get("isSdk") == Some(&Literal::Bool(true)) { SourceRole::Sdk } else { SourceRole::Module },
-        })
     }
-}
 
-fn written(git: &GitOrigin) -> Literal {
-    let text = |text: &str| Literal::String(text.into());
-    let whole = git.whole.layers().iter().map(|layer| text(&layer.to_string()));
-    let texts = [&git.url, &git.clone_ref, &git.version, &git.name, &git.commit];
-    Literal::List(texts.into_iter().map(|it| text(it)).chain(whole).collect())
-}
+    /// Its source, when it is there.
+    pub fn found(&self) -> Option<&Arc<ModuleSource>> {
+        match self {
+            Dependency::Found(source) => Some(source),
+            Dependency::Unresolved(_) => None,
+        }
+    }
 
-fn origin(git: &Literal, seal: Arc<str>) -> Option<GitOrigin> {
-    let Literal::List(items) = git else { return None };
-    let texts: Option<Vec<&str>> =
-        items.iter().map(|item| if let Literal::String(text) = item { Some(&**text) } else { None }).collect();
-    let [url, clone_ref, version, name, commit, whole @ ..] = texts.as_deref()? else { return None };
-    let whole: Vec<_> =
-        whole.iter().map(|layer| layer.parse().map(rondel_model::LayerId).ok()).collect::<Option<_>>()?;
-    let [url, clone_ref, version, name, commit] = [url, clone_ref, version, name, commit].map(|it| (*it).to_owned());
-    Some(GitOrigin { url, clone_ref, version, name, commit, whole: whole.into(), seal })
-}
-
-/// `path` taken relative to the folder `from`, both inside a context; none when it leaves the context.
-pub fn inside_context(from: &str, path: &str) -> Option<String> {
-    let mut parts: Vec<&str> = from.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
+    /// The same content, wherever it was found.
+    pub(crate) fn content(&self) -> Self {
+        match self {
+            Dependency::Found(source) => Dependency::Found(Arc::new(source.content())),
+            // Reasons name places.
+            Dependency::Unresolved(missing) => {
+                Dependency::Unresolved(Unresolved { why: Fault::user("it was not found"), ..missing.clone() })
             }
-            part => parts.push(part),
         }
-    }
-    Some(parts.join("/"))
-}
-
-/// What a reference to a module means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReferenceKind {
-    /// A path on the host.
-    Local,
-    /// A git repository.
-    Git,
-    /// A path when there is such a folder, else a git repository.
-    Either,
-}
-
-/// Classifies a reference as docs/protocol.md#references-to-modules says.
-pub fn classify(reference: &str, pin: &str) -> ReferenceKind {
-    let scheme = ["http://", "https://", "ssh://", "git://"].iter().any(|scheme| reference.starts_with(scheme));
-    let scp = || {
-        let (host, path) = reference.split_once(':')?;
-        (host.contains('@') && !host.contains('/') && !path.is_empty()).then_some(())
-    };
-    if !pin.is_empty() || scheme || scp().is_some() {
-        return ReferenceKind::Git;
-    }
-    if reference.starts_with(['/', '.', '~']) || !reference.contains('.') {
-        ReferenceKind::Local
-    } else {
-        ReferenceKind::Either
-    }
-}
-
-/// What of the context directory belongs to the module that is described in the folder `root`: what is included,
-/// and what is not.
-///
-/// # Errors
-/// When a path leaves the context directory.
-pub fn context_patterns(root: &str, config: &ModuleConfig) -> Result<(Vec<String>, Vec<String>)> {
-    let file = config.format.file_name();
-    let at = |path: &str| {
-        let outside =
-            || Fault::user(format!("path \"{path}\" in `{file}` of `{}` is outside of context directory", config.name));
-        inside_context(root, path).ok_or_else(outside)
-    };
-    let mut include: Vec<String> = vec![at(file)?];
-    let source = at(config.source_subpath())?;
-    include.push(if source.is_empty() { "**".to_owned() } else { format!("{source}/**") });
-    let mut exclude = Vec::new();
-    for pattern in &config.include {
-        match pattern.strip_prefix('!') {
-            Some(pattern) => exclude.push(at(pattern)?),
-            None => include.push(at(pattern)?),
-        }
-    }
-    for pattern in &config.exclude {
-        exclude.push(at(pattern)?);
-    }
-    Ok((include, exclude))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references() {
-        let check =
-            |reference: &str, pin: &str, want: ReferenceKind| assert_eq!(classify(reference, pin), want, "{reference}");
-        check("./greeter", "", ReferenceKind::Local);
-        check("..", "", ReferenceKind::Local);
-        check("/abs", "", ReferenceKind::Local);
-        check("greeter", "", ReferenceKind::Local);
-        check("github.com/x/y", "", ReferenceKind::Either);
-        check("github.com/x/y", "abc", ReferenceKind::Git);
-        check("https://x.org/y", "", ReferenceKind::Git);
-        check("git@github.com:x/y", "", ReferenceKind::Git);
-        check("some/dir@v1", "", ReferenceKind::Local);
-    }
-
-    #[test]
-    fn paths_do_not_leave_their_context() {
-        let check =
-            |from: &str, path: &str, want: Option<&str>| assert_eq!(inside_context(from, path).as_deref(), want);
-        check("a/b", "../c", Some("a/c"));
-        check("a", "..", Some(""));
-        check("", "..", None);
-        check("a", "../../x", None);
-        check("a", "./x/./y", Some("a/x/y"));
-    }
-
-    #[test]
-    fn what_belongs_to_a_module() {
-        let config = ModuleConfig {
-            source: "src".into(),
-            include: vec!["../shared".into(), "!src/tmp".into()],
-            exclude: vec!["**/*.log".into()],
-            ..ModuleConfig::default()
-        };
-        let (include, exclude) = context_patterns("mods/a", &config).expect("stays inside");
-        assert_eq!(include, ["mods/a/dagger.json", "mods/a/src/**", "mods/shared"]);
-        assert_eq!(exclude, ["mods/a/src/tmp", "mods/a/**/*.log"]);
-        let included = |root: &str| context_patterns(root, &ModuleConfig::default()).map(|(include, _)| include).ok();
-        assert_eq!(included("").as_deref(), Some(["dagger.json".to_owned(), "**".to_owned()].as_slice()));
-        assert_eq!(included("m").as_deref(), Some(["m/dagger.json".to_owned(), "m/**".to_owned()].as_slice()));
-        let error =
-            context_patterns("mods", &config).and_then(|_| context_patterns("", &config)).map_err(|e| e.to_string());
-        assert_eq!(error, Err("path \"../shared\" in `dagger.json` of `` is outside of context directory".to_owned()));
-    }
-
-    #[test]
-    fn a_source_survives_as_a_call() {
-        let text: Arc<str> = r#"{"name": "a", "sdk": "python", "engineVersion": "v0.21.8"}"#.into();
-        let dependency = ModuleSource {
-            kind: SourceKind::Local,
-            snapshot: Snapshot::new(vec![rondel_model::LayerId(Digest::of_bytes(b"x"))]),
-            base: AbsPath::root(),
-            root: "mods/a".into(),
-            host: "/repository".into(),
-            host_seal: "sealed".into(),
-            git: None,
-            config: ModuleConfig::parse(&text, "x").expect("parses"),
-            config_text: text,
-            renamed: None,
-            dependencies: Vec::new(),
-            sdk: None,
-            role: SourceRole::Sdk,
-        };
-        let mut source = dependency.clone();
-        let missing = Unresolved { name: "gone".into(), why: Fault::user("because").context("find it") };
-        source.dependencies = vec![Dependency::Unresolved(missing), Dependency::Found(Arc::new(dependency.clone()))];
-        source.sdk = Some(Arc::new(dependency.clone()));
-        source.role = SourceRole::Module;
-        source.renamed = Some("b".into());
-        let call = source.call();
-        let key = rondel_call::SealKey::derived(&[7; 32]);
-        let again = rondel_call::decode(&rondel_call::encode(&call, &key), &key).expect("decodes");
-        let read = ModuleSource::of_call(&again).expect("reads");
-        assert_eq!((read.digest(), read.call().digest()), (source.digest(), call.digest()));
-        assert_eq!((read.name(), read.dependencies[1].name()), ("b", "a"));
-        let Dependency::Unresolved(missing) = &read.dependencies[0] else { panic!("what is not there was found") };
-        assert_eq!((&*missing.name, &*missing.why.full_message()), ("gone", "find it: because"));
-        assert_eq!(read.sdk.as_ref().map(|sdk| sdk.role), Some(SourceRole::Sdk));
-        assert_eq!((read.content().digest(), &*read.content().host), (source.digest(), ""));
-        assert_ne!(ModuleSource { sdk: None, ..read.clone() }.digest(), source.digest());
-        let mut elsewhere = source.clone();
-        elsewhere.host = "/other".into();
-        assert_eq!(elsewhere.digest(), source.digest());
-        let git = GitOrigin {
-            url: "https://h/r".into(),
-            clone_ref: "h/r".into(),
-            version: "v1".into(),
-            name: "refs/tags/v1".into(),
-            commit: "c".into(),
-            whole: dependency.snapshot.clone(),
-            seal: "s".into(),
-        };
-        let remote = ModuleSource { kind: SourceKind::Git, git: Some(Arc::new(git)), ..source.clone() };
-        let read = ModuleSource::of_call(&remote.call()).expect("reads");
-        assert_eq!((read.kind, &read.git, read.digest()), (SourceKind::Git, &remote.git, source.digest()));
-        assert!(ModuleSource::of_call(&Call::new(None, CallSpec::new("Module", "module"))).is_err());
     }
 }

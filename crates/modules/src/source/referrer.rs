@@ -7,14 +7,13 @@
 
 use std::sync::Arc;
 
-use rondel_api::reach;
 use rondel_fault::Result;
 use rondel_model::EgressScope;
 use rondel_query::{Caller, ResolverContext};
 use rondel_session::{Client, client};
 
-use crate::load::modules::with_client;
-use crate::source::git_source::{GitOrigin, server};
+use crate::caller::with_client;
+use crate::source::git_origin::{GitOrigin, server};
 use crate::source::module_source::{ModuleSource, SourceKind};
 
 /// For whom a configuration speaks, or the code of a module where it declares defaults.
@@ -39,7 +38,7 @@ impl Referrer {
 
     /// In the repository `git`. `None`: in a directory of the API, whose content may come from anywhere.
     pub(crate) fn in_repository(me: &Client, git: Option<&Arc<GitOrigin>>) -> Self {
-        match git.filter(|git| git.reach(me) == EgressScope::Anywhere) {
+        match git.filter(|git| git.egress(me) == EgressScope::Anywhere) {
             Some(git) => Self::Repository(git.clone()),
             None => Self::Untrusted,
         }
@@ -54,7 +53,7 @@ impl Referrer {
     }
 
     /// How far connections for `reference` may lead.
-    pub(crate) fn reach(&self, reference: &str) -> EgressScope {
+    pub(crate) fn egress(&self, reference: &str) -> EgressScope {
         match self {
             Self::User => EgressScope::Anywhere,
             Self::Repository(git) if [&git.clone_ref, &git.url].map(|url| server(url)).contains(&server(reference)) => {
@@ -62,13 +61,6 @@ impl Referrer {
             }
             Self::Repository(_) | Self::Untrusted => EgressScope::Outside,
         }
-    }
-}
-
-impl GitOrigin {
-    /// How far connections to the repository may lead.
-    pub(crate) fn reach(&self, me: &Client) -> EgressScope {
-        reach::sealed(me, &self.url, &self.seal)
     }
 }
 
@@ -80,7 +72,7 @@ pub(crate) fn restricted_to_referrer(
     address: &str,
 ) -> Result<ResolverContext> {
     let me = client(&cx.caller)?;
-    match Referrer::of_module(me, source).reach(address) {
+    match Referrer::of_module(me, source).egress(address) {
         EgressScope::Anywhere => Ok(cx.clone()),
         EgressScope::Outside => Ok(ResolverContext { caller: outside(&cx.caller)?, ..cx.clone() }),
     }
@@ -116,7 +108,7 @@ mod tests {
         };
         let here = named("http://127.0.0.1:3000/a/b.git", "http://127.0.0.1:3000/a/b.git");
         let check = |named: &Referrer, reference: &str, want: EgressScope| {
-            assert_eq!(named.reach(reference), want, "{reference}");
+            assert_eq!(named.egress(reference), want, "{reference}");
         };
         check(&here, "http://127.0.0.1:3000/c/d.git/sub@v1", EgressScope::Anywhere);
         for other in [

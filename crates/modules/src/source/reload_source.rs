@@ -8,13 +8,15 @@ use rondel_model::{AbsPath, Fs, FsOp};
 use rondel_query::Caller;
 use rondel_session::client;
 
-use crate::config::dagger_module_toml::ProviderRef;
-use crate::load::modules::Modules;
-use crate::source::module_source::{ModuleSource, SourceKind, context_patterns};
+use crate::config::provider_ref::ProviderRef;
+use crate::source::module_source::{ModuleSource, SourceKind};
+use crate::source::provider_location::{ReferenceLocation, locate_provider, provider_not_found, resolving_provider};
+use crate::source::reference::context_patterns;
 use crate::source::referrer::Referrer;
-use crate::source::resolve_source::{ReferenceLocation, ResolveOptions, SourceRequest};
+use crate::source::resolve_options::ResolveOptions;
+use crate::source::resolve_source::{SourceRequest, SourceResolver};
 
-impl Modules {
+impl SourceResolver {
     /// `source` with the files that its configuration asks for, and `more` of them, relative to its `dagger.json`. Of a
     /// source that is not on a host, files that did not belong to it before are not known.
     ///
@@ -63,9 +65,9 @@ impl Modules {
     ) -> Result<Arc<ModuleSource>> {
         let me = client(caller)?;
         let named = ProviderRef::sdk(reference);
-        let found = match crate::source::resolve_source::locate_provider(source.name(), &named, &source.root)? {
+        let found = match locate_provider(source.name(), &named, &source.root)? {
             ReferenceLocation::Remote => {
-                let egress = Some(Referrer::of_module(me, source).reach(reference));
+                let egress = Some(Referrer::of_module(me, source).egress(reference));
                 self.in_repository(
                     caller,
                     reference,
@@ -87,10 +89,9 @@ impl Modules {
                 self.inside(caller, &source.whole_context(), request).await
             }
         };
-        let found = found
-            .map_err(|e| e.fault().context(crate::source::resolve_source::resolving_provider(source.name(), &named)))?;
+        let found = found.map_err(|e| e.fault().context(resolving_provider(source.name(), &named)))?;
         if !found.config_exists() {
-            return Err(crate::source::resolve_source::provider_not_found(source.name(), &named));
+            return Err(provider_not_found(source.name(), &named));
         }
         Ok(found)
     }

@@ -6,46 +6,22 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, try_join_all};
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{Edit, Filter, TreePath};
-use rondel_model::{AbsPath, Directory, EgressScope, Fs, FsOp};
+use rondel_model::{AbsPath, Directory, Fs, FsOp};
 use rondel_query::Caller;
 use rondel_session::{Client, client};
 
-use crate::config::dagger_module_toml::{self, ConfigFormat, ProviderRef};
-use crate::config::module_config::{DependencyConfig, FILE_NAME, ModuleConfig};
-use crate::load::modules::{Modules, cache_bounded, lock};
-use crate::source::dependency::{Dependency, ResolveError, Unresolved};
-use crate::source::git_source::GitOrigin;
-use crate::source::module_source::{
-    ModuleSource, ReferenceKind, SourceKind, SourceRole, classify, context_patterns, inside_context,
+use crate::bounded_cache::BoundedCache;
+use crate::config::module_config::{ConfigFormat, DAGGER_JSON, DependencyConfig, ModuleConfig};
+use crate::source::dependency::{ResolveError, Unresolved};
+use crate::source::git_origin::GitOrigin;
+use crate::source::git_source;
+use crate::source::module_source::{Dependency, ModuleSource, SourceKind, SourceRole};
+use crate::source::provider_location::{
+    ReferenceLocation, is_remote, locate_provider, provider_not_found, resolving_provider,
 };
+use crate::source::reference::{ReferenceKind, classify, context_patterns, inside_context};
 use crate::source::referrer::Referrer;
-
-/// How a reference is looked up.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ResolveOptions<'a> {
-    /// The commit that was pinned.
-    pub pin: &'a str,
-    /// The folder itself, not one above it.
-    pub exact: bool,
-    /// A folder of a repository without a configuration, or a path of the host where nothing is, is a source, too.
-    pub allow_missing: bool,
-    /// A folder of the host without a configuration is a source, too: one that can be configured.
-    pub unconfigured: bool,
-    /// EgressScope of connections. `None`: that of the caller, who names the reference.
-    pub egress: Option<EgressScope>,
-}
-
-impl<'a> ResolveOptions<'a> {
-    /// As the configuration of a module says of its SDK or entrypoint.
-    fn of(provider: &'a ProviderRef, referrer: &Referrer) -> Self {
-        Self { pin: &provider.pin, egress: Some(referrer.reach(&provider.reference)), ..Self::default() }
-    }
-
-    /// As the configuration of a module says of a dependency.
-    fn dependency(dependency: &'a DependencyConfig, referrer: &Referrer) -> Self {
-        Self { pin: &dependency.pin, egress: Some(referrer.reach(&dependency.source)), ..Self::default() }
-    }
-}
+use crate::source::resolve_options::ResolveOptions;
 
 /// A source to be found in the folder `root`.
 pub(crate) struct SourceRequest<P> {
@@ -81,7 +57,14 @@ impl<P> SourceRequest<P> {
     }
 }
 
-impl Modules {
+/// Finds the sources of modules, and caches configurations. One per engine.
+#[derive(Default)]
+pub struct SourceResolver {
+    /// The texts of configurations by the digest of the snapshot that holds them.
+    configs: BoundedCache<Arc<str>>,
+}
+
+impl SourceResolver {
     /// Finds the source that `reference` means to the caller.
     ///
     /// # Errors
@@ -117,7 +100,7 @@ impl Modules {
             Some(root) => root,
             None if options.unconfigured || options.allow_missing => path,
             None => {
-                return Err(Fault::user(format!("no `{FILE_NAME}` in `{}` or above it", path.display()))
+                return Err(Fault::user(format!("no `{DAGGER_JSON}` in `{}` or above it", path.display()))
                     .with_hint("name the folder of a module with `-m`"));
             }
         };
@@ -140,6 +123,22 @@ impl Modules {
                 Err(missing.why.clone().context(format!("find the dependency `{name}`")))
             }
         }
+    }
+
+    /// The source that `reference` to a git repository means, for what `request` says.
+    ///
+    /// # Errors
+    /// When there is no such repository, version or module, or the server refuses.
+    pub(crate) async fn in_repository(
+        &self,
+        caller: &Arc<Caller>,
+        reference: &str,
+        options: ResolveOptions<'_>,
+        request: SourceRequest<String>,
+    ) -> Result<Arc<ModuleSource>, ResolveError> {
+        let (origin, root) = git_source::locate(caller, reference, options).await?;
+        let directory = origin.directory();
+        self.inside(caller, &directory, request.at(root).from(Arc::new(origin))).await
     }
 
     /// The source that is described in a folder of the host.
@@ -251,13 +250,12 @@ impl Modules {
         let place = path.to_string_lossy().into_owned();
         let snapshot = me.services.ops.import_file(&me.op_cx, &path).await?;
         let key = snapshot.digest();
-        let known = lock(&self.configs).get(&key).cloned();
-        let text = match known {
+        let text = match self.configs.get(&key) {
             Some(text) => text,
             None => {
                 let file = TreePath { fs: Fs::known(snapshot), path: AbsPath::new(format.file_name()) };
                 let text: Arc<str> = utf8(me.services.ops.read(&me.op_cx, &file).await?, &place)?.into();
-                cache_bounded(&self.configs, key, text.clone());
+                self.configs.insert(key, text.clone());
                 text
             }
         };
@@ -388,60 +386,6 @@ fn check_cycle(
     }
     dependents.push((place.to_owned(), name.to_owned()));
     Ok(dependents)
-}
-
-/// What is being done.
-pub(crate) fn resolving_provider(module: &str, sdk: &ProviderRef) -> String {
-    format!("find the {} `{}` of module `{module}`", sdk.word, sdk.written)
-}
-
-/// That there is no such SDK.
-pub(crate) fn provider_not_found(module: &str, sdk: &ProviderRef) -> Fault {
-    let ProviderRef { word, written: sdk, .. } = sdk;
-    if *word != ProviderRef::sdk("").word {
-        return Fault::user(format!("the {word} `{sdk}` of module `{module}` is no folder with a module"))
-            .with_hint(format!("it has a `{FILE_NAME}` or a `{}` of its own", dagger_module_toml::FILE_NAME));
-    }
-    let built_in = rondel_sdk::BUILTIN.join(", ");
-    // Users match on the first words; see docs/protocol.md#functions-of-an-sdk.
-    Fault::user(format!(
-        "invalid SDK: \"{sdk}\" of module `{module}` is neither built in nor a folder with a `{FILE_NAME}`"
-    ))
-    .with_hint(format!("built in: {built_in}; a path is relative to the folder of the module's `{FILE_NAME}`"))
-}
-
-/// Whether a reference means a server also where nobody can look for a folder of that name.
-fn is_remote(reference: &str, pin: &str) -> bool {
-    match classify(reference, pin) {
-        ReferenceKind::Git => true,
-        ReferenceKind::Either => reference.split_once('/').is_some_and(|(host, _)| host.contains('.')),
-        ReferenceKind::Local => false,
-    }
-}
-
-/// Where a module that another one names is.
-pub(crate) enum ReferenceLocation {
-    /// In a folder of the same context directory.
-    Inside(String),
-    /// In a git repository.
-    Remote,
-}
-
-/// Where the SDK of a module is, when the module is in the folder `root`.
-pub(crate) fn locate_provider(module: &str, sdk: &ProviderRef, root: &str) -> Result<ReferenceLocation> {
-    let ProviderRef { word, written, reference, pin } = sdk;
-    if reference.starts_with('/') {
-        return Err(Fault::user(format!("the path of the {word} `{written}` of module `{module}` is absolute"))
-            .with_hint("write it relative to the folder of the module's configuration"));
-    }
-    if is_remote(reference, pin) {
-        return Ok(ReferenceLocation::Remote);
-    }
-    let outside = || {
-        Fault::user(format!("the {word} `{written}` of module `{module}` is outside of the module's context directory"))
-            .with_hint("that is the nearest folder above with a `.git`; without one, the module's own folder")
-    };
-    inside_context(root, reference).map(ReferenceLocation::Inside).ok_or_else(outside)
 }
 
 fn local_dependency(source: &str, root: &str, context: &Path) -> Result<String> {

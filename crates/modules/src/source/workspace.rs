@@ -11,7 +11,8 @@ use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Fs, Snapshot};
 
-use crate::source::module_source::{ModuleSource, inside_context};
+use crate::source::module_source::ModuleSource;
+use crate::source::reference::inside_context;
 
 /// The engine's own field that gives a workspace from everything it consists of.
 pub const FIELD: &str = "_workspace";

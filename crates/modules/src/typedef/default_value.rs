@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Number, Value as Json};
 
-use crate::call::codec::integer;
+use crate::json::integer;
 use crate::typedef::type_def::{EnumDef, TypeDef, TypeDefKind};
 
 /// `json` as a default of the type `ty`: members of enums by their names in the API, numbers and booleans that are

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use rondel_gql::types::{EnumValue, Schema, TypeKind};
 
-use crate::module::loaded_module::Module;
-use crate::typedef::type_def::{EnumDef, EnumMember, InputDef, InterfaceDef, ObjectDef, ScalarDef, TypeDefKind};
+use crate::typedef::type_def::{
+    EnumDef, EnumMember, InputDef, InterfaceDef, ModuleTypes, ObjectDef, ScalarDef, TypeDefKind,
+};
 
 /// Where a type comes from that is not the module's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,17 +26,18 @@ pub struct ExternalType {
     pub kind: TypeDefKind,
 }
 
-/// The type called `name` of what a module uses, else of `core`, the API that it sees.
-pub fn find(dependencies: &[Arc<Module>], core: &Schema, name: &str) -> Option<ExternalType> {
-    dependencies.iter().find_map(|module| of_module(module, name)).or_else(|| of_core(core, name))
-}
-
-fn of_module(module: &Module, name: &str) -> Option<ExternalType> {
-    let types = &module.types;
-    let object = || types.object(name).cloned().map(TypeDefKind::Object);
-    let interface = || types.interface(name).cloned().map(TypeDefKind::Interface);
-    let kind = object().or_else(interface).or_else(|| types.enumeration(name).cloned().map(TypeDefKind::Enum))?;
-    Some(ExternalType { owner: TypeOwner::Module(module.name().to_owned()), kind })
+/// The type called `name` of a dependency, else of `core`, the API that the module sees. `dependencies` gives the names
+/// and types of the dependencies.
+pub fn find<'a>(
+    mut dependencies: impl Iterator<Item = (&'a str, &'a ModuleTypes)>,
+    core: &Schema,
+    name: &str,
+) -> Option<ExternalType> {
+    let of_dependency = |(module, types): (&str, &ModuleTypes)| {
+        let owner = TypeOwner::Module(module.to_owned());
+        types.find(name).map(|kind| ExternalType { owner, kind })
+    };
+    dependencies.find_map(of_dependency).or_else(|| of_core(core, name))
 }
 
 fn of_core(core: &Schema, name: &str) -> Option<ExternalType> {

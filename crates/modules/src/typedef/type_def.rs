@@ -335,7 +335,27 @@ impl EnumDef {
     }
 }
 
+impl Function {
+    /// The first argument that a caller must give.
+    pub fn first_required_arg(&self) -> Option<&FunctionArg> {
+        self.args.iter().find(|arg| !arg.type_def.optional && arg.default_value.is_none())
+    }
+
+    /// The signature as GraphQL writes it: `(name: String!): Container!`.
+    pub fn signature(&self) -> String {
+        let args: Vec<_> = self.args.iter().map(|arg| format!("{}: {}", arg.name, arg.type_def.describe())).collect();
+        format!("({}): {}", args.join(", "), self.returns.describe())
+    }
+}
+
 impl ModuleTypes {
+    /// The object, interface or enum called `name` in the API.
+    pub fn find(&self, name: &str) -> Option<TypeDefKind> {
+        let object = || self.object(name).cloned().map(TypeDefKind::Object);
+        let interface = || self.interface(name).cloned().map(TypeDefKind::Interface);
+        object().or_else(interface).or_else(|| self.enumeration(name).cloned().map(TypeDefKind::Enum))
+    }
+
     /// The object called `name` in the API.
     pub fn object(&self, name: &str) -> Option<&Arc<ObjectDef>> {
         self.objects.iter().find(|def| def.name == name)

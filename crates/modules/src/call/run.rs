@@ -1,0 +1,153 @@
+//! Serving one function call: by a process of the module's runtime, or by its entrypoint.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::{BoxFuture, try_join_all};
+use rondel_fault::{Detail, Fault, Kind, Result};
+use rondel_model::exec::{Expect, Scope, Stdin};
+use rondel_model::{AbsPath, Container, ExecOp};
+use rondel_query::{Caller, Evaluator};
+use rondel_session::{CallOutcome, ExecScope, FunctionCall, client};
+
+use crate::module::acting_as::acting_as;
+use crate::module::loaded_module::{EntrypointModule, Module, Provider};
+use crate::sdk::runtime::{runtime, runtime_provider};
+
+/// Has one function call of `module` served, by its runtime or its entrypoint, and gives the JSON text that is the answer,
+/// and whether the code may have started a process that speaks for whom those of the caller do.
+///
+/// # Errors
+/// The error that it answered, its failure when it answered nothing, or that it did neither.
+pub async fn run(
+    evaluator: &Arc<Evaluator>,
+    caller: &Arc<Caller>,
+    module: &Arc<Module>,
+    call: Arc<FunctionCall>,
+) -> Result<(String, bool)> {
+    // What the code lacked may be why it failed.
+    let blamed = |fault: Fault| {
+        module.broken.iter().fold(fault, |fault, (name, why)| {
+            fault.with_hint(format!("the dependency `{name}` could not be loaded: {}", why.full_message()))
+        })
+    };
+    if let Provider::Entrypoint(entrypoint) = &module.provider {
+        // The result is the same for every caller: processes that the entrypoint starts act as the module, and so do those
+        // of calls in its result that are not evaluated yet.
+        return match run_by_entrypoint(evaluator, caller, module, entrypoint, &call).await {
+            Ok(text) => Ok((text, false)),
+            Err(fault) if call.outcome().is_some() => Err(blamed(fault)),
+            Err(fault) => Err(blamed(fault.context(failed(&call, module)))),
+        };
+    }
+    let container = runtime(evaluator, caller, module).await?;
+    let me = client(caller)?;
+    let mut cx = me.op_cx.clone();
+    cx.events = caller.events.clone();
+    let ExecScope { children_act_as, adopts, .. } = me.scope.as_deref().cloned().unwrap_or_default();
+    let started = Arc::new(AtomicBool::new(false));
+    let (acting_module, served) = (Some(module.acting_module()), Some(call.clone()));
+    let scope = ExecScope { acting_module, call: served, children_act_as, adopts, started: started.clone() };
+    let mut exec = process(&container, scope.seal()).ok_or_else(|| {
+        Fault::user(format!("the runtime of module `{}` is a container without a command", module.name()))
+            .with_hint(format!("the SDK `{}` must give it an entrypoint", module.sdk_name()))
+    })?;
+    // IDENTITY: what a call answers is kept under the call, never under the process.
+    exec.salt = Some(format!("{:032x}", rand::random::<u128>()));
+    // A runtime may be work that nobody did yet: when it fails, the module's code has no part in it.
+    let ops = &me.services.ops;
+    let making =
+        || format!("make the runtime of module `{}`, as {} describes it", module.name(), runtime_provider(module));
+    try_join_all(exec.inputs().into_iter().map(|fs| ops.tree(&cx, fs))).await.map_err(|e| e.context(making()))?;
+    let ended = ops.exec(&cx, &Arc::new(exec)).await;
+    match (call.outcome(), ended) {
+        (Some(CallOutcome::Error(fault)), _) => Err(blamed(fault)),
+        (Some(CallOutcome::Value(_)), Err(fault)) | (None, Err(fault)) => {
+            let started = matches!(fault.detail(), Some(Detail::Exec(_))) || fault.kind() != Kind::User;
+            let runs = || format!("start the command of the runtime, which {} gave", runtime_provider(module));
+            let fault = if started { fault } else { fault.context(runs()) };
+            Err(blamed(fault.context(failed(&call, module))))
+        }
+        (Some(CallOutcome::Value(text)), Ok(_)) => Ok((text, started.load(Ordering::Relaxed))),
+        // Users match on this text; see docs/protocol.md#the-runtime.
+        (None, Ok(_)) if call.name.is_empty() && call.parent_name.is_empty() => Err(Fault::user(format!(
+            "module `{}` registered no types: its runtime completed without returning a value",
+            module.name()
+        ))
+        .with_hint("it is asked for types by a call with an empty function name, and must answer with `returnValue`")),
+        (None, Ok(_)) => {
+            let what = if call.name.is_empty() { "constructor".into() } else { format!("function \"{}\"", call.name) };
+            let hint = format!(
+                "the runtime of module `{}`, which {} gave, has to answer every call with `returnValue` or `returnError`",
+                module.name(),
+                runtime_provider(module)
+            );
+            Err(Fault::user(format!("{what} completed without returning a value")).with_hint(hint))
+        }
+    }
+}
+
+fn failed(call: &FunctionCall, module: &Module) -> String {
+    match (call.name.as_str(), call.parent_name.as_str()) {
+        ("", "") => format!("run the runtime of module `{}` for its types", module.name()),
+        ("", _) => format!("call the constructor of module `{}`", module.name()),
+        (function, object) => format!("call function `{function}` of `{object}` in module `{}`", module.name()),
+    }
+}
+
+/// The command of `container` as a process that speaks as `scope` says; none when there is no command.
+pub fn process(container: &Container, scope: Scope) -> Option<ExecOp> {
+    let config = &container.config;
+    let args: Vec<String> = config.entrypoint.iter().chain(&config.cmd).flatten().cloned().collect();
+    (!args.is_empty()).then(|| ExecOp {
+        rootfs: container.rootfs.clone(),
+        mounts: container.mounts.to_vec(),
+        args,
+        env: container.environment(),
+        secret_env: container.secret_environment(),
+        volatile_env: container.volatile_environment(),
+        workdir: AbsPath::new("/scratch"),
+        user: config.user.clone(),
+        stdin: Stdin::Empty,
+        redirect_stdout: None,
+        redirect_stderr: None,
+        expect: Expect::Success,
+        scope: Some(scope),
+        insecure: false,
+        no_init: false,
+        offline: false,
+        host_network: false,
+        scrub: container.scrub.clone(),
+        platform: container.platform.clone(),
+        services: container.services.values().cloned().collect(),
+        salt: None,
+    })
+}
+
+/// The JSON text that `call` gives for one function call of `of`.
+///
+/// # Errors
+/// The error that it answers, which then is the answer to `asked` as well; its failure; or that it answers something
+/// else.
+fn run_by_entrypoint<'a>(
+    evaluator: &'a Arc<Evaluator>,
+    caller: &'a Arc<Caller>,
+    of: &'a Arc<Module>,
+    entrypoint: &'a EntrypointModule,
+    asked: &'a FunctionCall,
+) -> BoxFuture<'a, Result<String>> {
+    Box::pin(async move {
+        let caller = acting_as(caller, of)?;
+        let inner = entrypoint.serving_call(evaluator, &caller, of, asked).await?;
+        let text = match run(evaluator, &caller, &entrypoint.module, inner.clone()).await {
+            Ok((text, _)) => text,
+            Err(fault) => {
+                if let Some(CallOutcome::Error(_)) = inner.outcome() {
+                    asked.answer(CallOutcome::Error(fault.clone()))?;
+                }
+                return Err(fault);
+            }
+        };
+        entrypoint.answer(of, &text)
+    })
+}

@@ -1,0 +1,36 @@
+//! Callers of the API as the engine makes them: their client, and the context for deferred work.
+
+use std::sync::Arc;
+
+use rondel_fault::Result;
+use rondel_ops::{OpContext, Ops};
+use rondel_query::{Caller, ResolverContext};
+use rondel_session::client::op_cx;
+use rondel_session::{Client, client};
+
+/// The caller as the client `me`.
+pub(crate) fn with_client(caller: &Caller, me: Client) -> Caller {
+    let (session, id, events) = (caller.session.clone(), caller.client.clone(), caller.events.clone());
+    let is_foreign = me.is_foreign();
+    Caller::new(session, id, caller.view, caller.schema(), events, Arc::new(me)).with_foreign(is_foreign)
+}
+
+/// The evaluator of operations, and the context of an operation for the caller of `cx`.
+///
+/// # Errors
+/// When the caller was not made by an engine.
+pub(crate) fn op_context(cx: &ResolverContext) -> Result<(Arc<Ops>, OpContext)> {
+    Ok((client(&cx.caller)?.services.ops.clone(), op_cx(cx)?))
+}
+
+/// Returns a copy of the caller that evaluates what another client asked for.
+///
+/// # Errors
+/// When the caller was not made by an engine.
+pub fn stranger(caller: &Arc<Caller>) -> Result<Arc<Caller>> {
+    let me = client(caller)?;
+    match me.is_stranger {
+        true => Ok(caller.clone()),
+        false => Ok(Arc::new(with_client(caller, me.stranger()).with_child_identity(caller.child_identity.clone()))),
+    }
+}

@@ -1,0 +1,61 @@
+//! Where the SDK or entrypoint of a module is.
+
+use rondel_fault::{Fault, Result};
+
+use crate::config::module_config::{DAGGER_JSON, DAGGER_MODULE_TOML};
+use crate::config::provider_ref::ProviderRef;
+use crate::source::reference::{ReferenceKind, classify, inside_context};
+
+/// What is being done.
+pub(crate) fn resolving_provider(module: &str, sdk: &ProviderRef) -> String {
+    format!("find the {} `{}` of module `{module}`", sdk.word, sdk.written)
+}
+
+/// That there is no such SDK.
+pub(crate) fn provider_not_found(module: &str, sdk: &ProviderRef) -> Fault {
+    let ProviderRef { word, written: sdk, .. } = sdk;
+    if *word != ProviderRef::sdk("").word {
+        return Fault::user(format!("the {word} `{sdk}` of module `{module}` is no folder with a module"))
+            .with_hint(format!("it has a `{DAGGER_JSON}` or a `{}` of its own", DAGGER_MODULE_TOML));
+    }
+    let built_in = rondel_sdk::BUILTIN.join(", ");
+    // Users match on the first words; see docs/protocol.md#functions-of-an-sdk.
+    Fault::user(format!(
+        "invalid SDK: \"{sdk}\" of module `{module}` is neither built in nor a folder with a `{DAGGER_JSON}`"
+    ))
+    .with_hint(format!("built in: {built_in}; a path is relative to the folder of the module's `{DAGGER_JSON}`"))
+}
+
+/// Whether a reference means a server also where nobody can look for a folder of that name.
+pub(crate) fn is_remote(reference: &str, pin: &str) -> bool {
+    match classify(reference, pin) {
+        ReferenceKind::Git => true,
+        ReferenceKind::Either => reference.split_once('/').is_some_and(|(host, _)| host.contains('.')),
+        ReferenceKind::Local => false,
+    }
+}
+
+/// Where a module that another one names is.
+pub(crate) enum ReferenceLocation {
+    /// In a folder of the same context directory.
+    Inside(String),
+    /// In a git repository.
+    Remote,
+}
+
+/// Where the SDK of a module is, when the module is in the folder `root`.
+pub(crate) fn locate_provider(module: &str, sdk: &ProviderRef, root: &str) -> Result<ReferenceLocation> {
+    let ProviderRef { word, written, reference, pin } = sdk;
+    if reference.starts_with('/') {
+        return Err(Fault::user(format!("the path of the {word} `{written}` of module `{module}` is absolute"))
+            .with_hint("write it relative to the folder of the module's configuration"));
+    }
+    if is_remote(reference, pin) {
+        return Ok(ReferenceLocation::Remote);
+    }
+    let outside = || {
+        Fault::user(format!("the {word} `{written}` of module `{module}` is outside of the module's context directory"))
+            .with_hint("that is the nearest folder above with a `.git`; without one, the module's own folder")
+    };
+    inside_context(root, reference).map(ReferenceLocation::Inside).ok_or_else(outside)
+}
