@@ -1,4 +1,4 @@
-//! Callers of the API as the engine makes them: their client, and the context for deferred work.
+//! Callers as the engine makes them: their client, and the context of operations for them.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use rondel_query::{Caller, ResolverContext};
 use rondel_session::client::op_cx;
 use rondel_session::{Client, client};
 
-/// The caller as the client `me`.
+/// A copy of `caller` with the client `me`.
 pub(crate) fn with_client(caller: &Caller, me: Client) -> Caller {
     let (session, id, events) = (caller.session.clone(), caller.client.clone(), caller.events.clone());
     let is_foreign = me.is_foreign();
     Caller::new(session, id, caller.view, caller.schema(), events, Arc::new(me)).with_foreign(is_foreign)
 }
 
-/// The evaluator of operations, and the context of an operation for the caller of `cx`.
+/// The operations, and the context in which they run for the caller of `cx`.
 ///
 /// # Errors
 /// When the caller was not made by an engine.

@@ -1,4 +1,4 @@
-//! Content as objects of the API, by calls that hold the content alone.
+//! Content as objects of the API. The call of each object contains its content and nothing else.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use rondel_query::{Node, ResolverContext};
 
 use crate::caller::op_context;
 
-/// A snapshot as an object of the API, by a call that holds its content alone.
+/// A snapshot as an object of the API. The object's call depends on the content alone.
 ///
 /// # Errors
 /// When the API has no such field.
@@ -26,10 +26,10 @@ pub(crate) async fn snapshot_object(
     cx.evaluator.internal(&cx.caller, &Node::root(), field, args).await
 }
 
-/// A file with `content`, by a call that depends on its content alone.
+/// A file with the given content. The object's call depends on the content alone.
 ///
 /// # Errors
-/// When it cannot be stored.
+/// When the file cannot be stored.
 pub(crate) async fn file_with_content(cx: &ResolverContext, name: &str, content: Vec<u8>) -> Result<Node> {
     let (ops, op_cx) = op_context(cx)?;
     let edit = Edit::WriteFile { path: AbsPath::new(name), contents: content.into(), permissions: 0o644, owner: None };
@@ -37,7 +37,7 @@ pub(crate) async fn file_with_content(cx: &ResolverContext, name: &str, content:
     snapshot_object(cx, "_snapshotFile", &snapshot, Some(name)).await
 }
 
-/// A directory of the API with the files of `snapshot` below `path`.
+/// A directory value with the files of `snapshot` below `path`.
 pub(crate) fn directory_value(snapshot: &Snapshot, path: AbsPath) -> rondel_model::Value {
     let place = TreePath { fs: Fs::known(snapshot.clone()), path };
     rondel_model::Value::object("Directory", Directory { place, platform: Platform::native(), error: None })

@@ -1,5 +1,5 @@
-//! Objects of JSON as every version read them: of equal keys the last counts, `null` is as if nothing was said, and keys
-//! that nobody knows are ignored. What is wrong is said with the key.
+//! Reader for JSON objects as every version reads them. The last of equal keys counts, `null`
+//! counts as absent, unknown keys are ignored, and errors name the key.
 
 use rondel_fault::{Fault, Result};
 use serde::de::DeserializeOwned;
@@ -7,15 +7,15 @@ use serde_json::{Map, Value as Json};
 
 use crate::json::kind_of;
 
-/// The keys of an object.
+/// The object at `place` in a JSON document.
 pub(crate) struct JsonObject {
-    /// The keys that lead to it.
+    /// The keys from the root of the document, joined by dots.
     place: String,
     map: Map<String, Json>,
 }
 
 impl JsonObject {
-    /// Those of the text's only object.
+    /// Parses a document that is one object.
     ///
     /// # Errors
     /// When it is no JSON object.
@@ -23,24 +23,24 @@ impl JsonObject {
         serde_json::from_str(text).map(Self::of)
     }
 
-    /// Those of an object that stands nowhere else.
+    /// A root object.
     pub(crate) fn of(map: Map<String, Json>) -> Self {
         Self { place: String::new(), map }
     }
 
-    /// The value of `key`.
+    /// The value of `key`, or the default when it is absent.
     ///
     /// # Errors
-    /// When it is of another type.
+    /// When it has another type.
     pub(crate) fn get<T: DeserializeOwned + Default>(&self, key: &str) -> Result<T> {
         let of = |place: &str, e: serde_json::Error| Fault::user(format!("`{place}`: {e}"));
         self.read(key, |place, value| serde_json::from_value(value.clone()).map_err(|e| of(place, e)))
     }
 
-    /// The list of `key`, each item by `read`.
+    /// The list of `key`, with each item converted by `read`.
     ///
     /// # Errors
-    /// When it is no list, or what `read` fails with.
+    /// When it is no list, or `read` fails.
     pub(crate) fn list<T>(&self, key: &str, read: impl Fn(&str, &Json) -> Result<T>) -> Result<Vec<T>> {
         self.read(key, |place, value| match value {
             Json::Array(items) => items.iter().map(|item| read(place, item)).collect(),
@@ -48,10 +48,10 @@ impl JsonObject {
         })
     }
 
-    /// The value of `key` by `read`, which is told where it stands.
+    /// The value of `key` converted by `read`, which gets the place of the value.
     ///
     /// # Errors
-    /// What `read` fails with.
+    /// When `read` fails.
     pub(crate) fn read<T: Default>(&self, key: &str, read: impl FnOnce(&str, &Json) -> Result<T>) -> Result<T> {
         let place = if self.place.is_empty() { key.to_owned() } else { format!("{}.{key}", self.place) };
         match self.map.get(key) {
@@ -61,19 +61,19 @@ impl JsonObject {
     }
 }
 
-/// What is written as a text, or as an object with more to say.
+/// A value that is either a string or an object.
 pub(crate) enum StringOrObject {
-    /// The text alone.
+    /// A string.
     String(String),
-    /// The object.
+    /// An object.
     Object(JsonObject),
 }
 
 impl StringOrObject {
-    /// `value`, which stands at `place`.
+    /// Reads `value`, which is at `place`.
     ///
     /// # Errors
-    /// When it is something else.
+    /// When it is neither a string nor an object.
     pub(crate) fn of(place: &str, value: &Json) -> Result<Self> {
         match value {
             Json::String(text) => Ok(Self::String(text.clone())),
@@ -82,10 +82,10 @@ impl StringOrObject {
     }
 }
 
-/// The object `value`, which stands at `place`.
+/// Reads the object `value`, which is at `place`.
 ///
 /// # Errors
-/// When it is something else than what was `expected`.
+/// When it is no object. The message says what was `expected`.
 pub(crate) fn object(place: &str, value: &Json, expected: &str) -> Result<JsonObject> {
     match value {
         Json::Object(map) => Ok(JsonObject { place: place.to_owned(), map: map.clone() }),

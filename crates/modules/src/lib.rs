@@ -1,10 +1,16 @@
 //! Modules: their sources, their types, and calls of their functions.
 //!
-//! *Invariants.* A source is content: a snapshot and a configuration, never a folder that may change. Types are
-//! data; an unchanged module is loaded without running anything, after a restart as well. Whatever builds a type is
-//! judged under the view recorded in its call, and a module's code is served the view of its `engineVersion`. Names
-//! in payloads are the module's own, names in schemas those of the API. Results of functions are kept under their
-//! calls; the process that made them counts for no key.
+//! Each folder may use those above it in this list: `config` (configuration files), `source`
+//! (sources and dependencies), `typedef` (type definitions), `module` (loaded modules and their
+//! GraphQL types), `sdk`, `call` (function calls), `load`, `schema` (schemas of clients), `fields`
+//! (the API).
+//!
+//! *Invariants.* A source is content: a snapshot and a configuration, never a folder that may
+//! change. Types are data. An unchanged module is loaded without running anything, also after a
+//! restart. A type definition is read under the view recorded in its call, and a module's code is
+//! served the view of its `engineVersion`. Payloads contain the module's own names, schemas those
+//! of the API. Results of functions are cached under their calls. The process that made a result is
+//! not part of its key.
 
 mod bounded_cache;
 pub mod call;

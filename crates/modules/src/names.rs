@@ -1,9 +1,9 @@
-//! How names in a module's language become names of the API.
+//! Conversion of names between a module's language and the API.
 //!
-//! The rules are those of docs/protocol.md#names: a run of capitals counts as one word whose tail becomes lower
-//! case, a digit ends a word, and `LLM` and `JSON` stay as they are.
+//! The rules are those of docs/protocol.md#names: a run of capitals counts as one word whose tail
+//! becomes lower case, a digit ends a word, and `LLM` and `JSON` keep their capitals.
 
-/// Words that keep their capitals when they are the whole name of a type.
+/// Names of types that keep their capitals.
 const FIXED: &[&str] = &["LLM", "JSON"];
 
 /// The name of a type: `my_type` → `MyType`.
@@ -19,7 +19,7 @@ pub fn field_name(original: &str) -> String {
     camel(original, false)
 }
 
-/// The name of an enum member: kept when it is in capitals already, else `myMember` → `MY_MEMBER`.
+/// The name of an enum member: unchanged if it is in capitals, else `myMember` → `MY_MEMBER`.
 pub fn member_name(original: &str) -> String {
     let kept = original.starts_with(|c: char| c.is_ascii_uppercase())
         && original.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
@@ -31,7 +31,8 @@ pub fn kebab(name: &str) -> String {
     delimited(name, '-').to_ascii_lowercase()
 }
 
-/// The name of a type of a module: the main object is called like the module, everything else starts with its name.
+/// The name of a module's type in the API. The main object has the module's name, all other types
+/// have it as a prefix.
 pub fn namespaced(original: &str, module_original: &str, module: &str) -> String {
     let (own, prefix, name) = (type_name(original), type_name(module_original), type_name(module));
     if same_type(original, module_original) {
@@ -43,12 +44,13 @@ pub fn namespaced(original: &str, module_original: &str, module: &str) -> String
     }
 }
 
-/// Whether two names are that of one type: `x-ray` is `XRay` as a type, and as such a run of capitals.
+/// Whether two names give the same type name: `x-ray` is `XRay` as a type, which is a run of
+/// capitals itself.
 pub fn same_type(one: &str, other: &str) -> bool {
     type_name(&type_name(one)) == type_name(&type_name(other))
 }
 
-/// Whether `name` is a name in GraphQL.
+/// Whether `name` is a valid name in GraphQL.
 pub fn is_graphql_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -83,8 +85,8 @@ fn is_separator(c: char) -> bool {
     matches!(c, '_' | ' ' | '-' | '.')
 }
 
-/// The words of `text`, separated: a word ends where lower case turns into capitals, before the last of several
-/// capitals that a lower-case letter follows, and around digits.
+/// The words of `text`, delimited. A word ends where lower case turns into capitals, before the
+/// last of several capitals that a lower-case letter follows, and around digits.
 fn delimited(text: &str, separator: char) -> String {
     let chars: Vec<char> = text.trim().chars().collect();
     let mut out = String::with_capacity(text.len() + 4);

@@ -1,4 +1,5 @@
-//! The builder of types through the API: documents in, schemas and errors out. No engine: these fields need none.
+//! The builder of types through the API: requests in, schemas and errors out. These fields need no
+//! engine.
 
 use std::sync::Arc;
 

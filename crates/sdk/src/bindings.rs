@@ -1,5 +1,8 @@
-//! Bindings of the API for Python: one file with all of what a module's view has, and one that adds the modules that it
-//! uses. What they look like to a module's code is what the library's own code generator makes of the same schema.
+//! Python bindings of the API: one file for the API in a module's view, and one that adds the
+//! module's dependencies.
+//!
+//! They look to a module's code like the output of the library's own code generator for the same
+//! schema.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,12 +15,12 @@ use crate::python_names::{argument_name, is_keyword, snake_case};
 
 /// The Python module with the bindings of the API.
 pub const CORE: &str = "dagger_core_gen";
-/// The Python module that the library imports: the same with what a module uses.
+/// The Python module that the library imports: the API and the dependencies of the module.
 pub const ALL: &str = "dagger_gen";
 
-/// Before this version an ID had the type of what it stands for, and code says so.
+/// Before this version each type had an ID type of its own, which code refers to.
 const UNIFIED_IDS: View = View::new(0, 21, 0);
-/// What the generated code needs of the library, by names that no type of a module has.
+/// Imports of the generated code from the library, under names that no type of a module has.
 const IMPORTS: &str = r"import warnings as _warnings
 from collections.abc import Callable as _Callable
 from dataclasses import dataclass as _dataclass
@@ -34,14 +37,15 @@ from dagger.client.base import Root as _Root
 from dagger.client.base import Scalar as _Scalar
 from dagger.client.base import Type as _Type
 ";
-/// Scalars that have a type in Python.
+/// Scalars that have a Python type.
 const BUILTIN: &[(&str, &str)] =
     &[("ID", "str"), ("Int", "int"), ("String", "str"), ("Float", "float"), ("Boolean", "bool")];
 
-/// The file [`CORE`]: bindings of `schema`, the API as a module of `view` sees it. They are without documentation, which is
-/// two thirds of what the library's own file holds, and which a process in a container reads for nobody.
+/// The file [`CORE`]: bindings of `schema`, the API as a module of `view` sees it. They have no
+/// documentation: it is two thirds of the library's own file, and a process in a container does not
+/// use it.
 pub fn python_core(schema: &Schema, view: View) -> String {
-    let mut out = Writer::new(schema, view, false);
+    let mut out = BindingsWriter::new(schema, view, false);
     out.text.push_str("# Generated. Bindings of the API.\n");
     out.text.push_str(IMPORTS);
     let types = listed(schema).filter(|ty| *ty.name != *schema.query).collect();
@@ -54,9 +58,9 @@ pub fn python_core(schema: &Schema, view: View) -> String {
     out.text
 }
 
-/// The file [`ALL`]: the bindings of `core`, and those of what `schema` has beside it.
+/// The file [`ALL`]: the bindings of `core`, and those of the types that only `schema` has.
 pub fn python_all(core: &Schema, schema: &Schema, view: View) -> String {
-    let mut out = Writer::new(schema, view, true);
+    let mut out = BindingsWriter::new(schema, view, true);
     out.core = Some(core);
     let _ = writeln!(out.text, "# Generated. Bindings of the modules that this module uses, beside those of the API.");
     out.text.push_str(IMPORTS);
@@ -74,7 +78,7 @@ pub fn python_all(core: &Schema, schema: &Schema, view: View) -> String {
     out.text
 }
 
-/// The types that bindings have, by name.
+/// The types that need bindings, sorted by name.
 fn listed(schema: &Schema) -> impl Iterator<Item = &TypeDef> {
     let sorted: BTreeMap<&str, &TypeDef> = schema.types.values().map(|ty| (&*ty.name, &**ty)).collect();
     sorted.into_values().filter(|ty| !ty.name.starts_with('_') && builtin(&ty.name).is_none())
@@ -84,21 +88,21 @@ fn builtin(name: &str) -> Option<&'static str> {
     BUILTIN.iter().find(|(known, _)| *known == name).map(|(_, python)| *python)
 }
 
-/// One file, as far as it is written.
-struct Writer<'a> {
+/// A file that is being written.
+struct BindingsWriter<'a> {
     schema: &'a Schema,
-    /// What stands in the other file.
+    /// The schema of the imported file.
     core: Option<&'a Schema>,
     typed_ids: bool,
     documented: bool,
-    /// Types that stand above, so that an annotation need not be deferred.
+    /// Types that are defined above, so that annotations need no quotes.
     defined: BTreeSet<&'a str>,
     /// Types of this file.
     own: BTreeSet<&'a str>,
     text: String,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> BindingsWriter<'a> {
     fn new(schema: &'a Schema, view: View, documented: bool) -> Self {
         let typed_ids = view < UNIFIED_IDS;
         Self {
@@ -112,7 +116,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Leaves come first: they are what the defaults of arguments are made of.
+    /// Leaf types come first, because defaults of arguments use them.
     fn types(&mut self, types: Vec<&'a TypeDef>) {
         let rank = |ty: &TypeDef| match &ty.kind {
             TypeKind::Scalar => 0,
@@ -140,7 +144,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The class called `name` with those fields of the root type that `filter` lets pass.
+    /// The class `name` with those fields of the root type for which `filter` is true.
     fn root(&mut self, name: &str, base: &str, query: &TypeDef, filter: &dyn Fn(&FieldDef) -> bool) {
         let _ = writeln!(self.text, "\n\n@_typecheck\nclass {name}({base}):\n    pass\n");
         for field in query.fields().into_iter().flat_map(|fields| &fields.list) {
@@ -196,7 +200,8 @@ impl<'a> Writer<'a> {
         self.text.push_str("    pass\n\n");
         let mut shown: Vec<(&str, &EnumValue)> =
             members.iter().filter(|member| !member.hidden).map(|member| (value_of(member), &**member)).collect();
-        // Members of one value are one member; which comes first gives it its name, with which it is sent.
+        // Members with equal values are one member in Python. The first one gives it the name that
+        // is sent.
         shown.sort_by_key(|(value, _)| *value);
         for (value, member) in shown {
             let _ = writeln!(self.text, "    {} = {}", member_name(&member.name), quoted(value));
@@ -218,7 +223,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What code names is a protocol; what it holds is a client of its own.
+    /// Annotations use a protocol class, values are of a client class.
     fn interface(&mut self, ty: &TypeDef) {
         let _ = writeln!(self.text, "@_runtime_checkable\nclass {}(_Protocol):", ty.name);
         self.doc("    ", &ty.description);
@@ -296,13 +301,13 @@ impl<'a> Writer<'a> {
         all
     }
 
-    /// An argument of a field of the type called `parent` that gives what is called `returned`.
+    /// An argument of a field of the type `parent` that returns the type `returned`.
     fn parameter(&self, arg: &ArgDef, parent: &str, returned: &str) -> Parameter {
         let mut expected = arg.expected_type();
         if expected.is_none() && self.typed_ids && &*arg.name == "id" {
             expected = Some(returned).filter(|name| !matches!(*name, "" | "Node"));
         }
-        // What gives the object of an ID takes the ID.
+        // A field that loads an object from its ID takes the ID itself.
         let takes_id = &*arg.name == "id" && expected == Some(returned);
         let annotation = self.annotation(&arg.ty, if takes_id { Ids::Text(expected) } else { Ids::Objects(expected) });
         let default = match &arg.default {
@@ -322,7 +327,7 @@ impl<'a> Writer<'a> {
         Parameter { graphql: arg.name.to_string(), name: argument_name(&arg.name), annotation, default, is_list }
     }
 
-    /// What a method gives, and how it comes by it.
+    /// The return type of a method, and how the value is obtained.
     fn result(&self, parent: &TypeDef, field: &FieldDef) -> MethodResult {
         let base = &**field.ty.base();
         let is_leaf = self.is_leaf(base);
@@ -332,7 +337,7 @@ impl<'a> Writer<'a> {
             expected = Some(&*parent.name);
         }
         let mut annotation = self.annotation(&field.ty, Ids::Text(expected));
-        // What may be null and is an object is selected from all the same.
+        // A nullable object is selected from like a non-null one.
         if !is_leaf {
             annotation = annotation.trim_end_matches(" | None").to_owned();
         }
@@ -360,7 +365,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// `annotation` in quotes when it names a type that stands further below.
+    /// `annotation` in quotes if it names a type that is defined further below.
     fn deferred(&self, annotation: &str, ty: &TypeRef) -> String {
         let base = &**ty.base();
         let known = annotation == "_Self" || builtin(base).is_some() || self.defined.contains(base);
@@ -391,7 +396,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Whether code of this view knows IDs of the type called `name` by a type of their own.
+    /// Whether the view has a separate ID type for the type `name`.
     fn has_typed_id(&self, name: &str) -> bool {
         self.typed_ids && self.schema.types.contains_key(&*format!("{name}ID"))
     }
@@ -405,21 +410,21 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// What stands where an ID is.
+/// The Python type of an ID.
 #[derive(Clone, Copy)]
 enum Ids<'a> {
-    /// The object, of the type that is expected when the API says which.
+    /// The object, of the expected type if the API names one.
     Objects(Option<&'a str>),
-    /// The ID itself, which has the name of what it stands for in old views.
+    /// The ID itself, which has a type per object type in old views.
     Text(Option<&'a str>),
 }
 
-/// What a method gives.
+/// The result of a method.
 struct MethodResult {
     annotation: String,
-    /// Whether a request is made.
+    /// Whether a request is sent.
     executes: bool,
-    /// Whether an ID comes back that stands for the object itself.
+    /// Whether the result is the ID of the object itself.
     syncs: bool,
 }
 
@@ -436,7 +441,7 @@ impl Parameter {
     fn declaration(&self) -> String {
         let Self { name, annotation, default, .. } = self;
         match default {
-            // A list as default would be one list for all calls.
+            // A list as a Python default would be shared by all calls.
             Some(_) if self.is_list => format!("{name}: {annotation} = None"),
             Some(default) => format!("{name}: {annotation} = {default}"),
             None => format!("{name}: {annotation}"),
@@ -455,14 +460,14 @@ impl Parameter {
     }
 }
 
-/// Whether a field of the type gives the same type, so that calls form a chain.
+/// Whether a field of the type returns the same type, so that calls can be chained.
 fn chains(ty: &TypeDef) -> bool {
     let same =
         |field: &FieldDef| matches!(&field.ty, TypeRef::NonNull(inner) if **inner == TypeRef::Named(ty.name.clone()));
     ty.fields().is_some_and(|fields| fields.list.iter().any(|field| same(field)))
 }
 
-/// The class of which values of an interface are.
+/// The class of an interface's values.
 fn client_of(interface: &str) -> String {
     format!("_{interface}Client")
 }

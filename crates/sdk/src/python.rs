@@ -1,9 +1,11 @@
-//! The Python SDK: the official library from the package index, unmodified, and a script of three lines.
+//! The Python SDK: installs the unmodified official library from the package index, and adds a
+//! script of three lines.
 //!
-//! Dependencies are installed by one process whose inputs are the declarations of dependencies alone, so that an
-//! edit of the module's code runs nothing again. The code comes last. The library has the newest API only, so bindings of
-//! the API as the module's view has it take the place of its own: `dagger_gen.py`, which the library imports when it is
-//! there. Those of the API alone are compiled by a process of their own, once per view and image.
+//! One process installs the dependencies. Its inputs are the declarations of dependencies alone, so
+//! that an edit of the module's code does not run it again. The code is added last. The library
+//! contains only the newest API, so generated bindings of the API in the module's view replace its
+//! own: the library imports `dagger_gen.py` if it exists. The bindings of the core API are compiled
+//! by a separate process, once per view and image.
 
 use std::sync::Arc;
 
@@ -15,25 +17,26 @@ use rondel_model::op::{CopyOp, Edit, ExecOutput, Filter, ImageOp, TreePath};
 use rondel_model::{AbsPath, Container, ExecOp, Fs, FsOp, ImageConfig, Mount, MountSource, Platform};
 use rondel_ops::{OpContext, Ops, RegistryImage};
 
-use crate::python_project::{Files, Install, Lock, Project, local_sources};
-use crate::{Sdk, Source, bindings};
+use crate::bindings;
+use crate::python_project::{Install, LockFile, Project, ProjectFiles, local_sources};
+use crate::sdk::{Sdk, SdkSource};
 
-/// Where the module's context lies in the runtime.
+/// The folder of the module's context directory in the runtime.
 const CODE: &str = "/src";
-/// Where what the engine adds lies.
+/// The folder of the files that the engine adds.
 const OWN: &str = "/opt/rondel";
 const PYTHON: &str = "/opt/venv/bin/python";
 const RUNTIME: &str =
     "import sys\n\nfrom dagger.mod.cli import app\n\nif __name__ == \"__main__\":\n    sys.exit(app())\n";
 
-/// Where generated bindings lie.
+/// The folder of the generated bindings.
 const BINDINGS: &str = "/opt/rondel/bindings";
 
 const PIP: &str = r#"set -e
 python3 -m venv /opt/venv
 /opt/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -r /opt/rondel/requirements.txt
 "#;
-/// Makes uv available while what follows runs.
+/// Installs uv for the commands that follow.
 const WITH_UV: &str = r"set -e
 python3 -m venv /opt/uv
 /opt/uv/bin/python -m pip install --quiet --disable-pip-version-check --no-input uv
@@ -42,23 +45,26 @@ const SYNC: &str = r"/opt/uv/bin/uv lock --quiet --python python3
 /opt/uv/bin/uv sync --quiet --frozen --no-dev --no-install-project --compile-bytecode --python python3
 rm -rf /opt/uv
 ";
-/// What `requirements.lock` pins is preferred where it fits, and the result is written to it.
+/// Versions in `requirements.lock` are preferred where they fit. The result is written to the same
+/// file.
 const COMPILE: &str = r"python3 -m venv --without-pip /opt/venv
 /opt/uv/bin/uv pip compile --quiet --python /opt/venv/bin/python --output-file requirements.lock pyproject.toml
 /opt/uv/bin/uv pip install --quiet --python /opt/venv/bin/python --compile-bytecode --no-deps -r requirements.lock
 rm -rf /opt/uv
 ";
-/// The library's own bindings become another name for the generated ones, so that every import gives the same types.
+/// The library's own bindings become an alias of the generated ones, so that every import gives the
+/// same types.
 const REPLACE_BINDINGS: &str = r#"gen=$(/opt/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dagger/client/gen.py
 printf '%s\n' 'from dagger_gen import *' 'from dagger_gen import __all__' > "$gen"
 /opt/venv/bin/python -m compileall -q "$gen"
 "#;
 const COMPILE_BINDINGS: [&str; 7] =
     ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", BINDINGS];
-/// The script that installs dependencies. A file has a name that people can be told when it fails.
+/// The script that installs dependencies. It is a file, so that messages about a failure can name
+/// it.
 const INSTALL: &str = "/opt/rondel/install-dependencies";
 
-/// How many packages of the same repository a project may lead to.
+/// How many packages of the same repository are followed from a project.
 const MAX_LOCAL: usize = 100;
 
 /// The Python SDK.
@@ -73,7 +79,7 @@ impl Sdk for Python {
         &'a self,
         ops: &'a Arc<Ops>,
         cx: &'a OpContext,
-        source: &'a Source,
+        source: &'a SdkSource,
     ) -> BoxFuture<'a, Result<Container>> {
         Box::pin(async move {
             let files = read_files(ops, cx, source).await?;
@@ -85,9 +91,9 @@ impl Sdk for Python {
     }
 }
 
-async fn read_files(ops: &Arc<Ops>, cx: &OpContext, source: &Source) -> Result<Files> {
+async fn read_files(ops: &Arc<Ops>, cx: &OpContext, source: &SdkSource) -> Result<ProjectFiles> {
     let code = AbsPath::new(&source.source);
-    let mut files = Files {
+    let mut files = ProjectFiles {
         pyproject: read_file(ops, cx, source, &code.join("pyproject.toml")).await?,
         uv_lock: read_file(ops, cx, source, &code.join("uv.lock")).await?,
         requirements_lock: read_file(ops, cx, source, &code.join("requirements.lock")).await?,
@@ -108,8 +114,8 @@ async fn read_files(ops: &Arc<Ops>, cx: &OpContext, source: &Source) -> Result<F
     Ok(files)
 }
 
-/// The text of the file at `path` of the context directory; none when there is none.
-async fn read_file(ops: &Arc<Ops>, cx: &OpContext, source: &Source, path: &AbsPath) -> Result<Option<String>> {
+/// The text of the file at `path` of the context directory. `None` when it does not exist.
+async fn read_file(ops: &Arc<Ops>, cx: &OpContext, source: &SdkSource, path: &AbsPath) -> Result<Option<String>> {
     let place =
         TreePath { fs: source.context.place.fs.clone(), path: source.context.place.path.join_inside(path.relative()) };
     if ops.stat(cx, &place, true).await?.is_none() {
@@ -120,14 +126,14 @@ async fn read_file(ops: &Arc<Ops>, cx: &OpContext, source: &Source, path: &AbsPa
     text.map(Some).map_err(|_| Fault::user(format!("`{name}` of module `{module}` is not UTF-8 text")))
 }
 
-/// The first of the images called `names` that can be had.
+/// The first of the images `names` that exists.
 async fn first_image(ops: &Arc<Ops>, cx: &OpContext, names: &[String]) -> Result<Container> {
     let mut failure: Option<Fault> = None;
     for name in names {
         match image(ops, cx, name).await {
             Ok(base) => return Ok(base),
             Err(fault) if fault.kind() == Kind::Cancelled => return Err(fault),
-            // The first is what the project asks for; what the others lack is of no use to its author.
+            // The first failure is reported: it is about the image that the project asks for.
             Err(fault) => _ = failure.get_or_insert(fault),
         }
     }
@@ -159,8 +165,8 @@ async fn image(ops: &Arc<Ops>, cx: &OpContext, name: &str) -> Result<Container> 
     Ok(base)
 }
 
-/// The chain from the base image to the runtime.
-fn runtime(base: &Container, project: &Project, source: &Source) -> Container {
+/// The chain of operations from the base image to the runtime.
+fn runtime(base: &Container, project: &Project, source: &SdkSource) -> Container {
     let installed = install(base, &project.install, source);
     let own = |fs: Fs, path: &str, text: &str| write(fs, &format!("{OWN}/{path}"), text);
     let fs = copy(write(installed, "/runtime", RUNTIME), core_bindings(base, source), BINDINGS);
@@ -192,16 +198,17 @@ fn copy(base: Fs, source: TreePath, target: &str) -> Fs {
     })
 }
 
-/// The folder with the bindings of the API, compiled for the Python of `base`.
-// IDENTITY: the only inputs are the base image and the bindings, so that modules of one view share it.
-fn core_bindings(base: &Container, source: &Source) -> TreePath {
+/// The folder with the compiled bindings of the core API, for the Python of `base`.
+// IDENTITY: the only inputs are the base image and the bindings, so that modules of one view share
+// the result.
+fn core_bindings(base: &Container, source: &SdkSource) -> TreePath {
     let text = bindings::python_core(&source.core, source.view);
     let written = write(base.rootfs.clone(), &format!("{BINDINGS}/{}.py", bindings::CORE), &text);
     let fs = exec(base, written, &COMPILE_BINDINGS, Vec::new());
     TreePath { fs, path: AbsPath::new(BINDINGS) }
 }
 
-fn configure(config: &mut ImageConfig, project: &Project, source: &Source, code: &AbsPath) {
+fn configure(config: &mut ImageConfig, project: &Project, source: &SdkSource, code: &AbsPath) {
     config.entrypoint = Some(vec![PYTHON.into(), "/runtime".into()]);
     config.cmd = None;
     config.user = String::new();
@@ -225,7 +232,7 @@ fn configure(config: &mut ImageConfig, project: &Project, source: &Source, code:
     }
 }
 
-/// The main class that the library looks for: words of the module's name, each with a capital.
+/// The main class that the library looks for: the words of the module's name, each capitalized.
 fn main_object(module: &str) -> String {
     let mut name = String::new();
     let mut starts = true;
@@ -246,8 +253,9 @@ fn set_env(config: &mut ImageConfig, name: &str, value: impl FnOnce(Option<&str>
     config.set_env(name, &new);
 }
 
-// IDENTITY: the only inputs are the base image, the declarations of dependencies, and packages of the same repository.
-fn install(base: &Container, install: &Install, source: &Source) -> Fs {
+// IDENTITY: the only inputs are the base image, the declarations of dependencies, and packages of
+// the same repository.
+fn install(base: &Container, install: &Install, source: &SdkSource) -> Fs {
     let own = |fs: Fs, path: &str, text: &str| write(fs, &format!("{OWN}/{path}"), text);
     let fs = base.rootfs.clone();
     let pip = cache("modpython-pip", "/var/cache/pip");
@@ -256,7 +264,8 @@ fn install(base: &Container, install: &Install, source: &Source) -> Fs {
             (own(fs, "requirements.txt", requirements), format!("{PIP}{REPLACE_BINDINGS}"), vec![pip])
         }
         Install::Uv { pyproject, lock, local } => {
-            // Packages are named by paths relative to the project, which therefore is where its code will be.
+            // Packages are named by paths relative to the project, so the project file is where the
+            // code will be.
             let (fs, folder) = match local.is_empty() {
                 true => (fs, AbsPath::new(OWN).join("project")),
                 false => (copy(fs, picked(source, local), CODE), AbsPath::new(CODE).join_inside(&source.source)),
@@ -264,9 +273,9 @@ fn install(base: &Container, install: &Install, source: &Source) -> Fs {
             let add = |fs: Fs, name: &str, text: &str| write(fs, folder.join(name).as_str(), text);
             let fs = add(fs, "pyproject.toml", pyproject);
             let (fs, script) = match lock {
-                Lock::Absent => (fs, SYNC),
-                Lock::Uv(text) => (add(fs, "uv.lock", text), SYNC),
-                Lock::Requirements(text) => (add(fs, "requirements.lock", text), COMPILE),
+                LockFile::Absent => (fs, SYNC),
+                LockFile::Uv(text) => (add(fs, "uv.lock", text), SYNC),
+                LockFile::Requirements(text) => (add(fs, "requirements.lock", text), COMPILE),
             };
             let enter = format!("cd '{}'\n", folder.as_str().replace('\'', r"'\''"));
             let caches = vec![pip, cache("modpython-uv", "/var/cache/uv")];
@@ -276,15 +285,15 @@ fn install(base: &Container, install: &Install, source: &Source) -> Fs {
     exec(base, write(fs, INSTALL, &script), &["sh", INSTALL], caches)
 }
 
-/// Of the context directory what is at `paths`.
-fn picked(source: &Source, paths: &[AbsPath]) -> TreePath {
+/// The paths `paths` of the context directory.
+fn picked(source: &SdkSource, paths: &[AbsPath]) -> TreePath {
     let include = paths.iter().flat_map(|path| [path.relative().to_owned(), format!("{}/**", path.relative())]);
     let filter = Filter { include: include.collect(), ..Filter::default() };
     let fs = Fs::new(FsOp::Filter { source: source.context.place.clone(), filter: filter.into() });
     TreePath { fs, path: AbsPath::root() }
 }
 
-/// What the process `args` leaves of `fs`.
+/// `fs` after running the process `args`.
 fn exec(base: &Container, fs: Fs, args: &[&str], caches: Vec<Mount>) -> Fs {
     let mut env = base.environment();
     let variables = [
@@ -341,9 +350,9 @@ mod tests {
 
     use super::*;
 
-    fn source(content: &str) -> Source {
+    fn source(content: &str) -> SdkSource {
         let fs = write(Fs::scratch(), "/src/m/main.py", content);
-        Source {
+        SdkSource {
             name: "my-module".into(),
             context: Directory::root(fs, Platform::native()),
             root: "m".into(),
@@ -354,7 +363,7 @@ mod tests {
         }
     }
 
-    fn of(files: &Files, content: &str) -> Container {
+    fn of(files: &ProjectFiles, content: &str) -> Container {
         let source = source(content);
         let project = Project::read(files, &source.name).expect("reads");
         runtime(&Container::scratch(Platform::native()), &project, &source)
@@ -375,7 +384,7 @@ mod tests {
 
     #[test]
     fn an_edit_of_the_code_installs_nothing_again() {
-        let files = |text: &str| Files { pyproject: Some(text.into()), ..Files::default() };
+        let files = |text: &str| ProjectFiles { pyproject: Some(text.into()), ..ProjectFiles::default() };
         let one = of(&files("[project]\nversion = '1'"), "a");
         let two = of(&files("[project]\nversion = '2'\n[tool.ruff]\nx = 1"), "b");
         assert_ne!(one.rootfs.digest(), two.rootfs.digest());
@@ -385,7 +394,7 @@ mod tests {
 
     #[test]
     fn the_entrypoint_finds_the_code() {
-        let container = of(&Files::default(), "a");
+        let container = of(&ProjectFiles::default(), "a");
         let env: std::collections::HashMap<_, _> = container.env().collect();
         assert_eq!(env.get("PYTHONPATH"), Some(&"/opt/rondel/bindings:/src/m/src:/src/m"));
         assert_eq!((env.get("DAGGER_MAIN_OBJECT"), env.get("DAGGER_MODULE")), (Some(&"MyModule"), Some(&"my-module")));

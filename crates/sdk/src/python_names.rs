@@ -1,12 +1,12 @@
-//! Names of the API as Python code spells them: the rule of the library's own code generator.
+//! Names of the API in Python, by the rules of the library's own code generator.
 
-/// The words that `keyword.iskeyword` knows.
+/// The keywords of Python, as `keyword.iskeyword` defines them.
 const KEYWORDS: &[&str] = &[
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
     "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
     "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
 ];
-/// Builtins that stand in signatures: a method of that name would take their place in the class.
+/// Builtins that are used in signatures. A method of that name would shadow them in the class.
 const BUILTINS: &[&str] = &["str", "int", "float", "bool", "list", "type"];
 
 /// `withExec` as `with_exec`, `asJSON` as `as_json`, `import` as `import_`, `str` as `str_`.
@@ -15,18 +15,19 @@ pub(crate) fn snake_case(name: &str) -> String {
     if is_keyword(&words) || BUILTINS.contains(&&*words) { format!("{words}_") } else { words }
 }
 
-/// The same for an argument of a method, which has one called `self` already.
+/// The same for an argument of a method, which already has one called `self`.
 pub(crate) fn argument_name(name: &str) -> String {
     let name = snake_case(name);
     if name == "self" { "self_".to_owned() } else { name }
 }
 
-/// Whether `name` cannot be an identifier.
+/// Whether `name` is reserved in Python.
 pub(crate) fn is_keyword(name: &str) -> bool {
     KEYWORDS.contains(&name)
 }
 
-/// `asJSON` as `asJson` and `URLPath` as `UrlPath`: of each run of capitals and digits, what belongs to one word.
+/// `asJSON` as `asJson` and `URLPath` as `UrlPath`: in each run of capitals and digits, the part
+/// that belongs to one word is capitalized as one word.
 fn title_acronyms(name: &str) -> String {
     let chars: Vec<char> = name.chars().collect();
     let is_upper = |c: &char| c.is_ascii_uppercase() || c.is_ascii_digit();
@@ -50,8 +51,8 @@ fn title_acronyms(name: &str) -> String {
     out
 }
 
-/// `asJson` as `as_json`: a word ends before the capital that follows a small letter, and before the last capital of a
-/// run of capitals and digits.
+/// `asJson` as `as_json`: a word ends before a capital that follows a lower-case letter, and before
+/// the last capital of a run of capitals and digits.
 fn separate_words(name: &str) -> String {
     let chars: Vec<char> = name.chars().collect();
     let is_upper = |at: usize| chars.get(at).is_some_and(char::is_ascii_uppercase);
@@ -81,7 +82,7 @@ mod tests {
     #[test]
     fn names() {
         let check = |name: &str, want: &str| assert_eq!(snake_case(name), want, "{name}");
-        // Each of these is what the library's generator gives.
+        // These are the outputs of the library's generator.
         check("withExec", "with_exec");
         check("asJSON", "as_json");
         check("sourceRootURL", "source_root_url");

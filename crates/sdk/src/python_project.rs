@@ -1,4 +1,4 @@
-//! What a Python project says about itself: `pyproject.toml`, lock files, `.python-version`.
+//! Configuration of a Python project: `pyproject.toml`, lock files, `.python-version`.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::AbsPath;
@@ -6,12 +6,13 @@ use toml::{Table, Value};
 
 use crate::python_version::candidates;
 
-/// The library of every module, whatever its view. The bindings are those of the view; see [`crate::bindings`].
+/// The library, the same for all views. The bindings are those of the view, see
+/// [`crate::bindings`].
 const LIBRARY: &str = "dagger-io==0.21.11";
 
-/// The files of a project that decide its dependencies.
+/// The files of a project that determine its dependencies.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Files {
+pub(crate) struct ProjectFiles {
     /// `pyproject.toml`.
     pub(crate) pyproject: Option<String>,
     /// `uv.lock`.
@@ -20,24 +21,25 @@ pub(crate) struct Files {
     pub(crate) requirements_lock: Option<String>,
     /// `.python-version`.
     pub(crate) python_version: Option<String>,
-    /// Files and folders of the context directory that the project file, and those that it leads to, name as packages.
+    /// Files and folders of the context directory that the project file names as packages, directly
+    /// or indirectly.
     pub(crate) local: Vec<AbsPath>,
 }
 
-/// A project, read.
+/// A parsed project.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Project {
-    /// The images that its runtime can be built on, the best first. At least one.
+    /// Base images for the runtime, best first. At least one.
     pub(crate) base_images: Vec<String>,
-    /// The package that holds the code, when nothing else is declared.
+    /// The package that contains the code, unless the project declares a main object.
     pub(crate) package: String,
-    /// The main object, when the project declares it: `package:Class`.
+    /// The main object that the project declares: `package:Class`.
     pub(crate) main_object: Option<String>,
     /// How its dependencies are installed.
     pub(crate) install: Install,
 }
 
-/// How dependencies are installed. All of it is the key of the step that installs them.
+/// How dependencies are installed. This is the cache key of the installation.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Install {
     /// By pip, from requirements.
@@ -47,19 +49,21 @@ pub(crate) enum Install {
     },
     /// By uv, from a project file.
     Uv {
-        /// The project file, without what concerns the project's own code.
+        /// The project file, without the parts about the project's own code.
         pyproject: String,
-        /// The versions that were resolved before.
-        lock: Lock,
-        /// Files and folders of the context directory that packages are installed from, from `/` on.
+        /// The locked versions.
+        lock: LockFile,
+        /// Files and folders of the context directory that packages are installed from, as paths
+        /// from `/`.
         local: Vec<AbsPath>,
     },
 }
 
-/// Versions that a project wants again. They are preferences: a version that the library cannot live with gives way.
+/// Locked versions of a project. They are preferences: a version that conflicts with the library is
+/// replaced.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Lock {
-    /// None are known.
+pub(crate) enum LockFile {
+    /// No lock file.
     Absent,
     /// The content of `uv.lock`.
     Uv(String),
@@ -68,8 +72,8 @@ pub(crate) enum Lock {
 }
 
 impl Project {
-    /// Reads the files of the project of the module called `module`.
-    pub(crate) fn read(files: &Files, module: &str) -> Result<Self> {
+    /// Reads the project of the module `module`.
+    pub(crate) fn read(files: &ProjectFiles, module: &str) -> Result<Self> {
         let wrong = |e| Fault::user(format!("cannot read `pyproject.toml` of module `{module}`")).caused_by(e);
         let text = files.pyproject.as_deref().unwrap_or_default();
         let table: Table = text.parse().map_err(|e: toml::de::Error| wrong(e))?;
@@ -98,7 +102,7 @@ fn package_name(project: &str) -> String {
     name
 }
 
-fn base_images(table: &Table, files: &Files, project: Option<&Table>) -> Vec<String> {
+fn base_images(table: &Table, files: &ProjectFiles, project: Option<&Table>) -> Vec<String> {
     if let Some(image) = lookup(table, &["tool", "dagger", "base-image"]).and_then(Value::as_str) {
         return vec![image.to_owned()];
     }
@@ -107,32 +111,33 @@ fn base_images(table: &Table, files: &Files, project: Option<&Table>) -> Vec<Str
     versions.into_iter().map(|version| format!("python:{version}-slim")).collect()
 }
 
-fn install(table: &Table, files: &Files) -> Install {
+fn install(table: &Table, files: &ProjectFiles) -> Install {
     let declared = lookup(table, &["project", "dependencies"]).and_then(Value::as_array);
     let declared = declared.into_iter().flatten().filter_map(Value::as_str);
-    // The library is part of the engine's side: which one it is, is not for the project to say.
+    // The engine chooses the version of the library, not the project.
     let others = declared.filter(|requirement| requirement_name(requirement) != "dagger-io");
     let requirements: Vec<&str> = std::iter::once(LIBRARY).chain(others).collect();
     let refuses_uv = lookup(table, &["tool", "dagger", "use-uv"]).and_then(Value::as_bool) == Some(false);
     let lock = match (&files.uv_lock, &files.requirements_lock) {
-        _ if refuses_uv => Lock::Absent,
-        (Some(lock), _) => Lock::Uv(lock.clone()),
-        (None, Some(lock)) => Lock::Requirements(pins(lock)),
-        (None, None) => Lock::Absent,
+        _ if refuses_uv => LockFile::Absent,
+        (Some(lock), _) => LockFile::Uv(lock.clone()),
+        (None, Some(lock)) => LockFile::Requirements(pins(lock)),
+        (None, None) => LockFile::Absent,
     };
-    if !refuses_uv && (lock != Lock::Absent || configures_uv(table)) {
+    if !refuses_uv && (lock != LockFile::Absent || configures_uv(table)) {
         let local = files.local.clone();
         return Install::Uv { pyproject: installable(table, &requirements), lock, local };
     }
     Install::Pip { requirements: lines(requirements.into_iter()) }
 }
 
-/// What the project file `pyproject` in the folder `at` of a context directory names as packages that are in the same one.
+/// The paths in the context directory that the project file `pyproject`, in the folder `at`, names
+/// as packages.
 pub(crate) fn local_sources(pyproject: &str, at: &AbsPath) -> Vec<AbsPath> {
     let Ok(table) = pyproject.parse::<Table>() else { return Vec::new() };
     let sources = lookup(&table, &["tool", "uv", "sources"]).and_then(Value::as_table);
     let others = sources.into_iter().flatten().filter(|(name, _)| requirement_name(name) != "dagger-io");
-    // A source may be several, each for another platform.
+    // A source may be a list with an entry per platform.
     let each = others.flat_map(|(_, source)| source.as_array().map_or(std::slice::from_ref(source), Vec::as_slice));
     each.filter_map(|source| source.get("path").and_then(Value::as_str)).map(|path| at.join(path)).collect()
 }
@@ -146,7 +151,7 @@ fn pins(lock: &str) -> String {
     lines(lock.lines().filter(pinned).map(|line| line.trim_end_matches('\\').trim_end()))
 }
 
-/// Whether there are sources, indexes or constraints that only uv knows.
+/// Whether the project has sources, indexes or constraints that only uv supports.
 fn configures_uv(table: &Table) -> bool {
     let uv = lookup(table, &["tool", "uv"]).and_then(Value::as_table);
     let sources = uv.and_then(|uv| uv.get("sources")).and_then(Value::as_table);
@@ -154,8 +159,8 @@ fn configures_uv(table: &Table) -> bool {
     foreign || uv.is_some_and(|uv| uv.keys().any(|key| key.contains("index") || key.contains("constraint")))
 }
 
-/// The project file with only what decides which packages are installed; the library comes from the index, not
-/// from the folder that real projects carry it in.
+/// The project file, reduced to what determines the installed packages. The library comes from the
+/// index, not from the folder in which real projects carry it.
 fn installable(table: &Table, requirements: &[&str]) -> String {
     let mut project = Table::new();
     let own = table.get("project").and_then(Value::as_table);
@@ -178,7 +183,7 @@ fn installable(table: &Table, requirements: &[&str]) -> String {
     toml::to_string(&out).unwrap_or_default()
 }
 
-/// The name in a requirement, in its normal form.
+/// The normalized name in a requirement.
 fn requirement_name(requirement: &str) -> String {
     let end = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
     let name = requirement.trim().split(end).next().unwrap_or_default();
@@ -194,7 +199,7 @@ mod tests {
     use super::*;
 
     fn read(pyproject: &str) -> Project {
-        let files = Files { pyproject: Some(pyproject.into()), ..Files::default() };
+        let files = ProjectFiles { pyproject: Some(pyproject.into()), ..ProjectFiles::default() };
         Project::read(&files, "my-module").expect("reads")
     }
 
@@ -204,7 +209,7 @@ mod tests {
         check("[project]\nrequires-python = '>=3.13'", &["python:3.13-slim", "python:3.14-slim"]);
         check("[tool.dagger]\nbase-image = 'acme/python:1'", &["acme/python:1"]);
         assert_eq!(read("").base_images.first().map(String::as_str), Some("python:3.13-slim"));
-        let files = Files { python_version: Some("3.12.1\n".into()), ..Files::default() };
+        let files = ProjectFiles { python_version: Some("3.12.1\n".into()), ..ProjectFiles::default() };
         assert_eq!(Project::read(&files, "m").expect("reads").base_images, ["python:3.12.1-slim"]);
     }
 
@@ -225,7 +230,11 @@ mod tests {
     #[test]
     fn lock_files() {
         let text = "[project]\nname = 'my-app'\ndependencies = ['dagger-io']\n[tool.uv.sources]\ndagger-io = { path = 'sdk', editable = true }\n";
-        let mut files = Files { pyproject: Some(text.into()), uv_lock: Some("version = 1".into()), ..Files::default() };
+        let mut files = ProjectFiles {
+            pyproject: Some(text.into()),
+            uv_lock: Some("version = 1".into()),
+            ..ProjectFiles::default()
+        };
         let Install::Uv { pyproject, lock, .. } = Project::read(&files, "m").expect("reads").install else {
             panic!("not uv")
         };
@@ -234,11 +243,11 @@ mod tests {
                 && !pyproject.contains("editable")
                 && pyproject.contains("package = false")
         );
-        assert_eq!(lock, Lock::Uv("version = 1".into()));
+        assert_eq!(lock, LockFile::Uv("version = 1".into()));
         files.uv_lock = None;
         files.requirements_lock = Some("# made by uv\n-e ./sdk\nanyio==4.1.0\n    # via dagger-io\ndagger-io==0.0.0\nhttpx==0.27.0 \\\n    --hash=x\n".into());
         let Install::Uv { lock, .. } = Project::read(&files, "m").expect("reads").install else { panic!("not uv") };
-        assert_eq!(lock, Lock::Requirements("anyio==4.1.0\nhttpx==0.27.0\n".into()));
+        assert_eq!(lock, LockFile::Requirements("anyio==4.1.0\nhttpx==0.27.0\n".into()));
         files.pyproject = Some("[tool.dagger]\nuse-uv = false".into());
         let install = Project::read(&files, "m").expect("reads").install;
         assert_eq!(install, Install::Pip { requirements: "dagger-io==0.21.11\n".into() });
@@ -266,7 +275,7 @@ mod tests {
         let project = read("[project]\nname = 'My-App'\n[project.entry-points.'dagger.mod']\nmain_object = 'x.y:Z'");
         assert_eq!((&*project.package, project.main_object.as_deref()), ("my_app", Some("x.y:Z")));
         assert_eq!(read("").package, "my_module");
-        let files = Files { pyproject: Some("[project".into()), ..Files::default() };
+        let files = ProjectFiles { pyproject: Some("[project".into()), ..ProjectFiles::default() };
         assert!(
             Project::read(&files, "m")
                 .is_err_and(|e| e.to_string().starts_with("cannot read `pyproject.toml` of module `m`: "))

@@ -1,30 +1,32 @@
-//! Which Python a module runs on: the lowest that `requires-python` admits and of which an image can be had.
+//! The Python version of a module: the lowest that `requires-python` admits and an image exists
+//! for.
 
-/// What a project that does not say how old its Python may be gets.
+/// The version for a project without a lower bound.
 const DEFAULT_MINOR: u32 = 13;
-/// The minor versions of Python 3 that the library runs on and that are published.
+/// The minor versions of Python 3 that the library supports and images exist for.
 const MINORS: std::ops::RangeInclusive<u32> = 10..=14;
 
-/// One condition of `requires-python` on the versions of Python 3.
+/// One version constraint of `requires-python`, for Python 3.
 #[derive(Clone, Copy)]
-struct Condition<'t> {
+struct VersionConstraint<'t> {
     operator: &'t str,
     minor: u32,
-    /// The third number, when there is one that is no wildcard.
+    /// The third number. `None` when it is missing or a wildcard.
     patch: Option<u32>,
 }
 
-/// The versions for which an image is looked for, the best first. At least one.
+/// The versions to look for images of, best first. At least one.
 ///
-/// `pinned` is the content of `.python-version` and decides alone. `wanted` is `requires-python`: a lower bound says which
-/// version the project was made with, so that the lowest comes first; that is what its locked packages have wheels for.
+/// `pinned` is the content of `.python-version` and takes precedence. `wanted` is
+/// `requires-python`. Its lower bound is the version that the project was made with and that its
+/// locked packages have wheels for, so the lowest version comes first.
 pub(crate) fn candidates(pinned: Option<&str>, wanted: &str) -> Vec<String> {
     if let Some(pinned) = pinned.map(str::trim).filter(|version| !version.is_empty()) {
         return vec![pinned.to_owned()];
     }
-    let conditions: Vec<Condition<'_>> = wanted.split(',').filter_map(|part| condition(part.trim())).collect();
+    let conditions: Vec<VersionConstraint<'_>> = wanted.split(',').filter_map(|part| condition(part.trim())).collect();
     let admitted = |minor: &u32| conditions.iter().all(|condition| condition.admits(*minor));
-    let lowest = conditions.iter().filter_map(Condition::lowest).max();
+    let lowest = conditions.iter().filter_map(VersionConstraint::lowest).max();
     let mut found: Vec<String> = match lowest {
         Some((minor, patch)) => {
             let minors = minor.max(*MINORS.start())..=minor.max(*MINORS.end());
@@ -50,15 +52,15 @@ fn release(minor: u32) -> String {
     format!("3.{minor}")
 }
 
-fn condition(part: &str) -> Option<Condition<'_>> {
+fn condition(part: &str) -> Option<VersionConstraint<'_>> {
     let operator = ["===", "==", "~=", ">=", "<=", "!=", ">", "<"].into_iter().find(|known| part.starts_with(known))?;
     let mut numbers = part[operator.len()..].trim().split('.').skip(1);
     let minor = numbers.next()?.parse().ok()?;
     let patch = numbers.next().and_then(|patch| patch.parse().ok());
-    Some(Condition { operator: if operator == "===" { "==" } else { operator }, minor, patch })
+    Some(VersionConstraint { operator: if operator == "===" { "==" } else { operator }, minor, patch })
 }
 
-impl Condition<'_> {
+impl VersionConstraint<'_> {
     fn admits(&self, minor: u32) -> bool {
         match self.operator {
             "==" => minor == self.minor,
@@ -71,7 +73,7 @@ impl Condition<'_> {
         }
     }
 
-    /// The lowest version that it admits, when it is a lower bound.
+    /// The lowest version that it admits, if it is a lower bound.
     fn lowest(&self) -> Option<(u32, Option<u32>)> {
         match self.operator {
             "==" | "~=" | ">=" => Some((self.minor, self.patch)),

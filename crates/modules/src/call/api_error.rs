@@ -3,7 +3,8 @@
 use rondel_fault::{Detail, ExecFailure, Fault};
 use serde_json::Value as Json;
 
-/// The error that `message` and `values` of the API's `Error` stand for: a failed process when they say so.
+/// Converts an API `Error` with `message` and `values` to a fault. Values with `_type` `EXEC_ERROR`
+/// give the failure of a process.
 pub fn error_of(message: &str, values: &[(String, Json)]) -> Fault {
     let get = |name: &str| values.iter().find(|(known, _)| known == name).map(|(_, value)| value);
     let fault = Fault::user(message);

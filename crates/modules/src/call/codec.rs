@@ -1,6 +1,8 @@
-//! Between the values of the API and the JSON that a module's code is spoken to in: docs/protocol.md#encoding-of-values.
+//! Conversion between values of the API and the JSON that a module's code reads and writes:
+//! docs/protocol.md#encoding-of-values.
 //!
-//! Objects cross as IDs, objects of the module itself as their state, enums by the name the module gave them.
+//! Objects of the module itself are encoded as their state, all other objects as IDs, enum members
+//! by the name that the module gave them.
 
 use std::sync::Arc;
 
@@ -16,22 +18,22 @@ use crate::module::loaded_module::{Module, ModuleObject};
 use crate::module::module_schema::object_conforms;
 use crate::typedef::type_def::{TypeDef, TypeDefKind};
 
-/// The engine's own field that gives a value from its JSON.
+/// The internal field that gives a value from its JSON.
 pub const FIELD: &str = "_moduleValue";
 
-/// For whom, and for which module, values are translated.
+/// Converts values for one module and one caller.
 #[derive(Clone, Copy)]
 pub struct Codec<'a> {
     /// Evaluates IDs.
     pub evaluator: &'a Arc<Evaluator>,
-    /// Who asks.
+    /// The caller.
     pub caller: &'a Arc<Caller>,
     /// The module.
     pub module: &'a Arc<Module>,
 }
 
 impl<'a> Codec<'a> {
-    /// An argument as JSON; none when it was not given.
+    /// Encodes an argument as JSON. An argument that was not given is null.
     ///
     /// # Errors
     /// When an object cannot be evaluated.
@@ -70,10 +72,11 @@ impl<'a> Codec<'a> {
         member.map_or(name, |member| &member.original).to_owned()
     }
 
-    /// What the module's code gave as a value, and for an object the call that gives it. `place` says what gave it.
+    /// Decodes a value that the module's code returned. An object comes with the call that gives
+    /// it. `place` names the function or field, for messages.
     ///
     /// # Errors
-    /// When it is of another type, or an ID cannot be evaluated.
+    /// When the value is of another type, or an ID cannot be evaluated.
     pub fn decode(self, ty: &'a TypeDef, json: &'a Json, place: &'a str) -> BoxFuture<'a, Result<Node>> {
         Box::pin(async move {
             let wrong = || {
@@ -152,7 +155,7 @@ impl<'a> Codec<'a> {
         Node { call: Some(call), value: Value::object(&*def.name, object) }
     }
 
-    /// Whether the object can stand where `ty` is wanted.
+    /// Whether the object of `node` may be used where `ty` is expected.
     fn fits(self, ty: &TypeDef, node: &Node) -> bool {
         match &ty.kind {
             TypeDefKind::Object(def) => node.type_name() == def.name,
@@ -173,7 +176,8 @@ impl<'a> Codec<'a> {
         Err(Fault::user(format!("{place} must give `{}`, and gave `{}`", ty.describe(), node.type_name())))
     }
 
-    // IDENTITY: the call of a value that a module gave is its content, not the function that gave it.
+    // IDENTITY: the call of a value that a module returned is its content, not the function that
+    // returned it.
     fn call(self, ty: &TypeDef, json: &Json) -> Arc<Call> {
         let text = |text: String| Literal::String(text.into());
         let mut spec =
@@ -183,7 +187,8 @@ impl<'a> Codec<'a> {
     }
 }
 
-/// A node as an element: an object keeps the call that gives it, so that its ID does not hold the whole list.
+/// A node as a list element. An object keeps the call that gives it, so that its ID does not
+/// contain the whole list.
 fn listed(node: Node) -> Value {
     match (node.value, node.call) {
         (Value::Object(object), Some(call)) => Value::Object(object.from_call(call)),
@@ -191,7 +196,7 @@ fn listed(node: Node) -> Value {
     }
 }
 
-/// The type that `text` describes, as a module with these types means it.
+/// Parses a type such as `[Foo!]!`. Names are resolved among the types of `module`.
 pub fn parse_type(module: &Module, text: &str) -> TypeDef {
     let (text, optional) = match text.strip_suffix('!') {
         Some(inner) => (inner, false),
@@ -222,7 +227,7 @@ fn named(module: &Module, name: &str) -> TypeDefKind {
     TypeDefKind::Object(types.object(name).cloned().unwrap_or_else(foreign))
 }
 
-/// A literal as JSON; an object is its ID.
+/// A literal as JSON. An object becomes its ID.
 pub fn literal_json(evaluator: &Evaluator, value: &Literal) -> Json {
     match value {
         Literal::Null => Json::Null,
@@ -244,7 +249,8 @@ fn platform(text: &str) -> Result<String> {
     parsed.map_err(|_| Fault::user(format!("\"{text}\": unknown operating system or architecture: invalid argument")))
 }
 
-/// Whether a value refers to what only this session has: secrets it set, files of its clients.
+/// Whether a value refers to data that only this session has: secrets that were set in it, files of
+/// its clients.
 pub fn is_session_bound(evaluator: &Evaluator, json: &Json) -> bool {
     match json {
         Json::String(text) => text.len() > 8 && evaluator.decode(text).is_ok_and(|call| is_bound(evaluator, &call)),

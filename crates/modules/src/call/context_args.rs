@@ -1,5 +1,7 @@
-//! Arguments that come from beside a module's source when nobody gives them: resolved before a call gets its
-//! identity, so that calls are keyed by content.
+//! Default arguments that come from the context of a module: paths in its context directory, git
+//! repositories, images.
+//!
+//! They are resolved before a call gets its identity, so that calls are keyed by content.
 
 use std::sync::Arc;
 
@@ -22,8 +24,8 @@ use crate::typedef::type_def::{FunctionArg, TypeDefKind};
 
 type Arguments = Vec<(Arc<str>, Literal)>;
 
-/// The arguments with those that were not given and come from the context, and with what given directories shall not
-/// hold left out.
+/// Adds the default arguments that the caller did not give, and applies the ignore patterns to
+/// directories that it gave.
 ///
 /// # Errors
 /// When a path is missing or leaves the context directory.
@@ -48,7 +50,7 @@ pub async fn complete(cx: &ResolverContext, target: &FunctionTarget, mut args: A
             None => args.push(((*arg.name).into(), Literal::Call(call))),
         }
     }
-    // IDENTITY: the order of the schema, whatever came from where.
+    // IDENTITY: arguments are in the order of the schema, independent of where each one came from.
     args.sort_by_key(|(name, _)| target.function.args.iter().position(|arg| *arg.name == **name));
     Ok(args)
 }
@@ -83,7 +85,8 @@ async fn from_context(cx: &ResolverContext, target: &FunctionTarget, arg: &Funct
     }
 }
 
-/// The path in the context directory that `path` means: absolute ones start there, others at `dagger.json`.
+/// `path` relative to the context directory. Absolute paths start there, others in the folder of
+/// `dagger.json`.
 fn in_context(source: &ModuleSource, path: &str) -> Result<String> {
     let from = if path.starts_with('/') { "" } else { &source.root };
     // Users match on this text; see docs/protocol.md#default-paths.
@@ -109,7 +112,7 @@ async fn directory(cx: &ResolverContext, source: &ModuleSource, path: &str, igno
     snapshot_object(cx, "_snapshot", &snapshot, None).await
 }
 
-/// The repository that `path` means: the module's own, or one on a server.
+/// The git repository at `path`: the module's own, or one on a server.
 async fn repository(cx: &ResolverContext, source: &ModuleSource, path: &str) -> Result<Node> {
     let text = |text: &str| Literal::String(text.into());
     if !matches!(path, "" | "." | "./" | "/" | ".git" | "./.git" | "/.git") {

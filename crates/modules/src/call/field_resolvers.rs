@@ -1,4 +1,5 @@
-//! Resolvers of a module's fields: functions are called, data is read from the state of the object.
+//! Resolvers of a module's fields. Functions are called, data fields are read from the state of the
+//! object.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::module::loaded_module::{Module, ModuleObject, ResultLifetime};
 use crate::module::module_schema::{FieldResolvers, ModuleSchema};
 use crate::typedef::type_def::{FieldDef, ObjectDef, TypeDef, TypeDefKind};
 
-/// What `module` adds to a schema, with fields that call its functions.
+/// The schema of `module`, with fields that call its functions.
 pub fn callable_schema(module: &Arc<Module>) -> Arc<ModuleSchema> {
     ModuleSchema::new(module, &CallingResolvers)
 }
@@ -23,7 +24,8 @@ struct CallingResolvers;
 
 impl FieldResolvers for CallingResolvers {
     fn function(&self, target: FunctionTarget) -> Resolver {
-        // IDENTITY: within a session by the graph; across sessions by the index, under a key without the session.
+        // IDENTITY: within a session the graph caches results. Across sessions the index does,
+        // under a key without the session.
         let cache_scope = match target.module.lifetime(&target.function) {
             ResultLifetime::Persistent(None) | ResultLifetime::Session => CacheScope::Session,
             ResultLifetime::Persistent(Some(_)) | ResultLifetime::Never => CacheScope::PerCall,
@@ -71,7 +73,7 @@ impl FieldResolvers for CallingResolvers {
     }
 }
 
-/// What a field holds that the module's code left out.
+/// The JSON value of a data field that the module's code left out.
 fn zero(ty: &TypeDef) -> Json {
     match &ty.kind {
         _ if ty.optional => Json::Null,

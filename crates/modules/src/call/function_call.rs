@@ -21,13 +21,14 @@ use crate::module::function_target::FunctionTarget;
 use crate::module::load_report;
 use crate::module::loaded_module::{ModuleObject, ResultLifetime};
 
-/// The longest time for which results are kept, in seconds.
+/// How long a result is kept at most, in seconds.
 const MAX_RESULT_SECONDS: u64 = 7 * 24 * 3600;
 
-/// Calls the function: from the index when it is known, else by running the module's runtime.
+/// Calls the function `target`. A cached result comes from the index, otherwise the module's
+/// runtime runs.
 ///
 /// # Errors
-/// What the function fails with; an answer of the wrong type; no answer.
+/// When the function fails, its answer has the wrong type, or it does not answer.
 pub async fn call(cx: ResolverContext, receiver: Node, args: Args, target: FunctionTarget) -> Result<Outcome> {
     let span = cx.caller.events.span(Work::Function, target.describe());
     let cx = ResolverContext { caller: cx.caller.reporting(span.emitter().clone()), ..cx };
@@ -56,7 +57,7 @@ pub async fn call(cx: ResolverContext, receiver: Node, args: Args, target: Funct
     }
 }
 
-/// What the function gives, and whether it was known.
+/// Returns the result of the function, and whether it was cached.
 async fn evaluate(
     cx: &ResolverContext,
     receiver: &Node,
@@ -66,8 +67,9 @@ async fn evaluate(
     if !matches!(target.module.lifetime(&target.function), ResultLifetime::Persistent(Some(_))) {
         return find_or_run(cx, receiver, args, target).await;
     }
-    // IDENTITY: what holds for a time is no result of the call as the graph remembers it, so that calls of it are never the
-    // same; those of a session that wait for it at the same time are given one answer.
+    // IDENTITY: the graph does not cache a result with a time to live, so every such call has a
+    // digest of its own. Calls of one session that wait for it at the same time share one
+    // evaluation.
     let key = rondel_digest::of("timed-call/v1", &(stable_keys(&cx.call).0, &cx.caller.session));
     let ran = Arc::new(AtomicBool::new(false));
     let (own, receiver, args, target, mine) = (cx.clone(), receiver.clone(), args.clone(), target.clone(), ran.clone());
@@ -113,8 +115,9 @@ async fn find_or_run(
     Ok((outcome, false))
 }
 
-// IDENTITY: what was asked of which implementation, without client and session. The first key has the module as which
-// processes act that the function starts; the second is for results of functions that started none.
+// IDENTITY: the keys hold the call and the implementation of the module, without client and
+// session. The first key includes the module identity given to processes that the function starts.
+// The second is for results of functions that started no process.
 fn stable_keys(call: &Call) -> (Digest, Digest) {
     let mut spec = call.spec();
     spec.implicit = Vec::new();
@@ -137,7 +140,8 @@ async fn decode(cx: &ResolverContext, target: &FunctionTarget, json: &Json) -> R
     codec.decode(&target.function.returns, json, &place).await.map(Outcome::from)
 }
 
-/// What the function answers, and whether it may have started a process that speaks to the API.
+/// Runs the function. Returns its answer, and whether it may have started a process with API
+/// access.
 async fn run_function(
     cx: &ResolverContext,
     receiver: &Node,

@@ -1,4 +1,4 @@
-//! Serving one function call: by a process of the module's runtime, or by its entrypoint.
+//! Serves one function call, by a process of the module's runtime or by its entrypoint.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,26 +14,28 @@ use crate::module::acting_as::acting_as;
 use crate::module::loaded_module::{EntrypointModule, Module, Provider};
 use crate::sdk::runtime::{runtime, runtime_provider};
 
-/// Has one function call of `module` served, by its runtime or its entrypoint, and gives the JSON text that is the answer,
-/// and whether the code may have started a process that speaks for whom those of the caller do.
+/// Serves one function call of `module` by its runtime or its entrypoint. Returns the JSON text of
+/// the answer, and whether the code may have started a process that acts as the caller's child
+/// identity.
 ///
 /// # Errors
-/// The error that it answered, its failure when it answered nothing, or that it did neither.
+/// The error that the code answered, or its failure when it answered nothing, or that it did
+/// neither.
 pub async fn run(
     evaluator: &Arc<Evaluator>,
     caller: &Arc<Caller>,
     module: &Arc<Module>,
     call: Arc<FunctionCall>,
 ) -> Result<(String, bool)> {
-    // What the code lacked may be why it failed.
+    // A missing dependency may be the cause of the failure, so its error becomes a hint.
     let blamed = |fault: Fault| {
         module.broken.iter().fold(fault, |fault, (name, why)| {
             fault.with_hint(format!("the dependency `{name}` could not be loaded: {}", why.full_message()))
         })
     };
     if let Provider::Entrypoint(entrypoint) = &module.provider {
-        // The result is the same for every caller: processes that the entrypoint starts act as the module, and so do those
-        // of calls in its result that are not evaluated yet.
+        // Every caller gets the same result: processes that the entrypoint starts act as the
+        // module. So do those of unevaluated calls in its result.
         return match run_by_entrypoint(evaluator, caller, module, entrypoint, &call).await {
             Ok(text) => Ok((text, false)),
             Err(fault) if call.outcome().is_some() => Err(blamed(fault)),
@@ -52,9 +54,10 @@ pub async fn run(
         Fault::user(format!("the runtime of module `{}` is a container without a command", module.name()))
             .with_hint(format!("the SDK `{}` must give it an entrypoint", module.sdk_name()))
     })?;
-    // IDENTITY: what a call answers is kept under the call, never under the process.
+    // IDENTITY: the answer is cached under the function call, never under the process.
     exec.salt = Some(format!("{:032x}", rand::random::<u128>()));
-    // A runtime may be work that nobody did yet: when it fails, the module's code has no part in it.
+    // The runtime's own deferred work runs first. Its failure is an error of the SDK, not of the
+    // module's code.
     let ops = &me.services.ops;
     let making =
         || format!("make the runtime of module `{}`, as {} describes it", module.name(), runtime_provider(module));
@@ -95,7 +98,8 @@ fn failed(call: &FunctionCall, module: &Module) -> String {
     }
 }
 
-/// The command of `container` as a process that speaks as `scope` says; none when there is no command.
+/// The command of `container` as a process with the exec scope `scope`. `None` when the container
+/// has no command.
 pub fn process(container: &Container, scope: Scope) -> Option<ExecOp> {
     let config = &container.config;
     let args: Vec<String> = config.entrypoint.iter().chain(&config.cmd).flatten().cloned().collect();
@@ -124,11 +128,11 @@ pub fn process(container: &Container, scope: Scope) -> Option<ExecOp> {
     })
 }
 
-/// The JSON text that `call` gives for one function call of `of`.
+/// Serves one function call of `of` by its entrypoint. Returns the JSON text of the result.
 ///
 /// # Errors
-/// The error that it answers, which then is the answer to `asked` as well; its failure; or that it answers something
-/// else.
+/// The error that the entrypoint answers, which then is the answer to `asked` as well. Its failure.
+/// Or that its answer is not JSON text.
 fn run_by_entrypoint<'a>(
     evaluator: &'a Arc<Evaluator>,
     caller: &'a Arc<Caller>,

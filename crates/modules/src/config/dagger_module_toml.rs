@@ -1,6 +1,7 @@
-//! `dagger-module.toml`: the format of configuration that came after v0.21.8. docs/protocol.md#module-configuration
+//! Parser of `dagger-module.toml`, the configuration format that came after v0.21.8:
+//! docs/protocol.md#module-configuration
 //!
-//! It is read as the same data as `dagger.json`, so that nothing behind it asks in which format a module is described.
+//! It gives the same data as `dagger.json`, so that later stages do not depend on the format.
 
 use rondel_fault::{Fault, Result};
 use serde_json::{Map, Value as Json};
@@ -8,7 +9,8 @@ use serde_json::{Map, Value as Json};
 use crate::config::module_config::{ConfigFormat, EntrypointConfig, ModuleConfig, SdkConfig};
 use crate::json_object::{JsonObject, StringOrObject};
 
-/// Reads `text`; `place` says where it stands. JsonObject that are not known are ignored, as in the other format.
+/// Parses the `text` of a `dagger-module.toml`. `place` is the path of the file, for messages.
+/// Unknown keys are ignored, as in `dagger.json`.
 ///
 /// # Errors
 /// When it is no TOML, or a key has a value of the wrong type.
@@ -23,7 +25,7 @@ pub fn parse(text: &str, place: &str) -> Result<ModuleConfig> {
 }
 
 fn read(mut table: Map<String, Json>) -> Result<ModuleConfig> {
-    // What the other format calls `sdk` is called `runtime` here.
+    // The key `sdk` of `dagger.json` is called `runtime` in this format.
     table.remove("sdk");
     let keys = JsonObject::of(table);
     let entrypoint = keys.read("entrypoint", |place, value| EntrypointConfig::read(place, value).map(Some))?;

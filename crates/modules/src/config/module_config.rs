@@ -1,4 +1,5 @@
-//! What describes a module, as `dagger.json` says it, and what of it is supported.
+//! A module's configuration as data, independent of the file format, and the checks of what is
+//! supported.
 
 use rondel_fault::{Fault, Result};
 use serde::Serialize;
@@ -7,48 +8,49 @@ use serde_json::Value as Json;
 use crate::json_object::{JsonObject, StringOrObject, object};
 use crate::names::{is_graphql_name, type_name};
 
-/// The name of the configuration file that every version has.
+/// File name of the configuration format that every version has.
 pub const DAGGER_JSON: &str = "dagger.json";
-/// The name of the configuration file of versions after v0.21.8.
+/// File name of the configuration format of versions after v0.21.8.
 pub const DAGGER_MODULE_TOML: &str = "dagger-module.toml";
 
-/// What the file says. Unknown keys are ignored, as every version did.
+/// A module's configuration. Unknown keys of the file are ignored, as in every version.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModuleConfig {
-    /// The module's name.
+    /// The name of the module.
     pub name: String,
-    /// The API version it was written for.
+    /// The API version that the module was written for.
     pub engine_version: String,
-    /// What turns its source into a runtime.
+    /// The SDK that makes the module's runtime.
     pub sdk: Option<SdkConfig>,
-    /// Where its code is, relative to the file.
+    /// The folder of the code, relative to the file.
     pub source: String,
-    /// What else belongs to it, relative to the file; `!` excludes.
+    /// Patterns of further files of the module, relative to the file. `!` excludes.
     pub include: Vec<String>,
-    /// What does not belong to it.
+    /// Patterns of files that are excluded.
     pub exclude: Vec<String>,
-    /// What it uses.
+    /// The modules that it depends on.
     pub dependencies: Vec<DependencyConfig>,
-    /// What is served beside it.
+    /// The modules that are served beside it.
     pub toolchains: Vec<DependencyConfig>,
-    /// What it takes its implementation from.
+    /// The module that it takes its implementation from.
     pub blueprint: Option<DependencyConfig>,
-    /// How code is generated.
+    /// Settings of code generation.
     pub codegen: Option<serde_json::Value>,
-    /// What clients are generated.
+    /// The clients to generate.
     pub clients: Vec<GeneratedClient>,
-    /// Whether results of functions are kept across sessions unless they say otherwise.
+    /// Whether results of functions are cached across sessions by default.
     pub disable_default_function_caching: Option<bool>,
-    /// What registers its types and serves its functions; only the later format has it.
+    /// The module that registers its types and serves its functions. Only `dagger-module.toml` has
+    /// it.
     pub entrypoint: Option<EntrypointConfig>,
-    /// The file that it stands in.
+    /// The format of the file.
     pub format: ConfigFormat,
 }
 
-/// The file that a configuration stands in.
+/// The format of a configuration file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConfigFormat {
-    /// `dagger.json`; it wins where both are.
+    /// `dagger.json`. It takes precedence when a folder has both files.
     #[default]
     Json,
     /// `dagger-module.toml`.
@@ -56,7 +58,7 @@ pub enum ConfigFormat {
 }
 
 impl ConfigFormat {
-    /// All of them, the one that wins first.
+    /// All formats, in order of precedence.
     pub const ALL: [ConfigFormat; 2] = [ConfigFormat::Json, ConfigFormat::Toml];
 
     /// The name of the file.
@@ -68,51 +70,51 @@ impl ConfigFormat {
     }
 }
 
-/// What registers a module's types and serves its functions.
+/// The entrypoint in a configuration: it registers a module's types and serves its functions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EntrypointConfig {
-    /// What kind of program it is.
+    /// The kind of the entrypoint.
     pub kind: String,
-    /// The address of its directory: a path relative to the file, or one in a git repository.
+    /// The address of its directory: a path relative to the file, or a git address.
     pub source: String,
 }
 
-/// What turns a module's source into a runtime.
+/// The SDK in a configuration: it makes the module's runtime.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SdkConfig {
     /// A built-in name or a reference to a module.
     pub source: String,
-    /// Its configuration.
+    /// The configuration of the SDK.
     pub config: Option<serde_json::Map<String, serde_json::Value>>,
-    /// Nothing is cached.
+    /// Disables the cache for the module's functions.
     pub debug: bool,
-    /// Features that may change.
+    /// Experimental features.
     pub experimental: serde_json::Map<String, serde_json::Value>,
-    /// The commit; only the later format has it.
+    /// The pinned commit. Only `dagger-module.toml` has it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub pin: String,
 }
 
-/// Another module.
+/// A dependency in a configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DependencyConfig {
-    /// What it is called here; empty: its own name.
+    /// The name that the module gives it. Empty when it goes by its own name.
     pub name: String,
-    /// Where it is.
+    /// The path or address of its source.
     pub source: String,
-    /// The commit.
+    /// The pinned commit.
     pub pin: String,
     /// Changes to the defaults of its arguments.
     pub customizations: Vec<serde_json::Value>,
 }
 
-/// A client that is generated.
+/// A generated client in a configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GeneratedClient {
-    /// What generates it.
+    /// The module that generates it.
     pub generator: String,
-    /// Where to.
+    /// The output directory.
     pub directory: String,
 }
 
@@ -130,7 +132,7 @@ impl SdkConfig {
         })
     }
 
-    /// Without a name there is none.
+    /// An SDK without a name counts as absent.
     pub(crate) fn is_named(&self) -> bool {
         !self.source.is_empty()
     }
@@ -163,14 +165,14 @@ impl DependencyConfig {
         })
     }
 
-    /// What it is called here; the place where it is, when it has only its own name.
+    /// The name that the module gives it, or its source when it goes by its own name.
     pub fn called(&self) -> &str {
         if self.name.is_empty() { &self.source } else { &self.name }
     }
 }
 
 impl ModuleConfig {
-    /// What the keys say that both formats have.
+    /// Reads the keys that both formats have.
     pub(crate) fn of(keys: &JsonObject) -> Result<Self> {
         let sdk = keys.read("sdk", |place, value| SdkConfig::read(place, value).map(Some))?;
         Ok(Self {
@@ -191,13 +193,13 @@ impl ModuleConfig {
         })
     }
 
-    /// Whether generated code is noted in `.gitattributes` and `.gitignore`.
+    /// Whether generated files are added to `.gitattributes` and `.gitignore`.
     pub fn generates_ignores(&self) -> bool {
         let said = self.codegen.as_ref().and_then(|codegen| codegen.get("automaticGitignore"));
         said.and_then(serde_json::Value::as_bool).unwrap_or(true)
     }
 
-    /// Where the code is, relative to the file: `.` when nothing is said.
+    /// The folder of the code, relative to the file. The default is `.`.
     pub fn source_subpath(&self) -> &str {
         if self.source.is_empty() { "." } else { &self.source }
     }
@@ -214,10 +216,10 @@ impl ModuleConfig {
         Ok(())
     }
 
-    /// That the module can be served under its name.
+    /// Checks that the module can be served under its name.
     ///
     /// # Errors
-    /// When it cannot.
+    /// When the name is empty or not valid.
     pub fn check_name(&self) -> Result<()> {
         let file = self.format.file_name();
         let hint = "a module's name starts with a letter and has letters, digits and `-`";
@@ -230,10 +232,10 @@ impl ModuleConfig {
         }
     }
 
-    /// What the file asks for that cannot be done.
+    /// Checks that the configuration uses only supported features.
     ///
     /// # Errors
-    /// When there is something.
+    /// When it uses an unsupported one.
     pub fn check_supported(&self) -> Result<()> {
         let file = self.format.file_name();
         let unsupported =

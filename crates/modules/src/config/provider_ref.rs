@@ -1,28 +1,28 @@
-//! The module that makes another one work, its SDK or entrypoint, as a configuration refers to it.
+//! References to providers: the SDK or entrypoint of a module, as a configuration names it.
 
 use rondel_api::git;
 use rondel_fault::{Fault, Result};
 
 use crate::config::module_config::{DAGGER_MODULE_TOML, EntrypointConfig, ModuleConfig};
 
-/// The only kind of entrypoint that can be used.
+/// The only supported kind of entrypoint.
 pub const MODULE: &str = "module";
 
-/// The module that makes another one work, as its configuration names it.
+/// A reference to the module that is another module's SDK or entrypoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderRef {
-    /// What people call it: `SDK` or `entrypoint`.
+    /// The word for it in messages: `SDK` or `entrypoint`.
     pub word: &'static str,
-    /// As it is written.
+    /// The reference as the configuration has it.
     pub written: String,
-    /// Where it is.
+    /// The reference to a module source.
     pub reference: String,
-    /// The commit that is pinned; empty: none.
+    /// The pinned commit. Empty when there is none.
     pub pin: String,
 }
 
 impl ProviderRef {
-    /// An SDK, or what is named like one.
+    /// A reference to an SDK, or to a module that is found like one.
     pub fn sdk(reference: &str) -> Self {
         let reference = reference.to_owned();
         Self { word: "SDK", written: reference.clone(), reference, pin: String::new() }
@@ -30,7 +30,7 @@ impl ProviderRef {
 }
 
 impl EntrypointConfig {
-    /// Its directory as references to modules are written: `url/path@ref` for `url#ref:path`.
+    /// The address of its directory as a module reference: `url/path@ref` for `url#ref:path`.
     fn reference(&self) -> String {
         let path = self.source.strip_prefix("file://").unwrap_or(&self.source);
         if !path.contains('#') || path.starts_with(['.', '/']) {
@@ -44,10 +44,12 @@ impl EntrypointConfig {
 }
 
 impl ModuleConfig {
-    /// The module that makes this one work; none when nothing does, or when it is built in.
+    /// The module that provides this one's runtime. `None` for a built-in SDK, or when there is no
+    /// SDK.
     pub fn provider_ref(&self) -> Option<ProviderRef> {
         if let Some(entrypoint) = &self.entrypoint {
-            // What cannot be used is refused when the module is loaded: it can still be looked at.
+            // An unsupported entrypoint is refused when the module is loaded. Its source can still
+            // be inspected.
             let reference = entrypoint.reference();
             let written = entrypoint.source.clone();
             let provider = ProviderRef { word: "entrypoint", written, reference, pin: String::new() };
@@ -57,15 +59,15 @@ impl ModuleConfig {
         Some(ProviderRef { pin: sdk.pin.clone(), ..ProviderRef::sdk(&sdk.source) })
     }
 
-    /// Whether something serves its functions.
+    /// Whether the module has an SDK or an entrypoint.
     pub fn has_functions(&self) -> bool {
         self.sdk.is_some() || self.entrypoint.is_some()
     }
 
-    /// That its entrypoint can be used, if it has one.
+    /// Checks that the entrypoint is supported, if there is one.
     ///
     /// # Errors
-    /// When it cannot.
+    /// When it is not supported.
     pub fn check_entrypoint(&self) -> Result<()> {
         let Some(EntrypointConfig { kind, source }) = &self.entrypoint else { return Ok(()) };
         let here = format!("`[entrypoint]` in `{DAGGER_MODULE_TOML}` of `{}`", self.name);

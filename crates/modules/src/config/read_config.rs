@@ -9,7 +9,8 @@ impl ModuleConfig {
     /// Reads `text` in `format`. `place` is the path of the file, for messages.
     ///
     /// # Errors
-    /// When it is no JSON or TOML, a key has a value of the wrong type, or a path leaves the folder of the file.
+    /// When it is no JSON or TOML, a key has a value of the wrong type, or a path leaves the folder
+    /// of the file.
     pub fn read(format: ConfigFormat, text: &str, place: &str) -> Result<Self> {
         let config = match format {
             ConfigFormat::Json => dagger_json::parse(text, place)?,

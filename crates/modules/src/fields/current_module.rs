@@ -1,4 +1,4 @@
-//! `CurrentModule`: a module as its own code sees it.
+//! `CurrentModule`: the module that a process acts as, seen from its own code.
 
 use std::sync::Arc;
 
@@ -18,14 +18,15 @@ use crate::module::loaded_module::Module;
 use crate::source::module_source::ModuleSource;
 use crate::source::reference::inside_context;
 
-/// The module that the client acts for.
+/// The module that the client acts as.
 struct Current(Arc<Module>);
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field("Query", "currentModule", |cx: ResolverContext, _, _| async move {
         current(&cx).map(|module| Value::object("CurrentModule", Current(module)).into())
     });
-    // The module's code finds its main object by this name; what dependents call the module is no concern of its own.
+    // The module's code finds its main object by this name. The name that a dependent gives the
+    // module does not matter here.
     surface.plain("CurrentModule", "name", |it: &Current, _| Ok(Value::string(&*it.0.source.config.name)));
     surface.field("CurrentModule", "source", |cx: ResolverContext, node, _| async move {
         let source = node.get::<Current>()?.0.source.clone();
@@ -53,7 +54,8 @@ fn current(cx: &ResolverContext) -> Result<Arc<Module>> {
     module.ok_or_else(|| Fault::user("no current module: main client caller has no current module"))
 }
 
-// IDENTITY: by content, not by who asks: what a module makes of its own files is kept across sessions.
+// IDENTITY: by content, independent of the caller. What a module computes from its own files is
+// cached across sessions.
 async fn directory(cx: &ResolverContext, source: &ModuleSource, path: &AbsPath) -> Result<Node> {
     let all = snapshot_object(cx, "_snapshot", &source.snapshot, None).await?;
     let args = vec![("path".into(), Literal::String(path.as_str().into()))];

@@ -1,4 +1,4 @@
-//! `Query.currentTypeDefs`: everything a client is served, as type definitions.
+//! `Query.currentTypeDefs`: the schema of the client as type definitions.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Listing<'_> {
         self.owners.get(name).map(|module| module.name().to_owned()).unwrap_or_default()
     }
 
-    /// The definition of `ty`, without the fields that `hidden` has as well.
+    /// The definition of `ty`, without the fields that `hidden` has too.
     fn definition(&self, ty: &Type, hidden: Option<&Arc<Type>>) -> Option<TypeDef> {
         let name = ty.name.to_string();
         if let Some(module) = self.owners.get(&name) {
@@ -222,7 +222,7 @@ impl Listing<'_> {
     }
 }
 
-/// Whether both are the same field of the core: a module's field may be called like one.
+/// Whether both are the same field of the core. A module's field may have the name of a core field.
 fn same(known: &Arc<Field>, field: &Arc<Field>) -> bool {
     Arc::ptr_eq(&known.behaviour.0, &field.behaviour.0)
 }

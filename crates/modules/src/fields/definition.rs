@@ -1,4 +1,4 @@
-//! What the fields of type definitions share: their documentation, their place in the source, their deprecation.
+//! Fields that all type definitions share: documentation, source map, deprecation.
 
 use rondel_api::Surface;
 use rondel_fault::Result;
@@ -9,10 +9,10 @@ use rondel_version::View;
 use crate::typedef::builder::Annotations;
 use crate::typedef::type_def::SourceMap;
 
-/// Views before this one say nowhere where later ones say null.
+/// Before this version a missing source map is an empty object instead of null.
 const NULL_PLACES_SINCE: View = View::new(0, 19, 0);
 
-/// Text that may be missing.
+/// Optional text as a string or null.
 pub(super) fn optional(text: Option<&str>) -> Value {
     text.map_or(Value::Null, Value::string)
 }
@@ -32,7 +32,7 @@ where
     });
 }
 
-/// Documentation, place and deprecation, as far as the field has arguments for them.
+/// Reads description, source map and deprecation, as far as the field has arguments for them.
 pub(super) async fn annotations(args: &Args) -> Result<Annotations> {
     let place = match args.field().arg("sourceMap") {
         Some(_) => args.opt_object("sourceMap").await?,

@@ -21,7 +21,7 @@ pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
     loading(surface, modules);
 }
 
-/// Changes that need nothing but the configuration.
+/// Registers the changes that need nothing but the configuration.
 fn pure(surface: &mut Surface) {
     let mut change = |field: &str, change: fn(&ModuleSource, &Args) -> Result<ModuleSource>| {
         surface.field("ModuleSource", field, move |_, node: Node, args: Args| {
@@ -45,7 +45,7 @@ fn pure(surface: &mut Surface) {
     });
 }
 
-/// Changes after which other files belong to the source.
+/// Registers the changes that alter which files belong to the source.
 fn loading(surface: &mut Surface, modules: &Arc<Modules>) {
     let mut change = |field: &str, change: fn(&ModuleSource, &Args) -> Result<ModuleSource>| {
         let modules = modules.clone();
@@ -83,7 +83,7 @@ async fn with_files(modules: &Modules, cx: &ResolverContext, source: ModuleSourc
     Ok(source)
 }
 
-/// `latest` is the version of this engine, written out.
+/// Sets the engine version. `latest` becomes the version of this engine.
 fn with_version(source: &ModuleSource, version: &str) -> Result<ModuleSource> {
     let version = match version {
         "latest" => ENGINE.to_string(),
@@ -104,7 +104,8 @@ fn features(args: &Args) -> Result<Vec<String>> {
     items.iter().map(name).collect()
 }
 
-/// The dependencies `names` as they are now; all when none is named. What is on the host is always as it is now.
+/// Updates the dependencies `names`, or all when `names` is empty. A dependency on the host is
+/// always current.
 async fn with_updates(
     modules: &Modules,
     cx: &ResolverContext,
@@ -145,7 +146,8 @@ async fn with_updates(
         let egress = Some(Referrer::of_module(client(&cx.caller)?, source).egress(&reference));
         let lookup = ResolveOptions { egress, ..ResolveOptions::default() };
         let mut newer = modules.sources.resolve(&cx.caller, &reference, lookup).await?.as_ref().clone();
-        // The name that its dependent gives it: what was not found has none of its own.
+        // Keeps the name that the dependent gives it. An unresolved dependency has no name of its
+        // own.
         let own = found.found().map(|source| source.name().to_owned());
         newer.renamed = own.or_else(|| Some(config.name.clone()).filter(|name| !name.is_empty()));
         updated = updated.without_dependencies(&[found.name().to_owned()])?.with_dependencies(&[newer])?;
@@ -153,7 +155,7 @@ async fn with_updates(
     Ok(updated)
 }
 
-/// What generating changes in the context directory.
+/// What code generation changes in the context directory.
 async fn changeset(cx: &ResolverContext, node: &Node) -> Result<Outcome> {
     let step = |receiver: Node, field: &'static str, args: Vec<(Arc<str>, Literal)>| async move {
         cx.evaluator.internal(&cx.caller, &receiver, field, args).await

@@ -1,4 +1,4 @@
-//! `FunctionCall`: how a module's code learns what is asked of it, and answers.
+//! `FunctionCall`: a module's code reads its call here, and answers it.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use rondel_session::{CallOutcome, FunctionCall, client};
 
 use crate::call::api_error::error_of;
 
-/// One argument of a call.
+/// One argument of a function call.
 #[derive(Clone)]
 struct InputArg {
     name: String,

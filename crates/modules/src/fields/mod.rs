@@ -1,4 +1,4 @@
-//! The API of modules and types, registered on the surface of the core.
+//! GraphQL fields of modules and types, registered on the API surface.
 
 mod current_module;
 mod current_type_defs;
@@ -19,7 +19,7 @@ use rondel_api::Surface;
 
 use crate::load::modules::Modules;
 
-/// Registers everything that concerns modules.
+/// Registers all fields that concern modules.
 pub fn register_modules(surface: &mut Surface, modules: &Arc<Modules>) {
     typedefs::register(surface);
     functions::register(surface);

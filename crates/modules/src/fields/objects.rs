@@ -24,12 +24,12 @@ pub(super) fn sdk_value(sdk: Option<&SdkConfig>) -> Value {
     sdk.map_or(Value::Null, |sdk| Value::object("SDKConfig", sdk.clone()))
 }
 
-/// A source as an object of the API, by a call that holds its content.
+/// A source as an object of the API. Its call contains its content.
 pub(super) fn source_object(source: &Arc<ModuleSource>) -> Outcome {
     Outcome { value: Value::object("ModuleSource", source.as_ref().clone()), rebind: Some(source.call()) }
 }
 
-/// The introspection file for code generators: the API under `view`, with what a module uses.
+/// The introspection file for code generators: the API under `view` with the module's dependencies.
 pub(super) async fn introspection(cx: &ResolverContext, view: View, dependencies: &[Arc<Module>]) -> Result<Outcome> {
     let text =
         introspection_text(&client(&cx.caller)?.services.registry, view, dependencies, SchemaAudience::ModuleCode)?;

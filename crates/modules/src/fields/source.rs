@@ -1,4 +1,4 @@
-//! `ModuleSource`, and the ways to get one.
+//! `ModuleSource`, and the fields that give one.
 
 use std::sync::Arc;
 
@@ -91,7 +91,8 @@ async fn in_directory(
     modules.sources.in_directory(&cx.caller, node.get::<Directory>()?, root).await
 }
 
-/// A field of sources in repositories: of the repository and the folder in it.
+/// A field of sources in git repositories: its name, and its value for a repository and the folder
+/// in it.
 type OfGit = (&'static str, fn(&GitOrigin, &str) -> String);
 
 fn names(surface: &mut Surface) {
@@ -142,7 +143,7 @@ fn as_string(source: &ModuleSource) -> String {
     }
 }
 
-/// A path of the source root, as it is shown: `.` for the context directory itself.
+/// A path of the source root for display: `.` for the context directory itself.
 fn shown(path: &str) -> Value {
     Value::string(if path.is_empty() { "." } else { path })
 }
@@ -177,7 +178,8 @@ fn places(surface: &mut Surface) {
 }
 
 async fn introspection_of(modules: &Arc<Modules>, cx: &ResolverContext, source: &ModuleSource) -> Result<Outcome> {
-    // What the module would see when it is loaded, with dependencies left out that cannot be.
+    // The schema that the module will see when it is loaded. Dependencies that cannot be loaded are
+    // left out.
     let (dependencies, _) = modules.dependencies(Some(&cx.evaluator), &cx.caller, source).await?;
     introspection(cx, source.view()?, &dependencies).await
 }

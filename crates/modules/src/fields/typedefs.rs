@@ -1,4 +1,4 @@
-//! `TypeDef` and what it can be.
+//! `TypeDef` and the definitions that it can hold.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(super) fn register(surface: &mut Surface) {
     surface.plain("SourceMap", "url", |it: &SourceMap, _| Ok(Value::string(&*it.url)));
 }
 
-/// A type as a value of the API.
+/// A type definition as a value of the API.
 pub(super) fn value(ty: TypeDef) -> Value {
     Value::object("TypeDef", ty)
 }

@@ -1,4 +1,5 @@
-//! `UpGroup` and `Up`: functions of a module that give services, and bringing those up on the client's machine.
+//! `UpGroup` and `Up`: functions of a module that return services, brought up on the client's
+//! machine.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,19 +21,19 @@ use crate::module::loaded_module::module_of;
 use crate::names::kebab;
 use crate::typedef::type_def::{Function, ObjectDef, TypeDef, TypeDefKind};
 
-/// Functions that lead to services are followed this deep.
+/// The depth to which functions that return objects are followed to services.
 const MAX_DEPTH: usize = 8;
 
-/// A function of a module that gives a service.
+/// A function of a module that returns a service.
 #[derive(Clone)]
 struct Up {
     module: Arc<Module>,
-    /// The way to it, from the main object.
+    /// The fields from the main object to the function.
     path: Vec<String>,
     description: String,
 }
 
-/// Some of them.
+/// A group of such functions.
 #[derive(Clone)]
 struct UpGroup(Vec<Up>);
 
@@ -66,7 +67,7 @@ pub(super) fn register(surface: &mut Surface) {
 }
 
 impl Up {
-    /// As people name it: `web`, `backend:database`.
+    /// The name as users write it: `web`, `backend:database`.
     fn name(&self) -> String {
         self.path.iter().map(|name| kebab(name)).collect::<Vec<_>>().join(":")
     }
@@ -76,7 +77,8 @@ impl Up {
     }
 }
 
-/// The functions of `module` that give services and whose names match one of `include`; all when there is none.
+/// The functions of `module` that return services and match one of the patterns `include`. All of
+/// them when there are no patterns.
 fn found(module: &Arc<Module>, include: &[String]) -> Result<Vec<Up>> {
     let mut all = Vec::new();
     if let Some(main) = module.main() {
@@ -92,7 +94,7 @@ fn found(module: &Arc<Module>, include: &[String]) -> Result<Vec<Up>> {
     Ok(all)
 }
 
-/// Annotations what `object` offers, and what the objects offer to which it leads without arguments.
+/// Adds the services of `object`, and those of the objects that it leads to without arguments.
 fn follow(module: &Arc<Module>, object: &ObjectDef, path: &mut Vec<String>, all: &mut Vec<Up>) {
     let below = |ty: &TypeDef| match &ty.kind {
         TypeDefKind::Object(def) => module.types.object(&def.name).cloned(),
@@ -116,18 +118,19 @@ fn is_required(arg: &crate::typedef::type_def::FunctionArg) -> bool {
     !arg.type_def.optional && arg.default_value.is_none() && arg.default_path.is_none() && arg.default_address.is_none()
 }
 
-/// The service that a function gives. Nothing is started.
+/// The service that a function returns. It is not started.
 async fn made(cx: &ResolverContext, up: &Up) -> Result<Node> {
     service(cx, up).await.map_err(|fault| fault.context(up.attempted()))
 }
 
-/// Brings a service up; ends when the service ends or its client goes.
+/// Brings a service up. Returns when the service ends or its client disconnects.
 async fn bring_up(cx: &ResolverContext, up: &Up, service: &Node) -> Result<()> {
     let ended = cx.evaluator.internal(&cx.caller, service, "up", Vec::new()).await;
     ended.map_err(|fault| fault.context(up.attempted())).map(drop)
 }
 
-/// Checks that no two services want the same port of the client's machine, before any of them starts.
+/// Checks that no two services want the same port of the client's machine, before any of them
+/// starts.
 fn check_ports<'a>(services: impl Iterator<Item = (&'a Up, &'a Node)>) -> Result<()> {
     let mut taken: HashMap<(u16, Protocol), String> = HashMap::new();
     let mut collisions = Vec::new();

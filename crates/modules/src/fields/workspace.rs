@@ -13,7 +13,8 @@ use crate::source::workspace::Workspace;
 
 pub(super) fn register(surface: &mut Surface) {
     surface.plain("Workspace", "path", |it: &Workspace, _| Ok(Value::string(it.path())));
-    // Where the files lie on a machine is not part of what they are, so the root of the address is that of the workspace.
+    // The location of the files on a machine is not part of a workspace, so the root of the address
+    // is the root of the workspace.
     surface.plain("Workspace", "address", |it: &Workspace, _| {
         Ok(Value::string(format!("file://{}", AbsPath::root().join_inside(it.path()))))
     });
@@ -26,7 +27,7 @@ fn of(node: &Node) -> Result<&Workspace> {
     node.get::<Workspace>()
 }
 
-/// The place that `path` names, which must be of the kind `wanted`.
+/// The place of `path` in the workspace, which must be of the kind `wanted`.
 async fn place_of(cx: &ResolverContext, node: &Node, path: &str, wanted: EntryKind) -> Result<TreePath> {
     let workspace = of(node)?;
     let place = workspace.place(&workspace.resolve(path)?);
@@ -40,7 +41,7 @@ async fn place_of(cx: &ResolverContext, node: &Node, path: &str, wanted: EntryKi
     }
 }
 
-// IDENTITY: what is read is known by its content, whatever else is in the workspace.
+// IDENTITY: the result is known by its content, independent of the rest of the workspace.
 async fn directory(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let place = place_of(&cx, &node, &args.str("path")?, EntryKind::Directory).await?;
     let (include, exclude) = (args.strings("include")?, args.strings("exclude")?);
@@ -71,7 +72,8 @@ async fn file(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     snapshot_object(&cx, "_snapshotFile", &copied, Some(&name)).await.map(Outcome::from)
 }
 
-/// The nearest file or directory called `name`, from `from` up to the root, as a path that starts there; empty: none.
+/// The absolute path of the nearest `name` in `from` or a folder above it. Empty when there is
+/// none.
 async fn find_up(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let workspace = of(&node)?;
     let name = args.str("name")?;

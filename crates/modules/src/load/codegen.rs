@@ -1,4 +1,5 @@
-//! Generated code: what an SDK's `codegen` adds to a module's source. See docs/protocol.md#generated-code.
+//! Code generation: adds what an SDK's `codegen` returns to a module's source. See
+//! docs/protocol.md#generated-code.
 
 use std::sync::Arc;
 
@@ -20,21 +21,22 @@ use crate::sdk::sdk_module::SdkArguments;
 use crate::source::module_source::ModuleSource;
 use crate::source::reference::inside_context;
 
-/// What an SDK generated.
+/// The result of an SDK's `codegen`.
 #[derive(Clone)]
 pub(crate) struct GeneratedCode {
     /// The directory.
     pub code: Node,
-    /// What of it is noted as generated.
+    /// Paths that are marked as generated in `.gitattributes`.
     pub generated: Vec<String>,
-    /// What of it is not kept.
+    /// Paths that are added to `.gitignore`.
     pub ignored: Vec<String>,
 }
 
-/// The context directory of `source` with its configuration, the code that its SDK generates, and its clients.
+/// The context directory of `source` with its configuration, the code that its SDK generates, and
+/// its generated clients.
 ///
 /// # Errors
-/// When the SDK or a generator fails, or gives something else.
+/// When the SDK or a client generator fails, or returns another type.
 pub async fn generated(cx: &ResolverContext, modules: &Arc<Modules>, source: &Arc<ModuleSource>) -> Result<Outcome> {
     let context = snapshot_object(cx, "_snapshot", &source.snapshot, None).await?;
     let mut all = step(cx, &context, "directory", vec![("path", text(source.base.as_str()))]).await?;
@@ -85,7 +87,7 @@ async fn with_code(
     Ok(all)
 }
 
-/// `all` with a client of the module, as its generator makes it.
+/// `all` with one generated client of the module.
 async fn with_client(
     cx: &ResolverContext,
     modules: &Arc<Modules>,
@@ -138,14 +140,14 @@ fn wrong(sdk: &SdkModule, function: &str, wanted: &str, came: &Node) -> Fault {
     Fault::user(format!("`{function}` of the SDK `{}` must give {wanted}, and gave `{}`", sdk.name, came.type_name()))
 }
 
-/// `all` with the files of `more` over it.
+/// `all` with the files of `more` on top.
 async fn merged(cx: &ResolverContext, all: &Node, more: &Node) -> Result<Node> {
     let directory = more.get::<Directory>()?;
     if let Some(error) = &directory.error {
         return Err(Fault::user(&**error));
     }
-    // Generated code is evaluated here, and is content from now on. Else an SDK that works for another module, and is given
-    // it, would have it generated again as that module.
+    // Generated code is evaluated here and is content from now on. Otherwise an SDK that works for
+    // another module, and gets this directory, would generate it again as that module.
     let (ops, op_cx) = op_context(cx)?;
     let made = snapshot_object(cx, "_snapshot", &ops.tree(&op_cx, &directory.place.fs).await?, None).await?;
     let made = step(cx, &made, "directory", vec![("path", text(directory.place.path.as_str()))]).await?;
@@ -153,7 +155,8 @@ async fn merged(cx: &ResolverContext, all: &Node, more: &Node) -> Result<Node> {
     step(cx, all, "withDirectory", vec![("path", text("/")), ("source", Literal::Call(call))]).await
 }
 
-/// `directory` with `lines` at the end of the file `name` of the module's source, but none that is there already.
+/// `directory` with `lines` appended to the file `name` of the module's source, except lines that
+/// the file already has.
 async fn with_lines(
     cx: &ResolverContext,
     source: &ModuleSource,

@@ -1,4 +1,4 @@
-//! The module loader's own fields: reachable by recipes, in no schema.
+//! Internal fields of the module loader. Call recipes may select them, but no schema contains them.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use crate::source::source_call;
 use crate::source::workspace::{self, Workspace};
 
 impl Modules {
-    /// A field that the core registry does not know: of a module, or of the module loader itself.
+    /// Finds a field that the core registry does not have: of a module, or of the module loader.
     ///
     /// # Errors
-    /// When the module that should have it cannot be loaded.
+    /// When the module of the field cannot be loaded.
     pub async fn find_field(
         self: &Arc<Self>,
         caller: &Arc<Caller>,
@@ -38,7 +38,7 @@ impl Modules {
     }
 }
 
-/// The field that `spec` selects on `parent`, when it is one of them.
+/// The internal field that `spec` selects on `parent`.
 fn find(modules: &Arc<Modules>, parent: &str, spec: &CallSpec) -> Option<Arc<FieldDef>> {
     match (parent, &*spec.field) {
         ("Query", source_call::FIELD) => Some(field(
@@ -62,7 +62,7 @@ fn find(modules: &Arc<Modules>, parent: &str, spec: &CallSpec) -> Option<Arc<Fie
     }
 }
 
-/// What gives a module from its source, the same for whoever asks.
+/// Gives a module from its source, the same for every caller.
 fn as_module(modules: &Arc<Modules>) -> Arc<FieldDef> {
     let modules = modules.clone();
     let behaviour = Resolver::new(move |cx: ResolverContext, node, _| {
@@ -99,7 +99,7 @@ fn module_value(modules: &Arc<Modules>, spec: &CallSpec) -> Arc<FieldDef> {
         }
     });
     behaviour.module = reference;
-    // The real type needs the module; nobody asks this field for more than its name.
+    // The actual type needs the module. Callers use only its name.
     let ty = type_ref(&crate::typedef::type_def::TypeDef::default(), false);
     let ty = if spec.returns.is_empty() { ty } else { TypeRef::Named(spec.returns.clone()) };
     field(codec::FIELD, ty, behaviour)

@@ -1,4 +1,4 @@
-//! Loading modules: from references to sources, from sources to types, and what is remembered of both.
+//! The module loader: from references to sources, from sources to modules with types.
 
 use std::sync::Arc;
 
@@ -31,41 +31,44 @@ use crate::source::resolve_source::SourceResolver;
 use crate::typedef::link_types::{LinkContext, link_types};
 use crate::typedef::type_def::{ModuleTypes, ObjectDef};
 
-/// Finds, loads and serves modules, and remembers what it loaded. One per engine.
+/// Finds, loads and serves modules, and caches them. One per engine.
 #[derive(Default)]
 pub struct Modules {
-    /// By the digest of the call that gives the source.
+    /// Schemas of loaded modules by the digest of the call that gives the source.
     pub(crate) loaded: BoundedCache<Arc<ModuleSchema>>,
-    /// By view and what is served.
+    /// Schemas of clients by view and served modules.
     pub(crate) schemas: BoundedCache<Arc<Schema>>,
     /// Finds the sources of modules.
     pub sources: SourceResolver,
-    /// How each came to be loaded, by the digest of the call that gives the source.
+    /// Load reports by the digest of the call that gives the source.
     reports: BoundedCache<Arc<LoadReport>>,
-    /// The modules as which processes acted that calls started, by their identity.
+    /// Modules as which processes acted, by the digest of their identity.
     acted_as: BoundedCache<Arc<Module>>,
 }
 
 impl Modules {
-    /// A loader that remembers nothing yet.
+    /// A loader with empty caches.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// The files of the modules that are loaded.
+    /// The files of the loaded modules, which are in use.
     pub fn snapshots(&self) -> Vec<rondel_model::Snapshot> {
         self.loaded.values().iter().map(|schema| schema.module.source.snapshot.clone()).collect()
     }
 
-    /// Forgets loaded modules whose files are gone according to `here`. Sessions keep those that they are served.
+    /// Forgets loaded modules whose files are gone according to `here`. Sessions keep the modules
+    /// that they are served.
     pub fn retain(&self, here: &dyn Fn(&rondel_model::Snapshot) -> bool) {
         self.loaded.retain(|schema| here(&schema.module.source.snapshot));
     }
 
-    /// Loads the module that `reference` means to the caller: a path, or the name of a dependency of the module there.
+    /// Loads the module of `reference`: a path, or the name of a dependency of the module in the
+    /// caller's folder.
     ///
     /// # Errors
-    /// When there is none, its configuration asks for what is not supported, or its types cannot be found out.
+    /// When there is no such module, its configuration uses an unsupported feature, or its types
+    /// cannot be registered.
     pub async fn load_ref(
         self: &Arc<Self>,
         evaluator: &Arc<Evaluator>,
@@ -76,10 +79,11 @@ impl Modules {
         self.load(Some(evaluator), caller, &source).await
     }
 
-    /// The module that `source` is. Without an evaluator its types must be known already.
+    /// Loads the module of `source`. Without an evaluator its types must be in the index.
     ///
     /// # Errors
-    /// When the configuration asks for what is not supported, or the types cannot be found out or are refused.
+    /// When its configuration uses an unsupported feature, or its types cannot be registered or are
+    /// refused.
     pub fn load<'a>(
         self: &'a Arc<Self>,
         evaluator: Option<&'a Arc<Evaluator>>,
@@ -152,10 +156,10 @@ impl Modules {
         Ok((module, ran))
     }
 
-    /// The module without its types: what it uses is loaded, and its SDK.
+    /// Loads a module without its types. Its dependencies and its SDK are loaded.
     ///
     /// # Errors
-    /// When the configuration asks for what is not supported, or its SDK cannot be loaded.
+    /// When its configuration uses an unsupported feature, or its SDK cannot be loaded.
     pub async fn untyped(
         self: &Arc<Self>,
         evaluator: Option<&Arc<Evaluator>>,
@@ -173,8 +177,8 @@ impl Modules {
         let provider = self.provider(evaluator, caller, source).await.map_err(doing)?;
         let (dependencies, broken) = self.dependencies(evaluator, caller, source).await?;
         let missing: Vec<&String> = broken.iter().map(|(name, _)| name).collect();
-        // IDENTITY: the runtime that an SDK makes is part of what a module is, and so are dependencies that are not there:
-        // it is made without them.
+        // IDENTITY: the SDK's runtime is part of a module's implementation. So is the absence of
+        // dependencies, since the runtime is made without them.
         let implementation = rondel_digest::of("module/v2", &(source.digest(), provider.version(), missing));
         Ok(Module {
             source: source.clone(),
@@ -188,10 +192,11 @@ impl Modules {
         })
     }
 
-    /// What the module uses, and what of it cannot be loaded: functions that do not need it can still be called.
+    /// Loads the dependencies of a module. Returns those that cannot be loaded with the reasons:
+    /// functions that do not need them can still be called.
     ///
     /// # Errors
-    /// When the caller does not wait for it any more.
+    /// When the caller cancelled.
     pub(crate) async fn dependencies<'a>(
         self: &'a Arc<Self>,
         evaluator: Option<&'a Arc<Evaluator>>,
@@ -211,7 +216,7 @@ impl Modules {
                 Ok(module) => dependencies.push(module),
                 Err(fault) if fault.kind() == Kind::Cancelled => return Err(fault),
                 Err(fault) => {
-                    // A module without a name is known by its place.
+                    // A dependency without a name goes by its source.
                     let name = Some(used.name()).filter(|name| !name.is_empty()).unwrap_or(written.called());
                     broken.push((name.to_owned(), fault));
                 }
@@ -220,7 +225,7 @@ impl Modules {
         Ok((dependencies, broken))
     }
 
-    /// How `module` came to be loaded, for people.
+    /// Describes how `module` was loaded, as labels and texts.
     pub fn explain(&self, module: &Module) -> Vec<(String, String)> {
         let report = self.reports.get(&module.source.call().digest());
         load_report::rows(module, report.as_deref())
@@ -254,10 +259,10 @@ impl Modules {
         Ok(Provider::Module(Arc::new(sdk)))
     }
 
-    /// What serves the functions of a module that has an entrypoint.
+    /// Loads the entrypoint of a module.
     ///
     /// # Errors
-    /// When the entrypoint cannot be loaded, or breaks the contract.
+    /// When the entrypoint cannot be loaded, or breaks its contract.
     async fn entrypoint(
         self: &Arc<Self>,
         evaluator: Option<&Arc<Evaluator>>,
@@ -273,7 +278,7 @@ impl Modules {
             .map(|entrypoint| Provider::Entrypoint(Arc::new(entrypoint)))
     }
 
-    /// The types as the module registers them, and whether it had to be run for that.
+    /// The types as the module registers them, and whether code had to run for that.
     async fn types(
         self: &Arc<Self>,
         evaluator: Option<&Arc<Evaluator>>,
@@ -281,7 +286,8 @@ impl Modules {
         me: &Client,
         module: &mut Module,
     ) -> Result<(ModuleTypes, bool)> {
-        // IDENTITY: the implementation says everything, its view included; the view stands here for whoever reads keys.
+        // IDENTITY: the implementation determines the types, view included. The view is in the key
+        // for readers of the index.
         let key = rondel_digest::of("types/v1", &(module.implementation, module.view));
         let kept = me.services.index.get(Table::Types, &key);
         if let Some(types) = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
@@ -311,12 +317,14 @@ impl Modules {
             index.put(Table::Types, &key, &bytes, None)?;
             Ok(Node { call: None, value: Value::object("ModuleTypes", types) })
         };
-        // One registration, whoever asks at the same time; from then on the index knows.
-        let registered = evaluator.graph().evaluate(key, || format!("types of module {}", module.name()).into(), work).await?;
+        // The graph runs one registration for all concurrent callers. Later ones find the types in
+        // the index.
+        let registered =
+            evaluator.graph().evaluate(key, || format!("types of module {}", module.name()).into(), work).await?;
         Ok((registered.get::<ModuleTypes>()?.clone(), true))
     }
 
-    /// The module that a call refers to.
+    /// The module that a call refers to, with its schema.
     ///
     /// # Errors
     /// When the reference is damaged, or as for [`Modules::load`].
@@ -335,11 +343,12 @@ impl Modules {
         self.load_schema(evaluator, caller, &source).await
     }
 
-    /// The caller, whose calls start processes that act as `identity` records, or that are clients of their own: to evaluate
-    /// a call that was asked for like that when its result is not remembered.
+    /// Returns a copy of the caller whose calls start processes that act as `identity`, or as
+    /// clients of their own for `None`. Used to evaluate a call with a recorded identity when its
+    /// result is not cached.
     ///
     /// # Errors
-    /// When the module cannot be loaded any more, or is another one by now.
+    /// When the module cannot be loaded any more, or has changed.
     pub async fn acting_as(
         self: &Arc<Self>,
         evaluator: &Arc<Evaluator>,
@@ -360,7 +369,7 @@ impl Modules {
         caller_acting_as(caller, Some(&module))
     }
 
-    /// The module that `identity` stands for, without its types.
+    /// Loads the module of `identity` without its types.
     async fn identified(
         self: &Arc<Self>,
         evaluator: &Arc<Evaluator>,
@@ -389,7 +398,8 @@ impl Modules {
     }
 }
 
-/// That there is code where the configuration says: otherwise every SDK has words of its own for that.
+/// Checks that the source folder exists. Without this check each SDK would report it in its own
+/// words.
 async fn check_source_folder(me: &Client, source: &ModuleSource) -> Result<()> {
     let named = source.config.source_subpath();
     let context = source.context().place;

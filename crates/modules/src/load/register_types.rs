@@ -1,6 +1,8 @@
-//! How a module's types are found out: four contracts between the engine and an SDK, and one translator for what comes
-//! of them. Whatever process builds the types speaks for the module that is being loaded, and what it built is read
-//! under that module's view, whoever built it.
+//! Registration of a module's types: the contracts between the engine and an SDK, and one
+//! translator for their results.
+//!
+//! A process that builds the types acts as the module that is being loaded. The types are read
+//! under that module's view, independent of which process built them.
 
 use std::sync::Arc;
 
@@ -18,11 +20,11 @@ use crate::sdk::sdk_module::SdkArguments;
 use crate::typedef::type_def::{ModuleTypes, TypeDef, TypeDefKind};
 use crate::typedef::types_json;
 
-/// The types of `module`, registered by its SDK under the module's own view. `caller` starts processes that speak for
-/// the module.
+/// The types of `module`, registered by its provider under the module's view. Processes that
+/// `caller` starts act as the module.
 ///
 /// # Errors
-/// When the SDK breaks the contract, or the module's code fails.
+/// When the provider breaks its contract, or the module's code fails.
 pub async fn register(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &Arc<Module>) -> Result<ModuleTypes> {
     let registration = Registration { evaluator, caller, module };
     match &module.provider {
@@ -39,7 +41,7 @@ pub async fn register(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: 
     }
 }
 
-/// One registration of the types of one module.
+/// The registration of the types of one module.
 struct Registration<'a> {
     evaluator: &'a Arc<Evaluator>,
     caller: &'a Arc<Caller>,
@@ -118,7 +120,7 @@ impl Registration<'_> {
         Ok(types)
     }
 
-    /// The types that a list of definitions stands for.
+    /// The types in a list of type definitions.
     async fn of_list(&self, node: &Node) -> Result<ModuleTypes> {
         const EXPECTED: &str = "a list of objects, interfaces and enums";
         let Value::List(items) = &node.value else { return Err(Fault::bug("a list is no list")) };
@@ -163,7 +165,7 @@ impl Registration<'_> {
             .map_err(|e| self.broken("a types document", &format!("one that cannot be read: {e}")))
     }
 
-    /// The types of the module whose ID `text` is, as JSON text.
+    /// The types of the module whose ID is in the JSON `text`.
     async fn of_text(&self, text: &str, expected: &str) -> Result<ModuleTypes> {
         let shown = || match text.trim() {
             "" => "nothing".to_owned(),
@@ -187,7 +189,8 @@ impl Registration<'_> {
         }
     }
 
-    /// What a recipe means under the module's view, whoever wrote it under whichever.
+    /// Evaluates a call recipe under the module's view, independent of the view it was written
+    /// under.
     async fn read(&self, call: &Arc<Call>) -> Result<Node> {
         let view: Arc<str> = self.module.view.to_string().into();
         let call = self.evaluator.received(self.caller, &call.seen_under(&view));
@@ -198,7 +201,7 @@ impl Registration<'_> {
         fault.context(format!("find out the types of module `{}` {}", self.module.name(), self.by()))
     }
 
-    /// Who registers the types, and how.
+    /// The provider and the contract, for messages.
     fn by(&self) -> String {
         format!("from {} ({})", self.module.provider_label(), self.module.contract())
     }

@@ -9,7 +9,8 @@ use rondel_session::client;
 use crate::caller::with_client;
 use crate::module::loaded_module::{Module, Provider};
 
-/// The caller while an SDK or an entrypoint works for `module`: the processes that its calls start act as the module.
+/// Returns a copy of the caller that acts as `module`. Used while an SDK or an entrypoint works for
+/// that module: processes that its calls start act as the module.
 ///
 /// # Errors
 /// When the caller was not made by an engine.
@@ -17,12 +18,15 @@ pub(crate) fn acting_as(caller: &Arc<Caller>, module: &Module) -> Result<Arc<Cal
     caller_acting_as(caller, Some(module))
 }
 
-/// The caller, whose calls start processes that act as `module`. `None`: each is a client of its own.
+/// Returns a copy of the caller whose calls start processes that act as `module`, or as clients of
+/// their own for `None`.
 pub(crate) fn caller_acting_as(caller: &Arc<Caller>, module: Option<&Module>) -> Result<Arc<Caller>> {
-    // IDENTITY: follows from the module. An SDK is given nothing of other modules, so all that it brings serves this one. An
-    // entrypoint is given the arguments of users, which stay what they are.
+    // IDENTITY: determined by the module. An SDK gets nothing of other modules, so every call that
+    // it brings is evaluated as this one. An entrypoint gets arguments of users, which keep their
+    // identity.
     let adopts = module.is_some_and(|module| !matches!(module.provider, Provider::Entrypoint(_)));
-    // IDENTITY: an SDK sees a module as it is before its types are known, whatever it is asked for and whenever.
+    // IDENTITY: an SDK always sees a module without its types, whichever function is called and
+    // whenever.
     let module = module.map(|module| Arc::new(module.partial()).acting_module());
     let me = client(caller)?.with_children_acting_as(module, adopts);
     let child_identity = me.scope.as_ref().map(|scope| scope.child_identity()).unwrap_or_default();

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use crate::module::loaded_module::Module;
 use crate::typedef::type_def::{Function, ObjectDef};
 
-/// A function of a module, bound to its place.
+/// A function of a module, with its module and object.
 #[derive(Clone)]
 pub struct FunctionTarget {
     /// The module.
     pub module: Arc<Module>,
-    /// The object that it is a function of.
+    /// The object that has the function.
     pub object: Arc<ObjectDef>,
-    /// The function; the constructor has an empty name.
+    /// The function. A constructor has an empty name.
     pub function: Arc<Function>,
 }
 
 impl FunctionTarget {
-    /// How people name it: `greeter.hello`.
+    /// The name for messages: `greeter.hello`.
     pub fn describe(&self) -> String {
         let module = self.module.name();
         match (self.function.original.as_str(), &self.object.name) {

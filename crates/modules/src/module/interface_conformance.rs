@@ -1,8 +1,8 @@
-//! Which types can stand where an interface of a module is expected: docs/protocol.md#interfaces.
+//! Conformance of types to interfaces of modules: docs/protocol.md#interfaces.
 //!
-//! A type is judged by its functions, whoever made it: each function of the interface is there, takes what the interface
-//! says or a kind of that, and gives nothing else than what the interface says. Types that mention one another conform unless
-//! something speaks against it.
+//! Conformance is structural. The type has each function of the interface. It accepts every
+//! argument that the interface allows, or a conforming type, and returns what the interface says,
+//! or a conforming type. Types that refer to one another conform unless something contradicts it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,8 @@ use rondel_gql::types::{ArgDef, FieldDef as Field, Name, TypeDef as Type, TypeKi
 /// Types by name.
 pub(crate) type TypesByName<'a> = HashMap<&'a str, &'a Type>;
 
-/// The objects and the interfaces called `interfaces` that they conform to. The root type, called `root`, is none of them.
+/// The pairs of object and interface that conform, among the objects in `types` and the interfaces
+/// called `interfaces`. The root type `root` is left out.
 pub(crate) fn conforming<'a>(types: &TypesByName<'a>, root: &str, interfaces: &[&'a Name]) -> Vec<(Name, Name)> {
     let find = |name: &str| types.get(name).copied();
     let is_object = |ty: &&&Type| matches!(ty.kind, TypeKind::Object(_)) && *ty.name != *root;
@@ -24,15 +25,17 @@ pub(crate) fn conforming<'a>(types: &TypesByName<'a>, root: &str, interfaces: &[
     interfaces.iter().flat_map(of).collect()
 }
 
-/// Whether the type called `ty` conforms to the interface called `interface`, of the types that `find` knows.
+/// Whether the type `ty` conforms to the interface `interface`. `find` looks types up.
 pub(crate) fn conforms<'a>(find: &impl Fn(&str) -> Option<&'a Type>, ty: &str, interface: &str) -> bool {
     holds(find, (Name::from(ty), Name::from(interface)), &mut HashSet::new())
 }
 
-/// Whether the first of `pair` conforms to the second, when the pairs in `assumed` do; adds what was assumed for it.
+/// Whether the first of `pair` conforms to the second if the pairs in `assumed` hold. Adds the
+/// pairs that it assumes.
 fn holds<'a>(find: &impl Fn(&str) -> Option<&'a Type>, pair: Pair, assumed: &mut HashSet<Pair>) -> bool {
     let mut pending = vec![pair];
-    // What is assumed is refuted by one pair that does not hold, so that what is never refuted holds: the greatest fixpoint.
+    // An assumption is refuted by one pair that does not hold. What is never refuted holds: this is
+    // the greatest fixpoint.
     while let Some(pair) = pending.pop() {
         if pair.0 == pair.1 || assumed.contains(&pair) {
             continue;
@@ -51,8 +54,9 @@ fn holds<'a>(find: &impl Fn(&str) -> Option<&'a Type>, pair: Pair, assumed: &mut
                 if holds(find, (given.clone(), taken.clone()), &mut trial) {
                     *assumed = trial;
                 } else {
-                    // One that takes less than the interface lets pass is checked when it is called: it may be called with
-                    // what it takes, as a type does whose functions take its own companions.
+                    // A function that accepts less than the interface allows is checked when it is
+                    // called. It may be called with arguments that it accepts, as with a type whose
+                    // functions accept its own companions.
                     pending.push((taken, given));
                 }
             }
@@ -61,18 +65,19 @@ fn holds<'a>(find: &impl Fn(&str) -> Option<&'a Type>, pair: Pair, assumed: &mut
     true
 }
 
-/// A type, and an interface that it has to conform to.
+/// A type, and an interface that it must conform to.
 type Pair = (Name, Name);
 
-/// What has to hold for a function to be callable as another one.
+/// The pairs that must conform for a function to be callable as another one.
 struct Needed {
-    /// What has to conform so that its result is what is expected.
+    /// The pair of the result types.
     result: Option<Pair>,
-    /// For each argument what is given and what is taken, when they are not the same: one has to conform to the other.
+    /// For each argument whose types differ: the given type and the accepted type, one of which
+    /// must conform to the other.
     args: Vec<Pair>,
 }
 
-/// What has to hold for `own` to be callable as `wanted`; none when it never is.
+/// The pairs that must conform for `own` to be callable as `wanted`. `None` when it never is.
 fn covers(own: &Field, wanted: &Field) -> Option<Needed> {
     let optional = |arg: &ArgDef| !arg.ty.is_non_null() || arg.default.is_some();
     if !own.args.iter().all(|mine| wanted.arg(&mine.name).is_some() || optional(mine)) {
@@ -81,14 +86,14 @@ fn covers(own: &Field, wanted: &Field) -> Option<Needed> {
     let mut args = Vec::new();
     for arg in &wanted.args {
         let mine = own.arg(&arg.name)?;
-        // As input, objects are IDs of the type that the argument says.
+        // As input an object is an ID. Its type is in the directive of the argument.
         args.extend(fits(&arg.ty, arg.expected_type(), &mine.ty, mine.expected_type())?);
     }
     Some(Needed { result: fits(&own.ty, None, &wanted.ty, None)?, args })
 }
 
-/// Which type has to conform to which for a value of type `given` to stand where `wanted` is expected; none when it never
-/// can.
+/// The pair that must conform for a value of type `given` to be used as `wanted`. `Some(None)` when
+/// it always can, `None` when it never can.
 fn fits(given: &TypeRef, of: Option<&str>, wanted: &TypeRef, wanted_of: Option<&str>) -> Option<Option<(Name, Name)>> {
     let named = |name: &Name, of: Option<&str>| match of {
         Some(of) if &**name == "ID" => Name::from(of),

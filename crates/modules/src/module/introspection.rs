@@ -1,4 +1,5 @@
-//! The API as code generators see it: schemas and introspection files with the modules that a module uses.
+//! The API as code generators see it: schemas and introspection files with the dependencies of a
+//! module.
 
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ use crate::content::file_with_content;
 use crate::module::loaded_module::Module;
 use crate::module::module_schema::{ModuleSchema, ServedModule, extension};
 
-/// The introspection file of what the code of `module` sees, by a call that depends on its content alone.
+/// The introspection file of the schema that the code of `module` sees. Its call depends on the
+/// content alone.
 ///
 /// # Errors
 /// When it cannot be stored.
@@ -30,7 +32,8 @@ pub async fn introspection(
     introspection_file(evaluator, caller, module, text).await
 }
 
-/// The introspection file of what a client of `module` sees: the API, the module, and what it uses.
+/// The introspection file of the schema for a client of `module`: the API, the module, and its
+/// dependencies.
 ///
 /// # Errors
 /// When it cannot be stored.
@@ -57,22 +60,23 @@ async fn introspection_file(
     file.call.ok_or_else(|| Fault::bug("a file of the API has no call"))
 }
 
-/// What belongs to the machine of a client.
+/// Types that give access to the machine of a client. Code of modules does not see them.
 const HIDDEN_FROM_CODE: &[&str] = &["Host", "Engine", "EngineCache", "EngineCacheEntry", "EngineCacheEntrySet"];
 
-/// Whom generated code is for.
+/// The readers of a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaAudience {
-    /// The code of a module: it is told of nothing that belongs to the machine of a client.
+    /// The code of a module. It sees no type that gives access to the machine of a client.
     ModuleCode,
     /// Clients.
     Clients,
 }
 
-/// What a code generator is told of the API under `view` with `dependencies`: docs/protocol.md#the-api-that-code-generators-see.
+/// The introspection JSON of the API under `view` with `dependencies`, for code generators:
+/// docs/protocol.md#the-api-that-code-generators-see.
 ///
 /// # Errors
-/// When it cannot be written.
+/// When it cannot be serialized.
 pub fn introspection_text(
     registry: &Registry,
     view: View,
@@ -83,7 +87,7 @@ pub fn introspection_text(
     rondel_schema::schema_json(&with_modules(&registry.project(view), view, dependencies), view, hidden)
 }
 
-/// The API under `view` as the code of a module sees it: alone, and with `dependencies`.
+/// The API under `view` as the code of a module sees it: without and with `dependencies`.
 pub(crate) fn schemas_for_code(
     registry: &Registry,
     view: View,
@@ -97,7 +101,7 @@ pub(crate) fn schemas_for_code(
     (core, all)
 }
 
-/// `base` with what `dependencies` add to it.
+/// `base` extended with the schemas of `dependencies`.
 fn with_modules(base: &Arc<Schema>, view: View, dependencies: &[Arc<Module>]) -> Arc<Schema> {
     let served = |module: &Arc<Module>| ServedModule {
         schema: ModuleSchema::shape(module),
@@ -105,7 +109,7 @@ fn with_modules(base: &Arc<Schema>, view: View, dependencies: &[Arc<Module>]) ->
         entrypoint: false,
     };
     let mut list: Vec<_> = dependencies.iter().map(served).collect();
-    // The order in which a configuration lists them means nothing to its audience.
+    // The order of dependencies in a configuration has no meaning for readers.
     list.sort_by(|one, other| one.schema.module.name().cmp(other.schema.module.name()));
     if list.is_empty() {
         return base.clone();

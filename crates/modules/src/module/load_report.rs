@@ -1,5 +1,5 @@
-//! Why a module was loaded as it was: the versions in force, the contract, what ran, what was remembered, and which input
-//! differs from the nearest earlier load when something had to run.
+//! Load reports: the versions in force, the contract, which work ran or was cached, and the inputs
+//! that differ from the nearest earlier load when something had to run.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,48 +20,48 @@ use crate::module::function_target::FunctionTarget;
 use crate::module::loaded_module::{Module, Provider, ResultLifetime};
 use crate::source::module_source::ModuleSource;
 
-/// How many loads of one module are remembered for comparison.
+/// How many earlier loads of a module are kept for comparison.
 const MAX_CACHED: usize = 8;
-/// How many pieces of work are named.
+/// How many pieces of work a report lists.
 const MAX_LISTED: usize = 12;
-/// The input that is a tree of files.
+/// The name of the input that is a tree of files.
 const FILES: &str = "files";
 
-/// What is known of one load.
+/// A report of one load.
 pub struct LoadReport {
     /// Whether the types had to be registered.
     pub registered: bool,
-    /// What differs from the nearest earlier load.
+    /// The differences from the nearest earlier load.
     pub changes: Vec<String>,
-    /// The processes and functions of the load.
+    /// The processes and function calls of the load.
     pub work: Vec<RecordedWork>,
     again: AtomicBool,
 }
 
 impl LoadReport {
-    /// Of a load that ended.
+    /// A report of a finished load.
     pub fn new(registered: bool, changes: Vec<String>, seen: &WorkRecorder) -> Self {
         Self { registered, changes, work: seen.work(), again: AtomicBool::new(false) }
     }
 
-    /// Annotations that the loaded module was asked for again.
+    /// Records that the loaded module was asked for again.
     pub fn reuse(&self) {
         self.again.store(true, Ordering::Relaxed);
     }
 }
 
-/// A process or a function of a load.
+/// A process or a function call of a load.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordedWork {
-    /// What people call it.
+    /// The name of the work, for users.
     pub name: String,
-    /// Whether it was remembered, and did not run.
+    /// Whether the result was cached.
     pub cached: bool,
-    /// What decided that, by name.
+    /// The parts of its cache key, by name.
     pub parts: Vec<(String, String)>,
 }
 
-/// Watches the work of one load.
+/// Records the work of one load from its events.
 #[derive(Default)]
 pub struct WorkRecorder(Mutex<BTreeMap<SpanId, RecordedWork>>);
 
@@ -112,7 +112,7 @@ fn inputs(module: &Module) -> Parts {
     parts
 }
 
-/// Adds the modules that `module` uses, and those that they use: any of them may be why a load is a miss.
+/// Adds the direct and indirect dependencies of `module`. A change in any of them may cause a miss.
 fn add_used(parts: &mut Parts, of: &str, module: &Module) {
     let maker = match &module.provider {
         Provider::Module(sdk) => Some(("SDK".to_owned(), &sdk.module)),
@@ -134,7 +134,7 @@ fn add_used(parts: &mut Parts, of: &str, module: &Module) {
     }
 }
 
-/// The inputs of the call of a function.
+/// The inputs of a function call.
 pub(crate) fn of_call(call: &Call, receiver: &Node, target: &FunctionTarget) -> Parts {
     let mut parts = Parts::new();
     parts.add("module", target.module.implementation.short());
@@ -180,16 +180,16 @@ fn layers_of(object: &Call) -> Option<Vec<LayerId>> {
     layers.iter().map(layer).collect()
 }
 
-// IDENTITY: of the place, so that loads of one module are compared with one another; it decides nothing else.
+// IDENTITY: of the place, so that loads of one module are compared. Nothing else depends on it.
 fn place_of(source: &ModuleSource) -> Digest {
     rondel_digest::of("loads/v3", &(&source.host, &source.root, source.name()))
 }
 
-/// Remembers the inputs of `module`, whose types were registered now, and says what differs from the nearest earlier
-/// load of the module at the same place.
+/// Saves the inputs of `module`, whose types were just registered. Returns the differences from the
+/// nearest earlier load of the module at the same place.
 ///
 /// # Errors
-/// When it cannot be remembered.
+/// When the inputs cannot be saved.
 pub async fn compared(caller: &Caller, module: &Module) -> Result<Vec<String>> {
     let me = client(caller)?;
     let key = place_of(&module.source);
@@ -236,7 +236,7 @@ async fn differences(ops: &std::sync::Arc<Ops>, cx: &OpContext, now: &Parts, bef
     lines
 }
 
-/// What people are told of the load of `module`: labels and texts.
+/// Describes the load of `module` for users, as labels and texts.
 pub fn rows(module: &Module, report: Option<&LoadReport>) -> Vec<(String, String)> {
     let config = &module.source.config;
     let mut rows: Vec<(String, String)> = Vec::new();

@@ -1,4 +1,4 @@
-//! A loaded module, and the objects that its functions give.
+//! Loaded modules as data: the module, its provider, and the objects that its functions return.
 
 use std::sync::Arc;
 
@@ -19,46 +19,46 @@ use crate::source::module_source::{ModuleSource, SourceRole};
 use crate::typedef::external_types::{self, ExternalType};
 use crate::typedef::type_def::{CachePolicy, Function, ModuleTypes, ObjectDef};
 
-/// The engine's own field of a module source that gives the module, for whoever asks.
+/// The internal field of a module source that gives the module, for every caller.
 pub const FIELD: &str = "_asModule";
-/// The feature of an SDK that lets the code of a module see the module's own types.
+/// The experimental feature that lets the code of a module see the module's own types.
 const SELF_CALLS: &str = "SELF_CALLS";
-/// From this version on results of functions are kept across sessions unless the module says otherwise.
+/// From this version on results of functions are cached across sessions by default.
 const CACHED_SINCE: View = View::new(0, 19, 4);
 
 /// A loaded module.
 pub struct Module {
-    /// Where it comes from.
+    /// The source that it was loaded from.
     pub source: Arc<ModuleSource>,
-    /// The API version that it sees.
+    /// The API version that its code sees.
     pub view: View,
-    /// Its types as they are served; empty while they are being found out.
+    /// Its types as they are served. Empty until they are registered.
     pub types: Arc<ModuleTypes>,
-    /// What it uses.
+    /// The modules that it depends on.
     pub dependencies: Vec<Arc<Module>>,
-    /// What it would use and cannot, and why.
+    /// The dependencies that cannot be loaded, and the reasons.
     pub broken: Vec<(String, Fault)>,
-    /// What it is: equal implementations share results.
+    /// The identity of the module's behaviour. Modules with equal implementations share results.
     pub implementation: Digest,
     pub(crate) provider: Provider,
     pub(crate) runtime: Arc<OnceCell<Container>>,
 }
 
-/// What makes a module's runtime and finds out its types.
+/// What makes the runtime of a module and registers its types.
 #[derive(Clone)]
 pub enum Provider {
-    /// Nothing: the module has no code of its own.
+    /// None: the module has no code of its own.
     None,
     /// A built-in SDK.
     Builtin(Arc<dyn Sdk>),
-    /// A module.
+    /// A module as SDK.
     Module(Arc<SdkModule>),
-    /// A module that serves its functions itself.
+    /// A module that serves the function calls itself.
     Entrypoint(Arc<EntrypointModule>),
 }
 
 impl Provider {
-    /// What of it decides runtimes and types.
+    /// The version of the provider, which is part of the module's implementation.
     pub fn version(&self) -> Option<String> {
         match self {
             Provider::None => None,
@@ -73,11 +73,11 @@ impl Provider {
 pub struct SdkModule {
     /// The module that is the SDK.
     pub module: Arc<Module>,
-    /// How the other module's configuration names it.
+    /// The reference in the other module's configuration.
     pub name: String,
-    /// How it registers types.
+    /// The contract by which it registers types.
     pub contract: Contract,
-    /// The field of the root type that makes its main object.
+    /// The field of the root type that constructs its main object.
     pub(crate) constructor: Option<Arc<FieldDef>>,
     /// The GraphQL type of its main object.
     pub(crate) main: Option<Arc<GraphqlType>>,
@@ -89,9 +89,9 @@ pub struct SdkModule {
 pub struct EntrypointModule {
     /// The module that is the entrypoint.
     pub module: Arc<Module>,
-    /// How the other module's configuration names it.
+    /// The reference in the other module's configuration.
     pub name: String,
-    /// The field of the root type that makes its main object.
+    /// The field of the root type that constructs its main object.
     pub(crate) constructor: Arc<FieldDef>,
     /// The field that registers types.
     pub(crate) types: Arc<FieldDef>,
@@ -101,34 +101,35 @@ pub struct EntrypointModule {
     pub(crate) call: Arc<Function>,
 }
 
-/// An object of a module: its type and its state as the module's code gave it, private parts included.
+/// An object of a module: its type, and its state as the module's code returned it, private fields
+/// included.
 #[derive(Clone)]
 pub struct ModuleObject {
     /// The module.
     pub module: Arc<Module>,
     /// The type.
     pub def: Arc<ObjectDef>,
-    /// The state by the module's own names.
+    /// The state, by the module's own names.
     pub state: Arc<serde_json::Map<String, serde_json::Value>>,
 }
 
-/// What the API calls a module: one that is being described, or one that was loaded.
+/// A `Module` of the API: one that is being described by its builder, or a loaded one.
 #[derive(Clone)]
 pub struct ModuleValue {
     /// Its types.
     pub types: Arc<ModuleTypes>,
-    /// The module, when it was loaded.
+    /// The loaded module. `None` while a module is being described.
     pub loaded: Option<Arc<Module>>,
 }
 
-/// For whom results of a function hold.
+/// How long and where results of a function may be reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResultLifetime {
-    /// For everybody, for a number of seconds.
+    /// Across sessions, for a number of seconds if there is one.
     Persistent(Option<u64>),
-    /// For one session.
+    /// Within one session.
     Session,
-    /// For one call.
+    /// Never.
     Never,
 }
 
@@ -143,7 +144,7 @@ impl Module {
         Call::new(Some(self.source.call()), CallSpec::new("Module", FIELD))
     }
 
-    /// The module as processes speak for it.
+    /// The module as exec scopes record it.
     pub fn acting_module(self: &Arc<Self>) -> ActingModule {
         ActingModule {
             view: self.view,
@@ -154,18 +155,19 @@ impl Module {
         }
     }
 
-    /// How its configuration names its SDK.
+    /// The SDK as the module's configuration names it.
     pub fn sdk_name(&self) -> &str {
         self.source.config.sdk.as_ref().map(|sdk| sdk.source.as_str()).unwrap_or_default()
     }
 
-    /// Whether its code is generated with its own types in it, as it asks for: its SDK must be able to tell them before
-    /// there is code. docs/protocol.md#what-a-modules-code-sees.
+    /// Whether code is generated for the module with its own types. The module must ask for it, and
+    /// its SDK must be able to register types before there is code. See
+    /// docs/protocol.md#what-a-modules-code-sees.
     pub fn calls_itself(&self) -> bool {
         self.wants_itself() && !self.types.objects.is_empty()
     }
 
-    /// The same, whether its types are known already or not.
+    /// The same, whether or not its types are known already.
     pub fn wants_itself(&self) -> bool {
         let sdk = self.source.config.sdk.as_ref();
         let asked = sdk.and_then(|sdk| sdk.experimental.get(SELF_CALLS)).and_then(serde_json::Value::as_bool);
@@ -173,7 +175,7 @@ impl Module {
         asked == Some(true) && able
     }
 
-    /// How people name what registers its types: the SDK, or the entrypoint.
+    /// What registers its types, for messages: the SDK, or the entrypoint.
     pub fn provider_label(&self) -> String {
         match &self.provider {
             Provider::Entrypoint(entrypoint) => format!("the entrypoint `{}`", entrypoint.name),
@@ -181,7 +183,7 @@ impl Module {
         }
     }
 
-    /// How its types are registered.
+    /// The contract by which its types are registered.
     pub fn contract(&self) -> Contract {
         match &self.provider {
             Provider::Module(sdk) => sdk.contract,
@@ -190,7 +192,7 @@ impl Module {
         }
     }
 
-    /// What calls of its functions say about it.
+    /// The reference to the module in calls of its functions.
     pub fn reference(&self) -> ModuleRef {
         ModuleRef { module: self.call(), implementation: self.implementation }
     }
@@ -200,12 +202,12 @@ impl Module {
         self.types.object(&crate::names::type_name(self.name()))
     }
 
-    /// The field of the root type that makes its main object.
+    /// The name of the field of the root type that constructs its main object.
     pub fn constructor_name(&self) -> String {
         field_name(self.name())
     }
 
-    /// For whom results of `function` hold.
+    /// How long and where results of `function` may be reused.
     pub fn lifetime(&self, function: &Function) -> ResultLifetime {
         if self.source.config.sdk.as_ref().is_some_and(|sdk| sdk.debug) {
             return ResultLifetime::Never;
@@ -225,19 +227,19 @@ impl Module {
 }
 
 impl SdkModule {
-    /// Whether it has a function of that name.
+    /// Whether the SDK has the function.
     pub fn has(&self, function: &str) -> bool {
         self.module.main().is_some_and(|main| main.functions.iter().any(|known| known.name == function))
     }
 }
 
 impl Module {
-    /// The same while its types are being found out.
+    /// The module without its types, as its SDK sees it.
     pub(crate) fn partial(&self) -> Module {
         self.of_source(self.source.as_ref().clone())
     }
 
-    /// The same with another source, while its types are being found out.
+    /// The module with another source and without its types.
     pub(crate) fn of_source(&self, source: ModuleSource) -> Module {
         Module {
             source: Arc::new(source),
@@ -251,7 +253,8 @@ impl Module {
         }
     }
 
-    /// The type called `name` that the module can see and does not own. `core` is the API that it sees.
+    /// The type called `name` that the module can see and does not own. `core` is the API that it
+    /// sees.
     pub fn external_type(&self, core: &Schema, name: &str) -> Option<ExternalType> {
         let dependencies = self.dependencies.iter().map(|module| (module.name(), &*module.types));
         external_types::find(dependencies, core, name)
@@ -263,7 +266,7 @@ impl Module {
     }
 }
 
-/// The object of the API that `call` of [`FIELD`] gives.
+/// The loaded module of a `Module` object.
 pub fn module_of(node: &Node) -> Result<Arc<Module>> {
     let value = node.get::<ModuleValue>()?;
     value.loaded.clone().ok_or_else(|| Fault::user("the module was described, not loaded: it has no source"))

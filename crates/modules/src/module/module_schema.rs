@@ -1,4 +1,4 @@
-//! A module's types as GraphQL types, and the schema that a client is served with them.
+//! GraphQL types of a module, and the extension of a client's schema by them.
 
 use std::sync::Arc;
 
@@ -20,21 +20,21 @@ use crate::typedef::type_def::{
     CachePolicy, EnumDef, FieldDef, Function, FunctionArg, InterfaceDef, ObjectDef, SourceMap, TypeDef, TypeDefKind,
 };
 
-/// What a module adds to a schema.
+/// The GraphQL types that a module adds to a schema.
 #[derive(Clone)]
 pub struct ModuleSchema {
     /// The module.
     pub module: Arc<Module>,
     /// Its types.
     pub types: Vec<Arc<Type>>,
-    /// The field of the root type that makes its main object.
+    /// The field of the root type that constructs its main object.
     pub constructor: Option<Arc<Field>>,
 }
 
-/// A module that a client is served.
+/// A module that is served to a client.
 #[derive(Clone)]
 pub struct ServedModule {
-    /// What it adds.
+    /// The types that it adds.
     pub schema: Arc<ModuleSchema>,
     /// Whether its constructor is a field of the root type.
     pub constructor: bool,
@@ -42,20 +42,21 @@ pub struct ServedModule {
     pub entrypoint: bool,
 }
 
-/// Makes the resolvers of a module's fields.
+/// Makes the resolvers of a module's fields. Passed in, so that the types of a module do not depend
+/// on function calls.
 pub trait FieldResolvers {
     /// The resolver of a function or a constructor.
     fn function(&self, target: FunctionTarget) -> Resolver;
 
-    /// The resolver of a piece of an object's data.
+    /// The resolver of a data field.
     fn data(&self, module: &Arc<Module>, object: &Arc<ObjectDef>, field: &FieldDef) -> Resolver;
 
-    /// The resolver of a constructor that the module does not declare: it gives an object without state of the type
+    /// The resolver of an implicit constructor. It gives an object without state of the type
     /// `returns`.
     fn empty_object(&self, module: &Arc<Module>, returns: &TypeDef) -> Resolver;
 }
 
-/// Resolvers of fields that nothing evaluates.
+/// Resolvers for schemas whose fields are never evaluated.
 struct Unevaluated;
 
 impl Unevaluated {
@@ -81,7 +82,7 @@ impl FieldResolvers for Unevaluated {
 }
 
 impl ModuleSchema {
-    /// What `module` adds to a schema, with fields that `resolvers` evaluates.
+    /// The types of `module`, with fields that `resolvers` evaluates.
     pub fn new(module: &Arc<Module>, resolvers: &dyn FieldResolvers) -> Arc<Self> {
         let types = &module.types;
         let mut all = Vec::new();
@@ -92,7 +93,7 @@ impl ModuleSchema {
         Arc::new(Self { module: module.clone(), types: all, constructor })
     }
 
-    /// What `module` adds to a schema whose fields are never evaluated: for schemas as text and for comparing types.
+    /// The types of `module` without resolvers, for schema texts and for comparing types.
     pub fn shape(module: &Arc<Module>) -> Arc<Self> {
         Self::new(module, &Unevaluated)
     }
@@ -109,7 +110,7 @@ impl ModuleSchema {
     }
 }
 
-/// What `served` adds to `base`, in one extension.
+/// The extension of `base` by the types of `served`.
 pub fn extension(base: &Schema, served: &[ServedModule]) -> rondel_schema::Extension {
     let mut extension = rondel_schema::Extension { legacy_load: Some(rondel_api::legacy_load()), ..Default::default() };
     for module in served {
@@ -125,7 +126,7 @@ pub fn extension(base: &Schema, served: &[ServedModule]) -> rondel_schema::Exten
     extension
 }
 
-/// Which objects can stand where the interfaces among `types` are expected.
+/// The pairs of object and interface that conform, for the interfaces among `types`.
 fn implementations(base: &Schema, types: &[Arc<Type>]) -> Vec<(Name, Name)> {
     let is_interface = |ty: &&Arc<Type>| matches!(ty.kind, TypeKind::Interface(_));
     let interfaces: Vec<&Name> = types.iter().filter(is_interface).map(|ty| &ty.name).collect();
@@ -274,7 +275,7 @@ fn argument(module: &Module, arg: &FunctionArg) -> ArgDef {
     let mut directives = located(module, arg.source_map.as_ref());
     if let TypeDefKind::Object(_) | TypeDefKind::Interface(_) = &arg.type_def.base().kind {
         directives.push(directive("expectedType", [("name", Constant::string(arg.type_def.base().name()))]));
-        // Whoever looks for the expected type looks at the first directive of that name.
+        // Clients use the first `expectedType` directive.
         directives.rotate_right(1);
     }
     if let Some(path) = &arg.default_path {
@@ -299,7 +300,7 @@ fn argument(module: &Module, arg: &FunctionArg) -> ArgDef {
     }
 }
 
-/// A default as a constant of the schema: members of enums by their names in the API.
+/// A default value as a constant of the schema. Enum members get their names in the API.
 pub fn constant(module: &Module, ty: &TypeDef, json: &Json) -> Constant {
     match (&ty.kind, json) {
         (_, Json::Null) => Constant::Null,
@@ -331,7 +332,7 @@ pub fn constant(module: &Module, ty: &TypeDef, json: &Json) -> Constant {
     }
 }
 
-/// A type as GraphQL writes it. As input, objects are IDs.
+/// A type in GraphQL syntax. As input, objects are IDs.
 pub fn type_ref(ty: &TypeDef, input: bool) -> TypeRef {
     let inner = match &ty.kind {
         TypeDefKind::List(element) => TypeRef::List(Box::new(type_ref(element, input))),
@@ -358,7 +359,8 @@ fn directive<const N: usize>(name: &str, args: [(&str, Constant); N]) -> Applied
     AppliedDirective { name: name.into(), args: args.into_iter().map(|(name, value)| (name.into(), value)).collect() }
 }
 
-/// Whether the object conforms to the interface called `interface` of `module`, which the caller's `schema` does not show.
+/// Whether the object conforms to the interface `interface` of `module`, which the caller's
+/// `schema` does not contain.
 pub(crate) fn object_conforms(module: &Arc<Module>, schema: &Schema, node: &Node, interface: &str) -> bool {
     let own = node.value.get::<ModuleObject>().map(|object| &object.module);
     let module_schemas: Vec<_> = own
@@ -372,16 +374,16 @@ pub(crate) fn object_conforms(module: &Arc<Module>, schema: &Schema, node: &Node
     conforms(&|name: &str| types.get(name).copied(), node.type_name(), interface)
 }
 
-/// Checks that serving `module` beside `served` is possible; whether it is served already.
+/// Checks that `module` can be served beside `served`. Returns whether it is served already.
 ///
 /// # Errors
-/// When another module has its name, or a name of what it serves.
+/// When another module has its name, or a name of one of its types.
 pub fn check_served(served: &[ServedModule], module: &Module) -> Result<bool> {
     name_conflicts::check(module, served.iter().map(|other| &other.schema.module))
 }
 
-/// Fields of the root type that stand for those of the main object; with constructor arguments, `with` takes them.
-/// A function that is called like the constructor stays behind it.
+/// Fields of the root type that proxy the functions of the main object. Constructor arguments are
+/// given by `with`. A function with the constructor's name is left out.
 fn entry_fields(schema: &ModuleSchema) -> Vec<Arc<Field>> {
     let module = &schema.module;
     let (Some(constructor), Some(main)) = (&schema.constructor, module.main()) else { return Vec::new() };
@@ -431,10 +433,10 @@ fn with_field(module: &Arc<Module>, constructor: &Arc<Field>) -> Arc<Field> {
     })
 }
 
-/// The data of a root object that knows the constructor arguments of the entrypoint module.
+/// The data of a root object that holds the constructor arguments of the entrypoint module.
 struct EntryRoot(Vec<(Name, Constant)>);
 
-/// A literal as a document would have given it.
+/// A literal as a constant of a document.
 pub fn constant_of(evaluator: &Evaluator, value: &Literal) -> Constant {
     match value {
         Literal::Null => Constant::Null,

@@ -1,4 +1,4 @@
-//! What modules that are served side by side must not both have: one name stands for one thing.
+//! Name conflicts between modules that are served side by side.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use rondel_fault::{Fault, Result};
 use crate::config::module_config::DAGGER_JSON;
 use crate::module::loaded_module::Module;
 
-/// Checks that serving `module` beside `others` is possible; whether it is among them already.
+/// Checks that `module` can be served beside `others`. Returns whether it is one of them.
 ///
 /// # Errors
-/// When another module has its name, or a name of what it serves.
+/// When another module has its name, or a name of one of its types.
 pub fn check<'a>(module: &Module, others: impl Iterator<Item = &'a Arc<Module>>) -> Result<bool> {
     for other in others {
         if other.name() != module.name() {
@@ -33,7 +33,7 @@ pub fn check<'a>(module: &Module, others: impl Iterator<Item = &'a Arc<Module>>)
     Ok(false)
 }
 
-/// That what a module uses can be served together.
+/// Checks that the dependencies of a module can be served together.
 ///
 /// # Errors
 /// As for [`check`].
@@ -44,7 +44,7 @@ pub fn among(dependencies: &[Arc<Module>]) -> Result<()> {
     Ok(())
 }
 
-/// What both add to a schema under one name.
+/// A name that both add to a schema, with its kind.
 fn shared(one: &Module, other: &Module) -> Option<String> {
     let has = |name: &str| {
         let types = &other.types;

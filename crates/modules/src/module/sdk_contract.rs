@@ -1,4 +1,5 @@
-//! What the engine expects of an SDK that is a module: its functions, their arguments, and how types are registered.
+//! The contract between the engine and an SDK that is a module: its functions, their arguments, and
+//! the ways to register types.
 
 use std::fmt;
 
@@ -10,37 +11,38 @@ pub const TYPES: &str = "moduleTypes";
 pub const CODEGEN: &str = "codegen";
 /// The function that generates a client.
 pub const CLIENT: &str = "generateClient";
-/// The function that names the files of the host that generating a client needs.
+/// The function that lists the host files needed to generate a client.
 pub const CLIENT_FILES: &str = "requiredClientGenerationFiles";
 /// The function that makes a runtime.
 pub(crate) const RUNTIME: &str = "moduleRuntime";
-/// The function that is given the configuration.
+/// The function that receives the configuration.
 pub(crate) const CONFIG: &str = "withConfig";
-/// Their arguments.
+/// The arguments of these functions.
 pub(crate) const SOURCE: &str = "modSource";
 pub(crate) const INTROSPECTION: &str = "introspectionJson";
 pub(crate) const OUTPUT: &str = "outputFilePath";
 pub(crate) const FOLDER: &str = "outputDir";
-/// Their types, without the mark that null is none: an SDK may allow it.
+/// Their types, without the non-null mark: an SDK may accept null.
 pub(crate) const ARGUMENTS: &[(&str, &str)] =
     &[(SOURCE, "ModuleSource"), (INTROSPECTION, "File"), (OUTPUT, "String"), (FOLDER, "String")];
-/// Where a types container leaves the ID.
+/// The file to which a types container writes the ID.
 pub const OUTPUT_PATH: &str = "/module-typedefs.json";
 
-/// A way in which an SDK registers a module's types. All of them give the same data, which is checked the same way.
+/// The contract by which an SDK registers a module's types. All contracts give the same data, which
+/// is checked the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contract {
-    /// The runtime is run with an empty function name and answers with the ID of a module.
+    /// The runtime runs with an empty function name and answers with the ID of a module.
     EmptyCall,
-    /// `moduleTypes` gives a container; what it runs writes the ID of a module to a file.
+    /// `moduleTypes` returns a container whose command writes the ID of a module to a file.
     TypesContainer,
-    /// `moduleTypes` gives the module.
+    /// `moduleTypes` returns the module.
     Typed,
-    /// `moduleTypes` gives the types.
+    /// `moduleTypes` returns the types.
     Declared,
-    /// `moduleTypes` gives the types as a document.
+    /// `moduleTypes` returns the types as a JSON document.
     Document,
-    /// `types` of the entrypoint gives the types.
+    /// `types` of the entrypoint returns the types.
     Entrypoint,
 }
 
@@ -58,7 +60,8 @@ impl fmt::Display for Contract {
 }
 
 impl Contract {
-    /// The contract that a function `moduleTypes` offers; else what was expected of it.
+    /// The contract that a function `moduleTypes` has by its signature, or the expected signatures
+    /// as an error.
     pub fn of_signature(function: &Function) -> Result<Self, String> {
         let returns = function.returns.describe();
         let (contract, args): (Self, &[&str]) = match returns.as_str() {
@@ -79,7 +82,8 @@ impl Contract {
     }
 }
 
-/// Whether every argument that `function` requires is one of `names`, and those that the engine gives have their types.
+/// Whether `function` can be called with the arguments `names` alone, and the arguments from the
+/// engine have their types.
 pub fn takes(function: &Function, names: &[&str]) -> bool {
     let given = |arg: &FunctionArg| names.contains(&arg.name.as_str());
     let typed = |arg: &FunctionArg| {

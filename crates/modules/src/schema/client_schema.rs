@@ -1,4 +1,4 @@
-//! The schema that a client is served: the API, and the modules that the client may see.
+//! The schema of a client: the API, and the modules that the client sees.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use crate::module::loaded_module::{Module, ModuleObject, Provider};
 use crate::module::module_schema::{ModuleSchema, ServedModule, check_served, extension};
 
 impl Modules {
-    /// Serves `module` to the caller from now on; with the constructors of what it uses when `dependencies` says so, or
-    /// when it has no code of its own.
+    /// Serves `module` to the caller from now on. Its dependencies get constructors too if
+    /// `dependencies` is set, or if the module has no code of its own.
     ///
     /// # Errors
     /// When another module of the same name is served.
@@ -37,7 +37,7 @@ impl Modules {
             Ok(())
         };
         add(module, true, entrypoint)?;
-        // A module without code is there for what it brings together.
+        // A module without code exists for its dependencies.
         let shown = dependencies || matches!(module.provider, Provider::None);
         for dependency in &module.dependencies {
             add(dependency, shown, false)?;
@@ -48,15 +48,17 @@ impl Modules {
         Ok(())
     }
 
-    /// The schema that `client` is served in `view`: that of the API, and of the modules it is shown. Cheap when nothing
-    /// changed.
+    /// The schema of `client` in `view`: the API, and the modules that the client sees. Cached, so
+    /// cheap when nothing changed.
     pub fn client_schema(&self, client: &Client, view: View) -> Arc<Schema> {
         let (view, list) = self.visible(client, view);
         self.schema(&client.services.registry, view, &list)
     }
 
-    /// The view of the API that `client` is served, `view` when it speaks for nobody, and the modules that it is shown: those
-    /// it was served and, when it speaks for a module, what the module uses, and the module itself once its types are known.
+    /// The view of a client, and the modules that it sees. A client that acts as no module has the
+    /// view `view` and sees the modules that it is served. One that acts as a module has that
+    /// module's view, and also sees the dependencies of the module, and the module itself once its
+    /// types are known.
     pub fn visible(&self, client: &Client, view: View) -> (View, Vec<ServedModule>) {
         let more = served(client);
         let Some(acting_module) = client.scope.as_ref().and_then(|scope| scope.acting_module.as_ref()) else {
@@ -77,12 +79,14 @@ impl Modules {
         (acting_module.view, list)
     }
 
-    /// The type of an object of a module that the caller is not shown, as if it were: see [`rondel_query::Fields::type_of`].
+    /// The type of a module's object that the client does not see. See
+    /// [`rondel_query::Fields::type_of`].
     pub fn type_of(&self, caller: &Caller, node: &Node) -> Option<Arc<TypeDef>> {
         let object = node.value.get::<ModuleObject>()?;
         let me = client(caller).ok()?;
         let (view, shown) = self.visible(me, caller.view);
-        // What the caller is shown comes last and so prevails where both have a type of the same name.
+        // Modules that the client sees come last: their types take precedence over others of the
+        // same name.
         let mut list: Vec<ServedModule> = object
             .module
             .with_dependencies()
@@ -117,7 +121,7 @@ impl Modules {
     }
 }
 
-/// The modules that a client is served.
+/// The modules that are served to a client.
 pub fn served(client: &Client) -> Vec<ServedModule> {
     lock(&client.served).iter().filter_map(|entry| entry.downcast_ref::<ServedModule>().cloned()).collect()
 }

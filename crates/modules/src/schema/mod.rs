@@ -1,3 +1,3 @@
-//! Schemas of clients, with the modules that they are served.
+//! Schemas of clients with the modules that they see.
 
 pub mod client_schema;

@@ -1,9 +1,11 @@
-//! Entrypoints: modules that register the types of another module and serve its functions. See docs/protocol.md#entrypoints.
+//! Entrypoints: modules that register the types of another module and serve its function calls. See
+//! docs/protocol.md#entrypoints.
 //!
-//! What an entrypoint does for a module is done in that module's name, as with SDKs: its own process speaks for itself, and
-//! whatever process it starts speaks for the module. Unlike an SDK it is given values of others, as arguments of the module's
-//! functions: these stay what they are. Results of `call` are kept under the call of the module's function,
-//! so that the rules of that function hold and not those of the entrypoint.
+//! An entrypoint's own process acts as the entrypoint, and processes that it starts act as the
+//! module that it serves, as with SDKs. Unlike an SDK an entrypoint receives values of others, as
+//! arguments of the module's functions. These keep their identity. Results of `call` are cached
+//! under the call of the module's function, so that the cache policy of that function applies and
+//! not the entrypoint's.
 
 use std::sync::Arc;
 
@@ -19,7 +21,7 @@ use crate::module::module_schema::ModuleSchema;
 use crate::source::workspace::Workspace;
 use crate::typedef::type_def::Function;
 
-/// A function that an entrypoint has: its name, its arguments with their types, and its result.
+/// The signature of a function that an entrypoint must have.
 struct Signature {
     name: &'static str,
     args: &'static [(&'static str, &'static str)],
@@ -32,9 +34,9 @@ const RECEIVER: &str = "receiverValue";
 const FUNCTION: &str = "fnName";
 const ARGS: &str = "fnArgs";
 
-/// Registers types.
+/// The function that registers types.
 const TYPES: Signature = Signature { name: "types", args: &[(WORKSPACE, "Workspace!")], returns: "[TypeDef!]!" };
-/// Serves a function call.
+/// The function that serves a function call.
 const CALL: Signature = Signature {
     name: "call",
     args: &[
@@ -53,11 +55,11 @@ impl Signature {
         format!("`{}({}): {}`", self.name, args.join(", "), self.returns)
     }
 
-    /// Whether `function` can be called with these arguments, and gives this result.
+    /// Whether `function` accepts these arguments and returns this type.
     fn fits(&self, function: &Function) -> bool {
         let takes = |(name, ty): &(&str, &str)| {
             let given = function.args.iter().find(|arg| arg.name == *name).map(|arg| arg.type_def.describe());
-            // An argument that need not be given takes what is given as well.
+            // A nullable argument accepts a non-null value as well.
             given.is_some_and(|given| given == *ty || Some(&*given) == ty.strip_suffix('!'))
         };
         let known = |name: &str| self.args.iter().any(|(known, _)| *known == name);
@@ -69,10 +71,10 @@ impl Signature {
 }
 
 impl EntrypointModule {
-    /// `module` as the entrypoint called `name` of the module `of`.
+    /// `module` of `schema` as the entrypoint `name` of the module `of`.
     ///
     /// # Errors
-    /// When it lacks one of the functions, or has one that cannot be called.
+    /// When it lacks one of the functions, or has one with another signature.
     pub(crate) fn new(schema: &ModuleSchema, name: &str, of: &str) -> Result<Self> {
         let module = schema.module.clone();
         let refused = |expected: &str, got: &str| {
@@ -115,10 +117,11 @@ impl EntrypointModule {
         Ok(Self { module, name: name.to_owned(), constructor, types, main, call })
     }
 
-    /// The definitions of the types of `of`, as `types` gives them. `caller` starts processes that speak for `of`.
+    /// The type definitions of `of`, as `types` returns them. Processes that `caller` starts act as
+    /// `of`.
     ///
     /// # Errors
-    /// What the function fails with.
+    /// When the function fails.
     pub async fn types(&self, evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, of: &Module) -> Result<Node> {
         let doing = |e: Fault| e.context(format!("call `{}` of the entrypoint `{}`", TYPES.name, self.name));
         let object = self.object(evaluator, caller).await.map_err(doing)?;
@@ -126,10 +129,11 @@ impl EntrypointModule {
         evaluator.invoke(caller, &object, &self.types, args, ENGINE).await.map_err(doing)
     }
 
-    /// The call of `call` that has `asked`, one function call of `of`, served. `caller` starts processes that act as `of`.
+    /// The call of the function `call` that serves `asked`, a function call of `of`. Processes that
+    /// `caller` starts act as `of`.
     ///
     /// # Errors
-    /// What making its main object fails with.
+    /// When the main object cannot be constructed.
     pub(crate) async fn serving_call(
         &self,
         evaluator: &Arc<Evaluator>,
@@ -148,7 +152,7 @@ impl EntrypointModule {
         Ok(Arc::new(inner))
     }
 
-    /// The arguments of `call` by the names that the entrypoint's code has for them, each as JSON text.
+    /// The arguments of `call` by their names in the entrypoint's code, as JSON texts.
     fn arguments(&self, evaluator: &Evaluator, of: &Module, asked: &FunctionCall) -> Result<Vec<(String, String)>> {
         let broken = |e| Fault::bug("an argument of a function call is no JSON").caused_by(e);
         let mut given = Map::new();
@@ -176,7 +180,10 @@ impl EntrypointModule {
         Ok(arguments)
     }
 
-    /// What the function of `of` gives, when `text` is what `call` answered.
+    /// The JSON text of the result of a function of `of`, from `text`, the answer of `call`.
+    ///
+    /// # Errors
+    /// When the answer is not JSON text.
     pub(crate) fn answer(&self, of: &Module, text: &str) -> Result<String> {
         let broken = |got: &str| {
             let shown: String = got.chars().take(80).collect();

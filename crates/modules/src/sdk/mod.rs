@@ -1,4 +1,4 @@
-//! SDKs and entrypoints: what makes the runtime of a module or serves its functions.
+//! SDKs and entrypoints: the providers of a module's runtime.
 
 pub mod entrypoint;
 pub mod runtime;

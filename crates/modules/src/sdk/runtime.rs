@@ -1,4 +1,5 @@
-//! The container that serves a module's functions: made once, when the first call needs it.
+//! Runtimes: the container that serves a module's function calls, made when the first call needs
+//! it.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::source::reference::inside_context;
 /// The runtime of `module`.
 ///
 /// # Errors
-/// When the module has no SDK, or its SDK cannot make one.
+/// When the module has no SDK, or its SDK fails.
 pub async fn runtime(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &Arc<Module>) -> Result<Container> {
     let make = async || match &module.provider {
         Provider::None => Err(Fault::user(format!("module `{}` has no SDK, and so no functions", module.name()))),
@@ -36,16 +37,16 @@ pub async fn runtime(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &
     module.runtime.get_or_try_init(make).await.cloned()
 }
 
-/// Who made the runtime of `module`, for people.
+/// What made the runtime of `module`, for messages.
 pub fn runtime_provider(module: &Module) -> String {
     let function = if let Provider::Module(_) = module.provider { "`moduleRuntime` of " } else { "" };
     format!("{function}the SDK `{}`", module.sdk_name())
 }
 
-fn source_of(module: &Arc<Module>, registry: &Registry) -> rondel_sdk::Source {
+fn source_of(module: &Arc<Module>, registry: &Registry) -> rondel_sdk::SdkSource {
     let source = &module.source;
     let (core, schema) = schemas_for_code(registry, module.view, &module.dependencies);
-    rondel_sdk::Source {
+    rondel_sdk::SdkSource {
         name: source.config.name.clone(),
         context: source.context(),
         root: source.root.clone(),

@@ -1,4 +1,4 @@
-//! SDKs that are modules: what they can do, and their functions as the engine calls them. See docs/protocol.md#functions-of-an-sdk.
+//! SDKs that are modules, and calls of their functions. See docs/protocol.md#functions-of-an-sdk.
 
 use std::sync::Arc;
 
@@ -21,20 +21,21 @@ use crate::typedef::type_def::{Function, TypeDef, TypeDefKind};
 
 type Arguments = Vec<(Arc<str>, Literal)>;
 
-/// What a function of an SDK is given beside the module's source.
+/// Arguments of an SDK's function, in addition to the module's source.
 #[derive(Default)]
 pub struct SdkArguments {
-    /// The introspection file; none: that of what the module's code sees.
+    /// The introspection file. `None` gives that of the schema for the module's code.
     pub introspection: Option<Arc<Call>>,
-    /// The folder for the files of a client.
+    /// The output directory for the files of a client.
     pub folder: Option<String>,
 }
 
 impl SdkModule {
-    /// `module` as the SDK called `name`, configured with `config`.
+    /// The module of `schema` as the SDK `name`, configured with `config`.
     ///
     /// # Errors
-    /// When it has no main object, a function of the wrong signature, or cannot be configured like that.
+    /// When it has no main object, a function of the wrong signature, or does not accept the
+    /// configuration.
     pub fn new(schema: &ModuleSchema, name: &str, config: Option<&Map<String, Json>>) -> Result<Self> {
         let module = schema.module.clone();
         let find = |function: &str| -> Option<Arc<Function>> {
@@ -87,7 +88,7 @@ impl SdkModule {
     /// The container whose entrypoint serves the functions of `of`.
     ///
     /// # Errors
-    /// When the SDK makes none, or its function fails.
+    /// When the SDK does not support runtimes, or its function fails.
     pub async fn runtime(
         &self,
         evaluator: &Arc<Evaluator>,
@@ -108,10 +109,10 @@ impl SdkModule {
         Ok(self.call(evaluator, caller, of, RUNTIME, SdkArguments::default()).await?.get::<Container>()?.clone())
     }
 
-    /// Calls `function` for the module `of`, with what of the known arguments it takes.
+    /// Calls `function` for the module `of`, with those of the known arguments that it has.
     ///
     /// # Errors
-    /// What the function fails with.
+    /// When the function fails.
     pub async fn call(
         &self,
         evaluator: &Arc<Evaluator>,
@@ -159,7 +160,7 @@ impl SdkModule {
     }
 }
 
-/// `fault`, with where to read what an SDK has to do unless something better is said already.
+/// Adds a hint to the guide for SDK authors, unless the fault has a hint.
 pub fn with_guide(fault: Fault) -> Fault {
     if !fault.hints().is_empty() || fault.kind() != FaultKind::User {
         return fault;
@@ -211,12 +212,12 @@ fn configuration(sdk: &str, function: Option<Arc<Function>>, config: &Map<String
         ))
         .with_hint("set it under `sdk.config` in `dagger.json`"));
     }
-    // IDENTITY: the order of the schema, whatever the order in the file.
+    // IDENTITY: arguments are in the order of the schema, independent of the order in the file.
     args.sort_by_key(|(name, _)| function.args.iter().position(|arg| *arg.name == **name));
     Ok(args)
 }
 
-/// `json` as a value of the type `ty`; none when it is none.
+/// `json` as a literal of the type `ty`, or `None` when it is no such value.
 pub fn literal(ty: &TypeDef, json: &Json) -> Option<Literal> {
     Some(match (&ty.kind, json) {
         (_, Json::Null) if ty.optional => Literal::Null,

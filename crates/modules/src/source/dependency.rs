@@ -1,5 +1,5 @@
-//! What a module uses: another module's source, or that it could not be found. What is wrong with one dependency does not
-//! keep the rest from being used, so that it is data and no failure.
+//! Dependencies that could not be resolved. One of them does not make the others unusable, so it is
+//! data and not a failure.
 
 use rondel_call::Literal;
 use rondel_fault::{Fault, Kind};
@@ -9,25 +9,25 @@ use crate::config::module_config::DependencyConfig;
 /// A dependency that was not found.
 #[derive(Clone, Debug)]
 pub struct Unresolved {
-    /// What its dependent calls it; when it gives it no name, the place where it should be.
+    /// The name that the dependent gives it, or its source when it gives it none.
     pub name: String,
     /// Why it was not found.
     pub why: Fault,
 }
 
 impl Unresolved {
-    /// As an argument of the call that gives the dependent's source.
+    /// The dependency as an argument of the call that gives the dependent's source.
     pub(crate) fn literal(&self) -> Literal {
         let texts = [self.name.clone(), self.why.full_message()].map(|text| Literal::String(text.into()));
         Literal::List(texts.into())
     }
 
-    /// What `dependency` is called, although it was not found.
+    /// The unresolved `dependency`, under its name in the configuration.
     pub(crate) fn new(dependency: &DependencyConfig, why: Fault) -> Self {
         Self { name: dependency.called().to_owned(), why }
     }
 
-    /// What [`Unresolved::literal`] wrote.
+    /// Reads what [`Unresolved::literal`] gives.
     pub(crate) fn read(literal: &Literal) -> Option<Self> {
         let Literal::List(texts) = literal else { return None };
         match &texts[..] {
@@ -41,14 +41,14 @@ impl Unresolved {
 
 /// Why a source was not found.
 pub(crate) enum ResolveError {
-    /// It needs itself: nothing on the way can be loaded.
+    /// The module depends on itself. None of the modules in the cycle can be loaded.
     Cycle(Fault),
-    /// Anything else: its dependents can be used without it.
+    /// Any other reason. Dependents can be used without the module.
     Other(Fault),
 }
 
 impl ResolveError {
-    /// The same, with what was being done.
+    /// Adds what was attempted.
     pub(crate) fn context(self, doing: String) -> Self {
         match self {
             ResolveError::Cycle(fault) => ResolveError::Cycle(fault.context(doing)),
@@ -56,10 +56,10 @@ impl ResolveError {
         }
     }
 
-    /// What is said of a dependency that cannot be used.
+    /// The reason for which a dependency is unresolved.
     ///
     /// # Errors
-    /// When its dependent cannot be used either.
+    /// When its dependent cannot be used either: on a cycle or on cancellation.
     pub(crate) fn tolerated(self) -> Result<Fault, Self> {
         match self {
             ResolveError::Other(fault) if fault.kind() != Kind::Cancelled => Ok(fault),
@@ -67,7 +67,7 @@ impl ResolveError {
         }
     }
 
-    /// What is said of it to whoever asked for it.
+    /// The error to report to the caller.
     pub(crate) fn fault(self) -> Fault {
         match self {
             ResolveError::Cycle(fault) | ResolveError::Other(fault) => fault,

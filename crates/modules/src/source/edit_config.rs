@@ -1,7 +1,7 @@
-//! Sources with a changed configuration, as tools make them that write `dagger.json`.
+//! Edits of a module's `dagger.json`.
 //!
-//! *Invariants.* Only what is asked for changes: keys that nobody knows and the order of the rest stay. A change that
-//! changes nothing keeps the text as it was written. Dependencies stand in the order of their names.
+//! *Invariants.* An edit changes only what it is asked to change: unknown keys and the order of the
+//! others stay. An edit without effect keeps the text as it was. Dependencies are sorted by name.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::AbsPath;
@@ -11,16 +11,16 @@ use crate::config::module_config::{ConfigFormat, DAGGER_JSON, ModuleConfig};
 use crate::source::module_source::{Dependency, ModuleSource, SourceKind};
 use crate::source::reference::inside_context;
 
-/// The keys of `dagger.json` that are changed.
+/// The keys of `dagger.json` that edits change.
 const DEPENDENCIES: &str = "dependencies";
 const CLIENTS: &str = "clients";
 const SDK: &str = "sdk";
 
 impl ModuleSource {
-    /// The same with `change` made to its configuration.
+    /// The source with `change` applied to its configuration.
     ///
     /// # Errors
-    /// What `change` fails with, or when the result is no valid configuration.
+    /// When `change` fails, or the result is not valid.
     pub fn with_config_edit(&self, change: impl FnOnce(&mut Map<String, Json>) -> Result<()>) -> Result<Self> {
         if self.config.format != ConfigFormat::Json {
             let file = self.config.format.file_name();
@@ -41,10 +41,11 @@ impl ModuleSource {
         Ok(Self { config, config_text: text.into(), ..self.clone() })
     }
 
-    /// Called `name`: a module without a name gets it, another is served under it.
+    /// Sets the name. A module without a name gets it in its configuration, any other is served
+    /// under it.
     ///
     /// # Errors
-    /// When it is no name for a module.
+    /// When it is not a valid name.
     pub fn with_name(&self, name: &str) -> Result<Self> {
         ModuleConfig { name: name.to_owned(), ..ModuleConfig::default() }.check_name()?;
         if !self.config.name.is_empty() {
@@ -53,7 +54,7 @@ impl ModuleSource {
         self.with_config_edit(|config| set(config, "name", name))
     }
 
-    /// With its code in `path`, relative to the folder of `dagger.json`.
+    /// Sets the folder of the code, relative to the folder of `dagger.json`.
     ///
     /// # Errors
     /// When the path leaves that folder.
@@ -64,10 +65,10 @@ impl ModuleSource {
         self.with_config_edit(|config| set(config, "source", if inside.is_empty() { "." } else { &inside }))
     }
 
-    /// With further patterns of what belongs to it.
+    /// Adds patterns of included files.
     ///
     /// # Errors
-    /// When the configuration would not be valid.
+    /// When the configuration becomes invalid.
     pub fn with_includes(&self, patterns: &[String]) -> Result<Self> {
         self.with_config_edit(|config| {
             let mut all = self.config.include.clone();
@@ -77,10 +78,11 @@ impl ModuleSource {
         })
     }
 
-    /// With the SDK `source`; empty: without one. What configured another SDK goes with it.
+    /// Sets the SDK, or removes it if `source` is empty. The configuration of another SDK is
+    /// removed.
     ///
     /// # Errors
-    /// When the configuration would not be valid.
+    /// When the configuration becomes invalid.
     pub fn with_sdk(&self, source: &str) -> Result<Self> {
         let now = self.config.sdk.as_ref().map_or("", |sdk| &sdk.source);
         if now == source {
@@ -96,10 +98,10 @@ impl ModuleSource {
         Ok(Self { sdk: None, ..changed })
     }
 
-    /// With experimental features of its SDK, or without them.
+    /// Adds or removes experimental features of the SDK.
     ///
     /// # Errors
-    /// When it has no SDK.
+    /// When there is no SDK.
     pub fn with_features(&self, features: &[String], on: bool) -> Result<Self> {
         let sdk = self.config.sdk.as_ref().ok_or_else(|| {
             Fault::user(format!("module `{}` has no SDK, and experimental features are those of an SDK", self.name()))
@@ -125,10 +127,10 @@ impl ModuleSource {
         })
     }
 
-    /// With `added` as further dependencies. One that is there under the same name and from the same place stays.
+    /// Adds dependencies. One with the same name and the same place stays.
     ///
     /// # Errors
-    /// When a name stands for another module already, or a module cannot be reached from here.
+    /// When another module has the name, or the module cannot be referred to from here.
     pub fn with_dependencies(&self, added: &[Self]) -> Result<Self> {
         let mut all = self.entries();
         for dependency in added {
@@ -154,10 +156,11 @@ impl ModuleSource {
         self.with_entries(all)
     }
 
-    /// Without the dependencies that `names` name: by name, or by their place as it is written or means the same.
+    /// Removes dependencies by name, or by a path or address that is equal or leads to the same
+    /// place.
     ///
     /// # Errors
-    /// When one of them is not there.
+    /// When one of them is not a dependency.
     pub fn without_dependencies(&self, names: &[String]) -> Result<Self> {
         let mut all = self.entries();
         for name in names {
@@ -170,7 +173,7 @@ impl ModuleSource {
         self.with_entries(all)
     }
 
-    /// That there is no dependency called `name`, which was to be `done`.
+    /// The error that there is no dependency `name`, which was to be `done`.
     pub fn no_dependency(&self, name: &str, done: &str) -> Fault {
         // Users match on this text; see docs/protocol.md#changing-dependencies.
         let fault = Fault::user(format!(
@@ -185,10 +188,10 @@ impl ModuleSource {
         }
     }
 
-    /// With a client that `generator` makes in `directory`.
+    /// Adds a client that `generator` generates in `directory`.
     ///
     /// # Errors
-    /// When the folder leaves that of the module, or has a client already.
+    /// When the directory is outside of the module's folder, or has a client already.
     pub fn with_client(&self, generator: &str, directory: &str) -> Result<Self> {
         let inside = inside_context("", directory).filter(|_| !directory.starts_with('/')).ok_or_else(|| {
             Fault::user(format!("the folder `{directory}` of a generated client is outside of the module's folder"))
@@ -207,7 +210,7 @@ impl ModuleSource {
         self.change_clients(|clients| clients.push(json!({"generator": generator, "directory": directory})))
     }
 
-    /// Without the client in `directory`.
+    /// Removes the client in `directory`.
     ///
     /// # Errors
     /// When there is none.
@@ -234,7 +237,7 @@ impl ModuleSource {
         })
     }
 
-    /// What `dagger.json` says of each dependency, beside the source that it led to.
+    /// The entries of `dagger.json` for dependencies, with the sources that they lead to.
     fn entries(&self) -> Vec<DependencyEntry> {
         let texts: Map<String, Json> = serde_json::from_str(&self.config_text).unwrap_or_default();
         let texts = texts.get(DEPENDENCIES).and_then(Json::as_array).cloned().unwrap_or_default();
@@ -265,13 +268,13 @@ impl ModuleSource {
         Ok(Self { dependencies: entries.into_iter().map(|entry| entry.found).collect(), ..changed })
     }
 
-    /// Whether both are of one commit.
+    /// Whether both are in one repository at one commit.
     fn is_in_repository_of(&self, other: &Self) -> bool {
         let place = |source: &Self| source.git.as_ref().map(|git| (git.url.clone(), git.commit.clone()));
         place(self).is_some() && place(self) == place(other)
     }
 
-    /// How the `dagger.json` of this source refers to `other`.
+    /// The reference to `other` from the `dagger.json` of this source.
     fn reference_to(&self, other: &Self) -> Result<String> {
         if let (false, Some(git)) = (self.is_in_repository_of(other), &other.git) {
             return Ok(git.reference(&other.root));
@@ -297,7 +300,7 @@ impl ModuleSource {
     }
 }
 
-/// One dependency.
+/// A dependency in `dagger.json` with its source.
 struct DependencyEntry {
     name: String,
     source: String,
@@ -310,7 +313,7 @@ impl DependencyEntry {
         Self { name: name.to_owned(), text: dependency_json(name, &source), source, found }
     }
 
-    /// Whether `reference`, seen from `from`, is where this is.
+    /// Whether `reference`, seen from `from`, leads to the same place.
     fn leads_to(&self, from: &ModuleSource, reference: &str) -> bool {
         let place = |text: &str| match text.strip_prefix('/') {
             Some(_) => Some(AbsPath::new(text).to_string()),
@@ -335,7 +338,8 @@ fn same_folder(one: &str, other: &str) -> bool {
     inside_context("", one).is_some_and(|one| inside_context("", other) == Some(one))
 }
 
-/// The folder `to` as seen from the folder `from`, both relative to one context directory.
+/// The relative path from the folder `from` to the folder `to`, both relative to one context
+/// directory.
 fn relative(from: &str, to: &str) -> String {
     let parts = |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     let (from, to) = (parts(from), parts(to));

@@ -1,4 +1,5 @@
-//! Where in which git repository a source was found, and references to modules in repositories.
+//! Git origins: the repository and commit of a source, and the syntax of references to modules in
+//! repositories.
 
 use std::sync::Arc;
 
@@ -9,22 +10,24 @@ use rondel_session::Client;
 /// Hosts whose repositories always have an owner and a name.
 const TWO_PARTS: [&str; 4] = ["github.com", "bitbucket.org", "codeberg.org", "gitea.com"];
 
-/// Where in which repository a source was found.
+/// The repository and commit that a source was found in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitOrigin {
-    /// The address of the repository, with its protocol.
+    /// The URL of the repository.
     pub url: String,
-    /// The address as it was written, without path and version. A vanity import path is another than `url`.
+    /// The address as it was written, without path and version. It differs from `url` for a vanity
+    /// import path.
     pub clone_ref: String,
-    /// The version that was asked for; the name of the branch when none was.
+    /// The requested version, or the name of the branch if none was requested.
     pub version: String,
-    /// The full name of the ref; the commit when there is none.
+    /// The full name of the ref, or the commit if there is no ref.
     pub name: String,
     /// The commit.
     pub commit: String,
     /// All files of the commit.
     pub whole: Snapshot,
-    /// What says that the user named the repository, or a module on its server that the user named; empty: neither.
+    /// The seal of the address. Empty unless the user named the repository, or a module on its
+    /// server that the user named.
     pub seal: Arc<str>,
 }
 
@@ -34,14 +37,14 @@ impl GitOrigin {
         Directory::root(Fs::known(self.whole.clone()), Platform::native())
     }
 
-    /// Host and path of the repository, without protocol, user and `.git`.
+    /// Host and path of the repository, without scheme, user and `.git`.
     pub fn repository(&self) -> String {
         plain(&self.url)
     }
 
-    /// The address as it was written, or that of the repository when that is elsewhere.
+    /// The address as it was written, or the URL of the repository when that is elsewhere.
     pub fn clone_address(&self) -> &str {
-        // What was written without a protocol has no port that could be taken for a path.
+        // An address without a scheme has no port that could be taken for a path.
         let written = match self.clone_ref.contains("://") || git::is_git(&self.clone_ref) {
             true => plain(&self.clone_ref),
             false => plain(&format!("https://{}", self.clone_ref)),
@@ -49,12 +52,12 @@ impl GitOrigin {
         if written == self.repository() { &self.clone_ref } else { &self.url }
     }
 
-    /// The page of the repository.
+    /// The web page of the repository.
     pub fn html_repository(&self) -> String {
         format!("https://{}", self.repository())
     }
 
-    /// The page of the folder `root`.
+    /// The web page of the folder `root`.
     pub fn html(&self, root: &str) -> String {
         let repository = self.html_repository();
         let host = self.repository().split('/').next().unwrap_or_default().to_owned();
@@ -69,19 +72,19 @@ impl GitOrigin {
         }
     }
 
-    /// The reference to the folder `root` in the form of `dagger.json`.
+    /// The reference to the folder `root` as `dagger.json` has it.
     pub fn reference(&self, root: &str) -> String {
         let slash = if root.is_empty() { "" } else { "/" };
         format!("{}{slash}{root}@{}", self.clone_ref, self.version)
     }
 
-    /// How far connections to the repository may lead.
+    /// The egress scope of connections to the repository.
     pub(crate) fn egress(&self, me: &Client) -> EgressScope {
         reach::sealed(me, &self.url, &self.seal)
     }
 }
 
-/// Host and path of an address, without protocol, user and `.git`.
+/// Host and path of an address, without scheme, user and `.git`.
 fn plain(address: &str) -> String {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
@@ -89,14 +92,14 @@ fn plain(address: &str) -> String {
     rest.strip_suffix(".git").unwrap_or(&rest).to_owned()
 }
 
-/// A reference, taken apart.
+/// The parts of a reference to a module in a repository.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ReferenceParts<'a> {
-    /// Protocol, user and host, with what separates them from the path.
+    /// Scheme, user and host, with the separator before the path.
     pub(crate) server: &'a str,
-    /// The path, in parts.
+    /// The segments of the path.
     pub(crate) path: Vec<&'a str>,
-    /// What follows the last `@`.
+    /// The version after the last `@`.
     pub(crate) version: Option<&'a str>,
 }
 
@@ -115,7 +118,7 @@ impl<'a> ReferenceParts<'a> {
         Self { server, path: path.split('/').filter(|part| !matches!(*part, "" | ".")).collect(), version }
     }
 
-    /// Repositories that may be meant, and the folder in each.
+    /// The repositories that the reference may mean, with the folder in each.
     pub(crate) fn candidates(&self) -> Vec<(String, String)> {
         let host = self.server.trim_end_matches(['/', ':']);
         let host = host.rsplit(['/', '@']).next().unwrap_or_default();
@@ -128,12 +131,12 @@ impl<'a> ReferenceParts<'a> {
         lengths.map(|at| self.split(at)).collect()
     }
 
-    /// The address that the first parts of the path are, and the folder that the others are.
+    /// Splits the path into the address of the repository and the folder in it.
     pub(crate) fn split(&self, at: usize) -> (String, String) {
         (format!("{}{}", self.server, self.path[..at].join("/")), self.path[at..].join("/"))
     }
 
-    /// The host whose pages may say where the repository is.
+    /// The host that may have a page for vanity import paths.
     pub(crate) fn vanity_host(&self) -> Option<&'a str> {
         let host = self.server.strip_prefix("https://").unwrap_or(self.server).trim_end_matches('/');
         let plain = !host.is_empty() && !host.contains(['/', '@']) && self.server.ends_with('/');
@@ -142,7 +145,7 @@ impl<'a> ReferenceParts<'a> {
     }
 }
 
-/// Protocol, user and host of a reference, as they are written.
+/// Scheme, user and host of a reference, as they are written.
 pub(crate) fn server(reference: &str) -> &str {
     ReferenceParts::of(reference).server
 }

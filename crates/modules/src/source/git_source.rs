@@ -1,4 +1,4 @@
-//! Modules in git repositories: what a reference means, and the files of the commit that it leads to.
+//! Modules in git repositories: resolves a reference to a commit and a folder.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::source::git_origin::{GitOrigin, ReferenceParts};
 use crate::source::resolve_options::ResolveOptions;
 use crate::source::vanity;
 
-/// The ref that `version` of the module in the folder `root` means.
+/// The ref of `version` of the module in the folder `root`. A tag of the folder takes precedence.
 fn pick(references: &References, root: &str, version: Option<&str>) -> Option<Reference> {
     let Some(version) = version else { return references.head.clone() };
     let number = version.strip_prefix('v').unwrap_or(version);
@@ -31,7 +31,7 @@ fn pick(references: &References, root: &str, version: Option<&str>) -> Option<Re
     names.iter().find_map(|name| references.find(name)).or_else(|| references.find(version))
 }
 
-/// The repository at an address, and what its server says.
+/// The repository at an address, and the refs that its server lists.
 async fn asked(caller: &Arc<Caller>, url: &str, egress: EgressScope) -> Result<(GitRemote, References)> {
     let remote = git::remote(caller, GitRemote::at(url, egress)).await?;
     let known = git::known(caller, &remote).await?;
@@ -39,7 +39,7 @@ async fn asked(caller: &Arc<Caller>, url: &str, egress: EgressScope) -> Result<(
     Ok((remote, known.references.clone()))
 }
 
-/// The commit that `reference` to a git repository means, and the folder of the module in it.
+/// Resolves `reference` to a commit, and finds the folder of the module in it.
 ///
 /// # Errors
 /// When there is no such repository, version or module, or the server refuses.
@@ -115,7 +115,7 @@ async fn files(caller: &Arc<Caller>, remote: &GitRemote, commit: &str) -> Result
     me.services.ops.tree(&me.op_cx, &Fs::new(FsOp::Git(Box::new(tree)))).await
 }
 
-/// The folder of the configuration: `root` or the nearest above.
+/// The folder of the configuration: `root` or the nearest folder above.
 async fn module_folder(
     caller: &Arc<Caller>,
     origin: &GitOrigin,

@@ -1,4 +1,4 @@
-//! Sources of modules: what a reference leads to, the files and the dependencies of a module.
+//! Sources of modules: resolving references, files and dependencies.
 
 pub mod dependency;
 mod edit_config;

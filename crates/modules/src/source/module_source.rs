@@ -1,8 +1,8 @@
-//! A module's source as data: everything that loading needs, in a form that survives sessions.
+//! Module sources as data that outlive sessions: everything that loading needs.
 //!
-//! *Invariants.* A source is a snapshot with a configuration, never a folder that may change. Its call, a
-//! selection of the engine's own field `_moduleSource`, holds all of it, so that an ID of anything that a module
-//! made can be loaded later without looking at the host again.
+//! *Invariants.* A source is a snapshot with a configuration, never a folder that may change. Its
+//! call, a selection of the internal field `_moduleSource`, contains all of it. So the ID of
+//! anything that a module made can be loaded later without the host.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -45,38 +45,40 @@ impl SourceKind {
 pub struct ModuleSource {
     /// Where it was found.
     pub kind: SourceKind,
-    /// The files that belong to it, laid out as in the context directory.
+    /// The files of the module, laid out as in the context directory.
     pub snapshot: Snapshot,
     /// The context directory in `snapshot`.
     pub base: AbsPath,
-    /// The folder of `dagger.json`, relative to the context directory; empty: the context directory.
+    /// The folder of `dagger.json`, relative to the context directory. Empty for the context
+    /// directory itself.
     pub root: String,
-    /// The path of the context directory on the host; empty for directories of the API.
+    /// The path of the context directory on the host. Empty for sources that are not on a host.
     pub host: String,
-    /// The engine's seal of `host`. An ID with another `host` has none that fits.
+    /// The engine's seal of `host`, which an ID with a forged `host` lacks.
     pub host_seal: Arc<str>,
-    /// The repository, for those that are in one.
+    /// The repository of a source in git.
     pub git: Option<Arc<GitOrigin>>,
-    /// What the file that describes the module says, verbatim; empty when there is none.
+    /// The text of the configuration file. Empty when there is no file.
     pub config_text: Arc<str>,
-    /// The same, read.
+    /// The parsed configuration.
     pub config: ModuleConfig,
     /// The name that a dependent gives it.
     pub renamed: Option<String>,
-    /// What it uses, as its configuration lists it.
+    /// Its dependencies, in the order of its configuration.
     pub dependencies: Vec<Dependency>,
-    /// The module that is its SDK or its entrypoint; none: a built-in one, or none at all.
+    /// The module that is its SDK or entrypoint. `None` for a built-in SDK, or when there is no
+    /// SDK.
     pub sdk: Option<Arc<ModuleSource>>,
-    /// What the module is there for.
+    /// What the module is loaded for.
     pub role: SourceRole,
 }
 
 /// A dependency of a module, in the order of its configuration.
 #[derive(Clone, Debug)]
 pub enum Dependency {
-    /// It is there.
+    /// The dependency was found.
     Found(Arc<ModuleSource>),
-    /// It is not, or its configuration cannot be read.
+    /// It was not found, or its configuration cannot be read.
     Unresolved(Unresolved),
 }
 
@@ -86,12 +88,12 @@ pub enum SourceRole {
     /// Its own functions.
     #[default]
     Module,
-    /// Making runtimes and types of other modules: results of its functions are kept unless they say otherwise.
+    /// Making runtimes and types of other modules. Results of its functions are cached by default.
     Sdk,
 }
 
 impl ModuleSource {
-    /// The dependencies that were found.
+    /// The resolved dependencies.
     pub fn found(&self) -> impl Iterator<Item = &Arc<ModuleSource>> {
         self.dependencies.iter().filter_map(Dependency::found)
     }
@@ -101,7 +103,7 @@ impl ModuleSource {
         self.renamed.as_deref().unwrap_or(&self.config.name)
     }
 
-    /// Whether there is a file that describes the module.
+    /// Whether the module has a configuration file.
     pub fn config_exists(&self) -> bool {
         !self.config_text.is_empty()
     }
@@ -112,7 +114,7 @@ impl ModuleSource {
         Directory { place, platform: Platform::native(), error: None }
     }
 
-    /// The context directory with everything that is in it, as far as that is known.
+    /// The context directory with all its files, as far as they are known.
     pub fn whole_context(&self) -> Directory {
         match &self.git {
             Some(git) => git.directory(),
@@ -125,7 +127,7 @@ impl ModuleSource {
         self.base.join_inside(&self.root)
     }
 
-    /// How people name it.
+    /// The source for messages: a path or a git reference.
     pub fn describe(&self) -> String {
         match self.kind {
             SourceKind::Local => AbsPath::new(&self.host).join_inside(&self.root).to_string(),
@@ -134,8 +136,8 @@ impl ModuleSource {
         }
     }
 
-    /// Where it was found: a folder of a host, or a repository with folder and version; empty for
-    /// one in a directory.
+    /// The place for allow lists: a folder of a host, or a repository with folder and version.
+    /// Empty for a source in a directory.
     pub fn place(&self) -> String {
         match self.kind {
             SourceKind::Dir => String::new(),
@@ -146,12 +148,12 @@ impl ModuleSource {
     /// The API version that the module sees.
     ///
     /// # Errors
-    /// When the module asks for a version that is not served.
+    /// When the module requires an unsupported version.
     pub fn view(&self) -> Result<View> {
         rondel_version::of_module(&self.config.engine_version).map_err(|e| Fault::user(e.to_string()))
     }
 
-    /// What the module is, wherever it was found: equal sources share results.
+    /// The digest of the source's content, independent of its place. Equal sources share results.
     // IDENTITY: docs/protocol.md#identity-of-a-source.
     pub fn digest(&self) -> Digest {
         let sdk = self.config.sdk.as_ref();
@@ -162,7 +164,7 @@ impl ModuleSource {
         rondel_digest::of("module-source/v1", &(names, content, (sdk, of), dependencies))
     }
 
-    /// The same content, wherever it was found: what an SDK is given, so that its results are shared.
+    /// The source without its place. SDKs get this, so that equal sources share their results.
     // IDENTITY: docs/protocol.md#functions-of-an-sdk.
     pub fn content(&self) -> Self {
         Self {
@@ -176,13 +178,13 @@ impl ModuleSource {
         }
     }
 
-    /// The context directory on the machine of a client.
+    /// The context directory on the client's machine.
     ///
     /// # Errors
-    /// When this engine did not find the module there: a process in a container can write any ID, and
-    /// would read any directory of the machine by it.
+    /// When this engine did not find the module there. A process in a container can write any ID,
+    /// and could otherwise read any directory of the machine.
     pub fn host_directory(&self, me: &Client) -> Result<&Path> {
-        // How long it takes to compare two MACs of them says nothing about how much of them is equal.
+        // Comparing MACs of the seals reveals nothing about the seals by its timing.
         let want = me.services.host_seal(&self.host).to_string();
         let [given, want] = [&*self.host_seal, &want].map(|text| me.services.mac(text.as_bytes()));
         if given != want {
@@ -205,7 +207,7 @@ impl Dependency {
         }
     }
 
-    /// Its source, when it is there.
+    /// The source of a resolved dependency.
     pub fn found(&self) -> Option<&Arc<ModuleSource>> {
         match self {
             Dependency::Found(source) => Some(source),
@@ -213,11 +215,11 @@ impl Dependency {
         }
     }
 
-    /// The same content, wherever it was found.
+    /// The dependency without its place.
     pub(crate) fn content(&self) -> Self {
         match self {
             Dependency::Found(source) => Dependency::Found(Arc::new(source.content())),
-            // Reasons name places.
+            // Reasons contain places.
             Dependency::Unresolved(missing) => {
                 Dependency::Unresolved(Unresolved { why: Fault::user("it was not found"), ..missing.clone() })
             }

@@ -1,4 +1,4 @@
-//! Where the SDK or entrypoint of a module is.
+//! Locating the SDK or entrypoint of a module.
 
 use rondel_fault::{Fault, Result};
 
@@ -6,12 +6,12 @@ use crate::config::module_config::{DAGGER_JSON, DAGGER_MODULE_TOML};
 use crate::config::provider_ref::ProviderRef;
 use crate::source::reference::{ReferenceKind, classify, inside_context};
 
-/// What is being done.
+/// The context of an error while the provider is resolved.
 pub(crate) fn resolving_provider(module: &str, sdk: &ProviderRef) -> String {
     format!("find the {} `{}` of module `{module}`", sdk.word, sdk.written)
 }
 
-/// That there is no such SDK.
+/// The error that the provider does not exist.
 pub(crate) fn provider_not_found(module: &str, sdk: &ProviderRef) -> Fault {
     let ProviderRef { word, written: sdk, .. } = sdk;
     if *word != ProviderRef::sdk("").word {
@@ -26,7 +26,7 @@ pub(crate) fn provider_not_found(module: &str, sdk: &ProviderRef) -> Fault {
     .with_hint(format!("built in: {built_in}; a path is relative to the folder of the module's `{DAGGER_JSON}`"))
 }
 
-/// Whether a reference means a server also where nobody can look for a folder of that name.
+/// Whether a reference is a remote address, in a place where folders cannot be checked.
 pub(crate) fn is_remote(reference: &str, pin: &str) -> bool {
     match classify(reference, pin) {
         ReferenceKind::Git => true,
@@ -35,15 +35,15 @@ pub(crate) fn is_remote(reference: &str, pin: &str) -> bool {
     }
 }
 
-/// Where a module that another one names is.
+/// The location of a module that another one refers to.
 pub(crate) enum ReferenceLocation {
-    /// In a folder of the same context directory.
+    /// A folder of the same context directory.
     Inside(String),
-    /// In a git repository.
+    /// A git repository.
     Remote,
 }
 
-/// Where the SDK of a module is, when the module is in the folder `root`.
+/// The location of the provider of a module in the folder `root`.
 pub(crate) fn locate_provider(module: &str, sdk: &ProviderRef, root: &str) -> Result<ReferenceLocation> {
     let ProviderRef { word, written, reference, pin } = sdk;
     if reference.starts_with('/') {

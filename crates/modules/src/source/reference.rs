@@ -1,21 +1,21 @@
-//! References to modules, and paths inside of a context directory.
+//! Kinds of references to modules, and paths inside of a context directory.
 
 use rondel_fault::{Fault, Result};
 
 use crate::config::module_config::ModuleConfig;
 
-/// What a reference to a module means.
+/// The kind of a reference to a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReferenceKind {
     /// A path on the host.
     Local,
     /// A git repository.
     Git,
-    /// A path when there is such a folder, else a git repository.
+    /// A path if the folder exists, else a git repository.
     Either,
 }
 
-/// Classifies a reference as docs/protocol.md#references-to-modules says.
+/// The kind of a reference: docs/protocol.md#references-to-modules.
 pub fn classify(reference: &str, pin: &str) -> ReferenceKind {
     let scheme = ["http://", "https://", "ssh://", "git://"].iter().any(|scheme| reference.starts_with(scheme));
     let scp = || {
@@ -32,7 +32,8 @@ pub fn classify(reference: &str, pin: &str) -> ReferenceKind {
     }
 }
 
-/// `path` taken relative to the folder `from`, both inside a context; none when it leaves the context.
+/// `path` resolved from the folder `from`, both inside a context directory. `None` when it leaves
+/// the directory.
 pub fn inside_context(from: &str, path: &str) -> Option<String> {
     let mut parts: Vec<&str> = from.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     for part in path.split('/') {
@@ -47,8 +48,7 @@ pub fn inside_context(from: &str, path: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// What of the context directory belongs to the module that is described in the folder `root`: what is included,
-/// and what is not.
+/// The include and exclude patterns of the module in the folder `root` of a context directory.
 ///
 /// # Errors
 /// When a path leaves the context directory.

@@ -1,9 +1,11 @@
-//! How far the engine goes for what modules name: dependencies, SDKs, repositories and images that are defaults of arguments.
+//! Egress scopes of what modules refer to: dependencies, SDKs, and repositories and images that are
+//! defaults of arguments.
 //!
-//! *Invariants.* Who named an address decides, not who makes the engine load it. Files of the user's machine speak for the
-//! user. A module in a repository speaks for the server of that repository, where the user named it, and for the outside
-//! otherwise: no module from elsewhere leads the engine to its machine. Servers are compared as they are written, since who
-//! has a name decides which address it is.
+//! *Invariants.* The scope is that of the referrer, whichever client loads the module. Files of the
+//! user's machine have the user's scope. A module in a repository that the user named may refer to
+//! the server of that repository, and to the outside otherwise. So a module from elsewhere cannot
+//! make the engine connect to its own machine. Servers are compared as they are written, since the
+//! owner of a name controls the address it resolves to.
 
 use std::sync::Arc;
 
@@ -16,19 +18,21 @@ use crate::caller::with_client;
 use crate::source::git_origin::{GitOrigin, server};
 use crate::source::module_source::{ModuleSource, SourceKind};
 
-/// For whom a configuration speaks, or the code of a module where it declares defaults.
+/// The referrer of an address: the configuration that names it, or the code that declares it as a
+/// default.
 #[derive(Clone, Debug)]
 pub(crate) enum Referrer {
-    /// For the user.
+    /// The user, or files of the user's machine.
     User,
-    /// For a module in a repository that the user named, or that was named on its server.
+    /// A module in a repository that the user named, or that was named by a module on the same
+    /// server.
     Repository(Arc<GitOrigin>),
-    /// For a module from elsewhere, or a process in a container.
+    /// A module from elsewhere, or a process in a container.
     Untrusted,
 }
 
 impl Referrer {
-    /// By a client, or in its files.
+    /// The client `me`, or a configuration in its files.
     pub(crate) fn of_client(me: &Client) -> Self {
         match me.op_cx.egress {
             EgressScope::Anywhere => Self::User,
@@ -36,7 +40,8 @@ impl Referrer {
         }
     }
 
-    /// In the repository `git`. `None`: in a directory of the API, whose content may come from anywhere.
+    /// A configuration in the repository `git`. `None` for a directory of the API, whose content
+    /// may come from anywhere.
     pub(crate) fn in_repository(me: &Client, git: Option<&Arc<GitOrigin>>) -> Self {
         match git.filter(|git| git.egress(me) == EgressScope::Anywhere) {
             Some(git) => Self::Repository(git.clone()),
@@ -44,7 +49,8 @@ impl Referrer {
         }
     }
 
-    /// By the module `source`, as far as `me` goes at most where it is on a host: an ID may claim that.
+    /// The module `source`. If it is on a host, the scope is at most that of `me`: an ID may claim
+    /// to be on a host.
     pub(crate) fn of_module(me: &Client, source: &ModuleSource) -> Self {
         match source.kind {
             SourceKind::Local => Self::of_client(me),
@@ -52,7 +58,7 @@ impl Referrer {
         }
     }
 
-    /// How far connections for `reference` may lead.
+    /// The egress scope of connections for `reference`.
     pub(crate) fn egress(&self, reference: &str) -> EgressScope {
         match self {
             Self::User => EgressScope::Anywhere,
@@ -64,8 +70,8 @@ impl Referrer {
     }
 }
 
-/// `cx` for the default `address` that the code of `source` declares: a caller that is the user goes no further for it
-/// than the module may.
+/// The context for resolving a default `address` that the code of `source` declares. Even the
+/// user's caller gets no wider egress scope than the module.
 pub(crate) fn restricted_to_referrer(
     cx: &ResolverContext,
     source: &ModuleSource,
@@ -78,7 +84,7 @@ pub(crate) fn restricted_to_referrer(
     }
 }
 
-/// The caller, for whom connections lead to the outside alone.
+/// A copy of the caller with the egress scope `Outside`.
 fn outside(caller: &Arc<Caller>) -> Result<Arc<Caller>> {
     let me = client(caller)?;
     match me.op_cx.egress {

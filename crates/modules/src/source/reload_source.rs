@@ -1,4 +1,5 @@
-//! Sources whose configuration was changed: the files that belong to them now, and the modules that they name.
+//! Reloading sources after an edit of their configuration: files that now belong to them, and
+//! modules that they refer to.
 
 use std::sync::Arc;
 
@@ -17,8 +18,9 @@ use crate::source::resolve_options::ResolveOptions;
 use crate::source::resolve_source::{SourceRequest, SourceResolver};
 
 impl SourceResolver {
-    /// `source` with the files that its configuration asks for, and `more` of them, relative to its `dagger.json`. Of a
-    /// source that is not on a host, files that did not belong to it before are not known.
+    /// `source` with the files that its configuration selects, and the files `more`, relative to
+    /// its `dagger.json`. For a source that is not on a host, files that did not belong to it
+    /// before are not available.
     ///
     /// # Errors
     /// When a path leaves the context directory, or a file cannot be read.
@@ -53,10 +55,11 @@ impl SourceResolver {
         Ok(ModuleSource { snapshot: snapshot.map_err(|e| e.context(doing()))?, base, ..source.clone() })
     }
 
-    /// The module that the configuration of `source` names as an SDK, or as the generator of a client.
+    /// The module that the configuration of `source` names as its SDK or as the generator of a
+    /// client.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is no such module.
     pub(crate) async fn tool(
         &self,
         caller: &Arc<Caller>,

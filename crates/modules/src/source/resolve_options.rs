@@ -1,4 +1,4 @@
-//! How a reference to a module is resolved.
+//! Options of resolving a reference to a module.
 
 use rondel_model::EgressScope;
 
@@ -6,28 +6,29 @@ use crate::config::module_config::DependencyConfig;
 use crate::config::provider_ref::ProviderRef;
 use crate::source::referrer::Referrer;
 
-/// How a reference is looked up.
+/// Options of resolving a reference to a module.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResolveOptions<'a> {
-    /// The commit that was pinned.
+    /// The pinned commit. Empty when there is none.
     pub pin: &'a str,
-    /// The folder itself, not one above it.
+    /// Use exactly this folder, not one above it.
     pub exact: bool,
-    /// A folder of a repository without a configuration, or a path of the host where nothing is, is a source, too.
+    /// Accept a folder of a repository without a configuration, or a path of the host that does not
+    /// exist.
     pub allow_missing: bool,
-    /// A folder of the host without a configuration is a source, too: one that can be configured.
+    /// Accept a folder of the host without a configuration, so that it can be given one.
     pub unconfigured: bool,
-    /// EgressScope of connections. `None`: that of the caller, who names the reference.
+    /// The egress scope of connections. `None` gives that of the caller, who names the reference.
     pub egress: Option<EgressScope>,
 }
 
 impl<'a> ResolveOptions<'a> {
-    /// As the configuration of a module says of its SDK or entrypoint.
+    /// The options for the provider of a module.
     pub(crate) fn of(provider: &'a ProviderRef, referrer: &Referrer) -> Self {
         Self { pin: &provider.pin, egress: Some(referrer.egress(&provider.reference)), ..Self::default() }
     }
 
-    /// As the configuration of a module says of a dependency.
+    /// The options for a dependency of a module.
     pub(crate) fn dependency(dependency: &'a DependencyConfig, referrer: &Referrer) -> Self {
         Self { pin: &dependency.pin, egress: Some(referrer.egress(&dependency.source)), ..Self::default() }
     }

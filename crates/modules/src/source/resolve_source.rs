@@ -1,4 +1,5 @@
-//! Finding sources of modules: on the host of a client, in directories of the API, and what they use.
+//! Resolving references to sources: on the host of a client, in directories of the API, in git
+//! repositories, with their dependencies.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,52 +24,52 @@ use crate::source::reference::{ReferenceKind, classify, context_patterns, inside
 use crate::source::referrer::Referrer;
 use crate::source::resolve_options::ResolveOptions;
 
-/// A source to be found in the folder `root`.
+/// A request for the source in the folder `root`.
 pub(crate) struct SourceRequest<P> {
     root: P,
     renamed: Option<String>,
     role: SourceRole,
-    /// The places and names of the modules that need it.
+    /// The places and names of the modules that depend on it, to detect cycles.
     dependents: Vec<(String, String)>,
-    /// The repository that it is in.
+    /// The repository that contains the folder.
     git: Option<Arc<GitOrigin>>,
 }
 
 impl<P> SourceRequest<P> {
-    /// Under its own name, for its own functions.
+    /// A request for a module under its own name.
     pub(crate) fn of(root: P) -> Self {
         Self { root, renamed: None, role: SourceRole::Module, dependents: Vec::new(), git: None }
     }
 
-    /// For making runtimes, types or clients of other modules.
+    /// A request for an SDK, an entrypoint or a client generator.
     pub(crate) fn tool(root: P) -> Self {
         Self { role: SourceRole::Sdk, ..Self::of(root) }
     }
 
-    /// In another folder.
+    /// The same request for another folder.
     pub(crate) fn at<Q>(self, root: Q) -> SourceRequest<Q> {
         SourceRequest { root, renamed: self.renamed, role: self.role, dependents: self.dependents, git: self.git }
     }
 
-    /// In a folder of a git repository.
+    /// The same request for a folder of a git repository.
     pub(crate) fn from(mut self, git: Arc<GitOrigin>) -> Self {
         self.git = Some(git);
         self
     }
 }
 
-/// Finds the sources of modules, and caches configurations. One per engine.
+/// Resolves references to module sources, and caches configurations. One per engine.
 #[derive(Default)]
 pub struct SourceResolver {
-    /// The texts of configurations by the digest of the snapshot that holds them.
+    /// Texts of configuration files by the digest of the snapshot that contains them.
     configs: BoundedCache<Arc<str>>,
 }
 
 impl SourceResolver {
-    /// Finds the source that `reference` means to the caller.
+    /// Resolves `reference` for the caller.
     ///
     /// # Errors
-    /// When there is none, or its configuration cannot be read.
+    /// When there is no such module, or its configuration cannot be read.
     pub async fn resolve(
         &self,
         caller: &Arc<Caller>,
@@ -107,7 +108,7 @@ impl SourceResolver {
         self.local(caller, SourceRequest::of(root)).await.map_err(ResolveError::fault)
     }
 
-    /// The dependency called `name` of the module in whose folder the caller is.
+    /// The dependency `name` of the module in the caller's folder.
     async fn dependency(&self, caller: &Arc<Caller>, name: &str) -> Result<Option<Arc<ModuleSource>>> {
         if name.starts_with(['/', '.']) {
             return Ok(None);
@@ -125,7 +126,7 @@ impl SourceResolver {
         }
     }
 
-    /// The source that `reference` to a git repository means, for what `request` says.
+    /// Resolves `reference` to a git repository.
     ///
     /// # Errors
     /// When there is no such repository, version or module, or the server refuses.
@@ -141,7 +142,7 @@ impl SourceResolver {
         self.inside(caller, &directory, request.at(root).from(Arc::new(origin))).await
     }
 
-    /// The source that is described in a folder of the host.
+    /// Reads the source in a folder of the host.
     pub(crate) fn local<'a>(
         &'a self,
         caller: &'a Arc<Caller>,
@@ -153,7 +154,8 @@ impl SourceResolver {
             let referrer = Referrer::of_client(reference_client(me));
             let ops = &me.services.ops;
             let files = ops.ports().host.clone();
-            // What belongs to a module is picked by paths below its context directory, where links are not followed.
+            // Files are selected by paths below the context directory, and symlinks in those are
+            // not followed.
             let root = files.real(&root).unwrap_or(root);
             let git = files.find_up(&root, ".git").filter(|git| git.starts_with(&reference_client(me).host_root));
             let git = git.and_then(|git| git.parent().map(Path::to_owned));
@@ -164,7 +166,7 @@ impl SourceResolver {
             let path = check_cycle(dependents, &root.to_string_lossy(), &name)?;
             let (mut include, mut exclude) = context_patterns(&below, &config)?;
             exclude.push(".git".into());
-            // A source folder that is a link is taken with the folder that it leads to.
+            // A source folder that is a symlink is imported together with its target.
             let code = root.join(config.source_subpath());
             if let Some(real) = files.real(&code).ok().filter(|real| *real != code) {
                 let (link, folder) = (path_below(&context, &code), path_below(&context, &real));
@@ -263,7 +265,7 @@ impl SourceResolver {
         Ok((text, config))
     }
 
-    /// The source that is described in the folder `root` of a directory of the API.
+    /// Reads the source in the folder `root` of a directory of the API.
     ///
     /// # Errors
     /// When the configuration cannot be read.
@@ -276,7 +278,7 @@ impl SourceResolver {
         self.inside(caller, directory, SourceRequest::of(root)).await.map_err(ResolveError::fault)
     }
 
-    /// The source that is described in a folder of `directory`.
+    /// Reads the source in a folder of `directory`.
     pub(crate) fn inside<'a>(
         &'a self,
         caller: &'a Arc<Caller>,
@@ -294,7 +296,8 @@ impl SourceResolver {
             let (include, exclude) = context_patterns(&root, &config)?;
             let filter = Filter { include, exclude, gitignore: false };
             let filtered = Fs::new(FsOp::Filter { source: directory.place.clone(), filter: filter.into() });
-            // As in `local`. A source in a directory of the API has nowhere else to take files from when it is configured.
+            // As in `local`. A directory of the API has all the files that the source can have once
+            // it is configured.
             let empty = git.is_some() && config_text.is_empty();
             let context = if empty { empty_context(&root) } else { filtered };
             let snapshot = ops.tree(&me.op_cx, &context).await?;
@@ -356,12 +359,12 @@ impl SourceResolver {
     }
 }
 
-/// `path` relative to the folder `context`; none when it is elsewhere.
+/// `path` relative to the folder `context`, or `None` when it is elsewhere.
 fn path_below(context: &Path, path: &Path) -> Option<String> {
     path.strip_prefix(context).ok().map(|path| path.to_string_lossy().into_owned())
 }
 
-/// A dependency that was looked for.
+/// A dependency from the result of resolving it.
 fn dependency_of(
     dependency: &DependencyConfig,
     found: Result<Arc<ModuleSource>, ResolveError>,
@@ -372,7 +375,7 @@ fn dependency_of(
     }
 }
 
-/// The modules on the way, with one more.
+/// Adds a module to the path of dependents. Fails when it is on the path already.
 fn check_cycle(
     mut dependents: Vec<(String, String)>,
     place: &str,
@@ -398,12 +401,13 @@ fn local_dependency(source: &str, root: &str, context: &Path) -> Result<String> 
     inside_context(root, source).ok_or_else(escapes)
 }
 
-/// Whose files module references mean: those of the client itself, unless it is a module's own code.
+/// The client whose files a reference means: the client itself, except that for a module's own code
+/// it is the host client.
 fn reference_client(me: &Client) -> &Client {
     if me.own_modules { me } else { me.host_client() }
 }
 
-/// The nearest folder that describes a module: `path` or one above it.
+/// The nearest folder with a configuration file: `path` or one above it.
 fn find_config_folder(me: &Client, host: &Client, path: &Path) -> Option<PathBuf> {
     let files = &me.services.ops.ports().host;
     let nearest = |format: ConfigFormat| {
@@ -413,12 +417,13 @@ fn find_config_folder(me: &Client, host: &Client, path: &Path) -> Option<PathBuf
     folders.max_by_key(|folder| folder.components().count())
 }
 
-/// In which format a folder of the host describes a module; none: in none.
+/// The format of the configuration in a folder of the host. `None` when there is no configuration.
 fn format_in(me: &Client, folder: &Path) -> Option<ConfigFormat> {
     ConfigFormat::ALL.into_iter().find(|format| exists(me, &folder.join(format.file_name())))
 }
 
-/// What the folder `root` of a directory says of a module, verbatim and read; nothing when it describes none.
+/// The text and the parsed configuration in the folder `root` of a directory. Both are empty when
+/// there is none.
 async fn directory_config(me: &Client, directory: &Directory, root: &str) -> Result<(Arc<str>, ModuleConfig)> {
     let ops = &me.services.ops;
     for format in ConfigFormat::ALL {
@@ -445,8 +450,8 @@ fn utf8(bytes: Vec<u8>, place: &str) -> Result<String> {
     String::from_utf8(bytes)
         .map_err(|_| Fault::user(format!("cannot read module configuration `{place}`: it is not UTF-8 text")))
 }
-/// The context directory of a source without a configuration, which says of no file that it belongs to the module: the empty
-/// folder `root`.
+/// The context directory of a source without a configuration: the empty folder `root`. No file
+/// belongs to such a source.
 fn empty_context(root: &str) -> Fs {
     let path = AbsPath::new(root);
     match path.is_root() {

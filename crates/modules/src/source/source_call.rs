@@ -1,4 +1,4 @@
-//! A module's source as a call that holds all of it, and back.
+//! Encoding of a module's source as a call that contains all of it.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::source::dependency::Unresolved;
 use crate::source::git_origin::GitOrigin;
 use crate::source::module_source::{Dependency, ModuleSource, SourceKind, SourceRole};
 
-/// The engine's own field that gives a source from everything it consists of.
+/// The internal field that gives a source from its parts.
 pub const FIELD: &str = "_moduleSource";
-/// Dependencies of dependencies are followed this deep.
+/// The depth to which nested dependencies are decoded.
 const MAX_DEPTH: usize = 64;
 
 impl ModuleSource {
-    /// The call that gives it.
+    /// The call that gives the source.
     pub fn call(&self) -> Arc<Call> {
         let text = |text: &str| Literal::String(text.into());
         let layers = self.snapshot.layers().iter().map(|layer| text(&layer.to_string())).collect();
@@ -50,10 +50,10 @@ impl ModuleSource {
         Call::new(None, spec)
     }
 
-    /// The source that a call of [`FIELD`] gives.
+    /// Decodes the source of a call of [`FIELD`].
     ///
     /// # Errors
-    /// When it is no such call, or damaged.
+    /// When it is another call, or damaged.
     pub fn of_call(call: &Call) -> Result<Self> {
         Self::read(call, 0)
     }

@@ -1,8 +1,8 @@
-//! Vanity import paths: addresses whose page says where the repository is, as the Go tools read it
+//! Vanity import paths: addresses whose web page names the repository, as the Go tools read it
 //! (`<meta name="go-import" content="prefix git url">` in the answer to `?go-get=1`).
 //!
-//! *Invariants.* Pages are asked for by HTTPS alone, and lead to HTTPS and SSH alone. A page speaks for the path that was asked for
-//! and for what is above it, and for nothing else.
+//! *Invariants.* Pages are requested by HTTPS alone, and may name HTTPS and SSH addresses alone. A
+//! page is valid for the requested path and for prefixes of it, and for nothing else.
 
 use std::sync::Arc;
 
@@ -12,22 +12,23 @@ use rondel_ops::{Download, OpContext};
 use rondel_query::Caller;
 use rondel_session::client;
 
-/// How much of a page is read, in bytes: what is said stands in its head.
+/// How much of a page is read, in bytes. The tag is in the head of the page.
 const MAX_PAGE_BYTES: usize = 1 << 20;
 
-/// What a page says.
+/// The repository that a page names.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct VanityRepository {
-    /// The address of the repository.
+    /// The URL of the repository.
     pub(crate) url: String,
-    /// How many parts of the path that was asked for stand for it; the rest is a folder in it.
+    /// How many segments of the requested path belong to the repository. The rest is a folder in
+    /// it.
     pub(crate) parts: usize,
 }
 
-/// The repository that the page of `path` on `host` says it is in; none: there is no such page.
+/// The repository that the page of `path` on `host` names. `None` when there is no such page.
 ///
 /// # Errors
-/// When what came cannot be read, or nobody waits any more.
+/// When the response cannot be read, or the caller cancelled.
 pub(crate) async fn repository(
     caller: &Arc<Caller>,
     host: &str,
@@ -41,14 +42,14 @@ pub(crate) async fn repository(
     let page = match me.services.ops.download(&op_cx, &wanted).await {
         Ok(page) => me.services.ops.read(&op_cx, &page).await?,
         Err(fault) if fault.kind() == Kind::Cancelled => return Err(fault),
-        // What was wrong with the reference itself says more.
+        // The error about the reference itself is more useful.
         Err(_) => return Ok(None),
     };
     let text = String::from_utf8_lossy(&page[..page.len().min(MAX_PAGE_BYTES)]);
     Ok(parse_page(&text, host, path))
 }
 
-/// What `page` says of `path` on `host`.
+/// The repository that `page` names for `path` on `host`.
 fn parse_page(page: &str, host: &str, path: &[&str]) -> Option<VanityRepository> {
     let asked: Vec<&str> = std::iter::once(host).chain(path.iter().copied()).collect();
     let imports = Tags(page).filter(|tag| value(tag, "name").as_deref() == Some("go-import"));
@@ -62,7 +63,7 @@ fn parse_page(page: &str, host: &str, path: &[&str]) -> Option<VanityRepository>
     })
 }
 
-/// The inside of every `<meta …>` before the body of a page.
+/// The contents of the `<meta …>` tags before the body of a page.
 struct Tags<'a>(&'a str);
 
 impl Iterator for Tags<'_> {

@@ -1,8 +1,9 @@
-//! Workspaces: the files among which an entrypoint finds a module. See docs/protocol.md#workspaces.
+//! Workspaces: the files of a module as its entrypoint reads them. See docs/protocol.md#workspaces.
 //!
-//! *Invariants.* A workspace is content: the files that belong to a module, laid out as in its context directory, and the
-//! folder of the module in them. Where a checkout lies on a machine is not part of it, so that what was read from one is
-//! known for every other with the same files. Nothing leads out of it.
+//! *Invariants.* A workspace is content: the files of a module, laid out as in its context
+//! directory, and the module's folder in them. The location of a checkout on a machine is not part
+//! of it, so that results are shared between checkouts with the same files. No path leaves a
+//! workspace.
 
 use std::sync::Arc;
 
@@ -14,20 +15,20 @@ use rondel_model::{AbsPath, Fs, Snapshot};
 use crate::source::module_source::ModuleSource;
 use crate::source::reference::inside_context;
 
-/// The engine's own field that gives a workspace from everything it consists of.
+/// The internal field that gives a workspace from its parts.
 pub const FIELD: &str = "_workspace";
 
-/// The files of a module, and where in them its folder is.
+/// The files of a module, and the module's folder in them.
 #[derive(Clone, Debug)]
 pub struct Workspace {
     snapshot: Snapshot,
     base: AbsPath,
-    /// The folder that relative paths start in, relative to the root; empty: the root.
+    /// The folder in which relative paths start, relative to the root. Empty for the root.
     folder: String,
 }
 
 impl Workspace {
-    /// What `source` is made of.
+    /// The workspace of `source`.
     pub fn of(source: &ModuleSource) -> Self {
         Self { snapshot: source.snapshot.clone(), base: source.base.clone(), folder: source.root.clone() }
     }
@@ -44,10 +45,10 @@ impl Workspace {
         Call::new(None, spec)
     }
 
-    /// The workspace that a call of [`FIELD`] gives.
+    /// Decodes the workspace of a call of [`FIELD`].
     ///
     /// # Errors
-    /// When it is no such call, or damaged.
+    /// When it is another call, or damaged.
     pub fn of_call(call: &Call) -> Result<Self> {
         let damaged = |what: &str| Fault::user(format!("cannot load a workspace: its ID has no valid `{what}`"));
         let text = |name: &str| match call.arg(name) {
@@ -64,15 +65,16 @@ impl Workspace {
         Ok(Self { snapshot: layers.into(), base: AbsPath::new(&text("base")?), folder })
     }
 
-    /// The folder that relative paths start in, relative to the root: `.` for the root.
+    /// The folder in which relative paths start, relative to the root. `.` for the root.
     pub fn path(&self) -> &str {
         if self.folder.is_empty() { "." } else { &self.folder }
     }
 
-    /// What `path` means, relative to the root: absolute paths start there, others in the module's folder.
+    /// `path` relative to the root. Absolute paths start at the root, others in the module's
+    /// folder.
     ///
     /// # Errors
-    /// When it leads out of the workspace.
+    /// When it leaves the workspace.
     pub fn resolve(&self, path: &str) -> Result<String> {
         let from = if path.starts_with('/') { "" } else { &self.folder };
         // Users match on the last words; see docs/protocol.md#workspaces.
@@ -80,7 +82,7 @@ impl Workspace {
             .ok_or_else(|| Fault::user(format!("workspace path \"{path}\" resolves outside root")))
     }
 
-    /// The place of what is at `inside`, relative to the root.
+    /// The place of the path `inside`, which is relative to the root.
     pub fn place(&self, inside: &str) -> TreePath {
         TreePath { fs: Fs::known(self.snapshot.clone()), path: self.base.join_inside(inside) }
     }

@@ -1,4 +1,4 @@
-//! The builder of type definitions: every `with…` of the API as a pure function, with its checks.
+//! Builder of type definitions: every `with…` field of the API as a pure function with its checks.
 
 use std::sync::Arc;
 
@@ -11,24 +11,24 @@ use crate::typedef::type_def::{
     SourceMap, TypeDef, TypeDefKind,
 };
 
-/// From this version on an enum member has a name and a value of its own.
+/// From this version on an enum member has a name and a separate value.
 pub const ENUM_MEMBERS_SINCE: View = View::new(0, 18, 11);
-/// The longest time for which results may be kept.
+/// The longest time to live of results, in seconds.
 const MAX_RESULT_SECONDS: u64 = 7 * 24 * 3600;
 
-/// What documentation, place and deprecation add to a definition.
+/// Documentation, source map and deprecation of a definition.
 #[derive(Clone, Debug, Default)]
 pub struct Annotations {
     /// The documentation.
     pub description: String,
-    /// The place in the source.
+    /// The place in the source code.
     pub source_map: Option<SourceMap>,
-    /// The reason of deprecation.
+    /// The reason for the deprecation.
     pub deprecated: Option<String>,
 }
 
 impl TypeDef {
-    /// With a kind that needs no name.
+    /// Sets a kind that has no name.
     ///
     /// # Errors
     /// When the kind needs a name or an element type.
@@ -50,21 +50,21 @@ impl TypeDef {
         Ok(self)
     }
 
-    /// Nullable or not.
+    /// Sets whether null is a value.
     #[must_use]
     pub fn with_optional(mut self, optional: bool) -> Self {
         self.optional = optional;
         self
     }
 
-    /// With another kind; nullability stays.
+    /// Sets the kind and keeps nullability.
     #[must_use]
     pub fn with(mut self, kind: TypeDefKind) -> Self {
         self.kind = kind;
         self
     }
 
-    /// As a scalar with a name.
+    /// Sets a scalar.
     ///
     /// # Errors
     /// When the name is empty.
@@ -73,7 +73,7 @@ impl TypeDef {
         Ok(self.with(TypeDefKind::Scalar(Arc::new(ScalarDef { name, description, source_module: String::new() }))))
     }
 
-    /// As an object.
+    /// Sets an object.
     ///
     /// # Errors
     /// When the name is empty.
@@ -84,7 +84,7 @@ impl TypeDef {
         Ok(self.with(TypeDefKind::Object(Arc::new(def))))
     }
 
-    /// As an interface.
+    /// Sets an interface.
     ///
     /// # Errors
     /// When the name is empty.
@@ -95,7 +95,7 @@ impl TypeDef {
         Ok(self.with(TypeDefKind::Interface(Arc::new(def))))
     }
 
-    /// As an enum.
+    /// Sets an enum.
     ///
     /// # Errors
     /// When the name is empty.
@@ -106,7 +106,7 @@ impl TypeDef {
         Ok(self.with(TypeDefKind::Enum(Arc::new(def))))
     }
 
-    /// The object with one more field.
+    /// Adds a data field to an object.
     ///
     /// # Errors
     /// When it is no object, or has another field of that name.
@@ -122,7 +122,7 @@ impl TypeDef {
         Ok(self)
     }
 
-    /// The object or interface with one more function.
+    /// Adds a function to an object or interface.
     ///
     /// # Errors
     /// When it is something else, or has another function of that name.
@@ -139,10 +139,10 @@ impl TypeDef {
         Ok(self)
     }
 
-    /// The object with a constructor.
+    /// Sets the constructor of an object.
     ///
     /// # Errors
-    /// When it is no object, or the function returns something else.
+    /// When it is no object, or the function returns another type.
     pub fn with_constructor(mut self, function: &Function) -> Result<Self> {
         let TypeDefKind::Object(def) = &mut self.kind else {
             return Err(self.cannot("take a constructor", "an object"));
@@ -161,19 +161,19 @@ impl TypeDef {
         Ok(self)
     }
 
-    /// The enum with one more member whose name is its value.
+    /// Adds an enum member whose name is its value.
     ///
     /// # Errors
-    /// When it is no enum, or the value is no name or there already.
+    /// When it is no enum, or the value is no valid name or exists already.
     pub fn with_enum_value(self, value: &str, notes: Annotations) -> Result<Self> {
         self.add_member(value.to_owned(), value.to_owned(), value.to_owned(), notes)
     }
 
-    /// The enum with one more member. Views before [`ENUM_MEMBERS_SINCE`] know members by their values; the module's code
-    /// knows them by their names there as well.
+    /// Adds an enum member. Views before [`ENUM_MEMBERS_SINCE`] show its value as its name. The
+    /// module's code uses its name in every view.
     ///
     /// # Errors
-    /// When it is no enum, or name or value cannot be taken.
+    /// When it is no enum, or name or value are invalid or exist already.
     pub fn with_enum_member(self, view: View, name: &str, value: &str, notes: Annotations) -> Result<Self> {
         if view < ENUM_MEMBERS_SINCE {
             let value = if value.is_empty() { name } else { value };
@@ -226,8 +226,8 @@ fn named(what: &str, name: &str) -> Result<String> {
     }
 }
 
-/// Adds `item` to what `owner` has of its kind. `names` gives the name in the API and the module's own. Saying the same
-/// twice changes nothing.
+/// Adds `item` to a list of `owner`. `names` gives the name in the API and the module's own. Adding
+/// an equal item twice has no effect.
 fn add<T: PartialEq>(
     list: &mut Vec<T>,
     item: T,
@@ -258,10 +258,11 @@ impl Function {
         Self { name: field_name(name), original: name.to_owned(), returns, ..Self::default() }
     }
 
-    /// With one more argument.
+    /// Adds an argument.
     ///
     /// # Errors
-    /// When there is another argument of that name, or it has more than one default or one that its type cannot have.
+    /// When there is another argument of that name, or it has more than one default or one that its
+    /// type cannot have.
     pub fn with_arg(mut self, mut arg: FunctionArg) -> Result<Self> {
         arg.name = field_name(&arg.original);
         if !is_graphql_name(&arg.name) {
@@ -274,10 +275,10 @@ impl Function {
         Ok(self)
     }
 
-    /// With a cache policy: `Default`, `PerSession` or `Never`, and a time such as `40s`.
+    /// Sets the cache policy: `Default`, `PerSession` or `Never`, and a time to live such as `40s`.
     ///
     /// # Errors
-    /// When the time is no time, out of bounds, or has no meaning for the policy.
+    /// When the time is malformed, out of bounds, or has no meaning for the policy.
     pub fn with_cache_policy(mut self, policy: &str, time: Option<&str>) -> Result<Self> {
         let time = time.filter(|text| !text.is_empty());
         if let (Some(_), "PerSession" | "Never") = (time, policy) {
@@ -335,10 +336,10 @@ fn check_defaults(arg: &FunctionArg) -> Result<()> {
     }
 }
 
-/// The seconds of a duration such as `40s`, `1h30m` or `0`; parts of a second are dropped.
+/// Parses a duration such as `40s`, `1h30m` or `0` to seconds. Fractions of a second are dropped.
 ///
 /// # Errors
-/// When the text is no duration, or more than nothing and less than a second.
+/// When it is no duration, or between zero and one second.
 pub fn parse_seconds(text: &str) -> Result<u64> {
     let bad = || Fault::user(format!("`{text}` is not a time such as `40s` or `1h30m`"));
     if text == "0" {
@@ -365,7 +366,7 @@ pub fn parse_seconds(text: &str) -> Result<u64> {
 }
 
 impl ModuleTypes {
-    /// With one more type of the kind that `field` of the API says.
+    /// Adds a type. `field` is the field of the API: `withObject`, `withInterface` or `withEnum`.
     ///
     /// # Errors
     /// When the type is of another kind, or there is another one of that name.

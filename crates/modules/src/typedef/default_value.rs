@@ -1,4 +1,4 @@
-//! Defaults of arguments: whether they are values of their types, and how the API writes them.
+//! Default values of arguments: checked against their types, and written as the API shows them.
 
 use std::sync::Arc;
 
@@ -7,8 +7,9 @@ use serde_json::{Number, Value as Json};
 use crate::json::integer;
 use crate::typedef::type_def::{EnumDef, TypeDef, TypeDefKind};
 
-/// `json` as a default of the type `ty`: members of enums by their names in the API, numbers and booleans that are
-/// written as text as what they are. None when it is no value of the type. `members` finds an enum by its name.
+/// `json` as a default of the type `ty`, or `None` when it is no value of the type. Enum members
+/// get their names in the API. Numbers and booleans in strings are converted. `members` finds an
+/// enum by its name.
 pub fn fitting(ty: &TypeDef, json: &Json, members: &dyn Fn(&str) -> Option<Arc<EnumDef>>) -> Option<Json> {
     match (&ty.kind, json) {
         (kind, Json::Null) => (ty.optional || matches!(kind, TypeDefKind::Void)).then_some(Json::Null),

@@ -1,4 +1,4 @@
-//! Types that a module can see and does not own: those of the API, and those of what it uses.
+//! External types: types of the API and of dependencies, which a module can refer to.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::typedef::type_def::{
     EnumDef, EnumMember, InputDef, InterfaceDef, ModuleTypes, ObjectDef, ScalarDef, TypeDefKind,
 };
 
-/// Where a type comes from that is not the module's own.
+/// The owner of an external type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TypeOwner {
     /// The API itself.
@@ -17,17 +17,17 @@ pub enum TypeOwner {
     Module(String),
 }
 
-/// A type that is not the module's own.
+/// A type that a module can refer to and does not own.
 #[derive(Clone, Debug)]
 pub struct ExternalType {
-    /// Where it comes from.
+    /// The owner of the type.
     pub owner: TypeOwner,
-    /// What it is: an enum with its members, everything else at least by name.
+    /// The definition: complete for enums, at least the name for everything else.
     pub kind: TypeDefKind,
 }
 
-/// The type called `name` of a dependency, else of `core`, the API that the module sees. `dependencies` gives the names
-/// and types of the dependencies.
+/// The type `name` of a dependency, or of `core`, the API that the module sees. `dependencies`
+/// gives names and types of the dependencies.
 pub fn find<'a>(
     mut dependencies: impl Iterator<Item = (&'a str, &'a ModuleTypes)>,
     core: &Schema,

@@ -1,5 +1,5 @@
-//! From what a module registered to what is served: names get their module in front, references find their types,
-//! and what must not be is refused.
+//! Linking: turns the types that a module registers into those that are served. Names get the
+//! module's name as prefix, references are resolved, and invalid types are refused.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use crate::typedef::type_def::{
     EnumDef, FieldDef, Function, FunctionArg, InterfaceDef, ModuleTypes, ObjectDef, ScalarDef, TypeDef, TypeDefKind,
 };
 
-/// What a module is called, and what it can see.
+/// The names of a module, and the types that it can see.
 pub struct LinkContext<'a> {
     /// The name in `dagger.json`.
     pub original: &'a str,
     /// The name under which it is served.
     pub name: &'a str,
-    /// A type that the module can see and does not own.
+    /// Looks up an external type.
     pub owner: &'a dyn Fn(&str) -> Option<ExternalType>,
 }
 
-/// The types as they are served.
+/// The linked types.
 ///
 /// # Errors
-/// When there is no main object, a name is none, taken twice or reserved, a type is unknown, of another kind or another
-/// module's, or a default is no value of its type.
+/// When there is no main object, a name is invalid, duplicate or reserved, a type is unknown, of
+/// another kind or of another module, or a default is no value of its type.
 pub fn link_types(raw: &ModuleTypes, names: &LinkContext<'_>) -> Result<ModuleTypes> {
     check_served_name(names.name)?;
     let main = type_name(names.original);
@@ -58,7 +58,7 @@ pub fn link_types(raw: &ModuleTypes, names: &LinkContext<'_>) -> Result<ModuleTy
     Ok(types)
 }
 
-/// That the module can be served under the name that another module gave it.
+/// Checks that the module can be served under the name that a dependent gave it.
 fn check_served_name(name: &str) -> Result<()> {
     if is_graphql_name(&type_name(name)) && is_graphql_name(&field_name(name)) {
         return Ok(());
@@ -67,7 +67,7 @@ fn check_served_name(name: &str) -> Result<()> {
         .with_hint("a module's name, also under `dependencies`, starts with a letter and has letters, digits and `-`"))
 }
 
-/// That no two types are served under one name, and none under that of another's.
+/// Checks that no two types are served under one name, and none under the name of an external type.
 fn check_types(types: &ModuleTypes, names: &LinkContext<'_>) -> Result<()> {
     let mut taken = HashSet::new();
     let all = types
@@ -183,7 +183,7 @@ impl TypeLinker<'_> {
         Ok(Arc::new(resolved))
     }
 
-    /// The default of `arg` as the API writes it; `ty` is its type as it is served.
+    /// The default of `arg` as the API writes it. `ty` is its linked type.
     fn default(&self, arg: &FunctionArg, ty: &TypeDef, at: &dyn Fn() -> String) -> Result<Option<String>> {
         let Some(text) = &arg.default_value else { return Ok(None) };
         let members = |name: &str| self.members(name);
@@ -224,7 +224,7 @@ impl TypeLinker<'_> {
         Ok(TypeDef { kind, optional: ty.optional })
     }
 
-    /// A reference by name: own types first, then what the module can see.
+    /// Resolves a reference by name: own types first, then external ones.
     fn reference(&self, name: &str, kind: &TypeDefKind, at: &dyn Fn() -> String) -> Result<TypeDefKind> {
         if let Some(own) = self.own(name) {
             check_kind(name, kind, &own, at)?;
@@ -274,7 +274,7 @@ impl TypeLinker<'_> {
     }
 }
 
-/// That a field or function has a name in the API.
+/// Checks that a field or function has a valid name in the API.
 fn check_name(name: &str, at: &dyn Fn() -> String) -> Result<()> {
     if is_graphql_name(name) {
         return Ok(());
@@ -283,7 +283,8 @@ fn check_name(name: &str, at: &dyn Fn() -> String) -> Result<()> {
         .with_hint("a name there has letters of ASCII, digits and underscores, and does not start with a digit"))
 }
 
-/// That a type that was referred to as `given` is that. Enums are scalars to some libraries, and interfaces objects.
+/// Checks that a type is of the kind that the reference `given` says. Some libraries refer to enums
+/// as scalars and to interfaces as objects.
 fn check_kind(name: &str, given: &TypeDefKind, found: &TypeDefKind, at: &dyn Fn() -> String) -> Result<()> {
     let object = matches!((given, found), (TypeDefKind::Object(_), TypeDefKind::Object(_) | TypeDefKind::Interface(_)));
     let interface = matches!((given, found), (TypeDefKind::Interface(_), TypeDefKind::Interface(_)));

@@ -1,7 +1,7 @@
-//! Type definitions as data: what a module says about its types, and what the API says about all of them.
+//! Type definitions as data: those of modules, and those of the API.
 //!
-//! Everything is immutable and cheap to clone. `name` is the name in the API, `original` the one in the
-//! module's own language, which is the one that the module's code is spoken to with.
+//! They are immutable and cheap to clone. `name` is the name in the API. `original` is the name in
+//! the module's own language, which the module's code uses.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 /// A use of a type.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TypeDef {
-    /// Which type.
+    /// The type.
     pub kind: TypeDefKind,
-    /// Null is a value of it.
+    /// Whether null is a value.
     pub optional: bool,
 }
 
-/// A type. Those with content may be mere references: a name without content.
+/// A type, or a reference to one: a name without content.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum TypeDefKind {
-    /// Not said yet.
+    /// Not set yet.
     #[default]
     Unset,
     /// `String`.
@@ -30,7 +30,7 @@ pub enum TypeDefKind {
     Float,
     /// `Boolean`.
     Boolean,
-    /// Nothing.
+    /// `Void`.
     Void,
     /// A scalar with a name of its own.
     Scalar(Arc<ScalarDef>),
@@ -53,7 +53,7 @@ pub struct ScalarDef {
     pub name: String,
     /// Its documentation.
     pub description: String,
-    /// The module it belongs to; empty for the core.
+    /// The module that owns it. Empty for the core.
     pub source_module: String,
 }
 
@@ -66,17 +66,17 @@ pub struct ObjectDef {
     pub original: String,
     /// Its documentation.
     pub description: String,
-    /// Where it stands in the source.
+    /// Its place in the source code.
     pub source_map: Option<SourceMap>,
-    /// The reason, when it is deprecated.
+    /// The reason for its deprecation.
     pub deprecated: Option<String>,
-    /// Its data that everybody can read.
+    /// Its public data.
     pub fields: Vec<FieldDef>,
     /// Its functions.
     pub functions: Vec<Arc<Function>>,
-    /// What makes it.
+    /// Its constructor.
     pub constructor: Option<Arc<Function>>,
-    /// The module it belongs to; empty for the core.
+    /// The module that owns it. Empty for the core.
     pub source_module: String,
 }
 
@@ -89,11 +89,11 @@ pub struct InterfaceDef {
     pub original: String,
     /// Its documentation.
     pub description: String,
-    /// Where it stands in the source.
+    /// Its place in the source code.
     pub source_map: Option<SourceMap>,
     /// Its functions.
     pub functions: Vec<Arc<Function>>,
-    /// The module it belongs to; empty for the core.
+    /// The module that owns it. Empty for the core.
     pub source_module: String,
 }
 
@@ -106,11 +106,11 @@ pub struct EnumDef {
     pub original: String,
     /// Its documentation.
     pub description: String,
-    /// Where it stands in the source.
+    /// Its place in the source code.
     pub source_map: Option<SourceMap>,
     /// Its members.
     pub members: Vec<EnumMember>,
-    /// The module it belongs to; empty for the core.
+    /// The module that owns it. Empty for the core.
     pub source_module: String,
 }
 
@@ -121,13 +121,13 @@ pub struct EnumMember {
     pub name: String,
     /// Its name in the module.
     pub original: String,
-    /// What it stands for in the module.
+    /// Its value in the module's code.
     pub value: String,
     /// Its documentation.
     pub description: String,
-    /// Where it stands in the source.
+    /// Its place in the source code.
     pub source_map: Option<SourceMap>,
-    /// The reason, when it is deprecated.
+    /// The reason for its deprecation.
     pub deprecated: Option<String>,
 }
 
@@ -140,7 +140,7 @@ pub struct InputDef {
     pub fields: Vec<FieldDef>,
 }
 
-/// A piece of an object's data.
+/// A public data field of an object.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FieldDef {
     /// Its name in the API.
@@ -151,9 +151,9 @@ pub struct FieldDef {
     pub description: String,
     /// Its type.
     pub type_def: TypeDef,
-    /// Where it stands in the source.
+    /// Its place in the source code.
     pub source_map: Option<SourceMap>,
-    /// The reason, when it is deprecated.
+    /// The reason for its deprecation.
     pub deprecated: Option<String>,
 }
 
@@ -170,19 +170,19 @@ pub struct Function {
     pub args: Vec<FunctionArg>,
     /// What it returns.
     pub returns: TypeDef,
-    /// Where it stands in the source.
+    /// Its place in the source code.
     pub source_map: Option<SourceMap>,
-    /// The reason, when it is deprecated.
+    /// The reason for its deprecation.
     pub deprecated: Option<String>,
-    /// How long its results hold.
+    /// Its cache policy.
     pub cache: CachePolicy,
-    /// It checks something.
+    /// Whether it is a check.
     pub check: bool,
-    /// It generates files.
+    /// Whether it generates files.
     pub generator: bool,
-    /// It starts services.
+    /// Whether it returns a service to bring up.
     pub up: bool,
-    /// The module it belongs to; empty for the core.
+    /// The module that owns it. Empty for the core.
     pub source_module: String,
 }
 
@@ -197,38 +197,38 @@ pub struct FunctionArg {
     pub description: String,
     /// Its type.
     pub type_def: TypeDef,
-    /// Its default, as JSON text.
+    /// Its default value, as JSON text.
     pub default_value: Option<String>,
-    /// The path beside the module's source that is passed when nothing else is.
+    /// The path in the module's context that is the default.
     pub default_path: Option<String>,
-    /// The address that is passed when nothing else is.
+    /// The address that is the default.
     pub default_address: Option<String>,
-    /// What of a directory is not passed.
+    /// Patterns of files that are left out of a directory.
     pub ignore: Vec<String>,
-    /// Where it stands in the source.
+    /// Its place in the source code.
     pub source_map: Option<SourceMap>,
-    /// The reason, when it is deprecated.
+    /// The reason for its deprecation.
     pub deprecated: Option<String>,
 }
 
-/// How long results of a function hold.
+/// The cache policy of a function: how long its results are reused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CachePolicy {
-    /// As the module says.
+    /// As the module's configuration says.
     #[default]
     Unsaid,
-    /// Across sessions, for a number of seconds or as long as the engine wants.
+    /// Across sessions, for a number of seconds if there is one.
     Default(Option<u64>),
     /// Within a session.
     PerSession,
-    /// Not at all.
+    /// Never.
     Never,
 }
 
-/// A place in a module's source.
+/// A place in a module's source code.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceMap {
-    /// The module; empty for the module itself.
+    /// The module. Empty for the module itself.
     pub module: String,
     /// The file, relative to the module's source root.
     pub filename: String,
@@ -236,14 +236,14 @@ pub struct SourceMap {
     pub line: i64,
     /// The column.
     pub column: i64,
-    /// Where to read it on the web; empty when nobody knows.
+    /// The web page of the file. Empty when it is not known.
     pub url: String,
 }
 
-/// What a module registers.
+/// The types of a module.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModuleTypes {
-    /// What the module is for.
+    /// The description of the module.
     pub description: String,
     /// Its objects.
     pub objects: Vec<Arc<ObjectDef>>,
@@ -254,12 +254,12 @@ pub struct ModuleTypes {
 }
 
 impl TypeDef {
-    /// A type that is never null.
+    /// A non-null type.
     pub fn of(kind: TypeDefKind) -> Self {
         Self { kind, optional: false }
     }
 
-    /// The member of `TypeDefKind`; none while nothing was said.
+    /// The member of `TypeDefKind`. `None` when the kind is not set.
     pub fn kind_name(&self) -> Option<&'static str> {
         Some(match &self.kind {
             TypeDefKind::Unset => return None,
@@ -277,7 +277,7 @@ impl TypeDef {
         })
     }
 
-    /// The name of the type; empty for lists and what was not said.
+    /// The name of the type. Empty for lists and when the kind is not set.
     pub fn name(&self) -> &str {
         match &self.kind {
             TypeDefKind::Unset | TypeDefKind::List(_) => "",
@@ -294,7 +294,7 @@ impl TypeDef {
         }
     }
 
-    /// How people write it: `[String!]!`.
+    /// The type in GraphQL syntax: `[String!]!`.
     pub fn describe(&self) -> String {
         let mark = if self.optional { "" } else { "!" };
         match &self.kind {
@@ -303,7 +303,7 @@ impl TypeDef {
         }
     }
 
-    /// The same in a sentence: `` `[String!]!` ``, or that it says nothing.
+    /// The type for messages: `` `[String!]!` ``, or that the kind is not set.
     pub fn shown(&self) -> String {
         match &self.base().kind {
             TypeDefKind::Unset => "a type without a kind".to_owned(),
@@ -328,7 +328,8 @@ impl ObjectDef {
 }
 
 impl EnumDef {
-    /// The member that the module calls `text`: by its own name, else by its name in the API, else by its value.
+    /// The member that the module's code calls `text`: by its original name, else by its name in
+    /// the API, else by its value.
     pub fn member(&self, text: &str) -> Option<&EnumMember> {
         let find = |key: fn(&EnumMember) -> &str| self.members.iter().find(|member| key(member) == text);
         find(|m| &m.original).or_else(|| find(|m| &m.name)).or_else(|| find(|m| &m.value))

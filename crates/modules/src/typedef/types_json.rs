@@ -1,5 +1,5 @@
-//! Types as data: a JSON document that says what the builder of type definitions would be called with. Its form is
-//! described in docs/sdk-authors.md.
+//! Types as JSON: a document that contains the arguments of the builder of type definitions.
+//! docs/sdk-authors.md describes it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -71,7 +71,7 @@ struct DeclaredFunction {
     cache: Option<DeclaredCache>,
 }
 
-/// It is called like its object and gives it, so there is neither a name nor a result to say.
+/// A constructor. Its name and its result are those of its object.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DeclaredConstructor {
@@ -91,7 +91,7 @@ struct DeclaredArg {
     #[serde(default)]
     description: String,
     deprecated: Option<String>,
-    /// Null is a default as well; no key is none.
+    /// Null is a default as well. `None` means that there is no default.
     #[serde(default, deserialize_with = "given")]
     default: Option<Json>,
     default_path: Option<String>,
@@ -126,19 +126,19 @@ struct DeclaredMember {
     deprecated: Option<String>,
 }
 
-/// How a type is found that the document does not declare.
+/// Looks up a type that the document does not declare.
 pub(crate) type FindExternalType<'a> = &'a dyn Fn(&str) -> Option<ExternalType>;
 
 fn given<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Json>, D::Error> {
     Json::deserialize(d).map(Some)
 }
 
-/// The types that `text` declares, read under `view`; `foreign` finds types that the module can see and does not own.
+/// The types that `text` declares, read under `view`. `foreign` looks up external types.
 ///
 /// # Errors
-/// When it is no such document, or what it declares cannot be.
+/// When it is no such document, or a declaration is invalid.
 pub(crate) fn read(text: &str, view: View, foreign: FindExternalType<'_>) -> Result<ModuleTypes> {
-    // An array would be taken for the fields in order.
+    // An array is refused: serde would take its items for the fields in order.
     if !text.trim_start().starts_with('{') {
         let what = if text.trim().is_empty() { "it is empty" } else { "it is no JSON object" };
         return Err(Fault::user(what));
@@ -261,7 +261,7 @@ impl TypesReader<'_> {
         Ok(function)
     }
 
-    /// A type as GraphQL writes it.
+    /// Parses a type in GraphQL syntax.
     fn type_def(&self, text: &str) -> Result<TypeDef> {
         let (inner, optional) = match text.trim().strip_suffix('!') {
             Some(inner) => (inner, false),
@@ -288,7 +288,8 @@ impl TypesReader<'_> {
         Ok(TypeDef { kind, optional })
     }
 
-    /// A type of the API or of a dependency. What nobody knows is told of later, with the place that names it.
+    /// A reference to a type of the API or of a dependency. An unknown one is reported when types
+    /// are linked, with the place of the reference.
     fn foreign(&self, name: &str) -> Result<TypeDefKind> {
         let ty = match (self.foreign)(name).map(|found| found.kind) {
             Some(TypeDefKind::Enum(_)) => TypeDef::default().with_enum(name, Annotations::default()),
@@ -300,7 +301,7 @@ impl TypesReader<'_> {
     }
 }
 
-/// That no two are called the same in the API.
+/// Checks that no two names are the same in the API.
 fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
     let mut seen = HashSet::new();
     for name in names {

@@ -1,0 +1,45 @@
+//! The interface of an SDK: the source of a module in, the container that serves its functions out.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use rondel_fault::Result;
+use rondel_gql::types::Schema;
+use rondel_model::{Container, Directory};
+use rondel_ops::{OpContext, Ops};
+use rondel_version::View;
+
+/// The source of a module, as an SDK needs it.
+pub struct SdkSource {
+    /// The module's name in `dagger.json`.
+    pub name: String,
+    /// The files of the module, laid out as in the context directory.
+    pub context: Directory,
+    /// The folder of `dagger.json`, relative to the context directory.
+    pub root: String,
+    /// The folder of the code, relative to the context directory.
+    pub source: String,
+    /// The API version that the module sees.
+    pub view: View,
+    /// The API as the module's code sees it, without other modules.
+    pub core: Arc<Schema>,
+    /// The API with the dependencies of the module.
+    pub schema: Arc<Schema>,
+}
+
+/// An SDK: turns the source of a module into a runtime.
+pub trait Sdk: Send + Sync {
+    /// The version of the SDK, which is part of every module's identity.
+    fn version(&self) -> &'static str;
+
+    /// The container whose entrypoint serves the module's functions.
+    ///
+    /// # Errors
+    /// When the project's configuration is invalid, or the base image is not found.
+    fn runtime<'a>(
+        &'a self,
+        ops: &'a Arc<Ops>,
+        cx: &'a OpContext,
+        source: &'a SdkSource,
+    ) -> BoxFuture<'a, Result<Container>>;
+}
