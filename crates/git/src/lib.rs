@@ -12,8 +12,8 @@
 //!
 //! *Invariants.*
 //! * No configuration, hook or filter that came from outside is ever used, and none of the user's.
-//!   What `git` is told stands in [`command`]. What it sees of a directory that came from outside
-//!   is decided in [`sanitize_repository`].
+//!   The configuration of `git` is in [`command`]. What it sees of a directory that came from
+//!   outside is decided in [`sanitize_repository`].
 //! * Nothing is asked on a terminal.
 //! * An address is never taken for an option, and only `http`, `https`, `ssh` and `git` are spoken
 //!   to the outside.

@@ -72,15 +72,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_lent_once_and_again_as_late_as_possible() {
+    fn addresses_are_leased_once_and_again_as_late_as_possible() {
         let leases = Leases::new(Subnet::new(Ipv4Addr::new(10, 87, 0, 0), 29));
         let first = leases.take().unwrap();
         assert_eq!(first.address, Ipv4Addr::new(10, 87, 0, 2));
         drop(first);
-        let lent: Vec<_> = std::iter::from_fn(|| leases.take()).collect();
-        let last: Vec<u8> = lent.iter().map(|lease| lease.address.octets()[3]).collect();
+        let leased: Vec<_> = std::iter::from_fn(|| leases.take()).collect();
+        let last: Vec<u8> = leased.iter().map(|lease| lease.address.octets()[3]).collect();
         assert_eq!(last, [3, 4, 5, 6, 2]);
-        drop(lent);
+        drop(leased);
         assert_eq!(leases.leased(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! A machine for tests, made of network namespaces: one stands for the machine, one for the world
+//! A machine for tests, made of two network namespaces: one is the machine, one is the world
 //! outside. Needs root.
 
 use std::io::{Read, Write};
@@ -21,7 +21,7 @@ pub(crate) const QUESTION: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x0
 pub(crate) struct Machine {
     /// The namespace of the world.
     pub(crate) world: OwnedFd,
-    /// A folder for the test.
+    /// A directory for the test.
     pub(crate) folder: tempfile::TempDir,
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// A server that tells each caller its address.
+/// A server that sends each caller its address.
 pub(crate) fn server(address: Ipv4Addr) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind((address, 0))?;
     let address = listener.local_addr()?;

@@ -105,7 +105,7 @@ pub(crate) struct Uplink {
     /// The addresses on the helper's side of the uplink.
     pub(crate) between: Subnet,
     /// The path at which the helper finds the namespace.
-    _place: Place,
+    _place: NamespaceFile,
     process: OwnedFd,
     record: PathBuf,
     keeper: Option<JoinHandle<()>>,
@@ -119,7 +119,7 @@ impl Uplink {
         let path = record.with_extension("namespace");
         let (namespace, place, mut socket) = namespace::on_thread(|| {
             let namespace = namespace::leave_for_new()?;
-            let place = Place::show(path)?;
+            let place = NamespaceFile::show(path)?;
             let mut socket = Socket::open(Family::Route)?;
             let mut batch = Batch::default();
             interfaces::bring_up(&mut batch, interfaces::LOOPBACK);
@@ -141,7 +141,7 @@ impl Uplink {
             .attempt(|| format!("start a thread for `{program}`"))?;
         let process = match started.recv() {
             Ok(Ok((id, process))) => {
-                note(&record, id).attempt(|| format!("write `{}`", record.display()))?;
+                record_helper(&record, id).attempt(|| format!("write `{}`", record.display()))?;
                 process
             }
             Ok(Err(error)) => return Err(error).attempt(|| format!("start `{program}`")),
@@ -177,9 +177,9 @@ impl Uplink {
 
 /// A file on which a namespace is mounted. The helpers cannot open it in `/proc`: the kernel hides
 /// the files of a process with more capabilities.
-struct Place(PathBuf);
+struct NamespaceFile(PathBuf);
 
-impl Place {
+impl NamespaceFile {
     /// Mounts the namespace of the calling thread on a file.
     fn show(path: PathBuf) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
@@ -192,7 +192,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for NamespaceFile {
     fn drop(&mut self) {
         let _ = rustix::mount::unmount(&self.0, UnmountFlags::DETACH);
         let _ = fs::remove_file(&self.0);
@@ -235,7 +235,7 @@ fn handle_of(child: &Child) -> io::Result<OwnedFd> {
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
 }
 
-fn note(record: &Path, id: u32) -> io::Result<()> {
+fn record_helper(record: &Path, id: u32) -> io::Result<()> {
     let born = birth(id).unwrap_or_default();
     fs::write(record, format!("{id} {born}\n"))
 }

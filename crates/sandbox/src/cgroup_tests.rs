@@ -1,5 +1,5 @@
-//! Control groups on a folder that looks like the kernel's, and the start of a process in a real
-//! one where there is any.
+//! Control groups on a directory that looks like the kernel's, and the start of a process in a real
+//! control group if there is one.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
@@ -23,7 +23,7 @@ fn hierarchy(available: &str, given: &str) -> tempfile::TempDir {
     top
 }
 
-/// Files of a folder and what is in them.
+/// The files of a directory with their content.
 fn content(folder: &Path) -> Vec<String> {
     let mut found: Vec<String> = fs::read_dir(folder)
         .unwrap()
@@ -35,7 +35,7 @@ fn content(folder: &Path) -> Vec<String> {
     found
 }
 
-/// What the kernel does when a group is made; a folder does not.
+/// Makes the files that the kernel makes in a new group.
 fn with_files(folder: &Path, given: &str) {
     fs::write(folder.join("cgroup.controllers"), given).unwrap();
     fs::write(folder.join("cgroup.subtree_control"), given).unwrap();
@@ -76,7 +76,7 @@ fn a_container_has_its_limits() {
 #[test]
 fn the_nearest_group_that_gives_controllers_is_used() {
     let top = hierarchy("memory pids", "");
-    // A folder takes whatever is written; the kernel would add it to what is there.
+    // A plain file is replaced by a write. The kernel would add to its content.
     let own = top.path().join("a/b");
     assert_eq!(enable(&own, &["memory", "pids"]).unwrap(), ["memory", "pids"]);
     fs::remove_file(own.join("cgroup.subtree_control")).unwrap();
@@ -123,7 +123,8 @@ fn the_place_is_read_from_the_mounts() {
 fn groups_of_the_engines_own_are_complete() {
     let top = hierarchy("memory pids", "memory pids");
     let own = top.path().join("a/b");
-    // The kernel fills a new group at once; here the folder is filled before it is looked at again.
+    // The kernel fills a new group at once. Here the test fills the directory before it is read
+    // again.
     let (folder, _lock) = own_folder(&own).unwrap();
     with_files(&folder, "memory pids");
     assert_eq!(enable(&folder, &["memory", "pids"]).unwrap(), ["memory", "pids"]);

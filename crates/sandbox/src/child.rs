@@ -7,9 +7,9 @@
 //! slots of the plan.
 //!
 //! Pid 1 prepares the container, makes the process of the command and becomes the init program. The
-//! command starts when the init program tells it to, not earlier: until then pid 1 has the memory
-//! of the engine, and a command that may look into the memory of pid 1 would see it. No process
-//! executes a file from here that a container may choose.
+//! command starts when the init program signals it, not earlier: until then pid 1 has the memory of
+//! the engine, and a command that may read the memory of pid 1 would see it. No process executes a
+//! file from here that a container may choose.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::io;

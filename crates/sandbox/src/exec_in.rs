@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::kill_handle::KillHandle;
 use crate::output::Ended;
 use crate::program::{c_string, candidates, not_started, refusal};
-use crate::run::{Start, hand_over, on_terminal, refused, start_steps, streams};
+use crate::run::{ProcessStart, hand_over, on_terminal, refused, start_steps, streams};
 use crate::sealed_program::SealedProgram;
 use crate::steps::{Action, Step};
 use crate::{output, terminal, users};
@@ -56,7 +56,7 @@ pub(crate) fn run(
         given.push(slave);
     }
     let (sealed, report) = SealedProgram::new()?;
-    let start = Start { directory: c_string(workdir, "the working directory")?, input, bound: true, insecure };
+    let start = ProcessStart { directory: c_string(workdir, "the working directory")?, input, bound: true, insecure };
     command.extend(start_steps(host, &sealed, &identity, start));
     let candidates = candidates(&program, &env)?;
     let args = args.into_iter().map(|text| c_string(text, "an argument")).collect::<Result<_>>()?;

@@ -185,7 +185,7 @@ fn prepare(host: &Host, spec: ProcessSpec) -> Result<Container> {
     }
     let directory = c_string(workdir.as_str(), "the working directory")?;
     let (sealed, report) = SealedProgram::new()?;
-    let start = Start { directory, input, bound: no_init, insecure };
+    let start = ProcessStart { directory, input, bound: no_init, insecure };
     command.extend(start_steps(host, &sealed, &identity, start));
     let candidates = candidates(&program, &env)?;
     let args = args.into_iter().map(|text| c_string(text, "an argument")).collect::<Result<_>>()?;
@@ -284,7 +284,7 @@ pub(crate) fn on_terminal(slave: &OwnedFd, identity: &Identity) -> Result<Vec<St
 }
 
 /// The start of a process: where and how it starts.
-pub(crate) struct Start {
+pub(crate) struct ProcessStart {
     /// Its working directory.
     pub(crate) directory: CString,
     /// The path of its standard input, if that is a path.
@@ -296,8 +296,8 @@ pub(crate) struct Start {
 }
 
 /// The last steps of a process: working directory, user, descriptors, standard input.
-pub(crate) fn start_steps(host: &Host, sealed: &SealedProgram, identity: &Identity, start: Start) -> Vec<Step> {
-    let Start { directory, input, bound, insecure } = start;
+pub(crate) fn start_steps(host: &Host, sealed: &SealedProgram, identity: &Identity, start: ProcessStart) -> Vec<Step> {
+    let ProcessStart { directory, input, bound, insecure } = start;
     let groups = Action::Setgroups(identity.groups.clone());
     let engine = host.engine.as_raw_fd();
     let mut for_start = vec![sealed.program(), sealed.writer()];

@@ -9,7 +9,7 @@ use rustix::termios::Winsize;
 use tokio::io::unix::AsyncFd;
 
 /// The size of a terminal that reports none.
-const USUAL: (u16, u16) = (80, 24);
+const DEFAULT_SIZE: (u16, u16) = (80, 24);
 
 /// A side of a terminal, opened so that it does not block.
 pub struct Tty(AsyncFd<OwnedFd>);
@@ -57,9 +57,10 @@ impl Tty {
 
     /// Its size, as a packet.
     pub fn size(&self) -> Packet {
-        let (columns, rows) = rustix::termios::tcgetwinsize(self.0.get_ref()).map_or(USUAL, |s| (s.ws_col, s.ws_row));
+        let (columns, rows) =
+            rustix::termios::tcgetwinsize(self.0.get_ref()).map_or(DEFAULT_SIZE, |s| (s.ws_col, s.ws_row));
         let or = |number, usual| if number == 0 { usual } else { number };
-        Packet::Size { columns: or(columns, USUAL.0), rows: or(rows, USUAL.1) }
+        Packet::Size { columns: or(columns, DEFAULT_SIZE.0), rows: or(rows, DEFAULT_SIZE.1) }
     }
 
     /// Sets its size. Has no effect on a terminal that hung up.
