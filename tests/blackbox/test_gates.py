@@ -332,7 +332,7 @@ def test_a_module_sees_the_gates_of_its_version(connected, tmp_path, said, view)
     (module / "dagger.json").write_text(json.dumps(config))
     documents = [(document, steps) for name, document, steps in ROWS if name != "schemaVersion"]
     asked = ["{ __schemaVersion }", *[document for document, _ in documents]]
-    data = connected.data("query($them: String!) { probe { answer_of(documents: $them) } }", "-m", module, "--var", f"them={json.dumps(asked)}")
+    data = connected.data("query($them: String!) { probe { ask(documents: $them) } }", "-m", module, "--var", f"them={json.dumps(asked)}")
     answers = json.loads(data["probe"]["ask"])
     assert answers[0]["data"] == {"__schemaVersion": view}
     for (document, steps), answer in zip(documents, answers[1:], strict=True):
