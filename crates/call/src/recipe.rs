@@ -8,8 +8,8 @@ use rondel_digest::{Digest, Hasher};
 /// The argument that gives a process access to the API.
 pub const NESTING: &str = "experimentalPrivilegedNesting";
 
-/// The argument that says that a process in a container asked for what depends on its own machine. No document can set it,
-/// since no schema has it.
+/// The argument that says that a process in a container asked for what depends on its own machine.
+/// No document can set it, since no schema has it.
 pub const FOREIGN: &str = "_foreign";
 
 /// One field selected on a receiver with its arguments.
@@ -185,8 +185,8 @@ impl Call {
         Arc::new(Self { receiver, returns, field, args, rest, digest, starts_speakers, passing, foreign })
     }
 
-    /// Whether the call, or one on whose result it is selected, is for a process in a container: it depends on who asks, and
-    /// such a process asked.
+    /// Whether the call, or one on whose result it is selected, is for a process in a container: it
+    /// depends on who asks, and such a process asked.
     pub fn is_foreign(&self) -> bool {
         self.foreign
     }
