@@ -20,7 +20,7 @@ use rondel_ports::index::{Index, Table};
 use rondel_ports::network::Networks as _;
 use rondel_ports::process::Processes as _;
 use rondel_query::Evaluator;
-use rondel_registry::{Environment, Mirror, MirrorLocation, Registry, RegistryConfig};
+use rondel_registry::{Mirror, MirrorLocation, Registry, RegistryConfig, RegistryEnvironment};
 use rondel_sandbox::{Limits as ContainerLimits, Sandbox, SandboxOptions};
 use rondel_session::{Client, Services};
 use rondel_store::Store;
@@ -83,7 +83,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
     let networks = Arc::new(NetworksWithWarnings::new(bridge, at_start, sandbox.warnings(), Arc::downgrade(&clients)));
     sandbox.clean_up()?;
     networks.clean_up()?;
-    let mut environment = Environment::from_variables(|name| std::env::var_os(name));
+    let mut environment = RegistryEnvironment::from_variables(|name| std::env::var_os(name));
     environment.web.egress = egress.clone();
     let http = Arc::new(Web::new(environment.web.clone(), Limits::default())?);
     let images = Arc::new(Registry::new(registry_config(&options.config), environment)?);

@@ -40,6 +40,7 @@ use std::sync::{Arc, Mutex};
 use rondel_digest::Digest;
 use rondel_fault::{Attempt as _, Result};
 use rondel_ports::BoxFuture;
+use rondel_ports::dirs::TempDir;
 use rondel_ports::egress::Egress;
 use rondel_ports::git::{Checkout, References, Repository};
 use rustix::process::Rlimit;
@@ -53,16 +54,7 @@ const MAX_KEPT: usize = 16;
 pub struct Git {
     context: GitContext,
     /// The repositories from directories, the oldest first, with the digest of their content.
-    kept: Mutex<Vec<(Digest, PathBuf, Arc<RemovedOnDrop>)>>,
-}
-
-/// A directory that is removed with this value.
-struct RemovedOnDrop(PathBuf);
-
-impl Drop for RemovedOnDrop {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    kept: Mutex<Vec<(Digest, PathBuf, Arc<TempDir>)>>,
 }
 
 impl Git {
@@ -111,7 +103,7 @@ impl rondel_ports::git::Git for Git {
             return Ok(Repository::Kept { folder, guard });
         }
         let folder = self.context.fresh();
-        let guard = Arc::new(RemovedOnDrop(folder.clone()));
+        let guard = Arc::new(TempDir::new(folder.clone()));
         std::fs::create_dir_all(&folder).attempt(|| format!("make `{}`", folder.display()))?;
         fill(&folder)?;
         sanitize_repository::git_dir(&folder)?;

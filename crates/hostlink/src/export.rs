@@ -1,4 +1,4 @@
-//! Writing files of a tree to the host.
+//! Export: writes files of a tree to the host.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -147,7 +147,8 @@ impl Export<'_> {
         }
     }
 
-    /// Makes `name` a further name of a file that was written already; whether it is one and the file system has such.
+    /// Makes `name` a further name of a file that was written already; whether it is one and the
+    /// file system has such.
     fn put_hard_link(&self, stat: &Stat, to: &OwnedFd, path: &[u8], name: &[u8]) -> io::Result<bool> {
         if stat.st_nlink < 2 {
             return Ok(false);
@@ -180,7 +181,8 @@ impl Export<'_> {
         Ok(moved.map(|()| true)?)
     }
 
-    /// What stands where something of another kind shall be is removed when wiping, and an error otherwise.
+    /// What stands where something of another kind shall be is removed when wiping, and an error
+    /// otherwise.
     fn clear_way(&self, to: &OwnedFd, path: &[u8], name: &[u8], dir_comes: bool) -> Result<()> {
         if self.wipe {
             return remove(to.as_fd(), name).map_err(|e| failed("remove", self.to, path, e));
@@ -242,7 +244,8 @@ fn with_temp_name<T>(mut make: impl FnMut(&str) -> Result<T, Errno>) -> io::Resu
 
 fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
     let top = dir.try_clone_to_owned()?;
-    // Directories that are being emptied, with what is left in them; the names of their parents' content lead to them.
+    // Directories that are being emptied, with what is left in them; the names of their parents'
+    // content lead to them.
     let mut open = vec![(top, vec![name.to_vec()])];
     while let Some((dir, left)) = open.last_mut() {
         let Some(name) = left.last() else {

@@ -1,5 +1,5 @@
-//! What of a directory on disk passes a filter: the pure patterns of [`rondel_model::pattern`], and the `.gitignore`
-//! files that lie in the tree and above it, up to the root of the git repository.
+//! Filters for directories on disk: the patterns of [`rondel_model::pattern`], and the `.gitignore`
+//! files in the tree and above it, up to the root of the Git repository.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ struct Level {
     file: IgnoreFile,
     /// How many bytes of a path lead to the directory of the file, its slash included.
     prefix: usize,
-    /// Nothing or the way from the directory of the file down to the walk's root, with a slash at the end.
+    /// Nothing or the way from the directory of the file down to the walk's root, with a slash at
+    /// the end.
     above: Vec<u8>,
     next: Option<Arc<Level>>,
 }
@@ -30,7 +31,8 @@ impl Ignores {
         Self(None)
     }
 
-    /// The files of `root` and of the directories above it. Outside of a git repository there are none.
+    /// The files of `root` and of the directories above it. Outside of a git repository there are
+    /// none.
     pub(crate) fn above(root: &HostPath) -> Self {
         let above: Vec<HostPath> = root.ancestors().collect();
         let Some(top) = above.iter().position(|dir| dir.join(".git").exists()) else {
@@ -104,7 +106,8 @@ impl Rules {
         if self.gitignore { Ignores::above(root) } else { Ignores::none() }
     }
 
-    /// Whether `.gitignore` files above `root`, up to the root of its repository, ignore it or a directory that leads there.
+    /// Whether `.gitignore` files above `root`, up to the root of its repository, ignore it or a
+    /// directory that leads there.
     pub(crate) fn ignore_root(&self, root: &HostPath) -> bool {
         let inside = root.ancestors().take_while(|dir| !dir.join(".git").exists());
         self.gitignore
@@ -114,7 +117,8 @@ impl Rules {
             })
     }
 
-    /// Whether `.gitignore` files of the tree count, given that of `start` they do not all lie outside of a repository.
+    /// Whether `.gitignore` files of the tree count, given that of `start` they do not all lie
+    /// outside of a repository.
     pub fn reads_gitignore(&self) -> bool {
         self.gitignore
     }

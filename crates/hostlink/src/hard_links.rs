@@ -1,4 +1,4 @@
-//! Hard links among imported files: which names are one file.
+//! Hard links among imported files: which paths are one inode.
 
 use std::collections::HashMap;
 
@@ -6,8 +6,8 @@ use rondel_digest::{Digest, Hasher};
 
 use crate::walk::WalkEntry;
 
-/// For each listed file that is a further name of another: which one has its first name. What a listing or the content
-/// says differently of two names makes them two files, so that a file system with unreliable inode numbers loses nothing.
+/// For each further path of an inode: the index of its first path. Paths whose stat or content
+/// differs are separate files, so that a file system with unreliable inode numbers loses nothing.
 pub(crate) fn find(items: &[WalkEntry], digests: &[Option<Digest>]) -> HashMap<usize, usize> {
     let mut firsts = HashMap::new();
     let mut links = HashMap::new();
@@ -21,8 +21,9 @@ pub(crate) fn find(items: &[WalkEntry], digests: &[Option<Digest>]) -> HashMap<u
     links
 }
 
-/// The digests of files, where that of a file with several names says all of them: when one name comes, goes or changes,
-/// each of them counts as changed, because an overlay takes a file apart of which it copies one name.
+/// Digests of files, where the digest of a hard-linked file covers all of its paths. If one path
+/// comes, goes or changes, each of them counts as changed, because an overlay breaks a hard link
+/// when it copies one path up.
 pub(crate) fn group_digests(
     items: &[WalkEntry],
     digests: &[Option<Digest>],

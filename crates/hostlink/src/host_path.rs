@@ -1,7 +1,8 @@
-//! Places on the host: paths of the machine, and paths below the root of a running container.
+//! Paths of host files, and paths below the root of a running container.
 //!
-//! *Invariants.* What is below the root of a container is reached through the descriptor of that root alone, resolved by the
-//! kernel in one step: no link, however it is swapped meanwhile, leads out of it.
+//! *Invariants.* A path of a container is resolved by the kernel in one step, relative to the
+//! descriptor of the container's root. A symlink never leads out of it, even if it is swapped
+//! meanwhile.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -18,9 +19,9 @@ use rondel_ports::host::CONTAINERS;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-/// How often a path is resolved again because something above it was moved meanwhile.
+/// How often a path is resolved again because a directory above it was moved meanwhile.
 const RESOLVE_TRIES: usize = 100;
-/// The most links that the last part of a path may go through.
+/// The maximum number of symlinks that the last component of a path may go through.
 const MAX_LINKS: usize = 40;
 
 /// The roots of running containers, by name.
@@ -37,7 +38,7 @@ impl ContainerRoots {
         ContainerRoot { path, roots: self.clone() }
     }
 
-    /// The place that `path` means.
+    /// Resolves the prefix of `path`: a container root, or the host.
     pub(crate) fn place(&self, path: &Path) -> Result<HostPath> {
         let Ok(inside) = path.strip_prefix(CONTAINERS) else {
             return Ok(HostPath { root: None, prefix: PathBuf::new(), path: path.to_owned() });
@@ -52,14 +53,14 @@ impl ContainerRoots {
     }
 }
 
-/// A container whose files can be named; no longer after it is dropped.
+/// A registered container root. Dropping it ends the registration.
 pub struct ContainerRoot {
     path: PathBuf,
     roots: Arc<ContainerRoots>,
 }
 
 impl ContainerRoot {
-    /// What stands for the root in paths of [`rondel_ports::host::HostFiles`].
+    /// The prefix that names the root in paths of [`rondel_ports::host::HostFiles`].
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -71,27 +72,27 @@ impl Drop for ContainerRoot {
     }
 }
 
-/// A path of the machine, or one below the root of a container.
+/// A path of the host, or a path below the root of a container.
 pub(crate) struct HostPath {
     root: Option<Arc<OwnedFd>>,
-    /// What stands for the root in paths.
+    /// The prefix that names the root. Empty for the host.
     prefix: PathBuf,
     /// Relative when there is a root.
     path: PathBuf,
 }
 
 impl HostPath {
-    /// The path, as whoever named it sees it.
+    /// The path as users see it. A path of a container is absolute inside the container.
     pub(crate) fn display_path(&self) -> PathBuf {
         if self.root.is_some() { Path::new("/").join(&self.path) } else { self.path.clone() }
     }
 
-    /// Whether it is below the root of a container.
+    /// Returns whether the path is below the root of a container.
     pub(crate) fn is_inside(&self) -> bool {
         self.root.is_some()
     }
 
-    /// The path in the form in which it was given.
+    /// The path in the form in which the caller gave it, with the prefix of a container root.
     pub(crate) fn as_given(&self) -> PathBuf {
         self.prefix.join(&self.path)
     }
@@ -100,7 +101,7 @@ impl HostPath {
         Self { root: self.root.clone(), prefix: self.prefix.clone(), path: path.into() }
     }
 
-    /// The place called `name` below.
+    /// The entry `name` below this path.
     pub(crate) fn join(&self, name: &str) -> Self {
         self.at(self.path.join(name))
     }
@@ -112,12 +113,12 @@ impl HostPath {
         self.at(if here { Path::new(".") } else { parent })
     }
 
-    /// It and the directories above it, up to the root.
+    /// This path and the directories above it, up to the root.
     pub(crate) fn ancestors(&self) -> impl Iterator<Item = Self> + '_ {
         self.path.ancestors().map(|path| self.at(path))
     }
 
-    /// Opens it, following links.
+    /// Opens the path and follows symlinks.
     pub(crate) fn open(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
         let flags = flags | OFlags::CLOEXEC;
         let Some(root) = &self.root else { return rustix::fs::open(&self.path, flags, Mode::empty()) };
@@ -132,7 +133,7 @@ impl HostPath {
         }
     }
 
-    /// Whether something is there; a link counts, wherever it leads.
+    /// Returns whether the path exists. A symlink counts, wherever it leads.
     pub(crate) fn exists(&self) -> bool {
         match self.root {
             None => self.path.symlink_metadata().is_ok(),
@@ -144,7 +145,7 @@ impl HostPath {
         self.open(OFlags::PATH | OFlags::DIRECTORY).is_ok()
     }
 
-    /// The content of a regular file of a sensible size.
+    /// Reads a regular file, up to a limit.
     pub(crate) fn read_small(&self) -> io::Result<Vec<u8>> {
         const LIMIT: u64 = 16 << 20;
         let file = File::from(self.open(OFlags::RDONLY | OFlags::NONBLOCK)?);
@@ -155,7 +156,8 @@ impl HostPath {
         Ok(contents)
     }
 
-    /// The same place without links, for paths of the machine.
+    /// The path with symlinks resolved, for paths of the host. A path of a container is only
+    /// checked.
     ///
     /// # Errors
     /// When nothing is there.
@@ -169,7 +171,8 @@ impl HostPath {
         }
     }
 
-    /// The directory that holds the file, with the file's name there, after all links; none when it cannot be a file.
+    /// Opens the parent directory after all symlinks, and returns it with the file name there.
+    /// `None` if the path cannot be a file.
     pub(crate) fn open_parent(&self) -> io::Result<Option<(OwnedFd, OsString)>> {
         let mut path = if self.root.is_some() { self.path.clone() } else { self.path.canonicalize()? };
         for _ in 0..MAX_LINKS {
@@ -188,7 +191,7 @@ impl HostPath {
         Err(Errno::LOOP.into())
     }
 
-    /// Opens the directory, made with those above it where missing.
+    /// Opens the directory, and creates it and its parents if they are missing.
     pub(crate) fn make_dirs(&self) -> Result<OwnedFd> {
         let shown = self.display_path();
         if self.root.is_none() {

@@ -1,4 +1,4 @@
-//! Taking host files into the store.
+//! Import: takes host files into the store.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -26,11 +26,11 @@ use crate::unstable_files::UnstableFiles;
 use crate::walk::{self, EntryKind, FileStat, WalkEntry};
 use crate::{copy_file, hard_links};
 
-/// Why an import did not come to its end.
+/// The reason why an import attempt ended early.
 enum ImportError {
-    /// Something that was listed is not there any more: worth another listing.
+    /// A listed file is missing: worth another listing.
     Vanished,
-    /// What was hashed changed before it was stored, and was taken as it is meanwhile.
+    /// A file changed between hashing and storing. It was copied meanwhile.
     ContentChanged,
     Failed(Fault),
 }
@@ -41,7 +41,7 @@ impl From<Fault> for ImportError {
     }
 }
 
-/// Takes the directory `path` into the store.
+/// Imports the directory `path`.
 pub(crate) fn directory(link: &HostLink, path: &Path, filter: &Filter) -> Result<Snapshot> {
     let named = link.roots.place(path)?;
     let path = named.display_path();
@@ -64,7 +64,7 @@ pub(crate) fn directory(link: &HostLink, path: &Path, filter: &Filter) -> Result
     })
 }
 
-/// Takes the file `path` into the store.
+/// Imports the file `path`.
 pub(crate) fn file(link: &HostLink, path: &Path) -> Result<Snapshot> {
     let place = link.roots.place(path)?;
     let path = &place.display_path();
@@ -97,7 +97,8 @@ fn not_found(path: &Path, error: io::Error) -> Fault {
     }
 }
 
-/// Attempts something that is told whether it is the last attempt, in which what vanishes is left out.
+/// Runs `attempt`, and runs it again if a listed file vanished. The last attempt leaves vanished
+/// files out.
 fn with_retry(mut attempt: impl FnMut(bool) -> Result<Snapshot, ImportError>) -> Result<Snapshot> {
     let first = attempt(false);
     let done = if matches!(first, Err(ImportError::Vanished)) { attempt(true) } else { first };
@@ -107,22 +108,22 @@ fn with_retry(mut attempt: impl FnMut(bool) -> Result<Snapshot, ImportError>) ->
     })
 }
 
-/// Where items come from.
+/// The directory of an import.
 struct Source<'a> {
     root: OwnedFd,
     /// For messages.
     path: std::path::PathBuf,
-    /// Files written after it may be written again unnoticed.
+    /// Files written after this moment may be written again unnoticed.
     moment: i64,
     /// The name that a single item has in its directory.
     on_disk: Option<Vec<u8>>,
-    /// What did not stand still.
+    /// Files that changed meanwhile.
     unstable: UnstableFiles<'a>,
-    /// What vanishes is left out.
+    /// Whether vanished files are left out.
     last: bool,
 }
 
-/// The snapshot that consists of `items`.
+/// Returns the snapshot with the content of `items`.
 fn import_entries(
     link: &HostLink,
     source: &Source<'_>,
@@ -155,7 +156,7 @@ fn import_entries(
         link.cache.note(key, &known, &items, listing);
     }
     drop(known);
-    // What is taken stands still from then on, so that this ends.
+    // Copied files do not change any more, so the loop ends.
     loop {
         if let Some(snapshot) = recall(link, &listing) {
             return Ok(snapshot);
@@ -192,8 +193,9 @@ fn remember(
 }
 
 /// What makes two imported trees the same: names, kinds, permissions, contents, link targets.
-// IDENTITY: no times, owners, inodes or host paths. A file that is a hard link in one of two otherwise equal trees, and
-// not in the other, does not make them different, as in the original (its `TestLocalHardlinks`).
+// IDENTITY: no times, owners, inodes or host paths. A file that is a hard link in one of two
+// otherwise equal trees, and not in the other, does not make them different, as in the original
+// (its `TestLocalHardlinks`).
 fn listing_key(items: &[WalkEntry], digests: &[Option<Digest>]) -> Digest {
     let mut hasher = Hasher::new("hostlink/tree/v2");
     for (item, digest) in items.iter().zip(digests) {
@@ -209,7 +211,7 @@ fn listing_key(items: &[WalkEntry], digests: &[Option<Digest>]) -> Digest {
     hasher.finish()
 }
 
-/// The layers of the tree that an entry of [`Table::Files`] stands for; none: it is no tree.
+/// The layers of the tree in an entry of [`Table::Files`], or `None` if the entry is no tree.
 pub fn referred(entry: &[u8]) -> Option<Vec<LayerId>> {
     let (layers, rest) = entry.as_chunks::<32>();
     let is_tree = rest.is_empty() && !entry.starts_with(b"stat/") && !entry.starts_with(b"base/");
@@ -224,7 +226,7 @@ fn recall(link: &HostLink, listing: &Digest) -> Option<Snapshot> {
     (rest.is_empty() && link.snapshots.touch_if_present(&snapshot)).then_some(snapshot)
 }
 
-/// The file of an item, as it is now; none when there is no file any more.
+/// Opens the file of an entry, or returns `None` if it is no file any more.
 fn open(source: &Source<'_>, item: &WalkEntry) -> Result<Option<File>, ImportError> {
     let name = source.on_disk.as_ref().unwrap_or(&item.path).as_slice();
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -242,7 +244,7 @@ fn stamp(source: &Source<'_>, item: &WalkEntry, file: &File) -> Result<FileStat,
     Ok(FileStat::of(&stat))
 }
 
-/// The digest of a file that is as it was listed, else of what was taken; none when it is gone.
+/// The digest of a file: of its content if it is unchanged, or of a copy. `None` if it is gone.
 fn read_digest(source: &Source<'_>, item: &WalkEntry) -> Result<Option<Digest>, ImportError> {
     match if_unchanged(source, item, "read", |file| copy_file::digest(file, item.stamp.size))? {
         Some(digest) => Ok(Some(digest)),
@@ -250,7 +252,8 @@ fn read_digest(source: &Source<'_>, item: &WalkEntry) -> Result<Option<Digest>, 
     }
 }
 
-/// What `read` makes of a file that is as it was listed until the end; none when it is not.
+/// Runs `read` on a file that is unchanged since it was listed. `None` if it changed before or
+/// meanwhile.
 fn if_unchanged<T>(
     source: &Source<'_>,
     item: &WalkEntry,
@@ -265,7 +268,7 @@ fn if_unchanged<T>(
     Ok((stamp(source, item, &file)? == item.stamp).then_some(found))
 }
 
-/// Takes a file that does not stand still as it is; none when it is gone.
+/// Copies a file that changes. `None` if it is gone.
 fn take_copy(source: &Source<'_>, item: &WalkEntry) -> Result<Option<Digest>, ImportError> {
     let path = &item.path;
     match open(source, item)? {
@@ -284,7 +287,7 @@ fn take_copy(source: &Source<'_>, item: &WalkEntry) -> Result<Option<Digest>, Im
     }
 }
 
-/// What is to be in a snapshot.
+/// The entries of a snapshot to be built.
 struct Listed<'a> {
     items: &'a [WalkEntry],
     digests: &'a [Option<Digest>],
@@ -300,7 +303,7 @@ impl<'a> Listed<'a> {
     }
 }
 
-/// What is to be written.
+/// An entry to be written.
 struct PlannedEntry<'a> {
     item: &'a WalkEntry,
     /// Of a file.
@@ -409,7 +412,7 @@ fn finish(target: &OwnedFd, item: &WalkEntry) -> Result<(), Errno> {
     rustix::fs::utimensat(target, item.path.as_slice(), &times, AtFlags::SYMLINK_NOFOLLOW)
 }
 
-/// Stores what was hashed. False: it is something else by now, and was taken as it is.
+/// Stores a hashed file. Returns false if the file changed since, and was copied instead.
 fn store_file(target: &OwnedFd, source: &Source<'_>, item: &WalkEntry, digest: Digest) -> Result<bool, ImportError> {
     let failed = |e| walk::failed("store", &source.path, &item.path, e);
     if let Some(copy) = source.unstable.copy_of(&item.path).map_err(failed)? {

@@ -1,4 +1,5 @@
-//! The last whole copy of a directory, so that a few changed files make a small layer on top of it.
+//! Incremental imports: the last full copy of a directory, so that a few changed files make a small
+//! layer on top of it.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -11,14 +12,14 @@ use rondel_ports::index::{Index, Table};
 use crate::packed_paths::{self, PackedReader};
 use crate::walk::{EntryKind, WalkEntry};
 
-/// The form of what is stored.
+/// The format of the stored bytes.
 const FORMAT: &[u8] = b"base/2\n";
-/// Up to this many changes are always made on top.
+/// Up to this many changes always go on top of the last full copy.
 const MIN_CHANGES: usize = 64;
-/// A part of the entries, one in so many, may change before everything is copied again.
+/// The fraction of the entries, one in so many, that may change before everything is copied again.
 const MAX_CHANGED_PART: usize = 4;
 
-/// A whole copy: its snapshot and what it holds.
+/// The last full copy: its snapshot, and what it holds.
 pub(crate) struct IncrementalBase {
     /// The copy.
     pub(crate) snapshot: Snapshot,
@@ -32,7 +33,7 @@ pub(crate) struct IncrementalBase {
 struct BaseEntry<'a> {
     path: &'a [u8],
     kind: u8,
-    /// Permission bits; none count for links.
+    /// Permission bits. Zero for symlinks.
     mode: u32,
     /// Of the content of a file or the target of a link.
     digest: Digest,
@@ -42,21 +43,21 @@ const FILE: u8 = 0;
 const DIR: u8 = 1;
 const LINK: u8 = 2;
 
-/// How a listing differs from a whole copy.
+/// The difference between a listing and the last full copy.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// What goes, as path and whether it is a directory: content before its directory.
+    /// Removed entries, as path and whether it is a directory. Content comes before its directory.
     pub(crate) removed: Vec<(Vec<u8>, bool)>,
-    /// The places in the listing of what comes.
+    /// Indices of added entries in the listing.
     pub(crate) added: Vec<usize>,
-    /// The places in the listing of directories whose permissions differ.
+    /// Indices of directories whose permissions differ.
     pub(crate) modes: Vec<usize>,
-    /// The places in the listing of directories in which something comes or goes.
+    /// Indices of directories that gain or lose entries.
     pub(crate) touched: Vec<usize>,
 }
 
 impl IncrementalBase {
-    /// Reads what was written for `key`.
+    /// Loads the base with `key`.
     pub(crate) fn load(index: &dyn Index, key: &Digest) -> Option<Self> {
         let bytes = index.get(Table::Files, &at(key))?;
         let mut reader = PackedReader::new(bytes.strip_prefix(FORMAT)?);
@@ -91,7 +92,8 @@ impl IncrementalBase {
         index.put(Table::Files, &at(key), &bytes, None)
     }
 
-    /// How `items` differ, whose files have `digests`; none when everything may as well be copied, or this is damaged.
+    /// Compares `items`, whose files have `digests`, with the base. `None` means that everything
+    /// has to be copied: too many changes, or a damaged record.
     pub(crate) fn changes(&self, items: &[WalkEntry], digests: &[Option<Digest>]) -> Option<Changes> {
         let most = MIN_CHANGES.max(items.len() / MAX_CHANGED_PART);
         let mut changes = Changes::default();
@@ -129,7 +131,8 @@ impl IncrementalBase {
 }
 
 impl Changes {
-    /// Notes what becomes of one path: what was there, and what is there at this place of the listing.
+    /// Notes what becomes of one path: what was there, and what is there at this place of the
+    /// listing.
     fn note(&mut self, old: Option<BaseEntry<'_>>, new: Option<BaseEntry<'_>>, place: usize) {
         match (old, new) {
             (Some(old), Some(new)) if old == new => {}
@@ -142,7 +145,7 @@ impl Changes {
     }
 }
 
-/// What stands for the whole copy of the directory with this key.
+/// The index key of the base of the directory with this key.
 fn at(key: &Digest) -> Digest {
     rondel_digest::of("hostlink/base/v1", key)
 }
@@ -158,7 +161,7 @@ fn entry_of(item: &WalkEntry, digest: Option<Digest>) -> BaseEntry<'_> {
     BaseEntry { path: &item.path, kind, mode, digest }
 }
 
-/// The next entry; the outer none: damaged.
+/// The next entry. The outer `None` means damaged, the inner one the end.
 #[expect(clippy::option_option, reason = "damaged, the end, or an entry")]
 fn read<'a>(reader: &mut PackedReader<'a>) -> Option<Option<BaseEntry<'a>>> {
     if reader.is_done() {

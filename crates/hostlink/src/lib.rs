@@ -1,12 +1,13 @@
-//! The files of the machine on which the client runs: taking directories into the store, writing results out.
+//! Host files: imports directories of the client's machine into the store, exports results to it.
 //!
-//! *Invariants.* A tree whose files have the sizes, times and inodes they had is not read: neither opened nor hashed.
-//! What a filter leaves out is not even looked into. A few changed files make one small layer on the last whole copy.
-//! Equal content, names, kinds and permissions give the same snapshot for as long as it is in the store; owners and
-//! modification times are no identity, everything is owned by root. What is stored is what was hashed: a file that changes
-//! meanwhile is copied once and taken as it was read then. An exported file appears whole or not at all, and nothing that
-//! is exported is written through a symbolic link below the target. A path inside a container never leads out of it
-//! ([`host_path`]).
+//! *Invariants.* Files whose size, times and inode are unchanged are neither opened nor hashed.
+//! Directories that the filter excludes are not entered. A few changed files make one small layer
+//! on top of the last full copy. Equal content, names, kinds and permissions give the same snapshot
+//! for as long as it is in the store. Owners and modification times are not part of the identity,
+//! and everything is owned by root. What is stored is what was hashed: a file that changes
+//! meanwhile is copied once, and the copy is imported. An exported file appears whole or not at
+//! all. An export never writes through a symlink below the target. A path inside a container never
+//! leads out of it ([`host_path`]).
 
 mod copy_file;
 mod export;
@@ -37,12 +38,13 @@ pub use crate::host_path::ContainerRoot;
 pub use crate::import::referred;
 
 impl HostLink {
-    /// Makes the files below `root`, that of a container, known under the path of what is returned, for as long as that lives.
+    /// Registers the root directory `root` of a container. Its files can be named below the path of
+    /// the returned value, as long as that value lives.
     pub fn enter(&self, root: OwnedFd) -> ContainerRoot {
         self.roots.enter(root)
     }
 
-    /// The unix socket `path`, to be connected to by way of the descriptor, which is open for nothing else.
+    /// Opens the unix socket `path` as a descriptor that is only good for connecting to it.
     ///
     /// # Errors
     /// When nothing or something else is there.

@@ -1,4 +1,4 @@
-//! Lists of paths packed into bytes, in the order of a walk.
+//! Paths in a compact binary form, in the order of a walk.
 
 use std::cmp::Ordering;
 
@@ -13,7 +13,8 @@ pub(crate) fn order(one: &[u8], other: &[u8]) -> Ordering {
     let at = one.iter().zip(other).position(|(one, other)| one != other);
     match at {
         None => one.len().cmp(&other.len()),
-        // No name has a slash or a zero: where a path goes deeper, the other name has come to its end.
+        // No name has a slash or a zero: where a path goes deeper, the other name has come to its
+        // end.
         Some(at) => {
             let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
             rank(one[at]).cmp(&rank(other[at]))
@@ -21,7 +22,7 @@ pub(crate) fn order(one: &[u8], other: &[u8]) -> Ordering {
     }
 }
 
-/// Reads what was packed.
+/// Reads the packed form.
 pub(crate) struct PackedReader<'a>(&'a [u8]);
 
 impl<'a> PackedReader<'a> {
@@ -33,13 +34,13 @@ impl<'a> PackedReader<'a> {
         self.0.is_empty()
     }
 
-    /// A path; none when the bytes end before.
+    /// The next path, or `None` if the bytes end before.
     pub(crate) fn path(&mut self) -> Option<&'a [u8]> {
         let length = u32::from_le_bytes(self.take()?);
         self.0.split_off(..usize::try_from(length).ok()?)
     }
 
-    /// The next bytes; none when there are fewer.
+    /// The next bytes, or `None` if there are fewer.
     pub(crate) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.0.split_off(..N)?.try_into().ok()
     }

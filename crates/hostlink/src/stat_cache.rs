@@ -1,8 +1,8 @@
-//! What is known of the files of a directory: their stamps and the digests of their content.
+//! The stat cache: stats of the files of a directory, with the digests of their content.
 //!
-//! A file that was written around the time it was read could be written again without a change of its stamp. So the
-//! digests of files whose times are that young are not remembered. Entries stand in the order of a walk, packed, so that
-//! a listing is compared with them in one pass.
+//! A file that was modified just before it was read could be modified again without a change of its
+//! stat. The digests of files with such recent times are not remembered. Entries are packed in the
+//! order of a walk, so that a listing is compared with them in one pass.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -16,22 +16,23 @@ use rondel_ports::index::{Index, Table};
 use crate::packed_paths::{self, PackedReader};
 use crate::walk::{EntryKind, FileStat, WalkEntry};
 
-/// The clock of file times is this much coarser than the clock, at most.
+/// File times lag behind the clock by at most this much.
 const CLOCK_GRANULARITY_NANOS: i64 = 20_000_000;
 
-/// As many directories are held in memory; others are read from the index again.
+/// The maximum number of directories in memory. Others are read from the index again.
 const MAX_DIRECTORIES_IN_MEMORY: usize = 1024;
 
-/// As many bytes may the directories in memory take together; one that takes more alone is read from the index each time.
+/// The maximum size of all directories in memory. A larger directory is read from the index each
+/// time.
 const MAX_BYTES_IN_MEMORY: usize = 48 << 20;
 
-/// The form of what is stored.
+/// The format of the stored bytes.
 const FORMAT: &[u8] = b"stat/3\n";
 
-/// What one file takes beside its path: the length of that, stamp and digest.
+/// The size of an entry without its path: path length, stat and digest.
 const BYTES_BESIDE_PATH: usize = 4 + 4 * 8 + 4 + 32;
 
-/// FileStat and content digest of settled files, in the order of a walk.
+/// Stats and digests of settled files, in the order of a walk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KnownFiles {
     bytes: Arc<Vec<u8>>,
@@ -47,7 +48,7 @@ struct KnownFile<'a> {
 }
 
 impl KnownFiles {
-    /// Of `files`, which come in the order of a walk.
+    /// Packs `files`, which are in the order of a walk.
     pub(crate) fn of<'a>(files: impl Iterator<Item = (&'a WalkEntry, Digest)> + Clone) -> Self {
         let size = files.clone().map(|(item, _)| item.path.len() + BYTES_BESIDE_PATH).sum::<usize>();
         let mut bytes = Vec::with_capacity(FORMAT.len() + size);
@@ -67,12 +68,13 @@ impl KnownFiles {
         Self { bytes: Arc::new(bytes), files: count }
     }
 
-    /// How many files are known.
+    /// The number of files.
     pub(crate) fn len(&self) -> usize {
         self.files
     }
 
-    /// For each of `items`, in the order of a walk, the digest of the content when its stamp is the known one.
+    /// For each of `items`, in the order of a walk: the digest of the content, if the stat is
+    /// unchanged.
     pub(crate) fn digests(&self, items: &[WalkEntry]) -> Vec<Option<Digest>> {
         let mut entries = self.entries();
         let mut next = entries.next();
@@ -92,7 +94,7 @@ impl KnownFiles {
         items.iter().map(find).collect()
     }
 
-    /// Whether the files among `items` are these, unchanged.
+    /// Returns whether the files among `items` are these, unchanged.
     fn are(&self, items: &[WalkEntry]) -> bool {
         let mut entries = self.entries();
         let same = |item: &WalkEntry| {
@@ -129,15 +131,16 @@ fn entry<'a>(reader: &mut PackedReader<'a>) -> Option<KnownFile<'a>> {
     Some(KnownFile { path, stamp, digest: Digest::from_bytes(reader.take()?) })
 }
 
-/// What is held of one directory.
+/// The cached record of one directory.
 #[derive(Clone)]
 struct CachedDirectory {
     known: KnownFiles,
-    /// The digest of what is no file, and of the whole listing, when the files were as `known` says.
+    /// The digest of what is no file, and of the whole listing, when the files were as `known`
+    /// says.
     listed: Option<(Digest, Digest)>,
 }
 
-/// The stamps of directories, by the digest of root and filter.
+/// Records of directories by the digest of root and filter.
 #[derive(Default)]
 pub(crate) struct StatCache(Mutex<HashMap<Digest, CachedDirectory>>);
 
@@ -200,13 +203,13 @@ fn others_of(items: &[WalkEntry]) -> Digest {
     hasher.finish()
 }
 
-/// The moment before which file times must lie for a file to count as settled.
+/// Files with times before this moment are settled.
 pub(crate) fn settled_before() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX) - CLOCK_GRANULARITY_NANOS
 }
 
-/// Whether a file with this stamp was last written before `moment`.
+/// Returns whether a file with this stat was last written before `moment`.
 pub(crate) fn is_settled(stamp: &FileStat, moment: i64) -> bool {
     stamp.mtime.max(stamp.ctime) < moment
 }

@@ -1,4 +1,5 @@
-//! Files that do not stand still while a directory is read: each is copied once, and its copy is what is hashed and stored.
+//! Files that change while a directory is imported: each is copied once, and the copy is hashed and
+//! stored.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,10 +14,11 @@ use rondel_ports::dirs::{TempDir, TempDirs};
 use crate::copy_file;
 use crate::walk::{FileStat, WalkEntry};
 
-/// So often is a file copied in the hope that it stands still meanwhile; the last copy is taken as it is.
+/// How often a file is copied in the hope that it does not change meanwhile. The last copy is used
+/// as it is.
 const TRIES: usize = 2;
 
-/// What was taken by one import.
+/// The copies of one import.
 pub(crate) struct UnstableFiles<'a> {
     temp_dirs: &'a dyn TempDirs,
     state: Mutex<Copies>,
@@ -30,14 +32,14 @@ struct Copies {
 
 #[derive(Clone, Copy)]
 enum UnstableFile {
-    /// With this content, and this stamp when the copying began.
+    /// Copied: the digest of the copy, and the stat when the copy began.
     Copied(Digest, FileStat),
-    /// It went away.
+    /// The file was removed.
     Gone,
 }
 
 impl<'a> UnstableFiles<'a> {
-    /// Nothing was taken yet; copies are made in a directory of `temp_dirs`.
+    /// No copies yet. They will be made in a directory of `temp_dirs`.
     pub(crate) fn new(temp_dirs: &'a dyn TempDirs) -> Self {
         Self { temp_dirs, state: Mutex::default() }
     }
@@ -46,7 +48,7 @@ impl<'a> UnstableFiles<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes `file`, which is at `path`, as it is now, and no further than it reaches now.
+    /// Copies `file`, which is at `path`, up to its present size.
     pub(crate) fn take(&self, path: &[u8], file: &File) -> Result<Digest> {
         let name = Digest::of_bytes(path).hex();
         let place = match &mut self.state().folder {
@@ -58,17 +60,17 @@ impl<'a> UnstableFiles<'a> {
         Ok(digest)
     }
 
-    /// Notes that nothing is at `path` any more.
+    /// Records that the file at `path` was removed.
     pub(crate) fn gone(&self, path: &[u8]) {
         self.state().files.insert(path.to_vec(), UnstableFile::Gone);
     }
 
-    /// Whether what is at `path` was taken.
+    /// Returns whether the file at `path` was copied or removed.
     pub(crate) fn contains(&self, path: &[u8]) -> bool {
         self.state().files.contains_key(path)
     }
 
-    /// The copy of what is at `path`, if there is one.
+    /// Opens the copy of the file at `path`, if there is one.
     pub(crate) fn copy_of(&self, path: &[u8]) -> io::Result<Option<File>> {
         let place = match (&*self.state(), Digest::of_bytes(path).hex()) {
             (Copies { folder: Some(folder), files }, name) if files.contains_key(path) => folder.path().join(name),
@@ -77,7 +79,7 @@ impl<'a> UnstableFiles<'a> {
         File::open(place).map(Some)
     }
 
-    /// Makes a listing say what was taken instead of what was listed.
+    /// Replaces the entries of a listing by what was copied or removed.
     pub(crate) fn correct(&self, items: &mut Vec<WalkEntry>, digests: &mut Vec<Option<Digest>>) {
         let state = self.state();
         if state.files.is_empty() {

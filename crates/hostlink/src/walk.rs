@@ -1,4 +1,4 @@
-//! The listing of a host directory: own walker over directory descriptors, which does not enter what a filter leaves out.
+//! Lists a host directory by descriptors. Directories that a filter excludes are not entered.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use crate::filter::{Ignores, Rules};
 use crate::host_path::HostPath;
 
-/// What the file system says of a file; when it says the same again, the content is the same.
+/// The stat of a file. If it is unchanged, the content is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileStat {
     pub(crate) size: u64,
@@ -63,7 +63,7 @@ pub(crate) struct WalkEntry {
     pub(crate) path: Vec<u8>,
     pub(crate) kind: EntryKind,
     pub(crate) stamp: FileStat,
-    /// Device and inode of a file that has several names somewhere.
+    /// Device and inode of a file with several hard links.
     pub(crate) shared: Option<(u64, u64)>,
 }
 
@@ -77,7 +77,8 @@ struct Walk<'a> {
     rules: &'a Rules,
 }
 
-/// Lists what of `root` passes: directories before their content, names sorted. Sockets, pipes and devices are left out.
+/// Lists what of `root` passes: directories before their content, names sorted. Sockets, pipes and
+/// devices are left out.
 pub(crate) fn walk(root: &HostPath, dir: &OwnedFd, rules: &Rules) -> Result<Vec<WalkEntry>> {
     let ignores = rules.ignores(root);
     let in_repository = rules.reads_gitignore() && root.ancestors().any(|dir| dir.join(".git").exists());
@@ -122,7 +123,8 @@ impl Walk<'_> {
             }
         };
         let dirs = listed.iter().filter(|(item, _)| item.kind == EntryKind::Dir).count();
-        // A thread that waits for others takes their work onto its own stack, so deep down there is nothing to wait for.
+        // A thread that waits for others takes their work onto its own stack, so deep down there is
+        // nothing to wait for.
         let subtrees: Vec<Vec<WalkEntry>> = if dirs > 1 && level < MAX_LEVELS_APART {
             listed.par_iter().map(below).collect::<Result<_>>()?
         } else {
@@ -138,7 +140,8 @@ impl Walk<'_> {
         Ok(all)
     }
 
-    /// An entry that passes, or a directory in which something may; with whether it passes on its own.
+    /// An entry that passes, or a directory in which something may; with whether it passes on its
+    /// own.
     fn entry(
         &self,
         dir: BorrowedFd<'_>,

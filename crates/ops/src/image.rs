@@ -79,7 +79,7 @@ impl Ops {
         let resolving = async {
             let (reference, credentials) = (wanted.reference, &wanted.credentials);
             if reference.digest.is_none()
-                && let Some(digest) = images.locate(reference, credentials.clone()).await
+                && let Some(digest) = images.head_digest(reference, credentials.clone()).await
                 && let Some(image) = self.known_image(&reference.pinned(digest), platform).filter(fits)
             {
                 return Ok(image);
@@ -96,9 +96,9 @@ impl Ops {
     /// The registries, or the one that a service is.
     pub(crate) fn images(&self, cx: &OpContext, service_host: &ServiceHost) -> Arc<dyn Images> {
         match (&service_host.host, cx.egress) {
-            (Some(host), _) => self.ports.images.through(host.clone()),
+            (Some(host), _) => self.ports.images.via_host(host.clone()),
             (None, EgressScope::Anywhere) => self.ports.images.clone(),
-            (None, EgressScope::Outside) => self.ports.images.outside(),
+            (None, EgressScope::Outside) => self.ports.images.for_containers(),
         }
     }
 

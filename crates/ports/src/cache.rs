@@ -1,4 +1,4 @@
-//! What the engine keeps on disk, as people see it: records with sizes and uses, and how much of it is kept.
+//! The local cache as users see it: records with size and last use, the disk policy, pruning.
 
 use std::any::Any;
 use std::fmt;
@@ -11,13 +11,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::BoxFuture;
 
-/// A size as people write it: bytes (`512`, `75GB`, `1.5 GiB`) or a share of the disk (`20%`).
+/// A size as users write it: bytes (`512`, `75GB`, `1.5 GiB`) or a share of the disk (`20%`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Size {
     /// Bytes.
     Bytes(u64),
-    /// Percent of the disk that holds the state folder.
+    /// Percent of the disk that holds the state directory.
     Percent(f64),
 }
 
@@ -101,21 +101,23 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
-/// How much is kept, in bytes. Zero is no limit; a policy of zeros keeps nothing that is not in use.
+/// The disk policy: how much the cache may take, in bytes. Zero means no limit. A policy of zeros
+/// keeps only what is in use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// The most that the cache may take.
+    /// The maximum size of the cache.
     pub max_used: u64,
-    /// What the cache may always take, however full the disk is.
+    /// The size that the cache may always take, however full the disk is.
     pub reserved: u64,
-    /// What is to stay free on the disk.
+    /// The space that stays free on the disk.
     pub min_free: u64,
-    /// How far is pruned once it has to be.
+    /// The size that a prune reduces the cache to.
     pub target: u64,
 }
 
 impl Policy {
-    /// How much of `used` bytes may stay, when the disk has `free` bytes left; none: all of it.
+    /// The size to prune to, if the cache takes `used` bytes and the disk has `free` bytes left.
+    /// `None` means that nothing has to be pruned.
     pub fn allows(&self, used: u64, free: u64) -> Option<u64> {
         if *self == Self::default() {
             return Some(0);
@@ -135,13 +137,13 @@ impl Policy {
     }
 }
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// What one step changed in a tree, with its packed forms.
+    /// A layer: the changes of one step, with its compressed blobs.
     Layer,
-    /// A packed file that belongs to no layer here: a manifest, a configuration.
+    /// A blob that belongs to no layer in the store: a manifest, an image configuration.
     Blob,
     /// A cache volume.
     Volume,
@@ -149,80 +151,83 @@ pub enum Kind {
     Repository,
 }
 
-/// One thing that can be kept or removed.
+/// One entry of the cache that can be pruned on its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// What it is.
     pub kind: Kind,
     /// Its name in the store.
     pub id: String,
-    /// What kind of work made it, in the words of the API: `exec.cachemount`, `source.local`, `regular`, …
+    /// The kind of work that made it, in the terms of the API: `exec.cachemount`, `source.local`,
+    /// `regular`, …
     pub record_type: String,
-    /// What people are told of it.
+    /// The description that is shown to users.
     pub description: String,
     /// The call that made it, such as `Container.withExec`; may be empty.
     pub call: String,
-    /// What it takes on disk, in bytes.
+    /// Its size on disk, in bytes.
     pub bytes: u64,
-    /// When it was made, in milliseconds since the Unix epoch.
+    /// Creation time, in milliseconds since the Unix epoch.
     pub made: i64,
-    /// When it was used last, likewise.
+    /// Time of the last use, in milliseconds since the Unix epoch.
     pub used: i64,
-    /// Something that goes on now may need it.
+    /// Whether running work may need it. Active records are not pruned.
     pub active: bool,
 }
 
-/// What to remove.
+/// What to prune.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PruneRequest {
-    /// How much may stay; none: the engine's own policy.
+    /// The policy to apply. `None` applies the policy of the engine.
     pub policy: Option<Policy>,
-    /// Only what was not used for so long.
+    /// Prune only records that were not used for this long.
     #[serde(default)]
     pub unused_for: Duration,
-    /// Only what has this kind or record type.
+    /// Prune only records of this kind or record type.
     #[serde(default)]
     pub kind: Option<String>,
-    /// Only what has this in its description.
+    /// Prune only records whose description contains this text.
     #[serde(default)]
     pub matching: Option<String>,
-    /// Only say what would be removed.
+    /// Report what would be pruned, and remove nothing.
     #[serde(default)]
     pub dry_run: bool,
 }
 
-/// What was removed.
+/// The result of a prune.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pruned {
-    /// What is gone, or would be.
+    /// The pruned records, or with `dry_run` those that would be.
     pub records: Vec<Record>,
     /// The sum of their sizes, in bytes.
     pub bytes: u64,
-    /// What is left, in bytes.
+    /// The size of the cache afterwards, in bytes.
     pub left: u64,
 }
 
-/// What the engine keeps on disk.
+/// The local cache of the engine.
 pub trait Cache: Send + Sync {
-    /// How much is kept.
+    /// The disk policy of the engine.
     fn policy(&self) -> Policy;
 
     /// The size of the disk, in bytes.
     fn disk(&self) -> u64;
 
-    /// Everything that is kept.
+    /// Lists all records.
     fn records(&self) -> BoxFuture<'_, Result<Vec<Record>>>;
 
-    /// Removes what `request` says and nobody needs now, what was not used for longest first.
+    /// Prunes what `request` selects, least recently used first. Records in use stay.
     fn prune(&self, request: PruneRequest) -> BoxFuture<'_, Result<Pruned>>;
 }
 
-/// Watches the work of the engine: what is needed while it goes on, and why it was done. Never in its way.
+/// Observes the work of the engine: which records are in use, and why work ran. Never delays that
+/// work.
 pub trait Watch: Send + Sync + fmt::Debug {
-    /// Something begins; what is used from now on is needed until the guard is dropped.
+    /// Marks the start of some work. Records that are used from now on stay in use until the guard
+    /// is dropped.
     fn begin(&self) -> Box<dyn Any + Send + Sync>;
 
-    /// Remembers why something ran, or did not have to. The time is added.
+    /// Records why some work ran or was skipped. The implementation adds the time.
     fn note(&self, note: Note);
 }
 

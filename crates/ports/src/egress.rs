@@ -1,4 +1,5 @@
-//! Which addresses work for a process in a container may connect to: the outside, and nothing of the machine itself.
+//! Egress rules: which addresses a container may reach. The outside is allowed, the host itself is
+//! not.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -62,7 +63,8 @@ impl TryFrom<String> for Cidr {
     }
 }
 
-/// What is of a machine or its link wherever it is, and well-known addresses of clouds that tell a machine's credentials.
+/// Refused ranges: addresses of a host or its link, and metadata services of clouds, which hand out
+/// the credentials of a host.
 const REFUSED: [Cidr; 12] = [
     Cidr::v4(0, 0, 0, 0, 8),
     Cidr::v4(127, 0, 0, 0, 8),
@@ -79,7 +81,7 @@ const REFUSED: [Cidr; 12] = [
     Cidr::v6([0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254], 128),
 ];
 
-/// Forms of IPv6 in which an IPv4 address stands, and at which bit it ends.
+/// IPv6 ranges that embed an IPv4 address, each with the number of bits that follow that address.
 const EMBEDDED: [(Cidr, u32); 4] = [
     (Cidr::v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96), 0),
     (Cidr::v6([0, 0, 0, 0, 0, 0, 0, 0], 96), 0),
@@ -87,7 +89,7 @@ const EMBEDDED: [(Cidr, u32); 4] = [
     (Cidr::v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16), 80),
 ];
 
-/// The IPv4 ranges that containers do not reach, as far as packets to them would leave the machine.
+/// The refused IPv4 ranges whose packets would leave the host.
 pub fn refused_ranges() -> Vec<(Ipv4Addr, u8)> {
     let v4 = |range: &Cidr| match range.base {
         IpAddr::V4(base) => Some((base, range.prefix)),
@@ -96,10 +98,10 @@ pub fn refused_ranges() -> Vec<(Ipv4Addr, u8)> {
     REFUSED.iter().filter_map(v4).collect()
 }
 
-/// Whether an address is of this machine, or leads to a container on it.
+/// Returns whether an address belongs to this host, or leads to a container on it.
 pub type OfMachine = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
-/// What work for a process in a container may connect to.
+/// The egress rules of one engine.
 #[derive(Clone)]
 pub struct Egress {
     allowed: Arc<[Cidr]>,
@@ -107,19 +109,21 @@ pub struct Egress {
 }
 
 impl Egress {
-    /// Everything outside of this machine, of which `of_machine` knows the addresses, and what is `allowed`.
+    /// Allows every address outside of this host, and the ranges in `allowed`. `of_machine` knows
+    /// the addresses of this host.
     pub fn new(allowed: impl Into<Arc<[Cidr]>>, of_machine: OfMachine) -> Self {
         Self { allowed: allowed.into(), of_machine }
     }
 
-    /// Whether a connection to `address` is refused. An IPv4 address inside of an IPv6 address counts as itself.
+    /// Returns whether a connection to `address` is refused. An IPv4 address inside of an IPv6
+    /// address is checked as that IPv4 address.
     pub fn refuses(&self, address: IpAddr) -> bool {
         let address = embedded(address);
         let allowed = self.allowed.iter().any(|range| range.contains(address));
         !allowed && (REFUSED.iter().any(|range| range.contains(address)) || (self.of_machine)(address))
     }
 
-    /// Checks one address that the name `host` stands for.
+    /// Checks one address that the name `host` resolves to.
     ///
     /// # Errors
     /// When it is refused.
@@ -138,7 +142,7 @@ impl Egress {
 }
 
 impl Default for Egress {
-    /// Refuses what is of any machine, and knows no address of this one.
+    /// The rules without knowledge of this host: refuses what belongs to any host.
     fn default() -> Self {
         Self::new([], Arc::new(|_| false))
     }
@@ -150,7 +154,7 @@ impl fmt::Debug for Egress {
     }
 }
 
-/// The IPv4 address that an IPv6 address leads to, or the address itself.
+/// The IPv4 address embedded in an IPv6 address, or the address itself.
 fn embedded(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     // The loopback is no IPv4 address, although it looks like one.

@@ -1,4 +1,4 @@
-//! Git repositories on servers and in folders of this machine.
+//! Git repositories on servers and in directories of this machine.
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -11,27 +11,27 @@ use crate::BoxFuture;
 use crate::egress::EgressScope;
 use crate::network::Host;
 
-/// How a server is asked. Its `Debug` shows no secret.
+/// Credentials and transport settings for a Git server. `Debug` shows no secret.
 #[derive(Clone, Default)]
 pub struct Credentials {
     /// The value of the header `Authorization`.
     pub authorization: Option<String>,
-    /// Public keys of SSH servers, in the form of `known_hosts`; empty: the key that a server shows first counts.
+    /// Public keys of SSH servers, in the format of `known_hosts`. Empty means trust on first use.
     pub known_hosts: String,
     /// The socket of an SSH agent.
     pub agent: Option<Agent>,
-    /// The host of the address, when no name leads to it.
+    /// The host of the address, if it is a service of the session. No DNS name leads to it.
     pub host: Option<Host>,
-    /// How far connections to other hosts may lead.
+    /// Which hosts other connections may reach.
     pub egress: EgressScope,
 }
 
 /// The socket of an SSH agent.
 #[derive(Clone)]
 pub struct Agent {
-    /// Where it is on this machine.
+    /// Its path on this machine.
     pub path: PathBuf,
-    /// Keeps it there.
+    /// Keeps the socket open until it is dropped.
     pub guard: Arc<dyn Any + Send + Sync>,
 }
 
@@ -48,16 +48,17 @@ pub enum Repository {
     Remote {
         /// Its address.
         url: String,
-        /// What stands for the address and for who asks: what one may read is not shown to another.
+        /// Cache key of the address and the credentials. Repositories are not shared between
+        /// different credentials.
         key: Digest,
         /// How the server is asked.
         credentials: Credentials,
     },
-    /// Kept in a folder of its own by [`Git::keep`].
+    /// A repository that [`Git::keep`] wrote to a directory of its own.
     Kept {
-        /// The folder: a repository without a work tree.
+        /// The directory: a bare repository.
         folder: PathBuf,
-        /// Keeps the folder.
+        /// Keeps the directory until it is dropped.
         guard: Arc<dyn Any + Send + Sync>,
     },
 }
@@ -74,11 +75,12 @@ pub struct Reference {
 /// The refs of a repository.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct References {
-    /// What `HEAD` stands for: a branch or, when it is detached, the commit under the name `HEAD`; none: nothing yet.
+    /// The target of `HEAD`: a branch or, if `HEAD` is detached, the commit under the name `HEAD`.
+    /// `None` means that the repository has no commit yet.
     pub head: Option<Reference>,
     /// Every ref, in the order of the names.
     pub all: Vec<Reference>,
-    /// The objects of annotated tags, with the commits that they stand for.
+    /// The objects of annotated tags, with the commits that they point to.
     pub annotated: Vec<(String, String)>,
 }
 
@@ -87,7 +89,7 @@ pub struct References {
 pub struct Checkout {
     /// The commit.
     pub commit: String,
-    /// The ref that `HEAD` stands for afterwards, when it is a branch; another: `HEAD` is detached.
+    /// The ref that `HEAD` points to afterwards. With a ref that is no branch, `HEAD` is detached.
     pub name: String,
     /// How many commits of history; zero: all.
     pub depth: u32,
@@ -97,16 +99,17 @@ pub struct Checkout {
     pub keep_git_dir: bool,
 }
 
-/// Works with git repositories. What is downloaded once is not downloaded again.
+/// Operations on Git repositories. Objects that were downloaded once are not downloaded again.
 pub trait Git: Send + Sync {
-    /// The refs of `repository`.
+    /// Lists the refs of `repository`.
     ///
     /// # Errors
-    /// When there is none, the server refuses (`Denied`), or it cannot be reached.
+    /// When the repository does not exist, the server refuses access (`Denied`), or it cannot be
+    /// reached.
     fn references<'a>(&'a self, repository: &'a Repository) -> BoxFuture<'a, Result<References>>;
 
-    /// Writes the files of a commit into the empty folder `into`, with submodules. Every file has the modification time
-    /// 1 (seconds since the Unix epoch) and the permissions 0644 or 0755.
+    /// Writes the files of a commit, with submodules, into the empty directory `into`. Every file
+    /// has the modification time 1 (seconds since the Unix epoch) and the permissions 0644 or 0755.
     ///
     /// # Errors
     /// As for `references`, and when the repository has no such commit, or files in git LFS.
@@ -117,7 +120,7 @@ pub trait Git: Send + Sync {
         into: &'a Path,
     ) -> BoxFuture<'a, Result<()>>;
 
-    /// The best common ancestor of two commits, none when they have none.
+    /// The merge base of two commits, or `None` if they have no common ancestor.
     ///
     /// # Errors
     /// As for `checkout`.
@@ -127,15 +130,15 @@ pub trait Git: Send + Sync {
         other: (&'a Repository, &'a str),
     ) -> BoxFuture<'a, Result<Option<String>>>;
 
-    /// The folder of the repository that `key` stands for. When it is not there, `fill` writes the git directory into it;
-    /// of that, only objects and refs count: nothing of its configuration and no hook is ever used. Blocks.
+    /// Returns the repository with this `key`. If it is missing, `fill` writes its Git directory.
+    /// Only objects and refs of that directory are used, never its configuration or hooks. Blocks.
     ///
     /// # Errors
-    /// What `fill` fails with.
+    /// The error of `fill`.
     fn keep(&self, key: &Digest, fill: &mut dyn FnMut(&Path) -> Result<()>) -> Result<Repository>;
 
-    /// Writes what `work_tree` holds into `into`, as [`Git::checkout`] writes files, except for what the repository
-    /// ignores: the files that a commit of everything would have.
+    /// Writes the files of `work_tree` that are not ignored into `into`: the files that a commit of
+    /// everything would have. Modes and times are those of [`Git::checkout`].
     ///
     /// # Errors
     /// When the disk is full.
@@ -148,8 +151,8 @@ pub trait Git: Send + Sync {
 }
 
 impl References {
-    /// The ref that `name` means: a full or short name (branches before tags), `HEAD`, a commit, or the object of an
-    /// annotated tag, which stands for its commit.
+    /// Finds the ref that `name` means: a full or short name (branches before tags), `HEAD`, a
+    /// commit, or the object of an annotated tag, which means its commit.
     pub fn find(&self, name: &str) -> Option<Reference> {
         if name == "HEAD" {
             return self.head.clone();
@@ -166,7 +169,7 @@ impl References {
     }
 }
 
-/// Whether `text` is the whole hexadecimal name of a commit.
+/// Returns whether `text` is a full commit hash.
 pub fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }

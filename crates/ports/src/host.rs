@@ -1,4 +1,4 @@
-//! Files of the machine on which the client runs. Everything here blocks.
+//! Files of the client's machine: import, export, lookup. Everything here blocks.
 
 use std::fs::File;
 use std::os::fd::BorrowedFd;
@@ -8,11 +8,12 @@ use rondel_fault::Result;
 use rondel_model::Snapshot;
 use rondel_model::op::Filter;
 
-/// Paths below it name files of running containers: the first part after it stands for the root of one. The kernel has no
-/// such path, so that whoever takes it for one of the machine finds nothing.
+/// Prefix of paths that name files of running containers. The first component after it names the
+/// root of one container. The kernel has no such path, so using one as a path of the host finds
+/// nothing.
 pub const CONTAINERS: &str = "/proc/containers";
 
-/// `path` for people: that of a container as its processes see it.
+/// `path` as users see it: the path of a container file as its processes see it.
 pub fn shown(path: &Path) -> PathBuf {
     let Ok(inside) = path.strip_prefix(CONTAINERS) else { return path.to_owned() };
     let mut parts = inside.components();
@@ -20,36 +21,39 @@ pub fn shown(path: &Path) -> PathBuf {
     Path::new("/").join(parts.as_path())
 }
 
-/// Files of the host. A path below [`CONTAINERS`] never leaves the root of its container, whatever links are there.
+/// Files of the host. A path below [`CONTAINERS`] never leaves the root of its container, whatever
+/// symlinks are there.
 pub trait HostFiles: Send + Sync {
-    /// Takes the directory `path` into the store, filtered. Unchanged files are not read again; an unchanged tree gives
-    /// the same snapshot, whatever its modification times. Sockets and other special files are left out.
+    /// Imports the directory `path`, filtered. Unchanged files are not read again. An unchanged
+    /// tree gives the same snapshot, whatever its modification times. Sockets and other special
+    /// files are left out.
     ///
     /// # Errors
     /// When `path` is missing or no directory, or a file that passes the filter cannot be read.
     fn import(&self, path: &Path, filter: &Filter) -> Result<Snapshot>;
 
-    /// Takes one file into the store; the snapshot holds it at the root under its own name.
+    /// Imports one file. The snapshot holds it at the root under its own name.
     ///
     /// # Errors
     /// When `path` is missing or no regular file.
     fn import_file(&self, path: &Path) -> Result<Snapshot>;
 
-    /// Writes the directory `from` to `to` on the host: merged over what is there, or (`wipe`) replacing it.
-    /// Owners are those of the client, permissions are kept.
+    /// Exports the directory `from` to `to` on the host: merged with the existing content or, with
+    /// `wipe`, replacing it. Owners are those of the client, permissions are kept.
     ///
     /// # Errors
     /// When the host's disk is full or something is in the way.
     fn export(&self, from: BorrowedFd<'_>, to: &Path, wipe: bool) -> Result<()>;
 
-    /// Removes what `paths` name below the directory `below` of the host: files and links, and directories that are
-    /// empty. What is not there, is of the other kind, or lies behind a symbolic link is left as it is.
+    /// Removes `paths` below the directory `below` of the host: files and symlinks, and directories
+    /// that are empty. A path that is missing, of the other kind, or behind a symlink is left
+    /// alone.
     ///
     /// # Errors
-    /// When the host does not let it be removed.
+    /// When the host refuses the removal.
     fn remove(&self, below: &Path, paths: &[PathBuf]) -> Result<()>;
 
-    /// Writes the file `from` to `to` on the host, atomically.
+    /// Exports the file `from` to `to` on the host, atomically.
     ///
     /// # Errors
     /// When `to` is a directory, or the host's disk is full.
@@ -61,12 +65,13 @@ pub trait HostFiles: Send + Sync {
     /// Those of the kernel.
     fn open(&self, path: &Path) -> std::io::Result<File>;
 
-    /// `path` without symbolic links; that of a container as it is, because its links mean something in there alone.
+    /// `path` with symlinks resolved. A path of a container is returned unchanged, because its
+    /// symlinks are valid in the container alone.
     ///
     /// # Errors
-    /// Those of the kernel: nothing is there, or it cannot be reached.
+    /// Those of the kernel: the path is missing or cannot be reached.
     fn real(&self, path: &Path) -> std::io::Result<PathBuf>;
 
-    /// The nearest path called `name` in `start` or a directory above it.
+    /// Finds the nearest entry called `name` in `start` or a directory above it.
     fn find_up(&self, start: &Path, name: &str) -> Option<PathBuf>;
 }

@@ -1,4 +1,4 @@
-//! Files by address.
+//! Downloads of files by URL.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -13,17 +13,17 @@ use crate::egress::EgressScope;
 use crate::network::Dial;
 use crate::secrets::Plaintext;
 
-/// What a server said with a file, and is told when it is asked for the file again.
+/// HTTP cache validators of a file, sent back when the file is requested again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Validators {
-    /// The tag of this form of the file.
+    /// The `ETag` header.
     pub etag: Option<String>,
-    /// When it was modified, in the server's words.
+    /// The `Last-Modified` header, verbatim.
     pub last_modified: Option<String>,
 }
 
 impl Validators {
-    /// Whether there is nothing to tell.
+    /// Returns whether there is no validator.
     pub fn is_empty(&self) -> bool {
         self.etag.is_none() && self.last_modified.is_none()
     }
@@ -33,44 +33,47 @@ impl Validators {
 pub struct Request<'a> {
     /// Its address.
     pub url: &'a str,
-    /// What authorizes whoever asks, word for word. It is told to the host of the address, and to no other.
+    /// The value of the `Authorization` header. Sent to the host of the URL only, not to hosts of
+    /// redirects.
     pub authorization: Option<&'a Plaintext>,
-    /// What was said with the form of it that is here already; empty when there is none.
+    /// `ETag` and `Last-Modified` of the cached copy. Empty if there is none.
     pub known: &'a Validators,
-    /// How its host is reached, when it is none that names are found for.
+    /// Connects to the host, if it is a service of the session. `None` resolves the name.
     pub dial: Option<Dial>,
-    /// How far the request and its redirects may lead, when names are found.
+    /// Which hosts the request and its redirects may reach, if names are resolved.
     pub egress: EgressScope,
 }
 
-/// What a server answers.
+/// The result of a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It is what is here already.
+    /// The cached copy is current.
     Unchanged,
-    /// It was written.
+    /// The file was downloaded.
     Fetched(Fetched),
 }
 
 /// A file that was fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
-    /// What was said with it.
+    /// The validators of the response.
     pub validators: Validators,
     /// The digest of its content.
     pub digest: Sha256Digest,
-    /// When it was modified, when that was said.
+    /// Modification time, if the server told it.
     pub modified: Option<SystemTime>,
 }
 
-/// Fetches files.
+/// Downloads files.
 pub trait Http: Send + Sync {
-    /// Writes the file at the address of `request` to `into`, or finds that it is what is known. Redirects are followed,
-    /// a bounded number of times. A request is made again only when its connection was reset.
+    /// Downloads the file of `request` to `into`, or finds that the cached copy is current. A
+    /// bounded number of redirects is followed. A request is repeated only if its connection was
+    /// reset.
     ///
     /// # Errors
-    /// No address of the web, a host that cannot be reached, an answer that is no success (`Denied` when it asks for
-    /// authorization), a body that ends too early, a full disk. What `into` holds then is of no use.
+    /// When the URL is no HTTP URL, the host cannot be reached, the response is no success
+    /// (`Denied` if it asks for authorization), the body ends too early, or the disk is full. The
+    /// content of `into` is then undefined.
     fn fetch<'a>(
         &'a self,
         request: Request<'a>,

@@ -32,9 +32,11 @@ impl std::fmt::Debug for Credentials {
 /// An image of one platform, resolved: everything its manifest and configuration say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ResolvedImage {
-    /// The reference, pinned to the digest that the name stands for (of the index, when there is one).
+    /// The reference, pinned to the digest that the name resolves to (of the index, if there is
+    /// one).
     pub reference: ImageRef,
-    /// Where it was found, for people: `registry localhost:5000`, `mirror /images`, `layout /images`.
+    /// Where it was found, as shown to users: `registry localhost:5000`, `mirror /images`, `layout
+    /// /images`.
     pub origin: String,
     /// The digest of the manifest of this platform.
     pub manifest: Sha256Digest,
@@ -58,7 +60,7 @@ pub struct OutgoingImage {
     pub annotations: Vec<(String, String)>,
 }
 
-/// Whether manifests use the media types of OCI or of Docker.
+/// The media types of manifests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaTypes {
     /// OCI image specification.
@@ -67,10 +69,11 @@ pub enum MediaTypes {
     Docker,
 }
 
-/// Finds and moves images.
+/// Resolves, pulls and pushes images.
 pub trait Images: Send + Sync {
-    /// Finds out what `reference` stands for on `platform`; with `exact`, another platform is an error, else an image
-    /// of a single platform is taken as it is. `credentials` of the caller come before those of the host's configuration.
+    /// Resolves `reference` for `platform`. With `exact`, another platform is an error. Otherwise
+    /// an image of a single platform is taken as it is. `credentials` of the caller precede those
+    /// of the host's configuration.
     ///
     /// # Errors
     /// Unknown image or tag, no such platform, refused credentials (`Denied`), no network.
@@ -82,18 +85,18 @@ pub trait Images: Send + Sync {
         credentials: Option<Credentials>,
     ) -> BoxFuture<'a, Result<ResolvedImage>>;
 
-    /// The digest that `reference` stands for now, asked for without its content. `None`: it is not known without
-    /// [`Images::resolve`], which also says what is wrong, if anything is.
-    fn locate<'a>(
+    /// The digest that `reference` resolves to now, asked for without the content (`HEAD`). `None`
+    /// means that only [`Images::resolve`] can tell, which also reports errors.
+    fn head_digest<'a>(
         &'a self,
         reference: &'a ImageRef,
         credentials: Option<Credentials>,
     ) -> BoxFuture<'a, Option<Sha256Digest>>;
 
-    /// Writes the bytes of `layer` to the file `into`, verified against digest and size.
+    /// Downloads `layer` to the file `into`, verified against digest and size.
     ///
     /// # Errors
-    /// As for `resolve`, and when the bytes are not those promised.
+    /// As for `resolve`, and when the content does not match.
     fn fetch<'a>(
         &'a self,
         image: &'a ResolvedImage,
@@ -103,7 +106,8 @@ pub trait Images: Send + Sync {
         progress: &'a Emitter,
     ) -> BoxFuture<'a, Result<()>>;
 
-    /// Pushes `images` (one: a manifest; several: an index) under `reference` and gives the digest.
+    /// Pushes `images` under `reference` and returns the digest. One image is pushed as a manifest,
+    /// several as an index.
     ///
     /// # Errors
     /// As for `resolve`.
@@ -116,22 +120,23 @@ pub trait Images: Send + Sync {
         progress: &'a Emitter,
     ) -> BoxFuture<'a, Result<Sha256Digest>>;
 
-    /// The same for one registry, which `host` is: whatever is asked for, it is asked, and no mirror. It may be spoken to
-    /// without TLS.
-    fn through(&self, host: Host) -> Arc<dyn Images>;
+    /// The same for one registry, reached through `host`. Every reference is resolved there, and
+    /// mirrors are not used. Plain HTTP is allowed.
+    fn via_host(&self, host: Host) -> Arc<dyn Images>;
 
-    /// The same for a process in a container: registries that are of this machine are refused, apart from mirrors.
-    fn outside(&self) -> Arc<dyn Images>;
+    /// The same for requests of containers. Registries on this machine are refused, except mirrors.
+    fn for_containers(&self) -> Arc<dyn Images>;
 
-    /// Writes `images` as an OCI layout tar with a Docker `manifest.json` beside it (for a single image). Blocks.
-    /// The bytes depend on the images alone.
+    /// Writes `images` as an OCI layout tar with a Docker `manifest.json` beside it (for a single
+    /// image). Blocks. The bytes depend on the images alone.
     ///
     /// # Errors
     /// When a blob is missing or the disk is full.
     fn archive(&self, images: Vec<OutgoingImage>, media_types: MediaTypes, into: &Path) -> Result<()>;
 
-    /// Reads an image archive (OCI layout tar, or the older Docker form) and unpacks its blobs under `scratch`. Blocks.
-    /// Gives the image of `tag` (empty: the only one) and `platform`, and where each layer's blob lies.
+    /// Reads an image archive (OCI layout tar, or the older Docker form) and unpacks its blobs
+    /// under `scratch`. Blocks. Gives the image of `tag` (empty: the only one) and `platform`, and
+    /// where each layer's blob lies.
     ///
     /// # Errors
     /// When the archive is hostile, damaged, or lacks the image.

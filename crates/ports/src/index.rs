@@ -1,11 +1,11 @@
-//! The persistent index of results. Blocks shortly; reads come from memory.
+//! The persistent index of results. Calls block briefly. Reads come from memory.
 
 use std::time::Duration;
 
 use rondel_digest::Digest;
 use rondel_fault::Result;
 
-/// One kind of entry.
+/// A table of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Table {
     /// Op key → snapshot and, for processes, exit code and output.
@@ -24,7 +24,7 @@ pub enum Table {
 
 /// A crash-safe map from digests to bytes. An entry is valid on its own or not there.
 pub trait Index: Send + Sync {
-    /// The value of `key`, unless it is missing or has expired.
+    /// Returns the value of `key`, unless it is missing or has expired.
     fn get(&self, table: Table, key: &Digest) -> Option<Vec<u8>>;
 
     /// Sets the value of `key`. It survives a kill of the engine from the moment this returns.

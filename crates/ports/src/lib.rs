@@ -1,7 +1,8 @@
 //! Ports: what the engine needs from the world, one small trait per need.
 //!
-//! *Invariants.* No implementation here. A port speaks in terms of `rondel-model` and plain data; it
-//! knows neither GraphQL nor sessions. Blocking ports say so: their callers use the blocking pool.
+//! *Invariants.* No implementation here. A port speaks in terms of `rondel-model` and plain data;
+//! it knows neither GraphQL nor sessions. Blocking ports say so: their callers use the blocking
+//! pool.
 
 pub mod cache;
 pub mod dirs;

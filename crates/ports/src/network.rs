@@ -14,36 +14,37 @@ use rondel_fault::Result;
 use crate::BoxFuture;
 use crate::streams::Protocol;
 
-/// The network of one container. When the last reference goes, so do namespace and interfaces.
+/// The network of one container. Dropping the last clone removes the namespace and its interfaces.
 #[derive(Clone)]
 pub struct Network {
     /// The network namespace.
     pub namespace: Arc<OwnedFd>,
-    /// The container's address; none: loopback only.
+    /// The address of the container. `None` means loopback only.
     pub address: Option<Ipv4Addr>,
-    /// The text for `/etc/resolv.conf`; none when there is no way out.
+    /// The text for `/etc/resolv.conf`. `None` if the network has no way out.
     pub resolv_conf: Option<String>,
     /// Keeps the lease of the address.
     pub lease: Arc<dyn Any + Send + Sync>,
 }
 
-/// Ends something when it is dropped.
+/// A membership of a session network. Dropping it ends the membership.
 pub type Membership = Box<dyn Any + Send + Sync>;
 
-/// Connects to a port of the one host that is meant. Blocks.
+/// Connects to a port of one host. Blocks.
 pub type Dial = Arc<dyn Fn(u16) -> Result<TcpStream> + Send + Sync>;
 
-/// A host that no name leads to: a service, which stays up for as long as this lives.
+/// A host that no DNS name leads to: a service of the session. The service stays up as long as this
+/// value lives.
 #[derive(Clone)]
 pub struct Host {
-    /// What stands for it. What is known of one host is not true of another, whatever name they are
-    /// given.
+    /// Cache key of the host. Never share cached state between hosts, even if their names are
+    /// equal.
     pub key: Digest,
-    /// How it is reached.
+    /// Connects to the host.
     pub dial: Dial,
-    /// An empty folder for whoever needs one on the way.
+    /// An empty directory for sockets and temporary files of connections to the host.
     pub folder: PathBuf,
-    /// Keeps it up, and the folder.
+    /// Keeps the service up, and the directory.
     pub guard: Arc<dyn Any + Send + Sync>,
 }
 
@@ -53,22 +54,22 @@ impl fmt::Debug for Host {
     }
 }
 
-/// Makes networks of containers. A container reaches another one only if that was published to its
-/// group.
+/// Creates networks of containers. Containers cannot reach one another, unless one of them was
+/// published to a session network that the other has joined.
 pub trait Networks: Send + Sync {
-    /// A network with a way out, through NAT.
+    /// Creates a network with outgoing connections through NAT.
     ///
     /// # Errors
     /// When the kernel refuses, or no address is left.
     fn connect(&self) -> BoxFuture<'_, Result<Network>>;
 
-    /// The network of the engine's machine itself. Nothing is known of its address.
+    /// The network of the host itself. Its address is unknown.
     ///
     /// # Errors
-    /// When the engine is an ordinary user's, whom the kernel lets move no container there.
+    /// When the engine runs as an ordinary user: the kernel refuses to move a container there.
     fn of_machine(&self) -> Result<Network>;
 
-    /// A listener on `127.0.0.1` and a free port inside `network`.
+    /// Opens a listener on `127.0.0.1` and a free port inside `network`.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -88,14 +89,14 @@ pub trait Networks: Send + Sync {
     /// When the kernel refuses.
     fn publish(&self, network: &Network, group: &str, names: &[String]) -> Result<Membership>;
 
-    /// A connection to a TCP port of `network`, made from inside of it. Blocks.
+    /// Connects to a TCP port of `network` from inside of it. Blocks.
     ///
     /// # Errors
-    /// When nobody accepts it within `patience`.
+    /// When the connection is not accepted within `patience`.
     fn dial(&self, network: &Network, port: u16, patience: Duration) -> Result<TcpStream>;
 
-    /// A new IPv4 socket in a network namespace, not bound and not connected; it stays there,
-    /// whoever uses it.
+    /// Creates an IPv4 socket in a network namespace, neither bound nor connected. It stays in that
+    /// namespace, whichever process uses it.
     ///
     /// # Errors
     /// When the kernel refuses.

@@ -10,20 +10,22 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{BoxFuture, CancellationToken};
 
-/// Everything that is needed to run one process. The root and every tree mount are detached mounts, which move into
-/// the process's mount namespace.
+/// Everything that is needed to run one process. The root and every tree mount are detached mounts,
+/// which move into the process's mount namespace.
 pub struct ProcessSpec {
     /// The root of the container: a detached, writable mount.
     pub root: OwnedFd,
     /// What is mounted below it, in order.
     pub mounts: Vec<ProcessMount>,
-    /// The command line, never empty. The program is looked up in the `PATH` of `env` inside the container.
+    /// The command line, never empty. The program is looked up in the `PATH` of `env` inside the
+    /// container.
     pub args: Vec<String>,
     /// The environment, complete.
     pub env: Vec<(String, String)>,
     /// The working directory inside; made (owned by the user) when missing.
     pub workdir: String,
-    /// The user as written: `name`, `name:group`, `uid`, `uid:gid`; empty is root. Names are those of the container.
+    /// The user as written: `name`, `name:group`, `uid`, `uid:gid`; empty is root. Names are those
+    /// of the container.
     pub user: String,
     /// The host name.
     pub hostname: String,
@@ -31,15 +33,16 @@ pub struct ProcessSpec {
     pub insecure: bool,
     /// The process is pid 1 itself: no init reaps for it.
     pub no_init: bool,
-    /// The network namespace; none: a new one with loopback only.
+    /// The network namespace. `None` means a new one with loopback only.
     pub network: Option<Arc<OwnedFd>>,
-    /// The text of `/etc/resolv.conf`; none leaves the container's file alone.
+    /// The text of `/etc/resolv.conf`. `None` leaves the file of the container alone.
     pub resolv_conf: Option<String>,
     /// Lines of `/etc/hosts` beside the usual ones.
     pub hosts: Vec<(Ipv4Addr, String)>,
     /// Standard input.
     pub stdin: ProcessStdin,
-    /// The engine's side of a process that runs for long; none for one that is only waited for.
+    /// Start notification and signals of a long-running process. `None` if the caller only waits
+    /// for the exit.
     pub control: Option<ProcessControl>,
     /// Receives standard output, in pieces as they come, from a blocking thread.
     pub stdout: OutputSink,
@@ -58,7 +61,8 @@ pub struct ProcessControl {
 /// The way into a container that runs.
 #[derive(Clone)]
 pub struct Entrance {
-    /// Its first process: it names the container's namespaces, and stays the same process even when its number is used again.
+    /// Its first process: it names the container's namespaces, and stays the same process even when
+    /// its number is used again.
     pub process: Arc<OwnedFd>,
     /// The number of that process as the engine sees it.
     pub pid: i32,
@@ -95,8 +99,8 @@ pub enum ProcessStdin {
     Bytes(Vec<u8>),
     /// A path inside the container, resolved after the mounts.
     Path(String),
-    /// A terminal of the container, which is also its standard output and error, and controls the process. The sinks
-    /// receive nothing then.
+    /// A terminal of the container, which is also its standard output and error, and controls the
+    /// process. The sinks receive nothing then.
     Terminal(ProcessTerminal),
 }
 
@@ -106,7 +110,8 @@ pub struct ProcessTerminal {
     pub columns: u16,
     /// Rows at first.
     pub rows: u16,
-    /// Is given the other side of it, which does not block: what is written there was typed, what is read is shown.
+    /// Is given the other side of it, which does not block: what is written there was typed, what
+    /// is read is shown.
     pub master: oneshot::Sender<OwnedFd>,
 }
 
@@ -173,23 +178,24 @@ pub enum Limit {
 
 /// Runs processes in containers.
 pub trait Processes: Send + Sync {
-    /// Runs one process to its end. When `cancel` fires, or the future is dropped, every process of the container is
-    /// killed. When it returns, no process, mount or namespace of the container is left, and both sinks have received
-    /// everything.
+    /// Runs one process to its end. When `cancel` fires, or the future is dropped, every process of
+    /// the container is killed. When it returns, no process, mount or namespace of the container is
+    /// left, and both sinks have received everything.
     ///
     /// # Errors
-    /// When the process cannot be started: an unknown user, a missing program (kind `User`, the message names it), a
-    /// kernel that refuses; or `Cancelled`.
+    /// When the process cannot be started: an unknown user, a missing program (kind `User`, the
+    /// message names it), a kernel that refuses; or `Cancelled`.
     fn run(&self, spec: ProcessSpec, cancel: CancellationToken) -> BoxFuture<'_, Result<Exit>>;
 
-    /// Runs a further process in a container that runs, to its end. When `cancel` fires, or the future is dropped, it is
-    /// killed; what it started itself ends with the container.
+    /// Runs a further process in a container that runs, to its end. When `cancel` fires, or the
+    /// future is dropped, it is killed; what it started itself ends with the container.
     ///
     /// # Errors
     /// When the container has ended, or the process cannot be started; or `Cancelled`.
     fn enter(&self, entrance: Entrance, spec: CommandSpec, cancel: CancellationToken) -> BoxFuture<'_, Result<Exit>>;
 
-    /// Removes what an earlier run of the engine left behind when it was killed: processes, cgroups.
+    /// Removes what an earlier run of the engine left behind when it was killed: processes,
+    /// cgroups.
     ///
     /// # Errors
     /// When something is there and cannot be removed.

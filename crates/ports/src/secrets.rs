@@ -1,4 +1,4 @@
-//! Plaintext of secrets, on its way from a provider to the process that was given it.
+//! Plaintext of secrets.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rondel_model::SecretRef;
 
 use crate::BoxFuture;
 
-/// The plaintext of a secret. Its `Debug` does not show it, and its memory is overwritten when it goes.
+/// The plaintext of a secret. `Debug` does not show it, and its memory is overwritten on drop.
 pub struct Plaintext(Vec<u8>);
 
 impl Plaintext {
@@ -37,14 +37,14 @@ impl std::fmt::Debug for Plaintext {
     }
 }
 
-/// Gives plaintext to whom a session allows it.
+/// Access to the plaintext of a session's secrets.
 pub trait Secrets: Send + Sync {
-    /// The plaintext behind `secret`.
+    /// Returns the plaintext of `secret`.
     ///
     /// # Errors
-    /// When no client of the session provides it (any more).
+    /// When no connected client of the session provides the secret.
     fn plaintext<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<Arc<Plaintext>>>;
 
-    /// The same, when it is known already: no provider is asked.
+    /// Returns the plaintext of `secret` if it is cached. Asks no provider.
     fn known(&self, secret: &SecretRef) -> Option<Arc<Plaintext>>;
 }

@@ -9,66 +9,70 @@ use rondel_digest::Sha256Digest;
 use rondel_fault::Result;
 use rondel_model::{LayerId, Snapshot};
 
-/// How many directories may lie inside one another in a tree. Trees are gone through by functions that call themselves: no
-/// process may make one that takes the engine's stack.
+/// The maximum depth of directories in a tree. Functions that walk trees are recursive, so a deeper
+/// tree could overflow the stack of the engine.
 pub const MAX_LEVELS: usize = 256;
 
-/// A read-only view of a snapshot: a mount that is attached nowhere and goes away with the descriptor.
+/// A read-only view of a snapshot: a detached mount that is unmounted when the descriptor is
+/// closed.
 #[derive(Debug)]
 pub struct Tree {
-    /// The root directory (`O_PATH` is not enough: it can be listed and cloned with `open_tree`).
+    /// The root directory, open for reading: it can be listed and cloned with `open_tree`.
     pub root: OwnedFd,
 }
 
-/// A snapshot open for writing: its changes become one layer.
+/// A writable tree on top of a snapshot. Its changes become one layer.
 #[derive(Debug)]
 pub struct WorkTree {
-    /// The merged root, writable; a mount that is attached nowhere. It can be moved into a container.
+    /// The merged root, writable: a detached mount that can be moved into a container.
     pub root: OwnedFd,
-    /// The stack below.
+    /// The snapshot below.
     pub base: Snapshot,
-    /// Where the changes are collected, in overlay form.
+    /// The upper directory of the overlay, which collects the changes.
     pub upper: PathBuf,
-    /// The folder that holds `upper` and the overlay's work folder; removed by commit and abort.
+    /// The directory that holds `upper` and the overlay's work directory. Removed by commit and
+    /// abort.
     pub scratch: PathBuf,
-    /// When it was opened: modification times from then on count as "now" and for no identity.
+    /// When the tree was prepared. Modification times at or after it mean "now" and do not enter
+    /// the layer digest.
     pub opened: SystemTime,
-    /// What people are told of the layer that it becomes. It is no part of its identity.
+    /// Label shown by `rondel cache ls`. Not part of the layer digest.
     pub label: Label,
-    /// Layers whose files were given further names in it; see [`Snapshots::linkable_layers`].
+    /// Layers whose files were hard-linked into the tree. See [`Layers::linkable_layers`].
     pub shares: Vec<LayerId>,
 }
 
-/// A layer whose files may be given further names.
+/// A layer whose files may be hard-linked into another layer.
 #[derive(Debug)]
 pub struct LinkableLayer {
-    /// Which.
+    /// The layer.
     pub layer: LayerId,
     /// Its root directory.
     pub root: OwnedFd,
-    /// Some of its files have several names in it. Those are copied, so that their number of names stays what it is.
+    /// Whether the layer contains hard links. Files with several links are copied, so that their
+    /// link count stays as it is.
     pub has_hardlinks: bool,
 }
 
-/// What made a layer, for people.
+/// What made a layer, as shown to users.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Label {
-    /// The kind of work, in the words of the API: `regular`, `source.local`, …; empty: unknown.
+    /// The kind of work, in the terms of the API: `regular`, `source.local`, …. Empty if unknown.
     #[serde(default)]
     pub kind: String,
     /// The call, such as `Container.withExec`; may be empty.
     #[serde(default)]
     pub call: String,
-    /// What it did; secrets are not in it.
+    /// What the call did. Contains no secret.
     #[serde(default)]
     pub text: String,
 }
 
 impl Label {
-    /// The longest text that is kept, in bytes.
+    /// The maximum length of `text`, in bytes.
     const LONGEST: usize = 160;
 
-    /// A label of work of the kind `kind`, done by `call`.
+    /// Creates the label of work of the kind `kind`, done by `call`. A long `text` is cut.
     pub fn new(kind: &str, call: &str, text: impl Into<String>) -> Self {
         let mut text: String = text.into();
         if text.len() > Self::LONGEST {
@@ -79,10 +83,10 @@ impl Label {
     }
 }
 
-/// How the bytes of a layer are packed.
+/// The compression of a layer blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all.
+    /// Uncompressed.
     None,
     /// gzip.
     Gzip,
@@ -90,29 +94,29 @@ pub enum Compression {
     Zstd,
 }
 
-/// A layer as a blob of the OCI world.
+/// The descriptor of a layer as an OCI blob.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LayerBlob {
-    /// The digest of the packed bytes.
+    /// The digest of the compressed bytes.
     pub digest: Sha256Digest,
-    /// The size of the packed bytes.
+    /// The size of the compressed bytes.
     pub size: u64,
-    /// The digest of the tar.
+    /// The digest of the uncompressed tar.
     pub diff_id: Sha256Digest,
     /// The media type under which it was found or made (OCI form).
     pub media_type: String,
 }
 
-/// What a check of the store found.
+/// The result of verifying the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Verification {
-    /// Layers whose content matches their name.
+    /// Layers whose content has the digest of their id.
     pub layers: u64,
-    /// Blobs whose content matches their name.
+    /// Blobs whose content has the digest of their name.
     pub blobs: u64,
-    /// Results of the index that refer to what exists.
+    /// Results in the index that refer to layers in the store.
     pub results: u64,
-    /// What is wrong, one line each.
+    /// The problems, one line each.
     pub problems: Vec<String>,
 }
 
@@ -193,16 +197,16 @@ pub trait LayerBlobs: Send + Sync {
     /// that it can be pushed again unchanged.
     ///
     /// # Errors
-    /// When the archive is hostile, damaged or not the expected one, or the disk is full. Nothing is
-    /// left behind.
+    /// When the archive is hostile, damaged or not the expected one, or the disk is full. Nothing
+    /// is left behind.
     fn unpack(&self, blob: &Path, compression: Compression, expected: &LayerBlob) -> Result<LayerId>;
 
     /// The layer that was unpacked from a blob with this `diff_id`, or `None` if it is not in the
     /// store.
     fn layer_of_diff(&self, diff_id: &Sha256Digest) -> Option<LayerId>;
 
-    /// Packs a layer as a blob. A layer that was unpacked from a blob of this compression gives that
-    /// blob again.
+    /// Packs a layer as a blob. A layer that was unpacked from a blob of this compression gives
+    /// that blob again.
     ///
     /// # Errors
     /// When the layer is missing or the disk is full.

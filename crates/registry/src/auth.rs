@@ -127,7 +127,8 @@ pub(crate) struct TokenKey {
     pub(crate) repository: String,
     /// What it allows.
     pub(crate) access: Access,
-    /// Whose it is: a digest of the credentials that the caller gave; none for those of the host's configuration.
+    /// Whose it is: a digest of the credentials that the caller gave; none for those of the host's
+    /// configuration.
     pub(crate) owner: Option<Sha256Digest>,
 }
 
@@ -175,7 +176,8 @@ impl Token {
         let odd = || Fault::environment(format!("the token server `{server}` gave an answer without a token"));
         let answer: TokenAnswer = serde_json::from_slice(answer).map_err(|_| odd())?;
         let token = answer.token.filter(|t| !t.is_empty()).or(answer.access_token).ok_or_else(odd)?;
-        // The specification's default is 60 s. Some seconds less, so that it does not expire on the way.
+        // The specification's default is 60 s. Some seconds less, so that it does not expire on the
+        // way.
         let lasts = answer.expires_in.unwrap_or(60).clamp(0, 24 * 3600).saturating_sub(5);
         Ok(Self { header: secret_header(&format!("Bearer {token}"))?, lasts: Duration::from_secs(lasts) })
     }

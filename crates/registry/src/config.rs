@@ -1,4 +1,4 @@
-//! What the user configured, and what the host says: plain data, read by nobody else.
+//! Registry configuration, and the variables of the host that matter here. Plain data.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,13 +8,14 @@ use rondel_model::image::ImageRef;
 use rondel_web::{Limits, ProxyEnvironment};
 use serde::{Deserialize, Serialize};
 
-/// Where images are looked for.
+/// The configured sources of images.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RegistryConfig {
     /// Asked in this order, before the registry itself.
     pub mirrors: Vec<Mirror>,
-    /// Registries (`host` or `host:port`) that may be spoken to without TLS. Loopback addresses always may.
+    /// Registries (`host` or `host:port`) that may be spoken to without TLS. Loopback addresses
+    /// always may.
     pub insecure: Vec<String>,
     /// Ask no registry over the network: only layout folders serve.
     pub offline: bool,
@@ -24,8 +25,8 @@ pub struct RegistryConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Mirror {
-    /// Which images it serves: `docker.io`, `*.example.com`, `docker.io/library`, `ghcr.io/owner/image`; everything
-    /// when missing or `*`.
+    /// Which images it serves: `docker.io`, `*.example.com`, `docker.io/library`,
+    /// `ghcr.io/owner/image`; everything when missing or `*`.
     #[serde(default)]
     pub registry: Option<String>,
     /// Where it is.
@@ -37,7 +38,8 @@ pub struct Mirror {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MirrorLocation {
-    /// Another registry: `https://host[:port][/prefix]`, or without scheme as in an image reference.
+    /// Another registry: `https://host[:port][/prefix]`, or without scheme as in an image
+    /// reference.
     Url(String),
     /// An OCI layout folder.
     Layout(PathBuf),
@@ -66,7 +68,7 @@ impl Mirror {
 
 /// How long to wait. The defaults are for the open internet.
 #[derive(Debug, Clone, Copy)]
-pub struct Timing {
+pub struct Timeouts {
     /// For a connection.
     pub connect: Duration,
     /// For the next byte.
@@ -75,22 +77,22 @@ pub struct Timing {
     pub pause: Duration,
 }
 
-impl Timing {
+impl Timeouts {
     /// For one request.
     pub(crate) fn limits(&self) -> Limits {
         Limits { connect: self.connect, idle: self.idle }
     }
 }
 
-impl Default for Timing {
+impl Default for Timeouts {
     fn default() -> Self {
         Self { connect: Duration::from_secs(20), idle: Duration::from_secs(60), pause: Duration::from_millis(300) }
     }
 }
 
-/// What the environment of the user says. Unknown is `None`.
+/// The environment variables that the registry client needs. `None` means unset.
 #[derive(Debug, Clone, Default)]
-pub struct Environment {
+pub struct RegistryEnvironment {
     /// `HOME`.
     pub home: Option<PathBuf>,
     /// `DOCKER_CONFIG`: the folder of `config.json`.
@@ -107,8 +109,9 @@ pub struct Environment {
     pub web: ProxyEnvironment,
 }
 
-impl Environment {
-    /// Takes what is needed from the variables that `get` knows; `std::env::var_os` for the process' own.
+impl RegistryEnvironment {
+    /// Takes what is needed from the variables that `get` knows; `std::env::var_os` for the
+    /// process' own.
     pub fn from_variables(get: impl Fn(&str) -> Option<OsString>) -> Self {
         let value = |name: &str| get(name).filter(|v| !v.is_empty());
         let folder = |name: &str| value(name).map(PathBuf::from);
@@ -159,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_environment_is_read() {
-        let environment = Environment::from_variables(|name| match name {
+        let environment = RegistryEnvironment::from_variables(|name| match name {
             "HTTPS_PROXY" => Some("http://b:1".into()),
             "PATH" => Some("/a:/b".into()),
             _ => None,

@@ -7,12 +7,12 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use rondel_digest::Sha256Digest;
 use rondel_fault::{Attempt as _, Result};
+use rondel_ports::dirs::TempDir;
 use rondel_ports::network::Host;
 use rondel_web::{UnixRelay, is_loopback};
-use tempfile::TempDir;
 
 use crate::auth::Tokens;
-use crate::config::{Environment, RegistryConfig, Timing};
+use crate::config::{RegistryConfig, RegistryEnvironment, Timeouts};
 
 /// A request is repeated so often when the network or the registry fails.
 pub(crate) const RETRIES: u32 = 3;
@@ -20,36 +20,36 @@ pub(crate) const RETRIES: u32 = 3;
 pub(crate) const REGISTRY: &str = "the registry";
 const MAX_REDIRECTS: usize = 10;
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-const MAX_REMEMBERED: usize = 10_000;
+const MAX_BLOB_REPOSITORIES: usize = 10_000;
 
 /// Everything that requests share.
 pub(crate) struct Connection {
     http: reqwest::Client,
     /// It is a process in a container that asks.
-    outside: bool,
-    pub(crate) environment: Environment,
-    pub(crate) timing: Timing,
+    for_containers: bool,
+    pub(crate) environment: RegistryEnvironment,
+    pub(crate) timing: Timeouts,
     pub(crate) tokens: Tokens,
     insecure: HashSet<String>,
     schemes: Mutex<HashMap<String, &'static str>>,
-    holders: Mutex<HashMap<(String, Sha256Digest), String>>,
+    blob_repositories: Mutex<HashMap<(String, Sha256Digest), String>>,
     /// What all requests go through, when no name leads to the registry.
-    _way: Option<(UnixRelay, TempDir)>,
+    _relay: Option<(UnixRelay, TempDir)>,
 }
 
 impl Connection {
-    pub(crate) fn new(config: &RegistryConfig, environment: Environment, timing: Timing) -> Result<Self> {
+    pub(crate) fn new(config: &RegistryConfig, environment: RegistryEnvironment, timing: Timeouts) -> Result<Self> {
         let http = rondel_web::client(&environment.web, timing.limits(), reqwest::redirect::Policy::custom(follow))?;
         Ok(Self {
             http,
-            outside: false,
+            for_containers: false,
             environment,
             timing,
             tokens: Tokens::default(),
             insecure: config.insecure.iter().cloned().collect(),
             schemes: Mutex::default(),
-            holders: Mutex::default(),
-            _way: None,
+            blob_repositories: Mutex::default(),
+            _relay: None,
         })
     }
 
@@ -57,25 +57,26 @@ impl Connection {
     ///
     /// # Errors
     /// As for [`Connection::new`].
-    pub(crate) fn outside(&self) -> Result<Self> {
+    pub(crate) fn for_containers(&self) -> Result<Self> {
         Ok(Self {
             http: rondel_web::egress_checked_client(&self.environment.web, self.timing.limits(), follow)?,
-            outside: true,
+            for_containers: true,
             environment: self.environment.clone(),
             timing: self.timing,
             tokens: Tokens::default(),
             insecure: self.insecure.clone(),
             schemes: Mutex::default(),
-            holders: Mutex::default(),
-            _way: None,
+            blob_repositories: Mutex::default(),
+            _relay: None,
         })
     }
 
-    /// Requests to the registry `authority` that `host` is, and to nothing else. Nothing that is known of others is true of it.
+    /// Requests to the registry `authority` that `host` is, and to nothing else. Nothing that is
+    /// known of others is true of it.
     ///
     /// # Errors
     /// When it accepts no connection.
-    pub(crate) async fn through(&self, host: &Host, authority: &str) -> Result<Self> {
+    pub(crate) async fn via_host(&self, host: &Host, authority: &str) -> Result<Self> {
         let attempted = || format!("reach the registry `{authority}`");
         let parse = |scheme: &str| Url::parse(&format!("{scheme}://{authority}/")).attempt(attempted);
         let mut url = parse("http")?;
@@ -87,27 +88,28 @@ impl Connection {
             }
             url = other;
         }
-        let folder = TempDir::new_in(&host.folder).attempt(attempted)?;
+        let folder = TempDir::create_in(&host.folder).attempt(attempted)?;
         let relay = UnixRelay::open(folder.path(), &url, host.dial.clone())?;
         Ok(Self {
             http: relay.client(&self.environment.web, self.timing.limits())?,
-            outside: false,
+            for_containers: false,
             environment: self.environment.clone(),
             timing: self.timing,
             tokens: Tokens::default(),
             insecure: HashSet::from([authority.to_owned()]),
             schemes: Mutex::default(),
-            holders: Mutex::default(),
-            _way: Some((relay, folder)),
+            blob_repositories: Mutex::default(),
+            _relay: Some((relay, folder)),
         })
     }
 
-    /// A request, wherever its address came from: a registry may name its token server, and where to upload to.
+    /// A request, wherever its address came from: a registry may name its token server, and where
+    /// to upload to.
     ///
     /// # Errors
     /// When a process in a container may not ask there.
     pub(crate) fn request(&self, method: Method, url: Url) -> Result<RequestBuilder> {
-        if self.outside {
+        if self.for_containers {
             rondel_web::check(&self.environment.web.egress, &url)?;
         }
         Ok(self.http.request(method, url))
@@ -129,7 +131,8 @@ impl Connection {
         scheme
     }
 
-    /// Finds out whether a registry that may be spoken to in the clear wants to be. `None`: nobody answers.
+    /// Finds out whether a registry that may be reached by plain HTTP is. `None` if it does not
+    /// answer.
     async fn probe(&self, authority: &str) -> Option<&'static str> {
         match self.http.get(format!("http://{authority}/v2/")).send().await {
             Ok(response) if response.status() == StatusCode::BAD_REQUEST => {
@@ -141,25 +144,27 @@ impl Connection {
         }
     }
 
-    /// Waits before the repetition number `attempt` (from 0), as long as the registry asks for within reason.
-    pub(crate) async fn pause(&self, attempt: u32, asked: Option<Duration>) {
+    /// Waits before the repetition number `attempt` (from 0), as long as the registry asks for
+    /// within reason.
+    pub(crate) async fn back_off(&self, attempt: u32, asked: Option<Duration>) {
         let pause = asked.unwrap_or(self.timing.pause * 2u32.saturating_pow(attempt));
         tokio::time::sleep(pause.min(MAX_PAUSE)).await;
     }
 
-    /// Remembers that a repository of the registry has the blob, so that it can be mounted from there.
-    pub(crate) fn remember(&self, registry: &str, digest: Sha256Digest, repository: &str) {
-        let mut holders = self.holders.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if holders.len() >= MAX_REMEMBERED {
-            holders.clear();
+    /// Remembers that a repository of the registry has the blob, so that it can be mounted from
+    /// there.
+    pub(crate) fn note_blob_repository(&self, registry: &str, digest: Sha256Digest, repository: &str) {
+        let mut blob_repositories = self.blob_repositories.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if blob_repositories.len() >= MAX_BLOB_REPOSITORIES {
+            blob_repositories.clear();
         }
-        holders.insert((registry.to_owned(), digest), repository.to_owned());
+        blob_repositories.insert((registry.to_owned(), digest), repository.to_owned());
     }
 
     /// A repository of the registry that has the blob.
-    pub(crate) fn holder(&self, registry: &str, digest: Sha256Digest) -> Option<String> {
-        let holders = self.holders.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        holders.get(&(registry.to_owned(), digest)).cloned()
+    pub(crate) fn blob_repository(&self, registry: &str, digest: Sha256Digest) -> Option<String> {
+        let blob_repositories = self.blob_repositories.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        blob_repositories.get(&(registry.to_owned(), digest)).cloned()
     }
 }
 

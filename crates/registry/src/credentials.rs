@@ -1,7 +1,8 @@
-//! Credentials from the user's container client configuration: `config.json` of Docker, `auth.json` of Podman and kin.
+//! Credentials from the user's container client configuration: `config.json` of Docker, `auth.json`
+//! of Podman and kin.
 //!
-//! The first file that knows the registry wins; inside a file the most specific key does. What cannot be read is a
-//! remark, not an error: most images need no credentials.
+//! The first file that knows the registry wins; inside a file the most specific key does. What
+//! cannot be read is a remark, not an error: most images need no credentials.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,9 +15,9 @@ use rondel_ports::images::Credentials;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::config::Environment;
+use crate::config::RegistryEnvironment;
 
-/// What opens a registry. Its `Debug` shows nothing of it.
+/// Credentials of a registry. `Debug` does not show them.
 #[derive(Clone)]
 pub(crate) enum Login {
     /// A user name and password.
@@ -35,24 +36,24 @@ impl fmt::Debug for Login {
 
 /// What a search for credentials found.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct FoundCredentials {
     /// The credentials, if any.
     pub(crate) login: Option<Login>,
-    /// What stood in the way: an unreadable file, a helper that failed.
+    /// Problems on the way: an unreadable file, a helper that failed.
     pub(crate) remarks: Vec<String>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
-struct File {
-    auths: HashMap<String, Entry>,
+struct AuthFile {
+    auths: HashMap<String, AuthEntry>,
     cred_helpers: HashMap<String, String>,
     creds_store: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Entry {
+struct AuthEntry {
     auth: Option<String>,
     username: Option<String>,
     password: Option<String>,
@@ -71,8 +72,8 @@ const HELPER_TIME: Duration = Duration::from_secs(30);
 const MAX_FILE: u64 = 4 << 20;
 
 /// Looks for credentials of `registry`, preferring those that are for `repository`.
-pub(crate) async fn find(environment: &Environment, registry: &str, repository: &str) -> Found {
-    let mut found = Found::default();
+pub(crate) async fn find(environment: &RegistryEnvironment, registry: &str, repository: &str) -> FoundCredentials {
+    let mut found = FoundCredentials::default();
     for path in files(environment) {
         let file = match read(&path) {
             Ok(Some(file)) => file,
@@ -90,7 +91,7 @@ pub(crate) async fn find(environment: &Environment, registry: &str, repository: 
     found
 }
 
-fn files(environment: &Environment) -> Vec<PathBuf> {
+fn files(environment: &RegistryEnvironment) -> Vec<PathBuf> {
     let home = environment.home.as_deref();
     let docker = environment.docker_config.clone().or_else(|| home.map(|h| h.join(".docker")));
     let config = environment.config_home.clone().or_else(|| home.map(|h| h.join(".config")));
@@ -103,7 +104,7 @@ fn files(environment: &Environment) -> Vec<PathBuf> {
     all.into_iter().flatten().collect()
 }
 
-fn read(path: &Path) -> Result<Option<File>, String> {
+fn read(path: &Path) -> Result<Option<AuthFile>, String> {
     match std::fs::metadata(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e.to_string()),
@@ -116,8 +117,8 @@ fn read(path: &Path) -> Result<Option<File>, String> {
 }
 
 async fn in_file(
-    environment: &Environment,
-    file: &File,
+    environment: &RegistryEnvironment,
+    file: &AuthFile,
     registry: &str,
     repository: &str,
     remarks: &mut Vec<String>,
@@ -167,7 +168,7 @@ fn normal(key: &str) -> String {
     rest.to_owned()
 }
 
-fn login(entry: &Entry) -> Result<Option<Login>, &'static str> {
+fn login(entry: &AuthEntry) -> Result<Option<Login>, &'static str> {
     let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
     if let Some(token) = given(&entry.registrytoken) {
         return Ok(Some(Login::Access(token)));
@@ -192,7 +193,12 @@ fn named(username: String, password: String) -> Login {
     if username == "<token>" { Login::Identity(password) } else { Login::Password(Credentials { username, password }) }
 }
 
-async fn ask(environment: &Environment, helper: &str, server: &str, remarks: &mut Vec<String>) -> Option<Login> {
+async fn ask(
+    environment: &RegistryEnvironment,
+    helper: &str,
+    server: &str,
+    remarks: &mut Vec<String>,
+) -> Option<Login> {
     match run(environment, helper, server).await {
         Ok(login) => login,
         Err(reason) => {
@@ -202,7 +208,7 @@ async fn ask(environment: &Environment, helper: &str, server: &str, remarks: &mu
     }
 }
 
-async fn run(environment: &Environment, helper: &str, server: &str) -> Result<Option<Login>, String> {
+async fn run(environment: &RegistryEnvironment, helper: &str, server: &str) -> Result<Option<Login>, String> {
     if helper.is_empty() || !helper.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
         return Err("this is no name of a helper".into());
     }
@@ -242,7 +248,7 @@ mod tests {
     use super::*;
     use crate::testing::write_program;
 
-    fn told(found: &Found) -> String {
+    fn told(found: &FoundCredentials) -> String {
         match &found.login {
             None => "-".into(),
             Some(Login::Password(c)) => format!("{}:{}", c.username, c.password),
@@ -259,11 +265,11 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, content).unwrap();
         }
-        let environment = Environment {
+        let environment = RegistryEnvironment {
             home: Some(home.path().into()),
             runtime_dir: Some(home.path().join("run")),
             path: vec![home.path().join("bin")],
-            ..Environment::default()
+            ..RegistryEnvironment::default()
         };
         write_program(
             &home.path().join("bin/docker-credential-toy"),

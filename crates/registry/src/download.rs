@@ -13,11 +13,11 @@ use rondel_web::network;
 use sha2::Digest as _;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::Registry;
 use crate::connection::RETRIES;
 use crate::layout::Layout;
+use crate::registry::Registry;
 use crate::remote::{Remote, wrong_digest};
-use crate::resolve::{Opened, Source, blocking};
+use crate::resolve::{OpenSource, Source, blocking};
 
 /// Bytes between two progress events.
 const STEP: u64 = 1 << 20;
@@ -31,7 +31,8 @@ struct Partial<'p> {
 impl Drop for Partial<'_> {
     fn drop(&mut self) {
         if !self.complete {
-            // Nothing more can be done about a file that cannot be removed; it is never taken for a blob.
+            // Nothing more can be done about a file that cannot be removed; it is never taken for a
+            // blob.
             let _ = std::fs::remove_file(self.path);
         }
     }
@@ -69,8 +70,8 @@ impl Registry {
         let mut failure: Option<Fault> = None;
         for Source { origin, place } in sources {
             let found = match self.open(place, &image.reference).await {
-                Ok(Opened::Remote(remote)) => download(&remote, layer, into, progress).await,
-                Ok(Opened::Layout(layout, _)) => copy(layout, layer.clone(), into, progress).await,
+                Ok(OpenSource::Remote(remote)) => download(&remote, layer, into, progress).await,
+                Ok(OpenSource::Layout(layout, _)) => copy(layout, layer.clone(), into, progress).await,
                 Err(fault) => Err(fault),
             };
             match found {
@@ -94,7 +95,8 @@ fn short(digest: Sha256Digest) -> String {
     digest.hex().chars().take(12).collect()
 }
 
-/// Copies a blob out of a layout; false when it is not there. A copy, not a link: the folder is the user's.
+/// Copies a blob out of a layout; false when it is not there. A copy, not a link: the folder is the
+/// user's.
 async fn copy(layout: Layout, layer: LayerBlob, into: &Path, progress: &Emitter) -> Result<bool> {
     let (into, progress) = (into.to_owned(), progress.clone());
     blocking(move || {
@@ -143,16 +145,16 @@ async fn download(remote: &Remote<'_>, layer: &LayerBlob, into: &Path, progress:
     let what = format!("the blob `{}` of `{}/{}`", layer.digest, remote.registry(), remote.repository());
     let mut partial = Partial { path: into, complete: false };
     let mut file = tokio::fs::File::create(into).await.attempt(attempted)?;
-    let mut state = State { hash: sha2::Sha256::new(), size: 0 };
+    let mut state = DownloadState { hash: sha2::Sha256::new(), size: 0 };
     let mut breaks = 0;
     loop {
         match pass(remote, layer, &mut file, &mut state, &what, progress).await {
-            Ok(Pass::Complete) => break,
-            Ok(Pass::Missing) => return Ok(false),
-            Ok(Pass::Broken(fault)) if breaks >= RETRIES => return Err(fault),
-            Ok(Pass::Broken(fault)) => {
+            Ok(PassOutcome::Complete) => break,
+            Ok(PassOutcome::Missing) => return Ok(false),
+            Ok(PassOutcome::Broken(fault)) if breaks >= RETRIES => return Err(fault),
+            Ok(PassOutcome::Broken(fault)) => {
                 tracing::debug!(%fault, done = state.size, "continuing the download");
-                remote.connection().pause(breaks, None).await;
+                remote.connection().back_off(breaks, None).await;
                 breaks += 1;
             }
             Err(fault) => return Err(fault),
@@ -160,18 +162,18 @@ async fn download(remote: &Remote<'_>, layer: &LayerBlob, into: &Path, progress:
     }
     file.flush().await.attempt(attempted)?;
     verify(&what, layer, state.size, state.hash)?;
-    remote.connection().remember(remote.registry(), layer.digest, remote.repository());
+    remote.connection().note_blob_repository(remote.registry(), layer.digest, remote.repository());
     progress.progress(state.size, layer.size);
     partial.complete = true;
     Ok(true)
 }
 
-struct State {
+struct DownloadState {
     hash: sha2::Sha256,
     size: u64,
 }
 
-enum Pass {
+enum PassOutcome {
     Complete,
     Missing,
     Broken(Fault),
@@ -182,20 +184,20 @@ async fn pass(
     remote: &Remote<'_>,
     layer: &LayerBlob,
     file: &mut tokio::fs::File,
-    state: &mut State,
+    state: &mut DownloadState,
     what: &str,
     progress: &Emitter,
-) -> Result<Pass> {
+) -> Result<PassOutcome> {
     use tokio::io::AsyncSeekExt as _;
     let attempted = || format!("write {what} to the disk");
     let truncated =
         |size: u64| Fault::environment(format!("{what} is truncated: it has {size} of {} bytes", layer.size));
     if state.size == layer.size {
-        return Ok(Pass::Complete);
+        return Ok(PassOutcome::Complete);
     }
     let mut response = match remote.blob_from(layer.digest, state.size).await {
         Ok(Some(response)) => response,
-        Ok(None) => return Ok(Pass::Missing),
+        Ok(None) => return Ok(PassOutcome::Missing),
         // 416 and its like: the registry has no more than it gave.
         Err(fault) if state.size > 0 && fault.kind() == Kind::User => {
             return Err(truncated(state.size).caused_by(fault));
@@ -205,13 +207,13 @@ async fn pass(
     if state.size > 0 && !continues(&response, state.size) {
         file.set_len(0).await.attempt(attempted)?;
         file.rewind().await.attempt(attempted)?;
-        *state = State { hash: sha2::Sha256::new(), size: 0 };
+        *state = DownloadState { hash: sha2::Sha256::new(), size: 0 };
     }
     loop {
         let chunk = match response.chunk().await {
             Ok(Some(chunk)) => chunk,
             Ok(None) => break,
-            Err(e) => return Ok(Pass::Broken(network(e, &format!("download {what}")))),
+            Err(e) => return Ok(PassOutcome::Broken(network(e, &format!("download {what}")))),
         };
         let before = state.size;
         state.size += chunk.len() as u64;
@@ -227,7 +229,7 @@ async fn pass(
             progress.progress(state.size, layer.size);
         }
     }
-    Ok(if state.size == layer.size { Pass::Complete } else { Pass::Broken(truncated(state.size)) })
+    Ok(if state.size == layer.size { PassOutcome::Complete } else { PassOutcome::Broken(truncated(state.size)) })
 }
 
 fn continues(response: &reqwest::Response, offset: u64) -> bool {

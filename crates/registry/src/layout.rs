@@ -1,7 +1,8 @@
 //! OCI layout folders: read as mirrors, written for base images.
 //!
-//! A name stands for one descriptor of `index.json`, by the annotation `org.opencontainers.image.ref.name`; an image of
-//! several platforms is an index behind that descriptor. Everything here blocks.
+//! A name stands for one descriptor of `index.json`, by the annotation
+//! `org.opencontainers.image.ref.name`; an image of several platforms is an index behind that
+//! descriptor. Everything here blocks.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -17,7 +18,7 @@ use rondel_ports::snapshots::{Compression, LayerBlob};
 use serde_json::{Value, json};
 use sha2::Digest as _;
 
-use crate::document::{self, Document, MAX_MANIFEST};
+use crate::manifest::{self, MAX_MANIFEST, ManifestOrIndex};
 use crate::platforms;
 
 /// The annotation that names an image in a layout.
@@ -66,7 +67,7 @@ impl Layout {
         fs::create_dir_all(&blobs).attempt(|| format!("make `{}`", blobs.display()))?;
         let layout = Self { path };
         if !layout.path.join("index.json").exists() {
-            layout.replace("index.json", &document::index(Vec::new(), MediaTypes::Oci)?.bytes)?;
+            layout.replace("index.json", &manifest::write_index(Vec::new(), MediaTypes::Oci)?.bytes)?;
         }
         if !layout.path.join("oci-layout").exists() {
             layout.replace("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
@@ -79,12 +80,14 @@ impl Layout {
         &self.path
     }
 
-    /// Adds an image of one platform under `reference`, instead of the one that was there for that platform, and
-    /// gives the digest of its manifest. `layers` are tar files, lowest first, with how they are to be packed.
-    /// The configuration gets the platform and the layers filled in. Equal input gives equal digests.
+    /// Adds an image of one platform under `reference`, instead of the one that was there for that
+    /// platform, and gives the digest of its manifest. `layers` are tar files, lowest first, with
+    /// how they are to be packed. The configuration gets the platform and the layers filled in.
+    /// Equal input gives equal digests.
     ///
     /// # Errors
-    /// When a tar cannot be read, the configuration is no JSON object, or the folder cannot be written.
+    /// When a tar cannot be read, the configuration is no JSON object, or the folder cannot be
+    /// written.
     pub fn add(
         &self,
         reference: &ImageRef,
@@ -96,9 +99,9 @@ impl Layout {
         let config = complete(config, platform, &layers)?;
         self.put(&config)?;
         let layers: Vec<&LayerBlob> = layers.iter().collect();
-        let manifest = document::manifest(&config, &layers, &[], MediaTypes::Oci)?;
+        let manifest = manifest::write_manifest(&config, &layers, &[], MediaTypes::Oci)?;
         self.put(&manifest.bytes)?;
-        self.name(reference, document::for_platform(manifest.descriptor, platform))?;
+        self.name(reference, manifest::for_platform(manifest.descriptor, platform))?;
         Ok(manifest.digest)
     }
 
@@ -121,8 +124,8 @@ impl Layout {
         }
     }
 
-    /// The descriptors that `reference` stands for: one, or several for different platforms. `tag_alone` says that
-    /// an entry named by nothing but a tag means this repository.
+    /// The descriptors that `reference` stands for: one, or several for different platforms.
+    /// `tag_alone` says that an entry named by nothing but a tag means this repository.
     pub(crate) fn find(&self, reference: &ImageRef, tag_alone: bool) -> Result<Vec<Descriptor>> {
         let mut level = self.index()?.manifests().clone();
         if let Some(digest) = reference.digest {
@@ -139,7 +142,7 @@ impl Layout {
     }
 
     fn pinned(&self, digest: Sha256Digest, entries: &[Descriptor]) -> Result<Vec<Descriptor>> {
-        let listed = entries.iter().find(|d| document::digest_of(d).is_ok_and(|d| d == digest));
+        let listed = entries.iter().find(|d| manifest::digest_of(d).is_ok_and(|d| d == digest));
         if let Some(found) = listed {
             return Ok(vec![found.clone()]);
         }
@@ -147,17 +150,17 @@ impl Layout {
             Ok(data) if data.len() <= MAX_MANIFEST => data.len(),
             _ => return Ok(Vec::new()),
         };
-        Ok(vec![Descriptor::new(MediaType::ImageManifest, size, document::spec_digest(digest)?)])
+        Ok(vec![Descriptor::new(MediaType::ImageManifest, size, manifest::spec_digest(digest)?)])
     }
 
     fn below(&self, level: &[Descriptor]) -> Result<Vec<Descriptor>> {
         let mut all = Vec::new();
-        for descriptor in level.iter().filter(|d| document::is_index(d.media_type().as_ref())) {
-            let digest = document::digest_of(descriptor)?;
+        for descriptor in level.iter().filter(|d| manifest::is_index(d.media_type().as_ref())) {
+            let digest = manifest::digest_of(descriptor)?;
             let Some(bytes) = self.read(digest, MAX_MANIFEST)? else {
                 continue;
             };
-            if let Document::Index(index) = Document::parse(&bytes, None, &format!("`{digest}`"))? {
+            if let ManifestOrIndex::Index(index) = ManifestOrIndex::parse(&bytes, None, &format!("`{digest}`"))? {
                 all.extend(index.manifests().iter().cloned());
             }
         }
@@ -212,7 +215,7 @@ impl Layout {
             index.manifests().iter().cloned().partition(|d| annotation(d, REF_NAME) == Some(name.as_str()));
         let mut images = Vec::new();
         for descriptor in old {
-            if document::is_index(descriptor.media_type().as_ref()) {
+            if manifest::is_index(descriptor.media_type().as_ref()) {
                 images.extend(self.below(&[descriptor])?);
             } else {
                 images.push(descriptor);
@@ -227,7 +230,7 @@ impl Layout {
         let mut entry = match images.as_slice() {
             [one] => one.clone(),
             _ => {
-                let index = document::index(images, MediaTypes::Oci)?;
+                let index = manifest::write_index(images, MediaTypes::Oci)?;
                 self.put(&index.bytes)?;
                 index.descriptor
             }
@@ -235,7 +238,7 @@ impl Layout {
         entry.set_annotations(Some([(REF_NAME.to_owned(), name)].into()));
         entries.push(entry);
         entries.sort_by(|a, b| annotation(a, REF_NAME).cmp(&annotation(b, REF_NAME)));
-        self.replace("index.json", &document::index(entries, MediaTypes::Oci)?.bytes)
+        self.replace("index.json", &manifest::write_index(entries, MediaTypes::Oci)?.bytes)
     }
 }
 
@@ -270,7 +273,7 @@ fn complete(config: &[u8], platform: &Platform, layers: &[LayerBlob]) -> Result<
     }
     let diff_ids: Vec<String> = layers.iter().map(|l| l.diff_id.to_string()).collect();
     object.insert("rootfs".into(), json!({ "type": "layers", "diff_ids": diff_ids }));
-    document::canonical(&config)
+    manifest::canonical(&config)
 }
 
 /// Packs `source` and gives the digest of what was read.

@@ -1,38 +1,42 @@
 //! Images in registries (distribution API v2), OCI layout folders and archives.
 //!
-//! [`Registry`] implements the port [`rondel_ports::images::Images`]. An image is looked for in the configured mirrors,
-//! in their order, and then in the registry that its name says; [`layout`] writes the folders that may serve as mirrors.
-//! A registry that no name leads to is asked alone ([`Images::through`]), and nothing is remembered of it beyond that.
+//! [`Registry`] implements the port [`rondel_ports::images::Images`]. An image is looked for in the
+//! configured mirrors, in their order, and then in the registry that its name says; [`layout`]
+//! writes the folders that may serve as mirrors. A registry that no name leads to is asked alone
+//! ([`Images::via_host`]), and nothing is remembered of it beyond that.
 //!
-//! *Invariants.* Nothing that came from outside is used before its digest was checked. Documents are bounded, so that
-//! no registry can exhaust the memory. Credentials and tokens are kept per host, repository, kind of access and
-//! credentials: an anonymous token never serves an authenticated request, nor the other way round. They are sent to the
-//! registry (or the token server it names) only, never in the clear where the registry itself is reached by TLS, and
-//! appear in no message. No environment variable is read here: [`Environment`] carries them. What is written depends on
-//! the images alone. Layers are neither unpacked nor packed here, except by the layout writer.
+//! *Invariants.* Content from outside is used only after its digest was checked. Documents are
+//! bounded, so that no registry can exhaust the memory. Credentials and tokens are kept per host,
+//! repository, kind of access and credentials: an anonymous token never serves an authenticated
+//! request, nor the reverse. They are sent only to the registry or to the token server that it
+//! names, never in the clear if the registry itself is reached by TLS, and appear in no message. No
+//! environment variable is read here: [`RegistryEnvironment`] carries them. What is written depends
+//! on the images alone. Layers are neither unpacked nor packed here, except by the layout writer.
 //!
-//! *Libraries.* `oci-spec` gives the documents. `oci-client` was tried first and does not fit: it reads manifests and
-//! error texts without bound, hides the reason of a refused token, knows neither identity tokens nor `Retry-After`,
-//! binds one set of credentials to a registry for good, and takes proxies from the process. So the requests are made
-//! one level below, with `reqwest`, which it is built on, with `rustls` set up from the host's certificates.
+//! *Libraries.* `oci-spec` gives the documents. `oci-client` was tried first and does not fit: it
+//! reads manifests and error texts without bound, hides the reason of a refused token, knows
+//! neither identity tokens nor `Retry-After`, binds one set of credentials to a registry for good,
+//! and takes proxies from the process. So the requests are made one level below, with `reqwest`,
+//! which it is built on, with `rustls` set up from the host's certificates.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod archive;
 mod auth;
 mod config;
 mod connection;
 mod credentials;
-mod document;
 mod download;
 pub mod layout;
+mod manifest;
 mod platforms;
 mod push;
+mod read_archive;
+mod registry;
 mod remote;
 mod resolve;
 #[cfg(test)]
 mod testing;
-mod unarchive;
+mod write_archive;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,67 +52,11 @@ use rondel_ports::network::Host;
 use rondel_ports::snapshots::LayerBlob;
 use tokio::sync::OnceCell;
 
-pub use config::{Environment, Mirror, MirrorLocation, RegistryConfig, Timing};
+pub use config::{Mirror, MirrorLocation, RegistryConfig, RegistryEnvironment, Timeouts};
 
-use connection::Connection;
-use remote::{Endpoint, Remote};
+pub use registry::Registry;
 
-/// Finds and moves images. Cheap to share behind an `Arc`; keeps connections and tokens.
-pub struct Registry {
-    config: RegistryConfig,
-    connection: Arc<Connection>,
-    /// The one registry that there is.
-    only: Option<Only>,
-    /// For processes in containers; made with the first request.
-    outside: Arc<OnceCell<Connection>>,
-    /// It is a process in a container that asks.
-    is_outside: bool,
-}
-
-/// A registry that no name leads to.
-struct Only {
-    host: Host,
-    /// Made with the first request.
-    connection: OnceCell<Connection>,
-}
-
-impl Registry {
-    /// A registry client with this configuration, for the user that `environment` describes.
-    ///
-    /// # Errors
-    /// When no certificate of the host can be read or a proxy is no URL.
-    pub fn new(config: RegistryConfig, environment: Environment) -> Result<Self> {
-        Self::with_timing(config, environment, Timing::default())
-    }
-
-    /// The same with other time limits.
-    ///
-    /// # Errors
-    /// As for [`Registry::new`].
-    pub fn with_timing(config: RegistryConfig, environment: Environment, timing: Timing) -> Result<Self> {
-        let connection = Connection::new(&config, environment, timing)?;
-        let (connection, outside) = (Arc::new(connection), Arc::default());
-        Ok(Self { config, connection, only: None, outside, is_outside: false })
-    }
-
-    /// The repository of `reference` at `endpoint`.
-    async fn remote(&self, endpoint: Endpoint, reference: &ImageRef, given: Option<Credentials>) -> Result<Remote<'_>> {
-        let connection = match &self.only {
-            // Mirrors come from the configuration, which is trusted.
-            None if self.is_outside && !endpoint.is_mirror() => {
-                let connection = self.outside.get_or_try_init(|| async { self.connection.outside() }).await?;
-                endpoint.check(&connection.environment.web.egress)?;
-                connection
-            }
-            None => &*self.connection,
-            Some(Only { host, connection }) => {
-                let made = connection.get_or_try_init(|| self.connection.through(host, endpoint.authority()));
-                made.await?
-            }
-        };
-        Remote::open(connection, endpoint, reference, given).await
-    }
-}
+use registry::SingleRegistry;
 
 impl Images for Registry {
     fn resolve<'a>(
@@ -121,12 +69,12 @@ impl Images for Registry {
         Box::pin(self.resolve_image(reference, platform, exact, credentials))
     }
 
-    fn locate<'a>(
+    fn head_digest<'a>(
         &'a self,
         reference: &'a ImageRef,
         credentials: Option<Credentials>,
     ) -> BoxFuture<'a, Option<Sha256Digest>> {
-        Box::pin(self.locate_image(reference, credentials))
+        Box::pin(self.head_digest_of(reference, credentials))
     }
 
     fn fetch<'a>(
@@ -151,20 +99,22 @@ impl Images for Registry {
         Box::pin(self.push_images(reference, images, media_types, credentials, progress))
     }
 
-    fn through(&self, host: Host) -> Arc<dyn Images> {
-        let only = Only { host, connection: OnceCell::new() };
+    fn via_host(&self, host: Host) -> Arc<dyn Images> {
+        let only = SingleRegistry { host, connection: OnceCell::new() };
         let config = RegistryConfig::default();
-        let (connection, outside) = (self.connection.clone(), self.outside.clone());
-        Arc::new(Self { config, connection, only: Some(only), outside, is_outside: false })
+        let connection = self.connection.clone();
+        let container_connection = self.container_connection.clone();
+        Arc::new(Self { config, connection, only: Some(only), container_connection, for_containers: false })
     }
 
-    fn outside(&self) -> Arc<dyn Images> {
-        let (config, connection, outside) = (self.config.clone(), self.connection.clone(), self.outside.clone());
-        Arc::new(Self { config, connection, only: None, outside, is_outside: true })
+    fn for_containers(&self) -> Arc<dyn Images> {
+        let (config, connection) = (self.config.clone(), self.connection.clone());
+        let container_connection = self.container_connection.clone();
+        Arc::new(Self { config, connection, only: None, container_connection, for_containers: true })
     }
 
     fn archive(&self, images: Vec<OutgoingImage>, media_types: MediaTypes, into: &Path) -> Result<()> {
-        archive::write(&images, media_types, into)
+        write_archive::write(&images, media_types, into)
     }
 
     fn read_archive(
@@ -174,6 +124,6 @@ impl Images for Registry {
         platform: &Platform,
         scratch: &Path,
     ) -> Result<(ResolvedImage, Vec<PathBuf>)> {
-        unarchive::read(archive, tag, platform, scratch)
+        read_archive::read(archive, tag, platform, scratch)
     }
 }

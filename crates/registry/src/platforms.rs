@@ -6,9 +6,10 @@ use oci_spec::image::Descriptor;
 use rondel_fault::{Fault, Result};
 use rondel_model::Platform;
 
-use crate::document::normal_platform;
+use crate::manifest::normal_platform;
 
-/// The platform that a descriptor names. `None`: it names none. Attestations and the like give `Some(None)`.
+/// The platform that a descriptor names. `None`: it names none. Attestations and the like give
+/// `Some(None)`.
 pub(crate) fn of(descriptor: &Descriptor) -> Option<Option<Platform>> {
     let attestation = |key: &str| descriptor.annotations().as_ref().is_some_and(|a| a.contains_key(key));
     if attestation("vnd.docker.reference.type") || descriptor.artifact_type().is_some() {
@@ -23,8 +24,8 @@ pub(crate) fn of(descriptor: &Descriptor) -> Option<Option<Platform>> {
     Some(Some(normal_platform(&os, &architecture, &variant)))
 }
 
-/// The platforms whose programs run where `wanted` was asked for, best first. The last ones, of a narrower relative of
-/// the processor, are only taken when nobody asked for a certain platform.
+/// The platforms whose programs run where `wanted` was asked for, best first. The last ones, of a
+/// narrower relative of the processor, are accepted only without `exact`.
 fn acceptable(wanted: &Platform, exact: bool) -> Vec<Platform> {
     let with = |architecture: &str, variant: &str| Platform::new(&*wanted.os, architecture, variant);
     let arm = ["v8", "v7", "v6", "v5"];
@@ -60,8 +61,8 @@ pub(crate) fn fits(platform: &Platform, wanted: &Platform) -> bool {
     acceptable(wanted, true).contains(platform)
 }
 
-/// The one of `candidates` that fits best. Without `exact`, a single candidate is taken whatever it is.
-/// `what` names the image in errors.
+/// The one of `candidates` that fits best. Without `exact`, a single candidate is taken whatever it
+/// is. `what` names the image in errors.
 pub(crate) fn choose<'a, T>(
     candidates: &'a [(Platform, T)],
     wanted: &Platform,

@@ -13,18 +13,18 @@ use rondel_fault::{Attempt as _, Fault, Kind, Result};
 use rondel_model::image::ImageRef;
 use rondel_ports::images::{Credentials, MediaTypes, OutgoingImage};
 
-use crate::Registry;
 use crate::auth::Access;
 use crate::connection::RETRIES;
-use crate::document::{self, Written};
-use crate::remote::{Call, Endpoint, Remote};
+use crate::manifest::{self, WrittenDocument};
+use crate::registry::Registry;
+use crate::remote::{Endpoint, RegistryRequest, Remote};
 
 /// Blobs that are uploaded at the same time.
 const AT_ONCE: usize = 4;
 
 /// Bytes that a registry shall have.
 #[derive(Clone)]
-enum Content {
+enum BlobContent {
     Memory(bytes::Bytes),
     File(PathBuf),
 }
@@ -33,16 +33,16 @@ enum Content {
 struct Blob {
     digest: Sha256Digest,
     size: u64,
-    content: Content,
+    content: BlobContent,
 }
 
-struct Sent {
+struct UploadProgress {
     done: AtomicU64,
     total: u64,
     progress: Emitter,
 }
 
-impl Sent {
+impl UploadProgress {
     fn add(&self, count: u64) {
         let done = self.done.fetch_add(count, Ordering::Relaxed) + count;
         self.progress.progress(done.min(self.total), self.total);
@@ -90,7 +90,7 @@ impl Registry {
         let blobs = blobs(&images)?;
         let remote = self.remote(Endpoint::of(reference), reference, credentials).await?;
         let total = blobs.iter().map(|b| b.size).sum();
-        let sent = Arc::new(Sent { done: AtomicU64::new(0), total, progress: progress.clone() });
+        let sent = Arc::new(UploadProgress { done: AtomicU64::new(0), total, progress: progress.clone() });
         let uploads = blobs.into_iter().map(|blob| upload(&remote, blob, sent.clone()));
         futures_util::stream::iter(uploads).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         for manifest in &manifests {
@@ -102,18 +102,22 @@ impl Registry {
 }
 
 /// The manifests to push by digest, and the document that the tag shall stand for.
-pub(crate) fn documents(images: &[OutgoingImage], media_types: MediaTypes) -> Result<(Vec<Written>, Written)> {
+pub(crate) fn documents(
+    images: &[OutgoingImage],
+    media_types: MediaTypes,
+) -> Result<(Vec<WrittenDocument>, WrittenDocument)> {
     let manifest = |image: &OutgoingImage| {
         let layers: Vec<_> = image.layers.iter().map(|(layer, _)| layer).collect();
-        document::manifest(&image.config, &layers, &image.annotations, media_types)
+        manifest::write_manifest(&image.config, &layers, &image.annotations, media_types)
     };
     let mut manifests = images.iter().map(manifest).collect::<Result<Vec<_>>>()?;
     match manifests.len() {
         0 => Err(Fault::bug("there is no image to write")),
         1 => Ok((Vec::new(), manifests.remove(0))),
         _ => {
-            let entry = |(m, i): (&Written, &OutgoingImage)| document::for_image(m.descriptor.clone(), i, media_types);
-            let index = document::index(manifests.iter().zip(images).map(entry).collect(), media_types)?;
+            let entry =
+                |(m, i): (&WrittenDocument, &OutgoingImage)| manifest::for_image(m.descriptor.clone(), i, media_types);
+            let index = manifest::write_index(manifests.iter().zip(images).map(entry).collect(), media_types)?;
             Ok((manifests, index))
         }
     }
@@ -125,18 +129,18 @@ fn blobs(images: &[OutgoingImage]) -> Result<Vec<Blob>> {
         let config = Blob {
             digest: Sha256Digest::of_bytes(&image.config),
             size: image.config.len() as u64,
-            content: Content::Memory(image.config.clone().into()),
+            content: BlobContent::Memory(image.config.clone().into()),
         };
         let layer = |(layer, path): &(rondel_ports::snapshots::LayerBlob, PathBuf)| Blob {
             digest: layer.digest,
             size: layer.size,
-            content: Content::File(path.clone()),
+            content: BlobContent::File(path.clone()),
         };
         for blob in image.layers.iter().map(layer).chain([config]) {
             if all.iter().any(|b| b.digest == blob.digest) {
                 continue;
             }
-            if let Content::File(path) = &blob.content {
+            if let BlobContent::File(path) = &blob.content {
                 let size = std::fs::metadata(path).attempt(|| format!("read the layer `{}`", path.display()))?.len();
                 if size != blob.size {
                     return Err(Fault::bug(format!(
@@ -152,29 +156,35 @@ fn blobs(images: &[OutgoingImage]) -> Result<Vec<Blob>> {
     Ok(all)
 }
 
-async fn upload(remote: &Remote<'_>, blob: Blob, sent: Arc<Sent>) -> Result<()> {
+async fn upload(remote: &Remote<'_>, blob: Blob, sent: Arc<UploadProgress>) -> Result<()> {
     let mut attempt = 0;
     let counted = Arc::new(AtomicU64::new(0));
     loop {
         let fault = match upload_once(remote, &blob, &sent, &counted).await {
             Ok(()) => {
                 sent.add(blob.size.saturating_sub(counted.load(Ordering::Relaxed)));
-                remote.connection().remember(remote.registry(), blob.digest, remote.repository());
+                remote.connection().note_blob_repository(remote.registry(), blob.digest, remote.repository());
                 return Ok(());
             }
             Err(fault) if fault.kind() == Kind::Environment && attempt < RETRIES => fault,
             Err(fault) => return Err(fault),
         };
         tracing::debug!(%fault, blob = %blob.digest, "uploading again");
-        remote.connection().pause(attempt, None).await;
+        remote.connection().back_off(attempt, None).await;
         attempt += 1;
     }
 }
 
-async fn upload_once(remote: &Remote<'_>, blob: &Blob, sent: &Arc<Sent>, counted: &Arc<AtomicU64>) -> Result<()> {
+async fn upload_once(
+    remote: &Remote<'_>,
+    blob: &Blob,
+    sent: &Arc<UploadProgress>,
+    counted: &Arc<AtomicU64>,
+) -> Result<()> {
     let digest = blob.digest;
     let what = format!("upload the blob `{digest}` to `{}/{}`", remote.registry(), remote.repository());
-    let from = remote.connection().holder(remote.registry(), digest).filter(|from| from != remote.repository());
+    let from =
+        remote.connection().blob_repository(remote.registry(), digest).filter(|from| from != remote.repository());
     let access = Access::Push(None);
     let check = remote.call(Method::HEAD, &format!("blobs/{digest}"), access.clone(), what.clone())?;
     let response = remote.send(&check).await?;
@@ -184,7 +194,7 @@ async fn upload_once(remote: &Remote<'_>, blob: &Blob, sent: &Arc<Sent>, counted
     if response.status() != StatusCode::NOT_FOUND {
         remote.expect(response, &check).await?;
     }
-    let response = match begin(remote, from.as_deref(), digest, &what).await? {
+    let response = match start_upload(remote, from.as_deref(), digest, &what).await? {
         Some(session) => session,
         None => return Ok(()),
     };
@@ -192,7 +202,7 @@ async fn upload_once(remote: &Remote<'_>, blob: &Blob, sent: &Arc<Sent>, counted
         .ok_or_else(|| Fault::environment(format!("cannot {what}: the registry names no place for the upload")))?;
     url.query_pairs_mut().append_pair("digest", &digest.to_string());
     let (content, size, sent, counted) = (blob.content.clone(), blob.size, sent.clone(), counted.clone());
-    let call = Call {
+    let call = RegistryRequest {
         method: Method::PUT,
         url,
         headers: vec![(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))],
@@ -206,8 +216,13 @@ async fn upload_once(remote: &Remote<'_>, blob: &Blob, sent: &Arc<Sent>, counted
 }
 
 /// Opens an upload. `None`: the registry has taken the blob from its repository `from`.
-async fn begin(remote: &Remote<'_>, from: Option<&str>, digest: Sha256Digest, what: &str) -> Result<Option<Response>> {
-    let empty = |mut call: Call<'static>| {
+async fn start_upload(
+    remote: &Remote<'_>,
+    from: Option<&str>,
+    digest: Sha256Digest,
+    what: &str,
+) -> Result<Option<Response>> {
+    let empty = |mut call: RegistryRequest<'static>| {
         call.body = Some(Arc::new(|| Ok((Body::from(""), 0))));
         call
     };
@@ -215,7 +230,7 @@ async fn begin(remote: &Remote<'_>, from: Option<&str>, digest: Sha256Digest, wh
         let access = Access::Push(Some(from.to_owned()));
         let mut call = empty(remote.call(Method::POST, "blobs/uploads/", access, what.to_owned())?);
         call.url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
-        // A refusal is no failure: the other repository may be somebody else's.
+        // A refused mount is no error: the user may not own the other repository.
         if let Ok(response) = remote.send(&call).await {
             match response.status() {
                 StatusCode::CREATED => return Ok(None),
@@ -236,10 +251,10 @@ fn location(response: &Response) -> Option<Url> {
     (kept && matches!(url.scheme(), "http" | "https")).then_some(url)
 }
 
-fn body(content: &Content, size: u64, sent: &Arc<Sent>, counted: &Arc<AtomicU64>) -> Result<Body> {
+fn body(content: &BlobContent, size: u64, sent: &Arc<UploadProgress>, counted: &Arc<AtomicU64>) -> Result<Body> {
     let path = match content {
-        Content::Memory(bytes) => return Ok(Body::from(bytes.clone())),
-        Content::File(path) => path,
+        BlobContent::Memory(bytes) => return Ok(Body::from(bytes.clone())),
+        BlobContent::File(path) => path,
     };
     let file = std::fs::File::open(path).attempt(|| format!("read the layer `{}`", path.display()))?;
     let (sent, counted) = (sent.clone(), counted.clone());
@@ -255,7 +270,7 @@ fn body(content: &Content, size: u64, sent: &Arc<Sent>, counted: &Arc<AtomicU64>
     })))
 }
 
-async fn put_manifest(remote: &Remote<'_>, name: &str, manifest: &Written) -> Result<()> {
+async fn put_manifest(remote: &Remote<'_>, name: &str, manifest: &WrittenDocument) -> Result<()> {
     let attempted = format!("write the manifest `{name}` of `{}/{}`", remote.registry(), remote.repository());
     let mut call = remote.call(Method::PUT, &format!("manifests/{name}"), Access::Push(None), attempted)?;
     let media_type = manifest.descriptor.media_type().to_string();

@@ -15,9 +15,8 @@ use tokio::sync::OnceCell;
 
 use crate::auth::{self, Access, Challenge, Token, TokenKey};
 use crate::connection::{Connection, REGISTRY, RETRIES, worth_repeating};
-use crate::credentials::{self, Found, Login};
-use crate::document;
-use crate::resolve::Located;
+use crate::credentials::{self, FoundCredentials, Login};
+use crate::manifest;
 
 const MAX_ANSWER: u64 = 1 << 20;
 const MAX_ERROR: u64 = 64 << 10;
@@ -108,14 +107,14 @@ pub(crate) struct Remote<'a> {
     base: Url,
     repository: String,
     given: Option<Credentials>,
-    found: OnceCell<Found>,
+    found: OnceCell<FoundCredentials>,
 }
 
 /// Makes the body of a request, and tells its length.
 pub(crate) type MakeBody<'c> = Arc<dyn Fn() -> Result<(Body, u64)> + Send + Sync + 'c>;
 
 /// A request that can be made several times.
-pub(crate) struct Call<'c> {
+pub(crate) struct RegistryRequest<'c> {
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
@@ -129,23 +128,33 @@ pub(crate) struct Call<'c> {
 }
 
 /// A document as a registry served it.
-pub(crate) struct Served {
+pub(crate) struct ServedManifest {
     pub(crate) bytes: Vec<u8>,
     pub(crate) digest: Sha256Digest,
     pub(crate) media_type: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Refusal {
-    errors: Vec<RefusalReason>,
+struct ErrorResponse {
+    errors: Vec<ErrorDetail>,
 }
 
 #[derive(Deserialize)]
-struct RefusalReason {
+struct ErrorDetail {
     #[serde(default)]
     code: String,
     #[serde(default)]
     message: String,
+}
+
+/// The digest of a tag, as far as a source tells it without the content.
+pub(crate) enum TagDigest {
+    /// The tag has this digest.
+    Known(Sha256Digest),
+    /// The source has no such tag.
+    Missing,
+    /// The source does not tell the digest.
+    Unknown,
 }
 
 impl<'a> Remote<'a> {
@@ -195,17 +204,23 @@ impl<'a> Remote<'a> {
     }
 
     /// A plain request for `path`.
-    pub(crate) fn call(&self, method: Method, path: &str, access: Access, attempted: String) -> Result<Call<'static>> {
+    pub(crate) fn call(
+        &self,
+        method: Method,
+        path: &str,
+        access: Access,
+        attempted: String,
+    ) -> Result<RegistryRequest<'static>> {
         let url = self.url(path)?;
-        Ok(Call { method, url, headers: Vec::new(), access, body: None, repeat: true, attempted })
+        Ok(RegistryRequest { method, url, headers: Vec::new(), access, body: None, repeat: true, attempted })
     }
 
     /// The document of a tag or digest; `None` when there is none.
-    pub(crate) async fn document(&self, name: &str, pinned: Option<Sha256Digest>) -> Result<Option<Served>> {
+    pub(crate) async fn document(&self, name: &str, pinned: Option<Sha256Digest>) -> Result<Option<ServedManifest>> {
         let what = format!("`{name}` of `{}/{}`", self.registry(), self.repository);
         let mut call =
             self.call(Method::GET, &format!("manifests/{name}"), Access::Pull, format!("get the manifest {what}"))?;
-        call.headers.push((ACCEPT, HeaderValue::from_static(document::ACCEPT)));
+        call.headers.push((ACCEPT, HeaderValue::from_static(manifest::ACCEPT)));
         let response = self.send(&call).await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
@@ -214,31 +229,32 @@ impl<'a> Remote<'a> {
         let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
         let media_type = header("content-type").map(|t| t.split(';').next().unwrap_or_default().trim().to_owned());
         let promised = header("docker-content-digest").and_then(|d| d.parse::<Sha256Digest>().ok());
-        let bytes = body(response, document::MAX_MANIFEST, REGISTRY)
+        let bytes = body(response, manifest::MAX_MANIFEST, REGISTRY)
             .await
             .map_err(|fault| fault.context(format!("cannot get the manifest {what}")))?;
         let digest = Sha256Digest::of_bytes(&bytes);
         match pinned.or(promised) {
             Some(wanted) if wanted != digest => Err(wrong_digest(&format!("the manifest {what}"), wanted, digest)),
-            _ => Ok(Some(Served { bytes, digest, media_type })),
+            _ => Ok(Some(ServedManifest { bytes, digest, media_type })),
         }
     }
 
-    /// The digest of a tag, if the registry says it. It is asked once: whoever is not told makes the whole request.
-    pub(crate) async fn locate(&self, name: &str) -> Result<Located> {
+    /// The digest of a tag, if the registry tells it. Requested once. Without an answer the caller
+    /// makes the full request.
+    pub(crate) async fn tag_digest(&self, name: &str) -> Result<TagDigest> {
         let attempted = format!("find the manifest `{name}` of `{}/{}`", self.registry(), self.repository);
         let mut call = self.call(Method::HEAD, &format!("manifests/{name}"), Access::Pull, attempted)?;
-        call.headers.push((ACCEPT, HeaderValue::from_static(document::ACCEPT)));
+        call.headers.push((ACCEPT, HeaderValue::from_static(manifest::ACCEPT)));
         call.repeat = false;
         let response = self.send(&call).await?;
         if response.status() == StatusCode::NOT_FOUND {
-            return Ok(Located::NotHere);
+            return Ok(TagDigest::Missing);
         }
         let digest =
             response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok()?.parse().ok());
         Ok(match digest {
-            Some(digest) if response.status().is_success() => Located::At(digest),
-            _ => Located::Untold,
+            Some(digest) if response.status().is_success() => TagDigest::Known(digest),
+            _ => TagDigest::Unknown,
         })
     }
 
@@ -253,7 +269,8 @@ impl<'a> Remote<'a> {
         if got == digest { Ok(Some(bytes)) } else { Err(wrong_digest(&what, digest, got)) }
     }
 
-    /// The response with the bytes of a blob from `offset`; it may start at 0 all the same (status 200).
+    /// The response with the bytes of a blob from `offset`; it may start at 0 all the same (status
+    /// 200).
     pub(crate) async fn blob_from(&self, digest: Sha256Digest, offset: u64) -> Result<Option<Response>> {
         let attempted = format!("get the blob `{digest}` of `{}/{}`", self.registry(), self.repository);
         let mut call = self.call(Method::GET, &format!("blobs/{digest}"), Access::Pull, attempted)?;
@@ -269,7 +286,7 @@ impl<'a> Remote<'a> {
     }
 
     /// Makes a request, with credentials when they are asked for, again when that may help.
-    pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Response> {
+    pub(crate) async fn send(&self, call: &RegistryRequest<'_>) -> Result<Response> {
         let mut attempt = 0;
         loop {
             let asked = match self.authorized(call).await {
@@ -280,13 +297,13 @@ impl<'a> Remote<'a> {
                 Err(fault) if call.repeat && attempt < RETRIES && is_transient(&fault) => None,
                 Err(fault) => return Err(fault),
             };
-            self.connection.pause(attempt, asked).await;
+            self.connection.back_off(attempt, asked).await;
             attempt += 1;
         }
     }
 
     /// The response, if it is a success; else what it says.
-    pub(crate) async fn expect(&self, response: Response, call: &Call<'_>) -> Result<Response> {
+    pub(crate) async fn expect(&self, response: Response, call: &RegistryRequest<'_>) -> Result<Response> {
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -304,7 +321,7 @@ impl<'a> Remote<'a> {
         })
     }
 
-    async fn authorized(&self, call: &Call<'_>) -> Result<Response> {
+    async fn authorized(&self, call: &RegistryRequest<'_>) -> Result<Response> {
         let here = origin(&call.url) == origin(&self.base);
         let key = TokenKey {
             origin: origin(&self.base),
@@ -328,7 +345,7 @@ impl<'a> Remote<'a> {
         self.once(call, Some(header)).await
     }
 
-    async fn once(&self, call: &Call<'_>, authorization: Option<HeaderValue>) -> Result<Response> {
+    async fn once(&self, call: &RegistryRequest<'_>, authorization: Option<HeaderValue>) -> Result<Response> {
         let mut headers: HeaderMap = call.headers.iter().cloned().collect();
         if let Some(header) = authorization {
             headers.insert(AUTHORIZATION, header);
@@ -342,7 +359,7 @@ impl<'a> Remote<'a> {
         request.headers(headers).send().await.map_err(|e| network(e, &call.attempted))
     }
 
-    async fn answer(&self, challenge: &Challenge, call: &Call<'_>) -> Result<Option<Token>> {
+    async fn answer(&self, challenge: &Challenge, call: &RegistryRequest<'_>) -> Result<Option<Token>> {
         let login = self.login().await;
         match (challenge, login) {
             (_, Some(Login::Access(token))) => auth::bearer(token).map(Some),
@@ -397,7 +414,7 @@ impl<'a> Remote<'a> {
                 }
                 Err(error) => return Err(network(error, &attempted)),
             };
-            self.connection.pause(attempt, asked).await;
+            self.connection.back_off(attempt, asked).await;
             attempt += 1;
         }
     }
@@ -419,7 +436,9 @@ impl<'a> Remote<'a> {
     async fn login(&self) -> Option<&Login> {
         let found = self.found.get_or_init(|| async {
             match &self.given {
-                Some(credentials) => Found { login: Some(Login::Password(credentials.clone())), remarks: Vec::new() },
+                Some(credentials) => {
+                    FoundCredentials { login: Some(Login::Password(credentials.clone())), remarks: Vec::new() }
+                }
                 None => credentials::find(&self.connection.environment, self.registry(), &self.repository).await,
             }
         });
@@ -445,9 +464,9 @@ impl<'a> Remote<'a> {
     /// What a refusal says, in one bounded line without our own secrets.
     async fn reason(&self, response: Response) -> String {
         let bytes = body(response, MAX_ERROR, REGISTRY).await.unwrap_or_default();
-        let text = match serde_json::from_slice::<Refusal>(&bytes) {
+        let text = match serde_json::from_slice::<ErrorResponse>(&bytes) {
             Ok(refusal) => {
-                let one = |r: &RefusalReason| {
+                let one = |r: &ErrorDetail| {
                     if r.message.is_empty() { r.code.clone() } else { r.message.clone() }
                 };
                 refusal.errors.iter().map(one).collect::<Vec<_>>().join("; ")

@@ -7,25 +7,25 @@ use rondel_model::Platform;
 use rondel_model::image::ImageRef;
 use rondel_ports::images::{Credentials, ResolvedImage};
 
-use crate::Registry;
 use crate::config::MirrorLocation;
-use crate::document::{self, ConfigFacts, Document, MAX_CONFIG, MAX_MANIFEST};
 use crate::layout::Layout;
+use crate::manifest::{self, ConfigFacts, MAX_CONFIG, MAX_MANIFEST, ManifestOrIndex};
 use crate::platforms;
-use crate::remote::{Endpoint, Remote};
+use crate::registry::Registry;
+use crate::remote::{Endpoint, Remote, TagDigest};
 
 /// Nested or nameless manifests that are looked into before giving up.
-const MAX_LOOKS: usize = 64;
+const MAX_OPENED_MANIFESTS: usize = 64;
 
-/// A place that may have the image.
+/// A source that may have the image.
 pub(crate) struct Source {
-    /// For people.
+    /// As shown to users.
     pub(crate) origin: String,
-    pub(crate) place: Place,
+    pub(crate) place: SourceLocation,
 }
 
-/// Where a source is.
-pub(crate) enum Place {
+/// The location of a source.
+pub(crate) enum SourceLocation {
     /// A layout folder. A tag alone may name the image there.
     Layout(std::path::PathBuf, bool),
     /// A registry, with the credentials that the caller gave for it.
@@ -33,22 +33,15 @@ pub(crate) enum Place {
 }
 
 /// A source that was opened.
-pub(crate) enum Opened<'a> {
+pub(crate) enum OpenSource<'a> {
     Layout(Layout, bool),
     Remote(Box<Remote<'a>>),
 }
 
-/// What a reference stands for.
-struct Root {
+/// What a reference resolves to.
+struct ResolvedRoot {
     digest: Option<Sha256Digest>,
-    document: Document,
-}
-
-/// Where a source has a reference, as far as it says so without giving the content.
-pub(crate) enum Located {
-    At(Sha256Digest),
-    NotHere,
-    Untold,
+    document: ManifestOrIndex,
 }
 
 impl Registry {
@@ -59,32 +52,35 @@ impl Registry {
             match &mirror.location {
                 MirrorLocation::Layout(path) => all.push(Source {
                     origin: format!("mirror {}", path.display()),
-                    place: Place::Layout(path.clone(), mirror.serves_only(reference)),
+                    place: SourceLocation::Layout(path.clone(), mirror.serves_only(reference)),
                 }),
                 MirrorLocation::Url(_) if self.config.offline => {}
                 MirrorLocation::Url(url) => {
                     let endpoint = Endpoint::mirror(url, reference)?;
-                    all.push(Source { origin: format!("mirror {url}"), place: Place::Registry(endpoint, None) });
+                    all.push(Source {
+                        origin: format!("mirror {url}"),
+                        place: SourceLocation::Registry(endpoint, None),
+                    });
                 }
             }
         }
         if !self.config.offline {
             all.push(Source {
                 origin: format!("registry {}", reference.registry),
-                place: Place::Registry(Endpoint::of(reference), credentials),
+                place: SourceLocation::Registry(Endpoint::of(reference), credentials),
             });
         }
         Ok(all)
     }
 
     /// Opens a source.
-    pub(crate) async fn open(&self, place: Place, reference: &ImageRef) -> Result<Opened<'_>> {
+    pub(crate) async fn open(&self, place: SourceLocation, reference: &ImageRef) -> Result<OpenSource<'_>> {
         match place {
-            Place::Layout(path, tag_alone) => {
-                blocking(move || Layout::open(path)).await.map(|l| Opened::Layout(l, tag_alone))
+            SourceLocation::Layout(path, tag_alone) => {
+                blocking(move || Layout::open(path)).await.map(|l| OpenSource::Layout(l, tag_alone))
             }
-            Place::Registry(endpoint, given) => {
-                self.remote(endpoint, reference, given).await.map(|remote| Opened::Remote(Box::new(remote)))
+            SourceLocation::Registry(endpoint, given) => {
+                self.remote(endpoint, reference, given).await.map(|remote| OpenSource::Remote(Box::new(remote)))
             }
         }
     }
@@ -115,24 +111,24 @@ impl Registry {
     }
 
     /// The digest that the first source which has `reference` gives for it.
-    pub(crate) async fn locate_image(
+    pub(crate) async fn head_digest_of(
         &self,
         reference: &ImageRef,
         credentials: Option<Credentials>,
     ) -> Option<Sha256Digest> {
         for Source { place, .. } in self.sources(reference, credentials).ok()? {
             let source = self.open(place, reference).await.ok()?;
-            match source.locate(reference).await.ok()? {
-                Located::At(digest) => return Some(digest),
-                Located::NotHere => {}
-                Located::Untold => return None,
+            match source.tag_digest(reference).await.ok()? {
+                TagDigest::Known(digest) => return Some(digest),
+                TagDigest::Missing => {}
+                TagDigest::Unknown => return None,
             }
         }
         None
     }
 
-    /// One error for the failures of all sources: the last one counts, unless it is that the network is down and
-    /// another source had more to say.
+    /// One error for the failures of all sources: the last one counts, unless it is that the
+    /// network is down and another source had more to say.
     fn not_found(&self, reference: &ImageRef, mut failures: Vec<(String, Option<Fault>)>) -> Fault {
         let decided = |fault: &Option<Fault>| fault.as_ref().is_some_and(|f| f.kind() != Kind::Environment);
         let last = failures.len().checked_sub(1);
@@ -157,7 +153,7 @@ impl Registry {
     }
 }
 
-impl Opened<'_> {
+impl OpenSource<'_> {
     async fn image(
         &self,
         reference: &ImageRef,
@@ -170,28 +166,28 @@ impl Opened<'_> {
             return Ok(None);
         };
         let (digest, manifest, named) = match root.document {
-            Document::Manifest(manifest) => {
+            ManifestOrIndex::Manifest(manifest) => {
                 let digest = root.digest.ok_or_else(|| Fault::bug("a manifest has no digest"))?;
                 (digest, manifest, None)
             }
-            Document::Index(index) => {
+            ManifestOrIndex::Index(index) => {
                 let candidates = self.candidates(&index, &what).await?;
                 let (digest, named) = platforms::choose(&candidates, platform, exact, &what)?.clone();
                 let bytes = self.need(digest, MAX_MANIFEST, true).await?;
-                let Document::Manifest(manifest) = Document::parse(&bytes, None, &what)? else {
+                let ManifestOrIndex::Manifest(manifest) = ManifestOrIndex::parse(&bytes, None, &what)? else {
                     return Err(Fault::user(format!("{what} has an index where a manifest should be")));
                 };
                 (digest, manifest, named)
             }
         };
-        let config_digest = document::digest_of(manifest.config())?;
+        let config_digest = manifest::digest_of(manifest.config())?;
         let bytes = self.need(config_digest, MAX_CONFIG, false).await?;
         let facts = ConfigFacts::parse(&bytes, &what)?;
         let found = told(facts.platform(), named);
         if exact && !platforms::fits(&found, platform) {
             return Err(platforms::missing(std::iter::once(&found), platform, &what));
         }
-        let layers = document::layers(&manifest, &facts, &what)?;
+        let layers = manifest::layers(&manifest, &facts, &what)?;
         Ok(Some(ResolvedImage {
             reference: reference.pinned(root.digest.unwrap_or(digest)),
             origin: origin.to_owned(),
@@ -202,29 +198,29 @@ impl Opened<'_> {
         }))
     }
 
-    async fn locate(&self, reference: &ImageRef) -> Result<Located> {
+    async fn tag_digest(&self, reference: &ImageRef) -> Result<TagDigest> {
         match self {
-            Self::Remote(remote) => remote.locate(&name_of(reference)).await,
+            Self::Remote(remote) => remote.tag_digest(&name_of(reference)).await,
             Self::Layout(layout, tag_alone) => {
                 let (layout, wanted, tag_alone) = (layout.clone(), reference.clone(), *tag_alone);
                 blocking(move || match layout.find(&wanted, tag_alone)?.as_slice() {
-                    [] => Ok(Located::NotHere),
-                    [one] => document::digest_of(one).map(Located::At),
-                    _ => Ok(Located::Untold),
+                    [] => Ok(TagDigest::Missing),
+                    [one] => manifest::digest_of(one).map(TagDigest::Known),
+                    _ => Ok(TagDigest::Unknown),
                 })
                 .await
             }
         }
     }
 
-    async fn root(&self, reference: &ImageRef, what: &str) -> Result<Option<Root>> {
+    async fn root(&self, reference: &ImageRef, what: &str) -> Result<Option<ResolvedRoot>> {
         match self {
             Self::Remote(remote) => {
                 let Some(served) = remote.document(&name_of(reference), reference.digest).await? else {
                     return Ok(None);
                 };
-                let document = Document::parse(&served.bytes, served.media_type.as_deref(), what)?;
-                Ok(Some(Root { digest: Some(served.digest), document }))
+                let document = ManifestOrIndex::parse(&served.bytes, served.media_type.as_deref(), what)?;
+                Ok(Some(ResolvedRoot { digest: Some(served.digest), document }))
             }
             Self::Layout(layout, tag_alone) => {
                 let (layout, wanted, tag_alone, what) =
@@ -234,8 +230,8 @@ impl Opened<'_> {
         }
     }
 
-    /// The images of an index, with what their descriptors say. Nested indexes are opened, and what names no
-    /// platform is looked into.
+    /// The images of an index, with what their descriptors say. Nested indexes are opened, and what
+    /// names no platform is looked into.
     async fn candidates(
         &self,
         index: &ImageIndex,
@@ -246,11 +242,11 @@ impl Opened<'_> {
         let mut waiting: Vec<Descriptor> = index.manifests().iter().rev().cloned().collect();
         while let Some(descriptor) = waiting.pop() {
             let media_type = descriptor.media_type().as_ref();
-            let (nested, manifest) = (document::is_index(media_type), document::is_manifest(media_type));
+            let (nested, manifest) = (manifest::is_index(media_type), manifest::is_manifest(media_type));
             if !nested && !manifest {
                 continue;
             }
-            let digest = document::digest_of(&descriptor)?;
+            let digest = manifest::digest_of(&descriptor)?;
             match platforms::of(&descriptor) {
                 Some(None) => continue,
                 Some(Some(platform)) if !nested => {
@@ -260,13 +256,13 @@ impl Opened<'_> {
                 _ => {}
             }
             looks += 1;
-            if looks > MAX_LOOKS {
+            if looks > MAX_OPENED_MANIFESTS {
                 return Err(Fault::user(format!("{what} is an index of too many indexes")));
             }
-            match Document::parse(&self.need(digest, MAX_MANIFEST, true).await?, Some(media_type), what)? {
-                Document::Index(inner) => waiting.extend(inner.manifests().iter().rev().cloned()),
-                Document::Manifest(manifest) => {
-                    let config = self.need(document::digest_of(manifest.config())?, MAX_CONFIG, false).await?;
+            match ManifestOrIndex::parse(&self.need(digest, MAX_MANIFEST, true).await?, Some(media_type), what)? {
+                ManifestOrIndex::Index(inner) => waiting.extend(inner.manifests().iter().rev().cloned()),
+                ManifestOrIndex::Manifest(manifest) => {
+                    let config = self.need(manifest::digest_of(manifest.config())?, MAX_CONFIG, false).await?;
                     if let Ok(facts) = ConfigFacts::parse(&config, what) {
                         found.push((facts.platform(), (digest, None)));
                     }
@@ -298,23 +294,24 @@ fn name_of(reference: &ImageRef) -> String {
     name.unwrap_or_else(|| "latest".to_owned())
 }
 
-fn root_in_layout(layout: &Layout, reference: &ImageRef, tag_alone: bool, what: &str) -> Result<Option<Root>> {
+fn root_in_layout(layout: &Layout, reference: &ImageRef, tag_alone: bool, what: &str) -> Result<Option<ResolvedRoot>> {
     let found = layout.find(reference, tag_alone)?;
     let [one] = found.as_slice() else {
         if found.is_empty() {
             return Ok(None);
         }
-        let index = document::index(found, rondel_ports::images::MediaTypes::Oci)?;
-        return Ok(Some(Root { digest: None, document: Document::parse(&index.bytes, None, what)? }));
+        let index = manifest::write_index(found, rondel_ports::images::MediaTypes::Oci)?;
+        return Ok(Some(ResolvedRoot { digest: None, document: ManifestOrIndex::parse(&index.bytes, None, what)? }));
     };
-    let digest = document::digest_of(one)?;
+    let digest = manifest::digest_of(one)?;
     let missing = || Fault::user(format!("`{}` names {what}, but lacks `{digest}`", layout.path().display()));
     let bytes = layout.read(digest, MAX_MANIFEST)?.ok_or_else(missing)?;
-    let document = Document::parse(&bytes, Some(one.media_type().as_ref()), what)?;
-    Ok(Some(Root { digest: Some(digest), document }))
+    let document = ManifestOrIndex::parse(&bytes, Some(one.media_type().as_ref()), what)?;
+    Ok(Some(ResolvedRoot { digest: Some(digest), document }))
 }
 
-/// The platform of the configuration, with the variant of the index where the configuration has none.
+/// The platform of the configuration, with the variant of the index where the configuration has
+/// none.
 fn told(platform: Platform, named: Option<Platform>) -> Platform {
     match named {
         Some(named) if named.os == platform.os && named.architecture == platform.architecture => named,

@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Writes a program. Another process does it: a file that this process had open for writing may not be executable
-/// while other tests fork.
+/// Writes a program. Another process does it: a file that this process had open for writing may not
+/// be executable while other tests fork.
 pub(crate) fn write_program(path: &Path, text: &str) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut shell = Command::new("sh")

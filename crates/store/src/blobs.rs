@@ -1,4 +1,4 @@
-//! Blobs by their SHA-256 digest, and what is known of packed layers.
+//! Blobs by SHA-256 digest, and which layers they were packed from.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -16,7 +16,7 @@ use crate::sqlite::IndexTable;
 use crate::store::Store;
 use crate::sys;
 
-/// Passes bytes on and knows their digest and number.
+/// A reader or writer that computes the digest and the number of the bytes that pass through.
 pub(crate) struct Hashing<T> {
     inner: T,
     hasher: sha2::Sha256,
@@ -28,7 +28,7 @@ impl<T> Hashing<T> {
         Self { inner, hasher: sha2::Sha256::new(), size: 0 }
     }
 
-    /// What went through, and how much.
+    /// Returns the inner value, the digest and the number of bytes.
     pub(crate) fn finish(self) -> (T, Sha256Digest, u64) {
         (self.inner, Sha256Digest::from_bytes(self.hasher.finalize().into()), self.size)
     }
@@ -59,13 +59,14 @@ impl<W: Write> Write for Hashing<W> {
     }
 }
 
-/// Where the blob `digest` is or would be.
+/// The path of the blob `digest`, whether it exists or not.
 pub(crate) fn path_of(store: &Store, digest: &Sha256Digest) -> PathBuf {
     store.state.path("blobs/sha256").join(digest.hex())
 }
 
-/// The path of the blob `digest`, if it is here. One that has another size than when it was kept is not; one whose size is not
-/// known, or which a machine that stopped may have damaged, is compared with its name first.
+/// The path of the blob `digest`, or `None` if it is not in the store. A blob whose size differs
+/// from the recorded one is quarantined. A blob of unknown size, or one that is suspect after an
+/// unclean shutdown, is re-hashed first.
 pub(crate) fn find(store: &Store, digest: &Sha256Digest) -> Option<PathBuf> {
     let mut used = store.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
     let path = path_of(store, digest);
@@ -76,7 +77,7 @@ pub(crate) fn find(store: &Store, digest: &Sha256Digest) -> Option<PathBuf> {
     } else if let Some(kept) = kept.filter(|kept| *kept != meta.len()) {
         Some(format!("has {} bytes instead of {kept}", meta.len()))
     } else if kept.is_none() || store.state.suspects.is_blob_suspect(digest) {
-        // What cannot be read now is not here now.
+        // A blob that cannot be read now is a miss now.
         let found = digest_on_disk(store, digest).ok()?;
         (found != *digest).then(|| format!("has content with the digest `{found}`"))
     } else {
@@ -95,17 +96,17 @@ pub(crate) fn find(store: &Store, digest: &Sha256Digest) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Notes the size of a blob that is whole. Where that cannot be written, it is compared with its name once more.
+/// Records the size of an intact blob. If that fails, the blob is re-hashed once more.
 fn note_size(store: &Store, digest: &Sha256Digest, size: u64) {
     let _ = store.put_fact(IndexTable::Blobs, &key_of_blob(digest), &size);
 }
 
-/// The key under which the size of a blob is remembered.
+/// The index key of the size of a blob.
 pub(crate) fn key_of_blob(digest: &Sha256Digest) -> Digest {
     rondel_digest::of("store/blob/v1", digest)
 }
 
-/// Keeps `content`, whose digest must be `digest`.
+/// Stores `content`, which must have the digest `digest`.
 pub(crate) fn put(store: &Store, digest: &Sha256Digest, content: &mut dyn Read) -> Result<PathBuf> {
     if let Some(path) = find(store, digest) {
         return Ok(path);
@@ -126,8 +127,8 @@ pub(crate) fn put(store: &Store, digest: &Sha256Digest, content: &mut dyn Read) 
     Ok(path)
 }
 
-/// Keeps the verified file `source` as the blob `digest`: by a link when it is in a scratch folder of the store, where
-/// nobody writes to a finished file, by copying otherwise.
+/// Stores the verified file `source` as the blob `digest`. A file in a scratch directory of the
+/// store, where finished files are not written to, is hard-linked. Other files are copied.
 pub(crate) fn keep(store: &Store, source: &Path, digest: &Sha256Digest) -> Result<PathBuf> {
     if let Some(path) = find(store, digest) {
         return Ok(path);
@@ -149,7 +150,7 @@ pub(crate) fn keep(store: &Store, source: &Path, digest: &Sha256Digest) -> Resul
     Ok(path)
 }
 
-/// Gives the finished file `temp` of `size` bytes its place as the blob `digest`.
+/// Moves the finished file `temp` of `size` bytes into place as the blob `digest`.
 pub(crate) fn adopt(store: &Store, temp: &Path, digest: &Sha256Digest, size: u64) -> Result<()> {
     let path = path_of(store, digest);
     fs::rename(temp, &path).attempt(|| format!("keep `{}`", path.display()))?;
@@ -157,7 +158,7 @@ pub(crate) fn adopt(store: &Store, temp: &Path, digest: &Sha256Digest, size: u64
     Ok(())
 }
 
-/// Runs `work` with a scratch folder that is gone afterwards.
+/// Runs `work` with a scratch directory that is removed afterwards.
 pub(crate) fn with_scratch<T>(store: &Store, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     let scratch = store.state.scratch_dir()?;
     let result = work(&scratch);
@@ -166,17 +167,17 @@ pub(crate) fn with_scratch<T>(store: &Store, work: impl FnOnce(&Path) -> Result<
     removed.map(|()| value)
 }
 
-/// The key under which the layer of a `diff_id` is remembered.
+/// The index key of the layer with a `diff_id`.
 pub(crate) fn key_of_diff(diff_id: &Sha256Digest) -> Digest {
     rondel_digest::of("store/diff/v1", diff_id)
 }
 
-/// The key under which the packed form of a layer is remembered.
+/// The index key of the blob that a layer was packed into.
 pub(crate) fn key_of_packed(layer: &LayerId, compression: Compression) -> Digest {
     rondel_digest::of("store/packed/v2", &(layer, compression_name(compression)))
 }
 
-/// The name of a compression, as media types end.
+/// The name of a compression, as in the suffix of media types.
 pub(crate) fn compression_name(compression: Compression) -> &'static str {
     match compression {
         Compression::None => "",

@@ -1,4 +1,4 @@
-//! From the changes an overlay collected to a layer.
+//! Commit: turns the changes of an overlay into a layer.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -17,14 +17,14 @@ use crate::shared_inodes;
 use crate::store::Store;
 use crate::sys::{self, Time};
 
-/// Commits the changes of `tree`; its scratch folder is gone afterwards in any case.
+/// Commits the changes of `tree`. Its scratch directory is removed in any case.
 pub(crate) fn commit(store: &Store, tree: WorkTree) -> Result<Snapshot> {
     let WorkTree { root, base, upper, scratch, opened, label, shares } = tree;
     let mut mount = Some(root);
     let changes = Changes { base: &base, upper: &upper, scratch: &scratch, opened: time(opened), label, shares };
     let result = commit_upper(store, changes, &mut mount);
-    // What is left of a commit is empty directories, for which nobody waits. Anything else takes space on the disk, which
-    // whoever goes on may need.
+    // Empty directories are removed in the background. Anything else takes space that the caller
+    // may need next, so it is removed now.
     let is_spent = result.as_ref().is_ok_and(|snapshot| *snapshot == base || !upper.exists());
     if is_spent {
         store.state.remove_scratch_later(scratch, mount);
@@ -72,9 +72,9 @@ fn commit_upper(store: &Store, changes: Changes<'_>, mount: &mut Option<OwnedFd>
     Ok(base.with(layer))
 }
 
-/// Takes out of `nodes`, and out of the directory `root`, what is no change over `below`: directories that were only
-/// copied up, and marks that hide nothing. Gives the paths whose modification time is that of the entry below.
-/// Without any change, `nodes` is empty afterwards.
+/// Takes out of `nodes`, and out of the directory `root`, what is no change over `below`:
+/// directories that were only copied up, and marks that hide nothing. Gives the paths whose
+/// modification time is that of the entry below. Without any change, `nodes` is empty afterwards.
 fn normalise(
     root: &OwnedFd,
     below: &Below,
@@ -114,14 +114,16 @@ fn normalise(
 
 /// What the changes lie on.
 struct Below {
-    /// The root of the uppermost layer, which the root of an overlay shows; none: nothing is below.
+    /// The root of the uppermost layer, which is the root that an overlay shows. `None` if nothing
+    /// is below.
     top: Option<OwnedFd>,
     /// The whole base, when more than its root is asked for.
     all: Option<OwnedFd>,
 }
 
 impl Below {
-    /// Opens as much of `base` as the questions about `nodes` need: a process that changed nothing costs no overlay.
+    /// Opens as much of `base` as the questions about `nodes` need: a process that changed nothing
+    /// costs no overlay.
     fn open(store: &Store, base: &Snapshot, nodes: &[Node], opened: Time) -> Result<Self> {
         let top = base.layers().last().map(|layer| store.layer_root(layer)).transpose()?;
         let asks = top.is_some() && nodes.iter().any(|node| !node.path.is_empty() && may_cover(node, opened));
@@ -168,8 +170,8 @@ fn bare_root() -> Node {
     }
 }
 
-/// Whether a directory says nothing that the one below does not say. A new modification time alone is no change:
-/// names that came and went leave it behind.
+/// Whether a directory says nothing that the one below does not say. A new modification time alone
+/// is no change: names that came and went leave it behind.
 fn is_idle(node: &Node, lower: Option<&Node>, opened: Time) -> bool {
     let Some(lower) = lower else { return false };
     node.kind == NodeKind::Dir

@@ -1,10 +1,13 @@
-//! What a machine that stopped without warning may have damaged.
+//! Recovery after power loss. Layers and blobs written shortly before an unclean shutdown are
+//! re-hashed before first use.
 //!
-//! Nothing waits for the disk when a layer is kept. After the end of a process, however it came, the kernel still writes
-//! everything; only when the machine itself stops, what was made last may be cut short or empty. So the state folder says in
-//! which run of the machine it was used last, and when. Opened in another run, what was made shortly before that is doubted:
-//! it is compared with its name before it is used for the first time, and removed when it is something else. What is doubted
-//! is written down, so that it stays so until it was looked at, whoever opens the folder.
+//! Keeping a layer does not `fsync`. After the end of a process, however it came, the kernel still
+//! writes everything back. Only if the machine itself stops, recent files may be truncated or
+//! empty. So the state directory records the boot in which it was used last, and when. If it is
+//! opened under another boot, everything written shortly before the last use is suspect: it is
+//! compared with its digest before its first use, and quarantined on a mismatch. The suspects are
+//! recorded on disk, so they stay suspect until they are verified, also if another engine opens the
+//! directory.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -17,14 +20,15 @@ use serde::Deserialize;
 
 use crate::last_used::{self, LastUsed};
 
-/// Tells the run of the machine; its time is the last sign of life.
+/// The file with the boot id. Its modification time is the last sign of life.
 pub(crate) const RUN: &str = "run";
-/// Has one empty file for everything that is doubted.
+/// The directory with one empty file for each suspect. The name on disk is older than the term.
 pub(crate) const SUSPECTS: &str = "doubted";
-/// The kernel keeps what was written back for half a minute, or some minutes where it saves power.
+/// The kernel writes dirty pages back within half a minute, or within some minutes where it saves
+/// power. In milliseconds.
 const MARGIN: i64 = 15 * 60 * 1000;
 
-/// What is doubted.
+/// The layers and blobs that must be verified before use.
 #[derive(Debug)]
 pub(crate) struct SuspectSet {
     root: PathBuf,
@@ -32,17 +36,18 @@ pub(crate) struct SuspectSet {
 }
 
 impl SuspectSet {
-    /// Looks in which run of the machine, now `run`, the state folder `root` was used last, and what is to be doubted. What
-    /// cannot be written down, on a full disk, is doubted anew by whoever opens the folder next.
+    /// Determines the suspects: `run` is the current boot id, and the state directory `root` knows
+    /// the boot of its last use. Suspects that cannot be recorded, on a full disk, are determined
+    /// again when the directory is opened the next time.
     pub(crate) fn open(root: &Path, run: &str) -> Self {
         let (told, folder) = (root.join(RUN), root.join(SUSPECTS));
         let _ = fs::create_dir_all(&folder);
         let mut names: HashSet<String> = entries(&folder).filter_map(|path| Some(name(&path)?.to_owned())).collect();
         if fs::read_to_string(&told).ok().as_deref() != Some(run) {
-            // Without a sign of life everything is doubted.
+            // Without a sign of life everything is suspect.
             let since = LastUsed::from_mtime(&told).millis() - MARGIN;
             let found: Vec<String> = layers(root, since).into_iter().chain(blobs(root, since)).collect();
-            // ORDER: the run last: who is interrupted before does all of it again.
+            // ORDER: the boot id is written last. An interrupted start does all of it again.
             let new = root.join("run.new");
             let written = found.iter().all(|name| File::create(folder.join(name)).is_ok());
             let _ = written && fs::write(&new, run).and_then(|()| fs::rename(&new, &told)).is_ok();
@@ -51,27 +56,27 @@ impl SuspectSet {
         Self { root: root.to_owned(), names: Mutex::new(names) }
     }
 
-    /// Notes that the machine still runs.
+    /// Records that the machine still runs.
     pub(crate) fn heartbeat(&self) {
         last_used::write_mtime(&self.root.join(RUN), last_used::now());
     }
 
-    /// Whether `layer` is to be compared with its name.
+    /// Returns whether `layer` must be verified before use.
     pub(crate) fn is_layer_suspect(&self, layer: &LayerId) -> bool {
         self.contains(&layer_name(layer))
     }
 
-    /// Notes that `layer` is what its name says.
+    /// Records that `layer` has the content that its id says.
     pub(crate) fn mark_layer_verified(&self, layer: &LayerId) {
         self.mark_verified(&layer_name(layer));
     }
 
-    /// Whether `blob` is to be compared with its name.
+    /// Returns whether `blob` must be verified before use.
     pub(crate) fn is_blob_suspect(&self, blob: &Sha256Digest) -> bool {
         self.contains(&blob_name(blob))
     }
 
-    /// Notes that `blob` is what its name says.
+    /// Records that `blob` has the content that its digest says.
     pub(crate) fn mark_blob_verified(&self, blob: &Sha256Digest) {
         self.mark_verified(&blob_name(blob));
     }
@@ -95,7 +100,8 @@ fn blob_name(blob: &Sha256Digest) -> String {
     format!("blob-{}", blob.hex())
 }
 
-/// The layers that were made since then. One whose record says nothing is none, which is found out when it is looked for.
+/// The layers created at or after `since`. A layer without a readable record is left out: the
+/// lookup finds it damaged.
 fn layers(root: &Path, since: i64) -> Vec<String> {
     #[derive(Deserialize)]
     struct Made {
@@ -105,7 +111,7 @@ fn layers(root: &Path, since: i64) -> Vec<String> {
     let mut found = Vec::new();
     for layer in entries(&root.join("layers")) {
         let record = layer.join("meta.json");
-        // Its time is the last use, which is never before it was made.
+        // Its modification time is the last use, which is never before creation.
         if LastUsed::from_mtime(&record).millis() < since {
             continue;
         }
@@ -118,7 +124,7 @@ fn layers(root: &Path, since: i64) -> Vec<String> {
     found
 }
 
-/// The blobs that were used since then, and so those that were made.
+/// The blobs used at or after `since`, which includes those created then.
 fn blobs(root: &Path, since: i64) -> Vec<String> {
     let used = entries(&root.join("blobs/sha256")).filter(|blob| LastUsed::from_mtime(blob).millis() >= since);
     used.filter_map(|blob| Some(format!("blob-{}", name(&blob)?))).collect()
@@ -133,7 +139,7 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     entries.filter_map(|entry| entry.ok().map(|entry| entry.path()))
 }
 
-/// What tells this run of the machine from every other one.
+/// The boot id of the machine.
 pub(crate) fn this_run() -> String {
     let told = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     told.trim().to_owned()

@@ -10,16 +10,16 @@ use crate::last_used::LastUsed;
 use crate::state_dir::StateDir;
 use crate::sys;
 
-/// A disk, in bytes.
+/// Size and free space of a disk, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Disk {
-    /// Its size.
+    /// The size of the disk.
     pub size: u64,
-    /// What is free on it, for whom the engine runs as.
+    /// The space that is free for the user that runs the engine.
     pub free: u64,
 }
 
-/// What has to be free when the store is opened: the index writes a little.
+/// The space that must be free to open the store: the index writes a little.
 const ROOM: u64 = 4 << 20;
 
 /// The disk that holds the state directory.
@@ -28,8 +28,8 @@ pub(crate) fn disk(state: &StateDir) -> Result<Disk> {
     Ok(Disk { size: found.f_blocks * found.f_frsize, free: found.f_bavail * found.f_frsize })
 }
 
-/// Makes a little room on a full disk, before there is an index: with what was thrown away, then with the layers that
-/// were not used for longest, which are made again when somebody needs them.
+/// Frees a little space on a full disk before the index is opened: empties the trash, then removes
+/// the least recently used layers. Removed layers are built again when they are needed.
 pub(crate) fn free_space(state: &StateDir) -> Result<()> {
     if disk(state)?.free >= ROOM {
         return Ok(());
@@ -57,7 +57,7 @@ pub(crate) fn free_space(state: &StateDir) -> Result<()> {
     Ok(())
 }
 
-/// What the tree at `path` takes on disk, in bytes; what cannot be read counts nothing.
+/// The size of the tree at `path` on disk, in bytes. Unreadable entries count zero.
 pub(crate) fn disk_usage(path: &Path) -> u64 {
     let Ok(meta) = fs::symlink_metadata(path) else { return 0 };
     let mut bytes = meta.blocks() * 512;

@@ -1,4 +1,4 @@
-//! Merging a stack into one layer, by hard links: no content is copied.
+//! Flattening: merges the layers of a snapshot into one layer by hard links. No content is copied.
 
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
@@ -30,8 +30,8 @@ pub(crate) fn mountable(store: &Store, snapshot: &Snapshot) -> Result<Vec<LayerI
     Ok(stack)
 }
 
-/// The stack with only the uppermost occurrence of each layer, which decides everything that the layer decides: an
-/// overlay cannot hold one twice.
+/// The stack with only the uppermost occurrence of each layer, which decides everything that the
+/// layer decides: an overlay cannot hold one twice.
 pub(crate) fn distinct(snapshot: &Snapshot) -> Vec<LayerId> {
     let mut seen = HashSet::with_capacity(snapshot.layers().len());
     let mut stack: Vec<LayerId> = snapshot.layers().iter().rev().copied().filter(|layer| seen.insert(*layer)).collect();
@@ -100,7 +100,8 @@ enum NameInStack {
     Hidden,
 }
 
-/// Fills `target` with what the overlay of `dirs`, highest first, shows, and gives it the attributes of the highest.
+/// Fills `target` with what the overlay of `dirs`, highest first, shows, and gives it the
+/// attributes of the highest.
 fn merge_dirs(dirs: &[OwnedFd], target: &OwnedFd, user: bool) -> io::Result<()> {
     let mut found: BTreeMap<CString, NameInStack> = BTreeMap::new();
     for (index, dir) in dirs.iter().enumerate() {

@@ -1,8 +1,9 @@
-//! What the store holds, record by record, and the removal of what nobody needs.
+//! Garbage collection: lists the records of the store and prunes those that are not in use.
 //!
-//! Removal is one rename per record, under the lock under which the record would be used: whoever looks at something
-//! after that does not find it, and whoever looked before has used it, which keeps it. Results that refer to what is
-//! gone are no hits; they are taken out of the index last, so that space comes back when there is none to write with.
+//! A record is removed by one rename, under the lock under which it is looked up. A later lookup
+//! misses. An earlier lookup counts as a use, which keeps the record. Results that refer to a
+//! removed record are misses. They are deleted from the index last, so that pruning frees space
+//! even on a full disk.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -22,29 +23,30 @@ use crate::sqlite::IndexTable;
 use crate::store::Store;
 use crate::{blobs, disk_space, layers, sys, volumes};
 
-/// Says which layers an entry of the index refers to; none: it is not known to refer to any.
+/// Returns the layers that an index entry refers to. `None` means that it is not known to refer to
+/// layers.
 pub type Refers<'a> = dyn Fn(Table, &[u8]) -> Option<Vec<LayerId>> + 'a;
 
-/// Where repositories are, below the state folder.
+/// The directory of Git repositories in the state directory.
 const REPOSITORIES: &str = "git/remotes";
 impl Store {
-    /// The disk that holds the state folder.
+    /// The disk that holds the state directory.
     ///
     /// # Errors
-    /// When the kernel does not say.
+    /// When the kernel refuses.
     pub fn disk(&self) -> Result<Disk> {
         disk_space::disk(&self.state)
     }
 
-    /// Milliseconds since the Unix epoch, on the clock of uses.
+    /// The current time in milliseconds since the Unix epoch, from the clock that stamps uses.
     pub fn clock(&self) -> i64 {
         last_used::now()
     }
 
-    /// Everything that can be removed, in no order. What was used since `in_use_since` is active.
+    /// Lists all records, unordered. Records used at or after `in_use_since` are active.
     ///
     /// # Errors
-    /// When the state folder cannot be listed.
+    /// When the state directory cannot be listed.
     pub fn records(&self, in_use_since: i64) -> Result<Vec<Record>> {
         let mut records = self.layer_records(in_use_since)?;
         for name in self.state.names("volumes")? {
@@ -141,8 +143,8 @@ impl Store {
         entries.filter_map(record).collect()
     }
 
-    /// Removes what `request` says, what was not used for longest first, and nothing that was used since `in_use_since`. Waits
-    /// until its space is free.
+    /// Prunes what `request` selects, least recently used first. Records used at or after
+    /// `in_use_since` stay. Waits until the space is free.
     ///
     /// # Errors
     /// When something cannot be removed; what was removed until then stays removed.
@@ -166,7 +168,7 @@ impl Store {
         }
         let latest = last_used::now() - i64::try_from(request.unused_for.as_millis()).unwrap_or(i64::MAX);
         records.retain(|record| !record.active && record.used <= latest && wanted(request, record));
-        // What was made later stands on what was made before.
+        // A newer layer may depend on an older one, so it goes first.
         records.sort_by_key(|record| (record.used, -record.made));
         let mut pruned = Pruned { left: total, ..Pruned::default() };
         for record in records {
@@ -186,7 +188,7 @@ impl Store {
         Ok(pruned)
     }
 
-    /// Writes the last uses that are not on disk yet.
+    /// Writes the times of last use that are not on disk yet.
     pub fn write_uses(&self) {
         let layers: Vec<(LayerId, i64)> = {
             let known = self.layer_cache.read().unwrap_or_else(PoisonError::into_inner);
@@ -218,7 +220,8 @@ impl Store {
         }
     }
 
-    /// Whoever uses a repository holds its lock, and looks whether it is still there once it has the lock.
+    /// A user of a repository holds its lock, and checks that the repository still exists after
+    /// taking the lock.
     fn remove_repository(&self, id: &str, in_use_since: i64) -> Result<bool> {
         let path = self.state.path(REPOSITORIES).join(id);
         let Ok(folder) = fs::File::open(&path) else { return Ok(false) };
@@ -236,7 +239,7 @@ impl Store {
         }
         let folder = self.layer_dir(layer);
         if self.state.trash(&folder).is_err() {
-            // ORDER: without its record it is no layer any more, whatever is left of it.
+            // ORDER: without its record it is no layer any more, whatever is left of its directory.
             let path = folder.join("meta.json");
             fs::remove_file(&path).attempt(|| format!("remove `{}`", path.display()))?;
             known.remove(layer);
@@ -261,7 +264,7 @@ impl Store {
         Ok(true)
     }
 
-    /// The blobs that `layer` was packed as.
+    /// The blobs that `layer` was packed into, one per compression.
     fn packed(&self, layer: &LayerId) -> Vec<Sha256Digest> {
         let blob = |compression| {
             let blob: LayerBlob = self.get_fact(IndexTable::Packed, &blobs::key_of_packed(layer, compression))?;
@@ -270,8 +273,8 @@ impl Store {
         [Compression::None, Compression::Gzip, Compression::Zstd].into_iter().filter_map(blob).collect()
     }
 
-    /// Takes entries out of the index that refer to what is not here. What cannot be written now, on a full disk, is
-    /// taken out the next time: such an entry is no hit.
+    /// Deletes index entries that refer to removed records. Deletes that fail, on a full disk, are
+    /// repeated at the next prune. Until then such an entry is a miss.
     fn forget_removed(&self, refers: &Refers<'_>) {
         let Ok(names) = self.state.names("layers") else { return };
         let here: HashSet<Digest> = names.iter().filter_map(|name| name.parse().ok()).collect();

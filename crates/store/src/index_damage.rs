@@ -1,5 +1,5 @@
-//! An index that cannot be used: what counts as that, and how it is set aside. It is only a cache, so the engine starts
-//! without it, says so, and keeps what was there for inspection.
+//! An index that cannot be used: what counts as that, and how it is set aside. It is only a cache,
+//! so the engine starts without it, says so, and keeps what was there for inspection.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,14 +11,17 @@ use rusqlite::{Error, ErrorCode};
 
 use crate::sys;
 
-/// What SQLite appends to the name of the index for its log and its shared memory, and nothing for the index itself.
+/// What SQLite appends to the name of the index for its log and its shared memory, and nothing for
+/// the index itself.
 const PARTS: [&str; 3] = ["", "-wal", "-shm"];
 /// Appended to the name of the index when it is set aside.
 const QUARANTINE: &str = ".damaged";
-/// Appended to the name of the index: a file that says why it is to be set aside when it is opened the next time.
+/// Appended to the name of the index: a file that says why it is to be set aside when it is opened
+/// the next time.
 const SUSPECT: &str = ".suspect";
 
-/// Whether `error` says that the index at `path` is damaged, and not that the disk is full, the file is in use or the like.
+/// Whether `error` says that the index at `path` is damaged, and not that the disk is full, the
+/// file is in use or the like.
 pub(crate) fn is_damage(path: &Path, error: &Error) -> bool {
     match error {
         Error::SqliteFailure(failure, _) => match failure.code {

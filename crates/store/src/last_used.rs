@@ -1,4 +1,5 @@
-//! When something was used last: known in memory at once, and to the disk, as the time of a file, some time later.
+//! Times of last use for LRU eviction. Kept in memory at once, and written as modification times of
+//! files later.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,10 +9,10 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-/// Uses closer to each other than this are not told apart on disk, in milliseconds.
+/// Differences below this are not written to disk, in milliseconds.
 pub(crate) const CLOCK_GRANULARITY_MS: i64 = 30_000;
 
-/// When something was used last, in milliseconds since the Unix epoch.
+/// The time of the last use, in milliseconds since the Unix epoch.
 #[derive(Debug, Default)]
 pub(crate) struct LastUsed {
     used: AtomicI64,
@@ -19,24 +20,24 @@ pub(crate) struct LastUsed {
 }
 
 impl LastUsed {
-    /// Used now, for the first time: a file made now has that time.
+    /// First use now. A file that is created now has that time already.
     pub(crate) fn now() -> Self {
         Self::at(now())
     }
 
-    /// Used at `millis`, and written so.
+    /// Last use at `millis`, already on disk.
     pub(crate) fn at(millis: i64) -> Self {
         Self { used: AtomicI64::new(millis), written: AtomicI64::new(millis) }
     }
 
-    /// As the time of a file says.
+    /// Reads the modification time of a file.
     pub(crate) fn from_mtime(path: &Path) -> Self {
         let modified = std::fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok();
         let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
         Self::at(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// Uses it.
+    /// Marks a use now.
     pub(crate) fn touch(&self) {
         self.used.fetch_max(now(), Ordering::Relaxed);
     }
@@ -46,7 +47,7 @@ impl LastUsed {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// The use that is to be written, when it is much later than the one that was.
+    /// Returns the last use if it must be written to disk, and assumes that it is written.
     pub(crate) fn due(&self) -> Option<i64> {
         let used = self.millis();
         (used - self.written.load(Ordering::Relaxed) >= CLOCK_GRANULARITY_MS).then(|| {
@@ -56,7 +57,7 @@ impl LastUsed {
     }
 }
 
-/// What is known of one volume.
+/// Name and uses of one cache volume, as stored in the index.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct VolumeUse {
     pub(crate) name: String,
@@ -64,10 +65,10 @@ pub(crate) struct VolumeUse {
     pub(crate) created_at: i64,
     #[serde(rename = "used")]
     pub(crate) last_used: i64,
-    /// The use that is on disk.
+    /// The last use that is on disk.
     #[serde(skip)]
     pub(crate) persisted: i64,
-    /// What it takes on disk, and when that was found out.
+    /// Its size on disk, and when that was determined.
     #[serde(skip)]
     pub(crate) size: Option<(u64, i64)>,
 }
@@ -78,7 +79,8 @@ pub(crate) fn now() -> i64 {
     time.tv_sec * 1000 + time.tv_nsec / 1_000_000
 }
 
-/// Makes `millis` the time of the file `path`; what cannot be written is known until the engine ends.
+/// Sets the modification time of the file `path` to `millis`. On failure the time is known until
+/// the engine ends.
 pub(crate) fn write_mtime(path: &Path, millis: i64) {
     let time = Timespec { tv_sec: millis.div_euclid(1000), tv_nsec: millis.rem_euclid(1000) * 1_000_000 };
     let times = Timestamps { last_access: time, last_modification: time };

@@ -1,8 +1,9 @@
-//! The name of a layer: a digest of everything that is its content.
+//! The id of a layer: a digest of its content.
 //!
-//! The walk goes over the sorted listing of [`crate::scan`]. Hard links to one file are told by the first of their names.
-//! A modification time is one of three things: a time; *now*, when it lies after the moment the layer was opened for
-//! writing; *inherited*, when the entry below has the same. The last two say nothing about content.
+//! The walk follows the sorted listing of [`crate::scan`]. Hard links to one inode are identified
+//! by the first path. A modification time is one of three things: a time, *now* if it is at or
+//! after the moment the layer was prepared, or *inherited* if the entry below has the same one. The
+//! last two do not count as content.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use crate::scan::{Node, NodeKind};
 use crate::sys::Time;
 
-/// Which modification times of a layer say nothing about its content.
+/// The modification times of a layer that do not count as content.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Times {
-    /// Modification times from then on are *now*; none: all times count.
+    /// Modification times at or after this one are *now*. `None` means that all times count.
     pub(crate) opened: Option<Time>,
     /// The paths whose time is that of the entry below; bytes as characters.
     pub(crate) inherited: Vec<String>,
@@ -49,8 +50,10 @@ struct Entry {
     mtime: When,
 }
 
-/// The identity of the layer that consists of `nodes`, whose file contents have the digests `contents`.
-// IDENTITY: everything that makes two layers differ for a process that sees them is in here, and nothing else.
+/// The identity of the layer that consists of `nodes`, whose file contents have the digests
+/// `contents`.
+// IDENTITY: everything that makes two layers differ for a process that sees them is in here, and
+// nothing else.
 pub(crate) fn layer_id(nodes: &[Node], contents: &[Option<Digest>], times: &Times) -> LayerId {
     let inherited: HashSet<&str> = times.inherited.iter().map(String::as_str).collect();
     let links = link_targets(nodes);

@@ -14,47 +14,50 @@ use crate::layer_digest::{Times, link_targets};
 use crate::scan::{Node, NodeKind};
 use crate::sys::Time;
 
-/// What `meta.json` of a layer says. The file's own modification time is when the layer was used last.
+/// The record of a layer, `meta.json`. The modification time of that file is the last use of the
+/// layer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LayerInfo {
     /// The version of this record.
     pub(crate) version: u32,
-    /// How many entries the layer has, its root included.
+    /// The number of entries of the layer, its root included.
     pub(crate) entries: u64,
     /// The sum of the sizes of its files.
     pub(crate) bytes: u64,
-    /// It hides nothing of a lower layer, so that it can be shown without an overlay.
+    /// Whether the layer has no whiteouts and no opaque directories. Such a layer can be shown
+    /// without an overlay.
     #[serde(rename = "plain")]
     pub(crate) has_no_whiteouts: bool,
-    /// Which modification times are no content.
+    /// The modification times that do not count as content.
     pub(crate) times: Times,
-    /// About what it takes on disk; zero: unknown.
+    /// Approximate size on disk. Zero means unknown.
     #[serde(default)]
     pub(crate) disk: u64,
-    /// When it was made, in milliseconds since the Unix epoch; zero: unknown.
+    /// Creation time in milliseconds since the Unix epoch. Zero means unknown.
     #[serde(default, rename = "made")]
     pub(crate) created_at: i64,
-    /// What made it.
+    /// The work that made the layer.
     #[serde(default)]
     pub(crate) label: Label,
-    /// The layers with which it may have files in common.
+    /// The layers with which it may share inodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) shares: Vec<LayerId>,
-    /// Some of its files have several names in it; unknown counts as such.
+    /// Whether the layer contains hard links. Unknown counts as true.
     #[serde(default = "unknown", rename = "linked")]
     pub(crate) has_hardlinks: bool,
-    /// Its root directory, as it was left. `None`: it was made before that was noted.
+    /// Its root directory at commit. `None` for layers of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) root: Option<RootDir>,
-    /// When it was used last.
+    /// Time of the last use.
     #[serde(skip)]
     pub(crate) last_used: LastUsed,
-    /// When its root directory was looked at last, in milliseconds.
+    /// When its root directory was last checked, in milliseconds.
     #[serde(skip)]
     pub(crate) root_checked_at: AtomicI64,
 }
 
-/// What tells the root directory of a layer from another one, and from itself with other entries. A rename leaves both.
+/// Inode and modification time of a layer's root directory. They change if the directory is
+/// replaced or its entries change. A rename changes neither.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RootDir {
     inode: u64,
@@ -76,7 +79,7 @@ fn unknown() -> bool {
     true
 }
 
-/// What an entry takes on disk beside its content, and the size of a block.
+/// The size of a block. Also the assumed size of a directory, and of the record.
 const BLOCK: u64 = 4096;
 
 impl LayerInfo {
@@ -104,10 +107,10 @@ impl LayerInfo {
     }
 }
 
-/// What was found where a layer should be.
+/// What was found on disk in place of a layer.
 pub(crate) enum LayerOnDisk {
     Intact(Box<LayerInfo>),
-    /// Why it is no layer.
+    /// The reason why it is damaged.
     Damaged(String),
     Missing,
 }

@@ -17,11 +17,12 @@ use crate::layer_info::{LayerInfo, LayerOnDisk, RootDir};
 use crate::store::Store;
 use crate::{scan, sys};
 
-/// For so long nobody looks at the root directory of a layer again, in milliseconds: stacks are high, and looked at often.
+/// The root directory of a layer is checked at most once in this interval, in milliseconds.
+/// Snapshots have many layers and are looked up often.
 const ROOT_CHECK_INTERVAL_MS: i64 = 250;
 
 impl Store {
-    /// What is known of `layer`, which is used by that; none when it is not here.
+    /// Returns the layer's record and marks it as used, or `None` if it is not in the store.
     pub(crate) fn touch_layer(&self, layer: &LayerId) -> Option<Arc<LayerInfo>> {
         if let Some(info) = self.layer_cache.read().ok()?.get(layer).filter(|info| self.is_root_unchanged(layer, info))
         {
@@ -33,7 +34,7 @@ impl Store {
         Some(info)
     }
 
-    /// What is known of `layer`, without using it.
+    /// Returns the layer's record without marking it as used, or `None` if it is not in the store.
     pub(crate) fn inspect(&self, layer: &LayerId) -> Option<Arc<LayerInfo>> {
         if let Some(info) = self.layer_cache.read().ok()?.get(layer).filter(|info| self.is_root_unchanged(layer, info))
         {
@@ -42,7 +43,7 @@ impl Store {
         self.read_layer(layer)
     }
 
-    /// Whether the root directory of `layer` is the one that was left there.
+    /// Returns whether the root directory of `layer` is the one that was committed.
     fn is_root_unchanged(&self, layer: &LayerId, info: &LayerInfo) -> bool {
         let now = last_used::now();
         if (now - info.root_checked_at.load(Ordering::Relaxed)).abs() < ROOT_CHECK_INTERVAL_MS {
@@ -56,7 +57,7 @@ impl Store {
         same
     }
 
-    // ORDER: what is read becomes known under the same lock under which layers are removed.
+    // ORDER: the record enters the cache under the same lock under which layers are removed.
     fn read_layer(&self, layer: &LayerId) -> Option<Arc<LayerInfo>> {
         let mut known = self.layer_cache.write().ok()?;
         if let Some(info) = known.get(layer).filter(|info| self.is_root_unchanged(layer, info)) {
@@ -73,13 +74,14 @@ impl Store {
                 self.quarantine(&self.layer_dir(layer), &format!("the layer `{}` {why}", layer.0.short()));
                 None
             }
-            // What cannot be looked at now is not here now.
+            // A layer that cannot be read now is a miss now.
             Ok(LayerOnDisk::Missing) | Err(_) => None,
         }
     }
 
-    /// What is there of `layer`. It is compared with its name when a machine that stopped may have damaged it, and when its
-    /// root directory is not the one that was left: a state folder may have been moved to another disk.
+    /// Reads `layer` from disk. The layer is re-hashed if it is suspect after an unclean shutdown,
+    /// or if its root directory is not the committed one: a state directory may have been moved to
+    /// another disk.
     pub(crate) fn check_layer(&self, layer: &LayerId) -> Result<LayerOnDisk> {
         let folder = self.layer_dir(layer);
         let path = folder.join("meta.json");
@@ -114,7 +116,7 @@ impl Store {
         Ok(LayerOnDisk::Intact(Box::new(info)))
     }
 
-    /// The folder of `layer`.
+    /// The directory of `layer`.
     pub(crate) fn layer_dir(&self, layer: &LayerId) -> PathBuf {
         self.state.path("layers").join(layer.0.hex())
     }
@@ -130,9 +132,11 @@ impl Store {
         })
     }
 
-    /// Puts the directory `fs` into the store as `layer`; `scratch` is on the same file system. When the layer exists
-    /// already, `fs` is left where it is, unless `replaces` says of what is there that it cannot be used.
-    // ORDER: the rename of the folder that holds content and record is the commit; before it nothing can be seen.
+    /// Moves the directory `fs_dir` into the store as `layer`. `scratch` is on the same file
+    /// system. If the layer exists, `fs_dir` is left where it is, unless `replaces` says that the
+    /// existing one cannot be used.
+    // ORDER: the rename of the folder that holds content and record is the commit; before it
+    // nothing can be seen.
     pub(crate) fn commit_layer(
         &self,
         layer: &LayerId,
@@ -160,10 +164,11 @@ impl Store {
                         std::io::ErrorKind::DirectoryNotEmpty | std::io::ErrorKind::AlreadyExists
                     ) =>
                 {
-                    // Somebody else may have kept it meanwhile. What is no layer gives way.
+                    // Another thread may have committed it meanwhile. A damaged layer is replaced.
                     if replace || self.inspect(layer).is_none() {
                         renameat_with(CWD, &staged, CWD, self.layer_dir(layer), RenameFlags::EXCHANGE)?;
-                        // Processes may run on what was there: it stays whole until the engine ends.
+                        // Processes may run on the replaced layer: it stays whole until the engine
+                        // ends.
                         fs::rename(&staged, self.state.scratch_dir().map_err(std::io::Error::other)?.join("replaced"))?;
                     }
                     Ok(())
@@ -179,16 +184,16 @@ impl Store {
     }
 }
 
-/// Writes the record at `path` anew; its time, which is the last use, stays.
+/// Rewrites the record at `path`. Its modification time, the last use, is kept.
 fn rewrite(path: &Path, info: &LayerInfo) {
     let new = path.with_extension("new");
     let written = serde_json::to_vec(info).map_err(std::io::Error::other).and_then(|text| fs::write(&new, text));
     last_used::write_mtime(&new, info.last_used.millis());
-    // What cannot be written now is found out again the next time.
+    // A failed write is repeated the next time.
     let _ = written.and_then(|()| fs::rename(&new, path));
 }
 
-/// What is wrong with `layer`, of which `info` is known.
+/// Re-hashes `layer` and returns what is wrong with it, or `None` if its content matches its id.
 pub(crate) fn problem(store: &Store, layer: &LayerId, info: &LayerInfo) -> Result<Option<String>> {
     let root = store.layer_root(layer)?;
     let read = || -> io::Result<Option<String>> {
@@ -206,7 +211,7 @@ pub(crate) fn problem(store: &Store, layer: &LayerId, info: &LayerInfo) -> Resul
     }
 }
 
-/// Whether the disk says by `error` that it has lost what it held; anything else may be well another time.
+/// Returns whether `error` means that the disk lost the data. Other errors may be transient.
 fn is_lost(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EIO | libc::EBADMSG | libc::EUCLEAN))
 }

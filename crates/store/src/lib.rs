@@ -1,25 +1,27 @@
-//! Layers, blobs, volumes and the result index on one disk: [`Store`] implements the ports `Snapshots` and `Index`.
+//! The store: layers, blobs, cache volumes and the result index on one disk. [`Store`] implements
+//! the ports of `rondel_ports::snapshots`, `dirs` and `index`.
 //!
-//! The state folder:
+//! The state directory:
 //!
-//! | path | what |
+//! | path | content |
 //! |---|---|
-//! | `format`, `lock` | version and form of the folder; held with `flock` by the one engine that uses it |
-//! | `layers/<id>/fs/` | one layer, in overlay form: whiteouts are character devices 0:0, opaque directories carry an attribute |
-//! | `layers/<id>/meta.json` | size, number of files, and which modification times are no content; its own time is the last use |
-//! | `blobs/sha256/<hex>` | packed layers, manifests, configurations, as they came or were made |
+//! | `format`, `lock` | version of the format; locked with `flock` by the engine that uses it |
+//! | `layers/<id>/fs/` | one layer in overlay form: whiteouts are devices 0:0, opaque is an xattr |
+//! | `layers/<id>/meta.json` | record of the layer; its modification time is the last use |
+//! | `blobs/sha256/<hex>` | compressed layers, manifests, image configurations |
 //! | `volumes/<hex>/` | cache volumes, named by the digest of their name |
-//! | `git/` | git repositories; another crate's, removed with the rest |
-//! | `quarantine/` | what was found damaged; thrown away when the folder is opened |
-//! | `scratch/<n>/` | what is being written; thrown away when the folder is opened |
-//! | `trash/` | what is being deleted |
-//! | `run`, `doubted/` | in which run of the machine the folder was used last; what is checked before it is used again |
-//! | `index.sqlite` | the result index and what the store itself remembers; `.damaged` is one that could not be used |
+//! | `git/` | Git repositories of another crate, removed with the rest |
+//! | `quarantine/` | damaged layers and blobs, removed when the directory is opened |
+//! | `scratch/<n>/` | unfinished work, removed when the directory is opened |
+//! | `trash/` | what is being removed |
+//! | `run`, `doubted/` | boot id of the last use; suspects that are verified before use |
+//! | `index.sqlite` | the result index and the store's own tables; `.damaged`: could not be used |
 //!
-//! *Invariants.* A layer appears by one rename and never changes; its name is the digest of its content. Nothing on a
-//! path that finds what it looks for calls `fsync`, starts a process or walks a tree. After `kill -9` every layer, blob
-//! and entry that can be seen is whole, whatever was being written or removed. Whoever names a path inside a layer that came from outside goes through
-//! `openat2` relative to the layer's root. The overlay's own attributes never count as content.
+//! *Invariants.* A layer appears by one rename and never changes. Its name is the digest of its
+//! content. A lookup that hits never calls `fsync`, starts a process or walks a tree. After `kill
+//! -9` every visible layer, blob and index entry is complete, whatever was being written or
+//! removed. Paths inside a layer that came from outside are resolved with `openat2` relative to the
+//! layer's root. The overlay's own attributes never count as content.
 
 mod blobs;
 mod commit;

@@ -1,4 +1,5 @@
-//! An index that lives in memory only: for tests, and for an engine that shall leave nothing behind.
+//! An index that lives in memory only: for tests, and for an engine that shall leave nothing
+//! behind.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};

@@ -14,7 +14,7 @@ use crate::store::Store;
 use crate::sys::{self, Time};
 use crate::{flatten, overlay, scan};
 
-/// A read-only view of `snapshot`.
+/// Mounts a read-only view of `snapshot`.
 pub(crate) fn view(store: &Store, snapshot: &Snapshot) -> Result<Tree> {
     let stack = flatten::mountable(store, snapshot)?;
     let root = match stack[..] {
@@ -27,8 +27,8 @@ pub(crate) fn view(store: &Store, snapshot: &Snapshot) -> Result<Tree> {
     Ok(Tree { root })
 }
 
-/// A read-only view of `snapshot` for a process. The list of mounts shows the path of what a clone
-/// was made of, and of an overlay only the descriptors that it was made with.
+/// Mounts a read-only view of `snapshot` for a process. A clone shows the path of its source in the
+/// list of mounts, an overlay only the descriptors that it was made with.
 pub(crate) fn view_for_process(store: &Store, snapshot: &Snapshot) -> Result<Tree> {
     let stack = flatten::mountable(store, snapshot)?;
     if stack.is_empty() {
@@ -37,7 +37,7 @@ pub(crate) fn view_for_process(store: &Store, snapshot: &Snapshot) -> Result<Tre
     Ok(Tree { root: overlay_view(store, &stack)? })
 }
 
-/// A read-only overlay of at least one layer.
+/// Mounts a read-only overlay of at least one layer.
 fn overlay_view(store: &Store, stack: &[LayerId]) -> Result<OwnedFd> {
     let mut roots = roots(store, stack)?;
     if roots.len() == 1 {
@@ -46,7 +46,7 @@ fn overlay_view(store: &Store, stack: &[LayerId]) -> Result<OwnedFd> {
     overlay::overlay(&roots, None, store.state.user_xattrs, store.state.root())
 }
 
-/// A writable state on top of `snapshot`.
+/// Mounts a writable tree on top of `snapshot`.
 pub(crate) fn prepare(store: &Store, snapshot: &Snapshot) -> Result<WorkTree> {
     let stack = flatten::mountable(store, snapshot)?;
     let mut roots = roots(store, &stack)?;
@@ -98,7 +98,8 @@ fn prepare_in(store: &Store, scratch: &Path, roots: &[OwnedFd], bare: bool) -> R
     Ok((root, opened))
 }
 
-/// Gives the root of a new upper directory what the root below it has: an overlay shows the upper one.
+/// Copies the attributes of the root below to a new upper directory: an overlay shows those of the
+/// upper one.
 fn copy_root_attributes(upper: &OwnedFd, below: &OwnedFd, user: bool) -> std::io::Result<()> {
     let node = scan::node(below.as_fd(), b"", b"", user)?;
     let stat = rustix::fs::fstat(below)?;

@@ -1,7 +1,8 @@
 //! Mounts that are attached nowhere: clones of a directory and overlays.
 //!
-//! *Invariants.* What is returned is the descriptor that keeps the mount alive. The kernel opens it with `O_PATH`: it can
-//! be moved, cloned and walked through; who wants to list it opens `.` below it.
+//! *Invariants.* What is returned is the descriptor that keeps the mount alive. The kernel opens it
+//! with `O_PATH`: it can be moved, cloned and walked through; who wants to list it opens `.` below
+//! it.
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -67,8 +68,8 @@ fn with_new_api(layers: &[OwnedFd], writable: Option<&Writable<'_>>, user: bool)
 /// What keeps an upper directory meaningful without its lower ones.
 const SELF_CONTAINED: [(&str, &str); 3] = [("index", "off"), ("metacopy", "off"), ("redirect_dir", "nofollow")];
 
-/// Without it the kernel writes out the whole file system of the upper directory when the overlay goes: milliseconds for
-/// nothing, since what a crash interrupts is thrown away at the next start.
+/// Without it the kernel writes out the whole file system of the upper directory when the overlay
+/// goes: milliseconds for nothing, since what a crash interrupts is thrown away at the next start.
 const VOLATILE: &str = "volatile";
 
 /// For kernels without `lowerdir+`: mounts at `spot`, takes the mount off again as a descriptor.

@@ -81,8 +81,9 @@ fn write_blob(path: &Path, root: BorrowedFd<'_>, nodes: &[Node], compression: Co
     Ok((digest, size, diff_id))
 }
 
-/// Packs in as many threads as there are processors and blocks. Each block is packed by itself, so what comes out is the same for
-/// any number of threads: one stream, and hardly larger than if one thread had made it.
+/// Packs in as many threads as there are processors and blocks. Each block is packed by itself, so
+/// what comes out is the same for any number of threads: one stream, and hardly larger than if one
+/// thread had made it.
 fn gzip<W: Write + Send + 'static>(out: W, bytes: u64) -> io::Result<ParCompress<'static, Gzip, W>> {
     let blocks = usize::try_from(bytes / GZIP_BLOCK as u64).unwrap_or(usize::MAX).saturating_add(1);
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(blocks);

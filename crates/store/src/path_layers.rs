@@ -1,7 +1,7 @@
-//! Which layers of a stack decide what is at a path.
+//! Which layers of a snapshot decide what is at a path.
 //!
-//! A new layer on top of a tree changes few of its directories. What is at a path is the same in two stacks when the same
-//! layers decide it, whatever else the stacks have.
+//! A new layer on top of a tree changes few of its directories. What is at a path is the same in
+//! two stacks when the same layers decide it, whatever else the stacks have.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;

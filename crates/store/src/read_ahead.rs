@@ -1,4 +1,5 @@
-//! Reading in a thread of its own: one processor makes the next bytes while another works on those before.
+//! Read-ahead in a thread of its own: one processor produces the next bytes while another one works
+//! on the previous ones.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -8,7 +9,8 @@ const CHUNK: usize = 64 << 10;
 /// How many chunks wait for the reader at most.
 const WAITING: usize = 16;
 
-/// Lets `work` read what `source` gives; `source` is read ahead of it. What `work` leaves may have been read or not.
+/// Lets `work` read what `source` gives; `source` is read ahead of it. What `work` leaves may have
+/// been read or not.
 pub(crate) fn read_ahead<T>(mut source: impl Read + Send, work: impl FnOnce(&mut ReadAhead) -> T) -> T {
     let (sender, receiver) = sync_channel(WAITING);
     std::thread::scope(|scope| {

@@ -1,7 +1,7 @@
 //! Removal of trees by several threads side by side.
 //!
-//! Where a file system tells its disk of each block that becomes free, removing a file waits for the disk, and one thread waits
-//! for one file after the other.
+//! Where a file system tells its disk of each block that becomes free, removing a file waits for
+//! the disk, and one thread waits for one file after the other.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,13 +10,15 @@ use std::thread;
 
 use crate::sys;
 
-/// More wait for the disk at once than there are processors.
+/// The number of threads. It may exceed the number of processors, because they wait for the disk.
 const REMOVERS: usize = 8;
-/// Down to this level folders are shared out; a folder below is removed by whoever comes to it.
+/// Directories down to this level are shared between the threads. The tree below is removed by one
+/// thread.
 const SHARED_LEVELS: usize = 16;
 
-/// Removes of the trees at `paths` what can be removed. A path that is no folder is left as it is, and an error is told nobody:
-/// who calls looks at what is left. Nobody may change the trees meanwhile.
+/// Removes the trees at `paths` as far as possible. A path that is no directory is left alone.
+/// Errors are not reported: the caller checks what is left. The trees must not be changed
+/// meanwhile.
 pub(crate) fn remove_trees(paths: impl Iterator<Item = PathBuf>) {
     let roots = paths.filter(|path| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()));
     let folders = roots.map(|path| Arc::new(PendingDir { path, level: 0, _within: None })).collect();
@@ -30,7 +32,7 @@ pub(crate) fn remove_trees(paths: impl Iterator<Item = PathBuf>) {
     });
 }
 
-/// A folder that is removed when nobody needs it any more: it was listed, and all folders in it are gone.
+/// A directory that is removed on drop: it was listed, and all directories in it are gone.
 struct PendingDir {
     path: PathBuf,
     level: usize,
@@ -50,7 +52,7 @@ struct Work {
 }
 
 struct RemovalQueue {
-    /// Which nobody has listed yet.
+    /// Directories that no thread has listed yet.
     folders: Vec<Arc<PendingDir>>,
     /// How many threads list one, and may find more.
     busy: usize,

@@ -1,4 +1,5 @@
-//! The listing of a directory in overlay form: one [`Node`] per entry, sorted, without file contents.
+//! The listing of a directory in overlay form: one [`Node`] per entry, sorted, without file
+//! contents.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -54,12 +55,13 @@ pub(crate) struct Node {
     pub(crate) opaque: bool,
 }
 
-/// The owner, `uid:gid`, of an entry whose owner cannot exist in this user namespace. Processes in containers can give it to
-/// files of their own, so it counts only for what belongs to root, as what stands for another owner does. Unlike the
-/// attributes of the overlay it stays with what a process changes.
+/// The owner, `uid:gid`, of an entry whose owner cannot exist in this user namespace. Processes in
+/// containers can give it to files of their own, so it counts only for what belongs to root, as
+/// what stands for another owner does. Unlike the attributes of the overlay it stays with what a
+/// process changes.
 pub(crate) const OWNER_XATTR: &[u8] = b"user.rondel.owner";
-/// The device, `c|b major minor`, that an empty file stands for where devices cannot be made. An overlay of a user
-/// namespace keeps attributes with this beginning from processes.
+/// The device, `c|b major minor`, that an empty file stands for where devices cannot be made. An
+/// overlay of a user namespace keeps attributes with this beginning from processes.
 pub(crate) const DEVICE_XATTR: &[u8] = b"user.overlay.rondel.device";
 
 /// The attribute that marks an opaque directory.
@@ -98,8 +100,9 @@ fn scan_dir(dir: BorrowedFd<'_>, path: &[u8], level: usize, user: bool) -> io::R
         scan_dir(child.as_fd(), &entry.path, level + 1, user)
     };
     let dirs = entries.iter().filter(|entry| entry.kind == NodeKind::Dir).count();
-    // Waking threads costs more than the few directories that a process usually touches. A thread that waits for others takes
-    // their work onto its own stack, so deep down there is nothing to wait for.
+    // Waking threads costs more than the few directories that a process usually touches. A thread
+    // that waits for others takes their work onto its own stack, so deep down there is nothing to
+    // wait for.
     let subtrees: Vec<Vec<Node>> = if dirs > 8 && level < MAX_LEVELS_APART {
         entries.par_iter().map(below).collect::<io::Result<_>>()?
     } else {

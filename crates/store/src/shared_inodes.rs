@@ -1,9 +1,10 @@
-//! Which layers have files in common, so that no stack ever has one file twice.
+//! Shared inodes: which layers have files in common. No snapshot may contain one inode twice.
 //!
-//! A layer never changes, so its files may have further names in other layers. A process that sees two names of one file
-//! takes them for hard links, and copies them as such; so layers with files in common are never in one stack. Who shares
-//! with whom is told by [`LayerInfo::shares`](crate::layer_info::LayerInfo), which holds for the layers' names, whether or not
-//! the files are still the same. Layers that were merged for a mount stand in no stack and are not told.
+//! A layer never changes, so its files may be hard-linked into other layers. A process takes two
+//! paths with one inode for hard links and copies them as such, so layers that share inodes are
+//! never in one snapshot. `LayerInfo::shares` records sharing by layer id and stays valid after a
+//! layer's files were replaced. Layers that were merged for a mount are in no snapshot and are not
+//! recorded.
 
 use std::collections::BTreeSet;
 
@@ -12,12 +13,12 @@ use rondel_ports::snapshots::LinkableLayer;
 
 use crate::store::Store;
 
-/// Sources with more layers lend nothing: each directory is looked for in each layer.
+/// The maximum number of source layers: each directory is looked up in each layer.
 const MAX_LAYERS: usize = 32;
-/// Layers that share with more others lend nothing, so that records stay small.
+/// The maximum number of sharing layers, so that records stay small.
 const MAX_SHARING_LAYERS: usize = 64;
 
-/// `layers`, and all with which they may have files in common.
+/// `layers`, and all layers with which they may share inodes. Sorted.
 pub(crate) fn sharing_closure(store: &Store, layers: &[LayerId]) -> Vec<LayerId> {
     let mut all: BTreeSet<LayerId> = layers.iter().copied().collect();
     for layer in layers {
@@ -26,7 +27,8 @@ pub(crate) fn sharing_closure(store: &Store, layers: &[LayerId]) -> Vec<LayerId>
     all.into_iter().collect()
 }
 
-/// Whether a layer that shares with `relatives` may have a file in common with a layer of `base`.
+/// Returns whether a layer that shares inodes with the layers `sharing` may have an inode in common
+/// with a layer of `base`.
 pub(crate) fn conflicts_with(store: &Store, base: &Snapshot, sharing: &[LayerId]) -> bool {
     let related = |layer: &LayerId| sharing.binary_search(layer).is_ok();
     !sharing.is_empty()
@@ -36,7 +38,7 @@ pub(crate) fn conflicts_with(store: &Store, base: &Snapshot, sharing: &[LayerId]
             .any(|layer| related(layer) || store.inspect(layer).is_some_and(|info| info.shares.iter().any(related)))
 }
 
-/// See `Snapshots::linkable_layers`.
+/// See `Layers::linkable_layers`.
 pub(crate) fn linkable_layers(store: &Store, source: &Snapshot, base: &Snapshot) -> Option<Vec<LinkableLayer>> {
     let sharing = sharing_closure(store, source.layers());
     let bounded = source.layers().len() <= MAX_LAYERS && sharing.len() <= MAX_SHARING_LAYERS;

@@ -1,10 +1,11 @@
-//! The index in SQLite. Reads come from memory. A write has reached the operating system before its caller goes on, who does
-//! it himself when nobody else is writing; otherwise a thread does, together with what else waits. The same thread moves what
-//! was written from SQLite's log to its tables, so that no caller waits for the disk.
+//! The index in SQLite. Reads come from memory. A put returns after the write reached the kernel.
+//! If the connection is free the caller writes directly. Otherwise a writer thread commits all
+//! waiting puts in one transaction. The same thread checkpoints SQLite's log (WAL), so that no
+//! caller waits for the disk.
 //!
-//! Every entry carries a checksum, which SQLite has none of: an entry that reads as something else than what was written is no
-//! entry. A file that cannot be used is set aside when it is opened ([`crate::index_damage`]); one that breaks later is not
-//! written to any more, and set aside the next time.
+//! Every entry carries a checksum, which SQLite does not have. An entry with a wrong checksum is a
+//! miss. A database that cannot be used is moved aside when it is opened ([`crate::index_damage`]).
+//! A database that breaks later is not written to any more, and is moved aside at the next start.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::index_damage::{is_damage, quarantine, suspect, suspected};
 
-/// A table of the index, or one that the store keeps for itself. The numbers are what is written to disk.
+/// A table of the index, or an internal table of the store. The numbers are written to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum IndexTable {
     Ops = 1,
@@ -60,7 +61,7 @@ const MAX_VALUE_IN_MEMORY: usize = 64 << 10;
 
 #[derive(Clone)]
 struct IndexEntry {
-    /// None: too large for memory.
+    /// `None` if the value is too large for memory and stays on disk.
     value: Option<Arc<[u8]>>,
     /// Milliseconds since the Unix epoch.
     until: Option<i64>,
@@ -72,7 +73,7 @@ type Mirror = RwLock<HashMap<(u8, Digest), IndexEntry>>;
 struct PendingWrite {
     space: u8,
     key: Digest,
-    /// None removes.
+    /// `None` removes the entry.
     value: Option<Arc<[u8]>>,
     until: Option<i64>,
 }
@@ -89,14 +90,14 @@ pub(crate) struct SqliteIndex {
     reader: Mutex<Connection>,
     orders: Option<Mutex<Sender<WriterRequest>>>,
     thread: Option<JoinHandle<()>>,
-    /// What there is to say about how it was opened.
+    /// The warning about the open, if any.
     note: Option<String>,
 }
 
 struct IndexShared {
     path: PathBuf,
     mirror: Mirror,
-    /// Why nothing is written any more.
+    /// Why the database is not written to any more.
     broken: OnceLock<String>,
     connection: Mutex<Connection>,
     /// Transactions since the last checkpoint was ordered.
@@ -105,7 +106,7 @@ struct IndexShared {
 
 const SCHEMA: i64 = 2;
 
-/// What a use of the file came to when it is no entry.
+/// Why the database cannot be used.
 enum OpenError {
     Damaged(String),
     Refused(rusqlite::Error),
@@ -118,11 +119,13 @@ struct OpenConnections {
     mirror: Mirror,
 }
 
-/// After so many transactions the log is moved to the tables: SQLite's own bound of 1,000 pages, with about two for each.
+/// The log is checkpointed after this many transactions: SQLite's own limit of 1,000 pages, with
+/// about two pages for each.
 const CHECKPOINT_AFTER: usize = 500;
 
 impl SqliteIndex {
-    /// Opens the index at `path`, which is made when missing. One that cannot be used is set aside.
+    /// Opens the index at `path`, and creates it if it is missing. A database that cannot be used
+    /// is moved aside.
     ///
     /// # Errors
     /// When the disk or the system refuses.
@@ -185,7 +188,7 @@ impl SqliteIndex {
         Ok(connection)
     }
 
-    /// What there is to say about the index.
+    /// Warnings about the state of the index.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let broken = self.shared.broken.get().map(|reason| {
             format!("the index of results is damaged ({reason}); what is made now is made again after the next start")
@@ -206,7 +209,7 @@ impl SqliteIndex {
         (sum(space as u8, key, &value, entry.until) == entry.sum).then_some(value)
     }
 
-    /// Removes the entries that read as something else than what was written, and names them.
+    /// Removes the entries with a wrong checksum, and returns their keys.
     pub(crate) fn drop_damaged(&self) -> Vec<(u8, Digest)> {
         let all: Vec<((u8, Digest), IndexEntry)> = {
             let mirror = self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner);
@@ -223,7 +226,7 @@ impl SqliteIndex {
         let damaged: Vec<_> = all.into_iter().filter(|(key, entry)| is_damaged(key, entry)).collect();
         let mut removed = Vec::with_capacity(damaged.len());
         for (place, entry) in damaged {
-            // ORDER: nobody has replaced it since it was looked at, or it stays.
+            // ORDER: only if no other writer has replaced it since the check.
             let connection = self.shared.connection.lock().unwrap_or_else(PoisonError::into_inner);
             let mut mirror = self.shared.mirror.write().unwrap_or_else(PoisonError::into_inner);
             if mirror.get(&place).is_none_or(|now| now.sum != entry.sum) {
@@ -237,10 +240,10 @@ impl SqliteIndex {
                 .execute("DELETE FROM entries WHERE space = ?1 AND key = ?2", params![space, key.as_bytes()])
             {
                 Ok(1) => {}
-                // Its key is what was damaged: it lies where nobody finds it by that.
+                // The key itself is damaged: the entry is not at the place of its key.
                 Ok(_) => self.shared.give_up("an entry is not in its place"),
                 Err(error) if is_damage(&self.shared.path, &error) => self.shared.give_up(&error.to_string()),
-                // It is found again the next time.
+                // The next check finds it again.
                 Err(_) => {}
             }
         }
@@ -314,19 +317,20 @@ impl SqliteIndex {
         Ok(())
     }
 
-    /// How many live entries `space` has.
+    /// The number of live entries of `space`.
     pub(crate) fn count(&self, space: IndexTable) -> u64 {
         let mirror = self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner);
         mirror.keys().filter(|(found, _)| *found == space as u8).count() as u64
     }
 
-    /// Gives the space of the log back to the disk; soon, and not when that is not possible now.
+    /// Truncates the log, if that is possible now.
     pub(crate) fn shrink(&self) {
         let connection = self.shared.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 
-    /// Lets SQLite check its own file. One that is damaged is not written to any more, and set aside at the next start.
+    /// Runs SQLite's own check. A damaged database is not written to any more, and is moved aside
+    /// at the next start.
     pub(crate) fn check(&self) -> Result<Vec<String>> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let problems = match quick_check(&reader) {
@@ -439,7 +443,7 @@ fn gone() -> Fault {
     Fault::bug("the thread that writes the index is gone")
 }
 
-/// Does what is ordered until nobody can order any more.
+/// The writer thread: handles requests until the index is dropped.
 fn work(shared: &IndexShared, mover: &Connection, orders: &Receiver<WriterRequest>) {
     const BATCH: usize = 512;
     while let Ok(first) = orders.recv() {
@@ -465,19 +469,21 @@ fn work(shared: &IndexShared, mover: &Connection, orders: &Receiver<WriterReques
         checkpoint |= shared.transactions.load(Ordering::Relaxed) >= CHECKPOINT_AFTER;
         if checkpoint {
             shared.transactions.store(0, Ordering::Relaxed);
-            // What cannot be moved now is moved the next time, or when the file is closed.
+            // What cannot be checkpointed now is checkpointed the next time, or when the database
+            // is closed.
             let advance = || drop(mover.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
             advance();
-            // ORDER: the rest, of which there is little, while nobody writes: SQLite begins the log anew only when all of it was
-            // moved.
-            let _nobody_writes = shared.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            // ORDER: the small rest is checkpointed while no writer is active: SQLite restarts the
+            // log only after all of it was checkpointed.
+            let _no_writer = shared.connection.lock().unwrap_or_else(PoisonError::into_inner);
             advance();
         }
     }
 }
 
 impl IndexShared {
-    /// Writes all of `batch` or nothing. Once the file is broken, what is written is known until the engine ends.
+    /// Writes all of `batch` or nothing. Once the file is broken, what is written is known until
+    /// the engine ends.
     fn commit(&self, connection: &mut Connection, batch: &[PendingWrite]) -> Result<()> {
         if self.broken.get().is_none() {
             match write_batch(connection, batch) {

@@ -1,4 +1,4 @@
-//! The state folder: who may use it, which form it has, what is cleaned when it is opened.
+//! The state directory: its lock, its format, and cleaning up when it is opened.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{Read, Seek, Write};
@@ -17,15 +17,15 @@ use crate::remove_tree;
 use crate::sys;
 use crate::trash::BackgroundRemover;
 
-/// The state folder, locked for this process as long as this value lives.
+/// The state directory, locked for this process as long as this value lives.
 pub(crate) struct StateDir {
     root: PathBuf,
     next: AtomicU64,
     /// Declared before the lock, so that it ends first.
     remover: BackgroundRemover,
-    /// Overlay attributes are in the `user.` namespace.
+    /// Whether overlay attributes are in the `user.` namespace, as for an ordinary user.
     pub(crate) user_xattrs: bool,
-    /// What a machine that stopped may have damaged.
+    /// Layers and blobs that must be verified before use.
     pub(crate) suspects: SuspectSet,
     _lock: File,
 }
@@ -57,34 +57,34 @@ impl StateDir {
         Ok(state)
     }
 
-    /// A path of the state folder.
+    /// The path of an entry of the state directory.
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
     }
 
-    /// The state folder itself.
+    /// The path of the state directory.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// A new empty folder in `scratch`.
+    /// Creates an empty directory in `scratch`.
     pub(crate) fn scratch_dir(&self) -> Result<PathBuf> {
         let path = self.root.join(format!("scratch/{}", self.next.fetch_add(1, Ordering::Relaxed)));
         fs::create_dir(&path).attempt(|| format!("make `{}`", path.display()))?;
         Ok(path)
     }
 
-    /// The empty directory that stands for the empty snapshot.
+    /// The empty directory that serves as the empty snapshot.
     pub(crate) fn empty_dir(&self) -> PathBuf {
         self.root.join("scratch/empty")
     }
 
-    /// Makes `path` disappear at once; its content goes away later.
+    /// Moves `path` to the trash. Its content is removed in the background.
     pub(crate) fn trash(&self, path: &Path) -> Result<()> {
         let trash = self.root.join("trash");
         let target = loop {
             let target = trash.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
-            // What an earlier engine left there may be under removal.
+            // A leftover of an earlier engine may be under removal.
             if !target.exists() {
                 break target;
             }
@@ -94,7 +94,7 @@ impl StateDir {
         Ok(())
     }
 
-    /// Makes `path` disappear at once, and keeps it in a folder of damaged things until the state folder is opened again.
+    /// Moves `path` to the quarantine. It stays there until the state directory is opened again.
     pub(crate) fn quarantine(&self, path: &Path) -> Result<()> {
         let folder = self.root.join(QUARANTINE);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -107,21 +107,21 @@ impl StateDir {
             .attempt(|| format!("set `{}` aside", path.display()))
     }
 
-    /// Throws everything away that was set aside.
+    /// Empties the quarantine.
     pub(crate) fn empty_quarantine(&self) {
         let folder = self.root.join(QUARANTINE);
         if folder.exists() {
-            // What cannot be thrown away now is the next time.
+            // What cannot be removed now is removed the next time.
             let _ = self.trash(&folder);
         }
     }
 
-    /// Takes `mount` down and removes its folder of `scratch`, both soon.
+    /// Unmounts `mount` and removes its `scratch` directory, both in the background.
     pub(crate) fn remove_scratch_later(&self, path: PathBuf, mount: Option<OwnedFd>) {
         self.remover.remove(path, mount);
     }
 
-    /// Waits until everything that was thrown away is gone.
+    /// Waits until the trash is empty.
     pub(crate) fn flush_trash(&self) {
         self.remover.flush();
     }
@@ -149,7 +149,7 @@ impl StateDir {
             fs::rename(&scratch, &target).attempt(|| format!("empty `{}`", scratch.display()))?;
         }
         if fs::create_dir_all(self.empty_dir()).is_err() {
-            // A full disk: what was thrown away goes first.
+            // The disk is full: empty the trash first.
             sys::remove_tree(&trash).and_then(|()| fs::create_dir_all(&trash)).attempt(|| "empty the trash".into())?;
             fs::create_dir_all(self.empty_dir()).attempt(|| format!("make `{}`", self.empty_dir().display()))?;
         }
@@ -171,10 +171,11 @@ impl StateDir {
     }
 }
 
-/// The folder of what was found damaged.
+/// The directory of damaged layers and blobs.
 const QUARANTINE: &str = "quarantine";
 
-/// What a state folder holds; its format last, so that what is left of it can be removed again.
+/// The entries of a state directory. `format` is last, so that a partly removed directory can be
+/// removed again.
 const CONTENT: [&str; 21] = [
     "git",
     crash_recovery::RUN,
@@ -199,18 +200,19 @@ const CONTENT: [&str; 21] = [
     "format",
 ];
 
-/// What others have in a folder that becomes a state folder: the engine's log and socket, and what makers of file systems leave.
+/// Entries that may be in a directory before it becomes a state directory: the engine's log and
+/// socket, and what `mkfs` leaves.
 const MAY_BE_BESIDE: [&str; 7] =
     ["engine.log", "engine.log.1", "engine.log.2", "engine.log.3", "engine.sock", "format.new", "lost+found"];
 
-/// Removes the content of a state folder that nobody uses.
+/// Removes the content of a state directory that no engine uses.
 pub(crate) fn remove(root: &Path) -> Result<()> {
     let format = fs::read_to_string(root.join("format")).unwrap_or_default();
     if !format.starts_with(FORMAT) {
         return Err(Fault::user(format!("`{}` is no state folder", root.display())));
     }
     let _lock = lock(root)?;
-    // Whatever that leaves goes below, or is told.
+    // What this leaves is removed below, or reported.
     remove_tree::remove_trees(CONTENT.iter().map(|name| root.join(name)));
     for name in CONTENT {
         let path = root.join(name);
@@ -233,7 +235,7 @@ fn lock(root: &Path) -> Result<File> {
         .truncate(false)
         .open(&path)
         .attempt(|| format!("open `{}`", path.display()))?;
-    // Clients look whether an engine has the folder by locking it for a moment.
+    // Clients probe for an engine by taking the lock for a moment.
     let mut taken = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
     for _ in 0..LOCK_TRIES {
         if taken != Err(Errno::WOULDBLOCK) {
@@ -256,21 +258,22 @@ fn lock(root: &Path) -> Result<File> {
         }
         Err(e) => return Err(e).attempt(|| format!("lock `{}`", path.display())),
     }
-    // Who has it is said for people; a full disk is no reason not to start.
+    // The process id is informational. A full disk must not prevent the start.
     let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
     Ok(file)
 }
 
-/// The form of the state folder, written when it is made.
+/// The content of `format`, written when the state directory is created.
 const FORMAT: &str = "rondel-state 1";
-/// How often the lock is tried again, and after how long.
+/// How often, and at which interval, the lock is tried again.
 const LOCK_TRIES: usize = 50;
 const BETWEEN_TRIES: Duration = Duration::from_millis(2);
 
-/// The permissions of the state folder: files of containers keep their own, set-id bits included, and results are told.
+/// The permissions of the state directory. Files of containers keep theirs, set-id bits included,
+/// and results may be confidential.
 const PRIVATE: u32 = 0o700;
 
-/// Lets nobody but this user into the state folder, unless it is a folder for other things too.
+/// Restricts the state directory to this user. Refuses a directory that holds unrelated files.
 fn restrict_access(root: &Path) -> Result<()> {
     let attempted = || format!("look at the state folder `{}`", root.display());
     let mode = fs::metadata(root).attempt(attempted)?.permissions().mode() & 0o7777;

@@ -29,16 +29,17 @@ pub struct Store {
     pub(crate) volumes_used: Mutex<HashMap<Digest, VolumeUse>>,
     pub(crate) flatten_lock: Mutex<()>,
     pub(crate) gc_lock: Mutex<()>,
-    /// What was set aside, for people, and whether somebody has yet to forget results that consist of it.
+    /// Warnings about quarantined layers and blobs, for users.
     pub(crate) quarantined: Mutex<Vec<String>>,
     pub(crate) lost: AtomicBool,
 }
 
 impl Store {
-    /// Opens the store in `state_dir`, which is made when missing.
+    /// Opens the store in `state_dir`, and creates it if it is missing.
     ///
     /// # Errors
-    /// When another engine uses the folder, its format is unknown, or it cannot be read or written.
+    /// When another engine uses the directory, its format is unknown, or it cannot be read or
+    /// written.
     pub fn open(state_dir: &Path, options: Options) -> Result<Arc<Self>> {
         let state = StateDir::open(state_dir)?;
         disk_space::free_space(&state)?;
@@ -57,31 +58,33 @@ impl Store {
         }))
     }
 
-    /// Removes everything that a store keeps in `state_dir`, and the folder too when nothing else is in it.
+    /// Removes the content of the state directory `state_dir`, and the directory if nothing else is
+    /// in it.
     ///
     /// # Errors
-    /// When it is no state folder, an engine uses it, or something cannot be removed.
+    /// When it is no state directory, an engine uses it, or something cannot be removed.
     pub fn remove(state_dir: &Path) -> Result<()> {
         state_dir::remove(state_dir)
     }
 
-    /// The state folder.
+    /// The state directory.
     pub fn state_dir(&self) -> &Path {
         self.state.root()
     }
 
-    /// What people should know of damage that was found: each line once, the last of many.
+    /// Warnings about damage that was found, for users. Only the last ones are kept.
     pub fn warnings(&self) -> Vec<String> {
         let quarantined = self.quarantined.lock().unwrap_or_else(PoisonError::into_inner);
         self.index.warnings().into_iter().chain(quarantined.iter().cloned()).collect()
     }
 
-    /// Whether something was set aside since this was asked last: what consists of it is not here any more.
+    /// Returns whether something was quarantined since the last call. Results that refer to it are
+    /// lost.
     pub fn take_lost(&self) -> bool {
         self.lost.swap(false, Ordering::AcqRel)
     }
 
-    /// Moves what is at `path`, which is no use, out of the way; `why` is for people.
+    /// Moves the damaged layer or blob at `path` to the quarantine. `why` is shown to users.
     pub(crate) fn quarantine(&self, path: &Path, why: &str) {
         if self.state.quarantine(path).is_err() {
             return;
@@ -94,7 +97,7 @@ impl Store {
         quarantined.push(format!("{why}; it was set aside, and is made again when it is needed"));
     }
 
-    /// Waits until everything that was thrown away is gone from the disk.
+    /// Waits until everything in the trash is removed from the disk.
     pub fn flush_trash(&self) {
         self.state.flush_trash();
     }

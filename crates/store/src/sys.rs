@@ -1,5 +1,5 @@
-//! Small pieces over the kernel's file interface that the whole crate uses: names below directory descriptors,
-//! extended attributes, clocks of a file system, removal of trees.
+//! Small pieces over the kernel's file interface that the whole crate uses: names below directory
+//! descriptors, extended attributes, clocks of a file system, removal of trees.
 
 use std::ffi::{CString, OsStr};
 use std::fs::File;
@@ -17,7 +17,8 @@ pub(crate) type Time = (i64, u32);
 /// Flags for opening a directory that shall be listed.
 pub(crate) const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
-/// Whether this process lives in a user namespace of its own, where `trusted.*` attributes are out of reach.
+/// Whether this process lives in a user namespace of its own, where `trusted.*` attributes are out
+/// of reach.
 pub(crate) fn in_user_namespace() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.split_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
@@ -133,7 +134,7 @@ pub(crate) fn remove_xattr(path: &Path, name: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Removes a tree, which nobody else uses, however deep it is; what is missing is no error.
+/// Removes a tree of any depth. The tree must not be in use. A missing tree is no error.
 pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     let result = match std::fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => open_dir(path).and_then(empty).and_then(|()| std::fs::remove_dir(path)),
@@ -146,14 +147,16 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A directory that is being emptied: its name, which file it is, and the directories in it that are left.
+/// A directory that is being emptied: its name, which file it is, and the directories in it that
+/// are left.
 struct Level {
     name: CString,
     identity: (u64, u64),
     left: Vec<CString>,
 }
 
-/// Empties a directory. Neither the stack nor the open files grow with its depth: the way up is `..`.
+/// Empties a directory. Neither the stack nor the open files grow with its depth: the way up is
+/// `..`.
 fn empty(top: OwnedFd) -> io::Result<()> {
     let mut at = top;
     let mut levels = vec![enter(&at, CString::default())?];
@@ -169,7 +172,8 @@ fn empty(top: OwnedFd) -> io::Result<()> {
             if identity(&up)? != above.identity {
                 return Err(io::Error::other("a directory was moved while it was removed"));
             }
-            // ORDER: a directory that is removed while it is open costs a hundred times as much when it is closed.
+            // ORDER: a directory that is removed while it is open costs a hundred times as much
+            // when it is closed.
             at = up;
             rustix::fs::unlinkat(&at, &name, AtFlags::REMOVEDIR)?;
         }
@@ -199,7 +203,8 @@ fn identity(dir: &OwnedFd) -> io::Result<(u64, u64)> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-/// Copies the bytes of `from` to `to`: shared blocks where the file system can, else a copy inside the kernel.
+/// Copies the bytes of `from` to `to`: shared blocks where the file system can, else a copy inside
+/// the kernel.
 pub(crate) fn copy_bytes(from: &File, to: &File) -> io::Result<u64> {
     if rustix::fs::ioctl_ficlone(to, from).is_ok() {
         return Ok(from.metadata()?.len());
@@ -208,7 +213,8 @@ pub(crate) fn copy_bytes(from: &File, to: &File) -> io::Result<u64> {
     io::copy(&mut from, &mut to)
 }
 
-/// Makes a descriptor usable as a path argument of a mount call, free of characters that mean something there.
+/// Makes a descriptor usable as a path argument of a mount call, free of characters that mean
+/// something there.
 pub(crate) fn magic_path(fd: &impl AsFd) -> String {
     format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
 }

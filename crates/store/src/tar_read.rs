@@ -1,5 +1,6 @@
-//! Reading tar archives as they occur in images: POSIX ustar and pax, GNU long names, GNU and pax sparse files,
-//! numbers in base 256. Own code, because values of pax records are bytes: they may hold newlines and zeros.
+//! Reading tar archives as they occur in images: POSIX ustar and pax, GNU long names, GNU and pax
+//! sparse files, numbers in base 256. Own code, because values of pax records are bytes: they may
+//! hold newlines and zeros.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -39,7 +40,7 @@ pub(crate) struct TarEntry {
     /// The size that the file has in the end.
     pub(crate) size: u64,
     pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The parts of a sparse file that have content, as offset and length; none: the file is whole.
+    /// The data ranges of a sparse file, as offset and length. `None` for an ordinary file.
     pub(crate) parts: Option<Vec<(u64, u64)>>,
 }
 
@@ -211,7 +212,8 @@ impl<R: Read> Archive<R> {
         Ok(())
     }
 
-    /// The map that precedes the content of a sparse file: a count, then offsets and lengths, one number a line.
+    /// The map that precedes the content of a sparse file: a count, then offsets and lengths, one
+    /// number a line.
     fn sparse_map(&mut self) -> io::Result<Vec<(u64, u64)>> {
         let mut block = [0u8; BLOCK];
         let mut at = BLOCK;
@@ -352,7 +354,8 @@ fn fraction(text: &[u8]) -> io::Result<Time> {
 
 type Pax = (BTreeMap<Vec<u8>, Vec<u8>>, Vec<(u64, u64)>);
 
-/// Records of the form `length key=value\n`. The repeated keys of the oldest sparse form are collected apart.
+/// Records of the form `length key=value\n`. The repeated keys of the oldest sparse form are
+/// collected apart.
 fn parse_pax(mut bytes: &[u8]) -> io::Result<Pax> {
     let wrong = || bad("a pax header of the archive is malformed");
     let mut records = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Removal in the background: nobody waits for what is thrown away.
+//! Background removal of files and directories.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -16,8 +16,8 @@ enum TrashRequest {
     Flush(SyncSender<()>),
 }
 
-/// A thread that removes trees, one after the other. When this ends it finishes the tree under way; what is left then
-/// lies in `scratch` or `trash` and goes when the folder is opened again.
+/// A thread that removes trees one after another. On drop it finishes the current tree. The rest
+/// stays in `scratch` or `trash` and is removed when the state directory is opened again.
 pub(crate) struct BackgroundRemover {
     requests: Option<Mutex<Sender<TrashRequest>>>,
     thread: Option<JoinHandle<()>>,
@@ -36,12 +36,12 @@ impl BackgroundRemover {
         Ok(Self { requests: Some(Mutex::new(send)), thread: Some(thread), ending })
     }
 
-    /// Closes `mount` and removes `path` soon. Nobody may use its name again.
+    /// Closes `mount` and removes `path` later. The name must not be used again.
     pub(crate) fn remove(&self, path: PathBuf, mount: Option<OwnedFd>) {
         self.request(TrashRequest::Remove(path, mount));
     }
 
-    /// Waits until everything ordered so far is gone.
+    /// Waits until every request so far is done.
     pub(crate) fn flush(&self) {
         let (tell, told) = sync_channel(1);
         self.request(TrashRequest::Flush(tell));
@@ -50,7 +50,7 @@ impl BackgroundRemover {
 
     fn request(&self, request: TrashRequest) {
         if let Some(requests) = &self.requests {
-            // A thread that is gone leaves the rest to the next start.
+            // If the thread is gone, the next start removes the rest.
             let _ = requests.lock().unwrap_or_else(PoisonError::into_inner).send(request);
         }
     }
@@ -70,7 +70,8 @@ fn remove_all(requests: &Receiver<TrashRequest>, ending: &AtomicBool) {
 }
 
 impl Drop for BackgroundRemover {
-    // ORDER: the thread has ended before the lock of the state folder is given back: the next engine uses the same names.
+    // ORDER: the thread has ended before the lock of the state folder is given back: the next
+    // engine uses the same names.
     fn drop(&mut self) {
         self.ending.store(true, Ordering::Relaxed);
         self.requests = None;

@@ -43,7 +43,7 @@ pub(crate) fn unpack(store: &Store, blob: &Path, compression: Compression, expec
         let layer = layer_id(&nodes, &contents, &times);
         blobs::keep(store, blob, &expected.digest)?;
         let label = Label::new("regular", "Container.from", format!("image layer {}", expected.digest));
-        // It may get into any stack, so it must share with nobody.
+        // It may be used in any snapshot, so it must not share inodes.
         let replaces = |there: &LayerInfo| !there.shares.is_empty();
         store.commit_layer(&layer, &root_path, scratch, LayerInfo::new(&nodes, times, label), &replaces)?;
         Ok(layer)

@@ -1,4 +1,4 @@
-//! Checking, counting and pruning what is in the store.
+//! Verification, disk usage and pruning to a given set.
 
 use std::collections::HashSet;
 use std::fs;
@@ -17,15 +17,16 @@ use crate::sqlite::IndexTable;
 use crate::store::Store;
 use crate::{layers, sys};
 
-/// Says what is wrong with an entry of the index, if anything.
+/// Returns what is wrong with an index entry, or `None` if it is valid.
 pub type Check<'a> = dyn Fn(Table, &Digest, &[u8]) -> Option<String> + 'a;
 
-/// What the store holds.
+/// Number and size of what is in the store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
     /// Layers.
     pub layers: u64,
-    /// The sum of the sizes of the files in them. Layers that were merged share files with their parts.
+    /// The sum of the sizes of the files in them. Layers that were merged share files with their
+    /// parts.
     pub layer_bytes: u64,
     /// Blobs.
     pub blobs: u64,
@@ -52,8 +53,8 @@ impl Store {
         usage(self)
     }
 
-    /// Removes every layer that is not in `keep`, and every blob that is neither in `keep_blobs` nor
-    /// the packed form of a kept layer. Only kept layers may be mounted meanwhile.
+    /// Removes every layer that is not in `keep`, and every blob that is neither in `keep_blobs`
+    /// nor the packed form of a kept layer. Only kept layers may be mounted meanwhile.
     ///
     /// # Errors
     /// When something cannot be removed. What was removed before stays removed.

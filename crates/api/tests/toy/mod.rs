@@ -482,7 +482,7 @@ impl Images for Registries {
             })
         })
     }
-    fn locate<'a>(&'a self, _: &'a ImageRef, _: Option<Credentials>) -> BoxFuture<'a, Option<Sha256Digest>> {
+    fn head_digest<'a>(&'a self, _: &'a ImageRef, _: Option<Credentials>) -> BoxFuture<'a, Option<Sha256Digest>> {
         Box::pin(async { None })
     }
 
@@ -506,10 +506,10 @@ impl Images for Registries {
     ) -> BoxFuture<'a, Result<Sha256Digest>> {
         Box::pin(std::future::ready(absent()))
     }
-    fn through(&self, _: Host) -> Arc<dyn Images> {
+    fn via_host(&self, _: Host) -> Arc<dyn Images> {
         Arc::new(Self(self.0.clone()))
     }
-    fn outside(&self) -> Arc<dyn Images> {
+    fn for_containers(&self) -> Arc<dyn Images> {
         Arc::new(Self(self.0.clone()))
     }
     fn archive(&self, _: Vec<OutgoingImage>, _: MediaTypes, _: &Path) -> Result<()> {

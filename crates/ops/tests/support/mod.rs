@@ -501,7 +501,7 @@ impl Images for ToyImages {
         Box::pin(async move { found.ok_or_else(|| Fault::user(format!("`{reference}`: not found"))) })
     }
 
-    fn locate<'a>(&'a self, _: &'a ImageRef, _: Option<Credentials>) -> BoxFuture<'a, Option<Sha256Digest>> {
+    fn head_digest<'a>(&'a self, _: &'a ImageRef, _: Option<Credentials>) -> BoxFuture<'a, Option<Sha256Digest>> {
         Box::pin(async { None })
     }
 
@@ -537,11 +537,11 @@ impl Images for ToyImages {
         Box::pin(async move { Ok(digest) })
     }
 
-    fn through(&self, _: Host) -> Arc<dyn Images> {
+    fn via_host(&self, _: Host) -> Arc<dyn Images> {
         Arc::new(Self::default())
     }
 
-    fn outside(&self) -> Arc<dyn Images> {
+    fn for_containers(&self) -> Arc<dyn Images> {
         Arc::new(Self::default())
     }
 

@@ -12,7 +12,7 @@ use rondel_model::Platform;
 use rondel_model::image::ImageRef;
 use rondel_ports::images::{Credentials, Images as _, MediaTypes, OutgoingImage, ResolvedImage};
 use rondel_ports::snapshots::{Compression, LayerBlob};
-use rondel_registry::{Environment, Registry, RegistryConfig, Timing};
+use rondel_registry::{Registry, RegistryConfig, RegistryEnvironment, Timeouts};
 
 /// The user that the registry with passwords knows.
 pub(crate) const USER: &str = "tester";
@@ -22,15 +22,15 @@ pub(crate) const PASSWORD: &str = "secret-word";
 const HTPASSWD: &str = "tester:$2y$05$abcdefghijklmnopqrstuuUOabO4v2PoT/v47Y.znQK.9MsMDnesq\n";
 
 /// A registry client that does not wait long.
-pub(crate) fn client(config: RegistryConfig, environment: Environment) -> Registry {
+pub(crate) fn client(config: RegistryConfig, environment: RegistryEnvironment) -> Registry {
     let timing =
-        Timing { connect: Duration::from_secs(5), idle: Duration::from_secs(20), pause: Duration::from_millis(5) };
-    Registry::with_timing(config, environment, timing).unwrap()
+        Timeouts { connect: Duration::from_secs(5), idle: Duration::from_secs(20), pause: Duration::from_millis(5) };
+    Registry::with_timeouts(config, environment, timing).unwrap()
 }
 
 /// A client without any configuration.
 pub(crate) fn plain() -> Registry {
-    client(RegistryConfig::default(), Environment::default())
+    client(RegistryConfig::default(), RegistryEnvironment::default())
 }
 
 /// The credentials that the registry with passwords accepts.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rondel_ports::images::{Images as _, ResolvedImage};
 use rondel_ports::snapshots::Compression;
 use rondel_registry::layout::Layout;
-use rondel_registry::{Environment, Mirror, MirrorLocation, Registry, RegistryConfig};
+use rondel_registry::{Mirror, MirrorLocation, Registry, RegistryConfig, RegistryEnvironment};
 
 use crate::fixtures::*;
 
@@ -15,7 +15,7 @@ fn offline(path: &Path, pattern: Option<&str>) -> Registry {
         offline: true,
         ..RegistryConfig::default()
     };
-    client(config, Environment::default())
+    client(config, RegistryEnvironment::default())
 }
 
 fn add(layout: &Layout, name: &str, for_platform: &str) -> String {

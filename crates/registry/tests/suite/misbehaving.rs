@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use rondel_events::Emitter;
 use rondel_fault::{Kind, Result};
 use rondel_ports::images::{Images as _, ResolvedImage};
-use rondel_registry::{Environment, Registry, RegistryConfig, Timing};
+use rondel_registry::{Registry, RegistryConfig, RegistryEnvironment, Timeouts};
 use rondel_web::ProxyEnvironment;
 
 use crate::fake::{Asked, Fake, Served, bytes, status};
@@ -199,8 +199,8 @@ async fn silence_and_absence_end() {
     })
     .await;
     let image = resolve(&fake).await.unwrap();
-    let timing = Timing { idle: Duration::from_millis(100), pause: Duration::ZERO, ..Timing::default() };
-    let registry = Registry::with_timing(RegistryConfig::default(), Environment::default(), timing).unwrap();
+    let timing = Timeouts { idle: Duration::from_millis(100), pause: Duration::ZERO, ..Timeouts::default() };
+    let registry = Registry::with_timeouts(RegistryConfig::default(), RegistryEnvironment::default(), timing).unwrap();
     let error = fetch_all(&registry, &image, None).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Environment);
     assert!(error.to_string().contains("no answer in time"), "{error}");
@@ -211,9 +211,9 @@ async fn proxies_are_used_for_others_only() {
     let served = Served::new();
     let proxy = Fake::start(move |asked| served.answer(asked)).await;
     let config = RegistryConfig { insecure: vec!["registry.invalid".into()], ..RegistryConfig::default() };
-    let environment = Environment {
+    let environment = RegistryEnvironment {
         web: ProxyEnvironment { http_proxy: Some(format!("http://{}", proxy.address)), ..ProxyEnvironment::default() },
-        ..Environment::default()
+        ..RegistryEnvironment::default()
     };
     let found = client(config.clone(), environment.clone())
         .resolve(&reference("registry.invalid/app"), &platform("linux/amd64"), true, None)

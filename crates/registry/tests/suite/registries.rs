@@ -7,7 +7,7 @@ use rondel_digest::Digest;
 use rondel_fault::{Attempt as _, Fault, Kind as FaultKind};
 use rondel_ports::images::{Credentials, Images as _, MediaTypes};
 use rondel_ports::network::{Dial, Host};
-use rondel_registry::{Environment, Mirror, MirrorLocation, RegistryConfig};
+use rondel_registry::{Mirror, MirrorLocation, RegistryConfig, RegistryEnvironment};
 use rondel_web::ProxyEnvironment;
 
 use crate::fixtures::*;
@@ -121,7 +121,7 @@ async fn passwords_are_asked_for() {
     let home = tempfile::tempdir().unwrap();
     let auths = serde_json::json!({ "auths": { &server.address: { "username": USER, "password": PASSWORD } } });
     std::fs::write(home.path().join("config.json"), auths.to_string()).unwrap();
-    let environment = Environment { docker_config: Some(home.path().into()), ..Environment::default() };
+    let environment = RegistryEnvironment { docker_config: Some(home.path().into()), ..RegistryEnvironment::default() };
     let registry = client(RegistryConfig::default(), environment);
     let found = registry.resolve(&target, &platform("linux/amd64"), false, None).await.unwrap();
     fetch_all(&registry, &found, None).await.unwrap();
@@ -131,9 +131,9 @@ async fn passwords_are_asked_for() {
 async fn tls_uses_the_certificates_of_the_environment() {
     let server = RealRegistry::start(Kind { passwords: true, tls: true });
     let folder = tempfile::tempdir().unwrap();
-    let environment = Environment {
+    let environment = RegistryEnvironment {
         web: ProxyEnvironment { certificate_file: Some(server.certificate()), ..ProxyEnvironment::default() },
-        ..Environment::default()
+        ..RegistryEnvironment::default()
     };
     let registry = client(RegistryConfig::default(), environment);
     let target = reference(&format!("{}/app", server.address));
@@ -167,12 +167,12 @@ async fn a_host_that_no_name_leads_to_is_a_registry() {
     for (tls, name, port) in [(false, "hub:5000/app", 5000), (true, "localhost/app", 443)] {
         let server = RealRegistry::start(Kind { passwords: true, tls });
         let certificate_file = tls.then(|| server.certificate());
-        let environment = Environment {
+        let environment = RegistryEnvironment {
             web: ProxyEnvironment { certificate_file, ..ProxyEnvironment::default() },
-            ..Environment::default()
+            ..RegistryEnvironment::default()
         };
         let registry = client(config.clone(), environment);
-        let through = |port| registry.through(host(&server, port, folder.path()));
+        let through = |port| registry.via_host(host(&server, port, folder.path()));
         let target = reference(name);
         let images = || vec![image(folder.path(), "linux/amd64")];
         let push = |port, login| {
@@ -213,7 +213,7 @@ async fn mirrors_come_first_and_the_registry_is_the_fallback() {
         ],
         ..RegistryConfig::default()
     };
-    let registry = client(config, Environment::default());
+    let registry = client(config, RegistryEnvironment::default());
     for (tag, origin) in [("both", format!("mirror {url}")), ("main", format!("registry {}", main.address))] {
         let found =
             registry.resolve(&reference(&name(&main, tag)), &platform("linux/amd64"), true, None).await.unwrap();

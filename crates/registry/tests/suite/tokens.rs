@@ -8,7 +8,7 @@ use base64::Engine as _;
 use rondel_events::Emitter;
 use rondel_fault::Kind;
 use rondel_ports::images::{Credentials, Images as _, MediaTypes};
-use rondel_registry::{Environment, RegistryConfig};
+use rondel_registry::{RegistryConfig, RegistryEnvironment};
 
 use crate::fake::{Asked, Fake, Served, bytes, status};
 use crate::fixtures::*;
@@ -116,7 +116,8 @@ async fn identity_tokens_are_exchanged() {
     let folder = tempfile::tempdir().unwrap();
     let auths = serde_json::json!({ "auths": { &fake.address: { "identitytoken": "identity" } } });
     std::fs::write(folder.path().join("config.json"), auths.to_string()).unwrap();
-    let environment = Environment { docker_config: Some(folder.path().into()), ..Environment::default() };
+    let environment =
+        RegistryEnvironment { docker_config: Some(folder.path().into()), ..RegistryEnvironment::default() };
     let registry = client(RegistryConfig::default(), environment);
     let target = reference(&format!("{}/app", fake.address));
     let images = vec![image(folder.path(), "linux/amd64")];

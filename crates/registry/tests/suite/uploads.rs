@@ -7,7 +7,7 @@ use axum::response::Response;
 use rondel_events::{Emitter, Event, Outcome, Sink};
 use rondel_fault::Kind;
 use rondel_ports::images::{Images as _, MediaTypes, OutgoingImage};
-use rondel_registry::{Environment, RegistryConfig};
+use rondel_registry::{RegistryConfig, RegistryEnvironment};
 
 use crate::fake::{Asked, Fake, Served, status};
 use crate::fixtures::*;
@@ -75,7 +75,7 @@ async fn impossible_pushes_are_user_errors() {
     assert!(error.to_string().contains("to a tag, not to a digest"), "{error}");
     assert_eq!(error.kind(), Kind::User);
     let offline = RegistryConfig { offline: true, ..RegistryConfig::default() };
-    let offline = client(offline, Environment::default());
+    let offline = client(offline, RegistryEnvironment::default());
     let error = push(&offline, "localhost:1/x", images(), MediaTypes::Oci).await.unwrap_err();
     assert!(error.to_string().contains("offline"), "{error}");
 }

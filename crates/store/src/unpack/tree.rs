@@ -1,7 +1,8 @@
 //! Writing archive entries below a directory, in overlay form.
 //!
-//! Nothing an archive says can touch a path outside the root: names are taken apart here, `..` is refused, and the
-//! directories that lead to an entry are resolved by the kernel below the root's descriptor.
+//! Nothing an archive says can touch a path outside the root: names are taken apart here, `..` is
+//! refused, and the directories that lead to an entry are resolved by the kernel below the root's
+//! descriptor.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -110,7 +111,8 @@ impl<'a> TreeWriter<'a> {
         self.hide(dir.as_fd(), hidden).map_err(|e| into_fault(e.into()))
     }
 
-    /// Hides the lower `name`. What this archive itself has put there stays: a whiteout speaks of lower layers only.
+    /// Hides the lower `name`. What this archive itself has put there stays: a whiteout speaks of
+    /// lower layers only.
     fn hide(&self, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
         if self.is_opaque(dir)? {
             return Ok(());
@@ -179,7 +181,8 @@ impl<'a> TreeWriter<'a> {
         Ok(sys::set_mtime(dir, name, entry.mtime)?)
     }
 
-    /// The directory `path`, made with its parents when missing. A file or whiteout in its place gives way to it.
+    /// The directory `path`, made with its parents when missing. A file or whiteout in its place
+    /// gives way to it.
     fn dir(&mut self, path: &[u8]) -> Result<OwnedFd, EntryError> {
         if let Some((last, dir)) = &self.last
             && last == path
@@ -272,7 +275,8 @@ impl<'a> TreeWriter<'a> {
         }
     }
 
-    /// Owner, mode and extended attributes of `name` in `dir`. Owner first: changing it clears set-id bits and capabilities.
+    /// Owner, mode and extended attributes of `name` in `dir`. Owner first: changing it clears
+    /// set-id bits and capabilities.
     fn set_attributes(&self, dir: BorrowedFd<'_>, name: &[u8], entry: &TarEntry) -> io::Result<()> {
         let path = sys::fd_path(dir, name);
         let at = if name.is_empty() { b".".as_slice() } else { name };
@@ -284,7 +288,8 @@ impl<'a> TreeWriter<'a> {
         match rustix::fs::chownat(dir, at, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(()) => {}
             Err(Errno::INVAL | Errno::PERM) if self.user => {
-                // What stands for another owner belongs to root, also in a directory whose content gets the group of it.
+                // What stands for another owner belongs to root, also in a directory whose content
+                // gets the group of it.
                 let root = (Some(Uid::ROOT), Some(Gid::ROOT));
                 rustix::fs::chownat(dir, at, root.0, root.1, AtFlags::SYMLINK_NOFOLLOW)?;
                 if matches!(entry.kind, TarEntryKind::File | TarEntryKind::Dir) {
@@ -404,7 +409,8 @@ fn resolve(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, 
     rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
 }
 
-/// `name` relative to the root, without `.` and empty parts. A leading slash means the root of the layer.
+/// `name` relative to the root, without `.` and empty parts. A leading slash means the root of the
+/// layer.
 fn clean(name: &[u8]) -> Result<Vec<u8>> {
     if name.contains(&0) {
         return Err(Fault::user("the archive has an entry with a zero byte in its name"));

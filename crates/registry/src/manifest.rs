@@ -1,4 +1,5 @@
-//! The JSON documents of the image world: reading them with bounds, writing them with one byte form.
+//! The JSON documents of the image world: reading them with bounds, writing them with one byte
+//! form.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) const MAX_MANIFEST: u64 = 4 << 20;
 /// Configurations are at most so large.
 pub(crate) const MAX_CONFIG: u64 = 8 << 20;
-/// What a client may answer with: everything that [`Document::parse`] understands.
+/// What a client may answer with: everything that [`ManifestOrIndex::parse`] understands.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
@@ -24,7 +25,7 @@ const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
 /// A manifest or an index.
 #[derive(Debug)]
-pub(crate) enum Document {
+pub(crate) enum ManifestOrIndex {
     /// Several manifests.
     Index(Box<ImageIndex>),
     /// One image.
@@ -40,7 +41,7 @@ struct Shape {
     layers: Option<serde::de::IgnoredAny>,
 }
 
-impl Document {
+impl ManifestOrIndex {
     /// Reads a document that was served as `declared`. `what` names it in errors.
     pub(crate) fn parse(bytes: &[u8], declared: Option<&str>, what: &str) -> Result<Self> {
         let broken = |e: serde_json::Error| Fault::user(format!("{what} is no valid manifest")).caused_by(e);
@@ -113,7 +114,8 @@ impl ConfigFacts {
     }
 }
 
-/// A platform in normal form; unknown names are kept as they are. Nothing said means this machine's kind.
+/// A platform in normal form; unknown names are kept as they are. Nothing said means this machine's
+/// kind.
 pub(crate) fn normal_platform(os: &str, architecture: &str, variant: &str) -> Platform {
     let native = Platform::native();
     let os = if os.is_empty() { &native.os } else { os };
@@ -188,17 +190,17 @@ fn typed(media_type: MediaType, media_types: MediaTypes) -> MediaType {
 
 /// A document that was written: its bytes and the descriptor that points to it.
 #[derive(Debug, Clone)]
-pub(crate) struct Written {
+pub(crate) struct WrittenDocument {
     pub(crate) bytes: Vec<u8>,
     pub(crate) digest: Sha256Digest,
     pub(crate) descriptor: Descriptor,
 }
 
-fn written(document: &impl Serialize, media_type: MediaType) -> Result<Written> {
+fn written(document: &impl Serialize, media_type: MediaType) -> Result<WrittenDocument> {
     let bytes = canonical(document)?;
     let digest = Sha256Digest::of_bytes(&bytes);
     let descriptor = describe(media_type, &bytes, digest)?;
-    Ok(Written { bytes, digest, descriptor })
+    Ok(WrittenDocument { bytes, digest, descriptor })
 }
 
 fn describe(media_type: MediaType, bytes: &[u8], digest: Sha256Digest) -> Result<Descriptor> {
@@ -230,12 +232,12 @@ fn sorted(value: serde_json::Value) -> serde_json::Value {
 }
 
 /// Writes the manifest of an image. Docker's form has no annotations.
-pub(crate) fn manifest(
+pub(crate) fn write_manifest(
     config: &[u8],
     layers: &[&LayerBlob],
     annotations: &[(String, String)],
     media_types: MediaTypes,
-) -> Result<Written> {
+) -> Result<WrittenDocument> {
     let bug = |e: oci_spec::OciSpecError| Fault::bug("a manifest could not be built").caused_by(e);
     let media_type = typed(MediaType::ImageManifest, media_types);
     let config_type = typed(MediaType::ImageConfig, media_types);
@@ -256,7 +258,7 @@ pub(crate) fn manifest(
 }
 
 /// Writes an index of manifests.
-pub(crate) fn index(manifests: Vec<Descriptor>, media_types: MediaTypes) -> Result<Written> {
+pub(crate) fn write_index(manifests: Vec<Descriptor>, media_types: MediaTypes) -> Result<WrittenDocument> {
     let bug = |e: oci_spec::OciSpecError| Fault::bug("an index could not be built").caused_by(e);
     let media_type = typed(MediaType::ImageIndex, media_types);
     let index = oci_spec::image::ImageIndexBuilder::default()
@@ -320,18 +322,18 @@ mod tests {
     fn manifests_have_one_form() {
         let annotations: Vec<_> = (0..20).map(|i| (format!("k{i}"), format!("v{i}"))).collect();
         let reversed: Vec<_> = annotations.iter().rev().cloned().collect();
-        let one = manifest(b"{}", &[], &annotations, MediaTypes::Oci).unwrap();
-        let two = manifest(b"{}", &[], &reversed, MediaTypes::Oci).unwrap();
+        let one = write_manifest(b"{}", &[], &annotations, MediaTypes::Oci).unwrap();
+        let two = write_manifest(b"{}", &[], &reversed, MediaTypes::Oci).unwrap();
         assert_eq!(one.bytes, two.bytes);
-        assert!(matches!(Document::parse(&one.bytes, None, "it").unwrap(), Document::Manifest(_)));
-        let docker = manifest(b"{}", &[], &annotations, MediaTypes::Docker).unwrap();
+        assert!(matches!(ManifestOrIndex::parse(&one.bytes, None, "it").unwrap(), ManifestOrIndex::Manifest(_)));
+        let docker = write_manifest(b"{}", &[], &annotations, MediaTypes::Docker).unwrap();
         assert!(!String::from_utf8_lossy(&docker.bytes).contains("annotations"));
     }
 
     #[test]
     fn broken_documents_are_refused() {
         let check = |text: &str, want: &str| {
-            let message = Document::parse(text.as_bytes(), None, "`x`").unwrap_err().to_string();
+            let message = ManifestOrIndex::parse(text.as_bytes(), None, "`x`").unwrap_err().to_string();
             assert!(message.contains(want), "{message}");
         };
         check("", "`x` is no valid manifest");

@@ -1,6 +1,7 @@
 //! Reading image archives: the OCI layout in a tar, and the form of `docker save`; packed or not.
 //!
-//! Nothing is written where the archive says: every file gets a name of ours, and its path is only a key.
+//! Nothing is written where the archive says: every file gets a name of ours, and its path is only
+//! a key.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -16,8 +17,8 @@ use rondel_ports::images::{MediaTypes, ResolvedImage};
 use rondel_ports::snapshots::LayerBlob;
 use serde::Deserialize;
 
-use crate::document::{self, ConfigFacts, Document, MAX_CONFIG, MAX_MANIFEST};
 use crate::layout::{HashingReader, IMAGE_NAME, REF_NAME, annotation, read_bounded};
+use crate::manifest::{self, ConfigFacts, MAX_CONFIG, MAX_MANIFEST, ManifestOrIndex};
 use crate::platforms;
 use crate::resolve::verbatim;
 
@@ -26,8 +27,8 @@ const MAX_BYTES: u64 = 1 << 40;
 const MAX_LINKS: usize = 8;
 const MAX_MANIFESTS: usize = 256;
 
-/// Reads the image of `tag` and `platform` from `archive`, with its layers' blobs under `scratch`. Errors do not name the
-/// archive: what the user calls it, the caller knows.
+/// Reads the image of `tag` and `platform` from `archive`, with its layers' blobs under `scratch`.
+/// Errors do not name the archive: what the user calls it, the caller knows.
 pub(crate) fn read(
     archive: &Path,
     tag: &str,
@@ -35,7 +36,7 @@ pub(crate) fn read(
     scratch: &Path,
 ) -> Result<(ResolvedImage, Vec<PathBuf>)> {
     let failed = |fault: Fault| fault.context("cannot read the image archive");
-    let contents = Contents::unpack(archive, scratch).map_err(failed)?;
+    let contents = ArchiveContents::unpack(archive, scratch).map_err(failed)?;
     let origin = format!("archive {}", archive.display());
     let image = if contents.find("index.json").is_some() {
         oci(&contents, tag, platform, origin)
@@ -48,19 +49,19 @@ pub(crate) fn read(
 }
 
 /// A file of the archive, somewhere under the scratch folder.
-struct Stored {
+struct ArchiveFile {
     file: PathBuf,
     digest: Sha256Digest,
     size: u64,
 }
 
 /// All files of the archive by path, and its links.
-struct Contents {
-    files: HashMap<String, Stored>,
+struct ArchiveContents {
+    files: HashMap<String, ArchiveFile>,
     links: HashMap<String, String>,
 }
 
-impl Contents {
+impl ArchiveContents {
     fn unpack(archive: &Path, scratch: &Path) -> Result<Self> {
         let file = File::open(archive).attempt(|| "open it".into())?;
         let mut tar = tar::Archive::new(unpacked(file)?);
@@ -98,7 +99,7 @@ impl Contents {
         Ok(contents)
     }
 
-    fn find(&self, path: &str) -> Option<&Stored> {
+    fn find(&self, path: &str) -> Option<&ArchiveFile> {
         let mut path = path.strip_prefix("./").unwrap_or(path);
         for _ in 0..MAX_LINKS {
             if let Some(stored) = self.files.get(path) {
@@ -109,7 +110,7 @@ impl Contents {
         None
     }
 
-    fn need(&self, path: &str) -> Result<&Stored> {
+    fn need(&self, path: &str) -> Result<&ArchiveFile> {
         self.find(path).ok_or_else(|| Fault::user(format!("it is incomplete: `{path}` is missing")))
     }
 
@@ -118,7 +119,7 @@ impl Contents {
             .ok_or_else(|| Fault::environment("the scratch folder has vanished"))
     }
 
-    fn blob(&self, digest: Sha256Digest) -> Result<&Stored> {
+    fn blob(&self, digest: Sha256Digest) -> Result<&ArchiveFile> {
         let stored = self.need(&format!("blobs/sha256/{}", digest.hex()))?;
         if stored.digest == digest {
             Ok(stored)
@@ -152,7 +153,7 @@ fn packing(start: &[u8]) -> &'static str {
     }
 }
 
-fn store(entry: &mut impl Read, file: PathBuf, left: u64) -> Result<Stored> {
+fn store(entry: &mut impl Read, file: PathBuf, left: u64) -> Result<ArchiveFile> {
     let attempted = || format!("unpack it to `{}`", file.display());
     let mut out = BufWriter::with_capacity(1 << 18, File::create(&file).attempt(attempted)?);
     let mut reader = HashingReader::new(entry.take(left + 1));
@@ -162,7 +163,7 @@ fn store(entry: &mut impl Read, file: PathBuf, left: u64) -> Result<Stored> {
     if size > left {
         return Err(Fault::user("its content is too large"));
     }
-    Ok(Stored { file, digest, size })
+    Ok(ArchiveFile { file, digest, size })
 }
 
 /// The path as a key, if it stays inside.
@@ -189,19 +190,26 @@ fn inside(base: &Path, path: &Path, entry: &str) -> Result<String> {
     Ok(parts.join("/"))
 }
 
-fn oci(contents: &Contents, tag: &str, platform: &Platform, origin: String) -> Result<(ResolvedImage, Vec<PathBuf>)> {
+fn oci(
+    contents: &ArchiveContents,
+    tag: &str,
+    platform: &Platform,
+    origin: String,
+) -> Result<(ResolvedImage, Vec<PathBuf>)> {
     let index: ImageIndex = serde_json::from_slice(&contents.bytes("index.json", MAX_MANIFEST)?)
         .map_err(|e| Fault::user("its `index.json` is not valid").caused_by(e))?;
     let (entries, name) = tagged(index.manifests(), tag)?;
     let what = "the archive";
     let candidates = candidates(contents, &entries, what)?;
     let digest = *platforms::choose(&candidates, platform, false, what)?;
-    let Document::Manifest(manifest) = Document::parse(&contents.blob_bytes(digest, MAX_MANIFEST)?, None, what)? else {
+    let ManifestOrIndex::Manifest(manifest) =
+        ManifestOrIndex::parse(&contents.blob_bytes(digest, MAX_MANIFEST)?, None, what)?
+    else {
         return Err(Fault::user("it has an index where a manifest should be"));
     };
-    let config = contents.blob_bytes(document::digest_of(manifest.config())?, MAX_CONFIG)?;
+    let config = contents.blob_bytes(manifest::digest_of(manifest.config())?, MAX_CONFIG)?;
     let facts = ConfigFacts::parse(&config, what)?;
-    let layers = document::layers(&manifest, &facts, what)?;
+    let layers = manifest::layers(&manifest, &facts, what)?;
     let mut paths = Vec::new();
     for layer in &layers {
         let stored = contents.blob(layer.digest)?;
@@ -214,7 +222,7 @@ fn oci(contents: &Contents, tag: &str, platform: &Platform, origin: String) -> R
         paths.push(stored.file.clone());
     }
     let root = match entries.as_slice() {
-        [one] => document::digest_of(one)?,
+        [one] => manifest::digest_of(one)?,
         _ => digest,
     };
     let image = ResolvedImage {
@@ -228,7 +236,8 @@ fn oci(contents: &Contents, tag: &str, platform: &Platform, origin: String) -> R
     Ok((image, paths))
 }
 
-/// The entries that `tag` stands for (empty: all of the only image), and the full name if they have one.
+/// The entries that `tag` stands for (empty: all of the only image), and the full name if they have
+/// one.
 fn tagged(entries: &[Descriptor], tag: &str) -> Result<(Vec<Descriptor>, Option<String>)> {
     let names = |d: &Descriptor| -> Vec<String> {
         [IMAGE_NAME, REF_NAME].iter().filter_map(|key| annotation(d, key)).map(str::to_owned).collect()
@@ -258,7 +267,7 @@ fn choice(tag: &str, known: &BTreeSet<String>) -> Fault {
     }
 }
 
-fn candidates(contents: &Contents, entries: &[Descriptor], what: &str) -> Result<Vec<(Platform, Sha256Digest)>> {
+fn candidates(contents: &ArchiveContents, entries: &[Descriptor], what: &str) -> Result<Vec<(Platform, Sha256Digest)>> {
     let mut found = Vec::new();
     let mut waiting: Vec<Descriptor> = entries.iter().rev().cloned().collect();
     let mut seen = 0;
@@ -271,19 +280,19 @@ fn candidates(contents: &Contents, entries: &[Descriptor], what: &str) -> Result
         if named == Some(None) {
             continue;
         }
-        let digest = document::digest_of(&descriptor)?;
+        let digest = manifest::digest_of(&descriptor)?;
         let media_type = descriptor.media_type().as_ref();
         // Exports of one platform often list the others too: what is not here cannot be meant.
         if contents.find(&format!("blobs/sha256/{}", digest.hex())).is_none() && waiting.len() + found.len() > 0 {
             continue;
         }
-        match Document::parse(&contents.blob_bytes(digest, MAX_MANIFEST)?, Some(media_type), what)? {
-            Document::Index(inner) => waiting.extend(inner.manifests().iter().rev().cloned()),
-            Document::Manifest(manifest) => {
+        match ManifestOrIndex::parse(&contents.blob_bytes(digest, MAX_MANIFEST)?, Some(media_type), what)? {
+            ManifestOrIndex::Index(inner) => waiting.extend(inner.manifests().iter().rev().cloned()),
+            ManifestOrIndex::Manifest(manifest) => {
                 let platform = match named.flatten() {
                     Some(platform) => platform,
                     None => {
-                        let config = contents.blob_bytes(document::digest_of(manifest.config())?, MAX_CONFIG)?;
+                        let config = contents.blob_bytes(manifest::digest_of(manifest.config())?, MAX_CONFIG)?;
                         ConfigFacts::parse(&config, what)?.platform()
                     }
                 };
@@ -296,7 +305,7 @@ fn candidates(contents: &Contents, entries: &[Descriptor], what: &str) -> Result
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Saved {
+struct DockerManifest {
     config: String,
     #[serde(default)]
     repo_tags: Option<Vec<String>>,
@@ -305,15 +314,15 @@ struct Saved {
 }
 
 fn docker(
-    contents: &Contents,
+    contents: &ArchiveContents,
     tag: &str,
     platform: &Platform,
     origin: String,
 ) -> Result<(ResolvedImage, Vec<PathBuf>)> {
-    let saved: Vec<Saved> = serde_json::from_slice(&contents.bytes("manifest.json", MAX_MANIFEST)?)
+    let saved: Vec<DockerManifest> = serde_json::from_slice(&contents.bytes("manifest.json", MAX_MANIFEST)?)
         .map_err(|e| Fault::user("its `manifest.json` is not valid").caused_by(e))?;
     let what = "the archive";
-    let tags = |saved: &Saved| saved.repo_tags.clone().unwrap_or_default();
+    let tags = |saved: &DockerManifest| saved.repo_tags.clone().unwrap_or_default();
     let mut matching = Vec::new();
     for image in &saved {
         if tag.is_empty() || tags(image).iter().any(|name| means(name, tag)) {
@@ -329,7 +338,7 @@ fn docker(
     let (image, config, facts) = platforms::choose(&matching, platform, false, what)?;
     let (layers, paths) = saved_layers(contents, image, facts)?;
     let refs: Vec<&LayerBlob> = layers.iter().collect();
-    let manifest = document::manifest(config, &refs, &[], MediaTypes::Oci)?.digest;
+    let manifest = manifest::write_manifest(config, &refs, &[], MediaTypes::Oci)?.digest;
     let image = ResolvedImage {
         reference: reference(tags(image).first().map(String::as_str), tag).pinned(manifest),
         origin,
@@ -341,7 +350,11 @@ fn docker(
     Ok((image, paths))
 }
 
-fn saved_layers(contents: &Contents, image: &Saved, facts: &ConfigFacts) -> Result<(Vec<LayerBlob>, Vec<PathBuf>)> {
+fn saved_layers(
+    contents: &ArchiveContents,
+    image: &DockerManifest,
+    facts: &ConfigFacts,
+) -> Result<(Vec<LayerBlob>, Vec<PathBuf>)> {
     let names = image.layers.clone().unwrap_or_default();
     if names.len() != facts.diff_ids().len() {
         return Err(Fault::user(format!(
