@@ -94,7 +94,7 @@ impl Engine {
                 events: events.clone(),
                 secrets: ClientSecrets::new(session.clone(), this.clone()),
                 scopes: NestedScopes::new(&self.api, session.clone(), this.clone()),
-                services: ClientServices::new(session.services.clone(), None),
+                services: ClientServices::new(self.api.services.ops.clone(), session.services.clone(), None),
                 sockets: session.sockets.clone(),
                 egress: EgressScope::Anywhere,
                 failures,

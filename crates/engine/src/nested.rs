@@ -124,7 +124,7 @@ impl NestedApi {
                 events: process.events.clone(),
                 secrets: ClientSecrets::new(session.clone(), origin.clone()),
                 scopes: NestedScopes::new(self, session.clone(), origin),
-                services: ClientServices::new(session.services.clone(), module),
+                services: ClientServices::new(self.services.ops.clone(), session.services.clone(), module),
                 sockets: session.sockets.clone(),
                 egress: EgressScope::Outside,
                 failures: process.origin.op_cx.failures.clone(),

@@ -22,6 +22,7 @@ pub mod op;
 pub mod path;
 pub mod pattern;
 pub mod platform;
+pub mod search;
 pub mod secret;
 pub mod service;
 pub mod snapshot;

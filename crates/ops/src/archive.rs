@@ -13,7 +13,7 @@ use rondel_ports::snapshots::Compression;
 use crate::Ops;
 use crate::context::OpContext;
 use crate::copy::plain_file;
-use crate::evaluate::change;
+use crate::work_layer::change;
 use crate::key::Key;
 
 /// The name of the file.
@@ -51,14 +51,12 @@ impl Ops {
         let ops = self.clone();
         let snapshot = self
             .files(key, move |store| {
-                let folder = ops.ports().temp_dirs.temp_dir()?;
-                let path = folder.path().join(NAME);
-                let snapshot = ops.ports().images.archive(images, media_types, &path).and_then(|()| {
+                let dir = ops.ports().temp_dirs.temp_dir()?;
+                let path = dir.path().join(NAME);
+                ops.ports().images.archive(images, media_types, &path).and_then(|()| {
                     let mut file = File::open(&path).attempt(|| format!("read `{}`", path.display()))?;
                     change(store, &Snapshot::empty(), |root| plain_file(&mut file, root.0, OsStr::new(NAME), 0o600))
-                });
-                drop(folder);
-                snapshot
+                })
             })
             .await?;
         Ok(Fs::known(snapshot))

@@ -15,8 +15,7 @@ use rondel_model::{AbsPath, Snapshot};
 use rondel_ports::index::Table;
 use rustix::fs::FileType;
 
-use crate::copy_pattern::holder;
-use crate::root::{ResolvedPath, Root, failed, inner, kind};
+use crate::root::{ResolvedPath, Root, failed, inner, kind, open_parent};
 use crate::tree_hash::TreeHasher;
 use crate::{Ops, dedup_layers, filter};
 
@@ -56,7 +55,7 @@ impl Ops {
 
 fn find(ops: &Ops, snapshot: &Snapshot, path: &AbsPath, filter: &Filter, times: bool) -> Result<Digest> {
     let store = &*ops.ports.snapshots;
-    let tree = dedup_layers::open(store, snapshot)?;
+    let tree = dedup_layers::view(store, snapshot)?;
     let root = Root(tree.root.as_fd());
     let Some(found) = root.find(inner(path), true).ok().filter(|found| found.stat.is_some()) else {
         // Whoever works on it says what is wrong.
@@ -77,7 +76,7 @@ fn find(ops: &Ops, snapshot: &Snapshot, path: &AbsPath, filter: &Filter, times: 
 fn read(root: Root<'_>, found: &ResolvedPath, filter: &Filter, times: bool) -> Result<Digest> {
     let fail = |e| failed(e, "read", Path::new("/").join(&found.path));
     let Some(stat) = &found.stat else { return Err(fail(rustix::io::Errno::NOENT)) };
-    let (holder, name) = holder(root, &found.path).map_err(fail)?;
+    let (holder, name) = open_parent(root, &found.path).map_err(fail)?;
     if kind(stat) != FileType::Directory {
         let mut hash = TreeHasher::of_chosen(None, times);
         hash.entry(holder.as_fd(), name, stat).map_err(fail)?;

@@ -4,13 +4,15 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
+use rondel_digest::Digest;
 use rondel_events::Emitter;
 use rondel_fault::{Fault, Result};
 use rondel_model::exec::Scope;
-use rondel_model::{AbsPath, ServiceBinding, Snapshot};
+use rondel_model::{AbsPath, ExecOp, ServiceBinding, Snapshot};
 use rondel_ports::BoxFuture;
+use rondel_ports::dirs::TempDir;
 use rondel_ports::dirs::{TempDirs, Volumes};
 use rondel_ports::egress::EgressScope;
 use rondel_ports::git::Git;
@@ -25,7 +27,10 @@ use rondel_ports::snapshots::{LayerBlobs, Snapshots};
 use rondel_ports::streams::Sockets;
 use serde::{Deserialize, Serialize};
 
-use crate::{Failures, Ops};
+use crate::sync::lock;
+
+/// How many failures of one client wait to be shown. Each holds services.
+const MAX_FAILURES: usize = 8;
 
 /// The world, as ports.
 #[derive(Clone)]
@@ -82,7 +87,6 @@ pub trait Services: Send + Sync {
     /// When one does not come up: the text names it and its alias, the detail is that of its process.
     fn bind<'a>(
         &'a self,
-        ops: &'a Arc<Ops>,
         cx: &'a OpContext,
         bindings: &'a [ServiceBinding],
     ) -> BoxFuture<'a, Result<BoundServices>>;
@@ -91,7 +95,7 @@ pub trait Services: Send + Sync {
     ///
     /// # Errors
     /// When the kernel refuses.
-    fn join(&self, ops: &Arc<Ops>, network: &Network, bindings: &[ServiceBinding]) -> Result<JoinedNetwork>;
+    fn join(&self, network: &Network, bindings: &[ServiceBinding]) -> Result<JoinedNetwork>;
 }
 
 /// Services that are up.
@@ -128,7 +132,6 @@ pub struct NoServices;
 impl Services for NoServices {
     fn bind<'a>(
         &'a self,
-        _: &'a Arc<Ops>,
         _: &'a OpContext,
         bindings: &'a [ServiceBinding],
     ) -> BoxFuture<'a, Result<BoundServices>> {
@@ -139,7 +142,7 @@ impl Services for NoServices {
         Box::pin(std::future::ready(bound))
     }
 
-    fn join(&self, _: &Arc<Ops>, _: &Network, _: &[ServiceBinding]) -> Result<JoinedNetwork> {
+    fn join(&self, _: &Network, _: &[ServiceBinding]) -> Result<JoinedNetwork> {
         Ok(JoinedNetwork { search: Vec::new(), membership: Box::new(()) })
     }
 }
@@ -200,4 +203,88 @@ pub struct ExecResult {
     pub rootfs: Snapshot,
     /// The trees mounted in it afterwards, by target. Caches, secrets and temporary file systems are not here.
     pub mounts: BTreeMap<AbsPath, Snapshot>,
+}
+
+/// The failures of one client that asked to be shown them.
+pub struct Failures {
+    command: Vec<String>,
+    state: Mutex<FailureState>,
+}
+
+#[derive(Default)]
+struct FailureState {
+    requests: usize,
+    left: Vec<FailedExec>,
+    more: usize,
+}
+
+/// What a process that failed left: everything that a further process needs to stand in its place.
+pub struct FailedExec {
+    /// What the process was.
+    pub(crate) of: Digest,
+    pub(crate) exec: ExecOp,
+    pub(crate) fault: Fault,
+    pub(crate) cx: OpContext,
+    pub(crate) services: Box<dyn Any + Send + Sync>,
+}
+
+/// A request of the client that is being answered. What is not taken before the last one ends is forgotten.
+pub struct FailureScope<'a>(&'a Failures);
+
+impl Failures {
+    /// None yet; `command` is what runs on the terminal.
+    pub fn new(command: Vec<String>) -> Arc<Self> {
+        Arc::new(Self { command, state: Mutex::default() })
+    }
+
+    /// Adds what a failed process left.
+    pub(crate) fn push(&self, failed: FailedExec) {
+        lock(&self.state).left.push(failed);
+    }
+
+    /// The command that runs on the terminal.
+    pub(crate) fn command(&self) -> &[String] {
+        &self.command
+    }
+
+    /// A request of the client begins.
+    pub fn begin(&self) -> FailureScope<'_> {
+        lock(&self.state).requests += 1;
+        FailureScope(self)
+    }
+
+    pub(crate) fn wants(&self, exec: &ExecOp) -> bool {
+        // A person wants the processes that the code of a module starts, not that code itself.
+        if exec.scope.as_ref().is_some_and(|scope| scope.module.is_some()) {
+            return false;
+        }
+        let mut state = lock(&self.state);
+        if state.requests == 0 {
+            return false;
+        }
+        let digest = exec.digest();
+        let again = state.left.iter().any(|left| left.of == digest);
+        if !again && state.left.len() >= MAX_FAILURES {
+            state.more += 1;
+        }
+        !again && state.left.len() < MAX_FAILURES
+    }
+}
+
+impl FailureScope<'_> {
+    /// Takes what failed processes left, in the order in which they failed, and how many more there were.
+    pub fn failed(&self) -> (Vec<FailedExec>, usize) {
+        let mut state = lock(&self.0.state);
+        (std::mem::take(&mut state.left), std::mem::take(&mut state.more))
+    }
+}
+
+impl Drop for FailureScope<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.requests -= 1;
+        if state.requests == 0 {
+            (state.left, state.more) = (Vec::new(), 0);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //! that a gathering is known again by what it copies, whatever else changed in its source.
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -18,11 +18,11 @@ use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::copy::{Copier, Destination};
-use crate::evaluate::{NewLayer, found_dir, open_dir, with_hardlinks};
+use crate::work_layer::{NewLayer, with_hardlinks};
 use crate::filter::{glob, has_wildcards};
 use crate::hardlink_copy::LinkOrigin;
 use crate::owner::{self, Ids};
-use crate::root::{Root, check_names, failed, inner, kind, names, open_dir_at, stat_at};
+use crate::root::{Root, check_names, failed, find_dir, inner, kind, names, open_dir, open_dir_at, open_parent, stat_at};
 use crate::tree_hash::TreeHasher;
 use crate::{Ops, dedup_layers, key, unpack};
 
@@ -68,8 +68,8 @@ impl Ops {
         let (op, below) = (op.clone(), base.clone());
         let snapshot = self
             .files(key::gather(&op, &base, Err(picked)), move |store| {
-                let tree = dedup_layers::open(store, &source)?;
-                let (dir, path) = found_dir(Root(tree.root.as_fd()), &op.source.path)?;
+                let tree = dedup_layers::view(store, &source)?;
+                let (dir, path) = find_dir(Root(tree.root.as_fd()), &op.source.path)?;
                 let from = Root(dir.as_fd());
                 let items = pick(&op, from)?;
                 let layer = NewLayer { base: &below, label: Label::default(), times: true };
@@ -91,7 +91,7 @@ pub(crate) fn isolate(
     source: &Snapshot,
     place: &TreePath,
 ) -> Result<Snapshot> {
-    let tree = dedup_layers::open(store, source)?;
+    let tree = dedup_layers::view(store, source)?;
     let root = Root(tree.root.as_fd());
     let fail = |e| failed(e, "read", place.path.as_str());
     let found = root.find(inner(&place.path), true).map_err(fail)?;
@@ -107,14 +107,14 @@ pub(crate) fn isolate(
             let from = root.open_dir(&found.path).map_err(fail)?;
             return destination.directory(&mut Copier::new(), from.as_fd(), &stat);
         }
-        let (holder, name) = holder(root, &found.path).map_err(fail)?;
+        let (holder, name) = open_parent(root, &found.path).map_err(fail)?;
         destination.file(&Copier::new(), holder.as_fd(), name, OsString::new(), &stat)
     })
 }
 
 /// What stands for everything that is picked.
 fn identity(ops: &Ops, op: &CopyPattern, source: &Snapshot) -> Result<Digest> {
-    let tree = dedup_layers::open(&*ops.ports.snapshots, source)?;
+    let tree = dedup_layers::view(&*ops.ports.snapshots, source)?;
     let dir = open_dir(Root(tree.root.as_fd()), &op.source.path)?;
     let root = Root(dir.as_fd());
     let mut digests = Vec::new();
@@ -122,7 +122,7 @@ fn identity(ops: &Ops, op: &CopyPattern, source: &Snapshot) -> Result<Digest> {
         let fail = |e| failed(e, "read", &item.at);
         let mut hash = TreeHasher::of_chosen(item.chosen.as_ref(), op.source.fs.sets_times());
         hash.record(item.asked.as_os_str().as_bytes());
-        let (holder, name) = holder(root, &item.at).map_err(fail)?;
+        let (holder, name) = open_parent(root, &item.at).map_err(fail)?;
         hash.entry(holder.as_fd(), name, &item.stat).map_err(fail)?;
         if kind(&item.stat) == FileType::Directory {
             let from = root.open_dir(&item.at).map_err(fail)?;
@@ -140,13 +140,6 @@ fn identity(ops: &Ops, op: &CopyPattern, source: &Snapshot) -> Result<Digest> {
     }
     // IDENTITY: what is copied, with its metadata, and not when it was changed, unless the user set that.
     Ok(rondel_digest::of("gathered/v2", &digests))
-}
-
-pub(crate) fn holder<'a>(root: Root<'_>, path: &'a Path) -> Result<(OwnedFd, &'a OsStr), Errno> {
-    match path.file_name() {
-        Some(name) => Ok((root.open_dir(path.parent().unwrap_or(Path::new("")))?, name)),
-        None => Ok((root.open_dir(Path::new(""))?, OsStr::new("."))),
-    }
 }
 
 fn not_found(path: &str) -> Fault {
@@ -377,7 +370,7 @@ fn apply(
                 continue;
             }
         }
-        let (holder, name) = holder(source, &item.at).map_err(fail)?;
+        let (holder, name) = open_parent(source, &item.at).map_err(fail)?;
         let own = item.asked.file_name().unwrap_or(name).to_owned();
         destination.file(&copier, holder.as_fd(), name, own, &item.stat)?;
     }
@@ -402,8 +395,8 @@ fn lead(op: &CopyPattern, copier: &Copier, source: Root<'_>, item: &PickedPath, 
         let (_, made) = target.ensure_dir(&to, &mut |new| crate::copy::chown(new, copier.ids)).map_err(fail)?;
         let from = source.find(&item.pivot.join(&parent), true).map_err(fail)?;
         let Some(stat) = from.stat else { continue };
-        let (from_holder, from_name) = holder(source, &from.path).map_err(fail)?;
-        let (to_holder, to_name) = holder(target, &made).map_err(fail)?;
+        let (from_holder, from_name) = open_parent(source, &from.path).map_err(fail)?;
+        let (to_holder, to_name) = open_parent(target, &made).map_err(fail)?;
         let (from, to) = (from_holder.as_fd(), to_holder.as_fd());
         copier.attributes(from, to, from_name, to_name, &stat).map_err(fail)?;
     }

@@ -9,7 +9,7 @@ use rondel_model::{LayerId, Snapshot};
 use rondel_ports::snapshots::{Snapshots, Tree, WorkTree};
 
 /// Opens `snapshot` for reading.
-pub(crate) fn open(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<Tree> {
+pub(crate) fn view(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<Tree> {
     match distinct(snapshot) {
         None => store.view(snapshot),
         Some(distinct) => store.view(&distinct),
@@ -17,7 +17,7 @@ pub(crate) fn open(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<Tree> {
 }
 
 /// Opens `snapshot` for reading by a process.
-pub(crate) fn open_for_process(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<Tree> {
+pub(crate) fn view_for_process(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<Tree> {
     match distinct(snapshot) {
         None => store.view_for_process(snapshot),
         Some(distinct) => store.view_for_process(&distinct),
@@ -25,7 +25,7 @@ pub(crate) fn open_for_process(store: &dyn Snapshots, snapshot: &Snapshot) -> Re
 }
 
 /// Opens a writable state on top of `snapshot`; what is committed is on top of the whole stack.
-pub(crate) fn begin(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<WorkTree> {
+pub(crate) fn prepare(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<WorkTree> {
     match distinct(snapshot) {
         None => store.prepare(snapshot),
         Some(distinct) => store.prepare(&distinct).map(|tree| WorkTree { base: snapshot.clone(), ..tree }),

@@ -1,24 +1,23 @@
 //! Trees from ops: remembered by recipe in memory and by content in the index.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::SystemTime;
 
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{Edit, ExecOutput, Filter, FsOp, TreePath};
-use rondel_model::{AbsPath, Fs, Snapshot};
+use rondel_model::{Fs, Snapshot};
 use rondel_ports::BoxFuture;
+use rondel_ports::dirs::TempDir;
 use rondel_ports::index::Table;
-use rondel_ports::snapshots::{Label, Snapshots, WorkTree};
+use rondel_ports::snapshots::{Label, Snapshots};
 
 use crate::context::OpContext;
-use crate::hardlink_copy::LinkSource;
 use crate::key::{self, Key};
-use crate::root::{Root, failed, inner, kind};
+use crate::root::{Root, find_dir, open_dir};
 use crate::stats::count;
+use crate::work_layer::{NewLayer, labelled, with_hardlinks};
 use crate::{Ops, copy, copy_pattern, dedup_layers, diff, edit};
 
 impl Ops {
@@ -65,7 +64,7 @@ impl Ops {
                     let content = self.content(&source, &op.source, &op.filter).await?;
                     let (key, op) = (key::copy(op, &base, content), op.clone());
                     self.files(key, move |store| {
-                        let tree = dedup_layers::open(store, &source)?;
+                        let tree = dedup_layers::view(store, &source)?;
                         let label = label("Container.withDirectory", format!("copy to {}", op.target));
                         let layer = NewLayer { base: &base, label, times: true };
                         with_hardlinks(store, &layer, &source, |root, link_source| {
@@ -118,9 +117,9 @@ impl Ops {
         let key = Key::Diff { lower: contents.0, upper: contents.1 }.digest();
         let (lower, upper) = (lower.path.clone(), upper.path.clone());
         self.files(key, move |store| {
-            let (below, tree) = (dedup_layers::open(store, &below)?, dedup_layers::open(store, &above)?);
+            let (below, tree) = (dedup_layers::view(store, &below)?, dedup_layers::view(store, &above)?);
             let lower = open_dir(Root(below.root.as_fd()), &lower)?;
-            let (upper, path) = found_dir(Root(tree.root.as_fd()), &upper)?;
+            let (upper, path) = find_dir(Root(tree.root.as_fd()), &upper)?;
             let label = label("Directory.diff", "what differs between two directories");
             let layer = NewLayer { base: &Snapshot::empty(), label, times: true };
             with_hardlinks(store, &layer, &above, |root, link_source| {
@@ -171,6 +170,11 @@ impl Ops {
         self.ports.index.put(Table::Ops, key, &bytes, None)
     }
 
+    /// A temporary directory of the store.
+    pub(crate) async fn temp_dir(self: &Arc<Self>) -> Result<TempDir> {
+        self.blocking(|ops| ops.ports.temp_dirs.temp_dir()).await
+    }
+
     /// Does `work` where blocking is allowed.
     pub(crate) async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
@@ -182,83 +186,9 @@ impl Ops {
     }
 }
 
-/// `base` with what `work` does to it.
-pub(crate) fn change(
-    store: &dyn Snapshots,
-    base: &Snapshot,
-    work: impl FnOnce(Root<'_>) -> Result<()>,
-) -> Result<Snapshot> {
-    labelled(store, base, Label::default(), work)
-}
-
-/// The same, for a layer that people are told `label` of.
-pub(crate) fn labelled(
-    store: &dyn Snapshots,
-    base: &Snapshot,
-    label: Label,
-    work: impl FnOnce(Root<'_>) -> Result<()>,
-) -> Result<Snapshot> {
-    finish(store, WorkTree { label, ..dedup_layers::begin(store, base)? }, |tree| work(Root(tree.root.as_fd())))
-}
-
-/// A layer to be made.
-pub(crate) struct NewLayer<'a> {
-    /// The tree below.
-    pub(crate) base: &'a Snapshot,
-    /// What people are told of it.
-    pub(crate) label: Label,
-    /// Modification times count for its identity.
-    // IDENTITY: what is known by its content without times becomes the same layer whatever it is made of.
-    pub(crate) times: bool,
-}
-
-impl NewLayer<'_> {
-    fn prepare(&self, store: &dyn Snapshots) -> Result<WorkTree> {
-        let tree = dedup_layers::begin(store, self.base)?;
-        let opened = if self.times { tree.opened } else { SystemTime::UNIX_EPOCH };
-        Ok(WorkTree { label: self.label.clone(), opened, ..tree })
-    }
-}
-
-/// The tree with `layer`, which `work` fills and may take files of `source` for as they are. It is done again without when
-/// that turns out impossible.
-pub(crate) fn with_hardlinks(
-    store: &dyn Snapshots,
-    layer: &NewLayer<'_>,
-    source: &Snapshot,
-    work: impl Fn(Root<'_>, Option<&LinkSource>) -> Result<()>,
-) -> Result<Snapshot> {
-    let mut crossed = false;
-    let done = finish(store, layer.prepare(store)?, |tree| {
-        let link_source = LinkSource::new(store, source, tree);
-        let done = work(Root(tree.root.as_fd()), link_source.as_ref());
-        crossed = link_source.as_ref().is_some_and(LinkSource::must_copy);
-        tree.shares = link_source.map(|link_source| link_source.used()).unwrap_or_default();
-        done
-    });
-    if !crossed {
-        return done;
-    }
-    finish(store, layer.prepare(store)?, |tree| work(Root(tree.root.as_fd()), None))
-}
-
-fn finish(
-    store: &dyn Snapshots,
-    mut tree: WorkTree,
-    work: impl FnOnce(&mut WorkTree) -> Result<()>,
-) -> Result<Snapshot> {
-    match work(&mut tree) {
-        Ok(()) => store.commit(tree),
-        Err(fault) => {
-            store.abort(tree);
-            Err(fault)
-        }
-    }
-}
-
 fn pick(store: &dyn Snapshots, source: &Snapshot, place: &TreePath, filter: &Filter) -> Result<Snapshot> {
-    let tree = dedup_layers::open(store, source)?;
-    let (from, path) = found_dir(Root(tree.root.as_fd()), &place.path)?;
+    let tree = dedup_layers::view(store, source)?;
+    let (from, path) = find_dir(Root(tree.root.as_fd()), &place.path)?;
     let label = label("Directory.filter", format!("files below {}", place.path));
     let layer = NewLayer { base: &Snapshot::empty(), label, times: place.fs.sets_times() };
     with_hardlinks(store, &layer, source, |root, link_source| {
@@ -290,20 +220,4 @@ fn describe_edit(edit: &Edit) -> String {
         Edit::Timestamps { path, .. } => format!("set the times of {path}"),
         Edit::Chown { path, .. } => format!("set the owner of {path}"),
     }
-}
-
-/// The directory at `path`, links followed, open for listing.
-pub(crate) fn open_dir(root: Root<'_>, path: &AbsPath) -> Result<OwnedFd> {
-    found_dir(root, path).map(|(dir, _)| dir)
-}
-
-/// The same, and its path without links.
-pub(crate) fn found_dir(root: Root<'_>, path: &AbsPath) -> Result<(OwnedFd, PathBuf)> {
-    let fail = |e| failed(e, "open", path.as_str());
-    let found = root.find(inner(path), true).map_err(fail)?;
-    let stat = found.stat.ok_or_else(|| fail(rustix::io::Errno::NOENT))?;
-    if kind(&stat) != rustix::fs::FileType::Directory {
-        return Err(fail(rustix::io::Errno::NOTDIR));
-    }
-    Ok((root.open_dir(&found.path).map_err(fail)?, found.path))
 }

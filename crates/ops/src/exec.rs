@@ -133,15 +133,15 @@ impl Run<'_> {
     }
 
     /// Files that receive what is redirected, and the folder that holds them.
-    async fn redirects(&self) -> Result<(Option<Scratch>, [Option<File>; 2])> {
+    async fn redirects(&self) -> Result<(Option<TempDir>, [Option<File>; 2])> {
         let wanted = [self.0.exec.redirect_stdout.is_some(), self.0.exec.redirect_stderr.is_some()];
         if wanted == [false, false] {
             return Ok((None, [None, None]));
         }
-        let scratch = Scratch::new(self.0.ops).await?;
-        let open = |wanted: bool, name: &str| wanted.then(|| scratch.file(name)).transpose();
+        let dir = self.0.ops.temp_dir().await?;
+        let open = |wanted: bool, name: &str| wanted.then(|| redirect_file(&dir, name)).transpose();
         let files = [open(wanted[0], "stdout")?, open(wanted[1], "stderr")?];
-        Ok((Some(scratch), files))
+        Ok((Some(dir), files))
     }
 
     async fn keep(&self, finished: Finished) -> Result<ExecResult> {
@@ -172,18 +172,10 @@ impl Run<'_> {
     }
 }
 
-/// A folder for the time of one run.
-struct Scratch(TempDir);
-
-impl Scratch {
-    async fn new(ops: &Arc<Ops>) -> Result<Self> {
-        ops.blocking(|ops| ops.ports().temp_dirs.temp_dir()).await.map(Self)
-    }
-
-    fn file(&self, name: &str) -> Result<File> {
-        let path = self.0.path().join(name);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true).mode(0o600);
-        options.open(&path).attempt(|| format!("make `{}`", path.display()))
-    }
+/// Opens a new file `name` in `dir` that receives a redirected stream.
+fn redirect_file(dir: &TempDir, name: &str) -> Result<File> {
+    let path = dir.path().join(name);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(true).mode(0o600);
+    options.open(&path).attempt(|| format!("make `{}`", path.display()))
 }

@@ -3,99 +3,21 @@
 //! *Invariants.* A failure is told at once, whoever waits for it; what it left is shown afterwards, so that nobody else waits for
 //! a person. Nothing here is remembered as a result.
 
-use std::any::Any;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use rondel_digest::Digest;
 use rondel_fault::{Detail, Fault, Result};
 use rondel_model::exec::{Expect, MountSource, Stdin};
 use rondel_model::{ExecOp, Fs};
 use rondel_ports::snapshots::Label;
 use rondel_ports::streams::Stream;
 
-use crate::context::OpContext;
+use crate::context::{FailedExec, Failures, OpContext};
 use crate::process::{ExitedMounts, Process, title};
 use crate::terminal::with_term;
-use crate::{Ops, lock};
+use crate::Ops;
 
-/// How many failures of one client wait to be shown. Each holds services.
-const MAX_FAILURES: usize = 8;
 /// How many lines of what a process wrote last are shown with its failure.
 const MAX_OUTPUT_LINES: usize = 20;
-
-/// The failures of one client that asked to be shown them.
-pub struct Failures {
-    command: Vec<String>,
-    state: Mutex<FailureState>,
-}
-
-#[derive(Default)]
-struct FailureState {
-    requests: usize,
-    left: Vec<FailedExec>,
-    more: usize,
-}
-
-/// What a process that failed left: everything that a further process needs to stand in its place.
-pub struct FailedExec {
-    /// What the process was.
-    of: Digest,
-    exec: ExecOp,
-    fault: Fault,
-    cx: OpContext,
-    _services: Box<dyn Any + Send + Sync>,
-}
-
-/// A request of the client that is being answered. What is not taken before the last one ends is forgotten.
-pub struct FailureScope<'a>(&'a Failures);
-
-impl Failures {
-    /// None yet; `command` is what runs on the terminal.
-    pub fn new(command: Vec<String>) -> Arc<Self> {
-        Arc::new(Self { command, state: Mutex::default() })
-    }
-
-    /// A request of the client begins.
-    pub fn begin(&self) -> FailureScope<'_> {
-        lock(&self.state).requests += 1;
-        FailureScope(self)
-    }
-
-    fn wants(&self, exec: &ExecOp) -> bool {
-        // A person wants the processes that the code of a module starts, not that code itself.
-        if exec.scope.as_ref().is_some_and(|scope| scope.module.is_some()) {
-            return false;
-        }
-        let mut state = lock(&self.state);
-        if state.requests == 0 {
-            return false;
-        }
-        let digest = exec.digest();
-        let again = state.left.iter().any(|left| left.of == digest);
-        if !again && state.left.len() >= MAX_FAILURES {
-            state.more += 1;
-        }
-        !again && state.left.len() < MAX_FAILURES
-    }
-}
-
-impl FailureScope<'_> {
-    /// Takes what failed processes left, in the order in which they failed, and how many more there were.
-    pub fn failed(&self) -> (Vec<FailedExec>, usize) {
-        let mut state = lock(&self.0.state);
-        (std::mem::take(&mut state.left), std::mem::take(&mut state.more))
-    }
-}
-
-impl Drop for FailureScope<'_> {
-    fn drop(&mut self) {
-        let mut state = lock(&self.0.state);
-        state.requests -= 1;
-        if state.requests == 0 {
-            (state.left, state.more) = (Vec::new(), 0);
-        }
-    }
-}
 
 impl Process<'_> {
     /// Fails with `fault`: what is left is kept for a person, if one asked for it, or thrown away.
@@ -121,8 +43,8 @@ impl Process<'_> {
                     }
                 }
                 let cx = OpContext { failures: None, ..self.cx.clone() };
-                let left = FailedExec { of: self.exec.digest(), exec, fault: fault.clone(), cx, _services: services };
-                lock(&failures.state).left.push(left);
+                let left = FailedExec { of: self.exec.digest(), exec, fault: fault.clone(), cx, services };
+                failures.push(left);
                 Err(fault)
             }
             Err(why) => Err(fault.with_hint(format!("What it left cannot be shown: {}", why.full_message()))),
@@ -142,9 +64,9 @@ impl Ops {
         left: FailedExec,
         terminal: Stream,
     ) -> Result<()> {
-        let FailedExec { exec, fault, cx, _services, .. } = left;
+        let FailedExec { exec, fault, cx, services: _services, .. } = left;
         let exec = ExecOp {
-            args: failures.command.clone(),
+            args: failures.command().to_vec(),
             env: with_term(exec.env),
             stdin: Stdin::Empty,
             redirect_stdout: None,

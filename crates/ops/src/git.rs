@@ -17,12 +17,12 @@ use rondel_streams::relay::{self, Relay};
 use tokio::net::UnixListener;
 
 use crate::context::OpContext;
-use crate::evaluate::{change, open_dir};
 use crate::key::{self, Key};
 use crate::read::EntryKind;
-use crate::root::Root;
+use crate::root::{Root, open_dir};
 use crate::service_client::ServiceHost;
 use crate::stats::count;
+use crate::work_layer::change;
 use crate::{Ops, copy, dedup_layers};
 
 /// The user name that goes with a token when none was given: servers take any.
@@ -88,7 +88,7 @@ impl Ops {
                 self.git_tree(cx, &tree).await?
             }
         };
-        let folders = self.folders().await?;
+        let folders = self.temp_dir().await?;
         let (copied, into) = (folders.path().join("work"), folders.path().join("tree"));
         let (place, target) = (place.clone(), copied.clone());
         self.blocking(move |ops| {
@@ -146,15 +146,11 @@ impl Ops {
             tags,
             keep_git_dir: !tree.discard_git_dir,
         };
-        let folders = self.folders().await?;
+        let folders = self.temp_dir().await?;
         let into = folders.path().join("tree");
         std::fs::create_dir(&into).attempt(|| format!("make `{}`", into.display()))?;
         service_host.during(self.ports.git.checkout(&repository, &what, &into)).await?;
         self.take(folders, into).await
-    }
-
-    async fn folders(self: &Arc<Self>) -> Result<TempDir> {
-        self.blocking(|ops| ops.ports.temp_dirs.temp_dir()).await
     }
 
     /// The files in the folder `from` as a snapshot.
@@ -215,7 +211,7 @@ impl Ops {
     /// A socket of this machine that leads to an agent of the client's.
     async fn agent(self: &Arc<Self>, cx: &OpContext, socket: &SocketRef) -> Result<Agent> {
         cx.sockets.find(socket).await.map_err(|e| e.context("find the SSH agent"))?;
-        let folder = self.folders().await?;
+        let folder = self.temp_dir().await?;
         let path = folder.path().join("agent");
         let listener = UnixListener::bind(&path).attempt(|| format!("listen on `{}`", path.display()))?;
         let (sockets, socket) = (cx.sockets.clone(), socket.clone());
@@ -271,7 +267,7 @@ impl Ops {
 /// Copies the directory `path` of a snapshot, filtered, to the folder `into`.
 fn copy_out(store: &dyn Snapshots, tree: &Snapshot, path: &AbsPath, filter: &Filter, into: &Path) -> Result<()> {
     std::fs::create_dir_all(into).attempt(|| format!("make `{}`", into.display()))?;
-    let tree = dedup_layers::open(store, tree)?;
+    let tree = dedup_layers::view(store, tree)?;
     let from = open_dir(Root(tree.root.as_fd()), path)?;
     let to = std::fs::File::open(into).attempt(|| format!("open `{}`", into.display()))?;
     copy::as_root(from.as_fd(), filter, to.as_fd(), None)

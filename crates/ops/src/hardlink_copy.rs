@@ -67,7 +67,7 @@ impl LinkSource {
     }
 
     /// The layers that link_dir something.
-    pub(crate) fn used(&self) -> Vec<LayerId> {
+    pub(crate) fn linked_layers(&self) -> Vec<LayerId> {
         self.layers.iter().filter(|layer| layer.used.get()).map(|layer| layer.id).collect()
     }
 

@@ -18,8 +18,7 @@ use rondel_ports::snapshots::Snapshots;
 use serde::{Deserialize, Serialize};
 
 use crate::context::OpContext;
-use crate::evaluate::change;
-
+use crate::work_layer::change;
 use crate::{Ops, copy, edit};
 
 /// A file to download.
@@ -83,7 +82,7 @@ impl Ops {
             dial: service_host.host.as_ref().map(|host| host.dial.clone()),
             egress: cx.egress,
         };
-        let folder = self.blocking(|ops| ops.ports.temp_dirs.temp_dir()).await?;
+        let folder = self.temp_dir().await?;
         let content = folder.path().join("content");
         let answer = service_host.during(self.ports.http.fetch(request, &content, events)).await?;
         let Answer::Fetched(fetched) = answer else {

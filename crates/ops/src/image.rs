@@ -16,11 +16,11 @@ use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Compression, LayerBlob};
 
 use crate::context::OpContext;
-
 use crate::read::file_path;
 use crate::service_client::ServiceHost;
 use crate::stats::count;
-use crate::{Ops, dedup_layers, key, lock};
+use crate::sync::lock;
+use crate::{Ops, dedup_layers, key};
 
 /// Layers of one image that are fetched at the same time.
 const MAX_PARALLEL_LAYERS: usize = 3;
@@ -188,7 +188,7 @@ impl Ops {
         let fetch = move || async move {
             let ImagePull { images, image, credentials } = &*pull;
             let layer = &image.layers[index];
-            let folder = ops.blocking(|ops| ops.ports.temp_dirs.temp_dir()).await?;
+            let folder = ops.temp_dir().await?;
             let blob = folder.path().join("layer");
             count(&ops.stats.pulls);
             let span = events.span(Work::Pull, format!("layer {}", short_digest(&layer.digest)));
@@ -262,7 +262,7 @@ impl Ops {
         platform: &Platform,
         then: impl FnOnce(ResolvedImage, Vec<std::path::PathBuf>) -> Result<T>,
     ) -> Result<T> {
-        let tree = dedup_layers::open(&*self.ports.snapshots, tree)?;
+        let tree = dedup_layers::view(&*self.ports.snapshots, tree)?;
         let scratch = self.ports.temp_dirs.temp_dir()?;
         let (_archive, path) = file_path(&tree, &source.path)?;
         let read = self.ports.images.read_archive(&path, tag, platform, scratch.path());

@@ -9,10 +9,10 @@ use rondel_digest::Digest;
 use rondel_model::exec::{MountSource, Scope, Sharing, Stdin};
 use rondel_model::git::GitRemote;
 use rondel_model::op::{CopyOp, CopyPattern, Edit, ImportOp};
+use rondel_model::search::Search;
 use rondel_model::{AbsPath, ExecOp, ModeChange, Owner, Platform, Snapshot};
 use serde::Serialize;
 
-use crate::search::Search;
 
 /// The version of what ops do: a change of their behaviour changes it, so that older results are not used.
 const DOMAIN: &str = "op/v3";

@@ -42,13 +42,15 @@ mod service;
 mod service_client;
 mod sockets;
 mod stats;
+mod sync;
 mod terminal;
 mod tree_hash;
 mod unpack;
 mod volumes;
+mod work_layer;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rondel_digest::Digest;
 use rondel_graph::Graph;
@@ -58,10 +60,9 @@ use rondel_ports::images::Credentials;
 pub use changes::apply_patch::apply_to as apply_patch;
 pub use changes::{Change, ChangeKind};
 pub use context::{
-    BoundServices, ExecResult, JoinedNetwork, NoServices, OpContext, Ports, ScopeBinding, ScopedProcess, Scopes,
-    Services,
+    BoundServices, ExecResult, FailedExec, FailureScope, Failures, JoinedNetwork, NoServices, OpContext, Ports, ScopeBinding, ScopedProcess,
+    Scopes, Services,
 };
-pub use failures::{FailedExec, FailureScope, Failures};
 pub use gc_roots::referenced_layers;
 pub use git::Uncommitted;
 pub use http::Download;
@@ -69,7 +70,7 @@ pub use image::RegistryImage;
 pub use options::{BUNDLES, HostTrust, Options};
 pub use process::ServiceEnvironment;
 pub use read::{Entry, EntryKind, MAX_BYTES, Stat};
-pub use search::{Match, Search, Submatch};
+pub use rondel_model::search::{Match, Search, Submatch};
 pub use service::{RunningContainer, ServiceControl};
 pub use stats::OpStats;
 
@@ -131,8 +132,4 @@ impl Ops {
     pub fn stats(&self) -> &OpStats {
         &self.stats
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,9 +12,10 @@ use rondel_model::op::Edit;
 use rondel_model::{AbsPath, LayerId, Snapshot};
 use rondel_ports::snapshots::{Label, Snapshots, WorkTree};
 
-use crate::evaluate::labelled;
+use crate::sync::lock;
+use crate::work_layer::labelled;
 use crate::options::EXTRA_TARGET;
-use crate::{dedup_layers, edit, lock};
+use crate::{dedup_layers, edit};
 
 /// Stacks with more layers are left alone: they are merged in part before they are mounted, which would have to be done
 /// once more with one layer more.
@@ -35,13 +36,13 @@ pub(crate) struct MountpointLayers(Mutex<HashMap<Mountpoints, LayerId>>);
 
 impl MountpointLayers {
     /// Opens a writable state on top of `base` that has the mount points `points`; a commit is on top of `base` alone.
-    pub(crate) fn begin(&self, store: &dyn Snapshots, base: &Snapshot, points: Mountpoints) -> Result<WorkTree> {
+    pub(crate) fn prepare(&self, store: &dyn Snapshots, base: &Snapshot, points: Mountpoints) -> Result<WorkTree> {
         if base.layers().len() > MAX_LAYERS {
-            return dedup_layers::begin(store, base);
+            return dedup_layers::prepare(store, base);
         }
         let skeleton = self.layer(store, points)?;
         let layers: Vec<LayerId> = [skeleton].into_iter().chain(base.layers().iter().copied()).collect();
-        dedup_layers::begin(store, &layers.into()).map(|tree| WorkTree { base: base.clone(), ..tree })
+        dedup_layers::prepare(store, &layers.into()).map(|tree| WorkTree { base: base.clone(), ..tree })
     }
 
     fn layer(&self, store: &dyn Snapshots, points: Mountpoints) -> Result<LayerId> {

@@ -75,7 +75,7 @@ pub(crate) fn prepare(
     let trust = &ops.options.trust;
     let extra = trust.extra_dir.as_deref().filter(|dir| has_content(dir));
     let points = Mountpoints { resolver, extra: extra.is_some() };
-    let root = ops.mountpoint_layers.begin(store, inputs.first().unwrap_or(&empty), points)?;
+    let root = ops.mountpoint_layers.prepare(store, inputs.first().unwrap_or(&empty), points)?;
     let mut trees = Trees { root, mounts: Vec::new() };
     let mut preparing = MountPreparation {
         store,
@@ -188,14 +188,14 @@ impl MountPreparation<'_> {
         let empty = Snapshot::empty();
         let snapshot = self.inputs.next().unwrap_or(&empty);
         if what.read_only && what.owner.is_none() {
-            let tree = dedup_layers::open_for_process(self.store, snapshot)?;
+            let tree = dedup_layers::view_for_process(self.store, snapshot)?;
             let mount = clone(Root(tree.root.as_fd()), what.path, what.file)?;
             self.push(target, ProcessMountSource::Detached { mount, read_only: true });
             trees.mount(target, what.path, MountBacking::ReadOnly(snapshot.clone()));
             return Ok(());
         }
         let ids = resolve(trees, what.owner)?;
-        let tree = dedup_layers::begin(self.store, snapshot)?;
+        let tree = dedup_layers::prepare(self.store, snapshot)?;
         let mount = match ids {
             Some(ids) => edit::own(Root(tree.root.as_fd()), what.path, ids),
             None => Ok(()),

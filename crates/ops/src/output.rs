@@ -8,7 +8,7 @@ use rondel_events::{Emitter, Stream};
 use rondel_fault::{Attempt, Result};
 use rondel_ports::process::OutputSink;
 
-use crate::lock;
+use crate::sync::lock;
 use crate::redact::{Redactor, Secrets};
 
 /// Bytes kept of each stream; what comes after is counted and, but for the end, forgotten.

@@ -191,7 +191,7 @@ impl Process<'_> {
         volumes::check(self.exec)?;
         let claims = self.unless_cancelled(self.claim(&inputs)).await?;
         let services = &self.exec.services;
-        let mut bound = self.unless_cancelled(self.cx.services.bind(self.ops, self.cx, services)).await?;
+        let mut bound = self.unless_cancelled(self.cx.services.bind(self.cx, services)).await?;
         let capture = Capture::new(self.events.clone(), &secrets, redirects);
         let mut network = self.network().await?;
         let alone = network.address.is_none() && !self.exec.offline && !self.exec.host_network;
@@ -199,7 +199,7 @@ impl Process<'_> {
         // is known under its address for a while. No other process is given it as service as there is a handle of it.
         let is_service = matches!(mode, Some(ProcessMode::Service(_)));
         let _spoilt = (self.exec.insecure || is_service).then(|| network.namespace.clone());
-        let joined = self.cx.services.join(self.ops, &network, services)?;
+        let joined = self.cx.services.join(&network, services)?;
         let resolver = network.resolv_conf.take().filter(|_| !self.exec.offline);
         network.resolv_conf = resolver.map(|text| with_search(&text, &joined.search));
         let Prepared { trees, root, mounts, sockets, bundle } =

@@ -17,8 +17,7 @@ use rustix::io::Errno;
 
 use crate::context::OpContext;
 use crate::copy::text;
-use crate::evaluate::open_dir;
-use crate::root::{Root, failed, inner, kind, names, permissions, stat_at};
+use crate::root::{Root, failed, inner, kind, names, open_dir, permissions, stat_at};
 use crate::{Ops, dedup_layers, filter, tree_hash};
 
 /// The largest file that is read into memory.
@@ -214,7 +213,7 @@ impl Ops {
         let snapshot = self.tree(cx, &place.fs).await?;
         let path = place.path.clone();
         self.blocking(move |ops| {
-            let tree = dedup_layers::open(&*ops.ports.snapshots, &snapshot)?;
+            let tree = dedup_layers::view(&*ops.ports.snapshots, &snapshot)?;
             work(Root(tree.root.as_fd()), &path)
         })
         .await

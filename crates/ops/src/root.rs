@@ -252,3 +252,28 @@ pub(crate) fn check_names(path: &AbsPath) -> Result<()> {
 pub(crate) fn inner(path: &AbsPath) -> &Path {
     Path::new(path.relative())
 }
+
+/// The directory at `path`, links followed, open for listing.
+pub(crate) fn open_dir(root: Root<'_>, path: &AbsPath) -> Result<OwnedFd> {
+    find_dir(root, path).map(|(dir, _)| dir)
+}
+
+/// The same, and its path without links.
+pub(crate) fn find_dir(root: Root<'_>, path: &AbsPath) -> Result<(OwnedFd, PathBuf)> {
+    let fail = |e| failed(e, "open", path.as_str());
+    let found = root.find(inner(path), true).map_err(fail)?;
+    let stat = found.stat.ok_or_else(|| fail(Errno::NOENT))?;
+    if kind(&stat) != FileType::Directory {
+        return Err(fail(Errno::NOTDIR));
+    }
+    Ok((root.open_dir(&found.path).map_err(fail)?, found.path))
+}
+
+/// The directory that holds what is at `path`, a path without links, and the name in it. The root holds
+/// itself as `.`.
+pub(crate) fn open_parent<'a>(root: Root<'_>, path: &'a Path) -> Result<(OwnedFd, &'a OsStr), Errno> {
+    match path.file_name() {
+        Some(name) => Ok((root.open_dir(path.parent().unwrap_or(Path::new("")))?, name)),
+        None => Ok((root.open_dir(Path::new(""))?, OsStr::new("."))),
+    }
+}

@@ -14,16 +14,15 @@ use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkFinish
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{Filter, TreePath};
 use rondel_model::pattern::IgnoreFile;
+use rondel_model::search::{Match, Search, Submatch};
 use rondel_model::{AbsPath, Snapshot};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
 use crate::context::OpContext;
 use crate::copy::text;
-use crate::evaluate::open_dir;
 use crate::key::Key;
-use crate::root::{Root, failed, inner, kind, names, open_dir_at, stat_at};
+use crate::root::{Root, failed, inner, kind, names, open_dir, open_dir_at, stat_at};
 use crate::{Ops, dedup_layers};
 
 /// The most that is kept of all matches together, in bytes.
@@ -41,59 +40,6 @@ const MAX_SHOWN_PATTERN: usize = 200;
 const MAX_RULES: u64 = 4 << 20;
 /// Files with rules about what is ignored, the strongest last.
 const IGNORE_FILES: [&str; 3] = [".gitignore", ".ignore", ".rgignore"];
-
-/// What is searched for, and where.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Search {
-    /// A regular expression, or the text itself.
-    pub pattern: String,
-    /// The pattern is the text itself.
-    pub literal: bool,
-    /// A match may span lines.
-    pub multiline: bool,
-    /// `.` matches the end of a line, too.
-    pub dotall: bool,
-    /// Upper and lower case are the same.
-    pub insensitive: bool,
-    /// What ignore files name is left out.
-    pub skip_ignored: bool,
-    /// What has a name with a dot in front is left out.
-    pub skip_hidden: bool,
-    /// Only the files are told, not the lines.
-    pub files_only: bool,
-    /// So many results at most.
-    pub limit: Option<usize>,
-    /// Files and directories to search, relative to the directory; none is everything.
-    pub paths: Vec<String>,
-    /// Which files are searched, as in ignore files, where `!` leaves out.
-    pub globs: Vec<String>,
-}
-
-/// Lines that match.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Match {
-    /// The file, relative to the directory.
-    pub path: String,
-    /// The number of the first line, from one; zero when only files are told.
-    pub line: u64,
-    /// Where the line starts in the file, in bytes.
-    pub offset: u64,
-    /// The lines with their ends.
-    pub lines: String,
-    /// What matched in them.
-    pub submatches: Vec<Submatch>,
-}
-
-/// A piece of text that matches.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Submatch {
-    /// The text.
-    pub text: String,
-    /// Where it starts in the lines, in bytes.
-    pub start: u64,
-    /// Where it ends.
-    pub end: u64,
-}
 
 impl Ops {
     /// What matches in the directory, or in the one file, at `place`: by path, then by line.
@@ -137,7 +83,7 @@ fn check(path: &str) -> Result<()> {
 }
 
 fn run(ops: &Ops, snapshot: &Snapshot, path: &AbsPath, search: &Search) -> Result<Vec<Match>> {
-    let tree = dedup_layers::open(&*ops.ports.snapshots, snapshot)?;
+    let tree = dedup_layers::view(&*ops.ports.snapshots, snapshot)?;
     let root = Root(tree.root.as_fd());
     let mut run = SearchRun::new(search)?;
     let fail = |e| failed(e, "search", path.as_str());

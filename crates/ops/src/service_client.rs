@@ -58,10 +58,10 @@ impl Ops {
     ) -> Result<ServiceHost> {
         let Some(service) = service else { return Ok(ServiceHost::by_name()) };
         let binding = ServiceBinding { alias: service.hostname().to_owned(), service: service.clone() };
-        let BoundServices { networks, ended, guard, .. } = cx.services.bind(self, cx, &[binding]).await?;
+        let BoundServices { networks, ended, guard, .. } = cx.services.bind(cx, &[binding]).await?;
         let (_, network) =
             networks.into_iter().next().ok_or_else(|| Fault::bug("a service is up and has no network"))?;
-        let folder = self.blocking(|ops| ops.ports.temp_dirs.temp_dir()).await?;
+        let folder = self.temp_dir().await?;
         let (key, dial, path) = (service.digest(), self.dial(&network), folder.path().to_owned());
         let host = Host { key, dial, folder: path, guard: Arc::new((guard, folder)) };
         Ok(ServiceHost { host: Some(host), ended })

@@ -21,11 +21,11 @@ use rustix::io::Errno;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::copy::{Copier, Target};
-use crate::evaluate::open_dir;
 use crate::owner::{self, Ids};
 
-use crate::root::{Root, failed, names, remove};
-use crate::{dedup_layers, edit, lock};
+use crate::root::{Root, failed, names, open_dir, remove};
+use crate::sync::lock;
+use crate::{dedup_layers, edit};
 
 /// Marks the root of a volume that has been given what it holds at first.
 const MARK: &str = "user.rondel.made";
@@ -81,7 +81,7 @@ pub(crate) fn identify(store: &dyn Snapshots, exec: &ExecOp, inputs: &[Snapshot]
             None => None,
             Some(owner) => {
                 if root.is_none() {
-                    root = Some(dedup_layers::open(store, rootfs)?);
+                    root = Some(dedup_layers::view(store, rootfs)?);
                 }
                 root.as_ref().map(|tree| owner::resolve(Root(tree.root.as_fd()), owner)).transpose()?
             }
@@ -249,7 +249,7 @@ impl Volumes {
         }
         rustix::fs::fchmod(&root, Mode::from_raw_mode(0o755)).map_err(fail)?;
         if let Some((snapshot, place)) = seed {
-            let tree = dedup_layers::open(store, snapshot)?;
+            let tree = dedup_layers::view(store, snapshot)?;
             let from = open_dir(Root(tree.root.as_fd()), place)?;
             let stat = rustix::fs::fstat(&from).map_err(fail)?;
             let to = Target::root(Root(root.as_fd()))?;

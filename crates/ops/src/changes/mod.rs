@@ -30,10 +30,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::OpContext;
 use crate::copy::{Target, text};
-use crate::evaluate::{change, found_dir, open_dir};
 use crate::key::Key;
 use crate::read::open_regular;
-use crate::root::{Root, failed};
+use crate::root::{Root, failed, find_dir, open_dir};
+use crate::work_layer::change;
 use crate::{Ops, dedup_layers};
 use compare::{DiffEntry, DiffKind, compare};
 
@@ -100,7 +100,7 @@ impl Ops {
             .blocking(move |ops| {
                 let store = &*ops.ports.snapshots;
                 let [layer, before] = snapshots;
-                let layer = dedup_layers::open(store, &layer)?;
+                let layer = dedup_layers::view(store, &layer)?;
                 let before = OpenDir::open(store, &before, &pair.before.path)?;
                 let after = OpenDir::open(store, &after, &pair.after.path)?;
                 let differences = compare(before.fd(), after.fd())?;
@@ -225,7 +225,7 @@ fn evaluate(store: &dyn Snapshots, op: &ChangesOp, trees: &[Snapshot]) -> Result
         }
         ChangesOp::Patch { base: place, patch } => {
             let tree = trees.get(1).ok_or_else(|| Fault::bug("there is no patch"))?;
-            let tree = dedup_layers::open(store, tree)?;
+            let tree = dedup_layers::view(store, tree)?;
             let patch = open_regular(Root(tree.root.as_fd()), &patch.path)?;
             let lines = BufReader::new(File::from(patch));
             change(store, &base, |root| apply_patch::apply_to(&open_dir(root, &place.path)?, lines))
@@ -235,7 +235,7 @@ fn evaluate(store: &dyn Snapshots, op: &ChangesOp, trees: &[Snapshot]) -> Result
 
 /// The directory at `path`, to be changed.
 fn target<'a>(root: Root<'a>, path: &AbsPath) -> Result<Target<'a>> {
-    let (dir, path) = found_dir(root, path)?;
+    let (dir, path) = find_dir(root, path)?;
     Ok(Target::new(root, path, dir))
 }
 
@@ -248,7 +248,7 @@ struct OpenDir {
 
 impl OpenDir {
     fn open(store: &dyn Snapshots, snapshot: &Snapshot, path: &AbsPath) -> Result<Self> {
-        let tree = dedup_layers::open(store, snapshot)?;
+        let tree = dedup_layers::view(store, snapshot)?;
         let dir = open_dir(Root(tree.root.as_fd()), path)?;
         Ok(Self { dir, _tree: tree })
     }

@@ -205,6 +205,7 @@ impl SessionServices {
 
 /// The services of a session as one of its clients uses them.
 pub struct ClientServices {
+    ops: Arc<Ops>,
     session: Arc<SessionServices>,
     /// The module for which the client speaks: it knows the names that its code gave.
     module: Option<Digest>,
@@ -212,12 +213,12 @@ pub struct ClientServices {
 
 impl ClientServices {
     /// For a client that speaks for `module`.
-    pub fn new(session: Arc<SessionServices>, module: Option<Digest>) -> Arc<Self> {
-        Arc::new(Self { session, module })
+    pub fn new(ops: Arc<Ops>, session: Arc<SessionServices>, module: Option<Digest>) -> Arc<Self> {
+        Arc::new(Self { ops, session, module })
     }
 
-    async fn bound(&self, ops: &Arc<Ops>, cx: &OpContext, binding: &ServiceBinding) -> Result<Use> {
-        let used = self.session.acquire(ops, cx, &binding.service).await;
+    async fn bound(&self, cx: &OpContext, binding: &ServiceBinding) -> Result<Use> {
+        let used = self.session.acquire(&self.ops, cx, &binding.service).await;
         used.map_err(|fault| fault.context(format!("start {}", shown(binding))))
     }
 }
@@ -230,7 +231,6 @@ fn shown(binding: &ServiceBinding) -> String {
 impl Services for ClientServices {
     fn bind<'a>(
         &'a self,
-        ops: &'a Arc<Ops>,
         cx: &'a OpContext,
         bindings: &'a [ServiceBinding],
     ) -> BoxFuture<'a, Result<BoundServices>> {
@@ -238,7 +238,7 @@ impl Services for ClientServices {
             if bindings.is_empty() {
                 return Ok(BoundServices::none());
             }
-            let used = try_join_all(bindings.iter().map(|binding| self.bound(ops, cx, binding))).await?;
+            let used = try_join_all(bindings.iter().map(|binding| self.bound(cx, binding))).await?;
             let mut bound = BoundServices::none();
             let mut ends: Vec<BoxFuture<'static, Fault>> = Vec::new();
             for (binding, used) in bindings.iter().zip(&used) {
@@ -259,7 +259,7 @@ impl Services for ClientServices {
         })
     }
 
-    fn join(&self, ops: &Arc<Ops>, network: &Network, bindings: &[ServiceBinding]) -> Result<JoinedNetwork> {
+    fn join(&self, network: &Network, bindings: &[ServiceBinding]) -> Result<JoinedNetwork> {
         let session = &self.session;
         let given = bindings.iter().filter_map(|binding| binding.service.given_name()?.module.as_ref());
         let mut search: Vec<String> = Vec::with_capacity(2);
@@ -270,7 +270,7 @@ impl Services for ClientServices {
             }
         }
         search.push(session.domain(None));
-        let membership = ops.ports().networks.join(network, &session.session)?;
+        let membership = self.ops.ports().networks.join(network, &session.session)?;
         Ok(JoinedNetwork { search, membership })
     }
 }
