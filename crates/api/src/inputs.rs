@@ -70,12 +70,10 @@ pub(crate) fn platform(text: &str) -> Result<Platform> {
 
 /// How layers are packed, when that was asked for.
 pub(crate) fn compression(args: &Args) -> Result<Option<Compression>> {
-    match args.opt_str("forcedCompression")?.as_deref() {
-        None => Ok(None),
-        Some("Gzip" | "GZIP") => Ok(Some(Compression::Gzip)),
-        Some("Zstd" | "ZSTD") => Ok(Some(Compression::Zstd)),
-        Some("Uncompressed" | "UNCOMPRESSED") => Ok(Some(Compression::None)),
-        Some(other) => Err(Fault::user(format!("layers cannot be packed as `{other}` by this engine"))
+    let Some(name) = args.opt_str("forcedCompression")? else { return Ok(None) };
+    match Compression::of_api_name(&name) {
+        Some(compression) => Ok(Some(compression)),
+        None => Err(Fault::user(format!("layers cannot be packed as `{name}` by this engine"))
             .with_hint("use `Gzip`, which every reader of `EStarGZ` also reads")),
     }
 }

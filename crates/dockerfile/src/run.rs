@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rondel_model::entitlement::Entitlement;
-use rondel_model::exec::{ExecOp, Expect, Stdin};
+use rondel_model::exec::ExecOp;
 use rondel_model::op::{Edit, ExecOutput, Filter, ISOLATED, TreePath};
 use rondel_model::{AbsPath, Fs, FsOp, Mount, MountSource, Owner, SecretRef, SocketRef};
 
@@ -56,27 +56,18 @@ impl State {
         let given: Vec<_> =
             parts.mounts.iter().filter_map(secret_of).chain(parts.secret_env.iter().map(|(_, s)| s)).cloned().collect();
         let exec = ExecOp {
-            rootfs: self.container.rootfs.clone(),
             mounts: parts.mounts,
-            args,
             env: self.environment().into_iter().chain(parts.env).collect(),
             secret_env: parts.secret_env,
             volatile_env: self.proxies(builder.request),
-            services: Vec::new(),
             workdir: self.container.workdir(),
             user: self.container.config.user.clone(),
-            stdin: Stdin::Empty,
-            redirect_stdout: None,
-            redirect_stderr: None,
-            expect: Expect::Success,
-            scope: None,
             insecure: run.insecure,
             no_init: builder.request.no_init,
             offline: run.offline,
             host_network: run.host_network,
             scrub: self.container.scrub.clone(),
-            platform: self.container.platform.clone(),
-            salt: None,
+            ..ExecOp::new(self.container.rootfs.clone(), args, self.container.platform.clone())
         };
         for secret in given {
             if !self.container.scrub.contains(&secret) {

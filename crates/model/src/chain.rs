@@ -1,6 +1,5 @@
-//! Persistent lists. A copy shares everything with its original, and what is added to a copy is all
-//! that it has for itself. So a chain of values, each one step longer than the last, needs memory in
-//! proportion to its steps.
+//! Persistent lists. A copy shares all items with its original and adds only its own. So a series
+//! of values, each one item longer than the last, needs memory in proportion to its length.
 
 use std::fmt;
 use std::sync::Arc;
@@ -63,7 +62,7 @@ impl<T> Chain<T> {
 }
 
 impl<T: Clone> Chain<T> {
-    /// Removes every item of which `keep` is not true. What comes before the first of them stays shared.
+    /// Keeps the items for which `keep` is true. Items before the first removed one stay shared.
     pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         let mut kept = Vec::new();
         let mut shared = self.clone();
@@ -82,7 +81,7 @@ impl<T: Clone> Chain<T> {
         *self = shared;
     }
 
-    /// Puts `item` before the first item of the run at the end of which `ends` is true.
+    /// Inserts `item` before the trailing run of items for which `ends` is true.
     pub fn push_before(&mut self, item: T, ends: impl Fn(&T) -> bool) {
         let (mut start, mut after) = (self.clone(), Vec::new());
         while let Some(link) = start.0.clone().filter(|link| ends(&link.item)) {
@@ -94,7 +93,7 @@ impl<T: Clone> Chain<T> {
         *self = start;
     }
 
-    /// Replaces the item at `index`, counted from the first one. What comes before it stays shared.
+    /// Replaces the item at `index`, counted from the first one. Items before it stay shared.
     pub fn replace(&mut self, index: usize, item: T) {
         let Some(mut back) = self.len().checked_sub(index + 1) else { return };
         let (mut start, mut after) = (self.clone(), Vec::new());
@@ -111,7 +110,7 @@ impl<T: Clone> Chain<T> {
         *self = start;
     }
 
-    /// The items in a list of their own.
+    /// Copies the items into a vector.
     pub fn to_vec(&self) -> Vec<T> {
         self.iter().cloned().collect()
     }

@@ -1,62 +1,45 @@
-//! What differs between two directories, and work with it.
+//! Changesets: the difference of two directories, and ops on it.
 
 use serde::Serialize;
 
-use crate::container::Directory;
-use crate::op::{Fs, TreePath};
-
-/// A comparison of two directories.
-#[derive(Clone, Debug)]
-pub struct Changeset {
-    /// The older one.
-    pub before: Directory,
-    /// The newer one.
-    pub after: Directory,
-}
-
-impl Changeset {
-    /// The two places.
-    pub fn pair(&self) -> Pair {
-        Pair { before: self.before.place.clone(), after: self.after.place.clone() }
-    }
-}
+use crate::op::TreePath;
 
 /// Two directories to compare.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Pair {
+pub struct ChangePair {
     /// The older one.
     pub before: TreePath,
     /// The newer one.
     pub after: TreePath,
 }
 
-/// Work with what differs between directories. The result is the tree of `base`, changed below the place.
+/// An op on changes between directories. The result is the tree of `base`, changed below its path.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum ChangesOp {
-    /// What differs in `changes` is done to `base`, too.
+    /// Applies `changes` to `base`.
     Apply {
         /// The directory to change.
         base: TreePath,
         /// The changes.
-        changes: Pair,
+        changes: ChangePair,
     },
-    /// Both changes are done to `base`, text merged line by line.
+    /// Applies two sets of changes to their common `base`. Text is merged line by line.
     Merge {
-        /// What both were made from.
+        /// The common base.
         base: TreePath,
-        /// The changes that are there.
-        ours: Pair,
+        /// The existing changes.
+        ours: ChangePair,
         /// The changes to add.
-        theirs: Pair,
-        /// What happens where both changed the same.
+        theirs: ChangePair,
+        /// How conflicts are resolved.
         on_conflict: OnConflict,
     },
-    /// A tree with one file, [`PATCH_NAME`]: the changes as a patch in git's form.
+    /// Writes the changes as a git patch: a tree with one file, [`PATCH_NAME`].
     Write {
         /// The changes.
-        changes: Pair,
+        changes: ChangePair,
     },
-    /// The patch is applied to `base`.
+    /// Applies a patch to `base`.
     Patch {
         /// The directory to change.
         base: TreePath,
@@ -65,26 +48,26 @@ pub enum ChangesOp {
     },
 }
 
-/// The name of the file that [`ChangesOp::Write`] gives.
+/// The name of the file of [`ChangesOp::Write`].
 pub const PATCH_NAME: &str = "diff.patch";
 
-/// What happens where two changes do not go together.
+/// How conflicts between two sets of changes are resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum OnConflict {
     /// Two changes of one file are an error, even where their lines could be merged.
     FailEarly,
-    /// What cannot be merged is an error.
+    /// Changes that cannot be merged are an error.
     Fail,
-    /// Text is marked for people to decide; what was changed wins over what was removed.
+    /// Conflict markers are written into text. A modified file wins over its removal.
     Mark,
-    /// The changes that are there win.
+    /// The existing changes win.
     Ours,
     /// The changes to add win.
     Theirs,
 }
 
 impl ChangesOp {
-    /// The places it works on, in a fixed order.
+    /// Its input directories and files, in a fixed order.
     pub fn places(&self) -> Vec<&TreePath> {
         match self {
             Self::Apply { base, changes } => vec![base, &changes.before, &changes.after],
@@ -93,18 +76,6 @@ impl ChangesOp {
             }
             Self::Write { changes } => vec![&changes.before, &changes.after],
             Self::Patch { base, patch } => vec![base, patch],
-        }
-    }
-
-    /// The trees it works on.
-    pub(crate) fn into_inputs(self, into: &mut Vec<Fs>) {
-        match self {
-            Self::Apply { base, changes } => into.extend([base.fs, changes.before.fs, changes.after.fs]),
-            Self::Merge { base, ours, theirs, .. } => {
-                into.extend([base.fs, ours.before.fs, ours.after.fs, theirs.before.fs, theirs.after.fs]);
-            }
-            Self::Write { changes } => into.extend([changes.before.fs, changes.after.fs]),
-            Self::Patch { base, patch } => into.extend([base.fs, patch.fs]),
         }
     }
 }

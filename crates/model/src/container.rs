@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::chain::Chain;
-use crate::exec::{ExecOp, Mount, Scope};
+use crate::changes::ChangePair;
+use crate::exec::{ExecOp, Mount, TerminalCommand};
 use crate::history::History;
 use crate::image::ImageRef;
+use crate::image_config::ImageConfig;
 use crate::op::{Fs, TreePath};
 use crate::path::AbsPath;
 use crate::platform::Platform;
@@ -24,49 +24,37 @@ pub struct Container {
     pub rootfs: Fs,
     /// The configuration that goes into an image.
     pub config: Arc<ImageConfig>,
-    /// How the layers of the image it is based on were made.
+    /// The history of the layers of its base image.
     pub history: Option<Arc<History>>,
     /// Annotations of the manifest, in order.
     pub annotations: Table<Arc<str>>,
-    /// What is known of exposed ports beyond what an image says, by their form in its configuration.
+    /// Metadata of exposed ports that images do not carry, by the port's text in the configuration.
     pub port_notes: Table<PortNote>,
-    /// What is mounted, in order.
+    /// The mounts, in order.
     pub mounts: Chain<Mount>,
     /// Environment variables whose values are secrets.
     pub secret_env: Table<SecretRef>,
-    /// Environment variables of which only the names count for a key.
+    /// Environment variables of which only the names are part of cache keys.
     pub volatile_env: Table<Arc<str>>,
-    /// Services that are up as long as its processes run, by alias.
+    /// Services that run as long as its processes, by alias.
     pub services: Table<ServiceBinding>,
-    /// Secrets that made it, whose plaintext is scrubbed from whatever its processes print.
+    /// Secrets of earlier build steps. Their plaintext is redacted from all output.
     pub scrub: Vec<SecretRef>,
     /// The process that ran last.
     pub last_exec: Option<Arc<ExecOp>>,
-    /// The image, as long as nothing was changed since `from`.
+    /// The image, as long as nothing was changed after `from`.
     pub image_ref: Option<ImageRef>,
     /// Credentials for registries, by address.
     pub registry_auth: Table<RegistryAuth>,
     /// The default arguments were set by the user, not by an image or an entrypoint change.
     pub default_args_set: bool,
-    /// What runs on a terminal in it when nothing else was said.
+    /// The default command of a terminal in it.
     pub terminal: Option<Arc<TerminalCommand>>,
     /// An error to raise when it is evaluated.
     pub error: Option<Arc<str>>,
 }
 
-/// What runs on a terminal.
-#[derive(Clone, Debug)]
-pub struct TerminalCommand {
-    /// The command line; empty: a shell.
-    pub args: Vec<String>,
-    /// The exec scope, with access to the API: of the client that set the command, not of the one that opens the terminal.
-    /// `None`: without access.
-    pub scope: Option<Scope>,
-    /// All capabilities.
-    pub insecure: bool,
-}
-
-/// What is known of an exposed port beyond what an image says.
+/// Metadata of an exposed port that images do not carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortNote {
     /// For people.
@@ -86,38 +74,7 @@ pub struct RegistryAuth {
     pub secret: SecretRef,
 }
 
-/// The part of an image's configuration that containers carry, in the field names of the OCI image specification.
-/// Unknown fields are kept, so that what other builders wrote survives.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct ImageConfig {
-    /// The user.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub user: String,
-    /// Exposed ports such as `80/tcp`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exposed_ports: Option<Table<serde_json::Value>>,
-    /// The environment, `NAME=value` by name, in order.
-    #[serde(skip_serializing_if = "Option::is_none", with = "crate::table::entries")]
-    pub env: Option<Table<Arc<str>>>,
-    /// The entrypoint.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub entrypoint: Option<Vec<String>>,
-    /// The default arguments.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cmd: Option<Vec<String>>,
-    /// The working directory.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub working_dir: String,
-    /// Labels, in order.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub labels: Option<Table<serde_json::Value>>,
-    /// Everything else.
-    #[serde(flatten)]
-    pub other: serde_json::Map<String, serde_json::Value>,
-}
-
-/// A directory: a place in a tree.
+/// A directory: a path in a tree.
 #[derive(Clone, Debug)]
 pub struct Directory {
     /// Where.
@@ -128,17 +85,33 @@ pub struct Directory {
     pub error: Option<Arc<str>>,
 }
 
-/// A file: a place in a tree.
+/// A file: a path in a tree.
 #[derive(Clone, Debug)]
 pub struct File {
     /// Where.
     pub place: TreePath,
     /// The platform, when the tree belongs to one.
     pub platform: Platform,
-    /// The name it was given instead of that of its path.
+    /// The name of the file, if it differs from that of its path.
     pub name: Option<String>,
-    /// Paths are named as the user wrote them in errors: what was asked for, when it differs from the place.
+    /// The path as the user wrote it, for errors, if it differs from `place`.
     pub asked: Option<String>,
+}
+
+/// A comparison of two directories.
+#[derive(Clone, Debug)]
+pub struct Changeset {
+    /// The older one.
+    pub before: Directory,
+    /// The newer one.
+    pub after: Directory,
+}
+
+impl Changeset {
+    /// The two places.
+    pub fn pair(&self) -> ChangePair {
+        ChangePair { before: self.before.place.clone(), after: self.after.place.clone() }
+    }
 }
 
 impl Container {
@@ -165,6 +138,22 @@ impl Container {
         }
     }
 
+    /// A process in this container: it has the container's root, mounts, environment, user, working
+    /// directory, secrets, platform and services.
+    pub fn exec(&self, args: Vec<String>) -> ExecOp {
+        ExecOp {
+            mounts: self.mounts.to_vec(),
+            env: self.environment(),
+            secret_env: self.secret_environment(),
+            volatile_env: self.volatile_environment(),
+            workdir: self.workdir(),
+            user: self.config.user.clone(),
+            scrub: self.scrub.clone(),
+            services: self.services.values().cloned().collect(),
+            ..ExecOp::new(self.rootfs.clone(), args, self.platform.clone())
+        }
+    }
+
     /// The working directory.
     pub fn workdir(&self) -> AbsPath {
         AbsPath::new(&self.config.working_dir)
@@ -176,17 +165,17 @@ impl Container {
         entries.map(|entry| entry.split_once('=').unwrap_or((entry, "")))
     }
 
-    /// The environment as a process is given it.
+    /// The environment as a process gets it.
     pub fn environment(&self) -> Vec<(String, String)> {
         self.env().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
-    /// The secret variables as a process is given them.
+    /// The secret variables as a process gets them.
     pub fn secret_environment(&self) -> Vec<(String, SecretRef)> {
         self.secret_env.iter().map(|(name, secret)| (name.to_owned(), secret.clone())).collect()
     }
 
-    /// The volatile variables as a process is given them.
+    /// The volatile variables as a process gets them.
     pub fn volatile_environment(&self) -> Vec<(String, String)> {
         self.volatile_env.iter().map(|(name, value)| (name.to_owned(), value.to_string())).collect()
     }
@@ -197,12 +186,13 @@ impl Container {
         Some(entry.split_once('=').map_or("", |(_, value)| value))
     }
 
-    /// What is known of the exposed port `port`, such as `80/tcp`, beyond what an image says.
+    /// The metadata of the exposed port `port`, such as `80/tcp`.
     pub fn port_note(&self, port: &str) -> Option<&PortNote> {
         self.port_notes.get(port)
     }
 
-    /// The exposed ports as those of a service, in order. What an image writes and nobody understands is left out.
+    /// The exposed ports as ports of a service, in order. Malformed entries of an image are
+    /// skipped.
     pub fn ports(&self) -> Vec<ServicePort> {
         let port = |text: &str| {
             let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
@@ -217,19 +207,12 @@ impl Container {
         self.config.exposed_ports.iter().flat_map(Table::iter).filter_map(|(text, _)| port(text)).collect()
     }
 
-    /// The same with a changed configuration. It is no longer the image it was made from.
+    /// Returns the container with a changed configuration. It no longer counts as its image.
     #[must_use]
     pub fn configure(mut self, change: impl FnOnce(&mut ImageConfig)) -> Self {
         change(Arc::make_mut(&mut self.config));
         self.image_ref = None;
         self
-    }
-}
-
-impl ImageConfig {
-    /// Gives the variable `name` a value. One that is there keeps its position.
-    pub fn set_env(&mut self, name: &str, value: &str) {
-        self.env.get_or_insert_default().set(name, format!("{name}={value}").into());
     }
 }
 

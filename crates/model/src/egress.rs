@@ -1,13 +1,15 @@
-//! How far the engine goes when it connects to something that was named by an address.
+//! Which addresses the engine may connect to on behalf of a client.
 
 use serde::{Deserialize, Serialize};
 
-/// How far connections may lead that are made for an address. The first who named it decides, not who asks for the data later.
+/// Which addresses may be connected to for a URL. Decided by the client that named the URL first,
+/// and not by one that asks for the data later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum EgressScope {
-    /// Wherever the engine's machine reaches: its user named the address.
+    /// Everything that the engine's machine can reach: its user named the URL.
     Anywhere,
-    /// The outside, and nothing of the machine itself: a process in a container, or a module from elsewhere, named it.
+    /// External addresses only, and nothing of the machine itself: a process in a container, or a
+    /// module from elsewhere, named the URL.
     #[default]
     Outside,
 }

@@ -1,10 +1,9 @@
-//! What goes beyond the walls of a container, and has to be allowed. The names are those of
-//! BuildKit.
+//! Entitlements: permissions to leave the isolation of containers. The names are those of BuildKit.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Something that modules and processes in containers may ask for only when the user allows it.
+/// A permission that modules and processes in containers need from the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Entitlement {
     /// A process in the network of the host: `RUN --network=host`.
@@ -33,7 +32,7 @@ impl fmt::Display for Entitlement {
     }
 }
 
-/// A text that names no entitlement.
+/// The text names no entitlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unknown;
 

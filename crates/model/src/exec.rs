@@ -1,4 +1,4 @@
-//! A process to run: everything that decides what it does, and nothing else.
+//! A process to run: everything that determines its result, and nothing else.
 
 use std::any::Any;
 use std::fmt;
@@ -20,7 +20,7 @@ use crate::socket::SocketRef;
 pub struct ExecOp {
     /// Its root.
     pub rootfs: Fs,
-    /// What is mounted, in the order in which it was mounted.
+    /// The mounts, in the order in which they were added.
     pub mounts: Vec<Mount>,
     /// The command line, entrypoint included, never empty.
     pub args: Vec<String>,
@@ -28,15 +28,16 @@ pub struct ExecOp {
     pub env: Vec<(String, String)>,
     /// Environment variables whose values are secrets.
     pub secret_env: Vec<(String, SecretRef)>,
-    /// Environment variables of which only the names count for a key.
+    /// Environment variables of which only the names are part of cache keys.
     #[serde(serialize_with = "names")]
-    // IDENTITY: the values are volatile by contract. A process without the variable never shares a result with one that has it.
+    // IDENTITY: the values are volatile by contract. A process without the variable never shares a
+    // result with a process that has it.
     pub volatile_env: Vec<(String, String)>,
     /// The working directory; made when missing.
     pub workdir: AbsPath,
     /// The user, as written: `name`, `name:group`, `uid`, `uid:gid`; empty is root.
     pub user: String,
-    /// What it reads from standard input.
+    /// Its standard input.
     pub stdin: Stdin,
     /// A path in the container that receives standard output.
     pub redirect_stdout: Option<AbsPath>,
@@ -44,7 +45,7 @@ pub struct ExecOp {
     pub redirect_stderr: Option<AbsPath>,
     /// Which exit codes are no error.
     pub expect: Expect,
-    /// API access for the process, and for whom it speaks.
+    /// API access for the process, and the module it acts as.
     pub scope: Option<Scope>,
     /// All capabilities of the engine, no seccomp profile.
     pub insecure: bool,
@@ -54,13 +55,13 @@ pub struct ExecOp {
     pub offline: bool,
     /// It is in the network of the engine's machine.
     pub host_network: bool,
-    /// Secrets that it is not given, and whose plaintext is scrubbed from its output nevertheless.
+    /// Secrets that it does not get, and whose plaintext is still redacted from its output.
     pub scrub: Vec<SecretRef>,
     /// The platform of the root.
     pub platform: Platform,
-    /// Services that are up as long as it runs, in the order in which they were bound.
+    /// Services that run as long as it does, in the order in which they were bound.
     pub services: Vec<ServiceBinding>,
-    /// Makes this process different from an otherwise equal one: a session, a random number.
+    /// Makes this process different from an otherwise equal one: a session id or a random number.
     pub salt: Option<String>,
 }
 
@@ -98,21 +99,22 @@ impl Expect {
     }
 }
 
-/// For whom a process with API access speaks. Private to the engine: no API, header or variable reaches it.
+/// The exec scope: the module that a process with API access acts as. Private to the engine: no
+/// API, header or variable reaches it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Scope {
-    /// The schema it is served.
-    // IDENTITY: what the process sees decides what it does.
+    /// The view of the schema that it gets.
+    // IDENTITY: the schema that the process sees influences its result.
     pub view: View,
     /// The implementation digest of the module it acts for.
     pub module: Option<Digest>,
-    /// What the engine knows of it.
+    /// The engine's record of the scope.
     #[serde(skip)]
-    // IDENTITY: it lives in this run of the engine only; it must never count.
+    // IDENTITY: the record exists only in this run of the engine and must never count.
     pub record: Option<ScopeRecord>,
 }
 
-/// What the engine knows of an exec scope; opaque here.
+/// The engine's record of an exec scope. Opaque here.
 #[derive(Clone)]
 pub struct ScopeRecord(pub Arc<dyn Any + Send + Sync>);
 
@@ -120,6 +122,18 @@ impl fmt::Debug for ScopeRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ScopeRecord")
     }
+}
+
+/// The command of a terminal.
+#[derive(Clone, Debug)]
+pub struct TerminalCommand {
+    /// The command line; empty: a shell.
+    pub args: Vec<String>,
+    /// The exec scope, with access to the API: of the client that set the command, not of the one
+    /// that opens the terminal. `None`: without access.
+    pub scope: Option<Scope>,
+    /// All capabilities.
+    pub insecure: bool,
 }
 
 /// Something mounted in a container.
@@ -134,7 +148,7 @@ pub struct Mount {
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum MountSource {
-    /// A directory; the process works on a copy of its own.
+    /// A directory. The process works on its own copy.
     Directory {
         /// The tree.
         fs: Fs,
@@ -142,7 +156,7 @@ pub enum MountSource {
         path: AbsPath,
         /// Writes fail.
         read_only: bool,
-        /// The owner of everything in it; none keeps it.
+        /// The owner of everything in it. `None` keeps the owners.
         owner: Option<Owner>,
     },
     /// A file.
@@ -151,10 +165,10 @@ pub enum MountSource {
         fs: Fs,
         /// The file in it.
         path: AbsPath,
-        /// The owner; none keeps it.
+        /// The owner. `None` keeps it.
         owner: Option<Owner>,
     },
-    /// A directory or a file, whichever is there. What the process writes there is gone with it.
+    /// A directory or a file. Changes of the process are discarded with it.
     Bind {
         /// The tree.
         fs: Fs,
@@ -163,55 +177,56 @@ pub enum MountSource {
         /// Writes fail.
         read_only: bool,
     },
-    /// A cache volume: it outlives containers, and its content counts for no key.
+    /// A cache volume. It outlives containers, and its content is part of no cache key.
     Cache {
-        /// The name of the volume, its namespace included. Name, source and owner together say which volume it is.
+        /// The name of the volume, including its namespace. Name, source and owner identify the
+        /// volume.
         volume: String,
-        /// What it holds when it is made.
+        /// Its initial content.
         source: Option<crate::op::TreePath>,
-        /// How simultaneous users share it.
+        /// How concurrent users share it.
         sharing: Sharing,
-        /// The owner of everything in it when it is made. `None` keeps that of the source.
+        /// The initial owner of everything in it. `None` keeps the owners of the source.
         owner: Option<Owner>,
         /// Writes fail.
         read_only: bool,
     },
     /// A file system in memory.
     Temp {
-        /// Its size in bytes; none: the kernel's default.
+        /// Its size in bytes. `None` is the kernel's default.
         size: Option<u64>,
     },
     /// A file with the plaintext of a secret.
     Secret {
         /// The secret.
         secret: SecretRef,
-        /// The owner; none is root.
+        /// The owner. `None` is root.
         owner: Option<Owner>,
         /// The permission bits.
         mode: u32,
     },
-    /// A unix socket that leads to one of a client.
+    /// A unix socket that is forwarded to a socket of a client.
     Socket {
         /// The client's socket.
         socket: SocketRef,
-        /// The owner; none is root.
+        /// The owner. `None` is root.
         owner: Option<Owner>,
     },
 }
 
-/// How simultaneous users share a cache volume.
+/// How concurrent users share a cache volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Sharing {
     /// All at once.
     Shared,
-    /// Each has one of its own.
+    /// Each has its own copy.
     Private,
     /// One after the other.
     Locked,
 }
 
 impl MountSource {
-    /// The tree that it shows, or that a new volume starts from.
+    /// The tree that is mounted, or that a new volume is filled from.
     pub fn fs(&self) -> Option<&Fs> {
         match self {
             Self::Directory { fs, .. }
@@ -224,22 +239,37 @@ impl MountSource {
 }
 
 impl ExecOp {
-    /// Every tree it needs, in a fixed order: root first, then mounts.
-    pub fn inputs(&self) -> Vec<&Fs> {
-        std::iter::once(&self.rootfs).chain(self.mounts.iter().filter_map(|mount| mount.source.fs())).collect()
+    /// A process as root in `/` of `rootfs`: no mounts, variables, input or API access, and zero as
+    /// the one exit code that is no error.
+    pub fn new(rootfs: Fs, args: Vec<String>, platform: Platform) -> Self {
+        Self {
+            rootfs,
+            mounts: Vec::new(),
+            args,
+            env: Vec::new(),
+            secret_env: Vec::new(),
+            volatile_env: Vec::new(),
+            workdir: AbsPath::root(),
+            user: String::new(),
+            stdin: Stdin::Empty,
+            redirect_stdout: None,
+            redirect_stderr: None,
+            expect: Expect::Success,
+            scope: None,
+            insecure: false,
+            no_init: false,
+            offline: false,
+            host_network: false,
+            scrub: Vec::new(),
+            platform,
+            services: Vec::new(),
+            salt: None,
+        }
     }
 
-    pub(crate) fn into_inputs(self, into: &mut Vec<Fs>) {
-        into.push(self.rootfs);
-        for mount in self.mounts {
-            match mount.source {
-                MountSource::Directory { fs, .. } | MountSource::File { fs, .. } | MountSource::Bind { fs, .. } => {
-                    into.push(fs);
-                }
-                MountSource::Cache { source: Some(place), .. } => into.push(place.fs),
-                _ => {}
-            }
-        }
+    /// Its input trees in a fixed order: the root first, then the mounts.
+    pub fn inputs(&self) -> Vec<&Fs> {
+        std::iter::once(&self.rootfs).chain(self.mounts.iter().filter_map(|mount| mount.source.fs())).collect()
     }
 
     /// The recipe digest.

@@ -1,5 +1,5 @@
-//! Why something ran, or did not have to: the inputs that decided, by name, compared with those of earlier times. For
-//! people only: nothing here decides anything.
+//! Explains cache misses: named inputs of work, compared with those of earlier runs. For people
+//! only; nothing depends on it.
 
 use std::collections::BTreeMap;
 
@@ -7,34 +7,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::LayerId;
 
-/// The longest value of a part that is kept, in bytes.
+/// The longest value of an input, in bytes.
 const LONGEST: usize = 120;
-/// The most parts that are kept.
+/// The most inputs that are recorded.
 const MAX_PARTS: usize = 200;
-/// The most layers of a tree that are kept: files of the host are one.
+/// The most layers of a tree that are recorded. An import from the host has one.
 const MAX_LAYERS: usize = 3;
-/// Names of variables whose values nobody wants to see.
+/// Parts of variable names whose values are hidden.
 const PRIVATE: [&str; 7] = ["TOKEN", "SECRET", "PASSW", "PWD", "KEY", "CREDENTIAL", "AUTH"];
 
-/// Named inputs.
+/// The named inputs of work.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parts {
     parts: BTreeMap<String, String>,
-    /// The layers of parts that are small trees, so that their files can be compared.
+    /// The layers of inputs that are small trees, so that their files can be compared.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     trees: BTreeMap<String, Vec<LayerId>>,
 }
 
-/// A part that differs.
+/// An input that changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// Its name.
     pub part: String,
-    /// What it was; none: it was not there.
+    /// The previous value, or `None` if the input is new.
     pub old: Option<String>,
-    /// What it is; none: it is gone.
+    /// The current value, or `None` if the input is gone.
     pub new: Option<String>,
-    /// The files that differ, those that are gone with a minus before them.
+    /// The files that differ, removed ones with a leading minus.
     #[serde(default)]
     pub files: Vec<String>,
 }
@@ -45,7 +45,7 @@ impl Parts {
         Self::default()
     }
 
-    /// Adds an input. Of a long value the beginning is kept, and what tells it from others.
+    /// Adds an input. A long value is cut and gets a digest that tells it apart.
     pub fn add(&mut self, name: impl Into<String>, value: impl Into<String>) {
         let mut value: String = value.into();
         if value.len() > LONGEST {
@@ -58,7 +58,8 @@ impl Parts {
         }
     }
 
-    /// Adds an environment variable; of one whose name says that it is private, only whether it changed.
+    /// Adds an environment variable. The value of one with a private name is replaced by its
+    /// digest.
     pub fn add_variable(&mut self, name: &str, value: &str) {
         let upper = name.to_ascii_uppercase();
         let private = PRIVATE.iter().any(|word| upper.contains(word));
@@ -91,30 +92,30 @@ impl Parts {
         self.parts.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The inputs by themselves.
+    /// Copies of names and values.
     pub fn listed(&self) -> Vec<(String, String)> {
         self.parts.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    /// The layers of the tree `name`, when they are known.
+    /// The layers of the tree `name`, if they were recorded.
     pub fn tree(&self, name: &str) -> Option<&[LayerId]> {
         self.trees.get(name).map(Vec::as_slice)
     }
 
-    /// The same with every value as `change` makes it.
+    /// Maps every value with `change`.
     #[must_use]
     pub fn map(mut self, change: impl Fn(&str) -> String) -> Self {
         self.parts.values_mut().for_each(|value| *value = change(value));
         self
     }
 
-    /// The names of the parts that are different in `other`, or in one of both only.
+    /// The names of inputs that differ from `other` or exist in only one of both.
     pub fn differing<'a>(&'a self, other: &'a Parts) -> Vec<&'a str> {
         let names = self.parts.keys().chain(other.parts.keys().filter(|name| !self.parts.contains_key(*name)));
         names.map(String::as_str).filter(|name| self.parts.get(*name) != other.parts.get(*name)).collect()
     }
 
-    /// What differs from `before`, without files.
+    /// The inputs that changed since `before`, without files.
     pub fn differences(&self, before: &Parts) -> Vec<Difference> {
         let difference = |name: &str| Difference {
             part: name.to_owned(),
@@ -125,7 +126,7 @@ impl Parts {
         self.differing(before).into_iter().map(difference).collect()
     }
 
-    /// That of `earlier` in which the fewest parts differ, the first of several.
+    /// The item of `earlier` with the fewest different inputs. Among several, the first.
     pub fn nearest<'a, T>(
         &self,
         earlier: impl Iterator<Item = &'a T>,
@@ -135,29 +136,29 @@ impl Parts {
     }
 }
 
-/// Whether something ran.
+/// Whether work ran or was cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ended {
-    /// Its result was known.
+    /// Its result was cached.
     Cached,
     /// It ran.
     Ran,
-    /// It ran, and its result is not kept.
+    /// It ran, and its result was not stored.
     Failed,
 }
 
-/// What is remembered of one piece of work.
+/// The record of one piece of work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     /// When, in milliseconds since the Unix epoch.
     #[serde(default)]
     pub at: i64,
-    /// For which session.
+    /// The session id.
     pub session: String,
-    /// What kind of work: `exec`, `import`, `function`, `session`.
+    /// The kind of work: `exec`, `import`, `function`, `session`.
     pub kind: String,
-    /// What people call it.
+    /// Its title, for display.
     pub title: String,
     /// Whether it ran.
     pub ended: Ended,

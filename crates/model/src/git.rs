@@ -1,32 +1,33 @@
-//! Git repositories and what is asked of them, as data.
+//! Git repositories, refs and trees, as data.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::egress::EgressScope;
-use crate::op::TreePath;
+use crate::op::{Fs, TreePath};
 use crate::secret::SecretRef;
 use crate::service::Service;
 use crate::socket::SocketRef;
 
-/// Who asks a remote repository, and how both know one another.
+/// Credentials for a remote repository, and the known keys of its server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct GitAccess {
-    /// The user name that goes with `token`; empty: one that every known server takes.
+    /// The user name beside `token`. Empty: a default that known servers accept.
     pub username: Arc<str>,
     /// A password or token.
     pub token: Option<SecretRef>,
     /// The value of the header `Authorization`.
     pub header: Option<SecretRef>,
-    /// Public keys of SSH servers, in the form of `known_hosts`; empty: the key that a server shows first counts.
+    /// Public keys of SSH servers, in the format of `known_hosts`. Empty: the first key that a
+    /// server shows is trusted.
     pub known_hosts: Arc<str>,
     /// The socket of an SSH agent.
     pub agent: Option<SocketRef>,
 }
 
 impl GitAccess {
-    /// Whether the server is told who asks.
+    /// Whether there are no credentials.
     pub fn is_anonymous(&self) -> bool {
         self.token.is_none() && self.header.is_none() && self.agent.is_none()
     }
@@ -35,28 +36,28 @@ impl GitAccess {
 /// A repository on a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct GitRemote {
-    /// Its address, as it was given.
+    /// Its URL, as given.
     pub url: Arc<str>,
-    /// Who asks.
-    // IDENTITY: what one may read is not shown to another; secrets count by their keys.
+    /// The credentials.
+    // IDENTITY: other credentials may read other things. Secrets count by their keys.
     pub access: GitAccess,
-    /// The service that the host of the address is; none: the host that is found by its name.
-    // IDENTITY: two services may be two hosts under one name.
+    /// The service that the host is. `None`: the host is found by its name.
+    // IDENTITY: two services may be two hosts with the same name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
-    /// How far connections to it may lead, as it is for who named the address.
-    // IDENTITY: it says nothing about the content. What is here already needs no connection.
+    /// Which addresses may be connected to, as decided by the client that named the URL.
+    // IDENTITY: it does not influence the content. Cached content needs no connection.
     #[serde(skip)]
     pub egress: EgressScope,
 }
 
 impl GitRemote {
-    /// At an address that is asked without credentials.
+    /// A remote without credentials.
     pub fn at(url: impl Into<Arc<str>>, egress: EgressScope) -> Self {
         Self { url: url.into(), access: GitAccess::default(), service: None, egress }
     }
 
-    /// Whether anybody may ask it anywhere: it has no service for its host, and is not told who asks.
+    /// Whether the remote has neither credentials nor a service for its host.
     pub fn is_public(&self) -> bool {
         self.access.is_anonymous() && self.service.is_none()
     }
@@ -71,14 +72,24 @@ pub enum GitSource {
     Local(TreePath),
 }
 
+impl GitSource {
+    /// The tree that holds the repository. `None` for a repository on a server.
+    pub fn fs(&self) -> Option<&Fs> {
+        match self {
+            Self::Local(place) => Some(&place.fs),
+            Self::Remote(_) => None,
+        }
+    }
+}
+
 /// A repository.
 #[derive(Clone, Debug)]
 pub struct GitRepository {
     /// Where it is.
     pub source: GitSource,
-    /// Its trees come without `.git`, whatever is asked of them.
+    /// Its trees never contain `.git`.
     pub discard_git_dir: bool,
-    /// What `HEAD` stands for, when that was said: the name of a ref (may be empty) and a commit.
+    /// The given value of `HEAD`: the name of a ref (may be empty) and a commit.
     pub head: Option<(Arc<str>, Arc<str>)>,
 }
 
@@ -102,10 +113,10 @@ pub struct GitTree {
     pub commit: Arc<str>,
     /// The ref that the tree is a checkout of.
     pub name: Arc<str>,
-    /// How many commits of history; zero: all.
+    /// The number of commits of history. Zero is all.
     pub depth: u32,
-    /// Whether all tags come with it.
+    /// Whether all tags are fetched, too.
     pub tags: bool,
-    /// Whether it comes without `.git`.
+    /// Whether `.git` is left out.
     pub discard_git_dir: bool,
 }

@@ -1,36 +1,36 @@
-//! Health checks of images, and the durations in them.
+//! Health checks of images, and Go durations as used in them.
 
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::ImageConfig;
+use crate::image_config::ImageConfig;
 
 /// The field of an image's configuration that holds the health check.
 const FIELD: &str = "Healthcheck";
 
-/// How an image says that its process is well. A duration or number of zero means that of whoever runs the image.
+/// The health check of an image. Zero durations and numbers mean the default of the runtime.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Healthcheck {
     /// The command.
     pub args: Vec<String>,
-    /// The command is one line for the shell of the image.
+    /// The command is one line for the image's shell.
     pub shell: bool,
-    /// Between two checks.
+    /// The time between two checks.
     pub interval: Duration,
-    /// After which a check counts as failed.
+    /// The time after which a check counts as failed.
     pub timeout: Duration,
-    /// During which failures do not count.
+    /// The time during which failures do not count.
     pub start_period: Duration,
-    /// Between two checks of that period.
+    /// The time between two checks of that period.
     pub start_interval: Duration,
     /// How many failures in a row count.
     pub retries: i64,
 }
 
 impl Healthcheck {
-    /// The health check of an image; none when it has none or says that there is to be none.
+    /// The health check of an image. `None` if it has none or disables it.
     pub fn of(config: &ImageConfig) -> Option<Self> {
         let check = config.other.get(FIELD)?.as_object()?;
         let test = check.get("Test")?.as_array()?;
@@ -52,7 +52,7 @@ impl Healthcheck {
         })
     }
 
-    /// Makes it the health check of an image, instead of what was there.
+    /// Sets the health check of an image.
     pub fn put(&self, config: &mut ImageConfig) {
         let kind = if self.shell { "CMD-SHELL" } else { "CMD" };
         let test: Vec<&str> = std::iter::once(kind).chain(self.args.iter().map(String::as_str)).collect();
@@ -73,25 +73,25 @@ impl Healthcheck {
         config.other.insert(FIELD.into(), Value::Object(check));
     }
 
-    /// Takes the health check of an image away.
+    /// Removes the health check of an image.
     pub fn remove(config: &mut ImageConfig) {
         config.other.shift_remove(FIELD);
     }
 }
 
-/// The text is no duration such as `1m30s`.
+/// The text is not a duration such as `1m30s`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid duration `{0}`: expected numbers with units, such as `1m30s` or `500ms`")]
 pub struct InvalidDuration(pub String);
 
-/// The units of durations, longest word first where one begins like another, with their nanoseconds.
+/// The units of durations in nanoseconds. A unit stands before its prefixes.
 const UNITS: [(&str, f64); 8] =
     [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 6e10), ("h", 3.6e12)];
 
 /// Reads a duration such as `1h2m3.5s`; `0` needs no unit.
 ///
 /// # Errors
-/// When the text is none, is negative, or longer than 292 years.
+/// When the text is not a duration, is negative, or longer than 292 years.
 pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
     let invalid = || InvalidDuration(text.to_owned());
     let mut rest = text.strip_prefix('+').unwrap_or(text);
@@ -137,7 +137,7 @@ pub fn format_duration(duration: Duration) -> String {
     }
 }
 
-/// `value` with its last `digits` digits behind a point, zeros at the end left out.
+/// Formats `value` with its last `digits` digits after a point, without trailing zeros.
 fn decimal(value: u128, digits: usize, unit: &str) -> String {
     let scale = 10_u128.pow(u32::try_from(digits).unwrap_or_default());
     let fraction = format!("{:0digits$}", value % scale);

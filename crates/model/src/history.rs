@@ -1,9 +1,9 @@
-//! How the layers of an image were made, as its configuration says.
+//! The history of an image: how its layers were made.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// What an image says of how it was made.
+/// The history in an image's configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
     diff_ids: Vec<String>,
@@ -11,8 +11,8 @@ pub struct History {
 }
 
 impl History {
-    /// Reads the configuration document of an image (OCI image specification, `config.md`). None when it says nothing, or
-    /// not the same number of layers in both places.
+    /// Reads the configuration document of an image (OCI image specification, `config.md`). `None`
+    /// if it has no history, or if the numbers of layers disagree.
     pub fn of_image(document: &str) -> Option<Self> {
         #[derive(Deserialize)]
         struct Document {
@@ -29,7 +29,8 @@ impl History {
             .then_some(Self { diff_ids: rootfs.diff_ids, entries: history })
     }
 
-    /// The entries, and how many of `diff_ids` they are about; none when those are on other layers.
+    /// The entries, and the number of `diff_ids` that they describe. `None` if `diff_ids` start
+    /// with other layers.
     pub fn below(&self, diff_ids: &[String]) -> Option<(&[Map<String, Value>], usize)> {
         diff_ids.starts_with(&self.diff_ids).then_some((&self.entries, self.diff_ids.len()))
     }

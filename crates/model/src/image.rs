@@ -13,13 +13,13 @@ pub struct ImageRef {
     pub registry: String,
     /// The repository, such as `library/alpine`.
     pub repository: String,
-    /// The tag; `latest` when neither tag nor digest was given.
+    /// The tag. `latest` if neither tag nor digest was given.
     pub tag: Option<String>,
     /// The digest, when the reference is pinned.
     pub digest: Option<Sha256Digest>,
 }
 
-/// The text is no image reference.
+/// The text is not an image reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid image reference `{text}`: {reason}")]
 pub struct InvalidReference {

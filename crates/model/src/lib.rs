@@ -8,6 +8,7 @@
 
 pub mod chain;
 pub mod changes;
+pub mod compression;
 pub mod container;
 pub mod egress;
 pub mod entitlement;
@@ -17,6 +18,7 @@ pub mod git;
 pub mod health;
 pub mod history;
 pub mod image;
+pub mod image_config;
 pub mod mode;
 pub mod op;
 pub mod path;
@@ -31,12 +33,13 @@ pub mod table;
 pub mod value;
 
 pub use chain::Chain;
-pub use changes::Changeset;
-pub use container::{Container, Directory, File, ImageConfig};
+pub use compression::Compression;
+pub use container::{Changeset, Container, Directory, File};
 pub use egress::EgressScope;
 pub use exec::{ExecOp, Mount, MountSource};
 pub use git::{GitRef, GitRepository, GitSource};
 pub use history::History;
+pub use image_config::ImageConfig;
 pub use mode::ModeChange;
 pub use op::{Fs, FsOp, Owner};
 pub use path::AbsPath;

@@ -1,4 +1,4 @@
-//! Changes of permission bits, as `chmod` takes them: octal, or clauses such as `u=rwX,go-w`.
+//! Changes of permission bits in the syntax of `chmod`: octal, or clauses such as `u=rwX,go-w`.
 
 use serde::Serialize;
 
@@ -11,15 +11,15 @@ pub enum ModeChange {
     Clauses(Vec<Clause>),
 }
 
-/// One clause: for whom, what is done, and with which bits.
+/// One clause: the classes of users, the action, and the bits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Clause {
-    /// Shifts of those concerned: 6 the user, 3 the group, 0 others.
+    /// Shifts of the classes: 6 is the user, 3 the group, 0 others.
     who: Vec<u32>,
     action: Action,
-    /// Of `rwx`, as for others.
+    /// The bits of `rwx`, as for others.
     bits: u32,
-    /// `X`: also execution, of directories and of what somebody may execute already.
+    /// `X`: execution for directories and for files that already have an execute bit.
     conditional: bool,
     /// `s`: the set-id bits of user and group.
     set_id: bool,
@@ -34,7 +34,7 @@ enum Action {
     Assign,
 }
 
-/// The text is no change of permission bits.
+/// The text is not a change of permission bits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no mode: expected an octal number up to 7777 or clauses such as `u=rwX,go-w`")]
 pub struct InvalidMode(pub String);
@@ -54,7 +54,7 @@ impl ModeChange {
         clauses.map(|all| Self::Clauses(all.concat())).ok_or_else(invalid)
     }
 
-    /// The bits that something with the bits `mode` has afterwards.
+    /// Applies the change to the bits `mode`.
     pub fn apply(&self, mode: u32, is_dir: bool) -> u32 {
         match self {
             Self::Set(bits) => *bits,

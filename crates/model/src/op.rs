@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::changes::ChangesOp;
 use crate::egress::EgressScope;
 use crate::exec::ExecOp;
-use crate::git::{GitSource, GitTree};
+use crate::git::GitTree;
 use crate::image::ImageRef;
 use crate::mode::ModeChange;
 use crate::path::AbsPath;
@@ -16,7 +16,7 @@ use crate::platform::Platform;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 
-/// A file tree that work will give: shared, with the digest of its recipe.
+/// A file tree as the op that produces it: shared, with the digest of its recipe.
 #[derive(Clone, Debug)]
 pub struct Fs(Arc<Node>);
 
@@ -28,12 +28,12 @@ struct Node {
 }
 
 impl Fs {
-    /// The tree that `op` gives.
+    /// The tree that `op` produces.
     pub fn new(op: FsOp) -> Self {
         let digest = rondel_digest::of("fs/v1", &op);
         let sets_times = match &op {
             FsOp::Edit { edit: Edit::Timestamps { .. }, .. } => true,
-            // A process writes files at the time at which it runs.
+            // A process writes files with the time of its run.
             FsOp::Exec { .. } => false,
             op => op.inputs().into_iter().any(Fs::sets_times),
         };
@@ -55,12 +55,12 @@ impl Fs {
         &self.0.op
     }
 
-    /// The recipe digest: what was asked, down to the leaves.
+    /// The recipe digest: the op with all its inputs.
     pub fn digest(&self) -> Digest {
         self.0.digest
     }
 
-    /// Whether the user set the times of files in it ([`Edit::Timestamps`]), so that they count as content.
+    /// Whether the user set file times in it ([`Edit::Timestamps`]), so that they count as content.
     pub fn sets_times(&self) -> bool {
         self.0.sets_times
     }
@@ -83,7 +83,7 @@ impl PartialEq for Fs {
     }
 }
 
-/// A tree is hashed as its digest, so that a chain costs one step per link.
+/// A tree is hashed as its digest, so that a chain of ops costs one step per op.
 impl Serialize for Fs {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_bytes(self.0.digest.as_bytes())
@@ -93,57 +93,42 @@ impl Serialize for Fs {
 /// Drops a chain link by link, so that a deep chain needs no deep stack.
 impl Drop for Node {
     fn drop(&mut self) {
-        let mut pending = Vec::new();
-        take_inputs(std::mem::replace(&mut self.op, FsOp::Known(Snapshot::empty())), &mut pending);
+        let mut pending = self.release();
         while let Some(fs) = pending.pop() {
             if let Some(mut node) = Arc::into_inner(fs.0) {
-                take_inputs(std::mem::replace(&mut node.op, FsOp::Known(Snapshot::empty())), &mut pending);
+                pending.extend(node.release());
             }
         }
     }
 }
 
-fn take_inputs(op: FsOp, into: &mut Vec<Fs>) {
-    match op {
-        FsOp::Known(_) | FsOp::Image(_) => {}
-        FsOp::Import(op) => into.push(op.source.fs),
-        FsOp::Exec { exec, .. } => {
-            if let Some(exec) = Arc::into_inner(exec) {
-                exec.into_inputs(into);
-            }
-        }
-        FsOp::Copy(op) => into.extend([op.base, op.source.fs]),
-        FsOp::CopyPattern(op) => into.extend([op.base, op.source.fs]),
-        FsOp::Edit { base, .. } => into.push(base),
-        FsOp::Diff { lower, upper } => into.extend([lower.fs, upper.fs]),
-        FsOp::Select(place) | FsOp::Isolate(place) => into.push(place.fs),
-        FsOp::Filter { source, .. } => into.push(source.fs),
-        FsOp::Changes(op) => op.into_inputs(into),
-        FsOp::Git(tree) => {
-            if let GitSource::Local(place) = tree.source {
-                into.push(place.fs);
-            }
-        }
+impl Node {
+    /// Lets the op go and returns its inputs, which are kept alive by that.
+    fn release(&mut self) -> Vec<Fs> {
+        let inputs = self.op.inputs().into_iter().cloned().collect();
+        self.op = FsOp::Known(Snapshot::empty());
+        inputs
     }
 }
 
-/// A place in a tree.
+/// A path in a tree.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TreePath {
     /// The tree.
     pub fs: Fs,
-    /// Where in it.
+    /// The path in it.
     pub path: AbsPath,
 }
 
 impl TreePath {
-    /// The directory as a tree of its own. The tree is known by the content of the directory, and stays the same when
-    /// something else changes beside it.
+    /// The directory as its own tree. The tree is identified by the content of the directory, and
+    /// stays the same when something beside it changes.
     pub fn into_tree(self) -> Fs {
         if self.path.is_root() { self.fs } else { Fs::new(FsOp::Select(self)) }
     }
 
-    /// What is at the place, alone in a tree, as the place of it there. Like [`TreePath::into_tree`], for what may be a file.
+    /// The file or directory alone in its own tree, and its path there. Like
+    /// [`TreePath::into_tree`]but also for files.
     #[must_use]
     pub fn isolated(self) -> Self {
         if self.path.is_root() {
@@ -153,16 +138,17 @@ impl TreePath {
     }
 }
 
-/// Work that gives a file tree. What is large is boxed: a tree that is remembered takes as much as the largest.
+/// An op that produces a file tree. Large variants are boxed, because every cached tree takes the
+/// size of the largest.
 #[derive(Clone, Debug, Serialize)]
 pub enum FsOp {
-    /// A tree that exists already. The empty snapshot is scratch.
+    /// An existing tree. The empty snapshot is scratch.
     Known(Snapshot),
     /// The layers of an image in a registry, layout or mirror.
     Image(Box<ImageOp>),
     /// The layers of an image in an archive.
     Import(Box<ImportOp>),
-    /// A tree that a process leaves behind.
+    /// A tree that a process produces.
     Exec {
         /// The process.
         exec: Arc<ExecOp>,
@@ -171,7 +157,7 @@ pub enum FsOp {
     },
     /// Files copied into a tree.
     Copy(Box<CopyOp>),
-    /// Files that patterns pick, copied into a tree.
+    /// Copies files that patterns pick into a tree.
     // IDENTITY: hashed under its old name, so that recipe digests stay what they were.
     #[serde(rename = "Gather")]
     CopyPattern(Box<CopyPattern>),
@@ -182,25 +168,26 @@ pub enum FsOp {
         /// The change.
         edit: Edit,
     },
-    /// What `upper` has that `lower` has not, or has differently. The result's root is the place of `upper`.
+    /// Everything in `upper` that `lower` lacks or has differently. The root of the result is the
+    /// path of `upper`.
     Diff {
         /// The tree before.
         lower: TreePath,
         /// The tree after.
         upper: TreePath,
     },
-    /// A sub-tree as a tree of its own: the directory at the place becomes the root.
+    /// A subtree: the directory at the path becomes the root.
     Select(TreePath),
-    /// What is at the place, a directory or a file, alone in a tree, as [`ISOLATED`].
+    /// The file or directory at the path, alone in a tree, as [`ISOLATED`].
     Isolate(TreePath),
-    /// A tree with only the files that pass the filter. The directory at the place becomes the root.
+    /// The files that pass the filter. The directory at the path becomes the root.
     Filter {
         /// The directory.
         source: TreePath,
         /// What passes.
         filter: Box<Filter>,
     },
-    /// Work with what differs between directories.
+    /// An op on changes between directories.
     Changes(Box<ChangesOp>),
     /// The files of a commit.
     Git(Box<GitTree>),
@@ -225,7 +212,8 @@ impl FsOp {
         }
     }
 
-    /// The trees that it works on.
+    /// The trees that it works on. Dropping, pruning and explaining go by this list, so that a tree
+    /// that is missing here is dropped recursively and pruned while it is needed.
     pub fn inputs(&self) -> Vec<&Fs> {
         match self {
             FsOp::Known(_) | FsOp::Image(_) => Vec::new(),
@@ -237,26 +225,24 @@ impl FsOp {
             FsOp::Diff { lower, upper } => vec![&lower.fs, &upper.fs],
             FsOp::Select(place) | FsOp::Isolate(place) | FsOp::Filter { source: place, .. } => vec![&place.fs],
             FsOp::Changes(op) => op.places().into_iter().map(|place| &place.fs).collect(),
-            FsOp::Git(tree) => match &tree.source {
-                GitSource::Local(place) => vec![&place.fs],
-                GitSource::Remote(_) => Vec::new(),
-            },
+            FsOp::Git(tree) => tree.source.fs().into_iter().collect(),
         }
     }
 }
 
-/// An image, pinned: what its manifest said is known, the layers may not be here yet.
+/// A pinned image. Its manifest is known, its layers may not be pulled yet.
 #[derive(Clone, Debug, Serialize)]
 pub struct ImageOp {
     /// Where it came from, with its digest.
     pub reference: ImageRef,
-    /// The platform that was picked.
+    /// The selected platform.
     pub platform: Platform,
-    /// The service that its registry is; none: the host that is found by its name.
-    // IDENTITY: whoever cannot reach it does not fail for those who can. What is made of the image goes by its content.
+    /// The service that its registry is. `None`: the registry is found by its name.
+    // IDENTITY: a client that cannot reach the registry must not make the pull of another client
+    // fail. What is made of the image is keyed by its content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
-    /// How far connections for its layers may lead.
+    /// Which addresses may be connected to for its layers.
     // IDENTITY: its layers are known by their content.
     #[serde(skip)]
     pub egress: EgressScope,
@@ -267,9 +253,9 @@ pub struct ImageOp {
 pub struct ImportOp {
     /// The archive.
     pub source: TreePath,
-    /// The tag to take, when the archive has several images; empty: the only one.
+    /// The tag, if the archive has several images. Empty: the only image.
     pub tag: String,
-    /// The platform to take.
+    /// The platform of the image.
     pub platform: Platform,
 }
 
@@ -291,62 +277,63 @@ pub struct CopyOp {
     pub source: TreePath,
     /// Whether the source is a file.
     pub source_is_file: bool,
-    /// The name that the source file has, when it goes inside an existing directory.
+    /// The name of the source file inside an existing directory.
     pub source_name: Option<String>,
-    /// Where to. For a directory: the directory that receives the content. For a file: its path, or an existing
-    /// directory that receives it under its name.
+    /// The target. For a directory: the directory that receives the content. For a file: its path,
+    /// or an existing directory that receives it under its name.
     pub target: AbsPath,
-    /// The target text ended with a slash: it names a directory.
+    /// Whether the target text ended with a slash and so names a directory.
     pub target_is_dir: bool,
     /// What is copied.
     pub filter: Filter,
-    /// The owner of everything copied; none: root for containers, as in the source for directories.
+    /// The owner of everything copied. `None` keeps the owners of the source.
     pub owner: Option<Owner>,
-    /// The permission bits of everything copied; none keeps them.
+    /// The permission bits of everything copied. `None` keeps them.
     pub permissions: Option<u32>,
 }
 
-/// Where [`FsOp::Isolate`] puts what it isolates.
+/// The path of the content in the tree of [`FsOp::Isolate`].
 pub const ISOLATED: &str = "/item";
 
-/// Files that patterns pick, copied into a tree, by the rules of `COPY` and `ADD` in Dockerfiles. The result depends on
-/// what is picked and on nothing else of the source.
+/// Files that patterns pick, copied into a tree, by the rules of `COPY` and `ADD` in Dockerfiles.
+/// The result depends only on the picked files of the source.
 #[derive(Clone, Debug, Serialize)]
 pub struct CopyPattern {
     /// The tree to copy into.
     pub base: Fs,
     /// The directory that paths and patterns are relative to.
     pub source: TreePath,
-    /// What of the source does not count as there: patterns relative to it; `!` takes back.
+    /// Patterns of ignored paths, relative to the source. `!` negates.
     pub ignore: Vec<String>,
-    /// What to copy: paths, with links followed, or patterns. A directory stands for its content.
+    /// The paths or patterns to copy, symlinks followed. Of a directory, the content is copied.
     pub paths: Vec<String>,
-    /// What not to copy of the directories and files that are picked, relative to each.
+    /// Patterns to exclude from the picked directories and files, relative to each.
     pub exclude: Vec<String>,
-    /// Directories that lead to what is picked are copied, too: all, or those after `/./`.
+    /// Whether parents of picked paths are created, too: all of them, or those after `/./`.
     pub parents: bool,
-    /// Files that are archives are unpacked into the target.
+    /// Whether archives are unpacked into the target.
     pub unpack: bool,
-    /// Where to: a directory, or the path of the one file.
+    /// The target: a directory, or the path of the one file.
     pub target: AbsPath,
-    /// The target text named a directory.
+    /// Whether the target text named a directory.
     pub target_is_dir: bool,
     /// The owner of everything copied and unpacked.
     pub owner: Option<Owner>,
-    /// Without an owner, what is copied keeps the one that it has in the source; otherwise it is root's.
+    /// Without `owner`: whether files keep their owner in the source. Otherwise they belong to
+    /// root.
     pub keep_owner: bool,
-    /// The permission bits of everything copied; none keeps them.
+    /// The permission bits of everything copied. `None` keeps them.
     pub mode: Option<ModeChange>,
 }
 
-/// Patterns that pick files: first `include` (empty: all), then `exclude`, then `.gitignore` files.
+/// A file filter: first `include` (empty is all), then `exclude`, then `.gitignore` files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Filter {
-    /// Only what one of these matches, and the directories that lead there.
+    /// Only paths that match one of these pass, with their parents.
     pub include: Vec<String>,
-    /// Not what one of these matches; `!` takes back.
+    /// Paths that match one of these do not pass. `!` negates.
     pub exclude: Vec<String>,
-    /// Also not what `.gitignore` files of the tree exclude.
+    /// Whether `.gitignore` files of the tree exclude paths, too.
     pub gitignore: bool,
 }
 
@@ -357,14 +344,15 @@ impl Filter {
     }
 }
 
-/// An owner as the user wrote it: `user`, `user:group`, `uid`, `uid:gid`; names are those of the target tree.
+/// An owner as the user wrote it: `user`, `user:group`, `uid`, `uid:gid`; names are those of the
+/// target tree.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Owner(pub Box<str>);
 
 /// A small change to a tree.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Edit {
-    /// Write a file, with its parents.
+    /// Writes a file, and makes its parents.
     WriteFile {
         /// Where.
         path: AbsPath,
@@ -372,26 +360,26 @@ pub enum Edit {
         contents: Arc<[u8]>,
         /// The permission bits.
         permissions: u32,
-        /// The owner; none is root.
+        /// The owner. `None` is root.
         owner: Option<Owner>,
     },
-    /// Make a directory, with its parents. An existing one stays as it is.
+    /// Makes a directory and its parents. An existing one stays as it is.
     MakeDir {
         /// Where.
         path: AbsPath,
         /// The permission bits.
         permissions: u32,
-        /// The owner; none is root.
+        /// The owner. `None` is root.
         owner: Option<Owner>,
     },
-    /// Make a symbolic link, with its parents.
+    /// Makes a symlink, and its parents.
     Symlink {
         /// What it points to, as written.
         target: String,
         /// Where it is.
         path: AbsPath,
     },
-    /// Remove files or directories; what is not there is no error.
+    /// Removes files or directories. A missing path is no error.
     Remove {
         /// Paths or patterns below `base`.
         paths: Vec<String>,
@@ -400,14 +388,14 @@ pub enum Edit {
         /// What may be removed.
         what: Removal,
     },
-    /// Set access and modification time of everything at and below a path.
+    /// Sets access and modification time of everything at and below a path.
     Timestamps {
         /// Where.
         path: AbsPath,
         /// Seconds since the Unix epoch.
         seconds: i64,
     },
-    /// Set the owner of everything at and below a path.
+    /// Sets the owner of everything at and below a path.
     Chown {
         /// Where.
         path: AbsPath,

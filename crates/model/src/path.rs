@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// An absolute path inside a tree: starts with `/`, has no `.`, `..`, empty parts or trailing slash.
-/// `..` at the root stays at the root, as it does for a process whose root it is.
+/// An absolute path inside a tree: starts with `/`, has no `.`, `..`, empty parts or trailing
+/// slash. `..` at the root stays at the root, as it does for a process whose root it is.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AbsPath(Arc<str>);
 
@@ -38,7 +38,8 @@ impl AbsPath {
         Self(format!("/{}", parts.join("/")).into())
     }
 
-    /// `path` inside this directory: like [`AbsPath::join`], but `..` and a leading `/` never leave it.
+    /// `path` inside this directory: like [`AbsPath::join`], but `..` and a leading `/` never leave
+    /// it.
     #[must_use]
     pub fn join_inside(&self, path: &str) -> Self {
         let inner = AbsPath::new(path);
@@ -55,12 +56,12 @@ impl AbsPath {
         &self.0[1..]
     }
 
-    /// The last part; none for the root.
+    /// The last part. `None` for the root.
     pub fn file_name(&self) -> Option<&str> {
         self.0.rsplit('/').next().filter(|name| !name.is_empty())
     }
 
-    /// The directory that holds it; none for the root.
+    /// The directory that holds it. `None` for the root.
     pub fn parent(&self) -> Option<AbsPath> {
         let name = self.file_name()?;
         let end = self.0.len() - name.len();
@@ -72,7 +73,7 @@ impl AbsPath {
         self.0.len() == 1
     }
 
-    /// What remains of it below `base`, without a leading slash; none when it is not inside.
+    /// The rest of it below `base`, without a leading slash. `None` if it is not inside.
     pub fn strip_prefix(&self, base: &AbsPath) -> Option<&str> {
         if base.is_root() {
             return Some(self.relative());

@@ -1,295 +1,28 @@
-//! Patterns that pick paths: include and exclude lists, globs, and `.gitignore` rules. Pure; paths are bytes.
+//! Path patterns: globs, include and exclude lists, and `.gitignore` rules. Paths are bytes.
 //!
-//! A pattern is relative to the root that it is used for; a leading slash, `.` and empty parts say nothing. `?` is one
-//! character and `*` any number of them, both within one part of a path; `**` crosses parts, and `**/` may be nothing at
-//! all; `[a-z]`, `[^a-z]` are classes; a backslash takes the meaning from the next character. In lists, a pattern that
-//! names a directory picks everything below it, a leading `!` takes back what earlier patterns picked, and the last
-//! pattern that matches decides.
+//! A pattern is relative to the root that it is used for. A leading slash, `.` and empty parts are
+//! ignored. `?` is one character and `*` any number of them, both within one part of a path; `**`
+//! crosses parts, and `**/` may be nothing at all; `[a-z]`, `[^a-z]` are classes; a backslash
+//! escapes the next character. In lists, a pattern that names a directory picks everything below
+//! it, a leading `!` negates earlier patterns, and the last pattern that matches decides.
 
+mod glob;
 mod index;
 
 use crate::op::Filter;
 
-use index::Index;
+use index::PatternIndex;
 
-/// Why a pattern is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the pattern `{pattern}` is malformed: {reason}")]
-pub struct PatternError {
-    /// As it was written.
-    pub pattern: String,
-    /// What is wrong with it.
-    pub reason: &'static str,
-}
-
-/// One pattern for whole paths.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Glob {
-    tokens: Vec<Token>,
-    form: Form,
-}
-
-/// Frequent patterns that need no search.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Form {
-    /// One path.
-    Path(Vec<u8>),
-    /// One path, at any depth: `**/` and the path.
-    AnyDepth(Vec<u8>),
-    /// Anything else, with the literal bytes that it begins and ends with.
-    General { prefix: Vec<u8>, suffix: Vec<u8> },
-}
-
-impl Form {
-    fn of(tokens: &[Token]) -> Self {
-        let text = |tokens: &[Token]| -> Option<Vec<u8>> {
-            let chars = tokens.iter().map(|token| match token {
-                Token::Char(c) => char::from_u32(*c),
-                _ => None,
-            });
-            chars.collect::<Option<String>>().filter(|text| !text.is_empty()).map(String::into_bytes)
-        };
-        let form = match tokens {
-            [Token::Parts, rest @ ..] => text(rest).map(Self::AnyDepth),
-            all => text(all).map(Self::Path),
-        };
-        let char_of = |token: &Token| if let Token::Char(c) = token { char::from_u32(*c) } else { None };
-        form.unwrap_or_else(|| {
-            let prefix: String = tokens.iter().map_while(char_of).collect();
-            let suffix: Vec<char> = tokens.iter().rev().map_while(char_of).collect();
-            let suffix: String = suffix.into_iter().rev().collect();
-            Self::General { prefix: prefix.into(), suffix: suffix.into() }
-        })
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
-    Char(u32),
-    Any,
-    /// Any number of characters within one part.
-    Star,
-    /// Any number of characters.
-    DoubleStar,
-    /// Any number of whole parts, each with its slash.
-    Parts,
-    Class {
-        ranges: Vec<(u32, u32)>,
-        negated: bool,
-    },
-}
-
-/// How far a path came in a pattern: the positions at which the rest of it would have to match.
-type Positions = Vec<bool>;
-
-impl Glob {
-    /// Reads `pattern`.
-    ///
-    /// # Errors
-    /// When a class is not closed or a backslash stands at the end.
-    pub fn new(pattern: &str) -> Result<Self, PatternError> {
-        Self::exact(pattern.trim())
-    }
-
-    /// The same with blanks around the pattern being part of it.
-    fn exact(pattern: &str) -> Result<Self, PatternError> {
-        let wrong = |reason| PatternError { pattern: pattern.to_owned(), reason };
-        let clean = clean(pattern);
-        let mut tokens = Vec::new();
-        let mut chars = clean.chars().peekable();
-        while let Some(c) = chars.next() {
-            match c {
-                '?' => tokens.push(Token::Any),
-                '*' if chars.peek() == Some(&'*') => {
-                    while chars.next_if_eq(&'*').is_some() {}
-                    let at_start = matches!(tokens.last(), None | Some(Token::Char(SLASH) | Token::Parts));
-                    let whole_part = at_start && chars.next_if_eq(&'/').is_some();
-                    tokens.push(if whole_part { Token::Parts } else { Token::DoubleStar });
-                }
-                '*' => tokens.push(Token::Star),
-                '\\' => {
-                    let next = chars.next().ok_or_else(|| wrong("it ends with a backslash"))?;
-                    tokens.push(Token::Char(next as u32));
-                }
-                '[' => tokens.push(class(&mut chars).ok_or_else(|| wrong("a class is not closed"))?),
-                c => tokens.push(Token::Char(c as u32)),
-            }
-        }
-        let form = Form::of(&tokens);
-        Ok(Self { tokens, form })
-    }
-
-    /// Whether the whole `path` matches.
-    pub fn matches(&self, path: &[u8]) -> bool {
-        match &self.form {
-            Form::Path(text) => path == text,
-            Form::AnyDepth(text) => {
-                path.strip_suffix(&text[..]).is_some_and(|rest| rest.is_empty() || rest.ends_with(b"/"))
-            }
-            Form::General { prefix, suffix } => path.starts_with(prefix) && path.ends_with(suffix) && self.run(path).0,
-        }
-    }
-
-    /// Whether the whole `path` matches, or a directory above it.
-    pub fn covers(&self, path: &[u8]) -> bool {
-        match &self.form {
-            Form::Path(text) => is_at_or_below(path, text),
-            Form::AnyDepth(text) => {
-                let starts = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at + 1);
-                std::iter::once(0).chain(starts).any(|start| is_at_or_below(&path[start..], text))
-            }
-            Form::General { prefix, suffix } => {
-                let mut ends =
-                    path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at).chain([path.len()]);
-                if !path.starts_with(prefix) || !ends.any(|end| path[..end].ends_with(suffix)) {
-                    return false;
-                }
-                let (whole, above, _) = self.run(path);
-                whole || above
-            }
-        }
-    }
-
-    /// Whether something below the directory `dir` could match. The root is the empty path.
-    pub fn descend(&self, dir: &[u8]) -> bool {
-        match &self.form {
-            _ if dir.is_empty() => true,
-            Form::Path(text) => text.len() > dir.len() && is_at_or_below(text, dir),
-            Form::AnyDepth(_) => true,
-            Form::General { prefix, .. } => {
-                let length = prefix.len().min(dir.len());
-                let meets = prefix[..length] == dir[..length] && prefix.get(length).is_none_or(|next| *next == b'/');
-                meets && self.run(dir).2.contains(&true)
-            }
-        }
-    }
-
-    /// Whether the whole `path` matches, whether a directory above it does, and what may follow `path` and a slash.
-    fn run(&self, path: &[u8]) -> (bool, bool, Positions) {
-        let mut now = self.start();
-        let mut next = vec![false; now.len()];
-        let mut above = false;
-        for c in characters(path) {
-            above |= c == SLASH && self.accepts(&now);
-            self.step(&now, c, &mut next);
-            std::mem::swap(&mut now, &mut next);
-            if !now.contains(&true) {
-                return (false, above, now);
-            }
-        }
-        let whole = self.accepts(&now);
-        self.step(&now, SLASH, &mut next);
-        (whole, above, next)
-    }
-
-    fn accepts(&self, positions: &Positions) -> bool {
-        positions[self.tokens.len()]
-    }
-
-    fn start(&self) -> Positions {
-        let mut positions = vec![false; self.tokens.len() + 1];
-        self.add(&mut positions, 0);
-        positions
-    }
-
-    /// Adds a position, and those that are reached without a character.
-    fn add(&self, positions: &mut Positions, at: usize) {
-        let mut at = at;
-        while !positions[at] {
-            positions[at] = true;
-            match self.tokens.get(at) {
-                Some(Token::Star | Token::DoubleStar | Token::Parts) => at += 1,
-                _ => return,
-            }
-        }
-    }
-
-    fn step(&self, positions: &Positions, c: u32, next: &mut Positions) {
-        next.fill(false);
-        for (at, token) in self.tokens.iter().enumerate().filter(|(at, _)| positions[*at]) {
-            match token {
-                Token::Char(want) if *want == c => self.add(next, at + 1),
-                Token::Any if c != SLASH => self.add(next, at + 1),
-                Token::Star if c != SLASH => self.add(next, at),
-                Token::DoubleStar => self.add(next, at),
-                // Within a part only the loop goes on; what follows may start after a slash.
-                Token::Parts if c == SLASH => self.add(next, at),
-                Token::Parts => next[at] = true,
-                Token::Class { ranges, negated } if c != SLASH && in_class(ranges, c) != *negated => {
-                    self.add(next, at + 1);
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-fn is_at_or_below(path: &[u8], dir: &[u8]) -> bool {
-    path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-}
-
-fn in_class(ranges: &[(u32, u32)], c: u32) -> bool {
-    ranges.iter().any(|(low, high)| (*low..=*high).contains(&c))
-}
-
-const SLASH: u32 = '/' as u32;
-
-/// The characters of a path; bytes that are no UTF-8 count as characters of their own.
-fn characters(path: &[u8]) -> impl Iterator<Item = u32> + '_ {
-    path.utf8_chunks().flat_map(|chunk| {
-        let text = chunk.valid().chars().map(|c| c as u32);
-        text.chain(chunk.invalid().iter().map(|b| 0x11_0000 + u32::from(*b)))
-    })
-}
-
-/// `pattern` without leading and trailing slashes, `.` and empty parts; `..` takes the part before it away.
-fn clean(pattern: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in pattern.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
-}
-
-fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Token> {
-    let negated = chars.next_if(|c| matches!(c, '^' | '!')).is_some();
-    let mut ranges = Vec::new();
-    loop {
-        let low = match chars.next()? {
-            ']' if !ranges.is_empty() => return Some(Token::Class { ranges, negated }),
-            '\\' => chars.next()?,
-            c => c,
-        };
-        let mut high = low;
-        if chars.peek() == Some(&'-') {
-            chars.next();
-            match chars.next()? {
-                ']' => {
-                    ranges.extend([(low as u32, low as u32), ('-' as u32, '-' as u32)]);
-                    return Some(Token::Class { ranges, negated });
-                }
-                '\\' => high = chars.next()?,
-                c => high = c,
-            }
-        }
-        ranges.push((low as u32, high as u32));
-    }
-}
+pub use glob::{Glob, PatternError};
 
 /// An ordered list of patterns, the last match of which decides.
 #[derive(Debug, Clone, Default)]
-struct List {
+struct PatternList {
     patterns: Vec<(bool, Glob)>,
-    index: Option<Index>,
+    index: Option<PatternIndex>,
 }
 
-impl List {
+impl PatternList {
     fn new(patterns: &[String]) -> Result<Self, PatternError> {
         let mut list = Vec::new();
         for text in patterns {
@@ -299,12 +32,12 @@ impl List {
             };
             let glob = Glob::new(rest).map_err(|error| PatternError { pattern: text.clone(), ..error })?;
             // An empty pattern, or `.`, names the root and so everything.
-            let glob = if glob.tokens.is_empty() && !rest.trim().is_empty() { Glob::new("**")? } else { glob };
-            if !glob.tokens.is_empty() {
+            let glob = if glob.is_empty() && !rest.trim().is_empty() { Glob::new("**")? } else { glob };
+            if !glob.is_empty() {
                 list.push((picks, glob));
             }
         }
-        let index = Index::of(list.iter().map(|(_, glob)| glob));
+        let index = PatternIndex::of(list.iter().map(|(_, glob)| glob));
         Ok(Self { patterns: list, index })
     }
 
@@ -332,11 +65,11 @@ pub enum Descend {
     Enter,
 }
 
-/// The include and exclude lists of a [`Filter`], ready for use. `.gitignore` files are not its business.
+/// The compiled include and exclude lists of a [`Filter`]. `.gitignore` files are not part of it.
 #[derive(Debug, Clone)]
 pub struct Matcher {
-    include: Option<List>,
-    exclude: List,
+    include: Option<PatternList>,
+    exclude: PatternList,
 }
 
 impl Matcher {
@@ -345,12 +78,12 @@ impl Matcher {
     /// # Errors
     /// When a pattern is malformed.
     pub fn new(filter: &Filter) -> Result<Self, PatternError> {
-        let include = if filter.include.is_empty() { None } else { Some(List::new(&filter.include)?) };
-        Ok(Self { include, exclude: List::new(&filter.exclude)? })
+        let include = if filter.include.is_empty() { None } else { Some(PatternList::new(&filter.include)?) };
+        Ok(Self { include, exclude: PatternList::new(&filter.exclude)? })
     }
 
-    /// Whether the file `path` passes. The same for anything else that is no directory, and for a directory on its own:
-    /// one that does not pass is there only when something below it is.
+    /// Whether the file `path` passes. The same for anything else that is no directory, and for a
+    /// directory on its own: one that does not pass is there only when something below it is.
     pub fn file(&self, path: &[u8]) -> bool {
         self.include.as_ref().is_none_or(|include| include.picks(path)) && !self.exclude.picks(path)
     }
@@ -369,12 +102,12 @@ impl Matcher {
 /// The rules of one `.gitignore` file.
 #[derive(Debug, Clone, Default)]
 pub struct IgnoreFile {
-    rules: Vec<Rule>,
-    index: Option<Index>,
+    rules: Vec<IgnoreRule>,
+    index: Option<PatternIndex>,
 }
 
 #[derive(Debug, Clone)]
-struct Rule {
+struct IgnoreRule {
     ignores: bool,
     directories_only: bool,
     glob: Glob,
@@ -384,8 +117,9 @@ impl IgnoreFile {
     /// Reads the lines of a `.gitignore` file. Lines that are malformed have no effect, as in git.
     pub fn parse(contents: &[u8]) -> Self {
         let text = String::from_utf8_lossy(contents);
-        let rules: Vec<Rule> = text.trim_start_matches('\u{feff}').lines().filter_map(Rule::parse).collect();
-        let index = Index::of(rules.iter().map(|rule| &rule.glob));
+        let rules: Vec<IgnoreRule> =
+            text.trim_start_matches('\u{feff}').lines().filter_map(IgnoreRule::parse).collect();
+        let index = PatternIndex::of(rules.iter().map(|rule| &rule.glob));
         Self { rules, index }
     }
 
@@ -394,9 +128,10 @@ impl IgnoreFile {
         self.rules.is_empty()
     }
 
-    /// Whether `path`, relative to the directory that holds the file, is ignored; none when no rule speaks of it.
+    /// Whether `path`, relative to the directory that holds the file, is ignored. `None` if no rule
+    /// matches.
     pub fn decides(&self, path: &[u8], is_dir: bool) -> Option<bool> {
-        let speaks = |rule: &&Rule| (is_dir || !rule.directories_only) && rule.glob.matches(path);
+        let speaks = |rule: &&IgnoreRule| (is_dir || !rule.directories_only) && rule.glob.matches(path);
         let rule = match &self.index {
             None => self.rules.iter().rev().find(speaks),
             Some(index) => index.candidates(path).iter().map(|at| &self.rules[*at as usize]).find(speaks),
@@ -405,7 +140,7 @@ impl IgnoreFile {
     }
 }
 
-impl Rule {
+impl IgnoreRule {
     fn parse(line: &str) -> Option<Self> {
         let line = trim_unescaped(line);
         if line.is_empty() || line.starts_with('#') {
@@ -551,9 +286,9 @@ mod tests {
             // Every pattern once without what overrules it, in lists long enough for an index.
             let filler = (0..20).map(|n| format!("none-{n}/*"));
             let list: Vec<String> = filler.chain(patterns[..=skipped].iter().map(|p| (*p).to_owned())).collect();
-            let list = List::new(&list).unwrap();
+            let list = PatternList::new(&list).unwrap();
             assert!(list.index.is_some());
-            let slow = List { index: None, ..list.clone() };
+            let slow = PatternList { index: None, ..list.clone() };
             let rules = IgnoreFile::parse(patterns[..=skipped].join("\n").as_bytes());
             let slow_rules = IgnoreFile { index: None, ..rules.clone() };
             for path in paths.iter().map(|path| path.as_bytes()) {
@@ -567,9 +302,9 @@ mod tests {
     #[test]
     fn few_patterns_of_a_long_list_are_tried() {
         let list = |pattern: fn(usize) -> String| {
-            List::new(&(0..20_000).map(pattern).collect::<Vec<_>>()).unwrap().index.unwrap()
+            PatternList::new(&(0..20_000).map(pattern).collect::<Vec<_>>()).unwrap().index.unwrap()
         };
-        let check = |index: &Index, path: &str| {
+        let check = |index: &PatternIndex, path: &str| {
             let tried = index.candidates(path.as_bytes()).len();
             assert!(tried < 200, "{tried} patterns are tried for `{path}`");
         };

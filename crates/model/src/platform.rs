@@ -1,4 +1,4 @@
-//! Operating system and architecture, in the normal form of the OCI world.
+//! Platforms: operating system and architecture, normalized as in containerd.
 
 use std::fmt;
 use std::ops::Deref;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A platform such as `linux/arm64` or `linux/arm/v7`. Shared, because every tree that belongs to one carries it.
+/// A platform such as `linux/arm64` or `linux/arm/v7`. Shared, because every tree that belongs to
+/// one carries it.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, Debug)]
 #[serde(transparent)]
 pub struct Platform(Arc<PlatformParts>);
@@ -30,7 +31,7 @@ pub struct PlatformParts {
 pub struct UnknownPlatform(pub String);
 
 impl Platform {
-    /// A platform of these parts as they are.
+    /// A platform of these parts, not normalized.
     pub fn new(os: impl Into<String>, architecture: impl Into<String>, variant: impl Into<String>) -> Self {
         let (os, architecture, variant) = (os.into(), architecture.into(), variant.into());
         Self(Arc::new(PlatformParts { os, architecture, variant }))

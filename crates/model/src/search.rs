@@ -2,55 +2,55 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What is searched for, and where.
+/// The parameters of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Search {
     /// A regular expression, or the text itself.
     pub pattern: String,
-    /// The pattern is the text itself.
+    /// Whether the pattern is literal text.
     pub literal: bool,
-    /// A match may span lines.
+    /// Whether a match may span lines.
     pub multiline: bool,
-    /// `.` matches the end of a line, too.
+    /// Whether `.` matches line ends, too.
     pub dotall: bool,
-    /// Upper and lower case are the same.
+    /// Whether upper and lower case are the same.
     pub insensitive: bool,
-    /// What ignore files name is left out.
+    /// Whether paths in ignore files are skipped.
     pub skip_ignored: bool,
-    /// What has a name with a dot in front is left out.
+    /// Whether names with a leading dot are skipped.
     pub skip_hidden: bool,
-    /// Only the files are told, not the lines.
+    /// Whether only files are returned, without lines.
     pub files_only: bool,
-    /// So many results at most.
+    /// The most results.
     pub limit: Option<usize>,
-    /// Files and directories to search, relative to the directory; none is everything.
+    /// Files and directories to search, relative to the directory. Empty is everything.
     pub paths: Vec<String>,
-    /// Which files are searched, as in ignore files, where `!` leaves out.
+    /// Globs of files to search, in the syntax of ignore files. `!` excludes.
     pub globs: Vec<String>,
 }
 
-/// Lines that match.
+/// A match with its lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Match {
     /// The file, relative to the directory.
     pub path: String,
-    /// The number of the first line, from one; zero when only files are told.
+    /// The number of the first line, from one. Zero if only files are returned.
     pub line: u64,
-    /// Where the line starts in the file, in bytes.
+    /// The offset of the line in the file, in bytes.
     pub offset: u64,
     /// The lines with their ends.
     pub lines: String,
-    /// What matched in them.
+    /// The matching parts of the lines.
     pub submatches: Vec<Submatch>,
 }
 
-/// A piece of text that matches.
+/// A matching part of a line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submatch {
     /// The text.
     pub text: String,
-    /// Where it starts in the lines, in bytes.
+    /// Its start in the lines, in bytes.
     pub start: u64,
-    /// Where it ends.
+    /// Its end.
     pub end: u64,
 }

@@ -1,4 +1,5 @@
-//! Services: processes, tunnels and ports of a client's machine that containers reach by name, as data.
+//! Services: processes, tunnels and ports of a client's machine that containers reach by name, as
+//! data.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -7,18 +8,17 @@ use std::sync::Arc;
 use rondel_digest::Digest;
 use serde::{Serialize, Serializer};
 
-use crate::container::TerminalCommand;
-use crate::exec::ExecOp;
+use crate::exec::{ExecOp, TerminalCommand};
 use crate::health::Healthcheck;
 
-/// Something that containers reach by a name. Cheap to clone.
+/// A service that containers reach by a name. Cheap to clone.
 #[derive(Clone)]
 pub struct Service(Arc<Inner>);
 
 struct Inner {
     kind: ServiceKind,
     name: Option<GivenName>,
-    /// Of the kind alone: what it is called follows from what it is.
+    /// Derived from the kind alone.
     hostname: String,
     digest: Digest,
 }
@@ -34,18 +34,18 @@ pub enum ServiceKind {
     Host(HostService),
 }
 
-/// A process that runs until it is stopped. What it writes is thrown away.
+/// A process that runs until it is stopped. Its files are discarded.
 #[derive(Clone, Debug, Serialize)]
 pub struct ContainerService {
-    /// The process. It has no volatile variables, and nothing of it is kept.
+    /// The process, without volatile variables.
     pub exec: ExecOp,
     /// What it listens on.
     pub ports: Vec<ServicePort>,
-    /// A command that says whether it is ready.
+    /// The health check that decides whether it is ready.
     pub health: Option<Healthcheck>,
-    /// What runs on a terminal in it when nothing else was said.
+    /// The default command of a terminal in it.
     #[serde(skip)]
-    // IDENTITY: how people look at it.
+    // IDENTITY: it does not influence the service.
     pub terminal: Option<Arc<TerminalCommand>>,
 }
 
@@ -54,11 +54,11 @@ pub struct ContainerService {
 pub struct TunnelService {
     /// Where they lead.
     pub service: Service,
-    /// Which ports; empty: every port of the service.
+    /// The forwarded ports. Empty: every port of the service.
     pub ports: Vec<Forward>,
-    /// Every port of the service as well, under its own number.
+    /// Whether every port of the service is also forwarded under its own number.
     pub native: bool,
-    /// Whose machine.
+    /// The client whose machine it is.
     // IDENTITY: two clients have two machines.
     pub client: Arc<str>,
 }
@@ -70,7 +70,7 @@ pub struct HostService {
     pub host: String,
     /// Which ports.
     pub ports: Vec<Forward>,
-    /// Whose machine.
+    /// The client whose machine it is.
     // IDENTITY: two clients have two machines.
     pub client: Arc<str>,
 }
@@ -78,9 +78,9 @@ pub struct HostService {
 /// A port that leads to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Forward {
-    /// Where it begins; none: a free one.
+    /// The port to listen on. `None`: any free port.
     pub frontend: Option<u16>,
-    /// Where it ends.
+    /// The port to connect to.
     pub backend: u16,
     /// The transport.
     pub protocol: Protocol,
@@ -102,11 +102,11 @@ pub struct ServicePort {
     pub number: u16,
     /// The transport.
     pub protocol: Protocol,
-    /// What it is for.
+    /// Its purpose.
     #[serde(skip)]
-    // IDENTITY: a remark for people.
+    // IDENTITY: a description for people.
     pub description: Option<Arc<str>>,
-    /// Whoever starts the service does not wait for it.
+    /// Whether starting the service does not wait for this port.
     pub skip_health_check: bool,
 }
 
@@ -115,7 +115,8 @@ pub struct ServicePort {
 pub struct GivenName {
     /// The name.
     pub name: String,
-    /// The module whose code gave it: the name is known to that module alone. None: the whole session knows it.
+    /// The module whose code gave the name, which is known only to that module. `None`: the whole
+    /// session knows it.
     // IDENTITY: two modules may use the same name for two services.
     pub module: Option<Digest>,
 }
@@ -130,7 +131,7 @@ pub struct ServiceBinding {
 }
 
 impl Service {
-    /// A service that is called after its content, or as `name` says.
+    /// A service named after its content, or by `name`.
     pub fn new(kind: ServiceKind, name: Option<GivenName>) -> Self {
         let own = rondel_digest::of("service/v1", &kind);
         let digest = match &name {
@@ -140,7 +141,7 @@ impl Service {
         Self(Arc::new(Inner { kind, name, hostname: label(&own), digest }))
     }
 
-    /// The same under another name.
+    /// The same service under another name.
     #[must_use]
     pub fn named(&self, name: GivenName) -> Self {
         Self::new(self.0.kind.clone(), Some(name))
@@ -156,7 +157,8 @@ impl Service {
         self.0.name.as_ref()
     }
 
-    /// The name under which containers reach it: the given one, or one that follows from its content.
+    /// The name under which containers reach it: the given one, or one that follows from its
+    /// content.
     pub fn hostname(&self) -> &str {
         self.0.name.as_ref().map_or(&self.0.hostname, |given| &given.name)
     }
@@ -213,7 +215,7 @@ impl Serialize for Service {
 }
 
 impl Protocol {
-    /// As an image configuration writes it.
+    /// The name in image configurations.
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Tcp => "tcp",
@@ -231,7 +233,8 @@ impl Protocol {
     }
 }
 
-/// A digest as one label of a host name: the first 8 bytes in the digits and letters `0`–`9`, `a`–`v`.
+/// A digest as one label of a host name: the first 8 bytes in the digits and letters `0`–`9`,
+/// `a`–`v`.
 pub fn label(digest: &Digest) -> String {
     const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
     let bytes = digest.as_bytes();

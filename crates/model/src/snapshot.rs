@@ -1,4 +1,4 @@
-//! What file work evaluates to: an ordered stack of content-addressed layers.
+//! Snapshots: ordered stacks of content-addressed layers, the results of file ops.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rondel_digest::Digest;
 use serde::{Deserialize, Serialize};
 
-/// Names one layer by its content.
+/// The id of a layer, derived from its content.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LayerId(pub Digest);
@@ -45,7 +45,7 @@ impl Snapshot {
         &self.layers
     }
 
-    /// The same with one more layer on top.
+    /// The stack with one more layer on top.
     #[must_use]
     pub fn with(&self, layer: LayerId) -> Self {
         self.layers.iter().copied().chain([layer]).collect::<Vec<_>>().into()

@@ -1,4 +1,5 @@
-//! Persistent tables: values by name, in order, kept as the edits that made them. See [`crate::chain`].
+//! Persistent maps: values by name, in order, stored as the edits that made them. See
+//! [`crate::chain`].
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,20 +10,20 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::chain::Chain;
 
-/// Values by name, in an order that is part of it.
+/// Values by name. The order is part of the value.
 #[derive(Clone)]
 pub struct Table<V>(Chain<(Arc<str>, Edit<V>)>);
 
 #[derive(Clone)]
 enum Edit<V> {
-    /// A name that is there keeps its position.
+    /// An existing name keeps its position.
     Set(V),
-    /// The name comes last.
+    /// The name moves to the end.
     Append(V),
     Remove,
 }
 
-/// Tables with fewer edits are never made anew.
+/// Tables with fewer edits are never compacted.
 const MIN_COMPACTED: usize = 64;
 
 impl<V: Clone> Table<V> {
@@ -31,17 +32,17 @@ impl<V: Clone> Table<V> {
         Self(Chain::new())
     }
 
-    /// Gives `name` a value. A name that is there keeps its position.
+    /// Sets the value of `name`. An existing name keeps its position.
     pub fn set(&mut self, name: impl Into<Arc<str>>, value: V) {
         self.edit(name.into(), Edit::Set(value));
     }
 
-    /// Gives `name` a value. The name comes last from now on.
+    /// Sets the value of `name`. The name moves to the end.
     pub fn append(&mut self, name: impl Into<Arc<str>>, value: V) {
         self.edit(name.into(), Edit::Append(value));
     }
 
-    /// Removes `name`, when it is there.
+    /// Removes `name` if it exists.
     pub fn remove(&mut self, name: &str) {
         if !self.0.is_empty() {
             self.edit(name.into(), Edit::Remove);
@@ -95,8 +96,8 @@ impl<V: Clone> Table<V> {
     fn edit(&mut self, name: Arc<str>, edit: Edit<V>) {
         self.0.push((name, edit));
         let edits = self.0.len();
-        // A table whose edits mostly undo one another is made anew. It is looked at so seldom that a
-        // step of a chain costs the same on average, however long the chain is.
+        // A table whose edits mostly undo one another is compacted. The check runs only at powers
+        // of two, so that its cost per edit is constant on average.
         if edits >= MIN_COMPACTED && edits.is_power_of_two() && self.iter().len() <= edits / 2 {
             *self = self.iter().map(|(name, value)| (Arc::from(name), value.clone())).collect();
         }
@@ -147,8 +148,8 @@ impl<'de> Deserialize<'de> for Table<serde_json::Value> {
     }
 }
 
-/// Tables that are written as lists of `NAME=value`, such as the environment of an image. The value
-/// is the whole entry: one without `=` stays as it is.
+/// Tables that are serialized as lists of `NAME=value`, such as the environment of an image. The
+/// value is the whole entry, so an entry without `=` stays as it is.
 pub mod entries {
     use super::*;
 
@@ -157,7 +158,7 @@ pub mod entries {
         entry.split('=').next().unwrap_or_default()
     }
 
-    /// The table of `entries`. Of several with one name the last one counts.
+    /// The table of `entries`. The last entry of a name counts.
     pub fn table<S: Into<Arc<str>>>(entries: impl IntoIterator<Item = S>) -> Table<Arc<str>> {
         entries
             .into_iter()
@@ -179,7 +180,7 @@ pub mod entries {
     /// Reads a list of entries.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not a list of strings.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Table<Arc<str>>>, D::Error> {
         Ok(Option::<Vec<Arc<str>>>::deserialize(deserializer)?.map(table))
     }

@@ -1,4 +1,4 @@
-//! Values of the API: what a call evaluates to.
+//! Values of the API: the results of calls.
 
 use std::any::Any;
 use std::fmt;
@@ -9,7 +9,7 @@ use rondel_call::Call;
 /// A value of the API.
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// Null, also the only value of `Void`.
+    /// Null, which is also the only value of `Void`.
     Null,
     /// A boolean.
     Bool(bool),
@@ -34,7 +34,7 @@ pub struct Object {
     origin: Option<Arc<Call>>,
 }
 
-/// What all copies of an object share.
+/// The data that all copies of an object share.
 struct Held<T: ?Sized> {
     type_name: Arc<str>,
     data: T,
@@ -54,15 +54,15 @@ impl Object {
         Self::new(type_name, data)
     }
 
-    /// The object as an element of a list that `origin` gives on its own: its ID then is that of the call, and not the
-    /// list's with a position.
+    /// The object as a list element with its own call `origin`. Its ID is that of the call and not
+    /// a position in the list.
     #[must_use]
     pub fn from_call(mut self, origin: Arc<Call>) -> Self {
         self.origin = Some(origin);
         self
     }
 
-    /// The call that gives it on its own, when it is known.
+    /// The call that returns the object on its own, if known.
     pub fn origin(&self) -> Option<&Arc<Call>> {
         self.origin.as_ref()
     }
@@ -72,7 +72,7 @@ impl Object {
         &self.held.type_name
     }
 
-    /// Its data, when it is a `T`.
+    /// Its data, if it is a `T`.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
         let shared = || self.held.data.downcast_ref::<Shared>()?.downcast_ref();
         self.held.data.downcast_ref().or_else(shared)
@@ -114,7 +114,7 @@ impl Value {
         Value::List(items.into_iter().map(Value::string).collect())
     }
 
-    /// The same value, just made, with objects of the type called `name` sharing that text.
+    /// Lets objects of the type `name` in a new value share that text.
     #[must_use]
     pub fn sharing_name(mut self, name: &Arc<str>) -> Self {
         match &mut self {
@@ -131,7 +131,7 @@ impl Value {
         self
     }
 
-    /// The data, when it is an object that holds a `T`.
+    /// The data, if it is an object that holds a `T`.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
         match self {
             Value::Object(object) => object.get(),

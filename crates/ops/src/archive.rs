@@ -1,4 +1,4 @@
-//! Images as archive files.
+//! Images written as archive files (OCI image layout in a tar).
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,14 +13,15 @@ use rondel_ports::snapshots::Compression;
 use crate::Ops;
 use crate::context::OpContext;
 use crate::copy::plain_file;
-use crate::work_layer::change;
 use crate::key::Key;
+use crate::work_layer::change;
 
-/// The name of the file.
+/// The name of the archive in its tree.
 const NAME: &str = "image.tar";
 
 impl Ops {
-    /// A tree with one file, `/image.tar`: `variants` as an OCI layout. Its bytes depend on the containers alone.
+    /// Returns a tree with one file, `/image.tar`: `variants` as an OCI image layout. Its bytes
+    /// depend only on the containers.
     ///
     /// # Errors
     /// When a tree cannot be evaluated or the disk is full.
@@ -40,12 +41,7 @@ impl Ops {
                 (Digest::of_bytes(&image.config), rest)
             })
             .collect();
-        let name = match compression {
-            None => "default",
-            Some(Compression::None) => "none",
-            Some(Compression::Gzip) => "gzip",
-            Some(Compression::Zstd) => "zstd",
-        };
+        let name = compression.map_or("default", Compression::key_name);
         let docker = media_types == MediaTypes::Docker;
         let key = Key::Archive { images: &identities, compression: name, docker }.digest();
         let ops = self.clone();

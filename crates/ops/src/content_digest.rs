@@ -1,8 +1,9 @@
-//! What is at a place of a tree, as a digest. Work on a part of a tree is keyed by it, so that a change elsewhere in the
-//! tree does not matter, and equal parts of different trees are equal.
+//! Digest of the content at one path of a tree. Work on a part of a tree is keyed by it, so a
+//! change elsewhere in the tree does not matter, and equal parts of different trees are equal.
 //!
-//! The digest is found once by reading what is there, and then known by the tree and the path, and by the layers that
-//! decide what is at the path. So a layer that changes something else costs a look into that layer.
+//! The digest is computed once by reading the content. It is then cached by tree and path, and by
+//! the layers that determine the content at the path. A layer that changes something else costs one
+//! lookup in that layer.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -20,11 +21,12 @@ use crate::tree_hash::TreeHasher;
 use crate::{Ops, dedup_layers, filter};
 
 impl Ops {
-    /// The digest of what passes `filter` at `place`, whose tree is `tree`. The root of a tree, unfiltered, is known by its
-    /// layers and not read.
+    /// The digest of the content at `place` that passes `filter`; `tree` is the evaluated tree of
+    /// `place`. The unfiltered root of a tree is identified by its layers and not read.
     ///
     /// # Errors
-    /// When what is there cannot be read, or the filter is malformed. A place where nothing is has a digest of its own.
+    /// When the content cannot be read, or the filter is malformed. A missing path is no error; it
+    /// has a digest of its own.
     pub(crate) async fn content(
         self: &Arc<Self>,
         tree: &Snapshot,
@@ -58,7 +60,7 @@ fn find(ops: &Ops, snapshot: &Snapshot, path: &AbsPath, filter: &Filter, times: 
     let tree = dedup_layers::view(store, snapshot)?;
     let root = Root(tree.root.as_fd());
     let Some(found) = root.find(inner(path), true).ok().filter(|found| found.stat.is_some()) else {
-        // Whoever works on it says what is wrong.
+        // The op that works on the path reports the error.
         return Ok(rondel_digest::of("content/absent/v1", &(snapshot.digest(), path)));
     };
     let layers = store.layers_at(snapshot, &found.path)?;
@@ -71,8 +73,9 @@ fn find(ops: &Ops, snapshot: &Snapshot, path: &AbsPath, filter: &Filter, times: 
     Ok(digest)
 }
 
-// IDENTITY: paths below the place, kinds, permissions, owners, extended attributes, contents, targets of links, and which
-// names are one file. The name of the place does not count, and times only where the user set them.
+// IDENTITY: relative paths, file types, permissions, owners, extended attributes, contents, symlink
+// targets and hard links. The name of the path itself does not count, and times count only if the
+// user set them.
 fn read(root: Root<'_>, found: &ResolvedPath, filter: &Filter, times: bool) -> Result<Digest> {
     let fail = |e| failed(e, "read", Path::new("/").join(&found.path));
     let Some(stat) = &found.stat else { return Err(fail(rustix::io::Errno::NOENT)) };

@@ -1,4 +1,5 @@
-//! What evaluation needs from the engine, and for whom it evaluates.
+//! The context of evaluation: the ports to the outside world, and the client for whom work is
+//! evaluated.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -29,10 +30,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::sync::lock;
 
-/// How many failures of one client wait to be shown. Each holds services.
+/// The most failures of one client that are collected. Each keeps its services running.
 const MAX_FAILURES: usize = 8;
 
-/// The world, as ports.
+/// The ports: everything outside of this crate that evaluation uses.
 #[derive(Clone)]
 pub struct Ports {
     /// Layers and snapshots.
@@ -59,54 +60,53 @@ pub struct Ports {
     pub git: Arc<dyn Git>,
 }
 
-/// For whom work is evaluated. None of it counts for any key.
+/// The client for whom work is evaluated, and its services. Nothing in it is part of a cache key.
 #[derive(Clone)]
 pub struct OpContext {
     /// Where progress and output go.
     pub events: Emitter,
-    /// Who gives plaintext.
+    /// Provides the plaintext of secrets.
     pub secrets: Arc<dyn Secrets>,
-    /// Who gives processes access to the API.
+    /// Gives processes access to the API.
     pub scopes: Arc<dyn Scopes>,
-    /// Who brings up the services that processes need.
+    /// Starts the services that processes need.
     pub services: Arc<dyn Services>,
-    /// Who leads to sockets of clients.
+    /// Connects to sockets of clients.
     pub sockets: Arc<dyn Sockets>,
-    /// How far connections of the engine may lead. What was fetched for the session's user is shared all the same: it is a
-    /// connection that is refused, and not content.
+    /// Which addresses the engine may connect to for this client. Content that was fetched for the
+    /// session's user is shared anyway: a connection is refused, not content.
     pub egress: EgressScope,
-    /// Where a person is shown what failed processes left; none: nobody looks.
+    /// Collects failed processes, so that the user can inspect them on a terminal. `None`: they are
+    /// discarded.
     pub failures: Option<Arc<Failures>>,
 }
 
-/// Brings up the services that processes need, once for everybody in a session.
+/// Starts the services that processes need, once per session.
 pub trait Services: Send + Sync {
-    /// Brings up every service of `bindings`, waits until each is ready, and keeps it up until what is given is dropped.
+    /// Starts every service of `bindings`, waits until each is ready, and keeps them up until the
+    /// result is dropped.
     ///
     /// # Errors
-    /// When one does not come up: the text names it and its alias, the detail is that of its process.
-    fn bind<'a>(
-        &'a self,
-        cx: &'a OpContext,
-        bindings: &'a [ServiceBinding],
-    ) -> BoxFuture<'a, Result<BoundServices>>;
+    /// When a service does not start. The message names it and its alias, the detail is that of its
+    /// process.
+    fn bind<'a>(&'a self, cx: &'a OpContext, bindings: &'a [ServiceBinding]) -> BoxFuture<'a, Result<BoundServices>>;
 
-    /// Lets a process on `network` reach the services of the session, bound to it or not.
+    /// Lets a process on `network` reach the services of the session, bound or not.
     ///
     /// # Errors
     /// When the kernel refuses.
     fn join(&self, network: &Network, bindings: &[ServiceBinding]) -> Result<JoinedNetwork>;
 }
 
-/// Services that are up.
+/// Running services.
 pub struct BoundServices {
     /// Lines of `/etc/hosts`: each address with a name.
     pub hosts: Vec<(Ipv4Addr, String)>,
-    /// The network of each, by alias: the engine itself reaches it with [`Networks::dial`].
+    /// The network of each by alias, which the engine itself reaches with [`Networks::dial`].
     pub networks: Vec<(String, Network)>,
-    /// The error of the first that ends; never, when there is none.
+    /// Completes with the error of the first service that ends. Never completes without services.
     pub ended: BoxFuture<'static, Fault>,
-    /// Keeps them up until it is dropped.
+    /// Keeps them running until it is dropped.
     pub guard: Box<dyn Any + Send + Sync>,
 }
 
@@ -117,24 +117,20 @@ impl BoundServices {
     }
 }
 
-/// A process's place in the network of its session.
+/// A process's membership in the network of its session.
 pub struct JoinedNetwork {
-    /// The domains in which it looks for names, in this order.
+    /// The DNS search domains, in order.
     pub search: Vec<String>,
-    /// Ends it when it is dropped.
+    /// Ends the membership when it is dropped.
     pub membership: Membership,
 }
 
-/// Knows no services: for work that belongs to no session.
+/// Has no services. Used for work that belongs to no session.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoServices;
 
 impl Services for NoServices {
-    fn bind<'a>(
-        &'a self,
-        _: &'a OpContext,
-        bindings: &'a [ServiceBinding],
-    ) -> BoxFuture<'a, Result<BoundServices>> {
+    fn bind<'a>(&'a self, _: &'a OpContext, bindings: &'a [ServiceBinding]) -> BoxFuture<'a, Result<BoundServices>> {
         let bound = match bindings.first() {
             None => Ok(BoundServices::none()),
             Some(first) => Err(Fault::bug(format!("the service `{}` is needed outside of any session", first.alias))),
@@ -147,28 +143,28 @@ impl Services for NoServices {
     }
 }
 
-/// Gives processes access to the API, as the exec scope says.
+/// Gives processes access to the API with their exec scope.
 pub trait Scopes: Send + Sync {
-    /// Serves the API on the process's listener to whoever connects: that *is* the scope. Serving ends when the binding is
-    /// dropped.
+    /// Serves the API on the process's listener. Every connection on it acts with `scope`. Serving
+    /// ends when the binding is dropped.
     ///
     /// # Errors
-    /// When the scope refers to something that is no longer there.
+    /// When the scope refers to something that no longer exists.
     fn bind(&self, scope: &Scope, process: ScopedProcess) -> Result<ScopeBinding>;
 
-    /// The session for which it serves, for people.
+    /// The session id, for display.
     fn session(&self) -> &str {
         ""
     }
 }
 
-/// A process that is about to start, as far as the API inside it needs to know.
+/// What the API of a container needs to know about the process that is about to start in it.
 pub struct ScopedProcess {
     /// On loopback inside the process's own network namespace.
     pub listener: TcpListener,
-    /// Where what it asks for is reported.
+    /// Receives the spans of its requests.
     pub events: Emitter,
-    /// Its root; what is mounted below is seen through it once the process runs.
+    /// Its root. Mounts below are visible through it once the process runs.
     pub root: OwnedFd,
     /// Its working directory.
     pub workdir: AbsPath,
@@ -180,32 +176,32 @@ pub struct ScopedProcess {
     pub namespace: Weak<OwnedFd>,
 }
 
-/// An API that is being served to one process.
+/// The API as served to one process.
 pub struct ScopeBinding {
-    /// Variables the process needs to find it.
+    /// Environment variables by which the process finds the API.
     pub env: Vec<(String, String)>,
     /// Ends serving when it is dropped.
     pub guard: Box<dyn Any + Send + Sync>,
 }
 
-/// What a process left behind.
+/// The result of a process: exit code, output and file trees.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExecResult {
     /// The exit code.
     pub exit_code: i32,
-    /// Standard output, scrubbed; bytes that are no UTF-8 are replaced.
+    /// Standard output with secrets redacted. Bytes that are not UTF-8 are replaced.
     pub stdout: Arc<str>,
     /// Standard error, likewise.
     pub stderr: Arc<str>,
-    /// Both, in the order in which they came.
+    /// Both streams, in the order of writing.
     pub combined: Arc<str>,
-    /// The root afterwards.
+    /// The root file system afterwards.
     pub rootfs: Snapshot,
-    /// The trees mounted in it afterwards, by target. Caches, secrets and temporary file systems are not here.
+    /// The mounted trees afterwards, by target. Without caches, secrets and temporary file systems.
     pub mounts: BTreeMap<AbsPath, Snapshot>,
 }
 
-/// The failures of one client that asked to be shown them.
+/// The failed processes of one client that asked to inspect them.
 pub struct Failures {
     command: Vec<String>,
     state: Mutex<FailureState>,
@@ -218,9 +214,9 @@ struct FailureState {
     more: usize,
 }
 
-/// What a process that failed left: everything that a further process needs to stand in its place.
+/// A failed process with everything that a further process needs to run in its place.
 pub struct FailedExec {
-    /// What the process was.
+    /// The recipe digest of the process.
     pub(crate) of: Digest,
     pub(crate) exec: ExecOp,
     pub(crate) fault: Fault,
@@ -228,11 +224,12 @@ pub struct FailedExec {
     pub(crate) services: Box<dyn Any + Send + Sync>,
 }
 
-/// A request of the client that is being answered. What is not taken before the last one ends is forgotten.
+/// A request of the client that is in progress. Failures that are not taken before the last request
+/// ends are discarded.
 pub struct FailureScope<'a>(&'a Failures);
 
 impl Failures {
-    /// None yet; `command` is what runs on the terminal.
+    /// No failures yet. `command` runs on the terminal.
     pub fn new(command: Vec<String>) -> Arc<Self> {
         Arc::new(Self { command, state: Mutex::default() })
     }
@@ -247,14 +244,14 @@ impl Failures {
         &self.command
     }
 
-    /// A request of the client begins.
+    /// Begins a request of the client.
     pub fn begin(&self) -> FailureScope<'_> {
         lock(&self.state).requests += 1;
         FailureScope(self)
     }
 
     pub(crate) fn wants(&self, exec: &ExecOp) -> bool {
-        // A person wants the processes that the code of a module starts, not that code itself.
+        // Users want to inspect the processes that a module's code starts, not that code itself.
         if exec.scope.as_ref().is_some_and(|scope| scope.module.is_some()) {
             return false;
         }
@@ -272,7 +269,7 @@ impl Failures {
 }
 
 impl FailureScope<'_> {
-    /// Takes what failed processes left, in the order in which they failed, and how many more there were.
+    /// Takes the failed processes in order, and the number of further ones that were not collected.
     pub fn failed(&self) -> (Vec<FailedExec>, usize) {
         let mut state = lock(&self.0.state);
         (std::mem::take(&mut state.left), std::mem::take(&mut state.more))

@@ -1,4 +1,4 @@
-//! Files copied from one tree into another, with everything a file has.
+//! Copies files from one tree into another with owners, permissions, extended attributes and times.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -18,37 +18,38 @@ use crate::hardlink_copy::{LinkDir, LinkOrigin, LinkSource, is_linkable};
 use crate::owner::{self, Ids};
 use crate::root::{Root, check_names, failed, inner, kind, names, open_dir_at, permissions, remove, stat_at};
 
-/// Copies files below one directory to another. Below the target, a directory that meets a symbolic link to a directory goes
-/// where that leads; a file replaces a link.
+/// Copies files below one directory to another. Where the target has a symlink to a directory, a
+/// directory is copied into the directory it leads to. A file replaces a symlink.
 pub(crate) struct Copier {
-    /// The owner of everything copied; none keeps it.
+    /// The owner of everything copied. `None` keeps the owners.
     pub(crate) ids: Option<Ids>,
-    /// The permission bits of everything copied; none keeps them.
+    /// The permission bits of everything copied. `None` keeps them.
     pub(crate) mode: Option<ModeChange>,
-    /// What is copied, relative to the source; none is everything.
+    /// The paths to copy, relative to the source. `None` is everything.
     pub(crate) chosen: Option<HashSet<PathBuf>>,
-    /// Directories that are there already keep their owner and permissions.
+    /// Existing directories keep their owner and permissions.
     pub(crate) keep_existing: bool,
-    /// Where the first of several links to one file went, without links, relative to the root of the target.
+    /// Where the first of several hard links to a file was copied to: a path without symlinks,
+    /// relative to the root of the target.
     pub(crate) links: HashMap<(u64, u64), PathBuf>,
-    /// Where it is now, relative to the source.
+    /// The current path, relative to the source.
     pub(crate) at: PathBuf,
 }
 
 /// A directory that receives a copy.
 pub(crate) struct Target<'a> {
-    /// The root of its tree: symbolic links of the tree lead nowhere else.
+    /// The root of its tree. Symlinks of the tree do not lead out of it.
     root: Root<'a>,
-    /// Where it is, without links, relative to the root.
+    /// Its path without symlinks, relative to the root.
     path: PathBuf,
     dir: OwnedFd,
     how: TargetOrigin,
 }
 
-/// How the directory that receives a copy was found.
+/// How the directory that receives a copy came about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TargetOrigin {
-    /// It was there.
+    /// It existed.
     Existing,
     /// It was just made.
     Created,
@@ -57,7 +58,7 @@ enum TargetOrigin {
 }
 
 impl<'a> Target<'a> {
-    /// The directory `path` of the tree at `root`, which is open as `dir` and was there before.
+    /// The existing directory `path` of the tree at `root`, which is open as `dir`.
     pub(crate) fn new(root: Root<'a>, path: PathBuf, dir: OwnedFd) -> Self {
         Self { root, path, dir, how: TargetOrigin::Existing }
     }
@@ -73,7 +74,7 @@ impl<'a> Target<'a> {
         self.dir.as_fd()
     }
 
-    /// Where it is, without links, relative to the root.
+    /// Its path without symlinks, relative to the root.
     pub(crate) fn into_path(self) -> PathBuf {
         self.path
     }
@@ -86,15 +87,15 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The directory `name` in it, made when missing. A symbolic link that leads to a directory is followed, inside the
-    /// root. Anything else gives way.
+    /// Opens the directory `name` in it, and makes it when missing. A symlink that leads to a
+    /// directory inside the root is followed. Anything else is replaced.
     pub(crate) fn below(&self, name: &OsStr) -> Result<Self, Errno> {
         let path = self.path.join(name);
         let there = stat_at(self.as_fd(), name)?;
         match there.as_ref().map(kind) {
             Some(FileType::Directory) => return Ok(Self::new(self.root, path, open_dir_at(self.as_fd(), name)?)),
             Some(FileType::Symlink) => {
-                // A link that leads nowhere, or round in circles, leads to no directory.
+                // A dangling or circular symlink leads to no directory.
                 let found = self.root.find(&path, true).ok();
                 let found = found.filter(|found| found.stat.is_some_and(|stat| kind(&stat) == FileType::Directory));
                 if let Some(found) = found {
@@ -117,8 +118,8 @@ impl Copier {
         Self { ids: None, mode: None, chosen: None, keep_existing: false, links: HashMap::new(), at: PathBuf::new() }
     }
 
-    /// Copies what is in `from` into `to`; what both have comes from `from`, directories are merged, also through symbolic
-    /// links of the target. Files that `link_dir` has are taken from there.
+    /// Copies the entries of `from` into `to`. Entries of `from` win, and directories are merged,
+    /// also through symlinks of the target. Files that `link_dir` has are hard-linked.
     pub(crate) fn content(
         &mut self,
         from: BorrowedFd<'_>,
@@ -146,7 +147,7 @@ impl Copier {
         let Some(stat) = stat else { return Ok(()) };
         let fail = |e| failed(e, "copy", Path::new("/").join(&self.at));
         if kind(&stat) != FileType::Directory {
-            if self.taken(to.as_fd(), name, name, &stat, link_dir).map_err(fail)? {
+            if self.link_instead(to.as_fd(), name, name, &stat, link_dir).map_err(fail)? {
                 return Ok(());
             }
             return self.link_or_file(from, to, name, &stat).map_err(|e| failed(e, "copy", self.shown()));
@@ -154,7 +155,7 @@ impl Copier {
         let target = to.below(name).map_err(|e| failed(e, "make", self.shown()))?;
         let source = open_dir_at(from, name).map_err(|e| failed(e, "list", self.shown()))?;
         if let Some(link_dir) = link_dir.filter(|_| target.how == TargetOrigin::ViaSymlink) {
-            return Err(link_dir.cross());
+            return Err(link_dir.abandon());
         }
         let made = target.how == TargetOrigin::Created;
         let link_dir = link_dir.and_then(|link_dir| link_dir.below(name, target.as_fd(), made));
@@ -166,8 +167,9 @@ impl Copier {
         Ok(())
     }
 
-    /// Takes the file `name` from `link_dir` as `new` in `to`, when it stays as it is; whether that was possible.
-    fn taken(
+    /// Hard-links the file `name` of `link_dir` as `new` in `to` if its metadata stay the same.
+    /// Returns whether that was possible.
+    fn link_instead(
         &self,
         to: BorrowedFd<'_>,
         name: &OsStr,
@@ -175,15 +177,17 @@ impl Copier {
         stat: &Stat,
         link_dir: Option<&LinkDir<'_>>,
     ) -> Result<bool, Errno> {
-        let Some(link_dir) = link_dir.filter(|_| is_linkable(stat) && self.keeps(stat)) else { return Ok(false) };
+        let Some(link_dir) = link_dir.filter(|_| is_linkable(stat) && self.keeps_metadata(stat)) else {
+            return Ok(false);
+        };
         if !link_dir.is_fresh() {
             remove(to, new)?;
         }
-        Ok(link_dir.take(name, new, stat))
+        Ok(link_dir.link(name, new, stat))
     }
 
     /// Whether a file with the status `stat` keeps its owner and permissions.
-    fn keeps(&self, stat: &Stat) -> bool {
+    fn keeps_metadata(&self, stat: &Stat) -> bool {
         let owner = self.ids.is_none_or(|ids| (ids.uid, ids.gid) == (stat.st_uid, stat.st_gid));
         let bits = permissions(stat);
         owner && self.mode.as_ref().is_none_or(|mode| mode.apply(bits, false) == bits)
@@ -236,7 +240,8 @@ impl Copier {
         self.attributes(from, to, name, new, stat)
     }
 
-    /// Gives `new` in `to` the owner, permissions, extended attributes and times of `name` in `from`.
+    /// Gives `new` in `to` the owner, permissions, extended attributes and times of `name` in
+    /// `from`.
     pub(crate) fn attributes(
         &self,
         from: BorrowedFd<'_>,
@@ -314,7 +319,7 @@ fn copy_directory(
     destination.directory(&mut copier, from.as_fd(), stat)
 }
 
-/// Where something is copied to.
+/// The destination of a copy.
 pub(crate) struct Destination<'a> {
     /// The tree.
     pub(crate) target: Root<'a>,
@@ -322,12 +327,13 @@ pub(crate) struct Destination<'a> {
     pub(crate) path: &'a AbsPath,
     /// It names a directory.
     pub(crate) is_dir: bool,
-    /// Where the directory is, or the one that holds the file, for a link_source.
+    /// The directory to copy, or the one that holds the file, for hard links.
     pub(crate) origin: LinkOrigin<'a>,
 }
 
 impl Destination<'_> {
-    /// Copies the file `from` in `holder`: to the path, or, when that is a directory, into it as `own_name`.
+    /// Copies the file `from` in `holder` to the path. If the path is a directory, copies into it
+    /// as `own_name`.
     pub(crate) fn file(
         &self,
         copier: &Copier,
@@ -348,13 +354,13 @@ impl Destination<'_> {
         }
         let (dir, path) = self.target.ensure_dir(inner(&dir), &mut |new| chown(new, copier.ids)).map_err(fail)?;
         let link_dir = self.origin.and_then(|(link_source, from)| link_source.at(from, &path, dir.as_fd()));
-        if copier.taken(dir.as_fd(), from, &name, stat, link_dir.as_ref()).map_err(fail)? {
+        if copier.link_instead(dir.as_fd(), from, &name, stat, link_dir.as_ref()).map_err(fail)? {
             return Ok(());
         }
         copier.file(holder, from, dir.as_fd(), &name, stat).map_err(fail)
     }
 
-    /// Removes a file at the path, so that a directory can take its place.
+    /// Removes a file at the path to make room for a directory.
     fn clear(&self) -> Result<()> {
         let fail = |e| failed(e, "copy a directory to", self.path.as_str());
         let found = self.target.find(inner(self.path), true).map_err(fail)?;
@@ -367,7 +373,7 @@ impl Destination<'_> {
         }
     }
 
-    /// Copies what is in `from`, a directory with the status `stat`, into the path.
+    /// Copies the entries of `from`, a directory with the status `stat`, into the path.
     pub(crate) fn directory(&self, copier: &mut Copier, from: BorrowedFd<'_>, stat: &Stat) -> Result<()> {
         let fail = |e| failed(e, "copy a directory to", self.path.as_str());
         let existed = self.target.find(inner(self.path), true).map_err(fail)?.stat.is_some();
@@ -445,7 +451,7 @@ fn extended_attributes(from: &Path, to: &Path) -> Result<(), Errno> {
 /// The name and the value of an extended attribute.
 pub(crate) type ExtendedAttribute = (Vec<u8>, Vec<u8>);
 
-/// The extended attributes of what is at `path`; those of the overlay are not among them.
+/// The extended attributes of the file at `path`, without those of the overlay.
 pub(crate) fn attributes_of(path: &Path) -> Result<Vec<ExtendedAttribute>, Errno> {
     let size = match rustix::fs::llistxattr_query(path) {
         Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
@@ -484,7 +490,7 @@ fn errno(error: std::io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
-/// The text of a name, for patterns; names that are no UTF-8 are told approximately.
+/// The text of a path. Bytes that are not UTF-8 are replaced.
 pub(crate) fn text(path: &Path) -> String {
     String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned()
 }

@@ -1,5 +1,6 @@
-//! Files that patterns pick, copied into a tree by the rules of `COPY` and `ADD`. What is picked is found out first, so
-//! that a gathering is known again by what it copies, whatever else changed in its source.
+//! Copies files that patterns pick into a tree, by the rules of `COPY` and `ADD` of Dockerfiles.
+//! The picked files are hashed first, so the cache key depends only on them and not on the rest of
+//! the source.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -18,41 +19,43 @@ use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::copy::{Copier, Destination};
-use crate::work_layer::{NewLayer, with_hardlinks};
 use crate::filter::{glob, has_wildcards};
 use crate::hardlink_copy::LinkOrigin;
 use crate::owner::{self, Ids};
-use crate::root::{Root, check_names, failed, find_dir, inner, kind, names, open_dir, open_dir_at, open_parent, stat_at};
+use crate::root::{
+    Root, check_names, failed, find_dir, inner, kind, names, open_dir, open_dir_at, open_parent, stat_at,
+};
 use crate::tree_hash::TreeHasher;
+use crate::work_layer::{NewLayer, with_hardlinks};
 use crate::{Ops, dedup_layers, key, unpack};
 
-/// Ends the part of a path that leads to what is picked and is not copied with it.
+/// The pivot point of `COPY --parents`: directories before it are not created in the target.
 const PIVOT: &str = "/./";
 
-/// One thing that was picked.
+/// A file or directory that was picked.
 #[derive(Clone)]
 struct PickedPath {
-    /// Where it is, without links, relative to the source.
+    /// Its path without symlinks, relative to the source.
     at: PathBuf,
-    /// The path that was asked for, from the pivot on.
+    /// The requested path after the pivot.
     asked: PathBuf,
     /// Where `asked` starts in the source.
     pivot: PathBuf,
     stat: Stat,
-    /// What of a directory passes; none is everything.
+    /// The paths of a directory that pass. `None` is all.
     chosen: Option<HashSet<PathBuf>>,
 }
 
-/// The patterns of a gathering, ready for use.
+/// The compiled ignore and exclude patterns of a copy.
 struct PickRules {
     ignore: Matcher,
     exclude: Matcher,
-    /// There are no patterns: everything passes.
+    /// There are no patterns, so everything passes.
     open: bool,
 }
 
 impl Ops {
-    /// The tree that a gathering gives.
+    /// Evaluates a copy by pattern.
     pub(crate) async fn copy_pattern(
         self: &std::sync::Arc<Self>,
         op: &CopyPattern,
@@ -74,7 +77,8 @@ impl Ops {
                 let items = pick(&op, from)?;
                 let layer = NewLayer { base: &below, label: Label::default(), times: true };
                 with_hardlinks(store, &layer, &source, |root, link_source| {
-                    // Two items may have one name, for which the overlay is then asked a second time.
+                    // Two picked paths may have one name, and the overlay would look it up again
+                    // after the link.
                     let link_source = link_source.filter(|_| items.len() == 1);
                     apply(&op, from, items.clone(), root, link_source.map(|link_source| (link_source, &*path)))
                 })
@@ -85,7 +89,7 @@ impl Ops {
     }
 }
 
-/// The tree with only what is at `place`.
+/// Makes a tree with only the content at `place`.
 pub(crate) fn isolate(
     store: &dyn rondel_ports::snapshots::Snapshots,
     source: &Snapshot,
@@ -112,7 +116,7 @@ pub(crate) fn isolate(
     })
 }
 
-/// What stands for everything that is picked.
+/// The digest of everything that is picked.
 fn identity(ops: &Ops, op: &CopyPattern, source: &Snapshot) -> Result<Digest> {
     let tree = dedup_layers::view(&*ops.ports.snapshots, source)?;
     let dir = open_dir(Root(tree.root.as_fd()), &op.source.path)?;
@@ -138,7 +142,8 @@ fn identity(ops: &Ops, op: &CopyPattern, source: &Snapshot) -> Result<Digest> {
         }
         digests.push(hash.finish());
     }
-    // IDENTITY: what is copied, with its metadata, and not when it was changed, unless the user set that.
+    // IDENTITY: the copied content and metadata. Modification times count only if the user set
+    // them.
     Ok(rondel_digest::of("gathered/v2", &digests))
 }
 
@@ -155,7 +160,7 @@ fn dangling(link: &Path, target: &Path) -> Fault {
         .with_hint("exclude the symlink, or copy the directory that holds it: symlinks inside stay as they are")
 }
 
-/// Everything that `op` picks below `root`, in the order in which it was asked for.
+/// Lists everything that `op` picks below `root`, in the order of its patterns.
 fn pick(op: &CopyPattern, root: Root<'_>) -> Result<Vec<PickedPath>> {
     let matcher = |exclude: &[String]| {
         let filter = Filter { exclude: exclude.to_vec(), ..Filter::default() };
@@ -187,8 +192,8 @@ fn pick(op: &CopyPattern, root: Root<'_>) -> Result<Vec<PickedPath>> {
 }
 
 impl PickRules {
-    /// What is at `asked`, when it is there and passes. A symlink whose target is missing or
-    /// ignored is an error: a copy never silently lacks what its pattern matched.
+    /// Picks the path `asked` if it exists and passes. A symlink whose target is missing or ignored
+    /// is an error: a copy never silently lacks what its pattern matched.
     fn item(&self, root: Root<'_>, asked: &Path, pivot: PathBuf, rest: PathBuf) -> Result<Option<PickedPath>> {
         let find = |path: &Path, follow| match root.find(path, follow) {
             Ok(found) => Ok(Some(found)),
@@ -220,12 +225,12 @@ impl PickRules {
         }
     }
 
-    /// Whether the build context does not have what is at `path`, which is not the root.
+    /// Whether `path`, which is not the root, is ignored as part of the build context.
     fn ignores(&self, path: &Path) -> bool {
         !self.ignore.file(path.as_os_str().as_bytes())
     }
 
-    /// `item` with what of it passes, when anything does.
+    /// Restricts `item` to what passes. `None` if nothing does.
     fn passing(&self, root: Root<'_>, item: PickedPath) -> Result<Option<PickedPath>> {
         if self.open {
             return Ok(Some(item));
@@ -242,7 +247,7 @@ impl PickRules {
         Ok((any || itself).then_some(PickedPath { chosen: Some(chosen), ..item }))
     }
 
-    /// Whether anything below passes.
+    /// Collects the paths below that pass. Returns whether there are any.
     fn choose(
         &self,
         dir: BorrowedFd<'_>,
@@ -279,7 +284,8 @@ enum PatternPart<'a> {
     Directories,
 }
 
-/// Every path that `pattern` could mean, links in directories followed; a path without wildcards means itself.
+/// Expands `pattern` to paths, following symlinks in directories. A path without wildcards expands
+/// to itself.
 fn expand(root: Root<'_>, pattern: &str) -> Result<Vec<PathBuf>> {
     let mut places = vec![PathBuf::new()];
     for part in pattern.split('/').filter(|part| !part.is_empty()) {
@@ -357,7 +363,8 @@ fn apply(
         if is_dir {
             let from = source.open_dir(&item.at).map_err(fail)?;
             if op.target_is_dir {
-                // A directory that is named as one is made as such, not as a copy of the source.
+                // A target with a trailing slash is made as a new directory and not as a copy of
+                // the source directory.
                 let made = &mut |new: BorrowedFd<'_>| crate::copy::chown(new, ids);
                 target.ensure_dir(inner(&op.target), made).map_err(|e| failed(e, "make", op.target.as_str()))?;
             }
@@ -377,14 +384,14 @@ fn apply(
     Ok(())
 }
 
-/// The directories from the pivot to an item.
+/// The directories between the pivot and an item.
 fn parents(item: &PickedPath) -> Vec<PathBuf> {
     let parts: Vec<_> = item.asked.parent().into_iter().flat_map(Path::components).collect();
     let normal = |part: &Component<'_>| matches!(part, Component::Normal(_));
     (1..=parts.len()).map(|end| parts[..end].iter().filter(|part| normal(part)).collect()).collect()
 }
 
-/// Makes the directories that lead to an item as they are in the source.
+/// Makes the parent directories of an item with the metadata that they have in the source.
 fn lead(op: &CopyPattern, copier: &Copier, source: Root<'_>, item: &PickedPath, target: Root<'_>) -> Result<()> {
     for parent in parents(item) {
         let fail = |e| failed(e, "copy", &parent);

@@ -1,6 +1,6 @@
-//! Opening stacks in which a layer occurs twice: a step that writes again what an earlier one wrote gives the same layer,
-//! and images have equal empty layers. An overlay cannot hold a layer twice; it needs only the uppermost occurrence, which
-//! decides everything that the layer decides.
+//! Opens layer stacks in which a layer occurs twice. That happens when a step writes again what an
+//! earlier one wrote, and in images with several empty layers. An overlay cannot have a layer
+//! twice. Only the uppermost occurrence is mounted, which hides the others completely.
 
 use std::collections::HashSet;
 
@@ -24,7 +24,7 @@ pub(crate) fn view_for_process(store: &dyn Snapshots, snapshot: &Snapshot) -> Re
     }
 }
 
-/// Opens a writable state on top of `snapshot`; what is committed is on top of the whole stack.
+/// Opens a work tree on top of `snapshot`. Its commit is on top of the whole stack.
 pub(crate) fn prepare(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<WorkTree> {
     match distinct(snapshot) {
         None => store.prepare(snapshot),
@@ -32,7 +32,7 @@ pub(crate) fn prepare(store: &dyn Snapshots, snapshot: &Snapshot) -> Result<Work
     }
 }
 
-/// The stack with only the uppermost occurrence of each layer; none when it is that already.
+/// The stack with only the uppermost occurrence of each layer. `None` if no layer occurs twice.
 fn distinct(snapshot: &Snapshot) -> Option<Snapshot> {
     let mut seen = HashSet::with_capacity(snapshot.layers().len());
     let mut layers: Vec<LayerId> =

@@ -1,4 +1,4 @@
-//! What one tree has and another has not, or has differently.
+//! The difference of two trees: what the upper one has and the lower one lacks or has differently.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -14,8 +14,8 @@ use crate::copy::{Copier, Target};
 use crate::hardlink_copy::LinkOrigin;
 use crate::root::{Root, failed, kind, names, open_dir_at, permissions, stat_at};
 
-/// Copies into `to` what the directory `upper` has and `lower` has not, or has with another type, owner, permissions or
-/// content, with the directories that lead there. Times do not count.
+/// Copies into `to` every path of the directory `upper` that is missing in `lower` or has another
+/// type, owner, permissions or content, with its parents. Times do not count.
 pub(crate) fn apply(
     lower: BorrowedFd<'_>,
     upper: BorrowedFd<'_>,
@@ -36,7 +36,7 @@ struct ChangedPaths {
 }
 
 impl ChangedPaths {
-    /// Notes what differs below; whether anything does.
+    /// Collects the paths below that differ. Returns whether there are any.
     fn compare(&mut self, lower: Option<BorrowedFd<'_>>, upper: BorrowedFd<'_>) -> Result<bool, Errno> {
         let mut any = false;
         for name in names(upper)? {
@@ -79,7 +79,7 @@ fn same(
     same_content(lower, old, upper, new, name)
 }
 
-/// Whether two files of any type but directory are of one type and hold the same.
+/// Whether two files that are no directories have the same type and content.
 pub(crate) fn same_content(
     lower: BorrowedFd<'_>,
     old: &Stat,
@@ -102,7 +102,8 @@ pub(crate) fn same_content(
     }
 }
 
-/// Whether both are one file of one layer: overlays tell the number that it has in the store's file system.
+/// Whether both are the same file of the same layer. Overlays report the inode number of the
+/// store's file system.
 fn one_file(old: &Stat, new: &Stat) -> bool {
     let identity = |s: &Stat| (s.st_ino, s.st_size, s.st_mtime, s.st_mtime_nsec, s.st_ctime, s.st_ctime_nsec);
     identity(old) == identity(new)

@@ -1,4 +1,4 @@
-//! Small changes to a tree.
+//! Small changes to a tree: writes, directories, symlinks, removals, times and owners.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -39,12 +39,12 @@ pub(crate) fn apply(edit: &Edit, root: Root<'_>) -> Result<()> {
     }
 }
 
-/// Gives everything at and below `path` to `owner`.
+/// Sets the owner of everything at and below `path`, looked up in the tree.
 pub(crate) fn chown(root: Root<'_>, path: &AbsPath, owner: &Owner) -> Result<()> {
     own(root, path, owner::resolve(root, owner)?)
 }
 
-/// Gives everything at and below `path` to `ids`.
+/// Sets the owner of everything at and below `path`.
 pub(crate) fn own(root: Root<'_>, path: &AbsPath, ids: Ids) -> Result<()> {
     everything(root, path, "change the owner of", &mut |dir, name, stat| {
         if (stat.st_uid, stat.st_gid) == (ids.uid, ids.gid) {
@@ -52,7 +52,7 @@ pub(crate) fn own(root: Root<'_>, path: &AbsPath, ids: Ids) -> Result<()> {
         }
         ids.own(dir, name)?;
         match kind(stat) {
-            // The kernel takes set-id bits away when the owner changes.
+            // The kernel clears set-id bits when the owner changes.
             FileType::RegularFile if stat.st_mode & 0o6000 != 0 => {
                 rustix::fs::chmodat(dir, name, Mode::from_raw_mode(stat.st_mode & 0o7777), AtFlags::empty())
             }
@@ -69,7 +69,7 @@ fn write_file(root: Root<'_>, path: &AbsPath, contents: &[u8], permissions: u32,
     check_names(path)?;
     let fail = |e| failed(e, "write", path.as_str());
     let Some(parent) = path.parent() else { return Err(fail(Errno::ISDIR)) };
-    // A link is written through, to where it leads inside the root, whether something is there or not.
+    // A symlink is written through to its target inside the root, whether the target exists or not.
     let above = |e| failed(e, "make", parent.as_str());
     root.find(inner(&parent), true).map_err(above)?;
     let found = root.find(inner(path), true).map_err(|e| if e == Errno::NOTDIR { above(e) } else { fail(e) })?;
@@ -135,7 +135,7 @@ fn remove_path(root: Root<'_>, pattern: &str, base: &AbsPath, what: Removal) -> 
     Ok(())
 }
 
-/// A part of a path to remove.
+/// One part of a path pattern.
 enum PatternPart<'a> {
     Name(&'a str),
     Pattern(Glob),
@@ -147,7 +147,7 @@ impl<'a> PatternPart<'a> {
     }
 }
 
-/// Every existing path that the pattern `parts` below `dir` names. Links in directories are followed.
+/// Expands the pattern `parts` below `dir` to existing paths. Symlinks in directories are followed.
 fn expand(root: Root<'_>, dir: PathBuf, parts: &[PatternPart<'_>]) -> Result<Vec<PathBuf>, Errno> {
     let mut places = vec![dir];
     for (index, part) in parts.iter().enumerate() {
@@ -192,7 +192,8 @@ fn empty(root: Root<'_>, path: &Path) -> Result<(), Errno> {
 
 type Visit<'a> = &'a mut dyn FnMut(BorrowedFd<'_>, &OsStr, &Stat) -> Result<(), Errno>;
 
-/// Calls `visit` with everything at and below `path`, what is inside a directory before the directory.
+/// Calls `visit` for everything at and below `path`, the entries of a directory before the
+/// directory.
 fn everything(root: Root<'_>, path: &AbsPath, attempted: &str, visit: Visit<'_>) -> Result<()> {
     let fail = |e| failed(e, attempted, path.as_str());
     let found = root.find(inner(path), false).map_err(fail)?;

@@ -1,4 +1,4 @@
-//! The environment of a process.
+//! The environment variables of a process.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use rondel_ports::secrets::Plaintext;
 
 use crate::options::{BUNDLE_TARGET, BUNDLE_VARIABLES, DEFAULT_PATH, Options};
 
-/// The environment of the process. What the user set stands; what the engine adds counts for no
-/// key. `bundle`: the host's bundle of authorities is mounted.
+/// The environment of the process. Variables that the user set win. What the engine adds is part of
+/// no cache key. `bundle`: the host's CA bundle is mounted.
 pub(crate) fn environment(
     exec: &ExecOp,
     secrets: &[Arc<Plaintext>],

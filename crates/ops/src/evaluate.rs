@@ -1,4 +1,4 @@
-//! Trees from ops: remembered by recipe in memory and by content in the index.
+//! Evaluates ops to trees. Results are cached in memory by recipe and in the index by content.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::work_layer::{NewLayer, labelled, with_hardlinks};
 use crate::{Ops, copy, copy_pattern, dedup_layers, diff, edit};
 
 impl Ops {
-    /// The tree that `fs` stands for. Work is done at most once, whoever asks.
+    /// Evaluates `fs` to a tree. Concurrent and repeated calls share one evaluation.
     ///
     /// # Errors
-    /// What the work fails with.
+    /// The error of the op.
     pub async fn tree(self: &Arc<Self>, cx: &OpContext, fs: &Fs) -> Result<Snapshot> {
         if let FsOp::Known(snapshot) = fs.op() {
-            // Being asked for is a use: what is used is not removed.
+            // A lookup counts as a use, so the snapshot is not pruned.
             self.ports.snapshots.touch_if_present(snapshot);
             return Ok(snapshot.clone());
         }
@@ -42,7 +42,7 @@ impl Ops {
         self.trees.evaluate(digest, || fs.op().name().into(), move || ops.evaluate(cx, own)).await
     }
 
-    /// Boxed: it leads back to [`Ops::tree`].
+    /// Boxed, because it calls [`Ops::tree`] recursively.
     fn evaluate(self: Arc<Self>, cx: OpContext, fs: Fs) -> BoxFuture<'static, Result<Snapshot>> {
         Box::pin(async move {
             let _in_use = self.mark_in_use();
@@ -99,7 +99,7 @@ impl Ops {
         })
     }
 
-    /// A tree of what passes `filter` below the directory at `place`.
+    /// Makes a tree of everything that passes `filter` below the directory at `place`.
     async fn picked(self: &Arc<Self>, cx: &OpContext, place: &TreePath, filter: &Filter) -> Result<Snapshot> {
         let source = self.tree(cx, &place.fs).await?;
         if place.path.is_root() && filter.is_empty() {
@@ -134,7 +134,7 @@ impl Ops {
         futures_util::try_join!(self.tree(cx, a), self.tree(cx, b))
     }
 
-    /// The result stored under `key`, or that of `work`, which is then stored.
+    /// The stored result of `key`. Without one, runs `work` and stores its result.
     pub(crate) async fn files(
         self: &Arc<Self>,
         key: Digest,
@@ -149,7 +149,7 @@ impl Ops {
         Ok(snapshot)
     }
 
-    /// What is stored under `key`, when everything it refers to is here.
+    /// The stored result of `key` if all snapshots it refers to are in the store.
     pub(crate) fn stored<T: serde::de::DeserializeOwned>(
         &self,
         key: &Digest,
@@ -175,7 +175,7 @@ impl Ops {
         self.blocking(|ops| ops.ports.temp_dirs.temp_dir()).await
     }
 
-    /// Does `work` where blocking is allowed.
+    /// Runs `work` on a thread that may block.
     pub(crate) async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Arc<Ops>) -> Result<T> + Send + 'static,

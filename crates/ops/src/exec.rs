@@ -1,4 +1,5 @@
-//! Processes: found by key, or run once and remembered when they end as expected.
+//! Evaluates processes: looks the result up by key, or runs the process once and stores an expected
+//! result.
 
 use std::fs::{File, OpenOptions};
 use std::io::Seek;
@@ -21,10 +22,11 @@ use crate::process::{ExitedMounts, Finished, Process, Unfinished, title};
 use crate::{Ops, key};
 
 impl Ops {
-    /// What the process leaves behind. It runs at most once, whoever asks; a result that is not expected is not kept.
+    /// Evaluates a process. Concurrent and repeated calls share one run. An unexpected result is
+    /// not stored.
     ///
     /// # Errors
-    /// When it cannot run, or its exit code is not expected (then with the detail of a process).
+    /// When it cannot run, or its exit code is not expected, then with the exec failure as detail.
     pub async fn exec(self: &Arc<Self>, cx: &OpContext, exec: &Arc<ExecOp>) -> Result<Arc<ExecResult>> {
         let digest = exec.digest();
         if let Some(result) = self.execs.get(&digest) {
@@ -42,7 +44,7 @@ impl Ops {
         snapshots(result).into_iter().all(|snapshot| self.ports.snapshots.touch_if_present(snapshot))
     }
 
-    /// Boxed: it leads back to [`Ops::exec`] by the trees it needs.
+    /// Boxed, because the trees it needs may call [`Ops::exec`] recursively.
     fn find_or_run(self: Arc<Self>, cx: OpContext, exec: Arc<ExecOp>) -> BoxFuture<'static, Result<Arc<ExecResult>>> {
         Box::pin(async move {
             let _in_use = self.mark_in_use();
@@ -68,7 +70,7 @@ impl Ops {
         })
     }
 
-    /// Runs the process in a task of its own, which cleans up even when nobody waits for it any more.
+    /// Runs the process in its own task, which cleans up even when the caller is dropped.
     async fn supervise(
         self: Arc<Self>,
         cx: OpContext,
@@ -102,7 +104,7 @@ fn snapshots(result: &ExecResult) -> Vec<&Snapshot> {
     std::iter::once(&result.rootfs).chain(result.mounts.values()).collect()
 }
 
-/// One run of one process whose result is kept.
+/// One run of a process whose result is stored.
 struct Run<'a>(Process<'a>);
 
 impl Run<'_> {
@@ -111,7 +113,8 @@ impl Run<'_> {
         let decided = inputs.clone();
         let finished = match self.0.attempt(inputs, redirects, None).await? {
             Ok(finished) => finished,
-            // A kernel that refuses would refuse a person's process as well.
+            // After an error of the kernel, a terminal would fail as well, so only user errors are
+            // shown.
             Err(Unfinished { fault, rest }) if fault.kind() == Kind::User => return self.0.fail(fault, rest).await,
             Err(Unfinished { fault, rest }) => return self.0.discard(rest.trees, fault).await,
         };
@@ -125,14 +128,14 @@ impl Run<'_> {
         }
         let limited = finished.limit.is_some();
         let result = self.keep(finished).await?;
-        // What a limit cut short may end in another way the next time.
+        // A process that reached a limit may end differently the next time.
         if !limited {
             self.0.ops.store(&key, &result)?;
         }
         Ok(result)
     }
 
-    /// Files that receive what is redirected, and the folder that holds them.
+    /// Opens the files that receive redirected streams, and the directory that holds them.
     async fn redirects(&self) -> Result<(Option<TempDir>, [Option<File>; 2])> {
         let wanted = [self.0.exec.redirect_stdout.is_some(), self.0.exec.redirect_stderr.is_some()];
         if wanted == [false, false] {

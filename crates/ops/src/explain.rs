@@ -1,4 +1,5 @@
-//! What decided whether work ran, for people. It is written down where the key is made, and decides nothing.
+//! Records the inputs that decided whether work ran, for `rondel cache explain`. Recorded where
+//! keys are made; nothing depends on it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,11 +16,11 @@ use crate::context::OpContext;
 use crate::process::{known_secrets, title};
 use crate::read::EntryKind;
 
-/// How many files are named.
+/// The most changed files that are listed.
 const MAX_NAMED_FILES: usize = 12;
 
 impl Ops {
-    /// Remembers why something ran, or did not have to, on behalf of the session of `cx`.
+    /// Records why work ran or was cached, for the session of `cx`.
     pub fn explain(&self, cx: &OpContext, kind: &str, title: impl Into<String>, ended: Ended, parts: Parts) {
         if let Some(watch) = &self.options.watch {
             let session = cx.scopes.session().to_owned();
@@ -27,7 +28,7 @@ impl Ops {
         }
     }
 
-    /// The same for files that a client's machine gave.
+    /// Records an import of files from a client's machine.
     pub(crate) fn explain_import(&self, cx: &OpContext, path: &Path, filter: &Filter, content: &Snapshot) {
         let mut parts = Parts::new();
         parts.add("path", path.to_string_lossy());
@@ -40,10 +41,11 @@ impl Ops {
         self.explain(cx, "import", format!("import {}", path.display()), Ended::Ran, parts);
     }
 
-    /// The files that differ between two trees, those that are gone with a minus before them; a few of many.
+    /// Lists files that differ between two trees, removed ones with a leading minus. Long lists are
+    /// cut.
     ///
     /// # Errors
-    /// When one of them is not here any more.
+    /// When a tree is no longer in the store.
     pub async fn changed_files(
         self: &Arc<Self>,
         cx: &OpContext,
@@ -69,7 +71,8 @@ impl Ops {
         Ok(named)
     }
 
-    /// The same for a process, whose span is that of `events`. `inputs` are the snapshots of [`ExecOp::inputs`].
+    /// Records the inputs of a process, whose span is that of `events`. `inputs` are the snapshots
+    /// of [`ExecOp::inputs`].
     pub(crate) fn explain_exec(
         &self,
         cx: &OpContext,
@@ -167,7 +170,7 @@ fn parts(cx: &OpContext, exec: &ExecOp, inputs: &[Snapshot]) -> Parts {
     parts
 }
 
-/// A tree as people are told of it: what made it, and what it is.
+/// Describes a tree: its origin and its short digest.
 fn tree(cx: &OpContext, fs: &Fs, content: &Snapshot) -> String {
     let what = content.digest();
     let what = what.short();

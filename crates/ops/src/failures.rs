@@ -1,7 +1,7 @@
-//! What processes that failed left, for a person who wants to look at it on a terminal.
+//! Opens a terminal in the state that a failed process left (`--interactive`).
 //!
-//! *Invariants.* A failure is told at once, whoever waits for it; what it left is shown afterwards, so that nobody else waits for
-//! a person. Nothing here is remembered as a result.
+//! *Invariants.* A failure is returned to every waiter at once, and the terminal opens afterwards.
+//! No evaluation waits for a person. Nothing here is stored as a result.
 
 use std::sync::Arc;
 
@@ -11,16 +11,17 @@ use rondel_model::{ExecOp, Fs};
 use rondel_ports::snapshots::Label;
 use rondel_ports::streams::Stream;
 
+use crate::Ops;
 use crate::context::{FailedExec, Failures, OpContext};
 use crate::process::{ExitedMounts, Process, title};
 use crate::terminal::with_term;
-use crate::Ops;
 
-/// How many lines of what a process wrote last are shown with its failure.
+/// The last lines of output that are shown with a failure.
 const MAX_OUTPUT_LINES: usize = 20;
 
 impl Process<'_> {
-    /// Fails with `fault`: what is left is kept for a person, if one asked for it, or thrown away.
+    /// Fails with `fault`. Keeps the trees of the process if the client wants to inspect failures,
+    /// otherwise discards them.
     pub(crate) async fn fail<T>(&self, fault: Fault, rest: ExitedMounts) -> Result<T> {
         let wanted =
             self.cx.failures.as_ref().filter(|failures| !self.cancel.is_cancelled() && failures.wants(self.exec));
@@ -35,7 +36,8 @@ impl Process<'_> {
                     let Some(left) = mounts.get(&mount.target) else { continue };
                     match &mut mount.source {
                         MountSource::Directory { fs, owner, .. } | MountSource::File { fs, owner, .. } => {
-                            // It has its owner already, and the process may have changed it.
+                            // The owner was applied before the process ran, and the process may
+                            // have changed it.
                             (*fs, *owner) = (Fs::known(left.clone()), None);
                         }
                         MountSource::Bind { fs, .. } => *fs = Fs::known(left.clone()),
@@ -47,17 +49,17 @@ impl Process<'_> {
                 failures.push(left);
                 Err(fault)
             }
-            Err(why) => Err(fault.with_hint(format!("What it left cannot be shown: {}", why.full_message()))),
+            Err(why) => Err(fault.with_hint(format!("what it left cannot be shown: {}", why.full_message()))),
         }
     }
 }
 
 impl Ops {
-    /// Shows what a failed process left: the command of `failures` in its place, on `terminal`, to the end of the command or
-    /// of the client.
+    /// Runs the command of `failures` in place of a failed process on `terminal`, until the command
+    /// or the client ends.
     ///
     /// # Errors
-    /// When the command cannot be started, or the client is gone.
+    /// When the command cannot be started, or the client disconnected.
     pub async fn show_failed_exec(
         self: &Arc<Self>,
         failures: &Failures,
@@ -78,7 +80,7 @@ impl Ops {
     }
 }
 
-/// What stands above the terminal.
+/// The text above the terminal.
 fn intro(fault: &Fault) -> String {
     let mut lines = vec![String::new()];
     lines.extend(fault.to_string().lines().map(ToOwned::to_owned));

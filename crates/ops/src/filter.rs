@@ -1,4 +1,4 @@
-//! Which files of a directory pass a filter, and which match a pattern.
+//! Walks a directory for the files that pass a filter or match a pattern.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -15,10 +15,10 @@ use rustix::io::Errno;
 
 use crate::root::{failed, kind, names, open_dir_at, stat_at};
 
-/// `.gitignore` files larger than this are cut.
+/// Larger `.gitignore` files are cut.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// The paths below `dir` that pass `filter`, with the directories that lead there; none when everything passes.
+/// The paths below `dir` that pass `filter`, with their parents. `None` if everything passes.
 pub(crate) fn choose(dir: BorrowedFd<'_>, filter: &Filter) -> Result<Option<HashSet<PathBuf>>> {
     if filter.is_empty() {
         return Ok(None);
@@ -38,14 +38,14 @@ pub(crate) fn choose(dir: BorrowedFd<'_>, filter: &Filter) -> Result<Option<Hash
 struct FilterWalk {
     matcher: Matcher,
     gitignore: bool,
-    /// The rules that hold here, with the directories that hold them; the nearest is last.
+    /// The ignore rules in force, with the directories of their files, the nearest last.
     rules: Vec<(PathBuf, IgnoreFile)>,
     chosen: HashSet<PathBuf>,
     at: PathBuf,
 }
 
 impl FilterWalk {
-    /// Whether anything below passes.
+    /// Collects the paths below that pass. Returns whether there are any.
     fn walk(&mut self, dir: BorrowedFd<'_>) -> Result<bool, Errno> {
         let outer = self.rules.len();
         if self.gitignore
@@ -100,7 +100,7 @@ fn ignore_file(dir: BorrowedFd<'_>) -> Result<Option<IgnoreFile>, Errno> {
     Ok((!rules.is_empty()).then_some(rules))
 }
 
-/// Calls `found` with everything below `dir` that matches `glob`, in the order of paths within each directory.
+/// Calls `found` for everything below `dir` that matches `glob`, sorted within each directory.
 pub(crate) fn matching(
     dir: BorrowedFd<'_>,
     at: &Path,
@@ -120,12 +120,12 @@ pub(crate) fn matching(
     Ok(())
 }
 
-/// Reads a pattern of a user.
+/// Parses a pattern of a user.
 pub(crate) fn glob(pattern: &str) -> Result<Glob> {
     Glob::new(pattern).map_err(|e| Fault::user(e.to_string()))
 }
 
-/// Whether `part` of a path is a pattern.
+/// Whether one part of a path has wildcards.
 pub(crate) fn has_wildcards(part: &str) -> bool {
     part.contains(['*', '?', '[', '\\'])
 }

@@ -1,23 +1,27 @@
-//! What work in progress needs, and what values and entries of the index refer to, for whoever removes things.
+//! What garbage collection must keep: what work in progress uses, the trees that values refer to, and
+//! the layers that entries of the index refer to.
 
 use std::any::Any;
 use std::collections::HashSet;
 
 use rondel_digest::Digest;
 use rondel_model::op::FsOp;
-use rondel_model::{Container, Directory, File, Fs, LayerId, Snapshot, Value};
+use rondel_model::service::ServiceKind;
+use rondel_model::{
+    Changeset, Container, Directory, File, Fs, GitRef, GitRepository, LayerId, Service, Snapshot, Value,
+};
 use rondel_ports::index::Table;
 use serde::Deserialize;
 
 use crate::{ExecResult, Ops};
 
 impl Ops {
-    /// Work begins; what is used from now on is needed until the guard is dropped.
+    /// Marks everything used from now on as in use, until the guard is dropped. `None` without a tracker.
     pub(crate) fn mark_in_use(&self) -> Option<Box<dyn Any + Send + Sync>> {
         self.options.watch.as_ref().map(|watch| watch.begin())
     }
 
-    /// Uses what `fs` gave, as far as that is remembered.
+    /// Marks the result of `fs` as used, if it is cached in memory.
     pub fn touch(&self, fs: &Fs) {
         let snapshots = &self.ports.snapshots;
         match fs.op() {
@@ -36,8 +40,9 @@ impl Ops {
         }
     }
 
-    /// Whether `holds` says so of every tree that `value` is made of. `seen` holds those of which it was said.
-    pub fn all_inputs(value: &Value, seen: &mut HashSet<Digest>, holds: &dyn Fn(&Fs) -> bool) -> bool {
+    /// Returns whether `predicate` holds for every tree reachable from `value`. Trees that passed are
+    /// added to `seen` and not visited again.
+    pub fn all_inputs(value: &Value, seen: &mut HashSet<Digest>, predicate: &dyn Fn(&Fs) -> bool) -> bool {
         let (mut trees, mut looked) = (Vec::new(), Vec::new());
         trees_of(value, &mut trees);
         while let Some(fs) = trees.pop() {
@@ -45,7 +50,7 @@ impl Ops {
                 continue;
             }
             looked.push(fs.digest());
-            if !holds(&fs) {
+            if !predicate(&fs) {
                 looked.iter().for_each(|digest| _ = seen.remove(digest));
                 return false;
             }
@@ -55,24 +60,54 @@ impl Ops {
     }
 }
 
+/// Adds the trees that a value needs to be used further.
 fn trees_of(value: &Value, into: &mut Vec<Fs>) {
     if let Some(container) = value.get::<Container>() {
         into.push(container.rootfs.clone());
         into.extend(container.mounts.iter().filter_map(|mount| mount.source.fs()).cloned());
+        into.extend(container.last_exec.iter().flat_map(|exec| exec.inputs()).cloned());
+        container.services.values().for_each(|binding| trees_of_service(&binding.service, into));
     } else if let Some(Directory { place, .. }) = value.get() {
         into.push(place.fs.clone());
     } else if let Some(File { place, .. }) = value.get() {
         into.push(place.fs.clone());
+    } else if let Some(Changeset { before, after }) = value.get() {
+        into.extend([before.place.fs.clone(), after.place.fs.clone()]);
+    } else if let Some(service) = value.get() {
+        trees_of_service(service, into);
+    } else if let Some(GitRepository { source, .. }) = value.get() {
+        into.extend(source.fs().cloned());
+    } else if let Some(GitRef { repository, .. }) = value.get() {
+        into.extend(repository.source.fs().cloned());
     } else if let Value::List(items) = value {
         items.iter().for_each(|item| trees_of(item, into));
     }
 }
 
-/// The layers that an entry of the index of results refers to; none: it refers to none.
+/// Adds the trees of a service and of the services that it needs.
+fn trees_of_service(service: &Service, into: &mut Vec<Fs>) {
+    let mut seen = HashSet::new();
+    let mut pending = vec![service];
+    while let Some(service) = pending.pop() {
+        if !seen.insert(service.digest()) {
+            continue;
+        }
+        match service.kind() {
+            ServiceKind::Container(container) => {
+                into.extend(container.exec.inputs().into_iter().cloned());
+                pending.extend(container.exec.services.iter().map(|binding| &binding.service));
+            }
+            ServiceKind::Tunnel(tunnel) => pending.push(&tunnel.service),
+            ServiceKind::Host(_) => {}
+        }
+    }
+}
+
+/// The layers that an entry of the index of results refers to. `None` if it refers to none.
 pub fn referenced_layers(table: Table, entry: &[u8]) -> Option<Vec<LayerId>> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Kept {
+    enum StoredResult {
         Tree(Snapshot),
         Exec(ExecResult),
     }
@@ -81,8 +116,8 @@ pub fn referenced_layers(table: Table, entry: &[u8]) -> Option<Vec<LayerId>> {
     }
     let layers = |snapshot: &Snapshot| snapshot.layers().to_vec();
     match serde_json::from_slice(entry).ok()? {
-        Kept::Tree(snapshot) => Some(layers(&snapshot)),
-        Kept::Exec(result) => {
+        StoredResult::Tree(snapshot) => Some(layers(&snapshot)),
+        StoredResult::Exec(result) => {
             let mut all = layers(&result.rootfs);
             result.mounts.values().for_each(|snapshot| all.extend(layers(snapshot)));
             Some(all)

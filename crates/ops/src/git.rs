@@ -1,4 +1,4 @@
-//! Commits of git repositories as trees, and what repositories say of themselves.
+//! Git: checks out commits as trees, and reads refs and the work tree's state.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -25,33 +25,33 @@ use crate::stats::count;
 use crate::work_layer::change;
 use crate::{Ops, copy, dedup_layers};
 
-/// The user name that goes with a token when none was given: servers take any.
+/// The user name beside a token if none was given. Servers accept any.
 const TOKEN_USER: &str = "x-access-token";
 /// How many connections to an SSH agent may be open at a time; further ones wait to be accepted.
 const MAX_AGENT_CONNECTIONS: usize = 64;
-/// What counts of a git directory.
+/// The entries of a git directory that count.
 const COUNTS: [&str; 7] = ["HEAD", "config", "packed-refs", "shallow", "objects", "refs", "reftable"];
 
-/// What is not committed in a directory with a repository.
+/// The uncommitted changes of a directory with a repository.
 #[derive(Clone, Debug)]
 pub struct Uncommitted {
-    /// The files as they were committed last.
+    /// The files of the last commit.
     pub before: Snapshot,
-    /// The files as they are, without what the repository ignores.
+    /// The files of the work tree, without ignored ones.
     pub after: Snapshot,
 }
 
 impl Ops {
-    /// The refs of a repository, as they are now.
+    /// The current refs of a repository.
     ///
     /// # Errors
-    /// When there is none, the server refuses (`Denied`), or it cannot be service_host.
+    /// When there is no repository, the server refuses (`Denied`), or the server cannot be reached.
     pub async fn git_references(self: &Arc<Self>, cx: &OpContext, source: &GitSource) -> Result<References> {
         let (repository, service_host) = self.repository(cx, source).await?;
         service_host.during(self.ports.git.references(&repository)).await
     }
 
-    /// The best common ancestor of two commits, none when they have none.
+    /// The best common ancestor (merge base) of two commits, or `None`.
     ///
     /// # Errors
     /// As for [`Ops::git_references`], and when a commit is missing.
@@ -67,7 +67,7 @@ impl Ops {
         first_host.during(second_host.during(found)).await
     }
 
-    /// What is not committed in the directory `place`; none when it has no work tree or nothing was committed yet.
+    /// The uncommitted changes of the directory `place`. `None` if it has no work tree.
     ///
     /// # Errors
     /// When it has no repository.
@@ -92,7 +92,8 @@ impl Ops {
         let (copied, into) = (folders.path().join("work"), folders.path().join("tree"));
         let (place, target) = (place.clone(), copied.clone());
         self.blocking(move |ops| {
-            // Of nested repositories only that they are there: `git` leaves their folders alone.
+            // Nested repositories keep only their `.git` itself, so that `git` leaves their
+            // directories alone.
             let exclude = vec![".git".into(), "**/.git/**".into()];
             let filter = Filter { exclude, ..Filter::default() };
             copy_out(&*ops.ports.snapshots, &tree, &place.path, &filter, &target)
@@ -105,7 +106,8 @@ impl Ops {
     }
 
     /// The files of a commit.
-    // IDENTITY: the address and who asks are part of the key: what one may read is not shown to another who knows a commit.
+    // IDENTITY: address and credentials are part of the key. A client that knows a commit does not
+    // get a tree that only other credentials may read.
     pub(crate) async fn git_tree(self: &Arc<Self>, cx: &OpContext, tree: &GitTree) -> Result<Snapshot> {
         let local = match &tree.source {
             GitSource::Remote(_) => None,
@@ -117,7 +119,7 @@ impl Ops {
         };
         let (commit, name) = (&*tree.commit, &*tree.name);
         let (depth, tags, discard_git_dir) = (tree.depth, tree.tags, tree.discard_git_dir);
-        // A tree without its repository is the same under every name.
+        // A tree without `.git` is the same under every ref name.
         let (name, depth, tags) = if discard_git_dir { ("", 1, false) } else { (name, depth, tags) };
         let version = key::CHECKOUT;
         let key = Key::Git(key::Git { version, remote, local, commit, name, depth, tags, discard_git_dir }).digest();
@@ -153,7 +155,7 @@ impl Ops {
         self.take(folders, into).await
     }
 
-    /// The files in the folder `from` as a snapshot.
+    /// Commits the files in the directory `from` as a snapshot.
     async fn take(self: &Arc<Self>, folders: TempDir, from: PathBuf) -> Result<Snapshot> {
         self.blocking(move |ops| {
             let folder = std::fs::File::open(&from).attempt(|| format!("open `{}`", from.display()))?;
@@ -166,7 +168,8 @@ impl Ops {
         .await
     }
 
-    /// A repository, and what its host is for as long as somebody works with it.
+    /// A repository for the `git` port, and the service that its host may be, which stays up while
+    /// it is used.
     async fn repository(self: &Arc<Self>, cx: &OpContext, source: &GitSource) -> Result<(Repository, ServiceHost)> {
         match source {
             GitSource::Local(place) => {
@@ -208,7 +211,7 @@ impl Ops {
         })
     }
 
-    /// A socket of this machine that leads to an agent of the client's.
+    /// A socket of this machine that leads to the client's SSH agent.
     async fn agent(self: &Arc<Self>, cx: &OpContext, socket: &SocketRef) -> Result<Agent> {
         cx.sockets.find(socket).await.map_err(|e| e.context("find the SSH agent"))?;
         let folder = self.temp_dir().await?;
@@ -239,7 +242,7 @@ impl Ops {
         .await
     }
 
-    /// The git directory of the repository in `place`, and whether it has a work tree.
+    /// Finds the git directory of the repository in `place`, and whether it has a work tree.
     async fn git_dir(self: &Arc<Self>, cx: &OpContext, place: &TreePath) -> Result<(AbsPath, bool)> {
         let kind = async |path: AbsPath| {
             let found = self.stat(cx, &TreePath { fs: place.fs.clone(), path }, true).await?;
@@ -264,7 +267,7 @@ impl Ops {
     }
 }
 
-/// Copies the directory `path` of a snapshot, filtered, to the folder `into`.
+/// Copies the directory `path` of a snapshot, filtered, to the directory `into`.
 fn copy_out(store: &dyn Snapshots, tree: &Snapshot, path: &AbsPath, filter: &Filter, into: &Path) -> Result<()> {
     std::fs::create_dir_all(into).attempt(|| format!("make `{}`", into.display()))?;
     let tree = dedup_layers::view(store, tree)?;
@@ -273,7 +276,7 @@ fn copy_out(store: &dyn Snapshots, tree: &Snapshot, path: &AbsPath, filter: &Fil
     copy::as_root(from.as_fd(), filter, to.as_fd(), None)
 }
 
-/// What a checkout is called on screens.
+/// The name of a checkout in the progress.
 fn shown(tree: &GitTree) -> String {
     let short = tree.commit.get(..12).unwrap_or(&tree.commit);
     match &tree.source {

@@ -1,8 +1,9 @@
-//! Files of layers that get a further name in a new layer, instead of being copied.
+//! Hard links instead of copies: a file of an existing layer gets a further name in a new layer.
 //!
-//! Layers never change, so a file may be in several. The name is made where the new layer's overlay collects changes, beside
-//! the overlay, which must not be asked for it afterwards. Where a file cannot be link_dir, it is copied as ever: the layer is
-//! the same one in both cases.
+//! Layers never change, so several layers may share a file. The link is made in the upper directory
+//! of the new layer's overlay, behind the overlay's back, and the overlay must not look the name up
+//! afterwards. A file that cannot be linked is copied. The resulting layer is the same in both
+//! cases.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -17,44 +18,46 @@ use rustix::io::Errno;
 
 use crate::root::{Root, kind, open_dir_at, permissions, stat_at};
 
-/// Files with more names are copied: file systems have bounds, ext4 65,000.
-const MAX_NAMES: u64 = 60_000;
+/// Files with more hard links are copied. File systems limit the number; ext4 allows 65,000.
+const MAX_LINKS: u64 = 60_000;
 
-/// The name that a file has for a moment; one that has it is copied.
-const PASSING: &str = ".rondel-link_dir";
+/// The temporary name of a link that replaces a whiteout. A source file with this name is copied.
+const TEMP_NAME: &str = ".rondel-lent";
 
-/// The layers of a source, for one layer that is being made.
+/// The layers of a source tree, from which one new layer links files.
 pub(crate) struct LinkSource {
-    layers: Vec<Layer>,
+    layers: Vec<SourceLayer>,
     upper: OwnedFd,
-    /// Two directories of the source go to one directory, so that the overlay would be asked for link_dir names.
-    crossed: Cell<bool>,
+    /// Two directories of the source go to one target directory, so the overlay would look up
+    /// linked names. The copy has to run again without links.
+    must_copy: Cell<bool>,
 }
 
-struct Layer {
+struct SourceLayer {
     id: LayerId,
     root: OwnedFd,
     has_hardlinks: bool,
     used: Cell<bool>,
 }
 
-/// Where a copy comes from, for a link_source: the link_source, and the path of a directory of the source, without links.
+/// Where a copy comes from: the link source, and the path of a source directory without symlinks.
 pub(crate) type LinkOrigin<'a> = Option<(&'a LinkSource, &'a Path)>;
 
-/// One directory: in each layer of the source that has it, highest first, and in the layer that is being made.
+/// One directory, opened in each source layer that has it, the uppermost first, and in the new
+/// layer.
 pub(crate) struct LinkDir<'a> {
     link_source: &'a LinkSource,
     from: Vec<(usize, OwnedFd)>,
     to: OwnedFd,
-    /// Nothing below has this directory, so nothing in it has to be replaced.
+    /// No lower layer has this directory, so no name in it has to be replaced.
     fresh: bool,
 }
 
 impl LinkSource {
-    /// For files of `source`; none when they have to be copied.
+    /// Opens the layers of `source`. `None` if its files have to be copied.
     pub(crate) fn new(store: &dyn Snapshots, source: &Snapshot, tree: &WorkTree) -> Option<Self> {
         let layers = store.linkable_layers(source, &tree.base)?;
-        let layer = |LinkableLayer { layer, root, has_hardlinks }| Layer {
+        let layer = |LinkableLayer { layer, root, has_hardlinks }| SourceLayer {
             id: layer,
             root,
             has_hardlinks,
@@ -63,20 +66,21 @@ impl LinkSource {
         let layers = layers.into_iter().map(layer).collect();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let upper = rustix::fs::open(&tree.upper, flags, Mode::empty()).ok()?;
-        Some(Self { layers, upper, crossed: Cell::new(false) })
+        Some(Self { layers, upper, must_copy: Cell::new(false) })
     }
 
-    /// The layers that link_dir something.
+    /// The layers from which files were linked.
     pub(crate) fn linked_layers(&self) -> Vec<LayerId> {
         self.layers.iter().filter(|layer| layer.used.get()).map(|layer| layer.id).collect()
     }
 
-    /// Whether the copy has to be made anew without lending.
+    /// Whether the copy has to run again without links.
     pub(crate) fn must_copy(&self) -> bool {
-        self.crossed.get()
+        self.must_copy.get()
     }
 
-    /// The directory `from` of the source, and the directory `to`, which is open as `target`; both paths without links.
+    /// Opens the directory `from` of the source, and `to` of the new layer, which is open as
+    /// `target`. Both paths are without symlinks.
     pub(crate) fn at(&self, from: &Path, to: &Path, target: BorrowedFd<'_>) -> Option<LinkDir<'_>> {
         let layers = self.layers.iter().enumerate();
         let from: Vec<_> = layers.filter_map(|(at, layer)| Some((at, open(&layer.root, from).ok()?))).collect();
@@ -86,29 +90,31 @@ impl LinkSource {
 }
 
 impl<'a> LinkDir<'a> {
-    /// The directory `name` in this one, which is open as `target`; `fresh`: it was just made.
+    /// Opens the directory `name` in this one, which is open as `target`. `fresh`: it was just
+    /// made.
     pub(crate) fn below(&self, name: &OsStr, target: BorrowedFd<'_>, fresh: bool) -> Option<LinkDir<'a>> {
         let from = self.from.iter().filter_map(|(at, dir)| Some((*at, open_dir_at(dir.as_fd(), name).ok()?))).collect();
         let to = in_upper(target, || open_dir_at(self.to.as_fd(), name))?;
         Some(LinkDir { link_source: self.link_source, from, to, fresh })
     }
 
-    /// Gives the whole copy up: a symbolic link of the target leads to a directory that may receive link_dir names, too.
-    pub(crate) fn cross(&self) -> Fault {
-        self.link_source.crossed.set(true);
+    /// Gives up linking for the whole copy: a symlink of the target leads to a directory that may
+    /// receive linked names, too.
+    pub(crate) fn abandon(&self) -> Fault {
+        self.link_source.must_copy.set(true);
         Fault::bug("a copy through a symbolic link was not made anew")
     }
 
-    /// Whether nothing has to be removed before a name is made here.
+    /// Whether names can be made here without removing anything first.
     pub(crate) fn is_fresh(&self) -> bool {
         self.fresh
     }
 
-    /// Gives the file `name` of the source, which has the status `stat`, the further name `new`. Whether it was possible;
-    /// where not, nothing has changed.
-    pub(crate) fn take(&self, name: &OsStr, new: &OsStr, stat: &Stat) -> bool {
+    /// Links the file `name` of the source, which has the status `stat`, as `new`. Returns whether
+    /// that was possible. If not, nothing has changed.
+    pub(crate) fn link(&self, name: &OsStr, new: &OsStr, stat: &Stat) -> bool {
         for (at, dir) in &self.from {
-            // The overlay tells the number that the file has in its layer.
+            // An overlay reports the inode number that the file has in its layer.
             let is_it = |found: &Stat| kind(found) == FileType::RegularFile && found.st_ino == stat.st_ino;
             if !stat_at(dir.as_fd(), name).ok().flatten().is_some_and(|found| is_it(&found)) {
                 continue;
@@ -117,8 +123,8 @@ impl<'a> LinkDir<'a> {
                 return false;
             }
             let taken = match rustix::fs::linkat(dir, name, &self.to, new, AtFlags::empty()) {
-                // What the overlay removed leaves a mark where a lower layer has the name.
-                Err(Errno::EXIST) if !self.fresh => self.over_mark(dir, name, new),
+                // Removing through the overlay leaves a whiteout if a lower layer has the name.
+                Err(Errno::EXIST) if !self.fresh => self.replace_whiteout(dir, name, new),
                 other => other,
             };
             if taken.is_ok() {
@@ -129,24 +135,26 @@ impl<'a> LinkDir<'a> {
         false
     }
 
-    /// ORDER: the mark goes only when the file takes its place, since the overlay copies over it what cannot be link_dir.
-    fn over_mark(&self, dir: &OwnedFd, name: &OsStr, new: &OsStr) -> Result<(), Errno> {
-        rustix::fs::linkat(dir, name, &self.to, PASSING, AtFlags::empty())?;
-        rustix::fs::renameat(&self.to, PASSING, &self.to, new)
-            .inspect_err(|_| _ = rustix::fs::unlinkat(&self.to, PASSING, AtFlags::empty()))
+    /// ORDER: the whiteout is replaced by the link in one step. A file that cannot be linked is
+    /// copied by the overlay, which needs the whiteout.
+    fn replace_whiteout(&self, dir: &OwnedFd, name: &OsStr, new: &OsStr) -> Result<(), Errno> {
+        rustix::fs::linkat(dir, name, &self.to, TEMP_NAME, AtFlags::empty())?;
+        rustix::fs::renameat(&self.to, TEMP_NAME, &self.to, new)
+            .inspect_err(|_| _ = rustix::fs::unlinkat(&self.to, TEMP_NAME, AtFlags::empty()))
     }
 }
 
-/// Whether a file with the status `stat` can be link_dir at all.
+/// Whether a file with the status `stat` can be linked at all.
 pub(crate) fn is_linkable(stat: &Stat) -> bool {
-    kind(stat) == FileType::RegularFile && stat.st_nlink <= MAX_NAMES
+    kind(stat) == FileType::RegularFile && stat.st_nlink <= MAX_LINKS
 }
 
 fn open(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
     Root(root.as_fd()).open_dir(path)
 }
 
-/// A directory where the overlay collects changes. The overlay takes it there with the first change to it.
+/// Opens a directory in the overlay's upper directory. The overlay creates it there with the first
+/// change to the directory, so a change without effect is made first.
 fn in_upper(target: BorrowedFd<'_>, open: impl Fn() -> Result<OwnedFd, Errno>) -> Option<OwnedFd> {
     match open() {
         Err(Errno::NOENT) => {

@@ -1,4 +1,4 @@
-//! Files of the web: fetched once when asked for, and again only when they changed.
+//! Downloads files over HTTP, with conditional requests for files that are cached.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -25,13 +25,13 @@ use crate::{Ops, copy, edit};
 pub struct Download<'a> {
     /// Its address.
     pub url: &'a str,
-    /// What authorizes whoever asks.
+    /// The value of the header `Authorization`.
     pub authorization: Option<&'a SecretRef>,
-    /// The service that its host is.
+    /// The service that the host is. `None`: the host is found by its name.
     pub service: Option<&'a Service>,
 }
 
-/// A file as it was when it was last fetched.
+/// The result of the last download of an address.
 #[derive(Serialize, Deserialize)]
 struct CachedDownload {
     validators: Validators,
@@ -40,14 +40,14 @@ struct CachedDownload {
 }
 
 impl Ops {
-    /// The file at an address as it is now. It is asked for in any case, and transferred unless the server says that it is
-    /// what is here. The path of the result is the SHA-256 of the content, in hexadecimal digits; its time is that of which
-    /// the server speaks.
+    /// Downloads a file. Always sends a request, and transfers the content only if the server does
+    /// not answer `304 Not Modified`. The path of the result is the SHA-256 of the content in
+    /// hexadecimal digits, and its time is that of the header `Last-Modified`.
     ///
     /// # Errors
-    /// What the server or the network say; a secret that nobody provides.
+    /// Errors of the server or the network, or a missing secret.
     pub async fn download(self: &Arc<Self>, cx: &OpContext, wanted: &Download<'_>) -> Result<TreePath> {
-        // IDENTITY: who authenticates as somebody else may be given something else.
+        // IDENTITY: other credentials may get another file.
         let service = wanted.service.map(Service::digest);
         let key = rondel_digest::of("http/v1", &(wanted.url, wanted.authorization.map(|secret| secret.key), service));
         let span = cx.events.span(Work::Pull, format!("fetch {}", without_secrets(wanted.url)));
@@ -105,7 +105,7 @@ impl Ops {
         Ok((place(known.digest, known.snapshot), true))
     }
 
-    /// What was fetched last, when it is still here.
+    /// The last download, if its snapshot is still in the store.
     fn known_download(&self, key: &Digest) -> Option<CachedDownload> {
         let known: CachedDownload = serde_json::from_slice(&self.ports.index.get(Table::Facts, key)?).ok()?;
         self.ports.snapshots.touch_if_present(&known.snapshot).then_some(known)
@@ -116,7 +116,7 @@ fn place(digest: Sha256Digest, snapshot: Snapshot) -> TreePath {
     TreePath { fs: Fs::known(snapshot), path: AbsPath::new(&digest.hex()) }
 }
 
-/// Makes a tree of the file at `content`, under the name of its digest.
+/// Makes a tree of the downloaded file, with its digest as name.
 fn keep(
     store: &dyn Snapshots,
     content: &PathBuf,
@@ -136,7 +136,7 @@ fn keep(
     })
 }
 
-/// An address without what may be secret in it: user, password and query.
+/// An address without the parts that may be secret: user, password and query.
 fn without_secrets(url: &str) -> String {
     let bare = url.split(['?', '#']).next().unwrap_or_default();
     match bare.split_once("://") {

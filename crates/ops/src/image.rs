@@ -1,4 +1,4 @@
-//! Images on their way in: resolved once per digest, layers fetched once per content.
+//! Pulls images: resolves each digest once and fetches each layer once.
 
 use std::sync::Arc;
 
@@ -22,44 +22,45 @@ use crate::stats::count;
 use crate::sync::lock;
 use crate::{Ops, dedup_layers, key};
 
-/// Layers of one image that are fetched at the same time.
+/// The most layers of one image that are fetched in parallel.
 const MAX_PARALLEL_LAYERS: usize = 3;
 
-/// Credentials that are remembered for pulls to come.
+/// The most credentials that are cached for later pulls.
 const MAX_CREDENTIALS: usize = 10_000;
 
-/// An image on its way.
+/// A pull in progress.
 struct ImagePull {
     images: Arc<dyn Images>,
     image: ResolvedImage,
     credentials: Option<Credentials>,
 }
 
-/// An image in a registry, and how that is asked.
+/// An image in a registry, and how to access the registry.
 #[derive(Clone)]
 pub struct RegistryImage<'a> {
     /// The image.
     pub reference: &'a ImageRef,
-    /// Who asks; none: whom the host's configuration says.
+    /// Registry credentials. `None` falls back to the host's `config.json`.
     pub credentials: Option<Credentials>,
-    /// The service that the registry is; none: the host that is found by its name.
+    /// The service that the registry is. `None`: the registry is found by its name.
     pub service: Option<&'a Service>,
 }
 
 impl<'a> RegistryImage<'a> {
-    /// Where its name says, without credentials of one's own.
+    /// An image of the registry in its name, without explicit credentials.
     pub fn named(reference: &'a ImageRef) -> Self {
         Self { reference, credentials: None, service: None }
     }
 }
 
 impl Ops {
-    /// What `wanted` stands for on `platform`. A pinned reference that was resolved before needs no network; a tag
-    /// that points to what was resolved before needs one question, which also tells whether the caller is let in.
+    /// Resolves `wanted` on `platform` to an image. A pinned reference that was resolved before
+    /// needs no network. A tag that points to an image that was resolved before needs one request,
+    /// which also checks the credentials.
     ///
     /// # Errors
-    /// Unknown image or tag, no such platform (when `exact`), refused credentials, no network, a service that does not come
-    /// up.
+    /// Unknown image or tag, no such platform (when `exact`), refused credentials, no network, a
+    /// service that does not start.
     pub async fn resolve_image(
         self: &Arc<Self>,
         cx: &OpContext,
@@ -93,7 +94,7 @@ impl Ops {
         Ok(image)
     }
 
-    /// The registries, or the one that a service is.
+    /// The registry client: through a service, direct, or restricted to external addresses.
     pub(crate) fn images(&self, cx: &OpContext, service_host: &ServiceHost) -> Arc<dyn Images> {
         match (&service_host.host, cx.egress) {
             (Some(host), _) => self.ports.images.via_host(host.clone()),
@@ -102,7 +103,8 @@ impl Ops {
         }
     }
 
-    /// Layers are fetched when they are needed, with the credentials that were given last.
+    /// Caches credentials, because layers are fetched later with the credentials that were given
+    /// last.
     fn remember_credentials(&self, image: &ResolvedImage, wanted: &RegistryImage<'_>) {
         let Some(credentials) = wanted.credentials.clone() else { return };
         let mut known = lock(&self.credentials);
@@ -121,7 +123,8 @@ impl Ops {
     fn remember_image(&self, image: &ResolvedImage, asked: &Platform) -> Result<()> {
         let bytes = serde_json::to_vec(image)
             .map_err(|e| Fault::bug(format!("cannot write the image `{}` as JSON", image.reference)).caused_by(e))?;
-        // An image of another platform than was asked for is not what an exact question is answered with.
+        // An image of another platform must not answer an exact request, so it is stored under its
+        // own platform.
         let Some(key) = image_key(&image.reference, &image.platform) else { return Ok(()) };
         self.ports.index.put(Table::Images, &key, &bytes, None)?;
         let single = image.reference.digest == Some(image.manifest);
@@ -131,7 +134,7 @@ impl Ops {
         }
     }
 
-    /// The tree of an image.
+    /// Evaluates an image in a registry: pulls the missing layers.
     pub(crate) async fn image(self: &Arc<Self>, cx: &OpContext, op: &ImageOp) -> Result<Snapshot> {
         let cx = &OpContext { egress: op.egress, ..cx.clone() };
         let image = match self.known_image(&op.reference, &op.platform) {
@@ -174,7 +177,8 @@ impl Ops {
         layers.iter().map(|layer| self.ports.blobs.layer_of_diff(&layer.diff_id)).collect()
     }
 
-    /// One layer, fetched and unpacked at most once at a time whoever asks for it under whatever name.
+    /// Fetches and unpacks one layer. Concurrent pulls of the layer share one download, also under
+    /// different image names.
     async fn layer(self: &Arc<Self>, pull: Arc<ImagePull>, index: usize, events: Emitter) -> Result<LayerId> {
         let diff_id = pull.image.layers[index].diff_id;
         if let Some(layer) = self.ports.blobs.layer_of_diff(&diff_id) {
@@ -198,7 +202,7 @@ impl Ops {
                 .blocking(move |ops| {
                     let folder = folder;
                     let blob = folder.path().join("layer");
-                    ops.ports.blobs.unpack(&blob, compression_of(&expected.media_type), &expected)
+                    ops.ports.blobs.unpack(&blob, Compression::of_media_type(&expected.media_type), &expected)
                 })
                 .await?;
             span.end(Outcome::Done);
@@ -211,7 +215,7 @@ impl Ops {
         lock(&self.credentials).get(&pull_key(reference, service)).cloned()
     }
 
-    /// The tree of an image in an archive.
+    /// Evaluates an image in an archive: unpacks its layers.
     pub(crate) async fn import(self: &Arc<Self>, cx: &OpContext, op: &ImportOp) -> Result<Snapshot> {
         let source = self.tree(cx, &op.source.fs).await?;
         let key = key::import(op, self.content(&source, &op.source, &Filter::default()).await?);
@@ -227,7 +231,7 @@ impl Ops {
                     let layer =
                         |(layer, blob): (&LayerBlob, &std::path::PathBuf)| match store.layer_of_diff(&layer.diff_id) {
                             Some(there) => Ok(there),
-                            None => store.unpack(blob, compression_of(&layer.media_type), layer),
+                            None => store.unpack(blob, Compression::of_media_type(&layer.media_type), layer),
                         };
                     let layers = image.layers.iter().zip(&blobs).map(layer).collect::<Result<Vec<_>>>()?;
                     Ok(Snapshot::from(layers))
@@ -238,7 +242,8 @@ impl Ops {
         Ok(snapshot)
     }
 
-    /// What the image of `tag` and `platform` in an archive is; its layers come by [`rondel_model::op::FsOp::Import`].
+    /// Reads the image of `tag` and `platform` in an archive. Its layers are unpacked by
+    /// [`rondel_model::op::FsOp::Import`].
     ///
     /// # Errors
     /// When the archive is hostile, damaged, or lacks the image.
@@ -276,20 +281,13 @@ fn image_key(reference: &ImageRef, platform: &Platform) -> Option<Digest> {
     Some(rondel_digest::of("image/v1", &(reference.name(), digest, platform)))
 }
 
-/// Whose credentials: a service is told none that were given for another host of its name.
+/// The key of cached credentials. A service never gets credentials that were given for another host
+/// of its name.
 fn pull_key(reference: &ImageRef, service: Option<&Service>) -> Digest {
     rondel_digest::of("pull/v2", &(reference.name(), reference.digest, service))
 }
 
-/// How a layer is packed, from its media type.
-fn compression_of(media_type: &str) -> Compression {
-    match media_type {
-        kind if kind.ends_with("+zstd") => Compression::Zstd,
-        kind if kind.ends_with("gzip") => Compression::Gzip,
-        _ => Compression::None,
-    }
-}
-/// The first 12 hexadecimal digits, for people.
+/// The first 12 hexadecimal digits, for display.
 fn short_digest(digest: &Sha256Digest) -> String {
     digest.hex()[..12].to_owned()
 }

@@ -1,9 +1,10 @@
-//! Keys of work: what it does and the content of what it works on, nothing else.
+//! Cache keys of ops: the parameters of an op and the content of its inputs, and nothing else.
 //!
-//! IDENTITY: everything that is hashed here is listed in the types of this file. Sessions, tokens, ports, engine records,
-//! the values of volatile variables and what cache volumes hold are not among it. The names of volatile variables and the
-//! identity of cache volumes are: a call without them never gets a result that they had a part in. What is read below the
-//! root of a tree counts by the content at its path ([`crate::content_digest`]), and not by the tree around it.
+//! IDENTITY: the types of this file list everything that is hashed. Sessions, tokens, ports, engine
+//! records, values of volatile variables and the content of cache volumes are not hashed. Names of
+//! volatile variables and identities of cache volumes are hashed, so that a call without them never
+//! gets a result that they influenced. An input below the root of a tree counts by the content at
+//! its path ([`crate::content_digest`])and not by the tree around it.
 
 use rondel_digest::Digest;
 use rondel_model::exec::{MountSource, Scope, Sharing, Stdin};
@@ -13,13 +14,12 @@ use rondel_model::search::Search;
 use rondel_model::{AbsPath, ExecOp, ModeChange, Owner, Platform, Snapshot};
 use serde::Serialize;
 
-
-/// The version of what ops do: a change of their behaviour changes it, so that older results are not used.
+/// The version of the behaviour of ops. Changing it invalidates all stored results.
 const DOMAIN: &str = "op/v3";
-/// What a checkout of a commit has in its `.git`. 2: of tags only those that the commit reaches.
+/// The version of the content of `.git` in checkouts. 2: only tags that the commit reaches.
 pub(crate) const CHECKOUT: u32 = 2;
 
-/// An op over evaluated inputs.
+/// The key of an op with evaluated inputs.
 #[derive(Serialize)]
 pub(crate) enum Key<'a> {
     Edit {
@@ -44,7 +44,8 @@ pub(crate) enum Key<'a> {
         tag: &'a str,
         platform: &'a Platform,
     },
-    /// What it does, the tree that it changes at which place, if it changes one, and the content of the other inputs.
+    /// `what` names the operation, `base` is the tree and the path that it changes, and `inputs`
+    /// are the content digests of the other inputs.
     Changes {
         what: &'a str,
         base: Option<(Digest, &'a AbsPath)>,
@@ -90,24 +91,24 @@ pub(crate) struct Git<'a> {
 #[derive(Serialize)]
 pub(crate) struct Copy<'a> {
     is_file: bool,
-    /// The name that a file has where the target is a directory.
+    /// The name of a file whose target is a directory.
     name: Option<&'a str>,
     target: &'a AbsPath,
     target_is_dir: bool,
-    /// Directories that are there already keep what they are.
+    /// Existing directories keep their metadata.
     filtered: bool,
     owner: Option<&'a Owner>,
     permissions: Option<u32>,
 }
 
-/// What is gathered: from a tree, or, whatever the tree has else, the content that was picked.
+/// The source of a copy by pattern: a tree with patterns, or only the content that they picked.
 #[derive(Serialize)]
 pub(crate) enum Source<'a> {
     Tree { content: Digest, path: &'a AbsPath, ignore: &'a [String], paths: &'a [String], exclude: &'a [String] },
     Picked(Digest),
 }
 
-/// The parameters of a gathering.
+/// The parameters of a copy by pattern.
 #[derive(Serialize)]
 pub(crate) struct Gather<'a> {
     parents: bool,
@@ -153,7 +154,7 @@ enum Mount<'a> {
     Socket { key: Digest, owner: Option<&'a Owner> },
 }
 
-/// What tells a cache volume from others. What it holds now is none of that.
+/// The identity of a cache volume. Its current content is not part of it.
 #[derive(Serialize)]
 struct Volume<'a> {
     name: &'a str,
@@ -162,13 +163,13 @@ struct Volume<'a> {
 }
 
 impl Key<'_> {
-    /// The key under which results are stored.
+    /// The digest under which results are stored.
     pub(crate) fn digest(&self) -> Digest {
         rondel_digest::of(DOMAIN, self)
     }
 }
 
-/// The key of a copy; `content` is what is copied.
+/// The key of a copy. `content` is the digest of the copied content.
 pub(crate) fn copy(op: &CopyOp, base: &Snapshot, content: Digest) -> Digest {
     let parameters = Copy {
         is_file: op.source_is_file,
@@ -182,7 +183,7 @@ pub(crate) fn copy(op: &CopyOp, base: &Snapshot, content: Digest) -> Digest {
     Key::Copy { base: base.digest(), content, op: parameters }.digest()
 }
 
-/// The key of a gathering from a whole tree, and, once what it picks is known, that of the gathering alone.
+/// The key of a copy by pattern: of the whole source tree (`Ok`), or of only what it picks (`Err`).
 pub(crate) fn gather(op: &CopyPattern, base: &Snapshot, from: Result<&Snapshot, Digest>) -> Digest {
     let source = match from {
         Ok(tree) => Source::Tree {

@@ -1,8 +1,8 @@
-//! Evaluates the deferred work inside values against ports: one file per op family.
+//! Evaluates the deferred work inside values against ports. One file per op family.
 //!
-//! *Invariants.* Work is keyed on the *content* of its inputs, so that an upstream step which gives the
-//! same bytes again stops the rebuild there. A hit runs nothing, walks nothing and writes nothing. No
-//! GraphQL, no sessions: who asks is an [`OpContext`], passed down.
+//! *Invariants.* Work is keyed on the *content* of its inputs, so an upstream step that produces
+//! the same bytes again stops the rebuild there. A cache hit starts no process, walks no tree and
+//! writes nothing. No GraphQL and no sessions: the client is an [`OpContext`], passed down.
 
 pub mod context;
 pub mod options;
@@ -60,8 +60,8 @@ use rondel_ports::images::Credentials;
 pub use changes::apply_patch::apply_to as apply_patch;
 pub use changes::{Change, ChangeKind};
 pub use context::{
-    BoundServices, ExecResult, FailedExec, FailureScope, Failures, JoinedNetwork, NoServices, OpContext, Ports, ScopeBinding, ScopedProcess,
-    Scopes, Services,
+    BoundServices, ExecResult, FailedExec, FailureScope, Failures, JoinedNetwork, NoServices, OpContext, Ports,
+    ScopeBinding, ScopedProcess, Scopes, Services,
 };
 pub use gc_roots::referenced_layers;
 pub use git::Uncommitted;
@@ -74,25 +74,25 @@ pub use rondel_model::search::{Match, Search, Submatch};
 pub use service::{RunningContainer, ServiceControl};
 pub use stats::OpStats;
 
-/// How many results are remembered in memory, per kind; the index on disk has them all.
+/// The most results that are cached in memory, per kind. The index on disk has all of them.
 const MAX_CACHED: usize = 25_000;
 
-/// Evaluates work. One for the whole engine.
+/// The evaluator of ops. One for the whole engine.
 pub struct Ops {
     ports: Ports,
     options: Options,
     stats: OpStats,
-    /// By recipe.
+    /// Results by recipe digest.
     trees: Graph<Snapshot>,
-    /// By recipe.
+    /// Results by recipe digest.
     execs: Graph<Arc<ExecResult>>,
-    /// By content key: equal processes that were asked for differently run once.
+    /// Results by content key, so that equal processes with different recipes run once.
     runs: Graph<Arc<ExecResult>>,
-    /// By the digest of the tar inside.
+    /// Layers by the digest of their uncompressed tar.
     layers: Graph<LayerId>,
     volumes: volumes::Volumes,
     mountpoint_layers: mountpoint_layer::MountpointLayers,
-    /// Who resolved an image may pull it later, when its files are needed. By name and digest.
+    /// Credentials of resolved images by name and digest, for pulling their layers later.
     credentials: Mutex<HashMap<Digest, Credentials>>,
 }
 
@@ -102,12 +102,12 @@ impl Ops {
         [self.runs.running_labels(), self.layers.running_labels()].concat()
     }
 
-    /// Evaluates against `ports`, without trust or proxies of the host.
+    /// An evaluator without certificate authorities and proxies of the host.
     pub fn new(ports: Ports) -> Arc<Self> {
         Self::new_with(ports, Options::default())
     }
 
-    /// Evaluates against `ports`; processes are given what `options` say.
+    /// An evaluator whose processes get what `options` say.
     pub fn new_with(ports: Ports, options: Options) -> Arc<Self> {
         Arc::new(Self {
             ports,
@@ -128,7 +128,7 @@ impl Ops {
         &self.ports
     }
 
-    /// What was done so far.
+    /// Counters of work so far.
     pub fn stats(&self) -> &OpStats {
         &self.stats
     }

@@ -1,8 +1,9 @@
-//! Mount points that every process has, as a layer of their own: it lies below all layers of the root for the time of the
-//! run and never becomes part of what is kept. So nothing has to be made in the root, and undone, for each process.
+//! The mount points that every process needs, as a layer of their own. The layer lies below all
+//! layers of the root during the run and never becomes part of the result. So mount points need not
+//! be made in the root, and removed again, for each process.
 //!
-//! What a root has itself hides the names here, as any upper layer does. A mount point that is in neither is made by whoever
-//! runs the process.
+//! Names of the root hide the names of this layer, as in any upper layer. A mount point that is in
+//! neither is made by the sandbox.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,30 +13,31 @@ use rondel_model::op::Edit;
 use rondel_model::{AbsPath, LayerId, Snapshot};
 use rondel_ports::snapshots::{Label, Snapshots, WorkTree};
 
+use crate::options::EXTRA_TARGET;
 use crate::sync::lock;
 use crate::work_layer::labelled;
-use crate::options::EXTRA_TARGET;
 use crate::{dedup_layers, edit};
 
-/// Stacks with more layers are left alone: they are merged in part before they are mounted, which would have to be done
-/// once more with one layer more.
+/// Deeper stacks do not get the layer. Their lower layers are flattened before the mount, and one
+/// more layer would need another flattened copy.
 const MAX_LAYERS: usize = 90;
 
-/// What is mounted in a process beside what every process has.
+/// The optional mount points of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Mountpoints {
     /// `/etc/resolv.conf`.
     pub(crate) resolver: bool,
-    /// The folder of further authorities.
+    /// The directory of additional certificate authorities.
     pub(crate) extra: bool,
 }
 
-/// The layers that were made already.
+/// Caches the layer of each set of mount points.
 #[derive(Default)]
 pub(crate) struct MountpointLayers(Mutex<HashMap<Mountpoints, LayerId>>);
 
 impl MountpointLayers {
-    /// Opens a writable state on top of `base` that has the mount points `points`; a commit is on top of `base` alone.
+    /// Opens a work tree on top of `base` with the mount points `points`. Its commit is on top of
+    /// `base` alone.
     pub(crate) fn prepare(&self, store: &dyn Snapshots, base: &Snapshot, points: Mountpoints) -> Result<WorkTree> {
         if base.layers().len() > MAX_LAYERS {
             return dedup_layers::prepare(store, base);
@@ -73,7 +75,8 @@ impl Mountpoints {
             vec![directory("/dev"), directory("/proc"), directory("/sys"), file("/etc/hostname"), file("/etc/hosts")];
         edits.extend(self.resolver.then(|| file("/etc/resolv.conf")));
         edits.extend(self.extra.then(|| directory(EXTRA_TARGET)));
-        // The root as an empty root is, so that it counts as no change; the rest the same in every run.
+        // The root as an empty root is, so that it counts as no change, and fixed times, so that
+        // the layer is the same in every run.
         edits.push(Edit::Timestamps { path: AbsPath::root(), seconds: 0 });
         edits
     }

@@ -1,4 +1,5 @@
-//! What a process sees: its root and what is mounted in it, as detached mounts, and what becomes of them afterwards.
+//! Prepares the root and mounts of a process as detached mounts, and commits or discards them after
+//! it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -28,7 +29,7 @@ use crate::sockets::SocketFiles;
 use crate::volumes::{Claims, Volumes};
 use crate::{Ops, dedup_layers, edit};
 
-/// The trees of one process, until they are committed or thrown away.
+/// The work trees of one process, until they are committed or discarded.
 pub(crate) struct Trees {
     root: WorkTree,
     mounts: Vec<MountedTree>,
@@ -36,12 +37,12 @@ pub(crate) struct Trees {
 
 struct MountedTree {
     target: AbsPath,
-    /// The path inside what holds it that is mounted at the target.
+    /// The path inside the backing that is mounted at the target.
     path: AbsPath,
     backing: MountBacking,
 }
 
-/// What is behind a mount.
+/// What is mounted.
 enum MountBacking {
     Writable(WorkTree),
     ReadOnly(Snapshot),
@@ -49,19 +50,19 @@ enum MountBacking {
     Ephemeral,
 }
 
-/// The trees, and the mounts that go into the process.
+/// The trees, and the mounts for the process.
 pub(crate) struct Prepared {
     pub(crate) trees: Trees,
     pub(crate) root: OwnedFd,
     pub(crate) mounts: Vec<ProcessMount>,
-    /// Sockets that lead to those of clients, to be served.
+    /// Socket files that lead to sockets of clients, still to be served.
     pub(crate) sockets: Option<SocketFiles>,
-    /// The host's bundle of authorities is one of the mounts.
+    /// Whether the host's CA bundle is one of the mounts.
     pub(crate) bundle: bool,
 }
 
-/// Opens everything that `exec` sees. `inputs` are the snapshots of [`ExecOp::inputs`]; `secrets` those of the mounts;
-/// `resolver`: `/etc/resolv.conf` will be mounted.
+/// Opens the root and every mount of `exec`. `inputs` are the snapshots of [`ExecOp::inputs`];
+/// `secrets` those of the mounts; `resolver`: `/etc/resolv.conf` will be mounted.
 pub(crate) fn prepare(
     ops: &Ops,
     exec: &ExecOp,
@@ -165,7 +166,7 @@ impl MountPreparation<'_> {
         Ok(())
     }
 
-    /// The folder of the next cache mount's volume, made when there is none.
+    /// The directory of the next cache mount's volume, created if it is missing.
     fn volume(&mut self, source: Option<&TreePath>, sharing: Sharing) -> Result<PathBuf> {
         let seed = source.and_then(|place| Some((self.inputs.next()?, &place.path)));
         let claimed = self.claims.volume(self.caches, sharing);
@@ -206,7 +207,7 @@ impl MountPreparation<'_> {
         Ok(())
     }
 
-    /// Binds what the host trusts.
+    /// Mounts the certificate authorities that the host trusts.
     fn trust(&mut self, bundle: Option<&Path>, extra: Option<&Path>, exec: &ExecOp, trees: &Trees) -> Result<()> {
         if let Some(bundle) = bundle {
             let source = ProcessMountSource::Bind { path: bundle.to_owned(), read_only: true };
@@ -238,11 +239,11 @@ struct TreeMount<'a> {
     path: &'a AbsPath,
     owner: Option<&'a Owner>,
     read_only: bool,
-    /// It must be a file, or a directory; none is either.
+    /// Whether it must be a file or a directory. `None` accepts both.
     file: Option<bool>,
 }
 
-/// Whether the image has a bundle of its own.
+/// Whether the image has a CA bundle.
 fn has_bundle(root: Root<'_>) -> bool {
     let is_there = |path: &str| {
         let found = root.find(inner(&AbsPath::new(path)), true).ok();
@@ -255,12 +256,13 @@ fn has_content(dir: &Path) -> bool {
     std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some())
 }
 
-/// Names of owners are those of the container, whatever is mounted.
+/// Looks up an owner in the container's root, also for mounted trees.
 fn resolve(trees: &Trees, owner: Option<&Owner>) -> Result<Option<Ids>> {
     owner.map(|owner| owner::resolve(Root(trees.root.root.as_fd()), owner)).transpose()
 }
 
-/// A detached mount of `path` (links followed) in the tree at `root`; `file` says what it must be.
+/// Clones `path` of the tree at `root`, symlinks followed, as a detached mount. `file` says whether
+/// it must be a file.
 fn clone(root: Root<'_>, path: &AbsPath, file: Option<bool>) -> Result<OwnedFd> {
     let fail = |e| failed(e, "mount", path.as_str());
     let found = root.find(inner(path), true).map_err(fail)?;
@@ -276,7 +278,7 @@ fn clone(root: Root<'_>, path: &AbsPath, file: Option<bool>) -> Result<OwnedFd> 
         | OpenTreeFlags::AT_EMPTY_PATH
         | OpenTreeFlags::AT_RECURSIVE;
     match open_tree(&place, "", flags) {
-        // Kernels before 6.15 do not clone what is attached nowhere, but a root can be moved as it is.
+        // Kernels before 6.15 cannot clone a detached mount, but its root can be moved as it is.
         Err(Errno::INVAL) if path.is_root() => {
             root.0.try_clone_to_owned().attempt(|| "hand a tree to a process".into())
         }
@@ -289,7 +291,7 @@ impl Trees {
         self.mounts.push(MountedTree { target: target.clone(), path: path.clone(), backing });
     }
 
-    /// Throws everything away.
+    /// Discards everything.
     pub(crate) fn discard(self, store: &dyn Snapshots) {
         store.abort(self.root);
         for mount in self.mounts {
@@ -299,7 +301,7 @@ impl Trees {
         }
     }
 
-    /// Keeps everything: the root, and the trees by target.
+    /// Commits the root, and the mounted trees by target.
     pub(crate) fn commit(
         self,
         store: &dyn Snapshots,
@@ -321,7 +323,7 @@ impl Trees {
         result.map(|root| (root, mounts))
     }
 
-    /// Writes `content` to `path` as the process sees it.
+    /// Writes `content` to `path` as seen by the process.
     pub(crate) fn write(&self, path: &AbsPath, mut content: File) -> Result<()> {
         let covering = self.mounts.iter().enumerate().filter_map(|(index, mount)| {
             let rest = path.strip_prefix(&mount.target)?;

@@ -1,47 +1,48 @@
-//! What every process is given besides what its op says. None of it counts for any key.
+//! What every process gets in addition to its op: certificate authorities and proxies. Nothing here
+//! is part of a cache key.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rondel_ports::cache::Watch;
 
-/// What every process is given.
+/// What every process gets in addition to its op.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Certificate authorities of the host.
     pub trust: HostTrust,
-    /// Proxy variables of the engine, passed through where the user has not set them.
+    /// Proxy variables of the engine, passed on unless the user set them.
     pub proxies: Vec<(String, String)>,
-    /// Who watches; none: nobody.
+    /// Tracks uses for garbage collection and records cache misses. `None`: neither is done.
     pub watch: Option<Arc<dyn Watch>>,
 }
 
 /// Certificate authorities that the host trusts.
 #[derive(Clone, Debug, Default)]
 pub struct HostTrust {
-    /// A bundle of all of them, bound at [`BUNDLE_TARGET`].
+    /// A CA bundle of all of them, mounted at [`BUNDLE_TARGET`].
     pub bundle: Option<PathBuf>,
-    /// The bundle has authorities that images do not know. Else only images without a bundle of
-    /// their own get it.
+    /// Whether the bundle has authorities that images do not know. Otherwise only images without
+    /// their own bundle get it.
     pub added: bool,
-    /// The folder of those that the host's administrator added, bound at [`EXTRA_TARGET`] when both it has content and
-    /// the container has none there.
+    /// The directory of authorities that the host's administrator added. Mounted at
+    /// [`EXTRA_TARGET`] if it has content and the container has none there.
     pub extra_dir: Option<PathBuf>,
 }
 
 impl HostTrust {
-    /// Whether every process has the bundle, whatever its image has.
+    /// Whether every process gets the bundle, also in images with their own.
     pub(crate) fn is_always_given(&self) -> bool {
         self.added && self.bundle.is_some()
     }
 }
 
-/// Where processes find the host's bundle. `/dev` is new in every container, so nothing of it is
-/// ever in a layer. The bundle of a distribution is no place for it: programs that make that file
-/// anew rename it, which a mount there would refuse.
+/// Where processes find the host's bundle. `/dev` is new in every container, so the mount point
+/// never gets into a layer. Mounting over the distribution's bundle would break programs that
+/// replace that file by a rename.
 pub const BUNDLE_TARGET: &str = "/dev/.rondel-ca.crt";
 
-/// Where distributions keep a bundle of the authorities that they trust.
+/// Where distributions have their CA bundle.
 pub const BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -50,7 +51,7 @@ pub const BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Where processes find what the host's administrator added.
+/// Where processes find the authorities that the host's administrator added.
 pub const EXTRA_TARGET: &str = "/usr/local/share/ca-certificates";
 
 /// Variables that tell programs to use the host's bundle.

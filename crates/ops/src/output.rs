@@ -1,4 +1,4 @@
-//! What a process writes: scrubbed, kept within bounds, shown while it comes.
+//! Captures the output of a process: redacted, bounded, and streamed to the progress.
 
 use std::fs::File;
 use std::io::Write;
@@ -8,13 +8,15 @@ use rondel_events::{Emitter, Stream};
 use rondel_fault::{Attempt, Result};
 use rondel_ports::process::OutputSink;
 
-use crate::sync::lock;
 use crate::redact::{Redactor, Secrets};
+use crate::sync::lock;
 
-/// Bytes kept of each stream; what comes after is counted and, but for the end, forgotten.
+/// The most bytes stored of each stream. Later bytes are counted, and only the last of them are
+/// kept.
 const MAX_KEPT_BYTES: usize = 64 << 20;
 
-/// Bytes of each stream in the error of a process. Compatibility: clients rely on the bound.
+/// The most bytes of each stream in the error of a process. Compatibility: clients rely on the
+/// limit.
 const MAX_ERROR_BYTES: usize = 102_400;
 
 /// Collects both streams of one process.
@@ -31,25 +33,26 @@ struct StreamCapture {
     stream: Stream,
     redactor: Redactor,
     kept: BoundedOutput,
-    /// The beginning of a character whose rest has not come yet.
+    /// The start of a character whose remaining bytes have not been written yet.
     partial: Vec<u8>,
     redirect: Option<File>,
     failure: Option<std::io::Error>,
 }
 
-/// Everything that was written.
+/// The captured output.
 pub(crate) struct Written {
     pub(crate) stdout: Arc<str>,
     pub(crate) stderr: Arc<str>,
     pub(crate) combined: Arc<str>,
-    /// The ends of both streams, as errors show them.
+    /// The ends of both streams, for errors.
     pub(crate) tails: [String; 2],
-    /// What is redirected, from its beginning.
+    /// The files that received redirected streams.
     pub(crate) redirects: [Option<File>; 2],
 }
 
 impl Capture {
-    /// Shows output on `events`; a stream with a file in `redirects` goes there too, all of it.
+    /// Streams output to `events`. A stream with a file in `redirects` is also written there
+    /// completely.
     pub(crate) fn new(events: Emitter, secrets: &Secrets, redirects: [Option<File>; 2]) -> Self {
         let mut redirects = redirects.into_iter();
         let streams = [Stream::Stdout, Stream::Stderr].map(|stream| StreamCapture {
@@ -73,7 +76,7 @@ impl Capture {
         })
     }
 
-    /// The streams are over.
+    /// Ends the capture.
     ///
     /// # Errors
     /// When a redirected stream could not be written.
@@ -121,12 +124,13 @@ impl CaptureState {
     }
 }
 
-/// How much of `bytes` does not end inside a character.
+/// The length of `bytes` without an incomplete character at the end.
 fn whole_characters(bytes: &[u8]) -> usize {
     let start = bytes.len().saturating_sub(4);
     match std::str::from_utf8(&bytes[start..]) {
         Err(e) if e.error_len().is_none() => start + e.valid_up_to(),
-        // Cutting at `start` may have split a character; then the end is judged alone.
+        // Cutting at `start` may have split a character. Then only an incomplete character at the
+        // end counts.
         Err(_) => (start..bytes.len())
             .find(|&at| matches!(std::str::from_utf8(&bytes[at..]), Err(e) if e.error_len().is_none() && e.valid_up_to() == 0))
             .unwrap_or(bytes.len()),
@@ -134,11 +138,11 @@ fn whole_characters(bytes: &[u8]) -> usize {
     }
 }
 
-/// The beginning of a stream, within bounds, and its end.
+/// The bounded head of a stream, and its tail.
 #[derive(Default)]
 struct BoundedOutput {
     head: Vec<u8>,
-    /// What came after the head; only its end.
+    /// The last bytes after the head.
     tail: Vec<u8>,
     total: u64,
 }
@@ -163,8 +167,8 @@ impl BoundedOutput {
         text.into()
     }
 
-    /// The last [`MAX_ERROR_BYTES`] bytes without white space around them; when something is missing, a
-    /// marker overwrites the first of them.
+    /// The last [`MAX_ERROR_BYTES`] bytes without surrounding white space. If bytes are omitted, a
+    /// marker overwrites the first ones.
     fn tail(&self) -> String {
         let mut end = Vec::with_capacity(MAX_ERROR_BYTES);
         let from_tail = &self.tail[self.tail.len().saturating_sub(MAX_ERROR_BYTES)..];

@@ -1,4 +1,4 @@
-//! Owners as users write them, looked up in the `/etc/passwd` and `/etc/group` of a tree.
+//! Resolves owners to numeric ids with `/etc/passwd` and `/etc/group` of a tree.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,10 +11,10 @@ use rustix::io::Errno;
 
 use crate::root::Root;
 
-/// Account files larger than this are cut.
+/// Larger account files are cut.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// A user and a group by number.
+/// A user id and a group id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ids {
     pub(crate) uid: u32,
@@ -25,25 +25,26 @@ impl Ids {
     /// User and group root.
     pub(crate) const ROOT: Ids = Ids { uid: 0, gid: 0 };
 
-    /// In the form that system calls take.
+    /// The ids as arguments of system calls.
     pub(crate) fn pair(self) -> (Option<Uid>, Option<Gid>) {
         (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))
     }
 
-    /// Makes `name` in `dir` theirs, not following it.
+    /// Makes these ids the owner of `name` in `dir`. A symlink is not followed.
     pub(crate) fn own(self, dir: rustix::fd::BorrowedFd<'_>, name: &std::ffi::OsStr) -> Result<(), Errno> {
         let (uid, gid) = self.pair();
         rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
     }
 }
 
-/// The numbers of an owner that has both written as such, and means the same in every tree.
+/// The ids of an owner written as `uid:gid`, which are the same in every tree.
 pub(crate) fn numbers(owner: &Owner) -> Option<Ids> {
     let (user, group) = owner.0.split_once(':')?;
     Some(Ids { uid: user.parse().ok()?, gid: group.parse().ok()? })
 }
 
-/// Looks `owner` up in the tree at `root`. Without a group it is the user's own, or the one with the user's number.
+/// Resolves `owner` in the tree at `root`. Without a group, it is the user's primary group, or the
+/// group with the user's number.
 pub(crate) fn resolve(root: Root<'_>, owner: &Owner) -> Result<Ids> {
     let (user, group) = match owner.0.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|g| !g.is_empty())),

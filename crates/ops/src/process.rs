@@ -1,4 +1,5 @@
-//! One run of one process: everything between its description and its end, whatever becomes of what it wrote.
+//! Runs one process: prepares secrets, services, network and mounts, starts it and captures its
+//! output. The caller decides whether its trees are committed.
 
 use std::any::Any;
 use std::fs::File;
@@ -31,19 +32,20 @@ use crate::resolv_conf::with_search;
 use crate::stats::count;
 use crate::volumes::{self, Claims};
 
-/// Where the limits of containers are chosen.
+/// The hint for a process that reached a limit.
 const LIMITS_HINT: &str = "the section `[limits]` of the engine's configuration says how much a container may take";
 
-/// What a process that failed may have lacked.
+/// The hint for a process that failed without a network uplink.
 const NO_UPLINK_HINT: &str = "containers reach nothing outside; `rondel engine status` says why";
 
-/// Names the version of the API that a process wants which speaks for no module. Clients know this name.
+/// The variable with the API version that a process wants if it acts as no module. Clients know
+/// this name.
 const VERSION_VARIABLE: &str = "_EXPERIMENTAL_DAGGER_VERSION";
 
-/// A service that dies takes its users down with it: how service after the end of a user its death still counts as the cause.
+/// How long after the end of a process the end of a bound service still counts as its cause.
 const EXIT_GRACE: Duration = Duration::from_millis(200);
 
-/// The most characters of a command line in the name of a span.
+/// The most characters of a command line in the title of a span.
 const MAX_TITLE_CHARS: usize = 80;
 
 /// One run of one process.
@@ -55,61 +57,61 @@ pub(crate) struct Process<'a> {
     pub(crate) cancel: &'a CancellationToken,
 }
 
-/// What is different about a process that runs for service.
+/// How a service's process differs from others.
 pub(crate) struct ServiceProcess {
     /// Its host name.
     pub(crate) hostname: String,
-    /// The engine's side of it.
+    /// The engine's handle of it.
     pub(crate) control: ProcessControl,
-    /// Is told its surroundings before it starts.
+    /// Receives the service's network and API variables before the process starts.
     pub(crate) environment: oneshot::Sender<ServiceEnvironment>,
 }
 
-/// What a process that runs for service has around it.
+/// The network and API variables of a service's process.
 #[derive(Clone)]
 pub struct ServiceEnvironment {
     /// Its network.
     pub network: Network,
-    /// The variables by which it finds the API; none when it has no access.
+    /// The variables by which it finds the API. Empty without access.
     pub api_env: Vec<(String, String)>,
 }
 
-/// How a process differs from one that is only waited for.
+/// How a process runs if it is neither an ordinary exec.
 pub(crate) enum ProcessMode {
-    /// It runs for service.
+    /// As a service.
     Service(ServiceProcess),
-    /// It runs on a terminal.
+    /// On a terminal.
     Terminal(ProcessTerminal),
 }
 
-/// What is held of a process that has ended.
+/// The trees and services of a process that ended.
 pub(crate) struct ExitedMounts {
     pub(crate) trees: Trees,
-    /// Keeps the services up that it was bound to.
+    /// Keeps the bound services running.
     pub(crate) services: Box<dyn Any + Send + Sync>,
-    /// Held until the trees are kept or thrown away.
+    /// Held until the trees are committed or discarded.
     _claims: Arc<Claims>,
 }
 
-/// A process that has ended, and what it left.
+/// A process that ended by itself.
 pub(crate) struct Finished {
     pub(crate) exit_code: i32,
-    /// The limit that it reached.
+    /// The limit that it reached, if any.
     pub(crate) limit: Option<Limit>,
     pub(crate) written: Written,
     pub(crate) rest: ExitedMounts,
     secrets: Secrets,
-    alone: bool,
+    no_uplink: bool,
 }
 
-/// A process that did not start on what was prepared for it, or was taken down.
+/// A process that did not start, or was ended by the engine.
 pub(crate) struct Unfinished {
     pub(crate) fault: Fault,
     pub(crate) rest: ExitedMounts,
 }
 
 impl Finished {
-    /// The error of a process that ended so.
+    /// The error for an unexpected exit code.
     pub(crate) fn failure(&self, exec: &ExecOp) -> Fault {
         let failure = self.detail(exec);
         // Clients match on these words.
@@ -125,10 +127,10 @@ impl Finished {
         if matches!(self.limit, Some(Limit::Memory(_) | Limit::Processes(_))) {
             fault = fault.with_hint(LIMITS_HINT);
         }
-        if self.alone { fault.with_hint(NO_UPLINK_HINT) } else { fault }
+        if self.no_uplink { fault.with_hint(NO_UPLINK_HINT) } else { fault }
     }
 
-    /// What an error tells of it.
+    /// The detail of an error: command, exit code and the ends of its output.
     pub(crate) fn detail(&self, exec: &ExecOp) -> ExecFailure {
         let [stdout, stderr] = self.written.tails.clone();
         let cmd = exec.args.iter().map(|arg| self.secrets.scrub(arg)).collect();
@@ -136,7 +138,7 @@ impl Finished {
     }
 }
 
-/// What happened to a process that reached a limit.
+/// Describes a reached limit.
 fn reached(limit: Limit) -> String {
     match limit {
         #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
@@ -146,7 +148,7 @@ fn reached(limit: Limit) -> String {
     }
 }
 
-/// The error of a process that did not start, with what is likely when its platform is another.
+/// Explains a failed start if the platform of the process needs an emulator.
 fn not_started(fault: Fault, platform: &Platform) -> Fault {
     if *platform == Platform::native() || fault.kind() != Kind::User {
         return fault;
@@ -172,7 +174,7 @@ impl Process<'_> {
         }
     }
 
-    /// The same; what it was given is also kept when it did not end by itself.
+    /// Runs the process to its end. Also returns its trees if it did not end by itself.
     pub(crate) async fn attempt(
         &self,
         inputs: Vec<Snapshot>,
@@ -194,11 +196,12 @@ impl Process<'_> {
         let mut bound = self.unless_cancelled(self.cx.services.bind(self.cx, services)).await?;
         let capture = Capture::new(self.events.clone(), &secrets, redirects);
         let mut network = self.network().await?;
-        let alone = network.address.is_none() && !self.exec.offline && !self.exec.host_network;
-        // ORDER: dropped after the network: a process with every capability may have changed the namespace, and one that listens
-        // is known under its address for a while. No other process is given it as service as there is a handle of it.
+        let no_uplink = network.address.is_none() && !self.exec.offline && !self.exec.host_network;
+        // ORDER: dropped after the network. An insecure process may have changed the namespace, and
+        // the address of a service stays known for a while. A namespace with an open handle is not
+        // reused.
         let is_service = matches!(mode, Some(ProcessMode::Service(_)));
-        let _spoilt = (self.exec.insecure || is_service).then(|| network.namespace.clone());
+        let _not_reusable = (self.exec.insecure || is_service).then(|| network.namespace.clone());
         let joined = self.cx.services.join(&network, services)?;
         let resolver = network.resolv_conf.take().filter(|_| !self.exec.offline);
         network.resolv_conf = resolver.map(|text| with_search(&text, &joined.search));
@@ -234,13 +237,14 @@ impl Process<'_> {
         Ok(match finished {
             Ok((Exit { code, limit }, written)) => {
                 self.events.attribute(&Attribute::ExitCode(code));
-                Ok(Finished { exit_code: code, limit, written, rest, secrets, alone })
+                Ok(Finished { exit_code: code, limit, written, rest, secrets, no_uplink })
             }
             Err(fault) => Err(Unfinished { fault: clean(fault, &secrets), rest }),
         })
     }
 
-    /// Runs a further command where the process runs, with the variables `api_env` beside its own: how it ended.
+    /// Runs a further command in the container of the process, with the variables `api_env` in
+    /// addition, and returns how it ended.
     pub(crate) async fn enter(
         &self,
         entrance: &Entrance,
@@ -253,8 +257,7 @@ impl Process<'_> {
         let capture = Capture::new(Emitter::nowhere(), &secrets, [None, None]);
         let spec = CommandSpec {
             args: args.clone(),
-            // Of a process that runs it is not known whether it has the bundle because its image
-            // has none.
+            // Whether a running process got the bundle because its image has none is not known.
             env: environment(
                 self.exec,
                 &secret_env,
@@ -275,7 +278,8 @@ impl Process<'_> {
         Ok(ExecFailure { cmd, exit_code: exit.code, stdout, stderr })
     }
 
-    /// A network of its own, or that of the machine when the process asks for it and may have it.
+    /// Connects a network for the process, or uses the machine's if the process has that
+    /// entitlement.
     async fn network(&self) -> Result<Network> {
         let networks = &self.ops.ports().networks;
         if !self.exec.host_network {
@@ -290,7 +294,7 @@ impl Process<'_> {
     async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             done = work => done,
-            () = self.cancel.cancelled() => Err(Fault::cancelled("nobody waits for the process any more")),
+            () = self.cancel.cancelled() => Err(Fault::cancelled("the process is not needed any more")),
         }
     }
 
@@ -318,7 +322,7 @@ impl Process<'_> {
         Ok((env, try_join_all(files).await?))
     }
 
-    /// Fails when a socket is missing that the process is to have.
+    /// Fails if a socket of a mount does not exist.
     async fn find_sockets(&self) -> Result<()> {
         let found = self.exec.mounts.iter().filter_map(|mount| match &mount.source {
             MountSource::Socket { socket, .. } => Some(async move {
@@ -341,7 +345,7 @@ impl Process<'_> {
         self.ops.blocking(move |ops| mounts::prepare(ops, &exec, &inputs, &claims, secrets, resolver)).await
     }
 
-    /// Runs the process on what is prepared; how it ended.
+    /// Runs the process with everything prepared, and returns how it ended.
     #[expect(clippy::too_many_arguments, reason = "each is prepared by another step of `run`")]
     async fn start(
         &self,
@@ -384,7 +388,7 @@ impl Process<'_> {
                 (HOSTNAME.to_owned(), None)
             }
             Some(ProcessMode::Service(ServiceProcess { hostname, control, environment })) => {
-                // The receiver may be gone.
+                // The receiver may be dropped.
                 let _ = environment.send(ServiceEnvironment { network: network.clone(), api_env: api_env.to_vec() });
                 (hostname, Some(control))
             }
@@ -413,7 +417,7 @@ impl Process<'_> {
         Ok(exit)
     }
 
-    /// Throws the trees away and fails.
+    /// Discards the trees and fails.
     pub(crate) async fn discard<T>(&self, trees: Trees, fault: Fault) -> Result<T> {
         self.ops
             .blocking(move |ops| {
@@ -425,7 +429,7 @@ impl Process<'_> {
     }
 }
 
-/// `fault` without secrets.
+/// Redacts the secrets in `fault`.
 fn clean(fault: Fault, secrets: &Secrets) -> Fault {
     let text = fault.to_string();
     let scrubbed = secrets.scrub(&text);
@@ -435,12 +439,12 @@ fn clean(fault: Fault, secrets: &Secrets) -> Fault {
     fault.hints().iter().fold(Fault::new(fault.kind(), scrubbed), |clean, hint| clean.with_hint(secrets.scrub(hint)))
 }
 
-/// The name of the span of a process: its command line without the secrets that are known by now.
+/// The title of a process's span: its command line with the secrets redacted that are known by now.
 pub(crate) fn title(cx: &OpContext, exec: &ExecOp) -> String {
     short(&known_secrets(cx, exec).scrub(&exec.args.join(" ")))
 }
 
-/// The secrets that the process is given, as far as they are known already.
+/// The secrets of the process whose plaintext is known already.
 pub(crate) fn known_secrets(cx: &OpContext, exec: &ExecOp) -> Secrets {
     let files = exec.mounts.iter().filter_map(|mount| match &mount.source {
         MountSource::Secret { secret, .. } => Some(secret),
@@ -451,7 +455,7 @@ pub(crate) fn known_secrets(cx: &OpContext, exec: &ExecOp) -> Secrets {
     Secrets::new(known.iter().map(|plaintext| plaintext.bytes()))
 }
 
-/// A command line in one line, shortened.
+/// Shortens a command line to one line.
 fn short(line: &str) -> String {
     let mut words = line.split_whitespace().collect::<Vec<_>>().join(" ");
     if words.chars().count() > MAX_TITLE_CHARS {

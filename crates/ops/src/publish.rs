@@ -1,4 +1,4 @@
-//! Images on their way out: containers as manifests and layers.
+//! Publishes containers as images: packs layers and writes configurations.
 
 use std::sync::Arc;
 
@@ -15,14 +15,16 @@ use crate::context::OpContext;
 use crate::image::RegistryImage;
 use crate::stats::count;
 
-/// When every image was made, so that equal content gives equal images.
+/// The creation time in every image, so that equal content gives equal images.
 const EPOCH: &str = "1970-01-01T00:00:00Z";
 
 impl Ops {
-    /// Pushes `variants` (one: a manifest; several: an index) as the image `to` and gives the digest.
+    /// Pushes `variants` as the image `to` and returns the digest: of a manifest for one variant,
+    /// of an index for several.
     ///
     /// # Errors
-    /// When a tree cannot be evaluated, credentials are refused, there is no network, or a service does not come up.
+    /// When a tree cannot be evaluated, credentials are refused, there is no network, or a service
+    /// does not start.
     pub async fn publish(
         self: &Arc<Self>,
         cx: &OpContext,
@@ -48,7 +50,7 @@ impl Ops {
         pushed
     }
 
-    /// `variants` as images, ready to leave.
+    /// Evaluates and packs `variants` as images.
     pub(crate) async fn outgoing(
         self: &Arc<Self>,
         cx: &OpContext,

@@ -1,4 +1,5 @@
-//! Reading places, and files between host and trees.
+//! Reads files of trees (stat, list, glob, read, digest), and imports and exports files of the
+//! host.
 
 use std::fs::File;
 use std::io::Read;
@@ -20,10 +21,10 @@ use crate::copy::text;
 use crate::root::{Root, failed, inner, kind, names, open_dir, permissions, stat_at};
 use crate::{Ops, dedup_layers, filter, tree_hash};
 
-/// The largest file that is read into memory.
+/// The largest file that can be read into memory.
 pub const MAX_BYTES: u64 = 128 << 20;
 
-/// What something is.
+/// The type of a directory entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file.
@@ -47,19 +48,20 @@ impl From<FileType> for EntryKind {
     }
 }
 
-/// Something in a directory.
+/// A directory entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name, or its path relative to where was looked; what is no UTF-8 is replaced.
+    /// Its name, or its path relative to the searched directory. Bytes that are not UTF-8 are
+    /// replaced.
     pub name: String,
-    /// What it is.
+    /// Its type.
     pub kind: EntryKind,
 }
 
 /// The status of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {
-    /// What it is.
+    /// Its type.
     pub kind: EntryKind,
     /// Its size in bytes.
     pub size: u64,
@@ -74,7 +76,7 @@ pub struct Stat {
 }
 
 impl Ops {
-    /// What is in the directory at `place`, sorted by name.
+    /// Lists the directory at `place`, sorted by name.
     ///
     /// # Errors
     /// When it does not exist or is no directory.
@@ -93,7 +95,8 @@ impl Ops {
         .await
     }
 
-    /// What matches `pattern` below the directory at `place`, named by paths relative to it, sorted.
+    /// Lists the paths below the directory at `place` that match `pattern`, relative to it and
+    /// sorted.
     ///
     /// # Errors
     /// When it does not exist or is no directory, or the pattern is malformed.
@@ -111,7 +114,8 @@ impl Ops {
         .await
     }
 
-    /// The status of what is at `place`; none when nothing is there. With `follow`, of what a link there leads to.
+    /// The status of the file at `place`. `None` if it is missing. With `follow`, a symlink is
+    /// followed.
     ///
     /// # Errors
     /// When the tree cannot be evaluated or read.
@@ -131,10 +135,10 @@ impl Ops {
         .await
     }
 
-    /// The content of the file at `place`, at most [`MAX_BYTES`].
+    /// Reads the file at `place`, at most [`MAX_BYTES`].
     ///
     /// # Errors
-    /// When it does not exist, is no file, or is larger.
+    /// When it does not exist, is no regular file, or is larger.
     pub async fn read(self: &Arc<Self>, cx: &OpContext, place: &TreePath) -> Result<Vec<u8>> {
         self.look(cx, place, |root, path| {
             let file = open_regular(root, path)?;
@@ -143,14 +147,15 @@ impl Ops {
             bounded.read_to_end(&mut content).attempt(|| format!("read `{path}`"))?;
             if content.len() as u64 > MAX_BYTES {
                 return Err(Fault::user(format!("file `{path}` is larger than {MAX_BYTES} bytes"))
-                    .with_hint("Export the file, or use it in a container"));
+                    .with_hint("export the file, or use it in a container"));
             }
             Ok(content)
         })
         .await
     }
 
-    /// `sha256:<hex>` of content and, unless excluded, metadata of what is at `place`; see the module `tree_hash`.
+    /// The digest `sha256:<hex>` of the content and, unless excluded, the metadata at `place`. The
+    /// module `tree_hash` defines the format.
     ///
     /// # Errors
     /// When it does not exist.
@@ -158,10 +163,11 @@ impl Ops {
         self.look(cx, place, move |root, path| tree_hash::of(root, path, exclude_metadata)).await
     }
 
-    /// Writes the directory at `place` to the host: merged over what is there, or (`wipe`) replacing it.
+    /// Exports the directory at `place` to the host. Merges into an existing directory, or with
+    /// `wipe` replaces it.
     ///
     /// # Errors
-    /// When it is no directory, or the host does not take it.
+    /// When it is no directory, or the host cannot write it.
     pub async fn export_dir(self: &Arc<Self>, cx: &OpContext, place: &TreePath, to: &Path, wipe: bool) -> Result<()> {
         let (host, to) = (self.ports.host.clone(), to.to_owned());
         let title = format!("export {}", shown(&to).display());
@@ -169,10 +175,10 @@ impl Ops {
         synced(cx, title, export).await
     }
 
-    /// Writes the file at `place` to the host.
+    /// Exports the file at `place` to the host.
     ///
     /// # Errors
-    /// When it is no file, or the host does not take it.
+    /// When it is no file, or the host cannot write it.
     pub async fn export_file(self: &Arc<Self>, cx: &OpContext, place: &TreePath, to: &Path) -> Result<()> {
         let (host, to) = (self.ports.host.clone(), to.to_owned());
         let title = format!("export {}", shown(&to).display());
@@ -180,7 +186,7 @@ impl Ops {
         synced(cx, title, export).await
     }
 
-    /// Takes the directory `path` of the host, filtered.
+    /// Imports the directory `path` of the host, filtered.
     ///
     /// # Errors
     /// When it is missing, no directory, or cannot be read.
@@ -192,7 +198,7 @@ impl Ops {
         Ok(imported)
     }
 
-    /// Takes one file of the host; it is at the root under its own name.
+    /// Imports one file of the host. It is at the root of the snapshot under its own name.
     ///
     /// # Errors
     /// When it is missing or no regular file.
@@ -230,7 +236,7 @@ async fn synced<T>(cx: &OpContext, title: String, work: impl Future<Output = Res
     result
 }
 
-/// The regular file at `path`, links followed, open for reading.
+/// Opens the regular file at `path` for reading, symlinks followed.
 pub(crate) fn open_regular(root: Root<'_>, path: &AbsPath) -> Result<OwnedFd> {
     let fail = |e| failed(e, "read", path.as_str());
     let file = root.open_file(inner(path)).map_err(fail)?;
@@ -241,7 +247,8 @@ pub(crate) fn open_regular(root: Root<'_>, path: &AbsPath) -> Result<OwnedFd> {
     Ok(file)
 }
 
-/// The file at `path` of `tree`, and a path by which this process reaches it as long as the descriptor lives.
+/// Opens the file at `path` of `tree`, and returns a path by which this process reaches it as long
+/// as the descriptor is open.
 pub(crate) fn file_path(tree: &Tree, path: &AbsPath) -> Result<(OwnedFd, PathBuf)> {
     let file = open_regular(Root(tree.root.as_fd()), path)?;
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));

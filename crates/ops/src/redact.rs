@@ -1,17 +1,18 @@
-//! Takes plaintext of secrets out of output on its way to any sink, however the output is cut into pieces.
+//! Redacts plaintext of secrets in streamed output, also where it is split over several writes.
 //!
-//! Looked for are: the whole plaintext, however short; the plaintext without white space around it; and, of a plaintext
-//! with several lines, each line of at least [`MIN_LINE_BYTES`] bytes without the white space around it. Shorter lines are
-//! what keeps the others together, as the braces of JSON: they tell nothing, and every output has them.
+//! Redacted are: the whole plaintext, however short; the plaintext without surrounding white space;
+//! and each line of a plaintext with several lines, if the line has at least [`MIN_LINE_BYTES`]
+//! bytes without surrounding white space. Shorter lines, such as the braces of JSON, are not secret
+//! and occur in every output.
 
 use std::sync::Arc;
 
-/// What stands in place of a secret.
+/// The replacement of a secret.
 pub const MASK: &[u8] = b"***";
-/// Lines of a plaintext with fewer bytes are not looked for on their own.
+/// Shorter lines of a plaintext are not redacted on their own.
 pub const MIN_LINE_BYTES: usize = 3;
 
-/// What to look for, shared by every stream of a process.
+/// The secrets to redact, shared by all streams of a process.
 #[derive(Clone, Default)]
 pub struct Secrets(Arc<PatternTable>);
 
@@ -29,7 +30,7 @@ impl std::fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// Looks for `plaintexts`.
+    /// Compiles `plaintexts` for redaction.
     pub fn new<'a>(plaintexts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut patterns: Vec<Vec<u8>> = Vec::new();
         for plaintext in plaintexts {
@@ -55,7 +56,7 @@ impl Secrets {
         Redactor { secrets: self.clone(), held: Vec::new() }
     }
 
-    /// `text` without secrets.
+    /// Redacts the secrets in `text`.
     pub fn scrub(&self, text: &str) -> String {
         let mut redactor = self.redactor();
         let mut out = redactor.push(text.as_bytes());
@@ -64,14 +65,14 @@ impl Secrets {
     }
 }
 
-/// Scrubs one stream. What may be the beginning of a secret is held back until more is known.
+/// Redacts one stream. A possible start of a secret is held back until more bytes decide.
 #[derive(Debug)]
 pub struct Redactor {
     secrets: Secrets,
     held: Vec<u8>,
 }
 
-/// What is at a position.
+/// The result of matching at one position.
 enum PatternMatch {
     Nothing,
     Secret(usize),
@@ -79,7 +80,7 @@ enum PatternMatch {
 }
 
 impl Redactor {
-    /// Takes the next piece; gives what is known to be clean.
+    /// Takes the next bytes and returns those that are redacted by now.
     pub fn push(&mut self, piece: &[u8]) -> Vec<u8> {
         if self.secrets.0.patterns.is_empty() {
             return piece.to_vec();
@@ -88,7 +89,7 @@ impl Redactor {
         self.drain(false)
     }
 
-    /// The stream is over; gives the rest.
+    /// Ends the stream and returns the rest.
     pub fn finish(&mut self) -> Vec<u8> {
         self.drain(true)
     }
@@ -115,7 +116,7 @@ impl Redactor {
 }
 
 impl PatternTable {
-    /// The longest secret that `rest` begins with, unless a longer one could still follow.
+    /// Matches the longest secret at the start of `rest`, unless a longer one could still follow.
     fn look(&self, rest: &[u8], over: bool) -> PatternMatch {
         let Some(candidates) = rest.first().and_then(|&byte| self.first.get(usize::from(byte))) else {
             return PatternMatch::Nothing;

@@ -1,6 +1,6 @@
-//! `/etc/resolv.conf` of a container, with the domains in which its session's services are.
+//! Adds the search domains of a session's services to the `/etc/resolv.conf` of a container.
 
-/// `text` with `domains` before the search domains that it has.
+/// Inserts `domains` before the search domains of `text`.
 pub(crate) fn with_search(text: &str, domains: &[String]) -> String {
     if domains.is_empty() {
         return text.to_owned();
@@ -11,7 +11,7 @@ pub(crate) fn with_search(text: &str, domains: &[String]) -> String {
     for line in text.lines() {
         let mut words = line.split_whitespace();
         match words.next() {
-            // The last of these lines is the one that counts.
+            // Only the last of these lines counts.
             Some("search" | "domain") => own = words.collect(),
             _ => {
                 result.push_str(line);

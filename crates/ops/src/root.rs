@@ -1,4 +1,5 @@
-//! Paths inside a tree: symbolic links are followed as a process whose root it is would, and never lead out.
+//! Resolves paths inside a tree. Symlinks are followed as by a process with the tree as its root,
+//! and never lead out of it.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -11,26 +12,26 @@ use rondel_model::AbsPath;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-/// Links followed before a path counts as a loop, as in the kernel.
+/// More symlinks count as a loop, as in the kernel.
 const MAX_LINKS: usize = 40;
 
 /// The root of a tree.
 #[derive(Clone, Copy)]
 pub(crate) struct Root<'a>(pub(crate) BorrowedFd<'a>);
 
-/// What is at a path.
+/// A resolved path.
 pub(crate) struct ResolvedPath {
-    /// The path without links, relative to the root; empty for the root.
+    /// The path without symlinks, relative to the root. Empty for the root.
     pub(crate) path: PathBuf,
-    /// Its status; none when nothing is there.
+    /// Its status. `None` if it is missing.
     pub(crate) stat: Option<Stat>,
-    /// The symlinks that were followed, in order: their paths without links, relative to the root.
+    /// The symlinks that were followed, in order, as paths without symlinks relative to the root.
     pub(crate) links: Vec<PathBuf>,
 }
 
 impl Root<'_> {
-    /// Where `path` is, with the links in its directories followed, and (`follow`) in its last part too. Parts that do
-    /// not exist are kept as they are.
+    /// Resolves `path`. Symlinks in its directories are followed, and with `follow` in its last
+    /// part too. Missing parts are kept as they are.
     pub(crate) fn find(&self, path: &Path, follow: bool) -> Result<ResolvedPath, Errno> {
         let mut pending: VecDeque<OsString> = parts(path);
         let mut at = PathBuf::new();
@@ -67,12 +68,12 @@ impl Root<'_> {
         Ok(ResolvedPath { path: at, stat, links })
     }
 
-    /// The directory at a path without links, open for listing.
+    /// Opens the directory at a path without symlinks for listing.
     pub(crate) fn open_dir(&self, path: &Path) -> Result<OwnedFd, Errno> {
         self.open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)
     }
 
-    /// What is at a path without links, open.
+    /// Opens a path without symlinks.
     pub(crate) fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
@@ -84,7 +85,7 @@ impl Root<'_> {
         }
     }
 
-    /// The status of what is at a path without links; none when nothing is there.
+    /// The status of a path without symlinks. `None` if it is missing.
     pub(crate) fn lstat(&self, path: &Path) -> Result<Option<Stat>, Errno> {
         match self.stat(path) {
             Ok(stat) => Ok(Some(stat)),
@@ -102,8 +103,8 @@ impl Root<'_> {
         Ok(rustix::fs::readlinkat(fd, "", Vec::new())?.into_bytes())
     }
 
-    /// The directory at `path`, made with its parents when missing (mode 0755). Links are followed. `made` is told of
-    /// every directory that was made.
+    /// Opens the directory at `path`, and makes it and its parents when missing (mode 0755).
+    /// Symlinks are followed. `made` is called for every new directory.
     pub(crate) fn ensure_dir(
         &self,
         path: &Path,
@@ -134,7 +135,7 @@ impl Root<'_> {
         Ok((dir, at))
     }
 
-    /// The file at `path` (links followed), open for reading.
+    /// Opens the file at `path` for reading, symlinks followed.
     pub(crate) fn open_file(&self, path: &Path) -> Result<OwnedFd, Errno> {
         let found = self.find(path, true)?;
         let stat = found.stat.ok_or(Errno::NOENT)?;
@@ -157,7 +158,7 @@ fn parts(path: &Path) -> VecDeque<OsString> {
     parts
 }
 
-/// The kind of a file, from its status.
+/// The type of a file, from its status.
 pub(crate) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
@@ -167,13 +168,13 @@ pub(crate) fn permissions(stat: &Stat) -> u32 {
     stat.st_mode & 0o7777
 }
 
-/// The directory `name` in `parent`, open for listing; a symbolic link is refused.
+/// Opens the directory `name` in `parent` for listing. A symlink is refused.
 pub(crate) fn open_dir_at(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
-/// The status of `name` in `dir`, not following it; none when nothing is there.
+/// The status of `name` in `dir` without following a symlink. `None` if it is missing.
 pub(crate) fn stat_at(dir: BorrowedFd<'_>, name: &OsStr) -> Result<Option<Stat>, Errno> {
     match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
@@ -196,7 +197,7 @@ pub(crate) fn names(dir: BorrowedFd<'_>) -> Result<Vec<OsString>, Errno> {
     Ok(names)
 }
 
-/// Removes `name` in `dir` with everything below it; what is not there is no error.
+/// Removes `name` in `dir` with everything below it. A missing name is no error.
 pub(crate) fn remove(dir: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
     match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
@@ -210,7 +211,7 @@ pub(crate) fn remove(dir: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
     rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)
 }
 
-/// The error of an attempt on `path`, in the words that users match on.
+/// The error of an attempt on `path`, with texts that users match on.
 pub(crate) fn failed(error: Errno, attempted: &str, path: impl AsRef<Path>) -> Fault {
     let path = path.as_ref().display();
     match error {
@@ -219,7 +220,7 @@ pub(crate) fn failed(error: Errno, attempted: &str, path: impl AsRef<Path>) -> F
         Errno::ISDIR => Fault::user(format!("path {path} is a directory, not a file")),
         Errno::NAMETOOLONG => Fault::user(NAME_TOO_LONG),
         Errno::LOOP => Fault::user(format!("{path}: too many levels of symbolic links")),
-        // The kernel's word for an owner that has no number in this user namespace.
+        // The kernel returns `EINVAL` for an owner that is not mapped in this user namespace.
         Errno::INVAL if !all_owners() => {
             let fault = Fault::environment(format!("cannot {attempted} `{path}`")).caused_by(error);
             fault.with_hint("the engine's user has too few ids for this owner; `rondel engine status` says more")
@@ -231,16 +232,16 @@ pub(crate) fn failed(error: Errno, attempted: &str, path: impl AsRef<Path>) -> F
     }
 }
 
-/// Whether files can have any owner: not so in a user namespace that maps some ids only.
+/// Whether files can have any owner. False in a user namespace that maps only some ids.
 fn all_owners() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.split_whitespace().nth(2).is_none_or(|count| count == "4294967295")
 }
 
-/// What users read when a name is too long.
+/// The error for a name that is too long.
 const NAME_TOO_LONG: &str = "File name length exceeds the maximum supported 255 characters";
 
-/// Refuses paths with a name that no file system takes.
+/// Refuses paths with a name that is too long for file systems.
 pub(crate) fn check_names(path: &AbsPath) -> Result<()> {
     if path.as_str().split('/').any(|part| part.len() > 255) {
         return Err(Fault::user(NAME_TOO_LONG));
@@ -248,17 +249,18 @@ pub(crate) fn check_names(path: &AbsPath) -> Result<()> {
     Ok(())
 }
 
-/// A path as the file interface takes it.
+/// A path relative to the root, for the functions of this file.
 pub(crate) fn inner(path: &AbsPath) -> &Path {
     Path::new(path.relative())
 }
 
-/// The directory at `path`, links followed, open for listing.
+/// Opens the directory at `path` for listing, symlinks followed.
 pub(crate) fn open_dir(root: Root<'_>, path: &AbsPath) -> Result<OwnedFd> {
     find_dir(root, path).map(|(dir, _)| dir)
 }
 
-/// The same, and its path without links.
+/// Opens the directory at `path` for listing, symlinks followed, and returns its path without
+/// symlinks.
 pub(crate) fn find_dir(root: Root<'_>, path: &AbsPath) -> Result<(OwnedFd, PathBuf)> {
     let fail = |e| failed(e, "open", path.as_str());
     let found = root.find(inner(path), true).map_err(fail)?;
@@ -269,8 +271,8 @@ pub(crate) fn find_dir(root: Root<'_>, path: &AbsPath) -> Result<(OwnedFd, PathB
     Ok((root.open_dir(&found.path).map_err(fail)?, found.path))
 }
 
-/// The directory that holds what is at `path`, a path without links, and the name in it. The root holds
-/// itself as `.`.
+/// The directory that holds what is at `path`, a path without links, and the name in it. The root
+/// holds itself as `.`.
 pub(crate) fn open_parent<'a>(root: Root<'_>, path: &'a Path) -> Result<(OwnedFd, &'a OsStr), Errno> {
     match path.file_name() {
         Some(name) => Ok((root.open_dir(path.parent().unwrap_or(Path::new("")))?, name)),

@@ -1,4 +1,4 @@
-//! Text in files, found by pattern.
+//! Searches text in files, as ripgrep does.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -25,34 +25,35 @@ use crate::key::Key;
 use crate::root::{Root, failed, inner, kind, names, open_dir, open_dir_at, stat_at};
 use crate::{Ops, dedup_layers};
 
-/// The most that is kept of all matches together, in bytes.
+/// The most bytes of all matches together.
 const MAX_TEXT: usize = 128 << 20;
-/// The largest file that is searched across lines: it has to be in memory.
+/// The largest file for a search across lines, which needs the file in memory.
 const MAX_IN_MEMORY: usize = 512 << 20;
-/// The largest pattern once it is compiled, in bytes. What repeats much is refused instead of
-/// searched for slowly.
+/// The largest compiled pattern, in bytes. Patterns with large repetitions are refused because they
+/// are slow.
 const MAX_COMPILED: usize = 4 << 20;
-/// The memory for states that are made during a search, in bytes.
+/// The most memory for states of the lazy DFA, in bytes.
 const MAX_AUTOMATON: usize = 64 << 20;
 /// The most characters of a pattern that an error shows.
 const MAX_SHOWN_PATTERN: usize = 200;
-/// Ignore files larger than this are cut.
+/// Larger ignore files are cut.
 const MAX_RULES: u64 = 4 << 20;
-/// Files with rules about what is ignored, the strongest last.
+/// Names of ignore files, the strongest last.
 const IGNORE_FILES: [&str; 3] = [".gitignore", ".ignore", ".rgignore"];
 
 impl Ops {
-    /// What matches in the directory, or in the one file, at `place`: by path, then by line.
+    /// Searches the directory or file at `place`. Matches are sorted by path, then by line.
     ///
     /// # Errors
-    /// When the pattern is malformed, a path leads out of the directory or is not there, or a file cannot be read.
+    /// When the pattern is malformed, a path leads out of the directory or is missing, or a file
+    /// cannot be read.
     pub async fn search(self: &Arc<Self>, cx: &OpContext, place: &TreePath, search: &Search) -> Result<Vec<Match>> {
         for path in &search.paths {
             check(path)?;
         }
         let snapshot = self.tree(cx, &place.fs).await?;
         let content = self.content(&snapshot, place, &Filter::default()).await?;
-        // The name of a single file is part of what is found.
+        // The name of a single file is part of its matches.
         let key = Key::Search { content, name: place.path.file_name(), search }.digest();
         if let Some(found) = self.stored::<Vec<Match>>(&key, &self.stats.files_cached, |_| Vec::new()) {
             return Ok(found);
@@ -65,7 +66,7 @@ impl Ops {
     }
 }
 
-/// Refuses a path that leads out of the directory by its text.
+/// Refuses a path whose text leads out of the directory.
 fn check(path: &str) -> Result<()> {
     let mut depth = 0;
     for part in path.split('/') {
@@ -110,16 +111,16 @@ struct SearchRun<'a> {
     matcher: RegexMatcher,
     searcher: Searcher,
     globs: Option<GlobRules>,
-    /// The rules that hold here, with the directories that hold them; the strongest is last.
+    /// The ignore rules in force, with the directories of their files, the strongest last.
     rules: Vec<(PathBuf, IgnoreFile)>,
     found: Vec<Match>,
     size: usize,
 }
 
-/// Which files the globs pick.
+/// The globs of a search as rules.
 struct GlobRules {
     rules: IgnoreFile,
-    /// Some glob picks; what none picks is left out.
+    /// Some glob includes, so files that no glob includes are skipped.
     picks: bool,
 }
 
@@ -152,7 +153,7 @@ impl<'a> SearchRun<'a> {
         self.search.limit.is_some_and(|limit| self.found.len() >= limit)
     }
 
-    /// Searches what the user named; links on the way to it are followed inside the directory.
+    /// Searches a path that the user named. Symlinks are followed inside the directory.
     fn place(&mut self, dir: Root<'_>, path: &str) -> Result<()> {
         let fail = |e| failed(e, "search", path);
         let relative: PathBuf = Path::new(path).components().filter(|c| *c != std::path::Component::RootDir).collect();
@@ -201,7 +202,7 @@ impl<'a> SearchRun<'a> {
 
     fn wanted(&self, path: &Path, name: &[u8], is_dir: bool) -> bool {
         if let Some(globs) = &self.globs {
-            // GlobRules are stronger than everything else.
+            // Globs win over ignore files and hidden names.
             match globs.rules.decides(path.as_os_str().as_bytes(), is_dir) {
                 Some(picked) => return picked,
                 None if globs.picks && !is_dir => return false,
@@ -261,7 +262,7 @@ fn rules(dir: BorrowedFd<'_>, name: &str) -> Result<Option<IgnoreFile>, Errno> {
     Ok((!rules.is_empty()).then_some(rules))
 }
 
-/// Takes what matches in one file.
+/// Collects the matches of one file.
 struct MatchSink<'a> {
     matcher: &'a RegexMatcher,
     path: String,

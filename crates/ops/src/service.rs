@@ -1,4 +1,5 @@
-//! Services in containers: processes that run until they are stopped, and leave nothing.
+//! Runs services in containers: processes that run until they are stopped and whose files are
+//! discarded.
 
 use std::sync::Arc;
 
@@ -14,29 +15,30 @@ use crate::Ops;
 use crate::context::OpContext;
 use crate::process::{Process, ProcessMode, ServiceEnvironment, ServiceProcess, title};
 
-/// The engine's side of a service.
+/// The engine's handle of a service.
 pub struct ServiceControl {
     /// Its host name.
     pub hostname: String,
     /// Its process.
     pub process: ProcessControl,
-    /// Is told what it has around it before it starts.
+    /// Receives the service's network and API variables before the process starts.
     pub environment: oneshot::Sender<ServiceEnvironment>,
     /// Kills it.
     pub cancel: CancellationToken,
 }
 
-/// The inside of a service's container.
+/// A running service container, for further commands in it.
 #[derive(Clone)]
 pub struct RunningContainer {
-    /// The way into it.
+    /// How to enter its namespaces.
     pub entrance: Entrance,
-    /// The variables by which its process finds the API; none when it has no access.
+    /// The variables by which its process finds the API. Empty without access.
     pub api_env: Vec<(String, String)>,
 }
 
 impl Ops {
-    /// Runs a further command in a service's container: how it ended. It is killed when the future is dropped.
+    /// Runs a further command in a service's container and returns how it ended. It is killed when
+    /// the future is dropped.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -52,12 +54,13 @@ impl Ops {
         process.enter(entrance, args, &[], ProcessStdin::Empty).await
     }
 
-    /// Runs a service to its end: how it ended. What it wrote is gone then. Logs go to a span of `events`.
+    /// Runs a service to its end and returns how it ended. Its files are discarded. Logs go to a
+    /// span of `events`.
     ///
-    /// Boxed: a service may need services.
+    /// Boxed, because a service may need services.
     ///
     /// # Errors
-    /// When it cannot be started, is cancelled, or a service that it needs ended.
+    /// When it cannot be started, is cancelled, or a service that it needs ends.
     pub fn serve(
         self: &Arc<Self>,
         cx: OpContext,

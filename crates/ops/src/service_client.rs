@@ -1,4 +1,4 @@
-//! Services of a session that the engine itself is a client of.
+//! Connects the engine itself to services of a session, such as registries and git servers.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use rondel_ports::network::{Dial, Host, Network};
 use crate::Ops;
 use crate::context::{BoundServices, OpContext};
 
-/// How long a service that is up may take to accept a connection.
+/// How long a running service may take to accept a connection.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long after a failure the end of a service may become known that is the reason of it.
+/// How long after a failed request the end of the service still counts as its cause.
 const EXIT_GRACE: Duration = Duration::from_millis(200);
 
-/// A host that may be a service, for as long as somebody works with it.
+/// A host that may be a service. The service stays up until this is dropped.
 pub(crate) struct ServiceHost {
-    /// The service, up; none: no service is meant.
+    /// The running service. `None`: the host is found by its name.
     pub(crate) host: Option<Host>,
     ended: BoxFuture<'static, Fault>,
 }
 
 impl ServiceHost {
-    /// No service is meant.
+    /// A host that is found by its name.
     pub(crate) fn by_name() -> Self {
         Self { host: None, ended: Box::pin(std::future::pending()) }
     }
 
-    /// What `work` gives, or the error of the service when that ends before.
+    /// Runs `work`. If the service ends first, fails with the service's error.
     pub(crate) async fn during<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let Self { host, mut ended } = self;
         tokio::select! {
@@ -47,10 +47,10 @@ impl ServiceHost {
 }
 
 impl Ops {
-    /// Brings up the service that a host is, when it is one, and waits until it is ready.
+    /// Starts the service that a host is, if any, and waits until it is ready.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// When it does not start.
     pub(crate) async fn connect_service(
         self: &Arc<Self>,
         cx: &OpContext,
@@ -67,7 +67,7 @@ impl Ops {
         Ok(ServiceHost { host: Some(host), ended })
     }
 
-    /// How a port of a service is service_host.
+    /// Dials ports of a service inside its network.
     fn dial(&self, network: &Network) -> Dial {
         let (networks, network) = (self.ports.networks.clone(), network.clone());
         Arc::new(move |port| networks.dial(&network, port, DIAL_TIMEOUT))

@@ -1,7 +1,8 @@
-//! Unix sockets in containers that lead to sockets of clients.
+//! Unix sockets in containers that are forwarded to sockets of clients.
 //!
-//! The engine listens on a socket file of its own, which is mounted in the container; each connection is passed on to the client's
-//! socket. *Invariants.* With the container end its sockets, and every connection that was made to them.
+//! The engine listens on a socket file of its own, which is mounted in the container; each
+//! connection is passed on to the client's socket. *Invariants.* When the container ends, its
+//! sockets and all their connections end.
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
@@ -28,7 +29,7 @@ pub(crate) struct SocketFiles {
 }
 
 impl SocketFiles {
-    /// No files yet; `folder` is removed with them.
+    /// No files yet. `folder` is removed with them.
     pub(crate) fn new(folder: TempDir) -> Self {
         Self { folder, listening: Vec::new() }
     }
@@ -38,13 +39,13 @@ impl SocketFiles {
         self.folder.path()
     }
 
-    /// Listens on a new file for what leads to `socket`; its name in the folder.
+    /// Listens on a new file that leads to `socket` and returns its name in the directory.
     pub(crate) fn add(&mut self, socket: &SocketRef, owner: Option<Ids>) -> Result<String> {
         let what = || "make a socket for a container".to_owned();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(self.folder.path(), flags, Mode::empty()).attempt(what)?;
         let name = self.listening.len().to_string();
-        // The path of a socket is short by the kernel's rule; that of the folder need not be.
+        // The kernel limits the length of socket paths, and the directory's path may be longer.
         let path = format!("/proc/self/fd/{}/{name}", std::os::fd::AsRawFd::as_raw_fd(&folder));
         let listener = UnixListener::bind(path).attempt(what)?;
         listener.set_nonblocking(true).attempt(what)?;
@@ -72,7 +73,7 @@ impl SocketFiles {
     }
 }
 
-/// Sockets that are being served; they end when it is dropped.
+/// Sockets that are being served until this is dropped.
 pub(crate) struct Serving {
     _relays: Vec<Relay>,
     _files: SocketFiles,
@@ -81,7 +82,7 @@ pub(crate) struct Serving {
 async fn pass_on(mut near: tokio::net::UnixStream, socket: SocketRef, sockets: Arc<dyn Sockets>, events: Emitter) {
     match sockets.connect(&socket).await {
         Ok(mut far) => {
-            // When one side breaks off, the connection ends on both sides, which both see.
+            // An error of either side ends the connection, which both sides notice.
             let _ = relay::copy(&mut near, &mut far).await;
         }
         Err(fault) => events.log(Log::Note, format!("a connection to a socket of the client failed: {fault}\n")),

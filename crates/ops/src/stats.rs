@@ -1,8 +1,8 @@
-//! Counters: how much work was done, and how much was spared.
+//! Counters of work that was done and of cache hits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What was done since the engine started.
+/// Counters since the start of the engine.
 #[derive(Debug, Default)]
 pub struct OpStats {
     /// Processes that were started.

@@ -1,4 +1,4 @@
-//! Processes on a terminal of a client: what they leave is thrown away.
+//! Runs processes on a terminal of a client. Their files are discarded.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -24,24 +24,24 @@ use crate::environment::variable;
 use crate::process::{Process, ProcessMode, title};
 use crate::service::RunningContainer;
 
-/// How service what a process said last may take to be shown.
+/// How long the last output may take to reach the client.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// How much is read of a terminal at a time.
+/// How much is read from a terminal at a time.
 const READ_SIZE: usize = 16 << 10;
-/// Names the kind of a terminal to programs.
+/// The variable with the type of the terminal.
 const TERM: &str = "TERM";
-/// The kind of a client's terminal, which nobody asks for.
+/// The default type. The type of the client's terminal is not queried.
 const DEFAULT_TERM: &str = "xterm-256color";
 
-/// Why bytes flow no more.
+/// Why forwarding ended.
 enum TerminalEnd {
-    /// Nobody has the terminal of the container open any more.
+    /// No process has the terminal of the container open any more.
     Shown,
-    /// The client is gone.
+    /// The client disconnected.
     Gone,
 }
 
-/// An environment that says which kind of terminal there is.
+/// Adds `TERM` to an environment that lacks it.
 pub(crate) fn with_term(mut env: Vec<(String, String)>) -> Vec<(String, String)> {
     if variable(&env, TERM).is_none() {
         env.push((TERM.to_owned(), DEFAULT_TERM.to_owned()));
@@ -50,17 +50,17 @@ pub(crate) fn with_term(mut env: Vec<(String, String)>) -> Vec<(String, String)>
 }
 
 impl Ops {
-    /// Runs `exec` on `terminal`, to the end of the process or of the client; its exit code. Nothing of what the process does to
-    /// files is kept, and nothing is remembered.
+    /// Runs `exec` on `terminal` until the process or the client ends, and returns the exit code.
+    /// Changes to files are discarded, and no result is stored.
     ///
     /// # Errors
-    /// When it cannot be started, or the client is gone.
+    /// When it cannot be started, or the client disconnected.
     pub async fn interact(self: &Arc<Self>, cx: &OpContext, exec: ExecOp, terminal: Stream) -> Result<i32> {
         let exec = ExecOp { env: with_term(exec.env), ..exec };
         self.interact_after(cx, exec, terminal, String::new()).await
     }
 
-    /// The same below some text.
+    /// Runs `exec` on `terminal` below an introduction.
     pub(crate) async fn interact_after(
         self: &Arc<Self>,
         cx: &OpContext,
@@ -76,11 +76,12 @@ impl Ops {
         .await
     }
 
-    /// Runs a further command in the container of a running service on `terminal`, to the end of the command, of the service or
-    /// of the client; its exit code. What it does to files, the service sees.
+    /// Runs a further command in the container of a running service on `terminal`, until the
+    /// command, the service or the client ends, and returns the exit code. The service sees its
+    /// changes to files.
     ///
     /// # Errors
-    /// When it cannot be started, or the client is gone.
+    /// When it cannot be started, or the client disconnected.
     pub async fn interact_inside(
         self: &Arc<Self>,
         cx: &OpContext,
@@ -103,7 +104,7 @@ impl Ops {
     }
 }
 
-/// Does `work` in a task of its own, which cleans up even when nobody waits any more.
+/// Runs `work` in its own task, which cleans up even when the caller is dropped.
 async fn in_own_task<F: Future<Output = Result<i32>> + Send>(
     cx: &OpContext,
     title: String,
@@ -143,7 +144,8 @@ impl Process<'_> {
             .await
     }
 
-    /// Shows what `run` does with a terminal of the container on that of a client, below `intro`.
+    /// Connects the terminal of a client with the container's terminal that `run` uses, below
+    /// `intro`.
     async fn on_terminal<T, F: Future<Output = Result<T>>>(
         &self,
         terminal: Stream,
@@ -161,7 +163,7 @@ impl Process<'_> {
         let mut carry = std::pin::pin!(carry(given, typed, shown));
         tokio::select! {
             finished = &mut run => {
-                // ORDER: what the process said last is shown before the terminal is the client's again.
+                // ORDER: the last output is shown before the client gets its terminal back.
                 let _ = tokio::time::timeout(DRAIN_TIMEOUT, carry).await;
                 finished
             }
@@ -177,7 +179,7 @@ impl Process<'_> {
     }
 }
 
-/// Carries bytes between a client and the terminal that will be given.
+/// Forwards bytes between a client and the terminal that `given` will receive.
 async fn carry(
     given: oneshot::Receiver<OwnedFd>,
     mut typed: impl AsyncRead + Unpin,
@@ -191,7 +193,7 @@ async fn carry(
             match packets::read(&mut typed).await {
                 Ok(Some(Packet::Data(data))) => {
                     if master.write(&data).await.is_err() {
-                        // Whoever typed is told by the end of what is shown.
+                        // The client learns of the end by the end of the output.
                         std::future::pending::<()>().await;
                     }
                 }

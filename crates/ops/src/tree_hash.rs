@@ -1,10 +1,11 @@
-//! The digest of a file or directory that users see.
+//! The digest of a file or directory as returned by the API.
 //!
-//! SHA-256 over records, each preceded by its length as 8 bytes, little endian. Numbers are 8 bytes, little endian. A
-//! record is a type letter (`f` file, `d` directory, `l` symbolic link, `o` other) and: with metadata, permission bits,
-//! owner and group (links: owner and group); then, of a file, its size and the SHA-256 of its content; of a link, its
-//! target; of a device, its number. A file's digest is that of its one record. A directory's digest covers, for
-//! everything below it in the order of path bytes within each directory, the path relative to it as one record and the
+//! SHA-256 over records, each preceded by its length as 8 bytes, little endian. Numbers are 8
+//! bytes, little endian. A record is a type letter (`f` file, `d` directory, `l` symbolic link, `o`
+//! other) and: with metadata, permission bits, owner and group (links: owner and group); then, of a
+//! file, its size and the SHA-256 of its content; of a link, its target; of a device, its number. A
+//! file's digest is that of its one record. A directory's digest covers, for everything below it in
+//! the order of path bytes within each directory, the path relative to it as one record and the
 //! entry's as another; the directory's own name and metadata do not count, nor do times.
 
 use std::collections::{HashMap, HashSet};
@@ -25,7 +26,7 @@ use sha2::{Digest as _, Sha256};
 use crate::copy::{attributes_of, magic_path};
 use crate::root::{Root, failed, inner, kind, names, open_dir_at, permissions, stat_at};
 
-/// The digest of what is at `path`, links followed.
+/// The digest of the file or directory at `path`, symlinks followed.
 pub(crate) fn of(root: Root<'_>, path: &AbsPath, exclude_metadata: bool) -> Result<String> {
     let fail = |e| failed(e, "read", path.as_str());
     let found = root.find(inner(path), true).map_err(fail)?;
@@ -42,29 +43,30 @@ pub(crate) fn of(root: Root<'_>, path: &AbsPath, exclude_metadata: bool) -> Resu
     Ok(hash.finish().to_string())
 }
 
-/// A digest in the making.
+/// Hashes files and directories.
 pub(crate) struct TreeHasher<'a> {
     sha: Sha256,
     metadata: bool,
-    /// Extended attributes count, too, as a record of their own after the entry's.
+    /// Whether extended attributes count, as separate records after the entry's.
     extended: bool,
-    /// Modification times count, too.
+    /// Whether modification times count.
     times: bool,
-    /// What counts below a directory; none is everything.
+    /// The paths that count below a directory. `None` is all.
     chosen: Option<&'a HashSet<PathBuf>>,
-    /// The first name of each file that has several, with extended attributes. A further name counts as a link to it.
+    /// With extended attributes: the first name of each file that has several. A further name
+    /// counts as a hard link to it.
     names: HashMap<(u64, u64), PathBuf>,
 }
 
 impl<'a> TreeHasher<'a> {
-    /// A digest of nothing, with metadata.
+    /// A hasher that includes metadata.
     pub(crate) fn new() -> Self {
         let names = HashMap::new();
         Self { sha: Sha256::new(), metadata: true, extended: false, times: false, chosen: None, names }
     }
 
-    /// The same with extended attributes and hard links, with `times` also those, and with only what is `chosen` below
-    /// directories; none is everything.
+    /// A hasher that also includes extended attributes and hard links, with `times` also
+    /// modification times, and only the `chosen` paths below directories. `None` is all.
     pub(crate) fn of_chosen(chosen: Option<&'a HashSet<PathBuf>>, times: bool) -> Self {
         Self { extended: true, times, chosen, ..Self::new() }
     }

@@ -1,5 +1,5 @@
-//! Archives unpacked into a tree: tar, plain or packed with gzip, bzip2, xz or zstd. Symbolic links, those of the archive
-//! and those that were there before, are followed as a process does whose root is the directory that is unpacked into. So
+//! Unpacks tar archives into a tree: plain or compressed with gzip, bzip2, xz or zstd. Symlinks of
+//! the archive and of the tree are followed as by a process whose root is the target directory. So
 //! nothing is ever written outside of it.
 
 use std::ffi::{OsStr, OsString};
@@ -22,11 +22,12 @@ use crate::root::{Root, failed, inner, remove};
 /// The size of a header.
 const BLOCK: usize = 512;
 
-/// Extended attributes in headers start with this.
+/// The prefix of extended attributes in PAX headers.
 const ATTRIBUTE: &str = "SCHILY.xattr.";
 
-/// Unpacks `file` into the directory `path` of the tree at `root`, when it is an archive; whether it is. Everything
-/// belongs to `ids`, or, without, to whom the archive says. `shown` names the file in errors.
+/// Unpacks `file` into the directory `path` of the tree at `root` if it is an archive, and returns
+/// whether it is. Everything belongs to `ids`. `None` keeps the owners of the archive. `shown`
+/// names the file in errors.
 pub(crate) fn archive(file: &mut File, shown: &Path, root: Root<'_>, path: &AbsPath, ids: Option<Ids>) -> Result<bool> {
     let attempted = || format!("read `{}`", shown.display());
     let mut start = [0; BLOCK];
@@ -48,7 +49,7 @@ pub(crate) fn archive(file: &mut File, shown: &Path, root: Root<'_>, path: &AbsP
     Ok(true)
 }
 
-/// The content of `file`, unpacked when it is packed in a known way.
+/// Reads `file`, decompressed if its compression is known.
 fn reader(file: &mut File) -> std::io::Result<Box<dyn Read + '_>> {
     let mut magic = [0; 6];
     let length = fill(file, &mut magic);
@@ -63,7 +64,7 @@ fn reader(file: &mut File) -> std::io::Result<Box<dyn Read + '_>> {
     })
 }
 
-/// Reads until `buffer` is full or nothing more can be read: how much came.
+/// Reads until `buffer` is full or the input ends, and returns the length.
 fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> usize {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -77,7 +78,7 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> usize {
     filled
 }
 
-/// Whether a block is the header of an entry: its checksum is right.
+/// Whether a block is a tar header with a valid checksum.
 fn is_header(block: &[u8; BLOCK]) -> bool {
     let text: Vec<u8> = block[148..156].iter().copied().filter(u8::is_ascii_digit).collect();
     let Some(said) = std::str::from_utf8(&text).ok().and_then(|text| u64::from_str_radix(text, 8).ok()) else {
@@ -88,14 +89,14 @@ fn is_header(block: &[u8; BLOCK]) -> bool {
 }
 
 struct Unpacking<'a> {
-    /// The directory that everything goes into.
+    /// The target directory.
     root: Root<'a>,
     ids: Option<Ids>,
-    /// Times of directories, which change as long as something is written into them.
+    /// Times of directories. Set at the end, because writing into a directory changes them.
     directories: Vec<(PathBuf, u64)>,
 }
 
-/// What a header says of an entry beside its content.
+/// The metadata of an entry.
 struct Attributes {
     ids: Ids,
     mode: u32,
@@ -158,7 +159,7 @@ impl Unpacking<'_> {
         attributes.apply(&dir, &name, kind == EntryType::Symlink).map_err(fail)
     }
 
-    /// The directory that holds `path`, made when missing.
+    /// Opens the directory that holds `path`, and makes it when missing.
     fn parent(&self, path: &Path) -> Result<(OwnedFd, PathBuf), Errno> {
         let parent = path.parent().unwrap_or(Path::new(""));
         self.root.ensure_dir(parent, &mut |new| crate::copy::chown(new, self.ids))
@@ -181,7 +182,7 @@ impl Unpacking<'_> {
         Ok(Attributes { ids: self.ids.unwrap_or(said), mode, mtime, extended })
     }
 
-    /// Gives directories their times, the deepest first.
+    /// Sets the times of directories, the deepest first.
     fn finish(mut self) -> Result<()> {
         while let Some((path, mtime)) = self.directories.pop() {
             let fail = |e| failed(e, "set the times of", &path);
@@ -197,7 +198,7 @@ fn link_of<R: Read>(entry: &Entry<'_, R>, shown: &str) -> Result<Vec<u8>> {
     target.ok_or_else(|| Fault::user(format!("the archive has a link `{shown}` to nothing")))
 }
 
-/// `path` without what says nothing.
+/// Cleans `path`. A path that leads out of the archive is an error.
 fn inside(path: &Path, shown: &str) -> Result<PathBuf> {
     let mut clean = PathBuf::new();
     for part in path.components() {

@@ -1,7 +1,8 @@
-//! Which cache volume a mount is, who uses which one now, and what a new one holds.
+//! Cache volumes: their identity, their locks, and the initial content of new ones.
 //!
-//! A volume is known by its name, by what it is made of, and by its owner: a mount with another source or another owner is a
-//! volume of its own. How it is shared is no part of that: it says how several users of one volume get along.
+//! A volume is identified by its name, its source and its owner. A mount with another source or
+//! owner is another volume. The sharing mode is not part of the identity; it says how concurrent
+//! users of one volume share it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -27,16 +28,17 @@ use crate::root::{Root, failed, names, open_dir, remove};
 use crate::sync::lock;
 use crate::{dedup_layers, edit};
 
-/// Marks the root of a volume that has been given what it holds at first.
+/// The extended attribute of the root of a volume that has got its initial content.
 const MARK: &str = "user.rondel.made";
 
-/// Stands between the name of a volume, what it is made of, and the number of one of its further folders.
+/// Separates the name of a volume, its owner, its source, and the number of a private copy.
 const SEPARATOR: char = '\u{1e}';
 
-/// By volume: how many use which of its folders. Number 0 is that of everybody, each other one a private user's.
+/// The users of each directory of each volume. Number 0 is the shared directory; each other one
+/// belongs to one private user.
 type InUse = Arc<Mutex<HashMap<String, BTreeMap<usize, usize>>>>;
 
-/// Who uses which volume.
+/// The locks and users of all volumes.
 #[derive(Default)]
 pub(crate) struct Volumes {
     locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
@@ -47,25 +49,25 @@ pub(crate) struct Volumes {
 /// The volume of one cache mount.
 #[derive(Clone)]
 pub(crate) struct Volume {
-    /// Its name, with source and owner in it.
+    /// Its name, source and owner as one text.
     identity: String,
     /// The owner of everything in it when it is made. `None` keeps that of the source.
     pub(crate) owner: Option<Ids>,
 }
 
-/// The right to use volumes for the time of one process.
+/// The volumes that one process uses, held until it ends.
 #[derive(Default)]
 pub(crate) struct Claims {
-    /// Those of the cache mounts, in the order of the mounts.
+    /// The volumes of the cache mounts, in the order of the mounts.
     volumes: Vec<Volume>,
-    /// By identity and sharing: the name of the folder.
+    /// The directory name by identity and sharing mode.
     folders: BTreeMap<(String, u8), String>,
     _locks: Vec<OwnedMutexGuard<()>>,
     _uses: Vec<Use>,
 }
 
-/// The volumes of the cache mounts of `exec`, in the order of the mounts. `inputs` are the snapshots of [`ExecOp::inputs`].
-/// Owners are looked up in the root of the container.
+/// The volumes of the cache mounts of `exec`, in the order of the mounts. `inputs` are the
+/// snapshots of [`ExecOp::inputs`]. Owners are looked up in the root of the container.
 ///
 /// # Errors
 /// When the root has no such user or group.
@@ -92,7 +94,8 @@ pub(crate) fn identify(store: &dyn Snapshots, exec: &ExecOp, inputs: &[Snapshot]
     Ok(volumes)
 }
 
-/// An empty volume of root is the one that a mount without source and owner has. The rest is also read by people.
+/// An empty volume owned by root is the same as one without source and owner. People read the text,
+/// too.
 // IDENTITY: two mounts with equal identities see each other's files.
 fn identity(name: &str, source: Option<(Digest, &AbsPath)>, owner: Option<Ids>) -> String {
     let mut identity = name.to_owned();
@@ -105,11 +108,11 @@ fn identity(name: &str, source: Option<(Digest, &AbsPath)>, owner: Option<Ids>) 
     identity
 }
 
-/// That a process and the services it runs beside, those of services included, do not wait for one another forever: each has its
-/// locked volumes as long as it runs.
+/// Detects deadlocks: a process and its services, including services of services, must not need the
+/// same locked volume, because each holds its locked volumes as long as it runs.
 ///
 /// # Errors
-/// When two of them want the same one.
+/// When two of them need the same locked volume.
 pub(crate) fn check(exec: &ExecOp) -> Result<()> {
     let mut holders: Vec<(&MountSource, &str)> =
         locked(exec).map(|mount| (&mount.source, "the process itself")).collect();
@@ -137,12 +140,13 @@ pub(crate) fn check(exec: &ExecOp) -> Result<()> {
     Ok(())
 }
 
-/// The mounts of volumes that `exec` uses alone.
+/// The mounts of volumes that `exec` locks.
 fn locked(exec: &ExecOp) -> impl Iterator<Item = &Mount> {
     exec.mounts.iter().filter(|mount| matches!(mount.source, MountSource::Cache { sharing: Sharing::Locked, .. }))
 }
 
-/// Whether two cache mounts may be of one volume, as far as that can be told before trees are made and owners are looked up.
+/// Whether two cache mounts may be the same volume, as far as known before trees are evaluated and
+/// owners are resolved.
 fn may_be_one(one: &MountSource, other: &MountSource) -> bool {
     let (
         MountSource::Cache { volume: one, source: one_source, owner: one_owner, .. },
@@ -159,7 +163,7 @@ fn may_be_one(one: &MountSource, other: &MountSource) -> bool {
     one == other && one_source.is_some() == other_source.is_some() && !other_owners
 }
 
-/// The use of one folder of a volume.
+/// The use of one directory of a volume.
 struct Use {
     in_use: InUse,
     volume: String,
@@ -192,7 +196,7 @@ impl Drop for Use {
 }
 
 impl Volumes {
-    /// Waits until every volume of `exec` may be used. `volumes` are those of its cache mounts, as [`identify`] gives them.
+    /// Waits until every volume of `exec` may be used. `volumes` is the result of [`identify`].
     pub(crate) async fn claim(&self, exec: &ExecOp, volumes: Vec<Volume>) -> Claims {
         let mut wanted = BTreeMap::new();
         let sharing = exec.mounts.iter().filter_map(|mount| match &mount.source {
@@ -202,7 +206,7 @@ impl Volumes {
         for (volume, sharing) in volumes.iter().zip(sharing) {
             wanted.insert((volume.identity.clone(), sharing as u8), sharing);
         }
-        // ORDER: by name, so that two processes never wait for each other.
+        // ORDER: locked in the order of names, so that two processes never wait for each other.
         let mut claims = Claims { volumes, ..Claims::default() };
         for ((volume, mode), sharing) in wanted {
             if sharing == Sharing::Locked {
@@ -216,7 +220,7 @@ impl Volumes {
         claims
     }
 
-    /// A folder of `volume`: that of everybody, or (private) the first that nobody uses.
+    /// Enters a directory of `volume`: the shared one, or for `Private` the first unused one.
     fn enter(&self, volume: &str, sharing: Sharing) -> Use {
         let mut in_use = lock(&self.in_use);
         let users = in_use.entry(volume.to_owned()).or_default();
@@ -228,7 +232,8 @@ impl Volumes {
         Use { in_use: self.in_use.clone(), volume: volume.to_owned(), number }
     }
 
-    /// The folder `folder`, which holds `seed` and belongs to `ids` when it is new.
+    /// The path of the volume directory `folder`. A new one gets the content `seed` and the owner
+    /// `ids`.
     pub(crate) fn folder(
         &self,
         (store, dirs): (&dyn Snapshots, &dyn rondel_ports::dirs::Volumes),
@@ -268,7 +273,8 @@ impl Volumes {
     }
 }
 
-/// Whether a volume has been given what it holds at first. Where the file system keeps no marks: whether it has anything.
+/// Whether a volume has got its initial content. Without extended attributes: whether it has any
+/// content.
 fn is_made(root: &File, path: &Path) -> Result<bool> {
     match rustix::fs::fgetxattr_query(root, MARK) {
         Ok(_) => Ok(true),
@@ -279,7 +285,7 @@ fn is_made(root: &File, path: &Path) -> Result<bool> {
 }
 
 impl Claims {
-    /// The volume of the cache mount number `at`, and the folder that stands for it.
+    /// The volume of the cache mount number `at`, and its directory name.
     pub(crate) fn volume(&self, at: usize, sharing: Sharing) -> Option<(&Volume, &str)> {
         let volume = self.volumes.get(at)?;
         let folder = self.folders.get(&(volume.identity.clone(), sharing as u8))?;
@@ -331,7 +337,7 @@ mod tests {
         check(mount("", false), mount("1:2", false), false);
         check(mount("1:3", false), mount("1:2", false), false);
         check(mount("", false), mount("", true), false);
-        // Who `ann` is, the container says.
+        // The id of `ann` depends on the container.
         check(mount("ann", false), mount("1:2", false), true);
         check(mount("1", false), mount("1:2", false), true);
     }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use rondel_digest::Sha256Digest;
 use rondel_fault::Result;
+pub use rondel_model::Compression;
 use rondel_model::{LayerId, Snapshot};
 
 /// The maximum depth of directories in a tree. Functions that walk trees are recursive, so a deeper
@@ -81,17 +82,6 @@ impl Label {
         }
         Self { kind: kind.to_owned(), call: call.to_owned(), text }
     }
-}
-
-/// The compression of a layer blob.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// Uncompressed.
-    None,
-    /// gzip.
-    Gzip,
-    /// Zstandard.
-    Zstd,
 }
 
 /// The descriptor of a layer as an OCI blob.

@@ -8,7 +8,7 @@ use rondel_digest::Sha256Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::Platform;
 use rondel_ports::images::{MediaTypes, OutgoingImage};
-use rondel_ports::snapshots::LayerBlob;
+use rondel_ports::snapshots::{Compression, LayerBlob};
 use serde::{Deserialize, Serialize};
 
 /// Manifests and indexes are at most so large.
@@ -161,12 +161,7 @@ pub(crate) fn oci_layer_type(media_type: &str) -> Option<&'static str> {
             rest.split_once(['+', '.']).unwrap_or((rest, ""))
         }
     };
-    Some(match (base, packing) {
-        ("tar", "") => "application/vnd.oci.image.layer.v1.tar",
-        ("tar", "gzip") => "application/vnd.oci.image.layer.v1.tar+gzip",
-        ("tar", "zstd") => "application/vnd.oci.image.layer.v1.tar+zstd",
-        _ => return None,
-    })
+    Compression::of_suffix(packing).filter(|_| base == "tar").map(Compression::oci_media_type)
 }
 
 fn outgoing_layer_type(layer: &LayerBlob, media_types: MediaTypes) -> Result<MediaType> {

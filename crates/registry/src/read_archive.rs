@@ -14,7 +14,7 @@ use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_model::Platform;
 use rondel_model::image::ImageRef;
 use rondel_ports::images::{MediaTypes, ResolvedImage};
-use rondel_ports::snapshots::LayerBlob;
+use rondel_ports::snapshots::{Compression, LayerBlob};
 use serde::Deserialize;
 
 use crate::layout::{HashingReader, IMAGE_NAME, REF_NAME, annotation, read_bounded};
@@ -138,19 +138,11 @@ impl ArchiveContents {
 fn unpacked(file: File) -> Result<Box<dyn Read>> {
     let mut file = BufReader::with_capacity(1 << 18, file);
     let start = io::BufRead::fill_buf(&mut file).attempt(|| "read its start".into())?;
-    Ok(match packing(start) {
-        "gzip" => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-        "zstd" => Box::new(zstd::Decoder::with_buffer(file).attempt(|| "unpack it".into())?),
-        _ => Box::new(file),
+    Ok(match Compression::detect(start) {
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
+        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(file).attempt(|| "unpack it".into())?),
+        Compression::None => Box::new(file),
     })
-}
-
-fn packing(start: &[u8]) -> &'static str {
-    match start {
-        [0x1f, 0x8b, ..] => "gzip",
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd",
-        _ => "",
-    }
 }
 
 fn store(entry: &mut impl Read, file: PathBuf, left: u64) -> Result<ArchiveFile> {
@@ -369,15 +361,15 @@ fn saved_layers(
         let mut start = [0; 4];
         let count =
             File::open(&stored.file).and_then(|mut f| f.read(&mut start)).attempt(|| format!("read `{name}`"))?;
-        let media_type = match packing(&start[..count]) {
-            "" if stored.digest != *diff_id => {
+        let compression = Compression::detect(&start[..count]);
+        let media_type = match compression {
+            Compression::None if stored.digest != *diff_id => {
                 return Err(Fault::user(format!(
                     "its layer `{name}` is damaged: it has the digest `{}` instead of `{diff_id}`",
                     stored.digest
                 )));
             }
-            "" => "application/vnd.oci.image.layer.v1.tar".to_owned(),
-            packing => format!("application/vnd.oci.image.layer.v1.tar+{packing}"),
+            Compression::None | Compression::Gzip | Compression::Zstd => compression.oci_media_type().to_owned(),
         };
         found.0.push(LayerBlob { digest: stored.digest, size: stored.size, diff_id: *diff_id, media_type });
         found.1.push(stored.file.clone());

@@ -306,29 +306,8 @@ fn exec(base: &Container, fs: Fs, args: &[&str], caches: Vec<Mount>) -> Fs {
         ("PIP_ROOT_USER_ACTION", "ignore"),
     ];
     env.extend(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let exec = ExecOp {
-        rootfs: fs,
-        mounts: caches,
-        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-        env,
-        secret_env: Vec::new(),
-        volatile_env: Vec::new(),
-        workdir: AbsPath::root(),
-        user: String::new(),
-        stdin: Stdin::Empty,
-        redirect_stdout: None,
-        redirect_stderr: None,
-        expect: Expect::Success,
-        scope: None,
-        insecure: false,
-        no_init: false,
-        offline: false,
-        host_network: false,
-        scrub: Vec::new(),
-        platform: base.platform.clone(),
-        services: Vec::new(),
-        salt: None,
-    };
+    let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+    let exec = ExecOp { mounts: caches, env, ..ExecOp::new(fs, args, base.platform.clone()) };
     Fs::new(FsOp::Exec { exec: Arc::new(exec), output: ExecOutput::Rootfs })
 }
 

@@ -174,16 +174,7 @@ pub(crate) fn key_of_diff(diff_id: &Sha256Digest) -> Digest {
 
 /// The index key of the blob that a layer was packed into.
 pub(crate) fn key_of_packed(layer: &LayerId, compression: Compression) -> Digest {
-    rondel_digest::of("store/packed/v2", &(layer, compression_name(compression)))
-}
-
-/// The name of a compression, as in the suffix of media types.
-pub(crate) fn compression_name(compression: Compression) -> &'static str {
-    match compression {
-        Compression::None => "",
-        Compression::Gzip => "gzip",
-        Compression::Zstd => "zstd",
-    }
+    rondel_digest::of("store/packed/v2", &(layer, compression.suffix()))
 }
 
 /// Computes the digest of the blob's content on disk.

@@ -270,7 +270,7 @@ impl Store {
             let blob: LayerBlob = self.get_fact(IndexTable::Packed, &blobs::key_of_packed(layer, compression))?;
             Some(blob.digest)
         };
-        [Compression::None, Compression::Gzip, Compression::Zstd].into_iter().filter_map(blob).collect()
+        Compression::ALL.into_iter().filter_map(blob).collect()
     }
 
     /// Deletes index entries that refer to removed records. Deletes that fail, on a full disk, are

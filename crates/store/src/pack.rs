@@ -42,7 +42,7 @@ pub(crate) fn pack(store: &Store, layer: &LayerId, compression: Compression) -> 
         let (digest, size, diff_id) =
             write_blob(&temp, root.as_fd(), &nodes, compression).attempt(|| format!("pack the layer `{name}`"))?;
         blobs::adopt(store, &temp, &digest, size)?;
-        let blob = LayerBlob { digest, size, diff_id, media_type: media_type(compression).to_owned() };
+        let blob = LayerBlob { digest, size, diff_id, media_type: compression.oci_media_type().to_owned() };
         Ok((blob, blobs::path_of(store, &digest)))
     })?;
     store.put_fact(IndexTable::Packed, &key, &blob)?;
@@ -50,14 +50,6 @@ pub(crate) fn pack(store: &Store, layer: &LayerId, compression: Compression) -> 
         store.put_fact(IndexTable::Diffs, &blobs::key_of_diff(&blob.diff_id), layer)?;
     }
     Ok((blob, path))
-}
-
-fn media_type(compression: Compression) -> &'static str {
-    match compression {
-        Compression::None => "application/vnd.oci.image.layer.v1.tar",
-        Compression::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
-        Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
-    }
 }
 
 type Written = (Sha256Digest, u64, Sha256Digest);

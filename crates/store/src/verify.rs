@@ -8,7 +8,7 @@ use rondel_digest::{Digest, Sha256Digest};
 use rondel_fault::{Attempt, Result};
 use rondel_model::LayerId;
 use rondel_ports::index::Table;
-use rondel_ports::snapshots::{LayerBlob, Verification};
+use rondel_ports::snapshots::{Compression, LayerBlob, Verification};
 use serde::Serialize;
 
 use crate::blobs;
@@ -167,11 +167,7 @@ fn prune(store: &Store, keep: &HashSet<LayerId>, keep_blobs: &HashSet<Sha256Dige
     forget(store, IndexTable::Flattened, keep)?;
     let mut packed = keep_blobs.clone();
     for layer in keep {
-        for compression in [
-            rondel_ports::snapshots::Compression::None,
-            rondel_ports::snapshots::Compression::Gzip,
-            rondel_ports::snapshots::Compression::Zstd,
-        ] {
+        for compression in Compression::ALL {
             let blob: Option<LayerBlob> = store.get_fact(IndexTable::Packed, &blobs::key_of_packed(layer, compression));
             packed.extend(blob.map(|blob| blob.digest));
         }

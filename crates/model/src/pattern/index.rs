@@ -1,11 +1,12 @@
-//! Which patterns of a long list could match a path, found without trying each of them.
+//! An index of a long list of patterns, which finds those that could match a path without trying
+//! each.
 //!
-//! Literal patterns are found by their text. A pattern with wildcards is found by three of its literal
-//! bytes in a row, the rarest that it has; one without such bytes is always tried.
+//! Literal patterns are found by their text. A pattern with wildcards is found by three of its
+//! literal bytes in a row, the rarest that it has; one without such bytes is always tried.
 
 use std::collections::HashMap;
 
-use super::{Form, Glob, Token};
+use super::glob::{Glob, GlobKind, GlobToken, SLASH};
 
 /// Shorter lists are tried pattern by pattern.
 const MIN_INDEXED: usize = 16;
@@ -17,7 +18,7 @@ type Positions = Vec<u32>;
 
 /// The positions of the patterns of a list by what a path must have for them to match.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Index {
+pub(super) struct PatternIndex {
     paths: HashMap<Vec<u8>, Positions>,
     any_depth: HashMap<Vec<u8>, Positions>,
     /// The most parts that a text in `any_depth` has.
@@ -26,7 +27,7 @@ pub(super) struct Index {
     always: Positions,
 }
 
-impl Index {
+impl PatternIndex {
     /// The index of a list. `None` when it is so short that it needs none.
     pub(super) fn of<'a>(globs: impl ExactSizeIterator<Item = &'a Glob>) -> Option<Self> {
         if globs.len() < MIN_INDEXED {
@@ -40,13 +41,13 @@ impl Index {
     }
 
     fn add(&mut self, at: u32, glob: &Glob) {
-        match &glob.form {
-            Form::Path(text) => self.paths.entry(text.clone()).or_default().push(at),
-            Form::AnyDepth(text) => {
+        match &glob.kind {
+            GlobKind::Path(text) => self.paths.entry(text.clone()).or_default().push(at),
+            GlobKind::AnyDepth(text) => {
                 self.any_depth_parts = self.any_depth_parts.max(text.split(|byte| *byte == b'/').count());
                 self.any_depth.entry(text.clone()).or_default().push(at);
             }
-            Form::General { .. } => {
+            GlobKind::General { .. } => {
                 let grams = literals(&glob.tokens);
                 let grams = grams.iter().flat_map(|literal| literal.windows(GRAM));
                 let rarest = grams.min_by_key(|gram| self.grams.get(*gram).map_or(0, Vec::len));
@@ -58,7 +59,8 @@ impl Index {
         }
     }
 
-    /// The positions of every pattern that could match `path` or a directory above it, the last first.
+    /// The positions of every pattern that could match `path` or a directory above it, the last
+    /// first.
     pub(super) fn candidates(&self, path: &[u8]) -> Positions {
         let mut found = self.always.clone();
         let mut take = |positions: Option<&Positions>| found.extend(positions.into_iter().flatten());
@@ -83,11 +85,11 @@ impl Index {
 
 /// The runs of bytes that every path has that a pattern matches. A slash ends a run: a pattern may
 /// match what has none in its place.
-fn literals(tokens: &[Token]) -> Vec<Vec<u8>> {
+fn literals(tokens: &[GlobToken]) -> Vec<Vec<u8>> {
     let mut runs = vec![String::new()];
     for token in tokens {
         match (token, runs.last_mut()) {
-            (Token::Char(c), Some(run)) if *c != super::SLASH => run.extend(char::from_u32(*c)),
+            (GlobToken::Char(c), Some(run)) if *c != SLASH => run.extend(char::from_u32(*c)),
             _ => runs.push(String::new()),
         }
     }

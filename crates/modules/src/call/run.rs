@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{BoxFuture, try_join_all};
 use rondel_fault::{Detail, Fault, Kind, Result};
-use rondel_model::exec::{Expect, Scope, Stdin};
+use rondel_model::exec::Scope;
 use rondel_model::{AbsPath, Container, ExecOp};
 use rondel_query::{Caller, Evaluator};
 use rondel_session::{CallOutcome, ExecScope, FunctionCall, client};
@@ -103,29 +103,7 @@ fn failed(call: &FunctionCall, module: &Module) -> String {
 pub fn process(container: &Container, scope: Scope) -> Option<ExecOp> {
     let config = &container.config;
     let args: Vec<String> = config.entrypoint.iter().chain(&config.cmd).flatten().cloned().collect();
-    (!args.is_empty()).then(|| ExecOp {
-        rootfs: container.rootfs.clone(),
-        mounts: container.mounts.to_vec(),
-        args,
-        env: container.environment(),
-        secret_env: container.secret_environment(),
-        volatile_env: container.volatile_environment(),
-        workdir: AbsPath::new("/scratch"),
-        user: config.user.clone(),
-        stdin: Stdin::Empty,
-        redirect_stdout: None,
-        redirect_stderr: None,
-        expect: Expect::Success,
-        scope: Some(scope),
-        insecure: false,
-        no_init: false,
-        offline: false,
-        host_network: false,
-        scrub: container.scrub.clone(),
-        platform: container.platform.clone(),
-        services: container.services.values().cloned().collect(),
-        salt: None,
-    })
+    (!args.is_empty()).then(|| ExecOp { workdir: AbsPath::new("/scratch"), scope: Some(scope), ..container.exec(args) })
 }
 
 /// Serves one function call of `of` by its entrypoint. Returns the JSON text of the result.

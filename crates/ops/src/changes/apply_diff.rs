@@ -1,4 +1,4 @@
-//! Differences, done to another directory.
+//! Applies the differences between two directories to a third one.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,8 +12,8 @@ use super::compare::{DiffEntry, DiffKind, holder};
 use crate::copy::{Copier, Target};
 use crate::root::{failed, kind, permissions, stat_at};
 
-/// Removes in `to` what was removed, then copies from `after` what was added or changed. A removed directory that holds
-/// something else stays.
+/// Removes from `to` every removed path, then copies every added or changed path from `after`. A
+/// removed directory that is not empty in `to` stays.
 pub(crate) fn apply<'a>(
     to: &Target<'_>,
     after: BorrowedFd<'_>,

@@ -1,4 +1,4 @@
-//! A patch, applied to a directory.
+//! Applies a patch to a directory.
 
 use std::io::BufRead;
 use std::os::fd::AsFd;
@@ -14,14 +14,15 @@ use super::content::{self, Content};
 use super::write_file::{self, NewFile};
 use crate::root::Root;
 
-/// The largest part of a patch: two versions of the largest text that is patched by lines.
+/// The largest part of a patch for one file: two versions of the largest text that is patched by
+/// lines.
 const MAX_PART: usize = 2 * content::MAX_TEXT + (1 << 20);
 
-/// What begins the part of a file in the form of git.
+/// The start of each file's part in a git patch.
 const GIT: &[u8] = b"diff --git ";
 
-/// Applies the patch that `patch` gives to the directory `top`. Of a patch in the form of git, one file's part is in
-/// memory at a time; without any change in it, nothing happens.
+/// Applies `patch` to the directory `top`. Of a git patch, one file's part at a time is in memory.
+/// An empty patch changes nothing.
 pub(crate) fn apply(top: Root<'_>, mut patch: impl BufRead) -> Result<()> {
     let mut part = Vec::new();
     let mut git = false;
@@ -34,7 +35,7 @@ pub(crate) fn apply(top: Root<'_>, mut patch: impl BufRead) -> Result<()> {
             } else if end {
                 return rest(top, &part);
             }
-            // What stands before the first part is a message.
+            // Text before the first part is a commit message.
             git = true;
             part.clear();
         }
@@ -48,7 +49,7 @@ pub(crate) fn apply(top: Root<'_>, mut patch: impl BufRead) -> Result<()> {
     }
 }
 
-/// Applies a patch that is not in the form of git.
+/// Applies a patch in plain unified format.
 fn rest(top: Root<'_>, patch: &[u8]) -> Result<()> {
     if patch.trim_ascii().is_empty() {
         return Ok(());
@@ -131,10 +132,11 @@ fn patched(patch: &PatchKind<'_, [u8]>, old: &[u8], name: &str) -> Result<Vec<u8
 
 type Paths = (Option<PathBuf>, Option<PathBuf>);
 
-/// The paths before and after, relative to the directory. A patch has one more directory in front of its paths.
+/// The paths before and after, relative to the directory. Patches have one more leading component
+/// (`a/`, `b/`).
 fn paths(top: Root<'_>, operation: &FileOperation<'_, [u8]>) -> Result<Paths> {
     let stripped = match operation {
-        // Names behind `rename` and `copy` have no directory in front.
+        // The paths after `rename` and `copy` have no such component.
         FileOperation::Rename { .. } | FileOperation::Copy { .. } => operation.strip_prefix(0),
         other => other.strip_prefix(1),
     };
@@ -146,7 +148,7 @@ fn paths(top: Root<'_>, operation: &FileOperation<'_, [u8]>) -> Result<Paths> {
         }
         FileOperation::Modify { original, modified } => {
             let (original, modified) = (inside(original)?, inside(modified)?);
-            // `file.orig` and `file`, as other tools write them: what is there is meant.
+            // Other tools write `file.orig` and `file`. The path that exists is used.
             let path = match content::read(top.0, &modified)? {
                 Some(_) => modified,
                 None if original != modified && content::read(top.0, &original)?.is_some() => original,
@@ -169,10 +171,10 @@ fn inside(path: &[u8]) -> Result<PathBuf> {
     Ok(path.components().collect())
 }
 
-/// Applies `patch`, in the form of git, to the directory `dir`: all of it or, on an error, a part.
+/// Applies a git patch to the directory `dir`. On an error, a part of it may be applied.
 ///
 /// # Errors
-/// When it is no patch, does not fit the files, or leads out of the directory.
+/// When it is not a patch, does not fit the files, or leads out of the directory.
 pub fn apply_to(dir: &impl AsFd, patch: impl BufRead) -> Result<()> {
     apply(Root(dir.as_fd()), patch)
 }
@@ -184,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    /// What `git diff --binary` wrote of a new file and of a changed one.
+    /// Output of `git diff --binary` for a new file and for a changed one.
     const OF_GIT: &str = "\
 diff --git a/new b/new
 new file mode 100644
@@ -216,7 +218,7 @@ QcmZo+Yv5SGyoiwz01cu7S^xk5
         apply_to(&dir, OF_GIT.as_bytes()).unwrap();
         assert_eq!(fs::read(folder.path().join("new")).unwrap(), b"\0new");
         assert_eq!(fs::read(folder.path().join("old")).unwrap(), [&all.repeat(3)[..], b"end\0"].concat());
-        // It fits no more, and changes nothing.
+        // It does not apply twice, and then changes nothing.
         fs::remove_file(folder.path().join("new")).unwrap();
         let again = apply_to(&dir, OF_GIT.as_bytes()).unwrap_err().to_string();
         assert!(again.contains("`old`: patch does not apply: it was made for a file of 1024 bytes"), "{again}");
@@ -226,7 +228,7 @@ QcmZo+Yv5SGyoiwz01cu7S^xk5
     fn a_binary_patch_that_is_cut_off_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let dir = File::open(folder.path()).unwrap();
-        // Found by the fuzz target `patch`: what unpacked it never ended.
+        // Found by the fuzz target `patch`: unpacking did not end.
         let found = include_bytes!("../../../../fuzz/corpus/patch/binary-cut-off");
         let error = apply_to(&dir, &found[..]).unwrap_err().to_string();
         assert!(error.contains("binary data"), "{error}");

@@ -1,6 +1,8 @@
-//! Binary data in patches of git: deflated, in lines of base 85, as a whole content or as a delta to the one before.
+//! Git binary patches: deflated data in lines of base 85, either the whole content or a delta to
+//! the old one.
 //!
-//! Patches come from outside. What is unpacked stays within the size that a patch states, and that size within a bound.
+//! Patches are untrusted input. Unpacked data stays within the size that the patch states, and that
+//! size stays below [`MAX_BYTES`].
 
 use std::io::{Read as _, Write as _};
 
@@ -19,7 +21,8 @@ const MAX_LINE_BYTES: usize = 52;
 /// The digits of git's base 85.
 const DIGITS: &[u8; 85] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
 
-/// Bytes as git packs them into a patch: deflated, in base 85, behind their size.
+/// Encodes bytes as a `literal` of a git binary patch: their size, then the deflated bytes in base
+/// 85.
 pub(super) fn literal(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut packed = ZlibEncoder::new(Vec::new(), Compression::default());
     packed.write_all(bytes).attempt(|| "pack a binary file".into())?;
@@ -30,7 +33,7 @@ pub(super) fn literal(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Lines of at most 52 bytes, each in base 85 behind its length.
+/// Encodes bytes as lines of at most 52 bytes, each with its length in front of the base 85 digits.
 fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     for line in bytes.chunks(MAX_LINE_BYTES) {
         let length = u8::try_from(line.len()).unwrap_or(0);
@@ -50,7 +53,7 @@ fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The content that `block` makes of `old`, or why it makes none.
+/// Applies `block` to `old`. The error says why it cannot be applied.
 pub(super) fn apply(block: &BinaryBlock<'_>, old: &[u8]) -> Result<Vec<u8>, String> {
     let data = unpack(&block.data)?;
     match block.kind {
@@ -63,7 +66,7 @@ fn unpack(data: &BinaryData<'_>) -> Result<Vec<u8>, String> {
     let size = bounded(data.size)?;
     let packed = decode(data.data).ok_or("its binary data is no base 85")?;
     let mut unpacked = Vec::new();
-    // One byte more than stated: a stream that goes on is found, and so is one without an end.
+    // Reads one byte more than stated, so that a longer or endless stream is detected.
     ZlibDecoder::new(&packed[..])
         .take(data.size + 1)
         .read_to_end(&mut unpacked)
@@ -74,7 +77,7 @@ fn unpack(data: &BinaryData<'_>) -> Result<Vec<u8>, String> {
     Ok(unpacked)
 }
 
-/// A stated size, when it is within the bound.
+/// Checks a stated size against the limit.
 fn bounded(size: u64) -> Result<usize, String> {
     let within = usize::try_from(size).ok().filter(|_| size <= MAX_BYTES);
     within.ok_or_else(|| format!("it makes a file of {size} bytes, more than {MAX_BYTES}"))
@@ -106,7 +109,7 @@ fn decode(lines: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// What the instructions in `delta` make of `old`: parts of it, and bytes of their own.
+/// Applies a git delta to `old`: its instructions copy ranges of `old` or insert literal bytes.
 fn delta(old: &[u8], mut delta: &[u8]) -> Result<Vec<u8>, String> {
     let cut = || "its delta is cut off".to_owned();
     let was = size(&mut delta).ok_or_else(cut)?;
@@ -127,7 +130,7 @@ fn delta(old: &[u8], mut delta: &[u8]) -> Result<Vec<u8>, String> {
             old.get(at..at.saturating_add(length))
         };
         let part = part.ok_or("its delta has an instruction that cannot be followed")?;
-        // ORDER: before it grows; a short delta can name a large part many times.
+        // ORDER: checked before the result grows. A short delta can copy a large range many times.
         if part.len() > is - new.len() {
             return Err(format!("its delta makes more than the {is} bytes that it states"));
         }
@@ -143,7 +146,8 @@ fn byte(from: &mut &[u8]) -> Option<u8> {
     from.split_off_first().copied()
 }
 
-/// A number of the lowest seven bits of each byte, the least significant first, up to a byte without the highest bit.
+/// Reads a variable-length integer: seven bits a byte, least significant first, until a byte
+/// without the highest bit.
 fn size(from: &mut &[u8]) -> Option<u64> {
     let mut size = 0;
     for shift in (0..63).step_by(7) {
@@ -156,7 +160,8 @@ fn size(from: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// A number of as many of `count` bytes as `present` has bits, the least significant first; the others are zero.
+/// Reads an integer of up to `count` bytes, least significant first. Bytes whose bit in `present`
+/// is not set are zero and absent.
 fn number(from: &mut &[u8], present: u8, count: u32) -> Option<usize> {
     let mut number = 0;
     for place in (0..count).filter(|place| present & (1 << place) != 0) {
@@ -170,7 +175,7 @@ fn number(from: &mut &[u8], present: u8, count: u32) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// What a patch with the lines of `packed` makes of `old`.
+    /// Applies a patch with the lines of `packed` to `old`.
     fn made(kind: BinaryBlockKind, size: u64, packed: &[u8], old: &[u8]) -> Result<Vec<u8>, String> {
         apply(&BinaryBlock { kind, data: BinaryData { size, data: packed } }, old)
     }
@@ -181,7 +186,7 @@ mod tests {
         all.splitn(2, |byte| *byte == b'\n').nth(1).unwrap().to_vec()
     }
 
-    /// What the instructions make of `old`.
+    /// Applies delta instructions to `old`.
     fn followed(old: &[u8], instructions: &[u8]) -> Result<Vec<u8>, String> {
         made(BinaryBlockKind::Delta, instructions.len() as u64, &lines(instructions), old)
     }

@@ -1,4 +1,4 @@
-//! Which paths differ between two directories.
+//! Compares two directories and lists the paths that differ.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,13 +18,15 @@ pub(crate) enum DiffKind {
     Added,
     /// Only the older directory has it.
     Removed,
-    /// A file has another content, or may be executed by its owner in one of them only.
+    /// The content of a file differs, or only one of the files is executable by its owner.
     Modified,
-    /// Other permission bits differ. People do not see this as a change; what is applied carries it.
+    /// Other permission bits differ. Not listed as a change for people, but applied with the
+    /// others.
     Mode,
 }
 
-/// A path that differs. DiffKind became something else between directory and file is removed and added.
+/// A path that differs. A directory that became a file, or the reverse, is listed as removed and as
+/// added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DiffEntry {
     /// Relative to both directories.
@@ -35,14 +37,15 @@ pub(crate) struct DiffEntry {
     pub(crate) what: DiffKind,
 }
 
-/// DiffKind differs, in the order of paths, a directory before what is in it. Owners and times do not count.
+/// Lists the differences in path order, a directory before its entries. Owners and times do not
+/// count.
 pub(crate) fn compare(before: BorrowedFd<'_>, after: BorrowedFd<'_>) -> Result<Vec<DiffEntry>> {
     let mut comparison = Comparison { found: Vec::new(), at: PathBuf::new() };
     comparison.both(before, after).map_err(|e| failed(e, "compare", comparison.at.display().to_string()))?;
     Ok(comparison.found)
 }
 
-/// Whether the owner may execute it: the one permission that version control keeps.
+/// Whether the owner may execute the file, the only permission that version control keeps.
 pub(crate) fn executable(stat: &Stat) -> bool {
     permissions(stat) & 0o100 != 0
 }
@@ -119,7 +122,8 @@ impl Comparison {
     }
 }
 
-/// The directory that holds `path` below `top`, no link followed; none when it is not there.
+/// Opens the directory that holds `path` below `top` without following symlinks. `None` if it is
+/// missing.
 pub(crate) fn holder(top: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>, Errno> {
     let mut dir = open_dir_at(top, OsStr::new("."))?;
     for part in path.parent().unwrap_or(Path::new("")) {

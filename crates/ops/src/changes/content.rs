@@ -1,4 +1,4 @@
-//! What a path holds, as far as version control sees it.
+//! The content of a path as version control sees it: a file, a symlink or something special.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,14 +12,14 @@ use rustix::io::Errno;
 use super::compare::{executable, holder};
 use crate::root::{failed, kind, permissions, stat_at};
 
-/// Larger files are compared, copied and patched as a whole, not by lines: git's own threshold,
+/// Larger files are compared, copied and patched as a whole and not by lines. Same as git's
 /// `core.bigFileThreshold`.
 pub(crate) const MAX_TEXT: usize = 512 << 20;
 
-/// The part of a file in which a zero byte says that it is no text.
+/// A file with a zero byte in this many leading bytes is binary. Same as git.
 const BINARY_PROBE_BYTES: usize = 8_000;
 
-/// What a path holds.
+/// The content of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     /// A regular file.
@@ -53,18 +53,18 @@ impl Content {
         }
     }
 
-    /// Whether it can be shown and merged by lines.
+    /// Whether the content can be compared and merged by lines.
     pub(crate) fn is_text(&self) -> bool {
         matches!(self, Self::File { bytes, .. } | Self::Link(bytes) if is_text(bytes))
     }
 }
 
-/// Whether `bytes` are text of a size that is worth comparing by lines.
+/// Whether `bytes` are text and small enough to compare by lines.
 pub(crate) fn is_text(bytes: &[u8]) -> bool {
     bytes.len() <= MAX_TEXT && !bytes[..bytes.len().min(BINARY_PROBE_BYTES)].contains(&0)
 }
 
-/// What is at `path` below `top`, no link followed; none when nothing or a directory is there.
+/// Reads `path` below `top` without following symlinks. `None` if it is missing or a directory.
 pub(crate) fn read(top: BorrowedFd<'_>, path: &Path) -> Result<Option<Content>> {
     read_inner(top, path).map_err(|e| failed(e, "read", path))
 }
@@ -86,7 +86,8 @@ fn read_inner(top: BorrowedFd<'_>, path: &Path) -> Result<Option<Content>, Errno
     })
 }
 
-/// The size of the regular file at `path` below `top`, and whether it can be executed; none for anything else.
+/// The size of the regular file at `path` below `top`, and whether it is executable. `None` for
+/// anything else.
 pub(crate) fn regular(top: BorrowedFd<'_>, path: &Path) -> Result<Option<(u64, bool)>> {
     let look = || -> Result<_, Errno> {
         let (Some(dir), Some(name)) = (holder(top, path)?, path.file_name()) else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Changes as a patch in the form that git writes and reads.
+//! Writes changes as a patch in git's format.
 
 use std::io::Write;
 use std::os::fd::BorrowedFd;
@@ -13,10 +13,10 @@ use super::compare::{DiffEntry, DiffKind};
 use super::content::{self, Content};
 use super::lines::{self, Hunk};
 
-/// How many lines around a change are shown.
+/// Lines of context around a change.
 const CONTEXT: usize = 3;
 
-/// Writes what `differences` name to `out`, in their order. Directories are not part of a patch.
+/// Writes `differences` to `out` in their order. Directories are not part of a patch.
 pub(crate) fn write(
     before: BorrowedFd<'_>,
     after: BorrowedFd<'_>,
@@ -27,7 +27,7 @@ pub(crate) fn write(
         let old = if difference.what == DiffKind::Added { None } else { content::read(before, &difference.path)? };
         let new = if difference.what == DiffKind::Removed { None } else { content::read(after, &difference.path)? };
         let text = match (&old, &new) {
-            // DiffKind becomes a link, or is one no more, is another file.
+            // A file that becomes a symlink, or the reverse, is a removed and an added file.
             (Some(old @ Content::File { .. }), Some(new @ Content::Link(_)))
             | (Some(old @ Content::Link(_)), Some(new @ Content::File { .. })) => {
                 let mut text = entry(&difference.path, Some(old), None)?;
@@ -79,7 +79,7 @@ fn entry(path: &Path, old: Option<&Content>, new: Option<&Content>) -> Result<Ve
     if was == is {
         return Ok(out);
     }
-    // A name with a space is ended by a tab, as other tools write a time there.
+    // A name with a space ends with a tab, because other tools write a time there.
     let ended = |name: String| if name.contains(' ') { format!("{name}\t") } else { name };
     line(format!("--- {}\n", old.map_or("/dev/null".into(), |_| ended(from))));
     line(format!("+++ {}\n", new.map_or("/dev/null".into(), |_| ended(to))));
@@ -87,7 +87,7 @@ fn entry(path: &Path, old: Option<&Content>, new: Option<&Content>) -> Result<Ve
     Ok(out)
 }
 
-/// The name that git has for the content of a file.
+/// The git blob id of a file's content.
 fn blob(content: &Content) -> String {
     let mut sha = Sha1::new();
     sha.update(format!("blob {}\0", content.bytes().len()));
@@ -95,7 +95,8 @@ fn blob(content: &Content) -> String {
     sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The path behind `side`, quoted as git quotes it when it has characters that would end or change it.
+/// The path with the prefix `side`, quoted as git does it when it has control characters, quotes or
+/// backslashes.
 fn quoted(side: &str, path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes();
     let plain = |text: &str| !text.chars().any(|c| c.is_control() || c == '"' || c == '\\');

@@ -1,10 +1,10 @@
-//! Texts, line by line: what differs, and both changes of one text in one.
+//! Line diffs and three-way merges of texts.
 
 use std::ops::Range;
 
 use imara_diff::{Algorithm, Diff, InternedInput};
 
-/// A run of lines that differs: these lines of the older text became those of the newer one.
+/// A hunk: a range of lines of the older text, and the range that replaces it in the newer text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hunk {
     /// Lines of the older text.
@@ -13,16 +13,16 @@ pub(crate) struct Hunk {
     pub(crate) new: Range<usize>,
 }
 
-/// The lines of a text, each with its end.
+/// Splits a text into lines that keep their line ends.
 pub(crate) fn lines(text: &[u8]) -> Vec<&[u8]> {
     text.split_inclusive(|&byte| byte == b'\n').collect()
 }
 
-/// Of texts that are larger together, what is equal at both ends is not looked at line by line: the
-/// comparison needs several times the memory of what it compares.
+/// Above this total size, equal heads and tails are cut off before the comparison by lines, which
+/// needs several times the memory of its input.
 const LARGE: usize = 32 << 20;
 
-/// The runs of lines that differ, in order.
+/// Computes the hunks between two texts, in order.
 pub(crate) fn hunks(old: &[u8], new: &[u8]) -> Vec<Hunk> {
     match old.len() + new.len() > LARGE {
         true => hunks_inside(old, new),
@@ -30,7 +30,7 @@ pub(crate) fn hunks(old: &[u8], new: &[u8]) -> Vec<Hunk> {
     }
 }
 
-/// The same, found in what is between the lines that both texts begin and end with.
+/// Computes the hunks without the equal lines at the head and tail of both texts.
 fn hunks_inside(old: &[u8], new: &[u8]) -> Vec<Hunk> {
     let same = old.iter().zip(new).take_while(|(a, b)| a == b).count();
     let head = old[..same].iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
@@ -40,7 +40,7 @@ fn hunks_inside(old: &[u8], new: &[u8]) -> Vec<Hunk> {
     let starts_line = |text: &[u8]| text.len() == same || text[text.len() - same - 1] == b'\n';
     let tail = match starts_line(old) && starts_line(new) {
         true => same,
-        // The rest of a line that differs; the next line is whole in both.
+        // The equal tail starts inside a line that differs, so it is cut to whole lines.
         false => old[old.len() - same..].iter().position(|&byte| byte == b'\n').map_or(0, |end| same - end - 1),
     };
     let (old, new) = (&old[..old.len() - tail], &new[..new.len() - tail]);
@@ -64,15 +64,15 @@ fn compared(old: &[u8], new: &[u8]) -> Vec<Hunk> {
     diff.hunks().map(|hunk| Hunk { old: range(&hunk.before), new: range(&hunk.after) }).collect()
 }
 
-/// How many lines are new, and how many are gone.
+/// Counts the added and removed lines.
 pub(crate) fn counts(old: &[u8], new: &[u8]) -> (usize, usize) {
     hunks(old, new).iter().fold((0, 0), |(added, removed), hunk| (added + hunk.new.len(), removed + hunk.old.len()))
 }
 
-/// What is done where both texts changed the same lines.
+/// Which side wins where both texts changed the same lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConflictSide {
-    /// Both are written, with marks around them.
+    /// Neither: both are written between conflict markers.
     Neither,
     /// Ours.
     Ours,
@@ -80,16 +80,16 @@ pub(crate) enum ConflictSide {
     Theirs,
 }
 
-/// A text that came of two changes.
+/// The result of a three-way merge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MergedText {
     /// The text.
     pub(crate) text: Vec<u8>,
-    /// Whether both changed the same lines, differently.
+    /// Whether both sides changed the same lines in different ways.
     pub(crate) conflicts: bool,
 }
 
-/// `base` with the changes that led to `ours` and those that led to `theirs`.
+/// Merges two texts that were both made from `base`.
 pub(crate) fn merge(base: &[u8], ours: &[u8], theirs: &[u8], on_conflict: ConflictSide) -> MergedText {
     let mut merge = LineMerge {
         ours: MergeSide { lines: lines(ours), hunks: hunks(base, ours), next: 0, shift: 0 },
@@ -112,9 +112,9 @@ pub(crate) fn merge(base: &[u8], ours: &[u8], theirs: &[u8], on_conflict: Confli
 struct MergeSide<'a> {
     lines: Vec<&'a [u8]>,
     hunks: Vec<Hunk>,
-    /// The hunk that was not taken yet.
+    /// The index of the next hunk.
     next: usize,
-    /// How much further down a line is than in the base, behind what was taken.
+    /// How many lines further down this text is than the base after the hunks taken so far.
     shift: isize,
 }
 
@@ -123,7 +123,8 @@ impl<'a> MergeSide<'a> {
         self.hunks.get(self.next)
     }
 
-    /// Takes the hunks that lie in `range` of the base; whether there are any, and what is there instead.
+    /// Takes the hunks inside `range` of the base. Returns whether there are any, and this side's
+    /// lines.
     fn take(&mut self, range: &Range<usize>) -> (bool, Vec<&'a [u8]>) {
         let start = range.start.saturating_add_signed(self.shift);
         let first = self.next;
@@ -144,7 +145,7 @@ struct LineMerge<'a> {
 }
 
 impl LineMerge<'_> {
-    /// The next lines of the base that anybody changed. Changes that touch one another belong together.
+    /// The next range of the base that either side changed. Adjacent changes count as one range.
     fn next_range(&self) -> Option<Range<usize>> {
         let starts = [&self.ours, &self.theirs].into_iter().filter_map(|side| side.peek().map(|hunk| hunk.old.start));
         let start = starts.min()?;

@@ -1,4 +1,4 @@
-//! Two sets of changes, done to what both were made from.
+//! Three-way merge of directories: applies two sets of changes to their common base.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
@@ -23,7 +23,7 @@ pub(crate) struct DiffPair<'a> {
     pub(crate) after: BorrowedFd<'a>,
 }
 
-/// Does both changes to `to`, which is what both were made from.
+/// Applies both sets of changes to `to`, which is their common base.
 pub(crate) fn merge(to: &Target<'_>, ours: DiffPair<'_>, theirs: DiffPair<'_>, on_conflict: OnConflict) -> Result<()> {
     let mut merge = Merge {
         ours,
@@ -52,7 +52,7 @@ pub(crate) fn merge(to: &Target<'_>, ours: DiffPair<'_>, theirs: DiffPair<'_>, o
     }
     apply_diff::apply(to, ours.after, mine.iter())?;
     apply_diff::apply(to, theirs.after, merge.taken.iter())?;
-    // Directories that became empty only by both.
+    // Directories that became empty only through both sets of changes.
     apply_diff::apply(to, ours.after, mine.iter().filter(|d| d.dir && d.what == DiffKind::Removed))?;
     for (path, text, mode) in &merge.texts {
         let owner = write_file::owner(to.as_fd(), path)?;
@@ -67,9 +67,9 @@ struct Merge<'a> {
     on_conflict: OnConflict,
     our_files: BTreeMap<PathBuf, DiffKind>,
     our_dirs: BTreeSet<PathBuf>,
-    /// DiffKind of theirs is done as it is.
+    /// Their changes that are applied as they are.
     taken: Vec<DiffEntry>,
-    /// Texts that both changed: path, text, permissions.
+    /// Merged texts that both sides changed: path, text, permissions.
     texts: Vec<(PathBuf, Vec<u8>, u32)>,
     conflicts: Vec<String>,
 }
@@ -91,7 +91,7 @@ impl Merge<'_> {
             }
             (Some(DiffKind::Removed), DiffKind::Modified) => self.settle(theirs, MODIFIED_REMOVED, false),
             (Some(DiffKind::Modified), DiffKind::Removed) => {
-                // DiffKind was changed stays, unless theirs wins.
+                // The modified file stays, unless their side wins.
                 if self.on_conflict != OnConflict::Mark {
                     self.settle(theirs, MODIFIED_REMOVED, false);
                 }
@@ -102,14 +102,15 @@ impl Merge<'_> {
         Ok(())
     }
 
-    /// Whether ours has a file where theirs needs a directory, or the other way round.
+    /// Whether our side has a file where theirs needs a directory, or the reverse.
     fn blocked(&self, theirs: &DiffEntry) -> bool {
         let is_file = |path: &Path| matches!(self.our_files.get(path), Some(DiffKind::Added | DiffKind::Modified));
         let above = theirs.path.ancestors().skip(1).any(is_file);
         above || if theirs.dir { is_file(&theirs.path) } else { self.our_dirs.contains(&theirs.path) }
     }
 
-    /// Decides a conflict that has no middle; `hard` says that marking does not help either.
+    /// Resolves a conflict that cannot be merged. `hard`: conflict markers cannot express it
+    /// either.
     fn settle(&mut self, theirs: &DiffEntry, why: &str, hard: bool) {
         match self.on_conflict {
             OnConflict::Ours => {}
@@ -124,7 +125,7 @@ impl Merge<'_> {
         self.conflicts.push(format!("conflict between changesets at path {:?}: {why}", path.display().to_string()));
     }
 
-    /// Both added or both changed a file.
+    /// Merges a file that both sides added or both modified.
     fn both(&mut self, theirs: &DiffEntry) -> Result<()> {
         let path = &theirs.path;
         let (mine, other) = (content::read(self.ours.after, path)?, content::read(self.theirs.after, path)?);

@@ -1,4 +1,5 @@
-//! DiffKind differs between directories: cached_changes, counted, written as a patch, done to other directories and to the host.
+//! Changesets: lists and counts the differences between directories, writes them as a patch, and
+//! applies them to other directories or to the host.
 
 mod apply_diff;
 pub(crate) mod apply_patch;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use rondel_digest::Digest;
 use rondel_events::{Outcome, Work};
 use rondel_fault::{Attempt, Fault, Result};
-use rondel_model::changes::{ChangesOp, OnConflict, PATCH_NAME, Pair};
+use rondel_model::changes::{ChangePair, ChangesOp, OnConflict, PATCH_NAME};
 use rondel_model::op::{Filter, TreePath};
 use rondel_model::{AbsPath, Fs, FsOp, Snapshot};
 use rondel_ports::host::shown;
@@ -40,56 +41,57 @@ use compare::{DiffEntry, DiffKind, compare};
 /// How a path changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChangeKind {
-    /// It is new.
+    /// The path is new.
     Added,
-    /// A file with another content.
+    /// The content of the file changed.
     Modified,
-    /// It is gone.
+    /// The path was removed.
     Removed,
-    /// A file that had another path.
+    /// The file had another path before.
     Renamed,
 }
 
 /// A path that changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// Relative to the directory; that of a directory ends with a slash. DiffKind is no UTF-8 is replaced.
+    /// Relative to the directory; the path of a directory ends with a slash. Bytes that are not
+    /// UTF-8 are replaced.
     pub path: String,
-    /// The path it had, of what was renamed.
+    /// The previous path of a renamed file.
     pub old_path: Option<String>,
-    /// How.
+    /// How it changed.
     pub kind: ChangeKind,
-    /// Lines that are new; none in what is no text.
+    /// Added lines. Zero for binary files.
     pub added_lines: usize,
-    /// Lines that are gone.
+    /// Removed lines. Zero for binary files.
     pub removed_lines: usize,
 }
 
 impl Ops {
-    /// The paths that differ, sorted, everything in a new or removed directory included; nothing is counted as renamed
-    /// and no lines are counted.
+    /// Lists the paths that differ, sorted, including everything in a new or removed directory.
+    /// Renames are not detected and lines are not counted.
     ///
     /// # Errors
     /// When a directory cannot be evaluated or read.
-    pub async fn changes(self: &Arc<Self>, cx: &OpContext, pair: &Pair) -> Result<Vec<Change>> {
+    pub async fn changes(self: &Arc<Self>, cx: &OpContext, pair: &ChangePair) -> Result<Vec<Change>> {
         self.cached_changes(cx, pair, "paths", |_, _, differences| Ok(visible(differences).map(change_of).collect()))
             .await
     }
 
-    /// The same with renamed files found and lines counted.
+    /// Lists the paths that differ, with renames detected and lines counted.
     ///
     /// # Errors
     /// When a directory cannot be evaluated or read.
-    pub async fn diff_stats(self: &Arc<Self>, cx: &OpContext, pair: &Pair) -> Result<Vec<Change>> {
+    pub async fn diff_stats(self: &Arc<Self>, cx: &OpContext, pair: &ChangePair) -> Result<Vec<Change>> {
         self.cached_changes(cx, pair, "stats", counted).await
     }
 
-    /// Removes on the host what was removed, and writes what was added or changed. DiffKind the older directory did not have
-    /// stays.
+    /// Applies the changes to a directory of the host: removes removed paths, writes added and
+    /// changed ones. Paths that the older directory did not have stay.
     ///
     /// # Errors
     /// When a directory cannot be evaluated, or the host does not take it.
-    pub async fn export_changes(self: &Arc<Self>, cx: &OpContext, pair: &Pair, to: &Path) -> Result<()> {
+    pub async fn export_changes(self: &Arc<Self>, cx: &OpContext, pair: &ChangePair, to: &Path) -> Result<()> {
         let base = TreePath { fs: Fs::scratch(), path: AbsPath::root() };
         let layer = Fs::new(FsOp::Changes(Box::new(ChangesOp::Apply { base, changes: pair.clone() })));
         let snapshots = [self.tree(cx, &layer).await?, self.tree(cx, &pair.before.fs).await?];
@@ -120,7 +122,7 @@ impl Ops {
     async fn cached_changes(
         self: &Arc<Self>,
         cx: &OpContext,
-        pair: &Pair,
+        pair: &ChangePair,
         what: &'static str,
         tell: impl FnOnce(&OpenDir, &OpenDir, &[DiffEntry]) -> Result<Vec<Change>> + Send + 'static,
     ) -> Result<Vec<Change>> {
@@ -150,7 +152,7 @@ impl Ops {
         Ok(cached_changes)
     }
 
-    /// DiffKind is at `places` of `trees`, in their order.
+    /// The content digests of `places` of `trees`, in their order.
     async fn contents(self: &Arc<Self>, trees: &[&Snapshot], places: &[&TreePath]) -> Result<Vec<Digest>> {
         let all = Filter::default();
         let mut contents = Vec::with_capacity(trees.len());
@@ -164,7 +166,7 @@ impl Ops {
     pub(crate) async fn change_tree(self: &Arc<Self>, cx: &OpContext, op: &ChangesOp) -> Result<Snapshot> {
         let places = op.places();
         let trees = futures_util::future::try_join_all(places.iter().map(|place| self.tree(cx, &place.fs))).await?;
-        // The result is the whole tree of what is changed.
+        // The result is the whole tree of the base, so its other content counts, too.
         let changed = usize::from(!matches!(op, ChangesOp::Write { .. }));
         let base = trees.first().zip(places.first()).filter(|_| changed == 1);
         let base = base.map(|(tree, place)| (tree.digest(), &place.path));
@@ -233,13 +235,13 @@ fn evaluate(store: &dyn Snapshots, op: &ChangesOp, trees: &[Snapshot]) -> Result
     }
 }
 
-/// The directory at `path`, to be changed.
+/// Opens the directory at `path` as the target of a copy.
 fn target<'a>(root: Root<'a>, path: &AbsPath) -> Result<Target<'a>> {
     let (dir, path) = find_dir(root, path)?;
     Ok(Target::new(root, path, dir))
 }
 
-/// A directory of an opened tree.
+/// A directory of an opened tree, which keeps the tree's mount alive.
 struct OpenDir {
     dir: OwnedFd,
     /// Keeps the mount.
@@ -258,7 +260,7 @@ impl OpenDir {
     }
 }
 
-/// DiffKind people see as changes.
+/// The differences that are listed as changes.
 fn visible(differences: &[DiffEntry]) -> impl Iterator<Item = &DiffEntry> {
     differences.iter().filter(|d| d.what != DiffKind::Mode)
 }

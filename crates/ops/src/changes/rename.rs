@@ -1,4 +1,4 @@
-//! Which added files are removed ones under another name.
+//! Detects renames: added files that equal or resemble removed ones.
 
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
@@ -11,13 +11,13 @@ use super::compare::{DiffEntry, DiffKind};
 use super::content::{self, regular};
 use super::lines;
 
-/// Only so many pairs of files are compared by content.
+/// With more pairs of files, no similar files are searched.
 const MAX_PAIRS: usize = 40_000;
-/// Only files of at most this size are compared by content with files that are not equal to them.
+/// Larger files are not compared for similarity.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Pairs of a removed and an added path, as positions in `differences`: equal files, then those that share at least half
-/// of their bytes in whole lines, the most similar first.
+/// Returns pairs of a removed and an added path as positions in `differences`: first equal files,
+/// then files that share at least half of their bytes in whole lines, the most similar first.
 pub(crate) fn find(
     before: BorrowedFd<'_>,
     after: BorrowedFd<'_>,
@@ -49,7 +49,8 @@ fn candidates(top: BorrowedFd<'_>, differences: &[DiffEntry], what: DiffKind) ->
     Ok(found)
 }
 
-/// Takes the pairs with equal content out of both lists; of several, those with equal names.
+/// Takes pairs with equal content out of both lists. Among several, pairs with equal names come
+/// first.
 fn equal(
     before: BorrowedFd<'_>,
     after: BorrowedFd<'_>,
@@ -103,7 +104,7 @@ fn similar(
             }
         }
     }
-    // ORDER: equal shares are decided by path.
+    // ORDER: ties are decided by path.
     pairs.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
     let mut found: Vec<(usize, usize)> = Vec::new();
     for (_, old, new) in pairs {
@@ -114,7 +115,7 @@ fn similar(
     Ok(found)
 }
 
-/// How many bytes of a text are in which lines.
+/// The lines of a text with the bytes that they make up.
 struct LineSizes {
     lines: HashMap<Vec<u8>, usize>,
     size: usize,
@@ -129,7 +130,7 @@ impl LineSizes {
         Self { lines: found, size: text.len() }
     }
 
-    /// How much of the larger one is also in the other, in percent.
+    /// How much of the larger text is also in the other one, in percent.
     fn share(&self, other: &Self) -> usize {
         let larger = self.size.max(other.size).max(1);
         if self.size.min(other.size) * 2 < larger {

@@ -1,4 +1,4 @@
-//! Files written and removed below a directory, no link followed.
+//! Writes and removes files below a directory without following symlinks.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,19 +14,20 @@ use super::compare::holder;
 use crate::owner::Ids;
 use crate::root::{failed, open_dir_at, remove as remove_any, stat_at};
 
-/// What is written.
+/// A file or symlink to write.
 pub(crate) struct NewFile<'a> {
-    /// The content, or the target of a link.
+    /// The content, or the target of a symlink.
     pub(crate) bytes: &'a [u8],
     /// The permission bits.
     pub(crate) mode: u32,
     /// Whether it is a symbolic link.
     pub(crate) link: bool,
-    /// The owner; none is root.
+    /// The owner. `None` is root.
     pub(crate) owner: Option<Ids>,
 }
 
-/// Writes a file or link at `path`, with its parents. A directory in the way is an error.
+/// Writes a file or symlink at `path`, and makes missing parents. A directory at `path` is an
+/// error.
 pub(crate) fn write(top: BorrowedFd<'_>, path: &Path, new: &NewFile<'_>) -> Result<()> {
     write_inner(top, path, new).map_err(|e| failed(e, "write", path))
 }
@@ -52,7 +53,7 @@ fn write_inner(top: BorrowedFd<'_>, path: &Path, new: &NewFile<'_>) -> Result<()
     rustix::fs::fchmod(&file, Mode::from_raw_mode(new.mode & 0o7777))
 }
 
-/// The owner of what is at `path`; none when nothing is there.
+/// The owner of the file at `path`. `None` if it is missing.
 pub(crate) fn owner(top: BorrowedFd<'_>, path: &Path) -> Result<Option<Ids>> {
     let look = || -> Result<_, Errno> {
         let (Some(dir), Some(name)) = (holder(top, path)?, path.file_name()) else { return Ok(None) };
@@ -77,7 +78,7 @@ fn ensure(top: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
     Ok(dir)
 }
 
-/// Removes the file at `path`, and the directories above it that are empty then, up to `top`.
+/// Removes the file at `path`, and then its parents up to `top` as long as they are empty.
 pub(crate) fn remove(top: BorrowedFd<'_>, path: &Path) -> Result<()> {
     let inner = || -> Result<(), Errno> {
         let (Some(dir), Some(name)) = (holder(top, path)?, path.file_name()) else { return Ok(()) };

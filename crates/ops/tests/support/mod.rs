@@ -15,7 +15,7 @@ use std::time::Duration;
 use rondel_digest::{Digest, Sha256Digest};
 use rondel_events::{Emitter, Event, Outcome, Sink};
 use rondel_fault::{Fault, Result};
-use rondel_model::exec::{Expect, Scope, Stdin};
+use rondel_model::exec::Scope;
 use rondel_model::image::ImageRef;
 use rondel_model::op::{CopyOp, Edit, Filter, FsOp, TreePath};
 use rondel_model::{AbsPath, ExecOp, Fs, Platform, SecretRef, Snapshot, SocketRef};
@@ -216,29 +216,7 @@ pub fn copy(base: &Fs, source: &Fs, path: &str, target: &str) -> CopyOp {
 }
 
 pub fn exec(rootfs: &Fs, args: &[&str]) -> ExecOp {
-    ExecOp {
-        rootfs: rootfs.clone(),
-        mounts: Vec::new(),
-        args: args.iter().map(|&a| a.to_owned()).collect(),
-        env: Vec::new(),
-        secret_env: Vec::new(),
-        volatile_env: Vec::new(),
-        workdir: AbsPath::root(),
-        user: String::new(),
-        stdin: Stdin::Empty,
-        redirect_stdout: None,
-        redirect_stderr: None,
-        expect: Expect::Success,
-        scope: None,
-        insecure: false,
-        no_init: false,
-        offline: false,
-        host_network: false,
-        scrub: Vec::new(),
-        platform: Platform::native(),
-        services: Vec::new(),
-        salt: None,
-    }
+    ExecOp::new(rootfs.clone(), args.iter().map(|&arg| arg.to_owned()).collect(), Platform::native())
 }
 
 pub fn secret(text: &str) -> SecretRef {

@@ -229,11 +229,7 @@ fn shown(binding: &ServiceBinding) -> String {
 }
 
 impl Services for ClientServices {
-    fn bind<'a>(
-        &'a self,
-        cx: &'a OpContext,
-        bindings: &'a [ServiceBinding],
-    ) -> BoxFuture<'a, Result<BoundServices>> {
+    fn bind<'a>(&'a self, cx: &'a OpContext, bindings: &'a [ServiceBinding]) -> BoxFuture<'a, Result<BoundServices>> {
         Box::pin(async move {
             if bindings.is_empty() {
                 return Ok(BoundServices::none());

@@ -60,15 +60,8 @@ impl ExecRequest {
     /// # Errors
     /// When there is no command.
     pub fn in_container(self, container: &Container) -> Result<ExecOp> {
+        let args = command::resolve(&container.config, &self.args, self.use_entrypoint)?;
         Ok(ExecOp {
-            rootfs: container.rootfs.clone(),
-            mounts: container.mounts.to_vec(),
-            args: command::resolve(&container.config, &self.args, self.use_entrypoint)?,
-            env: container.environment(),
-            secret_env: container.secret_environment(),
-            volatile_env: container.volatile_environment(),
-            workdir: container.workdir(),
-            user: container.config.user.clone(),
             stdin: self.stdin,
             redirect_stdout: self.redirect_stdout,
             redirect_stderr: self.redirect_stderr,
@@ -76,12 +69,8 @@ impl ExecRequest {
             scope: self.scope,
             insecure: self.insecure,
             no_init: self.no_init,
-            offline: false,
-            host_network: false,
-            scrub: container.scrub.clone(),
-            platform: container.platform.clone(),
-            services: container.services.values().cloned().collect(),
             salt: self.salt,
+            ..container.exec(args)
         })
     }
 }
