@@ -13,7 +13,6 @@ use rondel_fault::{Fault, Result};
 use rondel_model::exec::Scope;
 use rondel_model::{AbsPath, ExecOp, ServiceBinding, Snapshot};
 use rondel_ports::BoxFuture;
-use rondel_ports::dirs::TempDir;
 use rondel_ports::dirs::{TempDirs, Volumes};
 use rondel_ports::egress::EgressScope;
 use rondel_ports::git::Git;

@@ -10,8 +10,8 @@ use rondel_model::git::{GitSource, GitTree};
 use rondel_model::op::{CopyOp, CopyPattern, Edit, ExecOutput, Filter, ImageOp, ImportOp, TreePath};
 use rondel_model::service::{ContainerService, ServiceKind};
 use rondel_model::{
-    AbsPath, Changeset, Container, Directory, EgressScope, Fs, FsOp, GitRef, GitRepository, LayerId, Mount, Platform, Service,
-    ServiceBinding, Snapshot, Value,
+    AbsPath, Changeset, Container, Directory, EgressScope, Fs, FsOp, GitRef, GitRepository, LayerId, Mount, Platform,
+    Service, ServiceBinding, Snapshot, Value,
 };
 use rondel_ops::Ops;
 
@@ -161,7 +161,12 @@ fn a_missing_tree_below_any_op_is_found() {
 
 #[test]
 fn ops_without_inputs_are_complete() {
-    let image = ImageOp { reference: "x.example/i".parse().unwrap(), platform: platform(), service: None, egress: EgressScope::Outside };
+    let image = ImageOp {
+        reference: "x.example/i".parse().unwrap(),
+        platform: platform(),
+        service: None,
+        egress: EgressScope::Outside,
+    };
     for op in [FsOp::Known(Snapshot::empty()), FsOp::Image(image.into())] {
         assert!(op.inputs().is_empty(), "{}", name(&op));
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use rondel_fault::{Fault, Kind, Result};
-use rondel_model::exec::{Expect, Sharing, Stdin};
+use rondel_model::exec::Sharing;
 use rondel_model::image::ImageRef;
 use rondel_model::op::{CopyOp, Edit, ExecOutput, Filter, ImageOp, TreePath};
 use rondel_model::{AbsPath, Container, ExecOp, Fs, FsOp, ImageConfig, Mount, MountSource, Platform};

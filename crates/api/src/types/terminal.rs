@@ -1,7 +1,7 @@
 //! `terminal` of containers, directories and services: a process on the terminal of the client, in the middle of a chain.
 
 use rondel_fault::{Fault, Result};
-use rondel_model::container::TerminalCommand;
+use rondel_model::exec::TerminalCommand;
 use rondel_model::service::{Service, ServiceKind};
 use rondel_model::{AbsPath, Container, Directory, MountSource, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
