@@ -6,27 +6,27 @@ use serde_json::json;
 
 use crate::build::Builder;
 use crate::command::{Command, Instruction, Pair};
-use crate::error::{Error, Spot};
+use crate::error::{Error, Location};
 use crate::request::{Stop, given};
-use crate::state::State;
+use crate::stage_state::StageState;
 use crate::values;
 
-impl State {
+impl StageState {
     /// Does what one instruction of the stage `at` says.
     pub(crate) fn apply(&mut self, builder: &mut Builder<'_>, at: usize, step: &Instruction) -> Result<(), Stop> {
-        let spot = &step.spot;
+        let location = &step.location;
         let escape = builder.dockerfile.escape;
-        let word = |state: &Self, text: &str| state.expand(escape, text, spot);
+        let word = |state: &Self, text: &str| state.expand(escape, text, location);
         match &step.command {
-            Command::Run(run) => return self.run(builder, at, run, spot),
-            Command::Copy(copy) => return self.copy(builder, at, copy, spot),
-            Command::Arg(args) => self.declare(builder, args, spot)?,
+            Command::Run(run) => return self.run(builder, at, run, location),
+            Command::Copy(copy) => return self.copy(builder, at, copy, location),
+            Command::Arg(args) => self.declare(builder, args, location)?,
             Command::Env(pairs) => {
-                let pairs = self.pairs(pairs, escape, spot)?;
+                let pairs = self.pairs(pairs, escape, location)?;
                 self.configure(|config| pairs.into_iter().for_each(|(name, value)| config.set_env(&name, &value)));
             }
             Command::Label(pairs) => {
-                let pairs = self.pairs(pairs, escape, spot)?;
+                let pairs = self.pairs(pairs, escape, location)?;
                 let pairs = pairs.into_iter().map(|(name, value)| (name, json!(value)));
                 self.configure(|config| config.labels.get_or_insert_default().extend(pairs));
             }
@@ -38,7 +38,7 @@ impl State {
             Command::Expose(words) => {
                 for text in words {
                     for text in word(self, text)?.split_whitespace() {
-                        let ports = values::ports(text).map_err(|message| spot.error(message))?;
+                        let ports = values::ports(text).map_err(|message| location.error(message))?;
                         let ports = ports.into_iter().map(|port| (port, json!({})));
                         self.configure(|config| config.exposed_ports.get_or_insert_default().extend(ports));
                     }
@@ -48,7 +48,7 @@ impl State {
                 for path in paths {
                     let path = word(self, path)?;
                     if path.is_empty() {
-                        return Err(spot.error("the path of a volume is empty").into());
+                        return Err(location.error("the path of a volume is empty").into());
                     }
                     self.configure(|config| {
                         let volumes = config.other.entry("Volumes").or_insert_with(|| json!({}));
@@ -58,7 +58,7 @@ impl State {
             }
             Command::StopSignal(signal) => {
                 let signal = word(self, signal)?;
-                values::signal(&signal).map_err(|message| spot.error(message))?;
+                values::signal(&signal).map_err(|message| location.error(message))?;
                 self.other("StopSignal", json!(signal));
             }
             Command::Shell(words) => self.other("Shell", json!(words)),
@@ -89,14 +89,14 @@ impl State {
         Ok(())
     }
 
-    fn declare(&mut self, builder: &Builder<'_>, args: &[(String, Option<String>)], spot: &Spot) -> Result<(), Error> {
+    fn declare(&mut self, builder: &Builder<'_>, args: &[(String, Option<String>)], location: &Location) -> Result<(), Error> {
         for (name, default) in args {
             let escape = builder.dockerfile.escape;
-            let name = self.expand(escape, name, spot)?;
+            let name = self.expand(escape, name, location)?;
             let inherited = || builder.global.iter().rev().find(|(known, _)| *known == name).map(|(_, v)| v.clone());
             let value = match (given(builder.request, &name), default) {
                 (Some(value), _) => Some(value),
-                (None, Some(default)) => Some(self.expand(escape, default, spot)?),
+                (None, Some(default)) => Some(self.expand(escape, default, location)?),
                 (None, None) => inherited(),
             };
             if let Some(value) = value {
@@ -107,8 +107,8 @@ impl State {
         Ok(())
     }
 
-    fn pairs(&self, pairs: &[Pair], escape: char, spot: &Spot) -> Result<Vec<Pair>, Error> {
-        let one = |(name, value): &Pair| Ok((self.expand(escape, name, spot)?, self.expand(escape, value, spot)?));
+    fn pairs(&self, pairs: &[Pair], escape: char, location: &Location) -> Result<Vec<Pair>, Error> {
+        let one = |(name, value): &Pair| Ok((self.expand(escape, name, location)?, self.expand(escape, value, location)?));
         pairs.iter().map(one).collect()
     }
 

@@ -2,10 +2,10 @@
 
 use rondel_model::{Fs, Platform};
 
-use crate::error::{Error, Spot};
+use crate::error::{Error, Location};
 use crate::request::{Base, Known, Need, Outcome, Request, Stop, given};
-use crate::stages::{Dockerfile, From};
-use crate::state::State;
+use crate::stages::{Dockerfile, StageRef};
+use crate::stage_state::StageState;
 use crate::words::Expander;
 
 /// Builds `request` of `dockerfile` with the answers in `known`.
@@ -22,9 +22,9 @@ pub fn build(dockerfile: &Dockerfile, request: &Request, known: &Known) -> Resul
             Ok(_) => {}
             Err(Stop::Error(error)) => return Err(error),
             Err(Stop::Need(need)) => {
-                let (need, spot) = *need;
+                let (need, location) = *need;
                 if !needs.iter().any(|(other, _)| *other == need) {
-                    needs.push((need, spot.error("it cannot be had")));
+                    needs.push((need, location.error("it cannot be had")));
                 }
             }
         }
@@ -50,7 +50,7 @@ pub(crate) struct Builder<'a> {
     bases: Vec<Option<usize>>,
     /// The images of the others, and their platforms.
     images: Vec<(String, Platform)>,
-    done: Vec<Option<State>>,
+    done: Vec<Option<StageState>>,
 }
 
 impl<'a> Builder<'a> {
@@ -63,7 +63,7 @@ impl<'a> Builder<'a> {
                 let value = match (given, default) {
                     (Some(value), _) => value,
                     (None, Some(default)) => {
-                        expand(dockerfile, &global, default).map_err(|message| instruction.spot.error(message))?
+                        expand(dockerfile, &global, default).map_err(|message| instruction.location.error(message))?
                     }
                     (None, None) => continue,
                 };
@@ -89,13 +89,13 @@ impl<'a> Builder<'a> {
     fn find_base(&mut self, at: usize) -> Result<(), Error> {
         let stage = &self.dockerfile.stages[at];
         let expanded =
-            |text: &str| expand(self.dockerfile, &self.global, text).map_err(|message| stage.spot.error(message));
+            |text: &str| expand(self.dockerfile, &self.global, text).map_err(|message| stage.location.error(message));
         let image = expanded(&stage.image)?;
         let platform = match &stage.platform {
             None => self.request.platform.clone(),
             Some(text) => {
                 let text = expanded(text)?;
-                text.parse().map_err(|e| stage.spot.error(format!("{e}")))?
+                text.parse().map_err(|e| stage.location.error(format!("{e}")))?
             }
         };
         let name = image.to_ascii_lowercase();
@@ -105,7 +105,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The state after the stage `at`.
-    pub(crate) fn stage(&mut self, at: usize) -> Result<State, Stop> {
+    pub(crate) fn stage(&mut self, at: usize) -> Result<StageState, Stop> {
         if let Some(state) = &self.done[at] {
             return Ok(state.clone());
         }
@@ -113,16 +113,16 @@ impl<'a> Builder<'a> {
         let stage = &dockerfile.stages[at];
         let (image, platform) = self.images[at].clone();
         let state = match self.bases[at] {
-            Some(base) => State::on(self.stage(base)?),
-            None if image.is_empty() => return Err(stage.spot.error("the name of the image is empty").into()),
-            None if image == "scratch" => State::scratch(platform),
+            Some(base) => StageState::on(self.stage(base)?),
+            None if image.is_empty() => return Err(stage.location.error("the name of the image is empty").into()),
+            None if image == "scratch" => StageState::scratch(platform),
             None => {
-                let found = self.image(&image, platform, &stage.spot)?;
-                State::image(found)
+                let found = self.image(&image, platform, &stage.location)?;
+                StageState::image(found)
             }
         };
         let mut state = state;
-        let triggers = crate::stages::triggers(dockerfile, &stage.spot, &state.take_triggers())?;
+        let triggers = crate::stages::triggers(dockerfile, &stage.location, &state.take_triggers())?;
         for instruction in triggers.iter().chain(&stage.instructions) {
             state.apply(self, at, instruction)?;
         }
@@ -131,21 +131,21 @@ impl<'a> Builder<'a> {
     }
 
     /// The root that `--from=text` means.
-    pub(crate) fn from(&mut self, text: &str, current: usize, spot: &Spot) -> Result<Fs, Stop> {
-        match self.dockerfile.from(text, current, spot)? {
-            From::Stage(at) => Ok(self.stage(at)?.container.rootfs),
-            From::Image(image) if image == "scratch" => Ok(Fs::scratch()),
-            From::Image(image) => Ok(self.image(&image, self.request.platform.clone(), spot)?.place.fs),
+    pub(crate) fn from(&mut self, text: &str, current: usize, location: &Location) -> Result<Fs, Stop> {
+        match self.dockerfile.from(text, current, location)? {
+            StageRef::Stage(at) => Ok(self.stage(at)?.container.rootfs),
+            StageRef::Image(image) if image == "scratch" => Ok(Fs::scratch()),
+            StageRef::Image(image) => Ok(self.image(&image, self.request.platform.clone(), location)?.place.fs),
         }
     }
 
-    fn image(&self, reference: &str, platform: Platform, spot: &Spot) -> Result<Base, Stop> {
-        self.need(Need::Image { reference: reference.to_owned(), platform }, spot)
+    fn image(&self, reference: &str, platform: Platform, location: &Location) -> Result<Base, Stop> {
+        self.need(Need::Image { reference: reference.to_owned(), platform }, location)
     }
 
     /// What answers `need`.
-    pub(crate) fn need(&self, need: Need, spot: &Spot) -> Result<Base, Stop> {
-        self.known.get(&need).cloned().ok_or_else(|| Stop::Need(Box::new((need, spot.clone()))))
+    pub(crate) fn need(&self, need: Need, location: &Location) -> Result<Base, Stop> {
+        self.known.get(&need).cloned().ok_or_else(|| Stop::Need(Box::new((need, location.clone()))))
     }
 }
 

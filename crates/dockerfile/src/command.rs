@@ -1,8 +1,8 @@
 //! Instructions with their arguments, as they were written: variables are not expanded yet.
 
-use crate::error::{Error, Spot};
+use crate::error::{Error, Location};
 use crate::flags::{self, Flags};
-use crate::lines::{self, Document, Line};
+use crate::lines::{self, HereDocument, Line};
 use crate::mount::MountOptions;
 use crate::values;
 use crate::words::shell_words;
@@ -10,7 +10,7 @@ use crate::words::shell_words;
 /// An instruction and where it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Instruction {
-    pub(crate) spot: Spot,
+    pub(crate) location: Location,
     pub(crate) command: Command,
 }
 
@@ -52,7 +52,7 @@ pub(crate) enum Words {
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
     pub(crate) words: Words,
-    pub(crate) documents: Vec<Document>,
+    pub(crate) documents: Vec<HereDocument>,
     pub(crate) mounts: Vec<MountOptions>,
     pub(crate) offline: bool,
     pub(crate) host_network: bool,
@@ -73,28 +73,28 @@ pub(crate) struct Copy {
     pub(crate) unpack: Option<bool>,
     pub(crate) keep_git_dir: bool,
     pub(crate) sources: Vec<String>,
-    pub(crate) documents: Vec<Document>,
+    pub(crate) documents: Vec<HereDocument>,
     pub(crate) target: String,
 }
 
 /// Reads one line.
-pub(crate) fn read(line: &Line, spot: Spot, escape: char) -> Result<Instruction, Error> {
+pub(crate) fn read(line: &Line, location: Location, escape: char) -> Result<Instruction, Error> {
     let (flags, rest) = flags::take(&line.rest, escape);
-    let reader = Reader { line, spot: &spot, escape, rest: &rest };
-    let command = reader.command(flags)?;
-    Ok(Instruction { spot, command })
+    let parser = InstructionParser { line, location: &location, escape, rest: &rest };
+    let command = parser.command(flags)?;
+    Ok(Instruction { location, command })
 }
 
-struct Reader<'a> {
+struct InstructionParser<'a> {
     line: &'a Line,
-    spot: &'a Spot,
+    location: &'a Location,
     escape: char,
     rest: &'a str,
 }
 
-impl Reader<'_> {
+impl InstructionParser<'_> {
     fn fail<T>(&self, message: impl Into<String>) -> Result<T, Error> {
-        Err(self.spot.error(message))
+        Err(self.location.error(message))
     }
 
     fn command(&self, mut flags: Flags) -> Result<Command, Error> {
@@ -210,7 +210,7 @@ impl Reader<'_> {
             }
         };
         let mounts = flags.values("mount");
-        let mounts = mounts.iter().map(|text| MountOptions::split(text, self.spot)).collect::<Result<_, _>>()?;
+        let mounts = mounts.iter().map(|text| MountOptions::split(text, self.location)).collect::<Result<_, _>>()?;
         let documents = self.line.documents.clone();
         Ok(Command::Run(Run { words: words(self.rest), documents, mounts, offline, host_network, insecure }))
     }
@@ -225,7 +225,7 @@ impl Reader<'_> {
         let target = sources.pop().unwrap_or_default();
         let mut documents = self.line.documents.clone().into_iter();
         let mut inline = Vec::new();
-        sources.retain(|source| match lines::document(source) {
+        sources.retain(|source| match lines::here_document(source) {
             Some(_) => {
                 inline.extend(documents.next());
                 false
@@ -235,7 +235,7 @@ impl Reader<'_> {
         if sources.is_empty() && inline.is_empty() {
             return self.fail("it needs at least one source and a destination");
         }
-        let flag = |flags: &mut Flags, name| flags.truth(name).map_err(|message| self.spot.error(message));
+        let flag = |flags: &mut Flags, name| flags.truth(name).map_err(|message| self.location.error(message));
         let (parents, _link) = (flag(flags, "parents")?, flag(flags, "link")?);
         let (unpack, keep_git_dir) =
             if add { (flag(flags, "unpack")?, flag(flags, "keep-git-dir")?) } else { (None, None) };
@@ -276,7 +276,7 @@ impl Reader<'_> {
         ];
         for (flag, field) in times {
             if let Some(text) = flags.value(flag) {
-                let time = values::duration(&text).map_err(|message| self.spot.error(message))?;
+                let time = values::duration(&text).map_err(|message| self.location.error(message))?;
                 if time > 0 {
                     config[field] = time.into();
                 }

@@ -6,15 +6,15 @@ use rondel_model::{AbsPath, Fs, FsOp, ModeChange, Owner};
 
 use crate::build::Builder;
 use crate::command::Copy;
-use crate::error::Spot;
+use crate::error::Location;
 use crate::request::{Need, Stop};
-use crate::state::State;
+use crate::stage_state::StageState;
 
 /// What stands at the start of every address of a file.
 const WEB: [&str; 2] = ["http://", "https://"];
 
 /// Sources that are copied in one step.
-struct Group {
+struct CopyStep {
     source: TreePath,
     ignore: Vec<String>,
     paths: Vec<String>,
@@ -22,15 +22,15 @@ struct Group {
     keep_owner: bool,
 }
 
-impl State {
+impl StageState {
     /// Does what `COPY` or `ADD` says.
-    pub(crate) fn copy(&mut self, builder: &mut Builder<'_>, at: usize, copy: &Copy, spot: &Spot) -> Result<(), Stop> {
+    pub(crate) fn copy(&mut self, builder: &mut Builder<'_>, at: usize, copy: &Copy, location: &Location) -> Result<(), Stop> {
         let escape = builder.dockerfile.escape;
-        let word = |text: &String| self.expand(escape, text, spot);
+        let word = |text: &String| self.expand(escape, text, location);
         let target = word(&copy.target)?;
         if copy.sources.len() + copy.documents.len() > 1 && !names_directory(&target) {
             let message = "with more than one source the destination must be a directory and end with a `/`";
-            return Err(spot.error(message).into());
+            return Err(location.error(message).into());
         }
         let owner = copy
             .chown
@@ -40,47 +40,47 @@ impl State {
             .filter(|owner| !owner.is_empty())
             .map(|owner| Owner(owner.into()));
         let mode = copy.chmod.as_ref().map(word).transpose()?.filter(|mode| !mode.is_empty());
-        let mode = mode.map(|text| ModeChange::parse(&text)).transpose().map_err(|e| spot.error(e.to_string()))?;
+        let mode = mode.map(|text| ModeChange::parse(&text)).transpose().map_err(|e| location.error(e.to_string()))?;
         let exclude = copy.exclude.iter().map(word).collect::<Result<Vec<_>, _>>()?;
-        let groups = self.groups(builder, at, copy, spot)?;
-        for group in groups {
+        let steps = self.steps(builder, at, copy, location)?;
+        for step in steps {
             self.container.rootfs = Fs::from(CopyPattern {
                 base: self.container.rootfs.clone(),
-                source: group.source,
-                ignore: group.ignore,
-                paths: group.paths,
+                source: step.source,
+                ignore: step.ignore,
+                paths: step.paths,
                 exclude: exclude.clone(),
                 parents: copy.parents,
-                unpack: group.unpack,
+                unpack: step.unpack,
                 target: self.container.workdir().join(&target),
                 target_is_dir: names_directory(&target),
                 owner: owner.clone(),
-                keep_owner: group.keep_owner,
+                keep_owner: step.keep_owner,
                 mode: mode.clone(),
             });
         }
         Ok(())
     }
 
-    fn groups(&self, builder: &mut Builder<'_>, at: usize, copy: &Copy, spot: &Spot) -> Result<Vec<Group>, Stop> {
+    fn steps(&self, builder: &mut Builder<'_>, at: usize, copy: &Copy, location: &Location) -> Result<Vec<CopyStep>, Stop> {
         let escape = builder.dockerfile.escape;
-        let from = copy.from.as_ref().map(|from| builder.from(from, at, spot)).transpose()?;
-        let mut groups: Vec<Group> = Vec::new();
+        let from = copy.from.as_ref().map(|from| builder.from(from, at, location)).transpose()?;
+        let mut steps: Vec<CopyStep> = Vec::new();
         let mut local = false;
-        let checksum = copy.checksum.as_ref().map(|text| self.expand(escape, text, spot)).transpose()?;
+        let checksum = copy.checksum.as_ref().map(|text| self.expand(escape, text, location)).transpose()?;
         let checksum = checksum.filter(|text| !text.is_empty());
         for text in &copy.sources {
-            let text = self.expand(escape, text, spot)?;
+            let text = self.expand(escape, text, location)?;
             if copy.add && is_remote(&text) {
-                groups.push(fetched(builder, copy, &text, checksum.as_deref(), spot)?);
+                steps.push(fetched(builder, copy, &text, checksum.as_deref(), location)?);
                 local = false;
                 continue;
             }
             if checksum.is_some() {
-                return Err(spot.error("`--checksum` is for sources that are addresses").into());
+                return Err(location.error("`--checksum` is for sources that are addresses").into());
             }
-            if let (true, Some(group)) = (local, groups.last_mut()) {
-                group.paths.push(text);
+            if let (true, Some(step)) = (local, steps.last_mut()) {
+                step.paths.push(text);
                 continue;
             }
             local = true;
@@ -89,18 +89,18 @@ impl State {
                 None => (builder.request.context.clone(), builder.request.ignore.clone(), false),
             };
             let unpack = copy.add && copy.unpack.unwrap_or(true);
-            groups.push(Group { source, ignore, paths: vec![text], unpack, keep_owner });
+            steps.push(CopyStep { source, ignore, paths: vec![text], unpack, keep_owner });
         }
         for document in &copy.documents {
             let content = document.content();
-            let content = if document.expand { self.expand_document(escape, &content, spot)? } else { content };
+            let content = if document.expand { self.expand_document(escape, &content, location)? } else { content };
             let path = AbsPath::root().join_inside(&document.name);
             let edit = Edit::WriteFile { path, contents: content.as_bytes().into(), permissions: 0o644, owner: None };
             let source = TreePath { fs: Fs::new(FsOp::Edit { base: Fs::scratch(), edit }), path: AbsPath::root() };
             let paths = vec![document.name.clone()];
-            groups.push(Group { source, ignore: Vec::new(), paths, unpack: false, keep_owner: false });
+            steps.push(CopyStep { source, ignore: Vec::new(), paths, unpack: false, keep_owner: false });
         }
-        Ok(groups)
+        Ok(steps)
     }
 }
 
@@ -118,18 +118,18 @@ fn is_remote(text: &str) -> bool {
 }
 
 /// The content of an address of `ADD`: a file of the web or a repository.
-fn fetched(builder: &Builder<'_>, copy: &Copy, text: &str, checksum: Option<&str>, spot: &Spot) -> Result<Group, Stop> {
+fn fetched(builder: &Builder<'_>, copy: &Copy, text: &str, checksum: Option<&str>, location: &Location) -> Result<CopyStep, Stop> {
     if let Some(need) = repository(text, copy.keep_git_dir, checksum) {
-        let found = builder.need(need, spot)?;
+        let found = builder.need(need, location)?;
         let paths = vec![".".to_owned()];
         let unpack = copy.unpack.unwrap_or_default();
-        return Ok(Group { source: found.place, ignore: Vec::new(), paths, unpack, keep_owner: false });
+        return Ok(CopyStep { source: found.place, ignore: Vec::new(), paths, unpack, keep_owner: false });
     }
-    let found = builder.need(Need::Http { url: text.to_owned(), checksum: checksum.map(ToOwned::to_owned) }, spot)?;
+    let found = builder.need(Need::Http { url: text.to_owned(), checksum: checksum.map(ToOwned::to_owned) }, location)?;
     let path = found.place.path;
     let source = TreePath { fs: found.place.fs, path: path.parent().unwrap_or_else(AbsPath::root) };
     let paths = vec![path.file_name().unwrap_or_default().to_owned()];
-    Ok(Group { source, ignore: Vec::new(), paths, unpack: copy.unpack.unwrap_or_default(), keep_owner: false })
+    Ok(CopyStep { source, ignore: Vec::new(), paths, unpack: copy.unpack.unwrap_or_default(), keep_owner: false })
 }
 
 /// The repository that an address means: `https://host/x.git?branch=b&subdir=d`, or

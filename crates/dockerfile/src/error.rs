@@ -33,7 +33,7 @@ pub(crate) struct Source(Arc<str>);
 
 /// A place in a Dockerfile.
 #[derive(Debug, Clone)]
-pub(crate) struct Spot {
+pub(crate) struct Location {
     file: Arc<str>,
     line: usize,
     instruction: String,
@@ -45,15 +45,15 @@ impl Source {
     }
 
     /// The place of an instruction.
-    pub(crate) fn at(&self, line: usize, instruction: &str) -> Spot {
-        Spot { file: self.0.clone(), line, instruction: instruction.to_owned() }
+    pub(crate) fn at(&self, line: usize, instruction: &str) -> Location {
+        Location { file: self.0.clone(), line, instruction: instruction.to_owned() }
     }
 }
 
-impl Spot {
+impl Location {
     /// The error that `message` is true of this place.
     pub(crate) fn error(&self, message: impl Into<String>) -> Error {
-        let Spot { file, line, instruction } = self.clone();
+        let Location { file, line, instruction } = self.clone();
         Error { file, line, instruction, message: message.into(), denied: None }
     }
 

@@ -20,7 +20,7 @@ mod mount;
 mod request;
 mod run;
 mod stages;
-mod state;
+mod stage_state;
 mod values;
 mod words;
 

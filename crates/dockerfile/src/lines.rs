@@ -16,12 +16,12 @@ pub(crate) struct Line {
     /// What follows it.
     pub(crate) rest: String,
     /// Its here-documents, in order.
-    pub(crate) documents: Vec<Document>,
+    pub(crate) documents: Vec<HereDocument>,
 }
 
 /// A here-document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Document {
+pub(crate) struct HereDocument {
     /// The word that ends it.
     pub(crate) name: String,
     /// Variables in it are expanded.
@@ -32,7 +32,7 @@ pub(crate) struct Document {
     pub(crate) text: String,
 }
 
-impl Document {
+impl HereDocument {
     /// The text that is meant.
     pub(crate) fn content(&self) -> String {
         if !self.chomp {
@@ -128,7 +128,7 @@ fn continued(line: &str, escape: char) -> (String, bool) {
 }
 
 /// The here-documents that a line begins.
-fn documents_of(line: &Line, escape: char) -> Vec<Document> {
+fn documents_of(line: &Line, escape: char) -> Vec<HereDocument> {
     let mut keyword = &*line.keyword;
     let inner = line.rest.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
     if keyword == "ONBUILD" {
@@ -137,12 +137,12 @@ fn documents_of(line: &Line, escape: char) -> Vec<Document> {
     if !matches!(keyword, "RUN" | "COPY" | "ADD") || !line.rest.contains("<<") {
         return Vec::new();
     }
-    words::shell_words(&line.rest, escape).iter().filter_map(|word| document(word)).collect()
+    words::shell_words(&line.rest, escape).iter().filter_map(|word| here_document(word)).collect()
 }
 
 /// The here-document that a word begins: `<<NAME`, `<<-NAME`, `<<"A NAME"`, also after the number
 /// of a descriptor.
-pub(crate) fn document(word: &str) -> Option<Document> {
+pub(crate) fn here_document(word: &str) -> Option<HereDocument> {
     let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
     let (chomp, rest) = match rest.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -163,10 +163,10 @@ pub(crate) fn document(word: &str) -> Option<Document> {
         }
     }
     let is_name = quote.is_none() && !name.is_empty() && !name.contains('<');
-    is_name.then_some(Document { name, expand, chomp, text: String::new() })
+    is_name.then_some(HereDocument { name, expand, chomp, text: String::new() })
 }
 
-fn read_document<'a>(document: &Document, lines: &mut impl Iterator<Item = (usize, &'a str)>) -> Option<String> {
+fn read_document<'a>(document: &HereDocument, lines: &mut impl Iterator<Item = (usize, &'a str)>) -> Option<String> {
     let mut text = String::new();
     for (_, line) in lines {
         let compared = if document.chomp { line.trim_start_matches('\t') } else { line };
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(found.all.len(), 3);
         let error = lines("FROM a\nRUN <<EOF\nx").expect_err("has no end").to_string();
         assert_eq!(error, "`Dockerfile` line 2: the here-document `EOF` has no end");
-        let names = |word: &str| document(word).map(|document| document.name);
+        let names = |word: &str| here_document(word).map(|document| document.name);
         assert_eq!(names("3<<'E O F'").as_deref(), Some("E O F"));
         assert_eq!(names("<<E\\ F").as_deref(), Some("E F"));
         for no in ["<<E F", "<<'E", "<<''", "<<'a' 'b'", "<<'<'"] {

@@ -2,7 +2,7 @@
 
 use rondel_model::exec::Sharing;
 
-use crate::error::{Error, Spot};
+use crate::error::{Error, Location};
 
 /// One `--mount`, variables expanded.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ pub(crate) struct MountOptions {
 
 impl MountOptions {
     /// Splits `type=cache,target=/x,…`. A field in quotes may hold a comma.
-    pub(crate) fn split(text: &str, spot: &Spot) -> Result<Self, Error> {
+    pub(crate) fn split(text: &str, location: &Location) -> Result<Self, Error> {
         let field = |field: String| match field.split_once('=') {
             Some((key, value)) => (key.trim().to_ascii_lowercase(), Some(value.to_owned())),
             None => (field.trim().to_ascii_lowercase(), None),
@@ -61,7 +61,7 @@ impl MountOptions {
         let fields: Vec<_> = csv_fields(text).into_iter().map(field).collect();
         let last = fields.iter().rfind(|(key, _)| key == "from").map(|(_, value)| value.clone().unwrap_or_default());
         if last.as_deref() == Some("") {
-            return Err(spot.error("`` is no value for `from` of a mount"));
+            return Err(location.error("`` is no value for `from` of a mount"));
         }
         Ok(Self { fields, from: last })
     }
@@ -70,17 +70,17 @@ impl MountOptions {
     /// empty by it is as if it were not there, where that makes sense.
     pub(crate) fn resolve(
         &self,
-        spot: &Spot,
+        location: &Location,
         expand: impl Fn(&str) -> Result<String, Error>,
     ) -> Result<MountSpec, Error> {
         let mut spec = MountSpec::bind(self.from.clone());
         for (key, written) in self.fields.iter().filter(|(key, _)| key != "from") {
             let value = written.as_deref().map(&expand).transpose()?;
-            spec.set(key, value.as_deref(), spot)?;
+            spec.set(key, value.as_deref(), location)?;
         }
         let needs_target = matches!(spec.kind, MountKind::Bind | MountKind::Cache | MountKind::Temp);
         if needs_target && spec.target.is_none() {
-            return Err(spot.error("a mount of this type needs a `target`"));
+            return Err(location.error("a mount of this type needs a `target`"));
         }
         Ok(spec)
     }
@@ -106,8 +106,8 @@ impl MountSpec {
         }
     }
 
-    fn set(&mut self, key: &str, value: Option<&str>, spot: &Spot) -> Result<(), Error> {
-        let invalid = || spot.error(format!("`{}` is no value for `{key}` of a mount", value.unwrap_or_default()));
+    fn set(&mut self, key: &str, value: Option<&str>, location: &Location) -> Result<(), Error> {
+        let invalid = || location.error(format!("`{}` is no value for `{key}` of a mount", value.unwrap_or_default()));
         let truth = || match value.map(str::to_ascii_lowercase).as_deref() {
             None | Some("true" | "t" | "1") => Ok(true),
             Some("false" | "f" | "0") => Ok(false),
@@ -130,7 +130,7 @@ impl MountSpec {
             "mode" => self.mode = Some(value.and_then(|v| u32::from_str_radix(v, 8).ok()).ok_or_else(invalid)?),
             "uid" => self.uid = Some(number()?),
             "gid" => self.gid = Some(number()?),
-            _ => return Err(spot.error(format!("a mount has no option `{key}`"))),
+            _ => return Err(location.error(format!("a mount has no option `{key}`"))),
         }
         Ok(())
     }
@@ -195,12 +195,12 @@ mod tests {
     use crate::words::Expander;
 
     fn read(text: &str, variables: &[(&str, &str)]) -> Result<MountSpec, Error> {
-        let spot = Source::new("Dockerfile").at(2, "RUN");
+        let location = Source::new("Dockerfile").at(2, "RUN");
         let lookup =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         let expander = Expander { escape: '\\', lookup: &lookup };
-        MountOptions::split(text, &spot)?
-            .resolve(&spot, |text| expander.word(text).map_err(|message| spot.error(message)))
+        MountOptions::split(text, &location)?
+            .resolve(&location, |text| expander.word(text).map_err(|message| location.error(message)))
     }
 
     #[test]

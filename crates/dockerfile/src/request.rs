@@ -7,7 +7,7 @@ use rondel_model::entitlement::Entitlement;
 use rondel_model::op::TreePath;
 use rondel_model::{Container, History, ImageConfig, Platform, SecretRef, SocketRef};
 
-use crate::error::{Error, Spot};
+use crate::error::{Error, Location};
 
 /// What to build, from what.
 #[derive(Debug, Clone)]
@@ -104,7 +104,7 @@ pub enum Outcome {
 /// Why a stage has no container.
 pub(crate) enum Stop {
     Error(Error),
-    Need(Box<(Need, Spot)>),
+    Need(Box<(Need, Location)>),
 }
 
 impl std::convert::From<Error> for Stop {

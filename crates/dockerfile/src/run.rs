@@ -9,11 +9,11 @@ use rondel_model::{AbsPath, Fs, FsOp, Mount, MountSource, Owner, SecretRef, Sock
 
 use crate::build::Builder;
 use crate::command::{Run, Words};
-use crate::error::Spot;
+use crate::error::Location;
 use crate::lines;
 use crate::mount::{MountKind, MountSpec};
 use crate::request::{Secret, Stop};
-use crate::state::State;
+use crate::stage_state::StageState;
 
 /// Where scripts of here-documents are mounted.
 const SCRIPTS: &str = "/run/rondel-scripts";
@@ -31,26 +31,26 @@ const AGENT_VARIABLE: &str = "SSH_AUTH_SOCK";
 
 /// A process in the making.
 #[derive(Default)]
-struct Parts {
+struct ExecParts {
     mounts: Vec<Mount>,
     secret_env: Vec<(String, SecretRef)>,
     env: Vec<(String, String)>,
 }
 
-impl State {
+impl StageState {
     /// Does what `RUN` says.
-    pub(crate) fn run(&mut self, builder: &mut Builder<'_>, at: usize, run: &Run, spot: &Spot) -> Result<(), Stop> {
+    pub(crate) fn run(&mut self, builder: &mut Builder<'_>, at: usize, run: &Run, location: &Location) -> Result<(), Stop> {
         let wanted = [(run.host_network, Entitlement::NetworkHost), (run.insecure, Entitlement::SecurityInsecure)];
         for (_, entitlement) in wanted.into_iter().filter(|(asked, _)| *asked) {
             if !builder.request.entitlements.contains(&entitlement) {
-                return Err(spot.denied(entitlement).into());
+                return Err(location.denied(entitlement).into());
             }
         }
-        let mut parts = Parts::default();
+        let mut parts = ExecParts::default();
         let escape = builder.dockerfile.escape;
         for options in &run.mounts {
-            let spec = options.resolve(spot, |text| self.expand(escape, text, spot))?;
-            self.mount(builder, at, &spec, spot, &mut parts)?;
+            let spec = options.resolve(location, |text| self.expand(escape, text, location))?;
+            self.mount(builder, at, &spec, location, &mut parts)?;
         }
         let args = self.run_line(run, &mut parts);
         let given: Vec<_> =
@@ -79,11 +79,11 @@ impl State {
     }
 
     /// The command line. The shell reads here-documents itself, unless one is all there is.
-    fn run_line(&self, run: &Run, parts: &mut Parts) -> Vec<String> {
+    fn run_line(&self, run: &Run, parts: &mut ExecParts) -> Vec<String> {
         let (Words::Shell(text), [first, ..]) = (&run.words, &run.documents[..]) else {
             return self.command_line(&run.words);
         };
-        if lines::document(text).is_none() {
+        if lines::here_document(text).is_none() {
             let documents = run.documents.iter().map(|document| format!("\n{}{}", document.text, document.name));
             let whole = std::iter::once(text.clone()).chain(documents).collect();
             return self.command_line(&Words::Shell(whole));
@@ -111,20 +111,20 @@ impl State {
         builder: &mut Builder<'_>,
         at: usize,
         spec: &MountSpec,
-        spot: &Spot,
-        parts: &mut Parts,
+        location: &Location,
+        parts: &mut ExecParts,
     ) -> Result<(), Stop> {
         let target = spec.target.as_ref().map(|path| self.container.workdir().join(path));
         let source = spec.source.clone().unwrap_or_default();
         let at_target = target.clone().unwrap_or_else(AbsPath::root);
         let source = match spec.kind {
             MountKind::Bind => {
-                let (fs, path) = self.bound(builder, at, spec, &source, spot)?;
+                let (fs, path) = self.bound(builder, at, spec, &source, location)?;
                 MountSource::Bind { fs, path, read_only: spec.read_only.unwrap_or(true) }
             }
             MountKind::Cache => {
                 let id = spec.id.clone().unwrap_or_else(|| at_target.to_string());
-                let from = spec.from.as_ref().map(|from| builder.from(from, at, spot)).transpose()?;
+                let from = spec.from.as_ref().map(|from| builder.from(from, at, location)).transpose()?;
                 let seed = from.map(|fs| TreePath { fs, path: AbsPath::new(&source) }.into_tree());
                 let seed = seed.map(|fs| TreePath { fs, path: AbsPath::root() });
                 let namespace = &builder.request.namespace;
@@ -137,11 +137,11 @@ impl State {
             }
             MountKind::Temp => MountSource::Temp { size: spec.size },
             MountKind::Secret => {
-                return self.secret(&builder.request.secrets, spec, target, spot, parts);
+                return self.secret(&builder.request.secrets, spec, target, location, parts);
             }
             MountKind::Ssh => {
                 let id = spec.id.as_deref().unwrap_or("default");
-                return agent(builder.request.ssh.as_ref(), spec, id, target, spot, parts);
+                return agent(builder.request.ssh.as_ref(), spec, id, target, location, parts);
             }
         };
         parts.mounts.push(Mount { target: at_target, source });
@@ -155,11 +155,11 @@ impl State {
         at: usize,
         spec: &MountSpec,
         source: &str,
-        spot: &Spot,
+        location: &Location,
     ) -> Result<(Fs, AbsPath), Stop> {
         let path = AbsPath::new(source);
         let place = match &spec.from {
-            Some(from) => TreePath { fs: builder.from(from, at, spot)?, path },
+            Some(from) => TreePath { fs: builder.from(from, at, location)?, path },
             None => {
                 let request = builder.request;
                 if request.ignore.is_empty() {
@@ -181,12 +181,12 @@ impl State {
         secrets: &[Secret],
         spec: &MountSpec,
         target: Option<AbsPath>,
-        spot: &Spot,
-        parts: &mut Parts,
+        location: &Location,
+        parts: &mut ExecParts,
     ) -> Result<(), Stop> {
         let name = target.as_ref().and_then(|target| target.file_name().map(ToOwned::to_owned));
         let Some(id) = spec.source.clone().or_else(|| spec.id.clone()).or(name) else {
-            return Err(spot.error("a secret needs an `id` or a `target`").into());
+            return Err(location.error("a secret needs an `id` or a `target`").into());
         };
         let Some(found) = secrets.iter().find(|secret| secret.names.contains(&id)) else {
             // Users match on these words.
@@ -195,7 +195,7 @@ impl State {
                 (true, true) => format!("secret \"{id}\" is required but no secret mappings were provided"),
                 (true, false) => format!("secret \"{id}\" is required but was not provided"),
             };
-            return Err(spot.error(message).into());
+            return Err(location.error(message).into());
         };
         let file = id.rsplit('/').next().unwrap_or_default();
         if let Some(name) = &spec.env {
@@ -218,12 +218,12 @@ fn agent(
     spec: &MountSpec,
     id: &str,
     target: Option<AbsPath>,
-    spot: &Spot,
-    parts: &mut Parts,
+    location: &Location,
+    parts: &mut ExecParts,
 ) -> Result<(), Stop> {
     let Some(socket) = socket else {
         return match spec.required {
-            true => Err(spot.error(format!("ssh \"{id}\" is required but no ssh mappings were provided")).into()),
+            true => Err(location.error(format!("ssh \"{id}\" is required but no ssh mappings were provided")).into()),
             false => Ok(()),
         };
     };

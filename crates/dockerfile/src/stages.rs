@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::command::{self, Command, Instruction};
-use crate::error::{Error, Source, Spot};
+use crate::error::{Error, Source, Location};
 use crate::lines;
 
 /// The most stages of a Dockerfile.
@@ -25,7 +25,7 @@ pub struct Dockerfile {
 /// One stage.
 #[derive(Debug, Clone)]
 pub(crate) struct Stage {
-    pub(crate) spot: Spot,
+    pub(crate) location: Location,
     pub(crate) platform: Option<String>,
     /// The image or stage it starts from, variables not expanded.
     pub(crate) image: String,
@@ -34,7 +34,7 @@ pub(crate) struct Stage {
 }
 
 /// What `--from` means.
-pub(crate) enum From {
+pub(crate) enum StageRef {
     Stage(usize),
     Image(String),
 }
@@ -58,9 +58,9 @@ pub fn parse(file: &str, text: &str) -> Result<Dockerfile, Error> {
     let mut dockerfile =
         Dockerfile { source: source.clone(), escape: lines.escape, global: Vec::new(), stages: Vec::new() };
     for line in &lines.all {
-        let spot = source.at(line.number, &line.keyword);
-        let instruction = command::read(line, spot.clone(), lines.escape)?;
-        dockerfile.add(instruction, spot)?;
+        let location = source.at(line.number, &line.keyword);
+        let instruction = command::read(line, location.clone(), lines.escape)?;
+        dockerfile.add(instruction, location)?;
     }
     match dockerfile.stages.is_empty() {
         true => Err(source.at(1, "").error("it has no stage: the first instruction has to be `FROM`")),
@@ -69,13 +69,13 @@ pub fn parse(file: &str, text: &str) -> Result<Dockerfile, Error> {
 }
 
 /// Reads instructions that a base image left for those who build on it.
-pub(crate) fn triggers(dockerfile: &Dockerfile, spot: &Spot, texts: &[String]) -> Result<Vec<Instruction>, Error> {
+pub(crate) fn triggers(dockerfile: &Dockerfile, location: &Location, texts: &[String]) -> Result<Vec<Instruction>, Error> {
     let mut all = Vec::new();
     for text in texts {
         for line in lines::split(&dockerfile.source, text)?.all {
-            let instruction = command::read(&line, spot.clone(), '\\')?;
+            let instruction = command::read(&line, location.clone(), '\\')?;
             if matches!(instruction.command, Command::From { .. } | Command::OnBuild(_)) {
-                return Err(spot.error(format!("the base image has the trigger `{text}`, which cannot be one")));
+                return Err(location.error(format!("the base image has the trigger `{text}`, which cannot be one")));
             }
             all.push(instruction);
         }
@@ -84,18 +84,18 @@ pub(crate) fn triggers(dockerfile: &Dockerfile, spot: &Spot, texts: &[String]) -
 }
 
 impl Dockerfile {
-    fn add(&mut self, instruction: Instruction, spot: Spot) -> Result<(), Error> {
+    fn add(&mut self, instruction: Instruction, location: Location) -> Result<(), Error> {
         match instruction.command {
             Command::From { platform, image, name } => {
                 if self.stages.len() == MAX_STAGES {
-                    return Err(spot.error(format!("it has more than {MAX_STAGES} stages")));
+                    return Err(location.error(format!("it has more than {MAX_STAGES} stages")));
                 }
-                self.stages.push(Stage { spot, platform, image, name, instructions: Vec::new() });
+                self.stages.push(Stage { location, platform, image, name, instructions: Vec::new() });
             }
             _ => match self.stages.last_mut() {
                 Some(stage) => stage.instructions.push(instruction),
                 None if matches!(instruction.command, Command::Arg(_)) => self.global.push(instruction),
-                None => return Err(spot.error("no build stage in current context: only `ARG` can be before `FROM`")),
+                None => return Err(location.error("no build stage in current context: only `ARG` can be before `FROM`")),
             },
         }
         Ok(())
@@ -123,21 +123,21 @@ impl Dockerfile {
     }
 
     /// What `--from=text` in the stage `current` means.
-    pub(crate) fn from(&self, text: &str, current: usize, spot: &Spot) -> Result<From, Error> {
+    pub(crate) fn from(&self, text: &str, current: usize, location: &Location) -> Result<StageRef, Error> {
         let name = text.to_ascii_lowercase();
         if let Some(at) = self.named(&name, current) {
-            return Ok(From::Stage(at));
+            return Ok(StageRef::Stage(at));
         }
         if self.named(&name, self.stages.len()).is_some() {
-            return Err(spot.error(format!("the stage `{text}` is not before this one")));
+            return Err(location.error(format!("the stage `{text}` is not before this one")));
         }
         match name.parse::<usize>() {
-            Ok(at) if at < current => Ok(From::Stage(at)),
-            Ok(at) => Err(spot.error(format!("there is no stage {at} before this one"))),
-            Err(_) if text.contains('$') => Err(spot.error(format!(
+            Ok(at) if at < current => Ok(StageRef::Stage(at)),
+            Ok(at) => Err(location.error(format!("there is no stage {at} before this one"))),
+            Err(_) if text.contains('$') => Err(location.error(format!(
                 "`{text}`: variables are not expanded in `from`; name a stage after it with `FROM {text} AS …`"
             ))),
-            Err(_) => Ok(From::Image(text.to_owned())),
+            Err(_) => Ok(StageRef::Image(text.to_owned())),
         }
     }
 
@@ -152,7 +152,7 @@ impl Dockerfile {
             pending.extend(bases[at]);
             for instruction in &self.stages[at].instructions {
                 for text in froms(&instruction.command) {
-                    if let From::Stage(other) = self.from(text, at, &instruction.spot)? {
+                    if let StageRef::Stage(other) = self.from(text, at, &instruction.location)? {
                         pending.push(other);
                     }
                 }

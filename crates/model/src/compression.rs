@@ -1,7 +1,7 @@
 //! Compression of image layers, with every name that it has.
 //!
-//! A further compression is a new variant of [`Compression`]. The build then breaks at each place that
-//! has to know it: the names below, and where the store and the registry pack and unpack.
+//! A further compression is a new variant of [`Compression`]. The build then breaks at each place
+//! that has to know it: the names below, and where the store and the registry pack and unpack.
 
 /// How the bytes of a layer are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,12 @@
-//! Containers, directories, files, secrets, services and the deferred work inside them, as immutable data.
+//! Containers, directories, files, secrets, services and the deferred work inside them, as
+//! immutable data.
 //!
-//! *Invariants.* No I/O, nothing asynchronous, no clock. A value is cheap to clone: everything large is
-//! shared. Work is an [`op::FsOp`] or an [`exec::ExecOp`] inside a value; its recipe digest is fixed when
-//! it is made and derives from one codec ([`rondel_digest::of`] over `Serialize`). Plaintext of secrets
-//! never occurs here. Lists that grow with every step of a chain of calls are persistent ([`chain::Chain`],
-//! [`table::Table`]): a step adds what it changes, and copies nothing.
+//! *Invariants.* No I/O, nothing asynchronous, no clock. A value is cheap to clone: everything
+//! large is shared. Work is an [`op::FsOp`] or an [`exec::ExecOp`] inside a value; its recipe
+//! digest is fixed when it is made and derives from one codec ([`rondel_digest::of`] over
+//! `Serialize`). Plaintext of secrets never occurs here. Lists that grow with every step of a chain
+//! of calls are persistent ([`chain::Chain`], [`table::Table`]): a step adds what it changes, and
+//! copies nothing.
 
 pub mod chain;
 pub mod changes;

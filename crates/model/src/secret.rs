@@ -18,7 +18,8 @@ pub struct SecretRef {
     /// The address of a provider, such as `env://TOKEN`. Empty for `setSecret`.
     #[serde(skip)]
     pub uri: Arc<str>,
-    /// A process in a container named the address, and means its own machine. No client of the user's reads it there.
+    /// A process in a container named the address, and means its own machine. No client of the
+    /// user's reads it there.
     #[serde(skip)]
     pub foreign: bool,
 }

@@ -1,5 +1,5 @@
-//! What garbage collection must keep: what work in progress uses, the trees that values refer to, and
-//! the layers that entries of the index refer to.
+//! What garbage collection must keep: what work in progress uses, the trees that values refer to,
+//! and the layers that entries of the index refer to.
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -16,7 +16,8 @@ use serde::Deserialize;
 use crate::{ExecResult, Ops};
 
 impl Ops {
-    /// Marks everything used from now on as in use, until the guard is dropped. `None` without a tracker.
+    /// Marks everything used from now on as in use, until the guard is dropped. `None` without a
+    /// tracker.
     pub(crate) fn mark_in_use(&self) -> Option<Box<dyn Any + Send + Sync>> {
         self.options.watch.as_ref().map(|watch| watch.begin())
     }
@@ -40,8 +41,8 @@ impl Ops {
         }
     }
 
-    /// Returns whether `predicate` holds for every tree reachable from `value`. Trees that passed are
-    /// added to `seen` and not visited again.
+    /// Returns whether `predicate` holds for every tree reachable from `value`. Trees that passed
+    /// are added to `seen` and not visited again.
     pub fn all_inputs(value: &Value, seen: &mut HashSet<Digest>, predicate: &dyn Fn(&Fs) -> bool) -> bool {
         let (mut trees, mut looked) = (Vec::new(), Vec::new());
         trees_of(value, &mut trees);

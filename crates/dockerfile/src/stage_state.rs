@@ -6,7 +6,7 @@ use rondel_model::{AbsPath, Container, Fs, ImageConfig, Platform};
 use serde_json::Value;
 
 use crate::command::{Pair, Words};
-use crate::error::{Error, Spot};
+use crate::error::{Error, Location};
 use crate::request::{Base, Request, given};
 use crate::words::Expander;
 
@@ -29,7 +29,7 @@ const PROXIES: [&str; 10] = [
 
 /// A stage up to some instruction.
 #[derive(Debug, Clone)]
-pub(crate) struct State {
+pub(crate) struct StageState {
     pub(crate) container: Container,
     /// Declared build arguments, the last declaration of a name counts.
     pub(crate) args: Vec<(String, String)>,
@@ -37,7 +37,7 @@ pub(crate) struct State {
     pub(crate) has_cmd: bool,
 }
 
-impl State {
+impl StageState {
     /// The state after `FROM scratch`.
     pub(crate) fn scratch(platform: Platform) -> Self {
         let config = ImageConfig {
@@ -96,15 +96,15 @@ impl State {
 
     /// `text` with variables expanded and quotes removed. What `ENV` says goes before what `ARG`
     /// says.
-    pub(crate) fn expand(&self, escape: char, text: &str, spot: &Spot) -> Result<String, Error> {
+    pub(crate) fn expand(&self, escape: char, text: &str, location: &Location) -> Result<String, Error> {
         let lookup = |name: &str| self.variable(name);
-        Expander { escape, lookup: &lookup }.word(text).map_err(|message| spot.error(message))
+        Expander { escape, lookup: &lookup }.word(text).map_err(|message| location.error(message))
     }
 
     /// The text of a here-document with variables expanded.
-    pub(crate) fn expand_document(&self, escape: char, text: &str, spot: &Spot) -> Result<String, Error> {
+    pub(crate) fn expand_document(&self, escape: char, text: &str, location: &Location) -> Result<String, Error> {
         let lookup = |name: &str| self.variable(name);
-        Expander { escape, lookup: &lookup }.document(text).map_err(|message| spot.error(message))
+        Expander { escape, lookup: &lookup }.document(text).map_err(|message| location.error(message))
     }
 
     fn variable(&self, name: &str) -> Option<String> {
