@@ -34,12 +34,12 @@ impl fmt::Display for Entitlement {
 
 /// The text names no entitlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unknown;
+pub struct UnknownEntitlement;
 
 impl FromStr for Entitlement {
-    type Err = Unknown;
+    type Err = UnknownEntitlement;
 
-    fn from_str(text: &str) -> Result<Self, Unknown> {
-        Self::ALL.into_iter().find(|known| known.name() == text).ok_or(Unknown)
+    fn from_str(text: &str) -> Result<Self, UnknownEntitlement> {
+        Self::ALL.into_iter().find(|known| known.name() == text).ok_or(UnknownEntitlement)
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::LayerId;
 
 /// The longest value of an input, in bytes.
-const LONGEST: usize = 120;
+const MAX_VALUE_BYTES: usize = 120;
 /// The most inputs that are recorded.
 const MAX_PARTS: usize = 200;
 /// The most layers of a tree that are recorded. An import from the host has one.
@@ -48,9 +48,9 @@ impl Parts {
     /// Adds an input. A long value is cut and gets a digest that tells it apart.
     pub fn add(&mut self, name: impl Into<String>, value: impl Into<String>) {
         let mut value: String = value.into();
-        if value.len() > LONGEST {
+        if value.len() > MAX_VALUE_BYTES {
             let digest = rondel_digest::Digest::of_bytes(value.as_bytes());
-            value.truncate(value.floor_char_boundary(LONGEST - 20));
+            value.truncate(value.floor_char_boundary(MAX_VALUE_BYTES - 20));
             value = format!("{value}… ({})", digest.short());
         }
         if self.parts.len() < MAX_PARTS {
@@ -200,6 +200,6 @@ mod tests {
     fn long_values_are_told_apart() {
         let long = |end: &str| parts(&[("args", &format!("{}{end}", "x".repeat(500)))]);
         assert_ne!(long("a"), long("b"));
-        assert!(long("a").iter().all(|(_, value)| value.len() <= LONGEST + 20));
+        assert!(long("a").iter().all(|(_, value)| value.len() <= MAX_VALUE_BYTES + 20));
     }
 }

@@ -110,8 +110,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
         nanoseconds += number * factor;
         rest = &rest[unit.len()..];
     }
-    const LONGEST: f64 = i64::MAX as f64;
-    if nanoseconds > LONGEST {
+    const MAX_NANOSECONDS: f64 = i64::MAX as f64;
+    if nanoseconds > MAX_NANOSECONDS {
         return Err(invalid());
     }
     Ok(Duration::from_nanos(nanoseconds.round() as u64))

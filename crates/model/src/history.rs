@@ -15,7 +15,7 @@ impl History {
     /// if it has no history, or if the numbers of layers disagree.
     pub fn of_image(document: &str) -> Option<Self> {
         #[derive(Deserialize)]
-        struct Document {
+        struct ConfigDocument {
             rootfs: Layers,
             history: Vec<Map<String, Value>>,
         }
@@ -23,7 +23,7 @@ impl History {
         struct Layers {
             diff_ids: Vec<String>,
         }
-        let Document { rootfs, history } = serde_json::from_str(document).ok()?;
+        let ConfigDocument { rootfs, history } = serde_json::from_str(document).ok()?;
         let with_layer = |entry: &&Map<String, Value>| entry.get("empty_layer") != Some(&Value::Bool(true));
         (history.iter().filter(with_layer).count() == rootfs.diff_ids.len())
             .then_some(Self { diff_ids: rootfs.diff_ids, entries: history })

@@ -30,12 +30,12 @@ pub enum Value {
 /// An object of the API: the name of its type and its data.
 #[derive(Clone)]
 pub struct Object {
-    held: Arc<Held<dyn Any + Send + Sync>>,
+    shared_data: Arc<ObjectData<dyn Any + Send + Sync>>,
     origin: Option<Arc<Call>>,
 }
 
 /// The data that all copies of an object share.
-struct Held<T: ?Sized> {
+struct ObjectData<T: ?Sized> {
     type_name: Arc<str>,
     data: T,
 }
@@ -46,7 +46,7 @@ type Shared = Arc<dyn Any + Send + Sync>;
 impl Object {
     /// An object of the type called `type_name`.
     pub fn new(type_name: impl Into<Arc<str>>, data: impl Any + Send + Sync) -> Self {
-        Self { held: Arc::new(Held { type_name: type_name.into(), data }), origin: None }
+        Self { shared_data: Arc::new(ObjectData { type_name: type_name.into(), data }), origin: None }
     }
 
     /// An object whose data is shared already.
@@ -69,20 +69,20 @@ impl Object {
 
     /// The name of its type.
     pub fn type_name(&self) -> &Arc<str> {
-        &self.held.type_name
+        &self.shared_data.type_name
     }
 
     /// Its data, if it is a `T`.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
-        let shared = || self.held.data.downcast_ref::<Shared>()?.downcast_ref();
-        self.held.data.downcast_ref().or_else(shared)
+        let shared = || self.shared_data.data.downcast_ref::<Shared>()?.downcast_ref();
+        self.shared_data.data.downcast_ref().or_else(shared)
     }
 
     fn share_name(&mut self, name: &Arc<str>) {
-        if let Some(held) = Arc::get_mut(&mut self.held)
-            && held.type_name == *name
+        if let Some(shared_data) = Arc::get_mut(&mut self.shared_data)
+            && shared_data.type_name == *name
         {
-            held.type_name = name.clone();
+            shared_data.type_name = name.clone();
         }
     }
 }

@@ -14,7 +14,7 @@ use rondel_model::{AbsPath, ExecOp, Fs, Snapshot};
 use crate::Ops;
 use crate::context::OpContext;
 use crate::process::{known_secrets, title};
-use crate::read::EntryKind;
+use crate::stat::EntryKind;
 
 /// The most changed files that are listed.
 const MAX_NAMED_FILES: usize = 12;

@@ -18,7 +18,7 @@ use tokio::net::UnixListener;
 
 use crate::context::OpContext;
 use crate::key::{self, Key};
-use crate::read::EntryKind;
+use crate::stat::EntryKind;
 use crate::root::{Root, open_dir};
 use crate::service_client::ServiceHost;
 use crate::stats::count;

@@ -16,7 +16,7 @@ use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Compression, LayerBlob};
 
 use crate::context::OpContext;
-use crate::read::file_path;
+use crate::stat::file_path;
 use crate::service_client::ServiceHost;
 use crate::stats::count;
 use crate::sync::lock;

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::context::OpContext;
 use crate::copy::{Target, text};
 use crate::key::Key;
-use crate::read::open_regular;
+use crate::stat::open_regular;
 use crate::root::{Root, failed, find_dir, open_dir};
 use crate::work_layer::change;
 use crate::{Ops, dedup_layers};
