@@ -89,7 +89,12 @@ impl StageState {
         Ok(())
     }
 
-    fn declare(&mut self, builder: &Builder<'_>, args: &[(String, Option<String>)], location: &Location) -> Result<(), Error> {
+    fn declare(
+        &mut self,
+        builder: &Builder<'_>,
+        args: &[(String, Option<String>)],
+        location: &Location,
+    ) -> Result<(), Error> {
         for (name, default) in args {
             let escape = builder.dockerfile.escape;
             let name = self.expand(escape, name, location)?;
@@ -108,7 +113,8 @@ impl StageState {
     }
 
     fn pairs(&self, pairs: &[Pair], escape: char, location: &Location) -> Result<Vec<Pair>, Error> {
-        let one = |(name, value): &Pair| Ok((self.expand(escape, name, location)?, self.expand(escape, value, location)?));
+        let one =
+            |(name, value): &Pair| Ok((self.expand(escape, name, location)?, self.expand(escape, value, location)?));
         pairs.iter().map(one).collect()
     }
 

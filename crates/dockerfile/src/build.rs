@@ -4,8 +4,8 @@ use rondel_model::{Fs, Platform};
 
 use crate::error::{Error, Location};
 use crate::request::{Base, Known, Need, Outcome, Request, Stop, given};
-use crate::stages::{Dockerfile, StageRef};
 use crate::stage_state::StageState;
+use crate::stages::{Dockerfile, StageRef};
 use crate::words::Expander;
 
 /// Builds `request` of `dockerfile` with the answers in `known`.

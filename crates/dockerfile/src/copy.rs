@@ -24,7 +24,13 @@ struct CopyStep {
 
 impl StageState {
     /// Does what `COPY` or `ADD` says.
-    pub(crate) fn copy(&mut self, builder: &mut Builder<'_>, at: usize, copy: &Copy, location: &Location) -> Result<(), Stop> {
+    pub(crate) fn copy(
+        &mut self,
+        builder: &mut Builder<'_>,
+        at: usize,
+        copy: &Copy,
+        location: &Location,
+    ) -> Result<(), Stop> {
         let escape = builder.dockerfile.escape;
         let word = |text: &String| self.expand(escape, text, location);
         let target = word(&copy.target)?;
@@ -62,7 +68,13 @@ impl StageState {
         Ok(())
     }
 
-    fn steps(&self, builder: &mut Builder<'_>, at: usize, copy: &Copy, location: &Location) -> Result<Vec<CopyStep>, Stop> {
+    fn steps(
+        &self,
+        builder: &mut Builder<'_>,
+        at: usize,
+        copy: &Copy,
+        location: &Location,
+    ) -> Result<Vec<CopyStep>, Stop> {
         let escape = builder.dockerfile.escape;
         let from = copy.from.as_ref().map(|from| builder.from(from, at, location)).transpose()?;
         let mut steps: Vec<CopyStep> = Vec::new();
@@ -118,14 +130,21 @@ fn is_remote(text: &str) -> bool {
 }
 
 /// The content of an address of `ADD`: a file of the web or a repository.
-fn fetched(builder: &Builder<'_>, copy: &Copy, text: &str, checksum: Option<&str>, location: &Location) -> Result<CopyStep, Stop> {
+fn fetched(
+    builder: &Builder<'_>,
+    copy: &Copy,
+    text: &str,
+    checksum: Option<&str>,
+    location: &Location,
+) -> Result<CopyStep, Stop> {
     if let Some(need) = repository(text, copy.keep_git_dir, checksum) {
         let found = builder.need(need, location)?;
         let paths = vec![".".to_owned()];
         let unpack = copy.unpack.unwrap_or_default();
         return Ok(CopyStep { source: found.place, ignore: Vec::new(), paths, unpack, keep_owner: false });
     }
-    let found = builder.need(Need::Http { url: text.to_owned(), checksum: checksum.map(ToOwned::to_owned) }, location)?;
+    let found =
+        builder.need(Need::Http { url: text.to_owned(), checksum: checksum.map(ToOwned::to_owned) }, location)?;
     let path = found.place.path;
     let source = TreePath { fs: found.place.fs, path: path.parent().unwrap_or_else(AbsPath::root) };
     let paths = vec![path.file_name().unwrap_or_default().to_owned()];

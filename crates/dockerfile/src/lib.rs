@@ -19,8 +19,8 @@ mod lines;
 mod mount;
 mod request;
 mod run;
-mod stages;
 mod stage_state;
+mod stages;
 mod values;
 mod words;
 

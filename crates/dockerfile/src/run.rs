@@ -39,7 +39,13 @@ struct ExecParts {
 
 impl StageState {
     /// Does what `RUN` says.
-    pub(crate) fn run(&mut self, builder: &mut Builder<'_>, at: usize, run: &Run, location: &Location) -> Result<(), Stop> {
+    pub(crate) fn run(
+        &mut self,
+        builder: &mut Builder<'_>,
+        at: usize,
+        run: &Run,
+        location: &Location,
+    ) -> Result<(), Stop> {
         let wanted = [(run.host_network, Entitlement::NetworkHost), (run.insecure, Entitlement::SecurityInsecure)];
         for (_, entitlement) in wanted.into_iter().filter(|(asked, _)| *asked) {
             if !builder.request.entitlements.contains(&entitlement) {

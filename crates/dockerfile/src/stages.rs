@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::command::{self, Command, Instruction};
-use crate::error::{Error, Source, Location};
+use crate::error::{Error, Location, Source};
 use crate::lines;
 
 /// The most stages of a Dockerfile.
@@ -69,7 +69,11 @@ pub fn parse(file: &str, text: &str) -> Result<Dockerfile, Error> {
 }
 
 /// Reads instructions that a base image left for those who build on it.
-pub(crate) fn triggers(dockerfile: &Dockerfile, location: &Location, texts: &[String]) -> Result<Vec<Instruction>, Error> {
+pub(crate) fn triggers(
+    dockerfile: &Dockerfile,
+    location: &Location,
+    texts: &[String],
+) -> Result<Vec<Instruction>, Error> {
     let mut all = Vec::new();
     for text in texts {
         for line in lines::split(&dockerfile.source, text)?.all {
@@ -95,7 +99,9 @@ impl Dockerfile {
             _ => match self.stages.last_mut() {
                 Some(stage) => stage.instructions.push(instruction),
                 None if matches!(instruction.command, Command::Arg(_)) => self.global.push(instruction),
-                None => return Err(location.error("no build stage in current context: only `ARG` can be before `FROM`")),
+                None => {
+                    return Err(location.error("no build stage in current context: only `ARG` can be before `FROM`"));
+                }
             },
         }
         Ok(())

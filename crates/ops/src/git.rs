@@ -18,9 +18,9 @@ use tokio::net::UnixListener;
 
 use crate::context::OpContext;
 use crate::key::{self, Key};
-use crate::stat::EntryKind;
 use crate::root::{Root, open_dir};
 use crate::service_client::ServiceHost;
+use crate::stat::EntryKind;
 use crate::stats::count;
 use crate::work_layer::change;
 use crate::{Ops, copy, dedup_layers};

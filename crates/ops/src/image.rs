@@ -16,8 +16,8 @@ use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Compression, LayerBlob};
 
 use crate::context::OpContext;
-use crate::stat::file_path;
 use crate::service_client::ServiceHost;
+use crate::stat::file_path;
 use crate::stats::count;
 use crate::sync::lock;
 use crate::{Ops, dedup_layers, key};

@@ -70,9 +70,9 @@ pub use http::Download;
 pub use image::RegistryImage;
 pub use options::{BUNDLES, HostTrust, Options};
 pub use process::ServiceEnvironment;
-pub use stat::{Entry, EntryKind, MAX_BYTES, Stat};
 pub use rondel_model::search::{Match, Search, Submatch};
 pub use service::{RunningContainer, ServiceControl};
+pub use stat::{Entry, EntryKind, MAX_BYTES, Stat};
 pub use stats::OpStats;
 
 /// The most results that are cached in memory, per kind. The index on disk has all of them.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rondel_fault::{Attempt, Fault, Result};
-use rondel_model::op::TreePath;
 use rondel_model::AbsPath;
+use rondel_model::op::TreePath;
 use rondel_ports::snapshots::Tree;
 use rustix::fs::FileType;
 use rustix::io::Errno;
