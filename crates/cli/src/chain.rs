@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use clap::{Arg, ArgMatches, Command};
 use rondel_client::{Attached, ClientCallbacks};
-use rondel_fault::{Code, Detail, ExecFailure, Fault, Result};
+use rondel_fault::{Code, Detail, ExecFailure, Fault, Result, lock};
 use rondel_link::{Hello, ModuleRequest, Served, ServedModule};
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ impl Session {
     /// Types by name, in one request.
     async fn learn(&self, names: &[&str]) -> Result<()> {
         let missing: Vec<&str> = {
-            let known = self.types.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let known = lock(&self.types);
             names.iter().copied().filter(|name| !known.contains_key(*name)).collect()
         };
         if missing.is_empty() {
@@ -95,7 +95,7 @@ impl Session {
         let each = missing.iter().enumerate().map(|(i, name)| format!("t{i}:__type(name:\"{name}\"){TYPE_SELECTION}"));
         let query = format!("{{{}}} {TYPE_FRAGMENT}", each.collect::<String>());
         let mut found = self.send(&json!({ "query": query })).await?;
-        let mut known = self.types.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut known = lock(&self.types);
         for (i, name) in missing.iter().enumerate() {
             let info = serde_json::from_value(found[format!("t{i}")].take()).map_err(|e| {
                 Fault::environment("the engine's description of its API is not understood").caused_by(e)
@@ -112,7 +112,7 @@ impl Session {
     }
 
     fn known(&self, name: &str) -> Option<TypeInfo> {
-        self.types.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(name).cloned().flatten()
+        lock(&self.types).get(name).cloned().flatten()
     }
 
     /// The flags of a function: arguments that have one, with their meaning.

@@ -1,9 +1,10 @@
 //! Progress on standard error.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rondel_client::link::OnEvent;
+use rondel_fault::lock;
 use rondel_progress::run_state::Totals;
 use rondel_progress::{Plain, Tty};
 
@@ -47,7 +48,7 @@ impl Screen {
     pub(crate) fn on_event(&self) -> OnEvent {
         let shown = self.0.clone();
         Box::new(move |event| {
-            let State { shown, writer, kept } = &mut *shown.lock().unwrap_or_else(PoisonError::into_inner);
+            let State { shown, writer, kept } = &mut *lock(&shown);
             match shown {
                 Shown::Plain(plain) => {
                     for line in plain.lines(event) {
@@ -75,7 +76,7 @@ impl Screen {
 
     /// Shows nothing until [`Screen::resume`]: the terminal is somebody else's.
     pub(crate) fn pause(&self) {
-        let State { shown, writer, kept } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { shown, writer, kept } = &mut *lock(&self.0);
         *kept = Some(Vec::new());
         if let Shown::Tty { tty, .. } = shown {
             writer.push(tty.erase());
@@ -85,7 +86,7 @@ impl Screen {
 
     /// Shows what there was to be shown since [`Screen::pause`].
     pub(crate) fn resume(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         for line in state.kept.take().into_iter().flatten() {
             state.writer.push(line + "\n");
         }
@@ -93,7 +94,7 @@ impl Screen {
 
     /// Takes away what will not stay, waits until the rest is written, and gives the counts of the run.
     pub(crate) fn finish(&self) -> Totals {
-        let State { shown, writer, .. } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { shown, writer, .. } = &mut *lock(&self.0);
         let totals = match shown {
             Shown::Plain(plain) | Shown::Silent(plain) => plain.state().totals(),
             Shown::Tty { tty, .. } => {

@@ -9,6 +9,8 @@ use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rondel_fault::lock;
+
 /// How much text may wait, in bytes.
 const ROOM: usize = 4 << 20;
 /// As much is written at a time, so that a slow reader is seen to read.
@@ -115,7 +117,7 @@ impl Queue {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 
     /// Writes until there will be no more.

@@ -9,9 +9,9 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Result, lock};
 use rondel_link::{Address, Answer, Protocol, STREAM, TICKET_HEADER};
 use rondel_streams::{datagrams, unix};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
@@ -61,7 +61,7 @@ impl Streams {
     }
 
     fn tasks(&self) -> MutexGuard<'_, Tasks> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tasks)
     }
 
     /// Runs `work` until it ends or the client does.

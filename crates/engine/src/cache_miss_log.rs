@@ -4,10 +4,10 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rondel_events::Emitter;
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Result, lock};
 use rondel_model::exec::Scope;
 use rondel_model::explain::{Difference, Ended, Note, Parts};
 use rondel_model::{SecretRef, Snapshot, SocketRef};
@@ -79,7 +79,7 @@ impl InputLog {
 
     /// Adds an entry. It is written later.
     pub fn add(&self, note: Note) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         if waiting.len() >= MAX_WAITING {
             waiting.drain(..MAX_WAITING / 2);
         }
@@ -95,8 +95,8 @@ impl InputLog {
     /// Writes the waiting entries. Entries that cannot be written are lost: nothing depends on
     /// them, and they must not fill the disk.
     pub fn write(&self) {
-        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let notes = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let _one_at_a_time = lock(&self.writing);
+        let notes = std::mem::take(&mut *lock(&self.waiting));
         let path = self.folder.join(FILE);
         if notes.is_empty() {
             return;

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rondel_events::{Event, Sink};
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Result, lock};
 use rondel_link::{Answer, FromClient, FromEngine, Question};
 use rondel_ports::BoxFuture;
 use rondel_session::ClientLink;
@@ -99,7 +99,7 @@ impl Link {
         let gone = || Fault::cancelled("the client went away before it answered");
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sender);
+        lock(&self.asked).insert(id, sender);
         self.send(FromEngine::Ask { id, question });
         tokio::select! {
             answer = answer => answer.map_err(|_| gone()),
@@ -117,7 +117,7 @@ impl Link {
     pub(crate) fn on_message(&self, line: &str) {
         match serde_json::from_str(line) {
             Ok(FromClient::Answer { id, answer }) => {
-                let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                let asked = lock(&self.asked).remove(&id);
                 let _ = asked.map(|sender| sender.send(answer));
             }
             // ORDER: behind every event that was emitted until now.

@@ -4,11 +4,11 @@
 //! the engine, so whatever those services are made of holds the registry weakly.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rondel_events::Emitter;
-use rondel_fault::{Fault, Kind, Result};
+use rondel_fault::{Fault, Kind, Result, lock};
 use rondel_link::{ModuleRequest, Served, ServedModule};
 use rondel_modules::{Modules, ResolveOptions};
 use rondel_query::{Caller, Evaluator};
@@ -178,6 +178,6 @@ impl ClientRegistry {
     }
 
     fn state(&self) -> MutexGuard<'_, RegistryState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

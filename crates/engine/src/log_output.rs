@@ -7,9 +7,9 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_fault::{Attempt as _, Fault, Result, lock};
 use rondel_ops::redact::Secrets;
 use rondel_session::Session;
 use tracing_subscriber::EnvFilter;
@@ -118,7 +118,7 @@ impl LogOutput {
     }
 
     fn state(&self) -> MutexGuard<'_, OutputState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

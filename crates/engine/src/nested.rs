@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use axum::Router;
 use axum::body::Body;
@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rondel_api::providers::ClientSecrets;
 use rondel_events::{Emitter, Sink};
-use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_fault::{Attempt as _, Fault, Result, lock};
 use rondel_hostlink::HostLink;
 use rondel_link::Hello;
 use rondel_model::exec::Scope;
@@ -313,14 +313,14 @@ impl NestedEndpoint {
         let client = AttachedClient::new(caller, self.ending.child_token(), hello.modules);
         let (session, client_id, origin) = (&*client.caller.session, &*client.caller.client, &*self.nested.origin.id);
         tracing::info!(session, client = client_id, origin, "client attached in a container");
-        let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut attached = lock(&self.attached);
         attached.insert(client.caller.client.to_string(), client.clone());
         Ok(client)
     }
 
     /// Detaches a process and cancels its work.
     pub(crate) fn detach(&self, id: &str) {
-        let gone = self.attached.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let gone = lock(&self.attached).remove(id);
         if let Some(client) = gone {
             client.gone.cancel();
             tracing::info!(session = &*client.caller.session, client = id, "client detached in a container");
@@ -331,7 +331,7 @@ impl NestedEndpoint {
     /// this scope.
     fn named(&self, headers: &HeaderMap) -> Option<AttachedClient> {
         let id = headers.get(rondel_link::CLIENT_HEADER).and_then(|v| v.to_str().ok())?;
-        self.attached.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        lock(&self.attached).get(id).cloned()
     }
 
     /// The caller of a request. A process may name the version of its library, unless a module
@@ -340,7 +340,7 @@ impl NestedEndpoint {
         let version = headers.get(METADATA_HEADER).and_then(|value| version_in(value.as_bytes()));
         let view = version.filter(|_| !self.fixed).map(|version| View::of_client(&version));
         let Some(view) = view.filter(|view| *view != self.caller.view) else { return self.caller.clone() };
-        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut others = lock(&self.others);
         // The bound keeps a process from filling the memory with versions.
         if others.len() >= MAX_VERSIONS {
             others.clear();

@@ -4,11 +4,11 @@
 //! default level. Output of processes is not logged.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rondel_events::{Attribute, Event, Outcome, Sink, SpanId, Work};
-use rondel_fault::Kind;
+use rondel_fault::{Kind, lock};
 use rondel_query::Response;
 
 use crate::figures::Figures;
@@ -58,7 +58,7 @@ impl OperatorLog {
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<SpanId, OpenSpan>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 
     fn start(&self, id: SpanId, parent: SpanId, work: Work, title: &str, started: u64) {

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Result, lock};
 use rondel_link::{Answer, FromEngine, Question};
 use rondel_ports::BoxFuture;
 use rondel_ports::streams::{Address, Listening, Machine, Protocol, Stream};
@@ -32,19 +32,19 @@ impl Tickets {
     fn issue(self: &Arc<Self>, backlog: usize) -> (Ticket, mpsc::Receiver<Stream>) {
         let (sender, receiver) = mpsc::channel(backlog);
         let name = format!("{:032x}", rand::random::<u128>());
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), sender);
+        lock(&self.0).insert(name.clone(), sender);
         (Ticket { name, tickets: self.clone() }, receiver)
     }
 
     /// The waiter for streams with the ticket `name`.
     pub fn waiting(&self, name: &str) -> Option<mpsc::Sender<Stream>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        lock(&self.0).get(name).cloned()
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.tickets.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+        lock(&self.tickets.0).remove(&self.name);
     }
 }
 

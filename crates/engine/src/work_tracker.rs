@@ -5,8 +5,9 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use rondel_fault::lock;
 use rondel_model::explain::Note;
 use rondel_ports::cache::Watch;
 use rondel_store::Store;
@@ -42,7 +43,7 @@ impl WorkTracker {
 
     /// When the oldest running work began. `None` when nothing runs.
     pub(crate) fn oldest(&self) -> Option<i64> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().next().copied()
+        lock(&self.running).keys().next().copied()
     }
 }
 
@@ -54,7 +55,7 @@ struct RunningWork {
 
 impl Drop for RunningWork {
     fn drop(&mut self) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.all);
         if let Some(count) = all.get_mut(&self.since) {
             *count -= 1;
             if *count == 0 {
@@ -67,7 +68,7 @@ impl Drop for RunningWork {
 impl Watch for WorkTracker {
     fn begin(&self) -> Box<dyn Any + Send + Sync> {
         let since = self.now();
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner).entry(since).or_default() += 1;
+        *lock(&self.running).entry(since).or_default() += 1;
         Box::new(RunningWork { all: self.running.clone(), since })
     }
 

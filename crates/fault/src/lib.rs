@@ -7,9 +7,13 @@
 //! edges translate. Inside a crate, narrow error enums are preferred; they become a `Fault` where
 //! they leave the crate.
 
+mod sync;
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+
+pub use sync::{lock, read_lock, write_lock};
 
 /// The result of everything that can fail across a crate border.
 pub type Result<T, E = Fault> = std::result::Result<T, E>;

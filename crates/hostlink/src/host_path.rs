@@ -12,9 +12,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use rondel_fault::{Attempt, Fault, Result};
+use rondel_fault::{Attempt, Fault, Result, lock};
 use rondel_ports::host::CONTAINERS;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -34,7 +34,7 @@ pub(crate) struct ContainerRoots {
 impl ContainerRoots {
     pub(crate) fn enter(self: &Arc<Self>, root: OwnedFd) -> ContainerRoot {
         let path = Path::new(CONTAINERS).join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), Arc::new(root));
+        lock(&self.open).insert(path.clone(), Arc::new(root));
         ContainerRoot { path, roots: self.clone() }
     }
 
@@ -45,7 +45,7 @@ impl ContainerRoots {
         };
         let mut parts = inside.components();
         let prefix = parts.next().map(|name| Path::new(CONTAINERS).join(name)).unwrap_or_default();
-        let root = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&prefix).cloned();
+        let root = lock(&self.open).get(&prefix).cloned();
         let root = root.ok_or_else(|| {
             Fault::cancelled(format!("the container that names `/{}` has ended", parts.as_path().display()))
         })?;
@@ -68,7 +68,7 @@ impl ContainerRoot {
 
 impl Drop for ContainerRoot {
     fn drop(&mut self) {
-        self.roots.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+        lock(&self.roots.open).remove(&self.path);
     }
 }
 

@@ -6,11 +6,11 @@
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use rondel_digest::{Digest, Hasher};
-use rondel_fault::Result;
+use rondel_fault::{Result, lock};
 use rondel_ports::index::{Index, Table};
 
 use crate::packed_paths::{self, PackedReader};
@@ -173,11 +173,11 @@ impl StatCache {
     }
 
     fn held(&self, key: &Digest) -> Option<CachedDirectory> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        lock(&self.0).get(key).cloned()
     }
 
     fn hold(&self, key: &Digest, new: CachedDirectory) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.0);
         held.remove(key);
         let bytes: usize = held.values().map(|held| held.known.bytes.len()).sum();
         if held.len() >= MAX_DIRECTORIES_IN_MEMORY || bytes + new.known.bytes.len() > MAX_BYTES_IN_MEMORY {

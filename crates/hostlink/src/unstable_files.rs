@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Seek as _};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use rondel_digest::Digest;
-use rondel_fault::{Attempt as _, Result};
+use rondel_fault::{Attempt as _, Result, lock};
 use rondel_ports::dirs::{TempDir, TempDirs};
 
 use crate::copy_file;
@@ -45,7 +45,7 @@ impl<'a> UnstableFiles<'a> {
     }
 
     fn state(&self) -> MutexGuard<'_, Copies> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Copies `file`, which is at `path`, up to its present size.

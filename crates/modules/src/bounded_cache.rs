@@ -1,7 +1,7 @@
 //! A map by digest that is emptied when it is full: for what can be computed again.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use rondel_digest::Digest;
 
@@ -43,7 +43,4 @@ impl<T: Clone> BoundedCache<T> {
     }
 }
 
-/// Locks `mutex`, whether or not another holder panicked.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+pub(crate) use rondel_fault::lock;

@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use rondel_fault::{Attempt, Fault, Result};
+use rondel_fault::{Attempt, Fault, Result, lock};
 use rondel_ports::BoxFuture;
 use rondel_ports::network::{Membership, Network, Networks};
 use rondel_ports::streams::Protocol;
@@ -163,7 +163,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Backend>>> {
-        self.backend.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.backend)
     }
 }
 

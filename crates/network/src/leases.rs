@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use rondel_fault::lock;
 
 use crate::interfaces::Subnet;
 
@@ -41,7 +43,7 @@ impl Leases {
     /// Leases an address. `None` if all are leased.
     pub(crate) fn take(self: &Arc<Self>) -> Option<Lease> {
         let end = self.subnet.broadcast().to_bits() - self.subnet.host(0).to_bits();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         if state.leased.len() as u32 >= end.saturating_sub(FIRST) {
             return None;
         }
@@ -63,7 +65,7 @@ impl Leases {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.leases.state.lock().unwrap_or_else(PoisonError::into_inner).leased.remove(&self.offset);
+        lock(&self.leases.state).leased.remove(&self.offset);
     }
 }
 

@@ -11,10 +11,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use rondel_fault::{Attempt, Fault, Result};
+use rondel_fault::{Attempt, Fault, Result, lock};
 use rondel_ports::egress::refused_ranges;
 use rondel_ports::network::Network;
 
@@ -234,7 +234,7 @@ impl BridgeBackend {
         let (name, gateway, namespace_fd) = (&self.names.veth, self.gateway, namespace.as_fd());
         let veth = VethPair { name, mtu: self.mtu, gateway, address, namespace: namespace_fd };
         interfaces::add_veth_pair(&mut outside, &veth);
-        let attached = self.socket.lock().unwrap_or_else(PoisonError::into_inner).apply(outside);
+        let attached = lock(&self.socket).apply(outside);
         attached.attempt(|| "make the link of a container".to_owned())?;
 
         self.configure(&mut inner, address).attempt(|| format!("give a container the address {address}"))?;
@@ -250,7 +250,7 @@ impl BridgeBackend {
         // ORDER: the interface gets its settings before the first packet can arrive.
         let mut batch = Batch::default();
         interfaces::configure_host_end(&mut batch, outer, address, self.gateway, self.ipv6);
-        self.socket.lock().unwrap_or_else(PoisonError::into_inner).apply(batch)?;
+        lock(&self.socket).apply(batch)?;
         let mut batch = Batch::default();
         interfaces::bring_up(&mut batch, interfaces::LOOPBACK);
         interfaces::bring_up(&mut batch, link.index);
@@ -266,7 +266,7 @@ impl BridgeBackend {
     fn await_link(&self, link: u32) -> io::Result<()> {
         let begin = Instant::now();
         while begin.elapsed() < LINK_UP_TIMEOUT {
-            if interfaces::is_up(&mut self.socket.lock().unwrap_or_else(PoisonError::into_inner), link)? {
+            if interfaces::is_up(&mut lock(&self.socket), link)? {
                 break;
             }
             std::thread::sleep(POLL_INTERVAL);
@@ -281,7 +281,7 @@ impl BridgeBackend {
         if self.uplink.is_none() {
             return Ok(());
         }
-        let mut known = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.machine);
         let now = interfaces::addresses(&mut Socket::open(Family::Route)?)?;
         let (gone, new): (Vec<_>, Vec<_>) =
             (known.difference(&now).copied().collect(), now.difference(&known).copied().collect());

@@ -5,7 +5,9 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rondel_fault::lock;
 
 use crate::firewall::{self, Element};
 use crate::netlink::Socket;
@@ -133,7 +135,7 @@ impl NetworkPolicy {
     }
 
     fn lock(&self) -> MutexGuard<'_, PolicyState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use rondel_call::ModuleIdentity;
 use rondel_events::Emitter;
+use rondel_fault::{read_lock, write_lock};
 use rondel_gql::Schema;
 use rondel_version::View;
 
@@ -94,12 +95,12 @@ impl Caller {
 
     /// The schema that it is served now.
     pub fn schema(&self) -> Arc<Schema> {
-        self.schema.read().unwrap_or_else(PoisonError::into_inner).clone()
+        read_lock(&self.schema).clone()
     }
 
     /// Serves it another schema from now on.
     pub fn serve(&self, schema: Arc<Schema>) {
-        *self.schema.write().unwrap_or_else(PoisonError::into_inner) = schema;
+        *write_lock(&self.schema) = schema;
     }
 
     /// The same caller, reporting under another span.

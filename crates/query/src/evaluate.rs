@@ -1,12 +1,12 @@
 //! From selections and recipes to values: the one place where the identity of a call is decided.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use rondel_call::{Call, CallSpec, DecodeError, FOREIGN, Literal, ModuleIdentity, SealKey};
 use rondel_digest::Digest;
-use rondel_fault::{Code, Fault, Result};
+use rondel_fault::{Code, Fault, Result, lock};
 use rondel_gql::Value as Constant;
 use rondel_gql::types::{FieldDef, Name, Schema, TypeDef, TypeKind, TypeRef};
 use rondel_graph::Graph;
@@ -173,7 +173,7 @@ impl Evaluator {
 
     /// Forgets what only `session` could ask for: it is over.
     pub fn end_session(&self, session: &str) {
-        let passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
+        let passing = lock(&self.passing).remove(session);
         self.graph.remove(&passing.unwrap_or_default());
     }
 
@@ -283,7 +283,7 @@ impl Evaluator {
                 let passing = call_is_passing.then(|| caller.session.clone());
                 let start = || {
                     if let Some(session) = passing {
-                        let mut passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
+                        let mut passing = lock(&self.passing);
                         passing.entry(session).or_default().push(key);
                     }
                     work

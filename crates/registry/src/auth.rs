@@ -8,7 +8,7 @@ use base64::Engine as _;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use rondel_digest::Sha256Digest;
-use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_fault::{Attempt as _, Fault, Result, lock};
 use rondel_ports::images::Credentials;
 use serde::Deserialize;
 
@@ -144,14 +144,14 @@ pub(crate) struct Tokens(Mutex<HashMap<TokenKey, (HeaderValue, Instant)>>);
 impl Tokens {
     /// The header to send, if there is one.
     pub(crate) fn get(&self, key: &TokenKey) -> Option<HeaderValue> {
-        let tokens = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let tokens = lock(&self.0);
         tokens.get(key).filter(|(_, until)| *until > Instant::now()).map(|(header, _)| header.clone())
     }
 
     /// Keeps a header for a while.
     pub(crate) fn put(&self, key: TokenKey, header: HeaderValue, lasts: Duration) {
         let now = Instant::now();
-        let mut tokens = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut tokens = lock(&self.0);
         tokens.retain(|_, (_, until)| *until > now);
         tokens.insert(key, (header, now + lasts));
     }

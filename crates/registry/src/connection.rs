@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use rondel_digest::Sha256Digest;
-use rondel_fault::{Attempt as _, Result};
+use rondel_fault::{Attempt as _, Result, lock};
 use rondel_ports::dirs::TempDir;
 use rondel_ports::network::Host;
 use rondel_web::{UnixRelay, is_loopback};
@@ -120,14 +120,14 @@ impl Connection {
         if !is_loopback(authority) && !self.insecure.contains(authority) {
             return "https";
         }
-        let known = self.schemes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(authority).copied();
+        let known = lock(&self.schemes).get(authority).copied();
         if let Some(scheme) = known {
             return scheme;
         }
         let Some(scheme) = self.probe(authority).await else {
             return "http";
         };
-        self.schemes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(authority.to_owned(), scheme);
+        lock(&self.schemes).insert(authority.to_owned(), scheme);
         scheme
     }
 
@@ -154,7 +154,7 @@ impl Connection {
     /// Remembers that a repository of the registry has the blob, so that it can be mounted from
     /// there.
     pub(crate) fn note_blob_repository(&self, registry: &str, digest: Sha256Digest, repository: &str) {
-        let mut blob_repositories = self.blob_repositories.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut blob_repositories = lock(&self.blob_repositories);
         if blob_repositories.len() >= MAX_BLOB_REPOSITORIES {
             blob_repositories.clear();
         }
@@ -163,7 +163,7 @@ impl Connection {
 
     /// A repository of the registry that has the blob.
     pub(crate) fn blob_repository(&self, registry: &str, digest: Sha256Digest) -> Option<String> {
-        let blob_repositories = self.blob_repositories.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let blob_repositories = lock(&self.blob_repositories);
         blob_repositories.get(&(registry.to_owned(), digest)).cloned()
     }
 }

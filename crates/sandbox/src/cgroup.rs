@@ -8,10 +8,10 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use rondel_fault::{Attempt, Result};
+use rondel_fault::{Attempt, Result, lock};
 use rondel_ports::process::Limit;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 
@@ -126,7 +126,7 @@ impl Cgroups {
     /// # Errors
     /// When the kernel refuses.
     pub(crate) fn container(&self) -> Result<Cgroup<'_>> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).retain(|path| remove(path).is_err());
+        lock(&self.left).retain(|path| remove(path).is_err());
         let path = self.folder.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
         fs::create_dir(&path).attempt(|| format!("make the control group `{}`", path.display()))?;
         let handle = open(&path);
@@ -203,7 +203,7 @@ impl Cgroup<'_> {
 impl Drop for Cgroup<'_> {
     fn drop(&mut self) {
         if remove(&self.path).is_err() {
-            self.of.left.lock().unwrap_or_else(PoisonError::into_inner).push(self.path.clone());
+            lock(&self.of.left).push(self.path.clone());
         }
     }
 }

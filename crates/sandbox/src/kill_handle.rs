@@ -2,7 +2,9 @@
 
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use rondel_fault::lock;
 
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -79,7 +81,7 @@ impl KillHandle {
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {
-        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.in_use)
     }
 }
 

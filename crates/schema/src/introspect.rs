@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Result, lock};
 use rondel_gql::types::{
     AppliedDirective, ArgDef, DirectiveDef, EnumValue, FieldDef, Name, Schema, TypeDef, TypeKind, TypeRef,
 };
@@ -53,7 +53,7 @@ impl IntrospectionCache {
     /// As [`introspect`].
     pub fn get(&self, schema: &Arc<Schema>, operation: &Operation, selection: SelectionId) -> Result<Arc<str>> {
         let key = (Arc::as_ptr(schema) as usize, describe(operation, selection));
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.kept);
         if let Some(known) = kept.get(&key)
             && known.schema.upgrade().is_some_and(|known| Arc::ptr_eq(&known, schema))
         {
@@ -61,7 +61,7 @@ impl IntrospectionCache {
         }
         drop(kept);
         let text: Arc<str> = introspect(schema, operation, selection)?.into();
-        kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept = lock(&self.kept);
         if kept.len() >= CACHED {
             kept.retain(|_, known| known.schema.strong_count() > 0);
         }

@@ -1,8 +1,9 @@
 //! Projection: the schema of one view, from the registry.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
+use rondel_fault::lock;
 use rondel_gql::types::{EnumValue, FieldDef, Fields, Name, Schema, TypeDef, TypeKind, TypeRef};
 use rondel_version::View;
 
@@ -266,7 +267,7 @@ impl<'r> Cut<'r> {
             }
             Kind::Input(groups) => TypeKind::Input(self.chosen_inputs(groups, &mut key)),
         };
-        let mut made = entry.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = lock(&entry.made);
         let make = || {
             Arc::new(TypeDef {
                 name: entry.name.clone(),
@@ -316,7 +317,7 @@ impl<'r> Cut<'r> {
     fn field_def(&self, field: &Field, key: &mut Vec<u32>) -> Arc<FieldDef> {
         let before = key.len();
         let args = self.chosen_inputs(&field.args, key);
-        let mut made = field.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = lock(&field.made);
         let make = || Arc::new(FieldDef { args, ..field.bare.clone() });
         made.entry(key[before..].to_vec()).or_insert_with(make).clone()
     }

@@ -2,9 +2,9 @@
 
 use std::any::Any;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Result, lock};
 use rondel_ops::OpContext;
 use rondel_ports::BoxFuture;
 use rondel_ports::egress::EgressScope;
@@ -174,7 +174,7 @@ impl Client {
             machine: self.machine.clone(),
             scope: self.scope.clone(),
             origin: self.origin.clone(),
-            served: Mutex::new(self.served.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+            served: Mutex::new(lock(&self.served).clone()),
             op_cx: self.op_cx.clone(),
             is_stranger: self.is_stranger,
         }

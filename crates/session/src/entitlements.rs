@@ -7,9 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
+use std::sync::RwLock;
 
-use rondel_fault::{Code, Fault, Result};
+use rondel_fault::{Code, Fault, Result, read_lock, write_lock};
 use rondel_model::AbsPath;
 use rondel_model::entitlement::Entitlement;
 
@@ -103,12 +103,12 @@ impl SessionGrants {
     /// When a text cannot be understood.
     pub fn allow<T: AsRef<str>>(&self, texts: &[T], base: &Path) -> Result<()> {
         let more = Grants::of(texts, base)?;
-        self.0.write().unwrap_or_else(PoisonError::into_inner).add(more);
+        write_lock(&self.0).add(more);
         Ok(())
     }
 
     fn include(&self, entitlement: Entitlement, module: Option<&str>) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).include(entitlement, module)
+        read_lock(&self.0).include(entitlement, module)
     }
 }
 

@@ -4,11 +4,11 @@
 
 use std::any::Any;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rondel_call::{Call, ModuleIdentity, ModuleRef};
 use rondel_digest::Digest;
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Result, lock};
 use rondel_graph::Evaluation;
 use rondel_model::exec::{Scope, ScopeRecord};
 use rondel_query::ChildIdentity;
@@ -111,7 +111,7 @@ impl FunctionCall {
     /// # Errors
     /// When there is one already.
     pub fn answer(&self, outcome: CallOutcome) -> Result<()> {
-        let mut slot = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.outcome);
         if slot.is_some() {
             // Clients match on this text; see docs/protocol.md#the-runtime.
             return Err(Fault::user("function call return already set"));
@@ -122,6 +122,6 @@ impl FunctionCall {
 
     /// The answer, when there is one.
     pub fn outcome(&self) -> Option<CallOutcome> {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.outcome).clone()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rondel_digest::Digest;
@@ -54,9 +54,7 @@ pub struct SecretStore {
     provided: Mutex<HashMap<String, Slot>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use rondel_fault::lock;
 
 impl SecretStore {
     /// Remembers plaintext for as long as it lasts.

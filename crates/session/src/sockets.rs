@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rondel_digest::Digest;
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Result, lock};
 use rondel_model::SocketRef;
 use rondel_ports::BoxFuture;
 use rondel_ports::streams::{Address, Machine, Sockets, Stream};
@@ -28,16 +28,16 @@ struct Known {
 impl SocketStore {
     /// Remembers for as long as the session lives that `key` stands for the socket at `path` of `machine`.
     pub fn put(&self, key: Digest, machine: Arc<dyn Machine>, path: PathBuf) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Known { machine, path });
+        lock(&self.known).insert(key, Known { machine, path });
     }
 
     /// Whether some client of the session gave it.
     pub fn has(&self, key: &Digest) -> bool {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+        lock(&self.known).contains_key(key)
     }
 
     fn known(&self, socket: &SocketRef) -> Result<Known> {
-        let found = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&socket.key).cloned();
+        let found = lock(&self.known).get(&socket.key).cloned();
         found.ok_or_else(unknown)
     }
 }

@@ -3,10 +3,9 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 use rondel_digest::{Digest, Sha256Digest};
-use rondel_fault::{Attempt, Fault, Result};
+use rondel_fault::{Attempt, Fault, Result, lock};
 use rondel_model::LayerId;
 use rondel_ports::snapshots::Compression;
 use sha2::Digest as _;
@@ -68,7 +67,7 @@ pub(crate) fn path_of(store: &Store, digest: &Sha256Digest) -> PathBuf {
 /// from the recorded one is quarantined. A blob of unknown size, or one that is suspect after an
 /// unclean shutdown, is re-hashed first.
 pub(crate) fn find(store: &Store, digest: &Sha256Digest) -> Option<PathBuf> {
-    let mut used = store.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut used = lock(&store.blobs_used);
     let path = path_of(store, digest);
     let meta = fs::symlink_metadata(&path).ok()?;
     let kept: Option<u64> = store.get_fact(IndexTable::Blobs, &key_of_blob(digest));

@@ -12,9 +12,10 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rondel_digest::Sha256Digest;
+use rondel_fault::lock;
 use rondel_model::LayerId;
 use serde::Deserialize;
 
@@ -82,12 +83,12 @@ impl SuspectSet {
     }
 
     fn contains(&self, name: &str) -> bool {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+        lock(&self.names).contains(name)
     }
 
     fn mark_verified(&self, name: &str) {
         if self.contains(name) && fs::remove_file(self.root.join(SUSPECTS).join(name)).is_ok() {
-            self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+            lock(&self.names).remove(name);
         }
     }
 }

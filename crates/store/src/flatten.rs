@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 
-use rondel_fault::{Attempt, Result};
+use rondel_fault::{Attempt, Result, lock};
 use rondel_model::{LayerId, Snapshot};
 use rondel_ports::snapshots::Label;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
@@ -11,7 +11,6 @@ use rustix::io::Errno;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::sync::PoisonError;
 
 use crate::layer_digest::{Times, layer_id};
 use crate::layer_info::LayerInfo;
@@ -60,7 +59,7 @@ fn flatten(store: &Store, snapshot: &Snapshot) -> Result<Snapshot> {
     if let Some(layer) = known(&key) {
         return Ok(vec![layer].into());
     }
-    let _one_at_a_time = store.flatten_lock.lock().unwrap_or_else(PoisonError::into_inner);
+    let _one_at_a_time = lock(&store.flatten_lock);
     if let Some(layer) = known(&key) {
         return Ok(vec![layer].into());
     }

@@ -8,10 +8,9 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::sync::PoisonError;
 
 use rondel_digest::{Digest, Sha256Digest};
-use rondel_fault::{Attempt, Result};
+use rondel_fault::{Attempt, Result, lock, read_lock, write_lock};
 use rondel_model::LayerId;
 use rondel_ports::cache::{Kind, Policy, PruneRequest, Pruned, Record};
 use rondel_ports::index::Table;
@@ -101,7 +100,7 @@ impl Store {
                 active: used >= in_use_since,
             });
         }
-        let known = self.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.blobs_used);
         for (blob, stamp) in loose {
             let used = known.get(&blob).map_or(stamp.millis(), LastUsed::millis);
             records.push(Record {
@@ -155,7 +154,7 @@ impl Store {
         in_use_since: i64,
         refers: &Refers<'_>,
     ) -> Result<Pruned> {
-        let _one_at_a_time = self.gc_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.gc_lock);
         self.flush_trash();
         let mut records = self.records(in_use_since)?;
         let total: u64 = records.iter().map(|record| record.bytes).sum();
@@ -191,14 +190,14 @@ impl Store {
     /// Writes the times of last use that are not on disk yet.
     pub fn write_uses(&self) {
         let layers: Vec<(LayerId, i64)> = {
-            let known = self.layer_cache.read().unwrap_or_else(PoisonError::into_inner);
+            let known = read_lock(&self.layer_cache);
             known.iter().filter_map(|(layer, info)| Some((*layer, info.last_used.due()?))).collect()
         };
         for (layer, used) in layers {
             last_used::write_mtime(&self.layer_dir(&layer).join("meta.json"), used);
         }
         let blobs: Vec<(Sha256Digest, i64)> = {
-            let known = self.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = lock(&self.blobs_used);
             known.iter().filter_map(|(blob, stamp)| Some((*blob, stamp.due()?))).collect()
         };
         for (blob, used) in blobs {
@@ -233,7 +232,7 @@ impl Store {
 
     fn remove_layer(&self, layer: &LayerId, in_use_since: i64) -> Result<bool> {
         let packed = self.packed(layer);
-        let mut known = self.layer_cache.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = write_lock(&self.layer_cache);
         if known.get(layer).is_some_and(|info| info.last_used.millis() >= in_use_since) {
             return Ok(false);
         }
@@ -254,7 +253,7 @@ impl Store {
     }
 
     fn remove_blob(&self, blob: &Sha256Digest, in_use_since: i64) -> Result<bool> {
-        let mut used = self.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = lock(&self.blobs_used);
         let path = blobs::path_of(self, blob);
         if used.get(blob).is_some_and(|stamp| stamp.millis() >= in_use_since) {
             return Ok(false);

@@ -4,10 +4,10 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
-use rondel_fault::{Attempt, Fault, Result};
+use rondel_fault::{Attempt, Fault, Result, write_lock};
 use rondel_model::LayerId;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -178,7 +178,7 @@ impl Store {
         };
         commit().attempt(|| format!("keep the layer `{}`", layer.0.short()))?;
         self.state.suspects.mark_layer_verified(layer);
-        let mut known = self.layer_cache.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = write_lock(&self.layer_cache);
         known.insert(*layer, Arc::new(info));
         Ok(())
     }

@@ -2,11 +2,11 @@
 //! behind.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::RwLock;
 use std::time::{Duration, SystemTime};
 
 use rondel_digest::Digest;
-use rondel_fault::Result;
+use rondel_fault::{Result, read_lock, write_lock};
 use rondel_ports::index::{Index, Table};
 
 type MemoryEntry = (Vec<u8>, Option<SystemTime>);
@@ -24,27 +24,27 @@ impl MemoryIndex {
 
 impl Index for MemoryIndex {
     fn get(&self, table: Table, key: &Digest) -> Option<Vec<u8>> {
-        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = read_lock(&self.0);
         let (value, until) = entries.get(&(table, *key))?;
         until.is_none_or(|until| until > SystemTime::now()).then(|| value.clone())
     }
 
     fn put(&self, table: Table, key: &Digest, value: &[u8], expires_in: Option<Duration>) -> Result<()> {
         let until = expires_in.map(|lifetime| SystemTime::now() + lifetime);
-        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = write_lock(&self.0);
         entries.insert((table, *key), (value.to_vec(), until));
         Ok(())
     }
 
     fn remove(&self, table: Table, key: &Digest) -> Result<()> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&(table, *key));
+        write_lock(&self.0).remove(&(table, *key));
         Ok(())
     }
 
     fn each(&self, table: Table, visit: &mut dyn FnMut(Digest, &[u8])) -> Result<()> {
         let now = SystemTime::now();
         let entries: Vec<(Digest, Vec<u8>)> = {
-            let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let entries = read_lock(&self.0);
             let live = entries
                 .iter()
                 .filter(|((found, _), (_, until))| *found == table && until.is_none_or(|until| until > now));

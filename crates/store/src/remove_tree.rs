@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use rondel_fault::lock;
+
 use crate::sys;
 
 /// The number of threads. It may exceed the number of processors, because they wait for the disk.
@@ -98,7 +100,7 @@ impl Work {
     }
 
     fn state(&self) -> MutexGuard<'_, RemovalQueue> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

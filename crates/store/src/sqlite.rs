@@ -11,12 +11,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use rondel_digest::{Digest, Hasher};
-use rondel_fault::{Attempt, Fault, Result};
+use rondel_fault::{Attempt, Fault, Result, lock, read_lock, write_lock};
 use rondel_ports::index::{Index, Table};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
@@ -197,8 +197,7 @@ impl SqliteIndex {
     }
 
     pub(crate) fn get_in(&self, space: IndexTable, key: &Digest) -> Option<Vec<u8>> {
-        let entry =
-            self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner).get(&(space as u8, *key)).cloned()?;
+        let entry = read_lock(&self.shared.mirror).get(&(space as u8, *key)).cloned()?;
         if entry.until.is_some_and(|until| until <= now()) {
             return None;
         }
@@ -212,7 +211,7 @@ impl SqliteIndex {
     /// Removes the entries with a wrong checksum, and returns their keys.
     pub(crate) fn drop_damaged(&self) -> Vec<(u8, Digest)> {
         let all: Vec<((u8, Digest), IndexEntry)> = {
-            let mirror = self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner);
+            let mirror = read_lock(&self.shared.mirror);
             mirror.iter().map(|(key, entry)| (*key, entry.clone())).collect()
         };
         let is_damaged = |(space, key): &(u8, Digest), entry: &IndexEntry| match &entry.value {
@@ -227,8 +226,8 @@ impl SqliteIndex {
         let mut removed = Vec::with_capacity(damaged.len());
         for (place, entry) in damaged {
             // ORDER: only if no other writer has replaced it since the check.
-            let connection = self.shared.connection.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut mirror = self.shared.mirror.write().unwrap_or_else(PoisonError::into_inner);
+            let connection = lock(&self.shared.connection);
+            let mut mirror = write_lock(&self.shared.mirror);
             if mirror.get(&place).is_none_or(|now| now.sum != entry.sum) {
                 continue;
             }
@@ -255,7 +254,7 @@ impl SqliteIndex {
     }
 
     fn read_large_in(&self, space: u8, key: &Digest) -> rusqlite::Result<Option<Vec<u8>>> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = lock(&self.reader);
         let mut query = reader.prepare_cached("SELECT value FROM entries WHERE space = ?1 AND key = ?2")?;
         query.query_row(params![space, key.as_bytes()], |row| row.get(0)).optional()
     }
@@ -272,7 +271,7 @@ impl SqliteIndex {
     }
 
     pub(crate) fn remove_in(&self, space: IndexTable, key: &Digest) -> Result<()> {
-        if self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner).contains_key(&(space as u8, *key)) {
+        if read_lock(&self.shared.mirror).contains_key(&(space as u8, *key)) {
             return self.write(space, key, None, None);
         }
         Ok(())
@@ -296,13 +295,13 @@ impl SqliteIndex {
 
     fn order(&self, order: WriterRequest) -> Result<()> {
         let orders = self.orders.as_ref().ok_or_else(gone)?;
-        orders.lock().unwrap_or_else(PoisonError::into_inner).send(order).map_err(|_| gone())
+        lock(orders).send(order).map_err(|_| gone())
     }
 
     pub(crate) fn each_in(&self, space: IndexTable, visit: &mut dyn FnMut(Digest, &[u8])) -> Result<()> {
         let time = now();
         let mut keys: Vec<Digest> = {
-            let mirror = self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner);
+            let mirror = read_lock(&self.shared.mirror);
             let live = mirror
                 .iter()
                 .filter(|((found, _), entry)| *found == space as u8 && entry.until.is_none_or(|until| until > time));
@@ -319,20 +318,20 @@ impl SqliteIndex {
 
     /// The number of live entries of `space`.
     pub(crate) fn count(&self, space: IndexTable) -> u64 {
-        let mirror = self.shared.mirror.read().unwrap_or_else(PoisonError::into_inner);
+        let mirror = read_lock(&self.shared.mirror);
         mirror.keys().filter(|(found, _)| *found == space as u8).count() as u64
     }
 
     /// Truncates the log, if that is possible now.
     pub(crate) fn shrink(&self) {
-        let connection = self.shared.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = lock(&self.shared.connection);
         let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 
     /// Runs SQLite's own check. A damaged database is not written to any more, and is moved aside
     /// at the next start.
     pub(crate) fn check(&self) -> Result<Vec<String>> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = lock(&self.reader);
         let problems = match quick_check(&reader) {
             Err(error) if is_damage(&self.shared.path, &error) => vec![error.to_string()],
             other => other.attempt(|| "check the index".to_owned())?,
@@ -458,7 +457,7 @@ fn work(shared: &IndexShared, mover: &Connection, orders: &Receiver<WriterReques
             }
         }
         if !batch.is_empty() {
-            let mut connection = shared.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut connection = lock(&shared.connection);
             let result = shared.commit(&mut connection, &batch);
             drop(connection);
             for done in waiting {
@@ -475,7 +474,7 @@ fn work(shared: &IndexShared, mover: &Connection, orders: &Receiver<WriterReques
             advance();
             // ORDER: the small rest is checkpointed while no writer is active: SQLite restarts the
             // log only after all of it was checkpointed.
-            let _no_writer = shared.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let _no_writer = lock(&shared.connection);
             advance();
         }
     }
@@ -526,7 +525,7 @@ fn write_one(transaction: &Transaction<'_>, write: &PendingWrite) -> rusqlite::R
 
 /// `all`: large values are nowhere else.
 fn update(mirror: &Mirror, batch: &[PendingWrite], all: bool) {
-    let mut mirror = mirror.write().unwrap_or_else(PoisonError::into_inner);
+    let mut mirror = write_lock(mirror);
     for write in batch {
         let key = (write.space, write.key);
         match &write.value {

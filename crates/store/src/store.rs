@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use rondel_digest::{Digest, Sha256Digest};
-use rondel_fault::{Attempt as _, Result};
+use rondel_fault::{Attempt as _, Result, lock};
 use rondel_model::LayerId;
 
 use crate::last_used::{LastUsed, VolumeUse};
@@ -74,7 +74,7 @@ impl Store {
 
     /// Warnings about damage that was found, for users. Only the last ones are kept.
     pub fn warnings(&self) -> Vec<String> {
-        let quarantined = self.quarantined.lock().unwrap_or_else(PoisonError::into_inner);
+        let quarantined = lock(&self.quarantined);
         self.index.warnings().into_iter().chain(quarantined.iter().cloned()).collect()
     }
 
@@ -90,7 +90,7 @@ impl Store {
             return;
         }
         self.lost.store(true, Ordering::Release);
-        let mut quarantined = self.quarantined.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut quarantined = lock(&self.quarantined);
         if quarantined.len() == MAX_WARNINGS {
             quarantined.remove(0);
         }

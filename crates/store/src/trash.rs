@@ -4,10 +4,10 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use rondel_fault::{Attempt, Result};
+use rondel_fault::{Attempt, Result, lock};
 
 use crate::sys;
 
@@ -51,7 +51,7 @@ impl BackgroundRemover {
     fn request(&self, request: TrashRequest) {
         if let Some(requests) = &self.requests {
             // If the thread is gone, the next start removes the rest.
-            let _ = requests.lock().unwrap_or_else(PoisonError::into_inner).send(request);
+            let _ = lock(requests).send(request);
         }
     }
 }

@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::sync::PoisonError;
 
 use rondel_digest::{Digest, Sha256Digest};
-use rondel_fault::{Attempt, Result};
+use rondel_fault::{Attempt, Result, lock, write_lock};
 use rondel_model::LayerId;
 use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Compression, LayerBlob, Verification};
@@ -113,7 +112,7 @@ fn verify(store: &Store, check: &Check<'_>) -> Result<Verification> {
             Ok(actual) if actual == blob => found.blobs += 1,
             Ok(actual) => {
                 let problem = format!("the blob `{blob}` has content with the digest `{actual}`");
-                let mut used = store.blobs_used.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut used = lock(&store.blobs_used);
                 used.remove(&blob);
                 store.quarantine(&blobs::path_of(store, &blob), &problem);
                 drop(used);
@@ -145,7 +144,7 @@ fn verify_layer(store: &Store, layer: &LayerId) -> Result<Option<String>> {
 /// Whether it was there, damaged: it may have been removed while it was looked at.
 // ORDER: under the lock under which layers are removed and become known.
 fn quarantine_layer(store: &Store, layer: &LayerId, problem: &str) -> bool {
-    let mut known = store.layer_cache.write().unwrap_or_else(PoisonError::into_inner);
+    let mut known = write_lock(&store.layer_cache);
     let folder = store.layer_dir(layer);
     let is_there = folder.exists();
     if is_there {

@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::PoisonError;
 
 use rondel_digest::Digest;
-use rondel_fault::{Attempt, Result};
+use rondel_fault::{Attempt, Result, lock};
 
 use crate::disk_space::disk_usage;
 use crate::last_used::{self, CLOCK_GRANULARITY_MS, VolumeUse};
@@ -17,7 +16,7 @@ use crate::store::Store;
 pub(crate) fn open(store: &Store, name: &str) -> Result<PathBuf> {
     let key = Digest::of_bytes(name.as_bytes());
     let path = path_of(store, &key);
-    let mut known = store.volumes_used.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = lock(&store.volumes_used);
     fs::create_dir_all(&path).attempt(|| format!("make the cache volume `{name}`"))?;
     let now = last_used::now();
     let volume = known.entry(key).or_insert_with(|| stored_use(store, &key));
@@ -31,7 +30,7 @@ pub(crate) fn open(store: &Store, name: &str) -> Result<PathBuf> {
 
 /// What is known of the volume `key`, without using it.
 pub(crate) fn inspect(store: &Store, key: &Digest) -> VolumeUse {
-    let mut known = store.volumes_used.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = lock(&store.volumes_used);
     known.entry(*key).or_insert_with(|| stored_use(store, key)).clone()
 }
 
@@ -44,7 +43,7 @@ pub(crate) fn size(store: &Store, key: &Digest) -> u64 {
     }
     let now = last_used::now();
     let bytes = disk_usage(&path_of(store, key));
-    if let Some(volume) = store.volumes_used.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
+    if let Some(volume) = lock(&store.volumes_used).get_mut(key) {
         volume.size = Some((bytes, now));
     }
     bytes
@@ -52,7 +51,7 @@ pub(crate) fn size(store: &Store, key: &Digest) -> u64 {
 
 /// Removes the volume `key` unless it was used since `in_use_since`.
 pub(crate) fn remove(store: &Store, key: &Digest, in_use_since: i64) -> Result<bool> {
-    let mut known = store.volumes_used.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = lock(&store.volumes_used);
     if known.get(key).is_some_and(|volume| volume.last_used >= in_use_since) {
         return Ok(false);
     }
@@ -64,7 +63,7 @@ pub(crate) fn remove(store: &Store, key: &Digest, in_use_since: i64) -> Result<b
 /// Writes the uses that are not on disk yet.
 pub(crate) fn write_uses(store: &Store) {
     let due: Vec<(Digest, VolumeUse)> = {
-        let mut known = store.volumes_used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&store.volumes_used);
         let due = known.iter_mut().filter(|(_, volume)| volume.last_used - volume.persisted >= CLOCK_GRANULARITY_MS);
         due.map(|(key, volume)| {
             volume.persisted = volume.last_used;

@@ -2,13 +2,13 @@
 //! that differ from the nearest earlier load when something had to run.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use rondel_call::{Call, Literal};
 use rondel_digest::Digest;
 use rondel_events::{Event, Outcome, Sink, SpanId, Work};
-use rondel_fault::Result;
+use rondel_fault::{Result, lock};
 use rondel_model::explain::Parts;
 use rondel_model::{LayerId, Snapshot};
 use rondel_ops::{OpContext, Ops};
@@ -67,7 +67,7 @@ pub struct WorkRecorder(Mutex<BTreeMap<SpanId, RecordedWork>>);
 
 impl Sink for WorkRecorder {
     fn emit(&self, event: Event) {
-        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spans = lock(&self.0);
         match event {
             Event::Start { span, work: Work::Exec | Work::Function, name, .. } => {
                 spans.insert(span, RecordedWork { name, ..RecordedWork::default() });
@@ -82,7 +82,7 @@ impl Sink for WorkRecorder {
     }
 
     fn explain(&self, span: SpanId, parts: &dyn Fn() -> Vec<(String, String)>) {
-        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spans = lock(&self.0);
         if let Some(done) = spans.get_mut(&span) {
             done.parts = parts();
         }
@@ -91,7 +91,7 @@ impl Sink for WorkRecorder {
 
 impl WorkRecorder {
     fn work(&self) -> Vec<RecordedWork> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        lock(&self.0).values().cloned().collect()
     }
 }
 

@@ -1,9 +1,9 @@
 //! One instance of a service, from its start to its end.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Result, lock};
 use rondel_model::service::{Service, ServiceKind};
 use rondel_ops::{OpContext, Ops};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -252,6 +252,6 @@ impl Instance {
     }
 
     fn users(&self) -> MutexGuard<'_, Users> {
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.users)
     }
 }

@@ -11,12 +11,12 @@ mod tunnel;
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::future::{select_all, try_join_all};
 use rondel_digest::Digest;
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Result, lock};
 use rondel_model::service::{Forward, Service, ServiceBinding, label};
 use rondel_ops::{BoundServices, JoinedNetwork, OpContext, Ops, RunningContainer, Services};
 use rondel_ports::BoxFuture;
@@ -123,11 +123,11 @@ impl SessionServices {
 
     /// Makes the machine of a client usable for tunnels and services of the host.
     pub fn lend(&self, client: Arc<str>, machine: Arc<dyn Machine>) {
-        self.machines.lock().unwrap_or_else(PoisonError::into_inner).insert(client, machine);
+        lock(&self.machines).insert(client, machine);
     }
 
     fn machine(&self, client: &str) -> Result<Arc<dyn Machine>> {
-        let found = self.machines.lock().unwrap_or_else(PoisonError::into_inner).get(client).cloned();
+        let found = lock(&self.machines).get(client).cloned();
         found.ok_or_else(|| Fault::user("the service belongs to the machine of another session's client"))
     }
 
@@ -199,7 +199,7 @@ impl SessionServices {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Arc<Instance>>> {
-        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.instances)
     }
 }
 
