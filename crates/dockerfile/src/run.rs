@@ -72,12 +72,12 @@ impl StageState {
             no_init: builder.request.no_init,
             offline: run.offline,
             host_network: run.host_network,
-            scrub: self.container.scrub.clone(),
+            redact: self.container.redact.clone(),
             ..ExecOp::new(self.container.rootfs.clone(), args, self.container.platform.clone())
         };
         for secret in given {
-            if !self.container.scrub.contains(&secret) {
-                self.container.scrub.push(secret);
+            if !self.container.redact.contains(&secret) {
+                self.container.redact.push(secret);
             }
         }
         self.container.rootfs = Fs::new(FsOp::Exec { exec: Arc::new(exec), output: ExecOutput::Rootfs });

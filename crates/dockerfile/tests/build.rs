@@ -116,7 +116,7 @@ fn mounts() {
     assert!(matches!(fs.op(), FsOp::Isolate(_)));
     assert!(matches!(op.mounts[3].source, MountSource::Temp { size: Some(1024) }));
     assert_eq!(op.secret_env, [("T".to_owned(), secret.clone())]);
-    assert_eq!((op.scrub.len(), &container.scrub[..]), (0, &[secret][..]));
+    assert_eq!((op.redact.len(), &container.redact[..]), (0, &[secret][..]));
     for (option, want) in [("", false), (",ro", true), (",ro=false", false), (",rw=false", true)] {
         let container = built(&format!("FROM x\nRUN --mount=type=cache,target=/c{option} x"), &request());
         let MountSource::Cache { read_only, .. } = exec(&container.rootfs).mounts[0].source else { panic!("no cache") };

@@ -161,7 +161,7 @@ impl Write for LogOutput {
         let mut state = self.state();
         match state.secrets() {
             Some(secrets) => {
-                let clean = secrets.scrub(&String::from_utf8_lossy(line));
+                let clean = secrets.redact(&String::from_utf8_lossy(line));
                 state.write_line(clean.as_bytes());
             }
             None => state.write_line(line),

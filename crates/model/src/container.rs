@@ -39,7 +39,7 @@ pub struct Container {
     /// Services that run as long as its processes, by alias.
     pub services: Table<ServiceBinding>,
     /// Secrets of earlier build steps. Their plaintext is redacted from all output.
-    pub scrub: Vec<SecretRef>,
+    pub redact: Vec<SecretRef>,
     /// The process that ran last.
     pub last_exec: Option<Arc<ExecOp>>,
     /// The image, as long as nothing was changed after `from`.
@@ -128,7 +128,7 @@ impl Container {
             secret_env: Table::new(),
             volatile_env: Table::new(),
             services: Table::new(),
-            scrub: Vec::new(),
+            redact: Vec::new(),
             last_exec: None,
             image_ref: None,
             registry_auth: Table::new(),
@@ -148,7 +148,7 @@ impl Container {
             volatile_env: self.volatile_environment(),
             workdir: self.workdir(),
             user: self.config.user.clone(),
-            scrub: self.scrub.clone(),
+            redact: self.redact.clone(),
             services: self.services.values().cloned().collect(),
             ..ExecOp::new(self.rootfs.clone(), args, self.platform.clone())
         }

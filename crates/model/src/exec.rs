@@ -56,7 +56,9 @@ pub struct ExecOp {
     /// It is in the network of the engine's machine.
     pub host_network: bool,
     /// Secrets that it does not get, and whose plaintext is still redacted from its output.
-    pub scrub: Vec<SecretRef>,
+    // IDENTITY: hashed under its old name, so that recipe digests stay what they were.
+    #[serde(rename = "scrub")]
+    pub redact: Vec<SecretRef>,
     /// The platform of the root.
     pub platform: Platform,
     /// Services that run as long as it does, in the order in which they were bound.
@@ -260,7 +262,7 @@ impl ExecOp {
             no_init: false,
             offline: false,
             host_network: false,
-            scrub: Vec::new(),
+            redact: Vec::new(),
             platform,
             services: Vec::new(),
             salt: None,

@@ -62,7 +62,7 @@ impl Ops {
         base: Snapshot,
         source: Snapshot,
     ) -> Result<Snapshot> {
-        let whole = key::gather(op, &base, Ok(&source));
+        let whole = key::copy_pattern(op, &base, Ok(&source));
         if let Some(snapshot) = self.stored::<Snapshot>(&whole, &self.stats.files_cached, |s| vec![s]) {
             return Ok(snapshot);
         }
@@ -70,7 +70,7 @@ impl Ops {
         let picked = self.blocking(move |ops| identity(ops, &picking, &tree)).await?;
         let (op, below) = (op.clone(), base.clone());
         let snapshot = self
-            .files(key::gather(&op, &base, Err(picked)), move |store| {
+            .files(key::copy_pattern(&op, &base, Err(picked)), move |store| {
                 let tree = dedup_layers::view(store, &source)?;
                 let (dir, path) = find_dir(Root(tree.root.as_fd()), &op.source.path)?;
                 let from = Root(dir.as_fd());

@@ -83,7 +83,7 @@ impl Ops {
     ) {
         let parts = || {
             let secrets = known_secrets(cx, exec);
-            parts(cx, exec, inputs).map(|value| secrets.scrub(value))
+            parts(cx, exec, inputs).map(|value| secrets.redact(value))
         };
         events.explain(&|| parts().listed());
         if self.options.watch.is_some() {

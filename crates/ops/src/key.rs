@@ -56,10 +56,12 @@ pub(crate) enum Key<'a> {
         name: Option<&'a str>,
         search: &'a Search,
     },
-    Gather {
+    // IDENTITY: hashed under its old name, so that stored results stay valid.
+    #[serde(rename = "Gather")]
+    CopyPattern {
         base: Digest,
         source: Source<'a>,
-        op: Gather<'a>,
+        op: CopyPatternParameters<'a>,
     },
     Isolate {
         content: Digest,
@@ -110,7 +112,7 @@ pub(crate) enum Source<'a> {
 
 /// The parameters of a copy by pattern.
 #[derive(Serialize)]
-pub(crate) struct Gather<'a> {
+pub(crate) struct CopyPatternParameters<'a> {
     parents: bool,
     unpack: bool,
     target: &'a AbsPath,
@@ -138,7 +140,9 @@ pub(crate) struct Exec<'a> {
     no_init: bool,
     offline: bool,
     host_network: bool,
-    scrub: Vec<Digest>,
+    // IDENTITY: hashed under its old name, so that stored results stay valid.
+    #[serde(rename = "scrub")]
+    redact: Vec<Digest>,
     platform: &'a Platform,
     services: Vec<(&'a str, Digest)>,
     salt: Option<&'a str>,
@@ -184,7 +188,7 @@ pub(crate) fn copy(op: &CopyOp, base: &Snapshot, content: Digest) -> Digest {
 }
 
 /// The key of a copy by pattern: of the whole source tree (`Ok`), or of only what it picks (`Err`).
-pub(crate) fn gather(op: &CopyPattern, base: &Snapshot, from: Result<&Snapshot, Digest>) -> Digest {
+pub(crate) fn copy_pattern(op: &CopyPattern, base: &Snapshot, from: Result<&Snapshot, Digest>) -> Digest {
     let source = match from {
         Ok(tree) => Source::Tree {
             content: tree.digest(),
@@ -195,7 +199,7 @@ pub(crate) fn gather(op: &CopyPattern, base: &Snapshot, from: Result<&Snapshot, 
         },
         Err(picked) => Source::Picked(picked),
     };
-    let parameters = Gather {
+    let parameters = CopyPatternParameters {
         parents: op.parents,
         unpack: op.unpack,
         target: &op.target,
@@ -204,7 +208,7 @@ pub(crate) fn gather(op: &CopyPattern, base: &Snapshot, from: Result<&Snapshot, 
         keep_owner: op.keep_owner,
         mode: op.mode.as_ref(),
     };
-    Key::Gather { base: base.digest(), source, op: parameters }.digest()
+    Key::CopyPattern { base: base.digest(), source, op: parameters }.digest()
 }
 
 /// The key of an archive's content.
@@ -256,10 +260,48 @@ pub(crate) fn exec(op: &ExecOp, inputs: &[Snapshot]) -> Digest {
         no_init: op.no_init,
         offline: op.offline,
         host_network: op.host_network,
-        scrub: op.scrub.iter().map(|secret| secret.key).collect(),
+        redact: op.redact.iter().map(|secret| secret.key).collect(),
         platform: &op.platform,
         services: op.services.iter().map(|bound| (&*bound.alias, bound.service.digest())).collect(),
         salt: op.salt.as_deref(),
     };
     Key::Exec(Box::new(parameters)).digest()
+}
+
+#[cfg(test)]
+mod tests {
+    use rondel_model::op::TreePath;
+    use rondel_model::{Fs, Snapshot};
+
+    use super::*;
+
+    #[test]
+    fn keys_of_stored_results_stay_the_same() {
+        // IDENTITY: results on disk are found by these. They change only with [`DOMAIN`].
+        let empty = Snapshot::empty();
+        let process = ExecOp::new(Fs::scratch(), vec!["true".into()], Platform::new("linux", "amd64", ""));
+        let pattern = CopyPattern {
+            base: Fs::scratch(),
+            source: TreePath { fs: Fs::scratch(), path: AbsPath::root() },
+            ignore: Vec::new(),
+            paths: vec!["*".into()],
+            exclude: Vec::new(),
+            parents: false,
+            unpack: false,
+            target: AbsPath::root(),
+            target_is_dir: true,
+            owner: None,
+            keep_owner: false,
+            mode: None,
+        };
+        let keys = [
+            exec(&process, std::slice::from_ref(&empty)),
+            copy_pattern(&pattern, &empty, Ok(&empty)),
+            copy_pattern(&pattern, &empty, Err(Digest::of_bytes(b"picked"))),
+        ];
+        assert_eq!(
+            rondel_digest::of("test", &keys).hex().to_string(),
+            "bf29a01156a2705e1f5991e9cf29ea5bee29807f9e445e8eb05c717d165eb21d"
+        );
+    }
 }

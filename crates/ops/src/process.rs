@@ -133,7 +133,7 @@ impl Finished {
     /// The detail of an error: command, exit code and the ends of its output.
     pub(crate) fn detail(&self, exec: &ExecOp) -> ExecFailure {
         let [stdout, stderr] = self.written.tails.clone();
-        let cmd = exec.args.iter().map(|arg| self.secrets.scrub(arg)).collect();
+        let cmd = exec.args.iter().map(|arg| self.secrets.redact(arg)).collect();
         ExecFailure { cmd, exit_code: self.exit_code, stdout, stderr }
     }
 }
@@ -187,7 +187,7 @@ impl Process<'_> {
         }
         let (secret_env, secret_files) = self.plaintexts().await?;
         self.find_sockets().await?;
-        let others = try_join_all(self.exec.scrub.iter().map(|secret| self.cx.secrets.plaintext(secret))).await?;
+        let others = try_join_all(self.exec.redact.iter().map(|secret| self.cx.secrets.plaintext(secret))).await?;
         let plaintexts = secret_env.iter().chain(&secret_files).chain(&others);
         let secrets = Secrets::new(plaintexts.map(|plaintext| plaintext.bytes()));
         volumes::check(self.exec)?;
@@ -274,7 +274,7 @@ impl Process<'_> {
         };
         let exit = self.ops.ports().processes.enter(entrance.clone(), spec, self.cancel.clone()).await?;
         let [stdout, stderr] = capture.finish()?.tails;
-        let cmd = args.iter().map(|arg| secrets.scrub(arg)).collect();
+        let cmd = args.iter().map(|arg| secrets.redact(arg)).collect();
         Ok(ExecFailure { cmd, exit_code: exit.code, stdout, stderr })
     }
 
@@ -432,16 +432,16 @@ impl Process<'_> {
 /// Redacts the secrets in `fault`.
 fn clean(fault: Fault, secrets: &Secrets) -> Fault {
     let text = fault.to_string();
-    let scrubbed = secrets.scrub(&text);
-    if text == scrubbed {
+    let redacted = secrets.redact(&text);
+    if text == redacted {
         return fault;
     }
-    fault.hints().iter().fold(Fault::new(fault.kind(), scrubbed), |clean, hint| clean.with_hint(secrets.scrub(hint)))
+    fault.hints().iter().fold(Fault::new(fault.kind(), redacted), |clean, hint| clean.with_hint(secrets.redact(hint)))
 }
 
 /// The title of a process's span: its command line with the secrets redacted that are known by now.
 pub(crate) fn title(cx: &OpContext, exec: &ExecOp) -> String {
-    short(&known_secrets(cx, exec).scrub(&exec.args.join(" ")))
+    short(&known_secrets(cx, exec).redact(&exec.args.join(" ")))
 }
 
 /// The secrets of the process whose plaintext is known already.

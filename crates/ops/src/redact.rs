@@ -57,7 +57,7 @@ impl Secrets {
     }
 
     /// Redacts the secrets in `text`.
-    pub fn scrub(&self, text: &str) -> String {
+    pub fn redact(&self, text: &str) -> String {
         let mut redactor = self.redactor();
         let mut out = redactor.push(text.as_bytes());
         out.extend(redactor.finish());
@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    fn scrub(secrets: &[&str], pieces: &[&str]) -> String {
+    fn redact(secrets: &[&str], pieces: &[&str]) -> String {
         let mut redactor = Secrets::new(secrets.iter().map(|s| s.as_bytes())).redactor();
         let mut out: Vec<u8> = pieces.iter().flat_map(|piece| redactor.push(piece.as_bytes())).collect();
         out.extend(redactor.finish());
@@ -148,8 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_scrubbed() {
-        let check = |secrets: &[&str], pieces: &[&str], want: &str| assert_eq!(scrub(secrets, pieces), want);
+    fn what_is_redacted() {
+        let check = |secrets: &[&str], pieces: &[&str], want: &str| assert_eq!(redact(secrets, pieces), want);
         check(&[], &["nothing"], "nothing");
         check(&["token"], &["a tok", "en b"], "a *** b");
         check(&["token"], &["tok"], "tok");
@@ -181,12 +181,12 @@ mod tests {
             cuts in proptest::collection::vec(0usize..60, 0..6),
         ) {
             let all: Vec<&str> = secrets.iter().map(String::as_str).collect();
-            let whole = scrub(&all, &[&text]);
+            let whole = redact(&all, &[&text]);
             let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(text.len())).collect();
             cuts.extend([0, text.len()]);
             cuts.sort_unstable();
             let pieces: Vec<&str> = cuts.windows(2).map(|w| &text[w[0]..w[1]]).collect();
-            prop_assert_eq!(&whole, &scrub(&all, &pieces));
+            prop_assert_eq!(&whole, &redact(&all, &pieces));
             for secret in &secrets {
                 let trimmed = secret.trim_ascii();
                 prop_assert!(trimmed.is_empty() || !whole.contains(trimmed), "{:?} in {:?}", trimmed, whole);
