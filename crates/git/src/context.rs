@@ -55,5 +55,3 @@ impl GitContext {
         self.folder.join("kept").join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 }
-
-pub(crate) use rondel_fault::lock;

@@ -9,11 +9,9 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_fault::{Attempt as _, Fault, Result, lock};
 use rondel_ports::egress::Egress;
 use rondel_ports::network::Dial;
-
-use crate::context::lock;
 
 /// How long a host may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);

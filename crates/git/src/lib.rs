@@ -38,14 +38,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use rondel_digest::Digest;
-use rondel_fault::{Attempt as _, Result};
+use rondel_fault::{Attempt as _, Result, lock};
 use rondel_ports::BoxFuture;
 use rondel_ports::dirs::TempDir;
 use rondel_ports::egress::Egress;
 use rondel_ports::git::{Checkout, References, Repository};
 use rustix::process::Rlimit;
 
-use crate::context::{GitContext, lock};
+use crate::context::GitContext;
 
 /// How many repositories from directories stay ready for the next operation.
 const MAX_KEPT: usize = 16;

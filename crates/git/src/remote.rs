@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rondel_digest::Digest;
-use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_fault::{Attempt as _, Fault, Result, lock};
 use rondel_ports::git::{Credentials, Reference, References, Repository};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::command::{Run, end_recorded};
-use crate::context::{GitContext, lock};
+use crate::context::GitContext;
 use crate::git_error::{GitError, without_password};
 use crate::transport;
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use rondel_digest::Digest;
+use rondel_fault::lock;
 
 /// The number of entries that a cache holds.
 const MAX_CACHED: usize = 512;
@@ -42,5 +43,3 @@ impl<T: Clone> BoundedCache<T> {
         lock(&self.0).retain(|_, value| keep(value));
     }
 }
-
-pub(crate) use rondel_fault::lock;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use rondel_digest::Digest;
 use rondel_events::Emitter;
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Result, lock};
 use rondel_model::exec::Scope;
 use rondel_model::{AbsPath, ExecOp, ServiceBinding, Snapshot};
 use rondel_ports::BoxFuture;
@@ -26,8 +26,6 @@ use rondel_ports::secrets::Secrets;
 use rondel_ports::snapshots::{LayerBlobs, Snapshots};
 use rondel_ports::streams::Sockets;
 use serde::{Deserialize, Serialize};
-
-use crate::sync::lock;
 
 /// The most failures of one client that are collected. Each keeps its services running.
 const MAX_FAILURES: usize = 8;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use rondel_digest::{Digest, Sha256Digest};
 use rondel_events::{Emitter, Outcome, Work};
-use rondel_fault::{Fault, Kind, Result};
+use rondel_fault::{Fault, Kind, Result, lock};
 use rondel_model::image::ImageRef;
 use rondel_model::op::{Filter, ImageOp, ImportOp, TreePath};
 use rondel_model::service::Service;
@@ -19,7 +19,6 @@ use crate::context::OpContext;
 use crate::service_client::ServiceHost;
 use crate::stat::file_path;
 use crate::stats::count;
-use crate::sync::lock;
 use crate::{Ops, dedup_layers, key};
 
 /// The most layers of one image that are fetched in parallel.

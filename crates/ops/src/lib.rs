@@ -43,7 +43,6 @@ mod service_client;
 mod sockets;
 mod stat;
 mod stats;
-mod sync;
 mod terminal;
 mod tree_hash;
 mod unpack;

@@ -8,13 +8,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Result, lock};
 use rondel_model::op::Edit;
 use rondel_model::{AbsPath, LayerId, Snapshot};
 use rondel_ports::snapshots::{Label, Snapshots, WorkTree};
 
 use crate::options::EXTRA_TARGET;
-use crate::sync::lock;
 use crate::work_layer::labelled;
 use crate::{dedup_layers, edit};
 

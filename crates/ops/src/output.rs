@@ -5,11 +5,10 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use rondel_events::{Emitter, Stream};
-use rondel_fault::{Attempt, Result};
+use rondel_fault::{Attempt, Result, lock};
 use rondel_ports::process::OutputSink;
 
 use crate::redact::{Redactor, Secrets};
-use crate::sync::lock;
 
 /// The most bytes stored of each stream. Later bytes are counted, and only the last of them are
 /// kept.

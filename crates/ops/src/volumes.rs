@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use rondel_digest::Digest;
-use rondel_fault::{Attempt, Fault, Result};
+use rondel_fault::{Attempt, Fault, Result, lock};
 use rondel_model::exec::{MountSource, Sharing};
 use rondel_model::service::{Service, ServiceKind};
 use rondel_model::{AbsPath, ExecOp, Mount, Owner, Snapshot};
@@ -25,7 +25,6 @@ use crate::copy::{Copier, Target};
 use crate::owner::{self, Ids};
 
 use crate::root::{Root, failed, names, open_dir, remove};
-use crate::sync::lock;
 use crate::{dedup_layers, edit};
 
 /// The extended attribute of the root of a volume that has got its initial content.

@@ -3,14 +3,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use rondel_fault::Result;
+use rondel_fault::{Result, lock};
 use rondel_gql::types::{Schema, TypeDef};
 use rondel_query::{Caller, Node};
 use rondel_schema::Registry;
 use rondel_session::{Client, client};
 use rondel_version::View;
 
-use crate::bounded_cache::lock;
 use crate::call::field_resolvers::callable_schema;
 use crate::load::modules::Modules;
 use crate::module::loaded_module::{Module, ModuleObject, Provider};
