@@ -1,6 +1,6 @@
 //! Addresses of git repositories.
 
-use rondel_api::git::{Address, is_git, latest, scheme};
+use rondel_surface::git::{Address, is_git, latest, scheme};
 
 /// Reads the input as text.
 pub fn run(input: &[u8]) {

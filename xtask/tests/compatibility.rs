@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use rondel_api::surface::Surface;
+use rondel_api::Surface;
 use rondel_modules::Modules;
 
 const PAGE: &str = "docs/compatibility.md";

@@ -14,8 +14,8 @@ use rondel_model::entitlement::Entitlement;
 use rondel_query::{Args, ResolverContext};
 use rondel_session::{check_entitled, client};
 
-use crate::Surface;
-use crate::surface::Arguments;
+use rondel_surface::Surface;
+use rondel_surface::surface::Arguments;
 
 /// The argument with which processes ask for every capability.
 const INSECURE: &str = "insecureRootCapabilities";

@@ -12,7 +12,6 @@ pub mod dotenv;
 mod edit;
 mod entitled;
 mod expand;
-pub mod git;
 mod host_path;
 mod image_store;
 mod inputs;
@@ -20,14 +19,12 @@ mod inspect;
 mod json_text;
 mod locate;
 pub mod providers;
-pub mod reach;
-pub mod surface;
 pub mod types;
 
 use rondel_fault::Result;
 use rondel_schema::{Registry, RegistryBuilder};
 
-pub use surface::{Surface, legacy_load};
+pub use rondel_surface::{Surface, legacy_load};
 
 /// The schema text of the core API, with the versions every member belongs to.
 pub fn core_sdl() -> &'static str {

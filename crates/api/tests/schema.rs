@@ -242,7 +242,7 @@ fn volumes_can_be_put_into_namespaces() {
 #[test]
 fn a_field_that_the_schema_text_lacks_is_refused() {
     let mut surface = Surface::new();
-    surface.field("Container", "nonsense", rondel_api::surface::id);
+    surface.field("Container", "nonsense", rondel_surface::surface::id);
     let refused = registry(&surface).err().map(|fault| fault.to_string());
     assert_eq!(refused.as_deref(), Some("cannot register `Container.nonsense`: the schema text has no such field"));
 }

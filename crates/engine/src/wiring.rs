@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use rondel_api::surface::Surface;
+use rondel_api::Surface;
 use rondel_api::types::cache_volume;
 use rondel_call::SealKey;
 use rondel_fault::Result;

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use rondel_api::Surface;
 use rondel_call::CallSpec;
 use rondel_events::Emitter;
 use rondel_fault::Result;
@@ -13,6 +12,7 @@ use rondel_gql::{Limits, Request, prepare};
 use rondel_modules::{Modules, register_modules};
 use rondel_query::{Caller, Evaluator, Fields, execute};
 use rondel_schema::Registry;
+use rondel_surface::Surface;
 use rondel_version::{ENGINE, View};
 
 struct Core(Arc<Registry>);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rondel_api::surface::Surface;
+use rondel_api::Surface;
 use rondel_modules::Modules;
 use rondel_schema::Registry;
 use rondel_version::View;

@@ -5,9 +5,10 @@ use rondel_fault::{Fault, Result};
 use rondel_model::Value;
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 
-use crate::git::is_git;
 use crate::types::query::ask;
-use crate::{Surface, git, inputs, providers};
+use crate::{inputs, providers};
+use rondel_surface::git::is_git;
+use rondel_surface::{Surface, git};
 
 /// A text that stands for something.
 #[derive(Debug, Clone)]

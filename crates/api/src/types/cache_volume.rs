@@ -8,8 +8,9 @@ use rondel_model::{Directory, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::{Client, client};
 
-use crate::surface::{Arguments, Rewriting};
-use crate::{Surface, inputs};
+use crate::inputs;
+use rondel_surface::Surface;
+use rondel_surface::surface::{Arguments, Rewriting};
 
 /// Stands between the name of a module and the key of its volume.
 const SEPARATOR: char = '\u{1f}';

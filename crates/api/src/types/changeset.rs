@@ -10,8 +10,9 @@ use rondel_session::client;
 
 use super::directory;
 use crate::edit::Copied;
+use crate::host_path;
 use crate::inspect::tools;
-use crate::{Surface, host_path};
+use rondel_surface::Surface;
 
 /// The type's name.
 const TYPE: &str = "Changeset";

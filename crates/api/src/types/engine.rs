@@ -8,7 +8,7 @@ use rondel_ports::cache::{Policy, PruneRequest, Record, Size};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::{EngineInfo, client};
 
-use crate::Surface;
+use rondel_surface::Surface;
 
 /// The engine, and its cache: there is one of each.
 #[derive(Debug, Clone, Copy)]

@@ -9,9 +9,10 @@ use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client;
 
 use crate::dotenv::Dotenv;
+use crate::edit;
 use crate::inspect::tools;
 use crate::types::small;
-use crate::{Surface, edit};
+use rondel_surface::Surface;
 
 /// The type's name.
 const TYPE: &str = "EnvFile";

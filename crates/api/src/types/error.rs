@@ -4,16 +4,8 @@ use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::Value;
 use rondel_query::Args;
 
-use crate::Surface;
-
-/// An error that a module function returns.
-#[derive(Debug, Clone)]
-pub struct ApiError {
-    /// What went wrong.
-    pub message: String,
-    /// What else the caller should know: name and JSON value, in order.
-    pub values: Vec<(String, serde_json::Value)>,
-}
+use rondel_surface::Surface;
+use rondel_surface::api_error::ApiError;
 
 #[derive(Debug, Clone)]
 struct ErrorValue {

@@ -10,7 +10,8 @@ use rondel_session::client;
 
 use crate::inspect::tools;
 use crate::types::{search, small};
-use crate::{Surface, edit, host_path, inputs, inspect};
+use crate::{edit, host_path, inputs, inspect};
+use rondel_surface::Surface;
 
 /// The type's name.
 const TYPE: &str = "File";

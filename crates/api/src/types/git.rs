@@ -11,11 +11,12 @@ use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client;
 use rondel_version::View;
 
+use crate::inputs;
 use crate::inspect::tools;
-use crate::types::host::imported_directory;
 use crate::types::http::{found_service, with_service};
 use crate::types::{changeset, directory};
-use crate::{Surface, git, inputs, reach};
+use rondel_surface::snapshot_object::imported_directory;
+use rondel_surface::{Surface, egress_seal, git};
 
 /// Views from this one on tell branches, tags and commits apart.
 const STRICT: View = View::new(0, 19, 0);
@@ -26,7 +27,7 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field("Query", "git", repository);
     surface.field("Query", "_gitRef", known);
     surface.prepare("Query", "git", |cx, args| {
-        Box::pin(async move { reach::with_seal(&cx, with_service(&cx, args)?, "url") })
+        Box::pin(async move { egress_seal::with_seal(&cx, with_service(&cx, args)?, "url") })
     });
     surface.field("Query", "_gitRepository", at_commit);
     surface.field("Directory", "asGit", as_git);
@@ -94,7 +95,7 @@ async fn repository(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome>
         None => found_service(&cx, &args, &url)?,
         given => given,
     };
-    let egress = reach::of(&args, &url)?;
+    let egress = egress_seal::of(&args, &url)?;
     let remote = git::remote(&cx.caller, GitRemote { url, access, service, egress }).await?;
     let source = GitSource::Remote(remote.into());
     let repository = GitRepository { source, discard_git_dir: !args.bool("keepGitDir")?, head: None };
@@ -148,8 +149,8 @@ fn ref_outcome(cx: &ResolverContext, found: GitRef) -> Result<Outcome> {
                 spec = spec.arg("discardGitDir", Literal::Bool(true));
             }
             if remote.egress == EgressScope::Anywhere {
-                let seal = reach::seal(client(&cx.caller)?, &remote.url);
-                spec = spec.arg(reach::SEAL, Literal::String(seal));
+                let seal = egress_seal::seal(client(&cx.caller)?, &remote.url);
+                spec = spec.arg(egress_seal::SEAL, Literal::String(seal));
             }
             Some(Call::new(None, spec))
         }
@@ -165,7 +166,7 @@ async fn known(_: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     if !is_commit(&commit) || !(name.starts_with("refs/") || name == commit) {
         return Err(Fault::user("the ID of a git ref is damaged"));
     }
-    let egress = reach::of(&args, &url)?;
+    let egress = egress_seal::of(&args, &url)?;
     let source = GitSource::Remote(GitRemote::at(url, egress).into());
     let repository = GitRepository { source, discard_git_dir: args.bool("discardGitDir")?, head: None };
     Ok(Value::object(REF, GitRef { repository, name, commit }).into())
@@ -174,7 +175,7 @@ async fn known(_: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
 /// A repository whose `HEAD` is said: that of a module, at the commit of the module.
 async fn at_commit(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let url = args.str("url")?;
-    let egress = reach::of(&args, &url)?;
+    let egress = egress_seal::of(&args, &url)?;
     let remote = git::remote(&cx.caller, GitRemote::at(url, egress)).await?;
     let head = Some((args.str("name")?, args.str("commit")?));
     let repository = GitRepository { source: GitSource::Remote(remote.into()), discard_git_dir: false, head };

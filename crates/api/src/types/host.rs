@@ -1,16 +1,17 @@
 //! `Host`: files of the machine (or the container) on which the client runs.
 
-use rondel_call::{Call, CallSpec, Literal};
+use rondel_call::Literal;
 use rondel_digest::Digest;
 use rondel_fault::{Attempt, Fault, Result};
-use rondel_model::op::TreePath;
-use rondel_model::{AbsPath, Directory, File, Fs, LayerId, Platform, Snapshot, Value};
+use rondel_model::{Directory, Fs, LayerId, Platform, Snapshot, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client_on_machine;
 
 use crate::inspect::tools;
-use crate::surface::{Arguments, Rewriting};
-use crate::{Surface, host_path, inputs};
+use crate::{host_path, inputs};
+use rondel_surface::Surface;
+use rondel_surface::snapshot_object::{file_of, imported_directory, imported_file};
+use rondel_surface::surface::{Arguments, Rewriting};
 
 /// The client's machine.
 #[derive(Debug, Clone, Copy)]
@@ -41,13 +42,6 @@ async fn directory(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> 
     Ok(imported_directory(imported))
 }
 
-/// A snapshot as a directory, by a call that says what is in it and not where it came from.
-pub fn imported_directory(snapshot: Snapshot) -> Outcome {
-    let call = Call::new(None, CallSpec::new("Directory", "_snapshot").arg("layers", layers(&snapshot)));
-    let directory = Directory::root(Fs::known(snapshot), Platform::native());
-    Outcome { value: Value::object("Directory", directory), rebind: Some(call) }
-}
-
 async fn file(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let asked = args.str("path")?;
     let path = host_path::resolve(client_on_machine(&cx)?, &asked).await?;
@@ -55,22 +49,6 @@ async fn file(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let name = name.ok_or_else(|| Fault::user(format!("path {asked} is a directory, not a file")))?;
     let (ops, op_cx) = tools(&cx)?;
     Ok(imported_file(ops.import_file(&op_cx, &path.real).await?, &name))
-}
-
-/// The file `name` of a snapshot, by a call that says what is in it and not where it came from.
-pub(crate) fn imported_file(snapshot: Snapshot, name: &str) -> Outcome {
-    let spec =
-        CallSpec::new("File", "_snapshotFile").arg("layers", layers(&snapshot)).arg("name", inputs::string(name));
-    Outcome { value: file_of(snapshot, name), rebind: Some(Call::new(None, spec)) }
-}
-
-fn file_of(snapshot: Snapshot, name: &str) -> Value {
-    let place = TreePath { fs: Fs::known(snapshot), path: AbsPath::new(name) };
-    Value::object("File", File { place, platform: Platform::native(), name: None, asked: None })
-}
-
-fn layers(snapshot: &Snapshot) -> Literal {
-    Literal::List(snapshot.layers().iter().map(|layer| inputs::string(&layer.0.hex())).collect())
 }
 
 fn read_layers(args: &Args) -> Result<Snapshot> {

@@ -12,10 +12,11 @@ use rondel_session::client;
 use url::Url;
 
 use crate::inspect::tools;
-use crate::surface::Arguments;
-use crate::types::host;
 use crate::types::query::ask;
-use crate::{Surface, edit, inputs};
+use crate::{edit, inputs};
+use rondel_surface::Surface;
+use rondel_surface::snapshot_object::imported_file;
+use rondel_surface::surface::Arguments;
 
 /// The permission bits of a file whose were not asked for.
 const PERMISSIONS: u32 = 0o600;
@@ -136,7 +137,7 @@ async fn copied(cx: &ResolverContext, source: TreePath, name: &str, permissions:
     };
     let (ops, op_cx) = tools(cx)?;
     let snapshot = ops.tree(&op_cx, &Fs::from(copy)).await?;
-    Ok(host::imported_file(snapshot, name))
+    Ok(imported_file(snapshot, name))
 }
 
 /// The file as it was when the session first asked for it, under the SHA-256 of its content.

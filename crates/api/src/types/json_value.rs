@@ -5,9 +5,9 @@ use rondel_model::{File, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 use serde_json::Value as Json;
 
-use crate::Surface;
 use crate::inspect::tools;
 use crate::json_text::JsonText;
+use rondel_surface::Surface;
 
 /// The type's name.
 const TYPE: &str = "JSONValue";

@@ -7,10 +7,11 @@ use rondel_model::{Container, Directory, Fs, Platform, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_version::ENGINE;
 
-use crate::types::error::ApiError;
+use crate::inputs;
 use crate::types::host::Host;
 use crate::types::{address, file};
-use crate::{Surface, inputs, surface};
+use rondel_surface::api_error::ApiError;
+use rondel_surface::{Surface, surface};
 
 pub(crate) fn register(surface: &mut Surface) {
     surface.field("Query", "id", id);

@@ -6,8 +6,8 @@ use rondel_model::op::TreePath;
 use rondel_ops::{Match, Search, Submatch};
 use rondel_query::{Args, ResolverContext};
 
-use crate::Surface;
 use crate::inspect::tools;
+use rondel_surface::Surface;
 
 pub(crate) fn register(surface: &mut Surface) {
     surface.plain("SearchResult", "filePath", |it: &Match, _| Ok(Value::string(&*it.path)));

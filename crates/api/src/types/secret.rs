@@ -10,8 +10,9 @@ use rondel_ports::secrets::Plaintext;
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::{Provided, client, client::op_cx};
 
-use crate::surface::{Arguments, Rewriting};
-use crate::{Surface, inputs, providers};
+use crate::{inputs, providers};
+use rondel_surface::Surface;
+use rondel_surface::surface::{Arguments, Rewriting};
 
 pub(crate) fn register(surface: &mut Surface) {
     surface.field("Query", "setSecret", set_secret).prepare("Query", "setSecret", hide_plaintext);

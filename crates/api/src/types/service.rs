@@ -8,8 +8,9 @@ use rondel_model::service::{GivenName, Service, ServiceKind};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::{client, client::op_cx};
 
-use crate::surface::{Arguments, Rewriting};
-use crate::{Surface, inputs};
+use crate::inputs;
+use rondel_surface::Surface;
+use rondel_surface::surface::{Arguments, Rewriting};
 
 /// The type's name.
 const TYPE: &str = "Service";

@@ -6,7 +6,7 @@ use rondel_model::service::{Service, ServicePort};
 use rondel_model::{Container, Table, Value};
 use rondel_ops::{EntryKind, Stat};
 
-use crate::Surface;
+use rondel_surface::Surface;
 
 /// A name and a value.
 #[derive(Debug, Clone)]

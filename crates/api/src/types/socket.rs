@@ -1,17 +1,17 @@
 //! `Socket`: a unix socket of a client's machine, and containers that have one.
 
-use std::path::PathBuf;
-
 use rondel_call::{Call, CallSpec};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
-use rondel_model::{AbsPath, MountSource, SocketRef, Value};
+use rondel_model::{MountSource, SocketRef, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::{Client, client, client_on_machine, sockets};
+use rondel_session::{client, client_on_machine, sockets};
+use rondel_surface::host_socket::socket_at;
 
 use crate::locate::{mount, touched};
 use crate::types::container;
-use crate::{Surface, host_path, inputs};
+use crate::{host_path, inputs};
+use rondel_surface::Surface;
 
 pub(crate) fn register(surface: &mut Surface) {
     surface.field("Host", "unixSocket", of_host).personal("Host", &["unixSocket"]);
@@ -24,21 +24,11 @@ pub(crate) fn register(surface: &mut Surface) {
 async fn of_host(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let client = client_on_machine(&cx)?;
     let path = host_path::resolve(client, &args.str("path")?).await?;
-    let SocketRef { key } = named(client, &path.shown, path.real);
+    let SocketRef { key } = socket_at(client, &path.shown, path.real);
     let mut spec = CallSpec::new("Socket", "_socket").arg("key", inputs::string(&key.hex()));
     // IDENTITY: it leads to a socket of this session.
     spec.implicit = vec![("session".into(), cx.caller.session.clone())];
     Ok(Outcome { value: value(key), rebind: Some(Call::new(None, spec)) })
-}
-
-/// The socket at the path `shown` of a client, which is at `real` for its machine.
-pub(crate) fn named(client: &Client, shown: &AbsPath, real: PathBuf) -> SocketRef {
-    // IDENTITY: sessions on the same machine mean the same by a path. What a process in a container means by it is its own.
-    let owner = if client.origin.is_none() { "" } else { &*client.id };
-    let named = rondel_digest::of("socket/v1", &(owner, shown.as_str()));
-    let key = client.services.mac(named.as_bytes());
-    client.session.sockets.put(key, client.machine.clone(), real);
-    SocketRef { key }
 }
 
 fn value(key: Digest) -> Value {

@@ -11,7 +11,8 @@ use crate::inspect::tools;
 use crate::locate::mount;
 use crate::types::container::{self, ExecRequest};
 use crate::types::query::ask;
-use crate::{Surface, entitled, inputs};
+use crate::{entitled, inputs};
+use rondel_surface::Surface;
 
 /// What runs when nothing was said.
 const SHELL: &str = "/bin/sh";

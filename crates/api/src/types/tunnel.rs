@@ -9,9 +9,10 @@ use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::{client, client::op_cx, client_on_machine};
 use rondel_version::View;
 
+use crate::entitled;
 use crate::types::container::service::{asked, last};
 use crate::types::{container, service, small};
-use crate::{Surface, entitled};
+use rondel_surface::Surface;
 
 /// How a client reaches ports of its own machine.
 const LOCAL: &str = "localhost";

@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use rondel_api::git;
-use rondel_api::reach::SEAL;
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{Filter, TreePath};
 use rondel_model::{AbsPath, Fs, FsOp};
 use rondel_query::{Node, ResolverContext};
 use rondel_session::client;
+use rondel_surface::egress_seal::SEAL;
+use rondel_surface::git;
 
 use crate::caller::op_context;
 use crate::content::snapshot_object;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use rondel_api::Surface;
-use rondel_api::types::host::imported_directory;
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::Filter;
 use rondel_model::{AbsPath, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client;
+use rondel_surface::Surface;
+use rondel_surface::snapshot_object::imported_directory;
 
 use super::objects::module_object;
 use crate::caller::op_context;

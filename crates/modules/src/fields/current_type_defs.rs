@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rondel_api::Surface;
 use rondel_fault::Result;
 use rondel_gql::Value as Constant;
 use rondel_gql::types::{AppliedDirective, ArgDef, FieldDef as Field, Schema, TypeDef as Type, TypeKind, TypeRef};
 use rondel_model::Value;
 use rondel_query::{Args, Outcome, ResolverContext};
 use rondel_session::client;
+use rondel_surface::Surface;
 
 use super::typedefs::value;
 use crate::load::modules::Modules;

@@ -1,9 +1,9 @@
 //! Fields that all type definitions share: documentation, source map, deprecation.
 
-use rondel_api::Surface;
 use rondel_fault::Result;
 use rondel_model::Value;
 use rondel_query::{Args, Outcome};
+use rondel_surface::Surface;
 use rondel_version::View;
 
 use crate::typedef::builder::Annotations;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use rondel_api::Surface;
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::client;
+use rondel_surface::Surface;
 use rondel_version::ENGINE;
 
 use super::objects::source_object;

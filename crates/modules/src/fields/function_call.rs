@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use rondel_api::Surface;
-use rondel_api::types::error::ApiError;
 use rondel_fault::{Fault, Result};
 use rondel_model::{Object, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
 use rondel_session::{CallOutcome, FunctionCall, client};
+use rondel_surface::Surface;
+use rondel_surface::api_error::ApiError;
 
 use crate::call::api_error::error_of;
 

@@ -1,9 +1,9 @@
 //! `Function`, `FunctionArg`, `GeneratedCode`.
 
-use rondel_api::Surface;
 use rondel_fault::Result;
 use rondel_model::Value;
 use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_surface::Surface;
 
 use super::definition::{annotations, optional, source_map_field};
 use super::typedefs::value as type_value;

@@ -15,7 +15,7 @@ mod workspace;
 
 use std::sync::Arc;
 
-use rondel_api::Surface;
+use rondel_surface::Surface;
 
 use crate::load::modules::Modules;
 

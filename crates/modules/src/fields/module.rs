@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use rondel_api::Surface;
 use rondel_fault::Result;
 use rondel_model::Value;
 use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_surface::Surface;
 
 use super::objects::{introspection, module_object, sdk_value, source_object};
 use super::typedefs::value as type_value;
@@ -94,7 +94,7 @@ fn readers(surface: &mut Surface) {
         let value = node.get::<ModuleValue>()?;
         Ok(value.loaded.as_ref().map_or(Value::Null.into(), |module| source_object(&module.source)))
     });
-    surface.field("Module", "sync", rondel_api::surface::id);
+    surface.field("Module", "sync", rondel_surface::surface::id);
     surface.field("Module", "runtime", |cx: ResolverContext, node, _| async move {
         let module = module_of(&node)?;
         Ok(Value::object("Container", runtime(&cx.evaluator, &cx.caller, &module).await?).into())

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use rondel_api::Surface;
 use rondel_fault::{Fault, Result};
 use rondel_model::{AbsPath, Directory, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_surface::Surface;
 
 use super::definition::optional;
 use super::objects::{introspection, module_object, sdk_value, source_object};
@@ -133,7 +133,7 @@ fn names(surface: &mut Surface) {
     surface.plain("ModuleSource", "dependencies", |it: &ModuleSource, _| {
         Ok(Value::List(it.found().map(|dependency| source_object(dependency).value).collect()))
     });
-    surface.field("ModuleSource", "sync", rondel_api::surface::id);
+    surface.field("ModuleSource", "sync", rondel_surface::surface::id);
 }
 
 fn as_string(source: &ModuleSource) -> String {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use rondel_api::Surface;
 use rondel_fault::Result;
 use rondel_model::{Object, Value};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_surface::Surface;
 
 use super::definition::{annotations, optional, source_map_field};
 use crate::typedef::type_def::{

@@ -6,13 +6,13 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use rondel_api::Surface;
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
 use rondel_model::op::Filter;
 use rondel_model::pattern::Matcher;
 use rondel_model::service::{Protocol, Service};
 use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_surface::Surface;
 
 use super::objects::module_object;
 use crate::call::field_resolvers::callable_schema;

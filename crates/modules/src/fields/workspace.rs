@@ -1,11 +1,11 @@
 //! `Workspace`: files of a module, as its entrypoint reads them.
 
-use rondel_api::Surface;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{CopyOp, Filter, TreePath};
 use rondel_model::{AbsPath, Fs, FsOp, Value};
 use rondel_ops::EntryKind;
 use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_surface::Surface;
 
 use crate::caller::op_context;
 use crate::content::snapshot_object;

@@ -112,7 +112,8 @@ impl ModuleSchema {
 
 /// The extension of `base` by the types of `served`.
 pub fn extension(base: &Schema, served: &[ServedModule]) -> rondel_schema::Extension {
-    let mut extension = rondel_schema::Extension { legacy_load: Some(rondel_api::legacy_load()), ..Default::default() };
+    let mut extension =
+        rondel_schema::Extension { legacy_load: Some(rondel_surface::legacy_load()), ..Default::default() };
     for module in served {
         extension.types.extend(module.schema.types.iter().cloned());
         if module.constructor {
@@ -182,7 +183,7 @@ fn described(module: &Module, name: &str, description: &str, place: Option<&Sour
 }
 
 fn id_field(module: &Module, ty: &str) -> Arc<Field> {
-    let mut behaviour = Resolver::new(rondel_api::surface::id).cache_scope(CacheScope::Uncached);
+    let mut behaviour = Resolver::new(rondel_surface::surface::id).cache_scope(CacheScope::Uncached);
     behaviour.module = Some(module.reference());
     Arc::new(Field {
         name: "id".into(),

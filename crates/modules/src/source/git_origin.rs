@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use rondel_api::{git, reach};
 use rondel_model::{Directory, EgressScope, Fs, Platform, Snapshot};
 use rondel_session::Client;
+use rondel_surface::{egress_seal, git};
 
 /// Hosts whose repositories always have an owner and a name.
 const TWO_PARTS: [&str; 4] = ["github.com", "bitbucket.org", "codeberg.org", "gitea.com"];
@@ -80,7 +80,7 @@ impl GitOrigin {
 
     /// The egress scope of connections to the repository.
     pub(crate) fn egress(&self, me: &Client) -> EgressScope {
-        reach::sealed(me, &self.url, &self.seal)
+        egress_seal::sealed(me, &self.url, &self.seal)
     }
 }
 

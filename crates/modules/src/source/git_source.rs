@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rondel_api::git;
 use rondel_fault::{Fault, Kind, Result};
 use rondel_model::git::{GitRemote, GitSource, GitTree};
 use rondel_model::op::TreePath;
@@ -10,6 +9,7 @@ use rondel_model::{AbsPath, EgressScope, Fs, FsOp, Snapshot};
 use rondel_ports::git::{Reference, References, is_commit};
 use rondel_query::Caller;
 use rondel_session::client;
+use rondel_surface::git;
 
 use crate::config::module_config::{ConfigFormat, DAGGER_JSON};
 use crate::source::git_origin::{GitOrigin, ReferenceParts};
@@ -70,7 +70,7 @@ pub(crate) async fn locate(
     let version = parts.version.map_or(shown, ToOwned::to_owned);
     let whole = files(caller, &remote, &commit).await.map_err(|e| e.context(doing()))?;
     let seal = match egress {
-        EgressScope::Anywhere => rondel_api::reach::seal(me, &remote.url),
+        EgressScope::Anywhere => rondel_surface::egress_seal::seal(me, &remote.url),
         EgressScope::Outside => "".into(),
     };
     let url = remote.url.to_string();

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use rondel_api::reach::SEAL;
 use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::AbsPath;
+use rondel_surface::egress_seal::SEAL;
 
 use crate::config::module_config::{ConfigFormat, ModuleConfig};
 use crate::source::dependency::Unresolved;

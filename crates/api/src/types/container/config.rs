@@ -8,9 +8,10 @@ use rondel_model::{Container, ImageConfig, Table, Value};
 use rondel_query::Args;
 
 use super::{change, read};
+use crate::inputs;
 use crate::locate::touched;
 use crate::types::small;
-use crate::{Surface, inputs, surface};
+use rondel_surface::{Surface, surface};
 
 pub(super) fn register(surface: &mut Surface) {
     commands(surface);

@@ -8,7 +8,8 @@ use rondel_query::{Args, Node, Outcome, ResolverContext};
 use super::{TYPE, change, changed, read};
 use crate::locate::touched;
 use crate::types::{env_file, small};
-use crate::{Surface, credentials, inputs};
+use crate::{credentials, inputs};
+use rondel_surface::Surface;
 
 pub(super) fn register(surface: &mut Surface) {
     read(surface, "envVariable", |c, args| {

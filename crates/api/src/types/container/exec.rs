@@ -11,7 +11,8 @@ use rondel_session::{ExecScope, client};
 
 use super::change;
 use crate::expand::expand;
-use crate::{Surface, command, entitled, inputs};
+use crate::{command, entitled, inputs};
+use rondel_surface::Surface;
 
 /// What is asked of a process beside its container.
 #[derive(Debug, Clone)]

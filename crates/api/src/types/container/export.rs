@@ -10,7 +10,8 @@ use super::{TYPE, images, of};
 use crate::image_store::ImageStore;
 use crate::inspect::tools;
 use crate::types::file::exported;
-use crate::{Surface, credentials, inputs};
+use crate::{credentials, inputs};
+use rondel_surface::Surface;
 
 /// The file that an archive of images is, in its tree.
 const ARCHIVE: &str = "/image.tar";

@@ -7,8 +7,9 @@ use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::{TYPE, change, changed};
 use crate::edit::{self, Copied};
+use crate::inputs;
 use crate::locate::{Holder, edit_at, locate, touched};
-use crate::{Surface, inputs};
+use rondel_surface::Surface;
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "withRootfs", with_rootfs);

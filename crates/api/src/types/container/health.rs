@@ -8,7 +8,7 @@ use rondel_model::{Container, Value};
 use rondel_query::Args;
 
 use super::{change, read};
-use crate::Surface;
+use rondel_surface::Surface;
 
 /// The type of a health check.
 const TYPE: &str = "HealthcheckConfig";

@@ -16,11 +16,13 @@ use super::{TYPE, changed, config, of, value};
 use crate::image_store::ImageStore;
 use crate::inspect::tools;
 use crate::types::directory;
-use crate::{Surface, credentials, dockerfile, entitled, inputs, reach};
+use crate::{credentials, dockerfile, entitled, inputs};
+use rondel_surface::{Surface, egress_seal};
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "from", from);
-    surface.prepare(TYPE, "from", |cx, args| Box::pin(std::future::ready(reach::with_seal(&cx, args, "address"))));
+    surface
+        .prepare(TYPE, "from", |cx, args| Box::pin(std::future::ready(egress_seal::with_seal(&cx, args, "address"))));
     surface.field(TYPE, "_from", pinned);
     surface.field(TYPE, "import", import);
     surface.field("Host", "containerImage", from_store);
@@ -48,9 +50,9 @@ async fn from(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     if let service @ Literal::Call(_) = args.literal("registryService") {
         spec = spec.arg("registryService", service);
     }
-    if let EgressScope::Anywhere = reach::of(&args, &args.str("address")?)? {
-        let seal = reach::seal(client(&cx.caller)?, &pinned.to_string());
-        spec = spec.arg(reach::SEAL, Literal::String(seal));
+    if let EgressScope::Anywhere = egress_seal::of(&args, &args.str("address")?)? {
+        let seal = egress_seal::seal(client(&cx.caller)?, &pinned.to_string());
+        spec = spec.arg(egress_seal::SEAL, Literal::String(seal));
     }
     // IDENTITY: the digest says what the image is, whoever asked for whichever tag.
     let rebind = Some(Call::new(node.call.clone(), spec));
@@ -65,7 +67,7 @@ async fn pinned(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> 
 async fn based_on(cx: &ResolverContext, container: &Container, args: &Args) -> Result<(Container, ImageRef)> {
     let reference = reference(&args.str("address")?)?;
     let service = inputs::service(args, "registryService").await?;
-    let egress = reach::of(args, &args.str("address")?)?;
+    let egress = egress_seal::of(args, &args.str("address")?)?;
     let (ops, op_cx) = tools(cx)?;
     let op_cx = OpContext { egress, ..op_cx };
     let credentials = credentials::of(&op_cx, container, &reference).await?;

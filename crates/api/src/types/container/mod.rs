@@ -16,7 +16,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::{Container, Value};
 use rondel_query::{Args, Node, Outcome};
 
-use crate::Surface;
+use rondel_surface::Surface;
 
 pub use exec::{ExecRequest, after};
 

@@ -8,7 +8,8 @@ use rondel_query::{Args, Node, Outcome, ResolverContext};
 use super::{TYPE, change, changed, read};
 use crate::locate::{mount, touched};
 use crate::types::cache_volume::CacheVolume;
-use crate::{Surface, edit, inputs};
+use crate::{edit, inputs};
+use rondel_surface::Surface;
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "withMountedDirectory", with_directory);

@@ -12,7 +12,8 @@ use rondel_version::View;
 
 use super::exec::ExecRequest;
 use super::{TYPE, of};
-use crate::{Surface, command};
+use crate::command;
+use rondel_surface::Surface;
 
 /// In views before this one, the default arguments are run, with the entrypoint, for who asks what
 /// they print.

@@ -8,7 +8,8 @@ use rondel_query::{Args, Node, Outcome, ResolverContext};
 use super::{TYPE, of};
 use crate::locate::locate;
 use crate::types::small;
-use crate::{Surface, inputs, inspect};
+use crate::{inputs, inspect};
+use rondel_surface::Surface;
 
 pub(super) fn register(surface: &mut Surface) {
     surface.plain(TYPE, "rootfs", |container: &Container, _| {

@@ -13,7 +13,8 @@ use super::{ExecRequest, TYPE, changed, of};
 use crate::expand::expand;
 use crate::locate::touched;
 use crate::types::service;
-use crate::{Surface, entitled, inputs};
+use crate::{entitled, inputs};
+use rondel_surface::Surface;
 
 /// Views before this one have no arguments: the service is the process that ran last.
 const WITH_ARGUMENTS: View = View::new(0, 15, 0);

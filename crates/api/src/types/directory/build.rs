@@ -6,7 +6,8 @@ use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::{TYPE, of};
 use crate::types::container;
-use crate::{Surface, dockerfile, entitled, inputs};
+use crate::{dockerfile, entitled, inputs};
+use rondel_surface::Surface;
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "dockerBuild", docker_build).personal(TYPE, &["dockerBuild"]);

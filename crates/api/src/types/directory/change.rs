@@ -7,8 +7,9 @@ use rondel_query::{Args, Node, Outcome, ResolverContext};
 
 use super::{TYPE, on, value};
 use crate::edit::{self, Copied};
+use crate::inputs;
 use crate::types::changeset;
-use crate::{Surface, inputs, surface};
+use rondel_surface::{Surface, surface};
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "withFile", with_file);

@@ -8,7 +8,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::{Directory, Fs, Value};
 use rondel_query::Node;
 
-use crate::Surface;
+use rondel_surface::Surface;
 
 /// The type's name.
 const TYPE: &str = "Directory";

@@ -11,7 +11,8 @@ use rondel_version::View;
 use super::{TYPE, of, value};
 use crate::inspect::tools;
 use crate::types::{search, small};
-use crate::{Surface, host_path, inspect};
+use crate::{host_path, inspect};
+use rondel_surface::Surface;
 
 /// Views from this one on see the names of directories with a slash at the end.
 const SLASHES: View = View::new(0, 17, 0);

@@ -1,7 +1,8 @@
 //! `~/.netrc`: user names and passwords for servers.
 
-/// The user name and password for the server `host`, which may have a port: those of the first entry that is for it by name,
-/// with or without the port, or for all (`default`). An entry without a password says that there is none.
+/// The user name and password for the server `host`, which may have a port: those of the first
+/// entry that is for it by name, with or without the port, or for all (`default`). An entry without
+/// a password says that there is none.
 pub(crate) fn find(text: &str, host: &str) -> Option<(String, String)> {
     let alone = match host.rsplit_once(':') {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit()) => name,
@@ -49,7 +50,8 @@ struct Words<'t> {
 }
 
 impl Words<'_> {
-    /// The next word, or what stands in quotes. None at the end, and at a quote that is never closed.
+    /// The next word, or what stands in quotes. None at the end, and at a quote that is never
+    /// closed.
     fn next_word(&mut self) -> Option<String> {
         self.rest = self.rest.trim_start();
         let Some(quoted) = self.rest.strip_prefix('"') else {
@@ -113,7 +115,7 @@ mod tests {
             &[(Some("h"), "x", "1"), (Some("r"), "z", "3")],
         );
         check("machine h login me password \"never closed", &[(Some("h"), "me", "")]);
-        check("login nobody machine", &[]);
+        check("login guest machine", &[]);
     }
 
     #[test]

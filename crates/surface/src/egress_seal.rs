@@ -1,9 +1,11 @@
-//! EgressScope of a repository's address. It is that of the client that named the address, whichever client asks for the data later.
+//! EgressScope of a repository's address. It is that of the client that named the address,
+//! whichever client asks for the data later.
 //!
-//! The user's own client reaches whatever the engine's machine reaches, a process in a container only the outside
-//! (`rondel_ports::egress`). What the user names becomes a recipe that others load: the code of a function that is given a
-//! repository, another module. So the selection leaves a seal in the call, a MAC of the address under the engine's key. A
-//! process can write any ID, and cannot write a seal; one that it was given leads to that repository and no other.
+//! The user's own client reaches whatever the engine's machine reaches, a process in a container
+//! only the outside (`rondel_ports::egress`). What the user names becomes a recipe that others
+//! load: the code of a function that is given a repository, another module. So the selection leaves
+//! a seal in the call, a MAC of the address under the engine's key. A process can write any ID, and
+//! cannot write a seal; one that it was given leads to that repository and no other.
 
 use std::sync::Arc;
 
@@ -30,8 +32,12 @@ pub fn sealed(me: &Client, url: &str, given: &str) -> EgressScope {
     if given == want { EgressScope::Anywhere } else { EgressScope::Outside }
 }
 
-/// Adds the seal of the address in the argument `named` when a client selects it that reaches as far.
-pub(crate) fn with_seal(cx: &ResolverContext, mut args: Arguments, named: &str) -> Result<Arguments> {
+/// Adds the seal of the address in the argument `named` when a client selects it that reaches as
+/// far.
+///
+/// # Errors
+/// When the caller was not made by an engine.
+pub fn with_seal(cx: &ResolverContext, mut args: Arguments, named: &str) -> Result<Arguments> {
     let me = client(&cx.caller)?;
     args.retain(|(name, _)| &**name != SEAL);
     let url = args.iter().find(|(name, _)| &**name == named).map(|(_, value)| value);
@@ -42,9 +48,12 @@ pub(crate) fn with_seal(cx: &ResolverContext, mut args: Arguments, named: &str) 
     Ok(args)
 }
 
-/// How far the engine goes for `url`, as the call says. Without a seal it is the outside, also for the user's own client: a
-/// process wrote the recipe.
-pub(crate) fn of(args: &Args, url: &str) -> Result<EgressScope> {
+/// How far the engine goes for `url`, as the call says. Without a seal it is the outside, also for
+/// the user's own client: a process wrote the recipe.
+///
+/// # Errors
+/// When the caller was not made by an engine.
+pub fn of(args: &Args, url: &str) -> Result<EgressScope> {
     let cx = args.cx();
     let Some(Literal::String(given)) = cx.call.arg(SEAL) else { return Ok(EgressScope::Outside) };
     Ok(sealed(client(&cx.caller)?, url, given))

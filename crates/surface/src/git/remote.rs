@@ -1,9 +1,5 @@
 //! Git repositories as a client means them: addresses, credentials, refs.
 
-mod netrc;
-mod url;
-mod version;
-
 use std::sync::Arc;
 
 use rondel_fault::{Fault, Kind, Result};
@@ -15,12 +11,12 @@ use rondel_query::Caller;
 use rondel_session::secrets::Provided;
 use rondel_session::{Client, ClientLink, KnownRemote, client};
 
-use crate::types::socket;
+use crate::git::address::{Scheme, scheme};
+use crate::git::netrc;
+use crate::host_socket;
 
-pub use url::{Address, Scheme, is_git, scheme};
-pub use version::latest;
-
-/// The remote repository that `asked` means to the caller. An address without a scheme is tried with HTTPS, then with SSH.
+/// The remote repository that `asked` means to the caller. An address without a scheme is tried
+/// with HTTPS, then with SSH.
 ///
 /// # Errors
 /// When it is no address of a repository, or SSH is asked for and there is no agent.
@@ -63,7 +59,7 @@ async fn agent(me: &Client, given: Option<SocketRef>) -> Result<SocketRef> {
         (None, Some(link)) => link.variable("SSH_AUTH_SOCK").await?.filter(|path| !path.is_empty()),
         _ => None,
     };
-    let own = path.map(|path| socket::named(me, &AbsPath::new(&path), path.clone().into()));
+    let own = path.map(|path| host_socket::socket_at(me, &AbsPath::new(&path), path.clone().into()));
     // Users match on this text; see behaviour GIT-017 and XS-004.
     given.or(own).ok_or_else(|| {
         Fault::denied("SSH URLs are not supported without an SSH socket")
@@ -71,14 +67,16 @@ async fn agent(me: &Client, given: Option<SocketRef>) -> Result<SocketRef> {
     })
 }
 
-/// What the server of `remote` says to the caller, asked once in a session. Who was not named is tried without
-/// credentials, then with those of the client's own `git`, then with those of its `~/.netrc`.
+/// What the server of `remote` says to the caller, asked once in a session. Who was not named is
+/// tried without credentials, then with those of the client's own `git`, then with those of its
+/// `~/.netrc`.
 ///
 /// # Errors
 /// When there is no repository, the server refuses (`Denied`), or it cannot be reached.
 pub async fn known(caller: &Arc<Caller>, remote: &GitRemote) -> Result<Arc<KnownRemote>> {
     let me = client(caller)?;
-    // IDENTITY: credentials are a client's own. What one address leads to depends on how far one gets.
+    // IDENTITY: credentials are a client's own. What one address leads to depends on how far one
+    // gets.
     let key = rondel_digest::of("git/known/v2", &(remote, remote.egress, &*me.id));
     let (again, remote) = (caller.clone(), remote.clone());
     let ask = move || async move {
@@ -131,8 +129,8 @@ async fn credential(link: &dyn ClientLink, url: &str) -> Result<Option<(String, 
     Ok(value("password").map(|password| (value("username").unwrap_or_default().to_owned(), password.to_owned())))
 }
 
-/// What the client's `~/.netrc` says of the server of `url`. It is asked after the credential helpers, which know more of whom
-/// they give what.
+/// What the client's `~/.netrc` says of the server of `url`. It is asked after the credential
+/// helpers, which know more of whom they give what.
 async fn from_netrc(link: &dyn ClientLink, url: &str) -> Option<(String, String)> {
     let authority = url.split_once("://")?.1.split('/').next()?;
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);

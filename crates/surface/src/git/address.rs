@@ -20,7 +20,7 @@ pub enum Scheme {
 pub struct Address {
     /// The repository.
     pub url: String,
-    /// A ref; none: `HEAD`.
+    /// A ref. `None` means `HEAD`.
     pub name: Option<String>,
     /// A path in its files.
     pub path: Option<String>,
@@ -36,7 +36,8 @@ impl Address {
     }
 }
 
-/// Whether an address names a git repository: it has one of the schemes, or the form `user@host:path`.
+/// Whether an address names a git repository: it has one of the schemes, or the form
+/// `user@host:path`.
 pub fn is_git(address: &str) -> bool {
     if let Some((scheme, _)) = address.split_once("://") {
         return matches!(scheme, "http" | "https" | "ssh" | "git");
@@ -46,7 +47,7 @@ pub fn is_git(address: &str) -> bool {
     !user.is_empty() && !host.is_empty() && !user_and_host.contains('/')
 }
 
-/// The scheme of an address; none: it has none.
+/// The scheme of an address. `None` when it has none.
 ///
 /// # Errors
 /// When it is no address of a repository on a server.
@@ -85,7 +86,8 @@ pub fn scheme(url: &str) -> Result<Option<Scheme>> {
 /// An address without the password that may stand in it, for people.
 fn without_password(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    // Where the host ends is not sure in what is no address: the last `@` before a path counts, or else the last one.
+    // Where the host ends is not sure in what is no address: the last `@` before a path counts, or
+    // else the last one.
     let place = rest.find('/').map_or(rest, |at| &rest[..at]);
     let place = if place.contains('@') { place } else { rest };
     match place.rsplit_once('@').and_then(|(user, _)| user.split_once(':')) {

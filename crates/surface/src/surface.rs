@@ -20,7 +20,8 @@ pub type Rewriting = BoxFuture<'static, Result<Arguments>>;
 
 /// What evaluates the fields of the API, by type and field.
 ///
-/// For whom results may be used again and whether the view counts is said by the schema text, not here.
+/// For whom results may be used again and whether the view counts is said by the schema text, not
+/// here.
 #[derive(Default)]
 pub struct Surface {
     fields: BTreeMap<(String, String), Entry>,
@@ -38,7 +39,8 @@ impl Surface {
         Self::default()
     }
 
-    /// `handler` evaluates `type_name.field`, in all its variants. A later registration replaces an earlier one.
+    /// `handler` evaluates `type_name.field`, in all its variants. A later registration replaces an
+    /// earlier one.
     pub fn field<F, Fut>(&mut self, type_name: &str, field: &str, handler: F) -> &mut Self
     where
         F: Fn(ResolverContext, Node, Args) -> Fut + Send + Sync + 'static,
@@ -61,9 +63,10 @@ impl Surface {
         })
     }
 
-    /// `prepare` rewrites the arguments of the registered field `type_name.field` before they become part of a call.
-    /// It has no effect on a field that was not registered. Where there is one already, that one comes after `prepare`
-    /// and sees what it made of the call: a seal holds for all arguments.
+    /// `prepare` rewrites the arguments of the registered field `type_name.field` before they
+    /// become part of a call. It has no effect on a field that was not registered. Where there is
+    /// one already, that one comes after `prepare` and sees what it made of the call: a seal holds
+    /// for all arguments.
     pub fn prepare<F>(&mut self, type_name: &str, field: &str, prepare: F) -> &mut Self
     where
         F: Fn(ResolverContext, Arguments) -> Rewriting + Send + Sync + 'static,
@@ -85,8 +88,8 @@ impl Surface {
         self
     }
 
-    /// What the registered fields `names` of `type_name` give depends on the client that asks: on its machine, its environment
-    /// or its credentials.
+    /// What the registered fields `names` of `type_name` give depends on the client that asks: on
+    /// its machine, its environment or its credentials.
     pub fn personal(&mut self, type_name: &str, names: &[&str]) -> &mut Self {
         for name in names {
             if let Some(entry) = self.fields.get_mut(&(type_name.to_owned(), (*name).to_owned())) {
@@ -106,8 +109,8 @@ impl Surface {
         self.fields.keys().map(|(type_name, field)| format!("{type_name}.{field}"))
     }
 
-    /// What evaluates a field, as its line of the schema text says. `id` is the same for every type; a field that was not
-    /// registered fails with an error that names it.
+    /// What evaluates a field, as its line of the schema text says. `id` is the same for every
+    /// type; a field that was not registered fails with an error that names it.
     pub fn behaviour(&self, info: &FieldInfo<'_>) -> Resolver {
         let entry = self.fields.get(&(info.type_name.to_owned(), info.field.to_owned()));
         let mut behaviour = match entry {

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 #[derive(Debug, PartialEq, Eq)]
 struct Version<'a> {
     numbers: [u64; 3],
-    /// The parts of what follows a `-`; none: a release.
+    /// The parts of what follows a `-`. Empty for a release.
     early: Vec<&'a str>,
 }
 
