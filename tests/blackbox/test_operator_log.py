@@ -154,6 +154,21 @@ def test_an_engine_in_the_foreground_logs_to_both(make_engine):
     assert one(lines, "engine stopped") == lines[-1]
 
 
+def test_a_standard_error_that_is_not_read_stops_nothing(make_engine):
+    rondel = make_engine()
+    serving = rondel.start("engine", "serve", "--announce")
+    assert serving.stdout.readline() == "ready\n"
+    # More lines than a pipe holds.
+    for _ in range(1_000):
+        refuse_client(rondel)
+    assert len(rondel.log()) > 100_000
+    assert rondel.data("{ version }")
+    rondel.stop()
+    assert serving.wait(timeout=30) == 0
+    serving.stdout.close()
+    serving.stderr.close()
+
+
 def test_a_cached_result_makes_no_line(make_engine):
     rondel = make_engine()
     run = document("container", 'from(address: "busybox")', sh("echo once"), "stdout")

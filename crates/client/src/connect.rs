@@ -75,7 +75,7 @@ pub async fn connect(state: &StateDir, launch: Option<&EngineCommand>) -> Result
             }
             if Instant::now() >= deadline {
                 let who = holder.map_or_else(|| "another one".to_owned(), |pid| format!("process {pid}"));
-                return Err(no_answer(state, &format!("{who} has the state folder and does not listen"), None));
+                return Err(no_answer(state, &format!("{who} holds the state directory and does not listen"), None));
             }
         }
         tokio::time::sleep(POLL_INTERVAL).await;
@@ -96,8 +96,9 @@ async fn start(state: &StateDir, launch: &EngineCommand) -> Result<()> {
     let early = spawn(state, launch, tell)?;
     let mut ready = tokio::net::unix::pipe::Receiver::from_owned_fd(ready).attempt(|| "watch the new engine".into())?;
     let mut line = String::new();
-    let told = tokio::time::timeout(START_TIMEOUT, tokio::io::BufReader::new(&mut ready).read_line(&mut line)).await;
-    match told {
+    let line_read =
+        tokio::time::timeout(START_TIMEOUT, tokio::io::BufReader::new(&mut ready).read_line(&mut line)).await;
+    match line_read {
         Ok(Ok(_)) if line.trim() == "ready" => Ok(()),
         Ok(Ok(_)) if UnixStream::connect(state.socket()).await.is_ok() => Ok(()),
         Ok(Ok(_)) => Err(no_answer(state, line.trim(), Some(early))),

@@ -38,7 +38,7 @@ impl StateDir {
         let dir = Self(path);
         if dir.socket().as_os_str().len() > SOCKET_PATH_LIMIT {
             return Err(Fault::user(format!(
-                "the state folder `{}` has too long a path for a socket",
+                "the state directory `{}` has too long a path for a socket",
                 dir.0.display()
             ))
             .with_hint(format!("choose one whose path has fewer than {} bytes", SOCKET_PATH_LIMIT - 12)));
@@ -58,7 +58,7 @@ impl StateDir {
     /// When it cannot be created.
     pub fn make(&self) -> Result<()> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);
-        made.attempt(|| format!("make the state folder `{}`", self.0.display()))
+        made.attempt(|| format!("make the state directory `{}`", self.0.display()))
     }
 
     /// The engine's socket.

@@ -13,7 +13,7 @@ use rondel_session::Client;
 
 use crate::client_registry::AttachedClient;
 
-/// A request of a client, watched for failures when the client asked for that.
+/// Observes the failed processes of one request, for a client with `--interactive`.
 pub struct FailureObserver<'a>(Option<ObservedClient<'a>>);
 
 struct ObservedClient<'a> {
@@ -23,7 +23,7 @@ struct ObservedClient<'a> {
 }
 
 impl<'a> FailureObserver<'a> {
-    /// A request of `attached` begins.
+    /// Starts to observe a request of `attached`.
     pub fn new(attached: &'a AttachedClient) -> Self {
         let client = rondel_session::client(&attached.caller).ok();
         Self(client.and_then(|client| {
@@ -32,7 +32,7 @@ impl<'a> FailureObserver<'a> {
         }))
     }
 
-    /// The answer, told to the client after it was shown what failed.
+    /// Shows the client what failed, and returns the response for it.
     pub async fn answered(self, ops: &Arc<Ops>, mut response: Response) -> Response {
         if let (Some(watched), Some(error)) = (self.0, response.errors.first_mut()) {
             for hint in watched.show(ops).await {
@@ -44,7 +44,7 @@ impl<'a> FailureObserver<'a> {
 }
 
 impl ObservedClient<'_> {
-    /// Shows what failed; what the person is to be told of what could not be shown.
+    /// Shows what failed. Returns hints about what could not be shown.
     async fn show(&self, ops: &Arc<Ops>) -> Vec<String> {
         let mut hints = Vec::new();
         let (left, more) = self.asking.failed();

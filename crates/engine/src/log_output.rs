@@ -7,7 +7,9 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
 
 use rondel_fault::{Attempt as _, Fault, Result, lock};
 use rondel_ops::redact::Secrets;
@@ -17,6 +19,10 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::rotating_file::{MAX_FILE_BYTES, OnOpen, RotatingFile};
 
+/// How many lines may wait for standard error. Of more, the newest are left to the file.
+const MAX_STDERR_LINES: usize = 4096;
+/// How long the end of the engine waits for standard error to be read.
+const STDERR_TIMEOUT: Duration = Duration::from_secs(1);
 /// How much is kept for the log file until it is opened, in bytes.
 const MAX_EARLY_BYTES: usize = 256 << 10;
 
@@ -47,7 +53,7 @@ impl FromStr for LogFormat {
 pub struct LogOutput(Arc<Mutex<OutputState>>);
 
 struct OutputState {
-    stderr: bool,
+    stderr: Option<StderrWriter>,
     file: Option<RotatingFile>,
     /// Lines for the file from before it was opened.
     early: Vec<u8>,
@@ -56,7 +62,8 @@ struct OutputState {
 
 impl Default for LogOutput {
     fn default() -> Self {
-        let state = OutputState { stderr: true, file: None, early: Vec::new(), sessions: Vec::new() };
+        let stderr = StderrWriter::start();
+        let state = OutputState { stderr, file: None, early: Vec::new(), sessions: Vec::new() };
         Self(Arc::new(Mutex::new(state)))
     }
 }
@@ -99,7 +106,9 @@ impl LogOutput {
     /// further one after a rotation; it is called with `/dev/null` when there is no file.
     pub fn leave_stderr(&self, on_open: OnOpen) {
         let mut state = self.state();
-        state.stderr = false;
+        if let Some(stderr) = state.stderr.take() {
+            stderr.finish();
+        }
         match &mut state.file {
             Some(file) => file.follow(on_open),
             None => {
@@ -107,6 +116,14 @@ impl LogOutput {
                     on_open(&null);
                 }
             }
+        }
+    }
+
+    /// Waits a moment until standard error has every line. The log goes on in the file alone.
+    pub fn finish(&self) {
+        let stderr = self.state().stderr.take();
+        if let Some(stderr) = stderr {
+            stderr.finish();
         }
     }
 
@@ -124,8 +141,9 @@ impl LogOutput {
 
 impl OutputState {
     fn write_line(&mut self, line: &[u8]) {
-        if self.stderr {
-            let _ = io::stderr().write_all(line);
+        if let Some(stderr) = &self.stderr {
+            // A full queue belongs to a standard error that is not read.
+            let _ = stderr.lines.try_send(line.to_vec());
         }
         match &mut self.file {
             Some(file) => _ = file.write_line(line),
@@ -152,6 +170,35 @@ impl OutputState {
             }
         }
         Some(Secrets::new(patterns.iter().map(Vec::as_slice)))
+    }
+}
+
+/// Writes to standard error in a thread of its own: a pipe that is not read never stops the engine.
+struct StderrWriter {
+    lines: SyncSender<Vec<u8>>,
+    done: Receiver<()>,
+}
+
+impl StderrWriter {
+    /// A writer, or `None` if the thread cannot be started.
+    fn start() -> Option<Self> {
+        let (lines, queue) = sync_channel::<Vec<u8>>(MAX_STDERR_LINES);
+        let (done_sender, done) = sync_channel(1);
+        let thread = std::thread::Builder::new().name("rondel-stderr".to_owned());
+        let write = move || {
+            for line in queue {
+                let _ = io::stderr().write_all(&line);
+            }
+            let _ = done_sender.send(());
+        };
+        thread.spawn(write).ok()?;
+        Some(Self { lines, done })
+    }
+
+    /// Waits until every line is written, but not for long.
+    fn finish(self) {
+        drop(self.lines);
+        let _ = self.done.recv_timeout(STDERR_TIMEOUT);
     }
 }
 

@@ -291,7 +291,7 @@ pub struct Status {
     pub uptime: u64,
     /// Attached clients.
     pub clients: usize,
-    /// Remembered results.
+    /// Results cached in memory.
     pub results: usize,
     /// What is being evaluated: type and field of each call, or the command of an exec. Sorted.
     #[serde(default)]
@@ -310,7 +310,7 @@ pub struct Status {
 pub struct Ending {
     /// Attached clients.
     pub clients: usize,
-    /// Evaluations under way.
+    /// Running evaluations.
     pub evaluations: usize,
 }
 

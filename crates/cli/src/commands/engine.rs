@@ -89,7 +89,7 @@ fn serve(settings: &Settings, announce: bool, log_to_state: bool) -> Result<Exit
     state.make()?;
     let config = Config::read(settings.config().as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().attempt(|| "start".into())?;
-    let at_ready = log.clone();
+    let (at_ready, at_end) = (log.clone(), log.clone());
     let options = ServeOptions {
         state_dir: state.path().to_owned(),
         config,
@@ -108,6 +108,7 @@ fn serve(settings: &Settings, announce: bool, log_to_state: bool) -> Result<Exit
     let outcome = runtime.block_on(rondel_engine::serve(options));
     // What is in the middle of a large file is not waited for: nothing that it leaves has to be repaired.
     runtime.shutdown_timeout(LAST_WORK);
+    at_end.finish();
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
