@@ -11,8 +11,8 @@ use rondel_model::entitlement::Entitlement;
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Container, Directory, Fs, ImageConfig, Platform, SecretRef, SocketRef, Table};
 use rondel_ops::RegistryImage;
-use rondel_query::{Args, Node, ResolverContext};
-use rondel_session::{check_entitled, client};
+use rondel_query::Node;
+use rondel_session::{Args, ResolverContext, check_entitled, client};
 
 use crate::inspect::tools;
 use crate::types::cache_volume::BUILD_NAMESPACE;
@@ -84,7 +84,7 @@ fn entitlements(args: &Args) -> Result<Vec<Entitlement>> {
 /// What is wrong with a Dockerfile; where an entitlement is missing, with how to allow it.
 fn refused(cx: &ResolverContext, error: &rondel_dockerfile::Error) -> Fault {
     let Some(entitlement) = error.denied else { return error.fault() };
-    let why = client(&cx.caller).and_then(|me| check_entitled(me, entitlement)).err();
+    let why = check_entitled(client(&cx.caller), entitlement).err();
     let why = why.unwrap_or_else(|| entitled::unsealed(entitlement));
     let fault = Fault::denied(error.to_string());
     why.hints().iter().fold(fault, |fault, hint| fault.with_hint(hint.clone()))
@@ -92,7 +92,7 @@ fn refused(cx: &ResolverContext, error: &rondel_dockerfile::Error) -> Fault {
 
 /// The text of a file; none when it is not there.
 async fn text(cx: &ResolverContext, context: &Directory, path: &AbsPath) -> Result<Option<String>> {
-    let (ops, op_cx) = tools(cx)?;
+    let (ops, op_cx) = tools(cx);
     let place = TreePath { fs: context.place.fs.clone(), path: path.clone() };
     let Some(found) = ops.stat(&op_cx, &place, true).await? else { return Ok(None) };
     if found.size > rondel_dockerfile::MAX_BYTES as u64 {
@@ -163,7 +163,7 @@ async fn answer(cx: &ResolverContext, need: &Need, auth: &Table<RegistryAuth>) -
 
 async fn image(cx: &ResolverContext, reference: &str, platform: &Platform, auth: &Table<RegistryAuth>) -> Result<Base> {
     let reference = images::reference(reference)?;
-    let (ops, op_cx) = tools(cx)?;
+    let (ops, op_cx) = tools(cx);
     let credentials = credentials::among(&op_cx, auth, &reference).await?;
     let exact = *platform != Platform::native();
     let wanted = RegistryImage { credentials, ..RegistryImage::named(&reference) };

@@ -11,8 +11,7 @@ use std::sync::Arc;
 use rondel_call::{Call, Literal, edited};
 use rondel_fault::{Code, Fault, Kind, Result};
 use rondel_model::entitlement::Entitlement;
-use rondel_query::{Args, ResolverContext};
-use rondel_session::{check_entitled, client};
+use rondel_session::{Args, ResolverContext, check_entitled, client};
 
 use rondel_surface::Surface;
 use rondel_surface::surface::Arguments;
@@ -48,7 +47,7 @@ pub(crate) fn guard_all(surface: &mut Surface, type_name: &str, field: &str) {
 }
 
 fn required(cx: &ResolverContext, mut args: Arguments, entitlement: Entitlement) -> Result<Arguments> {
-    check_entitled(client(&cx.caller)?, entitlement)?;
+    check_entitled(client(&cx.caller), entitlement)?;
     args.push((name(entitlement), Literal::String(seal(cx, &cx.call, entitlement)?)));
     Ok(args)
 }
@@ -66,7 +65,7 @@ fn seal(cx: &ResolverContext, call: &Arc<Call>, entitlement: Entitlement) -> Res
         spec.args.retain(|(name, _)| !name.starts_with(SEAL));
     });
     let text = format!("{entitlement} {}", recipe.digest());
-    Ok(client(&cx.caller)?.services.entitlement_seal(&text).to_string().into())
+    Ok(client(&cx.caller).services.entitlement_seal(&text).to_string().into())
 }
 
 /// Whether the call holds the seal of `entitlement`: a client selected it that may ask for that.
@@ -77,7 +76,7 @@ pub(crate) fn has(args: &Args, entitlement: Entitlement) -> Result<bool> {
     let cx = args.cx();
     let Some(Literal::String(given)) = cx.call.arg(&name(entitlement)) else { return Ok(false) };
     // How long it takes to compare two MACs of them says nothing about how much of them is equal.
-    let services = &client(&cx.caller)?.services;
+    let services = &client(&cx.caller).services;
     let [given, want] = [given.clone(), seal(cx, &cx.call, entitlement)?].map(|text| services.mac(text.as_bytes()));
     Ok(given == want)
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use rondel_fault::{Fault, Result};
 use rondel_model::{AbsPath, Value};
-use rondel_query::{Args, Outcome};
-use rondel_session::Client;
+use rondel_query::Outcome;
+use rondel_session::{Args, Client};
 
 /// A path of a client.
 #[derive(Debug)]

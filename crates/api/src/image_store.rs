@@ -8,8 +8,7 @@ use std::sync::Arc;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Fs};
-use rondel_query::ResolverContext;
-use rondel_session::{ClientLink, client};
+use rondel_session::{ClientLink, ResolverContext, client};
 
 use crate::host_path;
 use crate::inspect::tools;
@@ -35,7 +34,7 @@ impl ImageStore {
             Fault::user("client has no supported api for loading image")
                 .with_hint("`docker`, `nerdctl` or `podman` must be in the client's `PATH`, with its service running")
         };
-        let Some(link) = client(&cx.caller)?.link.clone() else { return Err(none()) };
+        let Some(link) = client(&cx.caller).link.clone() else { return Err(none()) };
         let tool = text(&link.command(FIND).await?);
         if tool.is_empty() { Err(none()) } else { Ok(Self { link, tool }) }
     }
@@ -47,8 +46,8 @@ impl ImageStore {
     pub(crate) async fn load(&self, cx: &ResolverContext, place: &TreePath, name: &str) -> Result<()> {
         let file = self.file().await?;
         let loaded = async {
-            let to = host_path::resolve(client(&cx.caller)?, &file).await?;
-            let (ops, op_cx) = tools(cx)?;
+            let to = host_path::resolve(client(&cx.caller), &file).await?;
+            let (ops, op_cx) = tools(cx);
             ops.export_file(&op_cx, place, &to.real).await?;
             let said = self.run(&format!("load -i {}", quoted(&file))).await?;
             let id = loaded_image(&said).ok_or_else(|| {
@@ -71,8 +70,8 @@ impl ImageStore {
         let file = self.file().await?;
         let saved = async {
             self.run(&format!("save -o {} {}", quoted(&file), quoted(name))).await?;
-            let from = host_path::resolve(client(&cx.caller)?, &file).await?;
-            let (ops, op_cx) = tools(cx)?;
+            let from = host_path::resolve(client(&cx.caller), &file).await?;
+            let (ops, op_cx) = tools(cx);
             let snapshot = ops.import_file(&op_cx, &from.real).await?;
             let path = AbsPath::new(from.shown.file_name().unwrap_or_default());
             Ok(TreePath { fs: Fs::known(snapshot), path })

@@ -8,7 +8,7 @@ use rondel_model::service::Service;
 use rondel_model::{AbsPath, Container, Platform};
 use rondel_ports::images::MediaTypes;
 use rondel_ports::snapshots::Compression;
-use rondel_query::Args;
+use rondel_session::Args;
 
 use crate::expand::expand;
 

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
 use rondel_ops::{EntryKind, OpContext, Ops, Stat};
-use rondel_query::{Args, ResolverContext};
-use rondel_session::{client, client::op_cx};
+use rondel_session::{Args, ResolverContext, client, client::op_cx};
 
 /// What evaluates deferred work, and for whom.
-pub(crate) fn tools(cx: &ResolverContext) -> Result<(Arc<Ops>, OpContext)> {
-    Ok((client(&cx.caller)?.services.ops.clone(), op_cx(cx)?))
+pub(crate) fn tools(cx: &ResolverContext) -> (Arc<Ops>, OpContext) {
+    (client(&cx.caller).services.ops.clone(), op_cx(cx))
 }
 
 /// What is at `place`; `asked` is the path in the user's words.
@@ -18,7 +17,7 @@ pub(crate) fn tools(cx: &ResolverContext) -> Result<(Arc<Ops>, OpContext)> {
 /// # Errors
 /// When nothing is there.
 pub(crate) async fn stat(cx: &ResolverContext, place: &TreePath, asked: &str, follow: bool) -> Result<Stat> {
-    let (ops, op_cx) = tools(cx)?;
+    let (ops, op_cx) = tools(cx);
     ops.stat(&op_cx, place, follow).await?.ok_or_else(|| missing(asked))
 }
 
@@ -49,7 +48,7 @@ pub(crate) async fn require_file(cx: &ResolverContext, place: &TreePath, asked: 
 pub(crate) async fn exists(cx: &ResolverContext, place: &TreePath, args: &Args) -> Result<bool> {
     let expected = args.opt_str("expectedType")?;
     let follow = !args.bool("doNotFollowSymlinks")? && expected.as_deref() != Some("SYMLINK_TYPE");
-    let (ops, op_cx) = tools(cx)?;
+    let (ops, op_cx) = tools(cx);
     let found = ops.stat(&op_cx, place, follow).await?;
     Ok(found.is_some_and(|stat| is_of(stat.kind, expected.as_deref())))
 }

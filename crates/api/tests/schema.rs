@@ -64,11 +64,11 @@ fn what_depends_on_the_client_says_so() {
         let own = matches!(info.scope, Some(Scope::Client | Scope::Session | Scope::Call));
         let name = format!("{}.{}", info.type_name, info.field);
         unknown.remove(&name);
-        let behaviour = surface.behaviour(&info);
-        if surface.has(info.type_name, info.field) && own && !behaviour.personal && !excused.contains(&name) {
+        let resolver = surface.resolver(&info);
+        if surface.has(info.type_name, info.field) && own && !resolver.personal && !excused.contains(&name) {
             missing.insert(name);
         }
-        Some(behaviour.erased())
+        Some(resolver.erased())
     });
     assert!(missing.is_empty(), "say whether it depends on the client's machine: {missing:?}");
     assert!(unknown.is_empty(), "there is no such field: {unknown:?}");

@@ -11,7 +11,7 @@ use rondel_events::Emitter;
 use rondel_fault::{Fault, Kind, Result, lock};
 use rondel_link::{ModuleRequest, Served, ServedModule};
 use rondel_modules::{Modules, ResolveOptions};
-use rondel_query::{Caller, Evaluator};
+use rondel_session::{Caller, Evaluator};
 use rondel_web::Admission;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -98,8 +98,7 @@ impl AttachedClient {
 
     /// The modules that the client is served.
     pub fn served(&self, modules: &Modules) -> Served {
-        let served =
-            rondel_session::client(&self.caller).map(rondel_modules::schema::client_schema::served).unwrap_or_default();
+        let served = rondel_modules::schema::client_schema::served(rondel_session::client(&self.caller));
         let describe = |served: &rondel_modules::module::module_schema::ServedModule| ServedModule {
             name: served.schema.module.name().to_owned(),
             description: served.schema.module.types.description.to_string(),

@@ -13,7 +13,7 @@ use rondel_events::Sink;
 use rondel_fault::Result;
 use rondel_link::{Ending, Hello};
 use rondel_ports::cache::Cache as _;
-use rondel_query::Caller;
+use rondel_session::Caller;
 
 use crate::attach::{self, AttachPoint};
 use crate::client_link::Link;

@@ -11,8 +11,7 @@ use rondel_link::{Hello, Status};
 use rondel_ops::{Failures, OpContext};
 use rondel_ports::egress::EgressScope;
 use rondel_ports::streams::Machine;
-use rondel_query::Caller;
-use rondel_session::{Client, ClientLink, ClientServices, Grants, Session};
+use rondel_session::{Caller, Client, ClientLink, ClientServices, Grants, Session};
 use rondel_store::Store;
 use rondel_version::View;
 use tokio_util::sync::CancellationToken;
@@ -67,7 +66,7 @@ impl Engine {
         let session = match joined {
             None => Session::new(fresh_id("s"), self.grants.clone()),
             Some(joined) if joined.gone.is_cancelled() => return Err(Fault::cancelled("the session is over")),
-            Some(joined) => rondel_session::client(&joined.caller)?.session.clone(),
+            Some(joined) => rondel_session::client(&joined.caller).session.clone(),
         };
         session.grants.allow(&hello.allow, &hello.workdir)?;
         let id = fresh_id("c");
@@ -127,9 +126,7 @@ impl Engine {
         tracing::info!(session, client, attached_ms, main = attached.is_main, "client detached");
         if attached.is_main {
             self.api.evaluator.end_session(&attached.caller.session);
-            if let Ok(client) = rondel_session::client(&attached.caller) {
-                client.session.services.close();
-            }
+            rondel_session::client(&attached.caller).session.services.close();
         }
     }
 

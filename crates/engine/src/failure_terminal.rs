@@ -25,11 +25,9 @@ struct ObservedClient<'a> {
 impl<'a> FailureObserver<'a> {
     /// Starts to observe a request of `attached`.
     pub fn new(attached: &'a AttachedClient) -> Self {
-        let client = rondel_session::client(&attached.caller).ok();
-        Self(client.and_then(|client| {
-            let failures = client.op_cx.failures.as_deref()?;
-            Some(ObservedClient { client, failures, asking: failures.begin() })
-        }))
+        let client = rondel_session::client(&attached.caller);
+        let failures = client.op_cx.failures.as_deref();
+        Self(failures.map(|failures| ObservedClient { client, failures, asking: failures.begin() }))
     }
 
     /// Shows the client what failed, and returns the response for it.

@@ -7,8 +7,9 @@ use rondel_fault::Result;
 use rondel_gql::types::{FieldDef, TypeDef};
 use rondel_modules::Modules;
 use rondel_ports::BoxFuture;
-use rondel_query::{Caller, Evaluator, Fields, Node};
+use rondel_query::{Fields, Node};
 use rondel_schema::Registry;
+use rondel_session::{Caller, Client, Evaluator};
 use rondel_version::{ENGINE, View};
 
 /// Looks in the module that a call names, then in the core API, then in what the caller is served.
@@ -30,7 +31,7 @@ impl AllFields {
     }
 }
 
-impl Fields for AllFields {
+impl Fields<Client> for AllFields {
     fn find<'a>(
         &'a self,
         caller: &'a Arc<Caller>,

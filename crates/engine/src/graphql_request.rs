@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use rondel_gql::{GqlError, Limits, Request};
-use rondel_query::{Caller, Evaluator, Response, execute};
+use rondel_query::{Response, execute};
+use rondel_session::{Caller, Evaluator};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 

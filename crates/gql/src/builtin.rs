@@ -120,7 +120,7 @@ directive @deprecated(
 ) on FIELD_DEFINITION | ARGUMENT_DEFINITION | INPUT_FIELD_DEFINITION | ENUM_VALUE
 "#;
 
-/// The types that every schema has, scalars included. Their fields have no behaviour of their own.
+/// The types that every schema has, scalars included. Their fields have no resolvers of their own.
 pub fn types() -> Vec<Arc<TypeDef>> {
     parsed().types.into_iter().map(|ty| Arc::new(ty.into_type(nothing))).collect()
 }
@@ -135,17 +135,17 @@ pub fn directives() -> Vec<Arc<DirectiveDef>> {
     parsed().directives.into_iter().map(Arc::new).collect()
 }
 
-/// A schema from a text without gates, with the built-in types added. `behaviour` gives what
+/// A schema from a text without gates, with the built-in types added. `resolver` gives what
 /// evaluates a field, from the names of its type and its own.
 ///
 /// # Errors
 /// When the text is no schema.
-pub fn schema(text: &str, behaviour: impl Fn(&str, &str) -> FieldResolver) -> Result<Schema, GqlError> {
+pub fn schema(text: &str, resolver: impl Fn(&str, &str) -> FieldResolver) -> Result<Schema, GqlError> {
     let document = sdl::parse(text)?;
     let mut schema = Schema { query: document.query.unwrap_or_else(|| Name::from("Query")), ..Schema::default() };
     schema.directives = directives();
     schema.directives.extend(document.directives.into_iter().map(Arc::new));
-    let own = document.types.into_iter().map(|ty| Arc::new(ty.into_type(&behaviour)));
+    let own = document.types.into_iter().map(|ty| Arc::new(ty.into_type(&resolver)));
     for ty in types().into_iter().chain(own) {
         schema.types.insert(ty.name.clone(), ty);
     }
@@ -162,7 +162,7 @@ pub fn is_builtin_scalar(name: &str) -> bool {
     matches!(name, "String" | "Int" | "Float" | "Boolean" | "ID")
 }
 
-/// The behaviour of a field that nothing evaluates: of an interface, or of an introspection type.
+/// The resolver of a field that nothing evaluates: of an interface, or of an introspection type.
 pub fn nothing(_: &str, _: &str) -> FieldResolver {
     FieldResolver(Arc::new(()))
 }
@@ -190,7 +190,7 @@ pub(crate) fn meta_fields() -> MetaFields {
             ty,
             deprecated: None,
             directives: Vec::new(),
-            behaviour: nothing("", ""),
+            resolver: nothing("", ""),
         })
     };
     let name = ArgDef {

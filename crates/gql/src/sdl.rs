@@ -96,11 +96,11 @@ pub fn parse(text: &str) -> Result<Document, GqlError> {
 
 impl Type {
     /// The type as documents are validated against.
-    pub fn into_type(self, behaviour: impl Fn(&str, &str) -> FieldResolver) -> TypeDef {
+    pub fn into_type(self, resolver: impl Fn(&str, &str) -> FieldResolver) -> TypeDef {
         let name = self.name.clone();
         let fields = |list: Vec<Field>, interfaces| {
             let defs = list.into_iter().map(|field| {
-                let run = behaviour(&name, &field.name);
+                let run = resolver(&name, &field.name);
                 Arc::new(field.into_field(run))
             });
             Fields::new(defs, interfaces)
@@ -118,7 +118,7 @@ impl Type {
 
 impl Field {
     /// The field as documents are validated against.
-    pub fn into_field(self, behaviour: FieldResolver) -> FieldDef {
+    pub fn into_field(self, resolver: FieldResolver) -> FieldDef {
         FieldDef {
             name: self.name,
             description: self.description,
@@ -126,7 +126,7 @@ impl Field {
             ty: self.ty,
             deprecated: self.deprecated,
             directives: self.directives,
-            behaviour,
+            resolver,
         }
     }
 }

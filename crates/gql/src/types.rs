@@ -78,7 +78,7 @@ pub struct FieldDef {
     /// Directives applied to it (`expectedType`, `sourceMap`, …).
     pub directives: Vec<AppliedDirective>,
     /// What evaluates it. This crate carries it and never looks inside.
-    pub behaviour: FieldResolver,
+    pub resolver: FieldResolver,
 }
 
 /// What evaluates a field, opaque to this crate.

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use rondel_fault::Result;
 use rondel_ops::{OpContext, Ops};
-use rondel_query::{Caller, ResolverContext};
 use rondel_session::client::op_cx;
-use rondel_session::{Client, client};
+use rondel_session::{Caller, Client, ResolverContext, client};
 
 /// A copy of `caller` with the client `me`.
 pub(crate) fn with_client(caller: &Caller, me: Client) -> Caller {
@@ -20,7 +19,7 @@ pub(crate) fn with_client(caller: &Caller, me: Client) -> Caller {
 /// # Errors
 /// When the caller was not made by an engine.
 pub(crate) fn op_context(cx: &ResolverContext) -> Result<(Arc<Ops>, OpContext)> {
-    Ok((client(&cx.caller)?.services.ops.clone(), op_cx(cx)?))
+    Ok((client(&cx.caller).services.ops.clone(), op_cx(cx)))
 }
 
 /// Returns a copy of the caller that evaluates what another client asked for.
@@ -28,7 +27,7 @@ pub(crate) fn op_context(cx: &ResolverContext) -> Result<(Arc<Ops>, OpContext)> 
 /// # Errors
 /// When the caller was not made by an engine.
 pub fn stranger(caller: &Arc<Caller>) -> Result<Arc<Caller>> {
-    let me = client(caller)?;
+    let me = client(caller);
     match me.is_stranger {
         true => Ok(caller.clone()),
         false => Ok(Arc::new(with_client(caller, me.stranger()).with_child_identity(caller.child_identity.clone()))),

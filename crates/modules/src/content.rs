@@ -6,7 +6,8 @@ use rondel_call::Literal;
 use rondel_fault::Result;
 use rondel_model::op::{Edit, TreePath};
 use rondel_model::{AbsPath, Directory, Fs, FsOp, Platform, Snapshot};
-use rondel_query::{Node, ResolverContext};
+use rondel_query::Node;
+use rondel_session::ResolverContext;
 
 use crate::caller::op_context;
 

@@ -1,57 +1,27 @@
 //! The builder of types through the API: requests in, schemas and errors out. These fields need no
 //! engine.
 
-use std::sync::Arc;
+#[path = "../../api/tests/toy/mod.rs"]
+mod toy;
 
-use futures_util::future::BoxFuture;
-use rondel_call::CallSpec;
-use rondel_events::Emitter;
-use rondel_fault::Result;
-use rondel_gql::types::FieldDef;
-use rondel_gql::{Limits, Request, prepare};
 use rondel_modules::{Modules, register_modules};
-use rondel_query::{Caller, Evaluator, Fields, execute};
-use rondel_schema::Registry;
 use rondel_surface::Surface;
 use rondel_version::{ENGINE, View};
 
-struct Core(Arc<Registry>);
+use crate::toy::Toy;
 
-impl Fields for Core {
-    fn find<'a>(
-        &'a self,
-        _: &'a Arc<Caller>,
-        parent: &'a str,
-        spec: &'a CallSpec,
-    ) -> BoxFuture<'a, Result<Option<Arc<FieldDef>>>> {
-        let view = spec.view.as_deref().and_then(|view| view.parse().ok()).unwrap_or(ENGINE);
-        Box::pin(std::future::ready(Ok(self.0.lookup(parent, &spec.field, view))))
-    }
-}
-
-struct World {
-    registry: Arc<Registry>,
-    evaluator: Arc<Evaluator>,
-}
+struct World(Toy);
 
 impl World {
     fn new() -> Self {
         let mut surface = Surface::new();
         rondel_api::register_core(&mut surface);
         register_modules(&mut surface, &Modules::new());
-        let registry = Arc::new(rondel_api::registry(&surface).expect("every field is in the schema text"));
-        let evaluator =
-            Evaluator::new(Arc::new(Core(registry.clone())), 10_000, rondel_call::SealKey::derived(&[7; 32]));
-        Self { registry, evaluator }
+        Self(Toy::serving(&surface))
     }
 
     async fn ask(&self, view: View, query: &str) -> serde_json::Value {
-        let schema = self.registry.project(view);
-        let request = Request { query, ..Request::default() };
-        let operation = prepare(&schema, &request, &Limits::default()).expect("valid");
-        let caller = Caller::new("s".into(), "c".into(), view, schema, Emitter::nowhere(), Arc::new(()));
-        let response = execute(&self.evaluator, &Arc::new(caller), Arc::new(operation)).await;
-        serde_json::from_str(&response.body()).expect("JSON")
+        self.0.session("s", &view.to_string()).body(query).await
     }
 
     async fn id(&self, view: View, query: &str, path: &str) -> String {

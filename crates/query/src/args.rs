@@ -12,14 +12,19 @@ use crate::evaluate::{Node, literal_of_constant};
 use crate::resolver::ResolverContext;
 
 /// The arguments of a call, defaults filled in on access.
-#[derive(Clone)]
-pub struct Args {
-    cx: ResolverContext,
+pub struct Args<C: Send + Sync + 'static> {
+    cx: ResolverContext<C>,
     field: Arc<FieldDef>,
 }
 
-impl Args {
-    pub(crate) fn new(cx: ResolverContext, field: Arc<FieldDef>) -> Self {
+impl<C: Send + Sync + 'static> Clone for Args<C> {
+    fn clone(&self) -> Self {
+        Self { cx: self.cx.clone(), field: self.field.clone() }
+    }
+}
+
+impl<C: Send + Sync + 'static> Args<C> {
+    pub(crate) fn new(cx: ResolverContext<C>, field: Arc<FieldDef>) -> Self {
         Self { cx, field }
     }
 
@@ -29,12 +34,12 @@ impl Args {
     }
 
     /// The call and its surroundings.
-    pub fn cx(&self) -> &ResolverContext {
+    pub fn cx(&self) -> &ResolverContext<C> {
         &self.cx
     }
 
     /// Who asks.
-    pub fn caller(&self) -> &Arc<Caller> {
+    pub fn caller(&self) -> &Arc<Caller<C>> {
         &self.cx.caller
     }
 

@@ -1,6 +1,5 @@
 //! Who asks.
 
-use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
@@ -11,7 +10,7 @@ use rondel_gql::Schema;
 use rondel_version::View;
 
 /// Who asks: one client of one session, with the schema it is served.
-pub struct Caller {
+pub struct Caller<C> {
     /// The session.
     pub session: Arc<str>,
     /// The client within the session.
@@ -21,7 +20,7 @@ pub struct Caller {
     /// Where what is done for it is reported.
     pub events: Emitter,
     /// What the engine knows beyond that: host access, secrets, the module and function call of an exec scope.
-    pub context: Arc<dyn Any + Send + Sync>,
+    pub context: Arc<C>,
     /// As which module processes act that its calls start.
     pub child_identity: ChildIdentity,
     /// A process in a container, not a client of the user's.
@@ -57,7 +56,7 @@ impl ChildIdentity {
     }
 }
 
-impl Caller {
+impl<C> Caller<C> {
     /// A caller that is served `schema`.
     pub fn new(
         session: Arc<str>,
@@ -65,7 +64,7 @@ impl Caller {
         view: View,
         schema: Arc<Schema>,
         events: Emitter,
-        context: Arc<dyn Any + Send + Sync>,
+        context: Arc<C>,
     ) -> Self {
         Self {
             session,
@@ -109,10 +108,5 @@ impl Caller {
         let (session, client, context) = (self.session.clone(), self.client.clone(), self.context.clone());
         let caller = Self::new(session, client, self.view, self.schema(), events, context);
         Arc::new(caller.with_child_identity(self.child_identity.clone()).with_foreign(self.is_foreign))
-    }
-
-    /// What the engine knows beyond the caller's names, as a `T`.
-    pub fn context<T: Any + Send + Sync>(&self) -> Option<&T> {
-        self.context.downcast_ref()
     }
 }

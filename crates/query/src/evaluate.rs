@@ -73,11 +73,11 @@ impl Node {
 }
 
 /// Finds fields that a caller's schema does not show: of modules it does not serve, of other views, internal ones.
-pub trait Fields: Send + Sync {
+pub trait Fields<C: Send + Sync + 'static>: Send + Sync {
     /// The field that `spec` calls on a receiver of the type `parent`, under the view that `spec` records, or the newest.
     fn find<'a>(
         &'a self,
-        caller: &'a Arc<Caller>,
+        caller: &'a Arc<Caller<C>>,
         parent: &'a str,
         spec: &'a CallSpec,
     ) -> BoxFuture<'a, Result<Option<Arc<FieldDef>>>>;
@@ -88,10 +88,10 @@ pub trait Fields: Send + Sync {
     /// When the module cannot be loaded any more, or is another one by now.
     fn acting_as<'a>(
         &'a self,
-        _evaluator: &'a Arc<Evaluator>,
-        _caller: &'a Arc<Caller>,
+        _evaluator: &'a Arc<Evaluator<C>>,
+        _caller: &'a Arc<Caller<C>>,
         _identity: Option<&'a Arc<ModuleIdentity>>,
-    ) -> BoxFuture<'a, Result<Arc<Caller>>> {
+    ) -> BoxFuture<'a, Result<Arc<Caller<C>>>> {
         Box::pin(std::future::ready(Err(Fault::bug("there are no modules here as which to act"))))
     }
 
@@ -99,30 +99,30 @@ pub trait Fields: Send + Sync {
     ///
     /// # Errors
     /// When the caller was not made by an engine.
-    fn stranger(&self, _caller: &Arc<Caller>) -> Result<Arc<Caller>> {
+    fn stranger(&self, _caller: &Arc<Caller<C>>) -> Result<Arc<Caller<C>>> {
         Err(Fault::bug("there are no clients here"))
     }
 
     /// The type of `node`, an object of a module that the caller is not served: with the interfaces of the caller's schema
     /// to which it conforms.
-    fn type_of(&self, _caller: &Arc<Caller>, _node: &Node) -> Option<Arc<TypeDef>> {
+    fn type_of(&self, _caller: &Arc<Caller<C>>, _node: &Node) -> Option<Arc<TypeDef>> {
         None
     }
 }
 
 /// Evaluates calls, each once.
-pub struct Evaluator {
+pub struct Evaluator<C: Send + Sync + 'static> {
     graph: Graph<Node>,
     /// Results that nobody asks for when a session is over, by session.
     passing: Mutex<HashMap<Arc<str>, Vec<Digest>>>,
-    fields: Arc<dyn Fields>,
+    fields: Arc<dyn Fields<C>>,
     introspection: IntrospectionCache,
     seal: SealKey,
 }
 
-impl Evaluator {
+impl<C: Send + Sync + 'static> Evaluator<C> {
     /// An evaluator that remembers about `capacity` results. Its IDs are sealed with `seal`.
-    pub fn new(fields: Arc<dyn Fields>, capacity: usize, seal: SealKey) -> Arc<Self> {
+    pub fn new(fields: Arc<dyn Fields<C>>, capacity: usize, seal: SealKey) -> Arc<Self> {
         Arc::new(Self {
             graph: Graph::new(capacity),
             passing: Mutex::default(),
@@ -183,12 +183,12 @@ impl Evaluator {
     /// What the field fails with, or an argument that is no ID of the expected type.
     pub async fn select(
         self: &Arc<Self>,
-        caller: &Arc<Caller>,
+        caller: &Arc<Caller<C>>,
         receiver: &Node,
         field: &Arc<FieldDef>,
         args: &[(Name, Constant)],
     ) -> Result<Node> {
-        let of_module = behaviour(field)?.module.is_some();
+        let of_module = resolver::<C>(field)?.module.is_some();
         let mut literals = Vec::with_capacity(args.len());
         for def in &field.args {
             let Some((_, value)) = args.iter().find(|(name, _)| *name == def.name) else { continue };
@@ -209,7 +209,7 @@ impl Evaluator {
     /// When there is no such field, or it fails.
     pub async fn internal(
         self: &Arc<Self>,
-        caller: &Arc<Caller>,
+        caller: &Arc<Caller<C>>,
         receiver: &Node,
         name: &str,
         args: Vec<(Arc<str>, Literal)>,
@@ -226,58 +226,58 @@ impl Evaluator {
     /// What the field fails with.
     pub async fn invoke(
         self: &Arc<Self>,
-        caller: &Arc<Caller>,
+        caller: &Arc<Caller<C>>,
         receiver: &Node,
         field: &Arc<FieldDef>,
         args: Vec<(Arc<str>, Literal)>,
         view: rondel_version::View,
     ) -> Result<Node> {
-        let behaviour = behaviour(field)?;
+        let resolver = resolver(field)?;
         let mut spec = CallSpec::new(field.ty.base().clone(), field.name.clone());
         spec.args = args;
         // IDENTITY: the view counts only where the field's meaning depends on it.
-        spec.view = behaviour.versioned.then(|| view.to_string().into());
-        spec.module = behaviour.module.clone();
-        spec.implicit = implicit(behaviour, caller);
+        spec.view = resolver.versioned.then(|| view.to_string().into());
+        spec.module = resolver.module.clone();
+        spec.implicit = implicit(resolver, caller);
         if spec.starts_speaker() {
             spec.act_as(caller.child_identity.used());
         }
         let mut caller = caller.clone();
         // IDENTITY: what depends on who asks is another call for a process in a container than for the user.
-        if behaviour.personal && (caller.is_foreign || receiver.call.as_ref().is_some_and(|call| call.is_foreign())) {
+        if resolver.personal && (caller.is_foreign || receiver.call.as_ref().is_some_and(|call| call.is_foreign())) {
             spec.args.push((FOREIGN.into(), Literal::Bool(true)));
             if !caller.is_foreign {
                 caller = self.fields.stranger(&caller)?;
             }
         }
-        if let Some(prepare) = &behaviour.prepare {
+        if let Some(prepare) = &resolver.prepare {
             let call = Call::new(receiver.call.clone(), spec.clone());
             let cx = ResolverContext { evaluator: self.clone(), caller: caller.clone(), call, view };
             spec.args = prepare(&cx, spec.args).await?;
         }
         let call = Call::new(receiver.call.clone(), spec);
-        self.run(&caller, receiver.clone(), call, field, behaviour).await
+        self.run(&caller, receiver.clone(), call, field, resolver).await
     }
 
     async fn run(
         self: &Arc<Self>,
-        caller: &Arc<Caller>,
+        caller: &Arc<Caller<C>>,
         receiver: Node,
         call: Arc<Call>,
         field: &Arc<FieldDef>,
-        behaviour: &Resolver,
+        resolver: &Resolver<C>,
     ) -> Result<Node> {
         let view = call.view().and_then(|v| v.parse().ok()).unwrap_or(ENGINE);
         let cx = ResolverContext { evaluator: self.clone(), caller: caller.clone(), call: call.clone(), view };
         let args = Args::new(cx.clone(), field.clone());
-        let handler = behaviour.handler.clone();
+        let handler = resolver.handler.clone();
         let (key, labelled, call_is_passing) = (call.digest(), call.clone(), call.is_passing());
         let work = async move {
             let outcome = handler(cx, receiver, args).await?;
             let value = outcome.value.sharing_name(call.returns());
             Ok(Node { call: Some(outcome.rebind.unwrap_or(call)), value })
         };
-        match behaviour.cache_scope {
+        match resolver.cache_scope {
             CacheScope::SideEffect | CacheScope::Uncached => work.await,
             _ => {
                 let passing = call_is_passing.then(|| caller.session.clone());
@@ -297,7 +297,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// What a call of the recipe fails with.
-    pub async fn load(self: &Arc<Self>, caller: &Arc<Caller>, call: &Arc<Call>) -> Result<Node> {
+    pub async fn load(self: &Arc<Self>, caller: &Arc<Caller<C>>, call: &Arc<Call>) -> Result<Node> {
         let mut missing = Vec::new();
         let mut next = Some(call.clone());
         let mut node = Node::root();
@@ -315,25 +315,25 @@ impl Evaluator {
         Ok(node)
     }
 
-    async fn replay(self: &Arc<Self>, caller: &Arc<Caller>, receiver: &Node, recorded: &Arc<Call>) -> Result<Node> {
+    async fn replay(self: &Arc<Self>, caller: &Arc<Caller<C>>, receiver: &Node, recorded: &Arc<Call>) -> Result<Node> {
         let field = self.field(caller, receiver.type_name(), &recorded.spec()).await?;
-        let behaviour = behaviour(&field)?;
+        let resolver = resolver(&field)?;
         let mut spec = recorded.spec();
         spec.nth = 0;
         // IDENTITY: what was another client's or session's is asked anew for this one.
-        spec.implicit = implicit(behaviour, caller);
-        spec.module = behaviour.module.clone();
+        spec.implicit = implicit(resolver, caller);
+        spec.module = resolver.module.clone();
         // IDENTITY: what was asked as a module is evaluated as that module, and has the digest that it had.
         let actor = if spec.starts_speaker() { self.actor(caller, recorded).await? } else { caller.clone() };
         // Whose machine it depends on asked for it then, and may be gone. Whoever loads it now is another client.
         let actor = if spec.is_foreign() { self.fields.stranger(&actor)? } else { actor };
         let call = Call::new(receiver.call.clone(), spec);
-        let node = self.run(&actor, receiver.clone(), call, &field, behaviour).await?;
+        let node = self.run(&actor, receiver.clone(), call, &field, resolver).await?;
         pick(node, recorded)
     }
 
     /// The caller as it evaluates `recorded`, whose processes act as that records.
-    async fn actor(self: &Arc<Self>, caller: &Arc<Caller>, recorded: &Arc<Call>) -> Result<Arc<Caller>> {
+    async fn actor(self: &Arc<Self>, caller: &Arc<Caller<C>>, recorded: &Arc<Call>) -> Result<Arc<Caller<C>>> {
         let identity = recorded.identity();
         if caller.child_identity.used() == identity {
             return Ok(caller.clone());
@@ -344,7 +344,7 @@ impl Evaluator {
     /// A recipe that the caller brings, from an ID or as the result of a function.
     // IDENTITY: the work that an SDK does for a module is done as that module, wherever a recipe was kept meanwhile.
     // Everything else stays what it was when it was asked for.
-    pub fn received(&self, caller: &Caller, call: &Arc<Call>) -> Arc<Call> {
+    pub fn received(&self, caller: &Caller<C>, call: &Arc<Call>) -> Arc<Call> {
         if !call.starts_speakers() {
             return call.clone();
         }
@@ -360,7 +360,7 @@ impl Evaluator {
     /// When it is of another type, or a call of the recipe fails.
     pub async fn load_as(
         self: &Arc<Self>,
-        caller: &Arc<Caller>,
+        caller: &Arc<Caller<C>>,
         call: &Arc<Call>,
         expected: Option<&str>,
     ) -> Result<Node> {
@@ -379,11 +379,11 @@ impl Evaluator {
     ///
     /// # Errors
     /// When the ID is none of ours, or as for [`Evaluator::load_as`].
-    pub async fn load_id(self: &Arc<Self>, caller: &Arc<Caller>, id: &str, expected: Option<&str>) -> Result<Node> {
+    pub async fn load_id(self: &Arc<Self>, caller: &Arc<Caller<C>>, id: &str, expected: Option<&str>) -> Result<Node> {
         self.load_as(caller, &self.received(caller, &self.decode(id)?), expected).await
     }
 
-    fn argument(&self, caller: &Caller, schema: &Schema, ty: &TypeRef, value: &Constant) -> Result<Literal> {
+    fn argument(&self, caller: &Caller<C>, schema: &Schema, ty: &TypeRef, value: &Constant) -> Result<Literal> {
         if let (Some(element), Constant::List(items)) = (ty.element(), value) {
             let items = items.iter().map(|item| self.argument(caller, schema, element, item));
             return Ok(Literal::List(items.collect::<Result<_>>()?));
@@ -407,13 +407,13 @@ impl Evaluator {
     }
 
     /// The type of the object: as the caller is served it, else as the module has it that made the object.
-    pub fn type_of(&self, caller: &Arc<Caller>, node: &Node) -> Option<Arc<TypeDef>> {
+    pub fn type_of(&self, caller: &Arc<Caller<C>>, node: &Node) -> Option<Arc<TypeDef>> {
         let shown = caller.schema().types.get(node.type_name()).cloned();
         shown.or_else(|| self.fields.type_of(caller, node))
     }
 
     /// Whether the object can stand where `expected` is wanted.
-    pub fn is_a(&self, caller: &Arc<Caller>, node: &Node, expected: &str) -> bool {
+    pub fn is_a(&self, caller: &Arc<Caller<C>>, node: &Node, expected: &str) -> bool {
         let implements =
             |ty: &TypeDef| ty.fields().is_some_and(|fields| fields.interfaces.iter().any(|i| **i == *expected));
         expected == node.type_name()
@@ -421,7 +421,7 @@ impl Evaluator {
             || self.type_of(caller, node).is_some_and(|ty| implements(&ty))
     }
 
-    async fn field(&self, caller: &Arc<Caller>, parent: &str, spec: &CallSpec) -> Result<Arc<FieldDef>> {
+    async fn field(&self, caller: &Arc<Caller<C>>, parent: &str, spec: &CallSpec) -> Result<Arc<FieldDef>> {
         let found = self.fields.find(caller, parent, spec).await?;
         found.ok_or_else(|| Fault::user(format!("type `{parent}` has no field `{}`", spec.field)))
     }
@@ -447,13 +447,13 @@ fn pick(node: Node, call: &Call) -> Result<Node> {
     }
 }
 
-fn behaviour(field: &FieldDef) -> Result<&Resolver> {
-    Resolver::of(&field.behaviour).ok_or_else(|| Fault::bug(format!("field `{}` has no resolver", field.name)))
+fn resolver<C: Send + Sync + 'static>(field: &FieldDef) -> Result<&Resolver<C>> {
+    Resolver::of(&field.resolver).ok_or_else(|| Fault::bug(format!("field `{}` has no resolver", field.name)))
 }
 
 // IDENTITY: the only inputs of a call that no argument shows.
-fn implicit(behaviour: &Resolver, caller: &Caller) -> Vec<(Arc<str>, Arc<str>)> {
-    match behaviour.cache_scope {
+fn implicit<C: Send + Sync + 'static>(resolver: &Resolver<C>, caller: &Caller<C>) -> Vec<(Arc<str>, Arc<str>)> {
+    match resolver.cache_scope {
         CacheScope::Global | CacheScope::Uncached => Vec::new(),
         CacheScope::Session => vec![("session".into(), caller.session.clone())],
         CacheScope::Client => {

@@ -96,7 +96,11 @@ fn extensions(fault: &Fault) -> serde_json::Map<String, serde_json::Value> {
 }
 
 /// Runs `operation` for `caller`.
-pub async fn execute(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, operation: Arc<Operation>) -> Response {
+pub async fn execute<C: Send + Sync + 'static>(
+    evaluator: &Arc<Evaluator<C>>,
+    caller: &Arc<Caller<C>>,
+    operation: Arc<Operation>,
+) -> Response {
     let run = Run { evaluator: evaluator.clone(), caller: caller.clone(), schema: caller.schema(), operation };
     let roots = run.operation.roots.clone();
     match Arc::new(run).object(Node::root(), roots, Vec::new(), 0).await {
@@ -110,9 +114,9 @@ type Path = Vec<serde_json::Value>;
 type Selected = (SelectionId, Vec<SelectionId>);
 type Text = std::result::Result<String, Vec<ResponseError>>;
 
-struct Run {
-    evaluator: Arc<Evaluator>,
-    caller: Arc<Caller>,
+struct Run<C: Send + Sync + 'static> {
+    evaluator: Arc<Evaluator<C>>,
+    caller: Arc<Caller<C>>,
     schema: Arc<Schema>,
     operation: Arc<Operation>,
 }
@@ -123,7 +127,7 @@ enum Step {
     Object(Node, Vec<SelectionId>),
 }
 
-impl Run {
+impl<C: Send + Sync + 'static> Run<C> {
     /// The selections on an object as a JSON object.
     fn object(
         self: Arc<Self>,
@@ -322,7 +326,7 @@ impl Run {
         let leaf = |field: &FieldDef| {
             let ty = self.schema.types.get(field.ty.base());
             // Nothing that a module does, and nothing that has an effect, happens without being asked for.
-            let is_data = Resolver::of(&field.behaviour).is_some_and(|it| {
+            let is_data = Resolver::<C>::of(&field.resolver).is_some_and(|it| {
                 it.module.is_none() && matches!(it.cache_scope, CacheScope::Global | CacheScope::Uncached)
             });
             is_data && field.args.is_empty() && field.ty.element().is_none() && !ty.is_some_and(|ty| ty.is_composite())

@@ -15,11 +15,12 @@ use crate::caller::Caller;
 use crate::evaluate::{Evaluator, Node};
 
 /// Evaluates a field.
-pub type Handler = Arc<dyn Fn(ResolverContext, Node, Args) -> BoxFuture<'static, Result<Outcome>> + Send + Sync>;
+pub type Handler<C> =
+    Arc<dyn Fn(ResolverContext<C>, Node, Args<C>) -> BoxFuture<'static, Result<Outcome>> + Send + Sync>;
 
 /// Rewrites arguments before they become part of a call, so that what must not enter a call does not.
-pub type Prepare = Arc<
-    dyn Fn(&ResolverContext, Vec<(Arc<str>, Literal)>) -> BoxFuture<'static, Result<Vec<(Arc<str>, Literal)>>>
+pub type Prepare<C> = Arc<
+    dyn Fn(&ResolverContext<C>, Vec<(Arc<str>, Literal)>) -> BoxFuture<'static, Result<Vec<(Arc<str>, Literal)>>>
         + Send
         + Sync,
 >;
@@ -43,10 +44,9 @@ pub enum CacheScope {
 }
 
 /// What evaluates a field.
-#[derive(Clone)]
-pub struct Resolver {
+pub struct Resolver<C: Send + Sync + 'static> {
     /// The function.
-    pub handler: Handler,
+    pub handler: Handler<C>,
     /// For whom its results may be used again.
     pub cache_scope: CacheScope,
     /// Its meaning depends on the view, which is therefore recorded in the call.
@@ -55,19 +55,32 @@ pub struct Resolver {
     /// process in a container asked for records that, and is never evaluated with the rights of another client.
     pub personal: bool,
     /// Rewrites arguments before they become part of the call.
-    pub prepare: Option<Prepare>,
+    pub prepare: Option<Prepare<C>>,
     /// The module that provides it.
     pub module: Option<ModuleRef>,
 }
 
-impl Resolver {
-    /// A behaviour with a handler, for anyone, in every view.
+impl<C: Send + Sync + 'static> Clone for Resolver<C> {
+    fn clone(&self) -> Self {
+        Self {
+            handler: self.handler.clone(),
+            cache_scope: self.cache_scope,
+            versioned: self.versioned,
+            personal: self.personal,
+            prepare: self.prepare.clone(),
+            module: self.module.clone(),
+        }
+    }
+}
+
+impl<C: Send + Sync + 'static> Resolver<C> {
+    /// A resolver with `handler`: results are cached globally, in every view.
     pub fn new<F, Fut>(handler: F) -> Self
     where
-        F: Fn(ResolverContext, Node, Args) -> Fut + Send + Sync + 'static,
+        F: Fn(ResolverContext<C>, Node, Args<C>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Outcome>> + Send + 'static,
     {
-        let handler: Handler = Arc::new(move |cx, node, args| Box::pin(handler(cx, node, args)));
+        let handler: Handler<C> = Arc::new(move |cx, node, args| Box::pin(handler(cx, node, args)));
         Self {
             handler,
             cache_scope: CacheScope::Global,
@@ -90,23 +103,33 @@ impl Resolver {
         types::FieldResolver(Arc::new(self))
     }
 
-    /// The behaviour that a schema carries.
-    pub fn of(erased: &types::FieldResolver) -> Option<&Resolver> {
+    /// The resolver that a schema carries, or `None` if it is for another type of context.
+    pub fn of(erased: &types::FieldResolver) -> Option<&Self> {
         erased.0.downcast_ref()
     }
 }
 
 /// What a handler is given beside receiver and arguments.
-#[derive(Clone)]
-pub struct ResolverContext {
+pub struct ResolverContext<C: Send + Sync + 'static> {
     /// Evaluates further calls.
-    pub evaluator: Arc<Evaluator>,
+    pub evaluator: Arc<Evaluator<C>>,
     /// Who asks.
-    pub caller: Arc<Caller>,
+    pub caller: Arc<Caller<C>>,
     /// The call being evaluated.
     pub call: Arc<Call>,
     /// The API version that decides the field's meaning: the recorded one of a versioned field, else the newest.
     pub view: View,
+}
+
+impl<C: Send + Sync + 'static> Clone for ResolverContext<C> {
+    fn clone(&self) -> Self {
+        Self {
+            evaluator: self.evaluator.clone(),
+            caller: self.caller.clone(),
+            call: self.call.clone(),
+            view: self.view,
+        }
+    }
 }
 
 /// What a handler gives.

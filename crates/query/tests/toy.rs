@@ -11,10 +11,14 @@ use rondel_fault::{ExecFailure, Fault, Result};
 use rondel_gql::types::{self, FieldDef};
 use rondel_gql::{Limits, Request, Schema};
 use rondel_model::Value;
-use rondel_query::{
-    Args, CacheScope, Caller, ChildIdentity, Evaluator, Fields, Node, Resolver, ResolverContext, execute,
-};
+use rondel_query::{CacheScope, ChildIdentity, Fields, Node, execute};
 use rondel_version::View;
+
+type Args = rondel_query::Args<Acting>;
+type Caller = rondel_query::Caller<Acting>;
+type Evaluator = rondel_query::Evaluator<Acting>;
+type Resolver = rondel_query::Resolver<Acting>;
+type ResolverContext = rondel_query::ResolverContext<Acting>;
 
 const SDL: &str = r#"
 scalar BoxID
@@ -76,7 +80,7 @@ struct World {
 
 struct Known(Arc<Schema>);
 
-impl Fields for Known {
+impl Fields<Acting> for Known {
     fn find<'a>(
         &'a self,
         _: &'a Arc<Caller>,
@@ -120,7 +124,7 @@ fn said(_: &Sum, args: &Args) -> Result<Value> {
     Ok(Value::string(format!("{:?} {}", args.opt_str("word")?.as_deref(), args.given("word"))))
 }
 
-fn behaviour(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::FieldResolver {
+fn resolver(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::FieldResolver {
     let counts = counts.clone();
     let root = |value: fn(&Args) -> Result<Value>| {
         Resolver::new(move |_, _, args: Args| async move { Ok(value(&args)?.into()) })
@@ -165,7 +169,7 @@ fn behaviour(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::Field
         ("Box", "run") => Resolver::new(move |cx: ResolverContext, _, _| {
             counts.run.fetch_add(1, Ordering::SeqCst);
             async move {
-                let identity = cx.caller.context::<Acting>().and_then(|acting| acting.0.clone());
+                let identity = cx.caller.context.0.clone();
                 Ok(Value::object("Box", Ran(identity.map_or("itself".into(), |it| it.view.to_string()))).into())
             }
         }),
@@ -197,7 +201,7 @@ fn behaviour(counts: &Arc<Counts>, type_name: &str, field: &str) -> types::Field
 impl World {
     fn new() -> Self {
         let counts = Arc::new(Counts::default());
-        let schema = Arc::new(rondel_gql::builtin::schema(SDL, |t, f| behaviour(&counts, t, f)).unwrap());
+        let schema = Arc::new(rondel_gql::builtin::schema(SDL, |t, f| resolver(&counts, t, f)).unwrap());
         let evaluator = Evaluator::new(Arc::new(Known(schema.clone())), 1_000_000, SealKey::derived(&[7; 32]));
         Self { evaluator, schema, counts }
     }
@@ -205,7 +209,7 @@ impl World {
     fn caller(&self, session: &str) -> Arc<Caller> {
         let view = View::new(0, 21, 8);
         let name: Arc<str> = session.into();
-        Arc::new(Caller::new(name.clone(), name, view, self.schema.clone(), Emitter::nowhere(), Arc::new(())))
+        Arc::new(Caller::new(name.clone(), name, view, self.schema.clone(), Emitter::nowhere(), Arc::new(Acting(None))))
     }
 
     async fn ask_as(&self, caller: &Arc<Caller>, query: &str) -> String {

@@ -1,4 +1,4 @@
-//! How a registry gets its behaviour, and is closed.
+//! How a registry gets its resolvers, and is closed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -10,7 +10,7 @@ use rondel_version::{Gate, View};
 use crate::entry::{Content, Entry, Kind, LEGACY_IDS_UNTIL, LegacyLoad, Scope, legacy_of};
 use crate::registry::Registry;
 
-/// What a registry says about a field to code that attaches behaviour to it.
+/// What a registry says about a field to code that attaches resolvers.
 #[derive(Debug, Clone, Copy)]
 pub struct FieldInfo<'r> {
     /// The type.
@@ -30,7 +30,7 @@ pub struct FieldInfo<'r> {
     pub internal: bool,
 }
 
-/// A registry that still lacks behaviour.
+/// A registry that still lacks resolvers.
 pub struct RegistryBuilder {
     pub(crate) query: Name,
     pub(crate) types: Vec<Entry>,
@@ -39,16 +39,16 @@ pub struct RegistryBuilder {
 }
 
 impl RegistryBuilder {
-    /// Attaches behaviour to a field, in all its variants.
+    /// Attaches a resolver to a field, in all its variants.
     ///
     /// # Errors
     /// When there is no such field.
-    pub fn attach(&mut self, type_name: &str, field: &str, behaviour: FieldResolver) -> Result<()> {
+    pub fn attach(&mut self, type_name: &str, field: &str, resolver: FieldResolver) -> Result<()> {
         let mut found = false;
         self.attach_with(|info| {
             let matches = info.type_name == type_name && info.field == field;
             found |= matches;
-            matches.then(|| behaviour.clone())
+            matches.then(|| resolver.clone())
         });
         match found {
             true => Ok(()),
@@ -58,9 +58,9 @@ impl RegistryBuilder {
         }
     }
 
-    /// Asks `behaviour` about every field of every object; where it has an answer, that is
+    /// Asks `resolver` about every field of every object; where it has an answer, that is
     /// attached.
-    pub fn attach_with(&mut self, mut behaviour: impl FnMut(FieldInfo<'_>) -> Option<FieldResolver>) {
+    pub fn attach_with(&mut self, mut resolver: impl FnMut(FieldInfo<'_>) -> Option<FieldResolver>) {
         for entry in &mut self.types {
             let Kind::Object(members) = &mut entry.kind else { continue };
             if entry.builtin {
@@ -77,8 +77,8 @@ impl RegistryBuilder {
                     scope: field.scope,
                     internal: field.internal,
                 };
-                if let Some(behaviour) = behaviour(info) {
-                    field.bare.behaviour = behaviour;
+                if let Some(resolver) = resolver(info) {
+                    field.bare.resolver = resolver;
                     field.attached = true;
                 }
             }
@@ -103,7 +103,7 @@ impl RegistryBuilder {
         all
     }
 
-    /// Closes the registry. Object fields without behaviour are dropped; interfaces keep the fields
+    /// Closes the registry. Object fields without a resolver are dropped; interfaces keep the fields
     /// that all their implementers have; types that nothing reaches are dropped. With
     /// `legacy_load`, views before [`LEGACY_IDS_UNTIL`] get the legacy ID surface.
     pub fn finish(mut self, legacy_load: Option<LegacyLoad>) -> Registry {

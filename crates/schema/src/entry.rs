@@ -138,7 +138,7 @@ pub(crate) fn legacy_of(name: &str, load: &LegacyLoad) -> Option<Legacy> {
         ty: required(&Name::from(name)),
         deprecated: None,
         directives: Vec::new(),
-        behaviour: load(name),
+        resolver: load(name),
     };
     let scalar = TypeDef {
         name: scalar_name,

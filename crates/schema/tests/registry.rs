@@ -184,7 +184,7 @@ fn module_type(name: &str, fields: &[(&str, &str)], interface: bool) -> Arc<Type
             ty: TypeRef::NonNull(Box::new(TypeRef::Named(Name::from(*ty)))),
             deprecated: None,
             directives: vec![],
-            behaviour: nothing(),
+            resolver: nothing(),
         })
     });
     let fields = Fields::new(defs, vec![]);

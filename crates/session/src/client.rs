@@ -9,7 +9,6 @@ use rondel_ops::OpContext;
 use rondel_ports::BoxFuture;
 use rondel_ports::egress::EgressScope;
 use rondel_ports::streams::Machine;
-use rondel_query::{Caller, ResolverContext};
 
 use crate::Services;
 use crate::entitlements::{Grants, SessionGrants};
@@ -87,12 +86,24 @@ pub struct Client {
     pub is_stranger: bool,
 }
 
-/// The client that asks.
-///
-/// # Errors
-/// When the caller was not made by an engine.
-pub fn client(caller: &Caller) -> Result<&Client> {
-    caller.context::<Client>().ok_or_else(|| Fault::bug("the caller has no client"))
+/// The types of `rondel_query` whose callers are clients.
+pub type Caller = rondel_query::Caller<Client>;
+/// Evaluates calls of clients.
+pub type Evaluator = rondel_query::Evaluator<Client>;
+/// The arguments of a call of a client.
+pub type Args = rondel_query::Args<Client>;
+/// What a handler receives beside receiver and arguments.
+pub type ResolverContext = rondel_query::ResolverContext<Client>;
+/// Evaluates a field for clients.
+pub type Resolver = rondel_query::Resolver<Client>;
+/// The function of a [`Resolver`].
+pub type Handler = rondel_query::Handler<Client>;
+/// The step of a [`Resolver`] that rewrites arguments.
+pub type Prepare = rondel_query::resolver::Prepare<Client>;
+
+/// The client that makes a call.
+pub fn client(caller: &Caller) -> &Client {
+    &caller.context
 }
 
 /// The client that asks, whose own machine the field means.
@@ -100,19 +111,16 @@ pub fn client(caller: &Caller) -> Result<&Client> {
 /// # Errors
 /// When it is another client than the one that selected the field.
 pub fn client_on_machine(cx: &ResolverContext) -> Result<&Client> {
-    let me = client(&cx.caller)?;
+    let me = client(&cx.caller);
     me.check_own(&format!("evaluate `{}`", cx.call.field()))?;
     Ok(me)
 }
 
 /// The context for deferred work on behalf of the caller, reporting where the caller reports.
-///
-/// # Errors
-/// When the caller was not made by an engine.
-pub fn op_cx(cx: &ResolverContext) -> Result<OpContext> {
-    let mut op_cx = client(&cx.caller)?.op_cx.clone();
+pub fn op_cx(cx: &ResolverContext) -> OpContext {
+    let mut op_cx = client(&cx.caller).op_cx.clone();
     op_cx.events = cx.caller.events.for_call(cx.call.digest().short());
-    Ok(op_cx)
+    op_cx
 }
 
 impl Client {

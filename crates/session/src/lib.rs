@@ -20,7 +20,10 @@ use rondel_ports::cache::Cache;
 use rondel_ports::index::Index;
 use rondel_schema::Registry;
 
-pub use client::{Client, ClientLink, Session, client, client_on_machine};
+pub use client::{
+    Args, Caller, Client, ClientLink, Evaluator, Handler, Prepare, Resolver, ResolverContext, Session, client,
+    client_on_machine,
+};
 pub use entitlements::{Grants, check_entitled};
 pub use remotes::{KnownRemote, Remotes};
 pub use scope::{ActingModule, CallOutcome, ExecScope, FunctionCall};

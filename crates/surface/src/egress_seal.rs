@@ -12,8 +12,7 @@ use std::sync::Arc;
 use rondel_call::Literal;
 use rondel_fault::Result;
 use rondel_model::EgressScope;
-use rondel_query::{Args, ResolverContext};
-use rondel_session::{Client, client};
+use rondel_session::{Args, Client, ResolverContext, client};
 
 use crate::surface::Arguments;
 
@@ -38,7 +37,7 @@ pub fn sealed(me: &Client, url: &str, given: &str) -> EgressScope {
 /// # Errors
 /// When the caller was not made by an engine.
 pub fn with_seal(cx: &ResolverContext, mut args: Arguments, named: &str) -> Result<Arguments> {
-    let me = client(&cx.caller)?;
+    let me = client(&cx.caller);
     args.retain(|(name, _)| &**name != SEAL);
     let url = args.iter().find(|(name, _)| &**name == named).map(|(_, value)| value);
     if let (EgressScope::Anywhere, Some(Literal::String(url))) = (me.op_cx.egress, url) {
@@ -56,5 +55,5 @@ pub fn with_seal(cx: &ResolverContext, mut args: Arguments, named: &str) -> Resu
 pub fn of(args: &Args, url: &str) -> Result<EgressScope> {
     let cx = args.cx();
     let Some(Literal::String(given)) = cx.call.arg(SEAL) else { return Ok(EgressScope::Outside) };
-    Ok(sealed(client(&cx.caller)?, url, given))
+    Ok(sealed(client(&cx.caller), url, given))
 }

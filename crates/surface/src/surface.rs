@@ -8,9 +8,9 @@ use futures_util::future::BoxFuture;
 use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
-use rondel_query::resolver::Prepare;
-use rondel_query::{Args, CacheScope, Handler, Node, Outcome, Resolver, ResolverContext};
+use rondel_query::{CacheScope, Node, Outcome};
 use rondel_schema::{FieldInfo, LegacyLoad, RegistryBuilder, Scope};
+use rondel_session::{Args, Handler, Prepare, Resolver, ResolverContext};
 
 /// The arguments of a call, by name.
 pub type Arguments = Vec<(Arc<str>, Literal)>;
@@ -111,9 +111,9 @@ impl Surface {
 
     /// What evaluates a field, as its line of the schema text says. `id` is the same for every
     /// type; a field that was not registered fails with an error that names it.
-    pub fn behaviour(&self, info: &FieldInfo<'_>) -> Resolver {
+    pub fn resolver(&self, info: &FieldInfo<'_>) -> Resolver {
         let entry = self.fields.get(&(info.type_name.to_owned(), info.field.to_owned()));
-        let mut behaviour = match entry {
+        let mut resolver = match entry {
             Some(entry) => Resolver {
                 handler: entry.handler.clone(),
                 cache_scope: cache_scope(info.scope),
@@ -125,8 +125,8 @@ impl Surface {
             None if info.field == "id" => Resolver::new(id).cache_scope(CacheScope::Uncached),
             None => unsupported(info.type_name, info.field),
         };
-        behaviour.versioned = info.versioned;
-        behaviour
+        resolver.versioned = info.versioned;
+        resolver
     }
 
     /// Attaches everything to `builder`.
@@ -137,7 +137,7 @@ impl Surface {
         let mut unknown: Vec<&(String, String)> = self.fields.keys().collect();
         builder.attach_with(|info| {
             unknown.retain(|(type_name, field)| type_name != info.type_name || field != info.field);
-            Some(self.behaviour(&info).erased())
+            Some(self.resolver(&info).erased())
         });
         match unknown.first() {
             None => Ok(()),

@@ -3,7 +3,8 @@
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
-use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext};
 
 use crate::types::query::ask;
 use crate::{inputs, providers};

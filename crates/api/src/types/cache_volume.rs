@@ -5,8 +5,8 @@ use rondel_fault::Result;
 use rondel_model::exec::Sharing;
 use rondel_model::op::{Owner, TreePath};
 use rondel_model::{Directory, Value};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::{Client, client};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, Client, ResolverContext, client};
 
 use crate::inputs;
 use rondel_surface::Surface;
@@ -35,9 +35,9 @@ pub fn namespaced(
     namespace: impl Fn(&Client) -> Option<String> + Send + Sync + 'static,
 ) -> impl Fn(ResolverContext, Arguments) -> Rewriting + Send + Sync + 'static {
     move |cx, mut args| {
-        let prefix = client(&cx.caller).map(&namespace);
+        let prefix = namespace(client(&cx.caller));
         Box::pin(async move {
-            let Some(prefix) = prefix? else { return Ok(args) };
+            let Some(prefix) = prefix else { return Ok(args) };
             if args.iter().any(|(name, value)| &**name == "namespace" && is_text(value)) {
                 return Ok(args);
             }
@@ -60,9 +60,9 @@ pub fn namespaced_build(
     namespace: impl Fn(&Client) -> Option<String> + Send + Sync + 'static,
 ) -> impl Fn(ResolverContext, Arguments) -> Rewriting + Send + Sync + 'static {
     move |cx, mut args| {
-        let prefix = client(&cx.caller).map(&namespace);
+        let prefix = namespace(client(&cx.caller));
         Box::pin(async move {
-            args.extend(prefix?.map(|prefix| (BUILD_NAMESPACE.into(), inputs::string(&prefix))));
+            args.extend(prefix.map(|prefix| (BUILD_NAMESPACE.into(), inputs::string(&prefix))));
             Ok(args)
         })
     }

@@ -5,8 +5,8 @@ use rondel_model::changes::{ChangesOp, OnConflict, PATCH_NAME};
 use rondel_model::op::{Filter, TreePath};
 use rondel_model::{AbsPath, Changeset, Directory, File, Fs, FsOp, Platform, Value};
 use rondel_ops::{Change, ChangeKind};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::client;
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext, client};
 
 use super::directory;
 use crate::edit::Copied;
@@ -102,7 +102,7 @@ pub(crate) fn patched(directory: &Directory, patch: TreePath) -> Directory {
 }
 
 async fn paths(cx: ResolverContext, node: Node, kind: ChangeKind) -> Result<Outcome> {
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     let changes = ops.changes(&op_cx, &of(&node)?.pair()).await?;
     let mut names: Vec<String> = Vec::new();
     for change in changes.into_iter().filter(|change| change.kind == kind) {
@@ -116,19 +116,19 @@ async fn paths(cx: ResolverContext, node: Node, kind: ChangeKind) -> Result<Outc
 }
 
 async fn is_empty(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     Ok(Value::Bool(ops.changes(&op_cx, &of(&node)?.pair()).await?.is_empty()).into())
 }
 
 async fn diff_stats(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     let stats = ops.diff_stats(&op_cx, &of(&node)?.pair()).await?;
     Ok(Value::List(stats.into_iter().map(|change| Value::object("DiffStat", change)).collect()).into())
 }
 
 async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let changes = of(&node)?;
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     ops.tree(&op_cx, &changes.before.place.fs).await?;
     ops.tree(&op_cx, &changes.after.place.fs).await?;
     Ok(Value::string(cx.evaluator.id_of(&node)?).into())
@@ -136,8 +136,8 @@ async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
 
 async fn export(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let changes = of(&node)?;
-    let to = host_path::resolve(client(&cx.caller)?, &args.str("path")?).await?;
-    let (ops, op_cx) = tools(&cx)?;
+    let to = host_path::resolve(client(&cx.caller), &args.str("path")?).await?;
+    let (ops, op_cx) = tools(&cx);
     ops.export_changes(&op_cx, &changes.pair(), &to.real).await?;
     Ok(host_path::outcome(&args, &to))
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
 use rondel_ports::cache::{Policy, PruneRequest, Record, Size};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::{EngineInfo, client};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, EngineInfo, ResolverContext, client};
 
 use rondel_surface::Surface;
 
@@ -54,7 +54,7 @@ pub(crate) fn register(surface: &mut Surface) {
 }
 
 fn engine_info(cx: &ResolverContext) -> Result<Arc<dyn EngineInfo>> {
-    Ok(client(&cx.caller)?.services.engine_info.clone())
+    Ok(client(&cx.caller).services.engine_info.clone())
 }
 
 fn limit(surface: &mut Surface, field: &str, of: fn(&Policy) -> u64) {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, File, Fs, Platform, Value};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::client;
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext, client};
 
 use crate::dotenv::Dotenv;
 use crate::edit;
@@ -50,7 +50,7 @@ fn value(file: Dotenv) -> Value {
 
 async fn of_file(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let file = node.get::<File>()?;
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     let bytes = ops.read(&op_cx, &file.place).await?;
     if bytes.len() > LARGEST {
         let name = edit::file_name(file);
@@ -101,7 +101,7 @@ pub(crate) async fn evaluated(cx: &ResolverContext, file: &Dotenv) -> Result<Vec
 /// What the client's own environment has of the variables that the file refers to. A process in a container has none.
 async fn outside(cx: &ResolverContext, file: &Dotenv) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
-    let Some(link) = &client(&cx.caller)?.link else { return Ok(found) };
+    let Some(link) = &client(&cx.caller).link else { return Ok(found) };
     for name in file.refers_to() {
         if let Some(value) = link.variable(&name).await? {
             found.insert(name, value);

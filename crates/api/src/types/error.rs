@@ -2,7 +2,7 @@
 
 use rondel_fault::{Attempt, Fault, Result};
 use rondel_model::Value;
-use rondel_query::Args;
+use rondel_session::Args;
 
 use rondel_surface::Surface;
 use rondel_surface::api_error::ApiError;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_model::op::{Edit, Owner, TreePath};
 use rondel_model::{AbsPath, File, Fs, Platform, Value};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::client;
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext, client};
 
 use crate::inspect::tools;
 use crate::types::{search, small};
@@ -80,7 +80,7 @@ fn asked(file: &File) -> &str {
 
 async fn contents(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let file = node.get::<File>()?;
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     let bytes = ops.read(&op_cx, &file.place).await?;
     let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     let count = |name: &str| match args.opt_int(name)?.map(usize::try_from) {
@@ -107,7 +107,7 @@ async fn size(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
 }
 
 async fn digest(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     let digest = ops.digest(&op_cx, &node.get::<File>()?.place, args.bool("excludeMetadata")?).await?;
     Ok(Value::string(digest).into())
 }
@@ -126,7 +126,7 @@ async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
 
 async fn with_replaced(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let file = node.get::<File>()?;
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     let bytes = ops.read(&op_cx, &file.place).await?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Fault::user(format!("cannot replace text in `{}`: it is no UTF-8 text", asked(file))))?;
@@ -199,8 +199,8 @@ async fn export(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> 
     let file = node.get::<File>()?;
     let path = args.str("path")?;
     inspect::require_file(&cx, &file.place, asked(file)).await?;
-    let to = host_path::resolve(client(&cx.caller)?, &path).await?;
-    let (host, real) = (tools(&cx)?.0.ports().host.clone(), to.real.clone());
+    let to = host_path::resolve(client(&cx.caller), &path).await?;
+    let (host, real) = (tools(&cx).0.ports().host.clone(), to.real.clone());
     let is_dir = move || host.open(&real).and_then(|found| found.metadata()).is_ok_and(|found| found.is_dir());
     let is_dir = tokio::task::spawn_blocking(is_dir).await.attempt(|| format!("look at `{path}`"))?;
     if !is_dir && !path.ends_with('/') {
@@ -215,8 +215,8 @@ async fn export(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> 
 
 /// Writes the file at `place` to `path` of the client.
 pub(crate) async fn exported(cx: &ResolverContext, args: &Args, place: &TreePath, path: &str) -> Result<Outcome> {
-    let to = host_path::resolve(client(&cx.caller)?, path).await?;
-    let (ops, op_cx) = tools(cx)?;
+    let to = host_path::resolve(client(&cx.caller), path).await?;
+    let (ops, op_cx) = tools(cx);
     ops.export_file(&op_cx, place, &to.real).await?;
     Ok(host_path::outcome(args, &to))
 }

@@ -7,8 +7,8 @@ use rondel_fault::{Fault, Result};
 use rondel_model::git::{GitAccess, GitRef, GitRemote, GitRepository, GitSource, GitTree};
 use rondel_model::{Changeset, Directory, EgressScope, Fs, FsOp, Platform, SecretRef, Snapshot, SocketRef, Value};
 use rondel_ports::git::{Reference, is_commit};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::client;
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext, client};
 use rondel_version::View;
 
 use crate::inputs;
@@ -149,7 +149,7 @@ fn ref_outcome(cx: &ResolverContext, found: GitRef) -> Result<Outcome> {
                 spec = spec.arg("discardGitDir", Literal::Bool(true));
             }
             if remote.egress == EgressScope::Anywhere {
-                let seal = egress_seal::seal(client(&cx.caller)?, &remote.url);
+                let seal = egress_seal::seal(client(&cx.caller), &remote.url);
                 spec = spec.arg(egress_seal::SEAL, Literal::String(seal));
             }
             Some(Call::new(None, spec))
@@ -250,7 +250,7 @@ fn set(pattern: &[u8], c: u8) -> Option<usize> {
 
 /// What is not committed: nothing, unless the repository is a directory with a work tree.
 async fn uncommitted(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     let found = match &node.get::<GitRepository>()?.source {
         GitSource::Local(place) => ops.git_uncommitted(&op_cx, place).await?,
         GitSource::Remote(_) => None,
@@ -280,7 +280,7 @@ async fn tree(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let fs = Fs::new(FsOp::Git(Box::new(tree)));
     if private {
         // IDENTITY: what a private repository, or a service, gave is known by its content alone.
-        let (ops, op_cx) = tools(&cx)?;
+        let (ops, op_cx) = tools(&cx);
         return Ok(imported_directory(ops.tree(&op_cx, &fs).await?));
     }
     Ok(directory::value(Directory::root(fs, Platform::native())).into())
@@ -289,7 +289,7 @@ async fn tree(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
 async fn common_ancestor(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let other = args.object("other").await?;
     let (one, other) = (node.get::<GitRef>()?, other.get::<GitRef>()?);
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     let sources = ((&one.repository.source, &*one.commit), (&other.repository.source, &*other.commit));
     let found = ops.git_common_ancestor(&op_cx, sources.0, sources.1).await?;
     let commit: Arc<str> = match found {

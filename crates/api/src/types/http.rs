@@ -7,8 +7,8 @@ use rondel_model::op::{CopyOp, Filter, TreePath};
 use rondel_model::service::Service;
 use rondel_model::{AbsPath, File, Fs, Platform, SecretRef, Value};
 use rondel_ops::Download;
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::client;
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext, client};
 use url::Url;
 
 use crate::inspect::tools;
@@ -92,7 +92,7 @@ pub(crate) async fn for_a_step(cx: &ResolverContext, url: &str, checksum: Option
 
 /// The service that runs in the session under the name of an address's host.
 pub(crate) fn service_of(cx: &ResolverContext, url: &str) -> Result<Option<Service>> {
-    let me = client(&cx.caller)?;
+    let me = client(&cx.caller);
     let module = me
         .scope
         .as_ref()
@@ -135,7 +135,7 @@ async fn copied(cx: &ResolverContext, source: TreePath, name: &str, permissions:
         owner: None,
         permissions: Some(permissions),
     };
-    let (ops, op_cx) = tools(cx)?;
+    let (ops, op_cx) = tools(cx);
     let snapshot = ops.tree(&op_cx, &Fs::from(copy)).await?;
     Ok(imported_file(snapshot, name))
 }
@@ -145,7 +145,7 @@ async fn fetched(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let url = args.str("url")?;
     let secret = args.opt_object("authHeader").await?;
     let secret = secret.as_ref().map(|node| node.get::<SecretRef>()).transpose()?;
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     let named = args.opt_str("named")?;
     let named = service_of(&cx, &url)?.filter(|service| named.is_some_and(|named| service.digest().hex() == *named));
     let service = inputs::service(&args, "service").await?.or(named);

@@ -2,7 +2,8 @@
 
 use rondel_fault::{Fault, Result};
 use rondel_model::{File, Value};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext};
 use serde_json::Value as Json;
 
 use crate::inspect::tools;
@@ -45,7 +46,7 @@ fn value(json: JsonText) -> Value {
 }
 
 async fn of_file(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     let bytes = ops.read(&op_cx, &node.get::<File>()?.place).await?;
     Ok(value(JsonText::parse(&String::from_utf8_lossy(&bytes))?).into())
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
 use rondel_model::{Container, Directory, Fs, Platform, Value};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext};
 use rondel_version::ENGINE;
 
 use crate::inputs;

@@ -4,7 +4,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::Value;
 use rondel_model::op::TreePath;
 use rondel_ops::{Match, Search, Submatch};
-use rondel_query::{Args, ResolverContext};
+use rondel_session::{Args, ResolverContext};
 
 use crate::inspect::tools;
 use rondel_surface::Surface;
@@ -47,7 +47,7 @@ pub(crate) async fn run(cx: &ResolverContext, place: &TreePath, args: &Args, is_
         paths: strings("paths")?,
         globs: strings("globs")?,
     };
-    let (ops, op_cx) = tools(cx)?;
+    let (ops, op_cx) = tools(cx);
     let found = ops.search(&op_cx, place, &search).await?;
     Ok(Value::List(found.into_iter().map(|hit| Value::object("SearchResult", hit)).collect()))
 }

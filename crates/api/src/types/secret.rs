@@ -7,8 +7,8 @@ use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::{SecretRef, Value};
 use rondel_ports::secrets::Plaintext;
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::{Provided, client, client::op_cx};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, Provided, ResolverContext, client, client::op_cx};
 
 use crate::{inputs, providers};
 use rondel_surface::Surface;
@@ -41,7 +41,7 @@ struct Unread {
 // IDENTITY: plaintext leaves the arguments before there is a call; what stays is its MAC under the engine's own key.
 fn hide_plaintext(cx: ResolverContext, mut args: Arguments) -> Rewriting {
     Box::pin(async move {
-        let client = client(&cx.caller)?;
+        let client = client(&cx.caller);
         for (name, value) in &mut args {
             if &**name != "plaintext" {
                 continue;
@@ -69,7 +69,7 @@ async fn set_secret(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome>
 async fn provided(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let address = providers::parse(&args.str("uri")?)?;
     providers::check(&address.uri)?;
-    client(&cx.caller)?;
+    client(&cx.caller);
     let asked = args.opt_str("cacheKey")?.map(|key| key.to_string()).filter(|key| !key.is_empty());
     let unread = Unread { uri: address.uri, cache_key: asked.or(address.cache_key) };
     Ok(Value::object("Secret", unread).into())
@@ -88,7 +88,7 @@ async fn id(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let Some(unread) = node.value.get::<Unread>() else {
         return Ok(Value::string(cx.evaluator.id_of(&node)?).into());
     };
-    let client = client(&cx.caller)?;
+    let client = client(&cx.caller);
     let provided = providers::read(client, &unread.uri).await;
     // IDENTITY: the user says what stands for the value, wherever it comes from. A value that is not
     // known is like no other.
@@ -110,7 +110,7 @@ async fn id(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
 /// As views before v0.19.0 have it: the file as it is now, under a name.
 async fn from_file(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let uri = format!("file://{}", args.str("path")?);
-    let client = client(&cx.caller)?;
+    let client = client(&cx.caller);
     let provided = providers::read(client, &uri).await?;
     let key = client.services.mac(provided.plaintext.bytes());
     outcome(&cx, key, &args.str("name")?, &uri, Some(provided))
@@ -118,10 +118,10 @@ async fn from_file(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> 
 
 fn outcome(cx: &ResolverContext, key: Digest, name: &str, uri: &str, provided: Option<Provided>) -> Result<Outcome> {
     // Only what has an address is read again.
-    let foreign = !uri.is_empty() && client(&cx.caller)?.is_foreign();
+    let foreign = !uri.is_empty() && client(&cx.caller).is_foreign();
     let secret = SecretRef { key, name: name.into(), uri: uri.into(), foreign };
     if let Some(provided) = provided {
-        client(&cx.caller)?.session.secrets.put(&secret, provided);
+        client(&cx.caller).session.secrets.put(&secret, provided);
     }
     let call = stable(cx, &secret);
     Ok(Outcome { value: Value::object("Secret", secret), rebind: Some(call) })
@@ -148,7 +148,7 @@ async fn known(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let key: Digest = args.str("key")?.parse().map_err(|_| Fault::user("the ID of a secret is damaged"))?;
     let text = |name| args.opt_str(name).map(|text| text.unwrap_or_default());
     let secret = SecretRef { key, name: text("name")?, uri: text("uri")?, foreign: cx.call.is_foreign() };
-    let client = client(&cx.caller)?;
+    let client = client(&cx.caller);
     let secrets = &client.session.secrets;
     if secrets.get(&secret).is_none() && secrets.failure(&secret).is_none() && !secret.uri.is_empty() {
         client.check_own(&format!("read the secret `{}`", secret.uri))?;
@@ -160,8 +160,8 @@ async fn known(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
 
 async fn plaintext(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let plaintext = match node.value.get::<Unread>() {
-        Some(unread) => providers::read(client(&cx.caller)?, &unread.uri).await?.plaintext,
-        None => op_cx(&cx)?.secrets.plaintext(node.get()?).await?,
+        Some(unread) => providers::read(client(&cx.caller), &unread.uri).await?.plaintext,
+        None => op_cx(&cx).secrets.plaintext(node.get()?).await?,
     };
     match std::str::from_utf8(plaintext.bytes()) {
         Ok(text) => Ok(Value::string(text).into()),

@@ -5,8 +5,8 @@ use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
 use rondel_model::service::{GivenName, Service, ServiceKind};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::{client, client::op_cx};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext, client, client::op_cx};
 
 use crate::inputs;
 use rondel_surface::Surface;
@@ -50,7 +50,7 @@ pub(crate) fn endpoint(service: &Service, args: &Args) -> Result<Value> {
 // IDENTITY: the name belongs to the module whose code gives it, so the module is part of the call.
 fn of_module(cx: ResolverContext, mut args: Arguments) -> Rewriting {
     Box::pin(async move {
-        let acting_module = client(&cx.caller)?.scope.as_ref().and_then(|scope| scope.acting_module.as_ref());
+        let acting_module = client(&cx.caller).scope.as_ref().and_then(|scope| scope.acting_module.as_ref());
         for (name, value) in &mut args {
             if let ("hostname", Literal::String(hostname)) = (&**name, &*value) {
                 let hostname = inputs::host_name("hostname", hostname)?;
@@ -77,21 +77,21 @@ fn with_hostname(service: &Service, args: &Args) -> Result<Value> {
 }
 
 async fn start(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
-    let (client, op_cx) = (client(&cx.caller)?, op_cx(&cx)?);
+    let (client, op_cx) = (client(&cx.caller), op_cx(&cx));
     client.session.services.start(&client.services.ops, &op_cx, node.get()?).await?;
     Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
 async fn stop(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let service = node.get::<Service>()?;
-    client(&cx.caller)?.session.services.stop(service, args.bool("kill")?).await;
+    client(&cx.caller).session.services.stop(service, args.bool("kill")?).await;
     Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
 /// Evaluates the files that the service needs.
 async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     if let ServiceKind::Container(container) = node.get::<Service>()?.kind() {
-        let (ops, op_cx) = (&client(&cx.caller)?.services.ops, op_cx(&cx)?);
+        let (ops, op_cx) = (&client(&cx.caller).services.ops, op_cx(&cx));
         for fs in container.exec.inputs() {
             ops.tree(&op_cx, fs).await?;
         }

@@ -4,8 +4,8 @@ use rondel_call::{Call, CallSpec};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::{MountSource, SocketRef, Value};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::{client, client_on_machine, sockets};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext, client, client_on_machine, sockets};
 use rondel_surface::host_socket::socket_at;
 
 use crate::locate::{mount, touched};
@@ -38,7 +38,7 @@ fn value(key: Digest) -> Value {
 /// A socket that was loaded back. The ID of another session's leads nowhere, unless this one has the same.
 async fn known(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let key: Digest = args.str("key")?.parse().map_err(|_| Fault::user("the ID of a socket is damaged"))?;
-    match client(&cx.caller)?.session.sockets.has(&key) {
+    match client(&cx.caller).session.sockets.has(&key) {
         true => Ok(value(key).into()),
         false => Err(sockets::unknown()),
     }

@@ -4,8 +4,8 @@ use rondel_fault::{Fault, Result};
 use rondel_model::exec::TerminalCommand;
 use rondel_model::service::{Service, ServiceKind};
 use rondel_model::{AbsPath, Container, Directory, MountSource, Value};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::{ExecScope, client};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ExecScope, ResolverContext, client};
 
 use crate::inspect::tools;
 use crate::locate::mount;
@@ -34,7 +34,7 @@ pub(crate) fn register(surface: &mut Surface) {
 }
 
 fn command(args: &Args, words: &str) -> Result<TerminalCommand> {
-    let me = client(args.caller())?;
+    let me = client(args.caller());
     let nesting = args.bool("experimentalPrivilegedNesting")?;
     Ok(TerminalCommand {
         args: args.strings(words)?,
@@ -90,8 +90,8 @@ async fn of_service(cx: ResolverContext, node: Node, args: Args) -> Result<Outco
     let ServiceKind::Container(container) = service.kind() else {
         return Err(Fault::user("cannot open a terminal in a service that is not a container, but ports of a client"));
     };
-    let me = client(&cx.caller)?;
-    let (ops, op_cx) = tools(&cx)?;
+    let me = client(&cx.caller);
+    let (ops, op_cx) = tools(&cx);
     let used = me.session.services.acquire(&ops, &op_cx, service).await;
     let used = used.map_err(|fault| fault.context(format!("start {}", service.hostname())))?;
     let inside = used.up.inside.clone().ok_or_else(|| Fault::bug("a service in a container has no inside"))?;
@@ -108,13 +108,13 @@ async fn of_service(cx: ResolverContext, node: Node, args: Args) -> Result<Outco
 
 /// Opens a terminal in `container` and waits for its end. How the process ends does not matter.
 async fn open(cx: &ResolverContext, container: &Container, asked: TerminalCommand) -> Result<()> {
-    let me = client(&cx.caller)?;
+    let me = client(&cx.caller);
     let default = container.terminal.as_deref().filter(|_| asked.args.is_empty());
     let mut request = ExecRequest::new(words(asked.args, default), false);
     request.insecure = asked.insecure || default.is_some_and(|default| default.insecure);
     request.scope = asked.scope.or_else(|| default.and_then(|default| default.scope.clone()));
     let exec = request.in_container(container)?;
-    let (ops, op_cx) = tools(cx)?;
+    let (ops, op_cx) = tools(cx);
     for fs in exec.inputs() {
         // ORDER: what takes long is done while progress is still shown.
         ops.tree(&op_cx, fs).await?;

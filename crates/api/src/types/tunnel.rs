@@ -5,8 +5,8 @@ use rondel_events::{Outcome as Ending, Stream as Log, Work};
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
 use rondel_model::service::{Forward, HostService, Protocol, Service, ServiceKind, TunnelService};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::{client, client::op_cx, client_on_machine};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext, client, client::op_cx, client_on_machine};
 use rondel_version::View;
 
 use crate::entitled;
@@ -96,7 +96,7 @@ async fn container_up(cx: ResolverContext, node: Node, args: Args) -> Result<Out
 
 /// Tunnels to a service until the service ends or nobody waits any more.
 async fn run(cx: &ResolverContext, service: Service, args: &Args) -> Result<Outcome> {
-    let (me, op_cx) = (client(&cx.caller)?, op_cx(cx)?);
+    let (me, op_cx) = (client(&cx.caller), op_cx(cx));
     let ports = forwards(args)?;
     let native = ports.is_empty() && !args.bool("random")?;
     let tunnel = made(cx, service, ports, native)?;
@@ -128,7 +128,7 @@ fn opened(cx: &ResolverContext, service: &Service) -> Result<Option<Vec<Forward>
     if !matches!(service.kind(), ServiceKind::Tunnel(_)) {
         return Ok(None);
     }
-    let opened = client(&cx.caller)?.session.services.opened(service);
+    let opened = client(&cx.caller).session.services.opened(service);
     opened.map(Some).ok_or_else(|| Fault::user("the tunnel is not running").with_hint("start it with `Service.start`"))
 }
 

@@ -34,9 +34,9 @@ use rondel_ports::process::{CommandSpec, Entrance, Exit, ProcessSpec, Processes}
 use rondel_ports::snapshots::{Compression, LayerBlob, LayerBlobs, Layers, Snapshots, Tree, WorkTree};
 use rondel_ports::streams::{Address, Listening, Machine, Protocol, Sockets, Stream};
 use rondel_ports::{BoxFuture, CancellationToken};
-use rondel_query::{Caller, Evaluator, Fields, execute};
+use rondel_query::{Fields, execute};
 use rondel_schema::Registry;
-use rondel_session::{Client, ClientLink, EngineInfo, Grants, Services, Session};
+use rondel_session::{Caller, Client, ClientLink, EngineInfo, Evaluator, Grants, Services, Session};
 use rondel_store::Store;
 use rondel_version::{ENGINE, View};
 
@@ -58,25 +58,29 @@ pub(crate) struct Toy {
 impl Toy {
     /// An engine without disk.
     pub(crate) fn new() -> Self {
-        Self::with(Arc::new(Nothing), Arc::new(Memory::default()), None)
+        Self::serving(&core())
     }
 
     /// An engine with the real store.
     pub(crate) fn on_disk() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let store = Store::open(&dir.path().join("state"), rondel_store::Options::default()).expect("a store");
-        Self::with(store.clone(), store, Some(dir))
+        Self::with(&core(), store.clone(), store, Some(dir))
+    }
+
+    /// An engine without disk that serves what `surface` has.
+    pub(crate) fn serving(surface: &Surface) -> Self {
+        Self::with(surface, Arc::new(Nothing), Arc::new(Memory::default()), None)
     }
 
     fn with(
+        surface: &Surface,
         layers: Arc<impl Snapshots + LayerBlobs + Volumes + TempDirs + 'static>,
         index: Arc<dyn Index>,
         dir: Option<tempfile::TempDir>,
     ) -> Self {
         let counters = Arc::new(Counters::default());
-        let mut surface = Surface::new();
-        register_core(&mut surface);
-        let registry = Arc::new(registry(&surface).expect("a registry"));
+        let registry = Arc::new(registry(surface).expect("a registry"));
         let ops = Ops::new(Ports {
             snapshots: layers.clone(),
             blobs: layers.clone(),
@@ -135,6 +139,12 @@ impl Toy {
     }
 }
 
+fn core() -> Surface {
+    let mut surface = Surface::new();
+    register_core(&mut surface);
+    surface
+}
+
 /// One client.
 pub(crate) struct Connection {
     evaluator: Arc<Evaluator>,
@@ -179,7 +189,7 @@ fn innermost(value: serde_json::Value) -> serde_json::Value {
 
 struct Core(Arc<Registry>);
 
-impl Fields for Core {
+impl Fields<Client> for Core {
     fn find<'a>(
         &'a self,
         _: &'a Arc<Caller>,

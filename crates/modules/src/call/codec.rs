@@ -10,7 +10,8 @@ use futures_util::future::{BoxFuture, try_join_all};
 use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
 use rondel_model::{Platform, Value};
-use rondel_query::{Caller, Evaluator, Node};
+use rondel_query::Node;
+use rondel_session::{Caller, Evaluator};
 use serde_json::Value as Json;
 
 use crate::json::{integer, kind_of};

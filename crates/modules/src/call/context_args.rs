@@ -9,8 +9,8 @@ use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{Filter, TreePath};
 use rondel_model::{AbsPath, Fs, FsOp};
-use rondel_query::{Node, ResolverContext};
-use rondel_session::client;
+use rondel_query::Node;
+use rondel_session::{ResolverContext, client};
 use rondel_surface::egress_seal::SEAL;
 use rondel_surface::git;
 
@@ -100,7 +100,7 @@ async fn directory(cx: &ResolverContext, source: &ModuleSource, path: &str, igno
     let (ops, op_cx) = op_context(cx)?;
     let snapshot = match source.kind {
         SourceKind::Local => {
-            let directory = source.host_directory(client(&cx.caller)?)?.join(&inside);
+            let directory = source.host_directory(client(&cx.caller))?.join(&inside);
             ops.import_dir(&op_cx, &directory, &filter).await?
         }
         SourceKind::Dir | SourceKind::Git => {
@@ -131,7 +131,7 @@ async fn repository(cx: &ResolverContext, source: &ModuleSource, path: &str) -> 
         SourceKind::Local => {
             let (ops, op_cx) = op_context(cx)?;
             let snapshot =
-                ops.import_dir(&op_cx, source.host_directory(client(&cx.caller)?)?, &Filter::default()).await?;
+                ops.import_dir(&op_cx, source.host_directory(client(&cx.caller))?, &Filter::default()).await?;
             snapshot_object(cx, "_snapshot", &snapshot, None).await?
         }
         _ => snapshot_object(cx, "_snapshot", &source.snapshot, None).await?,
@@ -145,7 +145,7 @@ async fn file(cx: &ResolverContext, source: &ModuleSource, path: &str) -> Result
     let (ops, op_cx) = op_context(cx)?;
     if source.kind == SourceKind::Local {
         let snapshot = {
-            let directory = source.host_directory(client(&cx.caller)?)?;
+            let directory = source.host_directory(client(&cx.caller))?;
             ops.import_file(&op_cx, &directory.join(inside.relative())).await?
         };
         return snapshot_object(cx, "_snapshotFile", &snapshot, Some(name)).await;

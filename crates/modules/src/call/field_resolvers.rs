@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use rondel_query::{CacheScope, Node, Outcome, Resolver, ResolverContext};
+use rondel_query::{CacheScope, Node, Outcome};
+use rondel_session::{Resolver, ResolverContext};
 use serde_json::Value as Json;
 
 use crate::call::codec::Codec;
@@ -32,14 +33,14 @@ impl FieldResolvers for CallingResolvers {
         };
         let reference = target.module.reference();
         let contextual = target.clone();
-        let mut behaviour =
+        let mut resolver =
             Resolver::new(move |cx, node, args| call(cx, node, args, target.clone())).cache_scope(cache_scope);
-        behaviour.module = Some(reference);
-        behaviour.prepare = Some(Arc::new(move |cx: &ResolverContext, args| {
+        resolver.module = Some(reference);
+        resolver.prepare = Some(Arc::new(move |cx: &ResolverContext, args| {
             let (cx, target) = (cx.clone(), contextual.clone());
             Box::pin(async move { complete(&cx, &target, args).await })
         }));
-        behaviour
+        resolver
     }
 
     fn data(&self, module: &Arc<Module>, object: &Arc<ObjectDef>, field: &FieldDef) -> Resolver {

@@ -10,9 +10,9 @@ use rondel_events::{Outcome as Ended, Work};
 use rondel_fault::{Fault, Kind, Result};
 use rondel_model::explain::Ended as Cause;
 use rondel_ports::index::Table;
-use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_query::{Node, Outcome};
 use rondel_session::client::op_cx;
-use rondel_session::{FunctionCall, client};
+use rondel_session::{Args, FunctionCall, ResolverContext, client};
 use serde_json::Value as Json;
 
 use crate::call::codec::{Codec, is_session_bound};
@@ -40,7 +40,7 @@ pub async fn call(cx: ResolverContext, receiver: Node, args: Args, target: Funct
     };
     let parts = || load_report::of_call(&cx.call, &receiver, &target);
     span.emitter().explain(&|| parts().listed());
-    client(&cx.caller)?.services.ops.explain(&op_cx(&cx)?, "function", target.describe(), ended, parts());
+    client(&cx.caller).services.ops.explain(&op_cx(&cx), "function", target.describe(), ended, parts());
     match evaluated {
         Ok((outcome, cached)) => {
             span.end(if cached { Ended::Cached } else { Ended::Done });
@@ -89,7 +89,7 @@ async fn find_or_run(
     args: &Args,
     target: &FunctionTarget,
 ) -> Result<(Outcome, bool)> {
-    let services = client(&cx.caller)?.services.clone();
+    let services = client(&cx.caller).services.clone();
     let lifetime = target.module.lifetime(&target.function);
     let (own, shared) = stable_keys(&cx.call);
     let find = |key: &Digest| match lifetime {

@@ -7,8 +7,7 @@ use futures_util::future::{BoxFuture, try_join_all};
 use rondel_fault::{Detail, Fault, Kind, Result};
 use rondel_model::exec::Scope;
 use rondel_model::{AbsPath, Container, ExecOp};
-use rondel_query::{Caller, Evaluator};
-use rondel_session::{CallOutcome, ExecScope, FunctionCall, client};
+use rondel_session::{CallOutcome, Caller, Evaluator, ExecScope, FunctionCall, client};
 
 use crate::module::acting_as::acting_as;
 use crate::module::loaded_module::{EntrypointModule, Module, Provider};
@@ -43,7 +42,7 @@ pub async fn run(
         };
     }
     let container = runtime(evaluator, caller, module).await?;
-    let me = client(caller)?;
+    let me = client(caller);
     let mut cx = me.op_cx.clone();
     cx.events = caller.events.clone();
     let ExecScope { children_act_as, adopts, .. } = me.scope.as_deref().cloned().unwrap_or_default();

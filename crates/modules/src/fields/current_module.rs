@@ -6,8 +6,8 @@ use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::Filter;
 use rondel_model::{AbsPath, Value};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::client;
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext, client};
 use rondel_surface::Surface;
 use rondel_surface::snapshot_object::imported_directory;
 
@@ -47,7 +47,7 @@ pub(super) fn register(surface: &mut Surface) {
 }
 
 fn current(cx: &ResolverContext) -> Result<Arc<Module>> {
-    let scope = client(&cx.caller)?.scope.as_ref();
+    let scope = client(&cx.caller).scope.as_ref();
     let acting_module = scope.and_then(|scope| scope.acting_module.clone());
     let module = acting_module.and_then(|acting_module| acting_module.module.downcast::<Module>().ok());
     // Users match on this text; see docs/protocol.md#function-calls.
@@ -69,7 +69,7 @@ fn inside_workdir(args: &Args) -> Result<String> {
 }
 
 async fn workdir(cx: &ResolverContext, args: &Args) -> Result<Outcome> {
-    let path = client(&cx.caller)?.host_path(&inside_workdir(args)?);
+    let path = client(&cx.caller).host_path(&inside_workdir(args)?);
     let filter = Filter {
         include: args.strings("include")?,
         exclude: args.strings("exclude")?,
@@ -82,7 +82,7 @@ async fn workdir(cx: &ResolverContext, args: &Args) -> Result<Outcome> {
 async fn workdir_file(cx: &ResolverContext, args: &Args) -> Result<Node> {
     let inside = inside_workdir(args)?;
     let name = inside.rsplit('/').next().unwrap_or_default().to_owned();
-    let path = client(&cx.caller)?.host_path(&inside);
+    let path = client(&cx.caller).host_path(&inside);
     let (ops, op_cx) = op_context(cx)?;
     let snapshot = ops.import_file(&op_cx, &path).await?;
     snapshot_object(cx, "_snapshotFile", &snapshot, Some(&name)).await

@@ -7,8 +7,8 @@ use rondel_fault::Result;
 use rondel_gql::Value as Constant;
 use rondel_gql::types::{AppliedDirective, ArgDef, FieldDef as Field, Schema, TypeDef as Type, TypeKind, TypeRef};
 use rondel_model::Value;
-use rondel_query::{Args, Outcome, ResolverContext};
-use rondel_session::client;
+use rondel_query::Outcome;
+use rondel_session::{Args, ResolverContext, client};
 use rondel_surface::Surface;
 
 use super::typedefs::value;
@@ -29,7 +29,7 @@ pub(super) fn register(surface: &mut Surface, modules: &Arc<Modules>) {
 fn current(modules: &Modules, cx: &ResolverContext, args: &Args) -> Result<Outcome> {
     let (all, hide_core) = (args.bool("returnAllTypes")?, args.bool("hideCore")?);
     let schema = cx.caller.schema();
-    let me = client(&cx.caller)?;
+    let me = client(&cx.caller);
     let (view, shown) = modules.visible(me, cx.caller.view);
     let mut owners = HashMap::new();
     for module in &shown {
@@ -224,7 +224,7 @@ impl Listing<'_> {
 
 /// Whether both are the same field of the core. A module's field may have the name of a core field.
 fn same(known: &Arc<Field>, field: &Arc<Field>) -> bool {
-    Arc::ptr_eq(&known.behaviour.0, &field.behaviour.0)
+    Arc::ptr_eq(&known.resolver.0, &field.resolver.0)
 }
 
 fn argument_of<'a>(directives: &'a [AppliedDirective], name: &str) -> Option<&'a Constant> {

@@ -2,7 +2,8 @@
 
 use rondel_fault::Result;
 use rondel_model::Value;
-use rondel_query::{Args, Outcome};
+use rondel_query::Outcome;
+use rondel_session::Args;
 use rondel_surface::Surface;
 use rondel_version::View;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::client;
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext, client};
 use rondel_surface::Surface;
 use rondel_version::ENGINE;
 
@@ -143,7 +143,7 @@ async fn with_updates(
             Some(name) if name.contains('@') => format!("{place}@{}", name.rsplit('@').next().unwrap_or_default()),
             _ => config.source.clone(),
         };
-        let egress = Some(Referrer::of_module(client(&cx.caller)?, source).egress(&reference));
+        let egress = Some(Referrer::of_module(client(&cx.caller), source).egress(&reference));
         let lookup = ResolveOptions { egress, ..ResolveOptions::default() };
         let mut newer = modules.sources.resolve(&cx.caller, &reference, lookup).await?.as_ref().clone();
         // Keeps the name that the dependent gives it. An unresolved dependency has no name of its

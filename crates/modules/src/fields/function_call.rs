@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
 use rondel_model::{Object, Value};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::{CallOutcome, FunctionCall, client};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, CallOutcome, FunctionCall, ResolverContext, client};
 use rondel_surface::Surface;
 use rondel_surface::api_error::ApiError;
 
@@ -38,7 +38,7 @@ pub(super) fn register(surface: &mut Surface) {
 }
 
 fn current(cx: &ResolverContext) -> Result<Outcome> {
-    let scope = client(&cx.caller)?.scope.as_ref();
+    let scope = client(&cx.caller).scope.as_ref();
     // Users match on this text; see docs/protocol.md#function-calls.
     let none = || Fault::user("no current module: main client caller has no current module");
     let call: Option<&Arc<FunctionCall>> = scope.ok_or_else(none)?.call.as_ref();

@@ -2,7 +2,8 @@
 
 use rondel_fault::Result;
 use rondel_model::Value;
-use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext};
 use rondel_surface::Surface;
 
 use super::definition::{annotations, optional, source_map_field};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rondel_fault::Result;
 use rondel_model::Value;
-use rondel_query::{Outcome, ResolverContext};
-use rondel_session::client;
+use rondel_query::Outcome;
+use rondel_session::{ResolverContext, client};
 use rondel_version::View;
 
 use crate::config::module_config::SdkConfig;
@@ -32,6 +32,6 @@ pub(super) fn source_object(source: &Arc<ModuleSource>) -> Outcome {
 /// The introspection file for code generators: the API under `view` with the module's dependencies.
 pub(super) async fn introspection(cx: &ResolverContext, view: View, dependencies: &[Arc<Module>]) -> Result<Outcome> {
     let text =
-        introspection_text(&client(&cx.caller)?.services.registry, view, dependencies, SchemaAudience::ModuleCode)?;
+        introspection_text(&client(&cx.caller).services.registry, view, dependencies, SchemaAudience::ModuleCode)?;
     Ok(file_with_content(cx, "schema.json", text.into_bytes()).await?.into())
 }

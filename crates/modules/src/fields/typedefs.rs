@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rondel_fault::Result;
 use rondel_model::{Object, Value};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext};
 use rondel_surface::Surface;
 
 use super::definition::{annotations, optional, source_map_field};

@@ -11,7 +11,8 @@ use rondel_model::Value;
 use rondel_model::op::Filter;
 use rondel_model::pattern::Matcher;
 use rondel_model::service::{Protocol, Service};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext};
 use rondel_surface::Surface;
 
 use super::objects::module_object;

@@ -4,7 +4,8 @@ use rondel_fault::{Fault, Result};
 use rondel_model::op::{CopyOp, Filter, TreePath};
 use rondel_model::{AbsPath, Fs, FsOp, Value};
 use rondel_ops::EntryKind;
-use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext};
 use rondel_surface::Surface;
 
 use crate::caller::op_context;

@@ -7,7 +7,8 @@ use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
 use rondel_model::{Directory, Value};
-use rondel_query::{Node, Outcome, ResolverContext};
+use rondel_query::{Node, Outcome};
+use rondel_session::ResolverContext;
 
 use crate::caller::op_context;
 use crate::config::module_config::GeneratedClient;

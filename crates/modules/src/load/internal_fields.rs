@@ -6,7 +6,8 @@ use rondel_call::CallSpec;
 use rondel_fault::{Fault, Result};
 use rondel_gql::types::{FieldDef, TypeRef};
 use rondel_model::Value;
-use rondel_query::{Caller, Outcome, Resolver, ResolverContext};
+use rondel_query::Outcome;
+use rondel_session::{Caller, Resolver, ResolverContext};
 
 use crate::call::codec::{self, Codec, parse_type};
 use crate::load::modules::Modules;
@@ -65,7 +66,7 @@ fn find(modules: &Arc<Modules>, parent: &str, spec: &CallSpec) -> Option<Arc<Fie
 /// Gives a module from its source, the same for every caller.
 fn as_module(modules: &Arc<Modules>) -> Arc<FieldDef> {
     let modules = modules.clone();
-    let behaviour = Resolver::new(move |cx: ResolverContext, node, _| {
+    let resolver = Resolver::new(move |cx: ResolverContext, node, _| {
         let modules = modules.clone();
         async move {
             let source = Arc::new(rondel_query::Node::get::<ModuleSource>(&node)?.clone());
@@ -74,13 +75,13 @@ fn as_module(modules: &Arc<Modules>) -> Arc<FieldDef> {
             Ok(Outcome::from(Value::object("Module", value)))
         }
     });
-    field(loaded_module::FIELD, named("Module"), behaviour)
+    field(loaded_module::FIELD, named("Module"), resolver)
 }
 
 fn module_value(modules: &Arc<Modules>, spec: &CallSpec) -> Arc<FieldDef> {
     let (modules, reference) = (modules.clone(), spec.module.clone());
     let owner = reference.clone();
-    let mut behaviour = Resolver::new(move |cx: ResolverContext, _, _| {
+    let mut resolver = Resolver::new(move |cx: ResolverContext, _, _| {
         let (modules, owner) = (modules.clone(), owner.clone());
         async move {
             let damaged = || Fault::user("cannot load a value of a module: its ID is damaged");
@@ -98,18 +99,18 @@ fn module_value(modules: &Arc<Modules>, spec: &CallSpec) -> Arc<FieldDef> {
             Ok(Outcome::from(node.value))
         }
     });
-    behaviour.module = reference;
+    resolver.module = reference;
     // The actual type needs the module. Callers use only its name.
     let ty = type_ref(&crate::typedef::type_def::TypeDef::default(), false);
     let ty = if spec.returns.is_empty() { ty } else { TypeRef::Named(spec.returns.clone()) };
-    field(codec::FIELD, ty, behaviour)
+    field(codec::FIELD, ty, resolver)
 }
 
 fn named(name: &str) -> TypeRef {
     TypeRef::NonNull(Box::new(TypeRef::Named(name.into())))
 }
 
-fn field(name: &str, ty: TypeRef, behaviour: Resolver) -> Arc<FieldDef> {
+fn field(name: &str, ty: TypeRef, resolver: Resolver) -> Arc<FieldDef> {
     Arc::new(FieldDef {
         name: name.into(),
         description: "".into(),
@@ -117,6 +118,6 @@ fn field(name: &str, ty: TypeRef, behaviour: Resolver) -> Arc<FieldDef> {
         ty,
         deprecated: None,
         directives: Vec::new(),
-        behaviour: behaviour.erased(),
+        resolver: resolver.erased(),
     })
 }

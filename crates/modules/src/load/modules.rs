@@ -10,8 +10,8 @@ use rondel_gql::types::Schema;
 use rondel_model::Value;
 use rondel_model::op::TreePath;
 use rondel_ports::index::Table;
-use rondel_query::{Caller, Evaluator, Node};
-use rondel_session::{Client, client};
+use rondel_query::Node;
+use rondel_session::{Caller, Client, Evaluator, client};
 use tokio::sync::OnceCell;
 
 use crate::bounded_cache::BoundedCache;
@@ -136,7 +136,7 @@ impl Modules {
         let doing = |e: Fault| e.context(format!("load module `{}`", source.name()));
         let mut module = self.untyped(evaluator, caller, source).await?;
         name_conflicts::among(&module.dependencies).map_err(doing)?;
-        let me = client(caller)?;
+        let me = client(caller);
         let (raw, ran) = match &module.provider {
             Provider::None => (stub(source.name()), false),
             _ => self.types(evaluator, caller, me, &mut module).await?,

@@ -10,8 +10,8 @@ use rondel_call::Call;
 use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Container, File, Fs, Value};
-use rondel_query::{Caller, Evaluator, Node};
-use rondel_session::{ExecScope, FunctionCall, client};
+use rondel_query::Node;
+use rondel_session::{Caller, Evaluator, ExecScope, FunctionCall, client};
 
 use crate::call::run::{process, run};
 use crate::module::loaded_module::{EntrypointModule, Module, ModuleValue, Provider, SdkModule};
@@ -76,7 +76,7 @@ impl Registration<'_> {
             return Err(self.broken(&expected, "a container without a command"));
         };
         exec.workdir = container.workdir();
-        let me = client(self.caller)?;
+        let me = client(self.caller);
         let mut cx = me.op_cx.clone();
         cx.events = self.caller.events.clone();
         let ops = &me.services.ops;
@@ -154,12 +154,12 @@ impl Registration<'_> {
             Value::String(text) => text.to_string(),
             _ => {
                 let place = node.get::<File>()?.place.clone();
-                let me = client(self.caller)?;
+                let me = client(self.caller);
                 let bytes = me.services.ops.read(&me.op_cx, &place).await.map_err(|e| self.doing(e))?;
                 String::from_utf8_lossy(&bytes).into_owned()
             }
         };
-        let core = client(self.caller)?.services.registry.project(self.module.view);
+        let core = client(self.caller).services.registry.project(self.module.view);
         let foreign = |name: &str| self.module.external_type(&core, name);
         types_json::read(&text, self.module.view, &foreign)
             .map_err(|e| self.broken("a types document", &format!("one that cannot be read: {e}")))

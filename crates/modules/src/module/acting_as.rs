@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use rondel_fault::Result;
-use rondel_query::Caller;
-use rondel_session::client;
+use rondel_session::{Caller, client};
 
 use crate::caller::with_client;
 use crate::module::loaded_module::{Module, Provider};
@@ -28,7 +27,7 @@ pub(crate) fn caller_acting_as(caller: &Arc<Caller>, module: Option<&Module>) ->
     // IDENTITY: an SDK always sees a module without its types, whichever function is called and
     // whenever.
     let module = module.map(|module| Arc::new(module.partial()).acting_module());
-    let me = client(caller)?.with_children_acting_as(module, adopts);
+    let me = client(caller).with_children_acting_as(module, adopts);
     let child_identity = me.scope.as_ref().map(|scope| scope.child_identity()).unwrap_or_default();
     Ok(Arc::new(with_client(caller, me).with_child_identity(child_identity)))
 }

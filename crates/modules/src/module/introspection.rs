@@ -6,9 +6,8 @@ use std::sync::Arc;
 use rondel_call::Call;
 use rondel_fault::{Fault, Result};
 use rondel_gql::types::Schema;
-use rondel_query::{Caller, Evaluator, ResolverContext};
 use rondel_schema::Registry;
-use rondel_session::client;
+use rondel_session::{Caller, Evaluator, ResolverContext, client};
 use rondel_version::View;
 
 use crate::content::file_with_content;
@@ -25,7 +24,7 @@ pub async fn introspection(
     caller: &Arc<Caller>,
     module: &Arc<Module>,
 ) -> Result<Arc<Call>> {
-    let registry = client(caller)?.services.registry.clone();
+    let registry = client(caller).services.registry.clone();
     let own = Some(module).filter(|module| module.calls_itself());
     let seen: Vec<_> = module.dependencies.iter().chain(own).cloned().collect();
     let text = introspection_text(&registry, module.view, &seen, SchemaAudience::ModuleCode)?;
@@ -42,7 +41,7 @@ pub async fn client_introspection(
     caller: &Arc<Caller>,
     module: &Arc<Module>,
 ) -> Result<Arc<Call>> {
-    let registry = client(caller)?.services.registry.clone();
+    let registry = client(caller).services.registry.clone();
     let all: Vec<_> = module.dependencies.iter().chain([module]).cloned().collect();
     let text = introspection_text(&registry, module.view, &all, SchemaAudience::Clients)?;
     introspection_file(evaluator, caller, module, text).await

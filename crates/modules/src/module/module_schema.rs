@@ -9,7 +9,8 @@ use rondel_gql::types::{
     AppliedDirective, ArgDef, EnumValue, FieldDef as Field, Fields, Name, Schema, TypeDef as Type, TypeKind, TypeRef,
 };
 use rondel_model::Value;
-use rondel_query::{CacheScope, Evaluator, Node, Outcome, Resolver, ResolverContext};
+use rondel_query::{CacheScope, Node, Outcome};
+use rondel_session::{Evaluator, Resolver, ResolverContext};
 use serde_json::Value as Json;
 
 use crate::module::function_target::FunctionTarget;
@@ -148,11 +149,11 @@ fn object(module: &Arc<Module>, def: &Arc<ObjectDef>, resolvers: &dyn FieldResol
 }
 
 fn interface(module: &Arc<Module>, def: &InterfaceDef) -> Type {
-    let behaviour = Resolver::new(|_, node: Node, _| {
+    let resolver = Resolver::new(|_, node: Node, _| {
         let fault = Fault::bug(format!("an interface was selected on a value of type `{}`", node.type_name()));
         std::future::ready(Err::<Outcome, _>(fault))
     });
-    let of = |function: &Arc<Function>| field_of(module, function, &function.name, behaviour.clone());
+    let of = |function: &Arc<Function>| field_of(module, function, &function.name, resolver.clone());
     let mut fields = vec![id_field(module, &def.name)];
     fields.extend(def.functions.iter().map(of));
     let kind = TypeKind::Interface(Fields::new(fields, vec!["Node".into()]));
@@ -183,8 +184,8 @@ fn described(module: &Module, name: &str, description: &str, place: Option<&Sour
 }
 
 fn id_field(module: &Module, ty: &str) -> Arc<Field> {
-    let mut behaviour = Resolver::new(rondel_surface::surface::id).cache_scope(CacheScope::Uncached);
-    behaviour.module = Some(module.reference());
+    let mut resolver = Resolver::new(rondel_surface::surface::id).cache_scope(CacheScope::Uncached);
+    resolver.module = Some(module.reference());
     Arc::new(Field {
         name: "id".into(),
         description: format!("A unique identifier of this {ty}.").into(),
@@ -192,7 +193,7 @@ fn id_field(module: &Module, ty: &str) -> Arc<Field> {
         ty: TypeRef::NonNull(Box::new(TypeRef::Named("ID".into()))),
         deprecated: None,
         directives: vec![directive("expectedType", [("name", Constant::string(ty))])],
-        behaviour: behaviour.erased(),
+        resolver: resolver.erased(),
     })
 }
 
@@ -202,8 +203,8 @@ fn getter(
     field: &FieldDef,
     resolvers: &dyn FieldResolvers,
 ) -> Arc<Field> {
-    let mut behaviour = resolvers.data(module, object, field);
-    behaviour.module = Some(module.reference());
+    let mut resolver = resolvers.data(module, object, field);
+    resolver.module = Some(module.reference());
     Arc::new(Field {
         name: (*field.name).into(),
         description: (*field.description).into(),
@@ -211,7 +212,7 @@ fn getter(
         ty: type_ref(&field.type_def, false),
         deprecated: field.deprecated.as_deref().map(Name::from),
         directives: located(module, field.source_map.as_ref()),
-        behaviour: behaviour.erased(),
+        resolver: resolver.erased(),
     })
 }
 
@@ -236,12 +237,12 @@ fn constructor(module: &Arc<Module>, main: &Arc<ObjectDef>, resolvers: &dyn Fiel
         returns: TypeDef::of(TypeDefKind::Object(main.clone())),
         ..Function::default()
     };
-    let mut behaviour = resolvers.empty_object(module, &function.returns);
-    behaviour.module = Some(module.reference());
-    field_of(module, &function, &name, behaviour)
+    let mut resolver = resolvers.empty_object(module, &function.returns);
+    resolver.module = Some(module.reference());
+    field_of(module, &function, &name, resolver)
 }
 
-fn field_of(module: &Module, function: &Function, name: &str, behaviour: Resolver) -> Arc<Field> {
+fn field_of(module: &Module, function: &Function, name: &str, resolver: Resolver) -> Arc<Field> {
     let mut directives = located(module, function.source_map.as_ref());
     for (given, name) in [(function.check, "check"), (function.generator, "generate"), (function.up, "up")] {
         if given {
@@ -256,7 +257,7 @@ fn field_of(module: &Module, function: &Function, name: &str, behaviour: Resolve
         ty: type_ref(&function.returns, false),
         deprecated: function.deprecated.as_deref().map(Name::from),
         directives,
-        behaviour: behaviour.erased(),
+        resolver: resolver.erased(),
     })
 }
 
@@ -403,7 +404,7 @@ fn entry_fields(schema: &ModuleSchema) -> Vec<Arc<Field>> {
 
 fn proxy(module: &Arc<Module>, constructor: &Arc<Field>, field: &Arc<Field>) -> Arc<Field> {
     let shared = (constructor.clone(), field.clone());
-    let mut behaviour = Resolver::new(move |cx: ResolverContext, node: Node, _| {
+    let mut resolver = Resolver::new(move |cx: ResolverContext, node: Node, _| {
         let (constructor, field) = shared.clone();
         async move {
             let root = Node::root();
@@ -414,22 +415,22 @@ fn proxy(module: &Arc<Module>, constructor: &Arc<Field>, field: &Arc<Field>) -> 
             cx.evaluator.select(&cx.caller, &object, &field, &given).await.map(Outcome::from)
         }
     });
-    behaviour.cache_scope = CacheScope::SideEffect;
-    behaviour.module = Some(module.reference());
-    Arc::new(Field { behaviour: behaviour.erased(), ..Field::clone(field) })
+    resolver.cache_scope = CacheScope::SideEffect;
+    resolver.module = Some(module.reference());
+    Arc::new(Field { resolver: resolver.erased(), ..Field::clone(field) })
 }
 
 fn with_field(module: &Arc<Module>, constructor: &Arc<Field>) -> Arc<Field> {
-    let mut behaviour = Resolver::new(|cx: ResolverContext, _, _| async move {
+    let mut resolver = Resolver::new(|cx: ResolverContext, _, _| async move {
         let args =
             cx.call.args().iter().map(|(name, value)| (name.clone(), constant_of(&cx.evaluator, value))).collect();
         Ok(Value::object("Query", EntryRoot(args)).into())
     });
-    behaviour.module = Some(module.reference());
+    resolver.module = Some(module.reference());
     Arc::new(Field {
         name: "with".into(),
         ty: TypeRef::NonNull(Box::new(TypeRef::Named("Query".into()))),
-        behaviour: behaviour.erased(),
+        resolver: resolver.erased(),
         ..Field::clone(constructor)
     })
 }

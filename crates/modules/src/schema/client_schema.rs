@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use rondel_fault::{Result, lock};
 use rondel_gql::types::{Schema, TypeDef};
-use rondel_query::{Caller, Node};
+use rondel_query::Node;
 use rondel_schema::Registry;
-use rondel_session::{Client, client};
+use rondel_session::{Caller, Client, client};
 use rondel_version::View;
 
 use crate::call::field_resolvers::callable_schema;
@@ -22,7 +22,7 @@ impl Modules {
     /// # Errors
     /// When another module of the same name is served.
     pub fn serve(&self, caller: &Caller, module: &Arc<Module>, dependencies: bool, entrypoint: bool) -> Result<()> {
-        let me = client(caller)?;
+        let me = client(caller);
         let mut list = served(me);
         let mut add = |module: &Arc<Module>, constructor: bool, entrypoint: bool| -> Result<()> {
             if check_served(&list, module)? {
@@ -82,7 +82,7 @@ impl Modules {
     /// [`rondel_query::Fields::type_of`].
     pub fn type_of(&self, caller: &Caller, node: &Node) -> Option<Arc<TypeDef>> {
         let object = node.value.get::<ModuleObject>()?;
-        let me = client(caller).ok()?;
+        let me = client(caller);
         let (view, shown) = self.visible(me, caller.view);
         // Modules that the client sees come last: their types take precedence over others of the
         // same name.

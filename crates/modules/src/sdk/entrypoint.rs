@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
-use rondel_query::{Caller, Evaluator, Node};
-use rondel_session::FunctionCall;
+use rondel_query::Node;
+use rondel_session::{Caller, Evaluator, FunctionCall};
 use rondel_version::ENGINE;
 use serde_json::{Map, Value as Json};
 

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use rondel_fault::{Fault, Result};
 use rondel_model::Container;
-use rondel_query::{Caller, Evaluator};
 use rondel_schema::Registry;
-use rondel_session::client;
+use rondel_session::{Caller, Evaluator, client};
 
 use crate::module::acting_as::acting_as;
 use crate::module::introspection::schemas_for_code;
@@ -22,7 +21,7 @@ pub async fn runtime(evaluator: &Arc<Evaluator>, caller: &Arc<Caller>, module: &
     let make = async || match &module.provider {
         Provider::None => Err(Fault::user(format!("module `{}` has no SDK, and so no functions", module.name()))),
         Provider::Builtin(sdk) => {
-            let me = client(caller)?;
+            let me = client(caller);
             let mut cx = me.op_cx.clone();
             cx.events = caller.events.clone();
             sdk.runtime(&me.services.ops, &cx, &source_of(module, &me.services.registry)).await

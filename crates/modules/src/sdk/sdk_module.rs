@@ -6,7 +6,8 @@ use rondel_call::{Call, Literal};
 use rondel_fault::{Fault, Kind as FaultKind, Result};
 use rondel_gql::types::FieldDef;
 use rondel_model::Container;
-use rondel_query::{Caller, Evaluator, Node};
+use rondel_query::Node;
+use rondel_session::{Caller, Evaluator};
 use rondel_version::ENGINE;
 use serde_json::{Map, Value as Json};
 

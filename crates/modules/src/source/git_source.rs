@@ -7,8 +7,7 @@ use rondel_model::git::{GitRemote, GitSource, GitTree};
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, EgressScope, Fs, FsOp, Snapshot};
 use rondel_ports::git::{Reference, References, is_commit};
-use rondel_query::Caller;
-use rondel_session::client;
+use rondel_session::{Caller, client};
 use rondel_surface::git;
 
 use crate::config::module_config::{ConfigFormat, DAGGER_JSON};
@@ -50,7 +49,7 @@ pub(crate) async fn locate(
 ) -> Result<(GitOrigin, String)> {
     let doing = || format!("find the module `{reference}`");
     let parts = ReferenceParts::of(reference);
-    let me = client(caller)?;
+    let me = client(caller);
     let egress = options.egress.unwrap_or(me.op_cx.egress);
     let (found, root) = repository(caller, &parts, egress).await.map_err(|e| e.context(doing()))?;
     let (remote, references) = found;
@@ -103,7 +102,7 @@ async fn repository(
 }
 
 async fn files(caller: &Arc<Caller>, remote: &GitRemote, commit: &str) -> Result<Snapshot> {
-    let me = client(caller)?;
+    let me = client(caller);
     let tree = GitTree {
         source: GitSource::Remote(remote.clone().into()),
         commit: commit.into(),
@@ -122,7 +121,7 @@ async fn module_folder(
     root: &str,
     options: ResolveOptions<'_>,
 ) -> Result<String> {
-    let me = client(caller)?;
+    let me = client(caller);
     let fs = Fs::known(origin.whole.clone());
     let is_there = async |path: AbsPath| {
         let place = TreePath { fs: fs.clone(), path };

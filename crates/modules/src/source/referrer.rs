@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 use rondel_fault::Result;
 use rondel_model::EgressScope;
-use rondel_query::{Caller, ResolverContext};
-use rondel_session::{Client, client};
+use rondel_session::{Caller, Client, ResolverContext, client};
 
 use crate::caller::with_client;
 use crate::source::git_origin::{GitOrigin, server};
@@ -77,7 +76,7 @@ pub(crate) fn restricted_to_referrer(
     source: &ModuleSource,
     address: &str,
 ) -> Result<ResolverContext> {
-    let me = client(&cx.caller)?;
+    let me = client(&cx.caller);
     match Referrer::of_module(me, source).egress(address) {
         EgressScope::Anywhere => Ok(cx.clone()),
         EgressScope::Outside => Ok(ResolverContext { caller: outside(&cx.caller)?, ..cx.clone() }),
@@ -86,7 +85,7 @@ pub(crate) fn restricted_to_referrer(
 
 /// A copy of the caller with the egress scope `Outside`.
 fn outside(caller: &Arc<Caller>) -> Result<Arc<Caller>> {
-    let me = client(caller)?;
+    let me = client(caller);
     match me.op_cx.egress {
         EgressScope::Outside => Ok(caller.clone()),
         EgressScope::Anywhere => {

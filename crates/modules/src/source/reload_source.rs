@@ -6,8 +6,7 @@ use std::sync::Arc;
 use rondel_fault::Result;
 use rondel_model::op::Filter;
 use rondel_model::{AbsPath, Fs, FsOp};
-use rondel_query::Caller;
-use rondel_session::client;
+use rondel_session::{Caller, client};
 
 use crate::config::provider_ref::ProviderRef;
 use crate::source::module_source::{ModuleSource, SourceKind};
@@ -30,7 +29,7 @@ impl SourceResolver {
         source: &ModuleSource,
         more: &[String],
     ) -> Result<ModuleSource> {
-        let me = client(caller)?;
+        let me = client(caller);
         let ops = &me.services.ops;
         let mut config = source.config.clone();
         config.include.extend_from_slice(more);
@@ -66,7 +65,7 @@ impl SourceResolver {
         source: &ModuleSource,
         reference: &str,
     ) -> Result<Arc<ModuleSource>> {
-        let me = client(caller)?;
+        let me = client(caller);
         let named = ProviderRef::sdk(reference);
         let found = match locate_provider(source.name(), &named, &source.root)? {
             ReferenceLocation::Remote => {

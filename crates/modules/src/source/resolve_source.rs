@@ -8,8 +8,7 @@ use futures_util::future::{BoxFuture, try_join_all};
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{Edit, Filter, TreePath};
 use rondel_model::{AbsPath, Directory, Fs, FsOp};
-use rondel_query::Caller;
-use rondel_session::{Client, client};
+use rondel_session::{Caller, Client, client};
 
 use crate::bounded_cache::BoundedCache;
 use crate::config::module_config::{ConfigFormat, DAGGER_JSON, DependencyConfig, ModuleConfig};
@@ -76,7 +75,7 @@ impl SourceResolver {
         reference: &str,
         options: ResolveOptions<'_>,
     ) -> Result<Arc<ModuleSource>> {
-        let me = client(caller)?;
+        let me = client(caller);
         let host = reference_client(me);
         let path = host.host_path(reference);
         let exists = exists(me, &path);
@@ -113,7 +112,7 @@ impl SourceResolver {
         if name.starts_with(['/', '.']) {
             return Ok(None);
         }
-        let me = client(caller)?;
+        let me = client(caller);
         let host = reference_client(me);
         let Some(root) = find_config_folder(me, host, &host.host_path(".")) else { return Ok(None) };
         let source = self.local(caller, SourceRequest::of(root)).await.map_err(ResolveError::fault)?;
@@ -150,7 +149,7 @@ impl SourceResolver {
     ) -> BoxFuture<'a, Result<Arc<ModuleSource>, ResolveError>> {
         Box::pin(async move {
             let SourceRequest { root, renamed, role, dependents, git: _ } = request;
-            let me = client(caller)?;
+            let me = client(caller);
             let referrer = Referrer::of_client(reference_client(me));
             let ops = &me.services.ops;
             let files = ops.ports().host.clone();
@@ -287,7 +286,7 @@ impl SourceResolver {
     ) -> BoxFuture<'a, Result<Arc<ModuleSource>, ResolveError>> {
         Box::pin(async move {
             let SourceRequest { root, renamed, role, dependents, git } = request;
-            let me = client(caller)?;
+            let me = client(caller);
             let referrer = Referrer::in_repository(me, git.as_ref());
             let ops = &me.services.ops;
             let (config_text, config) = directory_config(me, directory, &root).await?;

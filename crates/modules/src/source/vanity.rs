@@ -9,8 +9,7 @@ use std::sync::Arc;
 use rondel_fault::{Kind, Result};
 use rondel_model::EgressScope;
 use rondel_ops::{Download, OpContext};
-use rondel_query::Caller;
-use rondel_session::client;
+use rondel_session::{Caller, client};
 
 /// How much of a page is read, in bytes. The tag is in the head of the page.
 const MAX_PAGE_BYTES: usize = 1 << 20;
@@ -35,7 +34,7 @@ pub(crate) async fn repository(
     path: &[&str],
     egress: EgressScope,
 ) -> Result<Option<VanityRepository>> {
-    let me = client(caller)?;
+    let me = client(caller);
     let op_cx = OpContext { egress, ..me.op_cx.clone() };
     let url = format!("https://{host}/{}?go-get=1", path.join("/"));
     let wanted = Download { url: &url, authorization: None, service: None };

@@ -7,9 +7,8 @@ use rondel_model::git::{GitAccess, GitRef, GitRemote, GitRepository, GitSource};
 use rondel_model::{AbsPath, SecretRef, SocketRef};
 use rondel_ports::git::{Reference, References};
 use rondel_ports::secrets::Plaintext;
-use rondel_query::Caller;
 use rondel_session::secrets::Provided;
-use rondel_session::{Client, ClientLink, KnownRemote, client};
+use rondel_session::{Caller, Client, ClientLink, KnownRemote, client};
 
 use crate::git::address::{Scheme, scheme};
 use crate::git::netrc;
@@ -23,7 +22,7 @@ use crate::host_socket;
 pub async fn remote(caller: &Arc<Caller>, asked: GitRemote) -> Result<GitRemote> {
     let Some(scheme) = scheme(&asked.url)? else { return guessed(caller, asked).await };
     let GitRemote { url, access, service, egress } = asked;
-    let me = client(caller)?;
+    let me = client(caller);
     let (https, ssh) = (matches!(scheme, Scheme::Http | Scheme::Https), scheme == Scheme::Ssh);
     let access = GitAccess {
         token: access.token.filter(|_| https),
@@ -74,13 +73,13 @@ async fn agent(me: &Client, given: Option<SocketRef>) -> Result<SocketRef> {
 /// # Errors
 /// When there is no repository, the server refuses (`Denied`), or it cannot be reached.
 pub async fn known(caller: &Arc<Caller>, remote: &GitRemote) -> Result<Arc<KnownRemote>> {
-    let me = client(caller)?;
+    let me = client(caller);
     // IDENTITY: credentials are a client's own. What one address leads to depends on how far one
     // gets.
     let key = rondel_digest::of("git/known/v2", &(remote, remote.egress, &*me.id));
     let (again, remote) = (caller.clone(), remote.clone());
     let ask = move || async move {
-        let me = client(&again)?;
+        let me = client(&again);
         let denied = match references(me, &remote).await {
             Err(fault) if fault.kind() == Kind::Denied => fault,
             other => return Ok(Arc::new(KnownRemote { references: other?, access: remote.access })),
@@ -143,7 +142,7 @@ async fn from_netrc(link: &dyn ClientLink, url: &str) -> Option<(String, String)
 /// # Errors
 /// As for [`known`]; for a directory, when it has no repository.
 pub async fn refs_of(caller: &Arc<Caller>, repository: &GitRepository) -> Result<(GitRepository, References)> {
-    let me = client(caller)?;
+    let me = client(caller);
     match &repository.source {
         GitSource::Local(_) => {
             let references = me.services.ops.git_references(&me.op_cx, &repository.source).await?;

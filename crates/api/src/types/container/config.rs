@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rondel_fault::{Fault, Result};
 use rondel_model::container::PortNote;
 use rondel_model::{Container, ImageConfig, Table, Value};
-use rondel_query::Args;
+use rondel_session::Args;
 
 use super::{change, read};
 use crate::inputs;

@@ -3,7 +3,8 @@
 use rondel_fault::{Fault, Result};
 use rondel_model::container::RegistryAuth;
 use rondel_model::{Container, SecretRef, Value};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext};
 
 use super::{TYPE, change, changed, read};
 use crate::locate::touched;

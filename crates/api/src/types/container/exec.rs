@@ -6,8 +6,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::exec::{ExecOp, Expect, Scope, Stdin};
 use rondel_model::op::ExecOutput;
 use rondel_model::{AbsPath, Container, Fs, FsOp, Mount, MountSource};
-use rondel_query::Args;
-use rondel_session::{ExecScope, client};
+use rondel_session::{Args, ExecScope, client};
 
 use super::change;
 use crate::expand::expand;
@@ -126,7 +125,7 @@ fn request(container: &Container, args: &Args) -> Result<ExecRequest> {
     request.insecure = entitled::insecure(args)?;
     request.no_init = args.bool("noInit")?;
     if args.bool("experimentalPrivilegedNesting")? {
-        let me = client(args.caller())?;
+        let me = client(args.caller());
         request.scope = Some(ExecScope::of_started(me.scope.as_deref()).seal());
     }
     Ok(request)

@@ -4,7 +4,8 @@ use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Container, File, Fs, Value};
 use rondel_ops::RegistryImage;
-use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext};
 
 use super::{TYPE, images, of};
 use crate::image_store::ImageStore;
@@ -45,7 +46,7 @@ async fn variants(node: &Node, args: &Args) -> Result<Vec<Container>> {
 async fn publish(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let reference = images::reference(&args.str("address")?)?;
     let variants = variants(&node, &args).await?;
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     let credentials = credentials::of(&op_cx, of(&node)?, &reference).await?;
     let (compression, media_types) = (inputs::compression(&args)?, inputs::media_types(&args)?);
     let service = inputs::service(&args, "registryService").await?;
@@ -56,7 +57,7 @@ async fn publish(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome>
 
 async fn archive(cx: &ResolverContext, node: &Node, args: &Args) -> Result<TreePath> {
     let variants = variants(node, args).await?;
-    let (ops, op_cx) = tools(cx)?;
+    let (ops, op_cx) = tools(cx);
     let fs = ops.archive(&op_cx, &variants, inputs::compression(args)?, inputs::media_types(args)?).await?;
     Ok(TreePath { fs, path: AbsPath::new(ARCHIVE) })
 }

@@ -3,7 +3,8 @@
 use rondel_fault::Result;
 use rondel_model::op::{Edit, Removal};
 use rondel_model::{AbsPath, Container, Directory, File, MountSource};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext};
 
 use super::{TYPE, change, changed};
 use crate::edit::{self, Copied};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rondel_fault::{Fault, Result};
 use rondel_model::health::{Healthcheck, InvalidDuration, format_duration, parse_duration};
 use rondel_model::{Container, Value};
-use rondel_query::Args;
+use rondel_session::Args;
 
 use super::{change, read};
 use rondel_surface::Surface;

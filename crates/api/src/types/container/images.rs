@@ -9,8 +9,8 @@ use rondel_model::op::{ImageOp, ImportOp, TreePath};
 use rondel_model::{Container, EgressScope, File, Fs, History, ImageConfig, Platform, Value};
 use rondel_ops::{OpContext, RegistryImage};
 use rondel_ports::images::ResolvedImage;
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::client;
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext, client};
 
 use super::{TYPE, changed, config, of, value};
 use crate::image_store::ImageStore;
@@ -51,7 +51,7 @@ async fn from(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
         spec = spec.arg("registryService", service);
     }
     if let EgressScope::Anywhere = egress_seal::of(&args, &args.str("address")?)? {
-        let seal = egress_seal::seal(client(&cx.caller)?, &pinned.to_string());
+        let seal = egress_seal::seal(client(&cx.caller), &pinned.to_string());
         spec = spec.arg(egress_seal::SEAL, Literal::String(seal));
     }
     // IDENTITY: the digest says what the image is, whoever asked for whichever tag.
@@ -68,7 +68,7 @@ async fn based_on(cx: &ResolverContext, container: &Container, args: &Args) -> R
     let reference = reference(&args.str("address")?)?;
     let service = inputs::service(args, "registryService").await?;
     let egress = egress_seal::of(args, &args.str("address")?)?;
-    let (ops, op_cx) = tools(cx)?;
+    let (ops, op_cx) = tools(cx);
     let op_cx = OpContext { egress, ..op_cx };
     let credentials = credentials::of(&op_cx, container, &reference).await?;
     let exact = container.platform != Platform::native();
@@ -96,7 +96,7 @@ async fn import(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> 
 
 /// `container` on the image of `tag` in the archive at `source`.
 async fn imported(cx: &ResolverContext, container: &Container, source: TreePath, tag: &str) -> Result<Container> {
-    let (ops, op_cx) = tools(cx)?;
+    let (ops, op_cx) = tools(cx);
     let image = ops.read_image_archive(&op_cx, &source, tag, &container.platform).await?;
     let config = config::parse(image.config.get())?;
     let op = ImportOp { source, tag: tag.to_owned(), platform: image.platform.clone() };

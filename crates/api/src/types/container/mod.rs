@@ -14,7 +14,8 @@ pub(crate) mod service;
 
 use rondel_fault::{Fault, Result};
 use rondel_model::{Container, Value};
-use rondel_query::{Args, Node, Outcome};
+use rondel_query::{Node, Outcome};
+use rondel_session::Args;
 
 use rondel_surface::Surface;
 

@@ -6,8 +6,8 @@ use rondel_fault::Result;
 use rondel_model::exec::ExecOp;
 use rondel_model::{Container, MountSource, Value};
 use rondel_ops::ExecResult;
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::{client, client::op_cx};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext, client, client::op_cx};
 use rondel_version::View;
 
 use super::exec::ExecRequest;
@@ -32,7 +32,7 @@ pub(super) fn register(surface: &mut Surface) {
 fn output(surface: &mut Surface, field: &str, no_default_run: View, part: fn(&ExecResult) -> Value) {
     surface.field(TYPE, field, move |cx, node, _| async move {
         let exec = last(of(&node)?, cx.view < no_default_run)?;
-        let result = client(&cx.caller)?.services.ops.exec(&op_cx(&cx)?, &exec).await?;
+        let result = client(&cx.caller).services.ops.exec(&op_cx(&cx), &exec).await?;
         Ok(part(&result).into())
     });
 }
@@ -48,7 +48,7 @@ fn last(container: &Container, default_run: bool) -> Result<Arc<ExecOp>> {
 
 async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let container = of(&node)?;
-    let (ops, op_cx) = (&client(&cx.caller)?.services.ops, op_cx(&cx)?);
+    let (ops, op_cx) = (&client(&cx.caller).services.ops, op_cx(&cx));
     ops.tree(&op_cx, &container.rootfs).await?;
     for mount in container.mounts.iter() {
         if let MountSource::Directory { fs, .. } | MountSource::File { fs, .. } = &mount.source {

@@ -3,7 +3,8 @@
 use rondel_fault::Result;
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Container, Directory, File, Value};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext};
 
 use super::{TYPE, of};
 use crate::locate::locate;

@@ -5,8 +5,8 @@ use rondel_model::exec::{Expect, Stdin};
 use rondel_model::health::Healthcheck;
 use rondel_model::service::{ContainerService, Service, ServiceBinding, ServiceKind};
 use rondel_model::{Container, ExecOp};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::{ExecScope, client};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ExecScope, ResolverContext, client};
 use rondel_version::View;
 
 use super::{ExecRequest, TYPE, changed, of};
@@ -46,7 +46,7 @@ pub(crate) fn asked(container: &Container, args: &Args) -> Result<Service> {
     request.insecure = entitled::insecure(args)?;
     request.no_init = args.bool("noInit")?;
     if args.bool("experimentalPrivilegedNesting")? {
-        let me = client(args.caller())?;
+        let me = client(args.caller());
         request.scope = Some(ExecScope::of_started(me.scope.as_deref()).seal());
     }
     made(container, request)

@@ -2,7 +2,8 @@
 
 use rondel_fault::Result;
 use rondel_model::{Platform, Table};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext};
 
 use super::{TYPE, of};
 use crate::types::container;

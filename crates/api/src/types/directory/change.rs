@@ -3,7 +3,8 @@
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{Edit, Owner, Removal, TreePath};
 use rondel_model::{AbsPath, Changeset, Directory, File, Fs, FsOp, Value};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext};
 
 use super::{TYPE, on, value};
 use crate::edit::{self, Copied};

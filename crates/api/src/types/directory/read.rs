@@ -4,8 +4,8 @@ use rondel_fault::Result;
 use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Directory, File, Value};
 use rondel_ops::{Entry, EntryKind};
-use rondel_query::{Args, Node, Outcome, ResolverContext};
-use rondel_session::client;
+use rondel_query::{Node, Outcome};
+use rondel_session::{Args, ResolverContext, client};
 use rondel_version::View;
 
 use super::{TYPE, of, value};
@@ -60,13 +60,13 @@ async fn entries(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome>
     if !asked.is_empty() {
         inspect::require_directory(&cx, &place, &asked).await?;
     }
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     Ok(names(ops.entries(&op_cx, &place).await?, cx.view).into())
 }
 
 async fn glob(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let directory = of(&node)?;
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     Ok(names(ops.glob(&op_cx, &directory.place, &args.str("pattern")?).await?, cx.view).into())
 }
 
@@ -81,7 +81,7 @@ async fn name(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
 }
 
 async fn digest(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     Ok(Value::string(ops.digest(&op_cx, &of(&node)?.place, false).await?).into())
 }
 
@@ -124,7 +124,7 @@ async fn stat(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
 async fn find_up(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let directory = of(&node)?;
     let (name, start) = (args.str("name")?, args.str("start")?);
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     let mut at = Some(AbsPath::new(&start));
     while let Some(folder) = at {
         let found = folder.join_inside(&name);
@@ -138,7 +138,7 @@ async fn find_up(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome>
 
 async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let directory = of(&node)?;
-    let (ops, op_cx) = tools(&cx)?;
+    let (ops, op_cx) = tools(&cx);
     ops.tree(&op_cx, &directory.place.fs).await?;
     if !directory.place.path.is_root() {
         inspect::require_directory(&cx, &directory.place, directory.place.path.relative()).await?;
@@ -148,8 +148,8 @@ async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
 
 async fn export(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let directory = of(&node)?;
-    let to = host_path::resolve(client(&cx.caller)?, &args.str("path")?).await?;
-    let (ops, op_cx) = tools(&cx)?;
+    let to = host_path::resolve(client(&cx.caller), &args.str("path")?).await?;
+    let (ops, op_cx) = tools(&cx);
     ops.export_dir(&op_cx, &directory.place, &to.real, args.bool("wipe")?).await?;
     Ok(host_path::outcome(&args, &to))
 }
