@@ -11,7 +11,7 @@ use rondel_model::{Fs, FsOp};
 use rondel_modules::Modules;
 use rondel_ops::Ops;
 use rondel_ports::BoxFuture;
-use rondel_ports::cache::{Cache, Kind, Policy, PruneRequest, Pruned, Record};
+use rondel_ports::cache::{Cache, Policy, PruneRequest, Pruned, Record, RecordKind};
 use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Snapshots as _, Verification};
 use rondel_session::{EngineInfo, Evaluator};
@@ -173,23 +173,23 @@ impl GarbageCollector {
     }
 
     fn log_prune(&self, request: &PruneRequest, reason: &'static str, pruned: &Pruned) {
-        let mut kinds: BTreeMap<Kind, usize> = BTreeMap::new();
+        let mut kinds: BTreeMap<RecordKind, usize> = BTreeMap::new();
         for record in &pruned.records {
             *kinds.entry(record.kind).or_default() += 1;
             let Record { kind, id, bytes, description, .. } = record;
             tracing::debug!(?kind, id, bytes, description, "record pruned");
         }
-        let count = |kind: Kind| kinds.get(&kind).copied();
+        let count = |kind: RecordKind| kinds.get(&kind).copied();
         let unused_for_s = Some(request.unused_for.as_secs()).filter(|seconds| *seconds > 0);
         tracing::info!(
             reason,
             records = pruned.records.len(),
             bytes = pruned.bytes,
             left_bytes = pruned.left,
-            layers = count(Kind::Layer),
-            blobs = count(Kind::Blob),
-            volumes = count(Kind::Volume),
-            repositories = count(Kind::Repository),
+            layers = count(RecordKind::Layer),
+            blobs = count(RecordKind::Blob),
+            volumes = count(RecordKind::Volume),
+            repositories = count(RecordKind::Repository),
             kind = request.kind,
             matching = request.matching,
             unused_for_s,

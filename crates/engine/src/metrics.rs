@@ -19,7 +19,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use rondel_fault::{Attempt as _, Fault, Result};
-use rondel_ports::cache::{Cache as _, Kind, Record};
+use rondel_ports::cache::{Cache as _, Record, RecordKind};
 use rondel_web::ServerLimits;
 use tokio_util::sync::CancellationToken;
 
@@ -97,13 +97,13 @@ type Label = [(&'static str, &'static str); 1];
 
 fn by_kind(records: &[Record]) -> Family<Label, Gauge> {
     let family = Family::<Label, Gauge>::default();
-    for kind in [Kind::Layer, Kind::Blob, Kind::Volume, Kind::Repository] {
+    for kind in [RecordKind::Layer, RecordKind::Blob, RecordKind::Volume, RecordKind::Repository] {
         let bytes: u64 = records.iter().filter(|record| record.kind == kind).map(|record| record.bytes).sum();
         let name = match kind {
-            Kind::Layer => "layer",
-            Kind::Blob => "blob",
-            Kind::Volume => "volume",
-            Kind::Repository => "repository",
+            RecordKind::Layer => "layer",
+            RecordKind::Blob => "blob",
+            RecordKind::Volume => "volume",
+            RecordKind::Repository => "repository",
         };
         family.get_or_create(&[("kind", name)]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }

@@ -140,7 +140,7 @@ impl Policy {
 /// The kind of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum RecordKind {
     /// A layer: the changes of one step, with its compressed blobs.
     Layer,
     /// A blob that belongs to no layer in the store: a manifest, an image configuration.
@@ -155,7 +155,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// What it is.
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// Its name in the store.
     pub id: String,
     /// The kind of work that made it, in the terms of the API: `exec.cachemount`, `source.local`,
@@ -168,9 +168,11 @@ pub struct Record {
     /// Its size on disk, in bytes.
     pub bytes: u64,
     /// Creation time, in milliseconds since the Unix epoch.
-    pub made: i64,
+    #[serde(rename = "made")]
+    pub created_at: i64,
     /// Time of the last use, in milliseconds since the Unix epoch.
-    pub used: i64,
+    #[serde(rename = "used")]
+    pub last_used: i64,
     /// Whether running work may need it. Active records are not pruned.
     pub active: bool,
 }

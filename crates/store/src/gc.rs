@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use rondel_digest::{Digest, Sha256Digest};
 use rondel_fault::{Attempt, Result, lock, read_lock, write_lock};
 use rondel_model::LayerId;
-use rondel_ports::cache::{Kind, Policy, PruneRequest, Pruned, Record};
+use rondel_ports::cache::{Policy, PruneRequest, Pruned, Record, RecordKind};
 use rondel_ports::index::Table;
 use rondel_ports::snapshots::{Compression, LayerBlob};
 
@@ -54,14 +54,14 @@ impl Store {
             let readable = known.name.replace('\u{1f}', "/").replace('\u{1e}', " ");
             let description = if known.name.is_empty() { name.clone() } else { readable };
             records.push(Record {
-                kind: Kind::Volume,
+                kind: RecordKind::Volume,
                 id: name,
                 record_type: "exec.cachemount".into(),
                 description: description.trim_start_matches('/').to_owned(),
                 call: "Query.cacheVolume".into(),
                 bytes: volumes::size(self, &key),
-                made: known.created_at,
-                used: known.last_used,
+                created_at: known.created_at,
+                last_used: known.last_used,
                 active: known.last_used >= in_use_since,
             });
         }
@@ -89,14 +89,14 @@ impl Store {
             let described =
                 if label.text.is_empty() { format!("layer {}", layer.0.short()) } else { label.text.clone() };
             records.push(Record {
-                kind: Kind::Layer,
+                kind: RecordKind::Layer,
                 id: layer.0.hex(),
                 record_type: if label.kind.is_empty() { "regular".into() } else { label.kind.clone() },
                 description: described,
                 call: label.call.clone(),
                 bytes: own + packed.iter().filter_map(|blob| sizes.get(blob)).sum::<u64>(),
-                made: info.created_at,
-                used,
+                created_at: info.created_at,
+                last_used: used,
                 active: used >= in_use_since,
             });
         }
@@ -104,14 +104,14 @@ impl Store {
         for (blob, stamp) in loose {
             let used = known.get(&blob).map_or(stamp.millis(), LastUsed::millis);
             records.push(Record {
-                kind: Kind::Blob,
+                kind: RecordKind::Blob,
                 id: blob.hex(),
                 record_type: "internal".into(),
                 description: format!("blob {blob}"),
                 call: String::new(),
                 bytes: sizes.get(&blob).copied().unwrap_or_default(),
-                made: stamp.millis(),
-                used,
+                created_at: stamp.millis(),
+                last_used: used,
                 active: used >= in_use_since,
             });
         }
@@ -128,14 +128,14 @@ impl Store {
             let used = LastUsed::from_mtime(&path).millis();
             let described = fs::read_to_string(path.join("description")).ok().filter(|text| !text.is_empty());
             Some(Record {
-                kind: Kind::Repository,
+                kind: RecordKind::Repository,
                 description: described.unwrap_or_else(|| format!("git repository {id}")),
                 id,
                 record_type: "source.git.checkout".into(),
                 call: "Query.git".into(),
                 bytes: disk_space::disk_usage(&path),
-                made: LastUsed::from_mtime(&path.join("config")).millis(),
-                used,
+                created_at: LastUsed::from_mtime(&path.join("config")).millis(),
+                last_used: used,
                 active: used >= in_use_since,
             })
         };
@@ -166,9 +166,9 @@ impl Store {
             self.state.empty_quarantine();
         }
         let latest = last_used::now() - i64::try_from(request.unused_for.as_millis()).unwrap_or(i64::MAX);
-        records.retain(|record| !record.active && record.used <= latest && wanted(request, record));
+        records.retain(|record| !record.active && record.last_used <= latest && wanted(request, record));
         // A newer layer may depend on an older one, so it goes first.
-        records.sort_by_key(|record| (record.used, -record.made));
+        records.sort_by_key(|record| (record.last_used, -record.created_at));
         let mut pruned = Pruned { left: total, ..Pruned::default() };
         for record in records {
             if pruned.left <= keep {
@@ -209,13 +209,15 @@ impl Store {
 
     fn remove_record(&self, record: &Record, in_use_since: i64) -> Result<bool> {
         match record.kind {
-            Kind::Layer => record.id.parse().map_or(Ok(false), |id| self.remove_layer(&LayerId(id), in_use_since)),
-            Kind::Volume => record.id.parse().map_or(Ok(false), |key| volumes::remove(self, &key, in_use_since)),
-            Kind::Blob => {
+            RecordKind::Layer => {
+                record.id.parse().map_or(Ok(false), |id| self.remove_layer(&LayerId(id), in_use_since))
+            }
+            RecordKind::Volume => record.id.parse().map_or(Ok(false), |key| volumes::remove(self, &key, in_use_since)),
+            RecordKind::Blob => {
                 let digest = format!("sha256:{}", record.id).parse();
                 digest.map_or(Ok(false), |digest| self.remove_blob(&digest, in_use_since))
             }
-            Kind::Repository => self.remove_repository(&record.id, in_use_since),
+            RecordKind::Repository => self.remove_repository(&record.id, in_use_since),
         }
     }
 
@@ -318,10 +320,10 @@ impl Store {
 
 fn wanted(request: &PruneRequest, record: &Record) -> bool {
     let kind = match record.kind {
-        Kind::Layer => "layer",
-        Kind::Blob => "blob",
-        Kind::Volume => "volume",
-        Kind::Repository => "repository",
+        RecordKind::Layer => "layer",
+        RecordKind::Blob => "blob",
+        RecordKind::Volume => "volume",
+        RecordKind::Repository => "repository",
     };
     request.kind.as_ref().is_none_or(|asked| asked == kind || *asked == record.record_type)
         && request.matching.as_ref().is_none_or(|text| record.description.contains(text.as_str()))

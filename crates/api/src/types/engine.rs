@@ -46,8 +46,8 @@ pub(crate) fn register(surface: &mut Surface) {
     entry(surface, "description", |record| Value::string(&*record.description));
     entry(surface, "diskSpaceBytes", |record| count(record.bytes));
     entry(surface, "activelyUsed", |record| Value::Bool(record.active));
-    entry(surface, "createdTimeUnixNano", |record| Value::Int(record.made.saturating_mul(NANOS)));
-    entry(surface, "mostRecentUseTimeUnixNano", |record| Value::Int(record.used.saturating_mul(NANOS)));
+    entry(surface, "createdTimeUnixNano", |record| Value::Int(record.created_at.saturating_mul(NANOS)));
+    entry(surface, "mostRecentUseTimeUnixNano", |record| Value::Int(record.last_used.saturating_mul(NANOS)));
     entry(surface, "recordType", |record| Value::string(&*record.record_type));
     entry(surface, "recordTypes", |record| Value::strings([&*record.record_type]));
     entry(surface, "dagqlCall", |record| Value::string(&*record.call));

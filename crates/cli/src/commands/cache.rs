@@ -9,7 +9,7 @@ use http::Method;
 use rondel_engine::cache_miss_log::{Explanation, MissQuery, MissReport};
 use rondel_fault::{Fault, Result};
 use rondel_model::explain::{Difference, Ended};
-use rondel_ports::cache::{Kind, Policy, PruneRequest, Pruned, Record, Size};
+use rondel_ports::cache::{Policy, PruneRequest, Pruned, Record, RecordKind, Size};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -122,7 +122,7 @@ async fn list(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
         kind.is_none_or(|kind| kind_name(record.kind) == kind || record.record_type == *kind)
             && matching.is_none_or(|text| record.description.contains(text.as_str()))
     });
-    records.sort_by_key(|record| (std::cmp::Reverse(record.used), record.id.clone()));
+    records.sort_by_key(|record| (std::cmp::Reverse(record.last_used), record.id.clone()));
     if matches.get_flag("json") {
         return print_json(&records);
     }
@@ -146,7 +146,7 @@ fn table(records: &[Record]) -> String {
             "{what:<WIDEST$}  {:<20}  {:>10}  {:>10}  {}",
             format!("{}, {}", kind_name(record.kind), record.record_type).replace(", regular", ""),
             human(record.bytes),
-            ago(now, record.used),
+            ago(now, record.last_used),
             if record.active { "yes" } else { "" }
         );
     }
@@ -274,12 +274,12 @@ fn tell_difference(text: &mut String, difference: &Difference) {
     };
 }
 
-fn kind_name(kind: Kind) -> &'static str {
+fn kind_name(kind: RecordKind) -> &'static str {
     match kind {
-        Kind::Layer => "layer",
-        Kind::Blob => "blob",
-        Kind::Volume => "volume",
-        Kind::Repository => "repository",
+        RecordKind::Layer => "layer",
+        RecordKind::Blob => "blob",
+        RecordKind::Volume => "volume",
+        RecordKind::Repository => "repository",
     }
 }
 
