@@ -32,6 +32,8 @@ mod tests {
             assert!(thread.join().is_err());
         });
         assert!(mutex.is_poisoned() && shared.is_poisoned());
-        assert_eq!((*lock(&mutex), *read_lock(&shared), *write_lock(&shared)), (1, 2, 2));
+        assert_eq!(*lock(&mutex), 1);
+        assert_eq!(*read_lock(&shared), 2);
+        assert_eq!(*write_lock(&shared), 2);
     }
 }
