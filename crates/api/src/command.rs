@@ -3,7 +3,8 @@
 use rondel_fault::{Fault, Result};
 use rondel_model::ImageConfig;
 
-/// The command line: `args`, or the default arguments when there are none, after the entrypoint when it is used.
+/// The command line: `args`, or the default arguments when there are none, after the entrypoint
+/// when it is used.
 ///
 /// # Errors
 /// When nothing is left to run.

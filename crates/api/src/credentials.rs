@@ -61,7 +61,12 @@ mod tests {
         let auth = |address: &str| RegistryAuth {
             address: normal(address),
             username: address.to_owned(),
-            secret: SecretRef { key: Digest::of_bytes(b"x"), name: "s".into(), uri: "".into(), foreign: false },
+            secret: SecretRef {
+                key: Digest::of_bytes(b"x"),
+                name: "s".into(),
+                uri: "".into(),
+                from_nested_client: false,
+            },
         };
         let known = ["https://index.docker.io/v1/", "r.example:5000", "r.example:5000/team/"];
         let known = known.into_iter().map(|address| (address, auth(address))).collect();

@@ -1,4 +1,5 @@
-//! Containers from Dockerfiles: reads them, finds what they need, and hands both to `rondel_dockerfile`.
+//! Containers from Dockerfiles: reads them, finds what they need, and hands both to
+//! `rondel_dockerfile`.
 
 use std::sync::Arc;
 
@@ -15,9 +16,9 @@ use rondel_query::Node;
 use rondel_session::{Args, ResolverContext, check_entitled, client};
 
 use crate::inspect::tools;
+use crate::select::select;
 use crate::types::cache_volume::BUILD_NAMESPACE;
-use crate::types::container::images;
-use crate::{credentials, edit, entitled, inputs};
+use crate::{credentials, edit, entitlement_seal, image_config, inputs};
 
 /// How often a build may ask for more; every answer may hold triggers that ask again.
 const MAX_ROUNDS: usize = 100;
@@ -74,7 +75,7 @@ pub(crate) async fn build(
 fn entitlements(args: &Args) -> Result<Vec<Entitlement>> {
     let mut all = Vec::new();
     for entitlement in Entitlement::ALL {
-        if entitled::has(args, entitlement)? {
+        if entitlement_seal::has(args, entitlement)? {
             all.push(entitlement);
         }
     }
@@ -85,7 +86,7 @@ fn entitlements(args: &Args) -> Result<Vec<Entitlement>> {
 fn refused(cx: &ResolverContext, error: &rondel_dockerfile::Error) -> Fault {
     let Some(entitlement) = error.denied else { return error.fault() };
     let why = check_entitled(client(&cx.caller), entitlement).err();
-    let why = why.unwrap_or_else(|| entitled::unsealed(entitlement));
+    let why = why.unwrap_or_else(|| entitlement_seal::unsealed(entitlement));
     let fault = Fault::denied(error.to_string());
     why.hints().iter().fold(fault, |fault, hint| fault.with_hint(hint.clone()))
 }
@@ -162,13 +163,13 @@ async fn answer(cx: &ResolverContext, need: &Need, auth: &Table<RegistryAuth>) -
 }
 
 async fn image(cx: &ResolverContext, reference: &str, platform: &Platform, auth: &Table<RegistryAuth>) -> Result<Base> {
-    let reference = images::reference(reference)?;
+    let reference = image_config::reference(reference)?;
     let (ops, op_cx) = tools(cx);
     let credentials = credentials::among(&op_cx, auth, &reference).await?;
     let exact = *platform != Platform::native();
     let wanted = RegistryImage { credentials, ..RegistryImage::named(&reference) };
     let image = ops.resolve_image(&op_cx, &wanted, platform, exact).await?;
-    let (config, history) = (images::configuration(&image)?, images::history(&image));
+    let (config, history) = (image_config::configuration(&image)?, image_config::history(&image));
     let platform = image.platform.clone();
     let op = rondel_model::op::ImageOp {
         reference: image.reference,
@@ -177,11 +178,6 @@ async fn image(cx: &ResolverContext, reference: &str, platform: &Platform, auth:
         egress: op_cx.egress,
     };
     Ok(Base { place: TreePath { fs: Fs::from(op), path: AbsPath::root() }, config, history, platform })
-}
-
-/// Asks the API itself, so that addresses are treated the same everywhere.
-async fn ask(cx: &ResolverContext, receiver: &Node, field: &str, args: Vec<(&str, Literal)>) -> Result<Node> {
-    crate::types::query::ask(cx, receiver, field, args).await
 }
 
 async fn http(cx: &ResolverContext, url: &str, checksum: Option<&str>) -> Result<Base> {
@@ -195,14 +191,14 @@ async fn git(cx: &ResolverContext, need: &Need) -> Result<Base> {
     let Need::Git { url, reference, directory, keep_git_dir, commit } = need else {
         return Err(Fault::bug("only repositories are asked for here"));
     };
-    let repository = ask(cx, &Node::root(), "git", vec![("url", inputs::string(url))]).await?;
+    let repository = select(cx, &Node::root(), "git", vec![("url", inputs::string(url))]).await?;
     let revision = match (reference, commit) {
-        (Some(name), _) => ask(cx, &repository, "ref", vec![("name", inputs::string(name))]).await?,
-        (None, Some(commit)) => ask(cx, &repository, "commit", vec![("id", inputs::string(commit))]).await?,
-        (None, None) => ask(cx, &repository, "head", Vec::new()).await?,
+        (Some(name), _) => select(cx, &repository, "ref", vec![("name", inputs::string(name))]).await?,
+        (None, Some(commit)) => select(cx, &repository, "commit", vec![("id", inputs::string(commit))]).await?,
+        (None, None) => select(cx, &repository, "head", Vec::new()).await?,
     };
     if let (Some(_), Some(commit)) = (reference, commit) {
-        let found = ask(cx, &revision, "commit", Vec::new()).await?;
+        let found = select(cx, &revision, "commit", Vec::new()).await?;
         let rondel_model::Value::String(found) = found.value else {
             return Err(Fault::bug("a commit is no text"));
         };
@@ -211,7 +207,7 @@ async fn git(cx: &ResolverContext, need: &Need) -> Result<Base> {
         }
     }
     let discard = Literal::Bool(!keep_git_dir);
-    let tree = ask(cx, &revision, "tree", vec![("discardGitDir", discard)]).await?;
+    let tree = select(cx, &revision, "tree", vec![("discardGitDir", discard)]).await?;
     let place = tree.get::<Directory>()?.place.clone();
     Ok(base(TreePath { path: place.path.join_inside(directory), fs: place.fs }))
 }

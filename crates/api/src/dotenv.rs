@@ -1,7 +1,8 @@
 //! Files of environment variables, as shells and the tools around them read them.
 //!
-//! *Invariants.* What a line says is kept as it was written and evaluated when it is asked for, so that a later change of one
-//! variable is seen in those that refer to it. No order: a variable may refer to one below it. Nothing is executed.
+//! *Invariants.* What a line says is kept as it was written and evaluated when it is asked for, so
+//! that a later change of one variable is seen in those that refer to it. No order: a variable may
+//! refer to one below it. Nothing is executed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -118,7 +119,8 @@ impl Lines {
 }
 
 impl Dotenv {
-    /// Reads the text of a file. A value whose quote is not closed on its line goes on to the line that closes it.
+    /// Reads the text of a file. A value whose quote is not closed on its line goes on to the line
+    /// that closes it.
     ///
     /// # Errors
     /// When a line is neither a variable, nor a comment, nor empty.
@@ -198,7 +200,8 @@ impl Dotenv {
         lines.names().into_iter().map(|name| (name.to_string(), raw(name))).collect()
     }
 
-    /// The value of a variable, none when it is not there. `outside` is what is known beside the file.
+    /// The value of a variable, none when it is not there. `outside` is what is known beside the
+    /// file.
     ///
     /// # Errors
     /// When it refers to what is not there, or to itself, or is no text that a shell takes.
@@ -222,8 +225,9 @@ impl Dotenv {
         lines.names().into_iter().map(value).collect()
     }
 
-    /// The variables whose names begin with `prefix` and an underscore, without both. Case, dashes and underscores do not
-    /// count for the prefix. Values are evaluated, because they may refer to what is left out.
+    /// The variables whose names begin with `prefix` and an underscore, without both. Case, dashes
+    /// and underscores do not count for the prefix. Values are evaluated, because they may refer to
+    /// what is left out.
     ///
     /// # Errors
     /// As for [`Dotenv::get`].
@@ -269,8 +273,8 @@ fn definition(line: &str) -> Option<(&str, &str, &str)> {
     is_name(name).then(|| (&before[..before.len() - name.len()], name, value))
 }
 
-/// How many of the lines `below` belong to a value that begins with `first`: up to the one that closes its last quote, and none
-/// when no line does.
+/// How many of the lines `below` belong to a value that begins with `first`: up to the one that
+/// closes its last quote, and none when no line does.
 fn lines_until_closed(first: &str, below: &[&str]) -> usize {
     let mut state = Quoting::default();
     state.read(first);

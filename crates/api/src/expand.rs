@@ -7,8 +7,8 @@ use rondel_model::Container;
 /// would double with every step.
 const MAX_EXPANDED: usize = 16 << 20;
 
-/// Replaces every `$NAME` and `${NAME}` in `text` by the container's variable, or by nothing when there is none. A `$` that
-/// no name follows stays.
+/// Replaces every `$NAME` and `${NAME}` in `text` by the container's variable, or by nothing when
+/// there is none. A `$` that no name follows stays.
 ///
 /// # Errors
 /// When `text` names a variable that is volatile or whose value is a secret, or becomes longer than
@@ -61,7 +61,8 @@ fn expand_with(text: &str, max: usize, mut value: impl FnMut(&str) -> Result<Str
     Ok(out)
 }
 
-/// The length of the name at the start of `text`; the special parameters of a shell are names of one character.
+/// The length of the name at the start of `text`; the special parameters of a shell are names of
+/// one character.
 fn name_length(text: &str) -> usize {
     let bytes = text.as_bytes();
     match bytes.first() {
@@ -81,7 +82,8 @@ mod tests {
     fn container() -> Container {
         let mut container = Container::scratch(Platform::native())
             .configure(|c| c.env = Some(entries::table(["A=foo", "PATH=/bin", "EMPTY="])));
-        let secret = SecretRef { key: Digest::of_bytes(b"x"), name: "s".into(), uri: "".into(), foreign: false };
+        let secret =
+            SecretRef { key: Digest::of_bytes(b"x"), name: "s".into(), uri: "".into(), from_nested_client: false };
         container.secret_env.set("TOKEN", secret);
         container.volatile_env.set("RUN_ID", "7".into());
         container

@@ -12,7 +12,8 @@ use rondel_session::{Args, Client};
 pub(crate) struct HostPath {
     /// As the client sees it.
     pub(crate) shown: AbsPath,
-    /// The same for the port of host files, which keeps what a process in a container names below its root.
+    /// The same for the port of host files, which keeps what a process in a container names below
+    /// its root.
     pub(crate) real: PathBuf,
 }
 

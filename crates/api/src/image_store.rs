@@ -1,7 +1,7 @@
 //! Images in the store of the client's own container tool: Docker, or what has its commands.
 //!
-//! *Invariants.* The tool is the client's, found in its `PATH` and run by it; images travel as archive files, which are
-//! removed whatever happens. A process in a container has no such store.
+//! *Invariants.* The tool is the client's, found in its `PATH` and run by it; images travel as
+//! archive files, which are removed whatever happens. A process in a container has no such store.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! A value of JSON as its text. It is taken apart one level at a time, so that what nobody looks at stays as it was written:
-//! numbers keep all their digits, and texts their escapes.
+//! A value of JSON as its text. It is taken apart one level at a time, so that what nobody looks at
+//! stays as it was written: numbers keep all their digits, and texts their escapes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JsonText(Arc<str>);
 
-/// The members of an object in the order of their text. Of members with one name the last one counts.
+/// The members of an object in the order of their text. Of members with one name the last one
+/// counts.
 #[derive(Default)]
 struct Members<'a>(Vec<(String, &'a str)>);
 

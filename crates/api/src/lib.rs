@@ -1,24 +1,27 @@
 //! The GraphQL surface of the core API: one thin file per type, registered on one schema text.
 //!
-//! *Invariants.* A handler takes values and gives values; whatever touches a disk, a network or a process is an op
-//! inside a value, or a call of `rondel_ops`. Names, arguments, defaults, versions and reuse of every field stand in
-//! `schema/core.graphql` and nowhere else. The plaintext of a secret never becomes part of a call. A field of the schema
-//! text that nothing was registered for stays in the schema and says that it is not supported.
+//! *Invariants.* A handler takes values and gives values; whatever touches a disk, a network or a
+//! process is an op inside a value, or a call of `rondel_ops`. Names, arguments, defaults, versions
+//! and reuse of every field stand in `schema/core.graphql` and nowhere else. The plaintext of a
+//! secret never becomes part of a call. A field of the schema text that nothing was registered for
+//! stays in the schema and says that it is not supported.
 
 mod command;
 mod credentials;
 mod dockerfile;
 pub mod dotenv;
 mod edit;
-mod entitled;
+mod entitlement_seal;
 mod expand;
 mod host_path;
+mod image_config;
 mod image_store;
 mod inputs;
 mod inspect;
 mod json_text;
 mod locate;
 pub mod providers;
+mod select;
 pub mod types;
 
 use rondel_fault::Result;

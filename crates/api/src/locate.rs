@@ -46,7 +46,8 @@ fn inside(mount: &Mount, rest: &str, path: &AbsPath) -> Result<TreePath> {
     Err(Fault::user(format!("{path}: {why}")))
 }
 
-/// The container with the tree that holds `path` changed. `change` is given the tree and the path in it.
+/// The container with the tree that holds `path` changed. `change` is given the tree and the path
+/// in it.
 ///
 /// # Errors
 /// As for [`locate`].
@@ -82,8 +83,8 @@ fn is_outside_files(source: &MountSource) -> bool {
 }
 
 /// The container with `source` mounted at `target`. Files that were mounted there or below it are
-/// gone for good. Secrets and sockets are mounted after everything else, whatever came first, so that
-/// they cover files and nothing covers them.
+/// gone for good. Secrets and sockets are mounted after everything else, whatever came first, so
+/// that they cover files and nothing covers them.
 pub(crate) fn mount(container: &Container, target: AbsPath, source: MountSource) -> Container {
     let mut container = touched(container);
     let mounts = &mut container.mounts;
@@ -151,7 +152,12 @@ mod tests {
     #[test]
     fn secrets_cover_files_and_hold_none() {
         let secret = || MountSource::Secret {
-            secret: SecretRef { key: Digest::of_bytes(b"x"), name: "s".into(), uri: "".into(), foreign: false },
+            secret: SecretRef {
+                key: Digest::of_bytes(b"x"),
+                name: "s".into(),
+                uri: "".into(),
+                from_nested_client: false,
+            },
             owner: None,
             mode: 0o400,
         };

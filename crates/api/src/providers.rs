@@ -31,7 +31,8 @@ pub struct SecretUri {
     pub cache_key: Option<String>,
 }
 
-/// Reads an address, in its present form `scheme://…`. The query parameter `cacheKey` is cut out, others stay.
+/// Reads an address, in its present form `scheme://…`. The query parameter `cacheKey` is cut out,
+/// others stay.
 ///
 /// # Errors
 /// When it is no address.
@@ -56,7 +57,8 @@ pub fn parse(text: &str) -> Result<SecretUri> {
     Ok(SecretUri { uri, cache_key })
 }
 
-/// The present form of an address as people type it: `NAME` and `env:NAME` are variables, `file:` and `cmd:` may lack slashes.
+/// The present form of an address as people type it: `NAME` and `env:NAME` are variables, `file:`
+/// and `cmd:` may lack slashes.
 pub fn normal(text: &str) -> String {
     if text.contains("://") {
         return text.to_owned();
@@ -87,7 +89,8 @@ pub fn check(uri: &str) -> Result<()> {
 /// Reads the secret at `uri` on behalf of `client`.
 ///
 /// # Errors
-/// When the provider is unknown, or has no such secret, or the secret is larger than [`MAX_PLAINTEXT`].
+/// When the provider is unknown, or has no such secret, or the secret is larger than
+/// [`MAX_PLAINTEXT`].
 pub async fn read(client: &Client, uri: &str) -> Result<Provided> {
     let (scheme, rest) = uri.split_once("://").unwrap_or((uri, ""));
     let bytes = match scheme {
@@ -95,7 +98,7 @@ pub async fn read(client: &Client, uri: &str) -> Result<Provided> {
         "file" => file(client, rest).await?,
         "cmd" => command(client, rest).await?,
         // The session remembers what providers gave the user.
-        asked if ASKED.contains(&asked) && client.is_foreign() => return ask(client, uri).await,
+        asked if ASKED.contains(&asked) && client.is_nested_client() => return ask(client, uri).await,
         asked if ASKED.contains(&asked) => return client.session.secrets.provided(uri, ask(client, uri)).await,
         known if KNOWN.contains(&known) => {
             return Err(Fault::user(format!("secret provider `{known}` is not supported by this engine"))
@@ -168,8 +171,8 @@ pub fn check_size(bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// The plaintext that a client may use: what its session knows, and what its own providers give for a secret that was named
-/// in another session.
+/// The plaintext that a client may use: what its session knows, and what its own providers give for
+/// a secret that was named in another session.
 pub struct ClientSecrets {
     session: Arc<Session>,
     /// Weak, because a client holds its secrets.
@@ -187,7 +190,8 @@ impl Secrets for ClientSecrets {
     fn plaintext<'a>(&'a self, secret: &'a SecretRef) -> BoxFuture<'a, Result<Arc<Plaintext>>> {
         Box::pin(async move {
             let known = self.session.secrets.get(secret).is_some() || self.session.secrets.failure(secret).is_some();
-            let client = self.client.upgrade().filter(|_| !known && !secret.uri.is_empty() && !secret.foreign);
+            let client =
+                self.client.upgrade().filter(|_| !known && !secret.uri.is_empty() && !secret.from_nested_client);
             if let Some(client) = client {
                 let provided = read(&client, &secret.uri).await?;
                 self.session.secrets.put(secret, provided.clone());

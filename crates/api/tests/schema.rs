@@ -19,14 +19,14 @@ fn view(text: &str) -> View {
     text.parse().expect("a version")
 }
 
-/// Fields whose results are a client's or a session's own, and which give a process in a container and the user's client
-/// the same: why none of them is personal.
-const NOT_PERSONAL: [(&str, &str); 13] = [
-    // What they give is a call of a field that is personal, or content.
+/// Fields with the cache scope of a client or session whose results are nevertheless the same for a
+/// nested client and the user's: why none of them depends on the client.
+const SAME_FOR_ALL_CLIENTS: [(&str, &str); 13] = [
+    // What they give is a call of a field that depends on the client, or content.
     ("Address", "container directory file gitRef gitRepository secret service socket"),
     // It names nothing outside of the receiver, and is evaluated with the credentials that a client passes.
     ("Container", "withRegistryAuth withoutRegistryAuth withVolatileVariable"),
-    // The seal of its address says how far the engine goes (`reach`).
+    // The seal of its address holds the egress scope.
     ("Container", "from"),
     // What is in a file counts; who asked is told apart where variables are evaluated.
     ("File", "asEnvFile"),
@@ -48,15 +48,15 @@ const NOT_PERSONAL: [(&str, &str); 13] = [
     ("Env", "withCurrentModule"),
 ];
 
-/// An ID is evaluated for the client that loads it. So a field whose result depends on the client is personal, or is
-/// said to need that not.
+/// An ID is evaluated for the client that loads it. So each field whose result depends on the client
+/// is registered as such, or is listed above with the reason.
 #[test]
-fn what_depends_on_the_client_says_so() {
+fn fields_that_depend_on_the_client_are_registered_as_such() {
     let mut surface = Surface::new();
     register_core(&mut surface);
     let mut builder = Registry::from_sdl(core_sdl()).expect("the text is read");
     let (mut missing, mut unknown) = (BTreeSet::new(), BTreeSet::new());
-    for (type_name, fields) in NOT_PERSONAL {
+    for (type_name, fields) in SAME_FOR_ALL_CLIENTS {
         unknown.extend(fields.split(' ').map(|field| format!("{type_name}.{field}")));
     }
     let excused = unknown.clone();
@@ -65,7 +65,7 @@ fn what_depends_on_the_client_says_so() {
         let name = format!("{}.{}", info.type_name, info.field);
         unknown.remove(&name);
         let resolver = surface.resolver(&info);
-        if surface.has(info.type_name, info.field) && own && !resolver.personal && !excused.contains(&name) {
+        if surface.has(info.type_name, info.field) && own && !resolver.depends_on_client && !excused.contains(&name) {
             missing.insert(name);
         }
         Some(resolver.erased())

@@ -11,7 +11,7 @@ impl Call {
     /// The recipe with every process that it starts acting as `identity`.
     #[must_use]
     pub fn acting_as(self: &Arc<Self>, identity: Option<&Arc<ModuleIdentity>>) -> Arc<Self> {
-        if self.starts_speakers() { edited(self, &|spec| spec.act_as(identity)) } else { self.clone() }
+        if self.starts_processes() { edited(self, &|spec| spec.act_as(identity)) } else { self.clone() }
     }
 
     /// The recipe with every meaning that depends on the view taken from `view`, except inside of
@@ -104,7 +104,7 @@ mod tests {
         let spoken = outer.acting_as(Some(&module()));
         assert_ne!(spoken.digest(), outer.digest());
         assert_eq!(spoken.acting_as(None).digest(), outer.digest());
-        assert!(spoken.starts_speakers() && outer.starts_speakers());
+        assert!(spoken.starts_processes() && outer.starts_processes());
         assert!(Arc::ptr_eq(&spoken.acting_as(Some(&module())), &spoken));
         assert!(Arc::ptr_eq(spoken.receiver().expect("a receiver"), &plain));
     }

@@ -10,7 +10,7 @@ pub const NESTING: &str = "experimentalPrivilegedNesting";
 
 /// The argument that says that a process in a container asked for what depends on its own machine.
 /// No document can set it, since no schema has it.
-pub const FOREIGN: &str = "_foreign";
+pub const NESTED_CLIENT: &str = "_foreign";
 
 /// One field selected on a receiver with its arguments.
 ///
@@ -23,9 +23,9 @@ pub struct Call {
     args: Box<[(Arc<str>, Literal)]>,
     rest: Option<Box<Rest>>,
     digest: Digest,
-    starts_speakers: bool,
-    passing: bool,
-    foreign: bool,
+    starts_processes: bool,
+    session_scoped: bool,
+    from_nested_client: bool,
 }
 
 /// The parts that few calls have. See [`CallSpec`].
@@ -124,7 +124,7 @@ pub enum Literal {
 }
 
 /// Implicit inputs of calls that belong to one session, client or request.
-const PASSING: [&str; 3] = ["session", "client", "nonce"];
+const SESSION_SCOPED: [&str; 3] = ["session", "client", "nonce"];
 
 impl CallSpec {
     /// A call of `field` that returns `returns`, with nothing else.
@@ -150,20 +150,20 @@ impl CallSpec {
 
     /// Whether evaluating the field may start a process that speaks to the API: the code of a
     /// module, or a process that is given access.
-    pub fn starts_speaker(&self) -> bool {
+    pub fn starts_process(&self) -> bool {
         let given = |(name, value): &(Arc<str>, Literal)| &**name == NESTING && *value == Literal::Bool(true);
         self.module.is_some() || self.args.iter().any(given)
     }
 
     /// Whether a process in a container asked for it, and it depends on who asks.
-    pub fn is_foreign(&self) -> bool {
+    pub fn from_nested_client(&self) -> bool {
         // Arguments of a module's function are named by its author.
-        self.module.is_none() && self.args.iter().any(|(name, _)| &**name == FOREIGN)
+        self.module.is_none() && self.args.iter().any(|(name, _)| &**name == NESTED_CLIENT)
     }
 
     /// Records as which module processes act that the field starts, if it may start any.
     pub fn act_as(&mut self, identity: Option<&Arc<ModuleIdentity>>) {
-        self.identity = identity.filter(|_| self.starts_speaker()).cloned();
+        self.identity = identity.filter(|_| self.starts_process()).cloned();
     }
 }
 
@@ -171,35 +171,46 @@ impl Call {
     /// The call of `spec` on `receiver`; without a receiver it is a field of the root type.
     pub fn new(receiver: Option<Arc<Call>>, spec: CallSpec) -> Arc<Self> {
         let digest = digest(receiver.as_deref(), &spec);
-        let starts_speakers = spec.starts_speaker()
-            || receiver.as_ref().is_some_and(|receiver| receiver.starts_speakers)
-            || spec.args.iter().any(|(_, value)| value.starts_speakers());
-        let passing = receiver.as_ref().is_some_and(|receiver| receiver.passing)
-            || spec.implicit.iter().any(|(name, _)| PASSING.contains(&&**name))
-            || spec.args.iter().any(|(_, value)| value.is_passing());
-        let foreign = spec.is_foreign() || receiver.as_ref().is_some_and(|receiver| receiver.foreign);
+        let starts_processes = spec.starts_process()
+            || receiver.as_ref().is_some_and(|receiver| receiver.starts_processes)
+            || spec.args.iter().any(|(_, value)| value.starts_processes());
+        let session_scoped = receiver.as_ref().is_some_and(|receiver| receiver.session_scoped)
+            || spec.implicit.iter().any(|(name, _)| SESSION_SCOPED.contains(&&**name))
+            || spec.args.iter().any(|(_, value)| value.is_session_scoped());
+        let from_nested_client =
+            spec.from_nested_client() || receiver.as_ref().is_some_and(|receiver| receiver.from_nested_client);
         let CallSpec { returns, field, args, nth, view, module, identity, implicit } = spec;
         let plain = nth == 0 && view.is_none() && module.is_none() && identity.is_none() && implicit.is_empty();
         let rest = (!plain).then(|| Box::new(Rest { nth, view, module, identity, implicit: implicit.into() }));
         let args = args.into();
-        Arc::new(Self { receiver, returns, field, args, rest, digest, starts_speakers, passing, foreign })
+        Arc::new(Self {
+            receiver,
+            returns,
+            field,
+            args,
+            rest,
+            digest,
+            starts_processes,
+            session_scoped,
+            from_nested_client,
+        })
     }
 
     /// Whether the call, or one on whose result it is selected, is for a process in a container: it
     /// depends on who asks, and such a process asked.
-    pub fn is_foreign(&self) -> bool {
-        self.foreign
+    pub fn from_nested_client(&self) -> bool {
+        self.from_nested_client
     }
 
     /// Whether the call, or one that it is made of, may start a process that speaks to the API.
-    pub fn starts_speakers(&self) -> bool {
-        self.starts_speakers
+    pub fn starts_processes(&self) -> bool {
+        self.starts_processes
     }
 
     /// Whether the call, or one that it is made of, belongs to one session, client or request. Such
     /// a call is never asked for again.
-    pub fn is_passing(&self) -> bool {
-        self.passing
+    pub fn is_session_scoped(&self) -> bool {
+        self.session_scoped
     }
 
     /// The element `nth` (counted from one) of the list that this call returns.
@@ -290,20 +301,20 @@ impl Literal {
         }
     }
 
-    fn is_passing(&self) -> bool {
+    fn is_session_scoped(&self) -> bool {
         match self {
-            Literal::Call(call) => call.passing,
-            Literal::List(items) => items.iter().any(Literal::is_passing),
-            Literal::Object(fields) => fields.iter().any(|(_, value)| value.is_passing()),
+            Literal::Call(call) => call.session_scoped,
+            Literal::List(items) => items.iter().any(Literal::is_session_scoped),
+            Literal::Object(fields) => fields.iter().any(|(_, value)| value.is_session_scoped()),
             _ => false,
         }
     }
 
-    fn starts_speakers(&self) -> bool {
+    fn starts_processes(&self) -> bool {
         match self {
-            Literal::Call(call) => call.starts_speakers,
-            Literal::List(items) => items.iter().any(Literal::starts_speakers),
-            Literal::Object(fields) => fields.iter().any(|(_, value)| value.starts_speakers()),
+            Literal::Call(call) => call.starts_processes,
+            Literal::List(items) => items.iter().any(Literal::starts_processes),
+            Literal::Object(fields) => fields.iter().any(|(_, value)| value.starts_processes()),
             _ => false,
         }
     }

@@ -104,7 +104,8 @@ fn processes() {
 
 #[test]
 fn mounts() {
-    let secret = SecretRef { key: Digest::of_bytes(b"x"), name: "token".into(), uri: "".into(), foreign: false };
+    let secret =
+        SecretRef { key: Digest::of_bytes(b"x"), name: "token".into(), uri: "".into(), from_nested_client: false };
     let secrets = vec![Secret { names: vec!["token".into()], secret: secret.clone() }];
     let text = "FROM x\nRUN --mount=type=secret,id=token --mount=type=secret,id=token,env=T --mount=type=cache,target=/c \
                 --mount=target=/b,source=s --mount=type=tmpfs,target=t,size=1k x";

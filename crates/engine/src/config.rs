@@ -188,7 +188,7 @@ impl Config {
             }
             mirror.layout = mirror.layout.take().map(|layout| folder.join(layout));
         }
-        config.grants = Grants::of(&config.allow, folder)
+        config.grants = Grants::parse(&config.allow, folder)
             .map_err(|fault| fault.context(format!("read `allow` in the configuration `{}`", path.display())))?;
         Ok(config)
     }

@@ -98,7 +98,7 @@ impl Engine {
                 egress: EgressScope::Anywhere,
                 failures,
             },
-            is_stranger: false,
+            without_client_access: false,
         });
         let view = View::of_client(&hello.version);
         let schema = self.api.services.registry.project(view);

@@ -59,8 +59,8 @@ impl Fields<Client> for AllFields {
         Box::pin(self.modules.acting_as(evaluator, caller, identity))
     }
 
-    fn stranger(&self, caller: &Arc<Caller>) -> Result<Arc<Caller>> {
-        rondel_modules::caller::stranger(caller)
+    fn without_client_access(&self, caller: &Arc<Caller>) -> Result<Arc<Caller>> {
+        rondel_modules::caller::without_client_access(caller)
     }
 
     fn type_of(&self, caller: &Arc<Caller>, node: &Node) -> Option<Arc<TypeDef>> {

@@ -128,11 +128,11 @@ impl NestedApi {
                 egress: EgressScope::Outside,
                 failures: process.origin.op_cx.failures.clone(),
             },
-            is_stranger: false,
+            without_client_access: false,
         });
         let schema = self.modules.client_schema(&client, view);
         let caller = Caller::new(session.id.clone(), id, view, schema, process.events.clone(), client);
-        Arc::new(caller.with_foreign(true).with_child_identity(child_identity))
+        Arc::new(caller.with_nested_client(true).with_child_identity(child_identity))
     }
 }
 

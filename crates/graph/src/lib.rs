@@ -2,10 +2,10 @@
 //!
 //! *Invariants.* A key is evaluated at most once at a time, and not again while its result is
 //! cached. Failures are never cached. An evaluation lives as long as it has a waiter: when the last
-//! one goes, it is cancelled, and what it waits for loses a waiter in turn. An evaluation that would
-//! wait for itself is an error ([`Code::EvaluationCycle`]). Each evaluation is a task of its own, so
-//! that chains of any length need no deep stack. The values, containers, disks and clocks are
-//! unknown here.
+//! one goes, it is cancelled, and what it waits for loses a waiter in turn. An evaluation that
+//! would wait for itself is an error ([`Code::EvaluationCycle`]). Each evaluation is a task of its
+//! own, so that chains of any length need no deep stack. The values, containers, disks and clocks
+//! are unknown here.
 
 mod waits;
 
@@ -201,8 +201,8 @@ impl<V: Clone + Send + Sync + 'static> Graph<V> {
         self.join_or_start(key, Retention::Cached, label, start).await
     }
 
-    /// As [`Graph::evaluate`], for its present waiters only: the result is not cached. A key is used
-    /// either with this or with [`Graph::evaluate`].
+    /// As [`Graph::evaluate`], for its present waiters only: the result is not cached. A key is
+    /// used either with this or with [`Graph::evaluate`].
     ///
     /// # Errors
     /// As for [`Graph::evaluate`].

@@ -21,5 +21,5 @@ pub struct SecretRef {
     /// A process in a container named the address, and means its own machine. No client of the
     /// user's reads it there.
     #[serde(skip)]
-    pub foreign: bool,
+    pub from_nested_client: bool,
 }

@@ -10,8 +10,8 @@ use rondel_session::{Caller, Client, ResolverContext, client};
 /// A copy of `caller` with the client `me`.
 pub(crate) fn with_client(caller: &Caller, me: Client) -> Caller {
     let (session, id, events) = (caller.session.clone(), caller.client.clone(), caller.events.clone());
-    let is_foreign = me.is_foreign();
-    Caller::new(session, id, caller.view, caller.schema(), events, Arc::new(me)).with_foreign(is_foreign)
+    let is_nested_client = me.is_nested_client();
+    Caller::new(session, id, caller.view, caller.schema(), events, Arc::new(me)).with_nested_client(is_nested_client)
 }
 
 /// The operations, and the context in which they run for the caller of `cx`.
@@ -26,10 +26,12 @@ pub(crate) fn op_context(cx: &ResolverContext) -> Result<(Arc<Ops>, OpContext)> 
 ///
 /// # Errors
 /// When the caller was not made by an engine.
-pub fn stranger(caller: &Arc<Caller>) -> Result<Arc<Caller>> {
+pub fn without_client_access(caller: &Arc<Caller>) -> Result<Arc<Caller>> {
     let me = client(caller);
-    match me.is_stranger {
+    match me.without_client_access {
         true => Ok(caller.clone()),
-        false => Ok(Arc::new(with_client(caller, me.stranger()).with_child_identity(caller.child_identity.clone()))),
+        false => Ok(Arc::new(
+            with_client(caller, me.without_client_access()).with_child_identity(caller.child_identity.clone()),
+        )),
     }
 }

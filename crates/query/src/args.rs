@@ -8,10 +8,10 @@ use rondel_fault::{Fault, Result};
 use rondel_gql::types::FieldDef;
 
 use crate::caller::Caller;
-use crate::evaluate::{Node, literal_of_constant};
-use crate::resolver::ResolverContext;
+use crate::context::ResolverContext;
+use crate::node::{Node, literal_of_constant};
 
-/// The arguments of a call, defaults filled in on access.
+/// The arguments of a call. Defaults are filled in on access.
 pub struct Args<C: Send + Sync + 'static> {
     cx: ResolverContext<C>,
     field: Arc<FieldDef>,
@@ -33,22 +33,22 @@ impl<C: Send + Sync + 'static> Args<C> {
         &self.field
     }
 
-    /// The call and its surroundings.
+    /// The context of the handler.
     pub fn cx(&self) -> &ResolverContext<C> {
         &self.cx
     }
 
-    /// Who asks.
+    /// The caller that selected the field.
     pub fn caller(&self) -> &Arc<Caller<C>> {
         &self.cx.caller
     }
 
-    /// Whether the argument was given with something else than its default.
+    /// Whether the argument was given with a value other than its default.
     pub fn given(&self, name: &str) -> bool {
         self.cx.call.arg(name).is_some()
     }
 
-    /// The value, given or default; null when there is neither.
+    /// The given value, or the default. Null if there is neither.
     pub fn literal(&self, name: &str) -> Literal {
         if let Some(value) = self.cx.call.arg(name) {
             return value.clone();
@@ -60,7 +60,7 @@ impl<C: Send + Sync + 'static> Args<C> {
     /// A string, or the member name of an enum.
     ///
     /// # Errors
-    /// When it is missing or something else.
+    /// When it is missing or of another type.
     pub fn str(&self, name: &str) -> Result<Arc<str>> {
         self.opt_str(name)?.ok_or_else(|| self.missing(name))
     }
@@ -68,7 +68,7 @@ impl<C: Send + Sync + 'static> Args<C> {
     /// A string, or the member name of an enum, if there is one.
     ///
     /// # Errors
-    /// When it is something else.
+    /// When it is of another type.
     pub fn opt_str(&self, name: &str) -> Result<Option<Arc<str>>> {
         match self.literal(name) {
             Literal::Null => Ok(None),
@@ -77,10 +77,10 @@ impl<C: Send + Sync + 'static> Args<C> {
         }
     }
 
-    /// A boolean; false when there is none.
+    /// A boolean. False if there is none.
     ///
     /// # Errors
-    /// When it is something else.
+    /// When it is of another type.
     pub fn bool(&self, name: &str) -> Result<bool> {
         match self.literal(name) {
             Literal::Null => Ok(false),
@@ -92,7 +92,7 @@ impl<C: Send + Sync + 'static> Args<C> {
     /// An integer.
     ///
     /// # Errors
-    /// When it is missing or something else.
+    /// When it is missing or of another type.
     pub fn int(&self, name: &str) -> Result<i64> {
         self.opt_int(name)?.ok_or_else(|| self.missing(name))
     }
@@ -100,7 +100,7 @@ impl<C: Send + Sync + 'static> Args<C> {
     /// An integer, if there is one.
     ///
     /// # Errors
-    /// When it is something else.
+    /// When it is of another type.
     pub fn opt_int(&self, name: &str) -> Result<Option<i64>> {
         match self.literal(name) {
             Literal::Null => Ok(None),
@@ -109,10 +109,10 @@ impl<C: Send + Sync + 'static> Args<C> {
         }
     }
 
-    /// A list of strings; empty when there is none.
+    /// A list of strings. Empty if there is none.
     ///
     /// # Errors
-    /// When it is something else.
+    /// When it is of another type.
     pub fn strings(&self, name: &str) -> Result<Vec<String>> {
         let items = match self.literal(name) {
             Literal::Null => return Ok(Vec::new()),
@@ -146,7 +146,7 @@ impl<C: Send + Sync + 'static> Args<C> {
         }
     }
 
-    /// A list of objects; empty when there is none.
+    /// A list of objects. Empty if there is none.
     ///
     /// # Errors
     /// When one is of another type, or cannot be evaluated.

@@ -1,4 +1,4 @@
-//! Who asks.
+//! The caller of a request: client, session, view, schema.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
@@ -9,26 +9,27 @@ use rondel_fault::{read_lock, write_lock};
 use rondel_gql::Schema;
 use rondel_version::View;
 
-/// Who asks: one client of one session, with the schema it is served.
+/// One client of one session, with the schema that it is served.
 pub struct Caller<C> {
     /// The session.
     pub session: Arc<str>,
     /// The client within the session.
     pub client: Arc<str>,
-    /// The API version it sees.
+    /// The API version that it sees.
     pub view: View,
-    /// Where what is done for it is reported.
+    /// Receives the progress of work for this caller.
     pub events: Emitter,
-    /// What the engine knows beyond that: host access, secrets, the module and function call of an exec scope.
+    /// The engine's own data of the client: host access, secrets, exec scope.
     pub context: Arc<C>,
-    /// As which module processes act that its calls start.
+    /// The module as which processes act that its calls start.
     pub child_identity: ChildIdentity,
-    /// A process in a container, not a client of the user's.
-    pub is_foreign: bool,
+    /// Whether it is a nested client: a process in a container, and no client of the user's.
+    pub is_nested_client: bool,
     schema: RwLock<Arc<Schema>>,
 }
 
-/// The module as which processes act that a caller's calls start, and whether any of its calls may have started one.
+/// The module identity of processes that a caller's calls start, and whether any of its calls may
+/// have started one.
 #[derive(Clone, Debug, Default)]
 pub struct ChildIdentity {
     // IDENTITY: recorded in every call that may start such a process.
@@ -38,19 +39,21 @@ pub struct ChildIdentity {
 }
 
 impl ChildIdentity {
-    /// As `identity`, or each process as a client of its own. With `adopts` so do processes of recipes that the caller
-    /// brings, whatever these record. `used` becomes true with the first call that may start a process.
+    /// Processes act as `identity`. With `None` each process is a client of its own. With `adopts`
+    /// the same holds for processes of recipes that the caller brings, whatever the recipes record.
+    /// `used` becomes true with the first call that may start a process.
     pub fn new(identity: Option<Arc<ModuleIdentity>>, adopts: bool, used: Arc<AtomicBool>) -> Self {
         Self { identity, adopts, used }
     }
 
-    /// The identity for a call that may start a process.
+    /// The identity for a call that may start a process. Marks it as used.
     pub(crate) fn used(&self) -> Option<&Arc<ModuleIdentity>> {
         self.used.store(true, Ordering::Relaxed);
         self.identity.as_ref()
     }
 
-    /// The identity as which processes act, whatever a recipe records that the caller brings. `None`: as it records.
+    /// The identity that replaces the one in recipes that the caller brings. `None` leaves recipes
+    /// as they are.
     pub(crate) fn adopted(&self) -> Option<&Arc<ModuleIdentity>> {
         self.used().filter(|_| self.adopts)
     }
@@ -73,40 +76,40 @@ impl<C> Caller<C> {
             events,
             context,
             child_identity: ChildIdentity::default(),
-            is_foreign: false,
+            is_nested_client: false,
             schema: RwLock::new(schema),
         }
     }
 
-    /// The same; processes that its calls start act as `starts` says.
+    /// Returns the caller with the identity of the processes that its calls start.
     #[must_use]
     pub fn with_child_identity(mut self, child_identity: ChildIdentity) -> Self {
         self.child_identity = child_identity;
         self
     }
 
-    /// The same; `is_foreign`: it is a process in a container.
+    /// Returns the caller as a nested client or as a client of the user's.
     #[must_use]
-    pub fn with_foreign(mut self, is_foreign: bool) -> Self {
-        self.is_foreign = is_foreign;
+    pub fn with_nested_client(mut self, is_nested_client: bool) -> Self {
+        self.is_nested_client = is_nested_client;
         self
     }
 
-    /// The schema that it is served now.
+    /// The schema that it is served at present.
     pub fn schema(&self) -> Arc<Schema> {
         read_lock(&self.schema).clone()
     }
 
-    /// Serves it another schema from now on.
+    /// Replaces the schema that it is served.
     pub fn serve(&self, schema: Arc<Schema>) {
         *write_lock(&self.schema) = schema;
     }
 
-    /// The same caller, reporting under another span.
+    /// Returns a copy of the caller that reports progress to `events`.
     #[must_use]
     pub fn reporting(&self, events: Emitter) -> Arc<Self> {
         let (session, client, context) = (self.session.clone(), self.client.clone(), self.context.clone());
         let caller = Self::new(session, client, self.view, self.schema(), events, context);
-        Arc::new(caller.with_child_identity(self.child_identity.clone()).with_foreign(self.is_foreign))
+        Arc::new(caller.with_child_identity(self.child_identity.clone()).with_nested_client(self.is_nested_client))
     }
 }

@@ -1,4 +1,5 @@
-//! Walks a validated operation: a chain of single selections is a loop, siblings run at the same time.
+//! Walks a validated operation: a chain of single selections is a loop, siblings run at the same
+//! time.
 
 use std::sync::Arc;
 
@@ -11,10 +12,12 @@ use serde_json::json;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::caller::Caller;
-use crate::evaluate::{Evaluator, Node};
+use crate::evaluator::Evaluator;
+use crate::node::Node;
 use crate::resolver::{CacheScope, Resolver};
 
-/// After this many levels of siblings inside siblings, a task of its own continues, so that stacks stay small.
+/// After this many levels of siblings inside siblings, a task of its own continues, so that stacks
+/// stay small.
 const LEVELS_PER_TASK: usize = 16;
 
 /// What came of an operation.
@@ -60,8 +63,8 @@ impl ResponseError {
     }
 }
 
-/// What clients make an error of their own type from: `_type`, the stable `code`, the hints, and the
-/// detail. Values that a module attached to its error win over names of ours.
+/// What clients make an error of their own type from: `_type`, the stable `code`, the hints, and
+/// the detail. Values that a module attached to its error win over names of ours.
 fn extensions(fault: &Fault) -> serde_json::Map<String, serde_json::Value> {
     let mut map = match fault.detail() {
         Some(Detail::Exec(failure)) => {
@@ -317,15 +320,16 @@ impl<C: Send + Sync + 'static> Run<C> {
         }
     }
 
-    /// An element of a list of which nothing was selected. Clients ask for lists of plain data, such as
-    /// `diffStats`, that way: they get every field of a type that has nothing but scalars.
+    /// An element of a list of which nothing was selected. Clients ask for lists of plain data,
+    /// such as `diffStats`, that way: they get every field of a type that has nothing but scalars.
     async fn record(self: &Arc<Self>, node: &Node, path: &Path, location: Location) -> Text {
         let ty = self.evaluator.type_of(&self.caller, node);
         let fields = ty.as_ref().and_then(|ty| ty.fields()).map(|fields| &fields.list[..]).unwrap_or_default();
         let own: Vec<_> = fields.iter().filter(|field| &*field.name != "id").collect();
         let leaf = |field: &FieldDef| {
             let ty = self.schema.types.get(field.ty.base());
-            // Nothing that a module does, and nothing that has an effect, happens without being asked for.
+            // Nothing that a module does, and nothing that has an effect, happens without being
+            // asked for.
             let is_data = Resolver::<C>::of(&field.resolver).is_some_and(|it| {
                 it.module.is_none() && matches!(it.cache_scope, CacheScope::Global | CacheScope::Uncached)
             });

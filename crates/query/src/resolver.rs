@@ -1,4 +1,4 @@
-//! What evaluates a field, and what its result depends on beyond its arguments.
+//! Resolvers: the handler of a field, and what its result depends on beyond its arguments.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,55 +8,55 @@ use rondel_call::{Call, Literal, ModuleRef};
 use rondel_fault::Result;
 use rondel_gql::types;
 use rondel_model::Value;
-use rondel_version::View;
 
 use crate::args::Args;
-use crate::caller::Caller;
-use crate::evaluate::{Evaluator, Node};
+use crate::context::ResolverContext;
+use crate::node::Node;
 
 /// Evaluates a field.
 pub type Handler<C> =
     Arc<dyn Fn(ResolverContext<C>, Node, Args<C>) -> BoxFuture<'static, Result<Outcome>> + Send + Sync>;
 
-/// Rewrites arguments before they become part of a call, so that what must not enter a call does not.
+/// Rewrites arguments before they become part of a call, for example to keep plaintext out of it.
 pub type Prepare<C> = Arc<
     dyn Fn(&ResolverContext<C>, Vec<(Arc<str>, Literal)>) -> BoxFuture<'static, Result<Vec<(Arc<str>, Literal)>>>
         + Send
         + Sync,
 >;
 
-/// For whom a result may be used again.
-// IDENTITY: anything but `Anyone` adds an implicit input to the call.
+/// Who may reuse a cached result.
+// IDENTITY: each scope except `Global` and `Uncached` adds an implicit input to the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheScope {
-    /// Whoever asks the same.
+    /// Every caller that makes the same call.
     Global,
-    /// Whoever asks the same, but it is not remembered: it follows from the receiver's call alone.
+    /// Every caller, but the result is not cached: it follows from the receiver's call alone.
     Uncached,
     /// Clients of the same session.
     Session,
     /// The same client.
     Client,
-    /// Nobody: every selection is evaluated, and is a call of its own.
+    /// No other selection: each one is evaluated and is a call of its own.
     PerCall,
-    /// PerCall, and the result is not remembered: the field has an effect.
+    /// As `PerCall`, and the result is not cached: the field has a side effect.
     SideEffect,
 }
 
-/// What evaluates a field.
+/// How a field is evaluated.
 pub struct Resolver<C: Send + Sync + 'static> {
     /// The function.
     pub handler: Handler<C>,
-    /// For whom its results may be used again.
+    /// Who may reuse its results.
     pub cache_scope: CacheScope,
-    /// Its meaning depends on the view, which is therefore recorded in the call.
+    /// Whether its meaning depends on the view, which the call then records.
     pub versioned: bool,
-    /// What it gives depends on the client that asks: on its machine, its environment or its credentials. A call that a
-    /// process in a container asked for records that, and is never evaluated with the rights of another client.
-    pub personal: bool,
+    /// Whether its result depends on the client that selects it: on its machine, its environment or
+    /// its credentials. A call that a nested client selected records that and is never evaluated
+    /// with the rights of another client.
+    pub depends_on_client: bool,
     /// Rewrites arguments before they become part of the call.
     pub prepare: Option<Prepare<C>>,
-    /// The module that provides it.
+    /// The module that provides it. `None` for fields of the core API.
     pub module: Option<ModuleRef>,
 }
 
@@ -66,7 +66,7 @@ impl<C: Send + Sync + 'static> Clone for Resolver<C> {
             handler: self.handler.clone(),
             cache_scope: self.cache_scope,
             versioned: self.versioned,
-            personal: self.personal,
+            depends_on_client: self.depends_on_client,
             prepare: self.prepare.clone(),
             module: self.module.clone(),
         }
@@ -85,20 +85,20 @@ impl<C: Send + Sync + 'static> Resolver<C> {
             handler,
             cache_scope: CacheScope::Global,
             versioned: false,
-            personal: false,
+            depends_on_client: false,
             prepare: None,
             module: None,
         }
     }
 
-    /// The same, for use again as `reuse` says.
+    /// Returns the resolver with another cache scope.
     #[must_use]
     pub fn cache_scope(mut self, cache_scope: CacheScope) -> Self {
         self.cache_scope = cache_scope;
         self
     }
 
-    /// In the form in which a schema carries it.
+    /// The resolver in the type-erased form in which a schema carries it.
     pub fn erased(self) -> types::FieldResolver {
         types::FieldResolver(Arc::new(self))
     }
@@ -109,34 +109,12 @@ impl<C: Send + Sync + 'static> Resolver<C> {
     }
 }
 
-/// What a handler is given beside receiver and arguments.
-pub struct ResolverContext<C: Send + Sync + 'static> {
-    /// Evaluates further calls.
-    pub evaluator: Arc<Evaluator<C>>,
-    /// Who asks.
-    pub caller: Arc<Caller<C>>,
-    /// The call being evaluated.
-    pub call: Arc<Call>,
-    /// The API version that decides the field's meaning: the recorded one of a versioned field, else the newest.
-    pub view: View,
-}
-
-impl<C: Send + Sync + 'static> Clone for ResolverContext<C> {
-    fn clone(&self) -> Self {
-        Self {
-            evaluator: self.evaluator.clone(),
-            caller: self.caller.clone(),
-            call: self.call.clone(),
-            view: self.view,
-        }
-    }
-}
-
-/// What a handler gives.
+/// The result of a handler.
 pub struct Outcome {
     /// The value.
     pub value: Value,
-    /// A call that gives the same object and depends on its content alone; it takes the place of the call that was made.
+    /// A call that gives the same object and depends on its content alone. It replaces the call
+    /// that was made. `None` keeps that call.
     pub rebind: Option<Arc<Call>>,
 }
 

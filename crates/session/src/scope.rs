@@ -1,6 +1,9 @@
-//! The exec scope: for whom a process in a container speaks. Sealed: only the engine makes it, nothing that a client
-//! can send or read holds it, and of what it consists only [`ActingModule::identity`] counts for keys. That identity is in IDs,
-//! which the engine seals.
+//! The exec scope: as which module a process in a container acts, and which function call it
+//! serves.
+//!
+//! *Invariants.* Only the engine makes an exec scope, and nothing that a client can send or read
+//! holds one. Of its parts only [`ActingModule::identity`] counts for cache keys. That identity is
+//! part of IDs, which the engine seals.
 
 use std::any::Any;
 use std::sync::atomic::AtomicBool;
@@ -14,61 +17,62 @@ use rondel_model::exec::{Scope, ScopeRecord};
 use rondel_query::ChildIdentity;
 use rondel_version::{ENGINE, View};
 
-/// A module for which a process speaks.
+/// A module as which a process acts.
 #[derive(Clone)]
 pub struct ActingModule {
-    /// The schema version that it is served.
+    /// The API version that it is served.
     pub view: View,
-    /// What the module is.
+    /// The digest of the module's implementation.
     pub implementation: Digest,
     /// The call that gives the module.
     pub call: Arc<Call>,
-    /// Where the module was found: a folder, or a repository with folder and version; empty when it
-    /// was in a directory.
+    /// Where the module was found: a path of the host, or a repository with path and version. Empty
+    /// for a module from a `Directory`.
     pub source: Arc<str>,
-    /// The module, as the module loader keeps it; opaque here.
+    /// The module loader's own type of the module, opaque here.
     pub module: Arc<dyn Any + Send + Sync>,
 }
 
 impl ActingModule {
-    /// The module as calls record it.
+    /// The identity of the module that calls record.
     pub fn identity(&self) -> Arc<ModuleIdentity> {
         let module = ModuleRef { module: self.call.clone(), implementation: self.implementation };
         Arc::new(ModuleIdentity { module, view: self.view.to_string().into() })
     }
 }
 
-/// For whom a process with API access speaks, and what it serves.
+/// As which module a process with API access acts, and which function call it serves.
 #[derive(Clone, Default)]
 pub struct ExecScope {
-    /// The module for which it speaks; none: it is a client of its own.
+    /// The module as which it acts. `None` if it is a client of its own.
     pub acting_module: Option<ActingModule>,
-    /// The function call that it serves.
+    /// The function call that it serves, if any.
     pub call: Option<Arc<FunctionCall>>,
-    /// For whom processes speak that it starts; none: each is a client of its own. An SDK's work on a module is done for
-    /// that module, however deep it is handed on.
+    /// The module as which the processes act that it starts. `None` if each is a client of its own.
+    /// The work of an SDK for a module is done as that module, through any number of processes.
     pub children_act_as: Option<ActingModule>,
-    /// Whether processes of recipes that it brings act as `starts` too, whatever these record. So it is with an SDK's work
-    /// on a module: what it kept from elsewhere serves that module now.
+    /// Whether processes of recipes that it brings act as `children_act_as` too, whatever the
+    /// recipes record. True for the work of an SDK for a module: a recipe that the SDK kept from
+    /// elsewhere serves that module now.
     pub adopts: bool,
-    /// Whether it may have started one.
+    /// Whether it may have started a process.
     pub started: Arc<AtomicBool>,
 }
 
 impl ExecScope {
-    /// The scope of a process that is started on behalf of a client with this scope.
-    pub fn of_started(client: Option<&ExecScope>) -> Self {
+    /// The scope of a process that a client with the scope `client` starts.
+    pub fn of_child(client: Option<&ExecScope>) -> Self {
         let children_act_as = client.and_then(|scope| scope.children_act_as.clone());
         let adopts = client.is_some_and(|scope| scope.adopts);
         Self { acting_module: children_act_as.clone(), call: None, children_act_as, adopts, started: Arc::default() }
     }
 
-    /// As whom processes act that the calls of a client with this scope start.
+    /// The module identity of processes that the calls of a client with this scope start.
     pub fn child_identity(&self) -> ChildIdentity {
         ChildIdentity::new(self.children_act_as.as_ref().map(ActingModule::identity), self.adopts, self.started.clone())
     }
 
-    /// As a part of the process that gets it.
+    /// The scope as the exec op of its process holds it.
     pub fn seal(self) -> Scope {
         let view = self.acting_module.as_ref().map_or(ENGINE, |acting_module| acting_module.view);
         let module = self.acting_module.as_ref().map(|acting_module| acting_module.implementation);
@@ -76,22 +80,22 @@ impl ExecScope {
     }
 }
 
-/// One function call, as the code that serves it sees it. Names are the module's own.
+/// One function call as the code that serves it sees it. Names are the module's own.
 pub struct FunctionCall {
-    /// The function; empty for the constructor and for type registration.
+    /// The function. Empty for the constructor and for type registration.
     pub name: String,
-    /// The object; empty for type registration.
+    /// The object. Empty for type registration.
     pub parent_name: String,
     /// The object's state as JSON text.
     pub parent: String,
-    /// Name and JSON text of every argument.
+    /// The name and JSON text of every argument.
     pub args: Vec<(String, String)>,
     /// The evaluation that waits for the outcome.
     pub evaluation: Evaluation,
     outcome: Mutex<Option<CallOutcome>>,
 }
 
-/// What the code answered.
+/// The outcome that the code returned.
 #[derive(Clone, Debug)]
 pub enum CallOutcome {
     /// A value, as JSON text.
@@ -101,15 +105,15 @@ pub enum CallOutcome {
 }
 
 impl FunctionCall {
-    /// A call that was not answered yet, as a part of the evaluation of the current task.
+    /// A call without outcome, which is part of the evaluation of the current task.
     pub fn new(name: String, parent_name: String, parent: String, args: Vec<(String, String)>) -> Self {
         Self { name, parent_name, parent, args, evaluation: Evaluation::current(), outcome: Mutex::new(None) }
     }
 
-    /// Takes the answer.
+    /// Records the outcome.
     ///
     /// # Errors
-    /// When there is one already.
+    /// When there is an outcome already.
     pub fn answer(&self, outcome: CallOutcome) -> Result<()> {
         let mut slot = lock(&self.outcome);
         if slot.is_some() {
@@ -120,7 +124,7 @@ impl FunctionCall {
         Ok(())
     }
 
-    /// The answer, when there is one.
+    /// The outcome, or `None` if the code has not returned.
     pub fn outcome(&self) -> Option<CallOutcome> {
         lock(&self.outcome).clone()
     }

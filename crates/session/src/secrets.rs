@@ -1,4 +1,4 @@
-//! Plaintext that a session's clients gave, by what stands for it everywhere else.
+//! Plaintext of the secrets of a session, by the key and address that name it everywhere else.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -6,25 +6,25 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rondel_digest::Digest;
-use rondel_fault::{Fault, Result};
+use rondel_fault::{Fault, Result, lock};
 use rondel_model::SecretRef;
 use rondel_ports::BoxFuture;
 use rondel_ports::secrets::{Plaintext, Secrets};
 
-/// The most addresses of which a session remembers what their providers gave.
+/// The most addresses whose secrets a session caches.
 const MAX_ADDRESSES: usize = 10_000;
 
-/// Plaintext, and until when it may be taken for what its provider has.
+/// Plaintext from a provider, and how long it is valid.
 #[derive(Clone)]
 pub struct Provided {
     /// The plaintext.
     pub plaintext: Arc<Plaintext>,
-    /// None: for as long as the session lives.
+    /// When it expires. `None` keeps it until the session ends.
     pub until: Option<Instant>,
 }
 
 impl Provided {
-    /// Plaintext that does not change.
+    /// Plaintext that does not expire.
     pub fn lasting(plaintext: Plaintext) -> Self {
         Self { plaintext: Arc::new(plaintext), until: None }
     }
@@ -34,37 +34,35 @@ impl Provided {
     }
 }
 
-/// What stands for plaintext: the key, and the address, since several addresses may be said to have one key. By the same
-/// address a process in a container means something else.
+/// The handle of plaintext: its key, its address and whether a nested client named it. Users may
+/// give several addresses one key, and by one address a nested client means its own container.
 type Handle = (Digest, Arc<str>, bool);
 
 fn handle(secret: &SecretRef) -> Handle {
-    (secret.key, secret.uri.clone(), secret.foreign)
+    (secret.key, secret.uri.clone(), secret.from_nested_client)
 }
 
-/// What the provider at one address gave; whoever reads it waits for whoever reads it already.
+/// The secret of one address. Its readers wait for a read under way.
 type Slot = Arc<tokio::sync::Mutex<Option<Provided>>>;
 
 /// Plaintext by handle. It is never written anywhere.
 #[derive(Default)]
 pub struct SecretStore {
     known: Mutex<HashMap<Handle, Provided>>,
-    /// Why the provider did not give what was asked of it.
+    /// The errors of providers.
     failed: Mutex<HashMap<Handle, Fault>>,
     provided: Mutex<HashMap<String, Slot>>,
 }
 
-use rondel_fault::lock;
-
 impl SecretStore {
-    /// Remembers plaintext for as long as it lasts.
+    /// Stores plaintext until it expires.
     pub fn put(&self, secret: &SecretRef, provided: Provided) {
         let handle = handle(secret);
         lock(&self.failed).remove(&handle);
         lock(&self.known).insert(handle, provided);
     }
 
-    /// Remembers why there is no plaintext. It is the error of everything that needs it.
+    /// Stores why there is no plaintext. Everything that needs the secret fails with this error.
     pub fn put_failure(&self, secret: &SecretRef, fault: Fault) {
         let handle = handle(secret);
         lock(&self.known).remove(&handle);
@@ -75,24 +73,25 @@ impl SecretStore {
         failed.insert(handle, fault);
     }
 
-    /// Why there is no plaintext.
+    /// The error of the provider, if it failed.
     pub fn failure(&self, secret: &SecretRef) -> Option<Fault> {
         lock(&self.failed).get(&handle(secret)).cloned()
     }
 
-    /// The plaintext, when some client of the session gave it and it has not expired.
+    /// The plaintext, or `None` if no client of the session passed it or it has expired.
     pub fn get(&self, secret: &SecretRef) -> Option<Arc<Plaintext>> {
         let known = lock(&self.known);
         let found = known.get(&handle(secret));
         found.filter(|provided| provided.is_valid()).map(|provided| provided.plaintext.clone())
     }
 
-    /// Every plaintext of the session, to redact it in logs. Expired ones are among them.
+    /// All plaintext of the session, expired plaintext included, to redact it in logs.
     pub fn plaintexts(&self) -> Vec<Arc<Plaintext>> {
         lock(&self.known).values().map(|provided| provided.plaintext.clone()).collect()
     }
 
-    /// What the provider at `uri` gave, or gives now by `read`, which is run by one caller at a time.
+    /// The cached secret of the provider at `uri`, or the result of `read`. One caller reads at a
+    /// time.
     ///
     /// # Errors
     /// Those of `read`.
@@ -138,7 +137,7 @@ mod tests {
     use super::*;
 
     fn secret(uri: &str) -> SecretRef {
-        SecretRef { key: Digest::of_bytes(b"key"), name: "".into(), uri: uri.into(), foreign: false }
+        SecretRef { key: Digest::of_bytes(b"key"), name: "".into(), uri: uri.into(), from_nested_client: false }
     }
 
     fn provided(text: &str, until: Option<Instant>) -> Provided {

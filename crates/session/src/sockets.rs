@@ -1,7 +1,7 @@
-//! Unix sockets that a session's clients gave, by the key that stands for them everywhere else.
+//! Unix sockets that the clients of a session passed, by the key that names them everywhere else.
 //!
-//! *Invariants.* A handle leads to the socket that a client of *this* session gave under it, or nowhere: never to another
-//! session's, and never to a path that somebody made up.
+//! *Invariants.* A key leads to the socket that a client of *this* session passed under it, or
+//! nowhere: never to a socket of another session, and never to a path that a process chose.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,30 +13,30 @@ use rondel_model::SocketRef;
 use rondel_ports::BoxFuture;
 use rondel_ports::streams::{Address, Machine, Sockets, Stream};
 
-/// Sockets by key.
+/// The sockets of a session, by key.
 #[derive(Default)]
 pub struct SocketStore {
-    known: Mutex<HashMap<Digest, Known>>,
+    known: Mutex<HashMap<Digest, KnownSocket>>,
 }
 
 #[derive(Clone)]
-struct Known {
+struct KnownSocket {
     machine: Arc<dyn Machine>,
     path: PathBuf,
 }
 
 impl SocketStore {
-    /// Remembers for as long as the session lives that `key` stands for the socket at `path` of `machine`.
+    /// Records the socket at `path` of `machine` under `key` until the session ends.
     pub fn put(&self, key: Digest, machine: Arc<dyn Machine>, path: PathBuf) {
-        lock(&self.known).insert(key, Known { machine, path });
+        lock(&self.known).insert(key, KnownSocket { machine, path });
     }
 
-    /// Whether some client of the session gave it.
-    pub fn has(&self, key: &Digest) -> bool {
+    /// Whether a client of the session passed the socket `key`.
+    pub fn contains(&self, key: &Digest) -> bool {
         lock(&self.known).contains_key(key)
     }
 
-    fn known(&self, socket: &SocketRef) -> Result<Known> {
+    fn known(&self, socket: &SocketRef) -> Result<KnownSocket> {
         let found = lock(&self.known).get(&socket.key).cloned();
         found.ok_or_else(unknown)
     }
@@ -52,14 +52,14 @@ pub fn unknown() -> Fault {
 impl Sockets for SocketStore {
     fn find<'a>(&'a self, socket: &'a SocketRef) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let Known { machine, path } = self.known(socket)?;
+            let KnownSocket { machine, path } = self.known(socket)?;
             machine.find_socket(&path).await
         })
     }
 
     fn connect<'a>(&'a self, socket: &'a SocketRef) -> BoxFuture<'a, Result<Stream>> {
         Box::pin(async move {
-            let Known { machine, path } = self.known(socket)?;
+            let KnownSocket { machine, path } = self.known(socket)?;
             machine.dial(Address::Unix(path)).await
         })
     }

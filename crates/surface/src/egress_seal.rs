@@ -21,7 +21,7 @@ pub const SEAL: &str = "_reach";
 
 /// The seal of the repository at `url`.
 pub fn seal(me: &Client, url: &str) -> Arc<str> {
-    me.services.reach_seal(url).to_string().into()
+    me.services.egress_seal(url).to_string().into()
 }
 
 /// How far the engine goes for `url` when `given` is what a recipe says of it.

@@ -30,7 +30,7 @@ pub struct Surface {
 struct Entry {
     handler: Handler,
     prepare: Option<Prepare>,
-    personal: bool,
+    depends_on_client: bool,
 }
 
 impl Surface {
@@ -47,7 +47,10 @@ impl Surface {
         Fut: Future<Output = Result<Outcome>> + Send + 'static,
     {
         let handler: Handler = Arc::new(move |cx, node, args| Box::pin(handler(cx, node, args)));
-        self.fields.insert((type_name.to_owned(), field.to_owned()), Entry { handler, prepare: None, personal: false });
+        self.fields.insert(
+            (type_name.to_owned(), field.to_owned()),
+            Entry { handler, prepare: None, depends_on_client: false },
+        );
         self
     }
 
@@ -90,10 +93,10 @@ impl Surface {
 
     /// What the registered fields `names` of `type_name` give depends on the client that asks: on
     /// its machine, its environment or its credentials.
-    pub fn personal(&mut self, type_name: &str, names: &[&str]) -> &mut Self {
+    pub fn depends_on_client(&mut self, type_name: &str, names: &[&str]) -> &mut Self {
         for name in names {
             if let Some(entry) = self.fields.get_mut(&(type_name.to_owned(), (*name).to_owned())) {
-                entry.personal = true;
+                entry.depends_on_client = true;
             }
         }
         self
@@ -118,7 +121,7 @@ impl Surface {
                 handler: entry.handler.clone(),
                 cache_scope: cache_scope(info.scope),
                 versioned: false,
-                personal: entry.personal,
+                depends_on_client: entry.depends_on_client,
                 prepare: entry.prepare.clone(),
                 module: None,
             },

@@ -6,7 +6,7 @@ use rondel_model::Value;
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 
-use crate::types::query::ask;
+use crate::select::select;
 use crate::{inputs, providers};
 use rondel_surface::git::is_git;
 use rondel_surface::{Surface, git};
@@ -33,8 +33,8 @@ pub(crate) fn register(surface: &mut Surface) {
 
 async fn container(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let address = node.get::<Address>()?;
-    let empty = ask(&cx, &Node::root(), "container", Vec::new()).await?;
-    Ok(ask(&cx, &empty, "from", vec![("address", inputs::string(&address.0))]).await?.into())
+    let empty = select(&cx, &Node::root(), "container", Vec::new()).await?;
+    Ok(select(&cx, &empty, "from", vec![("address", inputs::string(&address.0))]).await?.into())
 }
 
 async fn directory(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
@@ -47,7 +47,7 @@ async fn directory(cx: ResolverContext, node: Node, args: Args) -> Result<Outcom
     if patterns.is_empty() {
         return Ok(directory.into());
     }
-    Ok(ask(&cx, &directory, "filter", patterns).await?.into())
+    Ok(select(&cx, &directory, "filter", patterns).await?.into())
 }
 
 async fn file(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
@@ -69,25 +69,25 @@ async fn file(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
         let directory = git_tree(&cx, &whole).await?;
         let patterns = given(&args, &["exclude", "include", "gitignore"]);
         match filtered {
-            true => (ask(&cx, &directory, "filter", patterns).await?, name.to_owned()),
+            true => (select(&cx, &directory, "filter", patterns).await?, name.to_owned()),
             false => (directory, name.to_owned()),
         }
     } else {
         let (parent, name) = split(local(address));
-        let host = ask(&cx, &Node::root(), "host", Vec::new()).await?;
+        let host = select(&cx, &Node::root(), "host", Vec::new()).await?;
         let mut passed = vec![("path", inputs::string(parent))];
         passed.extend(given(&args, &["exclude", "include", "gitignore", "noCache"]));
-        (ask(&cx, &host, "directory", passed).await?, name.to_owned())
+        (select(&cx, &host, "directory", passed).await?, name.to_owned())
     };
-    Ok(ask(&cx, &directory, "file", vec![("path", inputs::string(&name))]).await?.into())
+    Ok(select(&cx, &directory, "file", vec![("path", inputs::string(&name))]).await?.into())
 }
 
 async fn on_host(cx: &ResolverContext, address: &str, args: &Args, field: &str) -> Result<Outcome> {
-    let host = ask(cx, &Node::root(), "host", Vec::new()).await?;
+    let host = select(cx, &Node::root(), "host", Vec::new()).await?;
     let mut passed = vec![("path", inputs::string(local(address)))];
     let names: &[&str] = if field == "file" { &["noCache"] } else { &["exclude", "include", "gitignore", "noCache"] };
     passed.extend(given(args, names));
-    Ok(ask(cx, &host, field, passed).await?.into())
+    Ok(select(cx, &host, field, passed).await?.into())
 }
 
 /// The files that a git address stands for.
@@ -97,9 +97,9 @@ async fn git_directory(cx: &ResolverContext, address: &str) -> Result<Node> {
 
 async fn git_tree(cx: &ResolverContext, address: &git::Address) -> Result<Node> {
     let found = named_ref(cx, address).await?;
-    let tree = ask(cx, &found, "tree", Vec::new()).await?;
+    let tree = select(cx, &found, "tree", Vec::new()).await?;
     match &address.path {
-        Some(path) => ask(cx, &tree, "directory", vec![("path", inputs::string(path))]).await,
+        Some(path) => select(cx, &tree, "directory", vec![("path", inputs::string(path))]).await,
         None => Ok(tree),
     }
 }
@@ -108,19 +108,19 @@ async fn git_tree(cx: &ResolverContext, address: &git::Address) -> Result<Node> 
 async fn named_ref(cx: &ResolverContext, address: &git::Address) -> Result<Node> {
     let repository = named_repository(cx, &address.url).await?;
     match &address.name {
-        Some(name) => ask(cx, &repository, "ref", vec![("name", inputs::string(name))]).await,
-        None => ask(cx, &repository, "head", Vec::new()).await,
+        Some(name) => select(cx, &repository, "ref", vec![("name", inputs::string(name))]).await,
+        None => select(cx, &repository, "head", Vec::new()).await,
     }
 }
 
 /// The repository on a server, or in a directory of the host.
 async fn named_repository(cx: &ResolverContext, url: &str) -> Result<Node> {
     if is_git(url) {
-        return ask(cx, &Node::root(), "git", vec![("url", inputs::string(url))]).await;
+        return select(cx, &Node::root(), "git", vec![("url", inputs::string(url))]).await;
     }
-    let host = ask(cx, &Node::root(), "host", Vec::new()).await?;
-    let directory = ask(cx, &host, "directory", vec![("path", inputs::string(local(url)))]).await?;
-    ask(cx, &directory, "asGit", Vec::new()).await
+    let host = select(cx, &Node::root(), "host", Vec::new()).await?;
+    let directory = select(cx, &host, "directory", vec![("path", inputs::string(local(url)))]).await?;
+    select(cx, &directory, "asGit", Vec::new()).await
 }
 
 async fn git_repository(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
@@ -150,7 +150,7 @@ fn given<'a>(args: &Args, names: &[&'a str]) -> Vec<(&'a str, Literal)> {
 
 async fn secret(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let uri = providers::normal(&node.get::<Address>()?.0);
-    Ok(ask(&cx, &Node::root(), "secret", vec![("uri", inputs::string(&uri))]).await?.into())
+    Ok(select(&cx, &Node::root(), "secret", vec![("uri", inputs::string(&uri))]).await?.into())
 }
 
 async fn service(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
@@ -161,9 +161,9 @@ async fn service(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let port = Literal::Int(i64::from(port));
     let forward = [("frontend", port.clone()), ("backend", port), ("protocol", Literal::Enum(protocol.into()))];
     let forward = Literal::Object(forward.into_iter().map(|(name, value)| (name.into(), value)).collect());
-    let host = ask(&cx, &Node::root(), "host", Vec::new()).await?;
+    let host = select(&cx, &Node::root(), "host", Vec::new()).await?;
     let passed = vec![("ports", Literal::List([forward].into())), ("host", inputs::string(name))];
-    Ok(ask(&cx, &host, "service", passed).await?.into())
+    Ok(select(&cx, &host, "service", passed).await?.into())
 }
 
 /// Protocol, host and port of a service's address.
@@ -181,8 +181,8 @@ fn service_parts(address: &str) -> Option<(&'static str, &str, u16)> {
 async fn socket(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let address = node.get::<Address>()?;
     let path = address.0.strip_prefix("unix://").unwrap_or(&address.0);
-    let host = ask(&cx, &Node::root(), "host", Vec::new()).await?;
-    Ok(ask(&cx, &host, "unixSocket", vec![("path", inputs::string(path))]).await?.into())
+    let host = select(&cx, &Node::root(), "host", Vec::new()).await?;
+    Ok(select(&cx, &host, "unixSocket", vec![("path", inputs::string(path))]).await?.into())
 }
 
 /// The path of an address of local files.

@@ -28,9 +28,10 @@ pub struct CacheVolume {
     pub owner: Option<Owner>,
 }
 
-/// Puts the volumes of a client into a namespace: what `cacheVolume` is prepared with, for [`Surface::prepare`]. Volumes of
-/// a client without one are the user's own. A volume that is passed on keeps its name, and one whose namespace was asked
-/// for, as views before v0.18.11 can, is in that one for every client.
+/// Puts the volumes of a client into a namespace: what `cacheVolume` is prepared with, for
+/// [`Surface::prepare`]. Volumes of a client without one are the user's own. A volume that is
+/// passed on keeps its name, and one whose namespace was asked for, as views before v0.18.11 can,
+/// is in that one for every client.
 pub fn namespaced(
     namespace: impl Fn(&Client) -> Option<String> + Send + Sync + 'static,
 ) -> impl Fn(ResolverContext, Arguments) -> Rewriting + Send + Sync + 'static {
@@ -54,8 +55,8 @@ pub fn namespaced(
 /// The argument in which a build's namespace is recorded. No view shows it.
 pub(crate) const BUILD_NAMESPACE: &str = "namespace";
 
-/// Puts the cache mounts of Dockerfiles that a client builds into a namespace, as [`namespaced`] does with volumes: what
-/// fields that build are prepared with.
+/// Puts the cache mounts of Dockerfiles that a client builds into a namespace, as [`namespaced`]
+/// does with volumes: what fields that build are prepared with.
 pub fn namespaced_build(
     namespace: impl Fn(&Client) -> Option<String> + Send + Sync + 'static,
 ) -> impl Fn(ResolverContext, Arguments) -> Rewriting + Send + Sync + 'static {

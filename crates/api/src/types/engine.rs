@@ -1,4 +1,5 @@
-//! `Engine`, `EngineCache`, `EngineCacheEntrySet` and `EngineCacheEntry`: the engine, and what it keeps on disk.
+//! `Engine`, `EngineCache`, `EngineCacheEntrySet` and `EngineCacheEntry`: the engine, and what it
+//! keeps on disk.
 
 use std::sync::Arc;
 
@@ -77,7 +78,8 @@ fn entries(set: &EntrySet) -> Value {
     Value::List(set.0.iter().map(|record| Value::object("EngineCacheEntry", record.clone())).collect())
 }
 
-/// What is kept now. The argument `key` only tells calls apart, which are calls of their own anyway.
+/// What is kept now. The argument `key` only tells calls apart, which are calls of their own
+/// anyway.
 async fn entry_set(cx: ResolverContext, _: Node, _: Args) -> Result<Outcome> {
     let records = engine_info(&cx)?.records().await?;
     let set = EntrySet(records.into_iter().map(Arc::new).collect());

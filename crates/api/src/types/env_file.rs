@@ -41,7 +41,7 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field(TYPE, "get", get);
     surface.field(TYPE, "variables", variables);
     surface.field(TYPE, "namespace", namespace);
-    surface.personal(TYPE, &["get", "variables", "namespace"]);
+    surface.depends_on_client(TYPE, &["get", "variables", "namespace"]);
 }
 
 fn value(file: Dotenv) -> Value {
@@ -98,7 +98,8 @@ pub(crate) async fn evaluated(cx: &ResolverContext, file: &Dotenv) -> Result<Vec
     file.all(&outside(cx, file).await?)
 }
 
-/// What the client's own environment has of the variables that the file refers to. A process in a container has none.
+/// What the client's own environment has of the variables that the file refers to. A process in a
+/// container has none.
 async fn outside(cx: &ResolverContext, file: &Dotenv) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     let Some(link) = &client(&cx.caller).link else { return Ok(found) };

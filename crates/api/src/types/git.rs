@@ -66,9 +66,10 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field(REPOSITORY, "uncommitted", uncommitted);
     surface.plain(REF, "commit", |it: &GitRef, _| Ok(Value::string(it.commit.clone())));
     surface.plain(REF, "ref", |it: &GitRef, _| Ok(Value::string(it.name.clone())));
-    surface
-        .personal("Query", &["git", "_gitRepository"])
-        .personal(REPOSITORY, &["head", "ref", "branch", "tag", "commit", "latestVersion", "tags", "branches"]);
+    surface.depends_on_client("Query", &["git", "_gitRepository"]).depends_on_client(
+        REPOSITORY,
+        &["head", "ref", "branch", "tag", "commit", "latestVersion", "tags", "branches"],
+    );
     surface.field(REF, "tree", tree);
     surface.field(REF, "commonAncestor", common_ancestor);
 }
@@ -136,8 +137,9 @@ async fn found(cx: &ResolverContext, node: &Node, name: &str) -> Result<Outcome>
     ref_outcome(cx, git::find(&cx.caller, node.get()?, name).await?)
 }
 
-/// A ref as an object of the API. One that anybody may read is a call that holds what it is; another stays what the client
-/// asked, so that whoever loads it has to be let in, or to reach the service.
+/// A ref as an object of the API. One that anybody may read is a call that holds what it is;
+/// another stays what the client asked, so that whoever loads it has to be let in, or to reach the
+/// service.
 fn ref_outcome(cx: &ResolverContext, found: GitRef) -> Result<Outcome> {
     let rebind = match &found.repository.source {
         GitSource::Remote(remote) if remote.is_public() => {

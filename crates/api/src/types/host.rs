@@ -21,7 +21,7 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field("Host", "directory", directory).prepare("Host", "directory", uncached);
     surface.field("Host", "file", file).prepare("Host", "file", uncached);
     surface.field("Host", "findUp", find_up).prepare("Host", "findUp", uncached);
-    surface.personal("Host", &["directory", "file", "findUp"]);
+    surface.depends_on_client("Host", &["directory", "file", "findUp"]);
     surface.field("Query", "_snapshot", snapshot);
     surface.field("Query", "_snapshotFile", snapshot_file);
 }

@@ -12,7 +12,7 @@ use rondel_session::{Args, ResolverContext, client};
 use url::Url;
 
 use crate::inspect::tools;
-use crate::types::query::ask;
+use crate::select::select;
 use crate::{edit, inputs};
 use rondel_surface::Surface;
 use rondel_surface::snapshot_object::imported_file;
@@ -29,7 +29,8 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.prepare("Query", "http", |cx, args| Box::pin(async move { with_service(&cx, args) }));
 }
 
-/// The argument that says which service of the session a host was when an address was asked for. No client gives it.
+/// The argument that says which service of the session a host was when an address was asked for. No
+/// client gives it.
 const NAMED: &str = "_service";
 
 /// Adds which service the host of `url` is. Nothing is added when a client names one itself.
@@ -76,7 +77,8 @@ async fn http(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     copied(&cx, found, &name, permissions).await
 }
 
-/// A file of the web for a step of a build: a service that runs in the session is found by its name.
+/// A file of the web for a step of a build: a service that runs in the session is found by its
+/// name.
 pub(crate) async fn for_a_step(cx: &ResolverContext, url: &str, checksum: Option<&str>) -> Result<File> {
     let checksum = checksum.map(checked).transpose()?;
     let name = last_segment(url)?;
@@ -109,7 +111,7 @@ async fn downloaded(
     passed: Vec<(&str, Literal)>,
     checksum: Option<&str>,
 ) -> Result<TreePath> {
-    let source = ask(cx, &Node::root(), "_http", passed).await?;
+    let source = select(cx, &Node::root(), "_http", passed).await?;
     let source = source.get::<File>()?.place.clone();
     let digest = source.path.relative();
     match checksum.filter(|expected| *expected != digest) {

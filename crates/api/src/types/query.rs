@@ -1,7 +1,5 @@
 //! `Query`: the root of the API.
 
-use std::sync::Arc;
-
 use rondel_fault::{Fault, Result};
 use rondel_model::{Container, Directory, Fs, Platform, Value};
 use rondel_query::{Node, Outcome};
@@ -58,15 +56,4 @@ async fn node(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
         Value::Object(_) => Ok(found),
         _ => Err(Fault::user("cannot load an object: the ID stands for none")),
     }
-}
-
-/// The root object `field` of the API, as the engine itself asks for it.
-pub(crate) async fn ask(
-    cx: &ResolverContext,
-    receiver: &Node,
-    field: &str,
-    args: Vec<(&str, rondel_call::Literal)>,
-) -> Result<Node> {
-    let args = args.into_iter().map(|(name, value)| (Arc::from(name), value)).collect();
-    cx.evaluator.internal(&cx.caller, receiver, field, args).await
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rondel_call::{Call, CallSpec, FOREIGN, Literal};
+use rondel_call::{Call, CallSpec, Literal, NESTED_CLIENT};
 use rondel_digest::Digest;
 use rondel_fault::{Fault, Result};
 use rondel_model::{SecretRef, Value};
@@ -26,9 +26,9 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.field("Secret", "uri", uri);
     surface.field("Secret", "plaintext", plaintext);
     surface
-        .personal("Query", &["secret"])
-        .personal("Host", &["setSecretFile"])
-        .personal("Secret", &["id", "plaintext"]);
+        .depends_on_client("Query", &["secret"])
+        .depends_on_client("Host", &["setSecretFile"])
+        .depends_on_client("Secret", &["id", "plaintext"]);
 }
 
 /// A secret of a provider that was named and not read. Its ID is where it is read: what takes a
@@ -38,7 +38,8 @@ struct Unread {
     cache_key: Option<String>,
 }
 
-// IDENTITY: plaintext leaves the arguments before there is a call; what stays is its MAC under the engine's own key.
+// IDENTITY: plaintext leaves the arguments before there is a call; what stays is its MAC under the
+// engine's own key.
 fn hide_plaintext(cx: ResolverContext, mut args: Arguments) -> Rewriting {
     Box::pin(async move {
         let client = client(&cx.caller);
@@ -52,7 +53,7 @@ fn hide_plaintext(cx: ResolverContext, mut args: Arguments) -> Rewriting {
             };
             providers::check_size(text.as_bytes())?;
             let key = client.services.mac(text.as_bytes());
-            let secret = SecretRef { key, name: "".into(), uri: "".into(), foreign: false };
+            let secret = SecretRef { key, name: "".into(), uri: "".into(), from_nested_client: false };
             client.session.secrets.put(&secret, Provided::lasting(Plaintext::new(text.as_bytes().to_vec())));
             *value = inputs::string(&key.hex());
         }
@@ -90,14 +91,19 @@ async fn id(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     };
     let client = client(&cx.caller);
     let provided = providers::read(client, &unread.uri).await;
-    // IDENTITY: the user says what stands for the value, wherever it comes from. A value that is not
-    // known is like no other.
+    // IDENTITY: the user says what stands for the value, wherever it comes from. A value that is
+    // not known is like no other.
     let key = match (&unread.cache_key, &provided) {
         (Some(key), _) => rondel_digest::of("secret/cacheKey/v2", key.as_str()),
         (None, Ok(provided)) => client.services.mac(provided.plaintext.bytes()),
         (None, Err(_)) => rondel_digest::of("secret/unread/v1", &rand::random::<[u8; 32]>()),
     };
-    let secret = SecretRef { key, name: "".into(), uri: unread.uri.as_str().into(), foreign: client.is_foreign() };
+    let secret = SecretRef {
+        key,
+        name: "".into(),
+        uri: unread.uri.as_str().into(),
+        from_nested_client: client.is_nested_client(),
+    };
     match provided {
         Ok(provided) => client.session.secrets.put(&secret, provided),
         Err(fault) => client.session.secrets.put_failure(&secret, fault),
@@ -118,8 +124,8 @@ async fn from_file(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> 
 
 fn outcome(cx: &ResolverContext, key: Digest, name: &str, uri: &str, provided: Option<Provided>) -> Result<Outcome> {
     // Only what has an address is read again.
-    let foreign = !uri.is_empty() && client(&cx.caller).is_foreign();
-    let secret = SecretRef { key, name: name.into(), uri: uri.into(), foreign };
+    let from_nested_client = !uri.is_empty() && client(&cx.caller).is_nested_client();
+    let secret = SecretRef { key, name: name.into(), uri: uri.into(), from_nested_client };
     if let Some(provided) = provided {
         client(&cx.caller).session.secrets.put(&secret, provided);
     }
@@ -135,8 +141,8 @@ fn stable(cx: &ResolverContext, secret: &SecretRef) -> Arc<Call> {
             spec = spec.arg(argument, inputs::string(text));
         }
     }
-    if secret.foreign {
-        spec = spec.arg(FOREIGN, Literal::Bool(true));
+    if secret.from_nested_client {
+        spec = spec.arg(NESTED_CLIENT, Literal::Bool(true));
     }
     // IDENTITY: plaintext is known to a session only, so the call is one of the session.
     spec.implicit = vec![("session".into(), cx.caller.session.clone())];
@@ -147,7 +153,8 @@ fn stable(cx: &ResolverContext, secret: &SecretRef) -> Arc<Call> {
 async fn known(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let key: Digest = args.str("key")?.parse().map_err(|_| Fault::user("the ID of a secret is damaged"))?;
     let text = |name| args.opt_str(name).map(|text| text.unwrap_or_default());
-    let secret = SecretRef { key, name: text("name")?, uri: text("uri")?, foreign: cx.call.is_foreign() };
+    let secret =
+        SecretRef { key, name: text("name")?, uri: text("uri")?, from_nested_client: cx.call.from_nested_client() };
     let client = client(&cx.caller);
     let secrets = &client.session.secrets;
     if secrets.get(&secret).is_none() && secrets.failure(&secret).is_none() && !secret.uri.is_empty() {

@@ -14,7 +14,7 @@ use crate::{host_path, inputs};
 use rondel_surface::Surface;
 
 pub(crate) fn register(surface: &mut Surface) {
-    surface.field("Host", "unixSocket", of_host).personal("Host", &["unixSocket"]);
+    surface.field("Host", "unixSocket", of_host).depends_on_client("Host", &["unixSocket"]);
     surface.field("Query", "_socket", known);
     surface.field("Container", "withUnixSocket", mounted);
     surface.plain("Container", "withoutUnixSocket", without);
@@ -35,10 +35,11 @@ fn value(key: Digest) -> Value {
     Value::object("Socket", SocketRef { key })
 }
 
-/// A socket that was loaded back. The ID of another session's leads nowhere, unless this one has the same.
+/// A socket that was loaded back. The ID of another session's leads nowhere, unless this one has
+/// the same.
 async fn known(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let key: Digest = args.str("key")?.parse().map_err(|_| Fault::user("the ID of a socket is damaged"))?;
-    match client(&cx.caller).session.sockets.has(&key) {
+    match client(&cx.caller).session.sockets.contains(&key) {
         true => Ok(value(key).into()),
         false => Err(sockets::unknown()),
     }

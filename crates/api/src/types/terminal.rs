@@ -1,4 +1,5 @@
-//! `terminal` of containers, directories and services: a process on the terminal of the client, in the middle of a chain.
+//! `terminal` of containers, directories and services: a process on the terminal of the client, in
+//! the middle of a chain.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::exec::TerminalCommand;
@@ -9,9 +10,9 @@ use rondel_session::{Args, ExecScope, ResolverContext, client};
 
 use crate::inspect::tools;
 use crate::locate::mount;
+use crate::select::select;
 use crate::types::container::{self, ExecRequest};
-use crate::types::query::ask;
-use crate::{entitled, inputs};
+use crate::{entitlement_seal, inputs};
 use rondel_surface::Surface;
 
 /// What runs when nothing was said.
@@ -29,7 +30,7 @@ pub(crate) fn register(surface: &mut Surface) {
     for (type_name, field) in
         [("Container", "terminal"), ("Container", "withDefaultTerminalCmd"), ("Directory", "terminal")]
     {
-        entitled::guard(surface, type_name, field);
+        entitlement_seal::guard(surface, type_name, field);
     }
 }
 
@@ -38,8 +39,8 @@ fn command(args: &Args, words: &str) -> Result<TerminalCommand> {
     let nesting = args.bool("experimentalPrivilegedNesting")?;
     Ok(TerminalCommand {
         args: args.strings(words)?,
-        scope: nesting.then(|| ExecScope::of_started(me.scope.as_deref()).seal()),
-        insecure: entitled::insecure(args)?,
+        scope: nesting.then(|| ExecScope::of_child(me.scope.as_deref()).seal()),
+        insecure: entitlement_seal::insecure(args)?,
     })
 }
 
@@ -66,8 +67,8 @@ async fn of_directory(cx: ResolverContext, node: Node, args: Args) -> Result<Out
     let base = match args.opt_object("container").await? {
         Some(base) => base,
         None => {
-            let empty = ask(&cx, &Node::root(), "container", Vec::new()).await?;
-            ask(&cx, &empty, "from", vec![("address", inputs::string(IMAGE))]).await?
+            let empty = select(&cx, &Node::root(), "container", Vec::new()).await?;
+            select(&cx, &empty, "from", vec![("address", inputs::string(IMAGE))]).await?
         }
     };
     let (fs, path) = (directory.place.fs.clone(), directory.place.path.clone());
@@ -94,11 +95,11 @@ async fn of_service(cx: ResolverContext, node: Node, args: Args) -> Result<Outco
     let (ops, op_cx) = tools(&cx);
     let used = me.session.services.acquire(&ops, &op_cx, service).await;
     let used = used.map_err(|fault| fault.context(format!("start {}", service.hostname())))?;
-    let inside = used.up.inside.clone().ok_or_else(|| Fault::bug("a service in a container has no inside"))?;
+    let inside = used.running.container.clone().ok_or_else(|| Fault::bug("a service in a container has no inside"))?;
     let words = words(args.strings("cmd")?, container.terminal.as_deref());
     let terminal = me.host_client().machine.terminal().await?;
     let exit_code = ops.interact_inside(&op_cx, container, inside, words, terminal).await?;
-    match used.took_down(exit_code).await {
+    match used.killed_with_service(exit_code).await {
         Some(ended) => {
             Err(ended.context(format!("the service {} ended, and its terminal with it", service.hostname())))
         }

@@ -1,4 +1,5 @@
-//! Ports between services and the client's machine: `Host.tunnel`, `Host.service`, `Service.up`, `Container.up`.
+//! Ports between services and the client's machine: `Host.tunnel`, `Host.service`, `Service.up`,
+//! `Container.up`.
 
 use rondel_call::Literal;
 use rondel_events::{Outcome as Ending, Stream as Log, Work};
@@ -9,23 +10,24 @@ use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext, client, client::op_cx, client_on_machine};
 use rondel_version::View;
 
-use crate::entitled;
+use crate::entitlement_seal;
 use crate::types::container::service::{asked, last};
 use crate::types::{container, service, small};
 use rondel_surface::Surface;
 
 /// How a client reaches ports of its own machine.
 const LOCAL: &str = "localhost";
-/// In views before this one `Container.up` has no arguments of the process: it is the one that ran last.
+/// In views before this one `Container.up` has no arguments of the process: it is the one that ran
+/// last.
 const WITH_ARGUMENTS: View = View::new(0, 15, 2);
 
 pub(crate) fn register(surface: &mut Surface) {
     surface.field("Host", "tunnel", tunnel);
     surface.field("Host", "service", of_host);
-    surface.personal("Host", &["tunnel", "service"]);
+    surface.depends_on_client("Host", &["tunnel", "service"]);
     surface.field("Service", "up", up);
     surface.field("Container", "up", container_up);
-    entitled::guard(surface, "Container", "up");
+    entitlement_seal::guard(surface, "Container", "up");
     surface.field("Service", "hostname", hostname);
     surface.field("Service", "endpoint", endpoint);
     surface.field("Service", "ports", ports);
@@ -41,7 +43,7 @@ async fn tunnel(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
 /// A tunnel to the machine of whoever asks.
 fn made(cx: &ResolverContext, service: Service, ports: Vec<Forward>, native: bool) -> Result<Service> {
     let me = client_on_machine(cx)?;
-    me.session.services.lend(me.id.clone(), me.machine.clone());
+    me.session.services.register_machine(me.id.clone(), me.machine.clone());
     let tunnel = TunnelService { service, ports, native, client: me.id.clone() };
     rondel_session::services::forwards(&tunnel)?;
     Ok(Service::new(ServiceKind::Tunnel(tunnel), None))
@@ -53,7 +55,7 @@ async fn of_host(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     if ports.is_empty() {
         return Err(Fault::user("no ports specified").with_hint("name at least one port of the host"));
     }
-    me.session.services.lend(me.id.clone(), me.machine.clone());
+    me.session.services.register_machine(me.id.clone(), me.machine.clone());
     let host = HostService { host: args.str("host")?.to_string(), ports, client: me.id.clone() };
     Ok(service::value(Service::new(ServiceKind::Host(host), None)).into())
 }
@@ -109,7 +111,7 @@ async fn run(cx: &ResolverContext, service: Service, args: &Args) -> Result<Outc
             return Err(fault);
         }
     };
-    for forward in &used.up.forwards {
+    for forward in &used.running.forwards {
         let port = forward.frontend.unwrap_or_default();
         let scheme = match (forward.protocol, forward.backend) {
             (Protocol::Tcp, 80 | 8000 | 8080) => "http",
@@ -128,7 +130,7 @@ fn opened(cx: &ResolverContext, service: &Service) -> Result<Option<Vec<Forward>
     if !matches!(service.kind(), ServiceKind::Tunnel(_)) {
         return Ok(None);
     }
-    let opened = client(&cx.caller).session.services.opened(service);
+    let opened = client(&cx.caller).session.services.open_ports(service);
     opened.map(Some).ok_or_else(|| Fault::user("the tunnel is not running").with_hint("start it with `Service.start`"))
 }
 

@@ -130,7 +130,7 @@ impl Toy {
             origin: None,
             served: Mutex::default(),
             op_cx: op_cx(this),
-            is_stranger: false,
+            without_client_access: false,
         });
         let view = View::of_client(view);
         let schema = self.services.registry.project(view);

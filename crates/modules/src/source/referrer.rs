@@ -88,9 +88,9 @@ fn outside(caller: &Arc<Caller>) -> Result<Arc<Caller>> {
     let me = client(caller);
     match me.op_cx.egress {
         EgressScope::Outside => Ok(caller.clone()),
-        EgressScope::Anywhere => {
-            Ok(Arc::new(with_client(caller, me.outside()).with_child_identity(caller.child_identity.clone())))
-        }
+        EgressScope::Anywhere => Ok(Arc::new(
+            with_client(caller, me.with_outside_egress()).with_child_identity(caller.child_identity.clone()),
+        )),
     }
 }
 

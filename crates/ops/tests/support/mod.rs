@@ -220,7 +220,7 @@ pub fn exec(rootfs: &Fs, args: &[&str]) -> ExecOp {
 }
 
 pub fn secret(text: &str) -> SecretRef {
-    SecretRef { key: Digest::of_bytes(text.as_bytes()), name: "s".into(), uri: "".into(), foreign: false }
+    SecretRef { key: Digest::of_bytes(text.as_bytes()), name: "s".into(), uri: "".into(), from_nested_client: false }
 }
 
 /// Runs lines of a little language: words separated by `;` as an argument of its own.

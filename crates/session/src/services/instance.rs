@@ -1,29 +1,31 @@
-//! One instance of a service, from its start to its end.
+//! One instance of a service: its state and its users.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rondel_fault::{Fault, Result, lock};
-use rondel_model::service::{Service, ServiceKind};
-use rondel_ops::{OpContext, Ops};
-use tokio::sync::{mpsc, oneshot, watch};
+use rondel_model::service::Service;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{SessionServices, Up, container, tunnel};
+use super::launch::RunningService;
 
-/// How long a service without users stays up: the next process may use it.
-const LINGER: Duration = Duration::from_secs(10);
-/// How long a service that is stopped because nobody uses it may take.
-const GRACE: Duration = Duration::from_secs(10);
-/// The signal that asks a process to end.
-const TERMINATE: i32 = 15;
+/// How long a service without users stays up, so that the next process may use it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a service without users may take to end after `SIGTERM`, before it is killed.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+const SIGTERM: i32 = 15;
+/// The exit code of a process that the kernel killed with `SIGKILL`.
+const SIGKILL_EXIT_CODE: i32 = 137;
+/// How long the end of a service may become known after the end of its processes.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One instance of a service.
-pub(crate) struct Instance {
-    pub(crate) service: Service,
-    state: watch::Sender<State>,
+/// One instance of a service, shared by its users.
+pub(super) struct Instance {
+    pub(super) service: Service,
+    state: watch::Sender<InstanceState>,
     users: Mutex<Users>,
-    /// How many users there are, for the task of the instance.
+    /// The number of users, as the task of the instance watches it.
     count: watch::Sender<usize>,
     signals: mpsc::UnboundedSender<i32>,
     cancel: CancellationToken,
@@ -32,49 +34,30 @@ pub(crate) struct Instance {
 #[derive(Default)]
 struct Users {
     count: usize,
-    /// The session itself is a user.
-    kept: bool,
-    /// Nobody can become a user any more.
+    /// The session itself is a user, because a client started the service explicitly.
+    kept_by_session: bool,
+    /// The instance is being stopped and takes no new users.
     stopping: bool,
 }
 
-/// Where an instance is in its life.
+/// The state of an instance.
 #[derive(Clone)]
-pub(crate) enum State {
+pub(super) enum InstanceState {
     Starting,
-    Up(Up),
+    Running(RunningService),
     Ended(Fault),
 }
 
-/// What the run of a service is given.
-pub(crate) struct ServiceLaunch {
-    pub(crate) ops: Arc<Ops>,
-    /// For whom it is started.
-    pub(crate) cx: OpContext,
-    /// What it is called.
-    pub(crate) hostname: String,
-    /// The complete names under which containers find it.
-    pub(crate) names: Vec<String>,
-    /// Who finds it.
-    pub(crate) group: Arc<str>,
-    /// Signals for it.
-    pub(crate) signals: mpsc::UnboundedReceiver<i32>,
-    /// Ends it at once.
-    pub(crate) cancel: CancellationToken,
-    /// Is told when it is ready.
-    pub(crate) ready: oneshot::Sender<Up>,
-}
+/// One use of an instance. The instance stays up until this is dropped.
+pub(super) struct InstanceUse(Arc<Instance>);
 
-/// A user of an instance, until it is dropped.
-pub(crate) struct Hold(Arc<Instance>);
-
-impl Hold {
-    pub(crate) fn instance(&self) -> &Arc<Instance> {
+impl InstanceUse {
+    pub(super) fn instance(&self) -> &Arc<Instance> {
         &self.0
     }
 }
 
-impl Drop for Hold {
+impl Drop for InstanceUse {
     fn drop(&mut self) {
         let mut users = self.0.users();
         users.count -= 1;
@@ -82,79 +65,64 @@ impl Drop for Hold {
     }
 }
 
+/// A use of a service. The service stays up until this is dropped.
+pub struct ServiceUse {
+    pub(super) instance: InstanceUse,
+    /// The service, as it is reached.
+    pub running: RunningService,
+}
+
+impl ServiceUse {
+    /// Waits for the end of the service, and returns how it ended.
+    pub async fn ended(&self) -> Fault {
+        self.instance.instance().ended().await
+    }
+
+    /// Returns how the service ended, if its end killed a process in its container that ended with
+    /// `exit_code`.
+    pub async fn killed_with_service(&self, exit_code: i32) -> Option<Fault> {
+        match exit_code {
+            SIGKILL_EXIT_CODE => tokio::time::timeout(END_TIMEOUT, self.ended()).await.ok(),
+            _ => None,
+        }
+    }
+}
+
 impl Instance {
-    /// Starts a service on behalf of `cx`, who is its first user.
-    pub(crate) fn launch(
-        session: &Arc<SessionServices>,
-        ops: &Arc<Ops>,
-        cx: &OpContext,
-        service: &Service,
-    ) -> (Arc<Self>, Hold) {
+    /// An instance that is starting and has one user, with what its run receives from it.
+    pub(super) fn starting(service: &Service) -> (InstanceUse, mpsc::UnboundedReceiver<i32>, CancellationToken) {
         let (signals, received) = mpsc::unbounded_channel();
-        let (ready, is_ready) = oneshot::channel();
-        let instance = Arc::new(Self {
+        let cancel = CancellationToken::new();
+        let instance = Self {
             service: service.clone(),
-            state: watch::Sender::new(State::Starting),
+            state: watch::Sender::new(InstanceState::Starting),
             users: Mutex::new(Users { count: 1, ..Users::default() }),
             count: watch::Sender::new(1),
             signals,
-            cancel: CancellationToken::new(),
-        });
-        let launch = ServiceLaunch {
-            ops: ops.clone(),
-            cx: cx.clone(),
-            hostname: service.hostname().to_owned(),
-            names: vec![session.full_name(service)],
-            group: session.session.clone(),
-            signals: received,
-            cancel: instance.cancel.clone(),
-            ready,
+            cancel: cancel.clone(),
         };
-        tokio::spawn(instance.clone().live(session.clone(), launch, is_ready));
-        (instance.clone(), Hold(instance))
+        (InstanceUse(Arc::new(instance)), received, cancel)
     }
 
-    /// The whole life of an instance.
-    async fn live(
-        self: Arc<Self>,
-        session: Arc<SessionServices>,
-        launch: ServiceLaunch,
-        is_ready: oneshot::Receiver<Up>,
-    ) {
-        let (service, owner) = (self.service.clone(), session.clone());
-        let run = async move {
-            match service.kind() {
-                ServiceKind::Container(container) => container::run(launch, container).await,
-                ServiceKind::Tunnel(tunnel) => tunnel::run(launch, &owner, tunnel).await,
-                ServiceKind::Host(host) => tunnel::run_host(launch, &owner, host).await,
-            }
-        };
-        let watch = async {
-            if let Ok(up) = is_ready.await {
-                self.state.send_replace(State::Up(up));
-            }
-            self.unused(&session.closed).await;
-            self.end_gently().await;
-            // The run ends now.
-            std::future::pending::<()>().await;
-        };
-        let ended = tokio::select! {
-            ended = run => ended,
-            () = watch => Fault::bug("a service was watched beyond its end"),
-        };
-        session.forget(&self);
-        self.state.send_replace(State::Ended(ended));
+    /// Makes the instance ready for its users.
+    pub(super) fn set_running(&self, running: RunningService) {
+        self.state.send_replace(InstanceState::Running(running));
     }
 
-    /// Waits until nobody uses it, for long enough; from then on nobody can.
-    async fn unused(&self, closed: &CancellationToken) {
+    /// Reports the end of the run to all who wait for it.
+    pub(super) fn set_ended(&self, fault: Fault) {
+        self.state.send_replace(InstanceState::Ended(fault));
+    }
+
+    /// Waits until the instance had no users for [`IDLE_TIMEOUT`]. From then on it takes no users.
+    pub(super) async fn wait_unused(&self, closed: &CancellationToken) {
         let mut count = self.count.subscribe();
         loop {
             // The sender lives in the instance.
             let _ = count.wait_for(|count| *count == 0).await;
-            if matches!(*self.state.borrow(), State::Up(_)) {
+            if matches!(*self.state.borrow(), InstanceState::Running(_)) {
                 tokio::select! {
-                    () = tokio::time::sleep(LINGER) => {}
+                    () = tokio::time::sleep(IDLE_TIMEOUT) => {}
                     () = closed.cancelled() => {}
                     _ = count.changed() => continue,
                 }
@@ -167,84 +135,84 @@ impl Instance {
         }
     }
 
-    async fn end_gently(&self) {
-        if matches!(*self.state.borrow(), State::Up(_)) {
-            let _ = self.signals.send(TERMINATE);
-            tokio::time::sleep(GRACE).await;
+    pub(super) async fn terminate(&self) {
+        if matches!(*self.state.borrow(), InstanceState::Running(_)) {
+            let _ = self.signals.send(SIGTERM);
+            tokio::time::sleep(STOP_GRACE).await;
         }
         self.cancel.cancel();
     }
 
-    /// A hold on it, unless it is being stopped.
-    pub(crate) fn hold(self: &Arc<Self>) -> Option<Hold> {
+    /// Adds a user, or returns `None` if the instance is being stopped.
+    pub(super) fn acquire(self: &Arc<Self>) -> Option<InstanceUse> {
         let mut users = self.users();
         if users.stopping {
             return None;
         }
         users.count += 1;
         self.count.send_replace(users.count);
-        Some(Hold(self.clone()))
+        Some(InstanceUse(self.clone()))
     }
 
-    /// Makes the session a user, unless it is over.
-    pub(crate) fn keep(&self, closed: &CancellationToken) {
+    /// Adds the session as a user, unless the session has ended.
+    pub(super) fn keep_for_session(&self, closed: &CancellationToken) {
         let mut users = self.users();
-        if !users.kept && !users.stopping && !closed.is_cancelled() {
-            users.kept = true;
+        if !users.kept_by_session && !users.stopping && !closed.is_cancelled() {
+            users.kept_by_session = true;
             users.count += 1;
             self.count.send_replace(users.count);
         }
     }
 
-    /// The session is a user no more.
-    pub(crate) fn let_go(&self) {
+    /// Removes the session as a user.
+    pub(super) fn release_for_session(&self) {
         let mut users = self.users();
-        if std::mem::take(&mut users.kept) {
+        if std::mem::take(&mut users.kept_by_session) {
             users.count -= 1;
             self.count.send_replace(users.count);
         }
     }
 
-    /// Asks it to end, whoever uses it; it takes its time unless it is killed.
-    pub(crate) fn stop(&self, kill: bool) {
+    /// Stops the instance even if it has users: with `SIGTERM`, or at once with `kill`.
+    pub(super) fn stop(&self, kill: bool) {
         self.users().stopping = true;
-        if kill || !matches!(*self.state.borrow(), State::Up(_)) {
+        if kill || !matches!(*self.state.borrow(), InstanceState::Running(_)) {
             self.cancel.cancel();
         } else {
-            let _ = self.signals.send(TERMINATE);
+            let _ = self.signals.send(SIGTERM);
         }
     }
 
-    /// What it is used as, when it is ready.
-    pub(crate) fn is_up(&self) -> Option<Up> {
+    /// The running service, or `None` if it is not ready or has ended.
+    pub(super) fn running(&self) -> Option<RunningService> {
         match &*self.state.borrow() {
-            State::Up(up) => Some(up.clone()),
+            InstanceState::Running(running) => Some(running.clone()),
             _ => None,
         }
     }
 
-    /// Waits until it is ready.
+    /// Waits until the service is ready.
     ///
     /// # Errors
-    /// How it ended, when it does before.
-    pub(crate) async fn up(&self) -> Result<Up> {
+    /// How it ended, if it ends before it is ready.
+    pub(super) async fn wait_running(&self) -> Result<RunningService> {
         let mut state = self.state.subscribe();
         loop {
             match &*state.borrow_and_update() {
-                State::Up(up) => return Ok(up.clone()),
-                State::Ended(fault) => return Err(fault.clone()),
-                State::Starting => {}
+                InstanceState::Running(running) => return Ok(running.clone()),
+                InstanceState::Ended(fault) => return Err(fault.clone()),
+                InstanceState::Starting => {}
             }
             // The sender lives in the instance.
             let _ = state.changed().await;
         }
     }
 
-    /// Waits for its end: how it ended.
-    pub(crate) async fn ended(&self) -> Fault {
+    /// Waits for the end of the service, and returns how it ended.
+    pub(super) async fn ended(&self) -> Fault {
         let mut state = self.state.subscribe();
         loop {
-            if let State::Ended(fault) = &*state.borrow_and_update() {
+            if let InstanceState::Ended(fault) = &*state.borrow_and_update() {
                 return fault.clone();
             }
             let _ = state.changed().await;

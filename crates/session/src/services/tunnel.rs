@@ -1,8 +1,10 @@
-//! Services that are no processes: ports of a client's machine that lead to another service, and the other way round.
+//! Services without a process: tunnels, which open ports on a client's machine that lead to a
+//! service, and services of the host, which lead the other way round.
 //!
-//! *Invariants.* A port closes with its instance, and every connection that came through it ends. What one side does not read is
-//! not read from the other.
+//! *Invariants.* A port closes with its instance, and every connection through it ends. A
+//! connection is paced: bytes that one side does not read are not read from the other side.
 
+use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -19,50 +21,47 @@ use rondel_streams::relay::{self, Relay};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::instance::ServiceLaunch;
-use super::{SessionServices, Up, Use};
+use super::instance::ServiceUse;
+use super::launch::{RunningService, ServiceLaunch};
 
-/// How many connections through one port may be open at a time; further ones wait.
+/// How many connections through one port may be open at a time. Further connections wait.
 const MAX_CONNECTIONS: usize = 1024;
 
-/// Opens a stream to where a port leads.
+/// Opens a stream to the target of a port.
 type Dial = Arc<dyn Fn() -> BoxFuture<'static, Result<Stream>> + Send + Sync>;
 
-/// Runs a tunnel to its end: how it ended.
-pub(super) fn run<'a>(
+/// Runs a tunnel until it ends, and returns how it ended. `target` gives the service behind the
+/// tunnel and the machine on which ports are opened.
+pub(super) async fn run(
     launch: ServiceLaunch,
-    session: &'a Arc<SessionServices>,
-    tunnel: &'a TunnelService,
-) -> BoxFuture<'a, Fault> {
-    Box::pin(async move {
-        let ServiceLaunch { ops, cx, mut signals, cancel, ready, .. } = launch;
-        let opened = async {
-            let used = session.acquire(&ops, &cx, &tunnel.service).await;
-            let used = used.map_err(|fault| fault.context(format!("start {}", tunnel.service.hostname())))?;
-            let machine = session.machine(&tunnel.client)?;
-            Ok::<_, Fault>((open(machine, tunnel).await?, used))
-        };
-        let opened = tokio::select! {
-            opened = opened => opened,
-            () = cancel.cancelled() => Err(stopped("tunnel")),
-        };
-        let (listeners, used) = match opened {
-            Ok(opened) => opened,
-            Err(fault) => return fault,
-        };
-        let forwards = listeners.iter().map(|(forward, _)| *forward).collect();
-        let mut carrying = Vec::new();
-        for (forward, listener) in listeners {
-            let (ops, network) = (ops.clone(), used.up.network.clone());
-            let dial: Dial = Arc::new(move || Box::pin(dial(ops.clone(), network.clone(), forward)));
-            carrying.push((carry(listener.connections, dial, cx.events.clone()), listener.guard));
-        }
-        let _ = ready.send(Up { network: used.up.network.clone(), inside: None, forwards });
-        until_end(&used, &mut signals, &cancel).await
-    })
+    target: impl Future<Output = Result<(ServiceUse, Arc<dyn Machine>)>>,
+    tunnel: &TunnelService,
+) -> Fault {
+    let ServiceLaunch { ops, cx, mut signals, cancel, ready, .. } = launch;
+    let opened = async {
+        let (used, machine) = target.await?;
+        Ok::<_, Fault>((open(machine, tunnel).await?, used))
+    };
+    let opened = tokio::select! {
+        opened = opened => opened,
+        () = cancel.cancelled() => Err(stopped("tunnel")),
+    };
+    let (listeners, used) = match opened {
+        Ok(opened) => opened,
+        Err(fault) => return fault,
+    };
+    let forwards = listeners.iter().map(|(forward, _)| *forward).collect();
+    let mut relays = Vec::new();
+    for (forward, listener) in listeners {
+        let (ops, network) = (ops.clone(), used.running.network.clone());
+        let dial: Dial = Arc::new(move || Box::pin(dial(ops.clone(), network.clone(), forward)));
+        relays.push((relay_all(listener.connections, dial, cx.events.clone()), listener.guard));
+    }
+    let _ = ready.send(RunningService { network: used.running.network.clone(), container: None, forwards });
+    until_end(&used, &mut signals, &cancel).await
 }
 
-async fn until_end(used: &Use, signals: &mut mpsc::UnboundedReceiver<i32>, cancel: &CancellationToken) -> Fault {
+async fn until_end(used: &ServiceUse, signals: &mut mpsc::UnboundedReceiver<i32>, cancel: &CancellationToken) -> Fault {
     tokio::select! {
         fault = used.ended() => fault.context("the service behind the tunnel exited"),
         _ = signals.recv() => stopped("tunnel"),
@@ -74,8 +73,11 @@ fn stopped(what: &str) -> Fault {
     Fault::cancelled(format!("the {what} was stopped"))
 }
 
-/// The ports of a tunnel: every port of the service when it is native or none was asked for, then those that were asked for.
-/// Clients take the first for the tunnel's endpoint.
+/// The ports of a tunnel: every port of the service if the tunnel is native or names no ports, then
+/// the ports that the tunnel names. Clients take the first port as the tunnel's endpoint.
+///
+/// # Errors
+/// When there are none.
 pub fn forwards(tunnel: &TunnelService) -> Result<Vec<Forward>> {
     let of_service = tunnel.native || tunnel.ports.is_empty();
     let frontend = |number| tunnel.native.then_some(number);
@@ -106,7 +108,7 @@ async fn open(machine: Arc<dyn Machine>, tunnel: &TunnelService) -> Result<Vec<(
     Ok(listeners)
 }
 
-/// Connects to a port of a service, from inside its network.
+/// Connects to a port of a service from inside its network.
 async fn dial(ops: Arc<Ops>, network: Network, forward: Forward) -> Result<Stream> {
     let protocol = transport(forward.protocol);
     let socket = ops.ports().networks.socket(network.namespace.as_fd(), protocol)?;
@@ -115,11 +117,12 @@ async fn dial(ops: Arc<Ops>, network: Network, forward: Forward) -> Result<Strea
     stream.attempt(|| format!("connect to port {}/{protocol} of the service", forward.backend))
 }
 
-/// Runs ports that lead to a client's machine to their end: how they ended.
-pub(super) async fn run_host(launch: ServiceLaunch, session: &Arc<SessionServices>, host: &HostService) -> Fault {
+/// Runs a service whose ports lead to `machine` of a client until it ends, and returns how it
+/// ended.
+pub(super) async fn run_host(launch: ServiceLaunch, machine: Result<Arc<dyn Machine>>, host: &HostService) -> Fault {
     let ServiceLaunch { ops, cx, names, group, mut signals, cancel, ready, .. } = launch;
     let opened = async {
-        let machine = session.machine(&host.client)?;
+        let machine = machine?;
         let network = ops.ports().networks.connect().await?;
         let membership = ops.ports().networks.publish(&network, &group, &names)?;
         let mut listeners = Vec::new();
@@ -136,10 +139,11 @@ pub(super) async fn run_host(launch: ServiceLaunch, session: &Arc<SessionService
         Ok(opened) => opened,
         Err(fault) => return fault,
     };
-    // ORDER: dropped after the network: its address is known for a while, so no container is given it as long as there is a
-    // handle of the namespace.
-    let _spoilt = network.namespace.clone();
-    let mut carrying = Vec::new();
+    // ORDER: this handle of the namespace is dropped after the network. Containers may know the
+    // address for a while, and a network whose namespace has a handle is given to no other
+    // container.
+    let _not_reusable = network.namespace.clone();
+    let mut relays = Vec::new();
     for (forward, listener) in listeners {
         let (machine, name) = (machine.clone(), host.host.clone());
         let dial: Dial = Arc::new(move || {
@@ -147,24 +151,24 @@ pub(super) async fn run_host(launch: ServiceLaunch, session: &Arc<SessionService
             let to = Address::Port { host: name.clone(), port: forward.backend, protocol };
             Box::pin(async move { machine.dial(to).await })
         });
-        carrying.push((carry(listener.connections, dial, cx.events.clone()), listener.guard));
+        relays.push((relay_all(listener.connections, dial, cx.events.clone()), listener.guard));
     }
-    let _ = ready.send(Up { network, inside: None, forwards: Vec::new() });
+    let _ = ready.send(RunningService { network, container: None, forwards: Vec::new() });
     tokio::select! {
         _ = signals.recv() => stopped("service of the host"),
         () = cancel.cancelled() => stopped("service of the host"),
     }
 }
 
-/// Passes every connection on, until the port closes.
-fn carry(connections: mpsc::Receiver<Stream>, dial: Dial, events: Emitter) -> Relay {
-    Relay::start(connections, MAX_CONNECTIONS, move |near| pass_on(near, dial.clone(), events.clone()))
+/// Relays every connection until the port closes.
+fn relay_all(connections: mpsc::Receiver<Stream>, dial: Dial, events: Emitter) -> Relay {
+    Relay::start(connections, MAX_CONNECTIONS, move |near| relay_one(near, dial.clone(), events.clone()))
 }
 
-async fn pass_on(mut near: Stream, dial: Dial, events: Emitter) {
+async fn relay_one(mut near: Stream, dial: Dial, events: Emitter) {
     match dial().await {
         Ok(mut far) => {
-            // When one side breaks off, the connection ends on both sides, which both see.
+            // A reset on one side ends the connection on both sides, where both see it.
             let _ = relay::copy(&mut near, &mut far).await;
         }
         Err(fault) => events.log(Log::Note, format!("a connection failed: {}\n", fault.full_message())),

@@ -8,7 +8,7 @@ use rondel_model::{AbsPath, SecretRef, SocketRef};
 use rondel_ports::git::{Reference, References};
 use rondel_ports::secrets::Plaintext;
 use rondel_session::secrets::Provided;
-use rondel_session::{Caller, Client, ClientLink, KnownRemote, client};
+use rondel_session::{Caller, Client, ClientLink, GitRemoteRefs, client};
 
 use crate::git::address::{Scheme, scheme};
 use crate::git::netrc;
@@ -72,7 +72,7 @@ async fn agent(me: &Client, given: Option<SocketRef>) -> Result<SocketRef> {
 ///
 /// # Errors
 /// When there is no repository, the server refuses (`Denied`), or it cannot be reached.
-pub async fn known(caller: &Arc<Caller>, remote: &GitRemote) -> Result<Arc<KnownRemote>> {
+pub async fn known(caller: &Arc<Caller>, remote: &GitRemote) -> Result<Arc<GitRemoteRefs>> {
     let me = client(caller);
     // IDENTITY: credentials are a client's own. What one address leads to depends on how far one
     // gets.
@@ -82,7 +82,7 @@ pub async fn known(caller: &Arc<Caller>, remote: &GitRemote) -> Result<Arc<Known
         let me = client(&again);
         let denied = match references(me, &remote).await {
             Err(fault) if fault.kind() == Kind::Denied => fault,
-            other => return Ok(Arc::new(KnownRemote { references: other?, access: remote.access })),
+            other => return Ok(Arc::new(GitRemoteRefs { references: other?, access: remote.access })),
         };
         let web = matches!(scheme(&remote.url)?, Some(Scheme::Http | Scheme::Https));
         let found = match &me.link {
@@ -94,13 +94,13 @@ pub async fn known(caller: &Arc<Caller>, remote: &GitRemote) -> Result<Arc<Known
         };
         let Some((username, password)) = found else { return Err(denied) };
         let key = me.services.mac(password.as_bytes());
-        let token = SecretRef { key, name: "".into(), uri: "".into(), foreign: false };
+        let token = SecretRef { key, name: "".into(), uri: "".into(), from_nested_client: false };
         me.session.secrets.put(&token, Provided::lasting(Plaintext::new(password.into_bytes())));
         let access = GitAccess { username: username.into(), token: Some(token), ..remote.access.clone() };
         let references = references(me, &GitRemote { access: access.clone(), ..remote }).await?;
-        Ok(Arc::new(KnownRemote { references, access }))
+        Ok(Arc::new(GitRemoteRefs { references, access }))
     };
-    me.session.remotes.known(key, ask).await
+    me.session.git_remotes.refs(key, ask).await
 }
 
 async fn references(me: &Client, remote: &GitRemote) -> Result<References> {

@@ -1,13 +1,14 @@
-//! The configuration that goes into an image: entrypoint, arguments, user, working directory, labels, ports, annotations.
+//! The configuration that goes into an image: entrypoint, arguments, user, working directory,
+//! labels, ports, annotations.
 
 use std::sync::Arc;
 
-use rondel_fault::{Fault, Result};
+use rondel_fault::Result;
 use rondel_model::container::PortNote;
 use rondel_model::{Container, ImageConfig, Table, Value};
 use rondel_session::Args;
 
-use super::{change, read};
+use super::value::{change, read};
 use crate::inputs;
 use crate::locate::touched;
 use crate::types::small;
@@ -158,79 +159,4 @@ fn with_error(c: &Container, args: &Args) -> Result<Container> {
 /// The container, which fails when something of it is evaluated.
 fn failing(c: &Container, error: impl Into<Arc<str>>) -> Container {
     Container { error: Some(error.into()), ..c.clone() }
-}
-
-/// The configuration of `image` over that of `container`: the image says what it says, and what only the container has of
-/// environment, labels and ports stays.
-///
-/// # Errors
-/// When the configuration is not that of an image.
-pub(super) fn merged(container: &ImageConfig, image: &str) -> Result<ImageConfig> {
-    let mut merged = parse(image)?;
-    merged.env = union(container.env.clone(), merged.env.take()).filter(|env| !env.is_empty());
-    merged.labels = union(container.labels.clone(), merged.labels.take());
-    merged.exposed_ports = union(container.exposed_ports.clone(), merged.exposed_ports.take());
-    Ok(merged)
-}
-
-/// The part of the configuration file of an image that containers carry.
-///
-/// # Errors
-/// When it is not the configuration of an image.
-pub(super) fn parse(image: &str) -> Result<ImageConfig> {
-    #[derive(serde::Deserialize)]
-    struct File {
-        config: Option<ImageConfig>,
-    }
-    let file: File = serde_json::from_str(image)
-        .map_err(|error| Fault::user("cannot read the configuration of the image").caused_by(error))?;
-    Ok(file.config.unwrap_or_default())
-}
-
-fn union<V: Clone>(lower: Option<Table<V>>, upper: Option<Table<V>>) -> Option<Table<V>> {
-    match (lower, upper) {
-        (Some(mut lower), Some(upper)) => {
-            lower.extend(upper.iter().map(|(name, value)| (name, value.clone())));
-            Some(lower)
-        }
-        (lower, upper) => lower.or(upper),
-    }
-}
-
-/// The container on a new root with the configuration of an image.
-pub(super) fn configured(container: &Container, config: ImageConfig) -> Container {
-    Container { config: Arc::new(config), default_args_set: false, ..container.clone() }
-}
-
-#[cfg(test)]
-mod tests {
-    use rondel_model::table::entries;
-
-    use super::*;
-
-    #[test]
-    fn an_image_goes_over_a_configuration() {
-        let own = ImageConfig {
-            env: Some(entries::table(["PATH=/mine", "A=1"])),
-            labels: Some([("a", "1".into()), ("b", "1".into())].into_iter().collect()),
-            exposed_ports: Some([("80/tcp", serde_json::json!({}))].into_iter().collect()),
-            user: "me".into(),
-            cmd: Some(vec!["old".into()]),
-            ..ImageConfig::default()
-        };
-        let image = r#"{"architecture":"amd64","config":{"Env":["PATH=/bin","B=2"],"Labels":{"b":"2"},"Cmd":["sh"],
-            "StopSignal":"SIGINT"},"rootfs":{}}"#;
-        let merged = merged(&own, image).expect("merges");
-        assert_eq!(merged.env.expect("has variables"), entries::table(["PATH=/bin", "A=1", "B=2"]));
-        assert_eq!(serde_json::json!(merged.labels), serde_json::json!({"a": "1", "b": "2"}));
-        assert_eq!(serde_json::json!(merged.exposed_ports), serde_json::json!({"80/tcp": {}}));
-        assert_eq!((merged.user.as_str(), merged.cmd), ("", Some(vec!["sh".into()])));
-        assert_eq!(merged.other["StopSignal"], "SIGINT");
-    }
-
-    #[test]
-    fn an_image_without_configuration_is_fine() {
-        assert_eq!(parse(r#"{"os":"linux"}"#).expect("is read"), ImageConfig::default());
-        assert!(parse("[]").is_err());
-    }
 }

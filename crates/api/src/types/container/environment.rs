@@ -6,7 +6,7 @@ use rondel_model::{Container, SecretRef, Value};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 
-use super::{TYPE, change, changed, read};
+use super::value::{TYPE, change, changed, read};
 use crate::locate::touched;
 use crate::types::{env_file, small};
 use crate::{credentials, inputs};
@@ -43,7 +43,7 @@ pub(super) fn register(surface: &mut Surface) {
         Ok(c)
     });
     surface.field(TYPE, "withEnvFileVariables", with_env_file);
-    surface.personal(TYPE, &["withEnvFileVariables"]);
+    surface.depends_on_client(TYPE, &["withEnvFileVariables"]);
     surface.field(TYPE, "withSecretVariable", with_secret_variable);
     change(surface, "withoutSecretVariable", |c, args| Ok(without_secret(c, &args.str("name")?)));
     surface.field(TYPE, "withRegistryAuth", with_registry_auth);

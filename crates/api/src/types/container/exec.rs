@@ -8,9 +8,9 @@ use rondel_model::op::ExecOutput;
 use rondel_model::{AbsPath, Container, Fs, FsOp, Mount, MountSource};
 use rondel_session::{Args, ExecScope, client};
 
-use super::change;
+use super::value::change;
 use crate::expand::expand;
-use crate::{command, entitled, inputs};
+use crate::{command, entitlement_seal, inputs};
 use rondel_surface::Surface;
 
 /// What is asked of a process beside its container.
@@ -104,7 +104,7 @@ pub fn after(container: &Container, exec: ExecOp) -> Container {
 
 pub(super) fn register(surface: &mut Surface) {
     change(surface, "withExec", with_exec);
-    entitled::guard(surface, super::TYPE, "withExec");
+    entitlement_seal::guard(surface, super::value::TYPE, "withExec");
 }
 
 fn with_exec(container: &Container, args: &Args) -> Result<Container> {
@@ -122,11 +122,11 @@ fn request(container: &Container, args: &Args) -> Result<ExecRequest> {
     request.redirect_stdout = redirect(container, args, "redirectStdout")?;
     request.redirect_stderr = redirect(container, args, "redirectStderr")?;
     request.expect = inputs::expect(args)?;
-    request.insecure = entitled::insecure(args)?;
+    request.insecure = entitlement_seal::insecure(args)?;
     request.no_init = args.bool("noInit")?;
     if args.bool("experimentalPrivilegedNesting")? {
         let me = client(args.caller());
-        request.scope = Some(ExecScope::of_started(me.scope.as_deref()).seal());
+        request.scope = Some(ExecScope::of_child(me.scope.as_deref()).seal());
     }
     Ok(request)
 }

@@ -7,11 +7,11 @@ use rondel_ops::RegistryImage;
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 
-use super::{TYPE, images, of};
+use super::value::{TYPE, of};
 use crate::image_store::ImageStore;
 use crate::inspect::tools;
 use crate::types::file::exported;
-use crate::{credentials, inputs};
+use crate::{credentials, image_config, inputs};
 use rondel_surface::Surface;
 
 /// The file that an archive of images is, in its tree.
@@ -44,7 +44,7 @@ async fn variants(node: &Node, args: &Args) -> Result<Vec<Container>> {
 }
 
 async fn publish(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
-    let reference = images::reference(&args.str("address")?)?;
+    let reference = image_config::reference(&args.str("address")?)?;
     let variants = variants(&node, &args).await?;
     let (ops, op_cx) = tools(&cx);
     let credentials = credentials::of(&op_cx, of(&node)?, &reference).await?;
@@ -82,7 +82,7 @@ async fn export_image(cx: ResolverContext, node: Node, args: Args) -> Result<Out
     let store = ImageStore::of(&cx).await?;
     // The tool may know more forms of names than registries have, but none that is no reference.
     let name = args.str("name")?;
-    images::reference(&name)?;
+    image_config::reference(&name)?;
     let place = archive(&cx, &node, &args).await?;
     store.load(&cx, &place, &name).await?;
     Ok(Value::Null.into())

@@ -6,7 +6,7 @@ use rondel_model::{AbsPath, Container, Directory, File, MountSource};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 
-use super::{TYPE, change, changed};
+use super::value::{TYPE, change, changed};
 use crate::edit::{self, Copied};
 use crate::inputs;
 use crate::locate::{Holder, edit_at, locate, touched};
@@ -109,7 +109,8 @@ fn without_file(container: &Container, text: &str) -> Result<Container> {
     edit_at(&container, &path, |fs, _| edit::removed(fs, base, vec![pattern], Removal::Files))
 }
 
-/// `path` as a directory of the tree that holds it, and a pattern below that: the working directory is no pattern.
+/// `path` as a directory of the tree that holds it, and a pattern below that: the working directory
+/// is no pattern.
 fn below_workdir(container: &Container, path: &AbsPath) -> Result<(AbsPath, String)> {
     let (holder, place) = locate(container, path)?;
     if let Ok((same, workdir)) = locate(container, &container.workdir())
@@ -132,7 +133,8 @@ fn without_directory(container: &Container, args: &Args) -> Result<Container> {
     })
 }
 
-/// Whether the text of a path names what is in a directory: nothing, for the working directory, or a dot at the end.
+/// Whether the text of a path names what is in a directory: nothing, for the working directory, or
+/// a dot at the end.
 fn names_content(path: &str) -> bool {
     matches!(path.trim_end_matches('/').rsplit('/').next(), Some("" | "."))
 }

@@ -7,7 +7,7 @@ use rondel_model::health::{Healthcheck, InvalidDuration, format_duration, parse_
 use rondel_model::{Container, Value};
 use rondel_session::Args;
 
-use super::{change, read};
+use super::value::{change, read};
 use rondel_surface::Surface;
 
 /// The type of a health check.

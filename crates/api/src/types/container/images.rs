@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use rondel_call::{Call, CallSpec, Literal};
 use rondel_fault::{Fault, Result};
-use rondel_model::image::{ImageRef, InvalidReference};
+use rondel_model::image::ImageRef;
 use rondel_model::op::{ImageOp, ImportOp, TreePath};
-use rondel_model::{Container, EgressScope, File, Fs, History, ImageConfig, Platform, Value};
+use rondel_model::{Container, EgressScope, File, Fs, Platform, Value};
 use rondel_ops::{OpContext, RegistryImage};
-use rondel_ports::images::ResolvedImage;
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext, client};
 
-use super::{TYPE, changed, config, of, value};
+use super::value::{TYPE, changed, of, value};
 use crate::image_store::ImageStore;
 use crate::inspect::tools;
 use crate::types::directory;
-use crate::{credentials, dockerfile, entitled, inputs};
+use crate::{credentials, dockerfile, entitlement_seal, image_config, inputs};
 use rondel_surface::{Surface, egress_seal};
 
 pub(super) fn register(surface: &mut Surface) {
@@ -27,8 +26,8 @@ pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "import", import);
     surface.field("Host", "containerImage", from_store);
     surface.field(TYPE, "build", build);
-    surface.personal("Host", &["containerImage"]).personal(TYPE, &["build"]);
-    entitled::guard_all(surface, TYPE, "build");
+    surface.depends_on_client("Host", &["containerImage"]).depends_on_client(TYPE, &["build"]);
+    entitlement_seal::guard_all(surface, TYPE, "build");
     surface.plain(TYPE, "imageRef", |container: &Container, _| match &container.image_ref {
         Some(reference) => Ok(Value::string(reference.to_string())),
         // Clients match on this text; see behaviour CTR-010.
@@ -37,13 +36,8 @@ pub(super) fn register(surface: &mut Surface) {
     });
 }
 
-/// A reference to an image.
-pub(crate) fn reference(text: &str) -> Result<ImageRef> {
-    text.parse().map_err(|invalid: InvalidReference| Fault::user(invalid.to_string()))
-}
-
-/// A tag is looked up once per session (the field's scope); what came of it is the call `_from` with the digest, which any
-/// session may use again.
+/// A tag is looked up once per session (the field's scope); what came of it is the call `_from`
+/// with the digest, which any session may use again.
 async fn from(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let (container, pinned) = based_on(&cx, of(&node)?, &args).await?;
     let mut spec = CallSpec::new(TYPE, "_from").arg("address", inputs::string(&pinned.to_string()));
@@ -65,7 +59,7 @@ async fn pinned(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> 
 
 /// `container` on the image that `args` name, and the pinned reference to that.
 async fn based_on(cx: &ResolverContext, container: &Container, args: &Args) -> Result<(Container, ImageRef)> {
-    let reference = reference(&args.str("address")?)?;
+    let reference = image_config::reference(&args.str("address")?)?;
     let service = inputs::service(args, "registryService").await?;
     let egress = egress_seal::of(args, &args.str("address")?)?;
     let (ops, op_cx) = tools(cx);
@@ -74,15 +68,15 @@ async fn based_on(cx: &ResolverContext, container: &Container, args: &Args) -> R
     let exact = container.platform != Platform::native();
     let wanted = RegistryImage { reference: &reference, credentials, service: service.as_ref() };
     let image = ops.resolve_image(&op_cx, &wanted, &container.platform, exact).await?;
-    let merged = config::merged(&container.config, image.config.get())?;
+    let merged = image_config::merged(&container.config, &image)?;
     let op = ImageOp { reference: image.reference.clone(), platform: image.platform.clone(), service, egress };
     let container = Container {
         rootfs: Fs::from(op),
-        history: history(&image),
+        history: image_config::history(&image),
         platform: image.platform,
         image_ref: Some(image.reference.clone()),
         last_exec: None,
-        ..config::configured(container, merged)
+        ..image_config::configured(container, merged)
     };
     Ok((container, image.reference))
 }
@@ -98,15 +92,15 @@ async fn import(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> 
 async fn imported(cx: &ResolverContext, container: &Container, source: TreePath, tag: &str) -> Result<Container> {
     let (ops, op_cx) = tools(cx);
     let image = ops.read_image_archive(&op_cx, &source, tag, &container.platform).await?;
-    let config = config::parse(image.config.get())?;
+    let config = image_config::configuration(&image)?;
     let op = ImportOp { source, tag: tag.to_owned(), platform: image.platform.clone() };
     Ok(Container {
         rootfs: Fs::from(op),
-        history: history(&image),
+        history: image_config::history(&image),
         platform: image.platform,
         image_ref: None,
         last_exec: None,
-        ..config::configured(container, config)
+        ..image_config::configured(container, config)
     })
 }
 
@@ -115,16 +109,6 @@ async fn from_store(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome>
     let place = ImageStore::of(&cx).await?.save(&cx, &args.str("name")?).await?;
     let container = imported(&cx, &Container::scratch(Platform::native()), place, "").await?;
     Ok(changed(container))
-}
-
-/// The configuration of an image.
-pub(crate) fn configuration(image: &ResolvedImage) -> Result<ImageConfig> {
-    config::parse(image.config.get())
-}
-
-/// How the layers of an image were made.
-pub(crate) fn history(image: &ResolvedImage) -> Option<Arc<History>> {
-    History::of_image(image.config.get()).map(Arc::new)
 }
 
 /// As views before v0.19.0 have it: of the receiver only platform and credentials count.

@@ -6,7 +6,7 @@ use rondel_model::{AbsPath, Container, Directory, File, MountSource, SecretRef, 
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 
-use super::{TYPE, change, changed, read};
+use super::value::{TYPE, change, changed, read};
 use crate::locate::{mount, touched};
 use crate::types::cache_volume::CacheVolume;
 use crate::{edit, inputs};

@@ -11,7 +11,7 @@ use rondel_session::{Args, ResolverContext, client, client::op_cx};
 use rondel_version::View;
 
 use super::exec::ExecRequest;
-use super::{TYPE, of};
+use super::value::{TYPE, of};
 use crate::command;
 use rondel_surface::Surface;
 
@@ -37,7 +37,8 @@ fn output(surface: &mut Surface, field: &str, no_default_run: View, part: fn(&Ex
     });
 }
 
-/// The process that ran last; when none did and `default_run` says so, that of the default arguments.
+/// The process that ran last; when none did and `default_run` says so, that of the default
+/// arguments.
 fn last(container: &Container, default_run: bool) -> Result<Arc<ExecOp>> {
     match &container.last_exec {
         Some(exec) => Ok(exec.clone()),

@@ -6,7 +6,7 @@ use rondel_model::{AbsPath, Container, Directory, File, Value};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 
-use super::{TYPE, of};
+use super::value::{TYPE, of};
 use crate::locate::locate;
 use crate::types::small;
 use crate::{inputs, inspect};

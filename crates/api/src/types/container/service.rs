@@ -1,4 +1,5 @@
-//! `asService` and `withServiceBinding`: containers that run for others, and containers that need them.
+//! `asService` and `withServiceBinding`: containers that run for others, and containers that need
+//! them.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::exec::{Expect, Stdin};
@@ -9,11 +10,12 @@ use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ExecScope, ResolverContext, client};
 use rondel_version::View;
 
-use super::{ExecRequest, TYPE, changed, of};
+use super::exec::ExecRequest;
+use super::value::{TYPE, changed, of};
 use crate::expand::expand;
 use crate::locate::touched;
 use crate::types::service;
-use crate::{entitled, inputs};
+use crate::{entitlement_seal, inputs};
 use rondel_surface::Surface;
 
 /// Views before this one have no arguments: the service is the process that ran last.
@@ -21,7 +23,7 @@ const WITH_ARGUMENTS: View = View::new(0, 15, 0);
 
 pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "asService", as_service);
-    entitled::guard(surface, TYPE, "asService");
+    entitlement_seal::guard(surface, TYPE, "asService");
     surface.field(TYPE, "withServiceBinding", with_binding);
 }
 
@@ -43,17 +45,17 @@ pub(crate) fn asked(container: &Container, args: &Args) -> Result<Service> {
     // Nobody asked for other arguments: the container runs as its image says.
     let as_image = words.is_empty() && !container.default_args_set;
     let mut request = ExecRequest::new(words, args.bool("useEntrypoint")? || as_image);
-    request.insecure = entitled::insecure(args)?;
+    request.insecure = entitlement_seal::insecure(args)?;
     request.no_init = args.bool("noInit")?;
     if args.bool("experimentalPrivilegedNesting")? {
         let me = client(args.caller());
-        request.scope = Some(ExecScope::of_started(me.scope.as_deref()).seal());
+        request.scope = Some(ExecScope::of_child(me.scope.as_deref()).seal());
     }
     made(container, request)
 }
 
-/// The service that `container` is in views before there were arguments: the process that ran last, with what was changed
-/// since; or entrypoint and default arguments.
+/// The service that `container` is in views before there were arguments: the process that ran last,
+/// with what was changed since; or entrypoint and default arguments.
 ///
 /// # Errors
 /// When there is no command.

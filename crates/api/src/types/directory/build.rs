@@ -5,14 +5,14 @@ use rondel_model::{Platform, Table};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 
-use super::{TYPE, of};
+use super::value::{TYPE, of};
 use crate::types::container;
-use crate::{dockerfile, entitled, inputs};
+use crate::{dockerfile, entitlement_seal, inputs};
 use rondel_surface::Surface;
 
 pub(super) fn register(surface: &mut Surface) {
-    surface.field(TYPE, "dockerBuild", docker_build).personal(TYPE, &["dockerBuild"]);
-    entitled::guard_all(surface, TYPE, "dockerBuild");
+    surface.field(TYPE, "dockerBuild", docker_build).depends_on_client(TYPE, &["dockerBuild"]);
+    entitlement_seal::guard_all(surface, TYPE, "dockerBuild");
 }
 
 async fn docker_build(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {

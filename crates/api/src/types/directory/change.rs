@@ -6,7 +6,7 @@ use rondel_model::{AbsPath, Changeset, Directory, File, Fs, FsOp, Value};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 
-use super::{TYPE, on, value};
+use super::value::{TYPE, on, value};
 use crate::edit::{self, Copied};
 use crate::inputs;
 use crate::types::changeset;

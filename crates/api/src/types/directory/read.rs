@@ -8,7 +8,7 @@ use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext, client};
 use rondel_version::View;
 
-use super::{TYPE, of, value};
+use super::value::{TYPE, of, value};
 use crate::inspect::tools;
 use crate::types::{search, small};
 use crate::{host_path, inspect};
@@ -40,7 +40,8 @@ fn place(directory: &Directory, path: &str) -> TreePath {
     TreePath { fs: directory.place.fs.clone(), path: directory.place.path.join_inside(path) }
 }
 
-/// The same for fields in which `..` leads to the directory above, up to the root of the tree, as in the original.
+/// The same for fields in which `..` leads to the directory above, up to the root of the tree, as
+/// in the original.
 fn place_or_above(directory: &Directory, path: &str) -> TreePath {
     let path = directory.place.path.join(path.trim_start_matches('/'));
     TreePath { fs: directory.place.fs.clone(), path }
@@ -120,7 +121,8 @@ async fn stat(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     Ok(small::stat(&asked, found).into())
 }
 
-/// Looks in `start`, then in each directory above it up to this one; the path found is relative to this one.
+/// Looks in `start`, then in each directory above it up to this one; the path found is relative to
+/// this one.
 async fn find_up(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let directory = of(&node)?;
     let (name, start) = (args.str("name")?, args.str("start")?);
