@@ -1,7 +1,10 @@
 //! All wiring: the only place that names adapters.
 
 use std::collections::HashMap;
+use std::fs;
+use std::io::Write as _;
 use std::num::NonZeroU64;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +12,7 @@ use std::time::Instant;
 use rondel_api::Surface;
 use rondel_api::types::cache_volume;
 use rondel_call::SealKey;
-use rondel_fault::Result;
+use rondel_fault::{Attempt as _, Result};
 use rondel_git::Git;
 use rondel_hostlink::HostLink;
 use rondel_modules::{Module, Modules};
@@ -42,6 +45,8 @@ use crate::work_tracker::WorkTracker;
 const ADDED_AUTHORITIES: [&str; 2] = ["/usr/local/share/ca-certificates", "/etc/pki/ca-trust/source/anchors"];
 /// The directory of git repositories in the state directory.
 const GIT_DIR: &str = "git";
+/// The file of the key of MACs in the state directory.
+const MAC_KEY_FILE: &str = "mac.key";
 /// Variables that name the engine: Rondel's and Dagger's.
 const NAME_VARIABLES: [&str; 2] = ["RONDEL_ENGINE_NAME", "_EXPERIMENTAL_DAGGER_ENGINE_NAME"];
 /// Variables that name proxies.
@@ -112,7 +117,7 @@ pub async fn wire(options: &ServeOptions) -> Result<Arc<Engine>> {
         surface.prepare(type_name, field, cache_volume::namespaced_build(module_namespace));
     }
     let registry = Arc::new(rondel_api::registry(&surface)?);
-    let mac_key = mac_key(&*store)?;
+    let mac_key = mac_key(&options.state_dir, &*store)?;
     let fields = Arc::new(AllFields::new(registry.clone(), modules.clone()));
     let evaluator = Evaluator::new(fields, options.config.remembered_results, SealKey::derived(&mac_key));
     let cache = CacheUsers {
@@ -236,12 +241,21 @@ fn engine_name(config: &Config) -> String {
 
 /// The key of MACs over plaintext, made once per state directory. The key of sealed IDs is derived
 /// from it.
-fn mac_key(index: &dyn Index) -> Result<[u8; 32]> {
-    let name = rondel_digest::of("fact", "mac-key");
-    if let Some(key) = index.get(Table::Facts, &name).and_then(|bytes| bytes.try_into().ok()) {
+///
+/// It is in a file of its own: the index is only a cache, and IDs hold after a damaged one was set
+/// aside. Engines before kept the key in the index, from where it is taken.
+fn mac_key(state_dir: &Path, index: &dyn Index) -> Result<[u8; 32]> {
+    let file = state_dir.join(MAC_KEY_FILE);
+    if let Some(key) = fs::read(&file).ok().and_then(|bytes| bytes.try_into().ok()) {
         return Ok(key);
     }
-    let key: [u8; 32] = rand::random();
-    index.put(Table::Facts, &name, &key, None)?;
+    let indexed = index.get(Table::Facts, &rondel_digest::of("fact", "mac-key"));
+    let key: [u8; 32] = indexed.and_then(|bytes| bytes.try_into().ok()).unwrap_or_else(rand::random);
+    let attempted = || format!("write `{}`", file.display());
+    let new = file.with_extension("new");
+    let _ = fs::remove_file(&new);
+    let mut written = fs::File::options().write(true).create_new(true).mode(0o600).open(&new).attempt(attempted)?;
+    written.write_all(&key).and_then(|()| written.sync_all()).attempt(attempted)?;
+    fs::rename(&new, &file).attempt(attempted)?;
     Ok(key)
 }

@@ -176,8 +176,10 @@ const QUARANTINE: &str = "quarantine";
 
 /// The entries of a state directory. `format` is last, so that a partly removed directory can be
 /// removed again.
-const CONTENT: [&str; 21] = [
+const CONTENT: [&str; 23] = [
     "git",
+    "mac.key",
+    "mac.new",
     crash_recovery::RUN,
     "run.new",
     crash_recovery::SUSPECTS,
