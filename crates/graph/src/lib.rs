@@ -595,7 +595,7 @@ mod tests {
         let graph: Arc<Graph<u32>> = Arc::new(Graph::new(10));
         let own = graph.clone();
         let task = tokio::spawn(async move {
-            own.evaluate(key(1), || "pull alpine".into(), || std::future::pending::<Result<u32>>()).await
+            own.evaluate(key(1), || "pull alpine".into(), std::future::pending::<Result<u32>>).await
         });
         tokio::task::yield_now().await;
         assert_eq!(graph.running_labels(), ["pull alpine".into()]);
