@@ -135,7 +135,7 @@ impl Dotenv {
                 lines.push(Line::Other((*line).into()));
                 continue;
             }
-            // The line itself may hold what nobody should read.
+            // The line itself may hold a secret, so the error does not quote it.
             let wrong = || Fault::user(format!("line {at} of the env file is no `NAME=value`"));
             let (before, name, value) = definition(line).ok_or_else(wrong)?;
             let mut value = value.to_owned();

@@ -1,5 +1,5 @@
-//! A value of JSON as its text. It is taken apart one level at a time, so that what nobody looks at
-//! stays as it was written: numbers keep all their digits, and texts their escapes.
+//! A JSON value kept as text. Reading takes it apart one level at a time, so that untouched parts
+//! stay as they were written: numbers keep all their digits, strings keep their escapes.
 
 use std::fmt;
 use std::sync::Arc;

@@ -103,8 +103,8 @@ impl RegistryBuilder {
         all
     }
 
-    /// Closes the registry. Object fields without a resolver are dropped; interfaces keep the fields
-    /// that all their implementers have; types that nothing reaches are dropped. With
+    /// Closes the registry. Object fields without a resolver are dropped; interfaces keep the
+    /// fields that all their implementers have; types that nothing reaches are dropped. With
     /// `legacy_load`, views before [`LEGACY_IDS_UNTIL`] get the legacy ID surface.
     pub fn finish(mut self, legacy_load: Option<LegacyLoad>) -> Registry {
         let mut missing = Vec::new();

@@ -137,9 +137,8 @@ async fn found(cx: &ResolverContext, node: &Node, name: &str) -> Result<Outcome>
     ref_outcome(cx, git::find(&cx.caller, node.get()?, name).await?)
 }
 
-/// A ref as an object of the API. One that anybody may read is a call that holds what it is;
-/// another stays what the client asked, so that whoever loads it has to be let in, or to reach the
-/// service.
+/// A ref as an object of the API. The call of a public ref holds its commit. Any other ref stays
+/// what the client asked, so that a client that loads it needs credentials, or the service, itself.
 fn ref_outcome(cx: &ResolverContext, found: GitRef) -> Result<Outcome> {
     let rebind = match &found.repository.source {
         GitSource::Remote(remote) if remote.is_public() => {

@@ -40,7 +40,7 @@ async fn tunnel(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     Ok(service::value(tunnel).into())
 }
 
-/// A tunnel to the machine of whoever asks.
+/// A tunnel to the machine of the calling client.
 fn made(cx: &ResolverContext, service: Service, ports: Vec<Forward>, native: bool) -> Result<Service> {
     let me = client_on_machine(cx)?;
     me.session.services.register_machine(me.id.clone(), me.machine.clone());
@@ -96,7 +96,7 @@ async fn container_up(cx: ResolverContext, node: Node, args: Args) -> Result<Out
     run(&cx, service?, &args).await
 }
 
-/// Tunnels to a service until the service ends or nobody waits any more.
+/// Tunnels to a service until the service ends or the last waiter is gone.
 async fn run(cx: &ResolverContext, service: Service, args: &Args) -> Result<Outcome> {
     let (me, op_cx) = (client(&cx.caller), op_cx(cx));
     let ports = forwards(args)?;

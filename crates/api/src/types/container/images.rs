@@ -48,7 +48,7 @@ async fn from(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
         let seal = egress_seal::seal(client(&cx.caller), &pinned.to_string());
         spec = spec.arg(egress_seal::SEAL, Literal::String(seal));
     }
-    // IDENTITY: the digest says what the image is, whoever asked for whichever tag.
+    // IDENTITY: the digest says what the image is; the tag and the client do not count.
     let rebind = Some(Call::new(node.call.clone(), spec));
     Ok(Outcome { value: value(container), rebind })
 }

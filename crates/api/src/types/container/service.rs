@@ -42,7 +42,7 @@ pub(crate) fn asked(container: &Container, args: &Args) -> Result<Service> {
     if args.bool("expand")? {
         words = words.iter().map(|word| expand(container, word)).collect::<Result<_>>()?;
     }
-    // Nobody asked for other arguments: the container runs as its image says.
+    // No other arguments were given: the container runs as its image says.
     let as_image = words.is_empty() && !container.default_args_set;
     let mut request = ExecRequest::new(words, args.bool("useEntrypoint")? || as_image);
     request.insecure = entitlement_seal::insecure(args)?;
