@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::Options;
 use crate::http::Connection;
 
-/// The binary, its state folder, and what it works on.
+/// The binary, its state directory, and what it works on.
 pub(crate) struct Engine {
     binary: PathBuf,
     folder: PathBuf,

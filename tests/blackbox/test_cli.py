@@ -226,7 +226,7 @@ def test_stop_says_what_it_waits_for(fresh):
         holder = threading.Thread(target=fcntl.flock, args=(lock, fcntl.LOCK_EX))
         holder.start()
         stop = fresh.start("engine", "stop")
-        assert stop.stderr.readline() == "waiting for the engine to end: another process holds the state folder\n"
+        assert stop.stderr.readline() == "waiting for the engine to end: another process holds the state directory\n"
         holder.join()
         fcntl.flock(lock, fcntl.LOCK_UN)
         assert stop.wait(timeout=30) == 0

@@ -132,7 +132,7 @@ fn time_to_live(uri: &str) -> Result<(String, Option<Duration>)> {
     };
     let lasts = duration(text).ok_or_else(|| {
         Fault::user(format!("invalid ttl {text:?} provided for secret {base:?}"))
-            .with_hint("Write it as `90s`, `5m` or `1h30m`")
+            .with_hint("write it as `90s`, `5m` or `1h30m`")
     })?;
     Ok((bare, (!lasts.is_zero()).then_some(lasts)))
 }

@@ -1,4 +1,5 @@
-//! A chain of functions: each word selects a function of what the one before returns, and takes flags.
+//! Chains of functions on the command line: each word selects a function of the previous result,
+//! and takes flags.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -9,20 +10,21 @@ use rondel_fault::{Code, Detail, ExecFailure, Fault, Result, lock};
 use rondel_link::{Hello, ModuleRequest, Served, ServedModule};
 use serde_json::{Value, json};
 
-use crate::flags::{self, Meaning, Piece};
-use crate::schema::{ArgInfo, FieldInfo, TYPE_FRAGMENT, TYPE_SELECTION, TypeInfo, kebab};
-use crate::screen::Screen;
+use crate::flags::{self, FlagKind, FlagValue};
+use crate::introspection::{ArgInfo, FieldInfo, TYPE_FRAGMENT, TYPE_SELECTION, TypeInfo, kebab};
+use crate::progress_output::ProgressOutput;
 use crate::settings::{Settings, workdir};
 
-/// An attached client, and what it learned about the API.
+/// An attached client with its progress output and the types of the API that it fetched.
 pub(crate) struct Session {
     attached: Attached,
-    screen: Screen,
+    progress: ProgressOutput,
     types: Mutex<HashMap<String, Option<TypeInfo>>>,
 }
 
 impl Session {
-    /// Attaches; `module` is served, else that of the working directory, if there is one or it is not `optional`.
+    /// Attaches a client and serves `module`, or the module of the working directory. If
+    /// `optional`, a working directory without a module is not an error.
     pub(crate) async fn open(
         settings: &Settings,
         module: Option<String>,
@@ -32,7 +34,8 @@ impl Session {
         Self::attach(settings, module, version, optional, false).await
     }
 
-    /// The same with the functions of the module's main object as fields of the root type.
+    /// Like [`Session::open`] with an optional module. The functions of its main object are fields
+    /// of the root type.
     pub(crate) async fn open_entrypoint(settings: &Settings, module: Option<String>, version: String) -> Result<Self> {
         Self::attach(settings, module, version, true, true).await
     }
@@ -46,27 +49,27 @@ impl Session {
     ) -> Result<Self> {
         let optional = optional && module.is_none();
         let request = ModuleRequest { optional, reference: module.unwrap_or_else(|| ".".into()), entrypoint };
-        let screen = Screen::new(settings.progress()?);
-        let terminal = crate::terminal::terminal(&screen);
+        let progress = ProgressOutput::new(settings.progress()?);
+        let terminal = crate::terminal::terminal(&progress);
         let interactive = settings.interactive(terminal.is_some())?;
         let hello = Hello { version, workdir: workdir()?, modules: vec![request], interactive, ..Hello::default() };
-        let callbacks = ClientCallbacks { on_event: screen.on_event(), terminal };
+        let callbacks = ClientCallbacks { on_event: progress.on_event(), terminal };
         let attached = settings.attach(hello, callbacks).await?;
-        Ok(Self { attached, screen, types: Mutex::default() })
+        Ok(Self { attached, progress, types: Mutex::default() })
     }
 
-    /// The client.
+    /// The attached client.
     pub(crate) fn attached(&self) -> &Attached {
         &self.attached
     }
 
-    /// Sends a request and gives the data of the answer.
+    /// Sends a request and returns the data of the response.
     pub(crate) async fn send(&self, body: &Value) -> Result<Value> {
         let answer = self.attached.query(body.to_string()).await?;
         data(&answer)
     }
 
-    /// The module that was served, if one was.
+    /// The served module. `None` if no module is served.
     pub(crate) async fn module(&self) -> Result<Option<ServedModule>> {
         match self.attached.served().await? {
             Ok(body) => {
@@ -78,13 +81,13 @@ impl Session {
         }
     }
 
-    /// Ends progress and gives the counts of the run.
+    /// Ends progress output and returns the counts of the run.
     pub(crate) fn finish(&self) -> rondel_progress::run_state::Totals {
-        self.screen.finish()
+        self.progress.finish()
     }
 
-    /// Types by name, in one request.
-    async fn learn(&self, names: &[&str]) -> Result<()> {
+    /// Fetches the types that are not cached yet, in one request.
+    async fn fetch_types(&self, names: &[&str]) -> Result<()> {
         let missing: Vec<&str> = {
             let known = lock(&self.types);
             names.iter().copied().filter(|name| !known.contains_key(*name)).collect()
@@ -105,71 +108,71 @@ impl Session {
         Ok(())
     }
 
-    /// A type by name.
+    /// Returns a type by name.
     pub(crate) async fn type_info(&self, name: &str) -> Result<TypeInfo> {
-        self.learn(&[name]).await?;
-        self.known(name).ok_or_else(|| Fault::user(format!("the API has no type `{name}`")))
+        self.fetch_types(&[name]).await?;
+        self.cached_type(name).ok_or_else(|| Fault::user(format!("the API has no type `{name}`")))
     }
 
-    fn known(&self, name: &str) -> Option<TypeInfo> {
+    fn cached_type(&self, name: &str) -> Option<TypeInfo> {
         lock(&self.types).get(name).cloned().flatten()
     }
 
-    /// The flags of a function: arguments that have one, with their meaning.
-    pub(crate) async fn flags(&self, field: &FieldInfo) -> Result<Vec<(ArgInfo, Meaning)>> {
+    /// The arguments of a function that have a flag, with the kind of the flag.
+    pub(crate) async fn flags(&self, field: &FieldInfo) -> Result<Vec<(ArgInfo, FlagKind)>> {
         let enums: Vec<&str> =
             field.args.iter().filter(|a| a.ty.base().kind == "ENUM").map(|a| a.ty.base_name()).collect();
-        self.learn(&enums).await?;
+        self.fetch_types(&enums).await?;
         let with = field.args.iter().filter_map(|arg| {
-            let enumeration = self.known(arg.ty.base_name());
-            Some((arg.clone(), flags::meaning(arg, enumeration.as_ref())?))
+            let enumeration = self.cached_type(arg.ty.base_name());
+            Some((arg.clone(), flags::flag_kind(arg, enumeration.as_ref())?))
         });
         Ok(with.collect())
     }
 
-    /// Replaces objects among `pieces` by the literals of their IDs.
-    pub(crate) async fn resolve(&self, calls: &mut [Selected]) -> Result<()> {
-        let pieces = calls.iter_mut().flat_map(|c| &mut c.args).flat_map(|a| &mut a.pieces);
-        let objects: Vec<&mut Piece> = pieces.filter(|p| matches!(p, Piece::Object(_))).collect();
+    /// Replaces objects among `values` by the literals of their IDs.
+    pub(crate) async fn resolve(&self, calls: &mut [SelectedFunction]) -> Result<()> {
+        let values = calls.iter_mut().flat_map(|c| &mut c.args).flat_map(|a| &mut a.values);
+        let objects: Vec<&mut FlagValue> = values.filter(|p| matches!(p, FlagValue::Object(_))).collect();
         if objects.is_empty() {
             return Ok(());
         }
-        let text = |piece: &Piece| match piece {
-            Piece::Object(selection) | Piece::Literal(selection) => selection.clone(),
+        let text = |piece: &FlagValue| match piece {
+            FlagValue::Object(selection) | FlagValue::Literal(selection) => selection.clone(),
         };
         let each = objects.iter().enumerate().map(|(i, piece)| format!("o{i}:{} ", text(piece)));
         let found = self.send(&json!({ "query": format!("{{{}}}", each.collect::<String>()) })).await?;
         for (i, piece) in objects.into_iter().enumerate() {
-            *piece = Piece::Literal(innermost(&found[format!("o{i}")]).to_string());
+            *piece = FlagValue::Literal(innermost(&found[format!("o{i}")]).to_string());
         }
         Ok(())
     }
 }
 
-/// A function selected by a chain, with the arguments that were given.
+/// A function of a chain with its given arguments.
 #[derive(Debug, Clone)]
-pub(crate) struct Selected {
+pub(crate) struct SelectedFunction {
     pub(crate) field: FieldInfo,
-    pub(crate) args: Vec<Given>,
+    pub(crate) args: Vec<GivenArg>,
 }
 
-/// An argument that was given.
+/// An argument with its given values.
 #[derive(Debug, Clone)]
-pub(crate) struct Given {
+pub(crate) struct GivenArg {
     name: String,
-    pieces: Vec<Piece>,
+    values: Vec<FlagValue>,
     list: bool,
 }
 
-impl Selected {
-    /// The selection as GraphQL text, without what is selected on its result.
+impl SelectedFunction {
+    /// The selection as GraphQL text, without the selection on its result.
     pub(crate) fn text(&self) -> String {
-        let value = |given: &Given| {
+        let value = |given: &GivenArg| {
             let each: Vec<&str> = given
-                .pieces
+                .values
                 .iter()
                 .map(|p| match p {
-                    Piece::Literal(text) | Piece::Object(text) => text.as_str(),
+                    FlagValue::Literal(text) | FlagValue::Object(text) => text.as_str(),
                 })
                 .collect();
             if given.list { format!("[{}]", each.join(",")) } else { each.concat() }
@@ -179,30 +182,31 @@ impl Selected {
     }
 }
 
-/// What a chain of words comes to.
+/// A parsed chain of functions.
 pub(crate) struct Chain {
-    /// The functions, the first one on the root of the API.
-    pub(crate) calls: Vec<Selected>,
-    /// The type whose functions could follow; none after a leaf.
+    /// The functions. The first one is a field of the root type.
+    pub(crate) calls: Vec<SelectedFunction>,
+    /// The type of the last result, whose functions could follow. `None` after a leaf.
     pub(crate) last: Option<TypeInfo>,
 }
 
 impl Chain {
-    /// Whether it ends with `up`, which lasts until it is interrupted.
+    /// Returns whether the chain ends with `up`, which runs until it is interrupted.
     pub(crate) fn stays_up(&self) -> bool {
-        let ends = |call: &Selected| call.field.name == "up" && call.field.ty.base_name() == "Void";
+        let ends = |call: &SelectedFunction| call.field.name == "up" && call.field.ty.base_name() == "Void";
         self.last.is_none() && self.calls.last().is_some_and(ends)
     }
 }
 
-/// Walks `words` from `first`, a field of the root: its flags come first, then each word is a function with its own flags.
-pub(crate) async fn walk(
+/// Parses `words` from `first`, a field of the root type: first the flags of `first`, then
+/// functions, each with its own flags. If `lenient`, required flags may be missing.
+pub(crate) async fn parse_chain(
     session: &Session,
     title: &str,
     first: FieldInfo,
     words: Vec<String>,
     lenient: bool,
-) -> Result<Walked> {
+) -> Result<Parsed> {
     let mut chain = Chain { calls: Vec::new(), last: None };
     let (mut field, mut words, mut title) = (first, words, title.to_owned());
     loop {
@@ -212,15 +216,15 @@ pub(crate) async fn walk(
             false => None,
         };
         let command = command(&title, &field, &flags, next.as_ref(), lenient);
-        let normal: Vec<String> = words.iter().map(|word| normal_flag(word)).collect();
+        let normal: Vec<String> = words.iter().map(|word| normalize_flag(word)).collect();
         let parsed = command.try_get_matches_from(std::iter::once(title.clone()).chain(normal));
         let matches = match parsed {
             Ok(matches) => matches,
-            Err(e) => return Ok(Walked::Said(e)),
+            Err(e) => return Ok(Parsed::Help(e)),
         };
-        chain.calls.push(Selected { field: field.clone(), args: given(&flags, &matches)? });
+        chain.calls.push(SelectedFunction { field: field.clone(), args: given(&flags, &matches)? });
         chain.last.clone_from(&next);
-        let Some((word, rest)) = matches.subcommand() else { return Ok(Walked::Chain(chain)) };
+        let Some((word, rest)) = matches.subcommand() else { return Ok(Parsed::Chain(chain)) };
         let functions = next.as_ref().and_then(|t| t.fields.as_ref());
         let found = functions.and_then(|fields| fields.iter().find(|f| kebab(&f.name) == word));
         field = found.cloned().ok_or_else(|| Fault::user(format!("unknown command \"{word}\" for \"{title}\"")))?;
@@ -229,25 +233,25 @@ pub(crate) async fn walk(
     }
 }
 
-/// A chain, or what the command line has to say instead: help or a usage error.
-pub(crate) enum Walked {
+/// The outcome of parsing a chain.
+pub(crate) enum Parsed {
     /// The chain.
     Chain(Chain),
-    /// Help or a usage error.
-    Said(clap::Error),
+    /// Help that was asked for, or a usage error. To be printed in place of a result.
+    Help(clap::Error),
 }
 
 fn command(
     title: &str,
     field: &FieldInfo,
-    flags: &[(ArgInfo, Meaning)],
+    flags: &[(ArgInfo, FlagKind)],
     next: Option<&TypeInfo>,
     lenient: bool,
 ) -> Command {
     let about = field.description.clone().or_else(|| next.and_then(|t| t.description.clone())).unwrap_or_default();
     let mut command = Command::new(title.to_owned()).bin_name(title.to_owned()).about(about).no_binary_name(false);
-    for (arg, meaning) in flags {
-        let flag = flags::flag(arg, meaning);
+    for (arg, kind) in flags {
+        let flag = flags::flag_arg(arg, kind);
         command = command.arg(if lenient { flag.required(false) } else { flag });
     }
     for function in callable(next) {
@@ -259,26 +263,27 @@ fn command(
     command.disable_help_subcommand(true).subcommand_help_heading("Functions")
 }
 
-/// The functions that can be called: a required argument for which there is no flag hides its function.
+/// The functions that can be called. A function with a required argument that has no flag is left
+/// out.
 pub(crate) fn callable(ty: Option<&TypeInfo>) -> Vec<&FieldInfo> {
     let fields = ty.and_then(|t| t.fields.as_ref()).into_iter().flatten();
     let has_flag =
-        |arg: &ArgInfo| arg.ty.base().kind == "ENUM" && arg.ty.lists() < 2 || flags::meaning(arg, None).is_some();
+        |arg: &ArgInfo| arg.ty.base().kind == "ENUM" && arg.ty.lists() < 2 || flags::flag_kind(arg, None).is_some();
     fields.filter(|f| f.name != "id" && f.args.iter().all(|arg| !arg.is_required() || has_flag(arg))).collect()
 }
 
-fn given(flags: &[(ArgInfo, Meaning)], matches: &ArgMatches) -> Result<Vec<Given>> {
+fn given(flags: &[(ArgInfo, FlagKind)], matches: &ArgMatches) -> Result<Vec<GivenArg>> {
     let mut all = Vec::new();
-    for (arg, meaning) in flags {
-        if let Some((pieces, list)) = flags::pieces(arg, meaning, matches)? {
-            all.push(Given { name: arg.name.clone(), pieces, list });
+    for (arg, kind) in flags {
+        if let Some((values, list)) = flags::flag_values(arg, kind, matches)? {
+            all.push(GivenArg { name: arg.name.clone(), values, list });
         }
     }
     Ok(all)
 }
 
-/// Flags are accepted in any casing: `--dockerConfig` is `--docker-config`.
-fn normal_flag(word: &str) -> String {
+/// Converts the name of a flag to kebab-case: `--dockerConfig` is accepted as `--docker-config`.
+fn normalize_flag(word: &str) -> String {
     match word.strip_prefix("--") {
         None | Some("") => word.to_owned(),
         Some(rest) => match rest.split_once('=') {
@@ -295,7 +300,7 @@ fn innermost(value: &Value) -> &Value {
     }
 }
 
-/// The deepest answer that is taken.
+/// Responses that are nested deeper are refused.
 const MAX_DEPTH: usize = 100_000;
 
 fn parse(answer: &[u8]) -> Result<Value> {
@@ -318,7 +323,7 @@ fn parse(answer: &[u8]) -> Result<Value> {
     serde::Deserialize::deserialize(&mut reader).map_err(wrong)
 }
 
-/// The data of an answer, or its first error as ours.
+/// The data of a response, or its first error as a [`Fault`].
 fn data(answer: &[u8]) -> Result<Value> {
     let mut answer = parse(answer)?;
     let Some(error) = answer["errors"].as_array().and_then(|errors| errors.first()) else {
@@ -361,7 +366,7 @@ mod tests {
         for (word, want) in
             [("--dockerConfig", "--docker-config"), ("--aB=--cD", "--a-b=--cD"), ("x", "x"), ("--", "--")]
         {
-            assert_eq!(normal_flag(word), want);
+            assert_eq!(normalize_flag(word), want);
         }
     }
 

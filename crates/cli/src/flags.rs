@@ -1,20 +1,20 @@
-//! From argument types to flags, and from flag texts to GraphQL.
+//! Flags of functions: from argument types to flags, and from flag texts to GraphQL values.
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use rondel_fault::{Fault, Result};
 use serde_json::Value;
 
-use crate::schema::{ArgInfo, TypeInfo, kebab};
+use crate::introspection::{ArgInfo, TypeInfo, kebab};
 
-/// What a flag's text means.
+/// How the text of a flag becomes a GraphQL value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Meaning {
-    /// Written into the query as a string.
+pub(crate) enum FlagKind {
+    /// A string.
     Text,
-    /// Written into the query as it is: a number or a boolean.
-    Bare,
-    /// A boolean.
+    /// A number or a boolean, written into the query as it is.
+    Number,
+    /// A boolean whose flag needs no value.
     Switch,
     /// The name of an enum member.
     Member(Vec<String>),
@@ -22,7 +22,8 @@ pub(crate) enum Meaning {
     Address(&'static str),
     /// The key of a cache volume.
     CacheKey,
-    /// The reference of a module; the field after `moduleSource`.
+    /// The reference of a module. Holds the field after `moduleSource`, or `None` for the source
+    /// itself.
     Module(Option<&'static str>),
     /// `KEY=VALUE`.
     BuildArg,
@@ -30,50 +31,51 @@ pub(crate) enum Meaning {
     PortForward,
 }
 
-/// The text of a GraphQL value, or a query that gives the ID of an object.
+/// A value of a flag: a GraphQL literal, or a selection that returns the ID of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Piece {
+pub(crate) enum FlagValue {
     /// A literal.
     Literal(String),
     /// A selection on the root whose innermost field is `id`.
     Object(String),
 }
 
-/// What the texts of a flag for `arg` mean; none: there is no flag for such an argument. `lookup` knows enum types.
-pub(crate) fn meaning(arg: &ArgInfo, enumeration: Option<&TypeInfo>) -> Option<Meaning> {
+/// The kind of the flag for `arg`, or `None` if arguments of this type have no flag. `enumeration`
+/// is the type of `arg` if that is an enum.
+pub(crate) fn flag_kind(arg: &ArgInfo, enumeration: Option<&TypeInfo>) -> Option<FlagKind> {
     if arg.ty.lists() > 1 {
         return None;
     }
     let name = arg.type_name();
     let object = name != arg.ty.base_name() || arg.ty.base_name().ends_with("ID");
     Some(match (arg.ty.base().kind.as_str(), name.as_str()) {
-        ("SCALAR", "String") => Meaning::Text,
-        ("SCALAR", "Int" | "Float") => Meaning::Bare,
-        ("SCALAR", "Boolean") => Meaning::Switch,
-        ("ENUM", _) => Meaning::Member(enumeration?.enum_values.iter().flatten().map(|m| m.name.clone()).collect()),
-        ("INPUT_OBJECT", "BuildArg") => Meaning::BuildArg,
-        ("INPUT_OBJECT", "PortForward") => Meaning::PortForward,
+        ("SCALAR", "String") => FlagKind::Text,
+        ("SCALAR", "Int" | "Float") => FlagKind::Number,
+        ("SCALAR", "Boolean") => FlagKind::Switch,
+        ("ENUM", _) => FlagKind::Member(enumeration?.enum_values.iter().flatten().map(|m| m.name.clone()).collect()),
+        ("INPUT_OBJECT", "BuildArg") => FlagKind::BuildArg,
+        ("INPUT_OBJECT", "PortForward") => FlagKind::PortForward,
         ("SCALAR", name) if object => match name {
-            "Container" => Meaning::Address("container"),
-            "Directory" => Meaning::Address("directory"),
-            "File" => Meaning::Address("file"),
-            "Secret" => Meaning::Address("secret"),
-            "Service" => Meaning::Address("service"),
-            "Socket" => Meaning::Address("socket"),
-            "GitRepository" => Meaning::Address("gitRepository"),
-            "GitRef" => Meaning::Address("gitRef"),
-            "CacheVolume" => Meaning::CacheKey,
-            "Module" => Meaning::Module(Some("asModule")),
-            "ModuleSource" => Meaning::Module(None),
+            "Container" => FlagKind::Address("container"),
+            "Directory" => FlagKind::Address("directory"),
+            "File" => FlagKind::Address("file"),
+            "Secret" => FlagKind::Address("secret"),
+            "Service" => FlagKind::Address("service"),
+            "Socket" => FlagKind::Address("socket"),
+            "GitRepository" => FlagKind::Address("gitRepository"),
+            "GitRef" => FlagKind::Address("gitRef"),
+            "CacheVolume" => FlagKind::CacheKey,
+            "Module" => FlagKind::Module(Some("asModule")),
+            "ModuleSource" => FlagKind::Module(None),
             _ => return None,
         },
-        ("SCALAR", _) => Meaning::Text,
+        ("SCALAR", _) => FlagKind::Text,
         _ => return None,
     })
 }
 
-/// The flag for an argument.
-pub(crate) fn flag(arg: &ArgInfo, meaning: &Meaning) -> Arg {
+/// The command-line flag for an argument.
+pub(crate) fn flag_arg(arg: &ArgInfo, kind: &FlagKind) -> Arg {
     let mut help = arg.description.clone().unwrap_or_default();
     if let Some(default) = arg.default_value.as_deref().filter(|d| !matches!(*d, "null" | "[]" | "\"\"")) {
         help = format!("{help} (default {default})").trim_start().to_owned();
@@ -81,47 +83,51 @@ pub(crate) fn flag(arg: &ArgInfo, meaning: &Meaning) -> Arg {
     let list = arg.ty.lists() > 0;
     let mut flag = Arg::new(arg.name.clone()).long(kebab(&arg.name)).help(help).required(arg.is_required());
     flag = if list { flag.action(ArgAction::Append) } else { flag.action(ArgAction::Set) };
-    flag = match meaning {
-        Meaning::Switch if !list => {
+    flag = match kind {
+        FlagKind::Switch if !list => {
             flag.num_args(0..=1).require_equals(true).default_missing_value("true").value_parser(value_parser!(bool))
         }
-        Meaning::Member(names) if !list => {
+        FlagKind::Member(names) if !list => {
             flag.value_parser(PossibleValuesParser::new(names.clone())).ignore_case(true)
         }
         _ => flag.value_parser(value_parser!(String)).allow_hyphen_values(true),
     };
-    flag.value_name(match meaning {
-        Meaning::Switch => "BOOL".to_owned(),
+    flag.value_name(match kind {
+        FlagKind::Switch => "BOOL".to_owned(),
         _ => arg.type_name().to_uppercase(),
     })
 }
 
-/// The pieces of the value that was given for `arg`; none: it was not given. The flag says whether they make a list.
-pub(crate) fn pieces(arg: &ArgInfo, meaning: &Meaning, matches: &ArgMatches) -> Result<Option<(Vec<Piece>, bool)>> {
+/// The values given for `arg`, and whether they form a list. `None` if the flag was not given.
+pub(crate) fn flag_values(
+    arg: &ArgInfo,
+    kind: &FlagKind,
+    matches: &ArgMatches,
+) -> Result<Option<(Vec<FlagValue>, bool)>> {
     let list = arg.ty.lists() > 0;
-    if matches!(meaning, Meaning::Switch) && !list {
+    if matches!(kind, FlagKind::Switch) && !list {
         let given = matches.get_one::<bool>(&arg.name);
-        return Ok(given.map(|value| (vec![Piece::Literal(value.to_string())], false)));
+        return Ok(given.map(|value| (vec![FlagValue::Literal(value.to_string())], false)));
     }
     let Some(texts) = matches.get_many::<String>(&arg.name) else { return Ok(None) };
-    let mut pieces = Vec::new();
+    let mut values = Vec::new();
     for text in texts {
         let parts = if list { elements(text).map_err(|why| wrong_list(arg, text, why))? } else { vec![text.clone()] };
         for part in parts {
-            pieces.push(piece(arg, meaning, &part)?);
+            values.push(flag_value(arg, kind, &part)?);
         }
     }
-    Ok(Some((pieces, list)))
+    Ok(Some((values, list)))
 }
 
-fn piece(arg: &ArgInfo, meaning: &Meaning, text: &str) -> Result<Piece> {
+fn flag_value(arg: &ArgInfo, kind: &FlagKind, text: &str) -> Result<FlagValue> {
     let flag = kebab(&arg.name);
-    Ok(match meaning {
-        Meaning::Text if arg.ty.base_name() == "Platform" && text == "current" => {
-            Piece::Object("defaultPlatform".into())
+    Ok(match kind {
+        FlagKind::Text if arg.ty.base_name() == "Platform" && text == "current" => {
+            FlagValue::Object("defaultPlatform".into())
         }
-        Meaning::Text => Piece::Literal(quote(text)),
-        Meaning::Bare | Meaning::Switch => {
+        FlagKind::Text => FlagValue::Literal(quote(text)),
+        FlagKind::Number | FlagKind::Switch => {
             let ok = match arg.ty.base_name() {
                 "Int" => text.parse::<i64>().is_ok(),
                 "Boolean" => text.parse::<bool>().is_ok(),
@@ -131,10 +137,10 @@ fn piece(arg: &ArgInfo, meaning: &Meaning, text: &str) -> Result<Piece> {
             if !ok {
                 return Err(Fault::user(format!("`--{flag}` wants a value of type {wanted}, not `{text}`")));
             }
-            Piece::Literal(text.to_owned())
+            FlagValue::Literal(text.to_owned())
         }
-        Meaning::Member(names) => match names.iter().find(|name| name.eq_ignore_ascii_case(text)) {
-            Some(name) => Piece::Literal(name.clone()),
+        FlagKind::Member(names) => match names.iter().find(|name| name.eq_ignore_ascii_case(text)) {
+            Some(name) => FlagValue::Literal(name.clone()),
             None => {
                 let names = names.join(",");
                 return Err(Fault::user(format!(
@@ -142,32 +148,34 @@ fn piece(arg: &ArgInfo, meaning: &Meaning, text: &str) -> Result<Piece> {
                 )));
             }
         },
-        Meaning::Address(kind) => Piece::Object(format!("address(value:{}){{{kind}{{id}}}}", quote(&address(text)))),
-        Meaning::CacheKey => Piece::Object(format!("cacheVolume(key:{}){{id}}", quote(text))),
-        Meaning::Module(None) => Piece::Object(format!("moduleSource(refString:{}){{id}}", quote(text))),
-        Meaning::Module(Some(field)) => {
-            Piece::Object(format!("moduleSource(refString:{}){{{field}{{id}}}}", quote(text)))
+        FlagKind::Address(kind) => {
+            FlagValue::Object(format!("address(value:{}){{{kind}{{id}}}}", quote(&address(text))))
         }
-        Meaning::BuildArg => match text.split_once('=') {
+        FlagKind::CacheKey => FlagValue::Object(format!("cacheVolume(key:{}){{id}}", quote(text))),
+        FlagKind::Module(None) => FlagValue::Object(format!("moduleSource(refString:{}){{id}}", quote(text))),
+        FlagKind::Module(Some(field)) => {
+            FlagValue::Object(format!("moduleSource(refString:{}){{{field}{{id}}}}", quote(text)))
+        }
+        FlagKind::BuildArg => match text.split_once('=') {
             None => {
                 return Err(Fault::user(format!("`--{flag} {text}`: build arguments must be formatted as name=value")));
             }
             Some(("", _)) => {
                 return Err(Fault::user(format!("`--{flag} {text}`: build arguments cannot have an empty name")));
             }
-            Some((name, value)) => Piece::Literal(format!("{{name:{},value:{}}}", quote(name), quote(value))),
+            Some((name, value)) => FlagValue::Literal(format!("{{name:{},value:{}}}", quote(name), quote(value))),
         },
-        Meaning::PortForward => {
+        FlagKind::PortForward => {
             let ports = text.split_once(':').and_then(|(f, b)| Some((f.parse::<u16>().ok()?, b.parse::<u16>().ok()?)));
             let (frontend, backend) = ports.ok_or_else(|| {
                 Fault::user(format!("`--{flag} {text}`: ports must be formatted as frontend:backend"))
             })?;
-            Piece::Literal(format!("{{frontend:{frontend},backend:{backend}}}"))
+            FlagValue::Literal(format!("{{frontend:{frontend},backend:{backend}}}"))
         }
     })
 }
 
-/// `~` is this user's home: the engine does not know whose.
+/// Expands a leading `~/` to the home directory of this user, which the engine does not know.
 fn address(text: &str) -> String {
     match (text.strip_prefix("~/"), std::env::var("HOME")) {
         (Some(rest), Ok(home)) => format!("{home}/{rest}"),
@@ -187,8 +195,8 @@ fn wrong_list(arg: &ArgInfo, text: &str, why: &str) -> Fault {
     )
 }
 
-/// The elements of a list: a JSON array of scalars, or a line of comma-separated values. An empty
-/// text is an empty list.
+/// The elements of a list: a JSON array of scalars, or comma-separated values. An empty text is an
+/// empty list.
 fn elements(text: &str) -> std::result::Result<Vec<String>, &'static str> {
     if let Some(array) = json_array(text) {
         return Ok(array);
@@ -196,7 +204,7 @@ fn elements(text: &str) -> std::result::Result<Vec<String>, &'static str> {
     if text.is_empty() { Ok(Vec::new()) } else { csv(text) }
 }
 
-/// The elements of a JSON array of scalars. `None`: the text is something else.
+/// The elements of a JSON array of scalars. `None` if the text is anything else.
 fn json_array(text: &str) -> Option<Vec<String>> {
     if !text.trim_start().starts_with('[') {
         return None;
@@ -210,8 +218,8 @@ fn json_array(text: &str) -> Option<Vec<String>> {
     items.into_iter().map(element).collect()
 }
 
-/// Splits at commas. A value that begins with a double quote ends with the next one; two inside of
-/// it are one.
+/// Splits at commas. A value that begins with a double quote ends at the next one. Two double
+/// quotes inside it stand for one.
 fn csv(text: &str) -> std::result::Result<Vec<String>, &'static str> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -232,7 +240,7 @@ fn csv(text: &str) -> std::result::Result<Vec<String>, &'static str> {
     }
 }
 
-/// The value up to its closing quote, and what is behind that.
+/// The value up to its closing quote, and the rest of the text.
 fn quoted(mut rest: &str) -> std::result::Result<(String, &str), &'static str> {
     let mut value = String::new();
     loop {

@@ -1,4 +1,4 @@
-//! Results on standard output and in files.
+//! Writes results to standard output and to files.
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -6,41 +6,43 @@ use std::path::Path;
 use rondel_fault::{Attempt as _, Fault, Result};
 use serde_json::Value;
 
-/// Standard output has no reader any more. The cause of the error that ends the process.
+/// The cause of an error: standard output has no reader.
 #[derive(Debug)]
-pub(crate) struct Closed;
+pub(crate) struct StdoutClosed;
 
-impl std::fmt::Display for Closed {
+impl std::fmt::Display for StdoutClosed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("standard output is closed")
     }
 }
 
-impl std::error::Error for Closed {}
+impl std::error::Error for StdoutClosed {}
 
-/// Writes `text` as it is.
+/// Writes `text` to standard output, unchanged.
 pub(crate) fn write(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => Err(Fault::environment("write the result").caused_by(Closed)),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => {
+            Err(Fault::environment("write the result").caused_by(StdoutClosed))
+        }
         written => written.attempt(|| "write the result".into()),
     }
 }
 
-/// Whether what follows a result on standard error begins on a line of its own: a terminal gets a
-/// line end behind every result, and nothing else does.
+/// Returns whether every result is followed by a line end. Only a terminal gets one, so that text
+/// on standard error starts on a line of its own.
 pub(crate) fn ends_lines() -> bool {
     std::io::stdout().is_terminal()
 }
 
-/// Writes a result: with a line end on a terminal, without one otherwise, so that it can be used as it is.
+/// Writes a result. A terminal gets a line end after it; anything else gets the exact text.
 pub(crate) fn result(text: &str) -> Result<()> {
     let line_end = ends_lines() && !text.is_empty() && !text.ends_with('\n');
     write(text)?;
     if line_end { write("\n") } else { Ok(()) }
 }
 
-/// A scalar result as text: strings raw, lists one per line, maps their values.
+/// Formats a scalar result as text: strings raw, lists one item per line, maps one value per line.
 pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -51,7 +53,7 @@ pub(crate) fn plain(value: &Value) -> String {
     }
 }
 
-/// A result as JSON: indented by four, with a line end.
+/// Formats a result as JSON, indented by four, with a line end.
 pub(crate) fn json(value: &Value) -> String {
     let mut out = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
@@ -61,7 +63,8 @@ pub(crate) fn json(value: &Value) -> String {
     format!("{}\n", String::from_utf8_lossy(&out))
 }
 
-/// Writes a scalar result to `path`, with its parents, and says so on standard error.
+/// Writes a scalar result to `path`, creates its parent directories, and notes the path on standard
+/// error.
 pub(crate) fn save(text: &str, path: &Path) -> Result<()> {
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).attempt(|| format!("make the directory `{}`", parent.display()))?;
@@ -72,7 +75,7 @@ pub(crate) fn save(text: &str, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Says something on standard error.
+/// Prints a line to standard error.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

@@ -1,7 +1,7 @@
-//! The API on loopback for client libraries and further `rondel` processes: checks the token and
-//! passes requests on.
+//! Serves the API on loopback for client libraries and other `rondel` processes: checks the token
+//! and forwards requests.
 //!
-//! *Invariants.* Nothing of a request but its head is read before its token was checked.
+//! *Invariants.* Only the head of a request is read before its token was checked.
 
 use std::sync::Arc;
 
@@ -22,32 +22,32 @@ use rondel_web::{Admission, ServerLimits};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// How many connections may be open at a time.
-const CONNECTIONS: usize = 512;
+/// How many connections may be open at the same time.
+const MAX_CONNECTIONS: usize = 512;
 
-/// The API on loopback. It ends when this is dropped.
-pub(crate) struct Proxy {
+/// A server of the API on loopback. It stops when it is dropped.
+pub(crate) struct SessionProxy {
     /// The port on 127.0.0.1.
     pub(crate) port: u16,
-    /// What requests are authorized with.
+    /// The token that requests must carry.
     pub(crate) token: String,
     _serving: DropGuard,
 }
 
 #[derive(Clone)]
-struct Passed {
+struct ProxyState {
     attached: Arc<Attached>,
     expected: Arc<str>,
     admission: Admission,
 }
 
-/// Opens the API of an attached client on a free port.
-pub(crate) async fn open(attached: Attached) -> Result<Proxy> {
+/// Serves the API of an attached client on a free port of 127.0.0.1.
+pub(crate) async fn open(attached: Attached) -> Result<SessionProxy> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.attempt(|| "listen on loopback".into())?;
     let port = listener.local_addr().attempt(|| "listen on loopback".into())?.port();
     let token = format!("{:032x}", rand::random::<u128>());
     let expected = format!("Basic {}", STANDARD.encode(format!("{token}:"))).into();
-    let passed = Passed { attached: Arc::new(attached), expected, admission: Admission::default() };
+    let proxy = ProxyState { attached: Arc::new(attached), expected, admission: Admission::default() };
     let routes = Router::new()
         .route(QUERY, post(query))
         .route(ATTACH, get(attach))
@@ -55,19 +55,18 @@ pub(crate) async fn open(attached: Attached) -> Result<Proxy> {
         .route(SERVED, get(served))
         .route("/init", any(|| async { StatusCode::NO_CONTENT }))
         .route("/shutdown", any(|| async { StatusCode::OK }))
-        .layer(from_fn_with_state(passed.clone(), authorized))
-        .with_state(passed);
+        .layer(from_fn_with_state(proxy.clone(), authorized))
+        .with_state(proxy);
     let ending = CancellationToken::new();
-    tokio::spawn(rondel_web::serve(listener, routes, ServerLimits::for_connections(CONNECTIONS), ending.clone()));
-    Ok(Proxy { port, token, _serving: ending.drop_guard() })
+    tokio::spawn(rondel_web::serve(listener, routes, ServerLimits::for_connections(MAX_CONNECTIONS), ending.clone()));
+    Ok(SessionProxy { port, token, _serving: ending.drop_guard() })
 }
 
-/// Lets requests with the token through.
-async fn authorized(State(passed): State<Passed>, request: Request, next: Next) -> Response<Body> {
+/// Forwards requests with the token and refuses all others.
+async fn authorized(State(proxy): State<ProxyState>, request: Request, next: Next) -> Response<Body> {
     let given = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-    // Only the password may differ between libraries: it is always empty, and the name is the
-    // token.
-    if given == Some(&*passed.expected) {
+    // Libraries send the token as the user name, with an empty password.
+    if given == Some(&*proxy.expected) {
         return next.run(request).await;
     }
     let refusal = [
@@ -78,24 +77,24 @@ async fn authorized(State(passed): State<Passed>, request: Request, next: Next) 
     (StatusCode::UNAUTHORIZED, refusal).into_response()
 }
 
-/// The client for which a request asks: a further one that attached here, else that of this
+/// The client that a request is for: one that attached through this server, else the client of this
 /// process.
-fn client<'a>(passed: &'a Passed, headers: &'a HeaderMap) -> &'a str {
+fn client<'a>(proxy: &'a ProxyState, headers: &'a HeaderMap) -> &'a str {
     let named = headers.get(CLIENT_HEADER).and_then(|v| v.to_str().ok());
-    named.unwrap_or(&passed.attached.welcome().client)
+    named.unwrap_or(&proxy.attached.welcome().client)
 }
 
-async fn query(State(passed): State<Passed>, request: Request) -> Response<Body> {
+async fn query(State(proxy): State<ProxyState>, request: Request) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let (body, _admitted) = match passed.admission.admit(&head.headers, body).await {
+    let (body, _admitted) = match proxy.admission.admit(&head.headers, body).await {
         Ok(admitted) => admitted,
         Err(refusal) => return refusal,
     };
-    answer(passed.attached.forward(client(&passed, &head.headers), body).await)
+    answer(proxy.attached.forward(client(&proxy, &head.headers), body).await)
 }
 
-async fn served(State(passed): State<Passed>, headers: HeaderMap) -> Response<Body> {
-    answer(passed.attached.describe(client(&passed, &headers)).await)
+async fn served(State(proxy): State<ProxyState>, headers: HeaderMap) -> Response<Body> {
+    answer(proxy.attached.describe(client(&proxy, &headers)).await)
 }
 
 fn answer(answer: Result<(StatusCode, Bytes)>) -> Response<Body> {
@@ -110,24 +109,29 @@ fn failure(fault: &Fault) -> String {
     serde_json::json!({"data": null, "errors": [{"message": fault.full_message()}]}).to_string()
 }
 
-/// A further client of the session of this process.
-async fn attach(State(passed): State<Passed>, request: Request) -> Response<Body> {
-    join(passed, request, ATTACH, None).await
+/// Attaches another client to the session of this process.
+async fn attach(State(proxy): State<ProxyState>, request: Request) -> Response<Body> {
+    relay_upgrade(proxy, request, ATTACH, None).await
 }
 
-/// A stream that a further client was asked for.
-async fn stream(State(passed): State<Passed>, request: Request) -> Response<Body> {
+/// Opens a stream that the engine asked another client for.
+async fn stream(State(proxy): State<ProxyState>, request: Request) -> Response<Body> {
     let ticket = request.headers().get(TICKET_HEADER).and_then(|v| v.to_str().ok()).map(ToOwned::to_owned);
-    join(passed, request, STREAM, ticket).await
+    relay_upgrade(proxy, request, STREAM, ticket).await
 }
 
-/// Joins a connection with one that the engine upgrades at `path`.
-async fn join(passed: Passed, mut request: Request, path: &'static str, ticket: Option<String>) -> Response<Body> {
+/// Relays between this connection and one that the engine upgrades at `path`.
+async fn relay_upgrade(
+    proxy: ProxyState,
+    mut request: Request,
+    path: &'static str,
+    ticket: Option<String>,
+) -> Response<Body> {
     if request.headers().get(header::UPGRADE).and_then(|v| v.to_str().ok()) != Some(PROTOCOL) {
         return (StatusCode::UPGRADE_REQUIRED, "attach with `upgrade: rondel-link`").into_response();
     }
     let headers: Vec<(&str, &str)> = ticket.iter().map(|ticket| (TICKET_HEADER, ticket.as_str())).collect();
-    let mut far = match passed.attached.upgraded(path, &headers).await {
+    let mut far = match proxy.attached.upgraded(path, &headers).await {
         Ok(far) => far,
         Err(fault) => return (StatusCode::BAD_GATEWAY, failure(&fault)).into_response(),
     };

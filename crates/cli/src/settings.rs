@@ -1,28 +1,26 @@
-//! The command line, and what of it holds for every command.
+//! Settings that every command shares: the global flags, and where the engine is.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use rondel_client::endpoint::SESSION_PORT;
 use rondel_client::{Attached, ClientCallbacks, Endpoint, EngineCommand, OpenSession, StateDir};
 use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_link::Hello;
 
-use crate::commands;
-
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// Lines.
+    /// One line after the other, for logs.
     Plain,
     /// A block at the bottom of the terminal.
     Tty,
-    /// Not at all.
+    /// No progress.
     Silent,
 }
 
-/// What holds for every command.
+/// The values of the global flags.
 #[derive(Clone)]
 pub(crate) struct Settings {
     state_dir: Option<PathBuf>,
@@ -34,57 +32,46 @@ pub(crate) struct Settings {
     allow: Vec<String>,
 }
 
-/// The whole command line.
-pub(crate) fn command_line() -> Command {
-    Command::new("rondel")
-        .about("Runs typed functions in containers and serves them as one GraphQL API")
-        .version(concat!("v", env!("CARGO_PKG_VERSION")))
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .args([
-            Arg::new("state-dir")
-                .long("state-dir")
-                .global(true)
-                .value_name("DIR")
-                .value_parser(value_parser!(PathBuf))
-                .help("Where the engine keeps its state and its socket [env: RONDEL_STATE_DIR]"),
-            Arg::new("config")
-                .long("config")
-                .global(true)
-                .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .help("The engine's configuration [env: RONDEL_CONFIG]"),
-            Arg::new("progress")
-                .long("progress")
-                .global(true)
-                .value_name("HOW")
-                .value_parser(["auto", "plain", "tty"])
-                .default_value("auto")
-                .help("How progress is shown on standard error"),
-            Arg::new("silent")
-                .long("silent")
-                .short('s')
-                .global(true)
-                .action(ArgAction::SetTrue)
-                .help("Show no progress"),
-            Arg::new("interactive")
-                .long("interactive")
-                .short('i')
-                .global(true)
-                .action(ArgAction::SetTrue)
-                .help("Where a process in a container fails, open a terminal on what it left"),
-            Arg::new("interactive-command")
-                .long("interactive-command")
-                .global(true)
-                .value_name("COMMAND")
-                .default_value("/bin/sh")
-                .help("What runs on that terminal"),
-            Arg::new("allow").long("allow").global(true).action(ArgAction::Append).value_name("NAME[=MODULE]").help(
-                "Let modules and processes in containers, or one module alone, ask for `security.insecure` or \
-                     `network.host`",
-            ),
-        ])
-        .subcommands(commands::all())
+/// The flags that every command takes.
+pub(crate) fn global_args() -> [Arg; 7] {
+    [
+        Arg::new("state-dir")
+            .long("state-dir")
+            .global(true)
+            .value_name("DIR")
+            .value_parser(value_parser!(PathBuf))
+            .help("The state directory: the cache, the log and the socket of the engine [env: RONDEL_STATE_DIR]"),
+        Arg::new("config")
+            .long("config")
+            .global(true)
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help("The configuration file of the engine [env: RONDEL_CONFIG]"),
+        Arg::new("progress")
+            .long("progress")
+            .global(true)
+            .value_name("HOW")
+            .value_parser(["auto", "plain", "tty"])
+            .default_value("auto")
+            .help("How progress is shown on standard error"),
+        Arg::new("silent").long("silent").short('s').global(true).action(ArgAction::SetTrue).help("Show no progress"),
+        Arg::new("interactive")
+            .long("interactive")
+            .short('i')
+            .global(true)
+            .action(ArgAction::SetTrue)
+            .help("When a process in a container fails, open a terminal in its place, on the files that it left"),
+        Arg::new("interactive-command")
+            .long("interactive-command")
+            .global(true)
+            .value_name("COMMAND")
+            .default_value("/bin/sh")
+            .help("The program on that terminal"),
+        Arg::new("allow").long("allow").global(true).action(ArgAction::Append).value_name("NAME[=MODULE]").help(
+            "Grant the entitlement `security.insecure` or `network.host` to modules and processes in containers, \
+                     or to one module alone",
+        ),
+    ]
 }
 
 impl Settings {
@@ -100,7 +87,8 @@ impl Settings {
         }
     }
 
-    /// The same with `-i`, and with another `--interactive-command` if one is given.
+    /// Returns a copy with `-i` added if `interactive`, and with `command` as
+    /// `--interactive-command` if it is given.
     pub(crate) fn interactively(&self, interactive: bool, command: Option<String>) -> Self {
         Self {
             interactive: self.interactive || interactive,
@@ -109,14 +97,18 @@ impl Settings {
         }
     }
 
-    /// What runs on a terminal where a process fails; nothing when nobody asked. `able`: there is a terminal to show it on.
-    pub(crate) fn interactive(&self, able: bool) -> Result<Vec<String>> {
+    /// The words of `--interactive-command`, or none without `-i`.
+    ///
+    /// # Errors
+    ///
+    /// With `-i`, if `has_terminal` is false or the command cannot be split into words.
+    pub(crate) fn interactive(&self, has_terminal: bool) -> Result<Vec<String>> {
         if !self.interactive {
             return Ok(Vec::new());
         }
-        if !able {
+        if !has_terminal {
             return Err(Fault::user("no tty available for `--interactive`")
-                .with_hint("Run it on a terminal, or leave `--interactive` out"));
+                .with_hint("run the command on a terminal, or leave `--interactive` out"));
         }
         let command = &self.interactive_command;
         match shlex::split(command) {
@@ -126,13 +118,13 @@ impl Settings {
         }
     }
 
-    /// The state folder.
+    /// The state directory, from `--state-dir`, the environment or the default.
     pub(crate) fn state(&self) -> Result<StateDir> {
         StateDir::find(self.state_dir.as_deref(), |name| std::env::var(name).ok())
     }
 
     /// Where the API is: the session that the environment names, else the engine of the state
-    /// folder. A state folder that was given by flag is meant.
+    /// directory. `--state-dir` takes precedence over the session of the environment.
     pub(crate) fn endpoint(&self) -> Result<Endpoint> {
         match OpenSession::find(|name| std::env::var(name).ok()) {
             _ if self.state_dir.is_some() => self.state().map(Endpoint::Engine),
@@ -142,27 +134,34 @@ impl Settings {
         }
     }
 
-    /// Attaches a client as `hello` says, with what was allowed by flag. An engine is started when
-    /// there is none, and no session to join.
+    /// Attaches a client as `hello` says, with the entitlements of `--allow`. Starts an engine if
+    /// none is running and the environment names no session.
     pub(crate) async fn attach(&self, hello: Hello, callbacks: impl Into<ClientCallbacks>) -> Result<Attached> {
         let hello = Hello { allow: self.allow.clone(), ..hello };
         match self.endpoint()? {
             Endpoint::Engine(state) => {
-                let launch = self.launch()?;
-                rondel_client::attach(&Endpoint::Engine(state), Some(&launch), &hello, callbacks).await
+                let command = self.engine_command()?;
+                rondel_client::attach(&Endpoint::Engine(state), Some(&command), &hello, callbacks).await
             }
             session => rondel_client::attach(&session, None, &hello, callbacks).await,
         }
     }
 
-    /// The state folder whose engine is controlled, and how to start one, unless this process
-    /// belongs to a session of another engine.
+    /// The state directory of the engine to control, and the command that starts it.
+    ///
+    /// The command is `None` if this process belongs to a session: its engine is never started
+    /// here.
+    ///
+    /// # Errors
+    ///
+    /// If this process belongs to a session whose engine cannot be reached by its socket.
     pub(crate) async fn controlled(&self) -> Result<(StateDir, Option<EngineCommand>)> {
         let state = self.state()?;
         if !self.endpoint()?.is_joined() {
-            return Ok((state, Some(self.launch()?)));
+            return Ok((state, Some(self.engine_command()?)));
         }
-        // A process outside of containers may belong to a session and yet see the engine.
+        // A process outside of containers may belong to a session and still reach the engine's
+        // socket.
         match rondel_client::connect(&state, None).await {
             Ok(_) => Ok((state, None)),
             Err(_) => Err(Fault::user(format!(
@@ -173,15 +172,15 @@ impl Settings {
         }
     }
 
-    /// The configuration file, absolute.
+    /// The absolute path of the configuration file. `None` if there is none.
     pub(crate) fn config(&self) -> Option<PathBuf> {
         let found = self.config.clone().or_else(|| rondel_client::state::config_file(|name| std::env::var(name).ok()));
         found.map(|path| std::path::absolute(&path).unwrap_or(path))
     }
 
-    /// How to start an engine: this very program.
-    pub(crate) fn launch(&self) -> Result<EngineCommand> {
-        let program = std::env::current_exe().attempt(|| "find this program's own file".into())?;
+    /// The command that starts an engine: this program, with the same configuration.
+    pub(crate) fn engine_command(&self) -> Result<EngineCommand> {
+        let program = std::env::current_exe().attempt(|| "find the executable of this program".into())?;
         Ok(EngineCommand { program, config: self.config() })
     }
 

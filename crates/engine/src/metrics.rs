@@ -36,7 +36,7 @@ const MAX_CONNECTIONS: usize = 64;
 pub async fn serve(engine: Arc<Engine>, address: SocketAddr, ending: CancellationToken) -> Result<()> {
     if !address.ip().is_loopback() {
         return Err(Fault::user(format!("cannot serve metrics on `{address}`: it is not an address of loopback"))
-            .with_hint("Write `metrics = \"127.0.0.1:9464\"`"));
+            .with_hint("write `metrics = \"127.0.0.1:9464\"`"));
     }
     let listener = tokio::net::TcpListener::bind(address).await.attempt(|| format!("serve metrics on `{address}`"))?;
     let routes = Router::new().route(rondel_link::METRICS, get(answer)).with_state(engine);

@@ -227,7 +227,7 @@ impl ClientLink for ContainerClientLink {
 
 fn outside(scheme: &str) -> Fault {
     Fault::user(format!("secret provider `{scheme}` needs a client on a host, not a process in a container"))
-        .with_hint("Pass the secret into the container as an argument or a variable")
+        .with_hint("pass the secret into the container as an argument or a variable")
 }
 
 /// The variables by which a client library finds the API. The official libraries read these names.

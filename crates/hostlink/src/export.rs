@@ -196,7 +196,7 @@ impl Export<'_> {
         } else {
             format!("cannot export the file `{exported}` to `{place}`: a directory is in the way")
         };
-        Err(Fault::user(text).with_hint("Remove what is in the way, or export with `wipe`"))
+        Err(Fault::user(text).with_hint("remove what is in the way, or export with `wipe`"))
     }
 }
 

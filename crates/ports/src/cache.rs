@@ -55,7 +55,7 @@ impl FromStr for Size {
     fn from_str(text: &str) -> Result<Self> {
         let wrong = || {
             Fault::user(format!("`{text}` is no size"))
-                .with_hint("Write bytes, such as `512` or `75GB`, or a share of the disk, such as `20%`")
+                .with_hint("write bytes, such as `512` or `75GB`, or a share of the disk, such as `20%`")
         };
         let trimmed = text.trim();
         if let Some(share) = trimmed.strip_suffix('%') {

@@ -48,7 +48,7 @@ impl ManifestOrIndex {
         let shape: Shape = serde_json::from_slice(bytes).map_err(broken)?;
         if shape.schema_version == 1 {
             return Err(Fault::user(format!("{what} is a Docker manifest of schema 1, which is no longer supported"))
-                .with_hint("Push the image again with a current client"));
+                .with_hint("push the image again with a current client"));
         }
         let media_type = shape.media_type.as_deref().or(declared).unwrap_or_default();
         let index = is_index(media_type) || (shape.manifests.is_some() && shape.layers.is_none());

@@ -83,7 +83,7 @@ impl Registry {
             (None, None) => "latest".to_owned(),
             (None, Some(_)) => {
                 return Err(Fault::user("an image is pushed to a tag, not to a digest")
-                    .with_hint(format!("Use an address such as `{}:latest`", reference.name())));
+                    .with_hint(format!("use an address such as `{}:latest`", reference.name())));
             }
         };
         let (manifests, root) = documents(&images, media_types)?;

@@ -253,9 +253,9 @@ fn means(name: &str, tag: &str) -> bool {
 fn choice(tag: &str, known: &BTreeSet<String>) -> Fault {
     let list = if known.is_empty() { "none".to_owned() } else { Vec::from_iter(known.iter().cloned()).join(", ") };
     if tag.is_empty() {
-        Fault::user("it has not exactly one image").with_hint(format!("Say which one, by its tag: {list}"))
+        Fault::user("it has not exactly one image").with_hint(format!("say which one, by its tag: {list}"))
     } else {
-        Fault::user(format!("it has no image with the tag `{tag}`")).with_hint(format!("The tags in it: {list}"))
+        Fault::user(format!("it has no image with the tag `{tag}`")).with_hint(format!("the tags in it: {list}"))
     }
 }
 

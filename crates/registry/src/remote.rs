@@ -81,7 +81,7 @@ impl Endpoint {
         };
         if rest.contains(['@', '?', '#']) {
             return Err(wrong("it has parts that no address of a registry has")
-                .with_hint("Credentials belong into the configuration of the container client (`docker login`)"));
+                .with_hint("credentials belong into the configuration of the container client (`docker login`)"));
         }
         let (authority, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let prefix = prefix.trim_matches('/').trim_start_matches("v2").trim_matches('/');
@@ -450,12 +450,12 @@ impl<'a> Remote<'a> {
         let found = self.found.get();
         let fault = Fault::denied(message);
         let fault = match found.and_then(|f| f.login.as_ref()) {
-            Some(_) if self.given.is_some() => fault.with_hint("Check the user name and the password that were given"),
+            Some(_) if self.given.is_some() => fault.with_hint("check the user name and the password that were given"),
             Some(_) => fault.with_hint(format!(
-                "The credentials of the host for `{registry}` do not suffice: renew them with `docker login {registry}`"
+                "the credentials of the host for `{registry}` do not suffice: renew them with `docker login {registry}`"
             )),
             None => fault.with_hint(format!(
-                "If the image exists, it needs credentials: `docker login {registry}`, or `withRegistryAuth` in code"
+                "if the image exists, it needs credentials: `docker login {registry}`, or `withRegistryAuth` in code"
             )),
         };
         found.into_iter().flat_map(|f| &f.remarks).fold(fault, |fault, remark| fault.with_hint(remark.clone()))
@@ -491,5 +491,5 @@ fn is_transient(fault: &Fault) -> bool {
 /// The error for bytes that are not those promised.
 pub(crate) fn wrong_digest(what: &str, wanted: Sha256Digest, got: Sha256Digest) -> Fault {
     Fault::environment(format!("{what} is damaged: its digest is `{got}` instead of `{wanted}`"))
-        .with_hint("Something between here and the registry changes the content, or the registry has lost it")
+        .with_hint("something between here and the registry changes the content, or the registry has lost it")
 }

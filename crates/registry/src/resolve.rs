@@ -148,7 +148,7 @@ impl Registry {
         let fault = if self.config.offline { fault.with_hint(offline) } else { fault };
         failures.into_iter().fold(fault, |fault, (origin, other)| {
             let why = other.map_or_else(|| "it has no such image".to_owned(), |f| f.full_message());
-            fault.with_hint(format!("Not taken from {origin}: {why}"))
+            fault.with_hint(format!("not taken from {origin}: {why}"))
         })
     }
 }

@@ -107,7 +107,7 @@ fn refused(attempted: &str, error: Errno) -> Fault {
     let fault = Fault::environment(format!("cannot {attempted}")).caused_by(error);
     match error {
         Errno::PERM | Errno::ACCESS => {
-            fault.with_hint("Run as root, or in a user namespace with a mount namespace of its own")
+            fault.with_hint("run as root, or in a user namespace with a mount namespace of its own")
         }
         _ => fault,
     }

@@ -34,8 +34,8 @@ impl StateDir {
     /// Locks and prepares `root`, and empties what a killed engine left in `scratch`.
     pub(crate) fn open(root: &Path) -> Result<Self> {
         let made = DirBuilder::new().recursive(true).mode(PRIVATE).create(root);
-        made.attempt(|| format!("make the state folder `{}`", root.display()))?;
-        let root = root.canonicalize().attempt(|| format!("find the state folder `{}`", root.display()))?;
+        made.attempt(|| format!("make the state directory `{}`", root.display()))?;
+        let root = root.canonicalize().attempt(|| format!("find the state directory `{}`", root.display()))?;
         restrict_access(&root)?;
         let lock = lock(&root)?;
         let user = sys::in_user_namespace();
@@ -211,7 +211,7 @@ const MAY_BE_BESIDE: [&str; 7] =
 pub(crate) fn remove(root: &Path) -> Result<()> {
     let format = fs::read_to_string(root.join("format")).unwrap_or_default();
     if !format.starts_with(FORMAT) {
-        return Err(Fault::user(format!("`{}` is no state folder", root.display())));
+        return Err(Fault::user(format!("`{}` is no state directory", root.display())));
     }
     let _lock = lock(root)?;
     // What this leaves is removed below, or reported.
@@ -253,10 +253,10 @@ fn lock(root: &Path) -> Result<File> {
             let _ = file.read_to_string(&mut owner);
             let owner = if owner.trim().is_empty() { "unknown".to_owned() } else { owner.trim().to_owned() };
             return Err(Fault::environment(format!(
-                "the state folder `{}` is in use by the process {owner}",
+                "the state directory `{}` is in use by the process {owner}",
                 root.display()
             ))
-            .with_hint("Stop that engine, or choose another state folder"));
+            .with_hint("stop that engine, or choose another state directory"));
         }
         Err(e) => return Err(e).attempt(|| format!("lock `{}`", path.display())),
     }
@@ -277,7 +277,7 @@ const PRIVATE: u32 = 0o700;
 
 /// Restricts the state directory to this user. Refuses a directory that holds unrelated files.
 fn restrict_access(root: &Path) -> Result<()> {
-    let attempted = || format!("look at the state folder `{}`", root.display());
+    let attempted = || format!("look at the state directory `{}`", root.display());
     let mode = fs::metadata(root).attempt(attempted)?.permissions().mode() & 0o7777;
     if mode == PRIVATE {
         return Ok(());
@@ -287,7 +287,7 @@ fn restrict_access(root: &Path) -> Result<()> {
             let name = entry.attempt(attempted)?.file_name();
             if !CONTENT.iter().chain(&MAY_BE_BESIDE).any(|known| name == *known) {
                 return Err(Fault::user(format!(
-                    "`{}` holds other things, such as `{}`, and cannot become a state folder",
+                    "`{}` holds other things, such as `{}`, and cannot become a state directory",
                     root.display(),
                     name.display()
                 ))
@@ -296,7 +296,7 @@ fn restrict_access(root: &Path) -> Result<()> {
         }
     }
     let closed = fs::set_permissions(root, Permissions::from_mode(PRIVATE));
-    closed.attempt(|| format!("close the state folder `{}` to other users", root.display()))
+    closed.attempt(|| format!("close the state directory `{}` to other users", root.display()))
 }
 
 fn check_format(root: &Path, user: bool) -> Result<()> {
@@ -320,13 +320,13 @@ fn check_format(root: &Path, user: bool) -> Result<()> {
     }
     let fault = if found.starts_with(&format!("{FORMAT} ")) {
         Fault::environment(format!(
-            "the state folder `{}` was made {} and cannot be used {}",
+            "the state directory `{}` was made {} and cannot be used {}",
             root.display(),
             if user { "by root" } else { "by an ordinary user" },
             if user { "by an ordinary user" } else { "by root" },
         ))
     } else {
-        Fault::environment(format!("the state folder `{}` has the unknown format `{found}`", root.display()))
+        Fault::environment(format!("the state directory `{}` has the unknown format `{found}`", root.display()))
     };
-    Err(fault.with_hint("Choose another state folder with `--state-dir`, or remove this one"))
+    Err(fault.with_hint("choose another state directory with `--state-dir`, or remove this one"))
 }

@@ -70,7 +70,7 @@ fn remove_all(requests: &Receiver<TrashRequest>, ending: &AtomicBool) {
 }
 
 impl Drop for BackgroundRemover {
-    // ORDER: the thread has ended before the lock of the state folder is given back: the next
+    // ORDER: the thread has ended before the lock of the state directory is given back: the next
     // engine uses the same names.
     fn drop(&mut self) {
         self.ending.store(true, Ordering::Relaxed);

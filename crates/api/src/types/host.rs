@@ -64,7 +64,7 @@ fn kept(cx: &ResolverContext, args: &Args) -> Result<Snapshot> {
         return Ok(snapshot);
     }
     let fault = Fault::environment("the files behind the ID of a directory are not in the store any more");
-    Err(fault.with_hint("They were removed to make room; import the directory again"))
+    Err(fault.with_hint("they were removed to make room; import the directory again"))
 }
 
 async fn snapshot(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {

@@ -163,7 +163,7 @@ fn checked(text: &str) -> Result<String> {
     });
     // Clients match on this text; see behaviour HTTP-002.
     digits.map(ToOwned::to_owned).ok_or_else(|| {
-        Fault::user(format!("invalid checksum {text:?}")).with_hint("Write `sha256:` and 64 hexadecimal digits")
+        Fault::user(format!("invalid checksum {text:?}")).with_hint("write `sha256:` and 64 hexadecimal digits")
     })
 }
 
@@ -178,7 +178,7 @@ fn last_segment(url: &str) -> Result<String> {
 fn check_name(name: &str) -> Result<()> {
     if name.contains('/') || name == "." || name == ".." {
         return Err(Fault::user(format!("`{name}` cannot be the name of a file"))
-            .with_hint("Set `name` to a name without slashes"));
+            .with_hint("set `name` to a name without slashes"));
     }
     edit::check_path(name)
 }

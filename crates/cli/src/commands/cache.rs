@@ -1,4 +1,4 @@
-//! `rondel cache ls|prune|why`.
+//! `rondel cache ls|prune|why`: lists, prunes and explains the cache.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 
 use crate::settings::Settings;
 
-/// The widest description in a table.
-const WIDEST: usize = 60;
+/// The widest description in a table. Longer ones are cut.
+const MAX_DESCRIPTION_COLUMNS: usize = 60;
 
 pub(crate) fn command() -> Command {
     let json = || Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON");
@@ -29,59 +29,65 @@ pub(crate) fn command() -> Command {
             .value_name("KIND")
             .help("Only `layer`, `blob`, `volume` or `repository`, or a record type such as `source.local`")
     };
-    let matching =
-        || Arg::new("matching").long("matching").value_name("TEXT").help("Only what has this in its description");
+    let matching = || {
+        Arg::new("matching")
+            .long("matching")
+            .value_name("TEXT")
+            .help("Only records with this text in their description")
+    };
     Command::new("cache")
-        .about("Look at what the engine keeps on disk, remove some of it, ask why work ran")
+        .about("List and prune the cache, and explain why work ran")
         .subcommand_required(true)
-        .subcommand(Command::new("ls").about("List what is kept: what it is, its size, its last use").args([
-            json(),
-            kind(),
-            matching(),
-        ]))
+        .subcommand(
+            Command::new("ls").about("List the records of the cache: description, kind, size, last use").args([
+                json(),
+                kind(),
+                matching(),
+            ]),
+        )
         .subcommand(
             Command::new("prune")
-                .about("Remove what nobody needs now, what was not used for longest first; without limits, all of it")
+                .about("Remove records that are not in use, least recently used first; without limits, all of them")
                 .args([json(), kind(), matching()])
                 .arg(
                     Arg::new("dry-run")
                         .long("dry-run")
                         .short('n')
                         .action(ArgAction::SetTrue)
-                        .help("Only say what would go"),
+                        .help("List the records without removing them"),
                 )
                 .arg(
                     Arg::new("policy")
                         .long("policy")
                         .action(ArgAction::SetTrue)
-                        .help("Only as much as the engine's own limits say"),
+                        .help("Prune down to the limits of the engine's configuration"),
                 )
                 .arg(
                     Arg::new("unused-for")
                         .long("unused-for")
                         .value_name("TIME")
-                        .value_parser(duration)
-                        .help("Only what was not used for so long, such as `30m`, `12h` or `7d`"),
+                        .value_parser(parse_duration)
+                        .help("Only records that were not used for this long, such as `30m`, `12h` or `7d`"),
                 )
-                .arg(size("keep", "Stop when no more than this is left"))
+                .arg(size("keep", "Stop when the cache takes no more than this"))
                 .arg(size("min-free", "Stop when this much of the disk is free"))
-                .arg(size("reserved", "Leave this much, however full the disk is")),
+                .arg(size("reserved", "Leave this much of the cache, however full the disk is")),
         )
         .subcommand(
             Command::new("why")
-                .about("Say why work ran: which input differs from the nearest earlier time")
+                .about("Explain why work ran: which inputs differ from the nearest earlier run")
                 .arg(
                     Arg::new("work")
-                        .help("Work with this in its title, of any session; without it, that of the last session"),
+                        .help("Work of any session with this text in its title; default: all work of the last session"),
                 )
-                .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("Also what did not have to run"))
+                .arg(Arg::new("all").long("all").action(ArgAction::SetTrue).help("Also list work that was cached"))
                 .arg(
                     Arg::new("most")
                         .long("most")
                         .value_name("N")
                         .value_parser(value_parser!(usize))
                         .default_value("50")
-                        .help("No more than the last N"),
+                        .help("List at most the last N"),
                 )
                 .arg(json()),
         )
@@ -96,7 +102,7 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     }
 }
 
-async fn ask<T: DeserializeOwned>(
+async fn request_json<T: DeserializeOwned>(
     settings: &Settings,
     method: Method,
     path: &str,
@@ -116,7 +122,7 @@ fn print_json(value: &impl Serialize) -> Result<ExitCode> {
 }
 
 async fn list(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
-    let mut records: Vec<Record> = ask(settings, Method::GET, rondel_link::CACHE, &()).await?;
+    let mut records: Vec<Record> = request_json(settings, Method::GET, rondel_link::CACHE, &()).await?;
     let (kind, matching) = (matches.get_one::<String>("kind"), matches.get_one::<String>("matching"));
     records.retain(|record| {
         kind.is_none_or(|kind| kind_name(record.kind) == kind || record.record_type == *kind)
@@ -128,25 +134,27 @@ async fn list(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     }
     crate::output::write(&table(&records))?;
     let total: u64 = records.iter().map(|record| record.bytes).sum();
-    crate::output::write(&format!("{} in {} records\n", human(total), records.len()))?;
+    crate::output::write(&format!("{} in {} records\n", format_bytes(total), records.len()))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn table(records: &[Record]) -> String {
-    let mut text = format!("{:<WIDEST$}  {:<20}  {:>10}  {:>10}  IN USE\n", "WHAT", "KIND", "SIZE", "LAST USE");
+    let mut text =
+        format!("{:<MAX_DESCRIPTION_COLUMNS$}  {:<20}  {:>10}  {:>10}  IN USE\n", "WHAT", "KIND", "SIZE", "LAST USE");
     let now = now();
     for record in records {
-        let mut what: String = record.description.chars().filter(|c| !c.is_control()).take(WIDEST).collect();
-        if record.description.chars().count() > WIDEST {
+        let mut what: String =
+            record.description.chars().filter(|c| !c.is_control()).take(MAX_DESCRIPTION_COLUMNS).collect();
+        if record.description.chars().count() > MAX_DESCRIPTION_COLUMNS {
             what.pop();
             what.push('…');
         }
         let _ = writeln!(
             text,
-            "{what:<WIDEST$}  {:<20}  {:>10}  {:>10}  {}",
+            "{what:<MAX_DESCRIPTION_COLUMNS$}  {:<20}  {:>10}  {:>10}  {}",
             format!("{}, {}", kind_name(record.kind), record.record_type).replace(", regular", ""),
-            human(record.bytes),
-            ago(now, record.last_used),
+            format_bytes(record.bytes),
+            format_age(now, record.last_used),
             if record.active { "yes" } else { "" }
         );
     }
@@ -160,7 +168,7 @@ async fn prune(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
         return Err(Fault::user("`--policy` does not go with limits of your own"));
     }
     let disk = match sizes.iter().flatten().any(|size| matches!(size, Size::Percent(_))) {
-        true => disk_of(settings)?,
+        true => disk_bytes(settings)?,
         false => 0,
     };
     let bytes = sizes.map(|size| size.map_or(0, |size| size.bytes(disk)));
@@ -172,7 +180,7 @@ async fn prune(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
         matching: matches.get_one::<String>("matching").cloned(),
         dry_run: matches.get_flag("dry-run"),
     };
-    let pruned: Pruned = ask(settings, Method::POST, rondel_link::CACHE, &request).await?;
+    let pruned: Pruned = request_json(settings, Method::POST, rondel_link::CACHE, &request).await?;
     if matches.get_flag("json") {
         return print_json(&pruned);
     }
@@ -180,13 +188,13 @@ async fn prune(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
         crate::output::write(&table(&pruned.records))?;
     }
     let did = if request.dry_run { "would free" } else { "freed" };
-    let (freed, left) = (human(pruned.bytes), human(pruned.left));
+    let (freed, left) = (format_bytes(pruned.bytes), format_bytes(pruned.left));
     crate::output::write(&format!("{did} {freed} in {} records; {left} are left\n", pruned.records.len()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The size of the disk that holds the state folder.
-fn disk_of(settings: &Settings) -> Result<u64> {
+/// The size of the disk that holds the state directory.
+fn disk_bytes(settings: &Settings) -> Result<u64> {
     use rondel_fault::Attempt as _;
     let state = settings.state()?;
     let found = rustix::fs::statvfs(state.path()).attempt(|| format!("look at `{}`", state.path().display()))?;
@@ -199,40 +207,40 @@ async fn why(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
         all: matches.get_flag("all"),
         most: matches.get_one("most").copied().unwrap_or_default(),
     };
-    let why: MissReport = ask(settings, Method::POST, rondel_link::WHY, &request).await?;
+    let why: MissReport = request_json(settings, Method::POST, rondel_link::WHY, &request).await?;
     if matches.get_flag("json") {
         return print_json(&why);
     }
-    crate::output::write(&told(&why, &request))?;
+    crate::output::write(&render_report(&why, &request))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn told(why: &MissReport, request: &MissQuery) -> String {
+fn render_report(why: &MissReport, request: &MissQuery) -> String {
     let mut text = String::new();
     let now = now();
     match (&why.session, &request.matching) {
-        (Some(session), _) => _ = writeln!(text, "session {}, {} ago", session.title, ago(now, session.at)),
+        (Some(session), _) => _ = writeln!(text, "session {}, {} ago", session.title, format_age(now, session.at)),
         (None, Some(asked)) if why.work.is_empty() => {
-            _ = writeln!(text, "nothing with `{asked}` in its title is remembered")
+            _ = writeln!(text, "no work with `{asked}` in its title is recorded")
         }
-        (None, None) => text.push_str("no session is remembered\n"),
+        (None, None) => text.push_str("no session is recorded\n"),
         _ => {}
     }
     for explanation in &why.work {
-        tell(&mut text, explanation, now);
+        render_explanation(&mut text, explanation, now);
     }
     if why.session.is_some() {
         let _ = match (why.work.is_empty(), why.cached) {
-            (true, 0) => writeln!(text, "nothing ran: everything was remembered"),
-            (true, cached) => writeln!(text, "nothing ran: {cached} results were found in the store"),
+            (true, 0) => writeln!(text, "nothing ran: every result was cached in memory"),
+            (true, cached) => writeln!(text, "nothing ran: {cached} results were cached in the store"),
             (false, 0) => Ok(()),
-            (false, cached) => writeln!(text, "{cached} more did not have to run"),
+            (false, cached) => writeln!(text, "{cached} more results were cached"),
         };
     }
     text
 }
 
-fn tell(text: &mut String, explanation: &Explanation, now: i64) {
+fn render_explanation(text: &mut String, explanation: &Explanation, now: i64) {
     let note = &explanation.note;
     let ended = match (note.kind.as_str(), note.ended) {
         ("import", _) if explanation.nearest.is_some() && explanation.differences.is_empty() => "unchanged",
@@ -247,23 +255,23 @@ fn tell(text: &mut String, explanation: &Explanation, now: i64) {
         (None, _) => writeln!(text, "          nothing like it was seen before"),
         (Some(_), _) if note.ended == Ended::Cached || (note.kind == "import" && same) => Ok(()),
         (Some(at), Some(Ended::Failed)) if same => {
-            writeln!(text, "          the same as {} ago, which failed: failures are not kept", ago(now, at))
+            writeln!(text, "          the same as {} ago, which failed: failures are not kept", format_age(now, at))
         }
         (Some(at), _) if same => {
             writeln!(
                 text,
                 "          the same as {} ago, whose result is not kept any more, or was not to be kept",
-                ago(now, at)
+                format_age(now, at)
             )
         }
-        (Some(at), _) => writeln!(text, "          differs from {} ago in", ago(now, at)),
+        (Some(at), _) => writeln!(text, "          differs from {} ago in", format_age(now, at)),
     };
     if note.ended != Ended::Cached {
-        explanation.differences.iter().for_each(|difference| tell_difference(text, difference));
+        explanation.differences.iter().for_each(|difference| render_difference(text, difference));
     }
 }
 
-fn tell_difference(text: &mut String, difference: &Difference) {
+fn render_difference(text: &mut String, difference: &Difference) {
     let part = &difference.part;
     let _ = match (&difference.old, &difference.new) {
         _ if !difference.files.is_empty() => writeln!(text, "            {part}: {}", difference.files.join(", ")),
@@ -283,8 +291,8 @@ fn kind_name(kind: RecordKind) -> &'static str {
     }
 }
 
-/// `30m`, `12h`, `7d`; a number alone is seconds.
-fn duration(text: &str) -> std::result::Result<Duration, String> {
+/// Parses a time such as `30m`, `12h` or `7d`. A number without a unit is in seconds.
+fn parse_duration(text: &str) -> std::result::Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let factor = match unit {
@@ -298,7 +306,7 @@ fn duration(text: &str) -> std::result::Result<Duration, String> {
     seconds.map(Duration::from_secs).ok_or_else(|| format!("`{text}` is no time; write `30m`, `12h` or `7d`"))
 }
 
-fn human(bytes: u64) -> String {
+fn format_bytes(bytes: u64) -> String {
     let units = [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
     match units.iter().find(|(_, size)| bytes >= *size) {
         Some((unit, size)) => format!("{}.{} {unit}", bytes / size, bytes % size * 10 / size),
@@ -306,7 +314,7 @@ fn human(bytes: u64) -> String {
     }
 }
 
-fn ago(now: i64, then: i64) -> String {
+fn format_age(now: i64, then: i64) -> String {
     let seconds = (now - then).max(0) / 1000;
     match seconds {
         _ if then == 0 => "unknown".to_owned(),
@@ -327,11 +335,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn how_figures_are_said() {
-        assert_eq!(human(999), "999 B");
-        assert_eq!(human(1_540_000), "1.5 MB");
-        assert_eq!(ago(200_000, 80_000), "2 min");
-        assert_eq!(duration("12h"), Ok(Duration::from_secs(43_200)));
-        assert!(duration("soon").is_err());
+    fn sizes_and_times() {
+        assert_eq!(format_bytes(999), "999 B");
+        assert_eq!(format_bytes(1_540_000), "1.5 MB");
+        assert_eq!(format_age(200_000, 80_000), "2 min");
+        assert_eq!(parse_duration("12h"), Ok(Duration::from_secs(43_200)));
+        assert!(parse_duration("soon").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! `rondel call`: calls a chain of functions and prints what comes out.
+//! `rondel call`: calls a chain of functions and prints the result.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,15 +9,15 @@ use rondel_fault::Result;
 use serde_json::{Value, json};
 
 use super::functions::{constructor, explain_flag, module_flag};
-use crate::chain::{Chain, Session, Walked, walk};
-use crate::changes::{self, Changes, Wish};
+use crate::chain::{Chain, Parsed, Session, parse_chain};
+use crate::changeset::{self, ApplyOptions, Changeset};
 use crate::flags::quote;
 use crate::output;
 use crate::settings::{Progress, Settings};
 
 pub(crate) fn command() -> Command {
     Command::new("call")
-        .about("Call functions of a module, one on the result of the other")
+        .about("Call functions of a module, each on the result of the one before")
         .disable_help_flag(true)
         .arg(module_flag())
         .arg(explain_flag())
@@ -28,14 +28,14 @@ pub(crate) fn command() -> Command {
                 .long("output")
                 .value_name("PATH")
                 .value_parser(value_parser!(PathBuf))
-                .help("Save the result to a file or folder; apply changes to a folder"),
+                .help("Save the result to a file or directory; apply a changeset to a directory"),
         )
         .arg(
             Arg::new("auto-apply")
                 .short('y')
                 .long("auto-apply")
                 .action(ArgAction::SetTrue)
-                .help("Apply changes that come out to the working directory, without asking"),
+                .help("Apply a resulting changeset to the working directory without asking"),
         )
         .arg(
             Arg::new("chain")
@@ -49,8 +49,8 @@ pub(crate) fn command() -> Command {
 
 pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     let started = Instant::now();
-    let (own, words) = split(matches.get_many::<String>("chain").into_iter().flatten().cloned().collect());
-    let settings = &settings.interactively(own.interactive, own.interactive_command.clone());
+    let (options, words) = split_options(matches.get_many::<String>("chain").into_iter().flatten().cloned().collect());
+    let settings = &settings.interactively(options.interactive, options.interactive_command.clone());
     let help = matches!(words.first().map(String::as_str), Some("-h" | "--help"));
     let module = matches.get_one::<String>("mod").cloned();
     let session = Session::open(settings, module.clone(), String::new(), help && module.is_none()).await?;
@@ -60,46 +60,46 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         return Ok(ExitCode::SUCCESS);
     }
     let (first, title) = constructor(&session, matches.get_flag("explain")).await?;
-    let saved = own.output.or_else(|| matches.get_one::<PathBuf>("output").cloned());
-    let chain = match walk(&session, &title, first, words, false).await? {
-        Walked::Chain(chain) => chain,
-        Walked::Said(said) => {
+    let saved = options.output.or_else(|| matches.get_one::<PathBuf>("output").cloned());
+    let chain = match parse_chain(&session, &title, first, words, false).await? {
+        Parsed::Chain(chain) => chain,
+        Parsed::Help(help) => {
             session.finish();
-            let _ = said.print();
-            return Ok(if said.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+            let _ = help.print();
+            return Ok(if help.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
         }
     };
-    let json = own.json || matches.get_flag("json");
-    let apply = own.apply || matches.get_flag("auto-apply");
-    let ending = Ending::of(&session, &chain, Wish { to: saved, apply, json }).await?;
+    let json = options.json || matches.get_flag("json");
+    let apply = options.apply || matches.get_flag("auto-apply");
+    let result_kind = ResultKind::of(&session, &chain, ApplyOptions { to: saved, apply, json }).await?;
     let stays = chain.stays_up();
-    let evaluated = evaluate(&session, chain, &ending);
-    let value = if stays { super::until_interrupted(evaluated).await? } else { Some(evaluated.await?) };
+    let evaluated = evaluate(&session, chain, &result_kind);
+    let value = if stays { crate::interrupt::until_interrupted(evaluated).await? } else { Some(evaluated.await?) };
     let Some(value) = value else {
         session.finish();
         return Ok(ExitCode::SUCCESS);
     };
-    let changes = match (&ending, &value) {
-        (Ending::Changes(_), Value::String(_)) => Some(Changes::of(&session, &value).await?),
+    let changes = match (&result_kind, &value) {
+        (ResultKind::Changeset(_), Value::String(_)) => Some(Changeset::of(&session, &value).await?),
         _ => None,
     };
     let totals = session.finish();
-    let said = (settings.progress()? != Progress::Silent).then(|| summary(started.elapsed(), totals.execs));
-    // A result without a line end is not followed by anything.
-    if let Some(said) = said.as_ref().filter(|_| !output::ends_lines()) {
-        output::note(said);
+    let summary = (settings.progress()? != Progress::Silent).then(|| summary(started.elapsed(), totals.execs));
+    // Nothing may follow a result without a line end.
+    if let Some(summary) = summary.as_ref().filter(|_| !output::ends_lines()) {
+        output::note(summary);
     }
-    match (&ending, changes) {
-        (Ending::Changes(wish), Some(changes)) => changes.settle(&session, wish).await?,
-        _ => ending.print(value, json)?,
+    match (&result_kind, changes) {
+        (ResultKind::Changeset(options), Some(changes)) => changes.show_or_apply(&session, options).await?,
+        _ => result_kind.print(value, json)?,
     }
-    if let Some(said) = said.filter(|_| output::ends_lines()) {
-        output::note(&said);
+    if let Some(summary) = summary.filter(|_| output::ends_lines()) {
+        output::note(&summary);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a call took.
+/// The time a call took and the number of processes it started.
 fn summary(took: Duration, execs: usize) -> String {
     let took = rondel_progress::plain::duration(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     let ran = match execs {
@@ -110,9 +110,9 @@ fn summary(took: Duration, execs: usize) -> String {
     format!("{took}, {ran}")
 }
 
-/// Flags of the command itself that were written after the first function.
+/// Flags of `rondel call` that were written after the first function.
 #[derive(Default)]
-struct Own {
+struct CallOptions {
     json: bool,
     apply: bool,
     output: Option<PathBuf>,
@@ -120,93 +120,94 @@ struct Own {
     interactive_command: Option<String>,
 }
 
-/// `-j`, `-y`, `-o`, `-i` and `--interactive-command` may stand anywhere in the chain.
-fn split(words: Vec<String>) -> (Own, Vec<String>) {
-    let mut own = Own::default();
+/// Splits the flags of `rondel call`, which may stand anywhere in the chain, from the words of the
+/// chain.
+fn split_options(words: Vec<String>) -> (CallOptions, Vec<String>) {
+    let mut options = CallOptions::default();
     let mut rest = Vec::new();
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
         match word.as_str() {
-            "-j" | "--json" => own.json = true,
-            "-y" | "--auto-apply" => own.apply = true,
-            "-o" | "--output" => own.output = words.next().map(PathBuf::from),
-            "-i" | "--interactive" => own.interactive = true,
-            "--interactive-command" => own.interactive_command = words.next(),
+            "-j" | "--json" => options.json = true,
+            "-y" | "--auto-apply" => options.apply = true,
+            "-o" | "--output" => options.output = words.next().map(PathBuf::from),
+            "-i" | "--interactive" => options.interactive = true,
+            "--interactive-command" => options.interactive_command = words.next(),
             text => {
                 if let Some(path) = text.strip_prefix("--output=").or_else(|| text.strip_prefix("-o=")) {
-                    own.output = Some(path.into());
+                    options.output = Some(path.into());
                 } else if let Some(command) = text.strip_prefix("--interactive-command=") {
-                    own.interactive_command = Some(command.to_owned());
+                    options.interactive_command = Some(command.to_owned());
                 } else {
                     rest.push(word);
                 }
             }
         }
     }
-    (own, rest)
+    (options, rest)
 }
 
-/// How the last result is taken.
-enum Ending {
-    /// A leaf, printed, and perhaps saved.
+/// The kind of a chain's result, which decides what is selected on it and how it is printed.
+enum ResultKind {
+    /// A scalar. Printed, and saved if a path is given.
     Leaf { save: Option<PathBuf> },
-    /// An object, named by its ID.
+    /// An object. Printed as a name made from its ID.
     Object { selection: String, type_name: String },
-    /// An object, exported.
+    /// An object that is exported to a path.
     Export { selection: String },
-    /// Changes, shown and perhaps applied.
-    Changes(Wish),
+    /// A changeset. Shown, and applied if the options say so.
+    Changeset(ApplyOptions),
 }
 
-impl Ending {
-    async fn of(session: &Session, chain: &Chain, wish: Wish) -> Result<Self> {
-        let Some(last) = &chain.last else { return Ok(Ending::Leaf { save: wish.to }) };
-        if last.name == changes::TYPE {
-            return Ok(Ending::Changes(wish));
+impl ResultKind {
+    async fn of(session: &Session, chain: &Chain, options: ApplyOptions) -> Result<Self> {
+        let Some(last) = &chain.last else { return Ok(ResultKind::Leaf { save: options.to }) };
+        if last.name == changeset::TYPE_NAME {
+            return Ok(ResultKind::Changeset(options));
         }
-        let save = wish.to;
+        let save = options.to;
         let info = session.type_info(&last.name).await?;
         let find = |name: &str| info.fields.iter().flatten().find(|f| f.name == name);
         if let (Some(path), Some(export)) = (&save, find("export")) {
             let allow = export.args.iter().any(|a| a.name == "allowParentDirPath");
             let path = quote(&path.to_string_lossy());
             let selection = format!("export(path:{path}{})", if allow { ",allowParentDirPath:true" } else { "" });
-            return Ok(Ending::Export { selection });
+            return Ok(ResultKind::Export { selection });
         }
         let sync = find("sync").is_some_and(|f| f.args.is_empty());
         let selection = if sync { "id:sync" } else { "id" };
-        Ok(Ending::Object { selection: selection.into(), type_name: info.name })
+        Ok(ResultKind::Object { selection: selection.into(), type_name: info.name })
     }
 
     fn selection(&self) -> &str {
         match self {
-            Ending::Leaf { .. } => "",
-            Ending::Changes(_) => "id:sync",
-            Ending::Object { selection, .. } | Ending::Export { selection } => selection,
+            ResultKind::Leaf { .. } => "",
+            ResultKind::Changeset(_) => "id:sync",
+            ResultKind::Object { selection, .. } | ResultKind::Export { selection } => selection,
         }
     }
 
     fn print(&self, value: Value, as_json: bool) -> Result<()> {
         match self {
-            Ending::Leaf { save } => {
+            ResultKind::Leaf { save } => {
                 let text = if as_json { output::json(&value) } else { output::plain(&value) };
                 if let Some(path) = save {
                     output::save(&text, path)?;
                 }
                 output::result(&text)
             }
-            Ending::Export { .. } => {
+            ResultKind::Export { .. } => {
                 output::note(&format!("Saved to \"{}\".", value.as_str().unwrap_or_default()));
                 Ok(())
             }
-            Ending::Changes(_) => named(changes::TYPE, &value),
-            Ending::Object { type_name, .. } => named(type_name, &value),
+            ResultKind::Changeset(_) => print_object_names(changeset::TYPE_NAME, &value),
+            ResultKind::Object { type_name, .. } => print_object_names(type_name, &value),
         }
     }
 }
 
-/// Prints the name of an object, or those of several.
-fn named(type_name: &str, value: &Value) -> Result<()> {
+/// Prints the name of an object, or of each object of a list.
+fn print_object_names(type_name: &str, value: &Value) -> Result<()> {
     let name = |id: &Value| {
         let digest = rondel_digest::Digest::of_bytes(id.as_str().unwrap_or_default().as_bytes());
         format!("{type_name}@blake3:{digest}")
@@ -217,18 +218,18 @@ fn named(type_name: &str, value: &Value) -> Result<()> {
     }
 }
 
-async fn evaluate(session: &Session, mut chain: Chain, ending: &Ending) -> Result<Value> {
+async fn evaluate(session: &Session, mut chain: Chain, result_kind: &ResultKind) -> Result<Value> {
     session.resolve(&mut chain.calls).await?;
-    let mut query = ending.selection().to_owned();
+    let mut query = result_kind.selection().to_owned();
     for call in chain.calls.iter().rev() {
         query = if query.is_empty() { call.text() } else { format!("{}{{{query}}}", call.text()) };
     }
     let data = session.send(&json!({"query": format!("{{{query}}}")})).await?;
-    let depth = chain.calls.len() + usize::from(!ending.selection().is_empty());
+    let depth = chain.calls.len() + usize::from(!result_kind.selection().is_empty());
     Ok(descend(data, depth))
 }
 
-/// The value `depth` selections down; lists on the way are mapped over and joined.
+/// The value `depth` selections down. Lists on the way are flattened into one.
 fn descend(value: Value, depth: usize) -> Value {
     match value {
         Value::Array(items) if depth > 0 => {
@@ -265,9 +266,9 @@ mod tests {
     #[test]
     fn own_flags_may_stand_anywhere() {
         let words = ["hello", "--name", "x", "-o", "out", "--json", "--interactive-command=a b", "-i"];
-        let (own, rest) = split(words.map(String::from).into());
-        assert!(own.json && own.output == Some("out".into()));
-        assert!(own.interactive && own.interactive_command.as_deref() == Some("a b"));
+        let (options, rest) = split_options(words.map(String::from).into());
+        assert!(options.json && options.output == Some("out".into()));
+        assert!(options.interactive && options.interactive_command.as_deref() == Some("a b"));
         assert_eq!(rest, ["hello", "--name", "x"]);
     }
 }

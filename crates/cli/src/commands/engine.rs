@@ -1,4 +1,4 @@
-//! `rondel engine serve|status|stop|verify|reset`.
+//! `rondel engine serve|status|stop|verify|reset`: controls the engine.
 
 use std::fs::File;
 use std::process::ExitCode;
@@ -13,8 +13,8 @@ use rondel_link::Ending;
 
 use crate::settings::Settings;
 
-/// What an engine without further ids says.
-const ONE_USER: &str = "containers have root as their only user, because this user has no ranges in `/etc/subuid` and \
+/// The warning of an engine without subordinate ids.
+const SINGLE_USER_WARNING: &str = "containers have root as their only user, because this user has no ranges in `/etc/subuid` and \
     `/etc/subgid` (or `newuidmap` is missing); programs that change to another user fail. An administrator can add ranges: \
     `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`; then restart the engine";
 
@@ -29,17 +29,17 @@ const LOG_HELP: &str = "The engine logs to standard error and to `engine.log` in
 /// The filter of a log for which the environment has none.
 const DEFAULT_LOG_FILTER: &str = "info";
 
-/// How often an engine that ends is looked at.
-const LOOK: Duration = Duration::from_millis(10);
-/// When it is said what an engine that ends is waited for; then again after twice that time, and so
+/// How often `stop` checks whether the engine has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// When `stop` first prints what it is waiting for. It prints again after twice that time, and so
 /// on.
-const FIRST_NOTE: Duration = Duration::from_secs(3);
-/// How long the end of an engine is waited for: its own limits together, and as much again on a
-/// busy machine.
-const STOP_LIMIT: Duration = Duration::from_secs(90);
+const FIRST_NOTE_AFTER: Duration = Duration::from_secs(3);
+/// How long `stop` waits for the end of the engine: the sum of the engine's own limits, doubled for
+/// busy machines.
+const STOP_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// How long work that cannot be cancelled may hold up the end of the engine.
-const LAST_WORK: Duration = Duration::from_secs(5);
+/// How long blocking work that cannot be cancelled may hold up the end of the engine.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn command() -> Command {
     let announce = Arg::new("announce")
@@ -52,27 +52,27 @@ pub(crate) fn command() -> Command {
         .hide(true)
         .help("Write to the log in the state directory alone, as soon as clients can connect");
     Command::new("engine")
-        .about("Control the engine; other commands start it when they need it")
+        .about("Control the engine; other commands start it if it is not running")
         .subcommand_required(true)
         .subcommand(
             Command::new("serve").about("Run the engine in the foreground").args([announce, log]).after_help(LOG_HELP),
         )
-        .subcommand(Command::new("status").about("Say whether an engine runs, and how it is"))
-        .subcommand(Command::new("stop").about("End the engine, and everything it runs"))
         .subcommand(
-            Command::new("verify").about("Check everything the engine has stored, and set aside what is damaged"),
+            Command::new("status").about("Print whether an engine is running, its running work, and its warnings"),
         )
+        .subcommand(Command::new("stop").about("Stop the engine and everything that it runs"))
+        .subcommand(Command::new("verify").about("Check everything in the store and set damaged entries aside"))
         .subcommand(
-            Command::new("reset").about("End the engine and remove everything it has stored, cache volumes included"),
+            Command::new("reset").about("Stop the engine and remove everything in the store, including cache volumes"),
         )
 }
 
 pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     match matches.subcommand() {
         Some(("serve", m)) => serve(settings, m.get_flag("announce"), m.get_flag("log")),
-        Some(("status", _)) => super::block_on(show(settings, Method::GET, rondel_link::STATUS)),
-        Some(("verify", _)) => super::block_on(verify(settings)),
-        Some(("stop", _)) => super::block_on(stop(settings)),
+        Some(("status", _)) => crate::interrupt::block_on(show_status(settings, Method::GET, rondel_link::STATUS)),
+        Some(("verify", _)) => crate::interrupt::block_on(verify(settings)),
+        Some(("stop", _)) => crate::interrupt::block_on(stop(settings)),
         Some(("reset", _)) => reset(settings),
         _ => Err(Fault::bug("an engine command without an implementation")),
     }
@@ -82,7 +82,7 @@ fn serve(settings: &Settings, announce: bool, log_to_state: bool) -> Result<Exit
     let rootless = !rustix::process::geteuid().is_root();
     let mut warnings = Vec::new();
     if rootless && !rondel_network::rootless::enter_user_namespace()?.mapped_range {
-        warnings.push(ONE_USER.to_owned());
+        warnings.push(SINGLE_USER_WARNING.to_owned());
     }
     let log = install_log()?;
     let state = settings.state()?;
@@ -106,13 +106,13 @@ fn serve(settings: &Settings, announce: bool, log_to_state: bool) -> Result<Exit
         log,
     };
     let outcome = runtime.block_on(rondel_engine::serve(options));
-    // What is in the middle of a large file is not waited for: nothing that it leaves has to be repaired.
-    runtime.shutdown_timeout(LAST_WORK);
+    // Work in the middle of a large file is abandoned. Its partial files need no repair.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     at_end.finish();
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-/// Starts the engine's log, as the environment says.
+/// Starts the engine's log with the format and filter of the environment.
 fn install_log() -> Result<LogOutput> {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let format = match set(LOG_FORMAT_VARIABLE) {
@@ -127,12 +127,12 @@ fn install_log() -> Result<LogOutput> {
     Ok(log)
 }
 
-/// Makes `log` the standard error of this process, instead of the file in memory that a client gave.
+/// Replaces the standard error of this process, a file in memory that a client gave, by `log`.
 fn redirect_stderr(log: &File) {
     let _ = rustix::stdio::dup2_stderr(log);
 }
 
-/// Tells whoever started this engine that it listens, and lets go of standard output.
+/// Prints `ready` for the process that started this engine, and closes standard output.
 fn announce_ready() {
     if crate::output::write("ready\n").is_ok()
         && let Ok(null) = std::fs::OpenOptions::new().write(true).open("/dev/null")
@@ -141,7 +141,7 @@ fn announce_ready() {
     }
 }
 
-async fn show(settings: &Settings, method: Method, path: &str) -> Result<ExitCode> {
+async fn show_status(settings: &Settings, method: Method, path: &str) -> Result<ExitCode> {
     let (state, _) = settings.controlled().await?;
     let body = rondel_client::link::control(&state, method, path).await?;
     crate::output::write(&pretty(&body))?;
@@ -161,20 +161,20 @@ async fn stop(settings: &Settings) -> Result<ExitCode> {
     let (state, _) = settings.controlled().await?;
     let processes = processes(&rondel_client::link::control(&state, Method::GET, rondel_link::STATUS).await?);
     let answer = rondel_client::link::control(&state, Method::POST, rondel_link::STOP).await?;
-    // An engine of an older version says nothing.
+    // An engine of an older version returns an empty body.
     let ending: Ending = serde_json::from_slice(&answer).unwrap_or_default();
     let started = Instant::now();
-    let mut next_note = FIRST_NOTE;
-    let mut tick = tokio::time::interval(LOOK);
+    let mut next_note = FIRST_NOTE_AFTER;
+    let mut tick = tokio::time::interval(POLL_INTERVAL);
     loop {
         tick.tick().await;
         let left: Vec<u32> = processes.iter().copied().filter(|id| !ended(*id)).collect();
         if left.is_empty() && !state.is_held() {
             return Ok(ExitCode::SUCCESS);
         }
-        let waits = waits_for(&left, &ending);
-        if started.elapsed() >= STOP_LIMIT {
-            let limit = STOP_LIMIT.as_secs();
+        let waits = blockers(&left, &ending);
+        if started.elapsed() >= STOP_TIMEOUT {
+            let limit = STOP_TIMEOUT.as_secs();
             return Err(Fault::environment(format!(
                 "the engine was asked to end and has not ended within {limit} s: {waits}"
             ))
@@ -187,8 +187,8 @@ async fn stop(settings: &Settings) -> Result<ExitCode> {
     }
 }
 
-/// What holds up the end of an engine.
-fn waits_for(left: &[u32], ending: &Ending) -> String {
+/// Describes the processes and the work that hold up the end of an engine.
+fn blockers(left: &[u32], ending: &Ending) -> String {
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let work = format!("{}, {}", count(ending.clients, "client"), count(ending.evaluations, "evaluation"));
     let state = |id: &u32| match stat(*id).and_then(|mut fields| fields.next()).as_deref() {
@@ -197,15 +197,16 @@ fn waits_for(left: &[u32], ending: &Ending) -> String {
         _ => format!("process {id} cancels the work that was under way ({work})"),
     };
     match left {
-        [] => "another process holds the state folder".to_owned(),
+        [] => "another process holds the state directory".to_owned(),
         left => left.iter().map(state).collect::<Vec<_>>().join("; "),
     }
 }
 
-/// Removes the state. An ordinary user's has files of further ids, which only root of a user namespace can remove.
+/// Removes the state directory. Without root, it has files of subordinate ids, which only the root
+/// user of a user namespace can remove.
 fn reset(settings: &Settings) -> Result<ExitCode> {
     let state = settings.state()?;
-    super::block_on(async {
+    crate::interrupt::block_on(async {
         settings.controlled().await?;
         match rondel_client::connect(&state, None).await {
             Ok(_) => stop(settings).await,
@@ -227,7 +228,7 @@ fn reset(settings: &Settings) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The engine's process and, when an ordinary user's, the one that waits for it.
+/// The process ids of the engine and, for a rootless engine, of the process that waits for it.
 fn processes(status: &[u8]) -> Vec<u32> {
     let status: serde_json::Value = serde_json::from_slice(status).unwrap_or_default();
     let engine = status["pid"].as_u64().and_then(|id| u32::try_from(id).ok());
@@ -239,14 +240,14 @@ fn ended(process: u32) -> bool {
     stat(process).and_then(|mut fields| fields.next()).is_none_or(|state| state == "Z" || state == "X")
 }
 
-/// What the kernel says of a process, from its state on.
+/// The fields of `/proc/PID/stat` from the process state on. `None` if there is no such process.
 fn stat(process: u32) -> Option<std::vec::IntoIter<String>> {
     let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let fields: Vec<String> = text.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect();
     Some(fields.into_iter())
 }
 
-/// An answer of the engine, indented.
+/// Formats a JSON response of the engine, indented.
 fn pretty(body: &[u8]) -> String {
     let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     format!("{}\n", serde_json::to_string_pretty(&value).unwrap_or_default())

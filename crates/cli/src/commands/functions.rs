@@ -1,4 +1,4 @@
-//! `rondel functions`: what a module offers.
+//! `rondel functions`: lists the functions of a module.
 
 use std::process::ExitCode;
 
@@ -6,8 +6,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use rondel_fault::{Fault, Result};
 use rondel_link::ServedModule;
 
-use crate::chain::{Session, Walked, callable, walk};
-use crate::schema::{FieldInfo, kebab};
+use crate::chain::{Parsed, Session, callable, parse_chain};
+use crate::introspection::{FieldInfo, kebab};
 use crate::settings::Settings;
 
 /// The flag that names the module.
@@ -17,7 +17,7 @@ pub(crate) fn module_flag() -> Arg {
         .long("mod")
         .value_name("MODULE")
         .env("RONDEL_MODULE")
-        .help("The module: a folder; default: that of the working directory")
+        .help("The module: a directory or a git reference; default: the module of the working directory")
 }
 
 /// The flag that asks how the module came to be loaded.
@@ -25,10 +25,11 @@ pub(crate) fn explain_flag() -> Arg {
     Arg::new("explain")
         .long("explain")
         .action(ArgAction::SetTrue)
-        .help("Say how the module was loaded: versions, contract, what ran, what was remembered, what differs")
+        .help("Explain how the module was loaded: versions, contract, what ran, what was cached, which inputs differ")
 }
 
-/// Says what the module lacks and, when asked, how it was loaded. On stderr: it is no result.
+/// Prints the dependencies that could not be loaded and, if `explain`, how the module was loaded.
+/// Both go to standard error, because they are not results.
 pub(crate) fn report(module: &ServedModule, explain: bool) {
     for broken in &module.broken {
         crate::output::note(broken);
@@ -46,7 +47,7 @@ pub(crate) fn command() -> Command {
         .about("List the functions of a module")
         .arg(module_flag())
         .arg(explain_flag())
-        .arg(Arg::new("path").num_args(0..).help("Functions to follow first"))
+        .arg(Arg::new("path").num_args(0..).help("Functions to follow before listing"))
 }
 
 pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
@@ -54,11 +55,11 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let (first, title) = constructor(&session, matches.get_flag("explain")).await?;
     let words: Vec<String> = matches.get_many::<String>("path").into_iter().flatten().map(|w| kebab(w)).collect();
     let path = words.last().cloned();
-    let walked = walk(&session, &title, first, words, true).await?;
+    let parsed = parse_chain(&session, &title, first, words, true).await?;
     session.finish();
-    let chain = match walked {
-        Walked::Chain(chain) => chain,
-        Walked::Said(e) => return Err(Fault::user(e.to_string().trim_start_matches("error: ").trim().to_owned())),
+    let chain = match parsed {
+        Parsed::Chain(chain) => chain,
+        Parsed::Help(e) => return Err(Fault::user(e.to_string().trim_start_matches("error: ").trim().to_owned())),
     };
     let Some(last) = &chain.last else {
         let kind = chain.calls.last().map(|c| c.field.ty.base_name().to_owned()).unwrap_or_default();
@@ -80,7 +81,7 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// The field that makes the main object of the served module, and the module's name.
+/// The field that constructs the main object of the served module, and the name of the module.
 pub(crate) async fn constructor(session: &Session, explain: bool) -> Result<(FieldInfo, String)> {
     let module = session.module().await?.ok_or_else(|| Fault::user("there is no module here"))?;
     report(&module, explain);

@@ -1,4 +1,4 @@
-//! One command, one file.
+//! The commands of `rondel`. Each command is one file with its arguments and its `run`.
 
 mod cache;
 mod call;
@@ -10,15 +10,15 @@ mod session;
 mod up;
 mod version;
 
-use std::future::Future;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
-use rondel_fault::{Attempt as _, Fault, Result};
+use rondel_fault::{Fault, Result};
 
+use crate::interrupt::block_on;
 use crate::settings::Settings;
 
-/// Every command.
+/// The arguments of every command, in the order of `rondel help`.
 pub(crate) fn all() -> Vec<Command> {
     vec![
         call::command(),
@@ -33,7 +33,7 @@ pub(crate) fn all() -> Vec<Command> {
     ]
 }
 
-/// Runs the command that was given.
+/// Runs the command that the arguments name.
 pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
     match matches.subcommand() {
         Some(("call", m)) => block_on(call::run(settings, m)),
@@ -46,30 +46,5 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode>
         Some(("engine", m)) => engine::run(settings, m),
         Some(("version", _)) => version::run(),
         _ => Err(Fault::bug("a command without an implementation")),
-    }
-}
-
-/// Runs `work` on this thread; interrupting it is a cancellation.
-pub(crate) fn block_on(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.attempt(|| "start".into())?.block_on(async {
-        let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
-            .attempt(|| "listen for signals".into())?;
-        // ORDER: the work sees an interruption first; where that is its usual end, it is no cancellation.
-        tokio::select! {
-            biased;
-            result = work => result,
-            _ = interrupt.recv() => Err(Fault::cancelled("interrupted")),
-        }
-    })
-}
-
-/// Waits for work whose usual end is that somebody interrupts it: nothing then.
-pub(crate) async fn until_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
-    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
-        .attempt(|| "listen for signals".into())?;
-    tokio::select! {
-        result = work => result.map(Some),
-        _ = interrupt.recv() => Ok(None),
     }
 }

@@ -1,4 +1,4 @@
-//! `rondel query`: a GraphQL document from a file or standard input.
+//! `rondel query`: sends a GraphQL document from a file or standard input.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -12,13 +12,13 @@ use serde_json::{Map, Value, json};
 use crate::chain::Session;
 use crate::settings::Settings;
 
-/// Says which version the client has, in tests of the official libraries.
+/// The variable with the version of the client library. Tests of the official libraries set it.
 pub(super) const CLIENT_VERSION: &str = "_EXPERIMENTAL_DAGGER_VERSION";
 
 pub(crate) fn command() -> Command {
     Command::new("query")
         .about("Send a GraphQL query and print the data as JSON")
-        .arg(Arg::new("operation").help("The operation to run, when the document has several"))
+        .arg(Arg::new("operation").help("The operation to run if the document has several"))
         .arg(
             Arg::new("doc")
                 .long("doc")
@@ -68,7 +68,7 @@ pub(super) fn api_version_flag() -> Arg {
     Arg::new("api-version").long("api-version").value_name("VERSION").help("The API version to serve")
 }
 
-/// The version that `--api-version` asks for, else that of the environment, else none.
+/// The version of `--api-version`, else of the environment. Empty if neither is set.
 pub(super) fn api_version(matches: &ArgMatches) -> Result<String> {
     match matches.get_one::<String>("api-version") {
         Some(asked) => {
@@ -78,8 +78,8 @@ pub(super) fn api_version(matches: &ArgMatches) -> Result<String> {
     }
 }
 
-/// That the client is served the version that `--api-version` asked for. In a container that
-/// decides the module, when the process acts as one.
+/// Checks that the client is served the version of `--api-version`. In a container, a process that
+/// acts as a module is served the version of that module.
 pub(super) fn check_view(asked: Option<&str>, attached: &Attached) -> Result<()> {
     let served = &attached.welcome().view;
     match asked {
@@ -90,7 +90,7 @@ pub(super) fn check_view(asked: Option<&str>, attached: &Attached) -> Result<()>
     }
 }
 
-/// The version of a client library, when it is one that is served.
+/// Returns the version of a client library, or an error if that version is not served.
 pub(super) fn client_version(text: String) -> Result<String> {
     rondel_version::of_client(&text).map(|_| text).map_err(|e| Fault::user(e.to_string()))
 }

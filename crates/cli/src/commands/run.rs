@@ -1,4 +1,4 @@
-//! `rondel run`: a program with a session in its environment.
+//! `rondel run`: runs a program with a session in its environment.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
@@ -10,7 +10,7 @@ use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_link::Hello;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::screen::Screen;
+use crate::progress_output::ProgressOutput;
 use crate::settings::{Settings, workdir};
 
 pub(crate) fn command() -> Command {
@@ -33,11 +33,11 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
     let [program, arguments @ ..] = &words[..] else { return Err(Fault::user("no program was given")) };
     let version = super::query::api_version(matches)?;
     let asked = matches.contains_id("api-version").then(|| version.clone());
-    let screen = Screen::new(settings.progress()?);
-    let terminal = crate::terminal::terminal(&screen);
+    let progress = ProgressOutput::new(settings.progress()?);
+    let terminal = crate::terminal::terminal(&progress);
     let interactive = settings.interactive(terminal.is_some())?;
     let hello = Hello { version, workdir: workdir()?, interactive, ..Hello::default() };
-    let callbacks = ClientCallbacks { on_event: screen.on_event(), terminal };
+    let callbacks = ClientCallbacks { on_event: progress.on_event(), terminal };
     let attached = settings.attach(hello, callbacks).await?;
     super::query::check_view(asked.as_deref(), &attached)?;
     let proxy = crate::proxy::open(attached).await?;
@@ -53,7 +53,7 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         status = child.wait() => status.attempt(|| format!("wait for `{}`", program.display()))?,
         _ = terminate.recv() => return Err(Fault::cancelled("terminated")),
     };
-    screen.finish();
+    progress.finish();
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }

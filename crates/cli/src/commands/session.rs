@@ -1,4 +1,4 @@
-//! `rondel session`: the API for client libraries, until standard input ends.
+//! `rondel session`: serves the API to a client library until standard input ends.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,41 +9,41 @@ use rondel_link::Hello;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::query::{CLIENT_VERSION, client_version};
-use crate::screen::Screen;
+use crate::progress_output::ProgressOutput;
 use crate::settings::{Settings, workdir};
 
-/// The label with which libraries say their own version.
+/// The label that holds the version of the library.
 const LIBRARY_VERSION: &str = "dagger.io/sdk.version";
 
 pub(crate) fn command() -> Command {
     let text = |name: &'static str| Arg::new(name).long(name).hide(true);
     let flag = |name: &'static str| text(name).action(ArgAction::SetTrue);
     Command::new("session")
-        .about("Serve the API to a client library: prints port and token, ends with standard input")
+        .about("Serve the API to a client library: print port and token, end when standard input ends")
         .arg(
             Arg::new("workdir")
                 .long("workdir")
                 .value_parser(value_parser!(PathBuf))
-                .help("What relative paths are relative to"),
+                .help("The directory that relative paths start from"),
         )
         .arg(Arg::new("version").long("version").help("The API version to serve"))
         .arg(Arg::new("label").long("label").action(ArgAction::Append).hide(true))
-        // Accepted so that libraries of every version can start a session; they have no meaning here.
+        // Accepted so that libraries of every version can start a session; they have no effect.
         .args([text("project"), text("workspace").short('W')])
         .args([flag("load-workspace-modules"), flag("skip-workspace-modules")])
         .arg(Arg::new("verbose").short('v').action(ArgAction::Count).hide(true))
 }
 
 pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<ExitCode> {
-    // A library has no terminal to give.
+    // Standard streams belong to the library, so there is no terminal to show.
     settings.interactive(false)?;
     let here = workdir()?;
     let workdir = matches.get_one::<PathBuf>("workdir").map_or(here.clone(), |given| here.join(given));
     let hello = Hello { version: version(matches)?, workdir, ..Hello::default() };
-    let screen = Screen::new(settings.progress()?);
-    let attached = settings.attach(hello, screen.on_event()).await?;
+    let progress = ProgressOutput::new(settings.progress()?);
+    let attached = settings.attach(hello, progress.on_event()).await?;
     let proxy = crate::proxy::open(attached).await?;
-    // ORDER: whoever reads the line may send a signal at once.
+    // ORDER: signals are handled before the line is printed. Its reader may send one at once.
     let mut terminate = signal(SignalKind::terminate()).attempt(|| "listen for signals".into())?;
     let mut interrupt = signal(SignalKind::interrupt()).attempt(|| "listen for signals".into())?;
     // The libraries read exactly this line, with exactly these two keys in this order.
@@ -53,11 +53,12 @@ pub(crate) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    screen.finish();
+    progress.finish();
     Ok(ExitCode::SUCCESS)
 }
 
-/// The version asked for, by flag or environment, else that of a library whose API differs from the engine's newest.
+/// The version that a flag or the environment asks for. Without either, the version of the library
+/// if that is older than the newest API version.
 fn version(matches: &ArgMatches) -> Result<String> {
     let asked = matches.get_one::<String>("version").cloned();
     if let Some(version) = asked.or_else(|| std::env::var(CLIENT_VERSION).ok()) {
@@ -72,7 +73,8 @@ fn version(matches: &ArgMatches) -> Result<String> {
 
 async fn input_ends() {
     let (done, ended) = tokio::sync::oneshot::channel();
-    // A thread of its own: a read of standard input cannot be cancelled, and must not hold the runtime up.
+    // A read of standard input cannot be cancelled. On a thread of its own it does not hold up the
+    // runtime.
     std::thread::spawn(move || {
         let mut sink = [0; 1024];
         while std::io::Read::read(&mut std::io::stdin().lock(), &mut sink).is_ok_and(|n| n > 0) {}

@@ -1,4 +1,4 @@
-//! `rondel up`: services of a module, on this machine until they are interrupted.
+//! `rondel up`: runs services of a module on this machine until Ctrl-C.
 
 use std::process::ExitCode;
 
@@ -12,9 +12,15 @@ use crate::settings::Settings;
 
 pub(super) fn command() -> Command {
     Command::new("up")
-        .about("Bring up services of a module on this machine")
+        .about("Run services of a module, reachable on this machine, until Ctrl-C")
         .arg(module_flag())
-        .arg(Arg::new("list").short('l').long("list").action(ArgAction::SetTrue).help("List them and bring up none"))
+        .arg(
+            Arg::new("list")
+                .short('l')
+                .long("list")
+                .action(ArgAction::SetTrue)
+                .help("List the services without starting them"),
+        )
         .arg(Arg::new("name").num_args(0..).help("Names or patterns of services; default: all"))
 }
 
@@ -51,7 +57,7 @@ pub(super) async fn run(settings: &Settings, matches: &ArgMatches) -> Result<Exi
         crate::output::write(&table(&found))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let ended = super::until_interrupted(session.send(&ask("run { id }"))).await;
+    let ended = crate::interrupt::until_interrupted(session.send(&ask("run { id }"))).await;
     session.finish();
     ended.map(|_| ExitCode::SUCCESS)
 }

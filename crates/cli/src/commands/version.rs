@@ -1,4 +1,4 @@
-//! `rondel version`.
+//! `rondel version`: prints the version.
 
 use std::process::ExitCode;
 

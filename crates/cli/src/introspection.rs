@@ -1,8 +1,8 @@
-//! The API as introspection tells it, type by type, as far as a command needs it.
+//! Types of GraphQL introspection, with the members that commands need.
 
 use serde::Deserialize;
 
-/// Selects everything that [`TypeInfo`] holds.
+/// The selection of every member of [`TypeInfo`].
 pub(crate) const TYPE_SELECTION: &str = "{kind name description fields{name description type{...T} args{name \
 description defaultValue type{...T} directives{name args{name value}}}} enumValues{name description} \
 inputFields{name type{...T} defaultValue directives{name args{name value}}}}";
@@ -10,7 +10,7 @@ inputFields{name type{...T} defaultValue directives{name args{name value}}}}";
 pub(crate) const TYPE_FRAGMENT: &str =
     "fragment T on __Type{kind name ofType{kind name ofType{kind name ofType{kind name}}}}";
 
-/// A type.
+/// A type of the API.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TypeInfo {
@@ -20,17 +20,17 @@ pub(crate) struct TypeInfo {
     pub(crate) enum_values: Option<Vec<MemberInfo>>,
 }
 
-/// A field.
+/// A field of an object or interface.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct FieldInfo {
     pub(crate) name: String,
     pub(crate) description: Option<String>,
     #[serde(rename = "type")]
-    pub(crate) ty: Reference,
+    pub(crate) ty: TypeRef,
     pub(crate) args: Vec<ArgInfo>,
 }
 
-/// An argument.
+/// An argument of a field.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ArgInfo {
@@ -38,7 +38,7 @@ pub(crate) struct ArgInfo {
     pub(crate) description: Option<String>,
     pub(crate) default_value: Option<String>,
     #[serde(rename = "type")]
-    pub(crate) ty: Reference,
+    pub(crate) ty: TypeRef,
     #[serde(default)]
     pub(crate) directives: Vec<DirectiveInfo>,
 }
@@ -50,7 +50,7 @@ pub(crate) struct DirectiveInfo {
     pub(crate) args: Vec<DirectiveArg>,
 }
 
-/// An argument of an applied directive; the value is a GraphQL literal.
+/// An argument of an applied directive. The value is a GraphQL literal.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct DirectiveArg {
     pub(crate) value: String,
@@ -62,19 +62,19 @@ pub(crate) struct MemberInfo {
     pub(crate) name: String,
 }
 
-/// A reference to a type, with its wrappers.
+/// A reference to a type, with its list and non-null wrappers.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Reference {
+pub(crate) struct TypeRef {
     pub(crate) kind: String,
     pub(crate) name: Option<String>,
-    pub(crate) of_type: Option<Box<Reference>>,
+    pub(crate) of_type: Option<Box<TypeRef>>,
 }
 
-impl Reference {
+impl TypeRef {
     /// The named type inside all wrappers.
-    pub(crate) fn base(&self) -> &Reference {
-        self.of_type.as_deref().map_or(self, Reference::base)
+    pub(crate) fn base(&self) -> &TypeRef {
+        self.of_type.as_deref().map_or(self, TypeRef::base)
     }
 
     /// The name of the type inside all wrappers.
@@ -82,17 +82,17 @@ impl Reference {
         self.base().name.as_deref().unwrap_or_default()
     }
 
-    /// Whether null is no value of it.
+    /// Returns whether the type is non-null.
     pub(crate) fn is_required(&self) -> bool {
         self.kind == "NON_NULL"
     }
 
-    /// How many lists are around the base.
+    /// The number of list wrappers.
     pub(crate) fn lists(&self) -> usize {
-        usize::from(self.kind == "LIST") + self.of_type.as_deref().map_or(0, Reference::lists)
+        usize::from(self.kind == "LIST") + self.of_type.as_deref().map_or(0, TypeRef::lists)
     }
 
-    /// Whether values of it are selected from.
+    /// Returns whether the named type has fields.
     pub(crate) fn is_composite(&self) -> bool {
         matches!(self.base().kind.as_str(), "OBJECT" | "INTERFACE")
     }
@@ -108,14 +108,13 @@ impl ArgInfo {
             .unwrap_or_else(|| base.to_owned())
     }
 
-    /// Whether it must be given.
+    /// Returns whether callers must give the argument.
     pub(crate) fn is_required(&self) -> bool {
         self.ty.is_required() && self.default_value.is_none()
     }
 }
 
-/// A name in the form of the command line: words in lower case, joined by hyphens. A run of capitals is one word, and so is
-/// a run of digits.
+/// Converts a name to kebab-case. A run of capitals is one word, and so is a run of digits.
 pub(crate) fn kebab(name: &str) -> String {
     #[derive(PartialEq, Clone, Copy)]
     enum Class {

@@ -1,4 +1,4 @@
-//! How an error is told to a person, and which exit code it becomes.
+//! Prints an error to standard error and maps it to an exit code.
 
 use std::error::Error;
 use std::io::{IsTerminal as _, Write as _};
@@ -6,19 +6,19 @@ use std::process::ExitCode;
 
 use rondel_fault::{Detail, Fault, Kind};
 
-use crate::output::Closed;
+use crate::output::StdoutClosed;
 
 /// The exit code of work that was cancelled.
-const CANCELLED: u8 = 2;
+const CANCELLED_CODE: u8 = 2;
 
-/// The exit code when standard output has no reader any more: that of a program ended by SIGPIPE.
-const CLOSED: u8 = 128 + 13;
+/// The exit code when standard output has no reader: that of a program ended by SIGPIPE.
+const CLOSED_OUTPUT_CODE: u8 = 128 + 13;
 
-/// Whether the reader of standard output went away, as `head` does when it has seen enough.
+/// Returns whether the error is that standard output has no reader, as after `head` has exited.
 fn is_closed_output(fault: &Fault) -> bool {
     let mut error: Option<&(dyn Error + 'static)> = Some(fault);
     while let Some(found) = error {
-        if found.is::<Closed>() {
+        if found.is::<StdoutClosed>() {
             return true;
         }
         error = found.source();
@@ -26,10 +26,11 @@ fn is_closed_output(fault: &Fault) -> bool {
     false
 }
 
-/// Tells the error on standard error and gives the exit code: that of the failed process, when there is one.
+/// Prints the error to standard error and returns the exit code. For a failed process that is the
+/// exit code of the process.
 pub(crate) fn report(fault: &Fault) -> ExitCode {
     if is_closed_output(fault) {
-        return ExitCode::from(CLOSED);
+        return ExitCode::from(CLOSED_OUTPUT_CODE);
     }
     let mut err = std::io::stderr().lock();
     let terminal = err.is_terminal();
@@ -47,7 +48,7 @@ pub(crate) fn report(fault: &Fault) -> ExitCode {
             }
         }
         _ if fault.kind() == Kind::Cancelled => {
-            code = CANCELLED;
+            code = CANCELLED_CODE;
             text = "Canceled.\n".to_owned();
         }
         _ => {}

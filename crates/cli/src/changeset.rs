@@ -1,4 +1,4 @@
-//! A result that is a set of changes: shown, and applied to files when that is wanted.
+//! Shows a `Changeset` result and applies it to a directory.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,25 +11,25 @@ use crate::chain::Session;
 use crate::flags::quote;
 use crate::output;
 
-/// The name of the type.
-pub(crate) const TYPE: &str = "Changeset";
+/// The name of the type in the API.
+pub(crate) const TYPE_NAME: &str = "Changeset";
 
-/// How many paths are shown.
-const MAX_SHOWN: usize = 200;
+/// How many paths the summary lists.
+const MAX_LISTED_PATHS: usize = 200;
 
-/// What is done with changes.
-pub(crate) struct Wish {
-    /// Apply them here.
+/// What to do with a changeset.
+pub(crate) struct ApplyOptions {
+    /// The directory to apply it to. `None` if no directory was given.
     pub(crate) to: Option<PathBuf>,
-    /// Apply them to the working directory without asking.
+    /// Apply it to the working directory without asking.
     pub(crate) apply: bool,
-    /// Print them as JSON.
+    /// Print it as JSON.
     pub(crate) json: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Stat {
+struct DiffStat {
     path: String,
     old_path: Option<String>,
     kind: String,
@@ -37,15 +37,15 @@ struct Stat {
     removed_lines: u64,
 }
 
-/// Changes, by the ID of the set, and what they change.
-pub(crate) struct Changes {
+/// A changeset: its ID, and the counts for each changed path.
+pub(crate) struct Changeset {
     id: String,
     raw: Value,
-    stats: Vec<Stat>,
+    stats: Vec<DiffStat>,
 }
 
-impl Changes {
-    /// Asks what the set of changes `id` changes.
+impl Changeset {
+    /// Fetches the changed paths of the changeset `id`.
     pub(crate) async fn of(session: &Session, id: &Value) -> Result<Self> {
         let id = id.as_str().unwrap_or_default().to_owned();
         let load = format!("loadChangesetFromID(id:{})", quote(&id));
@@ -57,17 +57,18 @@ impl Changes {
         Ok(Self { id, raw, stats })
     }
 
-    /// Shows the changes, and applies them when `wish` says so or who sits at the terminal agrees.
-    pub(crate) async fn settle(&self, session: &Session, wish: &Wish) -> Result<()> {
+    /// Shows the changes. Applies them if `options` says so or the user confirms it on the
+    /// terminal.
+    pub(crate) async fn show_or_apply(&self, session: &Session, options: &ApplyOptions) -> Result<()> {
         if self.stats.is_empty() {
             // Users match on this text; see CHG-006.
             output::note("no changes to apply");
-            return if wish.json { output::write("[]\n") } else { Ok(()) };
+            return if options.json { output::write("[]\n") } else { Ok(()) };
         }
-        let to = match (&wish.to, wish.apply) {
+        let to = match (&options.to, options.apply) {
             (Some(to), _) => to.clone(),
             (None, true) => PathBuf::from("."),
-            (None, false) if wish.json => return output::write(&output::json(&self.raw)),
+            (None, false) if options.json => return output::write(&output::json(&self.raw)),
             (None, false) if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() => {
                 output::note(&self.summary());
                 match confirmed()? {
@@ -81,7 +82,7 @@ impl Changes {
                 return Ok(());
             }
         };
-        if wish.json {
+        if options.json {
             output::write(&output::json(&self.raw))?;
         } else {
             output::note(&self.summary());
@@ -98,13 +99,13 @@ impl Changes {
         Ok(data["loadChangesetFromID"]["export"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// A line per path, and one for the whole.
+    /// One line for each path, and one with the totals.
     fn summary(&self) -> String {
-        let mut lines: Vec<String> = self.stats.iter().take(MAX_SHOWN).map(line).collect();
-        if self.stats.len() > MAX_SHOWN {
-            lines.push(format!("… and {} more", self.stats.len() - MAX_SHOWN));
+        let mut lines: Vec<String> = self.stats.iter().take(MAX_LISTED_PATHS).map(line).collect();
+        if self.stats.len() > MAX_LISTED_PATHS {
+            lines.push(format!("… and {} more", self.stats.len() - MAX_LISTED_PATHS));
         }
-        let sum = |count: fn(&Stat) -> u64| self.stats.iter().map(count).sum::<u64>();
+        let sum = |count: fn(&DiffStat) -> u64| self.stats.iter().map(count).sum::<u64>();
         let files = match self.stats.iter().filter(|stat| !stat.path.ends_with('/')).count() {
             1 => "1 file".to_owned(),
             n => format!("{n} files"),
@@ -114,7 +115,7 @@ impl Changes {
     }
 }
 
-fn line(stat: &Stat) -> String {
+fn line(stat: &DiffStat) -> String {
     let letter = match &*stat.kind {
         "ADDED" => 'A',
         "REMOVED" => 'D',
@@ -147,13 +148,13 @@ mod tests {
 
     #[test]
     fn lines_of_the_summary() {
-        let stats: Vec<Stat> = serde_json::from_value(json!([
+        let stats: Vec<DiffStat> = serde_json::from_value(json!([
             {"path": "a", "oldPath": null, "kind": "ADDED", "addedLines": 2, "removedLines": 0},
             {"path": "b/", "oldPath": null, "kind": "REMOVED", "addedLines": 0, "removedLines": 0},
             {"path": "d", "oldPath": "c", "kind": "RENAMED", "addedLines": 1, "removedLines": 3},
         ]))
         .unwrap_or_default();
-        let changes = Changes { id: String::new(), raw: Value::Null, stats };
+        let changes = Changeset { id: String::new(), raw: Value::Null, stats };
         assert_eq!(changes.summary(), "A a  +2\nD b/\nR c → d  +1 -3\n2 files changed, +3 -3 lines");
     }
 }
