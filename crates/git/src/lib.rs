@@ -3,10 +3,13 @@
 //! The directory:
 //!
 //! * `remotes/<key>/` is a store: objects fetched from one address, or from one service under that
-//!   address, for all clients, each object once. It is locked (`flock`) while it is used, so that
-//!   the garbage collection of the cache may remove the others.
-//! * `kept/<n>` are repositories from directories of the API, as long as they are used, and
-//!   temporary files of a single `git`.
+//!   address, each object once, for all clients. Each object format has its own store. Operations
+//!   on a store take turns. While one runs, a shared `flock` keeps the garbage collection of the
+//!   cache from removing the store.
+//! * `remotes/<key>.running` records the process that works on the store, so that the next engine
+//!   can end it.
+//! * `kept/<n>` are repositories from directories of the API and temporary files of a single
+//!   `git`. The last few repositories stay for the next operation.
 //! * `home/` is the home directory of every `git`, and empty.
 //! * `known_hosts` has the keys that SSH servers showed first.
 //!

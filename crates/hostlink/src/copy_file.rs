@@ -1,4 +1,7 @@
-//! Copying the content of files: shared blocks where the file system can, else inside the kernel.
+//! Content of files: copies, digests, and modification times.
+//!
+//! A copy shares the blocks of the original where the file system can. Else the kernel copies the
+//! bytes where it can. A copy with shared blocks is always of the whole file.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,4 +1,10 @@
-//! nf_tables over netlink: requests for tables, chains, rules and expressions in a batch.
+//! nf_tables over netlink: builds requests for tables, chains, rules and their expressions.
+//!
+//! A batch is a transaction: the kernel carries out all of its requests or none. It applies to the
+//! network namespace of the thread that opened the socket.
+//!
+//! *Invariants.* Expressions share one register. So what loads a value comes right before what
+//! masks or compares it. Addresses are those of IPv4 headers.
 
 use std::io;
 

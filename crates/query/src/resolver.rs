@@ -1,4 +1,11 @@
-//! Resolvers: the handler of a field, and what its result depends on beyond its arguments.
+//! Resolvers: how a field is evaluated and who may reuse its result.
+//!
+//! A resolver has a handler, the scope in which its results are cached, and what they depend on
+//! beyond the arguments: the view or the client. It may rewrite arguments before they become part
+//! of the call, for example to keep plaintext out of it.
+//!
+//! *Invariants.* What a result depends on is declared here, so that the call records it. A call
+//! that depends on a nested client is never evaluated with the rights of another client.
 
 use std::future::Future;
 use std::sync::Arc;

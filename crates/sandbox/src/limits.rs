@@ -1,4 +1,10 @@
-//! How much one container, and all of them together, may take of the machine.
+//! Resource limits in numbers: what one container, and all of them together, may take of the
+//! machine. `cgroup.rs` applies them.
+//!
+//! Memory and processes are limited for each container and for all together. Processor and disk
+//! have a weight for each container only.
+//!
+//! *Invariants.* The totals leave a part of the machine to others, whatever is configured.
 
 use rondel_ports::cache::Size;
 

@@ -1,5 +1,7 @@
-//! An index that lives in memory only: for tests, and for an engine that shall leave nothing
-//! behind.
+//! An [`Index`] in memory only, for tests.
+//!
+//! Entries that expired are not returned. They keep their memory until they are removed or
+//! replaced.
 
 use std::collections::HashMap;
 use std::sync::RwLock;

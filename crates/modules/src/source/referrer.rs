@@ -1,11 +1,16 @@
 //! Egress scopes of what modules refer to: dependencies, SDKs, and repositories and images that are
 //! defaults of arguments.
 //!
-//! *Invariants.* The scope is that of the referrer, whichever client loads the module. Files of the
-//! user's machine have the user's scope. A module in a repository that the user named may refer to
-//! the server of that repository, and to the outside otherwise. So a module from elsewhere cannot
-//! make the engine connect to its own machine. Servers are compared as they are written, since the
-//! owner of a name controls the address it resolves to.
+//! *Invariants.*
+//! * The scope follows from the referrer. A user's client that loads a foreign module does not
+//!   widen the module's scope.
+//! * Files of the user's machine have the scope of the client that loads them, since an ID may
+//!   claim to be on a machine.
+//! * A module in a repository that the user named may refer to the server of that repository, and
+//!   to the outside otherwise.
+//! * Every other module, and a directory without a repository, may refer to the outside only. So
+//!   it cannot make the engine connect to its own machine.
+//! * Servers are compared as they are written: the owner of a name controls its address.
 
 use std::sync::Arc;
 

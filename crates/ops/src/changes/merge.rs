@@ -1,4 +1,10 @@
 //! Three-way merge of directories: applies two sets of changes to their common base.
+//!
+//! Texts that both sides changed are merged by lines. `OnConflict` decides what happens to the
+//! rest: one side wins, conflict markers are written, or the merge fails.
+//!
+//! *Invariants.* All conflicts are found before the first write, so a merge with conflicts that
+//! are errors changes nothing. The error names each such path.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
