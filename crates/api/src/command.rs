@@ -1,13 +1,13 @@
-//! Which command line a container runs.
+//! The command line of a container's process.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::ImageConfig;
 
-/// The command line: `args`, or the default arguments when there are none, after the entrypoint
-/// when it is used.
+/// The command line: the entrypoint if it is used, then `args`, or the default arguments if `args`
+/// is empty.
 ///
 /// # Errors
-/// When nothing is left to run.
+/// When the command line is empty.
 pub(crate) fn resolve(config: &ImageConfig, args: &[String], use_entrypoint: bool) -> Result<Vec<String>> {
     let own = if args.is_empty() { config.cmd.as_deref().unwrap_or_default() } else { args };
     let entrypoint = config.entrypoint.as_deref().filter(|_| use_entrypoint).unwrap_or_default();
@@ -18,7 +18,7 @@ pub(crate) fn resolve(config: &ImageConfig, args: &[String], use_entrypoint: boo
     Ok(command)
 }
 
-/// The error of a container without a process.
+/// The error for a container without a command.
 pub(crate) fn none() -> Fault {
     // Clients match on this text; see behaviour EXEC-003.
     Fault::user("no command has been set")

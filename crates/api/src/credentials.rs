@@ -1,4 +1,4 @@
-//! Which of a container's credentials fit an image.
+//! Registry credentials of a container.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::container::RegistryAuth;
@@ -7,7 +7,7 @@ use rondel_model::{Container, Table};
 use rondel_ops::OpContext;
 use rondel_ports::images::Credentials;
 
-/// The credentials that `container` has for `reference`. The longest address that fits counts.
+/// The credentials of `container` for `reference`, or `None`. The longest matching address wins.
 ///
 /// # Errors
 /// When the secret is not known in this session.
@@ -15,7 +15,7 @@ pub(crate) async fn of(cx: &OpContext, container: &Container, reference: &ImageR
     among(cx, &container.registry_auth, reference).await
 }
 
-/// Those among `known` for `reference`. The longest address that fits counts.
+/// The credentials in `known` for `reference`, or `None`. The longest matching address wins.
 ///
 /// # Errors
 /// When the secret is not known in this session.
@@ -31,7 +31,7 @@ pub(crate) async fn among(
     Ok(Some(Credentials { username: auth.username.clone(), password }))
 }
 
-/// An address as names of images begin: without scheme, version path or trailing slash.
+/// A registry address as image names begin: without scheme, version path or trailing slash.
 pub(crate) fn normal(address: &str) -> String {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let rest = rest.trim_end_matches('/');

@@ -1,5 +1,4 @@
-//! Containers from Dockerfiles: reads them, finds what they need, and hands both to
-//! `rondel_dockerfile`.
+//! Builds of Dockerfiles: reads the files, resolves the external inputs, calls `rondel_dockerfile`.
 
 use std::sync::Arc;
 
@@ -20,16 +19,17 @@ use crate::select::select;
 use crate::types::cache_volume::BUILD_NAMESPACE;
 use crate::{credentials, edit, entitlement_seal, image_config, inputs};
 
-/// How often a build may ask for more; every answer may hold triggers that ask again.
+/// The most rounds of requests of one build. Each image may hold `ONBUILD` triggers with new
+/// requests.
 const MAX_ROUNDS: usize = 100;
 
-/// What patterns beside a Dockerfile are called: after its name, and for all of a context.
+/// The name of the ignore file of a context, and the suffix of one that belongs to a Dockerfile.
 const IGNORE: &str = ".dockerignore";
 
-/// The container that the arguments `args` describe, built from `context`.
+/// Builds the container that the arguments `args` describe from `context`.
 ///
 /// # Errors
-/// When the Dockerfile is not there or wrong, or an image cannot be found.
+/// When the Dockerfile is missing or invalid, or an image cannot be found.
 pub(crate) async fn build(
     cx: &ResolverContext,
     context: &Directory,
@@ -71,7 +71,7 @@ pub(crate) async fn build(
     Err(Fault::user(format!("`{file}` asks for more images than {MAX_ROUNDS} times in a row")))
 }
 
-/// What the client that selected the build may have its instructions ask for.
+/// The entitlements of the client that selected the build.
 fn entitlements(args: &Args) -> Result<Vec<Entitlement>> {
     let mut all = Vec::new();
     for entitlement in Entitlement::ALL {
@@ -82,7 +82,7 @@ fn entitlements(args: &Args) -> Result<Vec<Entitlement>> {
     Ok(all)
 }
 
-/// What is wrong with a Dockerfile; where an entitlement is missing, with how to allow it.
+/// The error of a Dockerfile. For a missing entitlement the hints say how to allow it.
 fn refused(cx: &ResolverContext, error: &rondel_dockerfile::Error) -> Fault {
     let Some(entitlement) = error.denied else { return error.fault() };
     let why = check_entitled(client(&cx.caller), entitlement).err();
@@ -91,7 +91,7 @@ fn refused(cx: &ResolverContext, error: &rondel_dockerfile::Error) -> Fault {
     why.hints().iter().fold(fault, |fault, hint| fault.with_hint(hint.clone()))
 }
 
-/// The text of a file; none when it is not there.
+/// The text of a file, or `None` if there is no such file.
 async fn text(cx: &ResolverContext, context: &Directory, path: &AbsPath) -> Result<Option<String>> {
     let (ops, op_cx) = tools(cx);
     let place = TreePath { fs: context.place.fs.clone(), path: path.clone() };
@@ -103,7 +103,7 @@ async fn text(cx: &ResolverContext, context: &Directory, path: &AbsPath) -> Resu
     String::from_utf8(bytes).map(Some).map_err(|_| Fault::user(format!("`{path}` is no UTF-8 text")))
 }
 
-/// The patterns of the file named after the Dockerfile, or else of that of the context.
+/// The patterns of the ignore file that belongs to the Dockerfile, or else of the context's.
 async fn ignore(cx: &ResolverContext, context: &Directory, dockerfile: &AbsPath) -> Result<Vec<String>> {
     let own = AbsPath::new(&format!("{dockerfile}{IGNORE}"));
     let found = match text(cx, context, &own).await? {
@@ -120,7 +120,7 @@ fn build_args(given: &Literal) -> Result<Vec<(String, String)>> {
         let Literal::Object(fields) = arg else { continue };
         let field = |name: &str| match fields.iter().find(|(known, _)| **known == *name) {
             Some((_, Literal::String(text))) => text.to_string(),
-            // Clients leave out what is empty.
+            // Clients leave out empty values.
             _ => String::new(),
         };
         let name = field("name");
@@ -132,7 +132,7 @@ fn build_args(given: &Literal) -> Result<Vec<(String, String)>> {
     Ok(args)
 }
 
-/// Secrets by name; one of a provider by its address and the last part of it.
+/// Secrets by name. A provider's secret is found by its address and by the last part of that.
 async fn secrets(args: &Args) -> Result<Vec<Secret>> {
     let mut all = Vec::new();
     for node in args.objects("secrets").await? {
@@ -145,7 +145,7 @@ async fn secrets(args: &Args) -> Result<Vec<Secret>> {
     Ok(all)
 }
 
-/// The socket of an agent, in views that have the argument.
+/// The socket of an SSH agent, in views that have the argument.
 async fn ssh(args: &Args) -> Result<Option<SocketRef>> {
     if args.field().arg("ssh").is_none() {
         return Ok(None);

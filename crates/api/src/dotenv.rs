@@ -1,8 +1,6 @@
-//! Files of environment variables, as shells and the tools around them read them.
-//!
-//! *Invariants.* What a line says is kept as it was written and evaluated when it is asked for, so
-//! that a later change of one variable is seen in those that refer to it. No order: a variable may
-//! refer to one below it. Nothing is executed.
+//! `.env` files: parsing, changes and evaluation of variables. *Invariants.* Lines are kept as
+//! written and evaluated on request, so that the change of one variable shows in those that refer
+//! to it. The order does not matter: a variable may refer to one below it. Nothing is executed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -10,47 +8,47 @@ use std::sync::Arc;
 use rondel_fault::{Fault, Result};
 use rondel_model::Chain;
 
-/// The longest value that comes of an evaluation, in bytes.
-const LONGEST: usize = 1 << 20;
+/// The longest evaluated value, in bytes.
+const MAX_VALUE: usize = 1 << 20;
 
-/// The most bytes that the values of one file have together.
+/// The most bytes of all evaluated values of one file.
 const MAX_TOTAL: usize = 64 << 20;
 
-/// How many variables may refer to one another in a row.
-const DEEPEST: usize = 100;
+/// The longest chain of references between variables.
+const MAX_DEPTH: usize = 100;
 
-/// The most lines that a value goes on over.
+/// The most lines of one value.
 const MAX_LINES: usize = 10_000;
 
-/// The most variables that are asked for outside of the file.
+/// The most variables that are looked up outside of the file.
 const MAX_OUTSIDE: usize = 1_000;
 
-/// The lines of a file: those that were read, and the changes since, so that a chain of changes
-/// shares everything but its last step.
+/// The lines of a file and the changes since. A chain of changes shares everything but its last
+/// step.
 #[derive(Debug, Clone, Default)]
 pub struct Dotenv {
     read: Arc<[Line]>,
-    /// Names with new values; `None` removes.
+    /// Names with new values. `None` removes the variable.
     changes: Chain<(Arc<str>, Option<Arc<str>>)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Line {
     Variable {
-        /// What stands before the name: nothing, or `export` with its spaces.
+        /// The text before the name: empty, or `export` with its spaces.
         before: Arc<str>,
         name: Arc<str>,
-        /// As written.
+        /// The value as written.
         value: Arc<str>,
     },
-    /// A comment, or nothing.
+    /// A comment or an empty line.
     Other(Arc<str>),
 }
 
-/// Fewer changes than this are never made one with what was read.
+/// Fewer changes than this are never merged into the lines.
 const MIN_CHANGES: usize = 64;
 
-/// The lines as they are with every change.
+/// The lines with all changes applied.
 struct Lines {
     all: Vec<Option<Line>>,
     /// The last definition of every variable.
@@ -99,7 +97,7 @@ impl Lines {
         self.all.iter().flatten()
     }
 
-    /// What is written for a variable; the last definition counts.
+    /// The value of a variable as written. The last definition counts.
     fn raw(&self, name: &str) -> Option<&Arc<str>> {
         match self.all.get(*self.last.get(name)?)?.as_ref()? {
             Line::Variable { value, .. } => Some(value),
@@ -119,13 +117,12 @@ impl Lines {
 }
 
 impl Dotenv {
-    /// Reads the text of a file. A value whose quote is not closed on its line goes on to the line
-    /// that closes it.
+    /// Parses the text of a file. A value with an open quote continues to the line that closes it.
     ///
     /// # Errors
     /// When a line is neither a variable, nor a comment, nor empty.
     pub fn parse(text: &str) -> Result<Self> {
-        // All that ends a line is no part of a value, so that what is written again says the same.
+        // Line ends are no part of values, so that the written file has the same values.
         let written: Vec<&str> = text.lines().map(|line| line.trim_end_matches('\r')).collect();
         let mut lines = Vec::new();
         let mut at = 0;
@@ -159,10 +156,10 @@ impl Dotenv {
         Lines::of(self).iter().map(line).collect()
     }
 
-    /// Sets a variable, where it stands when it is there already.
+    /// Sets a variable. An existing one keeps its position.
     ///
     /// # Errors
-    /// When the name is none.
+    /// When the name is invalid.
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
         if !is_name(name) {
             return Err(Fault::user(format!("`{name}` cannot be the name of an environment variable")));
@@ -188,23 +185,23 @@ impl Dotenv {
         }
     }
 
-    /// What is written for a variable; the last definition counts.
+    /// The value of a variable as written. The last definition counts.
     pub fn raw(&self, name: &str) -> Option<String> {
         Lines::of(self).raw(name).map(ToString::to_string)
     }
 
-    /// Every variable once, where it is defined first, with what is written for it last.
+    /// Every variable once, in the order of first definitions, with the last value as written.
     pub fn all_raw(&self) -> Vec<(String, String)> {
         let lines = Lines::of(self);
         let raw = |name: &str| lines.raw(name).map(ToString::to_string).unwrap_or_default();
         lines.names().into_iter().map(|name| (name.to_string(), raw(name))).collect()
     }
 
-    /// The value of a variable, none when it is not there. `outside` is what is known beside the
-    /// file.
+    /// The evaluated value of a variable, or `None` if the file does not have it. `outside` holds
+    /// variables from outside of the file.
     ///
     /// # Errors
-    /// When it refers to what is not there, or to itself, or is no text that a shell takes.
+    /// When it refers to an unknown variable or to itself, or has invalid syntax.
     pub fn get(&self, name: &str, outside: &BTreeMap<String, String>) -> Result<Option<String>> {
         let lines = Lines::of(self);
         if lines.raw(name).is_none() {
@@ -214,7 +211,7 @@ impl Dotenv {
         Ok(Some(value.to_string()))
     }
 
-    /// Every variable with its value.
+    /// Every variable with its evaluated value.
     ///
     /// # Errors
     /// As for [`Dotenv::get`].
@@ -225,9 +222,9 @@ impl Dotenv {
         lines.names().into_iter().map(value).collect()
     }
 
-    /// The variables whose names begin with `prefix` and an underscore, without both. Case, dashes
-    /// and underscores do not count for the prefix. Values are evaluated, because they may refer to
-    /// what is left out.
+    /// The variables whose names begin with `prefix` and an underscore, without both. The prefix
+    /// ignores case, dashes and underscores. Values are evaluated, because they may refer to
+    /// variables that are left out.
     ///
     /// # Errors
     /// As for [`Dotenv::get`].
@@ -262,7 +259,7 @@ impl Dotenv {
     }
 }
 
-/// What stands before the name, the name, and the value of a line that defines a variable.
+/// Splits a line that defines a variable into the text before the name, the name and the value.
 fn definition(line: &str) -> Option<(&str, &str, &str)> {
     let (before, value) = line.split_once('=')?;
     let name = before.trim_start();
@@ -273,8 +270,8 @@ fn definition(line: &str) -> Option<(&str, &str, &str)> {
     is_name(name).then(|| (&before[..before.len() - name.len()], name, value))
 }
 
-/// How many of the lines `below` belong to a value that begins with `first`: up to the one that
-/// closes its last quote, and none when no line does.
+/// The number of lines `below` that belong to a value that begins with `first`: up to the line that
+/// closes its last quote. Zero if no line does.
 fn lines_until_closed(first: &str, below: &[&str]) -> usize {
     let mut state = Quoting::default();
     state.read(first);
@@ -291,12 +288,12 @@ fn lines_until_closed(first: &str, below: &[&str]) -> usize {
     0
 }
 
-/// Which quote is open while a value is read.
+/// The open quote while a value is read.
 #[derive(Default)]
 struct Quoting {
     open: Option<char>,
     escaped: bool,
-    /// What came last outside of quotes was a blank, or nothing.
+    /// Whether the last character outside of quotes was white space.
     apart: bool,
     comment: bool,
 }
@@ -318,7 +315,7 @@ impl Quoting {
     }
 }
 
-/// What may stand before `=`.
+/// Whether `name` is valid before `=`.
 fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || "='\"$\\`#".contains(c))
 }
@@ -334,7 +331,7 @@ fn name_length(text: &str) -> usize {
     }
 }
 
-/// `name` without `prefix` and the underscore behind it.
+/// `name` without `prefix` and the underscore after it, or `None` if it has another prefix.
 fn without_prefix<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
     let letters = |text: &str| text.replace(['-', '_'], "").to_lowercase();
     let wanted = letters(prefix);
@@ -344,7 +341,7 @@ fn without_prefix<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
         .filter(|rest| !rest.is_empty())
 }
 
-/// Whether a value is more than its text: it has quotes, escapes or references.
+/// Whether a value has quotes, escapes or references.
 fn has_features(value: &str) -> bool {
     let reference = |(at, _): (usize, &str)| {
         let next = value[at + 1..].bytes().next();
@@ -365,9 +362,9 @@ struct Evaluation<'a> {
     done: HashMap<String, Arc<str>>,
     /// The bytes of `done`.
     total: usize,
-    /// What is being evaluated, each because of the one before.
+    /// The variables under evaluation. Each one is referred to by the one before.
     going: Vec<String>,
-    /// How deep references lie in one another within one value.
+    /// The nesting depth of references within one value.
     depth: usize,
 }
 
@@ -384,8 +381,8 @@ impl<'a> Evaluation<'a> {
         if !has_features(&raw) {
             return Ok(raw);
         }
-        if self.going.len() >= DEEPEST {
-            return Err(Fault::user(format!("more than {DEEPEST} variables refer to one another, down to `{name}`")));
+        if self.going.len() >= MAX_DEPTH {
+            return Err(Fault::user(format!("more than {MAX_DEPTH} variables refer to one another, down to `{name}`")));
         }
         self.going.push(name.to_owned());
         let value = Words { text: &raw, at: 0 }.evaluate(self);
@@ -400,7 +397,7 @@ impl<'a> Evaluation<'a> {
         Ok(value)
     }
 
-    /// What a reference to `name` stands for.
+    /// The value of a reference to `name`.
     fn reference(&mut self, name: &str) -> Result<Option<Arc<str>>> {
         let own = self.going.last().is_some_and(|going| going == name);
         if own || self.file.raw(name).is_none() {
@@ -414,7 +411,7 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// The text of a value that is being read.
+/// A reader of the text of a value.
 struct Words<'a> {
     text: &'a str,
     at: usize,
@@ -441,8 +438,8 @@ impl Words<'_> {
                 '\\' => out.extend(self.next()),
                 _ => self.plain(c, evaluation, &mut out)?,
             }
-            if out.len() > LONGEST {
-                return Err(Fault::user(format!("the value is longer than {LONGEST} bytes")));
+            if out.len() > MAX_VALUE {
+                return Err(Fault::user(format!("the value is longer than {MAX_VALUE} bytes")));
             }
         }
         Ok(out)
@@ -530,8 +527,8 @@ fn parameter(text: &str, evaluation: &mut Evaluation<'_>) -> Result<String> {
     };
     let found = evaluation.reference(name)?.filter(|value| !(empty_counts && value.is_empty()));
     let mut other = |word: &str| {
-        if evaluation.depth >= DEEPEST {
-            return Err(Fault::user(format!("more than {DEEPEST} references lie in one another")));
+        if evaluation.depth >= MAX_DEPTH {
+            return Err(Fault::user(format!("more than {MAX_DEPTH} references lie in one another")));
         }
         evaluation.depth += 1;
         let value = Words { text: word, at: 0 }.evaluate(evaluation);

@@ -1,4 +1,4 @@
-//! Changes to trees, as ops.
+//! Ops that change trees: copies, written files, removals.
 
 use std::sync::Arc;
 
@@ -6,20 +6,20 @@ use rondel_fault::{Fault, Result};
 use rondel_model::op::{CopyOp, Edit, Filter, Owner, Removal, TreePath};
 use rondel_model::{AbsPath, Directory, File, Fs, FsOp};
 
-/// What is copied, and how.
+/// The source and the options of a copy.
 pub(crate) struct Copied {
     source: TreePath,
     file_name: Option<String>,
-    /// What passes.
+    /// The entries that are copied.
     pub(crate) filter: Filter,
-    /// The owner of everything; none keeps it.
+    /// The owner of all entries. `None` keeps each owner.
     pub(crate) owner: Option<Owner>,
-    /// The permission bits of everything; none keeps them.
+    /// The permission bits of all entries. `None` keeps those of each entry.
     pub(crate) permissions: Option<u32>,
 }
 
 impl Copied {
-    /// The content of a directory.
+    /// A copy of the content of a directory.
     pub(crate) fn directory(source: &Directory) -> Self {
         Self {
             source: source.place.clone(),
@@ -30,7 +30,7 @@ impl Copied {
         }
     }
 
-    /// One file.
+    /// A copy of one file.
     pub(crate) fn file(source: &File) -> Self {
         let name = Some(file_name(source).to_owned());
         Self {
@@ -58,7 +58,7 @@ impl Copied {
     }
 }
 
-/// The name of a file: the one it was given, or that of its path.
+/// The name of a file: its own name if it has one, or that of its path.
 pub(crate) fn file_name(file: &File) -> &str {
     file.name.as_deref().or_else(|| file.place.path.file_name()).unwrap_or_default()
 }
@@ -79,22 +79,22 @@ pub(crate) fn written(
     edited(base, Edit::WriteFile { path, contents: contents.into(), permissions, owner })
 }
 
-/// The tree `base` without what `paths`, relative to `below`, name.
+/// The tree `base` without the entries that `paths`, relative to `below`, name.
 pub(crate) fn removed(base: Fs, below: AbsPath, paths: Vec<String>, what: Removal) -> Fs {
     edited(base, Edit::Remove { paths, base: below, what })
 }
 
-/// A directory as a tree of its own.
+/// The directory as the root of a tree of its own.
 pub(crate) fn selected(directory: &Directory) -> Fs {
     directory.place.clone().into_tree()
 }
 
-/// Whether the text of a path names a directory.
+/// Whether a path names a directory by its text.
 pub(crate) fn names_directory(path: &str) -> bool {
     path.ends_with('/') || matches!(path.rsplit('/').next(), Some("." | ".."))
 }
 
-/// Whether a relative path names something beside or above where it starts, by its text alone.
+/// Whether a relative path leads out of its directory and into another one, by its text alone.
 pub(crate) fn leads_out(path: &str) -> bool {
     let mut depth = 0;
     let mut out = false;
@@ -108,7 +108,7 @@ pub(crate) fn leads_out(path: &str) -> bool {
     !path.starts_with('/') && out && depth > 0
 }
 
-/// Refuses a path with a part that no file system takes.
+/// Checks that each part of a path is a valid file name.
 ///
 /// # Errors
 /// When a part is longer than 255 bytes.

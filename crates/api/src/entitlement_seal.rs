@@ -1,10 +1,8 @@
-//! Calls that need an entitlement, and how it is known later that they had it.
-//!
-//! Whether a client may make such a call is decided where the client selects it. What is selected
-//! becomes a recipe, which others may load: the user's client what a module gave it, a module what
-//! the user gave it, anyone after a restart. So the selection leaves a seal in the call, a MAC of
-//! the recipe under the engine's key, and a recipe without its seal is refused, also when the
-//! user's own client loads it. A process in a container can write any ID, and cannot write a seal.
+//! Seals of calls that need an entitlement. The entitlement is checked when a client selects the
+//! field. The selected call becomes a recipe that others may load: the user's client loads recipes
+//! of modules, modules those of the user, and any client after a restart. So the selection leaves a
+//! seal in the call, a MAC of the recipe under the engine's key. A recipe without its seal is
+//! refused, also when the user's own client loads it. A process in a container cannot write a seal.
 
 use std::sync::Arc;
 
@@ -16,14 +14,14 @@ use rondel_session::{Args, ResolverContext, check_entitled, client};
 use rondel_surface::Surface;
 use rondel_surface::surface::Arguments;
 
-/// The argument with which processes ask for every capability.
+/// The argument that gives a process all capabilities.
 const INSECURE: &str = "insecureRootCapabilities";
-/// Before the name of an entitlement: the argument that holds the seal. No document can set it,
-/// since no schema has it.
+/// The prefix of arguments that hold a seal, before the name of the entitlement. No schema has such
+/// an argument, so no document can set it.
 const SEAL: &str = "entitled.";
 
-/// Seals calls of `type_name.field` that ask for every capability, and refuses clients that may
-/// not.
+/// Seals calls of `type_name.field` with all capabilities, and refuses clients without the
+/// entitlement.
 pub(crate) fn guard(surface: &mut Surface, type_name: &str, field: &str) {
     surface.prepare(type_name, field, |cx, args| {
         let asked = args.iter().any(|(name, value)| &**name == INSECURE && *value == Literal::Bool(true));
@@ -32,8 +30,8 @@ pub(crate) fn guard(surface: &mut Surface, type_name: &str, field: &str) {
     });
 }
 
-/// Seals calls of `type_name.field` with every entitlement that the client has: which are needed
-/// depends on files.
+/// Seals calls of `type_name.field` with every entitlement of the client. Which of them the call
+/// needs depends on files.
 pub(crate) fn guard_all(surface: &mut Surface, type_name: &str, field: &str) {
     surface.prepare(type_name, field, |cx, args| {
         let sealed = Entitlement::ALL.into_iter().try_fold(args, |args, entitlement| {
@@ -56,8 +54,8 @@ fn name(entitlement: Entitlement) -> Arc<str> {
     format!("{SEAL}{entitlement}").into()
 }
 
-// IDENTITY: what sessions, clients and the module as which a caller acts add to a call may differ
-// when it is loaded, and so is not sealed.
+// IDENTITY: inputs of the session, the client and the acting module may differ when the call is
+// loaded, so they are not sealed.
 fn seal(cx: &ResolverContext, call: &Arc<Call>, entitlement: Entitlement) -> Result<Arc<str>> {
     let recipe = edited(call, &|spec| {
         spec.implicit.clear();
@@ -68,24 +66,24 @@ fn seal(cx: &ResolverContext, call: &Arc<Call>, entitlement: Entitlement) -> Res
     Ok(client(&cx.caller).services.entitlement_seal(&text).to_string().into())
 }
 
-/// Whether the call holds the seal of `entitlement`: a client selected it that may ask for that.
+/// Whether the call holds the seal of `entitlement`: a client with it selected the call.
 ///
 /// # Errors
 /// When the caller was not made by an engine.
 pub(crate) fn has(args: &Args, entitlement: Entitlement) -> Result<bool> {
     let cx = args.cx();
     let Some(Literal::String(given)) = cx.call.arg(&name(entitlement)) else { return Ok(false) };
-    // How long it takes to compare two MACs of them says nothing about how much of them is equal.
+    // Comparing MACs of the seals: the time it takes does not tell how much of the seals is equal.
     let services = &client(&cx.caller).services;
     let [given, want] = [given.clone(), seal(cx, &cx.call, entitlement)?].map(|text| services.mac(text.as_bytes()));
     Ok(given == want)
 }
 
-/// Whether a process is to have every capability.
+/// Whether the process has all capabilities.
 ///
 /// # Errors
-/// When the call asks for that and a client selected it that may not, or the recipe is not as it
-/// was selected.
+/// When the call asks for them and a client without the entitlement selected it, or the recipe was
+/// changed since.
 pub(crate) fn insecure(args: &Args) -> Result<bool> {
     let asked = args.bool(INSECURE)?;
     if asked && !has(args, Entitlement::SecurityInsecure)? {
@@ -94,7 +92,7 @@ pub(crate) fn insecure(args: &Args) -> Result<bool> {
     Ok(asked)
 }
 
-/// The refusal of a recipe whose seal is missing.
+/// The error for a recipe without its seal.
 pub(crate) fn unsealed(entitlement: Entitlement) -> Fault {
     Fault::denied(format!("{entitlement} is not allowed: no client that may ask for it made this call"))
         .with_code(Code::EntitlementRequired)

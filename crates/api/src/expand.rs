@@ -3,12 +3,12 @@
 use rondel_fault::{Fault, Result};
 use rondel_model::Container;
 
-/// The longest text that comes of an expansion, in bytes. Variables that are made of one another
-/// would double with every step.
+/// The longest result of an expansion, in bytes. Variables that are built from one another could
+/// double with every step.
 const MAX_EXPANDED: usize = 16 << 20;
 
-/// Replaces every `$NAME` and `${NAME}` in `text` by the container's variable, or by nothing when
-/// there is none. A `$` that no name follows stays.
+/// Replaces every `$NAME` and `${NAME}` in `text` by the container's variable. An unset variable
+/// expands to nothing. A `$` without a name stays.
 ///
 /// # Errors
 /// When `text` names a variable that is volatile or whose value is a secret, or becomes longer than
@@ -20,7 +20,7 @@ pub(crate) fn expand(container: &Container, text: &str) -> Result<String> {
             return Err(Fault::user(format!("expand cannot be used with secret env variable \"{name}\"")));
         }
         if container.volatile_env.get(name).is_some() {
-            // A value that counts for no key cannot become part of a path or of arguments.
+            // The value is in no key, so it must not become part of a path or of arguments.
             return Err(Fault::user(format!("expand cannot be used with volatile env variable \"{name}\"")));
         }
         Ok(container.variable(name).unwrap_or_default().to_owned())
@@ -61,7 +61,7 @@ fn expand_with(text: &str, max: usize, mut value: impl FnMut(&str) -> Result<Str
     Ok(out)
 }
 
-/// The length of the name at the start of `text`; the special parameters of a shell are names of
+/// The length of the name at the start of `text`. The special parameters of a shell are names of
 /// one character.
 fn name_length(text: &str) -> usize {
     let bytes = text.as_bytes();

@@ -1,4 +1,4 @@
-//! Paths as a client means them, on this machine.
+//! Paths of a client, as paths of this machine.
 
 use std::path::PathBuf;
 
@@ -12,15 +12,15 @@ use rondel_session::{Args, Client};
 pub(crate) struct HostPath {
     /// As the client sees it.
     pub(crate) shown: AbsPath,
-    /// The same for the port of host files, which keeps what a process in a container names below
-    /// its root.
+    /// The path for the port of host files, which keeps the paths of a nested client below its
+    /// root.
     pub(crate) real: PathBuf,
 }
 
-/// `path` as `client` means it: `~` is its home, a relative path starts at its working directory.
+/// Resolves `path` of `client`: `~` is its home, a relative path starts at its working directory.
 ///
 /// # Errors
-/// When there is no home, or the client is not the one that asked.
+/// When there is no home, or the client did not select the call itself.
 pub(crate) async fn resolve(client: &Client, path: &str) -> Result<HostPath> {
     client.check_own("use files of the machine")?;
     let home = match path == "~" || path.starts_with("~/") {
@@ -35,7 +35,7 @@ pub(crate) async fn resolve(client: &Client, path: &str) -> Result<HostPath> {
     Ok(HostPath { real: client.host_root.join(shown.relative()), shown })
 }
 
-/// The result of an export to `to`: the absolute path; in views whose field gives a boolean, true.
+/// The result of an export to `to`: the absolute path, or true in views whose field is a boolean.
 pub(crate) fn outcome(args: &Args, to: &HostPath) -> Outcome {
     match &**args.field().ty.base() {
         "Boolean" => Value::Bool(true).into(),

@@ -7,7 +7,7 @@ use rondel_model::image::{ImageRef, InvalidReference};
 use rondel_model::{Container, History, ImageConfig, Table};
 use rondel_ports::images::ResolvedImage;
 
-/// A reference to an image.
+/// Parses an image reference.
 pub(crate) fn reference(text: &str) -> Result<ImageRef> {
     text.parse().map_err(|invalid: InvalidReference| Fault::user(invalid.to_string()))
 }
@@ -17,16 +17,16 @@ pub(crate) fn configuration(image: &ResolvedImage) -> Result<ImageConfig> {
     parse(image.config.get())
 }
 
-/// How the layers of an image were made.
+/// The history of an image's layers.
 pub(crate) fn history(image: &ResolvedImage) -> Option<Arc<History>> {
     History::of_image(image.config.get()).map(Arc::new)
 }
 
-/// The configuration of `image` over that of `container`: the image says what it says, and what
-/// only the container has of environment, labels and ports stays.
+/// The configuration of `image` over that of `container`. Of the container only environment
+/// variables, labels and ports stay that the image does not have.
 ///
 /// # Errors
-/// When the configuration is not that of an image.
+/// When the image has no valid configuration.
 pub(crate) fn merged(container: &ImageConfig, image: &ResolvedImage) -> Result<ImageConfig> {
     Ok(over(container, configuration(image)?))
 }
@@ -38,15 +38,15 @@ fn over(container: &ImageConfig, mut merged: ImageConfig) -> ImageConfig {
     merged
 }
 
-/// The container on a new root with the configuration of an image.
+/// The container with the configuration of an image.
 pub(crate) fn configured(container: &Container, config: ImageConfig) -> Container {
     Container { config: Arc::new(config), default_args_set: false, ..container.clone() }
 }
 
-/// The part of the configuration file of an image that containers carry.
+/// The part of an image configuration file that containers have.
 ///
 /// # Errors
-/// When it is not the configuration of an image.
+/// When it is no image configuration.
 fn parse(image: &str) -> Result<ImageConfig> {
     #[derive(serde::Deserialize)]
     struct File {

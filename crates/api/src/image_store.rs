@@ -1,7 +1,6 @@
-//! Images in the store of the client's own container tool: Docker, or what has its commands.
-//!
-//! *Invariants.* The tool is the client's, found in its `PATH` and run by it; images travel as
-//! archive files, which are removed whatever happens. A process in a container has no such store.
+//! Images in the store of the client's own container tool: Docker or a tool with its commands.
+//! *Invariants.* The client finds the tool in its `PATH` and runs it. Images travel as archive
+//! files, which are always removed afterwards. A process in a container has no image store.
 
 use std::sync::Arc;
 
@@ -24,7 +23,7 @@ pub(crate) struct ImageStore {
 }
 
 impl ImageStore {
-    /// The store of the client that asks.
+    /// The store of the caller's client.
     ///
     /// # Errors
     /// When there is none.
@@ -81,10 +80,10 @@ impl ImageStore {
         saved.map_err(|fault: Fault| fault.context(format!("cannot take the image `{name}` from the client's store")))
     }
 
-    /// What the tool says.
+    /// Runs the tool and returns its output.
     ///
     /// # Errors
-    /// When it fails, with what it said.
+    /// When it fails, with its output.
     async fn run(&self, words: &str) -> Result<String> {
         let script = format!("said=$({} {words} 2>&1); echo $?; printf %s \"$said\"", self.tool);
         let output = text(&self.link.command(&script).await?);
@@ -95,7 +94,7 @@ impl ImageStore {
         }
     }
 
-    /// A new file of the client's.
+    /// Makes a temporary file on the client's machine.
     async fn file(&self) -> Result<String> {
         Ok(text(&self.link.command("mktemp \"${TMPDIR:-/tmp}/image-XXXXXXXX\"").await?))
     }
@@ -109,16 +108,16 @@ fn text(output: &[u8]) -> String {
     String::from_utf8_lossy(output).trim().to_owned()
 }
 
-/// A word of a shell's command line.
+/// Quotes a word for a shell's command line.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// What `load` says it has loaded: a name, or else an ID.
+/// The image that `load` reports: a name, or else an ID.
 fn loaded_image(said: &str) -> Option<&str> {
     let line = said.lines().find(|line| line.starts_with("Loaded image"))?;
     let (_, image) = line.split_once(": ")?;
-    // Several names of one image stand behind one another.
+    // Several names of one image are in one line.
     image.split([',', ' ']).find(|word| !word.is_empty())
 }
 

@@ -1,4 +1,4 @@
-//! Arguments in the terms of the model.
+//! Converts arguments of API fields to types of the model.
 
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
@@ -12,7 +12,7 @@ use rondel_session::Args;
 
 use crate::expand::expand;
 
-/// A service that was given.
+/// A service argument, or `None` if it was not given.
 pub(crate) async fn service(args: &Args, name: &str) -> Result<Option<Service>> {
     match args.opt_object(name).await? {
         Some(node) => node.get::<Service>().cloned().map(Some),
@@ -20,7 +20,7 @@ pub(crate) async fn service(args: &Args, name: &str) -> Result<Option<Service>> 
     }
 }
 
-/// The text of a path argument, variables expanded when `expand` asks for it.
+/// The text of a path argument, with variables expanded if `expand` is set.
 pub(crate) fn text(container: &Container, args: &Args, name: &str) -> Result<String> {
     let text = args.str(name)?;
     if args.bool("expand")? { expand(container, &text) } else { Ok(text.to_string()) }
@@ -31,17 +31,17 @@ pub(crate) fn path(container: &Container, args: &Args, name: &str) -> Result<Abs
     Ok(container.workdir().join(&text(container, args, name)?))
 }
 
-/// The owner that was asked for.
+/// The argument `owner`, or `None` if it is empty.
 pub(crate) fn owner(args: &Args) -> Result<Option<Owner>> {
     Ok(args.opt_str("owner")?.filter(|owner| !owner.is_empty()).map(|owner| Owner((*owner).into())))
 }
 
-/// The owner that was asked for, or root.
+/// The argument `owner`, or root.
 pub(crate) fn owner_or_root(args: &Args) -> Result<Option<Owner>> {
     Ok(Some(owner(args)?.unwrap_or_else(|| Owner("0:0".into()))))
 }
 
-/// The permission bits that were asked for.
+/// An argument with permission bits.
 pub(crate) fn permissions(args: &Args, name: &str) -> Result<Option<u32>> {
     let Some(bits) = args.opt_int(name)? else { return Ok(None) };
     match u32::try_from(bits) {
@@ -50,7 +50,7 @@ pub(crate) fn permissions(args: &Args, name: &str) -> Result<Option<u32>> {
     }
 }
 
-/// The patterns that were asked for.
+/// The arguments `include`, `exclude` and `gitignore`.
 pub(crate) fn filter(args: &Args) -> Result<Filter> {
     Ok(Filter {
         include: args.strings("include")?,
@@ -59,7 +59,7 @@ pub(crate) fn filter(args: &Args) -> Result<Filter> {
     })
 }
 
-/// A platform.
+/// Parses a platform.
 ///
 /// # Errors
 /// When the text names none.
@@ -68,7 +68,7 @@ pub(crate) fn platform(text: &str) -> Result<Platform> {
     text.parse().map_err(|unknown: rondel_model::platform::UnknownPlatform| Fault::user(unknown.to_string()))
 }
 
-/// How layers are packed, when that was asked for.
+/// The compression of layers, or `None` for the default.
 pub(crate) fn compression(args: &Args) -> Result<Option<Compression>> {
     let Some(name) = args.opt_str("forcedCompression")? else { return Ok(None) };
     match Compression::of_api_name(&name) {
@@ -78,7 +78,7 @@ pub(crate) fn compression(args: &Args) -> Result<Option<Compression>> {
     }
 }
 
-/// Whose media types manifests use.
+/// The media types of manifests.
 pub(crate) fn media_types(args: &Args) -> Result<MediaTypes> {
     match args.opt_str("mediaTypes")?.as_deref() {
         Some("DockerMediaTypes" | "DOCKER") => Ok(MediaTypes::Docker),
@@ -86,7 +86,7 @@ pub(crate) fn media_types(args: &Args) -> Result<MediaTypes> {
     }
 }
 
-/// Which exit codes are no error.
+/// The expected exit codes.
 pub(crate) fn expect(args: &Args) -> Result<Expect> {
     match args.opt_str("expect")?.as_deref() {
         Some("FAILURE") => Ok(Expect::Failure),
@@ -95,7 +95,7 @@ pub(crate) fn expect(args: &Args) -> Result<Expect> {
     }
 }
 
-/// How a cache volume is shared; none when it was not said.
+/// The sharing mode of a cache volume, or `None` if the argument was not given.
 pub(crate) fn sharing(args: &Args) -> Result<Option<Sharing>> {
     if !args.given("sharing") {
         return Ok(None);
@@ -107,7 +107,7 @@ pub(crate) fn sharing(args: &Args) -> Result<Option<Sharing>> {
     }
 }
 
-/// A port argument: its number and protocol as an image configuration writes them.
+/// A port argument as an image configuration writes it, such as `80/tcp`.
 pub(crate) fn port(args: &Args) -> Result<String> {
     let number = args.int("port")?;
     let number = u16::try_from(number).ok().filter(|n| *n > 0);
@@ -116,10 +116,10 @@ pub(crate) fn port(args: &Args) -> Result<String> {
     Ok(format!("{number}/{}", protocol.to_ascii_lowercase()))
 }
 
-/// A name under which containers reach another.
+/// Checks a host name.
 ///
 /// # Errors
-/// When `text` is none.
+/// When `text` is no host name.
 pub(crate) fn host_name(what: &str, text: &str) -> Result<String> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let labels = text.split('.').all(|label| (1..=63).contains(&label.len()));

@@ -1,4 +1,4 @@
-//! Questions about places in trees.
+//! Stat and existence checks of paths in trees.
 
 use std::sync::Arc;
 
@@ -7,24 +7,24 @@ use rondel_model::op::TreePath;
 use rondel_ops::{EntryKind, OpContext, Ops, Stat};
 use rondel_session::{Args, ResolverContext, client, client::op_cx};
 
-/// What evaluates deferred work, and for whom.
+/// The ops and the context in which they run for the caller.
 pub(crate) fn tools(cx: &ResolverContext) -> (Arc<Ops>, OpContext) {
     (client(&cx.caller).services.ops.clone(), op_cx(cx))
 }
 
-/// What is at `place`; `asked` is the path in the user's words.
+/// The metadata of `place`. Errors name the path as the user wrote it, `asked`.
 ///
 /// # Errors
-/// When nothing is there.
+/// When it is missing.
 pub(crate) async fn stat(cx: &ResolverContext, place: &TreePath, asked: &str, follow: bool) -> Result<Stat> {
     let (ops, op_cx) = tools(cx);
     ops.stat(&op_cx, place, follow).await?.ok_or_else(|| missing(asked))
 }
 
-/// Refuses a place that is no directory.
+/// Checks that `place` is a directory.
 ///
 /// # Errors
-/// When nothing or something else is there.
+/// When it is missing or something else.
 pub(crate) async fn require_directory(cx: &ResolverContext, place: &TreePath, asked: &str) -> Result<()> {
     // Clients match on this text; see behaviour CFS-010.
     match stat(cx, place, asked, true).await?.kind {
@@ -33,10 +33,10 @@ pub(crate) async fn require_directory(cx: &ResolverContext, place: &TreePath, as
     }
 }
 
-/// Refuses a place that is no file.
+/// Checks that `place` is a file.
 ///
 /// # Errors
-/// When nothing or a directory is there.
+/// When it is missing or a directory.
 pub(crate) async fn require_file(cx: &ResolverContext, place: &TreePath, asked: &str) -> Result<()> {
     match stat(cx, place, asked, true).await?.kind {
         EntryKind::Directory => Err(Fault::user(format!("path {asked} is a directory, not a file"))),
@@ -44,7 +44,7 @@ pub(crate) async fn require_file(cx: &ResolverContext, place: &TreePath, asked: 
     }
 }
 
-/// The answer of `exists`, whose arguments are `args`.
+/// The result of a field `exists` with the arguments `args`.
 pub(crate) async fn exists(cx: &ResolverContext, place: &TreePath, args: &Args) -> Result<bool> {
     let expected = args.opt_str("expectedType")?;
     let follow = !args.bool("doNotFollowSymlinks")? && expected.as_deref() != Some("SYMLINK_TYPE");
@@ -62,7 +62,7 @@ fn is_of(kind: EntryKind, expected: Option<&str>) -> bool {
     }
 }
 
-/// The error for a path that is not there.
+/// The error for a missing path.
 pub(crate) fn missing(asked: &str) -> Fault {
     // Clients match on this text; see behaviour CFS-010, FIL-003, DIR-021.
     Fault::not_found(format!("{asked}: no such file or directory"))

@@ -1,5 +1,5 @@
-//! A JSON value kept as text. Reading takes it apart one level at a time, so that untouched parts
-//! stay as they were written: numbers keep all their digits, strings keep their escapes.
+//! JSON values kept as text. A value is parsed one level at a time, so that parts that are not read
+//! stay as written: numbers keep all their digits, and strings their escapes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,48 +8,47 @@ use rondel_fault::{Fault, Result};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A text that is one value of JSON, white space around it included.
+/// The text of one JSON value, with the white space around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JsonText(Arc<str>);
 
-/// The members of an object in the order of their text. Of members with one name the last one
-/// counts.
+/// The members of an object in the order of the text. If a name occurs twice, the last one counts.
 #[derive(Default)]
 struct Members<'a>(Vec<(String, &'a str)>);
 
 impl JsonText {
-    /// The value that `text` is.
+    /// Parses `text`.
     ///
     /// # Errors
-    /// When it is no JSON, or more than one value.
+    /// When it is not one JSON value.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         // Clients match on the first words.
         let _: &RawValue = serde_json::from_str(text).map_err(|error| Fault::user(format!("invalid JSON: {error}")))?;
         Ok(Self(text.into()))
     }
 
-    /// A value as text.
+    /// Serializes a value.
     pub(crate) fn of(value: impl Into<serde_json::Value>) -> Self {
         Self(value.into().to_string().into())
     }
 
-    /// The text as it was given.
+    /// The text as written.
     pub(crate) fn text(&self) -> &str {
         &self.0
     }
 
-    /// The value as `T`; none when it is none.
+    /// The value as a `T`, or `None` if it is none.
     pub(crate) fn read<'a, T: Deserialize<'a>>(&'a self) -> Option<T> {
         serde_json::from_str(&self.0).ok()
     }
 
-    /// The items of an array; none when it is something else.
+    /// The items of an array, or `None` for another value.
     pub(crate) fn items(&self) -> Option<Vec<Self>> {
         let items: Vec<&RawValue> = self.read()?;
         Some(items.into_iter().map(|item| Self(item.get().into())).collect())
     }
 
-    /// The names of an object's members, sorted; none when it is something else.
+    /// The sorted member names of an object, or `None` for another value.
     pub(crate) fn names(&self) -> Option<Vec<String>> {
         let mut names: Vec<_> = members(&self.0)?.0.into_iter().map(|(name, _)| name).collect();
         names.sort_unstable();
@@ -57,10 +56,10 @@ impl JsonText {
         Some(names)
     }
 
-    /// What stands at `path`.
+    /// The value at `path`.
     ///
     /// # Errors
-    /// When there is no such member, or something on the way is no object.
+    /// When there is no such member, or a value on the path is no object.
     pub(crate) fn at(&self, path: &[String]) -> Result<Self> {
         let found = path.iter().try_fold(&*self.0, |current, name| {
             let found = members(current)
@@ -71,7 +70,8 @@ impl JsonText {
         found.map(|found| Self(found.into()))
     }
 
-    /// The same with `value` at `path`; what is no object on the way becomes one.
+    /// Returns the value with `value` at `path`. Values on the path that are no objects become
+    /// objects.
     pub(crate) fn with(&self, path: &[String], value: &Self) -> Self {
         let mut levels = Vec::with_capacity(path.len());
         let mut current = Some(&*self.0);
@@ -85,7 +85,7 @@ impl JsonText {
         Self(whole.into())
     }
 
-    /// The text with one item a line, each level further in by `indent`.
+    /// The text with one item per line. Each level is indented by `indent`.
     pub(crate) fn pretty(&self, indent: &str) -> String {
         let mut out = String::with_capacity(self.0.len() * 2);
         let mut level = 0_usize;
@@ -108,7 +108,7 @@ impl JsonText {
             if closes {
                 level = level.saturating_sub(1);
             }
-            // What is empty stays on one line.
+            // An empty array or object stays on one line.
             if opened != closes {
                 break_line(&mut out, level);
             }
@@ -146,7 +146,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The members of an object; none when `text` is something else.
+/// The members of an object, or `None` for another value.
 fn members(text: &str) -> Option<Members<'_>> {
     serde_json::from_str(text).ok()
 }

@@ -1,10 +1,9 @@
 //! The GraphQL surface of the core API: one thin file per type, registered on one schema text.
-//!
-//! *Invariants.* A handler takes values and gives values; whatever touches a disk, a network or a
-//! process is an op inside a value, or a call of `rondel_ops`. Names, arguments, defaults, versions
-//! and reuse of every field stand in `schema/core.graphql` and nowhere else. The plaintext of a
-//! secret never becomes part of a call. A field of the schema text that nothing was registered for
-//! stays in the schema and says that it is not supported.
+//! *Invariants.* A handler takes values and returns values. Work on a disk, a network or a process
+//! is an op inside a value, or a call of `rondel_ops`. The names, arguments, defaults, versions and
+//! cache scopes of all fields are in `schema/core.graphql` and nowhere else. The plaintext of a
+//! secret never becomes part of a call. A field of the schema text without a handler stays in the
+//! schema and fails as not supported.
 
 mod command;
 mod credentials;
@@ -29,12 +28,12 @@ use rondel_schema::{Registry, RegistryBuilder};
 
 pub use rondel_surface::{Surface, legacy_load};
 
-/// The schema text of the core API, with the versions every member belongs to.
+/// The schema text of the core API, with the versions of every member.
 pub fn core_sdl() -> &'static str {
     include_str!("../schema/core.graphql")
 }
 
-/// Registers every field of the core API that concerns containers, files, secrets and the host.
+/// Registers all fields of the core API that this crate implements: all but those of modules.
 pub fn register_core(surface: &mut Surface) {
     types::query::register(surface);
     types::error::register(surface);
@@ -59,7 +58,7 @@ pub fn register_core(surface: &mut Surface) {
     types::tunnel::register(surface);
 }
 
-/// The registry of the core schema text with everything that `surface` holds.
+/// The registry of the core schema text with the resolvers of `surface`.
 ///
 /// # Errors
 /// When the surface holds a field that the schema text does not have.

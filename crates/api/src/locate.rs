@@ -1,4 +1,4 @@
-//! Where a path of a container lies: in its root, or in what is mounted there.
+//! Maps a path of a container to a tree: its root or a mount.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
@@ -13,11 +13,11 @@ pub(crate) enum Holder {
     Mount(usize),
 }
 
-/// Where `path` lies, and as what path there. The mount that was made last counts.
+/// The tree that holds `path`, and the path there. The newest mount counts.
 ///
 /// # Errors
-/// When it lies in something that has no tree: a cache volume, a file system in memory. Secrets and
-/// sockets are there for processes only: the path then is one of what they hide.
+/// When the path is in a mount without a tree: a cache volume or tmpfs. Secrets and sockets exist
+/// for processes only: a path in one of these names a file that it covers.
 pub(crate) fn locate(container: &Container, path: &AbsPath) -> Result<(Holder, TreePath)> {
     let last = container.mounts.len();
     let newest = container.mounts.newest_first().enumerate().map(|(back, mount)| (last - 1 - back, mount));
@@ -28,7 +28,7 @@ pub(crate) fn locate(container: &Container, path: &AbsPath) -> Result<(Holder, T
     }
 }
 
-/// Where `rest` below the target of `mount` lies; `path` is the whole path.
+/// The location of `rest` below the target of `mount`. Errors name the whole `path`.
 fn inside(mount: &Mount, rest: &str, path: &AbsPath) -> Result<TreePath> {
     // Clients match on these texts; see behaviour CFS-010.
     let why = match &mount.source {
@@ -46,8 +46,7 @@ fn inside(mount: &Mount, rest: &str, path: &AbsPath) -> Result<TreePath> {
     Err(Fault::user(format!("{path}: {why}")))
 }
 
-/// The container with the tree that holds `path` changed. `change` is given the tree and the path
-/// in it.
+/// Changes the tree that holds `path`. `change` receives the tree and the path in it.
 ///
 /// # Errors
 /// As for [`locate`].
@@ -72,19 +71,18 @@ pub(crate) fn edit_at(
     Ok(container)
 }
 
-/// A copy that is no longer the image it was made from.
+/// A copy without the reference of its image, because it is about to differ from that.
 pub(crate) fn touched(container: &Container) -> Container {
     Container { image_ref: None, ..container.clone() }
 }
 
-/// Whether `source` is there for processes alone and is no file of the container.
+/// Whether `source` exists for processes only and is no file of the container.
 fn is_outside_files(source: &MountSource) -> bool {
     matches!(source, MountSource::Secret { .. } | MountSource::Socket { .. })
 }
 
-/// The container with `source` mounted at `target`. Files that were mounted there or below it are
-/// gone for good. Secrets and sockets are mounted after everything else, whatever came first, so
-/// that they cover files and nothing covers them.
+/// Mounts `source` at `target`. Mounts of files at or below the target are removed. Secrets and
+/// sockets are always mounted last, so that they cover files and nothing covers them.
 pub(crate) fn mount(container: &Container, target: AbsPath, source: MountSource) -> Container {
     let mut container = touched(container);
     let mounts = &mut container.mounts;

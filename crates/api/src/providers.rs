@@ -1,4 +1,4 @@
-//! Where secrets come from: addresses of providers and how they are read, on the client's side.
+//! Secret providers: their addresses, and how the client reads them.
 
 use std::io::{ErrorKind, Read as _};
 use std::sync::{Arc, Weak};
@@ -15,9 +15,9 @@ use crate::host_path;
 /// The largest secret, in bytes.
 pub const MAX_PLAINTEXT: usize = 512_000;
 
-/// Providers that are read by the engine's own means.
+/// Providers that the engine reads through the link to the client: variables, files, commands.
 const OWN: [&str; 3] = ["env", "file", "cmd"];
-/// Providers that the client asks; what they give is remembered in the session.
+/// Providers that the client queries. The session caches their secrets.
 const ASKED: [&str; 4] = ["op", "vault", "aws+sm", "aws+ps"];
 /// Providers of the API that this engine does not have.
 const KNOWN: [&str; 2] = ["libsecret", "gcp"];
@@ -27,11 +27,11 @@ const KNOWN: [&str; 2] = ["libsecret", "gcp"];
 pub struct SecretUri {
     /// The address without `cacheKey`.
     pub uri: String,
-    /// What stands for the plaintext in keys, when the address says so.
+    /// The key in place of one made from the plaintext, if the address has a `cacheKey`.
     pub cache_key: Option<String>,
 }
 
-/// Reads an address, in its present form `scheme://…`. The query parameter `cacheKey` is cut out,
+/// Parses an address in its present form `scheme://…`. The query parameter `cacheKey` is removed,
 /// others stay.
 ///
 /// # Errors
@@ -57,8 +57,8 @@ pub fn parse(text: &str) -> Result<SecretUri> {
     Ok(SecretUri { uri, cache_key })
 }
 
-/// The present form of an address as people type it: `NAME` and `env:NAME` are variables, `file:`
-/// and `cmd:` may lack slashes.
+/// Converts an address as users type it to its present form: `NAME` and `env:NAME` are variables,
+/// `file:` and `cmd:` may lack slashes.
 pub fn normal(text: &str) -> String {
     if text.contains("://") {
         return text.to_owned();
@@ -75,7 +75,7 @@ fn is_scheme(scheme: &str) -> bool {
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
 }
 
-/// Checks that there is a provider for `uri`, without asking it.
+/// Checks that there is a provider for `uri`, without a query to it.
 ///
 /// # Errors
 /// When there is none.
@@ -97,7 +97,7 @@ pub async fn read(client: &Client, uri: &str) -> Result<Provided> {
         "env" => variable(client, rest).await?,
         "file" => file(client, rest).await?,
         "cmd" => command(client, rest).await?,
-        // The session remembers what providers gave the user.
+        // The session's cache holds secrets of the user's clients only.
         asked if ASKED.contains(&asked) && client.is_nested_client() => return ask(client, uri).await,
         asked if ASKED.contains(&asked) => return client.session.secrets.provided(uri, ask(client, uri)).await,
         known if KNOWN.contains(&known) => {
@@ -113,7 +113,7 @@ pub async fn read(client: &Client, uri: &str) -> Result<Provided> {
     Ok(Provided::lasting(bytes))
 }
 
-/// What the provider at `uri` has now, for as long as the parameter `ttl` says.
+/// Queries the provider at `uri`. The parameter `ttl` says how long the secret is valid.
 async fn ask(client: &Client, uri: &str) -> Result<Provided> {
     let (bare, lasts) = time_to_live(uri)?;
     let Some(link) = &client.link else { return Err(no_link(uri)) };
@@ -122,7 +122,7 @@ async fn ask(client: &Client, uri: &str) -> Result<Provided> {
     Ok(Provided { until: lasts.and_then(|lasts| Instant::now().checked_add(lasts)), ..Provided::lasting(bytes) })
 }
 
-/// Cuts the parameter `ttl` out of an address.
+/// Removes the parameter `ttl` from an address.
 fn time_to_live(uri: &str) -> Result<(String, Option<Duration>)> {
     let Some((base, query)) = uri.split_once('?') else { return Ok((uri.to_owned(), None)) };
     let (ttl, kept): (Vec<&str>, Vec<&str>) = query.split('&').partition(|pair| pair.starts_with("ttl="));
@@ -137,7 +137,7 @@ fn time_to_live(uri: &str) -> Result<(String, Option<Duration>)> {
     Ok((bare, (!lasts.is_zero()).then_some(lasts)))
 }
 
-/// A duration as `1h30m`, `2.5s` or `300ms`.
+/// Parses a duration such as `1h30m`, `2.5s` or `300ms`.
 fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = if rest == "0" { return Some(Duration::ZERO) } else { 0.0 };
@@ -160,7 +160,7 @@ fn duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then(|| Duration::try_from_secs_f64(total).ok()).flatten()
 }
 
-/// Refuses what is too large for a secret.
+/// Checks the size of a secret.
 ///
 /// # Errors
 /// When it is larger than [`MAX_PLAINTEXT`].
@@ -171,8 +171,8 @@ pub fn check_size(bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// The plaintext that a client may use: what its session knows, and what its own providers give for
-/// a secret that was named in another session.
+/// The secrets of a client: those of its session, and those that its own providers have for a
+/// secret of another session.
 pub struct ClientSecrets {
     session: Arc<Session>,
     /// Weak, because a client holds its secrets.
@@ -180,7 +180,7 @@ pub struct ClientSecrets {
 }
 
 impl ClientSecrets {
-    /// The plaintext of `session`, and of the providers of `client`.
+    /// The secrets of `session` and of the providers of `client`.
     pub fn new(session: Arc<Session>, client: Weak<Client>) -> Arc<Self> {
         Arc::new(Self { session, client })
     }
@@ -211,7 +211,8 @@ async fn variable(client: &Client, name: &str) -> Result<Plaintext> {
         Some(link) => link.variable(name).await?,
         None => return Err(no_link("env")),
     };
-    // Clients match on this text; the name is cut, because people put plaintext there by mistake.
+    // Clients match on this text. The name is shortened, because users put plaintext there by
+    // mistake.
     let shown: String = match name.chars().count() {
         0..4 => name.to_owned(),
         _ => name.chars().take(3).chain("...".chars()).collect(),
@@ -242,7 +243,7 @@ async fn file(client: &Client, path: &str) -> Result<Plaintext> {
         if found.len() > MAX_PLAINTEXT as u64 {
             return Err(std::io::Error::new(ErrorKind::FileTooLarge, too_large(found.len())));
         }
-        // The sizes of some files are not told, such as in `/proc`, and files grow.
+        // Some files, such as those in `/proc`, report no size, and files grow.
         file.take(MAX_PLAINTEXT as u64 + 1).read_to_end(&mut content)?;
         Ok::<_, std::io::Error>(content)
     });

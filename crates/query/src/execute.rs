@@ -1,5 +1,5 @@
-//! Walks a validated operation: a chain of single selections is a loop, siblings run at the same
-//! time.
+//! Executes a validated operation. A chain of single selections is a loop; siblings run
+//! concurrently.
 
 use std::sync::Arc;
 
@@ -16,27 +16,27 @@ use crate::evaluator::Evaluator;
 use crate::node::Node;
 use crate::resolver::{CacheScope, Resolver};
 
-/// After this many levels of siblings inside siblings, a task of its own continues, so that stacks
-/// stay small.
+/// The levels of nested siblings within one task. Deeper levels continue in a new task, so that
+/// stacks stay small.
 const LEVELS_PER_TASK: usize = 16;
 
-/// What came of an operation.
+/// The result of an operation.
 #[derive(Debug)]
 pub struct Response {
-    /// The data as JSON text; none when something failed.
+    /// The data as JSON text. `None` if a field failed.
     pub data: Option<String>,
-    /// What failed.
+    /// The errors of fields.
     pub errors: Vec<ResponseError>,
 }
 
-/// A field that failed.
+/// The error of a field.
 #[derive(Debug, Clone)]
 pub struct ResponseError {
-    /// Why.
+    /// The error.
     pub fault: Fault,
-    /// Response keys and list positions down to the field.
+    /// Response keys and list indexes down to the field.
     pub path: Vec<serde_json::Value>,
-    /// Where the field stands in the document.
+    /// The location of the field in the document.
     pub location: Location,
 }
 
@@ -63,8 +63,8 @@ impl ResponseError {
     }
 }
 
-/// What clients make an error of their own type from: `_type`, the stable `code`, the hints, and
-/// the detail. Values that a module attached to its error win over names of ours.
+/// The `extensions` from which clients build typed errors: `_type`, the stable `code`, the hints
+/// and the detail. Values that a module attached to its error win over our own.
 fn extensions(fault: &Fault) -> serde_json::Map<String, serde_json::Value> {
     let mut map = match fault.detail() {
         Some(Detail::Exec(failure)) => {
@@ -113,7 +113,7 @@ pub async fn execute<C: Send + Sync + 'static>(
 }
 
 type Path = Vec<serde_json::Value>;
-/// A selection, and what is selected on what it returns.
+/// A selection and the selections on its result.
 type Selected = (SelectionId, Vec<SelectionId>);
 type Text = std::result::Result<String, Vec<ResponseError>>;
 
@@ -124,7 +124,7 @@ struct Run<C: Send + Sync + 'static> {
     operation: Arc<Operation>,
 }
 
-/// What a selection gave.
+/// The result of a selection.
 enum Step {
     Text(String),
     Object(Node, Vec<SelectionId>),
@@ -190,7 +190,7 @@ impl<C: Send + Sync + 'static> Run<C> {
         Ok(text)
     }
 
-    /// One selection, all the way down.
+    /// Evaluates one selection with everything below it.
     fn complete(
         self: Arc<Self>,
         node: Node,
@@ -236,7 +236,7 @@ impl<C: Send + Sync + 'static> Run<C> {
             }
         };
         if &*def.name == "id" && !self.schema.types.contains_key(node.type_name()) {
-            // An object of a module that the caller is not served: it has an ID all the same.
+            // An object of a module that the caller is not served has an ID too.
             return self.evaluator.id_of(node).map(|id| Step::Text(json!(id).to_string())).map_err(fail);
         }
         let def = self.concrete(node, def);
@@ -244,7 +244,7 @@ impl<C: Send + Sync + 'static> Run<C> {
         self.value(result, &def, children, path, location, level).await
     }
 
-    /// The field of the object's own type, when it was selected on an interface.
+    /// The field of the object's own type for a field that was selected on an interface.
     fn concrete(&self, node: &Node, def: &Arc<FieldDef>) -> Arc<FieldDef> {
         let own = match self.schema.types.get(node.type_name()) {
             Some(shown) => shown.field(&def.name).cloned(),
@@ -263,7 +263,7 @@ impl<C: Send + Sync + 'static> Run<C> {
         level: usize,
     ) -> std::result::Result<Step, Vec<ResponseError>> {
         match &node.value {
-            // Null is the only value that `Void` has.
+            // Null is the only value of `Void`.
             Value::Null if def.ty.is_non_null() && &**def.ty.base() != "Void" => {
                 let fault = Fault::user(format!("`{}` must not be null, and is", def.name));
                 Err(vec![ResponseError { fault, path: path.clone(), location }])
@@ -320,16 +320,15 @@ impl<C: Send + Sync + 'static> Run<C> {
         }
     }
 
-    /// An element of a list of which nothing was selected. Clients ask for lists of plain data,
-    /// such as `diffStats`, that way: they get every field of a type that has nothing but scalars.
+    /// An element of a list without selections on it. Clients select lists of plain data, such as
+    /// `diffStats`, in this way, and receive all fields of a type that has scalars only.
     async fn record(self: &Arc<Self>, node: &Node, path: &Path, location: Location) -> Text {
         let ty = self.evaluator.type_of(&self.caller, node);
         let fields = ty.as_ref().and_then(|ty| ty.fields()).map(|fields| &fields.list[..]).unwrap_or_default();
         let own: Vec<_> = fields.iter().filter(|field| &*field.name != "id").collect();
         let leaf = |field: &FieldDef| {
             let ty = self.schema.types.get(field.ty.base());
-            // Nothing that a module does, and nothing that has an effect, happens without being
-            // asked for.
+            // Functions of modules and fields with a side effect run only when they are selected.
             let is_data = Resolver::<C>::of(&field.resolver).is_some_and(|it| {
                 it.module.is_none() && matches!(it.cache_scope, CacheScope::Global | CacheScope::Uncached)
             });
@@ -346,7 +345,7 @@ impl<C: Send + Sync + 'static> Run<C> {
         Ok(serde_json::Value::Object(record).to_string())
     }
 
-    /// The selections that hold for the runtime type of `node`.
+    /// The selections that apply to the runtime type of `node`.
     fn applicable(&self, node: &Node, selections: &[SelectionId]) -> Vec<Selected> {
         let holds = |name: &Name| self.evaluator.is_a(&self.caller, node, name);
         let applicable = self.operation.applicable(selections, holds);
@@ -379,7 +378,7 @@ fn push_json(text: &mut String, value: &serde_json::Value) {
     text.push_str(&value.to_string());
 }
 
-/// Whether it is an object, or a list with objects in it, however deep.
+/// Whether the value is an object, or a list that holds objects at any depth.
 fn holds_objects(value: &Value) -> bool {
     match value {
         Value::Object(_) => true,

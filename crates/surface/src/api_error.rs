@@ -3,8 +3,8 @@
 /// An error that a module function returns.
 #[derive(Debug, Clone)]
 pub struct ApiError {
-    /// What went wrong.
+    /// The message.
     pub message: String,
-    /// What else the caller should know: name and JSON value, in order.
+    /// Further values for the caller: names and JSON values, in order.
     pub values: Vec<(String, serde_json::Value)>,
 }

@@ -1,11 +1,10 @@
-//! EgressScope of a repository's address. It is that of the client that named the address,
-//! whichever client asks for the data later.
-//!
-//! The user's own client reaches whatever the engine's machine reaches, a process in a container
-//! only the outside (`rondel_ports::egress`). What the user names becomes a recipe that others
-//! load: the code of a function that is given a repository, another module. So the selection leaves
-//! a seal in the call, a MAC of the address under the engine's key. A process can write any ID, and
-//! cannot write a seal; one that it was given leads to that repository and no other.
+//! Seals of the egress scope of an address. The client that named the address decides the scope,
+//! whichever client asks for the data later. For the user's own client the engine connects to all
+//! that its machine reaches, for a process in a container to the outside only
+//! (`rondel_ports::egress`). An address of the user becomes a recipe that others load: a function
+//! that receives a repository, another module. So the selection leaves a seal in the call, a MAC of
+//! the address under the engine's key. A process cannot write a seal. A seal that it received holds
+//! for that repository and no other.
 
 use std::sync::Arc;
 
@@ -24,15 +23,15 @@ pub fn seal(me: &Client, url: &str) -> Arc<str> {
     me.services.egress_seal(url).to_string().into()
 }
 
-/// How far the engine goes for `url` when `given` is what a recipe says of it.
+/// The egress scope of `url` with the seal `given` of a recipe.
 pub fn sealed(me: &Client, url: &str, given: &str) -> EgressScope {
-    // How long it takes to compare two MACs of them says nothing about how much of them is equal.
+    // Comparing MACs of the seals: the time it takes does not tell how much of the seals is equal.
     let [given, want] = [given, &seal(me, url)].map(|text| me.services.mac(text.as_bytes()));
     if given == want { EgressScope::Anywhere } else { EgressScope::Outside }
 }
 
-/// Adds the seal of the address in the argument `named` when a client selects it that reaches as
-/// far.
+/// Adds the seal of the address in the argument `named` if the selecting client may connect
+/// anywhere.
 ///
 /// # Errors
 /// When the caller was not made by an engine.
@@ -47,8 +46,8 @@ pub fn with_seal(cx: &ResolverContext, mut args: Arguments, named: &str) -> Resu
     Ok(args)
 }
 
-/// How far the engine goes for `url`, as the call says. Without a seal it is the outside, also for
-/// the user's own client: a process wrote the recipe.
+/// The egress scope of `url` by the seal in the call. Without a seal it is the outside, also for
+/// the user's own client, because a process in a container selected the call.
 ///
 /// # Errors
 /// When the caller was not made by an engine.

@@ -1,5 +1,5 @@
-//! What the crates that define fields of the API share: the registration of fields, addresses of
-//! git repositories, seals of addresses, and values that fields of several crates take.
+//! Shared by the crates that define fields of the API: registration of fields, addresses of git
+//! repositories, egress seals, and values that fields of several crates take.
 //!
 //! *Invariants.* No field of the API is registered here. The schema text is not known here.
 

@@ -5,14 +5,14 @@ use rondel_model::op::TreePath;
 use rondel_model::{AbsPath, Directory, File, Fs, Platform, Snapshot, Value};
 use rondel_query::Outcome;
 
-/// A snapshot as a directory, by a call that says what is in it and not where it came from.
+/// A snapshot as a directory. Its call holds the content, not where it came from.
 pub fn imported_directory(snapshot: Snapshot) -> Outcome {
     let call = Call::new(None, CallSpec::new("Directory", "_snapshot").arg("layers", layers(&snapshot)));
     let directory = Directory::root(Fs::known(snapshot), Platform::native());
     Outcome { value: Value::object("Directory", directory), rebind: Some(call) }
 }
 
-/// The file `name` of a snapshot, by a call that says what is in it and not where it came from.
+/// The file `name` of a snapshot. Its call holds the content, not where it came from.
 pub fn imported_file(snapshot: Snapshot, name: &str) -> Outcome {
     let spec = CallSpec::new("File", "_snapshotFile")
         .arg("layers", layers(&snapshot))

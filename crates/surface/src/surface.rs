@@ -1,4 +1,4 @@
-//! Collects what evaluates the fields of the API, and attaches it to a registry.
+//! Collects the resolvers of API fields and attaches them to a registry.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -18,10 +18,8 @@ pub type Arguments = Vec<(Arc<str>, Literal)>;
 /// Arguments that are being rewritten.
 pub type Rewriting = BoxFuture<'static, Result<Arguments>>;
 
-/// What evaluates the fields of the API, by type and field.
-///
-/// For whom results may be used again and whether the view counts is said by the schema text, not
-/// here.
+/// The handlers of API fields, by type and field.
+/// The schema text, not this type, decides the cache scope of a field and whether the view counts.
 #[derive(Default)]
 pub struct Surface {
     fields: BTreeMap<(String, String), Entry>,
@@ -39,8 +37,8 @@ impl Surface {
         Self::default()
     }
 
-    /// `handler` evaluates `type_name.field`, in all its variants. A later registration replaces an
-    /// earlier one.
+    /// Registers the handler of `type_name.field`, for all its variants. A later registration
+    /// replaces an earlier one.
     pub fn field<F, Fut>(&mut self, type_name: &str, field: &str, handler: F) -> &mut Self
     where
         F: Fn(ResolverContext, Node, Args) -> Fut + Send + Sync + 'static,
@@ -54,7 +52,8 @@ impl Surface {
         self
     }
 
-    /// `handler` evaluates `type_name.field` from the receiver's data alone.
+    /// Registers a handler of `type_name.field` that uses the receiver's data and the arguments
+    /// alone.
     pub fn plain<T, F>(&mut self, type_name: &str, field: &str, handler: F) -> &mut Self
     where
         T: Send + Sync + 'static,
@@ -66,10 +65,10 @@ impl Surface {
         })
     }
 
-    /// `prepare` rewrites the arguments of the registered field `type_name.field` before they
-    /// become part of a call. It has no effect on a field that was not registered. Where there is
-    /// one already, that one comes after `prepare` and sees what it made of the call: a seal holds
-    /// for all arguments.
+    /// Registers `prepare`, which rewrites the arguments of the registered field `type_name.field`
+    /// before they become part of a call. It has no effect on a field that was not registered. An
+    /// earlier registration runs after `prepare` and sees its result, so that a seal covers all
+    /// arguments.
     pub fn prepare<F>(&mut self, type_name: &str, field: &str, prepare: F) -> &mut Self
     where
         F: Fn(ResolverContext, Arguments) -> Rewriting + Send + Sync + 'static,
@@ -91,8 +90,8 @@ impl Surface {
         self
     }
 
-    /// What the registered fields `names` of `type_name` give depends on the client that asks: on
-    /// its machine, its environment or its credentials.
+    /// Marks the registered fields `names` of `type_name` as dependent on the client that selects
+    /// them: on its machine, its environment or its credentials.
     pub fn depends_on_client(&mut self, type_name: &str, names: &[&str]) -> &mut Self {
         for name in names {
             if let Some(entry) = self.fields.get_mut(&(type_name.to_owned(), (*name).to_owned())) {
@@ -112,8 +111,8 @@ impl Surface {
         self.fields.keys().map(|(type_name, field)| format!("{type_name}.{field}"))
     }
 
-    /// What evaluates a field, as its line of the schema text says. `id` is the same for every
-    /// type; a field that was not registered fails with an error that names it.
+    /// The resolver of a field, with the cache scope of its line in the schema text. `id` is the
+    /// same for every type. A field that was not registered fails with an error that names it.
     pub fn resolver(&self, info: &FieldInfo<'_>) -> Resolver {
         let entry = self.fields.get(&(info.type_name.to_owned(), info.field.to_owned()));
         let mut resolver = match entry {
@@ -151,7 +150,7 @@ impl Surface {
     }
 }
 
-// IDENTITY: the schema text decides whose calls are one call.
+// IDENTITY: the schema text decides which callers share a call.
 fn cache_scope(scope: Option<Scope>) -> CacheScope {
     match scope {
         None => CacheScope::Global,
@@ -167,7 +166,7 @@ pub async fn id(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
-/// Gives the receiver itself: fields that have no effect any more.
+/// Returns the receiver: the handler of fields that have no effect any more.
 pub async fn same(_: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     Ok(node.into())
 }
@@ -181,7 +180,7 @@ fn unsupported(type_name: &str, field: &str) -> Resolver {
     .cache_scope(CacheScope::SideEffect)
 }
 
-/// What evaluates `loadFooFromID`, for every `Foo`.
+/// The resolver of `loadFooFromID`, for every `Foo`.
 pub fn legacy_load() -> LegacyLoad {
     Arc::new(|type_name: &str| {
         let expected: Arc<str> = type_name.into();
@@ -193,7 +192,7 @@ pub fn legacy_load() -> LegacyLoad {
     })
 }
 
-/// The object that the argument `id` stands for.
+/// The object of the argument `id`.
 ///
 /// # Errors
 /// When it is null, of another type, or cannot be evaluated.

@@ -1,4 +1,5 @@
-//! `Address`: a text that stands for a container, files, a git repository or a secret.
+//! `Address`: a text that names a container, files, a git repository, a secret, a service or a
+//! socket.
 
 use rondel_call::Literal;
 use rondel_fault::{Fault, Result};
@@ -11,7 +12,7 @@ use crate::{inputs, providers};
 use rondel_surface::git::is_git;
 use rondel_surface::{Surface, git};
 
-/// A text that stands for something.
+/// The text of an address.
 #[derive(Debug, Clone)]
 pub struct Address(pub String);
 
@@ -90,7 +91,7 @@ async fn on_host(cx: &ResolverContext, address: &str, args: &Args, field: &str) 
     Ok(select(cx, &host, field, passed).await?.into())
 }
 
-/// The files that a git address stands for.
+/// The directory of a git address.
 async fn git_directory(cx: &ResolverContext, address: &str) -> Result<Node> {
     git_tree(cx, &git::Address::parse(address)).await
 }
@@ -104,7 +105,7 @@ async fn git_tree(cx: &ResolverContext, address: &git::Address) -> Result<Node> 
     }
 }
 
-/// The ref that an address of a repository stands for; `HEAD` when it names none.
+/// The ref of a git address, or `HEAD` if it names none.
 async fn named_ref(cx: &ResolverContext, address: &git::Address) -> Result<Node> {
     let repository = named_repository(cx, &address.url).await?;
     match &address.name {
@@ -185,7 +186,7 @@ async fn socket(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     Ok(select(&cx, &host, "unixSocket", vec![("path", inputs::string(path))]).await?.into())
 }
 
-/// The path of an address of local files.
+/// The path of a local address.
 fn local(address: &str) -> &str {
     address.strip_prefix("file://").unwrap_or(address)
 }

@@ -12,26 +12,25 @@ use crate::inputs;
 use rondel_surface::Surface;
 use rondel_surface::surface::{Arguments, Rewriting};
 
-/// Stands between the name of a module and the key of its volume.
+/// Separates the namespace from the key in the name of a volume.
 const SEPARATOR: char = '\u{1f}';
 
-/// A cache volume and what a mount of it does unless it says otherwise.
+/// A cache volume, and the defaults of its mounts.
 #[derive(Debug, Clone)]
 pub struct CacheVolume {
     /// The name, its namespace included.
     pub name: String,
-    /// What it holds when it is made.
+    /// Its initial content.
     pub source: Option<TreePath>,
-    /// How simultaneous users share it.
+    /// How concurrent users share it.
     pub sharing: Sharing,
-    /// The owner of its root when it is made.
+    /// The initial owner of its root.
     pub owner: Option<Owner>,
 }
 
-/// Puts the volumes of a client into a namespace: what `cacheVolume` is prepared with, for
-/// [`Surface::prepare`]. Volumes of a client without one are the user's own. A volume that is
-/// passed on keeps its name, and one whose namespace was asked for, as views before v0.18.11 can,
-/// is in that one for every client.
+/// Puts the volumes of a client into its namespace. For [`Surface::prepare`] of `cacheVolume`.
+/// Volumes of a client without a namespace are the user's own. A volume that is passed on keeps its
+/// name. A namespace in the arguments, which views before v0.18.11 have, holds for every client.
 pub fn namespaced(
     namespace: impl Fn(&Client) -> Option<String> + Send + Sync + 'static,
 ) -> impl Fn(ResolverContext, Arguments) -> Rewriting + Send + Sync + 'static {
@@ -52,11 +51,11 @@ pub fn namespaced(
     }
 }
 
-/// The argument in which a build's namespace is recorded. No view shows it.
+/// The argument that records the namespace of a build. No view has it.
 pub(crate) const BUILD_NAMESPACE: &str = "namespace";
 
-/// Puts the cache mounts of Dockerfiles that a client builds into a namespace, as [`namespaced`]
-/// does with volumes: what fields that build are prepared with.
+/// Puts the cache mounts of Dockerfiles that a client builds into its namespace, as [`namespaced`]
+/// does with volumes. For [`Surface::prepare`] of fields that build.
 pub fn namespaced_build(
     namespace: impl Fn(&Client) -> Option<String> + Send + Sync + 'static,
 ) -> impl Fn(ResolverContext, Arguments) -> Rewriting + Send + Sync + 'static {
@@ -82,7 +81,7 @@ async fn cache_volume(_: ResolverContext, _: Node, args: Args) -> Result<Outcome
     let source = source.map(|node| node.get::<Directory>().map(|directory| directory.place.clone())).transpose()?;
     let key = args.str("key")?;
     let namespace = args.opt_str("namespace")?.filter(|text| !text.is_empty());
-    // A separator in front keeps it apart from the namespaces of modules.
+    // The leading separator keeps it apart from the namespaces of modules.
     let name = namespace.map(|namespace| format!("{SEPARATOR}{namespace}{SEPARATOR}{key}"));
     let volume = CacheVolume {
         name: name.unwrap_or_else(|| key.to_string()),

@@ -1,4 +1,4 @@
-//! `Changeset` and `DiffStat`: what differs between two directories.
+//! `Changeset` and `DiffStat`: the differences between two directories.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::changes::{ChangesOp, OnConflict, PATCH_NAME};
@@ -65,7 +65,7 @@ fn count(lines: usize) -> Value {
     Value::Int(i64::try_from(lines).unwrap_or(i64::MAX))
 }
 
-/// The changes, unless one of the directories is an error.
+/// The changes, or the error of one of the directories.
 fn raised(changes: &Changeset) -> Result<&Changeset> {
     match changes.before.error.as_ref().or(changes.after.error.as_ref()) {
         Some(error) => Err(Fault::user(&**error)),
@@ -77,7 +77,7 @@ fn of(node: &Node) -> Result<&Changeset> {
     raised(node.get::<Changeset>()?)
 }
 
-/// What is new or changed, as a directory.
+/// The added and modified entries as a directory.
 fn layer(changes: &Changeset) -> Directory {
     let pair = changes.pair();
     let fs = Fs::new(FsOp::Diff { lower: pair.before, upper: pair.after });
@@ -85,7 +85,7 @@ fn layer(changes: &Changeset) -> Directory {
     Directory { error, ..Directory::root(fs, changes.after.platform.clone()) }
 }
 
-/// `directory` with the changes.
+/// `directory` with the changes applied.
 pub(crate) fn applied(directory: &Directory, changes: &Changeset) -> Result<Directory> {
     let op = ChangesOp::Apply { base: directory.place.clone(), changes: raised(changes)?.pair() };
     let mut directory = directory.clone();
@@ -93,7 +93,7 @@ pub(crate) fn applied(directory: &Directory, changes: &Changeset) -> Result<Dire
     Ok(directory)
 }
 
-/// `directory` with the patch that is at `patch`.
+/// `directory` with the patch file at `patch` applied.
 pub(crate) fn patched(directory: &Directory, patch: TreePath) -> Directory {
     let op = ChangesOp::Patch { base: directory.place.clone(), patch };
     let mut directory = directory.clone();
@@ -106,7 +106,7 @@ async fn paths(cx: ResolverContext, node: Node, kind: ChangeKind) -> Result<Outc
     let changes = ops.changes(&op_cx, &of(&node)?.pair()).await?;
     let mut names: Vec<String> = Vec::new();
     for change in changes.into_iter().filter(|change| change.kind == kind) {
-        // What is in a removed directory is not told beside it.
+        // A removed directory is listed without its entries.
         let inside = |dir: &String| dir.ends_with('/') && change.path.starts_with(&**dir);
         if kind != ChangeKind::Removed || !names.last().is_some_and(inside) {
             names.push(change.path);

@@ -1,5 +1,5 @@
-//! `Engine`, `EngineCache`, `EngineCacheEntrySet` and `EngineCacheEntry`: the engine, and what it
-//! keeps on disk.
+//! `Engine`, `EngineCache`, `EngineCacheEntrySet` and `EngineCacheEntry`: the engine and its local
+//! cache.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use rondel_session::{Args, EngineInfo, ResolverContext, client};
 
 use rondel_surface::Surface;
 
-/// The engine, and its cache: there is one of each.
+/// The engine and its cache, of which there is one each.
 #[derive(Debug, Clone, Copy)]
 struct Engine;
 
-/// What was kept when it was asked for.
+/// The cache records at the time of the call.
 #[derive(Debug, Clone)]
 struct EntrySet(Arc<[Arc<Record>]>);
 
@@ -78,8 +78,8 @@ fn entries(set: &EntrySet) -> Value {
     Value::List(set.0.iter().map(|record| Value::object("EngineCacheEntry", record.clone())).collect())
 }
 
-/// What is kept now. The argument `key` only tells calls apart, which are calls of their own
-/// anyway.
+/// The cache records at present. The argument `key` only tells calls apart, and each selection is a
+/// call of its own anyway.
 async fn entry_set(cx: ResolverContext, _: Node, _: Args) -> Result<Outcome> {
     let records = engine_info(&cx)?.records().await?;
     let set = EntrySet(records.into_iter().map(Arc::new).collect());
@@ -106,7 +106,7 @@ async fn prune(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     Ok(Value::Null.into())
 }
 
-/// The size that was given; views before these arguments have none.
+/// A size argument, or `None` in views that do not have it.
 fn size_text(args: &Args, name: &str) -> Result<Option<Arc<str>>> {
     if !args.field().args.iter().any(|arg| &*arg.name == name) {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! `EnvFile`: variables as people keep them in a file called `.env`.
+//! `EnvFile`: variables of a `.env` file.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ const TYPE: &str = "EnvFile";
 /// The name of the file that variables are written to.
 const NAME: &str = ".env";
 
-/// The largest file that is read as variables, in bytes.
+/// The largest env file, in bytes.
 const LARGEST: usize = 1 << 20;
 
 pub(crate) fn register(surface: &mut Surface) {
@@ -98,8 +98,8 @@ pub(crate) async fn evaluated(cx: &ResolverContext, file: &Dotenv) -> Result<Vec
     file.all(&outside(cx, file).await?)
 }
 
-/// What the client's own environment has of the variables that the file refers to. A process in a
-/// container has none.
+/// The variables of the client's own environment that the file refers to. Empty for a process in a
+/// container.
 async fn outside(cx: &ResolverContext, file: &Dotenv) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     let Some(link) = &client(&cx.caller).link else { return Ok(found) };

@@ -73,7 +73,7 @@ fn with_name(file: &File, args: &Args) -> Result<Value> {
     Ok(Value::object(TYPE, File { name: Some(name.to_string()), ..file.clone() }))
 }
 
-/// The path in the user's words.
+/// The path as the user wrote it.
 fn asked(file: &File) -> &str {
     file.asked.as_deref().unwrap_or_else(|| file.place.path.relative())
 }
@@ -158,8 +158,8 @@ enum Which {
 /// The most matches that an error names.
 const MAX_SHOWN_MATCHES: usize = 20;
 
-/// The text with matches at or after `first_line`, counted from one, replaced. `None` when there is
-/// none and all were to be replaced.
+/// The text with matches at or after `first_line`, counted from one, replaced. `None` if there are
+/// no matches and all were to be replaced.
 fn replace(text: &str, search: &str, replacement: &str, first_line: usize, which: Which) -> Result<Option<String>> {
     if search.is_empty() {
         return Err(Fault::user("the text to search for is empty"));

@@ -1,4 +1,4 @@
-//! `GitRepository` and `GitRef`: repositories on servers and in directories, and what they have.
+//! `GitRepository` and `GitRef`: repositories on servers and in directories, and their refs.
 
 use std::sync::Arc;
 
@@ -137,8 +137,8 @@ async fn found(cx: &ResolverContext, node: &Node, name: &str) -> Result<Outcome>
     ref_outcome(cx, git::find(&cx.caller, node.get()?, name).await?)
 }
 
-/// A ref as an object of the API. The call of a public ref holds its commit. Any other ref stays
-/// what the client asked, so that a client that loads it needs credentials, or the service, itself.
+/// A ref as an object of the API. The call of a public ref holds the commit. A private ref, or one
+/// of a service, stays the call of the client, so that the client that loads it needs access too.
 fn ref_outcome(cx: &ResolverContext, found: GitRef) -> Result<Outcome> {
     let rebind = match &found.repository.source {
         GitSource::Remote(remote) if remote.is_public() => {
@@ -160,7 +160,7 @@ fn ref_outcome(cx: &ResolverContext, found: GitRef) -> Result<Outcome> {
     Ok(Outcome { value: Value::object(REF, found), rebind })
 }
 
-/// A ref that was loaded back.
+/// A ref from an ID.
 async fn known(_: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let (url, name, commit) = (args.str("url")?, args.str("name")?, args.str("commit")?);
     git::scheme(&url)?;
@@ -173,7 +173,7 @@ async fn known(_: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     Ok(Value::object(REF, GitRef { repository, name, commit }).into())
 }
 
-/// A repository whose `HEAD` is said: that of a module, at the commit of the module.
+/// A repository with a given `HEAD`: that of a module, at the commit of the module.
 async fn at_commit(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let url = args.str("url")?;
     let egress = egress_seal::of(&args, &url)?;
@@ -199,15 +199,15 @@ async fn names(cx: &ResolverContext, node: &Node, args: &Args, folder: &str) -> 
     Ok(Value::strings(names.map(ToOwned::to_owned)).into())
 }
 
-/// Whether `pattern` stands for `name` or for its last parts, as for `git ls-remote`.
+/// Whether `pattern` matches `name` or its last parts, as in `git ls-remote`.
 fn matches(pattern: &str, name: &str) -> bool {
     let starts = std::iter::once(0).chain(name.match_indices('/').map(|(at, _)| at + 1));
     starts.into_iter().any(|start| wild(pattern.as_bytes(), &name.as_bytes()[start..]))
 }
 
-/// `*` stands for any text, also with slashes; `?` for one character; `[…]` for one of several.
+/// Glob match: `*` matches any text, slashes included, `?` one character, `[…]` one of a set.
 fn wild(pattern: &[u8], text: &[u8]) -> bool {
-    // Where to go on when it does not fit: after the last star, one character further.
+    // Where to continue after a mismatch: after the last star, one character further.
     let (mut at, mut from, mut again) = (0, 0, None);
     while from < text.len() || at < pattern.len() {
         let step = match (pattern.get(at), text.get(from)) {
@@ -229,7 +229,7 @@ fn wild(pattern: &[u8], text: &[u8]) -> bool {
     true
 }
 
-/// The length of the set at the start of `pattern`, when `c` is in it.
+/// The length of the set at the start of `pattern`, or `None` if `c` is not in it.
 fn set(pattern: &[u8], c: u8) -> Option<usize> {
     let end = pattern.iter().skip(2).position(|b| *b == b']')? + 2;
     let (inverted, members) = match &pattern[1..end] {
@@ -249,7 +249,7 @@ fn set(pattern: &[u8], c: u8) -> Option<usize> {
     (inside != inverted).then_some(end + 1)
 }
 
-/// What is not committed: nothing, unless the repository is a directory with a work tree.
+/// The uncommitted changes. Empty unless the repository is a directory with a work tree.
 async fn uncommitted(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let (ops, op_cx) = tools(&cx);
     let found = match &node.get::<GitRepository>()?.source {
@@ -280,7 +280,8 @@ async fn tree(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     };
     let fs = Fs::new(FsOp::Git(Box::new(tree)));
     if private {
-        // IDENTITY: what a private repository, or a service, gave is known by its content alone.
+        // IDENTITY: content of a private repository, or from a service, is identified by the
+        // content alone.
         let (ops, op_cx) = tools(&cx);
         return Ok(imported_directory(ops.tree(&op_cx, &fs).await?));
     }

@@ -1,4 +1,4 @@
-//! `Host`: files of the machine (or the container) on which the client runs.
+//! `Host`: files of the machine or the container in which the client runs.
 
 use rondel_call::Literal;
 use rondel_digest::Digest;
@@ -57,7 +57,7 @@ fn read_layers(args: &Args) -> Result<Snapshot> {
     Ok(layers.map_err(|_| Fault::user("the ID of a directory is damaged"))?.into())
 }
 
-/// The snapshot that the ID says, as long as it is here.
+/// The snapshot of the ID, if the store still has it.
 fn kept(cx: &ResolverContext, args: &Args) -> Result<Snapshot> {
     let snapshot = read_layers(args)?;
     if tools(cx).0.ports().snapshots.touch_if_present(&snapshot) {
@@ -76,7 +76,7 @@ async fn snapshot_file(cx: ResolverContext, _: Node, args: Args) -> Result<Outco
     Ok(file_of(kept(&cx, &args)?, &args.str("name")?).into())
 }
 
-/// The path found is relative to the working directory, where the search starts.
+/// Searches upwards from the working directory. The result is relative to that.
 async fn find_up(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let name = args.str("name")?;
     let client = client_on_machine(&cx)?;
@@ -85,12 +85,12 @@ async fn find_up(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let (from, wanted) = (start.clone(), name.to_string());
     let found = tokio::task::spawn_blocking(move || host.find_up(&from, &wanted)).await;
     let found = found.attempt(|| format!("look for `{name}`"))?;
-    // A process in a container never finds what lies above its root.
+    // A process in a container never finds files above its root.
     let found = found.filter(|path| path.starts_with(&client.host_root));
     Ok(found.map_or(Value::Null, |path| Value::string(relative(&start, &path))).into())
 }
 
-/// `path` as seen from `start`, for a path in `start` or above it.
+/// `path` relative to `start`, for a path in `start` or above it.
 fn relative(start: &std::path::Path, path: &std::path::Path) -> String {
     let mut up = String::new();
     for above in start.ancestors() {

@@ -1,4 +1,4 @@
-//! `Query.http`: a file of the web.
+//! `Query.http`: a file of an HTTP server.
 
 use percent_encoding::percent_decode_str;
 use rondel_call::Literal;
@@ -18,9 +18,9 @@ use rondel_surface::Surface;
 use rondel_surface::snapshot_object::imported_file;
 use rondel_surface::surface::Arguments;
 
-/// The permission bits of a file whose were not asked for.
+/// The default permission bits.
 const PERMISSIONS: u32 = 0o600;
-/// The name of a file whose address ends with no name.
+/// The file name for an address without one.
 const UNNAMED: &str = "index";
 
 pub(crate) fn register(surface: &mut Surface) {
@@ -29,12 +29,12 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.prepare("Query", "http", |cx, args| Box::pin(async move { with_service(&cx, args) }));
 }
 
-/// The argument that says which service of the session a host was when an address was asked for. No
-/// client gives it.
+/// The argument that holds the service of the session that is the address's host. No client sets
+/// it.
 const NAMED: &str = "_service";
 
-/// Adds which service the host of `url` is. Nothing is added when a client names one itself.
-// IDENTITY: an address means something else when another service has the name of its host.
+/// Adds the service of the session that is the host of `url`, unless the client named a service.
+// IDENTITY: an address has another meaning if another service has the name of its host.
 pub(crate) fn with_service(cx: &ResolverContext, mut args: Arguments) -> Result<Arguments> {
     args.retain(|(name, _)| &**name != NAMED);
     let of = |wanted: &str| args.iter().find(|(name, _)| &**name == wanted).map(|(_, value)| value);
@@ -47,7 +47,7 @@ pub(crate) fn with_service(cx: &ResolverContext, mut args: Arguments) -> Result<
     Ok(args)
 }
 
-/// The service that [`with_service`] found.
+/// The service that [`with_service`] added.
 pub(crate) fn found_service(cx: &ResolverContext, args: &Args, url: &str) -> Result<Option<Service>> {
     let Literal::String(known) = args.literal(NAMED) else { return Ok(None) };
     Ok(service_of(cx, url)?.filter(|service| service.digest().hex() == *known))
@@ -63,7 +63,7 @@ async fn http(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     };
     check_name(&name)?;
     let permissions = inputs::permissions(&args, "permissions")?.unwrap_or(PERMISSIONS);
-    // One request in a session, whatever name and permissions the file is given.
+    // One request per session, whatever name and permissions the file gets.
     let mut passed = vec![("url", inputs::string(&url))];
     for (argument, name) in [("authHeader", "authHeader"), ("experimentalServiceHost", "service")] {
         if args.given(argument) {
@@ -77,8 +77,7 @@ async fn http(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     copied(&cx, found, &name, permissions).await
 }
 
-/// A file of the web for a step of a build: a service that runs in the session is found by its
-/// name.
+/// A file for an instruction of a Dockerfile. Its host may be a running service of the session.
 pub(crate) async fn for_a_step(cx: &ResolverContext, url: &str, checksum: Option<&str>) -> Result<File> {
     let checksum = checksum.map(checked).transpose()?;
     let name = last_segment(url)?;
@@ -92,7 +91,7 @@ pub(crate) async fn for_a_step(cx: &ResolverContext, url: &str, checksum: Option
     file.get::<File>().cloned().ok_or_else(|| Fault::bug("a file of the web is no file"))
 }
 
-/// The service that runs in the session under the name of an address's host.
+/// The running service of the session that has the host name of the address.
 pub(crate) fn service_of(cx: &ResolverContext, url: &str) -> Result<Option<Service>> {
     let me = client(&cx.caller);
     let module = me
@@ -104,7 +103,7 @@ pub(crate) fn service_of(cx: &ResolverContext, url: &str) -> Result<Option<Servi
     Ok(host.and_then(|host| me.session.services.named(&host, module.as_ref())))
 }
 
-/// What is at an address, under the SHA-256 of its content.
+/// Fetches an address. The result is a call with the SHA-256 of the content.
 async fn downloaded(
     cx: &ResolverContext,
     url: &str,
@@ -142,7 +141,7 @@ async fn copied(cx: &ResolverContext, source: TreePath, name: &str, permissions:
     Ok(imported_file(snapshot, name))
 }
 
-/// The file as it was when the session first asked for it, under the SHA-256 of its content.
+/// The file as it was when the session first fetched it, by the SHA-256 of its content.
 async fn fetched(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let url = args.str("url")?;
     let secret = args.opt_object("authHeader").await?;
@@ -167,7 +166,7 @@ fn checked(text: &str) -> Result<String> {
     })
 }
 
-/// The name that an address ends with.
+/// The last path segment of an address.
 fn last_segment(url: &str) -> Result<String> {
     let parsed = Url::parse(url).map_err(|e| Fault::user("cannot fetch a file: its address is no URL").caused_by(e))?;
     let path = percent_decode_str(parsed.path()).decode_utf8_lossy();
@@ -183,7 +182,7 @@ fn check_name(name: &str) -> Result<()> {
     edit::check_path(name)
 }
 
-/// The address without what may be secret in it.
+/// The address without parts that may be secret.
 fn bare(url: &str) -> String {
     Url::parse(url)
         .map_or_else(|_| String::new(), |url| format!("{}{}", url.origin().ascii_serialization(), url.path()))

@@ -1,4 +1,4 @@
-//! `JSONValue`: a value of JSON that is taken apart and put together.
+//! `JSONValue`: reads and builds JSON values.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::{File, Value};

@@ -1,4 +1,4 @@
-//! The types of the core API, one file (or folder) each.
+//! The types of the core API, one file or directory each.
 
 pub mod address;
 pub mod cache_volume;

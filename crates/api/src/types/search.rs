@@ -1,4 +1,4 @@
-//! `SearchResult` and `SearchSubmatch`: text that was found in files.
+//! `SearchResult` and `SearchSubmatch`: matches of a text search in files.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::Value;
@@ -26,7 +26,7 @@ fn number(number: u64) -> Value {
     Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-/// What the arguments search for, at `place`. Of a file, `paths` and `globs` mean nothing.
+/// Runs the search of the arguments at `place`. For a file, `paths` and `globs` are ignored.
 pub(crate) async fn run(cx: &ResolverContext, place: &TreePath, args: &Args, is_file: bool) -> Result<Value> {
     let strings = |name| if is_file { Ok(Vec::new()) } else { args.strings(name) };
     let limit = match args.opt_int("limit")?.map(usize::try_from) {

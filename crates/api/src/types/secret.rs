@@ -1,4 +1,4 @@
-//! `Secret`: plaintext that is named and never shown.
+//! `Secret`: a reference to plaintext that no call and no key contains.
 
 use std::sync::Arc;
 
@@ -31,15 +31,15 @@ pub(crate) fn register(surface: &mut Surface) {
         .depends_on_client("Secret", &["id", "plaintext"]);
 }
 
-/// A secret of a provider that was named and not read. Its ID is where it is read: what takes a
-/// secret is given one that has a key.
+/// A secret of a provider that was not read yet. Its ID is taken when it is read, so that every
+/// field that takes a secret receives one with a key.
 struct Unread {
     uri: String,
     cache_key: Option<String>,
 }
 
-// IDENTITY: plaintext leaves the arguments before there is a call; what stays is its MAC under the
-// engine's own key.
+// IDENTITY: plaintext is removed from the arguments before there is a call. Its MAC under the
+// engine's own key stays.
 fn hide_plaintext(cx: ResolverContext, mut args: Arguments) -> Rewriting {
     Box::pin(async move {
         let client = client(&cx.caller);
@@ -83,7 +83,7 @@ async fn uri(_: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     Ok(Value::string(node.get::<SecretRef>()?.uri.clone()).into())
 }
 
-/// The ID. A secret that cannot be read has one as well: whatever needs the plaintext fails then,
+/// The ID. A secret that cannot be read has an ID too. A field that needs the plaintext then fails
 /// with the error of the provider.
 async fn id(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let Some(unread) = node.value.get::<Unread>() else {
@@ -91,8 +91,9 @@ async fn id(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     };
     let client = client(&cx.caller);
     let provided = providers::read(client, &unread.uri).await;
-    // IDENTITY: the user says what stands for the value, wherever it comes from. A value that is
-    // not known is like no other.
+    // IDENTITY: the `cacheKey` of the user replaces the value, wherever it comes from. An unknown
+    // value
+    // equals no other.
     let key = match (&unread.cache_key, &provided) {
         (Some(key), _) => rondel_digest::of("secret/cacheKey/v2", key.as_str()),
         (None, Ok(provided)) => client.services.mac(provided.plaintext.bytes()),
@@ -113,7 +114,7 @@ async fn id(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     Ok(Value::string(cx.evaluator.id_of(&node)?).into())
 }
 
-/// As views before v0.19.0 have it: the file as it is now, under a name.
+/// `setSecretFile` of views before v0.19.0: the present content of the file, under a name.
 async fn from_file(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let uri = format!("file://{}", args.str("path")?);
     let client = client(&cx.caller);
@@ -123,7 +124,7 @@ async fn from_file(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> 
 }
 
 fn outcome(cx: &ResolverContext, key: Digest, name: &str, uri: &str, provided: Option<Provided>) -> Result<Outcome> {
-    // Only what has an address is read again.
+    // Only a secret with an address is read again.
     let from_nested_client = !uri.is_empty() && client(&cx.caller).is_nested_client();
     let secret = SecretRef { key, name: name.into(), uri: uri.into(), from_nested_client };
     if let Some(provided) = provided {
@@ -133,7 +134,7 @@ fn outcome(cx: &ResolverContext, key: Digest, name: &str, uri: &str, provided: O
     Ok(Outcome { value: Value::object("Secret", secret), rebind: Some(call) })
 }
 
-/// The secret as a call that says what it is, not who asked for it when.
+/// The secret as a call that holds its key, and not who selected it when.
 fn stable(cx: &ResolverContext, secret: &SecretRef) -> Arc<Call> {
     let mut spec = CallSpec::new("Secret", "_secret").arg("key", inputs::string(&secret.key.hex()));
     for (argument, text) in [("name", &secret.name), ("uri", &secret.uri)] {
@@ -144,12 +145,12 @@ fn stable(cx: &ResolverContext, secret: &SecretRef) -> Arc<Call> {
     if secret.from_nested_client {
         spec = spec.arg(NESTED_CLIENT, Literal::Bool(true));
     }
-    // IDENTITY: plaintext is known to a session only, so the call is one of the session.
+    // IDENTITY: only its session knows the plaintext, so the call is scoped to the session.
     spec.implicit = vec![("session".into(), cx.caller.session.clone())];
     Call::new(None, spec)
 }
 
-/// A secret that was loaded back. What a provider gave in another session is read again.
+/// A secret from an ID. A provider's secret of another session is read again.
 async fn known(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let key: Digest = args.str("key")?.parse().map_err(|_| Fault::user("the ID of a secret is damaged"))?;
     let text = |name| args.opt_str(name).map(|text| text.unwrap_or_default());

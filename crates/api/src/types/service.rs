@@ -1,4 +1,4 @@
-//! `Service`: what containers reach by name.
+//! `Service`: a container or port that containers reach by a host name.
 
 use rondel_call::Literal;
 use rondel_digest::Digest;
@@ -15,7 +15,7 @@ use rondel_surface::surface::{Arguments, Rewriting};
 /// The type's name.
 const TYPE: &str = "Service";
 
-/// Between a name and the module that gave it, in the arguments of a call.
+/// Separates a host name from the module that gave it, in the arguments of a call.
 const SEPARATOR: char = '\u{1f}';
 
 pub(crate) fn register(surface: &mut Surface) {
@@ -31,7 +31,7 @@ pub fn value(service: Service) -> Value {
     Value::object(TYPE, service)
 }
 
-/// Where containers reach a service.
+/// The address at which containers reach a service.
 pub(crate) fn endpoint(service: &Service, args: &Args) -> Result<Value> {
     let port = match args.opt_int("port")? {
         Some(port) => u16::try_from(port).ok().filter(|port| *port > 0),

@@ -1,4 +1,4 @@
-//! `EnvVariable`, `Label`, `Port` and `Stat`: what lists and inspections are made of.
+//! `EnvVariable`, `Label`, `Port` and `Stat`: elements of lists and inspections.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(crate) struct Port {
     skip_healthcheck: bool,
 }
 
-/// What is known of a file without reading it.
+/// The metadata of a file.
 #[derive(Debug, Clone)]
 struct Inspected {
     name: String,
@@ -54,7 +54,7 @@ pub(crate) fn service_ports(service: &Service) -> Value {
     Value::List(service.ports().into_iter().map(port).collect())
 }
 
-/// A port from its form in an image configuration, such as `80/tcp`.
+/// Parses a port of an image configuration, such as `80/tcp`.
 fn port(container: &Container, text: &str) -> Value {
     let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let note = container.port_note(text);

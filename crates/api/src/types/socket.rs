@@ -1,4 +1,4 @@
-//! `Socket`: a unix socket of a client's machine, and containers that have one.
+//! `Socket`: a unix socket of a client's machine, and its mounts in containers.
 
 use rondel_call::{Call, CallSpec};
 use rondel_digest::Digest;
@@ -20,13 +20,13 @@ pub(crate) fn register(surface: &mut Surface) {
     surface.plain("Container", "withoutUnixSocket", without);
 }
 
-/// Whether there is a socket counts when it is used.
+/// The socket need not exist before it is used.
 async fn of_host(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let client = client_on_machine(&cx)?;
     let path = host_path::resolve(client, &args.str("path")?).await?;
     let SocketRef { key } = socket_at(client, &path.shown, path.real);
     let mut spec = CallSpec::new("Socket", "_socket").arg("key", inputs::string(&key.hex()));
-    // IDENTITY: it leads to a socket of this session.
+    // IDENTITY: the call names a socket of this session.
     spec.implicit = vec![("session".into(), cx.caller.session.clone())];
     Ok(Outcome { value: value(key), rebind: Some(Call::new(None, spec)) })
 }
@@ -35,8 +35,7 @@ fn value(key: Digest) -> Value {
     Value::object("Socket", SocketRef { key })
 }
 
-/// A socket that was loaded back. The ID of another session's leads nowhere, unless this one has
-/// the same.
+/// A socket from an ID. It must be a socket of this session too.
 async fn known(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let key: Digest = args.str("key")?.parse().map_err(|_| Fault::user("the ID of a socket is damaged"))?;
     match client(&cx.caller).session.sockets.contains(&key) {

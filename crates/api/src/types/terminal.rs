@@ -1,5 +1,5 @@
-//! `terminal` of containers, directories and services: a process on the terminal of the client, in
-//! the middle of a chain.
+//! `terminal` of containers, directories and services: a process on the client's terminal within a
+//! chain of calls.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::exec::TerminalCommand;
@@ -15,11 +15,11 @@ use crate::types::container::{self, ExecRequest};
 use crate::{entitlement_seal, inputs};
 use rondel_surface::Surface;
 
-/// What runs when nothing was said.
+/// The default command.
 const SHELL: &str = "/bin/sh";
-/// The image in which directories are looked at when no container was named.
+/// The default image for terminals of directories.
 const IMAGE: &str = "busybox";
-/// Where a directory is in a container that was made or named for it.
+/// Where a directory is mounted in the container of its terminal.
 const PLACE: &str = "/src";
 
 pub(crate) fn register(surface: &mut Surface) {
@@ -49,7 +49,7 @@ fn with_default(container: &Container, args: &Args) -> Result<Value> {
     Ok(container::value(Container { terminal, ..container.clone() }))
 }
 
-/// Gives the container as it was: what is done on the terminal is gone with it.
+/// Returns the container unchanged. Changes made on the terminal are discarded.
 async fn of_container(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     if &**args.field().ty.base() == "Terminal" {
         return Err(Fault::user("terminals over websockets, as versions before v0.12.0 have them, are not served")
@@ -79,13 +79,14 @@ async fn of_directory(cx: ResolverContext, node: Node, args: Args) -> Result<Out
     Ok(node.into())
 }
 
-/// The command that was asked for, else the default one, else a shell.
+/// The command of the arguments, else the container's default terminal command, else a shell.
 fn words(asked: Vec<String>, default: Option<&TerminalCommand>) -> Vec<String> {
     let words = if asked.is_empty() { default.map_or(asked, |default| default.args.clone()) } else { asked };
     if words.is_empty() { vec![SHELL.to_owned()] } else { words }
 }
 
-/// Goes into the container of the service, which is started for that, and stays up for a while.
+/// Opens a terminal in the container of the service. The service is started for that and stays up
+/// for a while.
 async fn of_service(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let service = node.get::<Service>()?;
     let ServiceKind::Container(container) = service.kind() else {
@@ -95,7 +96,11 @@ async fn of_service(cx: ResolverContext, node: Node, args: Args) -> Result<Outco
     let (ops, op_cx) = tools(&cx);
     let used = me.session.services.acquire(&ops, &op_cx, service).await;
     let used = used.map_err(|fault| fault.context(format!("start {}", service.hostname())))?;
-    let inside = used.running.container.clone().ok_or_else(|| Fault::bug("a service in a container has no inside"))?;
+    let inside = used
+        .running
+        .container
+        .clone()
+        .ok_or_else(|| Fault::bug("a service of a container has no running container"))?;
     let words = words(args.strings("cmd")?, container.terminal.as_deref());
     let terminal = me.host_client().machine.terminal().await?;
     let exit_code = ops.interact_inside(&op_cx, container, inside, words, terminal).await?;
@@ -107,7 +112,7 @@ async fn of_service(cx: ResolverContext, node: Node, args: Args) -> Result<Outco
     }
 }
 
-/// Opens a terminal in `container` and waits for its end. How the process ends does not matter.
+/// Opens a terminal in `container` and waits for its end. The exit code is ignored.
 async fn open(cx: &ResolverContext, container: &Container, asked: TerminalCommand) -> Result<()> {
     let me = client(&cx.caller);
     let default = container.terminal.as_deref().filter(|_| asked.args.is_empty());
@@ -117,7 +122,7 @@ async fn open(cx: &ResolverContext, container: &Container, asked: TerminalComman
     let exec = request.in_container(container)?;
     let (ops, op_cx) = tools(cx);
     for fs in exec.inputs() {
-        // ORDER: what takes long is done while progress is still shown.
+        // ORDER: slow work comes before the terminal opens, while progress is still shown.
         ops.tree(&op_cx, fs).await?;
     }
     let terminal = me.host_client().machine.terminal().await?;

@@ -15,10 +15,9 @@ use crate::types::container::service::{asked, last};
 use crate::types::{container, service, small};
 use rondel_surface::Surface;
 
-/// How a client reaches ports of its own machine.
+/// The host name of the client's own machine.
 const LOCAL: &str = "localhost";
-/// In views before this one `Container.up` has no arguments of the process: it is the one that ran
-/// last.
+/// In views before this one `Container.up` has no arguments for the process and uses the last exec.
 const WITH_ARGUMENTS: View = View::new(0, 15, 2);
 
 pub(crate) fn register(surface: &mut Surface) {
@@ -40,7 +39,7 @@ async fn tunnel(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     Ok(service::value(tunnel).into())
 }
 
-/// A tunnel to the machine of the calling client.
+/// A tunnel to the machine of the caller's client.
 fn made(cx: &ResolverContext, service: Service, ports: Vec<Forward>, native: bool) -> Result<Service> {
     let me = client_on_machine(cx)?;
     me.session.services.register_machine(me.id.clone(), me.machine.clone());
@@ -60,7 +59,7 @@ async fn of_host(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     Ok(service::value(Service::new(ServiceKind::Host(host), None)).into())
 }
 
-/// Ports as clients write them.
+/// Parses port forwards.
 fn forwards(args: &Args) -> Result<Vec<Forward>> {
     let Literal::List(items) = args.literal("ports") else { return Ok(Vec::new()) };
     items.iter().map(forward).collect()
@@ -96,7 +95,7 @@ async fn container_up(cx: ResolverContext, node: Node, args: Args) -> Result<Out
     run(&cx, service?, &args).await
 }
 
-/// Tunnels to a service until the service ends or the last waiter is gone.
+/// Tunnels to a service until the service ends or the call is cancelled.
 async fn run(cx: &ResolverContext, service: Service, args: &Args) -> Result<Outcome> {
     let (me, op_cx) = (client(&cx.caller), op_cx(cx));
     let ports = forwards(args)?;
@@ -125,7 +124,7 @@ async fn run(cx: &ResolverContext, service: Service, args: &Args) -> Result<Outc
     Err(fault)
 }
 
-/// The ports of a tunnel that is up; none for other services.
+/// The ports of a running tunnel. Empty for other services.
 fn opened(cx: &ResolverContext, service: &Service) -> Result<Option<Vec<Forward>>> {
     if !matches!(service.kind(), ServiceKind::Tunnel(_)) {
         return Ok(None);

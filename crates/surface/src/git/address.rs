@@ -2,20 +2,20 @@
 
 use rondel_fault::{Fault, Result};
 
-/// How a server is spoken to.
+/// The protocol of a git server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// Without encryption.
+    /// HTTP, without encryption.
     Http,
-    /// The usual one.
+    /// HTTPS, the usual one.
     Https,
-    /// With keys; also written `user@host:path`.
+    /// SSH, also written `user@host:path`.
     Ssh,
-    /// Git's own, without encryption and credentials.
+    /// The git protocol, without encryption and credentials.
     Git,
 }
 
-/// A repository, and what is meant of it.
+/// A repository with an optional ref and path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// The repository.
@@ -27,7 +27,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// Reads `url#ref:path`.
+    /// Parses `url#ref:path`.
     pub fn parse(text: &str) -> Self {
         let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
         let (name, path) = fragment.split_once(':').unwrap_or((fragment, ""));
@@ -83,10 +83,10 @@ pub fn scheme(url: &str) -> Result<Option<Scheme>> {
     Ok(None)
 }
 
-/// An address without the password that may stand in it, for people.
+/// The address without a password, for messages.
 fn without_password(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    // Where the host ends is not sure in what is no address: the last `@` before a path counts, or
+    // In an invalid address the end of the host is ambiguous: the last `@` before a path counts, or
     // else the last one.
     let place = rest.find('/').map_or(rest, |at| &rest[..at]);
     let place = if place.contains('@') { place } else { rest };

@@ -1,8 +1,8 @@
 //! `~/.netrc`: user names and passwords for servers.
 
 /// The user name and password for the server `host`, which may have a port: those of the first
-/// entry that is for it by name, with or without the port, or for all (`default`). An entry without
-/// a password says that there is none.
+/// entry with its name, with or without the port, or of a `default` entry. An entry without a
+/// password means that there are no credentials.
 pub(crate) fn find(text: &str, host: &str) -> Option<(String, String)> {
     let alone = match host.rsplit_once(':') {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit()) => name,
@@ -15,7 +15,7 @@ pub(crate) fn find(text: &str, host: &str) -> Option<(String, String)> {
     (!entry.password.is_empty()).then_some((entry.login, entry.password))
 }
 
-/// What is said of one server, or of all.
+/// The entry of one server, or the default entry.
 #[derive(Debug, Default, PartialEq)]
 struct Entry {
     machine: Option<String>,
@@ -50,8 +50,7 @@ struct Words<'t> {
 }
 
 impl Words<'_> {
-    /// The next word, or what stands in quotes. None at the end, and at a quote that is never
-    /// closed.
+    /// The next word, or quoted text. `None` at the end, and at a quote that is never closed.
     fn next_word(&mut self) -> Option<String> {
         self.rest = self.rest.trim_start();
         let Some(quoted) = self.rest.strip_prefix('"') else {

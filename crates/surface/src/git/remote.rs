@@ -1,4 +1,4 @@
-//! Git repositories as a client means them: addresses, credentials, refs.
+//! Git repositories of a client: addresses, credentials, refs.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::git::address::{Scheme, scheme};
 use crate::git::netrc;
 use crate::host_socket;
 
-/// The remote repository that `asked` means to the caller. An address without a scheme is tried
+/// The remote repository at the address `asked` of the caller. An address without a scheme is tried
 /// with HTTPS, then with SSH.
 ///
 /// # Errors
@@ -52,7 +52,7 @@ async fn guessed(caller: &Arc<Caller>, asked: GitRemote) -> Result<GitRemote> {
     )))
 }
 
-/// The socket of the agent that was given, or of the one that the client uses.
+/// The socket of the agent in the arguments, or of the client's own agent.
 async fn agent(me: &Client, given: Option<SocketRef>) -> Result<SocketRef> {
     let path = match (&given, &me.link) {
         (None, Some(link)) => link.variable("SSH_AUTH_SOCK").await?.filter(|path| !path.is_empty()),
@@ -66,16 +66,16 @@ async fn agent(me: &Client, given: Option<SocketRef>) -> Result<SocketRef> {
     })
 }
 
-/// What the server of `remote` says to the caller, asked once in a session. Who was not named is
-/// tried without credentials, then with those of the client's own `git`, then with those of its
+/// The refs of `remote` for the caller, listed once per session. Without given credentials, the
+/// server is tried without any, then with those of the client's own `git`, then with those of its
 /// `~/.netrc`.
 ///
 /// # Errors
 /// When there is no repository, the server refuses (`Denied`), or it cannot be reached.
 pub async fn known(caller: &Arc<Caller>, remote: &GitRemote) -> Result<Arc<GitRemoteRefs>> {
     let me = client(caller);
-    // IDENTITY: credentials are a client's own. What one address leads to depends on how far one
-    // gets.
+    // IDENTITY: credentials belong to one client, and an address may lead elsewhere under another
+    // egress scope.
     let key = rondel_digest::of("git/known/v2", &(remote, remote.egress, &*me.id));
     let (again, remote) = (caller.clone(), remote.clone());
     let ask = move || async move {
@@ -107,7 +107,7 @@ async fn references(me: &Client, remote: &GitRemote) -> Result<References> {
     me.services.ops.git_references(&me.op_cx, &GitSource::Remote(remote.clone().into())).await
 }
 
-/// The user name and password that the client's own `git` has for `url`, by its credential helpers.
+/// The user name and password for `url` from the credential helpers of the client's own `git`.
 async fn credential(link: &dyn ClientLink, url: &str) -> Result<Option<(String, String)>> {
     let Some((scheme, rest)) = url.split_once("://") else { return Ok(None) };
     let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -128,8 +128,8 @@ async fn credential(link: &dyn ClientLink, url: &str) -> Result<Option<(String, 
     Ok(value("password").map(|password| (value("username").unwrap_or_default().to_owned(), password.to_owned())))
 }
 
-/// What the client's `~/.netrc` says of the server of `url`. It is asked after the credential
-/// helpers, which know more of whom they give what.
+/// The credentials for the server of `url` in the client's `~/.netrc`. Credential helpers come
+/// first, because they are more selective.
 async fn from_netrc(link: &dyn ClientLink, url: &str) -> Option<(String, String)> {
     let authority = url.split_once("://")?.1.split('/').next()?;
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -137,7 +137,8 @@ async fn from_netrc(link: &dyn ClientLink, url: &str) -> Option<(String, String)
     netrc::find(&String::from_utf8_lossy(&text), host)
 }
 
-/// The refs of `repository` as the caller may see them, and the repository with who was let in.
+/// The refs of `repository` for the caller, and the repository with the credentials that were
+/// accepted.
 ///
 /// # Errors
 /// As for [`known`]; for a directory, when it has no repository.
@@ -157,7 +158,7 @@ pub async fn refs_of(caller: &Arc<Caller>, repository: &GitRepository) -> Result
     }
 }
 
-/// The ref of `repository` that `name` means: `HEAD`, a full or short name, a commit.
+/// The ref of `repository` with the name `name`: `HEAD`, a full or short name, or a commit.
 ///
 /// # Errors
 /// When there is none, and as for [`refs_of`].

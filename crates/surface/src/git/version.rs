@@ -1,12 +1,12 @@
-//! Which of several tags is the latest version.
+//! The latest version among tags.
 
 use std::cmp::Ordering;
 
-/// A semantic version with a `v`, as tags have them; minor and patch may be missing.
+/// A semantic version with a `v`, as in tags. Minor and patch may be missing.
 #[derive(Debug, PartialEq, Eq)]
 struct Version<'a> {
     numbers: [u64; 3],
-    /// The parts of what follows a `-`. Empty for a release.
+    /// The parts of the pre-release, after `-`. Empty for a release.
     early: Vec<&'a str>,
 }
 
@@ -66,7 +66,8 @@ fn part(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// The tag with the highest semantic version; an early version is below its release. None is one.
+/// The tag with the highest semantic version, or `None` if no tag has one. A pre-release is below
+/// its release.
 pub fn latest<'a>(tags: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let versions = tags.filter_map(|tag| Some((Version::parse(tag)?, tag)));
     versions.max().map(|(_, tag)| tag)

@@ -1,4 +1,4 @@
-//! The configuration that goes into an image: entrypoint, arguments, user, working directory,
+//! The image configuration of a container: entrypoint, arguments, user, working directory,
 //! labels, ports, annotations.
 
 use std::sync::Arc;
@@ -77,7 +77,8 @@ fn words(words: Option<&[String]>) -> Value {
     Value::strings(words.unwrap_or_default().iter().map(String::as_str))
 }
 
-/// The default arguments belonged to the entrypoint that goes, unless the caller says otherwise.
+/// Replaces the entrypoint. The default arguments belonged to the old one and go too, unless
+/// `keepDefaultArgs` is set.
 fn with_entrypoint(c: &Container, args: &Args, entrypoint: Option<Vec<String>>) -> Result<Container> {
     let keep = args.bool("keepDefaultArgs")?;
     let mut c = c.clone().configure(|config| {
@@ -156,7 +157,7 @@ fn with_error(c: &Container, args: &Args) -> Result<Container> {
     Ok(failing(c, error))
 }
 
-/// The container, which fails when something of it is evaluated.
+/// A container that fails when it is evaluated.
 fn failing(c: &Container, error: impl Into<Arc<str>>) -> Container {
     Container { error: Some(error.into()), ..c.clone() }
 }

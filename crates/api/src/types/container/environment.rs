@@ -58,7 +58,7 @@ fn checked_name(args: &Args) -> Result<String> {
     Ok(name.to_string())
 }
 
-/// The longest value of a variable, in bytes. A process is given 128 KiB at most by the kernel.
+/// The longest value of a variable, in bytes. The kernel passes at most 128 KiB to a process.
 const MAX_VALUE: usize = 16 << 20;
 
 fn check_value(name: &str, value: &str) -> Result<()> {

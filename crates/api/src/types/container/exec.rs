@@ -1,4 +1,4 @@
-//! `withExec`: a process and what it leaves behind.
+//! `withExec`: runs a process and takes over the files that it leaves.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use crate::expand::expand;
 use crate::{command, entitlement_seal, inputs};
 use rondel_surface::Surface;
 
-/// What is asked of a process beside its container.
+/// The options of a process, beside its container.
 #[derive(Debug, Clone)]
 pub struct ExecRequest {
-    /// The command line; empty: the default arguments.
+    /// The command line. Empty means the default arguments.
     pub args: Vec<String>,
-    /// The entrypoint goes before it.
+    /// Whether the entrypoint goes before the command line.
     pub use_entrypoint: bool,
     /// Standard input.
     pub stdin: Stdin,
@@ -26,20 +26,20 @@ pub struct ExecRequest {
     pub redirect_stdout: Option<AbsPath>,
     /// A file that receives standard error.
     pub redirect_stderr: Option<AbsPath>,
-    /// Which exit codes are no error.
+    /// The exit codes that are no error.
     pub expect: Expect,
-    /// For whom the process speaks, when it has API access.
+    /// The exec scope. `None` for a process without API access.
     pub scope: Option<Scope>,
-    /// All capabilities.
+    /// Whether it has all capabilities.
     pub insecure: bool,
-    /// No init.
+    /// Whether it runs as pid 1, without an init process.
     pub no_init: bool,
-    /// Makes it different from an otherwise equal one.
+    /// Distinguishes it from an otherwise equal process.
     pub salt: Option<String>,
 }
 
 impl ExecRequest {
-    /// A plain process.
+    /// A process with default options.
     pub fn new(args: Vec<String>, use_entrypoint: bool) -> Self {
         Self {
             args,
@@ -55,7 +55,7 @@ impl ExecRequest {
         }
     }
 
-    /// The process in `container`.
+    /// The exec op of the process in `container`.
     ///
     /// # Errors
     /// When there is no command.
@@ -75,7 +75,7 @@ impl ExecRequest {
     }
 }
 
-/// The container that `exec`, run in `container`, leaves behind.
+/// The container after `exec` ran in `container`.
 pub fn after(container: &Container, exec: ExecOp) -> Container {
     let exec = Arc::new(exec);
     let tree = |output| Fs::new(FsOp::Exec { exec: exec.clone(), output });
@@ -91,7 +91,7 @@ pub fn after(container: &Container, exec: ExecOp) -> Container {
             if let MountSource::Directory { fs, read_only: false, owner, .. } | MountSource::File { fs, owner, .. } =
                 &mut mount.source
             {
-                // It has its owner already, and the process may have changed it.
+                // The owner is set already, and the process may have changed it.
                 (*fs, *owner) = (tree(ExecOutput::Mount(mount.target.clone())), None);
             }
             mount
@@ -131,7 +131,7 @@ fn request(container: &Container, args: &Args) -> Result<ExecRequest> {
     Ok(request)
 }
 
-/// Where a view has `skipEntrypoint`, it alone decides; its default is false.
+/// In views with `skipEntrypoint` that argument alone decides. Its default is false.
 fn use_entrypoint(args: &Args) -> Result<bool> {
     match args.field().arg("skipEntrypoint") {
         Some(_) => args.bool("skipEntrypoint").map(|skip| !skip),

@@ -1,4 +1,4 @@
-//! Containers to images: `publish`, `export`, `exportImage`, `asTarball`.
+//! Writes containers as images: `publish`, `export`, `exportImage`, `asTarball`.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
@@ -14,7 +14,7 @@ use crate::types::file::exported;
 use crate::{credentials, image_config, inputs};
 use rondel_surface::Surface;
 
-/// The file that an archive of images is, in its tree.
+/// The path of an image archive in its tree.
 const ARCHIVE: &str = "/image.tar";
 
 pub(super) fn register(surface: &mut Surface) {
@@ -24,7 +24,8 @@ pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "exportImage", export_image);
 }
 
-/// The images to send: the container, unless it is empty and there are variants, and every variant.
+/// The images to write: the container and every variant. An empty container with variants is left
+/// out.
 async fn variants(node: &Node, args: &Args) -> Result<Vec<Container>> {
     let own = of(node)?.clone();
     let others = args.objects("platformVariants").await?;
@@ -80,7 +81,7 @@ async fn export(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> 
 
 async fn export_image(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let store = ImageStore::of(&cx).await?;
-    // The tool may know more forms of names than registries have, but none that is no reference.
+    // The tool may accept more forms of names than registries, but each is an image reference.
     let name = args.str("name")?;
     image_config::reference(&name)?;
     let place = archive(&cx, &node, &args).await?;

@@ -1,4 +1,4 @@
-//! Changes to the files of a container, below its mounts' targets in what is mounted there.
+//! Changes to the files of a container and of its mounts.
 
 use rondel_fault::Result;
 use rondel_model::op::{Edit, Removal};
@@ -33,7 +33,7 @@ async fn with_rootfs(_: ResolverContext, node: Node, args: Args) -> Result<Outco
     Ok(changed(container))
 }
 
-/// The container with `copied` at `path`, which is text of the user.
+/// The container with `copied` at `path`, as the user wrote it.
 fn copy(container: &Container, mut copied: Copied, path: &str, is_dir: bool, args: &Args) -> Result<Container> {
     edit::check_path(path)?;
     copied.owner = inputs::owner_or_root(args)?;
@@ -100,7 +100,7 @@ fn without_files(container: &Container, args: &Args) -> Result<Container> {
     })
 }
 
-/// A mounted file goes together with what it hides.
+/// Removes a file. A mounted file is removed together with the file that it covers.
 fn without_file(container: &Container, text: &str) -> Result<Container> {
     let path = container.workdir().join(text);
     let mut container = touched(container);
@@ -109,8 +109,8 @@ fn without_file(container: &Container, text: &str) -> Result<Container> {
     edit_at(&container, &path, |fs, _| edit::removed(fs, base, vec![pattern], Removal::Files))
 }
 
-/// `path` as a directory of the tree that holds it, and a pattern below that: the working directory
-/// is no pattern.
+/// Splits `path` into a directory of its tree and a pattern below that. Characters of the working
+/// directory are no pattern.
 fn below_workdir(container: &Container, path: &AbsPath) -> Result<(AbsPath, String)> {
     let (holder, place) = locate(container, path)?;
     if let Ok((same, workdir)) = locate(container, &container.workdir())
@@ -125,7 +125,7 @@ fn without_directory(container: &Container, args: &Args) -> Result<Container> {
     let text = inputs::text(container, args, "path")?;
     let path: AbsPath = container.workdir().join(&text);
     let (holder, place) = locate(container, &path)?;
-    // What is mounted, and what is named by its content, is emptied and stays.
+    // A mount, and a directory named by its content, is emptied and stays.
     let emptied = names_content(&text) || place.path.is_root() || is_target(container, holder, &path);
     edit_at(container, &path, |fs, path| match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) if !emptied => edit::removed(fs, parent, vec![name.to_owned()], Removal::Directory),
@@ -133,8 +133,8 @@ fn without_directory(container: &Container, args: &Args) -> Result<Container> {
     })
 }
 
-/// Whether the text of a path names what is in a directory: nothing, for the working directory, or
-/// a dot at the end.
+/// Whether a path names the content of a directory: it is empty, for the working directory, or ends
+/// with a dot.
 fn names_content(path: &str) -> bool {
     matches!(path.trim_end_matches('/').rsplit('/').next(), Some("" | "."))
 }

@@ -10,7 +10,7 @@ use rondel_session::Args;
 use super::value::{change, read};
 use rondel_surface::Surface;
 
-/// The type of a health check.
+/// The type's name.
 const TYPE: &str = "HealthcheckConfig";
 
 pub(super) fn register(surface: &mut Surface) {
@@ -45,7 +45,7 @@ fn with_healthcheck(container: &Container, args: &Args) -> Result<Container> {
         }),
     };
     let check = Healthcheck {
-        // The shell takes one line.
+        // A shell takes one command line.
         args: if shell { vec![words.join(" ")] } else { words },
         shell,
         interval: duration("interval")?,

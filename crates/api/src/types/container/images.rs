@@ -36,8 +36,8 @@ pub(super) fn register(surface: &mut Surface) {
     });
 }
 
-/// A tag is looked up once per session (the field's scope); what came of it is the call `_from`
-/// with the digest, which any session may use again.
+/// Resolves a tag, once per session (the field's cache scope). The result is the call `_from` with
+/// the digest, which every session may reuse.
 async fn from(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let (container, pinned) = based_on(&cx, of(&node)?, &args).await?;
     let mut spec = CallSpec::new(TYPE, "_from").arg("address", inputs::string(&pinned.to_string()));
@@ -48,7 +48,7 @@ async fn from(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
         let seal = egress_seal::seal(client(&cx.caller), &pinned.to_string());
         spec = spec.arg(egress_seal::SEAL, Literal::String(seal));
     }
-    // IDENTITY: the digest says what the image is; the tag and the client do not count.
+    // IDENTITY: the digest identifies the image, whatever the tag and the client.
     let rebind = Some(Call::new(node.call.clone(), spec));
     Ok(Outcome { value: value(container), rebind })
 }
@@ -57,7 +57,7 @@ async fn pinned(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> 
     Ok(changed(based_on(&cx, of(&node)?, &args).await?.0))
 }
 
-/// `container` on the image that `args` name, and the pinned reference to that.
+/// `container` on the image of `args`, and the pinned reference of that image.
 async fn based_on(cx: &ResolverContext, container: &Container, args: &Args) -> Result<(Container, ImageRef)> {
     let reference = image_config::reference(&args.str("address")?)?;
     let service = inputs::service(args, "registryService").await?;
@@ -111,7 +111,7 @@ async fn from_store(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome>
     Ok(changed(container))
 }
 
-/// As views before v0.19.0 have it: of the receiver only platform and credentials count.
+/// `build` of views before v0.19.0. Of the receiver only platform and credentials count.
 async fn build(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let context = args.object("context").await?;
     let container = of(&node)?;

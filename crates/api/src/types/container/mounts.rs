@@ -1,4 +1,4 @@
-//! What is mounted in a container.
+//! Mounts of a container: directories, files, caches, secrets, tmpfs.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::op::TreePath;
@@ -40,7 +40,7 @@ fn mounted(container: &Container, args: &Args, source: MountSource) -> Result<Co
 async fn with_directory(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let source = args.object("source").await?;
     let source = source.get::<Directory>()?;
-    // IDENTITY: what is mounted counts, and not the tree around it.
+    // IDENTITY: the mounted directory counts, not the tree around it.
     let (fs, path) = (edit::selected(source), AbsPath::root());
     let (read_only, owner) = (args.bool("readOnly")?, inputs::owner(&args)?);
     let mut container = mounted(node.get()?, &args, MountSource::Directory { fs, path, read_only, owner })?;

@@ -1,4 +1,4 @@
-//! What the last process printed and how it ended; evaluation on request.
+//! Output and exit code of the last process, and `sync`.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use super::value::{TYPE, of};
 use crate::command;
 use rondel_surface::Surface;
 
-/// In views before this one, the default arguments are run, with the entrypoint, for who asks what
-/// they print.
+/// In views before this one, `stdout` and `stderr` of a container without a process run its
+/// entrypoint and default arguments.
 const NO_DEFAULT_RUN: View = View::new(0, 12, 0);
 
 pub(super) fn register(surface: &mut Surface) {
@@ -27,8 +27,8 @@ pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "sync", sync);
 }
 
-/// Registers a field that shows a part of the last result. In views before `no_default_run` it runs
-/// the default arguments when nothing was executed.
+/// Registers a field that returns a part of the last result. In views before `no_default_run` it
+/// runs the default arguments if there was no process.
 fn output(surface: &mut Surface, field: &str, no_default_run: View, part: fn(&ExecResult) -> Value) {
     surface.field(TYPE, field, move |cx, node, _| async move {
         let exec = last(of(&node)?, cx.view < no_default_run)?;
@@ -37,7 +37,7 @@ fn output(surface: &mut Surface, field: &str, no_default_run: View, part: fn(&Ex
     });
 }
 
-/// The process that ran last; when none did and `default_run` says so, that of the default
+/// The last process. If there was none and `default_run` is set, the process of the default
 /// arguments.
 fn last(container: &Container, default_run: bool) -> Result<Arc<ExecOp>> {
     match &container.last_exec {

@@ -24,7 +24,7 @@ pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "stat", stat);
 }
 
-/// The place that the argument `path` means, and the path in the user's words.
+/// The location of the argument `path`, and the path as the user wrote it.
 fn place(container: &Container, args: &Args) -> Result<(TreePath, String)> {
     let asked = inputs::text(container, args, "path")?;
     let path: AbsPath = container.workdir().join(&asked);

@@ -1,5 +1,4 @@
-//! `asService` and `withServiceBinding`: containers that run for others, and containers that need
-//! them.
+//! `asService` and `withServiceBinding`: services, and the containers that use them.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::exec::{Expect, Stdin};
@@ -18,7 +17,7 @@ use crate::types::service;
 use crate::{entitlement_seal, inputs};
 use rondel_surface::Surface;
 
-/// Views before this one have no arguments: the service is the process that ran last.
+/// Views before this one have no arguments: the service is the last process.
 const WITH_ARGUMENTS: View = View::new(0, 15, 0);
 
 pub(super) fn register(surface: &mut Surface) {
@@ -33,7 +32,7 @@ async fn as_service(cx: ResolverContext, node: Node, args: Args) -> Result<Outco
     Ok(service::value(service?).into())
 }
 
-/// The service that the arguments `args` of `asService` describe.
+/// The service of the arguments `args` of `asService`.
 ///
 /// # Errors
 /// When there is no command.
@@ -42,7 +41,8 @@ pub(crate) fn asked(container: &Container, args: &Args) -> Result<Service> {
     if args.bool("expand")? {
         words = words.iter().map(|word| expand(container, word)).collect::<Result<_>>()?;
     }
-    // No other arguments were given: the container runs as its image says.
+    // Without arguments of its own the container runs with the entrypoint and arguments of its
+    // image.
     let as_image = words.is_empty() && !container.default_args_set;
     let mut request = ExecRequest::new(words, args.bool("useEntrypoint")? || as_image);
     request.insecure = entitlement_seal::insecure(args)?;
@@ -54,8 +54,8 @@ pub(crate) fn asked(container: &Container, args: &Args) -> Result<Service> {
     made(container, request)
 }
 
-/// The service that `container` is in views before there were arguments: the process that ran last,
-/// with what was changed since; or entrypoint and default arguments.
+/// The service of `container` in views without arguments: the last process with the changes since
+/// then, or else the entrypoint and default arguments.
 ///
 /// # Errors
 /// When there is no command.

@@ -15,7 +15,7 @@ pub fn value(container: Container) -> Value {
     Value::object(TYPE, container)
 }
 
-/// Fails when the container was made to fail.
+/// Fails with the container's error, if it has one.
 pub(crate) fn ready(container: &Container) -> Result<()> {
     match &container.error {
         Some(error) => Err(Fault::user(&**error)),
@@ -23,14 +23,17 @@ pub(crate) fn ready(container: &Container) -> Result<()> {
     }
 }
 
-/// A container to evaluate something of.
+/// The receiver's container, for a field that evaluates it.
+///
+/// # Errors
+/// When the container has an error.
 pub(crate) fn of(node: &Node) -> Result<&Container> {
     let container = node.get::<Container>()?;
     ready(container)?;
     Ok(container)
 }
 
-/// Registers a field that gives a changed container without looking at anything but it.
+/// Registers a field that changes the container and depends on nothing else.
 pub(super) fn change(surface: &mut Surface, field: &str, change: fn(&Container, &Args) -> Result<Container>) {
     surface.plain(TYPE, field, move |container: &Container, args| change(container, args).map(value));
 }
@@ -40,7 +43,7 @@ pub(super) fn read(surface: &mut Surface, field: &str, read: fn(&Container, &Arg
     surface.plain(TYPE, field, read);
 }
 
-/// A changed container as the outcome of a handler.
+/// A container as the outcome of a handler.
 pub(super) fn changed(container: Container) -> Outcome {
     value(container).into()
 }

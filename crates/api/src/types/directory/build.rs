@@ -1,4 +1,4 @@
-//! `dockerBuild`.
+//! `dockerBuild`: builds a Dockerfile of a directory.
 
 use rondel_fault::Result;
 use rondel_model::{Platform, Table};

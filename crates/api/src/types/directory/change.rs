@@ -1,4 +1,4 @@
-//! Changes to a directory: each gives another directory at the same place.
+//! Changes to a directory. Each returns another directory at the same path.
 
 use rondel_fault::{Fault, Result};
 use rondel_model::op::{Edit, Owner, Removal, TreePath};

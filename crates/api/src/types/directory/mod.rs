@@ -1,4 +1,4 @@
-//! `Directory`: a place in a tree, what is in it, and changes to it.
+//! `Directory`: a directory of a tree, its entries, and changes to it.
 
 mod build;
 mod change;

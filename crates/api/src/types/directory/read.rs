@@ -1,4 +1,4 @@
-//! What is in a directory.
+//! Entries of a directory: lists, stat, search, export.
 
 use rondel_fault::Result;
 use rondel_model::op::TreePath;
@@ -14,7 +14,7 @@ use crate::types::{search, small};
 use crate::{host_path, inspect};
 use rondel_surface::Surface;
 
-/// Views from this one on see the names of directories with a slash at the end.
+/// From this view on, names of directories end with a slash.
 const SLASHES: View = View::new(0, 17, 0);
 
 pub(super) fn register(surface: &mut Surface) {
@@ -35,13 +35,13 @@ pub(super) fn register(surface: &mut Surface) {
     surface.field(TYPE, "export", export);
 }
 
-/// The place of `path` inside of `directory`.
+/// The location of `path` within `directory`.
 fn place(directory: &Directory, path: &str) -> TreePath {
     TreePath { fs: directory.place.fs.clone(), path: directory.place.path.join_inside(path) }
 }
 
-/// The same for fields in which `..` leads to the directory above, up to the root of the tree, as
-/// in the original.
+/// The location of `path` for fields in which `..` leads above `directory`, up to the root of the
+/// tree, as in Dagger.
 fn place_or_above(directory: &Directory, path: &str) -> TreePath {
     let path = directory.place.path.join(path.trim_start_matches('/'));
     TreePath { fs: directory.place.fs.clone(), path }
@@ -113,7 +113,7 @@ async fn exists(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> 
 async fn stat(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let asked = args.str("path")?;
     if asked.is_empty() {
-        // As `stat(2)` has it: the empty path is not the directory itself.
+        // As in `stat(2)`, the empty path is not the directory itself.
         return Err(inspect::missing("stat"));
     }
     let place = place(of(&node)?, &asked);
@@ -121,8 +121,8 @@ async fn stat(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     Ok(small::stat(&asked, found).into())
 }
 
-/// Looks in `start`, then in each directory above it up to this one; the path found is relative to
-/// this one.
+/// Searches `start`, then each directory above it up to the receiver. The result is relative to the
+/// receiver.
 async fn find_up(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let directory = of(&node)?;
     let (name, start) = (args.str("name")?, args.str("start")?);

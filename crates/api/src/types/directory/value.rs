@@ -12,7 +12,10 @@ pub fn value(directory: Directory) -> Value {
     Value::object(TYPE, directory)
 }
 
-/// A directory to evaluate something of.
+/// The receiver's directory, for a field that evaluates it.
+///
+/// # Errors
+/// When the directory has an error.
 pub(crate) fn of(node: &Node) -> Result<&Directory> {
     let directory = node.get::<Directory>()?;
     match &directory.error {
@@ -21,7 +24,7 @@ pub(crate) fn of(node: &Node) -> Result<&Directory> {
     }
 }
 
-/// The same place in a changed tree.
+/// The directory with its tree changed.
 pub(super) fn on(directory: &Directory, change: impl FnOnce(Fs) -> Fs) -> Directory {
     let mut directory = directory.clone();
     directory.place.fs = change(directory.place.fs);
