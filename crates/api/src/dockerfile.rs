@@ -14,7 +14,7 @@ use rondel_ops::RegistryImage;
 use rondel_query::Node;
 use rondel_session::{Args, ResolverContext, check_entitled, client};
 
-use crate::inspect::tools;
+use crate::inspect::ops_and_context;
 use crate::select::select;
 use crate::types::cache_volume::BUILD_NAMESPACE;
 use crate::{credentials, edit, entitlement_seal, image_config, inputs};
@@ -93,7 +93,7 @@ fn refused(cx: &ResolverContext, error: &rondel_dockerfile::Error) -> Fault {
 
 /// The text of a file, or `None` if there is no such file.
 async fn text(cx: &ResolverContext, context: &Directory, path: &AbsPath) -> Result<Option<String>> {
-    let (ops, op_cx) = tools(cx);
+    let (ops, op_cx) = ops_and_context(cx);
     let place = TreePath { fs: context.place.fs.clone(), path: path.clone() };
     let Some(found) = ops.stat(&op_cx, &place, true).await? else { return Ok(None) };
     if found.size > rondel_dockerfile::MAX_BYTES as u64 {
@@ -164,7 +164,7 @@ async fn answer(cx: &ResolverContext, need: &Need, auth: &Table<RegistryAuth>) -
 
 async fn image(cx: &ResolverContext, reference: &str, platform: &Platform, auth: &Table<RegistryAuth>) -> Result<Base> {
     let reference = image_config::reference(reference)?;
-    let (ops, op_cx) = tools(cx);
+    let (ops, op_cx) = ops_and_context(cx);
     let credentials = credentials::among(&op_cx, auth, &reference).await?;
     let exact = *platform != Platform::native();
     let wanted = RegistryImage { credentials, ..RegistryImage::named(&reference) };
@@ -183,7 +183,7 @@ async fn image(cx: &ResolverContext, reference: &str, platform: &Platform, auth:
 async fn http(cx: &ResolverContext, url: &str, checksum: Option<&str>) -> Result<Base> {
     let file = &crate::types::http::for_a_step(cx, url, checksum.filter(|text| !text.is_empty())).await?;
     let path = AbsPath::root().join_inside(edit::file_name(file));
-    let fs = edit::Copied::file(file).into_tree(Fs::scratch(), path.clone(), false);
+    let fs = edit::CopySource::file(file).into_tree(Fs::scratch(), path.clone(), false);
     Ok(base(TreePath { fs, path }))
 }
 

@@ -7,7 +7,7 @@ use rondel_model::op::{CopyOp, Edit, Filter, Owner, Removal, TreePath};
 use rondel_model::{AbsPath, Directory, File, Fs, FsOp};
 
 /// The source and the options of a copy.
-pub(crate) struct Copied {
+pub(crate) struct CopySource {
     source: TreePath,
     file_name: Option<String>,
     /// The entries that are copied.
@@ -18,7 +18,7 @@ pub(crate) struct Copied {
     pub(crate) permissions: Option<u32>,
 }
 
-impl Copied {
+impl CopySource {
     /// A copy of the content of a directory.
     pub(crate) fn directory(source: &Directory) -> Self {
         Self {

@@ -10,7 +10,7 @@ use rondel_model::{AbsPath, Fs};
 use rondel_session::{ClientLink, ResolverContext, client};
 
 use crate::host_path;
-use crate::inspect::tools;
+use crate::inspect::ops_and_context;
 
 /// Prints the first container tool whose store answers.
 const FIND: &str = "for tool in docker nerdctl podman; do \
@@ -46,7 +46,7 @@ impl ImageStore {
         let file = self.file().await?;
         let loaded = async {
             let to = host_path::resolve(client(&cx.caller), &file).await?;
-            let (ops, op_cx) = tools(cx);
+            let (ops, op_cx) = ops_and_context(cx);
             ops.export_file(&op_cx, place, &to.real).await?;
             let said = self.run(&format!("load -i {}", quoted(&file))).await?;
             let id = loaded_image(&said).ok_or_else(|| {
@@ -70,7 +70,7 @@ impl ImageStore {
         let saved = async {
             self.run(&format!("save -o {} {}", quoted(&file), quoted(name))).await?;
             let from = host_path::resolve(client(&cx.caller), &file).await?;
-            let (ops, op_cx) = tools(cx);
+            let (ops, op_cx) = ops_and_context(cx);
             let snapshot = ops.import_file(&op_cx, &from.real).await?;
             let path = AbsPath::new(from.shown.file_name().unwrap_or_default());
             Ok(TreePath { fs: Fs::known(snapshot), path })

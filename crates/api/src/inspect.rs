@@ -8,7 +8,7 @@ use rondel_ops::{EntryKind, OpContext, Ops, Stat};
 use rondel_session::{Args, ResolverContext, client, client::op_cx};
 
 /// The ops and the context in which they run for the caller.
-pub(crate) fn tools(cx: &ResolverContext) -> (Arc<Ops>, OpContext) {
+pub(crate) fn ops_and_context(cx: &ResolverContext) -> (Arc<Ops>, OpContext) {
     (client(&cx.caller).services.ops.clone(), op_cx(cx))
 }
 
@@ -17,7 +17,7 @@ pub(crate) fn tools(cx: &ResolverContext) -> (Arc<Ops>, OpContext) {
 /// # Errors
 /// When it is missing.
 pub(crate) async fn stat(cx: &ResolverContext, place: &TreePath, asked: &str, follow: bool) -> Result<Stat> {
-    let (ops, op_cx) = tools(cx);
+    let (ops, op_cx) = ops_and_context(cx);
     ops.stat(&op_cx, place, follow).await?.ok_or_else(|| missing(asked))
 }
 
@@ -48,7 +48,7 @@ pub(crate) async fn require_file(cx: &ResolverContext, place: &TreePath, asked: 
 pub(crate) async fn exists(cx: &ResolverContext, place: &TreePath, args: &Args) -> Result<bool> {
     let expected = args.opt_str("expectedType")?;
     let follow = !args.bool("doNotFollowSymlinks")? && expected.as_deref() != Some("SYMLINK_TYPE");
-    let (ops, op_cx) = tools(cx);
+    let (ops, op_cx) = ops_and_context(cx);
     let found = ops.stat(&op_cx, place, follow).await?;
     Ok(found.is_some_and(|stat| is_of(stat.kind, expected.as_deref())))
 }

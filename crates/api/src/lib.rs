@@ -52,7 +52,7 @@ pub fn register_core(surface: &mut Surface) {
     types::search::register(surface);
     types::secret::register(surface);
     types::service::register(surface);
-    types::small::register(surface);
+    types::plain_objects::register(surface);
     types::socket::register(surface);
     types::terminal::register(surface);
     types::tunnel::register(surface);

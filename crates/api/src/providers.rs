@@ -8,7 +8,7 @@ use rondel_fault::{Attempt as _, Fault, Result};
 use rondel_model::SecretRef;
 use rondel_ports::BoxFuture;
 use rondel_ports::secrets::{Plaintext, Secrets};
-use rondel_session::{Client, Provided, Session};
+use rondel_session::{Client, ProvidedSecret, Session};
 
 use crate::host_path;
 
@@ -91,7 +91,7 @@ pub fn check(uri: &str) -> Result<()> {
 /// # Errors
 /// When the provider is unknown, or has no such secret, or the secret is larger than
 /// [`MAX_PLAINTEXT`].
-pub async fn read(client: &Client, uri: &str) -> Result<Provided> {
+pub async fn read(client: &Client, uri: &str) -> Result<ProvidedSecret> {
     let (scheme, rest) = uri.split_once("://").unwrap_or((uri, ""));
     let bytes = match scheme {
         "env" => variable(client, rest).await?,
@@ -110,16 +110,19 @@ pub async fn read(client: &Client, uri: &str) -> Result<Provided> {
         }
     };
     check_size(bytes.bytes())?;
-    Ok(Provided::lasting(bytes))
+    Ok(ProvidedSecret::lasting(bytes))
 }
 
 /// Queries the provider at `uri`. The parameter `ttl` says how long the secret is valid.
-async fn ask(client: &Client, uri: &str) -> Result<Provided> {
+async fn ask(client: &Client, uri: &str) -> Result<ProvidedSecret> {
     let (bare, lasts) = time_to_live(uri)?;
     let Some(link) = &client.link else { return Err(no_link(uri)) };
     let bytes = Plaintext::new(link.secret(&bare).await?);
     check_size(bytes.bytes())?;
-    Ok(Provided { until: lasts.and_then(|lasts| Instant::now().checked_add(lasts)), ..Provided::lasting(bytes) })
+    Ok(ProvidedSecret {
+        until: lasts.and_then(|lasts| Instant::now().checked_add(lasts)),
+        ..ProvidedSecret::lasting(bytes)
+    })
 }
 
 /// Removes the parameter `ttl` from an address.

@@ -22,7 +22,7 @@ pub use engine_services::{EngineInfo, Services};
 pub use entitlements::Grants;
 pub use git_remotes::{GitRemoteRefs, GitRemotes};
 pub use scope::{ActingModule, CallOutcome, ExecScope, FunctionCall};
-pub use secrets::{Provided, SecretStore};
+pub use secrets::{ProvidedSecret, SecretStore};
 pub use services::{ClientServices, SessionServices};
 pub use session::Session;
 pub use sockets::SocketStore;

@@ -73,7 +73,7 @@ impl ExecScope {
     }
 
     /// The scope as the exec op of its process holds it.
-    pub fn seal(self) -> Scope {
+    pub fn into_op_scope(self) -> Scope {
         let view = self.acting_module.as_ref().map_or(ENGINE, |acting_module| acting_module.view);
         let module = self.acting_module.as_ref().map(|acting_module| acting_module.implementation);
         Scope { view, module, record: Some(ScopeRecord(Arc::new(self))) }

@@ -16,14 +16,14 @@ const MAX_ADDRESSES: usize = 10_000;
 
 /// Plaintext from a provider, and how long it is valid.
 #[derive(Clone)]
-pub struct Provided {
+pub struct ProvidedSecret {
     /// The plaintext.
     pub plaintext: Arc<Plaintext>,
     /// When it expires. `None` keeps it until the session ends.
     pub until: Option<Instant>,
 }
 
-impl Provided {
+impl ProvidedSecret {
     /// Plaintext that does not expire.
     pub fn lasting(plaintext: Plaintext) -> Self {
         Self { plaintext: Arc::new(plaintext), until: None }
@@ -43,12 +43,12 @@ fn handle(secret: &SecretRef) -> Handle {
 }
 
 /// The secret of one address. Its readers wait for a read under way.
-type Slot = Arc<tokio::sync::Mutex<Option<Provided>>>;
+type Slot = Arc<tokio::sync::Mutex<Option<ProvidedSecret>>>;
 
 /// Plaintext by handle. It is never written anywhere.
 #[derive(Default)]
 pub struct SecretStore {
-    known: Mutex<HashMap<Handle, Provided>>,
+    known: Mutex<HashMap<Handle, ProvidedSecret>>,
     /// The errors of providers.
     failed: Mutex<HashMap<Handle, Fault>>,
     provided: Mutex<HashMap<String, Slot>>,
@@ -56,7 +56,7 @@ pub struct SecretStore {
 
 impl SecretStore {
     /// Stores plaintext until it expires.
-    pub fn put(&self, secret: &SecretRef, provided: Provided) {
+    pub fn put(&self, secret: &SecretRef, provided: ProvidedSecret) {
         let handle = handle(secret);
         lock(&self.failed).remove(&handle);
         lock(&self.known).insert(handle, provided);
@@ -95,7 +95,11 @@ impl SecretStore {
     ///
     /// # Errors
     /// Those of `read`.
-    pub async fn provided(&self, uri: &str, read: impl Future<Output = Result<Provided>>) -> Result<Provided> {
+    pub async fn provided(
+        &self,
+        uri: &str,
+        read: impl Future<Output = Result<ProvidedSecret>>,
+    ) -> Result<ProvidedSecret> {
         let slot = {
             let mut provided = lock(&self.provided);
             if provided.len() >= MAX_ADDRESSES {
@@ -140,8 +144,8 @@ mod tests {
         SecretRef { key: Digest::of_bytes(b"key"), name: "".into(), uri: uri.into(), from_nested_client: false }
     }
 
-    fn provided(text: &str, until: Option<Instant>) -> Provided {
-        Provided { plaintext: Arc::new(Plaintext::new(text.into())), until }
+    fn provided(text: &str, until: Option<Instant>) -> ProvidedSecret {
+        ProvidedSecret { plaintext: Arc::new(Plaintext::new(text.into())), until }
     }
 
     #[test]

@@ -9,9 +9,9 @@ use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext, client};
 
 use super::directory;
-use crate::edit::Copied;
+use crate::edit::CopySource;
 use crate::host_path;
-use crate::inspect::tools;
+use crate::inspect::ops_and_context;
 use rondel_surface::Surface;
 
 /// The type's name.
@@ -102,7 +102,7 @@ pub(crate) fn patched(directory: &Directory, patch: TreePath) -> Directory {
 }
 
 async fn paths(cx: ResolverContext, node: Node, kind: ChangeKind) -> Result<Outcome> {
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     let changes = ops.changes(&op_cx, &of(&node)?.pair()).await?;
     let mut names: Vec<String> = Vec::new();
     for change in changes.into_iter().filter(|change| change.kind == kind) {
@@ -116,19 +116,19 @@ async fn paths(cx: ResolverContext, node: Node, kind: ChangeKind) -> Result<Outc
 }
 
 async fn is_empty(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     Ok(Value::Bool(ops.changes(&op_cx, &of(&node)?.pair()).await?.is_empty()).into())
 }
 
 async fn diff_stats(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     let stats = ops.diff_stats(&op_cx, &of(&node)?.pair()).await?;
     Ok(Value::List(stats.into_iter().map(|change| Value::object("DiffStat", change)).collect()).into())
 }
 
 async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let changes = of(&node)?;
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     ops.tree(&op_cx, &changes.before.place.fs).await?;
     ops.tree(&op_cx, &changes.after.place.fs).await?;
     Ok(Value::string(cx.evaluator.id_of(&node)?).into())
@@ -137,7 +137,7 @@ async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
 async fn export(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let changes = of(&node)?;
     let to = host_path::resolve(client(&cx.caller), &args.str("path")?).await?;
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     ops.export_changes(&op_cx, &changes.pair(), &to.real).await?;
     Ok(host_path::outcome(&args, &to))
 }
@@ -169,7 +169,7 @@ fn on_conflict(args: &Args) -> Result<OnConflict> {
 fn merged(ours: &Changeset, theirs: &Changeset, on_conflict: OnConflict) -> Changeset {
     let mut before = ours.before.clone();
     if before.place != theirs.before.place {
-        let mut copied = Copied::directory(&theirs.before);
+        let mut copied = CopySource::directory(&theirs.before);
         copied.filter = Filter::default();
         before.place.fs = copied.into_tree(before.place.fs, before.place.path.clone(), true);
     }

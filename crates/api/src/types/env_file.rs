@@ -10,8 +10,8 @@ use rondel_session::{Args, ResolverContext, client};
 
 use crate::dotenv::Dotenv;
 use crate::edit;
-use crate::inspect::tools;
-use crate::types::small;
+use crate::inspect::ops_and_context;
+use crate::types::plain_objects;
 use rondel_surface::Surface;
 
 /// The type's name.
@@ -50,7 +50,7 @@ fn value(file: Dotenv) -> Value {
 
 async fn of_file(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let file = node.get::<File>()?;
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     let bytes = ops.read(&op_cx, &file.place).await?;
     if bytes.len() > LARGEST {
         let name = edit::file_name(file);
@@ -82,7 +82,8 @@ async fn variables(cx: ResolverContext, node: Node, args: Args) -> Result<Outcom
         true => file.all_raw(),
         false => evaluated(&cx, file).await?,
     };
-    Ok(small::pairs("EnvVariable", variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))).into())
+    Ok(plain_objects::pairs("EnvVariable", variables.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+        .into())
 }
 
 async fn namespace(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {

@@ -8,8 +8,8 @@ use rondel_model::{AbsPath, File, Fs, Platform, Value};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext, client};
 
-use crate::inspect::tools;
-use crate::types::{search, small};
+use crate::inspect::ops_and_context;
+use crate::types::{plain_objects, search};
 use crate::{edit, host_path, inputs, inspect};
 use rondel_surface::Surface;
 
@@ -80,7 +80,7 @@ fn asked(file: &File) -> &str {
 
 async fn contents(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let file = node.get::<File>()?;
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     let bytes = ops.read(&op_cx, &file.place).await?;
     let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     let count = |name: &str| match args.opt_int(name)?.map(usize::try_from) {
@@ -107,7 +107,7 @@ async fn size(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
 }
 
 async fn digest(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     let digest = ops.digest(&op_cx, &node.get::<File>()?.place, args.bool("excludeMetadata")?).await?;
     Ok(Value::string(digest).into())
 }
@@ -115,7 +115,7 @@ async fn digest(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> 
 async fn stat(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let file = node.get::<File>()?;
     let found = inspect::stat(&cx, &file.place, asked(file), true).await?;
-    Ok(small::stat(edit::file_name(file), found).into())
+    Ok(plain_objects::stat(edit::file_name(file), found).into())
 }
 
 async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
@@ -126,7 +126,7 @@ async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
 
 async fn with_replaced(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let file = node.get::<File>()?;
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     let bytes = ops.read(&op_cx, &file.place).await?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Fault::user(format!("cannot replace text in `{}`: it is no UTF-8 text", asked(file))))?;
@@ -200,7 +200,7 @@ async fn export(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> 
     let path = args.str("path")?;
     inspect::require_file(&cx, &file.place, asked(file)).await?;
     let to = host_path::resolve(client(&cx.caller), &path).await?;
-    let (host, real) = (tools(&cx).0.ports().host.clone(), to.real.clone());
+    let (host, real) = (ops_and_context(&cx).0.ports().host.clone(), to.real.clone());
     let is_dir = move || host.open(&real).and_then(|found| found.metadata()).is_ok_and(|found| found.is_dir());
     let is_dir = tokio::task::spawn_blocking(is_dir).await.attempt(|| format!("look at `{path}`"))?;
     if !is_dir && !path.ends_with('/') {
@@ -216,7 +216,7 @@ async fn export(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> 
 /// Writes the file at `place` to `path` of the client.
 pub(crate) async fn exported(cx: &ResolverContext, args: &Args, place: &TreePath, path: &str) -> Result<Outcome> {
     let to = host_path::resolve(client(&cx.caller), path).await?;
-    let (ops, op_cx) = tools(cx);
+    let (ops, op_cx) = ops_and_context(cx);
     ops.export_file(&op_cx, place, &to.real).await?;
     Ok(host_path::outcome(args, &to))
 }

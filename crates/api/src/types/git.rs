@@ -12,7 +12,7 @@ use rondel_session::{Args, ResolverContext, client};
 use rondel_version::View;
 
 use crate::inputs;
-use crate::inspect::tools;
+use crate::inspect::ops_and_context;
 use crate::types::http::{found_service, with_service};
 use crate::types::{changeset, directory};
 use rondel_surface::snapshot_object::imported_directory;
@@ -251,7 +251,7 @@ fn set(pattern: &[u8], c: u8) -> Option<usize> {
 
 /// The uncommitted changes. Empty unless the repository is a directory with a work tree.
 async fn uncommitted(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     let found = match &node.get::<GitRepository>()?.source {
         GitSource::Local(place) => ops.git_uncommitted(&op_cx, place).await?,
         GitSource::Remote(_) => None,
@@ -282,7 +282,7 @@ async fn tree(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     if private {
         // IDENTITY: content of a private repository, or from a service, is identified by the
         // content alone.
-        let (ops, op_cx) = tools(&cx);
+        let (ops, op_cx) = ops_and_context(&cx);
         return Ok(imported_directory(ops.tree(&op_cx, &fs).await?));
     }
     Ok(directory::value(Directory::root(fs, Platform::native())).into())
@@ -291,7 +291,7 @@ async fn tree(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
 async fn common_ancestor(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let other = args.object("other").await?;
     let (one, other) = (node.get::<GitRef>()?, other.get::<GitRef>()?);
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     let sources = ((&one.repository.source, &*one.commit), (&other.repository.source, &*other.commit));
     let found = ops.git_common_ancestor(&op_cx, sources.0, sources.1).await?;
     let commit: Arc<str> = match found {

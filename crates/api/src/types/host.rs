@@ -7,7 +7,7 @@ use rondel_model::{Directory, Fs, LayerId, Platform, Snapshot, Value};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext, client_on_machine};
 
-use crate::inspect::tools;
+use crate::inspect::ops_and_context;
 use crate::{host_path, inputs};
 use rondel_surface::Surface;
 use rondel_surface::snapshot_object::{file_of, imported_directory, imported_file};
@@ -37,7 +37,7 @@ fn uncached(_: ResolverContext, mut args: Arguments) -> Rewriting {
 
 async fn directory(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let path = host_path::resolve(client_on_machine(&cx)?, &args.str("path")?).await?;
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     let imported = ops.import_dir(&op_cx, &path.real, &inputs::filter(&args)?).await?;
     Ok(imported_directory(imported))
 }
@@ -47,7 +47,7 @@ async fn file(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let path = host_path::resolve(client_on_machine(&cx)?, &asked).await?;
     let name = path.shown.file_name().map(ToOwned::to_owned);
     let name = name.ok_or_else(|| Fault::user(format!("path {asked} is a directory, not a file")))?;
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     Ok(imported_file(ops.import_file(&op_cx, &path.real).await?, &name))
 }
 
@@ -60,7 +60,7 @@ fn read_layers(args: &Args) -> Result<Snapshot> {
 /// The snapshot of the ID, if the store still has it.
 fn kept(cx: &ResolverContext, args: &Args) -> Result<Snapshot> {
     let snapshot = read_layers(args)?;
-    if tools(cx).0.ports().snapshots.touch_if_present(&snapshot) {
+    if ops_and_context(cx).0.ports().snapshots.touch_if_present(&snapshot) {
         return Ok(snapshot);
     }
     let fault = Fault::environment("the files behind the ID of a directory are not in the store any more");
@@ -81,7 +81,7 @@ async fn find_up(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let name = args.str("name")?;
     let client = client_on_machine(&cx)?;
     let start = host_path::resolve(client, ".").await?.real;
-    let host = tools(&cx).0.ports().host.clone();
+    let host = ops_and_context(&cx).0.ports().host.clone();
     let (from, wanted) = (start.clone(), name.to_string());
     let found = tokio::task::spawn_blocking(move || host.find_up(&from, &wanted)).await;
     let found = found.attempt(|| format!("look for `{name}`"))?;

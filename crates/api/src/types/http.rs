@@ -11,7 +11,7 @@ use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext, client};
 use url::Url;
 
-use crate::inspect::tools;
+use crate::inspect::ops_and_context;
 use crate::select::select;
 use crate::{edit, inputs};
 use rondel_surface::Surface;
@@ -136,7 +136,7 @@ async fn copied(cx: &ResolverContext, source: TreePath, name: &str, permissions:
         owner: None,
         permissions: Some(permissions),
     };
-    let (ops, op_cx) = tools(cx);
+    let (ops, op_cx) = ops_and_context(cx);
     let snapshot = ops.tree(&op_cx, &Fs::from(copy)).await?;
     Ok(imported_file(snapshot, name))
 }
@@ -146,7 +146,7 @@ async fn fetched(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> {
     let url = args.str("url")?;
     let secret = args.opt_object("authHeader").await?;
     let secret = secret.as_ref().map(|node| node.get::<SecretRef>()).transpose()?;
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     let named = args.opt_str("named")?;
     let named = service_of(&cx, &url)?.filter(|service| named.is_some_and(|named| service.digest().hex() == *named));
     let service = inputs::service(&args, "service").await?.or(named);

@@ -6,7 +6,7 @@ use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 use serde_json::Value as Json;
 
-use crate::inspect::tools;
+use crate::inspect::ops_and_context;
 use crate::json_text::JsonText;
 use rondel_surface::Surface;
 
@@ -46,7 +46,7 @@ fn value(json: JsonText) -> Value {
 }
 
 async fn of_file(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     let bytes = ops.read(&op_cx, &node.get::<File>()?.place).await?;
     Ok(value(JsonText::parse(&String::from_utf8_lossy(&bytes))?).into())
 }

@@ -6,7 +6,7 @@ use rondel_model::op::TreePath;
 use rondel_ops::{Match, Search, Submatch};
 use rondel_session::{Args, ResolverContext};
 
-use crate::inspect::tools;
+use crate::inspect::ops_and_context;
 use rondel_surface::Surface;
 
 pub(crate) fn register(surface: &mut Surface) {
@@ -47,7 +47,7 @@ pub(crate) async fn run(cx: &ResolverContext, place: &TreePath, args: &Args, is_
         paths: strings("paths")?,
         globs: strings("globs")?,
     };
-    let (ops, op_cx) = tools(cx);
+    let (ops, op_cx) = ops_and_context(cx);
     let found = ops.search(&op_cx, place, &search).await?;
     Ok(Value::List(found.into_iter().map(|hit| Value::object("SearchResult", hit)).collect()))
 }

@@ -8,7 +8,7 @@ use rondel_fault::{Fault, Result};
 use rondel_model::{SecretRef, Value};
 use rondel_ports::secrets::Plaintext;
 use rondel_query::{Node, Outcome};
-use rondel_session::{Args, Provided, ResolverContext, client, client::op_cx};
+use rondel_session::{Args, ProvidedSecret, ResolverContext, client, client::op_cx};
 
 use crate::{inputs, providers};
 use rondel_surface::Surface;
@@ -54,7 +54,7 @@ fn hide_plaintext(cx: ResolverContext, mut args: Arguments) -> Rewriting {
             providers::check_size(text.as_bytes())?;
             let key = client.services.mac(text.as_bytes());
             let secret = SecretRef { key, name: "".into(), uri: "".into(), from_nested_client: false };
-            client.session.secrets.put(&secret, Provided::lasting(Plaintext::new(text.as_bytes().to_vec())));
+            client.session.secrets.put(&secret, ProvidedSecret::lasting(Plaintext::new(text.as_bytes().to_vec())));
             *value = inputs::string(&key.hex());
         }
         Ok(args)
@@ -123,7 +123,13 @@ async fn from_file(cx: ResolverContext, _: Node, args: Args) -> Result<Outcome> 
     outcome(&cx, key, &args.str("name")?, &uri, Some(provided))
 }
 
-fn outcome(cx: &ResolverContext, key: Digest, name: &str, uri: &str, provided: Option<Provided>) -> Result<Outcome> {
+fn outcome(
+    cx: &ResolverContext,
+    key: Digest,
+    name: &str,
+    uri: &str,
+    provided: Option<ProvidedSecret>,
+) -> Result<Outcome> {
     // Only a secret with an address is read again.
     let from_nested_client = !uri.is_empty() && client(&cx.caller).is_nested_client();
     let secret = SecretRef { key, name: name.into(), uri: uri.into(), from_nested_client };

@@ -8,7 +8,7 @@ use rondel_model::{AbsPath, Container, Directory, MountSource, Value};
 use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ExecScope, ResolverContext, client};
 
-use crate::inspect::tools;
+use crate::inspect::ops_and_context;
 use crate::locate::mount;
 use crate::select::select;
 use crate::types::container::{self, ExecRequest};
@@ -39,7 +39,7 @@ fn command(args: &Args, words: &str) -> Result<TerminalCommand> {
     let nesting = args.bool("experimentalPrivilegedNesting")?;
     Ok(TerminalCommand {
         args: args.strings(words)?,
-        scope: nesting.then(|| ExecScope::of_child(me.scope.as_deref()).seal()),
+        scope: nesting.then(|| ExecScope::of_child(me.scope.as_deref()).into_op_scope()),
         insecure: entitlement_seal::insecure(args)?,
     })
 }
@@ -93,7 +93,7 @@ async fn of_service(cx: ResolverContext, node: Node, args: Args) -> Result<Outco
         return Err(Fault::user("cannot open a terminal in a service that is not a container, but ports of a client"));
     };
     let me = client(&cx.caller);
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     let used = me.session.services.acquire(&ops, &op_cx, service).await;
     let used = used.map_err(|fault| fault.context(format!("start {}", service.hostname())))?;
     let inside = used
@@ -120,7 +120,7 @@ async fn open(cx: &ResolverContext, container: &Container, asked: TerminalComman
     request.insecure = asked.insecure || default.is_some_and(|default| default.insecure);
     request.scope = asked.scope.or_else(|| default.and_then(|default| default.scope.clone()));
     let exec = request.in_container(container)?;
-    let (ops, op_cx) = tools(cx);
+    let (ops, op_cx) = ops_and_context(cx);
     for fs in exec.inputs() {
         // ORDER: slow work comes before the terminal opens, while progress is still shown.
         ops.tree(&op_cx, fs).await?;

@@ -12,7 +12,7 @@ use rondel_version::View;
 
 use crate::entitlement_seal;
 use crate::types::container::service::{asked, last};
-use crate::types::{container, service, small};
+use crate::types::{container, plain_objects, service};
 use rondel_surface::Surface;
 
 /// The host name of the client's own machine.
@@ -164,10 +164,10 @@ async fn endpoint(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome
 async fn ports(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let service = node.get::<Service>()?;
     Ok(match opened(&cx, service)? {
-        None => small::service_ports(service),
+        None => plain_objects::service_ports(service),
         Some(ports) => {
             let open = HostService { host: LOCAL.into(), ports, client: "".into() };
-            small::service_ports(&Service::new(ServiceKind::Host(open), None))
+            plain_objects::service_ports(&Service::new(ServiceKind::Host(open), None))
         }
     }
     .into())

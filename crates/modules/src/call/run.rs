@@ -49,7 +49,7 @@ pub async fn run(
     let started = Arc::new(AtomicBool::new(false));
     let (acting_module, served) = (Some(module.acting_module()), Some(call.clone()));
     let scope = ExecScope { acting_module, call: served, children_act_as, adopts, started: started.clone() };
-    let mut exec = process(&container, scope.seal()).ok_or_else(|| {
+    let mut exec = process(&container, scope.into_op_scope()).ok_or_else(|| {
         Fault::user(format!("the runtime of module `{}` is a container without a command", module.name()))
             .with_hint(format!("the SDK `{}` must give it an entrypoint", module.sdk_name()))
     })?;

@@ -69,7 +69,7 @@ impl Registration<'_> {
             adopts: true,
             ..ExecScope::default()
         }
-        .seal();
+        .into_op_scope();
         let expected =
             format!("a container whose command writes the JSON text of the ID of a `Module` to `{OUTPUT_PATH}`");
         let Some(mut exec) = process(container, scope) else {

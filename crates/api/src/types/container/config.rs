@@ -11,7 +11,7 @@ use rondel_session::Args;
 use super::value::{change, read};
 use crate::inputs;
 use crate::locate::touched;
-use crate::types::small;
+use crate::types::plain_objects;
 use rondel_surface::{Surface, surface};
 
 pub(super) fn register(surface: &mut Surface) {
@@ -100,7 +100,7 @@ fn labels(surface: &mut Surface) {
     read(surface, "labels", |c, _| {
         let labels = c.config.labels.iter().flat_map(Table::iter);
         let labels = labels.map(|(name, value)| (name, value.as_str().unwrap_or_default()));
-        Ok(small::pairs("Label", labels))
+        Ok(plain_objects::pairs("Label", labels))
     });
     change(surface, "withLabel", |c, args| {
         let (name, value) = (args.str("name")?, args.str("value")?);
@@ -117,7 +117,7 @@ fn labels(surface: &mut Surface) {
 }
 
 fn ports(surface: &mut Surface) {
-    read(surface, "exposedPorts", |c, _| Ok(small::ports(c)));
+    read(surface, "exposedPorts", |c, _| Ok(plain_objects::ports(c)));
     change(surface, "withExposedPort", |c, args| {
         let port = inputs::port(args)?;
         let note = PortNote {

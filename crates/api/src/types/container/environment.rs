@@ -8,7 +8,7 @@ use rondel_session::{Args, ResolverContext};
 
 use super::value::{TYPE, change, changed, read};
 use crate::locate::touched;
-use crate::types::{env_file, small};
+use crate::types::{env_file, plain_objects};
 use crate::{credentials, inputs};
 use rondel_surface::Surface;
 
@@ -17,7 +17,7 @@ pub(super) fn register(surface: &mut Surface) {
         let name = args.str("name")?;
         Ok(c.variable(&name).map_or(Value::Null, Value::string))
     });
-    read(surface, "envVariables", |c, _| Ok(small::pairs("EnvVariable", c.env())));
+    read(surface, "envVariables", |c, _| Ok(plain_objects::pairs("EnvVariable", c.env())));
     change(surface, "withEnvVariable", |c, args| {
         let (name, value) = (checked_name(args)?, inputs::text(c, args, "value")?);
         check_value(&name, &value)?;

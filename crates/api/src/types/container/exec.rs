@@ -126,7 +126,7 @@ fn request(container: &Container, args: &Args) -> Result<ExecRequest> {
     request.no_init = args.bool("noInit")?;
     if args.bool("experimentalPrivilegedNesting")? {
         let me = client(args.caller());
-        request.scope = Some(ExecScope::of_child(me.scope.as_deref()).seal());
+        request.scope = Some(ExecScope::of_child(me.scope.as_deref()).into_op_scope());
     }
     Ok(request)
 }

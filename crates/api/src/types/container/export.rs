@@ -9,7 +9,7 @@ use rondel_session::{Args, ResolverContext};
 
 use super::value::{TYPE, of};
 use crate::image_store::ImageStore;
-use crate::inspect::tools;
+use crate::inspect::ops_and_context;
 use crate::types::file::exported;
 use crate::{credentials, image_config, inputs};
 use rondel_surface::Surface;
@@ -47,7 +47,7 @@ async fn variants(node: &Node, args: &Args) -> Result<Vec<Container>> {
 async fn publish(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let reference = image_config::reference(&args.str("address")?)?;
     let variants = variants(&node, &args).await?;
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     let credentials = credentials::of(&op_cx, of(&node)?, &reference).await?;
     let (compression, media_types) = (inputs::compression(&args)?, inputs::media_types(&args)?);
     let service = inputs::service(&args, "registryService").await?;
@@ -58,7 +58,7 @@ async fn publish(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome>
 
 async fn archive(cx: &ResolverContext, node: &Node, args: &Args) -> Result<TreePath> {
     let variants = variants(node, args).await?;
-    let (ops, op_cx) = tools(cx);
+    let (ops, op_cx) = ops_and_context(cx);
     let fs = ops.archive(&op_cx, &variants, inputs::compression(args)?, inputs::media_types(args)?).await?;
     Ok(TreePath { fs, path: AbsPath::new(ARCHIVE) })
 }

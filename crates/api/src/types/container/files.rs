@@ -7,7 +7,7 @@ use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 
 use super::value::{TYPE, change, changed};
-use crate::edit::{self, Copied};
+use crate::edit::{self, CopySource};
 use crate::inputs;
 use crate::locate::{Holder, edit_at, locate, touched};
 use rondel_surface::Surface;
@@ -34,7 +34,7 @@ async fn with_rootfs(_: ResolverContext, node: Node, args: Args) -> Result<Outco
 }
 
 /// The container with `copied` at `path`, as the user wrote it.
-fn copy(container: &Container, mut copied: Copied, path: &str, is_dir: bool, args: &Args) -> Result<Container> {
+fn copy(container: &Container, mut copied: CopySource, path: &str, is_dir: bool, args: &Args) -> Result<Container> {
     edit::check_path(path)?;
     copied.owner = inputs::owner_or_root(args)?;
     copied.permissions = inputs::permissions(args, "permissions")?;
@@ -46,7 +46,7 @@ async fn with_file(_: ResolverContext, node: Node, args: Args) -> Result<Outcome
     let source = args.object("source").await?;
     let container = node.get::<Container>()?;
     let path = inputs::text(container, &args, "path")?;
-    let copied = Copied::file(source.get::<File>()?);
+    let copied = CopySource::file(source.get::<File>()?);
     Ok(changed(copy(container, copied, &path, edit::names_directory(&path), &args)?))
 }
 
@@ -55,7 +55,7 @@ async fn with_files(_: ResolverContext, node: Node, args: Args) -> Result<Outcom
     let mut container = node.get::<Container>()?.clone();
     let path = inputs::text(&container, &args, "path")?;
     for source in &sources {
-        container = copy(&container, Copied::file(source.get::<File>()?), &path, true, &args)?;
+        container = copy(&container, CopySource::file(source.get::<File>()?), &path, true, &args)?;
     }
     Ok(changed(container))
 }
@@ -66,7 +66,7 @@ async fn with_directory(_: ResolverContext, node: Node, args: Args) -> Result<Ou
     let source = source.get::<Directory>()?;
     let container = node.get::<Container>()?;
     let path = inputs::text(container, &args, "path")?;
-    let mut copied = Copied::directory(source);
+    let mut copied = CopySource::directory(source);
     copied.filter = inputs::filter(&args)?;
     let mut container = copy(container, copied, &path, true, &args)?;
     container.error = container.error.or_else(|| source.error.clone());

@@ -13,7 +13,7 @@ use rondel_session::{Args, ResolverContext, client};
 
 use super::value::{TYPE, changed, of, value};
 use crate::image_store::ImageStore;
-use crate::inspect::tools;
+use crate::inspect::ops_and_context;
 use crate::types::directory;
 use crate::{credentials, dockerfile, entitlement_seal, image_config, inputs};
 use rondel_surface::{Surface, egress_seal};
@@ -62,7 +62,7 @@ async fn based_on(cx: &ResolverContext, container: &Container, args: &Args) -> R
     let reference = image_config::reference(&args.str("address")?)?;
     let service = inputs::service(args, "registryService").await?;
     let egress = egress_seal::of(args, &args.str("address")?)?;
-    let (ops, op_cx) = tools(cx);
+    let (ops, op_cx) = ops_and_context(cx);
     let op_cx = OpContext { egress, ..op_cx };
     let credentials = credentials::of(&op_cx, container, &reference).await?;
     let exact = container.platform != Platform::native();
@@ -90,7 +90,7 @@ async fn import(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> 
 
 /// `container` on the image of `tag` in the archive at `source`.
 async fn imported(cx: &ResolverContext, container: &Container, source: TreePath, tag: &str) -> Result<Container> {
-    let (ops, op_cx) = tools(cx);
+    let (ops, op_cx) = ops_and_context(cx);
     let image = ops.read_image_archive(&op_cx, &source, tag, &container.platform).await?;
     let config = image_config::configuration(&image)?;
     let op = ImportOp { source, tag: tag.to_owned(), platform: image.platform.clone() };

@@ -8,7 +8,7 @@ use rondel_session::{Args, ResolverContext};
 
 use super::value::{TYPE, of};
 use crate::locate::locate;
-use crate::types::small;
+use crate::types::plain_objects;
 use crate::{inputs, inspect};
 use rondel_surface::Surface;
 
@@ -58,5 +58,5 @@ async fn stat(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let (place, asked) = place(of(&node)?, &args)?;
     let follow = !args.bool("doNotFollowSymlinks")?;
     let found = inspect::stat(&cx, &place, &asked, follow).await?;
-    Ok(small::stat(&asked, found).into())
+    Ok(plain_objects::stat(&asked, found).into())
 }

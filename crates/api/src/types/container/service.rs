@@ -49,7 +49,7 @@ pub(crate) fn asked(container: &Container, args: &Args) -> Result<Service> {
     request.no_init = args.bool("noInit")?;
     if args.bool("experimentalPrivilegedNesting")? {
         let me = client(args.caller());
-        request.scope = Some(ExecScope::of_child(me.scope.as_deref()).seal());
+        request.scope = Some(ExecScope::of_child(me.scope.as_deref()).into_op_scope());
     }
     made(container, request)
 }

@@ -7,7 +7,7 @@ use rondel_query::{Node, Outcome};
 use rondel_session::{Args, ResolverContext};
 
 use super::value::{TYPE, on, value};
-use crate::edit::{self, Copied};
+use crate::edit::{self, CopySource};
 use crate::inputs;
 use crate::types::changeset;
 use rondel_surface::{Surface, surface};
@@ -49,7 +49,7 @@ fn plain(surface: &mut Surface, field: &str, change: fn(&Directory, &Args) -> Re
     surface.plain(TYPE, field, move |directory: &Directory, args| change(directory, args).map(value));
 }
 
-fn copy(directory: &Directory, mut copied: Copied, path: &str, is_dir: bool, args: &Args) -> Result<Directory> {
+fn copy(directory: &Directory, mut copied: CopySource, path: &str, is_dir: bool, args: &Args) -> Result<Directory> {
     edit::check_path(path)?;
     copied.owner = inputs::owner(args)?;
     copied.permissions = inputs::permissions(args, "permissions")?;
@@ -60,7 +60,7 @@ fn copy(directory: &Directory, mut copied: Copied, path: &str, is_dir: bool, arg
 async fn with_file(_: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let source = args.object("source").await?;
     let path = args.str("path")?;
-    let copied = Copied::file(source.get::<File>()?);
+    let copied = CopySource::file(source.get::<File>()?);
     Ok(value(copy(node.get()?, copied, &path, edit::names_directory(&path), &args)?).into())
 }
 
@@ -69,7 +69,7 @@ async fn with_files(_: ResolverContext, node: Node, args: Args) -> Result<Outcom
     let path = args.str("path")?;
     let mut directory = node.get::<Directory>()?.clone();
     for source in &sources {
-        directory = copy(&directory, Copied::file(source.get::<File>()?), &path, true, &args)?;
+        directory = copy(&directory, CopySource::file(source.get::<File>()?), &path, true, &args)?;
     }
     Ok(value(directory).into())
 }
@@ -78,7 +78,7 @@ async fn with_directory(_: ResolverContext, node: Node, args: Args) -> Result<Ou
     let name = if args.field().arg("source").is_some() { "source" } else { "directory" };
     let source = args.object(name).await?;
     let source = source.get::<Directory>()?;
-    let mut copied = Copied::directory(source);
+    let mut copied = CopySource::directory(source);
     copied.filter = inputs::filter(&args)?;
     let mut directory = copy(node.get()?, copied, &args.str("path")?, true, &args)?;
     directory.error = directory.error.or_else(|| source.error.clone());

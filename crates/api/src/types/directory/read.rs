@@ -9,8 +9,8 @@ use rondel_session::{Args, ResolverContext, client};
 use rondel_version::View;
 
 use super::value::{TYPE, of, value};
-use crate::inspect::tools;
-use crate::types::{search, small};
+use crate::inspect::ops_and_context;
+use crate::types::{plain_objects, search};
 use crate::{host_path, inspect};
 use rondel_surface::Surface;
 
@@ -61,13 +61,13 @@ async fn entries(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome>
     if !asked.is_empty() {
         inspect::require_directory(&cx, &place, &asked).await?;
     }
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     Ok(names(ops.entries(&op_cx, &place).await?, cx.view).into())
 }
 
 async fn glob(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let directory = of(&node)?;
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     Ok(names(ops.glob(&op_cx, &directory.place, &args.str("pattern")?).await?, cx.view).into())
 }
 
@@ -82,7 +82,7 @@ async fn name(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
 }
 
 async fn digest(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     Ok(Value::string(ops.digest(&op_cx, &of(&node)?.place, false).await?).into())
 }
 
@@ -118,7 +118,7 @@ async fn stat(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     }
     let place = place(of(&node)?, &asked);
     let found = inspect::stat(&cx, &place, &asked, !args.bool("doNotFollowSymlinks")?).await?;
-    Ok(small::stat(&asked, found).into())
+    Ok(plain_objects::stat(&asked, found).into())
 }
 
 /// Searches `start`, then each directory above it up to the receiver. The result is relative to the
@@ -126,7 +126,7 @@ async fn stat(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
 async fn find_up(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let directory = of(&node)?;
     let (name, start) = (args.str("name")?, args.str("start")?);
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     let mut at = Some(AbsPath::new(&start));
     while let Some(folder) = at {
         let found = folder.join_inside(&name);
@@ -140,7 +140,7 @@ async fn find_up(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome>
 
 async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
     let directory = of(&node)?;
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     ops.tree(&op_cx, &directory.place.fs).await?;
     if !directory.place.path.is_root() {
         inspect::require_directory(&cx, &directory.place, directory.place.path.relative()).await?;
@@ -151,7 +151,7 @@ async fn sync(cx: ResolverContext, node: Node, _: Args) -> Result<Outcome> {
 async fn export(cx: ResolverContext, node: Node, args: Args) -> Result<Outcome> {
     let directory = of(&node)?;
     let to = host_path::resolve(client(&cx.caller), &args.str("path")?).await?;
-    let (ops, op_cx) = tools(&cx);
+    let (ops, op_cx) = ops_and_context(&cx);
     ops.export_dir(&op_cx, &directory.place, &to.real, args.bool("wipe")?).await?;
     Ok(host_path::outcome(&args, &to))
 }
